@@ -1,0 +1,5 @@
+.PHONY: check test
+check:
+	cargo fmt --check
+test:
+	cargo test

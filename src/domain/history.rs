@@ -1,0 +1,165 @@
+//! What the journal tells the rules: a fold over events, one at a time (R24).
+//!
+//! Everything here can be rebuilt by reading the journal from its start.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::{Event, Kind, Role, Status, TaskId, Token};
+
+/// What is remembered of one task.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskHistory {
+    /// The greatest token ever given out (R10).
+    pub token: Token,
+    /// The status that the journal last saw.
+    pub status: Option<Status>,
+    /// The `updated_at` that we last wrote into the queue; a file without it, or with an older
+    /// one, is an old file put back (R10).
+    pub updated_at: Option<DateTime<Utc>>,
+    /// Attempts in a row that ended without being charged for a passing trouble (R22).
+    pub transient: u32,
+    /// Workers in a row that this task has taken down with it (R14).
+    pub deaths: u32,
+    /// How often a refiner has given it back since a human last touched it.
+    pub adapts: u32,
+    /// Why the last attempt did not succeed, for the next prompt.
+    pub last_failure: Option<String>,
+}
+
+/// What is remembered of one role.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoleHistory {
+    /// Why it claims nothing, and since when.
+    pub paused: Option<Pause>,
+    /// Different tasks that failed in a row (R22).
+    pub failing: BTreeSet<TaskId>,
+}
+
+/// A role's pause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// The class of failure that caused it, as text.
+    pub class: String,
+    /// For people.
+    pub reason: String,
+    /// When.
+    pub since: DateTime<Utc>,
+}
+
+/// The fold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// The last event's number; 0 for an empty journal.
+    pub seq: u64,
+    /// Whether a baseline of statuses has been recorded.
+    pub baseline: bool,
+    /// Per task.
+    pub tasks: HashMap<TaskId, TaskHistory>,
+    /// Per role.
+    pub roles: BTreeMap<Role, RoleHistory>,
+    /// The error that the last `queue.invalid` named, until a `queue.valid`.
+    pub invalid: Option<String>,
+}
+
+impl History {
+    /// What is remembered of a task.
+    pub fn task(&self, id: &TaskId) -> Option<&TaskHistory> {
+        self.tasks.get(id)
+    }
+
+    /// Why a role is paused.
+    pub fn paused(&self, role: &Role) -> Option<&Pause> {
+        self.roles.get(role).and_then(|role| role.paused.as_ref())
+    }
+
+    /// Takes in one more event.
+    pub fn apply(&mut self, event: &Event) {
+        self.seq = self.seq.max(event.seq);
+        if let Some(id) = &event.task {
+            self.apply_to_task(id, event);
+        }
+        if let Some(role) = &event.role {
+            self.apply_to_role(role, event);
+        }
+        match event.kind {
+            Kind::QueueInvalid => self.invalid = Some(event.text("message").unwrap_or_default().into()),
+            Kind::QueueValid => {
+                self.invalid = None;
+                self.apply_baseline(event);
+            }
+            _ => {}
+        }
+    }
+
+    fn apply_baseline(&mut self, event: &Event) {
+        let Some(statuses) = event.data.get("statuses").and_then(Value::as_object) else { return };
+        self.baseline = true;
+        // A baseline that a human confirmed forgets what was written before it, and nothing of the tokens.
+        for known in self.tasks.values_mut() {
+            known.status = None;
+            known.updated_at = None;
+        }
+        for (id, status) in statuses {
+            if let (Ok(id), Some(status)) = (TaskId::parse(id), status.as_str()) {
+                self.tasks.entry(id).or_default().status = Some(Status::new(status));
+            }
+        }
+    }
+
+    fn apply_to_task(&mut self, id: &TaskId, event: &Event) {
+        let by_hand = event.actor.starts_with("human:") || event.actor == "outside";
+        let known = self.tasks.entry(id.clone()).or_default();
+        if let Some(token) = event.token {
+            known.token = known.token.max(token);
+        }
+        match event.kind {
+            Kind::TaskCreated | Kind::TaskMoved | Kind::TaskObserved => {
+                known.status = event.text("to").map(Status::new);
+                if event.flag("stamped") {
+                    known.updated_at = Some(event.time);
+                }
+                if by_hand {
+                    (known.adapts, known.deaths, known.transient) = (0, 0, 0);
+                    known.last_failure = None;
+                }
+            }
+            Kind::TaskUpdated if event.flag("stamped") => known.updated_at = Some(event.time),
+            Kind::AttemptFinished => {
+                known.deaths = 0;
+                let failed = event.text("class").is_some();
+                known.last_failure = if failed { event.text("reason").map(Into::into) } else { None };
+                known.transient = if event.flag("transient") { known.transient + 1 } else { 0 };
+                if event.flag("adapted") {
+                    known.adapts += 1;
+                }
+            }
+            Kind::LeaseRescued if event.flag("died") => known.deaths += 1,
+            _ => {}
+        }
+    }
+
+    fn apply_to_role(&mut self, role: &Role, event: &Event) {
+        let known = self.roles.entry(role.clone()).or_default();
+        match event.kind {
+            Kind::WorkerPaused => {
+                known.paused = Some(Pause {
+                    class: event.text("class").unwrap_or("unclassified").into(),
+                    reason: event.text("reason").unwrap_or_default().into(),
+                    since: event.time,
+                });
+            }
+            Kind::WorkerResumed => *known = RoleHistory::default(),
+            Kind::AttemptFinished => match &event.task {
+                Some(task) if event.flag("charged") => {
+                    known.failing.insert(task.clone());
+                }
+                _ if event.text("class").is_none() => known.failing.clear(),
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The right to work on a task until it expires (contract section 5, R10–R14).
+//!
+//! What a lease file looks like on disk, and who holds which flock, the store finds out;
+//! the rules here only judge what it found.
+
+use std::{fmt, time::Duration};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{Now, Role, TaskId};
+
+/// The fencing number of a claim: greater than every one before it for the same task (R10).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Token(pub u64);
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Who a worker is: its tag for people and the facts that prove it alive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The tag, e.g. `agent-daemon-builder@host`; never used to decide whether someone lives.
+    pub tag: String,
+    /// Host name, for people.
+    pub host: String,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// The worker's process id.
+    pub pid: u32,
+    /// The worker's start time in clock ticks since boot (`/proc/PID/stat`, field 22).
+    pub pid_started: u64,
+}
+
+/// A lease in our own words; the first of the three dialects, plus what R10 and R11 need.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The task that it is for.
+    pub task_id: TaskId,
+    /// The role that works.
+    pub role: Role,
+    /// The owner's tag.
+    pub owner: String,
+    /// The fencing token; also the name of the attempt's directory.
+    pub token: Token,
+    /// The number of this try in the present stage, from 1.
+    pub attempt: u32,
+    /// Wall clock, for people.
+    pub started_at: DateTime<Utc>,
+    /// How long it lives without a heartbeat.
+    pub ttl_seconds: u64,
+    /// Wall clock, for people.
+    pub heartbeat_at: DateTime<Utc>,
+    /// Host name, for people.
+    pub host: String,
+    /// The boot in which the monotonic time below counts.
+    pub boot_id: String,
+    /// The worker.
+    pub pid: u32,
+    /// The worker's start time in clock ticks since boot.
+    pub pid_started: u64,
+    /// The agent's process group, once it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pgid: Option<u32>,
+    /// `CLOCK_MONOTONIC` of the last heartbeat in milliseconds: what R13 counts by.
+    #[serde(default)]
+    pub heartbeat_mono_ms: u64,
+    /// The name of the agent that works, from the configuration.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
+    /// `true` when the simulated agent works (R21).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub simulated: bool,
+    /// Somebody asked for this attempt to be stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<StopRequest>,
+}
+
+/// A wish that a running attempt be stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopRequest {
+    /// `human:<name>`.
+    pub actor: String,
+    /// What they said.
+    pub reason: String,
+}
+
+impl Lease {
+    /// The text that stands in the queue's `lease` member.
+    pub fn in_queue(&self) -> String {
+        format!("{}#{}", self.owner, self.token)
+    }
+
+    /// Time since the last heartbeat, on the clock that R13 names.
+    pub fn silence(&self, now: &Now) -> Duration {
+        now.mono.saturating_sub(Duration::from_millis(self.heartbeat_mono_ms))
+    }
+
+    /// The same lease, beaten now.
+    #[must_use]
+    pub fn beaten(&self, now: &Now) -> Self {
+        Self { heartbeat_at: now.wall, heartbeat_mono_ms: now.mono_ms(), ..self.clone() }
+    }
+
+    /// How long its life is without a heartbeat.
+    pub fn ttl(&self) -> Duration {
+        Duration::from_secs(self.ttl_seconds)
+    }
+}
+
+/// A lease that a helper script or an old daemon wrote: only its wall-clock TTL counts (R11).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignLease {
+    /// The task in the file, or the file's name.
+    pub task_id: TaskId,
+    /// Who wrote it.
+    pub owner: String,
+    /// The role it names, if any.
+    pub role: Option<Role>,
+    /// A token, where it has one.
+    pub token: Option<Token>,
+    /// When its TTL ends; `None` when its times cannot be read.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// What stands in `.leases/<task>.json`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeaseRecord {
+    /// Written by a worker, with identity.
+    Ours(Lease),
+    /// Written by somebody else.
+    Foreign(ForeignLease),
+    /// A file that says nothing we can read; it holds nothing and is reported.
+    Broken {
+        /// The task that the file's name names.
+        task_id: TaskId,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// What the store found out about the holder of a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// It holds the task's flock, or its process is the one that the lease names.
+    Alive,
+    /// The proof of its death, in words.
+    Dead(String),
+    /// Another machine, or no identity: nothing can be proved.
+    Unknown,
+}
+
+/// A lease and its holder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The file's content.
+    pub record: LeaseRecord,
+    /// Whether somebody still stands behind it.
+    pub holder: Holder,
+}
+
+/// How a lease stands (R11).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Somebody works, or may work.
+    Live,
+    /// Its owner is gone: rescue at once.
+    Dead(String),
+    /// Its owner has been silent for the whole TTL: taken over as R14 says.
+    Lost(String),
+}
+
+impl Held {
+    /// The lease in our own words, if it is one of ours.
+    pub fn ours(&self) -> Option<&Lease> {
+        match &self.record {
+            LeaseRecord::Ours(lease) => Some(lease),
+            LeaseRecord::Foreign(_) | LeaseRecord::Broken { .. } => None,
+        }
+    }
+
+    /// The greatest token that this file proves to have existed.
+    pub fn token(&self) -> Token {
+        match &self.record {
+            LeaseRecord::Ours(lease) => lease.token,
+            LeaseRecord::Foreign(lease) => lease.token.unwrap_or_default(),
+            LeaseRecord::Broken { .. } => Token(0),
+        }
+    }
+
+    /// The role that it counts for (R7).
+    pub fn role(&self) -> Option<&Role> {
+        match &self.record {
+            LeaseRecord::Ours(lease) => Some(&lease.role),
+            LeaseRecord::Foreign(lease) => lease.role.as_ref(),
+            LeaseRecord::Broken { .. } => None,
+        }
+    }
+
+    /// The owner's tag, for people.
+    pub fn owner(&self) -> &str {
+        match &self.record {
+            LeaseRecord::Ours(lease) => &lease.owner,
+            LeaseRecord::Foreign(lease) => &lease.owner,
+            LeaseRecord::Broken { .. } => "unknown",
+        }
+    }
+
+    /// Judges it at this moment.
+    pub fn standing(&self, now: &Now) -> Standing {
+        match &self.record {
+            LeaseRecord::Broken { reason, .. } => Standing::Dead(format!("the lease file is unreadable: {reason}")),
+            LeaseRecord::Foreign(lease) => match lease.until {
+                Some(until) if now.wall < until => Standing::Live,
+                Some(until) => Standing::Lost(format!("its TTL ended at {}", until.format("%Y-%m-%dT%H:%M:%SZ"))),
+                None => Standing::Dead("its times cannot be read".into()),
+            },
+            LeaseRecord::Ours(lease) => match &self.holder {
+                Holder::Dead(proof) => Standing::Dead(proof.clone()),
+                // Monotonic times of another boot mean nothing here; such a holder is
+                // either Dead (same machine) or a stranger whose wall clock must serve.
+                Holder::Unknown => {
+                    let until = lease.heartbeat_at + chrono::Duration::seconds(lease.ttl_seconds.min(1 << 32) as i64);
+                    if now.wall < until { Standing::Live } else { Standing::Lost(silent_for(lease.ttl())) }
+                }
+                Holder::Alive if lease.silence(now) > lease.ttl() => Standing::Lost(silent_for(lease.silence(now))),
+                Holder::Alive => Standing::Live,
+            },
+        }
+    }
+}
+
+fn silent_for(time: Duration) -> String {
+    format!("no heartbeat for {}", super::text::duration(time))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::domain::plan::tests::now_at;
+
+    pub(crate) fn lease(task: &str, role: &Role, token: u64) -> Lease {
+        let now = now_at(1_000);
+        Lease {
+            task_id: TaskId::parse(task).expect("a good id"),
+            role: role.clone(),
+            owner: "w@h".into(),
+            token: Token(token),
+            attempt: 1,
+            started_at: now.wall,
+            ttl_seconds: 600,
+            heartbeat_at: now.wall,
+            host: "h".into(),
+            boot_id: "b".into(),
+            pid: 7,
+            pid_started: 9,
+            pgid: None,
+            heartbeat_mono_ms: now.mono_ms(),
+            by: "cmd".into(),
+            simulated: false,
+            stop: None,
+        }
+    }
+
+    fn held(holder: Holder) -> Held {
+        Held { record: LeaseRecord::Ours(lease("T1", &Role::BUILDER, 3)), holder }
+    }
+
+    #[test]
+    fn a_lease_lives_while_its_holder_lives_and_beats() {
+        assert_eq!(held(Holder::Alive).standing(&now_at(1_000 + 600)), Standing::Live);
+    }
+
+    #[test]
+    fn a_dead_holder_needs_no_ttl() {
+        assert_eq!(held(Holder::Dead("pid gone".into())).standing(&now_at(1_000)), Standing::Dead("pid gone".into()));
+    }
+
+    #[test]
+    fn a_silent_holder_is_lost_after_its_ttl() {
+        assert!(matches!(held(Holder::Alive).standing(&now_at(1_000 + 601)), Standing::Lost(_)));
+    }
+
+    #[test]
+    fn the_wall_clock_expires_nothing_of_a_living_holder() {
+        let mut now = now_at(1_000 + 5);
+        now.wall += chrono::Duration::days(365);
+        assert_eq!(held(Holder::Alive).standing(&now), Standing::Live);
+        now.wall -= chrono::Duration::days(800);
+        assert_eq!(held(Holder::Alive).standing(&now), Standing::Live);
+    }
+
+    #[test]
+    fn a_helpers_lease_counts_by_its_own_wall_clock() {
+        let now = now_at(1_000);
+        let foreign = |until| Held {
+            record: LeaseRecord::Foreign(ForeignLease {
+                task_id: TaskId::parse("T1").expect("a good id"),
+                owner: "lease.sh".into(),
+                role: None,
+                token: None,
+                until,
+            }),
+            holder: Holder::Unknown,
+        };
+        assert_eq!(foreign(Some(now.wall + chrono::Duration::seconds(1))).standing(&now), Standing::Live);
+        assert!(matches!(foreign(Some(now.wall)).standing(&now), Standing::Lost(_)));
+        assert!(matches!(foreign(None).standing(&now), Standing::Dead(_)));
+    }
+}

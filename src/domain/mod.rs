@@ -1,0 +1,28 @@
+//! The rules of the fleet, on the ground floor: pure functions from what is known to what shall change.
+//!
+//! Nothing here reads a file, asks a clock or starts a process. Every decision takes a
+//! [`Snapshot`] and answers with a [`Plan`]; a store commits the plan.
+
+pub mod claim;
+pub mod coordinate;
+pub mod event;
+pub mod history;
+pub mod lease;
+pub mod outcome;
+pub mod plan;
+pub mod queue;
+pub mod rescue;
+pub mod settle;
+pub mod task;
+pub mod text;
+pub mod why;
+pub mod workflow;
+
+pub use event::{Event, EventDraft, Kind};
+pub use history::History;
+pub use lease::{ForeignLease, Held, Holder, Lease, LeaseRecord, Owner, Token};
+pub use outcome::{Class, Outcome};
+pub use plan::{LeaseChange, Member, NewTask, Now, Plan, Snapshot, TaskEdit};
+pub use queue::{Problem, Queue};
+pub use task::{QueueLease, Task, TaskId};
+pub use workflow::{Role, RoleRule, Status, Workflow};

@@ -1,0 +1,246 @@
+//! What an attempt means, and the classes of failure with their policies (R19, R22).
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+macro_rules! classes {
+    ($($name:ident = $text:literal in $policy:ident: $doc:literal),* $(,)?) => {
+        /// Why an attempt did not succeed; bounded, everything else is `unclassified` (R22).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Class {
+            $(#[doc = $doc] $name,)*
+        }
+
+        impl Class {
+            /// Every class.
+            pub const ALL: &[Class] = &[$(Class::$name),*];
+
+            /// The word in files and messages.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Class::$name => $text,)*
+                }
+            }
+
+            /// What follows from it.
+            pub fn policy(self) -> Policy {
+                match self {
+                    $(Class::$name => Policy::$policy,)*
+                }
+            }
+        }
+    };
+}
+
+/// What follows from a class of failure: the rows of R22's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Backoff, same session, not charged, at most five in a row.
+    Transient,
+    /// The agent's pool pauses; not charged.
+    Quota,
+    /// The role pauses and a human is told; not charged.
+    Auth,
+    /// A fresh session; charged.
+    Context,
+    /// Backoff and a fresh prompt with the failure; charged.
+    Work,
+    /// As the cause says; not charged.
+    Stop,
+}
+
+classes! {
+    Overloaded = "overloaded" in Transient: "The model's service is overloaded.",
+    Network = "network" in Transient: "The model's service cannot be reached.",
+    AgentCrashed = "agent_crashed" in Transient: "The agent or its keeper died by a signal that we did not send.",
+    RateLimited = "rate_limited" in Quota: "Too many requests.",
+    UsageLimit = "usage_limit" in Quota: "The account's window is used up.",
+    AuthExpired = "auth_expired" in Auth: "The agent is not signed in.",
+    AgentNotFound = "agent_not_found" in Auth: "The agent's program is not there.",
+    Config = "config" in Auth: "Our configuration, a prompt template or an argument is wrong.",
+    PermissionDenied = "permission_denied" in Auth: "The agent or we may not do what is needed.",
+    ContextOverflow = "context_overflow" in Context: "The model's context is full.",
+    SessionLost = "session_lost" in Context: "The session to resume is not there.",
+    GateFailed = "gate_failed" in Work: "A gate said no.",
+    NoEvidence = "no_evidence" in Work: "The agent said done and the proof is missing (R20).",
+    AgentFailed = "agent_failed" in Work: "The agent said, or its exit status says, that it failed.",
+    Timeout = "timeout" in Work: "The wall-clock limit passed.",
+    Silent = "silent" in Work: "Nothing was heard for too long.",
+    Protocol = "protocol" in Work: "The agent's output or result file cannot be read.",
+    Interrupted = "interrupted" in Stop: "We were told to stop, or the worker died.",
+    Superseded = "superseded" in Stop: "A greater token exists.",
+    Cancelled = "cancelled" in Stop: "A human stopped it.",
+    BudgetExceeded = "budget_exceeded" in Stop: "A budget is used up.",
+    Unclassified = "unclassified" in Work: "Nothing of the above.",
+}
+
+impl std::fmt::Display for Class {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Class {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Class::ALL.iter().copied().find(|class| class.as_str() == text).ok_or_else(|| {
+            let all: Vec<&str> = Class::ALL.iter().map(|class| class.as_str()).collect();
+            format!("`{text}` is no class of failure; there are: {}", all.join(", "))
+        })
+    }
+}
+
+/// What an attempt came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The work is there, as far as our code can see.
+    Done {
+        /// The agent's own words.
+        summary: String,
+        /// Tasks that the agent proposes (planner); checked before they are added.
+        tasks: Vec<Map<String, Value>>,
+    },
+    /// There was nothing to change; an outcome of its own (R20).
+    NoChange {
+        /// The agent's own words.
+        summary: String,
+    },
+    /// The agent asks for adaptation.
+    NeedsAdapt {
+        /// Why.
+        reason: String,
+    },
+    /// The agent asks for a new plan.
+    Replan {
+        /// Why.
+        reason: String,
+    },
+    /// The agent cannot go on for a reason outside of it.
+    Blocked {
+        /// Why.
+        reason: String,
+    },
+    /// The agent asks a human.
+    NeedsInput {
+        /// The question, in one text.
+        question: String,
+    },
+    /// It failed.
+    Failed {
+        /// How.
+        class: Class,
+        /// For people and for the next prompt.
+        reason: String,
+        /// When to try again, where the agent's service said so.
+        retry_at: Option<DateTime<Utc>>,
+    },
+}
+
+impl Outcome {
+    /// A failure without a time to come back.
+    pub fn failed(class: Class, reason: impl Into<String>) -> Self {
+        Self::Failed { class, reason: reason.into(), retry_at: None }
+    }
+
+    /// A short stable word for events and tables.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Done { .. } => "done",
+            Self::NoChange { .. } => "no_change",
+            Self::NeedsAdapt { .. } => "needs_adapt",
+            Self::Replan { .. } => "replan",
+            Self::Blocked { .. } => "blocked",
+            Self::NeedsInput { .. } => "needs_input",
+            Self::Failed { class, .. } if class.policy() == Policy::Stop => "interrupted",
+            Self::Failed { .. } => "failed",
+        }
+    }
+
+    /// What it says to people.
+    pub fn words(&self) -> &str {
+        match self {
+            Self::Done { summary, .. } | Self::NoChange { summary } => summary,
+            Self::NeedsAdapt { reason } | Self::Replan { reason } | Self::Blocked { reason } => reason,
+            Self::NeedsInput { question } => question,
+            Self::Failed { reason, .. } => reason,
+        }
+    }
+}
+
+/// How often and how soon to try again (R22); from the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Charged attempts per stage; 3.
+    pub attempts: u32,
+    /// First wait; 10 s.
+    pub backoff: Duration,
+    /// Longest wait; 5 min.
+    pub backoff_max: Duration,
+    /// Uncharged failures in a row before they are charged; 5.
+    pub transient: u32,
+    /// Workers that one task may take down before it is charged; 3.
+    pub deaths: u32,
+    /// Adapt loops before a human is asked; 3.
+    pub adapts: u32,
+    /// Different tasks failing in a row before the role pauses; 3, 0 for never.
+    pub pause_after: u32,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            attempts: 3,
+            backoff: Duration::from_secs(10),
+            backoff_max: Duration::from_secs(300),
+            transient: 5,
+            deaths: 3,
+            adapts: 3,
+            pause_after: 3,
+        }
+    }
+}
+
+impl Retry {
+    /// The wait after the `n`th failure in a row, from 1: `backoff · 2ⁿ⁻¹`, at most `backoff_max`, ± 20 % by `seed`.
+    pub fn wait(&self, n: u32, seed: u64) -> Duration {
+        let factor = 1u32.checked_shl(n.saturating_sub(1).min(31)).unwrap_or(u32::MAX);
+        let full = self.backoff.saturating_mul(factor).min(self.backoff_max);
+        // SplitMix64: spreads neighbouring seeds, so that tasks that fail together come back apart.
+        let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let permille = 800 + u32::try_from((z ^ (z >> 31)) % 401).expect("below 401");
+        full * permille / 1000
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_survives_its_word() {
+        for class in Class::ALL {
+            assert_eq!(class.as_str().parse(), Ok(*class));
+            assert_eq!(serde_json::to_value(class).expect("a word"), class.as_str());
+        }
+        assert!("exploded".parse::<Class>().is_err());
+    }
+
+    #[test]
+    fn waits_double_up_to_their_limit_within_a_fifth() {
+        let retry = Retry::default();
+        for seed in 0..200 {
+            for n in 1..40 {
+                let full = Duration::from_secs(10).saturating_mul(1 << (n - 1).min(20)).min(Duration::from_secs(300));
+                let wait = retry.wait(n, seed);
+                assert!(wait >= full * 8 / 10 && wait <= full * 12 / 10, "{n} {seed} {wait:?}");
+            }
+        }
+    }
+}

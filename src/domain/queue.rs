@@ -1,0 +1,331 @@
+//! All tasks together: lookup, dependencies, families, counts, and what is wrong (R4–R8).
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::Arc,
+};
+
+use super::{Role, Status, Task, TaskId, Workflow};
+
+/// Something wrong with a queue that does not stop the rest of it from working.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// Where: `line:column` when the file told, else 0:0.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// The task, as it is written there.
+    pub task: Option<String>,
+    /// A short stable word: `bad_id`, `bad_type`, `cycle`, `missing_dependency`, …
+    pub code: &'static str,
+    /// What is wrong, and what follows from it.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line > 0 {
+            write!(f, "{}:{}: ", self.line, self.column)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// How a task's dependencies stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// All done, or none named.
+    No,
+    /// On this one, which is on its way.
+    On(TaskId, Status),
+    /// On one that was cancelled: a human must decide.
+    OnCancelled(TaskId),
+    /// On one that is not in the queue.
+    OnMissing(String),
+    /// On itself, by way of these.
+    InCycle(Vec<TaskId>),
+}
+
+/// The queue, as far as the rules need it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Queue {
+    tasks: Vec<Arc<Task>>,
+    index: HashMap<TaskId, usize>,
+    /// The `wip_limits` object.
+    pub wip_limits: BTreeMap<String, u32>,
+    /// The `metadata.*_tasks` counters that exist; `None` where the value is not a count.
+    pub counters: BTreeMap<String, Option<u64>>,
+    /// The sprint's name or number, for people.
+    pub sprint: Option<String>,
+    /// What the reading of the file found.
+    pub problems: Vec<Problem>,
+}
+
+impl Queue {
+    /// Puts tasks together; places are given in order. Ids must differ.
+    pub fn of(tasks: Vec<Task>) -> Self {
+        let mut queue = Self::default();
+        for task in tasks {
+            queue.push(task);
+        }
+        queue
+    }
+
+    /// Appends a task; answers `false`, and changes nothing, when the id is taken.
+    pub fn push(&mut self, mut task: Task) -> bool {
+        if self.index.contains_key(&task.id) {
+            return false;
+        }
+        task.place = self.tasks.len();
+        self.index.insert(task.id.clone(), task.place);
+        self.tasks.push(Arc::new(task));
+        true
+    }
+
+    /// All tasks in file order, subtasks after their parent.
+    pub fn tasks(&self) -> impl ExactSizeIterator<Item = &Task> {
+        self.tasks.iter().map(AsRef::as_ref)
+    }
+
+    /// How many tasks there are.
+    pub fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// `true` without tasks.
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// A task by id.
+    pub fn get(&self, id: &TaskId) -> Option<&Task> {
+        self.find(id.as_str())
+    }
+
+    /// A task by an id as somebody wrote it.
+    pub fn find(&self, id: &str) -> Option<&Task> {
+        self.index.get(id).map(|&at| &*self.tasks[at])
+    }
+
+    /// Changes a task in place; nothing happens when it is not there.
+    pub fn edit(&mut self, id: &TaskId, change: impl FnOnce(&mut Task)) {
+        if let Some(&at) = self.index.get(id) {
+            change(Arc::make_mut(&mut self.tasks[at]));
+        }
+    }
+
+    /// The WIP limit of a role: 1 where the file names none (contract section 3).
+    pub fn wip_limit(&self, role: &Role) -> u32 {
+        self.wip_limits.get(role.as_str()).copied().unwrap_or(1)
+    }
+
+    /// The children of every task that has some, in one pass.
+    pub fn families(&self) -> HashMap<&str, Vec<&Task>> {
+        let mut families: HashMap<&str, Vec<&Task>> = HashMap::new();
+        for task in self.tasks() {
+            if let Some(parent) = task.parent.as_deref().filter(|parent| *parent != task.id.as_str()) {
+                families.entry(parent).or_default().push(task);
+            }
+        }
+        families
+    }
+
+    /// The children of one task.
+    pub fn children<'a>(&'a self, id: &'a TaskId) -> impl Iterator<Item = &'a Task> {
+        self.tasks().filter(move |task| task.parent.as_deref() == Some(id.as_str()) && task.id != *id)
+    }
+
+    /// What a task waits for, the first of its dependencies that is not done (R6).
+    pub fn waits(&self, task: &Task) -> Waits {
+        let mut first = Waits::No;
+        for name in &task.dependencies {
+            let waits = match self.find(name) {
+                None => Waits::OnMissing(name.clone()),
+                Some(other) if other.status.is_done() => continue,
+                Some(other) if other.status == Status::CANCELLED => Waits::OnCancelled(other.id.clone()),
+                Some(other) => Waits::On(other.id.clone(), other.status.clone()),
+            };
+            // What a human must mend is said before what will pass by itself.
+            match (&first, &waits) {
+                (Waits::No, _) | (Waits::On(..), Waits::OnMissing(_) | Waits::OnCancelled(_)) => first = waits,
+                _ => {}
+            }
+        }
+        match first {
+            Waits::On(..) => self.cycle_of(task).map_or(first, Waits::InCycle),
+            other => other,
+        }
+    }
+
+    /// `true` when every dependency is done.
+    pub fn is_free(&self, task: &Task) -> bool {
+        task.dependencies.iter().all(|name| self.find(name).is_some_and(|other| other.status.is_done()))
+    }
+
+    /// The shortest way from a task back to itself over dependencies that are not done.
+    fn cycle_of(&self, task: &Task) -> Option<Vec<TaskId>> {
+        let mut from: HashMap<&str, &str> = HashMap::new();
+        let mut edge = std::collections::VecDeque::from([task]);
+        while let Some(at) = edge.pop_front() {
+            for name in &at.dependencies {
+                let Some(next) = self.find(name).filter(|next| !next.status.is_finished()) else { continue };
+                if next.id == task.id {
+                    let mut way = vec![at.id.clone()];
+                    let mut step = at.id.as_str();
+                    while let Some(before) = from.get(step) {
+                        way.push(TaskId::parse(before).expect("came from a task"));
+                        step = before;
+                    }
+                    way.reverse();
+                    return Some(way);
+                }
+                if !from.contains_key(next.id.as_str()) {
+                    from.insert(next.id.as_str(), at.id.as_str());
+                    edge.push_back(next);
+                }
+            }
+        }
+        None
+    }
+
+    /// Everything that is wrong, for `doctor` and `queue validate`: what the file showed, and what
+    /// the tasks show together.
+    pub fn problems(&self, workflow: &Workflow) -> Vec<Problem> {
+        let mut all = self.problems.clone();
+        let mut say = |task: &Task, code, message| {
+            all.push(Problem { line: 0, column: 0, task: Some(task.id.to_string()), code, message });
+        };
+        for task in self.tasks() {
+            if !workflow.knows(&task.status) {
+                say(
+                    task,
+                    "unknown_status",
+                    format!("task {} has the unknown status `{}` and will not be claimed", task.id, task.status),
+                );
+            }
+            if let Some(parent) = &task.parent
+                && self.find(parent).is_none()
+            {
+                say(
+                    task,
+                    "missing_parent",
+                    format!("task {} names the parent `{parent}`, which is not in the queue", task.id),
+                );
+            }
+            if let Some(role) = &task.role
+                && workflow.rule(&Role::new(role.as_str())).is_none()
+            {
+                say(task, "unknown_role", format!("task {} is for the role `{role}`, which is not defined", task.id));
+            }
+            if task.status.is_finished() {
+                continue;
+            }
+            match self.waits(task) {
+                Waits::No | Waits::On(..) => {}
+                Waits::OnMissing(name) => {
+                    say(
+                        task,
+                        "missing_dependency",
+                        format!("task {} depends on `{name}`, which is not in the queue", task.id),
+                    );
+                }
+                Waits::OnCancelled(other) => {
+                    say(
+                        task,
+                        "cancelled_dependency",
+                        format!("task {} depends on {other}, which was cancelled", task.id),
+                    );
+                }
+                Waits::InCycle(way) => {
+                    let way: Vec<&str> = way.iter().map(TaskId::as_str).collect();
+                    say(task, "cycle", format!("task {} waits for itself: {} → {}", task.id, way.join(" → "), way[0]));
+                }
+            }
+        }
+        for role in self.wip_limits.keys() {
+            if workflow.rule(&Role::new(role.as_str())).is_none() {
+                all.push(Problem {
+                    line: 0,
+                    column: 0,
+                    task: None,
+                    code: "unknown_role",
+                    message: format!("`wip_limits` names the role `{role}`, which is not defined"),
+                });
+            }
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(id: &str, status: Status, dependencies: &[&str]) -> Task {
+        let mut task = Task::new(TaskId::parse(id).expect("a good id"), status);
+        task.dependencies = dependencies.iter().map(|&d| d.into()).collect();
+        task
+    }
+
+    fn waits(queue: &Queue, id: &str) -> Waits {
+        queue.waits(queue.find(id).expect("there"))
+    }
+
+    #[test]
+    fn a_task_waits_for_the_first_dependency_that_is_not_done() {
+        let queue = Queue::of(vec![
+            task("A", Status::DONE, &[]),
+            task("B", Status::COMPLETED, &[]),
+            task("C", Status::READY, &[]),
+            task("D", Status::READY, &["A", "B", "C"]),
+            task("E", Status::READY, &["A", "B"]),
+        ]);
+        assert_eq!(waits(&queue, "D"), Waits::On(TaskId::parse("C").expect("id"), Status::READY));
+        assert_eq!(waits(&queue, "E"), Waits::No);
+    }
+
+    #[test]
+    fn missing_and_cancelled_dependencies_are_told_before_those_on_their_way() {
+        let queue = Queue::of(vec![
+            task("A", Status::READY, &[]),
+            task("B", Status::CANCELLED, &[]),
+            task("C", Status::READY, &["A", "B"]),
+            task("D", Status::READY, &["A", "ghost"]),
+        ]);
+        assert_eq!(waits(&queue, "C"), Waits::OnCancelled(TaskId::parse("B").expect("id")));
+        assert_eq!(waits(&queue, "D"), Waits::OnMissing("ghost".into()));
+    }
+
+    #[test]
+    fn a_cycle_is_told_with_its_way() {
+        let queue = Queue::of(vec![
+            task("A", Status::READY, &["B"]),
+            task("B", Status::READY, &["C"]),
+            task("C", Status::READY, &["A"]),
+            task("D", Status::READY, &["A"]),
+            task("S", Status::READY, &["S"]),
+        ]);
+        let way = |ids: &[&str]| Waits::InCycle(ids.iter().map(|id| TaskId::parse(id).expect("id")).collect());
+        assert_eq!(waits(&queue, "A"), way(&["A", "B", "C"]));
+        assert_eq!(waits(&queue, "S"), way(&["S"]));
+        assert!(matches!(waits(&queue, "D"), Waits::On(..)), "D is behind the cycle, not in it");
+    }
+
+    #[test]
+    fn a_long_chain_of_dependencies_is_no_trouble() {
+        let mut tasks = vec![task("T0", Status::READY, &[])];
+        for n in 1..5_000 {
+            tasks.push(task(&format!("T{n}"), Status::READY, &[&format!("T{}", n - 1)]));
+        }
+        let queue = Queue::of(tasks);
+        assert!(matches!(waits(&queue, "T4999"), Waits::On(..)));
+    }
+
+    #[test]
+    fn an_id_is_taken_once() {
+        let mut queue = Queue::of(vec![task("A", Status::READY, &[])]);
+        assert!(!queue.push(task("A", Status::DONE, &[])));
+        assert_eq!(queue.len(), 1);
+    }
+}

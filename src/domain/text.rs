@@ -1,0 +1,119 @@
+//! Words for people: durations read and written, text from outside made harmless.
+
+use std::time::Duration;
+
+/// Writes a duration in its two greatest units: `850ms`, `42s`, `3m12s`, `2h5m`, `4d1h`.
+pub fn duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0 if time.is_zero() => "0s".into(),
+        0 => format!("{}ms", time.as_millis().max(1)),
+        1..60 => format!("{seconds}s"),
+        60..3_600 => two(seconds / 60, "m", seconds % 60, "s"),
+        3_600..86_400 => two(seconds / 3_600, "h", seconds / 60 % 60, "m"),
+        _ => two(seconds / 86_400, "d", seconds / 3_600 % 24, "h"),
+    }
+}
+
+fn two(great: u64, unit: &str, small: u64, small_unit: &str) -> String {
+    if small == 0 { format!("{great}{unit}") } else { format!("{great}{unit}{small}{small_unit}") }
+}
+
+/// Reads a duration: `90m`, `1h30m`, `45s`, `500ms`, `2d`, or a bare number of seconds.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is not a duration; write e.g. `45s`, `90m`, `1h30m` or a number of seconds");
+    let mut rest = text.trim();
+    if let Ok(seconds) = rest.parse::<u64>() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).filter(|&at| at > 0).ok_or_else(wrong)?;
+        let count: u64 = rest[..digits].parse().map_err(|_| wrong())?;
+        rest = &rest[digits..];
+        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let unit = match &rest[..letters] {
+            "ms" => Duration::from_millis(1),
+            "s" => Duration::from_secs(1),
+            "m" | "min" => Duration::from_secs(60),
+            "h" => Duration::from_secs(3_600),
+            "d" => Duration::from_secs(86_400),
+            _ => return Err(wrong()),
+        };
+        let part = u32::try_from(count).ok().and_then(|count| unit.checked_mul(count)).ok_or_else(wrong)?;
+        total = total.checked_add(part).ok_or_else(wrong)?;
+        rest = &rest[letters..];
+    }
+    if total.is_zero() && !text.starts_with('0') { Err(wrong()) } else { Ok(total) }
+}
+
+/// Text from outside on one line of a terminal: control characters (escape sequences with them)
+/// become visible, so that a title cannot paint over what stands around it (contract section 9).
+pub fn one_line(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\n' | '\r' | '\t' => ' ',
+            // Bidirectional overrides reorder what a reader sees.
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' => '\u{fffd}',
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        })
+        .collect()
+}
+
+/// The same for text of several lines: line feeds and tabs stay.
+pub fn many_lines(text: &str) -> String {
+    text.split('\n')
+        .map(|line| line.split('\t').map(one_line).collect::<Vec<_>>().join("\t"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Cuts a text to so many characters, with an ellipsis as the last.
+pub fn cut(text: &str, max: usize) -> String {
+    if text.chars().count() <= max {
+        return text.into();
+    }
+    let mut short: String = text.chars().take(max.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_in_two_units() {
+        let written: Vec<String> =
+            [0, 42, 60, 192, 7_500, 86_400, 349_200].map(|s| duration(Duration::from_secs(s))).into();
+        assert_eq!(written, ["0s", "42s", "1m", "3m12s", "2h5m", "1d", "4d1h"]);
+        assert_eq!(duration(Duration::from_millis(850)), "850ms");
+    }
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        let read = |text| parse_duration(text).map(|d| d.as_millis());
+        assert_eq!(read("90m"), Ok(5_400_000));
+        assert_eq!(read("1h30m"), Ok(5_400_000));
+        assert_eq!(read("45"), Ok(45_000));
+        assert_eq!(read("500ms"), Ok(500));
+        assert_eq!(read("0"), Ok(0));
+        assert_eq!(read("0s"), Ok(0));
+        for bad in ["", "m", "1x", "-3s", "1.5h", "99999999999999999999s"] {
+            assert!(parse_duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_a_terminal() {
+        assert_eq!(one_line("a\x1b[31mb\nc\u{202e}d\u{7}"), "a\u{fffd}[31mb c\u{fffd}d\u{fffd}");
+        assert_eq!(many_lines("a\tb\n\x1bc"), "a\tb\n\u{fffd}c");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_with_an_ellipsis() {
+        assert_eq!(cut("häuser", 4), "häu…");
+        assert_eq!(cut("four", 4), "four");
+    }
+}

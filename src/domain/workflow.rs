@@ -1,0 +1,303 @@
+//! Who takes which status, works as what, and where the task goes next (contract section 4).
+//!
+//! The table is data: five roles ship, a project may change them and add its own. What an
+//! attempt's outcome means for a task is decided in `settle`, from this table.
+
+use std::{borrow::Cow, fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// A status word of the queue file. Any word is kept; only those in the [`Workflow`] are acted on.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Status(Cow<'static, str>);
+
+/// A role's name.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Role(Cow<'static, str>);
+
+macro_rules! word {
+    ($type:ident { $($name:ident = $text:literal),* $(,)? }) => {
+        #[expect(missing_docs, reason = "each constant is the word it is named after")]
+        impl $type {
+            $(pub const $name: $type = $type(Cow::Borrowed($text));)*
+        }
+
+        impl $type {
+            /// Wraps a word as it stands in a file.
+            pub fn new(word: impl Into<String>) -> Self {
+                let word = word.into();
+                match word.as_str() {
+                    $($text => Self::$name,)*
+                    _ => Self(Cow::Owned(word)),
+                }
+            }
+
+            /// The word itself.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+word!(Status {
+    NEEDS_PLAN = "needs_plan",
+    PLANNING = "planning",
+    PLANNING_COMPLETE = "planning_complete",
+    READY = "ready",
+    IN_PROGRESS = "in_progress",
+    AWAITING_TEST = "awaiting_test",
+    TESTING = "testing",
+    NEEDS_ADAPT = "needs_adapt",
+    ADAPTING = "adapting",
+    READY_FOR_INTEGRATOR = "ready_for_integrator",
+    INTEGRATING = "integrating",
+    BLOCKED = "blocked",
+    NEEDS_MANUAL = "needs_manual",
+    FAILED = "failed",
+    CANCELLED = "cancelled",
+    DONE = "done",
+    COMPLETED = "completed",
+});
+
+word!(Role {
+    PLANNER = "planner",
+    BUILDER = "builder",
+    TESTER = "tester",
+    REFINER = "refiner",
+    INTEGRATOR = "integrator",
+});
+
+impl Status {
+    /// `done`, also under its old name `completed`.
+    pub fn is_done(&self) -> bool {
+        *self == Self::DONE || *self == Self::COMPLETED
+    }
+
+    /// Nothing more will happen to the task unless a human says so.
+    pub fn is_finished(&self) -> bool {
+        self.is_done() || *self == Self::CANCELLED
+    }
+}
+
+/// One row of the table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleRule {
+    /// The role's name; also the name of its prompt file and of its log.
+    pub role: Role,
+    /// The status that it claims.
+    pub takes: Status,
+    /// The status while it works.
+    pub works: Status,
+    /// Where a task goes after success.
+    pub done: Status,
+    /// Where a task goes after success if it has children (the planner's `planning_complete`).
+    pub done_with_children: Option<Status>,
+    /// Where a task goes when attempts are exhausted or the agent says so.
+    pub failed: Status,
+    /// Where a task goes when the agent asks for a new plan; `failed` when absent.
+    pub replan: Option<Status>,
+    /// How long a lease lives without a heartbeat.
+    pub ttl: Duration,
+}
+
+/// The whole table, plus the words that no role works with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workflow {
+    rules: Vec<RoleRule>,
+}
+
+/// What is wrong with a table.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadWorkflow {
+    /// Two roles of one name.
+    #[error("role `{0}` is defined twice")]
+    Twice(Role),
+    /// Two roles with one working status: a task in it would belong to both.
+    #[error("roles `{0}` and `{1}` both work as `{2}`; each role needs a working status of its own")]
+    SharedWork(Role, Role, Status),
+    /// A role that takes what it works as, or a working status that another role takes.
+    #[error("status `{1}` is a working status and is also taken by role `{0}`")]
+    TakesWork(Role, Status),
+    /// A role that takes or works in a word that ends a task.
+    #[error("role `{0}` uses `{1}`, which ends a task")]
+    Finished(Role, Status),
+    /// A role whose name cannot be a file name.
+    #[error("role name `{0}` {1}")]
+    Name(Role, super::task::BadId),
+}
+
+impl Workflow {
+    /// The five roles that ship.
+    pub fn shipped() -> Self {
+        let minutes = |n: u64| Duration::from_secs(n * 60);
+        let row = |role, takes, works, done, failed, ttl| RoleRule {
+            role,
+            takes,
+            works,
+            done,
+            done_with_children: None,
+            failed,
+            replan: None,
+            ttl,
+        };
+        use Status as S;
+        Self {
+            rules: vec![
+                RoleRule {
+                    done_with_children: Some(S::PLANNING_COMPLETE),
+                    ..row(Role::PLANNER, S::NEEDS_PLAN, S::PLANNING, S::READY, S::NEEDS_MANUAL, minutes(30))
+                },
+                row(Role::BUILDER, S::READY, S::IN_PROGRESS, S::AWAITING_TEST, S::NEEDS_ADAPT, minutes(90)),
+                row(Role::TESTER, S::AWAITING_TEST, S::TESTING, S::READY_FOR_INTEGRATOR, S::NEEDS_ADAPT, minutes(45)),
+                RoleRule {
+                    replan: Some(S::NEEDS_PLAN),
+                    ..row(Role::REFINER, S::NEEDS_ADAPT, S::ADAPTING, S::READY, S::NEEDS_MANUAL, minutes(45))
+                },
+                row(Role::INTEGRATOR, S::READY_FOR_INTEGRATOR, S::INTEGRATING, S::DONE, S::NEEDS_ADAPT, minutes(30)),
+            ],
+        }
+    }
+
+    /// Checks a table: one working status per role, nothing taken that is being worked in.
+    pub fn new(rules: Vec<RoleRule>) -> Result<Self, BadWorkflow> {
+        for (at, rule) in rules.iter().enumerate() {
+            if let Err(bad) = super::TaskId::parse(rule.role.as_str()) {
+                return Err(BadWorkflow::Name(rule.role.clone(), bad));
+            }
+            for status in [&rule.takes, &rule.works] {
+                if status.is_finished() {
+                    return Err(BadWorkflow::Finished(rule.role.clone(), status.clone()));
+                }
+            }
+            for other in &rules[..at] {
+                if other.role == rule.role {
+                    return Err(BadWorkflow::Twice(rule.role.clone()));
+                }
+                if other.works == rule.works {
+                    return Err(BadWorkflow::SharedWork(other.role.clone(), rule.role.clone(), rule.works.clone()));
+                }
+            }
+            if let Some(other) = rules.iter().find(|other| other.takes == rule.works) {
+                return Err(BadWorkflow::TakesWork(other.role.clone(), rule.works.clone()));
+            }
+        }
+        Ok(Self { rules })
+    }
+
+    /// Every row, in the order of the table.
+    pub fn rules(&self) -> &[RoleRule] {
+        &self.rules
+    }
+
+    /// The row of a role.
+    pub fn rule(&self, role: &Role) -> Option<&RoleRule> {
+        self.rules.iter().find(|rule| rule.role == *role)
+    }
+
+    /// The role that works in this status.
+    pub fn working(&self, status: &Status) -> Option<&RoleRule> {
+        self.rules.iter().find(|rule| rule.works == *status)
+    }
+
+    /// The roles that take this status; more than one where a project says so.
+    pub fn taking<'a>(&'a self, status: &'a Status) -> impl Iterator<Item = &'a RoleRule> {
+        self.rules.iter().filter(move |rule| rule.takes == *status)
+    }
+
+    /// `true` for a word that the table or the fixed further words define.
+    pub fn knows(&self, status: &Status) -> bool {
+        use Status as S;
+        [S::BLOCKED, S::NEEDS_MANUAL, S::FAILED, S::CANCELLED, S::DONE, S::COMPLETED, S::PLANNING_COMPLETE]
+            .contains(status)
+            || self.rules.iter().any(|rule| {
+                rule.takes == *status
+                    || rule.works == *status
+                    || rule.done == *status
+                    || rule.failed == *status
+                    || rule.done_with_children.as_ref() == Some(status)
+                    || rule.replan.as_ref() == Some(status)
+            })
+    }
+
+    /// Every word that [`Workflow::knows`], in the order of the table, without repeats.
+    pub fn statuses(&self) -> Vec<Status> {
+        let mut all: Vec<Status> = Vec::new();
+        let rows = self.rules.iter().flat_map(|rule| {
+            [
+                Some(&rule.takes),
+                Some(&rule.works),
+                rule.done_with_children.as_ref(),
+                Some(&rule.done),
+                Some(&rule.failed),
+            ]
+        });
+        let fixed = [Status::BLOCKED, Status::NEEDS_MANUAL, Status::FAILED, Status::CANCELLED, Status::DONE];
+        for status in rows.flatten().chain(&fixed) {
+            if !all.contains(status) {
+                all.push(status.clone());
+            }
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_table_is_the_contracts() {
+        let rows: Vec<String> = Workflow::shipped()
+            .rules()
+            .iter()
+            .map(|r| format!("{} {} {} {} {} {}m", r.role, r.takes, r.works, r.done, r.failed, r.ttl.as_secs() / 60))
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                "planner needs_plan planning ready needs_manual 30m",
+                "builder ready in_progress awaiting_test needs_adapt 90m",
+                "tester awaiting_test testing ready_for_integrator needs_adapt 45m",
+                "refiner needs_adapt adapting ready needs_manual 45m",
+                "integrator ready_for_integrator integrating done needs_adapt 30m",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_shipped_table_passes_its_own_check() {
+        let shipped = Workflow::shipped();
+        assert_eq!(Workflow::new(shipped.rules().to_vec()), Ok(shipped));
+    }
+
+    #[test]
+    fn two_roles_may_not_share_a_working_status() {
+        let mut rules = Workflow::shipped().rules().to_vec();
+        let mut extra = rules[1].clone();
+        extra.role = Role::new("reviewer");
+        rules.push(extra);
+        assert!(matches!(Workflow::new(rules), Err(BadWorkflow::SharedWork(..))));
+    }
+
+    #[test]
+    fn a_working_status_may_not_be_taken() {
+        let mut rules = Workflow::shipped().rules().to_vec();
+        rules[2].takes = Status::IN_PROGRESS;
+        assert!(matches!(Workflow::new(rules), Err(BadWorkflow::TakesWork(..))));
+    }
+}

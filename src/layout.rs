@@ -1,0 +1,131 @@
+//! Where things lie below a project's root (contract section 2); pure paths, nothing is opened here.
+
+use std::path::{Path, PathBuf};
+
+use crate::domain::{Role, TaskId, Token};
+
+/// A project's root and the names below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The directory that makes a directory a project.
+    pub const MARK: &str = ".oodatcaa";
+
+    /// Of the project at this root, which should be absolute.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The project's root.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The project's name for people: the last part of its root.
+    pub fn name(&self) -> String {
+        self.root.file_name().map_or_else(|| "/".into(), |name| name.to_string_lossy().into_owned())
+    }
+
+    fn state(&self) -> PathBuf {
+        self.root.join(Self::MARK)
+    }
+
+    /// `.oodatcaa`.
+    pub fn mark(&self) -> PathBuf {
+        self.state()
+    }
+
+    /// The directory of the queue and the journal.
+    pub fn work(&self) -> PathBuf {
+        self.state().join("work")
+    }
+
+    /// The queue file: the truth about tasks.
+    pub fn queue(&self) -> PathBuf {
+        self.work().join("SPRINT_QUEUE.json")
+    }
+
+    /// The journal.
+    pub fn journal(&self) -> PathBuf {
+        self.work().join("events.jsonl")
+    }
+
+    /// The project's configuration.
+    pub fn config(&self) -> PathBuf {
+        self.state().join("config.toml")
+    }
+
+    /// The configuration of this checkout only.
+    pub fn local_config(&self) -> PathBuf {
+        self.state().join("config.local.toml")
+    }
+
+    /// The directory of the prompt templates.
+    pub fn prompts(&self) -> PathBuf {
+        self.state().join("prompts")
+    }
+
+    /// The prompt template of a role.
+    pub fn prompt(&self, role: &Role) -> PathBuf {
+        self.prompts().join(format!("{role}.md"))
+    }
+
+    /// The directory of all attempts.
+    pub fn runs(&self) -> PathBuf {
+        self.state().join("runs")
+    }
+
+    /// The directory of one attempt. It is named by the token, which is unique in a task's life;
+    /// tries of a stage may share their number when they are not charged.
+    pub fn run(&self, task: &TaskId, token: Token) -> PathBuf {
+        self.runs().join(task.as_str()).join(token.to_string())
+    }
+
+    /// The directory of the leases.
+    pub fn leases(&self) -> PathBuf {
+        self.root.join(".leases")
+    }
+
+    /// The lease of a task.
+    pub fn lease(&self, task: &TaskId) -> PathBuf {
+        self.leases().join(format!("{task}.json"))
+    }
+
+    /// The directory of the flock targets.
+    pub fn locks(&self) -> PathBuf {
+        self.root.join(".locks")
+    }
+
+    /// The flock target of every change to queue, leases and journal (R2).
+    pub fn queue_lock(&self) -> PathBuf {
+        self.locks().join("queue.lock")
+    }
+
+    /// The flock target that proves a task's worker alive (R11).
+    pub fn task_lock(&self, task: &TaskId) -> PathBuf {
+        self.locks().join(format!("{task}.lock"))
+    }
+
+    /// The directory of the logs of the PID-file mode.
+    pub fn logs(&self) -> PathBuf {
+        self.root.join(".agent-daemon-logs")
+    }
+
+    /// The directory of the pid files.
+    pub fn pids(&self) -> PathBuf {
+        self.root.join(".agent-daemon-pids")
+    }
+
+    /// Sockets and other runtime state, mode 0700.
+    pub fn runtime(&self) -> PathBuf {
+        self.root.join(".agent-daemon-run")
+    }
+
+    /// The nearest directory at or above `from` that has a `.oodatcaa`, given a way to ask.
+    pub fn find(from: &Path, is_dir: impl Fn(&Path) -> bool) -> Option<Self> {
+        from.ancestors().find(|dir| is_dir(&dir.join(Self::MARK))).map(Self::new)
+    }
+}

@@ -1,0 +1,27 @@
+//! `oodatcaa`: an unattended fleet of coding agents that works through a queue file.
+//!
+//! *Rules decide on a snapshot, the store commits the plan, the worker walks one task from left to right.*
+//!
+//! Floors (an arrow only ever points down; `tests/it/floors.rs` reads the imports and fails otherwise):
+//!
+//! | floor | modules | may use |
+//! |---|---|---|
+//! | 4 | `bin/*` | everything below |
+//! | 3 | [`cli`], [`error`] | all below |
+//! | 2 | [`worker`], [`fleet`] | [`agent`], [`process`], [`store`], [`config`], [`domain`], [`layout`] |
+//! | 1b | [`agent`] | [`process`], [`config`], [`domain`], [`layout`] |
+//! | 1 | [`store`], [`process`], [`config`] | [`domain`], [`layout`] |
+//! | 0 | [`domain`], [`layout`] | nothing of ours |
+//!
+//! Start reading at [`domain::claim`], then [`store::Store`], then [`worker`].
+
+pub mod agent;
+pub mod cli;
+pub mod config;
+pub mod domain;
+pub mod error;
+pub mod fleet;
+pub mod layout;
+pub mod process;
+pub mod store;
+pub mod worker;
