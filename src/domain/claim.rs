@@ -1,1 +1,361 @@
-//! (to come)
+//! Which task an owner gets now, or the reason why none (R6, R7).
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::{
+    EventDraft, Kind, Lease, LeaseChange, Member, Owner, Plan, QueueLease, RoleRule, Snapshot, Task, Token, Workflow,
+    event::Actor,
+    history::Pause,
+    lease::Standing,
+    observe::{self, Behind},
+    queue::Waits,
+};
+
+/// Who wants work.
+#[derive(Clone, Debug)]
+pub struct Claimant {
+    /// The worker.
+    pub owner: Owner,
+    /// The role's row.
+    pub rule: RoleRule,
+    /// The agent that will work, by its name in the configuration.
+    pub by: String,
+    /// It is the simulated agent.
+    pub simulated: bool,
+    /// Claim beyond the WIP limit (for tests).
+    pub ignore_wip: bool,
+}
+
+/// Why nothing was claimed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// The role is paused.
+    Paused(Pause),
+    /// An old queue file was put back (R10).
+    Behind(Behind),
+    /// The WIP limit is reached.
+    Full {
+        /// What counts.
+        wip: u32,
+        /// The limit.
+        limit: u32,
+    },
+    /// Tasks in the role's status are held by something.
+    Waiting {
+        /// How many.
+        tasks: usize,
+        /// The earliest `not_before` among them, when that is all that holds it.
+        until: Option<DateTime<Utc>>,
+    },
+    /// No task is in the role's status.
+    Nothing,
+}
+
+impl std::fmt::Display for Idle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Paused(pause) => write!(f, "paused ({}): {}", pause.class, pause.reason),
+            Self::Behind(behind) => write!(f, "an old queue file was put back: {}", behind.reason),
+            Self::Full { wip, limit } => write!(f, "WIP limit reached ({wip} of {limit})"),
+            Self::Waiting { tasks, .. } => write!(f, "{tasks} waiting, none claimable yet"),
+            Self::Nothing => f.write_str("nothing to do"),
+        }
+    }
+}
+
+/// What keeps one task from being claimed by a role that takes its status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Somebody holds a lease on it.
+    Leased(String),
+    /// Its `lease` member says something that is not ours to ignore.
+    Marked(String),
+    /// It is for another role.
+    OtherRole(String),
+    /// A dependency.
+    Waits(Waits),
+    /// Not yet.
+    NotBefore(DateTime<Utc>),
+}
+
+/// The lease on a task, while it is one.
+pub fn leased(snapshot: &Snapshot, task: &Task) -> Option<String> {
+    if let Some(held) = snapshot.leases.get(&task.id) {
+        // A dead owner's lease holds as well, until what it left running has been ended (R14).
+        return match held.standing(&snapshot.now) {
+            Standing::Live | Standing::Lost(_) | Standing::Dead(_) => Some(held.owner().to_owned()),
+        };
+    }
+    match &task.lease {
+        QueueLease::Inline { owner, until: Some(until) } if snapshot.now.wall < *until => Some(owner.clone()),
+        _ => None,
+    }
+}
+
+/// The first thing that holds a task whose status the role takes (R6).
+pub fn obstacle(snapshot: &Snapshot, rule: &RoleRule, task: &Task) -> Option<Obstacle> {
+    if let Some(owner) = leased(snapshot, task) {
+        return Some(Obstacle::Leased(owner));
+    }
+    if let QueueLease::Other(text) = &task.lease {
+        return Some(Obstacle::Marked(text.clone()));
+    }
+    if let Some(role) = task.role.as_ref().filter(|role| **role != rule.role.as_str()) {
+        return Some(Obstacle::OtherRole(role.clone()));
+    }
+    match snapshot.queue.waits(task) {
+        Waits::No => {}
+        waits => return Some(Obstacle::Waits(waits)),
+    }
+    task.not_before.filter(|time| snapshot.now.wall < *time).map(Obstacle::NotBefore)
+}
+
+/// Whether nothing holds a task whose status the role takes (R6); [`obstacle`] says what does.
+fn is_claimable(snapshot: &Snapshot, rule: &RoleRule, task: &Task) -> bool {
+    snapshot.queue.is_free(task) && obstacle(snapshot, rule, task).is_none()
+}
+
+/// What counts against a role's limit: tasks in its working status, and leases of the role on other tasks (R7).
+pub fn wip(snapshot: &Snapshot, rule: &RoleRule) -> u32 {
+    let working = snapshot.queue.tasks().filter(|task| task.status == rule.works).count();
+    let elsewhere = snapshot.leases.iter().filter(|(id, held)| {
+        held.role() == Some(&rule.role) && snapshot.queue.get(id).is_none_or(|task| task.status != rule.works)
+    });
+    u32::try_from(working + elsewhere.count()).unwrap_or(u32::MAX)
+}
+
+/// The tasks that a role could claim now, in the order of R6: small priority first, then place in the file.
+pub fn candidates<'a>(snapshot: &'a Snapshot, rule: &'a RoleRule) -> Vec<&'a Task> {
+    let mut tasks: Vec<&Task> =
+        snapshot.queue.tasks().filter(|task| task.status == rule.takes && is_claimable(snapshot, rule, task)).collect();
+    tasks.sort_by_key(|task| (task.priority, task.place));
+    tasks
+}
+
+/// The claim of one task by one owner: its plan and its lease.
+pub fn decide(snapshot: &Snapshot, workflow: &Workflow, me: &Claimant) -> Result<(Plan, Lease), Idle> {
+    let rule = &me.rule;
+    if let Some(pause) = snapshot.history.paused(&rule.role) {
+        return Err(Idle::Paused(pause.clone()));
+    }
+    let mut waiting = snapshot.queue.tasks().filter(|task| task.status == rule.takes).peekable();
+    if waiting.peek().is_none() {
+        return Err(Idle::Nothing);
+    }
+    if let Some(behind) = observe::behind(snapshot) {
+        return Err(Idle::Behind(behind));
+    }
+    let (wip, limit) = (wip(snapshot, rule), snapshot.queue.wip_limit(&rule.role));
+    if wip >= limit && !me.ignore_wip {
+        return Err(Idle::Full { wip, limit });
+    }
+    debug_assert!(workflow.rule(&rule.role).is_some(), "a claimant's role is in the table");
+    let best = snapshot
+        .queue
+        .tasks()
+        .filter(|task| task.status == rule.takes && is_claimable(snapshot, rule, task))
+        .min_by_key(|task| (task.priority, task.place));
+    let Some(task) = best else {
+        let tasks: Vec<&Task> = waiting.collect();
+        let until = tasks
+            .iter()
+            .filter_map(|task| match obstacle(snapshot, rule, task) {
+                Some(Obstacle::NotBefore(time)) => Some(time),
+                _ => None,
+            })
+            .min();
+        return Err(Idle::Waiting { tasks: tasks.len(), until });
+    };
+    Ok(take(snapshot, me, task))
+}
+
+fn take(snapshot: &Snapshot, me: &Claimant, task: &Task) -> (Plan, Lease) {
+    let now = &snapshot.now;
+    let lease = Lease {
+        task_id: task.id.clone(),
+        role: me.rule.role.clone(),
+        owner: me.owner.tag.clone(),
+        token: Token(snapshot.highest_token(&task.id).0 + 1),
+        attempt: task.attempts + 1,
+        started_at: now.wall,
+        ttl_seconds: me.rule.ttl.as_secs(),
+        heartbeat_at: now.wall,
+        host: me.owner.host.clone(),
+        boot_id: me.owner.boot_id.clone(),
+        pid: me.owner.pid,
+        pid_started: me.owner.pid_started,
+        pgid: None,
+        heartbeat_mono_ms: now.mono_ms(),
+        by: me.by.clone(),
+        simulated: me.simulated,
+        stop: None,
+    };
+    let actor = || Actor::Worker(me.owner.tag.clone());
+    let mut plan = Plan::none();
+    plan.leases.push(LeaseChange::Take(lease.clone()));
+    plan.event(
+        EventDraft::new(Kind::LeaseAcquired, actor())
+            .lease(&lease)
+            .with("owner", lease.owner.as_str())
+            .with("ttl_seconds", lease.ttl_seconds)
+            .with("by", lease.by.as_str()),
+    );
+    let mut set: Vec<(Member, Value)> =
+        vec![(Member::Agent, lease.role.as_str().into()), (Member::Lease, lease.in_queue().into())];
+    if task.not_before.is_some() {
+        set.push((Member::NotBefore, Value::Null));
+    }
+    plan.change(now, task, &me.rule.works, &set, EventDraft::new(Kind::TaskMoved, actor()).lease(&lease));
+    (plan, lease)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::domain::{
+        Held, Holder, LeaseRecord, Role, Status, TaskId,
+        plan::tests::{now_at, snapshot},
+    };
+    use std::sync::Arc;
+
+    pub(crate) fn id(text: &str) -> TaskId {
+        TaskId::parse(text).expect("a good id")
+    }
+
+    pub(crate) fn task(name: &str, status: Status) -> Task {
+        Task::new(id(name), status)
+    }
+
+    pub(crate) fn owner(tag: &str) -> Owner {
+        Owner { tag: tag.into(), host: "h".into(), boot_id: "b".into(), pid: 7, pid_started: 9 }
+    }
+
+    pub(crate) fn claimant(role: &Role) -> Claimant {
+        Claimant {
+            owner: owner("w@h"),
+            rule: Workflow::shipped().rule(role).expect("shipped").clone(),
+            by: "cmd".into(),
+            simulated: false,
+            ignore_wip: false,
+        }
+    }
+
+    pub(crate) fn with_limit(mut snapshot: Snapshot, role: &Role, limit: u32) -> Snapshot {
+        Arc::make_mut(&mut snapshot.queue).wip_limits.insert(role.to_string(), limit);
+        snapshot
+    }
+
+    fn claim(snapshot: &Snapshot) -> Result<String, Idle> {
+        decide(snapshot, &Workflow::shipped(), &claimant(&Role::BUILDER)).map(|(_, lease)| lease.task_id.to_string())
+    }
+
+    #[test]
+    fn the_smallest_priority_goes_first_then_the_place_in_the_file() {
+        let mut tasks = vec![task("A", Status::READY), task("B", Status::READY), task("C", Status::READY)];
+        tasks[1].priority = 1;
+        tasks[2].priority = 1;
+        assert_eq!(claim(&snapshot(tasks)), Ok("B".into()));
+    }
+
+    #[test]
+    fn a_claim_takes_task_and_lease_in_one_plan() {
+        let before = snapshot(vec![task("A", Status::READY)]);
+        let (plan, lease) = decide(&before, &Workflow::shipped(), &claimant(&Role::BUILDER)).expect("a claim");
+        let after = before.after(&plan);
+        let claimed = after.queue.get(&id("A")).expect("there");
+        assert_eq!(claimed.status, Status::IN_PROGRESS);
+        assert_eq!(claimed.agent.as_deref(), Some("builder"));
+        assert_eq!(claimed.lease, QueueLease::Ours { owner: "w@h".into(), token: Token(1) });
+        assert_eq!(after.leases[&id("A")].ours(), Some(&lease));
+        assert_eq!(after.history.task(&id("A")).expect("known").token, Token(1));
+    }
+
+    #[test]
+    fn other_statuses_are_not_claimed() {
+        for status in [Status::NEEDS_PLAN, Status::DONE, Status::BLOCKED, Status::CANCELLED, Status::new("odd")] {
+            assert_eq!(claim(&snapshot(vec![task("A", status)])), Err(Idle::Nothing));
+        }
+    }
+
+    #[test]
+    fn a_dependency_that_is_not_done_holds() {
+        let mut tasks = vec![task("A", Status::READY), task("B", Status::IN_PROGRESS)];
+        tasks[0].dependencies = vec!["B".into()];
+        let before = with_limit(snapshot(tasks), &Role::BUILDER, 2);
+        assert_eq!(claim(&before), Err(Idle::Waiting { tasks: 1, until: None }));
+        let mut done = before.clone();
+        Arc::make_mut(&mut done.queue).edit(&id("B"), |task| task.status = Status::COMPLETED);
+        assert_eq!(claim(&done), Ok("A".into()));
+    }
+
+    #[test]
+    fn not_before_holds_until_then() {
+        let mut tasks = vec![task("A", Status::READY)];
+        let until = now_at(1_060).wall;
+        tasks[0].not_before = Some(until);
+        let mut before = snapshot(tasks);
+        assert_eq!(claim(&before), Err(Idle::Waiting { tasks: 1, until: Some(until) }));
+        before.now = now_at(1_060);
+        assert_eq!(claim(&before), Ok("A".into()));
+    }
+
+    #[test]
+    fn the_limit_counts_working_tasks_of_the_role_only() {
+        let tasks = vec![task("A", Status::READY), task("B", Status::TESTING), task("C", Status::PLANNING)];
+        assert_eq!(claim(&snapshot(tasks.clone())), Ok("A".into()));
+        let mut full = tasks;
+        full.push(task("D", Status::IN_PROGRESS));
+        assert_eq!(claim(&snapshot(full)), Err(Idle::Full { wip: 1, limit: 1 }));
+    }
+
+    #[test]
+    fn a_lease_on_a_task_that_has_moved_on_still_counts() {
+        let mut before = snapshot(vec![task("A", Status::READY), task("B", Status::AWAITING_TEST)]);
+        let lease = crate::domain::lease::tests::lease("B", &Role::BUILDER, 1);
+        before.leases.insert(id("B"), Held { record: LeaseRecord::Ours(lease), holder: Holder::Alive });
+        assert_eq!(claim(&before), Err(Idle::Full { wip: 1, limit: 1 }));
+    }
+
+    #[test]
+    fn a_limit_of_zero_stops_a_role() {
+        let before = with_limit(snapshot(vec![task("A", Status::READY)]), &Role::BUILDER, 0);
+        assert_eq!(claim(&before), Err(Idle::Full { wip: 0, limit: 0 }));
+        let mut me = claimant(&Role::BUILDER);
+        me.ignore_wip = true;
+        assert!(decide(&before, &Workflow::shipped(), &me).is_ok());
+    }
+
+    #[test]
+    fn tokens_grow_over_queue_lease_and_journal() {
+        let mut tasks = vec![task("A", Status::READY)];
+        tasks[0].lease = QueueLease::from_text("old@h#41");
+        let before = snapshot(tasks);
+        let (_, lease) = decide(&before, &Workflow::shipped(), &claimant(&Role::BUILDER)).expect("a claim");
+        assert_eq!(lease.token, Token(42));
+    }
+
+    #[test]
+    fn a_text_in_the_lease_member_that_is_not_ours_is_respected() {
+        let mut tasks = vec![task("A", Status::READY)];
+        tasks[0].lease = QueueLease::from_text("bob works on this");
+        assert_eq!(claim(&snapshot(tasks)), Err(Idle::Waiting { tasks: 1, until: None }));
+    }
+
+    #[test]
+    fn an_inline_lease_holds_until_its_own_ttl_is_over() {
+        let mut tasks = vec![task("A", Status::READY)];
+        tasks[0].lease = QueueLease::Inline { owner: "planner".into(), until: Some(now_at(1_001).wall) };
+        let mut before = snapshot(tasks);
+        assert!(claim(&before).is_err());
+        before.now = now_at(1_001);
+        assert_eq!(claim(&before), Ok("A".into()));
+    }
+
+    #[test]
+    fn a_task_for_one_role_is_not_taken_by_another() {
+        let mut tasks = vec![task("A", Status::READY)];
+        tasks[0].role = Some("refiner".into());
+        assert!(claim(&snapshot(tasks)).is_err());
+    }
+}

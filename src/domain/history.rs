@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Event, Kind, Role, Status, TaskId, Token};
 
@@ -25,8 +25,38 @@ pub struct TaskHistory {
     pub deaths: u32,
     /// How often a refiner has given it back since a human last touched it.
     pub adapts: u32,
-    /// Why the last attempt did not succeed, for the next prompt.
-    pub last_failure: Option<String>,
+    /// What went wrong lately and in which role, oldest first, for the next prompt (R17).
+    pub failures: Vec<(Role, String)>,
+    /// The statuses that we replaced since the baseline, and when we last did.
+    pub replaced: BTreeMap<Status, DateTime<Utc>>,
+    /// The members that we wrote since the baseline, with their last values.
+    pub wrote: Map<String, Value>,
+}
+
+impl TaskHistory {
+    /// How many failures are kept.
+    pub const FAILURES: usize = 5;
+
+    /// The file is somebody else's again: nothing of ours stands in it.
+    fn forget_writing(&mut self) {
+        self.updated_at = None;
+        self.replaced.clear();
+        self.wrote.clear();
+    }
+
+    fn stamped(&mut self, event: &Event) {
+        self.updated_at = Some(event.time);
+        if let Some(set) = event.data.get("set").and_then(Value::as_object) {
+            self.wrote.extend(set.iter().map(|(key, value)| (key.clone(), value.clone())));
+        }
+    }
+
+    fn failed(&mut self, role: Option<&Role>, reason: &str) {
+        if self.failures.len() == Self::FAILURES {
+            self.failures.remove(0);
+        }
+        self.failures.push((role.cloned().unwrap_or_else(|| Role::new("?")), reason.into()));
+    }
 }
 
 /// What is remembered of one role.
@@ -100,7 +130,7 @@ impl History {
         // A baseline that a human confirmed forgets what was written before it, and nothing of the tokens.
         for known in self.tasks.values_mut() {
             known.status = None;
-            known.updated_at = None;
+            known.forget_writing();
         }
         for (id, status) in statuses {
             if let (Ok(id), Some(status)) = (TaskId::parse(id), status.as_str()) {
@@ -118,22 +148,31 @@ impl History {
         match event.kind {
             Kind::TaskCreated | Kind::TaskMoved | Kind::TaskObserved => {
                 known.status = event.text("to").map(Status::new);
-                if event.flag("stamped") {
-                    known.updated_at = Some(event.time);
-                }
                 if by_hand {
                     (known.adapts, known.deaths, known.transient) = (0, 0, 0);
-                    known.last_failure = None;
+                    known.failures.clear();
+                }
+                if event.flag("stamped") {
+                    known.stamped(event);
+                    if let Some(from) = event.text("from") {
+                        known.replaced.insert(Status::new(from), event.time);
+                    }
+                } else {
+                    known.forget_writing();
+                }
+                if known.status.as_ref().is_some_and(Status::is_finished) {
+                    known.failures.clear();
                 }
             }
-            Kind::TaskUpdated if event.flag("stamped") => known.updated_at = Some(event.time),
+            Kind::TaskUpdated if event.flag("stamped") => known.stamped(event),
             Kind::AttemptFinished => {
                 known.deaths = 0;
-                let failed = event.text("class").is_some();
-                known.last_failure = if failed { event.text("reason").map(Into::into) } else { None };
                 known.transient = if event.flag("transient") { known.transient + 1 } else { 0 };
                 if event.flag("adapted") {
                     known.adapts += 1;
+                }
+                if event.flag("failure") {
+                    known.failed(event.role.as_ref(), event.text("reason").unwrap_or_default());
                 }
             }
             Kind::LeaseRescued if event.flag("died") => known.deaths += 1,

@@ -3,11 +3,13 @@
 //! Nothing here reads a file, asks a clock or starts a process. Every decision takes a
 //! [`Snapshot`] and answers with a [`Plan`]; a store commits the plan.
 
+pub mod children;
 pub mod claim;
 pub mod coordinate;
 pub mod event;
 pub mod history;
 pub mod lease;
+pub mod observe;
 pub mod outcome;
 pub mod plan;
 pub mod queue;

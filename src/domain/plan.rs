@@ -158,6 +158,27 @@ impl Plan {
         edit.set.insert(member, value.into());
     }
 
+    /// Moves a task, or (from and to being equal) only updates it: sets the members together with
+    /// `updated_at`, and notes the event that says so. The event carries what was written, so that
+    /// the journal alone can tell (R10, R24).
+    pub fn change(&mut self, now: &Now, task: &super::Task, to: &Status, set: &[(Member, Value)], event: EventDraft) {
+        let mut set: BTreeMap<Member, Value> = set.iter().cloned().collect();
+        if task.status != *to {
+            set.insert(Member::Status, to.as_str().into());
+        }
+        set.insert(Member::UpdatedAt, stamp(now.wall).into());
+        let written: serde_json::Map<String, Value> =
+            set.iter().map(|(member, value)| (member.key().into(), value.clone())).collect();
+        let mut event = event.task(&task.id).with("stamped", true).with("set", written);
+        if task.status != *to {
+            event = event.with("from", task.status.as_str()).with("to", to.as_str());
+        }
+        self.event(event);
+        for (member, value) in set {
+            self.set(&task.id, member, value);
+        }
+    }
+
     /// Notes an event.
     pub fn event(&mut self, event: EventDraft) {
         self.events.push(event);
@@ -232,6 +253,11 @@ impl Snapshot {
             }
         }
         all
+    }
+
+    /// The same for an id as somebody wrote it; 0 for one that is none.
+    pub fn highest_token_of(&self, id: &str) -> Token {
+        TaskId::parse(id).map(|id| self.highest_token(&id)).unwrap_or_default()
     }
 
     /// The greatest token ever seen for a task, in queue, lease or journal (R10).

@@ -1,9 +1,9 @@
 //! All tasks together: lookup, dependencies, families, counts, and what is wrong (R4–R8).
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use super::{Role, Status, Task, TaskId, Workflow};
@@ -48,10 +48,12 @@ pub enum Waits {
 }
 
 /// The queue, as far as the rules need it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Queue {
     tasks: Vec<Arc<Task>>,
     index: HashMap<TaskId, usize>,
+    /// Places on a cycle of dependencies, or between two; found out when first asked.
+    knots: OnceLock<HashSet<usize>>,
     /// The `wip_limits` object.
     pub wip_limits: BTreeMap<String, u32>,
     /// The `metadata.*_tasks` counters that exist; `None` where the value is not a count.
@@ -78,6 +80,7 @@ impl Queue {
             return false;
         }
         task.place = self.tasks.len();
+        self.knots.take();
         self.index.insert(task.id.clone(), task.place);
         self.tasks.push(Arc::new(task));
         true
@@ -111,6 +114,7 @@ impl Queue {
     /// Changes a task in place; nothing happens when it is not there.
     pub fn edit(&mut self, id: &TaskId, change: impl FnOnce(&mut Task)) {
         if let Some(&at) = self.index.get(id) {
+            self.knots.take();
             change(Arc::make_mut(&mut self.tasks[at]));
         }
     }
@@ -153,7 +157,7 @@ impl Queue {
             }
         }
         match first {
-            Waits::On(..) => self.cycle_of(task).map_or(first, Waits::InCycle),
+            Waits::On(..) if self.knots().contains(&task.place) => self.cycle_of(task).map_or(first, Waits::InCycle),
             other => other,
         }
     }
@@ -161,6 +165,52 @@ impl Queue {
     /// `true` when every dependency is done.
     pub fn is_free(&self, task: &Task) -> bool {
         task.dependencies.iter().all(|name| self.find(name).is_some_and(|other| other.status.is_done()))
+    }
+
+    /// What is left after taking away, again and again, whoever waits for nobody and whom nobody waits for.
+    fn knots(&self) -> &HashSet<usize> {
+        self.knots.get_or_init(|| {
+            let open = |task: &&Arc<Task>| !task.status.is_finished();
+            let ahead: HashMap<usize, Vec<usize>> = self
+                .tasks
+                .iter()
+                .filter(open)
+                .map(|task| {
+                    let places = task.dependencies.iter().filter_map(|name| self.find(name));
+                    (task.place, places.filter(|other| !other.status.is_finished()).map(|other| other.place).collect())
+                })
+                .collect();
+            let mut behind: HashMap<usize, Vec<usize>> = HashMap::new();
+            for (&place, others) in &ahead {
+                for &other in others {
+                    behind.entry(other).or_default().push(place);
+                }
+            }
+            let mut left: HashSet<usize> = ahead.keys().copied().collect();
+            for (there, back) in [(&ahead, &behind), (&behind, &ahead)] {
+                let mut count: HashMap<usize, usize> = left
+                    .iter()
+                    .map(|place| {
+                        let others =
+                            there.get(place).map_or(0, |others| others.iter().filter(|o| left.contains(o)).count());
+                        (*place, others)
+                    })
+                    .collect();
+                let mut free: Vec<usize> = count.iter().filter(|(_, n)| **n == 0).map(|(place, _)| *place).collect();
+                while let Some(place) = free.pop() {
+                    left.remove(&place);
+                    for other in back.get(&place).into_iter().flatten() {
+                        if let Some(n) = count.get_mut(other) {
+                            *n -= 1;
+                            if *n == 0 {
+                                free.push(*other);
+                            }
+                        }
+                    }
+                }
+            }
+            left
+        })
     }
 
     /// The shortest way from a task back to itself over dependencies that are not done.

@@ -1,1 +1,268 @@
-//! (to come)
+//! Giving back what a dead or lost owner held, and mending what a crash left half done (R11, R14, R15).
+//!
+//! In two steps: [`find`] says what must be ended first, [`decide`] gives back what has been seen gone.
+
+use super::{
+    EventDraft, Kind, LeaseChange, Member, Plan, QueueLease, Role, Snapshot, Task, TaskId, Token, Workflow,
+    event::Actor, lease::Standing, outcome::Retry,
+};
+use serde_json::Value;
+
+/// Something that a dead or lost owner left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The task.
+    pub task: TaskId,
+    /// The token of the attempt whose processes must be ended first.
+    pub token: Token,
+    /// The role that had it, if it can be told.
+    pub role: Option<Role>,
+    /// The proof, in words.
+    pub reason: String,
+    /// The owner is dead, not only silent: the task may have taken it down.
+    pub died: bool,
+    /// There is a lease file to remove.
+    pub lease: bool,
+}
+
+/// Everything that nobody stands behind any more.
+pub fn find(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Left> {
+    let mut left: Vec<Left> = Vec::new();
+    for (id, held) in &snapshot.leases {
+        let (reason, died) = match held.standing(&snapshot.now) {
+            Standing::Live => continue,
+            Standing::Dead(reason) => (reason, held.ours().is_some()),
+            Standing::Lost(reason) => (reason, false),
+        };
+        left.push(Left {
+            task: id.clone(),
+            token: held.token().max(snapshot.highest_token(id)),
+            role: held.role().cloned(),
+            reason,
+            died,
+            lease: true,
+        });
+    }
+    for task in snapshot.queue.tasks() {
+        let Some(rule) = workflow.working(&task.status) else { continue };
+        if snapshot.leases.contains_key(&task.id) || inline_lives(snapshot, task) {
+            continue;
+        }
+        left.push(Left {
+            task: task.id.clone(),
+            token: snapshot.highest_token(&task.id),
+            role: Some(rule.role.clone()),
+            reason: format!("`{}` without a lease", task.status),
+            died: false,
+            lease: false,
+        });
+    }
+    left
+}
+
+fn inline_lives(snapshot: &Snapshot, task: &Task) -> bool {
+    matches!(&task.lease, QueueLease::Inline { until: Some(until), .. } if snapshot.now.wall < *until)
+}
+
+/// Gives back what was found and whose processes have been ended; what has changed since is left alone.
+pub fn decide(snapshot: &Snapshot, workflow: &Workflow, retry: &Retry, ended: &[Left], by: &str) -> Plan {
+    let mut plan = Plan::none();
+    let now_left = find(snapshot, workflow);
+    for left in ended {
+        // The same owner must still be gone: a claim or a settlement may have come in between.
+        if !now_left.iter().any(|now| now.task == left.task && now.token == left.token && now.lease == left.lease) {
+            continue;
+        }
+        let actor = || Actor::Worker(by.to_owned());
+        if left.lease {
+            plan.leases.push(LeaseChange::Drop(left.task.clone()));
+        }
+        let held = snapshot.leases.get(&left.task).and_then(|held| held.ours());
+        let mut event = EventDraft::new(Kind::LeaseRescued, actor()).task(&left.task);
+        if let Some(lease) = held {
+            event = event.lease(lease).with("owner", lease.owner.as_str());
+        } else {
+            event.role = left.role.clone();
+            event.token = Some(left.token).filter(|token| token.0 > 0);
+        }
+        plan.event(event.with("reason", left.reason.as_str()).with("died", left.died));
+        if let Some(task) = snapshot.queue.get(&left.task) {
+            give_back(snapshot, workflow, retry, &mut plan, task, left, actor());
+        }
+    }
+    plan
+}
+
+fn give_back(
+    snapshot: &Snapshot,
+    workflow: &Workflow,
+    retry: &Retry,
+    plan: &mut Plan,
+    task: &Task,
+    left: &Left,
+    actor: Actor,
+) {
+    let ours_in_queue = matches!(task.lease, QueueLease::Ours { .. });
+    let mut event = EventDraft::new(Kind::TaskMoved, actor);
+    event.role = left.role.clone();
+    let Some(rule) = workflow.working(&task.status) else {
+        // The task has moved on; only our mark on it goes.
+        if ours_in_queue {
+            event.kind = Kind::TaskUpdated;
+            plan.change(&snapshot.now, task, &task.status, &[(Member::Lease, Value::Null)], event);
+        }
+        return;
+    };
+    let mut set = vec![(Member::Lease, Value::Null)];
+    let deaths = snapshot.history.task(&task.id).map_or(0, |known| known.deaths) + u32::from(left.died);
+    let poison = left.died && deaths >= retry.deaths;
+    let attempts = task.attempts + u32::from(poison);
+    if poison && attempts >= retry.attempts {
+        let reason = format!("its worker died {deaths} times in a row while working on it, the last: {}", left.reason);
+        set.push((Member::BlockedReason, reason.as_str().into()));
+        if task.attempts != 0 {
+            set.push((Member::Attempts, 0.into()));
+        }
+        plan.change(&snapshot.now, task, &rule.failed, &set, event.with("reason", reason));
+        return;
+    }
+    if poison {
+        set.push((Member::Attempts, attempts.into()));
+    }
+    let reason = format!("interrupted: {}", left.reason);
+    plan.change(&snapshot.now, task, &rule.takes, &set, event.with("reason", reason));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        Holder, LeaseRecord, Status,
+        claim::{
+            self,
+            tests::{claimant, id, task},
+        },
+        plan::tests::{now_at, snapshot},
+    };
+    use std::sync::Arc;
+
+    fn flow() -> Workflow {
+        Workflow::shipped()
+    }
+
+    fn working(role: &Role) -> Snapshot {
+        let status = flow().rule(role).expect("shipped").takes.clone();
+        let before = snapshot(vec![task("A", status)]);
+        let (plan, _) = claim::decide(&before, &flow(), &claimant(role)).expect("a claim");
+        before.after(&plan)
+    }
+
+    fn kill(snapshot: &mut Snapshot) {
+        snapshot.leases.get_mut(&id("A")).expect("held").holder = Holder::Dead("its process is gone".into());
+    }
+
+    fn rescued(before: &Snapshot) -> Snapshot {
+        before.after(&decide(before, &flow(), &Retry::default(), &find(before, &flow()), "r@h"))
+    }
+
+    fn only(snapshot: &Snapshot) -> &Task {
+        snapshot.queue.tasks().next().expect("one task")
+    }
+
+    #[test]
+    fn a_living_owner_is_left_alone() {
+        let before = working(&Role::BUILDER);
+        assert!(find(&before, &flow()).is_empty());
+    }
+
+    #[test]
+    fn a_dead_owners_task_goes_back_to_where_it_was_taken_from() {
+        for rule in flow().rules() {
+            let mut before = working(&rule.role);
+            kill(&mut before);
+            let after = rescued(&before);
+            assert_eq!(only(&after).status, rule.takes);
+            assert_eq!((only(&after).attempts, after.leases.len()), (0, 0));
+            assert!(find(&after, &flow()).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_silent_owner_is_taken_over_only_after_the_ttl() {
+        let mut before = working(&Role::BUILDER);
+        before.now = now_at(1_000 + 5_399);
+        assert!(find(&before, &flow()).is_empty());
+        before.now = now_at(1_000 + 5_401);
+        let found = find(&before, &flow());
+        assert_eq!((found.len(), found[0].died), (1, false));
+        assert_eq!(only(&rescued(&before)).status, Status::READY);
+    }
+
+    #[test]
+    fn a_task_that_was_claimed_again_in_between_is_not_touched() {
+        let mut before = working(&Role::BUILDER);
+        kill(&mut before);
+        let ended = find(&before, &flow());
+        let freed = rescued(&before);
+        let (plan, _) = claim::decide(&freed, &flow(), &claimant(&Role::BUILDER)).expect("claimed again");
+        let again = freed.after(&plan);
+        assert!(decide(&again, &flow(), &Retry::default(), &ended, "r@h").is_empty());
+    }
+
+    #[test]
+    fn an_active_status_without_a_lease_is_given_back() {
+        let mut before = snapshot(vec![task("A", Status::TESTING)]);
+        assert_eq!(only(&rescued(&before)).status, Status::AWAITING_TEST);
+        Arc::make_mut(&mut before.queue).edit(&id("A"), |task| {
+            task.lease = QueueLease::Inline { owner: "old".into(), until: Some(now_at(2_000).wall) };
+        });
+        assert!(find(&before, &flow()).is_empty(), "an old helper's lease in the queue is respected");
+    }
+
+    #[test]
+    fn a_lease_without_an_active_status_is_removed() {
+        let mut before = working(&Role::BUILDER);
+        kill(&mut before);
+        Arc::make_mut(&mut before.queue).edit(&id("A"), |task| task.status = Status::AWAITING_TEST);
+        let after = rescued(&before);
+        assert_eq!(
+            (only(&after).status.clone(), only(&after).lease.clone()),
+            (Status::AWAITING_TEST, QueueLease::None)
+        );
+        assert!(after.leases.is_empty());
+    }
+
+    #[test]
+    fn a_lease_without_a_task_is_removed() {
+        let mut before = working(&Role::BUILDER);
+        kill(&mut before);
+        before.queue = Arc::default();
+        assert!(rescued(&before).leases.is_empty());
+    }
+
+    #[test]
+    fn a_task_that_kills_its_worker_again_and_again_is_charged() {
+        let mut now = working(&Role::BUILDER);
+        let strict = Retry { attempts: 1, ..Retry::default() };
+        for round in 1..=3 {
+            kill(&mut now);
+            let plan = decide(&now, &flow(), &strict, &find(&now, &flow()), "r@h");
+            now = now.after(&plan);
+            if round < 3 {
+                assert_eq!(only(&now).status, Status::READY, "round {round}");
+                let (plan, _) = claim::decide(&now, &flow(), &claimant(&Role::BUILDER)).expect("claimed again");
+                now = now.after(&plan);
+            }
+        }
+        assert_eq!(only(&now).status, Status::NEEDS_ADAPT);
+        assert!(only(&now).blocked_reason.as_deref().is_some_and(|reason| reason.contains("died 3 times")));
+    }
+
+    #[test]
+    fn an_unreadable_lease_file_holds_nothing() {
+        let mut before = snapshot(vec![task("A", Status::READY)]);
+        let record = LeaseRecord::Broken { task_id: id("A"), reason: "not JSON".into() };
+        before.leases.insert(id("A"), crate::domain::Held { record, holder: Holder::Unknown });
+        assert!(rescued(&before).leases.is_empty());
+    }
+}

@@ -1,1 +1,367 @@
-//! (to come)
+//! Why a task does not move: one computed sentence that names the rule that holds it, the same on every surface (R9).
+
+use super::{
+    Role, Snapshot, Status, Task, TaskId, Workflow,
+    claim::{self, Obstacle},
+    coordinate, observe,
+    plan::stamp,
+    queue::Waits,
+    text::{duration, one_line},
+};
+
+/// An answer to "why".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Why {
+    /// The sentence.
+    pub sentence: String,
+    /// The rule that holds it, e.g. `R7`.
+    pub rule: &'static str,
+    /// What was looked at.
+    pub facts: Vec<Fact>,
+    /// What to do next: a command, or `nothing to do`.
+    pub next: String,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// Whether it lets the task go; `None` for mere information.
+    pub ok: Option<bool>,
+    /// In words.
+    pub text: String,
+}
+
+const NOTHING: &str = "nothing to do";
+
+fn why(rule: &'static str, sentence: impl Into<String>, next: impl Into<String>) -> Why {
+    Why { sentence: sentence.into(), rule, facts: Vec::new(), next: next.into() }
+}
+
+/// Explains one task.
+pub fn explain(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Why {
+    let mut answer = main_reason(snapshot, workflow, task);
+    answer.facts = facts(snapshot, workflow, task);
+    answer
+}
+
+/// The sentence alone, for a column.
+pub fn sentence(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> String {
+    main_reason(snapshot, workflow, task).sentence
+}
+
+fn main_reason(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Why {
+    let id = &task.id;
+    if task.status.is_done() {
+        return why("R6", "it is done", NOTHING);
+    }
+    if task.status == Status::CANCELLED {
+        return why("R6", "it was cancelled", format!("agentctl task retry {id} (to bring it back)"));
+    }
+    if let Some(role) = workflow.working(&task.status) {
+        return working(snapshot, task, &role.role);
+    }
+    if let Some(held) = snapshot.leases.get(id) {
+        let sentence = format!("it is `{}`, and {} still holds a lease on it", task.status, one_line(held.owner()));
+        return why(
+            "R11",
+            sentence,
+            format!("agentctl lease list (a live attempt ends by itself; else agentctl lease release {id})"),
+        );
+    }
+    let takers: Vec<&super::RoleRule> = workflow.taking(&task.status).collect();
+    if !takers.is_empty() {
+        return taken_by(snapshot, task, &takers);
+    }
+    if task.status == Status::BLOCKED {
+        return blocked(snapshot, workflow, task);
+    }
+    if task.status == Status::PLANNING_COMPLETE {
+        return parent(snapshot, task);
+    }
+    if task.status == Status::NEEDS_MANUAL || task.status == Status::FAILED {
+        let reason = task.blocked_reason.as_deref().map_or("no reason is written down".into(), one_line);
+        return why("R22", format!("a human must act: {reason}"), format!("agentctl task retry {id} (or cancel it)"));
+    }
+    if workflow.knows(&task.status) {
+        return why("R6", format!("no role takes `{}`", task.status), format!("agentctl task move {id} STATUS"));
+    }
+    let words: Vec<String> = workflow.statuses().iter().map(Status::to_string).collect();
+    let sentence = format!(
+        "its status `{}` is unknown, so no role takes it; known are {}",
+        one_line(task.status.as_str()),
+        words.join(", ")
+    );
+    why("R6", sentence, format!("agentctl task move {id} STATUS"))
+}
+
+fn working(snapshot: &Snapshot, task: &Task, role: &Role) -> Why {
+    let id = &task.id;
+    let Some(held) = snapshot.leases.get(id) else {
+        return why(
+            "R15",
+            format!("it is `{}` but nobody holds a lease on it; the next worker that looks gives it back", task.status),
+            format!("agentctl fleet start {role} (if none runs)"),
+        );
+    };
+    use super::lease::Standing;
+    match (held.standing(&snapshot.now), held.ours()) {
+        (Standing::Live, Some(lease)) => {
+            let since = (snapshot.now.wall - lease.started_at).to_std().unwrap_or_default();
+            let beat = lease.silence(&snapshot.now);
+            let what = if lease.simulated { "simulated attempt" } else { "attempt" };
+            let sentence = format!(
+                "{} works on it ({what} {}, pid {}) since {}, heartbeat {} ago",
+                one_line(&lease.owner),
+                lease.attempt,
+                lease.pid,
+                duration(since),
+                duration(std::time::Duration::from_secs(beat.as_secs()))
+            );
+            why("R11", sentence, format!("agentctl logs {id} -f"))
+        }
+        (Standing::Live, None) => {
+            why("R11", format!("{} holds a lease on it until its TTL is over", one_line(held.owner())), NOTHING)
+        }
+        (Standing::Dead(reason) | Standing::Lost(reason), _) => why(
+            "R14",
+            format!(
+                "its owner {} is gone ({reason}); the next worker that looks gives it back",
+                one_line(held.owner())
+            ),
+            format!("agentctl fleet start {role} (if none runs)"),
+        ),
+    }
+}
+
+fn taken_by(snapshot: &Snapshot, task: &Task, takers: &[&super::RoleRule]) -> Why {
+    let id = &task.id;
+    if let Some(behind) = observe::behind(snapshot) {
+        let sentence = format!("claiming is stopped, an old queue file was put back: {}", behind.reason);
+        return why("R10", sentence, "agentctl queue repair");
+    }
+    // With several takers the first that nothing keeps from it answers, else the first.
+    let rule = takers.iter().find(|rule| claim::obstacle(snapshot, rule, task).is_none()).unwrap_or(&takers[0]);
+    match claim::obstacle(snapshot, rule, task) {
+        Some(Obstacle::Leased(owner)) => {
+            why("R11", format!("{} holds a lease on it", one_line(&owner)), format!("agentctl lease release {id}"))
+        }
+        Some(Obstacle::Marked(text)) => why(
+            "R6",
+            format!("its `lease` member says {:?}, which no worker of ours wrote", one_line(&text)),
+            format!("agentctl lease release {id} (clears it)"),
+        ),
+        Some(Obstacle::OtherRole(role)) => why(
+            "R6",
+            format!("it is only for the role `{}`, and `{}` is taken by `{}`", one_line(&role), task.status, rule.role),
+            format!("agentctl task move {id} STATUS"),
+        ),
+        Some(Obstacle::Waits(waits)) => waiting(id, &waits),
+        Some(Obstacle::NotBefore(time)) => {
+            let left = (time - snapshot.now.wall).to_std().unwrap_or_default();
+            let mut sentence = format!("it is tried again at {} (in {})", stamp(time), duration(left));
+            if let Some((_, reason)) = snapshot.history.task(id).and_then(|known| known.failures.last()) {
+                sentence.push_str(&format!(", after: {}", one_line(reason)));
+            }
+            why("R22", sentence, format!("agentctl task retry {id} (to try now)"))
+        }
+        None => claimable(snapshot, task, rule),
+    }
+}
+
+fn claimable(snapshot: &Snapshot, task: &Task, rule: &super::RoleRule) -> Why {
+    let role = &rule.role;
+    if let Some(pause) = snapshot.history.paused(role) {
+        let sentence = format!("the role `{role}` is paused ({}): {}", pause.class, one_line(&pause.reason));
+        return why("R22", sentence, format!("agentctl fleet start {role} (after mending the cause)"));
+    }
+    let (wip, limit) = (claim::wip(snapshot, rule), snapshot.queue.wip_limit(role));
+    if wip >= limit {
+        let sentence = format!("the WIP limit of `{role}` is reached ({wip} of {limit})");
+        return why("R7", sentence, if limit == 0 { "raise `wip_limits` in the queue file" } else { NOTHING });
+    }
+    let ahead = claim::candidates(snapshot, rule).iter().position(|other| other.id == task.id).unwrap_or_default();
+    let room = usize::try_from(limit - wip).unwrap_or(usize::MAX);
+    let next = format!("agentctl fleet start {role} (if none runs)");
+    match ahead {
+        n if n < room => why("R6", format!("it is claimable; a `{role}` worker takes it next"), next),
+        n => why("R6", format!("it is claimable, {n} tasks are before it in the order of `{role}`"), next),
+    }
+}
+
+fn waiting(id: &TaskId, waits: &Waits) -> Why {
+    match waits {
+        Waits::No => why("R6", "nothing holds it", NOTHING),
+        Waits::On(other, status) => why(
+            "R6",
+            format!("it waits for {other}, which is `{}`", one_line(status.as_str())),
+            format!("agentctl why {other}"),
+        ),
+        Waits::OnCancelled(other) => why(
+            "R8",
+            format!("it depends on {other}, which was cancelled; a human must decide"),
+            format!("agentctl task retry {other}, or take it out of the dependencies of {id}"),
+        ),
+        Waits::OnMissing(name) => why(
+            "R8",
+            format!("it depends on `{}`, which is not in the queue", one_line(name)),
+            format!("agentctl add … --id {}, or take it out of the dependencies of {id}", one_line(name)),
+        ),
+        Waits::InCycle(way) => {
+            let way: Vec<&str> = way.iter().map(TaskId::as_str).collect();
+            why(
+                "R8",
+                format!("it waits for itself: {} → {}", way.join(" → "), way[0]),
+                "take one of them out of `dependencies`",
+            )
+        }
+    }
+}
+
+fn blocked(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Why {
+    let id = &task.id;
+    if let Some(reason) = task.blocked_reason.as_deref().filter(|reason| !reason.trim().is_empty()) {
+        return why("R8", format!("it is blocked: {}", one_line(reason)), format!("agentctl task unblock {id}"));
+    }
+    if !coordinate::unblocks_itself(task) {
+        let sentence = "it is blocked without a reason and without dependencies, so nothing can unblock it by itself";
+        return why("R8", sentence, format!("agentctl task unblock {id}"));
+    }
+    match snapshot.queue.waits(task) {
+        Waits::No => {
+            let has_children = snapshot.queue.children(id).next().is_some();
+            let to = workflow.start(task, has_children);
+            why(
+                "R8",
+                format!("every dependency is done; the next worker that looks makes it `{to}`"),
+                "agentctl fleet start (if no worker runs)",
+            )
+        }
+        waits => waiting(id, &waits),
+    }
+}
+
+fn parent(snapshot: &Snapshot, task: &Task) -> Why {
+    let open: Vec<&Task> = snapshot.queue.children(&task.id).filter(|child| !child.status.is_finished()).collect();
+    let all = snapshot.queue.children(&task.id).count();
+    match open.first() {
+        None if all == 0 => why(
+            "R8",
+            "it is planned, but no task names it as its parent, so nothing will finish it",
+            format!("agentctl task move {} ready (or done --reason …)", task.id),
+        ),
+        None => why(
+            "R8",
+            "its children are all finished; the next worker that looks moves it on",
+            "agentctl fleet start (if no worker runs)",
+        ),
+        Some(first) => why(
+            "R8",
+            format!(
+                "it waits for {} of its {all} children, the first is {} (`{}`)",
+                open.len(),
+                first.id,
+                one_line(first.status.as_str())
+            ),
+            format!("agentctl why {}", first.id),
+        ),
+    }
+}
+
+fn facts(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    let mut say = |ok: Option<bool>, text: String| facts.push(Fact { ok, text });
+    if task.status.is_finished() {
+        return facts;
+    }
+    for name in &task.dependencies {
+        match snapshot.queue.find(name) {
+            Some(other) => {
+                let status = one_line(other.status.as_str());
+                say(Some(other.status.is_done()), format!("dependency {} is {status}", other.id));
+            }
+            None => say(Some(false), format!("dependency `{}` is not in the queue", one_line(name))),
+        }
+    }
+    match snapshot.leases.get(&task.id) {
+        Some(held) => say(Some(false), format!("leased by {} (token {})", one_line(held.owner()), held.token())),
+        None => say(Some(true), "no lease".into()),
+    }
+    for rule in workflow.taking(&task.status) {
+        let (wip, limit) = (claim::wip(snapshot, rule), snapshot.queue.wip_limit(&rule.role));
+        say(Some(wip < limit), format!("{} WIP {wip}/{limit}", rule.role));
+        match snapshot.history.paused(&rule.role) {
+            Some(pause) => say(Some(false), format!("{} is paused: {}", rule.role, one_line(&pause.reason))),
+            None => say(Some(true), format!("{} is not paused", rule.role)),
+        }
+    }
+    if task.attempts > 0 {
+        say(None, format!("{} attempts charged in this stage", task.attempts));
+    }
+    if let Some(known) = snapshot.history.task(&task.id) {
+        for (role, reason) in &known.failures {
+            say(None, format!("{role} failed: {}", super::text::cut(&one_line(reason), 200)));
+        }
+    }
+    facts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        Held, Holder, LeaseRecord,
+        claim::tests::{id, task, with_limit},
+        plan::tests::{now_at, snapshot},
+    };
+
+    fn said(snapshot: &Snapshot, name: &str) -> (String, &'static str) {
+        let why = explain(snapshot, &Workflow::shipped(), snapshot.queue.find(name).expect("there"));
+        (why.sentence, why.rule)
+    }
+
+    #[test]
+    fn every_status_has_a_sentence() {
+        let mut words = Workflow::shipped().statuses();
+        words.push(Status::new("odd"));
+        for status in words {
+            let (sentence, _) = said(&snapshot(vec![task("A", status.clone())]), "A");
+            assert!(!sentence.is_empty(), "{status}");
+        }
+    }
+
+    #[test]
+    fn the_sentence_names_what_holds() {
+        let mut tasks = vec![task("A", Status::READY), task("B", Status::IN_PROGRESS)];
+        tasks[0].dependencies = vec!["B".into()];
+        assert_eq!(said(&snapshot(tasks.clone()), "A"), ("it waits for B, which is `in_progress`".into(), "R6"));
+        tasks[0].dependencies.clear();
+        assert_eq!(
+            said(&snapshot(tasks.clone()), "A"),
+            ("the WIP limit of `builder` is reached (1 of 1)".into(), "R7")
+        );
+        let wide = with_limit(snapshot(tasks.clone()), &Role::BUILDER, 2);
+        assert_eq!(said(&wide, "A").0, "it is claimable; a `builder` worker takes it next");
+        tasks[0].not_before = Some(now_at(1_090).wall);
+        let wide = with_limit(snapshot(tasks), &Role::BUILDER, 2);
+        assert_eq!(said(&wide, "A").0, "it is tried again at 2026-01-05T08:18:10.000Z (in 1m30s)");
+    }
+
+    #[test]
+    fn a_working_task_says_who_and_since_when() {
+        let mut before = snapshot(vec![task("A", Status::IN_PROGRESS)]);
+        let lease = crate::domain::lease::tests::lease("A", &Role::BUILDER, 1);
+        before.leases.insert(id("A"), Held { record: LeaseRecord::Ours(lease), holder: Holder::Alive });
+        before.now = now_at(1_010);
+        assert_eq!(
+            said(&before, "A"),
+            ("w@h works on it (attempt 1, pid 7) since 10s, heartbeat 10s ago".into(), "R11")
+        );
+    }
+
+    #[test]
+    fn hostile_words_do_not_reach_the_sentence() {
+        let mut tasks = vec![task("A", Status::BLOCKED)];
+        tasks[0].blocked_reason = Some("\x1b]0;owned\x07".into());
+        assert!(!said(&snapshot(tasks), "A").0.contains('\x1b'));
+    }
+}

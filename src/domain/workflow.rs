@@ -219,6 +219,26 @@ impl Workflow {
         self.rules.iter().filter(move |rule| rule.takes == *status)
     }
 
+    /// `true` for a role that mends what another role failed at: it takes that role's `failed` status.
+    pub fn adapts(&self, rule: &RoleRule) -> bool {
+        self.rules.iter().any(|other| other.role != rule.role && other.failed == rule.takes)
+    }
+
+    /// Where the work of a task starts when nothing holds it any more (R8).
+    pub fn start(&self, task: &super::Task, has_children: bool) -> Status {
+        if task.is_build() {
+            Status::READY
+        } else if task.is_test() {
+            Status::AWAITING_TEST
+        } else if has_children {
+            Status::PLANNING_COMPLETE
+        } else if task.parent.is_some() {
+            Status::READY
+        } else {
+            Status::NEEDS_PLAN
+        }
+    }
+
     /// `true` for a word that the table or the fixed further words define.
     pub fn knows(&self, status: &Status) -> bool {
         use Status as S;

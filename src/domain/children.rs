@@ -1,0 +1,229 @@
+//! Tasks that a planner proposes, checked and completed before they may enter the queue (R5, R8, R19).
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value};
+
+use super::{Member, NewTask, Snapshot, Status, Task, TaskId, Workflow, plan::stamp};
+
+/// How many tasks one attempt may propose.
+pub const MAX: usize = 100;
+
+/// Checks proposals all or nothing; the error names the first that cannot be taken.
+pub fn propose(
+    snapshot: &Snapshot,
+    workflow: &Workflow,
+    parent: &Task,
+    proposals: &[Map<String, Value>],
+) -> Result<Vec<NewTask>, String> {
+    if proposals.len() > MAX {
+        return Err(format!("{} tasks at once, at most {MAX} are allowed", proposals.len()));
+    }
+    let mut taken: HashSet<String> = HashSet::new();
+    let mut new: Vec<NewTask> = Vec::new();
+    for (at, proposal) in proposals.iter().enumerate() {
+        let task =
+            one(snapshot, workflow, parent, proposal, &taken).map_err(|reason| format!("task {}: {reason}", at + 1))?;
+        taken.insert(task.task.id.to_string());
+        new.push(task);
+    }
+    for task in &new {
+        for name in &task.task.dependencies {
+            if !taken.contains(name) && snapshot.queue.find(name).is_none() {
+                return Err(format!(
+                    "{} depends on `{name}`, which is neither in the queue nor proposed",
+                    task.task.id
+                ));
+            }
+        }
+    }
+    // A cycle among the new ones would wait for ever.
+    let mut queue = (*snapshot.queue).clone();
+    for task in &new {
+        queue.push(task.task.clone());
+    }
+    for task in &new {
+        if let super::queue::Waits::InCycle(way) = queue.waits(&task.task) {
+            let way: Vec<&str> = way.iter().map(TaskId::as_str).collect();
+            return Err(format!("{} waits for itself: {}", task.task.id, way.join(" → ")));
+        }
+    }
+    Ok(new)
+}
+
+fn one(
+    snapshot: &Snapshot,
+    workflow: &Workflow,
+    parent: &Task,
+    proposal: &Map<String, Value>,
+    taken: &HashSet<String>,
+) -> Result<NewTask, String> {
+    let text = |key: &str| match proposal.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(other) => Err(format!("`{key}` must be a text, not {other}")),
+    };
+    let list = |key: &str| match proposal.get(key) {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Array(items)) => items
+            .iter()
+            .map(|item| item.as_str().map(String::from).ok_or_else(|| format!("`{key}` must be a list of texts")))
+            .collect(),
+        Some(_) => Err(format!("`{key}` must be a list of texts")),
+    };
+    let title = text("title")?.filter(|title| !title.trim().is_empty()).ok_or("it has no `title`")?;
+    let kind = text("type")?.unwrap_or_else(|| "Build".into());
+    let is_free =
+        |id: &str| snapshot.queue.find(id).is_none() && !taken.contains(id) && snapshot.highest_token_of(id).0 == 0;
+    let id = match text("id")? {
+        Some(id) => {
+            let id = TaskId::parse(&id).map_err(|bad| format!("its id {bad}"))?;
+            if snapshot.queue.get(&id).is_some() || taken.contains(id.as_str()) {
+                return Err(format!("the id `{id}` is taken"));
+            }
+            id
+        }
+        None => {
+            let letter = if kind.to_ascii_lowercase().starts_with("test") { 'T' } else { 'B' };
+            (1..)
+                .map(|n| format!("{}-{letter}{n:02}", parent.id))
+                .find(|id| is_free(id))
+                .and_then(|id| TaskId::parse(&id).ok())
+                .ok_or("no id can be made from the parent's")?
+        }
+    };
+    let mut task = Task::new(id, Status::BLOCKED);
+    task.title = title;
+    task.kind = Some(kind);
+    task.parent = Some(parent.id.to_string());
+    task.dependencies = list("dependencies")?;
+    task.description = text("description")?;
+    task.complexity = text("complexity")?;
+    task.acceptance_criteria = list("acceptance_criteria")?;
+    task.gates = list("gates")?;
+    task.priority = match proposal.get("priority") {
+        None | Some(Value::Null) => parent.priority,
+        Some(value) => value.as_i64().ok_or("`priority` must be a whole number")?,
+    };
+    task.status = match text("status")? {
+        Some(word) => {
+            let status = Status::new(word);
+            if status != Status::BLOCKED && workflow.taking(&status).next().is_none() {
+                return Err(format!("a new task cannot start as `{status}`"));
+            }
+            status
+        }
+        // With dependencies it waits as `blocked`; R8 moves it to its start when they are done.
+        None if task.dependencies.is_empty() => workflow.start(&task, false),
+        None => Status::BLOCKED,
+    };
+    let json = entry(snapshot, &task, proposal);
+    task.updated_at = Some(snapshot.now.wall);
+    Ok(NewTask { task, json })
+}
+
+/// A new task as it will stand in the file: the usual members in the usual order, then whatever else was given.
+pub fn entry(snapshot: &Snapshot, task: &Task, given: &Map<String, Value>) -> Map<String, Value> {
+    let mut json = Map::new();
+    let optional = |value: &Option<String>| value.as_ref().map(|text| Value::from(text.as_str()));
+    let list = |items: &[String]| (!items.is_empty()).then(|| Value::from(items.to_vec()));
+    json.insert("id".into(), task.id.as_str().into());
+    json.insert("title".into(), task.title.as_str().into());
+    json.insert("type".into(), optional(&task.kind).unwrap_or("Story".into()));
+    json.insert("status".into(), task.status.as_str().into());
+    json.insert("priority".into(), task.priority.into());
+    json.insert("agent".into(), Value::Null);
+    json.insert("lease".into(), Value::Null);
+    json.insert("dependencies".into(), task.dependencies.clone().into());
+    for (key, value) in [
+        ("parent", optional(&task.parent)),
+        ("complexity", optional(&task.complexity)),
+        ("description", optional(&task.description)),
+        ("acceptance_criteria", list(&task.acceptance_criteria)),
+        ("gates", list(&task.gates)),
+    ] {
+        if let Some(value) = value {
+            json.insert(key.into(), value);
+        }
+    }
+    // What only the rules may write is not taken from outside.
+    let ours = [
+        "lease",
+        "agent",
+        "attempts",
+        "not_before",
+        "updated_at",
+        "blocked_reason",
+        "merged_commit",
+        "tag",
+        "completed_at",
+        "parent_task",
+        "subtasks",
+    ];
+    for (key, value) in given {
+        if !json.contains_key(key) && !ours.contains(&key.as_str()) && !value.is_null() {
+            json.insert(key.clone(), value.clone());
+        }
+    }
+    json.insert(Member::UpdatedAt.key().into(), stamp(snapshot.now.wall).into());
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::plan::tests::snapshot;
+    use serde_json::json;
+
+    fn proposed(proposals: &[Value]) -> Result<Vec<NewTask>, String> {
+        let parent = Task::new(TaskId::parse("P001").expect("id"), Status::PLANNING);
+        let before = snapshot(vec![parent.clone()]);
+        let proposals: Vec<_> = proposals.iter().map(|p| p.as_object().expect("an object").clone()).collect();
+        propose(&before, &Workflow::shipped(), &parent, &proposals)
+    }
+
+    #[test]
+    fn ids_and_starts_follow_the_type() {
+        let new = proposed(&[
+            json!({"title": "a"}),
+            json!({"title": "b", "type": "Build", "dependencies": ["P001-B01"]}),
+            json!({"title": "c", "type": "Test", "dependencies": ["P001-B02"]}),
+            json!({"title": "d", "type": "Test"}),
+        ])
+        .expect("good proposals");
+        let rows: Vec<String> = new.iter().map(|n| format!("{} {}", n.task.id, n.task.status)).collect();
+        assert_eq!(rows, ["P001-B01 ready", "P001-B02 blocked", "P001-T01 blocked", "P001-T02 awaiting_test"]);
+    }
+
+    #[test]
+    fn what_is_not_ours_to_read_is_kept_and_what_is_ours_to_write_is_not_taken() {
+        let new = proposed(&[json!({"title": "a", "estimated_time": "75 min", "lease": "me#9", "attempts": 7})])
+            .expect("good");
+        assert_eq!(new[0].json["estimated_time"], "75 min");
+        assert_eq!(new[0].json["lease"], Value::Null);
+        assert!(!new[0].json.contains_key("attempts"));
+    }
+
+    #[test]
+    fn bad_proposals_are_refused_with_their_number() {
+        for (proposals, word) in [
+            (vec![json!({})], "title"),
+            (vec![json!({"title": "a", "id": "../../x"})], "id"),
+            (vec![json!({"title": "a", "id": "P001"})], "taken"),
+            (vec![json!({"title": "a", "id": "X"}), json!({"title": "b", "id": "X"})], "task 2"),
+            (vec![json!({"title": "a", "dependencies": ["ghost"]})], "ghost"),
+            (vec![json!({"title": "a", "status": "done"})], "done"),
+            (vec![json!({"title": "a", "priority": "high"})], "priority"),
+            (
+                vec![
+                    json!({"title": "a", "id": "X", "dependencies": ["Y"]}),
+                    json!({"title": "b", "id": "Y", "dependencies": ["X"]}),
+                ],
+                "waits for itself",
+            ),
+        ] {
+            let refused = proposed(&proposals).expect_err("refused");
+            assert!(refused.contains(word), "{refused}");
+        }
+    }
+}
