@@ -157,7 +157,9 @@ impl Queue {
             }
         }
         match first {
-            Waits::On(..) if self.knots().contains(&task.place) => self.cycle_of(task).map_or(first, Waits::InCycle),
+            Waits::On(..) if self.index.get(&task.id).is_some_and(|at| self.knots().contains(at)) => {
+                self.cycle_of(task).map_or(first, Waits::InCycle)
+            }
             other => other,
         }
     }
