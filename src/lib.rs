@@ -18,6 +18,7 @@
 pub mod agent;
 pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod domain;
 pub mod error;
 pub mod fleet;

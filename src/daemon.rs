@@ -1,0 +1,302 @@
+//! `agent-daemon` from its command line to its exit code; the binary only calls [`main`].
+
+use std::{
+    collections::BTreeMap,
+    env,
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Parser, ValueEnum};
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::{
+    agent,
+    config::{Config, Loaded, Overrides, Trust},
+    domain::{Role, text},
+    error::{self, Failure},
+    fleet::{self, pidfile::PidFile},
+    layout::Layout,
+    store::file::{self, FileOptions, FileStore},
+    worker::{self, Left, Setup, Signal, Worker},
+};
+
+/// One worker of an unattended fleet of coding agents: serves one role of the queue
+/// `.oodatcaa/work/SPRINT_QUEUE.json`.
+///
+/// Exit codes (sysexits): 0 ok, also `--once` with nothing to do; 64 usage; 65 queue invalid;
+/// 69 agent program missing; 70 bug; 73, 74 cannot write; 75 try later; 77 permission or trust;
+/// 78 configuration.
+#[derive(Debug, Parser)]
+#[command(name = "agent-daemon", version, max_term_width = 100)]
+pub struct Args {
+    /// The role to serve, e.g. builder.
+    #[arg(long)]
+    role: String,
+    /// Seconds between two looks when no file change wakes it [default: 60, or `interval` of the configuration].
+    #[arg(long, value_parser = duration)]
+    interval: Option<Duration>,
+    /// Look once: claim, run, settle, and leave.
+    #[arg(long)]
+    once: bool,
+    /// The tag that stands in leases [default: agent-daemon-ROLE].
+    #[arg(long)]
+    owner: Option<String>,
+    /// Claim beyond the WIP limit (for tests).
+    #[arg(long)]
+    ignore_wip: bool,
+    /// Attempts at once [default: the role's WIP limit; 1 with --once].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    slots: Option<u32>,
+    /// Go to the background, with a pid file and a log file.
+    #[arg(long, conflicts_with = "once")]
+    detach: bool,
+    /// The project's directory [default: the nearest one above with `.oodatcaa`].
+    #[arg(long, value_name = "DIR", env = "OODATCAA_PROJECT")]
+    project: Option<PathBuf>,
+    /// How log lines look.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// Say more; twice for everything.
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// `time | LEVEL | message`
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let interval = text::parse_duration(text)?;
+    if interval < Duration::from_millis(100) { Err("an interval is at least 100ms".into()) } else { Ok(interval) }
+}
+
+/// Runs the daemon with the arguments of the process.
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let wrong = error.use_stderr();
+            // A closed pipe takes the help text with it; there is nobody left to tell.
+            let _ = error.print();
+            return if wrong { ExitCode::from(error::daemon::USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(&args) {
+        Ok(code) => code,
+        Err(failure) => {
+            let code = failure.daemon_exit();
+            let _ = writeln!(std::io::stderr(), "{}", failure.render());
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let layout = find_project(args.project.as_deref())?;
+    let overrides = Overrides { interval: args.interval, ..Overrides::default() };
+    let loaded = Config::load(&layout, &overrides)?;
+    let role = role_of(args, &loaded.config)?;
+    let setup = setup(args, layout, loaded, &role)?;
+    let layout = setup.layout.clone();
+    let name = match &args.owner {
+        Some(owner) if args.detach => format!("{role}@{owner}"),
+        _ => role.to_string(),
+    };
+    // Before any thread: a fork keeps only the thread that called it.
+    let pid_file = match args.detach {
+        true => Some(detach(&layout, &name)?),
+        false => None,
+    };
+    start_log(args, &role);
+    let failed = |failure: Failure| {
+        log::error!("{}", failure.render());
+        Ok(ExitCode::from(failure.daemon_exit()))
+    };
+    // The owner is who we are after the fork.
+    let setup = Setup { owner: file::identity(&setup.owner.tag), ..setup };
+    let options = FileOptions { lock_wait: setup.config.fleet.lock_wait };
+    let store = match FileStore::open(&layout, Some(setup.owner.clone()), options) {
+        Ok(store) => store,
+        Err(error) => return failed(error.into()),
+    };
+    let signals = match signals() {
+        Ok(signals) => signals,
+        Err(error) => return failed(Failure::bug(format!("signals cannot be handled: {error}"))),
+    };
+    let left = Worker::new(setup, Box::new(store), signals).run(|| {
+        worker::tell_manager(&[sd_notify::NotifyState::Ready]);
+        if let Some(pid_file) = &pid_file {
+            pid_file.ready();
+        }
+    });
+    match left {
+        Left::Done => Ok(ExitCode::SUCCESS),
+        Left::Store(error) => failed(error.into()),
+        Left::AgentMissing(_) => Ok(ExitCode::from(error::daemon::UNAVAILABLE)),
+        Left::AtOnce => leave(),
+    }
+}
+
+/// Leaves without waiting for the threads of attempts; their keepers see that and end the agents.
+#[expect(clippy::exit, reason = "a third signal means now: the run threads are not waited for")]
+fn leave() -> ! {
+    std::process::exit(i32::from(error::daemon::TRY_LATER))
+}
+
+fn detach(layout: &Layout, name: &str) -> Result<PidFile, Failure> {
+    fleet::detach(layout, name)?;
+    Ok(PidFile::hold(layout, name)?)
+}
+
+fn find_project(given: Option<&Path>) -> Result<Layout, Failure> {
+    error::find_project(given)
+}
+
+fn role_of(args: &Args, config: &Config) -> Result<Role, Failure> {
+    let role = Role::new(args.role.as_str());
+    if config.workflow.rule(&role).is_some() {
+        return Ok(role);
+    }
+    let all: Vec<&str> = config.workflow.rules().iter().map(|rule| rule.role.as_str()).collect();
+    let given = text::one_line(&args.role);
+    Err(Failure::usage(format!("the role `{given}` is not defined; there are: {}", all.join(", ")))
+        .hint("a role of your own is [roles.NAME] in .oodatcaa/config.toml with takes, works, done and failed"))
+}
+
+fn setup(args: &Args, layout: Layout, loaded: Loaded, role: &Role) -> Result<Setup, Failure> {
+    let config = loaded.config;
+    let rule = config.workflow.rule(role).expect("checked before").clone();
+    let how = config.roles.get(role).cloned().expect("every role of the table has its settings");
+    let untrusted = matches!(loaded.trust, Trust::Untrusted { .. });
+    let Some(name) = how.agent.clone() else {
+        return Err(Failure::config(format!("no agent is named for the role `{role}`"))
+            .hint("name one in .oodatcaa/config.toml: [fleet] agent = \"NAME\", and describe it in [agents.NAME]")
+            .hint("agentctl init writes both for the agent CLIs that it finds"));
+    };
+    let Some(described) = config.agents.get(&name) else {
+        if untrusted {
+            return Err(Failure::untrusted(format!(
+                "the agent `{name}` is described in a configuration of this project that you have not trusted"
+            ))
+            .hint("agentctl config trust"));
+        }
+        let known: Vec<&str> = config.agents.keys().map(String::as_str).collect();
+        return Err(Failure::config(format!(
+            "the agent `{name}` of the role `{role}` is not described; there are: {}",
+            known.join(", ")
+        ))
+        .hint(format!("add [agents.{name}] to .oodatcaa/config.toml")));
+    };
+    let environment: BTreeMap<String, String> =
+        env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))).collect();
+    let path = environment.get("PATH").map_or("", String::as_str);
+    if let Err(words) = agent::check(&name, described, path, layout.root()) {
+        let failure = Failure::agent_missing(words);
+        return Err(match &described.install {
+            Some(install) => failure.hint(install),
+            None => failure.hint(format!("install it, or correct argv of [agents.{name}] in .oodatcaa/config.toml")),
+        });
+    }
+    for warning in &loaded.warnings {
+        let _ = writeln!(std::io::stderr(), "warning: {warning}");
+    }
+    let exe = env::current_exe().map_err(|error| Failure::bug(format!("our own program cannot be found: {error}")))?;
+    let host = file::identity("").host;
+    let tag = match &args.owner {
+        Some(tag) if tag.is_empty() || tag.contains('#') || tag.chars().any(char::is_control) => {
+            return Err(Failure::usage("an owner tag is not empty and has neither `#` nor control characters"));
+        }
+        Some(tag) => format!("{tag}@{host}"),
+        None => format!("agent-daemon-{role}@{host}"),
+    };
+    Ok(Setup {
+        agent: agent::open(&name, described),
+        interval: config.fleet.interval,
+        slots: args.slots,
+        once: args.once,
+        ignore_wip: args.ignore_wip,
+        owner: file::identity(&tag),
+        role: how,
+        rule,
+        exe,
+        environment,
+        layout,
+        config,
+    })
+}
+
+fn signals() -> std::io::Result<Receiver<Signal>> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let (tell, told): (Sender<Signal>, _) = crossbeam_channel::unbounded();
+    let mut iterator = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    std::thread::Builder::new().name("signals".into()).stack_size(64 * 1024).spawn(move || {
+        for signal in iterator.forever() {
+            let meant = if signal == SIGHUP { Signal::Wake } else { Signal::Stop };
+            if tell.send(meant).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(told)
+}
+
+fn start_log(args: &Args, role: &Role) {
+    let level = match args.verbose {
+        0 => log::LevelFilter::Info,
+        1 => log::LevelFilter::Debug,
+        _ => log::LevelFilter::Trace,
+    };
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(log::LevelFilter::Warn).filter_module("oodatcaa", level);
+    let role = role.to_string();
+    // The journal stamps lines itself and reads the level from a prefix (sd-daemon(3)).
+    let journal = env::var_os("JOURNAL_STREAM").is_some() && !args.detach;
+    let format = args.log_format;
+    builder.format(move |out, record| match format {
+        LogFormat::Json => json_line(out, &role, record),
+        LogFormat::Text if journal => {
+            let level = match record.level() {
+                log::Level::Error => 3,
+                log::Level::Warn => 4,
+                log::Level::Info => 6,
+                log::Level::Debug | log::Level::Trace => 7,
+            };
+            writeln!(out, "<{level}>{}", text::many_lines(&record.args().to_string()))
+        }
+        LogFormat::Text => {
+            let time = chrono::Local::now().format("%Y-%m-%d %H:%M:%S");
+            writeln!(out, "{time} | {:<5} | {}", record.level(), text::many_lines(&record.args().to_string()))
+        }
+    });
+    builder.init();
+}
+
+fn json_line(out: &mut env_logger::fmt::Formatter, role: &str, record: &log::Record<'_>) -> std::io::Result<()> {
+    struct Facts(serde_json::Map<String, serde_json::Value>);
+    impl<'kv> log::kv::VisitSource<'kv> for Facts {
+        fn visit_pair(&mut self, key: log::kv::Key<'kv>, value: log::kv::Value<'kv>) -> Result<(), log::kv::Error> {
+            let value = match value.to_u64() {
+                Some(number) => number.into(),
+                None => value.to_string().into(),
+            };
+            self.0.insert(key.to_string(), value);
+            Ok(())
+        }
+    }
+    let mut facts = Facts(serde_json::Map::new());
+    facts.0.insert("time".into(), crate::domain::plan::stamp(chrono::Utc::now()).into());
+    facts.0.insert("level".into(), record.level().as_str().to_ascii_lowercase().into());
+    facts.0.insert("role".into(), role.into());
+    facts.0.insert("message".into(), record.args().to_string().into());
+    // A fact that cannot be shown is left out of its line.
+    let _ = record.key_values().visit(&mut facts);
+    writeln!(out, "{}", serde_json::Value::Object(facts.0))
+}

@@ -1,0 +1,133 @@
+//! Proof that our own code asks for before a task moves on (R20): a result file, named files, gates.
+
+use std::path::{Component, Path};
+
+use super::{
+    Shared,
+    record::{GateRecord, make_dir},
+    run::Run,
+};
+use crate::{
+    domain::{Class, EventDraft, Kind, Outcome, Plan, Task, settle, text},
+    process::{Attempt, Ended, Invocation, Limits, StopCause},
+};
+
+/// Bytes of a gate's log.
+const GATE_OUTPUT: u64 = 16 << 20;
+
+/// The gates of an attempt: the role's, then the task's own, each once.
+pub(super) fn gates(shared: &Shared, task: &Task) -> Vec<String> {
+    let mut names = shared.setup.role.gates.clone();
+    for name in &task.gates {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names
+}
+
+/// What to say of a gate that nobody configured.
+pub(super) fn unknown_gate(name: &str) -> String {
+    let name = text::cut(&text::one_line(name), 100);
+    format!(
+        "the gate `{name}` is not configured; add [gates.{name}] to .oodatcaa/config.toml, or take it out of the task"
+    )
+}
+
+/// Checks everything in order of cost; the first that is missing is the outcome.
+pub(super) fn check(run: &mut Run<'_>) -> Result<(), Outcome> {
+    let missing = |reason: String| Outcome::failed(Class::NoEvidence, reason);
+    let role = run.shared.setup.role.clone();
+    if role.require_result && !run.assignment.result_file().is_file() {
+        return Err(missing("the agent said done and wrote no result.json, which this role demands".into()));
+    }
+    for name in &role.files {
+        let path = Path::new(name);
+        let inside = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        if !inside {
+            return Err(Outcome::failed(
+                Class::Config,
+                format!("the required file `{name}` is not below the workspace"),
+            ));
+        }
+        if !run.assignment.workspace.join(path).exists() {
+            return Err(missing(format!("the required file `{name}` is not there")));
+        }
+    }
+    for name in gates(run.shared, &run.assignment.task) {
+        if let Some(stopped) = run.is_stopped() {
+            return Err(stopped);
+        }
+        gate(run, &name)?;
+    }
+    Ok(())
+}
+
+fn gate(run: &mut Run<'_>, name: &str) -> Result<(), Outcome> {
+    let gate = run.shared.gate(name).cloned().ok_or_else(|| Outcome::failed(Class::Config, unknown_gate(name)))?;
+    // A gate has a directory of its own below the run's, so that its exit status and its tag are its own.
+    let dir = run
+        .assignment
+        .run_dir
+        .join("gates")
+        .join(crate::domain::TaskId::parse(name).map_or("unnamed".into(), |id| id.to_string()));
+    let broken = |error: std::io::Error| {
+        Outcome::failed(Class::AgentCrashed, format!("the gate `{name}` cannot be started: {error}"))
+    };
+    make_dir(&dir).map_err(broken)?;
+    let log =
+        run.assignment.run_dir.join(format!("gate-{}.log", dir.file_name().unwrap_or_default().to_string_lossy()));
+    let invocation = Invocation {
+        argv: gate.argv.clone(),
+        env: run.environment(&gate.env),
+        cwd: run.assignment.workspace.clone(),
+        stdin: None,
+        stdout: log.clone(),
+        stderr: log.clone(),
+    };
+    let limits = Limits {
+        wall: Some(gate.timeout).filter(|limit| !limit.is_zero()),
+        silence: None,
+        output: GATE_OUTPUT,
+        grace: run.shared.setup.config.fleet.grace,
+    };
+    let attempt = Attempt::start(&run.shared.setup.exe, &dir, &invocation, &limits).map_err(broken)?;
+    let exit = run.follow(&attempt, false);
+    if let Some(stopped) = run.verdict_of_stop(&exit) {
+        return Err(stopped);
+    }
+    let ok = exit.ended == Ended::Exited(0) && exit.stopped.is_none();
+    let words = match (&exit.stopped, &exit.ended) {
+        (Some(StopCause::Wall), _) => format!("ran longer than {}", text::duration(gate.timeout)),
+        (Some(StopCause::Output), _) => format!("wrote more than {GATE_OUTPUT} bytes"),
+        (Some(_), _) => "was stopped".into(),
+        (None, Ended::Exited(code)) => format!("ended with exit status {code}"),
+        (None, Ended::Signalled(signal)) => format!("was ended by signal {signal}"),
+        (None, Ended::NotStarted { error, .. }) => format!("cannot be started: {error}"),
+        (None, Ended::Unknown) => "ended, nobody knows how".into(),
+    };
+    run.record().gates.push(GateRecord { name: name.into(), ok, words: words.clone(), millis: exit.millis });
+    run.save();
+    let event = EventDraft::new(Kind::GateFinished, run.shared.actor())
+        .lease(&run.assignment.lease)
+        .with("gate", text::cut(name, 100))
+        .with("ok", ok)
+        .with("exit", words.as_str());
+    let mine = run.assignment.lease.clone();
+    let noted = run.shared.store.transact(&mut |snapshot| match settle::superseded(snapshot, &mine) {
+        true => Plan::none(),
+        false => Plan { events: vec![event.clone()], ..Plan::none() },
+    });
+    if let Err(error) = noted {
+        log::warn!("cannot note the gate `{name}`: failed to {}", super::chain(&error));
+    }
+    if ok {
+        return Ok(());
+    }
+    if let Ended::NotStarted { not_found: true, .. } = exit.ended {
+        return Err(Outcome::failed(Class::Config, format!("the gate `{name}` {words}")));
+    }
+    let tail = super::record::tail(&log, 40, 4_000);
+    let tail = if tail.is_empty() { String::new() } else { format!("; its last lines:\n{tail}") };
+    Err(Outcome::failed(Class::GateFailed, format!("the gate `{name}` {words}{tail}")))
+}

@@ -1,0 +1,192 @@
+//! What stands in an attempt's directory: `attempt.json` in our words, private files, tails of logs.
+
+use std::{
+    fs,
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+    time::Instant,
+};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    agent::prompt,
+    domain::{Lease, Outcome, Role, Task, TaskId, Token, text},
+    layout::Layout,
+    process::Exit,
+};
+
+/// A prompt template larger than this is no template.
+const PROMPT_MAX: u64 = 10 << 20;
+
+/// `attempt.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// The schema's name.
+    pub schema: String,
+    /// The task.
+    pub task: TaskId,
+    /// Its title when it was claimed.
+    pub title: String,
+    /// The role.
+    pub role: Role,
+    /// The fencing token; the directory's name.
+    pub token: Token,
+    /// The number of the try in its stage.
+    pub attempt: u32,
+    /// The worker.
+    pub owner: String,
+    /// The agent's name in the configuration.
+    pub by: String,
+    /// The simulated agent.
+    #[serde(default)]
+    pub simulated: bool,
+    /// `running` or `finished`.
+    pub state: String,
+    /// When it was claimed.
+    pub started_at: DateTime<Utc>,
+    /// When it was over, before it was settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Seconds between the two, on the monotonic clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// Program and arguments.
+    #[serde(default)]
+    pub argv: Vec<String>,
+    /// The names of the variables that it was given; never their values.
+    #[serde(default)]
+    pub env: Vec<String>,
+    /// How the program ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+    /// The gates that ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<GateRecord>,
+    /// `done`, `failed`, …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// The class of failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// What it says to people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    #[serde(skip, default = "Instant::now")]
+    since: Instant,
+}
+
+/// One gate that ran.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GateRecord {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Whether it let the task go.
+    pub ok: bool,
+    /// How it ended.
+    pub words: String,
+    /// How long it took.
+    pub millis: u64,
+}
+
+impl Record {
+    pub(super) fn new(task: &Task, lease: &Lease) -> Self {
+        Self {
+            schema: "oodatcaa/attempt.v1".into(),
+            task: task.id.clone(),
+            title: text::cut(&task.title, 500),
+            role: lease.role.clone(),
+            token: lease.token,
+            attempt: lease.attempt,
+            owner: lease.owner.clone(),
+            by: lease.by.clone(),
+            simulated: lease.simulated,
+            state: "running".into(),
+            started_at: lease.started_at,
+            finished_at: None,
+            seconds: None,
+            argv: Vec::new(),
+            env: Vec::new(),
+            exit: None,
+            gates: Vec::new(),
+            outcome: None,
+            class: None,
+            summary: None,
+            since: Instant::now(),
+        }
+    }
+
+    pub(super) fn finish(&mut self, outcome: &Outcome) {
+        let seconds = self.since.elapsed();
+        self.state = "finished".into();
+        self.finished_at = chrono::Duration::from_std(seconds).ok().map(|passed| self.started_at + passed);
+        self.seconds = Some((seconds.as_secs_f64() * 1000.0).round() / 1000.0);
+        self.outcome = Some(outcome.word().into());
+        self.summary = Some(text::cut(outcome.words(), 4_000)).filter(|words| !words.is_empty());
+        if let Outcome::Failed { class, .. } = outcome {
+            self.class = Some(class.to_string());
+        }
+    }
+
+    pub(super) fn save(&self, dir: &Path) -> io::Result<()> {
+        let mut json = serde_json::to_vec_pretty(self)?;
+        json.push(b'\n');
+        let temp = dir.join(".attempt.json.new");
+        write_private(&temp, &json)?;
+        fs::rename(temp, dir.join("attempt.json"))
+    }
+
+    /// Reads the record of an attempt; `None` when there is none, or none that can be read.
+    pub fn load(dir: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(dir.join("attempt.json")).ok()?).ok()
+    }
+}
+
+/// Makes a directory of state and those above it, private (contract section 2).
+pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Writes a file of state, private, over whatever stood there; a link is not followed.
+pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(bytes)
+}
+
+/// The template of a role: the project's file, or the one that ships.
+pub(super) fn read_prompt(path: &Path, role: &Role) -> Result<String, String> {
+    match fs::metadata(path) {
+        Ok(meta) if meta.len() > PROMPT_MAX => Err(format!("{} is larger than 10 MB", path.display())),
+        Ok(_) => fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => prompt::shipped(role)
+            .map(String::from)
+            .ok_or_else(|| format!("the role `{role}` has no prompt: write {}", path.display())),
+        Err(error) => Err(format!("{} cannot be read: {error}", path.display())),
+    }
+}
+
+/// What the last attempt on a task said of itself.
+pub(super) fn last_summary(layout: &Layout, task: &TaskId, newest: Token) -> Option<String> {
+    let record = Record::load(&layout.run(task, newest))?;
+    record.summary.filter(|_| record.state == "finished")
+}
+
+/// The last lines of a log, with control characters made harmless; empty when it cannot be read.
+pub fn tail(path: &Path, lines: usize, bytes: usize) -> String {
+    let read = || -> io::Result<String> {
+        let mut file = fs::File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(bytes as u64)))?;
+        let mut content = Vec::new();
+        file.take(bytes as u64).read_to_end(&mut content)?;
+        Ok(String::from_utf8_lossy(&content).into_owned())
+    };
+    let content = read().unwrap_or_default();
+    let all: Vec<&str> = content.lines().collect();
+    text::many_lines(&all[all.len().saturating_sub(lines)..].join("\n"))
+}

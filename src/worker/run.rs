@@ -1,0 +1,416 @@
+//! One attempt from claim to settlement, straight down: prompt, agent, evidence, verdict.
+//!
+//! Nothing between claim and settlement leaves this file early: whatever goes wrong becomes an
+//! outcome, and the outcome is settled.
+
+use std::{
+    fmt,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender, at, select};
+
+use super::{Shared, chain, class_of, evidence, record::Record};
+use crate::{
+    agent::{self, Assignment, prompt},
+    domain::{
+        Class, EventDraft, Kind, Lease, LeaseChange, LeaseRecord, Outcome, Plan, Snapshot, Task, TaskId, Token,
+        outcome::Policy, settle, text,
+    },
+    process::{Attempt, Exit, Limits, Report, Stop, StopCause},
+};
+
+/// What the worker tells a run.
+#[derive(Clone, Debug)]
+pub(super) enum Control {
+    /// End the attempt.
+    Stop(Stop, Why),
+}
+
+/// Why an attempt is stopped from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// The worker stops.
+    Shutdown,
+    /// A greater token exists.
+    Superseded,
+    /// Somebody removed the lease file.
+    LeaseGone,
+    /// Somebody asked.
+    Asked {
+        /// Who.
+        actor: String,
+        /// What they said.
+        reason: String,
+    },
+    /// The task was cancelled in the queue.
+    Cancelled,
+    /// The task was taken out of the queue.
+    Gone,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shutdown => f.write_str("the worker was told to stop"),
+            Self::Superseded => f.write_str("a newer claim of the task exists"),
+            Self::LeaseGone => f.write_str("its lease was removed"),
+            Self::Asked { actor, reason } if reason.is_empty() => write!(f, "stopped by {actor}"),
+            Self::Asked { actor, reason } => write!(f, "stopped by {actor}: {}", text::one_line(reason)),
+            Self::Cancelled => f.write_str("the task was cancelled"),
+            Self::Gone => f.write_str("the task was taken out of the queue"),
+        }
+    }
+}
+
+/// A run's last word to the worker.
+pub(super) struct Ended {
+    pub(super) task: TaskId,
+    pub(super) token: Token,
+    /// The agent's program is missing; how to get it.
+    pub(super) missing: Option<String>,
+}
+
+/// Starts a run on a thread of its own.
+pub(super) fn spawn(
+    shared: Arc<Shared>,
+    task: Task,
+    lease: Lease,
+    snapshot: Snapshot,
+    control: Receiver<Control>,
+    ended: Sender<Ended>,
+) {
+    let name = format!("run {}", task.id);
+    let (id, token) = (task.id.clone(), lease.token);
+    let body = {
+        let (ended, id) = (ended.clone(), id.clone());
+        move || {
+            let missing = Run::new(&shared, task, lease, snapshot, control).walk();
+            // The worker may have left after a third signal; then nobody listens.
+            let _ = ended.send(Ended { task: id, token, missing });
+        }
+    };
+    if let Err(error) = thread::Builder::new().name(name.chars().take(15).collect()).stack_size(512 * 1024).spawn(body)
+    {
+        log::error!("cannot start a thread for {id}: {error}; the lease is rescued when this worker ends");
+        let _ = ended.send(Ended { task: id, token, missing: None });
+    }
+}
+
+/// An attempt under way.
+pub(super) struct Run<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) assignment: Assignment,
+    snapshot: Snapshot,
+    control: Receiver<Control>,
+    stopped: Option<Why>,
+    record: Record,
+    beat_due: Instant,
+}
+
+impl<'a> Run<'a> {
+    fn new(shared: &'a Shared, task: Task, lease: Lease, snapshot: Snapshot, control: Receiver<Control>) -> Self {
+        let layout = &shared.setup.layout;
+        let run_dir = layout.run(&task.id, lease.token);
+        let record = Record::new(&task, &lease);
+        let beat_due = Instant::now() + beat(&lease);
+        let assignment = Assignment {
+            task,
+            rule: shared.setup.rule.clone(),
+            lease,
+            project: layout.root().to_owned(),
+            workspace: layout.root().to_owned(),
+            run_dir,
+        };
+        Self { shared, assignment, snapshot, control, stopped: None, record, beat_due }
+    }
+
+    fn lease(&self) -> &Lease {
+        &self.assignment.lease
+    }
+
+    /// From claim to settlement. Answers how to get the agent's program, if that is what is missing.
+    fn walk(mut self) -> Option<String> {
+        let outcome = self.work();
+        let outcome = match outcome {
+            Outcome::Done { .. } | Outcome::NoChange { .. } => evidence::check(&mut self).err().unwrap_or(outcome),
+            other => other,
+        };
+        self.record.finish(&outcome);
+        self.save();
+        self.settle(&outcome);
+        match outcome {
+            Outcome::Failed { class: Class::AgentNotFound, reason, .. } => Some(reason),
+            _ => None,
+        }
+    }
+
+    fn work(&mut self) -> Outcome {
+        if let Err(error) = self.prepare() {
+            return error;
+        }
+        let invocation = self.shared.setup.agent.invocation(&self.assignment);
+        let role = &self.shared.setup.role;
+        let limits = Limits {
+            wall: Some(role.timeout).filter(|limit| !limit.is_zero()),
+            silence: Some(role.silence).filter(|limit| !limit.is_zero()),
+            output: role.output,
+            grace: self.shared.setup.config.fleet.grace,
+        };
+        self.record.argv = invocation.argv.clone();
+        self.record.env = invocation.env.keys().cloned().collect();
+        self.save();
+        let run_dir = self.assignment.run_dir.clone();
+        let exit = match Attempt::start(&self.shared.setup.exe, &run_dir, &invocation, &limits) {
+            Ok(attempt) => self.follow(&attempt, true),
+            Err(error) => {
+                return Outcome::failed(Class::AgentCrashed, format!("the keeper cannot be started: {error}"));
+            }
+        };
+        self.record.exit = Some(exit.clone());
+        match self.verdict_of_stop(&exit) {
+            Some(outcome) => outcome,
+            None => self.shared.setup.agent.outcome(&self.assignment, &exit),
+        }
+    }
+
+    /// What a stop means, if the attempt was stopped and not already at its end.
+    pub(super) fn verdict_of_stop(&self, exit: &Exit) -> Option<Outcome> {
+        let why = self.stopped.as_ref()?;
+        matches!(exit.stopped, Some(StopCause::Asked | StopCause::WorkerGone))
+            .then(|| Outcome::failed(class_of(why), why.to_string()))
+    }
+
+    fn prepare(&mut self) -> Result<(), Outcome> {
+        let write = |what: &str, error: std::io::Error| {
+            let class = match error.kind() {
+                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+                    Class::PermissionDenied
+                }
+                _ => Class::AgentCrashed,
+            };
+            Outcome::failed(class, format!("cannot write {what}: {error}"))
+        };
+        let run_dir = self.assignment.run_dir.clone();
+        super::record::make_dir(&run_dir).map_err(|error| write(&run_dir.display().to_string(), error))?;
+        let prompt = self.prompt()?;
+        let path = self.assignment.prompt_file();
+        super::record::write_private(&path, prompt.as_bytes())
+            .map_err(|error| write(&path.display().to_string(), error))
+    }
+
+    fn prompt(&self) -> Result<String, Outcome> {
+        let wrong = |reason: String| Outcome::failed(Class::Config, reason);
+        let path = self.shared.setup.layout.prompt(self.shared.role());
+        let template = super::record::read_prompt(&path, self.shared.role()).map_err(wrong)?;
+        let facts = self.facts().map_err(wrong)?;
+        prompt::render(&template, &self.assignment, &facts)
+            .map_err(|error| wrong(format!("{}: {}", path.display(), chain(&error))))
+    }
+
+    fn facts(&self) -> Result<prompt::PromptFacts, String> {
+        let queue = &self.snapshot.queue;
+        let layout = &self.shared.setup.layout;
+        let dependencies = self
+            .assignment
+            .task
+            .dependencies
+            .iter()
+            .filter_map(|name| queue.find(name))
+            .map(|other| prompt::TaskFact {
+                id: other.id.to_string(),
+                title: other.title.clone(),
+                status: other.status.to_string(),
+                summary: super::record::last_summary(layout, &other.id, self.snapshot.highest_token(&other.id)),
+            })
+            .collect();
+        let children = queue
+            .children(&self.assignment.task.id)
+            .map(|child| prompt::TaskFact {
+                id: child.id.to_string(),
+                title: child.title.clone(),
+                status: child.status.to_string(),
+                summary: None,
+            })
+            .collect();
+        let known = self.snapshot.history.task(&self.assignment.task.id);
+        let mut failures: Vec<String> = known
+            .map(|known| known.failures.iter().map(|(role, reason)| format!("{role}: {reason}")).collect())
+            .unwrap_or_default();
+        if let Some(reason) = &self.assignment.task.blocked_reason
+            && !failures.iter().any(|failure| failure.ends_with(reason.as_str()))
+        {
+            failures.push(reason.clone());
+        }
+        let mut gates = Vec::new();
+        for name in evidence::gates(self.shared, &self.assignment.task) {
+            let gate = self.shared.gate(&name).ok_or_else(|| evidence::unknown_gate(&name))?;
+            gates.push(prompt::GateFact { name, command: gate.argv.join(" ") });
+        }
+        Ok(prompt::PromptFacts { dependencies, children, failures, gates })
+    }
+
+    /// Watches a child until its end, beating all the while (R12). `announce` journals its start.
+    pub(super) fn follow(&mut self, attempt: &Attempt, announce: bool) -> Exit {
+        loop {
+            select! {
+                recv(attempt.reports()) -> report => match report {
+                    Ok(Report::Started { pid, pgid }) => if announce { self.started(pid, pgid) },
+                    Ok(Report::Ended(exit)) => return exit,
+                    Err(_) => return Exit::unknown(),
+                },
+                recv(self.control) -> control => match control {
+                    Ok(Control::Stop(how, why)) => {
+                        self.stopped.get_or_insert(why);
+                        attempt.stop(how);
+                    }
+                    // The main loop is gone, so this process is about to be.
+                    Err(_) => attempt.stop(Stop::Now),
+                },
+                recv(at(self.beat_due)) -> _ => self.beat(),
+            }
+        }
+    }
+
+    /// `true` once somebody has asked the run to stop.
+    pub(super) fn is_stopped(&mut self) -> Option<Outcome> {
+        while let Ok(Control::Stop(_, why)) = self.control.try_recv() {
+            self.stopped.get_or_insert(why);
+        }
+        self.stopped.as_ref().map(|why| Outcome::failed(class_of(why), why.to_string()))
+    }
+
+    fn started(&mut self, pid: u32, pgid: u32) {
+        self.assignment.lease.pgid = Some(pgid);
+        let mine = self.lease().clone();
+        let event = EventDraft::new(Kind::AttemptStarted, self.shared.actor())
+            .lease(&mine)
+            .with("pid", pid)
+            .with("by", mine.by.as_str());
+        let noted = self.shared.store.transact(&mut |snapshot| {
+            if settle::superseded(snapshot, &mine) {
+                return Plan::none();
+            }
+            let mut plan = Plan { events: vec![event.clone()], ..Plan::none() };
+            if let Some(LeaseRecord::Ours(lease)) = snapshot.leases.get(&mine.task_id).map(|held| &held.record) {
+                plan.leases.push(LeaseChange::Write(Lease { pgid: Some(pgid), ..lease.beaten(&snapshot.now) }));
+            }
+            plan
+        });
+        self.beat_due = Instant::now() + beat(self.lease());
+        if let Err(error) = noted {
+            log::warn!(task = mine.task_id.as_str(); "cannot note the start of {}: failed to {}", mine.task_id, chain(&error));
+        }
+    }
+
+    /// One heartbeat; it is refused, and the attempt stopped, when a greater token exists (R10).
+    fn beat(&mut self) {
+        self.beat_due = Instant::now() + beat(self.lease());
+        let mine = self.lease().clone();
+        let mut late = false;
+        let beaten = self.shared.store.transact(&mut |snapshot| {
+            let Some(LeaseRecord::Ours(lease)) = snapshot.leases.get(&mine.task_id).map(|held| &held.record) else {
+                return Plan::none();
+            };
+            if settle::superseded(snapshot, &mine) {
+                return Plan::none();
+            }
+            late = lease.silence(&snapshot.now) > lease.ttl();
+            let mut plan = Plan { leases: vec![LeaseChange::Write(lease.beaten(&snapshot.now))], ..Plan::none() };
+            if late {
+                plan.event(EventDraft::new(Kind::LeaseRenewedLate, self.shared.actor()).lease(&mine));
+            }
+            plan
+        });
+        match beaten {
+            Ok(_) if late => {
+                log::warn!(task = mine.task_id.as_str(); "the heartbeat of {} came late; nobody had taken over", mine.task_id)
+            }
+            Ok(_) => {}
+            Err(error) => {
+                log::warn!(task = mine.task_id.as_str(); "no heartbeat for {}: failed to {}", mine.task_id, chain(&error))
+            }
+        }
+    }
+
+    pub(super) fn save(&self) {
+        if let Err(error) = self.record.save(&self.assignment.run_dir) {
+            log::warn!("cannot write the record of {}: {error}", self.lease().task_id);
+        }
+    }
+
+    pub(super) fn record(&mut self) -> &mut Record {
+        &mut self.record
+    }
+
+    /// Settles; what stands in the way is waited for, because the outcome must not be lost.
+    fn settle(&mut self, outcome: &Outcome) {
+        let (workflow, retry) = (self.shared.workflow(), &self.shared.setup.config.retry);
+        let mine = self.lease().clone();
+        let mut pause = Duration::from_millis(50);
+        let mut said = String::new();
+        loop {
+            let settled =
+                self.shared.store.transact(&mut |snapshot| settle::decide(snapshot, workflow, &mine, outcome, retry));
+            match settled {
+                Ok(committed) => return self.say(outcome, &committed.events),
+                Err(error) => {
+                    let words = chain(&error);
+                    if said != words {
+                        log::error!(task = mine.task_id.as_str(); "cannot settle {} yet ({}): failed to {words}; trying on", mine.task_id, outcome.word());
+                        said = words;
+                    }
+                }
+            }
+            select! {
+                recv(self.control) -> control => match control {
+                    Ok(Control::Stop(Stop::Gently, _)) => {}
+                    // Told to leave: the record in the run's directory says what came of it, and
+                    // the lease is rescued by whoever can write again.
+                    Ok(Control::Stop(Stop::Now, _)) | Err(_) => return,
+                },
+                recv(crossbeam_channel::after(pause)) -> _ => pause = (pause * 2).min(Duration::from_secs(5)),
+            }
+        }
+    }
+
+    fn say(&self, outcome: &Outcome, events: &[crate::domain::Event]) {
+        let id = &self.lease().task_id;
+        let moved = events.iter().find(|event| event.kind == Kind::TaskMoved && event.task.as_ref() == Some(id));
+        let words = text::cut(&text::one_line(outcome.words()), 300);
+        if events.iter().any(|event| event.kind == Kind::AttemptSuperseded) {
+            log::warn!(task = id.as_str(); "{id}: superseded, nothing of it was applied");
+            return;
+        }
+        let to = moved.and_then(|event| event.text("to")).unwrap_or("as it stands");
+        match outcome {
+            Outcome::Done { .. } | Outcome::NoChange { .. } => {
+                log::info!(task = id.as_str(); "{id}: {} → {to} {words}", outcome.word())
+            }
+            Outcome::Failed { class, .. } if class.policy() == Policy::Stop => {
+                log::info!(task = id.as_str(); "{id}: {class} → {to}: {words}");
+            }
+            Outcome::Failed { class, .. } => log::warn!(task = id.as_str(); "{id}: {class} → {to}: {words}"),
+            _ => log::info!(task = id.as_str(); "{id}: {} → {to}: {words}", outcome.word()),
+        }
+        for event in events.iter().filter(|event| event.kind == Kind::WorkerPaused) {
+            let role = event.role.as_ref().unwrap_or(self.shared.role());
+            log::error!(
+                "{role} is paused ({}): {}; after mending it: agentctl fleet start {role}",
+                event.text("class").unwrap_or("?"),
+                event.text("reason").map(text::one_line).unwrap_or_default()
+            );
+        }
+    }
+
+    pub(super) fn environment(&self, inherit: &[String]) -> std::collections::BTreeMap<String, String> {
+        agent::environment(&self.assignment, inherit, &std::collections::BTreeMap::new())
+    }
+}
+
+/// Time between heartbeats (R12).
+fn beat(lease: &Lease) -> Duration {
+    (lease.ttl() / 3).min(Duration::from_secs(60)).max(Duration::from_millis(100))
+}
