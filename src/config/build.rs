@@ -1,0 +1,275 @@
+//! From checked values to the configuration's types, and what only shows when they are seen together.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use toml::Value;
+
+use super::{
+    AgentConfig, AgentKind, Config, Fault, Fleet, GateConfig, Origin, PromptVia, RoleConfig, Setting, keys::KEYS,
+    layers::Flat, load::Findings, near, secrets, values,
+};
+use crate::domain::{Role, RoleRule, Status, Workflow, outcome::Retry};
+
+/// The names in a section that holds tables by name.
+fn names(all: &Flat, section: &str) -> Vec<String> {
+    let mut names: Vec<String> =
+        all.keys().filter(|path| path.len() > 1 && path[0] == section).map(|path| path[1].clone()).collect();
+    names.dedup();
+    names
+}
+
+/// Sets what a role, agent or gate leaves to the table of keys.
+pub(super) fn fill_in_defaults(all: &mut Flat) {
+    for key in KEYS {
+        let (Some(default), Some((section, member))) = (key.default, key.path.split_once(".*.")) else { continue };
+        let value: toml::Table = format!("v = {default}").parse().expect("defaults in the table of keys are TOML");
+        for name in names(all, section) {
+            let path = vec![section.to_owned(), name, member.to_owned()];
+            all.entry(path).or_insert_with(|| (value["v"].clone(), Origin::Default));
+        }
+    }
+    // What was only there to name an empty table has served.
+    all.retain(|_, (value, _)| !value.is_table());
+}
+
+/// Every value in force, secrets masked.
+pub(super) fn settings(all: &Flat) -> Vec<Setting> {
+    let masked = |path: &[String], value: &Value| match (path, value.as_str()) {
+        ([agents, _, set, _], Some(text)) if agents == "agents" && set == "set" => {
+            Value::String(secrets::shown(text).into())
+        }
+        _ => value.clone(),
+    };
+    let setting = |(path, (value, origin)): (&Vec<String>, &(Value, Origin))| Setting {
+        key: path.join("."),
+        value: masked(path, value),
+        origin: origin.clone(),
+    };
+    all.iter().map(setting).collect()
+}
+
+/// The values, read by key; they have been checked, and defaults are filled in.
+struct Values<'a>(&'a Flat);
+
+impl Values<'_> {
+    fn get(&self, path: &[&str]) -> Option<&(Value, Origin)> {
+        let path: Vec<String> = path.iter().map(|&part| part.into()).collect();
+        self.0.get(&path)
+    }
+
+    fn read<T>(&self, path: &[&str], read: impl Fn(&Value) -> Result<T, String>) -> Option<T> {
+        self.get(path).and_then(|(value, _)| read(value).ok())
+    }
+
+    fn text(&self, path: &[&str]) -> Option<String> {
+        self.read(path, |value| values::words(value).map(String::from)).filter(|text| !text.is_empty())
+    }
+
+    fn texts(&self, path: &[&str]) -> Vec<String> {
+        self.read(path, |value| values::list(value).map(|all| all.into_iter().map(String::from).collect()))
+            .unwrap_or_default()
+    }
+
+    // The three below stand for a fault that has been noted already when they find nothing.
+    fn duration(&self, path: &[&str]) -> Duration {
+        self.read(path, values::duration).unwrap_or_default()
+    }
+
+    fn count(&self, path: &[&str]) -> u32 {
+        self.read(path, values::count).unwrap_or_default()
+    }
+
+    fn size(&self, path: &[&str]) -> u64 {
+        self.read(path, values::size).unwrap_or_default()
+    }
+
+    /// Where the user last said something about a name, to blame for what is missing.
+    fn origin(&self, section: &str, name: &str) -> Origin {
+        let own = self.0.iter().filter(|(path, _)| path.len() > 1 && path[0] == section && path[1] == name);
+        own.map(|(_, (_, origin))| origin)
+            .find(|origin| **origin != Origin::Default)
+            .unwrap_or(&Origin::Default)
+            .clone()
+    }
+
+    fn fault(&self, path: &[&str], message: String) -> Fault {
+        let origin = self.get(path).map_or(Origin::Default, |(_, origin)| origin.clone());
+        Fault { origin, key: path.join("."), message }
+    }
+}
+
+/// Puts the configuration together.
+pub(super) fn build(
+    all: &Flat,
+    untrusted_agents: &[String],
+    untrusted_gates: &[String],
+    found: &mut Findings,
+) -> Result<Config, Fault> {
+    let values = Values(all);
+    let everyones_agent = values.text(&["fleet", "agent"]);
+    let fleet = Fleet {
+        interval: values.duration(&["fleet", "interval"]),
+        drain: values.duration(&["fleet", "drain"]),
+        grace: values.duration(&["fleet", "grace"]),
+        lock_wait: values.duration(&["fleet", "lock_wait"]),
+    };
+    let count = |name| values.count(&["retry", name]);
+    let retry = Retry {
+        attempts: count("attempts"),
+        backoff: values.duration(&["retry", "backoff"]),
+        backoff_max: values.duration(&["retry", "backoff_max"]),
+        transient: count("transient"),
+        deaths: count("deaths"),
+        adapts: count("adapts"),
+        pause_after: count("pause_after"),
+    };
+    let agents: BTreeMap<String, AgentConfig> =
+        names(all, "agents").into_iter().map(|name| (name.clone(), agent(&values, &name, found))).collect();
+    let gates: BTreeMap<String, GateConfig> =
+        names(all, "gates").into_iter().map(|name| (name.clone(), gate(&values, &name, found))).collect();
+    let mut roles: BTreeMap<Role, RoleConfig> =
+        names(all, "roles").into_iter().map(|name| (Role::new(name.as_str()), role(&values, &name))).collect();
+
+    if retry.backoff > retry.backoff_max {
+        let message = "is longer than `retry.backoff_max`".into();
+        found.faults.push(values.fault(&["retry", "backoff"], message));
+    }
+    let mut reference = |path: &[&str], name: &str, what: &str, known: Vec<&str>, untrusted: &[String]| {
+        if !known.contains(&name) && !untrusted.iter().any(|other| other == name) {
+            let meant = near::nearest(name, known.iter().copied());
+            let more = match (meant, known.is_empty()) {
+                (Some(word), _) => format!("did you mean `{word}`?"),
+                (None, false) => format!("there are: {}", known.join(", ")),
+                (None, true) => format!("there are none; write a table [{what}s.{name}]"),
+            };
+            found.faults.push(values.fault(path, format!("names the {what} `{name}`, which is not defined; {more}")));
+        }
+    };
+    let agent_names: Vec<&str> = agents.keys().map(String::as_str).collect();
+    let gate_names: Vec<&str> = gates.keys().map(String::as_str).collect();
+    if let Some(name) = &everyones_agent {
+        reference(&["fleet", "agent"], name, "agent", agent_names.clone(), untrusted_agents);
+    }
+    for (role, config) in &mut roles {
+        if config.agent.is_none() {
+            config.agent.clone_from(&everyones_agent);
+        } else if let Some(name) = &config.agent {
+            reference(&["roles", role.as_str(), "agent"], name, "agent", agent_names.clone(), untrusted_agents);
+        }
+        for name in &config.gates {
+            reference(&["roles", role.as_str(), "gates"], name, "gate", gate_names.clone(), untrusted_gates);
+        }
+    }
+
+    let workflow = workflow(&values, names(all, "roles"), found)?;
+    Ok(Config { fleet, workflow, roles, agents, gates, retry })
+}
+
+fn role(values: &Values<'_>, name: &str) -> RoleConfig {
+    let at = |member| ["roles", name, member];
+    RoleConfig {
+        agent: values.text(&at("agent")),
+        timeout: values.duration(&at("timeout")),
+        silence: values.duration(&at("silence")),
+        output: values.size(&at("output")),
+        gates: values.texts(&at("gates")),
+        files: values.texts(&at("files")),
+        require_result: values.get(&at("require_result")).and_then(|(value, _)| value.as_bool()).unwrap_or_default(),
+    }
+}
+
+fn agent(values: &Values<'_>, name: &str, found: &mut Findings) -> AgentConfig {
+    let at = |member| ["agents", name, member];
+    let below = |member: &'static str| {
+        let own = values
+            .0
+            .iter()
+            .filter(move |(path, _)| path.len() == 4 && path[0] == "agents" && path[1] == name && path[2] == member);
+        own.filter_map(|(path, (value, _))| Some((path[3].clone(), value.as_str()?.to_owned())))
+    };
+    let kind = match values.text(&at("kind")).as_deref() {
+        Some("sim") => AgentKind::Sim,
+        _ => AgentKind::Command,
+    };
+    let prompt = match values.text(&at("prompt")).as_deref() {
+        Some("file") => PromptVia::File,
+        _ => PromptVia::Stdin,
+    };
+    let argv = values.texts(&at("argv"));
+    if kind == AgentKind::Command {
+        if values.get(&at("argv")).is_none() {
+            found.faults.push(missing(values, "agents", name, "argv", "a program and its arguments"));
+        } else if prompt == PromptVia::File && !argv.iter().any(|arg| arg.contains("{prompt_file}")) {
+            let message = "has no {prompt_file}, and `prompt` is \"file\": it would never see its prompt".into();
+            found.faults.push(values.fault(&at("argv"), message));
+        }
+    }
+    AgentConfig {
+        kind,
+        argv,
+        prompt,
+        env: values.texts(&at("env")),
+        set: below("set").collect(),
+        exits: below("exits").filter_map(|(code, class)| Some((code.parse().ok()?, class.parse().ok()?))).collect(),
+        install: values.text(&at("install")),
+    }
+}
+
+fn gate(values: &Values<'_>, name: &str, found: &mut Findings) -> GateConfig {
+    let at = |member| ["gates", name, member];
+    if values.get(&at("argv")).is_none() {
+        found.faults.push(missing(values, "gates", name, "argv", "a program and its arguments"));
+    }
+    GateConfig {
+        argv: values.texts(&at("argv")),
+        timeout: values.duration(&at("timeout")),
+        env: values.texts(&at("env")),
+    }
+}
+
+fn missing(values: &Values<'_>, section: &str, name: &str, member: &str, expected: &str) -> Fault {
+    let message = format!("is missing; expected {expected}");
+    Fault { origin: values.origin(section, name), key: format!("{section}.{name}.{member}"), message }
+}
+
+/// The table: the shipped roles in their order, then the project's own by name.
+fn workflow(values: &Values<'_>, mut names: Vec<String>, found: &mut Findings) -> Result<Workflow, Fault> {
+    let shipped = Workflow::shipped();
+    let place = |name: &String| shipped.rules().iter().position(|rule| rule.role.as_str() == name);
+    names.sort_by_key(|name| (place(name).unwrap_or(usize::MAX), name.clone()));
+    let mut rules = Vec::new();
+    for name in &names {
+        let text = |member| values.text(&["roles", name, member]).map(Status::new);
+        let mut needed = |member| match text(member) {
+            Some(status) => status,
+            None => {
+                // A value that is there and is wrong has been noted already.
+                if values.get(&["roles", name, member]).is_none() {
+                    found.faults.push(missing(values, "roles", name, member, "a status word"));
+                }
+                Status::new("")
+            }
+        };
+        rules.push(RoleRule {
+            role: Role::new(name.as_str()),
+            takes: needed("takes"),
+            works: needed("works"),
+            done: needed("done"),
+            failed: needed("failed"),
+            done_with_children: text("done_with_children"),
+            replan: text("replan"),
+            ttl: values.duration(&["roles", name, "ttl"]),
+        });
+    }
+    if !found.faults.is_empty() {
+        return Ok(shipped);
+    }
+    Workflow::new(rules).map_err(|bad| {
+        let origin = names.iter().map(|name| values.origin("roles", name)).find(|origin| *origin != Origin::Default);
+        Fault {
+            origin: origin.unwrap_or(Origin::Default),
+            key: "roles".into(),
+            message: format!("is no table that works: {bad}"),
+        }
+    })
+}

@@ -1,0 +1,340 @@
+//! The table of keys: what may stand in a configuration, of which kind, for what.
+//!
+//! Checking, `config show`, the JSON Schema and the test of the commented default all read this one table.
+
+use std::time::Duration;
+
+use serde_json::json;
+use toml::Value;
+
+use super::values::{below, count, duration, list, named, no_nul, size, status, variable, words, wrong};
+use crate::domain::{Class, text};
+
+/// A key, or with `*` in its path all keys of that form.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key {
+    /// With dots; `*` stands for a name.
+    pub(super) path: &'static str,
+    /// What its value must be.
+    pub(super) kind: Kind,
+    /// For people, one sentence.
+    pub(super) doc: &'static str,
+    /// The value, as TOML, of a key below a name that does not set it.
+    pub(super) default: Option<&'static str>,
+}
+
+/// What a value must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Any text.
+    Text,
+    /// A name of an agent; empty for none.
+    Agent,
+    /// A status word.
+    Status,
+    /// A status word; empty for none.
+    NoStatus,
+    /// A duration of at least this many milliseconds.
+    Duration(u64),
+    /// A whole number from here on.
+    Count(u32),
+    /// Bytes, as a number or as text with a unit.
+    Size,
+    /// `true` or `false`.
+    Flag,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// Program and arguments.
+    Argv,
+    /// Names of environment variables.
+    EnvNames,
+    /// Names of gates.
+    Gates,
+    /// Paths below the workspace.
+    Paths,
+    /// The value of an environment variable, or a reference to a secret.
+    EnvValue,
+    /// A class of failure.
+    Class,
+}
+
+/// The least bytes of output that say anything.
+const LEAST_OUTPUT: u64 = 1_024;
+
+const fn key(path: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key { path, kind, doc, default: None }
+}
+
+const fn with(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+    Key { path, kind, doc, default: Some(default) }
+}
+
+/// Every key there is.
+pub(super) const KEYS: &[Key] = &[
+    key("fleet.agent", Kind::Agent, "The agent of every role that names none of its own; empty for none."),
+    key("fleet.interval", Kind::Duration(100), "The fallback poll; a change of the queue file wakes a worker at once."),
+    key("fleet.drain", Kind::Duration(0), "How long running attempts may go on after the first TERM."),
+    key("fleet.grace", Kind::Duration(0), "Between TERM and KILL of an agent."),
+    key("fleet.lock_wait", Kind::Duration(0), "How long to wait for the queue lock."),
+    key("retry.attempts", Kind::Count(1), "Charged attempts per stage before a task counts as failed."),
+    key("retry.backoff", Kind::Duration(0), "The first wait after a failure; it doubles with every further one."),
+    key("retry.backoff_max", Kind::Duration(0), "The longest wait after a failure."),
+    key("retry.transient", Kind::Count(0), "Failures in a row that are not charged, for passing troubles."),
+    key("retry.deaths", Kind::Count(1), "Workers that one task may take down before it is charged."),
+    key("retry.adapts", Kind::Count(0), "Adapt loops of a task before a human is asked."),
+    key("retry.pause_after", Kind::Count(0), "Different tasks failing in a row before their role pauses; 0 for never."),
+    key("roles.*.takes", Kind::Status, "The status that the role claims."),
+    key("roles.*.works", Kind::Status, "The status while it works; no other role may have it."),
+    key("roles.*.done", Kind::Status, "Where a task goes after success."),
+    with(
+        "roles.*.done_with_children",
+        Kind::NoStatus,
+        r#""""#,
+        "Where a task goes after success if it has children; empty for no difference.",
+    ),
+    key("roles.*.failed", Kind::Status, "Where a task goes when its attempts are used up."),
+    with(
+        "roles.*.replan",
+        Kind::NoStatus,
+        r#""""#,
+        "Where a task goes when the agent asks for a new plan; empty for where failed ones go.",
+    ),
+    with("roles.*.ttl", Kind::Duration(1_000), r#""45m""#, "How long a lease lives without a heartbeat."),
+    with("roles.*.agent", Kind::Agent, r#""""#, "The agent that works; empty for the one of `[fleet]`."),
+    with("roles.*.timeout", Kind::Duration(100), r#""60m""#, "Wall-clock limit of an attempt."),
+    with("roles.*.silence", Kind::Duration(0), r#""10m""#, "Longest time without a byte of output; 0 turns it off."),
+    with("roles.*.output", Kind::Size, r#""64MiB""#, "Size limit of each output file."),
+    with("roles.*.gates", Kind::Gates, "[]", "Gates to run after the agent said done, in order."),
+    with("roles.*.files", Kind::Paths, "[]", "Files that must be there after the attempt, below the workspace."),
+    with(
+        "roles.*.require_result",
+        Kind::Flag,
+        "false",
+        "Whether an attempt without a `result.json` counts as without evidence.",
+    ),
+    with(
+        "agents.*.kind",
+        Kind::Choice(&["command", "sim"]),
+        r#""command""#,
+        "`command` for any program, `sim` for the simulated agent.",
+    ),
+    key("agents.*.argv", Kind::Argv, "Program and arguments; never run through a shell."),
+    with(
+        "agents.*.prompt",
+        Kind::Choice(&["stdin", "file"]),
+        r#""stdin""#,
+        "How the prompt reaches it: on standard input, or by `{prompt_file}` in `argv`.",
+    ),
+    with(
+        "agents.*.env",
+        Kind::EnvNames,
+        "[]",
+        "Names of variables that it inherits, besides the few that every program needs.",
+    ),
+    key("agents.*.set.*", Kind::EnvValue, "A variable that it is given: text, `env:NAME` or `file:PATH`."),
+    key("agents.*.exits.*", Kind::Class, "What an exit code means, as a class of failure."),
+    key("agents.*.install", Kind::Text, "How to install it, for the message when it is missing."),
+    key("gates.*.argv", Kind::Argv, "Program and arguments; exit code 0 lets the task pass."),
+    with("gates.*.timeout", Kind::Duration(100), r#""10m""#, "Wall-clock limit of a run of the gate."),
+    with(
+        "gates.*.env",
+        Kind::EnvNames,
+        "[]",
+        "Names of variables that it inherits, besides the few that every program needs.",
+    ),
+];
+
+/// What a path is in the table.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    /// A key with a value.
+    Leaf(&'static Key),
+    /// A table above keys.
+    Table,
+    /// Something below a key with a value.
+    Below(&'static Key),
+    /// Nothing.
+    Unknown,
+}
+
+/// Looks a path up.
+pub(super) fn place(path: &[String]) -> Place {
+    let mut found = Place::Unknown;
+    for key in KEYS {
+        let parts: Vec<&str> = key.path.split('.').collect();
+        let fits = parts.iter().zip(path).all(|(part, name)| *part == "*" || part == name);
+        match (fits, parts.len().cmp(&path.len())) {
+            (false, _) => {}
+            (true, std::cmp::Ordering::Equal) => return Place::Leaf(key),
+            (true, std::cmp::Ordering::Greater) => found = Place::Table,
+            (true, std::cmp::Ordering::Less) => found = Place::Below(key),
+        }
+    }
+    found
+}
+
+/// The names that could stand where a path's last known table ends, for "did you mean".
+pub(super) fn siblings(above: &[String]) -> Vec<&'static str> {
+    let mut names: Vec<&str> = KEYS
+        .iter()
+        .filter_map(|key| {
+            let mut parts = key.path.split('.');
+            let fits = above.iter().all(|name| parts.next().is_some_and(|part| part == "*" || part == name));
+            fits.then(|| parts.next()).flatten().filter(|part| *part != "*")
+        })
+        .collect();
+    names.dedup();
+    names
+}
+
+impl Kind {
+    /// Checks a value; answers with what was expected.
+    pub(super) fn check(self, value: &Value) -> Result<(), String> {
+        match self {
+            Self::Text => words(value).map(drop),
+            Self::Agent => match words(value)? {
+                "" => Ok(()),
+                name => named(name),
+            },
+            Self::Status => match words(value)? {
+                "" => Err("is empty; expected a status word".into()),
+                word => status(word),
+            },
+            Self::NoStatus => match words(value)? {
+                "" => Ok(()),
+                word => status(word),
+            },
+            Self::Duration(least) => duration(value).and_then(|time| {
+                let least = Duration::from_millis(least);
+                if time < least {
+                    Err(format!("is {}; at least {} is needed", text::duration(time), text::duration(least)))
+                } else {
+                    Ok(())
+                }
+            }),
+            Self::Count(least) => match count(value)? {
+                n if n < least => Err(format!("is {n}; at least {least} is needed")),
+                _ => Ok(()),
+            },
+            Self::Size => match size(value)? {
+                n if n < LEAST_OUTPUT => Err(format!("is {n} bytes; at least {LEAST_OUTPUT} are needed")),
+                _ => Ok(()),
+            },
+            Self::Flag => value.as_bool().map(drop).ok_or_else(|| wrong(value, "`true` or `false`")),
+            Self::Choice(choices) => {
+                let word = words(value)?;
+                if choices.contains(&word) {
+                    Ok(())
+                } else {
+                    Err(format!("is `{}`; expected one of: {}", text::one_line(word), choices.join(", ")))
+                }
+            }
+            Self::Argv => match list(value)?.first() {
+                None => Err("is empty; expected a program and its arguments".into()),
+                Some(&"") => Err("names no program".into()),
+                Some(_) => no_nul(value),
+            },
+            Self::EnvNames => list(value)?.into_iter().try_for_each(variable),
+            Self::Gates => list(value)?.into_iter().try_for_each(named),
+            Self::Paths => list(value)?.into_iter().try_for_each(below),
+            Self::EnvValue => no_nul(value),
+            Self::Class => words(value)?.parse::<Class>().map(drop),
+        }
+    }
+
+    fn schema(self) -> serde_json::Value {
+        let duration = "^([0-9]+|([0-9]+(ms|s|m|min|h|d))+)$";
+        let list = |items: serde_json::Value| json!({"type": "array", "items": items});
+        match self {
+            Self::Text | Self::EnvValue => json!({"type": "string"}),
+            Self::Agent => json!({"type": "string", "pattern": "^([A-Za-z0-9_][A-Za-z0-9._-]*)?$"}),
+            Self::Status => json!({"type": "string", "minLength": 1}),
+            Self::NoStatus => json!({"type": "string"}),
+            Self::Duration(_) => {
+                json!({"anyOf": [{"type": "string", "pattern": duration}, {"type": "integer", "minimum": 0}]})
+            }
+            Self::Count(least) => json!({"type": "integer", "minimum": least}),
+            Self::Size => json!({"anyOf": [
+                {"type": "integer", "minimum": LEAST_OUTPUT},
+                {"type": "string", "pattern": "^[0-9]+ ?(B|kB|KiB|MB|MiB|GB|GiB)?$"}
+            ]}),
+            Self::Flag => json!({"type": "boolean"}),
+            Self::Choice(choices) => json!({"enum": choices}),
+            Self::Argv => json!({"type": "array", "items": {"type": "string"}, "minItems": 1}),
+            Self::EnvNames => list(json!({"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"})),
+            Self::Gates | Self::Paths => list(json!({"type": "string"})),
+            Self::Class => json!({"enum": Class::ALL.iter().map(|class| class.as_str()).collect::<Vec<_>>()}),
+        }
+    }
+}
+
+/// The JSON Schema of a configuration file.
+pub fn schema() -> serde_json::Value {
+    let mut root = json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "$id": "config.schema.json",
+        "title": "oodatcaa configuration",
+        "type": "object",
+        "properties": {}
+    });
+    for key in KEYS {
+        let mut at = &mut root;
+        let parts: Vec<&str> = key.path.split('.').collect();
+        for (n, part) in parts.iter().enumerate() {
+            let names = if *part == "*" { "additionalProperties" } else { "properties" };
+            let table = at.as_object_mut().expect("built as objects");
+            table.entry("type").or_insert_with(|| json!("object"));
+            let mut below = table.entry(names).or_insert_with(|| json!({}));
+            if *part != "*" {
+                below = below.as_object_mut().expect("built as objects").entry(*part).or_insert_with(|| json!({}));
+            }
+            if n + 1 == parts.len() {
+                *below = key.kind.schema();
+                below["description"] = json!(key.doc);
+            }
+            at = below;
+        }
+    }
+    root
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> Vec<String> {
+        text.split('.').map(Into::into).collect()
+    }
+
+    #[test]
+    fn a_path_is_found_in_the_table() {
+        assert!(matches!(place(&path("fleet.interval")), Place::Leaf(key) if key.path == "fleet.interval"));
+        assert!(matches!(place(&path("agents.x.set.TOKEN")), Place::Leaf(key) if key.kind == Kind::EnvValue));
+        assert!(matches!(place(&path("roles.qa")), Place::Table));
+        assert!(matches!(place(&path("fleet.interval.x")), Place::Below(_)));
+        assert!(matches!(place(&path("fleet.colour")), Place::Unknown));
+        assert_eq!(siblings(&path("fleet")), ["agent", "interval", "drain", "grace", "lock_wait"]);
+        assert_eq!(siblings(&[]), ["fleet", "retry", "roles", "agents", "gates"]);
+    }
+
+    #[test]
+    fn values_are_checked_by_their_kind() {
+        let fails = |kind: Kind, toml: &str| {
+            let value: toml::Table = format!("v = {toml}").parse().expect("TOML");
+            kind.check(&value["v"]).expect_err("refused")
+        };
+        assert_eq!(fails(Kind::Duration(100), "0"), "is 0s; at least 100ms is needed");
+        assert_eq!(fails(Kind::Duration(0), "-1"), "is -1; expected a duration, e.g. \"90s\" or a number of seconds");
+        assert_eq!(fails(Kind::Duration(0), "\"9999d\""), "is 9999d; at most 366d is allowed");
+        assert_eq!(fails(Kind::Count(1), "0"), "is 0; at least 1 is needed");
+        assert_eq!(fails(Kind::Flag, "\"yes\""), "is `yes`; expected `true` or `false`");
+        assert_eq!(fails(Kind::Choice(&["a", "b"]), "\"c\""), "is `c`; expected one of: a, b");
+        assert_eq!(fails(Kind::Argv, "[]"), "is empty; expected a program and its arguments");
+        assert!(fails(Kind::Argv, "\"claude -p\"").contains("expected a list of texts"));
+        assert!(fails(Kind::EnvNames, "[\"OODATCAA_TASK_ID\"]").contains("set by the worker"));
+        assert!(fails(Kind::Class, "\"exploded\"").contains("rate_limited"));
+        for outside in ["/etc/passwd", "../x", "a/../../x", ""] {
+            assert!(fails(Kind::Paths, &format!("[\"{outside}\"]")).contains("below the workspace"), "{outside}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! From files, environment and flags to a checked configuration: the order of the steps.
+
+use std::collections::BTreeMap;
+
+use toml::Value;
+
+use super::{
+    Config, ConfigError, Fault, Loaded, NamedCommand, Origin, Overrides, Trust, World, build, keys,
+    layers::{self, Flat, ProjectFile},
+    near, secrets,
+    trust::{self, Fingerprint},
+    values,
+};
+use crate::layout::Layout;
+
+/// What was found on the way.
+#[derive(Default)]
+pub(super) struct Findings {
+    pub(super) warnings: Vec<String>,
+    pub(super) faults: Vec<Fault>,
+}
+
+pub(super) fn load(world: &World, layout: &Layout, overrides: &Overrides) -> Result<Loaded, ConfigError> {
+    let mut found = Findings::default();
+    let mut all = layers::flatten(Config::commented_default(), "(built in)".as_ref(), |_| Origin::Default)?;
+
+    if let Some(path) = world.user_config()
+        && let Some(text) = layers::read(&path)?
+    {
+        let user = layers::flatten(&text, &path, |line| Origin::File { path: path.clone(), line })?;
+        layers::lay(&mut all, checked(user, &mut found));
+    }
+
+    let (project, fingerprint) = project_files(layout)?;
+    let mut project: Vec<Flat> = project
+        .iter()
+        .map(|file| layers::flatten(&file.text, &file.path, |line| Origin::File { path: file.path.clone(), line }))
+        .collect::<Result<_, _>>()?;
+    let commands = commands(&project);
+    let trust = trust_of(world, layout, &commands, &fingerprint, &mut found);
+    if matches!(trust, Trust::Untrusted { .. }) {
+        for layer in &mut project {
+            layer.retain(|path, _| !is_command(path));
+        }
+    }
+    for layer in project {
+        layers::lay(&mut all, checked(layer, &mut found));
+    }
+    for layer in [layers::environment(world), layers::flags(overrides)] {
+        layers::lay(&mut all, checked(layer, &mut found));
+    }
+
+    let dropped = |what: &str| -> Vec<String> {
+        let untrusted = matches!(trust, Trust::Untrusted { .. });
+        commands.iter().filter(|command| untrusted && command.what == what).map(|c| c.name.clone()).collect()
+    };
+    let (untrusted_agents, untrusted_gates) = (dropped("agent"), dropped("gate"));
+    build::fill_in_defaults(&mut all);
+    let config = build::build(&all, &untrusted_agents, &untrusted_gates, &mut found);
+    let invalid = |mut faults: Vec<Fault>| {
+        faults.sort_by(|a, b| a.origin.cmp(&b.origin));
+        Err(ConfigError::Invalid(faults))
+    };
+    match config {
+        Ok(config) if found.faults.is_empty() => Ok(Loaded {
+            config,
+            settings: build::settings(&all),
+            warnings: found.warnings,
+            trust,
+            commands,
+            fingerprint,
+            untrusted_agents,
+            untrusted_gates,
+            root: layout.root().into(),
+        }),
+        Ok(_) => invalid(found.faults),
+        Err(fault) => {
+            found.faults.push(fault);
+            invalid(found.faults)
+        }
+    }
+}
+
+/// The project's two files, read once: what is hashed is what is used.
+fn project_files(layout: &Layout) -> Result<(Vec<ProjectFile>, Fingerprint), ConfigError> {
+    let config = layers::read(&layout.config())?;
+    let local = layers::read(&layout.local_config())?;
+    let fingerprint = Fingerprint::of(config.as_deref(), local.as_deref());
+    let files = [(layout.config(), config), (layout.local_config(), local)];
+    let files = files.into_iter().filter_map(|(path, text)| Some(ProjectFile { path, text: text? })).collect();
+    Ok((files, fingerprint))
+}
+
+/// Whether a path belongs to a command that may only run when the user trusts the project.
+fn is_command(path: &[String]) -> bool {
+    matches!(path.first().map(String::as_str), Some("agents" | "gates"))
+}
+
+/// The commands that the project's files name, for the user to look at.
+fn commands(project: &[Flat]) -> Vec<NamedCommand> {
+    let mut commands: BTreeMap<(&'static str, String), NamedCommand> = BTreeMap::new();
+    for (path, (value, _)) in project.iter().flatten() {
+        let what = match path.first().map(String::as_str) {
+            Some("agents") => "agent",
+            Some("gates") => "gate",
+            _ => continue,
+        };
+        let Some(name) = path.get(1) else { continue };
+        let command = commands.entry((what, name.clone())).or_insert_with(|| NamedCommand {
+            what,
+            name: name.clone(),
+            argv: Vec::new(),
+            env: Vec::new(),
+            set: BTreeMap::new(),
+        });
+        let texts = || values::list(value).unwrap_or_default().into_iter().map(String::from).collect();
+        match path.get(2).map(String::as_str) {
+            Some("argv") => command.argv = texts(),
+            Some("env") => command.env = texts(),
+            Some("set") if path.len() == 4 => {
+                let shown = value.as_str().map_or(secrets::MASK, secrets::shown);
+                command.set.insert(path[3].clone(), shown.into());
+            }
+            _ => {}
+        }
+    }
+    commands.into_values().collect()
+}
+
+fn trust_of(
+    world: &World,
+    layout: &Layout,
+    commands: &[NamedCommand],
+    fingerprint: &Fingerprint,
+    found: &mut Findings,
+) -> Trust {
+    if commands.is_empty() {
+        return Trust::NothingToTrust;
+    }
+    let state = trust::lookup(world, layout, fingerprint).unwrap_or_else(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        found.warnings.push(format!("nothing counts as trusted: failed to {error}{cause}"));
+        Trust::Untrusted { changed: false }
+    });
+    if let Trust::Untrusted { changed } = state {
+        let names: Vec<String> =
+            commands.iter().map(|command| format!("{} `{}`", command.what, command.name)).collect();
+        let why = if changed { "it has changed since you trusted it" } else { "you have not trusted it" };
+        found.warnings.push(format!(
+            "ignoring the commands of this project's configuration ({}), because {why}; look at them and allow them: agentctl config trust",
+            names.join(", ")
+        ));
+    }
+    state
+}
+
+/// The entries of a layer that the table of keys allows; notes the others.
+fn checked(layer: Flat, found: &mut Findings) -> Flat {
+    layer
+        .into_iter()
+        .filter(|(path, (value, origin))| match check(path, value) {
+            Ok(()) => true,
+            Err(Wrong::Value(message)) => {
+                found.faults.push(Fault { origin: origin.clone(), key: path.join("."), message });
+                false
+            }
+            Err(Wrong::Unknown { depth }) => {
+                let known = keys::siblings(&path[..depth]);
+                let key = crate::domain::text::one_line(&path.join("."));
+                let meant = near::nearest(&path[depth], known.iter().copied());
+                let meant = meant.map(|word| format!("; did you mean `{word}`?")).unwrap_or_default();
+                found.warnings.push(format!("{origin}: `{key}` is no known key and is ignored{meant}"));
+                false
+            }
+        })
+        .collect()
+}
+
+enum Wrong {
+    /// The key is known, its value is not good.
+    Value(String),
+    /// The part of the path at this depth is not known.
+    Unknown { depth: usize },
+}
+
+fn check(path: &[String], value: &Value) -> Result<(), Wrong> {
+    let bad = |message: String| Wrong::Value(message);
+    match keys::place(path) {
+        keys::Place::Unknown => {
+            let depth = (1..path.len()).rev().find(|&n| matches!(keys::place(&path[..n]), keys::Place::Table));
+            Err(Wrong::Unknown { depth: depth.unwrap_or(0) })
+        }
+        keys::Place::Below(key) => {
+            let below = key.path.split('.').count();
+            Err(bad(format!("is below `{}`, which takes a value and no table", path[..below].join("."))))
+        }
+        keys::Place::Table => {
+            names(path).map_err(bad)?;
+            value.is_table().then_some(()).ok_or_else(|| bad(values::not_a_table(value)))
+        }
+        keys::Place::Leaf(key) => {
+            names(path).map_err(bad)?;
+            key.kind.check(value).map_err(bad)?;
+            if let (keys::Kind::EnvValue, Some(text)) = (key.kind, value.as_str()) {
+                secrets::check(text).map_err(bad)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Checks the names that a path holds.
+fn names(path: &[String]) -> Result<(), String> {
+    match path.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["agents", agent, "set", variable, ..] => values::named(agent).and_then(|()| values::variable(variable)),
+        ["agents", agent, "exits", code, ..] => {
+            values::named(agent)?;
+            match code.parse::<u8>() {
+                Ok(1..) => Ok(()),
+                _ => Err(format!("names the exit code `{code}`; expected a number from 1 to 255")),
+            }
+        }
+        ["roles" | "agents" | "gates", name, ..] => values::named(name),
+        _ => Ok(()),
+    }
+}

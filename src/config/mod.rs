@@ -1,0 +1,268 @@
+//! What a person may set: layers of TOML, environment and flags, each value with its origin.
+//!
+//! Built-in defaults < `$XDG_CONFIG_HOME/oodatcaa/config.toml` < `.oodatcaa/config.toml` <
+//! `.oodatcaa/config.local.toml` < `OODATCAA_*` environment < flags. What the project's files say
+//! about commands counts only when the user trusts them.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use toml::Value;
+
+use crate::{
+    domain::{Class, Role, Workflow, outcome::Retry},
+    layout::Layout,
+};
+
+mod build;
+mod fault;
+mod keys;
+mod layers;
+mod load;
+pub mod near;
+pub mod secrets;
+#[cfg(test)]
+mod tests;
+pub mod trust;
+mod values;
+mod world;
+
+pub use fault::{ConfigError, Fault, Origin};
+pub use keys::schema;
+pub use trust::Trust;
+pub use world::World;
+
+/// The whole configuration, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What holds for every worker.
+    pub fleet: Fleet,
+    /// The table of roles: the shipped five, changed and extended by `[roles.*]`.
+    pub workflow: Workflow,
+    /// How each role of the table works.
+    pub roles: BTreeMap<Role, RoleConfig>,
+    /// The agents by name.
+    pub agents: BTreeMap<String, AgentConfig>,
+    /// The gates by name.
+    pub gates: BTreeMap<String, GateConfig>,
+    /// When to try again (R22).
+    pub retry: Retry,
+}
+
+/// `[fleet]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fleet {
+    /// The fallback poll; file changes wake a worker at once. 60 s.
+    pub interval: Duration,
+    /// How long running attempts may go on after the first TERM. 20 s.
+    pub drain: Duration,
+    /// Between TERM and KILL of an agent. 5 s.
+    pub grace: Duration,
+    /// How long to wait for the queue lock. 10 s.
+    pub lock_wait: Duration,
+}
+
+/// `[roles.NAME]`, without what stands in the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleConfig {
+    /// The agent that works; the `agent` of `[fleet]` when absent; `None` when neither says one.
+    pub agent: Option<String>,
+    /// Wall-clock limit of an attempt. 60 min.
+    pub timeout: Duration,
+    /// Longest silence of an agent. 10 min; zero turns it off.
+    pub silence: Duration,
+    /// Bytes per output file. 64 MiB.
+    pub output: u64,
+    /// Gates to run after the agent said done, by name, in order.
+    pub gates: Vec<String>,
+    /// Files that must be there after the attempt, below the workspace (R20).
+    pub files: Vec<String>,
+    /// Without a `result.json` an attempt is `no_evidence`.
+    pub require_result: bool,
+}
+
+/// `[agents.NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentConfig {
+    /// Which implementation.
+    pub kind: AgentKind,
+    /// Program and arguments; `{prompt_file}`, `{task_id}`, `{role}`, `{run_dir}`, `{result_file}`,
+    /// `{workspace}`, `{project}`, `{attempt}` stand for whole or partial arguments.
+    pub argv: Vec<String>,
+    /// How the prompt reaches it.
+    pub prompt: PromptVia,
+    /// Names of variables that it inherits, besides the few that every program needs.
+    pub env: Vec<String>,
+    /// Variables that it is given.
+    pub set: BTreeMap<String, String>,
+    /// Exit codes with a meaning of their own.
+    pub exits: BTreeMap<i32, Class>,
+    /// How to install it, for the message when it is missing.
+    pub install: Option<String>,
+}
+
+/// Which implementation an agent is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentKind {
+    /// Any program.
+    Command,
+    /// The simulated agent that ships with us; only where it is named (R21).
+    Sim,
+}
+
+/// How a prompt reaches a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PromptVia {
+    /// On standard input.
+    Stdin,
+    /// By the path in an argument.
+    File,
+}
+
+/// `[gates.NAME]`: a command whose exit code decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GateConfig {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Wall-clock limit. 10 min.
+    pub timeout: Duration,
+    /// Names of variables that it inherits, besides the few that every program needs.
+    pub env: Vec<String>,
+}
+
+/// What flags of the command line set, over everything else.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Overrides {
+    set: Vec<(String, Value, String)>,
+}
+
+impl Overrides {
+    /// Sets a key, e.g. `fleet.interval`, by a flag, e.g. `--interval`; text is read as in the environment.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: &str, flag: &str) -> Self {
+        self.set.push((key.into(), Value::String(value.into()), flag.into()));
+        self
+    }
+}
+
+/// What [`Config::load`] answers.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Every value that is in force, by key, with its origin; secrets are masked.
+    pub settings: Vec<Setting>,
+    /// What the user should know: unknown keys, and commands that are not trusted.
+    pub warnings: Vec<String>,
+    /// How the project's configuration stands.
+    pub trust: Trust,
+    /// The agents and gates of the project's files, trusted or not.
+    pub commands: Vec<NamedCommand>,
+    /// The content that trust is about.
+    pub fingerprint: trust::Fingerprint,
+    /// The agents that were dropped because the project is not trusted.
+    untrusted_agents: Vec<String>,
+    /// The gates that were dropped because the project is not trusted.
+    untrusted_gates: Vec<String>,
+    root: std::path::PathBuf,
+}
+
+/// A value in force.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    /// The key, with dots.
+    pub key: String,
+    /// The value; secrets are masked.
+    pub value: Value,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// A command that a project's configuration names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedCommand {
+    /// `agent` or `gate`.
+    pub what: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Program and arguments; empty where the file leaves them to another layer.
+    pub argv: Vec<String>,
+    /// Variables that it inherits.
+    pub env: Vec<String>,
+    /// Variables that it is given; values masked.
+    pub set: BTreeMap<String, String>,
+}
+
+impl Config {
+    /// The built-in configuration with a comment for every key; also a template.
+    pub fn commented_default() -> &'static str {
+        include_str!("default.toml")
+    }
+
+    /// Reads all layers in the environment of this process.
+    pub fn load(layout: &Layout, overrides: &Overrides) -> Result<Loaded, ConfigError> {
+        Self::load_in(&World::of_process(), layout, overrides)
+    }
+
+    /// Reads all layers in this environment.
+    pub fn load_in(world: &World, layout: &Layout, overrides: &Overrides) -> Result<Loaded, ConfigError> {
+        load::load(world, layout, overrides)
+    }
+
+    /// The name of the agent that works for a role, whether or not it is defined.
+    pub fn agent_name(&self, role: &Role) -> Option<&str> {
+        self.roles.get(role).and_then(|role| role.agent.as_deref())
+    }
+
+    /// The roles by name, in the order of the table.
+    pub fn role_names(&self) -> Vec<String> {
+        self.workflow.rules().iter().map(|rule| rule.role.to_string()).collect()
+    }
+}
+
+impl Loaded {
+    /// The role of this name, which somebody asked for.
+    pub fn role(&self, name: &str) -> Result<Role, ConfigError> {
+        let role = Role::new(name);
+        match self.config.workflow.rule(&role) {
+            Some(rule) => Ok(rule.role.clone()),
+            None => Err(ConfigError::NoRole { role: name.into(), known: self.config.role_names() }),
+        }
+    }
+
+    /// The agent that works for a role; without one, or without trust, nothing may be claimed (R21).
+    pub fn agent(&self, role: &Role) -> Result<(&str, &AgentConfig), ConfigError> {
+        let name = self.config.agent_name(role).ok_or_else(|| ConfigError::NoAgent { role: role.clone() })?;
+        match self.config.agents.get_key_value(name) {
+            Some((name, agent)) => Ok((name, agent)),
+            None => Err(self.untrusted(format!("the agent `{name}`"))),
+        }
+    }
+
+    /// The gates of a role and of the further names that a task demands, in order. A gate that is
+    /// not trusted is an error: what it guards must not pass without it.
+    pub fn gates<'a>(&'a self, role: &Role, further: &[String]) -> Result<Vec<(&'a str, &'a GateConfig)>, ConfigError> {
+        let own = self.config.roles.get(role).map(|role| role.gates.as_slice()).unwrap_or_default();
+        let mut found: Vec<(&str, &GateConfig)> = Vec::new();
+        for name in own.iter().chain(further) {
+            match self.config.gates.get_key_value(name) {
+                Some((name, _)) if found.iter().any(|(other, _)| other == name) => {}
+                Some((name, gate)) => found.push((name, gate)),
+                None if self.untrusted_gates.contains(name) => {
+                    return Err(self.untrusted(format!("the gate `{name}`")));
+                }
+                None => return Err(ConfigError::NoGate { gate: name.clone() }),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether this agent was dropped because the project is not trusted.
+    pub fn agent_is_untrusted(&self, name: &str) -> bool {
+        self.untrusted_agents.iter().any(|other| other == name)
+    }
+
+    fn untrusted(&self, what: String) -> ConfigError {
+        let changed = self.trust == Trust::Untrusted { changed: true };
+        ConfigError::Untrusted { what, project: self.root.clone(), changed }
+    }
+}

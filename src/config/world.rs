@@ -1,0 +1,68 @@
+//! The environment as the configuration sees it: variables, and the user's directories by the XDG rules.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+/// Environment variables, taken once; tests make their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct World {
+    vars: BTreeMap<String, String>,
+}
+
+impl World {
+    /// The variables of this process; those that are not UTF-8 are left out.
+    pub fn of_process() -> Self {
+        let vars =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self { vars: vars.collect() }
+    }
+
+    /// Just these variables.
+    pub fn of<'a>(vars: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        Self { vars: vars.into_iter().map(|(name, value)| (name.into(), value.into())).collect() }
+    }
+
+    /// A variable that is set and not empty.
+    pub fn var(&self, name: &str) -> Option<&str> {
+        self.vars.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The user's configuration file: `$XDG_CONFIG_HOME/oodatcaa/config.toml`, else below `~/.config`.
+    pub fn user_config(&self) -> Option<PathBuf> {
+        Some(self.base("XDG_CONFIG_HOME", ".config")?.join("oodatcaa/config.toml"))
+    }
+
+    /// What is remembered of trust: `$XDG_STATE_HOME/oodatcaa/trust.json`, else below `~/.local/state`.
+    pub fn trust_file(&self) -> Option<PathBuf> {
+        Some(self.base("XDG_STATE_HOME", ".local/state")?.join("oodatcaa/trust.json"))
+    }
+
+    /// The user's home directory.
+    pub fn home(&self) -> Option<&Path> {
+        self.var("HOME").map(Path::new).filter(|path| path.is_absolute())
+    }
+
+    /// The XDG rule: a variable that is not an absolute path counts as not set.
+    fn base(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
+        let named = self.var(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+        named.or_else(|| Some(self.home()?.join(below_home)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_xdg_rules_name_the_users_files() {
+        let home = World::of([("HOME", "/h")]);
+        assert_eq!(home.user_config(), Some("/h/.config/oodatcaa/config.toml".into()));
+        assert_eq!(home.trust_file(), Some("/h/.local/state/oodatcaa/trust.json".into()));
+        let xdg = World::of([("HOME", "/h"), ("XDG_CONFIG_HOME", "/c"), ("XDG_STATE_HOME", "relative")]);
+        assert_eq!(xdg.user_config(), Some("/c/oodatcaa/config.toml".into()));
+        assert_eq!(xdg.trust_file(), Some("/h/.local/state/oodatcaa/trust.json".into()));
+        assert_eq!(World::default().user_config(), None);
+    }
+}

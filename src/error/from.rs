@@ -1,0 +1,151 @@
+//! What each error of the lower floors means to people: its word, its causes, what helps against it.
+
+use std::{error::Error, io};
+
+use super::Failure;
+use crate::{
+    config::{ConfigError, secrets::SecretError, trust::TrustError},
+    domain::text::one_line,
+    store::{Invalid, StoreError},
+};
+
+/// The word for what the operating system said.
+fn word_of(error: &io::Error) -> &'static str {
+    use rustix::io::Errno;
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::NOSPC | Errno::DQUOT) => "disk_full",
+        Some(Errno::ROFS) => "read_only",
+        Some(Errno::ACCESS | Errno::PERM) => "permission_denied",
+        Some(Errno::MFILE | Errno::NFILE) => "too_many_files",
+        _ => match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "disk_full",
+            io::ErrorKind::ReadOnlyFilesystem => "read_only",
+            io::ErrorKind::PermissionDenied => "permission_denied",
+            _ => "io",
+        },
+    }
+}
+
+/// A failure of reading or writing a path, with what helps against it.
+fn io_failure(error: &(dyn Error + 'static), path: &std::path::Path, source: &io::Error) -> Failure {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(path);
+    let (path, directory) = (quoted(path), quoted(directory));
+    let failure = Failure::of(word_of(source), error);
+    match failure.code {
+        "disk_full" => failure
+            .hint(format!("nothing was lost; make room, then try again: df -h {directory}"))
+            .hint("old attempts take the most space: du -sh .oodatcaa/runs"),
+        "read_only" => failure.hint(format!("the file system is mounted read-only; see how: findmnt -T {directory}")),
+        "permission_denied" => failure.hint(format!("see who may: namei -l {path}")).hint("agentctl doctor"),
+        "too_many_files" => failure.hint("see the limits and who uses them up: agentctl doctor"),
+        _ => failure.hint("agentctl doctor"),
+    }
+}
+
+/// A path as a shell takes it.
+pub fn quoted(path: &std::path::Path) -> String {
+    let text = path.display().to_string();
+    let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+@%,:=".contains(c));
+    if plain { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+impl From<Invalid> for Failure {
+    fn from(invalid: Invalid) -> Self {
+        let path = quoted(&invalid.path);
+        Self::new("queue_invalid", "the queue file cannot be read; it is left as it is")
+            .cause(invalid.to_string())
+            .hint("agentctl queue validate")
+            .hint(format!("a version that can be read may be in git: git log --oneline -- {path}"))
+            .see("queue")
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Missing(_) => Self::of("queue_missing", &error).hint("agentctl init"),
+            StoreError::Invalid(invalid) => invalid.into(),
+            StoreError::Busy { .. } => Self::of("queue_busy", &error)
+                .hint("try again; a lock that stays held is shown by: agentctl doctor")
+                .see("locks"),
+            StoreError::Contended { .. } => Self::of("queue_contended", &error)
+                .hint("something writes the queue file without pause; see what: agentctl events tail"),
+            StoreError::Unsafe { ref path, .. } => {
+                let hint = format!("look at it, then move it away or mend it: ls -ld {}", quoted(path));
+                Self::of("unsafe_path", &error).hint(hint).see("security")
+            }
+            StoreError::Io { ref path, ref source, .. } => io_failure(&error, path, source),
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        match &error {
+            ConfigError::Read { path, source } => io_failure(&error, path, source),
+            ConfigError::Syntax { .. } => Self::of("config_invalid", &error)
+                .hint("every key with its default and a comment: agentctl config show --default")
+                .see("config"),
+            ConfigError::Invalid(faults) => {
+                let lines: Vec<String> = faults.iter().map(|fault| one_line(&fault.to_string())).collect();
+                let failure = Self::new("config_invalid", "the configuration cannot be used");
+                let failure = match lines.as_slice() {
+                    [one] => failure.cause(one.clone()),
+                    all => failure.cause(format!("\n  {}", all.join("\n  "))),
+                };
+                failure.hint("every key with its default and a comment: agentctl config show --default").see("config")
+            }
+            ConfigError::NoAgent { role } => Self::of("no_agent", &error)
+                .hint("let one be looked for and written down: agentctl init --agent NAME")
+                .hint(format!("or name one in .oodatcaa/config.toml: [roles.{role}] agent = \"NAME\""))
+                .hint("or try it without any model: agentctl demo")
+                .see("agents"),
+            ConfigError::NoGate { .. } => {
+                Self::of("config_invalid", &error).hint("see which there are: agentctl config show").see("config")
+            }
+            ConfigError::Untrusted { .. } => Self::of("untrusted", &error)
+                .hint("look at the commands and allow them: agentctl config trust")
+                .see("security"),
+            ConfigError::NoRole { .. } => {
+                Self::of("no_role", &error).hint("see how each is set up: agentctl config show").see("roles")
+            }
+        }
+    }
+}
+
+impl From<TrustError> for Failure {
+    fn from(error: TrustError) -> Self {
+        match error {
+            TrustError::NoPlace => Self::of("failed", &error)
+                .hint("for this one process: OODATCAA_TRUST_PROJECT=1 agentctl status")
+                .see("security"),
+            TrustError::Broken { ref path, .. } => Self::of("failed", &error)
+                .hint(format!("move it away; projects must then be trusted again: mv {0} {0}.old", quoted(path))),
+            TrustError::Unsafe { ref path, .. } => Self::of("unsafe_path", &error)
+                .hint(format!("if its content is yours: chmod 600 {}", quoted(path)))
+                .see("security"),
+            TrustError::Io { ref path, ref source, .. } => io_failure(&error, path, source),
+            TrustError::Config(config) => (*config).into(),
+        }
+    }
+}
+
+impl From<SecretError> for Failure {
+    fn from(error: SecretError) -> Self {
+        let failure = Self::of("secret_missing", &error).see("security");
+        match &error {
+            SecretError::NotSet { variable, .. } => {
+                failure.hint(format!("set it where the worker is started from: export {variable}=…"))
+            }
+            SecretError::File { path, .. } => {
+                failure.hint(format!("see what is wrong with it: ls -l {}", quoted(path)))
+            }
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::new(word_of(&error), error.to_string()).because_of(error.source()).hint("agentctl doctor")
+    }
+}
