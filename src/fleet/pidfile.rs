@@ -1,0 +1,470 @@
+//! Pid files that cannot lie: a file that its daemon keeps locked for life, and who that daemon is.
+//!
+//! A pid alone proves nothing, since pids are used again. Whoever wants to know whether a daemon
+//! runs, or wants to signal it, asks for all of: the flock is held, the process exists, and it
+//! started when the file says, in this boot. What is signalled and when, the backends decide.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use fs2::FileExt;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::OFlags,
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{FleetError, identity};
+use crate::{
+    domain::{Role, plan::stamp},
+    layout::Layout,
+};
+
+/// How long a free lock may look held: somebody who asks holds it shared for a moment.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// The name of a daemon's pid file and log: its role, or `<role>@<tag>` for a further instance.
+pub fn name(role: &Role, tag: Option<&str>) -> String {
+    let plain = |text: &str| -> String {
+        text.chars().map(|c| if c.is_ascii_alphanumeric() || "._-@".contains(c) { c } else { '_' }).collect()
+    };
+    match tag {
+        Some(tag) => format!("{}@{}", plain(role.as_str()), plain(tag)),
+        None => plain(role.as_str()),
+    }
+}
+
+/// The role in the name of a pid file.
+pub fn role_of(name: &str) -> &str {
+    name.split_once('@').map_or(name, |(role, _)| role)
+}
+
+/// Who holds a pid file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Its process id.
+    pub pid: u32,
+    /// When the process started, in clock ticks since boot.
+    pub started: u64,
+    /// The boot it runs in.
+    pub boot_id: String,
+    /// Its version of this program.
+    pub version: String,
+    /// When it took the file.
+    #[serde(serialize_with = "as_stamp")]
+    pub since: DateTime<Utc>,
+}
+
+impl Holder {
+    fn myself() -> io::Result<Self> {
+        let pid = std::process::id();
+        Ok(Self {
+            pid,
+            started: identity::started(pid).ok_or_else(|| io::Error::other("no start time in /proc"))?,
+            boot_id: identity::boot_id()?,
+            version: env!("CARGO_PKG_VERSION").into(),
+            since: Utc::now(),
+        })
+    }
+
+    /// Whether this very process still runs; a zombie does not.
+    pub fn alive(&self) -> bool {
+        identity::boot_id().is_ok_and(|boot| boot == self.boot_id) && identity::alive(self.pid, self.started)
+    }
+
+    /// A handle on this very process, which no reuse of its pid can redirect; `None` when it is gone.
+    pub fn handle(&self) -> io::Result<Option<Handle>> {
+        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            // The check comes after the open: what is alive with this start time now is what was opened.
+            Ok(fd) if self.alive() => Ok(Some(Handle(fd))),
+            Ok(_) | Err(rustix::io::Errno::SRCH) => Ok(None),
+            Err(source) => Err(source.into()),
+        }
+    }
+}
+
+/// One verified process, open.
+#[derive(Debug)]
+pub struct Handle(rustix::fd::OwnedFd);
+
+impl Handle {
+    /// Sends a signal; `false` when the process has ended.
+    pub fn signal(&self, signal: Signal) -> io::Result<bool> {
+        match pidfd_send_signal(&self.0, signal) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::SRCH) => Ok(false),
+            Err(source) => Err(source.into()),
+        }
+    }
+
+    /// Waits until the process has ended; `false` when it has not by then.
+    pub fn ended_by(&self, deadline: Instant) -> io::Result<bool> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+            match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&timeout)) {
+                Ok(0) => return Ok(false),
+                Ok(_) => return Ok(true),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(source) => return Err(source.into()),
+            }
+        }
+    }
+}
+
+/// What a pid file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// There is none.
+    Absent,
+    /// Nobody holds it; the pid in it, if it can be read, is not to be trusted.
+    Stale(Option<u32>),
+    /// Somebody holds it and has not written yet who.
+    Starting,
+    /// Its daemon runs.
+    Running(Holder),
+}
+
+/// The path of a daemon's pid file.
+pub fn path(layout: &Layout, name: &str) -> PathBuf {
+    layout.pids().join(format!("{name}.pid"))
+}
+
+/// The path of a daemon's log in the PID-file mode.
+pub fn log_path(layout: &Layout, name: &str) -> PathBuf {
+    layout.logs().join(format!("{name}.log"))
+}
+
+/// The names of all pid files, sorted.
+pub fn names(layout: &Layout) -> Result<Vec<String>, FleetError> {
+    let dir = layout.pids();
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(FleetError::io("read", &dir, source)),
+    };
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter_map(|file| file.strip_suffix(".pid").map(String::from))
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// A pid file that this process holds; dropping it removes the file.
+#[derive(Debug)]
+pub struct PidFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl PidFile {
+    /// Takes the pid file of this name for this process, over a stale one where there is one.
+    pub fn hold(layout: &Layout, name: &str) -> Result<Self, FleetError> {
+        private_dir(&layout.pids())?;
+        let path = path(layout, name);
+        let deadline = Instant::now() + PROBE;
+        loop {
+            if let Some(file) = lock(&path, true)? {
+                let mut held = Self { file, path };
+                held.write().map_err(|source| FleetError::io("write", &held.path, source))?;
+                return Ok(held);
+            }
+            let holder = read(&path)?.filter(Holder::alive);
+            if holder.is_some() || Instant::now() >= deadline {
+                return Err(FleetError::Running { name: name.into(), pid: holder.map(|holder| holder.pid) });
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let me = Holder::myself()?;
+        // One write: whoever reads it sees all of it or nothing.
+        let text = format!("{}\n{}\n", me.pid, serde_json::to_string(&me)?);
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.file.write_all(text.as_bytes())
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // Under the lock, and only the file that it stands on: somebody may have put another there.
+        if same(&self.file, &self.path) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// What the pid file of this name says.
+pub fn inspect(layout: &Layout, name: &str) -> Result<State, FleetError> {
+    let path = path(layout, name);
+    let file = match open(&path, false) {
+        Ok(file) => file,
+        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(State::Absent),
+        Err(source) => return Err(unsafe_or_io(&path, source)),
+    };
+    let held = match FileExt::try_lock_shared(&file) {
+        Ok(()) => false,
+        Err(source) if source.kind() == io::ErrorKind::WouldBlock => true,
+        Err(source) => return Err(FleetError::io("lock", &path, source)),
+    };
+    let text = text(&file).map_err(|source| FleetError::io("read", &path, source))?;
+    let holder = parse(&text);
+    Ok(match holder {
+        Some(holder) if held && holder.alive() => State::Running(holder),
+        None if held => State::Starting,
+        // Held by somebody who has not yet written over what a dead one left.
+        Some(_) if held => State::Starting,
+        _ => State::Stale(text.lines().next().and_then(|line| line.trim().parse().ok())),
+    })
+}
+
+/// Removes a pid file that nobody holds; `false` when somebody does.
+pub fn clean(layout: &Layout, name: &str) -> Result<bool, FleetError> {
+    let path = path(layout, name);
+    let Some(file) = lock(&path, false)? else { return Ok(!path.exists()) };
+    match fs::remove_file(&path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(FleetError::io("remove", &path, source)),
+        _ => {
+            drop(file);
+            Ok(true)
+        }
+    }
+}
+
+/// Opens and locks; `None` when somebody else holds it, or (without `create`) when there is no file.
+fn lock(path: &Path, create: bool) -> Result<Option<File>, FleetError> {
+    loop {
+        let file = match open(path, create) {
+            Ok(file) => file,
+            Err(source) if !create && source.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(unsafe_or_io(path, source)),
+        };
+        match FileExt::try_lock_exclusive(&file) {
+            // What was locked may have been unlinked between open and lock.
+            Ok(()) if same(&file, path) => return Ok(Some(file)),
+            Ok(()) => {}
+            Err(source) if source.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(source) => return Err(FleetError::io("lock", path, source)),
+        }
+    }
+}
+
+fn open(path: &Path, create: bool) -> io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK).bits();
+    let file = OpenOptions::new()
+        .read(true)
+        .write(create)
+        .create(create)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(flags.cast_signed())
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    Ok(file)
+}
+
+fn unsafe_or_io(path: &Path, source: io::Error) -> FleetError {
+    if source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+        return FleetError::Unsafe { path: path.into(), reason: "it is a symbolic link".into() };
+    }
+    FleetError::io("open", path, source)
+}
+
+fn same(file: &File, path: &Path) -> bool {
+    let (Ok(ours), Ok(there)) = (file.metadata(), fs::symlink_metadata(path)) else { return false };
+    (ours.dev(), ours.ino()) == (there.dev(), there.ino())
+}
+
+fn text(file: &File) -> io::Result<String> {
+    let mut text = String::new();
+    file.take(4096).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn parse(text: &str) -> Option<Holder> {
+    let holder: Holder = serde_json::from_str(text.lines().nth(1)?).ok()?;
+    (text.lines().next()?.trim().parse() == Ok(holder.pid)).then_some(holder)
+}
+
+fn read(path: &Path) -> Result<Option<Holder>, FleetError> {
+    match open(path, false).and_then(|file| text(&file)) {
+        Ok(text) => Ok(parse(&text)),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(unsafe_or_io(path, source)),
+    }
+}
+
+/// Makes a directory that only its owner can look into, or checks that one is that.
+pub(super) fn private_dir(dir: &Path) -> Result<(), FleetError> {
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Ok(()) => return Ok(()),
+        Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(source) => return Err(FleetError::io("create", dir, source)),
+    }
+    let meta = fs::symlink_metadata(dir).map_err(|source| FleetError::io("look at", dir, source))?;
+    let refused = |reason: &str| Err(FleetError::Unsafe { path: dir.into(), reason: reason.into() });
+    if meta.is_symlink() {
+        return refused("it is a symbolic link");
+    }
+    if !meta.is_dir() {
+        return refused("it is not a directory");
+    }
+    if meta.uid() != rustix::process::geteuid().as_raw() {
+        return refused("it belongs to another user");
+    }
+    if meta.mode() & 0o077 != 0 {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
+            .map_err(|source| FleetError::io("close to others", dir, source))?;
+    }
+    Ok(())
+}
+
+fn as_stamp<S: serde::Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&stamp(*time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn project() -> (tempfile::TempDir, Layout) {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        (dir, layout)
+    }
+
+    fn plant(layout: &Layout, name: &str, text: &str) {
+        private_dir(&layout.pids()).unwrap();
+        fs::write(path(layout, name), text).unwrap();
+    }
+
+    #[test]
+    fn a_held_file_says_who_holds_it_and_goes_with_its_holder() {
+        let (_dir, layout) = project();
+        assert_eq!(inspect(&layout, "builder").unwrap(), State::Absent);
+        let held = PidFile::hold(&layout, "builder").unwrap();
+        let first = fs::read_to_string(held.path()).unwrap();
+        assert_eq!(first.lines().next(), Some(std::process::id().to_string().as_str()));
+        let State::Running(holder) = inspect(&layout, "builder").unwrap() else { panic!("runs") };
+        assert_eq!(holder.pid, std::process::id());
+        assert!(!clean(&layout, "builder").unwrap(), "a held file is not cleaned away");
+        let mode = fs::metadata(layout.pids()).unwrap().mode() & 0o777;
+        assert_eq!(mode, 0o700);
+        drop(held);
+        assert_eq!(inspect(&layout, "builder").unwrap(), State::Absent);
+    }
+
+    #[test]
+    fn a_second_daemon_of_the_same_name_is_refused_with_the_first_ones_pid() {
+        let (_dir, layout) = project();
+        let _held = PidFile::hold(&layout, "builder").unwrap();
+        match PidFile::hold(&layout, "builder") {
+            Err(FleetError::Running { pid, .. }) => assert_eq!(pid, Some(std::process::id())),
+            other => panic!("{other:?}"),
+        }
+        PidFile::hold(&layout, "builder@two").unwrap();
+    }
+
+    #[test]
+    fn a_file_that_nobody_holds_is_stale_even_when_its_pid_is_alive() {
+        let (_dir, layout) = project();
+        plant(&layout, "tester", &format!("{}\n", std::process::id()));
+        assert_eq!(inspect(&layout, "tester").unwrap(), State::Stale(Some(std::process::id())));
+        assert!(clean(&layout, "tester").unwrap());
+        assert_eq!(inspect(&layout, "tester").unwrap(), State::Absent);
+        assert!(clean(&layout, "tester").unwrap(), "nothing left is clean");
+    }
+
+    #[test]
+    fn a_stale_file_is_taken_over() {
+        let (_dir, layout) = project();
+        plant(
+            &layout,
+            "tester",
+            "garbage that is much longer than what will be written over it, and then some more of it\n"
+                .repeat(9)
+                .as_str(),
+        );
+        let held = PidFile::hold(&layout, "tester").unwrap();
+        assert_eq!(fs::read_to_string(held.path()).unwrap().lines().count(), 2);
+    }
+
+    #[test]
+    fn a_pid_used_again_by_another_process_gives_no_handle() {
+        let mut other = Holder::myself().unwrap();
+        other.started += 1;
+        assert!(!other.alive());
+        assert!(other.handle().unwrap().is_none());
+        let mut earlier = Holder::myself().unwrap();
+        earlier.boot_id = "an earlier boot".into();
+        assert!(earlier.handle().unwrap().is_none());
+        assert!(Holder::myself().unwrap().handle().unwrap().is_some());
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_pid_file_is_refused() {
+        let (dir, layout) = project();
+        private_dir(&layout.pids()).unwrap();
+        let victim = dir.path().join("victim");
+        fs::write(&victim, "mine").unwrap();
+        std::os::unix::fs::symlink(&victim, path(&layout, "builder")).unwrap();
+        assert!(matches!(PidFile::hold(&layout, "builder"), Err(FleetError::Unsafe { .. })));
+        assert!(matches!(inspect(&layout, "builder"), Err(FleetError::Unsafe { .. })));
+        assert_eq!(fs::read_to_string(victim).unwrap(), "mine");
+    }
+
+    #[test]
+    fn a_linked_directory_is_refused_and_an_open_one_is_closed() {
+        let (dir, layout) = project();
+        std::os::unix::fs::symlink(dir.path(), layout.pids()).unwrap();
+        assert!(matches!(PidFile::hold(&layout, "builder"), Err(FleetError::Unsafe { .. })));
+        fs::remove_file(layout.pids()).unwrap();
+        fs::DirBuilder::new().mode(0o755).create(layout.pids()).unwrap();
+        PidFile::hold(&layout, "builder").unwrap();
+        assert_eq!(fs::metadata(layout.pids()).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_handle_sees_the_end_of_its_process() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut holder = Holder::myself().unwrap();
+        holder.pid = child.id();
+        holder.started = identity::started(child.id()).unwrap();
+        let handle = holder.handle().unwrap().unwrap();
+        assert!(!handle.ended_by(Instant::now()).unwrap());
+        assert!(handle.signal(Signal::KILL).unwrap());
+        assert!(handle.ended_by(Instant::now() + Duration::from_secs(10)).unwrap());
+        assert!(!holder.alive(), "a zombie is not alive");
+        child.wait().unwrap();
+        assert!(!handle.signal(Signal::TERM).unwrap());
+    }
+
+    #[test]
+    fn names_are_file_names() {
+        assert_eq!(name(&Role::BUILDER, None), "builder");
+        assert_eq!(name(&Role::BUILDER, Some("a/b c")), "builder@a_b_c");
+        assert_eq!(role_of("builder@agent@host"), "builder");
+        let (_dir, layout) = project();
+        let _two = [PidFile::hold(&layout, "b@x").unwrap(), PidFile::hold(&layout, "a").unwrap()];
+        assert_eq!(names(&layout).unwrap(), ["a", "b@x"]);
+    }
+}
