@@ -1,5 +1,77 @@
-.PHONY: check test
-check:
-	cargo fmt --check
-test:
-	cargo test
+# What there is to do, one target each; `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# The project whose workers are meant, and which of them: make agents-start PROJECT=~/work/app ROLES="builder tester"
+PROJECT ?= .
+ROLES ?=
+# auto, systemd or process
+BACKEND ?= auto
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+agentctl = scripts/agentctl -C '$(PROJECT)'
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## The release binaries: agentctl, agent-daemon, agent-sim
+	$(CARGO) build --release --locked --bins
+
+.PHONY: demo
+demo: ## A simulated sprint of six tasks with five workers, in a scratch project, about a minute
+	$(CARGO) build --locked --bins
+	@$(TARGET)/debug/agentctl demo
+
+.PHONY: check
+check: ## Format, lints, documentation, licences: what needs no running
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
+	$(CARGO) clippy --locked --all-targets --no-default-features -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --all-features --document-private-items
+	@scripts/install-tools.sh
+	$(TARGET)/tools/bin/cargo-deny --log-level error check bans licenses sources
+
+.PHONY: test
+test: ## All tests; installs the system packages that they use where it may
+	@scripts/install-test-deps.sh
+	$(CARGO) test --locked
+
+.PHONY: torture
+torture: ## The crash test at full size: 20 workers, 200 tasks, random kill -9
+	OODATCAA_TORTURE=1 $(CARGO) test --locked --release --test it crash -- --nocapture
+
+.PHONY: bench
+bench: ## How fast and how small: latencies, memory, wake-ups
+	$(CARGO) run --release --locked --example bench
+
+.PHONY: agents-start
+agents-start: ## Start the workers (PROJECT=DIR ROLES="builder tester" BACKEND=auto|systemd|process)
+	@$(agentctl) fleet start --backend $(BACKEND) $(ROLES)
+
+.PHONY: agents-stop
+agents-stop: ## Stop the workers; running attempts may end first
+	@$(agentctl) fleet stop --backend $(BACKEND) $(ROLES)
+
+.PHONY: agents-restart
+agents-restart: ## Stop the workers and start them again
+	@$(agentctl) fleet restart --backend $(BACKEND) $(ROLES)
+
+.PHONY: agents-status
+agents-status: ## Which workers run, since when, and where their logs are
+	@$(agentctl) fleet status --backend $(BACKEND) $(ROLES)
+
+.PHONY: install-services
+install-services: ## Install the workers as systemd units of this user (PROJECT=DIR)
+	@systemd/install-services.sh '$(PROJECT)'
+
+.PHONY: uninstall-services
+uninstall-services: ## Stop, disable and remove those units (PROJECT=DIR)
+	@systemd/uninstall-services.sh '$(PROJECT)'
+
+.PHONY: clean
+clean: ## Remove what was built
+	$(CARGO) clean
