@@ -1,7 +1,6 @@
 //! `agent-daemon` from its command line to its exit code; the binary only calls [`main`].
 
 use std::{
-    collections::BTreeMap,
     env,
     io::Write,
     path::{Path, PathBuf},
@@ -14,10 +13,13 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::{
     agent,
-    config::{Config, Loaded, Overrides, Trust},
+    config::{Config, Loaded, Overrides, World, secrets},
     domain::{Role, text},
-    error::{self, Failure},
-    fleet::{self, pidfile::PidFile},
+    error::{Failure, sysexit},
+    fleet::{
+        self, Reporter, Side, Verdict,
+        pidfile::{self, PidFile},
+    },
     layout::Layout,
     store::file::{self, FileOptions, FileStore},
     worker::{self, Left, Setup, Signal, Worker},
@@ -86,61 +88,101 @@ pub fn main() -> ExitCode {
             let wrong = error.use_stderr();
             // A closed pipe takes the help text with it; there is nobody left to tell.
             let _ = error.print();
-            return if wrong { ExitCode::from(error::daemon::USAGE) } else { ExitCode::SUCCESS };
+            return if wrong { ExitCode::from(sysexit::USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    match run(&args) {
-        Ok(code) => code,
-        Err(failure) => {
-            let code = failure.daemon_exit();
-            let _ = writeln!(std::io::stderr(), "{}", failure.render());
-            ExitCode::from(code)
+    run(&args).unwrap_or_else(|failure| {
+        complain(&failure);
+        ExitCode::from(failure.sysexit)
+    })
+}
+
+fn complain(failure: &Failure) {
+    // A closed pipe leaves nobody to tell; the exit code says it as well.
+    let _ = std::io::stderr().write_all(failure.human().as_bytes());
+}
+
+fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let layout = project(args)?;
+    let mut overrides = Overrides::default();
+    if let Some(interval) = args.interval {
+        overrides = overrides.with("fleet.interval", &format!("{}ms", interval.as_millis()), "--interval");
+    }
+    let loaded = Config::load(&layout, &overrides)?;
+    let role = loaded.role(&args.role)?;
+    let setup = setup(args, layout, &loaded, &role)?;
+    let layout = setup.layout.clone();
+    let name = pidfile::name(&role, args.owner.as_deref());
+    // Before any thread: a fork keeps only the thread that called it.
+    let reporter = match args.detach {
+        false => None,
+        true => match fleet::detach(&layout, &name)? {
+            Side::Parent(verdict) => return Ok(told(&name, &verdict)),
+            Side::Child(reporter) => Some(reporter),
+        },
+    };
+    start_log(args, &role);
+    match work(setup, &layout, &name, reporter) {
+        Ok(code) => Ok(code),
+        Err((failure, reporter)) => {
+            log::error!("{}", failure.human().trim_end());
+            if let Some(reporter) = reporter {
+                reporter.failed(failure.sysexit);
+            }
+            Ok(ExitCode::from(failure.sysexit))
         }
     }
 }
 
-fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let layout = find_project(args.project.as_deref())?;
-    let overrides = Overrides { interval: args.interval, ..Overrides::default() };
-    let loaded = Config::load(&layout, &overrides)?;
-    let role = role_of(args, &loaded.config)?;
-    let setup = setup(args, layout, loaded, &role)?;
-    let layout = setup.layout.clone();
-    let name = match &args.owner {
-        Some(owner) if args.detach => format!("{role}@{owner}"),
-        _ => role.to_string(),
+/// What the process that was started says when the daemon has gone its own way.
+fn told(name: &str, verdict: &Verdict) -> ExitCode {
+    let mut out = std::io::stderr();
+    let (code, words) = match verdict {
+        Verdict::Ready { pid } => (sysexit::OK, format!("{name} runs in the background, pid {pid}")),
+        Verdict::Failed { code, tail, log } => {
+            let tail: String = tail.iter().map(|line| format!("  {}\n", text::one_line(line))).collect();
+            (*code, format!("error: {name} has not become ready; the end of {}:\n{tail}", log.display()))
+        }
     };
-    // Before any thread: a fork keeps only the thread that called it.
-    let pid_file = match args.detach {
-        true => Some(detach(&layout, &name)?),
-        false => None,
-    };
-    start_log(args, &role);
-    let failed = |failure: Failure| {
-        log::error!("{}", failure.render());
-        Ok(ExitCode::from(failure.daemon_exit()))
-    };
-    // The owner is who we are after the fork.
+    let _ = writeln!(out, "{}", words.trim_end());
+    ExitCode::from(code)
+}
+
+/// From a made-up mind to the exit code. A failure before the worker is ready gives the reporter back.
+fn work(
+    setup: Setup,
+    layout: &Layout,
+    name: &str,
+    reporter: Option<Reporter>,
+) -> Result<ExitCode, (Failure, Option<Reporter>)> {
+    // Who we are is known after the fork only.
     let setup = Setup { owner: file::identity(&setup.owner.tag), ..setup };
+    let _pid_file = match reporter.is_some() {
+        false => None,
+        true => match PidFile::hold(layout, name) {
+            Ok(pid_file) => Some(pid_file),
+            Err(error) => return Err((error.into(), reporter)),
+        },
+    };
     let options = FileOptions { lock_wait: setup.config.fleet.lock_wait };
-    let store = match FileStore::open(&layout, Some(setup.owner.clone()), options) {
+    let store = match FileStore::open(layout, Some(setup.owner.clone()), options) {
         Ok(store) => store,
-        Err(error) => return failed(error.into()),
+        Err(error) => return Err((error.into(), reporter)),
     };
     let signals = match signals() {
         Ok(signals) => signals,
-        Err(error) => return failed(Failure::bug(format!("signals cannot be handled: {error}"))),
+        Err(error) => return Err((Failure::of("bug", &error), reporter)),
     };
     let left = Worker::new(setup, Box::new(store), signals).run(|| {
         worker::tell_manager(&[sd_notify::NotifyState::Ready]);
-        if let Some(pid_file) = &pid_file {
-            pid_file.ready();
+        if let Some(reporter) = reporter {
+            reporter.ready();
         }
     });
     match left {
         Left::Done => Ok(ExitCode::SUCCESS),
-        Left::Store(error) => failed(error.into()),
-        Left::AgentMissing(_) => Ok(ExitCode::from(error::daemon::UNAVAILABLE)),
+        Left::Store(error) => Err((error.into(), None)),
+        Left::AgentMissing(_) => Ok(ExitCode::from(sysexit::UNAVAILABLE)),
         Left::AtOnce => leave(),
     }
 }
@@ -148,77 +190,54 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
 /// Leaves without waiting for the threads of attempts; their keepers see that and end the agents.
 #[expect(clippy::exit, reason = "a third signal means now: the run threads are not waited for")]
 fn leave() -> ! {
-    std::process::exit(i32::from(error::daemon::TRY_LATER))
+    std::process::exit(i32::from(sysexit::TEMPORARY))
 }
 
-fn detach(layout: &Layout, name: &str) -> Result<PidFile, Failure> {
-    fleet::detach(layout, name)?;
-    Ok(PidFile::hold(layout, name)?)
+fn project(args: &Args) -> Result<Layout, Failure> {
+    let from = match &args.project {
+        Some(dir) => dir.clone(),
+        None => env::current_dir().map_err(|error| Failure::of("no_project", &error))?,
+    };
+    let missing = || {
+        Failure::new("no_project", format!("there is no .oodatcaa directory in {} or above", from.display()))
+            .hint("agentctl init")
+    };
+    let from = from.canonicalize().map_err(|_| missing())?;
+    Layout::find(&from, Path::is_dir).ok_or_else(missing)
 }
 
-fn find_project(given: Option<&Path>) -> Result<Layout, Failure> {
-    error::find_project(given)
-}
-
-fn role_of(args: &Args, config: &Config) -> Result<Role, Failure> {
-    let role = Role::new(args.role.as_str());
-    if config.workflow.rule(&role).is_some() {
-        return Ok(role);
-    }
-    let all: Vec<&str> = config.workflow.rules().iter().map(|rule| rule.role.as_str()).collect();
-    let given = text::one_line(&args.role);
-    Err(Failure::usage(format!("the role `{given}` is not defined; there are: {}", all.join(", ")))
-        .hint("a role of your own is [roles.NAME] in .oodatcaa/config.toml with takes, works, done and failed"))
-}
-
-fn setup(args: &Args, layout: Layout, loaded: Loaded, role: &Role) -> Result<Setup, Failure> {
-    let config = loaded.config;
-    let rule = config.workflow.rule(role).expect("checked before").clone();
+fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Setup, Failure> {
+    let config = loaded.config.clone();
+    let rule = config.workflow.rule(role).expect("a role of the table").clone();
     let how = config.roles.get(role).cloned().expect("every role of the table has its settings");
-    let untrusted = matches!(loaded.trust, Trust::Untrusted { .. });
-    let Some(name) = how.agent.clone() else {
-        return Err(Failure::config(format!("no agent is named for the role `{role}`"))
-            .hint("name one in .oodatcaa/config.toml: [fleet] agent = \"NAME\", and describe it in [agents.NAME]")
-            .hint("agentctl init writes both for the agent CLIs that it finds"));
-    };
-    let Some(described) = config.agents.get(&name) else {
-        if untrusted {
-            return Err(Failure::untrusted(format!(
-                "the agent `{name}` is described in a configuration of this project that you have not trusted"
-            ))
-            .hint("agentctl config trust"));
-        }
-        let known: Vec<&str> = config.agents.keys().map(String::as_str).collect();
-        return Err(Failure::config(format!(
-            "the agent `{name}` of the role `{role}` is not described; there are: {}",
-            known.join(", ")
-        ))
-        .hint(format!("add [agents.{name}] to .oodatcaa/config.toml")));
-    };
-    let environment: BTreeMap<String, String> =
-        env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))).collect();
-    let path = environment.get("PATH").map_or("", String::as_str);
-    if let Err(words) = agent::check(&name, described, path, layout.root()) {
-        let failure = Failure::agent_missing(words);
+    let (name, described) = loaded.agent(role)?;
+    // A gate that is not there or not trusted is said before the first attempt, not after it.
+    loaded.gates(role, &[])?;
+    agent::check(name, described)?;
+    let world = World::of_process();
+    let mut described = described.clone();
+    described.set = secrets::resolve(&described.set, &world, layout.root())?;
+    if let Some(missing) = agent::missing_program(&described, layout.root()) {
+        let failure = Failure::new("agent_not_found", format!("the program of the agent `{name}` is missing: {missing}"));
         return Err(match &described.install {
-            Some(install) => failure.hint(install),
+            Some(install) => failure.hint(install.clone()),
             None => failure.hint(format!("install it, or correct argv of [agents.{name}] in .oodatcaa/config.toml")),
         });
     }
     for warning in &loaded.warnings {
         let _ = writeln!(std::io::stderr(), "warning: {warning}");
     }
-    let exe = env::current_exe().map_err(|error| Failure::bug(format!("our own program cannot be found: {error}")))?;
+    let exe = env::current_exe().map_err(|error| Failure::of("bug", &error))?;
     let host = file::identity("").host;
     let tag = match &args.owner {
         Some(tag) if tag.is_empty() || tag.contains('#') || tag.chars().any(char::is_control) => {
-            return Err(Failure::usage("an owner tag is not empty and has neither `#` nor control characters"));
+            return Err(Failure::new("usage", "an owner tag is not empty and has neither `#` nor control characters"));
         }
         Some(tag) => format!("{tag}@{host}"),
         None => format!("agent-daemon-{role}@{host}"),
     };
     Ok(Setup {
-        agent: agent::open(&name, described),
+        agent: agent::open(name, &described),
         interval: config.fleet.interval,
         slots: args.slots,
         once: args.once,
@@ -227,7 +246,6 @@ fn setup(args: &Args, layout: Layout, loaded: Loaded, role: &Role) -> Result<Set
         role: how,
         rule,
         exe,
-        environment,
         layout,
         config,
     })

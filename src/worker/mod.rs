@@ -65,8 +65,6 @@ pub struct Setup {
     pub ignore_wip: bool,
     /// Our own program, which is the keeper as well.
     pub exe: PathBuf,
-    /// Environment names inherited and `PATH` looked up here, so that tests can pin them.
-    pub environment: BTreeMap<String, String>,
 }
 
 /// What runs and main loop share.

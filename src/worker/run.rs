@@ -219,20 +219,21 @@ impl<'a> Run<'a> {
             .dependencies
             .iter()
             .filter_map(|name| queue.find(name))
-            .map(|other| prompt::TaskFact {
+            .map(|other| prompt::Related {
                 id: other.id.to_string(),
                 title: other.title.clone(),
                 status: other.status.to_string(),
-                summary: super::record::last_summary(layout, &other.id, self.snapshot.highest_token(&other.id)),
+                summary: super::record::last_summary(layout, &other.id, self.snapshot.highest_token(&other.id))
+                    .unwrap_or_default(),
             })
             .collect();
         let children = queue
             .children(&self.assignment.task.id)
-            .map(|child| prompt::TaskFact {
+            .map(|child| prompt::Related {
                 id: child.id.to_string(),
                 title: child.title.clone(),
                 status: child.status.to_string(),
-                summary: None,
+                summary: String::new(),
             })
             .collect();
         let known = self.snapshot.history.task(&self.assignment.task.id);
@@ -247,7 +248,7 @@ impl<'a> Run<'a> {
         let mut gates = Vec::new();
         for name in evidence::gates(self.shared, &self.assignment.task) {
             let gate = self.shared.gate(&name).ok_or_else(|| evidence::unknown_gate(&name))?;
-            gates.push(prompt::GateFact { name, command: gate.argv.join(" ") });
+            gates.push((name, gate.argv.join(" ")));
         }
         Ok(prompt::PromptFacts { dependencies, children, failures, gates })
     }
