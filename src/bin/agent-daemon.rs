@@ -1,1 +1,10 @@
-fn main() {}
+//! The worker's program; with `keeper` as its first argument the keeper of one attempt.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|mode| mode == "keeper") {
+        return oodatcaa::process::keeper::main();
+    }
+    ExitCode::SUCCESS
+}

@@ -1,10 +1,31 @@
 //! One attempt's process tree: what to execute, how it ended, how to end it (R18).
 //!
+//! Between a worker and its agent stands a keeper ([`keeper`]): a small process that adopts whatever
+//! the agent leaves behind and ends it all when the agent is done, when the worker says so, or when
+//! the worker is gone. [`Attempt`] is the worker's end of it, [`end_leftovers`] does the keeper's
+//! work where the keeper is dead, too.
+//!
 //! What the exit means, and which task it was for, others know.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
+
+mod attempt;
+pub mod identity;
+pub mod keeper;
+#[cfg(target_os = "linux")]
+mod linux;
+mod sweep;
+mod tree;
+mod wire;
+
+#[cfg(target_os = "linux")]
+use linux as platform;
+
+pub use attempt::{Attempt, Keeper};
+pub use sweep::{end_leftovers, leftovers};
+pub use wire::{Report, read_exit};
 
 /// What to execute. Programs are executed by argv, never through a shell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,16 +44,16 @@ pub struct Invocation {
     pub stderr: PathBuf,
 }
 
-/// How long and how much.
+/// How long and how much. A time or a number of bytes that is zero is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Wall clock from start to end.
     pub wall: Option<Duration>,
-    /// Longest time without a byte on either output.
+    /// Longest time in which neither output file changes its length.
     pub silence: Option<Duration>,
-    /// Bytes per output file.
+    /// Bytes per output file. What is above is cut off.
     pub output: u64,
-    /// Between TERM and KILL.
+    /// Between TERM and KILL. Never more than a second for what outlives the program.
     pub grace: Duration,
 }
 
@@ -40,7 +61,7 @@ pub struct Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stop {
-    /// TERM to the group, grace, KILL to all.
+    /// TERM to all, grace, KILL to all.
     Gently,
     /// KILL to all.
     Now,

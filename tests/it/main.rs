@@ -1,1 +1,3 @@
-fn main() {}
+//! Integration tests: real binaries, real processes.
+
+mod process;

@@ -1,0 +1,186 @@
+//! The worker's end of an attempt: start a keeper, tell it what to do, hear what becomes of it.
+//!
+//! It waits for nothing and decides nothing; the keeper does.
+
+use std::{
+    fs,
+    io::{self, BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use rustix::process::Signal;
+
+use super::{
+    Ended, Exit, Invocation, Limits, Report, Stop,
+    platform::Handle,
+    sweep,
+    wire::{self, MODE, Order, Start, TAG},
+};
+
+/// How long to look for what a dead keeper has left behind.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// A keeper that does not know its work yet. It may be started before there is any, so that its
+/// start-up costs an attempt no time; dropped unused, it leaves.
+#[derive(Debug)]
+pub struct Keeper {
+    child: Option<Child>,
+}
+
+impl Keeper {
+    /// Starts one. `exe` is our own `agent-daemon`; `run_dir` the attempt's directory, if it is known already.
+    pub fn spawn(exe: &Path, run_dir: Option<&Path>) -> io::Result<Self> {
+        let mut command = Command::new(exe);
+        command.arg(MODE).env_clear().current_dir("/");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        if let Some(run_dir) = run_dir {
+            command.env(TAG, std::path::absolute(run_dir)?);
+        }
+        Ok(Self { child: Some(command.spawn()?) })
+    }
+
+    /// The keeper's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
+    }
+
+    /// Gives it its work. `nudge` is a file that it touches when the tree is gone and so is this worker.
+    /// An error means that nothing was started.
+    pub fn run(
+        mut self,
+        run_dir: &Path,
+        invocation: &Invocation,
+        limits: &Limits,
+        nudge: Option<&Path>,
+    ) -> io::Result<Attempt> {
+        let start = Start {
+            run_dir: std::path::absolute(run_dir)?,
+            invocation: invocation.clone(),
+            limits: *limits,
+            nudge: nudge.map(std::path::absolute).transpose()?,
+        };
+        let outputs = [invocation.stdout.clone(), invocation.stderr.clone()];
+        let run_dir = start.run_dir.clone();
+        let order = wire::line(&Order::Start(Box::new(start)))?;
+
+        let mut child = self.child.take().expect("a keeper runs once");
+        let mut stdin = child.stdin.take().expect("a keeper's standard input is a pipe");
+        if let Err(error) = stdin.write_all(&order) {
+            // Without the whole line it has started nothing.
+            self.child = Some(child);
+            return Err(error);
+        }
+        let keeper = child.id();
+        let handle = Handle::open(keeper);
+        let (sender, reports) = unbounded();
+        let listener = Listener { child, run_dir, outputs, began: Instant::now(), sender };
+        thread::Builder::new().name("attempt".into()).spawn(move || listener.listen())?;
+        Ok(Attempt { stdin, handle, keeper, reports })
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It keeps nothing yet, so nothing is lost by the short way.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// One execution of one agent. Dropping it before its end is what the worker's death is: the tree ends within a second.
+pub struct Attempt {
+    stdin: ChildStdin,
+    handle: Option<Handle>,
+    keeper: u32,
+    reports: Receiver<Report>,
+}
+
+impl Attempt {
+    /// Starts an attempt. `keeper` is our own `agent-daemon`; `run_dir` is the attempt's directory.
+    pub fn start(keeper: &Path, run_dir: &Path, invocation: &Invocation, limits: &Limits) -> io::Result<Self> {
+        Keeper::spawn(keeper, Some(run_dir))?.run(run_dir, invocation, limits, None)
+    }
+
+    /// What becomes of it. Exactly one [`Report::Ended`] comes, always, as the last one.
+    pub fn reports(&self) -> &Receiver<Report> {
+        &self.reports
+    }
+
+    /// The keeper's process id.
+    pub fn keeper(&self) -> u32 {
+        self.keeper
+    }
+
+    /// Ends it; [`Report::Ended`] follows. The hard stop may follow the gentle one.
+    pub fn stop(&self, stop: Stop) {
+        if let Ok(line) = wire::line(&Order::Stop(stop)) {
+            // A keeper that cannot hear this any more has ended, or is reported by the listener.
+            let _ = (&self.stdin).write_all(&line);
+        }
+        self.wake();
+    }
+
+    /// An agent may have stopped its keeper; it must hear what it is told.
+    fn wake(&self) {
+        if let Some(handle) = &self.handle {
+            handle.send(Signal::CONT);
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.wake();
+    }
+}
+
+/// Hears a keeper out and reaps it.
+struct Listener {
+    child: Child,
+    run_dir: PathBuf,
+    outputs: [PathBuf; 2],
+    began: Instant,
+    sender: Sender<Report>,
+}
+
+impl Listener {
+    fn listen(mut self) {
+        let stdout = self.child.stdout.take().expect("a keeper's standard output is a pipe");
+        let mut ended = false;
+        for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
+            if let Ok(report) = serde_json::from_slice::<Report>(&line) {
+                ended |= matches!(report, Report::Ended(_));
+                let _ = self.sender.send(report);
+                if ended {
+                    break;
+                }
+            }
+        }
+        if !ended {
+            let exit = self.bury();
+            let _ = self.sender.send(Report::Ended(exit));
+        }
+        let _ = self.child.wait();
+    }
+
+    /// Does a dead keeper's work. While it is not reaped its number, and so its session's, is nobody else's.
+    fn bury(&mut self) -> Exit {
+        let _ = self.child.kill();
+        let leftovers = sweep::end_session(&self.run_dir, self.child.id(), SWEEP);
+        let leftovers = leftovers.unwrap_or_else(|still| u32::try_from(still.len()).unwrap_or(u32::MAX));
+        let size = |path: &PathBuf| fs::metadata(path).map_or(0, |meta| meta.len());
+        wire::read_exit(&self.run_dir).unwrap_or_else(|| Exit {
+            ended: Ended::Unknown,
+            stopped: None,
+            millis: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            leftovers,
+            output: [size(&self.outputs[0]), size(&self.outputs[1])],
+        })
+    }
+}

@@ -1,0 +1,133 @@
+//! The keeper of one attempt: our own program in a hidden mode, between a worker and its agent (R18).
+//!
+//! It has a session of its own and adopts every orphan from below, so that nothing its agent starts
+//! can get away. It is one thread that waits for four things at once: an order of its worker, the
+//! worker's death (the end of its standard input), the death of a child, and the next deadline.
+//! What it keeps an agent for, it does not know.
+
+mod ears;
+mod launch;
+mod output;
+mod watch;
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::SystemTime,
+};
+
+use rustix::fs::OFlags;
+
+use self::{ears::Ears, launch::launch, watch::Watch};
+use super::{
+    Ended, Exit, Report, platform,
+    wire::{self, KeeperRecord, Order, Start},
+};
+
+/// Runs as a keeper until the attempt is over. Nothing but `agent-daemon` calls this.
+pub fn main() -> ExitCode {
+    match keep() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn keep() -> io::Result<()> {
+    // Fails only for the leader of a group, which a worker's child is not.
+    let _ = rustix::process::setsid();
+    let mut ears = Ears::new()?;
+    // Waits for its work as long as it takes; a worker that leaves or a signal ends that.
+    let order = loop {
+        if let Some(order) = ears.order() {
+            break order;
+        }
+        if ears.worker_gone() || ears.asked() > 0 {
+            return Ok(());
+        }
+        ears.wait(None)?;
+    };
+    let start = match order {
+        Ok(Order::Start(start)) => start,
+        Ok(Order::Stop(_)) => return Ok(()),
+        Err(error) => {
+            report(&Report::Ended(not_started(format!("understand what to do: {error}"), false)));
+            return Ok(());
+        }
+    };
+    let log = Log::new(&start.run_dir);
+    log.catch_panics();
+    let exit = attend(&start, &mut ears, &log);
+    if let Err(error) = wire::write_exit(&start.run_dir, &exit) {
+        log.note(&format!("failed to write the exit: {error}"));
+    }
+    report(&Report::Ended(exit));
+    if ears.worker_gone()
+        && let Some(nudge) = &start.nudge
+        && let Err(error) = touch(nudge)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        log.note(&format!("failed to touch {}: {error}", nudge.display()));
+    }
+    Ok(())
+}
+
+/// From start to end.
+fn attend(start: &Start, ears: &mut Ears, log: &Log) -> Exit {
+    // Who cannot be found again after a crash, or would lose orphans, starts nothing.
+    let ready = platform::adopt_orphans().and_then(|()| KeeperRecord::of_this_process(&start.run_dir).write());
+    if let Err(error) = ready {
+        return not_started(format!("keep the attempt in {}: {error}", start.run_dir.display()), false);
+    }
+    if ears.worker_gone() {
+        return not_started("the worker was gone".into(), false);
+    }
+    match launch(start) {
+        Ok((pid, output)) => {
+            report(&Report::Started { pid, pgid: pid });
+            Watch::new(pid, output, &start.limits).watch(ears, log)
+        }
+        Err(ended) => Exit { ended, stopped: None, millis: 0, leftovers: 0, output: [0, 0] },
+    }
+}
+
+fn not_started(error: String, not_found: bool) -> Exit {
+    Exit { ended: Ended::NotStarted { error, not_found }, stopped: None, millis: 0, leftovers: 0, output: [0, 0] }
+}
+
+/// Tells the worker, if there is one to hear it.
+fn report(report: &Report) {
+    if let Ok(line) = wire::line(report) {
+        let mut stdout = io::stdout().lock();
+        let _ = stdout.write_all(&line).and_then(|()| stdout.flush());
+    }
+}
+
+/// Renews a file's time, if it exists; whoever watches its directory wakes.
+fn touch(path: &Path) -> io::Result<()> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = OpenOptions::new().write(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    file.set_modified(SystemTime::now())
+}
+
+/// `keeper.log` in the attempt's directory; there only when there is something to say.
+struct Log(PathBuf);
+
+impl Log {
+    fn new(run_dir: &Path) -> Self {
+        Self(run_dir.join("keeper.log"))
+    }
+
+    fn note(&self, text: &str) {
+        if let Ok(mut file) = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.0) {
+            let _ = writeln!(file, "{text}");
+        }
+    }
+
+    fn catch_panics(&self) {
+        let log = Self(self.0.clone());
+        std::panic::set_hook(Box::new(move |panic| log.note(&panic.to_string())));
+    }
+}

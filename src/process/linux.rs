@@ -1,0 +1,163 @@
+//! What only Linux answers: who runs, whose child it is, and signals that cannot hit the wrong process.
+//!
+//! The one seam of this floor: another platform brings a module with the same functions. Whom to
+//! signal, and when, others decide.
+
+use std::{fs, io, path::PathBuf, process::Command};
+
+use rustix::{
+    fd::OwnedFd,
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal},
+};
+
+/// A process at the moment it was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// Its process id.
+    pub(super) pid: u32,
+    /// Its parent's.
+    pub(super) parent: u32,
+    /// Its session's.
+    pub(super) session: u32,
+    /// Start time in clock ticks since boot; together with the pid its identity.
+    pub(super) started: u64,
+    /// It only waits to be reaped.
+    pub(super) dead: bool,
+    /// It is stopped, and hears of other signals only when continued.
+    pub(super) stopped: bool,
+}
+
+impl Seen {
+    /// What tells it from every other process of this boot.
+    pub(super) fn identity(&self) -> (u32, u64) {
+        (self.pid, self.started)
+    }
+}
+
+/// Looks at one process.
+pub(super) fn look(pid: u32) -> Option<Seen> {
+    parse(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Looks at all processes. Not atomic: who is born or re-parented meanwhile may be missing.
+pub(super) fn all() -> Vec<Seen> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries.filter_map(|entry| look(entry.ok()?.file_name().to_str()?.parse().ok()?)).collect()
+}
+
+/// Reads `/proc/PID/stat`. The name in it may hold anything, also spaces and parentheses, so the
+/// fields are counted from its last closing parenthesis.
+fn parse(pid: u32, stat: &[u8]) -> Option<Seen> {
+    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
+    let fields: Vec<&str> = std::str::from_utf8(&stat[name_end + 1..]).ok()?.split_ascii_whitespace().collect();
+    let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+    let state = *fields.first()?;
+    // A leader that has left its threads behind shows as a zombie, too, and is not dead.
+    let alone = number(17)? <= 1;
+    Some(Seen {
+        pid,
+        parent: u32::try_from(number(1)?).ok()?,
+        session: fields.get(3)?.parse().unwrap_or(0),
+        started: number(19)?,
+        dead: matches!(state, "Z" | "X" | "x") && alone,
+        stopped: matches!(state, "T" | "t"),
+    })
+}
+
+/// Tells whether a process was started with exactly this `NAME=value`. `false` when it may not be asked.
+pub(super) fn carries(pid: u32, variable: &[u8]) -> bool {
+    fs::read(format!("/proc/{pid}/environ")).is_ok_and(|all| all.split(|byte| *byte == 0).any(|one| one == variable))
+}
+
+/// The arguments of a process, without the program.
+pub(super) fn arguments(pid: u32) -> Vec<Vec<u8>> {
+    let all = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    all.split(|byte| *byte == 0).skip(1).map(<[u8]>::to_vec).collect()
+}
+
+/// The identity of this boot.
+pub(super) fn boot_id() -> Option<String> {
+    Some(fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned())
+}
+
+/// A process that keeps its meaning even when its number is given to another one.
+pub(super) enum Handle {
+    /// The kernel's handle.
+    Fd(OwnedFd),
+    /// Only the number, where the kernel has no handles.
+    Number(Pid),
+}
+
+impl Handle {
+    /// Of the process that has this number now.
+    pub(super) fn open(pid: u32) -> Option<Self> {
+        let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
+        match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(fd) => Some(Self::Fd(fd)),
+            Err(Errno::SRCH) => None,
+            Err(_) => Some(Self::Number(pid)),
+        }
+    }
+
+    /// Sends a signal; `false` when nobody got it.
+    pub(super) fn send(&self, signal: Signal) -> bool {
+        match self {
+            Self::Fd(fd) => rustix::process::pidfd_send_signal(fd, signal).is_ok(),
+            Self::Number(pid) => rustix::process::kill_process(*pid, signal).is_ok(),
+        }
+    }
+}
+
+/// From now on orphans from below this process become its children, not those of `init`.
+pub(super) fn adopt_orphans() -> io::Result<()> {
+    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
+}
+
+/// Starts a command that the kernel ends before us when memory runs out. Best effort.
+pub(super) fn spawn_first_to_go(command: &mut Command) -> io::Result<std::process::Child> {
+    const MORE: i32 = 200;
+    let own = PathBuf::from("/proc/self/oom_score_adj");
+    let before = fs::read_to_string(&own).ok().and_then(|text| text.trim().parse::<i32>().ok());
+    if let Some(before) = before {
+        let _ = fs::write(&own, (before + MORE).min(1000).to_string());
+    }
+    let child = command.spawn();
+    if let Some(before) = before {
+        let _ = fs::write(&own, before.to_string());
+    }
+    child
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_full_of_parentheses_does_not_shift_the_fields() {
+        let stat = b"42 (a) R 1 (b)) S 7 42 41 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 3 0 889123 1 1";
+        let seen = Seen { pid: 42, parent: 7, session: 41, started: 889_123, dead: false, stopped: false };
+        assert_eq!(parse(42, stat), Some(seen));
+    }
+
+    #[test]
+    fn a_zombie_is_dead_only_without_threads() {
+        let zombie = b"42 (a) Z 7 42 41 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 889123 1 1";
+        let threads = b"42 (a) Z 7 42 41 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 2 0 889123 1 1";
+        assert!(parse(42, zombie).expect("well-formed").dead);
+        assert!(!parse(42, threads).expect("well-formed").dead);
+    }
+
+    #[test]
+    fn a_torn_line_is_no_process() {
+        assert_eq!(parse(42, b"42 (a) S 7 42"), None);
+        assert_eq!(parse(42, b""), None);
+    }
+
+    #[test]
+    fn this_process_is_seen_among_all() {
+        let me = look(std::process::id()).expect("this process runs");
+        assert!(!me.dead);
+        assert!(all().iter().any(|seen| seen.identity() == me.identity()));
+    }
+}

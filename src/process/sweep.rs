@@ -1,0 +1,171 @@
+//! Ends what an attempt left running when its worker, or also its keeper, is dead (R14).
+//!
+//! A process is the attempt's when it carries the attempt's tag in its environment, is the living
+//! keeper that the attempt's directory names, or descends from such a one. Nobody else is touched.
+
+use std::{
+    collections::HashSet,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+
+use super::{
+    identity,
+    platform::{self, Seen},
+    tree,
+    wire::{KeeperRecord, MODE, TAG},
+};
+
+/// Longest time that is spent on asking before killing.
+const GENTLE: Duration = Duration::from_secs(1);
+
+/// How often a process that was signalled is looked at.
+const PACE: Duration = Duration::from_millis(5);
+
+/// How long killed processes get before the next round.
+const ROUND: Duration = Duration::from_millis(200);
+
+/// The processes that belong to the attempt with this directory.
+pub fn leftovers(run_dir: &Path) -> Vec<u32> {
+    let found = Scope::new(run_dir, None).find();
+    found.ours.iter().chain(&found.spared).map(|seen| seen.pid).collect()
+}
+
+/// Ends all that belongs to the attempt with this directory and sees it gone. Answers how many processes
+/// (the keeper not counted) were ended, or after `wait` who is still there.
+///
+/// A living keeper is told to do it. The calling process and its ancestors are never ended, only named.
+pub fn end_leftovers(run_dir: &Path, wait: Duration) -> Result<u32, Vec<u32>> {
+    end(&Scope::new(run_dir, None), wait)
+}
+
+/// As [`end_leftovers`], and also those in the session of a dead keeper, which the caller has not reaped yet.
+pub(super) fn end_session(run_dir: &Path, keeper: u32, wait: Duration) -> Result<u32, Vec<u32>> {
+    end(&Scope::new(run_dir, Some(keeper)), wait)
+}
+
+fn end(scope: &Scope, wait: Duration) -> Result<u32, Vec<u32>> {
+    let begun = Instant::now();
+    let gentle = (wait / 2).min(GENTLE);
+    let mut met: HashSet<(u32, u64)> = HashSet::new();
+
+    let first = scope.find();
+    met.extend(first.ours.iter().map(Seen::identity));
+    let keeper = scope.keeper().and_then(|pid| first.ours.iter().find(|seen| seen.pid == pid).copied());
+    if let Some(keeper) = keeper {
+        met.remove(&keeper.identity());
+        // Without its worker it is ending the tree already; the second signal means "now".
+        for until in [begun + gentle, begun + gentle + gentle / 2] {
+            tree::send(&keeper, Signal::TERM);
+            tree::send(&keeper, Signal::CONT);
+            if all_gone_by(&[keeper], until) {
+                break;
+            }
+        }
+    } else {
+        tree::terminate(&first.ours);
+        all_gone_by(&first.ours, begun + gentle);
+    }
+
+    loop {
+        let found = scope.find();
+        if found.ours.is_empty() && found.spared.is_empty() {
+            return Ok(u32::try_from(met.len()).unwrap_or(u32::MAX));
+        }
+        let late = begun.elapsed() >= wait;
+        if found.ours.is_empty() || late {
+            return Err(found.ours.iter().chain(&found.spared).map(|seen| seen.pid).collect());
+        }
+        let killed = tree::kill(|| scope.find().ours);
+        met.extend(killed.iter().filter(|seen| keeper.is_none_or(|k| k.pid != seen.pid)).map(Seen::identity));
+        all_gone_by(&killed, (begun + wait).min(Instant::now() + ROUND));
+    }
+}
+
+/// Waits until none of these runs any more.
+fn all_gone_by(family: &[Seen], until: Instant) -> bool {
+    loop {
+        if !family.iter().any(|seen| identity::alive(seen.pid, seen.started)) {
+            return true;
+        }
+        if Instant::now() >= until {
+            return false;
+        }
+        thread::sleep(PACE);
+    }
+}
+
+/// How the processes of one attempt are recognised.
+struct Scope {
+    tags: Vec<Vec<u8>>,
+    keeper: Option<KeeperRecord>,
+    session: Option<u32>,
+}
+
+/// Who was found, all alive.
+#[derive(Default)]
+struct Found {
+    ours: Vec<Seen>,
+    /// Ours, too, but this process descends from them.
+    spared: Vec<Seen>,
+}
+
+impl Scope {
+    fn new(run_dir: &Path, session: Option<u32>) -> Self {
+        let same_boot = |record: &KeeperRecord| record.boot_id == identity::boot_id();
+        let keeper = KeeperRecord::read(run_dir).filter(same_boot);
+        let real = run_dir.canonicalize().ok();
+        // The worker may have reached the directory by another path than we do.
+        let theirs = keeper.as_ref().map(|record| record.run_dir.clone());
+        let theirs = theirs.filter(|path| real.is_some() && path.canonicalize().ok() == real);
+        let mut paths: Vec<PathBuf> = std::path::absolute(run_dir).ok().into_iter().chain(real).chain(theirs).collect();
+        paths.sort();
+        paths.dedup();
+        let tag = |path: &PathBuf| [TAG.as_bytes(), b"=", path.as_os_str().as_bytes()].concat();
+        Self { tags: paths.iter().map(tag).collect(), keeper, session }
+    }
+
+    /// The process id of the keeper, if it lives and is one. What stands in the directory the agent may have written.
+    fn keeper(&self) -> Option<u32> {
+        let record = self.keeper.as_ref()?;
+        let is_keeper = platform::arguments(record.pid).first().is_some_and(|word| word == MODE.as_bytes());
+        (is_keeper && identity::alive(record.pid, record.started)).then_some(record.pid)
+    }
+
+    fn find(&self) -> Found {
+        let me = std::process::id();
+        let all = platform::all();
+        let keeper = self.keeper();
+        let is_root = |seen: &Seen| {
+            Some(seen.pid) == keeper
+                || Some(seen.session) == self.session
+                || self.tags.iter().any(|tag| platform::carries(seen.pid, tag))
+        };
+        let roots: Vec<Seen> =
+            all.iter().filter(|seen| !seen.dead && seen.pid != me && is_root(seen)).copied().collect();
+        let below = tree::below(&all, roots.iter().map(|seen| seen.pid));
+        let ancestors = ancestors(&all, me);
+        let mut found = Found::default();
+        for seen in roots.into_iter().chain(below).filter(|seen| !seen.dead && seen.pid != me) {
+            let list = if ancestors.contains(&seen.pid) { &mut found.spared } else { &mut found.ours };
+            list.push(seen);
+        }
+        found
+    }
+}
+
+fn ancestors(all: &[Seen], of: u32) -> HashSet<u32> {
+    let mut found = HashSet::new();
+    let mut next = of;
+    while let Some(seen) = all.iter().find(|seen| seen.pid == next) {
+        if !found.insert(seen.parent) {
+            break;
+        }
+        next = seen.parent;
+    }
+    found
+}

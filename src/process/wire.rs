@@ -1,0 +1,167 @@
+//! What worker and keeper say to each other, and what the keeper leaves in the attempt's directory.
+//!
+//! One JSON object a line: orders on the keeper's standard input, reports on its standard output.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{Exit, Invocation, Limits, Stop, identity};
+
+/// The argument that makes a program of ours a keeper.
+pub(super) const MODE: &str = "keeper";
+
+/// The variable that marks every process of an attempt: the attempt's directory, absolute.
+pub(super) const TAG: &str = "OODATCAA_RUN_DIR";
+
+/// The keeper's identity in the attempt's directory.
+const KEEPER_FILE: &str = "keeper.json";
+
+/// The attempt's end in its directory.
+const EXIT_FILE: &str = "exit.json";
+
+/// How much time a tree has to end by itself once its worker is gone.
+pub(super) const ORPHAN_GRACE: Duration = Duration::from_millis(300);
+
+/// What the worker orders.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Order {
+    /// The first: what to do.
+    Start(Box<Start>),
+    /// Any later one.
+    Stop(Stop),
+}
+
+/// What to do.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Start {
+    /// The attempt's directory, absolute.
+    pub(super) run_dir: PathBuf,
+    /// What to execute.
+    pub(super) invocation: Invocation,
+    /// How long and how much.
+    pub(super) limits: Limits,
+    /// A file to touch when the tree is gone and nobody is there to be told.
+    pub(super) nudge: Option<PathBuf>,
+}
+
+/// What the keeper reports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Report {
+    /// The program runs.
+    Started {
+        /// Its process id.
+        pid: u32,
+        /// Its process group.
+        pgid: u32,
+    },
+    /// It has ended, and with it everything that it had started. The last report.
+    Ended(Exit),
+}
+
+/// Who keeps an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct KeeperRecord {
+    pub(super) pid: u32,
+    /// Clock ticks since boot.
+    pub(super) started: u64,
+    pub(super) boot_id: String,
+    /// The attempt's directory in the words of the tag.
+    pub(super) run_dir: PathBuf,
+}
+
+impl KeeperRecord {
+    /// Of this process.
+    pub(super) fn of_this_process(run_dir: &Path) -> Self {
+        let pid = std::process::id();
+        let started = identity::started(pid).unwrap_or_default();
+        Self { pid, started, boot_id: identity::boot_id(), run_dir: run_dir.to_owned() }
+    }
+
+    /// Leaves it in the attempt's directory. It means nothing after a power cut, so it need not survive one.
+    pub(super) fn write(&self) -> io::Result<()> {
+        write(&self.run_dir, KEEPER_FILE, self, false)
+    }
+
+    /// From an attempt's directory.
+    pub(super) fn read(run_dir: &Path) -> Option<Self> {
+        read(run_dir, KEEPER_FILE)
+    }
+}
+
+/// Leaves the end of an attempt in its directory, so that it survives a power cut.
+pub(super) fn write_exit(run_dir: &Path, exit: &Exit) -> io::Result<()> {
+    write(run_dir, EXIT_FILE, exit, true)
+}
+
+/// The end of an attempt from its directory; `None` while it runs, or when its keeper died.
+pub fn read_exit(run_dir: &Path) -> Option<Exit> {
+    read(run_dir, EXIT_FILE)
+}
+
+fn read<T: DeserializeOwned>(dir: &Path, name: &str) -> Option<T> {
+    serde_json::from_slice(&fs::read(dir.join(name)).ok()?).ok()
+}
+
+fn write(dir: &Path, name: &str, value: &impl Serialize, durable: bool) -> io::Result<()> {
+    let temporary = dir.join(format!(".{name}.{}", std::process::id()));
+    let mut text = serde_json::to_vec(value)?;
+    text.push(b'\n');
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    file.write_all(&text)?;
+    if durable {
+        file.sync_all()?;
+    }
+    fs::rename(&temporary, dir.join(name))?;
+    if durable { File::open(dir)?.sync_all() } else { Ok(()) }
+}
+
+/// One line of the conversation.
+pub(super) fn line(message: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Ended;
+
+    #[test]
+    fn a_line_is_one_line_whatever_it_carries() {
+        let invocation = Invocation {
+            argv: vec!["a\nb".into(), "\u{2028}".into()],
+            env: [("K".to_owned(), "v\nw".to_owned())].into(),
+            cwd: "/".into(),
+            stdin: None,
+            stdout: "/o".into(),
+            stderr: "/e".into(),
+        };
+        let limits = Limits { wall: None, silence: None, output: 1, grace: Duration::from_millis(1500) };
+        let start = Start { run_dir: "/r".into(), invocation: invocation.clone(), limits, nudge: None };
+        let line = line(&Order::Start(Box::new(start))).expect("plain text");
+        assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+        let Ok(Order::Start(back)) = serde_json::from_slice(&line) else { panic!("a start") };
+        assert_eq!((back.invocation, back.limits), (invocation, limits));
+    }
+
+    #[test]
+    fn an_exit_is_read_back_as_it_was_left() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert_eq!(read_exit(dir.path()), None);
+        let ended = Ended::NotStarted { error: "no".into(), not_found: true };
+        let exit = Exit { ended, stopped: None, millis: 3, leftovers: 1, output: [4, 5] };
+        write_exit(dir.path(), &exit).expect("a writable directory");
+        assert_eq!(read_exit(dir.path()), Some(exit));
+        assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 1, "no temporary file stays");
+    }
+}
