@@ -6,5 +6,5 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|mode| mode == "keeper") {
         return oodatcaa::process::keeper::main();
     }
-    ExitCode::SUCCESS
+    oodatcaa::daemon::main()
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     domain::{Class, EventDraft, Kind, Outcome, Plan, Task, settle, text},
-    process::{Attempt, Ended, Invocation, Limits, StopCause},
+    process::{Ended, Invocation, Keeper, Limits, StopCause},
 };
 
 /// Bytes of a gate's log.
@@ -91,7 +91,9 @@ fn gate(run: &mut Run<'_>, name: &str) -> Result<(), Outcome> {
         output: GATE_OUTPUT,
         grace: run.shared.setup.config.fleet.grace,
     };
-    let attempt = Attempt::start(&run.shared.setup.exe, &dir, &invocation, &limits).map_err(broken)?;
+    let nudge = run.shared.setup.layout.lease(&run.assignment.task.id);
+    let keeper = Keeper::spawn(&run.shared.setup.exe, Some(&dir)).map_err(broken)?;
+    let attempt = keeper.run(&dir, &invocation, &limits, Some(&nudge)).map_err(broken)?;
     let exit = run.follow(&attempt, false);
     if let Some(stopped) = run.verdict_of_stop(&exit) {
         return Err(stopped);

@@ -19,7 +19,7 @@ use crate::{
         Class, EventDraft, Kind, Lease, LeaseChange, LeaseRecord, Outcome, Plan, Snapshot, Task, TaskId, Token,
         outcome::Policy, settle, text,
     },
-    process::{Attempt, Exit, Limits, Report, Stop, StopCause},
+    process::{Attempt, Ended as ProcessEnded, Exit, Keeper, Limits, Report, Stop, StopCause},
 };
 
 /// What the worker tells a run.
@@ -148,8 +148,11 @@ impl<'a> Run<'a> {
     }
 
     fn work(&mut self) -> Outcome {
-        if let Err(error) = self.prepare() {
-            return error;
+        let run_dir = self.assignment.run_dir.clone();
+        // Started first, so that its start-up overlaps with ours.
+        let keeper = Keeper::spawn(&self.shared.setup.exe, Some(&run_dir));
+        if let Err(outcome) = self.prepare() {
+            return outcome;
         }
         let invocation = self.shared.setup.agent.invocation(&self.assignment);
         let role = &self.shared.setup.role;
@@ -162,8 +165,9 @@ impl<'a> Run<'a> {
         self.record.argv = invocation.argv.clone();
         self.record.env = invocation.env.keys().cloned().collect();
         self.save();
-        let run_dir = self.assignment.run_dir.clone();
-        let exit = match Attempt::start(&self.shared.setup.exe, &run_dir, &invocation, &limits) {
+        let nudge = self.shared.setup.layout.lease(&self.assignment.task.id);
+        let started = keeper.and_then(|keeper| keeper.run(&run_dir, &invocation, &limits, Some(&nudge)));
+        let exit = match started {
             Ok(attempt) => self.follow(&attempt, true),
             Err(error) => {
                 return Outcome::failed(Class::AgentCrashed, format!("the keeper cannot be started: {error}"));
@@ -260,7 +264,7 @@ impl<'a> Run<'a> {
                 recv(attempt.reports()) -> report => match report {
                     Ok(Report::Started { pid, pgid }) => if announce { self.started(pid, pgid) },
                     Ok(Report::Ended(exit)) => return exit,
-                    Err(_) => return Exit::unknown(),
+                    Err(_) => return unknown(),
                 },
                 recv(self.control) -> control => match control {
                     Ok(Control::Stop(how, why)) => {
@@ -409,6 +413,11 @@ impl<'a> Run<'a> {
     pub(super) fn environment(&self, inherit: &[String]) -> std::collections::BTreeMap<String, String> {
         agent::environment(&self.assignment, inherit, &std::collections::BTreeMap::new())
     }
+}
+
+/// The end of an attempt of which nobody can tell.
+fn unknown() -> Exit {
+    Exit { ended: ProcessEnded::Unknown, stopped: None, millis: 0, leftovers: 0, output: [0, 0] }
 }
 
 /// Time between heartbeats (R12).

@@ -1,0 +1,257 @@
+//! A project in a temporary directory, real daemons in it, and bounded waits on states.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+/// How long a state may take to come; generous, because machines are shared.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `reached` answers something.
+#[track_caller]
+pub(crate) fn eventually<T>(what: &str, mut reached: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = reached() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A project; it goes with its directory, and its daemons are killed.
+pub(crate) struct Project {
+    dir: tempfile::TempDir,
+    daemons: Vec<Child>,
+}
+
+impl Project {
+    /// An empty project whose five roles work with the agent `script`, a shell script.
+    pub(crate) fn new(script: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("oodatcaa-").tempdir().expect("a temporary directory");
+        let project = Self { dir, daemons: Vec::new() };
+        fs::create_dir_all(project.path(".oodatcaa/work")).expect("a directory");
+        project.script("agent.sh", script);
+        project.config("");
+        project
+    }
+
+    /// The scripted agent that says done.
+    pub(crate) fn that_succeeds() -> Self {
+        Self::new("exit 0")
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root().join(name)
+    }
+
+    /// Writes an executable shell script into the project.
+    pub(crate) fn script(&self, name: &str, body: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, format!("#!/bin/sh\n{body}\n")).expect("a script");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("an executable script");
+        path
+    }
+
+    /// Writes the configuration: the agent `script`, short waits, and what is given.
+    pub(crate) fn config(&self, more: &str) -> &Self {
+        let script = self.path("agent.sh");
+        let base = format!(
+            "fleet.agent = \"script\"\nfleet.grace = \"500ms\"\nfleet.drain = \"1s\"\nretry.backoff = \"50ms\"\nretry.pause_after = 0\n\
+             [agents.script]\nkind = \"command\"\nargv = [\"{}\"]\n{more}\n",
+            script.display()
+        );
+        fs::write(self.path(".oodatcaa/config.toml"), base).expect("a configuration");
+        self
+    }
+
+    /// Writes a queue of these tasks, pretty, with a generous limit for every role.
+    pub(crate) fn queue(&self, tasks: Value) -> &Self {
+        let limits = json!({"planner": 3, "builder": 3, "tester": 3, "refiner": 3, "integrator": 3});
+        self.queue_text(&serde_json::to_string_pretty(&json!({"sprint": 1, "wip_limits": limits, "tasks": tasks})).expect("JSON"))
+    }
+
+    pub(crate) fn queue_text(&self, text: &str) -> &Self {
+        fs::write(self.queue_file(), text).expect("a queue");
+        self
+    }
+
+    pub(crate) fn queue_file(&self) -> PathBuf {
+        self.path(".oodatcaa/work/SPRINT_QUEUE.json")
+    }
+
+    pub(crate) fn text(&self) -> String {
+        fs::read_to_string(self.queue_file()).expect("the queue")
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text()).expect("the queue is valid JSON at every instant")
+    }
+
+    /// All tasks, nested ones included.
+    pub(crate) fn tasks(&self) -> Vec<Value> {
+        fn walk(list: &Value, into: &mut Vec<Value>) {
+            for task in list.as_array().into_iter().flatten() {
+                into.push(task.clone());
+                walk(&task["subtasks"], into);
+            }
+        }
+        let mut all = Vec::new();
+        walk(&self.json()["tasks"], &mut all);
+        all
+    }
+
+    pub(crate) fn task(&self, id: &str) -> Value {
+        self.tasks().into_iter().find(|task| task["id"] == id).unwrap_or_else(|| panic!("no task {id}"))
+    }
+
+    pub(crate) fn status(&self, id: &str) -> String {
+        self.task(id)["status"].as_str().expect("a status").into()
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_for(&self, id: &str, status: &str) {
+        eventually(&format!("{id} becomes {status}: {}", self.diagnosis()), || (self.status(id) == status).then_some(()));
+    }
+
+    /// The journal.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.path(".oodatcaa/work/events.jsonl")).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).expect("a journal line is JSON")).collect()
+    }
+
+    /// The journal's events of one kind, `noun.verb`.
+    pub(crate) fn events_of(&self, kind: &str) -> Vec<Value> {
+        let kind = format!("oodatcaa.{kind}.v1");
+        self.events().into_iter().filter(|event| event["type"] == kind.as_str()).collect()
+    }
+
+    /// The lease files.
+    pub(crate) fn leases(&self) -> Vec<Value> {
+        let Ok(entries) = fs::read_dir(self.path(".leases")) else { return Vec::new() };
+        let files = entries.flatten().filter(|entry| entry.path().extension().is_some_and(|ext| ext == "json"));
+        files.filter_map(|entry| serde_json::from_slice(&fs::read(entry.path()).ok()?).ok()).collect()
+    }
+
+    /// A command of ours in this project, with a hermetic environment.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let program = match program {
+            "agent-daemon" => env!("CARGO_BIN_EXE_agent-daemon"),
+            "agentctl" => env!("CARGO_BIN_EXE_agentctl"),
+            other => other,
+        };
+        let mut command = Command::new(program);
+        command
+            .current_dir(self.root())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.root())
+            .env("USER", "tester")
+            .env("LANG", "C.UTF-8")
+            .env("OODATCAA_TRUST_PROJECT", "1")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// One look of a role, to its end.
+    pub(crate) fn once(&self, role: &str) -> Output {
+        self.command("agent-daemon").args(["--role", role, "--once"]).output().expect("agent-daemon runs")
+    }
+
+    /// Starts a daemon; it is killed with the project. Its log goes to `<role>.<n>.log`.
+    pub(crate) fn start(&mut self, role: &str, args: &[&str]) -> usize {
+        let n = self.daemons.len();
+        let log = fs::File::create(self.path(&format!("{role}.{n}.log"))).expect("a log");
+        let child = self
+            .command("agent-daemon")
+            .args(["--role", role])
+            .args(args)
+            .stdout(log.try_clone().expect("a log"))
+            .stderr(log)
+            .spawn()
+            .expect("agent-daemon starts");
+        self.daemons.push(child);
+        n
+    }
+
+    /// Starts a daemon and waits until it watches the queue.
+    pub(crate) fn start_ready(&mut self, role: &str, args: &[&str]) -> usize {
+        let n = self.start(role, args);
+        let log = self.path(&format!("{role}.{n}.log"));
+        eventually("the daemon watches", || {
+            fs::read_to_string(&log).is_ok_and(|text| text.contains(" watches ")).then_some(())
+        });
+        n
+    }
+
+    pub(crate) fn log(&self, role: &str, n: usize) -> String {
+        fs::read_to_string(self.path(&format!("{role}.{n}.log"))).unwrap_or_default()
+    }
+
+    pub(crate) fn daemon(&mut self, n: usize) -> &mut Child {
+        &mut self.daemons[n]
+    }
+
+    pub(crate) fn signal(&self, n: usize, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.daemons[n]);
+        rustix::process::kill_process(pid, signal).expect("the daemon can be signalled");
+    }
+
+    /// Waits for a daemon's end; answers its exit code.
+    #[track_caller]
+    pub(crate) fn ended(&mut self, n: usize) -> Option<i32> {
+        let child = &mut self.daemons[n];
+        eventually("the daemon ends", || child.try_wait().expect("a child")).code()
+    }
+
+    /// Processes whose environment carries this project's run directories.
+    pub(crate) fn agents(&self) -> Vec<u32> {
+        let tag = format!("OODATCAA_RUN_DIR={}", self.path(".oodatcaa/runs").display());
+        let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+        entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+            .filter(|pid| {
+                let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+                environ.split(|byte| *byte == 0).any(|line| line.starts_with(tag.as_bytes()))
+            })
+            .collect()
+    }
+
+    /// Everything that helps to understand a failed wait.
+    pub(crate) fn diagnosis(&self) -> String {
+        let logs = self.daemons.iter().enumerate().flat_map(|(n, _)| {
+            ["planner", "builder", "tester", "refiner", "integrator"].map(|role| {
+                let log = self.log(role, n);
+                if log.is_empty() { String::new() } else { format!("--- {role}.{n}\n{log}") }
+            })
+        });
+        format!("{}\n{}", self.text(), logs.collect::<String>())
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        for child in &mut self.daemons {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        // A keeper that has just lost its worker still writes into the directory.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !self.agents().is_empty() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
