@@ -1,11 +1,28 @@
 //! What does the work of an attempt: what to execute, and what its exit means.
+//!
+//! One file per kind of agent; what they share (environment, output, result file, prompt) stands
+//! beside them. Starting, watching and ending the program is the process floor's business, what
+//! the outcome means for the task is `settle`'s.
 
 use std::path::PathBuf;
 
 use crate::{
+    config::{AgentConfig, AgentKind, PromptVia},
     domain::{Lease, Outcome, RoleRule, Task},
     process::{Exit, Invocation},
 };
+
+pub mod command;
+pub mod environment;
+pub mod output;
+pub mod prompt;
+mod prompt_data;
+pub mod result;
+pub mod sim;
+pub mod sim_play;
+pub mod sim_script;
+
+pub use environment::{environment, find_program};
 
 /// Everything an agent is told about its attempt.
 #[derive(Clone, Debug)]
@@ -50,4 +67,129 @@ pub trait Agent: Send + Sync {
     /// What its exit means, from exit status, output files and result file (R19). Gates and other
     /// evidence (R20) are asked for afterwards, by the worker.
     fn outcome(&self, assignment: &Assignment, exit: &Exit) -> Outcome;
+}
+
+/// Why an agent cannot be used as it is configured.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadAgent {
+    /// The argv template is wrong.
+    #[error("use agent `{name}`: {what}")]
+    Argv {
+        /// The agent's name in the configuration.
+        name: String,
+        /// What is wrong with it.
+        what: command::BadArgv,
+    },
+    /// The prompt would not reach the program.
+    #[error(
+        "use agent `{0}`: `prompt = \"file\"` needs `{{prompt_file}}` in its argv, or the program never sees its prompt"
+    )]
+    PromptUnseen(String),
+    /// A variable that only we may set.
+    #[error(
+        "use agent `{name}`: variable `{variable}` belongs to us; names that start with `OODATCAA_` cannot be set or inherited"
+    )]
+    OurVariable {
+        /// The agent's name in the configuration.
+        name: String,
+        /// The variable.
+        variable: String,
+    },
+}
+
+/// Opens the agent of this name. A configuration that [`check`] refuses still opens: each of its
+/// attempts ends as a `config` failure, and nothing is executed.
+pub fn open(name: &str, config: &AgentConfig) -> Box<dyn Agent> {
+    match config.kind {
+        AgentKind::Command => Box::new(command::Command::new(name, config)),
+        AgentKind::Sim => Box::new(sim::Sim::new(name, config)),
+    }
+}
+
+/// Checks an agent's configuration, for the moment when it is loaded.
+pub fn check(name: &str, config: &AgentConfig) -> Result<(), BadAgent> {
+    let argv = if config.kind == AgentKind::Sim { sim::argv(config) } else { config.argv.clone() };
+    command::check(&argv).map_err(|what| BadAgent::Argv { name: name.into(), what })?;
+    let sees_file = command::mentions(&argv, "prompt_file");
+    if config.kind == AgentKind::Command && config.prompt == PromptVia::File && !sees_file {
+        return Err(BadAgent::PromptUnseen(name.into()));
+    }
+    let names = config.env.iter().chain(config.set.keys());
+    match names.into_iter().find(|variable| variable.starts_with(environment::OURS)) {
+        Some(variable) => Err(BadAgent::OurVariable { name: name.into(), variable: variable.clone() }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::{collections::BTreeMap, path::Path};
+
+    use super::*;
+    use crate::domain::{Role, Status, TaskId, Token, Workflow};
+
+    pub(crate) fn assignment(root: &Path) -> Assignment {
+        let task = Task::new(TaskId::parse("P001-B03").expect("a good id"), Status::READY);
+        let at = chrono::DateTime::from_timestamp(1_767_600_000, 0).expect("a time");
+        let lease = Lease {
+            task_id: task.id.clone(),
+            role: Role::BUILDER,
+            owner: "agent-daemon-builder@host".into(),
+            token: Token(17),
+            attempt: 2,
+            started_at: at,
+            ttl_seconds: 5_400,
+            heartbeat_at: at,
+            host: "host".into(),
+            boot_id: "boot".into(),
+            pid: 1,
+            pid_started: 1,
+            pgid: None,
+            heartbeat_mono_ms: 0,
+            by: "mine".into(),
+            simulated: false,
+            stop: None,
+        };
+        let rule = Workflow::shipped().rule(&Role::BUILDER).expect("ships").clone();
+        let run_dir = root.join("run");
+        std::fs::create_dir_all(&run_dir).expect("a directory");
+        Assignment { task, rule, lease, project: root.into(), workspace: root.into(), run_dir }
+    }
+
+    pub(crate) fn config(argv: &[&str]) -> AgentConfig {
+        AgentConfig {
+            kind: AgentKind::Command,
+            argv: argv.iter().map(|&arg| arg.into()).collect(),
+            prompt: PromptVia::Stdin,
+            env: Vec::new(),
+            set: BTreeMap::new(),
+            exits: BTreeMap::new(),
+            install: None,
+        }
+    }
+
+    #[test]
+    fn a_prompt_by_file_must_be_named_in_the_argv() {
+        let mut file = config(&["tool", "--print"]);
+        assert_eq!(check("mine", &file), Ok(()));
+        file.prompt = PromptVia::File;
+        assert_eq!(check("mine", &file), Err(BadAgent::PromptUnseen("mine".into())));
+        file.argv.push("--prompt={prompt_file}".into());
+        assert_eq!(check("mine", &file), Ok(()));
+    }
+
+    #[test]
+    fn our_own_variables_are_nobody_elses() {
+        let mut config = config(&["tool"]);
+        config.env.push("OODATCAA_TRUST_PROJECT".into());
+        assert!(matches!(check("mine", &config), Err(BadAgent::OurVariable { .. })));
+    }
+
+    #[test]
+    fn an_agent_is_simulated_only_where_its_kind_says_so() {
+        let mut config = config(&["agent-sim"]);
+        assert!(!open("sim", &config).simulated(), "the name alone makes nothing simulated");
+        config.kind = AgentKind::Sim;
+        assert!(open("anything", &config).simulated());
+    }
 }

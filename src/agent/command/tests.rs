@@ -1,0 +1,249 @@
+use super::*;
+use crate::agent::{
+    check as check_agent,
+    tests::{assignment, config},
+};
+
+fn argv(template: &[&str]) -> Vec<String> {
+    template.iter().map(|&argument| argument.into()).collect()
+}
+
+fn wrong(template: &[&str]) -> String {
+    check(&argv(template)).expect_err("a bad argv").to_string()
+}
+
+#[test]
+fn placeholders_are_filled_inside_their_argument() {
+    let mut assignment = assignment(Path::new("/tmp/no such project"));
+    assignment.task.title = "--yes; $(touch x) `y` \"z\"\n\u{1b}[31mred".into();
+    let template = argv(&[
+        "tool",
+        "{prompt_file}",
+        "--id={task_id}/{attempt}",
+        "Task: {title}",
+        "{{role}}",
+        r#"{"a":{"b":1}}"#,
+        "",
+    ]);
+    assert_eq!(check(&template), Ok(()));
+    assert_eq!(
+        fill(&template, &assignment),
+        [
+            "tool",
+            "/tmp/no such project/run/prompt.md",
+            "--id=P001-B03/2",
+            "Task: --yes; $(touch x) `y` \"z\" \u{fffd}[31mred",
+            "{role}",
+            r#"{"a":{"b":1}}"#,
+            "",
+        ]
+    );
+    std::fs::remove_dir_all("/tmp/no such project").expect("made by the assignment");
+}
+
+#[test]
+fn a_value_that_looks_like_a_placeholder_is_left_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut assignment = assignment(dir.path());
+    assignment.task.title = "{role} {{task_id}}".into();
+    assert_eq!(fill(&argv(&["t", "a {title}"]), &assignment)[1], "a {role} {{task_id}}");
+}
+
+#[test]
+fn mistakes_in_an_argv_are_told() {
+    assert!(wrong(&[]).contains("empty"));
+    assert!(wrong(&[""]).contains("empty"));
+    let said = wrong(&["tool", "--x={promt_file}"]);
+    assert!(said.contains("argv[1] names `{promt_file}`; there are: `{prompt_file}`"), "{said}");
+    assert!(said.ends_with("For a literal `{promt_file}` write `{{promt_file}}`"), "{said}");
+    assert!(wrong(&["{title}"]).contains("argv[0]"));
+    assert!(wrong(&["/opt/{task_id}/run"]).contains("argv[0] names `{task_id}`"));
+    assert!(wrong(&["tool", "{title}"]).contains("may start with a dash"));
+    assert!(wrong(&["tool", "a\0b"]).contains("NUL"));
+    assert_eq!(check(&argv(&["tool", "--", "{title}"])), Ok(()));
+    assert_eq!(check(&argv(&["{project}/tools/agent"])), Ok(()));
+}
+
+#[test]
+fn no_value_becomes_part_of_a_shell_script() {
+    for bad in [
+        &["sh", "-c", "agent '{title}'"][..],
+        &["/bin/bash", "-lc", "agent < {prompt_file}"],
+        &["env", "A=1", "bash", "-e", "-c", "x {task_id}"],
+    ] {
+        assert!(wrong(bad).contains("never go through a shell"), "{bad:?}");
+    }
+    assert_eq!(check(&argv(&["sh", "-c", "agent \"$1\"", "--", "{title}"])), Ok(()));
+    assert_eq!(check(&argv(&["sh", "{project}/agent.sh", "{prompt_file}"])), Ok(()));
+}
+
+#[test]
+fn a_huge_title_does_not_make_a_huge_argument() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut assignment = assignment(dir.path());
+    assignment.task.title = "x".repeat(10_000_000);
+    assert_eq!(fill(&argv(&["t", "a {title}"]), &assignment)[1].chars().count(), LONGEST_TITLE + 2);
+}
+
+struct Case {
+    config: AgentConfig,
+    exit: Exit,
+    stdout: &'static str,
+    stderr: &'static str,
+    result: Option<&'static str>,
+}
+
+impl Case {
+    fn ended(ended: Ended) -> Self {
+        let exit = Exit { ended, stopped: None, millis: 65_000, leftovers: 0, output: [7, 8] };
+        Self { config: config(&["tool"]), exit, stdout: "", stderr: "", result: None }
+    }
+
+    fn stopped(cause: StopCause) -> Self {
+        let mut case = Self::ended(Ended::Signalled(15));
+        case.exit.stopped = Some(cause);
+        case.result = Some(r#"{"outcome":"done","summary":"too early"}"#);
+        case
+    }
+
+    fn outcome(&self) -> Outcome {
+        let dir = tempfile::tempdir().expect("a directory");
+        let assignment = assignment(dir.path());
+        std::fs::write(assignment.run_dir.join("stdout.log"), self.stdout).expect("written");
+        std::fs::write(assignment.run_dir.join("stderr.log"), self.stderr).expect("written");
+        if let Some(result) = self.result {
+            std::fs::write(assignment.result_file(), result).expect("written");
+        }
+        Command::new("mine", &self.config).outcome(&assignment, &self.exit)
+    }
+
+    fn failure(&self) -> (Class, String) {
+        match self.outcome() {
+            Outcome::Failed { class, reason, .. } => (class, reason),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_we_did_to_it_comes_first() {
+    for (cause, class, says) in [
+        (StopCause::Asked, Class::Interrupted, "stopped by us after 1m5s"),
+        (StopCause::WorkerGone, Class::Interrupted, "its worker died"),
+        (StopCause::Wall, Class::Timeout, "limit `timeout`"),
+        (StopCause::Silence, Class::Silent, "limit `silence`"),
+        (StopCause::Output, Class::AgentFailed, "limit `output` of its role (7 bytes to stdout"),
+    ] {
+        let (got, reason) = Case::stopped(cause).failure();
+        assert!(got == class && reason.contains(says), "{got} {reason}");
+    }
+}
+
+#[test]
+fn a_program_that_is_missing_says_how_to_install_it() {
+    let mut case = Case::ended(Ended::NotStarted { error: "No such file or directory".into(), not_found: true });
+    case.config.argv = argv(&["no-such-agent"]);
+    case.config.install = Some("npm install -g no-such-agent".into());
+    let (class, reason) = case.failure();
+    assert_eq!(class, Class::AgentNotFound);
+    assert!(reason.contains("`no-such-agent` is not on PATH") && reason.contains("npm install"), "{reason}");
+    case.config.install = None;
+    assert!(case.failure().1.contains("agents.mine.argv"));
+    // A program that is there, and still "not found": its interpreter is missing.
+    case.config.argv = argv(&["sh"]);
+    assert!(case.failure().1.contains("interpreter"));
+}
+
+#[test]
+fn other_reasons_not_to_start_are_told_apart() {
+    for (error, class) in [
+        ("Permission denied (os error 13)", Class::PermissionDenied),
+        ("Exec format error (os error 8)", Class::Config),
+        ("Resource temporarily unavailable (os error 11)", Class::AgentCrashed),
+    ] {
+        let case = Case::ended(Ended::NotStarted { error: error.into(), not_found: false });
+        assert_eq!(case.failure().0, class, "{error}");
+    }
+}
+
+#[test]
+fn a_result_file_decides_over_the_exit_status() {
+    let mut case = Case::ended(Ended::Exited(1));
+    case.result = Some(r#"{"outcome":"replan","summary":"why"}"#);
+    assert_eq!(case.outcome(), Outcome::Replan { reason: "why".into() });
+    case.result = Some("{\"outcome\":\n oops}");
+    let (class, reason) = case.failure();
+    assert_eq!(class, Class::Protocol);
+    assert!(reason.contains("line 2 column 2") && reason.contains("exit status 1"), "{reason}");
+}
+
+#[test]
+fn a_torn_result_of_a_crash_is_part_of_the_crash() {
+    let mut case = Case::ended(Ended::Signalled(9));
+    case.result = Some("{\"outcome\":");
+    let (class, reason) = case.failure();
+    assert_eq!(class, Class::AgentCrashed);
+    assert!(reason.contains("signal 9") && reason.contains("result.json"), "{reason}");
+}
+
+#[test]
+fn exit_codes_mean_what_the_configuration_says() {
+    let mut case = Case::ended(Ended::Exited(75));
+    case.stderr = "\u{1b}[31mslow down\u{1b}[0m\n";
+    assert_eq!(case.failure(), (Class::AgentFailed, "exit status 75:\nslow down".into()));
+    case.config.exits.insert(75, Class::RateLimited);
+    let (class, reason) = case.failure();
+    assert!(class == Class::RateLimited && reason.contains("means `rate_limited`"), "{reason}");
+}
+
+#[test]
+fn without_a_result_zero_is_done_with_its_last_words() {
+    let mut case = Case::ended(Ended::Exited(0));
+    case.stdout = "working\n\nall done\n\n";
+    assert_eq!(case.outcome(), Outcome::Done { summary: "all done".into(), tasks: vec![] });
+}
+
+#[test]
+fn deaths_that_we_did_not_send_are_crashes() {
+    assert_eq!(Case::ended(Ended::Signalled(11)).failure().0, Class::AgentCrashed);
+    assert_eq!(Case::ended(Ended::Unknown).failure().0, Class::AgentCrashed);
+}
+
+#[test]
+fn given_secrets_do_not_come_back() {
+    let mut case = Case::ended(Ended::Exited(1));
+    case.config.set.insert("SOME_API_KEY".into(), "sk-123456789".into());
+    case.stderr = "401 for sk-123456789\n";
+    assert_eq!(case.failure().1, "exit status 1:\n401 for ***");
+    case.result = Some(r#"{"outcome":"blocked","summary":"sk-123456789 is refused"}"#);
+    assert_eq!(case.outcome().words(), "*** is refused");
+}
+
+#[test]
+fn a_refused_configuration_executes_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let assignment = assignment(dir.path());
+    let config = config(&["tool", "{nonsense}"]);
+    assert!(check_agent("mine", &config).is_err());
+    let agent = Command::new("mine", &config);
+    assert_eq!(agent.invocation(&assignment).argv, Vec::<String>::new());
+    let exit = Exit {
+        ended: Ended::NotStarted { error: "nothing to execute".into(), not_found: true },
+        stopped: None,
+        millis: 0,
+        leftovers: 0,
+        output: [0, 0],
+    };
+    let outcome = agent.outcome(&assignment, &exit);
+    assert!(matches!(&outcome, Outcome::Failed { class: Class::Config, .. }) && outcome.words().contains("{nonsense}"));
+}
+
+#[test]
+fn the_prompt_goes_the_way_that_was_configured() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let assignment = assignment(dir.path());
+    let mut config = config(&["tool", "{prompt_file}"]);
+    assert_eq!(Command::new("m", &config).invocation(&assignment).stdin, Some(assignment.prompt_file()));
+    config.prompt = PromptVia::File;
+    assert_eq!(Command::new("m", &config).invocation(&assignment).stdin, None);
+}

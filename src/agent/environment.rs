@@ -1,0 +1,203 @@
+//! The environment of an agent: an allow-list, and the facts of the attempt (R16).
+//!
+//! Nothing is inherited because it happens to be there, and nothing of ours that could approve
+//! something ever reaches an agent.
+
+use std::{
+    collections::BTreeMap,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use super::Assignment;
+
+/// The prefix of the variables that only we set.
+pub const OURS: &str = "OODATCAA_";
+
+/// What every program needs.
+const BASE: &[&str] = &["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_*", "TZ", "TMPDIR"];
+
+/// Where programs are looked for when nobody says otherwise.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// The whole environment of an attempt's agent (or gate).
+///
+/// `inherit` names further variables to take over from this process; a trailing `*` stands for
+/// any ending (`ANTHROPIC_*`). `set` has the last word on everything but our own names.
+pub fn environment(
+    assignment: &Assignment,
+    inherit: &[String],
+    set: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    // Values that are not UTF-8 cannot be handed on as they are; half a value is worse than none.
+    let inherited = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    from(inherited, assignment, inherit, set)
+}
+
+fn from(
+    all: impl Iterator<Item = (String, String)>,
+    assignment: &Assignment,
+    inherit: &[String],
+    set: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let listed =
+        |name: &str| BASE.iter().copied().chain(inherit.iter().map(String::as_str)).any(|pattern| names(pattern, name));
+    let mut env: BTreeMap<String, String> = all.filter(|(name, _)| listed(name)).collect();
+    env.insert("TERM".into(), "dumb".into());
+    env.insert("NO_COLOR".into(), "1".into());
+    env.extend(set.iter().map(|(name, value)| (name.clone(), value.clone())));
+    env.retain(|name, value| !name.starts_with(OURS) && !value.contains('\0'));
+    let path = env.get("PATH").map_or_else(|| PATH.into(), |path| absolute_only(path));
+    env.insert("PATH".into(), path);
+
+    let path = |path: &Path| path.to_string_lossy().into_owned();
+    for (name, value) in [
+        ("TASK_ID", assignment.task.id.to_string()),
+        ("ROLE", assignment.rule.role.to_string()),
+        ("ATTEMPT", assignment.lease.attempt.to_string()),
+        ("TOKEN", assignment.lease.token.to_string()),
+        ("OWNER", assignment.lease.owner.clone()),
+        ("PROJECT", path(&assignment.project)),
+        ("WORKSPACE", path(&assignment.workspace)),
+        ("RUN_DIR", path(&assignment.run_dir)),
+        ("RESULT_FILE", path(&assignment.result_file())),
+        ("BRANCH", assignment.task.branch.clone().unwrap_or_default()),
+    ] {
+        env.insert(format!("{OURS}{name}"), value.replace('\0', "\u{fffd}"));
+    }
+    env
+}
+
+fn names(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        // A bare `*` would be the end of the list.
+        Some("") => false,
+        Some(start) => name.starts_with(start),
+        None => pattern == name,
+    }
+}
+
+/// Drops what is looked up relative to the working directory: the workspace's content comes from a
+/// repository, and must not decide which program `git` is.
+fn absolute_only(path: &str) -> String {
+    let kept: Vec<&str> = path.split(':').filter(|dir| dir.starts_with('/')).collect();
+    if kept.is_empty() { PATH.into() } else { kept.join(":") }
+}
+
+/// The values that must not be shown: of variables whose names say that they hold a secret.
+pub fn secrets(env: &BTreeMap<String, String>) -> Vec<String> {
+    const WORDS: &[&str] = &["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "AUTH"];
+    let is_secret = |name: &str| {
+        let name = name.to_ascii_uppercase();
+        !name.starts_with(OURS) && WORDS.iter().any(|word| name.contains(word))
+    };
+    // Short values (`1`, `true`) would blank out ordinary words.
+    env.iter().filter(|(name, value)| is_secret(name) && value.len() >= 8).map(|(_, value)| value.clone()).collect()
+}
+
+/// Finds the program that an argv names, as the kernel would with this `PATH` and working directory.
+/// Relative and empty entries of `PATH` do not count.
+pub fn find_program(argv0: &str, path: &str, cwd: &Path) -> Option<PathBuf> {
+    if argv0.contains('/') {
+        return Some(cwd.join(argv0)).filter(|file| is_program(file));
+    }
+    if argv0.is_empty() {
+        return None;
+    }
+    path.split(':')
+        .filter(|dir| dir.starts_with('/'))
+        .map(|dir| Path::new(dir).join(argv0))
+        .find(|file| is_program(file))
+}
+
+fn is_program(file: &Path) -> bool {
+    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::tests::assignment;
+
+    fn env(all: &[(&str, &str)], inherit: &[&str], set: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let own = |pairs: &[(&str, &str)]| pairs.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect::<Vec<_>>();
+        let inherit: Vec<String> = inherit.iter().map(|&name| name.into()).collect();
+        from(own(all).into_iter(), &assignment(dir.path()), &inherit, &own(set).into_iter().collect())
+    }
+
+    #[test]
+    fn only_what_is_listed_is_inherited() {
+        let env = env(
+            &[("HOME", "/h"), ("LC_ALL", "C"), ("AWS_SECRET", "s"), ("MY_KEY", "k"), ("MY_OTHER", "o"), ("LCX", "x")],
+            &["MY_KEY", "*"],
+            &[("EXTRA", "e")],
+        );
+        let theirs: Vec<&str> = env.keys().map(String::as_str).filter(|name| !name.starts_with(OURS)).collect();
+        assert_eq!(theirs, ["EXTRA", "HOME", "LC_ALL", "MY_KEY", "NO_COLOR", "PATH", "TERM"]);
+    }
+
+    #[test]
+    fn a_star_stands_for_any_ending() {
+        let env = env(&[("ANTHROPIC_API_KEY", "k"), ("ANT", "a")], &["ANTHROPIC_*"], &[]);
+        assert!(env.contains_key("ANTHROPIC_API_KEY") && !env.contains_key("ANT"));
+    }
+
+    #[test]
+    fn nothing_that_could_approve_reaches_an_agent() {
+        let env = env(
+            &[("OODATCAA_TRUST_PROJECT", "1"), ("OODATCAA_HUMAN_TOKEN", "t")],
+            &["OODATCAA_TRUST_PROJECT", "OODATCAA_*", "O*"],
+            &[("OODATCAA_TRUST_PROJECT", "1"), ("OODATCAA_TASK_ID", "other")],
+        );
+        let ours: Vec<&str> = env.keys().filter_map(|name| name.strip_prefix(OURS)).collect();
+        assert_eq!(
+            ours,
+            [
+                "ATTEMPT",
+                "BRANCH",
+                "OWNER",
+                "PROJECT",
+                "RESULT_FILE",
+                "ROLE",
+                "RUN_DIR",
+                "TASK_ID",
+                "TOKEN",
+                "WORKSPACE"
+            ]
+        );
+        assert_eq!(env["OODATCAA_TASK_ID"], "P001-B03");
+        assert_eq!((&*env["OODATCAA_ATTEMPT"], &*env["OODATCAA_TOKEN"], &*env["OODATCAA_BRANCH"]), ("2", "17", ""));
+    }
+
+    #[test]
+    fn programs_are_never_looked_for_in_the_workspace() {
+        assert_eq!(env(&[("PATH", ".:/usr/bin::bin:/bin")], &[], &[])["PATH"], "/usr/bin:/bin");
+        assert_eq!(env(&[("PATH", ".")], &[], &[])["PATH"], PATH);
+    }
+
+    #[test]
+    fn a_program_is_found_as_the_kernel_would() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("tool");
+        std::fs::write(&file, "#!/bin/sh\n").expect("written");
+        let path = format!("/nonexistent:{}", dir.path().display());
+        let find = |name: &str| find_program(name, &path, dir.path());
+        assert_eq!(find("tool"), None, "not executable yet");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).expect("changed");
+        assert_eq!(find("tool"), Some(file.clone()));
+        assert_eq!(find("./tool"), Some(dir.path().join("./tool")));
+        assert_eq!(find(""), None);
+        assert_eq!(find("other"), None);
+        assert_eq!(find_program("tool", ".:", dir.path()), None);
+    }
+
+    #[test]
+    fn values_of_secret_names_are_known() {
+        let env: BTreeMap<String, String> =
+            [("API_KEY", "sk-123456789"), ("OODATCAA_TOKEN", "123456789"), ("HOME", "/home/some"), ("AUTH", "1")]
+                .map(|(k, v)| (k.into(), v.into()))
+                .into();
+        assert_eq!(secrets(&env), ["sk-123456789"]);
+    }
+}
