@@ -30,17 +30,12 @@ pub struct Failure {
     pub see: Option<&'static str>,
     /// The exit code of `agentctl`.
     pub exit: u8,
-    /// The exit code of `agent-daemon`.
-    pub sysexit: u8,
-    /// Whether the same command may succeed later without anybody doing anything.
-    pub retryable: bool,
 }
 
 impl Failure {
     /// A failure of a known code word; a word that is not in [`CODES`] counts as `failed`.
     pub fn new(word: &str, message: impl Into<String>) -> Self {
-        let known = |word: &str| CODES.iter().find(|code| code.word == word);
-        let code = known(word).or_else(|| known("failed")).expect("`failed` is in the table");
+        let code = codes::known(word);
         Self {
             code: code.word,
             message: message.into(),
@@ -48,9 +43,17 @@ impl Failure {
             hints: Vec::new(),
             see: None,
             exit: code.exit,
-            sysexit: code.sysexit,
-            retryable: code.retryable,
         }
+    }
+
+    /// The exit code of `agent-daemon`.
+    pub fn sysexit(&self) -> u8 {
+        codes::known(self.code).sysexit
+    }
+
+    /// Whether the same command may succeed later without anybody doing anything.
+    pub fn retryable(&self) -> bool {
+        codes::known(self.code).retryable
     }
 
     /// "failed to" and an error of a lower floor, its sources as causes.
@@ -119,7 +122,7 @@ impl Failure {
             "code": self.code,
             "message": self.sentence(),
             "hint": self.hints.first(),
-            "retryable": self.retryable,
+            "retryable": self.retryable(),
         });
         if self.hints.len() > 1 {
             error["hints"] = json!(self.hints);
@@ -156,7 +159,7 @@ mod tests {
             failure.human(),
             "error: the queue file cannot be read; it is left as it is: q.json:3:7: conflict marker\n hint: agentctl queue validate\n hint: a version that can be read may be in git: git log --oneline -- q.json\n  see: agentctl help queue\n"
         );
-        assert_eq!((failure.exit, failure.sysexit), (1, 65));
+        assert_eq!((failure.exit, failure.sysexit()), (1, 65));
     }
 
     #[test]
@@ -165,7 +168,7 @@ mod tests {
         let told = |errno| {
             let failure = io(errno);
             assert!(!failure.hints.is_empty());
-            (failure.code, failure.exit, failure.sysexit)
+            (failure.code, failure.exit, failure.sysexit())
         };
         assert_eq!(told(Errno::NOSPC), ("disk_full", 1, 74));
         assert_eq!(told(Errno::ROFS), ("read_only", 1, 73));

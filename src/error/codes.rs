@@ -98,9 +98,10 @@ const fn code(word: &'static str, exit: u8, sysexit: u8, retryable: bool, meanin
 /// Every code word there is.
 pub const CODES: &[Code] = &[
     code("usage", exit::USAGE, sysexit::USAGE, false, "the command line is wrong"),
-    code("needs_confirmation", exit::USAGE, sysexit::USAGE, false, "a question could not be asked; --yes answers it"),
+    code("needs_yes", exit::USAGE, sysexit::USAGE, false, "a question could not be asked; --yes answers it"),
     code("no_project", exit::NOT_FOUND, sysexit::CONFIG, false, "there is no .oodatcaa directory here or above"),
     code("not_found", exit::NOT_FOUND, sysexit::USAGE, false, "the named thing is not there"),
+    code("no_task", exit::NOT_FOUND, sysexit::USAGE, false, "the task is not in the queue"),
     code("no_role", exit::NOT_FOUND, sysexit::USAGE, false, "the project does not define the role"),
     code("queue_missing", exit::NOT_FOUND, sysexit::DATA, false, "there is no queue file"),
     code("queue_invalid", exit::FAILED, sysexit::DATA, false, "the queue file cannot be read"),
@@ -135,3 +136,9 @@ pub const CODES: &[Code] = &[
     code("interrupted", exit::INTERRUPTED, sysexit::TEMPORARY, true, "interrupted"),
     code("bug", exit::FAILED, sysexit::SOFTWARE, false, "a bug in oodatcaa"),
 ];
+
+/// The entry of a word; of `failed` for one that is not in the table.
+pub(super) fn known(word: &str) -> &'static Code {
+    let find = |word: &str| CODES.iter().find(|code| code.word == word);
+    find(word).or_else(|| find("failed")).expect("`failed` is in the table")
+}
