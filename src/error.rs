@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::domain::text::{many_lines, one_line};
 
 mod codes;
+mod fleet;
 mod from;
 
 pub use codes::{CODES, Code, exit, sysexit};

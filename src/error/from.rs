@@ -27,7 +27,7 @@ fn word_of(error: &io::Error) -> &'static str {
 }
 
 /// A failure of reading or writing a path, with what helps against it.
-fn io_failure(error: &(dyn Error + 'static), path: &std::path::Path, source: &io::Error) -> Failure {
+pub(super) fn io_failure(error: &(dyn Error + 'static), path: &std::path::Path, source: &io::Error) -> Failure {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(path);
     let (path, directory) = (quoted(path), quoted(directory));
     let failure = Failure::of(word_of(source), error);

@@ -14,7 +14,6 @@ use crate::{domain::Role, layout::Layout, store::StoreError};
 
 mod detach;
 mod host;
-mod identity;
 mod local;
 pub mod pidfile;
 mod resume;

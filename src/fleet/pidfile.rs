@@ -21,10 +21,11 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{FleetError, identity};
+use super::FleetError;
 use crate::{
     domain::{Role, plan::stamp},
     layout::Layout,
+    process::identity,
 };
 
 /// How long a free lock may look held: somebody who asks holds it shared for a moment.
@@ -68,7 +69,7 @@ impl Holder {
         Ok(Self {
             pid,
             started: identity::started(pid).ok_or_else(|| io::Error::other("no start time in /proc"))?,
-            boot_id: identity::boot_id()?,
+            boot_id: identity::boot_id(),
             version: env!("CARGO_PKG_VERSION").into(),
             since: Utc::now(),
         })
@@ -76,7 +77,7 @@ impl Holder {
 
     /// Whether this very process still runs; a zombie does not.
     pub fn alive(&self) -> bool {
-        identity::boot_id().is_ok_and(|boot| boot == self.boot_id) && identity::alive(self.pid, self.started)
+        identity::boot_id() == self.boot_id && identity::alive(self.pid, self.started)
     }
 
     /// A handle on this very process, which no reuse of its pid can redirect; `None` when it is gone.
