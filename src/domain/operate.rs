@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::{
-    Event, EventDraft, Held, Kind, Lease, LeaseChange, Member, Plan, QueueLease, Snapshot, Status, Task, TaskId,
+    Event, EventDraft, Held, Kind, Lease, LeaseChange, Member, Plan, QueueLease, Snapshot, Status, Task, TaskId, Token,
     Workflow,
     event::Actor,
     lease::{Standing, StopRequest},
@@ -327,6 +327,35 @@ pub fn stop(snapshot: &Snapshot, id: &TaskId, reason: &str, actor: &Actor) -> An
         (Standing::Dead(reason), _) => Err(Refusal::Abandoned { task, owner, reason, dead: true }),
         (Standing::Lost(reason), _) => Err(Refusal::Abandoned { task, owner, reason, dead: false }),
     }
+}
+
+/// Takes a task away from an owner who still lives, and gives it back: for a worker that hangs.
+/// Its token stays the greatest seen, so that nothing it says later counts (R10).
+pub fn release(
+    snapshot: &Snapshot,
+    workflow: &Workflow,
+    id: &TaskId,
+    token: Token,
+    reason: &str,
+    actor: &Actor,
+) -> Answer {
+    let Some(held) = snapshot.leases.get(id).filter(|held| held.token() == token) else {
+        return Ok(Plan::none());
+    };
+    let mut plan = Plan::none();
+    plan.leases.push(LeaseChange::Drop(id.clone()));
+    let mut event = EventDraft::new(Kind::LeaseRescued, actor.clone()).task(id).with("owner", held.owner());
+    if let Some(lease) = held.ours() {
+        event = event.lease(lease);
+    }
+    plan.event(event.with("reason", reason).with("forced", true).with("died", false));
+    if let Some(task) = snapshot.queue.get(id) {
+        let back = workflow.working(&task.status).map_or(&task.status, |rule| &rule.takes);
+        let kind = if task.status == *back { Kind::TaskUpdated } else { Kind::TaskMoved };
+        let event = EventDraft::new(kind, actor.clone()).with("verb", "release").with("reason", reason);
+        plan.change(&snapshot.now, task, back, &[(Member::Lease, Value::Null)], event);
+    }
+    Ok(plan)
 }
 
 /// Clears a task's `lease` member that no lease file stands behind.
