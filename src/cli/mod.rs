@@ -1,1 +1,166 @@
-//! (to come)
+//! `agentctl`: the tree of its commands and the one line that runs each.
+//!
+//! A command reads or decides in its own module, prints through [`ui`], and answers with an exit
+//! code or a [`Failure`]. Reading commands never take a lock.
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
+
+use self::{
+    context::Context,
+    fail::Done,
+    ui::{Color, Settings, Ui},
+};
+
+pub mod context;
+pub mod fail;
+mod filter;
+mod list;
+mod show;
+pub mod sight;
+mod status;
+pub mod ui;
+
+/// Operates a fleet of coding agents that works through a queue file.
+#[derive(Debug, Parser)]
+#[command(name = "agentctl", version, disable_help_subcommand = true, propagate_version = false)]
+#[command(
+    after_help = "Without a command: `status` inside a project, else this help.\nTopics: agentctl help exit-codes|states|files|environment"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Flags that every command has.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Everywhere")]
+struct Global {
+    /// The project's directory [default: the one around the working directory]
+    #[arg(short = 'C', long, global = true, value_name = "DIR", env = "OODATCAA_PROJECT")]
+    project: Option<PathBuf>,
+    /// Objects instead of words, for programs
+    #[arg(long, global = true)]
+    json: bool,
+    /// Ids only, and no talk
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Say more about what is done; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// When to colour
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t)]
+    color: Color,
+    /// Never ask; fail instead
+    #[arg(long, global = true)]
+    no_input: bool,
+    /// Answer every question with yes
+    #[arg(short, long, global = true)]
+    yes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Who works on what, what waits, and what needs you
+    #[command(visible_alias = "st")]
+    Status(status::Args),
+    /// List tasks, each with why it stands where it stands
+    Ls(list::Args),
+    /// Everything about one task
+    Show(show::Args),
+    /// Why a task does not move
+    Why(show::Args),
+}
+
+fn dispatch(ctx: &Context, command: Command) -> Done {
+    match command {
+        Command::Status(args) => status::run(ctx, &args),
+        Command::Ls(args) => list::run(ctx, &args),
+        Command::Show(args) => show::show(ctx, &args),
+        Command::Why(args) => show::why(ctx, &args),
+    }
+}
+
+/// Runs a command line and answers with its exit code.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match parse(&args) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    let global = cli.global;
+    let settings = Settings {
+        json: global.json,
+        quiet: global.quiet,
+        color: global.color,
+        no_input: global.no_input,
+        yes: global.yes,
+    };
+    listen(global.verbose);
+    let ctx = Context::new(Ui::new(settings), global.project);
+    let done = match cli.command {
+        Some(command) => dispatch(&ctx, command),
+        None => bare(&ctx),
+    };
+    let done = done.and_then(|code| ctx.ui.finish().map(|()| code));
+    ExitCode::from(done.unwrap_or_else(|failure| {
+        ctx.ui.fail(&failure);
+        failure.exit
+    }))
+}
+
+/// Without a command: how the fleet stands, to somebody who looks at it; never starts anything.
+fn bare(ctx: &Context) -> Done {
+    if ctx.ui.terminal() && ctx.find_layout()?.is_some() {
+        return status::run(ctx, &status::Args::default());
+    }
+    ctx.ui.bytes(command().render_long_help().to_string().as_bytes());
+    Ok(0)
+}
+
+/// The tree, for help, completions and man pages.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+fn parse(args: &[OsString]) -> Result<Cli, ExitCode> {
+    let words: Vec<&str> = args.iter().skip(1).filter_map(|arg| arg.to_str()).collect();
+    let color = words.iter().enumerate().find_map(|(at, word)| match word.strip_prefix("--color") {
+        Some("") => words.get(at + 1).copied(),
+        Some(value) => value.strip_prefix('='),
+        None => None,
+    });
+    let choice = match color {
+        Some("always") => clap::ColorChoice::Always,
+        Some("never") => clap::ColorChoice::Never,
+        _ => clap::ColorChoice::Auto,
+    };
+    let parsed = command().color(choice).try_get_matches_from(args).and_then(|found| Cli::from_arg_matches(&found));
+    parsed.map_err(|error| {
+        let told = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+        if told || !words.contains(&"--json") {
+            // Whoever closed the stream does not want to know.
+            let _ = error.print();
+            return ExitCode::from(if told { 0 } else { fail::USAGE });
+        }
+        let text = error.render().to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let failure = fail::hinted("usage", message, fail::USAGE, "agentctl --help");
+        Ui::new(Settings { json: true, ..Settings::default() }).fail(&failure);
+        ExitCode::from(failure.exit)
+    })
+}
+
+/// What the parts below log goes to standard error, where it was asked for.
+fn listen(verbose: u8) {
+    let level = match verbose {
+        0 => log::LevelFilter::Error,
+        1 => log::LevelFilter::Info,
+        _ => log::LevelFilter::Debug,
+    };
+    // A second logger in one process is refused; the first one serves.
+    let _ = env_logger::Builder::new().filter_level(level).format_timestamp(None).try_init();
+}

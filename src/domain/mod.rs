@@ -10,6 +10,7 @@ pub mod event;
 pub mod history;
 pub mod lease;
 pub mod observe;
+pub mod operate;
 pub mod outcome;
 pub mod plan;
 pub mod queue;

@@ -1,0 +1,172 @@
+//! One change of the queue by a person: decided under the lock, or only looked at; told with its undo.
+
+use serde_json::{Value, json};
+
+use super::{
+    context::{Context, task as find},
+    fail::Done,
+    lease,
+    refused::refused,
+    sight::Sight,
+    ui::Tone,
+};
+use crate::{
+    domain::{
+        Plan, Snapshot, Status, Task, TaskId, Workflow,
+        event::Actor,
+        operate::{self, Answer, Refusal},
+        text::one_line,
+    },
+    error::Failure,
+};
+
+/// What every changing verb takes.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Dry {
+    /// Only show what would be changed
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What was, or would be, committed.
+pub struct Changed {
+    /// The snapshot it was decided on.
+    pub before: Snapshot,
+    /// The plan; empty when there was nothing to change.
+    pub plan: Plan,
+}
+
+/// Runs a decision: in the store's critical section, or (`dry`) on what stands there now.
+pub fn decide(
+    ctx: &Context,
+    dry: Dry,
+    mut decide: impl FnMut(&Snapshot, &Workflow, &Actor) -> Answer,
+) -> Result<Changed, Failure> {
+    // Changing anything by roles that are not the project's would be wrong, so no stand-in here.
+    let (workflow, actor) = (&ctx.loaded()?.config.workflow, ctx.actor());
+    if dry.dry_run {
+        let before = ctx.read()?.snapshot;
+        let plan = decide(&before, workflow, &actor).map_err(|refusal| refused(&refusal, &before.queue))?;
+        return Ok(Changed { before, plan });
+    }
+    let mut seen: Option<(Snapshot, Answer)> = None;
+    ctx.store()?.transact(&mut |snapshot| {
+        let answer = decide(snapshot, workflow, &actor);
+        let plan = answer.clone().unwrap_or_default();
+        seen = Some((snapshot.clone(), answer));
+        plan
+    })?;
+    let (before, answer) = seen.expect("a store that says Ok has decided");
+    let plan = answer.map_err(|refusal| refused(&refusal, &before.queue))?;
+    Ok(Changed { before, plan })
+}
+
+/// The same for a decision about one task; a dead owner's lease on it is given back first.
+pub fn decide_on(
+    ctx: &Context,
+    dry: Dry,
+    id: &str,
+    mut on: impl FnMut(&Snapshot, &Workflow, &TaskId, &Actor) -> Answer,
+) -> Result<(TaskId, Changed), Failure> {
+    let id = find(&ctx.read()?.snapshot.queue, id)?.id.clone();
+    let mut dead = false;
+    let first = decide(ctx, dry, |snapshot, workflow, actor| {
+        let answer = on(snapshot, workflow, &id, actor);
+        dead = matches!(answer, Err(Refusal::Abandoned { dead: true, .. }));
+        answer
+    });
+    let changed = match first {
+        Err(_) if dead && !dry.dry_run => {
+            lease::give_back(ctx, &id)?;
+            decide(ctx, dry, |snapshot, workflow, actor| on(snapshot, workflow, &id, actor))?
+        }
+        other => other?,
+    };
+    Ok((id, changed))
+}
+
+/// Tells what became of a task: on standard output what it is now, on standard error how to undo it.
+pub fn tell(ctx: &Context, verb: &str, id: &TaskId, changed: &Changed, dry: Dry) -> Done {
+    let after = changed.before.after(&changed.plan);
+    let workflow = ctx.workflow();
+    let (was, is) = (changed.before.queue.get(id), after.queue.get(id));
+    let is_changed = !changed.plan.is_empty();
+    let undo = was.zip(is).filter(|_| is_changed).and_then(|(was, is)| undo(workflow, was, is));
+    let status = |task: Option<&Task>| task.map(|task| task.status.to_string());
+    if ctx.ui.json() {
+        let sight = Sight { snapshot: &after, workflow };
+        ctx.ui.value(&json!({
+            "schema": "oodatcaa/change.v1",
+            "id": id,
+            "verb": verb,
+            "from": status(was),
+            "to": status(is),
+            "changed": is_changed,
+            "dry_run": dry.dry_run,
+            "set": set(&changed.plan, id),
+            "undo": undo,
+            "task": is.map(|task| sight.task(task)),
+        }));
+        return Ok(0);
+    }
+    let (from, to) = (status(was).unwrap_or_default(), status(is).unwrap_or_default());
+    if ctx.ui.quiet() {
+        ctx.ui.line(id.as_str());
+    } else if ctx.ui.pretty() {
+        let name = Tone::Strong.paint(id.as_str());
+        let words = match (is_changed, from == to) {
+            (true, false) => format!("{name} {} → {}", one_line(&from), one_line(&to)),
+            _ => format!("{name} {}", one_line(&to)),
+        };
+        ctx.ui.line(&words);
+    } else {
+        ctx.ui.line(&format!("{id}\t{}\t{}", one_line(&from), one_line(&to)));
+    }
+    match (dry.dry_run, is_changed) {
+        (_, false) => ctx.ui.say(&format!("nothing to change: {id} is `{}` already", one_line(&to))),
+        (true, true) => ctx.ui.say(&format!("would set: {}", members(&changed.plan, id))),
+        (false, true) => {
+            ctx.ui.say(&format!("set: {}", members(&changed.plan, id)));
+            if let Some(undo) = undo {
+                ctx.ui.say(&format!("undo: {undo}"));
+            }
+        }
+    }
+    Ok(0)
+}
+
+fn set(plan: &Plan, id: &TaskId) -> Value {
+    let edits = plan.edits.iter().filter(|edit| edit.task == *id).flat_map(|edit| &edit.set);
+    Value::Object(edits.map(|(member, value)| (member.key().into(), value.clone())).collect())
+}
+
+fn members(plan: &Plan, id: &TaskId) -> String {
+    let edits = plan.edits.iter().filter(|edit| edit.task == *id).flat_map(|edit| &edit.set);
+    let mut all: Vec<String> = edits.map(|(member, value)| format!("{} = {value}", member.key())).collect();
+    if plan.leases.iter().any(|change| matches!(change, crate::domain::LeaseChange::Write(_))) {
+        all.push("a request to stop".into());
+    }
+    one_line(&all.join(", "))
+}
+
+/// The command that takes a task back to where it was; none where no command may.
+fn undo(workflow: &Workflow, was: &Task, is: &Task) -> Option<String> {
+    let id = &was.id;
+    let quoted = |text: &str| format!("'{}'", one_line(text).replace('\'', "'\\''"));
+    if was.status == Status::BLOCKED && (is.status != Status::BLOCKED || is.blocked_reason != was.blocked_reason) {
+        let reason = was.blocked_reason.as_deref().unwrap_or("blocked again");
+        return Some(format!("agentctl task block {id} --reason {}", quoted(reason)));
+    }
+    if was.status == is.status {
+        return None;
+    }
+    if was.status.is_done() {
+        return Some(format!("agentctl task done {id} --reason \"it was done\""));
+    }
+    let back = match workflow.working(&was.status) {
+        Some(rule) => &rule.takes,
+        None => &was.status,
+    };
+    let force = if operate::legal_moves(workflow, is).contains(back) { "" } else { " --force" };
+    Some(format!("agentctl task move {id} {back}{force}"))
+}

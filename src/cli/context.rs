@@ -1,0 +1,144 @@
+//! What a command works with: the project it is in, its store, its configuration, who asks.
+//!
+//! Everything is looked up when it is first asked for, so that a verb pays for what it needs and
+//! works where the rest is broken.
+
+use std::{cell::OnceCell, path::PathBuf};
+
+use super::{
+    fail::{self, hinted},
+    ui::Ui,
+};
+use crate::{
+    config::{Config, Loaded, Overrides},
+    domain::{Queue, Task, Workflow, event::Actor, text},
+    error::Failure,
+    layout::Layout,
+    store::{
+        Reading, Store,
+        file::{FileOptions, FileStore},
+    },
+};
+
+/// The surroundings of one command.
+pub struct Context {
+    /// Where it prints.
+    pub ui: Ui,
+    project: Option<PathBuf>,
+    layout: OnceCell<Layout>,
+    store: OnceCell<FileStore>,
+    loaded: OnceCell<Loaded>,
+    workflow: OnceCell<Workflow>,
+}
+
+impl Context {
+    /// In the project that was named, or else the one around the working directory.
+    pub fn new(ui: Ui, project: Option<PathBuf>) -> Self {
+        Self {
+            ui,
+            project,
+            layout: OnceCell::new(),
+            store: OnceCell::new(),
+            loaded: OnceCell::new(),
+            workflow: OnceCell::new(),
+        }
+    }
+
+    /// The directory that was named, or else the working directory.
+    pub fn directory(&self) -> Result<PathBuf, Failure> {
+        let directory = match &self.project {
+            Some(project) => std::path::absolute(project),
+            None => std::env::current_dir(),
+        };
+        directory.map_err(|error| fail::io("find", self.project.as_deref().unwrap_or(".".as_ref()), &error))
+    }
+
+    /// The project, or `None` where there is none.
+    pub fn find_layout(&self) -> Result<Option<&Layout>, Failure> {
+        if let Some(layout) = self.layout.get() {
+            return Ok(Some(layout));
+        }
+        let directory = self.directory()?;
+        let directory = directory.canonicalize().unwrap_or(directory);
+        let found = match self.project {
+            // A directory that was named is meant; its parents are not.
+            Some(_) => directory.join(Layout::MARK).is_dir().then(|| Layout::new(directory)),
+            None => Layout::find(&directory, std::path::Path::is_dir),
+        };
+        Ok(found.map(|layout| self.layout.get_or_init(|| layout)))
+    }
+
+    /// The project; without one the command cannot work (exit 3).
+    pub fn layout(&self) -> Result<&Layout, Failure> {
+        if let Some(layout) = self.find_layout()? {
+            return Ok(layout);
+        }
+        let directory = self.directory()?;
+        let message = match self.project {
+            Some(_) => format!("{} is no project: it has no {} directory", directory.display(), Layout::MARK),
+            None => {
+                format!("not in a project: neither {} nor a parent has a {}", directory.display(), Layout::MARK)
+            }
+        };
+        let mut failure = hinted("no_project", message, fail::NOT_FOUND, "set one up here: agentctl init");
+        failure.hints.push("or look at a running one first: agentctl demo".into());
+        Err(failure)
+    }
+
+    /// The configuration; a broken one is a failure.
+    pub fn loaded(&self) -> Result<&Loaded, Failure> {
+        if let Some(loaded) = self.loaded.get() {
+            return Ok(loaded);
+        }
+        let loaded = Config::load(self.layout()?, &Overrides::default())?;
+        Ok(self.loaded.get_or_init(|| loaded))
+    }
+
+    /// The table of roles. With a broken configuration the shipped one serves, and a warning says so:
+    /// looking at tasks works always.
+    pub fn workflow(&self) -> &Workflow {
+        self.workflow.get_or_init(|| match self.loaded() {
+            Ok(loaded) => loaded.config.workflow.clone(),
+            Err(failure) => {
+                let causes: String = failure.causes.iter().map(|cause| format!(": {cause}")).collect();
+                self.ui.warn(&format!("{}{causes}; the shipped roles are shown", failure.message));
+                Workflow::shipped()
+            }
+        })
+    }
+
+    /// The store; opened without an identity, it never takes a lease.
+    pub fn store(&self) -> Result<&dyn Store, Failure> {
+        if let Some(store) = self.store.get() {
+            return Ok(store);
+        }
+        let lock_wait = self.loaded().map_or(FileOptions::default().lock_wait, |loaded| loaded.config.fleet.lock_wait);
+        let store = FileStore::open(self.layout()?, None, FileOptions { lock_wait })?;
+        Ok(self.store.get_or_init(|| store))
+    }
+
+    /// What stands there now, without a lock; of a broken queue file the last good content, with a banner.
+    pub fn read(&self) -> Result<Reading, Failure> {
+        let reading = self.store()?.read()?;
+        if let Some(invalid) = &reading.invalid {
+            self.ui.warn(&format!("the queue file cannot be read, this is its last good content: {invalid}"));
+        }
+        Ok(reading)
+    }
+
+    /// Who asks. Something that an agent started is no human, and the journal does not call it one.
+    pub fn actor(&self) -> Actor {
+        if std::env::var_os("OODATCAA_TASK_ID").is_some() {
+            return Actor::Outside;
+        }
+        let named = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok().filter(|n| !n.is_empty()));
+        let name = named.unwrap_or_else(|| rustix::process::getuid().as_raw().to_string());
+        Actor::Human(text::cut(&text::one_line(&name), 64))
+    }
+}
+
+/// A task by an id as somebody typed it; without one the nearest are named (exit 3).
+pub fn task<'a>(queue: &'a Queue, id: &str) -> Result<&'a Task, Failure> {
+    let found = queue.find(id).or_else(|| queue.tasks().find(|task| task.id.as_str().eq_ignore_ascii_case(id)));
+    found.ok_or_else(|| fail::no_task(id, queue.tasks().map(|task| task.id.as_str())))
+}

@@ -1,0 +1,206 @@
+//! The filter text of `ls`: `role:builder is:blocked,stale prio:<2 -is:done some words`.
+
+use super::{
+    fail::{self, Done, failure, nearest},
+    sight::{Sight, State},
+};
+use crate::{domain::Task, error::Failure};
+
+/// All terms must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    terms: Vec<(bool, Term)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Term {
+    Role(Vec<String>),
+    Status(Vec<String>),
+    Is(Vec<Is>),
+    Priority(std::cmp::Ordering, bool, i64),
+    Text(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Is {
+    State(State),
+    Blocked,
+    Open,
+    Simulated,
+    Nested,
+}
+
+impl Filter {
+    /// Reads the words of a command line; each may hold several terms.
+    pub fn parse<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Self, Failure> {
+        let terms = words.into_iter().flat_map(str::split_whitespace).map(term).collect::<Result<_, _>>()?;
+        Ok(Self { terms })
+    }
+
+    /// One more term: the role's business.
+    #[must_use]
+    pub fn and_role(mut self, roles: &[String]) -> Self {
+        if !roles.is_empty() {
+            self.terms.push((true, Term::Role(roles.to_vec())));
+        }
+        self
+    }
+
+    /// One more term: one of these statuses.
+    #[must_use]
+    pub fn and_status(mut self, statuses: &[String]) -> Self {
+        if !statuses.is_empty() {
+            self.terms.push((true, Term::Status(statuses.to_vec())));
+        }
+        self
+    }
+
+    /// `true` when a term speaks about how tasks end, so that ended ones are not left out by default.
+    pub fn wants_finished(&self) -> bool {
+        self.terms.iter().any(|(wanted, term)| {
+            *wanted
+                && match term {
+                    Term::Status(words) => words.iter().any(|w| crate::domain::Status::new(w.as_str()).is_finished()),
+                    Term::Is(words) => words.iter().any(|is| matches!(is, Is::State(State::Done | State::Cancelled))),
+                    _ => false,
+                }
+        })
+    }
+
+    /// Whether a task passes.
+    pub fn passes(&self, sight: &Sight, task: &Task) -> bool {
+        self.terms.iter().all(|(wanted, term)| term.holds(sight, task) == *wanted)
+    }
+}
+
+impl Term {
+    fn holds(&self, sight: &Sight, task: &Task) -> bool {
+        match self {
+            Self::Role(roles) => roles.iter().any(|role| role == sight.role(task)),
+            Self::Status(words) => words.iter().any(|word| word == task.status.as_str()),
+            Self::Is(words) => words.iter().any(|is| is.holds(sight, task)),
+            Self::Priority(order, or_equal, than) => {
+                let found = task.priority.cmp(than);
+                found == *order || (*or_equal && found.is_eq())
+            }
+            Self::Text(words) => {
+                task.id.as_str().to_lowercase().contains(words) || task.title.to_lowercase().contains(words)
+            }
+        }
+    }
+}
+
+impl Is {
+    fn holds(self, sight: &Sight, task: &Task) -> bool {
+        match self {
+            Self::State(state) => sight.state(task) == state,
+            Self::Blocked => task.status == crate::domain::Status::BLOCKED,
+            Self::Open => !task.status.is_finished(),
+            Self::Simulated => sight.simulated(task),
+            Self::Nested => task.nested,
+        }
+    }
+}
+
+fn term(token: &str) -> Result<(bool, Term), Failure> {
+    let (wanted, positive) = match token.strip_prefix('-') {
+        Some(rest) if rest.contains(':') => (false, rest),
+        _ => (true, token),
+    };
+    let list = |words: &str| words.split(',').filter(|word| !word.is_empty()).map(String::from).collect::<Vec<_>>();
+    let term = match positive.split_once(':') {
+        Some(("role", words)) => Term::Role(list(words)),
+        Some(("status", words)) => Term::Status(list(words)),
+        Some(("is", words)) => Term::Is(list(words).iter().map(|word| is(word)).collect::<Result<_, _>>()?),
+        Some(("prio" | "priority", number)) => priority(number)?,
+        _ => Term::Text(positive.to_lowercase()),
+    };
+    Ok((wanted, term))
+}
+
+fn is(word: &str) -> Result<Is, Failure> {
+    let more = [("blocked", Is::Blocked), ("open", Is::Open), ("sim", Is::Simulated), ("nested", Is::Nested)];
+    let all = State::ALL.iter().map(|state| (state.word(), Is::State(*state))).chain(more);
+    if let Some((_, is)) = all.clone().find(|(known, _)| *known == word) {
+        return Ok(is);
+    }
+    let words: Vec<&str> = all.map(|(known, _)| known).collect();
+    let mut failure = usage(format!("`is:{word}` is not known; there are: {}", words.join(", ")));
+    failure.hints.extend(nearest(word, words.into_iter()).first().map(|near| format!("did you mean is:{near}?")));
+    Err(failure)
+}
+
+fn priority(text: &str) -> Result<Term, Failure> {
+    use std::cmp::Ordering::{Equal, Greater, Less};
+    let (order, or_equal, number) = match text {
+        text if text.starts_with("<=") => (Less, true, &text[2..]),
+        text if text.starts_with(">=") => (Greater, true, &text[2..]),
+        text if text.starts_with('<') => (Less, false, &text[1..]),
+        text if text.starts_with('>') => (Greater, false, &text[1..]),
+        text => (Equal, true, text),
+    };
+    let number = number.parse().map_err(|_| usage(format!("`prio:{text}` is not a priority; write e.g. prio:<2")))?;
+    Ok(Term::Priority(order, or_equal, number))
+}
+
+fn usage(message: String) -> Failure {
+    failure("usage", message, fail::USAGE)
+}
+
+/// Checks that the roles somebody named exist.
+pub fn check_roles(sight: &Sight, roles: &[String]) -> Done {
+    let known: Vec<&str> = sight.workflow.rules().iter().map(|rule| rule.role.as_str()).collect();
+    match roles.iter().find(|role| !known.contains(&role.as_str())) {
+        None => Ok(0),
+        Some(role) => Err(failure(
+            "no_role",
+            format!("there is no role `{role}`; there are: {}", known.join(", ")),
+            fail::NOT_FOUND,
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Status, TaskId, Workflow, plan::tests::snapshot};
+
+    fn passing(filter: &str) -> Vec<String> {
+        let task = |id: &str, status, title: &str, priority| {
+            let mut task = Task::new(TaskId::parse(id).expect("a good id"), status);
+            (task.title, task.priority) = (title.into(), priority);
+            task
+        };
+        let snapshot = snapshot(vec![
+            task("A1", Status::READY, "Fix the parser", 1),
+            task("A2", Status::BLOCKED, "Write docs", 2),
+            task("A3", Status::DONE, "Parse more", 3),
+            task("A4", Status::IN_PROGRESS, "Stale one", 4),
+        ]);
+        let workflow = Workflow::shipped();
+        let sight = Sight { snapshot: &snapshot, workflow: &workflow };
+        let filter = Filter::parse([filter]).expect("a good filter");
+        snapshot.queue.tasks().filter(|task| filter.passes(&sight, task)).map(|task| task.id.to_string()).collect()
+    }
+
+    #[test]
+    fn terms_are_all_to_hold() {
+        assert_eq!(passing("role:builder"), ["A1", "A4"]);
+        assert_eq!(passing("role:builder is:stale"), ["A4"]);
+        assert_eq!(passing("is:blocked,stale"), ["A2", "A4"]);
+        assert_eq!(passing("status:ready,done"), ["A1", "A3"]);
+        assert_eq!(passing("prio:<3 -is:blocked"), ["A1"]);
+        assert_eq!(passing("prio:>=3"), ["A3", "A4"]);
+        assert_eq!(passing("pars"), ["A1", "A3"]);
+        assert_eq!(passing("PARS a1"), ["A1"]);
+        assert_eq!(passing(""), ["A1", "A2", "A3", "A4"]);
+    }
+
+    #[test]
+    fn a_wrong_term_names_what_there_is() {
+        let failure = Filter::parse(["is:runing"]).expect_err("not known");
+        assert!(failure.message.contains("running, stale"), "{failure:?}");
+        assert_eq!(failure.hints, ["did you mean is:running?"]);
+        assert!(Filter::parse(["prio:high"]).is_err());
+    }
+}

@@ -1,0 +1,222 @@
+//! `agentctl lease …`: who holds what, and giving back what nobody stands behind any more.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{
+    change::{Changed, Dry, decide, tell},
+    context::Context,
+    fail::{self, Done, hinted},
+    sight::{self, Sight, standing_word},
+    ui::{Column, Item, Table, Tone},
+};
+use crate::{
+    domain::{
+        Snapshot, TaskId, Token,
+        lease::Standing,
+        operate,
+        rescue,
+        text::{duration, one_line},
+    },
+    error::Failure,
+    process,
+};
+
+/// How long processes that were told to end may take to be gone.
+const GONE: Duration = Duration::from_secs(10);
+
+/// Verbs of `lease`.
+#[derive(Debug, clap::Subcommand)]
+pub enum Verb {
+    /// Who holds what
+    List,
+    /// Give a task back whose owner is gone
+    Release(Release),
+}
+
+/// Flags of `release`.
+#[derive(Debug, clap::Args)]
+pub struct Release {
+    /// The task
+    id: String,
+    /// Also when its owner is alive: its agent is ended, and what it still says is ignored
+    #[arg(long, requires = "reason")]
+    force: bool,
+    /// Why, for the journal
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    dry: Dry,
+}
+
+/// Runs a verb of `lease`.
+pub fn run(ctx: &Context, verb: &Verb) -> Done {
+    match verb {
+        Verb::List => list(ctx),
+        Verb::Release(args) => release(ctx, args),
+    }
+}
+
+fn list(ctx: &Context) -> Done {
+    let reading = ctx.read()?;
+    let snapshot = &reading.snapshot;
+    let leases = || snapshot.leases.iter().map(|(id, held)| (id, held, held.standing(&snapshot.now)));
+    if ctx.ui.json() {
+        let all = leases().map(|(id, held, standing)| {
+            let mut object = json!({"schema": "oodatcaa/lease.v1", "task": id});
+            if let (Value::Object(all), Value::Object(more)) = (&mut object, sight::lease(held, &standing)) {
+                all.extend(more);
+            }
+            object
+        });
+        ctx.ui.value(&Value::Array(all.collect()));
+        return Ok(0);
+    }
+    let mut table = Table::new([
+        Column::new("TASK"),
+        Column::new("STATE"),
+        Column::new("ROLE"),
+        Column::flexible("OWNER"),
+        Column::new("TOKEN"),
+        Column::new("TRY"),
+        Column::new("PID"),
+        Column::new("STARTED"),
+        Column::new("HEARTBEAT"),
+        Column::flexible("NOTE"),
+    ]);
+    for (id, held, standing) in leases() {
+        let now = snapshot.now.wall;
+        let ours = held.ours();
+        let (tone, detail) = match &standing {
+            Standing::Live => (Tone::Good, String::new()),
+            Standing::Dead(why) | Standing::Lost(why) => (Tone::Warn, why.clone()),
+        };
+        let sim = if ours.is_some_and(|lease| lease.simulated) { "SIM " } else { "" };
+        let stop = ours.and_then(|lease| lease.stop.as_ref()).map(|stop| format!("stopping: {} ", stop.reason));
+        table.row([
+            Item::new(id.as_str()),
+            Item::new(standing_word(&standing)).tone(tone),
+            Item::new(held.role().map(crate::domain::Role::as_str).unwrap_or_default()),
+            Item::new(held.owner()),
+            Item::new(Some(held.token().0).filter(|&token| token > 0).map(|token| token.to_string()).unwrap_or_default()),
+            Item::new(ours.map(|lease| lease.attempt.to_string()).unwrap_or_default()),
+            Item::new(ours.map(|lease| lease.pid.to_string()).unwrap_or_default()),
+            Item::new(ours.map(|lease| ctx.ui.moment(lease.started_at, now)).unwrap_or_default()),
+            Item::new(ours.map(|lease| ctx.ui.moment(lease.heartbeat_at, now)).unwrap_or_default()),
+            Item::new(format!("{sim}{}{detail}", stop.unwrap_or_default())),
+        ]);
+    }
+    if table.is_empty() {
+        ctx.ui.say("no leases: nobody works on anything");
+        return Ok(0);
+    }
+    ctx.ui.table(&table);
+    ctx.ui.foot("agentctl logs TASK -f · agentctl run stop TASK --reason … · agentctl lease release TASK");
+    Ok(0)
+}
+
+fn release(ctx: &Context, args: &Release) -> Done {
+    let reading = ctx.read()?;
+    let snapshot = &reading.snapshot;
+    let id = match snapshot.queue.find(&args.id) {
+        Some(task) => task.id.clone(),
+        // A lease without a task can be given back as well.
+        None => snapshot.leases.keys().find(|id| id.as_str() == args.id).cloned().ok_or_else(|| {
+            fail::no_task(&args.id, snapshot.queue.tasks().map(|task| task.id.as_str()))
+        })?,
+    };
+    let reason = args.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
+    let Some(held) = snapshot.leases.get(&id) else {
+        let changed = decide(ctx, args.dry, |snapshot, _, actor| {
+            operate::clear_mark(snapshot, &id, args.force, reason, actor)
+        })?;
+        return tell(ctx, "release", &id, &changed, args.dry);
+    };
+    let token = held.token();
+    match held.standing(&snapshot.now) {
+        Standing::Live if !args.force => Err(alive(snapshot, &id)),
+        Standing::Live => {
+            let question = format!("{} is alive and works on {id}; end its agent and take the task away?", held.owner());
+            if !args.dry.dry_run {
+                if !ctx.ui.confirm(&one_line(&question))? {
+                    ctx.ui.say("nothing was changed");
+                    return Ok(fail::FAILED);
+                }
+                end_processes(ctx, &id, token)?;
+            }
+            let changed = decide(ctx, args.dry, |snapshot, workflow, actor| {
+                operate::release(snapshot, workflow, &id, token, reason.unwrap_or("forced"), actor)
+            })?;
+            tell(ctx, "release", &id, &changed, args.dry)
+        }
+        Standing::Dead(_) | Standing::Lost(_) if args.dry.dry_run => {
+            let retry = &ctx.loaded()?.config.retry;
+            let changed = decide(ctx, args.dry, |snapshot, workflow, actor| {
+                let left: Vec<_> = rescue::find(snapshot, workflow).into_iter().filter(|left| left.task == id).collect();
+                let mut plan = rescue::decide(snapshot, workflow, retry, &left, "");
+                plan.events.iter_mut().for_each(|event| event.actor = actor.clone());
+                Ok(plan)
+            })?;
+            tell(ctx, "release", &id, &changed, args.dry)
+        }
+        Standing::Dead(_) | Standing::Lost(_) => {
+            let changed = give_back(ctx, &id)?;
+            tell(ctx, "release", &id, &changed, args.dry)
+        }
+    }
+}
+
+fn alive(snapshot: &Snapshot, id: &TaskId) -> Failure {
+    let held = &snapshot.leases[id];
+    let owner = one_line(held.owner());
+    let insist = format!("insist: agentctl lease release {id} --force --reason \"…\"");
+    let Some(lease) = held.ours() else {
+        let message = format!("{owner} took this lease for longer than until now, and nobody can be asked whether it lives");
+        return hinted("lease_held", message, fail::REFUSED, insist);
+    };
+    let beat = duration(Duration::from_secs(lease.silence(&snapshot.now).as_secs()));
+    let message = format!("{owner} (pid {}) is alive and renewed this lease {beat} ago", lease.pid);
+    let mut failure = hinted(
+        "lease_held",
+        message,
+        fail::REFUSED,
+        format!("stop the run first: agentctl run stop {id} --reason \"…\""),
+    );
+    failure.hints.push(insist);
+    failure
+}
+
+/// Ends what an attempt left running and sees it gone (R14).
+pub fn end_processes(ctx: &Context, id: &TaskId, token: Token) -> Result<(), Failure> {
+    let run_dir = ctx.layout()?.run(id, token);
+    match process::end_leftovers(&run_dir, GONE) {
+        Ok(0) => Ok(()),
+        Ok(ended) => {
+            ctx.ui.say(&format!("ended {ended} processes that the attempt {id}/{token} had left"));
+            Ok(())
+        }
+        Err(pids) => {
+            let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+            let message = format!("processes of the attempt {id}/{token} do not end: {}", pids.join(", "));
+            Err(hinted("leftovers", message, fail::TIMED_OUT, format!("look at them: ps -o pid,stat,args -p {}", pids.join(","))))
+        }
+    }
+}
+
+/// Gives back the task of a dead or lost owner: first its processes, then the task (R14).
+pub fn give_back(ctx: &Context, id: &TaskId) -> Result<Changed, Failure> {
+    let loaded = ctx.loaded()?;
+    let (workflow, retry) = (&loaded.config.workflow, &loaded.config.retry);
+    let snapshot = ctx.read()?.snapshot;
+    let left: Vec<_> = rescue::find(&snapshot, workflow).into_iter().filter(|left| left.task == *id).collect();
+    for left in &left {
+        end_processes(ctx, id, left.token)?;
+    }
+    decide(ctx, Dry::default(), |snapshot, workflow, actor| {
+        let mut plan = rescue::decide(snapshot, workflow, retry, &left, "");
+        // It was a person who gave it back, not a worker.
+        plan.events.iter_mut().for_each(|event| event.actor = actor.clone());
+        Ok(plan)
+    })
+}

@@ -1,0 +1,102 @@
+//! `agentctl ls`: the tasks, in the order in which they are claimed, each with why it stands where it stands.
+
+use serde_json::Value;
+
+use super::{
+    context::Context,
+    fail::Done,
+    filter::{Filter, check_roles},
+    sight::{self, Sight},
+    ui::{Column, Item, Table, Tone},
+};
+
+/// The order of the rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Order {
+    /// As they are claimed: priority, then position in the file.
+    #[default]
+    Priority,
+    /// As they stand in the file.
+    File,
+    /// The last changed first.
+    Updated,
+}
+
+/// Flags of `ls`.
+#[derive(Debug, Default, clap::Args)]
+pub struct Args {
+    /// Terms that all must hold: role:R, status:S, is:STATE, prio:<N, -is:STATE, or words of the title
+    #[arg(value_name = "FILTER", allow_hyphen_values = true)]
+    filter: Vec<String>,
+    /// Only tasks in these statuses
+    #[arg(long, value_name = "STATUS", value_delimiter = ',')]
+    status: Vec<String>,
+    /// Only tasks that are the business of these roles now
+    #[arg(long, value_name = "ROLE", value_delimiter = ',')]
+    role: Vec<String>,
+    /// Done and cancelled tasks, too
+    #[arg(short, long)]
+    all: bool,
+    /// The order of the rows
+    #[arg(long, value_enum, default_value_t)]
+    sort: Order,
+    /// At most so many
+    #[arg(short = 'n', long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+/// Prints the tasks that pass.
+pub fn run(ctx: &Context, args: &Args) -> Done {
+    let reading = ctx.read()?;
+    let sight = Sight { snapshot: &reading.snapshot, workflow: ctx.workflow() };
+    check_roles(&sight, &args.role)?;
+    let filter = Filter::parse(args.filter.iter().map(String::as_str))?.and_role(&args.role).and_status(&args.status);
+    let finished = args.all || filter.wants_finished();
+
+    let mut tasks = sight.in_order();
+    match args.sort {
+        Order::Priority => {}
+        Order::File => tasks.sort_by_key(|task| task.place),
+        Order::Updated => tasks.sort_by_key(|task| std::cmp::Reverse(task.updated_at)),
+    }
+    tasks.retain(|task| (finished || !task.status.is_finished()) && filter.passes(&sight, task));
+    let found = tasks.len();
+    tasks.truncate(args.limit.unwrap_or(usize::MAX));
+
+    if ctx.ui.json() {
+        ctx.ui.value(&Value::Array(tasks.iter().map(|task| sight.task(task)).collect()));
+        return Ok(0);
+    }
+    let mut table = Table::new([
+        Column::new("ID"),
+        Column::new("STATUS"),
+        Column::new("ROLE"),
+        Column::new("PRIO"),
+        Column::flexible("TITLE"),
+        Column::flexible("WHY"),
+    ]);
+    for task in &tasks {
+        let state = sight.state(task);
+        table.row([
+            sight::id_item(task, state),
+            Item::new(task.status.as_str()).tone(state.tone()),
+            Item::new(sight.role(task)),
+            Item::new(task.priority.to_string()),
+            Item::new(sight::title(task)),
+            Item::new(sight.sentence(task)).tone(Tone::Faint),
+        ]);
+    }
+    let hidden = sight.snapshot.queue.len() - found;
+    if table.is_empty() {
+        match (sight.snapshot.queue.is_empty(), finished) {
+            (true, _) => ctx.ui.say("the queue is empty; add a task: agentctl add \"…\" --accept \"…\""),
+            (_, false) => ctx.ui.say(&format!("nothing to show; {hidden} more with --all or another filter")),
+            (_, true) => ctx.ui.say(&format!("none of the {hidden} tasks passes the filter")),
+        }
+        return Ok(0);
+    }
+    ctx.ui.table(&table);
+    let more = if hidden > 0 { format!("{hidden} more with --all · ") } else { String::new() };
+    ctx.ui.foot(&format!("{more}agentctl show ID · agentctl why ID · agentctl logs ID -f"));
+    Ok(0)
+}

@@ -1,0 +1,206 @@
+//! `agentctl show` and `agentctl why`: one task, everything about it, and what keeps it from moving.
+
+use serde_json::{Value, json};
+
+use super::{
+    context::{Context, task as find},
+    fail::Done,
+    sight::{self, Sight, standing_word},
+    ui::Tone,
+};
+use crate::domain::{
+    Task,
+    lease::Standing,
+    plan::stamp,
+    text::{duration, many_lines, one_line},
+};
+
+/// Flags of `show` and `why`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The task
+    id: String,
+}
+
+/// Prints one task.
+pub fn show(ctx: &Context, args: &Args) -> Done {
+    let reading = ctx.read()?;
+    let sight = Sight { snapshot: &reading.snapshot, workflow: ctx.workflow() };
+    let task = find(&sight.snapshot.queue, &args.id)?;
+    if ctx.ui.json() {
+        ctx.ui.value(&object(&sight, task));
+        return Ok(0);
+    }
+    let pretty = ctx.ui.pretty();
+    let mut facts = facts(ctx, &sight, task);
+    facts.retain(|(_, value)| !value.is_empty());
+    if pretty {
+        let title = Tone::Strong.paint(&one_line(&sight::title(task)));
+        let state = sight.state(task);
+        ctx.ui.line(&format!("{} {title}", state.tone().paint(&format!("{} {}", state.glyph(), task.id))));
+        for (name, value) in &facts[1..] {
+            ctx.ui.line(&format!("  {}{}", Tone::Faint.paint(&format!("{name:<14}")), one_line(value)));
+        }
+    } else {
+        for (name, value) in &facts {
+            ctx.ui.line(&format!("{name}\t{}", one_line(value)));
+        }
+    }
+    for (heading, text) in [
+        ("Description", task.description.clone()),
+        ("Acceptance", list(&task.acceptance_criteria)),
+        ("Exit gates", list(&task.exit_gates)),
+    ] {
+        let Some(text) = text.filter(|text| !text.trim().is_empty()) else { continue };
+        if pretty {
+            ctx.ui.line(&format!("\n{}", Tone::Strong.paint(heading)));
+            many_lines(text.trim_end()).lines().for_each(|line| ctx.ui.line(&format!("  {line}")));
+        } else {
+            ctx.ui.line(&format!("{}\t{}", heading.to_lowercase(), one_line(text.trim_end())));
+        }
+    }
+    ctx.ui.foot(&format!(
+        "agentctl why {0} · agentctl run list {0} · agentctl logs {0} · agentctl events tail --task {0}",
+        task.id
+    ));
+    Ok(0)
+}
+
+fn list(items: &[String]) -> Option<String> {
+    let lines: Vec<String> = items.iter().map(|item| format!("- {item}")).collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+fn facts(ctx: &Context, sight: &Sight, task: &Task) -> Vec<(&'static str, String)> {
+    let now = sight.snapshot.now.wall;
+    let queue = &sight.snapshot.queue;
+    let relatives = |tasks: &[&Task]| {
+        tasks.iter().map(|task| format!("{} ({})", task.id, task.status)).collect::<Vec<_>>().join(", ")
+    };
+    let dependencies = task.dependencies.iter().map(|name| match queue.find(name) {
+        Some(other) => format!("{name} ({})", other.status),
+        None => format!("{name} (missing)"),
+    });
+    let children: Vec<&Task> = queue.children(&task.id).collect();
+    let dependents = sight.dependents();
+    let role = sight.role(task);
+    let status = if role.is_empty() { task.status.to_string() } else { format!("{}, business of {role}", task.status) };
+    let simulated = if sight.simulated(task) { " · SIMULATED" } else { "" };
+    let known = sight.snapshot.history.task(&task.id);
+    vec![
+        ("title", format!("{} {}", task.id, sight::title(task))),
+        ("status", status + simulated),
+        ("why", sight.sentence(task)),
+        ("lease", lease(ctx, sight, task)),
+        ("priority", task.priority.to_string()),
+        ("type", task.kind.clone().unwrap_or_default()),
+        ("complexity", task.complexity.clone().unwrap_or_default()),
+        ("only for", task.role.clone().unwrap_or_default()),
+        ("depends on", dependencies.collect::<Vec<_>>().join(", ")),
+        ("needed by", dependents.get(task.id.as_str()).map(|tasks| relatives(tasks)).unwrap_or_default()),
+        ("parent", task.parent.clone().unwrap_or_default()),
+        ("children", relatives(&children)),
+        (
+            "attempts",
+            if task.attempts > 0 { format!("{} charged in this stage", task.attempts) } else { String::new() },
+        ),
+        ("not before", task.not_before.map(|time| ctx.ui.moment(time, now)).unwrap_or_default()),
+        ("blocked", task.blocked_reason.clone().unwrap_or_default()),
+        (
+            "last failure",
+            known
+                .and_then(|known| known.failures.last())
+                .map(|(role, why)| format!("{role}: {why}"))
+                .unwrap_or_default(),
+        ),
+        ("gates", task.gates.join(", ")),
+        ("branch", task.branch.clone().unwrap_or_default()),
+        ("updated", task.updated_at.map(|time| ctx.ui.moment(time, now)).unwrap_or_default()),
+    ]
+}
+
+fn lease(ctx: &Context, sight: &Sight, task: &Task) -> String {
+    let Some((held, standing)) = sight.held(task) else { return String::new() };
+    let mut words = format!("{} by {}", standing_word(&standing), held.owner());
+    if let Some(lease) = held.ours() {
+        let now = sight.snapshot.now.wall;
+        let beat = ctx.ui.moment(lease.heartbeat_at, now);
+        words += &format!(", token {}, try {}, pid {}, heartbeat {beat}", lease.token, lease.attempt, lease.pid);
+        if let Some(time) = sight.running_for(task) {
+            words += &format!(", for {}", duration(std::time::Duration::from_secs(time.as_secs())));
+        }
+        if let Some(stop) = &lease.stop {
+            words += &format!(", asked to stop by {}: {}", stop.actor, stop.reason);
+        }
+    }
+    if let Standing::Dead(why) | Standing::Lost(why) = standing {
+        words += &format!(" ({why})");
+    }
+    words
+}
+
+fn object(sight: &Sight, task: &Task) -> Value {
+    let mut object = sight.task(task);
+    let dependents = sight.dependents();
+    let ids = |tasks: Vec<&Task>| tasks.into_iter().map(|task| task.id.clone()).collect::<Vec<_>>();
+    let known = sight.snapshot.history.task(&task.id);
+    let more = json!({
+        "description": task.description,
+        "acceptance_criteria": task.acceptance_criteria,
+        "exit_gates": task.exit_gates,
+        "complexity": task.complexity,
+        "children": ids(sight.snapshot.queue.children(&task.id).collect()),
+        "dependents": ids(dependents.get(task.id.as_str()).cloned().unwrap_or_default()),
+        "token": known.map(|known| known.token),
+        "failures": known.map(|known| {
+            known.failures.iter().map(|(role, reason)| json!({"role": role, "reason": reason})).collect::<Vec<_>>()
+        }).unwrap_or_default(),
+    });
+    if let (Value::Object(all), Value::Object(more)) = (&mut object, more) {
+        all.extend(more);
+    }
+    object
+}
+
+/// Prints why a task stands where it stands (R9).
+pub fn why(ctx: &Context, args: &Args) -> Done {
+    let reading = ctx.read()?;
+    let sight = Sight { snapshot: &reading.snapshot, workflow: ctx.workflow() };
+    let task = find(&sight.snapshot.queue, &args.id)?;
+    let why = sight.why(task);
+    if ctx.ui.json() {
+        ctx.ui.value(&json!({
+            "schema": "oodatcaa/why.v1",
+            "id": task.id,
+            "status": task.status,
+            "state": sight.state(task).word(),
+            "sentence": why.sentence,
+            "rule": why.rule,
+            "facts": why.facts.iter().map(|fact| json!({"ok": fact.ok, "text": fact.text})).collect::<Vec<_>>(),
+            "next": why.next,
+            "at": stamp(sight.snapshot.now.wall),
+        }));
+        return Ok(0);
+    }
+    if !ctx.ui.pretty() {
+        ctx.ui.line(&format!("{}\t{}\t{}\t{}\t{}", task.id, task.status, why.rule, one_line(&why.sentence), why.next));
+        return Ok(0);
+    }
+    let tone = sight.state(task).tone();
+    ctx.ui.line(&format!(
+        "{} ({}): {}",
+        Tone::Strong.paint(task.id.as_str()),
+        tone.paint(task.status.as_str()),
+        one_line(&why.sentence)
+    ));
+    for fact in &why.facts {
+        let mark = match fact.ok {
+            Some(true) => Tone::Good.paint("✓"),
+            Some(false) => Tone::Bad.paint("✗"),
+            None => Tone::Faint.paint("·"),
+        };
+        ctx.ui.line(&format!("  {mark} {}", one_line(&fact.text)));
+    }
+    ctx.ui.line(&format!("  {} {}", Tone::Faint.paint("next:"), one_line(&why.next)));
+    Ok(0)
+}

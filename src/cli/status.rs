@@ -1,0 +1,355 @@
+//! `agentctl status`: who works on what, what waits, and what needs a human; once or again and again.
+
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+
+use serde_json::{Value, json};
+
+use super::{
+    context::Context,
+    fail::Done,
+    sight::{Sight, State, seconds_item, title},
+    ui::{Column, Item, Table, Tone},
+};
+use crate::{
+    domain::{
+        LeaseRecord, RoleRule, Task, claim,
+        lease::Standing,
+        observe,
+        plan::stamp,
+        text::{one_line, parse_duration},
+    },
+    error::Failure,
+    fleet::pidfile,
+    store::Reading,
+};
+
+/// Flags of `status`.
+#[derive(Debug, Default, clap::Args)]
+pub struct Args {
+    /// Show it again whenever something changed, at the latest after this long
+    #[arg(short, long, value_name = "S", num_args = 0..=1, require_equals = true, default_missing_value = "5s", value_parser = parse_duration)]
+    watch: Option<Duration>,
+}
+
+/// The shortest time between two frames: a person reads no faster, and a busy fleet changes often.
+const FRAME: Duration = Duration::from_millis(250);
+
+/// Prints how the fleet stands.
+pub fn run(ctx: &Context, args: &Args) -> Done {
+    let Some(longest) = args.watch else {
+        let reading = ctx.read()?;
+        let sight = Sight { snapshot: &reading.snapshot, workflow: ctx.workflow() };
+        let status = Status::of(ctx, &sight, &reading)?;
+        if ctx.ui.json() {
+            ctx.ui.value(&status.object(&sight));
+        } else {
+            status.print(ctx, &sight);
+        }
+        return Ok(0);
+    };
+    let changes = ctx.store()?.changes()?;
+    while !ctx.ui.closed() {
+        let reading = ctx.store()?.read()?;
+        let sight = Sight { snapshot: &reading.snapshot, workflow: ctx.workflow() };
+        let status = Status::of(ctx, &sight, &reading)?;
+        if ctx.ui.json() {
+            ctx.ui.record(&status.object(&sight));
+        } else {
+            ctx.ui.frame(&status.screen(ctx, &sight));
+        }
+        let started = std::time::Instant::now();
+        // Elapsed times move on by themselves, so a frame follows also when nothing changed.
+        let _ = changes.recv_timeout(longest.max(FRAME));
+        while let Some(left) = FRAME.checked_sub(started.elapsed()).filter(|left| !left.is_zero()) {
+            let _ = changes.recv_timeout(left);
+        }
+        while changes.try_recv().is_ok() {}
+    }
+    Ok(0)
+}
+
+/// Everything that one look tells.
+struct Status<'a> {
+    project: String,
+    sprint: Option<String>,
+    roles: Vec<RoleLine<'a>>,
+    statuses: BTreeMap<&'a str, usize>,
+    states: BTreeMap<State, usize>,
+    problems: usize,
+    stopped: Option<String>,
+    invalid: Option<String>,
+    simulated: bool,
+}
+
+struct RoleLine<'a> {
+    rule: &'a RoleRule,
+    state: &'static str,
+    reason: Option<String>,
+    workers: Vec<u32>,
+    wip: u32,
+    limit: u32,
+    running: Vec<&'a Task>,
+    waiting: usize,
+}
+
+impl<'a> Status<'a> {
+    fn of(ctx: &Context, sight: &Sight<'a>, reading: &Reading) -> Result<Self, Failure> {
+        let layout = ctx.layout()?;
+        let queue = &sight.snapshot.queue;
+        let mut statuses: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut states: BTreeMap<State, usize> = BTreeMap::new();
+        let mut running: BTreeMap<&str, Vec<&Task>> = BTreeMap::new();
+        let mut waiting: BTreeMap<&str, usize> = BTreeMap::new();
+        for task in queue.tasks() {
+            let state = sight.state(task);
+            *statuses.entry(task.status.as_str()).or_default() += 1;
+            *states.entry(state).or_default() += 1;
+            let leased_as = sight.held(task).and_then(|(held, _)| held.role()).map(|role| role.as_str());
+            let role = leased_as.unwrap_or_else(|| sight.role(task));
+            match state {
+                State::Running | State::Stale => running.entry(role).or_default().push(task),
+                State::Waiting | State::Retry => *waiting.entry(role).or_default() += 1,
+                _ => {}
+            }
+        }
+        let roles = sight.workflow.rules().iter().map(|rule| {
+            let role = &rule.role;
+            let workers = workers(ctx, sight, rule);
+            let running = running.remove(role.as_str()).unwrap_or_default();
+            let pause = sight.snapshot.history.paused(role);
+            let live = running.iter().any(|task| sight.state(task) == State::Running);
+            let state = match (live, pause, workers.is_empty()) {
+                (true, ..) => "working",
+                (_, Some(_), _) => "paused",
+                (_, _, false) => "idle",
+                (_, _, true) => "stopped",
+            };
+            RoleLine {
+                rule,
+                state,
+                reason: pause.map(|pause| format!("{}: {}", pause.class, pause.reason)),
+                workers,
+                wip: claim::wip(sight.snapshot, rule),
+                limit: queue.wip_limit(role),
+                running,
+                waiting: waiting.get(role.as_str()).copied().unwrap_or_default(),
+            }
+        });
+        let leases = sight.snapshot.leases.values();
+        Ok(Self {
+            project: layout.name(),
+            sprint: queue.sprint.clone(),
+            roles: roles.collect(),
+            statuses,
+            states,
+            problems: queue.problems(sight.workflow).len(),
+            stopped: observe::behind(sight.snapshot).map(|behind| behind.reason),
+            invalid: reading.invalid.as_ref().map(ToString::to_string),
+            simulated: leases.filter_map(|held| held.ours()).any(|lease| lease.simulated),
+        })
+    }
+
+    fn count(&self, state: State) -> usize {
+        self.states.get(&state).copied().unwrap_or_default()
+    }
+
+    fn total(&self) -> usize {
+        self.states.values().sum()
+    }
+
+    fn headline(&self) -> String {
+        let mut line = Tone::Strong.paint(&one_line(&self.project));
+        if let Some(sprint) = &self.sprint {
+            write!(line, " · sprint {}", one_line(sprint)).expect("a string takes it");
+        }
+        let open = self.total() - self.count(State::Cancelled);
+        write!(line, " · {}/{open} done", self.count(State::Done)).expect("a string takes it");
+        let more = [
+            (State::Running, "running"),
+            (State::Retry, "to be tried again"),
+            (State::Stale, "stale"),
+            (State::NeedsYou, "need you"),
+            (State::Failed, "failed"),
+        ];
+        for (state, words) in more {
+            if self.count(state) > 0 {
+                let words = format!("{} {words}", self.count(state));
+                write!(line, " · {}", state.tone().paint(&words)).expect("a string takes it");
+            }
+        }
+        if self.problems > 0 {
+            let problems = if self.problems == 1 { "1 problem" } else { &format!("{} problems", self.problems) };
+            write!(line, " · {}", Tone::Warn.paint(problems)).expect("a string takes it");
+        }
+        if self.simulated {
+            write!(line, " · {}", Tone::Warn.paint("SIMULATED: no model is called")).expect("a string takes it");
+        }
+        line
+    }
+
+    fn table(&self, sight: &Sight) -> Table {
+        let mut table = Table::new([
+            Column::new("ROLE"),
+            Column::new("STATE"),
+            Column::new("WIP"),
+            Column::new("WAITING"),
+            Column::flexible("TASK"),
+            Column::new("TRY"),
+            Column::new("FOR"),
+            Column::flexible("NOTE"),
+        ]);
+        for line in &self.roles {
+            let role = line.rule.role.as_str();
+            let tone = match line.state {
+                "working" => Tone::Busy,
+                "paused" => Tone::Warn,
+                "idle" => Tone::Good,
+                _ => Tone::Faint,
+            };
+            let head = || {
+                [
+                    Item::new(role).tone(Tone::Strong),
+                    Item::new(line.state).tone(tone),
+                    Item::new(format!("{}/{}", line.wip, line.limit)),
+                    Item::new(line.waiting.to_string()),
+                ]
+            };
+            let mut running = line.running.iter();
+            let rest = |task: Option<&&Task>, note: Option<&str>| match task {
+                None => [Item::default(), Item::default(), Item::default(), Item::new(note.unwrap_or_default())],
+                Some(task) => {
+                    let words = note.map_or_else(|| Self::note(sight, task), String::from);
+                    [
+                        Item::new(format!("{} {}", task.id, title(task))),
+                        Item::new(sight.try_number(task).to_string()),
+                        seconds_item(sight.running_for(task)),
+                        Item::new(words),
+                    ]
+                }
+            };
+            let start = format!("start: agentctl fleet start {role}");
+            let note = line.reason.as_deref().or((line.state == "stopped").then_some(start.as_str()));
+            let first = rest(running.next(), note);
+            table.row([head().as_slice(), first.as_slice()].concat());
+            for task in running {
+                table.row([head().as_slice(), rest(Some(task), None).as_slice()].concat());
+            }
+        }
+        table
+    }
+
+    fn note(sight: &Sight, task: &Task) -> String {
+        let Some((held, standing)) = sight.held(task) else { return "no lease; the next worker gives it back".into() };
+        let by = held
+            .ours()
+            .map_or_else(|| held.owner(), |lease| if lease.by.is_empty() { &lease.owner } else { &lease.by });
+        let sim = if sight.simulated(task) { "SIM " } else { "" };
+        match (standing, held.ours().and_then(|lease| lease.stop.as_ref())) {
+            (Standing::Live, None) => format!("{sim}{by}"),
+            (Standing::Live, Some(stop)) => format!("{sim}{by}, stopping: {}", stop.reason),
+            (Standing::Dead(why) | Standing::Lost(why), _) => format!("{sim}{why}"),
+        }
+    }
+
+    fn banners(&self) -> Vec<String> {
+        let mut banners = Vec::new();
+        if let Some(stopped) = &self.stopped {
+            banners
+                .push(format!("claiming is stopped: {}; look and confirm: agentctl queue repair", one_line(stopped)));
+        }
+        banners
+    }
+
+    fn print(&self, ctx: &Context, sight: &Sight) {
+        self.banners().iter().for_each(|banner| ctx.ui.warn(banner));
+        if ctx.ui.pretty() && !ctx.ui.quiet() {
+            ctx.ui.line(&self.headline());
+        }
+        ctx.ui.table(&self.table(sight));
+        let attention = self.count(State::NeedsYou) + self.count(State::Failed);
+        ctx.ui.foot(match (attention, self.problems) {
+            (0, 0) => "agentctl ls · agentctl status --watch · agentctl logs ID -f",
+            (0, _) => "agentctl queue validate · agentctl ls · agentctl status --watch",
+            _ => "agentctl ls is:needs_you,failed · agentctl why ID · agentctl task retry ID",
+        });
+    }
+
+    fn screen(&self, ctx: &Context, sight: &Sight) -> String {
+        let mut screen = String::new();
+        if ctx.ui.terminal() {
+            let now = sight.snapshot.now.wall.format("%H:%M:%SZ");
+            writeln!(screen, "{}  {}", self.headline(), Tone::Faint.paint(&now.to_string()))
+                .expect("a string takes it");
+            let banners = self.banners().into_iter().chain(self.invalid.iter().map(|invalid| one_line(invalid)));
+            for banner in banners {
+                writeln!(screen, "{}", Tone::Warn.paint(&banner)).expect("a string takes it");
+            }
+            screen.push_str(&self.table(sight).aligned(ctx.ui.width()));
+            if let Some(height) = ctx.ui.height() {
+                // One row is left for the cursor.
+                screen = screen.lines().take(height.saturating_sub(1)).map(|line| format!("{line}\n")).collect();
+            }
+        } else {
+            screen.push_str(&self.table(sight).tabbed());
+            screen.push('\n');
+        }
+        screen
+    }
+
+    fn object(&self, sight: &Sight) -> Value {
+        let roles = self.roles.iter().map(|line| {
+            json!({
+                "role": line.rule.role,
+                "state": line.state,
+                "reason": line.reason,
+                "workers": line.workers,
+                "wip": line.wip,
+                "wip_limit": line.limit,
+                "waiting": line.waiting,
+                "running": line.running.iter().map(|task| sight.task(task)).collect::<Vec<_>>(),
+            })
+        });
+        let states: serde_json::Map<String, Value> =
+            State::ALL.iter().map(|state| (state.word().into(), self.count(*state).into())).collect();
+        json!({
+            "schema": "oodatcaa/status.v1",
+            "at": stamp(sight.snapshot.now.wall),
+            "project": self.project,
+            "sprint": self.sprint,
+            "tasks": self.total(),
+            "states": states,
+            "statuses": self.statuses,
+            "roles": roles.collect::<Vec<_>>(),
+            "problems": self.problems,
+            "claiming_stopped": self.stopped,
+            "invalid": self.invalid,
+            "simulated": self.simulated,
+            "seq": sight.snapshot.history.seq,
+        })
+    }
+}
+
+/// The processes that serve a role: those with a pid file, and those with a live lease.
+fn workers(ctx: &Context, sight: &Sight, rule: &RoleRule) -> Vec<u32> {
+    let mut pids: Vec<u32> = Vec::new();
+    if let Ok(layout) = ctx.layout() {
+        for name in pidfile::names(layout).unwrap_or_default() {
+            if pidfile::role_of(&name) == rule.role.as_str()
+                && let Ok(pidfile::State::Running(holder)) = pidfile::inspect(layout, &name)
+            {
+                pids.push(holder.pid);
+            }
+        }
+    }
+    for held in sight.snapshot.leases.values() {
+        if let LeaseRecord::Ours(lease) = &held.record
+            && lease.role == rule.role
+            && held.standing(&sight.snapshot.now) == Standing::Live
+        {
+            pids.push(lease.pid);
+        }
+    }
+    pids.sort_unstable();
+    pids.dedup();
+    pids
+}

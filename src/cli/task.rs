@@ -1,0 +1,353 @@
+//! `agentctl task …` and `agentctl add`: what a person does to tasks.
+
+use std::{io::Read as _, path::PathBuf};
+
+use serde_json::json;
+
+use super::{
+    change::{Changed, Dry, decide, decide_on, tell},
+    context::Context,
+    fail::{self, Done, failure},
+    list, show,
+    sight::Sight,
+    ui::Tone,
+};
+use crate::{
+    domain::{
+        Event, Status, TaskId,
+        operate::{self, Wanted},
+        text::one_line,
+    },
+    error::Failure,
+};
+
+/// Verbs of `task`.
+#[derive(Debug, clap::Subcommand)]
+pub enum Verb {
+    /// Add a task
+    Add(Add),
+    /// List tasks (the same as `ls`)
+    List(list::Args),
+    /// Everything about one task
+    Show(show::Args),
+    /// Why a task does not move
+    Why(show::Args),
+    /// Move a task to another status
+    Move(Move),
+    /// Try a task again from where it failed: attempts, waiting time and reason are forgotten
+    Retry(Retry),
+    /// Cancel a task
+    Cancel(Cancel),
+    /// Set a task aside until somebody unblocks it
+    Block(Reasoned),
+    /// Let a blocked task go on
+    Unblock(Unblock),
+    /// Say that a task is done, without its gates
+    Done(Reasoned),
+}
+
+/// Flags of `add`.
+#[derive(Debug, clap::Args)]
+pub struct Add {
+    /// One line that says what is wanted
+    #[arg(required = true, value_name = "TITLE")]
+    title: Vec<String>,
+    /// What is to be done, in Markdown
+    #[arg(short, long, value_name = "TEXT", conflicts_with = "file")]
+    description: Option<String>,
+    /// Read the description from a file, or from standard input (`-`)
+    #[arg(short = 'F', long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// What must be true afterwards; may be given again
+    #[arg(long, value_name = "TEXT")]
+    accept: Vec<String>,
+    /// Another task that must be done before; may be given again
+    #[arg(long = "dep", value_name = "ID", value_delimiter = ',')]
+    dependencies: Vec<String>,
+    /// The task that it is a part of
+    #[arg(long, value_name = "ID")]
+    parent: Option<String>,
+    /// The type: Story, Build, Test, … [default: by its status]
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// Small numbers first [default: 100]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    priority: Option<i64>,
+    /// The id [default: the next free one in the style of the file]
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+    /// Start with planning (the default)
+    #[arg(long, group = "start")]
+    plan: bool,
+    /// Start with building, without a plan
+    #[arg(long, group = "start")]
+    ready: bool,
+    /// Start in this status
+    #[arg(long, value_name = "STATUS", group = "start")]
+    status: Option<String>,
+    /// A configured gate that it must pass beside its role's; may be given again
+    #[arg(long = "gate", value_name = "NAME")]
+    gates: Vec<String>,
+    #[command(flatten)]
+    dry: Dry,
+}
+
+/// Flags of `move`.
+#[derive(Debug, clap::Args)]
+pub struct Move {
+    /// The task
+    id: String,
+    /// Where it goes: agentctl help states
+    status: String,
+    /// Why, for the journal (needed for `blocked` and `done`)
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Also past work that has not been done
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    dry: Dry,
+}
+
+/// Flags of `retry`.
+#[derive(Debug, clap::Args)]
+pub struct Retry {
+    /// The task
+    id: String,
+    #[command(flatten)]
+    dry: Dry,
+}
+
+/// Flags of `cancel`.
+#[derive(Debug, clap::Args)]
+pub struct Cancel {
+    /// The task
+    id: String,
+    /// Why, for the journal
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Also when it is being worked on: its attempt is stopped
+    #[arg(long)]
+    stop: bool,
+    #[command(flatten)]
+    dry: Dry,
+}
+
+/// Flags of verbs that need a reason.
+#[derive(Debug, clap::Args)]
+pub struct Reasoned {
+    /// The task
+    id: String,
+    /// Why, for the journal
+    #[arg(long, value_name = "TEXT", required = true)]
+    reason: String,
+    #[command(flatten)]
+    dry: Dry,
+}
+
+/// Flags of `unblock`.
+#[derive(Debug, clap::Args)]
+pub struct Unblock {
+    /// The task
+    id: String,
+    /// Why, for the journal
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Take it out of `blocked` although its dependencies are not done
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    dry: Dry,
+}
+
+/// Runs a verb of `task`.
+pub fn run(ctx: &Context, verb: &Verb) -> Done {
+    match verb {
+        Verb::Add(args) => add(ctx, args),
+        Verb::List(args) => list::run(ctx, args),
+        Verb::Show(args) => show::show(ctx, args),
+        Verb::Why(args) => show::why(ctx, args),
+        Verb::Move(args) => move_to(ctx, args),
+        Verb::Retry(args) => retry(ctx, args),
+        Verb::Cancel(args) => cancel(ctx, args),
+        Verb::Block(args) => block(ctx, args),
+        Verb::Unblock(args) => unblock(ctx, args),
+        Verb::Done(args) => done(ctx, args),
+    }
+}
+
+/// Adds a task.
+pub fn add(ctx: &Context, args: &Add) -> Done {
+    let gates = &ctx.loaded()?.config.gates;
+    if let Some(gate) = args.gates.iter().find(|gate| !gates.contains_key(*gate)) {
+        let there: Vec<&str> = gates.keys().map(String::as_str).collect();
+        let there = if there.is_empty() { "none".into() } else { there.join(", ") };
+        let message = format!("there is no gate `{}`; configured are: {there}", one_line(gate));
+        let mut failure = failure("no_gate", message, fail::USAGE);
+        failure.hints.push("gates of a project count once it is trusted: agentctl config trust".into());
+        return Err(failure);
+    }
+    let wanted = Wanted {
+        title: args.title.join(" "),
+        description: description(args)?,
+        kind: args.kind.clone(),
+        priority: args.priority,
+        id: args.id.clone(),
+        dependencies: args.dependencies.clone(),
+        acceptance_criteria: args.accept.clone(),
+        parent: args.parent.clone(),
+        status: match (&args.status, args.ready) {
+            (Some(status), _) => Some(Status::new(status.as_str())),
+            (None, true) => Some(Status::READY),
+            (None, false) => None,
+        },
+        gates: args.gates.clone(),
+    };
+    let changed = decide(ctx, args.dry, |snapshot, workflow, actor| operate::add(snapshot, workflow, &wanted, actor))?;
+    let task = &changed.plan.add.first().expect("a task that is not refused is added").task;
+    if task.acceptance_criteria.is_empty() {
+        ctx.ui.warn("no acceptance criteria: a tester can only run the gates (say them with --accept \"…\")");
+    }
+    for name in &task.dependencies {
+        if changed.before.queue.find(name).is_some_and(|other| other.status == Status::CANCELLED) {
+            ctx.ui.warn(&format!("{name} was cancelled, so {} will wait until a human decides", task.id));
+        }
+    }
+    let undo = format!("agentctl task cancel {}", task.id);
+    if ctx.ui.json() {
+        let after = changed.before.after(&changed.plan);
+        let sight = Sight { snapshot: &after, workflow: ctx.workflow() };
+        ctx.ui.value(&json!({
+            "schema": "oodatcaa/change.v1",
+            "id": task.id,
+            "verb": "add",
+            "from": null,
+            "to": task.status,
+            "changed": true,
+            "dry_run": args.dry.dry_run,
+            "set": changed.plan.add[0].json,
+            "undo": undo,
+            "task": sight.task(task),
+        }));
+        return Ok(0);
+    }
+    let title = one_line(&task.title);
+    if ctx.ui.quiet() {
+        ctx.ui.line(task.id.as_str());
+    } else if ctx.ui.pretty() {
+        ctx.ui.line(&format!("{} {} · {title}", Tone::Strong.paint(task.id.as_str()), task.status));
+    } else {
+        ctx.ui.line(&format!("{}\t{}\t{title}", task.id, task.status));
+    }
+    ctx.ui.say(&if args.dry.dry_run { "would be added".into() } else { format!("undo: {undo}") });
+    Ok(0)
+}
+
+fn description(args: &Add) -> Result<Option<String>, Failure> {
+    let Some(file) = &args.file else { return Ok(args.description.clone()) };
+    let mut text = String::new();
+    let read = match file.as_os_str() == "-" {
+        true => std::io::stdin().read_to_string(&mut text).map(|_| ()),
+        false => std::fs::read_to_string(file).map(|read| text = read),
+    };
+    read.map_err(|error| fail::io("read the description from", file, &error))?;
+    Ok(Some(text.trim_end().to_owned()).filter(|text| !text.is_empty()))
+}
+
+fn reason(words: Option<&str>) -> Option<&str> {
+    words.map(str::trim).filter(|words| !words.is_empty())
+}
+
+fn needed(words: &str) -> Result<&str, Failure> {
+    reason(Some(words)).ok_or_else(|| failure("usage", "the reason is empty", fail::USAGE))
+}
+
+fn move_to(ctx: &Context, args: &Move) -> Done {
+    let to = Status::new(args.status.as_str());
+    let reason = reason(args.reason.as_deref());
+    let (id, changed) = decide_on(ctx, args.dry, &args.id, |snapshot, workflow, id, actor| {
+        operate::move_to(snapshot, workflow, id, &to, reason, args.force, actor)
+    })?;
+    dependents(ctx, &id, &changed);
+    tell(ctx, "move", &id, &changed, args.dry)
+}
+
+/// The journal of one task; only asked for where it decides.
+fn journal(ctx: &Context) -> Result<Vec<Event>, Failure> {
+    Ok(ctx.store()?.events(0)?)
+}
+
+fn retry(ctx: &Context, args: &Retry) -> Done {
+    let events = journal(ctx)?;
+    let (id, changed) = decide_on(ctx, args.dry, &args.id, |snapshot, workflow, id, actor| {
+        let stage = operate::failed_stage(workflow, id, &events);
+        operate::retry(snapshot, workflow, id, stage.as_ref(), actor)
+    })?;
+    tell(ctx, "retry", &id, &changed, args.dry)
+}
+
+fn cancel(ctx: &Context, args: &Cancel) -> Done {
+    let reason = reason(args.reason.as_deref());
+    if args.stop && !args.dry.dry_run && !ctx.ui.confirm(&format!("stop the attempt of {} and cancel it?", args.id))? {
+        ctx.ui.say("nothing was changed");
+        return Ok(fail::FAILED);
+    }
+    let (id, changed) = decide_on(ctx, args.dry, &args.id, |snapshot, _, id, actor| {
+        operate::cancel(snapshot, id, reason, args.stop, actor)
+    })
+    .map_err(|mut failure| {
+        if failure.code == "running" {
+            failure.hints.insert(0, format!("stop it with this: agentctl task cancel {} --stop", args.id));
+        }
+        failure
+    })?;
+    dependents(ctx, &id, &changed);
+    tell(ctx, "cancel", &id, &changed, args.dry)
+}
+
+fn block(ctx: &Context, args: &Reasoned) -> Done {
+    let reason = needed(&args.reason)?;
+    let (id, changed) =
+        decide_on(ctx, args.dry, &args.id, |snapshot, _, id, actor| operate::block(snapshot, id, reason, actor))?;
+    tell(ctx, "block", &id, &changed, args.dry)
+}
+
+fn unblock(ctx: &Context, args: &Unblock) -> Done {
+    let events = journal(ctx)?;
+    let reason = reason(args.reason.as_deref());
+    let (id, changed) = decide_on(ctx, args.dry, &args.id, |snapshot, workflow, id, actor| {
+        let before = operate::blocked_from(workflow, id, &events);
+        operate::unblock(snapshot, workflow, id, before.as_ref(), reason, args.force, actor)
+    })?;
+    let after = changed.before.after(&changed.plan);
+    if let Some(task) = after.queue.get(&id)
+        && !after.queue.is_free(task)
+    {
+        ctx.ui.warn(&format!("it still waits for its dependencies: agentctl why {id}"));
+    }
+    tell(ctx, "unblock", &id, &changed, args.dry)
+}
+
+fn done(ctx: &Context, args: &Reasoned) -> Done {
+    let reason = needed(&args.reason)?;
+    let (id, changed) =
+        decide_on(ctx, args.dry, &args.id, |snapshot, _, id, actor| operate::done(snapshot, id, reason, actor))?;
+    tell(ctx, "done", &id, &changed, args.dry)
+}
+
+/// A task that leaves `done`, or will never get there, holds those that depend on it.
+fn dependents(ctx: &Context, id: &TaskId, changed: &Changed) {
+    let after = changed.before.after(&changed.plan);
+    let moved = |snapshot: &crate::domain::Snapshot| snapshot.queue.get(id).map(|task| task.status.clone());
+    let (Some(was), Some(is)) = (moved(&changed.before), moved(&after)) else { return };
+    if was == is || (is != Status::CANCELLED && !was.is_done()) {
+        return;
+    }
+    let waiting = after.queue.tasks().filter(|task| {
+        !task.status.is_finished() && task.dependencies.iter().any(|name| name == id.as_str())
+    });
+    let waiting: Vec<&str> = waiting.map(|task| task.id.as_str()).collect();
+    if !waiting.is_empty() {
+        ctx.ui.warn(&format!("these depend on it and wait: {}", waiting.join(", ")));
+    }
+}

@@ -1,0 +1,371 @@
+//! The only place that prints: data to standard output, talk to standard error.
+//!
+//! A terminal gets aligned tables, relative times and colour; a pipe gets tabs, whole texts and
+//! RFC 3339; `--json` gets objects whose members are an interface. Printing never fails for its
+//! caller: a closed pipe turns what follows into silence, any other trouble is told at the end.
+
+use std::{
+    borrow::Cow,
+    cell::{Cell, RefCell},
+    io::{self, BufRead as _, BufWriter, IsTerminal as _, Write},
+    time::Duration,
+};
+
+use anstream::{AutoStream, ColorChoice};
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::fail::{self, failure};
+use crate::{
+    domain::{plan::stamp, text},
+    error::Failure,
+};
+
+mod table;
+
+pub use table::{Column, Item, Table};
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless the environment says otherwise.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl From<Color> for ColorChoice {
+    fn from(color: Color) -> Self {
+        match color {
+            Color::Auto => Self::Auto,
+            Color::Always => Self::Always,
+            Color::Never => Self::Never,
+        }
+    }
+}
+
+/// What a piece of text is, for its colour; one of the terminal's own 16.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is what it is named after")]
+pub enum Tone {
+    #[default]
+    Plain,
+    Strong,
+    Faint,
+    Good,
+    Bad,
+    Warn,
+    Busy,
+}
+
+impl Tone {
+    fn style(self) -> anstyle::Style {
+        use anstyle::AnsiColor as C;
+        let plain = anstyle::Style::new();
+        match self {
+            Self::Plain => plain,
+            Self::Strong => plain.bold(),
+            Self::Faint => plain.dimmed(),
+            Self::Good => C::Green.on_default(),
+            Self::Bad => C::Red.on_default(),
+            Self::Warn => C::Yellow.on_default(),
+            Self::Busy => C::Cyan.on_default(),
+        }
+    }
+
+    /// The text with this tone around it; a stream that may not colour takes it off again.
+    pub fn paint(self, text: &str) -> String {
+        if self == Self::Plain {
+            return text.into();
+        }
+        let style = self.style();
+        format!("{style}{text}{style:#}")
+    }
+}
+
+/// What the global flags say about output and input.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settings {
+    /// Objects instead of words.
+    pub json: bool,
+    /// Ids only, and no talk.
+    pub quiet: bool,
+    /// When to colour.
+    pub color: Color,
+    /// Never ask.
+    pub no_input: bool,
+    /// Every question is answered with yes.
+    pub yes: bool,
+}
+
+/// Standard output and standard error, and what they can show.
+pub struct Ui {
+    settings: Settings,
+    terminal: bool,
+    talk_terminal: bool,
+    cursor: bool,
+    ascii: bool,
+    out: RefCell<BufWriter<AutoStream<io::Stdout>>>,
+    err: RefCell<AutoStream<io::Stderr>>,
+    trouble: Cell<Option<io::ErrorKind>>,
+}
+
+impl Ui {
+    /// Looks at the two streams and at the environment.
+    pub fn new(settings: Settings) -> Self {
+        let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(env).unwrap_or_default().to_ascii_lowercase();
+        let utf8 = locale.contains("utf-8") || locale.contains("utf8");
+        let choice = ColorChoice::from(settings.color);
+        Self {
+            settings,
+            terminal: io::stdout().is_terminal(),
+            talk_terminal: io::stderr().is_terminal(),
+            cursor: env("TERM").is_some_and(|term| term != "dumb"),
+            ascii: !utf8 || env("OODATCAA_ASCII").is_some(),
+            out: RefCell::new(BufWriter::with_capacity(1 << 16, AutoStream::new(io::stdout(), choice))),
+            err: RefCell::new(AutoStream::new(io::stderr(), choice)),
+            trouble: Cell::new(None),
+        }
+    }
+
+    /// `true` when objects are wanted instead of words.
+    pub fn json(&self) -> bool {
+        self.settings.json
+    }
+
+    /// `true` when only ids are wanted.
+    pub fn quiet(&self) -> bool {
+        self.settings.quiet
+    }
+
+    /// `true` when a person looks at standard output and wants words.
+    pub fn pretty(&self) -> bool {
+        self.terminal && !self.settings.json
+    }
+
+    /// `true` when standard output is a terminal.
+    pub fn terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Columns of the terminal.
+    pub fn width(&self) -> usize {
+        let asked = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        let found = || rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
+        asked.or_else(found).filter(|&columns| columns > 0).unwrap_or(80)
+    }
+
+    /// Rows of the terminal, where it tells.
+    pub fn height(&self) -> Option<usize> {
+        let rows = rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_row));
+        rows.filter(|&rows| rows > 0)
+    }
+
+    /// `true` when nobody reads standard output any more.
+    pub fn closed(&self) -> bool {
+        self.trouble.get().is_some()
+    }
+
+    /// One line of data.
+    pub fn line(&self, line: &str) {
+        self.put(&[self.shown(line).as_bytes(), b"\n"]);
+    }
+
+    /// Data as it is, byte for byte.
+    pub fn bytes(&self, bytes: &[u8]) {
+        self.put(&[bytes]);
+    }
+
+    /// A table: aligned on a terminal, tabs in a pipe, the first column alone with `-q`.
+    pub fn table(&self, table: &Table) {
+        if self.quiet() {
+            table.rows().for_each(|row| self.line(&row[0].piped()));
+        } else if self.terminal {
+            self.put(&[self.shown(&table.aligned(self.width())).as_bytes()]);
+        } else {
+            self.put(&[table.tabbed().as_bytes()]);
+        }
+    }
+
+    /// One JSON value: indented for a person, on one line for a program.
+    pub fn value(&self, value: &Value) {
+        let text = if self.terminal { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+        self.put(&[text.expect("a JSON value can be written").as_bytes(), b"\n"]);
+    }
+
+    /// One JSON value of a stream: always on one line, and at once.
+    pub fn record(&self, value: &Value) {
+        self.put(&[value.to_string().as_bytes(), b"\n"]);
+        self.flush();
+    }
+
+    /// A whole screen in place of the one before.
+    pub fn frame(&self, frame: &str) {
+        if self.terminal && self.cursor {
+            self.flush();
+            // The stream below may take every escape off; where the cursor goes is no matter of colour.
+            self.note(io::stdout().write_all(b"\x1b[H\x1b[2J"));
+        }
+        self.put(&[self.shown(frame).as_bytes()]);
+        self.flush();
+    }
+
+    /// A line of talk: what was done, what to do next.
+    pub fn say(&self, line: &str) {
+        if !self.settings.quiet {
+            self.talk(line);
+        }
+    }
+
+    /// A line of talk for people at a terminal only: the hint below a table.
+    pub fn foot(&self, line: &str) {
+        if self.terminal && self.talk_terminal && !self.settings.json {
+            self.say(&Tone::Faint.paint(line));
+        }
+    }
+
+    /// Something to be aware of.
+    pub fn warn(&self, message: &str) {
+        self.talk(&format!("{} {message}", Tone::Warn.paint("warning:")));
+    }
+
+    /// A failure: words with hints, or one object (`--json`).
+    pub fn fail(&self, failure: &Failure) {
+        self.flush();
+        if self.settings.json {
+            self.talk_raw(&fail::object(failure).to_string());
+            return;
+        }
+        let mut message = failure.message.clone();
+        for cause in failure.causes.iter().filter(|cause| !cause.is_empty()) {
+            message.push_str(": ");
+            message.push_str(cause);
+        }
+        self.talk(&format!("{} {}", Tone::Bad.paint("error:"), text::many_lines(&message)));
+        for hint in &failure.hints {
+            self.talk(&format!("{} {}", Tone::Good.paint(" hint:"), text::many_lines(hint)));
+        }
+        if let Some(topic) = failure.see {
+            self.talk(&format!("{} agentctl help {topic}", Tone::Faint.paint("  see:")));
+        }
+    }
+
+    /// Asks; `Err` where nobody can answer, so that nothing ever hangs (exit 2).
+    pub fn confirm(&self, question: &str) -> Result<bool, Failure> {
+        if self.settings.yes {
+            return Ok(true);
+        }
+        if self.settings.no_input || !io::stdin().is_terminal() {
+            let mut failure = failure("needs_yes", format!("cannot ask: {question}"), fail::USAGE);
+            failure.hints.push("answer beforehand with --yes, or look first with --dry-run".into());
+            return Err(failure);
+        }
+        self.flush();
+        let mut err = self.err.borrow_mut();
+        let _ = write!(err, "{question} [y/N] ").and_then(|()| err.flush());
+        let mut answer = String::new();
+        let read = io::stdin().lock().read_line(&mut answer);
+        Ok(read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+
+    /// A moment: how long ago for a person, RFC 3339 for a program.
+    pub fn moment(&self, time: DateTime<Utc>, now: DateTime<Utc>) -> String {
+        if !self.pretty() {
+            return stamp(time);
+        }
+        match (now - time).to_std() {
+            Ok(ago) => format!("{} ago", text::duration(Duration::from_secs(ago.as_secs()))),
+            Err(_) => format!("in {}", text::duration((time - now).to_std().unwrap_or_default())),
+        }
+    }
+
+    /// Writes what is buffered.
+    pub fn flush(&self) {
+        let result = self.out.borrow_mut().flush();
+        self.note(result);
+    }
+
+    /// The end: `Err` when standard output could not be written, for another reason than a closed pipe.
+    pub fn finish(&self) -> Result<(), Failure> {
+        self.flush();
+        match self.trouble.get() {
+            None | Some(io::ErrorKind::BrokenPipe) => Ok(()),
+            Some(kind) => Err(failure("output", format!("failed to write standard output: {kind}"), fail::FAILED)),
+        }
+    }
+
+    /// Our own text as this terminal can show it: ASCII twins where it speaks no UTF-8.
+    fn shown<'a>(&self, line: &'a str) -> Cow<'a, str> {
+        if self.ascii && self.terminal && !line.is_ascii() { Cow::Owned(twins(line)) } else { Cow::Borrowed(line) }
+    }
+
+    fn talk(&self, line: &str) {
+        if self.ascii && !line.is_ascii() { self.talk_raw(&twins(line)) } else { self.talk_raw(line) }
+    }
+
+    fn talk_raw(&self, line: &str) {
+        self.flush();
+        // Nobody is left to be told that standard error is closed.
+        let _ = writeln!(self.err.borrow_mut(), "{line}");
+    }
+
+    fn put(&self, parts: &[&[u8]]) {
+        if self.closed() {
+            return;
+        }
+        let mut out = self.out.borrow_mut();
+        let result = parts.iter().try_for_each(|part| out.write_all(part));
+        drop(out);
+        self.note(result);
+    }
+
+    fn note(&self, result: io::Result<()>) {
+        if let Err(error) = result
+            && self.trouble.get().is_none()
+        {
+            self.trouble.set(Some(error.kind()));
+        }
+    }
+}
+
+fn twins(line: &str) -> String {
+    let mut ascii = String::with_capacity(line.len());
+    for c in line.chars() {
+        match c {
+            '→' => ascii.push_str("->"),
+            '…' => ascii.push_str("..."),
+            '●' => ascii.push('>'),
+            '◆' => ascii.push('!'),
+            '↻' => ascii.push('r'),
+            '○' => ascii.push('.'),
+            '✗' => ascii.push('x'),
+            '✓' => ascii.push('+'),
+            '·' | '—' | '–' => ascii.push('-'),
+            '“' | '”' => ascii.push('"'),
+            '’' => ascii.push('\''),
+            '≤' => ascii.push_str("<="),
+            c => ascii.push(c),
+        }
+    }
+    ascii
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn glyphs_have_ascii_twins() {
+        assert_eq!(twins("● a → b … ✓ ✗ ○ — ü"), "> a -> b ... + x . - ü");
+    }
+
+    #[test]
+    fn a_plain_tone_adds_nothing() {
+        assert_eq!(Tone::Plain.paint("x"), "x");
+        assert_eq!(Tone::Bad.paint("x"), "\u{1b}[31mx\u{1b}[0m");
+    }
+}
