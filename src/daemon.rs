@@ -93,7 +93,7 @@ pub fn main() -> ExitCode {
     };
     run(&args).unwrap_or_else(|failure| {
         complain(&failure);
-        ExitCode::from(failure.sysexit)
+        ExitCode::from(failure.sysexit())
     })
 }
 
@@ -127,9 +127,9 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
         Err((failure, reporter)) => {
             log::error!("{}", failure.human().trim_end());
             if let Some(reporter) = reporter {
-                reporter.failed(failure.sysexit);
+                reporter.failed(failure.sysexit());
             }
-            Ok(ExitCode::from(failure.sysexit))
+            Ok(ExitCode::from(failure.sysexit()))
         }
     }
 }

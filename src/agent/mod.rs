@@ -121,6 +121,18 @@ pub fn check(name: &str, config: &AgentConfig) -> Result<(), BadAgent> {
     }
 }
 
+/// The program of an agent, if it is not there: what a role's worker looks for before it claims anything (R21).
+pub fn missing_program(config: &AgentConfig, workspace: &std::path::Path) -> Option<String> {
+    let argv = if config.kind == AgentKind::Sim { sim::argv(config) } else { config.argv.clone() };
+    let program = argv.into_iter().next().unwrap_or_default();
+    let inherited = std::env::var("PATH").ok();
+    let path = config.set.get("PATH").or(inherited.as_ref()).map_or("", String::as_str);
+    match find_program(&program, path, workspace) {
+        Some(_) => None,
+        None => Some(program),
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use std::{collections::BTreeMap, path::Path};

@@ -4,6 +4,7 @@ use std::{error::Error, io};
 
 use super::Failure;
 use crate::{
+    agent::BadAgent,
     config::{ConfigError, secrets::SecretError, trust::TrustError},
     domain::text::one_line,
     store::{Invalid, StoreError},
@@ -47,6 +48,12 @@ pub fn quoted(path: &std::path::Path) -> String {
     let text = path.display().to_string();
     let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+@%,:=".contains(c));
     if plain { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+impl From<BadAgent> for Failure {
+    fn from(error: BadAgent) -> Self {
+        Self::of("config_invalid", &error).hint("correct it in .oodatcaa/config.toml; see what is in force: agentctl config show --origin")
+    }
 }
 
 impl From<Invalid> for Failure {

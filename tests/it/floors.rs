@@ -1,0 +1,161 @@
+//! The house's walls: an arrow only ever points down, and no file is forgotten.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Modules by floor; a module may use those of lower floors and what is listed as its neighbours.
+const FLOORS: &[(&str, &[&str])] = &[
+    ("domain", &[]),
+    ("layout", &["domain"]),
+    ("store", &["domain", "layout"]),
+    ("process", &["domain", "layout"]),
+    ("config", &["domain", "layout"]),
+    ("agent", &["domain", "layout", "process", "config"]),
+    ("fleet", &["domain", "layout", "process", "config", "store", "agent"]),
+    ("worker", &["domain", "layout", "process", "config", "store", "agent"]),
+    ("error", &["domain", "layout", "process", "config", "store", "agent", "fleet", "worker"]),
+    ("daemon", &["domain", "layout", "process", "config", "store", "agent", "fleet", "worker", "error"]),
+    ("cli", &["domain", "layout", "process", "config", "store", "agent", "fleet", "worker", "error", "daemon"]),
+];
+
+fn sources(dir: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).expect("a source directory").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|ext| ext == "rs") {
+            into.push(path);
+        }
+    }
+}
+
+fn all() -> Vec<(String, PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    files
+        .into_iter()
+        .map(|path| {
+            let below = path.strip_prefix(&root).expect("below src").to_string_lossy().into_owned();
+            let text = fs::read_to_string(&path).expect("a source file");
+            (below, path, text)
+        })
+        .collect()
+}
+
+/// The first-level modules that a file names with `crate::`.
+fn uses(text: &str) -> Vec<String> {
+    let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            let mut depth = 0;
+            let mut word = String::new();
+            for c in group.chars() {
+                match c {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    _ if depth == 0 => word.push(c),
+                    _ => {}
+                }
+            }
+            found.extend(word.split(',').map(|part| part.trim().split("::").next().unwrap_or_default().trim().to_owned()));
+        } else {
+            found.push(rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
+        }
+    }
+    found.retain(|word| !word.is_empty());
+    found
+}
+
+#[test]
+fn arrows_only_point_down() {
+    let floors: BTreeMap<&str, &[&str]> = FLOORS.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for (below, _, text) in all() {
+        let module = below.split(['/', '.']).next().unwrap_or_default().to_owned();
+        if module == "lib" || module == "bin" {
+            continue;
+        }
+        let Some(allowed) = floors.get(module.as_str()) else {
+            wrong.push(format!("src/{below}: the module `{module}` stands on no floor"));
+            continue;
+        };
+        // What tests of a module borrow from elsewhere is no arrow of the house.
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        for used in uses(code) {
+            if used != module && floors.contains_key(used.as_str()) && !allowed.contains(&used.as_str()) {
+                wrong.push(format!("src/{below}: `{module}` may not use `{used}`"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_ground_floor_touches_nothing() {
+    let banned = [
+        "std::fs", "std::env", "std::process", "std::thread", "std::net", "std::io", "Utc::now", "Local::now", "SystemTime::now",
+        "Instant::now", "log::", "rustix", "println!", "eprintln!",
+    ];
+    let mut wrong = Vec::new();
+    for (below, _, text) in all() {
+        if !below.starts_with("domain") && below != "layout.rs" {
+            continue;
+        }
+        for (n, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            for word in banned {
+                if code.contains(word) {
+                    wrong.push(format!("src/{below}:{}: {word}", n + 1));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    let silent: Vec<String> =
+        all().into_iter().filter(|(_, _, text)| !text.starts_with("//!")).map(|(below, ..)| below).collect();
+    assert!(silent.is_empty(), "no `//!`: {silent:?}");
+}
+
+#[test]
+fn only_the_ui_and_the_command_lines_print() {
+    let wrong: Vec<String> = all()
+        .into_iter()
+        .filter(|(below, ..)| !below.starts_with("bin/") && !below.starts_with("cli/ui"))
+        .filter(|(_, _, text)| {
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            code.lines().any(|line| {
+                let line = line.trim_start();
+                !line.starts_with("//") && ["println!(", "eprintln!(", "print!(", "eprint!("].iter().any(|p| line.starts_with(p))
+            })
+        })
+        .map(|(below, ..)| below)
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
+fn no_test_module_is_forgotten() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let main = fs::read_to_string(dir.join("main.rs")).expect("the list of modules");
+    let mut forgotten = Vec::new();
+    for entry in fs::read_dir(&dir).expect("the tests").flatten() {
+        let path = entry.path();
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let is_module = path.is_dir() || path.extension().is_some_and(|ext| ext == "rs");
+        if is_module && name != "main" && !main.contains(&format!("mod {name};")) {
+            forgotten.push(name);
+        }
+    }
+    assert!(forgotten.is_empty(), "{forgotten:?}");
+}
