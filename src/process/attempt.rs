@@ -11,11 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rustix::process::Signal;
 
 use super::{
-    Ended, Exit, Invocation, Limits, Report, Stop,
+    Exit, Invocation, Limits, Report, Stop,
     platform::Handle,
     sweep,
     wire::{self, MODE, Order, Start, TAG},
@@ -34,7 +34,8 @@ pub struct Keeper {
 impl Keeper {
     /// Starts one. `exe` is our own `agent-daemon`; `run_dir` the attempt's directory, if it is known already.
     pub fn spawn(exe: &Path, run_dir: Option<&Path>) -> io::Result<Self> {
-        let mut command = Command::new(exe);
+        // It works in the root, so that it holds no directory; its program is found from here.
+        let mut command = Command::new(std::path::absolute(exe)?);
         command.arg(MODE).env_clear().current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         if let Some(run_dir) = run_dir {
@@ -67,18 +68,23 @@ impl Keeper {
         let run_dir = start.run_dir.clone();
         let order = wire::line(&Order::Start(Box::new(start)))?;
 
-        let mut child = self.child.take().expect("a keeper runs once");
+        // All that may fail comes first: once the order is out, there is an attempt to be heard out.
+        let (hand_over, handed) = bounded::<Listener>(1);
+        thread::Builder::new().name("attempt".into()).spawn(move || {
+            if let Ok(listener) = handed.recv() {
+                listener.listen();
+            }
+        })?;
+        let child = self.child.as_mut().expect("a keeper runs once");
         let mut stdin = child.stdin.take().expect("a keeper's standard input is a pipe");
-        if let Err(error) = stdin.write_all(&order) {
-            // Without the whole line it has started nothing.
-            self.child = Some(child);
-            return Err(error);
-        }
+        // Without the whole line it starts nothing.
+        stdin.write_all(&order)?;
+
+        let child = self.child.take().expect("a keeper runs once");
         let keeper = child.id();
         let handle = Handle::open(keeper);
         let (sender, reports) = unbounded();
-        let listener = Listener { child, run_dir, outputs, began: Instant::now(), sender };
-        thread::Builder::new().name("attempt".into()).spawn(move || listener.listen())?;
+        let _ = hand_over.send(Listener { child, run_dir, outputs, began: Instant::now(), sender });
         Ok(Attempt { stdin, handle, keeper, reports })
     }
 }
@@ -176,11 +182,10 @@ impl Listener {
         let leftovers = leftovers.unwrap_or_else(|still| u32::try_from(still.len()).unwrap_or(u32::MAX));
         let size = |path: &PathBuf| fs::metadata(path).map_or(0, |meta| meta.len());
         wire::read_exit(&self.run_dir).unwrap_or_else(|| Exit {
-            ended: Ended::Unknown,
-            stopped: None,
             millis: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
             leftovers,
             output: [size(&self.outputs[0]), size(&self.outputs[1])],
+            ..Exit::unknown()
         })
     }
 }

@@ -116,3 +116,10 @@ pub struct Exit {
     /// Bytes in the two output files.
     pub output: [u64; 2],
 }
+
+impl Exit {
+    /// When nobody is left to tell how.
+    pub fn unknown() -> Self {
+        Self { ended: Ended::Unknown, stopped: None, millis: 0, leftovers: 0, output: [0, 0] }
+    }
+}

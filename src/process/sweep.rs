@@ -169,3 +169,24 @@ fn ancestors(all: &[Seen], of: u32) -> HashSet<u32> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ancestors_reach_up_to_the_first_process() {
+        let all = platform::all();
+        let found = ancestors(&all, std::process::id());
+        let parent = std::os::unix::process::parent_id();
+        assert!(found.contains(&parent));
+        assert!(!found.contains(&std::process::id()));
+    }
+
+    #[test]
+    fn a_directory_that_nobody_works_in_has_no_leftovers() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert_eq!(leftovers(dir.path()), Vec::<u32>::new());
+        assert_eq!(end_leftovers(&dir.path().join("gone"), Duration::ZERO), Ok(0));
+    }
+}

@@ -77,6 +77,8 @@ pub(super) fn kill(mut find: impl FnMut() -> Vec<Seen>) -> Vec<Seen> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn seen(pid: u32, parent: u32) -> Seen {
@@ -89,6 +91,25 @@ mod tests {
         let mut pids: Vec<u32> = below(&all, [3]).iter().map(|seen| seen.pid).collect();
         pids.sort_unstable();
         assert_eq!(pids, [4, 5, 6]);
+    }
+
+    proptest! {
+        #[test]
+        fn exactly_those_are_below_whose_line_leads_to_a_root(
+            parents in proptest::collection::vec(0..12u32, 1..40),
+            roots in proptest::collection::hash_set(0..40u32, 0..4),
+        ) {
+            // Each one's parent was born before it; 0 is nobody.
+            let all: Vec<Seen> = (1..).zip(&parents).map(|(pid, parent)| seen(pid, *parent % pid)).collect();
+            let parent_of = |pid: u32| all.iter().find(|seen| seen.pid == pid).map(|seen| seen.parent);
+            let leads = |pid: u32| std::iter::successors(parent_of(pid), |pid| parent_of(*pid)).any(|at| roots.contains(&at));
+            let mut expected: Vec<u32> =
+                all.iter().map(|seen| seen.pid).filter(|pid| !roots.contains(pid) && leads(*pid)).collect();
+            let mut found: Vec<u32> = below(&all, roots.iter().copied()).iter().map(|seen| seen.pid).collect();
+            expected.sort_unstable();
+            found.sort_unstable();
+            prop_assert_eq!(found, expected);
+        }
     }
 
     #[test]

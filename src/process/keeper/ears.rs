@@ -11,7 +11,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
 };
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use crate::process::wire::Order;
 
@@ -21,6 +21,8 @@ pub(super) struct Ears {
     children: UnixStream,
     /// One byte for every signal that asks for an end.
     signals: UnixStream,
+    /// Nobody reads what comes here.
+    _unheard: UnixStream,
     asked: usize,
     orders: VecDeque<serde_json::Result<Order>>,
     /// The beginning of a line whose end has not come yet.
@@ -32,8 +34,12 @@ impl Ears {
     /// From now on no signal is missed.
     pub(super) fn new() -> io::Result<Self> {
         let children = pipe(&[SIGCHLD])?;
-        let signals = pipe(&[SIGTERM, SIGINT, SIGHUP])?;
-        Ok(Self { children, signals, asked: 0, orders: VecDeque::new(), partial: Vec::new(), worker_gone: false })
+        let signals = pipe(&[SIGTERM])?;
+        // Meant for the worker, which decides what they mean for its attempts. Handled, not ignored:
+        // an agent would inherit that.
+        let _unheard = pipe(&[SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2])?;
+        let (orders, partial) = (VecDeque::new(), Vec::new());
+        Ok(Self { children, signals, _unheard, asked: 0, orders, partial, worker_gone: false })
     }
 
     /// The next order that came.

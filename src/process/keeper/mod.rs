@@ -16,7 +16,7 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use rustix::fs::OFlags;
@@ -81,7 +81,9 @@ fn attend(start: &Start, ears: &mut Ears, log: &Log) -> Exit {
     if let Err(error) = ready {
         return not_started(format!("keep the attempt in {}: {error}", start.run_dir.display()), false);
     }
-    if ears.worker_gone() {
+    // From here on whoever sweeps finds the record. A worker that died before it was there may have
+    // been swept already; its agent must not start after that.
+    if ears.wait(Some(Duration::ZERO)).is_err() || ears.worker_gone() {
         return not_started("the worker was gone".into(), false);
     }
     match launch(start) {

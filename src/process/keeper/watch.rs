@@ -7,7 +7,7 @@ use std::{
 
 use rustix::{
     io::Errno,
-    process::{WaitOptions, WaitStatus, wait},
+    process::{Pid, Signal, WaitOptions, WaitStatus, kill_process_group, wait},
 };
 
 use super::{Log, ears::Ears, output::Output};
@@ -198,6 +198,9 @@ impl Watch {
         let family = tree::descendants(std::process::id());
         self.count(&family);
         tree::terminate(&family);
+        if family.is_empty() {
+            self.signal_group(Signal::TERM);
+        }
         let grace = if self.status.is_some() { self.limits.grace.min(LEFTOVER_GRACE) } else { self.limits.grace };
         self.phase = Phase::Terminating { until: now + grace };
     }
@@ -208,8 +211,17 @@ impl Watch {
     }
 
     fn kill_round(&mut self) {
+        self.signal_group(Signal::KILL);
         let met = tree::kill(|| tree::descendants(std::process::id()));
         self.count(&met);
+    }
+
+    /// Reaches the program also where processes cannot be listed, as when descriptors have run out. While it
+    /// is not reaped, its number is nobody else's.
+    fn signal_group(&self, signal: Signal) {
+        if let (None, Some(group)) = (self.status, i32::try_from(self.program).ok().and_then(Pid::from_raw)) {
+            let _ = kill_process_group(group, signal);
+        }
     }
 
     /// Those who live although the program does not.
