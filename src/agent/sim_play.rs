@@ -93,7 +93,7 @@ pub fn play(
     }
     let summary = summary(part, stage, &edited);
     if let (Some(file), Some(text)) = (&stage.result_file, result_text(part, &summary)) {
-        talk.tool("Write", json!({"file_path": file}), "simulated: result written")?;
+        talk.tool("Write", &json!({"file_path": file}), "simulated: result written")?;
         fs::write(file, text)?;
     }
     match behaviour {
@@ -201,7 +201,7 @@ fn edit_all(part: &Part, stage: &Stage, talk: &mut Talk<'_>) -> io::Result<Vec<S
     for edit in &edits {
         let path = fill(&edit.path);
         let text = fill(edit.content.as_deref().or(edit.append.as_deref()).unwrap_or_default());
-        talk.tool("Edit", json!({"file_path": path}), "simulated: edited")?;
+        talk.tool("Edit", &json!({"file_path": path}), "simulated: edited")?;
         write_below(&stage.workspace, &path, &text, edit.append.is_some())
             .map_err(|error| io::Error::new(error.kind(), format!("edit {path}: {error}")))?;
         edited.push(path);
@@ -273,7 +273,7 @@ impl Talk<'_> {
         self.line(&line)
     }
 
-    fn tool(&mut self, name: &str, input: Value, answer: &str) -> io::Result<()> {
+    fn tool(&mut self, name: &str, input: &Value, answer: &str) -> io::Result<()> {
         self.tools += 1;
         let id = format!("toolu_sim_{:03}", self.tools);
         self.assistant(&json!({"type": "tool_use", "id": id, "name": name, "input": input}))?;

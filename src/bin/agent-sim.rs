@@ -53,7 +53,12 @@ fn main() -> ExitCode {
     };
     match run(&flags) {
         Ok(Ending::Exit(code)) => code.into(),
-        Ok(Ending::Crash(CrashSignal::Abrt)) => std::process::abort(),
+        Ok(Ending::Crash(CrashSignal::Abrt)) => {
+            // A core file in the workspace would be an edit that nobody scripted; without the limit it is one.
+            let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+            let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+            std::process::abort()
+        }
         Ok(Ending::Crash(CrashSignal::Kill)) => {
             let sent = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
             sent.map_or(CANNOT_WRITE, |()| 128 + 9).into()

@@ -1,3 +1,4 @@
 //! Integration tests: real binaries, real processes.
 
+mod agents;
 mod process;
