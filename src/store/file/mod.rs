@@ -1,1 +1,389 @@
-//! (to come)
+//! The store of files: lock, read, decide, commit, and decide again when somebody wrote beside the lock (R2, R3).
+//!
+//! Reading the parts is here; writing them is [`commit`]. What a queue's text means is [`document`]'s business.
+//!
+//! | module | answers for |
+//! |---|---|
+//! | [`document`] | lossless text: tasks out, splices in |
+//! | [`disk`] | files opened, checked, replaced, made durable |
+//! | [`lock`] | the queue's lock, the tasks' locks, whose turn it is |
+//! | [`leases`], [`dialect`], [`identity`] | lease files, their dialects, who stands behind them |
+//! | [`journal`], [`observe`] | events appended and read; what the journal was not told |
+//! | [`watch`] | wake-ups |
+
+mod commit;
+mod dialect;
+mod disk;
+pub mod document;
+mod identity;
+mod journal;
+mod leases;
+mod lock;
+mod observe;
+mod watch;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use chrono::Utc;
+use crossbeam_channel::Receiver;
+
+pub use identity::identity;
+
+use self::{
+    commit::Attempt,
+    disk::Stamp,
+    document::Document,
+    identity::Machine,
+    journal::Journal,
+    leases::Leases,
+    lock::{QueueLock, TaskLock, Turns},
+};
+use super::{Committed, Invalid, Reading, Store, StoreError};
+use crate::{
+    domain::{Event, EventDraft, Held, Holder, LeaseRecord, Now, Owner, Plan, Snapshot, TaskId},
+    layout::Layout,
+};
+
+/// How often a decision is made anew because others wrote beside the lock.
+const TRIES: u32 = 5;
+
+/// How long a reader waits for somebody who is in the middle of writing the file in place.
+const PATIENCE: Duration = Duration::from_millis(150);
+
+/// What may be set about a [`FileStore`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileOptions {
+    /// How long to wait for the queue lock.
+    pub lock_wait: Duration,
+}
+
+impl Default for FileOptions {
+    fn default() -> Self {
+        Self { lock_wait: Duration::from_secs(10) }
+    }
+}
+
+/// A project's files as a store.
+#[derive(Debug)]
+pub struct FileStore {
+    layout: Layout,
+    me: Option<Owner>,
+    options: FileOptions,
+    machine: Machine,
+    source: String,
+    turns: Turns,
+    state: Mutex<State>,
+    watchers: Mutex<Vec<notify::RecommendedWatcher>>,
+}
+
+/// What is remembered between two looks at the files.
+#[derive(Debug)]
+struct State {
+    good: Option<Good>,
+    leases: Leases,
+    journal: Journal,
+    /// The locks of the tasks that this store's owner works on.
+    held: HashMap<TaskId, TaskLock>,
+    /// Events of commits whose journal line could not be written; they go first.
+    pending: Vec<EventDraft>,
+    /// The last trouble that was told to the operator.
+    told: Option<Invalid>,
+    /// What can be checked once was checked.
+    prepared: bool,
+}
+
+/// The last queue that could be read.
+#[derive(Debug)]
+struct Good {
+    document: Document,
+    stamp: Stamp,
+    /// So fresh that another change could hide behind the same stamp.
+    fresh: bool,
+    /// The journal agreed with it when it had this many events.
+    agreed: Option<u64>,
+}
+
+/// Why there is no new queue to look at.
+enum Bad {
+    Missing,
+    Invalid(Invalid),
+    Failed(StoreError),
+}
+
+impl FileStore {
+    /// Opens the store of a project; nothing is created. Without `me` it takes no leases.
+    pub fn open(layout: &Layout, me: Option<Owner>, options: FileOptions) -> Result<Self, StoreError> {
+        for directory in [layout.mark(), layout.work(), layout.leases(), layout.locks()] {
+            disk::check_directory(&directory)?;
+        }
+        if me.is_some() {
+            disk::check_filesystem(layout.root())?;
+        }
+        let machine = Machine::this();
+        Ok(Self {
+            source: journal::source(&machine.host, layout.root()),
+            state: Mutex::new(State {
+                good: None,
+                leases: Leases::default(),
+                journal: Journal::new(layout.journal()),
+                held: HashMap::new(),
+                pending: Vec::new(),
+                told: None,
+                prepared: false,
+            }),
+            layout: layout.clone(),
+            me,
+            options,
+            machine,
+            turns: Turns::default(),
+            watchers: Mutex::default(),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A decision that panicked left the state as it was: nothing is changed while one runs.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now() -> Now {
+        let mono = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let seconds = u64::try_from(mono.tv_sec).unwrap_or_default();
+        let nanos = u32::try_from(mono.tv_nsec).unwrap_or_default();
+        Now::new(Utc::now(), Duration::new(seconds, nanos))
+    }
+
+    /// Reads the queue, or finds that it is as it was.
+    fn look(&self, state: &mut State) -> Result<(), Bad> {
+        let path = self.layout.queue();
+        let stamp = disk::stamp(&path).map_err(Bad::Failed)?.ok_or(Bad::Missing)?;
+        if let Some(good) = &state.good
+            && good.stamp == stamp
+            && !good.fresh
+        {
+            return Ok(());
+        }
+        let (bytes, stamp) = disk::read(&path).map_err(Bad::Failed)?.ok_or(Bad::Missing)?;
+        let fresh = stamp.is_fresh();
+        if let Some(good) = &mut state.good
+            && good.document.text().as_bytes() == bytes
+        {
+            (good.stamp, good.fresh) = (stamp, fresh);
+            return Ok(());
+        }
+        let document = Document::from_bytes(&path, bytes).map_err(Bad::Invalid)?;
+        state.good = Some(Good { document, stamp, fresh, agreed: None });
+        Ok(())
+    }
+
+    /// The same, with patience for somebody who is writing in place or replacing the file.
+    fn look_patiently(&self, state: &mut State) -> Result<(), Bad> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let bad = match self.look(state) {
+                Ok(()) => return Ok(()),
+                Err(bad) => bad,
+            };
+            let changing = match (&bad, disk::stamp(&self.layout.queue())) {
+                (Bad::Missing, _) => state.good.is_some(),
+                (Bad::Invalid(_), Ok(stamp)) => stamp.is_none_or(|stamp| stamp.is_fresh()),
+                _ => false,
+            };
+            if !changing || Instant::now() >= deadline {
+                return Err(bad);
+            }
+            std::thread::sleep(Duration::from_millis(15));
+        }
+    }
+
+    /// Finds out who stands behind the leases. With the queue lock the tasks' locks are asked, which proves
+    /// death; without it only the processes are looked at.
+    fn holders(
+        &self,
+        records: BTreeMap<TaskId, LeaseRecord>,
+        held: &HashMap<TaskId, TaskLock>,
+        locked: bool,
+    ) -> Result<BTreeMap<TaskId, Held>, StoreError> {
+        records
+            .into_iter()
+            .map(|(task, record)| {
+                let holder = match &record {
+                    LeaseRecord::Ours(lease) => match self.machine.by_boot(lease) {
+                        Some(holder) => holder,
+                        None if !locked => identity::by_process(lease),
+                        None => match held.get(&task).map(TaskLock::is_in_force).transpose()? {
+                            Some(true) => Holder::Alive,
+                            _ => match lock::is_free(&self.layout.task_lock(&task))? {
+                                Some(true) => Holder::Dead("nobody holds the task's lock".into()),
+                                _ => identity::by_process(lease),
+                            },
+                        },
+                    },
+                    LeaseRecord::Foreign(_) | LeaseRecord::Broken { .. } => Holder::Unknown,
+                };
+                Ok((task, Held { record, holder }))
+            })
+            .collect()
+    }
+
+    /// Checks and makes what a commit needs; only for one who is about to take the lock.
+    fn prepare(&self) -> Result<(), StoreError> {
+        if disk::stamp(&self.layout.queue())?.is_none() && self.state().good.is_none() {
+            return Err(StoreError::Missing(self.layout.queue()));
+        }
+        for directory in [self.layout.mark(), self.layout.work()] {
+            disk::check_directory(&directory)?;
+        }
+        if !self.state().prepared {
+            disk::check_filesystem(self.layout.root())?;
+        }
+        disk::make_directory(&self.layout.locks())?;
+        disk::make_directory(&self.layout.leases())
+    }
+}
+
+impl Store for FileStore {
+    fn read(&self) -> Result<Reading, StoreError> {
+        let state = &mut *self.state();
+        let mut invalid = None;
+        match self.look_patiently(state) {
+            Ok(()) => {}
+            Err(Bad::Failed(error)) => return Err(error),
+            Err(Bad::Missing) if state.good.is_none() => return Err(StoreError::Missing(self.layout.queue())),
+            Err(Bad::Invalid(wrong)) if state.good.is_none() => return Err(StoreError::Invalid(wrong)),
+            Err(Bad::Invalid(wrong)) => invalid = Some(wrong),
+            Err(Bad::Missing) => invalid = Some(missing(&self.layout)),
+        }
+        state.journal.refresh()?;
+        let records = state.leases.scan(&self.layout)?;
+        let leases = self.holders(records, &state.held, false)?;
+        let good = state.good.as_ref().expect("returned above without one");
+        let snapshot = Snapshot {
+            now: Self::now(),
+            queue: good.document.queue().clone(),
+            leases,
+            history: state.journal.history().clone(),
+        };
+        Ok(Reading { snapshot, invalid })
+    }
+
+    fn transact(&self, decide: &mut dyn FnMut(&Snapshot) -> Plan) -> Result<Committed, StoreError> {
+        let started = Instant::now();
+        let deadline = started + self.options.lock_wait;
+        self.prepare()?;
+        let path = self.layout.queue_lock();
+        let _turn = self.turns.wait(deadline).ok_or_else(|| StoreError::Busy {
+            path: path.clone(),
+            waited: started.elapsed(),
+            holder: Some("other threads of this process".into()),
+        })?;
+        for _ in 0..TRIES {
+            let lock = QueueLock::take(&path, deadline, started)?;
+            let state = &mut *self.state();
+            if let Some(committed) = self.attempt(state, &lock, decide)? {
+                return Ok(committed);
+            }
+            log::debug!("{} changed while it was decided about; deciding again", self.layout.queue().display());
+        }
+        Err(StoreError::Contended { path: self.layout.queue(), tries: TRIES })
+    }
+
+    fn changes(&self) -> Result<Receiver<()>, StoreError> {
+        if self.me.is_some() {
+            disk::make_directory(&self.layout.leases())?;
+        }
+        let (watcher, woken) = watch::watch(&self.layout)?;
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).push(watcher);
+        Ok(woken)
+    }
+
+    fn events(&self, after: u64) -> Result<Vec<Event>, StoreError> {
+        self.state().journal.events(after)
+    }
+}
+
+impl FileStore {
+    /// One try: look, decide, commit. `None` when somebody wrote in between.
+    fn attempt(
+        &self,
+        state: &mut State,
+        lock: &QueueLock,
+        decide: &mut dyn FnMut(&Snapshot) -> Plan,
+    ) -> Result<Option<Committed>, StoreError> {
+        let now = Self::now();
+        if !state.prepared {
+            disk::sweep(&self.layout.work());
+            disk::sweep(&self.layout.leases());
+            state.prepared = true;
+        }
+        let cut = state.journal.mend()?;
+        if cut > 0 {
+            state.pending.push(observe::cut(cut));
+        }
+        self.flush(state, &now)?;
+        match self.look_patiently(state) {
+            Ok(()) => {}
+            Err(Bad::Missing) => return Err(StoreError::Missing(self.layout.queue())),
+            Err(Bad::Failed(error)) => return Err(error),
+            Err(Bad::Invalid(wrong)) => return Err(self.note_invalid(state, &now, wrong)?),
+        }
+        if let Some(wrong) = state.told.take() {
+            log::info!("{} can be read again", wrong.path.display());
+        }
+        let records = state.leases.scan(&self.layout)?;
+        let leases = self.holders(records, &state.held, true)?;
+
+        let good = state.good.as_mut().expect("looked at just now");
+        let queue = good.document.queue().clone();
+        let mut history = state.journal.history().clone();
+        let observed =
+            if good.agreed == Some(history.seq) { Vec::new() } else { observe::observations(&queue, &history) };
+        if observed.is_empty() {
+            good.agreed = Some(history.seq);
+        } else {
+            let history = Arc::make_mut(&mut history);
+            for draft in &observed {
+                history.apply(&Event::number(draft.clone(), history.seq + 1, now.wall, &self.source));
+            }
+        }
+        let snapshot = Snapshot { now, queue, leases, history };
+        let plan = decide(&snapshot);
+        Attempt { store: self, state, lock, snapshot, observed, plan }.commit()
+    }
+
+    /// Writes the events that an earlier commit could not; nothing else goes before them.
+    fn flush(&self, state: &mut State, now: &Now) -> Result<(), StoreError> {
+        if state.pending.is_empty() {
+            return Ok(());
+        }
+        let events = self.numbered(state, state.pending.iter().cloned(), now);
+        state.journal.append(&events)?;
+        state.pending.clear();
+        Ok(())
+    }
+
+    fn numbered(&self, state: &State, drafts: impl IntoIterator<Item = EventDraft>, now: &Now) -> Vec<Event> {
+        let seq = state.journal.history().seq;
+        (seq + 1..).zip(drafts).map(|(seq, draft)| Event::number(draft, seq, now.wall, &self.source)).collect()
+    }
+
+    /// Journals and logs a queue that cannot be read, once for each different trouble (R4).
+    fn note_invalid(&self, state: &mut State, now: &Now, wrong: Invalid) -> Result<StoreError, StoreError> {
+        if state.journal.history().invalid.as_deref() != Some(wrong.message.as_str()) {
+            let events = self.numbered(state, [observe::invalid(&wrong)], now);
+            state.journal.append(&events)?;
+        }
+        if state.told.as_ref() != Some(&wrong) {
+            log::error!("{wrong}; nothing is claimed until it can be read");
+            state.told = Some(wrong.clone());
+        }
+        Ok(StoreError::Invalid(wrong))
+    }
+}
+
+fn missing(layout: &Layout) -> Invalid {
+    Invalid { path: layout.queue(), line: 1, column: 1, message: "there is no queue file".into() }
+}

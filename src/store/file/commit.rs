@@ -1,0 +1,257 @@
+//! One plan becomes files: leases, then the queue, then leases that go, then the journal.
+//!
+//! A crash between any two leaves what the next poll mends (R15): a lease without a worker, a status without
+//! its event. An error before the queue was replaced takes the leases back.
+
+use std::{collections::BTreeMap, fs, io};
+
+use super::{
+    FileStore, Good, State,
+    disk::{self, Replacement, failed},
+    document::Document,
+    journal,
+    leases::{self, Before},
+    lock::{QueueLock, TaskLock},
+};
+use crate::{
+    domain::{EventDraft, Lease, LeaseChange, Plan, Snapshot, TaskId},
+    store::{Committed, StoreError},
+};
+
+/// A plan on its way into the files.
+pub(super) struct Attempt<'a> {
+    pub(super) store: &'a FileStore,
+    pub(super) state: &'a mut State,
+    pub(super) lock: &'a QueueLock,
+    /// What was decided on.
+    pub(super) snapshot: Snapshot,
+    /// Events of the store's own.
+    pub(super) observed: Vec<EventDraft>,
+    pub(super) plan: Plan,
+}
+
+/// What a plan makes of one task's lease, all its changes taken together.
+enum Net {
+    Take(Lease),
+    Write(Lease),
+    Drop,
+}
+
+/// What was done to leases and can still be taken back.
+#[derive(Default)]
+struct Undo {
+    files: Vec<Before>,
+    locks: Vec<TaskId>,
+}
+
+impl Attempt<'_> {
+    /// Commits; `None` when somebody wrote the queue since it was decided about.
+    pub(super) fn commit(mut self) -> Result<Option<Committed>, StoreError> {
+        let net = net(&self.plan.leases);
+        let beats_only = !self.plan.is_empty()
+            && !self.plan.touches_queue()
+            && self.plan.events.is_empty()
+            && net.values().all(|change| matches!(change, Net::Write(_)));
+        // Who only looked, or only beats, leaves it to the workers' next commit or poll to tell what was observed.
+        if beats_only || (self.plan.is_empty() && self.store.me.is_none()) {
+            self.observed.clear();
+        }
+        let drafts: Vec<EventDraft> = self.observed.iter().chain(&self.plan.events).cloned().collect();
+        if !drafts.is_empty() && self.plan.is_empty() && !self.is_unchanged()? {
+            return Ok(None);
+        }
+        let events = self.store.numbered(self.state, drafts.iter().cloned(), &self.snapshot.now);
+        let agreed = self.agrees();
+        if !events.is_empty() {
+            self.state.journal.reserve(journal::lines(&events).len())?;
+        }
+
+        let mut undo = Undo::default();
+        let written = self.put_leases(&net, &mut undo).and_then(|()| self.put_queue());
+        match written {
+            Ok(true) => {}
+            Ok(false) => {
+                undo.run(self.state);
+                return Ok(None);
+            }
+            Err(error) => {
+                undo.run(self.state);
+                return Err(error);
+            }
+        }
+        self.drop_leases(&net);
+
+        // From here on the plan is committed, and no error may say otherwise.
+        drop(self.snapshot);
+        if !events.is_empty() {
+            match self.state.journal.append(&events) {
+                Ok(()) => {
+                    let seq = self.state.journal.history().seq;
+                    if let Some(good) = &mut self.state.good {
+                        good.agreed = agreed.then_some(seq);
+                    }
+                }
+                Err(error) => {
+                    log::error!("{error}: {}; it will be written before the next change", source_of(&error));
+                    self.state.pending.extend(drafts);
+                }
+            }
+        }
+        Ok(Some(Committed { plan: self.plan, events }))
+    }
+
+    /// Whether queue and journal will agree after this commit: every status that is set is told.
+    fn agrees(&self) -> bool {
+        if !self.plan.touches_queue() {
+            return true;
+        }
+        let after = self.snapshot.after(&self.plan);
+        let told = |id: &TaskId| {
+            after.queue.get(id).map(|task| &task.status)
+                == after.history.task(id).and_then(|known| known.status.as_ref())
+        };
+        self.plan.edits.iter().all(|edit| told(&edit.task)) && self.plan.add.iter().all(|new| told(&new.task.id))
+    }
+
+    fn put_leases(&mut self, net: &BTreeMap<TaskId, Net>, undo: &mut Undo) -> Result<(), StoreError> {
+        for (task, change) in net {
+            let path = self.store.layout.lease(task);
+            match change {
+                Net::Take(lease) => {
+                    if self.store.me.is_none() {
+                        let source = io::Error::other("a store that was opened without an owner takes no leases");
+                        return Err(failed("take the lease", &path)(source));
+                    }
+                    let held = self.state.held.get(task).map(TaskLock::is_in_force).transpose()?;
+                    if held != Some(true) {
+                        let lock = TaskLock::take(&self.store.layout.task_lock(task))?;
+                        self.state.held.insert(task.clone(), lock);
+                        undo.locks.push(task.clone());
+                    }
+                    undo.files.push(Before::of(&path)?);
+                    leases::write(&path, lease)?;
+                }
+                Net::Write(lease) => {
+                    undo.files.push(Before::of(&path)?);
+                    leases::write(&path, lease)?;
+                }
+                Net::Drop => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces the queue, if the plan changes it; `false` when it is not what was decided on any more.
+    fn put_queue(&mut self) -> Result<bool, StoreError> {
+        if !self.plan.touches_queue() {
+            return Ok(true);
+        }
+        let path = self.store.layout.queue();
+        let good = self.state.good.as_ref().expect("it was decided on");
+        let next = good.document.apply(&self.plan).map_err(|error| failed("edit", &path)(io::Error::other(error)))?;
+        if next.text() == good.document.text() {
+            return self.is_unchanged();
+        }
+        let old = fs::symlink_metadata(&path).map_err(failed("look at", &path))?;
+        disk::check(&path, &old, false)?;
+        let write = || -> io::Result<Replacement> {
+            let replacement = Replacement::write(&path, next.text().as_bytes(), Some(&old))?;
+            replacement.sync()?;
+            Ok(replacement)
+        };
+        let replacement = write().map_err(failed("save", &path))?;
+        if !self.is_unchanged()? {
+            return Ok(false);
+        }
+        replacement.put(&path).map_err(failed("save", &path))?;
+        self.make_durable(&next)?;
+        let stamp = disk::stamp(&path)?;
+        self.state.good = stamp.map(|stamp| Good { document: next, stamp, fresh: true, agreed: None });
+        Ok(true)
+    }
+
+    /// Whether the queue is byte for byte what was decided on, and the lock still ours.
+    fn is_unchanged(&self) -> Result<bool, StoreError> {
+        let good = self.state.good.as_ref().expect("it was decided on");
+        let there = disk::read(&self.store.layout.queue())?;
+        Ok(self.lock.is_in_force()? && there.is_some_and(|(bytes, _)| bytes == good.document.text().as_bytes()))
+    }
+
+    /// Has the rename reach the disk. When that fails nobody knows what did, and asking again would only
+    /// hide it: the whole is written once more, into a fresh file; if that fails too, it is told.
+    fn make_durable(&self, next: &Document) -> Result<(), StoreError> {
+        let directory = self.store.layout.work();
+        let Err(error) = disk::sync_directory(&directory) else { return Ok(()) };
+        log::warn!("{} could not be made durable ({error}); the queue is written once more", directory.display());
+        let path = self.store.layout.queue();
+        let again = || -> io::Result<bool> {
+            let old = fs::symlink_metadata(&path)?;
+            let replacement = Replacement::write(&path, next.text().as_bytes(), Some(&old))?;
+            replacement.sync()?;
+            if fs::read(&path)? != next.text().as_bytes() {
+                return Ok(false);
+            }
+            replacement.put(&path)?;
+            disk::sync_directory(&directory).map(|()| true)
+        };
+        match again() {
+            Ok(true) => Ok(()),
+            // Somebody wrote on top of it already: theirs is what is to be kept.
+            Ok(false) => Ok(()),
+            Err(error) => Err(failed("make durable", &path)(error)),
+        }
+    }
+
+    /// Removes what the plan drops. A lease that stays although it should go is mended by a rescue (R15).
+    fn drop_leases(&mut self, net: &BTreeMap<TaskId, Net>) {
+        for (task, change) in net {
+            let mut files = self.state.leases.files_of(&self.store.layout, task).into_iter();
+            let dropped = match change {
+                Net::Write(_) => continue,
+                // Another's file about the task stays behind only as long as its own lease.
+                Net::Take(_) => files.skip(1).try_for_each(|file| leases::remove(&file)),
+                Net::Drop => disk::point("store.drop")
+                    .map_err(failed("remove the lease", &self.store.layout.lease(task)))
+                    .and_then(|()| files.try_for_each(|file| leases::remove(&file))),
+            };
+            if let Err(error) = dropped {
+                log::warn!("{error}: {}", source_of(&error));
+            }
+            if matches!(change, Net::Drop) {
+                self.state.held.remove(task);
+            }
+        }
+    }
+}
+
+impl Undo {
+    fn run(self, state: &mut State) {
+        for before in self.files {
+            before.restore();
+        }
+        for task in self.locks {
+            state.held.remove(&task);
+        }
+    }
+}
+
+/// Takes all changes of a plan to one lease together: the last word counts, and a write after a taking is part of it.
+fn net(changes: &[LeaseChange]) -> BTreeMap<TaskId, Net> {
+    let mut net = BTreeMap::new();
+    for change in changes {
+        let (task, change) = match change {
+            LeaseChange::Take(lease) => (&lease.task_id, Net::Take(lease.clone())),
+            LeaseChange::Write(lease) => match net.get(&lease.task_id) {
+                Some(Net::Take(_)) => (&lease.task_id, Net::Take(lease.clone())),
+                _ => (&lease.task_id, Net::Write(lease.clone())),
+            },
+            LeaseChange::Drop(task) => (task, Net::Drop),
+        };
+        net.insert(task.clone(), change);
+    }
+    net
+}
+
+fn source_of(error: &StoreError) -> String {
+    std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
+}

@@ -1,0 +1,286 @@
+//! Files as a careful program treats them: no links followed, nobody else's touched, replaced whole and durably.
+//!
+//! What stands in the files, others know.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
+
+use rustix::fs::OFlags;
+
+use crate::store::StoreError;
+
+/// The beginning of the names of our temporary files; nobody has to wake for them.
+pub(super) const TEMPORARY: &str = ".oodatcaa-tmp.";
+
+/// Which file a path led to, and how it was then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    device: u64,
+    inode: u64,
+    pub(super) size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    pub(super) fn of(meta: &fs::Metadata) -> Self {
+        Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+
+    /// `true` for the same file, changed or not.
+    pub(super) fn is_same_file(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+
+    /// `true` when the last change is so fresh that a further one could bear the same times.
+    pub(super) fn is_fresh(&self) -> bool {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        let since = |(seconds, nanos): (i64, i64)| {
+            (now.tv_sec - seconds).saturating_mul(1_000) + (now.tv_nsec - nanos) / 1_000_000
+        };
+        since(self.changed.max(self.modified)) < 100
+    }
+
+    pub(super) fn device_and_inode(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+}
+
+/// A named place where tests may let a commit fail or die, between any two durable steps.
+///
+/// `return(28)` answers with that error of the system, `return(kill)` ends the process as SIGKILL does.
+pub(super) fn point(name: &'static str) -> io::Result<()> {
+    fail::fail_point!(name, |what| {
+        let what = what.unwrap_or_default();
+        if what == "kill" {
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        }
+        Err(what.parse().map_or_else(|_| io::Error::other(format!("failpoint {name}")), io::Error::from_raw_os_error))
+    });
+    let _ = name;
+    Ok(())
+}
+
+/// Turns an error of the system into one of the store's.
+pub(super) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    move |source| match source.raw_os_error() {
+        Some(code) if code == rustix::io::Errno::LOOP.raw_os_error() => {
+            StoreError::Unsafe { path: path.into(), reason: "it is a symbolic link".into() }
+        }
+        _ => StoreError::Io { doing, path: path.into(), source },
+    }
+}
+
+fn no_follow(options: &mut OpenOptions) -> &mut OpenOptions {
+    // Non-blocking, so that a pipe put in the place of a file cannot hold us; files do not care.
+    options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
+}
+
+/// Refuses what is not ours alone to write.
+pub(super) fn check(path: &Path, meta: &fs::Metadata, directory: bool) -> Result<(), StoreError> {
+    let refuse = |reason: String| Err(StoreError::Unsafe { path: path.into(), reason });
+    let me = rustix::process::geteuid();
+    if meta.is_symlink() {
+        refuse("it is a symbolic link".into())
+    } else if meta.is_dir() != directory || (!directory && !meta.is_file()) {
+        refuse(format!("it is not a {}", if directory { "directory" } else { "regular file" }))
+    } else if meta.uid() != me.as_raw() && !me.is_root() {
+        refuse(format!("it belongs to user {}", meta.uid()))
+    } else if meta.mode() & 0o002 != 0 {
+        refuse("everybody may write to it".into())
+    } else {
+        Ok(())
+    }
+}
+
+/// Checks a directory of ours, if it is there.
+pub(super) fn check_directory(path: &Path) -> Result<bool, StoreError> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) => check(path, &meta, true).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(failed("look at", path)(error)),
+    }
+}
+
+/// Makes a directory of state, for our eyes only, unless it is there.
+pub(super) fn make_directory(path: &Path) -> Result<(), StoreError> {
+    if check_directory(path)? {
+        return Ok(());
+    }
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => {
+            resemble(&File::open(path).map_err(failed("open", path))?, path.parent());
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_directory(path).map(|_| ()),
+        Err(error) => Err(failed("create", path)(error)),
+    }
+}
+
+/// What root creates in somebody's project belongs to them, as far as the system lets us.
+fn resemble(file: &File, directory: Option<&Path>) {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    if let Some(meta) = directory.and_then(|directory| fs::symlink_metadata(directory).ok()) {
+        let _ = std::os::unix::fs::fchown(file, Some(meta.uid()), Some(meta.gid()));
+    }
+}
+
+/// Opens a file to lock or to append to, creating it for our eyes only; what stands in it stays.
+pub(super) fn open_or_create(path: &Path, append: bool) -> Result<(File, bool), StoreError> {
+    let mut options = OpenOptions::new();
+    no_follow(&mut options).read(true).write(true).append(append).mode(0o600);
+    loop {
+        let created = match options.clone().create_new(true).open(path) {
+            Ok(file) => {
+                resemble(&file, path.parent());
+                return Ok((file, true));
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(path),
+            Err(error) => Err(error),
+        };
+        match created {
+            Ok(file) => {
+                let meta = file.metadata().map_err(failed("look at", path))?;
+                check(path, &meta, false)?;
+                return Ok((file, false));
+            }
+            // Somebody removed it between the two.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir) => {}
+            Err(error) => return Err(failed("open", path)(error)),
+        }
+    }
+}
+
+/// Opens a file to read; `None` when there is none.
+pub(super) fn open(path: &Path) -> Result<Option<(File, Stamp)>, StoreError> {
+    match no_follow(OpenOptions::new().read(true)).open(path) {
+        Ok(file) => {
+            let meta = file.metadata().map_err(failed("look at", path))?;
+            check(path, &meta, false)?;
+            Ok(Some((file, Stamp::of(&meta))))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("open", path)(error)),
+    }
+}
+
+/// Reads a whole file; `None` when there is none.
+pub(super) fn read(path: &Path) -> Result<Option<(Vec<u8>, Stamp)>, StoreError> {
+    let Some((mut file, stamp)) = open(path)? else { return Ok(None) };
+    let mut bytes = Vec::with_capacity(usize::try_from(stamp.size).unwrap_or_default() + 1);
+    file.read_to_end(&mut bytes).map_err(failed("read", path))?;
+    Ok(Some((bytes, stamp)))
+}
+
+/// The stamp of what a path leads to; `None` when there is nothing.
+pub(super) fn stamp(path: &Path) -> Result<Option<Stamp>, StoreError> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) => Ok(Some(Stamp::of(&meta))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("look at", path)(error)),
+    }
+}
+
+/// A file that waits to take another's place.
+pub(super) struct Replacement {
+    temporary: tempfile::NamedTempFile,
+}
+
+impl Replacement {
+    /// Writes the new content beside the old file, with the old one's mode and, where possible, owner.
+    pub(super) fn write(path: &Path, content: &[u8], old: Option<&fs::Metadata>) -> io::Result<Self> {
+        let directory = path.parent().expect("our files stand in directories");
+        point("store.temp")?;
+        let mut temporary = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(directory)?;
+        match old {
+            Some(old) => {
+                let _ = std::os::unix::fs::fchown(temporary.as_file(), Some(old.uid()), Some(old.gid()));
+                let mode = fs::Permissions::from_mode(old.mode() & 0o7777);
+                temporary.as_file().set_permissions(mode)?;
+            }
+            None => resemble(temporary.as_file(), Some(directory)),
+        }
+        temporary.write_all(content)?;
+        // A disk that lies about what it took must not lie its way into the place of a good file.
+        if temporary.as_file().metadata()?.len() != content.len() as u64 {
+            return Err(io::Error::new(io::ErrorKind::WriteZero, "the file is shorter than what was written to it"));
+        }
+        point("store.temp.written")?;
+        Ok(Self { temporary })
+    }
+
+    /// Has the content reach the disk. When that fails, nobody knows what did; the file is given up.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        point("store.fsync")?;
+        self.temporary.as_file().sync_all()
+    }
+
+    /// Takes the place of the old file.
+    pub(super) fn put(self, path: &Path) -> io::Result<()> {
+        point("store.rename")?;
+        self.temporary.persist(path).map_err(|error| error.error)?;
+        point("store.renamed")
+    }
+}
+
+/// Has a directory's entries reach the disk.
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    point("store.dirsync")?;
+    File::open(path)?.sync_all()
+}
+
+/// Removes temporary files that a crash left behind; only for one who holds the queue lock.
+pub(super) fn sweep(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(TEMPORARY)
+            && let Err(error) = fs::remove_file(entry.path())
+        {
+            log::debug!("a leftover stays: {}: {error}", entry.path().display());
+        }
+    }
+}
+
+/// Refuses file systems on which locks do not exclude everybody, unless `OODATCAA_UNSAFE_FS=1`.
+pub(super) fn check_filesystem(path: &Path) -> Result<(), StoreError> {
+    let Ok(found) = rustix::fs::statfs(path) else { return Ok(()) };
+    // Magic numbers of 32 bits, kept in a type whose size and sign depend on the machine.
+    let kind = match found.f_type as u32 {
+        0x6969 => "NFS",
+        0x517b => "SMB",
+        0xff53_4d42 => "CIFS",
+        0xfe53_4d42 => "SMB2",
+        0x0102_1997 => "9P",
+        0x6573_5546 => "FUSE",
+        0x5346_414f => "AFS",
+        0x00c3_6400 => "Ceph",
+        0x7375_7245 => "Coda",
+        0x564c => "NCP",
+        0x0bd0_0bd0 => "Lustre",
+        0x4750_4653 => "GPFS",
+        0x7461_636f => "OCFS2",
+        0x786f_4256 => "VirtualBox shared folders",
+        _ => return Ok(()),
+    };
+    if std::env::var_os("OODATCAA_UNSAFE_FS").is_some_and(|value| value == "1") {
+        log::warn!("{} is on {kind}: its locks may not exclude other machines", path.display());
+        return Ok(());
+    }
+    let reason = format!(
+        "it is on {kind}, where a lock may not keep others out, so that two workers could take one task; \
+         OODATCAA_UNSAFE_FS=1 takes the risk"
+    );
+    Err(StoreError::Unsafe { path: path.into(), reason })
+}

@@ -1,0 +1,254 @@
+//! The journal: one event a line, appended under the queue lock, read once and then only what is new (R24).
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde::Deserialize;
+
+use super::disk::{self, Stamp, failed};
+use crate::{
+    domain::{Event, History},
+    store::StoreError,
+};
+
+/// Space that is set aside behind the journal's end, so that a full disk cannot part a change from its event.
+const RESERVE: u64 = 64 * 1024;
+
+/// A note of an event's place after about so many bytes.
+const STRIDE: u64 = 128 * 1024;
+
+/// So many of the last bytes are compared to recognise a file that was written anew in place.
+const TAIL: usize = 512;
+
+/// What has been read of the journal.
+#[derive(Debug)]
+pub(super) struct Journal {
+    path: PathBuf,
+    stamp: Option<Stamp>,
+    /// The end of the last whole line that was read.
+    offset: u64,
+    /// The bytes before it.
+    tail: Vec<u8>,
+    /// Every so often: the number of an event, and where its line ends.
+    marks: Vec<(u64, u64)>,
+    history: Arc<History>,
+    reserved: u64,
+}
+
+/// What stands behind the last whole line.
+#[derive(Debug, PartialEq, Eq)]
+enum Rest {
+    Nothing,
+    /// A whole event that only lacks its line feed.
+    Unended,
+    /// Part of one: so many bytes.
+    Torn(u64),
+}
+
+impl Journal {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, stamp: None, offset: 0, tail: Vec::new(), marks: Vec::new(), history: Arc::default(), reserved: 0 }
+    }
+
+    /// What the events tell.
+    pub(super) fn history(&self) -> &Arc<History> {
+        &self.history
+    }
+
+    /// Forgets what was read.
+    pub(super) fn forget(&mut self) {
+        *self = Self::new(std::mem::take(&mut self.path));
+    }
+
+    /// Takes in what is new. A line that is not finished waits.
+    pub(super) fn refresh(&mut self) -> Result<(), StoreError> {
+        self.read_new().map(|_| ())
+    }
+
+    /// Takes in what is new and, for one who holds the queue lock, mends the end of the file.
+    /// Answers how many bytes of an unfinished line were cut off.
+    pub(super) fn mend(&mut self) -> Result<u64, StoreError> {
+        match self.read_new()? {
+            Rest::Nothing => Ok(0),
+            Rest::Unended => {
+                let (mut file, _) = disk::open_or_create(&self.path, true)?;
+                file.write_all(b"\n").map_err(failed("append to", &self.path))?;
+                self.stamp = None;
+                self.read_new().map(|_| 0)
+            }
+            Rest::Torn(bytes) => {
+                let (file, _) = disk::open_or_create(&self.path, true)?;
+                file.set_len(self.offset).map_err(failed("cut", &self.path))?;
+                log::warn!("{}: {bytes} bytes of an unfinished line were cut off", self.path.display());
+                self.stamp = None;
+                Ok(bytes)
+            }
+        }
+    }
+
+    fn read_new(&mut self) -> Result<Rest, StoreError> {
+        let stamp = disk::stamp(&self.path)?;
+        if stamp == self.stamp && stamp.is_none_or(|stamp| stamp.size == self.offset) {
+            return Ok(Rest::Nothing);
+        }
+        let Some((file, stamp)) = disk::open(&self.path)? else {
+            self.forget();
+            return Ok(Rest::Nothing);
+        };
+        let same = self.stamp.is_none_or(|old| old.is_same_file(&stamp)) && stamp.size >= self.offset;
+        if !same || !self.continues(&file).map_err(failed("read", &self.path))? {
+            self.forget();
+        }
+        let mut bytes = vec![0; usize::try_from(stamp.size - self.offset).unwrap_or(usize::MAX)];
+        let length = read_at(&file, &mut bytes, self.offset).map_err(failed("read", &self.path))?;
+        bytes.truncate(length);
+        let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        self.take_in(&bytes[..whole]);
+        self.stamp = Some(stamp);
+        Ok(match &bytes[whole..] {
+            [] => Rest::Nothing,
+            rest if serde_json::from_slice::<Event>(rest).is_ok() => Rest::Unended,
+            rest => Rest::Torn(rest.len() as u64),
+        })
+    }
+
+    /// `false` when what was read before stands there no more.
+    fn continues(&self, file: &File) -> io::Result<bool> {
+        let mut there = vec![0; self.tail.len()];
+        let length = read_at(file, &mut there, self.offset - self.tail.len() as u64)?;
+        Ok(there[..length] == self.tail[..])
+    }
+
+    fn take_in(&mut self, lines: &[u8]) {
+        if lines.is_empty() {
+            return;
+        }
+        let history = Arc::make_mut(&mut self.history);
+        for line in lines.split_inclusive(|&byte| byte == b'\n') {
+            let start = self.offset;
+            self.offset += line.len() as u64;
+            match serde_json::from_slice::<Event>(line) {
+                Ok(event) => history.apply(&event),
+                Err(_) if line.trim_ascii().is_empty() => {}
+                Err(error) => {
+                    // Numbers must not be given out twice, whatever else the line says.
+                    #[derive(Deserialize)]
+                    struct Numbered {
+                        seq: u64,
+                    }
+                    if let Ok(Numbered { seq }) = serde_json::from_slice(line) {
+                        history.seq = history.seq.max(seq);
+                    }
+                    log::warn!("{}: the line at byte {start} is skipped: {error}", self.path.display());
+                }
+            }
+            if self.offset - self.marks.last().map_or(0, |mark| mark.1) >= STRIDE {
+                self.marks.push((history.seq, self.offset));
+            }
+        }
+        self.tail.extend_from_slice(&lines[lines.len().saturating_sub(TAIL)..]);
+        self.tail.drain(..self.tail.len().saturating_sub(TAIL));
+    }
+
+    /// Sets space aside for so many bytes more, so that [`Self::append`] cannot fail for want of it.
+    pub(super) fn reserve(&mut self, bytes: usize) -> Result<(), StoreError> {
+        let end = self.offset + bytes as u64;
+        if end <= self.reserved {
+            return Ok(());
+        }
+        let (file, created) = disk::open_or_create(&self.path, true)?;
+        if created {
+            let directory = self.path.parent().expect("the journal stands in a directory");
+            disk::sync_directory(directory).map_err(failed("make durable", directory))?;
+        }
+        let want = end - self.offset + RESERVE;
+        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::KEEP_SIZE, self.offset, want) {
+            Ok(()) => self.reserved = self.offset + want,
+            Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => {
+                return Err(failed("append to", &self.path)(rustix::io::Errno::NOSPC.into()));
+            }
+            // Not every file system can.
+            Err(_) => self.reserved = u64::MAX,
+        }
+        self.stamp = None;
+        Ok(())
+    }
+
+    /// Appends events by a single write and has them reach the disk; only for one who holds the queue
+    /// lock and has mended the end.
+    pub(super) fn append(&mut self, events: &[Event]) -> Result<(), StoreError> {
+        let lines = lines(events);
+        let (mut file, _) = disk::open_or_create(&self.path, true)?;
+        let mut write = || -> io::Result<()> {
+            disk::point("store.journal")?;
+            file.write_all(&lines)?;
+            disk::point("store.journal.written")?;
+            file.sync_data()?;
+            disk::point("store.journal.synced")
+        };
+        if let Err(error) = write() {
+            // What of it stands there is unknown: cut back to what is known, and read anew.
+            let cut = File::options().write(true).open(&self.path).and_then(|file| file.set_len(self.offset));
+            if let Err(error) = cut {
+                log::debug!("{} could not be cut back: {error}", self.path.display());
+            }
+            self.forget();
+            return Err(failed("append to", &self.path)(error));
+        }
+        self.take_in(&lines);
+        self.stamp = disk::stamp(&self.path)?;
+        Ok(())
+    }
+
+    /// The events after a number.
+    pub(super) fn events(&mut self, after: u64) -> Result<Vec<Event>, StoreError> {
+        self.refresh()?;
+        if after >= self.history.seq {
+            return Ok(Vec::new());
+        }
+        let from = self.marks.iter().rev().find(|(seq, _)| *seq <= after).map_or(0, |(_, end)| *end);
+        let Some((file, _)) = disk::open(&self.path)? else { return Ok(Vec::new()) };
+        let mut bytes = vec![0; usize::try_from(self.offset.saturating_sub(from)).unwrap_or(usize::MAX)];
+        let length = read_at(&file, &mut bytes, from).map_err(failed("read", &self.path))?;
+        Ok(bytes[..length]
+            .split(|&byte| byte == b'\n')
+            .filter_map(|line| serde_json::from_slice::<Event>(line).ok())
+            .filter(|event| event.seq > after)
+            .collect())
+    }
+}
+
+/// Events as they stand in the journal.
+pub(super) fn lines(events: &[Event]) -> Vec<u8> {
+    let mut lines = Vec::with_capacity(events.len() * 384);
+    for event in events {
+        serde_json::to_writer(&mut lines, event).expect("an event is JSON");
+        lines.push(b'\n');
+    }
+    lines
+}
+
+/// Reads until the buffer is full or the file ends.
+fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(more) => filled += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// `//<host>/<project name>`: where events come from.
+pub(super) fn source(host: &str, root: &Path) -> String {
+    let name = root.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    format!("//{host}/{name}")
+}
