@@ -13,13 +13,17 @@ use self::{
     ui::{Color, Settings, Ui},
 };
 
+pub mod config;
 pub mod context;
+pub mod doctor;
 pub mod fail;
 mod filter;
+pub mod init;
 mod list;
 mod show;
 pub mod sight;
 mod status;
+pub mod talk;
 pub mod ui;
 
 /// Operates a fleet of coding agents that works through a queue file.

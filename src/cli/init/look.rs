@@ -1,0 +1,135 @@
+//! What `init` finds in a directory: git, how the project is tested, which agent programs there are.
+//!
+//! Only looks; nothing is run and nothing is written.
+
+use std::path::{Path, PathBuf};
+
+use super::known::{KNOWN, Known};
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The top of the git work tree around the directory.
+    pub git: Option<PathBuf>,
+    /// Ways to test the project, the one to take first first.
+    pub tests: Vec<Test>,
+    /// Agent programs on the search path, the one to take first first.
+    pub agents: Vec<(&'static Known, PathBuf)>,
+}
+
+/// A way to test a project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Test {
+    /// The kind of project, for people.
+    pub kind: &'static str,
+    /// The file that told.
+    pub file: &'static str,
+    /// Program and arguments.
+    pub argv: Vec<&'static str>,
+}
+
+/// Looks around a directory.
+pub fn look(root: &Path, search_path: &str) -> Found {
+    let git = root.ancestors().find(|dir| dir.join(".git").exists()).map(Into::into);
+    let agents = KNOWN.iter().filter_map(|known| Some((known, on_path(known.name, search_path)?))).collect();
+    Found { git, tests: tests(root), agents }
+}
+
+/// A program on a search path.
+pub fn on_path(program: &str, search_path: &str) -> Option<PathBuf> {
+    std::env::split_paths(search_path)
+        .filter(|dir| dir.is_absolute())
+        .map(|dir| dir.join(program))
+        .find(|path| path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok())
+}
+
+fn tests(root: &Path) -> Vec<Test> {
+    let read = |name: &str| small_text(&root.join(name));
+    let has = |name: &str| root.join(name).is_file();
+    let mut tests = Vec::new();
+    let mut add = |kind, file, argv: &[&'static str]| tests.push(Test { kind, file, argv: argv.to_vec() });
+    for file in ["Makefile", "makefile", "GNUmakefile"] {
+        if read(file).is_some_and(|text| text.lines().any(|line| is_target(line, "test"))) {
+            add("make", file, &["make", "test"]);
+            break;
+        }
+    }
+    if has("Cargo.toml") {
+        add("Rust", "Cargo.toml", &["cargo", "test"]);
+    }
+    if has("go.mod") {
+        add("Go", "go.mod", &["go", "test", "./..."]);
+    }
+    if read("package.json").is_some_and(|text| has_test_script(&text)) {
+        let runner = [("pnpm-lock.yaml", "pnpm"), ("yarn.lock", "yarn"), ("bun.lock", "bun"), ("bun.lockb", "bun")];
+        let runner = runner.into_iter().find(|(lock, _)| has(lock)).map_or("npm", |(_, runner)| runner);
+        add("Node.js", "package.json", &[runner, "run", "test"]);
+    }
+    let python = ["pyproject.toml", "setup.py", "setup.cfg"].into_iter().find(|file| has(file));
+    if let Some(file) = python
+        && ["pytest.ini", "tests", "test", "conftest.py"].iter().any(|name| root.join(name).exists())
+    {
+        let argv: &[&str] = if has("uv.lock") { &["uv", "run", "pytest"] } else { &["python3", "-m", "pytest"] };
+        add("Python", file, argv);
+    }
+    tests
+}
+
+/// `true` for the line of a makefile that makes this target.
+fn is_target(line: &str, target: &str) -> bool {
+    let Some((names, rest)) = line.split_once(':') else { return false };
+    !line.starts_with([' ', '\t', '#', '.']) && !rest.starts_with('=') && names.split_whitespace().any(|n| n == target)
+}
+
+/// `true` when there is a test script that is not the one `npm init` writes.
+fn has_test_script(package: &str) -> bool {
+    let package: serde_json::Value = serde_json::from_str(package).unwrap_or_default();
+    package["scripts"]["test"].as_str().is_some_and(|script| !script.contains("no test specified"))
+}
+
+fn small_text(path: &Path) -> Option<String> {
+    let metadata = path.metadata().ok()?;
+    (metadata.is_file() && metadata.len() < 1 << 20).then(|| std::fs::read_to_string(path).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(files: &[(&str, &str)]) -> Vec<String> {
+        let directory = tempfile::tempdir().expect("a directory");
+        for (name, text) in files {
+            std::fs::write(directory.path().join(name), text).expect("written");
+        }
+        tests(directory.path()).iter().map(|test| test.argv.join(" ")).collect()
+    }
+
+    #[test]
+    fn a_project_is_known_by_its_files() {
+        assert_eq!(found(&[("Cargo.toml", "")]), ["cargo test"]);
+        assert_eq!(
+            found(&[("go.mod", ""), ("Makefile", ".PHONY: test\nall test: x\n")]),
+            ["make test", "go test ./..."]
+        );
+        assert_eq!(found(&[("Makefile", "test := 1\n# test:\n\ttest: x\nmytest: y\n")]), [""; 0]);
+        assert_eq!(found(&[("package.json", r#"{"scripts":{"test":"jest"}}"#), ("yarn.lock", "")]), ["yarn run test"]);
+        let fresh = r#"{"scripts":{"test":"echo \"Error: no test specified\" && exit 1"}}"#;
+        assert_eq!(found(&[("package.json", fresh)]), [""; 0]);
+        assert_eq!(found(&[("pyproject.toml", ""), ("conftest.py", "")]), ["python3 -m pytest"]);
+        assert_eq!(found(&[("pyproject.toml", "")]), [""; 0]);
+    }
+
+    #[test]
+    fn a_program_must_be_executable() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().expect("a directory");
+        let program = directory.path().join("claude");
+        std::fs::write(&program, "").expect("written");
+        let path = directory.path().to_str().expect("UTF-8");
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o644)).expect("changed");
+        assert_eq!(on_path("claude", path), None);
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("changed");
+        assert_eq!(on_path("claude", path), Some(program));
+        assert_eq!(on_path("claude", "bin:"), None);
+    }
+}

@@ -1,0 +1,178 @@
+//! `agentctl init`: looks at a project, shows what it would write, asks, writes all of it or nothing.
+//!
+//! An `.oodatcaa` that is there already is used as it is: nothing in it is changed, only what is
+//! missing is added.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use self::{
+    look::Found,
+    plan::{Plan, Wish},
+};
+use super::talk::Talk;
+use crate::{
+    config::{Config, Loaded, Overrides, Trust, World, trust},
+    domain::Role,
+    error::{Failure, quoted},
+    layout::Layout,
+};
+
+pub mod known;
+pub mod look;
+pub mod plan;
+pub mod text;
+mod write;
+
+/// Set a project up
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct InitArgs {
+    /// Show what would be written, and write nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// The agent that works: claude, codex, gemini, …, or one of your own configuration
+    #[arg(long, value_name = "NAME")]
+    pub agent: Option<String>,
+    /// Set up here although a parent directory is a project, or although this is your home
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// What `init` needs of the parts beside it.
+pub struct Pieces<'a> {
+    /// The prompt template that ships for a role.
+    pub prompt: &'a dyn Fn(&Role) -> Option<&'static str>,
+    /// Says what is wrong with the queue of a project that is there already; empty for nothing.
+    pub validate: &'a dyn Fn(&Layout) -> Result<Vec<String>, Failure>,
+}
+
+/// Runs the command in a directory.
+pub fn run(talk: &dyn Talk, directory: &Path, args: &InitArgs, pieces: &Pieces<'_>) -> Result<u8, Failure> {
+    run_in(talk, &World::of_process(), directory, args, pieces)
+}
+
+/// [`run`], in this environment.
+pub fn run_in(
+    talk: &dyn Talk,
+    world: &World,
+    directory: &Path,
+    args: &InitArgs,
+    pieces: &Pieces<'_>,
+) -> Result<u8, Failure> {
+    let root = directory
+        .canonicalize()
+        .map_err(|error| Failure::from(error).cause(format!("while looking for {}", directory.display())))?;
+    let layout = Layout::new(root);
+    plan::may_be_a_project(world, &layout, args.force)?;
+    let problems = if layout.queue().exists() { (pieces.validate)(&layout)? } else { Vec::new() };
+
+    let found = look::look(layout.root(), world.var("PATH").unwrap_or_default());
+    let wish = Wish { agent: args.agent.as_deref() };
+    let plan = plan::plan(world, &layout, &found, &wish, pieces.prompt)?;
+    show(talk, &layout, &found, &plan, &problems);
+    if plan.is_empty() {
+        talk.say("nothing is missing; nothing to write");
+    } else if args.dry_run {
+        talk.say("nothing was written (--dry-run)");
+    } else {
+        write::check(&layout, &plan)?;
+        if !talk.confirm("write these?")? {
+            talk.say("nothing was written");
+            return Ok(0);
+        }
+        write::write(world, &layout, &plan)?;
+        if plan.may_trust {
+            trust_own(talk, world, &layout);
+        }
+    }
+    let loaded = if args.dry_run { None } else { Some(Config::load_in(world, &layout, &Overrides::default())?) };
+    if talk.json() {
+        let written: Vec<_> = plan.files.iter().map(|file| json!({"path": file.shown, "what": file.what})).collect();
+        talk.value(&json!({
+            "project": layout.root(),
+            "dry_run": args.dry_run,
+            "files": written,
+            "agent": plan.agent,
+            "agents_found": found.agents.iter().map(|(known, _)| known.name).collect::<Vec<_>>(),
+            "queue_problems": problems,
+        }));
+    } else if let Some(loaded) = loaded {
+        next(talk, &loaded, &plan, !problems.is_empty());
+    }
+    Ok(0)
+}
+
+/// Remembers the configuration that was just written here; somebody may have changed it since.
+fn trust_own(talk: &dyn Talk, world: &World, layout: &Layout) {
+    let remembered =
+        trust::Fingerprint::read(layout).and_then(|fingerprint| trust::remember(world, layout, &fingerprint));
+    if let Err(error) = remembered {
+        let failure = Failure::from(error);
+        talk.warn(&format!("its commands are not trusted yet ({failure}); allow them: agentctl config trust"));
+    }
+}
+
+fn show(talk: &dyn Talk, layout: &Layout, found: &Found, plan: &Plan, problems: &[String]) {
+    if talk.json() {
+        return;
+    }
+    let mut seen: Vec<String> = vec![if found.git.is_some() { "git".into() } else { "no git".into() }];
+    seen.extend(found.tests.iter().map(|test| format!("{} ({})", test.kind, test.argv.join(" "))));
+    seen.extend(found.agents.iter().map(|(known, path)| format!("{} ({})", known.name, path.display())));
+    if found.agents.is_empty() {
+        seen.push("no agent program on PATH".into());
+    }
+    seen.push(
+        if layout.mark().is_dir() { ".oodatcaa/ is there and stays as it is" } else { "no .oodatcaa/ yet" }.into(),
+    );
+    talk.line(&format!(" found   {}", seen.join(" · ")));
+    for problem in problems.iter().take(5) {
+        talk.line(&format!(" queue   {problem}"));
+    }
+    if problems.len() > 5 {
+        talk.line(&format!(" queue   and {} more: agentctl queue validate", problems.len() - 5));
+    }
+    for (n, file) in plan.files.iter().enumerate() {
+        let head = if n == 0 { "plan" } else { "" };
+        talk.line(&format!(" {head:<7} {:<7} {}   {}", file.verb(), file.shown, file.what));
+    }
+    for (n, line) in plan.safety.iter().enumerate() {
+        talk.line(&format!(" {:<7} {line}", if n == 0 { "safety" } else { "" }));
+    }
+    for line in &plan.remarks {
+        talk.line(&format!(" note    {line}"));
+    }
+}
+
+fn next(talk: &dyn Talk, loaded: &Loaded, plan: &Plan, problems: bool) {
+    let mut lines: Vec<String> = Vec::new();
+    if problems {
+        lines.push("agentctl queue validate".into());
+    }
+    if loaded.config.workflow.rules().iter().any(|rule| loaded.config.agent_name(&rule.role).is_none()) {
+        lines.push("install an agent program, e.g.: npm install -g @anthropic-ai/claude-code".into());
+        lines.push(
+            "then write it down: agentctl init --agent claude --dry-run   shows what belongs into config.toml".into(),
+        );
+    }
+    if matches!(loaded.trust, Trust::Untrusted { .. }) {
+        lines.push("agentctl config trust".into());
+    }
+    lines.push("agentctl doctor".into());
+    if plan.new_project {
+        lines.push("agentctl add \"Fix the flaky test\" --accept \"passes 20 times in a row\"".into());
+    }
+    lines.push("agentctl fleet start   then: agentctl status --watch".into());
+    for (n, line) in lines.iter().enumerate() {
+        talk.say(&format!(" {:<7} {line}", if n == 0 { "next" } else { "" }));
+    }
+}
+
+/// The failure of a directory that should not be made a project by accident.
+pub(crate) fn not_here(message: String, root: &Path) -> Failure {
+    Failure::new("refused", message).hint(format!("if you mean it: agentctl -C {} init --force", quoted(root)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! Writes a plan: all of it or nothing, and over nothing that appeared meanwhile.
+
+use std::{
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use super::plan::{Plan, PlannedFile};
+use crate::{
+    config::{Config, Overrides, World},
+    error::{Failure, quoted},
+    layout::Layout,
+};
+
+/// Everything that can be known before the first byte is written.
+pub(super) fn check(layout: &Layout, plan: &Plan) -> Result<(), Failure> {
+    for file in &plan.files {
+        let directory = existing_parent(&file.path);
+        if !directory.starts_with(layout.root()) {
+            return Err(Failure::new("unsafe_path", format!("{} is not below the project", file.path.display())));
+        }
+        let metadata = directory.symlink_metadata().map_err(|error| said("look at", directory, error))?;
+        if !metadata.is_dir() {
+            let failure = Failure::new("unsafe_path", format!("{} is no directory of its own", directory.display()));
+            return Err(failure.hint(format!("look at it: ls -ld {}", quoted(directory))));
+        }
+        use rustix::fs::Access;
+        rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK)
+            .map_err(|errno| said("write into", directory, errno.into()))?;
+    }
+    Ok(())
+}
+
+/// The nearest directory above a path that is there.
+fn existing_parent(path: &Path) -> &Path {
+    path.ancestors().skip(1).find(|dir| dir.symlink_metadata().is_ok()).unwrap_or(Path::new("/"))
+}
+
+/// Writes. A new `.oodatcaa` is built beside its place, loaded once as a test, and moved there as one.
+pub(super) fn write(world: &World, layout: &Layout, plan: &Plan) -> Result<(), Failure> {
+    let mark = layout.mark();
+    let (inside, outside): (Vec<&PlannedFile>, Vec<&PlannedFile>) =
+        plan.files.iter().partition(|file| plan.new_project && file.path.starts_with(&mark));
+    let mut undo = Undo::default();
+
+    let staging = tempfile::Builder::new().prefix(".oodatcaa-init-").tempdir_in(layout.root());
+    let staging = staging.map_err(|error| said("create a directory in", layout.root(), error))?;
+    let staged = Layout::new(staging.path());
+    for file in &inside {
+        let below = file.path.strip_prefix(layout.root()).expect("planned below the root");
+        create(&staging.path().join(below), &file.content, &mut Undo::default())?;
+    }
+    if plan.new_project {
+        Config::load_in(world, &staged, &Overrides::default())?;
+    }
+    for file in &outside {
+        match &file.replaces {
+            None => create(&file.path, &file.content, &mut undo)?,
+            Some(old) => replace(&file.path, old, &file.content, &mut undo)?,
+        }
+    }
+    if plan.new_project {
+        let from = staged.mark();
+        std::fs::set_permissions(&from, std::fs::Permissions::from_mode(0o755))
+            .map_err(|error| said("change", &from, error))?;
+        // Onto an empty directory the move would succeed; onto anything else it must not.
+        rustix::fs::renameat_with(rustix::fs::CWD, &from, rustix::fs::CWD, &mark, rustix::fs::RenameFlags::NOREPLACE)
+            .or_else(|errno| match errno {
+                // Some file systems know no such flag.
+                rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS if !mark.exists() => {
+                    rustix::fs::rename(&from, &mark)
+                }
+                other => Err(other),
+            })
+            .map_err(|errno| said("create", &mark, errno.into()))?;
+    }
+    undo.keep();
+    if let Ok(directory) = std::fs::File::open(layout.root()) {
+        // Best effort: what was written is whole either way.
+        let _ = directory.sync_all();
+    }
+    Ok(())
+}
+
+fn create(path: &Path, content: &str, undo: &mut Undo) -> Result<(), Failure> {
+    let directory = path.parent().expect("a file has a directory");
+    let mut missing: Vec<PathBuf> =
+        directory.ancestors().take_while(|dir| dir.symlink_metadata().is_err()).map(Into::into).collect();
+    missing.reverse();
+    for directory in missing {
+        std::fs::create_dir(&directory).map_err(|error| said("create", &directory, error))?;
+        undo.directories.push(directory);
+    }
+    let write = || -> std::io::Result<()> {
+        let mut file = tempfile::Builder::new()
+            .prefix(".init-")
+            .permissions(std::fs::Permissions::from_mode(0o644))
+            .tempfile_in(directory)?;
+        file.write_all(content.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist_noclobber(path)?;
+        Ok(())
+    };
+    write().map_err(|error| said("write", path, error))?;
+    undo.files.push(path.into());
+    Ok(())
+}
+
+fn replace(path: &Path, old: &str, content: &str, undo: &mut Undo) -> Result<(), Failure> {
+    let write = || -> std::io::Result<bool> {
+        if std::fs::read_to_string(path)? != old {
+            return Ok(false);
+        }
+        let mut file = tempfile::NamedTempFile::new_in(path.parent().expect("a file has a directory"))?;
+        file.write_all(content.as_bytes())?;
+        file.as_file().set_permissions(path.metadata()?.permissions())?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(true)
+    };
+    match write() {
+        Ok(true) => {
+            undo.contents.push((path.into(), old.into()));
+            Ok(())
+        }
+        Ok(false) => {
+            Err(Failure::new("refused", format!("{} changed meanwhile", path.display())).hint("agentctl init"))
+        }
+        Err(error) => Err(said("write", path, error)),
+    }
+}
+
+fn said(doing: &str, path: &Path, error: std::io::Error) -> Failure {
+    let mut failure = Failure::from(error);
+    failure.causes.insert(0, std::mem::replace(&mut failure.message, format!("failed to {doing} {}", path.display())));
+    failure
+}
+
+/// Takes back what was written when the rest fails.
+#[derive(Default)]
+struct Undo {
+    files: Vec<PathBuf>,
+    directories: Vec<PathBuf>,
+    contents: Vec<(PathBuf, String)>,
+    kept: bool,
+}
+
+impl Undo {
+    fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        // Best effort: whatever stays is told by the failure that led here.
+        for path in self.files.drain(..).rev() {
+            let _ = std::fs::remove_file(path);
+        }
+        for (path, old) in self.contents.drain(..) {
+            let _ = std::fs::write(path, old);
+        }
+        for path in self.directories.drain(..).rev() {
+            let _ = std::fs::remove_dir(path);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What `init`, `doctor` and `config` need of a terminal: few enough that a test can stand in for one.
+
+use serde_json::Value;
+
+use crate::error::Failure;
+
+/// Somebody to talk to.
+pub trait Talk {
+    /// `true` when objects are wanted instead of words.
+    fn json(&self) -> bool;
+    /// One line of data.
+    fn line(&self, line: &str);
+    /// One JSON value of data.
+    fn value(&self, value: &Value);
+    /// A line of talk: what was done, what to do next.
+    fn say(&self, line: &str);
+    /// Something to be aware of.
+    fn warn(&self, message: &str);
+    /// Asks; `Err` where nobody can answer.
+    fn confirm(&self, question: &str) -> Result<bool, Failure>;
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    /// Remembers what it was told and answers as it was told to.
+    #[derive(Default)]
+    pub(crate) struct Memo {
+        pub(crate) json: bool,
+        pub(crate) answer: Option<bool>,
+        pub(crate) said: RefCell<Vec<String>>,
+    }
+
+    impl Memo {
+        pub(crate) fn text(&self) -> String {
+            self.said.borrow().join("\n")
+        }
+    }
+
+    impl Talk for Memo {
+        fn json(&self) -> bool {
+            self.json
+        }
+
+        fn line(&self, line: &str) {
+            self.said.borrow_mut().push(line.into());
+        }
+
+        fn value(&self, value: &Value) {
+            self.said.borrow_mut().push(value.to_string());
+        }
+
+        fn say(&self, line: &str) {
+            self.said.borrow_mut().push(line.into());
+        }
+
+        fn warn(&self, message: &str) {
+            self.said.borrow_mut().push(format!("warning: {message}"));
+        }
+
+        fn confirm(&self, question: &str) -> Result<bool, Failure> {
+            self.said.borrow_mut().push(format!("{question}?"));
+            self.answer.ok_or_else(|| Failure::new("needs_yes", "cannot ask"))
+        }
+    }
+}
