@@ -1,4 +1,10 @@
-//! Integration tests: real binaries, real processes.
+//! Integration tests: real binaries, real signals, real files.
+#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
 mod agents;
+mod crash;
+mod floors;
 mod process;
+mod queues;
+mod support;
+mod walk;
