@@ -476,13 +476,35 @@ fn a_keeper_that_its_agent_has_stopped_still_hears_its_worker() {
 }
 
 #[test]
-fn a_keeper_that_is_asked_by_a_signal_ends_its_agent() {
+fn a_keeper_that_is_asked_by_term_ends_its_agent_and_hears_no_other_signal() {
     let place = Place::new();
-    let attempt = place.sh("echo ready; exec sleep 600");
+    let script = "trap 'sleep 0.2; exit 3' TERM; echo ready; while :; do sleep 0.05; done";
+    let attempt = place.start(&["sh", "-c", script], &Limits { grace: PATIENCE, ..limits() });
     until("it is ready", || place.text("stdout.log") == "ready\n");
-    kill(attempt.keeper(), "TERM");
+    for signal in ["HUP", "INT", "TERM"] {
+        kill(attempt.keeper(), signal);
+    }
     let exit = end_of(&attempt);
-    assert_eq!((&exit.ended, exit.stopped), (&Ended::Signalled(15), Some(StopCause::Asked)));
+    assert_eq!((&exit.ended, exit.stopped), (&Ended::Exited(3), Some(StopCause::Asked)), "two stops would have killed");
+}
+
+#[test]
+fn a_keeper_whose_worker_died_meanwhile_starts_nothing() {
+    let place = Place::new();
+    let order = serde_json::json!({"start": {
+        "run_dir": place.path(),
+        "invocation": place.invocation(&["touch", "started"]),
+        "limits": limits(),
+        "nudge": null,
+    }});
+    let orders = place.path().join("orders");
+    fs::write(&orders, format!("{order}\n")).unwrap();
+    // The end of the file is all that a keeper hears of its worker's death.
+    let mut keeper = Command::new(KEEPER);
+    keeper.arg("keeper").stdin(fs::File::open(&orders).unwrap()).stdout(Stdio::null());
+    assert!(keeper.status().unwrap().success());
+    assert!(matches!(read_exit(place.path()).unwrap().ended, Ended::NotStarted { not_found: false, .. }));
+    assert!(!place.path().join("started").exists());
 }
 
 fn kill(pid: u32, signal: &str) {
