@@ -12,6 +12,7 @@ use crate::{
     process::{Exit, Invocation},
 };
 
+pub mod argv;
 pub mod command;
 pub mod environment;
 pub mod output;
@@ -78,7 +79,7 @@ pub enum BadAgent {
         /// The agent's name in the configuration.
         name: String,
         /// What is wrong with it.
-        what: command::BadArgv,
+        what: argv::BadArgv,
     },
     /// The prompt would not reach the program.
     #[error(
@@ -108,9 +109,9 @@ pub fn open(name: &str, config: &AgentConfig) -> Box<dyn Agent> {
 
 /// Checks an agent's configuration, for the moment when it is loaded.
 pub fn check(name: &str, config: &AgentConfig) -> Result<(), BadAgent> {
-    let argv = if config.kind == AgentKind::Sim { sim::argv(config) } else { config.argv.clone() };
-    command::check(&argv).map_err(|what| BadAgent::Argv { name: name.into(), what })?;
-    let sees_file = command::mentions(&argv, "prompt_file");
+    let template = if config.kind == AgentKind::Sim { sim::argv(config) } else { config.argv.clone() };
+    argv::check(&template).map_err(|what| BadAgent::Argv { name: name.into(), what })?;
+    let sees_file = argv::mentions(&template, "prompt_file");
     if config.kind == AgentKind::Command && config.prompt == PromptVia::File && !sees_file {
         return Err(BadAgent::PromptUnseen(name.into()));
     }
