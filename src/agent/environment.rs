@@ -47,7 +47,7 @@ fn from(
     env.insert("NO_COLOR".into(), "1".into());
     env.extend(set.iter().map(|(name, value)| (name.clone(), value.clone())));
     env.retain(|name, value| !name.starts_with(OURS) && !value.contains('\0'));
-    let path = env.get("PATH").map_or_else(|| PATH.into(), |path| absolute_only(path));
+    let path = absolute_only(env.get("PATH").map_or("", String::as_str));
     env.insert("PATH".into(), path);
 
     let path = |path: &Path| path.to_string_lossy().into_owned();
@@ -75,6 +75,12 @@ fn names(pattern: &str, name: &str) -> bool {
         Some(start) => name.starts_with(start),
         None => pattern == name,
     }
+}
+
+/// The `PATH` that an agent with this `set` is given.
+pub fn path(set: &BTreeMap<String, String>) -> String {
+    let inherited = std::env::var("PATH").ok();
+    absolute_only(set.get("PATH").or(inherited.as_ref()).map_or("", String::as_str))
 }
 
 /// Drops what is looked up relative to the working directory: the workspace's content comes from a

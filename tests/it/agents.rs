@@ -433,7 +433,14 @@ fn the_simulated_agent_refuses_to_run_outside_of_an_attempt() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("agent-sim --standalone"));
     assert_eq!(run(&["--nonsense"]).status.code(), Some(64));
     assert_eq!(run(&["--standalone", "--speed", "0"]).status.code(), Some(64));
-    assert_eq!(run(&["--help"]).status.code(), Some(0));
+    let help = run(&["--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    // The example in the help is a script that works.
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    let (_, example) = help.split_once("the run succeeds:\n").expect("the example");
+    fs::write(dir.path().join("example.toml"), example).expect("written");
+    let example = run(&["--standalone", "--speed", "1000", "--script", "example.toml"]);
+    assert_eq!(example.status.code(), Some(0), "{}", String::from_utf8_lossy(&example.stderr));
     fs::write(dir.path().join("bad.toml"), "[[rules]]\ndo = \"dance\"").expect("written");
     let bad = run(&["--standalone", "--script", "bad.toml"]);
     assert_eq!(bad.status.code(), Some(78));
