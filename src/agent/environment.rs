@@ -47,7 +47,7 @@ fn from(
     env.insert("NO_COLOR".into(), "1".into());
     env.extend(set.iter().map(|(name, value)| (name.clone(), value.clone())));
     env.retain(|name, value| !name.starts_with(OURS) && !value.contains('\0'));
-    let path = env.get("PATH").map_or_else(|| PATH.into(), |path| absolute_only(path));
+    let path = absolute_only(env.get("PATH").map_or("", String::as_str));
     env.insert("PATH".into(), path);
 
     let path = |path: &Path| path.to_string_lossy().into_owned();
@@ -77,6 +77,12 @@ fn names(pattern: &str, name: &str) -> bool {
     }
 }
 
+/// The `PATH` that an agent with this `set` is given.
+pub fn path(set: &BTreeMap<String, String>) -> String {
+    let inherited = std::env::var("PATH").ok();
+    absolute_only(set.get("PATH").or(inherited.as_ref()).map_or("", String::as_str))
+}
+
 /// Drops what is looked up relative to the working directory: the workspace's content comes from a
 /// repository, and must not decide which program `git` is.
 fn absolute_only(path: &str) -> String {
@@ -84,15 +90,19 @@ fn absolute_only(path: &str) -> String {
     if kept.is_empty() { PATH.into() } else { kept.join(":") }
 }
 
-/// The values that must not be shown: of variables whose names say that they hold a secret.
-pub fn secrets(env: &BTreeMap<String, String>) -> Vec<String> {
-    const WORDS: &[&str] = &["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "AUTH"];
-    let is_secret = |name: &str| {
-        let name = name.to_ascii_uppercase();
-        !name.starts_with(OURS) && WORDS.iter().any(|word| name.contains(word))
-    };
+/// The values that must not be shown: what the configuration gives (it may stand for a secret, by
+/// whatever name), and of the inherited what its name says to be one.
+pub fn secrets(env: &BTreeMap<String, String>, set: &BTreeMap<String, String>) -> Vec<String> {
+    const WORDS: &[&str] = &["KEY", "APIKEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "CREDENTIALS"];
+    let by_name = |name: &str| name.to_ascii_uppercase().split('_').any(|word| WORDS.contains(&word));
+    let inherited = env.iter().filter(|(name, _)| !name.starts_with(OURS) && by_name(name));
     // Short values (`1`, `true`) would blank out ordinary words.
-    env.iter().filter(|(name, value)| is_secret(name) && value.len() >= 8).map(|(_, value)| value.clone()).collect()
+    let mut all: Vec<String> =
+        inherited.chain(set).map(|(_, value)| value.clone()).filter(|value| value.len() >= 8).collect();
+    // A value that is part of another must not spoil it before it is found.
+    all.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+    all.dedup();
+    all
 }
 
 /// Finds the program that an argv names, as the kernel would with this `PATH` and working directory.
@@ -193,11 +203,16 @@ mod tests {
     }
 
     #[test]
-    fn values_of_secret_names_are_known() {
-        let env: BTreeMap<String, String> =
-            [("API_KEY", "sk-123456789"), ("OODATCAA_TOKEN", "123456789"), ("HOME", "/home/some"), ("AUTH", "1")]
-                .map(|(k, v)| (k.into(), v.into()))
-                .into();
-        assert_eq!(secrets(&env), ["sk-123456789"]);
+    fn secrets_are_known_by_name_or_by_where_they_come_from() {
+        let map = |pairs: &[(&str, &str)]| pairs.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+        let set: BTreeMap<String, String> = map(&[("URL", "https://user:pass@host"), ("MODE", "fast")]);
+        let mut env: BTreeMap<String, String> = map(&[
+            ("API_KEY", "sk-123456789"),
+            ("OODATCAA_TOKEN", "123456789"),
+            ("GIT_AUTHOR_NAME", "Somebody Else"),
+            ("MY_TOKEN", "short"),
+        ]);
+        env.extend(set.clone());
+        assert_eq!(secrets(&env, &set), ["https://user:pass@host", "sk-123456789"]);
     }
 }

@@ -4,7 +4,7 @@
 //! beside them. Starting, watching and ending the program is the process floor's business, what
 //! the outcome means for the task is `settle`'s.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::{
     config::{AgentConfig, AgentKind, PromptVia},
@@ -12,6 +12,7 @@ use crate::{
     process::{Exit, Invocation},
 };
 
+pub mod argv;
 pub mod command;
 pub mod environment;
 pub mod output;
@@ -78,7 +79,7 @@ pub enum BadAgent {
         /// The agent's name in the configuration.
         name: String,
         /// What is wrong with it.
-        what: command::BadArgv,
+        what: argv::BadArgv,
     },
     /// The prompt would not reach the program.
     #[error(
@@ -108,9 +109,9 @@ pub fn open(name: &str, config: &AgentConfig) -> Box<dyn Agent> {
 
 /// Checks an agent's configuration, for the moment when it is loaded.
 pub fn check(name: &str, config: &AgentConfig) -> Result<(), BadAgent> {
-    let argv = if config.kind == AgentKind::Sim { sim::argv(config) } else { config.argv.clone() };
-    command::check(&argv).map_err(|what| BadAgent::Argv { name: name.into(), what })?;
-    let sees_file = command::mentions(&argv, "prompt_file");
+    let template = if config.kind == AgentKind::Sim { sim::argv(config) } else { config.argv.clone() };
+    argv::check(&template).map_err(|what| BadAgent::Argv { name: name.into(), what })?;
+    let sees_file = argv::mentions(&template, "prompt_file");
     if config.kind == AgentKind::Command && config.prompt == PromptVia::File && !sees_file {
         return Err(BadAgent::PromptUnseen(name.into()));
     }
@@ -122,20 +123,16 @@ pub fn check(name: &str, config: &AgentConfig) -> Result<(), BadAgent> {
 }
 
 /// The program of an agent, if it is not there: what a role's worker looks for before it claims anything (R21).
-pub fn missing_program(config: &AgentConfig, workspace: &std::path::Path) -> Option<String> {
-    let argv = if config.kind == AgentKind::Sim { sim::argv(config) } else { config.argv.clone() };
-    let program = argv.into_iter().next().unwrap_or_default();
-    let inherited = std::env::var("PATH").ok();
-    let path = config.set.get("PATH").or(inherited.as_ref()).map_or("", String::as_str);
-    match find_program(&program, path, workspace) {
-        Some(_) => None,
-        None => Some(program),
-    }
+pub fn missing_program(config: &AgentConfig, workspace: &Path) -> Option<String> {
+    let template = if config.kind == AgentKind::Sim { sim::argv(config) } else { config.argv.clone() };
+    let program = argv::program(&template, workspace, workspace);
+    let path = environment::path(&config.set);
+    find_program(&program, &path, workspace).is_none().then_some(program)
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::{collections::BTreeMap, path::Path};
+    use std::collections::BTreeMap;
 
     use super::*;
     use crate::domain::{Role, Status, TaskId, Token, Workflow};
@@ -188,6 +185,19 @@ pub(crate) mod tests {
         assert_eq!(check("mine", &file), Err(BadAgent::PromptUnseen("mine".into())));
         file.argv.push("--prompt={prompt_file}".into());
         assert_eq!(check("mine", &file), Ok(()));
+    }
+
+    #[test]
+    fn a_missing_program_is_found_out_before_there_is_a_task() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let missing = |argv: &[&str]| missing_program(&config(argv), dir.path());
+        assert_eq!(missing(&["sh", "{title}"]), None);
+        assert_eq!(missing(&["no-such-agent"]), Some("no-such-agent".into()));
+        let expected = dir.path().join("agent").display().to_string();
+        assert_eq!(missing(&["{project}/agent"]), Some(expected));
+        let mut elsewhere = config(&["sh"]);
+        elsewhere.set.insert("PATH".into(), "/nonexistent".into());
+        assert_eq!(missing_program(&elsewhere, dir.path()), Some("sh".into()));
     }
 
     #[test]

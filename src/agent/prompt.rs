@@ -148,7 +148,7 @@ pub fn render(template: &str, assignment: &Assignment, facts: &PromptFacts) -> R
     if !template.contains("{{") && !template.contains("{%") {
         let schema = result::HINT;
         return Ok(format!(
-            "{told}\n## Above what follows\n\n\
+            "{told}\n## Before you read on\n\n\
              Work on this task only. Where the text below tells you to choose a task, to take or write a lease, or to\n\
              edit the queue file, leave that out: it has been done for you. Before you end, write the result file named\n\
              above in this shape:\n\n```json\n{schema}\n```\n\n---\n\n{template}"

@@ -364,6 +364,7 @@ mod tests {
             ("[[rules]]\n[[rules.edits]]\npath = \"/x\"\nappend = \"\"", "not a plain path"),
             ("[[rules]]\n[[rules.edits]]\npath = \"x\"", "either `content` or `append`"),
             ("[[rules]]\nclass = \"cancelled\"", "cannot say `cancelled`"),
+            ("rules = 3", "expected a sequence"),
         ] {
             let said = Script::parse(text).expect_err(text);
             assert!(said.contains(says), "{text}: {said}");

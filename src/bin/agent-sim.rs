@@ -21,9 +21,29 @@ const USAGE: u8 = 64;
 const CANNOT_WRITE: u8 = 74;
 const CONFIG: u8 = 78;
 
+/// Lines stay short: a wrapped comment would be no comment any more.
+const SCRIPT: &str = r#"Script (TOML); the first rule that fits is played, else the run succeeds:
+  seed = 7
+  speed = 2.0            # twice as fast
+  seconds = [1, 3]       # how long a run takes: a number, or between two
+  [[rules]]
+  role = "tester"        # for whom; * and ? as in file names
+  task = "D2*"
+  attempts = [1]         # on these tries of a stage
+  calls = [1, 2]         # on these runs of the role on the task
+  chance = 0.5           # in this share of all cases
+  do = "needs_adapt"
+  # succeed fail say_failed needs_adapt replan blocked ask no_change
+  # hang silent crash flood ignore_term leave_grandchild rate_limited
+  # exit no_result bad_result cut_off
+  summary = "..."
+  # and: seconds exit class question options retry_after megabytes signal
+  edits = [{ path = "todo.sh", content = "..." }]  # or append
+  tasks = [{ id = "D1-B01", title = "...", type = "Build" }]"#;
+
 /// A simulated agent: behaves like a model-driven command-line program, follows a script, uses no model.
 #[derive(Debug, Parser)]
-#[command(name = "agent-sim", version)]
+#[command(name = "agent-sim", version, after_help = SCRIPT)]
 struct Flags {
     /// The script; `.oodatcaa/sim.toml` of the project where that exists, else everything succeeds.
     #[arg(long, value_name = "FILE")]

@@ -42,7 +42,7 @@ impl Bench {
         self
     }
 
-    fn assignment(&self, role: Role, task: &str, token: u64) -> Assignment {
+    fn assignment(&self, role: &Role, task: &str, token: u64) -> Assignment {
         let task = Task::new(TaskId::parse(task).expect("a good id"), Status::READY);
         let run_dir = self.root().join(".oodatcaa/runs").join(task.id.as_str()).join(token.to_string());
         fs::create_dir_all(&run_dir).expect("made");
@@ -66,7 +66,7 @@ impl Bench {
             simulated: true,
             stop: None,
         };
-        let rule = Workflow::shipped().rule(&role).expect("ships").clone();
+        let rule = Workflow::shipped().rule(role).expect("ships").clone();
         let assignment = Assignment { task, rule, lease, project: self.root(), workspace: self.root(), run_dir };
         fs::write(assignment.prompt_file(), "the prompt\n").expect("written");
         assignment
@@ -75,7 +75,7 @@ impl Bench {
     /// One whole attempt of a builder with this script.
     fn play(&self, script: &str) -> Played {
         self.script(script);
-        let assignment = self.assignment(Role::BUILDER, "P001-B01", 7);
+        let assignment = self.assignment(&Role::BUILDER, "P001-B01", 7);
         attempt(&sim(&["--speed", "100"]), assignment)
     }
 }
@@ -194,7 +194,7 @@ fn the_simulated_agent_speaks_and_works_like_a_real_one() {
 fn every_role_has_its_usual_play() {
     let bench = Bench::new();
     for (n, rule) in Workflow::shipped().rules().iter().enumerate() {
-        let assignment = bench.assignment(rule.role.clone(), "S1", n as u64 + 1);
+        let assignment = bench.assignment(&rule.role, "S1", n as u64 + 1);
         let played = attempt(&sim(&["--speed", "100"]), assignment);
         assert_eq!(played.outcome.word(), "done", "{}: {}", rule.role, played.stderr);
     }
@@ -215,7 +215,7 @@ fn a_planner_proposes_the_scripted_tasks() {
         ]
         "#,
     );
-    let played = attempt(&sim(&["--speed", "100"]), bench.assignment(Role::PLANNER, "S1", 1));
+    let played = attempt(&sim(&["--speed", "100"]), bench.assignment(&Role::PLANNER, "S1", 1));
     let Outcome::Done { tasks, .. } = &played.outcome else { panic!("{:?}", played.outcome) };
     let ids: Vec<&str> = tasks.iter().filter_map(|task| task["id"].as_str()).collect();
     assert_eq!(ids, ["S1-B01", "S1-T01"]);
@@ -313,7 +313,7 @@ fn an_exit_status_can_have_a_meaning() {
     bench.script("[[rules]]\ndo = \"exit\"\nexit = 75");
     let mut config = config(AgentKind::Sim, &["agent-sim", "--speed", "100"]);
     config.exits.insert(75, Class::UsageLimit);
-    let played = attempt(&Sim::at("sim", &config, Path::new(SIM)), bench.assignment(Role::BUILDER, "T", 1));
+    let played = attempt(&Sim::at("sim", &config, Path::new(SIM)), bench.assignment(&Role::BUILDER, "T", 1));
     assert_eq!(played.class(), Class::UsageLimit);
 }
 
@@ -328,7 +328,7 @@ fn a_flood_is_as_large_as_it_was_told() {
 fn a_hang_is_heard_and_ends_on_term() {
     let bench = Bench::new();
     bench.script("[[rules]]\ndo = \"hang\"\nseconds = 0");
-    let assignment = bench.assignment(Role::BUILDER, "T", 1);
+    let assignment = bench.assignment(&Role::BUILDER, "T", 1);
     let invocation = sim(&[]).invocation(&assignment);
     let mut child = start(&invocation);
     until("it is heard three times", || {
@@ -342,7 +342,7 @@ fn a_hang_is_heard_and_ends_on_term() {
 fn one_that_ignores_term_ends_on_kill_only() {
     let bench = Bench::new();
     bench.script("[[rules]]\ndo = \"ignore_term\"\nseconds = 0");
-    let assignment = bench.assignment(Role::BUILDER, "T", 1);
+    let assignment = bench.assignment(&Role::BUILDER, "T", 1);
     let invocation = sim(&[]).invocation(&assignment);
     let mut child = start(&invocation);
     let heard = || fs::read_to_string(&invocation.stdout).expect("output").matches("still thinking").count();
@@ -358,7 +358,7 @@ fn one_that_ignores_term_ends_on_kill_only() {
 fn silence_is_silence() {
     let bench = Bench::new();
     bench.script("[[rules]]\ndo = \"silent\"\nseconds = 0");
-    let assignment = bench.assignment(Role::BUILDER, "T", 1);
+    let assignment = bench.assignment(&Role::BUILDER, "T", 1);
     let invocation = sim(&[]).invocation(&assignment);
     let mut child = start(&invocation);
     until("it has said its last", || fs::read_to_string(&invocation.stdout).expect("output").lines().count() == 2);
@@ -399,14 +399,14 @@ fn a_left_grandchild_lives_in_a_session_of_its_own() {
 fn calls_are_counted_per_role_and_task() {
     let bench = Bench::new();
     bench.script("[[rules]]\nrole = \"builder\"\ntask = \"A\"\ncalls = [2]\ndo = \"needs_adapt\"");
-    let word = |role: Role, task: &str, token| {
+    let word = |role: &Role, task: &str, token| {
         attempt(&sim(&["--speed", "1000"]), bench.assignment(role, task, token)).outcome.word()
     };
-    assert_eq!(word(Role::BUILDER, "A", 1), "done");
-    assert_eq!(word(Role::TESTER, "A", 2), "done");
-    assert_eq!(word(Role::BUILDER, "B", 1), "done");
-    assert_eq!(word(Role::BUILDER, "A", 3), "needs_adapt");
-    assert_eq!(word(Role::BUILDER, "A", 4), "done");
+    assert_eq!(word(&Role::BUILDER, "A", 1), "done");
+    assert_eq!(word(&Role::TESTER, "A", 2), "done");
+    assert_eq!(word(&Role::BUILDER, "B", 1), "done");
+    assert_eq!(word(&Role::BUILDER, "A", 3), "needs_adapt");
+    assert_eq!(word(&Role::BUILDER, "A", 4), "done");
 }
 
 #[test]
@@ -414,7 +414,7 @@ fn the_same_seed_gives_the_same_play() {
     let play = |seed: &str| {
         let bench = Bench::new();
         let options = ["--speed", "1000", "--seed", seed];
-        attempt(&sim(&options), bench.assignment(Role::TESTER, "T", 3)).lines()[0]["session_id"].clone()
+        attempt(&sim(&options), bench.assignment(&Role::TESTER, "T", 3)).lines()[0]["session_id"].clone()
     };
     assert_eq!(play("1"), play("1"));
     assert_ne!(play("1"), play("2"));
@@ -433,7 +433,14 @@ fn the_simulated_agent_refuses_to_run_outside_of_an_attempt() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("agent-sim --standalone"));
     assert_eq!(run(&["--nonsense"]).status.code(), Some(64));
     assert_eq!(run(&["--standalone", "--speed", "0"]).status.code(), Some(64));
-    assert_eq!(run(&["--help"]).status.code(), Some(0));
+    let help = run(&["--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    // The example in the help is a script that works.
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    let (_, example) = help.split_once("the run succeeds:\n").expect("the example");
+    fs::write(dir.path().join("example.toml"), example).expect("written");
+    let example = run(&["--standalone", "--speed", "1000", "--script", "example.toml"]);
+    assert_eq!(example.status.code(), Some(0), "{}", String::from_utf8_lossy(&example.stderr));
     fs::write(dir.path().join("bad.toml"), "[[rules]]\ndo = \"dance\"").expect("written");
     let bad = run(&["--standalone", "--script", "bad.toml"]);
     assert_eq!(bad.status.code(), Some(78));
@@ -462,7 +469,7 @@ fn a_hostile_title_is_one_harmless_argument() {
     let argv = ["sh", "-c", script, "sh", "Task: {title}", "{task_id}", "--", "{title}"];
     let agent = agent::open("mine", &config(AgentKind::Command, &argv));
     for (n, title) in titles.iter().enumerate() {
-        let mut assignment = bench.assignment(Role::BUILDER, "P1", n as u64 + 1);
+        let mut assignment = bench.assignment(&Role::BUILDER, "P1", n as u64 + 1);
         assignment.task.title = (*title).into();
         let played = attempt(&*agent, assignment);
         assert_eq!(played.exit.ended, Ended::Exited(0), "{}", played.stderr);
@@ -491,7 +498,7 @@ fn only_the_listed_environment_reaches_a_program() {
     assert!(std::env::var_os("CARGO_PKG_NAME").is_some() && std::env::var_os("CARGO_PKG_VERSION").is_some());
     config.env.push("CARGO_PKG_NAME".into());
     config.set.insert("GIVEN".into(), "line one\nline two".into());
-    let mut assignment = bench.assignment(Role::BUILDER, "P1", 4);
+    let mut assignment = bench.assignment(&Role::BUILDER, "P1", 4);
     assignment.task.branch = Some("feat/x".into());
     let played = attempt(&*agent::open("mine", &config), assignment);
     assert_eq!(played.outcome.word(), "done", "{}", played.stderr);
@@ -512,7 +519,7 @@ fn a_program_may_say_what_it_came_to() {
     let bench = Bench::new();
     let script = r#"printf '{"outcome":"blocked","summary":"no network"}' > "$OODATCAA_RESULT_FILE"; exit 9"#;
     let agent = agent::open("mine", &config(AgentKind::Command, &["sh", "-c", script]));
-    let played = attempt(&*agent, bench.assignment(Role::BUILDER, "P1", 1));
+    let played = attempt(&*agent, bench.assignment(&Role::BUILDER, "P1", 1));
     assert_eq!(played.outcome, Outcome::Blocked { reason: "no network".into() });
     assert!(!agent.simulated());
 }
