@@ -218,7 +218,8 @@ fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Se
     let mut described = described.clone();
     described.set = secrets::resolve(&described.set, &world, layout.root())?;
     if let Some(missing) = agent::missing_program(&described, layout.root()) {
-        let failure = Failure::new("agent_not_found", format!("the program of the agent `{name}` is missing: {missing}"));
+        let failure =
+            Failure::new("agent_not_found", format!("the program of the agent `{name}` is missing: {missing}"));
         return Err(match &described.install {
             Some(install) => failure.hint(install.clone()),
             None => failure.hint(format!("install it, or correct argv of [agents.{name}] in .oodatcaa/config.toml")),

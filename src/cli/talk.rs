@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::ui::Ui;
 use crate::error::Failure;
 
 /// Somebody to talk to.
@@ -18,6 +19,32 @@ pub trait Talk {
     fn warn(&self, message: &str);
     /// Asks; `Err` where nobody can answer.
     fn confirm(&self, question: &str) -> Result<bool, Failure>;
+}
+
+impl Talk for Ui {
+    fn json(&self) -> bool {
+        self.json()
+    }
+
+    fn line(&self, line: &str) {
+        self.line(line);
+    }
+
+    fn value(&self, value: &Value) {
+        self.value(value);
+    }
+
+    fn say(&self, line: &str) {
+        self.say(line);
+    }
+
+    fn warn(&self, message: &str) {
+        self.warn(message);
+    }
+
+    fn confirm(&self, question: &str) -> Result<bool, Failure> {
+        self.confirm(question)
+    }
 }
 
 #[cfg(test)]

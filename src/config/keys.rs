@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use toml::Value;
 
-use super::values::{below, count, duration, list, named, no_nul, size, status, variable, words, wrong};
+use super::values::{below, count, duration, inherited, list, named, no_nul, size, status, words, wrong};
 use crate::domain::{Class, text};
 
 /// A key, or with `*` in its path all keys of that form.
@@ -129,7 +129,7 @@ pub(super) const KEYS: &[Key] = &[
         "agents.*.env",
         Kind::EnvNames,
         "[]",
-        "Names of variables that it inherits, besides the few that every program needs.",
+        "Names of variables that it inherits, besides the few that every program needs; `NAME_*` for all that start so.",
     ),
     key("agents.*.set.*", Kind::EnvValue, "A variable that it is given: text, `env:NAME` or `file:PATH`."),
     key("agents.*.exits.*", Kind::Class, "What an exit code means, as a class of failure."),
@@ -140,7 +140,7 @@ pub(super) const KEYS: &[Key] = &[
         "gates.*.env",
         Kind::EnvNames,
         "[]",
-        "Names of variables that it inherits, besides the few that every program needs.",
+        "Names of variables that it inherits, besides the few that every program needs; `NAME_*` for all that start so.",
     ),
 ];
 
@@ -234,7 +234,7 @@ impl Kind {
                 Some(&"") => Err("names no program".into()),
                 Some(_) => no_nul(value),
             },
-            Self::EnvNames => list(value)?.into_iter().try_for_each(variable),
+            Self::EnvNames => list(value)?.into_iter().try_for_each(inherited),
             Self::Gates => list(value)?.into_iter().try_for_each(named),
             Self::Paths => list(value)?.into_iter().try_for_each(below),
             Self::EnvValue => no_nul(value),
@@ -261,7 +261,7 @@ impl Kind {
             Self::Flag => json!({"type": "boolean"}),
             Self::Choice(choices) => json!({"enum": choices}),
             Self::Argv => json!({"type": "array", "items": {"type": "string"}, "minItems": 1}),
-            Self::EnvNames => list(json!({"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"})),
+            Self::EnvNames => list(json!({"type": "string", "pattern": r"^[A-Za-z_][A-Za-z0-9_]*\*?$"})),
             Self::Gates | Self::Paths => list(json!({"type": "string"})),
             Self::Class => json!({"enum": Class::ALL.iter().map(|class| class.as_str()).collect::<Vec<_>>()}),
         }

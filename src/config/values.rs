@@ -115,6 +115,11 @@ pub(super) fn variable(name: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// A name of a variable, or the start of names before a `*`, that an agent may inherit.
+pub(super) fn inherited(name: &str) -> Result<(), String> {
+    variable(name.strip_suffix('*').unwrap_or(name))
+}
+
 /// A path below the workspace.
 pub(super) fn below(path: &str) -> Result<(), String> {
     use std::path::{Component, Path};

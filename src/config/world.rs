@@ -24,6 +24,14 @@ impl World {
         Self { vars: vars.into_iter().map(|(name, value)| (name.into(), value.into())).collect() }
     }
 
+    /// The same with one more variable.
+    #[must_use]
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let mut world = self.clone();
+        world.vars.insert(name.into(), value.into());
+        world
+    }
+
     /// A variable that is set and not empty.
     pub fn var(&self, name: &str) -> Option<&str> {
         self.vars.get(name).map(String::as_str).filter(|value| !value.is_empty())

@@ -20,8 +20,9 @@ impl From<FleetError> for Failure {
                 Self::of("not_found", &error).hint("install all of it: cargo install --locked --path .")
             }
             FleetError::NoRole { .. } => Self::of("no_role", &error).see("roles"),
-            FleetError::NoSystemd(_) => Self::of("unreachable", &error)
-                .hint("without systemd: agentctl fleet start --backend process"),
+            FleetError::NoSystemd(_) => {
+                Self::of("unreachable", &error).hint("without systemd: agentctl fleet start --backend process")
+            }
             FleetError::Foreign { ref project, .. } => {
                 let failure = Self::of("refused", &error);
                 match project {

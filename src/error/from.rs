@@ -52,7 +52,8 @@ pub fn quoted(path: &std::path::Path) -> String {
 
 impl From<BadAgent> for Failure {
     fn from(error: BadAgent) -> Self {
-        Self::of("config_invalid", &error).hint("correct it in .oodatcaa/config.toml; see what is in force: agentctl config show --origin")
+        Self::of("config_invalid", &error)
+            .hint("correct it in .oodatcaa/config.toml; see what is in force: agentctl config show --origin")
     }
 }
 

@@ -107,7 +107,8 @@ fn a_lease_file_that_somebody_removed_stops_the_attempt_and_frees_the_task() {
 #[test]
 fn hand_edits_survive_while_five_daemons_work() {
     let mut project = Project::new("sleep 0.01");
-    let tasks: Vec<_> = (0..15).map(|n| json!({"id": format!("T{n:02}"), "title": "", "status": "needs_plan"})).collect();
+    let tasks: Vec<_> =
+        (0..15).map(|n| json!({"id": format!("T{n:02}"), "title": "", "status": "needs_plan"})).collect();
     project.queue(json!(tasks));
     for role in ["planner", "builder", "tester", "refiner", "integrator"] {
         project.start(role, &[]);
@@ -116,7 +117,9 @@ fn hand_edits_survive_while_five_daemons_work() {
     for n in 0..30 {
         let queue = project.queue_file();
         let (script, marker) = match n % 2 {
-            0 => (format!("jq '.note_{n} = {n}' '{q}' > '{q}.tmp{n}' && mv '{q}.tmp{n}' '{q}'", q = queue.display()), n),
+            0 => {
+                (format!("jq '.note_{n} = {n}' '{q}' > '{q}.tmp{n}' && mv '{q}.tmp{n}' '{q}'", q = queue.display()), n)
+            }
             _ => (format!("t=$(jq '.note_{n} = {n}' '{q}') && printf '%s\\n' \"$t\" > '{q}'", q = queue.display()), n),
         };
         eventually("the edit goes in", || {
@@ -145,9 +148,15 @@ fn torture(workers: usize, tasks: usize, kills: usize, seed: u64) {
     // Each effective run leaves a mark; the mark of a finished one is named by its token.
     let mut project = Project::new("mkdir -p marks; touch marks/$OODATCAA_TASK_ID.$OODATCAA_TOKEN; sleep 0.05");
     let config = fs::read_to_string(project.path(".oodatcaa/config.toml")).expect("the configuration");
-    fs::write(project.path(".oodatcaa/config.toml"), config.replace("retry.backoff", "retry.deaths = 1000\nretry.backoff")).expect("written");
+    fs::write(
+        project.path(".oodatcaa/config.toml"),
+        config.replace("retry.backoff", "retry.deaths = 1000\nretry.backoff"),
+    )
+    .expect("written");
     let list: Vec<_> = (0..tasks).map(|n| json!({"id": format!("T{n:04}"), "title": "", "status": "ready"})).collect();
-    project.queue_text(&serde_json::to_string_pretty(&json!({"wip_limits": {"builder": limit}, "tasks": list})).expect("JSON"));
+    project.queue_text(
+        &serde_json::to_string_pretty(&json!({"wip_limits": {"builder": limit}, "tasks": list})).expect("JSON"),
+    );
 
     let stop = Arc::new(AtomicBool::new(false));
     let reader = {

@@ -64,7 +64,9 @@ fn uses(text: &str) -> Vec<String> {
                     _ => {}
                 }
             }
-            found.extend(word.split(',').map(|part| part.trim().split("::").next().unwrap_or_default().trim().to_owned()));
+            found.extend(
+                word.split(',').map(|part| part.trim().split("::").next().unwrap_or_default().trim().to_owned()),
+            );
         } else {
             found.push(rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
         }
@@ -100,8 +102,20 @@ fn arrows_only_point_down() {
 #[test]
 fn the_ground_floor_touches_nothing() {
     let banned = [
-        "std::fs", "std::env", "std::process", "std::thread", "std::net", "std::io", "Utc::now", "Local::now", "SystemTime::now",
-        "Instant::now", "log::", "rustix", "println!", "eprintln!",
+        "std::fs",
+        "std::env",
+        "std::process",
+        "std::thread",
+        "std::net",
+        "std::io",
+        "Utc::now",
+        "Local::now",
+        "SystemTime::now",
+        "Instant::now",
+        "log::",
+        "rustix",
+        "println!",
+        "eprintln!",
     ];
     let mut wrong = Vec::new();
     for (below, _, text) in all() {
@@ -136,7 +150,8 @@ fn only_the_ui_and_the_command_lines_print() {
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
             code.lines().any(|line| {
                 let line = line.trim_start();
-                !line.starts_with("//") && ["println!(", "eprintln!(", "print!(", "eprint!("].iter().any(|p| line.starts_with(p))
+                !line.starts_with("//")
+                    && ["println!(", "eprintln!(", "print!(", "eprint!("].iter().any(|p| line.starts_with(p))
             })
         })
         .map(|(below, ..)| below)

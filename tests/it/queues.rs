@@ -15,7 +15,17 @@ fn samples() -> Vec<PathBuf> {
 }
 
 const OURS: &[&str] = &[
-    "status", "agent", "lease", "attempts", "not_before", "updated_at", "blocked_reason", "branch", "merged_commit", "tag", "completed_at",
+    "status",
+    "agent",
+    "lease",
+    "attempts",
+    "not_before",
+    "updated_at",
+    "blocked_reason",
+    "branch",
+    "merged_commit",
+    "tag",
+    "completed_at",
 ];
 
 /// A value without what we may write, with the order of what is left.
@@ -109,7 +119,8 @@ fn every_valid_sample_is_driven_on_and_nothing_else_is_touched() {
                 "done" | "cancelled" | "planning_complete" | "blocked" => {}
                 _ => {
                     let open = task["dependencies"].as_array().is_some_and(|list| {
-                        list.iter().any(|other| after.get(other.as_str().unwrap_or_default()).is_none_or(|s| s != "done"))
+                        list.iter()
+                            .any(|other| after.get(other.as_str().unwrap_or_default()).is_none_or(|s| s != "done"))
                     });
                     assert!(open, "{name}: {id} stays `{status}` although nothing holds it");
                 }
@@ -117,7 +128,9 @@ fn every_valid_sample_is_driven_on_and_nothing_else_is_touched() {
             if status == "blocked" {
                 let dependencies = task["dependencies"].as_array().cloned().unwrap_or_default();
                 let all_done = !dependencies.is_empty()
-                    && dependencies.iter().all(|other| after.get(other.as_str().unwrap_or_default()).is_some_and(|s| s == "done"));
+                    && dependencies
+                        .iter()
+                        .all(|other| after.get(other.as_str().unwrap_or_default()).is_some_and(|s| s == "done"));
                 let reasoned = task["blocked_reason"].as_str().is_some_and(|reason| !reason.is_empty());
                 assert!(!all_done || reasoned, "{name}: {id} stays blocked although its dependencies are done");
             }
@@ -182,5 +195,8 @@ fn a_broken_queue_stops_claiming_and_work_resumes_by_itself() {
     project.wait_for("A", "awaiting_test");
     assert_eq!(project.log("builder", n).matches("SPRINT_QUEUE.json:1:").count(), 1, "once per error");
     let kinds: Vec<_> = project.events().iter().map(|e| e["type"].as_str().unwrap_or_default().to_owned()).collect();
-    assert!(kinds.contains(&"oodatcaa.queue.invalid.v1".into()) && kinds.contains(&"oodatcaa.queue.valid.v1".into()), "{kinds:?}");
+    assert!(
+        kinds.contains(&"oodatcaa.queue.invalid.v1".into()) && kinds.contains(&"oodatcaa.queue.valid.v1".into()),
+        "{kinds:?}"
+    );
 }

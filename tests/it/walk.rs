@@ -13,7 +13,9 @@ fn stdout_and_err(output: &std::process::Output) -> String {
 #[test]
 fn once_claims_runs_and_settles_one_task() {
     let project = Project::that_succeeds();
-    project.queue(json!([{"id": "A", "title": "first", "status": "ready"}, {"id": "B", "title": "second", "status": "ready"}]));
+    project.queue(
+        json!([{"id": "A", "title": "first", "status": "ready"}, {"id": "B", "title": "second", "status": "ready"}]),
+    );
     let output = project.once("builder");
     assert_eq!(output.status.code(), Some(0), "{}", stdout_and_err(&output));
     assert_eq!((project.status("A"), project.status("B")), ("awaiting_test".into(), "ready".into()));
@@ -104,7 +106,9 @@ fn the_next_prompt_says_what_failed() {
 #[test]
 fn a_red_gate_holds_a_task_whatever_the_agent_says() {
     let project = Project::that_succeeds();
-    project.config("[roles.builder]\ngates = [\"unit\"]\n[gates.unit]\nargv = [\"sh\", \"-c\", \"echo gate says no; exit 3\"]");
+    project.config(
+        "[roles.builder]\ngates = [\"unit\"]\n[gates.unit]\nargv = [\"sh\", \"-c\", \"echo gate says no; exit 3\"]",
+    );
     project.queue(json!([{"id": "A", "title": "", "status": "ready"}]));
     project.once("builder");
     assert_eq!((project.status("A").as_str(), &project.task("A")["attempts"]), ("ready", &json!(1)));
@@ -159,8 +163,18 @@ esac"#,
     assert_eq!(
         moves,
         [
-            "in_progress", "awaiting_test", "testing", "needs_adapt", "adapting", "ready", "in_progress", "awaiting_test",
-            "testing", "ready_for_integrator", "integrating", "done"
+            "in_progress",
+            "awaiting_test",
+            "testing",
+            "needs_adapt",
+            "adapting",
+            "ready",
+            "in_progress",
+            "awaiting_test",
+            "testing",
+            "ready_for_integrator",
+            "integrating",
+            "done"
         ]
     );
 }
@@ -180,9 +194,15 @@ sed 's/"in_progress"/"needs_manual"/' "$f" > "$f.mine" && mv "$f.mine" "$f""#,
 #[test]
 fn the_first_term_drains_and_the_attempt_may_end() {
     let mut project = Project::new("touch started; while [ ! -e go ]; do sleep 0.02; done");
-    project.config("").queue(json!([{"id": "A", "title": "", "status": "ready"}, {"id": "B", "title": "", "status": "ready"}]));
+    project
+        .config("")
+        .queue(json!([{"id": "A", "title": "", "status": "ready"}, {"id": "B", "title": "", "status": "ready"}]));
     let config = std::fs::read_to_string(project.path(".oodatcaa/config.toml")).expect("the configuration");
-    std::fs::write(project.path(".oodatcaa/config.toml"), config.replace("fleet.drain = \"1s\"", "fleet.drain = \"60s\"")).expect("written");
+    std::fs::write(
+        project.path(".oodatcaa/config.toml"),
+        config.replace("fleet.drain = \"1s\"", "fleet.drain = \"60s\""),
+    )
+    .expect("written");
     let n = project.start("builder", &["--slots", "1"]);
     eventually("the agent runs", || project.path("started").exists().then_some(()));
     project.signal(n, Signal::TERM);
@@ -212,7 +232,11 @@ fn the_second_term_kills_and_settles_and_the_third_leaves() {
     let mut project = Project::new("trap '' TERM; touch started; sleep 1000");
     project.queue(json!([{"id": "A", "title": "", "status": "ready"}]));
     let config = std::fs::read_to_string(project.path(".oodatcaa/config.toml")).expect("the configuration");
-    std::fs::write(project.path(".oodatcaa/config.toml"), config.replace("fleet.drain = \"1s\"", "fleet.drain = \"600s\"")).expect("written");
+    std::fs::write(
+        project.path(".oodatcaa/config.toml"),
+        config.replace("fleet.drain = \"1s\"", "fleet.drain = \"600s\""),
+    )
+    .expect("written");
     let n = project.start("builder", &[]);
     eventually("the agent runs", || project.path("started").exists().then_some(()));
     project.signal(n, Signal::TERM);

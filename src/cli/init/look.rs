@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::known::{KNOWN, Known};
+use crate::agent::find_program;
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -31,16 +32,8 @@ pub struct Test {
 /// Looks around a directory.
 pub fn look(root: &Path, search_path: &str) -> Found {
     let git = root.ancestors().find(|dir| dir.join(".git").exists()).map(Into::into);
-    let agents = KNOWN.iter().filter_map(|known| Some((known, on_path(known.name, search_path)?))).collect();
+    let agents = KNOWN.iter().filter_map(|known| Some((known, find_program(known.name, search_path, root)?))).collect();
     Found { git, tests: tests(root), agents }
-}
-
-/// A program on a search path.
-pub fn on_path(program: &str, search_path: &str) -> Option<PathBuf> {
-    std::env::split_paths(search_path)
-        .filter(|dir| dir.is_absolute())
-        .map(|dir| dir.join(program))
-        .find(|path| path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok())
 }
 
 fn tests(root: &Path) -> Vec<Test> {
@@ -117,19 +110,5 @@ mod tests {
         assert_eq!(found(&[("package.json", fresh)]), [""; 0]);
         assert_eq!(found(&[("pyproject.toml", ""), ("conftest.py", "")]), ["python3 -m pytest"]);
         assert_eq!(found(&[("pyproject.toml", "")]), [""; 0]);
-    }
-
-    #[test]
-    fn a_program_must_be_executable() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let directory = tempfile::tempdir().expect("a directory");
-        let program = directory.path().join("claude");
-        std::fs::write(&program, "").expect("written");
-        let path = directory.path().to_str().expect("UTF-8");
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o644)).expect("changed");
-        assert_eq!(on_path("claude", path), None);
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("changed");
-        assert_eq!(on_path("claude", path), Some(program));
-        assert_eq!(on_path("claude", "bin:"), None);
     }
 }

@@ -11,12 +11,13 @@ use self::{
     look::Found,
     plan::{Plan, Wish},
 };
-use super::talk::Talk;
+use super::{context::Context, fail::Done, talk::Talk};
 use crate::{
     config::{Config, Loaded, Overrides, Trust, World, trust},
-    domain::Role,
+    domain::text::one_line,
     error::{Failure, quoted},
     layout::Layout,
+    store::file::document::Document,
 };
 
 pub mod known;
@@ -39,37 +40,23 @@ pub struct InitArgs {
     pub force: bool,
 }
 
-/// What `init` needs of the parts beside it.
-pub struct Pieces<'a> {
-    /// The prompt template that ships for a role.
-    pub prompt: &'a dyn Fn(&Role) -> Option<&'static str>,
-    /// Says what is wrong with the queue of a project that is there already; empty for nothing.
-    pub validate: &'a dyn Fn(&Layout) -> Result<Vec<String>, Failure>,
-}
-
-/// Runs the command in a directory.
-pub fn run(talk: &dyn Talk, directory: &Path, args: &InitArgs, pieces: &Pieces<'_>) -> Result<u8, Failure> {
-    run_in(talk, &World::of_process(), directory, args, pieces)
+/// Runs the command.
+pub fn run(ctx: &Context, args: &InitArgs) -> Done {
+    run_in(&ctx.ui, &World::of_process(), &ctx.directory()?, args)
 }
 
 /// [`run`], in this environment.
-pub fn run_in(
-    talk: &dyn Talk,
-    world: &World,
-    directory: &Path,
-    args: &InitArgs,
-    pieces: &Pieces<'_>,
-) -> Result<u8, Failure> {
+pub fn run_in(talk: &dyn Talk, world: &World, directory: &Path, args: &InitArgs) -> Done {
     let root = directory
         .canonicalize()
         .map_err(|error| Failure::from(error).cause(format!("while looking for {}", directory.display())))?;
     let layout = Layout::new(root);
     plan::may_be_a_project(world, &layout, args.force)?;
-    let problems = if layout.queue().exists() { (pieces.validate)(&layout)? } else { Vec::new() };
+    let problems = validate(world, &layout)?;
 
     let found = look::look(layout.root(), world.var("PATH").unwrap_or_default());
     let wish = Wish { agent: args.agent.as_deref() };
-    let plan = plan::plan(world, &layout, &found, &wish, pieces.prompt)?;
+    let plan = plan::plan(world, &layout, &found, &wish)?;
     show(talk, &layout, &found, &plan, &problems);
     if plan.is_empty() {
         talk.say("nothing is missing; nothing to write");
@@ -101,6 +88,23 @@ pub fn run_in(
         next(talk, &loaded, &plan, !problems.is_empty());
     }
     Ok(0)
+}
+
+/// What is wrong with the queue of a project that is there already. A file that cannot be read at all
+/// is told like the rest: nothing here needs it.
+fn validate(world: &World, layout: &Layout) -> Result<Vec<String>, Failure> {
+    if layout.queue().symlink_metadata().is_err() {
+        return Ok(Vec::new());
+    }
+    let workflow = Config::load_in(world, layout, &Overrides::default())?.config.workflow;
+    let bytes = std::fs::read(layout.queue())
+        .map_err(|error| Failure::from(error).cause(format!("while reading {}", layout.queue().display())))?;
+    Ok(match Document::from_bytes(&layout.queue(), bytes) {
+        Ok(document) => {
+            document.queue().problems(&workflow).iter().map(|problem| one_line(&problem.to_string())).collect()
+        }
+        Err(invalid) => vec![one_line(&invalid.to_string())],
+    })
 }
 
 /// Remembers the configuration that was just written here; somebody may have changed it since.

@@ -9,8 +9,8 @@ use super::{
     text::{self, Chosen},
 };
 use crate::{
+    agent::prompt,
     config::{Config, Overrides, World, near},
-    domain::{Role, Workflow},
     error::{Failure, quoted},
     layout::Layout,
 };
@@ -96,13 +96,7 @@ pub fn may_be_a_project(world: &World, layout: &Layout, force: bool) -> Result<(
 }
 
 /// Makes the plan.
-pub fn plan(
-    world: &World,
-    layout: &Layout,
-    found: &Found,
-    wish: &Wish<'_>,
-    prompt: &dyn Fn(&Role) -> Option<&'static str>,
-) -> Result<Plan, Failure> {
+pub fn plan(world: &World, layout: &Layout, found: &Found, wish: &Wish<'_>) -> Result<Plan, Failure> {
     let mut plan = Plan { new_project: !layout.mark().is_dir(), ..Plan::default() };
     // What stands there must be readable before anything is added to it.
     let before = Config::load_in(world, layout, &Overrides::default())?;
@@ -131,11 +125,10 @@ pub fn plan(
     if layout.queue().symlink_metadata().is_err() {
         plan.file(layout, layout.queue(), "an empty queue, WIP 1 in every role".into(), text::queue(workflow));
     }
-    let shipped = Workflow::shipped();
-    for rule in workflow.rules().iter().filter(|rule| shipped.rule(&rule.role).is_some()) {
+    for rule in workflow.rules() {
         let path = layout.prompt(&rule.role);
         if path.symlink_metadata().is_err()
-            && let Some(content) = prompt(&rule.role)
+            && let Some(content) = prompt::shipped(&rule.role)
         {
             plan.file(layout, path, "prompt template, yours to change".into(), content.into());
         }

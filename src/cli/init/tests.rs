@@ -7,15 +7,11 @@ use std::{
 };
 
 use super::*;
-use crate::cli::talk::tests::Memo;
+use crate::{cli::talk::tests::Memo, domain::Role};
 
 struct Scene {
     directory: tempfile::TempDir,
     talk: Memo,
-}
-
-fn prompt(role: &Role) -> Option<&'static str> {
-    (role.as_str() != "qa").then_some("Do the task.\n")
 }
 
 impl Scene {
@@ -59,8 +55,7 @@ impl Scene {
     }
 
     fn run_at(&self, directory: &Path, args: &InitArgs) -> Result<u8, Failure> {
-        let pieces = Pieces { prompt: &prompt, validate: &|_| Ok(vec!["3:1: a cycle".into()]) };
-        run_in(&self.talk, &self.world(), directory, args, &pieces)
+        run_in(&self.talk, &self.world(), directory, args)
     }
 
     fn loaded(&self) -> Loaded {
@@ -134,7 +129,7 @@ fn nothing_is_written_before_the_answer() {
 
 #[test]
 fn an_old_project_is_used_as_it_is() {
-    let queue = "{ \"tasks\": [ ] }";
+    let queue = r#"{ "tasks": [ {"id": "A", "status": "ready", "dependencies": ["ghost"]} ] }"#;
     let scene = Scene::new()
         .program("claude")
         .file(".oodatcaa/work/SPRINT_QUEUE.json", queue)
@@ -145,7 +140,7 @@ fn an_old_project_is_used_as_it_is() {
     assert_eq!(fs::read_to_string(scene.layout().prompt(&Role::BUILDER)).expect("there"), "old");
     assert!(scene.layout().prompt(&Role::TESTER).is_file());
     assert_eq!(scene.loaded().trust, Trust::Trusted);
-    assert!(scene.talk.text().contains("3:1: a cycle"), "the queue was validated");
+    assert!(scene.talk.text().contains("depends on `ghost`"), "the queue was validated");
 }
 
 #[test]

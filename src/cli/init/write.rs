@@ -8,7 +8,7 @@ use std::{
 
 use super::plan::{Plan, PlannedFile};
 use crate::{
-    config::{Config, Overrides, World},
+    config::{Config, Overrides, World, trust},
     error::{Failure, quoted},
     layout::Layout,
 };
@@ -47,12 +47,15 @@ pub(super) fn write(world: &World, layout: &Layout, plan: &Plan) -> Result<(), F
     let staging = tempfile::Builder::new().prefix(".oodatcaa-init-").tempdir_in(layout.root());
     let staging = staging.map_err(|error| said("create a directory in", layout.root(), error))?;
     let staged = Layout::new(staging.path());
+    // Goes with its directory, whatever happens.
+    let mut staging_undo = Undo::nothing();
     for file in &inside {
         let below = file.path.strip_prefix(layout.root()).expect("planned below the root");
-        create(&staging.path().join(below), &file.content, &mut Undo::default())?;
+        create(&staging.path().join(below), &file.content, &mut staging_undo)?;
     }
     if plan.new_project {
-        Config::load_in(world, &staged, &Overrides::default())?;
+        // With its commands, which nobody can have trusted at that place.
+        Config::load_in(&world.with(trust::TRUST_ALL, "1"), &staged, &Overrides::default())?;
     }
     for file in &outside {
         match &file.replaces {
@@ -147,6 +150,13 @@ struct Undo {
 }
 
 impl Undo {
+    /// For what goes by itself.
+    fn nothing() -> Self {
+        let mut undo = Self::default();
+        undo.kept = true;
+        undo
+    }
+
     fn keep(mut self) {
         self.kept = true;
     }

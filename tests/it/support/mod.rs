@@ -80,7 +80,9 @@ impl Project {
     /// Writes a queue of these tasks, pretty, with a generous limit for every role.
     pub(crate) fn queue(&self, tasks: Value) -> &Self {
         let limits = json!({"planner": 3, "builder": 3, "tester": 3, "refiner": 3, "integrator": 3});
-        self.queue_text(&serde_json::to_string_pretty(&json!({"sprint": 1, "wip_limits": limits, "tasks": tasks})).expect("JSON"))
+        self.queue_text(
+            &serde_json::to_string_pretty(&json!({"sprint": 1, "wip_limits": limits, "tasks": tasks})).expect("JSON"),
+        )
     }
 
     pub(crate) fn queue_text(&self, text: &str) -> &Self {
@@ -123,7 +125,9 @@ impl Project {
 
     #[track_caller]
     pub(crate) fn wait_for(&self, id: &str, status: &str) {
-        eventually(&format!("{id} becomes {status}: {}", self.diagnosis()), || (self.status(id) == status).then_some(()));
+        eventually(&format!("{id} becomes {status}: {}", self.diagnosis()), || {
+            (self.status(id) == status).then_some(())
+        });
     }
 
     /// The journal.
