@@ -94,9 +94,26 @@ enum Command {
     /// Change tasks
     #[command(subcommand)]
     Task(Box<task::Verb>),
+    /// What an attempt's agent wrote
+    Logs(logs::Args),
+    /// Attempts: list, show, stop
+    #[command(subcommand)]
+    Run(run::Verb),
     /// Who holds what, and giving it back
     #[command(subcommand)]
     Lease(lease::Verb),
+    /// Check and mend the queue file
+    #[command(subcommand)]
+    Queue(queue::Verb),
+    /// The journal
+    #[command(subcommand)]
+    Events(events::Verb),
+    /// Print a completion script for a shell
+    Completions(shell::Completions),
+    /// Print the manual page, or write all of them to a directory
+    Man(shell::Man),
+    /// A command's help, or a topic: exit-codes, states, files, environment, …
+    Help(help::Args),
 }
 
 fn dispatch(ctx: &Context, command: Command) -> Done {
@@ -107,7 +124,14 @@ fn dispatch(ctx: &Context, command: Command) -> Done {
         Command::Why(args) => show::why(ctx, &args),
         Command::Add(args) => task::add(ctx, &args),
         Command::Task(verb) => task::run(ctx, &verb),
+        Command::Logs(args) => logs::run(ctx, &args),
+        Command::Run(verb) => run::run(ctx, &verb),
         Command::Lease(verb) => lease::run(ctx, &verb),
+        Command::Queue(verb) => queue::run(ctx, &verb),
+        Command::Events(verb) => events::run(ctx, &verb),
+        Command::Completions(args) => shell::completions(ctx, &args),
+        Command::Man(args) => shell::man(ctx, &args),
+        Command::Help(args) => help::run(ctx, &args),
     }
 }
 
