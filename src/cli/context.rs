@@ -6,7 +6,7 @@
 use std::{cell::OnceCell, path::PathBuf};
 
 use super::{
-    fail::{self, hinted},
+    fail,
     ui::Ui,
 };
 use crate::{
@@ -50,7 +50,7 @@ impl Context {
             Some(project) => std::path::absolute(project),
             None => std::env::current_dir(),
         };
-        directory.map_err(|error| fail::io("find", self.project.as_deref().unwrap_or(".".as_ref()), &error))
+        directory.map_err(|error| fail::io("find", self.project.as_deref().unwrap_or(".".as_ref()), error))
     }
 
     /// The project, or `None` where there is none.
@@ -80,9 +80,9 @@ impl Context {
                 format!("not in a project: neither {} nor a parent has a {}", directory.display(), Layout::MARK)
             }
         };
-        let mut failure = hinted("no_project", message, fail::NOT_FOUND, "set one up here: agentctl init");
-        failure.hints.push("or look at a running one first: agentctl demo".into());
-        Err(failure)
+        Err(Failure::new("no_project", message)
+            .hint("set one up here: agentctl init")
+            .hint("or look at a running one first: agentctl demo"))
     }
 
     /// The configuration; a broken one is a failure.
@@ -100,8 +100,7 @@ impl Context {
         self.workflow.get_or_init(|| match self.loaded() {
             Ok(loaded) => loaded.config.workflow.clone(),
             Err(failure) => {
-                let causes: String = failure.causes.iter().map(|cause| format!(": {cause}")).collect();
-                self.ui.warn(&format!("{}{causes}; the shipped roles are shown", failure.message));
+                self.ui.warn(&format!("{}; the shipped roles are shown", failure.sentence()));
                 Workflow::shipped()
             }
         })

@@ -1,7 +1,7 @@
 //! The filter text of `ls`: `role:builder is:blocked,stale prio:<2 -is:done some words`.
 
 use super::{
-    fail::{self, Done, failure, nearest},
+    fail::nearest,
     sight::{Sight, State},
 };
 use crate::{domain::Task, error::Failure};
@@ -125,9 +125,11 @@ fn is(word: &str) -> Result<Is, Failure> {
         return Ok(is);
     }
     let words: Vec<&str> = all.map(|(known, _)| known).collect();
-    let mut failure = usage(format!("`is:{word}` is not known; there are: {}", words.join(", ")));
-    failure.hints.extend(nearest(word, words.into_iter()).first().map(|near| format!("did you mean is:{near}?")));
-    Err(failure)
+    let failure = usage(format!("`is:{word}` is not known; there are: {}", words.join(", ")));
+    Err(match nearest(word, words.into_iter()).first() {
+        Some(near) => failure.hint(format!("agentctl ls is:{near}")),
+        None => failure,
+    })
 }
 
 fn priority(text: &str) -> Result<Term, Failure> {
@@ -144,19 +146,16 @@ fn priority(text: &str) -> Result<Term, Failure> {
 }
 
 fn usage(message: String) -> Failure {
-    failure("usage", message, fail::USAGE)
+    Failure::new("usage", message)
 }
 
 /// Checks that the roles somebody named exist.
-pub fn check_roles(sight: &Sight, roles: &[String]) -> Done {
+pub fn check_roles(sight: &Sight, roles: &[String]) -> Result<(), Failure> {
     let known: Vec<&str> = sight.workflow.rules().iter().map(|rule| rule.role.as_str()).collect();
     match roles.iter().find(|role| !known.contains(&role.as_str())) {
-        None => Ok(0),
-        Some(role) => Err(failure(
-            "no_role",
-            format!("there is no role `{role}`; there are: {}", known.join(", ")),
-            fail::NOT_FOUND,
-        )),
+        None => Ok(()),
+        Some(role) => Err(Failure::new("no_role", format!("there is no role `{role}`; there are: {}", known.join(", ")))
+            .hint("agentctl status")),
     }
 }
 
@@ -200,7 +199,7 @@ mod tests {
     fn a_wrong_term_names_what_there_is() {
         let failure = Filter::parse(["is:runing"]).expect_err("not known");
         assert!(failure.message.contains("running, stale"), "{failure:?}");
-        assert_eq!(failure.hints, ["did you mean is:running?"]);
+        assert_eq!(failure.hints, ["agentctl ls is:running"]);
         assert!(Filter::parse(["prio:high"]).is_err());
     }
 }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::{
     change::{Changed, Dry, decide, tell},
     context::Context,
-    fail::{self, Done, hinted},
-    sight::{self, Sight, standing_word},
+    fail::{self, Done},
+    sight::{self, standing_word},
     ui::{Column, Item, Table, Tone},
 };
 use crate::{
@@ -141,7 +141,7 @@ fn release(ctx: &Context, args: &Release) -> Done {
             if !args.dry.dry_run {
                 if !ctx.ui.confirm(&one_line(&question))? {
                     ctx.ui.say("nothing was changed");
-                    return Ok(fail::FAILED);
+                    return Ok(fail::exit::FAILED);
                 }
                 end_processes(ctx, &id, token)?;
             }
@@ -173,18 +173,13 @@ fn alive(snapshot: &Snapshot, id: &TaskId) -> Failure {
     let insist = format!("insist: agentctl lease release {id} --force --reason \"…\"");
     let Some(lease) = held.ours() else {
         let message = format!("{owner} took this lease for longer than until now, and nobody can be asked whether it lives");
-        return hinted("lease_held", message, fail::REFUSED, insist);
+        return Failure::new("lease_held", message).hint(insist);
     };
     let beat = duration(Duration::from_secs(lease.silence(&snapshot.now).as_secs()));
     let message = format!("{owner} (pid {}) is alive and renewed this lease {beat} ago", lease.pid);
-    let mut failure = hinted(
-        "lease_held",
-        message,
-        fail::REFUSED,
-        format!("stop the run first: agentctl run stop {id} --reason \"…\""),
-    );
-    failure.hints.push(insist);
-    failure
+    Failure::new("lease_held", message)
+        .hint(format!("stop the run first: agentctl run stop {id} --reason \"…\""))
+        .hint(insist)
 }
 
 /// Ends what an attempt left running and sees it gone (R14).
@@ -199,7 +194,7 @@ pub fn end_processes(ctx: &Context, id: &TaskId, token: Token) -> Result<(), Fai
         Err(pids) => {
             let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
             let message = format!("processes of the attempt {id}/{token} do not end: {}", pids.join(", "));
-            Err(hinted("leftovers", message, fail::TIMED_OUT, format!("look at them: ps -o pid,stat,args -p {}", pids.join(","))))
+            Err(Failure::new("timed_out", message).hint(format!("look at them: ps -o pid,stat,args -p {}", pids.join(","))))
         }
     }
 }

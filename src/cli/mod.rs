@@ -12,18 +12,30 @@ use self::{
     fail::Done,
     ui::{Color, Settings, Ui},
 };
+use crate::error::Failure;
 
+pub mod change;
 pub mod config;
 pub mod context;
 pub mod doctor;
+pub mod events;
 pub mod fail;
-mod filter;
+pub mod filter;
+pub mod help;
 pub mod init;
-mod list;
-mod show;
+pub mod lease;
+pub mod list;
+pub mod logs;
+pub mod queue;
+pub mod refused;
+pub mod run;
+pub mod runs;
+pub mod shell;
+pub mod show;
 pub mod sight;
-mod status;
+pub mod status;
 pub mod talk;
+pub mod task;
 pub mod ui;
 
 /// Operates a fleet of coding agents that works through a queue file.
@@ -77,6 +89,31 @@ enum Command {
     Show(show::Args),
     /// Why a task does not move
     Why(show::Args),
+    /// Add a task
+    Add(Box<task::Add>),
+    /// Change tasks
+    #[command(subcommand)]
+    Task(Box<task::Verb>),
+    /// What an attempt's agent wrote
+    Logs(logs::Args),
+    /// Attempts: list, show, stop
+    #[command(subcommand)]
+    Run(run::Verb),
+    /// Who holds what, and giving it back
+    #[command(subcommand)]
+    Lease(lease::Verb),
+    /// Check and mend the queue file
+    #[command(subcommand)]
+    Queue(queue::Verb),
+    /// The journal
+    #[command(subcommand)]
+    Events(events::Verb),
+    /// Print a completion script for a shell
+    Completions(shell::Completions),
+    /// Print the manual page, or write all of them to a directory
+    Man(shell::Man),
+    /// A command's help, or a topic: exit-codes, states, files, environment, …
+    Help(help::Args),
 }
 
 fn dispatch(ctx: &Context, command: Command) -> Done {
@@ -85,6 +122,16 @@ fn dispatch(ctx: &Context, command: Command) -> Done {
         Command::Ls(args) => list::run(ctx, &args),
         Command::Show(args) => show::show(ctx, &args),
         Command::Why(args) => show::why(ctx, &args),
+        Command::Add(args) => task::add(ctx, &args),
+        Command::Task(verb) => task::run(ctx, &verb),
+        Command::Logs(args) => logs::run(ctx, &args),
+        Command::Run(verb) => run::run(ctx, &verb),
+        Command::Lease(verb) => lease::run(ctx, &verb),
+        Command::Queue(verb) => queue::run(ctx, &verb),
+        Command::Events(verb) => events::run(ctx, &verb),
+        Command::Completions(args) => shell::completions(ctx, &args),
+        Command::Man(args) => shell::man(ctx, &args),
+        Command::Help(args) => help::run(ctx, &args),
     }
 }
 
@@ -148,11 +195,11 @@ fn parse(args: &[OsString]) -> Result<Cli, ExitCode> {
         if told || !words.contains(&"--json") {
             // Whoever closed the stream does not want to know.
             let _ = error.print();
-            return ExitCode::from(if told { 0 } else { fail::USAGE });
+            return ExitCode::from(if told { 0 } else { fail::exit::USAGE });
         }
         let text = error.render().to_string();
         let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        let failure = fail::hinted("usage", message, fail::USAGE, "agentctl --help");
+        let failure = Failure::new("usage", message).hint("agentctl --help");
         Ui::new(Settings { json: true, ..Settings::default() }).fail(&failure);
         ExitCode::from(failure.exit)
     })

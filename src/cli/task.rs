@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{
     change::{Changed, Dry, decide, decide_on, tell},
     context::Context,
-    fail::{self, Done, failure},
+    fail::{self, Done},
     list, show,
     sight::Sight,
     ui::Tone,
@@ -183,9 +183,7 @@ pub fn add(ctx: &Context, args: &Add) -> Done {
         let there: Vec<&str> = gates.keys().map(String::as_str).collect();
         let there = if there.is_empty() { "none".into() } else { there.join(", ") };
         let message = format!("there is no gate `{}`; configured are: {there}", one_line(gate));
-        let mut failure = failure("no_gate", message, fail::USAGE);
-        failure.hints.push("gates of a project count once it is trusted: agentctl config trust".into());
-        return Err(failure);
+        return Err(Failure::new("usage", message).hint("gates of a project count once it is trusted: agentctl config trust"));
     }
     let wanted = Wanted {
         title: args.title.join(" "),
@@ -250,7 +248,7 @@ fn description(args: &Add) -> Result<Option<String>, Failure> {
         true => std::io::stdin().read_to_string(&mut text).map(|_| ()),
         false => std::fs::read_to_string(file).map(|read| text = read),
     };
-    read.map_err(|error| fail::io("read the description from", file, &error))?;
+    read.map_err(|error| fail::io("read the description from", file, error))?;
     Ok(Some(text.trim_end().to_owned()).filter(|text| !text.is_empty()))
 }
 
@@ -259,7 +257,7 @@ fn reason(words: Option<&str>) -> Option<&str> {
 }
 
 fn needed(words: &str) -> Result<&str, Failure> {
-    reason(Some(words)).ok_or_else(|| failure("usage", "the reason is empty", fail::USAGE))
+    reason(Some(words)).ok_or_else(|| Failure::new("usage", "the reason is empty"))
 }
 
 fn move_to(ctx: &Context, args: &Move) -> Done {
@@ -290,13 +288,13 @@ fn cancel(ctx: &Context, args: &Cancel) -> Done {
     let reason = reason(args.reason.as_deref());
     if args.stop && !args.dry.dry_run && !ctx.ui.confirm(&format!("stop the attempt of {} and cancel it?", args.id))? {
         ctx.ui.say("nothing was changed");
-        return Ok(fail::FAILED);
+        return Ok(fail::exit::FAILED);
     }
     let (id, changed) = decide_on(ctx, args.dry, &args.id, |snapshot, _, id, actor| {
         operate::cancel(snapshot, id, reason, args.stop, actor)
     })
     .map_err(|mut failure| {
-        if failure.code == "running" {
+        if failure.code == "lease_held" {
             failure.hints.insert(0, format!("stop it with this: agentctl task cancel {} --stop", args.id));
         }
         failure

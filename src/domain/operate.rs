@@ -168,7 +168,7 @@ pub fn failed_stage(workflow: &Workflow, id: &TaskId, events: &[Event]) -> Optio
             Kind::AttemptFinished if event.text("class").is_some() || event.flag("failure") => {
                 return event.role.as_ref().and_then(|role| workflow.rule(role)).map(|rule| rule.takes.clone());
             }
-            Kind::TaskMoved => {
+            Kind::TaskMoved | Kind::TaskObserved => {
                 let from = event.text("from").map(Status::new)?;
                 if let Some(rule) = workflow.working(&from) {
                     return Some(rule.takes.clone());
@@ -190,7 +190,8 @@ pub fn retry(snapshot: &Snapshot, workflow: &Workflow, id: &TaskId, stage: Optio
         return Err(Refusal::Ended { task: id.clone(), status: task.status.clone() });
     }
     free(snapshot, task)?;
-    let waits_for_its_role = workflow.taking(&task.status).next().is_some() && task.status != Status::NEEDS_ADAPT;
+    // What waits to be mended goes back to what failed; what waits for any other role only waits no longer.
+    let waits_for_its_role = workflow.taking(&task.status).any(|rule| !workflow.adapts(rule));
     let stays = waits_for_its_role || task.status == Status::PLANNING_COMPLETE;
     let to = match (stays, stage.filter(|stage| workflow.knows(stage))) {
         (true, _) => task.status.clone(),

@@ -15,7 +15,6 @@ use anstream::{AutoStream, ColorChoice};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::fail::{self, failure};
 use crate::{
     domain::{plan::stamp, text},
     error::Failure,
@@ -237,20 +236,15 @@ impl Ui {
     pub fn fail(&self, failure: &Failure) {
         self.flush();
         if self.settings.json {
-            self.talk_raw(&fail::object(failure).to_string());
+            self.talk_raw(&failure.json().to_string());
             return;
         }
-        let mut message = failure.message.clone();
-        for cause in failure.causes.iter().filter(|cause| !cause.is_empty()) {
-            message.push_str(": ");
-            message.push_str(cause);
-        }
-        self.talk(&format!("{} {}", Tone::Bad.paint("error:"), text::many_lines(&message)));
-        for hint in &failure.hints {
-            self.talk(&format!("{} {}", Tone::Good.paint(" hint:"), text::many_lines(hint)));
-        }
-        if let Some(topic) = failure.see {
-            self.talk(&format!("{} agentctl help {topic}", Tone::Faint.paint("  see:")));
+        for line in failure.human().lines() {
+            let marks = [("error:", Tone::Bad), (" hint:", Tone::Good), ("  see:", Tone::Faint)];
+            match marks.iter().find_map(|(mark, tone)| Some((mark, tone, line.strip_prefix(mark)?))) {
+                Some((mark, tone, rest)) => self.talk(&format!("{}{rest}", tone.paint(mark))),
+                None => self.talk(line),
+            }
         }
     }
 
@@ -260,9 +254,8 @@ impl Ui {
             return Ok(true);
         }
         if self.settings.no_input || !io::stdin().is_terminal() {
-            let mut failure = failure("needs_yes", format!("cannot ask: {question}"), fail::USAGE);
-            failure.hints.push("answer beforehand with --yes, or look first with --dry-run".into());
-            return Err(failure);
+            return Err(Failure::new("needs_confirmation", format!("cannot ask: {question}"))
+                .hint("say yes beforehand with --yes, or look first with --dry-run"));
         }
         self.flush();
         let mut err = self.err.borrow_mut();
@@ -294,7 +287,7 @@ impl Ui {
         self.flush();
         match self.trouble.get() {
             None | Some(io::ErrorKind::BrokenPipe) => Ok(()),
-            Some(kind) => Err(failure("output", format!("failed to write standard output: {kind}"), fail::FAILED)),
+            Some(kind) => Err(Failure::from(io::Error::from(kind)).cause("while writing standard output")),
         }
     }
 

@@ -52,6 +52,11 @@ impl Item {
         self
     }
 
+    /// What a terminal gets, outside of a table.
+    pub fn painted(&self) -> String {
+        self.tone.paint(&self.shown)
+    }
+
     /// What a pipe gets.
     pub fn piped(&self) -> &str {
         self.piped.as_deref().unwrap_or(&self.shown)

@@ -1,0 +1,191 @@
+//! `agentctl events tail`: the journal, from where you say, once or as it grows.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{
+    context::Context,
+    fail::{Done, exit, nearest, no_task},
+    ui::{Column, Item, Table, Tone, Ui},
+};
+use crate::{
+    domain::{Event, Kind, plan::stamp, text::cut},
+    error::Failure,
+};
+
+/// Verbs of `events`.
+#[derive(Debug, clap::Subcommand)]
+pub enum Verb {
+    /// The last events, or those after a number; with -f also what follows
+    Tail(Tail),
+}
+
+/// Flags of `tail`.
+#[derive(Debug, clap::Args)]
+pub struct Tail {
+    /// Go on with what happens from now on
+    #[arg(short, long)]
+    follow: bool,
+    /// All events after this number
+    #[arg(long, value_name = "SEQ")]
+    after: Option<u64>,
+    /// Only these: `task.moved`, `attempt` for all of a kind, …
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
+    kinds: Vec<String>,
+    /// Only those about this task
+    #[arg(long, value_name = "ID")]
+    task: Option<String>,
+    /// How many of the last [default: 20, or all with --after]
+    #[arg(short = 'n', long, value_name = "N")]
+    lines: Option<usize>,
+}
+
+/// Where waiting for changes ends and a look follows all the same.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Runs a verb of `events`.
+pub fn run(ctx: &Context, verb: &Verb) -> Done {
+    let Verb::Tail(args) = verb;
+    check(ctx, args)?;
+    let store = ctx.store()?;
+    // Listening starts before reading, so that nothing falls between the two.
+    let changes = args.follow.then(|| store.changes()).transpose()?;
+    let all = store.events(args.after.unwrap_or_default())?;
+    let mut last = all.last().map_or(args.after.unwrap_or_default(), |event| event.seq);
+    let mut events: Vec<Event> = all.into_iter().filter(|event| passes(args, event)).collect();
+    let wanted = args.lines.unwrap_or(if args.after.is_some() { usize::MAX } else { 20 });
+    events.drain(..events.len().saturating_sub(wanted));
+
+    let Some(changes) = changes else {
+        print(&ctx.ui, &events);
+        return Ok(exit::OK);
+    };
+    events.iter().for_each(|event| follow(&ctx.ui, event));
+    while !ctx.ui.closed() {
+        let _ = changes.recv_timeout(LOOK);
+        for event in store.events(last)? {
+            last = event.seq;
+            if passes(args, &event) {
+                follow(&ctx.ui, &event);
+            }
+        }
+    }
+    Ok(exit::OK)
+}
+
+fn check(ctx: &Context, args: &Tail) -> Result<(), Failure> {
+    for wanted in &args.kinds {
+        if !Kind::ALL.iter().any(|kind| names(*kind, wanted)) {
+            let near = nearest(wanted, Kind::ALL.iter().map(|kind| kind.as_str()));
+            let near = if near.is_empty() { Kind::ALL.iter().map(|kind| kind.as_str().into()).collect() } else { near };
+            return Err(Failure::new("usage", format!("there is no event type `{wanted}`"))
+                .hint(format!("there are, for example, {}: agentctl events tail --type {}", near.join(", "), near[0])));
+        }
+    }
+    if let Some(id) = &args.task {
+        let snapshot = ctx.read()?.snapshot;
+        // The journal remembers tasks that have left the queue.
+        if snapshot.queue.find(id).is_none() && !snapshot.history.tasks.keys().any(|known| known.as_str() == id) {
+            return Err(no_task(id, snapshot.queue.tasks().map(|task| task.id.as_str())));
+        }
+    }
+    Ok(())
+}
+
+fn names(kind: Kind, wanted: &str) -> bool {
+    let wanted = wanted.strip_prefix("oodatcaa.").and_then(|rest| rest.strip_suffix(".v1")).unwrap_or(wanted);
+    kind.as_str() == wanted || kind.as_str().split_once('.').is_some_and(|(noun, _)| noun == wanted)
+}
+
+fn passes(args: &Tail, event: &Event) -> bool {
+    (args.kinds.is_empty() || args.kinds.iter().any(|wanted| names(event.kind, wanted)))
+        && args.task.as_deref().is_none_or(|id| event.task.as_ref().is_some_and(|task| task.as_str() == id))
+}
+
+fn object(event: &Event) -> Value {
+    serde_json::to_value(event).expect("an event is JSON")
+}
+
+fn print(ui: &Ui, events: &[Event]) {
+    if ui.json() {
+        ui.value(&Value::Array(events.iter().map(object).collect()));
+        return;
+    }
+    let mut table = Table::new([
+        Column::new("SEQ"),
+        Column::new("TIME"),
+        Column::new("TYPE"),
+        Column::new("SUBJECT"),
+        Column::flexible("ACTOR"),
+        Column::flexible("WHAT"),
+    ]);
+    events.iter().for_each(|event| table.row(row(ui, event)));
+    if table.is_empty() {
+        ui.say("no such events");
+    } else {
+        ui.table(&table);
+    }
+}
+
+fn follow(ui: &Ui, event: &Event) {
+    if ui.json() {
+        ui.record(&object(event));
+        return;
+    }
+    let items = row(ui, event);
+    if ui.pretty() {
+        let words: Vec<String> = items.iter().map(Item::painted).collect();
+        ui.line(&words.join("  "));
+    } else {
+        let words: Vec<&str> = items.iter().map(Item::piped).collect();
+        ui.line(&words.join("\t"));
+    }
+    ui.flush();
+}
+
+fn row(ui: &Ui, event: &Event) -> [Item; 6] {
+    let time = match ui.pretty() {
+        true => event.time.format("%m-%d %H:%M:%S").to_string(),
+        false => stamp(event.time),
+    };
+    let tone = match event.kind {
+        Kind::AttemptFinished if event.text("class").is_some() => Tone::Bad,
+        Kind::WorkerPaused | Kind::QueueInvalid | Kind::LeaseRescued | Kind::LeaseLost => Tone::Warn,
+        Kind::TaskMoved if event.text("to") == Some("done") => Tone::Good,
+        _ => Tone::Plain,
+    };
+    [
+        Item::new(event.seq.to_string()).tone(Tone::Faint),
+        Item::new(time).tone(Tone::Faint),
+        Item::new(event.kind.as_str()).tone(tone),
+        Item::new(&event.subject),
+        Item::new(&event.actor).tone(Tone::Faint),
+        Item::new(words(event)).or_piped(Value::Object(event.data.clone()).to_string()),
+    ]
+}
+
+/// What an event says, in one line.
+fn words(event: &Event) -> String {
+    let mut all: Vec<String> = Vec::new();
+    if event.simulated {
+        all.push("SIM".into());
+    }
+    match (event.text("from"), event.text("to")) {
+        (Some(from), Some(to)) => all.push(format!("{from} → {to}")),
+        (None, Some(to)) => all.push(format!("→ {to}")),
+        _ => {}
+    }
+    if let Some(attempt) = event.attempt {
+        all.push(format!("try {attempt}"));
+    }
+    for key in ["outcome", "class", "title", "gate", "ok", "owner", "pid", "message", "reason"] {
+        match event.data.get(key) {
+            Some(Value::String(text)) => all.push(cut(text, 300)),
+            Some(Value::Bool(yes)) => all.push(format!("{key}: {}", if *yes { "yes" } else { "no" })),
+            Some(Value::Number(number)) => all.push(format!("{key} {number}")),
+            _ => {}
+        }
+    }
+    all.join(" · ")
+}

@@ -1,0 +1,323 @@
+//! `agentctl logs`: what an attempt's agent or gate wrote, as it grows, and on into the next attempt.
+
+use std::{
+    fs::File,
+    io::{self, Read as _, Seek as _, SeekFrom},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crossbeam_channel::Receiver;
+use notify::Watcher as _;
+use serde_json::{Value, json};
+
+use super::{
+    context::Context,
+    fail::{self, Done, exit},
+    runs,
+    sight::{Sight, State},
+    ui::Tone,
+};
+use crate::{
+    domain::{TaskId, Token, lease::Standing, text::many_lines},
+    error::Failure,
+    layout::Layout,
+};
+
+/// Flags of `logs`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// TASK for its newest attempt, or TASK/TOKEN
+    #[arg(value_name = "RUN")]
+    run: String,
+    /// Go on with what is written from now on, and into the next attempt of a TASK
+    #[arg(short, long)]
+    follow: bool,
+    /// Standard error instead of standard output
+    #[arg(long, conflicts_with = "gate")]
+    stderr: bool,
+    /// The log of this gate
+    #[arg(long, value_name = "NAME")]
+    gate: Option<String>,
+    /// Only the last lines
+    #[arg(short = 'n', long, value_name = "N")]
+    tail: Option<usize>,
+    /// Byte for byte, control characters included
+    #[arg(long, conflicts_with = "json")]
+    raw: bool,
+}
+
+impl Args {
+    fn file(&self) -> Result<String, Failure> {
+        match &self.gate {
+            None if self.stderr => Ok("stderr.log".into()),
+            None => Ok("stdout.log".into()),
+            // A gate's name is a part of a file's name: it must not lead anywhere else.
+            Some(gate) => TaskId::parse(gate)
+                .map(|gate| format!("gate-{gate}.log"))
+                .map_err(|bad| Failure::new("usage", format!("the gate's name {bad}"))),
+        }
+    }
+}
+
+/// How often is looked when nothing wakes us.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Prints a log.
+pub fn run(ctx: &Context, args: &Args) -> Done {
+    let layout = ctx.layout()?;
+    let snapshot = ctx.read()?.snapshot;
+    let (task, token) = runs::named(ctx, &snapshot, &args.run)?;
+    let name = args.file()?;
+    if !args.follow {
+        let token = token.or_else(|| runs::newest(layout, &task)).ok_or_else(|| runs::none(layout, &task, None))?;
+        return once(ctx, args, &task, token, &name);
+    }
+    follow(ctx, args, &task, token, &name)
+}
+
+fn once(ctx: &Context, args: &Args, task: &TaskId, token: Token, name: &str) -> Done {
+    let layout = ctx.layout()?;
+    let dir = layout.run(task, token);
+    if !dir.is_dir() {
+        return Err(runs::none(layout, task, Some(token)));
+    }
+    let Some(mut log) = Log::open(&dir.join(name), args.tail)? else {
+        let there = others(&dir);
+        return Err(Failure::new("not_found", format!("the attempt {task}/{token} has no {name}; it has: {there}"))
+            .hint(format!("agentctl run show {task}/{token}")));
+    };
+    heading(ctx, task, token, name);
+    log.print(ctx, args, task, token, true)?;
+    Ok(exit::OK)
+}
+
+fn others(dir: &Path) -> String {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "log"))
+        .collect();
+    names.sort();
+    if names.is_empty() { "no logs".into() } else { names.join(", ") }
+}
+
+fn heading(ctx: &Context, task: &TaskId, token: Token, name: &str) {
+    if ctx.ui.pretty() {
+        ctx.ui.say(&Tone::Faint.paint(&format!("── {task}/{token} {name} ──")));
+    }
+}
+
+fn follow(ctx: &Context, args: &Args, task: &TaskId, only: Option<Token>, name: &str) -> Done {
+    let layout = ctx.layout()?;
+    let mut wake = Wake::new(layout, task);
+    let mut at: Option<(Token, Option<Log>)> = None;
+    let mut waiting = false;
+    while !ctx.ui.closed() {
+        // What is over is asked before the log is read: whatever was written is then there.
+        let now = Now::look(ctx, task)?;
+        if at.is_none() {
+            let newest = only.or_else(|| runs::newest(layout, task));
+            if let Some(token) = newest {
+                heading(ctx, task, token, name);
+                at = Some((token, None));
+            }
+        }
+        if let Some((token, log)) = &mut at {
+            let token = *token;
+            if log.is_none() {
+                *log = Log::open(&layout.run(task, token).join(name), args.tail)?;
+            }
+            let over = now.running != Some(token);
+            if let Some(log) = log {
+                log.print(ctx, args, task, token, over)?;
+            }
+            if over {
+                let next = runs::newest(layout, task).filter(|&next| next > token && only.is_none());
+                match next {
+                    Some(next) => {
+                        heading(ctx, task, next, name);
+                        (at, waiting) = (Some((next, None)), false);
+                        continue;
+                    }
+                    None if only.is_some() || now.ended => return Ok(exit::OK),
+                    None => {}
+                }
+            }
+        } else if now.ended {
+            return Err(runs::none(layout, task, None));
+        }
+        if now.running.is_none() && !waiting {
+            waiting = true;
+            ctx.ui.say(&Tone::Faint.paint(&format!("no attempt runs now: {}", now.why)));
+        }
+        waiting &= now.running.is_none();
+        wake.wait();
+    }
+    Ok(exit::OK)
+}
+
+/// How the task stands at one look.
+struct Now {
+    running: Option<Token>,
+    ended: bool,
+    why: String,
+}
+
+impl Now {
+    fn look(ctx: &Context, task: &TaskId) -> Result<Self, Failure> {
+        let snapshot = ctx.store()?.read()?.snapshot;
+        let live = snapshot.leases.get(task).filter(|held| held.standing(&snapshot.now) == Standing::Live);
+        let sight = Sight { snapshot: &snapshot, workflow: ctx.workflow() };
+        let found = snapshot.queue.get(task);
+        let ended = |state| matches!(state, State::Done | State::Cancelled | State::NeedsYou | State::Failed);
+        Ok(Self {
+            running: live.map(crate::domain::Held::token),
+            ended: found.is_none_or(|task| ended(sight.state(task))),
+            why: found.map_or("the task has left the queue".into(), |task| sight.sentence(task)),
+        })
+    }
+}
+
+/// Wakes up when something below a task's attempts was written, and at the latest after [`LOOK`].
+struct Wake {
+    dir: PathBuf,
+    watcher: Option<notify::RecommendedWatcher>,
+    woken: Receiver<()>,
+    watching: bool,
+}
+
+impl Wake {
+    fn new(layout: &Layout, task: &TaskId) -> Self {
+        let (wake, woken) = crossbeam_channel::bounded(1);
+        let watcher = notify::recommended_watcher(move |_| {
+            // One wake-up that nobody has taken yet is as good as two.
+            let _ = wake.try_send(());
+        });
+        let dir = layout.runs().join(task.as_str());
+        Self { dir, watcher: watcher.ok(), woken, watching: false }
+    }
+
+    fn wait(&mut self) {
+        if let Some(watcher) = self.watcher.as_mut().filter(|_| !self.watching) {
+            // The directory comes with the first attempt; until then looking must do.
+            self.watching = watcher.watch(&self.dir, notify::RecursiveMode::Recursive).is_ok();
+            if self.watching {
+                return;
+            }
+        }
+        let _ = self.woken.recv_timeout(LOOK);
+    }
+}
+
+/// A log file and how far it has been printed.
+struct Log {
+    path: PathBuf,
+    file: File,
+    /// What has been read of a line that has not ended.
+    rest: Vec<u8>,
+}
+
+/// A line longer than this is printed in parts.
+const LINE: usize = 1 << 20;
+
+impl Log {
+    fn open(path: &Path, tail: Option<usize>) -> Result<Option<Self>, Failure> {
+        let open = || -> io::Result<File> {
+            let mut file = File::open(path)?;
+            if let Some(lines) = tail {
+                let start = last_lines(&mut file, lines)?;
+                file.seek(SeekFrom::Start(start))?;
+            }
+            Ok(file)
+        };
+        match open() {
+            Ok(file) => Ok(Some(Self { path: path.into(), file, rest: Vec::new() })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(fail::io("read", path, error)),
+        }
+    }
+
+    /// Prints what is new: whole lines, and at the end of the attempt also the last that has no end.
+    fn print(&mut self, ctx: &Context, args: &Args, task: &TaskId, token: Token, over: bool) -> Result<(), Failure> {
+        let mut chunk = vec![0; 1 << 16];
+        loop {
+            let read = self.file.read(&mut chunk).map_err(|error| fail::io("read", &self.path, error))?;
+            if args.raw {
+                ctx.ui.bytes(&chunk[..read]);
+            } else {
+                self.rest.extend_from_slice(&chunk[..read]);
+                let end = self.rest.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+                let whole = if (read == 0 && over) || self.rest.len() > LINE { self.rest.len() } else { end };
+                let lines: Vec<u8> = self.rest.drain(..whole).collect();
+                self.show(ctx, &lines, task, token);
+            }
+            if read == 0 || ctx.ui.closed() {
+                break;
+            }
+        }
+        ctx.ui.flush();
+        Ok(())
+    }
+
+    fn show(&self, ctx: &Context, lines: &[u8], task: &TaskId, token: Token) {
+        let text = String::from_utf8_lossy(lines);
+        for line in text.lines() {
+            if ctx.ui.json() {
+                let stream = self.path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+                let run = format!("{task}/{token}");
+                let object: Value =
+                    json!({"schema": "oodatcaa/log.v1", "run": run, "stream": stream, "line": line});
+                ctx.ui.record(&object);
+            } else {
+                // Colours are dropped rather than shown as rubbish; everything else that moves a cursor is made visible.
+                ctx.ui.line(&many_lines(&anstream::adapter::strip_str(line).to_string()));
+            }
+        }
+    }
+}
+
+/// Where the last so many lines of a file begin.
+fn last_lines(file: &mut File, lines: usize) -> io::Result<u64> {
+    let length = file.seek(SeekFrom::End(0))?;
+    let (mut start, mut seen) = (length, 0);
+    let mut chunk = vec![0; 1 << 16];
+    while start > 0 {
+        let size = (chunk.len() as u64).min(start);
+        start -= size;
+        let part = &mut chunk[..usize::try_from(size).expect("a chunk fits memory")];
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(part)?;
+        for (at, _) in part.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
+            let after = start + at as u64 + 1;
+            // The line feed at the very end begins no line.
+            if after < length {
+                seen += 1;
+                if seen == lines {
+                    return Ok(after);
+                }
+            }
+        }
+    }
+    Ok(if lines == 0 { length } else { 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_found_from_the_end() {
+        let mut file = tempfile::tempfile().expect("a file");
+        let line = "x".repeat(999) + "\n";
+        file.write_all(line.repeat(200).as_bytes()).expect("written");
+        for (lines, start) in [(1, 199_000), (3, 197_000), (200, 0), (500, 0), (0, 200_000)] {
+            assert_eq!(last_lines(&mut file, lines).expect("read"), start, "{lines}");
+        }
+        file.write_all(b"no end").expect("written");
+        assert_eq!(last_lines(&mut file, 1).expect("read"), 200_000);
+        assert_eq!(last_lines(&mut file, 2).expect("read"), 199_000);
+    }
+}

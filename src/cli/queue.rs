@@ -1,0 +1,378 @@
+//! `agentctl queue …`: is the file whole, what may be mended safely, what may stand in it.
+
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use serde_json::json;
+
+use super::{
+    change::{self, Dry},
+    context::Context,
+    fail::{self, Done, exit},
+    lease,
+    ui::{Column, Item, Table, Tone},
+};
+use crate::{
+    domain::{
+        Plan, Problem, QueueLease, Snapshot, TaskId, Workflow, event::Actor, lease::Standing, observe, operate,
+        rescue, text::one_line,
+    },
+    error::{Failure, quoted},
+    store::{Invalid, file::document::Document},
+};
+
+/// Verbs of `queue`.
+#[derive(Debug, clap::Subcommand)]
+pub enum Verb {
+    /// Check the queue file, or another one
+    Validate(Validate),
+    /// Mend what can be mended safely, after showing it
+    Repair(Dry),
+    /// Print the JSON Schema of the queue file
+    Schema(Schema),
+}
+
+/// Flags of `validate`.
+#[derive(Debug, clap::Args)]
+pub struct Validate {
+    /// The file, or `-` for standard input [default: the project's queue]
+    file: Option<PathBuf>,
+}
+
+/// Flags of `schema`.
+#[derive(Debug, clap::Args)]
+pub struct Schema {
+    /// Which
+    #[arg(value_enum, default_value_t)]
+    what: What,
+}
+
+/// What has a schema.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum What {
+    /// `SPRINT_QUEUE.json`
+    #[default]
+    Queue,
+    /// A line of `events.jsonl`
+    Event,
+}
+
+/// The JSON Schema of the queue file.
+pub const QUEUE_SCHEMA: &str = include_str!("../../schema/queue.schema.json");
+/// The JSON Schema of an event.
+pub const EVENT_SCHEMA: &str = include_str!("../../schema/event.schema.json");
+
+/// Runs a verb of `queue`.
+pub fn run(ctx: &Context, verb: &Verb) -> Done {
+    match verb {
+        Verb::Validate(args) => validate(ctx, args),
+        Verb::Repair(dry) => repair(ctx, *dry),
+        Verb::Schema(args) => {
+            ctx.ui.bytes(match args.what {
+                What::Queue => QUEUE_SCHEMA.as_bytes(),
+                What::Event => EVENT_SCHEMA.as_bytes(),
+            });
+            Ok(exit::OK)
+        }
+    }
+}
+
+/// Bytes of a file that may be a queue: more is a mistake.
+const LARGEST: u64 = 1 << 30;
+
+fn validate(ctx: &Context, args: &Validate) -> Done {
+    let (path, bytes) = match &args.file {
+        Some(file) if file.as_os_str() == "-" => {
+            let mut bytes = Vec::new();
+            let read = std::io::stdin().take(LARGEST).read_to_end(&mut bytes);
+            read.map_err(|error| fail::io("read", Path::new("standard input"), error))?;
+            (PathBuf::from("<stdin>"), bytes)
+        }
+        Some(file) => (file.clone(), std::fs::read(file).map_err(|error| missing(file, error))?),
+        None => {
+            let path = ctx.layout()?.queue();
+            let bytes = std::fs::read(&path).map_err(|error| missing(&path, error))?;
+            (path, bytes)
+        }
+    };
+    // Any file can be checked anywhere; the project's own roles count where there is a project.
+    let workflow = match ctx.find_layout()? {
+        Some(_) => ctx.workflow().clone(),
+        None => Workflow::shipped(),
+    };
+    let (tasks, problems) = match Document::from_bytes(&path, bytes) {
+        Err(invalid) => (None, vec![of_invalid(invalid)]),
+        Ok(document) => {
+            let queue = document.queue();
+            (Some(queue.len()), placed(queue.problems(&workflow), document.text()))
+        }
+    };
+    tell(ctx, &path, tasks, &problems);
+    Ok(if problems.is_empty() { exit::OK } else { exit::NEGATIVE })
+}
+
+fn missing(path: &Path, error: std::io::Error) -> Failure {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        return Failure::new("not_found", format!("there is no file {}", quoted(path))).hint("agentctl init");
+    }
+    fail::io("read", path, error)
+}
+
+fn of_invalid(invalid: Invalid) -> Problem {
+    let Invalid { line, column, message, .. } = invalid;
+    Problem { line, column, task: None, code: "unreadable", message }
+}
+
+/// Gives every problem of a task the place of that task, where the reading gave none; in order of place.
+fn placed(mut problems: Vec<Problem>, text: &str) -> Vec<Problem> {
+    let mut ids: Option<std::collections::HashMap<&str, usize>> = None;
+    for problem in problems.iter_mut().filter(|problem| problem.line == 0) {
+        let Some(task) = &problem.task else { continue };
+        let ids = ids.get_or_insert_with(|| offsets(text));
+        if let Some(&offset) = ids.get(task.as_str()) {
+            let before = &text[..offset];
+            problem.line = before.matches('\n').count() + 1;
+            problem.column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
+        }
+    }
+    problems.sort();
+    problems
+}
+
+/// Where each `"id": "…"` stands.
+fn offsets(text: &str) -> std::collections::HashMap<&str, usize> {
+    let mut found = std::collections::HashMap::new();
+    for (at, key) in text.match_indices("\"id\"") {
+        let rest = text[at + key.len()..].trim_start().strip_prefix(':').map(str::trim_start);
+        if let Some((id, _)) = rest.and_then(|rest| rest.strip_prefix('"')).and_then(|rest| rest.split_once('"')) {
+            found.entry(id).or_insert(at);
+        }
+    }
+    found
+}
+
+fn tell(ctx: &Context, path: &Path, tasks: Option<usize>, problems: &[Problem]) {
+    if ctx.ui.json() {
+        ctx.ui.value(&json!({
+            "schema": "oodatcaa/validation.v1",
+            "file": path.display().to_string(),
+            "ok": problems.is_empty(),
+            "readable": tasks.is_some(),
+            "tasks": tasks,
+            "problems": problems.iter().map(|problem| json!({
+                "line": Some(problem.line).filter(|&line| line > 0),
+                "column": Some(problem.column).filter(|&column| column > 0),
+                "task": problem.task,
+                "code": problem.code,
+                "message": problem.message,
+            })).collect::<Vec<_>>(),
+        }));
+        return;
+    }
+    for problem in problems {
+        let place = match problem.line {
+            0 => path.display().to_string(),
+            line => format!("{}:{line}:{}", path.display(), problem.column),
+        };
+        let (place, message) = (one_line(&place), one_line(&problem.message));
+        ctx.ui.line(&format!("{place}: {}: {message}", Tone::Warn.paint(problem.code)));
+    }
+    let path = path.display();
+    match (tasks, problems.len()) {
+        (None, _) => ctx.ui.say(&format!("{path} cannot be read; until it can, nothing is claimed")),
+        (Some(tasks), 0) => ctx.ui.say(&format!("{path}: {tasks} tasks, no problems")),
+        (Some(tasks), 1) => ctx.ui.say(&format!("{path}: {tasks} tasks, 1 problem")),
+        (Some(tasks), n) => ctx.ui.say(&format!("{path}: {tasks} tasks, {n} problems")),
+    }
+}
+
+/// One thing that can be mended without guessing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Mend {
+    /// A lease file of a dead owner, or one whose task is gone.
+    Lease(rescue::Left),
+    /// A `lease` text that no lease file stands behind.
+    Mark(TaskId, String),
+    /// An old queue file that was put back, to be taken for the truth (R10).
+    Old(observe::Behind),
+}
+
+impl Mend {
+    fn words(&self) -> (&'static str, String, String) {
+        match self {
+            Self::Lease(left) => ("lease", left.task.to_string(), format!("give it back: {}", left.reason)),
+            Self::Mark(id, text) => ("mark", id.to_string(), format!("clear `lease`, now {text:?}, of nobody")),
+            Self::Old(behind) => (
+                "old_file",
+                behind.task.to_string(),
+                format!("take the queue file as it stands for the truth ({} tasks): {}", behind.count, behind.reason),
+            ),
+        }
+    }
+}
+
+/// What can be mended, and (the second) what somebody else must do.
+fn mends(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Mend> {
+    let mut all: Vec<Mend> = rescue::find(snapshot, workflow).into_iter().map(Mend::Lease).collect();
+    let alive = |held: &crate::domain::Held| held.standing(&snapshot.now) == Standing::Live;
+    for (id, held) in &snapshot.leases {
+        // A foreign lease on nothing holds nothing; a living worker's is its own business.
+        if snapshot.queue.get(id).is_none() && alive(held) && held.ours().is_none() {
+            all.push(Mend::Lease(rescue::Left {
+                task: id.clone(),
+                token: held.token(),
+                role: None,
+                reason: "there is no such task".into(),
+                died: false,
+                lease: true,
+            }));
+        }
+    }
+    for task in snapshot.queue.tasks() {
+        let found = all.iter().any(|mend| matches!(mend, Mend::Lease(left) if left.task == task.id));
+        if found || snapshot.leases.contains_key(&task.id) {
+            continue;
+        }
+        let text = match &task.lease {
+            QueueLease::None => continue,
+            QueueLease::Inline { until: Some(until), .. } if snapshot.now.wall < *until => continue,
+            QueueLease::Ours { owner, token } => format!("{owner}#{token}"),
+            QueueLease::Inline { owner, .. } => owner.clone(),
+            QueueLease::Other(text) => text.clone(),
+        };
+        all.push(Mend::Mark(task.id.clone(), one_line(&text)));
+    }
+    all.extend(observe::behind(snapshot).map(Mend::Old));
+    all
+}
+
+fn repair(ctx: &Context, dry: Dry) -> Done {
+    let loaded = ctx.loaded()?;
+    let workflow = &loaded.config.workflow;
+    let reading = ctx.store()?.read()?;
+    if let Some(invalid) = reading.invalid {
+        return Err(Failure::from(invalid).hint("mend it in an editor; nothing here guesses what was meant"));
+    }
+    let found = mends(&reading.snapshot, workflow);
+    if ctx.ui.json() {
+        ctx.ui.value(&json!({
+            "schema": "oodatcaa/repair.v1",
+            "dry_run": dry.dry_run,
+            "mends": found.iter().map(|mend| {
+                let (what, task, words) = mend.words();
+                json!({"what": what, "task": task, "message": words})
+            }).collect::<Vec<_>>(),
+        }));
+    } else {
+        let mut table = Table::new([Column::new("WHAT"), Column::new("TASK"), Column::flexible("MEND")]);
+        for mend in &found {
+            let (what, task, words) = mend.words();
+            table.row([Item::new(what).tone(Tone::Warn), Item::new(task), Item::new(words)]);
+        }
+        if !table.is_empty() {
+            ctx.ui.table(&table);
+        }
+    }
+    if found.is_empty() {
+        ctx.ui.say("nothing to mend; what only an editor can mend is told by: agentctl queue validate");
+        return Ok(exit::OK);
+    }
+    if dry.dry_run {
+        ctx.ui.say(&format!("would mend {}", found.len()));
+        return Ok(exit::OK);
+    }
+    if !ctx.ui.confirm(&format!("mend {} in {}?", count(found.len()), ctx.layout()?.name()))? {
+        ctx.ui.say("nothing was changed");
+        return Ok(exit::FAILED);
+    }
+    for mend in &found {
+        if let Mend::Lease(left) = mend {
+            lease::end_processes(ctx, &left.task, left.token)?;
+        }
+    }
+    let retry = &loaded.config.retry;
+    change::decide(ctx, dry, |snapshot, workflow, actor| {
+        let wanted: Vec<Mend> = mends(snapshot, workflow).into_iter().filter(|mend| confirmed(mend, &found)).collect();
+        Ok(mend(snapshot, workflow, retry, &wanted, actor))
+    })?;
+    ctx.ui.say(&format!("mended {}", count(found.len())));
+    Ok(exit::OK)
+}
+
+fn count(things: usize) -> String {
+    if things == 1 { "1 thing".into() } else { format!("{things} things") }
+}
+
+/// Only what was shown and agreed to is done; what has changed since is left alone.
+fn confirmed(mend: &Mend, shown: &[Mend]) -> bool {
+    shown.iter().any(|other| match (mend, other) {
+        (Mend::Lease(now), Mend::Lease(then)) => now.task == then.task && now.token == then.token,
+        (Mend::Old(now), Mend::Old(then)) => now.task == then.task,
+        (now, then) => now == then,
+    })
+}
+
+fn mend(
+    snapshot: &Snapshot,
+    workflow: &Workflow,
+    retry: &crate::domain::outcome::Retry,
+    wanted: &[Mend],
+    actor: &Actor,
+) -> Plan {
+    let human = |mut plan: Plan| {
+        plan.events.iter_mut().for_each(|event| event.actor = actor.clone());
+        plan
+    };
+    let lefts: Vec<rescue::Left> = wanted
+        .iter()
+        .filter_map(|mend| match mend {
+            Mend::Lease(left) => Some(left.clone()),
+            _ => None,
+        })
+        .collect();
+    snapshot.chain(&mut [
+        // The old file first: what is decided after it is decided on the new truth.
+        &mut |seen| {
+            let mut plan = Plan::none();
+            if wanted.iter().any(|mend| matches!(mend, Mend::Old(_))) {
+                plan.event(observe::baseline(seen, actor.clone()));
+            }
+            plan
+        },
+        &mut |seen| human(rescue::decide(seen, workflow, retry, &lefts, "")),
+        &mut |seen| {
+            let mut plan = Plan::none();
+            for left in lefts.iter().filter(|left| seen.queue.get(&left.task).is_none()) {
+                if seen.leases.contains_key(&left.task) {
+                    plan.then(operate::release(seen, workflow, &left.task, left.token, &left.reason, actor).unwrap_or_default());
+                }
+            }
+            plan
+        },
+        &mut |seen| {
+            let mut plan = Plan::none();
+            for mend in wanted {
+                if let Mend::Mark(id, _) = mend {
+                    plan.then(operate::clear_mark(seen, id, false, Some("repair"), actor).unwrap_or_default());
+                }
+            }
+            plan
+        },
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_of_a_task_stands_where_the_task_does() {
+        let text = "{\n  \"tasks\": [\n    {\"title\": \"ü\", \"id\" : \"A\"},\n    {\"id\":\"B\"}]}";
+        let problem = |task: &str| Problem { line: 0, column: 0, task: Some(task.into()), code: "x", message: "m".into() };
+        let found = placed(vec![problem("B"), problem("A"), problem("C")], text);
+        let places: Vec<_> = found.iter().map(|problem| (problem.line, problem.column)).collect();
+        assert_eq!(places, [(0, 0), (3, 20), (4, 6)]);
+    }
+}

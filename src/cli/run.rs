@@ -1,0 +1,290 @@
+//! `agentctl run …`: attempts listed, shown, stopped.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use super::{
+    change::{Dry, decide},
+    context::Context,
+    fail::{Done, exit},
+    runs::{self, Attempt},
+    sight::seconds_item,
+    ui::{Column, Item, Table, Tone},
+};
+use crate::{
+    domain::{
+        TaskId, Token, operate,
+        plan::stamp,
+        text::{duration, one_line, parse_duration},
+    },
+    error::Failure,
+};
+
+/// Verbs of `run`.
+#[derive(Debug, clap::Subcommand)]
+pub enum Verb {
+    /// The attempts, of all tasks or of one
+    List(List),
+    /// Everything about one attempt
+    Show(Show),
+    /// Ask a worker to stop an attempt
+    Stop(Stop),
+}
+
+/// Flags of `list`.
+#[derive(Debug, clap::Args)]
+pub struct List {
+    /// Only of this task
+    task: Option<String>,
+    /// Only those that run now
+    #[arg(long)]
+    running: bool,
+    /// At most so many, the newest
+    #[arg(short = 'n', long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+/// Flags of `show`.
+#[derive(Debug, clap::Args)]
+pub struct Show {
+    /// TASK for its newest attempt, or TASK/TOKEN
+    #[arg(value_name = "RUN")]
+    run: String,
+}
+
+/// Flags of `stop`.
+#[derive(Debug, clap::Args)]
+pub struct Stop {
+    /// TASK, or TASK/TOKEN to stop only that attempt
+    #[arg(value_name = "RUN")]
+    run: String,
+    /// Why, for the journal
+    #[arg(long, value_name = "TEXT", required = true)]
+    reason: String,
+    /// Wait until it has stopped, at most so long
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    wait: Option<Duration>,
+    #[command(flatten)]
+    dry: Dry,
+}
+
+/// Runs a verb of `run`.
+pub fn run(ctx: &Context, verb: &Verb) -> Done {
+    match verb {
+        Verb::List(args) => list(ctx, args),
+        Verb::Show(args) => show(ctx, args),
+        Verb::Stop(args) => stop(ctx, args),
+    }
+}
+
+fn list(ctx: &Context, args: &List) -> Done {
+    let (layout, snapshot) = (ctx.layout()?, ctx.read()?.snapshot);
+    let only = args.task.as_deref().map(|task| runs::named(ctx, &snapshot, task)).transpose()?;
+    let events = ctx.store()?.events(0)?;
+    let mut all = runs::all(layout, &snapshot, &events, only.as_ref().map(|(task, _)| task));
+    all.retain(|attempt| !args.running || attempt.running);
+    all.drain(..all.len().saturating_sub(args.limit.unwrap_or(usize::MAX)));
+    let now = snapshot.now.wall;
+    if ctx.ui.json() {
+        ctx.ui.value(&Value::Array(all.iter().map(|attempt| attempt.object(layout, now)).collect()));
+        return Ok(exit::OK);
+    }
+    let mut table = Table::new([
+        Column::new("RUN"),
+        Column::new("ROLE"),
+        Column::new("TRY"),
+        Column::new("OUTCOME"),
+        Column::new("CLASS"),
+        Column::flexible("AGENT"),
+        Column::new("STARTED"),
+        Column::new("TOOK"),
+        Column::flexible("REASON"),
+    ]);
+    for attempt in &all {
+        let sim = if attempt.simulated { "SIM " } else { "" };
+        table.row([
+            Item::new(attempt.name()),
+            Item::new(attempt.role.as_ref().map(crate::domain::Role::as_str).unwrap_or_default()),
+            Item::new(attempt.number.map(|number| number.to_string()).unwrap_or_default()),
+            Item::new(attempt.state()).tone(tone(attempt)),
+            Item::new(attempt.class.as_deref().unwrap_or_default()),
+            Item::new(format!("{sim}{}", attempt.by.as_deref().unwrap_or_default())),
+            Item::new(attempt.started.map(|time| ctx.ui.moment(time, now)).unwrap_or_default()),
+            seconds_item(attempt.took(now)),
+            Item::new(attempt.reason.as_deref().unwrap_or_default()),
+        ]);
+    }
+    if table.is_empty() {
+        ctx.ui.say("no attempts");
+        return Ok(exit::OK);
+    }
+    ctx.ui.table(&table);
+    ctx.ui.foot("agentctl run show RUN · agentctl logs RUN · agentctl run stop RUN --reason …");
+    Ok(exit::OK)
+}
+
+fn tone(attempt: &Attempt) -> Tone {
+    match attempt.state() {
+        "running" => Tone::Busy,
+        "done" | "no_change" => Tone::Good,
+        "failed" => Tone::Bad,
+        _ => Tone::Warn,
+    }
+}
+
+fn show(ctx: &Context, args: &Show) -> Done {
+    let (layout, snapshot) = (ctx.layout()?, ctx.read()?.snapshot);
+    let (task, token) = runs::named(ctx, &snapshot, &args.run)?;
+    let events = ctx.store()?.events(0)?;
+    let all = runs::all(layout, &snapshot, &events, Some(&task));
+    let mut fitting = all.iter().filter(|attempt| token.is_none_or(|token| attempt.token == token));
+    let attempt = fitting.by_ref().max_by_key(|attempt| attempt.token).ok_or_else(|| runs::none(layout, &task, token))?;
+    let dir = attempt.dir(layout);
+    let mut files: Vec<(String, u64)> = fs::read_dir(&dir)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let meta = entry.metadata().ok().filter(fs::Metadata::is_file)?;
+            Some((entry.file_name().to_string_lossy().into_owned(), meta.len()))
+        })
+        .collect();
+    files.sort();
+    let record = |name: &str| -> Option<Value> { serde_json::from_slice(&fs::read(dir.join(name)).ok()?).ok() };
+    let now = snapshot.now.wall;
+    if ctx.ui.json() {
+        let mut object = attempt.object(layout, now);
+        object["record"] = record("attempt.json").unwrap_or_default();
+        object["exit"] = record("exit.json").unwrap_or_default();
+        object["result"] = record("result.json").unwrap_or_default();
+        object["files"] = files.iter().map(|(name, bytes)| json!({"name": name, "bytes": bytes})).collect();
+        ctx.ui.value(&object);
+        return Ok(exit::OK);
+    }
+    let name = attempt.name();
+    let facts = [
+        ("run", name.clone()),
+        ("state", format!("{}{}", if attempt.simulated { "SIMULATED " } else { "" }, attempt.state())),
+        ("role", attempt.role.as_ref().map(ToString::to_string).unwrap_or_default()),
+        ("try", attempt.number.map(|number| number.to_string()).unwrap_or_default()),
+        ("agent", attempt.by.clone().unwrap_or_default()),
+        ("owner", attempt.owner.clone().unwrap_or_default()),
+        ("started", attempt.started.map(|time| ctx.ui.moment(time, now)).unwrap_or_default()),
+        ("ended", attempt.ended.map(|time| ctx.ui.moment(time, now)).unwrap_or_default()),
+        ("took", attempt.took(now).map(|time| duration(Duration::from_secs(time.as_secs()))).unwrap_or_default()),
+        ("class", attempt.class.clone().unwrap_or_default()),
+        ("charged", attempt.charged.map(|yes| if yes { "yes" } else { "no" }.to_owned()).unwrap_or_default()),
+        ("says", attempt.reason.clone().unwrap_or_default()),
+        ("command", record("attempt.json").map(|record| argv(&record)).unwrap_or_default()),
+        ("exit", record("exit.json").map(|exit| exit.to_string()).unwrap_or_default()),
+        ("gates", gates(attempt)),
+        ("directory", dir.display().to_string()),
+    ];
+    for (what, words) in facts.iter().filter(|(_, words)| !words.is_empty()) {
+        let words = one_line(words);
+        if ctx.ui.pretty() {
+            ctx.ui.line(&format!("{}{words}", Tone::Faint.paint(&format!("{what:<11}"))));
+        } else {
+            ctx.ui.line(&format!("{what}\t{words}"));
+        }
+    }
+    for (file, bytes) in &files {
+        let file = one_line(file);
+        if ctx.ui.pretty() {
+            ctx.ui.line(&format!("  {bytes:>9}  {file}"));
+        } else {
+            ctx.ui.line(&format!("file\t{file}\t{bytes}"));
+        }
+    }
+    ctx.ui.foot(&format!("agentctl logs {name} · agentctl logs {name} --stderr · agentctl events tail --task {task}"));
+    Ok(exit::OK)
+}
+
+fn argv(record: &Value) -> String {
+    let words = record.get("argv").and_then(Value::as_array).into_iter().flatten();
+    words.filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
+}
+
+fn gates(attempt: &Attempt) -> String {
+    let gates = attempt.gates.iter().map(|(name, ok)| format!("{} {name}", if *ok { "✓" } else { "✗" }));
+    gates.collect::<Vec<_>>().join("  ")
+}
+
+fn stop(ctx: &Context, args: &Stop) -> Done {
+    let reason = args.reason.trim();
+    if reason.is_empty() {
+        return Err(Failure::new("usage", "the reason is empty"));
+    }
+    let snapshot = ctx.read()?.snapshot;
+    let (task, token) = runs::named(ctx, &snapshot, &args.run)?;
+    let running = snapshot.leases.get(&task).map(crate::domain::Held::token);
+    if let (Some(wanted), Some(running)) = (token, running)
+        && wanted != running
+    {
+        return Err(Failure::new("refused", format!("{task}/{wanted} has ended; {task}/{running} runs now"))
+            .hint(format!("agentctl run stop {task}/{running} --reason \"…\"")));
+    }
+    if !args.dry.dry_run && running.is_some() && !ctx.ui.confirm(&format!("stop the attempt of {task}?"))? {
+        ctx.ui.say("nothing was changed");
+        return Ok(exit::FAILED);
+    }
+    let changed = decide(ctx, args.dry, |snapshot, _, actor| operate::stop(snapshot, &task, reason, actor))?;
+    let token = changed.before.leases.get(&task).map(crate::domain::Held::token).unwrap_or_default();
+    let asked = !changed.plan.is_empty();
+    let stopped = match args.wait.filter(|_| !args.dry.dry_run) {
+        Some(wait) => Some(wait_for(ctx, &task, token, wait)?),
+        None => None,
+    };
+    if ctx.ui.json() {
+        ctx.ui.value(&json!({
+            "schema": "oodatcaa/stop.v1",
+            "run": format!("{task}/{token}"),
+            "task": task,
+            "token": token,
+            "changed": asked,
+            "dry_run": args.dry.dry_run,
+            "stopped": stopped,
+            "at": stamp(changed.before.now.wall),
+        }));
+    } else if ctx.ui.quiet() {
+        ctx.ui.line(task.as_str());
+    } else {
+        let words = match (args.dry.dry_run, asked, stopped) {
+            (true, ..) => "would be asked to stop",
+            (_, _, Some(true)) => "stopped",
+            (_, true, _) => "asked to stop",
+            (_, false, _) => "was asked to stop already",
+        };
+        ctx.ui.line(&match ctx.ui.pretty() {
+            true => format!("{} {words}", Tone::Strong.paint(&format!("{task}/{token}"))),
+            false => format!("{task}/{token}\t{words}"),
+        });
+        ctx.ui.say(&format!("its task goes back to be claimed again; to keep it from that: agentctl task block {task} --reason \"…\""));
+    }
+    match stopped {
+        Some(false) => Err(Failure::new("timed_out", format!("{task}/{token} has not stopped within {}", duration(args.wait.unwrap_or_default())))
+            .hint(format!("agentctl why {task}"))),
+        _ => Ok(exit::OK),
+    }
+}
+
+/// Whether the attempt's lease is gone before the time is over.
+fn wait_for(ctx: &Context, task: &TaskId, token: Token, wait: Duration) -> Result<bool, Failure> {
+    let changes = ctx.store()?.changes()?;
+    let deadline = Instant::now() + wait;
+    loop {
+        let snapshot = ctx.store()?.read()?.snapshot;
+        if snapshot.leases.get(task).is_none_or(|held| held.token() != token) {
+            return Ok(true);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        let _ = changes.recv_timeout(left.min(Duration::from_millis(500)));
+    }
+}

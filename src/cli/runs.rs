@@ -1,0 +1,252 @@
+//! Attempts as people see them: told by the journal, the leases and the attempts' directories together.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::{context::Context, fail::no_task};
+use crate::{
+    domain::{Event, Kind, Role, Snapshot, TaskId, Token, lease::Standing, plan::stamp},
+    error::Failure,
+    layout::Layout,
+};
+
+/// One attempt.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The task.
+    pub task: TaskId,
+    /// The token; together with the task its name.
+    pub token: Token,
+    /// The role that worked.
+    pub role: Option<Role>,
+    /// The number of the try in its stage.
+    pub number: Option<u32>,
+    /// The worker.
+    pub owner: Option<String>,
+    /// The agent.
+    pub by: Option<String>,
+    /// The simulated agent.
+    pub simulated: bool,
+    /// When it was claimed.
+    pub started: Option<DateTime<Utc>>,
+    /// When it was over.
+    pub ended: Option<DateTime<Utc>>,
+    /// `done`, `failed`, …; `rescued` when its owner died.
+    pub outcome: Option<String>,
+    /// The class of failure.
+    pub class: Option<String>,
+    /// Whether it was charged.
+    pub charged: Option<bool>,
+    /// What it says to people.
+    pub reason: Option<String>,
+    /// The gates that ran: name, and whether it let the task go.
+    pub gates: Vec<(String, bool)>,
+    /// A worker holds its lease now.
+    pub running: bool,
+}
+
+impl Attempt {
+    fn new(task: TaskId, token: Token) -> Self {
+        Self {
+            task,
+            token,
+            role: None,
+            number: None,
+            owner: None,
+            by: None,
+            simulated: false,
+            started: None,
+            ended: None,
+            outcome: None,
+            class: None,
+            charged: None,
+            reason: None,
+            gates: Vec::new(),
+            running: false,
+        }
+    }
+
+    /// `TASK/TOKEN`.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.task, self.token)
+    }
+
+    /// Its directory.
+    pub fn dir(&self, layout: &Layout) -> PathBuf {
+        layout.run(&self.task, self.token)
+    }
+
+    /// How long it took, or has taken until now.
+    pub fn took(&self, now: DateTime<Utc>) -> Option<std::time::Duration> {
+        let end = self.ended.or(self.running.then_some(now))?;
+        (end - self.started?).to_std().ok()
+    }
+
+    /// In one word.
+    pub fn state(&self) -> &str {
+        match &self.outcome {
+            _ if self.running => "running",
+            Some(outcome) => outcome,
+            None => "unknown",
+        }
+    }
+
+    fn learn(&mut self, event: &Event) {
+        let text = |key: &str| event.text(key).map(String::from);
+        self.role = event.role.clone().or_else(|| self.role.take());
+        self.number = event.attempt.or(self.number);
+        self.simulated |= event.simulated;
+        match event.kind {
+            Kind::LeaseAcquired => {
+                self.started = Some(event.time);
+                (self.owner, self.by) = (text("owner"), text("by"));
+            }
+            Kind::AttemptStarted => {
+                self.started = self.started.or(Some(event.time));
+                self.by = text("by").or_else(|| self.by.take());
+            }
+            Kind::AttemptFinished => {
+                (self.outcome, self.class, self.reason) = (text("outcome"), text("class"), text("reason"));
+                self.charged = Some(event.flag("charged"));
+                self.ended = Some(event.time);
+            }
+            Kind::AttemptSuperseded => {
+                self.outcome = Some("superseded".into());
+                self.ended = Some(event.time);
+            }
+            Kind::LeaseRescued if self.outcome.is_none() => {
+                (self.outcome, self.reason) = (Some("rescued".into()), text("reason"));
+                self.ended = Some(event.time);
+            }
+            Kind::GateFinished => self.gates.extend(text("gate").map(|gate| (gate, event.flag("ok")))),
+            _ => {}
+        }
+    }
+
+    /// `oodatcaa/run.v1`.
+    pub fn object(&self, layout: &Layout, now: DateTime<Utc>) -> Value {
+        json!({
+            "schema": "oodatcaa/run.v1",
+            "run": self.name(),
+            "task": self.task,
+            "token": self.token,
+            "role": self.role,
+            "attempt": self.number,
+            "state": self.state(),
+            "running": self.running,
+            "owner": self.owner,
+            "agent": self.by,
+            "simulated": self.simulated,
+            "started_at": self.started.map(stamp),
+            "ended_at": self.ended.map(stamp),
+            "seconds": self.took(now).map(|time| time.as_millis() as f64 / 1000.0),
+            "outcome": self.outcome,
+            "class": self.class,
+            "charged": self.charged,
+            "reason": self.reason,
+            "gates": self.gates.iter().map(|(name, ok)| json!({"gate": name, "ok": ok})).collect::<Vec<_>>(),
+            "dir": self.dir(layout).display().to_string(),
+        })
+    }
+}
+
+/// Every attempt that is known of, by task and token; of one task only, where one is named.
+pub fn all(layout: &Layout, snapshot: &Snapshot, events: &[Event], only: Option<&TaskId>) -> Vec<Attempt> {
+    let mut found: BTreeMap<(TaskId, Token), Attempt> = BTreeMap::new();
+    let mut at = |task: &TaskId, token: Token, change: &dyn Fn(&mut Attempt)| {
+        if token.0 > 0 && only.is_none_or(|only| only == task) {
+            change(found.entry((task.clone(), token)).or_insert_with(|| Attempt::new(task.clone(), token)));
+        }
+    };
+    for event in events {
+        if let (Some(task), Some(token)) = (&event.task, event.token) {
+            at(task, token, &|attempt| attempt.learn(event));
+        }
+    }
+    for (task, token) in directories(layout, only) {
+        at(&task, token, &|_| {});
+    }
+    for (task, held) in &snapshot.leases {
+        if let Some(lease) = held.ours() {
+            let live = held.standing(&snapshot.now) == Standing::Live;
+            at(task, lease.token, &|attempt| {
+                attempt.running = live && attempt.ended.is_none();
+                attempt.role = Some(lease.role.clone());
+                attempt.number = Some(lease.attempt);
+                attempt.simulated |= lease.simulated;
+                attempt.owner = Some(lease.owner.clone());
+                attempt.started = Some(lease.started_at);
+                attempt.by = Some(lease.by.clone()).filter(|by| !by.is_empty());
+            });
+        }
+    }
+    let mut all: Vec<Attempt> = found.into_values().collect();
+    all.sort_by(|a, b| (a.started, &a.task, a.token).cmp(&(b.started, &b.task, b.token)));
+    all
+}
+
+/// The attempts that have a directory.
+fn directories(layout: &Layout, only: Option<&TaskId>) -> Vec<(TaskId, Token)> {
+    let tasks = match only {
+        Some(task) => vec![task.clone()],
+        None => names(&layout.runs()).filter_map(|name| TaskId::parse(&name).ok()).collect(),
+    };
+    let tokens = |task: TaskId| {
+        let dir = layout.runs().join(task.as_str());
+        names(&dir).filter_map(move |name| Some((task.clone(), Token(name.parse().ok()?))))
+    };
+    tasks.into_iter().flat_map(tokens).collect()
+}
+
+fn names(dir: &Path) -> impl Iterator<Item = String> + use<> {
+    let entries = fs::read_dir(dir).ok().into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+}
+
+/// The newest attempt of a task that has a directory.
+pub fn newest(layout: &Layout, task: &TaskId) -> Option<Token> {
+    directories(layout, Some(task)).into_iter().map(|(_, token)| token).max()
+}
+
+/// What a person typed: `TASK`, or `TASK/TOKEN`.
+pub fn named(ctx: &Context, snapshot: &Snapshot, words: &str) -> Result<(TaskId, Option<Token>), Failure> {
+    let (task, token) = match words.split_once('/') {
+        Some((task, token)) => (task, Some(token)),
+        None => (words, None),
+    };
+    let unknown = || no_task(task, snapshot.queue.tasks().map(|task| task.id.as_str()));
+    let id = match snapshot.queue.find(task) {
+        Some(found) => found.id.clone(),
+        // A task that has left the queue may have left attempts.
+        None => TaskId::parse(task).ok().filter(|id| ctx.layout().is_ok_and(|l| newest(l, id).is_some())).ok_or_else(unknown)?,
+    };
+    let token = match token {
+        None => None,
+        Some(token) => {
+            let parsed = token.parse().map(Token);
+            let bad = |_| Failure::new("usage", format!("`{words}` is no attempt; write TASK or TASK/TOKEN"));
+            Some(parsed.map_err(bad)?)
+        }
+    };
+    Ok((id, token))
+}
+
+/// A task that nobody has worked on yet, or an attempt that is not there.
+pub fn none(layout: &Layout, task: &TaskId, token: Option<Token>) -> Failure {
+    match token {
+        None => Failure::new("not_found", format!("nobody has worked on {task} yet")).hint(format!("agentctl why {task}")),
+        Some(token) => {
+            let tokens: Vec<String> =
+                directories(layout, Some(task)).iter().map(|(task, token)| format!("{task}/{token}")).collect();
+            let there = if tokens.is_empty() { "none".into() } else { tokens.join(", ") };
+            Failure::new("not_found", format!("there is no attempt {task}/{token}; there are: {there}"))
+                .hint(format!("agentctl run list {task}"))
+        }
+    }
+}
