@@ -1,0 +1,264 @@
+//! `agentctl demo`: five workers do a sprint of six tasks in a scratch project, all of it simulated.
+//!
+//! It uses what a user uses: the fleet in its PID-file mode, the journal, the queue file. Whatever
+//! way it ends, its workers end with it.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use rustix::process::Signal;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use self::tale::Tale;
+use super::{
+    context::Context,
+    fail::Done,
+    ui::{Tone, Ui},
+};
+use crate::{
+    config::{Config, Overrides},
+    domain::{Event, Kind, Role, Snapshot, text, why},
+    error::{Failure, exit, quoted},
+    fleet::{
+        Backend, Fleet, Happened, Host, Mode, READY_WITHIN,
+        pidfile::{self, State},
+    },
+    layout::Layout,
+    store::{
+        Store,
+        file::{FileOptions, FileStore},
+    },
+};
+
+mod project;
+mod tale;
+
+/// Flags of `demo`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where to make the scratch project: an empty or new directory [default: one in the temporary directory]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// How long it may take
+    #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = text::parse_duration)]
+    timeout: Duration,
+    /// Remove the scratch project when all went well
+    #[arg(long)]
+    clean: bool,
+}
+
+/// Plays the demo.
+pub fn run(ctx: &Context, args: &Args) -> Done {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))
+            .map_err(|error| Failure::new("bug", "failed to listen for Ctrl-C").cause(error.to_string()))?;
+    }
+    let layout = project::create(args.dir.as_deref())?;
+    let ui = &ctx.ui;
+    ui.line(&Tone::Strong.paint("A simulated sprint: no model is called, nothing leaves this machine."));
+    ui.line(&format!("project   {}", layout.root().display()));
+
+    let config = Config::load(&layout, &Overrides::default())?.config;
+    let roles: Vec<Role> = config.workflow.rules().iter().map(|rule| rule.role.clone()).collect();
+    let fleet = Fleet::new(&layout, Host::here(), roles.clone(), config.fleet.drain + config.fleet.grace);
+    let store = FileStore::open(&layout, None, FileOptions { lock_wait: config.fleet.lock_wait })?;
+    let mut play = Play {
+        ui,
+        layout: &layout,
+        fleet: &fleet,
+        roles: &roles,
+        store: &store,
+        interrupted: &interrupted,
+        tale: Tale::default(),
+        began: Utc::now(),
+    };
+    let played = play.whole(Instant::now() + args.timeout);
+    // First of all nothing is left running, whatever there is to say.
+    let stopped = play.stop();
+    let reading = store.read();
+    if let (Err(failure), Ok(reading)) = (&played, &reading) {
+        play.explain(failure, &reading.snapshot, &config);
+    }
+    played?;
+    stopped?;
+    let reading = reading?;
+    play.end(&reading.snapshot)?;
+    if args.clean {
+        std::fs::remove_dir_all(layout.root())
+            .map_err(|error| super::fail::io("remove", layout.root(), &error))?;
+        ui.line("The scratch project was removed.");
+    } else {
+        next_steps(ui, layout.root());
+    }
+    Ok(exit::OK)
+}
+
+struct Play<'a> {
+    ui: &'a Ui,
+    layout: &'a Layout,
+    fleet: &'a Fleet,
+    roles: &'a [Role],
+    store: &'a dyn Store,
+    interrupted: &'a AtomicBool,
+    tale: Tale,
+    began: DateTime<Utc>,
+}
+
+impl Play<'_> {
+    fn whole(&mut self, deadline: Instant) -> Result<(), Failure> {
+        let changes = self.store.changes()?;
+        self.start(self.roles)?;
+        let mut again = true;
+        loop {
+            for event in self.store.events(self.tale.seq())? {
+                self.follow(event)?;
+            }
+            if again && self.tale.has_rescued() {
+                // Under systemd the manager would have done that at once.
+                self.start(&[Role::BUILDER])?;
+                again = false;
+            }
+            if self.store.read()?.snapshot.queue.tasks().all(|task| task.status.is_done()) {
+                return self.store.events(self.tale.seq())?.into_iter().try_for_each(|event| self.follow(event));
+            }
+            if self.interrupted.load(Ordering::Relaxed) {
+                return Err(Failure::new("interrupted", "interrupted; the workers are stopped"));
+            }
+            if Instant::now() >= deadline {
+                return Err(Failure::new("timed_out", "the sprint is not done in time"));
+            }
+            // A missed message is made up for by the next look.
+            let _ = changes.recv_timeout(Duration::from_millis(200));
+        }
+    }
+
+    fn start(&self, roles: &[Role]) -> Result<(), Failure> {
+        let mut failed = None;
+        self.fleet.start(Mode::PidFile, roles, READY_WITHIN, &mut |report| {
+            if let Happened::Failed { why, lines } = &report.what {
+                let lines = lines.iter().fold(String::new(), |all, line| format!("{all}\n  {line}"));
+                failed.get_or_insert_with(|| {
+                    Failure::new("failed", format!("the {} has not started: {why}", report.name)).cause(lines)
+                });
+            }
+        })?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Shows an event, and kills the builder when it has begun with the task that is to be rescued.
+    fn follow(&mut self, event: Event) -> Result<(), Failure> {
+        let victim = event.kind == Kind::AttemptStarted
+            && event.task.as_ref().is_some_and(|task| task.as_str() == tale::RESCUED)
+            && event.role.as_ref() == Some(&Role::BUILDER);
+        if let Some(line) = self.tale.take(event, self.began) {
+            self.ui.line(&line);
+        }
+        if victim && !self.tale.has_killed() {
+            self.kill()?;
+        }
+        self.ui.flush();
+        Ok(())
+    }
+
+    fn kill(&mut self) -> Result<(), Failure> {
+        let State::Running(holder) = pidfile::inspect(self.layout, Role::BUILDER.as_str())? else { return Ok(()) };
+        let killed = holder.handle().and_then(|handle| match handle {
+            Some(handle) => handle.signal(Signal::KILL),
+            None => Ok(false),
+        });
+        if killed.is_ok_and(|killed| killed) {
+            let now = Utc::now();
+            self.tale.killed(now);
+            let at = (now - self.began).as_seconds_f64();
+            let line = format!("{at:6.1} s  {:<4} builder     ✗ its worker, process {}, gets SIGKILL", tale::RESCUED, holder.pid);
+            self.ui.line(&Tone::Bad.paint(&line));
+        }
+        Ok(())
+    }
+
+    fn stop(&self) -> Result<(), Failure> {
+        let mut left = Vec::new();
+        self.fleet.stop(Backend::Process, self.roles, None, &mut |report| {
+            if !report.what.ok() {
+                left.push(report.name.clone());
+            }
+        })?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::new("failed", format!("these workers do not stop: {}", left.join(", ")))
+            .hint(format!("agentctl -C {} fleet status", quoted(self.layout.root()))))
+    }
+
+    /// What stands in the way of each task that is not done.
+    fn explain(&self, failure: &Failure, snapshot: &Snapshot, config: &Config) {
+        if failure.code == "interrupted" {
+            return;
+        }
+        for task in snapshot.queue.tasks().filter(|task| !task.status.is_done()) {
+            self.ui.warn(&why::explain(snapshot, &config.workflow, task).sentence);
+        }
+        self.ui.warn(&format!("the logs are in {}", self.layout.logs().display()));
+    }
+
+    fn end(&self, snapshot: &Snapshot) -> Result<(), Failure> {
+        let (attempts, simulated) = self.tale.attempts();
+        let seconds = (Utc::now() - self.began).as_seconds_f64();
+        let tasks = snapshot.queue.len();
+        self.ui.line("");
+        self.ui.line(&Tone::Strong.paint(&format!("What happened, from the journal ({seconds:.0} s):")));
+        self.ui.line(&Tone::Good.paint(&format!("  ✓ {tasks} of {tasks} tasks are done, in {attempts} attempts, {simulated} of them simulated.")));
+        let mut missing = Vec::new();
+        for story in self.tale.stories() {
+            match story {
+                Ok(story) => self.ui.line(&Tone::Good.paint(&format!("  ✓ {story}"))),
+                Err(what) => missing.push(what),
+            }
+        }
+        if !snapshot.leases.is_empty() {
+            missing.push(format!("{} leases are left", snapshot.leases.len()));
+        }
+        if attempts != simulated {
+            missing.push("not every attempt says that it was simulated".into());
+        }
+        if missing.is_empty() {
+            self.ui.line(&Tone::Good.paint("  ✓ No worker, agent or lease is left."));
+            return Ok(());
+        }
+        Err(Failure::new("failed", format!("the demo did not go as it should: {}", missing.join("; ")))
+            .hint(format!("see what happened: less {}", quoted(&self.layout.journal()))))
+    }
+}
+
+fn next_steps(ui: &Ui, root: &Path) {
+    let agentctl = std::env::current_exe().map_or_else(|_| "agentctl".into(), |exe| quoted(&exe));
+    let (cd, rm) = (format!("cd {}", quoted(root)), format!("rm -rf {}", quoted(root)));
+    let steps = [
+        ("", "Look at it:"),
+        ("", cd.as_str()),
+        ("", r"jq -r '.tasks[] | [.id, .status, .title] | @tsv' .oodatcaa/work/SPRINT_QUEUE.json"),
+        ("", r#"jq -c 'select(.task == "D5") | [.time, .type, .actor]' .oodatcaa/work/events.jsonl"#),
+        ("", "git status --short"),
+        (agentctl.as_str(), " show D2"),
+        ("", "Then in a project of your own:"),
+        (agentctl.as_str(), " init"),
+        ("", "And this one goes with:"),
+        ("", rm.as_str()),
+    ];
+    for (program, words) in steps {
+        if words.ends_with(':') {
+            ui.line("");
+            ui.line(&Tone::Strong.paint(words));
+        } else {
+            ui.line(&format!("  {program}{words}"));
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The demo's scratch project: a git repository with a sprint of six tasks and a simulated agent.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use crate::{agent::prompt, cli::fail::io, domain::Workflow, error::Failure, layout::Layout};
+
+const QUEUE: &str = include_str!("sprint.json");
+const SIM: &str = include_str!("sim.toml");
+const CONFIG: &str = include_str!("config.toml");
+const README: &str = "# Scratch project of `agentctl demo`\n\nEverything that agents did here is simulated.\n";
+const IGNORED: &str = "\
+/.agent-daemon-logs/\n/.agent-daemon-pids/\n/.agent-daemon-run/\n/.leases/\n/.locks/\n/.oodatcaa/runs/\n\
+/.oodatcaa/config.local.toml\n";
+
+/// Sets the project up, in a new directory of its own or in this one, which must be empty.
+pub(super) fn create(dir: Option<&Path>) -> Result<Layout, Failure> {
+    let root = match dir {
+        Some(dir) => named(dir)?,
+        None => {
+            let temp = std::env::temp_dir();
+            let made = tempfile::Builder::new().prefix("oodatcaa-demo-").tempdir_in(&temp);
+            made.map_err(|error| io("make a directory in", &temp, &error))?.keep()
+        }
+    };
+    let root = root.canonicalize().map_err(|error| io("find", &root, &error))?;
+    let layout = Layout::new(root);
+    fill(&layout)?;
+    commit(layout.root())?;
+    Ok(layout)
+}
+
+fn named(dir: &Path) -> Result<PathBuf, Failure> {
+    fs::create_dir_all(dir).map_err(|error| io("create", dir, &error))?;
+    let mut entries = fs::read_dir(dir).map_err(|error| io("read", dir, &error))?;
+    if entries.next().is_some() {
+        return Err(Failure::new("refused", format!("{} is not empty", dir.display()))
+            .hint("let the demo make a directory of its own: agentctl demo"));
+    }
+    Ok(dir.into())
+}
+
+fn fill(layout: &Layout) -> Result<(), Failure> {
+    let mut files = vec![
+        (layout.queue(), QUEUE),
+        (layout.config(), CONFIG),
+        (layout.mark().join("sim.toml"), SIM),
+        (layout.root().join("README.md"), README),
+        (layout.root().join(".gitignore"), IGNORED),
+    ];
+    for rule in Workflow::shipped().rules() {
+        if let Some(text) = prompt::shipped(&rule.role) {
+            files.push((layout.prompt(&rule.role), text));
+        }
+    }
+    for (path, text) in files {
+        let parent = path.parent().expect("each lies below the root");
+        fs::create_dir_all(parent).map_err(|error| io("create", parent, &error))?;
+        fs::write(&path, text).map_err(|error| io("write", &path, &error))?;
+    }
+    Ok(())
+}
+
+/// The first commit, so that `git diff` and `git status` show what the fleet did.
+fn commit(root: &Path) -> Result<(), Failure> {
+    let author = ["-c", "user.name=oodatcaa demo", "-c", "user.email=demo@localhost", "-c", "commit.gpgsign=false"];
+    for words in [&["init", "--quiet"][..], &["add", "--all"], &["commit", "--quiet", "--message", "a sprint to do"]] {
+        let mut git = Command::new("git");
+        git.current_dir(root).args(author).args(words).stdin(Stdio::null());
+        // A repository around us, or hooks of the user's, have no business here.
+        for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
+            git.env_remove(name);
+        }
+        let output = git.output().map_err(|error| {
+            Failure::new("failed", "failed to run git").cause(error.to_string()).hint("install git, then try again")
+        })?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Err(Failure::new("failed", format!("failed to run git {}", words[0])).cause(said));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sprint_has_six_tasks_and_every_prompt() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = create(Some(&dir.path().join("demo"))).unwrap();
+        let queue: serde_json::Value = serde_json::from_str(&fs::read_to_string(layout.queue()).unwrap()).unwrap();
+        assert_eq!(queue["tasks"].as_array().unwrap().len(), 6);
+        for rule in Workflow::shipped().rules() {
+            assert!(layout.prompt(&rule.role).is_file(), "{}", rule.role);
+        }
+    }
+
+    #[test]
+    fn a_directory_with_something_in_it_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("mine"), "").unwrap();
+        assert_eq!(create(Some(dir.path())).unwrap_err().code, "refused");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,388 @@
+//! `agentctl fleet`: starts, stops and shows the workers, and says which way it does so.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{
+    context::Context,
+    fail::Done,
+    ui::{Column, Item, Table, Tone},
+};
+use crate::{
+    domain::{
+        Role,
+        event::Actor,
+        text::{self, one_line},
+    },
+    error::Failure,
+    fleet::{self, Backend, Choice, Fleet, Happened, Host, Mode, READY_WITHIN, Report, Row, State},
+};
+
+/// Flags of `fleet`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Start workers that do not run; a role that was paused works again
+    Start(Which),
+    /// Stop workers: their attempts may end first, then they are stopped and given back
+    Stop(Which),
+    /// Stop workers and start them again
+    Restart(Which),
+    /// Which workers run, since when, and where their logs are
+    Status(Which),
+    /// Install the workers as systemd units of this user, or bring the installed ones up to date
+    #[command(hide = true)]
+    Install(Names),
+    /// Stop, disable and remove this project's systemd units
+    #[command(hide = true)]
+    Uninstall,
+}
+
+/// Which workers, and how.
+#[derive(Debug, clap::Args)]
+struct Which {
+    #[command(flatten)]
+    names: Names,
+    /// Under systemd, as processes with pid files, or whichever is there
+    #[arg(long, value_enum, default_value_t)]
+    backend: Way,
+    /// How long a start or stop may take in all
+    #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
+    wait: Option<Duration>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Names {
+    /// The roles; all when none is named
+    #[arg(value_name = "ROLE")]
+    roles: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Way {
+    #[default]
+    Auto,
+    Systemd,
+    Process,
+}
+
+impl From<Way> for Backend {
+    fn from(way: Way) -> Self {
+        match way {
+            Way::Auto => Self::Auto,
+            Way::Systemd => Self::Systemd,
+            Way::Process => Self::Process,
+        }
+    }
+}
+
+/// How long a daemon takes by itself to stop where no configuration says: the drain and the grace that ship.
+const STOP_AFTER: Duration = Duration::from_secs(25);
+
+/// Runs one of the verbs.
+pub fn run(ctx: &Context, args: &Args) -> Done {
+    let fleet = of_project(ctx)?;
+    match &args.verb {
+        Verb::Start(which) => start(ctx, &fleet, which),
+        Verb::Stop(which) => stop(ctx, &fleet, which),
+        Verb::Restart(which) => restart(ctx, &fleet, which),
+        Verb::Status(which) => status(ctx, &fleet, which),
+        Verb::Install(names) => install(ctx, &fleet, names),
+        Verb::Uninstall => uninstall(ctx, &fleet),
+    }
+}
+
+/// The fleet of the project that the command is in.
+fn of_project(ctx: &Context) -> Result<Fleet, Failure> {
+    // Stopping works with a broken configuration, too.
+    let stop_after =
+        ctx.loaded().map_or(STOP_AFTER, |loaded| loaded.config.fleet.drain + loaded.config.fleet.grace);
+    let roles = ctx.workflow().rules().iter().map(|rule| rule.role.clone());
+    Ok(Fleet::new(ctx.layout()?, Host::here(), roles, stop_after))
+}
+
+fn start(ctx: &Context, fleet: &Fleet, which: &Which) -> Done {
+    let roles = fleet.roles(&which.names.roles)?;
+    let choice = fleet.choose(which.backend.into(), &roles)?;
+    tell_choice(ctx, &choice);
+    resume(ctx, &roles);
+    let mut told = Told::default();
+    fleet.start(choice.mode, &roles, which.wait.unwrap_or(READY), &mut |report| told.take(ctx, report))?;
+    told.end(ctx, fleet, &choice, &roles)
+}
+
+fn stop(ctx: &Context, fleet: &Fleet, which: &Which) -> Done {
+    let roles = fleet.roles(&which.names.roles)?;
+    let choice = fleet.found(which.backend.into())?;
+    tell_choice(ctx, &choice);
+    let mut told = Told::default();
+    fleet.stop(which.backend.into(), &roles, which.wait, &mut |report| told.take(ctx, report))?;
+    told.end(ctx, fleet, &choice, &roles)
+}
+
+fn restart(ctx: &Context, fleet: &Fleet, which: &Which) -> Done {
+    let roles = fleet.roles(&which.names.roles)?;
+    // Chosen before anything is stopped: what cannot be started again keeps running.
+    let choice = fleet.choose(which.backend.into(), &roles)?;
+    tell_choice(ctx, &choice);
+    let mut told = Told::default();
+    fleet.stop(Backend::Auto, &roles, which.wait, &mut |report| told.take(ctx, report))?;
+    if told.failed == 0 {
+        resume(ctx, &roles);
+        fleet.start(choice.mode, &roles, which.wait.unwrap_or(READY), &mut |report| told.take(ctx, report))?;
+    }
+    told.end(ctx, fleet, &choice, &roles)
+}
+
+/// A little more than a detached daemon gives itself: then it is the daemon that says what was wrong.
+const READY: Duration = READY_WITHIN.saturating_add(Duration::from_secs(5));
+
+/// A human who starts a role has seen why it was paused. An agent that does is no human.
+fn resume(ctx: &Context, roles: &[Role]) {
+    let Actor::Human(human) = ctx.actor() else { return };
+    let store = match ctx.store() {
+        Ok(store) => store,
+        Err(failure) => return ctx.ui.warn(&format!("pauses are not looked at: {}", failure.sentence())),
+    };
+    for role in roles {
+        match fleet::resume(store, role, &human) {
+            Ok(true) => ctx.ui.say(&format!("{role} was paused and works again")),
+            Ok(false) => {}
+            Err(error) => return ctx.ui.warn(&format!("pauses are not looked at: {}", Failure::from(error).sentence())),
+        }
+    }
+}
+
+fn tell_choice(ctx: &Context, choice: &Choice) {
+    let mode = match choice.mode {
+        Mode::Systemd => "systemd user units",
+        Mode::PidFile => "PID files",
+    };
+    ctx.ui.say(&format!("mode: {mode}, because {}", choice.why));
+    for note in &choice.notes {
+        ctx.ui.say(&format!("note: {note}"));
+    }
+}
+
+/// What has been told so far, for the end.
+#[derive(Default)]
+struct Told {
+    failed: usize,
+    workers: Vec<Value>,
+}
+
+impl Told {
+    fn take(&mut self, ctx: &Context, report: &Report) {
+        let name = format!("{:<12}", report.name);
+        let (word, pid) = match &report.what {
+            Happened::Started { pid } => ("started", Some(*pid)),
+            Happened::RunsAlready { pid, .. } => ("already_running", *pid),
+            Happened::Stopped { killed: false } => ("stopped", None),
+            Happened::Stopped { killed: true } => ("killed", None),
+            Happened::NotRunning { .. } => ("not_running", None),
+            Happened::Failed { .. } => ("failed", None),
+        };
+        let mut worker = json!({"name": report.name, "result": word, "pid": pid});
+        match &report.what {
+            Happened::Started { pid } => ctx.ui.say(&good(&format!("{name} started, process {pid}"))),
+            Happened::RunsAlready { pid, mode } => {
+                let pid = pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
+                ctx.ui.say(&good(&format!("{name} runs already ({}){pid}", mode.as_str())));
+            }
+            Happened::Stopped { killed: false } => ctx.ui.say(&good(&format!("{name} stopped"))),
+            Happened::Stopped { killed: true } => {
+                ctx.ui.say(&Tone::Warn.paint(&format!("! {name} did not stop in time and was killed")));
+            }
+            Happened::NotRunning { stale: false } => ctx.ui.say(&format!("· {name} not running")),
+            Happened::NotRunning { stale: true } => {
+                ctx.ui.say(&format!("· {name} not running; a stale pid file was removed"));
+            }
+            Happened::Failed { why, lines } => {
+                self.failed += 1;
+                worker["error"] = json!(why);
+                worker["log"] = json!(lines);
+                ctx.ui.say(&Tone::Bad.paint(&format!("✗ {name} {}", one_line(why))));
+                for line in lines {
+                    ctx.ui.say(&format!("    {}", one_line(line)));
+                }
+            }
+        }
+        self.workers.push(worker);
+    }
+
+    fn end(self, ctx: &Context, fleet: &Fleet, choice: &Choice, roles: &[Role]) -> Done {
+        let rows = fleet.status(roles)?;
+        if ctx.ui.json() {
+            let mut all = object(choice, &rows, roles);
+            all["results"] = json!(self.workers);
+            ctx.ui.value(&all);
+        } else {
+            ctx.ui.say(&summary(&rows, roles));
+        }
+        Ok(u8::from(self.failed > 0))
+    }
+}
+
+fn good(line: &str) -> String {
+    Tone::Good.paint(&format!("✓ {line}"))
+}
+
+fn status(ctx: &Context, fleet: &Fleet, which: &Which) -> Done {
+    let roles = fleet.roles(&which.names.roles)?;
+    let choice = fleet.found(which.backend.into())?;
+    let mut rows = fleet.status(&roles)?;
+    match which.backend {
+        Way::Auto => {}
+        Way::Systemd => rows.retain(|row| row.mode != Some(Mode::PidFile)),
+        Way::Process => rows.retain(|row| row.mode != Some(Mode::Systemd)),
+    }
+    if ctx.ui.json() {
+        ctx.ui.value(&object(&choice, &rows, &roles));
+        return Ok(0);
+    }
+    tell_choice(ctx, &choice);
+    let mut table = Table::new([
+        Column::new("ROLE"),
+        Column::new("STATE"),
+        Column::new("PID"),
+        Column::new("FOR"),
+        Column::new("MODE"),
+        Column::flexible("SAYS"),
+        Column::flexible("LOG"),
+    ]);
+    for row in &rows {
+        let seconds = row.up.map(|up| up.as_secs());
+        table.row([
+            Item::new(&row.name).tone(Tone::Strong),
+            Item::new(state_words(&row.state)).tone(tone(&row.state)),
+            Item::new(row.pid.map(|pid| pid.to_string()).unwrap_or_default()),
+            Item::new(seconds.map(|s| text::duration(Duration::from_secs(s))).unwrap_or_default())
+                .or_piped(seconds.map(|seconds| seconds.to_string()).unwrap_or_default()),
+            Item::new(row.mode.map(Mode::as_str).unwrap_or_default()),
+            Item::new(row.says.as_deref().unwrap_or_default()),
+            Item::new(&row.log).tone(Tone::Faint),
+        ]);
+    }
+    ctx.ui.table(&table);
+    ctx.ui.say(&summary(&rows, &roles));
+    Ok(0)
+}
+
+fn state_words(state: &State) -> String {
+    match state {
+        State::Running => "running".into(),
+        State::Starting => "starting".into(),
+        State::Stopping => "stopping".into(),
+        State::Stopped => "stopped".into(),
+        State::Failed(why) => format!("failed: {why}"),
+    }
+}
+
+fn tone(state: &State) -> Tone {
+    match state {
+        State::Running => Tone::Good,
+        State::Starting | State::Stopping => Tone::Busy,
+        State::Stopped => Tone::Faint,
+        State::Failed(_) => Tone::Bad,
+    }
+}
+
+/// Roles with a worker, not workers: a further instance of a role makes no other role run.
+fn running(rows: &[Row], roles: &[Role]) -> usize {
+    let runs = |role: &&Role| {
+        rows.iter().any(|row| row.state == State::Running && fleet::pidfile::role_of(&row.name) == role.as_str())
+    };
+    roles.iter().filter(runs).count()
+}
+
+fn summary(rows: &[Row], roles: &[Role]) -> String {
+    format!("Running: {}/{}", running(rows, roles), roles.len())
+}
+
+fn object(choice: &Choice, rows: &[Row], roles: &[Role]) -> Value {
+    let workers = rows.iter().map(|row| {
+        let (state, reason) = match &row.state {
+            State::Failed(why) => ("failed".to_owned(), Some(why)),
+            state => (state_words(state), None),
+        };
+        json!({
+            "name": row.name,
+            "role": fleet::pidfile::role_of(&row.name),
+            "state": state,
+            "reason": reason,
+            "pid": row.pid,
+            "up_seconds": row.up.map(|up| up.as_secs()),
+            "mode": row.mode.map(Mode::as_str),
+            "says": row.says,
+            "log": row.log,
+        })
+    });
+    json!({
+        "schema": "oodatcaa/fleet.v1",
+        "mode": choice.mode.as_str(),
+        "why": choice.why,
+        "notes": choice.notes,
+        "workers": workers.collect::<Vec<_>>(),
+        "running": running(rows, roles),
+        "roles": roles.len(),
+    })
+}
+
+fn install(ctx: &Context, fleet: &Fleet, names: &Names) -> Done {
+    let roles = fleet.roles(&names.roles)?;
+    let mut notes = fleet.install(&roles, true)?;
+    if notes.iter().all(|note| !note.starts_with("installed") && !note.starts_with("updated")) {
+        notes.insert(0, "the units are installed and up to date".into());
+    }
+    if ctx.ui.json() {
+        ctx.ui.value(&json!({"notes": notes}));
+        return Ok(0);
+    }
+    for note in &notes {
+        ctx.ui.say(note);
+    }
+    let units: Vec<String> = roles.iter().map(fleet::units::unit_name).collect();
+    ctx.ui.say("next:");
+    ctx.ui.say("  start them now:               agentctl fleet start");
+    ctx.ui.say(&format!("  start them when you log in:   systemctl --user enable {}", units.join(" ")));
+    ctx.ui.say(&format!("  follow what one says:         journalctl --user -f -u {}", units[0]));
+    ctx.ui.say("  take them away again:         systemd/uninstall-services.sh");
+    Ok(0)
+}
+
+fn uninstall(ctx: &Context, fleet: &Fleet) -> Done {
+    let mut told = Told::default();
+    let notes = fleet.uninstall(&mut |report| told.take(ctx, report))?;
+    if ctx.ui.json() {
+        ctx.ui.value(&json!({"notes": notes, "results": told.workers}));
+    } else {
+        notes.iter().for_each(|note| ctx.ui.say(note));
+    }
+    Ok(u8::from(told.failed > 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_further_instance_makes_no_other_role_run() {
+        let row = |name: &str, state| Row {
+            name: name.into(),
+            state,
+            pid: None,
+            up: None,
+            mode: None,
+            says: None,
+            log: String::new(),
+        };
+        let rows = [row("builder", State::Running), row("builder@two", State::Running), row("tester", State::Stopped)];
+        assert_eq!(summary(&rows, &[Role::BUILDER, Role::TESTER]), "Running: 1/2");
+    }
+}
