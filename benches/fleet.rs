@@ -64,7 +64,13 @@ impl Spread {
     }
 
     fn row(&self, name: &str, unit: &str) {
-        println!("  {name:<34} p50 {:>9.2}  p99 {:>9.2}  max {:>9.2} {unit}   (n = {})", self.at(0.5), self.at(0.99), self.at(1.0), self.all.len());
+        println!(
+            "  {name:<34} p50 {:>9.2}  p99 {:>9.2}  max {:>9.2} {unit}   (n = {})",
+            self.at(0.5),
+            self.at(0.99),
+            self.at(1.0),
+            self.all.len()
+        );
     }
 }
 
@@ -107,7 +113,8 @@ impl Project {
     fn daemon(&self, role: &str, args: &[&str]) -> Daemon {
         let log = self.path(&format!("{role}.log"));
         let file = File::create(&log).expect("a log");
-        let child = self.command(DAEMON).args(["--role", role]).args(args).stderr(file).spawn().expect("the daemon starts");
+        let child =
+            self.command(DAEMON).args(["--role", role]).args(args).stderr(file).spawn().expect("the daemon starts");
         wait(|| fs::read_to_string(&log).is_ok_and(|text| text.contains(" watches ")));
         Daemon(child)
     }
@@ -242,7 +249,11 @@ fn throughput(count: usize) {
         let ours = count as f64 / begun.elapsed().as_secs_f64();
         drop(daemon);
         let begun = Instant::now();
-        let mut spawner = Command::new("xargs").args(["-P", &slots.to_string(), "-n", "1", "true"]).stdin(Stdio::piped()).spawn().expect("xargs");
+        let mut spawner = Command::new("xargs")
+            .args(["-P", &slots.to_string(), "-n", "1", "true"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("xargs");
         {
             let mut input = spawner.stdin.take().expect("a pipe");
             for n in 0..count {
@@ -251,7 +262,10 @@ fn throughput(count: usize) {
         }
         spawner.wait().expect("xargs ends");
         let floor = count as f64 / begun.elapsed().as_secs_f64();
-        println!("  {slots} slots: agent-daemon {ours:>8.1}/s   spawn floor {floor:>8.1}/s   ratio {:.3}", ours / floor);
+        println!(
+            "  {slots} slots: agent-daemon {ours:>8.1}/s   spawn floor {floor:>8.1}/s   ratio {:.3}",
+            ours / floor
+        );
     }
     println!();
 }
@@ -348,7 +362,8 @@ fn start(rounds: usize) {
         .map(|_| {
             let file = File::create(&log).expect("a log");
             let begun = Instant::now();
-            let child = project.command(DAEMON).args(["--role", "builder"]).stderr(file).spawn().expect("the daemon starts");
+            let child =
+                project.command(DAEMON).args(["--role", "builder"]).stderr(file).spawn().expect("the daemon starts");
             let daemon = Daemon(child);
             while !fs::read_to_string(&log).is_ok_and(|text| text.contains(" watches ")) {
                 std::thread::sleep(Duration::from_micros(100));

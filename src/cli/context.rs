@@ -5,10 +5,7 @@
 
 use std::{cell::OnceCell, path::PathBuf};
 
-use super::{
-    fail,
-    ui::Ui,
-};
+use super::{fail, ui::Ui};
 use crate::{
     config::{Config, Loaded, Overrides},
     domain::{Queue, Task, Workflow, event::Actor, text},

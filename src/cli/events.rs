@@ -79,8 +79,11 @@ fn check(ctx: &Context, args: &Tail) -> Result<(), Failure> {
         if !Kind::ALL.iter().any(|kind| names(*kind, wanted)) {
             let near = nearest(wanted, Kind::ALL.iter().map(|kind| kind.as_str()));
             let near = if near.is_empty() { Kind::ALL.iter().map(|kind| kind.as_str().into()).collect() } else { near };
-            return Err(Failure::new("usage", format!("there is no event type `{wanted}`"))
-                .hint(format!("there are, for example, {}: agentctl events tail --type {}", near.join(", "), near[0])));
+            return Err(Failure::new("usage", format!("there is no event type `{wanted}`")).hint(format!(
+                "there are, for example, {}: agentctl events tail --type {}",
+                near.join(", "),
+                near[0]
+            )));
         }
     }
     if let Some(id) = &args.task {

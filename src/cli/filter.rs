@@ -154,8 +154,10 @@ pub fn check_roles(sight: &Sight, roles: &[String]) -> Result<(), Failure> {
     let known: Vec<&str> = sight.workflow.rules().iter().map(|rule| rule.role.as_str()).collect();
     match roles.iter().find(|role| !known.contains(&role.as_str())) {
         None => Ok(()),
-        Some(role) => Err(Failure::new("no_role", format!("there is no role `{role}`; there are: {}", known.join(", ")))
-            .hint("agentctl status")),
+        Some(role) => {
+            Err(Failure::new("no_role", format!("there is no role `{role}`; there are: {}", known.join(", ")))
+                .hint("agentctl status"))
+        }
     }
 }
 

@@ -99,7 +99,9 @@ fn exit_codes() -> String {
     for (code, meaning) in exit::ALL {
         writeln!(text, "  {code:>3}  {meaning}").expect("a string takes it");
     }
-    text.push_str("\nExit codes of agent-daemon (sysexits; systemd does not start it again after 64, 65, 69, 77, 78):\n");
+    text.push_str(
+        "\nExit codes of agent-daemon (sysexits; systemd does not start it again after 64, 65, 69, 77, 78):\n",
+    );
     for (code, meaning) in sysexit::ALL {
         writeln!(text, "  {code:>3}  {meaning}").expect("a string takes it");
     }

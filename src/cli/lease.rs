@@ -15,8 +15,7 @@ use crate::{
     domain::{
         Snapshot, TaskId, Token,
         lease::Standing,
-        operate,
-        rescue,
+        operate, rescue,
         text::{duration, one_line},
     },
     error::Failure,
@@ -99,7 +98,9 @@ fn list(ctx: &Context) -> Done {
             Item::new(standing_word(&standing)).tone(tone),
             Item::new(held.role().map(crate::domain::Role::as_str).unwrap_or_default()),
             Item::new(held.owner()),
-            Item::new(Some(held.token().0).filter(|&token| token > 0).map(|token| token.to_string()).unwrap_or_default()),
+            Item::new(
+                Some(held.token().0).filter(|&token| token > 0).map(|token| token.to_string()).unwrap_or_default(),
+            ),
             Item::new(ours.map(|lease| lease.attempt.to_string()).unwrap_or_default()),
             Item::new(ours.map(|lease| lease.pid.to_string()).unwrap_or_default()),
             Item::new(ours.map(|lease| ctx.ui.moment(lease.started_at, now)).unwrap_or_default()),
@@ -122,22 +123,25 @@ fn release(ctx: &Context, args: &Release) -> Done {
     let id = match snapshot.queue.find(&args.id) {
         Some(task) => task.id.clone(),
         // A lease without a task can be given back as well.
-        None => snapshot.leases.keys().find(|id| id.as_str() == args.id).cloned().ok_or_else(|| {
-            fail::no_task(&args.id, snapshot.queue.tasks().map(|task| task.id.as_str()))
-        })?,
+        None => snapshot
+            .leases
+            .keys()
+            .find(|id| id.as_str() == args.id)
+            .cloned()
+            .ok_or_else(|| fail::no_task(&args.id, snapshot.queue.tasks().map(|task| task.id.as_str())))?,
     };
     let reason = args.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
     let Some(held) = snapshot.leases.get(&id) else {
-        let changed = decide(ctx, args.dry, |snapshot, _, actor| {
-            operate::clear_mark(snapshot, &id, args.force, reason, actor)
-        })?;
+        let changed =
+            decide(ctx, args.dry, |snapshot, _, actor| operate::clear_mark(snapshot, &id, args.force, reason, actor))?;
         return tell(ctx, "release", &id, &changed, args.dry);
     };
     let token = held.token();
     match held.standing(&snapshot.now) {
         Standing::Live if !args.force => Err(alive(snapshot, &id)),
         Standing::Live => {
-            let question = format!("{} is alive and works on {id}; end its agent and take the task away?", held.owner());
+            let question =
+                format!("{} is alive and works on {id}; end its agent and take the task away?", held.owner());
             if !args.dry.dry_run {
                 if !ctx.ui.confirm(&one_line(&question))? {
                     ctx.ui.say("nothing was changed");
@@ -153,7 +157,8 @@ fn release(ctx: &Context, args: &Release) -> Done {
         Standing::Dead(_) | Standing::Lost(_) if args.dry.dry_run => {
             let retry = &ctx.loaded()?.config.retry;
             let changed = decide(ctx, args.dry, |snapshot, workflow, actor| {
-                let left: Vec<_> = rescue::find(snapshot, workflow).into_iter().filter(|left| left.task == id).collect();
+                let left: Vec<_> =
+                    rescue::find(snapshot, workflow).into_iter().filter(|left| left.task == id).collect();
                 let mut plan = rescue::decide(snapshot, workflow, retry, &left, "");
                 plan.events.iter_mut().for_each(|event| event.actor = actor.clone());
                 Ok(plan)
@@ -172,7 +177,8 @@ fn alive(snapshot: &Snapshot, id: &TaskId) -> Failure {
     let owner = one_line(held.owner());
     let insist = format!("insist: agentctl lease release {id} --force --reason \"…\"");
     let Some(lease) = held.ours() else {
-        let message = format!("{owner} took this lease for longer than until now, and nobody can be asked whether it lives");
+        let message =
+            format!("{owner} took this lease for longer than until now, and nobody can be asked whether it lives");
         return Failure::new("lease_held", message).hint(insist);
     };
     let beat = duration(Duration::from_secs(lease.silence(&snapshot.now).as_secs()));
@@ -194,7 +200,8 @@ pub fn end_processes(ctx: &Context, id: &TaskId, token: Token) -> Result<(), Fai
         Err(pids) => {
             let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
             let message = format!("processes of the attempt {id}/{token} do not end: {}", pids.join(", "));
-            Err(Failure::new("timed_out", message).hint(format!("look at them: ps -o pid,stat,args -p {}", pids.join(","))))
+            Err(Failure::new("timed_out", message)
+                .hint(format!("look at them: ps -o pid,stat,args -p {}", pids.join(","))))
         }
     }
 }

@@ -266,8 +266,7 @@ impl Log {
             if ctx.ui.json() {
                 let stream = self.path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
                 let run = format!("{task}/{token}");
-                let object: Value =
-                    json!({"schema": "oodatcaa/log.v1", "run": run, "stream": stream, "line": line});
+                let object: Value = json!({"schema": "oodatcaa/log.v1", "run": run, "stream": stream, "line": line});
                 ctx.ui.record(&object);
             } else {
                 // Colours are dropped rather than shown as rubbish; everything else that moves a cursor is made visible.

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     domain::{
-        Plan, Problem, QueueLease, Snapshot, TaskId, Workflow, event::Actor, lease::Standing, observe, operate,
-        rescue, text::one_line,
+        Plan, Problem, QueueLease, Snapshot, TaskId, Workflow, event::Actor, lease::Standing, observe, operate, rescue,
+        text::one_line,
     },
     error::{Failure, quoted},
     store::{Invalid, file::document::Document},
@@ -346,7 +346,10 @@ fn mend(
             let mut plan = Plan::none();
             for left in lefts.iter().filter(|left| seen.queue.get(&left.task).is_none()) {
                 if seen.leases.contains_key(&left.task) {
-                    plan.then(operate::release(seen, workflow, &left.task, left.token, &left.reason, actor).unwrap_or_default());
+                    plan.then(
+                        operate::release(seen, workflow, &left.task, left.token, &left.reason, actor)
+                            .unwrap_or_default(),
+                    );
                 }
             }
             plan
@@ -370,7 +373,8 @@ mod tests {
     #[test]
     fn a_problem_of_a_task_stands_where_the_task_does() {
         let text = "{\n  \"tasks\": [\n    {\"title\": \"ü\", \"id\" : \"A\"},\n    {\"id\":\"B\"}]}";
-        let problem = |task: &str| Problem { line: 0, column: 0, task: Some(task.into()), code: "x", message: "m".into() };
+        let problem =
+            |task: &str| Problem { line: 0, column: 0, task: Some(task.into()), code: "x", message: "m".into() };
         let found = placed(vec![problem("B"), problem("A"), problem("C")], text);
         let places: Vec<_> = found.iter().map(|problem| (problem.line, problem.column)).collect();
         assert_eq!(places, [(0, 0), (3, 20), (4, 6)]);

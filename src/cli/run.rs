@@ -142,7 +142,8 @@ fn show(ctx: &Context, args: &Show) -> Done {
     let events = ctx.store()?.events(0)?;
     let all = runs::all(layout, &snapshot, &events, Some(&task));
     let mut fitting = all.iter().filter(|attempt| token.is_none_or(|token| attempt.token == token));
-    let attempt = fitting.by_ref().max_by_key(|attempt| attempt.token).ok_or_else(|| runs::none(layout, &task, token))?;
+    let attempt =
+        fitting.by_ref().max_by_key(|attempt| attempt.token).ok_or_else(|| runs::none(layout, &task, token))?;
     let dir = attempt.dir(layout);
     let mut files: Vec<(String, u64)> = fs::read_dir(&dir)
         .into_iter()
@@ -263,11 +264,16 @@ fn stop(ctx: &Context, args: &Stop) -> Done {
             true => format!("{} {words}", Tone::Strong.paint(&format!("{task}/{token}"))),
             false => format!("{task}/{token}\t{words}"),
         });
-        ctx.ui.say(&format!("its task goes back to be claimed again; to keep it from that: agentctl task block {task} --reason \"…\""));
+        ctx.ui.say(&format!(
+            "its task goes back to be claimed again; to keep it from that: agentctl task block {task} --reason \"…\""
+        ));
     }
     match stopped {
-        Some(false) => Err(Failure::new("timed_out", format!("{task}/{token} has not stopped within {}", duration(args.wait.unwrap_or_default())))
-            .hint(format!("agentctl why {task}"))),
+        Some(false) => Err(Failure::new(
+            "timed_out",
+            format!("{task}/{token} has not stopped within {}", duration(args.wait.unwrap_or_default())),
+        )
+        .hint(format!("agentctl why {task}"))),
         _ => Ok(exit::OK),
     }
 }

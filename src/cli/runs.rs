@@ -224,7 +224,10 @@ pub fn named(ctx: &Context, snapshot: &Snapshot, words: &str) -> Result<(TaskId,
     let id = match snapshot.queue.find(task) {
         Some(found) => found.id.clone(),
         // A task that has left the queue may have left attempts.
-        None => TaskId::parse(task).ok().filter(|id| ctx.layout().is_ok_and(|l| newest(l, id).is_some())).ok_or_else(unknown)?,
+        None => TaskId::parse(task)
+            .ok()
+            .filter(|id| ctx.layout().is_ok_and(|l| newest(l, id).is_some()))
+            .ok_or_else(unknown)?,
     };
     let token = match token {
         None => None,
@@ -240,7 +243,9 @@ pub fn named(ctx: &Context, snapshot: &Snapshot, words: &str) -> Result<(TaskId,
 /// A task that nobody has worked on yet, or an attempt that is not there.
 pub fn none(layout: &Layout, task: &TaskId, token: Option<Token>) -> Failure {
     match token {
-        None => Failure::new("not_found", format!("nobody has worked on {task} yet")).hint(format!("agentctl why {task}")),
+        None => {
+            Failure::new("not_found", format!("nobody has worked on {task} yet")).hint(format!("agentctl why {task}"))
+        }
         Some(token) => {
             let tokens: Vec<String> =
                 directories(layout, Some(task)).iter().map(|(task, token)| format!("{task}/{token}")).collect();

@@ -183,7 +183,9 @@ pub fn add(ctx: &Context, args: &Add) -> Done {
         let there: Vec<&str> = gates.keys().map(String::as_str).collect();
         let there = if there.is_empty() { "none".into() } else { there.join(", ") };
         let message = format!("there is no gate `{}`; configured are: {there}", one_line(gate));
-        return Err(Failure::new("usage", message).hint("gates of a project count once it is trusted: agentctl config trust"));
+        return Err(
+            Failure::new("usage", message).hint("gates of a project count once it is trusted: agentctl config trust")
+        );
     }
     let wanted = Wanted {
         title: args.title.join(" "),
@@ -341,9 +343,10 @@ fn dependents(ctx: &Context, id: &TaskId, changed: &Changed) {
     if was == is || (is != Status::CANCELLED && !was.is_done()) {
         return;
     }
-    let waiting = after.queue.tasks().filter(|task| {
-        !task.status.is_finished() && task.dependencies.iter().any(|name| name == id.as_str())
-    });
+    let waiting = after
+        .queue
+        .tasks()
+        .filter(|task| !task.status.is_finished() && task.dependencies.iter().any(|name| name == id.as_str()));
     let waiting: Vec<&str> = waiting.map(|task| task.id.as_str()).collect();
     if !waiting.is_empty() {
         ctx.ui.warn(&format!("these depend on it and wait: {}", waiting.join(", ")));

@@ -64,6 +64,14 @@ pub struct Queue {
     pub problems: Vec<Problem>,
 }
 
+/// What was worked out from the tasks says nothing that they do not.
+impl PartialEq for Queue {
+    fn eq(&self, other: &Self) -> bool {
+        let parts = |queue: &Self| (queue.wip_limits.clone(), queue.counters.clone(), queue.sprint.clone());
+        self.tasks == other.tasks && parts(self) == parts(other) && self.problems == other.problems
+    }
+}
+
 impl Queue {
     /// Puts tasks together; places are given in order. Ids must differ.
     pub fn of(tasks: Vec<Task>) -> Self {

@@ -12,14 +12,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    agent::prompt,
     domain::{Lease, Outcome, Role, Task, TaskId, Token, text},
     layout::Layout,
     process::Exit,
 };
-
-/// A prompt template larger than this is no template.
-const PROMPT_MAX: u64 = 10 << 20;
 
 /// `attempt.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -156,18 +152,6 @@ pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
         _ => {}
     }
     fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(bytes)
-}
-
-/// The template of a role: the project's file, or the one that ships.
-pub(super) fn read_prompt(path: &Path, role: &Role) -> Result<String, String> {
-    match fs::metadata(path) {
-        Ok(meta) if meta.len() > PROMPT_MAX => Err(format!("{} is larger than 10 MB", path.display())),
-        Ok(_) => fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => prompt::shipped(role)
-            .map(String::from)
-            .ok_or_else(|| format!("the role `{role}` has no prompt: write {}", path.display())),
-        Err(error) => Err(format!("{} cannot be read: {error}", path.display())),
-    }
 }
 
 /// What the last attempt on a task said of itself.

@@ -10,16 +10,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, at, select};
+use crossbeam_channel::{Receiver, Sender, at, never, select};
 
 use super::{Shared, chain, class_of, evidence, record::Record};
 use crate::{
-    agent::{self, Assignment, prompt},
+    agent::{
+        self, Assignment,
+        prompt::{self, PromptError},
+    },
     domain::{
         Class, EventDraft, Kind, Lease, LeaseChange, LeaseRecord, Outcome, Plan, Snapshot, Task, TaskId, Token,
         outcome::Policy, settle, text,
     },
-    process::{Attempt, Ended as ProcessEnded, Exit, Keeper, Limits, Report, Stop, StopCause},
+    process::{Attempt, Exit, Keeper, Limits, Report, Stop, StopCause},
 };
 
 /// What the worker tells a run.
@@ -182,9 +185,12 @@ impl<'a> Run<'a> {
 
     /// What a stop means, if the attempt was stopped and not already at its end.
     pub(super) fn verdict_of_stop(&self, exit: &Exit) -> Option<Outcome> {
-        let why = self.stopped.as_ref()?;
-        matches!(exit.stopped, Some(StopCause::Asked | StopCause::WorkerGone))
-            .then(|| Outcome::failed(class_of(why), why.to_string()))
+        let asked = matches!(exit.stopped, Some(StopCause::Asked | StopCause::WorkerGone));
+        asked.then(|| match &self.stopped {
+            Some(why) => Outcome::failed(class_of(why), why.to_string()),
+            // Somebody signalled the keeper itself, e.g. `pkill agent-daemon`.
+            None => Outcome::failed(Class::Interrupted, "somebody stopped the attempt's keeper"),
+        })
     }
 
     fn prepare(&mut self) -> Result<(), Outcome> {
@@ -208,7 +214,12 @@ impl<'a> Run<'a> {
     fn prompt(&self) -> Result<String, Outcome> {
         let wrong = |reason: String| Outcome::failed(Class::Config, reason);
         let path = self.shared.setup.layout.prompt(self.shared.role());
-        let template = super::record::read_prompt(&path, self.shared.role()).map_err(wrong)?;
+        let role = self.shared.role();
+        let template = match (prompt::load(&path), prompt::shipped(role)) {
+            (Ok(template), _) => template,
+            (Err(PromptError::Missing { .. }), Some(shipped)) => shipped.into(),
+            (Err(error), _) => return Err(wrong(format!("failed to {}", chain(&error)))),
+        };
         let facts = self.facts().map_err(wrong)?;
         prompt::render(&template, &self.assignment, &facts)
             .map_err(|error| wrong(format!("{}: {}", path.display(), chain(&error))))
@@ -264,7 +275,7 @@ impl<'a> Run<'a> {
                 recv(attempt.reports()) -> report => match report {
                     Ok(Report::Started { pid, pgid }) => if announce { self.started(pid, pgid) },
                     Ok(Report::Ended(exit)) => return exit,
-                    Err(_) => return unknown(),
+                    Err(_) => return Exit::unknown(),
                 },
                 recv(self.control) -> control => match control {
                     Ok(Control::Stop(how, why)) => {
@@ -272,7 +283,10 @@ impl<'a> Run<'a> {
                         attempt.stop(how);
                     }
                     // The main loop is gone, so this process is about to be.
-                    Err(_) => attempt.stop(Stop::Now),
+                    Err(_) => {
+                        attempt.stop(Stop::Now);
+                        self.control = never();
+                    }
                 },
                 recv(at(self.beat_due)) -> _ => self.beat(),
             }
@@ -413,11 +427,6 @@ impl<'a> Run<'a> {
     pub(super) fn environment(&self, inherit: &[String]) -> std::collections::BTreeMap<String, String> {
         agent::environment(&self.assignment, inherit, &std::collections::BTreeMap::new())
     }
-}
-
-/// The end of an attempt of which nobody can tell.
-fn unknown() -> Exit {
-    Exit { ended: ProcessEnded::Unknown, stopped: None, millis: 0, leftovers: 0, output: [0, 0] }
 }
 
 /// Time between heartbeats (R12).
