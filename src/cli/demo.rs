@@ -24,13 +24,14 @@ use super::{
 };
 use crate::{
     config::{Config, Overrides},
-    domain::{Event, Kind, Role, Snapshot, text, why},
+    domain::{Kind, Role, Snapshot, Task, text, why},
     error::{Failure, exit, quoted},
     fleet::{
         Backend, Fleet, Happened, Host, Mode, READY_WITHIN,
         pidfile::{self, State},
     },
     layout::Layout,
+    process,
     store::{
         Store,
         file::{FileOptions, FileStore},
@@ -42,7 +43,7 @@ mod tale;
 
 /// Flags of `demo`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Where to make the scratch project: an empty or new directory [default: one in the temporary directory]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -54,8 +55,11 @@ pub struct Args {
     clean: bool,
 }
 
+/// How long the worker that is to be killed may work first: long enough to have edited something.
+const KILL_AFTER: Duration = Duration::from_secs(1);
+
 /// Plays the demo.
-pub fn run(ctx: &Context, args: &Args) -> Done {
+pub(super) fn run(ctx: &Context, args: &Args) -> Done {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&interrupted))
@@ -79,6 +83,7 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
         interrupted: &interrupted,
         tale: Tale::default(),
         began: Utc::now(),
+        kill_at: None,
     };
     let played = play.whole(Instant::now() + args.timeout);
     // First of all nothing is left running, whatever there is to say.
@@ -92,8 +97,7 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
     let reading = reading?;
     play.end(&reading.snapshot)?;
     if args.clean {
-        std::fs::remove_dir_all(layout.root())
-            .map_err(|error| super::fail::io("remove", layout.root(), &error))?;
+        std::fs::remove_dir_all(layout.root()).map_err(|error| super::fail::io("remove", layout.root(), &error))?;
         ui.line("The scratch project was removed.");
     } else {
         next_steps(ui, layout.root());
@@ -110,6 +114,8 @@ struct Play<'a> {
     interrupted: &'a AtomicBool,
     tale: Tale,
     began: DateTime<Utc>,
+    /// When the worker that has begun with [`tale::RESCUED`] is to be killed.
+    kill_at: Option<Instant>,
 }
 
 impl Play<'_> {
@@ -118,16 +124,19 @@ impl Play<'_> {
         self.start(self.roles)?;
         let mut again = true;
         loop {
-            for event in self.store.events(self.tale.seq())? {
-                self.follow(event)?;
+            self.follow()?;
+            if self.kill_at.take_if(|at| *at <= Instant::now()).is_some() {
+                self.kill()?;
             }
             if again && self.tale.has_rescued() {
                 // Under systemd the manager would have done that at once.
                 self.start(&[Role::BUILDER])?;
                 again = false;
             }
-            if self.store.read()?.snapshot.queue.tasks().all(|task| task.status.is_done()) {
-                return self.store.events(self.tale.seq())?.into_iter().try_for_each(|event| self.follow(event));
+            // The journal is written after the queue: a task counts when both say that it is done.
+            let done = |task: &Task| task.status.is_done() && self.tale.has_seen_done(task.id.as_str());
+            if self.store.read()?.snapshot.queue.tasks().all(done) {
+                return Ok(());
             }
             if self.interrupted.load(Ordering::Relaxed) {
                 return Err(Failure::new("interrupted", "interrupted; the workers are stopped"));
@@ -153,16 +162,18 @@ impl Play<'_> {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Shows an event, and kills the builder when it has begun with the task that is to be rescued.
-    fn follow(&mut self, event: Event) -> Result<(), Failure> {
-        let victim = event.kind == Kind::AttemptStarted
-            && event.task.as_ref().is_some_and(|task| task.as_str() == tale::RESCUED)
-            && event.role.as_ref() == Some(&Role::BUILDER);
-        if let Some(line) = self.tale.take(event, self.began) {
-            self.ui.line(&line);
-        }
-        if victim && !self.tale.has_killed() {
-            self.kill()?;
+    /// Shows what has happened since the last look, and notes when the builder has begun with what is to be rescued.
+    fn follow(&mut self) -> Result<(), Failure> {
+        for event in self.store.events(self.tale.seq())? {
+            let begun = event.kind == Kind::AttemptStarted
+                && event.task.as_ref().is_some_and(|task| task.as_str() == tale::RESCUED)
+                && event.role.as_ref() == Some(&Role::BUILDER);
+            if begun && !self.tale.has_killed() {
+                self.kill_at = Some(Instant::now() + KILL_AFTER);
+            }
+            if let Some(line) = self.tale.take(event, self.began) {
+                self.ui.line(&line);
+            }
         }
         self.ui.flush();
         Ok(())
@@ -178,7 +189,11 @@ impl Play<'_> {
             let now = Utc::now();
             self.tale.killed(now);
             let at = (now - self.began).as_seconds_f64();
-            let line = format!("{at:6.1} s  {:<4} builder     ✗ its worker, process {}, gets SIGKILL", tale::RESCUED, holder.pid);
+            let line = format!(
+                "{at:6.1} s  {:<4} builder     ✗ its worker, process {}, gets SIGKILL",
+                tale::RESCUED,
+                holder.pid
+            );
             self.ui.line(&Tone::Bad.paint(&line));
         }
         Ok(())
@@ -215,7 +230,9 @@ impl Play<'_> {
         let tasks = snapshot.queue.len();
         self.ui.line("");
         self.ui.line(&Tone::Strong.paint(&format!("What happened, from the journal ({seconds:.0} s):")));
-        self.ui.line(&Tone::Good.paint(&format!("  ✓ {tasks} of {tasks} tasks are done, in {attempts} attempts, {simulated} of them simulated.")));
+        self.ui.line(&Tone::Good.paint(&format!(
+            "  ✓ {tasks} of {tasks} tasks are done, in {attempts} attempts, {simulated} of them simulated."
+        )));
         let mut missing = Vec::new();
         for story in self.tale.stories() {
             match story {
@@ -225,6 +242,10 @@ impl Play<'_> {
         }
         if !snapshot.leases.is_empty() {
             missing.push(format!("{} leases are left", snapshot.leases.len()));
+        }
+        let agents: usize = runs(self.layout).iter().map(|run| process::leftovers(run).len()).sum();
+        if agents > 0 {
+            missing.push(format!("{agents} processes of agents are left"));
         }
         if attempts != simulated {
             missing.push("not every attempt says that it was simulated".into());
@@ -236,6 +257,14 @@ impl Play<'_> {
         Err(Failure::new("failed", format!("the demo did not go as it should: {}", missing.join("; ")))
             .hint(format!("see what happened: less {}", quoted(&self.layout.journal()))))
     }
+}
+
+/// The directories of all attempts.
+fn runs(layout: &Layout) -> Vec<PathBuf> {
+    let below = |dir: &Path| -> Vec<PathBuf> {
+        std::fs::read_dir(dir).map_or_else(|_| Vec::new(), |dir| dir.flatten().map(|entry| entry.path()).collect())
+    };
+    below(&layout.runs()).iter().flat_map(|task| below(task)).collect()
 }
 
 fn next_steps(ui: &Ui, root: &Path) {

@@ -21,7 +21,7 @@ use crate::{
 
 /// Flags of `fleet`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -86,7 +86,7 @@ impl From<Way> for Backend {
 const STOP_AFTER: Duration = Duration::from_secs(25);
 
 /// Runs one of the verbs.
-pub fn run(ctx: &Context, args: &Args) -> Done {
+pub(super) fn run(ctx: &Context, args: &Args) -> Done {
     let fleet = of_project(ctx)?;
     match &args.verb {
         Verb::Start(which) => start(ctx, &fleet, which),
@@ -101,8 +101,7 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
 /// The fleet of the project that the command is in.
 fn of_project(ctx: &Context) -> Result<Fleet, Failure> {
     // Stopping works with a broken configuration, too.
-    let stop_after =
-        ctx.loaded().map_or(STOP_AFTER, |loaded| loaded.config.fleet.drain + loaded.config.fleet.grace);
+    let stop_after = ctx.loaded().map_or(STOP_AFTER, |loaded| loaded.config.fleet.drain + loaded.config.fleet.grace);
     let roles = ctx.workflow().rules().iter().map(|rule| rule.role.clone());
     Ok(Fleet::new(ctx.layout()?, Host::here(), roles, stop_after))
 }
@@ -154,7 +153,9 @@ fn resume(ctx: &Context, roles: &[Role]) {
         match fleet::resume(store, role, &human) {
             Ok(true) => ctx.ui.say(&format!("{role} was paused and works again")),
             Ok(false) => {}
-            Err(error) => return ctx.ui.warn(&format!("pauses are not looked at: {}", Failure::from(error).sentence())),
+            Err(error) => {
+                return ctx.ui.warn(&format!("pauses are not looked at: {}", Failure::from(error).sentence()));
+            }
         }
     }
 }

@@ -48,7 +48,7 @@ impl Host {
     /// This one.
     pub fn here() -> Self {
         let var = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
-        let home = var("HOME").map(PathBuf::from).unwrap_or_else(|| "/".into());
+        let home = var("HOME").map_or_else(|| "/".into(), PathBuf::from);
         let uid = rustix::process::getuid().as_raw();
         let user = var("USER").or_else(|| var("LOGNAME")).and_then(|name| name.into_string().ok());
         Self {

@@ -312,7 +312,7 @@ impl Fleet {
         for role in roles {
             match self.running(role)? {
                 Some((pid, there)) => {
-                    say(&Report { name: role.to_string(), what: Happened::RunsAlready { pid, mode: there } })
+                    say(&Report { name: role.to_string(), what: Happened::RunsAlready { pid, mode: there } });
                 }
                 None => left.push(role.clone()),
             }

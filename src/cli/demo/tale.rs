@@ -55,7 +55,7 @@ impl Tale {
         self.events.iter().filter(move |e| e.kind == kind && e.task.as_ref().is_some_and(|id| id.as_str() == task))
     }
 
-    fn moved(&self, task: &str, from: Option<&str>, to: &str) -> Option<&Event> {
+    fn moved<'a>(&'a self, task: &'a str, from: Option<&str>, to: &str) -> Option<&'a Event> {
         self.of(task, Kind::TaskMoved)
             .find(|event| event.text("to") == Some(to) && from.is_none_or(|from| event.text("from") == Some(from)))
     }
@@ -83,15 +83,20 @@ impl Tale {
         let rescued = match (self.killed, self.rescue()) {
             (Some(killed), Some(rescue)) => {
                 let after = (rescue.time - killed).num_milliseconds().max(0);
-                let by = one_line(&rescue.actor);
+                let by = one_line(rescue.actor.strip_prefix("worker:").unwrap_or(&rescue.actor));
                 Ok(format!(
-                    "{RESCUED} lost its worker to SIGKILL; {after} ms later it was given back (by {by}), \
+                    "{RESCUED} lost its worker to SIGKILL; {after} ms later it was given back by {by}, \
                      and done by the next one."
                 ))
             }
             _ => Err(format!("{RESCUED} did not lose its worker and come back")),
         };
         vec![adapted, waited, rescued]
+    }
+
+    /// Whether the journal has seen a task done.
+    pub(super) fn has_seen_done(&self, task: &str) -> bool {
+        self.moved(task, None, "done").is_some()
     }
 
     /// How many attempts there were, and how many of them were simulated.
