@@ -42,11 +42,11 @@ test: ## All tests; installs the system packages that they use where it may
 
 .PHONY: torture
 torture: ## The crash test at full size: 20 workers, 200 tasks, random kill -9
-	OODATCAA_TORTURE=1 $(CARGO) test --locked --release --test it crash -- --nocapture
+	$(CARGO) test --locked --release --test it torture_at_full_size -- --ignored --nocapture
 
 .PHONY: bench
 bench: ## How fast and how small: latencies, memory, wake-ups
-	$(CARGO) run --release --locked --example bench
+	$(CARGO) bench --locked --bench fleet
 
 .PHONY: agents-start
 agents-start: ## Start the workers (PROJECT=DIR ROLES="builder tester" BACKEND=auto|systemd|process)

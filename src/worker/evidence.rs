@@ -35,7 +35,7 @@ pub(super) fn unknown_gate(name: &str) -> String {
 }
 
 /// Checks everything in order of cost; the first that is missing is the outcome.
-pub(super) fn check(run: &mut Run<'_>) -> Result<(), Outcome> {
+pub(super) fn check(run: &mut Run) -> Result<(), Outcome> {
     let missing = |reason: String| Outcome::failed(Class::NoEvidence, reason);
     let role = run.shared.setup.role.clone();
     if role.require_result && !run.assignment.result_file().is_file() {
@@ -54,7 +54,7 @@ pub(super) fn check(run: &mut Run<'_>) -> Result<(), Outcome> {
             return Err(missing(format!("the required file `{name}` is not there")));
         }
     }
-    for name in gates(run.shared, &run.assignment.task) {
+    for name in gates(&run.shared, &run.assignment.task) {
         if let Some(stopped) = run.is_stopped() {
             return Err(stopped);
         }
@@ -63,7 +63,7 @@ pub(super) fn check(run: &mut Run<'_>) -> Result<(), Outcome> {
     Ok(())
 }
 
-fn gate(run: &mut Run<'_>, name: &str) -> Result<(), Outcome> {
+fn gate(run: &mut Run, name: &str) -> Result<(), Outcome> {
     let gate = run.shared.gate(name).cloned().ok_or_else(|| Outcome::failed(Class::Config, unknown_gate(name)))?;
     // A gate has a directory of its own below the run's, so that its exit status and its tag are its own.
     let dir = run

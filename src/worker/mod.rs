@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, after, never, select};
+use crossbeam_channel::{Receiver, Sender, never, select};
 
 use crate::{
     agent::Agent,
@@ -24,7 +24,7 @@ use crate::{
         observe, rescue, settle, text,
     },
     layout::Layout,
-    process::Stop,
+    process::{Keeper, Stop},
     store::{Store, StoreError},
 };
 
@@ -37,9 +37,6 @@ use run::{Control, Ended, Why};
 
 /// How often a worker looks whether the owners of others' leases still live; only while there are any.
 const LIVENESS: Duration = Duration::from_secs(2);
-
-/// Changes that come within this time are looked at together.
-const SETTLE_DOWN: Duration = Duration::from_millis(2);
 
 /// Everything a worker is made of.
 pub struct Setup {
@@ -136,6 +133,8 @@ pub struct Worker {
     /// Others hold leases, so their lives are looked after.
     watching: bool,
     missing: Option<String>,
+    /// A keeper whose start-up overlaps with the commit of the claim that it is for.
+    spare: Option<Keeper>,
 }
 
 struct Stopping {
@@ -159,6 +158,7 @@ impl Worker {
             due: None,
             watching: false,
             missing: None,
+            spare: None,
         }
     }
 
@@ -214,7 +214,6 @@ impl Worker {
                     if change.is_err() {
                         self.changes = never();
                     }
-                    self.gather();
                     drop(self.look());
                 }
                 recv(self.ended.1) -> ended => {
@@ -238,17 +237,6 @@ impl Worker {
             self.missing = Some(why.clone());
         }
         self.running.remove(&(ended.task.clone(), ended.token));
-    }
-
-    /// Waits a moment for the rest of a burst of changes.
-    fn gather(&self) {
-        let quiet = after(SETTLE_DOWN);
-        loop {
-            select! {
-                recv(self.changes) -> change => if change.is_err() { return },
-                recv(quiet) -> _ => return,
-            }
-        }
     }
 
     fn timer(&self) -> Receiver<Instant> {
@@ -370,6 +358,7 @@ impl Worker {
                 break;
             }
         }
+        self.spare = None;
         Ok(())
     }
 
@@ -384,7 +373,12 @@ impl Worker {
             return other;
         }
         match claim::decide(snapshot, workflow, &self.claimant()) {
-            Ok(_) => true,
+            Ok(_) => {
+                if self.spare.is_none() {
+                    self.spare = Keeper::spawn(&shared.setup.exe, None).ok();
+                }
+                true
+            }
             Err(idle) => {
                 self.say_idle(&idle);
                 other
@@ -479,7 +473,8 @@ impl Worker {
         let (control, controlled) = crossbeam_channel::unbounded();
         self.running
             .insert((lease.task_id.clone(), lease.token), Running { lease: lease.clone(), control, told: None });
-        run::spawn(Arc::clone(&self.shared), task, lease, snapshot.clone(), controlled, self.ended.0.clone());
+        let run = run::Run::new(Arc::clone(&self.shared), task, lease, snapshot.clone(), controlled, self.spare.take());
+        run::spawn(run, self.ended.0.clone());
         self.tell_status();
     }
 

@@ -5,7 +5,7 @@
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -77,44 +77,51 @@ pub(super) struct Ended {
 }
 
 /// Starts a run on a thread of its own.
-pub(super) fn spawn(
-    shared: Arc<Shared>,
-    task: Task,
-    lease: Lease,
-    snapshot: Snapshot,
-    control: Receiver<Control>,
-    ended: Sender<Ended>,
-) {
-    let name = format!("run {}", task.id);
-    let (id, token) = (task.id.clone(), lease.token);
+pub(super) fn spawn(run: Run, ended: Sender<Ended>) {
+    let (id, token) = (run.lease().task_id.clone(), run.lease().token);
+    let name = format!("run {id}");
+    // The thread takes the run out; without a thread it is still here, to be settled.
+    let slot = Arc::new(Mutex::new(Some(run)));
+    let take = |slot: &Mutex<Option<Run>>| slot.lock().unwrap_or_else(PoisonError::into_inner).take();
     let body = {
-        let (ended, id) = (ended.clone(), id.clone());
+        let (slot, ended, id) = (Arc::clone(&slot), ended.clone(), id.clone());
         move || {
-            let missing = Run::new(&shared, task, lease, snapshot, control).walk();
+            let missing = take(&slot).and_then(Run::walk);
             // The worker may have left after a third signal; then nobody listens.
             let _ = ended.send(Ended { task: id, token, missing });
         }
     };
     if let Err(error) = thread::Builder::new().name(name.chars().take(15).collect()).stack_size(512 * 1024).spawn(body)
     {
-        log::error!("cannot start a thread for {id}: {error}; the lease is rescued when this worker ends");
+        if let Some(mut run) = take(&slot) {
+            run.settle(&Outcome::failed(Class::AgentCrashed, format!("no thread could be started for it: {error}")));
+        }
         let _ = ended.send(Ended { task: id, token, missing: None });
     }
 }
 
 /// An attempt under way.
-pub(super) struct Run<'a> {
-    pub(super) shared: &'a Shared,
+pub(super) struct Run {
+    pub(super) shared: Arc<Shared>,
     pub(super) assignment: Assignment,
     snapshot: Snapshot,
     control: Receiver<Control>,
     stopped: Option<Why>,
     record: Record,
     beat_due: Instant,
+    keeper: Option<Keeper>,
 }
 
-impl<'a> Run<'a> {
-    fn new(shared: &'a Shared, task: Task, lease: Lease, snapshot: Snapshot, control: Receiver<Control>) -> Self {
+impl Run {
+    /// Of a task that has just been claimed; `keeper` is one that was started ahead.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        task: Task,
+        lease: Lease,
+        snapshot: Snapshot,
+        control: Receiver<Control>,
+        keeper: Option<Keeper>,
+    ) -> Self {
         let layout = &shared.setup.layout;
         let run_dir = layout.run(&task.id, lease.token);
         let record = Record::new(&task, &lease);
@@ -127,7 +134,7 @@ impl<'a> Run<'a> {
             workspace: layout.root().to_owned(),
             run_dir,
         };
-        Self { shared, assignment, snapshot, control, stopped: None, record, beat_due }
+        Self { shared, assignment, snapshot, control, stopped: None, record, beat_due, keeper }
     }
 
     fn lease(&self) -> &Lease {
@@ -153,7 +160,10 @@ impl<'a> Run<'a> {
     fn work(&mut self) -> Outcome {
         let run_dir = self.assignment.run_dir.clone();
         // Started first, so that its start-up overlaps with ours.
-        let keeper = Keeper::spawn(&self.shared.setup.exe, Some(&run_dir));
+        let keeper = match self.keeper.take() {
+            Some(keeper) => Ok(keeper),
+            None => Keeper::spawn(&self.shared.setup.exe, Some(&run_dir)),
+        };
         if let Err(outcome) = self.prepare() {
             return outcome;
         }
@@ -261,7 +271,7 @@ impl<'a> Run<'a> {
             failures.push(reason.clone());
         }
         let mut gates = Vec::new();
-        for name in evidence::gates(self.shared, &self.assignment.task) {
+        for name in evidence::gates(&self.shared, &self.assignment.task) {
             let gate = self.shared.gate(&name).ok_or_else(|| evidence::unknown_gate(&name))?;
             gates.push((name, gate.argv.join(" ")));
         }
@@ -366,7 +376,8 @@ impl<'a> Run<'a> {
 
     /// Settles; what stands in the way is waited for, because the outcome must not be lost.
     fn settle(&mut self, outcome: &Outcome) {
-        let (workflow, retry) = (self.shared.workflow(), &self.shared.setup.config.retry);
+        let shared = Arc::clone(&self.shared);
+        let (workflow, retry) = (shared.workflow(), &shared.setup.config.retry);
         let mine = self.lease().clone();
         let mut pause = Duration::from_millis(50);
         let mut said = String::new();
