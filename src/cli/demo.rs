@@ -43,7 +43,7 @@ mod tale;
 
 /// Flags of `demo`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub struct Args {
     /// Where to make the scratch project: an empty or new directory [default: one in the temporary directory]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -59,7 +59,7 @@ pub(super) struct Args {
 const KILL_AFTER: Duration = Duration::from_secs(1);
 
 /// Plays the demo.
-pub(super) fn run(ctx: &Context, args: &Args) -> Done {
+pub fn run(ctx: &Context, args: &Args) -> Done {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&interrupted))
@@ -97,7 +97,7 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Done {
     let reading = reading?;
     play.end(&reading.snapshot)?;
     if args.clean {
-        std::fs::remove_dir_all(layout.root()).map_err(|error| super::fail::io("remove", layout.root(), &error))?;
+        std::fs::remove_dir_all(layout.root()).map_err(|error| super::fail::io("remove", layout.root(), error))?;
         ui.line("The scratch project was removed.");
     } else {
         next_steps(ui, layout.root());

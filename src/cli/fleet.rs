@@ -21,7 +21,7 @@ use crate::{
 
 /// Flags of `fleet`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub struct Args {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -86,7 +86,7 @@ impl From<Way> for Backend {
 const STOP_AFTER: Duration = Duration::from_secs(25);
 
 /// Runs one of the verbs.
-pub(super) fn run(ctx: &Context, args: &Args) -> Done {
+pub fn run(ctx: &Context, args: &Args) -> Done {
     let fleet = of_project(ctx)?;
     match &args.verb {
         Verb::Start(which) => start(ctx, &fleet, which),

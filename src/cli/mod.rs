@@ -17,10 +17,12 @@ use crate::error::Failure;
 pub mod change;
 pub mod config;
 pub mod context;
+pub mod demo;
 pub mod doctor;
 pub mod events;
 pub mod fail;
 pub mod filter;
+pub mod fleet;
 pub mod help;
 pub mod init;
 pub mod lease;
@@ -108,6 +110,10 @@ enum Command {
     /// The journal
     #[command(subcommand)]
     Events(events::Verb),
+    /// Start, stop and look at the workers
+    Fleet(fleet::Args),
+    /// See a fleet at work: a simulated sprint in a scratch project, in under a minute
+    Demo(demo::Args),
     /// Print a completion script for a shell
     Completions(shell::Completions),
     /// Print the manual page, or write all of them to a directory
@@ -135,6 +141,8 @@ fn dispatch(ctx: &Context, command: Command) -> Done {
         Command::Lease(verb) => lease::run(ctx, &verb),
         Command::Queue(verb) => queue::run(ctx, &verb),
         Command::Events(verb) => events::run(ctx, &verb),
+        Command::Fleet(args) => fleet::run(ctx, &args),
+        Command::Demo(args) => demo::run(ctx, &args),
         Command::Completions(args) => shell::completions(ctx, &args),
         Command::Man(args) => shell::man(ctx, &args),
         Command::Help(args) => help::run(ctx, &args),

@@ -5,226 +5,29 @@
 //! says which way was chosen, and why. What a worker does once it runs is `worker`'s.
 
 use std::{
-    io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
-use crate::{domain::Role, layout::Layout, store::StoreError};
+use crate::{domain::Role, layout::Layout};
 
 mod detach;
+mod fault;
+mod holder;
 mod host;
 mod local;
 pub mod pidfile;
+mod report;
 mod resume;
 mod systemd;
 pub mod units;
 
 pub use detach::{READY_WITHIN, Reporter, Side, Verdict, detach};
+pub use fault::FleetError;
 pub use host::Host;
 pub use pidfile::PidFile;
+pub use report::{Backend, Choice, Happened, Mode, Report, Row, State};
 pub use resume::resume;
-
-/// Which way to run the fleet, as it is asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Backend {
-    /// Under systemd where its user manager works, else with pid files.
-    #[default]
-    Auto,
-    /// Under the systemd user manager, or not at all.
-    Systemd,
-    /// With pid files.
-    Process,
-}
-
-/// Which way the fleet runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// As units of the systemd user manager.
-    Systemd,
-    /// As detached processes with pid files.
-    PidFile,
-}
-
-impl Mode {
-    /// As it is shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Systemd => "systemd",
-            Self::PidFile => "pid-file",
-        }
-    }
-}
-
-/// The way that was chosen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Choice {
-    /// Which.
-    pub mode: Mode,
-    /// Why, as the end of a sentence.
-    pub why: String,
-    /// What was done on the way, and what to know about it.
-    pub notes: Vec<String>,
-}
-
-/// What happened to one worker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Happened {
-    /// It was started and is ready.
-    Started {
-        /// Its pid.
-        pid: u32,
-    },
-    /// It ran already.
-    RunsAlready {
-        /// Its pid.
-        pid: Option<u32>,
-        /// Which way.
-        mode: Mode,
-    },
-    /// It was stopped and is gone.
-    Stopped {
-        /// It had to be killed.
-        killed: bool,
-    },
-    /// There was nothing to stop.
-    NotRunning {
-        /// A stale pid file was removed; the pid in it belongs to nobody or to somebody else.
-        stale: bool,
-    },
-    /// It did not work.
-    Failed {
-        /// Why.
-        why: String,
-        /// The last lines of its log.
-        lines: Vec<String>,
-    },
-}
-
-impl Happened {
-    /// Whether what was asked for is now so.
-    pub fn ok(&self) -> bool {
-        !matches!(self, Self::Failed { .. })
-    }
-}
-
-/// One line of what [`Fleet::start`] and [`Fleet::stop`] tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// The worker: its role, or `<role>@<tag>`.
-    pub name: String,
-    /// What happened.
-    pub what: Happened,
-}
-
-/// How a worker is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    /// It runs and is ready.
-    Running,
-    /// It is not ready yet.
-    Starting,
-    /// It lets its attempts end.
-    Stopping,
-    /// It does not run.
-    Stopped,
-    /// Its manager has given up on it, or waits to start it again.
-    Failed(String),
-}
-
-/// One row of [`Fleet::status`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// The worker: its role, or `<role>@<tag>`.
-    pub name: String,
-    /// How it is.
-    pub state: State,
-    /// Its pid.
-    pub pid: Option<u32>,
-    /// How long it has been running.
-    pub up: Option<Duration>,
-    /// Which way it runs.
-    pub mode: Option<Mode>,
-    /// What it says about itself.
-    pub says: Option<String>,
-    /// Where its log is: a path, or a command that shows it.
-    pub log: String,
-}
-
-/// Why the fleet could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum FleetError {
-    /// There is one already.
-    #[error("start {name}: it already runs{}", pid.map(|pid| format!(" as process {pid}")).unwrap_or_default())]
-    Running {
-        /// The worker.
-        name: String,
-        /// Its pid.
-        pid: Option<u32>,
-    },
-    /// A file or directory is not what it must be.
-    #[error("use {}: {reason}", path.display())]
-    Unsafe {
-        /// The path.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The operating system said no.
-    #[error("{doing} {}", path.display())]
-    Io {
-        /// What was tried.
-        doing: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// What it said.
-        #[source]
-        source: io::Error,
-    },
-    /// The worker's program is not there.
-    #[error("find the program agent-daemon beside agentctl or on the PATH")]
-    NoDaemon,
-    /// The project does not define this role.
-    #[error("find the role `{role}`; this project has {known}")]
-    NoRole {
-        /// What was asked for.
-        role: String,
-        /// What there is.
-        known: String,
-    },
-    /// systemd was asked for and cannot be used.
-    #[error("use systemd: {0}")]
-    NoSystemd(String),
-    /// A unit of this name belongs to somebody else.
-    #[error("install {}: it belongs to {}", unit.display(),
-        project.as_ref().map_or_else(|| "another program".into(), |p| format!("the project {}", p.display())))]
-    Foreign {
-        /// The unit's file.
-        unit: PathBuf,
-        /// The other project, where it is one of ours.
-        project: Option<PathBuf>,
-    },
-    /// The manager did not do what it was told.
-    #[error("have systemd {doing}: {answer}")]
-    Manager {
-        /// What it was told.
-        doing: String,
-        /// What it said.
-        answer: String,
-    },
-    /// The process could not leave its terminal.
-    #[error("detach from the terminal: {0}")]
-    Detach(String),
-    /// The store could not be read or written.
-    #[error("clear the pause of a role")]
-    Store(#[source] StoreError),
-}
-
-impl FleetError {
-    fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Io { doing, path: path.into(), source }
-    }
-}
 
 /// The fleet of one project.
 #[derive(Clone, Debug)]

@@ -3,8 +3,10 @@
 
 mod agents;
 mod crash;
+mod fleet;
 mod floors;
 mod process;
 mod queues;
 mod support;
+mod systemd;
 mod walk;
