@@ -373,3 +373,6 @@ pub fn clear_mark(snapshot: &Snapshot, id: &TaskId, force: bool, reason: Option<
     plan.change(&snapshot.now, task, &task.status, &[(Member::Lease, Value::Null)], event);
     Ok(plan)
 }
+
+#[cfg(test)]
+mod tests;
