@@ -7,6 +7,7 @@ mod fleet;
 mod floors;
 mod process;
 mod queues;
+mod store;
 mod support;
 mod systemd;
 mod walk;

@@ -1,9 +1,6 @@
 //! The journal's lines, one by one: numbers that follow each other, nothing torn (R24).
 
-use std::{
-    io::{BufRead as _, BufReader},
-    path::Path,
-};
+use std::{io::BufReader, path::Path};
 
 use chrono::{DateTime, Utc};
 

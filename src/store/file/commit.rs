@@ -25,8 +25,8 @@ pub(super) struct Attempt<'a> {
     pub(super) lock: &'a QueueLock,
     /// What was decided on.
     pub(super) snapshot: Snapshot,
-    /// Events of the store's own.
-    pub(super) observed: Vec<EventDraft>,
+    /// What others did, noted, and what they wrote over, to be written again; the snapshot has it already.
+    pub(super) observed: Plan,
     pub(super) plan: Plan,
 }
 
@@ -53,21 +53,23 @@ impl Attempt<'_> {
             && self.plan.events.is_empty()
             && net.values().all(|change| matches!(change, Net::Write(_)));
         // Who only looked, or only beats, leaves it to the workers' next commit or poll to tell what was observed.
-        if beats_only || (self.plan.is_empty() && self.store.me.is_none()) {
-            self.observed.clear();
-        }
-        let drafts: Vec<EventDraft> = self.observed.iter().chain(&self.plan.events).cloned().collect();
+        let mut whole = match beats_only || (self.plan.is_empty() && self.store.me.is_none()) {
+            true => Plan::none(),
+            false => std::mem::take(&mut self.observed),
+        };
+        whole.then(self.plan.clone());
+        let drafts: Vec<EventDraft> = whole.events.clone();
         if !drafts.is_empty() && self.plan.is_empty() && !self.is_unchanged()? {
             return Ok(None);
         }
         let events = self.store.numbered(self.state, drafts.iter().cloned(), &self.snapshot.now);
-        let agreed = self.agrees();
+        let agreed = self.agrees(&whole);
         if !events.is_empty() {
             self.state.journal.reserve(journal::lines(&events).len())?;
         }
 
         let mut undo = Undo::default();
-        let written = self.put_leases(&net, &mut undo).and_then(|()| self.put_queue());
+        let written = self.put_leases(&net, &mut undo).and_then(|()| self.put_queue(&whole));
         match written {
             Ok(true) => {}
             Ok(false) => {
@@ -101,8 +103,8 @@ impl Attempt<'_> {
     }
 
     /// Whether queue and journal will agree after this commit: every status that is set is told.
-    fn agrees(&self) -> bool {
-        if !self.plan.touches_queue() {
+    fn agrees(&self, whole: &Plan) -> bool {
+        if !whole.touches_queue() {
             return true;
         }
         let after = self.snapshot.after(&self.plan);
@@ -110,7 +112,7 @@ impl Attempt<'_> {
             after.queue.get(id).map(|task| &task.status)
                 == after.history.task(id).and_then(|known| known.status.as_ref())
         };
-        self.plan.edits.iter().all(|edit| told(&edit.task)) && self.plan.add.iter().all(|new| told(&new.task.id))
+        whole.edits.iter().all(|edit| told(&edit.task)) && whole.add.iter().all(|new| told(&new.task.id))
     }
 
     fn put_leases(&mut self, net: &BTreeMap<TaskId, Net>, undo: &mut Undo) -> Result<(), StoreError> {
@@ -142,13 +144,13 @@ impl Attempt<'_> {
     }
 
     /// Replaces the queue, if the plan changes it; `false` when it is not what was decided on any more.
-    fn put_queue(&mut self) -> Result<bool, StoreError> {
-        if !self.plan.touches_queue() {
+    fn put_queue(&mut self, whole: &Plan) -> Result<bool, StoreError> {
+        if !whole.touches_queue() {
             return Ok(true);
         }
         let path = self.store.layout.queue();
         let good = self.state.good.as_ref().expect("it was decided on");
-        let next = good.document.apply(&self.plan).map_err(|error| failed("edit", &path)(io::Error::other(error)))?;
+        let next = good.document.apply(whole).map_err(|error| failed("edit", &path)(io::Error::other(error)))?;
         if next.text() == good.document.text() {
             return self.is_unchanged();
         }

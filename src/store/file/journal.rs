@@ -12,8 +12,8 @@ use serde::Deserialize;
 
 use super::disk::{self, Stamp, failed};
 use crate::{
-    domain::{Event, History},
-    store::StoreError,
+    domain::{Event, EventDraft, History, Kind, event::Actor},
+    store::{Invalid, StoreError},
 };
 
 /// Space that is set aside behind the journal's end, so that a full disk cannot part a change from its event.
@@ -251,4 +251,17 @@ fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
 pub(super) fn source(host: &str, root: &Path) -> String {
     let name = root.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     format!("//{host}/{name}")
+}
+/// The event that says why the queue cannot be read (R4).
+pub(super) fn invalid(wrong: &Invalid) -> EventDraft {
+    EventDraft::new(Kind::QueueInvalid, Actor::Outside)
+        .with("line", wrong.line)
+        .with("column", wrong.column)
+        .with("message", wrong.message.as_str())
+}
+
+/// The event that says that an unfinished line was cut off the journal (R24).
+pub(super) fn cut(bytes: u64) -> EventDraft {
+    EventDraft::new(Kind::QueueValid, Actor::Policy("R24".into()))
+        .with("note", format!("{bytes} bytes of an unfinished line were cut off the journal"))
 }

@@ -8,7 +8,7 @@
 //! | [`disk`] | files opened, checked, replaced, made durable |
 //! | [`lock`] | the queue's lock, the tasks' locks, whose turn it is |
 //! | [`leases`], [`dialect`], [`identity`] | lease files, their dialects, who stands behind them |
-//! | [`journal`], [`observe`] | events appended and read; what the journal was not told |
+//! | [`journal`] | events appended and read |
 //! | [`watch`] | wake-ups |
 
 mod commit;
@@ -19,12 +19,11 @@ mod identity;
 mod journal;
 mod leases;
 mod lock;
-mod observe;
 mod watch;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -44,7 +43,9 @@ use self::{
 };
 use super::{Committed, Invalid, Reading, Store, StoreError};
 use crate::{
-    domain::{Event, EventDraft, Held, Holder, LeaseRecord, Now, Owner, Plan, Snapshot, TaskId},
+    domain::{
+        Event, EventDraft, Held, Holder, Kind, LeaseRecord, Now, Owner, Plan, Snapshot, TaskId, event::Actor, observe,
+    },
     layout::Layout,
 };
 
@@ -90,8 +91,6 @@ struct State {
     held: HashMap<TaskId, TaskLock>,
     /// Events of commits whose journal line could not be written; they go first.
     pending: Vec<EventDraft>,
-    /// The last trouble that was told to the operator.
-    told: Option<Invalid>,
     /// What can be checked once was checked.
     prepared: bool,
 }
@@ -132,7 +131,6 @@ impl FileStore {
                 journal: Journal::new(layout.journal()),
                 held: HashMap::new(),
                 pending: Vec::new(),
-                told: None,
                 prepared: false,
             }),
             layout: layout.clone(),
@@ -321,7 +319,7 @@ impl FileStore {
         }
         let cut = state.journal.mend()?;
         if cut > 0 {
-            state.pending.push(observe::cut(cut));
+            state.pending.push(journal::cut(cut));
         }
         self.flush(state, &now)?;
         match self.look_patiently(state) {
@@ -330,26 +328,25 @@ impl FileStore {
             Err(Bad::Failed(error)) => return Err(error),
             Err(Bad::Invalid(wrong)) => return Err(self.note_invalid(state, &now, wrong)?),
         }
-        if let Some(wrong) = state.told.take() {
-            log::info!("{} can be read again", wrong.path.display());
-        }
         let records = state.leases.scan(&self.layout)?;
         let leases = self.holders(records, &state.held, true)?;
 
         let good = state.good.as_mut().expect("looked at just now");
         let queue = good.document.queue().clone();
-        let mut history = state.journal.history().clone();
-        let observed =
-            if good.agreed == Some(history.seq) { Vec::new() } else { observe::observations(&queue, &history) };
-        if observed.is_empty() {
-            good.agreed = Some(history.seq);
-        } else {
-            let history = Arc::make_mut(&mut history);
-            for draft in &observed {
-                history.apply(&Event::number(draft.clone(), history.seq + 1, now.wall, &self.source));
+        let history = state.journal.history().clone();
+        let mut snapshot = Snapshot { now, queue, leases, history };
+        let mut observed = Plan::none();
+        if good.agreed != Some(snapshot.history.seq) {
+            if snapshot.history.invalid.is_some() {
+                observed.event(EventDraft::new(Kind::QueueValid, Actor::Outside));
             }
+            observed.then(observe::decide(&snapshot));
         }
-        let snapshot = Snapshot { now, queue, leases, history };
+        if observed.is_empty() {
+            good.agreed = Some(snapshot.history.seq);
+        } else {
+            snapshot = snapshot.after(&observed);
+        }
         let plan = decide(&snapshot);
         Attempt { store: self, state, lock, snapshot, observed, plan }.commit()
     }
@@ -370,15 +367,11 @@ impl FileStore {
         (seq + 1..).zip(drafts).map(|(seq, draft)| Event::number(draft, seq, now.wall, &self.source)).collect()
     }
 
-    /// Journals and logs a queue that cannot be read, once for each different trouble (R4).
+    /// Journals a queue that cannot be read, once for each different trouble (R4).
     fn note_invalid(&self, state: &mut State, now: &Now, wrong: Invalid) -> Result<StoreError, StoreError> {
         if state.journal.history().invalid.as_deref() != Some(wrong.message.as_str()) {
-            let events = self.numbered(state, [observe::invalid(&wrong)], now);
+            let events = self.numbered(state, [journal::invalid(&wrong)], now);
             state.journal.append(&events)?;
-        }
-        if state.told.as_ref() != Some(&wrong) {
-            log::error!("{wrong}; nothing is claimed until it can be read");
-            state.told = Some(wrong.clone());
         }
         Ok(StoreError::Invalid(wrong))
     }

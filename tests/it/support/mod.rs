@@ -204,10 +204,6 @@ impl Project {
         fs::read_to_string(self.path(&format!("{role}.{n}.log"))).unwrap_or_default()
     }
 
-    pub(crate) fn daemon(&mut self, n: usize) -> &mut Child {
-        &mut self.daemons[n]
-    }
-
     pub(crate) fn signal(&self, n: usize, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.daemons[n]);
         rustix::process::kill_process(pid, signal).expect("the daemon can be signalled");

@@ -1,0 +1,171 @@
+//! What every store promises ([`conformance`]), and what the store of files promises beyond that.
+
+mod conformance;
+mod files;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use oodatcaa::{
+    domain::{
+        Event, EventDraft, Kind, Lease, LeaseChange, Member, Owner, Plan, Role, Snapshot, Status, TaskId, Token,
+        event::Actor, plan::stamp,
+    },
+    layout::Layout,
+    store::{
+        Store,
+        file::{FileOptions, FileStore, identity},
+    },
+};
+
+const QUEUE: &str = r#"{
+  "sprint_id": "S1",
+  "wip_limits": {"builder": 3},
+  "tasks": [
+    {
+      "id": "A",
+      "title": "Füße",
+      "status": "ready",
+      "lease": null,
+      "x-mine": [ 1,2 ]
+    },
+    {"id": "B", "status": "ready", "lease": null, "attempts": 0}
+  ]
+}
+"#;
+
+/// A project of its own in a directory that goes away with it.
+struct Project {
+    directory: tempfile::TempDir,
+}
+
+impl Project {
+    fn new() -> Self {
+        Self::with(QUEUE)
+    }
+
+    fn with(queue: &str) -> Self {
+        let project = Self { directory: tempfile::tempdir().expect("a directory") };
+        fs::create_dir_all(project.layout().work()).expect("created");
+        fs::write(project.layout().queue(), queue).expect("written");
+        project
+    }
+
+    fn layout(&self) -> Layout {
+        Layout::new(self.directory.path())
+    }
+
+    fn open(&self) -> FileStore {
+        self.open_as(Some(identity("builder@here")))
+    }
+
+    fn open_as(&self, me: Option<Owner>) -> FileStore {
+        FileStore::open(&self.layout(), me, FileOptions { lock_wait: Duration::from_secs(20) }).expect("opened")
+    }
+
+    fn queue(&self) -> String {
+        fs::read_to_string(self.layout().queue()).expect("read")
+    }
+
+    /// As editors and git do it: another file takes the place.
+    fn replace(&self, content: &str) {
+        let beside = self.layout().work().join("beside");
+        fs::write(&beside, content).expect("written");
+        fs::rename(beside, self.layout().queue()).expect("renamed");
+    }
+
+    fn journal(&self) -> String {
+        fs::read_to_string(self.layout().journal()).unwrap_or_default()
+    }
+
+    /// Everything below a directory, with its content.
+    fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        fn walk(directory: &Path, all: &mut Vec<(PathBuf, Vec<u8>)>) {
+            for entry in fs::read_dir(directory).expect("listed") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    walk(&path, all);
+                } else {
+                    all.push((path.clone(), fs::read(&path).expect("read")));
+                }
+            }
+        }
+        let mut all = Vec::new();
+        walk(self.directory.path(), &mut all);
+        all.sort();
+        all
+    }
+}
+
+fn id(text: &str) -> TaskId {
+    TaskId::parse(text).expect("a good id")
+}
+
+/// The claim of a task, as the rules would plan it.
+fn claim(snapshot: &Snapshot, task: &str) -> Plan {
+    let (task, me, now) = (id(task), identity("builder@here"), snapshot.now);
+    let lease = Lease {
+        task_id: task.clone(),
+        role: Role::BUILDER,
+        owner: me.tag,
+        token: Token(snapshot.highest_token(&task).0 + 1),
+        attempt: 1,
+        started_at: now.wall,
+        ttl_seconds: 600,
+        heartbeat_at: now.wall,
+        host: me.host,
+        boot_id: me.boot_id,
+        pid: me.pid,
+        pid_started: me.pid_started,
+        pgid: None,
+        heartbeat_mono_ms: now.mono_ms(),
+        by: "cmd".into(),
+        simulated: false,
+        stop: None,
+    };
+    let mut plan = moved(snapshot, task.as_str(), Status::IN_PROGRESS);
+    plan.set(&task, Member::Lease, lease.in_queue());
+    plan.event(EventDraft::new(Kind::LeaseAcquired, Actor::Worker(lease.owner.clone())).lease(&lease));
+    plan.leases.push(LeaseChange::Take(lease));
+    plan
+}
+
+/// The move of a task, told and stamped.
+fn moved(snapshot: &Snapshot, task: &str, to: Status) -> Plan {
+    let task = id(task);
+    let from = snapshot.queue.get(&task).expect("there").status.clone();
+    let mut plan = Plan::none();
+    plan.set(&task, Member::Status, to.as_str());
+    plan.set(&task, Member::UpdatedAt, stamp(snapshot.now.wall));
+    let event = EventDraft::new(Kind::TaskMoved, Actor::Worker("builder@here".into())).task(&task);
+    plan.event(event.with("from", from.as_str()).with("to", to.as_str()).with("stamped", true));
+    plan
+}
+
+/// The end of a claim.
+fn settle(snapshot: &Snapshot, task: &str, to: Status) -> Plan {
+    let mut plan = moved(snapshot, task, to);
+    plan.set(&id(task), Member::Lease, serde_json::Value::Null);
+    plan.leases.push(LeaseChange::Drop(id(task)));
+    plan
+}
+
+fn kinds(events: &[Event]) -> Vec<String> {
+    events.iter().map(|event| event.kind.to_string()).collect()
+}
+
+fn status(store: &dyn Store, task: &str) -> String {
+    store.read().expect("read").snapshot.queue.find(task).expect("there").status.to_string()
+}
+
+/// Waits for a state, at most 20 seconds.
+fn eventually(what: &str, mut is: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,330 @@
+//! What any store must do, whatever it keeps its content in: a list of checks against `dyn Store`.
+
+use oodatcaa::{
+    domain::{Holder, Kind, LeaseChange, Member, Plan, Status},
+    store::{Store, StoreError},
+};
+
+use super::{Project, QUEUE, claim, id, kinds, moved, settle, status};
+
+/// A project in some backend, with as many stores on it as a check asks for.
+trait Bench {
+    /// One more worker's store.
+    fn open(&self) -> Box<dyn Store>;
+    /// What stands in the queue, as text.
+    fn text(&self) -> String;
+    /// Somebody writes the queue without asking the store.
+    fn edit(&self, text: &str);
+}
+
+impl Bench for Project {
+    fn open(&self) -> Box<dyn Store> {
+        Box::new(Project::open(self))
+    }
+
+    fn text(&self) -> String {
+        self.queue()
+    }
+
+    fn edit(&self, text: &str) {
+        self.replace(text);
+    }
+}
+
+/// The checks; each gets a bench of its own.
+const CHECKS: &[fn(&dyn Bench)] = &[
+    a_claim_is_seen_by_everybody,
+    a_claim_changes_nothing_but_what_it_sets,
+    an_empty_plan_writes_nothing,
+    events_are_numbered_without_a_gap,
+    events_bear_the_time_of_the_decision,
+    a_token_outlives_its_lease,
+    a_holder_that_is_gone_is_dead,
+    a_heartbeat_leaves_queue_and_journal_alone,
+    no_change_is_lost_between_workers,
+    an_edit_by_hand_is_observed_once,
+    a_decision_is_made_anew_on_what_somebody_wrote,
+    nobodys_endless_writing_is_overwritten,
+    a_broken_queue_stops_changes_and_no_reading,
+    a_plan_about_nothing_fails_and_leaves_no_lease,
+    a_task_is_taken_again_in_one_commit,
+];
+
+#[test]
+fn the_file_store_does_what_every_store_must() {
+    for check in CHECKS {
+        check(&Project::new());
+    }
+}
+
+fn a_claim_is_seen_by_everybody(bench: &dyn Bench) {
+    let (one, other) = (bench.open(), bench.open());
+    let committed = one.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
+    assert_eq!(kinds(&committed.events), ["queue.valid", "task.moved", "lease.acquired"]);
+    for store in [&one, &other] {
+        let snapshot = store.read().expect("read").snapshot;
+        assert_eq!(snapshot.queue.find("A").expect("there").status, Status::IN_PROGRESS);
+        let held = &snapshot.leases["A"];
+        assert_eq!((held.token().0, &held.holder), (1, &Holder::Alive));
+        assert_eq!(snapshot.history.seq, 3);
+    }
+    let mut seen = None;
+    other
+        .transact(&mut |snapshot| {
+            seen = Some(snapshot.leases["A"].holder.clone());
+            Plan::none()
+        })
+        .expect("nothing to do");
+    assert_eq!(seen, Some(Holder::Alive));
+}
+
+fn a_claim_changes_nothing_but_what_it_sets(bench: &dyn Bench) {
+    let store = bench.open();
+    let committed = store.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
+    let stamped = committed.plan.edits[0].set[&Member::UpdatedAt].to_string();
+    let expected = QUEUE
+        .replacen("\"ready\",\n      \"lease\": null", "\"in_progress\",\n      \"lease\": \"builder@here#1\"", 1)
+        .replacen("[ 1,2 ]", &format!("[ 1,2 ],\n      \"updated_at\": {stamped}"), 1);
+    assert_eq!(bench.text(), expected);
+}
+
+fn an_empty_plan_writes_nothing(bench: &dyn Bench) {
+    let store = bench.open();
+    store.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
+    let (text, seq) = (bench.text(), store.events(0).expect("read").len());
+    let committed = store.transact(&mut |_| Plan::none()).expect("nothing to do");
+    assert!(committed.plan.is_empty() && committed.events.is_empty());
+    assert_eq!((bench.text(), store.events(0).expect("read").len()), (text, seq));
+}
+
+fn events_are_numbered_without_a_gap(bench: &dyn Bench) {
+    let (one, other) = (bench.open(), bench.open());
+    for round in 0..3 {
+        let status = if round % 2 == 0 { Status::BLOCKED } else { Status::READY };
+        one.transact(&mut |snapshot| moved(snapshot, "A", status.clone())).expect("committed");
+        other.transact(&mut |snapshot| moved(snapshot, "B", status.clone())).expect("committed");
+    }
+    let all = one.events(0).expect("read");
+    let numbers: Vec<u64> = all.iter().map(|event| event.seq).collect();
+    assert_eq!(numbers, (1..=7).collect::<Vec<_>>());
+    assert_eq!(other.events(5).expect("read"), all[5..]);
+    assert_eq!(other.events(7).expect("read"), []);
+}
+
+fn events_bear_the_time_of_the_decision(bench: &dyn Bench) {
+    let store = bench.open();
+    let mut now = None;
+    let decide = &mut |snapshot: &_| {
+        let snapshot: &oodatcaa::domain::Snapshot = snapshot;
+        now = Some(snapshot.now.wall);
+        moved(snapshot, "A", Status::BLOCKED)
+    };
+    let committed = store.transact(decide).expect("committed");
+    assert!(committed.events.iter().all(|event| Some(event.time) == now));
+    let snapshot = store.read().expect("read").snapshot;
+    assert_eq!(snapshot.history.task(&id("A")).expect("known").updated_at, now);
+    assert_eq!(snapshot.queue.find("A").expect("there").updated_at, now);
+}
+
+fn a_token_outlives_its_lease(bench: &dyn Bench) {
+    let (one, other) = (bench.open(), bench.open());
+    for round in 1..=3 {
+        let store = if round % 2 == 0 { &one } else { &other };
+        store.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
+        assert_eq!(one.read().expect("read").snapshot.leases["A"].token().0, round);
+        store.transact(&mut |snapshot| settle(snapshot, "A", Status::READY)).expect("committed");
+        let snapshot = other.read().expect("read").snapshot;
+        assert!(snapshot.leases.is_empty());
+        assert_eq!(snapshot.highest_token(&id("A")).0, round);
+    }
+}
+
+fn a_holder_that_is_gone_is_dead(bench: &dyn Bench) {
+    let (one, other) = (bench.open(), bench.open());
+    one.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
+    drop(one);
+    let mut holder = None;
+    other
+        .transact(&mut |snapshot| {
+            holder = Some(snapshot.leases["A"].holder.clone());
+            Plan::none()
+        })
+        .expect("nothing to do");
+    assert!(matches!(holder, Some(Holder::Dead(_))), "{holder:?}");
+    other.transact(&mut |snapshot| claim(snapshot, "A")).expect("taken over");
+    assert_eq!(other.read().expect("read").snapshot.leases["A"].token().0, 2);
+}
+
+fn a_heartbeat_leaves_queue_and_journal_alone(bench: &dyn Bench) {
+    let store = bench.open();
+    store.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
+    let (text, events) = (bench.text(), store.events(0).expect("read"));
+    let mut beaten = None;
+    store
+        .transact(&mut |snapshot| {
+            let lease = snapshot.leases["A"].ours().expect("ours").beaten(&snapshot.now);
+            beaten = Some(lease.clone());
+            Plan { leases: vec![LeaseChange::Write(lease)], ..Plan::none() }
+        })
+        .expect("committed");
+    assert_eq!(store.read().expect("read").snapshot.leases["A"].ours(), beaten.as_ref());
+    assert_eq!((bench.text(), store.events(0).expect("read")), (text, events));
+}
+
+fn no_change_is_lost_between_workers(bench: &dyn Bench) {
+    const ROUNDS: u64 = 12;
+    let stores = [bench.open(), bench.open()];
+    std::thread::scope(|scope| {
+        for store in &stores {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..ROUNDS {
+                        store
+                            .transact(&mut |snapshot| {
+                                let attempts = snapshot.queue.find("B").expect("there").attempts;
+                                let mut plan = Plan::none();
+                                plan.set(&id("B"), Member::Attempts, attempts + 1);
+                                plan
+                            })
+                            .expect("committed");
+                    }
+                });
+            }
+        }
+    });
+    let attempts = stores[0].read().expect("read").snapshot.queue.find("B").expect("there").attempts;
+    assert_eq!(u64::from(attempts), 4 * ROUNDS);
+}
+
+fn an_edit_by_hand_is_observed_once(bench: &dyn Bench) {
+    let (one, other) = (bench.open(), bench.open());
+    one.transact(&mut |snapshot| moved(snapshot, "A", Status::BLOCKED)).expect("committed");
+    let edited = bench
+        .text()
+        .replacen("\"ready\"", "\"done\"", 1)
+        .replace("\"attempts\": 0}", "\"attempts\": 0},\n    {\"id\": \"C\", \"status\": \"ready\"}");
+    bench.edit(&edited);
+    let mut known = None;
+    let committed = one
+        .transact(&mut |snapshot| {
+            known = snapshot.history.task(&id("B")).and_then(|known| known.status.clone());
+            Plan::none()
+        })
+        .expect("observed");
+    assert_eq!(known, Some(Status::DONE), "a decision knows what was observed");
+    let told: Vec<(Kind, Option<&str>, Option<&str>, &str)> = committed
+        .events
+        .iter()
+        .map(|event| (event.kind, event.task.as_ref().map(AsRef::as_ref), event.text("to"), event.actor.as_str()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (Kind::TaskObserved, Some("B"), Some("done"), "outside"),
+            (Kind::TaskCreated, Some("C"), Some("ready"), "outside")
+        ]
+    );
+    for store in [&one, &other] {
+        assert_eq!(store.transact(&mut |_| Plan::none()).expect("nothing to do").events, []);
+    }
+    bench.edit(QUEUE);
+    let committed = other.transact(&mut |_| Plan::none()).expect("observed");
+    let gone: Vec<bool> = committed.events.iter().map(|event| event.flag("gone")).collect();
+    assert_eq!(gone, [false, false, true]);
+}
+
+fn a_decision_is_made_anew_on_what_somebody_wrote(bench: &dyn Bench) {
+    let store = bench.open();
+    let mut calls = 0;
+    let committed = store
+        .transact(&mut |snapshot| {
+            calls += 1;
+            let plan = claim(snapshot, "A");
+            if calls == 1 {
+                // As long as before, so that only the content tells.
+                bench.edit(&bench.text().replace("\"attempts\": 0", "\"attempts\": 7"));
+            }
+            plan
+        })
+        .expect("committed");
+    assert_eq!(calls, 2);
+    assert_eq!(store.read().expect("read").snapshot.queue.find("B").expect("there").attempts, 7);
+    assert_eq!(status(&*store, "A"), "in_progress");
+    assert_eq!(kinds(&committed.events), ["queue.valid", "task.moved", "lease.acquired"]);
+    assert_eq!(store.events(0).expect("read").len(), 3);
+}
+
+fn nobodys_endless_writing_is_overwritten(bench: &dyn Bench) {
+    let store = bench.open();
+    let mut calls = 0;
+    let error = store
+        .transact(&mut |snapshot| {
+            calls += 1;
+            bench.edit(&QUEUE.replace("Füße", &format!("edit {calls}")));
+            claim(snapshot, "A")
+        })
+        .expect_err("contended");
+    assert!(matches!(error, StoreError::Contended { tries: 5, .. }), "{error:?}");
+    assert_eq!(bench.text(), QUEUE.replace("Füße", "edit 5"));
+    let snapshot = store.read().expect("read").snapshot;
+    assert!(snapshot.leases.is_empty(), "what was taken for the plan is given back");
+    store.transact(&mut |snapshot| claim(snapshot, "A")).expect("and can be taken");
+}
+
+fn a_broken_queue_stops_changes_and_no_reading(bench: &dyn Bench) {
+    let (one, other) = (bench.open(), bench.open());
+    one.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
+    let whole = bench.text();
+    let broken = whole.replacen("\"tasks\": [", "\"tasks\": [[", 1);
+    bench.edit(&broken);
+    for store in [&one, &other, &one] {
+        let error = store.transact(&mut |_| panic!("there is nothing to decide on")).expect_err("broken");
+        let StoreError::Invalid(invalid) = error else { panic!("{error:?}") };
+        assert_eq!((invalid.line, invalid.message.starts_with("not JSON")), (15, true), "{invalid}");
+    }
+    let reading = one.read().expect("the last good content");
+    assert_eq!(reading.snapshot.queue.len(), 2);
+    assert!(reading.invalid.is_some());
+    assert_eq!(bench.text(), broken, "what cannot be read is not written");
+
+    bench.edit(&whole);
+    one.transact(&mut |snapshot| settle(snapshot, "A", Status::AWAITING_TEST)).expect("whole again");
+    assert!(one.read().expect("read").invalid.is_none());
+    let told = kinds(&one.events(3).expect("read"));
+    assert_eq!(told, ["queue.invalid", "queue.valid", "task.moved"]);
+}
+
+fn a_plan_about_nothing_fails_and_leaves_no_lease(bench: &dyn Bench) {
+    let store = bench.open();
+    let error = store.transact(&mut |snapshot| {
+        let mut plan = claim(snapshot, "A");
+        plan.set(&id("Z"), Member::Branch, "b");
+        plan
+    });
+    assert!(error.is_err());
+    assert_eq!(bench.text(), QUEUE);
+    let snapshot = store.read().expect("read").snapshot;
+    assert!(snapshot.leases.is_empty());
+    assert_eq!(snapshot.history.seq, 0);
+}
+
+fn a_task_is_taken_again_in_one_commit(bench: &dyn Bench) {
+    let (one, other) = (bench.open(), bench.open());
+    one.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
+    one.transact(&mut |snapshot| {
+        snapshot.chain(&mut [
+            &mut |snapshot| settle(snapshot, "A", Status::READY),
+            &mut |snapshot| claim(snapshot, "A"),
+            &mut |snapshot| claim(snapshot, "B"),
+        ])
+    })
+    .expect("committed");
+    let mut holders = Vec::new();
+    other
+        .transact(&mut |snapshot| {
+            holders = snapshot.leases.values().map(|held| (held.token().0, held.holder.clone())).collect();
+            Plan::none()
+        })
+        .expect("nothing to do");
+    assert_eq!(holders, [(2, Holder::Alive), (1, Holder::Alive)]);
+}
