@@ -1,1 +1,312 @@
-//! x
+//! `agentctl config show|trust`: what is in force and where it comes from; which commands may run.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::{
+    context::Context,
+    fail::Done,
+    talk::Talk,
+    ui::{Column, Item, Table, Tone},
+};
+use crate::{
+    config::{Config, Loaded, NamedCommand, Origin, Overrides, Trust, World, trust},
+    domain::text::one_line,
+    error::Failure,
+    layout::Layout,
+};
+
+/// Look at the configuration, and trust it
+#[derive(Clone, Debug, clap::Args)]
+pub struct ConfigArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Verbs of `config`.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Verb {
+    /// Every value that is in force; secrets are masked
+    Show(ShowArgs),
+    /// Allow the commands that this project's configuration names
+    Trust(TrustArgs),
+}
+
+/// Flags of `show`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ShowArgs {
+    /// Tell where each value comes from
+    #[arg(long)]
+    pub origin: bool,
+    /// The built-in configuration with a comment for every key, to copy from
+    #[arg(long, conflicts_with = "origin")]
+    pub default: bool,
+    /// Only keys that start so, e.g. `roles.builder`
+    #[arg(value_name = "KEY")]
+    pub key: Option<String>,
+}
+
+/// Flags of `trust`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct TrustArgs {
+    /// Take the permission back
+    #[arg(long)]
+    pub forget: bool,
+}
+
+/// Runs a verb of `config`.
+pub fn run(ctx: &Context, args: &ConfigArgs) -> Done {
+    match &args.verb {
+        Verb::Show(args) if args.default => {
+            ctx.ui.bytes(Config::commented_default().as_bytes());
+            Ok(0)
+        }
+        Verb::Show(args) => show(ctx, args),
+        Verb::Trust(args) => trust_in(&ctx.ui, &World::of_process(), ctx.layout()?, args),
+    }
+}
+
+fn show(ctx: &Context, args: &ShowArgs) -> Done {
+    let loaded = Config::load(ctx.layout()?, &Overrides::default())?;
+    for warning in &loaded.warnings {
+        ctx.ui.warn(&one_line(warning));
+    }
+    let wanted = |key: &str| {
+        args.key.as_ref().is_none_or(|start| {
+            key.strip_prefix(start.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || start.ends_with('.'))
+        })
+    };
+    let settings: Vec<_> = loaded.settings.iter().filter(|setting| wanted(&setting.key)).collect();
+    if let (Some(key), true) = (&args.key, settings.is_empty()) {
+        let message = format!("nothing is set below `{}`", one_line(key));
+        return Err(Failure::new("not_found", message).hint("agentctl config show"));
+    }
+    if ctx.ui.json() {
+        let all = settings.iter().map(|setting| {
+            json!({
+                "key": setting.key,
+                "value": serde_json::to_value(&setting.value).unwrap_or_default(),
+                "origin": origin(&setting.origin),
+            })
+        });
+        ctx.ui.value(&json!({
+            "schema": "oodatcaa/config.v1",
+            "trust": trust_word(loaded.trust),
+            "settings": all.collect::<Vec<_>>(),
+            "warnings": loaded.warnings,
+        }));
+        return Ok(0);
+    }
+    let mut columns = vec![Column::new("KEY"), Column::flexible("VALUE")];
+    if args.origin {
+        columns.push(Column::new("ORIGIN"));
+    }
+    let mut table = Table::new(columns);
+    for setting in settings {
+        let plain = setting.origin == Origin::Default;
+        let mut row = vec![
+            Item::new(&setting.key).tone(if plain { Tone::Faint } else { Tone::Plain }),
+            Item::new(setting.value.to_string()),
+        ];
+        if args.origin {
+            row.push(Item::new(shown(&setting.origin, ctx.layout()?)).or_piped(setting.origin.to_string()));
+        }
+        table.row(row);
+    }
+    ctx.ui.table(&table);
+    ctx.ui.foot("change it in .oodatcaa/config.toml · every key with a comment: agentctl config show --default");
+    Ok(0)
+}
+
+/// An origin for people: files of the project by their name in it.
+fn shown(origin: &Origin, layout: &Layout) -> String {
+    match origin {
+        Origin::File { path, line } => {
+            format!("{}:{line}", path.strip_prefix(layout.root()).unwrap_or(path).display())
+        }
+        other => other.to_string(),
+    }
+}
+
+fn origin(origin: &Origin) -> Value {
+    match origin {
+        Origin::Default => json!({"kind": "default"}),
+        Origin::File { path, line } => json!({"kind": "file", "path": path, "line": line}),
+        Origin::Env(name) => json!({"kind": "env", "name": name}),
+        Origin::Flag(name) => json!({"kind": "flag", "name": name}),
+    }
+}
+
+/// A trust's word for programs.
+pub fn trust_word(trust: Trust) -> &'static str {
+    match trust {
+        Trust::Trusted => "trusted",
+        Trust::NothingToTrust => "nothing_to_trust",
+        Trust::Untrusted { changed: true } => "changed",
+        Trust::Untrusted { changed: false } => "untrusted",
+    }
+}
+
+/// `config trust`, in this environment.
+pub fn trust_in(talk: &dyn Talk, world: &World, layout: &Layout, args: &TrustArgs) -> Done {
+    if args.forget {
+        let was = trust::forget_in(world, layout)?;
+        if talk.json() {
+            talk.value(&json!({"project": layout.root(), "trust": "untrusted", "changed": was}));
+        } else if was {
+            talk.say(&format!("{} is not trusted any more; its commands do not run", layout.root().display()));
+        } else {
+            talk.say(&format!("{} was not trusted; nothing to forget", layout.root().display()));
+        }
+        return Ok(0);
+    }
+    let loaded = Config::load_in(world, layout, &Overrides::default())?;
+    match loaded.trust {
+        Trust::NothingToTrust => {
+            tell(talk, &loaded, layout, "its configuration names no commands: nothing to trust", None)
+        }
+        Trust::Trusted if world.var(trust::TRUST_ALL) == Some("1") => {
+            let why = format!("{}=1 trusts every project here; nothing was remembered", trust::TRUST_ALL);
+            tell(talk, &loaded, layout, &why, None);
+        }
+        Trust::Trusted => tell(talk, &loaded, layout, "is trusted already, exactly as it is now", None),
+        Trust::Untrusted { changed } => {
+            if !talk.json() {
+                offer(talk, &loaded, layout, changed);
+            }
+            // With its commands, so that nothing is trusted that does not even load.
+            Config::load_in(&world.with(trust::TRUST_ALL, "1"), layout, &Overrides::default())?;
+            if !talk.confirm("allow these commands to run?")? {
+                talk.say("nothing was remembered; the commands do not run");
+                return Ok(0);
+            }
+            // What was shown, not what stands there by now.
+            let place = trust::remember(world, layout, &loaded.fingerprint)?;
+            tell(talk, &loaded, layout, "is trusted until its configuration changes", Some(place));
+        }
+    }
+    Ok(0)
+}
+
+fn offer(talk: &dyn Talk, loaded: &Loaded, layout: &Layout, changed: bool) {
+    let why = if changed { ", which has changed since you trusted it," } else { "" };
+    talk.line(&format!("the configuration of {}{why} names these commands:", layout.root().display()));
+    for command in &loaded.commands {
+        talk.line(&format!("  {} {}", command.what, one_line(&command.name)));
+        for line in details(command) {
+            talk.line(&format!("    {line}"));
+        }
+    }
+    talk.line("they run as you, whenever a worker of this project works");
+}
+
+fn details(command: &NamedCommand) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !command.argv.is_empty() {
+        let argv: Vec<String> = command.argv.iter().map(|arg| format!("{arg:?}")).collect();
+        lines.push(format!("runs   {}", one_line(&argv.join(" "))));
+    }
+    if !command.env.is_empty() {
+        lines.push(format!("sees   {}", one_line(&command.env.join(" "))));
+    }
+    if !command.set.is_empty() {
+        let set: Vec<String> = command.set.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        lines.push(format!("gets   {}", one_line(&set.join(" "))));
+    }
+    lines
+}
+
+fn tell(talk: &dyn Talk, loaded: &Loaded, layout: &Layout, sentence: &str, place: Option<PathBuf>) {
+    if talk.json() {
+        let trusted = if place.is_some() { "trusted" } else { trust_word(loaded.trust) };
+        let commands: Vec<Value> =
+            loaded.commands.iter().map(|c| json!({"what": c.what, "name": c.name, "argv": c.argv})).collect();
+        talk.value(&json!({
+            "project": layout.root(),
+            "trust": trusted,
+            "changed": place.is_some(),
+            "sha256": loaded.fingerprint.as_str(),
+            "commands": commands,
+        }));
+        return;
+    }
+    talk.say(&format!("{}: {sentence}", layout.root().display()));
+    if let Some(place) = place {
+        talk.say(&format!("remembered in {}; to take it back: agentctl config trust --forget", place.display()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::talk::tests::Memo;
+
+    const PROJECT: &str =
+        "[agents.a]\nargv = [\"a\", \"\\u001b[2J\"]\nset = { KEY = \"sk-1\" }\n[gates.g]\nargv = [\"g\"]\n";
+
+    struct Scene {
+        _directory: tempfile::TempDir,
+        world: World,
+        layout: Layout,
+        talk: Memo,
+    }
+
+    fn scene(config: &str) -> Scene {
+        let directory = tempfile::tempdir().expect("a directory");
+        let layout = Layout::new(directory.path().join("p"));
+        std::fs::create_dir_all(layout.mark()).expect("created");
+        std::fs::write(layout.config(), config).expect("written");
+        let world = World::of([("HOME", directory.path().to_str().expect("UTF-8"))]);
+        Scene { _directory: directory, world, layout, talk: Memo { answer: Some(true), ..Memo::default() } }
+    }
+
+    impl Scene {
+        fn trust(&self, forget: bool) -> Done {
+            trust_in(&self.talk, &self.world, &self.layout, &TrustArgs { forget })
+        }
+
+        fn state(&self) -> Trust {
+            Config::load_in(&self.world, &self.layout, &Overrides::default()).expect("loads").trust
+        }
+    }
+
+    #[test]
+    fn commands_are_shown_before_they_are_trusted() {
+        let scene = scene(PROJECT);
+        assert_eq!(scene.trust(false), Ok(0));
+        assert_eq!(scene.state(), Trust::Trusted);
+        let text = scene.talk.text();
+        assert!(text.contains(r#"runs   "a""#) && text.contains("gets   KEY=•••") && text.contains("gate g"), "{text}");
+        assert!(!text.contains("sk-1") && !text.contains('\u{1b}'), "{text}");
+        assert_eq!(scene.trust(true), Ok(0));
+        assert_eq!(scene.state(), Trust::Untrusted { changed: false });
+    }
+
+    #[test]
+    fn without_a_yes_nothing_is_remembered() {
+        for answer in [Some(false), None] {
+            let mut scene = scene(PROJECT);
+            scene.talk.answer = answer;
+            match answer {
+                None => assert_eq!(scene.trust(false).expect_err("cannot ask").exit, 2),
+                Some(_) => assert_eq!(scene.trust(false), Ok(0)),
+            }
+            assert_eq!(scene.state(), Trust::Untrusted { changed: false });
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_does_not_load_is_not_trusted() {
+        let scene = scene("[agents.a]\nargv = []\n");
+        assert_eq!(scene.trust(false).expect_err("does not load").code, "config_invalid");
+    }
+
+    #[test]
+    fn a_configuration_without_commands_needs_no_trust() {
+        let scene = scene("[fleet]\ninterval = 5\n");
+        assert_eq!(scene.trust(false), Ok(0));
+        assert!(scene.talk.text().contains("nothing to trust"));
+    }
+}

@@ -114,6 +114,12 @@ enum Command {
     Man(shell::Man),
     /// A command's help, or a topic: exit-codes, states, files, environment, …
     Help(help::Args),
+    /// Set a project up
+    Init(init::InitArgs),
+    /// Find out what is wrong
+    Doctor(doctor::DoctorArgs),
+    /// Look at the configuration, and trust it
+    Config(config::ConfigArgs),
 }
 
 fn dispatch(ctx: &Context, command: Command) -> Done {
@@ -132,6 +138,9 @@ fn dispatch(ctx: &Context, command: Command) -> Done {
         Command::Completions(args) => shell::completions(ctx, &args),
         Command::Man(args) => shell::man(ctx, &args),
         Command::Help(args) => help::run(ctx, &args),
+        Command::Init(args) => init::run(ctx, &args),
+        Command::Doctor(args) => doctor::run(ctx, &args),
+        Command::Config(args) => config::run(ctx, &args),
     }
 }
 

@@ -1,1 +1,128 @@
-//! x
+//! `agentctl doctor`: looks at everything that a fleet needs, says what is wrong, why it matters and what to run.
+//!
+//! Looking changes nothing. `--fix` does the few things that cannot do harm, and says each before it does it.
+
+use super::{context::Context, fail::Done, talk::Talk};
+use crate::{
+    config::{Config, Loaded, Overrides, World},
+    domain::Workflow,
+    error::{Failure, exit},
+    fleet::{Fleet, Host},
+    layout::Layout,
+    store::{
+        Reading, Store, StoreError,
+        file::{FileOptions, FileStore, identity},
+    },
+};
+
+mod agents;
+pub mod check;
+mod fix;
+mod host;
+mod journal;
+mod leases;
+mod project;
+mod queue;
+mod service;
+
+use check::{Check, State};
+
+/// Find out what is wrong
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct DoctorArgs {
+    /// Mend what can be mended without harm, and say it first
+    #[arg(long)]
+    pub fix: bool,
+}
+
+/// What the checks look at; gathered once, each part on its own so that one that fails hides no other.
+pub(super) struct Patient<'a> {
+    pub(super) layout: &'a Layout,
+    pub(super) world: World,
+    pub(super) loaded: Result<Loaded, Failure>,
+    pub(super) store: Result<FileStore, StoreError>,
+    pub(super) reading: Option<Result<Reading, StoreError>>,
+    pub(super) fleet: Fleet,
+    pub(super) host: Host,
+}
+
+impl<'a> Patient<'a> {
+    fn new(layout: &'a Layout, world: World, host: Host) -> Self {
+        let loaded = Config::load_in(&world, layout, &Overrides::default()).map_err(Failure::from);
+        let options = FileOptions {
+            lock_wait: loaded.as_ref().map_or(FileOptions::default().lock_wait, |l| l.config.fleet.lock_wait),
+        };
+        // With an identity, as a worker opens it: what would stop a worker shows here.
+        let store = FileStore::open(layout, Some(identity("agentctl-doctor")), options);
+        let reading = match &store {
+            Ok(store) => Some(store.read()),
+            Err(_) => FileStore::open(layout, None, options).ok().map(|store| store.read()),
+        };
+        let stop_after = loaded.as_ref().map(|l| l.config.fleet.drain + l.config.fleet.grace).unwrap_or_default();
+        let roles: Vec<_> = workflow(&loaded).rules().iter().map(|rule| rule.role.clone()).collect();
+        let fleet = Fleet::new(layout, host.clone(), roles, stop_after);
+        Self { layout, world, loaded, store, reading, fleet, host }
+    }
+
+    /// The table of roles; the shipped one where the configuration does not load.
+    pub(super) fn workflow(&self) -> Workflow {
+        workflow(&self.loaded)
+    }
+
+    /// What stands in the files, where it can be read.
+    pub(super) fn snapshot(&self) -> Option<&crate::domain::Snapshot> {
+        Some(&self.reading.as_ref()?.as_ref().ok()?.snapshot)
+    }
+
+    fn checks(&self) -> Vec<Check> {
+        [
+            project::check(self),
+            queue::check(self),
+            leases::check(self),
+            agents::check(self),
+            service::check(self),
+            host::check(self),
+        ]
+        .concat()
+    }
+}
+
+fn workflow(loaded: &Result<Loaded, Failure>) -> Workflow {
+    loaded.as_ref().map_or_else(|_| Workflow::shipped(), |loaded| loaded.config.workflow.clone())
+}
+
+/// Runs the command.
+pub fn run(ctx: &Context, args: &DoctorArgs) -> Done {
+    run_in(&ctx.ui, &World::of_process(), Host::here(), ctx.layout()?, args)
+}
+
+/// [`run`], in this environment.
+pub fn run_in(talk: &dyn Talk, world: &World, host: Host, layout: &Layout, args: &DoctorArgs) -> Done {
+    let mut patient = Patient::new(layout, world.clone(), host.clone());
+    let mut remedies = fix::find(&patient);
+    if args.fix {
+        for remedy in &remedies {
+            talk.say(&format!(" fix   {}", remedy.what()));
+            if let Err(failure) = fix::apply(&patient, remedy) {
+                talk.warn(&failure.to_string());
+            }
+        }
+        if remedies.is_empty() {
+            talk.say("nothing to mend without you");
+        }
+        patient = Patient::new(layout, world.clone(), host);
+        remedies = fix::find(&patient);
+    }
+    let checks = patient.checks();
+    check::render(talk, &checks, !args.fix && !remedies.is_empty());
+    let bad = checks.iter().any(|check| check.state == State::Bad);
+    Ok(if bad { exit::NEGATIVE } else { exit::OK })
+}
+
+/// The message of an error of a lower floor, for one line of a report.
+fn sentence(failure: impl Into<Failure>) -> String {
+    failure.into().sentence()
+}
+
+#[cfg(test)]
+mod tests;

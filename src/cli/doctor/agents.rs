@@ -1,0 +1,224 @@
+//! Agents, gates, prompts and secrets of every role, as a worker would find them.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use super::{
+    Patient,
+    check::{Check, Checks, Group},
+    sentence,
+};
+use crate::{
+    agent::{self, Assignment, find_program, prompt},
+    config::{AgentConfig, AgentKind, ConfigError, Loaded, secrets},
+    domain::{Lease, RoleRule, Task, TaskId, Token},
+    error::quoted,
+    fleet::units,
+};
+
+/// Words in the names of variables that hold secrets.
+const SECRET: &[&str] = &["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL"];
+
+pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
+    let mut checks = Checks::of(Group::Agents);
+    let Ok(loaded) = &patient.loaded else { return Vec::new() };
+    let (path, whose) = search_path(patient);
+    // Roles that share an agent share its line.
+    let mut by_agent: BTreeMap<&str, (&AgentConfig, Vec<&str>)> = BTreeMap::new();
+    let mut without: Vec<&str> = Vec::new();
+    for rule in loaded.config.workflow.rules() {
+        match loaded.agent(&rule.role) {
+            Ok((name, agent)) => by_agent.entry(name).or_insert((agent, Vec::new())).1.push(rule.role.as_str()),
+            Err(ConfigError::NoAgent { .. }) => without.push(rule.role.as_str()),
+            // Told with the project's files.
+            Err(ConfigError::Untrusted { .. }) => {}
+            Err(error) => {
+                checks.bad("agent", sentence(error), "the role's worker does not start", "agentctl config show roles")
+            }
+        }
+    }
+    if !without.is_empty() {
+        let what = format!("no agent is named for {}", without.join(", "));
+        checks.bad(
+            "no_agent",
+            what,
+            "their workers refuse to start; nothing is ever simulated instead",
+            "agentctl init --agent NAME",
+        );
+    }
+    for (name, (agent, roles)) in by_agent {
+        program(&mut checks, patient, name, agent, &roles.join(", "), (&path, whose));
+        secret(&mut checks, patient, name, agent);
+    }
+    gates(&mut checks, patient, loaded, &path);
+    prompts(&mut checks, patient, loaded);
+    checks.into_vec()
+}
+
+/// The `PATH` that workers have: the units' own where they are installed, else that of this terminal.
+fn search_path(patient: &Patient<'_>) -> (String, &'static str) {
+    let dir = patient.host.units();
+    let unit = units::of_project(&dir, patient.layout.root()).unwrap_or_default().into_iter().next();
+    let text = unit.and_then(|unit| std::fs::read_to_string(dir.join(unit)).ok()).unwrap_or_default();
+    match unit_path(&text) {
+        Some(path) => (path, "the services' PATH"),
+        None => (patient.host.path.clone(), "PATH"),
+    }
+}
+
+fn unit_path(unit: &str) -> Option<String> {
+    unit.lines().find_map(|line| {
+        let value = line.strip_prefix("Environment=")?.trim().trim_matches('"');
+        value.strip_prefix("PATH=").map(|path| path.replace("%%", "%"))
+    })
+}
+
+fn program(
+    checks: &mut Checks,
+    patient: &Patient<'_>,
+    name: &str,
+    agent: &AgentConfig,
+    roles: &str,
+    (path, whose): (&str, &str),
+) {
+    if let Err(error) = agent::check(name, agent) {
+        let why = "every attempt would end as a `config` failure";
+        return checks.bad("agent", sentence(error), why, format!("agentctl config show --origin agents.{name}"));
+    }
+    let mut seen = agent.clone();
+    seen.set.entry("PATH".into()).or_insert_with(|| path.into());
+    match agent::missing_program(&seen, patient.layout.root()) {
+        Some(program) => {
+            let what = format!("agent `{name}` ({roles}): `{program}` is not found on {whose}");
+            let run = agent.install.clone().unwrap_or_else(|| format!("command -v {program}"));
+            checks.bad("agent_not_found", what, "its roles pause until a human acts", run);
+        }
+        None if agent.kind == AgentKind::Sim => {
+            let why = "it calls no model and its work is nonsense; everything it touches is marked";
+            checks.warn(
+                "simulated",
+                format!("agent `{name}` ({roles}) is the simulated one"),
+                why,
+                "agentctl config show --origin fleet.agent",
+            );
+        }
+        None => checks.good(
+            "agent",
+            format!("agent `{name}` ({roles}): `{}` is found", seen.argv.first().map_or("", String::as_str)),
+        ),
+    }
+}
+
+fn secret(checks: &mut Checks, patient: &Patient<'_>, name: &str, agent: &AgentConfig) {
+    if let Err(error) = secrets::resolve(&agent.set, &patient.world, patient.layout.root()) {
+        let why = "the worker does not start without it; a service sees only the variables of its unit";
+        checks.bad("secret", sentence(error), why, format!("agentctl config show --origin agents.{name}.set"));
+    }
+    for (variable, value) in &agent.set {
+        let sounds_secret = SECRET.iter().any(|word| variable.to_ascii_uppercase().contains(word));
+        if sounds_secret && value.len() >= 8 && secrets::shown(value) == secrets::MASK {
+            let what = format!("`agents.{name}.set.{variable}` is a secret in plain text");
+            let why = "who reads the file has it, and git keeps it; write env:NAME or file:PATH";
+            checks.warn("plain_secret", what, why, format!("agentctl config show --origin agents.{name}.set"));
+        }
+    }
+}
+
+fn gates(checks: &mut Checks, patient: &Patient<'_>, loaded: &Loaded, path: &str) {
+    for (name, gate) in &loaded.config.gates {
+        let program = gate.argv.first().map_or("", String::as_str);
+        if find_program(program, path, patient.layout.root()).is_none() {
+            let what = format!("gate `{name}`: `{program}` is not found");
+            checks.bad(
+                "gate_not_found",
+                what,
+                "no task passes it",
+                format!("agentctl config show --origin gates.{name}"),
+            );
+        } else {
+            checks.good("gate", format!("gate `{name}`: {}", gate.argv.join(" ")));
+        }
+    }
+    let Some(snapshot) = patient.snapshot() else { return };
+    for task in snapshot.queue.tasks().filter(|task| !task.status.is_finished()) {
+        for gate in task.gates.iter().filter(|gate| !loaded.config.gates.contains_key(*gate)) {
+            let what = format!("task {} demands the gate `{gate}`, which is not defined or not trusted", task.id);
+            checks.bad("gate", what, "the task cannot pass", "agentctl config show gates");
+        }
+    }
+}
+
+fn prompts(checks: &mut Checks, patient: &Patient<'_>, loaded: &Loaded) {
+    let mut good = 0;
+    for rule in loaded.config.workflow.rules() {
+        let path = patient.layout.prompt(&rule.role);
+        let rendered = match prompt::load(&path) {
+            Err(prompt::PromptError::Missing { .. }) if prompt::shipped(&rule.role).is_some() => {
+                good += 1;
+                continue;
+            }
+            Err(error) => Err(error),
+            Ok(template) => prompt::render(&template, &example(patient, rule), &prompt::PromptFacts::default()),
+        };
+        match rendered {
+            Ok(_) => good += 1,
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+                let why = "every attempt of the role would end as a `config` failure, and the role would pause";
+                let run = if path.exists() {
+                    format!("sed -n 1,20p {}", quoted(&path))
+                } else {
+                    format!("$EDITOR {}", quoted(&path))
+                };
+                checks.bad("prompt", format!("failed to {error}{cause}"), why, run);
+            }
+        }
+    }
+    if good > 0 {
+        checks.good("prompt", format!("{good} prompt templates render"));
+    }
+}
+
+/// An attempt that never was, for a template to show itself on.
+fn example(patient: &Patient<'_>, rule: &RoleRule) -> Assignment {
+    let id = TaskId::parse("EXAMPLE").expect("a good id");
+    let now = chrono::Utc::now();
+    let project: PathBuf = patient.layout.root().into();
+    Assignment {
+        task: Task { title: "An example".into(), ..Task::new(id.clone(), rule.works.clone()) },
+        rule: rule.clone(),
+        lease: Lease {
+            task_id: id.clone(),
+            role: rule.role.clone(),
+            owner: "doctor".into(),
+            token: Token(1),
+            attempt: 1,
+            started_at: now,
+            ttl_seconds: rule.ttl.as_secs(),
+            heartbeat_at: now,
+            host: String::new(),
+            boot_id: String::new(),
+            pid: 0,
+            pid_started: 0,
+            pgid: None,
+            heartbeat_mono_ms: 0,
+            by: String::new(),
+            simulated: false,
+            stop: None,
+        },
+        run_dir: patient.layout.run(&id, Token(1)),
+        workspace: project.clone(),
+        project,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_services_path_is_read_from_their_unit() {
+        let unit = "[Service]\nEnvironment=\"PATH=/a b:/c%%d\"\nExecStart=x\n";
+        assert_eq!(unit_path(unit).as_deref(), Some("/a b:/c%d"));
+        assert_eq!(unit_path("[Service]\nEnvironment=FOO=1\n"), None);
+    }
+}

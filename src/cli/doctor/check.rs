@@ -1,0 +1,186 @@
+//! One thing that was looked at, and how it is told.
+
+use serde_json::{Value, json};
+
+use crate::{cli::talk::Talk, domain::text::one_line};
+
+/// Where a check belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Files, rights, configuration.
+    Project,
+    /// The queue file and the journal.
+    Queue,
+    /// Leases and locks.
+    Leases,
+    /// Agents, gates, prompts, secrets.
+    Agents,
+    /// Workers and what keeps them alive.
+    Service,
+    /// The machine.
+    Host,
+}
+
+impl Group {
+    /// All, in the order in which they are shown.
+    pub const ALL: &[Group] = &[Self::Project, Self::Queue, Self::Leases, Self::Agents, Self::Service, Self::Host];
+
+    /// Its name.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Project => "project",
+            Self::Queue => "queue",
+            Self::Leases => "leases",
+            Self::Agents => "agents",
+            Self::Service => "service",
+            Self::Host => "host",
+        }
+    }
+}
+
+/// What a check found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// As it should be.
+    Good,
+    /// It works, and something should be known.
+    Warn,
+    /// It does not work.
+    Bad,
+}
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Good => "ok",
+            Self::Warn => "warning",
+            Self::Bad => "problem",
+        }
+    }
+
+    fn glyph(self) -> char {
+        match self {
+            Self::Good => '✓',
+            Self::Warn => '!',
+            Self::Bad => '✗',
+        }
+    }
+}
+
+/// One line of the report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// Where it belongs.
+    pub group: Group,
+    /// A stable word for programs.
+    pub id: &'static str,
+    /// How it is.
+    pub state: State,
+    /// What was found.
+    pub what: String,
+    /// Why it matters; empty when all is well.
+    pub why: String,
+    /// A command that helps.
+    pub run: Option<String>,
+}
+
+/// Checks of one group, as they are collected.
+#[derive(Debug)]
+pub struct Checks {
+    group: Group,
+    all: Vec<Check>,
+}
+
+impl Checks {
+    /// None yet.
+    pub fn of(group: Group) -> Self {
+        Self { group, all: Vec::new() }
+    }
+
+    /// All is well.
+    pub fn good(&mut self, id: &'static str, what: impl Into<String>) {
+        self.push(id, State::Good, what.into(), "", None);
+    }
+
+    /// Something should be known.
+    pub fn warn(&mut self, id: &'static str, what: impl Into<String>, why: &str, run: impl Into<String>) {
+        self.push(id, State::Warn, what.into(), why, Some(run.into()).filter(|run| !run.is_empty()));
+    }
+
+    /// Something does not work.
+    pub fn bad(&mut self, id: &'static str, what: impl Into<String>, why: &str, run: impl Into<String>) {
+        self.push(id, State::Bad, what.into(), why, Some(run.into()).filter(|run| !run.is_empty()));
+    }
+
+    fn push(&mut self, id: &'static str, state: State, what: String, why: &str, run: Option<String>) {
+        self.all.push(Check { group: self.group, id, state, what, why: why.into(), run });
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// `true` for none yet.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// What was collected.
+    pub fn into_vec(self) -> Vec<Check> {
+        self.all
+    }
+}
+
+/// Shows a report.
+pub fn render(talk: &dyn Talk, checks: &[Check], fixable: bool) {
+    if talk.json() {
+        talk.value(&json(checks));
+        return;
+    }
+    for group in Group::ALL {
+        let own: Vec<&Check> = checks.iter().filter(|check| check.group == *group).collect();
+        if own.is_empty() {
+            continue;
+        }
+        talk.line(group.word());
+        for check in own {
+            talk.line(&format!(" {} {}", check.state.glyph(), one_line(&check.what)));
+            if !check.why.is_empty() {
+                talk.line(&format!("     {}", one_line(&check.why)));
+            }
+            if let Some(run) = &check.run {
+                talk.line(&format!("     → {}", one_line(run)));
+            }
+        }
+    }
+    let count = |state| checks.iter().filter(|check| check.state == state).count();
+    let (bad, warn) = (count(State::Bad), count(State::Warn));
+    let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+    let fix = if fixable { "; what is safe is mended by: agentctl doctor --fix" } else { "" };
+    talk.say(&format!("{}, {}{fix}", plural(bad, "problem"), plural(warn, "warning")));
+}
+
+fn json(checks: &[Check]) -> Value {
+    let all: Vec<Value> = checks
+        .iter()
+        .map(|check| {
+            json!({
+                "group": check.group.word(),
+                "id": check.id,
+                "state": check.state.word(),
+                "what": check.what,
+                "why": Some(&check.why).filter(|why| !why.is_empty()),
+                "run": check.run,
+            })
+        })
+        .collect();
+    let count = |state| checks.iter().filter(|check| check.state == state).count();
+    json!({
+        "schema": "oodatcaa/doctor.v1",
+        "ok": count(State::Bad) == 0,
+        "problems": count(State::Bad),
+        "warnings": count(State::Warn),
+        "checks": all,
+    })
+}

@@ -1,0 +1,99 @@
+//! What `doctor --fix` may do: only what any worker would do as well, or what nobody can miss.
+
+use std::{os::unix::fs::DirBuilderExt as _, path::PathBuf, time::Duration};
+
+use super::{Patient, service};
+use crate::{
+    domain::{
+        lease::Standing,
+        outcome::Retry,
+        rescue::{self, Left},
+        text::one_line,
+    },
+    error::Failure,
+    fleet::pidfile,
+    process,
+    store::Store as _,
+};
+
+/// How long processes that a dead worker left may take to end.
+const GONE: Duration = Duration::from_secs(5);
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Remedy {
+    /// Create a directory that is missing.
+    Directory(PathBuf),
+    /// Give back what a dead owner held.
+    GiveBack(Left),
+    /// Remove a pid file that nobody holds.
+    PidFile(String),
+}
+
+impl Remedy {
+    /// What will be done.
+    pub(super) fn what(&self) -> String {
+        match self {
+            Self::Directory(path) => format!("create {}", path.display()),
+            Self::GiveBack(left) if left.lease => {
+                format!("remove the lease of {} and give the task back ({})", left.task, one_line(&left.reason))
+            }
+            Self::GiveBack(left) => format!("give {} back ({})", left.task, one_line(&left.reason)),
+            Self::PidFile(name) => format!("remove the stale pid file of {name}"),
+        }
+    }
+}
+
+/// Everything that can be mended without a human.
+pub(super) fn find(patient: &Patient<'_>) -> Vec<Remedy> {
+    let mut remedies = Vec::new();
+    let missing = [patient.layout.work(), patient.layout.prompts()];
+    remedies.extend(missing.into_iter().filter(|dir| dir.symlink_metadata().is_err()).map(Remedy::Directory));
+    remedies.extend(service::stale_pid_files(patient).into_iter().map(Remedy::PidFile));
+    if let (Some(snapshot), true) = (patient.snapshot(), patient.store.is_ok()) {
+        let whole = patient.reading.as_ref().is_some_and(|reading| matches!(reading, Ok(r) if r.invalid.is_none()));
+        // Who is silent and lives is a worker's business, or a human's.
+        let lost = |left: &Left| {
+            let held = snapshot.leases.get(&left.task);
+            held.is_some_and(|held| held.ours().is_some() && matches!(held.standing(&snapshot.now), Standing::Lost(_)))
+        };
+        let left = rescue::find(snapshot, &patient.workflow()).into_iter().filter(|left| whole && !lost(left));
+        remedies.extend(left.map(Remedy::GiveBack));
+    }
+    remedies
+}
+
+/// Does it.
+pub(super) fn apply(patient: &Patient<'_>, remedy: &Remedy) -> Result<(), Failure> {
+    match remedy {
+        Remedy::Directory(path) => {
+            std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(|error| {
+                let mut failure = Failure::from(error);
+                failure.causes.insert(0, std::mem::take(&mut failure.message));
+                failure.message = format!("failed to create {}", path.display());
+                failure
+            })
+        }
+        Remedy::PidFile(name) => pidfile::clean(patient.layout, name).map(drop).map_err(Failure::from),
+        Remedy::GiveBack(left) => give_back(patient, left),
+    }
+}
+
+/// As a worker does it: first end what the dead owner left running, then give the task back (R14).
+fn give_back(patient: &Patient<'_>, left: &Left) -> Result<(), Failure> {
+    let Ok(store) = &patient.store else { return Ok(()) };
+    let run = patient.layout.run(&left.task, left.token);
+    let gates = std::fs::read_dir(run.join("gates")).into_iter().flatten().flatten().map(|entry| entry.path());
+    for tag in std::iter::once(run.clone()).chain(gates) {
+        if let Err(pids) = process::end_leftovers(&tag, GONE) {
+            let pids = pids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+            let message = format!("processes of the dead owner of {} do not end", left.task);
+            return Err(Failure::new("timed_out", message).hint(format!("look at them: ps -fp {pids}")));
+        }
+    }
+    let workflow = patient.workflow();
+    let retry = patient.loaded.as_ref().map_or_else(|_| Retry::default(), |loaded| loaded.config.retry.clone());
+    let ended = [left.clone()];
+    store.transact(&mut |snapshot| rescue::decide(snapshot, &workflow, &retry, &ended, "agentctl-doctor"))?;
+    Ok(())
+}

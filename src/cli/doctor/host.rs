@@ -1,0 +1,76 @@
+//! The machine: its clock and its limits.
+
+use std::os::unix::fs::MetadataExt as _;
+
+use super::{
+    Patient,
+    check::{Check, Checks, Group},
+};
+
+/// A worker needs a few dozen: pipes, files and watches of its attempts.
+const FEW_FILES: u64 = 256;
+/// A worker watches with one instance; editors and browsers take the rest.
+const FEW_INSTANCES: u64 = 16;
+
+pub(super) fn check(_patient: &Patient<'_>) -> Vec<Check> {
+    let mut checks = Checks::of(Group::Host);
+    clock(&mut checks);
+    inotify(&mut checks);
+    files(&mut checks);
+    checks.into_vec()
+}
+
+fn clock(checks: &mut Checks) {
+    let now = chrono::Utc::now();
+    // This program is younger than that.
+    if now.timestamp() < 1_735_689_600 {
+        let what = format!("the clock says {}", now.format("%Y-%m-%d %H:%M UTC"));
+        checks.bad("clock", what, "times in queue and journal are wrong, and `not_before` never passes", "date -u");
+    } else {
+        checks.good("clock", format!("the clock says {}", now.format("%Y-%m-%d %H:%M UTC")));
+    }
+}
+
+fn inotify(checks: &mut Checks) {
+    let limit = |name: &str| -> Option<u64> {
+        std::fs::read_to_string(format!("/proc/sys/fs/inotify/{name}")).ok()?.trim().parse().ok()
+    };
+    let Some(most) = limit("max_user_instances") else { return };
+    let used = instances();
+    let what = format!(
+        "{used} of {most} inotify instances are used, {} watches are allowed",
+        limit("max_user_watches").unwrap_or(0)
+    );
+    if most.saturating_sub(used) < FEW_INSTANCES {
+        let why = "a worker that cannot watch the queue sees a change only at its next poll";
+        checks.warn("inotify", what, why, "sudo sysctl fs.inotify.max_user_instances=512");
+    } else {
+        checks.good("inotify", what);
+    }
+}
+
+/// The inotify instances of this user's processes, as far as they can be seen.
+fn instances() -> u64 {
+    let me = rustix::process::geteuid().as_raw();
+    let Ok(processes) = std::fs::read_dir("/proc") else { return 0 };
+    let own = processes.flatten().filter(|entry| {
+        entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit())
+            && entry.metadata().is_ok_and(|metadata| metadata.uid() == me)
+    });
+    own.filter_map(|process| std::fs::read_dir(process.path().join("fd")).ok())
+        .flat_map(|fds| fds.flatten())
+        .filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|link| link.as_os_str() == "anon_inode:inotify"))
+        .count() as u64
+}
+
+fn files(checks: &mut Checks) {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    match limit {
+        Some(limit) if limit < FEW_FILES => {
+            let what = format!("a process may have {limit} files open");
+            checks.warn("open_files", what, "attempts fail when a worker runs out of them", "ulimit -n 1024");
+        }
+        Some(limit) => checks.good("open_files", format!("a process may have {limit} files open")),
+        None => checks.good("open_files", "a process may have any number of files open"),
+    }
+}

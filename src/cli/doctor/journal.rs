@@ -1,0 +1,117 @@
+//! The journal's lines, one by one: numbers that follow each other, nothing torn (R24).
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+};
+
+use chrono::{DateTime, Utc};
+
+use super::check::Checks;
+use crate::{domain::text, error::quoted};
+
+/// What one reading found.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Found {
+    events: u64,
+    /// The first places where a number does not follow the one before: line, what was expected, what is there.
+    gaps: Vec<(usize, u64, u64)>,
+    /// Lines that are no events.
+    broken: Vec<usize>,
+    /// The last line has no end.
+    torn: bool,
+    last: Option<DateTime<Utc>>,
+}
+
+#[derive(serde::Deserialize)]
+struct Line {
+    seq: u64,
+    #[serde(default)]
+    time: Option<DateTime<Utc>>,
+}
+
+pub(super) fn check(checks: &mut Checks, path: &Path, now: DateTime<Utc>) {
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return checks.good("journal", "no journal yet; the first claim starts it");
+        }
+        Err(error) => {
+            let why = "without the journal no worker knows which tokens were given out";
+            return checks.bad(
+                "journal",
+                format!("the journal cannot be read: {error}"),
+                why,
+                format!("ls -l {}", quoted(path)),
+            );
+        }
+    };
+    let found = match read(BufReader::new(file)) {
+        Ok(found) => found,
+        Err(error) => return checks.bad("journal", format!("the journal cannot be read: {error}"), "", ""),
+    };
+    let run = |line: usize| format!("sed -n {line}p {}", quoted(path));
+    if let Some(line) = found.broken.first() {
+        let what = format!("{} of its lines are no events, the first is line {line}", found.broken.len());
+        checks.warn("journal_broken", what, "what they told is lost; the rest counts", run(*line));
+    }
+    if let Some((line, expected, there)) = found.gaps.first() {
+        let what = format!(
+            "event {expected} is expected in line {line}, event {there} is there ({} such places)",
+            found.gaps.len()
+        );
+        let why = "events were removed, doubled or merged; tokens that they gave out may be given out again";
+        checks.bad("journal_gap", what, why, run(*line));
+    }
+    if found.torn {
+        let why = "a writer was cut off; the next commit cuts the rest of the line away and says so";
+        checks.warn("journal_torn", "its last line is not finished", why, "");
+    }
+    if let Some(ahead) = found.last.and_then(|last| (last - now).to_std().ok()).filter(|ahead| ahead.as_secs() > 60) {
+        let what = format!("its last event is {} ahead of this machine's clock", text::duration(ahead));
+        checks.warn("clock", what, "`not_before` and the ages that people see are wrong", "date -u");
+    }
+    if found.broken.is_empty() && found.gaps.is_empty() && !found.torn {
+        checks.good("journal", format!("journal: {} events, none missing", found.events));
+    }
+}
+
+fn read(mut lines: impl std::io::BufRead) -> std::io::Result<Found> {
+    let mut found = Found::default();
+    let (mut number, mut before, mut bytes) = (0, None, Vec::new());
+    loop {
+        bytes.clear();
+        if lines.read_until(b'\n', &mut bytes)? == 0 {
+            return Ok(found);
+        }
+        number += 1;
+        if bytes.last() != Some(&b'\n') {
+            found.torn = true;
+            continue;
+        }
+        let Ok(line) = serde_json::from_slice::<Line>(&bytes) else {
+            found.broken.push(number);
+            continue;
+        };
+        let expected = before.map_or(1, |before: u64| before + 1);
+        if line.seq != expected {
+            found.gaps.push((number, expected, line.seq));
+        }
+        before = Some(line.seq);
+        found.events += 1;
+        found.last = line.time.or(found.last);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_is_read_line_by_line() {
+        let whole = read("{\"seq\":1}\n{\"seq\":2,\"time\":\"2026-01-05T09:00:00.000Z\"}\n".as_bytes()).expect("reads");
+        assert_eq!((whole.events, whole.torn, whole.gaps.len(), whole.last.is_some()), (2, false, 0, true));
+        let bad = read("{\"seq\":1}\n<<<<\n{\"seq\":4}\n{\"seq\":5}\n{\"se".as_bytes()).expect("reads");
+        assert_eq!((bad.gaps, bad.broken, bad.torn), (vec![(3, 2, 4)], vec![2], true));
+    }
+}

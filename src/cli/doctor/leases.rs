@@ -1,0 +1,141 @@
+//! Leases and locks: who holds what, and whether somebody still stands behind it.
+
+use std::{collections::BTreeSet, os::unix::fs::MetadataExt as _, path::Path};
+
+use super::{
+    Patient,
+    check::{Check, Checks, Group},
+};
+use crate::domain::{Held, LeaseRecord, TaskId, lease::Standing};
+
+pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
+    let mut checks = Checks::of(Group::Leases);
+    let Some(snapshot) = patient.snapshot() else { return Vec::new() };
+    let mut live = 0;
+    for (task, held) in &snapshot.leases {
+        if snapshot.queue.get(task).is_none() {
+            let why = "its attempt goes on for nothing";
+            checks.warn(
+                "lease_without_task",
+                format!("the lease of {task} is for a task that is not in the queue"),
+                why,
+                release(task),
+            );
+        }
+        match held.standing(&snapshot.now) {
+            Standing::Live => {
+                live += 1;
+                foreign(&mut checks, task, held);
+            }
+            Standing::Dead(reason) => {
+                let why = "a worker gives the task back within seconds; when none runs, it waits";
+                checks.warn(
+                    "dead_lease",
+                    format!("the lease of {task} is dead: {reason}"),
+                    why,
+                    "agentctl doctor --fix",
+                );
+            }
+            Standing::Lost(reason) => {
+                let why = "its owner lives and does not beat: stopped, or stuck; another worker takes over";
+                checks.warn("lost_lease", format!("the lease of {task} is lost: {reason}"), why, release(task));
+            }
+        }
+    }
+    let workflow = patient.workflow();
+    for task in snapshot.queue.tasks() {
+        if let Some(rule) = workflow.working(&task.status)
+            && !snapshot.leases.contains_key(&task.id)
+            && task.lease == crate::domain::QueueLease::None
+        {
+            let what = format!("task {} is `{}` and nobody has a lease for it", task.id, task.status);
+            let why = format!("a worker gives it back to `{}`; when none runs, it waits", rule.takes);
+            checks.warn("no_lease", what, &why, "agentctl doctor --fix");
+        }
+    }
+    locks(&mut checks, patient);
+    if checks.is_empty() {
+        checks.good("leases", format!("leases: {live} held, all by somebody who lives"));
+    }
+    checks.into_vec()
+}
+
+fn release(task: &TaskId) -> String {
+    format!("agentctl lease release {task}")
+}
+
+fn foreign(checks: &mut Checks, task: &TaskId, held: &Held) {
+    match &held.record {
+        LeaseRecord::Foreign(lease) => {
+            let until = lease.until.map(|until| until.format("%Y-%m-%d %H:%M UTC").to_string()).unwrap_or_default();
+            let what = format!("the lease of {task} was written by `{}` and counts until {until}", lease.owner);
+            checks.warn(
+                "foreign_lease",
+                what,
+                "it has no identity: whether its owner lives cannot be proved",
+                release(task),
+            );
+        }
+        LeaseRecord::Ours(lease) if held.holder == crate::domain::Holder::Unknown => {
+            let what = format!("the lease of {task} belongs to the machine `{}`", lease.host);
+            let why = "files keep one machine's workers apart, not those of several";
+            checks.warn("other_machine", what, why, release(task));
+        }
+        _ => {}
+    }
+}
+
+/// Lock files: those without a lease are harmless, unless somebody holds them.
+fn locks(checks: &mut Checks, patient: &Patient<'_>) {
+    let Some(snapshot) = patient.snapshot() else { return };
+    let held = held_inodes();
+    let Ok(entries) = std::fs::read_dir(patient.layout.locks()) else { return };
+    let mut idle = 0;
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(id) = name.strip_suffix(".lock").filter(|id| *id != "queue") else { continue };
+        let Ok(task) = TaskId::parse(id) else { continue };
+        if snapshot.leases.contains_key(&task) {
+            continue;
+        }
+        if inode(&entry.path()).is_some_and(|inode| held.contains(&inode)) {
+            let why = "somebody was superseded or hangs, and still holds the task's lock";
+            let run = format!("fuser -v {}", crate::error::quoted(&entry.path()));
+            checks.warn("lock_held", format!("the lock of {task} is held and there is no lease"), why, run);
+        } else {
+            idle += 1;
+        }
+    }
+    if idle > 0 {
+        checks.good("lock_files", format!("{idle} lock files of tasks that nobody works on; harmless"));
+    }
+}
+
+fn inode(path: &Path) -> Option<u64> {
+    Some(path.metadata().ok()?.ino())
+}
+
+/// The files on which somebody holds an flock, as the kernel lists them; looking there disturbs nobody.
+fn held_inodes() -> BTreeSet<u64> {
+    let text = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+    text.lines().filter_map(held_inode).collect()
+}
+
+fn held_inode(line: &str) -> Option<u64> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let flock = words.get(1) == Some(&"FLOCK");
+    let place = words.iter().find(|word| word.matches(':').count() == 2)?;
+    flock.then(|| place.rsplit(':').next()?.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_list_of_locks_is_understood() {
+        assert_eq!(held_inode("1: FLOCK  ADVISORY  WRITE 4242 08:01:1234567 0 EOF"), Some(1_234_567));
+        assert_eq!(held_inode("2: POSIX  ADVISORY  READ 4242 08:01:7 0 EOF"), None);
+        assert_eq!(held_inode("1: -> FLOCK  ADVISORY  WRITE 4242 08:01:7 0 EOF"), None);
+    }
+}

@@ -1,0 +1,151 @@
+//! The project's files: rights, links, room on the disk, configuration, what git ignores.
+
+use rustix::fs::Access;
+
+use super::{
+    Patient,
+    check::{Check, Checks, Group},
+};
+use crate::{
+    cli::init::{look, text},
+    config::Trust,
+    error::quoted,
+    layout::Layout,
+    store::StoreError,
+};
+
+/// With less room left than this nothing can be written safely.
+const NO_ROOM: u64 = 64 << 20;
+/// One attempt may write this much (its two output files).
+const LITTLE_ROOM: u64 = 1 << 30;
+
+pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
+    let mut checks = Checks::of(Group::Project);
+    directories(&mut checks, patient.layout);
+    if let Err(error) = &patient.store {
+        checks.bad("store", sentence_of(error), "no worker can start with these files as they are", "");
+    }
+    room(&mut checks, patient.layout);
+    configuration(&mut checks, patient);
+    git(&mut checks, patient.layout);
+    checks.into_vec()
+}
+
+/// An error of the store in one line.
+pub(super) fn sentence_of(error: &StoreError) -> String {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("failed to {error}{cause}")
+}
+
+fn directories(checks: &mut Checks, layout: &Layout) {
+    let before = checks.len();
+    let all = [layout.root().to_owned(), layout.mark(), layout.work(), layout.leases(), layout.locks(), layout.runs()];
+    for directory in all {
+        let run = format!("ls -ld {}", quoted(&directory));
+        let Ok(metadata) = directory.symlink_metadata() else { continue };
+        let shown = directory.display();
+        if metadata.is_symlink() && directory != layout.root() {
+            let why = "state is written here; behind a link it would land outside of the project";
+            checks.bad("link", format!("{shown} is a symbolic link"), why, run);
+        } else if !directory.is_dir() {
+            checks.bad("not_a_directory", format!("{shown} is no directory"), "nothing can be written below it", run);
+        } else if rustix::fs::access(&directory, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).is_err() {
+            let why = "workers read and write here, as the user that you are now";
+            checks.bad("rights", format!("{shown} cannot be read and written"), why, run);
+        } else if world_writable(&metadata) {
+            let why = "any user of this machine could change what the agents do";
+            checks.warn(
+                "open_to_all",
+                format!("{shown} can be written by everybody"),
+                why,
+                format!("chmod o-w {}", quoted(&directory)),
+            );
+        }
+    }
+    if checks.len() == before {
+        checks.good("rights", format!("{} can be read and written", layout.root().display()));
+    }
+}
+
+fn world_writable(metadata: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    metadata.permissions().mode() & 0o1002 == 0o002
+}
+
+fn room(checks: &mut Checks, layout: &Layout) {
+    let Ok(found) = rustix::fs::statvfs(layout.root()) else { return };
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    let shown = if free < 1 << 30 { format!("{} MiB", free >> 20) } else { format!("{} GiB", free >> 30) };
+    let run = format!("du -sh {}", quoted(&layout.runs()));
+    if free < NO_ROOM {
+        checks.bad("disk", format!("{shown} are free"), "claims and results cannot be written any more", run);
+    } else if found.f_files > 0 && found.f_favail < 1_000 {
+        checks.bad(
+            "disk",
+            format!("{} more files can be created", found.f_favail),
+            "every attempt creates a dozen",
+            run,
+        );
+    } else if free < LITTLE_ROOM {
+        checks.warn("disk", format!("{shown} are free"), "the output of a few attempts can fill that", run);
+    } else {
+        checks.good("disk", format!("{shown} are free"));
+    }
+}
+
+fn configuration(checks: &mut Checks, patient: &Patient<'_>) {
+    let loaded = match &patient.loaded {
+        Ok(loaded) => loaded,
+        Err(failure) => {
+            let run = "agentctl config show --default";
+            return checks.bad(
+                "config",
+                failure.sentence(),
+                "no worker starts with a configuration that cannot be used",
+                run,
+            );
+        }
+    };
+    match loaded.trust {
+        Trust::Untrusted { changed } => {
+            let what = if changed {
+                "the project's configuration has changed since you trusted it"
+            } else {
+                "the project's configuration names commands and is not trusted"
+            };
+            checks.bad(
+                "trust",
+                what,
+                "its agents and gates do not run, so its workers do not start",
+                "agentctl config trust",
+            );
+        }
+        Trust::Trusted => checks.good("trust", "the commands of the project's configuration are trusted"),
+        Trust::NothingToTrust => checks.good("config", "the configuration loads; the project names no commands"),
+    }
+    // The warning about trust has been told above, with its own command.
+    for warning in loaded.warnings.iter().filter(|warning| !warning.contains("agentctl config trust")) {
+        checks.warn(
+            "config",
+            warning.as_str(),
+            "what is not understood has no effect",
+            "agentctl config show --default",
+        );
+    }
+}
+
+fn git(checks: &mut Checks, layout: &Layout) {
+    if look::look(layout.root(), "").git.is_none() {
+        let why = "what an agent breaks cannot be taken back, and gates cannot see what changed";
+        return checks.warn("git", "no git work tree", why, format!("git -C {} init", quoted(layout.root())));
+    }
+    let ignored = std::fs::read_to_string(layout.root().join(".gitignore")).unwrap_or_default();
+    let (missing, _) = text::gitignore(&ignored);
+    if missing.is_empty() {
+        checks.good("git", "git, and it ignores what workers write");
+    } else {
+        let what = format!("git does not ignore {}", missing.join(" "));
+        let why = "a checkout could put an old journal or lease back, and agents would commit logs";
+        checks.warn("gitignore", what, why, "agentctl init");
+    }
+}

@@ -1,0 +1,80 @@
+//! The queue file and the journal: readable, without contradictions, and somebody for every task.
+
+use super::{
+    Patient,
+    check::{Check, Checks, Group},
+    journal, project,
+};
+use crate::domain::{Queue, Status, Task, Workflow};
+
+/// More of a kind than this are only counted.
+const MOST: usize = 10;
+
+pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
+    let mut checks = Checks::of(Group::Queue);
+    let why = "nothing can be claimed";
+    match &patient.reading {
+        // What keeps the store from opening has been told with the project's files.
+        None => checks.bad("queue", "the queue could not be looked at", why, ""),
+        Some(Err(error)) => {
+            checks.bad("queue", project::sentence_of(error), why, "agentctl queue validate");
+        }
+        Some(Ok(reading)) => {
+            if let Some(invalid) = &reading.invalid {
+                checks.bad("queue", invalid.to_string(), why, "agentctl queue validate");
+            } else {
+                queue(&mut checks, &reading.snapshot.queue, &patient.workflow());
+            }
+        }
+    }
+    journal::check(&mut checks, &patient.layout.journal(), chrono::Utc::now());
+    checks.into_vec()
+}
+
+fn queue(checks: &mut Checks, queue: &Queue, workflow: &Workflow) {
+    let problems = queue.problems(workflow);
+    for problem in problems.iter().take(MOST) {
+        let run =
+            problem.task.as_ref().map_or("agentctl queue validate".into(), |task| format!("agentctl show {task}"));
+        checks.bad("problem", problem.to_string(), "", run);
+    }
+    if problems.len() > MOST {
+        let what = format!("and {} more problems like these", problems.len() - MOST);
+        checks.bad("problem", what, "", "agentctl queue validate");
+    }
+    let orphans: Vec<&Task> = queue.tasks().filter(|task| nobody_takes(task, workflow)).collect();
+    for task in orphans.iter().take(MOST) {
+        let what = match &task.role {
+            Some(role) => format!(
+                "task {} is `{}` and only for the role `{role}`, which does not take that",
+                task.id, task.status
+            ),
+            None => format!("task {} is `{}`, which no role takes", task.id, task.status),
+        };
+        checks.warn("nobody_takes", what, "it will stand there for ever", format!("agentctl why {}", task.id));
+    }
+    if orphans.len() > MOST {
+        checks.warn(
+            "nobody_takes",
+            format!("and {} more tasks that no role takes", orphans.len() - MOST),
+            "",
+            "agentctl ls",
+        );
+    }
+    if problems.is_empty() && orphans.is_empty() {
+        checks.good("queue", format!("queue: {} tasks, no contradictions", queue.len()));
+    }
+}
+
+/// `true` for a task that waits for a role that does not exist. What waits for a human or moves on by
+/// itself does not count, and unknown words are told as problems.
+fn nobody_takes(task: &Task, workflow: &Workflow) -> bool {
+    let status = &task.status;
+    let waits_otherwise = [Status::BLOCKED, Status::NEEDS_MANUAL, Status::FAILED].contains(status)
+        || workflow.rules().iter().any(|rule| rule.done_with_children.as_ref() == Some(status));
+    if status.is_finished() || waits_otherwise || workflow.working(status).is_some() || !workflow.knows(status) {
+        return false;
+    }
+    let fits = |role: &str| task.role.as_deref().is_none_or(|wanted| wanted == role);
+    !workflow.taking(status).any(|rule| fits(rule.role.as_str()))
+}
