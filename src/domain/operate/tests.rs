@@ -45,7 +45,7 @@ fn events(plans: &[(&Snapshot, &Plan)]) -> Vec<Event> {
 fn a_task_goes_back_or_aside_but_not_past_work() {
     let legal = |status| legal_moves(&flow(), &task("T1", status)).iter().map(Status::to_string).collect::<Vec<_>>();
     let aside = ["blocked", "needs_manual", "cancelled", "done"];
-    let with = |more: &[&str]| [more, aside.as_slice()].concat();
+    let with = |more: &[&'static str]| [more, aside.as_slice()].concat();
     assert_eq!(legal(Status::NEEDS_PLAN), ["needs_manual", "ready", "blocked", "cancelled", "done"]);
     assert_eq!(legal(Status::READY), with(&["needs_plan", "needs_adapt"]));
     assert_eq!(legal(Status::AWAITING_TEST), with(&["needs_plan", "ready", "needs_adapt"]));
@@ -88,7 +88,7 @@ fn an_unknown_status_is_refused_with_those_that_there_are() {
 #[test]
 fn no_force_moves_a_task_into_a_working_status() {
     let refusal = moved(&snapshot(vec![task("T1", Status::READY)]), &Status::IN_PROGRESS, true);
-    assert!(matches!(refusal, Err(Refusal::OnlyByClaim { role: Role::BUILDER, .. })), "{refusal:?}");
+    assert!(matches!(&refusal, Err(Refusal::OnlyByClaim { role, .. }) if *role == Role::BUILDER), "{refusal:?}");
 }
 
 #[test]
@@ -111,7 +111,6 @@ fn a_running_task_is_nobodys_to_move() {
     assert!(refused(block(&snapshot, &id("T1"), "x", &human())));
     assert!(refused(done(&snapshot, &id("T1"), "x", &human())));
     assert!(refused(cancel(&snapshot, &id("T1"), None, false, &human())));
-    assert!(refused(clear_mark(&snapshot, &id("T1"), true, None, &human())) || clear_mark(&snapshot, &id("T1"), true, None, &human()) == Ok(Plan::none()));
 }
 
 #[test]
