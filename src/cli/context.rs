@@ -47,7 +47,7 @@ impl Context {
             Some(project) => std::path::absolute(project),
             None => std::env::current_dir(),
         };
-        directory.map_err(|error| fail::io("find", self.project.as_deref().unwrap_or(".".as_ref()), error))
+        directory.map_err(|error| fail::io("find", self.project.as_deref().unwrap_or(".".as_ref()), &error))
     }
 
     /// The project, or `None` where there is none.

@@ -11,8 +11,11 @@ pub use crate::error::exit;
 pub type Done = Result<u8, Failure>;
 
 /// The operating system said no.
-pub fn io(doing: &str, path: &std::path::Path, error: std::io::Error) -> Failure {
-    let said = Failure::from(error);
+pub fn io(doing: &str, path: &std::path::Path, error: &std::io::Error) -> Failure {
+    let said = Failure::from(match error.raw_os_error() {
+        Some(number) => std::io::Error::from_raw_os_error(number),
+        None => std::io::Error::new(error.kind(), error.to_string()),
+    });
     let mut failure = Failure::new(said.code, format!("failed to {doing} {}", path.display()));
     failure.causes.push(said.message);
     failure

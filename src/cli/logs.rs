@@ -234,7 +234,7 @@ impl Log {
         match open() {
             Ok(file) => Ok(Some(Self { path: path.into(), file, rest: Vec::new() })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(fail::io("read", path, error)),
+            Err(error) => Err(fail::io("read", path, &error)),
         }
     }
 
@@ -242,7 +242,7 @@ impl Log {
     fn print(&mut self, ctx: &Context, args: &Args, task: &TaskId, token: Token, over: bool) -> Result<(), Failure> {
         let mut chunk = vec![0; 1 << 16];
         loop {
-            let read = self.file.read(&mut chunk).map_err(|error| fail::io("read", &self.path, error))?;
+            let read = self.file.read(&mut chunk).map_err(|error| fail::io("read", &self.path, &error))?;
             if args.raw {
                 ctx.ui.bytes(&chunk[..read]);
             } else {

@@ -82,6 +82,12 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Set a project up: look at it, show what would be written, ask, write
+    Init(init::InitArgs),
+    /// Watch five workers do a sprint of six tasks, all of it simulated
+    Demo(demo::Args),
+    /// What is wrong here, and what to run against it
+    Doctor(doctor::DoctorArgs),
     /// Who works on what, what waits, and what needs you
     #[command(visible_alias = "st")]
     Status(status::Args),
@@ -96,6 +102,8 @@ enum Command {
     /// Change tasks
     #[command(subcommand)]
     Task(Box<task::Verb>),
+    /// Start, stop and show the workers
+    Fleet(fleet::Args),
     /// What an attempt's agent wrote
     Logs(logs::Args),
     /// Attempts: list, show, stop
@@ -110,45 +118,37 @@ enum Command {
     /// The journal
     #[command(subcommand)]
     Events(events::Verb),
-    /// Start, stop and look at the workers
-    Fleet(fleet::Args),
-    /// See a fleet at work: a simulated sprint in a scratch project, in under a minute
-    Demo(demo::Args),
+    /// What is configured, where from, and whether its commands may run
+    Config(config::ConfigArgs),
     /// Print a completion script for a shell
     Completions(shell::Completions),
     /// Print the manual page, or write all of them to a directory
     Man(shell::Man),
     /// A command's help, or a topic: exit-codes, states, files, environment, …
     Help(help::Args),
-    /// Set a project up
-    Init(init::InitArgs),
-    /// Find out what is wrong
-    Doctor(doctor::DoctorArgs),
-    /// Look at the configuration, and trust it
-    Config(config::ConfigArgs),
 }
 
 fn dispatch(ctx: &Context, command: Command) -> Done {
     match command {
+        Command::Init(args) => init::run(ctx, &args),
+        Command::Demo(args) => demo::run(ctx, &args),
+        Command::Doctor(args) => doctor::run(ctx, &args),
         Command::Status(args) => status::run(ctx, &args),
         Command::Ls(args) => list::run(ctx, &args),
         Command::Show(args) => show::show(ctx, &args),
         Command::Why(args) => show::why(ctx, &args),
         Command::Add(args) => task::add(ctx, &args),
         Command::Task(verb) => task::run(ctx, &verb),
+        Command::Fleet(args) => fleet::run(ctx, &args),
         Command::Logs(args) => logs::run(ctx, &args),
         Command::Run(verb) => run::run(ctx, &verb),
         Command::Lease(verb) => lease::run(ctx, &verb),
         Command::Queue(verb) => queue::run(ctx, &verb),
         Command::Events(verb) => events::run(ctx, &verb),
-        Command::Fleet(args) => fleet::run(ctx, &args),
-        Command::Demo(args) => demo::run(ctx, &args),
+        Command::Config(args) => config::run(ctx, &args),
         Command::Completions(args) => shell::completions(ctx, &args),
         Command::Man(args) => shell::man(ctx, &args),
         Command::Help(args) => help::run(ctx, &args),
-        Command::Init(args) => init::run(ctx, &args),
-        Command::Doctor(args) => doctor::run(ctx, &args),
-        Command::Config(args) => config::run(ctx, &args),
     }
 }
 

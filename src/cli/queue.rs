@@ -87,13 +87,13 @@ fn validate(ctx: &Context, args: &Validate) -> Done {
         Some(file) if file.as_os_str() == "-" => {
             let mut bytes = Vec::new();
             let read = std::io::stdin().take(LARGEST).read_to_end(&mut bytes);
-            read.map_err(|error| fail::io("read", Path::new("standard input"), error))?;
+            read.map_err(|error| fail::io("read", Path::new("standard input"), &error))?;
             (PathBuf::from("<stdin>"), bytes)
         }
-        Some(file) => (file.clone(), std::fs::read(file).map_err(|error| missing(file, error))?),
+        Some(file) => (file.clone(), std::fs::read(file).map_err(|error| missing(file, &error))?),
         None => {
             let path = ctx.layout()?.queue();
-            let bytes = std::fs::read(&path).map_err(|error| missing(&path, error))?;
+            let bytes = std::fs::read(&path).map_err(|error| missing(&path, &error))?;
             (path, bytes)
         }
     };
@@ -113,7 +113,7 @@ fn validate(ctx: &Context, args: &Validate) -> Done {
     Ok(if problems.is_empty() { exit::OK } else { exit::NEGATIVE })
 }
 
-fn missing(path: &Path, error: std::io::Error) -> Failure {
+fn missing(path: &Path, error: &std::io::Error) -> Failure {
     if error.kind() == std::io::ErrorKind::NotFound {
         return Failure::new("not_found", format!("there is no file {}", quoted(path))).hint("agentctl init");
     }

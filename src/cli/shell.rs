@@ -46,7 +46,7 @@ pub fn man(ctx: &Context, args: &Man) -> Done {
         return Ok(exit::OK);
     };
     let written = std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(command(), dir));
-    written.map_err(|error| fail::io("write the man pages to", dir, error))?;
+    written.map_err(|error| fail::io("write the man pages to", dir, &error))?;
     ctx.ui.say(&format!("see: man -l {}/agentctl.1", dir.display()));
     Ok(exit::OK)
 }

@@ -250,7 +250,7 @@ fn description(args: &Add) -> Result<Option<String>, Failure> {
         true => std::io::stdin().read_to_string(&mut text).map(|_| ()),
         false => std::fs::read_to_string(file).map(|read| text = read),
     };
-    read.map_err(|error| fail::io("read the description from", file, error))?;
+    read.map_err(|error| fail::io("read the description from", file, &error))?;
     Ok(Some(text.trim_end().to_owned()).filter(|text| !text.is_empty()))
 }
 
