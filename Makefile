@@ -46,7 +46,7 @@ torture: ## The crash test at full size: 20 workers, 200 tasks, random kill -9
 
 .PHONY: bench
 bench: ## How fast and how small: latencies, memory, wake-ups
-	$(CARGO) run --release --locked --example bench
+	$(CARGO) bench --locked --bench fleet
 
 .PHONY: agents-start
 agents-start: ## Start the workers (PROJECT=DIR ROLES="builder tester" BACKEND=auto|systemd|process)
