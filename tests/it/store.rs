@@ -126,7 +126,7 @@ fn claim(snapshot: &Snapshot, task: &str) -> Plan {
         simulated: false,
         stop: None,
     };
-    let mut plan = moved(snapshot, task.as_str(), Status::IN_PROGRESS);
+    let mut plan = moved(snapshot, task.as_str(), &Status::IN_PROGRESS);
     plan.set(&task, Member::Lease, lease.in_queue());
     plan.event(EventDraft::new(Kind::LeaseAcquired, Actor::Worker(lease.owner.clone())).lease(&lease));
     plan.leases.push(LeaseChange::Take(lease));
@@ -134,7 +134,7 @@ fn claim(snapshot: &Snapshot, task: &str) -> Plan {
 }
 
 /// The move of a task, told and stamped.
-fn moved(snapshot: &Snapshot, task: &str, to: Status) -> Plan {
+fn moved(snapshot: &Snapshot, task: &str, to: &Status) -> Plan {
     let task = id(task);
     let from = snapshot.queue.get(&task).expect("there").status.clone();
     let mut plan = Plan::none();
@@ -146,7 +146,7 @@ fn moved(snapshot: &Snapshot, task: &str, to: Status) -> Plan {
 }
 
 /// The end of a claim.
-fn settle(snapshot: &Snapshot, task: &str, to: Status) -> Plan {
+fn settle(snapshot: &Snapshot, task: &str, to: &Status) -> Plan {
     let mut plan = moved(snapshot, task, to);
     plan.set(&id(task), Member::Lease, serde_json::Value::Null);
     plan.leases.push(LeaseChange::Drop(id(task)));

@@ -114,7 +114,7 @@ impl<'a> Reader<'a> {
                     let at = Span::of(self.text, raw);
                     match self.seen.get(id) {
                         Some(&first) => {
-                            self.duplicate = self.duplicate.take().or(Some((id.to_string(), first, at.start)))
+                            self.duplicate = self.duplicate.take().or(Some((id.to_string(), first, at.start)));
                         }
                         None => {
                             self.seen.insert(id.clone(), at.start);

@@ -79,7 +79,7 @@ impl Document {
             match json::last(&members, member.key()) {
                 Some(present) if says(present.value, value) => {}
                 Some(present) => {
-                    splices.push(Splice { at: Span::of(&self.text, present.value), with: style::scalar(value, ascii) })
+                    splices.push(Splice { at: Span::of(&self.text, present.value), with: style::scalar(value, ascii) });
                 }
                 None if value.is_null() => {}
                 None => {
