@@ -165,7 +165,9 @@ impl Attempt<'_> {
         if !self.is_unchanged()? {
             return Ok(false);
         }
-        replacement.put(&path).map_err(failed("save", &path))?;
+        if !replacement.put(&path, good.document.text().as_bytes()).map_err(failed("save", &path))? {
+            return Ok(false);
+        }
         self.make_durable(&next)?;
         let stamp = disk::stamp(&path)?;
         self.state.good = stamp.map(|stamp| Good { document: next, stamp, fresh: true, agreed: None });
@@ -190,16 +192,11 @@ impl Attempt<'_> {
             let old = fs::symlink_metadata(&path)?;
             let replacement = Replacement::write(&path, next.text().as_bytes(), Some(&old))?;
             replacement.sync()?;
-            if fs::read(&path)? != next.text().as_bytes() {
-                return Ok(false);
-            }
-            replacement.put(&path)?;
-            disk::sync_directory(&directory).map(|()| true)
+            Ok(replacement.put(&path, next.text().as_bytes())? && disk::sync_directory(&directory).map(|()| true)?)
         };
         match again() {
-            Ok(true) => Ok(()),
-            // Somebody wrote on top of it already: theirs is what is to be kept.
-            Ok(false) => Ok(()),
+            // If not, somebody wrote on top of it already: theirs is what is to be kept.
+            Ok(_) => Ok(()),
             Err(error) => Err(failed("make durable", &path)(error)),
         }
     }

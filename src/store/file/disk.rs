@@ -227,11 +227,31 @@ impl Replacement {
         self.temporary.as_file().sync_all()
     }
 
-    /// Takes the place of the old file.
-    pub(super) fn put(self, path: &Path) -> io::Result<()> {
+    /// Takes the place of a file that should still hold `old`; answers `false`, and has put back what it
+    /// found, when that file holds something else: then somebody wrote in the last moment (R3).
+    pub(super) fn put(self, path: &Path, old: &[u8]) -> io::Result<bool> {
         point("store.rename")?;
-        self.temporary.persist(path).map_err(|error| error.error)?;
-        point("store.renamed")
+        let temporary = self.temporary.into_temp_path();
+        let exchange = || {
+            let flags = rustix::fs::RenameFlags::EXCHANGE;
+            rustix::fs::renameat_with(rustix::fs::CWD, &*temporary, rustix::fs::CWD, path, flags)
+        };
+        match exchange() {
+            Ok(()) => {
+                if fs::read(&temporary)? != old {
+                    exchange()?;
+                    return Ok(false);
+                }
+                temporary.close()?;
+            }
+            // The file system cannot exchange two files; then a moment stays in which an edit is not seen.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
+                temporary.persist(path).map_err(|error| error.error)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        point("store.renamed")?;
+        Ok(true)
     }
 }
 

@@ -76,16 +76,18 @@ impl QueueLock {
         let mut pause = Duration::from_micros(300);
         loop {
             let (file, _) = disk::open_or_create(path, false)?;
-            if try_exclusive(&file).map_err(failed("lock", path))? {
+            let holder = if try_exclusive(&file).map_err(failed("lock", path))? {
                 let lock = Self { file, path: path.into() };
                 if lock.is_in_force()? {
                     return Ok(lock);
                 }
-                continue;
-            }
+                None
+            } else {
+                Some(file)
+            };
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let holder = holder(&file);
+                let holder = holder.as_ref().and_then(self::holder);
                 return Err(StoreError::Busy { path: path.into(), waited: started.elapsed(), holder });
             }
             std::thread::sleep(jittered(pause).min(left));

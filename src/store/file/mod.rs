@@ -44,7 +44,8 @@ use self::{
 use super::{Committed, Invalid, Reading, Store, StoreError};
 use crate::{
     domain::{
-        Event, EventDraft, Held, Holder, Kind, LeaseRecord, Now, Owner, Plan, Snapshot, TaskId, event::Actor, observe,
+        Event, EventDraft, Held, Holder, Kind, Lease, LeaseRecord, Now, Owner, Plan, Snapshot, TaskId, event::Actor,
+        observe,
     },
     layout::Layout,
 };
@@ -209,22 +210,33 @@ impl FileStore {
             .into_iter()
             .map(|(task, record)| {
                 let holder = match &record {
-                    LeaseRecord::Ours(lease) => match self.machine.by_boot(lease) {
-                        Some(holder) => holder,
-                        None if !locked => identity::by_process(lease),
-                        None => match held.get(&task).map(TaskLock::is_in_force).transpose()? {
-                            Some(true) => Holder::Alive,
-                            _ => match lock::is_free(&self.layout.task_lock(&task))? {
-                                Some(true) => Holder::Dead("nobody holds the task's lock".into()),
-                                _ => identity::by_process(lease),
-                            },
-                        },
-                    },
+                    LeaseRecord::Ours(lease) => self.holder(lease, held, locked)?,
                     LeaseRecord::Foreign(_) | LeaseRecord::Broken { .. } => Holder::Unknown,
                 };
                 Ok((task, Held { record, holder }))
             })
             .collect()
+    }
+
+    fn holder(&self, lease: &Lease, held: &HashMap<TaskId, TaskLock>, locked: bool) -> Result<Holder, StoreError> {
+        if let Some(holder) = self.machine.by_boot(lease) {
+            return Ok(holder);
+        }
+        // Another name in the same boot is a container: its process ids mean nothing here, its locks do.
+        let by_process = |otherwise| {
+            if lease.host == self.machine.host { identity::by_process(lease) } else { otherwise }
+        };
+        if !locked {
+            return Ok(by_process(Holder::Unknown));
+        }
+        if held.get(&lease.task_id).map(TaskLock::is_in_force).transpose()? == Some(true) {
+            return Ok(Holder::Alive);
+        }
+        Ok(match lock::is_free(&self.layout.task_lock(&lease.task_id))? {
+            Some(true) => Holder::Dead("nobody holds the task's lock".into()),
+            Some(false) => by_process(Holder::Alive),
+            None => by_process(Holder::Unknown),
+        })
     }
 
     /// Checks and makes what a commit needs; only for one who is about to take the lock.
