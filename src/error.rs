@@ -194,6 +194,38 @@ mod tests {
         assert_eq!(failure.human(), "error: a\u{fffd}[2Jb: c\u{fffd}\n hint: d e\n");
     }
 
+    /// A word that is not in the table would silently become `failed`.
+    #[test]
+    fn every_word_in_use_is_in_the_table() {
+        fn sources(at: &std::path::Path, all: &mut Vec<String>) {
+            for entry in std::fs::read_dir(at).expect("a directory") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    sources(&path, all);
+                } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("src/error.rs") {
+                    all.push(std::fs::read_to_string(path).expect("text"));
+                }
+            }
+        }
+        let mut all = Vec::new();
+        sources(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut all);
+        let mut words = 0;
+        for text in &all {
+            for made in ["Failure::new(", "Failure::of("] {
+                for (at, _) in text.match_indices(made) {
+                    let Some(rest) = text[at + made.len()..].trim_start().strip_prefix('"') else { continue };
+                    let word = rest.split('"').next().unwrap_or_default();
+                    let is_word = word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+                    if is_word {
+                        assert!(CODES.iter().any(|code| code.word == word), "{word}");
+                        words += 1;
+                    }
+                }
+            }
+        }
+        assert!(words > 20, "only {words} were found");
+    }
+
     #[test]
     fn every_exit_code_is_documented() {
         for code in CODES {

@@ -165,7 +165,7 @@ pub fn trust_in(talk: &dyn Talk, world: &World, layout: &Layout, args: &TrustArg
     let loaded = Config::load_in(world, layout, &Overrides::default())?;
     match loaded.trust {
         Trust::NothingToTrust => {
-            tell(talk, &loaded, layout, "its configuration names no commands: nothing to trust", None)
+            tell(talk, &loaded, layout, "its configuration names no commands: nothing to trust", None);
         }
         Trust::Trusted if world.var(trust::TRUST_ALL) == Some("1") => {
             let why = format!("{}=1 trusts every project here; nothing was remembered", trust::TRUST_ALL);

@@ -90,7 +90,7 @@ pub(crate) mod tests {
 
         fn confirm(&self, question: &str) -> Result<bool, Failure> {
             self.said.borrow_mut().push(format!("{question}?"));
-            self.answer.ok_or_else(|| Failure::new("needs_yes", "cannot ask"))
+            self.answer.ok_or_else(|| Failure::new("needs_confirmation", "cannot ask"))
         }
     }
 }

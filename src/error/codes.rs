@@ -98,7 +98,7 @@ const fn code(word: &'static str, exit: u8, sysexit: u8, retryable: bool, meanin
 /// Every code word there is.
 pub const CODES: &[Code] = &[
     code("usage", exit::USAGE, sysexit::USAGE, false, "the command line is wrong"),
-    code("needs_yes", exit::USAGE, sysexit::USAGE, false, "a question could not be asked; --yes answers it"),
+    code("needs_confirmation", exit::USAGE, sysexit::USAGE, false, "a question could not be asked; --yes answers it"),
     code("no_project", exit::NOT_FOUND, sysexit::CONFIG, false, "there is no .oodatcaa directory here or above"),
     code("not_found", exit::NOT_FOUND, sysexit::USAGE, false, "the named thing is not there"),
     code("no_task", exit::NOT_FOUND, sysexit::USAGE, false, "the task is not in the queue"),

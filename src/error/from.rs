@@ -43,6 +43,16 @@ pub(super) fn io_failure(error: &(dyn Error + 'static), path: &std::path::Path, 
     }
 }
 
+impl Failure {
+    /// Reading or writing a path failed; `doing` reads after "failed to".
+    pub fn io(doing: &str, path: &std::path::Path, source: &io::Error) -> Self {
+        let mut failure = io_failure(source, path, source);
+        failure.message = format!("failed to {doing} {}", path.display());
+        failure.causes = vec![source.to_string()];
+        failure
+    }
+}
+
 /// A path as a shell takes it.
 pub fn quoted(path: &std::path::Path) -> String {
     let text = path.display().to_string();

@@ -32,7 +32,7 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
             // Told with the project's files.
             Err(ConfigError::Untrusted { .. }) => {}
             Err(error) => {
-                checks.bad("agent", sentence(error), "the role's worker does not start", "agentctl config show roles")
+                checks.bad("agent", sentence(error), "the role's worker does not start", "agentctl config show roles");
             }
         }
     }

@@ -67,12 +67,8 @@ pub(super) fn find(patient: &Patient<'_>) -> Vec<Remedy> {
 pub(super) fn apply(patient: &Patient<'_>, remedy: &Remedy) -> Result<(), Failure> {
     match remedy {
         Remedy::Directory(path) => {
-            std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(|error| {
-                let mut failure = Failure::from(error);
-                failure.causes.insert(0, std::mem::take(&mut failure.message));
-                failure.message = format!("failed to create {}", path.display());
-                failure
-            })
+            let created = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
+            created.map_err(|error| Failure::io("create", path, &error))
         }
         Remedy::PidFile(name) => pidfile::clean(patient.layout, name).map(drop).map_err(Failure::from),
         Remedy::GiveBack(left) => give_back(patient, left),

@@ -58,7 +58,7 @@ fn instances() -> u64 {
             && entry.metadata().is_ok_and(|metadata| metadata.uid() == me)
     });
     own.filter_map(|process| std::fs::read_dir(process.path().join("fd")).ok())
-        .flat_map(|fds| fds.flatten())
+        .flat_map(Iterator::flatten)
         .filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|link| link.as_os_str() == "anon_inode:inotify"))
         .count() as u64
 }

@@ -16,7 +16,7 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
     match patient.fleet.status(&roles) {
         Ok(rows) => workers(&mut checks, patient, &rows),
         Err(error) => {
-            checks.warn("workers", sentence(error), "which workers run is not known", "agentctl fleet status")
+            checks.warn("workers", sentence(error), "which workers run is not known", "agentctl fleet status");
         }
     }
     for name in stale_pid_files(patient) {

@@ -47,9 +47,7 @@ pub fn run(ctx: &Context, args: &InitArgs) -> Done {
 
 /// [`run`], in this environment.
 pub fn run_in(talk: &dyn Talk, world: &World, directory: &Path, args: &InitArgs) -> Done {
-    let root = directory
-        .canonicalize()
-        .map_err(|error| Failure::from(error).cause(format!("while looking for {}", directory.display())))?;
+    let root = directory.canonicalize().map_err(|error| Failure::io("find", directory, &error))?;
     let layout = Layout::new(root);
     plan::may_be_a_project(world, &layout, args.force)?;
     let problems = validate(world, &layout)?;
@@ -97,8 +95,7 @@ fn validate(world: &World, layout: &Layout) -> Result<Vec<String>, Failure> {
         return Ok(Vec::new());
     }
     let workflow = Config::load_in(world, layout, &Overrides::default())?.config.workflow;
-    let bytes = std::fs::read(layout.queue())
-        .map_err(|error| Failure::from(error).cause(format!("while reading {}", layout.queue().display())))?;
+    let bytes = std::fs::read(layout.queue()).map_err(|error| Failure::io("read", &layout.queue(), &error))?;
     Ok(match Document::from_bytes(&layout.queue(), bytes) {
         Ok(document) => {
             document.queue().problems(&workflow).iter().map(|problem| one_line(&problem.to_string())).collect()

@@ -110,8 +110,11 @@ pub fn plan(world: &World, layout: &Layout, found: &Found, wish: &Wish<'_>) -> R
         let agent = plan.agent.as_ref().map_or("no agent".into(), |agent| format!("agent `{agent}`"));
         plan.file(layout, layout.config(), format!("{agent}, {gate}"), content);
         plan.may_trust = !layout.local_config().exists();
+        if layout.queue().symlink_metadata().is_err() {
+            plan.safety.push("one task at a time in every role".into());
+        }
         plan.safety
-            .push("one task at a time in every role; at most 60m and 3 attempts per stage; never simulated".into());
+            .push("at most 60m per attempt and 3 attempts per stage; nothing is simulated unless you name it".into());
         if let Chosen::Known(known) = chosen {
             plan.safety.push(format!("{}: {}", known.name, known.rights));
         }
@@ -204,10 +207,9 @@ fn unknown(name: &str) -> Failure {
 fn ignore(layout: &Layout, plan: &mut Plan) -> Result<(), Failure> {
     let path = layout.root().join(".gitignore");
     let old = match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_file() => Some(
-            std::fs::read_to_string(&path)
-                .map_err(|error| Failure::from(error).cause(format!("while reading {}", path.display())))?,
-        ),
+        Ok(metadata) if metadata.is_file() => {
+            Some(std::fs::read_to_string(&path).map_err(|error| Failure::io("read", &path, &error))?)
+        }
         Ok(_) => {
             plan.remarks.push(".gitignore is no regular file and stays as it is".into());
             return Ok(());

@@ -20,14 +20,14 @@ pub(super) fn check(layout: &Layout, plan: &Plan) -> Result<(), Failure> {
         if !directory.starts_with(layout.root()) {
             return Err(Failure::new("unsafe_path", format!("{} is not below the project", file.path.display())));
         }
-        let metadata = directory.symlink_metadata().map_err(|error| said("look at", directory, error))?;
+        let metadata = directory.symlink_metadata().map_err(|error| Failure::io("look at", directory, &error))?;
         if !metadata.is_dir() {
             let failure = Failure::new("unsafe_path", format!("{} is no directory of its own", directory.display()));
             return Err(failure.hint(format!("look at it: ls -ld {}", quoted(directory))));
         }
         use rustix::fs::Access;
         rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK)
-            .map_err(|errno| said("write into", directory, errno.into()))?;
+            .map_err(|errno| Failure::io("write into", directory, &errno.into()))?;
     }
     Ok(())
 }
@@ -45,7 +45,7 @@ pub(super) fn write(world: &World, layout: &Layout, plan: &Plan) -> Result<(), F
     let mut undo = Undo::default();
 
     let staging = tempfile::Builder::new().prefix(".oodatcaa-init-").tempdir_in(layout.root());
-    let staging = staging.map_err(|error| said("create a directory in", layout.root(), error))?;
+    let staging = staging.map_err(|error| Failure::io("create a directory in", layout.root(), &error))?;
     let staged = Layout::new(staging.path());
     // Goes with its directory, whatever happens.
     let mut staging_undo = Undo::nothing();
@@ -66,7 +66,7 @@ pub(super) fn write(world: &World, layout: &Layout, plan: &Plan) -> Result<(), F
     if plan.new_project {
         let from = staged.mark();
         std::fs::set_permissions(&from, std::fs::Permissions::from_mode(0o755))
-            .map_err(|error| said("change", &from, error))?;
+            .map_err(|error| Failure::io("change", &from, &error))?;
         // Onto an empty directory the move would succeed; onto anything else it must not.
         rustix::fs::renameat_with(rustix::fs::CWD, &from, rustix::fs::CWD, &mark, rustix::fs::RenameFlags::NOREPLACE)
             .or_else(|errno| match errno {
@@ -76,7 +76,7 @@ pub(super) fn write(world: &World, layout: &Layout, plan: &Plan) -> Result<(), F
                 }
                 other => Err(other),
             })
-            .map_err(|errno| said("create", &mark, errno.into()))?;
+            .map_err(|errno| Failure::io("create", &mark, &errno.into()))?;
     }
     undo.keep();
     if let Ok(directory) = std::fs::File::open(layout.root()) {
@@ -92,7 +92,7 @@ fn create(path: &Path, content: &str, undo: &mut Undo) -> Result<(), Failure> {
         directory.ancestors().take_while(|dir| dir.symlink_metadata().is_err()).map(Into::into).collect();
     missing.reverse();
     for directory in missing {
-        std::fs::create_dir(&directory).map_err(|error| said("create", &directory, error))?;
+        std::fs::create_dir(&directory).map_err(|error| Failure::io("create", &directory, &error))?;
         undo.directories.push(directory);
     }
     let write = || -> std::io::Result<()> {
@@ -105,7 +105,7 @@ fn create(path: &Path, content: &str, undo: &mut Undo) -> Result<(), Failure> {
         file.persist_noclobber(path)?;
         Ok(())
     };
-    write().map_err(|error| said("write", path, error))?;
+    write().map_err(|error| Failure::io("write", path, &error))?;
     undo.files.push(path.into());
     Ok(())
 }
@@ -130,14 +130,8 @@ fn replace(path: &Path, old: &str, content: &str, undo: &mut Undo) -> Result<(),
         Ok(false) => {
             Err(Failure::new("refused", format!("{} changed meanwhile", path.display())).hint("agentctl init"))
         }
-        Err(error) => Err(said("write", path, error)),
+        Err(error) => Err(Failure::io("write", path, &error)),
     }
-}
-
-fn said(doing: &str, path: &Path, error: std::io::Error) -> Failure {
-    let mut failure = Failure::from(error);
-    failure.causes.insert(0, std::mem::replace(&mut failure.message, format!("failed to {doing} {}", path.display())));
-    failure
 }
 
 /// Takes back what was written when the rest fails.

@@ -1,0 +1,162 @@
+//! `agentctl init`, `doctor` and `config` as a person or a script runs them.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+/// A home, a search path with one agent program on it, and a git project.
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Self { dir };
+        for name in ["home", "bin", "p/.git"] {
+            fs::create_dir_all(place.at(name)).unwrap();
+        }
+        for name in ["claude", "cargo"] {
+            fs::write(place.at("bin").join(name), "").unwrap();
+            fs::set_permissions(place.at("bin").join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        fs::write(place.at("p/Cargo.toml"), "").unwrap();
+        place
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().canonicalize().unwrap().join(name)
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.run_in(&self.at("p"), args, &[])
+    }
+
+    fn run_in(&self, cwd: &Path, args: &[&str], vars: &[(&str, &str)]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_agentctl"));
+        command.env_clear().env("HOME", self.at("home")).env("PATH", self.at("bin")).env("LANG", "C.UTF-8");
+        command.envs(vars.iter().copied()).current_dir(cwd).args(args).stdin(Stdio::null()).output().unwrap()
+    }
+}
+
+#[track_caller]
+fn ok(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[track_caller]
+fn fails(output: &Output, code: i32) -> String {
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_newcomer_gets_from_nothing_to_a_healthy_project() {
+    let place = Place::new();
+    let told = fails(&place.run(&["init"]), 2);
+    assert!(told.contains("--yes"), "{told}");
+    assert!(!place.at("p/.oodatcaa").exists(), "nothing was written without a yes");
+    assert!(ok(&place.run(&["init", "--dry-run"])).contains("SPRINT_QUEUE.json"));
+    assert!(!place.at("p/.oodatcaa").exists(), "nothing was written by a dry run");
+
+    ok(&place.run(&["init", "--yes"]));
+    let report = ok(&place.run(&["doctor"]));
+    assert!(!report.contains('✗'), "{report}");
+    // Every command that sees the project works.
+    ok(&place.run(&["ls"]));
+    ok(&place.run(&["queue", "validate"]));
+    ok(&place.run(&["config", "trust"]));
+}
+
+#[test]
+fn origins_are_told_for_every_layer() {
+    let place = Place::new();
+    ok(&place.run(&["init", "--yes"]));
+    fs::write(place.at("p/.oodatcaa/config.local.toml"), "\n[fleet]\ngrace = \"9s\"\n").unwrap();
+    fs::create_dir_all(place.at("home/.config/oodatcaa")).unwrap();
+    fs::write(place.at("home/.config/oodatcaa/config.toml"), "[retry]\nattempts = 7\n").unwrap();
+    let vars = [("OODATCAA_INTERVAL", "5s"), ("OODATCAA_TRUST_PROJECT", "1")];
+    let output = place.run_in(&place.at("p"), &["config", "show", "--json"], &vars);
+    ok(&output);
+    let report = json(&output);
+    let origin = |key: &str| {
+        let all = report["settings"].as_array().unwrap();
+        all.iter().find(|setting| setting["key"] == key).unwrap()["origin"].clone()
+    };
+    assert_eq!(origin("fleet.interval")["name"], "OODATCAA_INTERVAL");
+    assert_eq!(origin("fleet.grace")["line"], 3);
+    assert!(origin("retry.attempts")["path"].as_str().unwrap().starts_with(place.at("home").to_str().unwrap()));
+    assert_eq!(origin("fleet.drain")["kind"], "default");
+    assert_eq!(report["trust"], "trusted");
+
+    let table = ok(&place.run(&["config", "show", "--origin", "fleet.grace"]));
+    assert!(table.contains("\"9s\"") && table.contains("config.local.toml:3"), "{table}");
+    assert!(ok(&place.run(&["config", "show", "--default"])).contains("[roles.planner]"));
+}
+
+#[test]
+fn a_cloned_project_runs_nothing_until_it_is_trusted() {
+    let place = Place::new();
+    ok(&place.run(&["init", "--yes"]));
+    // Another user, the same clone.
+    fs::remove_dir_all(place.at("home")).unwrap();
+    fs::create_dir(place.at("home")).unwrap();
+    let report = fails_with_report(&place, 8);
+    assert!(report.contains("agentctl config trust"), "{report}");
+    let told = fails(&place.run(&["config", "trust"]), 2);
+    assert!(told.contains("--yes"), "{told}");
+    let shown = ok(&place.run(&["config", "trust", "--yes"]));
+    assert!(shown.contains("\"claude\" \"-p\"") && shown.contains("gate test"), "{shown}");
+    let trust = place.at("home/.local/state/oodatcaa/trust.json");
+    assert_eq!(trust.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    ok(&place.run(&["doctor"]));
+    let mut config = fs::read_to_string(place.at("p/.oodatcaa/config.toml")).unwrap();
+    config.push_str("\n# pulled from somewhere\n");
+    fs::write(place.at("p/.oodatcaa/config.toml"), config).unwrap();
+    assert!(fails_with_report(&place, 8).contains("has changed since you trusted it"));
+}
+
+fn fails_with_report(place: &Place, code: i32) -> String {
+    let output = place.run(&["doctor"]);
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_mistake_in_the_configuration_is_told_with_its_place() {
+    let place = Place::new();
+    ok(&place.run(&["init", "--yes"]));
+    fs::write(place.at("p/.oodatcaa/config.local.toml"), "[fleet]\ninterval = \"soon\"\n").unwrap();
+    let told = fails(&place.run(&["config", "show"]), 1);
+    assert!(told.starts_with("error: ") && told.contains("config.local.toml:2: `fleet.interval`"), "{told}");
+    assert!(told.contains(" hint: ") && told.contains("agentctl config show --default"), "{told}");
+    fs::write(place.at("p/.oodatcaa/config.local.toml"), "[fleet]\nintervall = 5\n").unwrap();
+    let output = place.run(&["config", "show"]);
+    ok(&output);
+    assert!(String::from_utf8(output.stderr).unwrap().contains("did you mean `interval`?"));
+}
+
+#[test]
+fn the_old_systems_queues_are_used_as_they_are() {
+    let queues = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/queues");
+    for entry in fs::read_dir(queues).unwrap() {
+        let file = entry.unwrap().path();
+        let place = Place::new();
+        fs::create_dir_all(place.at("p/.oodatcaa/work")).unwrap();
+        let queue = place.at("p/.oodatcaa/work/SPRINT_QUEUE.json");
+        fs::copy(&file, &queue).unwrap();
+        ok(&place.run(&["init", "--yes"]));
+        assert_eq!(fs::read(&queue).unwrap(), fs::read(&file).unwrap(), "{}", file.display());
+        assert!(place.at("p/.oodatcaa/prompts/builder.md").is_file());
+    }
+}
