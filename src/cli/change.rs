@@ -94,7 +94,7 @@ pub fn tell(ctx: &Context, verb: &str, id: &TaskId, changed: &Changed, dry: Dry)
     let undo = was.zip(is).filter(|_| is_changed).and_then(|(was, is)| undo(workflow, was, is));
     let status = |task: Option<&Task>| task.map(|task| task.status.to_string());
     if ctx.ui.json() {
-        let sight = Sight { snapshot: &after, workflow };
+        let sight = Sight::new(&after, workflow);
         ctx.ui.value(&json!({
             "schema": "oodatcaa/change.v1",
             "id": id,

@@ -55,6 +55,15 @@ impl Filter {
         self
     }
 
+    /// The roles that it names.
+    pub fn roles(&self) -> impl Iterator<Item = &str> {
+        let roles = self.terms.iter().filter_map(|(_, term)| match term {
+            Term::Role(roles) => Some(roles),
+            _ => None,
+        });
+        roles.flatten().map(String::as_str)
+    }
+
     /// `true` when a term speaks about how tasks end, so that ended ones are not left out by default.
     pub fn wants_finished(&self) -> bool {
         self.terms.iter().any(|(wanted, term)| {
@@ -150,9 +159,9 @@ fn usage(message: String) -> Failure {
 }
 
 /// Checks that the roles somebody named exist.
-pub fn check_roles(sight: &Sight, roles: &[String]) -> Result<(), Failure> {
+pub fn check_roles(sight: &Sight, filter: &Filter) -> Result<(), Failure> {
     let known: Vec<&str> = sight.workflow.rules().iter().map(|rule| rule.role.as_str()).collect();
-    match roles.iter().find(|role| !known.contains(&role.as_str())) {
+    match filter.roles().find(|role| !known.contains(role)) {
         None => Ok(()),
         Some(role) => {
             Err(Failure::new("no_role", format!("there is no role `{role}`; there are: {}", known.join(", ")))
@@ -179,7 +188,7 @@ mod tests {
             task("A4", Status::IN_PROGRESS, "Stale one", 4),
         ]);
         let workflow = Workflow::shipped();
-        let sight = Sight { snapshot: &snapshot, workflow: &workflow };
+        let sight = Sight::new(&snapshot, &workflow);
         let filter = Filter::parse([filter]).expect("a good filter");
         snapshot.queue.tasks().filter(|task| filter.passes(&sight, task)).map(|task| task.id.to_string()).collect()
     }

@@ -48,9 +48,9 @@ pub struct Args {
 /// Prints the tasks that pass.
 pub fn run(ctx: &Context, args: &Args) -> Done {
     let reading = ctx.read()?;
-    let sight = Sight { snapshot: &reading.snapshot, workflow: ctx.workflow() };
-    check_roles(&sight, &args.role)?;
+    let sight = Sight::new(&reading.snapshot, ctx.workflow());
     let filter = Filter::parse(args.filter.iter().map(String::as_str))?.and_role(&args.role).and_status(&args.status);
+    check_roles(&sight, &filter)?;
     let finished = args.all || filter.wants_finished();
 
     let mut tasks = sight.in_order();

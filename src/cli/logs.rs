@@ -168,7 +168,7 @@ impl Now {
     fn look(ctx: &Context, task: &TaskId) -> Result<Self, Failure> {
         let snapshot = ctx.store()?.read()?.snapshot;
         let live = snapshot.leases.get(task).filter(|held| held.standing(&snapshot.now) == Standing::Live);
-        let sight = Sight { snapshot: &snapshot, workflow: ctx.workflow() };
+        let sight = Sight::new(&snapshot, ctx.workflow());
         let found = snapshot.queue.get(task);
         let ended = |state| matches!(state, State::Done | State::Cancelled | State::NeedsYou | State::Failed);
         Ok(Self {
@@ -315,6 +315,7 @@ mod tests {
         for (lines, start) in [(1, 199_000), (3, 197_000), (200, 0), (500, 0), (0, 200_000)] {
             assert_eq!(last_lines(&mut file, lines).expect("read"), start, "{lines}");
         }
+        file.seek(SeekFrom::End(0)).expect("there");
         file.write_all(b"no end").expect("written");
         assert_eq!(last_lines(&mut file, 1).expect("read"), 200_000);
         assert_eq!(last_lines(&mut file, 2).expect("read"), 199_000);

@@ -25,7 +25,7 @@ pub struct Args {
 /// Prints one task.
 pub fn show(ctx: &Context, args: &Args) -> Done {
     let reading = ctx.read()?;
-    let sight = Sight { snapshot: &reading.snapshot, workflow: ctx.workflow() };
+    let sight = Sight::new(&reading.snapshot, ctx.workflow());
     let task = find(&sight.snapshot.queue, &args.id)?;
     if ctx.ui.json() {
         ctx.ui.value(&object(&sight, task));
@@ -165,7 +165,7 @@ fn object(sight: &Sight, task: &Task) -> Value {
 /// Prints why a task stands where it stands (R9).
 pub fn why(ctx: &Context, args: &Args) -> Done {
     let reading = ctx.read()?;
-    let sight = Sight { snapshot: &reading.snapshot, workflow: ctx.workflow() };
+    let sight = Sight::new(&reading.snapshot, ctx.workflow());
     let task = find(&sight.snapshot.queue, &args.id)?;
     let why = sight.why(task);
     if ctx.ui.json() {

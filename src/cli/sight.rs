@@ -13,12 +13,12 @@ use crate::domain::{
 };
 
 /// A snapshot together with the table of roles.
-#[derive(Clone, Copy)]
 pub struct Sight<'a> {
     /// What stands there.
     pub snapshot: &'a Snapshot,
     /// Who takes what.
     pub workflow: &'a Workflow,
+    explainer: why::Explainer<'a>,
 }
 
 /// How a task stands, for people.
@@ -104,6 +104,11 @@ pub fn standing_word(standing: &Standing) -> &'static str {
 }
 
 impl<'a> Sight<'a> {
+    /// Of what was read.
+    pub fn new(snapshot: &'a Snapshot, workflow: &'a Workflow) -> Self {
+        Self { snapshot, workflow, explainer: why::Explainer::new(snapshot, workflow) }
+    }
+
     /// Of a task's lease file.
     pub fn held(&self, task: &Task) -> Option<(&'a Held, Standing)> {
         self.snapshot.leases.get(&task.id).map(|held| (held, held.standing(&self.snapshot.now)))
@@ -175,12 +180,12 @@ impl<'a> Sight<'a> {
 
     /// The one sentence that says why the task does not move (R9).
     pub fn why(&self, task: &Task) -> why::Why {
-        why::explain(self.snapshot, self.workflow, task)
+        self.explainer.explain(task)
     }
 
     /// The sentence alone.
     pub fn sentence(&self, task: &Task) -> String {
-        why::sentence(self.snapshot, self.workflow, task)
+        self.explainer.sentence(task)
     }
 
     /// Tasks in the order in which they are claimed (R6).

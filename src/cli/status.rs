@@ -38,7 +38,7 @@ const FRAME: Duration = Duration::from_millis(250);
 pub fn run(ctx: &Context, args: &Args) -> Done {
     let Some(longest) = args.watch else {
         let reading = ctx.read()?;
-        let sight = Sight { snapshot: &reading.snapshot, workflow: ctx.workflow() };
+        let sight = Sight::new(&reading.snapshot, ctx.workflow());
         let status = Status::of(ctx, &sight, &reading)?;
         if ctx.ui.json() {
             ctx.ui.value(&status.object(&sight));
@@ -50,7 +50,7 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
     let changes = ctx.store()?.changes()?;
     while !ctx.ui.closed() {
         let reading = ctx.store()?.read()?;
-        let sight = Sight { snapshot: &reading.snapshot, workflow: ctx.workflow() };
+        let sight = Sight::new(&reading.snapshot, ctx.workflow());
         let status = Status::of(ctx, &sight, &reading)?;
         if ctx.ui.json() {
             ctx.ui.record(&status.object(&sight));
@@ -227,8 +227,7 @@ impl<'a> Status<'a> {
                     ]
                 }
             };
-            let start = format!("start: agentctl fleet start {role}");
-            let note = line.reason.as_deref().or((line.state == "stopped").then_some(start.as_str()));
+            let note = line.reason.as_deref().or((line.state == "stopped").then_some("no worker runs"));
             let first = rest(running.next(), note);
             table.row([head().as_slice(), first.as_slice()].concat());
             for task in running {
@@ -268,6 +267,9 @@ impl<'a> Status<'a> {
         ctx.ui.table(&self.table(sight));
         let attention = self.count(State::NeedsYou) + self.count(State::Failed);
         ctx.ui.foot(match (attention, self.problems) {
+            (0, 0) if self.roles.iter().any(|line| line.state == "stopped") => {
+                "agentctl fleet start · agentctl ls · agentctl status --watch"
+            }
             (0, 0) => "agentctl ls · agentctl status --watch · agentctl logs ID -f",
             (0, _) => "agentctl queue validate · agentctl ls · agentctl status --watch",
             _ => "agentctl ls is:needs_you,failed · agentctl why ID · agentctl task retry ID",

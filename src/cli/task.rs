@@ -216,7 +216,7 @@ pub fn add(ctx: &Context, args: &Add) -> Done {
     let undo = format!("agentctl task cancel {}", task.id);
     if ctx.ui.json() {
         let after = changed.before.after(&changed.plan);
-        let sight = Sight { snapshot: &after, workflow: ctx.workflow() };
+        let sight = Sight::new(&after, ctx.workflow());
         ctx.ui.value(&json!({
             "schema": "oodatcaa/change.v1",
             "id": task.id,

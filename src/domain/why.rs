@@ -1,7 +1,13 @@
 //! Why a task does not move: one computed sentence that names the rule that holds it, the same on every surface (R9).
 
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+};
+
 use super::{
-    Role, Snapshot, Status, Task, TaskId, Workflow,
+    Role, RoleRule, Snapshot, Status, Task, TaskId, Workflow,
     claim::{self, Obstacle},
     coordinate, observe,
     plan::stamp,
@@ -39,17 +45,63 @@ fn why(rule: &'static str, sentence: impl Into<String>, next: impl Into<String>)
 
 /// Explains one task.
 pub fn explain(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Why {
-    let mut answer = main_reason(snapshot, workflow, task);
-    answer.facts = facts(snapshot, workflow, task);
-    answer
+    Explainer::new(snapshot, workflow).explain(task)
 }
 
 /// The sentence alone, for a column.
 pub fn sentence(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> String {
-    main_reason(snapshot, workflow, task).sentence
+    Explainer::new(snapshot, workflow).sentence(task)
 }
 
-fn main_reason(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Why {
+/// Explains many tasks of one snapshot: what is the same for all of them is looked at once.
+#[derive(Debug)]
+pub struct Explainer<'a> {
+    snapshot: &'a Snapshot,
+    workflow: &'a Workflow,
+    behind: OnceCell<Option<observe::Behind>>,
+    lines: RefCell<BTreeMap<&'a Role, Rc<Line<'a>>>>,
+}
+
+/// Who waits for a role, and how much of its limit is used up.
+#[derive(Debug)]
+struct Line<'a> {
+    wip: u32,
+    places: HashMap<&'a TaskId, usize>,
+}
+
+impl<'a> Explainer<'a> {
+    /// Of the tasks of this snapshot.
+    pub fn new(snapshot: &'a Snapshot, workflow: &'a Workflow) -> Self {
+        Self { snapshot, workflow, behind: OnceCell::new(), lines: RefCell::default() }
+    }
+
+    /// Explains one of them.
+    pub fn explain(&self, task: &Task) -> Why {
+        let mut answer = main_reason(self, task);
+        answer.facts = facts(self.snapshot, self.workflow, task);
+        answer
+    }
+
+    /// The sentence alone.
+    pub fn sentence(&self, task: &Task) -> String {
+        main_reason(self, task).sentence
+    }
+
+    fn behind(&self) -> Option<&observe::Behind> {
+        self.behind.get_or_init(|| observe::behind(self.snapshot)).as_ref()
+    }
+
+    fn line(&self, rule: &'a RoleRule) -> Rc<Line<'a>> {
+        let look = || {
+            let places = claim::candidates(self.snapshot, rule).into_iter().map(|task| &task.id).zip(0..).collect();
+            Rc::new(Line { wip: claim::wip(self.snapshot, rule), places })
+        };
+        self.lines.borrow_mut().entry(&rule.role).or_insert_with(look).clone()
+    }
+}
+
+fn main_reason(seen: &Explainer<'_>, task: &Task) -> Why {
+    let (snapshot, workflow) = (seen.snapshot, seen.workflow);
     let id = &task.id;
     if task.status.is_done() {
         return why("R6", "it is done", NOTHING);
@@ -68,9 +120,9 @@ fn main_reason(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Why {
             format!("agentctl lease list (a live attempt ends by itself; else agentctl lease release {id})"),
         );
     }
-    let takers: Vec<&super::RoleRule> = workflow.taking(&task.status).collect();
+    let takers: Vec<&RoleRule> = workflow.rules().iter().filter(|rule| rule.takes == task.status).collect();
     if !takers.is_empty() {
-        return taken_by(snapshot, task, &takers);
+        return taken_by(seen, task, &takers);
     }
     if task.status == Status::BLOCKED {
         return blocked(snapshot, workflow, task);
@@ -133,9 +185,9 @@ fn working(snapshot: &Snapshot, task: &Task, role: &Role) -> Why {
     }
 }
 
-fn taken_by(snapshot: &Snapshot, task: &Task, takers: &[&super::RoleRule]) -> Why {
-    let id = &task.id;
-    if let Some(behind) = observe::behind(snapshot) {
+fn taken_by<'a>(seen: &Explainer<'a>, task: &Task, takers: &[&'a RoleRule]) -> Why {
+    let (id, snapshot) = (&task.id, seen.snapshot);
+    if let Some(behind) = seen.behind() {
         let sentence = format!("claiming is stopped, an old queue file was put back: {}", behind.reason);
         return why("R10", sentence, "agentctl queue repair");
     }
@@ -164,22 +216,23 @@ fn taken_by(snapshot: &Snapshot, task: &Task, takers: &[&super::RoleRule]) -> Wh
             }
             why("R22", sentence, format!("agentctl task retry {id} (to try now)"))
         }
-        None => claimable(snapshot, task, rule),
+        None => claimable(seen, task, rule),
     }
 }
 
-fn claimable(snapshot: &Snapshot, task: &Task, rule: &super::RoleRule) -> Why {
-    let role = &rule.role;
+fn claimable<'a>(seen: &Explainer<'a>, task: &Task, rule: &'a RoleRule) -> Why {
+    let (role, snapshot) = (&rule.role, seen.snapshot);
     if let Some(pause) = snapshot.history.paused(role) {
         let sentence = format!("the role `{role}` is paused ({}): {}", pause.class, one_line(&pause.reason));
         return why("R22", sentence, format!("agentctl fleet start {role} (after mending the cause)"));
     }
-    let (wip, limit) = (claim::wip(snapshot, rule), snapshot.queue.wip_limit(role));
+    let line = seen.line(rule);
+    let (wip, limit) = (line.wip, snapshot.queue.wip_limit(role));
     if wip >= limit {
         let sentence = format!("the WIP limit of `{role}` is reached ({wip} of {limit})");
         return why("R7", sentence, if limit == 0 { "raise `wip_limits` in the queue file" } else { NOTHING });
     }
-    let ahead = claim::candidates(snapshot, rule).iter().position(|other| other.id == task.id).unwrap_or_default();
+    let ahead = line.places.get(&task.id).copied().unwrap_or_default();
     let room = usize::try_from(limit - wip).unwrap_or(usize::MAX);
     let next = format!("agentctl fleet start {role} (if none runs)");
     match ahead {

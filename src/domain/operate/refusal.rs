@@ -60,7 +60,7 @@ pub enum Refusal {
         role: Role,
     },
     /// A step that would skip work.
-    #[error("{task} is `{from}`; moving it to `{to}` skips work (from there: {})", words(legal))]
+    #[error("{}", illegal(task, from, to, legal))]
     Illegal {
         /// The task.
         task: TaskId,
@@ -114,4 +114,14 @@ pub enum Refusal {
 fn words(statuses: &[Status]) -> String {
     let words: Vec<&str> = statuses.iter().map(Status::as_str).collect();
     words.join(", ")
+}
+
+fn illegal(task: &TaskId, from: &Status, to: &Status, legal: &[Status]) -> String {
+    match (from.is_done(), legal) {
+        (true, _) => format!("{task} is `{from}`; only force brings it back to `{to}`"),
+        (false, []) => format!("{task} is `{from}`; from there only force moves it to `{to}`"),
+        (false, legal) => {
+            format!("{task} is `{from}`; moving it to `{to}` skips work (without force: {})", words(legal))
+        }
+    }
 }

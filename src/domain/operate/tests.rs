@@ -144,7 +144,11 @@ fn cancelling_a_running_task_asks_its_worker_to_stop() {
     assert_eq!(status(&after, "T1"), Status::CANCELLED);
     let stop = held_lease(&after).stop.clone().expect("asked");
     assert_eq!((stop.actor.as_str(), stop.reason.as_str()), ("human:ada", "no longer wanted"));
-    assert_eq!(cancel(&after, &id("T1"), Some("again"), true, &human()), Ok(Plan::none()), "asking twice is asking once");
+    assert_eq!(
+        cancel(&after, &id("T1"), Some("again"), true, &human()),
+        Ok(Plan::none()),
+        "asking twice is asking once"
+    );
 }
 
 fn held_lease(snapshot: &Snapshot) -> &Lease {
@@ -164,7 +168,9 @@ fn a_cancelled_task_comes_back_to_where_it_was() {
 #[test]
 fn a_retry_starts_where_it_failed() {
     let attempt = |role: &Role| {
-        let mut event = EventDraft::new(Kind::AttemptFinished, Actor::Worker("w".into())).task(&id("T1")).with("class", "gate_failed");
+        let mut event = EventDraft::new(Kind::AttemptFinished, Actor::Worker("w".into()))
+            .task(&id("T1"))
+            .with("class", "gate_failed");
         event.role = Some(role.clone());
         event
     };
@@ -215,7 +221,10 @@ fn an_unblocked_task_still_waits_for_its_dependencies() {
     let before = snapshot(vec![waiting, task("T2", Status::READY)]);
     let answer = |snapshot: &Snapshot, force| unblock(snapshot, &flow(), &id("T1"), None, None, force, &human());
     let after = before.after(&answer(&before, false).expect("the reason goes"));
-    assert_eq!((status(&after, "T1"), after.queue.find("T1").and_then(|t| t.blocked_reason.clone())), (Status::BLOCKED, None));
+    assert_eq!(
+        (status(&after, "T1"), after.queue.find("T1").and_then(|t| t.blocked_reason.clone())),
+        (Status::BLOCKED, None)
+    );
     assert!(matches!(answer(&after, false), Err(Refusal::Waits { on, .. }) if on == "T2"));
     assert_eq!(status(&after.after(&answer(&after, true).expect("forced")), "T1"), Status::NEEDS_PLAN);
 }
@@ -296,10 +305,24 @@ fn a_new_task_stands_in_the_file_as_the_rules_see_it() {
     let keys: Vec<&str> = new.json.keys().map(String::as_str).collect();
     assert_eq!(
         keys,
-        ["id", "title", "type", "status", "agent", "lease", "dependencies", "acceptance_criteria", "created_at", "updated_at"]
+        [
+            "id",
+            "title",
+            "type",
+            "status",
+            "agent",
+            "lease",
+            "dependencies",
+            "acceptance_criteria",
+            "created_at",
+            "updated_at"
+        ]
     );
     let event = &plan.events[0];
-    assert_eq!((event.kind, &event.data["to"], &event.data["stamped"]), (Kind::TaskCreated, &"ready".into(), &true.into()));
+    assert_eq!(
+        (event.kind, &event.data["to"], &event.data["stamped"]),
+        (Kind::TaskCreated, &"ready".into(), &true.into())
+    );
 }
 
 #[derive(Clone, Debug)]
