@@ -97,7 +97,7 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
     let reading = reading?;
     play.end(&reading.snapshot)?;
     if args.clean {
-        std::fs::remove_dir_all(layout.root()).map_err(|error| super::fail::io("remove", layout.root(), error))?;
+        std::fs::remove_dir_all(layout.root()).map_err(|error| super::fail::io("remove", layout.root(), &error))?;
         ui.line("The scratch project was removed.");
     } else {
         next_steps(ui, layout.root());

@@ -23,10 +23,10 @@ pub(super) fn create(dir: Option<&Path>) -> Result<Layout, Failure> {
         None => {
             let temp = std::env::temp_dir();
             let made = tempfile::Builder::new().prefix("oodatcaa-demo-").tempdir_in(&temp);
-            made.map_err(|error| io("make a directory in", &temp, error))?.keep()
+            made.map_err(|error| io("make a directory in", &temp, &error))?.keep()
         }
     };
-    let root = root.canonicalize().map_err(|error| io("find", &root, error))?;
+    let root = root.canonicalize().map_err(|error| io("find", &root, &error))?;
     let layout = Layout::new(root);
     fill(&layout)?;
     commit(layout.root())?;
@@ -34,8 +34,8 @@ pub(super) fn create(dir: Option<&Path>) -> Result<Layout, Failure> {
 }
 
 fn named(dir: &Path) -> Result<PathBuf, Failure> {
-    fs::create_dir_all(dir).map_err(|error| io("create", dir, error))?;
-    let mut entries = fs::read_dir(dir).map_err(|error| io("read", dir, error))?;
+    fs::create_dir_all(dir).map_err(|error| io("create", dir, &error))?;
+    let mut entries = fs::read_dir(dir).map_err(|error| io("read", dir, &error))?;
     if entries.next().is_some() {
         return Err(Failure::new("refused", format!("{} is not empty", dir.display()))
             .hint("let the demo make a directory of its own: agentctl demo"));
@@ -58,8 +58,8 @@ fn fill(layout: &Layout) -> Result<(), Failure> {
     }
     for (path, text) in files {
         let parent = path.parent().expect("each lies below the root");
-        fs::create_dir_all(parent).map_err(|error| io("create", parent, error))?;
-        fs::write(&path, text).map_err(|error| io("write", &path, error))?;
+        fs::create_dir_all(parent).map_err(|error| io("create", parent, &error))?;
+        fs::write(&path, text).map_err(|error| io("write", &path, &error))?;
     }
     Ok(())
 }
