@@ -31,7 +31,7 @@ check: ## Format, lints, documentation, licences: what needs no running
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
 	$(CARGO) clippy --locked --all-targets --no-default-features -- -D warnings
-	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --all-features --document-private-items
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' $(CARGO) doc --locked --no-deps --all-features --document-private-items
 	@scripts/install-tools.sh
 	$(TARGET)/tools/bin/cargo-deny --log-level error check bans licenses sources
 
@@ -41,7 +41,7 @@ test: ## All tests; installs the system packages that they use where it may
 	$(CARGO) test --locked
 
 .PHONY: torture
-torture: ## The crash test at full size: 20 workers, 200 tasks, random kill -9
+torture: ## The crash test at full size: 20 workers, 200 tasks, random kill -9 (SEED=N to repeat one)
 	$(CARGO) test --locked --release --test it torture_at_full_size -- --ignored --nocapture
 
 .PHONY: bench

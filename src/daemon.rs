@@ -158,7 +158,9 @@ fn work(
     // Who we are is known after the fork only.
     let setup = Setup { owner: file::identity(&setup.owner.tag), ..setup };
     let _pid_file = match reporter.is_some() {
-        false => None,
+        false if setup.once => None,
+        // In the foreground and under systemd the file only tells that somebody serves the role.
+        false => PidFile::hold(layout, name).ok(),
         true => match PidFile::hold(layout, name) {
             Ok(pid_file) => Some(pid_file),
             Err(error) => return Err((error.into(), reporter)),

@@ -85,7 +85,7 @@ impl Happened {
     }
 }
 
-/// One line of what [`Fleet::start`] and [`Fleet::stop`] tell.
+/// One line of what [`Fleet::start`](super::Fleet::start) and [`Fleet::stop`](super::Fleet::stop) tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The worker: its role, or `<role>@<tag>`.
@@ -109,7 +109,7 @@ pub enum State {
     Failed(String),
 }
 
-/// One row of [`Fleet::status`].
+/// One row of [`Fleet::status`](super::Fleet::status).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The worker: its role, or `<role>@<tag>`.
