@@ -1,3 +1,5 @@
+//! What `argv` must hold.
+
 use super::*;
 use crate::agent::tests::assignment;
 

@@ -1,3 +1,5 @@
+//! What `command` must hold.
+
 use super::*;
 use crate::agent::{
     check as check_agent,

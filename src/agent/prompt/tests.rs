@@ -1,3 +1,5 @@
+//! What `prompt` must hold.
+
 use super::*;
 use crate::{
     agent::tests::assignment,

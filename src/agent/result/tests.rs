@@ -1,3 +1,5 @@
+//! What `result` must hold.
+
 use super::*;
 
 fn wrong(text: &str) -> String {

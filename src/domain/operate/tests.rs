@@ -1,3 +1,5 @@
+//! What `operate` must hold.
+
 use std::sync::Arc;
 
 use proptest::prelude::*;

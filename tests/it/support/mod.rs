@@ -123,17 +123,28 @@ impl Project {
         self.task(id)["status"].as_str().expect("a status").into()
     }
 
+    /// Waits until a task has a status, in the queue and, right after it, in the journal.
     #[track_caller]
     pub(crate) fn wait_for(&self, id: &str, status: &str) {
-        eventually(&format!("{id} becomes {status}: {}", self.diagnosis()), || {
-            (self.status(id) == status).then_some(())
-        });
+        let what = || format!("{id} becomes {status}: {}", self.diagnosis());
+        let told = |project: &Self| {
+            let last =
+                project.events().into_iter().rev().find(|event| event["task"] == id && event["data"]["to"].is_string());
+            last.is_some_and(|event| event["data"]["to"] == status)
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while self.status(id) != status || !told(self) {
+            assert!(Instant::now() < deadline, "in vain: {}", what());
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// The journal.
     pub(crate) fn events(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.path(".oodatcaa/work/events.jsonl")).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).expect("a journal line is JSON")).collect()
+        // The last line may be on its way.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(|line| serde_json::from_str(line).expect("a journal line is JSON")).collect()
     }
 
     /// The journal's events of one kind, `noun.verb`.

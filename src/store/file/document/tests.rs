@@ -1,3 +1,5 @@
+//! What `document` must hold.
+
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
