@@ -474,7 +474,7 @@ impl Worker {
         self.running
             .insert((lease.task_id.clone(), lease.token), Running { lease: lease.clone(), control, told: None });
         let run = run::Run::new(Arc::clone(&self.shared), task, lease, snapshot.clone(), controlled, self.spare.take());
-        run::spawn(run, self.ended.0.clone());
+        run::spawn(run, &self.ended.0);
         self.tell_status();
     }
 

@@ -77,7 +77,7 @@ pub(super) struct Ended {
 }
 
 /// Starts a run on a thread of its own.
-pub(super) fn spawn(run: Run, ended: Sender<Ended>) {
+pub(super) fn spawn(run: Run, ended: &Sender<Ended>) {
     let (id, token) = (run.lease().task_id.clone(), run.lease().token);
     let name = format!("run {id}");
     // The thread takes the run out; without a thread it is still here, to be settled.

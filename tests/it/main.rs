@@ -1,5 +1,6 @@
 //! Integration tests: real binaries, real signals, real files.
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
+#![expect(clippy::print_stderr, reason = "a long test says its seed")]
 
 mod agents;
 mod config;
