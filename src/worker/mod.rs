@@ -17,7 +17,8 @@ use crate::{
     agent::Agent,
     config::{Config, GateConfig, RoleConfig},
     domain::{
-        Class, EventDraft, Kind, Lease, Owner, Plan, Role, RoleRule, Snapshot, Status, Task, TaskId, Token, Workflow,
+        Class, EventDraft, Kind, Lease, Owner, Plan, QueueLease, Role, RoleRule, Snapshot, Status, Task, TaskId, Token,
+        Workflow,
         claim::{self, Claimant, Idle},
         coordinate,
         event::Actor,
@@ -542,7 +543,13 @@ fn trouble_of(snapshot: &Snapshot, lease: &Lease) -> Option<Why> {
     match snapshot.queue.get(&lease.task_id) {
         None => Some(Why::Gone),
         Some(Task { status, .. }) if *status == Status::CANCELLED => Some(Why::Cancelled),
-        Some(_) if held.is_none() => Some(Why::LeaseGone),
+        // Without the file, but not settled: somebody removed it.
+        Some(task)
+            if held.is_none()
+                && task.lease == (QueueLease::Ours { owner: lease.owner.clone(), token: lease.token }) =>
+        {
+            Some(Why::LeaseGone)
+        }
         Some(_) => None,
     }
 }
