@@ -8,8 +8,8 @@
 //! |---|---|---|
 //! | 4 | `bin/*` | everything below |
 //! | 3 | [`cli`], [`error`] | all below |
-//! | 2 | [`worker`], [`fleet`] | [`agent`], [`process`], [`store`], [`config`], [`domain`], [`layout`] |
-//! | 1b | [`agent`] | [`process`], [`config`], [`domain`], [`layout`] |
+//! | 2 | [`worker`], [`fleet`] | [`agent`], [`workspace`], [`process`], [`store`], [`config`], [`domain`], [`layout`] |
+//! | 1b | [`agent`], [`workspace`] | [`process`], [`config`], [`domain`], [`layout`] |
 //! | 1 | [`store`], [`process`], [`config`] | [`domain`], [`layout`] |
 //! | 0 | [`domain`], [`layout`] | nothing of ours |
 //!
@@ -26,3 +26,4 @@ pub mod layout;
 pub mod process;
 pub mod store;
 pub mod worker;
+pub mod workspace;

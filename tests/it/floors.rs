@@ -14,11 +14,15 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("process", &["domain", "layout"]),
     ("config", &["domain", "layout"]),
     ("agent", &["domain", "layout", "process", "config"]),
+    ("workspace", &["domain", "layout", "process", "config"]),
     ("fleet", &["domain", "layout", "process", "config", "store", "agent"]),
-    ("worker", &["domain", "layout", "process", "config", "store", "agent"]),
-    ("error", &["domain", "layout", "process", "config", "store", "agent", "fleet", "worker"]),
-    ("daemon", &["domain", "layout", "process", "config", "store", "agent", "fleet", "worker", "error"]),
-    ("cli", &["domain", "layout", "process", "config", "store", "agent", "fleet", "worker", "error", "daemon"]),
+    ("worker", &["domain", "layout", "process", "config", "store", "agent", "workspace"]),
+    ("error", &["domain", "layout", "process", "config", "store", "agent", "workspace", "fleet", "worker"]),
+    ("daemon", &["domain", "layout", "process", "config", "store", "agent", "workspace", "fleet", "worker", "error"]),
+    (
+        "cli",
+        &["domain", "layout", "process", "config", "store", "agent", "workspace", "fleet", "worker", "error", "daemon"],
+    ),
 ];
 
 fn sources(dir: &Path, into: &mut Vec<PathBuf>) {
