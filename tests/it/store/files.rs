@@ -10,7 +10,7 @@ use std::{
 };
 
 use oodatcaa::{
-    domain::{Holder, LeaseRecord, Member, Plan, Status},
+    domain::{Holder, LeaseRecord, Member, Plan, Status, observe},
     layout::Layout,
     store::{
         Store, StoreError,
@@ -275,22 +275,44 @@ fn an_event_that_a_crash_swallowed_is_observed() {
 }
 
 #[test]
-fn a_change_that_another_program_wrote_over_is_written_again_beside_theirs() {
+fn a_change_that_somebody_just_wrote_over_is_written_again() {
     let project = Project::new();
     let store = project.open();
     store.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
     store.transact(&mut |snapshot| settle(snapshot, "A", &Status::AWAITING_TEST)).expect("committed");
-    project.replace(&QUEUE.replacen('{', "{ \"theirs\": 1,", 1));
+    project.replace(&QUEUE.replace("\"attempts\": 0", "\"attempts\": 3"));
+    nothing(&store).expect("written again");
+    let queue = store.read().expect("read").snapshot.queue;
+    assert_eq!(queue.find("A").expect("there").status, Status::AWAITING_TEST);
+    assert_eq!(queue.find("B").expect("there").attempts, 3, "and theirs stays");
+}
+
+#[test]
+fn an_old_queue_that_was_put_back_is_left_as_it_is_and_seen() {
+    let project = Project::new();
+    let store = project.open();
+    store.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
+    store.transact(&mut |snapshot| settle(snapshot, "A", &Status::AWAITING_TEST)).expect("committed");
+    let long_ago: String = project
+        .journal()
+        .lines()
+        .map(|line| {
+            let mut event: serde_json::Value = serde_json::from_str(line).expect("an event");
+            event["time"] = "2026-01-05T09:00:00.000Z".into();
+            format!("{event}\n")
+        })
+        .collect();
+    fs::write(project.layout().journal(), long_ago).expect("written");
+    project.replace(QUEUE);
     let mut seen = None;
     store
         .transact(&mut |snapshot| {
-            seen = snapshot.queue.find("A").map(|task| task.status.clone());
+            seen = Some((observe::behind(snapshot).is_some(), snapshot.highest_token(&id("A")).0));
             Plan::none()
         })
-        .expect("observed");
-    assert_eq!(seen, Some(Status::AWAITING_TEST));
-    let text = project.queue();
-    assert!(text.contains("\"theirs\": 1") && text.contains("awaiting_test"), "{text}");
+        .expect("nothing to do");
+    assert_eq!(seen, Some((true, 1)), "the token is not forgotten");
+    assert_eq!(project.queue(), QUEUE);
 }
 
 #[test]

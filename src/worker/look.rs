@@ -1,0 +1,250 @@
+//! One look of a worker at the store: what is left over is rescued, what can be coordinated is, what
+//! can be claimed is claimed, in one commit; and its own attempts are told when they must stop.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{Running, Worker, chain, run::{self, Control, Why}, sweep, tell_manager};
+use crate::{
+    domain::{
+        Lease, Plan, QueueLease, Snapshot, Status, Task,
+        claim::{self, Claimant, Idle},
+        coordinate, observe, rescue, settle, text,
+    },
+    process::{Keeper, Stop},
+    store::StoreError,
+};
+
+impl Worker {
+    /// Looks at the store once: rescue, coordination, claims. Answers what went wrong, after having said it.
+    pub(super) fn look(&mut self) -> Option<StoreError> {
+        self.due = Some(Instant::now() + self.shared.setup.interval);
+        match self.try_look() {
+            Ok(()) => {
+                if self.trouble.take().is_some() {
+                    log::info!("the queue can be used again");
+                }
+                None
+            }
+            Err(error) => {
+                let words = chain(&error);
+                if self.trouble.as_deref() != Some(&words) {
+                    log::error!("claiming is stopped, running attempts go on: failed to {words}");
+                    self.trouble = Some(words);
+                }
+                Some(error)
+            }
+        }
+    }
+
+    fn try_look(&mut self) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let reading = shared.store.read()?;
+        if let Some(invalid) = reading.invalid {
+            // Journalled once by the store, which also knows when it is whole again.
+            shared.store.transact(&mut |_| Plan::none())?;
+            return Err(StoreError::Invalid(invalid));
+        }
+        self.look_after_runs(&reading.snapshot);
+        let pid = shared.setup.owner.pid;
+        self.watching = reading.snapshot.leases.values().any(|held| held.ours().is_none_or(|lease| lease.pid != pid));
+        if !self.has_work(&reading.snapshot) {
+            return Ok(());
+        }
+        let mut ended: Vec<rescue::Left> = Vec::new();
+        // Twice: what is left over is found by the first look, ended outside of the lock, and given
+        // back by the second; a third round takes in what died meanwhile.
+        for _ in 0..3 {
+            let left = self.commit(&ended)?;
+            let more: Vec<rescue::Left> = left.into_iter().filter(|left| !ended.contains(left)).collect();
+            if more.is_empty() {
+                break;
+            }
+            ended = sweep::end(&shared.setup.layout, more);
+            if ended.is_empty() {
+                break;
+            }
+        }
+        self.spare = None;
+        Ok(())
+    }
+
+    /// Whether a commit would change anything, decided on what was read without the lock.
+    fn has_work(&mut self, snapshot: &Snapshot) -> bool {
+        let shared = &self.shared;
+        let workflow = shared.workflow();
+        let other = !rescue::find(snapshot, workflow).is_empty()
+            || !observe::decide(snapshot).is_empty()
+            || !coordinate::decide(snapshot, workflow).is_empty();
+        if self.free_slots(snapshot) == 0 {
+            return other;
+        }
+        match claim::decide(snapshot, workflow, &self.claimant()) {
+            Ok(_) => {
+                if self.spare.is_none() {
+                    self.spare = Keeper::spawn(&shared.setup.exe, None).ok();
+                }
+                true
+            }
+            Err(idle) => {
+                self.say_idle(&idle);
+                other
+            }
+        }
+    }
+
+    fn free_slots(&self, snapshot: &Snapshot) -> usize {
+        if self.stopping.is_some() {
+            return 0;
+        }
+        let setup = &self.shared.setup;
+        let limit = match (setup.slots, setup.once) {
+            (Some(slots), _) => slots,
+            (None, true) => 1,
+            (None, false) => snapshot.queue.wip_limit(&setup.rule.role).max(u32::from(setup.ignore_wip)),
+        };
+        usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(self.running.len())
+    }
+
+    fn claimant(&self) -> Claimant {
+        let setup = &self.shared.setup;
+        Claimant {
+            owner: setup.owner.clone(),
+            rule: setup.rule.clone(),
+            by: setup.agent.name().into(),
+            simulated: setup.agent.simulated(),
+            ignore_wip: setup.ignore_wip,
+        }
+    }
+
+    /// One commit: gives back what has been ended, coordinates, fills the free slots; answers what is left over.
+    fn commit(&mut self, ended: &[rescue::Left]) -> Result<Vec<rescue::Left>, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let workflow = shared.workflow();
+        let me = self.claimant();
+        let mut left = Vec::new();
+        let mut claimed: Vec<Lease> = Vec::new();
+        let mut idle = None;
+        let mut last: Option<Snapshot> = None;
+        shared.store.transact(&mut |snapshot| {
+            left = rescue::find(snapshot, workflow);
+            claimed.clear();
+            idle = None;
+            let mut slots = self.free_slots(snapshot);
+            let mut plan = snapshot.chain(&mut [
+                &mut |seen| rescue::decide(seen, workflow, &shared.setup.config.retry, ended, &me.owner.tag),
+                &mut |seen| coordinate::decide(seen, workflow),
+            ]);
+            let mut seen = snapshot.after(&plan);
+            while slots > 0 {
+                match claim::decide(&seen, workflow, &me) {
+                    Ok((take, lease)) => {
+                        seen = seen.after(&take);
+                        plan.then(take);
+                        claimed.push(lease);
+                        slots -= 1;
+                    }
+                    Err(why) => {
+                        idle = Some(why);
+                        break;
+                    }
+                }
+            }
+            last = Some(seen);
+            plan
+        })?;
+        for back in ended {
+            log::warn!(task = back.task.as_str(); "{} is given back: {}", back.task, back.reason);
+        }
+        let snapshot = last.expect("the decision has run");
+        for lease in claimed {
+            self.start(lease, &snapshot);
+        }
+        if let Some(idle) = idle
+            && self.running.is_empty()
+        {
+            self.say_idle(&idle);
+        }
+        Ok(left)
+    }
+
+    fn start(&mut self, lease: Lease, snapshot: &Snapshot) {
+        let Some(task) = snapshot.queue.get(&lease.task_id).cloned() else { return };
+        let simulated = if lease.simulated { " (simulated)" } else { "" };
+        log::info!(
+            task = task.id.as_str(), token = lease.token.0, attempt = lease.attempt;
+            "claimed {} \"{}\", attempt {}, token {}{simulated}",
+            task.id, text::cut(&text::one_line(&task.title), 80), lease.attempt, lease.token
+        );
+        self.said.clear();
+        let (control, controlled) = crossbeam_channel::unbounded();
+        self.running
+            .insert((lease.task_id.clone(), lease.token), Running { lease: lease.clone(), control, told: None });
+        let run = run::Run::new(Arc::clone(&self.shared), task, lease, snapshot.clone(), controlled, self.spare.take());
+        run::spawn(run, &self.ended.0);
+        self.tell_status();
+    }
+
+    fn tell_status(&self) {
+        let names: Vec<&str> = self.running.keys().map(|(task, _)| task.as_str()).collect();
+        let words = if names.is_empty() { "idle".to_owned() } else { format!("working on {}", names.join(", ")) };
+        tell_manager(&[sd_notify::NotifyState::Status(&words)]);
+    }
+
+    /// Stops attempts that have lost their right, or that a human asked to stop.
+    fn look_after_runs(&mut self, snapshot: &Snapshot) {
+        for running in self.running.values_mut() {
+            let why = trouble_of(snapshot, &running.lease);
+            let Some(why) = why.filter(|why| running.told.as_ref() != Some(why)) else { continue };
+            log::warn!(task = running.lease.task_id.as_str(); "stopping the attempt on {}: {why}", running.lease.task_id);
+            let _ = running.control.send(Control::Stop(Stop::Gently, why.clone()));
+            running.told = Some(why);
+        }
+    }
+
+    /// Says once why there is nothing to do; that there is just nothing is said at debug only.
+    fn say_idle(&mut self, idle: &Idle) {
+        if let Idle::Waiting { until: Some(until), .. } = idle {
+            let wait = (*until - chrono::Utc::now()).to_std().unwrap_or_default() + Duration::from_millis(5);
+            let due = Instant::now() + wait.min(self.shared.setup.interval);
+            self.due = Some(self.due.map_or(due, |old| old.min(due)));
+        }
+        let words = idle.to_string();
+        if self.said == words {
+            return;
+        }
+        match idle {
+            Idle::Nothing | Idle::Waiting { .. } => log::debug!("{words}"),
+            Idle::Full { .. } => log::info!("{words}"),
+            Idle::Paused(_) => log::warn!("{words}; resume with: agentctl fleet start {}", self.shared.role()),
+            Idle::Behind(_) => log::error!("{words}; look at it with: agentctl queue repair"),
+        }
+        self.said = words;
+    }
+}
+
+/// Why an attempt must stop, seen from outside of it.
+fn trouble_of(snapshot: &Snapshot, lease: &Lease) -> Option<Why> {
+    if settle::superseded(snapshot, lease) {
+        return Some(Why::Superseded);
+    }
+    let held = snapshot.leases.get(&lease.task_id).and_then(|held| held.ours());
+    if let Some(stop) = held.and_then(|lease| lease.stop.as_ref()) {
+        return Some(Why::Asked { actor: stop.actor.clone(), reason: stop.reason.clone() });
+    }
+    match snapshot.queue.get(&lease.task_id) {
+        None => Some(Why::Gone),
+        Some(Task { status, .. }) if *status == Status::CANCELLED => Some(Why::Cancelled),
+        // Without the file, but not settled: somebody removed it.
+        Some(task)
+            if held.is_none()
+                && task.lease == (QueueLease::Ours { owner: lease.owner.clone(), token: lease.token }) =>
+        {
+            Some(Why::LeaseGone)
+        }
+        Some(_) => None,
+    }
+}
+
