@@ -254,7 +254,7 @@ impl Ui {
             return Ok(true);
         }
         if self.settings.no_input || !io::stdin().is_terminal() {
-            return Err(Failure::new("needs_confirmation", format!("cannot ask: {question}"))
+            return Err(Failure::new("needs_yes", format!("cannot ask: {question}"))
                 .hint("say yes beforehand with --yes, or look first with --dry-run"));
         }
         self.flush();
