@@ -408,6 +408,28 @@ fn a_run_is_stopped_and_its_end_is_told() {
 }
 
 #[test]
+fn a_cancelled_run_is_stopped_and_stays_cancelled() {
+    let project = at_work();
+    let said = agentctl(&project, &["-y", "task", "cancel", "P002", "--stop", "--reason", "no longer wanted"]).ok();
+    assert_eq!(said.out, "P002\tin_progress\tcancelled\n");
+    eventually("the lease goes", || (!project.path(".leases/P002.json").exists()).then_some(()));
+    eventually("the mark goes", || project.task("P002")["lease"].is_null().then_some(()));
+    assert_eq!((project.status("P002"), project.agents()), ("cancelled".into(), Vec::new()));
+}
+
+#[test]
+fn a_task_is_taken_away_from_a_living_owner_by_force_only() {
+    let project = at_work();
+    agentctl(&project, &["lease", "release", "P002", "--force"]).no(2, "--reason");
+    let said = agentctl(&project, &["-y", "lease", "release", "P002", "--force", "--reason", "it hangs"]).ok();
+    assert!(said.out.starts_with("P002\t"), "{said:?}");
+    eventually("it is claimed again with a greater token", || {
+        project.path(".oodatcaa/runs/P002/2/stdout.log").exists().then_some(())
+    });
+    assert_eq!(project.agents().len(), 1, "{}", project.diagnosis());
+}
+
+#[test]
 fn following_a_log_ends_with_its_attempt() {
     let project = at_work();
     let mut child =

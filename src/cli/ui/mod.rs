@@ -182,7 +182,7 @@ impl Ui {
     /// A table: aligned on a terminal, tabs in a pipe, the first column alone with `-q`.
     pub fn table(&self, table: &Table) {
         if self.quiet() {
-            table.rows().for_each(|row| self.line(&row[0].piped()));
+            table.rows().for_each(|row| self.line(row[0].piped()));
         } else if self.terminal {
             self.put(&[self.shown(&table.aligned(self.width())).as_bytes()]);
         } else {
@@ -254,7 +254,7 @@ impl Ui {
             return Ok(true);
         }
         if self.settings.no_input || !io::stdin().is_terminal() {
-            return Err(Failure::new("needs_yes", format!("cannot ask: {question}"))
+            return Err(Failure::new("needs_confirmation", format!("cannot ask: {question}"))
                 .hint("say yes beforehand with --yes, or look first with --dry-run"));
         }
         self.flush();

@@ -367,10 +367,9 @@ fn fleets() -> impl Strategy<Value = Snapshot> {
             new.dependencies = (0..at).filter(|d| dependencies & (1 << d) != 0).map(|d| format!("T{d}")).collect();
             let done = |name: &String| tasks.iter().any(|t: &Task| t.id.as_str() == name && t.status.is_done());
             if at_work && new.dependencies.iter().all(done) {
-                if let Some(rule) = Workflow::shipped().rules().get(at % 5) {
-                    new.status = rule.works.clone();
-                    leased.push((new.id.to_string(), rule.role.clone(), alive));
-                }
+                let rule = Workflow::shipped().rules()[at % 5].clone();
+                new.status = rule.works;
+                leased.push((new.id.to_string(), rule.role, alive));
             }
             tasks.push(new);
         }
