@@ -6,6 +6,16 @@ use super::{
 };
 use crate::{domain::Task, error::Failure};
 
+/// Another way to write the minus before a term, which a command line takes for a flag.
+pub const NOT: &str = "not:";
+
+/// The same word with its minus written out, where it is a term and not a flag.
+pub fn unminused(word: &str) -> Option<String> {
+    let rest = word.strip_prefix('-')?;
+    let (name, _) = rest.split_once(':')?;
+    ["role", "status", "is", "prio", "priority"].contains(&name).then(|| format!("{NOT}{rest}"))
+}
+
 /// All terms must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -112,7 +122,7 @@ impl Is {
 }
 
 fn term(token: &str) -> Result<(bool, Term), Failure> {
-    let (wanted, positive) = match token.strip_prefix('-') {
+    let (wanted, positive) = match token.strip_prefix(NOT).or_else(|| token.strip_prefix('-')) {
         Some(rest) if rest.contains(':') => (false, rest),
         _ => (true, token),
     };

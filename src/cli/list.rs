@@ -26,7 +26,7 @@ pub enum Order {
 #[derive(Debug, Default, clap::Args)]
 pub struct Args {
     /// Terms that all must hold: role:R, status:S, is:STATE, prio:<N, -is:STATE, or words of the title
-    #[arg(value_name = "FILTER", allow_hyphen_values = true)]
+    #[arg(value_name = "FILTER")]
     filter: Vec<String>,
     /// Only tasks in these statuses
     #[arg(long, value_name = "STATUS", value_delimiter = ',')]

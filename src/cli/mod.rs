@@ -154,7 +154,13 @@ fn dispatch(ctx: &Context, command: Command) -> Done {
 
 /// Runs a command line and answers with its exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args: Vec<OsString> = args.into_iter().collect();
+    let args: Vec<OsString> = args
+        .into_iter()
+        .map(|arg| match arg.to_str().and_then(filter::unminused) {
+            Some(term) => term.into(),
+            None => arg,
+        })
+        .collect();
     let cli = match parse(&args) {
         Ok(cli) => cli,
         Err(code) => return code,

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::{
-        LeaseRecord, RoleRule, Task, claim,
+        LeaseRecord, Role, RoleRule, Task, claim,
         lease::Standing,
         observe,
         plan::stamp,
@@ -104,7 +104,7 @@ impl<'a> Status<'a> {
             let state = sight.state(task);
             *statuses.entry(task.status.as_str()).or_default() += 1;
             *states.entry(state).or_default() += 1;
-            let leased_as = sight.held(task).and_then(|(held, _)| held.role()).map(|role| role.as_str());
+            let leased_as = sight.held(task).and_then(|(held, _)| held.role()).map(Role::as_str);
             let role = leased_as.unwrap_or_else(|| sight.role(task));
             match state {
                 State::Running | State::Stale => running.entry(role).or_default().push(task),

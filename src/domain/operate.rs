@@ -375,4 +375,6 @@ pub fn clear_mark(snapshot: &Snapshot, id: &TaskId, force: bool, reason: Option<
 }
 
 #[cfg(test)]
+mod property;
+#[cfg(test)]
 mod tests;

@@ -182,7 +182,7 @@ impl Ui {
     /// A table: aligned on a terminal, tabs in a pipe, the first column alone with `-q`.
     pub fn table(&self, table: &Table) {
         if self.quiet() {
-            table.rows().for_each(|row| self.line(&row[0].piped()));
+            table.rows().for_each(|row| self.line(row[0].piped()));
         } else if self.terminal {
             self.put(&[self.shown(&table.aligned(self.width())).as_bytes()]);
         } else {

@@ -1,0 +1,151 @@
+//! `agentctl` beside a worker that works: what it shows, what it refuses, what it stops, what it follows.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    process::Stdio,
+};
+
+use serde_json::{Value, json};
+
+use super::{agentctl, command, sprint};
+use crate::support::{Project, eventually};
+
+/// A daemon that works on P002 until it is stopped.
+fn at_work() -> Project {
+    let mut project = Project::new("echo started; echo oops >&2; exec sleep 600");
+    project.queue(json!([{"id": "P002", "title": "Build it", "status": "ready", "dependencies": ["P005"]}, {"id": "P005", "status": "done"}]));
+    project.start("builder", &[]);
+    project.wait_for("P002", "in_progress");
+    eventually("the agent writes", || {
+        let log = fs::read_to_string(project.path(".oodatcaa/runs/P002/1/stdout.log")).ok()?;
+        log.contains("started").then_some(())
+    });
+    project
+}
+
+#[test]
+fn a_running_task_is_shown_and_kept_from_hands() {
+    let project = at_work();
+    let status = agentctl(&project, &["status", "--json"]).ok().json();
+    let role = &status["roles"][1];
+    assert_eq!(
+        (&role["state"], &role["wip"], &role["running"][0]["id"]),
+        (&json!("working"), &json!(1), &json!("P002"))
+    );
+    assert_eq!(role["running"][0]["lease"]["state"], "live");
+    let leases = agentctl(&project, &["lease", "list", "--json"]).ok().json();
+    assert_eq!((&leases[0]["schema"], &leases[0]["token"]), (&json!("oodatcaa/lease.v1"), &json!(1)));
+    let runs = agentctl(&project, &["run", "list", "--running", "--json"]).ok().json();
+    assert_eq!((&runs[0]["run"], &runs[0]["state"]), (&json!("P002/1"), &json!("running")));
+
+    for args in [
+        &["task", "move", "P002", "ready", "--force"][..],
+        &["task", "retry", "P002"],
+        &["task", "block", "P002", "--reason", "x"],
+        &["task", "done", "P002", "--reason", "x"],
+        &["task", "cancel", "P002"],
+    ] {
+        agentctl(&project, args).no(5, "agentctl run stop P002 --reason");
+    }
+    agentctl(&project, &["task", "move", "P005", "ready", "--force"])
+        .no(5, "P002 is being worked on and depends on P005");
+    let said = agentctl(&project, &["lease", "release", "P002"]).no(5, "is alive and renewed this lease");
+    assert!(said.err.contains("insist: agentctl lease release P002 --force --reason"), "{}", said.err);
+    agentctl(&project, &["run", "stop", "P002", "--reason", "x"]).no(2, "--yes");
+
+    assert_eq!(agentctl(&project, &["logs", "P002"]).ok().out, "started\n");
+    assert_eq!(agentctl(&project, &["logs", "P002/1", "--stderr"]).ok().out, "oops\n");
+    agentctl(&project, &["logs", "P002", "--gate", "../../x"]).no(2, "gate's name");
+}
+
+#[test]
+fn a_run_is_stopped_and_its_end_is_told() {
+    let project = at_work();
+    agentctl(&project, &["task", "block", "P005", "--reason", "x"]).no(5, "is `done`");
+    let said =
+        agentctl(&project, &["-y", "run", "stop", "P002", "--reason", "wrong way", "--wait", "30s", "--json"]).ok();
+    assert_eq!((&said.json()["stopped"], &said.json()["changed"]), (&json!(true), &json!(true)));
+    let shown = agentctl(&project, &["run", "show", "P002/1", "--json"]).ok().json();
+    assert_eq!((&shown["outcome"], &shown["charged"]), (&json!("interrupted"), &json!(false)));
+    let files: Vec<&str> =
+        shown["files"].as_array().unwrap().iter().map(|file| file["name"].as_str().unwrap()).collect();
+    assert!(files.contains(&"stdout.log") && files.contains(&"attempt.json"), "{files:?}");
+}
+
+#[test]
+fn a_cancelled_run_is_stopped_and_stays_cancelled() {
+    let project = at_work();
+    let said = agentctl(&project, &["-y", "task", "cancel", "P002", "--stop", "--reason", "no longer wanted"]).ok();
+    assert_eq!(said.out, "P002\tin_progress\tcancelled\n");
+    eventually("the lease goes", || (!project.path(".leases/P002.json").exists()).then_some(()));
+    eventually("the mark goes", || project.task("P002")["lease"].is_null().then_some(()));
+    assert_eq!((project.status("P002"), project.agents()), ("cancelled".into(), Vec::new()));
+}
+
+#[test]
+fn a_task_is_taken_away_from_a_living_owner_by_force_only() {
+    let project = at_work();
+    agentctl(&project, &["lease", "release", "P002", "--force"]).no(2, "--reason");
+    let said = agentctl(&project, &["-y", "lease", "release", "P002", "--force", "--reason", "it hangs"]).ok();
+    assert!(said.out.starts_with("P002\t"), "{said:?}");
+    eventually("it is claimed again with a greater token", || {
+        let log = fs::read_to_string(project.path(".oodatcaa/runs/P002/2/stdout.log")).ok()?;
+        log.contains("started").then_some(())
+    });
+    assert_eq!(project.agents().len(), 1, "{}", project.diagnosis());
+}
+
+#[test]
+fn following_a_log_ends_with_its_attempt() {
+    let project = at_work();
+    let mut child =
+        command(&project, &["logs", "P002/1", "-f"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "started");
+    let log = project.path(".oodatcaa/runs/P002/1/stdout.log");
+    fs::OpenOptions::new().append(true).open(log).unwrap().write_all(b"more\n\x1b[31mred\x1b[0m no end").unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "more");
+    agentctl(&project, &["-y", "run", "stop", "P002", "--reason", "enough"]).ok();
+    assert_eq!(lines.next().unwrap().unwrap(), "red no end");
+    let code = eventually("the follower ends", || child.try_wait().unwrap()).code();
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn events_are_followed_as_they_happen() {
+    let project = sprint();
+    agentctl(&project, &["task", "move", "P001", "ready"]).ok();
+    let mut child = command(&project, &["events", "tail", "-f", "--json", "--type", "task.moved"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap()["data"]["to"].clone();
+    assert_eq!(next(), "ready");
+    agentctl(&project, &["task", "cancel", "P001"]).ok();
+    assert_eq!(next(), "cancelled");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let tail = agentctl(&project, &["events", "tail", "--task", "P001", "-n", "1", "--json"]).ok().json();
+    assert_eq!((tail.as_array().map(Vec::len), &tail[0]["data"]["to"]), (Some(1), &json!("cancelled")));
+}
+
+#[test]
+fn watching_gives_one_object_for_every_change() {
+    let project = sprint();
+    let mut child = command(&project, &["status", "--watch=60s", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut ready =
+        || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap()["statuses"]["ready"].clone();
+    assert_eq!(ready(), 1);
+    agentctl(&project, &["task", "move", "P001", "ready"]).ok();
+    while ready() != 2 {}
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
