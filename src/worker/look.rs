@@ -6,7 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Running, Worker, chain, run::{self, Control, Why}, sweep, tell_manager};
+use super::{
+    Running, Worker, chain,
+    run::{self, Control, Why},
+    sweep, tell_manager,
+};
 use crate::{
     domain::{
         Lease, Plan, QueueLease, Snapshot, Status, Task,
@@ -247,4 +251,3 @@ fn trouble_of(snapshot: &Snapshot, lease: &Lease) -> Option<Why> {
         Some(_) => None,
     }
 }
-

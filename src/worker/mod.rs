@@ -17,10 +17,7 @@ use crate::{
     agent::Agent,
     config::{Config, GateConfig, RoleConfig},
     domain::{
-        Class, EventDraft, Kind, Lease, Owner, Plan, Role, RoleRule, TaskId, Token,
-        Workflow,
-        event::Actor,
-        text,
+        Class, EventDraft, Kind, Lease, Owner, Plan, Role, RoleRule, TaskId, Token, Workflow, event::Actor, text,
     },
     layout::Layout,
     process::{Keeper, Stop},
