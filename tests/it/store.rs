@@ -1,6 +1,8 @@
 //! What every store promises ([`conformance`]), and what the store of files promises beyond that.
 
 mod conformance;
+#[cfg(feature = "failpoints")]
+mod failing;
 mod files;
 
 use std::{

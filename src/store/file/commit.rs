@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeMap, fs, io};
 
+use serde_json::Value;
+
 use super::{
     FileStore, Good, State,
     disk::{self, Replacement, failed},
@@ -14,7 +16,7 @@ use super::{
     lock::{QueueLock, TaskLock},
 };
 use crate::{
-    domain::{EventDraft, Lease, LeaseChange, Plan, Snapshot, TaskId},
+    domain::{EventDraft, Kind, Lease, LeaseChange, Member, Plan, Snapshot, Status, TaskId},
     store::{Committed, StoreError},
 };
 
@@ -58,11 +60,10 @@ impl Attempt<'_> {
             false => std::mem::take(&mut self.observed),
         };
         whole.then(self.plan.clone());
-        let drafts: Vec<EventDraft> = whole.events.clone();
-        if !drafts.is_empty() && self.plan.is_empty() && !self.is_unchanged()? {
+        if !whole.events.is_empty() && self.plan.is_empty() && !self.is_unchanged()? {
             return Ok(None);
         }
-        let events = self.store.numbered(self.state, drafts.iter().cloned(), &self.snapshot.now);
+        let events = self.store.numbered(self.state, whole.events.iter().cloned(), &self.snapshot.now);
         let agreed = self.agrees(&whole);
         if !events.is_empty() {
             self.state.journal.reserve(journal::lines(&events).len())?;
@@ -95,7 +96,7 @@ impl Attempt<'_> {
                 }
                 Err(error) => {
                     log::error!("{error}: {}; it will be written before the next change", source_of(&error));
-                    self.state.pending.extend(drafts);
+                    self.state.pending.extend(events.iter().cloned());
                 }
             }
         }
@@ -107,12 +108,21 @@ impl Attempt<'_> {
         if !whole.touches_queue() {
             return true;
         }
-        let after = self.snapshot.after(&self.plan);
         let told = |id: &TaskId| {
-            after.queue.get(id).map(|task| &task.status)
-                == after.history.task(id).and_then(|known| known.status.as_ref())
+            let moves = |event: &&EventDraft| {
+                matches!(event.kind, Kind::TaskCreated | Kind::TaskMoved | Kind::TaskObserved)
+                    && event.task.as_ref() == Some(id)
+            };
+            match whole.events.iter().rev().find(moves) {
+                Some(event) => event.data.get("to").and_then(Value::as_str),
+                None => self.snapshot.history.task(id)?.status.as_ref().map(Status::as_str),
+            }
         };
-        whole.edits.iter().all(|edit| told(&edit.task)) && whole.add.iter().all(|new| told(&new.task.id))
+        let edited = whole.edits.iter().all(|edit| {
+            let set = edit.set.get(&Member::Status).and_then(Value::as_str);
+            set.or(self.snapshot.queue.get(&edit.task).map(|task| task.status.as_str())) == told(&edit.task)
+        });
+        edited && whole.add.iter().all(|new| told(&new.task.id) == Some(new.task.status.as_str()))
     }
 
     fn put_leases(&mut self, net: &BTreeMap<TaskId, Net>, undo: &mut Undo) -> Result<(), StoreError> {

@@ -238,11 +238,13 @@ impl Replacement {
         };
         match exchange() {
             Ok(()) => {
-                if fs::read(&temporary)? != old {
+                let found = fs::read(&temporary);
+                if !matches!(&found, Ok(found) if found == old) {
                     exchange()?;
-                    return Ok(false);
+                    return found.map(|_| false);
                 }
-                temporary.close()?;
+                // If it cannot be removed now, the next sweep tries again.
+                let _ = temporary.close();
             }
             // The file system cannot exchange two files; then a moment stays in which an edit is not seen.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {

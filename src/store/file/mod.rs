@@ -91,7 +91,7 @@ struct State {
     /// The locks of the tasks that this store's owner works on.
     held: HashMap<TaskId, TaskLock>,
     /// Events of commits whose journal line could not be written; they go first.
-    pending: Vec<EventDraft>,
+    pending: Vec<Event>,
     /// What can be checked once was checked.
     prepared: bool,
 }
@@ -331,9 +331,9 @@ impl FileStore {
         }
         let cut = state.journal.mend()?;
         if cut > 0 {
-            state.pending.push(journal::cut(cut));
+            state.pending.push(Event::number(journal::cut(cut), 0, now.wall, &self.source));
         }
-        self.flush(state, &now)?;
+        Self::flush(state)?;
         match self.look_patiently(state) {
             Ok(()) => {}
             Err(Bad::Missing) => return Err(StoreError::Missing(self.layout.queue())),
@@ -363,13 +363,15 @@ impl FileStore {
         Attempt { store: self, state, lock, snapshot, observed, plan }.commit()
     }
 
-    /// Writes the events that an earlier commit could not; nothing else goes before them.
-    fn flush(&self, state: &mut State, now: &Now) -> Result<(), StoreError> {
+    /// Writes the events that an earlier commit could not, with their own time; nothing else goes before them.
+    fn flush(state: &mut State) -> Result<(), StoreError> {
         if state.pending.is_empty() {
             return Ok(());
         }
-        let events = self.numbered(state, state.pending.iter().cloned(), now);
-        state.journal.append(&events)?;
+        for (seq, event) in (state.journal.history().seq + 1..).zip(&mut state.pending) {
+            (event.seq, event.id) = (seq, seq.to_string());
+        }
+        state.journal.append(&state.pending)?;
         state.pending.clear();
         Ok(())
     }

@@ -1,0 +1,178 @@
+//! Commits that fail or die between any two durable steps: `cargo test --features failpoints --test it store::failing`.
+
+use std::{fs, os::unix::process::ExitStatusExt, path::Path, process::Command};
+
+use oodatcaa::{
+    domain::{Holder, Plan, Status},
+    layout::Layout,
+    store::{
+        Store, StoreError,
+        file::{FileOptions, FileStore, identity},
+    },
+};
+
+use super::{Project, QUEUE, claim, id, kinds, moved, settle, status};
+
+/// Before the queue was replaced, in order.
+const BEFORE: [&str; 6] =
+    ["store.lease", "store.lease.written", "store.temp", "store.temp.written", "store.fsync", "store.rename"];
+
+/// After it.
+const AFTER: [&str; 5] =
+    ["store.renamed", "store.dirsync", "store.journal", "store.journal.written", "store.journal.synced"];
+
+/// One scenario at a time, with some history in the project, so that every file is there.
+fn scenario() -> (fail::FailScenario<'static>, Project, FileStore) {
+    let scenario = fail::FailScenario::setup();
+    let project = Project::new();
+    let store = project.open();
+    store.transact(&mut |snapshot| moved(snapshot, "B", &Status::BLOCKED)).expect("committed");
+    (scenario, project, store)
+}
+
+fn set(point: &str, action: &str) {
+    fail::cfg(point, action).expect("a good action");
+}
+
+#[test]
+fn a_failure_before_the_queue_is_replaced_leaves_everything_as_it_was() {
+    for point in BEFORE {
+        let (_scenario, project, store) = scenario();
+        let (queue, journal) = (project.queue(), project.journal());
+        set(point, "return(5)");
+        let error = store.transact(&mut |snapshot| claim(snapshot, "A")).expect_err("failed");
+        assert!(matches!(error, StoreError::Io { .. }), "{point}: {error:?}");
+        // What was taken is given back, in whatever way that is possible while the disk fails.
+        set(point, "off");
+        assert_eq!((project.queue(), project.journal()), (queue, journal), "{point}");
+        let held = store.read().expect("read").snapshot.leases;
+        assert!(held.is_empty(), "{point}: {held:?}");
+        let left: Vec<_> =
+            project.files().into_iter().filter(|(path, _)| path.display().to_string().contains("tmp.")).collect();
+        assert!(left.iter().all(|(path, _)| !path.starts_with(project.layout().work())), "{point}: {left:?}");
+        store.transact(&mut |snapshot| claim(snapshot, "A")).expect("goes on");
+        assert_eq!(kinds(&store.events(2).expect("read")), ["task.moved", "lease.acquired"], "{point}");
+    }
+}
+
+#[test]
+fn a_directory_that_does_not_reach_the_disk_is_tried_once_more_with_a_fresh_file() {
+    let (_scenario, project, store) = scenario();
+    set("store.dirsync", "1*return(5)->off");
+    store.transact(&mut |snapshot| claim(snapshot, "A")).expect("the second time");
+    assert_eq!(status(&store, "A"), "in_progress");
+
+    set("store.dirsync", "return(5)");
+    let error = store.transact(&mut |snapshot| settle(snapshot, "A", &Status::READY)).expect_err("not durable");
+    assert!(matches!(&error, StoreError::Io { doing: "make durable", .. }), "{error:?}");
+    set("store.dirsync", "off");
+    // Unknown to the disk is not unknown to us: what stands there now is what counts.
+    let other = project.open();
+    assert_eq!(status(&store, "A"), status(&other, "A"));
+    other.transact(&mut |_| Plan::none()).expect("goes on");
+}
+
+#[test]
+fn a_lease_that_cannot_be_removed_is_a_dead_one() {
+    let (_scenario, project, store) = scenario();
+    store.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
+    set("store.drop", "return(5)");
+    store.transact(&mut |snapshot| settle(snapshot, "A", &Status::AWAITING_TEST)).expect("the queue says so");
+    set("store.drop", "off");
+    let mut holder = None;
+    project
+        .open()
+        .transact(&mut |snapshot| {
+            holder = snapshot.leases.get("A").map(|held| held.holder.clone());
+            Plan::none()
+        })
+        .expect("nothing to do");
+    assert!(matches!(holder, Some(Holder::Dead(_))), "{holder:?}");
+}
+
+#[test]
+fn events_that_could_not_be_written_are_written_first() {
+    for point in ["store.journal", "store.journal.written", "store.journal.synced"] {
+        let (_scenario, project, store) = scenario();
+        let journal = project.journal();
+        set(point, "return(28)");
+        store.transact(&mut |snapshot| claim(snapshot, "A")).expect("the queue says so");
+        assert_eq!(status(&store, "A"), "in_progress");
+        assert_eq!(project.journal(), journal, "{point}: half of it does not stay");
+
+        let queue = project.queue();
+        let error = store.transact(&mut |_| panic!("{point}: not before the journal can be written"));
+        assert!(error.is_err(), "{point}");
+        assert_eq!(project.queue(), queue, "{point}");
+
+        set(point, "off");
+        store.transact(&mut |snapshot| moved(snapshot, "B", &Status::READY)).expect("goes on");
+        let events = store.events(2).expect("read");
+        assert_eq!(kinds(&events), ["task.moved", "lease.acquired", "task.moved"], "{point}");
+        let numbers: Vec<u64> = events.iter().map(|event| event.seq).collect();
+        assert_eq!(numbers, [3, 4, 5], "{point}");
+        assert_eq!(project.open().read().expect("read").snapshot.history.seq, 5);
+    }
+}
+
+/// What a killed process runs; [`a_kill_between_any_two_steps_is_mended`] starts it.
+#[test]
+#[ignore = "a part of another test"]
+fn victim() {
+    let _scenario = fail::FailScenario::setup();
+    let layout = Layout::new(std::env::var_os("VICTIM_OF").expect("started by the other test"));
+    let store = FileStore::open(&layout, Some(identity("victim@here")), FileOptions::default()).expect("opened");
+    let _ = store.transact(&mut |snapshot| claim(snapshot, "A"));
+    unreachable!("it was to die before");
+}
+
+fn kill_at(point: &str, project: &Path) {
+    let exe = std::env::current_exe().expect("this test");
+    let output = Command::new(exe)
+        .args(["--exact", "store::failing::victim", "--ignored", "--nocapture"])
+        .env("VICTIM_OF", project)
+        .env("FAILPOINTS", format!("{point}=return(kill)"))
+        .output()
+        .expect("started");
+    assert_eq!(output.status.signal(), Some(9), "{point}: {output:?}");
+}
+
+#[test]
+fn a_kill_between_any_two_steps_is_mended() {
+    for point in BEFORE.into_iter().chain(AFTER) {
+        let (scenario, project, store) = scenario();
+        drop(scenario);
+        drop(store);
+        let old = project.queue();
+        kill_at(point, project.directory.path());
+
+        let new = project.queue();
+        let moved = new.contains("in_progress");
+        assert_eq!(moved, AFTER.contains(&point), "{point}");
+        assert!(moved || new == old, "{point}: the old file or the new one, nothing between");
+
+        let store = project.open();
+        let mut seen = None;
+        store
+            .transact(&mut |snapshot| {
+                let lease = snapshot.leases.get("A").map(|held| held.holder.clone());
+                let known = snapshot.history.task(&id("A")).and_then(|known| known.status.clone());
+                seen = Some((lease, known == snapshot.queue.find("A").map(|task| task.status.clone())));
+                Plan::none()
+            })
+            .unwrap_or_else(|error| panic!("{point}: {error}"));
+        let (lease, agrees) = seen.expect("called");
+        assert!(agrees, "{point}: queue and journal agree as soon as somebody polls");
+        assert!(matches!(lease, None | Some(Holder::Dead(_))), "{point}: {lease:?}");
+        assert_eq!(lease.is_some(), point != "store.lease", "{point}");
+        let numbers: Vec<u64> = store.events(0).expect("read").iter().map(|event| event.seq).collect();
+        assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "{point}");
+
+        store.transact(&mut |snapshot| claim(snapshot, "A")).unwrap_or_else(|error| panic!("{point}: {error}"));
+        let token = store.read().expect("read").snapshot.leases["A"].token().0;
+        assert_eq!(token, if point == "store.lease" { 1 } else { 2 }, "{point}: no token twice");
+        let left = project.files().into_iter().any(|(path, _)| path.display().to_string().contains("-tmp."));
+        assert!(!left, "{point}: leftovers are swept");
+        assert!(project.queue().len() >= QUEUE.len());
+    }
+}
