@@ -24,6 +24,10 @@ fn at_work() -> Project {
     project
 }
 
+fn contains(environ: &[u8], variable: &str) -> bool {
+    environ.split(|byte| *byte == 0).any(|line| line == variable.as_bytes())
+}
+
 #[test]
 fn a_running_task_is_shown_and_kept_from_hands() {
     let project = at_work();
@@ -93,7 +97,9 @@ fn a_task_is_taken_away_from_a_living_owner_by_force_only() {
         let log = fs::read_to_string(project.path(".oodatcaa/runs/P002/2/stdout.log")).ok()?;
         log.contains("started").then_some(())
     });
-    assert_eq!(project.agents().len(), 1, "{}", project.diagnosis());
+    let first = format!("OODATCAA_RUN_DIR={}", project.path(".oodatcaa/runs/P002/1").display());
+    let of_first = |pid: &u32| fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| contains(&environ, &first));
+    assert_eq!(project.agents().iter().filter(|pid| of_first(pid)).count(), 0, "{}", project.diagnosis());
 }
 
 #[test]
