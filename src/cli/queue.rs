@@ -16,8 +16,11 @@ use super::{
 };
 use crate::{
     domain::{
-        Plan, Problem, QueueLease, Snapshot, TaskId, Workflow, event::Actor, lease::Standing, observe, operate, rescue,
-        text::one_line,
+        Plan, Problem, QueueLease, Snapshot, TaskId, Workflow,
+        event::Actor,
+        lease::Standing,
+        observe, operate, rescue,
+        text::{many, one_line},
     },
     error::{Failure, quoted},
     store::{Invalid, file::document::Document},
@@ -104,10 +107,7 @@ fn validate(ctx: &Context, args: &Validate) -> Done {
     };
     let (tasks, problems) = match Document::from_bytes(&path, bytes) {
         Err(invalid) => (None, vec![of_invalid(invalid)]),
-        Ok(document) => {
-            let queue = document.queue();
-            (Some(queue.len()), placed(queue.problems(&workflow), document.text()))
-        }
+        Ok(document) => (Some(document.queue().len()), document.problems(&workflow)),
     };
     tell(ctx, &path, tasks, &problems);
     Ok(if problems.is_empty() { exit::OK } else { exit::NEGATIVE })
@@ -123,34 +123,6 @@ fn missing(path: &Path, error: &std::io::Error) -> Failure {
 fn of_invalid(invalid: Invalid) -> Problem {
     let Invalid { line, column, message, .. } = invalid;
     Problem { line, column, task: None, code: "unreadable", message }
-}
-
-/// Gives every problem of a task the place of that task, where the reading gave none; in order of place.
-fn placed(mut problems: Vec<Problem>, text: &str) -> Vec<Problem> {
-    let mut ids: Option<std::collections::HashMap<&str, usize>> = None;
-    for problem in problems.iter_mut().filter(|problem| problem.line == 0) {
-        let Some(task) = &problem.task else { continue };
-        let ids = ids.get_or_insert_with(|| offsets(text));
-        if let Some(&offset) = ids.get(task.as_str()) {
-            let before = &text[..offset];
-            problem.line = before.matches('\n').count() + 1;
-            problem.column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
-        }
-    }
-    problems.sort();
-    problems
-}
-
-/// Where each `"id": "…"` stands.
-fn offsets(text: &str) -> std::collections::HashMap<&str, usize> {
-    let mut found = std::collections::HashMap::new();
-    for (at, key) in text.match_indices("\"id\"") {
-        let rest = text[at + key.len()..].trim_start().strip_prefix(':').map(str::trim_start);
-        if let Some((id, _)) = rest.and_then(|rest| rest.strip_prefix('"')).and_then(|rest| rest.split_once('"')) {
-            found.entry(id).or_insert(at);
-        }
-    }
-    found
 }
 
 fn tell(ctx: &Context, path: &Path, tasks: Option<usize>, problems: &[Problem]) {
@@ -180,11 +152,13 @@ fn tell(ctx: &Context, path: &Path, tasks: Option<usize>, problems: &[Problem]) 
         ctx.ui.line(&format!("{place}: {}: {message}", Tone::Warn.paint(problem.code)));
     }
     let path = path.display();
-    match (tasks, problems.len()) {
-        (None, _) => ctx.ui.say(&format!("{path} cannot be read; until it can, nothing is claimed")),
-        (Some(tasks), 0) => ctx.ui.say(&format!("{path}: {tasks} tasks, no problems")),
-        (Some(tasks), 1) => ctx.ui.say(&format!("{path}: {tasks} tasks, 1 problem")),
-        (Some(tasks), n) => ctx.ui.say(&format!("{path}: {tasks} tasks, {n} problems")),
+    let Some(tasks) = tasks else {
+        return ctx.ui.say(&format!("{path} cannot be read; until it can, nothing is claimed"));
+    };
+    let tasks = many(tasks, "task");
+    match problems.len() {
+        0 => ctx.ui.say(&format!("{path}: {tasks}, no problems")),
+        n => ctx.ui.say(&format!("{path}: {tasks}, {}", many(n, "problem"))),
     }
 }
 
@@ -302,7 +276,7 @@ fn repair(ctx: &Context, dry: Dry) -> Done {
 }
 
 fn count(things: usize) -> String {
-    if things == 1 { "1 thing".into() } else { format!("{things} things") }
+    many(things, "thing")
 }
 
 /// Only what was shown and agreed to is done; what has changed since is left alone.
@@ -364,19 +338,4 @@ fn mend(
             plan
         },
     ])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_problem_of_a_task_stands_where_the_task_does() {
-        let text = "{\n  \"tasks\": [\n    {\"title\": \"ü\", \"id\" : \"A\"},\n    {\"id\":\"B\"}]}";
-        let problem =
-            |task: &str| Problem { line: 0, column: 0, task: Some(task.into()), code: "x", message: "m".into() };
-        let found = placed(vec![problem("B"), problem("A"), problem("C")], text);
-        let places: Vec<_> = found.iter().map(|problem| (problem.line, problem.column)).collect();
-        assert_eq!(places, [(0, 0), (3, 20), (4, 6)]);
-    }
 }

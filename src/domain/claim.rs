@@ -160,6 +160,7 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, me: &Claimant) -> Result
         let tasks: Vec<&Task> = waiting.collect();
         let until = tasks
             .iter()
+            .filter(|task| snapshot.queue.is_free(task))
             .filter_map(|task| match obstacle(snapshot, rule, task) {
                 Some(Obstacle::NotBefore(time)) => Some(time),
                 _ => None,

@@ -10,6 +10,7 @@ pub mod claim;
 pub mod coordinate;
 pub mod event;
 pub mod history;
+mod knots;
 pub mod lease;
 pub mod observe;
 pub mod operate;

@@ -1,12 +1,12 @@
 //! All tasks together: lookup, dependencies, families, counts, and what is wrong (R4–R8).
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     fmt,
     sync::{Arc, OnceLock},
 };
 
-use super::{Role, Status, Task, TaskId, Workflow};
+use super::{Role, Status, Task, TaskId, Workflow, knots::Knots};
 
 /// Something wrong with a queue that does not stop the rest of it from working.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,8 +52,8 @@ pub enum Waits {
 pub struct Queue {
     tasks: Vec<Arc<Task>>,
     index: HashMap<TaskId, usize>,
-    /// Places on a cycle of dependencies, or between two; found out when first asked.
-    knots: OnceLock<HashSet<usize>>,
+    /// The cycles of dependencies; found out when first asked.
+    knots: OnceLock<Knots>,
     /// The `wip_limits` object.
     pub wip_limits: BTreeMap<String, u32>,
     /// The `metadata.*_tasks` counters that exist; `None` where the value is not a count.
@@ -165,9 +165,7 @@ impl Queue {
             }
         }
         match first {
-            Waits::On(..) if self.index.get(&task.id).is_some_and(|at| self.knots().contains(at)) => {
-                self.cycle_of(task).map_or(first, Waits::InCycle)
-            }
+            Waits::On(..) => self.cycle_of(task).map_or(first, Waits::InCycle),
             other => other,
         }
     }
@@ -177,76 +175,25 @@ impl Queue {
         task.dependencies.iter().all(|name| self.find(name).is_some_and(|other| other.status.is_done()))
     }
 
-    /// What is left after taking away, again and again, whoever waits for nobody and whom nobody waits for.
-    fn knots(&self) -> &HashSet<usize> {
+    /// The cycles among tasks that are not finished; found out when first asked.
+    fn knots(&self) -> &Knots {
         self.knots.get_or_init(|| {
-            let open = |task: &&Arc<Task>| !task.status.is_finished();
-            let ahead: HashMap<usize, Vec<usize>> = self
-                .tasks
-                .iter()
-                .filter(open)
-                .map(|task| {
-                    let places = task.dependencies.iter().filter_map(|name| self.find(name));
-                    (task.place, places.filter(|other| !other.status.is_finished()).map(|other| other.place).collect())
-                })
-                .collect();
-            let mut behind: HashMap<usize, Vec<usize>> = HashMap::new();
-            for (&place, others) in &ahead {
-                for &other in others {
-                    behind.entry(other).or_default().push(place);
-                }
-            }
-            let mut left: HashSet<usize> = ahead.keys().copied().collect();
-            for (there, back) in [(&ahead, &behind), (&behind, &ahead)] {
-                let mut count: HashMap<usize, usize> = left
-                    .iter()
-                    .map(|place| {
-                        let others =
-                            there.get(place).map_or(0, |others| others.iter().filter(|o| left.contains(o)).count());
-                        (*place, others)
-                    })
-                    .collect();
-                let mut free: Vec<usize> = count.iter().filter(|(_, n)| **n == 0).map(|(place, _)| *place).collect();
-                while let Some(place) = free.pop() {
-                    left.remove(&place);
-                    for other in back.get(&place).into_iter().flatten() {
-                        if let Some(n) = count.get_mut(other) {
-                            *n -= 1;
-                            if *n == 0 {
-                                free.push(*other);
-                            }
-                        }
-                    }
-                }
-            }
-            left
+            let open = |name: &String| self.index.get(name.as_str()).copied().filter(|&at| self.is_open(at));
+            let ahead = |at: usize| self.tasks[at].dependencies.iter().filter_map(open).collect();
+            let all: Vec<Vec<usize>> =
+                (0..self.len()).map(|at| if self.is_open(at) { ahead(at) } else { Vec::new() }).collect();
+            Knots::of(&all)
         })
     }
 
-    /// The shortest way from a task back to itself over dependencies that are not done.
+    fn is_open(&self, at: usize) -> bool {
+        !self.tasks[at].status.is_finished()
+    }
+
+    /// A way from a task back to itself over dependencies that are not done.
     fn cycle_of(&self, task: &Task) -> Option<Vec<TaskId>> {
-        let mut from: HashMap<&str, &str> = HashMap::new();
-        let mut edge = std::collections::VecDeque::from([task]);
-        while let Some(at) = edge.pop_front() {
-            for name in &at.dependencies {
-                let Some(next) = self.find(name).filter(|next| !next.status.is_finished()) else { continue };
-                if next.id == task.id {
-                    let mut way = vec![at.id.clone()];
-                    let mut step = at.id.as_str();
-                    while let Some(before) = from.get(step) {
-                        way.push(TaskId::parse(before).expect("came from a task"));
-                        step = before;
-                    }
-                    way.reverse();
-                    return Some(way);
-                }
-                if !from.contains_key(next.id.as_str()) {
-                    from.insert(next.id.as_str(), at.id.as_str());
-                    edge.push_back(next);
-                }
-            }
-        }
-        None
+        let way = self.knots().way(*self.index.get(&task.id)?)?;
+        Some(way.iter().map(|&at| self.tasks[at].id.clone()).collect())
     }
 
     /// Everything that is wrong, for `doctor` and `queue validate`: what the file showed, and what

@@ -69,6 +69,11 @@ pub fn many_lines(text: &str) -> String {
         .join("\n")
 }
 
+/// A count with its word: `1 task`, `2 tasks`.
+pub fn many(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
 /// Cuts a text to so many characters, with an ellipsis as the last.
 pub fn cut(text: &str, max: usize) -> String {
     if text.chars().count() <= max {

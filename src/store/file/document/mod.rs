@@ -19,7 +19,7 @@ use self::{
     json::{Member, Span},
 };
 use crate::{
-    domain::{Problem, Queue},
+    domain::{Problem, Queue, Workflow},
     store::Invalid,
 };
 
@@ -90,6 +90,27 @@ impl Document {
     /// The tasks.
     pub fn queue(&self) -> &Arc<Queue> {
         &self.queue
+    }
+
+    /// Everything that is wrong, each with its place: what the reading found, and what the tasks show together.
+    pub fn problems(&self, workflow: &Workflow) -> Vec<Problem> {
+        let (mut all, unplaced): (Vec<_>, Vec<_>) =
+            self.queue.problems(workflow).into_iter().partition(|problem| problem.line > 0);
+        let mut raised = Vec::with_capacity(unplaced.len());
+        for problem in unplaced {
+            match problem.task.as_deref().and_then(|id| self.queue.find(id)) {
+                Some(task) => raised.push(Raised {
+                    offset: self.entries[task.place].start,
+                    task: problem.task,
+                    code: problem.code,
+                    message: problem.message,
+                }),
+                None => all.push(problem),
+            }
+        }
+        all.extend(places(&self.text, raised));
+        all.sort();
+        all
     }
 
     /// The text, byte for byte as it was read.
@@ -231,16 +252,20 @@ fn limits(text: &str, members: &[Member<'_>]) -> Result<BTreeMap<String, u32>, W
 /// Gives the problems their lines, in one pass over the text.
 fn places(text: &str, mut raised: Vec<Raised>) -> Vec<Problem> {
     raised.sort_by_key(|problem| problem.offset);
-    let (mut line, mut start, mut seen) = (1, 0, 0);
+    let (mut line, mut column, mut seen) = (1, 1, 0);
     raised
         .into_iter()
         .map(|Raised { offset, task, code, message }| {
-            for (at, _) in text[seen..offset].match_indices('\n') {
-                line += 1;
-                start = seen + at + 1;
+            let passed = &text[seen..offset];
+            match passed.rsplit_once('\n') {
+                Some((before, after)) => {
+                    line += before.matches('\n').count() + 1;
+                    column = after.chars().count() + 1;
+                }
+                None => column += passed.chars().count(),
             }
             seen = offset;
-            Problem { line, column: text[start..offset].chars().count() + 1, task, code, message }
+            Problem { line, column, task, code, message }
         })
         .collect()
 }
