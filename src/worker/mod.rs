@@ -188,7 +188,7 @@ impl Worker {
             match first.take() {
                 Some(error) => return Left::Store(error),
                 None if self.running.is_empty() => {
-                    log::info!("{}", if self.said.is_empty() { "nothing to do" } else { &self.said })
+                    log::info!("{}", if self.said.is_empty() { "nothing to do" } else { &self.said });
                 }
                 None => {}
             }

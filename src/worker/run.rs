@@ -355,11 +355,11 @@ impl Run {
         });
         match beaten {
             Ok(_) if late => {
-                log::warn!(task = mine.task_id.as_str(); "the heartbeat of {} came late; nobody had taken over", mine.task_id)
+                log::warn!(task = mine.task_id.as_str(); "the heartbeat of {} came late; nobody had taken over", mine.task_id);
             }
             Ok(_) => {}
             Err(error) => {
-                log::warn!(task = mine.task_id.as_str(); "no heartbeat for {}: failed to {}", mine.task_id, chain(&error))
+                log::warn!(task = mine.task_id.as_str(); "no heartbeat for {}: failed to {}", mine.task_id, chain(&error));
             }
         }
     }
@@ -417,7 +417,7 @@ impl Run {
         let to = moved.and_then(|event| event.text("to")).unwrap_or("as it stands");
         match outcome {
             Outcome::Done { .. } | Outcome::NoChange { .. } => {
-                log::info!(task = id.as_str(); "{id}: {} → {to} {words}", outcome.word())
+                log::info!(task = id.as_str(); "{id}: {} → {to} {words}", outcome.word());
             }
             Outcome::Failed { class, .. } if class.policy() == Policy::Stop => {
                 log::info!(task = id.as_str(); "{id}: {class} → {to}: {words}");

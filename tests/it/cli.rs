@@ -207,8 +207,8 @@ fn problems_of_tasks_stand_where_the_tasks_do() {
         "{\"tasks\": [\n {\"id\": \"A\", \"status\": \"ready\", \"dependencies\": [\"B\"]},\n {\"id\": \"B\", \"status\": \"raedy\", \"dependencies\": [\"A\"]}]}",
     );
     let said = agentctl(&project, &["queue", "validate"]).no(8, "3 problems");
-    assert!(said.out.contains("SPRINT_QUEUE.json:2:3: cycle: "), "{}", said.out);
-    assert!(said.out.contains("SPRINT_QUEUE.json:3:3: unknown_status: "), "{}", said.out);
+    assert!(said.out.contains("SPRINT_QUEUE.json:2:2: cycle: "), "{}", said.out);
+    assert!(said.out.contains("SPRINT_QUEUE.json:3:2: unknown_status: "), "{}", said.out);
 }
 
 #[test]

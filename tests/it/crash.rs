@@ -213,10 +213,8 @@ fn check_history(project: &Project, limit: i64) {
     let mut working: BTreeMap<String, u64> = BTreeMap::new();
     let mut newest: BTreeMap<String, u64> = BTreeMap::new();
     let mut accepted: BTreeMap<String, u64> = BTreeMap::new();
-    let mut seq = 0;
-    for event in project.events() {
-        assert_eq!(event["seq"].as_u64(), Some(seq + 1), "the numbers have no gap: {event}");
-        seq += 1;
+    for (at, event) in (1_u64..).zip(project.events()) {
+        assert_eq!(event["seq"].as_u64(), Some(at), "the numbers have no gap: {event}");
         let kind = event["type"].as_str().expect("a type");
         let Some(task) = event["task"].as_str().map(String::from) else { continue };
         let token = event["token"].as_u64();

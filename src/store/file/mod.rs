@@ -7,7 +7,7 @@
 //! | [`document`] | lossless text: tasks out, splices in |
 //! | [`disk`] | files opened, checked, replaced, made durable |
 //! | [`lock`] | the queue's lock, the tasks' locks, whose turn it is |
-//! | [`leases`], [`dialect`], [`identity`] | lease files, their dialects, who stands behind them |
+//! | [`leases`], [`dialect`], [`mod@identity`] | lease files, their dialects, who stands behind them |
 //! | [`journal`] | events appended and read |
 //! | [`watch`] | wake-ups |
 
