@@ -277,9 +277,22 @@ pub(super) fn sweep(directory: &Path) {
 
 /// Refuses file systems on which locks do not exclude everybody, unless `OODATCAA_UNSAFE_FS=1`.
 pub(super) fn check_filesystem(path: &Path) -> Result<(), StoreError> {
-    let Ok(found) = rustix::fs::statfs(path) else { return Ok(()) };
-    // Magic numbers of 32 bits, kept in a type whose size and sign depend on the machine.
-    let kind = match found.f_type as u32 {
+    // Magic numbers of 32 bits, in a type whose size and sign depend on the machine.
+    let Some(kind) = rustix::fs::statfs(path).ok().and_then(|found| shared(found.f_type as u32)) else { return Ok(()) };
+    if std::env::var_os("OODATCAA_UNSAFE_FS").is_some_and(|value| value == "1") {
+        log::warn!("{} is on {kind}: its locks may not exclude other machines", path.display());
+        return Ok(());
+    }
+    let reason = format!(
+        "it is on {kind}, where a lock may not keep others out, so that two workers could take one task; \
+         OODATCAA_UNSAFE_FS=1 takes the risk"
+    );
+    Err(StoreError::Unsafe { path: path.into(), reason })
+}
+
+/// The name of a file system that other machines or programs may serve, by its magic number.
+fn shared(magic: u32) -> Option<&'static str> {
+    Some(match magic {
         0x6969 => "NFS",
         0x517b => "SMB",
         0xff53_4d42 => "CIFS",
@@ -294,15 +307,40 @@ pub(super) fn check_filesystem(path: &Path) -> Result<(), StoreError> {
         0x4750_4653 => "GPFS",
         0x7461_636f => "OCFS2",
         0x786f_4256 => "VirtualBox shared folders",
-        _ => return Ok(()),
-    };
-    if std::env::var_os("OODATCAA_UNSAFE_FS").is_some_and(|value| value == "1") {
-        log::warn!("{} is on {kind}: its locks may not exclude other machines", path.display());
-        return Ok(());
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_systems_of_others_are_known_and_local_ones_pass() {
+        assert_eq!((shared(0x6969), shared(0xff53_4d42)), (Some("NFS"), Some("CIFS")));
+        for local in [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x794c_7630] {
+            assert_eq!(shared(local), None, "ext4, xfs, btrfs, tmpfs, overlay");
+        }
     }
-    let reason = format!(
-        "it is on {kind}, where a lock may not keep others out, so that two workers could take one task; \
-         OODATCAA_UNSAFE_FS=1 takes the risk"
-    );
-    Err(StoreError::Unsafe { path: path.into(), reason })
+
+    #[test]
+    fn an_edit_in_the_last_moment_is_put_back() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("queue");
+        fs::write(&path, "theirs").expect("written");
+        let ours = || Replacement::write(&path, b"ours", None).expect("written");
+        assert!(!ours().put(&path, b"what we read").expect("put back"));
+        assert_eq!(fs::read(&path).expect("read"), b"theirs");
+        assert!(ours().put(&path, b"theirs").expect("put"));
+        assert_eq!(fs::read(&path).expect("read"), b"ours");
+        assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 1, "nothing is left behind");
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_holds_nobody() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("queue");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("made");
+        assert!(matches!(read(&path), Err(StoreError::Unsafe { .. })));
+    }
 }

@@ -172,6 +172,46 @@ fn no_change_is_lost_even_when_somebody_removes_the_lock_file() {
     assert_eq!(attempts, 45);
 }
 
+/// What each of the processes does that [`processes_lose_nothing_between_them`] starts.
+#[test]
+#[ignore = "a part of another test"]
+fn contender() {
+    let layout = Layout::new(std::env::var_os("CONTENDER_OF").expect("started by the other test"));
+    let me = identity(&format!("contender@{}", std::process::id()));
+    let store = FileStore::open(&layout, Some(me), FileOptions { lock_wait: Duration::from_secs(60) }).expect("opened");
+    for _ in 0..20 {
+        let committed = store.transact(&mut |snapshot| {
+            let task = snapshot.queue.find("B").expect("there");
+            let mut plan =
+                moved(snapshot, "B", if task.status == Status::READY { &Status::BLOCKED } else { &Status::READY });
+            plan.set(&task.id, Member::Attempts, task.attempts + 1);
+            plan
+        });
+        committed.expect("committed");
+    }
+}
+
+#[test]
+fn processes_lose_nothing_between_them() {
+    let project = Project::new();
+    let start = || {
+        Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", "store::files::contender", "--ignored"])
+            .env("CONTENDER_OF", project.directory.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("started")
+    };
+    for mut contender in [start(), start(), start()] {
+        assert!(contender.wait().expect("it ended").success());
+    }
+    let store = project.open();
+    assert_eq!(store.read().expect("read").snapshot.queue.find("B").expect("there").attempts, 60);
+    let events = store.events(0).expect("read");
+    assert_eq!(events.len(), 61, "the baseline and every move: {:?}", kinds(&events));
+    assert!(events.iter().zip(1..).all(|(event, number)| event.seq == number));
+}
+
 #[test]
 fn a_lock_that_another_process_holds_is_told_with_its_name() {
     let project = Project::new();
