@@ -184,8 +184,10 @@ impl Attempt<'_> {
     /// Whether the queue is byte for byte what was decided on, and the lock still ours.
     fn is_unchanged(&self) -> Result<bool, StoreError> {
         let good = self.state.good.as_ref().expect("it was decided on");
-        let there = disk::read(&self.store.layout.queue())?;
-        Ok(self.lock.is_in_force()? && there.is_some_and(|(bytes, _)| bytes == good.document.text().as_bytes()))
+        let path = self.store.layout.queue();
+        let Some((mut there, _)) = disk::open(&path)? else { return Ok(false) };
+        let same = disk::holds(&mut there, good.document.text().as_bytes()).map_err(failed("read", &path))?;
+        Ok(same && self.lock.is_in_force()?)
     }
 
     /// Has the rename reach the disk. When that fails nobody knows what did, and asking again would only

@@ -184,6 +184,23 @@ pub(super) fn read(path: &Path) -> Result<Option<(Vec<u8>, Stamp)>, StoreError> 
     Ok(Some((bytes, stamp)))
 }
 
+/// Whether a file holds exactly this. It is compared piece by piece: nothing of its size is built.
+pub(super) fn holds(file: &mut File, expected: &[u8]) -> io::Result<bool> {
+    let mut rest = expected;
+    let mut piece = [0; 64 * 1024];
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(rest.is_empty()),
+            Ok(length) => match rest.split_at_checked(length) {
+                Some((same, more)) if same == &piece[..length] => rest = more,
+                _ => return Ok(false),
+            },
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// The stamp of what a path leads to; `None` when there is nothing.
 pub(super) fn stamp(path: &Path) -> Result<Option<Stamp>, StoreError> {
     match fs::symlink_metadata(path) {
@@ -238,10 +255,10 @@ impl Replacement {
         };
         match exchange() {
             Ok(()) => {
-                let found = fs::read(&temporary);
-                if !matches!(&found, Ok(found) if found == old) {
+                let same = File::open(&temporary).and_then(|mut file| holds(&mut file, old));
+                if !matches!(same, Ok(true)) {
                     exchange()?;
-                    return found.map(|_| false);
+                    return same;
                 }
                 // If it cannot be removed now, the next sweep tries again.
                 let _ = temporary.close();

@@ -3,7 +3,7 @@
 //! A member that decides whether a task may run (`id`, `status`, `dependencies`, `not_before`, `role`, `gates`)
 //! and cannot be understood makes the task invisible; any other falls back to its default. Both are told.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -27,7 +27,7 @@ pub(super) struct Reader<'a> {
     pub(super) problems: Vec<Raised>,
     /// The first two offsets with the same id.
     pub(super) duplicate: Option<(String, usize, usize)>,
-    seen: HashMap<TaskId, usize>,
+    seen: HashMap<Cow<'a, str>, usize>,
 }
 
 /// A problem, before its line is known.
@@ -112,12 +112,13 @@ impl<'a> Reader<'a> {
             match self.task(&known, id, parent, depth > 0) {
                 Ok(task) => {
                     let at = Span::of(self.text, raw);
-                    match self.seen.get(id) {
+                    let written = known.get("id").map(json::unquoted).unwrap_or_default();
+                    match self.seen.get(&written) {
                         Some(&first) => {
                             self.duplicate = self.duplicate.take().or(Some((id.to_string(), first, at.start)));
                         }
                         None => {
-                            self.seen.insert(id.clone(), at.start);
+                            self.seen.insert(written, at.start);
                             self.tasks.push(task);
                             self.spans.push(at);
                         }
