@@ -34,8 +34,8 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
 fn queue(checks: &mut Checks, queue: &Queue, workflow: &Workflow) {
     let problems = queue.problems(workflow);
     for problem in problems.iter().take(MOST) {
-        let run =
-            problem.task.as_ref().map_or("agentctl queue validate".into(), |task| format!("agentctl show {task}"));
+        let task = problem.task.as_deref().and_then(|id| queue.find(id));
+        let run = task.map_or("agentctl queue validate".into(), |task| format!("agentctl show {}", task.id));
         checks.bad("problem", problem.to_string(), "", run);
     }
     if problems.len() > MOST {
