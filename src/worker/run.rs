@@ -232,7 +232,7 @@ impl Run {
         };
         let facts = self.facts().map_err(wrong)?;
         prompt::render(&template, &self.assignment, &facts)
-            .map_err(|error| wrong(format!("failed to {} in {}", chain(&error), path.display())))
+            .map_err(|error| wrong(format!("{}: failed to {}", path.display(), chain(&error))))
     }
 
     fn facts(&self) -> Result<prompt::PromptFacts, String> {

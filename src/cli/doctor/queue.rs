@@ -5,7 +5,7 @@ use super::{
     check::{Check, Checks, Group},
     journal, project,
 };
-use crate::domain::{Queue, Status, Task, Workflow};
+use crate::domain::{Queue, Status, Task, Workflow, text};
 
 /// More of a kind than this are only counted.
 const MOST: usize = 10;
@@ -62,7 +62,7 @@ fn queue(checks: &mut Checks, queue: &Queue, workflow: &Workflow) {
         );
     }
     if problems.is_empty() && orphans.is_empty() {
-        checks.good("queue", format!("queue: {} tasks, no contradictions", queue.len()));
+        checks.good("queue", format!("queue: {}, no contradictions", text::many(queue.len(), "task")));
     }
 }
 

@@ -67,7 +67,7 @@ fn garbage_in_the_journal_is_skipped_a_torn_end_is_cut_off_and_no_number_is_give
     ctl(&project, "ls").ended(0);
     ctl(&project, "run list").ended(0);
     let doctor = ctl(&project, "doctor");
-    assert!(doctor.ended(8).out.contains("journal"), "{doctor:#?}");
+    assert!(doctor.ended(8).out.contains("events.jsonl"), "{doctor:#?}");
 }
 
 #[test]
