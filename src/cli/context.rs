@@ -136,5 +136,11 @@ impl Context {
 /// A task by an id as somebody typed it; without one the nearest are named (exit 3).
 pub fn task<'a>(queue: &'a Queue, id: &str) -> Result<&'a Task, Failure> {
     let found = queue.find(id).or_else(|| queue.tasks().find(|task| task.id.as_str().eq_ignore_ascii_case(id)));
+    // One that stands in the file and cannot be used is told as what it is.
+    let skipped = queue.problems.iter().find(|problem| problem.task.as_deref() == Some(id));
+    if let (None, Some(problem)) = (found, skipped) {
+        let words = text::cut(&text::one_line(&problem.to_string()), 300);
+        return Err(Failure::new("not_found", words).hint("agentctl queue validate"));
+    }
     found.ok_or_else(|| fail::no_task(id, queue.tasks().map(|task| task.id.as_str())))
 }

@@ -6,7 +6,7 @@ use super::{
     Patient,
     check::{Check, Checks, Group},
 };
-use crate::domain::{Held, LeaseRecord, TaskId, lease::Standing};
+use crate::domain::{Held, LeaseRecord, TaskId, lease::Standing, text};
 
 pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
     let mut checks = Checks::of(Group::Leases);
@@ -107,7 +107,7 @@ fn locks(checks: &mut Checks, patient: &Patient<'_>) {
         }
     }
     if idle > 0 {
-        checks.good("lock_files", format!("{idle} lock files of tasks that nobody works on; harmless"));
+        checks.good("lock_files", format!("{} of tasks that nobody works on; harmless", text::many(idle, "lock file")));
     }
 }
 

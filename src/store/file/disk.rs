@@ -210,6 +210,12 @@ pub(super) fn stamp(path: &Path) -> Result<Option<Stamp>, StoreError> {
     }
 }
 
+/// A temporary file of ours. Its name stays out of errors: the same trouble must read the same each time.
+pub(super) fn temporary(directory: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let open = |path: &Path| OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
+    tempfile::Builder::new().prefix(TEMPORARY).make_in(directory, open)
+}
+
 /// A file that waits to take another's place.
 pub(super) struct Replacement {
     temporary: tempfile::NamedTempFile,
@@ -220,7 +226,7 @@ impl Replacement {
     pub(super) fn write(path: &Path, content: &[u8], old: Option<&fs::Metadata>) -> io::Result<Self> {
         let directory = path.parent().expect("our files stand in directories");
         point("store.temp")?;
-        let mut temporary = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(directory)?;
+        let mut temporary = self::temporary(directory)?;
         match old {
             Some(old) => {
                 let _ = std::os::unix::fs::fchown(temporary.as_file(), Some(old.uid()), Some(old.gid()));
@@ -229,7 +235,7 @@ impl Replacement {
             }
             None => resemble(temporary.as_file(), Some(directory)),
         }
-        temporary.write_all(content)?;
+        temporary.as_file_mut().write_all(content)?;
         // A disk that lies about what it took must not lie its way into the place of a good file.
         if temporary.as_file().metadata()?.len() != content.len() as u64 {
             return Err(io::Error::new(io::ErrorKind::WriteZero, "the file is shorter than what was written to it"));

@@ -114,7 +114,7 @@ enum Bad {
 impl FileStore {
     /// Opens the store of a project; nothing is created. Without `me` it takes no leases.
     pub fn open(layout: &Layout, me: Option<Owner>, options: FileOptions) -> Result<Self, StoreError> {
-        for directory in [layout.mark(), layout.work(), layout.leases(), layout.locks()] {
+        for directory in [layout.mark(), layout.work(), layout.runs(), layout.leases(), layout.locks()] {
             disk::check_directory(&directory)?;
         }
         if me.is_some() {

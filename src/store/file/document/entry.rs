@@ -17,6 +17,9 @@ use crate::domain::{QueueLease, Status, Task, TaskId};
 /// Entries inside entries are followed this deep.
 const DEPTH: usize = 32;
 
+/// A title of more characters than this is a mistake.
+const LONGEST: usize = 1_000;
+
 /// Collects tasks and what is wrong with them.
 #[derive(Default)]
 pub(super) struct Reader<'a> {
@@ -212,6 +215,13 @@ impl<'a> Reader<'a> {
         task.lease = lease(known.get("lease"));
 
         task.title = self.soft(known, id, "title", words).unwrap_or_default();
+        if let (Some(raw), Some(_)) = (known.get("title"), task.title.char_indices().nth(LONGEST)) {
+            let message = format!(
+                "the title of task {id} has {} characters; people and prompts see its beginning only, expected at most {LONGEST}: move the rest to `description`",
+                task.title.chars().count()
+            );
+            self.raise(raw, Some(id.as_str()), "too_long", message);
+        }
         task.priority = self.soft(known, id, "priority", number).unwrap_or(Task::DEFAULT_PRIORITY);
         task.kind = self.soft(known, id, "type", string).flatten();
         task.agent = self.soft(known, id, "agent", string).flatten();
