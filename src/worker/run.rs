@@ -417,7 +417,8 @@ impl Run {
         let to = moved.and_then(|event| event.text("to")).unwrap_or("as it stands");
         match outcome {
             Outcome::Done { .. } | Outcome::NoChange { .. } => {
-                log::info!(task = id.as_str(); "{id}: {} → {to} {words}", outcome.word());
+                let line = format!("{id}: {} → {to} {words}", outcome.word());
+                log::info!(task = id.as_str(); "{}", line.trim_end());
             }
             Outcome::Failed { class, .. } if class.policy() == Policy::Stop => {
                 log::info!(task = id.as_str(); "{id}: {class} → {to}: {words}");
