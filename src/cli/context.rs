@@ -9,7 +9,7 @@ use super::{fail, ui::Ui};
 use crate::{
     config::{Config, Loaded, Overrides},
     domain::{Queue, Task, Workflow, event::Actor, text},
-    error::Failure,
+    error::{Failure, quoted},
     layout::Layout,
     store::{
         Reading, Store,
@@ -71,6 +71,9 @@ impl Context {
             return Ok(layout);
         }
         let directory = self.directory()?;
+        if self.project.is_some() && !directory.is_dir() {
+            return Err(Failure::new("no_project", format!("there is no directory {}", directory.display())));
+        }
         let message = match self.project {
             Some(_) => format!("{} is no project: it has no {} directory", directory.display(), Layout::MARK),
             None => {
@@ -78,7 +81,10 @@ impl Context {
             }
         };
         Err(Failure::new("no_project", message)
-            .hint("set one up here: agentctl init")
+            .hint(match self.project {
+                Some(_) => format!("set one up there: agentctl -C {} init", quoted(&directory)),
+                None => "set one up here: agentctl init".into(),
+            })
             .hint("or look at a running one first: agentctl demo"))
     }
 

@@ -162,7 +162,7 @@ fn working(snapshot: &Snapshot, task: &Task, role: &Role) -> Why {
             let beat = lease.silence(&snapshot.now);
             let what = if lease.simulated { "simulated attempt" } else { "attempt" };
             let sentence = format!(
-                "{} works on it ({what} {}, pid {}) since {}, heartbeat {} ago",
+                "{} works on it ({what} {}, pid {}) for {}, heartbeat {} ago",
                 one_line(&lease.owner),
                 lease.attempt,
                 lease.pid,

@@ -278,7 +278,7 @@ impl Worker {
                 } else {
                     let wait = text::duration(drain);
                     log::info!(
-                        "stopping: nothing more is claimed, {} attempts may end within {wait}",
+                        "stopping: nothing more is claimed; what runs ({}) may end within {wait}",
                         self.running.len()
                     );
                 }
@@ -286,7 +286,7 @@ impl Worker {
             Some(stopping) if stopping.signals == 1 => {
                 stopping.signals = 2;
                 stopping.forced = true;
-                log::warn!("second signal: ending {} attempts now", self.running.len());
+                log::warn!("second signal: ending what runs ({}) now", self.running.len());
                 self.tell_all(Stop::Now);
             }
             Some(_) => {

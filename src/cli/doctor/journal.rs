@@ -31,7 +31,7 @@ pub(super) fn check(checks: &mut Checks, path: &Path, now: DateTime<Utc>) {
     let file = match std::fs::File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return checks.good("journal", "no journal yet; the first claim starts it");
+            return checks.good("journal", "no journal yet; the first change starts it");
         }
         Err(error) => {
             let why = "without the journal no worker knows which tokens were given out";

@@ -55,7 +55,13 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
     }
     locks(&mut checks, patient);
     if checks.is_empty() {
-        checks.good("leases", format!("leases: {live} held, all by somebody who lives"));
+        checks.good(
+            "leases",
+            match live {
+                0 => "no lease is held".into(),
+                live => format!("leases: {live} held, all by somebody who lives"),
+            },
+        );
     }
     checks.into_vec()
 }

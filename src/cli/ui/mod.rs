@@ -255,8 +255,9 @@ impl Ui {
             return Ok(true);
         }
         if self.settings.no_input || !io::stdin().is_terminal() {
-            return Err(Failure::new("needs_confirmation", format!("cannot ask: {question}"))
-                .hint("say yes beforehand with --yes, or look first with --dry-run"));
+            return Err(
+                Failure::new("needs_confirmation", format!("cannot ask: {question}")).hint("say yes beforehand: --yes")
+            );
         }
         self.flush();
         let mut err = self.err.borrow_mut();
