@@ -408,7 +408,7 @@ mod tests {
         before.now = now_at(1_010);
         assert_eq!(
             said(&before, "A"),
-            ("w@h works on it (attempt 1, pid 7) since 10s, heartbeat 10s ago".into(), "R11")
+            ("w@h works on it (attempt 1, pid 7) for 10s, heartbeat 10s ago".into(), "R11")
         );
     }
 
