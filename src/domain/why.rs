@@ -394,7 +394,7 @@ mod tests {
             ("the WIP limit of `builder` is reached (1 of 1)".into(), "R7")
         );
         let wide = with_limit(snapshot(tasks.clone()), &Role::BUILDER, 2);
-        assert_eq!(said(&wide, "A").0, "it is claimable; a `builder` worker takes it next");
+        assert_eq!(said(&wide, "A").0, "it is claimable; a worker of `builder` takes it next");
         tasks[0].not_before = Some(now_at(1_090).wall);
         let wide = with_limit(snapshot(tasks), &Role::BUILDER, 2);
         assert_eq!(said(&wide, "A").0, "it is tried again at 2026-01-05T08:18:10.000Z (in 1m30s)");
@@ -408,7 +408,7 @@ mod tests {
         before.now = now_at(1_010);
         assert_eq!(
             said(&before, "A"),
-            ("w@h works on it (attempt 1, pid 7) since 10s, heartbeat 10s ago".into(), "R11")
+            ("w@h works on it (attempt 1, pid 7) for 10s, heartbeat 10s ago".into(), "R11")
         );
     }
 
