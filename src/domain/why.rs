@@ -394,7 +394,7 @@ mod tests {
             ("the WIP limit of `builder` is reached (1 of 1)".into(), "R7")
         );
         let wide = with_limit(snapshot(tasks.clone()), &Role::BUILDER, 2);
-        assert_eq!(said(&wide, "A").0, "it is claimable; a `builder` worker takes it next");
+        assert_eq!(said(&wide, "A").0, "it is claimable; a worker of `builder` takes it next");
         tasks[0].not_before = Some(now_at(1_090).wall);
         let wide = with_limit(snapshot(tasks), &Role::BUILDER, 2);
         assert_eq!(said(&wide, "A").0, "it is tried again at 2026-01-05T08:18:10.000Z (in 1m30s)");
