@@ -406,10 +406,7 @@ mod tests {
         let lease = crate::domain::lease::tests::lease("A", &Role::BUILDER, 1);
         before.leases.insert(id("A"), Held { record: LeaseRecord::Ours(lease), holder: Holder::Alive });
         before.now = now_at(1_010);
-        assert_eq!(
-            said(&before, "A"),
-            ("w@h works on it (attempt 1, pid 7) for 10s, heartbeat 10s ago".into(), "R11")
-        );
+        assert_eq!(said(&before, "A"), ("w@h works on it (attempt 1, pid 7) for 10s, heartbeat 10s ago".into(), "R11"));
     }
 
     #[test]
