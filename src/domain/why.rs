@@ -11,6 +11,7 @@ use super::{
     claim::{self, Obstacle},
     coordinate, observe,
     plan::stamp,
+    pool,
     queue::Waits,
     text::{duration, one_line},
 };
@@ -225,6 +226,12 @@ fn claimable<'a>(seen: &Explainer<'a>, task: &Task, rule: &'a RoleRule) -> Why {
     if let Some(pause) = snapshot.history.paused(role) {
         let sentence = format!("the role `{role}` is paused ({}): {}", pause.class, one_line(&pause.reason));
         return why("R22", sentence, format!("agentctl fleet start {role} (after mending the cause)"));
+    }
+    let pools = snapshot.history.roles.get(role).map(|known| known.pools.as_slice()).unwrap_or_default();
+    if let Some(limited) = pool::limited(snapshot, pools.iter().map(String::as_str)) {
+        let left = limited.until.map(|until| (until - snapshot.now.wall).to_std().unwrap_or_default());
+        let left = left.map(|left| format!(" (in {})", duration(left))).unwrap_or_default();
+        return why("R22", format!("no agent of `{role}` can work{left}: {limited}"), NOTHING);
     }
     let line = seen.line(rule);
     let (wip, limit) = (line.wip, snapshot.queue.wip_limit(role));
