@@ -1,3 +1,5 @@
+//! What pools of quota must hold.
+
 use proptest::prelude::*;
 
 use super::*;
