@@ -24,6 +24,7 @@ pub mod fail;
 pub mod filter;
 pub mod fleet;
 pub mod help;
+pub mod inbox;
 pub mod init;
 pub mod lease;
 pub mod list;
@@ -97,6 +98,14 @@ enum Command {
     Show(show::Args),
     /// Why a task does not move
     Why(show::Args),
+    /// What waits for your word
+    Inbox,
+    /// Say yes to what waits for you
+    Approve(inbox::Approve),
+    /// Say no, and why
+    Reject(inbox::Reject),
+    /// Answer an agent's question
+    Answer(inbox::Answer),
     /// Add a task
     Add(Box<task::Add>),
     /// Change tasks
@@ -137,6 +146,10 @@ fn dispatch(ctx: &Context, command: Command) -> Done {
         Command::Ls(args) => list::run(ctx, &args),
         Command::Show(args) => show::show(ctx, &args),
         Command::Why(args) => show::why(ctx, &args),
+        Command::Inbox => inbox::list(ctx),
+        Command::Approve(args) => inbox::approve(ctx, &args),
+        Command::Reject(args) => inbox::reject(ctx, &args),
+        Command::Answer(args) => inbox::answer(ctx, &args),
         Command::Add(args) => task::add(ctx, &args),
         Command::Task(verb) => task::run(ctx, &verb),
         Command::Fleet(args) => fleet::run(ctx, &args),

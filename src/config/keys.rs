@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use toml::Value;
 
-use super::values::{below, count, duration, inherited, list, named, no_nul, size, status, words, wrong};
+use super::values::{below, count, duration, inherited, list, money, named, no_nul, size, status, words, wrong};
 use crate::domain::{Class, text};
 
 /// A key, or with `*` in its path all keys of that form.
@@ -43,6 +43,8 @@ pub(super) enum Kind {
     Count(u32),
     /// Bytes, as a number or as text with a unit.
     Size,
+    /// An amount of dollars.
+    Money,
     /// `true` or `false`.
     Flag,
     /// One of these words.
@@ -94,6 +96,12 @@ pub(super) const KEYS: &[Key] = &[
     key("retry.deaths", Kind::Count(1), "Workers that one task may take down before it is charged."),
     key("retry.adapts", Kind::Count(0), "Adapt loops of a task before a human is asked."),
     key("retry.pause_after", Kind::Count(0), "Different tasks failing in a row before their role pauses; 0 for never."),
+    key("merge.approval", Kind::Flag, "Whether a human must approve a task before it is merged."),
+    key("decisions.deadline", Kind::Duration(0), "How long a human is waited for before the answer is no; 0 for ever."),
+    with("budget.*.tokens", Kind::Count(0), "0", "Tokens read and written; 0 for no limit."),
+    with("budget.*.usd", Kind::Money, "0", "Dollars, as the agent reports them; 0 for no limit."),
+    with("budget.*.wall", Kind::Duration(0), "0", "Time on the wall clock; 0 for no limit."),
+    with("budget.*.turns", Kind::Count(0), "0", "Turns of the conversation; 0 for no limit."),
     key("roles.*.takes", Kind::Status, "The status that the role claims."),
     key("roles.*.works", Kind::Status, "The status while it works; no other role may have it."),
     key("roles.*.done", Kind::Status, "Where a task goes after success."),
@@ -247,6 +255,7 @@ impl Kind {
                 n if n < LEAST_OUTPUT => Err(format!("is {n} bytes; at least {LEAST_OUTPUT} are needed")),
                 _ => Ok(()),
             },
+            Self::Money => money(value).map(drop),
             Self::Flag => value.as_bool().map(drop).ok_or_else(|| wrong(value, "`true` or `false`")),
             Self::Choice(choices) => {
                 let word = words(value)?;
@@ -288,6 +297,7 @@ impl Kind {
                 {"type": "integer", "minimum": LEAST_OUTPUT},
                 {"type": "string", "pattern": "^[0-9]+ ?(B|kB|KiB|MB|MiB|GB|GiB)?$"}
             ]}),
+            Self::Money => json!({"type": "number", "minimum": 0}),
             Self::Flag => json!({"type": "boolean"}),
             Self::Choice(choices) => json!({"enum": choices}),
             Self::Adapter => json!({"type": "string", "minLength": 1}),
@@ -347,7 +357,10 @@ mod tests {
         assert!(matches!(place(&path("fleet.interval.x")), Place::Below(_)));
         assert!(matches!(place(&path("fleet.colour")), Place::Unknown));
         assert_eq!(siblings(&path("fleet")), ["agent", "interval", "drain", "grace", "lock_wait"]);
-        assert_eq!(siblings(&[]), ["fleet", "retry", "roles", "agents", "adapters", "gates"]);
+        assert_eq!(
+            siblings(&[]),
+            ["fleet", "retry", "merge", "decisions", "budget", "roles", "agents", "adapters", "gates"]
+        );
     }
 
     #[test]

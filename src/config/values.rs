@@ -61,6 +61,18 @@ pub(super) fn count(value: &Value) -> Result<u32, String> {
     number.ok_or_else(|| wrong(value, "a whole number"))
 }
 
+/// Dollars, in millionths.
+pub(super) fn money(value: &Value) -> Result<u64, String> {
+    let dollars = match value {
+        Value::Integer(n) => Some(*n as f64),
+        Value::Float(n) => Some(*n),
+        Value::String(word) => word.trim().trim_start_matches('$').parse().ok(),
+        _ => None,
+    };
+    let good = dollars.filter(|dollars: &f64| dollars.is_finite() && (0.0..=1e9).contains(dollars));
+    good.map(|dollars| (dollars * 1e6).round() as u64).ok_or_else(|| wrong(value, "an amount of dollars, e.g. 2.50"))
+}
+
 /// Bytes.
 pub(super) fn size(value: &Value) -> Result<u64, String> {
     let expected = "a size, e.g. \"64MiB\" or a number of bytes";

@@ -117,11 +117,7 @@ fn config(kind: AgentKind, argv: &[&str]) -> AgentConfig {
     AgentConfig {
         kind,
         argv: argv.iter().map(|&argument| argument.into()).collect(),
-        prompt: PromptVia::Stdin,
-        env: Vec::new(),
-        set: BTreeMap::new(),
-        exits: BTreeMap::new(),
-        install: None,
+        ..AgentConfig::default()
     }
 }
 

@@ -71,6 +71,7 @@ pub fn config(chosen: Chosen, name: &str, tests: &[Test], workflow: &Workflow) -
             text.push_str(&format!("\n[roles.{}]\n{lines}", rule.role));
         }
     }
+    text.push_str("\n# Nothing is merged before a human approved it: agentctl inbox.\n[merge]\napproval = true\n");
     match tests.split_first() {
         None => text.push_str(
             "\n# A gate is a command whose exit code 0 lets a task pass. Give one to the roles that\n\
