@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use toml::Value;
 
 use super::{
-    AgentConfig, AgentKind, Config, Fault, Fleet, GateConfig, Origin, PromptVia, RoleConfig, Setting, keys::KEYS,
-    layers::Flat, load::Findings, near, secrets, values,
+    AgentConfig, AgentKind, Config, Fault, Fleet, GateConfig, Origin, PromptVia, RoleConfig, Setting, WorkspaceConfig,
+    WorkspaceMode, keys::KEYS, layers::Flat, load::Findings, near, secrets, values,
 };
 use crate::domain::{Role, RoleRule, Status, Workflow, outcome::Retry};
 
@@ -162,7 +162,32 @@ pub(super) fn build(
     }
 
     let workflow = workflow(&values, names(all, "roles"), found)?;
-    Ok(Config { fleet, workflow, roles, agents, gates, retry })
+    Ok(Config { fleet, workflow, roles, agents, gates, retry, workspace: workspace(&values) })
+}
+
+fn workspace(values: &Values<'_>) -> WorkspaceConfig {
+    let at = |member| ["workspace", member];
+    WorkspaceConfig {
+        mode: match values.text(&at("mode")).as_deref() {
+            Some("worktree") => WorkspaceMode::Worktree,
+            _ => WorkspaceMode::Shared,
+        },
+        root: values.text(&at("root")),
+        branch: values.text(&at("branch")).unwrap_or_default(),
+        base: values.text(&at("base")),
+        author: values.text(&at("author")),
+        copy: values.texts(&at("copy")),
+        setup: values.texts(&at("setup")),
+        teardown: values.texts(&at("teardown")),
+        hook_timeout: values.duration(&at("hook_timeout")),
+        hook_env: values.texts(&at("hook_env")),
+        port_base: values.count(&at("port_base")),
+        ports: values.count(&at("ports")),
+        lock_wait: values.duration(&at("lock_wait")),
+        disk_min: values.size(&at("disk_min")),
+        keep: values.duration(&at("keep")),
+        untrusted: false,
+    }
 }
 
 fn role(values: &Values<'_>, name: &str) -> RoleConfig {
