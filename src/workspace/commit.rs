@@ -92,7 +92,7 @@ pub(super) fn rest(
     }
     let left_out = checkout.left_out(git.dir())?;
     let mut add = ["add", "-A", "--"].map(String::from).to_vec();
-    add.extend(checkout.own(&left_out));
+    add.extend(checkout.own(&left_out)?);
     git.run(&add)?;
     let mut back = ["reset", "-q", fork.unwrap_or("HEAD"), "--"].map(String::from).to_vec();
     back.extend(checkout.others());

@@ -33,11 +33,20 @@ pub(super) struct Checkout {
 }
 
 impl Checkout {
-    /// Pathspecs for everything but what is excluded.
-    pub(super) fn own(&self, further: &[String]) -> Vec<String> {
-        let mut all = vec![":(top)".to_owned()];
-        all.extend(self.excluded.iter().chain(further).map(|path| format!(":(top,exclude,literal){path}")));
-        all
+    fn all_but<'a>(paths: impl Iterator<Item = &'a String>) -> Vec<String> {
+        let but = paths.map(|path| format!(":(top,exclude,literal){path}"));
+        std::iter::once(":(top)".to_owned()).chain(but).collect()
+    }
+
+    /// Pathspecs for `git add`: everything but what is excluded, and this.
+    pub(super) fn own(&self, further: &[String]) -> Result<Vec<String>, WorkspaceError> {
+        // What is ignored anyhow must not be named: `add` takes that for a wish to add it, and fails.
+        let mut asked = ["-c", "core.quotePath=false", "check-ignore", "--no-index", "--"].map(String::from).to_vec();
+        asked.extend(self.excluded.iter().cloned());
+        let (_, ignored, _) = if self.excluded.is_empty() { Default::default() } else { self.git.call(&asked)? };
+        let ignored: Vec<&str> = ignored.lines().collect();
+        let named = self.excluded.iter().filter(|path| !ignored.contains(&path.as_str()));
+        Ok(Self::all_but(named.chain(further)))
     }
 
     /// Pathspecs for what is excluded.
@@ -75,7 +84,7 @@ impl Checkout {
     /// What cannot go into a tree: repositories inside, and files that are too great.
     pub(super) fn left_out(&self, top: &Path) -> Result<Vec<String>, WorkspaceError> {
         let mut args = vec!["ls-files".to_owned(), "-o".into(), "--exclude-standard".into(), "-z".into(), "--".into()];
-        args.extend(self.own(&[]));
+        args.extend(Self::all_but(self.excluded.iter()));
         let listed = self.git.bytes(&args)?;
         let names = listed.split(|byte| *byte == 0).filter(|name| !name.is_empty());
         let great =
@@ -97,7 +106,7 @@ impl Checkout {
         copy_index(&self.admin.join("index"), &index).map_err(failed("copy", self.admin.join("index")))?;
         let git = self.git.clone().with_env("GIT_INDEX_FILE", &index.to_string_lossy());
         let mut add = ["add", "-A", "--ignore-errors", "--"].map(String::from).to_vec();
-        add.extend(self.own(&left_out));
+        add.extend(self.own(&left_out)?);
         let (code, _, said) = git.call(&add)?;
         if code != 0 {
             let said = crate::domain::text::cut(&crate::domain::text::one_line(&said), 300);

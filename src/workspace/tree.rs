@@ -173,8 +173,7 @@ fn find(
     if let Some(entry) = entry {
         let linked = || locked.repo.admin_of(path).is_some();
         if there && !half && !linked() {
-            // Somebody moved the project or its home: git knows how to link them again.
-            let _ = locked.git.run(&["worktree", "repair", "--", &path.to_string_lossy()])?;
+            relink(locked, home, path)?;
         }
         if there && !half && linked() {
             return Ok(Found::Whole { branch: entry.branch.clone() });
@@ -194,6 +193,24 @@ fn find(
     Ok(Found::Nothing)
 }
 
+/// Links a listed worktree whose `.git` says something else with the repository again.
+fn relink(locked: &Locked<'_>, home: &Home, path: &Path) -> Result<(), WorkspaceError> {
+    // Moved as a whole: git knows what to do, or says that it does not.
+    let _ = locked.git.call(&["worktree", "repair", "--", &path.to_string_lossy()])?;
+    let link = path.join(".git");
+    if locked.repo.admin_of(path).is_some() || !path.is_dir() || path.is_symlink() {
+        return Ok(());
+    }
+    let private = fs::read_dir(locked.repo.common.join("worktrees")).into_iter().flatten().flatten();
+    let is_its =
+        |admin: &PathBuf| fs::read_to_string(admin.join("gitdir")).is_ok_and(|text| Path::new(text.trim_end()) == link);
+    let Some(admin) = private.map(|entry| entry.path()).find(is_its) else { return Ok(()) };
+    if link.symlink_metadata().is_ok() {
+        aside(home, &link)?;
+    }
+    fs::write(&link, format!("gitdir: {}\n", admin.display())).map_err(failed("write", &link))
+}
+
 /// Puts something that is not ours out of the way, where it can be looked at.
 fn aside(home: &Home, path: &Path) -> Result<(), WorkspaceError> {
     let dir = home.dir.join("aside");
@@ -201,7 +218,7 @@ fn aside(home: &Home, path: &Path) -> Result<(), WorkspaceError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let to = (1..).map(|n| dir.join(format!("{name}.{n}"))).find(|to| to.symlink_metadata().is_err());
     let to = to.expect("numbers do not end");
-    log::warn!("{} is no worktree of this project and is put aside: {}", path.display(), to.display());
+    log::warn!("{} is not what git expects there and is put aside: {}", path.display(), to.display());
     fs::rename(path, &to).map_err(failed("put aside", path))
 }
 

@@ -14,3 +14,4 @@ mod store;
 mod support;
 mod systemd;
 mod walk;
+mod workspace;
