@@ -18,11 +18,13 @@ pub mod change;
 pub mod config;
 pub mod context;
 pub mod demo;
+pub mod diff;
 pub mod doctor;
 pub mod events;
 pub mod fail;
 pub mod filter;
 pub mod fleet;
+pub mod gc;
 pub mod help;
 pub mod inbox;
 pub mod init;
@@ -40,6 +42,7 @@ pub mod status;
 pub mod talk;
 pub mod task;
 pub mod ui;
+pub mod worktree;
 
 /// Operates a fleet of coding agents that works through a queue file.
 #[derive(Debug, Parser)]
@@ -121,6 +124,11 @@ enum Command {
     /// Who holds what, and giving it back
     #[command(subcommand)]
     Lease(lease::Verb),
+    /// Where tasks are worked on: list, open, remove
+    #[command(subcommand)]
+    Worktree(worktree::Verb),
+    /// Make room: worktrees, runs and saved work of finished tasks
+    Gc(gc::Args),
     /// Check and mend the queue file
     #[command(subcommand)]
     Queue(queue::Verb),
@@ -156,6 +164,8 @@ fn dispatch(ctx: &Context, command: Command) -> Done {
         Command::Logs(args) => logs::run(ctx, &args),
         Command::Run(verb) => run::run(ctx, &verb),
         Command::Lease(verb) => lease::run(ctx, &verb),
+        Command::Worktree(verb) => worktree::run(ctx, &verb),
+        Command::Gc(args) => gc::run(ctx, &args),
         Command::Queue(verb) => queue::run(ctx, &verb),
         Command::Events(verb) => events::run(ctx, &verb),
         Command::Config(args) => config::run(ctx, &args),

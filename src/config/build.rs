@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use toml::Value;
 
 use super::{
-    AgentConfig, AgentKind, Config, Fault, Fleet, GateConfig, Origin, PromptVia, RoleConfig, Setting, keys::KEYS,
-    layers::Flat, load::Findings, near, secrets, values,
+    AgentConfig, AgentKind, Config, Fault, Fleet, GateConfig, Origin, PromptVia, RoleConfig, Setting, WorkspaceConfig,
+    WorkspaceMode, keys::KEYS, layers::Flat, load::Findings, near, secrets, values,
 };
 use crate::domain::{
     Role, RoleRule, Status, Workflow,
@@ -185,7 +185,7 @@ pub(super) fn build(
         budgets: budgets(&values, &names(all, "budget"), found),
     };
     let workflow = workflow(&values, names(all, "roles"), found)?.under(policy);
-    Ok(Config { fleet, workflow, roles, agents, adapters, gates, retry })
+    Ok(Config { fleet, workflow, roles, agents, adapters, gates, retry, workspace: workspace(&values) })
 }
 
 fn budgets(values: &Values<'_>, names: &[String], found: &mut Findings) -> Budgets {
@@ -212,6 +212,31 @@ fn budgets(values: &Values<'_>, names: &[String], found: &mut Findings) -> Budge
         };
     }
     budgets
+}
+
+fn workspace(values: &Values<'_>) -> WorkspaceConfig {
+    let at = |member| ["workspace", member];
+    WorkspaceConfig {
+        mode: match values.text(&at("mode")).as_deref() {
+            Some("worktree") => WorkspaceMode::Worktree,
+            _ => WorkspaceMode::Shared,
+        },
+        root: values.text(&at("root")),
+        branch: values.text(&at("branch")).unwrap_or_default(),
+        base: values.text(&at("base")),
+        author: values.text(&at("author")),
+        copy: values.texts(&at("copy")),
+        setup: values.texts(&at("setup")),
+        teardown: values.texts(&at("teardown")),
+        hook_timeout: values.duration(&at("hook_timeout")),
+        hook_env: values.texts(&at("hook_env")),
+        port_base: values.count(&at("port_base")),
+        ports: values.count(&at("ports")),
+        lock_wait: values.duration(&at("lock_wait")),
+        disk_min: values.size(&at("disk_min")),
+        keep: values.duration(&at("keep")),
+        untrusted: false,
+    }
 }
 
 fn role(values: &Values<'_>, name: &str) -> RoleConfig {

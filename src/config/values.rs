@@ -142,6 +142,35 @@ pub(super) fn below(path: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// A template of branch names that gives every task its own.
+pub(super) fn branch_template(template: &str) -> Result<(), String> {
+    let mut plain = template.to_owned();
+    for known in ["{task}", "{slug}", "{kind}"] {
+        plain = plain.replace(known, "x");
+    }
+    let shown = text::one_line(template);
+    if !template.contains("{task}") {
+        return Err(format!("is `{shown}`; without {{task}} two tasks could get the same branch"));
+    }
+    let good = plain.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c))
+        && !plain.starts_with(['-', '.'])
+        && !plain.contains("..")
+        && plain.split('/').all(|part| !part.is_empty());
+    if good {
+        Ok(())
+    } else {
+        Err(format!("is `{shown}`; expected letters, digits, `-`, `_`, `/` and {{task}}, {{slug}}, {{kind}}"))
+    }
+}
+
+/// A branch that is there already; empty for the one of the main checkout.
+pub(super) fn branch(name: &str) -> Result<(), String> {
+    let good = name.chars().all(|c| c.is_alphanumeric() || "._-/+#".contains(c))
+        && !name.starts_with(['-', '.', '/'])
+        && !name.contains("..");
+    if good { Ok(()) } else { Err(format!("is `{}`; expected the name of a branch", text::one_line(name))) }
+}
+
 /// Text, or a list of texts, that a program can be given.
 pub(super) fn no_nul(value: &Value) -> Result<(), String> {
     let texts = if value.is_array() { list(value)? } else { vec![words(value)?] };

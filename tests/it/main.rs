@@ -15,3 +15,4 @@ mod store;
 mod support;
 mod systemd;
 mod walk;
+mod workspace;
