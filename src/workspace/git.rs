@@ -5,7 +5,7 @@
 
 use std::{
     ffi::OsStr,
-    io::Read,
+    io::{Read, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
@@ -20,6 +20,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 pub struct Git {
     dir: PathBuf,
     env: Vec<(String, String)>,
+    input: Option<Vec<u8>>,
 }
 
 /// Why a call of git did not work.
@@ -53,7 +54,7 @@ pub enum GitError {
 impl Git {
     /// Calls in this directory.
     pub fn at(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), env: Vec::new() }
+        Self { dir: dir.into(), env: Vec::new(), input: None }
     }
 
     /// Where it calls.
@@ -66,6 +67,22 @@ impl Git {
     pub fn with_env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.into(), value.into()));
         self
+    }
+
+    /// With bytes on standard input; without them it is empty.
+    #[must_use]
+    pub fn with_input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.input = Some(bytes.into());
+        self
+    }
+
+    /// Runs a command and answers with the very bytes of its standard output, e.g. of a list with `-z`.
+    pub fn bytes<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<Vec<u8>, GitError> {
+        let (code, out, said) = self.raw(args)?;
+        match code {
+            0 => Ok(out),
+            code => Err(self.failed(args, code, &said)),
+        }
     }
 
     /// Runs a command and answers with its standard output, without the final line feed.
@@ -89,6 +106,11 @@ impl Git {
 
     /// Runs a command for its exit status and both outputs, whatever they are.
     pub fn call<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<(i32, String, String), GitError> {
+        let (code, out, said) = self.raw(args)?;
+        Ok((code, String::from_utf8_lossy(&out).trim_end_matches('\n').to_owned(), said))
+    }
+
+    fn raw<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<(i32, Vec<u8>, String), GitError> {
         let mut command = Command::new("git");
         command.arg("-C").arg(&self.dir);
         for setting in [
@@ -105,12 +127,18 @@ impl Git {
         ] {
             command.args(["-c", setting]);
         }
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let stdin = if self.input.is_some() { Stdio::piped() } else { Stdio::null() };
+        command.args(args).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         for name in [
             "GIT_DIR",
             "GIT_WORK_TREE",
             "GIT_INDEX_FILE",
             "GIT_CONFIG_PARAMETERS",
+            "GIT_CONFIG_COUNT",
+            "GIT_COMMON_DIR",
+            "GIT_OBJECT_DIRECTORY",
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+            "GIT_NAMESPACE",
             "GIT_EXTERNAL_DIFF",
             "GIT_SSH_COMMAND",
         ] {
@@ -123,6 +151,12 @@ impl Git {
             .env("LC_ALL", "C");
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         let mut child = command.spawn().map_err(GitError::NotStarted)?;
+        let fed = child.stdin.take().zip(self.input.clone()).map(|(mut pipe, bytes)| {
+            thread::spawn(move || {
+                // A git that needs no more of it closes the pipe early; its exit status tells.
+                let _ = pipe.write_all(&bytes);
+            })
+        });
         let out = drain(child.stdout.take());
         let said = drain(child.stderr.take());
         let deadline = Instant::now() + LIMIT;
@@ -140,11 +174,13 @@ impl Git {
             }
             pause = (pause * 2).min(Duration::from_millis(20));
         };
-        let text = |handle: Option<thread::JoinHandle<Vec<u8>>>| {
-            let bytes = handle.and_then(|handle| handle.join().ok()).unwrap_or_default();
-            String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned()
-        };
-        Ok((status.code().unwrap_or(-1), text(out), text(said)))
+        let bytes = |handle: Option<thread::JoinHandle<Vec<u8>>>| handle.and_then(|handle| handle.join().ok());
+        if let Some(fed) = fed {
+            // It only ever ends; what it could not write is told by the exit status.
+            let _ = fed.join();
+        }
+        let said = String::from_utf8_lossy(&bytes(said).unwrap_or_default()).trim_end_matches('\n').to_owned();
+        Ok((status.code().unwrap_or(-1), bytes(out).unwrap_or_default(), said))
     }
 
     fn failed<S: AsRef<OsStr>>(&self, args: &[S], code: i32, said: &str) -> GitError {

@@ -14,4 +14,5 @@ mod queues;
 mod store;
 mod support;
 mod systemd;
+mod train;
 mod walk;
