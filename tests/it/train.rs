@@ -92,10 +92,6 @@ impl Scene {
         self.git(&["rev-parse", branch])
     }
 
-    fn show(&self, at: &str) -> String {
-        self.git(&["show", at])
-    }
-
     fn read(&self, file: &str) -> String {
         fs::read_to_string(self.repo().join(file)).unwrap()
     }
@@ -371,6 +367,13 @@ fn the_users_uncommitted_changes_are_untouched_or_the_train_waits() {
     fs::write(scene.repo().join("deep"), "a file\n").unwrap();
     busy("in the way", "deep");
     fs::remove_file(scene.repo().join("deep")).unwrap();
+    symlink("/tmp", scene.repo().join("deep")).unwrap();
+    busy("a link in the way", "deep");
+    fs::remove_file(scene.repo().join("deep")).unwrap();
+    fs::create_dir(scene.repo().join("new.txt")).unwrap();
+    fs::write(scene.repo().join("new.txt/precious"), "precious\n").unwrap();
+    busy("a directory in the way", "new.txt/precious");
+    fs::remove_dir_all(scene.repo().join("new.txt")).unwrap();
     // A merge of the user's own under way.
     fs::write(scene.repo().join(".git/MERGE_HEAD"), format!("{old}\n")).unwrap();
     assert!(matches!(integrate(&scene, "T", "b"), Err(TrainError::Busy { .. })));
@@ -825,6 +828,10 @@ fn a_process_of_its_own() {
         changelog: true,
         author: Author { name: "train".into(), email: "train@invalid".into() },
     };
+    if let Ok(n) = std::env::var("TRAIN_TASK") {
+        train::integrate(&line, &order(&format!("T{n}"), &format!("b{n}")), &mut green).unwrap();
+        return;
+    }
     let order = order("T", "b");
     let _ = match std::env::var("TRAIN_RED_AFTER").is_ok_and(|value| !value.is_empty()) {
         true => train::integrate(&line, &order, &mut RedAfter),
@@ -913,4 +920,97 @@ fn a_push_that_is_killed_at_any_step_is_finished_or_undone() {
         assert_eq!((scene.head("main"), git(&remote, &["rev-parse", "main"])), (merged.commit.clone(), merged.commit));
         assert_eq!(scene.git(&["rev-list", "--first-parent", "--count", &format!("{old}..main")]), "1", "{step:?}");
     }
+}
+
+#[test]
+fn files_that_are_half_on_the_way_are_mended_and_the_users_are_not() {
+    for step in [Step::Files, Step::Moved] {
+        let scene = Scene::new();
+        for file in ["cut.txt", "old.txt", "edited.txt", "gone.txt", "mode.sh"] {
+            scene.commit(scene.repo(), file, &numbered(20), file);
+        }
+        symlink("old.txt", scene.repo().join("link")).unwrap();
+        scene.git(&["add", "-A"]);
+        scene.git(&["commit", "-q", "-m", "link"]);
+        let text = numbered(25);
+        let files: Vec<(&str, &str)> = ["cut.txt", "old.txt", "edited.txt", "deep/a/new.txt", "deep/b.txt"]
+            .map(|file| (file, text.as_str()))
+            .into();
+        scene.branch("b", &files);
+        let at = scene.dir.path().join("more");
+        scene.git(&["worktree", "add", "-q", at.to_str().unwrap(), "b"]);
+        git(&at, &["rm", "-q", "gone.txt"]);
+        fs::remove_file(at.join("link")).unwrap();
+        symlink("new.txt", at.join("link")).unwrap();
+        fs::set_permissions(at.join("mode.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+        git(&at, &["add", "-A"]);
+        git(&at, &["commit", "-q", "-m", "more"]);
+        scene.git(&["worktree", "remove", "--force", at.to_str().unwrap()]);
+        let old = scene.head("main");
+        assert!(dies_at(&scene, step, false));
+        // As if git itself had been killed in the middle, and the user had edited on.
+        let path = |file: &str| scene.repo().join(file);
+        fs::write(path("cut.txt"), &text[..40]).unwrap();
+        fs::write(path("old.txt"), numbered(20)).unwrap();
+        fs::write(path("edited.txt"), "edited by the user\n").unwrap();
+        fs::write(path("gone.txt"), numbered(20)).unwrap();
+        fs::remove_file(path("deep/b.txt")).unwrap();
+        fs::remove_file(path("link")).unwrap();
+        train::recover(scene.repo(), &scene.line.dir, &mut green).unwrap();
+        scene.is_swept();
+        assert_eq!(scene.head("main") == old, step == Step::Files);
+        assert_eq!(scene.git(&["status", "--porcelain"]), " M edited.txt", "{step:?}");
+        assert_eq!(scene.read("edited.txt"), "edited by the user\n");
+        assert_eq!(scene.git(&["diff", "--cached", "--name-only"]), "");
+    }
+}
+
+#[test]
+fn many_processes_that_die_at_any_step_lose_nothing_and_double_nothing() {
+    let scene = Scene::new();
+    for n in 1..=12_usize {
+        scene.branch(
+            &format!("b{n}"),
+            &[("base.txt", &changed(n * 2 + 1, &format!("of {n}"))), (&format!("f{n}.txt"), "x\n")],
+        );
+    }
+    fs::write(scene.repo().join("untracked.txt"), "mine\n").unwrap();
+    thread::scope(|scope| {
+        for worker in 0..4_usize {
+            let scene = &scene;
+            scope.spawn(move || {
+                for n in (1..=12_usize).filter(|n| n % 4 == worker) {
+                    // First one that dies, at another step each; then one that lives, as often as it takes.
+                    let step = Step::ALL[(n * 5) % Step::ALL.len()];
+                    process(scene, n, Some(step));
+                    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
+                    while !process(scene, n, None) {
+                        assert!(std::time::Instant::now() < deadline, "{n} in vain");
+                    }
+                }
+            });
+        }
+    });
+    train::recover(scene.repo(), &scene.line.dir, &mut green).unwrap();
+    for n in 1..=12 {
+        assert!(holds(scene.repo(), "main", &format!("b{n}")).unwrap(), "{n}");
+        let merges = scene.git(&["log", "--first-parent", "--format=%s", "main"]);
+        assert_eq!(merges.lines().filter(|line| line.starts_with(&format!("Merge T{n}:"))).count(), 1, "{merges}");
+        assert_eq!(scene.git(&["tag", "-l", &format!("T{n}-complete*")]), format!("T{n}-complete"));
+    }
+    assert_eq!(scene.git(&["status", "--porcelain"]), "?? untracked.txt");
+    scene.is_swept();
+}
+
+fn process(scene: &Scene, n: usize, step: Option<Step>) -> bool {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["train::a_process_of_its_own", "--exact", "--ignored", "--nocapture"])
+        .env("TRAIN_SCENE", scene.dir.path())
+        .env("TRAIN_TASK", n.to_string())
+        .env("OODATCAA_TRAIN_ABORT", step.map_or("", Step::name))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap()
+        .success()
 }

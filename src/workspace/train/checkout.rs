@@ -30,11 +30,16 @@ pub(super) fn probe(repo: &Repo, checkout: &Checkout, from: &str, to: &str) -> R
     let git = at(repo, checkout)?;
     // It answers 1 for files that differ; that is what the next call looks at.
     let _ = git.call(&["update-index", "-q", "--refresh"])?;
+    let changed = list(&git, &["diff-tree", "-r", from, to])?;
+    // Git itself would write over ignored files.
+    let mut files = in_the_way(&git, checkout, &changed)?;
     let (code, _, said) = git.call(&["read-tree", "-m", "-u", "-n", from, to])?;
-    if code == 0 {
+    if code == 0 && files.is_empty() {
         return Ok(());
     }
-    let files = in_the_way(&git, checkout, from, to)?;
+    let mut dirty = list(&git, &["diff-index", from])?;
+    dirty.extend(list(&git, &["diff-index", "--cached", from])?);
+    files.extend(changed.intersection(&dirty).cloned());
     let why = match files.is_empty() {
         true => text::cut(&text::one_line(&said), 300),
         false => "they have changes of yours that are not committed; commit, stash or move them".into(),
@@ -43,28 +48,42 @@ pub(super) fn probe(repo: &Repo, checkout: &Checkout, from: &str, to: &str) -> R
     Err(TrainError::Busy { checkout: checkout.path.clone(), files, why })
 }
 
-/// Paths that change and hold something of the user's.
-fn in_the_way(git: &Git, checkout: &Checkout, from: &str, to: &str) -> Result<BTreeSet<PathBuf>, TrainError> {
-    let list = |args: &[&str]| -> Result<BTreeSet<PathBuf>, TrainError> {
-        let mut args = args.to_vec();
-        args.extend(["-z", "--name-only", "--no-ext-diff", "--no-textconv", "--no-renames"]);
-        Ok(paths(&git.bytes(&args)?).into_iter().collect())
-    };
-    let changed = list(&["diff-tree", "-r", from, to])?;
-    let mut dirty = list(&["diff-index", from])?;
-    dirty.extend(list(&["diff-index", "--cached", from])?);
+fn list(git: &Git, args: &[&str]) -> Result<BTreeSet<PathBuf>, TrainError> {
+    let mut args = args.to_vec();
+    args.extend(["-z", "--name-only", "--no-ext-diff", "--no-textconv", "--no-renames"]);
+    Ok(paths(&git.bytes(&args)?).into_iter().collect())
+}
+
+/// What git does not know and what stands where something that changes must stand.
+fn in_the_way(git: &Git, checkout: &Checkout, changed: &BTreeSet<PathBuf>) -> Result<BTreeSet<PathBuf>, TrainError> {
     let tracked: BTreeSet<PathBuf> = paths(&git.bytes(&["ls-files", "-z"])?).into_iter().collect();
-    let mut found: BTreeSet<PathBuf> = changed.intersection(&dirty).cloned().collect();
-    for path in &changed {
-        for part in path.ancestors().filter(|part| !part.as_os_str().is_empty()) {
-            let there = fs::symlink_metadata(checkout.path.join(part));
-            let other = there.is_ok_and(|meta| part == path.as_path() || !meta.is_dir());
-            if other && !tracked.contains(part) {
-                found.insert(part.to_owned());
+    let mut found = BTreeSet::new();
+    for path in changed {
+        for part in path.ancestors().filter(|part| !part.as_os_str().is_empty() && !tracked.contains(*part)) {
+            match fs::symlink_metadata(checkout.path.join(part)) {
+                Ok(meta) if meta.is_dir() && part == path.as_path() => {
+                    strangers(&checkout.path, part, &tracked, &mut found);
+                }
+                Ok(meta) if !meta.is_dir() => {
+                    found.insert(part.to_owned());
+                }
+                _ => {}
             }
         }
     }
     Ok(found)
+}
+
+/// Files below a directory that git does not know.
+fn strangers(top: &Path, dir: &Path, tracked: &BTreeSet<PathBuf>, found: &mut BTreeSet<PathBuf>) {
+    for entry in fs::read_dir(top.join(dir)).into_iter().flatten().flatten() {
+        let path = dir.join(entry.file_name());
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            strangers(top, &path, tracked, found);
+        } else if !tracked.contains(&path) {
+            found.insert(path);
+        }
+    }
 }
 
 /// Brings the files and the scratch index from one commit to another.
