@@ -195,7 +195,7 @@ fn a_finished_branch_becomes_a_merge_commit_with_tags_and_trailers() {
     };
     let merged = train::integrate(&scene.line, &order("T-1", "feat/t-1"), &mut gates).unwrap();
     assert_eq!(scene.head("main"), merged.commit);
-    assert_eq!(*seen.borrow(), [merged.commit.clone()], "the gates saw the very commit");
+    assert_eq!(*seen.borrow(), [merged.commit.as_str()], "the gates saw the very commit");
     assert_eq!(scene.git(&["rev-parse", "main^1"]), old);
     assert_eq!(scene.git(&["rev-parse", "main^2"]), scene.head("feat/t-1"));
     let message = scene.git(&["log", "-1", "--format=%B", "main"]);
@@ -532,6 +532,47 @@ fn an_agents_own_trailers_make_nothing_merged() {
 }
 
 #[test]
+fn what_somebody_merged_by_hand_is_in_and_an_empty_branch_is_no_work() {
+    let scene = Scene::new();
+    scene.branch("merged", &[("a.txt", "a\n")]);
+    scene.branch("picked", &[("b.txt", "b\n")]);
+    scene.git(&["branch", "empty"]);
+    scene.git(&["merge", "-q", "--no-ff", "-m", "by hand", "merged"]);
+    let by_hand = scene.head("main");
+    scene.git(&["cherry-pick", "picked"]);
+    let head = scene.head("main");
+    let merged = integrate(&scene, "M", "merged").unwrap();
+    assert_eq!((merged.already, merged.commit), (true, by_hand));
+    assert!(integrate(&scene, "P", "picked").unwrap().already);
+    assert!(matches!(integrate(&scene, "E", "empty"), Err(TrainError::Empty { .. })));
+    assert!(matches!(integrate(&scene, "G", "gone"), Err(TrainError::NoBranch { .. })));
+    assert_eq!(scene.head("main"), head);
+    scene.is_swept();
+}
+
+#[test]
+fn gates_that_are_stopped_after_the_merge_are_made_up_for() {
+    struct Stopped;
+    impl Gates for Stopped {
+        fn before(&mut self, _: &Path, _: &[TaskId]) -> Result<(), GateFailure> {
+            Ok(())
+        }
+        fn after(&mut self, _: &Path, _: &[TaskId]) -> Result<(), GateFailure> {
+            Err(GateFailure::Stopped)
+        }
+    }
+    let scene = Scene::new();
+    scene.branch("b", &[("bad.txt", "bad\n")]);
+    let error = train::integrate(&scene.line, &order("T", "b"), &mut Stopped).unwrap_err();
+    assert!(matches!(error, TrainError::Stopped), "{error:?}");
+    let recovered = train::recover(scene.repo(), &scene.line.dir, &mut RedAfter).unwrap();
+    assert!(matches!(&recovered[..], [one] if matches!(one.what, What::Reverted(_))), "{recovered:?}");
+    assert!(!scene.repo().join("bad.txt").exists());
+    scene.is_clean();
+    scene.is_swept();
+}
+
+#[test]
 fn tags_that_are_there_already_are_never_moved() {
     let scene = Scene::new();
     scene.git(&["tag", "T-complete"]);
@@ -779,7 +820,7 @@ fn many_at_once_lose_nothing_and_double_nothing() {
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     for (n, result) in &results {
-        let merged = scene.git(&["ls-tree", "--name-only", "main", &format!("f{n}.txt")]) != "";
+        let merged = !scene.git(&["ls-tree", "--name-only", "main", &format!("f{n}.txt")]).is_empty();
         assert_eq!(result.is_ok(), merged, "{n}: {result:?}");
         assert_eq!(holds(scene.repo(), "main", &format!("b{n}")).unwrap(), merged, "{n}");
         let log = scene.git(&["log", "--first-parent", "--format=%(trailers:key=Oodatcaa-Source,valueonly)", "main"]);

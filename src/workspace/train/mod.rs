@@ -257,11 +257,14 @@ fn prefix(files: &[String]) -> String {
     if files.is_empty() { String::new() } else { format!("{}: ", list(files)) }
 }
 
+/// Orders that have an end of their own.
+type Ended = Vec<(TaskId, Result<Merged, TrainError>)>;
+
 /// What came of several orders.
 #[derive(Debug, Default)]
 pub struct Report {
     /// The orders that have an end of their own, in the order of their ends.
-    pub done: Vec<(TaskId, Result<Merged, TrainError>)>,
+    pub done: Ended,
     /// What stopped the train, if something did; orders that are not in `done` were not reached.
     pub stopped: Option<TrainError>,
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::{
-    GateFailure, Gates, Merged, TRIES, TrainError, build, checkout, land,
+    Ended, GateFailure, Gates, Merged, TRIES, TrainError, build, checkout, land,
     land::{IndexLock, RefChange, Repo},
     remote, ride,
     steps::{Log, Step, point},
@@ -44,6 +44,10 @@ pub fn recover(repo: &Path, dir: &Path, gates: &mut dyn Gates) -> Result<Vec<Rec
     let mut found = Vec::new();
     for log in Log::orphans(dir)? {
         let repo = Repo::open(repo, &log.state.author)?;
+        if log.state.common != repo.common {
+            // A train of another repository.
+            continue;
+        }
         one(&repo, log, gates, &mut found)?;
     }
     Ok(found)
@@ -163,7 +167,7 @@ pub(super) fn settle(
     tree: Option<&Tree>,
     gates: &mut dyn Gates,
     behind: Option<&str>,
-) -> Result<Vec<(TaskId, Result<Merged, TrainError>)>, TrainError> {
+) -> Result<Ended, TrainError> {
     let tasks: Vec<TaskId> = log.state.cars.iter().map(ride::task).collect();
     let own;
     let tree = match tree {
@@ -218,7 +222,7 @@ fn fresh_tree(repo: &Repo, log: &mut Log) -> Result<Tree, TrainError> {
     let Some(path) = log.state.tree.clone() else {
         return Err(TrainError::Place { place: repo.common.clone() });
     };
-    super::tree::remove(repo, &path)?;
+    super::tree::remove(repo, &path, &log.state.id)?;
     let top = log.state.top().unwrap_or_default().to_owned();
     Tree::add(repo, &path, &top, &log.state.author)
 }
@@ -254,11 +258,7 @@ fn take_back(repo: &Repo, log: &mut Log, tree: &Tree, red: &(String, String)) ->
 }
 
 /// Tags the results and tells of them.
-fn tag(
-    repo: &Repo,
-    log: &mut Log,
-    behind: Option<&str>,
-) -> Result<Vec<(TaskId, Result<Merged, TrainError>)>, TrainError> {
+fn tag(repo: &Repo, log: &mut Log, behind: Option<&str>) -> Result<Ended, TrainError> {
     for at in 0..log.state.cars.len() {
         if !log.state.tags {
             break;

@@ -1,7 +1,7 @@
 //! One ride of the train: build, gates, push, land, check, tag, clean up.
 
 use super::{
-    GateFailure, Gates, Line, Merged, Order, Report, TrainError,
+    Ended, GateFailure, Gates, Line, Merged, Order, Report, TrainError,
     build::{self, Built},
     land::{self, RefChange, Repo},
     recover, remote,
@@ -48,6 +48,7 @@ pub(super) fn ride(
     let state = State {
         format: steps::FORMAT,
         id,
+        common: repo.common.clone(),
         target: line.target.clone(),
         step: Step::Begun,
         tree: Some(path.clone()),
@@ -82,7 +83,7 @@ fn unfinished(state: &State, error: &TrainError) -> bool {
 /// Removes what a train leaves beside its results.
 pub(super) fn clean(repo: &Repo, log: Log) -> Result<(), TrainError> {
     if let Some(path) = &log.state.tree {
-        tree::remove(repo, path)?;
+        tree::remove(repo, path, &log.state.id)?;
     }
     remote::forget(repo, &log.state.id)?;
     steps::point(Step::Cleaned);
@@ -217,11 +218,7 @@ impl Ride<'_> {
         Ok((green, Some(said)))
     }
 
-    fn land(
-        &mut self,
-        cars: &[Car],
-        gates: &mut dyn Gates,
-    ) -> Result<Vec<(TaskId, Result<Merged, TrainError>)>, TrainError> {
+    fn land(&mut self, cars: &[Car], gates: &mut dyn Gates) -> Result<Ended, TrainError> {
         self.log.state.cars = cars.to_vec();
         if self.line.tags {
             for car in &mut self.log.state.cars {

@@ -152,6 +152,8 @@ pub(super) struct Landing {
 pub(super) struct State {
     pub(super) format: u32,
     pub(super) id: String,
+    /// The directory that the repository's worktrees share.
+    pub(super) common: PathBuf,
     pub(super) target: String,
     pub(super) step: Step,
     pub(super) tree: Option<PathBuf>,
@@ -301,8 +303,9 @@ impl Log {
                 Ok(bytes) => {
                     let state: State =
                         serde_json::from_slice(&bytes).map_err(|error| failed("read", &path)(error.into()))?;
-                    if state.format != FORMAT {
-                        let reason = format!("format {}, this program knows {FORMAT}", state.format);
+                    if state.format != FORMAT || state.id != id {
+                        let reason =
+                            format!("train {}, format {}; this program knows {FORMAT}", state.id, state.format);
                         return Err(failed("read", &path)(io::Error::other(reason)));
                     }
                     found.push(Self { dir: dir.into(), state, _lock: lock });

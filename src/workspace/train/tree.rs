@@ -51,7 +51,11 @@ impl Tree {
 }
 
 /// Removes a train's worktree and what git knows of it, however much of it is there.
-pub(super) fn remove(repo: &Repo, path: &Path) -> Result<(), TrainError> {
+pub(super) fn remove(repo: &Repo, path: &Path, id: &str) -> Result<(), TrainError> {
+    // The path comes from a file; nothing but a tree of ours is ever wiped.
+    if path.file_name().is_none_or(|name| name != id) || !id.starts_with("train-") {
+        return Err(TrainError::Place { place: path.into() });
+    }
     let _lock = repo.lock()?;
     if let Some(at) = path.to_str() {
         // It refuses what it does not know; then the directories are all there is.

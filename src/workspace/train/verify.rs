@@ -96,7 +96,13 @@ pub(super) fn already(git: &Git, target: &str, order: &Order, source: &str) -> R
         return Ok(Some(commit));
     }
     if git.asks(&["merge-base", "--is-ancestor", source, target])? {
-        return Err(TrainError::Empty { branch: order.branch.clone() });
+        // On the target's own line it is where the branch began; beside it, somebody merged it.
+        let line = git.run(&["rev-list", "--first-parent", target])?;
+        if line.lines().any(|commit| commit == source) {
+            return Err(TrainError::Empty { branch: order.branch.clone() });
+        }
+        let since = git.run(&["rev-list", "--first-parent", "--ancestry-path", &format!("{source}..{target}")])?;
+        return Ok(since.lines().last().map(str::to_owned));
     }
     Ok(by_patches(git, target, source)?.then(|| target.to_owned()))
 }
