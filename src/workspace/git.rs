@@ -6,7 +6,7 @@
 use std::{
     ffi::OsStr,
     fs::File,
-    io::Read,
+    io::{Read, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
@@ -25,6 +25,7 @@ pub struct Git {
     settings: Vec<(String, String)>,
     limit: Duration,
     holding: Option<Arc<File>>,
+    input: Option<Vec<u8>>,
 }
 
 /// Why a call of git did not work.
@@ -58,7 +59,7 @@ pub enum GitError {
 impl Git {
     /// Calls in this directory.
     pub fn at(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), env: Vec::new(), settings: Vec::new(), limit: LIMIT, holding: None }
+        Self { dir: dir.into(), env: Vec::new(), settings: Vec::new(), limit: LIMIT, holding: None, input: None }
     }
 
     /// The same calls elsewhere in the same repository.
@@ -128,6 +129,13 @@ impl Git {
         }
     }
 
+    /// With bytes on standard input; without them it is empty.
+    #[must_use]
+    pub fn with_input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.input = Some(bytes.into());
+        self
+    }
+
     /// Runs a command and answers with its standard output, byte for byte.
     pub fn bytes<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<Vec<u8>, GitError> {
         match self.exec(args)? {
@@ -163,6 +171,7 @@ impl Git {
             command.args(["-c", setting]);
         }
         let stdin = match &self.holding {
+            _ if self.input.is_some() => Stdio::piped(),
             Some(file) => file.try_clone().map_err(GitError::NotStarted)?.into(),
             None => Stdio::null(),
         };
@@ -206,6 +215,10 @@ impl Git {
         let mut child = command.spawn().map_err(GitError::NotStarted)?;
         let out = drain(child.stdout.take());
         let said = drain(child.stderr.take());
+        let fed = child.stdin.take().zip(self.input.clone()).map(|(mut pipe, bytes)| {
+            // What git does not read any more it does not need; its exit status says the rest.
+            thread::spawn(move || drop(pipe.write_all(&bytes)))
+        });
         let deadline = Instant::now() + self.limit;
         let mut pause = Duration::from_micros(200);
         let status = loop {
@@ -221,6 +234,10 @@ impl Git {
             }
             pause = (pause * 2).min(Duration::from_millis(20));
         };
+        if let Some(fed) = fed {
+            // It only ever ends; what it could not write is told by the exit status.
+            let _ = fed.join();
+        }
         let all = |handle: Option<thread::JoinHandle<Vec<u8>>>| handle.and_then(|handle| handle.join().ok());
         Ok((status.code().unwrap_or(-1), all(out).unwrap_or_default(), all(said).unwrap_or_default()))
     }

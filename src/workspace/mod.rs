@@ -25,6 +25,7 @@ mod repo;
 mod save;
 mod snapshot;
 mod state;
+pub mod train;
 mod tree;
 
 pub use crate::config::{WorkspaceConfig as Config, WorkspaceMode as Mode};

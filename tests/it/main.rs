@@ -14,5 +14,6 @@ mod queues;
 mod store;
 mod support;
 mod systemd;
+mod train;
 mod walk;
 mod workspace;

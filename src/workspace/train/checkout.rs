@@ -1,0 +1,243 @@
+//! The files of a checkout of the target: whether they may change, how they change, how a change
+//! that was cut short is mended. Nothing that the user has not committed is ever written over.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    path::{Component, Path, PathBuf},
+};
+
+use super::{
+    Author, TrainError,
+    land::{Repo, paths, scratch},
+    safe,
+    steps::Checkout,
+};
+use crate::{domain::text, workspace::git::Git};
+
+/// Git in a checkout, on the scratch index.
+fn at(repo: &Repo, checkout: &Checkout) -> Result<Git, TrainError> {
+    let nobody = Author { name: String::new(), email: String::new() };
+    let git = safe::open(&checkout.path, &nobody)?;
+    let index = scratch(checkout);
+    let index = index.to_str().ok_or_else(|| TrainError::Place { place: repo.common.clone() })?;
+    Ok(git.with_env("GIT_INDEX_FILE", index))
+}
+
+/// Asks whether the checkout can go from one commit to another without touching the user's changes.
+pub(super) fn probe(repo: &Repo, checkout: &Checkout, from: &str, to: &str) -> Result<(), TrainError> {
+    let git = at(repo, checkout)?;
+    // It answers 1 for files that differ; that is what the next call looks at.
+    let _ = git.call(&["update-index", "-q", "--refresh"])?;
+    let changed = list(&git, &["diff-tree", "-r", from, to])?;
+    // Git itself would write over ignored files.
+    let mut files = in_the_way(&git, checkout, &changed)?;
+    let (code, _, said) = git.call(&["read-tree", "-m", "-u", "-n", from, to])?;
+    if code == 0 && files.is_empty() {
+        return Ok(());
+    }
+    let mut dirty = list(&git, &["diff-index", from])?;
+    dirty.extend(list(&git, &["diff-index", "--cached", from])?);
+    files.extend(changed.intersection(&dirty).cloned());
+    let why = match files.is_empty() {
+        true => text::cut(&text::one_line(&said), 300),
+        false => "they have changes of yours that are not committed; commit, stash or move them".into(),
+    };
+    let files = files.iter().map(|path| path.display().to_string()).collect();
+    Err(TrainError::Busy { checkout: checkout.path.clone(), files, why })
+}
+
+fn list(git: &Git, args: &[&str]) -> Result<BTreeSet<PathBuf>, TrainError> {
+    let mut args = args.to_vec();
+    args.extend(["-z", "--name-only", "--no-ext-diff", "--no-textconv", "--no-renames"]);
+    Ok(paths(&git.bytes(&args)?).into_iter().collect())
+}
+
+/// What git does not know and what stands where something that changes must stand.
+fn in_the_way(git: &Git, checkout: &Checkout, changed: &BTreeSet<PathBuf>) -> Result<BTreeSet<PathBuf>, TrainError> {
+    let tracked: BTreeSet<PathBuf> = paths(&git.bytes(&["ls-files", "-z"])?).into_iter().collect();
+    let mut found = BTreeSet::new();
+    for path in changed {
+        for part in path.ancestors().filter(|part| !part.as_os_str().is_empty() && !tracked.contains(*part)) {
+            match fs::symlink_metadata(checkout.path.join(part)) {
+                Ok(meta) if meta.is_dir() && part == path.as_path() => {
+                    strangers(&checkout.path, part, &tracked, &mut found);
+                }
+                Ok(meta) if !meta.is_dir() => {
+                    found.insert(part.to_owned());
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Files below a directory that git does not know.
+fn strangers(top: &Path, dir: &Path, tracked: &BTreeSet<PathBuf>, found: &mut BTreeSet<PathBuf>) {
+    for entry in fs::read_dir(top.join(dir)).into_iter().flatten().flatten() {
+        let path = dir.join(entry.file_name());
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            strangers(top, &path, tracked, found);
+        } else if !tracked.contains(&path) {
+            found.insert(path);
+        }
+    }
+}
+
+/// Brings the files and the scratch index from one commit to another.
+pub(super) fn forward(repo: &Repo, checkout: &Checkout, from: &str, to: &str) -> Result<(), TrainError> {
+    at(repo, checkout)?.run(&["read-tree", "-m", "-u", from, to])?;
+    Ok(())
+}
+
+/// A file's state in a commit: mode and object.
+type Entry = Option<(String, String)>;
+
+/// Brings files that are half on the way between two commits to `to`, and the scratch index with
+/// them. A file that is as neither commit has it is the user's and stays.
+pub(super) fn mend(repo: &Repo, checkout: &Checkout, from: &str, to: &str) -> Result<(), TrainError> {
+    let git = at(repo, checkout)?;
+    let changes = changes(&git, from, to)?;
+    let index = index(&git)?;
+    let mut entries = Vec::new();
+    let mut write = Vec::new();
+    for (path, (old, new)) in &changes {
+        let known = index.get(path).cloned();
+        if known != *old && known != *new {
+            // Staged by the user.
+            continue;
+        }
+        let full = checkout.path.join(path);
+        if is_behind_link(&checkout.path, path) {
+            continue;
+        }
+        let now = state_of(&git, path, &full)?;
+        let lost = now.is_none() || is_cut_short(&git, &full, old, new)?;
+        if now != *new && (now == *old || lost) {
+            match new {
+                Some(_) => write.push(path.clone()),
+                None => remove(&checkout.path, path)?,
+            }
+        }
+        entries.extend(match new {
+            Some((mode, object)) => format!("{mode} {object}\t").into_bytes(),
+            None => format!("0 {}\t", "0".repeat(to.len())).into_bytes(),
+        });
+        entries.extend_from_slice(path.as_os_str().as_bytes());
+        entries.push(0);
+    }
+    git.clone().with_input(entries).run(&["update-index", "-z", "--index-info"])?;
+    // What gives way to a directory must be gone first.
+    let mut list = Vec::new();
+    for path in &write {
+        list.extend_from_slice(path.as_os_str().as_bytes());
+        list.push(0);
+    }
+    if !list.is_empty() {
+        git.clone().with_input(list).run(&["checkout-index", "-f", "-q", "-z", "--stdin"])?;
+    }
+    let _ = git.call(&["update-index", "-q", "--refresh"])?;
+    Ok(())
+}
+
+fn changes(git: &Git, from: &str, to: &str) -> Result<BTreeMap<PathBuf, (Entry, Entry)>, TrainError> {
+    let raw = git.bytes(&["diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", from, to])?;
+    let mut found = BTreeMap::new();
+    let mut parts = raw.split(|byte| *byte == 0);
+    while let (Some(head), Some(path)) = (parts.next(), parts.next()) {
+        let head = String::from_utf8_lossy(head).trim_start_matches(':').to_owned();
+        let words: Vec<&str> = head.split(' ').collect();
+        let [old_mode, new_mode, old, new, _] = words[..] else { continue };
+        let entry = |mode: &str, object: &str| (mode != "000000").then(|| (mode.to_owned(), object.to_owned()));
+        let path = paths(path).pop().unwrap_or_default();
+        found.insert(path, (entry(old_mode, old), entry(new_mode, new)));
+    }
+    Ok(found)
+}
+
+fn index(git: &Git) -> Result<BTreeMap<PathBuf, (String, String)>, TrainError> {
+    let mut found = BTreeMap::new();
+    for line in git.bytes(&["ls-files", "-s", "-z"])?.split(|byte| *byte == 0) {
+        let Some(tab) = line.iter().position(|byte| *byte == b'\t') else { continue };
+        let head = String::from_utf8_lossy(&line[..tab]).into_owned();
+        let mut words = head.split(' ');
+        if let (Some(mode), Some(object), Some("0")) = (words.next(), words.next(), words.next()) {
+            found.insert(paths(&line[tab + 1..]).pop().unwrap_or_default(), (mode.into(), object.into()));
+        }
+    }
+    Ok(found)
+}
+
+/// What stands on the disk, as git would record it.
+fn state_of(git: &Git, path: &Path, full: &Path) -> Result<Entry, TrainError> {
+    let Ok(meta) = fs::symlink_metadata(full) else { return Ok(None) };
+    if meta.is_symlink() {
+        let link = fs::read_link(full).map_err(|source| TrainError::Io { doing: "read", path: full.into(), source })?;
+        let object =
+            git.clone().with_input(link.as_os_str().as_bytes()).run(&["hash-object", "--stdin", "--no-filters"])?;
+        return Ok(Some(("120000".into(), object)));
+    }
+    if !meta.is_file() {
+        return Ok(Some(("040000".into(), String::new())));
+    }
+    let bytes = fs::read(full).map_err(|source| TrainError::Io { doing: "read", path: full.into(), source })?;
+    let filter = {
+        let mut option = std::ffi::OsString::from("--path=");
+        option.push(path);
+        option
+    };
+    let args: [&std::ffi::OsStr; 3] = ["hash-object".as_ref(), "--stdin".as_ref(), &filter];
+    let object = git.clone().with_input(bytes).run(&args)?;
+    let mode = if meta.mode() & 0o100 == 0 { "100644" } else { "100755" };
+    Ok(Some((mode.into(), object)))
+}
+
+/// `true` for a file that is the beginning of one of the two: a write that was cut short.
+fn is_cut_short(git: &Git, full: &Path, old: &Entry, new: &Entry) -> Result<bool, TrainError> {
+    let Ok(meta) = fs::symlink_metadata(full) else { return Ok(true) };
+    if !meta.is_file() {
+        return Ok(false);
+    }
+    let bytes = fs::read(full).map_err(|source| TrainError::Io { doing: "read", path: full.into(), source })?;
+    for (mode, object) in [old, new].into_iter().flatten() {
+        if !mode.starts_with("100") {
+            continue;
+        }
+        let whole = git.bytes(&["cat-file", "blob", object])?;
+        if whole.starts_with(&bytes) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// `true` when a part of the path above the file is a link, which might lead anywhere.
+fn is_behind_link(top: &Path, path: &Path) -> bool {
+    let safe = path.components().all(|part| matches!(part, Component::Normal(_)));
+    let mut full = top.to_owned();
+    let parents = path.parent().map(Path::components).into_iter().flatten();
+    !safe
+        || parents.into_iter().any(|part| {
+            full.push(part);
+            fs::symlink_metadata(&full).is_ok_and(|meta| meta.is_symlink())
+        })
+}
+
+fn remove(top: &Path, path: &Path) -> Result<(), TrainError> {
+    let full = top.join(path);
+    match fs::remove_file(&full) {
+        Err(source) if !matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {
+            return Err(TrainError::Io { doing: "remove", path: full, source });
+        }
+        _ => {}
+    }
+    // As git does: directories that nothing is left in go, too.
+    for dir in path.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty()) {
+        if fs::remove_dir(top.join(dir)).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,337 @@
+//! Moves the target branch by compare-and-swap, together with the files of its checkout.
+//!
+//! While the target moves, the index of its checkout is locked the way git itself locks it, so that
+//! no commit of the user can fall between the files and the branch. The files come first: a branch
+//! that moved under old files would look as if the user had taken the merge back.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::{ffi::OsStringExt, fs::OpenOptionsExt},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Author, TrainError, checkout, safe,
+    steps::{Checkout, Landing, Log, Step, point, try_lock},
+};
+use crate::workspace::git::Git;
+
+/// How long the repository's lock is waited for.
+const LOCK_WAIT: Duration = Duration::from_secs(60);
+/// How long an index that another git has locked is waited for.
+const INDEX_WAIT: Duration = Duration::from_secs(5);
+
+/// A repository.
+pub(super) struct Repo {
+    pub(super) git: Git,
+    /// The directory that all worktrees share.
+    pub(super) common: PathBuf,
+    /// The top of the checkout that we were given; none in a bare repository.
+    pub(super) top: Option<PathBuf>,
+}
+
+/// The repository's lock, held until it is dropped.
+pub(super) struct RepoLock(#[expect(dead_code, reason = "held, never read")] File);
+
+impl Repo {
+    pub(super) fn open(dir: &Path, author: &Author) -> Result<Self, TrainError> {
+        let git = safe::open(dir, author)?;
+        let absolute = |text: String| -> Result<PathBuf, TrainError> {
+            let path = dir.join(text);
+            fs::canonicalize(&path).map_err(|source| TrainError::Io { doing: "find", path, source })
+        };
+        let common = absolute(git.run(&["rev-parse", "--git-common-dir"])?)?;
+        let (code, top, _) = git.call(&["rev-parse", "--show-toplevel"])?;
+        let top = if code == 0 && !top.is_empty() { Some(absolute(top)?) } else { None };
+        Ok(Self { git, common, top })
+    }
+
+    /// The commit that a branch points to.
+    pub(super) fn head(&self, branch: &str) -> Result<String, TrainError> {
+        let full = format!("refs/heads/{branch}");
+        let unknown = || TrainError::NoBranch { branch: crate::domain::text::cut(branch, 200) };
+        if branch.contains('\0') || !self.git.asks(&["check-ref-format", &full])? {
+            return Err(unknown());
+        }
+        super::verify::read_ref(&self.git, &full)?.ok_or_else(unknown)
+    }
+
+    /// Takes the repository's lock; git's own commands on worktrees and configuration race.
+    pub(super) fn lock(&self) -> Result<RepoLock, TrainError> {
+        let path = self.common.join("oodatcaa.lock");
+        let deadline = Instant::now() + LOCK_WAIT;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let taken =
+                try_lock(&path).map_err(|source| TrainError::Io { doing: "lock", path: path.clone(), source })?;
+            if let Some(file) = taken {
+                return Ok(RepoLock(file));
+            }
+            if Instant::now() >= deadline {
+                return Err(TrainError::Io { doing: "lock", path, source: io::ErrorKind::TimedOut.into() });
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+}
+
+/// A list of paths that ends each with a zero byte.
+pub(super) fn paths(listed: &[u8]) -> Vec<PathBuf> {
+    let parts = listed.split(|byte| *byte == 0).filter(|part| !part.is_empty());
+    parts.map(|part| PathBuf::from(OsString::from_vec(part.to_vec()))).collect()
+}
+
+/// A change of a ref in the same transaction as the target's.
+pub(super) enum RefChange {
+    /// Points there, wherever it pointed before.
+    Set(String, String),
+    /// Must not have been there.
+    Create(String, String),
+    /// Is removed, if it is there.
+    Remove(String),
+}
+
+/// Moves the target from one commit to another, if it still is where it should be.
+pub(super) fn land(repo: &Repo, log: &mut Log, from: &str, to: &str, refs: &[RefChange]) -> Result<(), TrainError> {
+    let _lock = repo.lock()?;
+    let target = log.state.target.clone();
+    if repo.head(&target)? != from {
+        return Err(TrainError::MovedOn);
+    }
+    let checkouts = of_branch(repo, &target)?;
+    log.state.landing = Some(Landing { from: from.into(), to: to.into(), checkouts: checkouts.clone() });
+    log.save(Step::Landing)?;
+    let mut held = Vec::new();
+    let ready = checkouts.iter().try_for_each(|checkout| {
+        held.push(IndexLock::take(checkout, &log.state.id, INDEX_WAIT)?);
+        checkout::probe(repo, checkout, from, to)
+    });
+    if let Err(error) = ready {
+        for lock in held {
+            lock.give_back()?;
+        }
+        log.state.landing = None;
+        log.save(Step::Green)?;
+        return Err(error);
+    }
+    point(Step::Locked);
+    let moved = checkouts.iter().try_for_each(|checkout| checkout::forward(repo, checkout, from, to)).and_then(|()| {
+        point(Step::Files);
+        swap(repo, &target, from, to, refs)
+    });
+    if let Err(error) = moved {
+        for (checkout, lock) in checkouts.iter().zip(held) {
+            checkout::mend(repo, checkout, to, from)?;
+            lock.give_back()?;
+        }
+        log.state.landing = None;
+        log.save(Step::Green)?;
+        // Whoever moves branches without our lock was quicker.
+        return Err(if repo.head(&target)? == from { error } else { TrainError::MovedOn });
+    }
+    point(Step::Moved);
+    for lock in held {
+        lock.keep()?;
+    }
+    log.state.landing = None;
+    log.save(Step::Landed)
+}
+
+/// Asks whether the target could move now, without moving anything.
+pub(super) fn ready(repo: &Repo, log: &Log, from: &str, to: &str) -> Result<(), TrainError> {
+    let _lock = repo.lock()?;
+    for checkout in of_branch(repo, &log.state.target)? {
+        let lock = IndexLock::take(&checkout, &log.state.id, INDEX_WAIT)?;
+        let free = checkout::probe(repo, &checkout, from, to);
+        lock.give_back()?;
+        free?;
+    }
+    Ok(())
+}
+
+/// The transaction.
+fn swap(repo: &Repo, target: &str, from: &str, to: &str, refs: &[RefChange]) -> Result<(), TrainError> {
+    let mut input = format!("update refs/heads/{target} {to} {from}\n");
+    for change in refs {
+        match change {
+            RefChange::Set(name, commit) => input.push_str(&format!("update {name} {commit}\n")),
+            RefChange::Create(name, commit) => input.push_str(&format!("create {name} {commit}\n")),
+            RefChange::Remove(name) => {
+                if repo.git.asks(&["show-ref", "--verify", "-q", name])? {
+                    input.push_str(&format!("delete {name}\n"));
+                }
+            }
+        }
+    }
+    repo.git.clone().with_input(input).run(&["update-ref", "-m", "oodatcaa: integrate", "--stdin"])?;
+    Ok(())
+}
+
+/// The checkouts of a branch; one in the middle of something of the user's own is busy.
+pub(super) fn of_branch(repo: &Repo, target: &str) -> Result<Vec<Checkout>, TrainError> {
+    let full = format!("refs/heads/{target}");
+    let busy = |path: &Path, what: &str| TrainError::Busy {
+        checkout: path.into(),
+        files: Vec::new(),
+        why: format!("a {what} of yours is under way there; finish or abort it"),
+    };
+    let mut found = Vec::new();
+    let (mut path, mut bare) = (None::<PathBuf>, false);
+    for part in repo.git.bytes(&["worktree", "list", "--porcelain", "-z"])?.split(|byte| *byte == 0) {
+        if let Some(name) = part.strip_prefix(b"worktree ") {
+            (path, bare) = (Some(PathBuf::from(OsString::from_vec(name.to_vec()))), false);
+        } else if part == b"bare" {
+            bare = true;
+        } else if let (Some(path), false, true) = (&path, bare, part == format!("branch {full}").as_bytes())
+            && path.is_dir()
+        {
+            let git_dir = PathBuf::from(Git::at(path).run(&["rev-parse", "--absolute-git-dir"])?);
+            for (file, what) in
+                [("MERGE_HEAD", "merge"), ("CHERRY_PICK_HEAD", "cherry-pick"), ("REVERT_HEAD", "revert")]
+            {
+                if git_dir.join(file).exists() {
+                    return Err(busy(path, what));
+                }
+            }
+            found.push(Checkout { path: path.clone(), git_dir });
+        }
+    }
+    // A rebase of the target has left the branch for the time being and comes back to it.
+    let mut dirs = vec![repo.common.clone()];
+    dirs.extend(fs::read_dir(repo.common.join("worktrees")).into_iter().flatten().flatten().map(|entry| entry.path()));
+    for dir in dirs {
+        for state in ["rebase-merge", "rebase-apply"] {
+            if fs::read_to_string(dir.join(state).join("head-name")).is_ok_and(|name| name.trim() == full) {
+                return Err(busy(repo.top.as_deref().unwrap_or(&repo.common), "rebase"));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The lock of a checkout's index, held as git holds it, and the index that is being made beside it.
+#[derive(Debug)]
+pub(super) struct IndexLock {
+    lock: PathBuf,
+    index: PathBuf,
+    scratch: PathBuf,
+}
+
+/// Our name in a lock, by which a successor knows it.
+const MARK: &str = "oodatcaa ";
+
+impl IndexLock {
+    fn of(checkout: &Checkout) -> Self {
+        Self {
+            lock: checkout.git_dir.join("index.lock"),
+            index: checkout.git_dir.join("index"),
+            scratch: scratch(checkout),
+        }
+    }
+
+    /// Takes it; when it is free, the scratch index is a copy of the index.
+    pub(super) fn take(checkout: &Checkout, id: &str, wait: Duration) -> Result<Self, TrainError> {
+        let this = Self::of(checkout);
+        let failed = |source| TrainError::Io { doing: "lock", path: this.lock.clone(), source };
+        let deadline = Instant::now() + wait;
+        loop {
+            let made = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o644)
+                .open(&this.lock)
+                .and_then(|mut file| file.write_all(format!("{MARK}{id}\n").as_bytes()));
+            match made {
+                Ok(()) => break,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(failed(error)),
+            }
+            // The same train, before it was killed.
+            if fs::read_to_string(&this.lock).is_ok_and(|text| text.trim() == format!("{MARK}{id}")) {
+                break;
+            }
+            if Instant::now() >= deadline {
+                return Err(TrainError::Busy {
+                    checkout: checkout.path.clone(),
+                    files: Vec::new(),
+                    why: format!("another git holds {}; if none is running, remove that file", this.lock.display()),
+                });
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let copied = this.copy();
+        if let Err(source) = copied {
+            let path = this.scratch.clone();
+            this.give_back()?;
+            return Err(TrainError::Io { doing: "copy the index to", path, source });
+        }
+        Ok(this)
+    }
+
+    /// A fresh copy of the index. It keeps the index's time: git compares it with the files' times
+    /// to know which of them may have changed unseen.
+    fn copy(&self) -> io::Result<()> {
+        let _ = fs::remove_file(&self.scratch);
+        match fs::copy(&self.index, &self.scratch) {
+            Ok(_) => {
+                let times = fs::FileTimes::new().set_modified(fs::metadata(&self.index)?.modified()?);
+                OpenOptions::new().write(true).open(&self.scratch)?.set_times(times)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The scratch index becomes the index.
+    pub(super) fn keep(self) -> Result<(), TrainError> {
+        fs::rename(&self.scratch, &self.index).map_err(|source| TrainError::Io {
+            doing: "replace",
+            path: self.index.clone(),
+            source,
+        })?;
+        self.unlock()
+    }
+
+    /// Everything stays as it was.
+    pub(super) fn give_back(self) -> Result<(), TrainError> {
+        let _ = fs::remove_file(&self.scratch);
+        self.unlock()
+    }
+
+    fn unlock(&self) -> Result<(), TrainError> {
+        match fs::remove_file(&self.lock) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(TrainError::Io { doing: "remove", path: self.lock.clone(), source })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Where the next index of a checkout is made.
+pub(super) fn scratch(checkout: &Checkout) -> PathBuf {
+    checkout.git_dir.join("index.oodatcaa")
+}
+
+/// Waits for a git that a killed train has left behind, then removes what it may have left.
+pub(super) fn settle_scratch(checkout: &Checkout) -> Result<(), TrainError> {
+    let lock = checkout.git_dir.join("index.oodatcaa.lock");
+    let deadline = Instant::now() + INDEX_WAIT;
+    while lock.exists() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(20));
+    }
+    for path in [lock, scratch(checkout)] {
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(TrainError::Io { doing: "remove", path, source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,323 @@
+//! The steps of a train and the file that remembers the last one, so that a killed train can be
+//! finished or undone.
+//!
+//! The file is written with temp + fsync + rename + fsync of the directory before the step that it
+//! announces. A lock file beside it is held by the living train: a file whose lock is free belongs
+//! to nobody and is recovered.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use fs2::FileExt;
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+
+use super::{Author, TrainError};
+
+/// Where a train stands. A name is also the place where a test may end the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// The state file is there.
+    Begun,
+    /// The temporary worktree is there.
+    Tree,
+    /// The results are commits.
+    Built,
+    /// The gates were green.
+    Green,
+    /// The result is about to be pushed.
+    Pushing,
+    /// The remote holds the result.
+    Pushed,
+    /// The target is about to move; files of its checkout may change.
+    Landing,
+    /// The index of the target's checkout is locked.
+    Locked,
+    /// The files of the target's checkout are new.
+    Files,
+    /// The target has moved.
+    Moved,
+    /// The target has moved and its checkout is whole.
+    Landed,
+    /// The gates after the merge were red; the merge is about to be taken back.
+    Reverting,
+    /// The merge was taken back.
+    Reverted,
+    /// The gates after the merge were green, or there are none.
+    Checked,
+    /// The results have their tags.
+    Tagged,
+    /// The temporary worktree is gone.
+    Cleaned,
+}
+
+impl Step {
+    /// Every step, in order.
+    pub const ALL: [Self; 16] = [
+        Self::Begun,
+        Self::Tree,
+        Self::Built,
+        Self::Green,
+        Self::Pushing,
+        Self::Pushed,
+        Self::Landing,
+        Self::Locked,
+        Self::Files,
+        Self::Moved,
+        Self::Landed,
+        Self::Reverting,
+        Self::Reverted,
+        Self::Checked,
+        Self::Tagged,
+        Self::Cleaned,
+    ];
+
+    /// The step's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Begun => "begun",
+            Self::Tree => "tree",
+            Self::Built => "built",
+            Self::Green => "green",
+            Self::Pushing => "pushing",
+            Self::Pushed => "pushed",
+            Self::Landing => "landing",
+            Self::Locked => "locked",
+            Self::Files => "files",
+            Self::Moved => "moved",
+            Self::Landed => "landed",
+            Self::Reverting => "reverting",
+            Self::Reverted => "reverted",
+            Self::Checked => "checked",
+            Self::Tagged => "tagged",
+            Self::Cleaned => "cleaned",
+        }
+    }
+}
+
+/// A place where a test may end the process as SIGKILL does: `OODATCAA_TRAIN_ABORT=<step>`.
+/// A release build has no such place.
+pub(super) fn point(step: Step) {
+    if cfg!(debug_assertions) && std::env::var("OODATCAA_TRAIN_ABORT").is_ok_and(|name| name == step.name()) {
+        // It cannot fail on ourselves; if it did, the test that asked for it would tell.
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+}
+
+/// One task's change on the train.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Car {
+    pub(super) task: String,
+    pub(super) title: String,
+    pub(super) token: u64,
+    pub(super) branch: String,
+    /// The branch's head.
+    pub(super) source: String,
+    /// What it stands on.
+    pub(super) base: String,
+    /// The result.
+    pub(super) commit: String,
+    /// The stable patch id of `base..commit`.
+    pub(super) patch: String,
+    /// The tag on the old head.
+    pub(super) before: Option<String>,
+    /// The tag on the result.
+    pub(super) after: Option<String>,
+}
+
+/// A checkout of the target branch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Checkout {
+    pub(super) path: PathBuf,
+    /// Where its index lies.
+    pub(super) git_dir: PathBuf,
+}
+
+/// The target on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Landing {
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) checkouts: Vec<Checkout>,
+}
+
+/// Everything that a successor must know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct State {
+    pub(super) format: u32,
+    pub(super) id: String,
+    /// The directory that the repository's worktrees share.
+    pub(super) common: PathBuf,
+    pub(super) target: String,
+    pub(super) step: Step,
+    pub(super) tree: Option<PathBuf>,
+    pub(super) cars: Vec<Car>,
+    pub(super) landing: Option<Landing>,
+    pub(super) push: Option<String>,
+    pub(super) tags: bool,
+    pub(super) author: Author,
+    /// What a red gate after the merge said.
+    pub(super) red: Option<(String, String)>,
+}
+
+/// The version of the state file.
+pub(super) const FORMAT: u32 = 1;
+
+impl State {
+    pub(super) fn top(&self) -> Option<&str> {
+        self.cars.last().map(|car| car.commit.as_str())
+    }
+}
+
+/// A state and the file that holds it, locked by us.
+pub(super) struct Log {
+    dir: PathBuf,
+    pub(super) state: State,
+    _lock: File,
+}
+
+fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TrainError {
+    move |source| TrainError::Io { doing, path: path.into(), source }
+}
+
+fn state_file(dir: &Path, id: &str) -> PathBuf {
+    dir.join(format!("{id}.json"))
+}
+
+fn lock_file(dir: &Path, id: &str) -> PathBuf {
+    dir.join(format!("{id}.lock"))
+}
+
+/// A name that no other train has.
+pub(super) fn unique(task: &str) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let nanos = chrono::Utc::now().timestamp_nanos_opt().unwrap_or_default();
+    format!("train-{task}-{nanos:x}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Opens a file for a lock; a symbolic link is refused.
+pub(super) fn open_lock(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
+        .open(path)
+}
+
+/// Takes a lock file if it is free and still the one at its path.
+pub(super) fn try_lock(path: &Path) -> io::Result<Option<File>> {
+    let file = open_lock(path)?;
+    match FileExt::try_lock_exclusive(&file) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let mine = file.metadata()?;
+    let same = fs::symlink_metadata(path).is_ok_and(|meta| (meta.dev(), meta.ino()) == (mine.dev(), mine.ino()));
+    Ok(same.then_some(file))
+}
+
+impl Log {
+    pub(super) fn begin(dir: &Path, state: State) -> Result<Self, TrainError> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed("make", dir))?;
+        let path = lock_file(dir, &state.id);
+        // Somebody who looks for orphans may hold it for the moment between our two calls.
+        let lock = (0..1_000)
+            .find_map(|_| match try_lock(&path) {
+                Ok(None) => {
+                    std::thread::yield_now();
+                    None
+                }
+                Ok(Some(lock)) => Some(Ok(lock)),
+                Err(error) => Some(Err(error)),
+            })
+            .unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
+            .map_err(failed("lock", &path))?;
+        let mut log = Self { dir: dir.into(), state, _lock: lock };
+        log.save(Step::Begun)?;
+        Ok(log)
+    }
+
+    /// Announces a step.
+    pub(super) fn save(&mut self, step: Step) -> Result<(), TrainError> {
+        self.state.step = step;
+        self.write()?;
+        point(step);
+        Ok(())
+    }
+
+    /// Writes what has changed beside the step.
+    pub(super) fn write(&self) -> Result<(), TrainError> {
+        let path = state_file(&self.dir, &self.state.id);
+        let temporary = self.dir.join(format!(".{}.new", self.state.id));
+        let write = || -> io::Result<()> {
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+            file.write_all(&serde_json::to_vec_pretty(&self.state)?)?;
+            file.sync_all()?;
+            fs::rename(&temporary, &path)?;
+            File::open(&self.dir)?.sync_all()
+        };
+        write().map_err(failed("write", &path))
+    }
+
+    /// Forgets the train: nothing of it is left to do.
+    pub(super) fn close(self) -> Result<(), TrainError> {
+        let path = state_file(&self.dir, &self.state.id);
+        let gone = |path: &Path| match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        gone(&path).map_err(failed("remove", &path))?;
+        let lock = lock_file(&self.dir, &self.state.id);
+        gone(&lock).map_err(failed("remove", &lock))
+    }
+
+    /// The trains in a directory that nobody drives any more.
+    pub(super) fn orphans(dir: &Path) -> Result<Vec<Self>, TrainError> {
+        let entries = match fs::read_dir(dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed("read", dir)(error)),
+        };
+        let mut found = Vec::new();
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let Some(id) = name.strip_suffix(".json").or_else(|| name.strip_suffix(".lock")) else { continue };
+            if !id.starts_with("train-") || found.iter().any(|log: &Self| log.state.id == id) {
+                continue;
+            }
+            let lock_path = lock_file(dir, id);
+            let Some(lock) = try_lock(&lock_path).map_err(failed("lock", &lock_path))? else { continue };
+            let path = state_file(dir, id);
+            // Read under the lock only: its driver may have ended in between.
+            match fs::read(&path) {
+                Ok(bytes) => {
+                    let state: State =
+                        serde_json::from_slice(&bytes).map_err(|error| failed("read", &path)(error.into()))?;
+                    if state.format != FORMAT || state.id != id {
+                        let reason =
+                            format!("train {}, format {}; this program knows {FORMAT}", state.id, state.format);
+                        return Err(failed("read", &path)(io::Error::other(reason)));
+                    }
+                    found.push(Self { dir: dir.into(), state, _lock: lock });
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let _ = fs::remove_file(dir.join(format!(".{id}.new")));
+                    let _ = fs::remove_file(&lock_path);
+                }
+                Err(error) => return Err(failed("read", &path)(error)),
+            }
+        }
+        found.sort_by(|a, b| a.state.id.cmp(&b.state.id));
+        Ok(found)
+    }
+}
