@@ -66,6 +66,23 @@ impl Ask {
         self.tools.is_empty() && !self.edits_by_text()
     }
 
+    /// The directory that the program works in, as it or the prompt tells the model.
+    pub(super) fn directory(&self) -> Option<&str> {
+        const SIGNS: &[&str] =
+            &["your working directory): ", "working in the directory: ", "orking directory: ", "<cwd>", "directory is: "];
+        let prompts = self.turns.iter().filter_map(|turn| match turn {
+            Turn::User(text) => Some(text.as_str()),
+            _ => None,
+        });
+        let texts: Vec<&str> = prompts.chain([self.system.as_str()]).collect();
+        let said = SIGNS.iter().flat_map(|sign| texts.iter().filter_map(move |text| text.split_once(sign)));
+        let mut paths = said.map(|(_, after)| {
+            let after = after.trim_start_matches('`');
+            after.split(|c: char| matches!(c, '\n' | '`' | '<')).next().unwrap_or_default().trim_end()
+        });
+        paths.find(|path| path.starts_with('/'))
+    }
+
     /// Programs without tools that read edits out of the answer's text.
     pub(super) fn edits_by_text(&self) -> bool {
         self.system.contains("SEARCH/REPLACE")

@@ -18,7 +18,12 @@ const COMMANDS: &[&str] = &["command", "cmd"];
 /// The call that writes a file.
 pub(super) fn write(ask: &Ask, path: &str, text: &str) -> Say {
     if let Some(tool) = find(ask, WRITERS) {
-        return call(tool, &[(PATHS, path.into()), (TEXTS, text.into())]);
+        // Some take absolute paths only.
+        let whole = match ask.directory() {
+            Some(directory) if !path.starts_with('/') => format!("{directory}/{path}"),
+            _ => path.into(),
+        };
+        return call(tool, &[(PATHS, whole.into()), (TEXTS, text.into())]);
     }
     if find(ask, SHELLS).is_some() {
         let dir = path.rsplit_once('/').map_or(".", |(dir, _)| if dir.is_empty() { "/" } else { dir });
