@@ -22,7 +22,7 @@ build: ## The release binaries: agentctl, agent-daemon, agent-sim
 	$(CARGO) build --release --locked --bins
 
 .PHONY: demo
-demo: ## A simulated sprint of six tasks with five workers, in a scratch project, about a minute
+demo: ## A simulated sprint of six tasks with five workers, in a scratch project, about 15 seconds
 	$(CARGO) build --locked --bins
 	@$(TARGET)/debug/agentctl demo
 

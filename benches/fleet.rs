@@ -1,6 +1,8 @@
 //! `make bench`: what an idle worker costs, and how long a ready task waits, as ratios against a floor
 //! that is measured in the same run. Machines are shared and noisy: quote medians and ratios.
 
+#![expect(clippy::print_stdout, reason = "its table is for people")]
+
 use std::{
     collections::BTreeMap,
     fs::{self, File},

@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::{
     agent,
     config::{Config, Loaded, Overrides, World, secrets},
-    domain::{Role, text},
+    domain::{Class, Role, text},
     error::{Failure, sysexit},
     fleet::{
         self, Reporter, Side, Verdict,
@@ -125,7 +125,9 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
     match work(setup, &layout, &name, reporter) {
         Ok(code) => Ok(code),
         Err((failure, reporter)) => {
-            log::error!("{}", failure.human().trim_end());
+            // The line says already that it is an error.
+            let words = failure.human();
+            log::error!("{}", words.trim_start_matches("error: ").trim_end());
             if let Some(reporter) = reporter {
                 reporter.failed(failure.sysexit());
             }
@@ -184,7 +186,9 @@ fn work(
     match left {
         Left::Done => Ok(ExitCode::SUCCESS),
         Left::Store(error) => Err((error.into(), None)),
-        Left::AgentMissing(_) => Ok(ExitCode::from(sysexit::UNAVAILABLE)),
+        Left::Mend(Class::AgentNotFound) => Ok(ExitCode::from(sysexit::UNAVAILABLE)),
+        Left::Mend(Class::Config) => Ok(ExitCode::from(sysexit::CONFIG)),
+        Left::Mend(_) => Ok(ExitCode::from(sysexit::NO_PERMISSION)),
         Left::AtOnce => leave(),
     }
 }
@@ -316,7 +320,7 @@ fn json_line(out: &mut env_logger::fmt::Formatter, role: &str, record: &log::Rec
     facts.0.insert("time".into(), crate::domain::plan::stamp(chrono::Utc::now()).into());
     facts.0.insert("level".into(), record.level().as_str().to_ascii_lowercase().into());
     facts.0.insert("role".into(), role.into());
-    facts.0.insert("message".into(), record.args().to_string().into());
+    facts.0.insert("message".into(), text::many_lines(&record.args().to_string()).into());
     // A fact that cannot be shown is left out of its line.
     let _ = record.key_values().visit(&mut facts);
     writeln!(out, "{}", serde_json::Value::Object(facts.0))

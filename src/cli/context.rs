@@ -9,7 +9,7 @@ use super::{fail, ui::Ui};
 use crate::{
     config::{Config, Loaded, Overrides},
     domain::{Queue, Task, Workflow, event::Actor, text},
-    error::Failure,
+    error::{Failure, quoted},
     layout::Layout,
     store::{
         Reading, Store,
@@ -71,6 +71,9 @@ impl Context {
             return Ok(layout);
         }
         let directory = self.directory()?;
+        if self.project.is_some() && !directory.is_dir() {
+            return Err(Failure::new("no_project", format!("there is no directory {}", directory.display())));
+        }
         let message = match self.project {
             Some(_) => format!("{} is no project: it has no {} directory", directory.display(), Layout::MARK),
             None => {
@@ -78,7 +81,10 @@ impl Context {
             }
         };
         Err(Failure::new("no_project", message)
-            .hint("set one up here: agentctl init")
+            .hint(match self.project {
+                Some(_) => format!("set one up there: agentctl -C {} init", quoted(&directory)),
+                None => "set one up here: agentctl init".into(),
+            })
             .hint("or look at a running one first: agentctl demo"))
     }
 
@@ -136,5 +142,11 @@ impl Context {
 /// A task by an id as somebody typed it; without one the nearest are named (exit 3).
 pub fn task<'a>(queue: &'a Queue, id: &str) -> Result<&'a Task, Failure> {
     let found = queue.find(id).or_else(|| queue.tasks().find(|task| task.id.as_str().eq_ignore_ascii_case(id)));
+    // One that stands in the file and cannot be used is told as what it is.
+    let skipped = queue.problems.iter().find(|problem| problem.task.as_deref() == Some(id));
+    if let (None, Some(problem)) = (found, skipped) {
+        let words = text::cut(&text::one_line(&problem.to_string()), 300);
+        return Err(Failure::new("not_found", words).hint("agentctl queue validate"));
+    }
     found.ok_or_else(|| fail::no_task(id, queue.tasks().map(|task| task.id.as_str())))
 }

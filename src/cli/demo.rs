@@ -74,6 +74,12 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
     let roles: Vec<Role> = config.workflow.rules().iter().map(|rule| rule.role.clone()).collect();
     let fleet = Fleet::new(&layout, Host::here(), roles.clone(), config.fleet.drain + config.fleet.grace);
     let store = FileStore::open(&layout, None, FileOptions { lock_wait: config.fleet.lock_wait })?;
+    ui.line("");
+    for task in store.read()?.snapshot.queue.tasks() {
+        ui.line(&format!("  {:<4} {:<14} {}", task.id, task.status, text::one_line(&task.title)));
+    }
+    ui.line(&Tone::Faint.paint(&tale::promise()));
+    ui.line("");
     let mut play = Play {
         ui,
         layout: &layout,
@@ -139,7 +145,8 @@ impl Play<'_> {
                 return Ok(());
             }
             if self.interrupted.load(Ordering::Relaxed) {
-                return Err(Failure::new("interrupted", "interrupted; the workers are stopped"));
+                return Err(Failure::new("interrupted", "interrupted; the workers are stopped")
+                    .hint(format!("the scratch project is still there: rm -rf {}", quoted(self.layout.root()))));
             }
             if Instant::now() >= deadline {
                 return Err(Failure::new("timed_out", "the sprint is not done in time"));

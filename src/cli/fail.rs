@@ -44,6 +44,7 @@ pub fn no_task<'a>(id: &str, ids: impl Iterator<Item = &'a str>) -> Failure {
     let failure = Failure::new("not_found", format!("there is no task `{id}`"));
     match nearest(&id, ids).as_slice() {
         [] => failure.hint("see which there are: agentctl ls --all"),
+        [near] => failure.hint(format!("the nearest is {near}: agentctl show {near}")),
         near => failure.hint(format!("the nearest are {}: agentctl show {}", near.join(", "), near[0])),
     }
 }

@@ -1,6 +1,6 @@
 //! `agentctl fleet`: starts, stops and shows the workers, and says which way it does so.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -11,12 +11,13 @@ use super::{
 };
 use crate::{
     domain::{
-        Role,
+        Held, Role,
         event::Actor,
         text::{self, one_line},
     },
     error::Failure,
-    fleet::{self, Backend, Choice, Fleet, Happened, Host, Mode, READY_WITHIN, Report, Row, State},
+    fleet::{self, Backend, Choice, Fleet, FleetError, Happened, Host, Mode, READY_WITHIN, Report, Row, State},
+    store::StoreError,
 };
 
 /// Flags of `fleet`.
@@ -120,6 +121,7 @@ fn stop(ctx: &Context, fleet: &Fleet, which: &Which) -> Done {
     let roles = fleet.roles(&which.names.roles)?;
     let choice = fleet.found(which.backend.into())?;
     tell_choice(ctx, &choice);
+    tell_attempts(ctx, &roles);
     let mut told = Told::default();
     fleet.stop(which.backend.into(), &roles, which.wait, &mut |report| told.take(ctx, report))?;
     told.end(ctx, fleet, &choice, &roles)
@@ -130,6 +132,7 @@ fn restart(ctx: &Context, fleet: &Fleet, which: &Which) -> Done {
     // Chosen before anything is stopped: what cannot be started again keeps running.
     let choice = fleet.choose(which.backend.into(), &roles)?;
     tell_choice(ctx, &choice);
+    tell_attempts(ctx, &roles);
     let mut told = Told::default();
     fleet.stop(Backend::Auto, &roles, which.wait, &mut |report| told.take(ctx, report))?;
     if told.failed == 0 {
@@ -153,10 +156,25 @@ fn resume(ctx: &Context, roles: &[Role]) {
         match fleet::resume(store, role, &human) {
             Ok(true) => ctx.ui.say(&format!("{role} was paused and works again")),
             Ok(false) => {}
+            // A project without a queue has no pauses; its workers say what is missing.
+            Err(FleetError::Store(StoreError::Missing(_))) => return,
             Err(error) => {
                 return ctx.ui.warn(&format!("pauses are not looked at: {}", Failure::from(error).sentence()));
             }
         }
+    }
+}
+
+/// Says why a stop may take a while. What cannot be read is no reason not to stop.
+fn tell_attempts(ctx: &Context, roles: &[Role]) {
+    let Ok(reading) = ctx.store().and_then(|store| Ok(store.read()?)) else { return };
+    let held = reading.snapshot.leases.values().filter_map(Held::ours);
+    let running = held.filter(|lease| roles.contains(&lease.role)).count();
+    let drain = ctx.loaded().map_or(STOP_AFTER, |loaded| loaded.config.fleet.drain);
+    match running {
+        0 => {}
+        1 => ctx.ui.say(&format!("1 attempt may end within {}, else it is given back", text::duration(drain))),
+        n => ctx.ui.say(&format!("{n} attempts may end within {}, else they are given back", text::duration(drain))),
     }
 }
 
@@ -175,6 +193,8 @@ fn tell_choice(ctx: &Context, choice: &Choice) {
 #[derive(Default)]
 struct Told {
     failed: usize,
+    /// Hints that were given for one that failed, without its name.
+    hints: BTreeSet<String>,
     workers: Vec<Value>,
 }
 
@@ -210,6 +230,10 @@ impl Told {
                 worker["log"] = json!(lines);
                 ctx.ui.say(&Tone::Bad.paint(&format!("✗ {name} {}", one_line(why))));
                 for line in lines {
+                    // What helps is the same for all that fail in the same way.
+                    if is_hint(line) && !self.hints.insert(line.replace(&report.name, "ROLE")) {
+                        continue;
+                    }
                     ctx.ui.say(&format!("    {}", one_line(line)));
                 }
             }
@@ -228,6 +252,10 @@ impl Told {
         }
         Ok(u8::from(self.failed > 0))
     }
+}
+
+fn is_hint(line: &str) -> bool {
+    ["hint:", "see:"].iter().any(|word| line.trim_start().starts_with(word))
 }
 
 fn good(line: &str) -> String {
@@ -257,6 +285,7 @@ fn status(ctx: &Context, fleet: &Fleet, which: &Which) -> Done {
         Column::flexible("SAYS"),
         Column::flexible("LOG"),
     ]);
+    let below = format!("{}/", ctx.layout()?.root().display());
     for row in &rows {
         let seconds = row.up.map(|up| up.as_secs());
         table.row([
@@ -267,7 +296,7 @@ fn status(ctx: &Context, fleet: &Fleet, which: &Which) -> Done {
                 .or_piped(seconds.map(|seconds| seconds.to_string()).unwrap_or_default()),
             Item::new(row.mode.map(Mode::as_str).unwrap_or_default()),
             Item::new(row.says.as_deref().unwrap_or_default()),
-            Item::new(&row.log).tone(Tone::Faint),
+            Item::new(row.log.strip_prefix(&below).unwrap_or(&row.log)).or_piped(&row.log).tone(Tone::Faint),
         ]);
     }
     ctx.ui.table(&table);
@@ -385,5 +414,11 @@ mod tests {
         };
         let rows = [row("builder", State::Running), row("builder@two", State::Running), row("tester", State::Stopped)];
         assert_eq!(summary(&rows, &[Role::BUILDER, Role::TESTER]), "Running: 1/2");
+    }
+
+    #[test]
+    fn what_helps_is_told_apart_from_what_happened() {
+        assert!(is_hint(" hint: agentctl init") && is_hint("  see: agentctl help agents"));
+        assert!(!is_hint("error: failed to see: a hint"));
     }
 }

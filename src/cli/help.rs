@@ -212,7 +212,7 @@ with an older token still says is kept and never counts.
   lost   its worker lives but has been silent for the lease's whole time: it is taken over
 
   agentctl lease list
-  agentctl run stop TASK --reason \"…\"      end an attempt; the task can be claimed again
+  agentctl run stop TASK --reason \"…\"      end an attempt; the task is blocked until: agentctl task unblock TASK
   agentctl lease release TASK              give back what nobody stands behind; --force insists
 ";
 

@@ -9,6 +9,7 @@ use super::{
     sight::{self, Sight},
     ui::{Column, Item, Table, Tone},
 };
+use crate::domain::text::{cut, many, one_line};
 
 /// The order of the rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -86,9 +87,18 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
             Item::new(sight.sentence(task)).tone(Tone::Faint),
         ]);
     }
+    let problems = &sight.snapshot.queue.problems;
+    if let Some(first) = problems.first() {
+        let first = one_line(&cut(&first.to_string(), 300));
+        ctx.ui.warn(&match problems.len() - 1 {
+            0 => format!("the queue file: {first}"),
+            more => format!("the queue file: {first}; and {}: agentctl queue validate", many(more, "more problem")),
+        });
+    }
     let hidden = sight.snapshot.queue.len() - found;
     if table.is_empty() {
         match (sight.snapshot.queue.is_empty(), finished) {
+            (true, _) if !problems.is_empty() => ctx.ui.say("no task of the queue can be used"),
             (true, _) => ctx.ui.say("the queue is empty; add a task: agentctl add \"…\" --accept \"…\""),
             (_, false) => ctx.ui.say(&format!("nothing to show; {hidden} more with --all or another filter")),
             (_, true) => ctx.ui.say(&format!("none of the {hidden} tasks passes the filter")),

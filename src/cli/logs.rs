@@ -3,12 +3,14 @@
 use std::{
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use crossbeam_channel::Receiver;
 use notify::Watcher as _;
+use rustix::fs::OFlags;
 use serde_json::{Value, json};
 
 use super::{
@@ -224,7 +226,9 @@ const LINE: usize = 1 << 20;
 impl Log {
     fn open(path: &Path, tail: Option<usize>) -> Result<Option<Self>, Failure> {
         let open = || -> io::Result<File> {
-            let mut file = File::open(path)?;
+            // What an agent may put in the log's place must not lead the reader out of the project.
+            let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+            let mut file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
             if let Some(lines) = tail {
                 let start = last_lines(&mut file, lines)?;
                 file.seek(SeekFrom::Start(start))?;

@@ -22,6 +22,7 @@ use crate::{
         text::{duration, one_line, parse_duration},
     },
     error::Failure,
+    process::{self, Ended, Exit, StopCause},
 };
 
 /// Verbs of `run`.
@@ -181,7 +182,7 @@ fn show(ctx: &Context, args: &Show) -> Done {
         ("charged", attempt.charged.map(|yes| if yes { "yes" } else { "no" }.to_owned()).unwrap_or_default()),
         ("says", attempt.reason.clone().unwrap_or_default()),
         ("command", record("attempt.json").map(|record| argv(&record)).unwrap_or_default()),
-        ("exit", record("exit.json").map(|exit| exit.to_string()).unwrap_or_default()),
+        ("exit", process::read_exit(&dir).as_ref().map(ending).unwrap_or_default()),
         ("gates", gates(attempt)),
         ("directory", dir.display().to_string()),
     ];
@@ -208,6 +209,31 @@ fn show(ctx: &Context, args: &Show) -> Done {
 fn argv(record: &Value) -> String {
     let words = record.get("argv").and_then(Value::as_array).into_iter().flatten();
     words.filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
+}
+
+/// How the program ended, in words.
+fn ending(exit: &Exit) -> String {
+    let took = duration(Duration::from_millis(exit.millis));
+    let mut words = match &exit.ended {
+        Ended::Exited(status) => format!("status {status} after {took}"),
+        Ended::Signalled(signal) => format!("signal {signal} after {took}"),
+        Ended::NotStarted { error, .. } => format!("it did not start: {error}"),
+        Ended::Unknown => "nobody saw how it ended".into(),
+    };
+    words.push_str(match exit.stopped {
+        None => "",
+        Some(StopCause::Asked) => ", stopped by its worker",
+        Some(StopCause::Wall) => ", stopped by the time limit",
+        Some(StopCause::Silence) => ", stopped for its silence",
+        Some(StopCause::Output) => ", stopped by the output limit",
+        Some(StopCause::WorkerGone) => ", stopped because its worker was gone",
+    });
+    match exit.leftovers {
+        0 => {}
+        1 => words.push_str("; a process that it left was ended"),
+        left => words.push_str(&format!("; {left} processes that it left were ended")),
+    }
+    words
 }
 
 fn gates(attempt: &Attempt) -> String {
@@ -264,9 +290,7 @@ fn stop(ctx: &Context, args: &Stop) -> Done {
             true => format!("{} {words}", Tone::Strong.paint(&format!("{task}/{token}"))),
             false => format!("{task}/{token}\t{words}"),
         });
-        ctx.ui.say(&format!(
-            "its task goes back to be claimed again; to keep it from that: agentctl task block {task} --reason \"…\""
-        ));
+        ctx.ui.say(&format!("its task is blocked with this reason; to let it go on: agentctl task unblock {task}"));
     }
     match stopped {
         Some(false) => Err(Failure::new(
@@ -292,5 +316,19 @@ fn wait_for(ctx: &Context, task: &TaskId, token: Token, wait: Duration) -> Resul
             return Ok(false);
         }
         let _ = changes.recv_timeout(left.min(Duration::from_millis(500)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_told_in_words() {
+        let exit = Exit { ended: Ended::Exited(3), millis: 2_000, ..Exit::unknown() };
+        assert_eq!(ending(&exit), "status 3 after 2s");
+        let killed = Exit { ended: Ended::Signalled(9), stopped: Some(StopCause::Wall), leftovers: 2, ..exit };
+        let words = "signal 9 after 2s, stopped by the time limit; 2 processes that it left were ended";
+        assert_eq!(ending(&killed), words);
     }
 }

@@ -247,8 +247,9 @@ pub fn none(layout: &Layout, task: &TaskId, token: Option<Token>) -> Failure {
             Failure::new("not_found", format!("nobody has worked on {task} yet")).hint(format!("agentctl why {task}"))
         }
         Some(token) => {
-            let tokens: Vec<String> =
-                directories(layout, Some(task)).iter().map(|(task, token)| format!("{task}/{token}")).collect();
+            let mut there = directories(layout, Some(task));
+            there.sort_unstable_by_key(|(_, token)| *token);
+            let tokens: Vec<String> = there.iter().map(|(task, token)| format!("{task}/{token}")).collect();
             let there = if tokens.is_empty() { "none".into() } else { tokens.join(", ") };
             Failure::new("not_found", format!("there is no attempt {task}/{token}; there are: {there}"))
                 .hint(format!("agentctl run list {task}"))

@@ -183,14 +183,15 @@ pub fn why(ctx: &Context, args: &Args) -> Done {
         return Ok(0);
     }
     if !ctx.ui.pretty() {
-        ctx.ui.line(&format!("{}\t{}\t{}\t{}\t{}", task.id, task.status, why.rule, one_line(&why.sentence), why.next));
+        let columns = [task.id.as_str(), task.status.as_str(), why.rule, &why.sentence, &why.next];
+        ctx.ui.line(&columns.map(one_line).join("\t"));
         return Ok(0);
     }
     let tone = sight.state(task).tone();
     ctx.ui.line(&format!(
         "{} ({}): {}",
         Tone::Strong.paint(task.id.as_str()),
-        tone.paint(task.status.as_str()),
+        tone.paint(&one_line(task.status.as_str())),
         one_line(&why.sentence)
     ));
     for fact in &why.facts {

@@ -272,7 +272,7 @@ impl<'a> Status<'a> {
             }
             (0, 0) => "agentctl ls · agentctl status --watch · agentctl logs ID -f",
             (0, _) => "agentctl queue validate · agentctl ls · agentctl status --watch",
-            _ => "agentctl ls is:needs_you,failed · agentctl why ID · agentctl task retry ID",
+            _ => "agentctl ls is:needs_you,failed · agentctl why ID",
         });
     }
 

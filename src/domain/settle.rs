@@ -231,11 +231,13 @@ fn apply(snapshot: &Snapshot, plan: &mut Plan, rule: &RoleRule, task: &Task, min
     if let Some(class) = verdict.pause
         && snapshot.history.paused(&mine.role).is_none()
     {
+        // The class stands beside it.
+        let bare = reason.as_deref().map(|text| text.strip_prefix(&format!("{class}: ")).unwrap_or(text));
         plan.event(
             EventDraft::new(Kind::WorkerPaused, actor())
                 .role(&mine.role)
                 .with("class", class.as_str())
-                .with("reason", reason),
+                .with("reason", bare),
         );
     }
 }

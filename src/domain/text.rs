@@ -1,6 +1,6 @@
 //! Words for people: durations read and written, text from outside made harmless.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 /// Writes a duration in its two greatest units: `850ms`, `42s`, `3m12s`, `2h5m`, `4d1h`.
 pub fn duration(time: Duration) -> String {
@@ -53,9 +53,7 @@ pub fn one_line(text: &str) -> String {
     text.chars()
         .map(|c| match c {
             '\n' | '\r' | '\t' => ' ',
-            // Bidirectional overrides reorder what a reader sees.
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' => '\u{fffd}',
-            c if c.is_control() => '\u{fffd}',
+            c if is_hostile(c) => '\u{fffd}',
             c => c,
         })
         .collect()
@@ -67,6 +65,48 @@ pub fn many_lines(text: &str) -> String {
         .map(|line| line.split('\t').map(one_line).collect::<Vec<_>>().join("\t"))
         .collect::<Vec<_>>()
         .join("\n")
+}
+
+/// A line that we have painted ourselves: colours stay, every other control character becomes visible.
+pub fn painted(line: &str) -> Cow<'_, str> {
+    if !line.chars().any(is_hostile) {
+        return Cow::Borrowed(line);
+    }
+    let mut safe = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(c) = rest.chars().next() {
+        let colour = rest.strip_prefix("\x1b[").and_then(|after| {
+            let digits = after.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+            after[digits..].starts_with('m').then_some("\x1b[".len() + digits + 1)
+        });
+        let length = colour.unwrap_or(c.len_utf8());
+        match colour.is_none() && is_hostile(c) {
+            true => safe.push('\u{fffd}'),
+            false => safe.push_str(&rest[..length]),
+        }
+        rest = &rest[length..];
+    }
+    Cow::Owned(safe)
+}
+
+/// JSON that a terminal may get: what its strings leave bare and a terminal would obey is escaped.
+pub fn harmless_json(json: String) -> String {
+    if !json.chars().any(is_hostile) {
+        return json;
+    }
+    json.chars().fold(String::with_capacity(json.len()), |mut all, c| {
+        match is_hostile(c) {
+            true => all.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => all.push(c),
+        }
+        all
+    })
+}
+
+/// Control characters other than line feed and tab, and what reorders a line for its reader.
+fn is_hostile(c: char) -> bool {
+    let reorders = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
+    reorders || (c.is_control() && !matches!(c, '\n' | '\t'))
 }
 
 /// A count with its word: `1 task`, `2 tasks`.
@@ -114,6 +154,20 @@ mod tests {
     fn control_characters_do_not_reach_a_terminal() {
         assert_eq!(one_line("a\x1b[31mb\nc\u{202e}d\u{7}"), "a\u{fffd}[31mb c\u{fffd}d\u{fffd}");
         assert_eq!(many_lines("a\tb\n\x1bc"), "a\tb\n\u{fffd}c");
+    }
+
+    #[test]
+    fn our_colours_stay_and_nothing_else_does() {
+        assert_eq!(painted("\x1b[1;31mred\x1b[0m\tplain\n"), "\x1b[1;31mred\x1b[0m\tplain\n");
+        assert_eq!(painted("a\x1b[2J\x07\u{9b}m\u{202e}\x1b["), "a\u{fffd}[2J\u{fffd}\u{fffd}m\u{fffd}\u{fffd}[");
+    }
+
+    #[test]
+    fn json_for_a_terminal_means_the_same() {
+        let value = serde_json::json!({"title": "a\u{9b}2J\u{7f}\u{202e}\x1bü"});
+        let shown = harmless_json(value.to_string());
+        assert!(!shown.chars().any(is_hostile), "{shown}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).expect("JSON"), value);
     }
 
     #[test]

@@ -162,7 +162,7 @@ fn working(snapshot: &Snapshot, task: &Task, role: &Role) -> Why {
             let beat = lease.silence(&snapshot.now);
             let what = if lease.simulated { "simulated attempt" } else { "attempt" };
             let sentence = format!(
-                "{} works on it ({what} {}, pid {}) since {}, heartbeat {} ago",
+                "{} works on it ({what} {}, pid {}) for {}, heartbeat {} ago",
                 one_line(&lease.owner),
                 lease.attempt,
                 lease.pid,
@@ -236,7 +236,8 @@ fn claimable<'a>(seen: &Explainer<'a>, task: &Task, rule: &'a RoleRule) -> Why {
     let room = usize::try_from(limit - wip).unwrap_or(usize::MAX);
     let next = format!("agentctl fleet start {role} (if none runs)");
     match ahead {
-        n if n < room => why("R6", format!("it is claimable; a `{role}` worker takes it next"), next),
+        n if n < room => why("R6", format!("it is claimable; a worker of `{role}` takes it next"), next),
+        1 => why("R6", format!("it is claimable, 1 task is before it in the order of `{role}`"), next),
         n => why("R6", format!("it is claimable, {n} tasks are before it in the order of `{role}`"), next),
     }
 }

@@ -202,8 +202,10 @@ impl Fleet {
         if !changes.updated.is_empty() {
             notes.push(format!("updated {} in {}", changes.updated.join(" "), dir.display()));
         }
-        if !changes.is_empty() && self.host.manager().is_ok() {
-            systemd::reload(&self.host)?;
+        match self.host.manager() {
+            Ok(()) if !changes.is_empty() => systemd::reload(&self.host)?,
+            Ok(()) => {}
+            Err(why) => notes.push(format!("they cannot be started here: {why}")),
         }
         if self.host.linger.as_ref().is_some_and(|linger| !linger.exists()) {
             notes.push("the fleet ends when you log out; to keep it: loginctl enable-linger".into());

@@ -22,8 +22,11 @@ pub trait Store: Send + Sync {
     /// Runs `decide` in the critical section and commits its plan (R2).
     ///
     /// `decide` may be called again, on newer content, when somebody wrote beside the lock (R3); the
-    /// plan of its last call is the one that was committed. An empty plan writes nothing. When this
-    /// returns `Ok`, the queue and the journal are on disk.
+    /// plan of its last call is the one that was committed. An empty plan writes nothing, but what others
+    /// did may be noted with it. When this returns `Ok`, the queue and the journal are on disk.
+    ///
+    /// While the queue cannot be read, that is the error; only a plan that does nothing but renew leases,
+    /// decided on the last good content, is committed all the same (R4: running attempts go on).
     fn transact(&self, decide: &mut dyn FnMut(&Snapshot) -> Plan) -> Result<Committed, StoreError>;
 
     /// A channel that gets a message when something may have changed. Wake-ups may be spurious and

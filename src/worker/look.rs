@@ -13,13 +13,16 @@ use super::{
 };
 use crate::{
     domain::{
-        Lease, Plan, QueueLease, Snapshot, Status, Task,
+        Lease, Plan, Problem, QueueLease, Snapshot, Status, Task,
         claim::{self, Claimant, Idle},
         coordinate, observe, rescue, settle, text,
     },
     process::{Keeper, Stop},
     store::StoreError,
 };
+
+/// How soon is looked again when the store could not be used: a full disk tells nobody that it has room again.
+const AGAIN: Duration = Duration::from_secs(5);
 
 impl Worker {
     /// Looks at the store once: rescue, coordination, claims. Answers what went wrong, after having said it.
@@ -33,11 +36,15 @@ impl Worker {
                 None
             }
             Err(error) => {
+                self.due = Some(Instant::now() + self.shared.setup.interval.min(AGAIN));
                 let words = chain(&error);
-                if self.trouble.as_deref() != Some(&words) {
-                    log::error!("claiming is stopped, running attempts go on: failed to {words}");
-                    self.trouble = Some(words);
+                // With `--once` it is the whole answer, and is given once, with what helps.
+                if self.trouble.as_deref() != Some(&words) && !self.shared.setup.once {
+                    log::error!(
+                        "claiming is stopped, running attempts go on: failed to {words}; what helps: agentctl doctor"
+                    );
                 }
+                self.trouble = Some(words);
                 Some(error)
             }
         }
@@ -52,6 +59,7 @@ impl Worker {
             return Err(StoreError::Invalid(invalid));
         }
         self.look_after_runs(&reading.snapshot);
+        self.say_problems(&reading.snapshot.queue.problems);
         let pid = shared.setup.owner.pid;
         self.watching = reading.snapshot.leases.values().any(|held| held.ours().is_none_or(|lease| lease.pid != pid));
         if !self.has_work(&reading.snapshot) {
@@ -73,6 +81,24 @@ impl Worker {
         }
         self.spare = None;
         Ok(())
+    }
+
+    /// Says once what in the queue file cannot be used while the rest goes on.
+    fn say_problems(&mut self, problems: &[Problem]) {
+        if self.problems == problems {
+            return;
+        }
+        self.problems = problems.to_vec();
+        let Some(first) = problems.first() else { return log::info!("the queue file has no more problems") };
+        let (path, first) = (self.shared.setup.layout.queue(), text::cut(&first.to_string(), 300));
+        match problems.len() - 1 {
+            0 => log::warn!("{}:{first}", path.display()),
+            more => log::warn!(
+                "{}:{first}; and {} more: agentctl queue validate",
+                path.display(),
+                text::many(more, "problem")
+            ),
+        }
     }
 
     /// Whether a commit would change anything, decided on what was read without the lock.
@@ -220,6 +246,8 @@ impl Worker {
             return;
         }
         match idle {
+            Idle::Nothing if self.shared.setup.once => log::info!("{words}"),
+            Idle::Waiting { .. } if self.shared.setup.once => log::info!("{words}; why: agentctl ls"),
             Idle::Nothing | Idle::Waiting { .. } => log::debug!("{words}"),
             Idle::Full { .. } => log::info!("{words}"),
             Idle::Paused(_) => log::warn!("{words}; resume with: agentctl fleet start {}", self.shared.role()),

@@ -17,7 +17,8 @@ use crate::{
     agent::Agent,
     config::{Config, GateConfig, RoleConfig},
     domain::{
-        Class, EventDraft, Kind, Lease, Owner, Plan, Role, RoleRule, TaskId, Token, Workflow, event::Actor, text,
+        Class, EventDraft, Kind, Lease, Owner, Plan, Problem, Role, RoleRule, TaskId, Token, Workflow, event::Actor,
+        text,
     },
     layout::Layout,
     process::{Keeper, Stop},
@@ -101,8 +102,8 @@ pub enum Left {
     Done,
     /// `--once`, and the store could not be used.
     Store(StoreError),
-    /// `--once`, and the agent's program is missing.
-    AgentMissing(String),
+    /// `--once`, and the attempt failed for a reason that only a human can mend.
+    Mend(Class),
     /// A third signal: at once, without settling; the next worker rescues.
     AtOnce,
 }
@@ -125,11 +126,13 @@ pub struct Worker {
     /// The last thing said about having nothing to do, so that it is said once.
     said: String,
     trouble: Option<String>,
+    /// What has been said of the queue file.
+    problems: Vec<Problem>,
     /// When the next look is due although nothing happened.
     due: Option<Instant>,
     /// Others hold leases, so their lives are looked after.
     watching: bool,
-    missing: Option<String>,
+    mend: Option<Class>,
     /// A keeper whose start-up overlaps with the commit of the claim that it is for.
     spare: Option<Keeper>,
 }
@@ -152,9 +155,10 @@ impl Worker {
             stopping: None,
             said: String::new(),
             trouble: None,
+            problems: Vec::new(),
             due: None,
             watching: false,
-            missing: None,
+            mend: None,
             spare: None,
         }
     }
@@ -185,22 +189,18 @@ impl Worker {
         ready();
         let mut first = self.look();
         if setup.once {
-            match first.take() {
-                Some(error) => return Left::Store(error),
-                None if self.running.is_empty() => {
-                    log::info!("{}", if self.said.is_empty() { "nothing to do" } else { &self.said })
-                }
-                None => {}
+            if let Some(error) = first.take() {
+                return Left::Store(error);
+            }
+            if self.running.is_empty() && self.said.is_empty() {
+                log::info!("nothing to do");
             }
         }
         loop {
             if (setup.once || self.stopping.is_some()) && self.running.is_empty() {
                 self.note(Kind::WorkerStopped, &[]);
                 log::info!("{} stopped", shared.role());
-                return self
-                    .missing
-                    .take()
-                    .map_or(Left::Done, |why| if setup.once { Left::AgentMissing(why) } else { Left::Done });
+                return self.mend.filter(|_| setup.once).map_or(Left::Done, Left::Mend);
             }
             select! {
                 recv(self.signals) -> signal => match signal {
@@ -230,9 +230,7 @@ impl Worker {
     }
 
     fn take_back(&mut self, ended: &Ended) {
-        if let Some(why) = &ended.missing {
-            self.missing = Some(why.clone());
-        }
+        self.mend = ended.mend.or(self.mend);
         self.running.remove(&(ended.task.clone(), ended.token));
     }
 
@@ -280,7 +278,7 @@ impl Worker {
                 } else {
                     let wait = text::duration(drain);
                     log::info!(
-                        "stopping: nothing more is claimed, {} attempts may end within {wait}",
+                        "stopping: nothing more is claimed; what runs ({}) may end within {wait}",
                         self.running.len()
                     );
                 }
@@ -288,7 +286,7 @@ impl Worker {
             Some(stopping) if stopping.signals == 1 => {
                 stopping.signals = 2;
                 stopping.forced = true;
-                log::warn!("second signal: ending {} attempts now", self.running.len());
+                log::warn!("second signal: ending what runs ({}) now", self.running.len());
                 self.tell_all(Stop::Now);
             }
             Some(_) => {

@@ -140,8 +140,16 @@ impl Record {
     }
 }
 
-/// Makes a directory of state and those above it, private (contract section 2).
+/// Makes a directory of state and those above it, private (contract section 2). A link on the way is
+/// refused: it would lead what an agent says out of the project.
 pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
+    let ours = dir.ancestors().take_while(|part| part.file_name().is_some_and(|name| name != Layout::MARK));
+    for part in ours {
+        if fs::symlink_metadata(part).is_ok_and(|meta| meta.is_symlink()) {
+            let words = format!("{} is a symbolic link; move it away", part.display());
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, words));
+        }
+    }
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 

@@ -72,8 +72,8 @@ impl fmt::Display for Why {
 pub(super) struct Ended {
     pub(super) task: TaskId,
     pub(super) token: Token,
-    /// The agent's program is missing; how to get it.
-    pub(super) missing: Option<String>,
+    /// What only a human can mend.
+    pub(super) mend: Option<Class>,
 }
 
 /// Starts a run on a thread of its own.
@@ -86,9 +86,9 @@ pub(super) fn spawn(run: Run, ended: &Sender<Ended>) {
     let body = {
         let (slot, ended, id) = (Arc::clone(&slot), ended.clone(), id.clone());
         move || {
-            let missing = take(&slot).and_then(Run::walk);
+            let mend = take(&slot).and_then(Run::walk);
             // The worker may have left after a third signal; then nobody listens.
-            let _ = ended.send(Ended { task: id, token, missing });
+            let _ = ended.send(Ended { task: id, token, mend });
         }
     };
     if let Err(error) = thread::Builder::new().name(name.chars().take(15).collect()).stack_size(512 * 1024).spawn(body)
@@ -96,7 +96,7 @@ pub(super) fn spawn(run: Run, ended: &Sender<Ended>) {
         if let Some(mut run) = take(&slot) {
             run.settle(&Outcome::failed(Class::AgentCrashed, format!("no thread could be started for it: {error}")));
         }
-        let _ = ended.send(Ended { task: id, token, missing: None });
+        let _ = ended.send(Ended { task: id, token, mend: None });
     }
 }
 
@@ -141,8 +141,8 @@ impl Run {
         &self.assignment.lease
     }
 
-    /// From claim to settlement. Answers how to get the agent's program, if that is what is missing.
-    fn walk(mut self) -> Option<String> {
+    /// From claim to settlement. Answers the class of a failure that only a human can mend.
+    fn walk(mut self) -> Option<Class> {
         let outcome = self.work();
         let outcome = match outcome {
             Outcome::Done { .. } | Outcome::NoChange { .. } => evidence::check(&mut self).err().unwrap_or(outcome),
@@ -152,7 +152,7 @@ impl Run {
         self.save();
         self.settle(&outcome);
         match outcome {
-            Outcome::Failed { class: Class::AgentNotFound, reason, .. } => Some(reason),
+            Outcome::Failed { class, .. } if class.policy() == Policy::Auth => Some(class),
             _ => None,
         }
     }
@@ -232,7 +232,7 @@ impl Run {
         };
         let facts = self.facts().map_err(wrong)?;
         prompt::render(&template, &self.assignment, &facts)
-            .map_err(|error| wrong(format!("{}: {}", path.display(), chain(&error))))
+            .map_err(|error| wrong(format!("{}: failed to {}", path.display(), chain(&error))))
     }
 
     fn facts(&self) -> Result<prompt::PromptFacts, String> {
@@ -355,16 +355,20 @@ impl Run {
         });
         match beaten {
             Ok(_) if late => {
-                log::warn!(task = mine.task_id.as_str(); "the heartbeat of {} came late; nobody had taken over", mine.task_id)
+                log::warn!(task = mine.task_id.as_str(); "the heartbeat of {} came late; nobody had taken over", mine.task_id);
             }
             Ok(_) => {}
             Err(error) => {
-                log::warn!(task = mine.task_id.as_str(); "no heartbeat for {}: failed to {}", mine.task_id, chain(&error))
+                log::warn!(task = mine.task_id.as_str(); "no heartbeat for {}: failed to {}", mine.task_id, chain(&error));
             }
         }
     }
 
     pub(super) fn save(&self) {
+        // Without the directory the attempt has failed already, and says why.
+        if !self.assignment.run_dir.is_dir() {
+            return;
+        }
         if let Err(error) = self.record.save(&self.assignment.run_dir) {
             log::warn!("cannot write the record of {}: {error}", self.lease().task_id);
         }
@@ -415,23 +419,26 @@ impl Run {
             return;
         }
         let to = moved.and_then(|event| event.text("to")).unwrap_or("as it stands");
+        if let Some(paused) = events.iter().find(|event| event.kind == Kind::WorkerPaused) {
+            let role = paused.role.as_ref().unwrap_or(self.shared.role());
+            let (class, why) = (paused.text("class").unwrap_or("?"), paused.text("reason").unwrap_or_default());
+            log::error!(
+                task = id.as_str();
+                "{id}: {} → {to}, and {role} is paused ({class}): {}; after mending it: agentctl fleet start {role}",
+                outcome.word(), text::cut(&text::one_line(why), 1_000)
+            );
+            return;
+        }
         match outcome {
             Outcome::Done { .. } | Outcome::NoChange { .. } => {
-                log::info!(task = id.as_str(); "{id}: {} → {to} {words}", outcome.word())
+                let words = if words.is_empty() { words } else { format!(": {words}") };
+                log::info!(task = id.as_str(); "{id}: {} → {to}{words}", outcome.word());
             }
             Outcome::Failed { class, .. } if class.policy() == Policy::Stop => {
                 log::info!(task = id.as_str(); "{id}: {class} → {to}: {words}");
             }
             Outcome::Failed { class, .. } => log::warn!(task = id.as_str(); "{id}: {class} → {to}: {words}"),
             _ => log::info!(task = id.as_str(); "{id}: {} → {to}: {words}", outcome.word()),
-        }
-        for event in events.iter().filter(|event| event.kind == Kind::WorkerPaused) {
-            let role = event.role.as_ref().unwrap_or(self.shared.role());
-            log::error!(
-                "{role} is paused ({}): {}; after mending it: agentctl fleet start {role}",
-                event.text("class").unwrap_or("?"),
-                event.text("reason").map(text::one_line).unwrap_or_default()
-            );
         }
     }
 

@@ -166,7 +166,8 @@ fn without_a_project_there_is_a_hint_and_help_works() {
         finish(command)
     };
     run(&["ls"]).no(3, "hint: set one up here: agentctl init");
-    run(&["-C", "/nowhere", "ls"]).no(3, "/nowhere is no project");
+    run(&["-C", "/nowhere", "ls"]).no(3, "there is no directory /nowhere");
+    run(&["-C", "/", "ls"]).no(3, "/ is no project");
     assert!(run(&[]).ok().out.contains("Usage: agentctl"));
     assert!(run(&["help", "exit-codes"]).ok().out.contains("  130  "));
     assert!(run(&["help", "task", "move"]).ok().out.contains("--force"));
@@ -207,8 +208,8 @@ fn problems_of_tasks_stand_where_the_tasks_do() {
         "{\"tasks\": [\n {\"id\": \"A\", \"status\": \"ready\", \"dependencies\": [\"B\"]},\n {\"id\": \"B\", \"status\": \"raedy\", \"dependencies\": [\"A\"]}]}",
     );
     let said = agentctl(&project, &["queue", "validate"]).no(8, "3 problems");
-    assert!(said.out.contains("SPRINT_QUEUE.json:2:3: cycle: "), "{}", said.out);
-    assert!(said.out.contains("SPRINT_QUEUE.json:3:3: unknown_status: "), "{}", said.out);
+    assert!(said.out.contains("SPRINT_QUEUE.json:2:2: cycle: "), "{}", said.out);
+    assert!(said.out.contains("SPRINT_QUEUE.json:3:2: unknown_status: "), "{}", said.out);
 }
 
 #[test]

@@ -213,10 +213,8 @@ fn check_history(project: &Project, limit: i64) {
     let mut working: BTreeMap<String, u64> = BTreeMap::new();
     let mut newest: BTreeMap<String, u64> = BTreeMap::new();
     let mut accepted: BTreeMap<String, u64> = BTreeMap::new();
-    let mut seq = 0;
-    for event in project.events() {
-        assert_eq!(event["seq"].as_u64(), Some(seq + 1), "the numbers have no gap: {event}");
-        seq += 1;
+    for (at, event) in (1_u64..).zip(project.events()) {
+        assert_eq!(event["seq"].as_u64(), Some(at), "the numbers have no gap: {event}");
         let kind = event["type"].as_str().expect("a type");
         let Some(task) = event["task"].as_str().map(String::from) else { continue };
         let token = event["token"].as_u64();
@@ -261,4 +259,38 @@ fn torture_at_full_size() {
         u64::from(now.subsec_nanos())
     });
     torture(20, 200, 60, seed);
+}
+
+#[test]
+fn an_old_queue_file_put_back_stops_claiming_until_a_human_confirms() {
+    let project = Project::that_succeeds();
+    project.queue(json!([{"id": "A", "title": "", "status": "ready"}, {"id": "B", "title": "", "status": "ready"}]));
+    let old = project.text();
+    project.once("builder");
+    assert_eq!(project.status("A"), "awaiting_test");
+    // The day after: what the journal tells happened long ago, and somebody checks out yesterday's file.
+    let journal = project.path(".oodatcaa/work/events.jsonl");
+    let aged: String = project
+        .events()
+        .into_iter()
+        .map(|mut event| {
+            event["time"] = json!("2026-01-05T09:00:00.000Z");
+            format!("{event}\n")
+        })
+        .collect();
+    fs::write(&journal, aged).expect("written");
+    project.queue_text(&old);
+
+    let output = project.once("builder");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("an old queue file was put back") && said.contains("agentctl queue repair"), "{said}");
+    assert_eq!(project.text(), old, "nothing is claimed and nothing is touched");
+    let why = project.command("agentctl").args(["why", "A"]).output().expect("agentctl");
+    assert!(String::from_utf8_lossy(&why.stdout).contains("an old queue file was put back"));
+
+    let repair = project.command("agentctl").args(["queue", "repair", "--yes"]).output().expect("agentctl");
+    assert!(repair.status.success(), "{}", String::from_utf8_lossy(&repair.stderr));
+    project.once("builder");
+    assert_eq!(project.status("A"), "awaiting_test");
+    assert_eq!(project.events_of("lease.acquired").last().expect("claimed")["token"], 2, "no old token comes to life");
 }

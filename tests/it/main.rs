@@ -3,6 +3,7 @@
 #![expect(clippy::print_stderr, reason = "a long test says its seed")]
 
 mod agents;
+mod bad_input;
 mod cli;
 mod config;
 mod crash;

@@ -4,6 +4,8 @@ mod conformance;
 #[cfg(feature = "failpoints")]
 mod failing;
 mod files;
+mod journal;
+mod leases;
 
 use std::{
     fs,
@@ -18,7 +20,7 @@ use oodatcaa::{
     },
     layout::Layout,
     store::{
-        Store,
+        Store, StoreError,
         file::{FileOptions, FileStore, identity},
     },
 };
@@ -161,6 +163,10 @@ fn kinds(events: &[Event]) -> Vec<String> {
 
 fn status(store: &dyn Store, task: &str) -> String {
     store.read().expect("read").snapshot.queue.find(task).expect("there").status.to_string()
+}
+
+fn nothing(store: &dyn Store) -> Result<(), StoreError> {
+    store.transact(&mut |_| Plan::none()).map(|_| ())
 }
 
 /// Waits for a state, at most 20 seconds.

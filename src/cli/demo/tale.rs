@@ -14,6 +14,13 @@ pub(super) const AWAITED: &str = "D1";
 /// The task whose worker is killed.
 pub(super) const RESCUED: &str = "D5";
 
+/// What there is to see.
+pub(super) fn promise() -> String {
+    format!(
+        "  {ADAPTED} will fail its test once, {WAITING} waits for {AWAITED}, and the worker of {RESCUED} is killed."
+    )
+}
+
 /// What has happened so far.
 #[derive(Debug, Default)]
 pub(super) struct Tale {

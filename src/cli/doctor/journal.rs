@@ -31,7 +31,7 @@ pub(super) fn check(checks: &mut Checks, path: &Path, now: DateTime<Utc>) {
     let file = match std::fs::File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return checks.good("journal", "no journal yet; the first claim starts it");
+            return checks.good("journal", "no journal yet; the first change starts it");
         }
         Err(error) => {
             let why = "without the journal no worker knows which tokens were given out";
@@ -49,13 +49,13 @@ pub(super) fn check(checks: &mut Checks, path: &Path, now: DateTime<Utc>) {
     };
     let run = |line: usize| format!("sed -n {line}p {}", quoted(path));
     if let Some(line) = found.broken.first() {
-        let what = format!("{} of its lines are no events, the first is line {line}", found.broken.len());
+        let what = format!("lines of the journal are no events: {}, the first is line {line}", found.broken.len());
         checks.warn("journal_broken", what, "what they told is lost; the rest counts", run(*line));
     }
     if let Some((line, expected, there)) = found.gaps.first() {
         let what = format!(
-            "event {expected} is expected in line {line}, event {there} is there ({} such places)",
-            found.gaps.len()
+            "event {expected} is expected in line {line}, event {there} is there ({})",
+            text::many(found.gaps.len(), "such place")
         );
         let why = "events were removed, doubled or merged; tokens that they gave out may be given out again";
         checks.bad("journal_gap", what, why, run(*line));

@@ -6,7 +6,7 @@ use super::{
     Patient,
     check::{Check, Checks, Group},
 };
-use crate::domain::{Held, LeaseRecord, TaskId, lease::Standing};
+use crate::domain::{Held, LeaseRecord, TaskId, lease::Standing, text};
 
 pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
     let mut checks = Checks::of(Group::Leases);
@@ -55,7 +55,13 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
     }
     locks(&mut checks, patient);
     if checks.is_empty() {
-        checks.good("leases", format!("leases: {live} held, all by somebody who lives"));
+        checks.good(
+            "leases",
+            match live {
+                0 => "no lease is held".into(),
+                live => format!("leases: {live} held, all by somebody who lives"),
+            },
+        );
     }
     checks.into_vec()
 }
@@ -107,7 +113,7 @@ fn locks(checks: &mut Checks, patient: &Patient<'_>) {
         }
     }
     if idle > 0 {
-        checks.good("lock_files", format!("{idle} lock files of tasks that nobody works on; harmless"));
+        checks.good("lock_files", format!("{} of tasks that nobody works on; harmless", text::many(idle, "lock file")));
     }
 }
 

@@ -5,7 +5,7 @@ use super::{
     check::{Check, Checks, Group},
     journal, project,
 };
-use crate::domain::{Queue, Status, Task, Workflow};
+use crate::domain::{Queue, Status, Task, Workflow, text};
 
 /// More of a kind than this are only counted.
 const MOST: usize = 10;
@@ -34,8 +34,8 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
 fn queue(checks: &mut Checks, queue: &Queue, workflow: &Workflow) {
     let problems = queue.problems(workflow);
     for problem in problems.iter().take(MOST) {
-        let run =
-            problem.task.as_ref().map_or("agentctl queue validate".into(), |task| format!("agentctl show {task}"));
+        let task = problem.task.as_deref().and_then(|id| queue.find(id));
+        let run = task.map_or("agentctl queue validate".into(), |task| format!("agentctl show {}", task.id));
         checks.bad("problem", problem.to_string(), "", run);
     }
     if problems.len() > MOST {
@@ -62,7 +62,7 @@ fn queue(checks: &mut Checks, queue: &Queue, workflow: &Workflow) {
         );
     }
     if problems.is_empty() && orphans.is_empty() {
-        checks.good("queue", format!("queue: {} tasks, no contradictions", queue.len()));
+        checks.good("queue", format!("queue: {}, no contradictions", text::many(queue.len(), "task")));
     }
 }
 

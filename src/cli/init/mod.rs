@@ -125,7 +125,8 @@ fn show(talk: &dyn Talk, layout: &Layout, found: &Found, plan: &Plan, problems: 
         seen.push("no agent program on PATH".into());
     }
     seen.push(
-        if layout.mark().is_dir() { ".oodatcaa/ is there and stays as it is" } else { "no .oodatcaa/ yet" }.into(),
+        if layout.mark().is_dir() { ".oodatcaa/ is there; what is in it stays as it is" } else { "no .oodatcaa/ yet" }
+            .into(),
     );
     talk.line(&format!(" found   {}", seen.join(" · ")));
     for problem in problems.iter().take(5) {
@@ -134,15 +135,20 @@ fn show(talk: &dyn Talk, layout: &Layout, found: &Found, plan: &Plan, problems: 
     if problems.len() > 5 {
         talk.line(&format!(" queue   and {} more: agentctl queue validate", problems.len() - 5));
     }
+    let width = plan.files.iter().map(|file| file.shown.chars().count()).max().unwrap_or_default();
     for (n, file) in plan.files.iter().enumerate() {
         let head = if n == 0 { "plan" } else { "" };
-        talk.line(&format!(" {head:<7} {:<7} {}   {}", file.verb(), file.shown, file.what));
+        talk.line(&format!(" {head:<7} {:<7} {:<width$}   {}", file.verb(), file.shown, file.what));
     }
     for (n, line) in plan.safety.iter().enumerate() {
         talk.line(&format!(" {:<7} {line}", if n == 0 { "safety" } else { "" }));
     }
     for line in &plan.remarks {
         talk.line(&format!(" note    {line}"));
+    }
+    // As it is to be pasted.
+    for line in plan.paste.lines() {
+        talk.line(line);
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Plan {
     pub safety: Vec<String>,
     /// What the user should know.
     pub remarks: Vec<String>,
+    /// What the user has to add to a configuration that is there already; empty for nothing.
+    pub paste: String,
     /// There was no `.oodatcaa` before.
     pub new_project: bool,
     /// The whole configuration is ours: it may be trusted.
@@ -190,7 +192,7 @@ fn describe(name: &str, before: &Config, plan: &mut Plan) -> Result<(), Failure>
     plan.remarks.push(format!(
         "config.toml is there and stays; to use {name}, write agent = \"{name}\" into [fleet] and append:"
     ));
-    plan.remarks.extend(text::agent(known).lines().map(|line| format!("  {line}")));
+    plan.paste = text::agent(known);
     Ok(())
 }
 

@@ -171,7 +171,7 @@ impl Ui {
 
     /// One line of data.
     pub fn line(&self, line: &str) {
-        self.put(&[self.shown(line).as_bytes(), b"\n"]);
+        self.put(&[self.shown(&text::painted(line)).as_bytes(), b"\n"]);
     }
 
     /// Data as it is, byte for byte.
@@ -193,12 +193,13 @@ impl Ui {
     /// One JSON value: indented for a person, on one line for a program.
     pub fn value(&self, value: &Value) {
         let text = if self.terminal { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
-        self.put(&[text.expect("a JSON value can be written").as_bytes(), b"\n"]);
+        let text = text::harmless_json(text.expect("a JSON value can be written"));
+        self.put(&[text.as_bytes(), b"\n"]);
     }
 
     /// One JSON value of a stream: always on one line, and at once.
     pub fn record(&self, value: &Value) {
-        self.put(&[value.to_string().as_bytes(), b"\n"]);
+        self.put(&[text::harmless_json(value.to_string()).as_bytes(), b"\n"]);
         self.flush();
     }
 
@@ -209,7 +210,7 @@ impl Ui {
             // The stream below may take every escape off; where the cursor goes is no matter of colour.
             self.note(io::stdout().write_all(b"\x1b[H\x1b[2J"));
         }
-        self.put(&[self.shown(frame).as_bytes()]);
+        self.put(&[self.shown(&text::painted(frame)).as_bytes()]);
         self.flush();
     }
 
@@ -236,7 +237,7 @@ impl Ui {
     pub fn fail(&self, failure: &Failure) {
         self.flush();
         if self.settings.json {
-            self.talk_raw(&failure.json().to_string());
+            self.talk_raw(&text::harmless_json(failure.json().to_string()));
             return;
         }
         for line in failure.human().lines() {
@@ -254,8 +255,9 @@ impl Ui {
             return Ok(true);
         }
         if self.settings.no_input || !io::stdin().is_terminal() {
-            return Err(Failure::new("needs_confirmation", format!("cannot ask: {question}"))
-                .hint("say yes beforehand with --yes, or look first with --dry-run"));
+            return Err(
+                Failure::new("needs_confirmation", format!("cannot ask: {question}")).hint("say yes beforehand: --yes")
+            );
         }
         self.flush();
         let mut err = self.err.borrow_mut();
@@ -297,6 +299,7 @@ impl Ui {
     }
 
     fn talk(&self, line: &str) {
+        let line = &*text::painted(line);
         if self.ascii && !line.is_ascii() { self.talk_raw(&twins(line)) } else { self.talk_raw(line) }
     }
 

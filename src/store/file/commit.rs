@@ -50,10 +50,7 @@ impl Attempt<'_> {
     /// Commits; `None` when somebody wrote the queue since it was decided about.
     pub(super) fn commit(mut self) -> Result<Option<Committed>, StoreError> {
         let net = net(&self.plan.leases);
-        let beats_only = !self.plan.is_empty()
-            && !self.plan.touches_queue()
-            && self.plan.events.is_empty()
-            && net.values().all(|change| matches!(change, Net::Write(_)));
+        let beats_only = is_beat(&self.plan);
         // Who only looked, or only beats, leaves it to the workers' next commit or poll to tell what was observed.
         let mut whole = match beats_only || (self.plan.is_empty() && self.store.me.is_none()) {
             true => Plan::none(),
@@ -187,8 +184,10 @@ impl Attempt<'_> {
     /// Whether the queue is byte for byte what was decided on, and the lock still ours.
     fn is_unchanged(&self) -> Result<bool, StoreError> {
         let good = self.state.good.as_ref().expect("it was decided on");
-        let there = disk::read(&self.store.layout.queue())?;
-        Ok(self.lock.is_in_force()? && there.is_some_and(|(bytes, _)| bytes == good.document.text().as_bytes()))
+        let path = self.store.layout.queue();
+        let Some((mut there, _)) = disk::open(&path)? else { return Ok(false) };
+        let same = disk::holds(&mut there, good.document.text().as_bytes()).map_err(failed("read", &path))?;
+        Ok(same && self.lock.is_in_force()?)
     }
 
     /// Has the rename reach the disk. When that fails nobody knows what did, and asking again would only
@@ -242,6 +241,14 @@ impl Undo {
             state.held.remove(&task);
         }
     }
+}
+
+/// Whether a plan does nothing but write leases again that are there.
+pub(super) fn is_beat(plan: &Plan) -> bool {
+    !plan.leases.is_empty()
+        && !plan.touches_queue()
+        && plan.events.is_empty()
+        && plan.leases.iter().all(|change| matches!(change, LeaseChange::Write(_)))
 }
 
 /// Takes all changes of a plan to one lease together: the last word counts, and a write after a taking is part of it.

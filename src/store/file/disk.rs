@@ -184,6 +184,23 @@ pub(super) fn read(path: &Path) -> Result<Option<(Vec<u8>, Stamp)>, StoreError> 
     Ok(Some((bytes, stamp)))
 }
 
+/// Whether a file holds exactly this. It is compared piece by piece: nothing of its size is built.
+pub(super) fn holds(file: &mut File, expected: &[u8]) -> io::Result<bool> {
+    let mut rest = expected;
+    let mut piece = [0; 64 * 1024];
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(rest.is_empty()),
+            Ok(length) => match rest.split_at_checked(length) {
+                Some((same, more)) if same == &piece[..length] => rest = more,
+                _ => return Ok(false),
+            },
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// The stamp of what a path leads to; `None` when there is nothing.
 pub(super) fn stamp(path: &Path) -> Result<Option<Stamp>, StoreError> {
     match fs::symlink_metadata(path) {
@@ -191,6 +208,12 @@ pub(super) fn stamp(path: &Path) -> Result<Option<Stamp>, StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed("look at", path)(error)),
     }
+}
+
+/// A temporary file of ours. Its name stays out of errors: the same trouble must read the same each time.
+pub(super) fn temporary(directory: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let open = |path: &Path| OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
+    tempfile::Builder::new().prefix(TEMPORARY).make_in(directory, open)
 }
 
 /// A file that waits to take another's place.
@@ -203,7 +226,7 @@ impl Replacement {
     pub(super) fn write(path: &Path, content: &[u8], old: Option<&fs::Metadata>) -> io::Result<Self> {
         let directory = path.parent().expect("our files stand in directories");
         point("store.temp")?;
-        let mut temporary = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(directory)?;
+        let mut temporary = self::temporary(directory)?;
         match old {
             Some(old) => {
                 let _ = std::os::unix::fs::fchown(temporary.as_file(), Some(old.uid()), Some(old.gid()));
@@ -212,7 +235,7 @@ impl Replacement {
             }
             None => resemble(temporary.as_file(), Some(directory)),
         }
-        temporary.write_all(content)?;
+        temporary.as_file_mut().write_all(content)?;
         // A disk that lies about what it took must not lie its way into the place of a good file.
         if temporary.as_file().metadata()?.len() != content.len() as u64 {
             return Err(io::Error::new(io::ErrorKind::WriteZero, "the file is shorter than what was written to it"));
@@ -238,10 +261,10 @@ impl Replacement {
         };
         match exchange() {
             Ok(()) => {
-                let found = fs::read(&temporary);
-                if !matches!(&found, Ok(found) if found == old) {
+                let same = File::open(&temporary).and_then(|mut file| holds(&mut file, old));
+                if !matches!(same, Ok(true)) {
                     exchange()?;
-                    return found.map(|_| false);
+                    return same;
                 }
                 // If it cannot be removed now, the next sweep tries again.
                 let _ = temporary.close();
@@ -277,9 +300,22 @@ pub(super) fn sweep(directory: &Path) {
 
 /// Refuses file systems on which locks do not exclude everybody, unless `OODATCAA_UNSAFE_FS=1`.
 pub(super) fn check_filesystem(path: &Path) -> Result<(), StoreError> {
-    let Ok(found) = rustix::fs::statfs(path) else { return Ok(()) };
-    // Magic numbers of 32 bits, kept in a type whose size and sign depend on the machine.
-    let kind = match found.f_type as u32 {
+    // Magic numbers of 32 bits, in a type whose size and sign depend on the machine.
+    let Some(kind) = rustix::fs::statfs(path).ok().and_then(|found| shared(found.f_type as u32)) else { return Ok(()) };
+    if std::env::var_os("OODATCAA_UNSAFE_FS").is_some_and(|value| value == "1") {
+        log::warn!("{} is on {kind}: its locks may not exclude other machines", path.display());
+        return Ok(());
+    }
+    let reason = format!(
+        "it is on {kind}, where a lock may not keep others out, so that two workers could take one task; \
+         OODATCAA_UNSAFE_FS=1 takes the risk"
+    );
+    Err(StoreError::Unsafe { path: path.into(), reason })
+}
+
+/// The name of a file system that other machines or programs may serve, by its magic number.
+fn shared(magic: u32) -> Option<&'static str> {
+    Some(match magic {
         0x6969 => "NFS",
         0x517b => "SMB",
         0xff53_4d42 => "CIFS",
@@ -294,15 +330,40 @@ pub(super) fn check_filesystem(path: &Path) -> Result<(), StoreError> {
         0x4750_4653 => "GPFS",
         0x7461_636f => "OCFS2",
         0x786f_4256 => "VirtualBox shared folders",
-        _ => return Ok(()),
-    };
-    if std::env::var_os("OODATCAA_UNSAFE_FS").is_some_and(|value| value == "1") {
-        log::warn!("{} is on {kind}: its locks may not exclude other machines", path.display());
-        return Ok(());
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_systems_of_others_are_known_and_local_ones_pass() {
+        assert_eq!((shared(0x6969), shared(0xff53_4d42)), (Some("NFS"), Some("CIFS")));
+        for local in [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x794c_7630] {
+            assert_eq!(shared(local), None, "ext4, xfs, btrfs, tmpfs, overlay");
+        }
     }
-    let reason = format!(
-        "it is on {kind}, where a lock may not keep others out, so that two workers could take one task; \
-         OODATCAA_UNSAFE_FS=1 takes the risk"
-    );
-    Err(StoreError::Unsafe { path: path.into(), reason })
+
+    #[test]
+    fn an_edit_in_the_last_moment_is_put_back() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("queue");
+        fs::write(&path, "theirs").expect("written");
+        let ours = || Replacement::write(&path, b"ours", None).expect("written");
+        assert!(!ours().put(&path, b"what we read").expect("put back"));
+        assert_eq!(fs::read(&path).expect("read"), b"theirs");
+        assert!(ours().put(&path, b"theirs").expect("put"));
+        assert_eq!(fs::read(&path).expect("read"), b"ours");
+        assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 1, "nothing is left behind");
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_holds_nobody() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("queue");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("made");
+        assert!(matches!(read(&path), Err(StoreError::Unsafe { .. })));
+    }
 }

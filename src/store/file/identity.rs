@@ -1,8 +1,18 @@
 //! Who we are on this machine, and whether somebody whom a lease names still is (R11).
 
-use std::fs;
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+};
 
-use crate::domain::{Holder, Lease, Owner};
+use super::{
+    FileStore,
+    lock::{self, TaskLock},
+};
+use crate::{
+    domain::{Held, Holder, Lease, LeaseRecord, Owner, TaskId},
+    store::StoreError,
+};
 
 /// This machine in this boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +28,7 @@ impl Machine {
     }
 
     /// What can be said of a lease's holder by its boot alone.
-    pub(super) fn by_boot(&self, lease: &Lease) -> Option<Holder> {
+    fn by_boot(&self, lease: &Lease) -> Option<Holder> {
         if lease.boot_id == self.boot_id && !lease.boot_id.is_empty() {
             None
         } else if lease.host == self.host {
@@ -37,7 +47,7 @@ pub fn identity(tag: &str) -> Owner {
 }
 
 /// When a process was started, in clock ticks since boot; `None` when it is gone or only waits to be reaped.
-pub(super) fn started(pid: u32) -> Option<u64> {
+fn started(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name may hold anything, parentheses too; what follows the last one is regular.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
@@ -46,11 +56,54 @@ pub(super) fn started(pid: u32) -> Option<u64> {
 }
 
 /// Whether the process that a lease names is still that process.
-pub(super) fn by_process(lease: &Lease) -> Holder {
+fn by_process_id(lease: &Lease) -> Holder {
     match started(lease.pid) {
         Some(started) if started == lease.pid_started => Holder::Alive,
         Some(_) => Holder::Dead(format!("process {} is another one now", lease.pid)),
         None => Holder::Dead(format!("process {} is gone", lease.pid)),
+    }
+}
+
+impl FileStore {
+    /// Finds out who stands behind the leases. With the queue lock the tasks' locks are asked, which proves
+    /// death; without it only the processes are looked at.
+    pub(super) fn holders(
+        &self,
+        records: BTreeMap<TaskId, LeaseRecord>,
+        held: &HashMap<TaskId, TaskLock>,
+        locked: bool,
+    ) -> Result<BTreeMap<TaskId, Held>, StoreError> {
+        records
+            .into_iter()
+            .map(|(task, record)| {
+                let holder = match &record {
+                    LeaseRecord::Ours(lease) => self.holder(lease, held, locked)?,
+                    LeaseRecord::Foreign(_) | LeaseRecord::Broken { .. } => Holder::Unknown,
+                };
+                Ok((task, Held { record, holder }))
+            })
+            .collect()
+    }
+
+    fn holder(&self, lease: &Lease, held: &HashMap<TaskId, TaskLock>, locked: bool) -> Result<Holder, StoreError> {
+        if let Some(holder) = self.machine.by_boot(lease) {
+            return Ok(holder);
+        }
+        // Another name in the same boot is a container: its process ids mean nothing here, its locks do.
+        let by_process = |otherwise| {
+            if lease.host == self.machine.host { by_process_id(lease) } else { otherwise }
+        };
+        if !locked {
+            return Ok(by_process(Holder::Unknown));
+        }
+        if held.get(&lease.task_id).map(TaskLock::is_in_force).transpose()? == Some(true) {
+            return Ok(Holder::Alive);
+        }
+        Ok(match lock::is_free(&self.layout.task_lock(&lease.task_id))? {
+            Some(true) => Holder::Dead("nobody holds the task's lock".into()),
+            Some(false) => by_process(Holder::Alive),
+            None => by_process(Holder::Unknown),
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! `.leases/ID.json`: read in every dialect, written in ours (contract section 5); remembered while unchanged.
 //!
-//! Who still stands behind a lease is found out by [`super::locks`] and [`super::identity`].
+//! Who still stands behind a lease is found out by [`super::lock`] and [`mod@super::identity`].
 
 use std::{
     collections::{BTreeMap, HashMap, btree_map::Entry},
@@ -182,8 +182,8 @@ fn put(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     let directory = path.parent().expect("leases stand in a directory");
     let write = || -> io::Result<()> {
         disk::point("store.lease")?;
-        let mut temporary = tempfile::Builder::new().prefix(disk::TEMPORARY).tempfile_in(directory)?;
-        io::Write::write_all(&mut temporary, content)?;
+        let mut temporary = disk::temporary(directory)?;
+        io::Write::write_all(temporary.as_file_mut(), content)?;
         temporary.persist(path).map_err(|error| error.error)?;
         disk::point("store.lease.written")
     };

@@ -7,7 +7,7 @@
 //! | [`document`] | lossless text: tasks out, splices in |
 //! | [`disk`] | files opened, checked, replaced, made durable |
 //! | [`lock`] | the queue's lock, the tasks' locks, whose turn it is |
-//! | [`leases`], [`dialect`], [`identity`] | lease files, their dialects, who stands behind them |
+//! | [`leases`], [`dialect`], [`mod@identity`] | lease files, their dialects, who stands behind them |
 //! | [`journal`] | events appended and read |
 //! | [`watch`] | wake-ups |
 
@@ -22,7 +22,7 @@ mod lock;
 mod watch;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -43,10 +43,7 @@ use self::{
 };
 use super::{Committed, Invalid, Reading, Store, StoreError};
 use crate::{
-    domain::{
-        Event, EventDraft, Held, Holder, Kind, Lease, LeaseRecord, Now, Owner, Plan, Snapshot, TaskId, event::Actor,
-        observe,
-    },
+    domain::{Event, EventDraft, Kind, Now, Owner, Plan, Snapshot, TaskId, event::Actor, observe},
     layout::Layout,
 };
 
@@ -117,7 +114,7 @@ enum Bad {
 impl FileStore {
     /// Opens the store of a project; nothing is created. Without `me` it takes no leases.
     pub fn open(layout: &Layout, me: Option<Owner>, options: FileOptions) -> Result<Self, StoreError> {
-        for directory in [layout.mark(), layout.work(), layout.leases(), layout.locks()] {
+        for directory in [layout.mark(), layout.work(), layout.runs(), layout.leases(), layout.locks()] {
             disk::check_directory(&directory)?;
         }
         if me.is_some() {
@@ -165,14 +162,18 @@ impl FileStore {
         {
             return Ok(());
         }
+        if let Some(good) = &mut state.good {
+            let (mut file, stamp) = disk::open(&path).map_err(Bad::Failed)?.ok_or(Bad::Missing)?;
+            let fresh = stamp.is_fresh();
+            let text = good.document.text().as_bytes();
+            let same = stamp.size == text.len() as u64 && disk::holds(&mut file, text).is_ok_and(|same| same);
+            if same {
+                (good.stamp, good.fresh) = (stamp, fresh);
+                return Ok(());
+            }
+        }
         let (bytes, stamp) = disk::read(&path).map_err(Bad::Failed)?.ok_or(Bad::Missing)?;
         let fresh = stamp.is_fresh();
-        if let Some(good) = &mut state.good
-            && good.document.text().as_bytes() == bytes
-        {
-            (good.stamp, good.fresh) = (stamp, fresh);
-            return Ok(());
-        }
         let document = Document::from_bytes(&path, bytes).map_err(Bad::Invalid)?;
         state.good = Some(Good { document, stamp, fresh, agreed: None });
         Ok(())
@@ -196,47 +197,6 @@ impl FileStore {
             }
             std::thread::sleep(Duration::from_millis(15));
         }
-    }
-
-    /// Finds out who stands behind the leases. With the queue lock the tasks' locks are asked, which proves
-    /// death; without it only the processes are looked at.
-    fn holders(
-        &self,
-        records: BTreeMap<TaskId, LeaseRecord>,
-        held: &HashMap<TaskId, TaskLock>,
-        locked: bool,
-    ) -> Result<BTreeMap<TaskId, Held>, StoreError> {
-        records
-            .into_iter()
-            .map(|(task, record)| {
-                let holder = match &record {
-                    LeaseRecord::Ours(lease) => self.holder(lease, held, locked)?,
-                    LeaseRecord::Foreign(_) | LeaseRecord::Broken { .. } => Holder::Unknown,
-                };
-                Ok((task, Held { record, holder }))
-            })
-            .collect()
-    }
-
-    fn holder(&self, lease: &Lease, held: &HashMap<TaskId, TaskLock>, locked: bool) -> Result<Holder, StoreError> {
-        if let Some(holder) = self.machine.by_boot(lease) {
-            return Ok(holder);
-        }
-        // Another name in the same boot is a container: its process ids mean nothing here, its locks do.
-        let by_process = |otherwise| {
-            if lease.host == self.machine.host { identity::by_process(lease) } else { otherwise }
-        };
-        if !locked {
-            return Ok(by_process(Holder::Unknown));
-        }
-        if held.get(&lease.task_id).map(TaskLock::is_in_force).transpose()? == Some(true) {
-            return Ok(Holder::Alive);
-        }
-        Ok(match lock::is_free(&self.layout.task_lock(&lease.task_id))? {
-            Some(true) => Holder::Dead("nobody holds the task's lock".into()),
-            Some(false) => by_process(Holder::Alive),
-            None => by_process(Holder::Unknown),
-        })
     }
 
     /// Checks and makes what a commit needs; only for one who is about to take the lock.
@@ -336,9 +296,12 @@ impl FileStore {
         Self::flush(state)?;
         match self.look_patiently(state) {
             Ok(()) => {}
-            Err(Bad::Missing) => return Err(StoreError::Missing(self.layout.queue())),
             Err(Bad::Failed(error)) => return Err(error),
-            Err(Bad::Invalid(wrong)) => return Err(self.note_invalid(state, &now, wrong)?),
+            Err(Bad::Missing) => return self.beat(state, lock, now, decide, StoreError::Missing(self.layout.queue())),
+            Err(Bad::Invalid(wrong)) => {
+                let error = self.note_invalid(state, &now, wrong)?;
+                return self.beat(state, lock, now, decide, error);
+            }
         }
         let records = state.leases.scan(&self.layout)?;
         let leases = self.holders(records, &state.held, true)?;
@@ -361,6 +324,28 @@ impl FileStore {
         }
         let plan = decide(&snapshot);
         Attempt { store: self, state, lock, snapshot, observed, plan }.commit()
+    }
+
+    /// Without a queue that can be read, running attempts go on (R4): leases are renewed, on the last good
+    /// content, and nothing else is done.
+    fn beat(
+        &self,
+        state: &mut State,
+        lock: &QueueLock,
+        now: Now,
+        decide: &mut dyn FnMut(&Snapshot) -> Plan,
+        error: StoreError,
+    ) -> Result<Option<Committed>, StoreError> {
+        let Some(good) = state.good.as_ref().filter(|_| self.me.is_some()) else { return Err(error) };
+        let (queue, history) = (good.document.queue().clone(), state.journal.history().clone());
+        let records = state.leases.scan(&self.layout)?;
+        let leases = self.holders(records, &state.held, true)?;
+        let snapshot = Snapshot { now, queue, leases, history };
+        let plan = decide(&snapshot);
+        if !commit::is_beat(&plan) {
+            return Err(error);
+        }
+        Attempt { store: self, state, lock, snapshot, observed: Plan::none(), plan }.commit()
     }
 
     /// Writes the events that an earlier commit could not, with their own time; nothing else goes before them.

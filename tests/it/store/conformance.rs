@@ -278,12 +278,17 @@ fn a_broken_queue_stops_changes_and_no_reading(bench: &dyn Bench) {
     let broken = whole.replacen("\"tasks\": [", "\"tasks\": [[", 1);
     bench.edit(&broken);
     for store in [&one, &other, &one] {
-        let error = store.transact(&mut |_| panic!("there is nothing to decide on")).expect_err("broken");
+        let error = store.transact(&mut |snapshot| claim(snapshot, "B")).expect_err("broken");
         let StoreError::Invalid(invalid) = error else { panic!("{error:?}") };
         assert_eq!((invalid.line, invalid.message.starts_with("not JSON")), (15, true), "{invalid}");
     }
+    let beat = &mut |snapshot: &Snapshot| {
+        let lease = snapshot.leases["A"].ours().expect("ours").beaten(&snapshot.now);
+        Plan { leases: vec![LeaseChange::Write(lease)], ..Plan::none() }
+    };
+    one.transact(beat).expect("who works goes on");
     let reading = one.read().expect("the last good content");
-    assert_eq!(reading.snapshot.queue.len(), 2);
+    assert_eq!((reading.snapshot.queue.len(), reading.snapshot.leases.len()), (2, 1));
     assert!(reading.invalid.is_some());
     assert_eq!(bench.text(), broken, "what cannot be read is not written");
 

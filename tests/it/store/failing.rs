@@ -1,6 +1,6 @@
 //! Commits that fail or die between any two durable steps: `cargo test --features failpoints --test it store::failing`.
 
-use std::{fs, os::unix::process::ExitStatusExt, path::Path, process::Command};
+use std::{os::unix::process::ExitStatusExt, path::Path, process::Command};
 
 use oodatcaa::{
     domain::{Holder, Plan, Status},

@@ -10,7 +10,7 @@ use std::{
 };
 
 use oodatcaa::{
-    domain::{Holder, LeaseRecord, Member, Plan, Status, observe},
+    domain::{LeaseRecord, Member, Plan, Status},
     layout::Layout,
     store::{
         Store, StoreError,
@@ -18,28 +18,13 @@ use oodatcaa::{
     },
 };
 
-use super::{Project, QUEUE, claim, eventually, id, kinds, moved, settle, status};
-
-fn nothing(store: &dyn Store) -> Result<(), StoreError> {
-    store.transact(&mut |_| Plan::none()).map(|_| ())
-}
+use super::{Project, QUEUE, claim, id, kinds, moved, nothing, status};
 
 fn refused(result: Result<(), StoreError>, why: &str) {
     match result {
         Err(StoreError::Unsafe { reason, .. }) => assert!(reason.contains(why), "{reason}"),
         other => panic!("{other:?}"),
     }
-}
-
-fn holder(store: &dyn Store, task: &str) -> Option<Holder> {
-    let mut holder = None;
-    store
-        .transact(&mut |snapshot| {
-            holder = snapshot.leases.get(task).map(|held| held.holder.clone());
-            Plan::none()
-        })
-        .expect("nothing to do");
-    holder
 }
 
 #[test]
@@ -172,6 +157,46 @@ fn no_change_is_lost_even_when_somebody_removes_the_lock_file() {
     assert_eq!(attempts, 45);
 }
 
+/// What each of the processes does that [`processes_lose_nothing_between_them`] starts.
+#[test]
+#[ignore = "a part of another test"]
+fn contender() {
+    let layout = Layout::new(std::env::var_os("CONTENDER_OF").expect("started by the other test"));
+    let me = identity(&format!("contender@{}", std::process::id()));
+    let store = FileStore::open(&layout, Some(me), FileOptions { lock_wait: Duration::from_secs(60) }).expect("opened");
+    for _ in 0..20 {
+        let committed = store.transact(&mut |snapshot| {
+            let task = snapshot.queue.find("B").expect("there");
+            let mut plan =
+                moved(snapshot, "B", if task.status == Status::READY { &Status::BLOCKED } else { &Status::READY });
+            plan.set(&task.id, Member::Attempts, task.attempts + 1);
+            plan
+        });
+        committed.expect("committed");
+    }
+}
+
+#[test]
+fn processes_lose_nothing_between_them() {
+    let project = Project::new();
+    let start = || {
+        Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", "store::files::contender", "--ignored"])
+            .env("CONTENDER_OF", project.directory.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("started")
+    };
+    for mut contender in [start(), start(), start()] {
+        assert!(contender.wait().expect("it ended").success());
+    }
+    let store = project.open();
+    assert_eq!(store.read().expect("read").snapshot.queue.find("B").expect("there").attempts, 60);
+    let events = store.events(0).expect("read");
+    assert_eq!(events.len(), 61, "the baseline and every move: {:?}", kinds(&events));
+    assert!(events.iter().zip(1..).all(|(event, number)| event.seq == number));
+}
+
 #[test]
 fn a_lock_that_another_process_holds_is_told_with_its_name() {
     let project = Project::new();
@@ -198,124 +223,6 @@ fn a_lock_that_another_process_holds_is_told_with_its_name() {
 }
 
 #[test]
-fn a_line_that_was_not_finished_is_cut_and_told() {
-    let project = Project::new();
-    let store = project.open();
-    store.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
-    let whole = project.journal();
-    let mut file = fs::OpenOptions::new().append(true).open(project.layout().journal()).expect("opened");
-    file.write_all(br#"{"specversion":"1.0","id":"4","seq":4,"ty"#).expect("written");
-    assert_eq!(store.events(0).expect("read").len(), 3, "readers do without it");
-    for (store, number) in [(project.open(), 4), (store, 5)] {
-        store.transact(&mut |snapshot| moved(snapshot, "B", &Status::BLOCKED)).expect("committed");
-        assert!(project.journal().starts_with(&whole));
-        let events = store.events(3).expect("read");
-        assert_eq!(events[0].text("note"), Some("41 bytes of an unfinished line were cut off the journal"));
-        assert_eq!(events.last().map(|event| event.seq), Some(number + 1));
-        let lines = project.journal().lines().map(serde_json::from_str::<serde_json::Value>).all(|line| line.is_ok());
-        assert!(lines, "{}", project.journal());
-    }
-}
-
-#[test]
-fn a_last_line_that_lacks_only_its_end_is_kept() {
-    let project = Project::new();
-    let store = project.open();
-    store.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
-    let whole = project.journal();
-    fs::write(project.layout().journal(), whole.trim_end()).expect("written");
-    for store in [project.open(), store] {
-        store.transact(&mut |snapshot| moved(snapshot, "B", &Status::BLOCKED)).expect("committed");
-    }
-    assert!(project.journal().starts_with(&whole));
-    assert_eq!(project.open().events(0).expect("read").len(), 5);
-}
-
-#[test]
-fn an_unreadable_line_in_the_middle_is_passed_over_and_its_number_is_not_used_again() {
-    let project = Project::new();
-    project.open().transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
-    let torn = project.journal() + "not an event\n{\"seq\": 40, \"type\": \"oodatcaa.of.tomorrow.v9\"}\n";
-    fs::write(project.layout().journal(), &torn).expect("written");
-    let store = project.open();
-    let committed = store.transact(&mut |snapshot| moved(snapshot, "B", &Status::BLOCKED)).expect("committed");
-    assert_eq!(committed.events[0].seq, 41);
-    assert!(project.journal().starts_with(&torn));
-}
-
-#[test]
-fn a_journal_that_was_written_anew_is_read_anew() {
-    let project = Project::new();
-    let store = project.open();
-    store.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
-    let journal = project.journal();
-    let first = journal.lines().next().expect("a line").to_owned() + "\n";
-    for _ in 0..2 {
-        // Shrunk in place; then, longer than what was read, with another beginning.
-        fs::write(project.layout().journal(), &first).expect("written");
-        assert_eq!(store.read().expect("read").snapshot.history.seq, 1);
-        fs::write(project.layout().journal(), journal.replace("\"seq\":3", "\"seq\":73")).expect("written");
-        assert_eq!(store.read().expect("read").snapshot.history.seq, 73);
-    }
-    fs::remove_file(project.layout().journal()).expect("removed");
-    assert_eq!(store.read().expect("read").snapshot.history.seq, 0);
-}
-
-#[test]
-fn an_event_that_a_crash_swallowed_is_observed() {
-    let project = Project::new();
-    project.open().transact(&mut |snapshot| moved(snapshot, "A", &Status::BLOCKED)).expect("committed");
-    let before = project.journal();
-    project.open().transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
-    fs::write(project.layout().journal(), before).expect("written");
-    let store = project.open();
-    let committed = store.transact(&mut |_| Plan::none()).expect("observed");
-    assert_eq!(kinds(&committed.events), ["task.observed"]);
-    assert_eq!(committed.events[0].text("to"), Some("in_progress"));
-}
-
-#[test]
-fn a_change_that_somebody_just_wrote_over_is_written_again() {
-    let project = Project::new();
-    let store = project.open();
-    store.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
-    store.transact(&mut |snapshot| settle(snapshot, "A", &Status::AWAITING_TEST)).expect("committed");
-    project.replace(&QUEUE.replace("\"attempts\": 0", "\"attempts\": 3"));
-    nothing(&store).expect("written again");
-    let queue = store.read().expect("read").snapshot.queue;
-    assert_eq!(queue.find("A").expect("there").status, Status::AWAITING_TEST);
-    assert_eq!(queue.find("B").expect("there").attempts, 3, "and theirs stays");
-}
-
-#[test]
-fn an_old_queue_that_was_put_back_is_left_as_it_is_and_seen() {
-    let project = Project::new();
-    let store = project.open();
-    store.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
-    store.transact(&mut |snapshot| settle(snapshot, "A", &Status::AWAITING_TEST)).expect("committed");
-    let long_ago: String = project
-        .journal()
-        .lines()
-        .map(|line| {
-            let mut event: serde_json::Value = serde_json::from_str(line).expect("an event");
-            event["time"] = "2026-01-05T09:00:00.000Z".into();
-            format!("{event}\n")
-        })
-        .collect();
-    fs::write(project.layout().journal(), long_ago).expect("written");
-    project.replace(QUEUE);
-    let mut seen = None;
-    store
-        .transact(&mut |snapshot| {
-            seen = Some((observe::behind(snapshot).is_some(), snapshot.highest_token(&id("A")).0));
-            Plan::none()
-        })
-        .expect("nothing to do");
-    assert_eq!(seen, Some((true, 1)), "the token is not forgotten");
-    assert_eq!(project.queue(), QUEUE);
-}
-
-#[test]
 fn a_file_written_in_place_is_waited_for() {
     let project = Project::new();
     let store = project.open();
@@ -329,162 +236,6 @@ fn a_file_written_in_place_is_waited_for() {
         assert_eq!(reader.join().expect("no panic"), None);
     });
     assert_eq!(store.read().expect("read").snapshot.queue.find("B").expect("there").attempts, 5);
-}
-
-#[test]
-fn helpers_leases_are_read_in_every_dialect() {
-    let project = Project::new();
-    fs::create_dir(project.layout().leases()).expect("created");
-    let put = |name: &str, text: &str| fs::write(project.layout().leases().join(name), text).expect("written");
-    put("A.json", r#"{"agent": "builder", "acquired": "2026-01-05T09:00:00Z", "ttl": 90, "token": 5}"#);
-    put(
-        "B-somebody.json",
-        r#"{"task_id": "B", "owner": "somebody", "started_at": "2026-01-05T09:00:00Z", "ttl_seconds": 60}"#,
-    );
-    put("C.json", "half a le");
-    put("notes.txt", "not ours");
-    put(".D.json", "{}");
-    let store = project.open();
-    let leases = store.read().expect("read").snapshot.leases;
-    assert_eq!(leases.keys().map(AsRef::as_ref).collect::<Vec<&str>>(), ["A", "B", "C"]);
-    let LeaseRecord::Foreign(lease) = &leases["A"].record else { panic!("{leases:?}") };
-    assert_eq!(lease.until, "2026-01-05T10:30:00Z".parse().ok());
-    assert_eq!((leases["A"].token().0, &leases["A"].holder), (5, &Holder::Unknown));
-    assert_eq!(leases["B"].owner(), "somebody");
-    assert!(matches!(leases["C"].record, LeaseRecord::Broken { .. }));
-
-    let mut plan = None;
-    store.transact(&mut |snapshot| plan.insert(claim(snapshot, "B")).clone()).expect("taken over");
-    assert!(!project.layout().leases().join("B-somebody.json").exists(), "ours stands in its place");
-    assert!(store.read().expect("read").snapshot.leases["B"].ours().is_some());
-    store.transact(&mut |snapshot| settle(snapshot, "A", &Status::READY)).expect("dropped");
-    assert!(!project.layout().lease(&id("A")).exists());
-}
-
-#[test]
-fn a_lease_says_what_was_written_last_however_fast() {
-    let project = Project::new();
-    let (one, other) = (project.open(), project.open());
-    one.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
-    for group in 1..60 {
-        one.transact(&mut |snapshot| {
-            let lease = snapshot.leases["A"].ours().expect("ours").clone();
-            let lease = oodatcaa::domain::Lease { pgid: Some(1_000 + group), ..lease };
-            Plan { leases: vec![oodatcaa::domain::LeaseChange::Write(lease)], ..Plan::none() }
-        })
-        .expect("committed");
-        let read = other.read().expect("read").snapshot;
-        assert_eq!(read.leases["A"].ours().and_then(|lease| lease.pgid), Some(1_000 + group));
-    }
-}
-
-/// Makes a lease say that a process of this machine holds it.
-fn give_to(project: &Project, pid: u32, started: u64) {
-    let path = project.layout().lease(&id("A"));
-    let mut lease: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).expect("read")).expect("JSON");
-    lease["pid"] = pid.into();
-    lease["pid_started"] = started.into();
-    fs::write(path, lease.to_string()).expect("written");
-}
-
-#[test]
-fn a_killed_holder_is_dead_at_once() {
-    let project = Project::new();
-    let worker = project.open();
-    worker.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
-    drop(worker);
-    let mut child = Command::new("flock")
-        .arg("--no-fork")
-        .arg(project.layout().task_lock(&id("A")))
-        .args(["sh", "-c", "echo held; exec sleep 1000"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("`flock` is there");
-    let mut word = [0; 5];
-    std::io::Read::read_exact(child.stdout.as_mut().expect("piped"), &mut word).expect("it holds");
-    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).expect("it lives");
-    let started = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19)?.parse().ok());
-    give_to(&project, child.id(), started.expect("a start time"));
-
-    let store = project.open();
-    assert_eq!(holder(&store, "A"), Some(Holder::Alive));
-    assert_eq!(store.read().expect("read").snapshot.leases["A"].holder, Holder::Alive);
-
-    give_to(&project, child.id(), started.expect("a start time") + 1);
-    let another = holder(&store, "A");
-    assert!(matches!(&another, Some(Holder::Dead(why)) if why.contains("another one")), "{another:?}");
-    give_to(&project, child.id(), started.expect("a start time"));
-
-    child.kill().expect("killed");
-    // Not reaped yet: a process that only waits for that is dead.
-    eventually("it is dead", || matches!(holder(&store, "A"), Some(Holder::Dead(_))));
-    assert!(matches!(store.read().expect("read").snapshot.leases["A"].holder, Holder::Dead(_)));
-    child.wait().expect("reaped");
-}
-
-#[test]
-fn another_boot_is_death_and_another_machine_is_unknown() {
-    let project = Project::new();
-    let store = project.open();
-    store.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
-    let path = project.layout().lease(&id("A"));
-    let lease = fs::read_to_string(&path).expect("read");
-    let me = identity("x");
-    fs::write(&path, lease.replace(&me.boot_id, "another-boot")).expect("written");
-    assert!(matches!(holder(&store, "A"), Some(Holder::Dead(_))));
-    fs::write(&path, lease.replace(&me.boot_id, "another-boot").replace(&format!("\"{}\"", me.host), "\"elsewhere\""))
-        .expect("written");
-    assert_eq!(holder(&store, "A"), Some(Holder::Unknown));
-}
-
-#[test]
-fn a_superseded_holder_of_a_tasks_lock_does_not_keep_it() {
-    let project = Project::new();
-    let (wedged, other) = (project.open(), project.open());
-    wedged.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
-    fs::remove_file(project.layout().lease(&id("A"))).expect("removed");
-    other.transact(&mut |snapshot| claim(snapshot, "A")).expect("taken");
-    drop(wedged);
-    assert_eq!(holder(&project.open(), "A"), Some(Holder::Alive), "the lock of the old one was on nothing");
-    drop(other);
-    let store = project.open();
-    eventually("it is dead", || matches!(holder(&store, "A"), Some(Holder::Dead(_))));
-}
-
-#[test]
-fn an_agent_does_not_inherit_a_lock() {
-    let project = Project::new();
-    let store = project.open();
-    store.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
-    let mut agent = Command::new("sleep").arg("1000").spawn().expect("`sleep` is there");
-    drop(store);
-    let store = project.open();
-    // Other tests start programs too: between fork and exec those have copies of everything.
-    eventually("it is dead", || matches!(holder(&store, "A"), Some(Holder::Dead(_))));
-    assert_eq!(agent.try_wait().expect("looked"), None, "the agent lives on");
-    agent.kill().expect("killed");
-    agent.wait().expect("reaped");
-}
-
-#[test]
-fn a_store_without_an_owner_takes_no_lease() {
-    let project = Project::new();
-    let store = project.open_as(None);
-    assert!(store.transact(&mut |snapshot| claim(snapshot, "A")).is_err());
-    assert_eq!(project.queue(), QUEUE);
-    store.transact(&mut |snapshot| moved(snapshot, "A", &Status::BLOCKED)).expect("but it moves tasks");
-}
-
-#[test]
-fn who_only_looks_does_not_journal_what_was_observed() {
-    let project = Project::new();
-    project.open().transact(&mut |snapshot| moved(snapshot, "A", &Status::BLOCKED)).expect("committed");
-    project.replace(&project.queue().replace("blocked", "ready"));
-    let before = project.journal();
-    nothing(&project.open_as(None)).expect("nothing to do");
-    assert_eq!(project.journal(), before);
-    nothing(&project.open()).expect("observed");
-    assert_ne!(project.journal(), before);
 }
 
 #[test]

@@ -78,6 +78,7 @@ impl Project {
     }
 
     /// Writes a queue of these tasks, pretty, with a generous limit for every role.
+    #[expect(clippy::needless_pass_by_value, reason = "callers write `json!` in place")]
     pub(crate) fn queue(&self, tasks: Value) -> &Self {
         let limits = json!({"planner": 3, "builder": 3, "tester": 3, "refiner": 3, "integrator": 3});
         self.queue_text(

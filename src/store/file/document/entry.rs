@@ -3,7 +3,7 @@
 //! A member that decides whether a task may run (`id`, `status`, `dependencies`, `not_before`, `role`, `gates`)
 //! and cannot be understood makes the task invisible; any other falls back to its default. Both are told.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -17,6 +17,9 @@ use crate::domain::{QueueLease, Status, Task, TaskId};
 /// Entries inside entries are followed this deep.
 const DEPTH: usize = 32;
 
+/// A title of more characters than this is a mistake.
+const LONGEST: usize = 1_000;
+
 /// Collects tasks and what is wrong with them.
 #[derive(Default)]
 pub(super) struct Reader<'a> {
@@ -27,7 +30,7 @@ pub(super) struct Reader<'a> {
     pub(super) problems: Vec<Raised>,
     /// The first two offsets with the same id.
     pub(super) duplicate: Option<(String, usize, usize)>,
-    seen: HashMap<TaskId, usize>,
+    seen: HashMap<Cow<'a, str>, usize>,
 }
 
 /// A problem, before its line is known.
@@ -112,12 +115,13 @@ impl<'a> Reader<'a> {
             match self.task(&known, id, parent, depth > 0) {
                 Ok(task) => {
                     let at = Span::of(self.text, raw);
-                    match self.seen.get(id) {
+                    let written = known.get("id").map(json::unquoted).unwrap_or_default();
+                    match self.seen.get(&written) {
                         Some(&first) => {
                             self.duplicate = self.duplicate.take().or(Some((id.to_string(), first, at.start)));
                         }
                         None => {
-                            self.seen.insert(id.clone(), at.start);
+                            self.seen.insert(written, at.start);
                             self.tasks.push(task);
                             self.spans.push(at);
                         }
@@ -211,6 +215,13 @@ impl<'a> Reader<'a> {
         task.lease = lease(known.get("lease"));
 
         task.title = self.soft(known, id, "title", words).unwrap_or_default();
+        if let (Some(raw), Some(_)) = (known.get("title"), task.title.char_indices().nth(LONGEST)) {
+            let message = format!(
+                "the title of task {id} has {} characters; people and prompts see its beginning only, expected at most {LONGEST}: move the rest to `description`",
+                task.title.chars().count()
+            );
+            self.raise(raw, Some(id.as_str()), "too_long", message);
+        }
         task.priority = self.soft(known, id, "priority", number).unwrap_or(Task::DEFAULT_PRIORITY);
         task.kind = self.soft(known, id, "type", string).flatten();
         task.agent = self.soft(known, id, "agent", string).flatten();

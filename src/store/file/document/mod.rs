@@ -301,4 +301,6 @@ fn syntax(text: &str, body: &str, error: &serde_json::Error) -> Wrong {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
