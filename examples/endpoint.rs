@@ -10,7 +10,7 @@ use std::{
     process::ExitCode,
     sync::mpsc::{RecvTimeoutError, channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 #[path = "../tests/endpoint/mod.rs"]
@@ -54,15 +54,18 @@ fn run(flags: &Flags) -> Result<(), String> {
         let _ = gone.send(());
     });
     let most = Duration::from_secs(flags.idle);
-    loop {
-        let left = most.saturating_sub(endpoint.idle());
-        if left.is_zero() && endpoint.open() == 0 {
+    // Between two requests an agent may think, or run a tool; a hanging one is not idle.
+    let most = Duration::from_secs(flags.idle);
+    let mut quiet = Instant::now();
+    let mut known = 0;
+    while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(Duration::from_millis(500)) {
+        let requests = endpoint.seen().len();
+        if requests != known || endpoint.open() > 0 {
+            (known, quiet) = (requests, Instant::now());
+        }
+        if quiet.elapsed() > most {
             eprintln!("nothing was asked for {} s", flags.idle);
             break;
-        }
-        match ended.recv_timeout(left.max(Duration::from_millis(100))) {
-            Err(RecvTimeoutError::Timeout) => {}
-            _ => break,
         }
     }
     eprintln!("{} requests, refused to the outside: {:?}", endpoint.seen().len(), endpoint.outside());

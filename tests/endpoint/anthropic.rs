@@ -71,9 +71,8 @@ pub(super) fn stream(ask: &Ask, say: &Say) -> Vec<String> {
     let empty = matches!(say, Say::Text(text) if text.is_empty());
     if !empty {
         events.push(json!({"type": "content_block_start", "index": 0, "content_block": block}));
-        events.extend(
-            deltas.into_iter().map(|delta| json!({"type": "content_block_delta", "index": 0, "delta": delta})),
-        );
+        events
+            .extend(deltas.into_iter().map(|delta| json!({"type": "content_block_delta", "index": 0, "delta": delta})));
         events.push(json!({"type": "content_block_stop", "index": 0}));
     }
     events.push(json!({"type": "message_delta", "delta": {"stop_reason": stop, "stop_sequence": null}, "usage": {"output_tokens": ask::TOKENS_OUT}}));

@@ -68,8 +68,13 @@ impl Ask {
 
     /// The directory that the program works in, as it or the prompt tells the model.
     pub(super) fn directory(&self) -> Option<&str> {
-        const SIGNS: &[&str] =
-            &["your working directory): ", "working in the directory: ", "orking directory: ", "<cwd>", "directory is: "];
+        const SIGNS: &[&str] = &[
+            "your working directory): ",
+            "working in the directory: ",
+            "orking directory: ",
+            "<cwd>",
+            "directory is: ",
+        ];
         let prompts = self.turns.iter().filter_map(|turn| match turn {
             Turn::User(text) => Some(text.as_str()),
             _ => None,

@@ -51,9 +51,7 @@ pub(super) fn whole(ask: &Ask, say: &Say) -> Value {
 
 pub(super) fn stream(ask: &Ask, say: &Say) -> Vec<String> {
     let id = ask::fresh("chatcmpl");
-    let chunk = |delta: Value, finish: Value| {
-        json!({"id": id, "object": "chat.completion.chunk", "created": 1_767_600_000, "model": ask.model, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
-    };
+    let chunk = |delta: Value, finish: Value| json!({"id": id, "object": "chat.completion.chunk", "created": 1_767_600_000, "model": ask.model, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]});
     let (message, finish) = message(say);
     let mut chunks = match say {
         Say::Text(text) => {
@@ -80,11 +78,9 @@ pub(super) fn error(status: u16, kind: Kind) -> Value {
         (Kind::Credit, _) => {
             ("insufficient_quota", "insufficient_quota", "You exceeded your current quota, please check your plan.")
         }
-        (Kind::Context, _) => (
-            "invalid_request_error",
-            "context_length_exceeded",
-            "Your input exceeds the context window of this model.",
-        ),
+        (Kind::Context, _) => {
+            ("invalid_request_error", "context_length_exceeded", "Your input exceeds the context window of this model.")
+        }
         (_, 401) => ("invalid_request_error", "invalid_api_key", "Incorrect API key provided."),
         (_, 403) => ("invalid_request_error", "forbidden", "This key may not use the requested resource."),
         (_, 404) => ("invalid_request_error", "model_not_found", "The model does not exist."),

@@ -17,7 +17,8 @@ pub(super) fn read(path: &str, body: &Value) -> Option<Ask> {
     };
     let turns = body["contents"].as_array().into_iter().flatten().map(|content| {
         let parts = &content["parts"];
-        let answers = parts.as_array().is_some_and(|parts| parts.iter().any(|part| !part["functionResponse"].is_null()));
+        let answers =
+            parts.as_array().is_some_and(|parts| parts.iter().any(|part| !part["functionResponse"].is_null()));
         match content["role"].as_str() {
             Some("user" | "function") if answers => Turn::ToolResult,
             None | Some("user") => Turn::User(ask::texts(parts)),
@@ -83,9 +84,10 @@ pub(super) fn error(status: u16, kind: Kind) -> Value {
             "RESOURCE_EXHAUSTED",
             "You exceeded your current quota. Quota exceeded for metric: generate_requests_per_day",
         ),
-        (Kind::Context, _) => {
-            ("INVALID_ARGUMENT", "The input token count (2000000) exceeds the maximum number of tokens allowed (1048575).")
-        }
+        (Kind::Context, _) => (
+            "INVALID_ARGUMENT",
+            "The input token count (2000000) exceeds the maximum number of tokens allowed (1048575).",
+        ),
         (_, 401) => ("UNAUTHENTICATED", "API key not valid. Please pass a valid API key."),
         (_, 403) => ("PERMISSION_DENIED", "The caller does not have permission"),
         (_, 404) => ("NOT_FOUND", "The model is not found."),

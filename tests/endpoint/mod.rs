@@ -31,7 +31,7 @@ mod tools;
 use ask::{Ask, Protocol, Say};
 use http::{Body, Request};
 pub(crate) use script::Script;
-use script::{Act, Break, Hang, Trouble};
+use script::{Act, Asked, Break, Hang, Trouble};
 
 /// Connections at one time; what comes on top is refused.
 const MOST_CONNECTIONS: usize = 128;
@@ -70,7 +70,7 @@ pub(crate) struct Seen {
 #[derive(Default)]
 struct State {
     script: Script,
-    counts: HashMap<String, (u32, Instant)>,
+    asked: HashMap<String, Asked>,
     seen: Vec<Seen>,
     total: usize,
     log: Option<File>,
@@ -82,7 +82,6 @@ struct Shared {
     began: Instant,
     stopping: AtomicBool,
     open: AtomicUsize,
-    last: Mutex<Instant>,
 }
 
 impl Shared {
@@ -112,7 +111,6 @@ impl Endpoint {
             began: Instant::now(),
             stopping: AtomicBool::new(false),
             open: AtomicUsize::new(0),
-            last: Mutex::new(Instant::now()),
         });
         let accepting = Arc::clone(&shared);
         thread::Builder::new().name("endpoint".into()).spawn(move || accept(&listener, &accepting))?;
@@ -132,11 +130,6 @@ impl Endpoint {
     /// What was wanted from outside by way of the proxy variables; it was refused.
     pub(crate) fn outside(&self) -> Vec<String> {
         self.shared.state().outside.clone()
-    }
-
-    /// Since when nothing was asked.
-    pub(crate) fn idle(&self) -> Duration {
-        self.shared.last.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
     /// Connections that are open, the hanging ones among them.
@@ -179,7 +172,6 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     stream.set_nodelay(true)?;
     let Some(request) = http::read(&mut stream)? else { return Ok(()) };
-    *shared.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     if request.method == "CONNECT" || request.path.starts_with("http") {
         shared.state().outside.push(format!("{} {}", request.method, request.path));
         return http::respond(&mut stream, 502, &[], &Body::json(&serde_json::json!({"error": "there is no outside"})));
@@ -193,10 +185,10 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     };
     let act = {
         let mut state = shared.state();
-        let State { script, counts, .. } = &mut *state;
-        script.decide(&ask, counts)
+        let State { script, asked, .. } = &mut *state;
+        script.decide(&ask, asked)
     };
-    let words = act.words(&ask);
+    let words = act.words();
     note(shared, &request, &act.rule, (act.nth, act.turn), act.helper, &words, Some(&ask));
     answer(&mut stream, shared, &ask, act)
 }

@@ -65,7 +65,8 @@ pub(super) fn whole(ask: &Ask, say: &Say) -> Value {
 pub(super) fn stream(ask: &Ask, say: &Say) -> Vec<String> {
     let whole = whole(ask, say);
     let item = whole["output"][0].clone();
-    let begun = json!({"id": whole["id"], "object": "response", "status": "in_progress", "model": ask.model, "output": []});
+    let begun =
+        json!({"id": whole["id"], "object": "response", "status": "in_progress", "model": ask.model, "output": []});
     let mut events = vec![json!({"type": "response.created", "response": begun})];
     if let Say::Text(text) = say {
         let mut empty = item.clone();

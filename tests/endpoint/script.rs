@@ -38,6 +38,8 @@ struct Rule {
     name: String,
     #[serde(default)]
     when: Vec<String>,
+    /// Serves only that many different prompts, those that come first.
+    prompts: Option<usize>,
     #[serde(default)]
     faults: Vec<Fault>,
     #[serde(default)]
@@ -118,6 +120,14 @@ pub(super) enum Trouble {
     Break(Break),
 }
 
+/// What a rule has been asked so far.
+#[derive(Debug)]
+pub(super) struct Asked {
+    requests: u32,
+    since: Instant,
+    prompts: Vec<String>,
+}
+
 /// What to do with one request.
 #[derive(Clone, Debug)]
 pub(super) struct Act {
@@ -131,7 +141,7 @@ pub(super) struct Act {
 
 impl Act {
     /// In one or two words.
-    pub(super) fn words(&self, _: &Ask) -> String {
+    pub(super) fn words(&self) -> String {
         match (&self.trouble, &self.say) {
             (Some(Trouble::Status { status, .. }), _) => status.to_string(),
             (Some(Trouble::Hang(Hang::Before)), _) => "hang before".into(),
@@ -150,34 +160,46 @@ impl Script {
         toml::from_str(text).map_err(|error| error.to_string())
     }
 
-    /// What to answer; `counts` keeps per rule how many requests came, and when the first.
-    pub(super) fn decide(&self, ask: &Ask, counts: &mut HashMap<String, (u32, Instant)>) -> Act {
+    /// What to answer; `asked` keeps what each rule has been asked.
+    pub(super) fn decide(&self, ask: &Ask, asked: &mut HashMap<String, Asked>) -> Act {
         let prompts = ask.turns.iter().enumerate().rev().filter_map(|(at, turn)| match turn {
             Turn::User(text) => Some((at, text)),
             _ => None,
         });
         // Programs put texts of their own beside the prompt, before and after it.
-        let found = prompts.into_iter().find_map(|(at, text)| self.rule(text).map(|rule| (at, text.as_str(), rule)));
+        let found =
+            prompts.into_iter().find_map(|(at, text)| self.rule(text, asked).map(|rule| (at, text.as_str(), rule)));
         let helper = ask.is_helper();
         let (at, prompt, rule) = found.unwrap_or((0, "", Rule { name: "none".into(), ..Rule::default() }));
         let turn = ask.turns.iter().skip(at).filter(|turn| **turn == Turn::ToolResult).count();
-        let (count, since) = counts.entry(rule.name.clone()).or_insert_with(|| (0, Instant::now()));
+        let entry = asked.entry(rule.name.clone());
+        let known = entry.or_insert_with(|| Asked { requests: 0, since: Instant::now(), prompts: Vec::new() });
         if !helper {
-            *count += 1;
+            known.requests += 1;
         }
-        let (nth, passed) = (*count, since.elapsed().as_secs_f64());
+        if rule.prompts.is_some() && !known.prompts.iter().any(|known| known == prompt) {
+            known.prompts.push(prompt.into());
+        }
+        let (nth, passed) = (known.requests, known.since.elapsed().as_secs_f64());
         let trouble = rule.faults.iter().find(|fault| fault.holds(nth, passed)).and_then(Fault::trouble);
         let say = match (&trouble, rule.steps.get(turn)) {
             (Some(_), _) => None,
-            _ if helper => Some(Say::Text(r#"{"title": "scripted", "reasoning": "done", "next_speaker": "user"}"#.into())),
+            _ if helper => {
+                Some(Say::Text(r#"{"title": "scripted", "reasoning": "done", "next_speaker": "user"}"#.into()))
+            }
             (None, Some(step)) => Some(step.say(ask, prompt)),
             (None, None) => Some(Say::Text("Done.".into())),
         };
         Act { rule: rule.name, nth, turn, helper, trouble, say }
     }
 
-    fn rule(&self, prompt: &str) -> Option<Rule> {
-        let fits = |rule: &&Rule| rule.when.iter().all(|text| prompt.contains(text.as_str()));
+    fn rule(&self, prompt: &str, asked: &HashMap<String, Asked>) -> Option<Rule> {
+        let fits = |rule: &&Rule| {
+            let serves = rule.prompts.zip(asked.get(&rule.name)).is_none_or(|(most, known)| {
+                known.prompts.len() < most || known.prompts.iter().any(|known| known == prompt)
+            });
+            serves && rule.when.iter().all(|text| prompt.contains(text.as_str()))
+        };
         marked(prompt).or_else(|| self.rules.iter().find(fits).cloned())
     }
 }

@@ -7,8 +7,7 @@ use super::ask::{Ask, Say, Tool, ToolKind};
 /// Tools that write a file, best first.
 const WRITERS: &[&str] = &["Write", "write_file", "write", "create", "create_file"];
 /// Tools that run a command.
-const SHELLS: &[&str] =
-    &["exec_command", "shell_command", "shell", "local_shell", "Bash", "bash", "run_shell_command"];
+const SHELLS: &[&str] = &["exec_command", "shell_command", "shell", "local_shell", "Bash", "bash", "run_shell_command"];
 /// What a writer calls the file and what is to stand in it.
 const PATHS: &[&str] = &["file_path", "filePath", "path", "absolute_path", "filename"];
 const TEXTS: &[&str] = &["content", "file_text", "contents", "text"];
