@@ -53,7 +53,6 @@ fn run(flags: &Flags) -> Result<(), String> {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         let _ = gone.send(());
     });
-    let most = Duration::from_secs(flags.idle);
     // Between two requests an agent may think, or run a tool; a hanging one is not idle.
     let most = Duration::from_secs(flags.idle);
     let mut quiet = Instant::now();

@@ -70,10 +70,10 @@ impl Ask {
     pub(super) fn directory(&self) -> Option<&str> {
         const SIGNS: &[&str] = &[
             "your working directory): ",
+            "Your working directory is: ",
             "working in the directory: ",
             "orking directory: ",
             "<cwd>",
-            "directory is: ",
         ];
         let prompts = self.turns.iter().filter_map(|turn| match turn {
             Turn::User(text) => Some(text.as_str()),
@@ -83,7 +83,7 @@ impl Ask {
         let said = SIGNS.iter().flat_map(|sign| texts.iter().filter_map(move |text| text.split_once(sign)));
         let mut paths = said.map(|(_, after)| {
             let after = after.trim_start_matches('`');
-            after.split(|c: char| matches!(c, '\n' | '`' | '<')).next().unwrap_or_default().trim_end()
+            after.split(['\n', '`', '<']).next().unwrap_or_default().trim_end()
         });
         paths.find(|path| path.starts_with('/'))
     }

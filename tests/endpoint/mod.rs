@@ -26,6 +26,8 @@ mod gemini;
 mod http;
 mod responses;
 mod script;
+#[cfg(test)]
+mod tests;
 mod tools;
 
 use ask::{Ask, Protocol, Say};
