@@ -63,6 +63,11 @@ impl Layout {
         self.state().join("config.local.toml")
     }
 
+    /// The directory of the project's own adapters.
+    pub fn adapters(&self) -> PathBuf {
+        self.state().join("adapters")
+    }
+
     /// The directory of the prompt templates.
     pub fn prompts(&self) -> PathBuf {
         self.state().join("prompts")

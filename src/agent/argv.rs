@@ -101,6 +101,11 @@ fn pieces(argument: &str) -> Vec<Piece> {
     all
 }
 
+/// The names of the placeholders in an argument.
+pub(super) fn named(argument: &str) -> Vec<String> {
+    values(argument).collect()
+}
+
 fn values(argument: &str) -> impl Iterator<Item = String> {
     pieces(argument).into_iter().filter_map(|piece| match piece {
         Piece::Value(name) => Some(name),

@@ -4,7 +4,10 @@
 //! beside them. Starting, watching and ending the program is the process floor's business, what
 //! the outcome means for the task is `settle`'s.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use crate::{
     config::{AgentConfig, AgentKind, PromptVia},
@@ -13,17 +16,24 @@ use crate::{
 };
 
 pub mod argv;
+pub mod cli;
 pub mod command;
+pub mod descriptor;
 pub mod environment;
+pub mod failure;
 pub mod output;
+pub mod probe;
 pub mod prompt;
 mod prompt_data;
 pub mod result;
 pub mod sim;
 pub mod sim_play;
 pub mod sim_script;
+pub mod stream;
+pub mod watcher;
 
 pub use environment::{environment, find_program};
+pub use watcher::{Observation, Stream, Watcher};
 
 /// Everything an agent is told about its attempt.
 #[derive(Clone, Debug)]
@@ -40,6 +50,12 @@ pub struct Assignment {
     pub workspace: PathBuf,
     /// The attempt's directory.
     pub run_dir: PathBuf,
+    /// The program's own session that this attempt goes on with.
+    pub resume: Option<String>,
+    /// The slot's directory for the program's own state; the user's own place when absent.
+    pub home: Option<PathBuf>,
+    /// The model to ask for; the configured one when absent.
+    pub model: Option<String>,
 }
 
 impl Assignment {
@@ -61,6 +77,26 @@ pub trait Agent: Send + Sync {
 
     /// `true` for the simulated agent: everything that it touched says so (R21).
     fn simulated(&self) -> bool;
+
+    /// What shares one allowance with others: adapter, account and model (R22).
+    fn pool(&self) -> String {
+        self.name().into()
+    }
+
+    /// Looks at the output while the agent works, where the agent's output can be understood.
+    fn watcher(&self, _assignment: &Assignment) -> Option<Box<dyn Watcher>> {
+        None
+    }
+
+    /// Between TERM and KILL, where the program needs another time than the fleet gives.
+    fn grace(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Patterns of files that the program leaves in a workspace and that are no work.
+    fn leaves(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// What to execute for this attempt. The prompt has been written to [`Assignment::prompt_file`].
     fn invocation(&self, assignment: &Assignment) -> Invocation;
@@ -86,6 +122,22 @@ pub enum BadAgent {
         "use agent `{0}`: `prompt = \"file\"` needs `{{prompt_file}}` in its argv, or the program never sees its prompt"
     )]
     PromptUnseen(String),
+    /// Its adapter cannot be used.
+    #[error("use agent `{name}`: cannot {what}")]
+    Descriptor {
+        /// The agent's name in the configuration.
+        name: String,
+        /// What is wrong with the adapter.
+        what: descriptor::BadDescriptor,
+    },
+    /// A setting that its adapter does not know.
+    #[error("use agent `{name}`: {what}")]
+    Setting {
+        /// The agent's name in the configuration.
+        name: String,
+        /// What is wrong.
+        what: String,
+    },
     /// A variable that only we may set.
     #[error(
         "use agent `{name}`: variable `{variable}` belongs to us; names that start with `OODATCAA_` cannot be set or inherited"
@@ -104,17 +156,27 @@ pub fn open(name: &str, config: &AgentConfig) -> Box<dyn Agent> {
     match config.kind {
         AgentKind::Command => Box::new(command::Command::new(name, config)),
         AgentKind::Sim => Box::new(sim::Sim::new(name, config)),
+        AgentKind::Adapter => Box::new(cli::Cli::new(name, config)),
     }
 }
 
 /// Checks an agent's configuration, for the moment when it is loaded.
 pub fn check(name: &str, config: &AgentConfig) -> Result<(), BadAgent> {
     let template = if config.kind == AgentKind::Sim { sim::argv(config) } else { config.argv.clone() };
+    if config.kind == AgentKind::Adapter {
+        cli::check(name, config, &cli::describe(name, config)?)?;
+        return ours(name, config);
+    }
     argv::check(&template).map_err(|what| BadAgent::Argv { name: name.into(), what })?;
     let sees_file = argv::mentions(&template, "prompt_file");
     if config.kind == AgentKind::Command && config.prompt == PromptVia::File && !sees_file {
         return Err(BadAgent::PromptUnseen(name.into()));
     }
+    ours(name, config)
+}
+
+/// Nobody else sets our variables.
+fn ours(name: &str, config: &AgentConfig) -> Result<(), BadAgent> {
     let names = config.env.iter().chain(config.set.keys());
     match names.into_iter().find(|variable| variable.starts_with(environment::OURS)) {
         Some(variable) => Err(BadAgent::OurVariable { name: name.into(), variable: variable.clone() }),
@@ -124,6 +186,9 @@ pub fn check(name: &str, config: &AgentConfig) -> Result<(), BadAgent> {
 
 /// The program of an agent, if it is not there: what a role's worker looks for before it claims anything (R21).
 pub fn missing_program(config: &AgentConfig, workspace: &Path) -> Option<String> {
+    if config.kind == AgentKind::Adapter {
+        return cli::missing_program(config.adapter.as_deref().unwrap_or_default(), config, workspace);
+    }
     let template = if config.kind == AgentKind::Sim { sim::argv(config) } else { config.argv.clone() };
     let program = argv::program(&template, workspace, workspace);
     let path = environment::path(&config.set);
@@ -132,8 +197,6 @@ pub fn missing_program(config: &AgentConfig, workspace: &Path) -> Option<String>
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::domain::{Role, Status, TaskId, Token, Workflow};
 
@@ -162,19 +225,21 @@ pub(crate) mod tests {
         let rule = Workflow::shipped().rule(&Role::BUILDER).expect("ships").clone();
         let run_dir = root.join("run");
         std::fs::create_dir_all(&run_dir).expect("a directory");
-        Assignment { task, rule, lease, project: root.into(), workspace: root.into(), run_dir }
+        Assignment {
+            task,
+            rule,
+            lease,
+            project: root.into(),
+            workspace: root.into(),
+            run_dir,
+            resume: None,
+            home: None,
+            model: None,
+        }
     }
 
     pub(crate) fn config(argv: &[&str]) -> AgentConfig {
-        AgentConfig {
-            kind: AgentKind::Command,
-            argv: argv.iter().map(|&arg| arg.into()).collect(),
-            prompt: PromptVia::Stdin,
-            env: Vec::new(),
-            set: BTreeMap::new(),
-            exits: BTreeMap::new(),
-            install: None,
-        }
+        AgentConfig { argv: argv.iter().map(|&arg| arg.into()).collect(), ..AgentConfig::default() }
     }
 
     #[test]

@@ -123,8 +123,9 @@ pub(super) fn build(
         adapts: count("adapts"),
         pause_after: count("pause_after"),
     };
+    let adapters = adapters(all);
     let agents: BTreeMap<String, AgentConfig> =
-        names(all, "agents").into_iter().map(|name| (name.clone(), agent(&values, &name, found))).collect();
+        names(all, "agents").into_iter().map(|name| (name.clone(), agent(&values, &name, &adapters, found))).collect();
     let gates: BTreeMap<String, GateConfig> =
         names(all, "gates").into_iter().map(|name| (name.clone(), gate(&values, &name, found))).collect();
     let mut roles: BTreeMap<Role, RoleConfig> =
@@ -162,7 +163,7 @@ pub(super) fn build(
     }
 
     let workflow = workflow(&values, names(all, "roles"), found)?;
-    Ok(Config { fleet, workflow, roles, agents, gates, retry })
+    Ok(Config { fleet, workflow, roles, agents, adapters, gates, retry })
 }
 
 fn role(values: &Values<'_>, name: &str) -> RoleConfig {
@@ -178,7 +179,31 @@ fn role(values: &Values<'_>, name: &str) -> RoleConfig {
     }
 }
 
-fn agent(values: &Values<'_>, name: &str, found: &mut Findings) -> AgentConfig {
+/// The tables below `adapters`, put together again.
+fn adapters(all: &Flat) -> BTreeMap<String, toml::Table> {
+    let mut adapters: BTreeMap<String, toml::Table> = BTreeMap::new();
+    for (path, (value, _)) in all.iter().filter(|(path, _)| path.len() > 2 && path[0] == "adapters") {
+        let mut table = adapters.entry(path[1].clone()).or_default();
+        let (last, above) = path[2..].split_last().expect("longer than two");
+        for name in above {
+            let below = table.entry(name.clone()).or_insert_with(|| Value::Table(toml::Table::new()));
+            if !below.is_table() {
+                // A later layer has the last word on what stands there.
+                *below = Value::Table(toml::Table::new());
+            }
+            table = below.as_table_mut().expect("made a table");
+        }
+        table.insert(last.clone(), value.clone());
+    }
+    adapters
+}
+
+fn agent(
+    values: &Values<'_>,
+    name: &str,
+    adapters: &BTreeMap<String, toml::Table>,
+    found: &mut Findings,
+) -> AgentConfig {
     let at = |member| ["agents", name, member];
     let below = |member: &'static str| {
         let own = values
@@ -187,9 +212,12 @@ fn agent(values: &Values<'_>, name: &str, found: &mut Findings) -> AgentConfig {
             .filter(move |(path, _)| path.len() == 4 && path[0] == "agents" && path[1] == name && path[2] == member);
         own.filter_map(|(path, (value, _))| Some((path[3].clone(), value.as_str()?.to_owned())))
     };
-    let kind = match values.text(&at("kind")).as_deref() {
-        Some("sim") => AgentKind::Sim,
-        _ => AgentKind::Command,
+    let named = values.text(&at("adapter"));
+    let (kind, adapter) = match (values.text(&at("kind")).as_deref(), named) {
+        (Some("sim"), _) => (AgentKind::Sim, None),
+        (Some("command"), _) | (None, None) => (AgentKind::Command, None),
+        (Some(adapter), None) => (AgentKind::Adapter, Some(adapter.to_owned())),
+        (_, Some(adapter)) => (AgentKind::Adapter, Some(adapter)),
     };
     let prompt = match values.text(&at("prompt")).as_deref() {
         Some("file") => PromptVia::File,
@@ -212,6 +240,12 @@ fn agent(values: &Values<'_>, name: &str, found: &mut Findings) -> AgentConfig {
         set: below("set").collect(),
         exits: below("exits").filter_map(|(code, class)| Some((code.parse().ok()?, class.parse().ok()?))).collect(),
         install: values.text(&at("install")),
+        adapter,
+        model: values.text(&at("model")),
+        permissions: values.text(&at("permissions")),
+        account: values.text(&at("account")),
+        args: values.texts(&at("args")),
+        adapters: if kind == AgentKind::Adapter { adapters.clone() } else { BTreeMap::new() },
     }
 }
 

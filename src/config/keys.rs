@@ -23,6 +23,9 @@ pub(super) struct Key {
     pub(super) default: Option<&'static str>,
 }
 
+/// The key of everything below the name of an adapter: its form is the adapter's matter.
+pub(super) const ADAPTERS: &str = "adapters.*.*";
+
 /// What a value must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -44,6 +47,12 @@ pub(super) enum Kind {
     Flag,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// `command`, `sim` or the name of an adapter.
+    Adapter,
+    /// Arguments.
+    Args,
+    /// Anything; somebody else knows what it must be.
+    Any,
     /// Program and arguments.
     Argv,
     /// Names of environment variables.
@@ -112,12 +121,20 @@ pub(super) const KEYS: &[Key] = &[
         "false",
         "Whether an attempt without a `result.json` counts as without evidence.",
     ),
-    with(
+    key(
         "agents.*.kind",
-        Kind::Choice(&["command", "sim"]),
-        r#""command""#,
-        "`command` for any program, `sim` for the simulated agent.",
+        Kind::Adapter,
+        "An adapter (`claude`, `codex`, …), `command` for any program, `sim` for the simulated agent.",
     ),
+    key("agents.*.adapter", Kind::Agent, "The adapter, where `kind` names none."),
+    key("agents.*.model", Kind::Text, "The model to ask for; with an adapter."),
+    key("agents.*.permissions", Kind::Text, "What it may do unasked, in the words of its adapter: `edits`, `all`, …."),
+    key(
+        "agents.*.account",
+        Kind::Agent,
+        "The account it uses; agents of one adapter, account and model share its limits.",
+    ),
+    with("agents.*.args", Kind::Args, "[]", "Further arguments; with an adapter."),
     key("agents.*.argv", Kind::Argv, "Program and arguments; never run through a shell."),
     with(
         "agents.*.prompt",
@@ -134,6 +151,7 @@ pub(super) const KEYS: &[Key] = &[
     key("agents.*.set.*", Kind::EnvValue, "A variable that it is given: text, `env:NAME` or `file:PATH`."),
     key("agents.*.exits.*", Kind::Class, "What an exit code means, as a class of failure."),
     key("agents.*.install", Kind::Text, "How to install it, for the message when it is missing."),
+    key(ADAPTERS, Kind::Any, "What differs from the adapter that ships, or a new one; see CONTRIBUTING.md."),
     key("gates.*.argv", Kind::Argv, "Program and arguments; exit code 0 lets the task pass."),
     with("gates.*.timeout", Kind::Duration(100), r#""10m""#, "Wall-clock limit of a run of the gate."),
     with(
@@ -167,6 +185,7 @@ pub(super) fn place(path: &[String]) -> Place {
             (false, _) => {}
             (true, std::cmp::Ordering::Equal) => return Place::Leaf(key),
             (true, std::cmp::Ordering::Greater) => found = Place::Table,
+            (true, std::cmp::Ordering::Less) if key.kind == Kind::Any => return Place::Leaf(key),
             (true, std::cmp::Ordering::Less) => found = Place::Below(key),
         }
     }
@@ -229,6 +248,9 @@ impl Kind {
                     Err(format!("is `{}`; expected one of: {}", text::one_line(word), choices.join(", ")))
                 }
             }
+            Self::Adapter => named(words(value)?),
+            Self::Args => list(value).and_then(|_| no_nul(value)),
+            Self::Any => Ok(()),
             Self::Argv => match list(value)?.first() {
                 None => Err("is empty; expected a program and its arguments".into()),
                 Some(&"") => Err("names no program".into()),
@@ -260,6 +282,9 @@ impl Kind {
             ]}),
             Self::Flag => json!({"type": "boolean"}),
             Self::Choice(choices) => json!({"enum": choices}),
+            Self::Adapter => json!({"type": "string", "minLength": 1}),
+            Self::Args => list(json!({"type": "string"})),
+            Self::Any => json!({}),
             Self::Argv => json!({"type": "array", "items": {"type": "string"}, "minItems": 1}),
             Self::EnvNames => list(json!({"type": "string", "pattern": r"^[A-Za-z_][A-Za-z0-9_]*\*?$"})),
             Self::Gates | Self::Paths => list(json!({"type": "string"})),
@@ -314,7 +339,7 @@ mod tests {
         assert!(matches!(place(&path("fleet.interval.x")), Place::Below(_)));
         assert!(matches!(place(&path("fleet.colour")), Place::Unknown));
         assert_eq!(siblings(&path("fleet")), ["agent", "interval", "drain", "grace", "lock_wait"]);
-        assert_eq!(siblings(&[]), ["fleet", "retry", "roles", "agents", "gates"]);
+        assert_eq!(siblings(&[]), ["fleet", "retry", "roles", "agents", "adapters", "gates"]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use toml::{
 };
 
 use super::{ConfigError, Origin, Overrides, World, keys::KEYS};
+use crate::layout::Layout;
 
 /// Values by path. A table appears only when it is empty; lists are values.
 pub(super) type Flat = BTreeMap<Vec<String>, (Value, Origin)>;
@@ -45,6 +46,26 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, ConfigError> {
             Err(ConfigError::Syntax { path: path.into(), line, column, message: "this is not UTF-8 text".into() })
         }
     }
+}
+
+/// The project's files of adapters, by the adapters' names.
+pub(super) fn adapters(layout: &Layout) -> Result<BTreeMap<String, String>, ConfigError> {
+    let directory = layout.adapters();
+    let entries = match std::fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => return Err(ConfigError::read(&directory, error)),
+    };
+    let mut found = BTreeMap::new();
+    for entry in entries {
+        let path = entry.map_err(|error| ConfigError::read(&directory, error))?.path();
+        let name =
+            path.file_stem().and_then(|name| name.to_str()).filter(|_| path.extension().is_some_and(|e| e == "toml"));
+        if let (Some(name), Some(text)) = (name, read(&path)?) {
+            found.insert(name.to_owned(), text);
+        }
+    }
+    Ok(found)
 }
 
 /// Reads TOML into paths; `origin` tells where a line is.
@@ -134,6 +155,8 @@ pub(super) fn flags(overrides: &Overrides) -> Flat {
 pub(super) struct ProjectFile {
     pub(super) path: PathBuf,
     pub(super) text: String,
+    /// The table that it is the content of.
+    pub(super) below: Vec<String>,
 }
 
 /// Line and column, both from 1, of a place in a text.

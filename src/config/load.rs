@@ -32,10 +32,7 @@ pub(super) fn load(world: &World, layout: &Layout, overrides: &Overrides) -> Res
     }
 
     let (project, fingerprint) = project_files(layout)?;
-    let mut project: Vec<Flat> = project
-        .iter()
-        .map(|file| layers::flatten(&file.text, &file.path, |line| Origin::File { path: file.path.clone(), line }))
-        .collect::<Result<_, _>>()?;
+    let mut project: Vec<Flat> = project.iter().map(flat).collect::<Result<_, _>>()?;
     let commands = commands(&project);
     let trust = trust_of(world, layout, &commands, &fingerprint, &mut found);
     if matches!(trust, Trust::Untrusted { .. }) {
@@ -81,19 +78,32 @@ pub(super) fn load(world: &World, layout: &Layout, overrides: &Overrides) -> Res
     }
 }
 
-/// The project's two files, read once: what is hashed is what is used.
+/// A project's file by paths; an adapter's stands below the adapter's name.
+fn flat(file: &ProjectFile) -> Result<Flat, ConfigError> {
+    let flat = layers::flatten(&file.text, &file.path, |line| Origin::File { path: file.path.clone(), line })?;
+    let below = |path: Vec<String>| file.below.iter().cloned().chain(path).collect();
+    Ok(flat.into_iter().map(|(path, value)| (below(path), value)).collect())
+}
+
+/// The project's files, read once: what is hashed is what is used.
 fn project_files(layout: &Layout) -> Result<(Vec<ProjectFile>, Fingerprint), ConfigError> {
     let config = layers::read(&layout.config())?;
     let local = layers::read(&layout.local_config())?;
-    let fingerprint = Fingerprint::of(config.as_deref(), local.as_deref());
-    let files = [(layout.config(), config), (layout.local_config(), local)];
-    let files = files.into_iter().filter_map(|(path, text)| Some(ProjectFile { path, text: text? })).collect();
-    Ok((files, fingerprint))
+    let adapters = layers::adapters(layout)?;
+    let fingerprint = Fingerprint::of(config.as_deref(), local.as_deref(), &adapters);
+    let adapter = |(name, text): (String, String)| ProjectFile {
+        path: layout.adapters().join(format!("{name}.toml")),
+        text,
+        below: vec!["adapters".into(), name],
+    };
+    let plain = [(layout.config(), config), (layout.local_config(), local)];
+    let plain = plain.into_iter().filter_map(|(path, text)| Some(ProjectFile { path, text: text?, below: Vec::new() }));
+    Ok((adapters.into_iter().map(adapter).chain(plain).collect(), fingerprint))
 }
 
 /// Whether a path belongs to a command that may only run when the user trusts the project.
 fn is_command(path: &[String]) -> bool {
-    matches!(path.first().map(String::as_str), Some("agents" | "gates"))
+    matches!(path.first().map(String::as_str), Some("agents" | "adapters" | "gates"))
 }
 
 /// The commands that the project's files name, for the user to look at.
@@ -102,6 +112,7 @@ fn commands(project: &[Flat]) -> Vec<NamedCommand> {
     for (path, (value, _)) in project.iter().flatten() {
         let what = match path.first().map(String::as_str) {
             Some("agents") => "agent",
+            Some("adapters") => "adapter",
             Some("gates") => "gate",
             _ => continue,
         };
@@ -220,7 +231,7 @@ fn names(path: &[String]) -> Result<(), String> {
                 _ => Err(format!("names the exit code `{code}`; expected a number from 1 to 255")),
             }
         }
-        ["roles" | "agents" | "gates", name, ..] => values::named(name),
+        ["roles" | "agents" | "adapters" | "gates", name, ..] => values::named(name),
         _ => Ok(()),
     }
 }

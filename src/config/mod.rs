@@ -42,6 +42,8 @@ pub struct Config {
     pub roles: BTreeMap<Role, RoleConfig>,
     /// The agents by name.
     pub agents: BTreeMap<String, AgentConfig>,
+    /// What the configuration says about adapters, by name.
+    pub adapters: BTreeMap<String, toml::Table>,
     /// The gates by name.
     pub gates: BTreeMap<String, GateConfig>,
     /// When to try again (R22).
@@ -81,7 +83,7 @@ pub struct RoleConfig {
 }
 
 /// `[agents.NAME]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct AgentConfig {
     /// Which implementation.
     pub kind: AgentKind,
@@ -98,21 +100,37 @@ pub struct AgentConfig {
     pub exits: BTreeMap<i32, Class>,
     /// How to install it, for the message when it is missing.
     pub install: Option<String>,
+    /// The adapter, where the kind is one.
+    pub adapter: Option<String>,
+    /// The model to ask for.
+    pub model: Option<String>,
+    /// What it may do unasked, in the words of its adapter.
+    pub permissions: Option<String>,
+    /// The account that it uses.
+    pub account: Option<String>,
+    /// Further arguments for an adapter's program.
+    pub args: Vec<String>,
+    /// What the configuration says about adapters, by name; the form is the adapters' matter.
+    pub adapters: BTreeMap<String, toml::Table>,
 }
 
 /// Which implementation an agent is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AgentKind {
     /// Any program.
+    #[default]
     Command,
+    /// A program that an adapter describes.
+    Adapter,
     /// The simulated agent that ships with us; only where it is named (R21).
     Sim,
 }
 
 /// How a prompt reaches a program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PromptVia {
     /// On standard input.
+    #[default]
     Stdin,
     /// By the path in an argument.
     File,
@@ -180,7 +198,7 @@ pub struct Setting {
 /// A command that a project's configuration names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedCommand {
-    /// `agent` or `gate`.
+    /// `agent`, `adapter` or `gate`.
     pub what: &'static str,
     /// Its name.
     pub name: String,

@@ -77,8 +77,8 @@ pub enum TrustError {
 pub struct Fingerprint(String);
 
 impl Fingerprint {
-    /// Of the two files; an absent one differs from an empty one.
-    pub(super) fn of(config: Option<&str>, local: Option<&str>) -> Self {
+    /// Of the two files and the adapters' by name; an absent one differs from an empty one.
+    pub(super) fn of(config: Option<&str>, local: Option<&str>, adapters: &BTreeMap<String, String>) -> Self {
         let mut hash = Sha256::new();
         for text in [config, local] {
             match text {
@@ -90,13 +90,19 @@ impl Fingerprint {
                 }
             }
         }
+        for text in adapters.iter().flat_map(|(name, text)| [name, text]) {
+            hash.update([2]);
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text);
+        }
         Self(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// Of a project's files as they are now.
     pub fn read(layout: &Layout) -> Result<Self, TrustError> {
         let read = |path: PathBuf| layers::read(&path).map_err(|error| TrustError::Config(Box::new(error)));
-        Ok(Self::of(read(layout.config())?.as_deref(), read(layout.local_config())?.as_deref()))
+        let adapters = layers::adapters(layout).map_err(|error| TrustError::Config(Box::new(error)))?;
+        Ok(Self::of(read(layout.config())?.as_deref(), read(layout.local_config())?.as_deref(), &adapters))
     }
 
     /// The hash in hexadecimal.
@@ -240,7 +246,7 @@ mod tests {
     #[test]
     fn trust_is_for_one_content_only() {
         let (_directory, world, layout) = place();
-        let [first, second] = ["a", "b"].map(|text| Fingerprint::of(Some(text), None));
+        let [first, second] = ["a", "b"].map(|text| Fingerprint::of(Some(text), None, &BTreeMap::new()));
         assert_eq!(lookup(&world, &layout, &first).expect("looked up"), Trust::Untrusted { changed: false });
         let path = remember(&world, &layout, &first).expect("remembered");
         assert_eq!(lookup(&world, &layout, &first).expect("looked up"), Trust::Trusted);
@@ -256,7 +262,7 @@ mod tests {
         let (directory, world, layout) = place();
         let link = directory.path().join("link");
         std::os::unix::fs::symlink(layout.root(), &link).expect("a link");
-        let content = Fingerprint::of(Some("a"), None);
+        let content = Fingerprint::of(Some("a"), None, &BTreeMap::new());
         remember(&world, &Layout::new(link), &content).expect("remembered");
         assert_eq!(lookup(&world, &layout, &content).expect("looked up"), Trust::Trusted);
     }
@@ -264,7 +270,7 @@ mod tests {
     #[test]
     fn a_memory_that_others_may_write_is_not_believed() {
         let (_directory, world, layout) = place();
-        let content = Fingerprint::of(Some("a"), None);
+        let content = Fingerprint::of(Some("a"), None, &BTreeMap::new());
         let path = remember(&world, &layout, &content).expect("remembered");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).expect("changed");
         assert!(matches!(lookup(&world, &layout, &content), Err(TrustError::Unsafe { .. })));
@@ -273,7 +279,7 @@ mod tests {
     #[test]
     fn a_broken_memory_is_told_and_not_overwritten() {
         let (_directory, world, layout) = place();
-        let content = Fingerprint::of(Some("a"), None);
+        let content = Fingerprint::of(Some("a"), None, &BTreeMap::new());
         let path = remember(&world, &layout, &content).expect("remembered");
         std::fs::write(&path, "{\n").expect("written");
         assert!(matches!(remember(&world, &layout, &content), Err(TrustError::Broken { .. })));
@@ -283,10 +289,12 @@ mod tests {
     #[test]
     fn text_cannot_wander_between_the_two_files() {
         let hashes = [
-            Fingerprint::of(Some("ab"), None),
-            Fingerprint::of(Some("a"), Some("b")),
-            Fingerprint::of(None, Some("ab")),
-            Fingerprint::of(Some("ab"), Some("")),
+            Fingerprint::of(Some("ab"), None, &BTreeMap::new()),
+            Fingerprint::of(Some("a"), Some("b"), &BTreeMap::new()),
+            Fingerprint::of(None, Some("ab"), &BTreeMap::new()),
+            Fingerprint::of(Some("ab"), Some(""), &BTreeMap::new()),
+            Fingerprint::of(Some("ab"), None, &BTreeMap::from([("x".into(), "y".into())])),
+            Fingerprint::of(Some("ab"), None, &BTreeMap::from([("xy".into(), String::new())])),
         ];
         for (n, hash) in hashes.iter().enumerate() {
             assert!(!hashes[n + 1..].contains(hash), "{n}");

@@ -133,6 +133,9 @@ impl Run {
             project: layout.root().to_owned(),
             workspace: layout.root().to_owned(),
             run_dir,
+            resume: None,
+            home: None,
+            model: None,
         };
         Self { shared, assignment, snapshot, control, stopped: None, record, beat_due, keeper }
     }

@@ -67,7 +67,17 @@ impl Bench {
             stop: None,
         };
         let rule = Workflow::shipped().rule(role).expect("ships").clone();
-        let assignment = Assignment { task, rule, lease, project: self.root(), workspace: self.root(), run_dir };
+        let assignment = Assignment {
+            task,
+            rule,
+            lease,
+            project: self.root(),
+            workspace: self.root(),
+            run_dir,
+            resume: None,
+            home: None,
+            model: None,
+        };
         fs::write(assignment.prompt_file(), "the prompt\n").expect("written");
         assignment
     }

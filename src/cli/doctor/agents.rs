@@ -207,6 +207,9 @@ fn example(patient: &Patient<'_>, rule: &RoleRule) -> Assignment {
         },
         run_dir: patient.layout.run(&id, Token(1)),
         workspace: project.clone(),
+        resume: None,
+        home: None,
+        model: None,
         project,
     }
 }

@@ -1,0 +1,188 @@
+//! What to execute: argv from groups, environment from lists, a home for the slot.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    agent::{
+        Assignment, BadAgent, argv,
+        descriptor::{Descriptor, HomeMode, Via},
+        environment, probe,
+    },
+    config::AgentConfig,
+    process::Invocation,
+};
+
+/// Checks what a configuration says against the descriptor.
+pub fn check(name: &str, config: &AgentConfig, descriptor: &Descriptor) -> Result<(), BadAgent> {
+    let wrong = |what: String| Err(BadAgent::Setting { name: name.into(), what });
+    if let Some(model) = config.model.as_deref().filter(|model| !is_plain(model)) {
+        return wrong(format!("its model `{}` is no name of a model", crate::domain::text::one_line(model)));
+    }
+    if config.model.is_some() && descriptor.args.model.is_empty() {
+        return wrong("it has a `model`, and its adapter has no argument for one".into());
+    }
+    if let Some(permissions) = &config.permissions
+        && !descriptor.args.permissions.contains_key(permissions)
+    {
+        let known: Vec<&str> = descriptor.args.permissions.keys().map(String::as_str).collect();
+        return wrong(format!("its permissions are `{permissions}`; its adapter has: {}", known.join(", ")));
+    }
+    if !config.argv.is_empty() {
+        argv::check(&config.argv).map_err(|what| BadAgent::Argv { name: name.into(), what })?;
+    }
+    if !config.args.is_empty() {
+        // Checked behind a program, which they are not.
+        let all: Vec<String> = std::iter::once("x".to_owned()).chain(config.args.iter().cloned()).collect();
+        argv::check(&all).map_err(|what| BadAgent::Argv { name: name.into(), what })?;
+    }
+    Ok(())
+}
+
+/// A word that can stand as an argument and is nothing but a name.
+fn is_plain(word: &str) -> bool {
+    !word.is_empty()
+        && word.len() <= 200
+        && !word.starts_with('-')
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || "._:/@+[]-".contains(c))
+}
+
+/// The program: what the configuration names, else the first of the descriptor's names that is there.
+pub fn program(descriptor: &Descriptor, config: &AgentConfig, path: &str, cwd: &Path) -> String {
+    if !config.argv.is_empty() {
+        return argv::program(&config.argv, cwd, cwd);
+    }
+    let names = &descriptor.program.names;
+    let there = names.iter().find(|name| environment::find_program(name, path, cwd).is_some());
+    there.or(names.first()).cloned().unwrap_or_default()
+}
+
+pub(super) fn invocation(descriptor: &Descriptor, config: &AgentConfig, assignment: &Assignment) -> Invocation {
+    let (inherit, set) = variables(descriptor, config, assignment.home.as_deref());
+    if let Some(slot) = slot_home(descriptor, assignment.home.as_deref()) {
+        furnish(descriptor, &slot);
+    }
+    let env = environment(assignment, &inherit, &set);
+    let path = env.get("PATH").map_or("", String::as_str);
+    let argv = arguments(descriptor, config, assignment, path);
+    Invocation {
+        argv,
+        env,
+        cwd: assignment.workspace.clone(),
+        stdin: (descriptor.prompt.via == Via::Stdin).then(|| assignment.prompt_file()),
+        stdout: assignment.run_dir.join("stdout.log"),
+        stderr: assignment.run_dir.join("stderr.log"),
+    }
+}
+
+fn arguments(descriptor: &Descriptor, config: &AgentConfig, assignment: &Assignment, path: &str) -> Vec<String> {
+    let args = &descriptor.args;
+    let model = assignment.model.as_ref().or(config.model.as_ref()).filter(|model| is_plain(model));
+    // A session's name comes from the program's output: it must not become an option.
+    let session = assignment.resume.as_ref().filter(|session| is_plain(session));
+    let slot = slot_home(descriptor, assignment.home.as_deref()).map(|slot| slot.to_string_lossy().into_owned());
+    let own = |name: &str| match name {
+        "model" => Some(model.cloned()),
+        "session" => Some(session.cloned()),
+        "slot" => Some(slot.clone()),
+        _ => None,
+    };
+    let group = |group: &[String]| -> Vec<String> {
+        let filled: Option<Vec<String>> = group.iter().map(|argument| fill(argument, assignment, &own)).collect();
+        filled.unwrap_or_default()
+    };
+    let mut all = Vec::new();
+    if config.argv.is_empty() {
+        all.push(program(descriptor, config, path, &assignment.workspace));
+        all.extend(group(&args.base));
+        let permission = config.permissions.as_ref().or(args.permission.as_ref());
+        if let Some(arguments) = permission.and_then(|name| args.permissions.get(name)) {
+            all.extend(group(arguments));
+        }
+    } else {
+        all.extend(argv::fill(&config.argv, assignment));
+    }
+    all.extend(group(&args.model));
+    all.extend(argv::fill(&config.args, assignment));
+    all.extend(group(&args.resume));
+    all.extend(group(&args.prompt));
+    all
+}
+
+/// One argument with its values; `None` when one of them is absent.
+fn fill(argument: &str, assignment: &Assignment, own: &dyn Fn(&str) -> Option<Option<String>>) -> Option<String> {
+    // One name at a time, so that a value is never read as a template.
+    let Some(name) = argv::named(argument).into_iter().find(|name| own(name).is_some()) else {
+        return argv::fill(&[argument.to_owned()], assignment).pop();
+    };
+    let value = own(&name).flatten()?;
+    let (before, after) = argument.split_once(&format!("{{{name}}}"))?;
+    Some(format!("{}{value}{}", fill(before, assignment, own)?, fill(after, assignment, own)?))
+}
+
+/// Names to inherit, and variables to set.
+pub(super) fn variables(
+    descriptor: &Descriptor,
+    config: &AgentConfig,
+    home: Option<&Path>,
+) -> (Vec<String>, BTreeMap<String, String>) {
+    let mut inherit = descriptor.env.allow.clone();
+    inherit.extend(config.env.iter().cloned());
+    let mut set = descriptor.env.set.clone();
+    if rustix::process::geteuid().is_root() {
+        set.extend(descriptor.env.if_root.clone());
+    }
+    if let Some(slot) = slot_home(descriptor, home) {
+        set.extend(redirected(descriptor, &slot));
+    }
+    set.extend(config.set.clone());
+    (inherit, set)
+}
+
+fn redirected(descriptor: &Descriptor, slot: &Path) -> BTreeMap<String, String> {
+    let place = |value: &String| value.replace("{slot}", &slot.to_string_lossy());
+    descriptor.home.redirect.iter().map(|(name, value)| (name.clone(), place(value))).collect()
+}
+
+/// The slot's own directory, where the program's state can stand in it: not where the only login is
+/// a file in the user's own place, and not where the program does not work.
+fn slot_home(descriptor: &Descriptor, home: Option<&Path>) -> Option<PathBuf> {
+    let slot = home.filter(|_| descriptor.home.mode == HomeMode::PerSlot)?;
+    let bad = |place: &String| slot.starts_with(place);
+    if descriptor.home.forbid_under.iter().any(bad) {
+        return None;
+    }
+    let variable = |name: &str| std::env::var(name).ok();
+    match probe::login(descriptor, &variable) {
+        probe::Login::File(_) => None,
+        _ => Some(slot.to_owned()),
+    }
+}
+
+/// Makes the directories and files that the program needs to find there.
+fn furnish(descriptor: &Descriptor, slot: &Path) {
+    let note = |what: &Path, error: std::io::Error| {
+        log::warn!("cannot make {} for {}: {error}", what.display(), descriptor.id);
+    };
+    let make = |directory: &Path| {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.unwrap_or_else(|error| note(directory, error));
+    };
+    for directory in redirected(descriptor, slot).values() {
+        make(Path::new(directory));
+    }
+    for (name, content) in &descriptor.home.files {
+        let file = slot.join(name);
+        file.parent().into_iter().for_each(make);
+        let created = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file);
+        let written = created.and_then(|mut file| std::io::Write::write_all(&mut file, content.as_bytes()));
+        match written {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => note(&file, error),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What a run came to, in the order of what can be believed: the event that ended it, fields that
+//! say what is wrong, exit codes, patterns in words of the program, the exit status alone.
+//!
+//! What we did to the run comes before all of this and is not known here; the model's own words
+//! are never looked at.
+
+use chrono::{DateTime, Days, Local, NaiveTime, TimeDelta, Utc};
+
+use crate::{
+    agent::{
+        descriptor::{Descriptor, ErrorRule, RetryUnit, Source},
+        failure::Failure,
+        stream::{Facts, Hit, State},
+    },
+    process::Ended,
+};
+
+/// Why a run is no success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// What it is.
+    pub failure: Failure,
+    /// The program's own words about it.
+    pub words: String,
+    /// When the service said that it serves again.
+    pub retry_at: Option<DateTime<Utc>>,
+}
+
+/// Judges a run; `None` for a success. `lingered`: it was ended by us after its last word.
+pub fn judge(descriptor: &Descriptor, state: &State, ended: &Ended, lingered: bool) -> Option<Judgement> {
+    let facts = state.facts();
+    let code = match ended {
+        Ended::Exited(code) => Some(*code),
+        _ => None,
+    };
+    let good_exit = lingered || code.is_some_and(|code| descriptor.success.rc.contains(&code));
+    let said_well = facts.terminal.is_some_and(|terminal| terminal.ok);
+    let found = |hit: &Hit| {
+        let words = facts.message.clone().unwrap_or_else(|| plain_words(&hit.words));
+        Some(judged(facts, hit.failure, words))
+    };
+    let hits = |wanted: &dyn Fn(&ErrorRule) -> bool| {
+        let rules = descriptor.errors.iter().zip(&facts.hits);
+        rules.filter(|(rule, _)| wanted(rule)).find_map(|(_, hit)| hit.clone())
+    };
+
+    if let Some(hit) = hits(&|rule| rule.always) {
+        return found(&hit);
+    }
+    if said_well && good_exit {
+        let nothing_worked = facts.observation.denials > 0 && facts.tools_ok == 0;
+        let words = format!("{} tool calls were not allowed, and none worked", facts.observation.denials);
+        return nothing_worked.then(|| judged(facts, Failure::ToolDenied, words));
+    }
+    if facts.quota.is_some() {
+        return Some(judged(facts, Failure::QuotaWindow, facts.message.clone().unwrap_or_default()));
+    }
+    if let Some(hit) = hits(&|rule| rule.regex.is_none()) {
+        return found(&hit);
+    }
+    if let Some(code) = code
+        && let Some(failure) = by_exit(descriptor, code)
+    {
+        return Some(judged(facts, failure, facts.message.clone().unwrap_or_default()));
+    }
+    for (rule, hit) in descriptor.errors.iter().zip(&facts.hits).filter(|(rule, _)| rule.regex.is_some()) {
+        if let Some(hit) = hit {
+            return found(hit);
+        }
+        if let (Source::Stderr, Some(pattern), Some(failure)) = (rule.source, &rule.regex, rule.class)
+            && let Some(line) = state.stderr().lines().find(|line| pattern.0.is_match(line))
+        {
+            return Some(judged(facts, failure, line.to_owned()));
+        }
+    }
+    if let Some((failure, words)) = &facts.early {
+        return Some(judged(facts, *failure, words.clone()));
+    }
+    let message = facts.message.clone();
+    let (failure, words) = match ended {
+        Ended::Signalled(signal) => (Failure::Killed, format!("signal {signal}")),
+        Ended::Unknown => (Failure::Killed, "how it ended is not known".into()),
+        _ if facts.terminal.is_some() && !said_well => (Failure::Unknown, message.unwrap_or_default()),
+        _ if !good_exit => {
+            let code = code.map_or_else(String::new, |code| format!("exit status {code}"));
+            let tail = state.stderr().trim();
+            let tail = if tail.is_empty() { message.unwrap_or_default() } else { tail.to_owned() };
+            (Failure::Unknown, format!("{code}: {tail}").trim_end_matches([':', ' ']).to_owned())
+        }
+        _ => (Failure::Protocol, message.unwrap_or_default()),
+    };
+    Some(judged(facts, failure, words))
+}
+
+/// A word of an enumeration (`401`, `rate_limit`) says nothing to people that the failure does not say.
+fn plain_words(words: &str) -> String {
+    if words.contains(' ') { words.to_owned() } else { String::new() }
+}
+
+fn by_exit(descriptor: &Descriptor, code: i32) -> Option<Failure> {
+    let rules = descriptor.errors.iter().filter(|rule| rule.source == Source::Exit);
+    rules.filter_map(|rule| rule.map.get(&code.to_string())).next().copied()
+}
+
+fn judged(facts: &Facts, failure: Failure, words: String) -> Judgement {
+    Judgement { failure, words, retry_at: retry_at(facts, failure, Utc::now()) }
+}
+
+/// When the service said that it serves again; a time that makes no sense is none.
+pub fn retry_at(facts: &Facts, failure: Failure, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    use Failure::{Billing, Overloaded, ProviderError, QuotaWindow, RateLimited};
+    if !matches!(failure, Billing | Overloaded | ProviderError | QuotaWindow | RateLimited) {
+        return None;
+    }
+    let stated = facts.quota.as_ref().and_then(|quota| quota.resets_at);
+    let at = match (stated, &facts.retry) {
+        (Some(seconds), _) => DateTime::from_timestamp(seconds, 0),
+        (None, Some((unit, word))) => written(*unit, word, now),
+        (None, None) => None,
+    };
+    at.filter(|at| *at > now - TimeDelta::hours(1) && *at < now + TimeDelta::days(32))
+}
+
+fn written(unit: RetryUnit, word: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let number = || word.trim().parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
+    #[expect(clippy::cast_possible_truncation, reason = "a cast from a float saturates, and the time is checked")]
+    match unit {
+        RetryUnit::Seconds => now.checked_add_signed(TimeDelta::try_milliseconds((number()? * 1_000.0) as i64)?),
+        RetryUnit::Epoch => DateTime::from_timestamp(number()? as i64, 0),
+        RetryUnit::Clock => clock(word, now),
+    }
+}
+
+/// The next time that this machine's clock shows `6:10 PM`.
+fn clock(word: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let word: String = word.to_ascii_uppercase().split_whitespace().collect();
+    let time = NaiveTime::parse_from_str(&word, "%I:%M%p").ok()?;
+    let local = now.with_timezone(&Local);
+    (0..=1).find_map(|days| {
+        let day = local.date_naive().checked_add_days(Days::new(days))?;
+        let at = day.and_time(time).and_local_timezone(Local).earliest()?.with_timezone(&Utc);
+        (at > now).then_some(at)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_of_day_is_the_next_one() {
+        let now = DateTime::from_timestamp(1_767_600_000, 0).expect("a time");
+        for word in ["6:10 PM", "12:00AM", "11:59 pm", "1:05 AM"] {
+            let at = clock(word, now).expect(word);
+            assert!(at > now && at <= now + TimeDelta::hours(25), "{word}: {at}");
+        }
+        assert_eq!(clock("18:10", now), None);
+    }
+
+    #[test]
+    fn seconds_count_from_now_and_nonsense_is_none() {
+        let now = DateTime::from_timestamp(1_767_600_000, 0).expect("a time");
+        assert_eq!(written(RetryUnit::Seconds, "2.5", now), Some(now + TimeDelta::milliseconds(2_500)));
+        assert_eq!(written(RetryUnit::Epoch, "1767600100", now), Some(now + TimeDelta::seconds(100)));
+        for word in ["", "-1", "NaN", "inf", "x"] {
+            assert_eq!(written(RetryUnit::Seconds, word, now), None, "{word}");
+        }
+        assert_eq!(written(RetryUnit::Seconds, "1e300", now), None);
+    }
+}

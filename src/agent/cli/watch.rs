@@ -1,0 +1,141 @@
+//! Limits that no agent CLI keeps by itself: first event, stall, one tool's time, steps, loops.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+
+use super::{judge, sessions};
+use crate::{
+    agent::{
+        Assignment,
+        descriptor::Descriptor,
+        failure::Failure,
+        stream::State,
+        watcher::{Observation, Stream, Watcher},
+    },
+    domain::{Class, text},
+};
+
+pub(super) struct Watch {
+    descriptor: Arc<Descriptor>,
+    state: State,
+    before: Option<sessions::Before>,
+    seen: Observation,
+}
+
+impl Watch {
+    pub(super) fn new(descriptor: Arc<Descriptor>, assignment: &Assignment) -> Self {
+        let before = assignment
+            .resume
+            .as_ref()
+            .filter(|_| descriptor.map.cumulative)
+            .map(|session| sessions::before(&assignment.run_dir, session));
+        let state = State::new(&descriptor);
+        Self { descriptor, state, before, seen: Observation::default() }
+    }
+
+    fn look(&mut self) {
+        self.seen.clone_from(&self.state.facts().observation);
+        if let Some(before) = &self.before {
+            before.take_off(&mut self.seen);
+        }
+    }
+
+    /// What would be a reason to end the run, and when.
+    fn limits(&self) -> Vec<(Duration, Failure, String)> {
+        let facts = self.state.facts();
+        let limits = &self.descriptor.limits;
+        let mut all = Vec::new();
+        let mut limit = |seconds: u64, since: Duration, failure: Failure, words: &dyn Fn(String) -> String| {
+            if seconds > 0 {
+                let time = Duration::from_secs(seconds);
+                all.push((since + time, failure, words(text::duration(time))));
+            }
+        };
+        if facts.observation.ended {
+            return all;
+        }
+        if facts.events == 0 {
+            limit(limits.first_output_s, Duration::ZERO, Failure::Stalled, &|time| {
+                format!("no event in its first {time}")
+            });
+        }
+        match facts.open.values().min_by_key(|open| open.since) {
+            Some(open) => limit(limits.tool_s, open.since, Failure::Stalled, &|time| {
+                format!("its tool `{}` has been open for {time}", open.name)
+            }),
+            None => limit(limits.stall_s, facts.progress, Failure::Stalled, &|time| {
+                format!("no event of the model or a tool for {time}")
+            }),
+        }
+        if limits.repeats > 0 && facts.repeat.count >= limits.repeats {
+            limit(limits.repeat_s.max(1), facts.repeat.since, Failure::Loop, &|time| {
+                format!("the same call of `{}`, {} times within {time} and more", facts.repeat.name, facts.repeat.count)
+            });
+        }
+        if limits.steps > 0 && facts.observation.steps > limits.steps {
+            let words = format!("{} steps, more than the {} allowed", facts.observation.steps, limits.steps);
+            all.push((Duration::ZERO, Failure::TurnLimit, words));
+        }
+        if limits.idle_steps > 0 && facts.idle_steps >= limits.idle_steps {
+            let words = format!("{} steps in a row without words or tools", facts.idle_steps);
+            all.push((Duration::ZERO, Failure::Loop, words));
+        }
+        all
+    }
+
+    fn failure(&self, now: Duration) -> Option<(Failure, String)> {
+        if let Some(early) = &self.state.facts().early {
+            return Some(early.clone());
+        }
+        self.limits().into_iter().find(|(at, ..)| *at <= now).map(|(_, failure, words)| (failure, words))
+    }
+}
+
+impl Watcher for Watch {
+    fn feed(&mut self, stream: Stream, bytes: &[u8], now: Duration) {
+        self.state.feed(&self.descriptor, stream, bytes, now);
+        self.look();
+    }
+
+    fn finish(&mut self, now: Duration) {
+        self.state.finish(&self.descriptor, now);
+        self.look();
+    }
+
+    fn seen(&self) -> &Observation {
+        &self.seen
+    }
+
+    fn verdict(&self, now: Duration) -> Option<(Class, String)> {
+        let (failure, words) = self.failure(now)?;
+        let mut reason = format!("ended: {}", failure.words().trim_end_matches('.').to_lowercase());
+        if !words.is_empty() {
+            reason.push_str(&format!(": {words}"));
+        }
+        if let (Failure::Auth, Some(login)) = (failure, &self.descriptor.program.login) {
+            reason.push_str(&format!("\nto sign in: {login}"));
+        }
+        Some((failure.class(), reason))
+    }
+
+    fn next_check(&self, now: Duration) -> Option<Duration> {
+        if self.state.facts().observation.ended {
+            let linger = Duration::from_secs(self.descriptor.limits.linger_s);
+            return (!linger.is_zero()).then(|| (self.state.facts().ended_at + linger).max(now));
+        }
+        self.limits().into_iter().map(|(at, ..)| at.max(now)).min()
+    }
+
+    fn retry_at(&self) -> Option<DateTime<Utc>> {
+        let facts = self.state.facts();
+        let (failure, _) = facts.early.as_ref()?;
+        judge::retry_at(facts, *failure, Utc::now())
+    }
+
+    fn lingers(&self, now: Duration) -> bool {
+        let linger = Duration::from_secs(self.descriptor.limits.linger_s);
+        let facts = self.state.facts();
+        facts.observation.ended && !linger.is_zero() && facts.ended_at + linger <= now
+    }
+}

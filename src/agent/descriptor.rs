@@ -1,0 +1,543 @@
+//! The description of an agent CLI: what a TOML file says about its command line, environment,
+//! output and failures.
+//!
+//! Reading and checking stand here; what is done with it stands in `agent::cli` and `agent::stream`.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::failure::Failure;
+
+pub mod check;
+pub mod load;
+pub mod when;
+
+pub use load::{BadDescriptor, SHIPPED, load, shipped};
+pub use when::{Guard, Pattern, Pointer, When};
+
+/// How a program writes what it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dialect {
+    /// JSON lines with messages of content blocks: Claude Code and those that took its form.
+    Claude,
+    /// JSON lines of threads, turns and items: Codex.
+    Codex,
+    /// JSON lines of events that `[map]` alone tells apart.
+    Event,
+    /// JSON lines of steps without an event that ends the run: opencode.
+    Step,
+    /// Lines of text.
+    Text,
+}
+
+/// How far a description has been held against the real program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// Measured with the real program.
+    Measured,
+    /// Written from its documentation only.
+    Documented,
+    /// An example of the format; not to be relied upon.
+    Example,
+}
+
+/// One agent CLI.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Descriptor {
+    /// Its name.
+    #[serde(default)]
+    pub id: String,
+    /// How it writes what it does.
+    pub dialect: Dialect,
+    /// How far this has been held against the real program.
+    #[serde(default = "documented")]
+    pub evidence: Evidence,
+    /// What people should know.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// Which program.
+    pub program: Program,
+    /// Its command line.
+    #[serde(default)]
+    pub args: Args,
+    /// How the prompt reaches it.
+    #[serde(default)]
+    pub prompt: Prompt,
+    /// Its environment.
+    #[serde(default)]
+    pub env: Env,
+    /// Where it keeps its own state.
+    #[serde(default)]
+    pub home: Home,
+    /// How to point it at another service, for tests.
+    #[serde(default)]
+    pub endpoint: Option<Endpoint>,
+    /// Its output's form.
+    #[serde(default)]
+    pub output: Output,
+    /// Where things stand in its events.
+    #[serde(default)]
+    pub map: Map,
+    /// What counts as success besides the event that ends the run.
+    #[serde(default)]
+    pub success: Success,
+    /// What failures look like; the first that fits wins, in the order of `source`.
+    #[serde(default)]
+    pub errors: Vec<ErrorRule>,
+    /// What is reason enough to end the run at once.
+    #[serde(default)]
+    pub early: Vec<EarlyRule>,
+    /// Where it says when to come back.
+    #[serde(default)]
+    pub retry: Vec<RetryRule>,
+    /// Limits that it does not keep by itself.
+    #[serde(default)]
+    pub limits: Limits,
+    /// How it is ended.
+    #[serde(default)]
+    pub kill: Kill,
+    /// What it leaves in a workspace.
+    #[serde(default)]
+    pub workspace: Workspace,
+}
+
+fn documented() -> Evidence {
+    Evidence::Documented
+}
+
+/// `[program]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Program {
+    /// Names to look for on `PATH`, the first that is there is taken.
+    pub names: Vec<String>,
+    /// What makes it print its version.
+    #[serde(default = "version_args")]
+    pub version_args: Vec<String>,
+    /// Versions that it was tested with, as printed.
+    #[serde(default)]
+    pub tested: Vec<String>,
+    /// The oldest version that can work.
+    #[serde(default)]
+    pub min: Option<String>,
+    /// How to install it.
+    #[serde(default)]
+    pub install: Option<String>,
+    /// How to sign in.
+    #[serde(default)]
+    pub login: Option<String>,
+}
+
+fn version_args() -> Vec<String> {
+    vec!["--version".into()]
+}
+
+/// `[args]`: groups of whole arguments. A group with a placeholder that has no value is left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Args {
+    /// Always there, first.
+    pub base: Vec<String>,
+    /// `{model}`.
+    pub model: Vec<String>,
+    /// By the name of what it may do; `permissions` of the agent picks one.
+    pub permissions: BTreeMap<String, Vec<String>>,
+    /// The one that is picked when nobody says.
+    pub permission: Option<String>,
+    /// `{session}`.
+    pub resume: Vec<String>,
+    /// Always there, last.
+    pub prompt: Vec<String>,
+}
+
+/// How a prompt travels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    /// On standard input, which is closed behind it.
+    #[default]
+    Stdin,
+    /// By `{prompt_file}` in an argument.
+    File,
+}
+
+/// `[prompt]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Prompt {
+    /// How it travels.
+    pub via: Via,
+}
+
+/// `[env]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Env {
+    /// Names of variables that it inherits.
+    pub allow: Vec<String>,
+    /// Variables that it is given.
+    pub set: BTreeMap<String, String>,
+    /// Variables that it is given when we are root.
+    pub if_root: BTreeMap<String, String>,
+    /// Of each list one variable must be there, or a login file: else it is not signed in.
+    pub requires_any: Vec<Vec<String>>,
+    /// Files that a login leaves, below the home directory or `{VARIABLE}`.
+    pub login_files: Vec<String>,
+    /// Variables whose values are never shown.
+    pub secret: Vec<String>,
+}
+
+/// Where a program keeps its state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HomeMode {
+    /// In the user's own place.
+    #[default]
+    Own,
+    /// In the slot's directory, where that does not lose a login that only stands in a file.
+    PerSlot,
+}
+
+/// `[home]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Home {
+    /// Where.
+    pub mode: HomeMode,
+    /// Variables that move it; `{slot}` is the slot's directory.
+    pub redirect: BTreeMap<String, String>,
+    /// Files that must be there, below the slot's directory.
+    pub files: BTreeMap<String, String>,
+    /// Places where it does not work.
+    pub forbid_under: Vec<String>,
+}
+
+/// `[endpoint]`: variables that point it at `{url}`, without a real key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Endpoint {
+    /// Variables; `{url}` is the service's address without a path.
+    pub set: BTreeMap<String, String>,
+    /// Further arguments; `{url}` as above.
+    pub args: Vec<String>,
+    /// The model to ask for.
+    pub model: Option<String>,
+}
+
+/// `[output]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Output {
+    /// A line that is longer is dropped.
+    pub max_line: usize,
+    /// Text is wrapped at this column.
+    pub wrap: Option<usize>,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self { max_line: 16 << 20, wrap: None }
+    }
+}
+
+/// A value of an event.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pick {
+    /// Of which events.
+    #[serde(default)]
+    pub when: When,
+    /// Where it stands.
+    pub ptr: Pointer,
+    /// With a pattern: what its group `value` caught, or its whole match.
+    #[serde(default)]
+    pub regex: Option<Pattern>,
+    /// The text continues the one before.
+    #[serde(default)]
+    pub delta: bool,
+}
+
+/// A tool's begin or end.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolRule {
+    /// Of which events.
+    pub when: When,
+    /// What ties begin and end together.
+    pub id: Pointer,
+    /// The tool's name.
+    #[serde(default)]
+    pub name: Option<Pointer>,
+    /// What it was asked to do, for the loop guard.
+    #[serde(default)]
+    pub input: Option<Pointer>,
+    /// The end of a call that worked.
+    #[serde(default)]
+    pub ok: Vec<Guard>,
+}
+
+/// An event that ends the run.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TerminalRule {
+    /// Of which events.
+    pub when: When,
+    /// What must hold for a success.
+    #[serde(default)]
+    pub ok: Vec<Guard>,
+    /// The event says that the run failed, whatever else.
+    #[serde(default)]
+    pub failed: bool,
+    /// The final text, else the last one stands.
+    #[serde(default)]
+    pub text: Option<Pointer>,
+    /// A pattern that must be found at `text`.
+    #[serde(default)]
+    pub regex: Option<Pattern>,
+}
+
+/// Whether later figures replace or add.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UsageMode {
+    /// The last event has it all.
+    #[default]
+    Last,
+    /// Every event has its own part.
+    Sum,
+}
+
+/// Where figures stand. Lists are added up.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UsageRule {
+    /// Of which events.
+    pub when: When,
+    /// Whether later figures replace or add.
+    pub mode: UsageMode,
+    /// Tokens that went in; together with those from a cache.
+    pub input: Vec<Pointer>,
+    /// Tokens that came out.
+    pub output: Vec<Pointer>,
+    /// Of the input, what came from a cache.
+    pub cached: Vec<Pointer>,
+    /// US dollars.
+    pub cost: Option<Pointer>,
+    /// Turns.
+    pub turns: Option<Pointer>,
+    /// With a pattern: its groups `input`, `output`, `cost`, looked for at `ptr`.
+    pub regex: Option<Pattern>,
+    /// Where `regex` looks.
+    pub ptr: Option<Pointer>,
+}
+
+/// An event about the account's window.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuotaRule {
+    /// The event that says: no more until the reset.
+    pub when: When,
+    /// When it is reset, in seconds since 1970.
+    pub resets_at: Pointer,
+    /// The window's name.
+    #[serde(default)]
+    pub window: Option<Pointer>,
+}
+
+/// `[map]`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Map {
+    /// The session, the first that is there.
+    pub session: Vec<Pick>,
+    /// The model.
+    pub model: Vec<Pick>,
+    /// The model's words.
+    pub text: Vec<Pick>,
+    /// The words of an error.
+    pub message: Vec<Pick>,
+    /// A tool begins.
+    pub tool_start: Vec<ToolRule>,
+    /// A tool has ended.
+    pub tool_end: Vec<ToolRule>,
+    /// A step of the model.
+    pub step: Vec<When>,
+    /// A tool call that was not allowed.
+    pub denied: Vec<When>,
+    /// A list of tool calls that were not allowed.
+    pub denials: Option<Pointer>,
+    /// What ends the run.
+    pub terminal: Vec<TerminalRule>,
+    /// Figures.
+    pub usage: Vec<UsageRule>,
+    /// Figures count from the begin of the session, not of the run.
+    pub cumulative: bool,
+    /// The account's window is used up.
+    pub quota: Option<QuotaRule>,
+    /// Events that are no progress: retries and warnings.
+    pub quiet: Vec<When>,
+}
+
+/// `[success]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Success {
+    /// Exit codes of a success.
+    pub rc: Vec<i32>,
+}
+
+impl Default for Success {
+    fn default() -> Self {
+        Self { rc: vec![0] }
+    }
+}
+
+/// Where a failure shows. Never in the model's words or a tool's output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// In a field of an event.
+    Field,
+    /// In the exit code.
+    Exit,
+    /// In the end of standard error.
+    Stderr,
+}
+
+/// `[[errors]]`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ErrorRule {
+    /// Where it shows.
+    pub source: Source,
+    /// `field`: of which events.
+    #[serde(default)]
+    pub when: When,
+    /// `field`: where it stands.
+    #[serde(default)]
+    pub ptr: Option<Pointer>,
+    /// `field`, `exit`: failures by value.
+    #[serde(default)]
+    pub map: BTreeMap<String, Failure>,
+    /// `field`, `stderr`: what is looked for.
+    #[serde(default)]
+    pub regex: Option<Pattern>,
+    /// The failure when `regex` is found, or when the field is there at all.
+    #[serde(default)]
+    pub class: Option<Failure>,
+    /// Counts even when the run calls itself a success.
+    #[serde(default)]
+    pub always: bool,
+}
+
+/// `[[early]]`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EarlyRule {
+    /// Of which events.
+    #[serde(default)]
+    pub when: When,
+    /// Where `regex` looks in the event.
+    #[serde(default)]
+    pub ptr: Option<Pointer>,
+    /// What is looked for, in the event or in lines of standard error.
+    #[serde(default)]
+    pub regex: Option<Pattern>,
+    /// Looks at standard error.
+    #[serde(default)]
+    pub stderr: bool,
+    /// So many of them.
+    #[serde(default = "one")]
+    pub count: u32,
+    /// What it is.
+    pub class: Failure,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// What a time to come back is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RetryUnit {
+    /// Seconds from now.
+    Seconds,
+    /// Seconds since 1970.
+    Epoch,
+    /// A time of day of this machine, `6:10 PM`.
+    Clock,
+}
+
+/// `[[retry]]`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetryRule {
+    /// Of which events.
+    #[serde(default)]
+    pub when: When,
+    /// Where it stands.
+    pub ptr: Pointer,
+    /// Its group `value` is the time.
+    #[serde(default)]
+    pub regex: Option<Pattern>,
+    /// What it is written as.
+    pub unit: RetryUnit,
+}
+
+/// `[limits]`; 0 for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Seconds to the first event.
+    pub first_output_s: u64,
+    /// Seconds without an event of model or tool, while no tool is open.
+    pub stall_s: u64,
+    /// Seconds that one tool may be open.
+    pub tool_s: u64,
+    /// Steps of the model.
+    pub steps: u32,
+    /// Steps in a row without words or tools.
+    pub idle_steps: u32,
+    /// The same tool call in a row, for at least `repeat_s`.
+    pub repeats: u32,
+    /// Seconds.
+    pub repeat_s: u64,
+    /// Seconds that it may run on after the event that ends the run.
+    pub linger_s: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            first_output_s: 120,
+            stall_s: 300,
+            tool_s: 1800,
+            steps: 500,
+            idle_steps: 5,
+            repeats: 20,
+            repeat_s: 300,
+            linger_s: 15,
+        }
+    }
+}
+
+/// `[kill]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kill {
+    /// Seconds between TERM and KILL; the fleet's when absent.
+    pub grace_s: Option<u64>,
+}
+
+/// `[workspace]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Workspace {
+    /// What it leaves that is no work.
+    pub ignore: Vec<String>,
+}
