@@ -12,8 +12,8 @@ use clap::{Parser, ValueEnum};
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::{
-    agent,
-    config::{Config, Loaded, Overrides, World, secrets},
+    agent::{self, Agent},
+    config::{AgentConfig, Config, Loaded, Overrides, World, secrets},
     domain::{Class, Role, text},
     error::{Failure, sysexit},
     fleet::{
@@ -216,20 +216,22 @@ fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Se
     let config = loaded.config.clone();
     let rule = config.workflow.rule(role).expect("a role of the table").clone();
     let how = config.roles.get(role).cloned().expect("every role of the table has its settings");
-    let (name, described) = loaded.agent(role)?;
+    let chain = loaded.agents(role)?;
     // A gate that is not there or not trusted is said before the first attempt, not after it.
     loaded.gates(role, &[])?;
-    agent::check(name, described)?;
-    let world = World::of_process();
-    let mut described = described.clone();
-    described.set = secrets::resolve(&described.set, &world, layout.root())?;
-    if let Some(missing) = agent::missing_program(&described, layout.root()) {
-        let failure =
-            Failure::new("agent_not_found", format!("the program of the agent `{name}` is missing: {missing}"));
-        return Err(match &described.install {
-            Some(install) => failure.hint(install.clone()),
-            None => failure.hint(format!("install it, or correct argv of [agents.{name}] in .oodatcaa/config.toml")),
-        });
+    let mut agents = Vec::new();
+    let mut missing = Vec::new();
+    for (name, described) in chain {
+        match open(name, described, &layout)? {
+            Ok(agent) => agents.push(agent),
+            Err(failure) => missing.push(failure),
+        }
+    }
+    if agents.is_empty() {
+        return Err(missing.swap_remove(0));
+    }
+    for failure in missing {
+        let _ = writeln!(std::io::stderr(), "warning: {}; `{role}` works without it", failure.sentence());
     }
     for warning in &loaded.warnings {
         let _ = writeln!(std::io::stderr(), "warning: {warning}");
@@ -244,7 +246,7 @@ fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Se
         None => format!("agent-daemon-{role}@{host}"),
     };
     Ok(Setup {
-        agent: agent::open(name, &described),
+        agents,
         interval: config.fleet.interval,
         slots: args.slots,
         once: args.once,
@@ -256,6 +258,21 @@ fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Se
         layout,
         config,
     })
+}
+
+/// Opens one agent of a chain; the inner error says that its program is missing.
+fn open(name: &str, described: &AgentConfig, layout: &Layout) -> Result<Result<Box<dyn Agent>, Failure>, Failure> {
+    agent::check(name, described)?;
+    let mut described = described.clone();
+    described.set = secrets::resolve(&described.set, &World::of_process(), layout.root())?;
+    let Some(missing) = agent::missing_program(&described, layout.root()) else {
+        return Ok(Ok(agent::open(name, &described)));
+    };
+    let failure = Failure::new("agent_not_found", format!("the program of the agent `{name}` is missing: {missing}"));
+    Ok(Err(match &described.install {
+        Some(install) => failure.hint(install.clone()),
+        None => failure.hint(format!("install it, or correct argv of [agents.{name}] in .oodatcaa/config.toml")),
+    }))
 }
 
 fn signals() -> std::io::Result<Receiver<Signal>> {

@@ -220,6 +220,8 @@ pub(crate) mod tests {
             heartbeat_mono_ms: 0,
             by: "mine".into(),
             simulated: false,
+            pool: String::new(),
+            probe: false,
             stop: None,
         };
         let rule = Workflow::shipped().rule(&Role::BUILDER).expect("ships").clone();

@@ -152,10 +152,18 @@ pub(super) fn build(
         reference(&["fleet", "agent"], name, "agent", agent_names.clone(), untrusted_agents);
     }
     for (role, config) in &mut roles {
-        if config.agent.is_none() {
+        for name in &config.agents {
+            reference(&["roles", role.as_str(), "agents"], name, "agent", agent_names.clone(), untrusted_agents);
+        }
+        if let Some(first) = config.agents.first() {
+            config.agent = Some(first.clone());
+        } else if config.agent.is_none() {
             config.agent.clone_from(&everyones_agent);
         } else if let Some(name) = &config.agent {
             reference(&["roles", role.as_str(), "agent"], name, "agent", agent_names.clone(), untrusted_agents);
+        }
+        if config.agents.is_empty() {
+            config.agents.extend(config.agent.clone());
         }
         for name in &config.gates {
             reference(&["roles", role.as_str(), "gates"], name, "gate", gate_names.clone(), untrusted_gates);
@@ -170,6 +178,7 @@ fn role(values: &Values<'_>, name: &str) -> RoleConfig {
     let at = |member| ["roles", name, member];
     RoleConfig {
         agent: values.text(&at("agent")),
+        agents: values.texts(&at("agents")),
         timeout: values.duration(&at("timeout")),
         silence: values.duration(&at("silence")),
         output: values.size(&at("output")),

@@ -59,6 +59,8 @@ pub(super) enum Kind {
     EnvNames,
     /// Names of gates.
     Gates,
+    /// Names of agents.
+    Agents,
     /// Paths below the workspace.
     Paths,
     /// The value of an environment variable, or a reference to a secret.
@@ -110,6 +112,12 @@ pub(super) const KEYS: &[Key] = &[
     ),
     with("roles.*.ttl", Kind::Duration(1_000), r#""45m""#, "How long a lease lives without a heartbeat."),
     with("roles.*.agent", Kind::Agent, r#""""#, "The agent that works; empty for the one of `[fleet]`."),
+    with(
+        "roles.*.agents",
+        Kind::Agents,
+        "[]",
+        "Agents in order: the next works while the quota of those before it is used up; in place of `agent`.",
+    ),
     with("roles.*.timeout", Kind::Duration(100), r#""60m""#, "Wall-clock limit of an attempt."),
     with("roles.*.silence", Kind::Duration(0), r#""10m""#, "Longest time without a byte of output; 0 turns it off."),
     with("roles.*.output", Kind::Size, r#""64MiB""#, "Size limit of each output file."),
@@ -257,7 +265,7 @@ impl Kind {
                 Some(_) => no_nul(value),
             },
             Self::EnvNames => list(value)?.into_iter().try_for_each(inherited),
-            Self::Gates => list(value)?.into_iter().try_for_each(named),
+            Self::Gates | Self::Agents => list(value)?.into_iter().try_for_each(named),
             Self::Paths => list(value)?.into_iter().try_for_each(below),
             Self::EnvValue => no_nul(value),
             Self::Class => words(value)?.parse::<Class>().map(drop),
@@ -287,7 +295,7 @@ impl Kind {
             Self::Any => json!({}),
             Self::Argv => json!({"type": "array", "items": {"type": "string"}, "minItems": 1}),
             Self::EnvNames => list(json!({"type": "string", "pattern": r"^[A-Za-z_][A-Za-z0-9_]*\*?$"})),
-            Self::Gates | Self::Paths => list(json!({"type": "string"})),
+            Self::Gates | Self::Agents | Self::Paths => list(json!({"type": "string"})),
             Self::Class => json!({"enum": Class::ALL.iter().map(|class| class.as_str()).collect::<Vec<_>>()}),
         }
     }

@@ -68,6 +68,8 @@ pub struct Fleet {
 pub struct RoleConfig {
     /// The agent that works; the `agent` of `[fleet]` when absent; `None` when neither says one.
     pub agent: Option<String>,
+    /// All agents that may work, `agent` first; the next works while the quota of those before it is used up.
+    pub agents: Vec<String>,
     /// Wall-clock limit of an attempt. 60 min.
     pub timeout: Duration,
     /// Longest silence of an agent. 10 min; zero turns it off.
@@ -254,6 +256,20 @@ impl Loaded {
             Some((name, agent)) => Ok((name, agent)),
             None => Err(self.untrusted(format!("the agent `{name}`"))),
         }
+    }
+
+    /// The chain of agents that work for a role, the preferred one first; never empty.
+    pub fn agents(&self, role: &Role) -> Result<Vec<(&str, &AgentConfig)>, ConfigError> {
+        let first = self.agent(role)?;
+        let chain = self.config.roles.get(role).map(|role| role.agents.as_slice()).unwrap_or_default();
+        let mut found = vec![first];
+        for name in chain.iter().filter(|name| *name != first.0) {
+            match self.config.agents.get_key_value(name) {
+                Some((name, agent)) => found.push((name, agent)),
+                None => return Err(self.untrusted(format!("the agent `{name}`"))),
+            }
+        }
+        Ok(found)
     }
 
     /// The gates of a role and of the further names that a task demands, in order. A gate that is

@@ -9,6 +9,7 @@ use super::{
     history::Pause,
     lease::Standing,
     observe::{self, Behind},
+    pool::{self, Limited, Offer},
     queue::Waits,
 };
 
@@ -19,10 +20,8 @@ pub struct Claimant {
     pub owner: Owner,
     /// The role's row.
     pub rule: RoleRule,
-    /// The agent that will work, by its name in the configuration.
-    pub by: String,
-    /// It is the simulated agent.
-    pub simulated: bool,
+    /// The agents that may work, the preferred one first; the first whose pool is open does (R22).
+    pub agents: Vec<Offer>,
     /// Claim beyond the WIP limit (for tests).
     pub ignore_wip: bool,
 }
@@ -41,6 +40,8 @@ pub enum Idle {
         /// The limit.
         limit: u32,
     },
+    /// The quota of every agent of the role is used up (R22).
+    Limited(Limited),
     /// Tasks in the role's status are held by something.
     Waiting {
         /// How many.
@@ -58,6 +59,7 @@ impl std::fmt::Display for Idle {
             Self::Paused(pause) => write!(f, "paused ({}): {}", pause.class, pause.reason),
             Self::Behind(behind) => write!(f, "an old queue file was put back: {}", behind.reason),
             Self::Full { wip, limit } => write!(f, "WIP limit reached ({wip} of {limit})"),
+            Self::Limited(limited) => limited.fmt(f),
             Self::Waiting { tasks, .. } => write!(f, "{tasks} waiting, none claimable yet"),
             Self::Nothing => f.write_str("nothing to do"),
         }
@@ -168,10 +170,11 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, me: &Claimant) -> Result
             .min();
         return Err(Idle::Waiting { tasks: tasks.len(), until });
     };
-    Ok(take(snapshot, me, task))
+    let (offer, probe) = pool::choose(snapshot, &me.agents).map_err(Idle::Limited)?;
+    Ok(take(snapshot, me, task, offer, probe))
 }
 
-fn take(snapshot: &Snapshot, me: &Claimant, task: &Task) -> (Plan, Lease) {
+fn take(snapshot: &Snapshot, me: &Claimant, task: &Task, offer: &Offer, probe: bool) -> (Plan, Lease) {
     let now = &snapshot.now;
     let lease = Lease {
         task_id: task.id.clone(),
@@ -188,8 +191,10 @@ fn take(snapshot: &Snapshot, me: &Claimant, task: &Task) -> (Plan, Lease) {
         pid_started: me.owner.pid_started,
         pgid: None,
         heartbeat_mono_ms: now.mono_ms(),
-        by: me.by.clone(),
-        simulated: me.simulated,
+        by: offer.by.clone(),
+        simulated: offer.simulated,
+        pool: offer.pool.clone(),
+        probe,
         stop: None,
     };
     let actor = || Actor::Worker(me.owner.tag.clone());
@@ -200,7 +205,9 @@ fn take(snapshot: &Snapshot, me: &Claimant, task: &Task) -> (Plan, Lease) {
             .lease(&lease)
             .with("owner", lease.owner.as_str())
             .with("ttl_seconds", lease.ttl_seconds)
-            .with("by", lease.by.as_str()),
+            .with("by", lease.by.as_str())
+            .with("pool", lease.pool.as_str())
+            .with("probe", Some(true).filter(|_| probe)),
     );
     let mut set: Vec<(Member, Value)> =
         vec![(Member::Agent, lease.role.as_str().into()), (Member::Lease, lease.in_queue().into())];
@@ -236,8 +243,7 @@ pub(crate) mod tests {
         Claimant {
             owner: owner("w@h"),
             rule: Workflow::shipped().rule(role).expect("shipped").clone(),
-            by: "cmd".into(),
-            simulated: false,
+            agents: vec![Offer { by: "cmd".into(), pool: "cmd".into(), simulated: false }],
             ignore_wip: false,
         }
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::{Event, Kind, Role, Status, TaskId, Token};
+use super::{Event, Kind, Role, Status, TaskId, Token, pool::Closed};
 
 /// What is remembered of one task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,6 +66,8 @@ pub struct RoleHistory {
     pub paused: Option<Pause>,
     /// Different tasks that failed in a row (R22).
     pub failing: BTreeSet<TaskId>,
+    /// The pools that its workers draw from, as the last one that started said.
+    pub pools: Vec<String>,
 }
 
 /// A role's pause.
@@ -90,6 +92,8 @@ pub struct History {
     pub tasks: HashMap<TaskId, TaskHistory>,
     /// Per role.
     pub roles: BTreeMap<Role, RoleHistory>,
+    /// The pools of quota that are not known to be open (R22).
+    pub pools: BTreeMap<String, Closed>,
     /// The error that the last `queue.invalid` named, until a `queue.valid`.
     pub invalid: Option<String>,
 }
@@ -120,6 +124,7 @@ impl History {
                 self.invalid = None;
                 self.apply_baseline(event);
             }
+            Kind::AgentLimited | Kind::AgentResumed => self.apply_to_pools(event),
             _ => {}
         }
     }
@@ -190,7 +195,12 @@ impl History {
                     since: event.time,
                 });
             }
-            Kind::WorkerResumed => *known = RoleHistory::default(),
+            Kind::WorkerStarted => {
+                if let Some(pools) = event.data.get("pools").and_then(Value::as_array) {
+                    known.pools = pools.iter().filter_map(|pool| pool.as_str().map(String::from)).collect();
+                }
+            }
+            Kind::WorkerResumed => (known.paused, known.failing) = (None, BTreeSet::new()),
             Kind::AttemptFinished => match &event.task {
                 Some(task) if event.flag("charged") => {
                     known.failing.insert(task.clone());

@@ -75,6 +75,12 @@ pub struct Lease {
     /// `true` when the simulated agent works (R21).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub simulated: bool,
+    /// The pool of quota that the agent draws from (R22).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub pool: String,
+    /// It tries whether that pool is open again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub probe: bool,
     /// Somebody asked for this attempt to be stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<StopRequest>,
@@ -262,6 +268,8 @@ pub(crate) mod tests {
             heartbeat_mono_ms: now.mono_ms(),
             by: "cmd".into(),
             simulated: false,
+            pool: String::new(),
+            probe: false,
             stop: None,
         }
     }

@@ -16,6 +16,7 @@ pub mod observe;
 pub mod operate;
 pub mod outcome;
 pub mod plan;
+pub mod pool;
 pub mod queue;
 pub mod rescue;
 pub mod settle;

@@ -4,16 +4,60 @@
 //! took it; what a superseded attempt made is noted and nothing else.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Class, EventDraft, Kind, Lease, LeaseChange, Member, Outcome, Plan, QueueLease, RoleRule, Snapshot, Status, Task,
-    Workflow, children,
+    Class, Event, EventDraft, Kind, Lease, LeaseChange, Member, Outcome, Plan, QueueLease, RoleRule, Snapshot, Status,
+    Task, Workflow, children,
     event::Actor,
     outcome::{Policy, Retry},
     plan::stamp,
-    text,
+    pool, text,
 };
+
+/// What an attempt used up, as far as it is known; what is not known is not 0.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Tokens that the model read, those from its cache included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_in: Option<u64>,
+    /// Tokens that the model wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_out: Option<u64>,
+    /// How many of the tokens read came from its cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached: Option<u64>,
+    /// The price as the agent reported it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
+    /// Turns of the conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turns: Option<u32>,
+    /// The session's name, by which it can be resumed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// How long it took on the wall clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// The commit at which the work stood when it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+}
+
+impl Facts {
+    /// Notes everything that is known on an event.
+    fn on(&self, event: EventDraft) -> EventDraft {
+        let known = serde_json::to_value(self).unwrap_or_default();
+        let known = known.as_object().cloned().unwrap_or_default();
+        known.into_iter().fold(event, |event, (key, value)| event.with(&key, value))
+    }
+
+    /// Reads them back from an event of the journal.
+    pub fn of(event: &Event) -> Self {
+        serde_json::from_value(Value::Object(event.data.clone())).unwrap_or_default()
+    }
+}
 
 /// Where a settlement sends a task, and what else it says.
 struct Verdict {
@@ -52,29 +96,50 @@ pub fn superseded(snapshot: &Snapshot, mine: &Lease) -> bool {
     other || snapshot.highest_token(&mine.task_id) > mine.token
 }
 
-/// Settles an attempt.
-pub fn decide(snapshot: &Snapshot, workflow: &Workflow, mine: &Lease, outcome: &Outcome, retry: &Retry) -> Plan {
-    let mut plan = Plan::none();
-    let actor = || Actor::Worker(mine.owner.clone());
+/// Settles an attempt: its task, and the pool of its agent.
+pub fn decide(
+    snapshot: &Snapshot,
+    workflow: &Workflow,
+    mine: &Lease,
+    outcome: &Outcome,
+    retry: &Retry,
+    facts: &Facts,
+) -> Plan {
     if superseded(snapshot, mine) {
-        plan.event(
-            EventDraft::new(Kind::AttemptSuperseded, actor())
-                .lease(mine)
-                .with("outcome", outcome.word())
-                .with("newest", snapshot.highest_token(&mine.task_id).0),
-        );
+        let mut plan = Plan::none();
+        let event = EventDraft::new(Kind::AttemptSuperseded, Actor::Worker(mine.owner.clone()))
+            .lease(mine)
+            .with("outcome", outcome.word())
+            .with("newest", snapshot.highest_token(&mine.task_id).0);
+        plan.event(facts.on(event));
         return plan;
     }
+    snapshot.chain(&mut [&mut |seen| on_task(seen, workflow, mine, outcome, retry, facts), &mut |seen| {
+        pool::settle(seen, mine, outcome)
+    }])
+}
+
+fn on_task(
+    snapshot: &Snapshot,
+    workflow: &Workflow,
+    mine: &Lease,
+    outcome: &Outcome,
+    retry: &Retry,
+    facts: &Facts,
+) -> Plan {
+    let mut plan = Plan::none();
+    let actor = || Actor::Worker(mine.owner.clone());
+    let finished = |outcome: &Outcome| facts.on(finished(mine, outcome));
     if snapshot.leases.contains_key(&mine.task_id) {
         plan.leases.push(LeaseChange::Drop(mine.task_id.clone()));
     }
     let (Some(task), Some(rule)) = (snapshot.queue.get(&mine.task_id), workflow.rule(&mine.role)) else {
-        plan.event(finished(mine, outcome).with("stands", "gone"));
+        plan.event(finished(outcome).with("stands", "gone"));
         return plan;
     };
     if task.status != rule.works {
         // The agent, or a human, has moved the task itself: that stands (R19).
-        plan.event(finished(mine, outcome).with("stands", task.status.as_str()));
+        plan.event(finished(outcome).with("stands", task.status.as_str()));
         if matches!(&task.lease, QueueLease::Ours { token, .. } if *token == mine.token) {
             let event = EventDraft::new(Kind::TaskUpdated, actor()).lease(mine);
             plan.change(&snapshot.now, task, &task.status, &[(Member::Lease, Value::Null)], event);
@@ -106,7 +171,7 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, mine: &Lease, outcome: &
         verdict.pause = pause;
     }
     let success = matches!(outcome, Outcome::Done { .. } | Outcome::NoChange { .. });
-    let mut event = finished(mine, outcome);
+    let mut event = finished(outcome);
     if verdict.charged {
         event = event.with("charged", true);
     }
@@ -180,11 +245,8 @@ fn judge(
                 Policy::Stop if *class == Class::Cancelled => Verdict::held(&Status::BLOCKED, reason),
                 Policy::Stop => again,
                 Policy::Auth => Verdict { pause: Some(*class), ..again },
-                Policy::Quota => {
-                    let wait = (retry.backoff_max.saturating_mul(1 << (streak - 1).min(4)))
-                        .min(std::time::Duration::from_secs(3_600));
-                    Verdict { transient: true, not_before: retry_at.or_else(|| after(wait)), ..again }
-                }
+                // The pool waits, not the task: another agent of the role may take it at once.
+                Policy::Quota => again,
                 Policy::Transient if streak <= retry.transient => {
                     let wait = retry_at.or_else(|| after(retry.wait(streak, seed)));
                     Verdict { transient: true, not_before: wait, ..again }
@@ -292,7 +354,7 @@ mod tests {
     }
 
     fn settled(before: &Snapshot, lease: &Lease, outcome: &Outcome) -> Snapshot {
-        before.after(&decide(before, &flow(), lease, outcome, &Retry::default()))
+        before.after(&decide(before, &flow(), lease, outcome, &Retry::default(), &Facts::default()))
     }
 
     fn done() -> Outcome {
@@ -325,7 +387,7 @@ mod tests {
         let (mut before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
         let newer = Lease { token: Token(lease.token.0 + 1), ..lease.clone() };
         before.leases.insert(id("A"), Held { record: LeaseRecord::Ours(newer), holder: Holder::Alive });
-        let plan = decide(&before, &flow(), &lease, &done(), &Retry::default());
+        let plan = decide(&before, &flow(), &lease, &done(), &Retry::default(), &Facts::default());
         assert!(!plan.touches_queue() && plan.leases.is_empty());
         assert_eq!(plan.events.len(), 1);
         assert_eq!(plan.events[0].kind, Kind::AttemptSuperseded);
@@ -476,7 +538,7 @@ mod tests {
     fn settling_twice_settles_once() {
         let (before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
         let after = settled(&before, &lease, &done());
-        let plan = decide(&after, &flow(), &lease, &done(), &Retry::default());
+        let plan = decide(&after, &flow(), &lease, &done(), &Retry::default(), &Facts::default());
         assert!(!plan.touches_queue());
         assert_eq!(plan.events.len(), 1);
     }

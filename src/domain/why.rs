@@ -11,6 +11,7 @@ use super::{
     claim::{self, Obstacle},
     coordinate, observe,
     plan::stamp,
+    pool,
     queue::Waits,
     text::{duration, one_line},
 };
@@ -226,6 +227,12 @@ fn claimable<'a>(seen: &Explainer<'a>, task: &Task, rule: &'a RoleRule) -> Why {
         let sentence = format!("the role `{role}` is paused ({}): {}", pause.class, one_line(&pause.reason));
         return why("R22", sentence, format!("agentctl fleet start {role} (after mending the cause)"));
     }
+    let pools = snapshot.history.roles.get(role).map(|known| known.pools.as_slice()).unwrap_or_default();
+    if let Some(limited) = pool::limited(snapshot, pools.iter().map(String::as_str)) {
+        let left = limited.until.map(|until| (until - snapshot.now.wall).to_std().unwrap_or_default());
+        let left = left.map(|left| format!(" (in {})", duration(left))).unwrap_or_default();
+        return why("R22", format!("no agent of `{role}` can work{left}: {limited}"), NOTHING);
+    }
     let line = seen.line(rule);
     let (wip, limit) = (line.wip, snapshot.queue.wip_limit(role));
     if wip >= limit {
@@ -394,7 +401,7 @@ mod tests {
             ("the WIP limit of `builder` is reached (1 of 1)".into(), "R7")
         );
         let wide = with_limit(snapshot(tasks.clone()), &Role::BUILDER, 2);
-        assert_eq!(said(&wide, "A").0, "it is claimable; a `builder` worker takes it next");
+        assert_eq!(said(&wide, "A").0, "it is claimable; a worker of `builder` takes it next");
         tasks[0].not_before = Some(now_at(1_090).wall);
         let wide = with_limit(snapshot(tasks), &Role::BUILDER, 2);
         assert_eq!(said(&wide, "A").0, "it is tried again at 2026-01-05T08:18:10.000Z (in 1m30s)");
@@ -406,10 +413,7 @@ mod tests {
         let lease = crate::domain::lease::tests::lease("A", &Role::BUILDER, 1);
         before.leases.insert(id("A"), Held { record: LeaseRecord::Ours(lease), holder: Holder::Alive });
         before.now = now_at(1_010);
-        assert_eq!(
-            said(&before, "A"),
-            ("w@h works on it (attempt 1, pid 7) since 10s, heartbeat 10s ago".into(), "R11")
-        );
+        assert_eq!(said(&before, "A"), ("w@h works on it (attempt 1, pid 7) for 10s, heartbeat 10s ago".into(), "R11"));
     }
 
     #[test]

@@ -15,7 +15,9 @@ use crate::{
     domain::{
         Lease, Plan, Problem, QueueLease, Snapshot, Status, Task,
         claim::{self, Claimant, Idle},
-        coordinate, observe, rescue, settle, text,
+        coordinate, observe,
+        pool::Limited,
+        rescue, settle, text,
     },
     process::{Keeper, Stop},
     store::StoreError,
@@ -143,8 +145,7 @@ impl Worker {
         Claimant {
             owner: setup.owner.clone(),
             rule: setup.rule.clone(),
-            by: setup.agent.name().into(),
-            simulated: setup.agent.simulated(),
+            agents: self.shared.offers(),
             ignore_wip: setup.ignore_wip,
         }
     }
@@ -236,7 +237,7 @@ impl Worker {
 
     /// Says once why there is nothing to do; that there is just nothing is said at debug only.
     fn say_idle(&mut self, idle: &Idle) {
-        if let Idle::Waiting { until: Some(until), .. } = idle {
+        if let Idle::Waiting { until: Some(until), .. } | Idle::Limited(Limited { until: Some(until), .. }) = idle {
             let wait = (*until - chrono::Utc::now()).to_std().unwrap_or_default() + Duration::from_millis(5);
             let due = Instant::now() + wait.min(self.shared.setup.interval);
             self.due = Some(self.due.map_or(due, |old| old.min(due)));
@@ -250,6 +251,7 @@ impl Worker {
             Idle::Waiting { .. } if self.shared.setup.once => log::info!("{words}; why: agentctl ls"),
             Idle::Nothing | Idle::Waiting { .. } => log::debug!("{words}"),
             Idle::Full { .. } => log::info!("{words}"),
+            Idle::Limited(_) => log::warn!("{words}"),
             Idle::Paused(_) => log::warn!("{words}; resume with: agentctl fleet start {}", self.shared.role()),
             Idle::Behind(_) => log::error!("{words}; look at it with: agentctl queue repair"),
         }

@@ -18,7 +18,7 @@ use crate::{
     config::{Config, GateConfig, RoleConfig},
     domain::{
         Class, EventDraft, Kind, Lease, Owner, Plan, Problem, Role, RoleRule, TaskId, Token, Workflow, event::Actor,
-        text,
+        pool::Offer, text,
     },
     layout::Layout,
     process::{Keeper, Stop},
@@ -46,8 +46,8 @@ pub struct Setup {
     pub rule: RoleRule,
     /// How the role works.
     pub role: RoleConfig,
-    /// Who works.
-    pub agent: Box<dyn Agent>,
+    /// Who works, the preferred one first; the next works while the quota of those before it is used up (R22).
+    pub agents: Vec<Box<dyn Agent>>,
     /// Who we are.
     pub owner: Owner,
     /// Attempts at once; the role's WIP limit when absent.
@@ -75,6 +75,22 @@ impl Shared {
 
     fn role(&self) -> &Role {
         &self.setup.rule.role
+    }
+
+    /// The agent that a lease names; a lease is only taken with one of them.
+    fn agent(&self, by: &str) -> &dyn Agent {
+        let named = self.setup.agents.iter().find(|agent| agent.name() == by);
+        named.or(self.setup.agents.first()).expect("a worker has an agent").as_ref()
+    }
+
+    /// What the role's agents draw from.
+    fn offers(&self) -> Vec<Offer> {
+        let offer = |agent: &dyn Agent| Offer {
+            by: agent.name().into(),
+            pool: agent.name().into(),
+            simulated: agent.simulated(),
+        };
+        self.setup.agents.iter().map(|agent| offer(agent.as_ref())).collect()
     }
 
     fn actor(&self) -> Actor {
@@ -179,12 +195,17 @@ impl Worker {
                 }
             }
         }
-        self.note(Kind::WorkerStarted, &[("pid", setup.owner.pid.into()), ("agent", setup.agent.name().into())]);
+        let names: Vec<&str> = setup.agents.iter().map(|agent| agent.name()).collect();
+        let pools: Vec<String> = shared.offers().into_iter().map(|offer| offer.pool).collect();
+        self.note(
+            Kind::WorkerStarted,
+            &[("pid", setup.owner.pid.into()), ("agent", names.join(", ").into()), ("pools", pools.into())],
+        );
         log::info!(
             "{} watches {} with the agent `{}`",
             shared.role(),
             setup.layout.queue().display(),
-            setup.agent.name()
+            names.join("`, then `")
         );
         ready();
         let mut first = self.look();
@@ -308,7 +329,7 @@ impl Worker {
     fn note(&self, kind: Kind, data: &[(&str, serde_json::Value)]) {
         let shared = &self.shared;
         let mut draft = EventDraft::new(kind, shared.actor()).role(shared.role());
-        draft.simulated = shared.setup.agent.simulated();
+        draft.simulated = shared.setup.agents.first().is_some_and(|agent| agent.simulated());
         for (key, value) in data {
             draft = draft.with(key, value.clone());
         }

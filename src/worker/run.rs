@@ -170,7 +170,8 @@ impl Run {
         if let Err(outcome) = self.prepare() {
             return outcome;
         }
-        let invocation = self.shared.setup.agent.invocation(&self.assignment);
+        let agent = self.shared.agent(&self.lease().by);
+        let invocation = agent.invocation(&self.assignment);
         let role = &self.shared.setup.role;
         let limits = Limits {
             wall: Some(role.timeout).filter(|limit| !limit.is_zero()),
@@ -192,7 +193,7 @@ impl Run {
         self.record.exit = Some(exit.clone());
         match self.verdict_of_stop(&exit) {
             Some(outcome) => outcome,
-            None => self.shared.setup.agent.outcome(&self.assignment, &exit),
+            None => self.shared.agent(&self.lease().by).outcome(&self.assignment, &exit),
         }
     }
 
@@ -386,11 +387,14 @@ impl Run {
         let shared = Arc::clone(&self.shared);
         let (workflow, retry) = (shared.workflow(), &shared.setup.config.retry);
         let mine = self.lease().clone();
+        let facts = settle::Facts { seconds: self.record.seconds, ..settle::Facts::default() };
         let mut pause = Duration::from_millis(50);
         let mut said = String::new();
         loop {
-            let settled =
-                self.shared.store.transact(&mut |snapshot| settle::decide(snapshot, workflow, &mine, outcome, retry));
+            let settled = self
+                .shared
+                .store
+                .transact(&mut |snapshot| settle::decide(snapshot, workflow, &mine, outcome, retry, &facts));
             match settled {
                 Ok(committed) => return self.say(outcome, &committed.events),
                 Err(error) => {

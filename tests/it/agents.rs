@@ -64,6 +64,8 @@ impl Bench {
             heartbeat_mono_ms: 0,
             by: "sim".into(),
             simulated: true,
+            pool: String::new(),
+            probe: false,
             stop: None,
         };
         let rule = Workflow::shipped().rule(role).expect("ships").clone();

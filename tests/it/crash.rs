@@ -228,6 +228,17 @@ fn check_history(project: &Project, limit: i64) {
                 assert!(working.len() as i64 <= limit, "the limit is kept: {event}");
             }
             "oodatcaa.lease.rescued.v1" => drop(working.remove(&task)),
+            // A worker that was killed between the queue and the journal: the next one has noted what it saw (R15).
+            "oodatcaa.task.observed.v1" if event["data"]["to"] == "awaiting_test" => {
+                let token = working.remove(&task).or_else(|| newest.get(&task).copied()).expect("it was claimed");
+                assert_eq!(accepted.insert(task.clone(), token), None, "{task} was done twice");
+            }
+            "oodatcaa.task.observed.v1" if event["data"]["to"] == "in_progress" => {
+                let token = newest.get(&task).copied().unwrap_or(0) + 1;
+                newest.insert(task.clone(), token);
+                working.insert(task, token);
+                assert!(working.len() as i64 <= limit, "the limit is kept: {event}");
+            }
             "oodatcaa.attempt.finished.v1" => {
                 let token = token.expect("a token");
                 assert_eq!(working.remove(&task), Some(token), "only a lease holder settles: {event}");

@@ -128,6 +128,8 @@ fn claim(snapshot: &Snapshot, task: &str) -> Plan {
         heartbeat_mono_ms: now.mono_ms(),
         by: "cmd".into(),
         simulated: false,
+        pool: String::new(),
+        probe: false,
         stop: None,
     };
     let mut plan = moved(snapshot, task.as_str(), &Status::IN_PROGRESS);

@@ -310,3 +310,51 @@ fn an_untrusted_project_runs_nothing() {
     assert!(said.contains("agentctl config trust"), "{said}");
     assert!(!project.path("owned").exists());
 }
+
+#[test]
+fn a_limit_closes_the_pool_for_every_worker_until_its_reset_and_work_resumes_by_itself() {
+    let mut project = Project::new(
+        r#"[ -e "$OODATCAA_PROJECT/good" ] && exit 0
+echo asked >> "$OODATCAA_PROJECT/asked"
+at=$(date -u -d '+2 seconds' +%Y-%m-%dT%H:%M:%SZ)
+touch "$OODATCAA_PROJECT/good"
+printf '{"outcome":"failed","class":"rate_limited","summary":"429","retry_at":"%s"}' "$at" > "$OODATCAA_RESULT_FILE"
+exit 1"#,
+    );
+    let tasks: Vec<_> = (0..4).map(|n| json!({"id": format!("T{n}"), "title": "", "status": "ready"})).collect();
+    project.queue_text(&json!({"wip_limits": {"builder": 1}, "tasks": tasks}).to_string());
+    for _ in 0..2 {
+        project.start("builder", &["--interval", "3600s"]);
+    }
+    for n in 0..4 {
+        project.wait_for(&format!("T{n}"), "awaiting_test");
+        assert!(project.task(&format!("T{n}"))["attempts"].is_null(), "T{n} is not charged");
+    }
+    let asked = std::fs::read_to_string(project.path("asked")).expect("the agent was asked");
+    assert_eq!(asked.lines().count(), 1, "one limit, and nobody asked again before the reset");
+    let (limited, resumed) = (project.events_of("agent.limited"), project.events_of("agent.resumed"));
+    assert_eq!((limited.len(), resumed.len()), (1, 1), "{limited:?} {resumed:?}");
+    let until = limited[0]["data"]["until"].as_str().expect("a time");
+    let probe = project.events_of("lease.acquired").into_iter().find(|event| event["data"]["probe"] == true);
+    assert!(probe.expect("a probe")["time"].as_str().expect("a time") >= until);
+}
+
+#[test]
+fn the_second_agent_of_a_chain_works_while_the_first_is_limited() {
+    let project = Project::that_succeeds();
+    let limited = project.script(
+        "limited.sh",
+        r#"echo '{"outcome":"failed","class":"usage_limit","summary":"limit reached","retry_at":"2026-01-01T00:00:00Z"}' > "$OODATCAA_RESULT_FILE""#,
+    );
+    project.config(&format!(
+        "[agents.limited]\nargv = [\"{}\"]\n[roles.builder]\nagents = [\"limited\", \"script\"]",
+        limited.display()
+    ));
+    project.queue(json!([{"id": "A", "title": "", "status": "ready"}]));
+    project.once("builder");
+    assert_eq!(project.status("A"), "ready");
+    project.once("builder");
+    assert_eq!(project.status("A"), "awaiting_test");
+    let by: Vec<_> = project.events_of("lease.acquired").iter().map(|event| event["data"]["by"].clone()).collect();
+    assert_eq!(by, ["limited", "script"]);
+}

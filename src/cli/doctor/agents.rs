@@ -203,6 +203,8 @@ fn example(patient: &Patient<'_>, rule: &RoleRule) -> Assignment {
             heartbeat_mono_ms: 0,
             by: String::new(),
             simulated: false,
+            pool: String::new(),
+            probe: false,
             stop: None,
         },
         run_dir: patient.layout.run(&id, Token(1)),

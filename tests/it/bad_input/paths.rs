@@ -120,7 +120,7 @@ fn a_directory_that_may_not_be_looked_into_is_told_and_nothing_is_lost() {
             let own = Command::new("chown").args(["-R", "65534:65534"]).arg(project.root()).status();
             assert!(own.expect("chown runs").success());
         }
-        fs::set_permissions(project.path(name), fs::Permissions::from_mode(0)).expect("no permission");
+        fs::set_permissions(project.path(name), fs::Permissions::from_mode(0o000)).expect("no permission");
         let mut daemon = unprivileged(&project, "agent-daemon");
         daemon.args(["--role", "builder", "--once"]);
         run(daemon).refused(77, "Permission denied").refused(77, name);

@@ -338,3 +338,14 @@ pub(super) fn assert_same(one: &Document, other: &Document) {
         (&other.entries, other.tasks, other.tail, other.metadata)
     );
 }
+
+#[test]
+fn every_problem_stands_where_its_task_does() {
+    let text = "{\"tasks\": [\n  {\"id\": \"ü\"}, {\"id\": \"A\", \"status\": \"odd\"},\n {\"id\":\"B\",\"status\":\"odd\"}],\n \"wip_limits\": {\"nobody\": 1}}";
+    let found = parse(text).problems(&domain::Workflow::shipped());
+    let places: Vec<_> = found.iter().map(|problem| (problem.line, problem.column, problem.code)).collect();
+    assert_eq!(
+        places,
+        [(0, 0, "unknown_role"), (2, 10, "bad_id"), (2, 16, "unknown_status"), (3, 2, "unknown_status")]
+    );
+}

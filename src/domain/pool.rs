@@ -1,0 +1,233 @@
+//! Pools of quota that all workers share: an (adapter, account, model) of which a provider said "not now" (R22).
+//!
+//! The first limit closes a pool until the stated reset, or else for five minutes, doubling up to an
+//! hour. After that exactly one claim goes through, the probe. What comes of it opens the pool or
+//! closes it again. A pool stands in the journal while it is closed; who probes it, in the leases.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    Class, Event, EventDraft, History, Kind, Lease, Outcome, Plan, Snapshot, event::Actor, outcome::Policy,
+    plan::stamp, text,
+};
+
+/// The first pause, where nobody stated one.
+const FIRST: Duration = Duration::from_secs(5 * 60);
+
+/// The longest pause, where nobody stated one.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+
+/// The longest pause that is believed; longer than a week's window.
+const BELIEVED: chrono::Duration = chrono::Duration::days(8);
+
+/// An agent that a role may work with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The agent's name in the configuration.
+    pub by: String,
+    /// The pool that it draws from: `adapter/account/model`.
+    pub pool: String,
+    /// It is the simulated agent (R21).
+    pub simulated: bool,
+}
+
+/// A pool that was limited and has not been seen to work since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// Until when nothing is asked of it.
+    pub until: DateTime<Utc>,
+    /// When it was limited last.
+    pub since: DateTime<Utc>,
+    /// `rate_limited` or `usage_limit`.
+    pub class: String,
+    /// What the provider said.
+    pub reason: String,
+    /// Limits in a row; what the pause doubles by.
+    pub limits: u32,
+}
+
+/// How a pool stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing<'a> {
+    /// Nothing is known against it.
+    Open,
+    /// Nothing is asked of it yet.
+    Closed(&'a Closed),
+    /// Its time is over; one claim may try it.
+    HalfOpen(&'a Closed),
+    /// That claim is at work.
+    Probed(&'a Closed),
+}
+
+/// Why no agent of a role can work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limited {
+    /// The pool that is back first.
+    pub pool: String,
+    /// When it may be tried; `None` while it is being tried.
+    pub until: Option<DateTime<Utc>>,
+    /// What the provider said.
+    pub reason: String,
+}
+
+impl std::fmt::Display for Limited {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { pool, until, reason } = self;
+        match until {
+            Some(until) => write!(f, "the quota of `{pool}` is used up until {}", stamp(*until))?,
+            None => write!(f, "the quota of `{pool}` was used up, and one attempt tries whether it is back")?,
+        }
+        if reason.is_empty() { Ok(()) } else { write!(f, ": {reason}") }
+    }
+}
+
+/// How a pool stands now.
+pub fn standing<'a>(snapshot: &'a Snapshot, pool: &str) -> Standing<'a> {
+    let Some(closed) = snapshot.history.pools.get(pool) else { return Standing::Open };
+    if snapshot.now.wall < closed.until {
+        return Standing::Closed(closed);
+    }
+    // A dead prober holds the place until it is rescued: what it left running may still be asking (R14).
+    let probes = |lease: &Lease| lease.probe && lease.pool == pool;
+    match snapshot.leases.values().filter_map(|held| held.ours()).any(probes) {
+        true => Standing::Probed(closed),
+        false => Standing::HalfOpen(closed),
+    }
+}
+
+/// The first agent of a chain that may work now, and whether it is a probe.
+pub fn choose<'a>(snapshot: &Snapshot, offers: &'a [Offer]) -> Result<(&'a Offer, bool), Limited> {
+    for offer in offers {
+        match standing(snapshot, &offer.pool) {
+            Standing::Open => return Ok((offer, false)),
+            Standing::HalfOpen(_) => return Ok((offer, true)),
+            Standing::Closed(_) | Standing::Probed(_) => {}
+        }
+    }
+    Err(limited(snapshot, offers.iter().map(|offer| offer.pool.as_str())).unwrap_or_else(|| Limited {
+        pool: "none".into(),
+        until: None,
+        reason: "the role has no agent".into(),
+    }))
+}
+
+/// What holds all of these pools, if all are held.
+pub fn limited<'p>(snapshot: &Snapshot, pools: impl Iterator<Item = &'p str>) -> Option<Limited> {
+    let mut first: Option<Limited> = None;
+    for pool in pools {
+        let (closed, until) = match standing(snapshot, pool) {
+            Standing::Open | Standing::HalfOpen(_) => return None,
+            Standing::Closed(closed) => (closed, Some(closed.until)),
+            Standing::Probed(closed) => (closed, None),
+        };
+        // `None` sorts first: a probe that runs may open its pool at any moment.
+        if first.as_ref().is_none_or(|first| until < first.until) {
+            first = Some(Limited { pool: pool.into(), until, reason: text::one_line(&closed.reason) });
+        }
+    }
+    first
+}
+
+/// The pool of an attempt; one that was claimed by an older worker is known by its agent's name.
+fn pool_of(lease: &Lease) -> &str {
+    if lease.pool.is_empty() { &lease.by } else { &lease.pool }
+}
+
+/// What the end of an attempt says about its pool.
+pub fn settle(snapshot: &Snapshot, lease: &Lease, outcome: &Outcome) -> Plan {
+    match outcome {
+        Outcome::Failed { class, reason, retry_at } => match class.policy() {
+            Policy::Quota => limit(snapshot, lease, *class, reason, *retry_at),
+            // The provider has answered, whatever came of the work.
+            Policy::Work | Policy::Context if !matches!(class, Class::Timeout | Class::Silent) => {
+                answered(snapshot, lease)
+            }
+            // Nothing was learned, so another probe may go.
+            Policy::Work | Policy::Context | Policy::Transient | Policy::Auth | Policy::Stop => Plan::none(),
+        },
+        _ => answered(snapshot, lease),
+    }
+}
+
+fn limit(snapshot: &Snapshot, lease: &Lease, class: Class, reason: &str, stated: Option<DateTime<Utc>>) -> Plan {
+    let (pool, now) = (pool_of(lease), snapshot.now.wall);
+    let known = snapshot.history.pools.get(pool);
+    // Attempts that were under way when the pool closed hit the same limit; only a probe finds a new one.
+    let limits = known.map_or(1, |known| known.limits + u32::from(lease.probe));
+    let stated = stated.filter(|until| *until > now).map(|until| until.min(now + BELIEVED));
+    let closed = known.filter(|known| now < known.until).map(|known| known.until);
+    let until = match (stated, closed) {
+        (Some(stated), Some(closed)) => stated.max(closed),
+        (Some(until), None) | (None, Some(until)) => until,
+        (None, None) => now + pause(limits),
+    };
+    let mut plan = Plan::none();
+    plan.event(
+        EventDraft::new(Kind::AgentLimited, Actor::Worker(lease.owner.clone()))
+            .lease(lease)
+            .with("pool", pool)
+            .with("until", stamp(until))
+            .with("class", class.as_str())
+            .with("stated", stated.is_some())
+            .with("limits", limits)
+            .with("reason", text::cut(reason, 500)),
+    );
+    plan
+}
+
+/// The pause after so many limits in a row, where nobody stated one.
+fn pause(limits: u32) -> chrono::Duration {
+    let factor = 1u32.checked_shl(limits.saturating_sub(1).min(31)).unwrap_or(u32::MAX);
+    chrono::Duration::from_std(FIRST.saturating_mul(factor).min(LONGEST)).expect("an hour at most")
+}
+
+/// The provider has answered a probe: its pool is open. May be called as soon as the first answer is
+/// seen; nothing happens for an attempt that is no probe.
+pub fn answered(snapshot: &Snapshot, lease: &Lease) -> Plan {
+    let pool = pool_of(lease);
+    let mut plan = Plan::none();
+    if lease.probe && snapshot.history.pools.contains_key(pool) {
+        plan.event(
+            EventDraft::new(Kind::AgentResumed, Actor::Worker(lease.owner.clone())).lease(lease).with("pool", pool),
+        );
+    }
+    plan
+}
+
+/// A human says that a pool is open.
+pub fn reopen(snapshot: &Snapshot, pool: &str, actor: &Actor) -> Plan {
+    let mut plan = Plan::none();
+    if snapshot.history.pools.contains_key(pool) {
+        plan.event(EventDraft::new(Kind::AgentResumed, actor.clone()).with("pool", pool));
+    }
+    plan
+}
+
+impl History {
+    pub(super) fn apply_to_pools(&mut self, event: &Event) {
+        let Some(pool) = event.text("pool") else { return };
+        match event.kind {
+            Kind::AgentLimited => {
+                let Some(until) = event.text("until").and_then(|time| time.parse().ok()) else { return };
+                let limits = event.data.get("limits").and_then(serde_json::Value::as_u64).unwrap_or(1);
+                let closed = Closed {
+                    until,
+                    since: event.time,
+                    class: event.text("class").unwrap_or("rate_limited").into(),
+                    reason: event.text("reason").unwrap_or_default().into(),
+                    limits: u32::try_from(limits).unwrap_or(u32::MAX),
+                };
+                self.pools.insert(pool.into(), closed);
+            }
+            Kind::AgentResumed => {
+                self.pools.remove(pool);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
