@@ -31,6 +31,8 @@ mod tests;
 mod tools;
 
 use ask::{Ask, Protocol, Say};
+#[cfg(test)]
+pub(crate) use ask::{TOKENS_CACHED, TOKENS_IN, TOKENS_OUT};
 use http::{Body, Request};
 pub(crate) use script::Script;
 use script::{Act, Asked, Break, Hang, Trouble};

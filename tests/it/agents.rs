@@ -122,6 +122,7 @@ fn config(kind: AgentKind, argv: &[&str]) -> AgentConfig {
         set: BTreeMap::new(),
         exits: BTreeMap::new(),
         install: None,
+        ..AgentConfig::default()
     }
 }
 

@@ -1,13 +1,21 @@
 //! Five roles with a real agent program: from a story without a plan to done, by its own tool calls.
 
-use std::{fs, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    process::Command,
+};
 
-use oodatcaa::worker::record::Record;
+use oodatcaa::{
+    agent::{Observation, Stream, descriptor, stream::Reader},
+    worker::record::Record,
+};
 use serde_json::{Value, json};
 
 use super::programs::{Program, home};
 use crate::{
-    endpoint::{Endpoint, Script},
+    endpoint::{Endpoint, Script, TOKENS_CACHED, TOKENS_IN, TOKENS_OUT},
     support::{Project, eventually},
 };
 
@@ -69,17 +77,29 @@ fn git(project: &Project, args: &[&str]) -> String {
 }
 
 /// The agent as configuration.
-fn agent(program: Program, argv: &[String], set: &std::collections::BTreeMap<String, String>) -> String {
+fn agent(program: Program, path: &Path, url: &str, home: &Path) -> String {
     // A JSON string is a TOML string, too.
     let quoted = |text: &str| Value::from(text).to_string();
-    let argv: Vec<String> = argv.iter().map(|argument| quoted(argument)).collect();
+    let args: Vec<String> = program.settings(url).iter().map(|argument| quoted(argument)).collect();
+    let mut set = program.environment(url, home);
+    let bin = path.parent().expect("in a directory").display();
+    set.insert("PATH".into(), format!("{bin}:{}", std::env::var("PATH").expect("a PATH")));
     let set: Vec<String> = set.iter().map(|(name, value)| format!("{name} = {}", quoted(value))).collect();
+    let name = program.name();
     format!(
-        "[agents.{}]\nkind = \"command\"\nargv = [{}]\nset = {{ {} }}\n",
-        program.name(),
-        argv.join(", "),
+        "[agents.{name}]\nkind = \"{name}\"\nmodel = \"{}\"\npermissions = \"all\"\nargs = [{}]\nset = {{ {} }}\n",
+        program.model(),
+        args.join(", "),
         set.join(", ")
     )
+}
+
+/// What the program said of a run, read by its adapter.
+fn observed(program: Program, run: &Path) -> Observation {
+    let descriptor = descriptor::load(program.name(), &BTreeMap::new()).expect("ships");
+    let mut reader = Reader::new(&descriptor);
+    reader.feed(Stream::Stdout, &fs::read(run.join("stdout.log")).expect("an output"));
+    reader.finish().facts().observation.clone()
 }
 
 fn from_a_story_to_done(program: Program) {
@@ -94,8 +114,7 @@ fn from_a_story_to_done(program: Program) {
     fs::write(project.path("README.md"), "a fresh project\n").expect("written");
     git(&project, &["add", "README.md"]);
     git(&project, &["commit", "-qm", "the beginning"]);
-    let agent =
-        agent(program, &program.argv(&path, &endpoint.url()), &program.environment(&endpoint.url(), home.path()));
+    let agent = agent(program, &path, &endpoint.url(), home.path());
     let config = format!(
         "fleet.agent = \"{}\"\nretry.backoff = \"100ms\"\nroles.builder.gates = [\"greets\"]\nroles.integrator.gates = [\"greets\"]\n\
          {agent}[gates.greets]\nargv = [\"grep\", \"-q\", \"hello from P001-B01\", \"src/greeting.txt\"]\n",
@@ -139,10 +158,17 @@ fn from_a_story_to_done(program: Program) {
     assert_eq!(moves, walked, "{}", said());
     let finished = project.events_of("attempt.finished");
     assert_eq!(finished.len(), 7, "{finished:#?}");
+    let (mut sessions, mut told) = (BTreeSet::new(), 0);
     for event in &finished {
         let (task, token) = (event["task"].as_str().expect("a task"), event["token"].as_u64().expect("a token"));
         let run = project.path(".oodatcaa/runs").join(task).join(token.to_string());
         let record = Record::load(&run).unwrap_or_else(|| panic!("no record in {}", run.display()));
+        let seen = observed(program, &run);
+        assert!(seen.session.as_ref().is_some_and(|session| sessions.insert(session.clone())), "{run:?} {seen:?}");
+        // The endpoint counts the same for each of its answers.
+        let answers = seen.tokens_out.expect("tokens") / TOKENS_OUT;
+        assert_eq!((seen.tokens_in, seen.tokens_cached), (Some(answers * TOKENS_IN), Some(answers * TOKENS_CACHED)));
+        told += answers;
         assert_eq!((record.by.as_str(), record.simulated), (program.name(), false));
         let gates: Vec<(&str, bool)> = record.gates.iter().map(|gate| (gate.name.as_str(), gate.ok)).collect();
         let gated = matches!(record.role.as_str(), "builder" | "integrator");
@@ -151,6 +177,7 @@ fn from_a_story_to_done(program: Program) {
     let asked = |rule: &str| endpoint.seen().iter().filter(|seen| seen.rule == rule).count();
     let requests = ["planner", "builder", "first test", "tester", "refiner", "integrator"].map(asked);
     assert_eq!(requests, [2, 8, 2, 3, 2, 2], "{}", said());
+    assert_eq!(told, 19, "every answer is in somebody's figures");
     assert_eq!(endpoint.outside(), Vec::<String>::new(), "nothing left the machine");
 }
 

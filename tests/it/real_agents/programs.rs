@@ -44,9 +44,6 @@ impl Program {
 
     /// Its argv for one unattended run with the prompt on standard input.
     pub(super) fn argv(self, program: &Path, url: &str) -> Vec<String> {
-        let provider = format!(
-            "model_providers.local={{name=\"local\",base_url=\"{url}/v1\",env_key=\"LOCAL_KEY\",wire_api=\"responses\",request_max_retries=0,stream_max_retries=0}}"
-        );
         let rest: &[&str] = match self {
             Self::Claude => &[
                 "-p",
@@ -55,36 +52,54 @@ impl Program {
                 "--verbose",
                 "--dangerously-skip-permissions",
                 "--model",
-                "claude-sonnet-4-5",
+                self.model(),
             ],
-            // Without the first four settings it looks for plugins, apps and figures on the network.
             Self::Codex => &[
                 "exec",
                 "--json",
                 "--skip-git-repo-check",
                 "-m",
-                "gpt-5",
+                self.model(),
                 "--dangerously-bypass-approvals-and-sandbox",
-                "-c",
-                "analytics.enabled=false",
-                "-c",
-                "features.plugins=false",
-                "-c",
-                "features.apps=false",
-                "-c",
-                "features.remote_plugin=false",
-                "-c",
-                "model_provider=local",
-                "-c",
-                &provider,
-                "-",
             ],
-            Self::Gemini => &["--output-format", "stream-json", "--yolo", "-m", "gemini-2.5-pro"],
-            Self::Opencode => &["run", "--format", "json", "-m", "local/scripted"],
+            Self::Gemini => &["--output-format", "stream-json", "--yolo", "-m", self.model()],
+            Self::Opencode => &["run", "--format", "json", "-m", self.model()],
             Self::Qwen => &["--output-format", "stream-json", "--yolo", "--auth-type", "openai"],
         };
         let rest = rest.iter().map(|&argument| argument.to_owned());
-        [program.display().to_string()].into_iter().chain(rest).collect()
+        let last = (self == Self::Codex).then(|| "-".to_owned());
+        [program.display().to_string()].into_iter().chain(rest).chain(self.settings(url)).chain(last).collect()
+    }
+
+    /// The arguments that lead it to the loopback, where its environment cannot.
+    pub(super) fn settings(self, url: &str) -> Vec<String> {
+        if self != Self::Codex {
+            return Vec::new();
+        }
+        let provider = format!(
+            "model_providers.local={{name=\"local\",base_url=\"{url}/v1\",env_key=\"LOCAL_KEY\",wire_api=\"responses\",request_max_retries=0,stream_max_retries=0}}"
+        );
+        // Without the first four it looks for plugins, apps and figures on the network.
+        let settings = [
+            "analytics.enabled=false",
+            "features.plugins=false",
+            "features.apps=false",
+            "features.remote_plugin=false",
+            "model_provider=local",
+            &provider,
+        ];
+        settings.iter().flat_map(|setting| ["-c".to_owned(), (*setting).to_owned()]).collect()
+    }
+
+    /// The model's name.
+    pub(super) fn model(self) -> &'static str {
+        match self {
+            Self::Claude => "claude-sonnet-4-5",
+            Self::Codex => "gpt-5",
+            Self::Gemini => "gemini-2.5-pro",
+            Self::Opencode => "local/scripted",
+            Self::Qwen => "scripted",
+        }
     }
 
     /// The variables that it needs beside those of the attempt; writes its settings below `home`.
@@ -148,7 +163,7 @@ impl Program {
                     ("QWEN_CODE_NO_RELAUNCH", "true"),
                     ("OPENAI_BASE_URL", &format!("{url}/v1")),
                     ("OPENAI_API_KEY", "no-key"),
-                    ("OPENAI_MODEL", "scripted"),
+                    ("OPENAI_MODEL", self.model()),
                 ]);
                 // It sends everything to a proxy, the loopback too.
                 all.retain(|name, _| !name.to_ascii_lowercase().ends_with("_proxy"));
