@@ -12,6 +12,7 @@ use crate::domain::text::{many_lines, one_line};
 mod codes;
 mod fleet;
 mod from;
+mod workspace;
 
 pub use codes::{CODES, Code, exit, sysexit};
 pub use from::quoted;

@@ -32,7 +32,7 @@ const MOST_FAILURES: usize = 5;
 
 /// The variables of a template, for messages.
 const VARIABLES: &str = "task (id, title, type, status, priority, description, acceptance_criteria, exit_gates, \
-     complexity, parent, branch), role, attempt, dependencies, failures, gates, children, result_file, run_dir, \
+     complexity, parent, branch), role, attempt, dependencies, failures, answers, gates, children, result_file, run_dir, \
      workspace, project, result_schema, facts";
 
 /// What a prompt tells beside the assignment.
@@ -42,6 +42,8 @@ pub struct PromptFacts {
     pub dependencies: Vec<Related>,
     /// What went wrong in earlier attempts of this stage, the latest last.
     pub failures: Vec<String>,
+    /// What a human answered to earlier questions: question and answer, the latest last.
+    pub answers: Vec<(String, String)>,
     /// The gates that will be run: name and command line.
     pub gates: Vec<(String, String)>,
     /// The tasks whose parent this one is.
@@ -223,6 +225,8 @@ fn variables(assignment: &Assignment, facts: &PromptFacts) -> Value {
         tasks.iter().take(MOST).map(one).collect::<Vec<_>>()
     };
     let gate = |(name, command): &(String, String)| context! { name => word(name), command => line(command) };
+    let answer =
+        |(question, answer): &(String, String)| context! { question => block(question), answer => block(answer) };
     let skipped = facts.failures.len().saturating_sub(MOST_FAILURES);
     let path = |path: &Path| path.display().to_string();
     context! {
@@ -243,6 +247,7 @@ fn variables(assignment: &Assignment, facts: &PromptFacts) -> Value {
         attempt => assignment.lease.attempt,
         dependencies => related(&facts.dependencies),
         failures => facts.failures.iter().skip(skipped).map(|text| block(text)).collect::<Vec<_>>(),
+        answers => facts.answers.iter().map(answer).collect::<Vec<_>>(),
         gates => facts.gates.iter().map(gate).collect::<Vec<_>>(),
         children => related(&facts.children),
         result_file => path(&assignment.result_file()),

@@ -18,12 +18,15 @@ pub mod change;
 pub mod config;
 pub mod context;
 pub mod demo;
+pub mod diff;
 pub mod doctor;
 pub mod events;
 pub mod fail;
 pub mod filter;
 pub mod fleet;
+pub mod gc;
 pub mod help;
+pub mod inbox;
 pub mod init;
 pub mod lease;
 pub mod list;
@@ -39,6 +42,7 @@ pub mod status;
 pub mod talk;
 pub mod task;
 pub mod ui;
+pub mod worktree;
 
 /// Operates a fleet of coding agents that works through a queue file.
 #[derive(Debug, Parser)]
@@ -97,6 +101,14 @@ enum Command {
     Show(show::Args),
     /// Why a task does not move
     Why(show::Args),
+    /// What waits for your word
+    Inbox,
+    /// Say yes to what waits for you
+    Approve(inbox::Approve),
+    /// Say no, and why
+    Reject(inbox::Reject),
+    /// Answer an agent's question
+    Answer(inbox::Answer),
     /// Add a task
     Add(Box<task::Add>),
     /// Change tasks
@@ -112,6 +124,11 @@ enum Command {
     /// Who holds what, and giving it back
     #[command(subcommand)]
     Lease(lease::Verb),
+    /// Where tasks are worked on: list, open, remove
+    #[command(subcommand)]
+    Worktree(worktree::Verb),
+    /// Make room: worktrees, runs and saved work of finished tasks
+    Gc(gc::Args),
     /// Check and mend the queue file
     #[command(subcommand)]
     Queue(queue::Verb),
@@ -137,12 +154,18 @@ fn dispatch(ctx: &Context, command: Command) -> Done {
         Command::Ls(args) => list::run(ctx, &args),
         Command::Show(args) => show::show(ctx, &args),
         Command::Why(args) => show::why(ctx, &args),
+        Command::Inbox => inbox::list(ctx),
+        Command::Approve(args) => inbox::approve(ctx, &args),
+        Command::Reject(args) => inbox::reject(ctx, &args),
+        Command::Answer(args) => inbox::answer(ctx, &args),
         Command::Add(args) => task::add(ctx, &args),
         Command::Task(verb) => task::run(ctx, &verb),
         Command::Fleet(args) => fleet::run(ctx, &args),
         Command::Logs(args) => logs::run(ctx, &args),
         Command::Run(verb) => run::run(ctx, &verb),
         Command::Lease(verb) => lease::run(ctx, &verb),
+        Command::Worktree(verb) => worktree::run(ctx, &verb),
+        Command::Gc(args) => gc::run(ctx, &args),
         Command::Queue(verb) => queue::run(ctx, &verb),
         Command::Events(verb) => events::run(ctx, &verb),
         Command::Config(args) => config::run(ctx, &args),

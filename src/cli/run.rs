@@ -1,4 +1,4 @@
-//! `agentctl run …`: attempts listed, shown, stopped.
+//! `agentctl run …`: attempts listed, shown, stopped; what they changed has its own module.
 
 use std::{
     fs,
@@ -32,6 +32,8 @@ pub enum Verb {
     List(List),
     /// Everything about one attempt
     Show(Show),
+    /// What a task or one attempt changed
+    Diff(super::diff::Args),
     /// Ask a worker to stop an attempt
     Stop(Stop),
 }
@@ -78,6 +80,7 @@ pub fn run(ctx: &Context, verb: &Verb) -> Done {
     match verb {
         Verb::List(args) => list(ctx, args),
         Verb::Show(args) => show(ctx, args),
+        Verb::Diff(args) => super::diff::run(ctx, args),
         Verb::Stop(args) => stop(ctx, args),
     }
 }

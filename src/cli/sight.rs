@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::ui::{Item, Tone};
 use crate::domain::{
-    Held, LeaseRecord, QueueLease, RoleRule, Snapshot, Status, Task, Workflow, lease::Standing, plan::stamp, text, why,
+    Held, LeaseRecord, QueueLease, RoleRule, Snapshot, Status, Task, Workflow, decision, lease::Standing, plan::stamp,
+    text, why,
 };
 
 /// A snapshot together with the table of roles.
@@ -153,6 +154,8 @@ impl<'a> Sight<'a> {
             State::NeedsYou
         } else if self.workflow.working(status).is_some() {
             State::Stale
+        } else if decision::open_for(self.snapshot, task).is_some() {
+            State::NeedsYou
         } else if task.not_before.is_some_and(|time| now < time) {
             State::Retry
         } else {

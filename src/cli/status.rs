@@ -76,6 +76,8 @@ struct Status<'a> {
     statuses: BTreeMap<&'a str, usize>,
     states: BTreeMap<State, usize>,
     problems: usize,
+    /// Decisions that wait for a human.
+    inbox: usize,
     stopped: Option<String>,
     invalid: Option<String>,
     simulated: bool,
@@ -143,6 +145,7 @@ impl<'a> Status<'a> {
             statuses,
             states,
             problems: queue.problems(sight.workflow).len(),
+            inbox: sight.snapshot.history.decisions.open().len(),
             stopped: observe::behind(sight.snapshot).map(|behind| behind.reason),
             invalid: reading.invalid.as_ref().map(ToString::to_string),
             simulated: leases.filter_map(|held| held.ours()).any(|lease| lease.simulated),
@@ -256,6 +259,10 @@ impl<'a> Status<'a> {
             banners
                 .push(format!("claiming is stopped: {}; look and confirm: agentctl queue repair", one_line(stopped)));
         }
+        if self.inbox > 0 {
+            let need = if self.inbox == 1 { "1 needs" } else { &format!("{} need", self.inbox) };
+            banners.push(format!("{need} you: agentctl inbox"));
+        }
         banners
     }
 
@@ -323,6 +330,7 @@ impl<'a> Status<'a> {
             "statuses": self.statuses,
             "roles": roles.collect::<Vec<_>>(),
             "problems": self.problems,
+            "inbox": self.inbox,
             "claiming_stopped": self.stopped,
             "invalid": self.invalid,
             "simulated": self.simulated,

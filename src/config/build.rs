@@ -5,10 +5,15 @@ use std::{collections::BTreeMap, time::Duration};
 use toml::Value;
 
 use super::{
-    AgentConfig, AgentKind, Config, Fault, Fleet, GateConfig, Origin, PromptVia, RoleConfig, Setting, keys::KEYS,
-    layers::Flat, load::Findings, near, secrets, values,
+    AgentConfig, AgentKind, Config, Fault, Fleet, GateConfig, Origin, PromptVia, RoleConfig, Setting, WorkspaceConfig,
+    WorkspaceMode, keys::KEYS, layers::Flat, load::Findings, near, secrets, values,
 };
-use crate::domain::{Role, RoleRule, Status, Workflow, outcome::Retry};
+use crate::domain::{
+    Role, RoleRule, Status, Workflow,
+    budget::{Budgets, Limits},
+    outcome::Retry,
+    policy::Policy,
+};
 
 /// The names in a section that holds tables by name.
 fn names(all: &Flat, section: &str) -> Vec<String> {
@@ -77,6 +82,10 @@ impl Values<'_> {
 
     fn count(&self, path: &[&str]) -> u32 {
         self.read(path, values::count).unwrap_or_default()
+    }
+
+    fn flag(&self, path: &[&str]) -> bool {
+        self.get(path).and_then(|(value, _)| value.as_bool()).unwrap_or_default()
     }
 
     fn size(&self, path: &[&str]) -> u64 {
@@ -170,8 +179,64 @@ pub(super) fn build(
         }
     }
 
-    let workflow = workflow(&values, names(all, "roles"), found)?;
-    Ok(Config { fleet, workflow, roles, agents, adapters, gates, retry })
+    let policy = Policy {
+        merge_approval: values.flag(&["merge", "approval"]),
+        deadline: values.duration(&["decisions", "deadline"]),
+        budgets: budgets(&values, &names(all, "budget"), found),
+    };
+    let workflow = workflow(&values, names(all, "roles"), found)?.under(policy);
+    Ok(Config { fleet, workflow, roles, agents, adapters, gates, retry, workspace: workspace(&values) })
+}
+
+fn budgets(values: &Values<'_>, names: &[String], found: &mut Findings) -> Budgets {
+    let mut budgets = Budgets::default();
+    for name in names {
+        let limits = match name.as_str() {
+            "attempt" => &mut budgets.attempt,
+            "task" => &mut budgets.task,
+            "role" => &mut budgets.role,
+            "day" => &mut budgets.day,
+            _ => {
+                let message = "is no scope of a budget; there are: attempt, task, role, day".into();
+                let origin = values.origin("budget", name);
+                found.faults.push(Fault { origin, key: format!("budget.{name}"), message });
+                continue;
+            }
+        };
+        let at = |member| ["budget", name.as_str(), member];
+        *limits = Limits {
+            tokens: Some(u64::from(values.count(&at("tokens")))).filter(|&limit| limit > 0),
+            micros: values.read(&at("usd"), values::money).filter(|&limit| limit > 0),
+            wall: Some(values.duration(&at("wall"))).filter(|limit| !limit.is_zero()),
+            turns: Some(values.count(&at("turns"))).filter(|&limit| limit > 0),
+        };
+    }
+    budgets
+}
+
+fn workspace(values: &Values<'_>) -> WorkspaceConfig {
+    let at = |member| ["workspace", member];
+    WorkspaceConfig {
+        mode: match values.text(&at("mode")).as_deref() {
+            Some("worktree") => WorkspaceMode::Worktree,
+            _ => WorkspaceMode::Shared,
+        },
+        root: values.text(&at("root")),
+        branch: values.text(&at("branch")).unwrap_or_default(),
+        base: values.text(&at("base")),
+        author: values.text(&at("author")),
+        copy: values.texts(&at("copy")),
+        setup: values.texts(&at("setup")),
+        teardown: values.texts(&at("teardown")),
+        hook_timeout: values.duration(&at("hook_timeout")),
+        hook_env: values.texts(&at("hook_env")),
+        port_base: values.count(&at("port_base")),
+        ports: values.count(&at("ports")),
+        lock_wait: values.duration(&at("lock_wait")),
+        disk_min: values.size(&at("disk_min")),
+        keep: values.duration(&at("keep")),
+        untrusted: false,
+    }
 }
 
 fn role(values: &Values<'_>, name: &str) -> RoleConfig {
@@ -184,7 +249,7 @@ fn role(values: &Values<'_>, name: &str) -> RoleConfig {
         output: values.size(&at("output")),
         gates: values.texts(&at("gates")),
         files: values.texts(&at("files")),
-        require_result: values.get(&at("require_result")).and_then(|(value, _)| value.as_bool()).unwrap_or_default(),
+        require_result: values.flag(&at("require_result")),
     }
 }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde_json::json;
 use toml::Value;
 
-use super::values::{below, count, duration, inherited, list, named, no_nul, size, status, words, wrong};
+use super::values::{
+    below, branch, branch_template, count, duration, inherited, list, money, named, no_nul, size, status, words, wrong,
+};
 use crate::domain::{Class, text};
 
 /// A key, or with `*` in its path all keys of that form.
@@ -43,6 +45,8 @@ pub(super) enum Kind {
     Count(u32),
     /// Bytes, as a number or as text with a unit.
     Size,
+    /// An amount of dollars.
+    Money,
     /// `true` or `false`.
     Flag,
     /// One of these words.
@@ -67,6 +71,12 @@ pub(super) enum Kind {
     EnvValue,
     /// A class of failure.
     Class,
+    /// Program and arguments; empty for none.
+    NoArgv,
+    /// A template of branch names.
+    BranchTemplate,
+    /// A branch; empty for a choice of ours.
+    Branch,
 }
 
 /// The least bytes of output that say anything.
@@ -94,6 +104,12 @@ pub(super) const KEYS: &[Key] = &[
     key("retry.deaths", Kind::Count(1), "Workers that one task may take down before it is charged."),
     key("retry.adapts", Kind::Count(0), "Adapt loops of a task before a human is asked."),
     key("retry.pause_after", Kind::Count(0), "Different tasks failing in a row before their role pauses; 0 for never."),
+    key("merge.approval", Kind::Flag, "Whether a human must approve a task before it is merged."),
+    key("decisions.deadline", Kind::Duration(0), "How long a human is waited for before the answer is no; 0 for ever."),
+    with("budget.*.tokens", Kind::Count(0), "0", "Tokens read and written; 0 for no limit."),
+    with("budget.*.usd", Kind::Money, "0", "Dollars, as the agent reports them; 0 for no limit."),
+    with("budget.*.wall", Kind::Duration(0), "0", "Time on the wall clock; 0 for no limit."),
+    with("budget.*.turns", Kind::Count(0), "0", "Turns of the conversation; 0 for no limit."),
     key("roles.*.takes", Kind::Status, "The status that the role claims."),
     key("roles.*.works", Kind::Status, "The status while it works; no other role may have it."),
     key("roles.*.done", Kind::Status, "Where a task goes after success."),
@@ -168,6 +184,33 @@ pub(super) const KEYS: &[Key] = &[
         "[]",
         "Names of variables that it inherits, besides the few that every program needs; `NAME_*` for all that start so.",
     ),
+    key(
+        "workspace.mode",
+        Kind::Choice(&["shared", "worktree"]),
+        "`worktree` for a git worktree and a branch per task, `shared` for the project's own directory.",
+    ),
+    key("workspace.root", Kind::Text, "Where worktrees lie; empty for `$XDG_STATE_HOME/oodatcaa`."),
+    key(
+        "workspace.branch",
+        Kind::BranchTemplate,
+        "The name of a task's branch, with {task}, {slug} (of its title) and {kind}.",
+    ),
+    key("workspace.base", Kind::Branch, "What branches start from; empty for the branch of the main checkout."),
+    key("workspace.author", Kind::Text, "Who commits what an agent left, as `Name <mail>`; empty for its role."),
+    key("workspace.copy", Kind::Paths, "Untracked files of the main checkout that every worktree gets a copy of."),
+    key("workspace.setup", Kind::NoArgv, "Program and arguments to run in a new worktree; empty for none."),
+    key("workspace.teardown", Kind::NoArgv, "Program and arguments to run before a worktree goes; empty for none."),
+    key("workspace.hook_timeout", Kind::Duration(100), "Wall-clock limit of `setup` and of `teardown`."),
+    key(
+        "workspace.hook_env",
+        Kind::EnvNames,
+        "Names of variables that hooks inherit, besides the few that every program needs; `NAME_*` for all that start so.",
+    ),
+    key("workspace.port_base", Kind::Count(0), "The first port of the tasks' blocks; 0 for no ports."),
+    key("workspace.ports", Kind::Count(1), "How many ports each task has for itself."),
+    key("workspace.lock_wait", Kind::Duration(0), "How long to wait for the lock of the repository."),
+    key("workspace.disk_min", Kind::Size, "With less room than this on its disk no worktree is made."),
+    key("workspace.keep", Kind::Duration(0), "How long runs and saved work of finished tasks stay; see `agentctl gc`."),
 ];
 
 /// What a path is in the table.
@@ -247,6 +290,7 @@ impl Kind {
                 n if n < LEAST_OUTPUT => Err(format!("is {n} bytes; at least {LEAST_OUTPUT} are needed")),
                 _ => Ok(()),
             },
+            Self::Money => money(value).map(drop),
             Self::Flag => value.as_bool().map(drop).ok_or_else(|| wrong(value, "`true` or `false`")),
             Self::Choice(choices) => {
                 let word = words(value)?;
@@ -269,6 +313,12 @@ impl Kind {
             Self::Paths => list(value)?.into_iter().try_for_each(below),
             Self::EnvValue => no_nul(value),
             Self::Class => words(value)?.parse::<Class>().map(drop),
+            Self::NoArgv => match list(value)?.first() {
+                Some(&"") => Err("names no program".into()),
+                _ => no_nul(value),
+            },
+            Self::BranchTemplate => branch_template(words(value)?),
+            Self::Branch => branch(words(value)?),
         }
     }
 
@@ -276,7 +326,7 @@ impl Kind {
         let duration = "^([0-9]+|([0-9]+(ms|s|m|min|h|d))+)$";
         let list = |items: serde_json::Value| json!({"type": "array", "items": items});
         match self {
-            Self::Text | Self::EnvValue => json!({"type": "string"}),
+            Self::Text | Self::EnvValue | Self::Branch => json!({"type": "string"}),
             Self::Agent => json!({"type": "string", "pattern": "^([A-Za-z0-9_][A-Za-z0-9._-]*)?$"}),
             Self::Status => json!({"type": "string", "minLength": 1}),
             Self::NoStatus => json!({"type": "string"}),
@@ -288,11 +338,14 @@ impl Kind {
                 {"type": "integer", "minimum": LEAST_OUTPUT},
                 {"type": "string", "pattern": "^[0-9]+ ?(B|kB|KiB|MB|MiB|GB|GiB)?$"}
             ]}),
+            Self::Money => json!({"type": "number", "minimum": 0}),
             Self::Flag => json!({"type": "boolean"}),
             Self::Choice(choices) => json!({"enum": choices}),
             Self::Adapter => json!({"type": "string", "minLength": 1}),
             Self::Args => list(json!({"type": "string"})),
             Self::Any => json!({}),
+            Self::NoArgv => list(json!({"type": "string"})),
+            Self::BranchTemplate => json!({"type": "string", "pattern": r"\{task\}"}),
             Self::Argv => json!({"type": "array", "items": {"type": "string"}, "minItems": 1}),
             Self::EnvNames => list(json!({"type": "string", "pattern": r"^[A-Za-z_][A-Za-z0-9_]*\*?$"})),
             Self::Gates | Self::Agents | Self::Paths => list(json!({"type": "string"})),
@@ -347,7 +400,10 @@ mod tests {
         assert!(matches!(place(&path("fleet.interval.x")), Place::Below(_)));
         assert!(matches!(place(&path("fleet.colour")), Place::Unknown));
         assert_eq!(siblings(&path("fleet")), ["agent", "interval", "drain", "grace", "lock_wait"]);
-        assert_eq!(siblings(&[]), ["fleet", "retry", "roles", "agents", "adapters", "gates"]);
+        assert_eq!(
+            siblings(&[]),
+            ["fleet", "retry", "merge", "decisions", "budget", "roles", "agents", "adapters", "gates", "workspace"]
+        );
     }
 
     #[test]

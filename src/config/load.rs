@@ -53,7 +53,10 @@ pub(super) fn load(world: &World, layout: &Layout, overrides: &Overrides) -> Res
     };
     let (untrusted_agents, untrusted_gates) = (dropped("agent"), dropped("gate"));
     build::fill_in_defaults(&mut all);
-    let config = build::build(&all, &untrusted_agents, &untrusted_gates, &mut found);
+    let mut config = build::build(&all, &untrusted_agents, &untrusted_gates, &mut found);
+    if let Ok(config) = &mut config {
+        config.workspace.untrusted = !dropped("hook").is_empty();
+    }
     let invalid = |mut faults: Vec<Fault>| {
         faults.sort_by(|a, b| a.origin.cmp(&b.origin));
         Err(ConfigError::Invalid(faults))
@@ -103,8 +106,15 @@ fn project_files(layout: &Layout) -> Result<(Vec<ProjectFile>, Fingerprint), Con
 
 /// Whether a path belongs to a command that may only run when the user trusts the project.
 fn is_command(path: &[String]) -> bool {
-    matches!(path.first().map(String::as_str), Some("agents" | "adapters" | "gates"))
+    match path.first().map(String::as_str) {
+        Some("agents" | "adapters" | "gates") => true,
+        Some("workspace") => path.get(1).is_some_and(|member| HOOKS.contains(&member.as_str())),
+        _ => false,
+    }
 }
+
+/// The members of `[workspace]` that run something, or hand something over to what runs.
+const HOOKS: [&str; 3] = ["setup", "teardown", "hook_env"];
 
 /// The commands that the project's files name, for the user to look at.
 fn commands(project: &[Flat]) -> Vec<NamedCommand> {
@@ -114,9 +124,13 @@ fn commands(project: &[Flat]) -> Vec<NamedCommand> {
             Some("agents") => "agent",
             Some("adapters") => "adapter",
             Some("gates") => "gate",
+            Some("workspace") if is_command(path) => "hook",
             _ => continue,
         };
         let Some(name) = path.get(1) else { continue };
+        if what == "hook" && value.as_array().is_some_and(Vec::is_empty) {
+            continue;
+        }
         let command = commands.entry((what, name.clone())).or_insert_with(|| NamedCommand {
             what,
             name: name.clone(),
@@ -126,6 +140,8 @@ fn commands(project: &[Flat]) -> Vec<NamedCommand> {
         });
         let texts = || values::list(value).unwrap_or_default().into_iter().map(String::from).collect();
         match path.get(2).map(String::as_str) {
+            None if what == "hook" && name == "hook_env" => command.env = texts(),
+            None if what == "hook" => command.argv = texts(),
             Some("argv") => command.argv = texts(),
             Some("env") => command.env = texts(),
             Some("set") if path.len() == 4 => {

@@ -24,11 +24,13 @@ pub mod secrets;
 mod tests;
 pub mod trust;
 mod values;
+mod workspace;
 mod world;
 
 pub use fault::{ConfigError, Fault, Origin};
 pub use keys::schema;
 pub use trust::Trust;
+pub use workspace::{WorkspaceConfig, WorkspaceMode};
 pub use world::World;
 
 /// The whole configuration, checked.
@@ -48,6 +50,8 @@ pub struct Config {
     pub gates: BTreeMap<String, GateConfig>,
     /// When to try again (R22).
     pub retry: Retry,
+    /// Where attempts work.
+    pub workspace: WorkspaceConfig,
 }
 
 /// `[fleet]`.

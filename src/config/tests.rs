@@ -108,6 +108,7 @@ fn every_key_is_documented_in_the_commented_default() {
     for key in KEYS {
         let section = match key.path.split('.').next() {
             Some("roles") => "[roles.planner]".to_owned(),
+            Some("budget") => "[budget.attempt]".to_owned(),
             Some("agents") => "# [agents.mine]".to_owned(),
             // Its form is told elsewhere.
             Some("adapters") => continue,

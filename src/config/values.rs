@@ -61,6 +61,18 @@ pub(super) fn count(value: &Value) -> Result<u32, String> {
     number.ok_or_else(|| wrong(value, "a whole number"))
 }
 
+/// Dollars, in millionths.
+pub(super) fn money(value: &Value) -> Result<u64, String> {
+    let dollars = match value {
+        Value::Integer(n) => Some(*n as f64),
+        Value::Float(n) => Some(*n),
+        Value::String(word) => word.trim().trim_start_matches('$').parse().ok(),
+        _ => None,
+    };
+    let good = dollars.filter(|dollars: &f64| dollars.is_finite() && (0.0..=1e9).contains(dollars));
+    good.map(|dollars| (dollars * 1e6).round() as u64).ok_or_else(|| wrong(value, "an amount of dollars, e.g. 2.50"))
+}
+
 /// Bytes.
 pub(super) fn size(value: &Value) -> Result<u64, String> {
     let expected = "a size, e.g. \"64MiB\" or a number of bytes";
@@ -128,6 +140,35 @@ pub(super) fn below(path: &str) -> Result<(), String> {
         return Err(format!("holds `{}`; expected a path below the workspace, without `..`", text::one_line(path)));
     }
     Ok(())
+}
+
+/// A template of branch names that gives every task its own.
+pub(super) fn branch_template(template: &str) -> Result<(), String> {
+    let mut plain = template.to_owned();
+    for known in ["{task}", "{slug}", "{kind}"] {
+        plain = plain.replace(known, "x");
+    }
+    let shown = text::one_line(template);
+    if !template.contains("{task}") {
+        return Err(format!("is `{shown}`; without {{task}} two tasks could get the same branch"));
+    }
+    let good = plain.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c))
+        && !plain.starts_with(['-', '.'])
+        && !plain.contains("..")
+        && plain.split('/').all(|part| !part.is_empty());
+    if good {
+        Ok(())
+    } else {
+        Err(format!("is `{shown}`; expected letters, digits, `-`, `_`, `/` and {{task}}, {{slug}}, {{kind}}"))
+    }
+}
+
+/// A branch that is there already; empty for the one of the main checkout.
+pub(super) fn branch(name: &str) -> Result<(), String> {
+    let good = name.chars().all(|c| c.is_alphanumeric() || "._-/+#".contains(c))
+        && !name.starts_with(['-', '.', '/'])
+        && !name.contains("..");
+    if good { Ok(()) } else { Err(format!("is `{}`; expected the name of a branch", text::one_line(name))) }
 }
 
 /// Text, or a list of texts, that a program can be given.

@@ -42,9 +42,14 @@ impl World {
         Some(self.base("XDG_CONFIG_HOME", ".config")?.join("oodatcaa/config.toml"))
     }
 
+    /// Where our own state lies: `$XDG_STATE_HOME/oodatcaa`, else below `~/.local/state`.
+    pub fn state_dir(&self) -> Option<PathBuf> {
+        Some(self.base("XDG_STATE_HOME", ".local/state")?.join("oodatcaa"))
+    }
+
     /// What is remembered of trust: `$XDG_STATE_HOME/oodatcaa/trust.json`, else below `~/.local/state`.
     pub fn trust_file(&self) -> Option<PathBuf> {
-        Some(self.base("XDG_STATE_HOME", ".local/state")?.join("oodatcaa/trust.json"))
+        Some(self.state_dir()?.join("trust.json"))
     }
 
     /// The user's home directory.

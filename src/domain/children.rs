@@ -117,6 +117,9 @@ fn one(
         None if task.dependencies.is_empty() => workflow.start(&task, false),
         None => Status::BLOCKED,
     };
+    // What an agent makes of text that is not trusted is not trusted either (R17).
+    task.trusted = parent.trusted;
+    task.source.clone_from(&parent.source);
     let json = entry(snapshot, &task, proposal);
     task.updated_at = Some(snapshot.now.wall);
     Ok(NewTask { task, json })
@@ -146,10 +149,16 @@ pub fn entry(snapshot: &Snapshot, task: &Task, given: &Map<String, Value>) -> Ma
             json.insert(key.into(), value);
         }
     }
+    if !task.trusted {
+        json.insert("trusted".into(), false.into());
+        json.extend(optional(&task.source).map(|source| ("source".to_owned(), source)));
+    }
     // What only the rules may write is not taken from outside.
     let ours = [
         "lease",
         "agent",
+        "trusted",
+        "source",
         "attempts",
         "not_before",
         "updated_at",

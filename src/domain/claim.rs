@@ -5,6 +5,8 @@ use serde_json::Value;
 
 use super::{
     EventDraft, Kind, Lease, LeaseChange, Member, Owner, Plan, QueueLease, RoleRule, Snapshot, Task, Token, Workflow,
+    budget::{self, Stop},
+    decision::{self, Hold},
     event::Actor,
     history::Pause,
     lease::Standing,
@@ -42,6 +44,8 @@ pub enum Idle {
     },
     /// The quota of every agent of the role is used up (R22).
     Limited(Limited),
+    /// The budget of the role, or of the day, is used up.
+    Budget(Stop),
     /// Tasks in the role's status are held by something.
     Waiting {
         /// How many.
@@ -60,6 +64,7 @@ impl std::fmt::Display for Idle {
             Self::Behind(behind) => write!(f, "an old queue file was put back: {}", behind.reason),
             Self::Full { wip, limit } => write!(f, "WIP limit reached ({wip} of {limit})"),
             Self::Limited(limited) => limited.fmt(f),
+            Self::Budget(stop) => stop.fmt(f),
             Self::Waiting { tasks, .. } => write!(f, "{tasks} waiting, none claimable yet"),
             Self::Nothing => f.write_str("nothing to do"),
         }
@@ -77,6 +82,10 @@ pub enum Obstacle {
     OtherRole(String),
     /// A dependency.
     Waits(Waits),
+    /// A human has to decide first.
+    Decision(Hold),
+    /// Its budget is used up.
+    Budget(Stop),
     /// Not yet.
     NotBefore(DateTime<Utc>),
 }
@@ -96,7 +105,7 @@ pub fn leased(snapshot: &Snapshot, task: &Task) -> Option<String> {
 }
 
 /// The first thing that holds a task whose status the role takes (R6).
-pub fn obstacle(snapshot: &Snapshot, rule: &RoleRule, task: &Task) -> Option<Obstacle> {
+pub fn obstacle(snapshot: &Snapshot, workflow: &Workflow, rule: &RoleRule, task: &Task) -> Option<Obstacle> {
     if let Some(owner) = leased(snapshot, task) {
         return Some(Obstacle::Leased(owner));
     }
@@ -110,12 +119,18 @@ pub fn obstacle(snapshot: &Snapshot, rule: &RoleRule, task: &Task) -> Option<Obs
         Waits::No => {}
         waits => return Some(Obstacle::Waits(waits)),
     }
+    if let Some(hold) = decision::hold(snapshot, workflow, &rule.role, task) {
+        return Some(Obstacle::Decision(hold));
+    }
+    if let Some(stop) = budget::of_task_stop(snapshot, workflow, task) {
+        return Some(Obstacle::Budget(stop));
+    }
     task.not_before.filter(|time| snapshot.now.wall < *time).map(Obstacle::NotBefore)
 }
 
 /// Whether nothing holds a task whose status the role takes (R6); [`obstacle`] says what does.
-fn is_claimable(snapshot: &Snapshot, rule: &RoleRule, task: &Task) -> bool {
-    snapshot.queue.is_free(task) && obstacle(snapshot, rule, task).is_none()
+fn is_claimable(snapshot: &Snapshot, workflow: &Workflow, rule: &RoleRule, task: &Task) -> bool {
+    snapshot.queue.is_free(task) && obstacle(snapshot, workflow, rule, task).is_none()
 }
 
 /// What counts against a role's limit: tasks in its working status, and leases of the role on other tasks (R7).
@@ -128,9 +143,12 @@ pub fn wip(snapshot: &Snapshot, rule: &RoleRule) -> u32 {
 }
 
 /// The tasks that a role could claim now, in the order of R6: small priority first, then place in the file.
-pub fn candidates<'a>(snapshot: &'a Snapshot, rule: &'a RoleRule) -> Vec<&'a Task> {
-    let mut tasks: Vec<&Task> =
-        snapshot.queue.tasks().filter(|task| task.status == rule.takes && is_claimable(snapshot, rule, task)).collect();
+pub fn candidates<'a>(snapshot: &'a Snapshot, workflow: &Workflow, rule: &'a RoleRule) -> Vec<&'a Task> {
+    let mut tasks: Vec<&Task> = snapshot
+        .queue
+        .tasks()
+        .filter(|task| task.status == rule.takes && is_claimable(snapshot, workflow, rule, task))
+        .collect();
     tasks.sort_by_key(|task| (task.priority, task.place));
     tasks
 }
@@ -156,20 +174,23 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, me: &Claimant) -> Result
     let best = snapshot
         .queue
         .tasks()
-        .filter(|task| task.status == rule.takes && is_claimable(snapshot, rule, task))
+        .filter(|task| task.status == rule.takes && is_claimable(snapshot, workflow, rule, task))
         .min_by_key(|task| (task.priority, task.place));
     let Some(task) = best else {
         let tasks: Vec<&Task> = waiting.collect();
         let until = tasks
             .iter()
             .filter(|task| snapshot.queue.is_free(task))
-            .filter_map(|task| match obstacle(snapshot, rule, task) {
+            .filter_map(|task| match obstacle(snapshot, workflow, rule, task) {
                 Some(Obstacle::NotBefore(time)) => Some(time),
                 _ => None,
             })
             .min();
         return Err(Idle::Waiting { tasks: tasks.len(), until });
     };
+    if let Some(stop) = budget::of_role_stop(snapshot, workflow, &rule.role) {
+        return Err(Idle::Budget(stop));
+    }
     let (offer, probe) = pool::choose(snapshot, &me.agents).map_err(Idle::Limited)?;
     Ok(take(snapshot, me, task, offer, probe))
 }

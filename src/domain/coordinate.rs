@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{EventDraft, Kind, Member, Plan, Queue, Snapshot, Status, Task, Workflow, event::Actor};
+use super::{EventDraft, Kind, Member, Plan, Queue, Snapshot, Status, Task, Workflow, decision, event::Actor};
 use serde_json::Value;
 
 /// Everything that can be coordinated now, as one plan.
@@ -13,8 +13,10 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
         return Plan::none();
     }
     snapshot.chain(&mut [
+        &mut |seen| decision::tidy(seen, workflow),
         &mut |seen| advance_parents(seen, workflow),
         &mut |seen| unblock(seen, workflow),
+        &mut |seen| decision::ask(seen, workflow),
         &mut |seen| count(seen, workflow),
     ])
 }

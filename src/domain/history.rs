@@ -7,7 +7,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::{Event, Kind, Role, Status, TaskId, Token, pool::Closed};
+use super::{
+    Event, Kind, Role, Status, TaskId, Token,
+    budget::{Ledger, Spent},
+    decision::Decisions,
+    pool::Closed,
+};
 
 /// What is remembered of one task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,15 +32,39 @@ pub struct TaskHistory {
     pub adapts: u32,
     /// What went wrong lately and in which role, oldest first, for the next prompt (R17).
     pub failures: Vec<(Role, String)>,
+    /// What a human answered to its agents' questions, oldest first: question and answer (R17).
+    pub answers: Vec<(String, String)>,
+    /// The last claim of each role, and the commit at which its work ended where that is known.
+    pub work: BTreeMap<Role, Work>,
+    /// What its attempts spent.
+    pub spent: Spent,
+    /// Its last attempt used up the budget of an attempt, and nobody has allowed more yet.
+    pub overrun: bool,
     /// The statuses that we replaced since the baseline, and when we last did.
     pub replaced: BTreeMap<Status, DateTime<Utc>>,
     /// The members that we wrote since the baseline, with their last values.
     pub wrote: Map<String, Value>,
 }
 
+/// The last work of a role on a task.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// The token of its claim.
+    pub token: Token,
+    /// The commit at which it ended.
+    pub commit: Option<String>,
+}
+
 impl TaskHistory {
-    /// How many failures are kept.
+    /// How many failures, and how many answers, are kept.
     pub const FAILURES: usize = 5;
+
+    pub(super) fn answered(&mut self, question: &str, answer: &str) {
+        if self.answers.len() == Self::FAILURES {
+            self.answers.remove(0);
+        }
+        self.answers.push((question.into(), answer.into()));
+    }
 
     /// The file is somebody else's again: nothing of ours stands in it.
     fn forget_writing(&mut self) {
@@ -92,6 +121,10 @@ pub struct History {
     pub tasks: HashMap<TaskId, TaskHistory>,
     /// Per role.
     pub roles: BTreeMap<Role, RoleHistory>,
+    /// What humans were asked, and what they said.
+    pub decisions: Decisions,
+    /// What was spent.
+    pub ledger: Ledger,
     /// The pools of quota that are not known to be open (R22).
     pub pools: BTreeMap<String, Closed>,
     /// The error that the last `queue.invalid` named, until a `queue.valid`.
@@ -125,6 +158,11 @@ impl History {
                 self.apply_baseline(event);
             }
             Kind::AgentLimited | Kind::AgentResumed => self.apply_to_pools(event),
+            Kind::DecisionRequested | Kind::DecisionResolved | Kind::DecisionExpired => {
+                self.apply_to_decisions(event);
+                self.apply_to_ledger(event);
+            }
+            Kind::AttemptFinished | Kind::AttemptSuperseded | Kind::BudgetExceeded => self.apply_to_ledger(event),
             _ => {}
         }
     }
@@ -153,7 +191,9 @@ impl History {
         match event.kind {
             Kind::TaskCreated | Kind::TaskMoved | Kind::TaskObserved => {
                 known.status = event.text("to").map(Status::new);
-                if by_hand {
+                // An answer is part of the work, not a new start.
+                if by_hand && event.text("verb") != Some("answer") {
+                    known.overrun = false;
                     (known.adapts, known.deaths, known.transient) = (0, 0, 0);
                     known.failures.clear();
                 }
@@ -167,10 +207,20 @@ impl History {
                 }
                 if known.status.as_ref().is_some_and(Status::is_finished) {
                     known.failures.clear();
+                    known.answers.clear();
+                }
+            }
+            Kind::LeaseAcquired => {
+                if let (Some(role), Some(token)) = (&event.role, event.token) {
+                    known.work.insert(role.clone(), Work { token, commit: None });
                 }
             }
             Kind::TaskUpdated if event.flag("stamped") => known.stamped(event),
             Kind::AttemptFinished => {
+                if let Some(work) = event.role.as_ref().and_then(|role| known.work.get_mut(role)) {
+                    work.commit = event.text("commit").map(String::from);
+                }
+                known.overrun = event.flag("overrun");
                 known.deaths = 0;
                 known.transient = if event.flag("transient") { known.transient + 1 } else { 0 };
                 if event.flag("adapted") {

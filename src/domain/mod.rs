@@ -5,9 +5,11 @@
 
 #![deny(clippy::disallowed_methods, reason = "the rules see a snapshot and nothing of the world")]
 
+pub mod budget;
 pub mod children;
 pub mod claim;
 pub mod coordinate;
+pub mod decision;
 pub mod event;
 pub mod history;
 mod knots;
@@ -16,6 +18,7 @@ pub mod observe;
 pub mod operate;
 pub mod outcome;
 pub mod plan;
+pub mod policy;
 pub mod pool;
 pub mod queue;
 pub mod rescue;

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     Class, Event, EventDraft, Kind, Lease, LeaseChange, Member, Outcome, Plan, QueueLease, RoleRule, Snapshot, Status,
-    Task, Workflow, children,
+    Task, Workflow, budget, children, decision,
     event::Actor,
     outcome::{Policy, Retry},
     plan::stamp,
@@ -114,9 +114,12 @@ pub fn decide(
         plan.event(facts.on(event));
         return plan;
     }
-    snapshot.chain(&mut [&mut |seen| on_task(seen, workflow, mine, outcome, retry, facts), &mut |seen| {
-        pool::settle(seen, mine, outcome)
-    }])
+    snapshot.chain(&mut [
+        &mut |seen| on_task(seen, workflow, mine, outcome, retry, facts),
+        &mut |seen| pool::settle(seen, mine, outcome),
+        &mut |seen| budget::tell(seen, workflow, mine),
+        &mut |seen| decision::ask(seen, workflow),
+    ])
 }
 
 fn on_task(
@@ -184,7 +187,14 @@ fn on_task(
     if !success && !matches!(outcome, Outcome::Failed { class, .. } if class.policy() == Policy::Stop) {
         event = event.with("failure", true);
     }
+    if let Outcome::Failed { class: Class::BudgetExceeded, .. } = outcome {
+        let overran = budget::overran(snapshot, workflow, task, &mine.role, facts);
+        event = event.with("overrun", Some(true).filter(|_| overran));
+    }
     plan.event(event);
+    if let Outcome::NeedsInput { question } = outcome {
+        plan.event(decision::question(snapshot, workflow, rule, mine, question));
+    }
     apply(snapshot, &mut plan, rule, task, mine, verdict);
     for new in plan_children {
         plan.event(

@@ -173,6 +173,10 @@ pub struct Task {
     pub role: Option<String>,
     /// Names of configured gates that this task demands beside its role's.
     pub gates: Vec<String>,
+    /// Whether its text comes from somebody who is trusted; what does not waits for a human first.
+    pub trusted: bool,
+    /// Where its text comes from, for people.
+    pub source: Option<String>,
     /// When we (or a human) last said it changed; a restored old file is recognised by it (R10).
     pub updated_at: Option<DateTime<Utc>>,
 }
@@ -202,6 +206,8 @@ impl Task {
             branch: None,
             role: None,
             gates: Vec::new(),
+            trusted: true,
+            source: None,
             updated_at: None,
         }
     }

@@ -8,8 +8,11 @@ use std::{
 
 use super::{
     Role, RoleRule, Snapshot, Status, Task, TaskId, Workflow,
+    budget::{self, Stop},
     claim::{self, Obstacle},
-    coordinate, observe,
+    coordinate,
+    decision::{self, Decision, Hold, Topic},
+    observe,
     plan::stamp,
     pool,
     queue::Waits,
@@ -94,7 +97,11 @@ impl<'a> Explainer<'a> {
 
     fn line(&self, rule: &'a RoleRule) -> Rc<Line<'a>> {
         let look = || {
-            let places = claim::candidates(self.snapshot, rule).into_iter().map(|task| &task.id).zip(0..).collect();
+            let places = claim::candidates(self.snapshot, self.workflow, rule)
+                .into_iter()
+                .map(|task| &task.id)
+                .zip(0..)
+                .collect();
             Rc::new(Line { wip: claim::wip(self.snapshot, rule), places })
         };
         self.lines.borrow_mut().entry(&rule.role).or_insert_with(look).clone()
@@ -130,6 +137,13 @@ fn main_reason(seen: &Explainer<'_>, task: &Task) -> Why {
     }
     if task.status == Status::PLANNING_COMPLETE {
         return parent(snapshot, task);
+    }
+    if task.status == Status::NEEDS_MANUAL
+        && let Some(decision) = decision::open_for(snapshot, task)
+    {
+        let question = super::text::cut(&one_line(&decision.question), 500);
+        let sentence = format!("an agent asks a human: {question} ({}{})", decision.id, until(decision));
+        return why("R19", sentence, format!("agentctl answer {} TEXT", decision.id));
     }
     if task.status == Status::NEEDS_MANUAL || task.status == Status::FAILED {
         let reason = task.blocked_reason.as_deref().map_or("no reason is written down".into(), one_line);
@@ -193,8 +207,9 @@ fn taken_by<'a>(seen: &Explainer<'a>, task: &Task, takers: &[&'a RoleRule]) -> W
         return why("R10", sentence, "agentctl queue repair");
     }
     // With several takers the first that nothing keeps from it answers, else the first.
-    let rule = takers.iter().find(|rule| claim::obstacle(snapshot, rule, task).is_none()).unwrap_or(&takers[0]);
-    match claim::obstacle(snapshot, rule, task) {
+    let rule =
+        takers.iter().find(|rule| claim::obstacle(snapshot, seen.workflow, rule, task).is_none()).unwrap_or(&takers[0]);
+    match claim::obstacle(snapshot, seen.workflow, rule, task) {
         Some(Obstacle::Leased(owner)) => {
             why("R11", format!("{} holds a lease on it", one_line(&owner)), format!("agentctl lease release {id}"))
         }
@@ -209,6 +224,8 @@ fn taken_by<'a>(seen: &Explainer<'a>, task: &Task, takers: &[&'a RoleRule]) -> W
             format!("agentctl task move {id} STATUS"),
         ),
         Some(Obstacle::Waits(waits)) => waiting(id, &waits),
+        Some(Obstacle::Decision(hold)) => held(snapshot, task, &hold),
+        Some(Obstacle::Budget(stop)) => used_up(&stop),
         Some(Obstacle::NotBefore(time)) => {
             let left = (time - snapshot.now.wall).to_std().unwrap_or_default();
             let mut sentence = format!("it is tried again at {} (in {})", stamp(time), duration(left));
@@ -226,6 +243,9 @@ fn claimable<'a>(seen: &Explainer<'a>, task: &Task, rule: &'a RoleRule) -> Why {
     if let Some(pause) = snapshot.history.paused(role) {
         let sentence = format!("the role `{role}` is paused ({}): {}", pause.class, one_line(&pause.reason));
         return why("R22", sentence, format!("agentctl fleet start {role} (after mending the cause)"));
+    }
+    if let Some(stop) = budget::of_role_stop(snapshot, seen.workflow, role) {
+        return used_up(&stop);
     }
     let pools = snapshot.history.roles.get(role).map(|known| known.pools.as_slice()).unwrap_or_default();
     if let Some(limited) = pool::limited(snapshot, pools.iter().map(String::as_str)) {
@@ -246,6 +266,31 @@ fn claimable<'a>(seen: &Explainer<'a>, task: &Task, rule: &'a RoleRule) -> Why {
         n if n < room => why("R6", format!("it is claimable; a worker of `{role}` takes it next"), next),
         1 => why("R6", format!("it is claimable, 1 task is before it in the order of `{role}`"), next),
         n => why("R6", format!("it is claimable, {n} tasks are before it in the order of `{role}`"), next),
+    }
+}
+
+fn until(decision: &Decision) -> String {
+    decision.deadline.map(|time| format!(", denied without a word until {}", stamp(time))).unwrap_or_default()
+}
+
+fn held(snapshot: &Snapshot, task: &Task, hold: &Hold) -> Why {
+    let decision = hold.decision.as_deref().and_then(|id| snapshot.history.decisions.get(id));
+    let asked = decision.map(|decision| format!(" ({}{})", decision.id, until(decision))).unwrap_or_default();
+    let name = decision.map_or(task.id.as_str(), |decision| &decision.id);
+    let next = format!("agentctl approve {name} (or reject it)");
+    match hold.topic {
+        Topic::Intake => {
+            let origin = decision::origin(task);
+            why("R17", format!("its text comes from {origin}; no agent sees it before a human approves{asked}"), next)
+        }
+        _ => why("R6", format!("a human must approve it before it is merged{asked}"), next),
+    }
+}
+
+fn used_up(stop: &Stop) -> Why {
+    match &stop.decision {
+        Some(id) => why("R22", stop.to_string(), format!("agentctl approve {id} (allows the same amount again)")),
+        None => why("R22", stop.to_string(), format!("raise [budget.{}] in .oodatcaa/config.toml", stop.scope)),
     }
 }
 

@@ -7,6 +7,8 @@ use std::{borrow::Cow, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::policy::Policy;
+
 /// A status word of the queue file. Any word is kept; only those in the [`Workflow`] are acted on.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -115,10 +117,11 @@ pub struct RoleRule {
     pub ttl: Duration,
 }
 
-/// The whole table, plus the words that no role works with.
+/// The whole table, plus the words that no role works with, plus what holds for every role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workflow {
     rules: Vec<RoleRule>,
+    policy: Policy,
 }
 
 /// What is wrong with a table.
@@ -157,6 +160,7 @@ impl Workflow {
         };
         use Status as S;
         Self {
+            policy: Policy::default(),
             rules: vec![
                 RoleRule {
                     done_with_children: Some(S::PLANNING_COMPLETE),
@@ -196,7 +200,23 @@ impl Workflow {
                 return Err(BadWorkflow::TakesWork(other.role.clone(), rule.works.clone()));
             }
         }
-        Ok(Self { rules })
+        Ok(Self { rules, policy: Policy::default() })
+    }
+
+    /// The same table under this policy.
+    #[must_use]
+    pub fn under(self, policy: Policy) -> Self {
+        Self { policy, ..self }
+    }
+
+    /// What holds for every role.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The row of the role that merges.
+    pub fn merging(&self) -> Option<&RoleRule> {
+        self.rule(&Role::INTEGRATOR)
     }
 
     /// Every row, in the order of the table.

@@ -251,7 +251,7 @@ impl Worker {
             Idle::Waiting { .. } if self.shared.setup.once => log::info!("{words}; why: agentctl ls"),
             Idle::Nothing | Idle::Waiting { .. } => log::debug!("{words}"),
             Idle::Full { .. } => log::info!("{words}"),
-            Idle::Limited(_) => log::warn!("{words}"),
+            Idle::Limited(_) | Idle::Budget(_) => log::warn!("{words}"),
             Idle::Paused(_) => log::warn!("{words}; resume with: agentctl fleet start {}", self.shared.role()),
             Idle::Behind(_) => log::error!("{words}; look at it with: agentctl queue repair"),
         }

@@ -279,7 +279,8 @@ impl Run {
             let gate = self.shared.gate(&name).ok_or_else(|| evidence::unknown_gate(&name))?;
             gates.push((name, gate.argv.join(" ")));
         }
-        Ok(prompt::PromptFacts { dependencies, children, failures, gates })
+        let answers = known.map(|known| known.answers.clone()).unwrap_or_default();
+        Ok(prompt::PromptFacts { dependencies, children, failures, answers, gates })
     }
 
     /// Watches a child until its end, beating all the while (R12). `announce` journals its start.

@@ -5,9 +5,11 @@
 
 use std::{
     ffi::OsStr,
+    fs::File,
     io::Read,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -20,6 +22,9 @@ const LIMIT: Duration = Duration::from_secs(120);
 pub struct Git {
     dir: PathBuf,
     env: Vec<(String, String)>,
+    settings: Vec<(String, String)>,
+    limit: Duration,
+    holding: Option<Arc<File>>,
 }
 
 /// Why a call of git did not work.
@@ -41,7 +46,7 @@ pub enum GitError {
         said: String,
     },
     /// It took too long and was ended.
-    #[error("git {command} in {}: no answer within {LIMIT:?}", dir.display())]
+    #[error("git {command} in {}: no answer in time", dir.display())]
     TimedOut {
         /// The arguments.
         command: String,
@@ -53,7 +58,43 @@ pub enum GitError {
 impl Git {
     /// Calls in this directory.
     pub fn at(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), env: Vec::new() }
+        Self { dir: dir.into(), env: Vec::new(), settings: Vec::new(), limit: LIMIT, holding: None }
+    }
+
+    /// The same calls elsewhere in the same repository.
+    #[must_use]
+    pub fn moved_to(&self, dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into(), ..self.clone() }
+    }
+
+    /// With more or less time for each call.
+    #[must_use]
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// With a file that every call keeps open as its standard input: a lock on it lasts as long as git does,
+    /// also when we die.
+    #[must_use]
+    pub fn holding(mut self, file: Arc<File>) -> Self {
+        self.holding = Some(file);
+        self
+    }
+
+    /// Without what the repository's own configuration would execute: filters, merge drivers, programs that
+    /// speak to remotes. Those of the user's configuration stay in force, and `git-lfs` wherever it was set
+    /// up. Diffs say `--no-ext-diff --no-textconv` themselves.
+    pub fn guarded(mut self) -> Result<Self, GitError> {
+        let listed = self.run(&["config", "--list", "--show-scope", "-z"])?;
+        let mut fields = listed.split('\0');
+        while let (Some(scope), Some(entry)) = (fields.next(), fields.next()) {
+            if matches!(scope, "local" | "worktree") {
+                let (key, value) = entry.split_once('\n').unwrap_or((entry, ""));
+                self.settings.extend(disarmed(key, value));
+            }
+        }
+        Ok(self)
     }
 
     /// Where it calls.
@@ -87,8 +128,22 @@ impl Git {
         }
     }
 
+    /// Runs a command and answers with its standard output, byte for byte.
+    pub fn bytes<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<Vec<u8>, GitError> {
+        match self.exec(args)? {
+            (0, out, _) => Ok(out),
+            (code, _, said) => Err(self.failed(args, code, &String::from_utf8_lossy(&said))),
+        }
+    }
+
     /// Runs a command for its exit status and both outputs, whatever they are.
     pub fn call<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<(i32, String, String), GitError> {
+        let (code, out, said) = self.exec(args)?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches('\n').to_owned();
+        Ok((code, text(&out), text(&said)))
+    }
+
+    fn exec<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<(i32, Vec<u8>, Vec<u8>), GitError> {
         let mut command = Command::new("git");
         command.arg("-C").arg(&self.dir);
         for setting in [
@@ -100,17 +155,37 @@ impl Git {
             "commit.gpgSign=false",
             "tag.gpgSign=false",
             "gc.auto=0",
+            "maintenance.auto=false",
+            "log.showSignature=false",
             "core.editor=true",
             "advice.detachedHead=false",
         ] {
             command.args(["-c", setting]);
         }
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let stdin = match &self.holding {
+            Some(file) => file.try_clone().map_err(GitError::NotStarted)?.into(),
+            None => Stdio::null(),
+        };
+        command.args(args).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         for name in [
             "GIT_DIR",
             "GIT_WORK_TREE",
             "GIT_INDEX_FILE",
             "GIT_CONFIG_PARAMETERS",
+            "GIT_CONFIG_COUNT",
+            "GIT_CONFIG",
+            "GIT_COMMON_DIR",
+            "GIT_OBJECT_DIRECTORY",
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+            "GIT_NAMESPACE",
+            "GIT_PREFIX",
+            "GIT_LITERAL_PATHSPECS",
+            "GIT_GLOB_PATHSPECS",
+            "GIT_ICASE_PATHSPECS",
+            "GIT_NOGLOB_PATHSPECS",
+            "GIT_PROXY_COMMAND",
+            "GIT_TEMPLATE_DIR",
+            "GIT_TRACE",
             "GIT_EXTERNAL_DIFF",
             "GIT_SSH_COMMAND",
         ] {
@@ -121,11 +196,17 @@ impl Git {
             .env("GIT_OPTIONAL_LOCKS", "0")
             .env("GIT_ASKPASS", "true")
             .env("LC_ALL", "C");
+        if !self.settings.is_empty() {
+            command.env("GIT_CONFIG_COUNT", self.settings.len().to_string());
+            for (n, (key, value)) in self.settings.iter().enumerate() {
+                command.env(format!("GIT_CONFIG_KEY_{n}"), key).env(format!("GIT_CONFIG_VALUE_{n}"), value);
+            }
+        }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         let mut child = command.spawn().map_err(GitError::NotStarted)?;
         let out = drain(child.stdout.take());
         let said = drain(child.stderr.take());
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + self.limit;
         let mut pause = Duration::from_micros(200);
         let status = loop {
             match child.try_wait().map_err(GitError::NotStarted)? {
@@ -140,16 +221,37 @@ impl Git {
             }
             pause = (pause * 2).min(Duration::from_millis(20));
         };
-        let text = |handle: Option<thread::JoinHandle<Vec<u8>>>| {
-            let bytes = handle.and_then(|handle| handle.join().ok()).unwrap_or_default();
-            String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned()
-        };
-        Ok((status.code().unwrap_or(-1), text(out), text(said)))
+        let all = |handle: Option<thread::JoinHandle<Vec<u8>>>| handle.and_then(|handle| handle.join().ok());
+        Ok((status.code().unwrap_or(-1), all(out).unwrap_or_default(), all(said).unwrap_or_default()))
     }
 
     fn failed<S: AsRef<OsStr>>(&self, args: &[S], code: i32, said: &str) -> GitError {
         let said = crate::domain::text::cut(&crate::domain::text::many_lines(said), 2_000);
         GitError::Failed { command: words(args), dir: self.dir.clone(), code, said }
+    }
+}
+
+/// What to set against a setting of a repository that would execute something.
+fn disarmed(key: &str, value: &str) -> Vec<(String, String)> {
+    let lower = key.to_ascii_lowercase();
+    let (section, member) = (lower.split('.').next().unwrap_or_default(), lower.rsplit('.').next().unwrap_or_default());
+    let name = key.rfind('.').map_or(key, |end| &key[..end]);
+    let off = |value: &str| (key.to_owned(), value.to_owned());
+    match (section, member) {
+        ("filter", "clean" | "smudge" | "process") => {
+            let words: Vec<&str> = value.split_whitespace().collect();
+            if matches!(words.as_slice(), ["git-lfs", "clean" | "smudge", "--", "%f"] | ["git-lfs", "filter-process"]) {
+                return Vec::new();
+            }
+            vec![off(""), (format!("{name}.required"), "false".into())]
+        }
+        // `false` says conflict; without a command it would count as merged.
+        ("merge", "driver") => vec![off("false")],
+        ("gpg", "program") | ("core", "sshcommand" | "gitproxy" | "alternaterefscommand" | "askpass") => {
+            vec![off("false")]
+        }
+        ("remote", "uploadpack" | "receivepack") => vec![off(&format!("git-{}", member.replace("pack", "-pack")))],
+        _ => Vec::new(),
     }
 }
 
@@ -188,6 +290,20 @@ mod tests {
         let git = git.with_env("GIT_COMMITTER_NAME", "a").with_env("GIT_COMMITTER_EMAIL", "a@invalid");
         git.run(&["commit", "-q", "--allow-empty", "-m", "one"]).expect("a commit");
         assert!(!dir.path().join("owned").exists());
+    }
+
+    #[test]
+    fn what_a_repositorys_configuration_would_execute_is_disarmed() {
+        let off = |key: &str, value: &str| {
+            disarmed(key, value).into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>()
+        };
+        assert_eq!(off("filter.a=B.clean", "touch x"), ["filter.a=B.clean=", "filter.a=B.required=false"]);
+        assert_eq!(off("filter.lfs.process", "git-lfs filter-process"), Vec::<String>::new());
+        assert_eq!(off("filter.lfs.clean", "git-lfs clean -- %f; touch x").len(), 2);
+        assert_eq!(off("merge.x.driver", "touch x"), ["merge.x.driver=false"]);
+        assert_eq!(off("core.sshCommand", "touch x"), ["core.sshCommand=false"]);
+        assert_eq!(off("remote.origin.uploadpack", "touch x"), ["remote.origin.uploadpack=git-upload-pack"]);
+        assert_eq!(off("user.name", "x"), Vec::<String>::new());
     }
 
     #[test]

@@ -1,3 +1,405 @@
-//! Where an attempt works: a git worktree per task, and what is kept of it (R20, R23).
+//! Where an attempt works: a git worktree per task, what it has done there, and what is kept of it (R20, R23).
+//!
+//! A worktree lies outside of the repository, has a branch of the task's own, and is locked with a reason as
+//! long as the task lives. All roles of a task work in the same one. Projects without git work in their own
+//! directory, behind the same calls.
+//!
+//! Who may work, and what follows from what was found, others know.
 
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+pub mod branch;
+mod commit;
+pub mod diff;
+mod evidence;
+mod fault;
+mod files;
+pub mod gc;
 pub mod git;
+mod hooks;
+pub mod prune;
+mod repo;
+mod save;
+mod snapshot;
+mod state;
+mod tree;
+
+pub use crate::config::{WorkspaceConfig as Config, WorkspaceMode as Mode};
+pub use commit::{Author, trailers};
+pub use evidence::{Evidence, is_risky};
+pub use fault::{Keep, WorkspaceError};
+pub use save::{start_ref, wip_ref};
+
+use crate::{
+    domain::{Task, TaskId, Token},
+    layout::Layout,
+};
+use evidence::Start;
+use git::Git;
+use repo::{Home, Repository};
+use snapshot::Checkout;
+use state::State;
+
+/// Below a project's root: what is the main checkout's and never part of a task's change.
+const OWN: [&str; 9] = [
+    ".oodatcaa/work",
+    ".oodatcaa/runs",
+    ".oodatcaa/homes",
+    ".oodatcaa/config.local.toml",
+    ".leases",
+    ".locks",
+    ".agent-daemon-logs",
+    ".agent-daemon-pids",
+    ".agent-daemon-run",
+];
+
+/// Where one attempt works.
+#[derive(Debug)]
+pub struct Workspace {
+    mode: Mode,
+    task: TaskId,
+    token: Token,
+    path: PathBuf,
+    top: PathBuf,
+    branch: Option<String>,
+    base_branch: Option<String>,
+    checkout: Option<Checkout>,
+    start: Start,
+    env: BTreeMap<String, String>,
+}
+
+/// How the project's attempts work here: `shared` where there is no repository with a commit, whatever is configured.
+pub fn mode_for(layout: &Layout, config: &Config) -> Result<Mode, WorkspaceError> {
+    if config.mode == Mode::Shared {
+        return Ok(Mode::Shared);
+    }
+    let base = match Repository::find(layout)? {
+        Some(repo) => repo.base(config)?,
+        None => None,
+    };
+    Ok(if base.is_some() { Mode::Worktree } else { Mode::Shared })
+}
+
+impl Workspace {
+    /// Makes or finds the workspace of a task, for one attempt on it.
+    ///
+    /// What an earlier attempt left uncommitted stays in the tree and does not count as this one's work; a git
+    /// operation that it left half done is saved and ended.
+    pub fn prepare(layout: &Layout, config: &Config, task: &Task, token: Token) -> Result<Self, WorkspaceError> {
+        let repo = Repository::find(layout)?;
+        let base = match (config.mode, &repo) {
+            (Mode::Worktree, Some(repo)) => repo.base(config)?,
+            _ => None,
+        };
+        let (Some(repo), Some(base)) = (&repo, base) else {
+            return Self::shared(layout, repo, &task.id, token);
+        };
+        if config.untrusted {
+            return Err(WorkspaceError::Untrusted);
+        }
+        let made = tree::prepare(layout, config, repo, task, &base)?;
+        let mut state = made.state;
+        let mut workspace = Self::in_tree(config, repo, &state, &made.path, made.admin, &task.id, token)?;
+        workspace.tidy()?;
+        if let Some(checkout) = &workspace.checkout {
+            tree::leave_alone(&checkout.git, &checkout.others())?;
+        }
+        workspace.begin()?;
+        if !state.set_up {
+            let run_dir = layout.run(&task.id, token).join("hooks").join("setup");
+            hooks::run("setup", &config.setup, config, &workspace.path, &run_dir, &workspace.hook_env(layout))?;
+            state.set_up = true;
+            state.save(&made.home)?;
+            // What the project's own command made is not the agent's work.
+            workspace.begin_again()?;
+        }
+        drop(made.guard);
+        Ok(workspace)
+    }
+
+    /// The workspace of an earlier attempt as it stands, with nothing made, mended or run; `None` when its task
+    /// has none.
+    pub fn attach(
+        layout: &Layout,
+        config: &Config,
+        task: &TaskId,
+        token: Token,
+    ) -> Result<Option<Self>, WorkspaceError> {
+        let Some(repo) = Repository::find(layout)? else { return Ok(None) };
+        let listed = repo.worktrees()?;
+        let is_its = |path: &Path| {
+            path.file_name().is_some_and(|name| name == task.as_str()) && Home::holding(layout, path).is_some()
+        };
+        let Some(found) = listed.into_iter().find(|tree| is_its(&tree.path)) else {
+            if config.mode == Mode::Worktree {
+                return Ok(None);
+            }
+            return Self::shared(layout, Some(repo), task, token).map(Some);
+        };
+        let Some(admin) = repo.admin_of(&found.path) else { return Ok(None) };
+        let home = Home::holding(layout, &found.path).expect("it was found by its home");
+        let state = State::load(&home, task).unwrap_or_else(|| State {
+            version: 1,
+            task: task.clone(),
+            project: layout.root().into(),
+            branch: found.branch.clone().unwrap_or_else(|| format!("oodatcaa/{}", branch::component(task))),
+            made: false,
+            base: repo.base(config).ok().flatten().and_then(|base| base.branch),
+            ready: true,
+            set_up: true,
+            block: None,
+            copied: Vec::new(),
+        });
+        let mut workspace = Self::in_tree(config, &repo, &state, &found.path, admin, task, token)?;
+        workspace.remember()?;
+        Ok(Some(workspace))
+    }
+
+    fn in_tree(
+        config: &Config,
+        repo: &Repository,
+        state: &State,
+        top: &Path,
+        admin: PathBuf,
+        task: &TaskId,
+        token: Token,
+    ) -> Result<Self, WorkspaceError> {
+        let path = tree::inside(top, &repo.prefix)?;
+        let mut env = BTreeMap::from([("OODATCAA_BRANCH".to_owned(), state.branch.clone())]);
+        if let Some(port) = state.port(config) {
+            env.insert("OODATCAA_PORT_BASE".into(), port.to_string());
+            env.insert("OODATCAA_PORTS".into(), config.ports.to_string());
+        }
+        let mut excluded = own_paths(&repo.prefix);
+        excluded.extend(state.copied.iter().cloned());
+        let checkout = Checkout { git: repo.git.moved_to(top), admin, excluded };
+        Ok(Self {
+            mode: Mode::Worktree,
+            task: task.clone(),
+            token,
+            path,
+            top: top.into(),
+            branch: Some(state.branch.clone()),
+            base_branch: state.base.clone(),
+            checkout: Some(checkout),
+            start: Start { commit: None, tree: String::new() },
+            env,
+        })
+    }
+
+    /// The project's own directory, with git's help where there is git.
+    fn shared(layout: &Layout, repo: Option<Repository>, task: &TaskId, token: Token) -> Result<Self, WorkspaceError> {
+        let checkout = match repo {
+            Some(repo) => {
+                let git = &repo.git;
+                let said = git.run(&["rev-parse", "--path-format=absolute", "--show-toplevel", "--git-dir"])?;
+                let (top, admin) = said.split_once('\n').unwrap_or((&said, ""));
+                Some(Checkout { git: git.moved_to(top), admin: admin.into(), excluded: own_paths(&repo.prefix) })
+            }
+            None => None,
+        };
+        let mut workspace = Self {
+            mode: Mode::Shared,
+            task: task.clone(),
+            token,
+            path: layout.root().into(),
+            top: checkout.as_ref().map_or_else(|| layout.root().into(), |checkout| checkout.git.dir().into()),
+            branch: None,
+            base_branch: None,
+            checkout,
+            start: Start { commit: None, tree: String::new() },
+            env: BTreeMap::new(),
+        };
+        workspace.begin()?;
+        Ok(workspace)
+    }
+
+    /// How it works.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The task.
+    pub fn task(&self) -> &TaskId {
+        &self.task
+    }
+
+    /// Where the agent works: the project's root in the worktree, or the project itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The top of the worktree; the same as the path unless the project is a part of its repository.
+    pub fn top(&self) -> &Path {
+        &self.top
+    }
+
+    /// The task's branch; `None` in the project's own directory.
+    pub fn branch(&self) -> Option<&str> {
+        self.branch.as_deref()
+    }
+
+    /// Where the branch started and goes to.
+    pub fn base_branch(&self) -> Option<&str> {
+        self.base_branch.as_deref()
+    }
+
+    /// The commit where this attempt began; `None` without one.
+    pub fn base(&self) -> Option<&str> {
+        self.start.commit.as_deref()
+    }
+
+    /// Variables for everything that runs there: the branch, the ports.
+    pub fn env(&self) -> &BTreeMap<String, String> {
+        &self.env
+    }
+
+    /// Hardened calls of git at its top; `None` without git.
+    pub fn git(&self) -> Option<&Git> {
+        self.checkout.as_ref().map(|checkout| &checkout.git)
+    }
+
+    /// What has changed since the attempt began.
+    pub fn evidence(&self) -> Result<Evidence, WorkspaceError> {
+        let Some(checkout) = &self.checkout else { return Ok(Evidence::default()) };
+        let seen = checkout.snapshot()?;
+        evidence::look(checkout, seen, &self.start, self.base_branch.as_deref())
+    }
+
+    /// Commits what is not committed on the task's branch; `None` when there is nothing, and always in the
+    /// project's own directory. No hook runs. The trailers are ours: see [`trailers`].
+    pub fn commit_rest(
+        &self,
+        message: &str,
+        trailers: &[(&str, String)],
+        author: &Author,
+    ) -> Result<Option<String>, WorkspaceError> {
+        let (Some(checkout), Mode::Worktree) = (&self.checkout, self.mode) else { return Ok(None) };
+        if evidence::midway(checkout)?.is_none() {
+            self.put_on_branch(checkout)?;
+        }
+        let fork = self.fork(checkout)?;
+        commit::rest(checkout, fork.as_deref(), &commit::message(message, trailers), author)
+    }
+
+    /// Saves what is not committed under [`wip_ref`], without touching index or files; `None` when there is
+    /// nothing to save.
+    pub fn save(&self) -> Result<Option<String>, WorkspaceError> {
+        let Some(checkout) = &self.checkout else { return Ok(None) };
+        let seen = checkout.snapshot()?;
+        if !seen.left_out.is_empty() {
+            log::warn!("{}: these are not saved: {}", self.task, seen.left_out.join(", "));
+        }
+        save::save(checkout, &seen, self.branch.as_deref(), &self.task, self.token)
+    }
+
+    /// The commit in which the branch left the one that it goes to.
+    fn fork(&self, checkout: &Checkout) -> Result<Option<String>, WorkspaceError> {
+        let Some(base) = &self.base_branch else { return Ok(None) };
+        let name = format!("refs/heads/{base}");
+        let (code, fork, _) = checkout.git.call(&["merge-base", &name, "HEAD"])?;
+        Ok((code == 0).then(|| fork.lines().next().unwrap_or_default().to_owned()))
+    }
+
+    /// Ends what an earlier attempt left half done, with everything saved before.
+    fn tidy(&mut self) -> Result<(), WorkspaceError> {
+        let Some(checkout) = &self.checkout else { return Ok(()) };
+        if let Some(what) = evidence::midway(checkout)? {
+            let saved = self.save()?;
+            let at = saved.as_deref().unwrap_or("nothing");
+            log::warn!("{}: {what} was left half done; it is ended, its work is saved in {at}", self.task);
+            for command in [["rebase", "--quit"], ["cherry-pick", "--quit"], ["revert", "--quit"], ["bisect", "reset"]]
+            {
+                // Those that are not under way say so.
+                let _ = checkout.git.call(&command)?;
+            }
+            checkout.git.run(&["reset", "-q", "--hard"])?;
+        }
+        self.put_on_branch(checkout)
+    }
+
+    /// Makes sure that the task's branch is checked out and holds what was committed beside it.
+    fn put_on_branch(&self, checkout: &Checkout) -> Result<(), WorkspaceError> {
+        let Some(branch) = &self.branch else { return Ok(()) };
+        if checkout.current()?.as_ref() == Some(branch) {
+            return Ok(());
+        }
+        let name = format!("refs/heads/{branch}");
+        let git = &checkout.git;
+        let head = checkout.head()?;
+        let tip = save::read(git, &name)?;
+        let ahead = match (&head, &tip) {
+            (Some(head), Some(tip)) => git.asks(&["merge-base", "--is-ancestor", tip.as_str(), head])?,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if ahead {
+            let head = head.unwrap_or_default();
+            git.run(&["update-ref", "-m", "oodatcaa: take in", &name, &head, &tip.unwrap_or_default()])?;
+            git.run(&["symbolic-ref", "-m", "oodatcaa: take in", "HEAD", &name])?;
+            return Ok(());
+        }
+        let saved = self.save()?;
+        log::warn!(
+            "{}: something else than the branch {branch} is checked out; it is saved in {}",
+            self.task,
+            saved.as_deref().unwrap_or("its branch")
+        );
+        git.run(&["checkout", "-q", "-f", branch, "--"])?;
+        Ok(())
+    }
+
+    /// Notes how it is now, unless this attempt has begun already.
+    fn begin(&mut self) -> Result<(), WorkspaceError> {
+        if !self.remember()? {
+            self.begin_again()?;
+        }
+        Ok(())
+    }
+
+    /// Reads what was noted when the attempt began; without a note it begins with the branch.
+    fn remember(&mut self) -> Result<bool, WorkspaceError> {
+        let Some(checkout) = &self.checkout else { return Ok(true) };
+        let noted = save::read(&checkout.git, &start_ref(&self.task, self.token))?;
+        let Some(noted) = noted else {
+            let commit = self.fork(checkout)?.or(checkout.head()?);
+            let tree = checkout.tree_of(commit.as_deref())?;
+            self.start = Start { commit, tree };
+            return Ok(false);
+        };
+        let tree = checkout.tree_of(Some(&noted))?;
+        // The note is a commit of ours on top of the one that was checked out.
+        let commit = save::read(&checkout.git, &format!("{noted}^1"))?;
+        self.start = Start { commit, tree };
+        Ok(true)
+    }
+
+    fn begin_again(&mut self) -> Result<(), WorkspaceError> {
+        let Some(checkout) = &self.checkout else { return Ok(()) };
+        let seen = checkout.snapshot()?;
+        let head = checkout.head()?;
+        // A commit of its own, also where all is clean: its time is when the attempt began.
+        let parents: Vec<&str> = head.iter().map(String::as_str).collect();
+        let message = format!("oodatcaa: how {} was when attempt {} began", self.task, self.token);
+        let note = save::commit_tree(&checkout.git, &seen.tree, &parents, &message)?;
+        checkout.git.run(&["update-ref", "-m", "oodatcaa: begin", &start_ref(&self.task, self.token), &note])?;
+        self.start = Start { commit: head, tree: seen.tree };
+        Ok(())
+    }
+
+    fn hook_env(&self, layout: &Layout) -> BTreeMap<String, String> {
+        let mut env = self.env.clone();
+        env.insert("OODATCAA_TASK_ID".into(), self.task.to_string());
+        env.insert("OODATCAA_PROJECT".into(), layout.root().to_string_lossy().into_owned());
+        env.insert("OODATCAA_WORKSPACE".into(), self.path.to_string_lossy().into_owned());
+        env
+    }
+}
+
+/// The main checkout's own paths, from the top of the repository.
+fn own_paths(prefix: &Path) -> Vec<String> {
+    OWN.iter().map(|path| prefix.join(path).to_string_lossy().into_owned()).collect()
+}

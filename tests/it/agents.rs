@@ -13,7 +13,7 @@ use std::{
 
 use oodatcaa::{
     agent::{self, Agent, Assignment, prompt, result, sim::Sim},
-    config::{AgentConfig, AgentKind, PromptVia},
+    config::{AgentConfig, AgentKind},
     domain::{Class, Lease, Outcome, Role, Status, Task, TaskId, Token, Workflow},
     process::{Ended, Exit, Invocation},
 };
@@ -114,16 +114,7 @@ impl Played {
 }
 
 fn config(kind: AgentKind, argv: &[&str]) -> AgentConfig {
-    AgentConfig {
-        kind,
-        argv: argv.iter().map(|&argument| argument.into()).collect(),
-        prompt: PromptVia::Stdin,
-        env: Vec::new(),
-        set: BTreeMap::new(),
-        exits: BTreeMap::new(),
-        install: None,
-        ..AgentConfig::default()
-    }
+    AgentConfig { kind, argv: argv.iter().map(|&argument| argument.into()).collect(), ..AgentConfig::default() }
 }
 
 fn sim(options: &[&str]) -> Sim {

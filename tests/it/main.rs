@@ -18,3 +18,4 @@ mod store;
 mod support;
 mod systemd;
 mod walk;
+mod workspace;

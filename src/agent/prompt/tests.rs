@@ -24,6 +24,7 @@ fn whole() -> (tempfile::TempDir, Assignment, PromptFacts) {
         summary: summary.into(),
     };
     let facts = PromptFacts {
+        answers: vec![("Which?".into(), "the second".into())],
         dependencies: vec![related("P001-B01", "The client is in src/client.rs.")],
         failures: vec!["gate `test` failed:\nassertion at upload.rs:12".into()],
         gates: vec![("test".into(), "cargo test --quiet".into())],

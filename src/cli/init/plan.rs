@@ -107,7 +107,7 @@ pub fn plan(world: &World, layout: &Layout, found: &Found, wish: &Wish<'_>) -> R
     if layout.config().symlink_metadata().is_err() {
         let (chosen, name) = choose(found, wish, &before.config, &mut plan)?;
         plan.agent = (!name.is_empty()).then_some(name.clone());
-        let content = text::config(chosen, &name, &found.tests, workflow);
+        let content = text::config(chosen, &name, &found.tests, workflow, found.git.is_some());
         let gate = found.tests.first().map_or("no gate", |_| "gate `test`");
         let agent = plan.agent.as_ref().map_or("no agent".into(), |agent| format!("agent `{agent}`"));
         plan.file(layout, layout.config(), format!("{agent}, {gate}"), content);

@@ -9,6 +9,7 @@ use crate::domain::Workflow;
 /// Lines that keep what a machine writes out of git.
 pub const IGNORED: &[(&str, &str)] = &[
     ("/.oodatcaa/config.local.toml", "settings of this checkout"),
+    ("/.oodatcaa/homes/", "what agents keep for themselves"),
     ("/.oodatcaa/runs/", "prompts and output of every attempt"),
     ("/.oodatcaa/work/events.jsonl", "the journal: a checkout must not put an old one back"),
     ("/.leases/", ""),
@@ -32,7 +33,7 @@ pub enum Chosen {
 }
 
 /// The project's configuration.
-pub fn config(chosen: Chosen, name: &str, tests: &[Test], workflow: &Workflow) -> String {
+pub fn config(chosen: Chosen, name: &str, tests: &[Test], workflow: &Workflow, git: bool) -> String {
     let mut text = String::from(
         "# What the agents of this project are and how they work. Every key with its default and a\n\
          # comment: agentctl config show --default. What is in force: agentctl config show --origin.\n\
@@ -54,6 +55,13 @@ pub fn config(chosen: Chosen, name: &str, tests: &[Test], workflow: &Workflow) -
         text.push('\n');
         text.push_str(&agent(known));
     }
+    if git {
+        text.push_str(
+            "\n# Every task has a git worktree and a branch of its own, outside of this directory. Files that\n\
+             # git does not know and work needs: copy = [\".env\"]; commands to run first: setup = [\"npm\", \"ci\"].\n\
+             [workspace]\nmode = \"worktree\"\n",
+        );
+    }
     let needs_result = matches!(chosen, Chosen::Known(known) if known.writes_result);
     if needs_result {
         text.push_str("\n# An exit code of 0 proves nothing: every role must write its result file.\n");
@@ -71,6 +79,7 @@ pub fn config(chosen: Chosen, name: &str, tests: &[Test], workflow: &Workflow) -
             text.push_str(&format!("\n[roles.{}]\n{lines}", rule.role));
         }
     }
+    text.push_str("\n# Nothing is merged before a human approved it: agentctl inbox.\n[merge]\napproval = true\n");
     match tests.split_first() {
         None => text.push_str(
             "\n# A gate is a command whose exit code 0 lets a task pass. Give one to the roles that\n\
@@ -197,7 +206,7 @@ mod tests {
         ];
         let shipped = Workflow::shipped();
         for known in KNOWN {
-            let loaded = loads(&config(Chosen::Known(known), known.name, &tests, &shipped));
+            let loaded = loads(&config(Chosen::Known(known), known.name, &tests, &shipped, true));
             assert_eq!(loaded.warnings, Vec::<String>::new());
             let agent = &loaded.config.agents[known.name];
             assert_eq!(agent.argv, known.argv);
@@ -206,7 +215,7 @@ mod tests {
             assert_eq!(loaded.config.gates["test"].argv, ["make", "test"]);
         }
         for chosen in [Chosen::None, Chosen::Sim] {
-            let loaded = loads(&config(chosen, "", &[], &shipped));
+            let loaded = loads(&config(chosen, "", &[], &shipped, false));
             assert_eq!(loaded.warnings, Vec::<String>::new());
         }
     }

@@ -78,6 +78,12 @@ pub fn add(snapshot: &Snapshot, workflow: &Workflow, wanted: &Wanted, actor: &Ac
     task.description.clone_from(&wanted.description);
     task.acceptance_criteria.clone_from(&wanted.acceptance_criteria);
     task.gates.clone_from(&wanted.gates);
+    // A human vouches for what they write; an agent hands on what it was given (R17).
+    let parent = wanted.parent.as_deref().and_then(|parent| snapshot.queue.find(parent));
+    if let Some(parent) = parent.filter(|parent| !parent.trusted && !matches!(actor, Actor::Human(_))) {
+        task.trusted = false;
+        task.source.clone_from(&parent.source);
+    }
     task.updated_at = Some(snapshot.now.wall);
     let event = EventDraft::new(Kind::TaskCreated, actor.clone())
         .task(&id)
@@ -127,6 +133,12 @@ fn entry(task: &Task, priority: bool, snapshot: &Snapshot) -> Map<String, Value>
     put("acceptance_criteria", task.acceptance_criteria.clone().into());
     if !task.gates.is_empty() {
         put("gates", task.gates.clone().into());
+    }
+    if !task.trusted {
+        put("trusted", false.into());
+        if let Some(source) = &task.source {
+            put("source", source.as_str().into());
+        }
     }
     put("created_at", stamp(snapshot.now.wall).into());
     put("updated_at", stamp(snapshot.now.wall).into());

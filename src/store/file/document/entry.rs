@@ -1,7 +1,7 @@
 //! From an entry of `tasks` to a domain task: every member of contract section 3, tolerant in its types.
 //!
-//! A member that decides whether a task may run (`id`, `status`, `dependencies`, `not_before`, `role`, `gates`)
-//! and cannot be understood makes the task invisible; any other falls back to its default. Both are told.
+//! A member that decides whether a task may run (`id`, `status`, `dependencies`, `not_before`, `role`, `gates`,
+//! `trusted`) and cannot be understood makes the task invisible; any other falls back to its default. Both are told.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -67,11 +67,13 @@ fn slot(key: &str) -> Option<usize> {
         "role" => 20,
         "gates" => 21,
         "updated_at" => 22,
+        "trusted" => 23,
+        "source" => 24,
         _ => return None,
     })
 }
 
-const SLOTS: usize = 23;
+const SLOTS: usize = 25;
 
 /// The value of each known member; of one that is written twice the last.
 struct Known<'a>([Option<&'a str>; SLOTS]);
@@ -212,6 +214,9 @@ impl<'a> Reader<'a> {
         task.not_before = hard(known, "not_before", time)?;
         task.role = hard(known, "role", string)?;
         task.gates = hard(known, "gates", names)?;
+        let source = hard(known, "source", source)?;
+        task.trusted = hard(known, "trusted", flag)?.unwrap_or(true) && source.trusted != Some(false);
+        task.source = source.words;
         task.lease = lease(known.get("lease"));
 
         task.title = self.soft(known, id, "title", words).unwrap_or_default();
@@ -272,6 +277,38 @@ fn string(raw: &str) -> Result<Option<String>, Wrong> {
     } else {
         Err("a string".into())
     }
+}
+
+fn flag(raw: &str) -> Result<Option<bool>, Wrong> {
+    match raw {
+        "true" => Ok(Some(true)),
+        "false" => Ok(Some(false)),
+        _ => Err("`true` or `false`".into()),
+    }
+}
+
+/// Where a task comes from.
+#[derive(Default)]
+struct Source {
+    words: Option<String>,
+    trusted: Option<bool>,
+}
+
+/// A text, or an object that names kind, author and place, and says whether they are trusted.
+fn source(raw: &str) -> Result<Source, Wrong> {
+    if !raw.starts_with('{') {
+        return Ok(Source { words: Some(words(raw)?).filter(|words| !words.is_empty()), trusted: None });
+    }
+    let members = json::members(raw).map_err(|_| Wrong::from("a text or an object"))?;
+    let trusted = match json::last(&members, "trusted").map(|member| member.value) {
+        None | Some("null") => None,
+        Some(value) => flag(value).map_err(|wrong| format!("an object whose `trusted` is {wrong}"))?,
+    };
+    let parts = ["kind", "author", "url", "id"].iter().filter_map(|key| {
+        json::last(&members, key).filter(|member| member.value.starts_with('"')).map(|m| json::unquoted(m.value))
+    });
+    let said: Vec<_> = parts.collect();
+    Ok(Source { words: Some(said.join(" ")).filter(|words| !words.is_empty()), trusted })
 }
 
 /// Text for people, in any shape that people write it.

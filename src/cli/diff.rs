@@ -1,0 +1,83 @@
+//! `agentctl run diff`: what a task or one attempt on it changed.
+
+use serde_json::json;
+
+use super::{
+    context::Context,
+    fail::{Done, exit},
+    runs,
+    ui::{Column, Item, Table, Tone},
+};
+use crate::{domain::text::many_lines, workspace::diff};
+
+/// Flags of `diff`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// TASK for all of its work, or TASK/TOKEN for one attempt's
+    #[arg(value_name = "RUN")]
+    run: String,
+    /// Only the files, with how many lines came and went
+    #[arg(long)]
+    stat: bool,
+}
+
+/// Prints a diff.
+pub fn run(ctx: &Context, args: &Args) -> Done {
+    let (layout, snapshot) = (ctx.layout()?, ctx.read()?.snapshot);
+    let (task, token) = runs::named(ctx, &snapshot, &args.run)?;
+    let range = diff::range(layout, &ctx.loaded()?.config.workspace, &task, token)?;
+    let files = range.files()?;
+    if ctx.ui.json() {
+        let patch = if args.stat { None } else { Some(String::from_utf8_lossy(&range.patch()?).into_owned()) };
+        ctx.ui.value(&json!({
+            "schema": "oodatcaa/diff.v1",
+            "task": task,
+            "token": token,
+            "from": range.from,
+            "to": range.to,
+            "until": range.until,
+            "files": files,
+            "patch": patch,
+        }));
+        return Ok(exit::OK);
+    }
+    if files.is_empty() {
+        ctx.ui.say(&format!("{} changed nothing", args.run));
+        return Ok(exit::OK);
+    }
+    if args.stat || ctx.ui.quiet() {
+        let mut table =
+            Table::new([Column::flexible("FILE"), Column::new("ADDED"), Column::new("REMOVED"), Column::new("NOTE")]);
+        let count = |lines: Option<u64>| lines.map_or("binary".into(), |lines| lines.to_string());
+        for file in &files {
+            table.row([
+                Item::new(&file.path),
+                Item::new(count(file.added)).tone(Tone::Good),
+                Item::new(count(file.removed)).tone(Tone::Bad),
+                Item::new(if file.risky { "risk" } else { "" }).tone(Tone::Warn),
+            ]);
+        }
+        ctx.ui.table(&table);
+        return Ok(exit::OK);
+    }
+    let patch = range.patch()?;
+    if !ctx.ui.terminal() {
+        ctx.ui.bytes(&patch);
+        return Ok(exit::OK);
+    }
+    for line in many_lines(&String::from_utf8_lossy(&patch)).lines() {
+        let tone = match line.as_bytes() {
+            [b'+', b'+', b'+', ..] | [b'-', b'-', b'-', ..] | [b'd', b'i', b'f', b'f', ..] => Tone::Strong,
+            [b'+', ..] => Tone::Good,
+            [b'-', ..] => Tone::Bad,
+            [b'@', ..] => Tone::Busy,
+            _ => Tone::Plain,
+        };
+        ctx.ui.line(&tone.paint(line));
+    }
+    let risky: Vec<&str> = files.iter().filter(|file| file.risky).map(|file| file.path.as_str()).collect();
+    if !risky.is_empty() {
+        ctx.ui.foot(&format!("other programs obey these, look at them closely: {}", risky.join(", ")));
+    }
+    Ok(exit::OK)
+}

@@ -1,0 +1,119 @@
+//! `agentctl gc`: makes room where finished tasks have left something for long enough.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::json;
+
+use super::{
+    change::Dry,
+    context::Context,
+    fail::{Done, exit},
+    ui::{Column, Item, Table, Tone},
+    worktree,
+};
+use crate::{
+    domain::text::{duration, parse_duration},
+    workspace::{
+        gc::{self, Old, What},
+        prune,
+    },
+};
+
+/// Flags of `gc`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// How long what finished tasks left stays [default: `workspace.keep`]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    keep: Option<Duration>,
+    #[command(flatten)]
+    dry: Dry,
+}
+
+/// Removes worktrees of merged and cancelled tasks, old runs, and old refs of saved work.
+pub fn run(ctx: &Context, args: &Args) -> Done {
+    let (layout, config) = (ctx.layout()?, &ctx.loaded()?.config.workspace);
+    let dry = args.dry.dry_run;
+    let keep = args.keep.unwrap_or(config.keep);
+    let reading = ctx.read()?;
+    if let Some(invalid) = reading.invalid {
+        // What is finished is not known.
+        return Err(invalid.into());
+    }
+    let old = gc::find(layout, &reading.snapshot, keep, SystemTime::now())?;
+    if !dry {
+        let trees = worktree::sweep(ctx, true)?.iter().filter(|one| one.done.is_ok()).count();
+        let total = old.len() + trees;
+        if total > 0
+            && !ctx.ui.confirm(&format!(
+                "remove {trees} worktrees, and {} runs and refs that are older than {}?",
+                old.len(),
+                duration(keep)
+            ))?
+        {
+            ctx.ui.say("nothing was changed");
+            return Ok(exit::FAILED);
+        }
+    }
+    let swept = worktree::sweep(ctx, dry)?;
+    let mut freed = 0;
+    for one in &old {
+        if !dry {
+            gc::remove(layout, one)?;
+        }
+        freed += one.bytes;
+    }
+    let aside = prune::aside(layout, config)?;
+    if ctx.ui.json() {
+        ctx.ui.value(&json!({
+            "schema": "oodatcaa/gc.v1",
+            "dry_run": dry,
+            "keep_seconds": keep.as_secs(),
+            "worktrees": swept.iter().map(|one| worktree::swept(one, dry)).collect::<Vec<_>>(),
+            "runs": old.iter().filter_map(object_of_run).collect::<Vec<_>>(),
+            "refs": old.iter().filter_map(object_of_ref).collect::<Vec<_>>(),
+            "aside": aside.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
+            "bytes": freed,
+            "free_bytes": prune::free(layout.root()),
+        }));
+        return Ok(exit::OK);
+    }
+    let mut table = Table::new([Column::flexible("WHAT"), Column::new("BECAME"), Column::flexible("WHY")]);
+    for one in &swept {
+        let [task, word, why] = worktree::row(one, dry);
+        table.row([Item::new(format!("worktree {}", task.piped())), word, why]);
+    }
+    for one in &old {
+        let what = match &one.what {
+            What::Run(dir) => dir.strip_prefix(layout.root()).unwrap_or(dir).to_string_lossy().into_owned(),
+            What::Ref { name, .. } => name.clone(),
+        };
+        let (tone, word) = if dry { (Tone::Warn, "would go") } else { (Tone::Good, "removed") };
+        let age = duration(Duration::from_secs(one.age.as_secs()));
+        table.row([
+            Item::new(what),
+            Item::new(word).tone(tone),
+            Item::new(format!("{age} old, {} KiB", one.bytes >> 10)),
+        ]);
+    }
+    for path in &aside {
+        let why = "put aside because it was no worktree; look at it, then remove it yourself";
+        table.row([Item::new(path.to_string_lossy()), Item::new("kept"), Item::new(why)]);
+    }
+    if table.is_empty() {
+        ctx.ui.say("nothing to clear away");
+        return Ok(exit::OK);
+    }
+    ctx.ui.table(&table);
+    ctx.ui.say(&format!("{} MiB {}", freed >> 20, if dry { "would be freed" } else { "freed" }));
+    Ok(exit::OK)
+}
+
+fn object_of_run(old: &Old) -> Option<serde_json::Value> {
+    let What::Run(dir) = &old.what else { return None };
+    Some(json!({"task": old.task, "dir": dir.to_string_lossy(), "age_seconds": old.age.as_secs(), "bytes": old.bytes}))
+}
+
+fn object_of_ref(old: &Old) -> Option<serde_json::Value> {
+    let What::Ref { name, commit } = &old.what else { return None };
+    Some(json!({"task": old.task, "ref": name, "commit": commit, "age_seconds": old.age.as_secs()}))
+}

@@ -1,0 +1,251 @@
+//! `agentctl inbox`, `approve`, `reject`, `answer`: what waits for a human, and the human's word on it.
+//!
+//! Works without any daemon: the inbox asks itself what nobody has asked yet.
+
+use serde_json::{Value, json};
+
+use super::{
+    change::Dry,
+    context::Context,
+    fail::{self, Done},
+    ui::{Column, Item, Table, Tone},
+};
+use crate::{
+    domain::{
+        Plan, Snapshot, Workflow,
+        decision::{self, Decision, Refusal, Topic, Word},
+        plan::stamp,
+        text::{cut, one_line},
+    },
+    error::Failure,
+};
+
+/// Flags of `approve`.
+#[derive(Debug, clap::Args)]
+pub struct Approve {
+    /// Decisions, or tasks that wait for one
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<String>,
+    #[command(flatten)]
+    dry: Dry,
+}
+
+/// Flags of `reject`.
+#[derive(Debug, clap::Args)]
+pub struct Reject {
+    /// A decision, or a task that waits for one
+    id: String,
+    /// Why; whoever works on it next is told
+    #[arg(long, value_name = "TEXT", required = true)]
+    reason: String,
+    #[command(flatten)]
+    dry: Dry,
+}
+
+/// Flags of `answer`.
+#[derive(Debug, clap::Args)]
+pub struct Answer {
+    /// A question, or the task that waits for its answer
+    id: String,
+    /// The answer, or the number of one that was offered
+    #[arg(required = true, value_name = "TEXT|NUMBER")]
+    answer: Vec<String>,
+    #[command(flatten)]
+    dry: Dry,
+}
+
+/// What is asked now, put right.
+fn put_right(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
+    snapshot.chain(&mut [&mut |seen| decision::tidy(seen, workflow), &mut |seen| decision::ask(seen, workflow)])
+}
+
+/// `oodatcaa/decision.v1`.
+fn object(snapshot: &Snapshot, decision: &Decision) -> Value {
+    let task = decision.task.as_ref().and_then(|id| snapshot.queue.get(id));
+    json!({
+        "schema": "oodatcaa/decision.v1",
+        "id": decision.id,
+        "kind": decision.topic.word(),
+        "task": decision.task,
+        "title": task.map(|task| &task.title),
+        "role": decision.role,
+        "question": decision.question,
+        "options": decision.options,
+        "asked_at": stamp(decision.asked_at),
+        "deadline": decision.deadline.map(stamp),
+        "default": decision.default,
+        "state": decision.closed.as_ref().map_or("open", |closed| closed.how.word()),
+        "by": decision.closed.as_ref().map(|closed| &closed.by),
+        "words": decision.closed.as_ref().map(|closed| &closed.words),
+    })
+}
+
+/// Prints what waits for a human.
+pub fn list(ctx: &Context) -> Done {
+    let mut snapshot = ctx.read()?.snapshot;
+    let workflow = &ctx.loaded()?.config.workflow;
+    let plan = put_right(&snapshot, workflow);
+    if !plan.is_empty() {
+        // What is shown here can be decided, so it is asked first. Where nothing can be written it is shown all the same.
+        snapshot = snapshot.after(&plan);
+        let mut seen = None;
+        let asked = ctx.store()?.transact(&mut |now| {
+            let plan = put_right(now, workflow);
+            seen = Some(now.after(&plan));
+            plan
+        });
+        match (asked, seen) {
+            (Ok(_), Some(now)) => snapshot = now,
+            (Ok(_), None) => {}
+            (Err(error), _) => ctx.ui.warn(&format!("not noted yet: {}", Failure::from(error).sentence())),
+        }
+    }
+    let open = snapshot.history.decisions.open();
+    if ctx.ui.json() {
+        ctx.ui.value(&Value::Array(open.iter().map(|decision| object(&snapshot, decision)).collect()));
+        return Ok(0);
+    }
+    if open.is_empty() {
+        ctx.ui.say("nothing waits for you");
+        return Ok(0);
+    }
+    let mut table = Table::new([
+        Column::new("ID"),
+        Column::new("KIND"),
+        Column::flexible("QUESTION"),
+        Column::new("ASKED"),
+        Column::new("NO UNLESS BY"),
+    ]);
+    let now = snapshot.now.wall;
+    for decision in &open {
+        table.row([
+            Item::new(decision.id.as_str()).tone(Tone::Strong),
+            Item::new(decision.topic.word()).tone(Tone::Warn),
+            Item::new(cut(&one_line(&decision.question), 500)),
+            Item::new(ctx.ui.moment(decision.asked_at, now)),
+            Item::new(decision.deadline.map(|time| ctx.ui.moment(time, now)).unwrap_or_default()),
+        ]);
+    }
+    ctx.ui.table(&table);
+    ctx.ui.foot(
+        "agentctl approve ID · agentctl reject ID --reason … · agentctl answer ID TEXT|NUMBER · agentctl show TASK",
+    );
+    Ok(0)
+}
+
+/// Says yes, to each in turn.
+pub fn approve(ctx: &Context, args: &Approve) -> Done {
+    for id in &args.ids {
+        say(ctx, args.dry, id, Word::Approve)?;
+    }
+    Ok(0)
+}
+
+/// Says no.
+pub fn reject(ctx: &Context, args: &Reject) -> Done {
+    say(ctx, args.dry, &args.id, Word::Reject(&args.reason))
+}
+
+/// Answers a question.
+pub fn answer(ctx: &Context, args: &Answer) -> Done {
+    say(ctx, args.dry, &args.id, Word::Answer(&args.answer.join(" ")))
+}
+
+fn say(ctx: &Context, dry: Dry, id: &str, word: Word<'_>) -> Done {
+    let (workflow, actor) = (&ctx.loaded()?.config.workflow, ctx.actor());
+    let resolved = |snapshot: &Snapshot| decision::resolve(snapshot, workflow, id, word, &actor);
+    let (before, answer) = if dry.dry_run {
+        let before = ctx.read()?.snapshot;
+        let answer = resolved(&before);
+        (before, answer)
+    } else {
+        let mut seen = None;
+        ctx.store()?.transact(&mut |snapshot| {
+            let answer = resolved(snapshot);
+            let plan = answer.clone().unwrap_or_default();
+            seen = Some((snapshot.clone(), answer));
+            plan
+        })?;
+        seen.expect("a store that says Ok has decided")
+    };
+    let plan = answer.map_err(|refusal| refused(&before, &refusal))?;
+    let after = before.after(&plan);
+    // The word's own event is the last about a decision; before it stands what was put right.
+    let named = plan.events.iter().rev().find(|event| event.kind == crate::domain::Kind::DecisionResolved);
+    let named = named.and_then(|event| event.data.get("decision")).and_then(Value::as_str);
+    let decision = named.and_then(|id| after.history.decisions.get(id)).expect("a word that counts closes a decision");
+    tell(ctx, &before, &after, decision, dry);
+    Ok(0)
+}
+
+fn tell(ctx: &Context, before: &Snapshot, after: &Snapshot, decision: &Decision, dry: Dry) {
+    let status = |snapshot: &Snapshot| {
+        let task = decision.task.as_ref().and_then(|id| snapshot.queue.get(id));
+        task.map(|task| task.status.to_string())
+    };
+    let (from, to) = (status(before), status(after));
+    if ctx.ui.json() {
+        let mut all = object(after, decision);
+        if let Value::Object(all) = &mut all {
+            all.insert("from".into(), json!(from));
+            all.insert("to".into(), json!(to));
+            all.insert("dry_run".into(), dry.dry_run.into());
+        }
+        ctx.ui.value(&all);
+        return;
+    }
+    let word = decision.closed.as_ref().map_or("open", |closed| closed.how.word());
+    let question = cut(&one_line(&decision.question), 200);
+    if ctx.ui.quiet() {
+        ctx.ui.line(&decision.id);
+    } else if ctx.ui.pretty() {
+        ctx.ui.line(&format!("{} {word} · {question}", Tone::Strong.paint(&decision.id)));
+    } else {
+        ctx.ui.line(&format!("{}\t{word}\t{question}", decision.id));
+    }
+    if dry.dry_run {
+        ctx.ui.say("nothing was changed (--dry-run)");
+    }
+    match (from, to) {
+        (Some(from), Some(to)) if from != to => ctx.ui.say(&one_line(&format!("{from} → {to}"))),
+        _ if decision.topic == Topic::Merge => ctx.ui.say("it holds for the task as it is now; a change asks again"),
+        _ => {}
+    }
+}
+
+/// The failure that a refusal is.
+fn refused(snapshot: &Snapshot, refusal: &Refusal) -> Failure {
+    let inbox = || "see what waits: agentctl inbox".to_owned();
+    let (word, hint) = match refusal {
+        Refusal::Unknown(id) => {
+            let open = snapshot.history.decisions.open();
+            let ids = open.iter().map(|decision| decision.id.as_str());
+            let near = fail::nearest(id, ids.chain(snapshot.queue.tasks().map(|task| task.id.as_str())));
+            let near = if near.is_empty() { inbox() } else { format!("the nearest are {}", near.join(", ")) };
+            ("not_found", near)
+        }
+        Refusal::Nothing(task) => ("refused", format!("agentctl why {task}")),
+        Refusal::Several { .. } => ("usage", inbox()),
+        Refusal::Closed { .. } => ("refused", "a decision counts once; what is open: agentctl inbox".into()),
+        Refusal::Changed { newer: Some(newer), .. } => {
+            ("refused", format!("look at it again, then: agentctl approve {newer}"))
+        }
+        Refusal::Changed { newer: None, .. } => ("refused", inbox()),
+        Refusal::Overdue(id) => {
+            let task = id.rsplit_once('.').map_or(id.as_str(), |(task, _)| task);
+            ("refused", format!("to be asked again: agentctl task retry {task}"))
+        }
+        Refusal::WantsAnswer(id) => ("refused", format!("agentctl answer {id} \"…\"")),
+        Refusal::WantsYesOrNo(id) => {
+            ("refused", format!("agentctl approve {id}, or agentctl reject {id} --reason \"…\""))
+        }
+        Refusal::NoOption { options, .. } => {
+            let all: Vec<String> =
+                options.iter().enumerate().map(|(at, option)| format!("{}) {}", at + 1, one_line(option))).collect();
+            ("usage", cut(&all.join("  "), 1_000))
+        }
+        Refusal::Empty => ("usage", "agentctl help answer".into()),
+        Refusal::NotHuman => ("permission_denied", "say it from a terminal of your own".into()),
+    };
+    Failure::new(word, cut(&one_line(&refusal.to_string()), 1_000)).hint(hint)
+}

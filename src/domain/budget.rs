@@ -1,0 +1,453 @@
+//! What may be spent — tokens, money, time, turns — per attempt, task, role and day, and what was.
+//!
+//! Every unit counts for itself: where the price is not known, the other limits still bind. A role's
+//! and the fleet's budgets are of one UTC day; a task's is of its life. A human may raise one by the
+//! same amount again, by a decision.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use chrono::NaiveDate;
+use serde_json::Value;
+
+use super::{
+    Event, EventDraft, History, Kind, Lease, Plan, Role, Snapshot, Task, Workflow,
+    decision::{Decision, Topic, Wanted},
+    event::Actor,
+    settle::Facts,
+    text,
+};
+
+/// A limit, or an amount spent, in one unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unit {
+    /// Tokens read and written.
+    Tokens,
+    /// Millionths of a dollar.
+    Money,
+    /// Milliseconds on the wall clock.
+    Wall,
+    /// Turns of the conversation.
+    Turns,
+}
+
+impl Unit {
+    const ALL: [Unit; 4] = [Self::Tokens, Self::Money, Self::Wall, Self::Turns];
+
+    /// The word in events and in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Tokens => "tokens",
+            Self::Money => "usd",
+            Self::Wall => "wall",
+            Self::Turns => "turns",
+        }
+    }
+
+    /// An amount, for people.
+    pub fn shown(self, amount: u64) -> String {
+        match self {
+            Self::Tokens => format!("{amount} tokens"),
+            Self::Money => format!("${:.2}", amount as f64 / 1e6),
+            Self::Wall => text::duration(Duration::from_secs(amount / 1_000)),
+            Self::Turns => format!("{amount} turns"),
+        }
+    }
+
+    fn json(self, amount: u64) -> Value {
+        match self {
+            Self::Tokens | Self::Turns => amount.into(),
+            Self::Money => (amount as f64 / 1e6).into(),
+            Self::Wall => (amount as f64 / 1e3).into(),
+        }
+    }
+}
+
+/// Limits of one scope; `None` for no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Tokens read and written.
+    pub tokens: Option<u64>,
+    /// Millionths of a dollar.
+    pub micros: Option<u64>,
+    /// Time on the wall clock.
+    pub wall: Option<Duration>,
+    /// Turns of the conversation.
+    pub turns: Option<u32>,
+}
+
+impl Limits {
+    fn of(&self, unit: Unit) -> Option<u64> {
+        match unit {
+            Unit::Tokens => self.tokens,
+            Unit::Money => self.micros,
+            Unit::Wall => self.wall.map(|wall| u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)),
+            Unit::Turns => self.turns.map(u64::from),
+        }
+    }
+}
+
+/// The limits of every scope.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budgets {
+    /// Of one attempt.
+    pub attempt: Limits,
+    /// Of all attempts on one task.
+    pub task: Limits,
+    /// Of all attempts of one role on one day.
+    pub role: Limits,
+    /// Of all attempts on one day.
+    pub day: Limits,
+}
+
+/// What was spent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Tokens read and written, as far as they are known.
+    pub tokens: u64,
+    /// Millionths of a dollar, as far as the price is known.
+    pub micros: u64,
+    /// Milliseconds on the wall clock.
+    pub millis: u64,
+    /// Turns, as far as they are known.
+    pub turns: u64,
+    /// Attempts that ended.
+    pub attempts: u32,
+    /// Attempts whose price nobody knows.
+    pub unpriced: u32,
+}
+
+impl Spent {
+    fn of(&self, unit: Unit) -> u64 {
+        match unit {
+            Unit::Tokens => self.tokens,
+            Unit::Money => self.micros,
+            Unit::Wall => self.millis,
+            Unit::Turns => self.turns,
+        }
+    }
+
+    fn add(&mut self, facts: &Facts) {
+        let tokens = facts.tokens_in.unwrap_or_default().saturating_add(facts.tokens_out.unwrap_or_default());
+        self.tokens = self.tokens.saturating_add(tokens);
+        // A cast from a float saturates, and a negative or missing number counts nothing.
+        self.micros = self.micros.saturating_add((facts.cost_usd.unwrap_or_default() * 1e6).round() as u64);
+        self.millis = self.millis.saturating_add((facts.seconds.unwrap_or_default() * 1e3).round() as u64);
+        self.turns = self.turns.saturating_add(u64::from(facts.turns.unwrap_or_default()));
+        self.attempts = self.attempts.saturating_add(1);
+        self.unpriced = self.unpriced.saturating_add(u32::from(facts.cost_usd.is_none()));
+    }
+}
+
+/// What the journal tells of spending, beside what it tells of each task.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    day: Option<NaiveDate>,
+    total: Spent,
+    roles: BTreeMap<Role, Spent>,
+    /// How often a human raised the budget of a subject.
+    raises: BTreeMap<String, u32>,
+    /// What has been told, so that it is told once.
+    told: BTreeSet<String>,
+}
+
+impl Ledger {
+    /// What was spent on this day.
+    pub fn on(&self, day: NaiveDate) -> Spent {
+        if self.day == Some(day) { self.total } else { Spent::default() }
+    }
+
+    /// What a role spent on this day.
+    pub fn of_role(&self, role: &Role, day: NaiveDate) -> Spent {
+        let known = self.roles.get(role).filter(|_| self.day == Some(day));
+        known.copied().unwrap_or_default()
+    }
+
+    fn spend(&mut self, event: &Event, facts: &Facts) {
+        let day = event.time.date_naive();
+        if self.day.is_none_or(|known| known < day) {
+            let raises = std::mem::take(&mut self.raises);
+            // Raises and notices of a day go with it; those of tasks stay.
+            let raises = raises.into_iter().filter(|(subject, _)| !subject.contains(':')).collect();
+            let told = self.told.iter().filter(|key| !key.contains(':')).cloned().collect();
+            *self = Self { day: Some(day), raises, told, ..Self::default() };
+        }
+        if self.day == Some(day) {
+            self.total.add(facts);
+            if let Some(role) = &event.role {
+                self.roles.entry(role.clone()).or_default().add(facts);
+            }
+        }
+    }
+}
+
+/// One budget that somebody draws from.
+#[derive(Clone, Debug)]
+struct Account {
+    subject: String,
+    scope: &'static str,
+    limits: Limits,
+    spent: Spent,
+    raises: u32,
+}
+
+impl Account {
+    fn limit(&self, unit: Unit) -> Option<u64> {
+        self.limits.of(unit).map(|limit| limit.saturating_mul(u64::from(self.raises) + 1))
+    }
+
+    /// The first unit that is used up.
+    fn used_up(&self) -> Option<(Unit, u64)> {
+        Unit::ALL.into_iter().find_map(|unit| {
+            let limit = self.limit(unit)?;
+            (self.spent.of(unit) >= limit).then_some((unit, limit))
+        })
+    }
+
+    fn content(&self) -> String {
+        let limits = Unit::ALL.into_iter().filter_map(|unit| Some(format!("{}={}", unit.word(), self.limit(unit)?)));
+        limits.collect::<Vec<_>>().join(",")
+    }
+}
+
+fn raises(snapshot: &Snapshot, subject: &str) -> u32 {
+    snapshot.history.ledger.raises.get(subject).copied().unwrap_or_default()
+}
+
+fn of_task(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Account {
+    let subject = task.id.to_string();
+    let spent = snapshot.history.task(&task.id).map(|known| known.spent).unwrap_or_default();
+    let raises = raises(snapshot, &subject);
+    Account { subject, scope: "task", limits: workflow.policy().budgets.task, spent, raises }
+}
+
+fn of_role(snapshot: &Snapshot, workflow: &Workflow, role: &Role) -> Account {
+    let day = snapshot.now.wall.date_naive();
+    let subject = format!("role:{role}:{day}");
+    let spent = snapshot.history.ledger.of_role(role, day);
+    let raises = raises(snapshot, &subject);
+    Account { subject, scope: "role", limits: workflow.policy().budgets.role, spent, raises }
+}
+
+fn of_day(snapshot: &Snapshot, workflow: &Workflow) -> Account {
+    let day = snapshot.now.wall.date_naive();
+    let subject = format!("day:{day}");
+    let spent = snapshot.history.ledger.on(day);
+    let raises = raises(snapshot, &subject);
+    Account { subject, scope: "day", limits: workflow.policy().budgets.day, spent, raises }
+}
+
+/// A budget that is used up: nothing more is claimed from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// Whose: `task`, `role`, `day`.
+    pub scope: &'static str,
+    /// In words, with what was spent and what the limit is.
+    pub words: String,
+    /// The decision about more of it, while it is open.
+    pub decision: Option<String>,
+}
+
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
+fn stop(snapshot: &Snapshot, account: &Account, words: String) -> Stop {
+    let decision = snapshot.history.decisions.latest(&account.subject, Topic::Budget);
+    let decision = decision.filter(|decision| decision.is_open()).map(|decision| decision.id.clone());
+    Stop { scope: account.scope, words, decision }
+}
+
+fn words(account: &Account, whose: &str) -> Option<String> {
+    let (unit, limit) = account.used_up()?;
+    let spent = unit.shown(account.spent.of(unit));
+    let mut words = format!("the budget of {whose} is used up: {spent} of {}", unit.shown(limit));
+    if unit == Unit::Money && account.spent.unpriced > 0 {
+        words.push_str(&format!(" (and {} attempts of unknown price)", account.spent.unpriced));
+    }
+    Some(words)
+}
+
+/// What stops a task, whoever would take it.
+pub fn of_task_stop(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Option<Stop> {
+    let account = of_task(snapshot, workflow, task);
+    let overrun = || {
+        let known = snapshot.history.task(&task.id).filter(|known| known.overrun)?;
+        let why = known.failures.last().map(|(_, reason)| format!(": {}", text::one_line(reason))).unwrap_or_default();
+        Some(format!("its last attempt used up the budget of one attempt{why}"))
+    };
+    let words = words(&account, &format!("the task {}", task.id)).or_else(overrun)?;
+    Some(stop(snapshot, &account, words))
+}
+
+/// What stops a role, whatever it would take.
+pub fn of_role_stop(snapshot: &Snapshot, workflow: &Workflow, role: &Role) -> Option<Stop> {
+    let (day, own) = (of_day(snapshot, workflow), of_role(snapshot, workflow, role));
+    let whole = words(&day, "this day").map(|words| stop(snapshot, &day, words));
+    whole.or_else(|| words(&own, &format!("`{role}` for this day")).map(|words| stop(snapshot, &own, words)))
+}
+
+/// What one attempt may still spend; `None` where nothing limits it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Left {
+    /// Tokens read and written.
+    pub tokens: Option<u64>,
+    /// Dollars.
+    pub usd: Option<f64>,
+    /// Time on the wall clock.
+    pub wall: Option<Duration>,
+    /// Turns of the conversation.
+    pub turns: Option<u32>,
+}
+
+/// What an attempt of this role on this task may still spend: the least of all its budgets.
+pub fn left(snapshot: &Snapshot, workflow: &Workflow, task: &Task, role: &Role) -> Left {
+    let own = Account {
+        limits: workflow.policy().budgets.attempt,
+        spent: Spent::default(),
+        scope: "attempt",
+        ..of_task(snapshot, workflow, task)
+    };
+    let all = [own, of_task(snapshot, workflow, task), of_role(snapshot, workflow, role), of_day(snapshot, workflow)];
+    let least =
+        |unit| all.iter().filter_map(|account| Some(account.limit(unit)?.saturating_sub(account.spent.of(unit)))).min();
+    Left {
+        tokens: least(Unit::Tokens),
+        usd: least(Unit::Money).map(|micros| micros as f64 / 1e6),
+        wall: least(Unit::Wall).map(Duration::from_millis),
+        turns: least(Unit::Turns).map(|turns| u32::try_from(turns).unwrap_or(u32::MAX)),
+    }
+}
+
+/// Whether an attempt that was ended for its budget had used up only its own, which no other account shows.
+pub(super) fn overran(snapshot: &Snapshot, workflow: &Workflow, task: &Task, role: &Role, facts: &Facts) -> bool {
+    let mut all = [of_task(snapshot, workflow, task), of_role(snapshot, workflow, role), of_day(snapshot, workflow)];
+    all.iter_mut().for_each(|account| account.spent.add(facts));
+    all.iter().all(|account| account.used_up().is_none())
+}
+
+/// Tells, once each, of budgets that an attempt has brought to 80 % and to their end.
+pub fn tell(snapshot: &Snapshot, workflow: &Workflow, mine: &Lease) -> Plan {
+    let mut plan = Plan::none();
+    let task = snapshot.queue.get(&mine.task_id).map(|task| of_task(snapshot, workflow, task));
+    let accounts = [Some(of_day(snapshot, workflow)), Some(of_role(snapshot, workflow, &mine.role)), task];
+    for account in accounts.into_iter().flatten() {
+        for unit in Unit::ALL {
+            let Some(limit) = account.limit(unit) else { continue };
+            let spent = account.spent.of(unit);
+            let level = match spent {
+                spent if spent >= limit => "stop",
+                spent if u128::from(spent) * 5 >= u128::from(limit) * 4 => "warning",
+                _ => continue,
+            };
+            if snapshot.history.ledger.told.contains(&told(&account.subject, unit.word(), level, &unit.json(limit))) {
+                continue;
+            }
+            let mut event = EventDraft::new(Kind::BudgetExceeded, Actor::Worker(mine.owner.clone()))
+                .with("level", level)
+                .with("scope", account.scope)
+                .with("subject", account.subject.as_str())
+                .with("unit", unit.word())
+                .with("spent", unit.json(spent))
+                .with("limit", unit.json(limit));
+            event.task = Some(mine.task_id.clone());
+            event.role = Some(mine.role.clone());
+            plan.event(event);
+        }
+    }
+    plan
+}
+
+fn told(subject: &str, unit: &str, level: &str, limit: &Value) -> String {
+    format!("{subject}/{unit}/{level}/{limit}")
+}
+
+/// The budgets that a human has to decide about, because something waits for more of them.
+pub(super) fn wanted<'a>(snapshot: &'a Snapshot, workflow: &'a Workflow) -> Vec<Wanted<'a>> {
+    let budgets = &workflow.policy().budgets;
+    let mut all = Vec::new();
+    if *budgets == Budgets::default() {
+        return all;
+    }
+    let mut day = false;
+    let mut roles: BTreeSet<&Role> = BTreeSet::new();
+    for task in snapshot.queue.tasks() {
+        let takers = || workflow.rules().iter().filter(|rule| rule.takes == task.status);
+        if takers().next().is_none() || snapshot.leases.contains_key(&task.id) {
+            continue;
+        }
+        day = true;
+        roles.extend(takers().map(|rule| &rule.role));
+        if let Some(stop) = of_task_stop(snapshot, workflow, task) {
+            all.push(want(&of_task(snapshot, workflow, task), stop, Some(task)));
+        }
+    }
+    let whole = of_day(snapshot, workflow);
+    if let Some(words) = words(&whole, "this day").filter(|_| day) {
+        let stop = stop(snapshot, &whole, words);
+        all.push(want(&whole, stop, None));
+    }
+    for role in roles {
+        let account = of_role(snapshot, workflow, role);
+        if let Some(words) = words(&account, &format!("`{role}` for this day")) {
+            let stop = stop(snapshot, &account, words);
+            all.push(want(&account, stop, None));
+        }
+    }
+    all
+}
+
+fn want<'a>(account: &Account, stop: Stop, task: Option<&'a Task>) -> Wanted<'a> {
+    Wanted {
+        topic: Topic::Budget,
+        subject: account.subject.clone(),
+        task,
+        question: format!("{stop}; allow the same amount again?"),
+        content: account.content(),
+    }
+}
+
+/// Whether an open decision about a budget has nothing to decide any more.
+pub(super) fn moot(snapshot: &Snapshot, workflow: &Workflow, decision: &Decision) -> bool {
+    let wanted = wanted(snapshot, workflow);
+    !wanted.iter().any(|wanted| wanted.subject == decision.subject && wanted.content == decision.content)
+}
+
+impl History {
+    pub(super) fn apply_to_ledger(&mut self, event: &Event) {
+        match event.kind {
+            // What was simulated cost nobody anything.
+            Kind::AttemptFinished | Kind::AttemptSuperseded if !event.simulated => {
+                let facts = Facts::of(event);
+                self.ledger.spend(event, &facts);
+                if let Some(task) = &event.task {
+                    self.tasks.entry(task.clone()).or_default().spent.add(&facts);
+                }
+            }
+            Kind::BudgetExceeded => {
+                let text = |key| event.text(key).unwrap_or_default();
+                if let Some(limit) = event.data.get("limit") {
+                    self.ledger.told.insert(told(text("subject"), text("unit"), text("level"), limit));
+                }
+            }
+            Kind::DecisionResolved if event.text("kind") == Some(Topic::Budget.word()) => {
+                let approved = event.text("verdict") == Some("approved");
+                let subject = event.text("decision").and_then(|id| id.rsplit_once('.')).map(|(subject, _)| subject);
+                if let Some(subject) = subject.filter(|_| approved) {
+                    *self.ledger.raises.entry(subject.into()).or_default() += 1;
+                }
+                if let Some(task) = &event.task {
+                    self.tasks.entry(task.clone()).or_default().overrun = false;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,275 @@
+//! Questions to a human: what was asked, about which content, until when, and what came of it.
+//!
+//! A decision is a record in the journal and nowhere else. It resolves by a human's word or by its
+//! declared deadline, and then by its declared default, which is to deny. What it was about may
+//! change meanwhile; then it is withdrawn and, where still needed, asked again.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::{Event, EventDraft, History, Kind, Role, Snapshot, Status, Task, TaskId, Workflow};
+
+mod answer;
+mod ask;
+mod content;
+#[cfg(test)]
+mod tests;
+
+pub use answer::{Refusal, Word, find, resolve};
+pub(super) use ask::{Wanted, origin};
+pub use ask::{ask, question, tidy};
+pub use content::options;
+
+/// What a decision is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Topic {
+    /// May this be merged?
+    Merge,
+    /// An agent's question.
+    Question,
+    /// May more be spent?
+    Budget,
+    /// May an agent see this text of somebody who is no trusted contributor?
+    Intake,
+}
+
+impl Topic {
+    /// Every topic.
+    pub const ALL: [Topic; 4] = [Self::Merge, Self::Question, Self::Budget, Self::Intake];
+
+    /// The word in events and tables.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Merge => "merge",
+            Self::Question => "question",
+            Self::Budget => "budget",
+            Self::Intake => "intake",
+        }
+    }
+}
+
+impl std::fmt::Display for Topic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+/// How a decision ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// A human said yes.
+    Approved,
+    /// A human said no.
+    Rejected,
+    /// A human answered.
+    Answered,
+    /// Nobody spoke before the deadline; the default holds.
+    Expired,
+    /// What it was about is no longer so.
+    Withdrawn,
+}
+
+impl End {
+    /// The word in events and messages.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Approved => "approved",
+            Self::Rejected => "rejected",
+            Self::Answered => "answered",
+            Self::Expired => "expired",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+}
+
+/// The end of a decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// How.
+    pub how: End,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Who.
+    pub by: String,
+    /// What they said.
+    pub words: String,
+}
+
+/// A question to a human.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// `<task>.<n>`, or `role:<name>.<n>` and `day:<date>.<n>` for budgets.
+    pub id: String,
+    /// What about.
+    pub topic: Topic,
+    /// Whom about: the id without its number.
+    pub subject: String,
+    /// The task, if it is about one.
+    pub task: Option<TaskId>,
+    /// The role that asks, or that it is about.
+    pub role: Option<Role>,
+    /// The question, in one text.
+    pub question: String,
+    /// Answers to pick from by number.
+    pub options: Vec<String>,
+    /// Where a task goes back to when its question is answered.
+    pub back: Option<Status>,
+    /// What exactly it is about, as a fingerprint.
+    pub content: String,
+    /// When it was asked.
+    pub asked_at: DateTime<Utc>,
+    /// Until when an answer is waited for.
+    pub deadline: Option<DateTime<Utc>>,
+    /// What holds after that.
+    pub default: String,
+    /// Its end; none while it is open.
+    pub closed: Option<Closed>,
+}
+
+impl Decision {
+    /// Nobody has decided yet.
+    pub fn is_open(&self) -> bool {
+        self.closed.is_none()
+    }
+
+    fn ended(&self, how: End) -> bool {
+        self.closed.as_ref().is_some_and(|closed| closed.how == how)
+    }
+}
+
+/// All decisions that are remembered: the open ones, and the last of each topic and subject.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decisions {
+    all: BTreeMap<String, Decision>,
+    latest: BTreeMap<(String, Topic), String>,
+    asked: BTreeMap<String, u32>,
+}
+
+impl Decisions {
+    /// One by its id.
+    pub fn get(&self, id: &str) -> Option<&Decision> {
+        self.all.get(id)
+    }
+
+    /// The last one of a subject about a topic.
+    pub fn latest(&self, subject: &str, topic: Topic) -> Option<&Decision> {
+        self.latest.get(&(subject.to_owned(), topic)).and_then(|id| self.all.get(id))
+    }
+
+    /// Those that wait for a human, the oldest first.
+    pub fn open(&self) -> Vec<&Decision> {
+        let mut open: Vec<&Decision> = self.all.values().filter(|decision| decision.is_open()).collect();
+        open.sort_by(|a, b| (a.asked_at, &a.id).cmp(&(b.asked_at, &b.id)));
+        open
+    }
+
+    /// The id of the next decision of a subject.
+    fn next_id(&self, subject: &str) -> String {
+        format!("{subject}.{}", self.asked.get(subject).copied().unwrap_or_default() + 1)
+    }
+}
+
+/// Why a task may not be claimed yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// What is missing.
+    pub topic: Topic,
+    /// The decision; none while it has not been asked for.
+    pub decision: Option<String>,
+}
+
+/// What a human has to decide before this role may take the task.
+pub fn hold(snapshot: &Snapshot, workflow: &Workflow, role: &Role, task: &Task) -> Option<Hold> {
+    let merging = workflow.merging().is_some_and(|rule| rule.role == *role);
+    let needed = [(Topic::Intake, !task.trusted), (Topic::Merge, merging && workflow.policy().merge_approval)];
+    needed.into_iter().filter(|(_, needed)| *needed).find_map(|(topic, _)| {
+        let decision = snapshot.history.decisions.latest(task.id.as_str(), topic);
+        let same = |decision: &&Decision| decision.content == content::of(snapshot, workflow, task, topic);
+        match decision {
+            Some(decision) if decision.ended(End::Approved) && same(&decision) => None,
+            decision => Some(Hold {
+                topic,
+                decision: decision.filter(|decision| decision.is_open()).map(|decision| decision.id.clone()),
+            }),
+        }
+    })
+}
+
+/// The open decision that holds a task, if one does.
+pub fn open_for<'a>(snapshot: &'a Snapshot, task: &Task) -> Option<&'a Decision> {
+    let latest = |topic| snapshot.history.decisions.latest(task.id.as_str(), topic);
+    Topic::ALL.into_iter().filter_map(latest).find(|decision| decision.is_open())
+}
+
+impl History {
+    pub(super) fn apply_to_decisions(&mut self, event: &Event) {
+        let Some(id) = event.text("decision") else { return };
+        match event.kind {
+            Kind::DecisionRequested => {
+                let Some(decision) = requested(id, event) else { return };
+                let decisions = &mut self.decisions;
+                let number = id.rsplit_once('.').and_then(|(_, number)| number.parse::<u32>().ok());
+                let number = number.unwrap_or_default();
+                let asked = decisions.asked.entry(decision.subject.clone()).or_default();
+                *asked = number.max(*asked);
+                let key = (decision.subject.clone(), decision.topic);
+                if let Some(before) = decisions.latest.insert(key, id.into())
+                    && decisions.all.get(&before).is_some_and(|before| !before.is_open())
+                {
+                    decisions.all.remove(&before);
+                }
+                decisions.all.insert(id.into(), decision);
+            }
+            Kind::DecisionResolved | Kind::DecisionExpired => {
+                let Some(decision) = self.decisions.all.get_mut(id) else { return };
+                let how = match (event.kind, event.text("verdict")) {
+                    (Kind::DecisionExpired, Some("withdrawn")) => End::Withdrawn,
+                    (Kind::DecisionExpired, _) => End::Expired,
+                    (_, Some("approved")) => End::Approved,
+                    (_, Some("answered")) => End::Answered,
+                    _ => End::Rejected,
+                };
+                let words = event.text("answer").or(event.text("reason")).unwrap_or_default().to_owned();
+                if how == End::Answered
+                    && let Some(task) = &decision.task
+                {
+                    let known = self.tasks.entry(task.clone()).or_default();
+                    known.answered(&decision.question, &words);
+                }
+                decision.closed = Some(Closed { how, at: event.time, by: event.actor.clone(), words });
+            }
+            _ => {}
+        }
+    }
+}
+
+fn requested(id: &str, event: &Event) -> Option<Decision> {
+    let topic = Topic::ALL.into_iter().find(|topic| event.text("kind") == Some(topic.word()))?;
+    let options = event.data.get("options").and_then(Value::as_array);
+    Some(Decision {
+        id: id.into(),
+        topic,
+        subject: id.rsplit_once('.')?.0.into(),
+        task: event.task.clone(),
+        role: event.role.clone(),
+        question: event.text("question").unwrap_or_default().into(),
+        options: options.into_iter().flatten().filter_map(|text| text.as_str().map(String::from)).collect(),
+        back: event.text("back").map(Status::new),
+        content: event.text("content").unwrap_or_default().into(),
+        asked_at: event.time,
+        deadline: event.text("deadline").and_then(|time| time.parse().ok()),
+        default: event.text("default").unwrap_or("deny").into(),
+        closed: None,
+    })
+}
+
+/// An event about a decision.
+fn about(kind: Kind, actor: super::event::Actor, decision: &Decision) -> EventDraft {
+    let mut event =
+        EventDraft::new(kind, actor).with("decision", decision.id.as_str()).with("kind", decision.topic.word());
+    event.task.clone_from(&decision.task);
+    event.role.clone_from(&decision.role);
+    event
+}

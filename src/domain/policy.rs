@@ -1,0 +1,22 @@
+//! What a project allows beside its table of roles: approvals, how long a human is waited for, budgets.
+
+use std::time::Duration;
+
+use super::budget::Budgets;
+
+/// What holds for every role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// A task is merged only after a human approved it.
+    pub merge_approval: bool,
+    /// How long a human is waited for; zero means for ever.
+    pub deadline: Duration,
+    /// What may be spent.
+    pub budgets: Budgets,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { merge_approval: false, deadline: Duration::from_secs(7 * 86_400), budgets: Budgets::default() }
+    }
+}

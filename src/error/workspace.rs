@@ -1,0 +1,54 @@
+//! What an error of a workspace means to people: worktrees, branches, hooks, diffs.
+
+use super::{Failure, from::io_failure, quoted};
+use crate::workspace::{Keep, WorkspaceError, git::GitError};
+
+impl From<WorkspaceError> for Failure {
+    fn from(error: WorkspaceError) -> Self {
+        match &error {
+            WorkspaceError::Git(GitError::NotStarted(_)) => {
+                Self::of("failed", &error).hint("install git, then look again: agentctl doctor")
+            }
+            WorkspaceError::Git(GitError::TimedOut { .. }) => Self::of("timed_out", &error),
+            WorkspaceError::Git(GitError::Failed { .. }) => Self::of("failed", &error).hint("agentctl doctor"),
+            WorkspaceError::NoBase(_) => {
+                Self::of("config_invalid", &error).hint("see what is in force: agentctl config show --origin")
+            }
+            WorkspaceError::Busy { path, .. } => {
+                Self::of("timed_out", &error).hint(format!("see who holds it: fuser -v {}", quoted(path)))
+            }
+            WorkspaceError::BranchInUse { at, .. } => Self::of("refused", &error)
+                .hint(format!("check something else out there: git -C {} switch -", quoted(at))),
+            WorkspaceError::Midway { tree, .. } => {
+                Self::of("refused", &error).hint(format!("look at it: git -C {} status", quoted(tree)))
+            }
+            WorkspaceError::Unsafe { path, .. } => {
+                Self::of("unsafe_path", &error).hint(format!("look at it: ls -ld {}", quoted(path))).see("security")
+            }
+            WorkspaceError::Hook { .. } => Self::of("failed", &error).hint(
+                "correct it in [workspace] of .oodatcaa/config.toml; what is in force: agentctl config show --origin",
+            ),
+            WorkspaceError::Untrusted => Self::of("untrusted", &error)
+                .hint("look at the commands and allow them: agentctl config trust")
+                .see("security"),
+            WorkspaceError::DiskLow { path, .. } => Self::of("disk_full", &error)
+                .hint("see what may go: agentctl gc --dry-run")
+                .hint(format!("see how full the disk is: df -h {}", quoted(path))),
+            WorkspaceError::Kept { task, why } => {
+                let failure = match why {
+                    Keep::InUse => Self::of("lease_held", &error)
+                        .hint(format!("stop the run first: agentctl run stop {task} --reason \"…\"")),
+                    _ => Self::of("refused", &error).hint(format!("look at it: agentctl run diff {task}")),
+                };
+                match why {
+                    Keep::InUse | Keep::Unfinished(_) => failure,
+                    _ => {
+                        failure.hint(format!("insist, what can be saved is saved: agentctl worktree rm {task} --force"))
+                    }
+                }
+            }
+            WorkspaceError::Nothing(..) => Self::of("not_found", &error).hint("agentctl worktree list"),
+            WorkspaceError::Io { path, source, .. } => io_failure(&error, path, source),
+        }
+    }
+}

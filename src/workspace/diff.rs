@@ -1,0 +1,139 @@
+//! What a task or one attempt on it changed, as a diff between two states that git still knows.
+
+use super::{
+    Config, Workspace,
+    fault::WorkspaceError,
+    git::Git,
+    own_paths, prune,
+    repo::Repository,
+    save::{self, start_ref, wip_ref},
+    state::State,
+};
+use crate::{
+    domain::{TaskId, Token},
+    layout::Layout,
+};
+
+/// Two states to compare.
+#[derive(Clone, Debug)]
+pub struct Range {
+    /// A commit or tree.
+    pub from: String,
+    /// A commit or tree.
+    pub to: String,
+    /// What the end is, for people.
+    pub until: &'static str,
+    git: Git,
+    paths: Vec<String>,
+}
+
+/// One changed file.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct FileChange {
+    /// The path, from the top of the repository.
+    pub path: String,
+    /// Lines that came; `None` for a binary file.
+    pub added: Option<u64>,
+    /// Lines that went; `None` for a binary file.
+    pub removed: Option<u64>,
+    /// Other programs, agents or CI obey it.
+    pub risky: bool,
+}
+
+/// Finds what to compare: the whole of a task's work, or one attempt's.
+pub fn range(layout: &Layout, config: &Config, task: &TaskId, token: Option<Token>) -> Result<Range, WorkspaceError> {
+    let name = token.map_or_else(|| task.to_string(), |token| format!("{task}/{token}"));
+    let nothing = |why: &str| WorkspaceError::Nothing(name.clone(), why.into());
+    let repo = Repository::find(layout)?.ok_or_else(|| nothing("the project is not in a git repository"))?;
+    let starts = prune::tokens(&repo.git, &start_ref(task, Token(0)))?;
+    let live = match prune::path_of(layout, task)? {
+        Some(_) => Workspace::attach(layout, config, task, starts.last().copied().unwrap_or_default())?,
+        None => None,
+    };
+    let tip = match (&live, branch_of(layout, config, task)) {
+        (Some(workspace), _) => workspace.branch().map(String::from),
+        (None, branch) => branch,
+    };
+    let tip = match tip {
+        Some(branch) => save::read(&repo.git, &format!("refs/heads/{branch}"))?,
+        None => None,
+    };
+    let now = |live: &Option<Workspace>| -> Result<Option<String>, WorkspaceError> {
+        match live.as_ref().and_then(|workspace| workspace.checkout.as_ref()) {
+            Some(checkout) => Ok(Some(checkout.snapshot()?.tree)),
+            None => Ok(None),
+        }
+    };
+    let (from, to, until) = match token {
+        Some(token) => {
+            let from = save::read(&repo.git, &start_ref(task, token))?
+                .ok_or_else(|| nothing("nothing was noted when it began, or it was cleaned up since"))?;
+            let next = starts.iter().find(|other| **other > token);
+            let (to, until) = match next {
+                Some(next) => (save::read(&repo.git, &start_ref(task, *next))?, "the next attempt"),
+                None => match now(&live)? {
+                    Some(tree) => (Some(tree), "now"),
+                    None => match save::read(&repo.git, &wip_ref(task, token))? {
+                        Some(saved) => (Some(saved), "its saved work"),
+                        None => (tip, "the end of its branch"),
+                    },
+                },
+            };
+            (from, to, until)
+        }
+        None => {
+            let base = repo.base(config)?.map(|base| base.commit);
+            let fork = match (&tip, &base) {
+                (Some(tip), Some(base)) => {
+                    let (code, fork, _) = repo.git.call(&["merge-base", base.as_str(), tip])?;
+                    (code == 0 && fork != *tip).then_some(fork)
+                }
+                _ => None,
+            };
+            let first = match starts.first() {
+                Some(first) => save::read(&repo.git, &start_ref(task, *first))?,
+                None => None,
+            };
+            let from = fork.or(first).ok_or_else(|| nothing("nobody has worked on it in a workspace"))?;
+            match now(&live)? {
+                Some(tree) => (from, Some(tree), "now"),
+                None => (from, tip, "the end of its branch"),
+            }
+        }
+    };
+    let to = to.ok_or_else(|| nothing("its workspace and its branch are gone"))?;
+    let mut paths = vec![":(top)".to_owned()];
+    paths.extend(own_paths(&repo.prefix).iter().map(|path| format!(":(top,exclude,literal){path}")));
+    Ok(Range { from, to, until, git: repo.git, paths })
+}
+
+fn branch_of(layout: &Layout, config: &Config, task: &TaskId) -> Option<String> {
+    let home = super::repo::Home::of(layout, config).ok()?;
+    State::load(&home, task).map(|state| state.branch)
+}
+
+impl Range {
+    fn args(&self, how: &[&str]) -> Vec<String> {
+        let mut args = ["diff", "--no-ext-diff", "--no-textconv", "--no-color"].map(String::from).to_vec();
+        args.extend(how.iter().map(|arg| (*arg).to_owned()));
+        args.extend([self.from.clone(), self.to.clone(), "--".into()]);
+        args.extend(self.paths.iter().cloned());
+        args
+    }
+
+    /// The diff, byte for byte.
+    pub fn patch(&self) -> Result<Vec<u8>, WorkspaceError> {
+        Ok(self.git.bytes(&self.args(&["-M"]))?)
+    }
+
+    /// The files, with how many lines.
+    pub fn files(&self) -> Result<Vec<FileChange>, WorkspaceError> {
+        let listed = self.git.run(&self.args(&["--numstat", "-z", "--no-renames"]))?;
+        let line = |line: &str| -> Option<FileChange> {
+            let mut parts = line.splitn(3, '\t');
+            let (added, removed, path) = (parts.next()?.parse().ok(), parts.next()?.parse().ok(), parts.next()?);
+            Some(FileChange { risky: super::is_risky(path), path: path.into(), added, removed })
+        };
+        Ok(listed.split('\0').filter_map(line).collect())
+    }
+}

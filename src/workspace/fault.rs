@@ -1,0 +1,152 @@
+//! Why a workspace could not be made, saved or removed, and which class of failure that is.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::git::GitError;
+use crate::domain::{Class, TaskId, text};
+
+/// Why a workspace could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkspaceError {
+    /// Git said no, or there is none.
+    #[error("use git for the workspace")]
+    Git(#[from] GitError),
+    /// There is no repository with a commit to branch from.
+    #[error("find a commit to branch from: {0}")]
+    NoBase(String),
+    /// Somebody else held the repository's lock for all of the allowed wait.
+    #[error("lock {} within {}", path.display(), text::duration(*waited))]
+    Busy {
+        /// The lock file.
+        path: PathBuf,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The task's branch is checked out elsewhere.
+    #[error("use the branch {branch}: it is checked out at {}", at.display())]
+    BranchInUse {
+        /// The branch.
+        branch: String,
+        /// Where it is checked out.
+        at: PathBuf,
+    },
+    /// An operation of git is half done in the tree and only its author can end it.
+    #[error("commit in {}: {what} is not finished", tree.display())]
+    Midway {
+        /// The worktree.
+        tree: PathBuf,
+        /// `a rebase`, `a merge with conflicts`, …
+        what: &'static str,
+    },
+    /// Nothing of ours may be written there.
+    #[error("use {}: {reason}", path.display())]
+    Unsafe {
+        /// The path.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A hook of the project did not end well.
+    #[error("prepare the workspace: `{hook}` {words}")]
+    Hook {
+        /// `setup` or `teardown`.
+        hook: &'static str,
+        /// How it ended, and its last lines.
+        words: String,
+    },
+    /// The project names hooks that its user has not allowed.
+    #[error("prepare the workspace: its `setup` and `teardown` are not trusted")]
+    Untrusted,
+    /// The disk is nearly full.
+    #[error("make a workspace in {}: {} MiB are free, and `workspace.disk_min` wants {} MiB", path.display(), free >> 20, wanted >> 20)]
+    DiskLow {
+        /// Where.
+        path: PathBuf,
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that should be.
+        wanted: u64,
+    },
+    /// The workspace stays, because something would be lost or somebody works there.
+    #[error("remove the workspace of {task}: {why}")]
+    Kept {
+        /// The task.
+        task: TaskId,
+        /// What stands against it.
+        why: Keep,
+    },
+    /// There is nothing to show of it.
+    #[error("find what {0} changed: {1}")]
+    Nothing(String, String),
+    /// The operating system said no.
+    #[error("{doing} {}", path.display())]
+    Io {
+        /// What was tried: a verb that reads after "failed to".
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What it said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// What stands against the removal of a workspace.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Keep {
+    /// A worker holds the task.
+    #[error("a worker works there")]
+    InUse,
+    /// There is work that is not committed.
+    #[error("it holds work that is not committed")]
+    Dirty,
+    /// The branch is not merged.
+    #[error("{branch} has {commits} commits that {base} does not hold")]
+    Unmerged {
+        /// The branch.
+        branch: String,
+        /// Where it should be merged.
+        base: String,
+        /// How many commits would be left behind.
+        commits: usize,
+    },
+    /// There are things that cannot be saved.
+    #[error("these cannot be saved: {}", .0.join(", "))]
+    Unsaved(Vec<String>),
+    /// Its task is neither done nor cancelled.
+    #[error("its task is {0}")]
+    Unfinished(String),
+}
+
+impl WorkspaceError {
+    /// What follows for an attempt (R22).
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Git(GitError::NotStarted(_)) | Self::Unsafe { .. } | Self::Untrusted | Self::NoBase(_) => {
+                Class::Config
+            }
+            Self::BranchInUse { .. } | Self::Hook { .. } => Class::Config,
+            Self::Midway { .. } => Class::NoEvidence,
+            Self::Io { source, .. }
+                if matches!(
+                    source.kind(),
+                    std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem
+                ) =>
+            {
+                Class::PermissionDenied
+            }
+            Self::Nothing(..)
+            | Self::Git(_)
+            | Self::Busy { .. }
+            | Self::DiskLow { .. }
+            | Self::Kept { .. }
+            | Self::Io { .. } => Class::AgentCrashed,
+        }
+    }
+}
+
+/// For `map_err`: what was tried on which path.
+pub(super) fn failed(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> WorkspaceError {
+    let path = path.into();
+    move |source| WorkspaceError::Io { doing, path, source }
+}

@@ -1,0 +1,139 @@
+//! What is remembered of a task's workspace, beside its worktree: `tasks/<task>.json`, and the ports.
+//!
+//! It is written before anything is made, so that what a crash left half done is recognised.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::Write as _,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use fs2::FileExt as _;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Config,
+    fault::{WorkspaceError, failed},
+    repo::Home,
+};
+use crate::domain::TaskId;
+
+/// The highest port that is given out.
+const LAST_PORT: u32 = 65_535;
+
+/// What is remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct State {
+    pub(super) version: u32,
+    pub(super) task: TaskId,
+    /// Where the project is, for people.
+    pub(super) project: PathBuf,
+    pub(super) branch: String,
+    /// The branch was made for this task.
+    pub(super) made: bool,
+    /// Where it started from and goes to; `None` for a detached head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) base: Option<String>,
+    /// The worktree was whole once; before that nobody worked in it.
+    pub(super) ready: bool,
+    /// `setup` has run.
+    #[serde(default)]
+    pub(super) set_up: bool,
+    /// The number of the block of ports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) block: Option<u32>,
+    /// The copies that were made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) copied: Vec<String>,
+}
+
+impl State {
+    fn path(home: &Home, task: &TaskId) -> PathBuf {
+        home.tasks().join(format!("{task}.json"))
+    }
+
+    /// Reads it; one that cannot be read counts as none.
+    pub(super) fn load(home: &Home, task: &TaskId) -> Option<Self> {
+        let state: Self = serde_json::from_slice(&fs::read(Self::path(home, task)).ok()?).ok()?;
+        (state.task == *task && super::branch::is_legal(&state.branch)).then_some(state)
+    }
+
+    /// Writes it as one.
+    pub(super) fn save(&self, home: &Home) -> Result<(), WorkspaceError> {
+        let dir = home.tasks();
+        make_dir(&dir)?;
+        let path = Self::path(home, &self.task);
+        let mut json = serde_json::to_vec_pretty(self).expect("texts become JSON");
+        json.push(b'\n');
+        let write = || -> std::io::Result<()> {
+            let private = fs::Permissions::from_mode(0o600);
+            let mut file = tempfile::Builder::new().prefix(".new-").permissions(private).tempfile_in(&dir)?;
+            file.write_all(&json)?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        write().map_err(failed("write", &path))
+    }
+
+    /// Forgets it.
+    pub(super) fn forget(home: &Home, task: &TaskId) -> Result<(), WorkspaceError> {
+        let path = Self::path(home, task);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", &path)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Every task that something is remembered of.
+    pub(super) fn all(home: &Home) -> Vec<TaskId> {
+        let entries = fs::read_dir(home.tasks()).into_iter().flatten().flatten();
+        let ids = entries.filter_map(|entry| TaskId::parse(entry.file_name().to_str()?.strip_suffix(".json")?).ok());
+        let mut ids: Vec<TaskId> = ids.collect();
+        ids.sort();
+        ids
+    }
+
+    /// Gives the task a block of ports that no other task of the same user has, in whatever project.
+    pub(super) fn take_ports(&mut self, home: &Home, config: &Config) -> Result<(), WorkspaceError> {
+        let first = |block: u32| config.port_base.checked_add(block.checked_mul(config.ports)?);
+        let last = |block: u32| first(block)?.checked_add(config.ports - 1);
+        let fits = |block: u32| last(block).is_some_and(|last| last <= LAST_PORT);
+        if config.port_base == 0 {
+            self.block = None;
+            return Ok(());
+        }
+        if self.block.is_some_and(fits) {
+            return Ok(());
+        }
+        let root = home.dir.parent().unwrap_or(&home.dir);
+        make_dir(root)?;
+        let path = root.join("ports.lock");
+        let lock = File::options().create(true).truncate(false).write(true).open(&path);
+        let lock = lock.map_err(failed("open", &path))?;
+        lock.lock_exclusive().map_err(failed("lock", &path))?;
+        let taken: BTreeSet<u32> = homes(root)
+            .iter()
+            .flat_map(|home| State::all(home).into_iter().filter_map(|task| State::load(home, &task)?.block))
+            .collect();
+        self.block = (0..).take_while(|block| fits(*block)).find(|block| !taken.contains(block));
+        self.save(home)
+    }
+
+    /// The first port of its block.
+    pub(super) fn port(&self, config: &Config) -> Option<u32> {
+        let block = self.block?;
+        (config.port_base > 0).then(|| config.port_base + block * config.ports)
+    }
+}
+
+fn homes(root: &Path) -> Vec<Home> {
+    let entries = fs::read_dir(root).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.path().join("tasks").is_dir()).map(|entry| Home { dir: entry.path() }).collect()
+}
+
+/// Makes a directory of state and those above it, private.
+pub(super) fn make_dir(dir: &Path) -> Result<(), WorkspaceError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed("create", dir))
+}

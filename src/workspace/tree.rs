@@ -1,0 +1,351 @@
+//! Making, finding and mending the worktree of a task.
+//!
+//! What a crash left half made is told from what somebody worked in by the note that is written first:
+//! only a tree that never was whole is thrown away, anything else that stands in the way is put aside.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use fs2::FileExt as _;
+
+use super::{
+    Config, branch,
+    fault::{WorkspaceError, failed},
+    files::{self, Copied},
+    git::Git,
+    repo::{Base, Home, Listed, Locked, Repository},
+    state::{State, make_dir},
+};
+use crate::{domain::Task, layout::Layout};
+
+/// Branches that no task works on, whatever its entry says.
+const SHARED: [&str; 6] = ["main", "master", "trunk", "develop", "release", "production"];
+
+/// The worktree of a task, whole.
+pub(super) struct Made {
+    pub(super) home: Home,
+    pub(super) path: PathBuf,
+    pub(super) admin: PathBuf,
+    pub(super) state: State,
+    /// Held until the workspace is ready; processes of ours that outlive us hold it, too.
+    pub(super) guard: Arc<File>,
+}
+
+/// Keeps two from making or removing the same task's worktree.
+pub(super) fn guard(home: &Home, task: &crate::domain::TaskId, wait: Duration) -> Result<Arc<File>, WorkspaceError> {
+    make_dir(&home.tasks())?;
+    let path = home.tasks().join(format!("{task}.lock"));
+    let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
+    let file = file.map_err(failed("open", &path))?;
+    let started = Instant::now();
+    while let Err(error) = file.try_lock_exclusive() {
+        let taken = error.raw_os_error() == fs2::lock_contended_error().raw_os_error();
+        if !taken && error.kind() != std::io::ErrorKind::Interrupted {
+            return Err(failed("lock", &path)(error));
+        }
+        if started.elapsed() >= wait {
+            return Err(WorkspaceError::Busy { path, waited: started.elapsed() });
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(Arc::new(file))
+}
+
+/// Finds the home of a task's worktree, which may lie elsewhere than the configuration says now.
+pub(super) fn home(layout: &Layout, config: &Config, listed: &[Listed], task: &str) -> Result<Home, WorkspaceError> {
+    let is_its = |tree: &&Listed| tree.path.file_name().is_some_and(|name| name == task);
+    if let Some(home) = listed.iter().filter(is_its).find_map(|tree| Home::holding(layout, &tree.path)) {
+        return Ok(home);
+    }
+    let home = Home::of(layout, config)?;
+    make_dir(&home.dir)?;
+    // As git will list it.
+    let dir = home.dir.canonicalize().map_err(failed("find", &home.dir))?;
+    Ok(Home { dir })
+}
+
+/// Makes or finds the worktree of a task.
+pub(super) fn prepare(
+    layout: &Layout,
+    config: &Config,
+    repo: &Repository,
+    task: &Task,
+    base: &Base,
+) -> Result<Made, WorkspaceError> {
+    let id = &task.id;
+    let home = home(layout, config, &repo.worktrees()?, id.as_str())?;
+    let top = layout.root().canonicalize().map_err(failed("find", layout.root()))?;
+    if home.dir.starts_with(&top) || home.dir.starts_with(&repo.common) {
+        let reason = "worktrees must lie outside of the repository; see `workspace.root`".into();
+        return Err(WorkspaceError::Unsafe { path: home.dir, reason });
+    }
+    let guard = guard(&home, id, config.lock_wait)?;
+    let path = home.tree(id);
+    let locked = repo.lock(config.lock_wait)?;
+    let listed = repo.worktrees()?;
+    let known = State::load(&home, id);
+    let found = find(&locked, &home, &path, &listed, known.as_ref())?;
+    let mut state = match (found, known) {
+        (Found::Whole { branch }, known) => {
+            keep_locked(&locked, &listed, &path, id.as_str())?;
+            match known {
+                Some(state) => state,
+                None => fresh(layout, id, branch, false, base, true),
+            }
+        }
+        (Found::Nothing, known) => {
+            super::prune::room(&home.dir, config.disk_min)?;
+            let listed = repo.worktrees()?;
+            let choice = choose(layout, config, repo, task, base, known.as_ref(), &listed)?;
+            let made = choice.start.is_some() || known.as_ref().is_some_and(|known| known.made);
+            let mut state = fresh(layout, id, Some(choice.name.clone()), made, base, false);
+            if let Some(known) = known {
+                state.block = known.block;
+                state.base = known.base.filter(|_| choice.start.is_none()).or(state.base);
+            }
+            state.save(&home)?;
+            add(&locked, &path, &choice, id.as_str())?;
+            state
+        }
+    };
+    drop(locked);
+    let admin = repo.admin_of(&path).ok_or_else(|| WorkspaceError::Unsafe {
+        path: path.clone(),
+        reason: "git has made no worktree of this repository there".into(),
+    })?;
+    if state.ready {
+        unlock_stale(&admin);
+    } else {
+        // Outside of the lock, because it takes long; the guard goes with it.
+        let git = repo.git.moved_to(&path).holding(Arc::clone(&guard));
+        git.run(&["reset", "-q", "--hard"])?;
+        state.copied = copy_all(layout, config, repo, &path)?;
+        state.ready = true;
+    }
+    state.take_ports(&home, config)?;
+    state.save(&home)?;
+    Ok(Made { home, path, admin, state, guard })
+}
+
+fn fresh(
+    layout: &Layout,
+    id: &crate::domain::TaskId,
+    name: Option<String>,
+    made: bool,
+    base: &Base,
+    ready: bool,
+) -> State {
+    State {
+        version: 1,
+        task: id.clone(),
+        project: layout.root().into(),
+        // A worktree that lost its note and its branch gets the plainest one.
+        branch: name.unwrap_or_else(|| format!("oodatcaa/{}", branch::component(id))),
+        made,
+        base: base.branch.clone(),
+        ready,
+        set_up: ready,
+        block: None,
+        copied: Vec::new(),
+    }
+}
+
+enum Found {
+    Nothing,
+    Whole { branch: Option<String> },
+}
+
+/// What stands where the worktree should be; clears away what is in the way.
+fn find(
+    locked: &Locked<'_>,
+    home: &Home,
+    path: &Path,
+    listed: &[Listed],
+    known: Option<&State>,
+) -> Result<Found, WorkspaceError> {
+    let half = known.is_some_and(|state| !state.ready);
+    let entry = listed.iter().find(|tree| tree.path == path);
+    let there = path.symlink_metadata().is_ok();
+    if let Some(entry) = entry {
+        let linked = || locked.repo.admin_of(path).is_some();
+        if there && !half && !linked() {
+            relink(locked, home, path)?;
+        }
+        if there && !half && linked() {
+            return Ok(Found::Whole { branch: entry.branch.clone() });
+        }
+        if there && !half {
+            aside(home, path)?;
+        }
+        locked.persist(&["worktree", "remove", "--force", "--force", "--", &path.to_string_lossy()])?;
+    }
+    if path.symlink_metadata().is_ok() {
+        if half && !path.is_symlink() && path.is_dir() {
+            fs::remove_dir_all(path).map_err(failed("remove", path))?;
+        } else {
+            aside(home, path)?;
+        }
+    }
+    Ok(Found::Nothing)
+}
+
+/// Links a listed worktree whose `.git` says something else with the repository again.
+fn relink(locked: &Locked<'_>, home: &Home, path: &Path) -> Result<(), WorkspaceError> {
+    // Moved as a whole: git knows what to do, or says that it does not.
+    let _ = locked.git.call(&["worktree", "repair", "--", &path.to_string_lossy()])?;
+    let link = path.join(".git");
+    if locked.repo.admin_of(path).is_some() || !path.is_dir() || path.is_symlink() {
+        return Ok(());
+    }
+    let private = fs::read_dir(locked.repo.common.join("worktrees")).into_iter().flatten().flatten();
+    let is_its =
+        |admin: &PathBuf| fs::read_to_string(admin.join("gitdir")).is_ok_and(|text| Path::new(text.trim_end()) == link);
+    let Some(admin) = private.map(|entry| entry.path()).find(is_its) else { return Ok(()) };
+    if link.symlink_metadata().is_ok() {
+        aside(home, &link)?;
+    }
+    fs::write(&link, format!("gitdir: {}\n", admin.display())).map_err(failed("write", &link))
+}
+
+/// Puts something that is not ours out of the way, where it can be looked at.
+fn aside(home: &Home, path: &Path) -> Result<(), WorkspaceError> {
+    let dir = home.dir.join("aside");
+    make_dir(&dir)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let to = (1..).map(|n| dir.join(format!("{name}.{n}"))).find(|to| to.symlink_metadata().is_err());
+    let to = to.expect("numbers do not end");
+    log::warn!("{} is not what git expects there and is put aside: {}", path.display(), to.display());
+    fs::rename(path, &to).map_err(failed("put aside", path))
+}
+
+/// A branch for a worktree, and the commit to make it at.
+struct Choice {
+    name: String,
+    start: Option<String>,
+}
+
+fn choose(
+    layout: &Layout,
+    config: &Config,
+    repo: &Repository,
+    task: &Task,
+    base: &Base,
+    known: Option<&State>,
+    listed: &[Listed],
+) -> Result<Choice, WorkspaceError> {
+    let heads = repo.branches()?;
+    let there = |name: &str| heads.iter().any(|head| head == name);
+    let at = |name: &str| listed.iter().find(|tree| tree.branch.as_deref() == Some(name));
+    let crossed = |name: &str| {
+        heads.iter().any(|head| {
+            head.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'))
+                || name.strip_prefix(head.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        })
+    };
+    let take = |name: &str| Choice { start: (!there(name)).then(|| base.commit.clone()), name: name.into() };
+    let in_use = |name: &str, tree: &Listed| WorkspaceError::BranchInUse { branch: name.into(), at: tree.path.clone() };
+    if let Some(known) = known.filter(|known| !crossed(&known.branch)) {
+        return match at(&known.branch) {
+            Some(tree) => Err(in_use(&known.branch, tree)),
+            None => Ok(take(&known.branch)),
+        };
+    }
+    if let Some(name) = task.branch.as_deref() {
+        let shared = SHARED.contains(&name) || base.branch.as_deref() == Some(name);
+        match at(name) {
+            _ if shared || !branch::is_legal(name) || crossed(name) => {
+                log::warn!("{}: its entry names a branch that no task can work on; it gets one of its own", task.id);
+            }
+            None => return Ok(take(name)),
+            Some(tree) if Home::holding(layout, &tree.path).is_none() => return Err(in_use(name, tree)),
+            Some(_) => log::warn!("{}: another task works on the branch `{name}`; it gets one of its own", task.id),
+        }
+    }
+    let mut name = branch::name(&config.branch, task);
+    if crossed(&name) {
+        name = name.replace('/', "-");
+    }
+    let names = std::iter::once(name.clone()).chain((2..).map(|n| branch::numbered(&name, n)));
+    let free = names.into_iter().find(|name| !there(name) && !crossed(name)).expect("numbers do not end");
+    Ok(take(&free))
+}
+
+fn add(locked: &Locked<'_>, path: &Path, choice: &Choice, task: &str) -> Result<(), WorkspaceError> {
+    if let Some(parent) = path.parent() {
+        make_dir(parent)?;
+    }
+    let (path, reason) = (path.to_string_lossy(), format!("oodatcaa {task}"));
+    let mut args = vec!["worktree", "add", "-q", "--no-checkout", "--lock", "--reason", &reason];
+    match &choice.start {
+        Some(start) => args.extend(["--no-track", "-b", &choice.name, "--", &path, start]),
+        None => args.extend(["--", &path, &choice.name]),
+    }
+    locked.persist(&args)?;
+    Ok(())
+}
+
+fn keep_locked(locked: &Locked<'_>, listed: &[Listed], path: &Path, task: &str) -> Result<(), WorkspaceError> {
+    if listed.iter().any(|tree| tree.path == path && tree.locked.is_none()) {
+        let reason = format!("oodatcaa {task}");
+        locked.persist(&["worktree", "lock", "--reason", &reason, "--", &path.to_string_lossy()])?;
+    }
+    Ok(())
+}
+
+/// Removes git's own locks, which a killed git leaves; nobody but the caller works in this tree.
+fn unlock_stale(admin: &Path) {
+    for name in ["index.lock", "HEAD.lock"] {
+        match fs::remove_file(admin.join(name)) {
+            Ok(()) => log::warn!("removed {name}, which a killed git had left in {}", admin.display()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => log::warn!("cannot remove {name} in {}: {error}", admin.display()),
+        }
+    }
+}
+
+fn copy_all(layout: &Layout, config: &Config, repo: &Repository, tree: &Path) -> Result<Vec<String>, WorkspaceError> {
+    let target = inside(tree, &repo.prefix)?;
+    let mut copied = Vec::new();
+    for name in &config.copy {
+        match files::copy(layout.root(), &target, name) {
+            Ok(Copied::Made) => {
+                let below = repo.prefix.join(name.trim_start_matches("./"));
+                copied.push(below.components().collect::<PathBuf>().to_string_lossy().into_owned());
+            }
+            // A half-made tree of before may hold it already; what the branch holds is its own.
+            Ok(Copied::There) => {}
+            Ok(Copied::Missing) => log::debug!("{name}, of `workspace.copy`, is not in the main checkout"),
+            Err(error) => log::warn!("{name}, of `workspace.copy`, is not copied: {error}"),
+        }
+    }
+    Ok(copied)
+}
+
+/// The project's root in a worktree; made where the branch does not hold it.
+pub(super) fn inside(tree: &Path, prefix: &Path) -> Result<PathBuf, WorkspaceError> {
+    let target = tree.join(prefix);
+    fs::create_dir_all(&target).map_err(failed("create", &target))?;
+    let (real, top) = (target.canonicalize(), tree.canonicalize());
+    match (real, top) {
+        (Ok(real), Ok(top)) if real.starts_with(&top) => Ok(target),
+        _ => Err(WorkspaceError::Unsafe { path: target, reason: "it leads out of the worktree".into() }),
+    }
+}
+
+/// Leaves the queue and what belongs to it as the branch has them: an agent that commits everything leaves them out.
+pub(super) fn leave_alone(git: &Git, paths: &[String]) -> Result<(), WorkspaceError> {
+    let mut args = vec!["ls-files".to_owned(), "-z".into(), "--".into()];
+    args.extend(paths.iter().cloned());
+    let listed = git.run(&args)?;
+    let names: Vec<&str> = listed.split('\0').filter(|name| !name.is_empty()).collect();
+    for some in names.chunks(200) {
+        let mut args = vec!["update-index", "--skip-worktree", "--"];
+        args.extend(some);
+        git.run(&args)?;
+    }
+    Ok(())
+}
