@@ -38,7 +38,15 @@ check: ## Format, lints, documentation, licences: what needs no running
 .PHONY: test
 test: ## All tests; installs the system packages that they use where it may
 	@scripts/install-test-deps.sh
+	@scripts/install-agents.sh claude codex || echo 'note: their tests are skipped' >&2
 	$(CARGO) test --locked
+
+.PHONY: test-agents
+test-agents: ## The tests with all five real agent programs, against a model provider on the loopback; a few minutes
+	@scripts/install-test-deps.sh
+	@scripts/install-agents.sh
+	OODATCAA_NEED_AGENTS='claude codex gemini opencode qwen' \
+		$(CARGO) test --locked --test it real_agents -- --include-ignored --test-threads=2
 
 .PHONY: torture
 torture: ## The crash test at full size: 20 workers, 200 tasks, random kill -9 (SEED=N to repeat one)

@@ -7,10 +7,13 @@ mod bad_input;
 mod cli;
 mod config;
 mod crash;
+#[path = "../endpoint/mod.rs"]
+mod endpoint;
 mod fleet;
 mod floors;
 mod process;
 mod queues;
+mod real_agents;
 mod store;
 mod support;
 mod systemd;

@@ -1,0 +1,8 @@
+//! The real agent programs against the scripted model provider: no key, no network.
+//!
+//! `scripts/install-agents.sh` puts them into `target/agents`. A program that is not there skips its tests and says
+//! why; `OODATCAA_NEED_AGENTS="claude codex"` makes that a failure.
+
+mod fleet;
+mod programs;
+mod raw;

@@ -1,0 +1,192 @@
+//! Five roles with a real agent program: from a story without a plan to done, by its own tool calls.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    process::Command,
+};
+
+use oodatcaa::{
+    agent::{Observation, Stream, descriptor, stream::Reader},
+    worker::record::Record,
+};
+use serde_json::{Value, json};
+
+use super::programs::{Program, home};
+use crate::{
+    endpoint::{Endpoint, Script, TOKENS_CACHED, TOKENS_IN, TOKENS_OUT},
+    support::{Project, eventually},
+};
+
+const ROLES: [&str; 5] = ["planner", "builder", "tester", "refiner", "integrator"];
+
+/// What the model says to each role. The first test finds something, so that every role gets to work.
+const SCRIPT: &str = r#"
+[[rules]]
+name = "planner"
+when = ["You are the planner"]
+[[rules.steps]]
+result = { outcome = "done", summary = "one part is enough", tasks = [
+  { id = "P001-B01", type = "Build", title = "write the greeting", description = "src/greeting.txt says hello", acceptance_criteria = ["src/greeting.txt says hello"], complexity = "S" },
+] }
+
+[[rules]]
+name = "builder"
+when = ["You are the builder"]
+[[rules.steps]]
+run = "mkdir -p src && echo 'hello from {task}' >> src/greeting.txt && git add src && git commit -qm 'feat: a greeting ({task})'"
+[[rules.steps]]
+write = { path = "notes-{task}.txt", text = "written by a tool\n" }
+[[rules.steps]]
+result = { outcome = "done", summary = "src/greeting.txt says hello" }
+
+[[rules]]
+name = "first test"
+when = ["You are the tester"]
+prompts = 1
+[[rules.steps]]
+result = { outcome = "needs_adapt", summary = "it should say hello twice" }
+
+[[rules]]
+name = "tester"
+when = ["You are the tester"]
+[[rules.steps]]
+run = "test $(grep -c hello src/greeting.txt) = 2"
+[[rules.steps]]
+result = { outcome = "done", summary = "grep counts 2" }
+
+[[rules]]
+name = "refiner"
+when = ["You are the refiner", "it should say hello twice"]
+[[rules.steps]]
+result = { outcome = "done", summary = "the builder shall say it once more" }
+
+[[rules]]
+name = "integrator"
+when = ["You are the integrator"]
+[[rules.steps]]
+result = { outcome = "done", summary = "it is in" }
+"#;
+
+fn git(project: &Project, args: &[&str]) -> String {
+    let identity = ["-c", "user.name=Tester", "-c", "user.email=tester@example.org"];
+    let output = Command::new("git").args(identity).args(args).current_dir(project.root()).output().expect("git runs");
+    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// The agent as configuration.
+fn agent(program: Program, path: &Path, url: &str, home: &Path) -> String {
+    // A JSON string is a TOML string, too.
+    let quoted = |text: &str| Value::from(text).to_string();
+    let args: Vec<String> = program.settings(url).iter().map(|argument| quoted(argument)).collect();
+    let mut set = program.environment(url, home);
+    let bin = path.parent().expect("in a directory").display();
+    set.insert("PATH".into(), format!("{bin}:{}", std::env::var("PATH").expect("a PATH")));
+    let set: Vec<String> = set.iter().map(|(name, value)| format!("{name} = {}", quoted(value))).collect();
+    let name = program.name();
+    format!(
+        "[agents.{name}]\nkind = \"{name}\"\nmodel = \"{}\"\npermissions = \"all\"\nargs = [{}]\nset = {{ {} }}\n",
+        program.model(),
+        args.join(", "),
+        set.join(", ")
+    )
+}
+
+/// What the program said of a run, read by its adapter.
+fn observed(program: Program, run: &Path) -> Observation {
+    let descriptor = descriptor::load(program.name(), &BTreeMap::new()).expect("ships");
+    let mut reader = Reader::new(&descriptor);
+    reader.feed(Stream::Stdout, &fs::read(run.join("stdout.log")).expect("an output"));
+    reader.finish().facts().observation.clone()
+}
+
+fn from_a_story_to_done(program: Program) {
+    let Some(path) = program.find() else { return };
+    let endpoint = Endpoint::start(Script::parse(SCRIPT).expect("a script"), None).expect("an endpoint");
+    let home = home();
+    let mut project = Project::that_succeeds();
+    git(&project, &["init", "-q", "-b", "main"]);
+    for (name, value) in [("user.name", "Tester"), ("user.email", "tester@example.org")] {
+        git(&project, &["config", name, value]);
+    }
+    fs::write(project.path("README.md"), "a fresh project\n").expect("written");
+    git(&project, &["add", "README.md"]);
+    git(&project, &["commit", "-qm", "the beginning"]);
+    let agent = agent(program, &path, &endpoint.url(), home.path());
+    let config = format!(
+        "fleet.agent = \"{}\"\nretry.backoff = \"100ms\"\nroles.builder.gates = [\"greets\"]\nroles.integrator.gates = [\"greets\"]\n\
+         {agent}[gates.greets]\nargv = [\"grep\", \"-q\", \"hello from P001-B01\", \"src/greeting.txt\"]\n",
+        program.name()
+    );
+    fs::write(project.path(".oodatcaa/config.toml"), config).expect("a configuration");
+    project.queue(json!([{"id": "P001", "title": "say hello", "type": "Story", "status": "needs_plan"}]));
+    for role in ROLES {
+        project.start(role, &[]);
+    }
+    project.wait_for("P001", "done");
+    assert_eq!(project.status("P001-B01"), "done");
+    eventually("no lease is left", || project.leases().is_empty().then_some(()));
+    eventually("no process is left", || project.agents().is_empty().then_some(()));
+
+    let said = || format!("{:#?}\n{}", endpoint.seen(), project.diagnosis());
+    let greeting = fs::read_to_string(project.path("src/greeting.txt")).expect("the model's edit");
+    assert_eq!(greeting, "hello from P001-B01\nhello from P001-B01\n", "{}", said());
+    assert!(project.path("notes-P001-B01.txt").is_file(), "{}", said());
+    assert_eq!(git(&project, &["log", "--format=%s", "--", "src"]).matches("feat: a greeting (P001-B01)").count(), 2);
+    let moves: Vec<String> = project
+        .events_of("task.moved")
+        .iter()
+        .filter(|event| event["task"] == "P001-B01")
+        .map(|event| event["data"]["to"].as_str().expect("a status").to_owned())
+        .collect();
+    let walked = [
+        "in_progress",
+        "awaiting_test",
+        "testing",
+        "needs_adapt",
+        "adapting",
+        "ready",
+        "in_progress",
+        "awaiting_test",
+        "testing",
+        "ready_for_integrator",
+        "integrating",
+        "done",
+    ];
+    assert_eq!(moves, walked, "{}", said());
+    let finished = project.events_of("attempt.finished");
+    assert_eq!(finished.len(), 7, "{finished:#?}");
+    let (mut sessions, mut told) = (BTreeSet::new(), 0);
+    for event in &finished {
+        let (task, token) = (event["task"].as_str().expect("a task"), event["token"].as_u64().expect("a token"));
+        let run = project.path(".oodatcaa/runs").join(task).join(token.to_string());
+        let record = Record::load(&run).unwrap_or_else(|| panic!("no record in {}", run.display()));
+        let seen = observed(program, &run);
+        assert!(seen.session.as_ref().is_some_and(|session| sessions.insert(session.clone())), "{run:?} {seen:?}");
+        // The endpoint counts the same for each of its answers.
+        let answers = seen.tokens_out.expect("tokens") / TOKENS_OUT;
+        assert_eq!((seen.tokens_in, seen.tokens_cached), (Some(answers * TOKENS_IN), Some(answers * TOKENS_CACHED)));
+        told += answers;
+        assert_eq!((record.by.as_str(), record.simulated), (program.name(), false));
+        let gates: Vec<(&str, bool)> = record.gates.iter().map(|gate| (gate.name.as_str(), gate.ok)).collect();
+        let gated = matches!(record.role.as_str(), "builder" | "integrator");
+        assert_eq!(gates, if gated { vec![("greets", true)] } else { vec![] }, "{run:?}");
+    }
+    let asked = |rule: &str| endpoint.seen().iter().filter(|seen| seen.rule == rule).count();
+    let requests = ["planner", "builder", "first test", "tester", "refiner", "integrator"].map(asked);
+    assert_eq!(requests, [2, 8, 2, 3, 2, 2], "{}", said());
+    assert_eq!(told, 19, "every answer is in somebody's figures");
+    assert_eq!(endpoint.outside(), Vec::<String>::new(), "nothing left the machine");
+}
+
+#[test]
+fn five_roles_with_claude_take_a_story_to_done() {
+    from_a_story_to_done(Program::Claude);
+}
+
+#[test]
+fn five_roles_with_codex_take_a_story_to_done() {
+    from_a_story_to_done(Program::Codex);
+}
