@@ -40,9 +40,15 @@ pub struct Facts {
     /// How long it took on the wall clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
-    /// The commit at which the work stood when it ended.
+    /// The commit at which the work stood when it ended; of a merge, the one that brought it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// The tag on a merge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// The branch of the work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
 }
 
 impl Facts {
@@ -195,7 +201,7 @@ fn on_task(
     if let Outcome::NeedsInput { question } = outcome {
         plan.event(decision::question(snapshot, workflow, rule, mine, question));
     }
-    apply(snapshot, &mut plan, rule, task, mine, verdict);
+    apply(snapshot, &mut plan, rule, task, mine, verdict, facts);
     for new in plan_children {
         plan.event(
             EventDraft::new(Kind::TaskCreated, actor())
@@ -276,7 +282,15 @@ fn judge(
     }
 }
 
-fn apply(snapshot: &Snapshot, plan: &mut Plan, rule: &RoleRule, task: &Task, mine: &Lease, verdict: Verdict) {
+fn apply(
+    snapshot: &Snapshot,
+    plan: &mut Plan,
+    rule: &RoleRule,
+    task: &Task,
+    mine: &Lease,
+    verdict: Verdict,
+    facts: &Facts,
+) {
     let actor = || Actor::Worker(mine.owner.clone());
     let mut set: Vec<(Member, Value)> = vec![(Member::Lease, Value::Null)];
     // Attempts are counted per stage; where a stage failed for good, `blocked_reason` says how often it was tried.
@@ -296,6 +310,12 @@ fn apply(snapshot: &Snapshot, plan: &mut Plan, rule: &RoleRule, task: &Task, min
     }
     if verdict.to.is_done() {
         set.push((Member::CompletedAt, stamp(snapshot.now.wall).into()));
+        // Only what our own code has merged is called merged.
+        let merged = [(Member::MergedCommit, &facts.commit), (Member::Tag, &facts.tag)];
+        set.extend(merged.into_iter().filter_map(|(member, value)| Some((member, value.as_deref()?.into()))));
+    }
+    if facts.branch.is_some() && facts.branch != task.branch {
+        set.push((Member::Branch, facts.branch.as_deref().into()));
     }
     let reason = verdict.reason.as_deref().map(|reason| text::cut(reason, 2_000));
     let event = EventDraft::new(Kind::TaskMoved, actor()).lease(mine).with("reason", reason.clone());

@@ -8,8 +8,9 @@ use super::{
     run::Run,
 };
 use crate::{
-    domain::{Class, EventDraft, Kind, Outcome, Plan, Task, settle, text},
+    domain::{Class, EventDraft, Kind, Outcome, Plan, Status, Task, settle, text},
     process::{Ended, Invocation, Keeper, Limits, StopCause},
+    workspace::{Author, Workspace, WorkspaceError, trailers},
 };
 
 /// Bytes of a gate's log.
@@ -54,11 +55,43 @@ pub(super) fn check(run: &mut Run) -> Result<(), Outcome> {
             return Err(missing(format!("the required file `{name}` is not there")));
         }
     }
+    check_gates(run)
+}
+
+/// Runs the gates in the workspace, in order; the first that is red is the outcome.
+pub(super) fn check_gates(run: &mut Run) -> Result<(), Outcome> {
     for name in gates(&run.shared, &run.assignment.task) {
         if let Some(stopped) = run.is_stopped() {
             return Err(stopped);
         }
         gate(run, &name)?;
+    }
+    Ok(())
+}
+
+/// In a worktree our own eyes see what was done: what is left is committed, and a builder without a change has no proof.
+pub(super) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome) -> Result<(), Outcome> {
+    let broken = |error: WorkspaceError| Outcome::failed(error.class(), format!("failed to {}", super::chain(&error)));
+    let evidence = workspace.evidence().map_err(broken)?;
+    if let Some(midway) = evidence.midway {
+        return Err(Outcome::failed(Class::NoEvidence, format!("the agent left {midway} half done in the worktree")));
+    }
+    let builds = run.assignment.rule.takes == Status::READY;
+    if builds && evidence.known && !evidence.is_work() && matches!(outcome, Outcome::Done { .. }) {
+        let reason = "the agent said done and changed nothing; `no_change` is an outcome of its own";
+        return Err(Outcome::failed(Class::NoEvidence, reason));
+    }
+    if !evidence.risky.is_empty() {
+        let files = evidence.risky.join(", ");
+        log::warn!(task = run.assignment.task.id.as_str(); "{}: look at these before you merge: {}", run.assignment.task.id, text::one_line(&files));
+        run.record().risky = evidence.risky.clone();
+    }
+    if evidence.dirty {
+        let role = &run.assignment.rule.role;
+        let author = Author::of(run.shared.setup.config.workspace.author.as_deref(), role);
+        let title = text::cut(&text::one_line(&run.assignment.task.title), 60);
+        let message = format!("{}: {title}", run.assignment.task.id);
+        workspace.commit_rest(&message, &trailers(&run.assignment.lease), &author).map_err(broken)?;
     }
     Ok(())
 }

@@ -27,9 +27,11 @@ use crate::{
 
 mod evidence;
 mod look;
+mod merge;
 pub mod record;
 mod run;
 mod sweep;
+mod watch;
 
 use run::{Control, Ended, Why};
 

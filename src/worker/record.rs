@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    agent::Observation,
     domain::{Lease, Outcome, Role, Task, TaskId, Token, text},
     layout::Layout,
     process::Exit,
@@ -61,6 +62,12 @@ pub struct Record {
     /// The gates that ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<GateRecord>,
+    /// What the agent's output told: session, tokens, cost, turns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Observation>,
+    /// Changed files that other programs, agents or CI obey.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub risky: Vec<String>,
     /// `done`, `failed`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
@@ -107,6 +114,8 @@ impl Record {
             env: Vec::new(),
             exit: None,
             gates: Vec::new(),
+            seen: None,
+            risky: Vec::new(),
             outcome: None,
             class: None,
             summary: None,

@@ -12,7 +12,12 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, at, never, select};
 
-use super::{Shared, chain, class_of, evidence, record::Record};
+use super::{
+    Shared, chain, class_of, evidence,
+    merge::{self, Brought},
+    record::Record,
+    watch::{self, Watch},
+};
 use crate::{
     agent::{
         self, Assignment,
@@ -23,6 +28,7 @@ use crate::{
         outcome::Policy, settle, text,
     },
     process::{Attempt, Exit, Keeper, Limits, Report, Stop, StopCause},
+    workspace::{self, Workspace},
 };
 
 /// What the worker tells a run.
@@ -110,6 +116,13 @@ pub(super) struct Run {
     record: Record,
     beat_due: Instant,
     keeper: Option<Keeper>,
+    watch: Option<Watch>,
+    watch_due: Instant,
+    /// The agent had said its last word and was ended by us.
+    lingered: bool,
+    /// What a merge brought.
+    pub(super) brought: Option<Brought>,
+    env: std::collections::BTreeMap<String, String>,
 }
 
 impl Run {
@@ -137,7 +150,21 @@ impl Run {
             home: None,
             model: None,
         };
-        Self { shared, assignment, snapshot, control, stopped: None, record, beat_due, keeper }
+        Self {
+            shared,
+            assignment,
+            snapshot,
+            control,
+            stopped: None,
+            record,
+            beat_due,
+            keeper,
+            watch: None,
+            watch_due: Instant::now(),
+            lingered: false,
+            brought: None,
+            env: Default::default(),
+        }
     }
 
     fn lease(&self) -> &Lease {
@@ -146,11 +173,25 @@ impl Run {
 
     /// From claim to settlement. Answers the class of a failure that only a human can mend.
     fn walk(mut self) -> Option<Class> {
-        let outcome = self.work();
-        let outcome = match outcome {
-            Outcome::Done { .. } | Outcome::NoChange { .. } => evidence::check(&mut self).err().unwrap_or(outcome),
-            other => other,
+        let (outcome, workspace) = match self.workspace() {
+            Ok(Some(workspace)) if merge::is_merging(&self) => (merge::merge(&mut self, &workspace), Some(workspace)),
+            Ok(workspace) => (self.work_and_prove(workspace.as_ref()), workspace),
+            Err(outcome) => (outcome, None),
         };
+        if let (Some(workspace), false) =
+            (&workspace, matches!(outcome, Outcome::Done { .. } | Outcome::NoChange { .. }))
+        {
+            // Whatever becomes of the task, what was made is kept (R23).
+            match workspace.save() {
+                Ok(Some(kept)) => {
+                    log::info!(task = self.lease().task_id.as_str(); "{}: uncommitted work is kept as {kept}", self.lease().task_id)
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    log::error!(task = self.lease().task_id.as_str(); "{}: uncommitted work could not be saved: failed to {}; it stays in {}", self.lease().task_id, chain(&error), workspace.path().display())
+                }
+            }
+        }
         self.record.finish(&outcome);
         self.save();
         self.settle(&outcome);
@@ -158,6 +199,34 @@ impl Run {
             Outcome::Failed { class, .. } if class.policy() == Policy::Auth => Some(class),
             _ => None,
         }
+    }
+
+    /// The task's worktree, where the project works in such; nothing is asked of git otherwise.
+    fn workspace(&mut self) -> Result<Option<Workspace>, Outcome> {
+        let shared = Arc::clone(&self.shared);
+        let config = &shared.setup.config.workspace;
+        if config.mode == workspace::Mode::Shared {
+            return Ok(None);
+        }
+        let prepared = Workspace::prepare(&shared.setup.layout, config, &self.assignment.task, self.lease().token);
+        let workspace =
+            prepared.map_err(|error| Outcome::failed(error.class(), format!("failed to {}", chain(&error))))?;
+        if workspace.mode() == workspace::Mode::Shared {
+            return Ok(None);
+        }
+        self.assignment.workspace = workspace.path().to_owned();
+        self.assignment.task.branch = workspace.branch().map(String::from);
+        self.env = workspace.env().clone();
+        Ok(Some(workspace))
+    }
+
+    fn work_and_prove(&mut self, workspace: Option<&Workspace>) -> Outcome {
+        let outcome = self.work();
+        if !matches!(outcome, Outcome::Done { .. } | Outcome::NoChange { .. }) {
+            return outcome;
+        }
+        let tree = workspace.map_or(Ok(()), |workspace| evidence::check_tree(self, workspace, &outcome));
+        tree.and_then(|()| evidence::check(self)).err().unwrap_or(outcome)
     }
 
     fn work(&mut self) -> Outcome {
@@ -171,7 +240,9 @@ impl Run {
             return outcome;
         }
         let agent = self.shared.agent(&self.lease().by);
-        let invocation = agent.invocation(&self.assignment);
+        let mut invocation = agent.invocation(&self.assignment);
+        invocation.env.extend(self.env.clone());
+        let watcher = agent.watcher(&self.assignment);
         let role = &self.shared.setup.role;
         let limits = Limits {
             wall: Some(role.timeout).filter(|limit| !limit.is_zero()),
@@ -185,13 +256,29 @@ impl Run {
         let nudge = self.shared.setup.layout.lease(&self.assignment.task.id);
         let started = keeper.and_then(|keeper| keeper.run(&run_dir, &invocation, &limits, Some(&nudge)));
         let exit = match started {
-            Ok(attempt) => self.follow(&attempt, true),
+            Ok(attempt) => {
+                self.watch =
+                    watcher.map(|watcher| Watch::new(watcher, invocation.stdout.clone(), invocation.stderr.clone()));
+                self.follow(&attempt, true)
+            }
             Err(error) => {
                 return Outcome::failed(Class::AgentCrashed, format!("the keeper cannot be started: {error}"));
             }
         };
         self.record.exit = Some(exit.clone());
-        match self.verdict_of_stop(&exit) {
+        let watched = self.watch.take().map(|mut watch| {
+            watch.finish();
+            self.record.seen = watch.news().or(self.record.seen.take());
+            watch
+        });
+        if let Some((class, reason)) = watched.as_ref().and_then(|watch| watch.ended.clone())
+            && self.stopped.is_none()
+        {
+            let retry_at = watched.as_ref().and_then(Watch::retry_at);
+            return Outcome::Failed { class, reason, retry_at };
+        }
+        let lingered = exit.stopped == Some(StopCause::Asked) && self.stopped.is_none() && self.lingered;
+        match self.verdict_of_stop(&exit).filter(|_| !lingered) {
             Some(outcome) => outcome,
             None => self.shared.agent(&self.lease().by).outcome(&self.assignment, &exit),
         }
@@ -304,7 +391,29 @@ impl Run {
                     }
                 },
                 recv(at(self.beat_due)) -> _ => self.beat(),
+                recv(self.watch_timer()) -> _ => self.look_at_output(attempt),
             }
+        }
+    }
+
+    fn watch_timer(&self) -> Receiver<Instant> {
+        if self.watch.is_some() { at(self.watch_due) } else { never() }
+    }
+
+    /// Has the watcher look, and ends the attempt where it says so.
+    fn look_at_output(&mut self, attempt: &Attempt) {
+        self.watch_due = Instant::now() + watch::PACE;
+        let Some(watch) = &mut self.watch else { return };
+        if let Some((class, reason)) = watch.look() {
+            log::warn!(task = self.assignment.task.id.as_str(); "{}: ending the agent: {class}: {}", self.assignment.task.id, text::one_line(&reason));
+            attempt.stop(Stop::Gently);
+        } else if !self.lingered && watch.lingers() {
+            self.lingered = true;
+            attempt.stop(Stop::Gently);
+        }
+        if let Some(seen) = watch.news() {
+            self.record.seen = Some(seen);
+            self.save();
         }
     }
 
@@ -388,7 +497,19 @@ impl Run {
         let shared = Arc::clone(&self.shared);
         let (workflow, retry) = (shared.workflow(), &shared.setup.config.retry);
         let mine = self.lease().clone();
-        let facts = settle::Facts { seconds: self.record.seconds, ..settle::Facts::default() };
+        let seen = self.record.seen.clone().unwrap_or_default();
+        let facts = settle::Facts {
+            tokens_in: seen.tokens_in,
+            tokens_out: seen.tokens_out,
+            cached: seen.tokens_cached,
+            cost_usd: seen.cost_usd,
+            turns: seen.turns,
+            session: seen.session,
+            seconds: self.record.seconds,
+            commit: self.brought.as_ref().map(|brought| brought.commit.clone()),
+            tag: self.brought.as_ref().and_then(|brought| brought.tag.clone()),
+            branch: self.assignment.task.branch.clone(),
+        };
         let mut pause = Duration::from_millis(50);
         let mut said = String::new();
         loop {
@@ -451,7 +572,9 @@ impl Run {
     }
 
     pub(super) fn environment(&self, inherit: &[String]) -> std::collections::BTreeMap<String, String> {
-        agent::environment(&self.assignment, inherit, &std::collections::BTreeMap::new())
+        let mut env = agent::environment(&self.assignment, inherit, &std::collections::BTreeMap::new());
+        env.extend(self.env.clone());
+        env
     }
 }
 
