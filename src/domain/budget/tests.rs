@@ -224,7 +224,7 @@ proptest! {
                     warned += levels(&plan).iter().filter(|level| *level == "day warning").count();
                 }
                 Err(Idle::Budget(_)) => prop_assert!(over),
-                Err(Idle::Waiting { .. }) => {}
+                Err(Idle::Waiting { .. } | Idle::Nothing) => {}
                 Err(other) => prop_assert!(false, "{other:?}"),
             }
             // Whoever is asked is asked once for each thing.
