@@ -1,3 +1,5 @@
+//! Tests of budgets: what stops, what is told, and what a human may allow.
+
 use proptest::prelude::*;
 
 use super::*;
