@@ -383,25 +383,25 @@ pub(super) fn wanted<'a>(snapshot: &'a Snapshot, workflow: &'a Workflow) -> Vec<
         day = true;
         roles.extend(takers().map(|rule| &rule.role));
         if let Some(stop) = of_task_stop(snapshot, workflow, task) {
-            all.push(want(&of_task(snapshot, workflow, task), stop, Some(task)));
+            all.push(want(&of_task(snapshot, workflow, task), &stop, Some(task)));
         }
     }
     let whole = of_day(snapshot, workflow);
     if let Some(words) = words(&whole, "this day").filter(|_| day) {
         let stop = stop(snapshot, &whole, words);
-        all.push(want(&whole, stop, None));
+        all.push(want(&whole, &stop, None));
     }
     for role in roles {
         let account = of_role(snapshot, workflow, role);
         if let Some(words) = words(&account, &format!("`{role}` for this day")) {
             let stop = stop(snapshot, &account, words);
-            all.push(want(&account, stop, None));
+            all.push(want(&account, &stop, None));
         }
     }
     all
 }
 
-fn want<'a>(account: &Account, stop: Stop, task: Option<&'a Task>) -> Wanted<'a> {
+fn want<'a>(account: &Account, stop: &Stop, task: Option<&'a Task>) -> Wanted<'a> {
     Wanted {
         topic: Topic::Budget,
         subject: account.subject.clone(),

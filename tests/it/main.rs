@@ -11,6 +11,7 @@ mod crash;
 mod endpoint;
 mod fleet;
 mod floors;
+mod inbox;
 mod process;
 mod queues;
 mod real_agents;

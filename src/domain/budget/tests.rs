@@ -1,3 +1,5 @@
+//! Tests of budgets: what stops, what is told, and what a human may allow.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -224,7 +226,7 @@ proptest! {
                     warned += levels(&plan).iter().filter(|level| *level == "day warning").count();
                 }
                 Err(Idle::Budget(_)) => prop_assert!(over),
-                Err(Idle::Waiting { .. }) => {}
+                Err(Idle::Waiting { .. } | Idle::Nothing) => {}
                 Err(other) => prop_assert!(false, "{other:?}"),
             }
             // Whoever is asked is asked once for each thing.

@@ -123,16 +123,17 @@ pub fn resolve(
     if before.is_none() && seen.history.decisions.get(name).is_some() {
         return Err(Refusal::Unknown(name.into()));
     }
-    let decision = match (find(&seen, name), before.filter(|before| before.is_open())) {
-        (Err(Refusal::Closed { id, closed }), Some(before)) if closed.how == End::Withdrawn => {
+    if let Some(before) = before.filter(|before| before.is_open()) {
+        let after = seen.history.decisions.get(name);
+        if after.is_some_and(|after| after.ended(End::Expired)) {
+            return Err(Refusal::Overdue(name.into()));
+        }
+        if after.is_none_or(|after| !after.is_open()) {
             let newer = seen.history.decisions.latest(&before.subject, before.topic).filter(|other| other.is_open());
-            return Err(Refusal::Changed { id, newer: newer.map(|newer| newer.id.clone()) });
+            return Err(Refusal::Changed { id: name.into(), newer: newer.map(|newer| newer.id.clone()) });
         }
-        (Err(Refusal::Closed { id, closed }), Some(_)) if closed.how == End::Expired => {
-            return Err(Refusal::Overdue(id));
-        }
-        (found, _) => found?,
-    };
+    }
+    let decision = find(&seen, name)?;
     let mut plan = inbox;
     plan.then(apply(&seen, workflow, decision, word, actor)?);
     Ok(plan)

@@ -139,7 +139,7 @@ impl Decision {
     }
 }
 
-/// All decisions that are remembered: the open ones, and the last of each topic and subject.
+/// All decisions that are remembered: the open ones, and the last of each subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decisions {
     all: BTreeMap<String, Decision>,
@@ -148,6 +148,9 @@ pub struct Decisions {
 }
 
 impl Decisions {
+    /// How many of a subject are remembered.
+    const KEPT: u32 = 8;
+
     /// One by its id.
     pub fn get(&self, id: &str) -> Option<&Decision> {
         self.all.get(id)
@@ -214,11 +217,13 @@ impl History {
                 let number = number.unwrap_or_default();
                 let asked = decisions.asked.entry(decision.subject.clone()).or_default();
                 *asked = number.max(*asked);
-                let key = (decision.subject.clone(), decision.topic);
-                if let Some(before) = decisions.latest.insert(key, id.into())
-                    && decisions.all.get(&before).is_some_and(|before| !before.is_open())
+                let old = number.checked_sub(Decisions::KEPT).map(|old| format!("{}.{old}", decision.subject));
+                decisions.latest.insert((decision.subject.clone(), decision.topic), id.into());
+                if let Some(old) = old
+                    && decisions.all.get(&old).is_some_and(|old| !old.is_open())
+                    && !decisions.latest.values().any(|latest| *latest == old)
                 {
-                    decisions.all.remove(&before);
+                    decisions.all.remove(&old);
                 }
                 decisions.all.insert(id.into(), decision);
             }

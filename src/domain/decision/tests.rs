@@ -1,3 +1,5 @@
+//! Tests of decisions: who may say what about which content, and what silence means.
+
 use std::sync::Arc;
 
 use super::*;
