@@ -166,6 +166,10 @@ Below the project's root:
   .agent-daemon-pids/ROLE.pid        a worker's pid   } without systemd
   .agent-daemon-run/                 runtime state
 
+Outside of it, below ~/.local/state/oodatcaa/NAME-HASH/ (`workspace.root`): wt/TASK is the worktree of a task,
+tasks/TASK.json what is remembered of it, aside/ what stood in the way. In the repository: the branches of
+tasks, refs/oodatcaa/wip/TASK/TOKEN (work that was not committed), refs/oodatcaa/start/TASK/TOKEN.
+
 Yours: ~/.config/oodatcaa/config.toml (all projects), ~/.local/state/oodatcaa/trust.json (trusted projects).
 ";
 
@@ -184,6 +188,7 @@ Given to agents, besides what their configuration names:
 
   OODATCAA_TASK_ID OODATCAA_ROLE OODATCAA_ATTEMPT OODATCAA_OWNER OODATCAA_PROJECT OODATCAA_WORKSPACE
   OODATCAA_RUN_DIR OODATCAA_RESULT_FILE OODATCAA_BRANCH
+  OODATCAA_PORT_BASE OODATCAA_PORTS   the first of the task's own ports, and how many (in a worktree)
 
 Where OODATCAA_TASK_ID is set, agentctl was started by an agent, and the journal does not call it a human.
 ";
@@ -258,8 +263,8 @@ agentctl config show --origin tells for every value where it comes from.
 ";
 
 const SECURITY: &str = "\
-Commands that a project's configuration names ([agents.*], [gates.*]) are ignored until you have looked at
-them: agentctl config trust. A changed file asks again.
+Commands that a project's configuration names ([agents.*], [gates.*], hooks of [workspace]) are ignored
+until you have looked at them: agentctl config trust. A changed file asks again.
 
 Agents get a short list of variables and those that you name, nothing else of your environment. Programs are
 executed by argv, never by a shell line. Titles, descriptions and output of agents are hostile text: control

@@ -96,7 +96,9 @@ impl Workspace {
             _ => None,
         };
         let (Some(repo), Some(base)) = (&repo, base) else {
-            return Self::shared(layout, repo, &task.id, token);
+            let mut workspace = Self::shared(layout, repo, &task.id, token)?;
+            workspace.begin()?;
+            return Ok(workspace);
         };
         if config.untrusted {
             return Err(WorkspaceError::Untrusted);
@@ -138,7 +140,9 @@ impl Workspace {
             if config.mode == Mode::Worktree {
                 return Ok(None);
             }
-            return Self::shared(layout, Some(repo), task, token).map(Some);
+            let mut workspace = Self::shared(layout, Some(repo), task, token)?;
+            workspace.remember()?;
+            return Ok(Some(workspace));
         };
         let Some(admin) = repo.admin_of(&found.path) else { return Ok(None) };
         let home = Home::holding(layout, &found.path).expect("it was found by its home");
@@ -202,7 +206,7 @@ impl Workspace {
             }
             None => None,
         };
-        let mut workspace = Self {
+        Ok(Self {
             mode: Mode::Shared,
             task: task.clone(),
             token,
@@ -213,9 +217,7 @@ impl Workspace {
             checkout,
             start: Start { commit: None, tree: String::new() },
             env: BTreeMap::new(),
-        };
-        workspace.begin()?;
-        Ok(workspace)
+        })
     }
 
     /// How it works.

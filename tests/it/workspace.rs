@@ -79,14 +79,24 @@ impl Repo {
         self.git(&["status", "--porcelain"])
     }
 
+    /// Where a child says where its worktree is.
+    fn said(&self, task: &str) -> PathBuf {
+        self.dir.path().join(format!("{task}.said"))
+    }
+
     fn child(&self, task: &str, token: u64) -> Child {
         Command::new(std::env::current_exe().unwrap())
             .args(["workspace::a_child_prepares", "--exact", "--nocapture"])
             .env(
                 "OODATCAA_TEST_PREPARE",
-                format!("{}\n{}\n{task}\n{token}", self.root().display(), self.dir.path().join("state").display()),
+                format!(
+                    "{}\n{}\n{task}\n{token}\n{}",
+                    self.root().display(),
+                    self.dir.path().join("state").display(),
+                    self.said(task).display()
+                ),
             )
-            .stdout(Stdio::piped())
+            .stdout(Stdio::null())
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
@@ -130,7 +140,7 @@ fn a_child_prepares() {
     let config = Config { mode: Mode::Worktree, root: Some(words[1].into()), disk_min: 0, ..Config::default() };
     let token = Token(words[3].parse().unwrap());
     let made = Workspace::prepare(&Layout::new(words[0]), &config, &task(words[2], "the same title"), token);
-    println!("path={}", made.unwrap().path().display());
+    fs::write(words[4], made.unwrap().path().display().to_string()).unwrap();
 }
 
 #[test]
@@ -304,11 +314,9 @@ fn twelve_processes_at_once_get_twelve_worktrees() {
     let repo = Repo::new();
     let children: Vec<Child> = (0..12).map(|n| repo.child(&format!("T{n}"), 1)).collect();
     let mut paths = BTreeSet::new();
-    for child in children {
-        let output = child.wait_with_output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{text}");
-        paths.insert(text.lines().find_map(|line| line.split_once("path=")).unwrap().1.to_owned());
+    for (n, mut child) in children.into_iter().enumerate() {
+        assert!(child.wait().unwrap().success());
+        paths.insert(fs::read_to_string(repo.said(&format!("T{n}"))).unwrap());
     }
     assert_eq!(paths.len(), 12);
     let all = prune::list(&repo.layout(), &repo.config).unwrap();
