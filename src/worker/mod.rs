@@ -87,11 +87,8 @@ impl Shared {
 
     /// What the role's agents draw from.
     fn offers(&self) -> Vec<Offer> {
-        let offer = |agent: &dyn Agent| Offer {
-            by: agent.name().into(),
-            pool: agent.name().into(),
-            simulated: agent.simulated(),
-        };
+        let offer =
+            |agent: &dyn Agent| Offer { by: agent.name().into(), pool: agent.pool(), simulated: agent.simulated() };
         self.setup.agents.iter().map(|agent| offer(agent.as_ref())).collect()
     }
 

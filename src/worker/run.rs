@@ -20,12 +20,12 @@ use super::{
 };
 use crate::{
     agent::{
-        self, Assignment,
+        self, Assignment, Observation,
         prompt::{self, PromptError},
     },
     domain::{
-        Class, EventDraft, Kind, Lease, LeaseChange, LeaseRecord, Outcome, Plan, Snapshot, Task, TaskId, Token,
-        outcome::Policy, settle, text,
+        Class, EventDraft, Kind, Lease, LeaseChange, LeaseRecord, Outcome, Plan, Snapshot, Task, TaskId, Token, budget,
+        outcome::Policy, pool, settle, text,
     },
     process::{Attempt, Exit, Keeper, Limits, Report, Stop, StopCause},
     workspace::{self, Workspace},
@@ -120,6 +120,8 @@ pub(super) struct Run {
     watch_due: Instant,
     /// The agent had said its last word and was ended by us.
     lingered: bool,
+    /// A probe's answer has been told.
+    answered: bool,
     /// What a merge brought.
     pub(super) brought: Option<Brought>,
     env: std::collections::BTreeMap<String, String>,
@@ -162,6 +164,7 @@ impl Run {
             watch: None,
             watch_due: Instant::now(),
             lingered: false,
+            answered: false,
             brought: None,
             env: Default::default(),
         }
@@ -245,7 +248,7 @@ impl Run {
         let watcher = agent.watcher(&self.assignment);
         let role = &self.shared.setup.role;
         let limits = Limits {
-            wall: Some(role.timeout).filter(|limit| !limit.is_zero()),
+            wall: self.wall(role.timeout),
             silence: Some(role.silence).filter(|limit| !limit.is_zero()),
             output: role.output,
             grace: self.shared.setup.config.fleet.grace,
@@ -281,6 +284,16 @@ impl Run {
         match self.verdict_of_stop(&exit).filter(|_| !lingered) {
             Some(outcome) => outcome,
             None => self.shared.agent(&self.lease().by).outcome(&self.assignment, &exit),
+        }
+    }
+
+    /// The wall-clock limit: the role's, or what the budgets leave, if that is less.
+    fn wall(&self, of_role: Duration) -> Option<Duration> {
+        let left = budget::left(&self.snapshot, self.shared.workflow(), &self.assignment.task, self.shared.role());
+        let of_role = Some(of_role).filter(|limit| !limit.is_zero());
+        match (of_role, left.wall) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
         }
     }
 
@@ -412,9 +425,45 @@ impl Run {
             attempt.stop(Stop::Gently);
         }
         if let Some(seen) = watch.news() {
+            if self.lease().probe && seen.steps > 0 && !self.answered {
+                self.answered = true;
+                self.tell_answer();
+            }
+            let over = self.over_budget(&seen);
             self.record.seen = Some(seen);
             self.save();
+            if let (Some(reason), Some(watch)) = (over, &mut self.watch)
+                && watch.ended.is_none()
+            {
+                log::warn!(task = self.assignment.task.id.as_str(); "{}: ending the agent: {reason}", self.assignment.task.id);
+                watch.ended = Some((Class::BudgetExceeded, reason));
+                attempt.stop(Stop::Gently);
+            }
         }
+    }
+
+    /// The provider has answered: the pool that this attempt probes is open, for everybody, now.
+    fn tell_answer(&self) {
+        let mine = self.lease().clone();
+        if let Err(error) = self.shared.store.transact(&mut |snapshot| pool::answered(snapshot, &mine)) {
+            log::warn!("cannot note that the pool is open: failed to {}", chain(&error));
+        }
+    }
+
+    /// Why the attempt has to end for what it has used up; what is not known does not count, the rest still binds.
+    fn over_budget(&self, seen: &Observation) -> Option<String> {
+        let left = budget::left(&self.snapshot, self.shared.workflow(), &self.assignment.task, self.shared.role());
+        let tokens = seen.tokens_in.unwrap_or_default().saturating_add(seen.tokens_out.unwrap_or_default());
+        if let Some(limit) = left.tokens.filter(|limit| tokens >= *limit) {
+            return Some(format!("{tokens} tokens are used up, {limit} were left"));
+        }
+        if let (Some(limit), Some(cost)) = (left.usd, seen.cost_usd)
+            && cost >= limit
+        {
+            return Some(format!("${cost:.2} are used up, ${limit:.2} were left"));
+        }
+        let turns = seen.turns.unwrap_or(seen.steps);
+        left.turns.filter(|limit| turns >= *limit).map(|limit| format!("{turns} turns are used up, {limit} were left"))
     }
 
     /// `true` once somebody has asked the run to stop.

@@ -4,6 +4,7 @@
 
 mod agents;
 mod bad_input;
+mod branches;
 mod cli;
 mod config;
 mod crash;

@@ -1,0 +1,128 @@
+//! Attempts in worktrees of their own, from a task in the queue to a merge commit on `main`.
+
+use std::{fs, path::Path, process::Command};
+
+use serde_json::json;
+
+use crate::support::Project;
+
+const ROLES: [&str; 5] = ["planner", "builder", "tester", "refiner", "integrator"];
+
+fn git(dir: &Path, args: &[&str]) -> String {
+    let identity = ["-c", "user.name=me", "-c", "user.email=me@invalid"];
+    let output = Command::new("git").arg("-C").arg(dir).args(identity).args(args).output().expect("git");
+    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// A repository with one commit, worked in by worktrees.
+fn repository(script: &str, more: &str) -> Project {
+    let project = Project::new(script);
+    project.config(&format!("[workspace]\nmode = \"worktree\"\n{more}"));
+    fs::write(
+        project.path(".gitignore"),
+        "/.oodatcaa/\n/.leases/\n/.locks/\n/.agent-daemon-*\n/.local/\n*.log\n/agent.sh\n/.trees/\n",
+    )
+    .expect("written");
+    fs::write(project.path("README.md"), "hello\n").expect("written");
+    git(project.root(), &["init", "-q", "-b", "main"]);
+    git(project.root(), &["add", "-A"]);
+    git(project.root(), &["commit", "-q", "-m", "first"]);
+    project
+}
+
+fn state_home(project: &Project) -> std::path::PathBuf {
+    // Worktrees lie outside of the repository.
+    let name = project.root().file_name().expect("a name").to_string_lossy().into_owned();
+    project.root().with_file_name(format!("{name}-trees"))
+}
+
+struct Trees(std::path::PathBuf);
+
+impl Drop for Trees {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn with_trees(project: &Project) -> Trees {
+    let root = state_home(project);
+    let config = fs::read_to_string(project.path(".oodatcaa/config.toml")).expect("the configuration");
+    let named = config.replace("mode = \"worktree\"", &format!("mode = \"worktree\"\nroot = \"{}\"", root.display()));
+    fs::write(project.path(".oodatcaa/config.toml"), named).expect("written");
+    Trees(root)
+}
+
+#[test]
+fn a_task_is_built_on_its_branch_and_merged_into_main() {
+    let mut project = repository(
+        "[ \"$OODATCAA_ROLE\" = builder ] && echo \"by $OODATCAA_TASK_ID\" > \"made-$OODATCAA_TASK_ID.txt\"; exit 0",
+        "",
+    );
+    let _trees = with_trees(&project);
+    fs::write(project.path("README.md"), "hello, and my own uncommitted words\n").expect("written");
+    project.queue(json!([
+        {"id": "A", "title": "first $(touch owned) 'quoted' --flag", "type": "Build", "status": "ready"},
+        {"id": "B", "title": "second", "type": "Build", "status": "ready"}
+    ]));
+    for role in ROLES {
+        project.start(role, &[]);
+    }
+    for id in ["A", "B"] {
+        project.wait_for(id, "done");
+        let task = project.task(id);
+        let commit = task["merged_commit"].as_str().expect("a commit").to_owned();
+        git(project.root(), &["merge-base", "--is-ancestor", &commit, "main"]);
+        assert_eq!(
+            fs::read_to_string(project.path(&format!("made-{id}.txt"))).expect("in the checkout"),
+            format!("by {id}\n")
+        );
+        assert!(task["tag"].as_str().is_some_and(|tag| tag.starts_with(&format!("{id}-complete"))), "{task}");
+        assert!(task["branch"].as_str().is_some_and(|branch| branch.starts_with(&format!("feat/{id}"))), "{task}");
+    }
+    assert_eq!(fs::read_to_string(project.path("README.md")).expect("mine"), "hello, and my own uncommitted words\n");
+    assert_eq!(git(project.root(), &["status", "--porcelain"]), "M README.md", "nothing else is dirty");
+    assert!(!project.path("owned").exists());
+    let body = git(project.root(), &["log", "main", "--format=%B"]);
+    assert!(body.contains("Oodatcaa-Task: A"), "{body}");
+}
+
+#[test]
+fn a_builder_that_says_done_and_changed_nothing_has_no_evidence() {
+    let project = repository("exit 0", "");
+    let _trees = with_trees(&project);
+    project.queue(json!([{"id": "A", "title": "", "type": "Build", "status": "ready"}]));
+    project.once("builder");
+    assert_eq!(project.status("A"), "ready");
+    assert_eq!(project.events_of("attempt.finished")[0]["data"]["class"], "no_evidence");
+}
+
+#[test]
+fn a_red_gate_on_the_result_keeps_main_as_it_was() {
+    let mut project = repository(
+        "[ \"$OODATCAA_ROLE\" = builder ] && echo red > made.txt; exit 0",
+        "[roles.integrator]\ngates = [\"green\"]\n[roles.refiner]\nagent = \"never\"\n[gates.green]\nargv = [\"sh\", \"-c\", \"! grep -q red made.txt\"]\n[agents.never]\nkind = \"command\"\nargv = [\"false\"]",
+    );
+    let _trees = with_trees(&project);
+    let before = git(project.root(), &["rev-parse", "main"]);
+    project.queue(json!([{"id": "A", "title": "", "type": "Build", "status": "ready"}]));
+    for role in ["builder", "tester", "integrator"] {
+        project.start(role, &[]);
+    }
+    project.wait_for("A", "needs_adapt");
+    assert_eq!(git(project.root(), &["rev-parse", "main"]), before);
+    assert!(!project.path("made.txt").exists());
+}
+
+#[test]
+fn work_of_an_attempt_that_is_stopped_is_kept() {
+    let mut project = repository("echo half > half.txt; touch \"$OODATCAA_PROJECT/started.log\"; sleep 1000", "");
+    let _trees = with_trees(&project);
+    project.queue(json!([{"id": "A", "title": "", "type": "Build", "status": "ready"}]));
+    let n = project.start("builder", &[]);
+    crate::support::eventually("the agent runs", || project.path("started.log").exists().then_some(()));
+    project.signal(n, rustix::process::Signal::TERM);
+    assert_eq!(project.ended(n), Some(0));
+    assert_eq!(project.status("A"), "ready");
+    assert_eq!(git(project.root(), &["show", "refs/oodatcaa/wip/A/1:half.txt"]), "half");
+}
