@@ -98,6 +98,13 @@ impl Git {
         Ok(self)
     }
 
+    /// With a setting that is stronger than every file's.
+    #[must_use]
+    pub fn with_setting(mut self, key: &str, value: &str) -> Self {
+        self.settings.push((key.into(), value.into()));
+        self
+    }
+
     /// Where it calls.
     pub fn dir(&self) -> &Path {
         &self.dir

@@ -6,11 +6,12 @@ use std::{
     fs, io,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Component, Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
     Author, TrainError,
-    land::{Repo, paths, scratch},
+    land::{Repo, RepoLock, paths, scratch},
     safe,
     steps::Checkout,
 };
@@ -87,8 +88,14 @@ fn strangers(top: &Path, dir: &Path, tracked: &BTreeSet<PathBuf>, found: &mut BT
 }
 
 /// Brings the files and the scratch index from one commit to another.
-pub(super) fn forward(repo: &Repo, checkout: &Checkout, from: &str, to: &str) -> Result<(), TrainError> {
-    at(repo, checkout)?.run(&["read-tree", "-m", "-u", from, to])?;
+pub(super) fn forward(
+    repo: &Repo,
+    lock: &RepoLock,
+    checkout: &Checkout,
+    from: &str,
+    to: &str,
+) -> Result<(), TrainError> {
+    at(repo, checkout)?.holding(Arc::clone(&lock.0)).run(&["read-tree", "-m", "-u", from, to])?;
     Ok(())
 }
 

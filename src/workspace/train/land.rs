@@ -10,6 +10,7 @@ use std::{
     io::{self, Write},
     os::unix::{ffi::OsStringExt, fs::OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -34,8 +35,8 @@ pub(super) struct Repo {
     pub(super) top: Option<PathBuf>,
 }
 
-/// The repository's lock, held until it is dropped.
-pub(super) struct RepoLock(#[expect(dead_code, reason = "held, never read")] File);
+/// The repository's lock, held until it is dropped, and by a git that has it as its input until that ends.
+pub(super) struct RepoLock(pub(super) Arc<File>);
 
 impl Repo {
     pub(super) fn open(dir: &Path, author: &Author) -> Result<Self, TrainError> {
@@ -69,7 +70,7 @@ impl Repo {
             let taken =
                 try_lock(&path).map_err(|source| TrainError::Io { doing: "lock", path: path.clone(), source })?;
             if let Some(file) = taken {
-                return Ok(RepoLock(file));
+                return Ok(RepoLock(Arc::new(file)));
             }
             if Instant::now() >= deadline {
                 return Err(TrainError::Io { doing: "lock", path, source: io::ErrorKind::TimedOut.into() });
@@ -98,7 +99,7 @@ pub(super) enum RefChange {
 
 /// Moves the target from one commit to another, if it still is where it should be.
 pub(super) fn land(repo: &Repo, log: &mut Log, from: &str, to: &str, refs: &[RefChange]) -> Result<(), TrainError> {
-    let _lock = repo.lock()?;
+    let lock = repo.lock()?;
     let target = log.state.target.clone();
     if repo.head(&target)? != from {
         return Err(TrainError::MovedOn);
@@ -120,10 +121,11 @@ pub(super) fn land(repo: &Repo, log: &mut Log, from: &str, to: &str, refs: &[Ref
         return Err(error);
     }
     point(Step::Locked);
-    let moved = checkouts.iter().try_for_each(|checkout| checkout::forward(repo, checkout, from, to)).and_then(|()| {
-        point(Step::Files);
-        swap(repo, &target, from, to, refs)
-    });
+    let moved =
+        checkouts.iter().try_for_each(|checkout| checkout::forward(repo, &lock, checkout, from, to)).and_then(|()| {
+            point(Step::Files);
+            swap(repo, &target, from, to, refs)
+        });
     if let Err(error) = moved {
         for (checkout, lock) in checkouts.iter().zip(held) {
             checkout::mend(repo, checkout, to, from)?;

@@ -41,8 +41,6 @@ const ALWAYS: &[(&str, &str)] = &[
     ("core.warnAmbiguousRefs", "false"),
     ("i18n.commitEncoding", "UTF-8"),
     ("i18n.logOutputEncoding", "UTF-8"),
-    ("log.showSignature", "false"),
-    ("maintenance.auto", "false"),
     ("tag.forceSignAnnotated", "false"),
     ("push.followTags", "false"),
     ("push.gpgSign", "false"),
@@ -54,68 +52,46 @@ const ALWAYS: &[(&str, &str)] = &[
 
 /// Git in this directory, for this author, with the repository's own programs turned off.
 pub(super) fn open(dir: &Path, author: &Author) -> Result<Git, TrainError> {
-    let known = Git::at(dir).bytes(&["config", "--list", "--includes", "--show-scope", "-z"])?;
-    let mut settings: Vec<(String, String)> =
-        ALWAYS.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
-    settings.extend(overrides(&String::from_utf8_lossy(&known)));
+    let mut git = Git::at(dir).guarded()?;
+    let listed = git.bytes(&["config", "--list", "--show-scope", "-z"])?;
+    let always = ALWAYS.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    for (key, value) in always.chain(helpers(&String::from_utf8_lossy(&listed))) {
+        git = git.with_setting(&key, &value);
+    }
     let Author { name, email } = author.clean();
-    let mut git = Git::at(dir)
+    Ok(git
         .with_env("GIT_SEQUENCE_EDITOR", "true")
         .with_env("GIT_MERGE_AUTOEDIT", "no")
         .with_env("GIT_AUTHOR_NAME", &name)
         .with_env("GIT_AUTHOR_EMAIL", &email)
         .with_env("GIT_COMMITTER_NAME", &name)
-        .with_env("GIT_COMMITTER_EMAIL", &email)
-        .with_env("GIT_CONFIG_COUNT", &settings.len().to_string());
-    for (at, (key, value)) in settings.iter().enumerate() {
-        git = git.with_env(&format!("GIT_CONFIG_KEY_{at}"), key).with_env(&format!("GIT_CONFIG_VALUE_{at}"), value);
-    }
-    Ok(git)
+        .with_env("GIT_COMMITTER_EMAIL", &email))
 }
 
-/// What must be said against a configuration as `git config --list --show-scope -z` prints it.
-fn overrides(listed: &str) -> Vec<(String, String)> {
+/// The credential helpers without those of the repository itself, from a list with scopes; nothing
+/// when it has none.
+fn helpers(listed: &str) -> Vec<(String, String)> {
     let mut parts = listed.split('\0');
-    let mut against = Vec::new();
-    let mut helpers = Vec::new();
-    let mut own_helper = false;
+    let mut users = Vec::new();
+    let mut own = false;
     while let (Some(scope), Some(entry)) = (parts.next(), parts.next()) {
         let (key, value) = entry.split_once('\n').unwrap_or((entry, ""));
-        let own = matches!(scope, "local" | "worktree");
-        let (section, rest) = key.split_once('.').unwrap_or((key, ""));
-        let last = rest.rsplit('.').next().unwrap_or_default();
-        if section == "credential" && last == "helper" {
-            if own {
-                own_helper = true;
-            } else {
-                helpers.push((key.to_owned(), value.to_owned()));
-            }
-        }
-        if !own {
+        if !(key.starts_with("credential.") && key.ends_with(".helper")) {
             continue;
         }
-        let name = key.strip_suffix(last).unwrap_or_default();
-        match (section, last) {
-            ("filter", "clean" | "smudge" | "process") => {
-                against.push((key.to_owned(), String::new()));
-                against.push((format!("{name}required"), "false".into()));
-            }
-            // A driver that fails is a conflict; an empty one would keep one side in silence.
-            ("merge", "driver") => against.push((key.to_owned(), "false".into())),
-            ("core", "sshcommand") => against.push((key.to_owned(), "ssh".into())),
-            ("core", "gitproxy") => against.push(("protocol.git.allow".into(), "never".into())),
-            ("core", "alternaterefscommand") => against.push((key.to_owned(), "true".into())),
-            ("remote", "uploadpack") => against.push((key.to_owned(), "git-upload-pack".into())),
-            ("remote", "receivepack") => against.push((key.to_owned(), "git-receive-pack".into())),
-            _ => {}
+        match scope {
+            "local" | "worktree" => own = true,
+            // What we have set ourselves is no setting of the user's.
+            "command" => {}
+            _ => users.push((key.to_owned(), value.to_owned())),
         }
     }
-    if own_helper {
+    if own {
         // An empty value forgets all that came before; the user's own are said again.
-        against.push(("credential.helper".into(), String::new()));
-        against.extend(helpers);
+        users.insert(0, ("credential.helper".into(), String::new()));
+        return users;
     }
-    against
+    Vec::new()
 }
 
 /// A task's id as one part of the name of a ref: ids may hold what refs may not.
@@ -134,19 +110,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_of_the_repository_itself_are_turned_off_and_the_users_stay() {
-        let listed = "global\0filter.lfs.smudge\ngit-lfs smudge\0global\0credential.helper\nstore\0\
-                      local\0filter.Evil.v2.smudge\ntouch owned\0local\0merge.m.driver\ntouch owned\0\
-                      local\0credential.helper\n!touch owned\0local\0remote.origin.receivepack\nevil\0";
-        let against = overrides(listed);
-        let has = |key: &str, value: &str| against.iter().any(|(k, v)| k == key && v == value);
-        assert!(has("filter.Evil.v2.smudge", "") && has("filter.Evil.v2.required", "false"), "{against:?}");
-        assert!(has("merge.m.driver", "false"));
-        assert!(has("remote.origin.receivepack", "git-receive-pack"));
-        assert!(!against.iter().any(|(key, _)| key.contains("lfs")));
-        let helpers: Vec<_> = against.iter().filter(|(key, _)| key == "credential.helper").collect();
-        assert_eq!(helpers.len(), 2, "forgotten, then the user's again");
-        assert_eq!(helpers[1].1, "store");
+    fn a_repositorys_own_credential_helper_is_forgotten_and_the_users_stays() {
+        let global = "global\0credential.helper\nstore\0";
+        assert_eq!(helpers(global), []);
+        let both = helpers(&format!("{global}local\0credential.https://x.helper\n!touch owned\0"));
+        let both: Vec<String> = both.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(both, ["credential.helper=", "credential.helper=store"]);
     }
 
     #[test]

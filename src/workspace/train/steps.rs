@@ -179,7 +179,7 @@ impl State {
 pub(super) struct Log {
     dir: PathBuf,
     pub(super) state: State,
-    _lock: File,
+    lock: File,
 }
 
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TrainError {
@@ -226,6 +226,15 @@ pub(super) fn try_lock(path: &Path) -> io::Result<Option<File>> {
     Ok(same.then_some(file))
 }
 
+impl Drop for Log {
+    /// Said aloud: a child that another thread is just starting has our descriptor for a moment,
+    /// and would keep the lock for as long.
+    fn drop(&mut self) {
+        // Closing it does the same a little later.
+        let _ = FileExt::unlock(&self.lock);
+    }
+}
+
 impl Log {
     pub(super) fn begin(dir: &Path, state: State) -> Result<Self, TrainError> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed("make", dir))?;
@@ -242,7 +251,7 @@ impl Log {
             })
             .unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
             .map_err(failed("lock", &path))?;
-        let mut log = Self { dir: dir.into(), state, _lock: lock };
+        let mut log = Self { dir: dir.into(), state, lock };
         log.save(Step::Begun)?;
         Ok(log)
     }
@@ -308,7 +317,7 @@ impl Log {
                             format!("train {}, format {}; this program knows {FORMAT}", state.id, state.format);
                         return Err(failed("read", &path)(io::Error::other(reason)));
                     }
-                    found.push(Self { dir: dir.into(), state, _lock: lock });
+                    found.push(Self { dir: dir.into(), state, lock });
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     let _ = fs::remove_file(dir.join(format!(".{id}.new")));

@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{Author, TrainError, land::Repo, safe};
@@ -35,7 +36,16 @@ impl Tree {
     pub(super) fn add(repo: &Repo, path: &Path, commit: &str, author: &Author) -> Result<Self, TrainError> {
         let lock = repo.lock()?;
         let at = path.to_str().ok_or_else(|| TrainError::Place { place: path.into() })?;
-        repo.git.run(&["worktree", "add", "-q", "--detach", "--no-checkout", "--", at, commit])?;
+        repo.git.clone().holding(Arc::clone(&lock.0)).run(&[
+            "worktree",
+            "add",
+            "-q",
+            "--detach",
+            "--no-checkout",
+            "--",
+            at,
+            commit,
+        ])?;
         drop(lock);
         let git = safe::open(path, author)?;
         git.run(&["read-tree", "--reset", "-u", "HEAD"])?;
