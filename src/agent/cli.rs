@@ -23,7 +23,7 @@ pub mod judge;
 mod sessions;
 mod watch;
 
-pub use invoke::{check, program};
+pub use invoke::{check, moved, program};
 
 /// An agent CLI.
 #[derive(Clone, Debug)]

@@ -18,6 +18,7 @@ use crate::{
 pub mod argv;
 pub mod cli;
 pub mod command;
+pub mod conform;
 pub mod descriptor;
 pub mod environment;
 pub mod failure;

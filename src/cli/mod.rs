@@ -14,6 +14,7 @@ use self::{
 };
 use crate::error::Failure;
 
+pub mod agent;
 pub mod change;
 pub mod config;
 pub mod context;
@@ -135,6 +136,9 @@ enum Command {
     /// The journal
     #[command(subcommand)]
     Events(events::Verb),
+    /// The agent programs: which are there, what describes them, do they keep it
+    #[command(subcommand)]
+    Agent(agent::Verb),
     /// What is configured, where from, and whether its commands may run
     Config(config::ConfigArgs),
     /// Print a completion script for a shell
@@ -168,6 +172,7 @@ fn dispatch(ctx: &Context, command: Command) -> Done {
         Command::Gc(args) => gc::run(ctx, &args),
         Command::Queue(verb) => queue::run(ctx, &verb),
         Command::Events(verb) => events::run(ctx, &verb),
+        Command::Agent(verb) => agent::run(ctx, &verb),
         Command::Config(args) => config::run(ctx, &args),
         Command::Completions(args) => shell::completions(ctx, &args),
         Command::Man(args) => shell::man(ctx, &args),

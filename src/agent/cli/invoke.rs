@@ -148,6 +148,12 @@ fn redirected(descriptor: &Descriptor, slot: &Path) -> BTreeMap<String, String> 
     descriptor.home.redirect.iter().map(|(name, value)| (name.clone(), place(value))).collect()
 }
 
+/// The variables that move a program's state to this directory, which is made ready for it.
+pub fn moved(descriptor: &Descriptor, slot: &Path) -> BTreeMap<String, String> {
+    furnish(descriptor, slot);
+    redirected(descriptor, slot)
+}
+
 /// The slot's own directory, where the program's state can stand in it: not where the only login is
 /// a file in the user's own place, and not where the program does not work.
 fn slot_home(descriptor: &Descriptor, home: Option<&Path>) -> Option<PathBuf> {

@@ -1,0 +1,293 @@
+//! `agentctl agent list|show|test`: the programs that do the work, as far as they can be known
+//! without spending a token.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use serde_json::{Value, json};
+
+use super::{
+    context::Context,
+    fail::{Done, nearest},
+    ui::{Column, Item, Table, Tone},
+};
+use crate::{
+    agent::{
+        self,
+        conform::{self, Verdict},
+        descriptor::{self, Evidence, load::table},
+        environment,
+        probe::{self, Fit, Login},
+    },
+    config::{AgentConfig, AgentKind},
+    error::{Failure, exit},
+    fleet::Host,
+};
+
+/// Verbs of `agent`.
+#[derive(Debug, clap::Subcommand)]
+pub enum Verb {
+    /// Which agent programs are there, of which version, and signed in; calls no model
+    List(ListArgs),
+    /// The description of one that is in force, as TOML
+    Show(NameArgs),
+    /// Hold an installed program against its description; calls no model and no network
+    Test(NameArgs),
+}
+
+/// Flags of `list`.
+#[derive(Debug, Default, clap::Args)]
+pub struct ListArgs {
+    /// Only those that are configured in this project
+    #[arg(long)]
+    configured: bool,
+}
+
+/// One agent or adapter.
+#[derive(Debug, clap::Args)]
+pub struct NameArgs {
+    /// An agent of the configuration, or an adapter: claude, codex, …
+    #[arg(value_name = "NAME")]
+    name: String,
+}
+
+/// Runs a verb of `agent`.
+pub fn run(ctx: &Context, verb: &Verb) -> Done {
+    match verb {
+        Verb::List(args) => list(ctx, args),
+        Verb::Show(args) => show(ctx, &args.name),
+        Verb::Test(args) => test(ctx, &args.name),
+    }
+}
+
+/// The configured agents, then the adapters that none of them uses. Works without a project, too.
+fn everyone(ctx: &Context) -> Result<BTreeMap<String, (AgentConfig, bool)>, Failure> {
+    let mut all: BTreeMap<String, (AgentConfig, bool)> = BTreeMap::new();
+    let mut own = BTreeMap::new();
+    if ctx.find_layout()?.is_some() {
+        let config = &ctx.loaded()?.config;
+        own = config.adapters.clone();
+        all.extend(config.agents.iter().map(|(name, agent)| (name.clone(), (agent.clone(), true))));
+    }
+    let shipped = descriptor::SHIPPED.iter().map(|(name, _)| (*name).to_owned());
+    for adapter in shipped.chain(own.keys().cloned()) {
+        let bare = || (conform::bare(&adapter, &own), false);
+        all.entry(adapter.clone()).or_insert_with(bare);
+    }
+    Ok(all)
+}
+
+fn one(ctx: &Context, name: &str) -> Result<AgentConfig, Failure> {
+    let mut all = everyone(ctx)?;
+    match all.remove(name) {
+        Some((config, _)) => Ok(config),
+        None => {
+            let message = format!("there is no agent and no adapter `{}`", crate::domain::text::one_line(name));
+            let near = nearest(name, all.keys().map(String::as_str));
+            let failure = Failure::new("not_found", message);
+            Err(near.into_iter().fold(failure, |failure, near| failure.hint(format!("agentctl agent show {near}")))
+                .hint("agentctl agent list"))
+        }
+    }
+}
+
+struct Row {
+    name: String,
+    configured: bool,
+    adapter: String,
+    evidence: &'static str,
+    program: Option<PathBuf>,
+    version: Option<String>,
+    fit: Option<Fit>,
+    login: Option<Login>,
+    pool: String,
+    problem: Option<String>,
+}
+
+fn look(name: &str, config: &AgentConfig, configured: bool) -> Row {
+    let here = std::env::current_dir().unwrap_or_default();
+    let path = environment::path(&config.set);
+    let mut row = Row {
+        name: name.into(),
+        configured,
+        adapter: match config.kind {
+            AgentKind::Command => "command".into(),
+            AgentKind::Sim => "sim".into(),
+            AgentKind::Adapter => config.adapter.clone().unwrap_or_default(),
+        },
+        evidence: "",
+        program: None,
+        version: None,
+        fit: None,
+        login: None,
+        pool: agent::open(name, config).pool(),
+        problem: agent::check(name, config).err().map(|bad| format!("cannot {bad}")),
+    };
+    if config.kind != AgentKind::Adapter {
+        let program = config.argv.first().cloned().unwrap_or_default();
+        row.program = environment::find_program(&program, &path, &here);
+        return row;
+    }
+    let Ok(described) = agent::cli::describe(name, config) else { return row };
+    row.evidence = match described.evidence {
+        Evidence::Measured => "measured",
+        Evidence::Documented => "documented only",
+        Evidence::Example => "example",
+    };
+    let wanted = agent::cli::program(&described, config, &path, &here);
+    row.program = environment::find_program(&wanted, &path, &here);
+    if let Some(file) = &row.program {
+        match probe::ask_version(file, &described.program, &path, Duration::from_secs(20)) {
+            Ok(version) => {
+                row.fit = Some(probe::fit(&described.program, &version));
+                row.version = Some(version);
+            }
+            Err(why) => row.problem = Some(why),
+        }
+    }
+    let variable = |name: &str| config.set.get(name).cloned().or_else(|| std::env::var(name).ok());
+    row.login = Some(probe::login(&described, &variable));
+    row
+}
+
+fn list(ctx: &Context, args: &ListArgs) -> Done {
+    let all = everyone(ctx)?;
+    let wanted: Vec<_> = all.iter().filter(|(_, (_, configured))| *configured || !args.configured).collect();
+    // Each program is asked at the same time: a dozen of them, one after the other, take half a minute.
+    let rows: Vec<Row> = std::thread::scope(|scope| {
+        let asked: Vec<_> = wanted
+            .iter()
+            .map(|(name, (config, configured))| scope.spawn(move || look(name, config, *configured)))
+            .collect();
+        asked.into_iter().filter_map(|row| row.join().ok()).collect()
+    });
+    if ctx.ui.json() {
+        ctx.ui.value(&Value::Array(rows.iter().map(value).collect()));
+        return Ok(0);
+    }
+    let mut table = Table::new([
+        Column::new("NAME"),
+        Column::new("ADAPTER"),
+        Column::new("CONFIGURED"),
+        Column::new("VERSION"),
+        Column::new("SIGNED IN"),
+        Column::new("POOL"),
+        Column::flexible("NOTE"),
+    ]);
+    for row in &rows {
+        table.row(items(row));
+    }
+    ctx.ui.table(&table);
+    ctx.ui.foot("agentctl agent show NAME · agentctl agent test NAME");
+    Ok(0)
+}
+
+fn items(row: &Row) -> Vec<Item> {
+    let version = match (&row.program, &row.version, row.fit) {
+        (None, ..) => Item::new("not installed").tone(Tone::Faint),
+        (Some(_), Some(version), Some(Fit::Tested)) => Item::new(version).tone(Tone::Good),
+        (Some(_), Some(version), Some(Fit::TooOld)) => Item::new(format!("{version} (too old)")).tone(Tone::Bad),
+        (Some(_), Some(version), _) => Item::new(version),
+        (Some(_), None, _) => Item::new("installed"),
+    };
+    let login = match &row.login {
+        None | Some(Login::Unknown) => Item::new("-").tone(Tone::Faint),
+        Some(Login::Variable(name)) => Item::new(name).tone(Tone::Good),
+        Some(Login::File(_)) => Item::new("login file").tone(Tone::Good),
+        Some(Login::Missing(_)) => Item::new("no").tone(Tone::Warn),
+    };
+    let note = match (&row.problem, row.evidence) {
+        (Some(problem), _) => Item::new(problem).tone(Tone::Bad),
+        (None, "measured") => Item::new(""),
+        (None, evidence) => Item::new(evidence).tone(Tone::Faint),
+    };
+    vec![
+        Item::new(&row.name).tone(if row.configured { Tone::Strong } else { Tone::Plain }),
+        Item::new(&row.adapter),
+        Item::new(if row.configured { "yes" } else { "" }),
+        version,
+        login,
+        Item::new(&row.pool),
+        note,
+    ]
+}
+
+fn value(row: &Row) -> Value {
+    let login = match &row.login {
+        None | Some(Login::Unknown) => Value::Null,
+        Some(login) => json!(login.is_good()),
+    };
+    json!({
+        "name": row.name,
+        "adapter": row.adapter,
+        "configured": row.configured,
+        "evidence": row.evidence,
+        "program": row.program,
+        "version": row.version,
+        "tested": row.fit.map(|fit| fit == Fit::Tested),
+        "signed_in": login,
+        "pool": row.pool,
+        "problem": row.problem,
+    })
+}
+
+fn show(ctx: &Context, name: &str) -> Done {
+    let config = one(ctx, name)?;
+    if config.kind != AgentKind::Adapter {
+        return Err(Failure::new("not_found", format!("the agent `{name}` has no adapter; it is its argv alone"))
+            .hint(format!("agentctl config show agents.{name}")));
+    }
+    let adapter = config.adapter.as_deref().unwrap_or(name);
+    let found = table(adapter, &config.adapters).and_then(|table| {
+        descriptor::load::read(adapter, table.clone())?;
+        Ok(table)
+    });
+    let found = found.map_err(|bad| Failure::new("config_invalid", format!("cannot {bad}")))?;
+    if ctx.ui.json() {
+        ctx.ui.value(&serde_json::to_value(&found).unwrap_or_default());
+        return Ok(0);
+    }
+    let text = toml::to_string_pretty(&found)
+        .map_err(|error| Failure::new("bug", format!("the description cannot be written: {error}")))?;
+    ctx.ui.bytes(text.as_bytes());
+    Ok(0)
+}
+
+fn test(ctx: &Context, name: &str) -> Done {
+    let config = one(ctx, name)?;
+    if config.kind != AgentKind::Adapter {
+        return Err(Failure::new("not_found", format!("the agent `{name}` has no adapter to be held against"))
+            .hint("agentctl doctor"));
+    }
+    // Not below /tmp, where a sandbox of one of the programs breaks.
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
+        .unwrap_or_else(std::env::temp_dir)
+        .join("oodatcaa");
+    let failed = |error: std::io::Error| super::fail::io("make", &base, &error);
+    std::fs::create_dir_all(&base).map_err(failed)?;
+    let room = tempfile::Builder::new().prefix("agent-test-").tempdir_in(&base).map_err(failed)?;
+    let keeper = Host::here().program("agent-daemon");
+    let cases = conform::run(name, &config, room.path(), keeper.as_deref());
+    let broken = cases.iter().any(|case| case.verdict == Verdict::Broken);
+    let word = |verdict: Verdict| match verdict {
+        Verdict::Kept => ("ok", Tone::Good),
+        Verdict::Broken => ("broken", Tone::Bad),
+        Verdict::Note => ("note", Tone::Warn),
+        Verdict::NotTried => ("not tried", Tone::Faint),
+    };
+    if ctx.ui.json() {
+        let all = cases.iter().map(|case| json!({"case": case.name, "verdict": word(case.verdict).0, "words": case.words}));
+        ctx.ui.value(&Value::Array(all.collect()));
+    } else {
+        let mut table = Table::new([Column::new("CASE"), Column::new("VERDICT"), Column::flexible("WHAT WAS SEEN")]);
+        for case in &cases {
+            let (word, tone) = word(case.verdict);
+            table.row([Item::new(case.name), Item::new(word).tone(tone), Item::new(&case.words)]);
+        }
+        ctx.ui.table(&table);
+        ctx.ui.foot("no model was called and nothing left this machine: what a real service says is not tested here");
+    }
+    Ok(if broken { exit::NEGATIVE } else { exit::OK })
+}
