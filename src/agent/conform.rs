@@ -63,14 +63,19 @@ pub fn run(name: &str, config: &AgentConfig, room: &Path, keeper: Option<&Path>)
         Err(bad) => return vec![case("descriptor", Verdict::Broken, format!("cannot {bad}"))],
     };
     let mut cases = vec![match super::check(name, config) {
-        Ok(()) => case("descriptor", Verdict::Kept, format!("{:?}, dialect {:?}", descriptor.evidence, descriptor.dialect).to_lowercase()),
+        Ok(()) => case(
+            "descriptor",
+            Verdict::Kept,
+            format!("{:?}, dialect {:?}", descriptor.evidence, descriptor.dialect).to_lowercase(),
+        ),
         Err(bad) => case("descriptor", Verdict::Broken, format!("cannot {bad}")),
     }];
     cases.extend(command_line(name, config, &descriptor, room));
     let path = environment::path(&config.set);
     let wanted = cli::program(&descriptor, config, &path, room);
     let Some(file) = environment::find_program(&wanted, &path, room) else {
-        let install = descriptor.program.install.as_deref().map(|how| format!("; install it: {how}")).unwrap_or_default();
+        let install =
+            descriptor.program.install.as_deref().map(|how| format!("; install it: {how}")).unwrap_or_default();
         cases.push(case("program", Verdict::Broken, format!("`{wanted}` is not on PATH{install}")));
         cases.push(case("version", Verdict::NotTried, "without the program"));
         cases.push(case("closed-port", Verdict::NotTried, "without the program"));
@@ -106,7 +111,9 @@ fn version(descriptor: &Descriptor, file: &Path, path: &str) -> Case {
 fn login(descriptor: &Descriptor, config: &AgentConfig) -> Case {
     let variable = |name: &str| config.set.get(name).cloned().or_else(|| std::env::var(name).ok());
     match probe::login(descriptor, &variable) {
-        Login::Variable(name) => case("signed-in", Verdict::Kept, format!("by {name}; whether it is accepted is not tried")),
+        Login::Variable(name) => {
+            case("signed-in", Verdict::Kept, format!("by {name}; whether it is accepted is not tried"))
+        }
         Login::File(file) => {
             case("signed-in", Verdict::Kept, format!("by {}; whether it is accepted is not tried", file.display()))
         }
@@ -182,7 +189,9 @@ fn closed_port(name: &str, config: &AgentConfig, descriptor: &Descriptor, room: 
             let verdict = if class == Class::Silent { Verdict::Note } else { Verdict::Broken };
             case(NAME, verdict, format!("a service that is not there is `{class}`, after {seconds} s: {reason}"))
         }
-        Ok(other) => case(NAME, Verdict::Broken, format!("a service that is not there, and it says `{}`", other.word())),
+        Ok(other) => {
+            case(NAME, Verdict::Broken, format!("a service that is not there, and it says `{}`", other.word()))
+        }
     }
 }
 
@@ -276,6 +285,8 @@ fn assignment(room: &Path) -> Assignment {
         heartbeat_mono_ms: 0,
         by: String::new(),
         simulated: false,
+        pool: String::new(),
+        probe: false,
         stop: None,
     };
     Assignment {

@@ -84,7 +84,9 @@ fn one(ctx: &Context, name: &str) -> Result<AgentConfig, Failure> {
             let message = format!("there is no agent and no adapter `{}`", crate::domain::text::one_line(name));
             let near = nearest(name, all.keys().map(String::as_str));
             let failure = Failure::new("not_found", message);
-            Err(near.into_iter().fold(failure, |failure, near| failure.hint(format!("agentctl agent show {near}")))
+            Err(near
+                .into_iter()
+                .fold(failure, |failure, near| failure.hint(format!("agentctl agent show {near}")))
                 .hint("agentctl agent list"))
         }
     }
@@ -278,7 +280,8 @@ fn test(ctx: &Context, name: &str) -> Done {
         Verdict::NotTried => ("not tried", Tone::Faint),
     };
     if ctx.ui.json() {
-        let all = cases.iter().map(|case| json!({"case": case.name, "verdict": word(case.verdict).0, "words": case.words}));
+        let all =
+            cases.iter().map(|case| json!({"case": case.name, "verdict": word(case.verdict).0, "words": case.words}));
         ctx.ui.value(&Value::Array(all.collect()));
     } else {
         let mut table = Table::new([Column::new("CASE"), Column::new("VERDICT"), Column::flexible("WHAT WAS SEEN")]);

@@ -1,3 +1,5 @@
+//! What `cli` must hold.
+
 use std::collections::BTreeMap;
 
 use super::*;

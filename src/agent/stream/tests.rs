@@ -1,3 +1,5 @@
+//! What `stream` must hold.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
