@@ -77,7 +77,8 @@ pub(super) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
         return Err(Outcome::failed(Class::NoEvidence, format!("the agent left {midway} half done in the worktree")));
     }
     let builds = run.assignment.rule.takes == Status::READY;
-    if builds && evidence.known && !evidence.is_work() && matches!(outcome, Outcome::Done { .. }) {
+    let proved = evidence.is_work() || evidence.dirty || is_ahead(workspace);
+    if builds && evidence.known && !proved && matches!(outcome, Outcome::Done { .. }) {
         let reason = "the agent said done and changed nothing; `no_change` is an outcome of its own";
         return Err(Outcome::failed(Class::NoEvidence, reason));
     }
@@ -94,6 +95,12 @@ pub(super) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
         workspace.commit_rest(&message, &trailers(&run.assignment.lease), &author).map_err(broken)?;
     }
     Ok(())
+}
+
+/// Whether the branch has a commit that its target has not: an earlier attempt, interrupted at its end, may have done the work.
+fn is_ahead(workspace: &Workspace) -> bool {
+    let (Some(git), Some(base)) = (workspace.git(), workspace.base_branch()) else { return false };
+    git.run(&["rev-list", "--count", &format!("refs/heads/{base}..HEAD")]).is_ok_and(|count| count != "0")
 }
 
 fn gate(run: &mut Run, name: &str) -> Result<(), Outcome> {

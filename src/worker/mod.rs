@@ -28,9 +28,12 @@ use crate::{
 mod evidence;
 mod look;
 mod merge;
+mod output;
+mod ready;
 pub mod record;
 mod run;
 mod sweep;
+mod verdict;
 mod watch;
 
 use run::{Control, Ended, Why};

@@ -16,19 +16,16 @@ use super::{
     Shared, chain, class_of, evidence,
     merge::{self, Brought},
     record::Record,
-    watch::{self, Watch},
+    watch::Watch,
 };
 use crate::{
-    agent::{
-        self, Assignment, Observation,
-        prompt::{self, PromptError},
-    },
+    agent::{self, Assignment},
     domain::{
         Class, EventDraft, Kind, Lease, LeaseChange, LeaseRecord, Outcome, Plan, Snapshot, Task, TaskId, Token, budget,
-        outcome::Policy, pool, settle, text,
+        outcome::Policy, settle, text,
     },
     process::{Attempt, Exit, Keeper, Limits, Report, Stop, StopCause},
-    workspace::{self, Workspace},
+    workspace::Workspace,
 };
 
 /// What the worker tells a run.
@@ -110,21 +107,21 @@ pub(super) fn spawn(run: Run, ended: &Sender<Ended>) {
 pub(super) struct Run {
     pub(super) shared: Arc<Shared>,
     pub(super) assignment: Assignment,
-    snapshot: Snapshot,
-    control: Receiver<Control>,
-    stopped: Option<Why>,
-    record: Record,
-    beat_due: Instant,
-    keeper: Option<Keeper>,
-    watch: Option<Watch>,
-    watch_due: Instant,
+    pub(super) snapshot: Snapshot,
+    pub(super) control: Receiver<Control>,
+    pub(super) stopped: Option<Why>,
+    pub(super) record: Record,
+    pub(super) beat_due: Instant,
+    pub(super) keeper: Option<Keeper>,
+    pub(super) watch: Option<Watch>,
+    pub(super) watch_due: Instant,
     /// The agent had said its last word and was ended by us.
-    lingered: bool,
+    pub(super) lingered: bool,
     /// A probe's answer has been told.
-    answered: bool,
+    pub(super) answered: bool,
     /// What a merge brought.
     pub(super) brought: Option<Brought>,
-    env: std::collections::BTreeMap<String, String>,
+    pub(super) env: std::collections::BTreeMap<String, String>,
 }
 
 impl Run {
@@ -170,7 +167,7 @@ impl Run {
         }
     }
 
-    fn lease(&self) -> &Lease {
+    pub(super) fn lease(&self) -> &Lease {
         &self.assignment.lease
     }
 
@@ -187,11 +184,11 @@ impl Run {
             // Whatever becomes of the task, what was made is kept (R23).
             match workspace.save() {
                 Ok(Some(kept)) => {
-                    log::info!(task = self.lease().task_id.as_str(); "{}: uncommitted work is kept as {kept}", self.lease().task_id)
+                    log::info!(task = self.lease().task_id.as_str(); "{}: uncommitted work is kept as {kept}", self.lease().task_id);
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    log::error!(task = self.lease().task_id.as_str(); "{}: uncommitted work could not be saved: failed to {}; it stays in {}", self.lease().task_id, chain(&error), workspace.path().display())
+                    log::error!(task = self.lease().task_id.as_str(); "{}: uncommitted work could not be saved: failed to {}; it stays in {}", self.lease().task_id, chain(&error), workspace.path().display());
                 }
             }
         }
@@ -204,25 +201,6 @@ impl Run {
         }
     }
 
-    /// The task's worktree, where the project works in such; nothing is asked of git otherwise.
-    fn workspace(&mut self) -> Result<Option<Workspace>, Outcome> {
-        let shared = Arc::clone(&self.shared);
-        let config = &shared.setup.config.workspace;
-        if config.mode == workspace::Mode::Shared {
-            return Ok(None);
-        }
-        let prepared = Workspace::prepare(&shared.setup.layout, config, &self.assignment.task, self.lease().token);
-        let workspace =
-            prepared.map_err(|error| Outcome::failed(error.class(), format!("failed to {}", chain(&error))))?;
-        if workspace.mode() == workspace::Mode::Shared {
-            return Ok(None);
-        }
-        self.assignment.workspace = workspace.path().to_owned();
-        self.assignment.task.branch = workspace.branch().map(String::from);
-        self.env = workspace.env().clone();
-        Ok(Some(workspace))
-    }
-
     fn work_and_prove(&mut self, workspace: Option<&Workspace>) -> Outcome {
         let outcome = self.work();
         if !matches!(outcome, Outcome::Done { .. } | Outcome::NoChange { .. }) {
@@ -232,7 +210,7 @@ impl Run {
         tree.and_then(|()| evidence::check(self)).err().unwrap_or(outcome)
     }
 
-    fn work(&mut self) -> Outcome {
+    pub(super) fn work(&mut self) -> Outcome {
         let run_dir = self.assignment.run_dir.clone();
         // Started first, so that its start-up overlaps with ours.
         let keeper = match self.keeper.take() {
@@ -307,82 +285,6 @@ impl Run {
         })
     }
 
-    fn prepare(&mut self) -> Result<(), Outcome> {
-        let write = |what: &str, error: std::io::Error| {
-            let class = match error.kind() {
-                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-                    Class::PermissionDenied
-                }
-                _ => Class::AgentCrashed,
-            };
-            Outcome::failed(class, format!("cannot write {what}: {error}"))
-        };
-        let run_dir = self.assignment.run_dir.clone();
-        super::record::make_dir(&run_dir).map_err(|error| write(&run_dir.display().to_string(), error))?;
-        let prompt = self.prompt()?;
-        let path = self.assignment.prompt_file();
-        super::record::write_private(&path, prompt.as_bytes())
-            .map_err(|error| write(&path.display().to_string(), error))
-    }
-
-    fn prompt(&self) -> Result<String, Outcome> {
-        let wrong = |reason: String| Outcome::failed(Class::Config, reason);
-        let path = self.shared.setup.layout.prompt(self.shared.role());
-        let role = self.shared.role();
-        let template = match (prompt::load(&path), prompt::shipped(role)) {
-            (Ok(template), _) => template,
-            (Err(PromptError::Missing { .. }), Some(shipped)) => shipped.into(),
-            (Err(error), _) => return Err(wrong(format!("failed to {}", chain(&error)))),
-        };
-        let facts = self.facts().map_err(wrong)?;
-        prompt::render(&template, &self.assignment, &facts)
-            .map_err(|error| wrong(format!("{}: failed to {}", path.display(), chain(&error))))
-    }
-
-    fn facts(&self) -> Result<prompt::PromptFacts, String> {
-        let queue = &self.snapshot.queue;
-        let layout = &self.shared.setup.layout;
-        let dependencies = self
-            .assignment
-            .task
-            .dependencies
-            .iter()
-            .filter_map(|name| queue.find(name))
-            .map(|other| prompt::Related {
-                id: other.id.to_string(),
-                title: other.title.clone(),
-                status: other.status.to_string(),
-                summary: super::record::last_summary(layout, &other.id, self.snapshot.highest_token(&other.id))
-                    .unwrap_or_default(),
-            })
-            .collect();
-        let children = queue
-            .children(&self.assignment.task.id)
-            .map(|child| prompt::Related {
-                id: child.id.to_string(),
-                title: child.title.clone(),
-                status: child.status.to_string(),
-                summary: String::new(),
-            })
-            .collect();
-        let known = self.snapshot.history.task(&self.assignment.task.id);
-        let mut failures: Vec<String> = known
-            .map(|known| known.failures.iter().map(|(role, reason)| format!("{role}: {reason}")).collect())
-            .unwrap_or_default();
-        if let Some(reason) = &self.assignment.task.blocked_reason
-            && !failures.iter().any(|failure| failure.ends_with(reason.as_str()))
-        {
-            failures.push(reason.clone());
-        }
-        let mut gates = Vec::new();
-        for name in evidence::gates(&self.shared, &self.assignment.task) {
-            let gate = self.shared.gate(&name).ok_or_else(|| evidence::unknown_gate(&name))?;
-            gates.push((name, gate.argv.join(" ")));
-        }
-        let answers = known.map(|known| known.answers.clone()).unwrap_or_default();
-        Ok(prompt::PromptFacts { dependencies, children, failures, answers, gates })
-    }
-
     /// Watches a child until its end, beating all the while (R12). `announce` journals its start.
     pub(super) fn follow(&mut self, attempt: &Attempt, announce: bool) -> Exit {
         loop {
@@ -409,63 +311,6 @@ impl Run {
         }
     }
 
-    fn watch_timer(&self) -> Receiver<Instant> {
-        if self.watch.is_some() { at(self.watch_due) } else { never() }
-    }
-
-    /// Has the watcher look, and ends the attempt where it says so.
-    fn look_at_output(&mut self, attempt: &Attempt) {
-        self.watch_due = Instant::now() + watch::PACE;
-        let Some(watch) = &mut self.watch else { return };
-        if let Some((class, reason)) = watch.look() {
-            log::warn!(task = self.assignment.task.id.as_str(); "{}: ending the agent: {class}: {}", self.assignment.task.id, text::one_line(&reason));
-            attempt.stop(Stop::Gently);
-        } else if !self.lingered && watch.lingers() {
-            self.lingered = true;
-            attempt.stop(Stop::Gently);
-        }
-        if let Some(seen) = watch.news() {
-            if self.lease().probe && seen.steps > 0 && !self.answered {
-                self.answered = true;
-                self.tell_answer();
-            }
-            let over = self.over_budget(&seen);
-            self.record.seen = Some(seen);
-            self.save();
-            if let (Some(reason), Some(watch)) = (over, &mut self.watch)
-                && watch.ended.is_none()
-            {
-                log::warn!(task = self.assignment.task.id.as_str(); "{}: ending the agent: {reason}", self.assignment.task.id);
-                watch.ended = Some((Class::BudgetExceeded, reason));
-                attempt.stop(Stop::Gently);
-            }
-        }
-    }
-
-    /// The provider has answered: the pool that this attempt probes is open, for everybody, now.
-    fn tell_answer(&self) {
-        let mine = self.lease().clone();
-        if let Err(error) = self.shared.store.transact(&mut |snapshot| pool::answered(snapshot, &mine)) {
-            log::warn!("cannot note that the pool is open: failed to {}", chain(&error));
-        }
-    }
-
-    /// Why the attempt has to end for what it has used up; what is not known does not count, the rest still binds.
-    fn over_budget(&self, seen: &Observation) -> Option<String> {
-        let left = budget::left(&self.snapshot, self.shared.workflow(), &self.assignment.task, self.shared.role());
-        let tokens = seen.tokens_in.unwrap_or_default().saturating_add(seen.tokens_out.unwrap_or_default());
-        if let Some(limit) = left.tokens.filter(|limit| tokens >= *limit) {
-            return Some(format!("{tokens} tokens are used up, {limit} were left"));
-        }
-        if let (Some(limit), Some(cost)) = (left.usd, seen.cost_usd)
-            && cost >= limit
-        {
-            return Some(format!("${cost:.2} are used up, ${limit:.2} were left"));
-        }
-        let turns = seen.turns.unwrap_or(seen.steps);
-        left.turns.filter(|limit| turns >= *limit).map(|limit| format!("{turns} turns are used up, {limit} were left"))
-    }
-
     /// `true` once somebody has asked the run to stop.
     pub(super) fn is_stopped(&mut self) -> Option<Outcome> {
         while let Ok(Control::Stop(_, why)) = self.control.try_recv() {
@@ -474,7 +319,7 @@ impl Run {
         self.stopped.as_ref().map(|why| Outcome::failed(class_of(why), why.to_string()))
     }
 
-    fn started(&mut self, pid: u32, pgid: u32) {
+    pub(super) fn started(&mut self, pid: u32, pgid: u32) {
         self.assignment.lease.pgid = Some(pgid);
         let mine = self.lease().clone();
         let event = EventDraft::new(Kind::AttemptStarted, self.shared.actor())
@@ -498,7 +343,7 @@ impl Run {
     }
 
     /// One heartbeat; it is refused, and the attempt stopped, when a greater token exists (R10).
-    fn beat(&mut self) {
+    pub(super) fn beat(&mut self) {
         self.beat_due = Instant::now() + beat(self.lease());
         let mine = self.lease().clone();
         let mut late = false;
@@ -539,85 +384,6 @@ impl Run {
 
     pub(super) fn record(&mut self) -> &mut Record {
         &mut self.record
-    }
-
-    /// Settles; what stands in the way is waited for, because the outcome must not be lost.
-    fn settle(&mut self, outcome: &Outcome) {
-        let shared = Arc::clone(&self.shared);
-        let (workflow, retry) = (shared.workflow(), &shared.setup.config.retry);
-        let mine = self.lease().clone();
-        let seen = self.record.seen.clone().unwrap_or_default();
-        let facts = settle::Facts {
-            tokens_in: seen.tokens_in,
-            tokens_out: seen.tokens_out,
-            cached: seen.tokens_cached,
-            cost_usd: seen.cost_usd,
-            turns: seen.turns,
-            session: seen.session,
-            seconds: self.record.seconds,
-            commit: self.brought.as_ref().map(|brought| brought.commit.clone()),
-            tag: self.brought.as_ref().and_then(|brought| brought.tag.clone()),
-            branch: self.assignment.task.branch.clone(),
-        };
-        let mut pause = Duration::from_millis(50);
-        let mut said = String::new();
-        loop {
-            let settled = self
-                .shared
-                .store
-                .transact(&mut |snapshot| settle::decide(snapshot, workflow, &mine, outcome, retry, &facts));
-            match settled {
-                Ok(committed) => return self.say(outcome, &committed.events),
-                Err(error) => {
-                    let words = chain(&error);
-                    if said != words {
-                        log::error!(task = mine.task_id.as_str(); "cannot settle {} yet ({}): failed to {words}; trying on", mine.task_id, outcome.word());
-                        said = words;
-                    }
-                }
-            }
-            select! {
-                recv(self.control) -> control => match control {
-                    Ok(Control::Stop(Stop::Gently, _)) => {}
-                    // Told to leave: the record in the run's directory says what came of it, and
-                    // the lease is rescued by whoever can write again.
-                    Ok(Control::Stop(Stop::Now, _)) | Err(_) => return,
-                },
-                recv(crossbeam_channel::after(pause)) -> _ => pause = (pause * 2).min(Duration::from_secs(5)),
-            }
-        }
-    }
-
-    fn say(&self, outcome: &Outcome, events: &[crate::domain::Event]) {
-        let id = &self.lease().task_id;
-        let moved = events.iter().find(|event| event.kind == Kind::TaskMoved && event.task.as_ref() == Some(id));
-        let words = text::cut(&text::one_line(outcome.words()), 300);
-        if events.iter().any(|event| event.kind == Kind::AttemptSuperseded) {
-            log::warn!(task = id.as_str(); "{id}: superseded, nothing of it was applied");
-            return;
-        }
-        let to = moved.and_then(|event| event.text("to")).unwrap_or("as it stands");
-        if let Some(paused) = events.iter().find(|event| event.kind == Kind::WorkerPaused) {
-            let role = paused.role.as_ref().unwrap_or(self.shared.role());
-            let (class, why) = (paused.text("class").unwrap_or("?"), paused.text("reason").unwrap_or_default());
-            log::error!(
-                task = id.as_str();
-                "{id}: {} → {to}, and {role} is paused ({class}): {}; after mending it: agentctl fleet start {role}",
-                outcome.word(), text::cut(&text::one_line(why), 1_000)
-            );
-            return;
-        }
-        match outcome {
-            Outcome::Done { .. } | Outcome::NoChange { .. } => {
-                let words = if words.is_empty() { words } else { format!(": {words}") };
-                log::info!(task = id.as_str(); "{id}: {} → {to}{words}", outcome.word());
-            }
-            Outcome::Failed { class, .. } if class.policy() == Policy::Stop => {
-                log::info!(task = id.as_str(); "{id}: {class} → {to}: {words}");
-            }
-            Outcome::Failed { class, .. } => log::warn!(task = id.as_str(); "{id}: {class} → {to}: {words}"),
-            _ => log::info!(task = id.as_str(); "{id}: {} → {to}: {words}", outcome.word()),
-        }
     }
 
     pub(super) fn environment(&self, inherit: &[String]) -> std::collections::BTreeMap<String, String> {

@@ -2,14 +2,37 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{domain::rescue, layout::Layout, process};
+use super::chain;
+use crate::{
+    domain::rescue,
+    layout::Layout,
+    process,
+    workspace::{Config, Mode, Workspace},
+};
 
 /// How long the keeper of a dead worker, and then the sweep, may take.
 const WAIT: Duration = Duration::from_secs(5);
 
 /// Ends the processes of each; answers those of which nothing is left.
-pub(super) fn end(layout: &Layout, left: Vec<rescue::Left>) -> Vec<rescue::Left> {
-    left.into_iter().filter(|left| end_one(layout, left)).collect()
+pub(super) fn end(layout: &Layout, trees: &Config, left: Vec<rescue::Left>) -> Vec<rescue::Left> {
+    let gone: Vec<rescue::Left> = left.into_iter().filter(|left| end_one(layout, left)).collect();
+    if trees.mode == Mode::Worktree {
+        gone.iter().for_each(|left| keep(layout, trees, left));
+    }
+    gone
+}
+
+/// Saves what the attempt had not committed (R23). The worktree stays as it is, so that nothing is lost without it either.
+fn keep(layout: &Layout, trees: &Config, left: &rescue::Left) {
+    let saved = Workspace::attach(layout, trees, &left.task, left.token)
+        .and_then(|workspace| workspace.map_or(Ok(None), |workspace| workspace.save()));
+    match saved {
+        Ok(Some(name)) => log::info!(task = left.task.as_str(); "{}: uncommitted work is kept as {name}", left.task),
+        Ok(None) => {}
+        Err(error) => {
+            log::warn!(task = left.task.as_str(); "{}: uncommitted work stays in its worktree only: failed to {}", left.task, chain(&error));
+        }
+    }
 }
 
 fn end_one(layout: &Layout, left: &rescue::Left) -> bool {
@@ -32,12 +55,13 @@ fn end_one(layout: &Layout, left: &rescue::Left) -> bool {
     true
 }
 
-/// The attempt's own directory and its gates': each is the tag of its processes.
+/// The attempt's own directory, its gates' and its hooks': each is the tag of its processes.
 fn tags(run: &std::path::Path) -> Vec<PathBuf> {
     let mut tags = vec![run.to_owned()];
-    #[expect(clippy::disallowed_methods, reason = "the run's directory says which gates have run")]
-    if let Ok(entries) = std::fs::read_dir(run.join("gates")) {
-        tags.extend(entries.flatten().map(|entry| entry.path()));
+    for below in ["gates", "hooks"] {
+        if let Ok(entries) = std::fs::read_dir(run.join(below)) {
+            tags.extend(entries.flatten().map(|entry| entry.path()));
+        }
     }
     tags
 }

@@ -1,0 +1,71 @@
+//! While the agent works: what its output tells, and what follows from it.
+
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, at, never};
+
+use super::{chain, run::Run, watch};
+use crate::{
+    agent::Observation,
+    domain::{Class, budget, pool, text},
+    process::{Attempt, Stop},
+};
+
+impl Run {
+    pub(super) fn watch_timer(&self) -> Receiver<Instant> {
+        if self.watch.is_some() { at(self.watch_due) } else { never() }
+    }
+
+    /// Has the watcher look, and ends the attempt where it says so.
+    pub(super) fn look_at_output(&mut self, attempt: &Attempt) {
+        self.watch_due = Instant::now() + watch::PACE;
+        let Some(watch) = &mut self.watch else { return };
+        if let Some((class, reason)) = watch.look() {
+            log::warn!(task = self.assignment.task.id.as_str(); "{}: ending the agent: {class}: {}", self.assignment.task.id, text::one_line(&reason));
+            attempt.stop(Stop::Gently);
+        } else if !self.lingered && watch.lingers() {
+            self.lingered = true;
+            attempt.stop(Stop::Gently);
+        }
+        if let Some(seen) = watch.news() {
+            if self.lease().probe && seen.steps > 0 && !self.answered {
+                self.answered = true;
+                self.tell_answer();
+            }
+            let over = self.over_budget(&seen);
+            self.record.seen = Some(seen);
+            self.save();
+            if let (Some(reason), Some(watch)) = (over, &mut self.watch)
+                && watch.ended.is_none()
+            {
+                log::warn!(task = self.assignment.task.id.as_str(); "{}: ending the agent: {reason}", self.assignment.task.id);
+                watch.ended = Some((Class::BudgetExceeded, reason));
+                attempt.stop(Stop::Gently);
+            }
+        }
+    }
+
+    /// The provider has answered: the pool that this attempt probes is open, for everybody, now.
+    pub(super) fn tell_answer(&self) {
+        let mine = self.lease().clone();
+        if let Err(error) = self.shared.store.transact(&mut |snapshot| pool::answered(snapshot, &mine)) {
+            log::warn!("cannot note that the pool is open: failed to {}", chain(&error));
+        }
+    }
+
+    /// Why the attempt has to end for what it has used up; what is not known does not count, the rest still binds.
+    pub(super) fn over_budget(&self, seen: &Observation) -> Option<String> {
+        let left = budget::left(&self.snapshot, self.shared.workflow(), &self.assignment.task, self.shared.role());
+        let tokens = seen.tokens_in.unwrap_or_default().saturating_add(seen.tokens_out.unwrap_or_default());
+        if let Some(limit) = left.tokens.filter(|limit| tokens >= *limit) {
+            return Some(format!("{tokens} tokens are used up, {limit} were left"));
+        }
+        if let (Some(limit), Some(cost)) = (left.usd, seen.cost_usd)
+            && cost >= limit
+        {
+            return Some(format!("${cost:.2} are used up, ${limit:.2} were left"));
+        }
+        let turns = seen.turns.unwrap_or(seen.steps);
+        left.turns.filter(|limit| turns >= *limit).map(|limit| format!("{turns} turns are used up, {limit} were left"))
+    }
+}
