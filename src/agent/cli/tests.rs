@@ -1,4 +1,4 @@
-//! What `cli` must hold.
+//! The agent of a descriptor: its command line, its homes, its bad configurations.
 
 use std::collections::BTreeMap;
 
