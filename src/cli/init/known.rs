@@ -49,9 +49,9 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         name: "opencode",
-        permissions: Some("edits"),
+        permissions: Some("all"),
         install: "npm install -g opencode-ai",
-        rights: "it may do what its own settings allow without asking",
+        rights: "it may do everything that its own settings do not deny, without asking",
         notes: &[],
         writes_result: true,
     },
