@@ -269,8 +269,8 @@ fn open(name: &str, described: &AgentConfig, layout: &Layout) -> Result<Result<B
         return Ok(Ok(agent::open(name, &described)));
     };
     let failure = Failure::new("agent_not_found", format!("the program of the agent `{name}` is missing: {missing}"));
-    Ok(Err(match &described.install {
-        Some(install) => failure.hint(install.clone()),
+    Ok(Err(match agent::install(name, &described) {
+        Some(install) => failure.hint(install),
         None => failure.hint(format!("install it, or correct argv of [agents.{name}] in .oodatcaa/config.toml")),
     }))
 }

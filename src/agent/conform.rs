@@ -288,6 +288,8 @@ fn assignment(room: &Path) -> Assignment {
         pool: String::new(),
         probe: false,
         stop: None,
+        pool: String::new(),
+        probe: false,
     };
     Assignment {
         task,

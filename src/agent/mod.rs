@@ -185,6 +185,15 @@ fn ours(name: &str, config: &AgentConfig) -> Result<(), BadAgent> {
     }
 }
 
+/// How to install an agent's program, where that is known.
+pub fn install(name: &str, config: &AgentConfig) -> Option<String> {
+    let adapter = || match config.kind {
+        AgentKind::Adapter => cli::describe(name, config).ok()?.program.install,
+        _ => None,
+    };
+    config.install.clone().or_else(adapter)
+}
+
 /// The program of an agent, if it is not there: what a role's worker looks for before it claims anything (R21).
 pub fn missing_program(config: &AgentConfig, workspace: &Path) -> Option<String> {
     if config.kind == AgentKind::Adapter {

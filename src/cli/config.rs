@@ -215,14 +215,18 @@ fn details(command: &NamedCommand) -> Vec<String> {
         let set: Vec<String> = command.set.iter().map(|(name, value)| format!("{name}={value}")).collect();
         lines.push(format!("gets   {}", one_line(&set.join(" "))));
     }
+    lines.extend(command.more.iter().map(|(key, value)| format!("with   {}", one_line(&format!("{key} = {value}")))));
     lines
 }
 
 fn tell(talk: &dyn Talk, loaded: &Loaded, layout: &Layout, sentence: &str, place: Option<PathBuf>) {
     if talk.json() {
         let trusted = if place.is_some() { "trusted" } else { trust_word(loaded.trust) };
-        let commands: Vec<Value> =
-            loaded.commands.iter().map(|c| json!({"what": c.what, "name": c.name, "argv": c.argv})).collect();
+        let commands: Vec<Value> = loaded
+            .commands
+            .iter()
+            .map(|c| json!({"what": c.what, "name": c.name, "argv": c.argv, "more": c.more}))
+            .collect();
         talk.value(&json!({
             "project": layout.root(),
             "trust": trusted,

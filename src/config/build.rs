@@ -43,6 +43,9 @@ pub(super) fn settings(all: &Flat) -> Vec<Setting> {
         ([agents, _, set, _], Some(text)) if agents == "agents" && set == "set" => {
             Value::String(secrets::shown(text).into())
         }
+        ([adapters, _, env, set, _], Some(text)) if adapters == "adapters" && env == "env" && set == "set" => {
+            Value::String(secrets::shown(text).into())
+        }
         _ => value.clone(),
     };
     let setting = |(path, (value, origin)): (&Vec<String>, &(Value, Origin))| Setting {

@@ -137,18 +137,30 @@ fn commands(project: &[Flat]) -> Vec<NamedCommand> {
             argv: Vec::new(),
             env: Vec::new(),
             set: BTreeMap::new(),
+            more: BTreeMap::new(),
         });
         let texts = || values::list(value).unwrap_or_default().into_iter().map(String::from).collect();
         match path.get(2).map(String::as_str) {
             None if what == "hook" && name == "hook_env" => command.env = texts(),
             None if what == "hook" => command.argv = texts(),
+            Some(_) if what == "adapter" => {
+                let below = path[2..].join(".");
+                let value = match value.as_str().filter(|_| below.starts_with("env.set.")) {
+                    Some(text) => secrets::shown(text).into(),
+                    None => value.to_string(),
+                };
+                command.more.insert(below, value);
+            }
             Some("argv") => command.argv = texts(),
             Some("env") => command.env = texts(),
             Some("set") if path.len() == 4 => {
                 let shown = value.as_str().map_or(secrets::MASK, secrets::shown);
                 command.set.insert(path[3].clone(), shown.into());
             }
-            _ => {}
+            Some(_) => {
+                command.more.insert(path[2..].join("."), value.to_string());
+            }
+            None => {}
         }
     }
     commands.into_values().collect()

@@ -214,6 +214,8 @@ pub struct NamedCommand {
     pub env: Vec<String>,
     /// Variables that it is given; values masked.
     pub set: BTreeMap<String, String>,
+    /// Everything else that is said of it, as TOML.
+    pub more: BTreeMap<String, String>,
 }
 
 impl Config {

@@ -21,6 +21,49 @@ use serde_json::Value;
 
 const SIM: &str = env!("CARGO_BIN_EXE_agent-sim");
 
+/// An attempt in this project.
+pub(crate) fn assignment_in(root: &Path, role: &Role, task: &str, token: u64) -> Assignment {
+    let task = Task::new(TaskId::parse(task).expect("a good id"), Status::READY);
+    let run_dir = root.join(".oodatcaa/runs").join(task.id.as_str()).join(token.to_string());
+    fs::create_dir_all(&run_dir).expect("made");
+    let at = chrono::Utc::now();
+    let lease = Lease {
+        task_id: task.id.clone(),
+        role: role.clone(),
+        owner: "agent-daemon-test@host".into(),
+        token: Token(token),
+        attempt: 1,
+        started_at: at,
+        ttl_seconds: 60,
+        heartbeat_at: at,
+        host: "host".into(),
+        boot_id: "boot".into(),
+        pid: 1,
+        pid_started: 1,
+        pgid: None,
+        heartbeat_mono_ms: 0,
+        by: "sim".into(),
+        simulated: true,
+        pool: String::new(),
+        probe: false,
+        stop: None,
+    };
+    let rule = Workflow::shipped().rule(role).expect("ships").clone();
+    let assignment = Assignment {
+        task,
+        rule,
+        lease,
+        project: root.into(),
+        workspace: root.into(),
+        run_dir,
+        resume: None,
+        home: None,
+        model: None,
+    };
+    fs::write(assignment.prompt_file(), "the prompt\n").expect("written");
+    assignment
+}
+
 /// A project with one assignment after the other.
 struct Bench {
     dir: tempfile::TempDir,
@@ -43,45 +86,7 @@ impl Bench {
     }
 
     fn assignment(&self, role: &Role, task: &str, token: u64) -> Assignment {
-        let task = Task::new(TaskId::parse(task).expect("a good id"), Status::READY);
-        let run_dir = self.root().join(".oodatcaa/runs").join(task.id.as_str()).join(token.to_string());
-        fs::create_dir_all(&run_dir).expect("made");
-        let at = chrono::Utc::now();
-        let lease = Lease {
-            task_id: task.id.clone(),
-            role: role.clone(),
-            owner: "agent-daemon-test@host".into(),
-            token: Token(token),
-            attempt: 1,
-            started_at: at,
-            ttl_seconds: 60,
-            heartbeat_at: at,
-            host: "host".into(),
-            boot_id: "boot".into(),
-            pid: 1,
-            pid_started: 1,
-            pgid: None,
-            heartbeat_mono_ms: 0,
-            by: "sim".into(),
-            simulated: true,
-            pool: String::new(),
-            probe: false,
-            stop: None,
-        };
-        let rule = Workflow::shipped().rule(role).expect("ships").clone();
-        let assignment = Assignment {
-            task,
-            rule,
-            lease,
-            project: self.root(),
-            workspace: self.root(),
-            run_dir,
-            resume: None,
-            home: None,
-            model: None,
-        };
-        fs::write(assignment.prompt_file(), "the prompt\n").expect("written");
-        assignment
+        assignment_in(&self.root(), role, task, token)
     }
 
     /// One whole attempt of a builder with this script.

@@ -116,7 +116,10 @@ fn a_cloned_project_runs_nothing_until_it_is_trusted() {
     let told = fails(&place.run(&["config", "trust"]), 2);
     assert!(told.contains("--yes"), "{told}");
     let shown = ok(&place.run(&["config", "trust", "--yes"]));
-    assert!(shown.contains("\"claude\" \"-p\"") && shown.contains("gate test"), "{shown}");
+    assert!(
+        shown.contains("kind = \"claude\"") && shown.contains("permissions = \"edits\"") && shown.contains("gate test"),
+        "{shown}"
+    );
     let trust = place.at("home/.local/state/oodatcaa/trust.json");
     assert_eq!(trust.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     ok(&place.run(&["doctor"]));

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 #![expect(clippy::print_stderr, reason = "a long test says its seed")]
 
+mod adapters;
 mod agents;
 mod bad_input;
 mod branches;

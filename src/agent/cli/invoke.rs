@@ -66,6 +66,7 @@ pub(super) fn invocation(descriptor: &Descriptor, config: &AgentConfig, assignme
     if let Some(slot) = slot_home(descriptor, assignment.home.as_deref()) {
         furnish(descriptor, &slot);
     }
+    head(&assignment.prompt_file());
     let env = environment(assignment, &inherit, &set);
     let path = env.get("PATH").map_or("", String::as_str);
     let argv = arguments(descriptor, config, assignment, path);
@@ -76,6 +77,18 @@ pub(super) fn invocation(descriptor: &Descriptor, config: &AgentConfig, assignme
         stdin: (descriptor.prompt.via == Via::Stdin).then(|| assignment.prompt_file()),
         stdout: assignment.run_dir.join("stdout.log"),
         stderr: assignment.run_dir.join("stderr.log"),
+    }
+}
+
+/// A prompt that starts with `/` or `!` is a command to some programs, and one of them runs it in a
+/// shell: such a prompt gets a heading.
+fn head(prompt: &Path) {
+    let Ok(text) = fs::read_to_string(prompt) else { return };
+    if !text.trim_start().starts_with(['/', '!', '@', '-']) {
+        return;
+    }
+    if let Err(error) = fs::write(prompt, format!("# Task\n\n{text}")) {
+        log::warn!("cannot put a heading above {}: {error}", prompt.display());
     }
 }
 

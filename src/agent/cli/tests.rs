@@ -1,4 +1,4 @@
-//! What `cli` must hold.
+//! The agent of a descriptor: its command line, its homes, its bad configurations.
 
 use std::collections::BTreeMap;
 
@@ -99,4 +99,109 @@ fn the_pool_is_adapter_account_and_model() {
     let named = AgentConfig { model: Some("opus".into()), account: Some("work".into()), ..config("claude") };
     assert_eq!(Cli::new("x", &named).pool(), "claude/work/opus");
     assert_eq!(Cli::new("x", &config("codex")).pool(), "codex/default/default");
+}
+
+fn watch(adapter: &str) -> Box<dyn Watcher> {
+    let dir = tempfile::tempdir().expect("a directory");
+    Cli::new("x", &config(adapter)).watcher(&assignment(dir.path())).expect("a dialect")
+}
+
+const fn at(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn class(watcher: &dyn Watcher, now: Duration) -> Option<Class> {
+    watcher.verdict(now).map(|(class, _)| class)
+}
+
+#[test]
+fn silence_before_the_first_event_and_after_the_last_one_is_a_stall() {
+    let mut claude = watch("claude");
+    assert_eq!((claude.next_check(at(0)), class(&*claude, at(59))), (Some(at(60)), None));
+    assert_eq!(class(&*claude, at(61)), Some(Class::Silent));
+    claude.feed(Stream::Stdout, b"{\"type\":\"system\",\"subtype\":\"init\"}\n", at(62));
+    claude.feed(Stream::Stdout, b"{\"type\":\"system\",\"subtype\":\"api_retry\",\"error\":\"rate_limit\"}\n", at(300));
+    assert_eq!(claude.next_check(at(300)), Some(at(362)), "a retry is no progress");
+    claude.feed(Stream::Stderr, b"bytes are no progress\n", at(350));
+    assert_eq!(class(&*claude, at(362)), Some(Class::Silent));
+}
+
+#[test]
+fn a_refused_key_ends_the_run_at_once() {
+    let mut claude = watch("claude");
+    let line = b"{\"type\":\"system\",\"subtype\":\"api_retry\",\"error\":\"authentication_failed\"}\n";
+    claude.feed(Stream::Stdout, line, at(1));
+    let (class, words) = claude.verdict(at(1)).expect("a reason");
+    assert_eq!(class, Class::AuthExpired);
+    assert!(words.contains("claude /login"), "{words}");
+    let mut gemini = watch("gemini");
+    gemini.feed(Stream::Stderr, b"Attempt 1 failed with status 429. Retrying with backoff...\n", at(1));
+    assert_eq!(gemini.verdict(at(1)).map(|(class, _)| class), Some(Class::RateLimited));
+}
+
+#[test]
+fn steps_that_lead_nowhere_are_a_loop() {
+    let mut opencode = watch("opencode");
+    for step in 0..5 {
+        assert_eq!(class(&*opencode, at(step)), None, "{step}");
+        opencode.feed(Stream::Stdout, b"{\"type\":\"step_start\"}\n{\"type\":\"step_finish\"}\n", at(step));
+    }
+    opencode.feed(Stream::Stdout, b"{\"type\":\"step_start\"}\n", at(5));
+    assert_eq!(class(&*opencode, at(5)), Some(Class::AgentFailed));
+}
+
+#[test]
+fn the_same_call_again_and_again_is_a_loop() {
+    let mut opencode = watch("opencode");
+    let call = b"{\"type\":\"step_start\"}\n{\"type\":\"tool_use\",\"part\":{\"callID\":\"c\",\"tool\":\"bash\",\"state\":{\"status\":\"completed\",\"input\":{\"command\":\"make\"}}}}\n";
+    for second in 0..40 {
+        opencode.feed(Stream::Stdout, call, at(second * 10));
+    }
+    let (class, words) = opencode.verdict(at(400)).expect("a reason");
+    assert_eq!(class, Class::AgentFailed);
+    assert!(words.contains("the same call of `bash`, 40 times"), "{words}");
+}
+
+#[test]
+fn a_prompt_never_starts_like_a_command() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let assignment = assignment(dir.path());
+    for (before, after) in [("/init\n", "# Task\n\n/init\n"), ("!rm -r x", "# Task\n\n!rm -r x"), ("# Fine", "# Fine")]
+    {
+        std::fs::write(assignment.prompt_file(), before).expect("written");
+        Cli::new("x", &config("claude")).invocation(&assignment);
+        assert_eq!(std::fs::read_to_string(assignment.prompt_file()).expect("there"), after);
+    }
+}
+
+#[test]
+fn a_result_file_has_its_say_about_a_success_only() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let assignment = assignment(dir.path());
+    let exit = |code| Exit {
+        ended: crate::process::Ended::Exited(code),
+        stopped: None,
+        millis: 1,
+        leftovers: 0,
+        output: [0, 0],
+    };
+    let claude = Cli::new("x", &config("claude"));
+    let write = |name: &str, text: &str| std::fs::write(assignment.run_dir.join(name), text).expect("written");
+    write("result.json", r#"{"outcome":"replan","summary":"why"}"#);
+    let end = |error: bool| {
+        format!(
+            "{{\"type\":\"result\",\"subtype\":\"success\",\"is_error\":{error},\"api_error_status\":429,\"num_turns\":1,\"result\":\"words\"}}\n"
+        )
+    };
+    write("stdout.log", &end(false));
+    assert_eq!(claude.outcome(&assignment, &exit(0)).word(), "replan");
+    write("stdout.log", &end(true));
+    let failed = claude.outcome(&assignment, &exit(1));
+    assert!(matches!(failed, Outcome::Failed { class: Class::RateLimited, .. }), "{failed:?}");
+    // It had said its last word, and was ended because it stayed.
+    write("stdout.log", &end(false));
+    let lingered = Exit { stopped: Some(StopCause::Asked), ended: crate::process::Ended::Signalled(15), ..exit(0) };
+    assert_eq!(claude.outcome(&assignment, &lingered).word(), "replan");
+    std::fs::remove_file(assignment.result_file()).expect("removed");
+    assert_eq!(claude.outcome(&assignment, &exit(0)).words(), "words");
 }

@@ -1,4 +1,4 @@
-//! What `stream` must hold.
+//! Every transcript of a real program, and whatever else a stream may hold.
 
 use std::collections::BTreeMap;
 

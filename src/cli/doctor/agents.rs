@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
-    Patient,
+    Patient, adapters,
     check::{Check, Checks, Group},
     sentence,
 };
@@ -21,7 +21,8 @@ const SECRET: &[&str] = &["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDE
 pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
     let mut checks = Checks::of(Group::Agents);
     let Ok(loaded) = &patient.loaded else { return Vec::new() };
-    let (path, whose) = search_path(patient);
+    let unit = unit(patient);
+    let (path, whose) = search_path(patient, unit.as_deref());
     // Roles that share an agent share its line.
     let mut by_agent: BTreeMap<&str, (&AgentConfig, Vec<&str>)> = BTreeMap::new();
     let mut without: Vec<&str> = Vec::new();
@@ -48,6 +49,9 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
     for (name, (agent, roles)) in by_agent {
         program(&mut checks, patient, name, agent, &roles.join(", "), (&path, whose));
         secret(&mut checks, patient, name, agent);
+        if agent.kind == AgentKind::Adapter {
+            adapters::check(&mut checks, patient, name, agent, &path, &adapters::Unit(unit.as_deref()));
+        }
     }
     gates(&mut checks, patient, loaded, &path);
     prompts(&mut checks, patient, loaded);
@@ -55,14 +59,18 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
 }
 
 /// The `PATH` that workers have: the units' own where they are installed, else that of this terminal.
-fn search_path(patient: &Patient<'_>) -> (String, &'static str) {
-    let dir = patient.host.units();
-    let unit = units::of_project(&dir, patient.layout.root()).unwrap_or_default().into_iter().next();
-    let text = unit.and_then(|unit| std::fs::read_to_string(dir.join(unit)).ok()).unwrap_or_default();
-    match unit_path(&text) {
+fn search_path(patient: &Patient<'_>, unit: Option<&str>) -> (String, &'static str) {
+    match unit.and_then(unit_path) {
         Some(path) => (path, "the services' PATH"),
         None => (patient.host.path.clone(), "PATH"),
     }
+}
+
+/// The text of one of the project's units, where they are installed.
+fn unit(patient: &Patient<'_>) -> Option<String> {
+    let dir = patient.host.units();
+    let unit = units::of_project(&dir, patient.layout.root()).unwrap_or_default().into_iter().next()?;
+    std::fs::read_to_string(dir.join(unit)).ok()
 }
 
 fn unit_path(unit: &str) -> Option<String> {
@@ -89,7 +97,7 @@ fn program(
     match agent::missing_program(&seen, patient.layout.root()) {
         Some(program) => {
             let what = format!("agent `{name}` ({roles}): `{program}` is not found on {whose}");
-            let run = agent.install.clone().unwrap_or_else(|| format!("command -v {program}"));
+            let run = agent::install(name, agent).unwrap_or_else(|| format!("command -v {program}"));
             checks.bad("agent_not_found", what, "its roles pause until a human acts", run);
         }
         None if agent.kind == AgentKind::Sim => {
@@ -103,7 +111,13 @@ fn program(
         }
         None => checks.good(
             "agent",
-            format!("agent `{name}` ({roles}): `{}` is found", seen.argv.first().map_or("", String::as_str)),
+            match agent.kind {
+                AgentKind::Adapter => format!("agent `{name}` ({roles}) is there"),
+                _ => {
+                    let program = seen.argv.first().map_or("", String::as_str);
+                    format!("agent `{name}` ({roles}): `{program}` is found")
+                }
+            },
         ),
     }
 }

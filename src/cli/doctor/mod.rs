@@ -15,6 +15,7 @@ use crate::{
     },
 };
 
+mod adapters;
 mod agents;
 pub mod check;
 mod fix;

@@ -1,24 +1,14 @@
-//! The agent programs that `init` recognises, with the command line that runs each of them unattended.
+//! The agent programs that `init` recognises, and what each may do unasked when it is set up.
 //!
-//! Each entry gives the least rights with which the program can do the work of a builder, gives the
-//! prompt on standard input where the program reads it there, and turns the program's own long
-//! retries down: trying again is our business.
+//! How each is run, its adapter knows; here stands the least that lets it do the work of a builder.
 
 /// A program.
 #[derive(Clone, Copy, Debug)]
 pub struct Known {
-    /// Its name, also that of its program.
+    /// Its name, also that of its program and of its adapter.
     pub name: &'static str,
-    /// Program and arguments.
-    pub argv: &'static [&'static str],
-    /// `stdin` or `file`.
-    pub prompt: &'static str,
-    /// Variables that it inherits: keys, endpoints, where its own state is.
-    pub env: &'static [&'static str],
-    /// Variables that it is given.
-    pub set: &'static [(&'static str, &'static str)],
-    /// Exit codes with a meaning of their own.
-    pub exits: &'static [(u8, &'static str)],
+    /// What it may do unasked, in the words of its adapter.
+    pub permissions: Option<&'static str>,
     /// How to install it.
     pub install: &'static str,
     /// What it may do when started like this, one sentence.
@@ -33,89 +23,49 @@ pub struct Known {
 pub const KNOWN: &[Known] = &[
     Known {
         name: "claude",
-        argv: &["claude", "-p", "--output-format", "stream-json", "--verbose", "--permission-mode", "acceptEdits"],
-        prompt: "stdin",
-        env: &[
-            "ANTHROPIC_API_KEY",
-            "CLAUDE_CODE_OAUTH_TOKEN",
-            "ANTHROPIC_BASE_URL",
-            "ANTHROPIC_MODEL",
-            "CLAUDE_CONFIG_DIR",
-        ],
-        set: &[
-            ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
-            ("CLAUDE_CODE_MAX_RETRIES", "2"),
-            ("API_TIMEOUT_MS", "120000"),
-        ],
-        exits: &[],
+        permissions: Some("edits"),
         install: "npm install -g @anthropic-ai/claude-code",
         rights: "it may edit files, and run no shell command that its own settings do not allow",
-        notes: &["To let it run commands, name them: add \"--allowedTools\", \"Bash(git *),Bash(make *)\" to argv."],
+        notes: &[
+            "To let it run commands, name them: args = [\"--allowedTools\", \"Bash(git *),Bash(make *)\"]; or permissions = \"all\".",
+        ],
         writes_result: true,
     },
     Known {
         name: "codex",
-        argv: &["codex", "exec", "--json", "--skip-git-repo-check", "-s", "workspace-write", "-"],
-        prompt: "stdin",
-        env: &["OPENAI_API_KEY", "CODEX_API_KEY", "CODEX_HOME"],
-        set: &[],
-        exits: &[],
+        permissions: Some("edits"),
         install: "npm install -g @openai/codex",
         rights: "it may edit files and run commands within the project, in its own sandbox without network",
-        notes: &["CODEX_HOME must exist, and must not be below /tmp: its sandbox breaks there."],
+        notes: &["CODEX_HOME must not be below /tmp: its sandbox breaks there."],
         writes_result: true,
     },
     Known {
         name: "gemini",
-        argv: &["gemini", "--output-format", "stream-json", "--approval-mode", "auto_edit"],
-        prompt: "stdin",
-        env: &["GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GEMINI_BASE_URL", "GOOGLE_CLOUD_PROJECT", "GEMINI_CLI_HOME"],
-        set: &[("GEMINI_CLI_TRUST_WORKSPACE", "true"), ("GEMINI_CLI_NO_RELAUNCH", "true")],
-        exits: &[
-            (41, "auth_expired"),
-            (52, "config"),
-            (55, "config"),
-            (147, "permission_denied"),
-            (173, "rate_limited"),
-            (244, "overloaded"),
-            (247, "overloaded"),
-        ],
+        permissions: Some("edits"),
         install: "npm install -g @google/gemini-cli",
         rights: "it may edit files; it is not offered a shell",
-        notes: &["To let it run commands, give \"--yolo\" in place of \"--approval-mode\", \"auto_edit\"."],
+        notes: &["To let it run commands: permissions = \"all\"."],
         writes_result: true,
     },
     Known {
         name: "opencode",
-        argv: &["opencode", "run", "--format", "json"],
-        prompt: "stdin",
-        env: &["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY", "OPENCODE_CONFIG"],
-        set: &[("OPENCODE_DISABLE_AUTOUPDATE", "true")],
-        exits: &[],
+        permissions: Some("all"),
         install: "npm install -g opencode-ai",
-        rights: "it may do what its own settings allow without asking",
-        notes: &["Run it once by hand first: several first runs at once can break each other's set-up."],
+        rights: "it may do everything that its own settings do not deny, without asking",
+        notes: &[],
         writes_result: true,
     },
     Known {
         name: "qwen",
-        argv: &["qwen", "--output-format", "stream-json", "--yolo"],
-        prompt: "stdin",
-        env: &["OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "QWEN_HOME"],
-        set: &[("QWEN_CODE_NO_RELAUNCH", "true")],
-        exits: &[],
+        permissions: Some("all"),
         install: "npm install -g @qwen-code/qwen-code",
         rights: "it may edit files and run any command without asking",
-        notes: &["It waits without end and without a word when its service limits it: `silence` ends that."],
+        notes: &["It waits without end and without a word when its service limits it; a limit of ours ends that."],
         writes_result: true,
     },
     Known {
         name: "copilot",
-        argv: &["copilot", "--output-format", "json", "--allow-all", "--no-auto-update", "--no-ask-user"],
-        prompt: "stdin",
-        env: &["COPILOT_GITHUB_TOKEN", "GH_TOKEN", "GITHUB_TOKEN", "COPILOT_HOME", "COPILOT_MODEL"],
-        set: &[],
-        exits: &[],
+        permissions: Some("all"),
         install: "npm install -g @github/copilot",
         rights: "it may edit files and run any command without asking",
         notes: &[],
@@ -123,43 +73,15 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         name: "cursor-agent",
-        argv: &["cursor-agent", "-p", "--output-format", "stream-json", "--force", "--trust"],
-        prompt: "stdin",
-        env: &["CURSOR_API_KEY"],
-        set: &[],
-        exits: &[],
+        permissions: Some("all"),
         install: "see https://cursor.com/cli",
         rights: "it may edit files and run any command without asking",
-        notes: &["It may linger after its result; `silence` ends that."],
+        notes: &["Its adapter was written from documentation only: look at its first runs."],
         writes_result: true,
     },
     Known {
         name: "aider",
-        argv: &[
-            "aider",
-            "--message-file",
-            "{prompt_file}",
-            "--yes-always",
-            "--no-check-update",
-            "--no-show-release-notes",
-            "--analytics-disable",
-            "--no-pretty",
-            "--no-stream",
-            "--no-gitignore",
-            "--no-auto-commits",
-            "--no-dirty-commits",
-            "--no-show-model-warnings",
-            "--no-detect-urls",
-            "--no-suggest-shell-commands",
-            "--chat-history-file",
-            "{run_dir}/aider.chat.md",
-            "--input-history-file",
-            "{run_dir}/aider.input",
-        ],
-        prompt: "file",
-        env: &["OPENAI_API_KEY", "OPENAI_API_BASE", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "AIDER_MODEL"],
-        set: &[],
-        exits: &[],
+        permissions: None,
         install: "python3 -m pip install aider-chat",
         rights: "it may edit files; it runs no commands",
         notes: &["It ends with 0 even when its service refuses it: give every role a gate that looks at the work."],
@@ -174,16 +96,19 @@ pub fn find(name: &str) -> Option<&'static Known> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::agent::descriptor;
 
     #[test]
-    fn every_entry_says_how_its_prompt_arrives() {
+    fn every_entry_has_an_adapter_that_knows_its_permissions() {
         for known in KNOWN {
-            assert_eq!(known.argv[0], known.name);
-            let by_file = known.argv.iter().any(|arg| arg.contains("{prompt_file}"));
-            assert_eq!(known.prompt, if by_file { "file" } else { "stdin" }, "{}", known.name);
-            for (_, class) in known.exits {
-                assert!(class.parse::<crate::domain::Class>().is_ok(), "{class}");
+            let adapter = descriptor::load(known.name, &BTreeMap::new()).expect("ships");
+            assert_eq!(adapter.program.install.as_deref(), Some(known.install));
+            assert_eq!(adapter.program.names[0], known.name);
+            if let Some(permissions) = known.permissions {
+                assert!(adapter.args.permissions.contains_key(permissions), "{}", known.name);
             }
         }
         assert!(find("claude").is_some() && find("sim").is_none());

@@ -104,25 +104,13 @@ pub fn agent(known: &Known) -> String {
         text.push_str(&format!("# {note}\n"));
     }
     text.push_str(&format!(
-        "[agents.{}]\nargv = {}\nprompt = {}\n",
-        known.name,
-        list(known.argv),
-        quoted(known.prompt)
+        "[agents.{name}]\n# How it is run, its adapter knows: agentctl agent show {name}\nkind = {}\n",
+        quoted(known.name),
+        name = known.name
     ));
-    text.push_str(&format!(
-        "# Names of variables that it may see. Values stay where they are.\nenv = {}\n",
-        list(known.env)
-    ));
-    if !known.set.is_empty() {
-        let pairs: Vec<String> = known.set.iter().map(|(name, value)| format!("{name} = {}", quoted(value))).collect();
-        text.push_str(&format!("set = {{ {} }}\n", pairs.join(", ")));
+    if let Some(permissions) = known.permissions {
+        text.push_str(&format!("# {}.\npermissions = {}\n", known.rights, quoted(permissions)));
     }
-    if !known.exits.is_empty() {
-        let pairs: Vec<String> =
-            known.exits.iter().map(|(code, class)| format!("{code} = {}", quoted(class))).collect();
-        text.push_str(&format!("exits = {{ {} }}\n", pairs.join(", ")));
-    }
-    text.push_str(&format!("install = {}\n", quoted(known.install)));
     text
 }
 
@@ -209,9 +197,8 @@ mod tests {
             let loaded = loads(&config(Chosen::Known(known), known.name, &tests, &shipped, true));
             assert_eq!(loaded.warnings, Vec::<String>::new());
             let agent = &loaded.config.agents[known.name];
-            assert_eq!(agent.argv, known.argv);
-            assert_eq!(agent.set.len(), known.set.len());
-            assert_eq!(agent.exits.len(), known.exits.len());
+            assert_eq!((agent.adapter.as_deref(), agent.permissions.as_deref()), (Some(known.name), known.permissions));
+            assert_eq!(crate::agent::check(known.name, agent), Ok(()));
             assert_eq!(loaded.config.gates["test"].argv, ["make", "test"]);
         }
         for chosen in [Chosen::None, Chosen::Sim] {
