@@ -288,8 +288,6 @@ fn assignment(room: &Path) -> Assignment {
         pool: String::new(),
         probe: false,
         stop: None,
-        pool: String::new(),
-        probe: false,
     };
     Assignment {
         task,
