@@ -85,6 +85,10 @@ impl Watch {
     }
 
     fn failure(&self, now: Duration) -> Option<(Failure, String)> {
+        if self.seen.ended {
+            // It has told how it ended; nothing is left to be cut short.
+            return None;
+        }
         if let Some(early) = &self.state.facts().early {
             return Some(early.clone());
         }
