@@ -2,7 +2,7 @@
 //!
 //! A result is made in a detached temporary worktree, the gates run on exactly that commit, then the
 //! target moves to it by compare-and-swap, so the target only ever points to a commit whose gates
-//! were green. Between any two steps the process may be killed: [`recover`] finishes or undoes.
+//! were green. Between any two steps the process may be killed: [`recover()`] finishes or undoes.
 //!
 //! It knows nothing of queues, leases and agents; what to do with a conflict or a red gate is its
 //! caller's business.
