@@ -192,6 +192,15 @@ impl Run {
                 }
             }
         }
+        if self.brought.is_some()
+            && let Some(workspace) = workspace
+        {
+            let setup = &self.shared.setup;
+            // Clean and merged, or it stays: nothing is ever thrown away with it.
+            if let Err(error) = workspace.remove(&setup.layout, &setup.config.workspace) {
+                log::info!(task = self.lease().task_id.as_str(); "{}: its worktree stays: failed to {}", self.lease().task_id, chain(&error));
+            }
+        }
         self.record.finish(&outcome);
         self.save();
         self.settle(&outcome);

@@ -83,6 +83,11 @@ fn a_task_is_built_on_its_branch_and_merged_into_main() {
     assert_eq!(fs::read_to_string(project.path("README.md")).expect("mine"), "hello, and my own uncommitted words\n");
     assert_eq!(git(project.root(), &["status", "--porcelain"]), "M README.md", "nothing else is dirty");
     assert!(!project.path("owned").exists());
+    assert_eq!(
+        git(project.root(), &["worktree", "list"]).lines().count(),
+        1,
+        "merged worktrees are gone, with their locks"
+    );
     let body = git(project.root(), &["log", "main", "--format=%B"]);
     assert!(body.contains("Oodatcaa-Task: A"), "{body}");
 }
