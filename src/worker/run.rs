@@ -234,8 +234,9 @@ impl Run {
         invocation.env.extend(self.env.clone());
         let watcher = agent.watcher(&self.assignment);
         let role = &self.shared.setup.role;
+        let (wall, by_budget) = self.wall(role.timeout);
         let limits = Limits {
-            wall: self.wall(role.timeout),
+            wall,
             silence: Some(role.silence).filter(|limit| !limit.is_zero()),
             output: role.output,
             grace: self.shared.setup.config.fleet.grace,
@@ -267,6 +268,10 @@ impl Run {
             let retry_at = watched.as_ref().and_then(Watch::retry_at);
             return Outcome::Failed { class, reason, retry_at };
         }
+        if by_budget && exit.stopped == Some(StopCause::Wall) {
+            let left = text::duration(wall.unwrap_or_default());
+            return Outcome::failed(Class::BudgetExceeded, format!("its budget of time is used up, {left} were left"));
+        }
         let lingered = exit.stopped == Some(StopCause::Asked) && self.stopped.is_none() && self.lingered;
         match self.verdict_of_stop(&exit).filter(|_| !lingered) {
             Some(outcome) => outcome,
@@ -274,13 +279,14 @@ impl Run {
         }
     }
 
-    /// The wall-clock limit: the role's, or what the budgets leave, if that is less.
-    fn wall(&self, of_role: Duration) -> Option<Duration> {
+    /// The wall-clock limit: the role's, or what the budgets leave, if that is less; `true` for the budgets'.
+    fn wall(&self, of_role: Duration) -> (Option<Duration>, bool) {
         let left = budget::left(&self.snapshot, self.shared.workflow(), &self.assignment.task, self.shared.role());
         let of_role = Some(of_role).filter(|limit| !limit.is_zero());
         match (of_role, left.wall) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
+            (Some(a), Some(b)) if b < a => (Some(b), true),
+            (None, Some(b)) => (Some(b), true),
+            (a, _) => (a, false),
         }
     }
 

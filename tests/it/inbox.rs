@@ -169,15 +169,21 @@ fn no_agent_sees_text_of_a_stranger_before_a_human_let_it_in() {
 
 #[test]
 fn a_budget_of_turns_or_time_stops_claims_until_a_human_allows_more() {
-    let project = Project::that_succeeds();
-    project.config("[budget.role]\nwall = \"1ms\"");
+    let project = Project::new("sleep 1000");
+    project.config("[budget.role]\nwall = \"50ms\"");
     project.queue(json!([
         {"id": "A", "title": "", "status": "ready"},
         {"id": "B", "title": "", "status": "ready"}
     ]));
     project.once("builder");
+    assert_eq!(
+        project.events_of("attempt.finished")[0]["data"]["class"],
+        "budget_exceeded",
+        "ended where the budget ends"
+    );
     project.once("builder");
-    assert_eq!((project.status("A"), project.status("B")), ("awaiting_test".into(), "ready".into()));
+    assert_eq!((project.status("A"), project.status("B")), ("ready".into(), "ready".into()));
+    assert_eq!(project.events_of("lease.acquired").len(), 1, "nothing more is claimed");
     let told = project.events_of("budget.exceeded");
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!((told[0]["data"]["level"].as_str(), told[0]["data"]["scope"].as_str()), (Some("stop"), Some("role")));
