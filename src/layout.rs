@@ -83,6 +83,11 @@ impl Layout {
         self.state().join("runs")
     }
 
+    /// The directories in which agents' programs keep their own state, one for each slot of a role.
+    pub fn homes(&self) -> PathBuf {
+        self.state().join("homes")
+    }
+
     /// The directory of one attempt. It is named by the token, which is unique in a task's life;
     /// tries of a stage may share their number when they are not charged.
     pub fn run(&self, task: &TaskId, token: Token) -> PathBuf {

@@ -32,7 +32,7 @@ const MOST_FAILURES: usize = 5;
 
 /// The variables of a template, for messages.
 const VARIABLES: &str = "task (id, title, type, status, priority, description, acceptance_criteria, exit_gates, \
-     complexity, parent, branch), role, attempt, dependencies, failures, answers, gates, children, result_file, run_dir, \
+     complexity, parent, branch), role, attempt, dependencies, failures, answers, handed, gates, children, result_file, run_dir, \
      workspace, project, result_schema, facts";
 
 /// What a prompt tells beside the assignment.
@@ -44,6 +44,8 @@ pub struct PromptFacts {
     pub failures: Vec<String>,
     /// What a human answered to earlier questions: question and answer, the latest last.
     pub answers: Vec<(String, String)>,
+    /// What the role that had the task before said at its end.
+    pub handed: Option<Handed>,
     /// The gates that will be run: name and command line.
     pub gates: Vec<(String, String)>,
     /// The tasks whose parent this one is.
@@ -60,6 +62,17 @@ pub struct Related {
     /// Its status.
     pub status: String,
     /// What its last attempt said; empty where nothing is known.
+    pub summary: String,
+}
+
+/// What another role said of its own attempt on the same task.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Handed {
+    /// Who.
+    pub role: String,
+    /// It said that there was nothing to change.
+    pub nothing: bool,
+    /// Its words.
     pub summary: String,
 }
 
@@ -159,6 +172,12 @@ pub fn render(template: &str, assignment: &Assignment, facts: &PromptFacts) -> R
     fill(&name, template, &context! { facts => told, ..values })
 }
 
+/// What is said to a session that goes on with the task where it stopped; `words` say what ended it.
+pub fn go_on(assignment: &Assignment, facts: &PromptFacts, words: &str) -> Result<String, PromptError> {
+    let values = variables(assignment, facts);
+    fill("go_on", include_str!("prompt_go_on.md"), &context! { ended => block(words), ..values })
+}
+
 fn fill(name: &str, template: &str, values: &Value) -> Result<String, PromptError> {
     let mut env = Environment::new();
     env.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -227,6 +246,9 @@ fn variables(assignment: &Assignment, facts: &PromptFacts) -> Value {
     let gate = |(name, command): &(String, String)| context! { name => word(name), command => line(command) };
     let answer =
         |(question, answer): &(String, String)| context! { question => block(question), answer => block(answer) };
+    let handed = facts.handed.as_ref().map(|handed| {
+        context! { role => word(&handed.role), nothing => handed.nothing, summary => block(&handed.summary) }
+    });
     let skipped = facts.failures.len().saturating_sub(MOST_FAILURES);
     let path = |path: &Path| path.display().to_string();
     context! {
@@ -248,6 +270,7 @@ fn variables(assignment: &Assignment, facts: &PromptFacts) -> Value {
         dependencies => related(&facts.dependencies),
         failures => facts.failures.iter().skip(skipped).map(|text| block(text)).collect::<Vec<_>>(),
         answers => facts.answers.iter().map(answer).collect::<Vec<_>>(),
+        handed => handed,
         gates => facts.gates.iter().map(gate).collect::<Vec<_>>(),
         children => related(&facts.children),
         result_file => path(&assignment.result_file()),

@@ -32,6 +32,7 @@ pub const HINT: &str = r#"{
   "summary": "what you did and what proves it, or why not; for people and for the next role",
   "tasks": [{"id": "X-B01", "title": "...", "type": "Build", "description": "...",
              "acceptance_criteria": ["..."], "dependencies": ["..."]}],
+  "criteria": [{"criterion": 1, "met": true, "evidence": "what you ran and what it answered"}],
   "decisions": [{"text": "a choice that you made, and why"}],
   "question": {"text": "needs_input only: what a human must answer", "options": ["...", "..."]}
 }
@@ -79,6 +80,18 @@ pub struct Choice {
     pub text: String,
 }
 
+/// An answer to one of the task's acceptance criteria.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// Its number in the prompt, from 1.
+    pub criterion: usize,
+    /// Whether it holds.
+    pub met: bool,
+    /// What shows that.
+    pub evidence: String,
+}
+
 /// Mail that the agent wants sent.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -106,6 +119,9 @@ pub struct AgentResult {
     /// Tasks that it proposes.
     #[serde(default)]
     pub tasks: Vec<Map<String, Value>>,
+    /// How it stands with each acceptance criterion.
+    #[serde(default)]
+    pub criteria: Vec<Answer>,
     /// Choices that it made.
     #[serde(default)]
     pub decisions: Vec<Choice>,

@@ -24,6 +24,15 @@ pub struct Stage {
     pub workspace: PathBuf,
     /// Where its result goes, if anywhere.
     pub result_file: Option<PathBuf>,
+    /// How many acceptance criteria its prompt has.
+    pub criteria: usize,
+}
+
+/// Counts the acceptance criteria of a prompt.
+pub fn criteria(prompt: &str) -> usize {
+    let section = prompt.lines().skip_while(|line| *line != "## Acceptance criteria").skip(1);
+    let is_one = |line: &&str| line.split_once(". ").is_some_and(|(number, _)| number.parse::<u32>().is_ok());
+    section.take_while(|line| !line.starts_with("## ")).filter(is_one).count()
 }
 
 /// How the program has to end.
@@ -92,7 +101,7 @@ pub fn play(
         return Ok(Ending::Exit(0));
     }
     let summary = summary(part, stage, &edited);
-    if let (Some(file), Some(text)) = (&stage.result_file, result_text(part, &summary)) {
+    if let (Some(file), Some(text)) = (&stage.result_file, result_text(part, stage, &summary)) {
         talk.tool("Write", &json!({"file_path": file}), "simulated: result written")?;
         fs::write(file, text)?;
     }
@@ -149,9 +158,9 @@ fn summary(part: &Part, stage: &Stage, edited: &[String]) -> String {
 }
 
 /// The content of the result file, if there shall be one.
-fn result_text(part: &Part, summary: &str) -> Option<String> {
+fn result_text(part: &Part, stage: &Stage, summary: &str) -> Option<String> {
     let rule = &part.rule;
-    let result = match rule.behaviour {
+    let mut result = match rule.behaviour {
         Behaviour::Succeed | Behaviour::Flood | Behaviour::LeaveGrandchild if rule.tasks.is_empty() => {
             json!({"outcome": "done", "summary": summary})
         }
@@ -173,6 +182,10 @@ fn result_text(part: &Part, summary: &str) -> Option<String> {
         Behaviour::BadResult => return Some("{\"outcome\": \"done\",\n \"summary\": \"simulated: half a res".into()),
         _ => return None,
     };
+    if stage.criteria > 0 && stage.call.role == "tester" && result["outcome"] == "done" {
+        let answer = |number| json!({"criterion": number, "met": true, "evidence": "simulated: nothing was looked at"});
+        result["criteria"] = (1..=stage.criteria).map(answer).collect();
+    }
     Some(format!("{result:#}\n"))
 }
 

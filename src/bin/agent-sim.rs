@@ -12,7 +12,7 @@ use std::{
 
 use clap::Parser;
 use oodatcaa::agent::{
-    sim_play::{Body, Ending, Stage, play},
+    sim_play::{Body, Ending, Stage, criteria, play},
     sim_script::{Call, CrashSignal, Script},
 };
 use serde_json::{Value, json};
@@ -109,10 +109,12 @@ fn run(flags: &Flags) -> Result<Ending, (u8, String)> {
         return Err((USAGE, message.into()));
     }
     let script = script(flags)?;
-    let stage = stage(run_dir.as_deref()).map_err(|error| (CANNOT_WRITE, error.to_string()))?;
+    let mut stage = stage(run_dir.as_deref()).map_err(|error| (CANNOT_WRITE, error.to_string()))?;
     // A real agent reads its prompt to the end; so a writer at the other end never meets a closed pipe.
-    let read = io::stdin().lock().take(64 * 1024 * 1024).read_to_end(&mut Vec::new());
+    let mut prompt = Vec::new();
+    let read = io::stdin().lock().take(64 * 1024 * 1024).read_to_end(&mut prompt);
     read.map_err(|error| (CANNOT_WRITE, format!("cannot read the prompt: {error}")))?;
+    stage.criteria = criteria(&String::from_utf8_lossy(&prompt));
     let part = script.part(&stage.call, flags.speed);
     play(&part, &stage, &mut itself, &mut io::stdout().lock(), &mut io::stderr().lock())
         .map_err(|error| (CANNOT_WRITE, format!("cannot {error}")))
@@ -155,6 +157,7 @@ fn stage(run_dir: Option<&Path>) -> io::Result<Stage> {
     Ok(Stage {
         workspace: var("WORKSPACE").map_or(here, PathBuf::from),
         result_file: var("RESULT_FILE").map(PathBuf::from),
+        criteria: 0,
         call,
     })
 }

@@ -253,6 +253,7 @@ fn role(values: &Values<'_>, name: &str) -> RoleConfig {
         gates: values.texts(&at("gates")),
         files: values.texts(&at("files")),
         require_result: values.flag(&at("require_result")),
+        criteria: values.flag(&at("criteria")),
     }
 }
 

@@ -145,6 +145,12 @@ pub(super) const KEYS: &[Key] = &[
         "false",
         "Whether an attempt without a `result.json` counts as without evidence.",
     ),
+    with(
+        "roles.*.criteria",
+        Kind::Flag,
+        "false",
+        "Whether `result.json` must answer every acceptance criterion of the task, with evidence.",
+    ),
     key(
         "agents.*.kind",
         Kind::Adapter,

@@ -86,6 +86,8 @@ pub struct RoleConfig {
     pub files: Vec<String>,
     /// Without a `result.json` an attempt is `no_evidence`.
     pub require_result: bool,
+    /// Every acceptance criterion of the task must be answered in `result.json`, with evidence (R20).
+    pub criteria: bool,
 }
 
 /// `[agents.NAME]`.

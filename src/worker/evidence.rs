@@ -8,6 +8,7 @@ use super::{
     run::Run,
 };
 use crate::{
+    agent::result::{self, Answer},
     domain::{Class, EventDraft, Kind, Outcome, Plan, Status, Task, settle, text},
     process::{Ended, Invocation, Keeper, Limits, StopCause},
     workspace::{Author, Workspace, WorkspaceError, trailers},
@@ -42,6 +43,9 @@ pub(super) fn check(run: &mut Run) -> Result<(), Outcome> {
     if role.require_result && !run.assignment.result_file().is_file() {
         return Err(missing("the agent said done and wrote no result.json, which this role demands".into()));
     }
+    if role.criteria {
+        check_criteria(run)?;
+    }
     for name in &role.files {
         let path = Path::new(name);
         let inside = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
@@ -56,6 +60,43 @@ pub(super) fn check(run: &mut Run) -> Result<(), Outcome> {
         }
     }
     check_gates(run)
+}
+
+/// Every acceptance criterion has an answer with evidence, and each answer says that it is met.
+fn check_criteria(run: &mut Run) -> Result<(), Outcome> {
+    let criteria = run.assignment.task.acceptance_criteria.len();
+    if criteria == 0 {
+        return Ok(());
+    }
+    let said = result::read(&run.assignment.result_file()).ok().flatten();
+    let answers = said.map(|said| said.criteria).unwrap_or_default();
+    let judged = judge_criteria(criteria, &answers);
+    run.record().criteria = answers;
+    judged
+}
+
+fn judge_criteria(criteria: usize, answers: &[Answer]) -> Result<(), Outcome> {
+    let broken: Vec<String> = answers
+        .iter()
+        .filter(|answer| !answer.met)
+        .map(|answer| format!("criterion {} is not met: {}", answer.criterion, answer.evidence))
+        .collect();
+    if !broken.is_empty() {
+        return Err(Outcome::NeedsAdapt { reason: broken.join("\n") });
+    }
+    let proved = |number: &usize| {
+        answers.iter().any(|answer| answer.criterion == *number && !answer.evidence.trim().is_empty())
+    };
+    let open: Vec<String> = (1..=criteria).filter(|number| !proved(number)).map(|number| number.to_string()).collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    let reason = format!(
+        "result.json answers {} of {criteria} acceptance criteria with evidence; missing in its `criteria`: {}",
+        criteria - open.len(),
+        open.join(", ")
+    );
+    Err(Outcome::failed(Class::NoEvidence, reason))
 }
 
 /// Runs the gates in the workspace, in order; the first that is red is the outcome.
@@ -172,4 +213,34 @@ fn gate(run: &mut Run, name: &str) -> Result<(), Outcome> {
     let tail = super::record::tail(&log, 40, 4_000);
     let tail = if tail.is_empty() { String::new() } else { format!("; its last lines:\n{tail}") };
     Err(Outcome::failed(Class::GateFailed, format!("the gate `{name}` {words}{tail}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(criterion: usize, met: bool, evidence: &str) -> Answer {
+        Answer { criterion, met, evidence: evidence.into() }
+    }
+
+    #[test]
+    fn each_criterion_needs_an_answer_with_evidence() {
+        let class = |answers: &[Answer]| match judge_criteria(2, answers) {
+            Err(Outcome::Failed { class, reason, .. }) => Some((class, reason)),
+            Err(other) => panic!("{other:?}"),
+            Ok(()) => None,
+        };
+        let said = class(&[answer(2, true, "ran it"), answer(1, true, "  "), answer(7, true, "what?")]);
+        let (class_of, reason) = said.expect("one is open");
+        assert_eq!(class_of, Class::NoEvidence);
+        assert!(reason.contains("1 of 2") && reason.ends_with("`criteria`: 1"), "{reason}");
+        assert!(class(&[]).is_some());
+        assert_eq!(class(&[answer(1, true, "ran it"), answer(2, true, "read it")]), None);
+    }
+
+    #[test]
+    fn an_answer_that_says_no_sends_the_task_back_whatever_the_outcome_says() {
+        let judged = judge_criteria(2, &[answer(1, true, "ran it"), answer(2, false, "hangs")]);
+        assert_eq!(judged, Err(Outcome::NeedsAdapt { reason: "criterion 2 is not met: hangs".into() }));
+    }
 }

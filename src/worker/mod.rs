@@ -34,6 +34,7 @@ pub mod record;
 mod run;
 mod sweep;
 mod verdict;
+mod warm;
 mod watch;
 
 use run::{Control, Ended, Why};

@@ -1,12 +1,25 @@
 //! Before the agent: its worktree, its directory, its prompt.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
-use super::{chain, evidence, run::Run};
+use crossbeam_channel::{at, never, select};
+
+use super::{
+    chain, evidence,
+    record::Record,
+    run::{Control, Run},
+    warm::{self, Warm},
+};
 use crate::{
     agent::prompt::{self, PromptError},
-    domain::{Class, Outcome},
-    workspace::{self, Workspace},
+    domain::{Class, Outcome, Token},
+    workspace::{self, Workspace, WorkspaceError},
 };
 
 impl Run {
@@ -17,19 +30,78 @@ impl Run {
         if config.mode == workspace::Mode::Shared {
             return Ok(None);
         }
-        let prepared = Workspace::prepare(&shared.setup.layout, config, &self.assignment.task, self.lease().token);
-        let workspace =
-            prepared.map_err(|error| Outcome::failed(error.class(), format!("failed to {}", chain(&error))))?;
+        let wrong = |error: WorkspaceError| Outcome::failed(error.class(), format!("failed to {}", chain(&error)));
+        let (task, token, stop) = (self.assignment.task.clone(), self.lease().token, AtomicBool::new(false));
+        let layout = &shared.setup.layout;
+        // A setup command may take minutes.
+        let prepared = self.beside(&stop, || Workspace::prepare_until(layout, config, &task, token, &stop));
+        if let Some(stopped) = self.is_stopped() {
+            return Err(stopped);
+        }
+        let mut workspace = prepared.map_err(wrong)?;
         if workspace.mode() == workspace::Mode::Shared {
             return Ok(None);
         }
+        workspace.leave_out(layout, &shared.agent(&self.lease().by).leaves()).map_err(wrong)?;
         self.assignment.workspace = workspace.path().to_owned();
         self.assignment.task.branch = workspace.branch().map(String::from);
         self.env = workspace.env().clone();
         Ok(Some(workspace))
     }
 
-    pub(super) fn prepare(&mut self) -> Result<(), Outcome> {
+    /// Does something that may take long on a thread beside, and beats all the while (R12); `stop` is set when
+    /// somebody asks for the end.
+    fn beside<T: Send>(&mut self, stop: &AtomicBool, work: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| {
+            let (tell, told) = crossbeam_channel::bounded::<()>(1);
+            let work = scope.spawn(move || {
+                let done = work();
+                drop(tell);
+                done
+            });
+            loop {
+                select! {
+                    recv(told) -> _ => break,
+                    recv(self.control) -> control => {
+                        stop.store(true, Ordering::Relaxed);
+                        match control {
+                            Ok(Control::Stop(_, why)) => drop(self.stopped.get_or_insert(why).clone()),
+                            Err(_) => self.control = never(),
+                        }
+                    }
+                    recv(at(self.beat_due)) -> _ => self.beat(),
+                }
+            }
+            work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// A place for the program's own state, and the session to go on with, where there are such.
+    fn warm_up(&mut self, workspace: Option<&Workspace>) -> Result<Option<Warm>, Outcome> {
+        let shared = Arc::clone(&self.shared);
+        let (layout, agent) = (&shared.setup.layout, shared.agent(&self.lease().by));
+        let now = if agent.can_resume() { warm::content(workspace) } else { None };
+        let mut warm = warm::find(layout, self.lease(), agent, now.as_deref());
+        if agent.wants_home() {
+            let wanted = warm.as_ref().and_then(|warm| warm.home.clone());
+            let slot = warm::take(layout, shared.role(), wanted.as_deref()).map_err(|error| {
+                let homes = layout.homes();
+                Outcome::failed(Class::PermissionDenied, format!("cannot use a directory in {}: {error}", homes.display()))
+            })?;
+            // Its sessions lie there.
+            warm = warm.filter(|warm| warm.home.as_ref() == Some(&slot.path));
+            self.assignment.home = Some(slot.path.clone());
+            self.record.home = Some(slot.path.clone());
+            self.slot = Some(slot);
+        }
+        if let Some(warm) = &warm {
+            self.assignment.resume = Some(warm.session.clone());
+            self.record.resumed = Some(warm.session.clone());
+        }
+        Ok(warm)
+    }
+
+    pub(super) fn prepare(&mut self, workspace: Option<&Workspace>) -> Result<(), Outcome> {
         let write = |what: &str, error: std::io::Error| {
             let class = match error.kind() {
                 std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
@@ -41,7 +113,11 @@ impl Run {
         };
         let run_dir = self.assignment.run_dir.clone();
         super::record::make_dir(&run_dir).map_err(|error| write(&run_dir.display().to_string(), error))?;
-        let prompt = self.prompt()?;
+        let warm = self.warm_up(workspace)?;
+        let prompt = match &warm {
+            Some(warm) => self.prompt_to_go_on(warm)?,
+            None => self.prompt()?,
+        };
         let path = self.assignment.prompt_file();
         super::record::write_private(&path, prompt.as_bytes())
             .map_err(|error| write(&path.display().to_string(), error))
@@ -59,6 +135,28 @@ impl Run {
         let facts = self.facts().map_err(wrong)?;
         prompt::render(&template, &self.assignment, &facts)
             .map_err(|error| wrong(format!("{}: failed to {}", path.display(), chain(&error))))
+    }
+
+    /// What the session does not know yet, and nothing else.
+    fn prompt_to_go_on(&self, warm: &Warm) -> Result<String, Outcome> {
+        let wrong = |reason: String| Outcome::failed(Class::Config, reason);
+        let facts = self.facts().map_err(wrong)?;
+        prompt::go_on(&self.assignment, &facts, &warm.words)
+            .map_err(|error| wrong(format!("failed to {}", chain(&error))))
+    }
+
+    /// What the role that had the task before said of its work.
+    fn handed(&self) -> Option<prompt::Handed> {
+        let layout = &self.shared.setup.layout;
+        let (task, token) = (&self.assignment.task.id, self.lease().token.0);
+        let mut earlier =
+            (1..token).rev().take(20).filter_map(|token| Record::load(&layout.run(task, Token(token))));
+        let last = earlier.find(|record| matches!(record.outcome.as_deref(), Some("done" | "no_change")))?;
+        (last.role != self.lease().role).then(|| prompt::Handed {
+            role: last.role.to_string(),
+            nothing: last.outcome.as_deref() == Some("no_change"),
+            summary: last.summary.unwrap_or_default(),
+        })
     }
 
     pub(super) fn facts(&self) -> Result<prompt::PromptFacts, String> {
@@ -102,6 +200,6 @@ impl Run {
             gates.push((name, gate.argv.join(" ")));
         }
         let answers = known.map(|known| known.answers.clone()).unwrap_or_default();
-        Ok(prompt::PromptFacts { dependencies, children, failures, answers, gates })
+        Ok(prompt::PromptFacts { dependencies, children, failures, answers, handed: self.handed(), gates })
     }
 }

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     time::Instant,
 };
 
@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    agent::Observation,
+    agent::{Observation, result::Answer},
     domain::{Lease, Outcome, Role, Task, TaskId, Token, text},
     layout::Layout,
     process::Exit,
@@ -65,6 +65,18 @@ pub struct Record {
     /// What the agent's output told: session, tokens, cost, turns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Observation>,
+    /// The session of an earlier attempt that it went on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<String>,
+    /// Where the agent's program kept its own state, where that was not the user's own place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<PathBuf>,
+    /// What the workspace held at its end, in a form that can be compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+    /// How the agent answered the task's acceptance criteria.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub criteria: Vec<Answer>,
     /// Changed files that other programs, agents or CI obey.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub risky: Vec<String>,
@@ -115,6 +127,10 @@ impl Record {
             exit: None,
             gates: Vec::new(),
             seen: None,
+            resumed: None,
+            home: None,
+            content: None,
+            criteria: Vec::new(),
             risky: Vec::new(),
             outcome: None,
             class: None,

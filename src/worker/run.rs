@@ -16,6 +16,7 @@ use super::{
     Shared, chain, class_of, evidence,
     merge::{self, Brought},
     record::Record,
+    warm::{self, Slot},
     watch::Watch,
 };
 use crate::{
@@ -122,6 +123,8 @@ pub(super) struct Run {
     /// What a merge brought.
     pub(super) brought: Option<Brought>,
     pub(super) env: std::collections::BTreeMap<String, String>,
+    /// Where the agent's program keeps its own state, held while it runs.
+    pub(super) slot: Option<Slot>,
 }
 
 impl Run {
@@ -164,6 +167,7 @@ impl Run {
             answered: false,
             brought: None,
             env: Default::default(),
+            slot: None,
         }
     }
 
@@ -192,6 +196,12 @@ impl Run {
                 }
             }
         }
+        // Compared by the attempt that would like to go on with this one's session.
+        if self.record.seen.as_ref().is_some_and(|seen| seen.session.is_some())
+            && self.shared.agent(&self.lease().by).can_resume()
+        {
+            self.record.content = warm::content(workspace.as_ref());
+        }
         if self.brought.is_some()
             && let Some(workspace) = workspace
         {
@@ -211,7 +221,7 @@ impl Run {
     }
 
     fn work_and_prove(&mut self, workspace: Option<&Workspace>) -> Outcome {
-        let outcome = self.work();
+        let outcome = self.work(workspace);
         if !matches!(outcome, Outcome::Done { .. } | Outcome::NoChange { .. }) {
             return outcome;
         }
@@ -219,14 +229,14 @@ impl Run {
         tree.and_then(|()| evidence::check(self)).err().unwrap_or(outcome)
     }
 
-    pub(super) fn work(&mut self) -> Outcome {
+    fn work(&mut self, workspace: Option<&Workspace>) -> Outcome {
         let run_dir = self.assignment.run_dir.clone();
         // Started first, so that its start-up overlaps with ours.
         let keeper = match self.keeper.take() {
             Some(keeper) => Ok(keeper),
             None => Keeper::spawn(&self.shared.setup.exe, Some(&run_dir)),
         };
-        if let Err(outcome) = self.prepare() {
+        if let Err(outcome) = self.prepare(workspace) {
             return outcome;
         }
         let agent = self.shared.agent(&self.lease().by);
@@ -239,7 +249,7 @@ impl Run {
             wall,
             silence: Some(role.silence).filter(|limit| !limit.is_zero()),
             output: role.output,
-            grace: self.shared.setup.config.fleet.grace,
+            grace: agent.grace().unwrap_or(self.shared.setup.config.fleet.grace),
         };
         self.record.argv = invocation.argv.clone();
         self.record.env = invocation.env.keys().cloned().collect();

@@ -10,6 +10,7 @@ use std::{
     },
     path::Path,
     process::{Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -50,6 +51,7 @@ pub(super) fn run(
     cwd: &Path,
     run_dir: &Path,
     env: &BTreeMap<String, String>,
+    stop: &AtomicBool,
 ) -> Result<(), WorkspaceError> {
     let Some((program, args)) = argv.split_first() else { return Ok(()) };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(run_dir).map_err(failed("create", run_dir))?;
@@ -64,12 +66,13 @@ pub(super) fn run(
     let mut child = command.spawn().map_err(|error| wrong(format!("cannot be started: {error}")))?;
     let group = Pid::from_child(&child);
     let deadline = Instant::now() + config.hook_timeout;
+    let stopped = || stop.load(Ordering::Relaxed);
     let mut asked: Option<Instant> = None;
     let mut pause = Duration::from_millis(1);
     let status = loop {
         match child.try_wait().map_err(|error| wrong(format!("cannot be waited for: {error}")))? {
             Some(status) => break status,
-            None if asked.is_none() && Instant::now() >= deadline => {
+            None if asked.is_none() && (stopped() || Instant::now() >= deadline) => {
                 asked = Some(Instant::now());
                 // Not reaped yet, so the number is still its own.
                 let _ = kill_process_group(group, Signal::TERM);
@@ -86,6 +89,7 @@ pub(super) fn run(
         log::warn!("`{hook}` left processes that do not end: {pids:?}");
     }
     let how = match (asked, status.code()) {
+        (Some(_), _) if stopped() => "was stopped".into(),
         (Some(_), _) => format!("ran longer than {}", text::duration(config.hook_timeout)),
         (None, Some(0)) => return Ok(()),
         (None, Some(code)) => format!("ended with exit status {code}"),
@@ -132,7 +136,7 @@ mod tests {
         let config = Config { hook_timeout: timeout, ..Config::default() };
         let argv = ["sh", "-c", script].map(String::from);
         let env = BTreeMap::from([("OODATCAA_TASK_ID".into(), "T1".into())]);
-        let done = run("setup", &argv, &config, dir.path(), &dir.path().join("hooks/setup"), &env);
+        let done = run("setup", &argv, &config, dir.path(), &dir.path().join("hooks/setup"), &env, &AtomicBool::new(false));
         (dir, done)
     }
 

@@ -9,6 +9,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
 };
 
 pub mod branch;
@@ -90,6 +91,17 @@ impl Workspace {
     /// What an earlier attempt left uncommitted stays in the tree and does not count as this one's work; a git
     /// operation that it left half done is saved and ended.
     pub fn prepare(layout: &Layout, config: &Config, task: &Task, token: Token) -> Result<Self, WorkspaceError> {
+        Self::prepare_until(layout, config, task, token, &AtomicBool::new(false))
+    }
+
+    /// The same, with a way to stop the project's `setup` command, which may take long.
+    pub fn prepare_until(
+        layout: &Layout,
+        config: &Config,
+        task: &Task,
+        token: Token,
+        stop: &AtomicBool,
+    ) -> Result<Self, WorkspaceError> {
         let repo = Repository::find(layout)?;
         let base = match (config.mode, &repo) {
             (Mode::Worktree, Some(repo)) => repo.base(config)?,
@@ -113,7 +125,8 @@ impl Workspace {
         workspace.begin()?;
         if !state.set_up {
             let run_dir = layout.run(&task.id, token).join("hooks").join("setup");
-            hooks::run("setup", &config.setup, config, &workspace.path, &run_dir, &workspace.hook_env(layout))?;
+            let env = workspace.hook_env(layout);
+            hooks::run("setup", &config.setup, config, &workspace.path, &run_dir, &env, stop)?;
             state.set_up = true;
             state.save(&made.home)?;
             // What the project's own command made is not the agent's work.
@@ -157,6 +170,7 @@ impl Workspace {
             set_up: true,
             block: None,
             copied: Vec::new(),
+            litter: Vec::new(),
         });
         let mut workspace = Self::in_tree(config, &repo, &state, &found.path, admin, task, token)?;
         workspace.remember()?;
@@ -180,7 +194,7 @@ impl Workspace {
         }
         let mut excluded = own_paths(&repo.prefix);
         excluded.extend(state.copied.iter().cloned());
-        let checkout = Checkout { git: repo.git.moved_to(top), admin, excluded };
+        let checkout = Checkout { git: repo.git.moved_to(top), admin, excluded, litter: state.litter.clone() };
         Ok(Self {
             mode: Mode::Worktree,
             task: task.clone(),
@@ -202,7 +216,8 @@ impl Workspace {
                 let git = &repo.git;
                 let said = git.run(&["rev-parse", "--path-format=absolute", "--show-toplevel", "--git-dir"])?;
                 let (top, admin) = said.split_once('\n').unwrap_or((&said, ""));
-                Some(Checkout { git: git.moved_to(top), admin: admin.into(), excluded: own_paths(&repo.prefix) })
+                let excluded = own_paths(&repo.prefix);
+                Some(Checkout { git: git.moved_to(top), admin: admin.into(), excluded, litter: Vec::new() })
             }
             None => None,
         };
@@ -297,6 +312,28 @@ impl Workspace {
             log::warn!("{}: these are not saved: {}", self.task, seen.left_out.join(", "));
         }
         save::save(checkout, &seen, self.branch.as_deref(), &self.task, self.token)
+    }
+
+    /// Takes files of these patterns for what an agent's program leaves behind: they are no work, now and later.
+    pub fn leave_out(&mut self, layout: &Layout, patterns: &[String]) -> Result<(), WorkspaceError> {
+        let Some(checkout) = &mut self.checkout else { return Ok(()) };
+        let new: Vec<String> =
+            patterns.iter().filter(|pattern| !checkout.litter.contains(pattern)).cloned().collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        checkout.litter.extend(new);
+        let Some(home) = Home::holding(layout, &self.top) else { return Ok(()) };
+        let Some(mut state) = State::load(&home, &self.task) else { return Ok(()) };
+        state.litter.clone_from(&checkout.litter);
+        state.save(&home)
+    }
+
+    /// What it holds, in a form to be compared with another moment's: commit and content; `None` without git.
+    pub fn content(&self) -> Result<Option<String>, WorkspaceError> {
+        let Some(checkout) = &self.checkout else { return Ok(None) };
+        let head = checkout.head()?.unwrap_or_default();
+        Ok(Some(format!("{head}:{}", checkout.snapshot()?.tree)))
     }
 
     /// The commit in which the branch left the one that it goes to.

@@ -4,8 +4,10 @@
 //! is nowhere else, or before its branch is merged; insisting saves that work first (R23).
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
     time::Duration,
 };
 
@@ -261,7 +263,7 @@ fn take_away(
         if !config.teardown.is_empty() && !config.untrusted {
             let run_dir = home.dir.join("teardown").join(task.as_str());
             let env = workspace.hook_env(layout);
-            if let Err(error) = hooks::run("teardown", &config.teardown, config, &workspace.path, &run_dir, &env) {
+            if let Err(error) = teardown(config, &workspace.path, &run_dir, &env) {
                 log::warn!("{task}: failed to {error}");
             }
         }
@@ -287,6 +289,10 @@ fn take_away(
     }
     drop((locked, guard));
     Ok(Some(removed))
+}
+
+fn teardown(config: &Config, cwd: &Path, run_dir: &Path, env: &BTreeMap<String, String>) -> Result<(), WorkspaceError> {
+    hooks::run("teardown", &config.teardown, config, cwd, run_dir, env, &AtomicBool::new(false))
 }
 
 /// The directories that were put aside because they were no worktrees; nothing removes them.

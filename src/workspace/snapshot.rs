@@ -30,12 +30,15 @@ pub(super) struct Checkout {
     pub(super) admin: std::path::PathBuf,
     /// Paths below its top that are never part of a change.
     pub(super) excluded: Vec<String>,
+    /// Patterns of untracked files that are no work either.
+    pub(super) litter: Vec<String>,
 }
 
 impl Checkout {
-    fn all_but<'a>(paths: impl Iterator<Item = &'a String>) -> Vec<String> {
+    fn all_but<'a>(&self, paths: impl Iterator<Item = &'a String>) -> Vec<String> {
         let but = paths.map(|path| format!(":(top,exclude,literal){path}"));
-        std::iter::once(":(top)".to_owned()).chain(but).collect()
+        let litter = self.litter.iter().map(|pattern| format!(":(top,exclude,glob){pattern}"));
+        std::iter::once(":(top)".to_owned()).chain(but).chain(litter).collect()
     }
 
     /// Pathspecs for `git add`: everything but what is excluded, and this.
@@ -46,7 +49,7 @@ impl Checkout {
         let (_, ignored, _) = if self.excluded.is_empty() { Default::default() } else { self.git.call(&asked)? };
         let ignored: Vec<&str> = ignored.lines().collect();
         let named = self.excluded.iter().filter(|path| !ignored.contains(&path.as_str()));
-        Ok(Self::all_but(named.chain(further)))
+        Ok(self.all_but(named.chain(further)))
     }
 
     /// Pathspecs for what is excluded.
@@ -84,7 +87,7 @@ impl Checkout {
     /// What cannot go into a tree: repositories inside, and files that are too great.
     pub(super) fn left_out(&self, top: &Path) -> Result<Vec<String>, WorkspaceError> {
         let mut args = vec!["ls-files".to_owned(), "-o".into(), "--exclude-standard".into(), "-z".into(), "--".into()];
-        args.extend(Self::all_but(self.excluded.iter()));
+        args.extend(self.all_but(self.excluded.iter()));
         let listed = self.git.bytes(&args)?;
         let names = listed.split(|byte| *byte == 0).filter(|name| !name.is_empty());
         let great =

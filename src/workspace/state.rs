@@ -47,6 +47,9 @@ pub(super) struct State {
     /// The copies that were made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) copied: Vec<String>,
+    /// Patterns of what agents' programs leave there that is no work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) litter: Vec<String>,
 }
 
 impl State {

@@ -1,0 +1,164 @@
+//! Going on with an earlier attempt's session, and the private place of a slot in which sessions lie (R22).
+//!
+//! A session is only gone on with where nothing has changed since it ended: the same agent, the same content
+//! of the workspace, and no failure that asks for a fresh start.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use fs2::FileExt as _;
+
+use super::record::{self, Record};
+use crate::{
+    agent::Agent,
+    domain::{Class, Lease, Role, Token, outcome::Policy},
+    layout::Layout,
+    workspace::Workspace,
+};
+
+/// How many earlier attempts are looked through for the role's last.
+const BACK: u64 = 100;
+
+/// An earlier attempt that can be gone on with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Warm {
+    pub(super) session: String,
+    pub(super) home: Option<PathBuf>,
+    /// What became of it.
+    pub(super) words: String,
+}
+
+/// What the workspace holds, in a form that can be compared later.
+pub(super) fn content(workspace: Option<&Workspace>) -> Option<String> {
+    let Some(workspace) = workspace else { return Some("unversioned".into()) };
+    match workspace.content() {
+        Ok(content) => content,
+        Err(error) => {
+            log::debug!("cannot note what the worktree holds: failed to {}", super::chain(&error));
+            None
+        }
+    }
+}
+
+/// The role's last attempt on the task, if this one can go on with its session.
+pub(super) fn find(layout: &Layout, lease: &Lease, agent: &dyn Agent, now: Option<&str>) -> Option<Warm> {
+    if !agent.can_resume() {
+        return None;
+    }
+    let tokens = (1..lease.token.0).rev().take(usize::try_from(BACK).unwrap_or(usize::MAX));
+    let mut earlier = tokens.filter_map(|token| Record::load(&layout.run(&lease.task_id, Token(token))));
+    let last = earlier.find(|record| record.role == lease.role)?;
+    goes_on(&last, lease, now)
+}
+
+fn goes_on(last: &Record, lease: &Lease, now: Option<&str>) -> Option<Warm> {
+    let class = match last.class.as_deref().map(str::parse::<Class>) {
+        Some(class) => Some(class.ok()?),
+        None => None,
+    };
+    // A fresh start is what these ask for (R22).
+    let fresh = class.is_some_and(|class| matches!(class.policy(), Policy::Work | Policy::Context));
+    let same = last.content.is_some() && last.content.as_deref() == now;
+    if last.by != lease.by || last.state != "finished" || fresh || !same {
+        return None;
+    }
+    let words = last.summary.clone().filter(|_| class.is_some()).unwrap_or_default();
+    let words = class.map(|class| format!("{class}: {words}")).unwrap_or_default();
+    let session = last.seen.as_ref()?.session.clone()?;
+    Some(Warm { session, home: last.home.clone(), words })
+}
+
+/// A directory for the state of the agent's program, held by one attempt at a time.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) path: PathBuf,
+    _lock: File,
+}
+
+/// Takes this one of the role's directories if it is free, else the first that is.
+pub(super) fn take(layout: &Layout, role: &Role, wanted: Option<&Path>) -> io::Result<Slot> {
+    let homes = layout.homes();
+    record::make_dir(&homes)?;
+    let wanted = wanted.filter(|path| path.parent() == Some(&homes) && path.is_dir());
+    let all = (1..=1_000).map(|n| homes.join(format!("{role}-{n}")));
+    for path in wanted.map(Path::to_owned).into_iter().chain(all) {
+        let mut name = path.clone().into_os_string();
+        name.push(".lock");
+        let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600);
+        let lock = lock.clone().custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()).open(&name)?;
+        if lock.try_lock_exclusive().is_ok() {
+            record::make_dir(&path)?;
+            return Ok(Slot { path, _lock: lock });
+        }
+    }
+    Err(io::Error::other("a thousand of them are in use"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::{Observation, tests::assignment};
+
+    fn record(class: Option<Class>) -> (Record, Lease) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let assignment = assignment(dir.path());
+        let mut record = Record::new(&assignment.task, &assignment.lease);
+        record.state = "finished".into();
+        record.class = class.map(|class| class.to_string());
+        record.summary = Some("the window is used up".into());
+        record.content = Some("c1:t1".into());
+        record.seen = Some(Observation { session: Some("s-1".into()), ..Observation::default() });
+        let lease = Lease { token: Token(assignment.lease.token.0 + 1), ..assignment.lease };
+        (record, lease)
+    }
+
+    #[test]
+    fn a_session_goes_on_after_passing_trouble_and_stops_but_not_after_bad_work() {
+        for class in Class::ALL {
+            let (record, lease) = record(Some(*class));
+            let goes_on = goes_on(&record, &lease, Some("c1:t1")).is_some();
+            let expected = !matches!(class.policy(), Policy::Work | Policy::Context);
+            assert_eq!(goes_on, expected, "{class}");
+        }
+        let (record, lease) = record(None);
+        assert!(goes_on(&record, &lease, Some("c1:t1")).is_some(), "a conflict comes back to its author");
+    }
+
+    #[test]
+    fn a_session_does_not_go_on_with_another_agent_content_or_without_a_name() {
+        let (mut last, mut lease) = record(Some(Class::Overloaded));
+        assert_eq!(goes_on(&last, &lease, Some("c2:t1")), None, "somebody worked in between");
+        assert_eq!(goes_on(&last, &lease, None), None);
+        last.content = None;
+        assert_eq!(goes_on(&last, &lease, None), None, "nobody knows what was there");
+        last.content = Some("c1:t1".into());
+        last.state = "running".into();
+        assert_eq!(goes_on(&last, &lease, Some("c1:t1")), None, "its worker died");
+        last.state = "finished".into();
+        lease.by = "another".into();
+        assert_eq!(goes_on(&last, &lease, Some("c1:t1")), None);
+        lease.by = last.by.clone();
+        last.seen = None;
+        assert_eq!(goes_on(&last, &lease, Some("c1:t1")), None);
+    }
+
+    #[test]
+    fn two_attempts_never_share_a_slot_and_a_wanted_one_is_given_when_it_is_free() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let layout = Layout::new(dir.path());
+        let first = take(&layout, &Role::BUILDER, None).expect("a slot");
+        let second = take(&layout, &Role::BUILDER, Some(&first.path)).expect("a slot");
+        assert_ne!(first.path, second.path);
+        assert!(second.path.ends_with("builder-2"), "{:?}", second.path);
+        let path = second.path.clone();
+        drop(second);
+        assert_eq!(take(&layout, &Role::BUILDER, Some(&path)).expect("a slot").path, path);
+        let strange = dir.path().join("elsewhere");
+        fs::create_dir(&strange).expect("a directory");
+        assert_eq!(take(&layout, &Role::BUILDER, Some(&strange)).expect("a slot").path, path);
+    }
+}
