@@ -1,6 +1,13 @@
 //! An agent CLI as its descriptor describes it: what to execute, what to watch for, what its end means.
 
-use std::{collections::BTreeMap, fs::File, io::Read as _, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     Agent, Assignment, BadAgent,
@@ -8,7 +15,7 @@ use super::{
     descriptor::{self, Descriptor},
     environment,
     failure::Failure,
-    output,
+    home, output,
     stream::State,
     watcher::{Observation, Stream, Watcher},
 };
@@ -23,7 +30,7 @@ pub mod judge;
 mod sessions;
 mod watch;
 
-pub use invoke::{check, moved, program};
+pub use invoke::{check, program};
 
 /// An agent CLI.
 #[derive(Clone, Debug)]
@@ -141,8 +148,24 @@ impl Agent for Cli {
         descriptor.kill.grace_s.map(Duration::from_secs)
     }
 
-    fn leaves(&self) -> Vec<String> {
-        self.descriptor.as_ref().map(|descriptor| descriptor.workspace.ignore.clone()).unwrap_or_default()
+    fn leaves(&self) -> &[String] {
+        self.descriptor.as_ref().map(|descriptor| descriptor.workspace.ignore.as_slice()).unwrap_or_default()
+    }
+
+    fn can_resume(&self) -> bool {
+        self.descriptor.as_ref().is_ok_and(|descriptor| !descriptor.args.resume.is_empty())
+    }
+
+    fn wants_home(&self) -> bool {
+        self.descriptor.as_ref().is_ok_and(|descriptor| home::wanted(descriptor, &home::lookup(&self.config.set)))
+    }
+
+    fn furnish(&self, home: &Path) -> io::Result<()> {
+        let variable = home::lookup(&self.config.set);
+        match self.descriptor.as_ref().ok().filter(|found| home::usable(found, Some(home), &variable).is_some()) {
+            Some(descriptor) => home::furnish(descriptor, home, &variable),
+            None => Ok(()),
+        }
     }
 
     fn outcome(&self, assignment: &Assignment, exit: &Exit) -> Outcome {

@@ -13,7 +13,7 @@ use std::{
 use super::{
     Agent, Assignment, Stream, cli,
     descriptor::Descriptor,
-    environment,
+    environment, home,
     probe::{self, Fit, Login},
 };
 use crate::{
@@ -158,9 +158,14 @@ fn closed_port(name: &str, config: &AgentConfig, descriptor: &Descriptor, room: 
     let assignment = assignment(room);
     let home = room.join("home");
     let slot = room.join("slot");
-    let mut set = cli::moved(descriptor, &slot);
+    let endpoint_set: BTreeMap<String, String> =
+        endpoint.set.iter().map(|(name, value)| (name.clone(), value.replace("{url}", &url))).collect();
+    let mut set = match home::furnish(descriptor, &slot, &home::lookup(&endpoint_set)) {
+        Ok(()) => home::redirected(descriptor, &slot),
+        Err(error) => return case(NAME, Verdict::NotTried, format!("its home cannot be made: {error}")),
+    };
     set.insert("HOME".into(), home.to_string_lossy().into_owned());
-    set.extend(endpoint.set.iter().map(|(name, value)| (name.clone(), value.replace("{url}", &url))));
+    set.extend(endpoint_set);
     let mut args = config.args.clone();
     args.extend(endpoint.args.iter().map(|argument| argument.replace("{url}", &url)));
     let config = AgentConfig {

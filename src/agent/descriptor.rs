@@ -201,7 +201,7 @@ pub enum HomeMode {
     /// In the user's own place.
     #[default]
     Own,
-    /// In the slot's directory, where that does not lose a login that only stands in a file.
+    /// In the slot's directory, where that does not lose a sign-in: see `links`.
     PerSlot,
 }
 
@@ -215,6 +215,9 @@ pub struct Home {
     pub redirect: BTreeMap<String, String>,
     /// Files that must be there, below the slot's directory.
     pub files: BTreeMap<String, String>,
+    /// What is linked in while the user is signed in by a file: by its name below the slot's directory, where
+    /// it may stand below the home directory or `{VARIABLE}`.
+    pub links: BTreeMap<String, Vec<String>>,
     /// Places where it does not work.
     pub forbid_under: Vec<String>,
 }

@@ -5,6 +5,7 @@
 //! the outcome means for the task is `settle`'s.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -22,6 +23,7 @@ pub mod conform;
 pub mod descriptor;
 pub mod environment;
 pub mod failure;
+pub mod home;
 pub mod output;
 pub mod probe;
 pub mod prompt;
@@ -95,8 +97,23 @@ pub trait Agent: Send + Sync {
     }
 
     /// Patterns of files that the program leaves in a workspace and that are no work.
-    fn leaves(&self) -> Vec<String> {
-        Vec::new()
+    fn leaves(&self) -> &[String] {
+        &[]
+    }
+
+    /// `true` when it can go on with a session of its own: then [`Assignment::resume`] may name one.
+    fn can_resume(&self) -> bool {
+        false
+    }
+
+    /// `true` when its own state can stand in the slot's directory: then [`Assignment::home`] may name one.
+    fn wants_home(&self) -> bool {
+        false
+    }
+
+    /// Makes the slot's directory ready for it, its sign-in included: before each run in one.
+    fn furnish(&self, _home: &Path) -> io::Result<()> {
+        Ok(())
     }
 
     /// What to execute for this attempt. The prompt has been written to [`Assignment::prompt_file`].

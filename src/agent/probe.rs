@@ -58,13 +58,16 @@ pub fn login(descriptor: &Descriptor, variable: &dyn Fn(&str) -> Option<String>)
 
 /// The file that a login left in the user's own place.
 pub fn login_file(descriptor: &Descriptor, variable: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
-    let place = |pattern: &String| -> Option<PathBuf> {
-        match pattern.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
-            Some((name, rest)) => Some(PathBuf::from(format!("{}{rest}", variable(name).filter(|v| !v.is_empty())?))),
-            None => Some(Path::new(&variable("HOME")?).join(pattern)),
-        }
-    };
-    descriptor.env.login_files.iter().filter_map(place).find(|file| file.is_file())
+    let files = descriptor.env.login_files.iter();
+    files.filter_map(|pattern| place(pattern, variable)).find(|file| file.is_file())
+}
+
+/// A place below the home directory or `{VARIABLE}`, where that is set.
+pub fn place(pattern: &str, variable: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    match pattern.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+        Some((name, rest)) => Some(PathBuf::from(format!("{}{rest}", variable(name).filter(|v| !v.is_empty())?))),
+        None => Some(Path::new(&variable("HOME")?).join(pattern)),
+    }
 }
 
 /// The first version number in a text, e.g. of `codex-cli 0.169.0`.

@@ -1,17 +1,12 @@
 //! What to execute: argv from groups, environment from lists, a home for the slot.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use crate::{
     agent::{
         Assignment, BadAgent, argv,
-        descriptor::{Descriptor, HomeMode, Via},
-        environment, probe,
+        descriptor::{Descriptor, Via},
+        environment, home,
     },
     config::AgentConfig,
     process::Invocation,
@@ -63,9 +58,6 @@ pub fn program(descriptor: &Descriptor, config: &AgentConfig, path: &str, cwd: &
 
 pub(super) fn invocation(descriptor: &Descriptor, config: &AgentConfig, assignment: &Assignment) -> Invocation {
     let (inherit, set) = variables(descriptor, config, assignment.home.as_deref());
-    if let Some(slot) = slot_home(descriptor, assignment.home.as_deref()) {
-        furnish(descriptor, &slot);
-    }
     head(&assignment.prompt_file());
     let env = environment(assignment, &inherit, &set);
     let path = env.get("PATH").map_or("", String::as_str);
@@ -97,7 +89,8 @@ fn arguments(descriptor: &Descriptor, config: &AgentConfig, assignment: &Assignm
     let model = assignment.model.as_ref().or(config.model.as_ref()).filter(|model| is_plain(model));
     // A session's name comes from the program's output: it must not become an option.
     let session = assignment.resume.as_ref().filter(|session| is_plain(session));
-    let slot = slot_home(descriptor, assignment.home.as_deref()).map(|slot| slot.to_string_lossy().into_owned());
+    let slot = home::usable(descriptor, assignment.home.as_deref(), &home::lookup(&config.set));
+    let slot = slot.map(|slot| slot.to_string_lossy().into_owned());
     let own = |name: &str| match name {
         "model" => Some(model.cloned()),
         "session" => Some(session.cloned()),
@@ -149,59 +142,9 @@ pub(super) fn variables(
     if rustix::process::geteuid().is_root() {
         set.extend(descriptor.env.if_root.clone());
     }
-    if let Some(slot) = slot_home(descriptor, home) {
-        set.extend(redirected(descriptor, &slot));
+    if let Some(slot) = home::usable(descriptor, home, &home::lookup(&config.set)) {
+        set.extend(home::redirected(descriptor, slot));
     }
     set.extend(config.set.clone());
     (inherit, set)
-}
-
-fn redirected(descriptor: &Descriptor, slot: &Path) -> BTreeMap<String, String> {
-    let place = |value: &String| value.replace("{slot}", &slot.to_string_lossy());
-    descriptor.home.redirect.iter().map(|(name, value)| (name.clone(), place(value))).collect()
-}
-
-/// The variables that move a program's state to this directory, which is made ready for it.
-pub fn moved(descriptor: &Descriptor, slot: &Path) -> BTreeMap<String, String> {
-    furnish(descriptor, slot);
-    redirected(descriptor, slot)
-}
-
-/// The slot's own directory, where the program's state can stand in it: not where the only login is
-/// a file in the user's own place, and not where the program does not work.
-fn slot_home(descriptor: &Descriptor, home: Option<&Path>) -> Option<PathBuf> {
-    let slot = home.filter(|_| descriptor.home.mode == HomeMode::PerSlot)?;
-    let bad = |place: &String| slot.starts_with(place);
-    if descriptor.home.forbid_under.iter().any(bad) {
-        return None;
-    }
-    let variable = |name: &str| std::env::var(name).ok();
-    match probe::login(descriptor, &variable) {
-        probe::Login::File(_) => None,
-        _ => Some(slot.to_owned()),
-    }
-}
-
-/// Makes the directories and files that the program needs to find there.
-fn furnish(descriptor: &Descriptor, slot: &Path) {
-    let note = |what: &Path, error: std::io::Error| {
-        log::warn!("cannot make {} for {}: {error}", what.display(), descriptor.id);
-    };
-    let make = |directory: &Path| {
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
-        made.unwrap_or_else(|error| note(directory, error));
-    };
-    for directory in redirected(descriptor, slot).values() {
-        make(Path::new(directory));
-    }
-    for (name, content) in &descriptor.home.files {
-        let file = slot.join(name);
-        file.parent().into_iter().for_each(make);
-        let created = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file);
-        let written = created.and_then(|mut file| std::io::Write::write_all(&mut file, content.as_bytes()));
-        match written {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => note(&file, error),
-            _ => {}
-        }
-    }
 }

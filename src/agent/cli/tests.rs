@@ -84,11 +84,12 @@ fn the_slots_home_holds_the_programs_state() {
         "x",
         &AgentConfig { set: BTreeMap::from([("GEMINI_API_KEY".into(), "k".into())]), ..config("gemini") },
     );
+    assert!(gemini.wants_home());
+    gemini.furnish(&dir.path().join("home")).expect("a good slot");
     let env = gemini.invocation(&assignment).env;
-    if env.get("GEMINI_CLI_HOME").is_some_and(|home| home.starts_with(&*dir.path().to_string_lossy())) {
-        let settings = dir.path().join("home/gemini/.gemini/settings.json");
-        assert!(std::fs::read_to_string(settings).expect("written").contains("maxAttempts"));
-    }
+    assert!(env["GEMINI_CLI_HOME"].starts_with(&*dir.path().to_string_lossy()));
+    let settings = dir.path().join("home/gemini/.gemini/settings.json");
+    assert!(std::fs::read_to_string(settings).expect("written").contains("maxAttempts"));
     assignment.home = Some("/tmp/x/home".into());
     let codex = Cli::new("x", &config("codex")).invocation(&assignment).env;
     assert!(codex.get("CODEX_HOME").is_none_or(|home| !home.starts_with("/tmp/x")), "its sandbox breaks there");
@@ -204,4 +205,25 @@ fn a_result_file_has_its_say_about_a_success_only() {
     assert_eq!(claude.outcome(&assignment, &lingered).word(), "replan");
     std::fs::remove_file(assignment.result_file()).expect("removed");
     assert_eq!(claude.outcome(&assignment, &exit(0)).words(), "words");
+}
+
+#[test]
+fn every_adapter_that_can_resume_names_the_session() {
+    let tails: &[(&str, &[&str])] = &[
+        ("claude", &["--resume", "5f3a-01"]),
+        ("codex", &["resume", "5f3a-01", "-"]),
+        ("gemini", &["--resume", "5f3a-01"]),
+        ("opencode", &["-s", "5f3a-01"]),
+        ("qwen", &["--resume", "5f3a-01"]),
+        ("copilot", &["--resume=5f3a-01"]),
+        ("cursor-agent", &["--resume", "5f3a-01"]),
+    ];
+    for (adapter, tail) in tails {
+        let argv = argv(&config(adapter), |assignment| assignment.resume = Some("5f3a-01".into()));
+        assert!(argv.ends_with(&tail.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>()), "{adapter}: {argv:?}");
+        assert!(Cli::new("x", &config(adapter)).can_resume(), "{adapter}");
+    }
+    for (adapter, _) in descriptor::SHIPPED.iter().filter(|(name, _)| !tails.iter().any(|(known, _)| known == name)) {
+        assert!(!Cli::new("x", &config(adapter)).can_resume(), "{adapter}: how it resumes is not tested");
+    }
 }

@@ -1,7 +1,7 @@
 //! What the form of a description does not say by itself.
 
 use super::{Descriptor, Dialect, Source, Via};
-use crate::agent::{argv, environment};
+use crate::agent::{argv, environment, home};
 
 /// What may stand in `[args]` besides the placeholders of every argv.
 pub const OWN: &[&str] = &["model", "session", "slot"];
@@ -63,8 +63,12 @@ fn args(descriptor: &Descriptor) -> Result<(), String> {
 fn variables(descriptor: &Descriptor) -> Result<(), String> {
     let env = &descriptor.env;
     let names = env.allow.iter().chain(env.set.keys()).chain(env.if_root.keys()).chain(descriptor.home.redirect.keys());
-    match names.into_iter().find(|name| name.starts_with(environment::OURS)) {
-        Some(name) => Err(format!("variable `{name}` belongs to us")),
+    if let Some(name) = names.into_iter().find(|name| name.starts_with(environment::OURS)) {
+        return Err(format!("variable `{name}` belongs to us"));
+    }
+    let mut inside = descriptor.home.files.keys().chain(descriptor.home.links.keys());
+    match inside.find(|name| !home::stays_below(name)) {
+        Some(name) => Err(format!("`home` names `{name}`, which is not below the slot's directory")),
         None => Ok(()),
     }
 }
