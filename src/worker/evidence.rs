@@ -84,9 +84,8 @@ fn judge_criteria(criteria: usize, answers: &[Answer]) -> Result<(), Outcome> {
     if !broken.is_empty() {
         return Err(Outcome::NeedsAdapt { reason: broken.join("\n") });
     }
-    let proved = |number: &usize| {
-        answers.iter().any(|answer| answer.criterion == *number && !answer.evidence.trim().is_empty())
-    };
+    let proved =
+        |number: &usize| answers.iter().any(|answer| answer.criterion == *number && !answer.evidence.trim().is_empty());
     let open: Vec<String> = (1..=criteria).filter(|number| !proved(number)).map(|number| number.to_string()).collect();
     if open.is_empty() {
         return Ok(());

@@ -86,10 +86,17 @@ impl Run {
             let wanted = warm.as_ref().and_then(|warm| warm.home.clone());
             let slot = warm::take(layout, shared.role(), wanted.as_deref()).map_err(|error| {
                 let homes = layout.homes();
-                Outcome::failed(Class::PermissionDenied, format!("cannot use a directory in {}: {error}", homes.display()))
+                Outcome::failed(
+                    Class::PermissionDenied,
+                    format!("cannot use a directory in {}: {error}", homes.display()),
+                )
             })?;
             // Its sessions lie there.
             warm = warm.filter(|warm| warm.home.as_ref() == Some(&slot.path));
+            agent.furnish(&slot.path).map_err(|error| {
+                let what = format!("{} cannot be made ready for {}: {error}", slot.path.display(), self.lease().by);
+                Outcome::failed(Class::PermissionDenied, what)
+            })?;
             self.assignment.home = Some(slot.path.clone());
             self.record.home = Some(slot.path.clone());
             self.slot = Some(slot);
@@ -149,8 +156,7 @@ impl Run {
     fn handed(&self) -> Option<prompt::Handed> {
         let layout = &self.shared.setup.layout;
         let (task, token) = (&self.assignment.task.id, self.lease().token.0);
-        let mut earlier =
-            (1..token).rev().take(20).filter_map(|token| Record::load(&layout.run(task, Token(token))));
+        let mut earlier = (1..token).rev().take(20).filter_map(|token| Record::load(&layout.run(task, Token(token))));
         let last = earlier.find(|record| matches!(record.outcome.as_deref(), Some("done" | "no_change")))?;
         (last.role != self.lease().role).then(|| prompt::Handed {
             role: last.role.to_string(),

@@ -88,8 +88,9 @@ pub(super) fn take(layout: &Layout, role: &Role, wanted: Option<&Path>) -> io::R
     for path in wanted.map(Path::to_owned).into_iter().chain(all) {
         let mut name = path.clone().into_os_string();
         name.push(".lock");
-        let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600);
-        let lock = lock.clone().custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()).open(&name)?;
+        let mut open = fs::OpenOptions::new();
+        open.create(true).truncate(false).write(true).mode(0o600);
+        let lock = open.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()).open(&name)?;
         if lock.try_lock_exclusive().is_ok() {
             record::make_dir(&path)?;
             return Ok(Slot { path, _lock: lock });

@@ -136,7 +136,8 @@ mod tests {
         let config = Config { hook_timeout: timeout, ..Config::default() };
         let argv = ["sh", "-c", script].map(String::from);
         let env = BTreeMap::from([("OODATCAA_TASK_ID".into(), "T1".into())]);
-        let done = run("setup", &argv, &config, dir.path(), &dir.path().join("hooks/setup"), &env, &AtomicBool::new(false));
+        let done =
+            run("setup", &argv, &config, dir.path(), &dir.path().join("hooks/setup"), &env, &AtomicBool::new(false));
         (dir, done)
     }
 

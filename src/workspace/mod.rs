@@ -317,8 +317,7 @@ impl Workspace {
     /// Takes files of these patterns for what an agent's program leaves behind: they are no work, now and later.
     pub fn leave_out(&mut self, layout: &Layout, patterns: &[String]) -> Result<(), WorkspaceError> {
         let Some(checkout) = &mut self.checkout else { return Ok(()) };
-        let new: Vec<String> =
-            patterns.iter().filter(|pattern| !checkout.litter.contains(pattern)).cloned().collect();
+        let new: Vec<String> = patterns.iter().filter(|pattern| !checkout.litter.contains(pattern)).cloned().collect();
         if new.is_empty() {
             return Ok(());
         }

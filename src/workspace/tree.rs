@@ -151,7 +151,7 @@ fn fresh(
         set_up: ready,
         block: None,
         copied: Vec::new(),
-            litter: Vec::new(),
+        litter: Vec::new(),
     }
 }
 

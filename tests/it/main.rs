@@ -22,4 +22,5 @@ mod support;
 mod systemd;
 mod train;
 mod walk;
+mod warm;
 mod workspace;

@@ -27,6 +27,7 @@ fn whole() -> (tempfile::TempDir, Assignment, PromptFacts) {
         answers: vec![("Which?".into(), "the second".into())],
         dependencies: vec![related("P001-B01", "The client is in src/client.rs.")],
         failures: vec!["gate `test` failed:\nassertion at upload.rs:12".into()],
+        handed: Some(Handed { role: "builder".into(), nothing: false, summary: "All 4 tests pass.".into() }),
         gates: vec![("test".into(), "cargo test --quiet".into())],
         children: vec![related("P001-B03-X", "")],
     };
@@ -194,4 +195,30 @@ fn a_missing_template_is_told_by_its_path() {
     assert!(matches!(&said, PromptError::Missing { path } if path.ends_with("builder.md")), "{said}");
     assert!(matches!(load(dir.path()), Err(PromptError::Unreadable { .. })));
     assert_eq!(said.class(), Class::Config);
+}
+
+#[test]
+fn a_session_that_goes_on_is_told_what_it_does_not_know_and_no_more() {
+    let (_dir, assignment, facts) = whole();
+    let prompt = go_on(&assignment, &facts, "overloaded: try later").expect("renders");
+    let result_file = assignment.result_file().display().to_string();
+    for fact in ["P001-B03", "overloaded: try later", "gate `test` failed", "the second", &result_file, "`cargo test"] {
+        assert!(prompt.contains(fact), "{fact}: {prompt}");
+    }
+    assert!(!prompt.contains("`Three tries.`") && !prompt.contains("Its parts"), "{prompt}");
+    let calm = PromptFacts::default();
+    let prompt = go_on(&assignment, &calm, "").expect("renders");
+    assert!(!prompt.contains("Why you stopped") && !prompt.contains("What went wrong"), "{prompt}");
+}
+
+#[test]
+fn a_role_that_found_nothing_to_change_is_not_taken_by_its_word() {
+    let (_dir, assignment, mut facts) = whole();
+    let prompt = |facts: &PromptFacts| render("{{ facts }}", &assignment, facts).expect("renders");
+    let said = prompt(&facts);
+    assert!(said.contains("## What the builder said") && said.contains("All 4 tests pass."), "{said}");
+    assert!(!said.contains("nothing to change"), "{said}");
+    facts.handed = Some(Handed { role: "builder".into(), nothing: true, summary: "it was there".into() });
+    let said = prompt(&facts);
+    assert!(said.contains("**nothing to change**") && said.contains("only if you agree"), "{said}");
 }
