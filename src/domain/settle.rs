@@ -23,6 +23,9 @@ use super::{
 use apply::{apply, pause_failing_role};
 use verdict::{Verdict, judge};
 
+/// How many files of a conflict are written down.
+const FILES: usize = 20;
+
 /// Whether a later claim has made this lease worthless.
 pub fn superseded(snapshot: &Snapshot, mine: &Lease) -> bool {
     let other = snapshot.leases.get(&mine.task_id).is_some_and(|held| held.token() != mine.token);
@@ -95,7 +98,7 @@ fn on_task(
         }
     }
     let adapting = workflow.adapts(rule);
-    let mut verdict = judge(snapshot, rule, task, mine, outcome, retry, !plan_children.is_empty());
+    let mut verdict = judge(snapshot, workflow, rule, task, mine, outcome, retry, !plan_children.is_empty());
     let adapts = snapshot.history.task(&task.id).map_or(0, |known| known.adapts);
     if verdict.to == rule.failed
         && workflow.taking(&rule.failed).any(|row| workflow.adapts(row))
@@ -117,8 +120,17 @@ fn on_task(
     if adapting && success {
         event = event.with("adapted", true);
     }
-    if !success && !matches!(outcome, Outcome::Failed { class, .. } if class.policy() == Policy::Stop) {
+    let is_nobodys = match outcome {
+        Outcome::Failed { class, .. } => class.policy() == Policy::Stop,
+        Outcome::Waits { .. } => true,
+        _ => success,
+    };
+    if !is_nobodys {
         event = event.with("failure", true);
+    }
+    if let Outcome::Conflict { files, .. } = outcome {
+        let files: Vec<String> = files.iter().take(FILES).map(|file| text::cut(file, 200)).collect();
+        event = event.with("files", files);
     }
     if let Outcome::Failed { class: Class::BudgetExceeded, .. } = outcome {
         let overran = budget::overran(snapshot, workflow, task, &mine.role, facts);

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use crate::domain::{
-    Class, Lease, Outcome, RoleRule, Snapshot, Status, Task,
+    Class, Lease, Outcome, RoleRule, Snapshot, Status, Task, Workflow,
+    history::TaskHistory,
     outcome::{Policy, Retry},
 };
 
@@ -41,6 +42,7 @@ impl Verdict {
 /// What follows from an outcome for its task.
 pub(super) fn judge(
     snapshot: &Snapshot,
+    workflow: &Workflow,
     rule: &RoleRule,
     task: &Task,
     mine: &Lease,
@@ -64,6 +66,22 @@ pub(super) fn judge(
         Outcome::Replan { reason } => Verdict::held(rule.replan.as_ref().unwrap_or(&rule.failed), reason),
         Outcome::Blocked { reason } => Verdict::held(&Status::BLOCKED, reason),
         Outcome::NeedsInput { question } => Verdict::held(&Status::NEEDS_MANUAL, format!("the agent asks: {question}")),
+        Outcome::Conflict { reason, .. } => {
+            let known = snapshot.history.task(&task.id);
+            let before = known.map_or(0, |known| known.conflicts);
+            match author(workflow, rule, known) {
+                Some(author) if before < retry.conflicts => Verdict::held(&author.takes, reason),
+                _ if before <= retry.conflicts => Verdict::held(&rule.failed, reason),
+                _ => {
+                    let words = format!("{} merges ended in conflicts, the last: {reason}", before + 1);
+                    Verdict::held(&Status::NEEDS_MANUAL, words)
+                }
+            }
+        }
+        Outcome::Waits { reason } => {
+            let waits = snapshot.history.task(&task.id).map_or(0, |known| known.waits) + 1;
+            Verdict { not_before: after(retry.wait(waits, seed)), ..Verdict::held(&rule.takes, reason) }
+        }
         Outcome::Failed { class, reason, retry_at } => {
             let again = Verdict { reason: Some(format!("{class}: {reason}")), ..Verdict::to(&rule.takes) };
             let streak = snapshot.history.task(&task.id).map_or(0, |known| known.transient) + 1;
@@ -90,4 +108,12 @@ pub(super) fn judge(
             }
         }
     }
+}
+
+/// The role whose work it is that a merge is about: the one that builds; else the one that handed it over,
+/// when that has worked on it.
+fn author<'a>(workflow: &'a Workflow, merging: &RoleRule, known: Option<&TaskHistory>) -> Option<&'a RoleRule> {
+    let has_worked = |row: &&RoleRule| known.is_some_and(|known| known.work.contains_key(&row.role));
+    let rows = || workflow.rules().iter().filter(|row| row.role != merging.role).filter(has_worked);
+    rows().find(|row| row.takes == Status::READY).or_else(|| rows().find(|row| row.done == merging.takes))
 }

@@ -26,6 +26,8 @@ pub use safe::Author;
 pub use steps::Step;
 pub use verify::holds;
 
+pub use crate::config::MergePolicy as Policy;
+
 use crate::{
     domain::{TaskId, Token},
     workspace::git::GitError,
@@ -33,18 +35,6 @@ use crate::{
 
 /// How often a result is made anew because the target has moved in the meantime.
 const TRIES: u32 = 8;
-
-/// How a branch comes into the target.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Policy {
-    /// A merge commit, always.
-    #[default]
-    MergeCommit,
-    /// One commit with all of it.
-    Squash,
-    /// The branch's commits, one after the other on top of the target.
-    Rebase,
-}
 
 /// What is the same for all orders of a train.
 #[derive(Clone, Debug)]
