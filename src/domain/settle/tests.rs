@@ -211,3 +211,92 @@ fn settling_twice_settles_once() {
     assert!(!plan.touches_queue());
     assert_eq!(plan.events.len(), 1);
 }
+
+fn conflict() -> Outcome {
+    Outcome::Conflict { files: vec!["a.txt".into()], reason: "conflicts in a.txt".into() }
+}
+
+/// Claims and settles until the integrator has the task again.
+fn back_to_the_merge(mut now: Snapshot) -> (Snapshot, Lease) {
+    loop {
+        let status = only(&now).status.clone();
+        let role = flow().taking(&status).next().expect("a role takes it").role.clone();
+        let (plan, lease) = claim::decide(&now, &flow(), &claimant(&role)).expect("a claim");
+        now = now.after(&plan);
+        if role == Role::INTEGRATOR {
+            return (now, lease);
+        }
+        now = settled(&now, &lease, &done());
+    }
+}
+
+#[test]
+fn conflicts_go_to_the_author_twice_then_to_the_refiner_then_to_a_human() {
+    let (mut now, mut lease) = back_to_the_merge(snapshot(vec![task("A", Status::READY)]));
+    for next in [Status::READY, Status::READY, Status::NEEDS_ADAPT] {
+        now = settled(&now, &lease, &conflict());
+        assert_eq!((only(&now).status.clone(), only(&now).attempts), (next, 0));
+        assert_eq!(only(&now).blocked_reason.as_deref(), Some("conflicts in a.txt"));
+        let known = now.history.task(&id("A")).expect("known");
+        assert_eq!(known.failures.last(), Some(&(Role::INTEGRATOR, "conflicts in a.txt".into())), "for the prompt");
+        (now, lease) = back_to_the_merge(now);
+    }
+    now = settled(&now, &lease, &conflict());
+    assert_eq!(only(&now).status, Status::NEEDS_MANUAL);
+    assert!(
+        only(&now).blocked_reason.as_deref().is_some_and(|reason| reason.starts_with("4 merges ended in conflicts"))
+    );
+}
+
+#[test]
+fn a_human_who_moves_a_task_gives_its_author_two_more_conflicts() {
+    let (mut now, mut lease) = back_to_the_merge(snapshot(vec![task("A", Status::READY)]));
+    for _ in 0..4 {
+        now = settled(&now, &lease, &conflict());
+        if only(&now).status != Status::NEEDS_MANUAL {
+            (now, lease) = back_to_the_merge(now);
+        }
+    }
+    let me = Actor::Human("me".into());
+    let plan = crate::domain::operate::retry(&now, &flow(), &id("A"), None, &me).expect("retried");
+    now = now.after(&plan);
+    assert_eq!(now.history.task(&id("A")).expect("known").conflicts, 0);
+}
+
+#[test]
+fn without_a_builder_a_conflict_goes_to_whoever_handed_the_task_over() {
+    let (now, lease) = back_to_the_merge(snapshot(vec![task("A", Status::AWAITING_TEST)]));
+    assert_eq!(only(&settled(&now, &lease, &conflict())).status, Status::AWAITING_TEST);
+    let (now, lease) = claimed(task("A", Status::READY), &Role::INTEGRATOR);
+    assert_eq!(only(&settled(&now, &lease, &conflict())).status, Status::NEEDS_ADAPT, "nobody is known");
+}
+
+#[test]
+fn what_is_in_the_way_is_waited_for_longer_and_longer_and_never_charged() {
+    let (mut now, mut lease) = claimed(task("A", Status::READY), &Role::INTEGRATOR);
+    let mut last = chrono::Duration::zero();
+    for round in 1..=9 {
+        now = settled(&now, &lease, &Outcome::Waits { reason: "commit your changes".into() });
+        let waiting = only(&now);
+        assert_eq!((waiting.status.clone(), waiting.attempts), (Status::READY_FOR_INTEGRATOR, 0), "round {round}");
+        let wait = waiting.not_before.expect("a time") - now.now.wall;
+        assert!(wait > last || wait.num_seconds() >= 240, "round {round}: {wait} after {last}");
+        last = wait;
+        let why = crate::domain::why::sentence(&now, &flow(), waiting);
+        assert!(why.contains("is tried again") && why.contains("commit your changes"), "{why}");
+        assert!(now.history.task(&id("A")).expect("known").failures.is_empty(), "no failure of the task");
+        now.now = now_at(10_000 * round);
+        let (plan, next) = claim::decide(&now, &flow(), &claimant(&Role::INTEGRATOR)).expect("claimed again");
+        (now, lease) = (now.after(&plan), next);
+    }
+}
+
+#[test]
+fn why_says_that_a_task_came_back_from_its_merge() {
+    let (now, lease) = back_to_the_merge(snapshot(vec![task("A", Status::READY)]));
+    let plan = decide(&now, &flow(), &lease, &conflict(), &Retry::default(), &Facts::default());
+    assert_eq!(plan.events[0].data["files"], serde_json::json!(["a.txt"]), "the journal names them");
+    let now = now.after(&plan);
+    let why = crate::domain::why::sentence(&now, &flow(), only(&now));
+    assert!(why.ends_with("; it came back from its merge: conflicts in a.txt"), "{why}");
+}
