@@ -188,6 +188,8 @@ fn mask(outcome: Outcome, secrets: &[String]) -> Outcome {
         Outcome::Replan { reason } => Outcome::Replan { reason: masked(reason) },
         Outcome::Blocked { reason } => Outcome::Blocked { reason: masked(reason) },
         Outcome::NeedsInput { question } => Outcome::NeedsInput { question: masked(question) },
+        Outcome::Conflict { files, reason } => Outcome::Conflict { files, reason: masked(reason) },
+        Outcome::Waits { reason } => Outcome::Waits { reason: masked(reason) },
         Outcome::Failed { class, reason, retry_at } => Outcome::Failed { class, reason: masked(reason), retry_at },
     }
 }

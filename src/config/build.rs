@@ -1,12 +1,14 @@
 //! From checked values to the configuration's types, and what only shows when they are seen together.
 
+mod trees;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use toml::Value;
 
 use super::{
-    AgentConfig, AgentKind, Config, Fault, Fleet, GateConfig, Origin, PromptVia, RoleConfig, Setting, WorkspaceConfig,
-    WorkspaceMode, keys::KEYS, layers::Flat, load::Findings, near, secrets, values,
+    AgentConfig, AgentKind, Config, Fault, Fleet, GateConfig, Origin, PromptVia, RoleConfig, Setting, keys::KEYS,
+    layers::Flat, load::Findings, near, secrets, values,
 };
 use crate::domain::{
     Role, RoleRule, Status, Workflow,
@@ -133,6 +135,7 @@ pub(super) fn build(
         transient: count("transient"),
         deaths: count("deaths"),
         adapts: count("adapts"),
+        conflicts: count("conflicts"),
         pause_after: count("pause_after"),
     };
     let adapters = adapters(all);
@@ -181,6 +184,10 @@ pub(super) fn build(
             reference(&["roles", role.as_str(), "gates"], name, "gate", gate_names.clone(), untrusted_gates);
         }
     }
+    let merge = trees::merge(&values);
+    for name in &merge.after {
+        reference(&["merge", "after"], name, "gate", gate_names.clone(), untrusted_gates);
+    }
 
     let policy = Policy {
         merge_approval: values.flag(&["merge", "approval"]),
@@ -188,7 +195,7 @@ pub(super) fn build(
         budgets: budgets(&values, &names(all, "budget"), found),
     };
     let workflow = workflow(&values, names(all, "roles"), found)?.under(policy);
-    Ok(Config { fleet, workflow, roles, agents, adapters, gates, retry, workspace: workspace(&values) })
+    Ok(Config { fleet, workflow, roles, agents, adapters, gates, retry, workspace: trees::workspace(&values), merge })
 }
 
 fn budgets(values: &Values<'_>, names: &[String], found: &mut Findings) -> Budgets {
@@ -215,31 +222,6 @@ fn budgets(values: &Values<'_>, names: &[String], found: &mut Findings) -> Budge
         };
     }
     budgets
-}
-
-fn workspace(values: &Values<'_>) -> WorkspaceConfig {
-    let at = |member| ["workspace", member];
-    WorkspaceConfig {
-        mode: match values.text(&at("mode")).as_deref() {
-            Some("worktree") => WorkspaceMode::Worktree,
-            _ => WorkspaceMode::Shared,
-        },
-        root: values.text(&at("root")),
-        branch: values.text(&at("branch")).unwrap_or_default(),
-        base: values.text(&at("base")),
-        author: values.text(&at("author")),
-        copy: values.texts(&at("copy")),
-        setup: values.texts(&at("setup")),
-        teardown: values.texts(&at("teardown")),
-        hook_timeout: values.duration(&at("hook_timeout")),
-        hook_env: values.texts(&at("hook_env")),
-        port_base: values.count(&at("port_base")),
-        ports: values.count(&at("ports")),
-        lock_wait: values.duration(&at("lock_wait")),
-        disk_min: values.size(&at("disk_min")),
-        keep: values.duration(&at("keep")),
-        untrusted: false,
-    }
 }
 
 fn role(values: &Values<'_>, name: &str) -> RoleConfig {

@@ -77,6 +77,8 @@ pub(super) enum Kind {
     BranchTemplate,
     /// A branch; empty for a choice of ours.
     Branch,
+    /// The name of a remote; empty for none. No address: a project's file must not choose who gets the work.
+    Remote,
 }
 
 /// The least bytes of output that say anything.
@@ -103,8 +105,22 @@ pub(super) const KEYS: &[Key] = &[
     key("retry.transient", Kind::Count(0), "Failures in a row that are not charged, for passing troubles."),
     key("retry.deaths", Kind::Count(1), "Workers that one task may take down before it is charged."),
     key("retry.adapts", Kind::Count(0), "Adapt loops of a task before a human is asked."),
+    key(
+        "retry.conflicts",
+        Kind::Count(0),
+        "Merge conflicts of a task that go back to its author; the next goes to the refiner, one more to a human.",
+    ),
     key("retry.pause_after", Kind::Count(0), "Different tasks failing in a row before their role pauses; 0 for never."),
     key("merge.approval", Kind::Flag, "Whether a human must approve a task before it is merged."),
+    key(
+        "merge.policy",
+        Kind::Choice(&["merge", "squash", "rebase"]),
+        "`merge` for a merge commit, `squash` for one commit, `rebase` for the branch's commits on top of the target.",
+    ),
+    key("merge.push", Kind::Remote, "The remote that gets the target with every merge; empty keeps everything local."),
+    key("merge.changelog", Kind::Flag, "Whether every merged task gets a line in `CHANGELOG.md`."),
+    key("merge.tags", Kind::Flag, "Whether merges are tagged `pre/<task>-<UTC>` and `<task>-complete`."),
+    key("merge.after", Kind::Gates, "Gates to run after the target has moved; a red one takes the merge back."),
     key("decisions.deadline", Kind::Duration(0), "How long a human is waited for before the answer is no; 0 for ever."),
     with("budget.*.tokens", Kind::Count(0), "0", "Tokens read and written; 0 for no limit."),
     with("budget.*.usd", Kind::Money, "0", "Dollars, as the agent reports them; 0 for no limit."),
@@ -325,6 +341,10 @@ impl Kind {
             },
             Self::BranchTemplate => branch_template(words(value)?),
             Self::Branch => branch(words(value)?),
+            Self::Remote => match words(value)? {
+                "" => Ok(()),
+                name => named(name).map_err(|why| format!("{why}; expected the name of a remote, such as `origin`")),
+            },
         }
     }
 
@@ -333,7 +353,7 @@ impl Kind {
         let list = |items: serde_json::Value| json!({"type": "array", "items": items});
         match self {
             Self::Text | Self::EnvValue | Self::Branch => json!({"type": "string"}),
-            Self::Agent => json!({"type": "string", "pattern": "^([A-Za-z0-9_][A-Za-z0-9._-]*)?$"}),
+            Self::Agent | Self::Remote => json!({"type": "string", "pattern": "^([A-Za-z0-9_][A-Za-z0-9._-]*)?$"}),
             Self::Status => json!({"type": "string", "minLength": 1}),
             Self::NoStatus => json!({"type": "string"}),
             Self::Duration(_) => {

@@ -18,6 +18,7 @@ mod fault;
 mod keys;
 mod layers;
 mod load;
+mod merge;
 pub mod near;
 pub mod secrets;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod world;
 
 pub use fault::{ConfigError, Fault, Origin};
 pub use keys::schema;
+pub use merge::{MergeConfig, MergePolicy};
 pub use trust::Trust;
 pub use workspace::{WorkspaceConfig, WorkspaceMode};
 pub use world::World;
@@ -52,6 +54,8 @@ pub struct Config {
     pub retry: Retry,
     /// Where attempts work.
     pub workspace: WorkspaceConfig,
+    /// How branches are merged.
+    pub merge: MergeConfig,
 }
 
 /// `[fleet]`.

@@ -30,6 +30,10 @@ pub struct TaskHistory {
     pub deaths: u32,
     /// How often a refiner has given it back since a human last touched it.
     pub adapts: u32,
+    /// How often its merge has ended in conflicts since a human last touched it.
+    pub conflicts: u32,
+    /// Attempts in a row that found something in the way.
+    pub waits: u32,
     /// What went wrong lately and in which role, oldest first, for the next prompt (R17).
     pub failures: Vec<(Role, String)>,
     /// What a human answered to its agents' questions, oldest first: question and answer (R17).
@@ -195,6 +199,7 @@ impl History {
                 if by_hand && event.text("verb") != Some("answer") {
                     known.overrun = false;
                     (known.adapts, known.deaths, known.transient) = (0, 0, 0);
+                    (known.conflicts, known.waits) = (0, 0);
                     known.failures.clear();
                 }
                 if event.flag("stamped") {
@@ -208,6 +213,7 @@ impl History {
                 if known.status.as_ref().is_some_and(Status::is_finished) {
                     known.failures.clear();
                     known.answers.clear();
+                    known.conflicts = 0;
                 }
             }
             Kind::LeaseAcquired => {
@@ -223,6 +229,10 @@ impl History {
                 known.overrun = event.flag("overrun");
                 known.deaths = 0;
                 known.transient = if event.flag("transient") { known.transient + 1 } else { 0 };
+                known.waits = if event.text("outcome") == Some("waits") { known.waits + 1 } else { 0 };
+                if event.text("outcome") == Some("conflict") {
+                    known.conflicts += 1;
+                }
                 if event.flag("adapted") {
                     known.adapts += 1;
                 }

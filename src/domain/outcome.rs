@@ -130,6 +130,18 @@ pub enum Outcome {
         /// The question, in one text.
         question: String,
     },
+    /// The work and the branch that it goes to have changed the same lines.
+    Conflict {
+        /// Where.
+        files: Vec<String>,
+        /// What the other side holds, and what to do.
+        reason: String,
+    },
+    /// Something outside of the task is in the way for the moment; it is tried again by itself, and never charged.
+    Waits {
+        /// What, and what helps.
+        reason: String,
+    },
     /// It failed.
     Failed {
         /// How.
@@ -156,6 +168,8 @@ impl Outcome {
             Self::Replan { .. } => "replan",
             Self::Blocked { .. } => "blocked",
             Self::NeedsInput { .. } => "needs_input",
+            Self::Conflict { .. } => "conflict",
+            Self::Waits { .. } => "waits",
             Self::Failed { class, .. } if class.policy() == Policy::Stop => "interrupted",
             Self::Failed { .. } => "failed",
         }
@@ -167,6 +181,7 @@ impl Outcome {
             Self::Done { summary, .. } | Self::NoChange { summary } => summary,
             Self::NeedsAdapt { reason } | Self::Replan { reason } | Self::Blocked { reason } => reason,
             Self::NeedsInput { question } => question,
+            Self::Conflict { reason, .. } | Self::Waits { reason } => reason,
             Self::Failed { reason, .. } => reason,
         }
     }
@@ -187,6 +202,8 @@ pub struct Retry {
     pub deaths: u32,
     /// Adapt loops before a human is asked; 3.
     pub adapts: u32,
+    /// Merges of a task that may end in conflicts and go back to its author, before the refiner gets it; 2.
+    pub conflicts: u32,
     /// Different tasks failing in a row before the role pauses; 3, 0 for never.
     pub pause_after: u32,
 }
@@ -200,6 +217,7 @@ impl Default for Retry {
             transient: 5,
             deaths: 3,
             adapts: 3,
+            conflicts: 2,
             pause_after: 3,
         }
     }

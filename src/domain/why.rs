@@ -229,12 +229,29 @@ fn taken_by<'a>(seen: &Explainer<'a>, task: &Task, takers: &[&'a RoleRule]) -> W
         Some(Obstacle::NotBefore(time)) => {
             let left = (time - snapshot.now.wall).to_std().unwrap_or_default();
             let mut sentence = format!("it is tried again at {} (in {})", stamp(time), duration(left));
-            if let Some((_, reason)) = snapshot.history.task(id).and_then(|known| known.failures.last()) {
+            let failed = snapshot.history.task(id).and_then(|known| known.failures.last());
+            let reason = task.blocked_reason.as_deref().or(failed.map(|(_, reason)| reason.as_str()));
+            if let Some(reason) = reason {
                 sentence.push_str(&format!(", after: {}", one_line(reason)));
             }
             why("R22", sentence, format!("agentctl task retry {id} (to try now)"))
         }
-        None => claimable(seen, task, rule),
+        None => {
+            let answer = claimable(seen, task, rule);
+            Why { sentence: format!("{}{}", answer.sentence, after_conflicts(snapshot, task)), ..answer }
+        }
+    }
+}
+
+/// What is added for a task that came back from its merge.
+fn after_conflicts(snapshot: &Snapshot, task: &Task) -> String {
+    let times = snapshot.history.task(&task.id).map_or(0, |known| known.conflicts);
+    match (&task.blocked_reason, times) {
+        (Some(reason), 1..) => {
+            let times = if times == 1 { String::new() } else { format!(" for the {times}. time") };
+            format!("; it came back from its merge{times}: {}", super::text::cut(&one_line(reason), 300))
+        }
+        _ => String::new(),
     }
 }
 

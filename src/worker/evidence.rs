@@ -100,11 +100,15 @@ fn judge_criteria(criteria: usize, answers: &[Answer]) -> Result<(), Outcome> {
 
 /// Runs the gates in the workspace, in order; the first that is red is the outcome.
 pub(super) fn check_gates(run: &mut Run) -> Result<(), Outcome> {
-    for name in gates(&run.shared, &run.assignment.task) {
-        if let Some(stopped) = run.is_stopped() {
-            return Err(stopped);
-        }
-        gate(run, &name)?;
+    let names = gates(&run.shared, &run.assignment.task);
+    run_gates(run, &names).map_err(|(_, outcome)| outcome)
+}
+
+/// Runs these gates in order; the first that is red is named, with the outcome.
+pub(super) fn run_gates(run: &mut Run, names: &[String]) -> Result<(), (String, Outcome)> {
+    for name in names {
+        let stopped = run.is_stopped().map_or(Ok(()), Err);
+        stopped.and_then(|()| gate(run, name)).map_err(|outcome| (name.clone(), outcome))?;
     }
     Ok(())
 }

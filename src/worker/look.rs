@@ -76,7 +76,7 @@ impl Worker {
             if more.is_empty() {
                 break;
             }
-            ended = sweep::end(&shared.setup.layout, &shared.setup.config.workspace, more);
+            ended = sweep::end(&shared.setup, more);
             if ended.is_empty() {
                 break;
             }

@@ -3,14 +3,18 @@
 
 use std::path::Path;
 
-use super::{chain, evidence, run::Run};
+use super::{Setup, chain, evidence, run::Run};
 use crate::{
-    domain::{Class, Outcome, Status},
+    domain::{Class, Outcome, RoleRule, Status, TaskId, text},
     workspace::{
-        Author, Workspace,
-        train::{self, GateFailure, Line, Order, Policy, TrainError},
+        Author, Mode, Workspace,
+        git::Git,
+        train::{self, GateFailure, Gates, Line, Order, Policy, TrainError, What, Yard},
     },
 };
+
+/// How many commits of the other side a conflict names.
+const NAMED: usize = 6;
 
 /// What a merge brought, for the queue.
 pub(super) struct Brought {
@@ -19,30 +23,35 @@ pub(super) struct Brought {
 }
 
 /// Whether this role's work on a task that has a branch of its own is merging it.
-pub(super) fn is_merging(run: &Run) -> bool {
-    run.assignment.rule.takes == Status::READY_FOR_INTEGRATOR && run.assignment.rule.done.is_done()
+pub(super) fn is_merging(rule: &RoleRule) -> bool {
+    rule.takes == Status::READY_FOR_INTEGRATOR && rule.done.is_done()
 }
 
 /// Merges the branch of the workspace.
 pub(super) fn merge(run: &mut Run, workspace: &Workspace) -> Outcome {
     let wrong = |what: &str| Outcome::failed(Class::Config, format!("{what}: the branch cannot be merged"));
-    let Some(branch) = workspace.branch().map(String::from) else { return wrong("there is no branch") };
+    let (Some(branch), Some(yard)) = (workspace.branch().map(String::from), Yard::of(workspace)) else {
+        return wrong("there is no branch");
+    };
     let Some(target) = workspace.base_branch().map(String::from) else {
         return wrong("the main checkout is on no branch, and `workspace.base` names none");
     };
-    let Some(home) = workspace.top().parent().and_then(Path::parent).map(Path::to_owned) else {
-        return wrong("the worktree has no place");
-    };
-    let author = Author::of(run.shared.setup.config.workspace.author.as_deref(), &run.assignment.rule.role);
+    let config = &run.shared.setup.config;
+    let after = config.merge.after.clone();
+    // Asked before the merge: afterwards it would have to be taken back.
+    if let Some(name) = after.iter().find(|name| run.shared.gate(name).is_none()) {
+        return Outcome::failed(Class::Config, evidence::unknown_gate(name));
+    }
+    let author = Author::of(config.workspace.author.as_deref(), &run.assignment.rule.role);
     let line = Line {
         repo: run.shared.setup.layout.root().to_owned(),
-        dir: home.join("merges"),
-        place: home.join("train"),
+        dir: yard.dir,
+        place: yard.place,
         target: target.clone(),
-        policy: Policy::MergeCommit,
-        push: None,
-        tags: true,
-        changelog: false,
+        policy: config.merge.policy,
+        push: config.merge.push.clone(),
+        tags: config.merge.tags,
+        changelog: config.merge.changelog,
         author: train::Author { name: author.name, email: author.mail },
     };
     let order = Order {
@@ -51,50 +60,164 @@ pub(super) fn merge(run: &mut Run, workspace: &Workspace) -> Outcome {
         token: run.assignment.lease.token,
         branch: branch.clone(),
     };
-    let mut other: Option<Outcome> = None;
-    let merged = train::integrate(&line, &order, &mut |tree: &Path| check(run, tree, &mut other));
+    let mut checks = Checks { run, after, other: None };
+    let merged = train::integrate(&line, &order, &mut checks);
+    let other = checks.other.take();
     match merged {
         Ok(merged) => {
             let short: String = merged.commit.chars().take(12).collect();
-            let summary = match merged.already {
+            let mut summary = match merged.already {
                 true => format!("{branch} was in {target} already, as {short}"),
                 false => format!("merged {branch} into {target} as {short}"),
             };
+            if let Some(name) = &line.push {
+                summary.push_str(&format!("; {name} holds it"));
+            }
+            if let Some(behind) = &merged.behind {
+                summary.push_str(&format!("; the local {target} stays behind: failed to {behind}"));
+            }
             run.brought = Some(Brought { commit: merged.commit, tag: merged.tag });
             Outcome::Done { summary, tasks: Vec::new() }
-        }
-        Err(TrainError::Empty { .. }) => {
-            Outcome::NoChange { summary: format!("{branch} has no commit that {target} does not have") }
         }
         Err(TrainError::Stopped) => {
             other.unwrap_or_else(|| Outcome::failed(Class::Interrupted, "the gates were stopped"))
         }
-        Err(error @ (TrainError::Conflict { .. } | TrainError::GatesRed { .. } | TrainError::RedAfter { .. })) => {
-            Outcome::NeedsAdapt { reason: format!("failed to {}", chain(&error)) }
-        }
-        Err(error @ (TrainError::Busy { .. } | TrainError::NotReverted { .. } | TrainError::Diverged { .. })) => {
-            Outcome::Blocked { reason: format!("failed to {}", chain(&error)) }
-        }
-        Err(error @ (TrainError::Place { .. } | TrainError::NoBranch { .. } | TrainError::PushRefused { .. })) => {
-            Outcome::failed(Class::Config, format!("failed to {}", chain(&error)))
-        }
-        Err(error) => Outcome::failed(Class::AgentCrashed, format!("failed to {}", chain(&error))),
+        Err(error) => refused(&error, &line, &branch, workspace),
     }
 }
 
-/// The gates of the role and of the task, on the result as it would be.
-fn check(run: &mut Run, tree: &Path, other: &mut Option<Outcome>) -> Result<(), GateFailure> {
-    let workspace = std::mem::replace(&mut run.assignment.workspace, tree.to_owned());
-    let checked = evidence::check_gates(run);
-    run.assignment.workspace = workspace;
-    match checked {
-        Ok(()) => Ok(()),
-        Err(Outcome::Failed { class: Class::GateFailed, reason, .. }) => {
-            Err(GateFailure::Red { gate: "of the role".into(), reason })
+/// What it means for the task that the train did not take it.
+fn refused(error: &TrainError, line: &Line, branch: &str, workspace: &Workspace) -> Outcome {
+    let reason = format!("failed to {}", chain(error));
+    match error {
+        TrainError::Conflict { files, onto } => {
+            let more = workspace.git().map(|git| both_sides(git, line, branch, onto, files)).unwrap_or_default();
+            Outcome::Conflict { files: files.clone(), reason: format!("{reason}.{more}") }
         }
-        Err(outcome) => {
-            *other = Some(outcome);
-            Err(GateFailure::Stopped)
+        TrainError::Empty { .. } => {
+            Outcome::NoChange { summary: format!("{branch} has no commit that {} does not have", line.target) }
+        }
+        TrainError::GatesRed { .. } | TrainError::RedAfter { .. } => Outcome::NeedsAdapt { reason },
+        // Nobody's fault, and nothing that the task could do about it.
+        TrainError::MovedOn
+        | TrainError::Busy { .. }
+        | TrainError::Diverged { .. }
+        | TrainError::Unreachable { .. }
+        | TrainError::Stopped => Outcome::Waits { reason },
+        // No task may be merged before a human has looked.
+        TrainError::NotReverted { .. }
+        | TrainError::Place { .. }
+        | TrainError::NoBranch { .. }
+        | TrainError::PushRefused { .. } => Outcome::failed(Class::Config, reason),
+        TrainError::Unproven { .. } => Outcome::failed(Class::Network, reason),
+        TrainError::Refused { .. } | TrainError::Git(_) | TrainError::Io { .. } => {
+            Outcome::failed(Class::AgentCrashed, reason)
+        }
+    }
+}
+
+/// For whoever resolves a conflict: what the target holds by now, and the command that brings it in.
+fn both_sides(git: &Git, line: &Line, branch: &str, onto: &str, files: &[String]) -> String {
+    let target = &line.target;
+    let range = format!("refs/heads/{branch}..{onto}");
+    let count = format!("-{NAMED}");
+    let mut args = vec!["--literal-pathspecs", "log", "--no-show-signature", "--no-merges", "--format=%h %s", &count];
+    args.extend([range.as_str(), "--"]);
+    args.extend(files.iter().map(String::as_str));
+    let theirs: Vec<String> = git
+        .run(&args)
+        .unwrap_or_default()
+        .lines()
+        .map(|commit| format!("\n- {}", text::cut(&text::one_line(commit), 120)))
+        .collect();
+    // What the remote has beyond the local branch has no name here.
+    let is_local = git.asks(&["merge-base", "--is-ancestor", onto, &format!("refs/heads/{target}")]).unwrap_or(true);
+    let name = if is_local { target.as_str() } else { onto };
+    let verb = if line.policy == Policy::Rebase { "rebase" } else { "merge" };
+    let end = if line.policy == Policy::Rebase { "git rebase --continue" } else { "git commit" };
+    format!(
+        " {target} has changed them since {branch} left it:{}\nTo resolve it, run `git {verb} {name}` in the worktree \
+         (for this it is allowed), keep in each of these files what both sides want, `git add` them, `{end}`, then \
+         run the gates again.",
+        theirs.concat()
+    )
+}
+
+/// The gates on the result as it would be, and as it is.
+struct Checks<'a> {
+    run: &'a mut Run,
+    after: Vec<String>,
+    /// What else than a red gate ended them.
+    other: Option<Outcome>,
+}
+
+impl Checks<'_> {
+    fn check(&mut self, tree: &Path, names: &[String]) -> Result<(), GateFailure> {
+        let run = &mut *self.run;
+        let workspace = std::mem::replace(&mut run.assignment.workspace, tree.to_owned());
+        let checked = evidence::run_gates(run, names);
+        run.assignment.workspace = workspace;
+        checked.map_err(|(gate, outcome)| match outcome {
+            Outcome::Failed { class: Class::GateFailed, reason, .. } => GateFailure::Red { gate, reason },
+            outcome => {
+                self.other = Some(outcome);
+                GateFailure::Stopped
+            }
+        })
+    }
+}
+
+impl Gates for Checks<'_> {
+    fn before(&mut self, tree: &Path, _: &[TaskId]) -> Result<(), GateFailure> {
+        let names = evidence::gates(&self.run.shared, &self.run.assignment.task);
+        self.check(tree, &names)
+    }
+
+    fn after(&mut self, tree: &Path, _: &[TaskId]) -> Result<(), GateFailure> {
+        let names = self.after.clone();
+        self.check(tree, &names)
+    }
+}
+
+/// What stands in for the gates where nobody holds a task to run them for.
+struct Later {
+    after: bool,
+}
+
+impl Gates for Later {
+    fn before(&mut self, _: &Path, _: &[TaskId]) -> Result<(), GateFailure> {
+        Err(GateFailure::Stopped)
+    }
+
+    fn after(&mut self, _: &Path, _: &[TaskId]) -> Result<(), GateFailure> {
+        if self.after { Err(GateFailure::Stopped) } else { Ok(()) }
+    }
+}
+
+/// Finishes or undoes the merges that a dead integrator left half done. What needs gates is finished by the next
+/// merge, and until then the checkout is whole.
+pub(super) fn recover(setup: &Setup) {
+    let (layout, config) = (&setup.layout, &setup.config);
+    if config.workspace.mode == Mode::Shared {
+        return;
+    }
+    let yards = match train::yards(layout, &config.workspace) {
+        Ok(yards) => yards,
+        Err(error) => return log::warn!("cannot look for half done merges: failed to {}", chain(&error)),
+    };
+    let mut gates = Later { after: !config.merge.after.is_empty() };
+    for yard in yards {
+        match train::recover(layout.root(), &yard.dir, &mut gates) {
+            Ok(recovered) => recovered.iter().for_each(|one| {
+                let what = match &one.what {
+                    What::Finished(merged) => format!("finished, as {}", merged.commit),
+                    What::Reverted(error) => format!("taken back: failed to {error}"),
+                    What::Undone => "undone; it is merged again".into(),
+                };
+                log::warn!(task = one.task.as_str(); "{}: a merge that a dead integrator had left is {what}", one.task);
+            }),
+            Err(TrainError::Stopped) => log::info!("a half done merge waits for its gates; the next merge runs them"),
+            Err(error) => log::warn!("a half done merge is left to the next one: failed to {}", chain(&error)),
         }
     }
 }

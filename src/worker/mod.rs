@@ -211,6 +211,9 @@ impl Worker {
             names.join("`, then `")
         );
         ready();
+        if merge::is_merging(&setup.rule) {
+            merge::recover(setup);
+        }
         let mut first = self.look();
         if setup.once {
             if let Some(error) = first.take() {

@@ -178,7 +178,9 @@ impl Run {
     /// From claim to settlement. Answers the class of a failure that only a human can mend.
     fn walk(mut self) -> Option<Class> {
         let (outcome, workspace) = match self.workspace() {
-            Ok(Some(workspace)) if merge::is_merging(&self) => (merge::merge(&mut self, &workspace), Some(workspace)),
+            Ok(Some(workspace)) if merge::is_merging(&self.assignment.rule) => {
+                (merge::merge(&mut self, &workspace), Some(workspace))
+            }
             Ok(workspace) => (self.work_and_prove(workspace.as_ref()), workspace),
             Err(outcome) => (outcome, None),
         };

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::chain;
+use super::{Setup, chain, merge};
 use crate::{
     domain::rescue,
     layout::Layout,
@@ -14,10 +14,18 @@ use crate::{
 const WAIT: Duration = Duration::from_secs(5);
 
 /// Ends the processes of each; answers those of which nothing is left.
-pub(super) fn end(layout: &Layout, trees: &Config, left: Vec<rescue::Left>) -> Vec<rescue::Left> {
+pub(super) fn end(setup: &Setup, left: Vec<rescue::Left>) -> Vec<rescue::Left> {
+    let (layout, trees) = (&setup.layout, &setup.config.workspace);
     let gone: Vec<rescue::Left> = left.into_iter().filter(|left| end_one(layout, left)).collect();
     if trees.mode == Mode::Worktree {
         gone.iter().for_each(|left| keep(layout, trees, left));
+        let merges = |left: &rescue::Left| {
+            let rule = left.role.as_ref().and_then(|role| setup.config.workflow.rule(role));
+            rule.is_none_or(merge::is_merging)
+        };
+        if gone.iter().any(merges) {
+            merge::recover(setup);
+        }
     }
     gone
 }

@@ -89,6 +89,9 @@ impl Run {
                 log::info!(task = id.as_str(); "{id}: {class} → {to}: {words}");
             }
             Outcome::Failed { class, .. } => log::warn!(task = id.as_str(); "{id}: {class} → {to}: {words}"),
+            Outcome::Waits { .. } | Outcome::Conflict { .. } => {
+                log::warn!(task = id.as_str(); "{id}: {} → {to}: {words}", outcome.word());
+            }
             _ => log::info!(task = id.as_str(); "{id}: {} → {to}: {words}", outcome.word()),
         }
     }

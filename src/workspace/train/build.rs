@@ -16,7 +16,7 @@ pub(super) enum Built {
 /// Builds the result of an order whose branch stands at `source` on top of `base`.
 pub(super) fn build(tree: &Tree, line: &Line, order: &Order, source: &str, base: &str) -> Result<Built, TrainError> {
     tree.go(base)?;
-    let maker = Maker { tree, line, order, source };
+    let maker = Maker { tree, line, order, source, base };
     let reverted = verify::reverted(&tree.git, order, base)?;
     if let Some((revert, sources)) = &reverted
         && sources.iter().any(|old| tree.git.asks(&["merge-base", "--is-ancestor", old, base]).unwrap_or(false))
@@ -26,7 +26,7 @@ pub(super) fn build(tree: &Tree, line: &Line, order: &Order, source: &str, base:
     match line.policy {
         Policy::MergeCommit => maker.merge()?,
         Policy::Squash => maker.squash()?,
-        Policy::Rebase => maker.replay(base, reverted.is_some())?,
+        Policy::Rebase => maker.replay(reverted.is_some())?,
     }
     let head = tree.git.run(&["rev-parse", "HEAD"])?;
     let same =
@@ -39,6 +39,7 @@ struct Maker<'a> {
     line: &'a Line,
     order: &'a Order,
     source: &'a str,
+    base: &'a str,
 }
 
 impl Maker<'_> {
@@ -68,8 +69,8 @@ impl Maker<'_> {
 
     /// One commit after the other along the branch's own line; its merges are replayed as what they
     /// changed, so that the conflicts which they solved stay solved.
-    fn replay(&self, base: &str, again: bool) -> Result<(), TrainError> {
-        let git = &self.tree.git;
+    fn replay(&self, again: bool) -> Result<(), TrainError> {
+        let (git, base) = (&self.tree.git, self.base);
         let range = format!("{base}..{}", self.source);
         let commits = git.run(&["rev-list", "--reverse", "--first-parent", "--parents", &range])?;
         let known: BTreeSet<String> = match again {
@@ -142,7 +143,7 @@ impl Maker<'_> {
                 said: text::cut(&text::many_lines(&words), 2_000),
             });
         }
-        Err(TrainError::Conflict { files })
+        Err(TrainError::Conflict { files, onto: self.base.into() })
     }
 
     fn staged(&self, against: &str) -> Result<bool, TrainError> {
@@ -266,7 +267,7 @@ pub(super) fn revert(
                 let files = unmerged(git)?;
                 return Err(match files.is_empty() {
                     true => TrainError::Refused { command: "revert".into(), said },
-                    false => TrainError::Conflict { files },
+                    false => TrainError::Conflict { files, onto: base.into() },
                 });
             }
         }

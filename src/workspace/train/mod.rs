@@ -18,6 +18,7 @@ mod safe;
 mod steps;
 mod tree;
 mod verify;
+mod yard;
 
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,9 @@ pub use recover::{Recovered, What, recover};
 pub use safe::Author;
 pub use steps::Step;
 pub use verify::holds;
+pub use yard::{Yard, yards};
+
+pub use crate::config::MergePolicy as Policy;
 
 use crate::{
     domain::{TaskId, Token},
@@ -33,18 +37,6 @@ use crate::{
 
 /// How often a result is made anew because the target has moved in the meantime.
 const TRIES: u32 = 8;
-
-/// How a branch comes into the target.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Policy {
-    /// A merge commit, always.
-    #[default]
-    MergeCommit,
-    /// One commit with all of it.
-    Squash,
-    /// The branch's commits, one after the other on top of the target.
-    Rebase,
-}
 
 /// What is the same for all orders of a train.
 #[derive(Clone, Debug)]
@@ -139,6 +131,8 @@ pub enum TrainError {
     Conflict {
         /// Where.
         files: Vec<String>,
+        /// The commit that it was to go on top of.
+        onto: String,
     },
     /// A gate is red on the result; the target was not touched.
     #[error("merge it: the gate {gate} is red on the result: {reason}")]
@@ -203,6 +197,14 @@ pub enum TrainError {
         target: String,
         /// The remote.
         remote: String,
+    },
+    /// The remote does not answer.
+    #[error("reach {remote}: {said}")]
+    Unreachable {
+        /// The remote.
+        remote: String,
+        /// What was said of it.
+        said: String,
     },
     /// The remote does not take it.
     #[error("push to {remote}: {said}")]
@@ -284,11 +286,21 @@ pub fn integrate(line: &Line, order: &Order, gates: &mut dyn Gates) -> Result<Me
 /// is refused. A branch that conflicts with another of the batch is tried again after it.
 pub fn batch(line: &Line, orders: &[Order], gates: &mut dyn Gates) -> Report {
     let mut report = Report::default();
-    if let Err(error) = recover(&line.repo, &line.dir, gates) {
-        report.stopped = Some(error);
-        return report;
+    match recover(&line.repo, &line.dir, gates) {
+        // What was taken back would only be merged to be taken back again.
+        Ok(recovered) => recovered.into_iter().for_each(|one| {
+            let order = orders.iter().find(|order| order.task == one.task && order.branch == one.branch);
+            if let (What::Reverted(error), Some(_)) = (one.what, order) {
+                report.done.push((one.task, Err(error)));
+            }
+        }),
+        Err(error) => {
+            report.stopped = Some(error);
+            return report;
+        }
     }
-    let mut waiting: Vec<&Order> = orders.iter().collect();
+    let is_done = |report: &Report, order: &Order| report.done.iter().any(|(task, _)| *task == order.task);
+    let mut waiting: Vec<&Order> = orders.iter().filter(|order| !is_done(&report, order)).collect();
     let mut tries = 0;
     let mut single = false;
     while let Some(first) = waiting.first() {
@@ -304,7 +316,7 @@ pub fn batch(line: &Line, orders: &[Order], gates: &mut dyn Gates) -> Report {
                 return report;
             }
         }
-        waiting.retain(|order| !report.done.iter().any(|(task, _)| *task == order.task));
+        waiting.retain(|order| !is_done(&report, order));
     }
     report
 }

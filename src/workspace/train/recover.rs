@@ -23,6 +23,8 @@ pub struct Recovered {
     pub task: TaskId,
     /// The attempt that was killed.
     pub token: Token,
+    /// The branch that it was merging.
+    pub branch: String,
     /// What became of it.
     pub what: What,
 }
@@ -39,25 +41,29 @@ pub enum What {
 }
 
 /// Finishes or undoes every train in this directory that nobody drives any more. The gates are asked
-/// only after the merge, if that was not done yet.
+/// only after the merge, if that was not done yet. One that cannot be recovered keeps none of the others from it.
 pub fn recover(repo: &Path, dir: &Path, gates: &mut dyn Gates) -> Result<Vec<Recovered>, TrainError> {
     let mut found = Vec::new();
+    let mut failed = None;
     for log in Log::orphans(dir)? {
         let repo = Repo::open(repo, &log.state.author)?;
         if log.state.common != repo.common {
             // A train of another repository.
             continue;
         }
-        one(&repo, log, gates, &mut found)?;
+        if let Err(error) = one(&repo, log, gates, &mut found) {
+            failed.get_or_insert(error);
+        }
     }
-    Ok(found)
+    failed.map_or(Ok(found), Err)
 }
 
 fn one(repo: &Repo, mut log: Log, gates: &mut dyn Gates, found: &mut Vec<Recovered>) -> Result<(), TrainError> {
     let cars = log.state.cars.clone();
     let mut tell = |task: &TaskId, what| {
-        let token = cars.iter().find(|car| car.task == task.as_str()).map_or(Token(0), |car| Token(car.token));
-        found.push(Recovered { task: task.clone(), token, what });
+        let car = cars.iter().find(|car| car.task == task.as_str());
+        let (token, branch) = car.map_or((Token(0), String::new()), |car| (Token(car.token), car.branch.clone()));
+        found.push(Recovered { task: task.clone(), token, branch, what });
     };
     mend_landing(repo, &mut log)?;
     let mut behind = None;

@@ -1,18 +1,19 @@
 //! The remote's side of the target: what it has, the push, the proof that it holds the change.
 
 use super::{TrainError, land::Repo, steps::Car, verify};
-use crate::domain::text;
+use crate::{domain::text, workspace::git::GitError};
 
 /// The remote's head of a branch, fetched; `None` when the remote has no such branch.
 pub(super) fn head(repo: &Repo, remote: &str, branch: &str, id: &str) -> Result<Option<String>, TrainError> {
     check(remote)?;
     let full = format!("refs/heads/{branch}");
-    let listed = repo.git.run(&["ls-remote", "-q", "--", remote, &full])?;
+    let listed = answer(remote, repo.git.run(&["ls-remote", "-q", "--", remote, &full]))?;
     if !listed.lines().any(|line| line.ends_with(&format!("\t{full}"))) {
         return Ok(None);
     }
     let mine = own_ref(id);
-    repo.git.run(&["fetch", "-q", "--no-tags", "--no-write-fetch-head", "--", remote, &format!("+{full}:{mine}")])?;
+    let spec = format!("+{full}:{mine}");
+    answer(remote, repo.git.run(&["fetch", "-q", "--no-tags", "--no-write-fetch-head", "--", remote, &spec]))?;
     verify::read_ref(&repo.git, &mine)
 }
 
@@ -33,7 +34,8 @@ fn own_ref(id: &str) -> String {
 pub(super) fn push(repo: &Repo, remote: &str, branch: &str, commit: &str) -> Result<bool, TrainError> {
     check(remote)?;
     let spec = format!("{commit}:refs/heads/{branch}");
-    let (code, out, said) = repo.git.call(&["push", "-q", "--porcelain", "--no-verify", "--", remote, &spec])?;
+    let called = repo.git.call(&["push", "-q", "--porcelain", "--no-verify", "--", remote, &spec]);
+    let (code, out, said) = answer(remote, called)?;
     if code == 0 {
         return Ok(true);
     }
@@ -41,7 +43,49 @@ pub(super) fn push(repo: &Repo, remote: &str, branch: &str, commit: &str) -> Res
     if ["non-fast-forward", "fetch first", "cannot lock ref"].iter().any(|sign| words.contains(sign)) {
         return Ok(false);
     }
-    Err(TrainError::PushRefused { remote: remote.into(), said: text::cut(&text::many_lines(words.trim()), 2_000) })
+    Err(refused(remote, &words))
+}
+
+/// What git said of a remote that it could not use: nobody is there, or it does not want us.
+fn refused(remote: &str, words: &str) -> TrainError {
+    let (remote, said) = (text::cut(&text::one_line(remote), 100), text::cut(&text::many_lines(words.trim()), 2_000));
+    let has = |signs: &[&str]| signs.iter().any(|sign| said.contains(sign));
+    match has(AWAY) && !has(UNWANTED) {
+        true => TrainError::Unreachable { remote, said },
+        false => TrainError::PushRefused { remote, said },
+    }
+}
+
+/// Signs of a remote that may answer later.
+const AWAY: &[&str] = &[
+    "Could not resolve host",
+    "Connection refused",
+    "Connection reset",
+    "Connection timed out",
+    "Operation timed out",
+    "Network is unreachable",
+    "No route to host",
+    "Failed to connect",
+    "early EOF",
+    "hung up unexpectedly",
+    "unexpected disconnect",
+    "error: 429",
+    "error: 50",
+    "Couldn't connect",
+];
+
+/// Signs of one that never will before a human acts.
+const UNWANTED: &[&str] = &["Permission denied", "Authentication failed", "Host key verification failed"];
+
+fn answer<T>(remote: &str, called: Result<T, GitError>) -> Result<T, TrainError> {
+    called.map_err(|error| match error {
+        GitError::Failed { said, .. } => refused(remote, &said),
+        GitError::TimedOut { .. } => TrainError::Unreachable {
+            remote: text::cut(&text::one_line(remote), 100),
+            said: "no answer in time".into(),
+        },
+        error @ GitError::NotStarted(_) => error.into(),
+    })
 }
 
 /// Fetches and proves that the remote's branch holds every car; answers with its head.
@@ -54,6 +98,32 @@ pub(super) fn prove(repo: &Repo, remote: &str, branch: &str, id: &str, cars: &[C
         }
     }
     Ok(())
+}
+
+/// Proves that the remote's branch holds what the target holds of a branch already, and pushes the target if it does
+/// not yet: somebody merged by hand, or an earlier merge stayed local.
+pub(super) fn hold(
+    repo: &Repo,
+    remote: &str,
+    branch: &str,
+    id: &str,
+    base: &str,
+    source: &str,
+) -> Result<(), TrainError> {
+    let holds = |head: Option<String>| match head {
+        Some(head) => verify::held(&repo.git, &head, source),
+        None => Ok(false),
+    };
+    if holds(head(repo, remote, branch, id)?)? {
+        return Ok(());
+    }
+    if !push(repo, remote, branch, base)? {
+        return Err(TrainError::MovedOn);
+    }
+    match holds(head(repo, remote, branch, id)?)? {
+        true => Ok(()),
+        false => Err(TrainError::Unproven { remote: remote.into() }),
+    }
 }
 
 /// `true` when a commit's history has the car: the very commit with the very patch, or its patches.

@@ -31,13 +31,22 @@ pub(super) fn ride(
     for &order in orders {
         let checked = repo.head(&order.branch).and_then(|source| {
             Ok(match verify::already(&repo.git, &base, order, &source)? {
-                Some(commit) => Err(commit),
+                Some(commit) => {
+                    if let Some(name) = &line.push {
+                        remote::hold(&repo, name, &line.target, &id, &base, &source)?;
+                    }
+                    Err(commit)
+                }
                 None => Ok(source),
             })
         });
         match checked {
             Ok(Ok(source)) => fresh.push((order, source)),
             Ok(Err(commit)) => report.done.push((order.task.clone(), known(&repo, line, &commit))),
+            Err(error @ (TrainError::MovedOn | TrainError::Unreachable { .. })) => {
+                remote::forget(&repo, &id)?;
+                return Err(error);
+            }
             Err(error) => report.done.push((order.task.clone(), Err(error))),
         }
     }

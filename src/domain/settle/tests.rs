@@ -1,0 +1,302 @@
+//! What becomes of a task after each outcome.
+
+use super::*;
+use crate::domain::{
+    Held, Holder, LeaseRecord, Role, Task, Token,
+    claim::{
+        self,
+        tests::{claimant, id, task},
+    },
+    plan::tests::{now_at, snapshot},
+};
+use std::sync::Arc;
+
+fn flow() -> Workflow {
+    Workflow::shipped()
+}
+
+fn claimed(mut first: Task, role: &Role) -> (Snapshot, Lease) {
+    first.status = flow().rule(role).expect("shipped").takes.clone();
+    let before = snapshot(vec![first]);
+    let (plan, lease) = claim::decide(&before, &flow(), &claimant(role)).expect("a claim");
+    (before.after(&plan), lease)
+}
+
+fn settled(before: &Snapshot, lease: &Lease, outcome: &Outcome) -> Snapshot {
+    before.after(&decide(before, &flow(), lease, outcome, &Retry::default(), &Facts::default()))
+}
+
+fn done() -> Outcome {
+    Outcome::Done { summary: "did it".into(), tasks: Vec::new() }
+}
+
+fn only(snapshot: &Snapshot) -> &Task {
+    snapshot.queue.tasks().next().expect("one task")
+}
+
+#[test]
+fn success_moves_a_task_to_the_next_stage_and_lets_go() {
+    for (role, next) in [
+        (Role::PLANNER, Status::READY),
+        (Role::BUILDER, Status::AWAITING_TEST),
+        (Role::TESTER, Status::READY_FOR_INTEGRATOR),
+        (Role::REFINER, Status::READY),
+        (Role::INTEGRATOR, Status::DONE),
+    ] {
+        let (before, lease) = claimed(task("A", Status::READY), &role);
+        let after = settled(&before, &lease, &done());
+        assert_eq!(only(&after).status, next);
+        assert_eq!(only(&after).lease, QueueLease::None);
+        assert!(after.leases.is_empty());
+    }
+}
+
+#[test]
+fn a_superseded_attempt_changes_nothing_but_the_journal() {
+    let (mut before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
+    let newer = Lease { token: Token(lease.token.0 + 1), ..lease.clone() };
+    before.leases.insert(id("A"), Held { record: LeaseRecord::Ours(newer), holder: Holder::Alive });
+    let plan = decide(&before, &flow(), &lease, &done(), &Retry::default(), &Facts::default());
+    assert!(!plan.touches_queue() && plan.leases.is_empty());
+    assert_eq!(plan.events.len(), 1);
+    assert_eq!(plan.events[0].kind, Kind::AttemptSuperseded);
+}
+
+#[test]
+fn a_token_that_only_the_journal_remembers_supersedes_too() {
+    let (mut before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
+    Arc::make_mut(&mut before.history).tasks.get_mut(&id("A")).expect("known").token = Token(99);
+    assert!(superseded(&before, &lease));
+}
+
+#[test]
+fn what_the_agent_itself_set_stands() {
+    let (mut before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
+    Arc::make_mut(&mut before.queue).edit(&id("A"), |task| task.status = Status::NEEDS_MANUAL);
+    let after = settled(&before, &lease, &done());
+    assert_eq!(only(&after).status, Status::NEEDS_MANUAL);
+    assert_eq!(only(&after).lease, QueueLease::None);
+    assert!(after.leases.is_empty());
+}
+
+#[test]
+fn a_task_that_was_deleted_is_not_brought_back() {
+    let (mut before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
+    before.queue = Arc::default();
+    let after = settled(&before, &lease, &done());
+    assert!(after.queue.is_empty() && after.leases.is_empty());
+}
+
+#[test]
+fn a_work_failure_is_charged_waits_and_is_tried_again() {
+    let (before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
+    let after = settled(&before, &lease, &Outcome::failed(Class::AgentFailed, "exit status 1"));
+    let again = only(&after);
+    assert_eq!((again.status.clone(), again.attempts), (Status::READY, 1));
+    assert!(again.not_before.is_some_and(|time| time > after.now.wall));
+    assert_eq!(after.history.task(&id("A")).expect("known").failures, [(Role::BUILDER, "exit status 1".into())]);
+}
+
+#[test]
+fn attempts_run_out_into_the_roles_failed_status() {
+    let mut first = task("A", Status::READY);
+    first.attempts = 2;
+    let (before, lease) = claimed(first, &Role::BUILDER);
+    let after = settled(&before, &lease, &Outcome::failed(Class::NoEvidence, "no commit"));
+    assert_eq!(only(&after).status, Status::NEEDS_ADAPT);
+    assert_eq!(only(&after).attempts, 0, "the refiner's stage counts for itself");
+    assert!(only(&after).blocked_reason.as_deref().is_some_and(|reason| reason.contains("3 of 3 attempts")));
+}
+
+#[test]
+fn an_interruption_is_not_charged_and_does_not_wait() {
+    let (before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
+    let after = settled(&before, &lease, &Outcome::failed(Class::Interrupted, "stopping"));
+    let again = only(&after);
+    assert_eq!((again.status.clone(), again.attempts, again.not_before), (Status::READY, 0, None));
+}
+
+#[test]
+fn a_human_who_stops_an_attempt_keeps_the_task_from_starting_over() {
+    let (before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
+    let after = settled(&before, &lease, &Outcome::failed(Class::Cancelled, "stopped by human:me: wrong branch"));
+    assert_eq!(only(&after).status, Status::BLOCKED);
+    assert!(only(&after).blocked_reason.as_deref().is_some_and(|reason| reason.contains("wrong branch")));
+}
+
+#[test]
+fn passing_trouble_is_free_five_times_in_a_row() {
+    let (mut now, mut lease) = claimed(task("A", Status::READY), &Role::BUILDER);
+    for round in 1..=6 {
+        now = settled(&now, &lease, &Outcome::failed(Class::Network, "unreachable"));
+        assert_eq!(only(&now).attempts, u32::from(round > 5), "round {round}");
+        now.now = now_at(10_000 * round);
+        let (plan, next) = claim::decide(&now, &flow(), &claimant(&Role::BUILDER)).expect("claimed again");
+        now = now.after(&plan);
+        lease = next;
+    }
+}
+
+#[test]
+fn missing_programs_pause_the_role_once_and_cost_nothing() {
+    let (before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
+    let after = settled(&before, &lease, &Outcome::failed(Class::AgentNotFound, "no such program"));
+    assert_eq!((only(&after).status.clone(), only(&after).attempts), (Status::READY, 0));
+    assert_eq!(after.history.paused(&Role::BUILDER).expect("paused").class, "agent_not_found");
+    assert!(matches!(claim::decide(&after, &flow(), &claimant(&Role::BUILDER)), Err(claim::Idle::Paused(_))));
+}
+
+#[test]
+fn three_tasks_failing_in_a_row_pause_the_role() {
+    let tasks = ["A", "B", "C"].map(|name| task(name, Status::READY)).to_vec();
+    let mut now = claim::tests::with_limit(snapshot(tasks), &Role::BUILDER, 3);
+    for round in 0..3 {
+        assert_eq!(now.history.paused(&Role::BUILDER), None, "round {round}");
+        let (plan, lease) = claim::decide(&now, &flow(), &claimant(&Role::BUILDER)).expect("a claim");
+        now = settled(&now.after(&plan), &lease, &Outcome::failed(Class::AgentFailed, "exit status 1"));
+    }
+    assert_eq!(now.history.paused(&Role::BUILDER).expect("paused").class, "environment");
+}
+
+#[test]
+fn after_three_adapt_loops_a_human_is_asked() {
+    let (mut now, mut lease) = claimed(task("A", Status::READY), &Role::TESTER);
+    for _ in 0..3 {
+        now = settled(&now, &lease, &Outcome::NeedsAdapt { reason: "red".into() });
+        assert_eq!(only(&now).status, Status::NEEDS_ADAPT);
+        for role in [Role::REFINER, Role::BUILDER] {
+            let (plan, mine) = claim::decide(&now, &flow(), &claimant(&role)).expect("a claim");
+            now = settled(&now.after(&plan), &mine, &done());
+        }
+        let (plan, mine) = claim::decide(&now, &flow(), &claimant(&Role::TESTER)).expect("a claim");
+        now = now.after(&plan);
+        lease = mine;
+    }
+    now = settled(&now, &lease, &Outcome::NeedsAdapt { reason: "still red".into() });
+    assert_eq!(only(&now).status, Status::NEEDS_MANUAL);
+    assert!(only(&now).blocked_reason.as_deref().is_some_and(|reason| reason.contains("still red")));
+}
+
+#[test]
+fn a_refiner_may_start_over() {
+    let (before, lease) = claimed(task("A", Status::READY), &Role::REFINER);
+    let after = settled(&before, &lease, &Outcome::Replan { reason: "wrong plan".into() });
+    assert_eq!(only(&after).status, Status::NEEDS_PLAN);
+}
+
+#[test]
+fn a_planner_that_makes_subtasks_completes_planning() {
+    let (before, lease) = claimed(task("A", Status::READY), &Role::PLANNER);
+    let proposal = serde_json::json!({"title": "first step", "type": "Build"});
+    let tasks = vec![proposal.as_object().expect("an object").clone()];
+    let after = settled(&before, &lease, &Outcome::Done { summary: String::new(), tasks });
+    assert_eq!(only(&after).status, Status::PLANNING_COMPLETE);
+    let child = after.queue.find("A-B01").expect("the child");
+    assert_eq!((child.status.clone(), child.parent.as_deref()), (Status::READY, Some("A")));
+}
+
+#[test]
+fn a_question_waits_for_a_human() {
+    let (before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
+    let after = settled(&before, &lease, &Outcome::NeedsInput { question: "v1 or v2?".into() });
+    assert_eq!(only(&after).status, Status::NEEDS_MANUAL);
+    assert_eq!(only(&after).blocked_reason.as_deref(), Some("the agent asks: v1 or v2?"));
+}
+
+#[test]
+fn settling_twice_settles_once() {
+    let (before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
+    let after = settled(&before, &lease, &done());
+    let plan = decide(&after, &flow(), &lease, &done(), &Retry::default(), &Facts::default());
+    assert!(!plan.touches_queue());
+    assert_eq!(plan.events.len(), 1);
+}
+
+fn conflict() -> Outcome {
+    Outcome::Conflict { files: vec!["a.txt".into()], reason: "conflicts in a.txt".into() }
+}
+
+/// Claims and settles until the integrator has the task again.
+fn back_to_the_merge(mut now: Snapshot) -> (Snapshot, Lease) {
+    loop {
+        let status = only(&now).status.clone();
+        let role = flow().taking(&status).next().expect("a role takes it").role.clone();
+        let (plan, lease) = claim::decide(&now, &flow(), &claimant(&role)).expect("a claim");
+        now = now.after(&plan);
+        if role == Role::INTEGRATOR {
+            return (now, lease);
+        }
+        now = settled(&now, &lease, &done());
+    }
+}
+
+#[test]
+fn conflicts_go_to_the_author_twice_then_to_the_refiner_then_to_a_human() {
+    let (mut now, mut lease) = back_to_the_merge(snapshot(vec![task("A", Status::READY)]));
+    for next in [Status::READY, Status::READY, Status::NEEDS_ADAPT] {
+        now = settled(&now, &lease, &conflict());
+        assert_eq!((only(&now).status.clone(), only(&now).attempts), (next, 0));
+        assert_eq!(only(&now).blocked_reason.as_deref(), Some("conflicts in a.txt"));
+        let known = now.history.task(&id("A")).expect("known");
+        assert_eq!(known.failures.last(), Some(&(Role::INTEGRATOR, "conflicts in a.txt".into())), "for the prompt");
+        (now, lease) = back_to_the_merge(now);
+    }
+    now = settled(&now, &lease, &conflict());
+    assert_eq!(only(&now).status, Status::NEEDS_MANUAL);
+    assert!(
+        only(&now).blocked_reason.as_deref().is_some_and(|reason| reason.starts_with("4 merges ended in conflicts"))
+    );
+}
+
+#[test]
+fn a_human_who_moves_a_task_gives_its_author_two_more_conflicts() {
+    let (mut now, mut lease) = back_to_the_merge(snapshot(vec![task("A", Status::READY)]));
+    for _ in 0..4 {
+        now = settled(&now, &lease, &conflict());
+        if only(&now).status != Status::NEEDS_MANUAL {
+            (now, lease) = back_to_the_merge(now);
+        }
+    }
+    let me = Actor::Human("me".into());
+    let plan = crate::domain::operate::retry(&now, &flow(), &id("A"), None, &me).expect("retried");
+    now = now.after(&plan);
+    assert_eq!(now.history.task(&id("A")).expect("known").conflicts, 0);
+}
+
+#[test]
+fn without_a_builder_a_conflict_goes_to_whoever_handed_the_task_over() {
+    let (now, lease) = back_to_the_merge(snapshot(vec![task("A", Status::AWAITING_TEST)]));
+    assert_eq!(only(&settled(&now, &lease, &conflict())).status, Status::AWAITING_TEST);
+    let (now, lease) = claimed(task("A", Status::READY), &Role::INTEGRATOR);
+    assert_eq!(only(&settled(&now, &lease, &conflict())).status, Status::NEEDS_ADAPT, "nobody is known");
+}
+
+#[test]
+fn what_is_in_the_way_is_waited_for_longer_and_longer_and_never_charged() {
+    let (mut now, mut lease) = claimed(task("A", Status::READY), &Role::INTEGRATOR);
+    let mut last = chrono::Duration::zero();
+    for round in 1..=9 {
+        now = settled(&now, &lease, &Outcome::Waits { reason: "commit your changes".into() });
+        let waiting = only(&now);
+        assert_eq!((waiting.status.clone(), waiting.attempts), (Status::READY_FOR_INTEGRATOR, 0), "round {round}");
+        let wait = waiting.not_before.expect("a time") - now.now.wall;
+        assert!(wait > last || wait.num_seconds() >= 240, "round {round}: {wait} after {last}");
+        last = wait;
+        let why = crate::domain::why::sentence(&now, &flow(), waiting);
+        assert!(why.contains("is tried again") && why.contains("commit your changes"), "{why}");
+        assert!(now.history.task(&id("A")).expect("known").failures.is_empty(), "no failure of the task");
+        now.now = now_at(10_000 * round);
+        let (plan, next) = claim::decide(&now, &flow(), &claimant(&Role::INTEGRATOR)).expect("claimed again");
+        (now, lease) = (now.after(&plan), next);
+    }
+}
+
+#[test]
+fn why_says_that_a_task_came_back_from_its_merge() {
+    let (now, lease) = back_to_the_merge(snapshot(vec![task("A", Status::READY)]));
+    let plan = decide(&now, &flow(), &lease, &conflict(), &Retry::default(), &Facts::default());
+    assert_eq!(plan.events[0].data["files"], serde_json::json!(["a.txt"]), "the journal names them");
+    let now = now.after(&plan);
+    let why = crate::domain::why::sentence(&now, &flow(), only(&now));
+    assert!(why.ends_with("; it came back from its merge: conflicts in a.txt"), "{why}");
+}
