@@ -239,6 +239,7 @@ impl Run {
             wall,
             silence: Some(role.silence).filter(|limit| !limit.is_zero()),
             output: role.output,
+            memory: role.memory,
             grace: self.shared.setup.config.fleet.grace,
         };
         self.record.argv = invocation.argv.clone();
