@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::{Agent, Assignment, argv::fill, environment, find_program, output, result};
+use super::{Agent, Assignment, argv::fill, environment, failure, find_program, output, result};
 use crate::{
     config::{AgentConfig, PromptVia},
     domain::{Class, Outcome, text},
@@ -72,6 +72,12 @@ impl Command {
                     format!(
                         "ended after {after}: it wrote more than the limit `output` of its role ({} bytes to stdout, {} to stderr)",
                         exit.output[0], exit.output[1]
+                    ),
+                ),
+                StopCause::Memory => Outcome::failed(
+                    Class::AgentFailed,
+                    format!(
+                        "ended after {after}: it and what it had started held more memory than the limit `memory` of its role"
                     ),
                 ),
             });
@@ -149,10 +155,7 @@ impl Command {
                 }
                 None => Outcome::failed(Class::AgentFailed, with_output(format!("exit status {code}"))),
             },
-            Ended::Signalled(signal) => Outcome::failed(
-                Class::AgentCrashed,
-                with_output(format!("ended by signal {signal}, which we did not send")),
-            ),
+            Ended::Signalled(signal) => Outcome::failed(Class::AgentCrashed, with_output(failure::signal(signal))),
             Ended::Unknown => {
                 Outcome::failed(Class::AgentCrashed, "its keeper died, and how the program ended is not known")
             }

@@ -205,6 +205,7 @@ fn execute(agent: &cli::Cli, assignment: &Assignment, keeper: &Path) -> std::io:
         wall: Some(CLOSED_PORT),
         silence: None,
         output: 16 << 20,
+        memory: None,
         grace: agent.grace().unwrap_or(Duration::from_secs(2)),
     };
     let invocation = agent.invocation(assignment);

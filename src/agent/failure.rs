@@ -65,10 +65,20 @@ failures! {
     Stalled = "stalled" is Silent: "No event of the model or a tool for too long.",
     Timeout = "timeout" is Timeout: "A time limit passed.",
     Cancelled = "cancelled" is Interrupted: "It was told to stop.",
-    Killed = "killed" is AgentCrashed: "It died by a signal that we did not send.",
+    Killed = "killed" is AgentCrashed: "It did not end by itself.",
     Protocol = "protocol" is Protocol: "Its output ends without the event that says how it ended.",
     NoEffect = "no_effect" is NoEvidence: "It says done, and nothing has changed.",
     Unknown = "unknown" is Unclassified: "Nothing of the above.",
+}
+
+/// How a program ended by a signal that we did not send.
+pub fn signal(signal: i32) -> String {
+    const KILL: i32 = 9;
+    match signal {
+        // Nobody but the kernel or a person sends it, and the kernel does so when memory runs out.
+        KILL => "killed from outside (perhaps out of memory)".into(),
+        signal => format!("ended by signal {signal}, which we did not send"),
+    }
 }
 
 impl std::fmt::Display for Failure {

@@ -229,6 +229,7 @@ fn ending(exit: &Exit) -> String {
         Some(StopCause::Wall) => ", stopped by the time limit",
         Some(StopCause::Silence) => ", stopped for its silence",
         Some(StopCause::Output) => ", stopped by the output limit",
+        Some(StopCause::Memory) => ", stopped by the memory limit",
         Some(StopCause::WorkerGone) => ", stopped because its worker was gone",
     });
     match exit.leftovers {

@@ -232,6 +232,7 @@ fn role(values: &Values<'_>, name: &str) -> RoleConfig {
         timeout: values.duration(&at("timeout")),
         silence: values.duration(&at("silence")),
         output: values.size(&at("output")),
+        memory: Some(values.size(&at("memory"))).filter(|limit| *limit > 0),
         gates: values.texts(&at("gates")),
         files: values.texts(&at("files")),
         require_result: values.flag(&at("require_result")),

@@ -45,6 +45,8 @@ pub(super) enum Kind {
     Count(u32),
     /// Bytes, as a number or as text with a unit.
     Size,
+    /// The same, or 0 for no limit.
+    Room,
     /// An amount of dollars.
     Money,
     /// `true` or `false`.
@@ -80,6 +82,9 @@ pub(super) enum Kind {
     /// The name of a remote; empty for none. No address: a project's file must not choose who gets the work.
     Remote,
 }
+
+/// The least memory in which a program can start.
+const LEAST_MEMORY: u64 = 1 << 20;
 
 /// The least bytes of output that say anything.
 const LEAST_OUTPUT: u64 = 1_024;
@@ -153,6 +158,12 @@ pub(super) const KEYS: &[Key] = &[
     with("roles.*.timeout", Kind::Duration(100), r#""60m""#, "Wall-clock limit of an attempt."),
     with("roles.*.silence", Kind::Duration(0), r#""10m""#, "Longest time without a byte of output; 0 turns it off."),
     with("roles.*.output", Kind::Size, r#""64MiB""#, "Size limit of each output file."),
+    with(
+        "roles.*.memory",
+        Kind::Room,
+        "0",
+        "Memory of an agent and all that it started together, e.g. \"4GiB\"; 0 for no limit.",
+    ),
     with("roles.*.gates", Kind::Gates, "[]", "Gates to run after the agent said done, in order."),
     with("roles.*.files", Kind::Paths, "[]", "Files that must be there after the attempt, below the workspace."),
     with(
@@ -312,6 +323,12 @@ impl Kind {
                 n if n < LEAST_OUTPUT => Err(format!("is {n} bytes; at least {LEAST_OUTPUT} are needed")),
                 _ => Ok(()),
             },
+            Self::Room => match size(value)? {
+                n if n > 0 && n < LEAST_MEMORY => {
+                    Err(format!("is {n} bytes; at least {LEAST_MEMORY} are needed, or 0 for no limit"))
+                }
+                _ => Ok(()),
+            },
             Self::Money => money(value).map(drop),
             Self::Flag => value.as_bool().map(drop).ok_or_else(|| wrong(value, "`true` or `false`")),
             Self::Choice(choices) => {
@@ -362,6 +379,10 @@ impl Kind {
             Self::Count(least) => json!({"type": "integer", "minimum": least}),
             Self::Size => json!({"anyOf": [
                 {"type": "integer", "minimum": LEAST_OUTPUT},
+                {"type": "string", "pattern": "^[0-9]+ ?(B|kB|KiB|MB|MiB|GB|GiB)?$"}
+            ]}),
+            Self::Room => json!({"anyOf": [
+                {"type": "integer", "minimum": 0},
                 {"type": "string", "pattern": "^[0-9]+ ?(B|kB|KiB|MB|MiB|GB|GiB)?$"}
             ]}),
             Self::Money => json!({"type": "number", "minimum": 0}),

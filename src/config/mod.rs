@@ -84,6 +84,8 @@ pub struct RoleConfig {
     pub silence: Duration,
     /// Bytes per output file. 64 MiB.
     pub output: u64,
+    /// Bytes of memory of an agent and all that it started. No limit.
+    pub memory: Option<u64>,
     /// Gates to run after the agent said done, by name, in order.
     pub gates: Vec<String>,
     /// Files that must be there after the attempt, below the workspace (R20).

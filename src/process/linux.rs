@@ -70,6 +70,14 @@ pub(super) fn carries(pid: u32, variable: &[u8]) -> bool {
     fs::read(format!("/proc/{pid}/environ")).is_ok_and(|all| all.split(|byte| *byte == 0).any(|one| one == variable))
 }
 
+/// Bytes of memory that a process has for itself. What it may share with others, as the pages of its program's
+/// file, is left out, so that a family may be added up.
+pub(super) fn memory(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let own = text.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    own.split_ascii_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
 /// The arguments of a process, without the program.
 pub(super) fn arguments(pid: u32) -> Vec<Vec<u8>> {
     let all = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -116,7 +124,7 @@ pub(super) fn adopt_orphans() -> io::Result<()> {
 
 /// Starts a command that the kernel ends before us when memory runs out. Best effort.
 pub(super) fn spawn_first_to_go(command: &mut Command) -> io::Result<std::process::Child> {
-    const MORE: i32 = 200;
+    const MORE: i32 = 500;
     let own = PathBuf::from("/proc/self/oom_score_adj");
     let before = fs::read_to_string(&own).ok().and_then(|text| text.trim().parse::<i32>().ok());
     if let Some(before) = before {

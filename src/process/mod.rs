@@ -53,6 +53,9 @@ pub struct Limits {
     pub silence: Option<Duration>,
     /// Bytes per output file. What is above is cut off.
     pub output: u64,
+    /// Bytes of memory that the program and all that it started may hold together.
+    #[serde(default)]
+    pub memory: Option<u64>,
     /// Between TERM and KILL. Never more than a second for what outlives the program.
     pub grace: Duration,
 }
@@ -79,6 +82,8 @@ pub enum StopCause {
     Silence,
     /// The output limit.
     Output,
+    /// The memory limit.
+    Memory,
     /// The worker is gone.
     WorkerGone,
 }

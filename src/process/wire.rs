@@ -146,7 +146,8 @@ mod tests {
             stdout: "/o".into(),
             stderr: "/e".into(),
         };
-        let limits = Limits { wall: None, silence: None, output: 1, grace: Duration::from_millis(1500) };
+        let limits =
+            Limits { wall: None, silence: None, output: 1, memory: Some(7), grace: Duration::from_millis(1500) };
         let start = Start { run_dir: "/r".into(), invocation: invocation.clone(), limits, nudge: None };
         let line = line(&Order::Start(Box::new(start))).expect("plain text");
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);

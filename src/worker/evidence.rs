@@ -173,6 +173,7 @@ fn gate(run: &mut Run, name: &str) -> Result<(), Outcome> {
         wall: Some(gate.timeout).filter(|limit| !limit.is_zero()),
         silence: None,
         output: GATE_OUTPUT,
+        memory: run.shared.setup.role.memory,
         grace: run.shared.setup.config.fleet.grace,
     };
     let nudge = run.shared.setup.layout.lease(&run.assignment.task.id);
@@ -186,6 +187,7 @@ fn gate(run: &mut Run, name: &str) -> Result<(), Outcome> {
     let words = match (&exit.stopped, &exit.ended) {
         (Some(StopCause::Wall), _) => format!("ran longer than {}", text::duration(gate.timeout)),
         (Some(StopCause::Output), _) => format!("wrote more than {GATE_OUTPUT} bytes"),
+        (Some(StopCause::Memory), _) => "held more memory than the limit `memory` of its role".into(),
         (Some(_), _) => "was stopped".into(),
         (None, Ended::Exited(code)) => format!("ended with exit status {code}"),
         (None, Ended::Signalled(signal)) => format!("was ended by signal {signal}"),

@@ -252,6 +252,7 @@ impl Run {
             silence: Some(role.silence).filter(|limit| !limit.is_zero()),
             output: role.output,
             grace: agent.grace().unwrap_or(self.shared.setup.config.fleet.grace),
+            memory: role.memory,
         };
         self.record.argv = invocation.argv.clone();
         self.record.env = invocation.env.keys().cloned().collect();

@@ -37,7 +37,7 @@ fn until(what: &str, mut reached: impl FnMut() -> bool) {
 }
 
 fn limits() -> Limits {
-    Limits { wall: None, silence: None, output: 1 << 20, grace: Duration::from_millis(300) }
+    Limits { wall: None, silence: None, output: 1 << 20, memory: None, grace: Duration::from_millis(300) }
 }
 
 /// A directory of an attempt.

@@ -9,7 +9,7 @@ use chrono::{DateTime, Days, Local, NaiveTime, TimeDelta, Utc};
 use crate::{
     agent::{
         descriptor::{Descriptor, ErrorRule, RetryUnit, Source},
-        failure::Failure,
+        failure::{self, Failure},
         stream::{Facts, Hit, State},
     },
     process::Ended,
@@ -78,7 +78,7 @@ pub fn judge(descriptor: &Descriptor, state: &State, ended: &Ended, lingered: bo
     }
     let message = facts.message.clone();
     let (failure, words) = match ended {
-        Ended::Signalled(signal) => (Failure::Killed, format!("signal {signal}")),
+        Ended::Signalled(signal) => (Failure::Killed, failure::signal(*signal)),
         Ended::Unknown => (Failure::Killed, "how it ended is not known".into()),
         _ if facts.terminal.is_some() && !said_well => (Failure::Unknown, message.unwrap_or_default()),
         _ if !good_exit => {

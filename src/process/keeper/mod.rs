@@ -7,6 +7,7 @@
 
 mod ears;
 mod launch;
+mod memory;
 mod output;
 mod watch;
 

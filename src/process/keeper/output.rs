@@ -113,7 +113,7 @@ mod tests {
 
     fn output(cap: u64, silence: Option<Duration>) -> Output {
         let file = || tempfile::tempfile().expect("a temporary file");
-        Output::new([file(), file()], &Limits { wall: None, silence, output: cap, grace: Duration::ZERO })
+        Output::new([file(), file()], &Limits { wall: None, silence, output: cap, memory: None, grace: Duration::ZERO })
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rustix::{
     process::{Pid, Signal, WaitOptions, WaitStatus, kill_process_group, wait},
 };
 
-use super::{Log, ears::Ears, output::Output};
+use super::{Log, ears::Ears, memory::Memory, output::Output};
 use crate::process::{
     Ended, Exit, Limits, Stop, StopCause,
     platform::Seen,
@@ -48,6 +48,7 @@ enum Phase {
 pub(super) struct Watch {
     program: u32,
     output: Output,
+    memory: Memory,
     limits: Limits,
     began: Instant,
     phase: Phase,
@@ -65,6 +66,7 @@ impl Watch {
         Self {
             program,
             output,
+            memory: Memory::new(limits.memory, Instant::now()),
             limits: *limits,
             began: Instant::now(),
             phase: Phase::Running,
@@ -81,7 +83,7 @@ impl Watch {
         while self.reap() {
             let now = Instant::now();
             self.heed(ears, now, log);
-            self.advance(now);
+            self.advance(now, log);
             if let Phase::Killing { since, .. } = self.phase
                 && now > since + GIVE_UP
             {
@@ -140,14 +142,19 @@ impl Watch {
         if ears.worker_gone() && !self.orphaned {
             self.orphaned = true;
             self.stop(Stop::Gently, StopCause::WorkerGone, now);
-            if let Phase::Terminating { until } = &mut self.phase {
-                *until = (*until).min(now + ORPHAN_GRACE);
-            }
+            self.hurry(now + ORPHAN_GRACE);
+        }
+    }
+
+    /// Whoever was asked to end gets no more time than until then.
+    fn hurry(&mut self, latest: Instant) {
+        if let Phase::Terminating { until } = &mut self.phase {
+            *until = (*until).min(latest);
         }
     }
 
     /// Does what is due.
-    fn advance(&mut self, now: Instant) {
+    fn advance(&mut self, now: Instant, log: &Log) {
         match self.phase {
             Phase::Running => {
                 let wall = self.limits.wall.filter(|wall| !wall.is_zero());
@@ -155,6 +162,11 @@ impl Watch {
                     self.stop(Stop::Gently, StopCause::Wall, now);
                 } else if let Some(cause) = self.output.look(now) {
                     self.stop(Stop::Gently, cause, now);
+                } else if let Some(held) = self.memory.look(now) {
+                    log.note(&held);
+                    self.stop(Stop::Gently, StopCause::Memory, now);
+                    // Who takes too much is not given time to take more.
+                    self.hurry(now + LEFTOVER_GRACE);
                 }
             }
             Phase::Lingering { until } if now >= until => self.terminate(now),
@@ -176,7 +188,7 @@ impl Watch {
     fn next(&self) -> Option<Instant> {
         let wall = self.limits.wall.filter(|wall| !wall.is_zero()).map(|wall| self.began + wall);
         match self.phase {
-            Phase::Running => [wall, self.output.next()].into_iter().flatten().min(),
+            Phase::Running => [wall, self.output.next(), self.memory.next()].into_iter().flatten().min(),
             Phase::Lingering { until } => Some(until),
             Phase::Terminating { until } => Some(self.output.next().map_or(until, |look| look.min(until))),
             Phase::Killing { next, .. } => Some(next),

@@ -136,3 +136,37 @@ fn a_keeper_that_is_asked_by_term_ends_its_agent_and_hears_no_other_signal() {
     let exit = end_of(&attempt);
     assert_eq!((&exit.ended, exit.stopped), (&Ended::Exited(3), Some(StopCause::Asked)), "two stops would have killed");
 }
+
+/// Two processes that hold half of it each, with nothing to say and nothing to do.
+const HOLDS_64_MIB: &str =
+    "hold() { v=$(head -c 33554432 /dev/zero | tr '\\0' x); echo held; sleep 600; }; hold & hold";
+
+#[test]
+fn a_tree_that_holds_too_much_memory_is_ended_as_a_whole() {
+    let place = Place::new();
+    let limit = Limits { memory: Some(48 << 20), grace: Duration::from_secs(3600), ..limits() };
+    let exit = end_of(&place.start(&["sh", "-c", HOLDS_64_MIB], &limit));
+    assert_eq!(exit.stopped, Some(StopCause::Memory), "{exit:?}");
+    assert!(place.text("keeper.log").starts_with("memory: "), "{}", place.text("keeper.log"));
+    assert!(place.text("keeper.log").contains("the limit is 48 MiB"), "{}", place.text("keeper.log"));
+    place.assert_nothing_left();
+}
+
+#[test]
+fn a_tree_below_its_memory_limit_is_left_alone() {
+    let place = Place::new();
+    let small = "v=$(head -c 1048576 /dev/zero | tr '\\0' x); sleep 1.5; echo ${#v}";
+    let exit = end_of(&place.start(&["sh", "-c", small], &Limits { memory: Some(256 << 20), ..limits() }));
+    assert_eq!((&exit.ended, exit.stopped), (&Ended::Exited(0), None));
+    assert_eq!(place.text("stdout.log"), "1048576\n");
+}
+
+#[test]
+fn the_kernel_takes_the_agent_before_its_keeper() {
+    let place = Place::new();
+    let attempt = place.sh("cat /proc/self/oom_score_adj; exec sleep 600");
+    until("it has told", || place.text("stdout.log").ends_with('\n'));
+    let adj = |text: String| text.trim().parse::<i32>().unwrap();
+    let keeper = adj(fs::read_to_string(format!("/proc/{}/oom_score_adj", attempt.keeper())).unwrap());
+    assert_eq!(adj(place.text("stdout.log")), (keeper + 500).min(1000));
+}

@@ -102,7 +102,7 @@ impl Bench {
 }
 
 fn limits() -> Limits {
-    Limits { wall: Some(PATIENCE), silence: None, output: 64 << 20, grace: Duration::from_millis(500) }
+    Limits { wall: Some(PATIENCE), silence: None, output: 64 << 20, memory: None, grace: Duration::from_millis(500) }
 }
 
 fn says_a_text(program: Program) {
