@@ -72,7 +72,7 @@ pub(super) fn stream(ask: &Ask, say: &Say) -> Vec<String> {
 }
 
 /// The error of both protocols of this family.
-pub(super) fn error(status: u16, kind: Kind) -> Value {
+pub(super) fn error(status: u16, kind: Kind, resets: Option<u64>) -> Value {
     let (class, code, message) = match (kind, status) {
         (Kind::Window, _) => ("usage_limit_reached", "usage_limit_reached", "You've hit your usage limit."),
         (Kind::Credit, _) => {
@@ -89,5 +89,9 @@ pub(super) fn error(status: u16, kind: Kind) -> Value {
         (_, 500..) => ("server_error", "server_error", "The server had an error."),
         _ => ("invalid_request_error", "invalid_request", "This request is refused."),
     };
-    json!({"error": {"message": message, "type": class, "code": code, "param": null}})
+    let mut error = json!({"message": message, "type": class, "code": code, "param": null});
+    if let Some(at) = resets {
+        error["resets_at"] = at.into();
+    }
+    json!({"error": error})
 }

@@ -126,6 +126,13 @@ impl Endpoint {
         format!("http://{}", self.address)
     }
 
+    /// From now on it answers by this script; what the rules were asked so far is forgotten.
+    #[cfg(test)]
+    pub(crate) fn play(&self, script: Script) {
+        let mut state = self.shared.state();
+        (state.script, state.asked) = (script, HashMap::new());
+    }
+
     /// Everything that was asked, in order.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.shared.state().seen.clone()
@@ -248,10 +255,10 @@ fn note(
 
 fn answer(stream: &mut TcpStream, shared: &Shared, ask: &Ask, act: Act) -> io::Result<()> {
     match act.trouble {
-        Some(Trouble::Status { status, headers, kind }) => {
+        Some(Trouble::Status { status, headers, kind, resets }) => {
             let body = match ask.protocol {
                 Protocol::Anthropic => anthropic::error(status, kind),
-                Protocol::Responses | Protocol::Chat => chat::error(status, kind),
+                Protocol::Responses | Protocol::Chat => chat::error(status, kind, resets),
                 Protocol::Gemini => gemini::error(status, kind),
             };
             let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();

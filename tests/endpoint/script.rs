@@ -4,6 +4,7 @@
 //! [[rules]]
 //! name = "the builder"
 //! when = ["You are the builder"]             # all of these stand in the prompt
+//! model = "gpt-5"                            # and this is the model, if that matters
 //! faults = [{ status = 429, retry_after = 2, first = 1 }]   # the first request; then it recovers
 //! steps = [                                  # one per turn; after them, "Done."
 //!   { write = { path = "hello.txt", text = "hello\n" } },
@@ -38,6 +39,8 @@ struct Rule {
     name: String,
     #[serde(default)]
     when: Vec<String>,
+    /// Serves only this model; so one prompt can be answered differently to two programs.
+    model: Option<String>,
     /// Serves only that many different prompts, those that come first.
     prompts: Option<usize>,
     #[serde(default)]
@@ -115,7 +118,13 @@ pub(super) enum Break {
 /// A fault as it is carried out.
 #[derive(Clone, Debug)]
 pub(super) enum Trouble {
-    Status { status: u16, headers: Vec<(&'static str, String)>, kind: Kind },
+    /// `resets`: when a window is reset, in seconds since 1970.
+    Status {
+        status: u16,
+        headers: Vec<(&'static str, String)>,
+        kind: Kind,
+        resets: Option<u64>,
+    },
     Hang(Hang),
     Break(Break),
 }
@@ -167,8 +176,9 @@ impl Script {
             _ => None,
         });
         // Programs put texts of their own beside the prompt, before and after it.
-        let found =
-            prompts.into_iter().find_map(|(at, text)| self.rule(text, asked).map(|rule| (at, text.as_str(), rule)));
+        let found = prompts
+            .into_iter()
+            .find_map(|(at, text)| self.rule(text, &ask.model, asked).map(|rule| (at, text.as_str(), rule)));
         let helper = ask.is_helper();
         let (at, prompt, rule) = found.unwrap_or((0, "", Rule { name: "none".into(), ..Rule::default() }));
         let turn = ask.turns.iter().skip(at).filter(|turn| **turn == Turn::ToolResult).count();
@@ -193,12 +203,13 @@ impl Script {
         Act { rule: rule.name, nth, turn, helper, trouble, say }
     }
 
-    fn rule(&self, prompt: &str, asked: &HashMap<String, Asked>) -> Option<Rule> {
+    fn rule(&self, prompt: &str, model: &str, asked: &HashMap<String, Asked>) -> Option<Rule> {
         let fits = |rule: &&Rule| {
             let serves = rule.prompts.zip(asked.get(&rule.name)).is_none_or(|(most, known)| {
                 known.prompts.len() < most || known.prompts.iter().any(|known| known == prompt)
             });
-            serves && rule.when.iter().all(|text| prompt.contains(text.as_str()))
+            let named = rule.model.as_ref().is_none_or(|wanted| wanted == model);
+            serves && named && rule.when.iter().all(|text| prompt.contains(text.as_str()))
         };
         marked(prompt).or_else(|| self.rules.iter().find(fits).cloned())
     }
@@ -216,14 +227,15 @@ impl Fault {
         if let Some(seconds) = self.retry_after {
             headers.push(("retry-after", seconds.to_string()));
         }
-        if let Some(seconds) = self.resets_in {
-            let at = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_secs()) + seconds;
+        let now = || std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_secs());
+        let resets = self.resets_in.map(|seconds| now() + seconds);
+        if let Some(at) = resets {
             headers.push(("anthropic-ratelimit-unified-status", "rejected".into()));
             headers.push(("anthropic-ratelimit-unified-reset", at.to_string()));
             headers.push(("anthropic-ratelimit-unified-representative-claim", "five_hour".into()));
         }
         let hang = self.hang.map(Trouble::Hang).or(self.broken.map(Trouble::Break));
-        hang.or(self.status.map(|status| Trouble::Status { status, headers, kind: self.kind }))
+        hang.or(self.status.map(|status| Trouble::Status { status, headers, kind: self.kind, resets }))
     }
 }
 

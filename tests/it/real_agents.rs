@@ -3,6 +3,9 @@
 //! `scripts/install-agents.sh` puts them into `target/agents`. A program that is not there skips its tests and says
 //! why; `OODATCAA_NEED_AGENTS="claude codex"` makes that a failure.
 
+mod faults;
 mod fleet;
 mod programs;
 mod raw;
+mod setup;
+mod shop;

@@ -4,19 +4,21 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
-    process::Command,
 };
 
 use oodatcaa::{
     agent::{Observation, Stream, descriptor, stream::Reader},
     worker::record::Record,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::programs::{Program, home};
+use super::{
+    programs::{Program, home},
+    setup::{agent, git, repository},
+};
 use crate::{
     endpoint::{Endpoint, Script, TOKENS_CACHED, TOKENS_IN, TOKENS_OUT},
-    support::{Project, eventually},
+    support::eventually,
 };
 
 const ROLES: [&str; 5] = ["planner", "builder", "tester", "refiner", "integrator"];
@@ -69,31 +71,6 @@ when = ["You are the integrator"]
 result = { outcome = "done", summary = "it is in" }
 "#;
 
-fn git(project: &Project, args: &[&str]) -> String {
-    let identity = ["-c", "user.name=Tester", "-c", "user.email=tester@example.org"];
-    let output = Command::new("git").args(identity).args(args).current_dir(project.root()).output().expect("git runs");
-    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("text")
-}
-
-/// The agent as configuration.
-fn agent(program: Program, path: &Path, url: &str, home: &Path) -> String {
-    // A JSON string is a TOML string, too.
-    let quoted = |text: &str| Value::from(text).to_string();
-    let args: Vec<String> = program.settings(url).iter().map(|argument| quoted(argument)).collect();
-    let mut set = program.environment(url, home);
-    let bin = path.parent().expect("in a directory").display();
-    set.insert("PATH".into(), format!("{bin}:{}", std::env::var("PATH").expect("a PATH")));
-    let set: Vec<String> = set.iter().map(|(name, value)| format!("{name} = {}", quoted(value))).collect();
-    let name = program.name();
-    format!(
-        "[agents.{name}]\nkind = \"{name}\"\nmodel = \"{}\"\npermissions = \"all\"\nargs = [{}]\nset = {{ {} }}\n",
-        program.model(),
-        args.join(", "),
-        set.join(", ")
-    )
-}
-
 /// What the program said of a run, read by its adapter.
 fn observed(program: Program, run: &Path) -> Observation {
     let descriptor = descriptor::load(program.name(), &BTreeMap::new()).expect("ships");
@@ -106,15 +83,8 @@ fn from_a_story_to_done(program: Program) {
     let Some(path) = program.find() else { return };
     let endpoint = Endpoint::start(Script::parse(SCRIPT).expect("a script"), None).expect("an endpoint");
     let home = home();
-    let mut project = Project::that_succeeds();
-    git(&project, &["init", "-q", "-b", "main"]);
-    for (name, value) in [("user.name", "Tester"), ("user.email", "tester@example.org")] {
-        git(&project, &["config", name, value]);
-    }
-    fs::write(project.path("README.md"), "a fresh project\n").expect("written");
-    git(&project, &["add", "README.md"]);
-    git(&project, &["commit", "-qm", "the beginning"]);
-    let agent = agent(program, &path, &endpoint.url(), home.path());
+    let mut project = repository();
+    let agent = agent(program, &path, &endpoint.url(), program.environment(&endpoint.url(), home.path()));
     let trees = tempfile::tempdir().expect("a place for worktrees");
     let config = format!(
         "workspace.mode = \"worktree\"\nworkspace.root = \"{}\"\nfleet.agent = \"{}\"\nretry.backoff = \"100ms\"\nroles.builder.gates = [\"greets\"]\nroles.integrator.gates = [\"greets\"]\n\
