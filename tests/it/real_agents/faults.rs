@@ -27,8 +27,13 @@ fn time(value: &Value) -> DateTime<Utc> {
 /// Statuses and numbers of tries: nothing was charged.
 #[track_caller]
 fn assert_uncharged(shop: &Shop, task: &str) {
-    let attempts: BTreeSet<u64> =
-        shop.project.events_of("lease.acquired").iter().filter(|event| event["task"] == task).filter_map(|event| event["attempt"].as_u64()).collect();
+    let attempts: BTreeSet<u64> = shop
+        .project
+        .events_of("lease.acquired")
+        .iter()
+        .filter(|event| event["task"] == task)
+        .filter_map(|event| event["attempt"].as_u64())
+        .collect();
     assert_eq!(attempts, BTreeSet::from([1]), "every claim of {task} is the first try: {}", shop.said());
     assert!(shop.ends(task).iter().all(|event| event["data"].get("charged").is_none()), "{}", shop.said());
     assert!(matches!(shop.project.task(task)["attempts"].as_u64(), None | Some(0)), "{}", shop.said());
@@ -68,7 +73,11 @@ fn a_used_up_window_stops_every_worker_until_its_reset_and_then_one_probe_goes_f
     assert_eq!(limits.len(), 2, "one for each of the two that were at work: {}", shop.said());
     let (last, after) = (limits[1].n, seen.iter().filter(|seen| seen.n > limits[1].n));
     let first = after.clone().map(|seen| shop.time(seen)).min().expect("work went on");
-    assert!(first >= until, "request {last} was answered with a limit until {until}, the next came at {first}: {}", shop.said());
+    assert!(
+        first >= until,
+        "request {last} was answered with a limit until {until}, the next came at {first}: {}",
+        shop.said()
+    );
     // The first claim after it is the probe, the second comes when the provider has answered.
     let events = shop.project.events();
     let kinds: Vec<&str> = events
@@ -125,7 +134,10 @@ fn a_refused_key_is_told_once_and_the_role_rests_until_somebody_has_mended_it() 
     }
     for task in ["B1", "B2", "B3"] {
         let why = shop.why(task);
-        assert!(why["sentence"].as_str().is_some_and(|sentence| sentence.contains("is paused (auth_expired)")), "{why}");
+        assert!(
+            why["sentence"].as_str().is_some_and(|sentence| sentence.contains("is paused (auth_expired)")),
+            "{why}"
+        );
         assert!(why["next"].as_str().is_some_and(|next| next.starts_with("agentctl fleet start builder")), "{why}");
         assert_eq!(shop.project.status(task), "ready");
     }
@@ -145,7 +157,7 @@ fn a_refused_key_is_told_once_and_the_role_rests_until_somebody_has_mended_it() 
 #[test]
 fn an_agent_that_hangs_is_ended_with_everything_it_started_and_its_work_is_kept() {
     // Never an answer; then one that breaks off, after a file was written and a child left behind; then all is well.
-    let script = r#"
+    let script = r##"
 [[rules]]
 name = "B1 never"
 when = ["# Task B1, role builder"]
@@ -167,7 +179,7 @@ name = "B1 again"
 when = ["# Task B1, role builder", "no event of the model or a tool for"]
 [[rules.steps]]
 write = { path = "whole.txt", text = "all of it" }
-"#;
+"##;
     let limits = "adapters.claude.limits.stall_s = 4\n";
     let Some(mut shop) = Shop::open(&[Program::Claude], script, limits) else { return };
     shop.queue(1, &["B1"]);
@@ -195,8 +207,11 @@ write = { path = "whole.txt", text = "all of it" }
 
 #[test]
 fn an_agent_that_says_done_and_changed_nothing_is_not_believed() {
-    let told = builds("B1 told", "").replace("# Task B1 told, role builder\"]", "# Task B1, role builder\", \"said done and changed nothing\"]");
-    let script = format!("{told}[[rules]]\nname = \"B1 talks\"\nwhen = [\"# Task B1, role builder\"]\n[[rules.steps]]\ntext = \"I have done everything.\"\n");
+    let told = builds("B1 told", "")
+        .replace("# Task B1 told, role builder\"]", "# Task B1, role builder\", \"said done and changed nothing\"]");
+    let script = format!(
+        "{told}[[rules]]\nname = \"B1 talks\"\nwhen = [\"# Task B1, role builder\"]\n[[rules.steps]]\ntext = \"I have done everything.\"\n"
+    );
     let Some(mut shop) = Shop::open(&[Program::Claude], &script, "") else { return };
     shop.queue(1, &["B1"]);
     shop.project.start("builder", &[]);
@@ -217,7 +232,9 @@ name = "silent"
 [[rules.steps]]
 text = ""
 "#;
-    let Some(mut shop) = Shop::open(&[Program::Claude, Program::Codex], script, "retry.attempts = 2\nroles.tester.agent = \"codex\"\n") else {
+    let Some(mut shop) =
+        Shop::open(&[Program::Claude, Program::Codex], script, "retry.attempts = 2\nroles.tester.agent = \"codex\"\n")
+    else {
         return;
     };
     let task = |id: &str, status: &str| json!({"id": id, "title": id, "type": "Build", "status": status});
@@ -244,7 +261,8 @@ fn a_program_that_exits_with_0_and_leaves_no_result_has_failed_where_one_is_dema
     project.start("builder", &[]);
     project.wait_for("B1", "needs_adapt");
     let ends = project.events_of("attempt.finished");
-    let told: Vec<_> = ends.iter().map(|end| (end["data"]["class"].as_str(), end["data"]["charged"].as_bool())).collect();
+    let told: Vec<_> =
+        ends.iter().map(|end| (end["data"]["class"].as_str(), end["data"]["charged"].as_bool())).collect();
     assert_eq!(told, [(Some("no_evidence"), Some(true)); 2]);
 }
 
@@ -275,7 +293,8 @@ fn an_overloaded_provider_is_asked_seldom_and_nobody_pays_for_it() {
 
 #[test]
 fn codex_without_quota_waits_and_a_human_may_open_its_pool_again() {
-    let script = builds("B1", "faults = [{ status = 429, kind = \"window\", resets_in = 7200, first = 1 }]") + &builds("B2", "");
+    let script =
+        builds("B1", "faults = [{ status = 429, kind = \"window\", resets_in = 7200, first = 1 }]") + &builds("B2", "");
     let Some(mut shop) = Shop::open(&[Program::Codex], &script, "") else { return };
     shop.queue(1, &["B1", "B2"]);
     let before = Utc::now();
@@ -297,7 +316,9 @@ fn codex_without_quota_waits_and_a_human_may_open_its_pool_again() {
         shop.project.wait_for(task, "awaiting_test");
         assert_uncharged(&shop, task);
     }
-    assert!(shop.project.events_of("agent.resumed")[0]["actor"].as_str().is_some_and(|actor| actor.starts_with("human:")));
+    assert!(
+        shop.project.events_of("agent.resumed")[0]["actor"].as_str().is_some_and(|actor| actor.starts_with("human:"))
+    );
 }
 
 #[test]
@@ -316,9 +337,12 @@ fn the_second_agent_of_a_chain_takes_over_while_the_pool_of_the_first_is_closed(
         .project
         .events_of("lease.acquired")
         .iter()
-        .map(|event| (event["task"].as_str().unwrap_or_default().into(), event["data"]["by"].as_str().unwrap_or_default().into()))
+        .map(|event| {
+            (event["task"].as_str().unwrap_or_default().into(), event["data"]["by"].as_str().unwrap_or_default().into())
+        })
         .collect();
-    let wanted = [("B1", "claude"), ("B1", "codex"), ("B2", "codex")].map(|(task, by)| (task.to_owned(), by.to_owned()));
+    let wanted =
+        [("B1", "claude"), ("B1", "codex"), ("B2", "codex")].map(|(task, by)| (task.to_owned(), by.to_owned()));
     assert_eq!(by, wanted, "{}", shop.said());
     let models: Vec<String> = shop.endpoint.seen().into_iter().map(|seen| seen.model).collect();
     assert_eq!(models, ["claude-sonnet-4-5", "gpt-5", "gpt-5", "gpt-5", "gpt-5"], "{}", shop.said());

@@ -56,7 +56,8 @@ impl Shop {
 
     /// A queue of tasks that wait for a builder, so many at one time.
     pub(super) fn queue(&self, wip: u32, tasks: &[&str]) {
-        let queue = json!({"wip_limits": {"builder": wip}, "tasks": tasks.iter().map(|id| ready(id)).collect::<Vec<_>>()});
+        let queue =
+            json!({"wip_limits": {"builder": wip}, "tasks": tasks.iter().map(|id| ready(id)).collect::<Vec<_>>()});
         self.project.queue_text(&serde_json::to_string_pretty(&queue).expect("JSON"));
     }
 
@@ -132,7 +133,15 @@ impl Shop {
             .seen()
             .iter()
             .map(|seen| {
-                format!("{} {} {} {} turn {}: {}", self.time(seen), seen.request, seen.rule, seen.nth, seen.turn, seen.answer)
+                format!(
+                    "{} {} {} {} turn {}: {}",
+                    self.time(seen),
+                    seen.request,
+                    seen.rule,
+                    seen.nth,
+                    seen.turn,
+                    seen.answer
+                )
             })
             .collect();
         let events: Vec<String> = self.project.events().iter().map(Value::to_string).collect();
