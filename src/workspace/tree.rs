@@ -22,6 +22,9 @@ use super::{
 };
 use crate::{domain::Task, layout::Layout};
 
+/// How long a living git may hold the lock of a branch.
+const HELD: Duration = Duration::from_secs(2);
+
 /// Branches that no task works on, whatever its entry says.
 const SHARED: [&str; 6] = ["main", "master", "trunk", "develop", "release", "production"];
 
@@ -108,6 +111,7 @@ pub(super) fn prepare(
                 state.base = known.base.filter(|_| choice.start.is_none()).or(state.base);
             }
             state.save(&home)?;
+            unlock_branch(&repo.common, &choice.name);
             add(&locked, &path, &choice, id.as_str())?;
             state
         }
@@ -117,9 +121,8 @@ pub(super) fn prepare(
         path: path.clone(),
         reason: "git has made no worktree of this repository there".into(),
     })?;
-    if state.ready {
-        unlock_stale(&admin);
-    } else {
+    unlock_stale(&admin, &repo.common, &state.branch);
+    if !state.ready {
         // Outside of the lock, because it takes long; the guard goes with it.
         let git = repo.git.moved_to(&path).holding(Arc::clone(&guard));
         git.run(&["reset", "-q", "--hard"])?;
@@ -297,14 +300,35 @@ fn keep_locked(locked: &Locked<'_>, listed: &[Listed], path: &Path, task: &str) 
     Ok(())
 }
 
-/// Removes git's own locks, which a killed git leaves; nobody but the caller works in this tree.
-fn unlock_stale(admin: &Path) {
-    for name in ["index.lock", "HEAD.lock"] {
-        match fs::remove_file(admin.join(name)) {
-            Ok(()) => log::warn!("removed {name}, which a killed git had left in {}", admin.display()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => log::warn!("cannot remove {name} in {}: {error}", admin.display()),
+/// Removes git's own locks, which a killed git leaves; nobody but the caller works in this tree. Its branch
+/// lies where others may write it, too, but never for as long as this.
+fn unlock_stale(admin: &Path, common: &Path, branch: &str) {
+    for lock in [admin.join("index.lock"), admin.join("HEAD.lock")] {
+        unlock(&lock);
+    }
+    unlock_branch(common, branch);
+}
+
+fn unlock_branch(common: &Path, branch: &str) {
+    let lock = common.join("refs/heads").join(format!("{branch}.lock"));
+    let age = || lock.symlink_metadata().ok()?.modified().ok()?.elapsed().ok();
+    let started = Instant::now();
+    while started.elapsed() < HELD {
+        match age() {
+            Some(age) if age < HELD => std::thread::sleep(Duration::from_millis(20)),
+            _ => break,
         }
+    }
+    if lock.symlink_metadata().is_ok() {
+        unlock(&lock);
+    }
+}
+
+fn unlock(lock: &Path) {
+    match fs::remove_file(lock) {
+        Ok(()) => log::warn!("removed {}, which a killed git had left", lock.display()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => log::warn!("cannot remove {}: {error}", lock.display()),
     }
 }
 

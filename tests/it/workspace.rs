@@ -356,6 +356,27 @@ fn a_crash_while_a_worktree_is_made_leaves_nothing_that_the_next_one_cannot_mend
 }
 
 #[test]
+fn locks_that_a_killed_git_left_on_a_tasks_branch_stop_nobody() {
+    let repo = Repo::new();
+    repo.write("file", "text");
+    repo.git(&["add", "-A"]);
+    repo.git(&["commit", "-q", "-m", "first"]);
+    let lock = repo.root().join(".git/refs/heads/feat/T1-x.lock");
+    let leave_lock = || {
+        fs::create_dir_all(lock.parent().unwrap()).unwrap();
+        let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+        fs::File::create(&lock).unwrap().set_modified(long_ago).unwrap();
+    };
+    leave_lock();
+    assert_eq!(repo.prepare(&task("T1", "x"), 1).branch(), Some("feat/T1-x"));
+    leave_lock();
+    let workspace = repo.prepare(&task("T1", "x"), 2);
+    write(workspace.path(), "more", "text");
+    git(workspace.path(), &["add", "-A"]);
+    git(workspace.path(), &["commit", "-q", "-m", "more"]);
+}
+
+#[test]
 fn half_made_and_broken_trees_are_told_apart() {
     let repo = Repo::new();
     let one = task("T1", "x");
