@@ -184,9 +184,21 @@ impl Agent for Cli {
         let secrets = self.secrets(descriptor, assignment);
         match judge::judge(descriptor, &state, &exit.ended, lingered) {
             Some(judged) => failed(descriptor, &state, judged, &secrets),
-            None => command.by_result(assignment, exit).unwrap_or_else(|| done(&state, &secrets)),
+            None => command.by_result(assignment, exit).unwrap_or_else(|| match said_nothing(&state) {
+                true => Outcome::failed(Failure::NoEffect.class(), NOTHING),
+                false => done(&state, &secrets),
+            }),
         }
     }
+}
+
+/// Why a run without anything to show for it is no success (R19).
+const NOTHING: &str =
+    "the program ended well, and there is no result: no result file, no word of the model, no tool that worked";
+
+fn said_nothing(state: &State) -> bool {
+    let words = state.facts().observation.last_text.as_deref().unwrap_or_default();
+    words.trim().is_empty() && state.facts().tools_ok == 0
 }
 
 /// A success without a result file: the model's last words say what was done.

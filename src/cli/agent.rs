@@ -1,4 +1,4 @@
-//! `agentctl agent list|show|test`: the programs that do the work, as far as they can be known
+//! `agentctl agent …`: the programs that do the work, as far as they can be known
 //! without spending a token.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     context::Context,
     fail::{Done, nearest},
+    pool,
     ui::{Column, Item, Table, Tone},
 };
 use crate::{
@@ -32,6 +33,8 @@ pub enum Verb {
     Show(NameArgs),
     /// Hold an installed program against its description; calls no model and no network
     Test(NameArgs),
+    /// Let a pool of quota be used before the time that its provider stated
+    Reopen(pool::Reopen),
 }
 
 /// Flags of `list`.
@@ -56,6 +59,7 @@ pub fn run(ctx: &Context, verb: &Verb) -> Done {
         Verb::List(args) => list(ctx, args),
         Verb::Show(args) => show(ctx, &args.name),
         Verb::Test(args) => test(ctx, &args.name),
+        Verb::Reopen(args) => pool::reopen(ctx, args),
     }
 }
 

@@ -32,6 +32,7 @@ pub mod init;
 pub mod lease;
 pub mod list;
 pub mod logs;
+pub mod pool;
 pub mod queue;
 pub mod refused;
 pub mod run;

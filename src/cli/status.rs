@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     context::Context,
     fail::Done,
+    pool,
     sight::{Sight, State, seconds_item, title},
     ui::{Column, Item, Table, Tone},
 };
@@ -78,6 +79,8 @@ struct Status<'a> {
     problems: usize,
     /// Decisions that wait for a human.
     inbox: usize,
+    /// Pools of quota that are not open.
+    limited: Vec<String>,
     stopped: Option<String>,
     invalid: Option<String>,
     simulated: bool,
@@ -146,6 +149,7 @@ impl<'a> Status<'a> {
             states,
             problems: queue.problems(sight.workflow).len(),
             inbox: sight.snapshot.history.decisions.open().len(),
+            limited: pool::sentences(sight.snapshot),
             stopped: observe::behind(sight.snapshot).map(|behind| behind.reason),
             invalid: reading.invalid.as_ref().map(ToString::to_string),
             simulated: leases.filter_map(|held| held.ours()).any(|lease| lease.simulated),
@@ -263,6 +267,7 @@ impl<'a> Status<'a> {
             let need = if self.inbox == 1 { "1 needs" } else { &format!("{} need", self.inbox) };
             banners.push(format!("{need} you: agentctl inbox"));
         }
+        banners.extend(self.limited.iter().cloned());
         banners
     }
 
@@ -331,6 +336,7 @@ impl<'a> Status<'a> {
             "roles": roles.collect::<Vec<_>>(),
             "problems": self.problems,
             "inbox": self.inbox,
+            "pools": pool::objects(sight.snapshot),
             "claiming_stopped": self.stopped,
             "invalid": self.invalid,
             "simulated": self.simulated,

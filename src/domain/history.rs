@@ -36,6 +36,8 @@ pub struct TaskHistory {
     pub waits: u32,
     /// What went wrong lately and in which role, oldest first, for the next prompt (R17).
     pub failures: Vec<(Role, String)>,
+    /// The passing trouble that its last attempt ended with, for people (R22).
+    pub trouble: Option<String>,
     /// What a human answered to its agents' questions, oldest first: question and answer (R17).
     pub answers: Vec<(String, String)>,
     /// The last claim of each role, and the commit at which its work ended where that is known.
@@ -233,6 +235,7 @@ impl History {
                 if event.text("outcome") == Some("conflict") {
                     known.conflicts += 1;
                 }
+                known.trouble = event.text("reason").filter(|_| event.flag("transient")).map(String::from);
                 if event.flag("adapted") {
                     known.adapts += 1;
                 }

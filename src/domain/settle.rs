@@ -120,8 +120,11 @@ fn on_task(
     if adapting && success {
         event = event.with("adapted", true);
     }
+    // What the next attempt can do better is told to it; a provider's trouble is none of that (R17).
     let is_nobodys = match outcome {
-        Outcome::Failed { class, .. } => class.policy() == Policy::Stop,
+        Outcome::Failed { class, .. } => {
+            matches!(class.policy(), Policy::Stop | Policy::Quota | Policy::Auth) || verdict.transient
+        }
         Outcome::Waits { .. } => true,
         _ => success,
     };

@@ -229,9 +229,10 @@ fn taken_by<'a>(seen: &Explainer<'a>, task: &Task, takers: &[&'a RoleRule]) -> W
         Some(Obstacle::NotBefore(time)) => {
             let left = (time - snapshot.now.wall).to_std().unwrap_or_default();
             let mut sentence = format!("it is tried again at {} (in {})", stamp(time), duration(left));
-            let failed = snapshot.history.task(id).and_then(|known| known.failures.last());
-            let reason = task.blocked_reason.as_deref().or(failed.map(|(_, reason)| reason.as_str()));
-            if let Some(reason) = reason {
+            let known = snapshot.history.task(id);
+            let failed = || known.and_then(|known| known.failures.last()).map(|(_, reason)| reason.as_str());
+            let trouble = || known.and_then(|known| known.trouble.as_deref());
+            if let Some(reason) = task.blocked_reason.as_deref().or_else(trouble).or_else(failed) {
                 sentence.push_str(&format!(", after: {}", one_line(reason)));
             }
             why("R22", sentence, format!("agentctl task retry {id} (to try now)"))
@@ -268,7 +269,8 @@ fn claimable<'a>(seen: &Explainer<'a>, task: &Task, rule: &'a RoleRule) -> Why {
     if let Some(limited) = pool::limited(snapshot, pools.iter().map(String::as_str)) {
         let left = limited.until.map(|until| (until - snapshot.now.wall).to_std().unwrap_or_default());
         let left = left.map(|left| format!(" (in {})", duration(left))).unwrap_or_default();
-        return why("R22", format!("no agent of `{role}` can work{left}: {limited}"), NOTHING);
+        let next = format!("nothing to do, or agentctl agent reopen {} (if you know that it is back)", limited.pool);
+        return why("R22", format!("no agent of `{role}` can work{left}: {limited}"), next);
     }
     let line = seen.line(rule);
     let (wip, limit) = (line.wip, snapshot.queue.wip_limit(role));

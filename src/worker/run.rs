@@ -26,7 +26,7 @@ use crate::{
         outcome::Policy, settle, text,
     },
     process::{Attempt, Exit, Keeper, Limits, Report, Stop, StopCause},
-    workspace::Workspace,
+    workspace::{Workspace, wip_ref},
 };
 
 /// What the worker tells a run.
@@ -190,7 +190,7 @@ impl Run {
             // Whatever becomes of the task, what was made is kept (R23).
             match workspace.save() {
                 Ok(Some(kept)) => {
-                    log::info!(task = self.lease().task_id.as_str(); "{}: uncommitted work is kept as {kept}", self.lease().task_id);
+                    log::info!(task = self.lease().task_id.as_str(); "{}: uncommitted work is kept as {} ({kept})", self.lease().task_id, wip_ref(&self.lease().task_id, self.lease().token));
                 }
                 Ok(None) => {}
                 Err(error) => {

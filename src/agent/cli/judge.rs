@@ -4,7 +4,7 @@
 //! What we did to the run comes before all of this and is not known here; the model's own words
 //! are never looked at.
 
-use chrono::{DateTime, Days, Local, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, Days, Local, NaiveDate, NaiveTime, TimeDelta, Utc};
 
 use crate::{
     agent::{
@@ -52,7 +52,8 @@ pub fn judge(descriptor: &Descriptor, state: &State, ended: &Ended, lingered: bo
         let words = format!("{} tool calls were not allowed, and none worked", facts.observation.denials);
         return nothing_worked.then(|| judged(facts, Failure::ToolDenied, words));
     }
-    if facts.quota.is_some() {
+    // Without a time it is no window that is used up, whatever the event is called.
+    if facts.quota.as_ref().is_some_and(|quota| quota.resets_at.is_some()) {
         return Some(judged(facts, Failure::QuotaWindow, facts.message.clone().unwrap_or_default()));
     }
     if let Some(hit) = hits(&|rule| rule.regex.is_none()) {
@@ -131,16 +132,32 @@ fn written(unit: RetryUnit, word: &str, now: DateTime<Utc>) -> Option<DateTime<U
     }
 }
 
-/// The next time that this machine's clock shows `6:10 PM`.
+/// The end of the minute in which this machine's clock shows `6:10 PM` next, or did a moment ago; of the day in
+/// `Nov 24th, 2026 6:10 PM` where it is said.
 fn clock(word: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let word: String = word.to_ascii_uppercase().split_whitespace().collect();
-    let time = NaiveTime::parse_from_str(&word, "%I:%M%p").ok()?;
-    let local = now.with_timezone(&Local);
-    (0..=1).find_map(|days| {
-        let day = local.date_naive().checked_add_days(Days::new(days))?;
-        let at = day.and_time(time).and_local_timezone(Local).earliest()?.with_timezone(&Utc);
-        (at > now).then_some(at)
-    })
+    let word = word.to_ascii_uppercase();
+    let (date, time) = match word.rsplit_once(", ") {
+        Some((day, rest)) => {
+            let (year, time) = rest.split_once(' ')?;
+            let day = day.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+            (Some(NaiveDate::parse_from_str(&format!("{day} {year}"), "%b %d %Y").ok()?), time)
+        }
+        None => (None, word.as_str()),
+    };
+    let time: String = time.split_whitespace().collect();
+    let time = NaiveTime::parse_from_str(&time, "%I:%M%p").ok()?;
+    // The seconds were cut off, so that at the minute's begin the service may still refuse.
+    let at = |day: NaiveDate| {
+        let begin = day.and_time(time).and_local_timezone(Local).earliest()?.with_timezone(&Utc);
+        begin.checked_add_signed(TimeDelta::minutes(1))
+    };
+    if let Some(date) = date {
+        return at(date);
+    }
+    let today = now.with_timezone(&Local).date_naive();
+    // A minute that is just over is no time of tomorrow's.
+    let recent = now - TimeDelta::hours(1);
+    (0..=1).find_map(|days| at(today.checked_add_days(Days::new(days))?).filter(|at| *at > recent))
 }
 
 #[cfg(test)]
@@ -152,9 +169,30 @@ mod tests {
         let now = DateTime::from_timestamp(1_767_600_000, 0).expect("a time");
         for word in ["6:10 PM", "12:00AM", "11:59 pm", "1:05 AM"] {
             let at = clock(word, now).expect(word);
-            assert!(at > now && at <= now + TimeDelta::hours(25), "{word}: {at}");
+            assert!(at > now - TimeDelta::hours(1) && at <= now + TimeDelta::hours(24), "{word}: {at}");
         }
         assert_eq!(clock("18:10", now), None);
+    }
+
+    #[test]
+    fn the_minute_that_runs_ends_within_a_minute_and_one_that_is_just_over_is_not_tomorrows() {
+        let now = DateTime::from_timestamp(1_767_600_030, 0).expect("a time");
+        let shown = |at: DateTime<Utc>| at.with_timezone(&Local).format("%-I:%M %p").to_string();
+        assert_eq!(clock(&shown(now), now), Some(now + TimeDelta::seconds(30)));
+        let before = now - TimeDelta::minutes(1);
+        assert_eq!(clock(&shown(before), now), Some(now - TimeDelta::seconds(30)));
+    }
+
+    #[test]
+    fn a_time_of_another_day_comes_with_its_date() {
+        let now = DateTime::from_timestamp(1_767_600_000, 0).expect("a time");
+        let at = now + TimeDelta::days(3);
+        let (local, ends) = (at.with_timezone(&Local), at + TimeDelta::minutes(1));
+        for ordinal in ["st", "nd", "rd", "th"] {
+            let word = local.format(&format!("%b %-d{ordinal}, %Y %-I:%M %p")).to_string();
+            assert_eq!(clock(&word, now), Some(ends), "{word}");
+        }
+        assert_eq!(clock("Foo 31st, 2026 1:00 AM", now), None);
     }
 
     #[test]

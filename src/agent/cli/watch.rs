@@ -113,10 +113,13 @@ impl Watcher for Watch {
 
     fn verdict(&self, now: Duration) -> Option<(Class, String)> {
         let (failure, words) = self.failure(now)?;
-        let mut reason = format!("ended: {}", failure.words().trim_end_matches('.').to_lowercase());
-        if !words.is_empty() {
-            reason.push_str(&format!(": {words}"));
-        }
+        let kind = failure.words().trim_end_matches('.').to_lowercase();
+        let mut reason = match (&self.state.facts().early, words.is_empty()) {
+            // Our own limits say all of it.
+            (None, _) => format!("ended: {words}"),
+            (Some(_), true) => format!("ended: {kind}"),
+            (Some(_), false) => format!("ended: {kind}: {words}"),
+        };
         if let (Failure::Auth, Some(login)) = (failure, &self.descriptor.program.login) {
             reason.push_str(&format!("\nto sign in: {login}"));
         }

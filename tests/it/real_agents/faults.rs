@@ -202,7 +202,8 @@ write = { path = "whole.txt", text = "all of it" }
     for (name, text) in [("half.txt", "half of it"), ("whole.txt", "all of it")] {
         assert_eq!(git(&shop.project, &["show", &format!("feat/B1-build-b1:{name}")]), text, "{}", shop.said());
     }
-    assert!(shop.project.log("builder", 0).contains("uncommitted work is kept as refs/oodatcaa/wip/B1/2"));
+    let log = shop.project.log("builder", 0);
+    assert!(log.contains("uncommitted work is kept as refs/oodatcaa/wip/B1/2"), "{log}");
 }
 
 #[test]
@@ -256,7 +257,10 @@ text = ""
 #[test]
 fn a_program_that_exits_with_0_and_leaves_no_result_has_failed_where_one_is_demanded() {
     let mut project = Project::that_succeeds();
-    project.config("retry.attempts = 2\nroles.builder.require_result = true");
+    let file = project.path(".oodatcaa/config.toml");
+    let config = std::fs::read_to_string(&file).expect("a configuration");
+    std::fs::write(&file, format!("retry.attempts = 2\nroles.builder.require_result = true\n{config}"))
+        .expect("written");
     project.queue(json!([{"id": "B1", "title": "x", "type": "Build", "status": "ready"}]));
     project.start("builder", &[]);
     project.wait_for("B1", "needs_adapt");

@@ -1,0 +1,119 @@
+//! Pools of quota as people see them: which are not open, until when and why; and opening one by hand.
+
+use serde_json::{Value, json};
+
+use super::{
+    change::{Dry, decide},
+    context::Context,
+    fail::{Done, nearest},
+};
+use crate::{
+    agent,
+    domain::{
+        Snapshot,
+        event::Actor,
+        plan::stamp,
+        pool::{self, Standing},
+        text::{cut, duration, one_line},
+    },
+    error::Failure,
+};
+
+/// Flags of `agent reopen`.
+#[derive(Debug, clap::Args)]
+pub struct Reopen {
+    /// The pool, or an agent that draws from it
+    #[arg(value_name = "POOL")]
+    pool: String,
+    #[command(flatten)]
+    dry: Dry,
+}
+
+/// Says that a pool is open, whatever its provider said last.
+pub fn reopen(ctx: &Context, args: &Reopen) -> Done {
+    if !matches!(ctx.actor(), Actor::Human(_)) {
+        return Err(Failure::new("permission_denied", "only a human opens a pool before its time")
+            .hint("say it from a terminal of your own"));
+    }
+    let config = &ctx.loaded()?.config.agents;
+    let name = match config.get(&args.pool) {
+        Some(named) => agent::open(&args.pool, named).pool(),
+        None => args.pool.clone(),
+    };
+    let known = ctx.read()?.snapshot.history.pools.clone();
+    let ours: Vec<String> = config.iter().map(|(name, config)| agent::open(name, config).pool()).collect();
+    if !known.contains_key(&name) && !ours.contains(&name) {
+        let near = nearest(&name, known.keys().chain(&ours).map(String::as_str));
+        let failure = Failure::new("not_found", format!("there is no pool `{}`", cut(&one_line(&name), 200)));
+        let hint = |failure: Failure, near: String| failure.hint(format!("agentctl agent reopen {near}"));
+        return Err(near.into_iter().fold(failure, hint).hint("agentctl status"));
+    }
+    let changed = decide(ctx, args.dry, |snapshot, _, actor| Ok(pool::reopen(snapshot, &name, actor)))?;
+    let was = changed.before.history.pools.get(&name);
+    let is_changed = !changed.plan.is_empty();
+    if ctx.ui.json() {
+        ctx.ui.value(&json!({
+            "schema": "oodatcaa/pool.v1",
+            "pool": name,
+            "was": state(&changed.before, &name),
+            "until": was.map(|was| stamp(was.until)),
+            "reason": was.map(|was| &was.reason),
+            "changed": is_changed,
+            "dry_run": args.dry.dry_run,
+        }));
+        return Ok(0);
+    }
+    ctx.ui.line(&one_line(&name));
+    ctx.ui.say(&match (is_changed, args.dry.dry_run, was) {
+        (true, true, Some(was)) => format!("would be open; it is closed until {}", stamp(was.until)),
+        (true, false, Some(was)) => {
+            format!("open; it was closed until {}, and the next limit closes it again", stamp(was.until))
+        }
+        _ => "nothing to change: it is open".into(),
+    });
+    Ok(0)
+}
+
+fn state(snapshot: &Snapshot, name: &str) -> &'static str {
+    match pool::standing(snapshot, name) {
+        Standing::Open => "open",
+        Standing::Closed(_) => "closed",
+        Standing::HalfOpen(_) => "half_open",
+        Standing::Probed(_) => "probed",
+    }
+}
+
+/// The pools that are not open, each as a sentence.
+pub fn sentences(snapshot: &Snapshot) -> Vec<String> {
+    let sentence = |name: &String| {
+        let (closed, words) = match pool::standing(snapshot, name) {
+            Standing::Open => return None,
+            Standing::Closed(closed) => {
+                let left = (closed.until - snapshot.now.wall).to_std().unwrap_or_default();
+                (closed, format!("is used up until {} (in {})", stamp(closed.until), duration(left)))
+            }
+            Standing::HalfOpen(closed) => (closed, "was used up; the next attempt tries whether it is back".into()),
+            Standing::Probed(closed) => (closed, "was used up, and one attempt tries whether it is back".into()),
+        };
+        let reason = cut(&one_line(&closed.reason), 200);
+        let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
+        Some(format!("the quota of `{}` {words}{reason}", one_line(name)))
+    };
+    snapshot.history.pools.keys().filter_map(sentence).collect()
+}
+
+/// The same for programs.
+pub fn objects(snapshot: &Snapshot) -> Vec<Value> {
+    let object = |(name, closed): (&String, &pool::Closed)| {
+        json!({
+            "pool": name,
+            "state": state(snapshot, name),
+            "until": stamp(closed.until),
+            "since": stamp(closed.since),
+            "class": closed.class,
+            "reason": closed.reason,
+            "limits": closed.limits,
+        })
+    };
+    snapshot.history.pools.iter().map(object).collect()
+}
