@@ -16,6 +16,7 @@ use crate::{
     process::{Exit, Invocation},
 };
 
+pub mod acp;
 pub mod argv;
 pub mod cli;
 pub mod command;
@@ -30,6 +31,7 @@ pub mod prompt;
 mod prompt_data;
 pub mod result;
 pub mod sim;
+pub mod sim_acp;
 pub mod sim_play;
 pub mod sim_script;
 pub mod stream;

@@ -115,7 +115,10 @@ fn a_torn_result_of_a_crash_is_part_of_the_crash() {
     case.result = Some("{\"outcome\":");
     let (class, reason) = case.failure();
     assert_eq!(class, Class::AgentCrashed);
-    assert!(reason.starts_with("killed from outside (perhaps out of memory)") && reason.contains("result.json"), "{reason}");
+    assert!(
+        reason.starts_with("killed from outside (perhaps out of memory)") && reason.contains("result.json"),
+        "{reason}"
+    );
 }
 
 #[test]
