@@ -33,6 +33,8 @@ pub enum Dialect {
     Step,
     /// Lines of text.
     Text,
+    /// The Agent Client Protocol, through our own client, whose events `[map]` tells apart.
+    Acp,
 }
 
 /// How far a description has been held against the real program.
@@ -116,7 +118,8 @@ fn documented() -> Evidence {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Program {
-    /// Names to look for on `PATH`, the first that is there is taken.
+    /// Names to look for on `PATH`, the first that is there is taken. None at all where the agent's configuration
+    /// names the program.
     pub names: Vec<String>,
     /// What makes it print its version.
     #[serde(default = "version_args")]
@@ -155,6 +158,8 @@ pub struct Args {
     pub resume: Vec<String>,
     /// Always there, last.
     pub prompt: Vec<String>,
+    /// With the dialect `acp`: the agent's own arguments; all others are our client's.
+    pub agent: Vec<String>,
 }
 
 /// How a prompt travels.

@@ -16,6 +16,7 @@ use crate::{
     process::{Exit, Invocation},
 };
 
+pub mod acp;
 pub mod argv;
 pub mod cli;
 pub mod command;
@@ -30,13 +31,14 @@ pub mod prompt;
 mod prompt_data;
 pub mod result;
 pub mod sim;
+pub mod sim_acp;
 pub mod sim_play;
 pub mod sim_script;
 pub mod stream;
 pub mod watcher;
 
 pub use environment::{environment, find_program};
-pub use watcher::{Observation, Stream, Watcher};
+pub use watcher::{Circle, Observation, Stream, Watcher};
 
 /// Everything an agent is told about its attempt.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! From an agent CLI's output to what it means: five dialects behind one small trait.
+//! From an agent CLI's output to what it means: six dialects behind one small trait.
 //!
 //! Reading is incremental and tolerant: what is not understood is progress, never a failure; a line
 //! that is too long is dropped and the run goes on. The model's own words are kept for people and
@@ -17,7 +17,7 @@ mod claude;
 mod codex;
 mod event;
 mod facts;
-mod lines;
+pub(super) mod lines;
 mod step;
 mod text;
 mod usage;
@@ -65,7 +65,8 @@ impl State {
         let grammar: Box<dyn Grammar> = match descriptor.dialect {
             Dialect::Claude => Box::new(claude::Claude::default()),
             Dialect::Codex => Box::new(codex::Codex),
-            Dialect::Event => Box::new(event::Events),
+            // Our own client writes events.
+            Dialect::Event | Dialect::Acp => Box::new(event::Events),
             Dialect::Step => Box::new(step::Steps),
             Dialect::Text => Box::new(text::Text::new(descriptor.output.wrap)),
         };

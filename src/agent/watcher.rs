@@ -46,6 +46,17 @@ pub struct Observation {
     pub ended: bool,
 }
 
+/// Calls that repeat themselves: a reason to end the attempt if nothing changes by them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Circle {
+    /// What it would be ended as.
+    pub class: Class,
+    /// How long the workspace must not change before that.
+    pub patience: Duration,
+    /// What is said then.
+    pub words: String,
+}
+
 /// Looks at an attempt's output while it is written.
 pub trait Watcher: Send {
     /// More of a stream; `now` counts from the start of the attempt.
@@ -59,6 +70,11 @@ pub trait Watcher: Send {
 
     /// A reason to end the attempt now, if there is one.
     fn verdict(&self, now: Duration) -> Option<(Class, String)>;
+
+    /// Whether it makes the same calls again and again; whether something changes by them, others see.
+    fn circles(&self) -> Option<Circle> {
+        None
+    }
 
     /// When to ask again for a [`verdict`](Self::verdict), where nothing is fed before.
     fn next_check(&self, now: Duration) -> Option<Duration>;

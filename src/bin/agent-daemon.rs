@@ -1,10 +1,12 @@
-//! The worker's program; with `keeper` as its first argument the keeper of one attempt.
+//! The worker's program; with `keeper` as its first argument the keeper of one attempt, with `acp` the
+//! client of an agent that speaks the Agent Client Protocol.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|mode| mode == "keeper") {
-        return oodatcaa::process::keeper::main();
+    match std::env::args_os().nth(1) {
+        Some(mode) if mode == "keeper" => oodatcaa::process::keeper::main(),
+        Some(mode) if mode == oodatcaa::agent::acp::MODE => oodatcaa::agent::acp::main(),
+        _ => oodatcaa::daemon::main(),
     }
-    oodatcaa::daemon::main()
 }

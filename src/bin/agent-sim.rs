@@ -12,6 +12,7 @@ use std::{
 
 use clap::Parser;
 use oodatcaa::agent::{
+    sim_acp,
     sim_play::{Body, Ending, Stage, criteria, play},
     sim_script::{Call, CrashSignal, Script},
 };
@@ -63,6 +64,9 @@ struct Flags {
 }
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|mode| mode == sim_acp::MODE) {
+        return sim_acp::main();
+    }
     let flags = match Flags::try_parse() {
         Ok(flags) => flags,
         Err(error) => {

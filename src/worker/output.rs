@@ -1,6 +1,6 @@
 //! While the agent works: what its output tells, and what follows from it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, at, never};
 
@@ -9,7 +9,18 @@ use crate::{
     agent::Observation,
     domain::{Class, budget, pool, text},
     process::{Attempt, Stop},
+    workspace::Workspace,
 };
+
+/// Between two looks at the workspace of an agent that goes round in circles.
+const CIRCLE_PACE: Duration = Duration::from_secs(15);
+
+/// An agent that seems to go round in circles, and what its workspace held since then.
+pub(super) struct Circling {
+    since: Instant,
+    looked: Instant,
+    content: Option<String>,
+}
 
 impl Run {
     pub(super) fn watch_timer(&self) -> Receiver<Instant> {
@@ -27,6 +38,8 @@ impl Run {
             self.lingered = true;
             attempt.stop(Stop::Gently);
         }
+        self.look_for_circles(attempt);
+        let Some(watch) = &mut self.watch else { return };
         if let Some(seen) = watch.news() {
             if self.lease().probe && seen.steps > 0 && !self.answered {
                 self.answered = true;
@@ -42,6 +55,38 @@ impl Run {
                 watch.ended = Some((Class::BudgetExceeded, reason));
                 attempt.stop(Stop::Gently);
             }
+        }
+    }
+
+    /// Ends an agent that makes the same calls again and again while its workspace stays as it is.
+    fn look_for_circles(&mut self, attempt: &Attempt) {
+        let Some(watch) = self.watch.as_mut().filter(|watch| watch.ended.is_none()) else { return };
+        let Some(circle) = watch.circles() else { return self.circle = None };
+        let due = self.circle.as_ref().is_none_or(|seen| seen.looked.elapsed() >= CIRCLE_PACE.min(circle.patience));
+        if !due {
+            return;
+        }
+        let setup = &self.shared.setup;
+        let attached = Workspace::attach(
+            &setup.layout,
+            &setup.config.workspace,
+            &self.assignment.task.id,
+            self.assignment.lease.token,
+        );
+        // What cannot be seen counts as unchanged: the limit is for agents that spend money on nothing.
+        let content = attached.ok().flatten().and_then(|workspace| workspace.content().ok().flatten());
+        let looked = Instant::now();
+        match &mut self.circle {
+            Some(seen) if seen.content == content => {
+                seen.looked = looked;
+                if seen.since.elapsed() >= circle.patience {
+                    let reason = format!("ended: {} for {}", circle.words, text::duration(circle.patience));
+                    log::warn!(task = self.assignment.task.id.as_str(); "{}: ending the agent: {reason}", self.assignment.task.id);
+                    watch.ended = Some((circle.class, reason));
+                    attempt.stop(Stop::Gently);
+                }
+            }
+            seen => *seen = Some(Circling { since: looked, looked, content }),
         }
     }
 

@@ -15,6 +15,7 @@ use crossbeam_channel::{Receiver, Sender, at, never, select};
 use super::{
     Shared, chain, class_of, evidence,
     merge::{self, Brought},
+    output::Circling,
     record::Record,
     warm::{self, Slot},
     watch::Watch,
@@ -118,6 +119,8 @@ pub(super) struct Run {
     pub(super) watch_due: Instant,
     /// The agent had said its last word and was ended by us.
     pub(super) lingered: bool,
+    /// It seems to go round in circles.
+    pub(super) circle: Option<Circling>,
     /// A probe's answer has been told.
     pub(super) answered: bool,
     /// What a merge brought.
@@ -164,6 +167,7 @@ impl Run {
             watch: None,
             watch_due: Instant::now(),
             lingered: false,
+            circle: None,
             answered: false,
             brought: None,
             env: Default::default(),

@@ -10,7 +10,7 @@ use std::{
 use chrono::{DateTime, Utc};
 
 use crate::{
-    agent::{Observation, Stream, Watcher},
+    agent::{Circle, Observation, Stream, Watcher},
     domain::Class,
 };
 
@@ -45,6 +45,11 @@ impl Watch {
         }
         self.ended = self.watcher.verdict(now);
         self.ended.clone()
+    }
+
+    /// It makes the same calls again and again.
+    pub(super) fn circles(&self) -> Option<Circle> {
+        self.watcher.circles()
     }
 
     /// Its last event is long past and the program still runs.

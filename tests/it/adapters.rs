@@ -21,6 +21,8 @@ use serde_json::json;
 
 use crate::support::Project;
 
+mod acp;
+
 /// The description, as CONTRIBUTING.md has it.
 fn description() -> String {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("CONTRIBUTING.md")).unwrap();

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use crate::{
     agent::{
-        Assignment, BadAgent, argv,
-        descriptor::{Descriptor, Via},
+        Assignment, BadAgent, acp, argv,
+        descriptor::{Descriptor, Dialect, Via},
         environment, home,
     },
     config::AgentConfig,
@@ -26,6 +26,9 @@ pub fn check(name: &str, config: &AgentConfig, descriptor: &Descriptor) -> Resul
     {
         let known: Vec<&str> = descriptor.args.permissions.keys().map(String::as_str).collect();
         return wrong(format!("its permissions are `{permissions}`; its adapter has: {}", known.join(", ")));
+    }
+    if config.argv.is_empty() && descriptor.program.names.is_empty() {
+        return wrong("its adapter names no program; write e.g. `argv = [\"opencode\", \"acp\"]`".into());
     }
     if !config.argv.is_empty() {
         argv::check(&config.argv).map_err(|what| BadAgent::Argv { name: name.into(), what })?;
@@ -101,14 +104,30 @@ fn arguments(descriptor: &Descriptor, config: &AgentConfig, assignment: &Assignm
         let filled: Option<Vec<String>> = group.iter().map(|argument| fill(argument, assignment, &own)).collect();
         filled.unwrap_or_default()
     };
+    let permission = config.permissions.as_ref().or(args.permission.as_ref());
+    let permission = permission.and_then(|name| args.permissions.get(name));
     let mut all = Vec::new();
+    if descriptor.dialect == Dialect::Acp {
+        all.extend([acp::program(), acp::MODE.to_owned()]);
+        all.extend(
+            [&args.base, permission.unwrap_or(&Vec::new()), &args.model, &args.resume]
+                .into_iter()
+                .flat_map(|it| group(it)),
+        );
+        all.push("--".into());
+        if config.argv.is_empty() {
+            all.push(program(descriptor, config, path, &assignment.workspace));
+            all.extend(group(&args.agent));
+        } else {
+            all.extend(argv::fill(&config.argv, assignment));
+        }
+        all.extend(argv::fill(&config.args, assignment));
+        return all;
+    }
     if config.argv.is_empty() {
         all.push(program(descriptor, config, path, &assignment.workspace));
         all.extend(group(&args.base));
-        let permission = config.permissions.as_ref().or(args.permission.as_ref());
-        if let Some(arguments) = permission.and_then(|name| args.permissions.get(name)) {
-            all.extend(group(arguments));
-        }
+        all.extend(permission.map(|arguments| group(arguments)).unwrap_or_default());
     } else {
         all.extend(argv::fill(&config.argv, assignment));
     }

@@ -152,15 +152,24 @@ fn steps_that_lead_nowhere_are_a_loop() {
 }
 
 #[test]
-fn the_same_call_again_and_again_is_a_loop() {
+fn the_same_calls_again_and_again_are_a_circle() {
+    let call = |command: &str| {
+        let input = format!("{{\"command\":\"{command}\"}}");
+        format!(
+            "{{\"type\":\"step_start\"}}\n{{\"type\":\"tool_use\",\"part\":{{\"callID\":\"c\",\"tool\":\"bash\",\"state\":{{\"status\":\"completed\",\"input\":{input}}}}}}}\n"
+        )
+    };
     let mut opencode = watch("opencode");
-    let call = b"{\"type\":\"step_start\"}\n{\"type\":\"tool_use\",\"part\":{\"callID\":\"c\",\"tool\":\"bash\",\"state\":{\"status\":\"completed\",\"input\":{\"command\":\"make\"}}}}\n";
     for second in 0..40 {
-        opencode.feed(Stream::Stdout, call, at(second * 10));
+        let command = ["make", "make test"][second as usize % 2];
+        opencode.feed(Stream::Stdout, call(command).as_bytes(), at(second * 10));
     }
-    let (class, words) = opencode.verdict(at(400)).expect("a reason");
-    assert_eq!(class, Class::AgentFailed);
-    assert!(words.contains("the same call of `bash`, 40 times"), "{words}");
+    let circle = opencode.circles().expect("a circle");
+    assert_eq!((circle.class, circle.patience), (Class::AgentFailed, Duration::from_secs(300)));
+    assert!(circle.words.starts_with("38 tool calls in a row") && circle.words.contains("`bash`"), "{circle:?}");
+    assert_eq!(opencode.verdict(at(400)), None, "whether something changes, others see");
+    opencode.feed(Stream::Stdout, call("make install").as_bytes(), at(401));
+    assert_eq!(opencode.circles(), None, "something new");
 }
 
 #[test]

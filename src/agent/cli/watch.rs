@@ -11,7 +11,7 @@ use crate::{
         descriptor::Descriptor,
         failure::Failure,
         stream::State,
-        watcher::{Observation, Stream, Watcher},
+        watcher::{Circle, Observation, Stream, Watcher},
     },
     domain::{Class, text},
 };
@@ -68,11 +68,6 @@ impl Watch {
                 format!("no event of the model or a tool for {time}")
             }),
         }
-        if limits.repeats > 0 && facts.repeat.count >= limits.repeats {
-            limit(limits.repeat_s.max(1), facts.repeat.since, Failure::Loop, &|time| {
-                format!("the same call of `{}`, {} times within {time} and more", facts.repeat.name, facts.repeat.count)
-            });
-        }
         if limits.steps > 0 && facts.observation.steps > limits.steps {
             let words = format!("{} steps, more than the {} allowed", facts.observation.steps, limits.steps);
             all.push((Duration::ZERO, Failure::TurnLimit, words));
@@ -124,6 +119,18 @@ impl Watcher for Watch {
             reason.push_str(&format!("\nto sign in: {login}"));
         }
         Some((failure.class(), reason))
+    }
+
+    fn circles(&self) -> Option<Circle> {
+        let (limits, repeat) = (&self.descriptor.limits, &self.state.facts().repeat);
+        if limits.repeats == 0 || repeat.count < limits.repeats || self.seen.ended {
+            return None;
+        }
+        let words = format!(
+            "{} tool calls in a row that it had made before, the last of them `{}`, and nothing changed",
+            repeat.count, repeat.name
+        );
+        Some(Circle { class: Failure::Loop.class(), patience: Duration::from_secs(limits.repeat_s), words })
     }
 
     fn next_check(&self, now: Duration) -> Option<Duration> {

@@ -15,7 +15,9 @@ pub fn check(descriptor: &Descriptor) -> Result<(), String> {
 }
 
 fn program(descriptor: &Descriptor) -> Result<(), String> {
-    if descriptor.program.names.is_empty() || descriptor.program.names.iter().any(|name| name.trim().is_empty()) {
+    if (descriptor.program.names.is_empty() && descriptor.dialect != Dialect::Acp)
+        || descriptor.program.names.iter().any(|name| name.trim().is_empty())
+    {
         return Err("`program.names` names no program".into());
     }
     if let Some(min) = &descriptor.program.min
@@ -28,7 +30,13 @@ fn program(descriptor: &Descriptor) -> Result<(), String> {
 
 fn args(descriptor: &Descriptor) -> Result<(), String> {
     let args = &descriptor.args;
-    let groups = [("base", &args.base), ("model", &args.model), ("resume", &args.resume), ("prompt", &args.prompt)];
+    let groups = [
+        ("base", &args.base),
+        ("model", &args.model),
+        ("resume", &args.resume),
+        ("prompt", &args.prompt),
+        ("agent", &args.agent),
+    ];
     let permissions = args.permissions.iter().map(|(name, group)| (name.as_str(), group));
     for (name, group) in groups.into_iter().chain(permissions) {
         for argument in group {

@@ -16,6 +16,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("copilot", include_str!("../adapters/copilot.toml")),
     ("cursor-agent", include_str!("../adapters/cursor-agent.toml")),
     ("aider", include_str!("../adapters/aider.toml")),
+    ("acp", include_str!("../adapters/acp.toml")),
     ("amp", include_str!("../adapters/amp.toml")),
     ("goose", include_str!("../adapters/goose.toml")),
 ];

@@ -1,7 +1,7 @@
 //! What a reader knows of a run.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     time::Duration,
 };
@@ -54,16 +54,33 @@ pub struct Open {
     pub since: Duration,
 }
 
-/// The same tool call again and again.
+/// How many different calls a circle may have.
+const CIRCLE: usize = 8;
+
+/// The same few tool calls again and again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Repeat {
-    hash: u64,
-    /// How often in a row.
+    /// The last different calls, the newest last.
+    known: VecDeque<u64>,
+    /// How many calls in a row were none but these.
     pub count: u32,
-    /// Since when.
-    pub since: Duration,
-    /// Which tool.
+    /// The tool of the last one.
     pub name: String,
+}
+
+impl Repeat {
+    fn call(&mut self, hash: u64, name: &str) {
+        self.name = name.into();
+        if self.known.contains(&hash) {
+            self.count = self.count.saturating_add(1);
+            return;
+        }
+        self.count = 0;
+        self.known.push_back(hash);
+        if self.known.len() > CIRCLE {
+            self.known.pop_front();
+        }
+    }
 }
 
 /// What is known of a run.
@@ -204,11 +221,7 @@ impl Facts {
         let mut hasher = DefaultHasher::new();
         (name.as_str(), input.map(ToString::to_string)).hash(&mut hasher);
         let hash = hasher.finish();
-        if self.repeat.count > 0 && self.repeat.hash == hash {
-            self.repeat.count = self.repeat.count.saturating_add(1);
-        } else {
-            self.repeat = Repeat { hash, count: 1, since: self.now, name: name.clone() };
-        }
+        self.repeat.call(hash, &name);
         // Nobody has a thousand tools open; a stream that says so is forgetting to close them.
         if self.open.len() < 1_000 {
             self.open.insert(id.into(), Open { name: name.clone(), since: self.now });

@@ -1,18 +1,19 @@
 //! From bytes that come in any pieces to lines.
 
 /// Cuts a stream into lines, holding at most one, and that up to a bound.
-pub(super) struct Lines {
+pub(in crate::agent) struct Lines {
     held: Vec<u8>,
     most: usize,
     dropping: bool,
+    dropped: u64,
 }
 
 impl Lines {
-    pub(super) fn new(most: usize) -> Self {
-        Self { held: Vec::new(), most, dropping: false }
+    pub(in crate::agent) fn new(most: usize) -> Self {
+        Self { held: Vec::new(), most, dropping: false, dropped: 0 }
     }
 
-    pub(super) fn feed(&mut self, bytes: &[u8], tell: &mut dyn FnMut(&str)) {
+    pub(in crate::agent) fn feed(&mut self, bytes: &[u8], tell: &mut dyn FnMut(&str)) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let (body, ends) = match piece.strip_suffix(b"\n") {
                 Some(body) => (body, true),
@@ -21,6 +22,7 @@ impl Lines {
             if !self.dropping {
                 if self.held.len() + body.len() > self.most {
                     self.dropping = true;
+                    self.dropped += 1;
                     self.held = Vec::new();
                 } else {
                     self.held.extend_from_slice(body);
@@ -32,8 +34,13 @@ impl Lines {
         }
     }
 
+    /// How many lines were too long.
+    pub(in crate::agent) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
     /// What stands there without a line feed is a line as well.
-    pub(super) fn finish(&mut self, tell: &mut dyn FnMut(&str)) {
+    pub(in crate::agent) fn finish(&mut self, tell: &mut dyn FnMut(&str)) {
         self.end(tell);
     }
 

@@ -1,0 +1,463 @@
+//! The conversation: from `initialize` to the answer to the prompt, and what is told of it on the way.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use super::{
+    Flags, Fs,
+    events::Events,
+    files::Files,
+    peer::{Heard, Peer},
+    permit::Permit,
+};
+
+/// The version of the protocol that we speak.
+const VERSION: u64 = 1;
+
+/// The code of a method that is not there.
+const NO_METHOD: i64 = -32601;
+
+/// How long the agent may take to answer a cancelled prompt.
+const CANCEL: Duration = Duration::from_secs(2);
+
+/// Why something that was asked has no answer.
+enum Trouble {
+    /// The agent says so.
+    Error { code: i64, message: String },
+    /// The agent has closed its output.
+    Gone,
+    /// We were told to end.
+    Told,
+}
+
+/// A tool call that was announced.
+#[derive(Default)]
+struct Tool {
+    /// What is known of it: the members of its announcement under those of later updates.
+    known: BTreeMap<String, Value>,
+    begun: bool,
+}
+
+/// One conversation.
+pub(super) struct Talk {
+    peer: Peer,
+    events: Events,
+    files: Files,
+    permit: Permit,
+    workspace: PathBuf,
+    model: Option<String>,
+    resume: Option<String>,
+    auth: Option<String>,
+    fs: Fs,
+    session: Option<String>,
+    /// The agent repeats an old conversation: nothing of that is news.
+    repeats: bool,
+    tools: BTreeMap<String, Tool>,
+    cost_before: Option<f64>,
+    cancelled: Option<Instant>,
+}
+
+impl Talk {
+    /// With an agent that was just started.
+    pub(super) fn new(peer: Peer, events: Events, files: Files, flags: &Flags) -> Self {
+        Self {
+            peer,
+            events,
+            files,
+            permit: flags.permissions,
+            workspace: flags.workspace.clone(),
+            model: flags.model.clone(),
+            resume: flags.resume.clone(),
+            auth: flags.auth.clone(),
+            fs: flags.fs,
+            session: None,
+            repeats: false,
+            tools: BTreeMap::new(),
+            cost_before: None,
+            cancelled: None,
+        }
+    }
+
+    /// Holds it. `true` when the agent has come to an end of its own.
+    pub(super) fn hold(&mut self, prompt: &str) -> bool {
+        let mut stage = "initialize";
+        match self.walk(prompt, &mut stage) {
+            Ok(stop) => stop == "end_turn",
+            Err(Trouble::Error { code, message }) => {
+                self.events.error(stage, Some(code), &message, None);
+                false
+            }
+            Err(Trouble::Told) => {
+                self.events.error(stage, None, "told to end", Some("cancelled"));
+                false
+            }
+            // Whoever ends us ends the agent as well, and that may be heard first.
+            Err(Trouble::Gone) if self.peer.is_told() => {
+                self.events.error(stage, None, "told to end", Some("cancelled"));
+                false
+            }
+            Err(Trouble::Gone) => {
+                let how = match self.peer.farewell() {
+                    Some(status) => format!("the agent is gone ({status})"),
+                    None => "the agent has closed its output".into(),
+                };
+                self.events.error(stage, None, &how, Some("gone"));
+                false
+            }
+        }
+    }
+
+    /// Lets the agent go.
+    pub(super) fn close(&mut self) {
+        self.peer.farewell();
+    }
+
+    fn walk(&mut self, prompt: &str, stage: &mut &'static str) -> Result<String, Trouble> {
+        let able = self.initialize()?;
+        if let Some(method) = self.auth.clone() {
+            *stage = "authenticate";
+            self.ask("authenticate", json!({"methodId": method}))?;
+        }
+        *stage = if self.resume.is_some() { "load" } else { "session" };
+        let opened = self.open(&able)?;
+        *stage = "model";
+        let model = self.choose_model(&opened)?;
+        *stage = "mode";
+        self.choose_mode(&opened)?;
+        let session = self.session.clone().unwrap_or_default();
+        self.events.tell(&json!({"type": "session", "id": session, "model": model, "resumed": self.resume.is_some()}));
+        *stage = "prompt";
+        let answer =
+            self.ask("session/prompt", json!({"sessionId": session, "prompt": [{"type": "text", "text": prompt}]}))?;
+        if let Some(usage) = usage(&answer) {
+            self.events.tell(&usage);
+        }
+        let stop = answer.get("stopReason").and_then(Value::as_str).unwrap_or("unknown").to_owned();
+        self.events.tell(&json!({"type": "end", "stop": stop}));
+        Ok(stop)
+    }
+
+    fn initialize(&mut self) -> Result<Value, Trouble> {
+        let answer = self.ask(
+            "initialize",
+            json!({
+                "protocolVersion": VERSION,
+                "clientCapabilities": {
+                    "fs": {"readTextFile": self.fs == Fs::All, "writeTextFile": self.fs != Fs::None},
+                    "terminal": false,
+                },
+                "clientInfo": {"name": "oodatcaa", "version": env!("CARGO_PKG_VERSION")},
+            }),
+        )?;
+        match answer.get("protocolVersion").and_then(Value::as_u64) {
+            Some(VERSION) => {}
+            other => {
+                let other = other.map_or_else(|| "none".into(), |version| version.to_string());
+                return Err(ours(format!("it speaks version {other} of the protocol, and we version {VERSION}")));
+            }
+        }
+        let word = |name: &str| answer.pointer(&format!("/agentInfo/{name}")).and_then(Value::as_str);
+        let name = [word("name"), word("version")].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        self.events.tell(&json!({"type": "hello", "agent": name}));
+        Ok(answer)
+    }
+
+    /// Opens a session, a new one or an old one again.
+    fn open(&mut self, able: &Value) -> Result<Value, Trouble> {
+        let cwd = self.workspace.to_string_lossy().into_owned();
+        let Some(session) = self.resume.clone() else {
+            let opened = self.ask("session/new", json!({"cwd": cwd, "mcpServers": []})).map_err(|trouble| {
+                let methods = able.get("authMethods").and_then(Value::as_array).into_iter().flatten();
+                let names: Vec<&str> = methods.filter_map(|method| method.get("id")?.as_str()).collect();
+                match trouble {
+                    Trouble::Error { code, message } if !names.is_empty() => {
+                        Trouble::Error { code, message: format!("{message} (ways to sign in: {})", names.join(", ")) }
+                    }
+                    other => other,
+                }
+            })?;
+            match opened.get("sessionId").and_then(Value::as_str) {
+                Some(id) => self.session = Some(id.to_owned()),
+                None => return Err(ours("it opened a session without a name".into())),
+            }
+            return Ok(opened);
+        };
+        let can =
+            |pointer: &str| able.pointer(pointer).is_some_and(|able| !matches!(able, Value::Bool(false) | Value::Null));
+        let method = if can("/agentCapabilities/loadSession") {
+            "session/load"
+        } else if can("/agentCapabilities/sessionCapabilities/resume") {
+            "session/resume"
+        } else {
+            return Err(ours("it cannot open a session again".into()));
+        };
+        self.session = Some(session.clone());
+        self.repeats = true;
+        let opened = self.ask(method, json!({"sessionId": session, "cwd": cwd, "mcpServers": []}));
+        self.repeats = false;
+        self.tools.clear();
+        opened
+    }
+
+    /// Chooses the model that was asked for; answers the one that is in force.
+    fn choose_model(&mut self, opened: &Value) -> Result<Option<String>, Trouble> {
+        let options = opened.get("configOptions").and_then(Value::as_array).into_iter().flatten();
+        let option = options.into_iter().find(|option| option.get("category").is_some_and(|own| own == "model"));
+        let in_force = opened.pointer("/models/currentModelId").or_else(|| option?.get("currentValue"));
+        let in_force = in_force.and_then(Value::as_str).map(str::to_owned);
+        let Some(model) = self.model.clone().filter(|model| in_force.as_ref() != Some(model)) else {
+            return Ok(in_force);
+        };
+        let session = self.session.clone();
+        match option.and_then(|option| option.get("id")) {
+            Some(id) => {
+                self.ask("session/set_config_option", json!({"sessionId": session, "configId": id, "value": model}))?
+            }
+            None => self.ask("session/set_model", json!({"sessionId": session, "modelId": model}))?,
+        };
+        Ok(Some(model))
+    }
+
+    /// Where only planning is allowed, an agent that knows such a mode is put into it.
+    fn choose_mode(&mut self, opened: &Value) -> Result<(), Trouble> {
+        let modes = opened.pointer("/modes/availableModes").and_then(Value::as_array).into_iter().flatten();
+        let knows = modes.into_iter().any(|mode| mode.get("id").is_some_and(|id| id == "plan"));
+        if self.permit == Permit::Plan && knows {
+            self.ask("session/set_mode", json!({"sessionId": self.session, "modeId": "plan"}))?;
+        }
+        Ok(())
+    }
+
+    /// Asks the agent, and serves it until it has answered.
+    fn ask(&mut self, method: &str, params: Value) -> Result<Value, Trouble> {
+        let number = self.peer.ask(method, params);
+        loop {
+            match self.peer.hear(self.cancelled) {
+                Some(Heard::Message(message)) => {
+                    if message.get("method").is_some() {
+                        self.serve(&message);
+                    } else if message.get("id").and_then(Value::as_u64) == Some(number) {
+                        return match message.get("error") {
+                            Some(error) => Err(told(error)),
+                            None => Ok(message.get("result").cloned().unwrap_or(Value::Null)),
+                        };
+                    }
+                }
+                Some(Heard::Noise(words)) => self.events.noise(&words),
+                Some(Heard::Gone) => return Err(Trouble::Gone),
+                Some(Heard::Told) if method == "session/prompt" && self.cancelled.is_none() => {
+                    self.peer.tell("session/cancel", json!({"sessionId": self.session}));
+                    self.cancelled = Some(Instant::now() + CANCEL);
+                }
+                Some(Heard::Told) | None => return Err(Trouble::Told),
+            }
+        }
+    }
+
+    /// Answers a question of the agent's, or takes a note.
+    fn serve(&mut self, message: &Value) {
+        let method = message.get("method").and_then(Value::as_str).unwrap_or_default();
+        let nothing = json!({});
+        let params = message.get("params").unwrap_or(&nothing);
+        let Some(id) = message.get("id").filter(|id| !id.is_null()) else {
+            if method == "session/update" {
+                self.update(params.get("update").unwrap_or(&nothing));
+            } else {
+                self.events.tell(&json!({"type": "update", "of": method}));
+            }
+            return;
+        };
+        let answer = match method {
+            "session/request_permission" => Ok(json!({"outcome": self.permission(params)})),
+            "fs/read_text_file" => self.files.read(params).map(|content| json!({"content": content})),
+            "fs/write_text_file" => self.files.write(params).map(|()| json!({})),
+            _ => Err((NO_METHOD, format!("Method not found: {method}"))),
+        };
+        if method.starts_with("fs/") {
+            let why = answer.as_ref().err().map(|(_, why)| why);
+            self.events.tell(
+                &json!({"type": "file", "of": method, "path": params.get("path"), "ok": why.is_none(), "why": why}),
+            );
+        }
+        self.peer.answer(id, answer);
+    }
+
+    fn permission(&mut self, params: &Value) -> Value {
+        let asked = params.get("toolCall").cloned().unwrap_or_default();
+        let id = asked.get("toolCallId").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let call = self.learn(&id, &asked);
+        self.begin(&id);
+        if self.cancelled.is_some() {
+            return json!({"outcome": "cancelled"});
+        }
+        let judged = self.permit.judge(&call, &self.files);
+        let options = params.get("options").and_then(Value::as_array).cloned().unwrap_or_default();
+        let chosen = self.permit.choose(&options, judged.is_ok());
+        let why = match (&judged, &chosen) {
+            (Err(why), _) => Some(why.clone()),
+            (Ok(()), None) => Some("it offers nothing that grants just this".into()),
+            (Ok(()), Some(_)) => None,
+        };
+        self.events.tell(&json!({
+            "type": "permission", "id": id, "tool": call.get("title"), "kind": call.get("kind"),
+            "allowed": why.is_none(), "why": why,
+        }));
+        let refused = || self.permit.choose(&options, false);
+        chosen.or_else(refused).unwrap_or_else(|| json!({"outcome": "cancelled"}))
+    }
+
+    fn update(&mut self, update: &Value) {
+        let of = update.get("sessionUpdate").and_then(Value::as_str).unwrap_or_default();
+        if of == "usage_update" {
+            return self.cost(update);
+        }
+        if self.repeats {
+            return;
+        }
+        let text = update.pointer("/content/text").and_then(Value::as_str);
+        match (of, text) {
+            ("agent_message_chunk", Some(text)) => self.events.tell(&json!({"type": "text", "text": text})),
+            ("agent_thought_chunk", Some(text)) => self.events.tell(&json!({"type": "thought", "text": text})),
+            ("tool_call" | "tool_call_update", _) => self.tool(update, of == "tool_call"),
+            ("plan", _) => self.events.tell(&json!({"type": "plan", "entries": update.get("entries")})),
+            _ => self.events.tell(&json!({"type": "update", "of": of})),
+        }
+    }
+
+    fn tool(&mut self, update: &Value, announced: bool) {
+        let id = update.get("toolCallId").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let call = self.learn(&id, update);
+        let status = call.get("status").and_then(Value::as_str).unwrap_or("pending");
+        // A call that is only announced often has no input yet.
+        let complete = !announced || status != "pending" || call.get("rawInput").is_some_and(|input| !is_empty(input));
+        if complete {
+            self.begin(&id);
+        }
+        match status {
+            "completed" | "failed" => {
+                self.tools.remove(&id);
+                self.events.tell(&json!({"type": "tool", "state": "end", "id": id, "ok": status == "completed"}));
+            }
+            _ => self.events.tell(&json!({"type": "tool", "state": status, "id": id})),
+        }
+    }
+
+    /// Lays what an update says over what is known of a tool call.
+    fn learn(&mut self, id: &str, update: &Value) -> Value {
+        let known = &mut self.tools.entry(id.to_owned()).or_default().known;
+        for (name, value) in update.as_object().into_iter().flatten() {
+            if !value.is_null() {
+                known.insert(name.clone(), value.clone());
+            }
+        }
+        json!(known)
+    }
+
+    fn begin(&mut self, id: &str) {
+        let Some(tool) = self.tools.get_mut(id).filter(|tool| !tool.begun) else { return };
+        tool.begun = true;
+        let of = |name: &str| tool.known.get(name).cloned().unwrap_or_default();
+        let input = match of("rawInput") {
+            input if is_empty(&input) => json!({"title": of("title"), "locations": of("locations")}),
+            input => input,
+        };
+        self.events.tell(&json!({
+            "type": "tool", "state": "begin", "id": id, "name": of("title"), "kind": of("kind"), "input": input,
+        }));
+    }
+
+    /// A session's cost so far; of an old session only what has come since.
+    fn cost(&mut self, update: &Value) {
+        let dollars = update.pointer("/cost/currency").is_some_and(|currency| currency == "USD");
+        let Some(cost) = update.pointer("/cost/amount").and_then(Value::as_f64).filter(|_| dollars) else {
+            return self.events.tell(&json!({"type": "update", "of": "usage_update"}));
+        };
+        if self.repeats {
+            self.cost_before = Some(cost);
+        } else if self.resume.is_none() || self.cost_before.is_some() {
+            let since = (cost - self.cost_before.unwrap_or(0.0)).max(0.0);
+            self.events.tell(&json!({"type": "cost", "usd": since}));
+        }
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    }
+}
+
+/// A trouble that we see and the agent does not.
+fn ours(message: String) -> Trouble {
+    Trouble::Error { code: 0, message }
+}
+
+/// An error as the agent tells it; what it means often stands beside the message.
+fn told(error: &Value) -> Trouble {
+    let code = error.get("code").and_then(Value::as_i64).unwrap_or_default();
+    let mut message = error.get("message").and_then(Value::as_str).unwrap_or("an error without words").to_owned();
+    let data = error.get("data");
+    let details = data.and_then(|data| match data {
+        Value::String(text) => Some(text.clone()),
+        Value::Object(members) => {
+            let words = ["details", "message", "error"].iter().find_map(|name| members.get(*name)?.as_str());
+            Some(words.map_or_else(|| data.to_string(), str::to_owned))
+        }
+        _ => None,
+    });
+    if let Some(details) = details.filter(|details| !message.contains(details.as_str())) {
+        message.push_str(": ");
+        message.push_str(&details.chars().take(4_000).collect::<String>());
+    }
+    Trouble::Error { code, message }
+}
+
+/// The figures of an answer, as the protocol has them or as one agent writes them.
+fn usage(answer: &Value) -> Option<Value> {
+    let number = |pointer: &str| answer.pointer(pointer).and_then(Value::as_u64);
+    if let (Some(input), Some(output)) = (number("/usage/inputTokens"), number("/usage/outputTokens")) {
+        let part = |name: &str| number(&format!("/usage/{name}")).unwrap_or(0);
+        let cached = part("cachedReadTokens");
+        let input = input + cached + part("cachedWriteTokens");
+        let output = output + part("thoughtTokens");
+        return Some(json!({"type": "usage", "input": input, "output": output, "cached": cached}));
+    }
+    let (input, output) =
+        (number("/_meta/quota/token_count/input_tokens")?, number("/_meta/quota/token_count/output_tokens")?);
+    Some(json!({"type": "usage", "input": input, "output": output, "cached": null}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_read_in_both_forms_and_never_made_up() {
+        let of = |answer: Value| usage(&answer).map(|usage| (usage["input"].as_u64(), usage["output"].as_u64()));
+        let spoken =
+            json!({"usage": {"inputTokens": 10, "outputTokens": 2, "cachedReadTokens": 5, "thoughtTokens": 1}});
+        assert_eq!(of(spoken), Some((Some(15), Some(3))));
+        let other = json!({"_meta": {"quota": {"token_count": {"input_tokens": 7, "output_tokens": 3}}}});
+        assert_eq!(of(other), Some((Some(7), Some(3))));
+        assert_eq!(of(json!({"stopReason": "end_turn"})), None);
+    }
+
+    #[test]
+    fn what_an_error_means_may_stand_beside_its_message() {
+        let words = |error: Value| match told(&error) {
+            Trouble::Error { message, .. } => message,
+            _ => String::new(),
+        };
+        let details = json!({"code": -32603, "message": "Internal error", "data": {"details": "Invalid session"}});
+        assert_eq!(words(details), "Internal error: Invalid session");
+        assert_eq!(words(json!({"message": "a", "data": "a"})), "a");
+        assert_eq!(words(json!({})), "an error without words");
+    }
+}
