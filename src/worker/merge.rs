@@ -207,7 +207,7 @@ pub(super) fn recover(setup: &Setup) {
     };
     let mut gates = Later { after: !config.merge.after.is_empty() };
     for yard in yards {
-        match train::recover(layout.root(), &yard.dir, &mut gates) {
+        match train::mend(layout.root(), &yard.dir, &mut gates) {
             Ok(recovered) => recovered.iter().for_each(|one| {
                 let what = match &one.what {
                     What::Finished(merged) => format!("finished, as {}", merged.commit),

@@ -6,6 +6,11 @@ use serde_json::json;
 
 use crate::support::Project;
 
+mod conflicts;
+mod killed;
+mod remote;
+mod storm;
+
 const ROLES: [&str; 5] = ["planner", "builder", "tester", "refiner", "integrator"];
 
 fn git(dir: &Path, args: &[&str]) -> String {
@@ -130,65 +135,4 @@ fn work_of_an_attempt_that_is_stopped_is_kept() {
     assert_eq!(project.ended(n), Some(0));
     assert_eq!(project.status("A"), "ready");
     assert_eq!(git(project.root(), &["show", "refs/oodatcaa/wip/A/1:half.txt"]), "half");
-}
-
-#[test]
-fn twelve_tasks_with_overlapping_edits_and_killed_workers_are_each_merged_once() {
-    let mut project = repository(
-        r#"case $OODATCAA_ROLE in
-  builder) echo "by $OODATCAA_TASK_ID" > "made-$OODATCAA_TASK_ID.txt"
-    grep -qx "$OODATCAA_TASK_ID" shared.txt 2>/dev/null || echo "$OODATCAA_TASK_ID" >> shared.txt ;;
-  refiner) git merge -q main >/dev/null 2>&1 || {
-    sed -i '/^<<<<<<</d;/^=======/d;/^>>>>>>>/d' shared.txt; git add -A; git commit -qm "resolve $OODATCAA_TASK_ID"; } ;;
-esac; exit 0"#,
-        "",
-    );
-    let _trees = with_trees(&project);
-    git(project.root(), &["config", "user.name", "agent"]);
-    git(project.root(), &["config", "user.email", "agent@invalid"]);
-    let config = fs::read_to_string(project.path(".oodatcaa/config.toml")).expect("the configuration");
-    let config = config.replace("retry.backoff", "retry.deaths = 1000\nretry.adapts = 1000\nretry.backoff");
-    fs::write(project.path(".oodatcaa/config.toml"), config).expect("written");
-    fs::write(project.path("README.md"), "mine, uncommitted\n").expect("written");
-    let ids: Vec<String> = (1..=12).map(|n| format!("T{n:02}")).collect();
-    let tasks: Vec<_> =
-        ids.iter().map(|id| json!({"id": id, "title": id, "type": "Build", "status": "ready"})).collect();
-    project.queue(json!(tasks));
-    let roles = ["builder", "tester", "refiner", "integrator"];
-    let mut alive: Vec<(usize, &str)> =
-        roles.iter().map(|role| (project.start(role, &["--interval", "1s"]), *role)).collect();
-    let done = |project: &Project| project.tasks().iter().filter(|task| task["status"] == "done").count();
-    for kill in 0..6 {
-        crate::support::eventually("some are merged", || (done(&project) >= kill * 2).then_some(()));
-        // The integrator twice as often as the others: it has the most to lose.
-        let victim = [3, 0, 3, 2, 3, 1][kill];
-        project.signal(alive[victim].0, rustix::process::Signal::KILL);
-        project.ended(alive[victim].0);
-        let role = alive[victim].1;
-        alive[victim] = (project.start(role, &["--interval", "1s"]), role);
-    }
-    for id in &ids {
-        project.wait_for(id, "done");
-    }
-    for (n, _) in &alive {
-        project.signal(*n, rustix::process::Signal::TERM);
-        project.ended(*n);
-    }
-    let shared = git(project.root(), &["show", "main:shared.txt"]);
-    let merges = git(project.root(), &["log", "--merges", "--first-parent", "--format=%s", "main"]);
-    for id in &ids {
-        assert_eq!(shared.lines().filter(|line| line == id).count(), 1, "{id} in\n{shared}");
-        assert_eq!(git(project.root(), &["show", &format!("main:made-{id}.txt")]), format!("by {id}"));
-        assert_eq!(merges.lines().filter(|line| line.contains(id.as_str())).count(), 1, "{id} in\n{merges}");
-        let commit = project.task(id)["merged_commit"].as_str().expect("a commit").to_owned();
-        git(project.root(), &["merge-base", "--is-ancestor", &commit, "main"]);
-    }
-    assert_eq!(
-        git(project.root(), &["status", "--porcelain"]),
-        "M README.md",
-        "the checkout is clean but for what is mine"
-    );
-    assert_eq!(fs::read_to_string(project.path("README.md")).expect("mine"), "mine, uncommitted\n");
-    assert_eq!(git(project.root(), &["worktree", "list"]).lines().count(), 1, "no worktree and no lock of one is left");
-    assert!(project.leases().is_empty());
 }

@@ -22,13 +22,15 @@ mod yard;
 
 use std::path::{Path, PathBuf};
 
-pub use recover::{Recovered, What, recover};
+pub use recover::{Recovered, What, mend, recover};
 pub use safe::Author;
 pub use steps::Step;
 pub use verify::holds;
 pub use yard::{Yard, yards};
 
 pub use crate::config::MergePolicy as Policy;
+
+use land::Repo;
 
 use crate::{
     domain::{TaskId, Token},
@@ -274,6 +276,7 @@ pub struct Report {
 /// Takes one branch into the target.
 pub fn integrate(line: &Line, order: &Order, gates: &mut dyn Gates) -> Result<Merged, TrainError> {
     let mut report = batch(line, std::slice::from_ref(order), gates);
+    steps::point(Step::Ended);
     match (report.done.pop(), report.stopped) {
         (Some((_, result)), _) => result,
         (None, Some(error)) => Err(error),
@@ -286,11 +289,15 @@ pub fn integrate(line: &Line, order: &Order, gates: &mut dyn Gates) -> Result<Me
 /// is refused. A branch that conflicts with another of the batch is tried again after it.
 pub fn batch(line: &Line, orders: &[Order], gates: &mut dyn Gates) -> Report {
     let mut report = Report::default();
-    match recover(&line.repo, &line.dir, gates) {
-        // What was taken back would only be merged to be taken back again.
+    let listens = |task: &str| orders.iter().any(|order| order.task.as_str() == task);
+    match recover::recover_for(&line.repo, &line.dir, gates, &listens) {
+        // What was taken back would only be merged to be taken back again, unless it has been worked on.
         Ok(recovered) => recovered.into_iter().for_each(|one| {
+            let stands = || Repo::open(&line.repo, &line.author)?.head(&one.branch);
             let order = orders.iter().find(|order| order.task == one.task && order.branch == one.branch);
-            if let (What::Reverted(error), Some(_)) = (one.what, order) {
+            if let (What::Reverted(error), Some(_), Ok(source)) = (one.what, order, stands())
+                && source == one.source
+            {
                 report.done.push((one.task, Err(error)));
             }
         }),

@@ -25,6 +25,8 @@ pub struct Recovered {
     pub token: Token,
     /// The branch that it was merging.
     pub branch: String,
+    /// Where that stood.
+    pub source: String,
     /// What became of it.
     pub what: What,
 }
@@ -43,6 +45,22 @@ pub enum What {
 /// Finishes or undoes every train in this directory that nobody drives any more. The gates are asked
 /// only after the merge, if that was not done yet. One that cannot be recovered keeps none of the others from it.
 pub fn recover(repo: &Path, dir: &Path, gates: &mut dyn Gates) -> Result<Vec<Recovered>, TrainError> {
+    recover_for(repo, dir, gates, &|_| true)
+}
+
+/// The same where nobody takes a task's result: that a merge was taken back is kept for the next one who has the
+/// task, else it would be merged again only to be taken back again. That one was merged shows by itself.
+pub fn mend(repo: &Path, dir: &Path, gates: &mut dyn Gates) -> Result<Vec<Recovered>, TrainError> {
+    recover_for(repo, dir, gates, &|_| false)
+}
+
+/// `listens` says whose results are taken.
+pub(super) fn recover_for(
+    repo: &Path,
+    dir: &Path,
+    gates: &mut dyn Gates,
+    listens: &dyn Fn(&str) -> bool,
+) -> Result<Vec<Recovered>, TrainError> {
     let mut found = Vec::new();
     let mut failed = None;
     for log in Log::orphans(dir)? {
@@ -51,19 +69,27 @@ pub fn recover(repo: &Path, dir: &Path, gates: &mut dyn Gates) -> Result<Vec<Rec
             // A train of another repository.
             continue;
         }
-        if let Err(error) = one(&repo, log, gates, &mut found) {
+        if let Err(error) = one(&repo, log, gates, listens, &mut found) {
             failed.get_or_insert(error);
         }
     }
     failed.map_or(Ok(found), Err)
 }
 
-fn one(repo: &Repo, mut log: Log, gates: &mut dyn Gates, found: &mut Vec<Recovered>) -> Result<(), TrainError> {
+fn one(
+    repo: &Repo,
+    mut log: Log,
+    gates: &mut dyn Gates,
+    listens: &dyn Fn(&str) -> bool,
+    found: &mut Vec<Recovered>,
+) -> Result<(), TrainError> {
     let cars = log.state.cars.clone();
     let mut tell = |task: &TaskId, what| {
         let car = cars.iter().find(|car| car.task == task.as_str());
-        let (token, branch) = car.map_or((Token(0), String::new()), |car| (Token(car.token), car.branch.clone()));
-        found.push(Recovered { task: task.clone(), token, branch, what });
+        let word = |read: fn(&super::steps::Car) -> &String| car.map(read).cloned().unwrap_or_default();
+        let (branch, source) = (word(|car| &car.branch), word(|car| &car.source));
+        let token = Token(car.map_or(0, |car| car.token));
+        found.push(Recovered { task: task.clone(), token, branch, source, what });
     };
     mend_landing(repo, &mut log)?;
     let mut behind = None;
@@ -81,8 +107,16 @@ fn one(repo: &Repo, mut log: Log, gates: &mut dyn Gates, found: &mut Vec<Recover
             return Ok(());
         }
     }
+    let was_kept = log.state.step == Step::Reverted;
     let ended = settle(repo, &mut log, None, gates, behind.as_deref())?;
-    ride::clean(repo, log)?;
+    if log.state.step == Step::Reverted && !log.state.cars.iter().any(|car| listens(&car.task)) {
+        if was_kept {
+            return Ok(());
+        }
+        ride::sweep(repo, &log)?;
+    } else {
+        ride::clean(repo, log)?;
+    }
     for (task, result) in ended {
         match result {
             Ok(merged) => tell(&task, What::Finished(merged)),
@@ -175,6 +209,10 @@ pub(super) fn settle(
     behind: Option<&str>,
 ) -> Result<Ended, TrainError> {
     let tasks: Vec<TaskId> = log.state.cars.iter().map(ride::task).collect();
+    if let (Some(red), Step::Reverted) = (&log.state.red, log.state.step) {
+        let revert = repo.head(&log.state.target).map_err(|error| error.to_string());
+        return Ok(taken_back(tasks, red, &revert));
+    }
     let own;
     let tree = match tree {
         Some(tree) => tree,
@@ -205,22 +243,19 @@ pub(super) fn settle(
         Step::Reverted => repo.head(&log.state.target).map_err(|error| error.to_string()),
         _ => take_back(repo, log, tree, &(gate.clone(), reason.clone())).map_err(|error| error.to_string()),
     };
-    Ok(tasks
-        .into_iter()
-        .map(|task| {
-            let error = match &outcome {
-                Ok(revert) => {
-                    TrainError::RedAfter { gate: gate.clone(), reason: reason.clone(), revert: revert.clone() }
-                }
-                Err(why) => TrainError::NotReverted {
-                    gate: gate.clone(),
-                    reason: reason.clone(),
-                    why: format!("failed to {why}"),
-                },
-            };
-            (task, Err(error))
-        })
-        .collect())
+    Ok(taken_back(tasks, &(gate, reason), &outcome))
+}
+
+/// The end of tasks whose merge was, or should have been, taken back.
+fn taken_back(tasks: Vec<TaskId>, (gate, reason): &(String, String), revert: &Result<String, String>) -> Ended {
+    let (gate, reason) = (gate.clone(), reason.clone());
+    let error = || match revert {
+        Ok(revert) => TrainError::RedAfter { gate: gate.clone(), reason: reason.clone(), revert: revert.clone() },
+        Err(why) => {
+            TrainError::NotReverted { gate: gate.clone(), reason: reason.clone(), why: format!("failed to {why}") }
+        }
+    };
+    tasks.into_iter().map(|task| (task, Err(error()))).collect()
 }
 
 /// A worktree at the result, in the place of the one that the killed train had.

@@ -91,12 +91,17 @@ fn unfinished(state: &State, error: &TrainError) -> bool {
 
 /// Removes what a train leaves beside its results.
 pub(super) fn clean(repo: &Repo, log: Log) -> Result<(), TrainError> {
+    sweep(repo, &log)?;
+    steps::point(Step::Cleaned);
+    log.close()
+}
+
+/// The same, but for what it remembers.
+pub(super) fn sweep(repo: &Repo, log: &Log) -> Result<(), TrainError> {
     if let Some(path) = &log.state.tree {
         tree::remove(repo, path, &log.state.id)?;
     }
-    remote::forget(repo, &log.state.id)?;
-    steps::point(Step::Cleaned);
-    log.close()
+    remote::forget(repo, &log.state.id)
 }
 
 /// What a result stands on: the target, or the remote's if that is further.

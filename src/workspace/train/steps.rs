@@ -55,11 +55,13 @@ pub enum Step {
     Tagged,
     /// The temporary worktree is gone.
     Cleaned,
+    /// All is done, and nobody has been told.
+    Ended,
 }
 
 impl Step {
     /// Every step, in order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Begun,
         Self::Tree,
         Self::Built,
@@ -76,6 +78,7 @@ impl Step {
         Self::Checked,
         Self::Tagged,
         Self::Cleaned,
+        Self::Ended,
     ];
 
     /// The step's name.
@@ -97,6 +100,7 @@ impl Step {
             Self::Checked => "checked",
             Self::Tagged => "tagged",
             Self::Cleaned => "cleaned",
+            Self::Ended => "ended",
         }
     }
 }
@@ -285,6 +289,9 @@ impl Log {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         };
+        // Whoever was killed before us may have been writing.
+        let temporary = self.dir.join(format!(".{}.new", self.state.id));
+        gone(&temporary).map_err(failed("remove", &temporary))?;
         gone(&path).map_err(failed("remove", &path))?;
         let lock = lock_file(&self.dir, &self.state.id);
         gone(&lock).map_err(failed("remove", &lock))

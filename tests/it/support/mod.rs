@@ -188,12 +188,18 @@ impl Project {
 
     /// Starts a daemon; it is killed with the project. Its log goes to `<role>.<n>.log`.
     pub(crate) fn start(&mut self, role: &str, args: &[&str]) -> usize {
+        self.start_with(role, args, &[])
+    }
+
+    /// Starts a daemon with further variables.
+    pub(crate) fn start_with(&mut self, role: &str, args: &[&str], env: &[(&str, &str)]) -> usize {
         let n = self.daemons.len();
         let log = fs::File::create(self.path(&format!("{role}.{n}.log"))).expect("a log");
         let child = self
             .command("agent-daemon")
             .args(["--role", role])
             .args(args)
+            .envs(env.iter().copied())
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)
             .spawn()
@@ -224,8 +230,14 @@ impl Project {
     /// Waits for a daemon's end; answers its exit code.
     #[track_caller]
     pub(crate) fn ended(&mut self, n: usize) -> Option<i32> {
+        self.exited(n).code()
+    }
+
+    /// Waits for a daemon's end; answers how it ended.
+    #[track_caller]
+    pub(crate) fn exited(&mut self, n: usize) -> std::process::ExitStatus {
         let child = &mut self.daemons[n];
-        eventually("the daemon ends", || child.try_wait().expect("a child")).code()
+        eventually("the daemon ends", || child.try_wait().expect("a child"))
     }
 
     /// Processes whose environment carries this project's run directories.

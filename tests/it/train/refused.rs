@@ -11,7 +11,10 @@ fn a_conflict_names_its_files_and_leaves_nothing() {
         scene.commit(scene.repo(), "base.txt", &changed(5, "theirs"), "theirs");
         let refs = scene.git(&["show-ref"]);
         let error = integrate(&scene, "T", "b").unwrap_err();
-        assert!(matches!(&error, TrainError::Conflict { files, .. } if files == &["base.txt"]), "{error:?}");
+        assert!(
+            matches!(&error, TrainError::Conflict { files, onto } if files == &["base.txt"] && *onto == scene.head("main")),
+            "{error:?}"
+        );
         assert_eq!(error.to_string(), "merge it: conflicts in base.txt");
         assert_eq!(scene.git(&["show-ref"]), refs);
         scene.is_clean();
