@@ -180,30 +180,31 @@ when = ["# Task B1, role builder", "no event of the model or a tool for"]
 [[rules.steps]]
 write = { path = "whole.txt", text = "all of it" }
 "##;
-    let limits = "adapters.claude.limits.stall_s = 4\n";
+    // On a busy machine the limit may also strike before the program has asked: that is one more try, and no other rule.
+    let limits = "adapters.claude.limits.stall_s = 5\nretry.attempts = 9\nretry.backoff_max = \"100ms\"\n";
     let Some(mut shop) = Shop::open(&[Program::Claude], script, limits) else { return };
     shop.queue(1, &["B1"]);
     shop.project.start("builder", &[]);
     shop.project.wait_for("B1", "awaiting_test");
-    let ends = shop.ends("B1");
-    let classes: Vec<&str> = ends.iter().filter_map(|end| end["data"]["class"].as_str()).collect();
-    assert_eq!((ends.len(), classes), (3, vec!["silent", "silent"]), "{}", shop.said());
-    for end in &ends[..2] {
+    let mut ends = shop.ends("B1");
+    let last = ends.pop().expect("the good one");
+    assert_eq!((ends.len() >= 2, &last["data"]["outcome"]), (true, &json!("done")), "{}", shop.said());
+    for end in &ends {
         let reason = end["data"]["reason"].as_str().expect("a reason");
-        assert!(reason.contains("no event of the model or a tool for 4s"), "{reason}");
-        assert_eq!(end["data"]["charged"], true, "{end}");
+        assert_eq!((&end["data"]["class"], &end["data"]["charged"]), (&json!("silent"), &json!(true)), "{end}");
+        assert_eq!(reason, "ended: no event of the model or a tool for 5s");
+        shop.wait_for_silence("B1", end["token"].as_u64().expect("a token"));
     }
-    (1..=3).for_each(|token| shop.wait_for_silence("B1", token));
     eventually("the hanging connections are closed", || (shop.endpoint.open() == 0).then_some(()));
     // What was written before the hang is under a name of its own, and was there for the next attempt.
     let kept = git(&shop.project, &["for-each-ref", "--format=%(refname)", "refs/oodatcaa/wip/B1/"]);
-    assert_eq!(kept.lines().collect::<Vec<_>>(), ["refs/oodatcaa/wip/B1/2"], "{}", shop.said());
-    assert_eq!(git(&shop.project, &["show", "refs/oodatcaa/wip/B1/2:half.txt"]), "half of it");
+    let kept = kept.lines().next().unwrap_or_else(|| panic!("nothing is kept: {}", shop.said()));
+    assert_eq!(git(&shop.project, &["show", &format!("{kept}:half.txt")]), "half of it");
     for (name, text) in [("half.txt", "half of it"), ("whole.txt", "all of it")] {
         assert_eq!(git(&shop.project, &["show", &format!("feat/B1-build-b1:{name}")]), text, "{}", shop.said());
     }
     let log = shop.project.log("builder", 0);
-    assert!(log.contains("uncommitted work is kept as refs/oodatcaa/wip/B1/2"), "{log}");
+    assert!(log.contains(&format!("uncommitted work is kept as {kept}")), "{log}");
 }
 
 #[test]
