@@ -201,6 +201,7 @@ fn mends(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Mend> {
                 reason: "there is no such task".into(),
                 died: false,
                 lease: true,
+                beat: None,
             }));
         }
     }

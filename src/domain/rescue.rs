@@ -23,6 +23,8 @@ pub struct Left {
     pub died: bool,
     /// There is a lease file to remove.
     pub lease: bool,
+    /// The last heartbeat in it: an owner that has beaten since may have started something since.
+    pub beat: Option<u64>,
 }
 
 /// Everything that nobody stands behind any more.
@@ -41,6 +43,7 @@ pub fn find(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Left> {
             reason,
             died,
             lease: true,
+            beat: held.ours().map(|lease| lease.heartbeat_mono_ms),
         });
     }
     for task in snapshot.queue.tasks() {
@@ -55,6 +58,7 @@ pub fn find(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Left> {
             reason: format!("`{}` without a lease", task.status),
             died: false,
             lease: false,
+            beat: None,
         });
     }
     left
@@ -69,8 +73,11 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, retry: &Retry, ended: &[
     let mut plan = Plan::none();
     let now_left = find(snapshot, workflow);
     for left in ended {
-        // The same owner must still be gone: a claim or a settlement may have come in between.
-        if !now_left.iter().any(|now| now.task == left.task && now.token == left.token && now.lease == left.lease) {
+        // The same owner must still be gone, and must have been all the while: a claim or a settlement may have
+        // come in between, or it woke, started something that nobody has ended, and only then died.
+        let same =
+            |now: &Left| (&now.task, now.token, now.lease, now.beat) == (&left.task, left.token, left.lease, left.beat);
+        if !now_left.iter().any(same) {
             continue;
         }
         let actor = || Actor::Worker(by.to_owned());
@@ -195,6 +202,18 @@ mod tests {
         before.now = now_at(1_000 + 5_401);
         let found = find(&before, &flow());
         assert_eq!((found.len(), found[0].died), (1, false));
+        assert_eq!(only(&rescued(&before)).status, Status::READY);
+    }
+
+    #[test]
+    fn an_owner_that_woke_before_it_died_is_looked_at_anew() {
+        let mut before = working(&Role::BUILDER);
+        before.now = now_at(1_000 + 5_401);
+        let ended = find(&before, &flow());
+        let mine = before.leases[&id("A")].ours().expect("ours").beaten(&before.now);
+        before.leases.get_mut(&id("A")).expect("held").record = LeaseRecord::Ours(mine);
+        kill(&mut before);
+        assert!(decide(&before, &flow(), &Retry::default(), &ended, "r@h").is_empty());
         assert_eq!(only(&rescued(&before)).status, Status::READY);
     }
 

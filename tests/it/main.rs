@@ -14,6 +14,7 @@ mod endpoint;
 mod fleet;
 mod floors;
 mod inbox;
+mod model;
 mod process;
 mod queues;
 mod real_agents;
