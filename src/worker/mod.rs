@@ -38,6 +38,7 @@ mod warm;
 mod watch;
 
 use run::{Control, Ended, Why};
+use verdict::{Again, Settlement};
 
 /// How often a worker looks whether the owners of others' leases still live; only while there are any.
 const LIVENESS: Duration = Duration::from_secs(2);
@@ -132,6 +133,8 @@ struct Running {
     lease: Lease,
     control: Sender<Control>,
     told: Option<Why>,
+    /// It is over, and this is not in the store yet.
+    settlement: Option<Settlement>,
 }
 
 /// A worker.
@@ -152,8 +155,10 @@ pub struct Worker {
     /// Others hold leases, so their lives are looked after.
     watching: bool,
     mend: Option<Class>,
-    /// A keeper whose start-up overlaps with the commit of the claim that it is for.
-    spare: Option<Keeper>,
+    /// Keepers for the next claims: those of ended attempts, or one whose start-up overlaps with the commit.
+    spares: Vec<Keeper>,
+    /// When what could not be settled is tried again.
+    again: Option<Again>,
 }
 
 struct Stopping {
@@ -178,7 +183,8 @@ impl Worker {
             due: None,
             watching: false,
             mend: None,
-            spare: None,
+            spares: Vec::new(),
+            again: None,
         }
     }
 
@@ -242,23 +248,33 @@ impl Worker {
                 }
                 recv(self.ended.1) -> ended => {
                     if let Ok(ended) = ended {
-                        self.take_back(&ended);
+                        self.take_back(ended);
                         while let Ok(more) = self.ended.1.try_recv() {
-                            self.take_back(&more);
+                            self.take_back(more);
                         }
                     }
-                    if !setup.once {
-                        drop(self.look());
-                    }
+                    self.go_on();
                 }
                 recv(self.timer()) -> _ => self.tick(),
             }
         }
     }
 
-    fn take_back(&mut self, ended: &Ended) {
+    fn take_back(&mut self, ended: Ended) {
         self.mend = ended.mend.or(self.mend);
-        self.running.remove(&(ended.task.clone(), ended.token));
+        self.spares.extend(ended.keeper);
+        if let Some(running) = self.running.get_mut(&(ended.task, ended.token)) {
+            running.settlement = Some(ended.settlement);
+        }
+    }
+
+    /// Settles what has ended; what is to be done next goes into the same commit.
+    fn go_on(&mut self) {
+        if !self.shared.setup.once {
+            drop(self.look());
+        } else if let Err(error) = self.settle() {
+            self.settle_again(&error);
+        }
     }
 
     fn timer(&self) -> Receiver<Instant> {
@@ -272,10 +288,16 @@ impl Worker {
             let look = Instant::now() + LIVENESS;
             next = Some(next.map_or(look, |due| due.min(look)));
         }
+        if let Some(again) = &self.again {
+            next = Some(next.map_or(again.at, |due| due.min(again.at)));
+        }
         next.map_or_else(never, crossbeam_channel::at)
     }
 
     fn tick(&mut self) {
+        if self.again.as_ref().is_some_and(|again| Instant::now() >= again.at) {
+            return self.go_on();
+        }
         if let Some(stopping) = &mut self.stopping {
             if !stopping.forced && Instant::now() >= stopping.deadline {
                 stopping.forced = true;
@@ -315,6 +337,7 @@ impl Worker {
                 stopping.forced = true;
                 log::warn!("second signal: ending what runs ({}) now", self.running.len());
                 self.tell_all(Stop::Now);
+                self.give_up_settling();
             }
             Some(_) => {
                 log::warn!("third signal: leaving at once; the next worker gives back what is held");

@@ -84,7 +84,7 @@ impl Attempt<'_> {
         // From here on the plan is committed, and no error may say otherwise.
         drop(self.snapshot);
         if !events.is_empty() {
-            match self.state.journal.append(&events) {
+            match self.state.journal.append(&events, !is_news(&whole)) {
                 Ok(()) => {
                     let seq = self.state.journal.history().seq;
                     if let Some(good) = &mut self.state.good {
@@ -248,6 +248,15 @@ pub(super) fn is_beat(plan: &Plan) -> bool {
     !plan.leases.is_empty()
         && !plan.touches_queue()
         && plan.events.is_empty()
+        && plan.leases.iter().all(|change| matches!(change, LeaseChange::Write(_)))
+}
+
+/// Whether a plan only tells what goes on: nobody builds on it, so it reaches the disk with the next change.
+fn is_news(plan: &Plan) -> bool {
+    let news =
+        |event: &EventDraft| matches!(event.kind, Kind::AttemptStarted | Kind::GateFinished | Kind::LeaseRenewedLate);
+    !plan.touches_queue()
+        && plan.events.iter().all(news)
         && plan.leases.iter().all(|change| matches!(change, LeaseChange::Write(_)))
 }
 

@@ -356,7 +356,7 @@ impl FileStore {
         for (seq, event) in (state.journal.history().seq + 1..).zip(&mut state.pending) {
             (event.seq, event.id) = (seq, seq.to_string());
         }
-        state.journal.append(&state.pending)?;
+        state.journal.append(&state.pending, true)?;
         state.pending.clear();
         Ok(())
     }
@@ -370,7 +370,7 @@ impl FileStore {
     fn note_invalid(&self, state: &mut State, now: &Now, wrong: Invalid) -> Result<StoreError, StoreError> {
         if state.journal.history().invalid.as_deref() != Some(wrong.message.as_str()) {
             let events = self.numbered(state, [journal::invalid(&wrong)], now);
-            state.journal.append(&events)?;
+            state.journal.append(&events, true)?;
         }
         Ok(StoreError::Invalid(wrong))
     }
