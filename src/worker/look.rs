@@ -31,7 +31,17 @@ impl Worker {
     /// Looks at the store once: rescue, coordination, claims. Answers what went wrong, after having said it.
     pub(super) fn look(&mut self) -> Option<StoreError> {
         self.due = Some(Instant::now() + self.shared.setup.interval);
-        match self.try_look() {
+        self.look_because(true)
+    }
+
+    /// The same because something may have changed. If nothing has, nothing is decided again: what only time
+    /// brings is left to the next tick, which stays where it was.
+    pub(super) fn look_if_changed(&mut self) {
+        drop(self.look_because(false));
+    }
+
+    fn look_because(&mut self, ticked: bool) -> Option<StoreError> {
+        match self.try_look(ticked) {
             Ok(()) => {
                 if self.trouble.take().is_some() {
                     log::info!("the queue can be used again");
@@ -53,7 +63,7 @@ impl Worker {
         }
     }
 
-    fn try_look(&mut self) -> Result<(), StoreError> {
+    fn try_look(&mut self, ticked: bool) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
         // What is to be settled is reason enough for a commit, which reads for itself.
         if !self.is_settling() {
@@ -63,11 +73,16 @@ impl Worker {
                 shared.store.transact(&mut |_| Plan::none())?;
                 return Err(StoreError::Invalid(invalid));
             }
+            if self.idle.as_ref().is_some_and(|idle| !ticked && idle.shows_the_same(&reading.snapshot)) {
+                return Ok(());
+            }
             self.take_in(&reading.snapshot);
             if !self.has_work(&reading.snapshot) {
+                self.idle = Some(reading.snapshot);
                 return Ok(());
             }
         }
+        self.idle = None;
         let mut ended: Vec<rescue::Left> = Vec::new();
         // Twice: what is left over is found by the first look, ended outside of the lock, and given
         // back by the second; a third round takes in what died meanwhile.
@@ -117,11 +132,13 @@ impl Worker {
     fn has_work(&mut self, snapshot: &Snapshot) -> bool {
         let shared = &self.shared;
         let workflow = shared.workflow();
-        let other = !rescue::find(snapshot, workflow).is_empty()
-            || !observe::decide(snapshot).is_empty()
-            || !coordinate::decide(snapshot, workflow).is_empty();
+        let other = || {
+            !rescue::find(snapshot, workflow).is_empty()
+                || !observe::decide(snapshot).is_empty()
+                || !coordinate::decide(snapshot, workflow).is_empty()
+        };
         if self.free_slots(snapshot) == 0 {
-            return other;
+            return other();
         }
         match claim::decide(snapshot, workflow, &self.claimant()) {
             Ok(_) => {
@@ -131,6 +148,7 @@ impl Worker {
                 true
             }
             Err(idle) => {
+                let other = other();
                 self.say_idle(&idle);
                 other
             }

@@ -17,8 +17,8 @@ use crate::{
     agent::Agent,
     config::{Config, GateConfig, RoleConfig},
     domain::{
-        Class, EventDraft, Kind, Lease, Owner, Plan, Problem, Role, RoleRule, TaskId, Token, Workflow, event::Actor,
-        pool::Offer, text,
+        Class, EventDraft, Kind, Lease, Owner, Plan, Problem, Role, RoleRule, Snapshot, TaskId, Token, Workflow,
+        event::Actor, pool::Offer, text,
     },
     layout::Layout,
     process::{Keeper, Stop},
@@ -152,6 +152,8 @@ pub struct Worker {
     problems: Vec<Problem>,
     /// When the next look is due although nothing happened.
     due: Option<Instant>,
+    /// What was seen when there was nothing to do, if nothing has been done since.
+    idle: Option<Snapshot>,
     /// Others hold leases, so their lives are looked after.
     watching: bool,
     mend: Option<Class>,
@@ -181,6 +183,7 @@ impl Worker {
             trouble: None,
             problems: Vec::new(),
             due: None,
+            idle: None,
             watching: false,
             mend: None,
             spares: Vec::new(),
@@ -244,7 +247,7 @@ impl Worker {
                     if change.is_err() {
                         self.changes = never();
                     }
-                    drop(self.look());
+                    self.look_if_changed();
                 }
                 recv(self.ended.1) -> ended => {
                     if let Ok(ended) = ended {

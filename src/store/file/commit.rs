@@ -169,7 +169,8 @@ impl Attempt<'_> {
             Ok(replacement)
         };
         let replacement = write().map_err(failed("save", &path))?;
-        if !self.is_unchanged()? {
+        // Whose stamp is another has been written to; what stands in it is compared when it is taken away.
+        if disk::stamp(&path)?.as_ref() != Some(&good.stamp) || !self.lock.is_in_force()? {
             return Ok(false);
         }
         if !replacement.put(&path, good.document.text().as_bytes()).map_err(failed("save", &path))? {
