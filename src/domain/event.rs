@@ -186,6 +186,11 @@ impl EventDraft {
         }
         self
     }
+
+    /// A text of `data`.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.data.get(key).and_then(Value::as_str)
+    }
 }
 
 /// An event as it stands in the journal.

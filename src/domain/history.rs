@@ -2,7 +2,11 @@
 //!
 //! Everything here can be rebuilt by reading the journal from its start.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -94,6 +98,24 @@ impl TaskHistory {
     }
 }
 
+/// What is remembered of one task, shared between copies of the fold until one of them changes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known(Arc<TaskHistory>);
+
+impl Deref for Known {
+    type Target = TaskHistory;
+
+    fn deref(&self) -> &TaskHistory {
+        &self.0
+    }
+}
+
+impl DerefMut for Known {
+    fn deref_mut(&mut self) -> &mut TaskHistory {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
 /// What is remembered of one role.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoleHistory {
@@ -124,7 +146,7 @@ pub struct History {
     /// Whether a baseline of statuses has been recorded.
     pub baseline: bool,
     /// Per task.
-    pub tasks: HashMap<TaskId, TaskHistory>,
+    pub tasks: HashMap<TaskId, Known>,
     /// Per role.
     pub roles: BTreeMap<Role, RoleHistory>,
     /// What humans were asked, and what they said.
@@ -140,7 +162,7 @@ pub struct History {
 impl History {
     /// What is remembered of a task.
     pub fn task(&self, id: &TaskId) -> Option<&TaskHistory> {
-        self.tasks.get(id)
+        self.tasks.get(id).map(Deref::deref)
     }
 
     /// Why a role is paused.

@@ -203,6 +203,20 @@ impl Snapshot {
     #[must_use]
     pub fn after(&self, plan: &Plan) -> Snapshot {
         let mut next = self.clone();
+        next.advance(plan);
+        next
+    }
+
+    /// Whether nothing but time has passed between the two.
+    pub fn shows_the_same(&self, other: &Snapshot) -> bool {
+        Arc::ptr_eq(&self.queue, &other.queue)
+            && Arc::ptr_eq(&self.history, &other.history)
+            && self.leases == other.leases
+    }
+
+    /// The same in place: what only this snapshot holds is not copied.
+    pub fn advance(&mut self, plan: &Plan) {
+        let next = self;
         if plan.touches_queue() {
             let queue = Arc::make_mut(&mut next.queue);
             for edit in &plan.edits {
@@ -233,11 +247,10 @@ impl Snapshot {
         if !plan.events.is_empty() {
             let history = Arc::make_mut(&mut next.history);
             for draft in &plan.events {
-                let event = Event::number(draft.clone(), history.seq + 1, self.now.wall, "");
+                let event = Event::number(draft.clone(), history.seq + 1, next.now.wall, "");
                 history.apply(&event);
             }
         }
-        next
     }
 
     /// Runs several decisions as if each had been committed before the next, and answers with all of them as one plan.
@@ -245,10 +258,9 @@ impl Snapshot {
         let mut all = Plan::none();
         let mut current: Option<Snapshot> = None;
         for decide in decisions {
-            let seen = current.as_ref().unwrap_or(self);
-            let plan = decide(seen);
+            let plan = decide(current.as_ref().unwrap_or(self));
             if !plan.is_empty() {
-                current = Some(seen.after(&plan));
+                current.get_or_insert_with(|| self.clone()).advance(&plan);
                 all.then(plan);
             }
         }

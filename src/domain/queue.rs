@@ -51,7 +51,8 @@ pub enum Waits {
 #[derive(Clone, Debug, Default)]
 pub struct Queue {
     tasks: Vec<Arc<Task>>,
-    index: HashMap<TaskId, usize>,
+    /// Shared between copies: ids seldom change, and every decision works on a copy.
+    index: Arc<HashMap<TaskId, usize>>,
     /// The cycles of dependencies; found out when first asked.
     knots: OnceLock<Knots>,
     /// The `wip_limits` object.
@@ -75,7 +76,11 @@ impl PartialEq for Queue {
 impl Queue {
     /// Puts tasks together; places are given in order. Ids must differ.
     pub fn of(tasks: Vec<Task>) -> Self {
-        let mut queue = Self::default();
+        let mut queue = Self {
+            tasks: Vec::with_capacity(tasks.len()),
+            index: Arc::new(HashMap::with_capacity(tasks.len())),
+            ..Self::default()
+        };
         for task in tasks {
             queue.push(task);
         }
@@ -89,9 +94,45 @@ impl Queue {
         }
         task.place = self.tasks.len();
         self.knots.take();
-        self.index.insert(task.id.clone(), task.place);
+        Arc::make_mut(&mut self.index).insert(task.id.clone(), task.place);
         self.tasks.push(Arc::new(task));
         true
+    }
+
+    /// The queue with other tasks in the place of some; `None` when an id would stand twice.
+    pub fn with(&self, range: std::ops::Range<usize>, new: Vec<Task>) -> Option<Self> {
+        let (removed, behind) = (&self.tasks[range.clone()], &self.tasks[range.end..]);
+        let mut queue = self.clone();
+        queue.knots.take();
+        let same = removed.len() == new.len() && removed.iter().zip(&new).all(|(old, new)| old.id == new.id);
+        if same {
+            for (place, task) in range.zip(new) {
+                queue.tasks[place] = Arc::new(Task { place, ..task });
+            }
+            return Some(queue);
+        }
+        queue.tasks.truncate(range.start);
+        let index = Arc::make_mut(&mut queue.index);
+        for old in removed {
+            index.remove(&old.id);
+        }
+        let places = range.start..;
+        for (place, task) in places.zip(new) {
+            if index.insert(task.id.clone(), place).is_some() {
+                return None;
+            }
+            queue.tasks.push(Arc::new(Task { place, ..task }));
+        }
+        for old in behind {
+            let place = queue.tasks.len();
+            let mut task = Arc::clone(old);
+            if old.place != place {
+                Arc::make_mut(&mut task).place = place;
+                index.insert(task.id.clone(), place);
+            }
+            queue.tasks.push(task);
+        }
+        Some(queue)
     }
 
     /// All tasks in file order, subtasks after their parent.

@@ -2,7 +2,7 @@
 //!
 //! How an entry stands in the file, byte by byte, is the store's business.
 
-use std::{borrow::Borrow, fmt};
+use std::{borrow::Borrow, fmt, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
@@ -10,7 +10,7 @@ use super::{Status, Token};
 
 /// A task id that may become a file name: `[A-Za-z0-9._-]{1,128}`, no leading dot or dash (R5).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TaskId(Box<str>);
+pub struct TaskId(Arc<str>);
 
 /// Why a text cannot be a task id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

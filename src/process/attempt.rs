@@ -3,10 +3,11 @@
 //! It waits for nothing and decides nothing; the keeper does.
 
 use std::{
+    cell::Cell,
     fs,
     io::{self, BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -21,6 +22,9 @@ use super::{
     wire::{self, MODE, Order, Start, TAG},
 };
 
+/// A keeper says at once after the end whether it stays; longer is not waited for it.
+const RETIRING: Duration = Duration::from_millis(200);
+
 /// How long to look for what a dead keeper has left behind.
 const SWEEP: Duration = Duration::from_secs(5);
 
@@ -29,10 +33,21 @@ const SWEEP: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Keeper {
     child: Option<Child>,
+    /// What it says, as far as it has been taken out of the child.
+    heard: Option<BufReader<ChildStdout>>,
+    /// It serves one attempt after the other, and so carries no attempt's tag.
+    again: bool,
 }
 
 impl Keeper {
-    /// Starts one. `exe` is our own `agent-daemon`; `run_dir` the attempt's directory, if it is known already.
+    /// Starts one for one attempt after the other: [`Attempt::retire`] gives it back.
+    pub fn spawn_to_stay(exe: &Path) -> io::Result<Self> {
+        let mut keeper = Self::spawn(exe, None)?;
+        keeper.again = true;
+        Ok(keeper)
+    }
+
+    /// Starts one for one attempt. `exe` is our own `agent-daemon`; `run_dir` the attempt's directory, if it is known already.
     pub fn spawn(exe: &Path, run_dir: Option<&Path>) -> io::Result<Self> {
         // It works in the root, so that it holds no directory; its program is found from here.
         let mut command = Command::new(std::path::absolute(exe)?);
@@ -41,7 +56,7 @@ impl Keeper {
         if let Some(run_dir) = run_dir {
             command.env(TAG, std::path::absolute(run_dir)?);
         }
-        Ok(Self { child: Some(command.spawn()?) })
+        Ok(Self { child: Some(command.spawn()?), heard: None, again: false })
     }
 
     /// The keeper's process id.
@@ -63,6 +78,7 @@ impl Keeper {
             invocation: invocation.clone(),
             limits: *limits,
             nudge: nudge.map(std::path::absolute).transpose()?,
+            again: self.again,
         };
         let outputs = [invocation.stdout.clone(), invocation.stderr.clone()];
         let run_dir = start.run_dir.clone();
@@ -77,15 +93,22 @@ impl Keeper {
         })?;
         let child = self.child.as_mut().expect("a keeper runs once");
         let mut stdin = child.stdin.take().expect("a keeper's standard input is a pipe");
+        let keeper = child.id();
+        let handle = Handle::open(keeper);
+        // The agent of an earlier attempt may have stopped it.
+        if let (Some(handle), true) = (&handle, self.heard.is_some()) {
+            handle.send(Signal::CONT);
+        }
         // Without the whole line it starts nothing.
         stdin.write_all(&order)?;
 
-        let child = self.child.take().expect("a keeper runs once");
-        let keeper = child.id();
-        let handle = Handle::open(keeper);
+        let mut child = self.child.take().expect("a keeper runs once");
+        let said = child.stdout.take().map(BufReader::new).or(self.heard.take());
+        let said = said.expect("a keeper's standard output is a pipe");
         let (sender, reports) = unbounded();
-        let _ = hand_over.send(Listener { child, run_dir, outputs, began: Instant::now(), sender });
-        Ok(Attempt { stdin, handle, keeper, reports })
+        let (give_back, free) = bounded(1);
+        let _ = hand_over.send(Listener { child, said, run_dir, outputs, began: Instant::now(), sender, give_back });
+        Ok(Attempt { stdin: Some(stdin), handle, keeper, reports, free, told: Cell::new(false) })
     }
 }
 
@@ -101,10 +124,14 @@ impl Drop for Keeper {
 
 /// One execution of one agent. Dropping it before its end is what the worker's death is: the tree ends within a second.
 pub struct Attempt {
-    stdin: ChildStdin,
+    stdin: Option<ChildStdin>,
     handle: Option<Handle>,
     keeper: u32,
     reports: Receiver<Report>,
+    /// Gives the keeper back when it can serve another attempt.
+    free: Receiver<Keeper>,
+    /// It was told something that may still be on its way.
+    told: Cell<bool>,
 }
 
 impl Attempt {
@@ -125,11 +152,19 @@ impl Attempt {
 
     /// Ends it; [`Report::Ended`] follows. The hard stop may follow the gentle one.
     pub fn stop(&self, stop: Stop) {
-        if let Ok(line) = wire::line(&Order::Stop(stop)) {
+        self.told.set(true);
+        if let (Ok(line), Some(mut stdin)) = (wire::line(&Order::Stop(stop)), self.stdin.as_ref()) {
             // A keeper that cannot hear this any more has ended, or is reported by the listener.
-            let _ = (&self.stdin).write_all(&line);
+            let _ = stdin.write_all(&line);
         }
         self.wake();
+    }
+
+    /// After its end: its keeper, if that can serve another attempt.
+    pub fn retire(mut self) -> Option<Keeper> {
+        let mut keeper = self.free.recv_timeout(RETIRING).ok().filter(|_| !self.told.get())?;
+        keeper.child.as_mut()?.stdin = self.stdin.take();
+        Some(keeper)
     }
 
     /// An agent may have stopped its keeper; it must hear what it is told.
@@ -149,17 +184,18 @@ impl Drop for Attempt {
 /// Hears a keeper out and reaps it.
 struct Listener {
     child: Child,
+    said: BufReader<ChildStdout>,
     run_dir: PathBuf,
     outputs: [PathBuf; 2],
     began: Instant,
     sender: Sender<Report>,
+    give_back: Sender<Keeper>,
 }
 
 impl Listener {
     fn listen(mut self) {
-        let stdout = self.child.stdout.take().expect("a keeper's standard output is a pipe");
         let mut ended = false;
-        for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
+        while let Some(line) = self.hear() {
             if let Ok(report) = serde_json::from_slice::<Report>(&line) {
                 ended |= matches!(report, Report::Ended(_));
                 let _ = self.sender.send(report);
@@ -171,8 +207,23 @@ impl Listener {
         if !ended {
             let exit = self.bury();
             let _ = self.sender.send(Report::Ended(exit));
+        } else if self.hear().is_some_and(|line| line == wire::FREE) {
+            let keeper = Keeper { child: Some(self.child), heard: Some(self.said), again: true };
+            // One that nobody wants is ended and reaped with what carries it.
+            let _ = self.give_back.send(keeper);
+            return;
         }
         let _ = self.child.wait();
+    }
+
+    /// The next line.
+    fn hear(&mut self) -> Option<Vec<u8>> {
+        let mut line = Vec::new();
+        let length = self.said.read_until(b'\n', &mut line).ok()?;
+        (length > 0).then(|| {
+            line.pop_if(|last| *last == b'\n');
+            line
+        })
     }
 
     /// Does a dead keeper's work. While it is not reaped its number, and so its session's, is nobody else's.

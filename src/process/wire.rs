@@ -20,6 +20,9 @@ pub(super) const MODE: &str = "keeper";
 /// The variable that marks every process of an attempt: the attempt's directory, absolute.
 pub(super) const TAG: &str = "OODATCAA_RUN_DIR";
 
+/// What a keeper says after the end of an attempt when it can serve another one.
+pub(super) const FREE: &[u8] = b"\"free\"";
+
 /// The keeper's identity in the attempt's directory.
 const KEEPER_FILE: &str = "keeper.json";
 
@@ -50,6 +53,9 @@ pub(super) struct Start {
     pub(super) limits: Limits,
     /// A file to touch when the tree is gone and nobody is there to be told.
     pub(super) nudge: Option<PathBuf>,
+    /// The keeper is to stay for another attempt.
+    #[serde(default)]
+    pub(super) again: bool,
 }
 
 /// What the keeper reports.
@@ -91,15 +97,21 @@ impl KeeperRecord {
         write(&self.run_dir, KEEPER_FILE, self, false)
     }
 
+    /// Takes it out of the attempt's directory: nobody keeps that attempt any more.
+    pub(super) fn remove(run_dir: &Path) -> io::Result<()> {
+        fs::remove_file(run_dir.join(KEEPER_FILE))
+    }
+
     /// From an attempt's directory.
     pub(super) fn read(run_dir: &Path) -> Option<Self> {
         read(run_dir, KEEPER_FILE)
     }
 }
 
-/// Leaves the end of an attempt in its directory, so that it survives a power cut.
-pub(super) fn write_exit(run_dir: &Path, exit: &Exit) -> io::Result<()> {
-    write(run_dir, EXIT_FILE, exit, true)
+/// Leaves the end of an attempt in its directory. It has to survive a power cut only when no worker
+/// hears of it: one that does settles it, and that lasts.
+pub(super) fn write_exit(run_dir: &Path, exit: &Exit, durable: bool) -> io::Result<()> {
+    write(run_dir, EXIT_FILE, exit, durable)
 }
 
 /// The end of an attempt from its directory; `None` while it runs, or when its keeper died.
@@ -148,7 +160,7 @@ mod tests {
         };
         let limits =
             Limits { wall: None, silence: None, output: 1, memory: Some(7), grace: Duration::from_millis(1500) };
-        let start = Start { run_dir: "/r".into(), invocation: invocation.clone(), limits, nudge: None };
+        let start = Start { run_dir: "/r".into(), invocation: invocation.clone(), limits, nudge: None, again: false };
         let line = line(&Order::Start(Box::new(start))).expect("plain text");
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         let Ok(Order::Start(back)) = serde_json::from_slice(&line) else { panic!("a start") };
@@ -161,7 +173,7 @@ mod tests {
         assert_eq!(read_exit(dir.path()), None);
         let ended = Ended::NotStarted { error: "no".into(), not_found: true };
         let exit = Exit { ended, stopped: None, millis: 3, leftovers: 1, output: [4, 5] };
-        write_exit(dir.path(), &exit).expect("a writable directory");
+        write_exit(dir.path(), &exit, true).expect("a writable directory");
         assert_eq!(read_exit(dir.path()), Some(exit));
         assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 1, "no temporary file stays");
     }

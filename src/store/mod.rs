@@ -23,7 +23,8 @@ pub trait Store: Send + Sync {
     ///
     /// `decide` may be called again, on newer content, when somebody wrote beside the lock (R3); the
     /// plan of its last call is the one that was committed. An empty plan writes nothing, but what others
-    /// did may be noted with it. When this returns `Ok`, the queue and the journal are on disk.
+    /// did may be noted with it. When this returns `Ok`, the queue and the journal are on disk; news on which
+    /// nobody builds (`attempt.started`, `gate.finished`) may follow with the next change.
     ///
     /// While the queue cannot be read, that is the error; only a plan that does nothing but renew leases,
     /// decided on the last good content, is committed all the same (R4: running attempts go on).

@@ -10,6 +10,7 @@ use super::{
     Running, Worker, chain,
     run::{self, Control, Why},
     sweep, tell_manager,
+    verdict::Settled,
 };
 use crate::{
     domain::{
@@ -30,7 +31,17 @@ impl Worker {
     /// Looks at the store once: rescue, coordination, claims. Answers what went wrong, after having said it.
     pub(super) fn look(&mut self) -> Option<StoreError> {
         self.due = Some(Instant::now() + self.shared.setup.interval);
-        match self.try_look() {
+        self.look_because(true)
+    }
+
+    /// The same because something may have changed. If nothing has, nothing is decided again: what only time
+    /// brings is left to the next tick, which stays where it was.
+    pub(super) fn look_if_changed(&mut self) {
+        drop(self.look_because(false));
+    }
+
+    fn look_because(&mut self, ticked: bool) -> Option<StoreError> {
+        match self.try_look(ticked) {
             Ok(()) => {
                 if self.trouble.take().is_some() {
                     log::info!("the queue can be used again");
@@ -52,21 +63,26 @@ impl Worker {
         }
     }
 
-    fn try_look(&mut self) -> Result<(), StoreError> {
+    fn try_look(&mut self, ticked: bool) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
-        let reading = shared.store.read()?;
-        if let Some(invalid) = reading.invalid {
-            // Journalled once by the store, which also knows when it is whole again.
-            shared.store.transact(&mut |_| Plan::none())?;
-            return Err(StoreError::Invalid(invalid));
+        // What is to be settled is reason enough for a commit, which reads for itself.
+        if !self.is_settling() {
+            let reading = shared.store.read()?;
+            if let Some(invalid) = reading.invalid {
+                // Journalled once by the store, which also knows when it is whole again.
+                shared.store.transact(&mut |_| Plan::none())?;
+                return Err(StoreError::Invalid(invalid));
+            }
+            if self.idle.as_ref().is_some_and(|idle| !ticked && idle.shows_the_same(&reading.snapshot)) {
+                return Ok(());
+            }
+            self.take_in(&reading.snapshot);
+            if !self.has_work(&reading.snapshot) {
+                self.idle = Some(reading.snapshot);
+                return Ok(());
+            }
         }
-        self.look_after_runs(&reading.snapshot);
-        self.say_problems(&reading.snapshot.queue.problems);
-        let pid = shared.setup.owner.pid;
-        self.watching = reading.snapshot.leases.values().any(|held| held.ours().is_none_or(|lease| lease.pid != pid));
-        if !self.has_work(&reading.snapshot) {
-            return Ok(());
-        }
+        self.idle = None;
         let mut ended: Vec<rescue::Left> = Vec::new();
         // Twice: what is left over is found by the first look, ended outside of the lock, and given
         // back by the second; a third round takes in what died meanwhile.
@@ -81,8 +97,17 @@ impl Worker {
                 break;
             }
         }
-        self.spare = None;
+        // Nobody is kept waiting for work that may never come.
+        self.spares.clear();
         Ok(())
+    }
+
+    /// Heeds what a snapshot says about our own attempts and about others.
+    fn take_in(&mut self, snapshot: &Snapshot) {
+        self.look_after_runs(snapshot);
+        self.say_problems(&snapshot.queue.problems);
+        let pid = self.shared.setup.owner.pid;
+        self.watching = snapshot.leases.values().any(|held| held.ours().is_none_or(|lease| lease.pid != pid));
     }
 
     /// Says once what in the queue file cannot be used while the rest goes on.
@@ -107,20 +132,23 @@ impl Worker {
     fn has_work(&mut self, snapshot: &Snapshot) -> bool {
         let shared = &self.shared;
         let workflow = shared.workflow();
-        let other = !rescue::find(snapshot, workflow).is_empty()
-            || !observe::decide(snapshot).is_empty()
-            || !coordinate::decide(snapshot, workflow).is_empty();
+        let other = || {
+            !rescue::find(snapshot, workflow).is_empty()
+                || !observe::decide(snapshot).is_empty()
+                || !coordinate::decide(snapshot, workflow).is_empty()
+        };
         if self.free_slots(snapshot) == 0 {
-            return other;
+            return other();
         }
         match claim::decide(snapshot, workflow, &self.claimant()) {
             Ok(_) => {
-                if self.spare.is_none() {
-                    self.spare = Keeper::spawn(&shared.setup.exe, None).ok();
+                if self.spares.is_empty() {
+                    self.spares.extend(Keeper::spawn_to_stay(&shared.setup.exe).ok());
                 }
                 true
             }
             Err(idle) => {
+                let other = other();
                 self.say_idle(&idle);
                 other
             }
@@ -137,7 +165,8 @@ impl Worker {
             (None, true) => 1,
             (None, false) => snapshot.queue.wip_limit(&setup.rule.role).max(u32::from(setup.ignore_wip)),
         };
-        usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(self.running.len())
+        let busy = self.running.values().filter(|running| running.settlement.is_none()).count();
+        usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(busy)
     }
 
     fn claimant(&self) -> Claimant {
@@ -150,29 +179,51 @@ impl Worker {
         }
     }
 
-    /// One commit: gives back what has been ended, coordinates, fills the free slots; answers what is left over.
+    /// One commit: settles what has come to its end, gives back what others left, coordinates, fills the free
+    /// slots; answers what is left over. What is settled is not lost when the rest cannot be done.
     fn commit(&mut self, ended: &[rescue::Left]) -> Result<Vec<rescue::Left>, StoreError> {
+        let settling = self.is_settling();
+        let committed = self.commit_all(ended);
+        if settling && let Err(error) = committed {
+            // A lease that cannot be taken, for instance, is no reason to keep another's result.
+            let alone = matches!(error, StoreError::Io { .. } | StoreError::Unsafe { .. });
+            if let Err(error) = if alone { self.settle() } else { Err(error) } {
+                self.settle_again(&error);
+                return Err(error);
+            }
+            return Ok(Vec::new());
+        }
+        committed
+    }
+
+    fn commit_all(&mut self, ended: &[rescue::Left]) -> Result<Vec<rescue::Left>, StoreError> {
         let shared = Arc::clone(&self.shared);
         let workflow = shared.workflow();
         let me = self.claimant();
         let mut left = Vec::new();
         let mut claimed: Vec<Lease> = Vec::new();
         let mut idle = None;
+        let mut settled = Settled::default();
+        let mut found: Option<Snapshot> = None;
         let mut last: Option<Snapshot> = None;
         shared.store.transact(&mut |snapshot| {
+            found = self.is_settling().then(|| snapshot.clone());
             left = rescue::find(snapshot, workflow);
             claimed.clear();
             idle = None;
             let mut slots = self.free_slots(snapshot);
-            let mut plan = snapshot.chain(&mut [
+            let (mut seen, mut plan) = (snapshot.clone(), Plan::none());
+            settled = self.plan_settlements(&mut seen, &mut plan);
+            let rest = seen.chain(&mut [
                 &mut |seen| rescue::decide(seen, workflow, &shared.setup.config.retry, ended, &me.owner.tag),
                 &mut |seen| coordinate::decide(seen, workflow),
             ]);
-            let mut seen = snapshot.after(&plan);
+            seen.advance(&rest);
+            plan.then(rest);
             while slots > 0 {
                 match claim::decide(&seen, workflow, &me) {
                     Ok((take, lease)) => {
-                        seen = seen.after(&take);
+                        seen.advance(&take);
                         plan.then(take);
                         claimed.push(lease);
                         slots -= 1;
@@ -186,6 +237,10 @@ impl Worker {
             last = Some(seen);
             plan
         })?;
+        self.have_settled(settled);
+        if let Some(found) = found {
+            self.take_in(&found);
+        }
         for back in ended {
             log::warn!(task = back.task.as_str(); "{} is given back: {}", back.task, back.reason);
         }
@@ -211,9 +266,11 @@ impl Worker {
         );
         self.said.clear();
         let (control, controlled) = crossbeam_channel::unbounded();
-        self.running
-            .insert((lease.task_id.clone(), lease.token), Running { lease: lease.clone(), control, told: None });
-        let run = run::Run::new(Arc::clone(&self.shared), task, lease, snapshot.clone(), controlled, self.spare.take());
+        self.running.insert(
+            (lease.task_id.clone(), lease.token),
+            Running { lease: lease.clone(), control, told: None, settlement: None },
+        );
+        let run = run::Run::new(Arc::clone(&self.shared), task, lease, snapshot.clone(), controlled, self.spares.pop());
         run::spawn(run, &self.ended.0);
         self.tell_status();
     }
@@ -226,7 +283,7 @@ impl Worker {
 
     /// Stops attempts that have lost their right, or that a human asked to stop.
     fn look_after_runs(&mut self, snapshot: &Snapshot) {
-        for running in self.running.values_mut() {
+        for running in self.running.values_mut().filter(|running| running.settlement.is_none()) {
             let why = trouble_of(snapshot, &running.lease);
             let Some(why) = why.filter(|why| running.told.as_ref() != Some(why)) else { continue };
             log::warn!(task = running.lease.task_id.as_str(); "stopping the attempt on {}: {why}", running.lease.task_id);

@@ -17,8 +17,8 @@ use crate::{
     agent::Agent,
     config::{Config, GateConfig, RoleConfig},
     domain::{
-        Class, EventDraft, Kind, Lease, Owner, Plan, Problem, Role, RoleRule, TaskId, Token, Workflow, event::Actor,
-        pool::Offer, text,
+        Class, EventDraft, Kind, Lease, Owner, Plan, Problem, Role, RoleRule, Snapshot, TaskId, Token, Workflow,
+        event::Actor, pool::Offer, text,
     },
     layout::Layout,
     process::{Keeper, Stop},
@@ -38,6 +38,7 @@ mod warm;
 mod watch;
 
 use run::{Control, Ended, Why};
+use verdict::{Again, Settlement};
 
 /// How often a worker looks whether the owners of others' leases still live; only while there are any.
 const LIVENESS: Duration = Duration::from_secs(2);
@@ -132,6 +133,8 @@ struct Running {
     lease: Lease,
     control: Sender<Control>,
     told: Option<Why>,
+    /// It is over, and this is not in the store yet.
+    settlement: Option<Settlement>,
 }
 
 /// A worker.
@@ -149,11 +152,15 @@ pub struct Worker {
     problems: Vec<Problem>,
     /// When the next look is due although nothing happened.
     due: Option<Instant>,
+    /// What was seen when there was nothing to do, if nothing has been done since.
+    idle: Option<Snapshot>,
     /// Others hold leases, so their lives are looked after.
     watching: bool,
     mend: Option<Class>,
-    /// A keeper whose start-up overlaps with the commit of the claim that it is for.
-    spare: Option<Keeper>,
+    /// Keepers for the next claims: those of ended attempts, or one whose start-up overlaps with the commit.
+    spares: Vec<Keeper>,
+    /// When what could not be settled is tried again.
+    again: Option<Again>,
 }
 
 struct Stopping {
@@ -176,9 +183,11 @@ impl Worker {
             trouble: None,
             problems: Vec::new(),
             due: None,
+            idle: None,
             watching: false,
             mend: None,
-            spare: None,
+            spares: Vec::new(),
+            again: None,
         }
     }
 
@@ -238,27 +247,37 @@ impl Worker {
                     if change.is_err() {
                         self.changes = never();
                     }
-                    drop(self.look());
+                    self.look_if_changed();
                 }
                 recv(self.ended.1) -> ended => {
                     if let Ok(ended) = ended {
-                        self.take_back(&ended);
+                        self.take_back(ended);
                         while let Ok(more) = self.ended.1.try_recv() {
-                            self.take_back(&more);
+                            self.take_back(more);
                         }
                     }
-                    if !setup.once {
-                        drop(self.look());
-                    }
+                    self.go_on();
                 }
                 recv(self.timer()) -> _ => self.tick(),
             }
         }
     }
 
-    fn take_back(&mut self, ended: &Ended) {
+    fn take_back(&mut self, ended: Ended) {
         self.mend = ended.mend.or(self.mend);
-        self.running.remove(&(ended.task.clone(), ended.token));
+        self.spares.extend(ended.keeper);
+        if let Some(running) = self.running.get_mut(&(ended.task, ended.token)) {
+            running.settlement = Some(ended.settlement);
+        }
+    }
+
+    /// Settles what has ended; what is to be done next goes into the same commit.
+    fn go_on(&mut self) {
+        if !self.shared.setup.once {
+            drop(self.look());
+        } else if let Err(error) = self.settle() {
+            self.settle_again(&error);
+        }
     }
 
     fn timer(&self) -> Receiver<Instant> {
@@ -272,10 +291,16 @@ impl Worker {
             let look = Instant::now() + LIVENESS;
             next = Some(next.map_or(look, |due| due.min(look)));
         }
+        if let Some(again) = &self.again {
+            next = Some(next.map_or(again.at, |due| due.min(again.at)));
+        }
         next.map_or_else(never, crossbeam_channel::at)
     }
 
     fn tick(&mut self) {
+        if self.again.as_ref().is_some_and(|again| Instant::now() >= again.at) {
+            return self.go_on();
+        }
         if let Some(stopping) = &mut self.stopping {
             if !stopping.forced && Instant::now() >= stopping.deadline {
                 stopping.forced = true;
@@ -315,6 +340,7 @@ impl Worker {
                 stopping.forced = true;
                 log::warn!("second signal: ending what runs ({}) now", self.running.len());
                 self.tell_all(Stop::Now);
+                self.give_up_settling();
             }
             Some(_) => {
                 log::warn!("third signal: leaving at once; the next worker gives back what is held");

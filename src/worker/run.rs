@@ -17,6 +17,7 @@ use super::{
     merge::{self, Brought},
     output::Circling,
     record::Record,
+    verdict::Settlement,
     warm::{self, Slot},
     watch::Watch,
 };
@@ -77,31 +78,34 @@ impl fmt::Display for Why {
 pub(super) struct Ended {
     pub(super) task: TaskId,
     pub(super) token: Token,
+    /// What it came to.
+    pub(super) settlement: Settlement,
     /// What only a human can mend.
     pub(super) mend: Option<Class>,
+    /// Its keeper, when that can serve another attempt.
+    pub(super) keeper: Option<Keeper>,
 }
 
 /// Starts a run on a thread of its own.
 pub(super) fn spawn(run: Run, ended: &Sender<Ended>) {
-    let (id, token) = (run.lease().task_id.clone(), run.lease().token);
-    let name = format!("run {id}");
+    let name = format!("run {}", run.lease().task_id);
     // The thread takes the run out; without a thread it is still here, to be settled.
     let slot = Arc::new(Mutex::new(Some(run)));
     let take = |slot: &Mutex<Option<Run>>| slot.lock().unwrap_or_else(PoisonError::into_inner).take();
     let body = {
-        let (slot, ended, id) = (Arc::clone(&slot), ended.clone(), id.clone());
+        let (slot, ended) = (Arc::clone(&slot), ended.clone());
         move || {
-            let mend = take(&slot).and_then(Run::walk);
-            // The worker may have left after a third signal; then nobody listens.
-            let _ = ended.send(Ended { task: id, token, mend });
+            if let Some(run) = take(&slot) {
+                // The worker may have left after a third signal; then nobody listens.
+                let _ = ended.send(run.walk());
+            }
         }
     };
     if let Err(error) = thread::Builder::new().name(name.chars().take(15).collect()).stack_size(512 * 1024).spawn(body)
+        && let Some(run) = take(&slot)
     {
-        if let Some(mut run) = take(&slot) {
-            run.settle(&Outcome::failed(Class::AgentCrashed, format!("no thread could be started for it: {error}")));
-        }
-        let _ = ended.send(Ended { task: id, token, mend: None });
+        let words = format!("no thread could be started for it: {error}");
+        let _ = ended.send(run.ended(Outcome::failed(Class::AgentCrashed, words)));
     }
 }
 
@@ -179,8 +183,8 @@ impl Run {
         &self.assignment.lease
     }
 
-    /// From claim to settlement. Answers the class of a failure that only a human can mend.
-    fn walk(mut self) -> Option<Class> {
+    /// From claim to what is to be settled.
+    fn walk(mut self) -> Ended {
         let (outcome, workspace) = match self.workspace() {
             Ok(Some(workspace)) if merge::is_merging(&self.assignment.rule) => {
                 (merge::merge(&mut self, &workspace), Some(workspace))
@@ -219,10 +223,20 @@ impl Run {
         }
         self.record.finish(&outcome);
         self.save();
-        self.settle(&outcome);
-        match outcome {
-            Outcome::Failed { class, .. } if class.policy() == Policy::Auth => Some(class),
+        self.ended(outcome)
+    }
+
+    fn ended(mut self, outcome: Outcome) -> Ended {
+        let mend = match &outcome {
+            Outcome::Failed { class, .. } if class.policy() == Policy::Auth => Some(*class),
             _ => None,
+        };
+        Ended {
+            task: self.lease().task_id.clone(),
+            token: self.lease().token,
+            keeper: self.keeper.take(),
+            settlement: self.settlement(outcome),
+            mend,
         }
     }
 
@@ -240,7 +254,7 @@ impl Run {
         // Started first, so that its start-up overlaps with ours.
         let keeper = match self.keeper.take() {
             Some(keeper) => Ok(keeper),
-            None => Keeper::spawn(&self.shared.setup.exe, Some(&run_dir)),
+            None => Keeper::spawn_to_stay(&self.shared.setup.exe),
         };
         if let Err(outcome) = self.prepare(workspace) {
             return outcome;
@@ -267,7 +281,9 @@ impl Run {
             Ok(attempt) => {
                 self.watch =
                     watcher.map(|watcher| Watch::new(watcher, invocation.stdout.clone(), invocation.stderr.clone()));
-                self.follow(&attempt, true)
+                let exit = self.follow(&attempt, true);
+                self.keeper = attempt.retire();
+                exit
             }
             Err(error) => {
                 return Outcome::failed(Class::AgentCrashed, format!("the keeper cannot be started: {error}"));

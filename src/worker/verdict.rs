@@ -1,24 +1,30 @@
-//! After the agent: the outcome is settled, and said.
+//! After the agent: what an attempt came to is settled, together with whatever else is to be done, and said.
 
-use std::{sync::Arc, time::Duration};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::select;
-
-use super::{
-    chain,
-    run::{Control, Run},
-};
+use super::{Shared, Worker, chain, run::Run};
 use crate::{
-    domain::{Kind, Outcome, outcome::Policy, settle, text},
-    process::Stop,
+    domain::{EventDraft, Kind, Lease, Outcome, Plan, Snapshot, TaskId, Token, outcome::Policy, settle, text},
+    store::StoreError,
 };
+
+/// What an attempt came to. It is kept until it is in the store, because it must not be lost.
+pub(super) struct Settlement {
+    lease: Lease,
+    outcome: Outcome,
+    facts: settle::Facts,
+}
+
+/// When what could not be settled is tried again.
+pub(super) struct Again {
+    pub(super) at: Instant,
+    pause: Duration,
+    said: String,
+}
 
 impl Run {
-    /// Settles; what stands in the way is waited for, because the outcome must not be lost.
-    pub(super) fn settle(&mut self, outcome: &Outcome) {
-        let shared = Arc::clone(&self.shared);
-        let (workflow, retry) = (shared.workflow(), &shared.setup.config.retry);
-        let mine = self.lease().clone();
+    /// The attempt's end, for the main loop to settle.
+    pub(super) fn settlement(&self, outcome: Outcome) -> Settlement {
         let seen = self.record.seen.clone().unwrap_or_default();
         let facts = settle::Facts {
             tokens_in: seen.tokens_in,
@@ -32,46 +38,32 @@ impl Run {
             tag: self.brought.as_ref().and_then(|brought| brought.tag.clone()),
             branch: self.assignment.task.branch.clone(),
         };
-        let mut pause = Duration::from_millis(50);
-        let mut said = String::new();
-        loop {
-            let settled = self
-                .shared
-                .store
-                .transact(&mut |snapshot| settle::decide(snapshot, workflow, &mine, outcome, retry, &facts));
-            match settled {
-                Ok(committed) => return self.say(outcome, &committed.events),
-                Err(error) => {
-                    let words = chain(&error);
-                    if said != words {
-                        log::error!(task = mine.task_id.as_str(); "cannot settle {} yet ({}): failed to {words}; trying on", mine.task_id, outcome.word());
-                        said = words;
-                    }
-                }
-            }
-            select! {
-                recv(self.control) -> control => match control {
-                    Ok(Control::Stop(Stop::Gently, _)) => {}
-                    // Told to leave: the record in the run's directory says what came of it, and
-                    // the lease is rescued by whoever can write again.
-                    Ok(Control::Stop(Stop::Now, _)) | Err(_) => return,
-                },
-                recv(crossbeam_channel::after(pause)) -> _ => pause = (pause * 2).min(Duration::from_secs(5)),
-            }
-        }
+        Settlement { lease: self.lease().clone(), outcome, facts }
+    }
+}
+
+impl Settlement {
+    fn key(&self) -> (TaskId, Token) {
+        (self.lease.task_id.clone(), self.lease.token)
     }
 
-    pub(super) fn say(&self, outcome: &Outcome, events: &[crate::domain::Event]) {
-        let id = &self.lease().task_id;
-        let moved = events.iter().find(|event| event.kind == Kind::TaskMoved && event.task.as_ref() == Some(id));
+    fn decide(&self, snapshot: &Snapshot, shared: &Shared) -> Plan {
+        let retry = &shared.setup.config.retry;
+        settle::decide(snapshot, shared.workflow(), &self.lease, &self.outcome, retry, &self.facts)
+    }
+
+    /// Says what became of it, by the events of its own plan.
+    fn say(&self, shared: &Shared, events: &[EventDraft]) {
+        let (id, outcome) = (&self.lease.task_id, &self.outcome);
         let words = text::cut(&text::one_line(outcome.words()), 300);
         if events.iter().any(|event| event.kind == Kind::AttemptSuperseded) {
             log::warn!(task = id.as_str(); "{id}: superseded, nothing of it was applied");
             return;
         }
+        let moved = events.iter().find(|event| event.kind == Kind::TaskMoved && event.task.as_ref() == Some(id));
         let to = moved.and_then(|event| event.text("to")).unwrap_or("as it stands");
         if let Some(paused) = events.iter().find(|event| event.kind == Kind::WorkerPaused) {
-            let role = paused.role.as_ref().unwrap_or(self.shared.role());
+            let role = paused.role.as_ref().unwrap_or(shared.role());
             let (class, why) = (paused.text("class").unwrap_or("?"), paused.text("reason").unwrap_or_default());
             log::error!(
                 task = id.as_str();
@@ -93,6 +85,77 @@ impl Run {
                 log::warn!(task = id.as_str(); "{id}: {} → {to}: {words}", outcome.word());
             }
             _ => log::info!(task = id.as_str(); "{id}: {} → {to}: {words}", outcome.word()),
+        }
+    }
+}
+
+/// Settlements in one plan, and what each of them brought into it.
+#[derive(Default)]
+pub(super) struct Settled(Vec<((TaskId, Token), Vec<EventDraft>)>);
+
+impl Worker {
+    /// `true` while there is something to settle.
+    pub(super) fn is_settling(&self) -> bool {
+        self.running.values().any(|running| running.settlement.is_some())
+    }
+
+    /// Puts everything that is to be settled into a plan; what is seen next has it.
+    pub(super) fn plan_settlements(&self, seen: &mut Snapshot, plan: &mut Plan) -> Settled {
+        let mut settled = Settled::default();
+        for settlement in self.running.values().filter_map(|running| running.settlement.as_ref()) {
+            let one = settlement.decide(seen, &self.shared);
+            settled.0.push((settlement.key(), one.events.clone()));
+            seen.advance(&one);
+            plan.then(one);
+        }
+        settled
+    }
+
+    /// They are in the store: each is said and forgotten.
+    pub(super) fn have_settled(&mut self, settled: Settled) {
+        for (key, events) in settled.0 {
+            if let Some(settlement) = self.running.remove(&key).and_then(|running| running.settlement) {
+                settlement.say(&self.shared, &events);
+            }
+        }
+        if !self.is_settling() {
+            self.again = None;
+        }
+    }
+
+    /// Settles and does nothing else, so that nothing else can stand in the way.
+    pub(super) fn settle(&mut self) -> Result<(), StoreError> {
+        let mut settled = Settled::default();
+        let shared = std::sync::Arc::clone(&self.shared);
+        shared.store.transact(&mut |snapshot| {
+            let mut plan = Plan::none();
+            settled = self.plan_settlements(&mut snapshot.clone(), &mut plan);
+            plan
+        })?;
+        self.have_settled(settled);
+        Ok(())
+    }
+
+    /// What stands in the way of settling is said once and waited for.
+    pub(super) fn settle_again(&mut self, error: &StoreError) {
+        let words = chain(error);
+        let (pause, said) = self.again.take().map_or((Duration::from_millis(50), String::new()), |again| {
+            ((again.pause * 2).min(Duration::from_secs(5)), again.said)
+        });
+        if said != words {
+            for settlement in self.running.values().filter_map(|running| running.settlement.as_ref()) {
+                let (id, word) = (&settlement.lease.task_id, settlement.outcome.word());
+                log::error!(task = id.as_str(); "cannot settle {id} yet ({word}): failed to {words}; trying on");
+            }
+        }
+        self.again = Some(Again { at: Instant::now() + pause, pause, said: words });
+    }
+
+    /// Told to leave: the record in the run's directory says what came of it, and the lease is rescued by
+    /// whoever can write again.
+    pub(super) fn give_up_settling(&mut self) {
+        if self.again.take().is_some() {
+            self.running.retain(|_, running| running.settlement.is_none());
         }
     }
 }

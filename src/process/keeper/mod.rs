@@ -1,4 +1,4 @@
-//! The keeper of one attempt: our own program in a hidden mode, between a worker and its agent (R18).
+//! The keeper of an attempt, and then of the next: our own program in a hidden mode, between a worker and its agent (R18).
 //!
 //! It has a session of its own and adopts every orphan from below, so that nothing its agent starts
 //! can get away. It is one thread that waits for four things at once: an order of its worker, the
@@ -20,7 +20,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rustix::fs::OFlags;
+use rustix::{
+    fs::OFlags,
+    io::Errno,
+    process::{WaitOptions, wait},
+};
 
 use self::{ears::Ears, launch::launch, watch::Watch};
 use super::{
@@ -40,39 +44,56 @@ fn keep() -> io::Result<()> {
     // Fails only for the leader of a group, which a worker's child is not.
     let _ = rustix::process::setsid();
     let mut ears = Ears::new()?;
-    // Waits for its work as long as it takes; a worker that leaves or a signal ends that.
+    // One after the other: to start a process costs more than all that it has to do for a short attempt.
+    while let Some(start) = next(&mut ears)? {
+        let log = Log::new(&start.run_dir);
+        log.catch_panics();
+        let exit = attend(&start, &mut ears, &log);
+        if let Err(error) = wire::write_exit(&start.run_dir, &exit, ears.worker_gone()) {
+            log.note(&format!("failed to write the exit: {error}"));
+        }
+        let free = start.again && is_free(&start.run_dir, &ears);
+        report(&Report::Ended(exit), free);
+        if ears.worker_gone()
+            && let Some(nudge) = &start.nudge
+            && let Err(error) = touch(nudge)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            log.note(&format!("failed to touch {}: {error}", nudge.display()));
+        }
+        if !free {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Waits for work as long as it takes; a worker that leaves or a signal ends that.
+fn next(ears: &mut Ears) -> io::Result<Option<Box<Start>>> {
     let order = loop {
         if let Some(order) = ears.order() {
             break order;
         }
         if ears.worker_gone() || ears.asked() > 0 {
-            return Ok(());
+            return Ok(None);
         }
         ears.wait(None)?;
     };
-    let start = match order {
-        Ok(Order::Start(start)) => start,
-        Ok(Order::Stop(_)) => return Ok(()),
+    match order {
+        Ok(Order::Start(start)) => Ok(Some(start)),
+        Ok(Order::Stop(_)) => Ok(None),
         Err(error) => {
-            report(&Report::Ended(not_started(format!("understand what to do: {error}"), false)));
-            return Ok(());
+            report(&Report::Ended(not_started(format!("understand what to do: {error}"), false)), false);
+            Ok(None)
         }
-    };
-    let log = Log::new(&start.run_dir);
-    log.catch_panics();
-    let exit = attend(&start, &mut ears, &log);
-    if let Err(error) = wire::write_exit(&start.run_dir, &exit) {
-        log.note(&format!("failed to write the exit: {error}"));
     }
-    report(&Report::Ended(exit));
-    if ears.worker_gone()
-        && let Some(nudge) = &start.nudge
-        && let Err(error) = touch(nudge)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        log.note(&format!("failed to touch {}: {error}", nudge.display()));
-    }
-    Ok(())
+}
+
+/// Whether nothing of an attempt is left, so that another may begin. Who looks into the directory of the one
+/// that is over must not take what follows for a part of it.
+fn is_free(run_dir: &Path, ears: &Ears) -> bool {
+    let childless = matches!(wait(WaitOptions::NOHANG), Err(Errno::CHILD));
+    childless && !ears.worker_gone() && ears.asked() == 0 && KeeperRecord::remove(run_dir).is_ok()
 }
 
 /// From start to end.
@@ -89,7 +110,7 @@ fn attend(start: &Start, ears: &mut Ears, log: &Log) -> Exit {
     }
     match launch(start) {
         Ok((pid, output)) => {
-            report(&Report::Started { pid, pgid: pid });
+            report(&Report::Started { pid, pgid: pid }, false);
             Watch::new(pid, output, &start.limits).watch(ears, log)
         }
         Err(ended) => Exit { ended, stopped: None, millis: 0, leftovers: 0, output: [0, 0] },
@@ -100,9 +121,13 @@ fn not_started(error: String, not_found: bool) -> Exit {
     Exit { ended: Ended::NotStarted { error, not_found }, stopped: None, millis: 0, leftovers: 0, output: [0, 0] }
 }
 
-/// Tells the worker, if there is one to hear it.
-fn report(report: &Report) {
-    if let Ok(line) = wire::line(report) {
+/// Tells the worker, if there is one to hear it; also, in the same breath, that there may be more to do.
+fn report(report: &Report, free: bool) {
+    if let Ok(mut line) = wire::line(report) {
+        if free {
+            line.extend_from_slice(wire::FREE);
+            line.push(b'\n');
+        }
         let mut stdout = io::stdout().lock();
         let _ = stdout.write_all(&line).and_then(|()| stdout.flush());
     }

@@ -84,7 +84,7 @@ impl Attempt<'_> {
         // From here on the plan is committed, and no error may say otherwise.
         drop(self.snapshot);
         if !events.is_empty() {
-            match self.state.journal.append(&events) {
+            match self.state.journal.append(&events, !is_news(&whole)) {
                 Ok(()) => {
                     let seq = self.state.journal.history().seq;
                     if let Some(good) = &mut self.state.good {
@@ -169,7 +169,8 @@ impl Attempt<'_> {
             Ok(replacement)
         };
         let replacement = write().map_err(failed("save", &path))?;
-        if !self.is_unchanged()? {
+        // Whose stamp is another has been written to; what stands in it is compared when it is taken away.
+        if disk::stamp(&path)?.as_ref() != Some(&good.stamp) || !self.lock.is_in_force()? {
             return Ok(false);
         }
         if !replacement.put(&path, good.document.text().as_bytes()).map_err(failed("save", &path))? {
@@ -248,6 +249,15 @@ pub(super) fn is_beat(plan: &Plan) -> bool {
     !plan.leases.is_empty()
         && !plan.touches_queue()
         && plan.events.is_empty()
+        && plan.leases.iter().all(|change| matches!(change, LeaseChange::Write(_)))
+}
+
+/// Whether a plan only tells what goes on: nobody builds on it, so it reaches the disk with the next change.
+fn is_news(plan: &Plan) -> bool {
+    let news =
+        |event: &EventDraft| matches!(event.kind, Kind::AttemptStarted | Kind::GateFinished | Kind::LeaseRenewedLate);
+    !plan.touches_queue()
+        && plan.events.iter().all(news)
         && plan.leases.iter().all(|change| matches!(change, LeaseChange::Write(_)))
 }
 

@@ -142,22 +142,22 @@ pub(super) fn open_or_create(path: &Path, append: bool) -> Result<(File, bool), 
     let mut options = OpenOptions::new();
     no_follow(&mut options).read(true).write(true).append(append).mode(0o600);
     loop {
-        let created = match options.clone().create_new(true).open(path) {
-            Ok(file) => {
-                resemble(&file, path.parent());
-                return Ok((file, true));
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(path),
-            Err(error) => Err(error),
-        };
-        match created {
+        match options.open(path) {
             Ok(file) => {
                 let meta = file.metadata().map_err(failed("look at", path))?;
                 check(path, &meta, false)?;
                 return Ok((file, false));
             }
-            // Somebody removed it between the two.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("open", path)(error)),
+        }
+        match options.clone().create_new(true).open(path) {
+            Ok(file) => {
+                resemble(&file, path.parent());
+                return Ok((file, true));
+            }
+            // Somebody made it between the two.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(failed("open", path)(error)),
         }
     }
@@ -271,6 +271,9 @@ impl Replacement {
             }
             // The file system cannot exchange two files; then a moment stays in which an edit is not seen.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
+                if !File::open(path).and_then(|mut file| holds(&mut file, old))? {
+                    return Ok(false);
+                }
                 temporary.persist(path).map_err(|error| error.error)?;
             }
             Err(error) => return Err(error.into()),

@@ -28,6 +28,8 @@ const MAX: u64 = 64 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Leases {
     files: HashMap<OsString, Known>,
+    /// The directory as it was when last listed, unless that was too soon after a change.
+    listed: Option<Stamp>,
 }
 
 #[derive(Debug)]
@@ -55,7 +57,16 @@ impl Leases {
         for known in self.files.values_mut() {
             known.present = false;
         }
-        if disk::check_directory(&directory)? {
+        let there = disk::check_directory(&directory)?;
+        let stamp = disk::stamp(&directory)?;
+        if there && self.listed.is_some() && self.listed == stamp {
+            // Nobody came and nobody went; what is there may have been written to.
+            let names: Vec<OsString> = self.files.keys().cloned().collect();
+            for name in names {
+                self.look(&directory.join(&name), name)?;
+            }
+        } else if there {
+            self.listed = stamp.filter(|stamp| !stamp.is_fresh());
             let entries = fs::read_dir(&directory).map_err(failed("list", &directory))?;
             for entry in entries {
                 let entry = entry.map_err(failed("list", &directory))?;

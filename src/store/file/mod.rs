@@ -162,19 +162,23 @@ impl FileStore {
         {
             return Ok(());
         }
-        if let Some(good) = &mut state.good {
+        if let Some(good) = &mut state.good
+            && stamp.size == good.document.text().len() as u64
+        {
             let (mut file, stamp) = disk::open(&path).map_err(Bad::Failed)?.ok_or(Bad::Missing)?;
             let fresh = stamp.is_fresh();
-            let text = good.document.text().as_bytes();
-            let same = stamp.size == text.len() as u64 && disk::holds(&mut file, text).is_ok_and(|same| same);
-            if same {
+            if disk::holds(&mut file, good.document.text().as_bytes()).is_ok_and(|same| same) {
                 (good.stamp, good.fresh) = (stamp, fresh);
                 return Ok(());
             }
         }
         let (bytes, stamp) = disk::read(&path).map_err(Bad::Failed)?.ok_or(Bad::Missing)?;
         let fresh = stamp.is_fresh();
-        let document = Document::from_bytes(&path, bytes).map_err(Bad::Invalid)?;
+        let document = match &state.good {
+            Some(good) => good.document.reread_bytes(bytes),
+            None => Document::from_bytes(&path, bytes),
+        };
+        let document = document.map_err(Bad::Invalid)?;
         state.good = Some(Good { document, stamp, fresh, agreed: None });
         Ok(())
     }
@@ -356,7 +360,7 @@ impl FileStore {
         for (seq, event) in (state.journal.history().seq + 1..).zip(&mut state.pending) {
             (event.seq, event.id) = (seq, seq.to_string());
         }
-        state.journal.append(&state.pending)?;
+        state.journal.append(&state.pending, true)?;
         state.pending.clear();
         Ok(())
     }
@@ -370,7 +374,7 @@ impl FileStore {
     fn note_invalid(&self, state: &mut State, now: &Now, wrong: Invalid) -> Result<StoreError, StoreError> {
         if state.journal.history().invalid.as_deref() != Some(wrong.message.as_str()) {
             let events = self.numbered(state, [journal::invalid(&wrong)], now);
-            state.journal.append(&events)?;
+            state.journal.append(&events, true)?;
         }
         Ok(StoreError::Invalid(wrong))
     }

@@ -159,6 +159,39 @@ fn a_keeper_may_wait_for_its_work() {
 }
 
 #[test]
+fn a_keeper_that_stays_keeps_one_attempt_after_the_other_and_nothing_points_from_the_old_one_to_it() {
+    let mut keeper = Keeper::spawn_to_stay(Path::new(KEEPER)).unwrap();
+    let pid = keeper.pid();
+    for code in [4, 0, 7] {
+        let place = Place::new();
+        let invocation = place.invocation(&["sh", "-c", &format!("exit {code}")]);
+        let attempt = keeper.run(place.path(), &invocation, &limits(), None).unwrap();
+        while !matches!(attempt.reports().recv_timeout(PATIENCE).unwrap(), Report::Ended(exit) if exit.ended == Ended::Exited(code))
+        {
+        }
+        keeper = attempt.retire().expect("it stays");
+        assert_eq!(keeper.pid(), pid);
+        assert!(place.text("exit.json").contains(&code.to_string()));
+        assert_eq!(place.text("keeper.json"), "");
+        place.assert_nothing_left();
+    }
+    drop(keeper);
+    assert!(!Path::new(&format!("/proc/{pid}")).exists());
+}
+
+#[test]
+fn a_keeper_that_was_told_to_stop_is_not_given_back() {
+    let place = Place::new();
+    let keeper = Keeper::spawn_to_stay(Path::new(KEEPER)).unwrap();
+    let attempt = keeper.run(place.path(), &place.invocation(&["sleep", "60"]), &limits(), None).unwrap();
+    let (program, keeper) = (pid_of(&attempt), attempt.keeper());
+    attempt.stop(Stop::Now);
+    while !matches!(attempt.reports().recv_timeout(PATIENCE).unwrap(), Report::Ended(_)) {}
+    assert!(attempt.retire().is_none());
+    until("both are gone", || alive(&[program, keeper]).is_empty());
+}
+
+#[test]
 fn a_keeper_without_work_leaves() {
     let keeper = Keeper::spawn(Path::new(KEEPER), None).unwrap();
     let pid = keeper.pid();

@@ -5,6 +5,7 @@
 
 mod entry;
 mod json;
+mod reread;
 mod splice;
 mod style;
 
@@ -72,19 +73,12 @@ impl Document {
 
     /// Reads a queue file's bytes.
     pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self, Invalid> {
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let good = error.utf8_error().valid_up_to();
-            let bytes = error.as_bytes();
-            let before = String::from_utf8_lossy(&bytes[..good]);
-            let (line, column) = json::place(&before, before.len());
-            let message = if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-                "the file is UTF-16; expected UTF-8".into()
-            } else {
-                format!("the byte 0x{:02x} is not UTF-8; expected JSON in UTF-8", bytes[good])
-            };
-            Invalid { path: path.into(), line, column, message }
-        })?;
-        Self::parse(path, text)
+        text_of(path, bytes).and_then(|text| Self::parse(path, text))
+    }
+
+    /// Reads the file's new bytes.
+    pub fn reread_bytes(&self, bytes: Vec<u8>) -> Result<Self, Invalid> {
+        text_of(&self.path, bytes).and_then(|text| self.reread(text))
     }
 
     /// The tasks.
@@ -117,6 +111,22 @@ impl Document {
     pub fn text(&self) -> &str {
         &self.text
     }
+}
+
+/// The bytes of a queue file as text.
+fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, Invalid> {
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let bytes = error.as_bytes();
+        let before = String::from_utf8_lossy(&bytes[..good]);
+        let (line, column) = json::place(&before, before.len());
+        let message = if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+            "the file is UTF-16; expected UTF-8".into()
+        } else {
+            format!("the byte 0x{:02x} is not UTF-8; expected JSON in UTF-8", bytes[good])
+        };
+        Invalid { path: path.into(), line, column, message }
+    })
 }
 
 /// What was found in a text.

@@ -189,3 +189,57 @@ proptest! {
         let _ = Document::parse(Path::new("q"), format!("{{\"tasks\":[{text}]}}"));
     }
 }
+
+/// Something that somebody may put into a queue file, whole or not.
+fn snippet() -> impl Strategy<Value = String> {
+    prop_oneof![
+        3 => Just(String::new()),
+        2 => "[a-z\",:{}\\[\\] 05.]{1,3}",
+        1 => Just(",".to_owned()),
+        2 => Just("{\"id\": \"N1\"}".to_owned()),
+        2 => Just(", {\"id\": \"N1\", \"status\": \"ready\"}".to_owned()),
+        1 => Just("{\"id\": \"T1\"},".to_owned()),
+        1 => Just("], \"x\": [".to_owned()),
+        1 => Just("null,".to_owned()),
+    ]
+}
+
+fn assert_reread(old: &str, new: String) {
+    let anew = Document::parse(Path::new("q.json"), new.clone());
+    match (parse(old).reread(new), anew) {
+        (Ok(one), Ok(other)) => {
+            assert_same(&one, &other);
+            for task in other.queue().tasks() {
+                assert_eq!(one.queue().get(&task.id), Some(task));
+            }
+        }
+        (one, other) => assert_eq!(one.map(|_| ()), other.map(|_| ())),
+    }
+}
+
+proptest! {
+    #[test]
+    fn reading_what_changed_is_reading_the_whole(
+        text in raw_queue(), from in 0.0..1.0_f64, length in 0..40_usize, with in snippet()
+    ) {
+        let from = text.floor_char_boundary((from * text.len() as f64) as usize);
+        let to = text.ceil_char_boundary((from + length).min(text.len()));
+        assert_reread(&text, [&text[..from], &with, &text[to..]].concat());
+    }
+
+    #[test]
+    fn tasks_added_removed_and_replaced_are_read_as_in_the_whole(
+        texts in (raw_queue().boxed(), raw_queue().boxed()), range in (0..5_usize, 0..5_usize), with in snippet()
+    ) {
+        let (old, other) = (parse(&texts.0), parse(&texts.1));
+        let entries: Vec<&str> = other.entries.iter().map(|span| span.in_text(other.text())).collect();
+        let (from, to) = (range.0.min(old.entries.len()), range.1.min(old.entries.len()));
+        let at = |place: usize, end: bool| {
+            old.entries.get(place).map_or(old.tasks.end - 1, |span| if end { span.end } else { span.start })
+        };
+        let (start, end) = (at(from, false), at(to, true).max(at(from, false)));
+        for between in [with, entries.join(",").replace("\"T", "\"O")] {
+            assert_reread(old.text(), [&old.text()[..start], &between, &old.text()[end..]].concat());
+        }
+    }
+}
