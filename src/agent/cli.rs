@@ -12,7 +12,7 @@ use std::{
 use super::{
     Agent, Assignment, BadAgent,
     command::Command,
-    descriptor::{self, Descriptor},
+    descriptor::{self, Descriptor, Dialect},
     environment,
     failure::Failure,
     home, output,
@@ -117,7 +117,11 @@ impl Agent for Cli {
     }
 
     fn pool(&self) -> String {
-        let adapter = self.config.adapter.as_deref().unwrap_or(&self.name);
+        let spoken = self.descriptor.as_ref().is_ok_and(|descriptor| descriptor.dialect == Dialect::Acp);
+        // By the protocol an agent is only reached: its account is its own.
+        let program = self.config.argv.first().filter(|_| spoken).and_then(|program| Path::new(program).file_name());
+        let program = program.and_then(|name| name.to_str());
+        let adapter = program.or(self.config.adapter.as_deref()).unwrap_or(&self.name);
         let account = self.config.account.as_deref().unwrap_or("default");
         let model = self.config.model.as_deref().unwrap_or("default");
         format!("{adapter}/{account}/{model}")

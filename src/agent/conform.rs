@@ -74,6 +74,7 @@ pub fn run(name: &str, config: &AgentConfig, room: &Path, keeper: Option<&Path>)
     let path = environment::path(&config.set);
     let wanted = cli::program(&descriptor, config, &path, room);
     let Some(file) = environment::find_program(&wanted, &path, room) else {
+        let wanted = if wanted.is_empty() { "its program" } else { &wanted };
         let install =
             descriptor.program.install.as_deref().map(|how| format!("; install it: {how}")).unwrap_or_default();
         cases.push(case("program", Verdict::Broken, format!("`{wanted}` is not on PATH{install}")));

@@ -41,6 +41,8 @@ struct Tool {
     /// What is known of it: the members of its announcement under those of later updates.
     known: BTreeMap<String, Value>,
     begun: bool,
+    /// It was refused, and has ended by that, whatever else is said of it.
+    refused: bool,
 }
 
 /// One conversation.
@@ -97,7 +99,7 @@ impl Talk {
                 false
             }
             // Whoever ends us ends the agent as well, and that may be heard first.
-            Err(Trouble::Gone) if self.peer.is_told() => {
+            Err(Trouble::Gone) if self.cancelled.is_some() || self.peer.is_told() => {
                 self.events.error(stage, None, "told to end", Some("cancelled"));
                 false
             }
@@ -307,6 +309,11 @@ impl Talk {
             "type": "permission", "id": id, "tool": call.get("title"), "kind": call.get("kind"),
             "allowed": why.is_none(), "why": why,
         }));
+        if let (Some(tool), Some(_)) = (self.tools.get_mut(&id), &why) {
+            // Not every agent says that a call which was refused is over.
+            tool.refused = true;
+            self.events.tell(&json!({"type": "tool", "state": "end", "id": id, "ok": false}));
+        }
         let refused = || self.permit.choose(&options, false);
         chosen.or_else(refused).unwrap_or_else(|| json!({"outcome": "cancelled"}))
     }
@@ -323,19 +330,21 @@ impl Talk {
         match (of, text) {
             ("agent_message_chunk", Some(text)) => self.events.tell(&json!({"type": "text", "text": text})),
             ("agent_thought_chunk", Some(text)) => self.events.tell(&json!({"type": "thought", "text": text})),
-            ("tool_call" | "tool_call_update", _) => self.tool(update, of == "tool_call"),
+            ("tool_call" | "tool_call_update", _) => self.tool(update),
             ("plan", _) => self.events.tell(&json!({"type": "plan", "entries": update.get("entries")})),
             _ => self.events.tell(&json!({"type": "update", "of": of})),
         }
     }
 
-    fn tool(&mut self, update: &Value, announced: bool) {
+    fn tool(&mut self, update: &Value) {
         let id = update.get("toolCallId").and_then(Value::as_str).unwrap_or_default().to_owned();
         let call = self.learn(&id, update);
         let status = call.get("status").and_then(Value::as_str).unwrap_or("pending");
-        // A call that is only announced often has no input yet.
-        let complete = !announced || status != "pending" || call.get("rawInput").is_some_and(|input| !is_empty(input));
-        if complete {
+        if self.tools.get(&id).is_some_and(|tool| tool.refused) {
+            return;
+        }
+        // A call that is only announced has no input yet, or half of it.
+        if status != "pending" {
             self.begin(&id);
         }
         match status {
@@ -408,7 +417,7 @@ fn told(error: &Value) -> Trouble {
         Value::String(text) => Some(text.clone()),
         Value::Object(members) => {
             let words = ["details", "message", "error"].iter().find_map(|name| members.get(*name)?.as_str());
-            Some(words.map_or_else(|| data.to_string(), str::to_owned))
+            words.map(str::to_owned)
         }
         _ => None,
     });

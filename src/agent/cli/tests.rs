@@ -39,8 +39,9 @@ fn codex_resumes_behind_its_options_and_reads_standard_input() {
     });
     let expected = ["codex", "exec", "--json", "--skip-git-repo-check", "-C", "ROOT", "--add-dir", "ROOT/run"];
     assert_eq!(argv[..8], expected);
+    assert_eq!(argv[8..10], ["-c", "analytics.enabled=false"]);
     let rest = ["--dangerously-bypass-approvals-and-sandbox", "-m", "gpt-5", "-c", "x=1", "resume", "01a1", "-"];
-    assert_eq!(argv[8..], rest);
+    assert_eq!(argv[10..], rest);
 }
 
 #[test]
@@ -65,7 +66,7 @@ fn a_bad_configuration_executes_nothing_and_says_why() {
     let exit = Exit::unknown();
     match cli.outcome(&assignment, &exit) {
         Outcome::Failed { class: Class::Config, reason, .. } => {
-            assert!(reason.starts_with("cannot use agent `x`: cannot find the adapter `claud`; there are: aider"));
+            assert!(reason.starts_with("cannot use agent `x`: cannot find the adapter `claud`; there are: acp, aider"));
         }
         other => panic!("{other:?}"),
     }
@@ -100,6 +101,9 @@ fn the_pool_is_adapter_account_and_model() {
     let named = AgentConfig { model: Some("opus".into()), account: Some("work".into()), ..config("claude") };
     assert_eq!(Cli::new("x", &named).pool(), "claude/work/opus");
     assert_eq!(Cli::new("x", &config("codex")).pool(), "codex/default/default");
+    // What an agent is reached by makes no account of its own.
+    let spoken = AgentConfig { argv: vec!["/opt/bin/gemini".into(), "--experimental-acp".into()], ..config("acp") };
+    assert_eq!(Cli::new("x", &spoken).pool(), "gemini/default/default");
 }
 
 fn watch(adapter: &str) -> Box<dyn Watcher> {
@@ -226,8 +230,11 @@ fn every_adapter_that_can_resume_names_the_session() {
         ("qwen", &["--resume", "5f3a-01"]),
         ("copilot", &["--resume=5f3a-01"]),
         ("cursor-agent", &["--resume", "5f3a-01"]),
+        ("acp", &["--resume", "5f3a-01", "--", "opencode", "acp"]),
     ];
     for (adapter, tail) in tails {
+        let named = if *adapter == "acp" { vec!["opencode".into(), "acp".into()] } else { Vec::new() };
+        let config = |adapter| AgentConfig { argv: named.clone(), ..config(adapter) };
         let argv = argv(&config(adapter), |assignment| assignment.resume = Some("5f3a-01".into()));
         assert!(argv.ends_with(&tail.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>()), "{adapter}: {argv:?}");
         assert!(Cli::new("x", &config(adapter)).can_resume(), "{adapter}");

@@ -161,6 +161,6 @@ mod tests {
         assert!(wrong("[[errors]]\nsource = \"field\"\nptr = \"x\"\n").contains("no JSON pointer"));
         assert!(wrong("dialect = \"xml\"").contains("unknown variant `xml`"));
         let missing = load("claud", &BTreeMap::new()).expect_err("missing").to_string();
-        assert!(missing.starts_with("find the adapter `claud`; there are: aider, amp, claude"), "{missing}");
+        assert!(missing.starts_with("find the adapter `claud`; there are: acp, aider, amp, claude"), "{missing}");
     }
 }

@@ -261,7 +261,7 @@ fn it_is_asked_to_cancel_before_it_is_ended() {
         }
         attempt.stop(Stop::Gently);
         let played = bench.end(&assignment, &attempt);
-        assert_eq!(played.class().0, Class::Interrupted);
+        assert_eq!(played.class().0, Class::Interrupted, "{step}: {}", played.said);
         assert_eq!(played.said.contains(r#""stop":"cancelled""#), step == "hang", "{}", played.said);
     }
 }
