@@ -99,6 +99,9 @@ pub struct Descriptor {
     /// Where it says when to come back.
     #[serde(default)]
     pub retry: Vec<RetryRule>,
+    /// Where it says that it waits by itself because the service limits it, and for how long.
+    #[serde(default)]
+    pub waits: Vec<RetryRule>,
     /// Limits that it does not keep by itself.
     #[serde(default)]
     pub limits: Limits,

@@ -84,6 +84,11 @@ pub trait Watcher: Send {
         None
     }
 
+    /// The service has limited the program, which waits until then by itself and will go on.
+    fn waits(&self) -> Option<DateTime<Utc>> {
+        None
+    }
+
     /// Its last event is long past, and the program still runs: end it and ask `outcome` as if it
     /// had ended by itself.
     fn lingers(&self, _now: Duration) -> bool {

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     Class, Event, EventDraft, History, Kind, Lease, Outcome, Plan, Snapshot, event::Actor, outcome::Policy,
-    plan::stamp, text,
+    plan::stamp, settle, text,
 };
 
 /// The first pause, where nobody stated one.
@@ -148,6 +148,14 @@ pub fn settle(snapshot: &Snapshot, lease: &Lease, outcome: &Outcome) -> Plan {
             Policy::Work | Policy::Context | Policy::Transient | Policy::Auth | Policy::Stop => Plan::none(),
         },
         _ => answered(snapshot, lease),
+    }
+}
+
+/// The provider limits an attempt that waits by itself until then: nobody else asks before.
+pub fn waits(snapshot: &Snapshot, lease: &Lease, reason: &str, until: DateTime<Utc>) -> Plan {
+    match settle::superseded(snapshot, lease) {
+        true => Plan::none(),
+        false => limit(snapshot, lease, Class::RateLimited, reason, Some(until)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, at, never};
 
 use super::{chain, run::Run, watch};
@@ -37,6 +38,9 @@ impl Run {
         } else if !self.lingered && watch.lingers() {
             self.lingered = true;
             attempt.stop(Stop::Gently);
+        }
+        if let Some(until) = watch.waits() {
+            self.tell_limit(until);
         }
         self.look_for_circles(attempt);
         let Some(watch) = &mut self.watch else { return };
@@ -87,6 +91,17 @@ impl Run {
                 }
             }
             seen => *seen = Some(Circling { since: looked, looked, content }),
+        }
+    }
+
+    /// The agent waits for its limited service by itself; nobody else need ask before (R22).
+    fn tell_limit(&self, until: DateTime<Utc>) {
+        let mine = self.lease().clone();
+        let reason = format!("too many requests; the agent on {} waits, and goes on by itself", mine.task_id);
+        let noted = self.shared.store.transact(&mut |snapshot| pool::waits(snapshot, &mine, &reason, until));
+        match noted {
+            Ok(_) => log::info!(task = mine.task_id.as_str(); "{}: {reason}", mine.task_id),
+            Err(error) => log::warn!("cannot note that the pool is limited: failed to {}", chain(&error)),
         }
     }
 

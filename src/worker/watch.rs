@@ -26,6 +26,7 @@ pub(super) struct Watch {
     files: [(Stream, PathBuf, u64); 2],
     since: Instant,
     told: Observation,
+    waits: Option<DateTime<Utc>>,
     /// Why the attempt was ended by us.
     pub(super) ended: Option<(Class, String)>,
 }
@@ -33,7 +34,7 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(watcher: Box<dyn Watcher>, stdout: PathBuf, stderr: PathBuf) -> Self {
         let files = [(Stream::Stdout, stdout, 0), (Stream::Stderr, stderr, 0)];
-        Self { watcher, files, since: Instant::now(), told: Observation::default(), ended: None }
+        Self { watcher, files, since: Instant::now(), told: Observation::default(), waits: None, ended: None }
     }
 
     /// Reads what is new; answers a reason to end the attempt, once.
@@ -91,6 +92,13 @@ impl Watch {
         }
         self.told = seen.clone();
         Some(self.told.clone())
+    }
+
+    /// Until when the agent waits by itself for its limited service, once for each time.
+    pub(super) fn waits(&mut self) -> Option<DateTime<Utc>> {
+        let waits = self.watcher.waits().filter(|until| self.waits != Some(*until))?;
+        self.waits = Some(waits);
+        Some(waits)
     }
 
     /// When the agent's service said that it serves again.

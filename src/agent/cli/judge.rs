@@ -122,11 +122,12 @@ pub fn retry_at(facts: &Facts, failure: Failure, now: DateTime<Utc>) -> Option<D
     at.filter(|at| *at > now - TimeDelta::hours(1) && *at < now + TimeDelta::days(32))
 }
 
-fn written(unit: RetryUnit, word: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+pub(super) fn written(unit: RetryUnit, word: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let number = || word.trim().parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
     #[expect(clippy::cast_possible_truncation, reason = "a cast from a float saturates, and the time is checked")]
     match unit {
         RetryUnit::Seconds => now.checked_add_signed(TimeDelta::try_milliseconds((number()? * 1_000.0) as i64)?),
+        RetryUnit::Millis => now.checked_add_signed(TimeDelta::try_milliseconds(number()? as i64)?),
         RetryUnit::Epoch => DateTime::from_timestamp(number()? as i64, 0),
         RetryUnit::Clock => clock(word, now),
     }

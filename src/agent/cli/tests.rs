@@ -132,6 +132,25 @@ fn silence_before_the_first_event_and_after_the_last_one_is_a_stall() {
 }
 
 #[test]
+fn a_wait_that_is_worth_it_is_told_and_the_programs_own_words_are_no_answer_of_a_model() {
+    let mut claude = watch("claude");
+    let mut feed = |line: &str| {
+        claude.feed(Stream::Stdout, format!("{line}\n").as_bytes(), at(1));
+        (claude.waits().map(|until| (until - chrono::Utc::now()).num_seconds()), claude.seen().steps)
+    };
+    let retry = |code: u16, wait: &str| {
+        format!(r#"{{"type":"system","subtype":"api_retry","retry_delay_ms":{wait},"error_status":{code}}}"#)
+    };
+    assert_eq!(feed(&retry(429, "519.05")), (None, 0), "its own backoff");
+    assert_eq!(feed(&retry(529, "6000")), (None, 0), "not a limit of the account");
+    let (wait, _) = feed(&retry(429, "6000"));
+    assert!(matches!(wait, Some(5 | 6)), "{wait:?}");
+    let said = r#"{"type":"assistant","message":{"id":"1","model":"<synthetic>","content":[{"type":"text","text":"API Error"}]}}"#;
+    assert_eq!(feed(said).1, 0);
+    assert_eq!(feed(&said.replace("<synthetic>", "m")).1, 1);
+}
+
+#[test]
 fn a_refused_key_ends_the_run_at_once() {
     let mut claude = watch("claude");
     let line = b"{\"type\":\"system\",\"subtype\":\"api_retry\",\"error\":\"authentication_failed\"}\n";

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{judge, sessions};
 use crate::{
@@ -21,7 +21,12 @@ pub(super) struct Watch {
     state: State,
     before: Option<sessions::Before>,
     seen: Observation,
+    /// How often the program said that it waits, and until when it does.
+    waits: (u32, Option<DateTime<Utc>>),
 }
+
+/// Shorter waits than this are nobody's business.
+const BRIEF: TimeDelta = TimeDelta::seconds(2);
 
 impl Watch {
     pub(super) fn new(descriptor: Arc<Descriptor>, assignment: &Assignment) -> Self {
@@ -31,10 +36,17 @@ impl Watch {
             .filter(|_| descriptor.map.cumulative)
             .map(|session| sessions::before(&assignment.run_dir, session));
         let state = State::new(&descriptor);
-        Self { descriptor, state, before, seen: Observation::default() }
+        Self { descriptor, state, before, seen: Observation::default(), waits: (0, None) }
     }
 
     fn look(&mut self) {
+        if let Some((unit, word, count)) = &self.state.facts().waits
+            && *count != self.waits.0
+        {
+            let now = Utc::now();
+            let until = judge::written(*unit, word, now).filter(|until| *until - now >= BRIEF);
+            self.waits = (*count, until);
+        }
         self.seen.clone_from(&self.state.facts().observation);
         if let Some(before) = &self.before {
             before.take_off(&mut self.seen);
@@ -145,6 +157,10 @@ impl Watcher for Watch {
         let facts = self.state.facts();
         let (failure, _) = facts.early.as_ref()?;
         judge::retry_at(facts, *failure, Utc::now())
+    }
+
+    fn waits(&self) -> Option<DateTime<Utc>> {
+        self.waits.1
     }
 
     fn lingers(&self, now: Duration) -> bool {

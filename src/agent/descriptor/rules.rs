@@ -216,6 +216,8 @@ fn one() -> u32 {
 pub enum RetryUnit {
     /// Seconds from now.
     Seconds,
+    /// Milliseconds from now.
+    Millis,
     /// Seconds since 1970.
     Epoch,
     /// A time of day of this machine, `6:10 PM`.

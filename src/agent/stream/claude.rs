@@ -53,7 +53,9 @@ impl Grammar for Claude {
                 if let Some(usage) = message.and_then(|message| message.get("usage")) {
                     self.figures(&id, usage, facts);
                 }
-                if id.is_empty() || id != self.last {
+                // The program's own words about an error come as a message, too: no model has said anything.
+                let synthetic = message.is_some_and(|message| word(message, "model") == "<synthetic>");
+                if !synthetic && (id.is_empty() || id != self.last) {
                     facts.step();
                     self.last = id;
                 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::usage::Figures;
 use crate::agent::{
-    descriptor::{Descriptor, Pick, RetryUnit, Source},
+    descriptor::{Descriptor, Pick, RetryRule, RetryUnit, Source},
     failure::Failure,
     output,
     watcher::Observation,
@@ -98,6 +98,8 @@ pub struct Facts {
     pub quota: Option<Quota>,
     /// When to come back, as it was written.
     pub retry: Option<(RetryUnit, String)>,
+    /// How long the program waits by itself, as it was written, and how often it said so.
+    pub waits: Option<(RetryUnit, String, u32)>,
     /// A reason to end it now.
     pub early: Option<(Failure, String)>,
     /// Tool calls that worked.
@@ -140,6 +142,18 @@ fn caught<'a>(pattern: &regex::Regex, word: &'a str) -> Option<&'a str> {
     caught.name("value").or_else(|| caught.get(0)).map(|found| found.as_str())
 }
 
+/// A time as the first rule that finds one finds it; the first rule is the most exact one.
+fn told(rules: &[RetryRule], event: &Value) -> Option<(RetryUnit, String)> {
+    rules.iter().filter(|rule| rule.when.holds(event)).find_map(|rule| {
+        let word = rule.ptr.word(event)?;
+        let value = match &rule.regex {
+            None => word.as_ref(),
+            Some(pattern) => caught(&pattern.0, &word)?,
+        };
+        Some((rule.unit, text::cut(value, 40)))
+    })
+}
+
 /// A text of the program, bounded and fit for people.
 fn shown(words: &str) -> String {
     text::cut(&output::plain(words), 2_000)
@@ -154,6 +168,7 @@ impl Facts {
             message: None,
             quota: None,
             retry: None,
+            waits: None,
             early: None,
             tools_ok: 0,
             events: 0,
@@ -318,17 +333,12 @@ impl Facts {
     }
 
     pub(super) fn retry(&mut self, descriptor: &Descriptor, event: &Value) {
-        for rule in descriptor.retry.iter().filter(|rule| rule.when.holds(event)) {
-            let Some(word) = rule.ptr.word(event) else { continue };
-            let value = match &rule.regex {
-                None => Some(word.as_ref()),
-                Some(pattern) => caught(&pattern.0, &word),
-            };
-            if let Some(value) = value {
-                self.retry = Some((rule.unit, text::cut(value, 40)));
-                // The first rule is the most exact one.
-                return;
-            }
+        if let Some(told) = told(&descriptor.retry, event) {
+            self.retry = Some(told);
+        }
+        if let Some((unit, word)) = told(&descriptor.waits, event) {
+            let count = self.waits.as_ref().map_or(0, |(_, _, count)| *count);
+            self.waits = Some((unit, word, count.saturating_add(1)));
         }
     }
 

@@ -1,6 +1,6 @@
 //! A project whose builders are real programs and whose model provider has troubles of its own.
 
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use oodatcaa::process::leftovers;
@@ -28,6 +28,16 @@ impl Shop {
     /// With these programs as agents, the first of them as everybody's; `None` when one is not installed.
     /// `more` is configuration.
     pub(super) fn open(programs: &[Program], script: &str, more: &str) -> Option<Self> {
+        Self::open_as(programs, script, more, |_| {})
+    }
+
+    /// The same with another environment for the programs.
+    pub(super) fn open_as(
+        programs: &[Program],
+        script: &str,
+        more: &str,
+        change: impl Fn(&mut BTreeMap<String, String>),
+    ) -> Option<Self> {
         let paths: Vec<PathBuf> = programs.iter().map(|program| program.find()).collect::<Option<_>>()?;
         let began = Utc::now();
         let endpoint = Endpoint::start(Script::parse(script).expect("a script"), None).expect("an endpoint");
@@ -40,6 +50,7 @@ impl Shop {
                 set.remove("ANTHROPIC_API_KEY");
                 set.insert("CLAUDE_CODE_OAUTH_TOKEN".into(), "sk-ant-oat01-no-token".into());
             }
+            change(&mut set);
             agent(*program, path, &endpoint.url(), set)
         });
         let config = format!(
