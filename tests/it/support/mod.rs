@@ -1,5 +1,7 @@
 //! A project in a temporary directory, real daemons in it, and bounded waits on states.
 
+pub(crate) mod checker;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
