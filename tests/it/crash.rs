@@ -56,7 +56,7 @@ fn a_stopped_worker_is_taken_over_after_its_ttl_and_changes_nothing_when_it_wake
     project.queue(json!([{"id": "A", "title": "", "status": "ready"}]));
     let sleeper = project.start("builder", &[]);
     eventually("the agent runs", || project.path("started.1").exists().then_some(()));
-    project.signal(sleeper, Signal::STOP);
+    project.stop_outside_of_the_lock(sleeper);
     project.start("builder", &["--owner", "second"]);
     project.wait_for("A", "awaiting_test");
     let before = project.text();
