@@ -7,6 +7,11 @@ fn main() -> ExitCode {
     match std::env::args_os().nth(1) {
         Some(mode) if mode == "keeper" => oodatcaa::process::keeper::main(),
         Some(mode) if mode == oodatcaa::agent::acp::MODE => oodatcaa::agent::acp::main(),
-        _ => oodatcaa::daemon::main(),
+        _ => {
+            // Where tests slow a worker's disk down or let it fail, by the environment.
+            #[cfg(feature = "failpoints")]
+            let _points = fail::FailScenario::setup();
+            oodatcaa::daemon::main()
+        }
     }
 }

@@ -69,7 +69,7 @@ impl Run {
                             Err(_) => self.control = never(),
                         }
                     }
-                    recv(at(self.beat_due)) -> _ => self.beat(),
+                    recv(at(self.beat_due)) -> _ => { self.beat(); }
                 }
             }
             work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

@@ -275,6 +275,9 @@ impl Run {
         self.record.argv = invocation.argv.clone();
         self.record.env = invocation.env.keys().cloned().collect();
         self.save();
+        if !self.is_still_mine() {
+            return Outcome::failed(Class::Superseded, "its task was taken over before its agent was started");
+        }
         let nudge = self.shared.setup.layout.lease(&self.assignment.task.id);
         let started = keeper.and_then(|keeper| keeper.run(&run_dir, &invocation, &limits, Some(&nudge)));
         let exit = match started {
@@ -353,7 +356,7 @@ impl Run {
                         self.control = never();
                     }
                 },
-                recv(at(self.beat_due)) -> _ => self.beat(),
+                recv(at(self.beat_due)) -> _ => { self.beat(); }
                 recv(self.watch_timer()) -> _ => self.look_at_output(attempt),
             }
         }
@@ -390,18 +393,26 @@ impl Run {
         }
     }
 
+    /// Before an agent starts: who slept since the claim may have been taken over, and hears it by beating.
+    fn is_still_mine(&mut self) -> bool {
+        Instant::now() < self.beat_due || self.beat()
+    }
+
     /// One heartbeat; it is refused, and the attempt stopped, when a greater token exists (R10).
-    pub(super) fn beat(&mut self) {
+    /// Answers `false` when it was refused.
+    pub(super) fn beat(&mut self) -> bool {
         self.beat_due = Instant::now() + beat(self.lease());
         let mine = self.lease().clone();
-        let mut late = false;
+        let (mut late, mut refused) = (false, false);
         let beaten = self.shared.store.transact(&mut |snapshot| {
+            refused = true;
             let Some(LeaseRecord::Ours(lease)) = snapshot.leases.get(&mine.task_id).map(|held| &held.record) else {
                 return Plan::none();
             };
             if settle::superseded(snapshot, &mine) {
                 return Plan::none();
             }
+            refused = false;
             late = lease.silence(&snapshot.now) > lease.ttl();
             let mut plan = Plan { leases: vec![LeaseChange::Write(lease.beaten(&snapshot.now))], ..Plan::none() };
             if late {
@@ -418,6 +429,7 @@ impl Run {
                 log::warn!(task = mine.task_id.as_str(); "no heartbeat for {}: failed to {}", mine.task_id, chain(&error));
             }
         }
+        !refused
     }
 
     pub(super) fn save(&self) {

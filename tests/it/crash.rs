@@ -1,7 +1,6 @@
 //! Workers that are killed: nothing is lost, nothing is doubled, nothing is left behind (R11, R14, R15).
 
 use std::{
-    collections::BTreeMap,
     fs,
     sync::{
         Arc,
@@ -13,7 +12,7 @@ use std::{
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Project, eventually};
+use crate::support::{Project, checker, eventually};
 
 const STUBBORN: &str = "trap '' TERM; touch started.$OODATCAA_TOKEN; setsid sh -c 'trap \"\" TERM; sleep 1000' & sleep 1000 & \
     [ \"$OODATCAA_TOKEN\" -gt 1 ] && exit 0; wait; sleep 1000";
@@ -57,7 +56,7 @@ fn a_stopped_worker_is_taken_over_after_its_ttl_and_changes_nothing_when_it_wake
     project.queue(json!([{"id": "A", "title": "", "status": "ready"}]));
     let sleeper = project.start("builder", &[]);
     eventually("the agent runs", || project.path("started.1").exists().then_some(()));
-    project.signal(sleeper, Signal::STOP);
+    project.stop_outside_of_the_lock(sleeper);
     project.start("builder", &["--owner", "second"]);
     project.wait_for("A", "awaiting_test");
     let before = project.text();
@@ -204,56 +203,21 @@ fn torture(workers: usize, tasks: usize, kills: usize, seed: u64) {
 
     assert_eq!(project.agents(), Vec::<u32>::new(), "no process is left");
     assert!(project.leases().is_empty(), "no lease is left");
-    check_history(&project, limit);
+    check_history(&project);
     eprintln!("torture: {} events, {reads} reads of a valid queue", project.events().len());
 }
 
 /// Proves from the journal that each task was done once, by the newest token, within the limit.
-fn check_history(project: &Project, limit: i64) {
-    let mut working: BTreeMap<String, u64> = BTreeMap::new();
-    let mut newest: BTreeMap<String, u64> = BTreeMap::new();
-    let mut accepted: BTreeMap<String, u64> = BTreeMap::new();
-    for (at, event) in (1_u64..).zip(project.events()) {
-        assert_eq!(event["seq"].as_u64(), Some(at), "the numbers have no gap: {event}");
-        let kind = event["type"].as_str().expect("a type");
-        let Some(task) = event["task"].as_str().map(String::from) else { continue };
-        let token = event["token"].as_u64();
-        match kind {
-            "oodatcaa.lease.acquired.v1" => {
-                let token = token.expect("a token");
-                assert!(token > newest.get(&task).copied().unwrap_or(0), "tokens only grow: {event}");
-                assert!(!working.contains_key(&task), "one lease at a time: {event}");
-                newest.insert(task.clone(), token);
-                working.insert(task, token);
-                assert!(working.len() as i64 <= limit, "the limit is kept: {event}");
-            }
-            "oodatcaa.lease.rescued.v1" => drop(working.remove(&task)),
-            // A worker that was killed between the queue and the journal: the next one has noted what it saw (R15).
-            "oodatcaa.task.observed.v1" if event["data"]["to"] == "awaiting_test" => {
-                let token = working.remove(&task).or_else(|| newest.get(&task).copied()).expect("it was claimed");
-                assert_eq!(accepted.insert(task.clone(), token), None, "{task} was done twice");
-            }
-            "oodatcaa.task.observed.v1" if event["data"]["to"] == "in_progress" => {
-                let token = newest.get(&task).copied().unwrap_or(0) + 1;
-                newest.insert(task.clone(), token);
-                working.insert(task, token);
-                assert!(working.len() as i64 <= limit, "the limit is kept: {event}");
-            }
-            "oodatcaa.attempt.finished.v1" => {
-                let token = token.expect("a token");
-                assert_eq!(working.remove(&task), Some(token), "only a lease holder settles: {event}");
-                if event["data"]["outcome"] == "done" {
-                    assert_eq!(accepted.insert(task.clone(), token), None, "{task} was done twice");
-                }
-            }
-            _ => {}
-        }
-    }
-    let tasks = project.tasks();
-    assert_eq!(accepted.len(), tasks.len(), "every task was done");
-    for (task, token) in accepted {
+fn check_history(project: &Project) {
+    let proved = checker::check(&project.events(), &project.json()).unwrap_or_else(|wrong| panic!("{wrong}"));
+    for task in project.tasks() {
+        let task = task["id"].as_str().expect("an id");
+        let [token] = proved.accepted.get(task).map_or(&[][..], Vec::as_slice) else {
+            panic!("{task} was done once: {:?}", proved.accepted.get(task))
+        };
         assert!(project.path(&format!("marks/{task}.{token}")).exists(), "{task} was really done by {token}");
     }
+    eprintln!("history: {} claims, {} rescued, at most {} at once", proved.claims, proved.rescued, proved.most);
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod process;
 mod queues;
 mod real_agents;
 mod store;
+mod storm;
 mod support;
 mod systemd;
 mod train;

@@ -178,8 +178,7 @@ impl Fleet {
     }
 
     /// One look under the lock, chained as the worker chains it.
-    fn look(&self, world: &World, at: usize, seen: &Snapshot) -> (Plan, What) {
-        let worker = &world.workers[at];
+    fn look(&self, worker: &Worker, at: usize, seen: &Snapshot) -> (Plan, What) {
         let mut me = self.claimant(at, worker.pid);
         me.ignore_wip = self.careless == Some(Careless::CountsOutside) && worker.room == Some(true);
         let ended: &[rescue::Left] = if worker.left.ended { &worker.left.all } else { &[] };
@@ -197,8 +196,8 @@ impl Fleet {
         (plan, What::Look { claimed })
     }
 
-    fn settle(&self, world: &World, at: usize, seen: &Snapshot) -> (Plan, What) {
-        let run = world.workers[at].run.as_ref().expect("there is an attempt to settle");
+    fn settle(&self, worker: &Worker, seen: &Snapshot) -> (Plan, What) {
+        let run = worker.run.as_ref().expect("there is an attempt to settle");
         let At::Over(said) = run.at else { unreachable!("it has ended") };
         let outcome = match said {
             Said::Done => Outcome::Done { summary: String::new(), tasks: Vec::new() },
@@ -308,12 +307,12 @@ impl Fleet {
                 world.workers[*at].left.ended = true;
             }
             Happens::Look(at) => {
-                let before = world.clone();
+                let before = world.workers[*at].clone();
                 let begun = world.begin(*at, |seen| self.look(&before, *at, seen));
                 world.workers[*at].room = None;
                 // What was ended serves for this look only.
                 let had = std::mem::take(&mut world.workers[*at].left);
-                if !begun && had.all.is_empty() && before.workers[*at].room.is_none() {
+                if !begun && had.all.is_empty() && before.room.is_none() {
                     return false;
                 }
             }
@@ -353,8 +352,8 @@ impl Fleet {
                 world.workers[*at].run.as_mut().expect("running").at = At::Over(said);
             }
             Happens::Settle(at) => {
-                let before = world.clone();
-                world.begin(*at, |seen| self.settle(&before, *at, seen));
+                let before = world.workers[*at].clone();
+                world.begin(*at, |seen| self.settle(&before, seen));
             }
             Happens::Beat(at) => {
                 let mine = world.workers[*at].run.as_ref().expect("running").lease.clone();

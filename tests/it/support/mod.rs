@@ -1,5 +1,7 @@
 //! A project in a temporary directory, real daemons in it, and bounded waits on states.
 
+pub(crate) mod checker;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
@@ -31,13 +33,15 @@ pub(crate) fn eventually<T>(what: &str, mut reached: impl FnMut() -> Option<T>) 
 pub(crate) struct Project {
     dir: tempfile::TempDir,
     daemons: Vec<Child>,
+    /// What slows the disk of daemons down, in words of the failpoints.
+    pub(crate) slow: Option<String>,
 }
 
 impl Project {
     /// An empty project whose five roles work with the agent `script`, a shell script.
     pub(crate) fn new(script: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("oodatcaa-").tempdir().expect("a temporary directory");
-        let project = Self { dir, daemons: Vec::new() };
+        let project = Self { dir, daemons: Vec::new(), slow: None };
         fs::create_dir_all(project.path(".oodatcaa/work")).expect("a directory");
         project.script("agent.sh", script);
         project.config("");
@@ -200,6 +204,7 @@ impl Project {
             .args(["--role", role])
             .args(args)
             .envs(env.iter().copied())
+            .envs(self.slow.as_ref().map(|points| ("FAILPOINTS", points)))
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)
             .spawn()
@@ -225,6 +230,43 @@ impl Project {
     pub(crate) fn signal(&self, n: usize, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.daemons[n]);
         rustix::process::kill_process(pid, signal).expect("the daemon can be signalled");
+    }
+
+    /// Stops a daemon where it does not keep all others from working: not while it holds the queue's lock.
+    #[track_caller]
+    pub(crate) fn stop_outside_of_the_lock(&self, n: usize) {
+        use rustix::{fs::FlockOperation, process::Signal};
+        let stat = format!("/proc/{}/stat", self.daemons[n].id());
+        eventually("the daemon is stopped outside of the lock", || {
+            self.signal(n, Signal::STOP);
+            eventually("it is stopped", || {
+                let stat = fs::read_to_string(&stat).expect("it lives");
+                stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T')).then_some(())
+            });
+            // Others have it for milliseconds only.
+            let lock = fs::File::open(self.path(".locks/queue.lock")).expect("the lock's file");
+            let free = (0..30).any(|_| {
+                let free = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+                if !free {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                free
+            });
+            if !free {
+                self.signal(n, Signal::CONT);
+            }
+            free.then_some(())
+        });
+    }
+
+    /// Signals every daemon and waits for the end of each.
+    pub(crate) fn signal_all(&mut self, signal: rustix::process::Signal) {
+        for n in 0..self.daemons.len() {
+            if self.daemons[n].try_wait().expect("a child").is_none() {
+                self.signal(n, signal);
+                self.ended(n);
+            }
+        }
     }
 
     /// Waits for a daemon's end; answers its exit code.
