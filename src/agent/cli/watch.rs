@@ -1,6 +1,6 @@
 //! Limits that no agent CLI keeps by itself: first event, stall, one tool's time, steps, loops.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 
@@ -18,6 +18,7 @@ use crate::{
 
 pub(super) struct Watch {
     descriptor: Arc<Descriptor>,
+    run_dir: PathBuf,
     state: State,
     before: Option<sessions::Before>,
     seen: Observation,
@@ -31,7 +32,7 @@ impl Watch {
             .filter(|_| descriptor.map.cumulative)
             .map(|session| sessions::before(&assignment.run_dir, session));
         let state = State::new(&descriptor);
-        Self { descriptor, state, before, seen: Observation::default() }
+        Self { descriptor, run_dir: assignment.run_dir.clone(), state, before, seen: Observation::default() }
     }
 
     fn look(&mut self) {
@@ -99,6 +100,7 @@ impl Watcher for Watch {
 
     fn finish(&mut self, now: Duration) {
         self.state.finish(&self.descriptor, now);
+        self.state.file(&self.descriptor, &self.run_dir, now);
         self.look();
     }
 
