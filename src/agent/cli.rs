@@ -89,6 +89,7 @@ impl Cli {
             }
         }
         state.finish(descriptor, Duration::ZERO);
+        state.file(descriptor, &assignment.run_dir, Duration::ZERO);
         state
     }
 

@@ -13,12 +13,12 @@ use std::{
 use super::{
     Agent, Assignment, Stream, cli,
     descriptor::Descriptor,
-    environment, home,
+    environment, example, home,
     probe::{self, Fit, Login},
 };
 use crate::{
     config::{AgentConfig, AgentKind},
-    domain::{Class, Lease, Outcome, Role, Status, Task, TaskId, Token, Workflow},
+    domain::{Class, Outcome, Role, Workflow},
     process::{Ended, Exit, Keeper, Limits, Report, Stop},
 };
 
@@ -270,43 +270,10 @@ fn closed() -> Option<u16> {
     Some(listener.local_addr().ok()?.port())
 }
 
-/// An attempt that is none, for a program to show itself on.
+/// An attempt for a program to show itself on.
 fn assignment(room: &Path) -> Assignment {
-    let task = Task::new(TaskId::parse("EXAMPLE").expect("a good id"), Status::READY);
     let rule = Workflow::shipped().rule(&Role::BUILDER).expect("ships").clone();
-    let now = chrono::Utc::now();
-    let lease = Lease {
-        task_id: task.id.clone(),
-        role: rule.role.clone(),
-        owner: "agentctl".into(),
-        token: Token(1),
-        attempt: 1,
-        started_at: now,
-        ttl_seconds: 600,
-        heartbeat_at: now,
-        host: String::new(),
-        boot_id: String::new(),
-        pid: 0,
-        pid_started: 0,
-        pgid: None,
-        heartbeat_mono_ms: 0,
-        by: String::new(),
-        simulated: false,
-        pool: String::new(),
-        probe: false,
-        stop: None,
-    };
-    Assignment {
-        task,
-        rule,
-        lease,
-        project: room.join("project"),
-        workspace: room.join("project"),
-        run_dir: room.join("run/1"),
-        resume: None,
-        home: None,
-        model: None,
-    }
+    example::assignment(&rule, &room.join("project"), &room.join("run/1"))
 }
 
 /// An agent of an adapter that nobody configured.

@@ -33,6 +33,8 @@ pub enum Dialect {
     Step,
     /// Lines of text.
     Text,
+    /// One JSON object in place of lines, once all is over.
+    JsonObject,
     /// The Agent Client Protocol, through our own client, whose events `[map]` tells apart.
     Acp,
 }
@@ -250,11 +252,14 @@ pub struct Output {
     pub max_line: usize,
     /// Text is wrapped at this column.
     pub wrap: Option<usize>,
+    /// A JSON file below the attempt's directory that the program leaves at its end: one more event, of the type
+    /// `file`, with the file's content as `content`.
+    pub file: Option<String>,
 }
 
 impl Default for Output {
     fn default() -> Self {
-        Self { max_line: 16 << 20, wrap: None }
+        Self { max_line: 16 << 20, wrap: None, file: None }
     }
 }
 

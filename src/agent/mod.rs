@@ -23,6 +23,7 @@ pub mod command;
 pub mod conform;
 pub mod descriptor;
 pub mod environment;
+pub mod example;
 pub mod failure;
 pub mod home;
 pub mod output;

@@ -1,10 +1,10 @@
-//! From an agent CLI's output to what it means: six dialects behind one small trait.
+//! From an agent CLI's output to what it means: seven dialects behind one small trait.
 //!
 //! Reading is incremental and tolerant: what is not understood is progress, never a failure; a line
 //! that is too long is dropped and the run goes on. The model's own words are kept for people and
 //! never judged.
 
-use std::time::Duration;
+use std::{fs::File, io::Read as _, path::Path, time::Duration};
 
 use serde_json::Value;
 
@@ -18,6 +18,7 @@ mod codex;
 mod event;
 mod facts;
 pub(super) mod lines;
+mod object;
 mod step;
 mod text;
 mod usage;
@@ -68,6 +69,7 @@ impl State {
             // Our own client writes events.
             Dialect::Event | Dialect::Acp => Box::new(event::Events),
             Dialect::Step => Box::new(step::Steps),
+            Dialect::JsonObject => Box::new(object::Object::new(descriptor.output.max_line)),
             Dialect::Text => Box::new(text::Text::new(descriptor.output.wrap)),
         };
         Self {
@@ -109,6 +111,21 @@ impl State {
             note(descriptor, &mut **grammar, &event, facts, now);
         }
         stderr.finish(&mut |line| complain(descriptor, line, tail, facts));
+    }
+
+    /// The file that the program has left, before the end of the streams.
+    pub fn file(&mut self, descriptor: &Descriptor, run_dir: &Path, now: Duration) {
+        let Some(name) = &descriptor.output.file else { return };
+        // What cannot be read told nothing.
+        let Ok(file) = File::open(run_dir.join(name)) else { return };
+        let mut text = Vec::new();
+        if file.take(descriptor.output.max_line as u64).read_to_end(&mut text).is_err() {
+            return;
+        }
+        if let Ok(content) = serde_json::from_slice::<Value>(&text) {
+            let event = serde_json::json!({"type": "file", "content": content});
+            note(descriptor, &mut *self.grammar, &event, &mut self.facts, now);
+        }
     }
 
     /// What is known.

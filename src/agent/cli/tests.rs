@@ -262,3 +262,28 @@ fn every_adapter_that_can_resume_names_the_session() {
         assert!(!Cli::new("x", &config(adapter)).can_resume(), "{adapter}: how it resumes is not tested");
     }
 }
+
+#[test]
+fn figures_that_stand_in_a_file_are_read_and_count_from_the_sessions_begin() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut assignment = assignment(dir.path());
+    let cli = Cli::new("x", &config("copilot"));
+    let run = |assignment: &Assignment, tokens: u64| {
+        let usage = format!(r#"{{"modelMetrics":{{"m":{{"usage":{{"inputTokens":{tokens},"outputTokens":7}}}}}}}}"#);
+        std::fs::create_dir_all(&assignment.run_dir).expect("made");
+        std::fs::write(assignment.run_dir.join("usage.json"), usage).expect("written");
+        let end = "{\"type\":\"result\",\"sessionId\":\"s\",\"exitCode\":0}\n";
+        std::fs::write(assignment.run_dir.join("stdout.log"), end).expect("written");
+        let mut watcher = cli.watcher(assignment).expect("a dialect");
+        watcher.feed(Stream::Stdout, end.as_bytes(), at(1));
+        watcher.finish(at(2));
+        cli.outcome(assignment, &Exit { ended: crate::process::Ended::Exited(0), ..Exit::unknown() });
+        (watcher.seen().tokens_in, watcher.seen().tokens_out)
+    };
+    assignment.run_dir = dir.path().join("runs/1");
+    assert_eq!(run(&assignment, 100), (Some(100), Some(7)));
+    assignment.run_dir = dir.path().join("runs/2");
+    assignment.resume = Some("s".into());
+    assert_eq!(run(&assignment, 160), (Some(60), Some(0)));
+    assert!(cli.invocation(&assignment).argv.contains(&assignment.run_dir.join("usage.json").display().to_string()));
+}

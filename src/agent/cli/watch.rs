@@ -1,6 +1,6 @@
 //! Limits that no agent CLI keeps by itself: first event, stall, one tool's time, steps, loops.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -18,6 +18,7 @@ use crate::{
 
 pub(super) struct Watch {
     descriptor: Arc<Descriptor>,
+    run_dir: PathBuf,
     state: State,
     before: Option<sessions::Before>,
     seen: Observation,
@@ -36,7 +37,8 @@ impl Watch {
             .filter(|_| descriptor.map.cumulative)
             .map(|session| sessions::before(&assignment.run_dir, session));
         let state = State::new(&descriptor);
-        Self { descriptor, state, before, seen: Observation::default(), waits: (0, None) }
+        let run_dir = assignment.run_dir.clone();
+        Self { descriptor, run_dir, state, before, seen: Observation::default(), waits: (0, None) }
     }
 
     fn look(&mut self) {
@@ -111,6 +113,7 @@ impl Watcher for Watch {
 
     fn finish(&mut self, now: Duration) {
         self.state.finish(&self.descriptor, now);
+        self.state.file(&self.descriptor, &self.run_dir, now);
         self.look();
     }
 

@@ -112,6 +112,9 @@ fn rules(descriptor: &Descriptor) -> Result<(), String> {
             return wrong("`when` would hold for every event");
         }
     }
+    if descriptor.output.file.as_ref().is_some_and(|name| !home::stays_below(name)) {
+        return Err("`output.file` is not below the attempt's directory".into());
+    }
     if descriptor.output.wrap.is_some() && descriptor.dialect != Dialect::Text {
         return Err("`output.wrap` is for the dialect `text`".into());
     }

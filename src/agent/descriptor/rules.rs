@@ -48,6 +48,7 @@ pub struct ToolRule {
 #[serde(deny_unknown_fields)]
 pub struct TerminalRule {
     /// Of which events.
+    #[serde(default)]
     pub when: When,
     /// What must hold for a success.
     #[serde(default)]

@@ -132,6 +132,13 @@ const TRANSCRIPTS: &[Expected] = &[
     bad("aider-429ra.txt", 0, F::RateLimited),
     bad("aider-500.txt", 0, F::ProviderError),
     bad("aider-ctx.txt", 0, F::ContextOverflow),
+    Expected { text: Some("Done."), ..good("acp-gemini-write.jsonl", (2_468, 112)) },
+    Expected { tokens: Some((2_468, 112)), ..bad("acp-gemini-denied.jsonl", 0, F::ToolDenied) },
+    bad("acp-gemini-401.jsonl", 1, F::Auth),
+    bad("acp-gemini-429.jsonl", 1, F::RateLimited),
+    // The figures of its last request, as it tells them.
+    Expected { text: Some("Done."), ..good("acp-opencode-write.jsonl", (1_234, 56)) },
+    bad("acp-opencode-401.jsonl", 1, F::Auth),
     // It waits for ever; the early rule sees it.
     bad("amp-noauth.txt", 143, F::Auth),
 ];
@@ -335,4 +342,18 @@ proptest! {
         let state = read(&adapter, &mixed, b"");
         judge::judge(&adapter, &state, &Ended::Exited(0), false);
     }
+}
+
+#[test]
+fn one_object_in_place_of_lines_is_read_at_its_end() {
+    let own = "extends = \"gemini\"\ndialect = \"json_object\"\n[map]\nsession = [{ ptr = \"/session_id\" }]\ntext = [{ ptr = \"/response\" }]\nterminal = [{ ok = [{ ptr = \"/stats/tools/totalFail\", eq = 0 }] }]\nusage = [{ input = [\"/stats/models/*/tokens/prompt\"], output = [\"/stats/models/*/tokens/candidates\"] }]\n";
+    let own = BTreeMap::from([("mine".to_owned(), own.parse().expect("TOML"))]);
+    let mine = descriptor::load("mine", &own).expect("loads");
+    let state = read(&mine, &transcript("gemini-write-json.json"), b"");
+    let seen = &state.facts().observation;
+    assert_eq!(state.facts().terminal.map(|terminal| terminal.ok), Some(true));
+    assert_eq!((seen.tokens_in, seen.tokens_out), (Some(2_468), Some(112)));
+    assert_eq!(seen.last_text.as_deref(), Some(DONE));
+    let torn = read(&mine, b"{\"response\": ", b"");
+    assert_eq!(torn.facts().terminal, None);
 }

@@ -1,6 +1,6 @@
 //! Agents, gates, prompts and secrets of every role, as a worker would find them.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 use super::{
     Patient, adapters,
@@ -10,7 +10,7 @@ use super::{
 use crate::{
     agent::{self, Assignment, find_program, prompt},
     config::{AgentConfig, AgentKind, ConfigError, Loaded, secrets},
-    domain::{Lease, RoleRule, Task, TaskId, Token},
+    domain::{RoleRule, TaskId, Token},
     error::quoted,
     fleet::units,
 };
@@ -192,42 +192,10 @@ fn prompts(checks: &mut Checks, patient: &Patient<'_>, loaded: &Loaded) {
     }
 }
 
-/// An attempt that never was, for a template to show itself on.
+/// An attempt for a template to show itself on.
 fn example(patient: &Patient<'_>, rule: &RoleRule) -> Assignment {
     let id = TaskId::parse("EXAMPLE").expect("a good id");
-    let now = chrono::Utc::now();
-    let project: PathBuf = patient.layout.root().into();
-    Assignment {
-        task: Task { title: "An example".into(), ..Task::new(id.clone(), rule.works.clone()) },
-        rule: rule.clone(),
-        lease: Lease {
-            task_id: id.clone(),
-            role: rule.role.clone(),
-            owner: "doctor".into(),
-            token: Token(1),
-            attempt: 1,
-            started_at: now,
-            ttl_seconds: rule.ttl.as_secs(),
-            heartbeat_at: now,
-            host: String::new(),
-            boot_id: String::new(),
-            pid: 0,
-            pid_started: 0,
-            pgid: None,
-            heartbeat_mono_ms: 0,
-            by: String::new(),
-            simulated: false,
-            pool: String::new(),
-            probe: false,
-            stop: None,
-        },
-        run_dir: patient.layout.run(&id, Token(1)),
-        workspace: project.clone(),
-        resume: None,
-        home: None,
-        model: None,
-        project,
-    }
+    agent::example::assignment(rule, patient.layout.root(), &patient.layout.run(&id, Token(1)))
 }
 
 #[cfg(test)]
