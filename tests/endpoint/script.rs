@@ -256,10 +256,11 @@ impl Step {
     }
 }
 
-/// Task and role out of the prompt's heading `# Task ID, role ROLE`.
+/// Task and role out of the prompt's heading `# Task ID, role ROLE`, `…: go on` in a session that goes on.
 fn heading(prompt: &str) -> (&str, &str) {
     let line = prompt.lines().find_map(|line| line.strip_prefix("# Task ")).unwrap_or_default();
     let (task, role) = line.split_once(", role ").unwrap_or((line, ""));
+    let role = role.strip_suffix(": go on").unwrap_or(role);
     (task.trim_matches('`'), role.trim_matches('`'))
 }
 

@@ -27,7 +27,7 @@ const ROLES: [&str; 5] = ["planner", "builder", "tester", "refiner", "integrator
 const SCRIPT: &str = r#"
 [[rules]]
 name = "planner"
-when = ["You are the planner"]
+when = [", role planner"]
 [[rules.steps]]
 result = { outcome = "done", summary = "one part is enough", tasks = [
   { id = "P001-B01", type = "Build", title = "write the greeting", description = "src/greeting.txt says hello", acceptance_criteria = ["src/greeting.txt says hello"], complexity = "S" },
@@ -35,7 +35,7 @@ result = { outcome = "done", summary = "one part is enough", tasks = [
 
 [[rules]]
 name = "builder"
-when = ["You are the builder"]
+when = [", role builder"]
 [[rules.steps]]
 run = "mkdir -p src && echo 'hello from {task}' >> src/greeting.txt && git add src && git commit -qm 'feat: a greeting ({task})'"
 [[rules.steps]]
@@ -45,28 +45,28 @@ result = { outcome = "done", summary = "src/greeting.txt says hello" }
 
 [[rules]]
 name = "first test"
-when = ["You are the tester"]
+when = [", role tester"]
 prompts = 1
 [[rules.steps]]
 result = { outcome = "needs_adapt", summary = "it should say hello twice" }
 
 [[rules]]
 name = "tester"
-when = ["You are the tester"]
+when = [", role tester"]
 [[rules.steps]]
 run = "test $(grep -c hello src/greeting.txt) = 2"
 [[rules.steps]]
-result = { outcome = "done", summary = "grep counts 2" }
+result = { outcome = "done", summary = "grep counts 2", criteria = [{ criterion = 1, met = true, evidence = "grep -c hello says 2" }] }
 
 [[rules]]
 name = "refiner"
-when = ["You are the refiner", "it should say hello twice"]
+when = [", role refiner", "it should say hello twice"]
 [[rules.steps]]
 result = { outcome = "done", summary = "the builder shall say it once more" }
 
 [[rules]]
 name = "integrator"
-when = ["You are the integrator"]
+when = [", role integrator"]
 [[rules.steps]]
 result = { outcome = "done", summary = "it is in" }
 "#;
@@ -140,7 +140,7 @@ fn from_a_story_to_done(program: Program) {
     assert_eq!(moves, walked, "{}", said());
     let finished = project.events_of("attempt.finished");
     assert_eq!(finished.len(), 7, "{finished:#?}");
-    let (mut sessions, mut told) = (BTreeSet::new(), 0);
+    let (mut sessions, mut resumed, mut told) = (BTreeSet::new(), BTreeSet::new(), 0);
     for event in &finished {
         let (task, token) = (event["task"].as_str().expect("a task"), event["token"].as_u64().expect("a token"));
         let run = project.path(".oodatcaa/runs").join(task).join(token.to_string());
@@ -155,21 +155,23 @@ fn from_a_story_to_done(program: Program) {
         }
         let seen = observed(program, &run);
         let noted = record.seen.clone().unwrap_or_default();
-        assert_eq!(
-            (&noted.session, noted.tokens_in, noted.tokens_out),
-            (&seen.session, seen.tokens_in, seen.tokens_out),
-            "attempt.json says it"
-        );
-        assert!(seen.session.as_ref().is_some_and(|session| sessions.insert(session.clone())), "{run:?} {seen:?}");
-        // The endpoint counts the same for each of its answers.
-        let answers = seen.tokens_out.expect("tokens") / TOKENS_OUT;
-        assert_eq!((seen.tokens_in, seen.tokens_cached), (Some(answers * TOKENS_IN), Some(answers * TOKENS_CACHED)));
+        let session = noted.session.clone().unwrap_or_else(|| panic!("no session in {}", run.display()));
+        assert_eq!(Some(&session), seen.session.as_ref(), "attempt.json says it");
+        // The builder's tree is as it left it when the task comes back: it goes on in its session.
+        match &record.resumed {
+            Some(before) => assert_eq!((before, resumed.insert(session.clone())), (&session, true), "{run:?}"),
+            None => assert!(sessions.insert(session), "{run:?} {seen:?}"),
+        }
+        // The endpoint counts the same for each of its answers; what a session had used before is not told again.
+        let answers = noted.tokens_out.expect("tokens") / TOKENS_OUT;
+        assert_eq!((noted.tokens_in, noted.tokens_cached), (Some(answers * TOKENS_IN), Some(answers * TOKENS_CACHED)));
         told += answers;
         assert_eq!((record.by.as_str(), record.simulated), (program.name(), false));
     }
     let asked = |rule: &str| endpoint.seen().iter().filter(|seen| seen.rule == rule).count();
     let requests = ["planner", "builder", "first test", "tester", "refiner", "integrator"].map(asked);
     assert_eq!(requests, [2, 8, 2, 3, 2, 0], "{}", said());
+    assert_eq!((resumed.len(), resumed.is_subset(&sessions)), (1, true), "{resumed:?} {sessions:?}");
     assert_eq!(told, 17, "every answer is in somebody's figures");
     assert_eq!(endpoint.outside(), Vec::<String>::new(), "nothing left the machine");
 }
