@@ -119,14 +119,24 @@ fn ride(run: &mut Run, line: &Line, order: &Order, after: &[String]) -> Result<R
                         return Err(run.is_stopped().unwrap_or_else(gone));
                     }
                 }
-                recv(at(run.beat_due)) -> _ => run.beat(),
+                recv(at(run.beat_due)) -> _ => {
+                    if !run.beat() && shared.station.withdraw(&order.task) {
+                        return Err(superseded());
+                    }
+                }
             }
         },
     };
     match run.is_stopped() {
         Some(stopped) => Err(stopped),
+        // A merge names its token, too (R10).
+        None if !run.beat() => Err(superseded()),
         None => drive_on(run, drive, line, order, (gates, after)).map(|own| (own, None)),
     }
+}
+
+fn superseded() -> Outcome {
+    Outcome::failed(Class::Superseded, "a newer claim of the task exists; nothing was merged")
 }
 
 /// Merges ours and what waits for the same target.
