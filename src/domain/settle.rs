@@ -21,7 +21,7 @@ use super::{
     pool, text,
 };
 use apply::{apply, pause_failing_role};
-use verdict::{Verdict, judge};
+use verdict::{Case, Verdict, judge};
 
 /// How many files of a conflict are written down.
 const FILES: usize = 20;
@@ -98,7 +98,7 @@ fn on_task(
         }
     }
     let adapting = workflow.adapts(rule);
-    let mut verdict = judge(snapshot, workflow, rule, task, mine, outcome, retry, !plan_children.is_empty());
+    let mut verdict = judge(&Case { snapshot, workflow, rule, task, mine, retry }, outcome, !plan_children.is_empty());
     let adapts = snapshot.history.task(&task.id).map_or(0, |known| known.adapts);
     if verdict.to == rule.failed
         && workflow.taking(&rule.failed).any(|row| workflow.adapts(row))

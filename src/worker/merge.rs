@@ -1,9 +1,15 @@
 //! The integrator is code first: a task's branch goes into the target by the merge train, with the gates
 //! run on the result; no model is asked.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use super::{Setup, chain, evidence, run::Run};
+use crossbeam_channel::{at, never, select};
+
+use super::{
+    Setup, chain, evidence,
+    run::{Control, Run},
+    station::{Answer, Drive, Turn},
+};
 use crate::{
     domain::{Class, Outcome, RoleRule, Status, TaskId, text},
     workspace::{
@@ -60,9 +66,10 @@ pub(super) fn merge(run: &mut Run, workspace: &Workspace) -> Outcome {
         token: run.assignment.lease.token,
         branch: branch.clone(),
     };
-    let mut checks = Checks { run, after, other: None };
-    let merged = train::integrate(&line, &order, &mut checks);
-    let other = checks.other.take();
+    let (merged, driver) = match ride(run, &line, &order, &after) {
+        Ok(ridden) => ridden,
+        Err(stopped) => return stopped,
+    };
     match merged {
         Ok(merged) => {
             let short: String = merged.commit.chars().take(12).collect();
@@ -76,13 +83,99 @@ pub(super) fn merge(run: &mut Run, workspace: &Workspace) -> Outcome {
             if let Some(behind) = &merged.behind {
                 summary.push_str(&format!("; the local {target} stays behind: failed to {behind}"));
             }
+            if let Some(driver) = driver {
+                summary.push_str(&format!("; together with {driver}, whose attempt has the gates' logs"));
+            }
             run.brought = Some(Brought { commit: merged.commit, tag: merged.tag });
             Outcome::Done { summary, tasks: Vec::new() }
         }
-        Err(TrainError::Stopped) => {
-            other.unwrap_or_else(|| Outcome::failed(Class::Interrupted, "the gates were stopped"))
-        }
         Err(error) => refused(&error, &line, &branch, workspace),
+    }
+}
+
+/// What came of an order, and whose attempt drove where it was not ours.
+type Ridden = (Result<train::Merged, TrainError>, Option<TaskId>);
+
+/// Rides with whatever else this worker merges at the moment.
+fn ride(run: &mut Run, line: &Line, order: &Order, after: &[String]) -> Result<Ridden, Outcome> {
+    let shared = Arc::clone(&run.shared);
+    let gates = evidence::gates(&shared, &run.assignment.task);
+    let drive = match shared.station.enter(order, line, &gates) {
+        Turn::Drive(drive) => drive,
+        Turn::Wait(told) => loop {
+            select! {
+                recv(told) -> answer => match answer {
+                    Ok(Answer::Came(result, driver)) => return Ok((*result, Some(driver))),
+                    Ok(Answer::Drive) | Err(_) => break shared.station.follow(),
+                },
+                recv(run.control) -> control => {
+                    match control {
+                        Ok(Control::Stop(_, why)) => drop(run.stopped.get_or_insert(why)),
+                        // The main loop is gone, so this process is about to be.
+                        Err(_) => run.control = never(),
+                    }
+                    if shared.station.withdraw(&order.task) {
+                        let gone = || Outcome::failed(Class::Interrupted, "the worker is gone");
+                        return Err(run.is_stopped().unwrap_or_else(gone));
+                    }
+                }
+                recv(at(run.beat_due)) -> _ => {
+                    if !run.beat() && shared.station.withdraw(&order.task) {
+                        return Err(superseded());
+                    }
+                }
+            }
+        },
+    };
+    match run.is_stopped() {
+        Some(stopped) => Err(stopped),
+        // A merge names its token, too (R10).
+        None if !run.beat() => Err(superseded()),
+        None => drive_on(run, drive, line, order, (gates, after)).map(|own| (own, None)),
+    }
+}
+
+fn superseded() -> Outcome {
+    Outcome::failed(Class::Superseded, "a newer claim of the task exists; nothing was merged")
+}
+
+/// Merges ours and what waits for the same target.
+fn drive_on(
+    run: &mut Run,
+    mut drive: Drive<'_>,
+    line: &Line,
+    order: &Order,
+    (gates, after): (Vec<String>, &[String]),
+) -> Result<Result<train::Merged, TrainError>, Outcome> {
+    let mut orders = vec![order.clone()];
+    let mut wanted = BTreeMap::from([(order.task.clone(), gates)]);
+    // What is red after the merge is taken back as a whole, so each goes alone where that is asked.
+    if after.is_empty() {
+        for ticket in drive.board(line) {
+            orders.push(ticket.order.clone());
+            wanted.insert(ticket.order.task.clone(), ticket.gates.clone());
+        }
+    }
+    if orders.len() > 1 {
+        let names: Vec<&str> = orders.iter().map(|order| order.task.as_str()).collect();
+        log::info!("merging {} together", names.join(", "));
+    }
+    let mut checks = Checks { run, wanted, after: after.to_vec(), other: None };
+    let report = train::batch(line, &orders, &mut checks);
+    let other = checks.other.take();
+    let mut own = None;
+    for (task, result) in report.done {
+        if task == order.task {
+            own = Some(result);
+        } else {
+            drive.tell(&task, result, &order.task);
+        }
+    }
+    match own.unwrap_or_else(|| Err(report.stopped.unwrap_or(TrainError::MovedOn))) {
+        Err(TrainError::Stopped) => {
+            Err(other.unwrap_or_else(|| Outcome::failed(Class::Interrupted, "the gates were stopped")))
+        }
+        own => Ok(own),
     }
 }
 
@@ -146,6 +239,8 @@ fn both_sides(git: &Git, line: &Line, branch: &str, onto: &str, files: &[String]
 /// The gates on the result as it would be, and as it is.
 struct Checks<'a> {
     run: &'a mut Run,
+    /// The gates that each task's result must pass.
+    wanted: BTreeMap<TaskId, Vec<String>>,
     after: Vec<String>,
     /// What else than a red gate ended them.
     other: Option<Outcome>,
@@ -168,8 +263,13 @@ impl Checks<'_> {
 }
 
 impl Gates for Checks<'_> {
-    fn before(&mut self, tree: &Path, _: &[TaskId]) -> Result<(), GateFailure> {
-        let names = evidence::gates(&self.run.shared, &self.run.assignment.task);
+    fn before(&mut self, tree: &Path, tasks: &[TaskId]) -> Result<(), GateFailure> {
+        let mut names: Vec<String> = Vec::new();
+        for name in tasks.iter().filter_map(|task| self.wanted.get(task)).flatten() {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
         self.check(tree, &names)
     }
 

@@ -32,6 +32,7 @@ mod output;
 mod ready;
 pub mod record;
 mod run;
+mod station;
 mod sweep;
 mod verdict;
 mod warm;
@@ -73,6 +74,8 @@ pub struct Setup {
 struct Shared {
     setup: Setup,
     store: Box<dyn Store>,
+    /// Where this worker's merges meet.
+    station: station::Station,
 }
 
 impl Shared {
@@ -173,7 +176,7 @@ impl Worker {
     /// Puts a worker together; nothing happens yet.
     pub fn new(setup: Setup, store: Box<dyn Store>, signals: Receiver<Signal>) -> Self {
         Self {
-            shared: Arc::new(Shared { setup, store }),
+            shared: Arc::new(Shared { setup, store, station: station::Station::default() }),
             signals,
             changes: never(),
             ended: crossbeam_channel::unbounded(),

@@ -17,6 +17,9 @@ use std::{
 /// How long one call may take.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// How often a call may meet a worktree that is being made.
+const MEETINGS: u32 = 50;
+
 /// A repository, or a worktree of one.
 #[derive(Clone, Debug)]
 pub struct Git {
@@ -158,7 +161,18 @@ impl Git {
         Ok((code, text(&out), text(&said)))
     }
 
+    /// Git lists worktrees before it does anything, and gives up on one that another git is just making.
     fn exec<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<(i32, Vec<u8>, Vec<u8>), GitError> {
+        for _ in 0..MEETINGS {
+            match self.exec_once(args)? {
+                (128, _, said) if is_half_made(&said) => thread::sleep(Duration::from_millis(10)),
+                done => return Ok(done),
+            }
+        }
+        self.exec_once(args)
+    }
+
+    fn exec_once<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<(i32, Vec<u8>, Vec<u8>), GitError> {
         let mut command = Command::new("git");
         command.arg("-C").arg(&self.dir);
         for setting in [
@@ -253,6 +267,12 @@ impl Git {
         let said = crate::domain::text::cut(&crate::domain::text::many_lines(said), 2_000);
         GitError::Failed { command: words(args), dir: self.dir.clone(), code, said }
     }
+}
+
+/// Whether git met a worktree that was being made.
+fn is_half_made(said: &[u8]) -> bool {
+    let said = String::from_utf8_lossy(said);
+    said.starts_with("fatal: failed to read ") && said.contains("worktrees/") && said.contains("/commondir")
 }
 
 /// What to set against a setting of a repository that would execute something.

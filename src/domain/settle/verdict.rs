@@ -39,17 +39,19 @@ impl Verdict {
     }
 }
 
+/// What is settled.
+pub(super) struct Case<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) workflow: &'a Workflow,
+    pub(super) rule: &'a RoleRule,
+    pub(super) task: &'a Task,
+    pub(super) mine: &'a Lease,
+    pub(super) retry: &'a Retry,
+}
+
 /// What follows from an outcome for its task.
-pub(super) fn judge(
-    snapshot: &Snapshot,
-    workflow: &Workflow,
-    rule: &RoleRule,
-    task: &Task,
-    mine: &Lease,
-    outcome: &Outcome,
-    retry: &Retry,
-    makes_children: bool,
-) -> Verdict {
+pub(super) fn judge(case: &Case<'_>, outcome: &Outcome, makes_children: bool) -> Verdict {
+    let Case { snapshot, workflow, rule, task, mine, retry } = *case;
     let seed =
         task.id.as_str().bytes().fold(mine.token.0, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
     let after =

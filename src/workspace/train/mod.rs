@@ -276,7 +276,6 @@ pub struct Report {
 /// Takes one branch into the target.
 pub fn integrate(line: &Line, order: &Order, gates: &mut dyn Gates) -> Result<Merged, TrainError> {
     let mut report = batch(line, std::slice::from_ref(order), gates);
-    steps::point(Step::Ended);
     match (report.done.pop(), report.stopped) {
         (Some((_, result)), _) => result,
         (None, Some(error)) => Err(error),
@@ -288,6 +287,12 @@ pub fn integrate(line: &Line, order: &Order, gates: &mut dyn Gates) -> Result<Me
 /// they are red, the longest green beginning is found by halving and merged, and the one after it
 /// is refused. A branch that conflicts with another of the batch is tried again after it.
 pub fn batch(line: &Line, orders: &[Order], gates: &mut dyn Gates) -> Report {
+    let report = rides(line, orders, gates);
+    steps::point(Step::Ended);
+    report
+}
+
+fn rides(line: &Line, orders: &[Order], gates: &mut dyn Gates) -> Report {
     let mut report = Report::default();
     let listens = |task: &str| orders.iter().any(|order| order.task.as_str() == task);
     match recover::recover_for(&line.repo, &line.dir, gates, &listens) {

@@ -96,6 +96,12 @@ pub(super) fn already(git: &Git, target: &str, order: &Order, source: &str) -> R
         return Ok(Some(commit));
     }
     if git.asks(&["merge-base", "--is-ancestor", source, target])? {
+        // Its branch may have gone after the merge, and been made anew for nobody knew of it.
+        if let Some(commit) = read_ref(git, &merged_ref(order.task.as_str()))?
+            && git.asks(&["merge-base", "--is-ancestor", &commit, target])?
+        {
+            return Ok(Some(commit));
+        }
         // On the target's own line it is where the branch began; beside it, somebody merged it.
         let line = git.run(&["rev-list", "--first-parent", target])?;
         if line.lines().any(|commit| commit == source) {

@@ -9,13 +9,16 @@ const WRITES: &str = r#"case $OODATCAA_ROLE in builder)
     *"git merge main"*) [ -e "$OODATCAA_PROJECT/resolves.log" ] && {
       git merge -q main >/dev/null 2>&1 && exit 1
       printf 'by A\nby B\n' > shared.txt; git add -A; git commit -qm 'both sides'; } ;;
+    *"git rebase main"*)
+      git rebase -q main >/dev/null 2>&1 && exit 1
+      printf 'by A\nby B\n' > shared.txt; git add -A; GIT_EDITOR=true git rebase --continue >/dev/null ;;
     *) echo "by $OODATCAA_TASK_ID" > shared.txt; git add -A; git commit -qm "by $OODATCAA_TASK_ID" ;;
   esac ;;
 esac; exit 0"#;
 
 /// `A` is merged, `B` is about to be.
-fn two_that_meet() -> (Project, Trees) {
-    let project = repository(WRITES, "");
+fn two_that_meet(more: &str) -> (Project, Trees) {
+    let project = repository(WRITES, more);
     let trees = with_trees(&project);
     git(project.root(), &["config", "user.name", "agent"]);
     git(project.root(), &["config", "user.email", "agent@invalid"]);
@@ -34,7 +37,7 @@ fn branch_of_b(project: &Project) -> String {
 
 #[test]
 fn the_author_is_told_what_the_target_holds_and_resolves_it() {
-    let (project, _trees) = two_that_meet();
+    let (project, _trees) = two_that_meet("");
     fs::write(project.path("resolves.log"), "").unwrap();
     let branch = branch_of_b(&project);
     let own = git(project.root(), &["rev-parse", &branch]);
@@ -65,7 +68,7 @@ fn the_author_is_told_what_the_target_holds_and_resolves_it() {
 
 #[test]
 fn who_never_resolves_it_hands_it_to_the_refiner_and_the_refiner_to_a_human() {
-    let (project, _trees) = two_that_meet();
+    let (project, _trees) = two_that_meet("");
     let own = git(project.root(), &["rev-parse", &branch_of_b(&project)]);
     for (next, roles) in [
         ("ready", &["builder", "tester"][..]),
@@ -82,4 +85,17 @@ fn who_never_resolves_it_hands_it_to_the_refiner_and_the_refiner_to_a_human() {
     }
     assert_eq!(git(project.root(), &["rev-parse", &branch_of_b(&project)]), own, "its work is as it was");
     assert_eq!(git(project.root(), &["status", "--porcelain"]), "");
+}
+
+#[test]
+fn where_branches_are_replayed_the_author_is_told_to_rebase() {
+    let (project, _trees) = two_that_meet("[merge]\npolicy = \"rebase\"");
+    project.once("integrator");
+    assert_eq!(project.status("B"), "ready", "{}", project.text());
+    for role in ["builder", "tester", "integrator"] {
+        project.once(role);
+    }
+    assert_eq!(project.status("B"), "done", "{}", project.text());
+    assert_eq!(git(project.root(), &["show", "main:shared.txt"]), "by A\nby B");
+    assert_eq!(git(project.root(), &["log", "--merges", "--format=%s", "main"]), "");
 }

@@ -241,3 +241,45 @@ fn what_the_user_has_not_committed_is_waited_for_and_then_the_merge_goes_on_by_i
     scene.is_merged_once("busy");
     scene.is_swept("busy");
 }
+
+#[test]
+fn merges_that_wait_ride_together_and_a_red_one_among_them_is_found() {
+    // Slow enough that the others arrive while the first one's gate runs.
+    let more = "[roles.integrator]\ngates = [\"whole\"]\n[gates.whole]\nargv = [\"sh\", \"-c\", \"sleep 1; ! [ -e bad.txt ]\"]";
+    let mut project = repository("exit 0", more);
+    let trees = with_trees(&project);
+    let ids = ["A", "B", "C", "D", "R"];
+    for id in ids {
+        let branch = format!("feat/{id}");
+        git(project.root(), &["checkout", "-q", "-b", &branch, "main"]);
+        let file = if id == "R" { "bad.txt".to_owned() } else { format!("one-{id}.txt") };
+        fs::write(project.path(&file), format!("by {id}\n")).unwrap();
+        git(project.root(), &["add", "-A"]);
+        git(project.root(), &["commit", "-q", "-m", &file]);
+        git(project.root(), &["checkout", "-q", "main"]);
+    }
+    let task = |id: &str| json!({"id": id, "title": "", "type": "Build", "status": "ready_for_integrator", "branch": format!("feat/{id}")});
+    let tasks: Vec<serde_json::Value> = ids.iter().map(|id| task(id)).collect();
+    let queue = json!({"sprint": 1, "wip_limits": {"integrator": 5}, "tasks": tasks});
+    project.queue_text(&serde_json::to_string_pretty(&queue).unwrap());
+    let n = project.start("integrator", &["--interval", "1s"]);
+    for id in &ids[..4] {
+        project.wait_for(id, "done");
+    }
+    project.wait_for("R", "needs_adapt");
+    project.signal(n, rustix::process::Signal::TERM);
+    assert_eq!(project.ended(n), Some(0));
+    let log = project.log("integrator", n);
+    assert!(log.lines().any(|line| line.contains("merging ") && line.contains(" together")), "{log}");
+    let merges = git(project.root(), &["log", "--first-parent", "--merges", "--format=%s", "main"]);
+    assert_eq!(merges.lines().collect::<std::collections::BTreeSet<_>>().len(), 4, "{merges}");
+    assert_eq!(merges.lines().count(), 4, "{merges}");
+    assert!(!project.path("bad.txt").exists());
+    for id in &ids[..4] {
+        let commit = project.task(id)["merged_commit"].as_str().expect("a commit").to_owned();
+        assert_eq!(git(project.root(), &["log", "-1", "--format=%s", &commit]), format!("Merge {id}"));
+    }
+    assert_eq!(git(project.root(), &["status", "--porcelain"]), "");
+    assert!(project.leases().is_empty());
+    drop(trees);
+}

@@ -134,6 +134,32 @@ fn a_revert_that_is_killed_at_any_step_is_finished() {
 }
 
 #[test]
+fn that_a_merge_was_taken_back_is_kept_for_whoever_has_the_task_next() {
+    let scene = Scene::new();
+    let tree = scene.git(&["rev-parse", "main^{tree}"]);
+    scene.branch("b", &[("bad.txt", "bad\n")]);
+    scene.branch("c", &[("good.txt", "good\n")]);
+    assert!(dies_at(&scene, Step::Reverting, true));
+    for _ in 0..2 {
+        train::mend(scene.repo(), &scene.line.dir, &mut RedAfter).unwrap();
+        assert_eq!(scene.git(&["rev-parse", "main^{tree}"]), tree, "taken back at once");
+        scene.is_clean();
+    }
+    train::integrate(&scene.line, &order("U", "c"), &mut RedAfter).unwrap();
+    let head = scene.head("main");
+    let told = train::integrate(&scene.line, &order("T", "b"), &mut RedAfter).unwrap_err();
+    assert!(matches!(told, TrainError::RedAfter { .. }), "{told:?}");
+    assert_eq!(scene.head("main"), head, "told, and not done once more");
+    scene.is_swept();
+    // Whoever insists gets it tried again.
+    let again = train::integrate(&scene.line, &order("T", "b"), &mut RedAfter).unwrap_err();
+    assert!(matches!(again, TrainError::RedAfter { .. }), "{again:?}");
+    assert_ne!(scene.head("main"), head);
+    scene.is_clean();
+    scene.is_swept();
+}
+
+#[test]
 fn a_push_that_is_killed_at_any_step_is_finished_or_undone() {
     for step in [Step::Green, Step::Pushing, Step::Pushed, Step::Landing, Step::Files, Step::Moved, Step::Checked] {
         let (scene, remote) = with_remote();
