@@ -62,7 +62,6 @@ impl Scene {
     fn new() -> Self {
         let witness = Witness::new();
         let project = Project::new(&witness.script());
-        project.config("[roles.builder]\nttl = \"900ms\"");
         project.queue(Witness::tasks(2));
         Self { witness, project }
     }
@@ -104,6 +103,7 @@ impl Scene {
                 self.end(self.witness.run(traced(&self.worker(), &self.trace(), args)), None)
             }
             Walk::Settle | Walk::Renew => {
+                self.project.config(if walk == Walk::Renew { "[roles.builder]\nttl = \"3s\"" } else { "" });
                 let worker = self.at_work();
                 let mut tracer = Command::new("strace");
                 tracer.args(["-f", "-o"]).arg(self.trace()).args(args).args(["-p", &worker.id().to_string()]);
@@ -114,11 +114,13 @@ impl Scene {
                 });
                 if walk == Walk::Renew {
                     // Two heartbeats go by, or the worker dies of the first.
+                    let injected =
+                        || fs::read_to_string(self.trace()).is_ok_and(|text| text.contains("killed by SIGKILL"));
                     let beats = || self.project.leases().first().map(|lease| lease["heartbeat_at"].clone());
                     for _ in 0..2 {
                         let before = beats();
-                        let deadline = Instant::now() + Duration::from_secs(2);
-                        while beats() == before && Instant::now() < deadline && fs::metadata(format!("/proc/{}", worker.id())).is_ok() {
+                        let deadline = Instant::now() + Duration::from_millis(2_500);
+                        while beats() == before && Instant::now() < deadline && !injected() {
                             thread::sleep(Duration::from_millis(10));
                         }
                     }
@@ -146,7 +148,7 @@ impl Scene {
     fn heal(&self, walk: Walk, words: &str) {
         if walk == Walk::Block && self.project.status("T1") == "blocked" {
             let mut human = self.project.command("agentctl");
-            human.args(["task", "unblock", "T1"]);
+            human.args(["task", "move", "T1", "ready"]);
             assert!(self.witness.run(human).wait().expect("a child").success(), "{words}: {}", self.witness.said());
         }
         let edited = self.project.text().replacen("\"sprint\": 1,", "\"sprint\": 1, \"by-hand\": [ 1,2 ],", 1);
@@ -254,7 +256,9 @@ fn failures_of_every_call() {
             count += failures;
         }
     }
-    println!("figure: {count} failures, one at each durable call of claim, settle, renew, rescue and block: nothing lost");
+    println!(
+        "figure: {count} failures, one at each durable call of claim, settle, renew, rescue and block: nothing lost"
+    );
 }
 
 #[test]
@@ -265,7 +269,10 @@ fn a_sync_that_failed_is_never_asked_again_on_the_same_descriptor() {
     // The journal's, the queue's temporary file's, the directory's.
     for k in 1..=3 {
         let scene = Scene::new();
-        let args = ["--trace=openat,fsync,fdatasync,rename,renameat2".into(), format!("--inject=fsync,fdatasync:error=EIO:when={k}")];
+        let args = [
+            "--trace=openat,fsync,fdatasync,rename,renameat2".into(),
+            format!("--inject=fsync,fdatasync:error=EIO:when={k}"),
+        ];
         let walked = scene.end(scene.witness.run(traced(&scene.worker(), &scene.trace(), args)), None);
         assert!(walked.injected > 0, "{k}");
         check_syncs(&walked.trace);

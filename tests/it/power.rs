@@ -113,7 +113,12 @@ impl Machine {
         for line in self.witness.said().lines() {
             let settled = line.split_once(": done → awaiting_test").and_then(|(before, _)| before.rsplit(' ').next());
             if let Some(task) = settled {
-                assert_eq!(self.project.status(task), "awaiting_test", "{task} was told as settled\n{}", self.witness.said());
+                assert_eq!(
+                    self.project.status(task),
+                    "awaiting_test",
+                    "{task} was told as settled\n{}",
+                    self.witness.said()
+                );
             }
         }
     }
@@ -258,6 +263,9 @@ fn a_claim_is_durable_by_the_queue_alone_and_that_is_the_directorys_sync() {
         let both = |work: &Path| vec![work.join("events.jsonl"), work.to_owned()];
         let lost = lost_without(kind, 2, "fsync,fdatasync", both).expect("as before");
         assert!(lost > 0, "{}: nothing was lost without the directory's sync: the cut is not seen", kind.name);
-        println!("figure: {}: without the sync of the directory {lost} of 2 cuts lose a claim; with it none", kind.name);
+        println!(
+            "figure: {}: without the sync of the directory {lost} of 2 cuts lose a claim; with it none",
+            kind.name
+        );
     }
 }

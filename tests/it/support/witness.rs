@@ -7,6 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use oodatcaa::{
+    domain::Role,
+    store::file::{FileOptions, FileStore},
+};
 use serde_json::{Value, json};
 
 use super::Project;
@@ -36,7 +40,7 @@ impl Witness {
 
     /// Tasks `T0`, `T1`, … that a builder can take.
     pub(crate) fn tasks(count: usize) -> Value {
-        (0..count).map(|n| json!({"id": format!("T{n}"), "title": "", "status": "ready", "x-mine": n})).collect()
+        (0..count).map(|n| json!({"id": format!("T{n}"), "title": "Build it", "status": "ready", "x-mine": n})).collect()
     }
 
     /// Whether agents that start from now on wait, and those that wait go on.
@@ -83,7 +87,8 @@ impl Witness {
         for line in journal[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             serde_json::from_slice::<Value>(line).expect("only the last line may be torn");
         }
-        let last = |name: &str| self.started().into_iter().filter(|(task, _)| task == name).map(|(_, token)| token).max();
+        let last =
+            |name: &str| self.started().into_iter().filter(|(task, _)| task == name).map(|(_, token)| token).max();
         let survived = |(name, token): &(String, u64)| {
             let task = tasks.iter().find(|one| one["id"] == name.as_str()).expect("no task is lost");
             let lease = task["lease"].as_str().unwrap_or_default();
@@ -102,6 +107,11 @@ impl Witness {
         let deadline = Instant::now() + Duration::from_secs(60);
         while project.tasks().iter().any(|task| task["status"] != "awaiting_test") {
             assert!(Instant::now() < deadline, "{}\n{}", project.text(), self.said());
+            if project.events_of("worker.paused").len() > project.events_of("worker.resumed").len() {
+                let layout = oodatcaa::layout::Layout::new(project.root());
+                let store = FileStore::open(&layout, None, FileOptions::default()).expect("the store opens");
+                oodatcaa::fleet::resume(&store, &Role::BUILDER, "tester").expect("resumed");
+            }
             let mut command = project.command("agent-daemon");
             command.args(["--role", "builder", "--once"]);
             assert!(self.run(command).wait().expect("a child").success(), "{}", self.said());
