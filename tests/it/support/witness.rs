@@ -40,7 +40,9 @@ impl Witness {
 
     /// Tasks `T0`, `T1`, … that a builder can take.
     pub(crate) fn tasks(count: usize) -> Value {
-        (0..count).map(|n| json!({"id": format!("T{n}"), "title": "Build it", "status": "ready", "x-mine": n})).collect()
+        (0..count)
+            .map(|n| json!({"id": format!("T{n}"), "title": "Build it", "status": "ready", "x-mine": n}))
+            .collect()
     }
 
     /// Whether agents that start from now on wait, and those that wait go on.
