@@ -39,7 +39,7 @@ check: ## Format, lints, documentation, licences: what needs no running
 test: ## All tests; installs the system packages that they use where it may
 	@scripts/install-test-deps.sh
 	@scripts/install-agents.sh claude codex || echo 'note: their tests are skipped' >&2
-	$(CARGO) test --locked
+	$(CARGO) test --locked --features failpoints $(TEST_ARGS)
 
 .PHONY: test-agents
 test-agents: ## The tests with all five real agent programs, against a model provider on the loopback; a few minutes

@@ -1,6 +1,7 @@
 //! Integration tests: real binaries, real signals, real files.
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 #![expect(clippy::print_stderr, reason = "a long test says its seed")]
+#![expect(clippy::print_stdout, reason = "figures for docs/PROOF.md")]
 
 mod adapters;
 mod agents;
@@ -15,6 +16,8 @@ mod fleet;
 mod floors;
 mod inbox;
 mod model;
+mod matrix;
+mod power;
 mod process;
 mod queues;
 mod real_agents;

@@ -1,9 +1,9 @@
-//! Commits that fail or die between any two durable steps: `cargo test --features failpoints --test it store::failing`.
+//! Commits that fail or die between any two durable steps; only in builds with the feature `failpoints`.
 
 use std::{os::unix::process::ExitStatusExt, path::Path, process::Command};
 
 use oodatcaa::{
-    domain::{Holder, Plan, Status},
+    domain::{Holder, LeaseChange, Plan, Snapshot, Status},
     layout::Layout,
     store::{
         Store, StoreError,
@@ -21,6 +21,26 @@ const BEFORE: [&str; 6] =
 const AFTER: [&str; 5] =
     ["store.renamed", "store.dirsync", "store.journal", "store.journal.written", "store.journal.synced"];
 
+/// Runs a test in a process of its own, because what is set in a process fails for all of its threads.
+fn alone(name: &str, body: impl FnOnce()) {
+    const ALONE: &str = "OODATCAA_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return body();
+    }
+    let exe = std::env::current_exe().expect("this test");
+    let test = format!("store::failing::{name}");
+    let output = Command::new(exe).args(["--exact", &test, "--nocapture"]).env(ALONE, "1").output().expect("started");
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    for line in String::from_utf8_lossy(&output.stdout).lines().filter(|line| line.starts_with("figure: ")) {
+        println!("{line}");
+    }
+}
+
 /// One scenario at a time, with some history in the project, so that every file is there.
 fn scenario() -> (fail::FailScenario<'static>, Project, FileStore) {
     let scenario = fail::FailScenario::setup();
@@ -36,83 +56,180 @@ fn set(point: &str, action: &str) {
 
 #[test]
 fn a_failure_before_the_queue_is_replaced_leaves_everything_as_it_was() {
-    for point in BEFORE {
-        let (_scenario, project, store) = scenario();
-        let (queue, journal) = (project.queue(), project.journal());
-        set(point, "return(5)");
-        let error = store.transact(&mut |snapshot| claim(snapshot, "A")).expect_err("failed");
-        assert!(matches!(error, StoreError::Io { .. }), "{point}: {error:?}");
-        // What was taken is given back, in whatever way that is possible while the disk fails.
-        set(point, "off");
-        assert_eq!((project.queue(), project.journal()), (queue, journal), "{point}");
-        let held = store.read().expect("read").snapshot.leases;
-        assert!(held.is_empty(), "{point}: {held:?}");
-        let left: Vec<_> =
-            project.files().into_iter().filter(|(path, _)| path.display().to_string().contains("tmp.")).collect();
-        assert!(left.iter().all(|(path, _)| !path.starts_with(project.layout().work())), "{point}: {left:?}");
-        store.transact(&mut |snapshot| claim(snapshot, "A")).expect("goes on");
-        assert_eq!(kinds(&store.events(2).expect("read")), ["task.moved", "lease.acquired"], "{point}");
-    }
+    alone("a_failure_before_the_queue_is_replaced_leaves_everything_as_it_was", || {
+        for point in BEFORE {
+            let (_scenario, project, store) = scenario();
+            let (queue, journal) = (project.queue(), project.journal());
+            set(point, "return(5)");
+            let error = store.transact(&mut |snapshot| claim(snapshot, "A")).expect_err("failed");
+            assert!(matches!(error, StoreError::Io { .. }), "{point}: {error:?}");
+            // What was taken is given back, in whatever way that is possible while the disk fails.
+            set(point, "off");
+            assert_eq!((project.queue(), project.journal()), (queue, journal), "{point}");
+            let held = store.read().expect("read").snapshot.leases;
+            assert!(held.is_empty(), "{point}: {held:?}");
+            let left: Vec<_> =
+                project.files().into_iter().filter(|(path, _)| path.display().to_string().contains("tmp.")).collect();
+            assert!(left.iter().all(|(path, _)| !path.starts_with(project.layout().work())), "{point}: {left:?}");
+            store.transact(&mut |snapshot| claim(snapshot, "A")).expect("goes on");
+            assert_eq!(kinds(&store.events(2).expect("read")), ["task.moved", "lease.acquired"], "{point}");
+        }
+    });
 }
 
 #[test]
 fn a_directory_that_does_not_reach_the_disk_is_tried_once_more_with_a_fresh_file() {
-    let (_scenario, project, store) = scenario();
-    set("store.dirsync", "1*return(5)->off");
-    store.transact(&mut |snapshot| claim(snapshot, "A")).expect("the second time");
-    assert_eq!(status(&store, "A"), "in_progress");
+    alone("a_directory_that_does_not_reach_the_disk_is_tried_once_more_with_a_fresh_file", || {
+        let (_scenario, project, store) = scenario();
+        set("store.dirsync", "1*return(5)->off");
+        store.transact(&mut |snapshot| claim(snapshot, "A")).expect("the second time");
+        assert_eq!(status(&store, "A"), "in_progress");
 
-    set("store.dirsync", "return(5)");
-    let error = store.transact(&mut |snapshot| settle(snapshot, "A", &Status::READY)).expect_err("not durable");
-    assert!(matches!(&error, StoreError::Io { doing: "make durable", .. }), "{error:?}");
-    set("store.dirsync", "off");
-    // Unknown to the disk is not unknown to us: what stands there now is what counts.
-    let other = project.open();
-    assert_eq!(status(&store, "A"), status(&other, "A"));
-    other.transact(&mut |_| Plan::none()).expect("goes on");
+        set("store.dirsync", "return(5)");
+        let error = store.transact(&mut |snapshot| settle(snapshot, "A", &Status::READY)).expect_err("not durable");
+        assert!(matches!(&error, StoreError::Io { doing: "make durable", .. }), "{error:?}");
+        set("store.dirsync", "off");
+        // Unknown to the disk is not unknown to us: what stands there now is what counts.
+        let other = project.open();
+        assert_eq!(status(&store, "A"), status(&other, "A"));
+        other.transact(&mut |_| Plan::none()).expect("goes on");
+    });
 }
 
 #[test]
 fn a_lease_that_cannot_be_removed_is_a_dead_one() {
-    let (_scenario, project, store) = scenario();
-    store.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
-    set("store.drop", "return(5)");
-    store.transact(&mut |snapshot| settle(snapshot, "A", &Status::AWAITING_TEST)).expect("the queue says so");
-    set("store.drop", "off");
-    let mut holder = None;
-    project
-        .open()
-        .transact(&mut |snapshot| {
-            holder = snapshot.leases.get("A").map(|held| held.holder.clone());
-            Plan::none()
-        })
-        .expect("nothing to do");
-    assert!(matches!(holder, Some(Holder::Dead(_))), "{holder:?}");
+    alone("a_lease_that_cannot_be_removed_is_a_dead_one", || {
+        let (_scenario, project, store) = scenario();
+        store.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
+        set("store.drop", "return(5)");
+        store.transact(&mut |snapshot| settle(snapshot, "A", &Status::AWAITING_TEST)).expect("the queue says so");
+        set("store.drop", "off");
+        let mut holder = None;
+        project
+            .open()
+            .transact(&mut |snapshot| {
+                holder = snapshot.leases.get("A").map(|held| held.holder.clone());
+                Plan::none()
+            })
+            .expect("nothing to do");
+        assert!(matches!(holder, Some(Holder::Dead(_))), "{holder:?}");
+    });
 }
 
 #[test]
 fn events_that_could_not_be_written_are_written_first() {
-    for point in ["store.journal", "store.journal.written", "store.journal.synced"] {
-        let (_scenario, project, store) = scenario();
-        let journal = project.journal();
-        set(point, "return(28)");
-        store.transact(&mut |snapshot| claim(snapshot, "A")).expect("the queue says so");
-        assert_eq!(status(&store, "A"), "in_progress");
-        assert_eq!(project.journal(), journal, "{point}: half of it does not stay");
+    alone("events_that_could_not_be_written_are_written_first", || {
+        for point in ["store.journal", "store.journal.written", "store.journal.synced"] {
+            let (_scenario, project, store) = scenario();
+            let journal = project.journal();
+            set(point, "return(28)");
+            store.transact(&mut |snapshot| claim(snapshot, "A")).expect("the queue says so");
+            assert_eq!(status(&store, "A"), "in_progress");
+            assert_eq!(project.journal(), journal, "{point}: half of it does not stay");
 
-        let queue = project.queue();
-        let error = store.transact(&mut |_| panic!("{point}: not before the journal can be written"));
-        assert!(error.is_err(), "{point}");
-        assert_eq!(project.queue(), queue, "{point}");
+            let queue = project.queue();
+            let error = store.transact(&mut |_| panic!("{point}: not before the journal can be written"));
+            assert!(error.is_err(), "{point}");
+            assert_eq!(project.queue(), queue, "{point}");
 
-        set(point, "off");
-        store.transact(&mut |snapshot| moved(snapshot, "B", &Status::READY)).expect("goes on");
-        let events = store.events(2).expect("read");
-        assert_eq!(kinds(&events), ["task.moved", "lease.acquired", "task.moved"], "{point}");
-        let numbers: Vec<u64> = events.iter().map(|event| event.seq).collect();
-        assert_eq!(numbers, [3, 4, 5], "{point}");
-        assert_eq!(project.open().read().expect("read").snapshot.history.seq, 5);
+            set(point, "off");
+            store.transact(&mut |snapshot| moved(snapshot, "B", &Status::READY)).expect("goes on");
+            let events = store.events(2).expect("read");
+            assert_eq!(kinds(&events), ["task.moved", "lease.acquired", "task.moved"], "{point}");
+            let numbers: Vec<u64> = events.iter().map(|event| event.seq).collect();
+            assert_eq!(numbers, [3, 4, 5], "{point}");
+            assert_eq!(project.open().read().expect("read").snapshot.history.seq, 5);
+        }
+    });
+}
+
+/// What may be done to a project whose task `A` is claimed, and `B` is not.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Operation {
+    Claim,
+    Beat,
+    Settle,
+    Rescue,
+}
+
+/// The lease of `A`, written again.
+fn beat(snapshot: &Snapshot) -> Plan {
+    let lease = snapshot.leases["A"].ours().expect("ours").beaten(&snapshot.now);
+    Plan { leases: vec![LeaseChange::Write(lease)], ..Plan::none() }
+}
+
+#[test]
+fn every_error_at_every_step_of_every_operation_loses_nothing() {
+    alone("every_error_at_every_step_of_every_operation_loses_nothing", || {
+        let mut count = 0;
+        for point in BEFORE.into_iter().chain(["store.drop"]).chain(AFTER) {
+            for error in ["EIO", "ENOSPC", "EROFS", "EINTR"] {
+                for operation in [Operation::Claim, Operation::Beat, Operation::Settle, Operation::Rescue] {
+                    fails_once(point, error, operation);
+                    count += 1;
+                }
+            }
+        }
+        println!("figure: {count} combinations of step, error and operation: nothing lost");
+    });
+}
+
+fn fails_once(point: &str, error: &str, operation: Operation) {
+    let words = format!("{operation:?} with {error} at {point}");
+    let code = match error {
+        "EIO" => 5,
+        "ENOSPC" => 28,
+        "EROFS" => 30,
+        _ => 4,
+    };
+    let (_scenario, project, store) = scenario();
+    store.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
+    if operation == Operation::Rescue {
+        // Its owner is gone, and with it its lock.
+        drop(store);
     }
+    let store = project.open();
+    let edited = project.queue().replacen("\"sprint_id\": \"S1\"", "\"sprint_id\": \"S1\", \"mine\": [ 1,2 ]", 1);
+    project.replace(&edited);
+
+    set(point, &format!("1*return({code})->off"));
+    let mut decide = |snapshot: &Snapshot| match operation {
+        Operation::Claim => claim(snapshot, "B"),
+        Operation::Beat => beat(snapshot),
+        Operation::Settle => settle(snapshot, "A", &Status::AWAITING_TEST),
+        Operation::Rescue => settle(snapshot, "A", &Status::READY),
+    };
+    let done = store.transact(&mut decide);
+    set(point, "off");
+    let is_there = match operation {
+        Operation::Claim => status(&store, "B") == "in_progress",
+        Operation::Beat => done.is_ok(),
+        Operation::Settle => status(&store, "A") == "awaiting_test",
+        Operation::Rescue => status(&store, "A") == "ready",
+    };
+    match &done {
+        Ok(_) => assert!(is_there, "{words}: what was told as done is there"),
+        Err(_) => assert!(!is_there || point == "store.renamed", "{words}: what was told as failed is not there"),
+    }
+
+    let other = project.open();
+    let mut agrees = false;
+    let look = |snapshot: &Snapshot| {
+        agrees = snapshot
+            .queue
+            .tasks()
+            .all(|task| snapshot.history.task(&task.id).and_then(|known| known.status.as_ref()) == Some(&task.status));
+        Plan::none()
+    };
+    let mut look = look;
+    other.transact(&mut look).unwrap_or_else(|error| panic!("{words}: {error}"));
+    assert!(agrees, "{words}: queue and journal agree as soon as somebody polls");
+    if done.is_err() {
+        store.transact(&mut decide).unwrap_or_else(|error| panic!("{words}: once more: {error}"));
+    }
+    assert!(project.queue().contains("\"S1\", \"mine\": [ 1,2 ]"), "{words}: nobody's edit is lost");
+    let numbers: Vec<u64> = store.events(0).expect("read").iter().map(|event| event.seq).collect();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "{words}");
 }
 
 /// What a killed process runs; [`a_kill_between_any_two_steps_is_mended`] starts it.

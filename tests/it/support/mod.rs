@@ -1,6 +1,8 @@
 //! A project in a temporary directory, real daemons in it, and bounded waits on states.
 
 pub(crate) mod checker;
+pub(crate) mod tools;
+pub(crate) mod witness;
 
 use std::{
     fs,
