@@ -139,9 +139,11 @@ impl Play {
         self.session = id;
         // What was said before is said again.
         self.update(
-            json!({"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": "simulated, and old"}}),
+            &json!({"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": "simulated, and old"}}),
         )?;
-        self.update(json!({"sessionUpdate": "tool_call", "toolCallId": "old", "title": "old", "status": "completed"}))?;
+        self.update(
+            &json!({"sessionUpdate": "tool_call", "toolCallId": "old", "title": "old", "status": "completed"}),
+        )?;
         self.cost(0.5)?;
         Ok(Ok(json!({})))
     }
@@ -204,7 +206,7 @@ impl Play {
             Value::Object(all)
         };
         let announced = json!({"sessionUpdate": "tool_call", "toolCallId": id, "title": name, "kind": call["kind"], "status": "pending"});
-        self.update(announced)?;
+        self.update(&announced)?;
         let options = json!([
             {"optionId": "always", "kind": "allow_always", "name": "Always"},
             {"optionId": "once", "kind": "allow_once", "name": "Once"},
@@ -217,7 +219,7 @@ impl Play {
         self.say(&format!("permission: {chosen}. "))?;
         let good = chosen == "once" && act(self)?;
         let status = if good { "completed" } else { "failed" };
-        self.update(json!({"sessionUpdate": "tool_call_update", "toolCallId": id, "status": status}))
+        self.update(&json!({"sessionUpdate": "tool_call_update", "toolCallId": id, "status": status}))
     }
 
     fn ask(&mut self, method: &str, mut params: Value) -> io::Result<Value> {
@@ -234,14 +236,14 @@ impl Play {
     }
 
     fn say(&mut self, text: &str) -> io::Result<()> {
-        self.update(json!({"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": text}}))
+        self.update(&json!({"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": text}}))
     }
 
     fn cost(&mut self, amount: f64) -> io::Result<()> {
-        self.update(json!({"sessionUpdate": "usage_update", "used": 1, "size": 2, "cost": {"amount": amount, "currency": "USD"}}))
+        self.update(&json!({"sessionUpdate": "usage_update", "used": 1, "size": 2, "cost": {"amount": amount, "currency": "USD"}}))
     }
 
-    fn update(&mut self, update: Value) -> io::Result<()> {
+    fn update(&mut self, update: &Value) -> io::Result<()> {
         let params = json!({"sessionId": self.session, "update": update});
         self.send(&json!({"jsonrpc": "2.0", "method": "session/update", "params": params}))
     }

@@ -42,7 +42,7 @@ impl Run {
         if workspace.mode() == workspace::Mode::Shared {
             return Ok(None);
         }
-        workspace.leave_out(layout, &shared.agent(&self.lease().by).leaves()).map_err(wrong)?;
+        workspace.leave_out(layout, shared.agent(&self.lease().by).leaves()).map_err(wrong)?;
         self.assignment.workspace = workspace.path().to_owned();
         self.assignment.task.branch = workspace.branch().map(String::from);
         self.env = workspace.env().clone();

@@ -104,7 +104,7 @@ impl Peer {
     }
 
     /// Asks; answers the number by which the answer will be known.
-    pub(super) fn ask(&mut self, method: &str, params: Value) -> u64 {
+    pub(super) fn ask(&mut self, method: &str, params: &Value) -> u64 {
         let id = self.next;
         self.next += 1;
         self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
@@ -112,7 +112,7 @@ impl Peer {
     }
 
     /// Tells without an answer.
-    pub(super) fn tell(&mut self, method: &str, params: Value) {
+    pub(super) fn tell(&mut self, method: &str, params: &Value) {
         self.send(&json!({"jsonrpc": "2.0", "method": method, "params": params}));
     }
 
@@ -143,10 +143,9 @@ impl Peer {
                 Ok(None) => {}
                 Err(_) => return None,
             }
-            match self.inbox.recv_timeout(Duration::from_millis(20)) {
-                Ok(Heard::Told) => break,
-                // What it still says is not waited for, only taken, so that it is not held up.
-                Ok(_) | Err(_) => {}
+            // What else it still says is not waited for, only taken.
+            if let Ok(Heard::Told) = self.inbox.recv_timeout(Duration::from_millis(20)) {
+                break;
             }
         }
         // What it leaves behind the keeper ends.

@@ -123,7 +123,7 @@ impl Talk {
         let able = self.initialize()?;
         if let Some(method) = self.auth.clone() {
             *stage = "authenticate";
-            self.ask("authenticate", json!({"methodId": method}))?;
+            self.ask("authenticate", &json!({"methodId": method}))?;
         }
         *stage = if self.resume.is_some() { "load" } else { "session" };
         let opened = self.open(&able)?;
@@ -135,7 +135,7 @@ impl Talk {
         self.events.tell(&json!({"type": "session", "id": session, "model": model, "resumed": self.resume.is_some()}));
         *stage = "prompt";
         let answer =
-            self.ask("session/prompt", json!({"sessionId": session, "prompt": [{"type": "text", "text": prompt}]}))?;
+            self.ask("session/prompt", &json!({"sessionId": session, "prompt": [{"type": "text", "text": prompt}]}))?;
         if let Some(usage) = usage(&answer) {
             self.events.tell(&usage);
         }
@@ -147,7 +147,7 @@ impl Talk {
     fn initialize(&mut self) -> Result<Value, Trouble> {
         let answer = self.ask(
             "initialize",
-            json!({
+            &json!({
                 "protocolVersion": VERSION,
                 "clientCapabilities": {
                     "fs": {"readTextFile": self.fs == Fs::All, "writeTextFile": self.fs != Fs::None},
@@ -173,7 +173,7 @@ impl Talk {
     fn open(&mut self, able: &Value) -> Result<Value, Trouble> {
         let cwd = self.workspace.to_string_lossy().into_owned();
         let Some(session) = self.resume.clone() else {
-            let opened = self.ask("session/new", json!({"cwd": cwd, "mcpServers": []})).map_err(|trouble| {
+            let opened = self.ask("session/new", &json!({"cwd": cwd, "mcpServers": []})).map_err(|trouble| {
                 let methods = able.get("authMethods").and_then(Value::as_array).into_iter().flatten();
                 let names: Vec<&str> = methods.filter_map(|method| method.get("id")?.as_str()).collect();
                 match trouble {
@@ -200,7 +200,7 @@ impl Talk {
         };
         self.session = Some(session.clone());
         self.repeats = true;
-        let opened = self.ask(method, json!({"sessionId": session, "cwd": cwd, "mcpServers": []}));
+        let opened = self.ask(method, &json!({"sessionId": session, "cwd": cwd, "mcpServers": []}));
         self.repeats = false;
         self.tools.clear();
         opened
@@ -218,9 +218,9 @@ impl Talk {
         let session = self.session.clone();
         match option.and_then(|option| option.get("id")) {
             Some(id) => {
-                self.ask("session/set_config_option", json!({"sessionId": session, "configId": id, "value": model}))?
+                self.ask("session/set_config_option", &json!({"sessionId": session, "configId": id, "value": model}))?
             }
-            None => self.ask("session/set_model", json!({"sessionId": session, "modelId": model}))?,
+            None => self.ask("session/set_model", &json!({"sessionId": session, "modelId": model}))?,
         };
         Ok(Some(model))
     }
@@ -230,13 +230,13 @@ impl Talk {
         let modes = opened.pointer("/modes/availableModes").and_then(Value::as_array).into_iter().flatten();
         let knows = modes.into_iter().any(|mode| mode.get("id").is_some_and(|id| id == "plan"));
         if self.permit == Permit::Plan && knows {
-            self.ask("session/set_mode", json!({"sessionId": self.session, "modeId": "plan"}))?;
+            self.ask("session/set_mode", &json!({"sessionId": self.session, "modeId": "plan"}))?;
         }
         Ok(())
     }
 
     /// Asks the agent, and serves it until it has answered.
-    fn ask(&mut self, method: &str, params: Value) -> Result<Value, Trouble> {
+    fn ask(&mut self, method: &str, params: &Value) -> Result<Value, Trouble> {
         let number = self.peer.ask(method, params);
         loop {
             match self.peer.hear(self.cancelled) {
@@ -253,7 +253,7 @@ impl Talk {
                 Some(Heard::Noise(words)) => self.events.noise(&words),
                 Some(Heard::Gone) => return Err(Trouble::Gone),
                 Some(Heard::Told) if method == "session/prompt" && self.cancelled.is_none() => {
-                    self.peer.tell("session/cancel", json!({"sessionId": self.session}));
+                    self.peer.tell("session/cancel", &json!({"sessionId": self.session}));
                     self.cancelled = Some(Instant::now() + CANCEL);
                 }
                 Some(Heard::Told) | None => return Err(Trouble::Told),
