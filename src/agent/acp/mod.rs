@@ -7,6 +7,7 @@
 //! `acp` to read. What an event means, the description `acp` says; limits and the end of the tree are
 //! the keeper's and the watcher's.
 
+mod answer;
 mod events;
 mod files;
 mod peer;
