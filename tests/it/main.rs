@@ -8,15 +8,17 @@ mod agents;
 mod bad_input;
 mod branches;
 mod cli;
+mod clocks;
 mod config;
+mod contained;
 mod crash;
 #[path = "../endpoint/mod.rs"]
 mod endpoint;
 mod fleet;
 mod floors;
 mod inbox;
-mod model;
 mod matrix;
+mod model;
 mod power;
 mod process;
 mod queues;
