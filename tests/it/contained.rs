@@ -255,7 +255,8 @@ fn a_worker_that_cannot_renew_is_taken_over_after_its_ttl_and_its_agent_is_gone_
     project.start("builder", &["--owner", "other", "--interval", "1s"]);
     project.wait_for("A", "awaiting_test");
     assert!(began.elapsed() > Duration::from_secs(1), "not before its TTL: {:?}", began.elapsed());
-    let rescued = &project.events_of("lease.rescued")[0]["data"];
+    let rescued = project.events_of("lease.rescued");
+    let rescued = &rescued.first().unwrap_or_else(|| panic!("{}", project.diagnosis()))["data"];
     assert!(rescued["reason"].as_str().expect("a reason").starts_with("no heartbeat for"), "{rescued}");
     assert_eq!(rescued["died"], false, "its lock says that it lives");
     assert!(!project.path("both").exists(), "two agents worked on one task");
