@@ -3,7 +3,7 @@
 //! The one seam of this floor: another platform brings a module with the same functions. Whom to
 //! signal, and when, others decide.
 
-use std::{fs, io, path::PathBuf, process::Command};
+use std::{fs, io, path::PathBuf, process::Command, sync::OnceLock};
 
 use rustix::{
     fd::OwnedFd,
@@ -59,9 +59,24 @@ fn parse(pid: u32, stat: &[u8]) -> Option<Seen> {
         pid,
         parent: u32::try_from(number(1)?).ok()?,
         session: fields.get(3)?.parse().unwrap_or(0),
-        started: number(19)?,
+        started: number(19)?.saturating_add_signed(-boot_shift()),
         dead: matches!(state, "Z" | "X" | "x") && alone,
         stopped: matches!(state, "T" | "t"),
+    })
+}
+
+/// How many clock ticks the start times that this process is shown are ahead of the machine's: another time
+/// namespace counts from another boot. What is written down is in the machine's.
+fn boot_shift() -> i64 {
+    static SHIFT: OnceLock<i64> = OnceLock::new();
+    *SHIFT.get_or_init(|| {
+        let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+        let ticks = offsets.lines().find_map(|line| {
+            let mut fields = line.strip_prefix("boottime")?.split_ascii_whitespace();
+            let (seconds, nanos): (i64, i64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+            seconds.checked_mul(100)?.checked_add(nanos / 10_000_000)
+        });
+        ticks.unwrap_or_default()
     })
 }
 

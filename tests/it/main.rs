@@ -8,7 +8,9 @@ mod agents;
 mod bad_input;
 mod branches;
 mod cli;
+mod clocks;
 mod config;
+mod contained;
 mod crash;
 #[path = "../endpoint/mod.rs"]
 mod endpoint;

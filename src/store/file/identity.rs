@@ -46,13 +46,44 @@ pub fn identity(tag: &str) -> Owner {
     Owner { tag: tag.into(), host, boot_id, pid, pid_started: started(pid).unwrap_or_default() }
 }
 
+/// How far the monotonic clock and the one since boot are shifted for this process: another time namespace shows
+/// other times of the same machine, and all that we write down is in those of the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shift {
+    pub(super) monotonic: i128,
+    boot: i128,
+}
+
+impl Shift {
+    /// In nanoseconds, of the namespace that this process is in.
+    pub(super) fn ours() -> Self {
+        static OURS: std::sync::OnceLock<Shift> = std::sync::OnceLock::new();
+        *OURS.get_or_init(|| Self::parse(&fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default()))
+    }
+
+    fn parse(offsets: &str) -> Self {
+        let of = |clock: &str| {
+            let mut fields = offsets.lines().find_map(|line| line.strip_prefix(clock))?.split_ascii_whitespace();
+            let (seconds, nanos): (i128, i128) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+            Some(seconds * 1_000_000_000 + nanos)
+        };
+        Self { monotonic: of("monotonic").unwrap_or_default(), boot: of("boottime").unwrap_or_default() }
+    }
+
+    /// A start time as this namespace shows it, in the machine's clock ticks.
+    fn ticks(self, shown: u64) -> u64 {
+        // The kernel shows hundredths of a second whatever it counts in.
+        u64::try_from(i128::from(shown) - self.boot.div_euclid(10_000_000)).unwrap_or_default()
+    }
+}
+
 /// When a process was started, in clock ticks since boot; `None` when it is gone or only waits to be reaped.
 fn started(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name may hold anything, parentheses too; what follows the last one is regular.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?;
-    if matches!(state, "Z" | "X" | "x") { None } else { fields.nth(18)?.parse().ok() }
+    if matches!(state, "Z" | "X" | "x") { None } else { Some(Shift::ours().ticks(fields.nth(18)?.parse().ok()?)) }
 }
 
 /// Whether the process that a lease names is still that process.
@@ -117,6 +148,14 @@ mod tests {
         assert!(me.pid_started > 0);
         assert_eq!(started(me.pid), Some(me.pid_started));
         assert!(!me.boot_id.is_empty());
+    }
+
+    #[test]
+    fn times_of_another_namespace_become_those_of_the_machine() {
+        let shift = Shift::parse("monotonic          -7         500000000\nboottime        86400         0\n");
+        assert_eq!(shift, Shift { monotonic: -6_500_000_000, boot: 86_400_000_000_000 });
+        assert_eq!(shift.ticks(8_640_042), 42);
+        assert_eq!(Shift::parse(""), Shift::default(), "a kernel without such namespaces");
     }
 
     #[test]

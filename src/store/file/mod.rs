@@ -149,7 +149,8 @@ impl FileStore {
         let mono = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let seconds = u64::try_from(mono.tv_sec).unwrap_or_default();
         let nanos = u32::try_from(mono.tv_nsec).unwrap_or_default();
-        Now::new(Utc::now(), Duration::new(seconds, nanos))
+        let mono = i128::from(seconds) * 1_000_000_000 + i128::from(nanos) - identity::Shift::ours().monotonic;
+        Now::new(Utc::now(), Duration::from_nanos(u64::try_from(mono).unwrap_or_default()))
     }
 
     /// Reads the queue, or finds that it is as it was.

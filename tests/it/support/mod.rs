@@ -229,6 +229,10 @@ impl Project {
         fs::read_to_string(self.path(&format!("{role}.{n}.log"))).unwrap_or_default()
     }
 
+    pub(crate) fn pid(&self, n: usize) -> u32 {
+        self.daemons[n].id()
+    }
+
     pub(crate) fn signal(&self, n: usize, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.daemons[n]);
         rustix::process::kill_process(pid, signal).expect("the daemon can be signalled");

@@ -1,0 +1,299 @@
+//! Agents that take what they can get, and workers that cannot say that they live: contained, and told as what it was.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use oodatcaa::{
+    domain::{Holder, Plan},
+    layout::Layout,
+    process::{end_leftovers, identity, leftovers},
+    store::{
+        Store,
+        file::{self, FileOptions, FileStore},
+    },
+};
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::{Project, eventually, tools::available, witness::Witness};
+
+fn one_task(project: &Project) {
+    project.queue(json!([{"id": "A", "title": "", "status": "ready"}]));
+}
+
+/// Bytes that the files below a directory take on the disk.
+fn used(dir: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(dir) else { return 0 };
+    let size = |path: PathBuf| match fs::symlink_metadata(&path) {
+        Ok(meta) if meta.is_dir() => used(&path),
+        Ok(meta) => meta.blocks() * 512,
+        Err(_) => 0,
+    };
+    entries.flatten().map(|entry| size(entry.path())).sum()
+}
+
+#[test]
+fn ten_gigabytes_of_output_take_little_more_of_the_disk_than_their_cap() {
+    const CAP: u64 = 32 << 20;
+    let project = Project::new("exec head -c 10G /dev/zero");
+    project.config("[roles.builder]\noutput = \"32MiB\"");
+    one_task(&project);
+    let mut worker = project.command("agent-daemon");
+    worker.args(["--role", "builder", "--once"]).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut worker = worker.spawn().expect("it starts");
+    let began = Instant::now();
+    let mut most = 0;
+    while worker.try_wait().expect("a child").is_none() {
+        most = most.max(used(&project.path(".oodatcaa/runs")));
+        assert!(began.elapsed() < Duration::from_secs(60), "it does not end");
+    }
+    let log = fs::metadata(project.path(".oodatcaa/runs/A/1/stdout.log")).expect("a log").len();
+    assert_eq!(log, CAP);
+    assert!(most < 1 << 30, "{most} bytes were on the disk at once");
+    assert_ne!(project.status("A"), "in_progress");
+    assert_eq!(project.agents(), Vec::<u32>::new());
+    println!(
+        "figure: 10 GB of output, cap {} MiB: at most {} MiB on the disk, ended after {:.1} s",
+        CAP >> 20,
+        most >> 20,
+        began.elapsed().as_secs_f64()
+    );
+}
+
+#[test]
+fn an_agent_that_fills_the_disk_of_its_own_directory_comes_to_an_end_that_is_told() {
+    if !available(true, &["mount"]) {
+        return;
+    }
+    let mut project = Project::new("cat /dev/zero; echo full >&2; exit 3");
+    one_task(&project);
+    let runs = project.path(".oodatcaa/runs");
+    fs::create_dir_all(&runs).expect("a directory");
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m,mode=700", "none"]).arg(&runs).status();
+    if !mounted.is_ok_and(|done| done.success()) {
+        eprintln!("skipped: a tmpfs cannot be mounted here");
+        return;
+    }
+    let worker = project.start("builder", &["--interval", "1s"]);
+    let told = || project.events_of("attempt.finished").first().cloned();
+    let finished = eventually("its end is told", told);
+    assert_eq!(finished["data"]["outcome"], "failed", "{finished}");
+    assert_eq!(project.agents(), Vec::<u32>::new());
+    assert!(identity::started(project.pid(worker)).is_some(), "the worker goes on");
+    project.signal(worker, Signal::KILL);
+    project.ended(worker);
+    let _ = Command::new("umount").arg("-l").arg(&runs).status();
+}
+
+/// A group of processes that may hold so much memory together; it goes when it is dropped.
+struct MemoryGroup(PathBuf);
+
+impl MemoryGroup {
+    fn new(bytes: u64) -> Option<Self> {
+        let name = format!("oodatcaa-test-{}", std::process::id());
+        let kinds = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
+        for (root, limit) in kinds {
+            let group = Path::new(root).join(&name);
+            if fs::create_dir(&group).is_err() {
+                continue;
+            }
+            let group = Self(group);
+            if fs::write(group.0.join(limit), bytes.to_string()).is_ok() {
+                return Some(group);
+            }
+        }
+        eprintln!("skipped: memory cannot be limited for a group of processes here");
+        None
+    }
+}
+
+impl Drop for MemoryGroup {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn the_kernel_that_runs_out_of_memory_takes_the_agent_and_neither_keeper_nor_worker() {
+    if !available(true, &[]) {
+        return;
+    }
+    let Some(group) = MemoryGroup::new(96 << 20) else { return };
+    let project = Project::new("v=$(head -c 300000000 /dev/zero | tr '\\0' x); echo ${#v}; exit 0");
+    one_task(&project);
+    let daemon = project.command("agent-daemon");
+    let mut inside = project.command("sh");
+    inside.args(["-c", "echo $$ > \"$0/cgroup.procs\" && exec \"$@\""]).arg(&group.0).arg(daemon.get_program());
+    let output = inside.args(["--role", "builder", "--once"]).output().expect("sh runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "the worker lives: {said}");
+    let exit = fs::read_to_string(project.path(".oodatcaa/runs/A/1/exit.json")).expect("the keeper lived to tell");
+    let finished = &project.events_of("attempt.finished")[0];
+    assert_eq!(finished["data"]["outcome"], "failed", "{finished} {exit} {said}");
+    assert_eq!(project.agents(), Vec::<u32>::new());
+    assert!(project.leases().is_empty());
+    eventually("the group is empty", || {
+        fs::read_to_string(group.0.join("cgroup.procs")).is_ok_and(|text| text.is_empty()).then_some(())
+    });
+}
+
+/// Runs inside of a namespace of process ids, where the next number may be chosen.
+#[test]
+#[ignore = "a part of another test"]
+fn inside_a_namespace() {
+    if std::env::var_os("OODATCAA_TEST_REUSE").is_none() {
+        return;
+    }
+    let place = tempfile::tempdir().expect("a directory");
+    let project = Project::that_succeeds();
+    one_task(&project);
+    let sleeper = || Command::new("sleep").arg("600").spawn().expect("sleep starts");
+    let mut same_tick = 0;
+    for _ in 0..20 {
+        let mut old = sleeper();
+        let (pid, started) = (old.id(), identity::started(old.id()).expect("it runs"));
+        old.kill().expect("killed");
+        old.wait().expect("a child");
+        fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).expect("root may");
+        let mut stranger = sleeper();
+        assert_eq!(stranger.id(), pid, "the number is given again");
+        same_tick += u32::from(identity::started(pid) == Some(started));
+
+        // A dead keeper's record leads to the stranger, and so does a dead worker's lease.
+        let record = json!({"pid": pid, "started": started, "boot_id": identity::boot_id(), "run_dir": place.path()});
+        fs::write(place.path().join("keeper.json"), record.to_string()).expect("written");
+        assert_eq!(leftovers(place.path()), Vec::<u32>::new());
+        assert_eq!(end_leftovers(place.path(), Duration::from_secs(2)), Ok(0));
+        assert!(identity::started(pid).is_some(), "nobody who got the number is touched");
+
+        let layout = Layout::new(project.root());
+        let me = file::identity("me@here");
+        let lease = json!({"task_id": "A", "role": "builder", "owner": "old@here", "token": 1, "attempt": 1,
+            "started_at": "2026-01-05T09:00:00.000Z", "ttl_seconds": 5400, "heartbeat_at": "2026-01-05T09:00:00.000Z",
+            "host": me.host, "boot_id": me.boot_id, "pid": pid, "pid_started": started});
+        fs::create_dir_all(layout.leases()).expect("a directory");
+        fs::create_dir_all(layout.locks()).expect("a directory");
+        fs::write(layout.leases().join("A.json"), lease.to_string()).expect("written");
+        fs::write(layout.locks().join("A.lock"), "").expect("written");
+        let store = FileStore::open(&layout, Some(me), FileOptions::default()).expect("the store opens");
+        let mut holder = None;
+        let look = |snapshot: &oodatcaa::domain::Snapshot| {
+            holder = snapshot.leases.get("A").map(|held| held.holder.clone());
+            Plan::none()
+        };
+        let mut look = look;
+        store.transact(&mut look).expect("looked");
+        assert!(matches!(holder, Some(Holder::Dead(_))), "whose number it was is dead: {holder:?}");
+        stranger.kill().expect("killed");
+        stranger.wait().expect("a child");
+    }
+    println!(
+        "figure: process ids given again at once: 20, of these {same_tick} in the same clock tick; nobody was touched"
+    );
+}
+
+#[test]
+fn a_process_that_got_a_dead_ones_number_is_neither_touched_nor_taken_for_it() {
+    if !available(true, &["unshare"]) {
+        return;
+    }
+    let mut inside = Command::new("unshare");
+    inside.args(["--pid", "--fork", "--mount-proc"]).arg(std::env::current_exe().expect("this test"));
+    inside.args(["--exact", "contained::inside_a_namespace", "--ignored", "--nocapture", "--test-threads=1"]);
+    let output = inside.env("OODATCAA_TEST_REUSE", "1").output().expect("unshare runs");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if err.contains("unshare:") {
+        eprintln!("skipped: there are no namespaces of process ids here: {err}");
+        return;
+    }
+    assert!(output.status.success() && out.contains("1 passed"), "{out}{err}");
+    print!(
+        "{}",
+        out.lines().filter(|line| line.starts_with("figure:")).map(|line| format!("{line}\n")).collect::<String>()
+    );
+}
+
+/// Lets every renewal of a worker's lease fail from now on; answers the tracer that does it.
+fn cannot_renew(project: &Project, witness: &Witness, worker: usize) -> std::process::Child {
+    let words = witness.path("tracer");
+    let tracer = Command::new("strace")
+        .args(["-f", "-o", "/dev/null", "--inject=rename,renameat,renameat2:error=EIO"])
+        .arg("-P")
+        .arg(project.path(".leases/A.json"))
+        .args(["-p", &project.pid(worker).to_string()])
+        .stderr(fs::File::create(&words).expect("a file"))
+        .spawn()
+        .expect("strace starts");
+    eventually("the tracer is there", || {
+        fs::read_to_string(&words).is_ok_and(|text| text.contains("attached")).then_some(())
+    });
+    tracer
+}
+
+#[test]
+fn a_worker_that_cannot_renew_is_taken_over_after_its_ttl_and_its_agent_is_gone_first() {
+    if !available(false, &["strace"]) {
+        return;
+    }
+    let witness = Witness::new();
+    let mut project = Project::new(
+        "if [ $OODATCAA_TOKEN = 1 ]; then echo $$ > first.new; mv first.new first; exec sleep 1000; fi\n\
+         kill -0 $(cat first) 2>/dev/null && touch both\nexit 0",
+    );
+    project.config("[roles.builder]\nttl = \"3s\"");
+    one_task(&project);
+    let mute = project.start("builder", &["--owner", "mute"]);
+    eventually("the agent runs", || project.path("first").exists().then_some(()));
+    eventually("its start is told", || (!project.events_of("attempt.started").is_empty()).then_some(()));
+    let mut tracer = cannot_renew(&project, &witness, mute);
+    let began = Instant::now();
+    project.start("builder", &["--owner", "other", "--interval", "1s"]);
+    project.wait_for("A", "awaiting_test");
+    assert!(began.elapsed() > Duration::from_secs(1), "not before its TTL: {:?}", began.elapsed());
+    let rescued = project.events_of("lease.rescued");
+    let rescued = &rescued.first().unwrap_or_else(|| panic!("{}", project.diagnosis()))["data"];
+    assert!(rescued["reason"].as_str().expect("a reason").starts_with("no heartbeat for"), "{rescued}");
+    assert_eq!(rescued["died"], false, "its lock says that it lives");
+    assert!(!project.path("both").exists(), "two agents worked on one task");
+    assert!(project.log("builder", mute).contains("no heartbeat for A"), "{}", project.log("builder", mute));
+    eventually("it notices", || (!project.events_of("attempt.superseded").is_empty()).then_some(()));
+    assert_eq!(project.status("A"), "awaiting_test");
+    let done = project.events_of("attempt.finished").iter().filter(|event| event["data"]["outcome"] == "done").count();
+    assert_eq!(done, 1);
+    project.signal(mute, Signal::KILL);
+    project.ended(mute);
+    let _ = tracer.wait();
+}
+
+#[test]
+fn a_worker_that_cannot_renew_and_that_nobody_replaces_still_settles() {
+    if !available(false, &["strace"]) {
+        return;
+    }
+    let witness = Witness::new();
+    let mut project = Project::new(&witness.script());
+    project.config("[roles.builder]\nttl = \"1s\"");
+    one_task(&project);
+    witness.hold(true);
+    let mute = project.start("builder", &[]);
+    eventually("the agent runs", || (!witness.started().is_empty()).then_some(()));
+    eventually("its start is told", || (!project.events_of("attempt.started").is_empty()).then_some(()));
+    let mut tracer = cannot_renew(&project, &witness, mute);
+    let began = Instant::now();
+    eventually("its TTL is over", || {
+        (began.elapsed() > Duration::from_secs(2) && project.log("builder", mute).contains("no heartbeat for A"))
+            .then_some(())
+    });
+    assert_eq!(project.status("A"), "in_progress");
+    witness.hold(false);
+    project.wait_for("A", "awaiting_test");
+    assert_eq!(project.events_of("lease.acquired").len(), 1, "the same attempt, to its end");
+    project.signal(mute, Signal::KILL);
+    project.ended(mute);
+    let _ = tracer.wait();
+}
