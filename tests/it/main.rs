@@ -15,6 +15,7 @@ mod fleet;
 mod floors;
 mod inbox;
 mod model;
+mod order;
 mod process;
 mod queues;
 mod real_agents;
