@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{PATIENCE, Project};
+use crate::support::{Project, patience};
 
 mod agent;
 mod config;
@@ -64,7 +64,7 @@ fn run(mut command: Command) -> Said {
         .stderr(err.try_clone().expect("a file"))
         .spawn()
         .expect("it starts");
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     let code = loop {
         if let Some(status) = child.try_wait().expect("a child") {
             break status.code();

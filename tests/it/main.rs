@@ -20,6 +20,7 @@ mod inbox;
 mod matrix;
 mod model;
 mod power;
+mod order;
 mod process;
 mod queues;
 mod real_agents;

@@ -6,6 +6,7 @@ mod failing;
 mod files;
 mod journal;
 mod leases;
+mod machine;
 
 use std::{
     fs,

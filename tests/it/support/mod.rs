@@ -15,13 +15,17 @@ use std::{
 
 use serde_json::{Value, json};
 
-/// How long a state may take to come; generous, because machines are shared.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a state may take to come; generous, because machines are shared. `PATIENCE=5` is for a run in which
+/// something is expected not to come.
+pub(crate) fn patience() -> Duration {
+    let seconds = std::env::var("PATIENCE").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(60))
+}
 
 /// Waits until `reached` answers something.
 #[track_caller]
 pub(crate) fn eventually<T>(what: &str, mut reached: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     loop {
         if let Some(value) = reached() {
             return value;
@@ -139,7 +143,7 @@ impl Project {
                 project.events().into_iter().rev().find(|event| event["task"] == id && event["data"]["to"].is_string());
             last.is_some_and(|event| event["data"]["to"] == status)
         };
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         while self.status(id) != status || !told(self) {
             assert!(Instant::now() < deadline, "in vain: {}", what());
             thread::sleep(Duration::from_millis(10));

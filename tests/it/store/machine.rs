@@ -1,0 +1,403 @@
+//! The store against a reference: any order of claims, heartbeats, settlements, rescues, commands, edits by
+//! hand, broken content and crashes, on real files and on a model that is nothing but a table.
+//!
+//! Clocks are not among the operations: the store reads its own. What a jump does the rules' tests and the
+//! model (`model::a_jump_of_the_wall_clock_takes_nothing_from_anybody`) show.
+
+use std::{collections::BTreeMap, fs, time::Duration};
+
+use oodatcaa::{
+    domain::{
+        Class, Held, Lease, LeaseChange, LeaseRecord, Outcome, Plan, Role, Snapshot, Status, TaskId, Token, Workflow,
+        claim::{self, Claimant},
+        event::Actor,
+        operate,
+        outcome::Retry,
+        pool::Offer,
+        rescue, settle,
+    },
+    store::{Store, StoreError, file::FileStore},
+};
+use proptest::{prelude::*, test_runner::Config};
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
+
+use super::{Project, id};
+
+const TASKS: [&str; 3] = ["A", "B", "C"];
+const LIMIT: usize = 2;
+
+/// Odd on purpose: everything that is not ours must stay as it is.
+const FILE: &str = "{\r\n  \"note\" : 0,\n  \"wip_limits\": {\"builder\": 2},\n  \"tasks\": [\n    {\n      \"id\": \"A\",\n      \"status\": \"ready\",\n      \"x\":   [1,\t2 ],\n      \"title\": \"F\\u00fc\\/\u{df}e\"\n    },\n    {\n\t\"id\": \"B\",\n\t\"x\": 1e3, \"x\": 1E+3,\n\t\"status\": \"ready\",\n\t\"lease\": null,\n\t\"y\": {}\n    },\n    {\n      \"id\": \"C\",\n      \"priority\": 1,\n      \"status\": \"ready\",\n      \"last\": \"  \"\n    }\n  ],\n  \"after\": [ ]\n}\n\n";
+
+/// What the reference knows of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Known {
+    status: &'static str,
+    /// The lease file: which worker's, and its token.
+    lease: Option<(usize, u64)>,
+    newest: u64,
+}
+
+/// The reference: a table, and what each of two workers believes to hold.
+#[derive(Clone, Debug)]
+struct Table {
+    tasks: BTreeMap<&'static str, Known>,
+    holds: [BTreeMap<&'static str, u64>; 2],
+    note: u32,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Claim(usize),
+    Renew(usize, &'static str),
+    Settle(usize, &'static str, bool),
+    Rescue(usize),
+    Crash(usize),
+    Verb(Verb, &'static str),
+    /// A status by hand, in place or by rename.
+    Hand(&'static str, &'static str, bool),
+    /// A member that is not ours.
+    Note(bool),
+    /// Half of the file, for as long as a worker looks and beats; then the whole.
+    Torn(usize, bool),
+    /// A lease file removed by hand.
+    Remove(&'static str),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Verb {
+    Done,
+    Block,
+    Cancel,
+    Release,
+}
+
+impl Table {
+    fn takes(&self) -> Option<&'static str> {
+        let leases = self.tasks.values().filter(|known| known.lease.is_some() && known.status != "in_progress");
+        let working = self.tasks.values().filter(|known| known.status == "in_progress");
+        if leases.count() + working.count() >= LIMIT {
+            return None;
+        }
+        let free = |id: &&&str| self.tasks[**id].status == "ready" && self.tasks[**id].lease.is_none();
+        // By priority, then by place: C has the small number.
+        ["C", "A", "B"].iter().find(free).copied()
+    }
+
+    fn is_dead(&self, id: &str) -> bool {
+        self.tasks[id].lease.is_some_and(|(by, token)| self.holds[by].get(id) != Some(&token))
+    }
+}
+
+impl ReferenceStateMachine for Table {
+    type State = Table;
+    type Transition = Step;
+
+    fn init_state() -> BoxedStrategy<Table> {
+        let fresh = Known { status: "ready", lease: None, newest: 0 };
+        let tasks = TASKS.map(|id| (id, fresh.clone())).into();
+        Just(Table { tasks, holds: Default::default(), note: 0 }).boxed()
+    }
+
+    fn transitions(_: &Table) -> BoxedStrategy<Step> {
+        let task = || prop::sample::select(&TASKS[..]);
+        let status = prop::sample::select(&["ready", "in_progress", "awaiting_test", "cancelled", "odd"][..]);
+        let verb = prop_oneof![Just(Verb::Done), Just(Verb::Block), Just(Verb::Cancel), Just(Verb::Release)];
+        prop_oneof![
+            8 => (0..2_usize).prop_map(Step::Claim),
+            2 => (0..2_usize, task()).prop_map(|(by, task)| Step::Renew(by, task)),
+            6 => (0..2_usize, task(), any::<bool>()).prop_map(|(by, task, done)| Step::Settle(by, task, done)),
+            4 => (0..2_usize).prop_map(Step::Rescue),
+            2 => (0..2_usize).prop_map(Step::Crash),
+            2 => (verb, task()).prop_map(|(verb, task)| Step::Verb(verb, task)),
+            3 => (task(), status, any::<bool>()).prop_map(|(task, status, by)| Step::Hand(task, status, by)),
+            2 => any::<bool>().prop_map(Step::Note),
+            1 => (0..2_usize, any::<bool>()).prop_map(|(by, half)| Step::Torn(by, half)),
+            1 => task().prop_map(Step::Remove),
+        ]
+        .boxed()
+    }
+
+    fn preconditions(table: &Table, step: &Step) -> bool {
+        match step {
+            Step::Renew(by, task) | Step::Settle(by, task, _) => table.holds[*by].contains_key(task),
+            Step::Hand(task, status, _) => table.tasks[task].status != *status,
+            _ => true,
+        }
+    }
+
+    fn apply(mut table: Table, step: &Step) -> Table {
+        match step {
+            Step::Claim(by) => {
+                if let Some(task) = table.takes() {
+                    let known = table.tasks.get_mut(task).expect("known");
+                    known.newest += 1;
+                    (known.status, known.lease) = ("in_progress", Some((*by, known.newest)));
+                    table.holds[*by].insert(task, known.newest);
+                }
+            }
+            Step::Renew(..) => {}
+            Step::Settle(by, task, done) => {
+                let token = table.holds[*by].remove(task).expect("a precondition");
+                let known = table.tasks.get_mut(task).expect("known");
+                if known.newest == token && known.lease.is_none_or(|(_, held)| held == token) {
+                    known.lease = None;
+                    if known.status == "in_progress" {
+                        known.status = if *done { "awaiting_test" } else { "ready" };
+                    }
+                }
+            }
+            Step::Rescue(_) => {
+                for task in TASKS {
+                    let dead = table.is_dead(task);
+                    let known = table.tasks.get_mut(task).expect("known");
+                    if dead || known.lease.is_none() {
+                        known.lease = None;
+                        if known.status == "in_progress" {
+                            known.status = "ready";
+                        }
+                    }
+                }
+            }
+            Step::Crash(by) => table.holds[*by].clear(),
+            Step::Verb(verb, task) => {
+                let known = table.tasks.get_mut(task).expect("known");
+                let finished = ["done", "cancelled"].contains(&known.status);
+                match (verb, known.lease.is_some()) {
+                    (Verb::Release, true) => {
+                        known.lease = None;
+                        if known.status == "in_progress" {
+                            known.status = "ready";
+                        }
+                    }
+                    (Verb::Done, false) => known.status = "done",
+                    (Verb::Block, false) if !finished => known.status = "blocked",
+                    (Verb::Cancel, false) if known.status != "done" => known.status = "cancelled",
+                    _ => {}
+                }
+            }
+            Step::Hand(task, status, _) => table.tasks.get_mut(task).expect("known").status = status,
+            Step::Note(_) => table.note += 1,
+            Step::Torn(..) => {}
+            Step::Remove(task) => table.tasks.get_mut(task).expect("known").lease = None,
+        }
+        table
+    }
+}
+
+/// The files, and the two workers' stores and memories.
+struct Real {
+    project: Project,
+    stores: [FileStore; 2],
+    holds: [BTreeMap<&'static str, Lease>; 2],
+    /// The greatest token ever seen, per task.
+    seen: BTreeMap<&'static str, u64>,
+}
+
+fn flow() -> Workflow {
+    Workflow::shipped()
+}
+
+fn retry() -> Retry {
+    Retry {
+        deaths: 10_000,
+        attempts: 10_000,
+        transient: 10_000,
+        backoff: Duration::ZERO,
+        pause_after: 0,
+        ..Retry::default()
+    }
+}
+
+impl Real {
+    fn open(project: &Project, by: usize) -> FileStore {
+        project.open_as(Some(oodatcaa::store::file::identity(&format!("w{by}"))))
+    }
+
+    fn claim(&mut self, by: usize) {
+        let me = Claimant {
+            owner: oodatcaa::store::file::identity(&format!("w{by}")),
+            rule: flow().rule(&Role::BUILDER).expect("shipped").clone(),
+            agents: vec![Offer { by: "cmd".into(), pool: "cmd".into(), simulated: false }],
+            ignore_wip: false,
+        };
+        let mut claimed = None;
+        self.stores[by]
+            .transact(&mut |seen| {
+                let (plan, lease) = claim::decide(seen, &flow(), &me)
+                    .map_or_else(|_| (Plan::none(), None), |(plan, lease)| (plan, Some(lease)));
+                claimed = lease;
+                plan
+            })
+            .expect("committed");
+        if let Some(lease) = claimed {
+            let task = TASKS.into_iter().find(|task| *task == lease.task_id.as_str()).expect("one of ours");
+            assert!(lease.token.0 > self.seen.get(task).copied().unwrap_or_default(), "{task}: tokens only grow");
+            self.seen.insert(task, lease.token.0);
+            self.holds[by].insert(task, lease);
+        }
+    }
+
+    fn beat(&self, by: usize, task: &str) -> Result<(), StoreError> {
+        let Some(mine) = self.holds[by].get(task) else { return Ok(()) };
+        let beat = |seen: &Snapshot| {
+            let mut plan = Plan::none();
+            if let Some(LeaseRecord::Ours(lease)) = seen.leases.get(task).map(|held| &held.record)
+                && !settle::superseded(seen, mine)
+            {
+                plan.leases.push(LeaseChange::Write(lease.beaten(&seen.now)));
+            }
+            plan
+        };
+        self.stores[by].transact(&mut |seen| beat(seen)).map(drop)
+    }
+
+    fn settle(&mut self, by: usize, task: &str, done: bool) {
+        let mine = self.holds[by].remove(task).expect("a precondition");
+        let outcome = match done {
+            true => Outcome::Done { summary: String::new(), tasks: Vec::new() },
+            false => Outcome::failed(Class::Interrupted, "no"),
+        };
+        self.stores[by]
+            .transact(&mut |seen| settle::decide(seen, &flow(), &mine, &outcome, &retry(), &settle::Facts::default()))
+            .expect("committed");
+    }
+
+    fn rescue(&self, by: usize) {
+        self.stores[by]
+            .transact(&mut |seen| rescue::decide(seen, &flow(), &retry(), &rescue::find(seen, &flow()), "r"))
+            .expect("committed");
+    }
+
+    fn verb(&self, verb: Verb, task: &TaskId) {
+        let me = Actor::Human("me".into());
+        let decide = |seen: &Snapshot| match verb {
+            Verb::Done => operate::done(seen, task, "it is", &me),
+            Verb::Block => operate::block(seen, task, "wait", &me),
+            Verb::Cancel => operate::cancel(seen, task, None, false, &me),
+            Verb::Release => {
+                let token = seen.leases.get(task).map_or(Token(0), Held::token);
+                operate::release(seen, &flow(), task, token, "hangs", &me)
+            }
+        };
+        self.project.open_as(None).transact(&mut |seen| decide(seen).unwrap_or_default()).expect("committed");
+    }
+
+    fn write(&self, text: &str, by_rename: bool) {
+        if by_rename {
+            self.project.replace(text);
+        } else {
+            fs::write(self.project.layout().queue(), text).expect("written");
+        }
+    }
+
+    /// A hand that changes one value and no other byte.
+    fn hand(&self, task: &str, status: &str, by_rename: bool) {
+        let text = self.project.queue();
+        let of_task = text.find(&format!("\"id\": \"{task}\"")).expect("there");
+        let value = of_task + text[of_task..].find("\"status\": \"").expect("there") + "\"status\": \"".len();
+        let end = value + text[value..].find('"').expect("there");
+        self.write(&format!("{}{status}{}", &text[..value], &text[end..]), by_rename);
+    }
+
+    fn torn(&self, by: usize, half: bool) {
+        let whole = self.project.queue();
+        let cut = if half { whole.len() / 2 } else { 1 };
+        self.write(&whole[..cut], half);
+        let look = self.stores[by].transact(&mut |_| Plan::none());
+        assert!(matches!(look, Err(StoreError::Invalid(_))), "{look:?}");
+        for task in self.holds[by].keys() {
+            // A lease that is not there cannot be beaten; then the broken queue is the answer.
+            let beaten = self.beat(by, task);
+            assert!(matches!(beaten, Ok(()) | Err(StoreError::Invalid(_))), "{beaten:?}");
+        }
+        assert_eq!(self.project.queue(), whole[..cut], "what cannot be read is not written over");
+        self.write(&whole, !half);
+        self.stores[by].transact(&mut |_| Plan::none()).expect("whole again");
+    }
+}
+
+/// What is not ours in the file, as it is written: every line without the members that we set.
+fn foreign(text: &str) -> Vec<String> {
+    let ours = ["status", "agent", "lease", "attempts", "not_before", "updated_at", "blocked_reason", "completed_at"];
+    let is_ours = |line: &str| ours.iter().any(|key| line.trim_start().starts_with(&format!("\"{key}\":")));
+    text.split_inclusive('\n').filter(|line| !is_ours(line)).map(|line| line.replacen(",\n", "\n", 1)).collect()
+}
+
+impl StateMachineTest for Table {
+    type SystemUnderTest = Real;
+    type Reference = Table;
+
+    fn init_test(_: &Table) -> Real {
+        let project = Project::with(FILE);
+        let stores = [0, 1].map(|by| Real::open(&project, by));
+        Real { project, stores, holds: Default::default(), seen: BTreeMap::new() }
+    }
+
+    fn apply(mut real: Real, table: &Table, step: Step) -> Real {
+        match step {
+            Step::Claim(by) => real.claim(by),
+            Step::Renew(by, task) => real.beat(by, task).expect("committed"),
+            Step::Settle(by, task, done) => real.settle(by, task, done),
+            Step::Rescue(by) => real.rescue(by),
+            Step::Crash(by) => {
+                // The locks go with the store, as they go with a process.
+                real.stores[by] = Real::open(&real.project, by);
+                real.holds[by].clear();
+            }
+            Step::Verb(verb, task) => real.verb(verb, &id(task)),
+            Step::Hand(task, status, by_rename) => real.hand(task, status, by_rename),
+            Step::Note(by_rename) => {
+                let text = real.project.queue();
+                let note = |n: u32| format!("\"note\" : {n}");
+                real.write(&text.replace(&note(table.note - 1), &note(table.note)), by_rename);
+            }
+            Step::Torn(by, half) => real.torn(by, half),
+            Step::Remove(task) => drop(fs::remove_file(real.project.layout().lease(&id(task)))),
+        }
+        real
+    }
+
+    fn check_invariants(real: &Real, table: &Table) {
+        let text = real.project.queue();
+        let expected = FILE.replace("\"note\" : 0", &format!("\"note\" : {}", table.note));
+        assert_eq!(foreign(&text), foreign(&expected), "what is not ours stays as it is");
+
+        let store = real.project.open_as(None);
+        let reading = store.read().expect("read");
+        assert_eq!(reading.invalid, None);
+        let seen = reading.snapshot;
+        for (task, known) in &table.tasks {
+            let entry = seen.queue.find(task).expect("no task is lost");
+            assert_eq!(entry.status, Status::new(known.status), "{task}");
+            let lease = seen.leases.get(*task).map(|held| held.token().0);
+            assert_eq!(lease, known.lease.map(|(_, token)| token), "the lease of {task}");
+            assert_eq!(seen.highest_token(&id(task)).0, known.newest, "the newest token of {task}");
+        }
+        assert_eq!(seen.queue.len(), TASKS.len());
+        let numbers: Vec<u64> = store.events(0).expect("read").iter().map(|event| event.seq).collect();
+        assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "the journal has no gap");
+    }
+
+    fn teardown(real: Real, _: Table) {
+        // Whoever polls next makes journal and queue agree.
+        real.stores[0].transact(&mut |_| Plan::none()).expect("committed");
+        let seen = real.stores[0].read().expect("read").snapshot;
+        for task in seen.queue.tasks() {
+            let told = seen.history.task(&task.id).and_then(|known| known.status.clone());
+            assert_eq!(told.as_ref(), Some(&task.status), "{}", task.id);
+        }
+    }
+}
+
+prop_state_machine! {
+    #![proptest_config(Config { cases: cases(), failure_persistence: None, max_shrink_iters: 400, ..Config::default() })]
+
+    #[test]
+    fn the_store_does_what_a_table_does(sequential 1..25 => Table);
+}
+
+/// More of them where there is time: `PROPTEST_CASES`.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(48)
+}
