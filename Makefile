@@ -52,6 +52,10 @@ test-agents: ## The tests with all five real agent programs, against a model pro
 torture: ## The crash test at full size: 20 workers, 200 tasks, random kill -9 (SEED=N to repeat one)
 	$(CARGO) test --locked --release --test it torture_at_full_size -- --ignored --nocapture
 
+.PHONY: proof
+proof: ## Run everything that shows something and write docs/PROOF.md (STAGES="tests torture planted fuzz mutants bench")
+	scripts/proof.sh $(STAGES)
+
 .PHONY: bench
 bench: ## How fast and how small: latencies, memory, wake-ups
 	$(CARGO) bench --locked --bench fleet

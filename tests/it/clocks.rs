@@ -196,7 +196,11 @@ fn a_worker_in_another_time_namespace_takes_nothing_away_and_loses_nothing() {
     if !available(true, &["unshare"]) {
         return;
     }
-    if !Command::new("unshare").args(["-T", "--boottime", "86400", "--monotonic", "7200", "true"]).status().is_ok_and(|done| done.success()) {
+    if !Command::new("unshare")
+        .args(["-T", "--boottime", "86400", "--monotonic", "7200", "true"])
+        .status()
+        .is_ok_and(|done| done.success())
+    {
         eprintln!("skipped: there are no time namespaces here");
         return;
     }
