@@ -1,114 +1,19 @@
-//! Why a task does not move: one computed sentence that names the rule that holds it, the same on every surface (R9).
+//! The rule that holds a task, in one sentence.
 
-use std::{
-    cell::{OnceCell, RefCell},
-    collections::{BTreeMap, HashMap},
-    rc::Rc,
-};
-
-use super::{
+use super::{Explainer, NOTHING, Why, why};
+use crate::domain::{
     Role, RoleRule, Snapshot, Status, Task, TaskId, Workflow,
     budget::{self, Stop},
     claim::{self, Obstacle},
     coordinate,
     decision::{self, Decision, Hold, Topic},
-    observe,
     plan::stamp,
     pool,
     queue::Waits,
-    text::{duration, one_line},
+    text::{cut, duration, one_line},
 };
 
-/// An answer to "why".
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Why {
-    /// The sentence.
-    pub sentence: String,
-    /// The rule that holds it, e.g. `R7`.
-    pub rule: &'static str,
-    /// What was looked at.
-    pub facts: Vec<Fact>,
-    /// What to do next: a command, or `nothing to do`.
-    pub next: String,
-}
-
-/// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fact {
-    /// Whether it lets the task go; `None` for mere information.
-    pub ok: Option<bool>,
-    /// In words.
-    pub text: String,
-}
-
-const NOTHING: &str = "nothing to do";
-
-fn why(rule: &'static str, sentence: impl Into<String>, next: impl Into<String>) -> Why {
-    Why { sentence: sentence.into(), rule, facts: Vec::new(), next: next.into() }
-}
-
-/// Explains one task.
-pub fn explain(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Why {
-    Explainer::new(snapshot, workflow).explain(task)
-}
-
-/// The sentence alone, for a column.
-pub fn sentence(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> String {
-    Explainer::new(snapshot, workflow).sentence(task)
-}
-
-/// Explains many tasks of one snapshot: what is the same for all of them is looked at once.
-#[derive(Debug)]
-pub struct Explainer<'a> {
-    snapshot: &'a Snapshot,
-    workflow: &'a Workflow,
-    behind: OnceCell<Option<observe::Behind>>,
-    lines: RefCell<BTreeMap<&'a Role, Rc<Line<'a>>>>,
-}
-
-/// Who waits for a role, and how much of its limit is used up.
-#[derive(Debug)]
-struct Line<'a> {
-    wip: u32,
-    places: HashMap<&'a TaskId, usize>,
-}
-
-impl<'a> Explainer<'a> {
-    /// Of the tasks of this snapshot.
-    pub fn new(snapshot: &'a Snapshot, workflow: &'a Workflow) -> Self {
-        Self { snapshot, workflow, behind: OnceCell::new(), lines: RefCell::default() }
-    }
-
-    /// Explains one of them.
-    pub fn explain(&self, task: &Task) -> Why {
-        let mut answer = main_reason(self, task);
-        answer.facts = facts(self.snapshot, self.workflow, task);
-        answer
-    }
-
-    /// The sentence alone.
-    pub fn sentence(&self, task: &Task) -> String {
-        main_reason(self, task).sentence
-    }
-
-    fn behind(&self) -> Option<&observe::Behind> {
-        self.behind.get_or_init(|| observe::behind(self.snapshot)).as_ref()
-    }
-
-    fn line(&self, rule: &'a RoleRule) -> Rc<Line<'a>> {
-        let look = || {
-            let places = claim::candidates(self.snapshot, self.workflow, rule)
-                .into_iter()
-                .map(|task| &task.id)
-                .zip(0..)
-                .collect();
-            Rc::new(Line { wip: claim::wip(self.snapshot, rule), places })
-        };
-        self.lines.borrow_mut().entry(&rule.role).or_insert_with(look).clone()
-    }
-}
-
-fn main_reason(seen: &Explainer<'_>, task: &Task) -> Why {
+pub(super) fn main_reason(seen: &Explainer<'_>, task: &Task) -> Why {
     let (snapshot, workflow) = (seen.snapshot, seen.workflow);
     let id = &task.id;
     if task.status.is_done() {
@@ -141,7 +46,7 @@ fn main_reason(seen: &Explainer<'_>, task: &Task) -> Why {
     if task.status == Status::NEEDS_MANUAL
         && let Some(decision) = decision::open_for(snapshot, task)
     {
-        let question = super::text::cut(&one_line(&decision.question), 500);
+        let question = cut(&one_line(&decision.question), 500);
         let sentence = format!("an agent asks a human: {question} ({}{})", decision.id, until(decision));
         return why("R19", sentence, format!("agentctl answer {} TEXT", decision.id));
     }
@@ -170,7 +75,7 @@ fn working(snapshot: &Snapshot, task: &Task, role: &Role) -> Why {
             format!("agentctl fleet start {role} (if none runs)"),
         );
     };
-    use super::lease::Standing;
+    use crate::domain::lease::Standing;
     match (held.standing(&snapshot.now), held.ours()) {
         (Standing::Live, Some(lease)) => {
             let since = (snapshot.now.wall - lease.started_at).to_std().unwrap_or_default();
@@ -250,7 +155,7 @@ fn after_conflicts(snapshot: &Snapshot, task: &Task) -> String {
     match (&task.blocked_reason, times) {
         (Some(reason), 1..) => {
             let times = if times == 1 { String::new() } else { format!(" for the {times}. time") };
-            format!("; it came back from its merge{times}: {}", super::text::cut(&one_line(reason), 300))
+            format!("; it came back from its merge{times}: {}", cut(&one_line(reason), 300))
         }
         _ => String::new(),
     }
@@ -389,101 +294,5 @@ fn parent(snapshot: &Snapshot, task: &Task) -> Why {
             ),
             format!("agentctl why {}", first.id),
         ),
-    }
-}
-
-fn facts(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Vec<Fact> {
-    let mut facts = Vec::new();
-    let mut say = |ok: Option<bool>, text: String| facts.push(Fact { ok, text });
-    if task.status.is_finished() {
-        return facts;
-    }
-    for name in &task.dependencies {
-        match snapshot.queue.find(name) {
-            Some(other) => {
-                let status = one_line(other.status.as_str());
-                say(Some(other.status.is_done()), format!("dependency {} is {status}", other.id));
-            }
-            None => say(Some(false), format!("dependency `{}` is not in the queue", one_line(name))),
-        }
-    }
-    match snapshot.leases.get(&task.id) {
-        Some(held) => say(Some(false), format!("leased by {} (token {})", one_line(held.owner()), held.token())),
-        None => say(Some(true), "no lease".into()),
-    }
-    for rule in workflow.taking(&task.status) {
-        let (wip, limit) = (claim::wip(snapshot, rule), snapshot.queue.wip_limit(&rule.role));
-        say(Some(wip < limit), format!("{} WIP {wip}/{limit}", rule.role));
-        match snapshot.history.paused(&rule.role) {
-            Some(pause) => say(Some(false), format!("{} is paused: {}", rule.role, one_line(&pause.reason))),
-            None => say(Some(true), format!("{} is not paused", rule.role)),
-        }
-    }
-    if task.attempts > 0 {
-        say(None, format!("{} attempts charged in this stage", task.attempts));
-    }
-    if let Some(known) = snapshot.history.task(&task.id) {
-        for (role, reason) in &known.failures {
-            say(None, format!("{role} failed: {}", super::text::cut(&one_line(reason), 200)));
-        }
-    }
-    facts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{
-        Held, Holder, LeaseRecord,
-        claim::tests::{id, task, with_limit},
-        plan::tests::{now_at, snapshot},
-    };
-
-    fn said(snapshot: &Snapshot, name: &str) -> (String, &'static str) {
-        let why = explain(snapshot, &Workflow::shipped(), snapshot.queue.find(name).expect("there"));
-        (why.sentence, why.rule)
-    }
-
-    #[test]
-    fn every_status_has_a_sentence() {
-        let mut words = Workflow::shipped().statuses();
-        words.push(Status::new("odd"));
-        for status in words {
-            let (sentence, _) = said(&snapshot(vec![task("A", status.clone())]), "A");
-            assert!(!sentence.is_empty(), "{status}");
-        }
-    }
-
-    #[test]
-    fn the_sentence_names_what_holds() {
-        let mut tasks = vec![task("A", Status::READY), task("B", Status::IN_PROGRESS)];
-        tasks[0].dependencies = vec!["B".into()];
-        assert_eq!(said(&snapshot(tasks.clone()), "A"), ("it waits for B, which is `in_progress`".into(), "R6"));
-        tasks[0].dependencies.clear();
-        assert_eq!(
-            said(&snapshot(tasks.clone()), "A"),
-            ("the WIP limit of `builder` is reached (1 of 1)".into(), "R7")
-        );
-        let wide = with_limit(snapshot(tasks.clone()), &Role::BUILDER, 2);
-        assert_eq!(said(&wide, "A").0, "it is claimable; a worker of `builder` takes it next");
-        tasks[0].not_before = Some(now_at(1_090).wall);
-        let wide = with_limit(snapshot(tasks), &Role::BUILDER, 2);
-        assert_eq!(said(&wide, "A").0, "it is tried again at 2026-01-05T08:18:10.000Z (in 1m30s)");
-    }
-
-    #[test]
-    fn a_working_task_says_who_and_since_when() {
-        let mut before = snapshot(vec![task("A", Status::IN_PROGRESS)]);
-        let lease = crate::domain::lease::tests::lease("A", &Role::BUILDER, 1);
-        before.leases.insert(id("A"), Held { record: LeaseRecord::Ours(lease), holder: Holder::Alive });
-        before.now = now_at(1_010);
-        assert_eq!(said(&before, "A"), ("w@h works on it (attempt 1, pid 7) for 10s, heartbeat 10s ago".into(), "R11"));
-    }
-
-    #[test]
-    fn hostile_words_do_not_reach_the_sentence() {
-        let mut tasks = vec![task("A", Status::BLOCKED)];
-        tasks[0].blocked_reason = Some("\x1b]0;owned\x07".into());
-        assert!(!said(&snapshot(tasks), "A").0.contains('\x1b'));
     }
 }

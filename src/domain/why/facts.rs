@@ -1,0 +1,45 @@
+//! What was looked at for an answer, thing by thing.
+
+use super::Fact;
+use crate::domain::{
+    Snapshot, Task, Workflow, claim,
+    text::{self, one_line},
+};
+
+pub(super) fn facts(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    let mut say = |ok: Option<bool>, text: String| facts.push(Fact { ok, text });
+    if task.status.is_finished() {
+        return facts;
+    }
+    for name in &task.dependencies {
+        match snapshot.queue.find(name) {
+            Some(other) => {
+                let status = one_line(other.status.as_str());
+                say(Some(other.status.is_done()), format!("dependency {} is {status}", other.id));
+            }
+            None => say(Some(false), format!("dependency `{}` is not in the queue", one_line(name))),
+        }
+    }
+    match snapshot.leases.get(&task.id) {
+        Some(held) => say(Some(false), format!("leased by {} (token {})", one_line(held.owner()), held.token())),
+        None => say(Some(true), "no lease".into()),
+    }
+    for rule in workflow.taking(&task.status) {
+        let (wip, limit) = (claim::wip(snapshot, rule), snapshot.queue.wip_limit(&rule.role));
+        say(Some(wip < limit), format!("{} WIP {wip}/{limit}", rule.role));
+        match snapshot.history.paused(&rule.role) {
+            Some(pause) => say(Some(false), format!("{} is paused: {}", rule.role, one_line(&pause.reason))),
+            None => say(Some(true), format!("{} is not paused", rule.role)),
+        }
+    }
+    if task.attempts > 0 {
+        say(None, format!("{} attempts charged in this stage", task.attempts));
+    }
+    if let Some(known) = snapshot.history.task(&task.id) {
+        for (role, reason) in &known.failures {
+            say(None, format!("{role} failed: {}", text::cut(&one_line(reason), 200)));
+        }
+    }
+    facts
+}
