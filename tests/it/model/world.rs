@@ -9,7 +9,7 @@ use std::{
 };
 
 use oodatcaa::domain::{
-    Held, History, Holder, Lease, LeaseRecord, Now, Queue, QueueLease, Snapshot, TaskId, Token, rescue,
+    Held, History, Holder, Lease, LeaseRecord, Now, Queue, QueueLease, Snapshot, Status, TaskId, Token, rescue,
 };
 
 use super::commit::Commit;
@@ -52,7 +52,7 @@ impl Marked<History> {
         value.baseline.hash(&mut hasher);
         let tasks: BTreeMap<_, _> = value.tasks.iter().collect();
         for (id, known) in tasks {
-            (id, known.token, known.status.as_ref().map(|status| status.as_str()), known.updated_at).hash(&mut hasher);
+            (id, known.token, known.status.as_ref().map(Status::as_str), known.updated_at).hash(&mut hasher);
             (known.transient, known.deaths, known.adapts, &known.replaced).hash(&mut hasher);
             for (key, value) in &known.wrote {
                 (key, value.to_string()).hash(&mut hasher);
@@ -198,6 +198,7 @@ impl Budget {
 
 /// Everything.
 #[derive(Clone, Hash)]
+#[expect(clippy::derived_hash_with_manual_eq, reason = "equality is that of the fingerprints")]
 pub(super) struct World {
     pub(super) files: Files,
     pub(super) wall: i64,
@@ -271,7 +272,7 @@ impl fmt::Debug for World {
         for task in self.files.queue.value.tasks() {
             let known = self.files.journal.value.task(&task.id);
             let held = self.files.leases.get(&task.id).map(|Filed(lease)| (lease.pid, lease.token.0));
-            let said = known.and_then(|known| known.status.as_ref()).map(|status| status.as_str());
+            let said = known.and_then(|known| known.status.as_ref()).map(Status::as_str);
             write!(f, "{} {} {:?} lease {held:?} journal {said:?}; ", task.id, task.status, task.lease)?;
         }
         for worker in &self.workers {
