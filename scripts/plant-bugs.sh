@@ -8,13 +8,11 @@ cd "$(dirname "$0")/.."
 table='
 fencing | model               | --test it model::a_stopped_worker_that_wakes_after_the_takeover_changes_nothing
 fencing | storm, SIGSTOP      | --test it storm::a_sleeper_changes_nothing_and_says_superseded
-fencing | store and table     | --test it store::machine
 fencing | rules alone         | --lib domain::settle::
 dirsync | order of calls      | --test it order::a_claim_is_durable_before_its_agent_starts
 dirsync | injected fault      | --test it store::failing::a_directory_that_does_not_reach_the_disk
 wip     | model               | --test it model::a_limit_of_one_holds_for_two_tasks
 wip     | storm, contention   | --test it storm::workers_that_wake_together_keep_to_the_limit
-wip     | store and table     | --test it store::machine
 '
 # Where it may cut the power, that is a method too.
 if [ -e tests/it/power.rs ]; then
