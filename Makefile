@@ -49,8 +49,14 @@ test-agents: ## The tests with all five real agent programs, against a model pro
 		$(CARGO) test --locked --test it real_agents -- --include-ignored --test-threads=2
 
 .PHONY: torture
-torture: ## The crash test at full size: 20 workers, 200 tasks, random kill -9 (SEED=N to repeat one)
-	$(CARGO) test --locked --release --test it torture_at_full_size -- --ignored --nocapture
+torture: ## Crashes, storms and the model at full size, minutes (SEED=N to repeat a storm)
+	$(CARGO) test --locked --release --test it -- --ignored --nocapture --test-threads=1 \
+		torture_at_full_size storm_at_full_size model_at_full_size
+	PROPTEST_CASES=2000 $(CARGO) test --locked --release --test it store::machine
+
+.PHONY: plant-bugs
+plant-bugs: ## Plants three bugs in a scratch copy, one at a time: at least two methods must find each
+	scripts/plant-bugs.sh
 
 .PHONY: proof
 proof: ## Run everything that shows something and write docs/PROOF.md (STAGES="tests torture planted fuzz mutants bench")

@@ -13,7 +13,6 @@ dirsync | order of calls      | --test it order::a_claim_is_durable_before_its_a
 dirsync | injected fault      | --test it store::failing::a_directory_that_does_not_reach_the_disk
 wip     | model               | --test it model::a_limit_of_one_holds_for_two_tasks
 wip     | storm, contention   | --test it storm::workers_that_wake_together_keep_to_the_limit
-wip     | storm, SIGKILL      | --test it crash::workers_killed_at_random_lose_and_double_nothing
 '
 # Where it may cut the power, that is a method too.
 if [ -e tests/it/power.rs ]; then

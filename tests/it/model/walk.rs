@@ -1,22 +1,19 @@
-//! What can happen: the workers' walk, people's hands, crashes, stops and clocks; and a fair end to all of it.
+//! Who there is and what can happen: the workers' walk, people's hands, crashes, stops and clocks.
 
 use std::{sync::Arc, time::Duration};
 
 use oodatcaa::domain::{
     Held, Holder, Lease, Member, Outcome, Owner, Plan, QueueLease, Role, RoleRule, Snapshot, Status, TaskId, Workflow,
     claim::{self, Claimant},
-    coordinate,
-    event::Actor,
-    observe, operate,
+    coordinate, observe,
     outcome::{Class, Retry},
     pool::Offer,
     rescue, settle,
 };
 use stateright::{Model, Property};
 
-use super::world::{
-    At, Budget, Commit, Filed, Files, Ghost, LONG, Lefts, Life, Marked, Pid, Run, Said, What, Worker, World,
-};
+use super::commit::{Settled, What};
+use super::world::{At, Budget, Files, Ghost, Lefts, Life, Marked, Pid, Run, Said, Worker, World};
 
 /// A small fleet, and what may disturb it.
 #[derive(Clone)]
@@ -59,7 +56,7 @@ pub(super) enum Happens {
     Find(usize),
     /// It ends what is running of that.
     Sweep(usize),
-    /// It takes the lock and decides: gives back, coordinates, claims.
+    /// It takes the lock and decides: settles, gives back, coordinates, claims.
     Look(usize),
     /// The next step of its commit.
     Step(usize),
@@ -69,8 +66,6 @@ pub(super) enum Happens {
     Over(usize, Said),
     /// It sees that its attempt has lost its right, and ends it.
     Told(usize),
-    /// It takes the lock to settle.
-    Settle(usize),
     /// A heartbeat.
     Beat(usize),
     /// SIGKILL.
@@ -112,7 +107,7 @@ pub(super) enum Verb {
 
 const VERBS: [Verb; 5] = [Verb::Cancel, Verb::Stop, Verb::Done, Verb::Retry, Verb::Release];
 const YEAR: i64 = 365 * 24 * 3_600_000;
-const TTL: Duration = Duration::from_secs(50);
+pub(super) const TTL: Duration = Duration::from_secs(50);
 
 fn retry() -> Retry {
     Retry {
@@ -159,7 +154,7 @@ impl Default for Fleet {
 }
 
 impl Fleet {
-    fn claimant(&self, at: usize, pid: Pid) -> Claimant {
+    pub(super) fn claimant(&self, at: usize, pid: Pid) -> Claimant {
         Claimant {
             owner: Owner { tag: format!("w{at}"), host: "h".into(), boot_id: "b".into(), pid, pid_started: pid.into() },
             rule: self.workflow.rule(&self.workers[at]).expect("a role of the table").clone(),
@@ -169,7 +164,7 @@ impl Fleet {
     }
 
     /// What a rescuer takes for the truth about who lives.
-    fn lives(&self, snapshot: &Snapshot) -> Snapshot {
+    pub(super) fn lives(&self, snapshot: &Snapshot) -> Snapshot {
         let mut seen = snapshot.clone();
         if self.careless == Some(Careless::RescuesByAge) {
             seen.leases.values_mut().for_each(|held| held.holder = Holder::Unknown);
@@ -178,27 +173,31 @@ impl Fleet {
     }
 
     /// One look under the lock, chained as the worker chains it.
-    fn look(&self, worker: &Worker, at: usize, seen: &Snapshot) -> (Plan, What) {
+    pub(super) fn look(&self, worker: &Worker, at: usize, seen: &Snapshot) -> (Plan, What) {
         let mut me = self.claimant(at, worker.pid);
         me.ignore_wip = self.careless == Some(Careless::CountsOutside) && worker.room == Some(true);
         let ended: &[rescue::Left] = if worker.left.ended { &worker.left.all } else { &[] };
-        let mut plan = seen.chain(&mut [
+        let (mut plan, settled) = self.settle(worker, seen);
+        let mut seen = seen.after(&plan);
+        let rest = seen.chain(&mut [
             &mut |seen| rescue::decide(&self.lives(seen), &self.workflow, &retry(), ended, &me.owner.tag),
             &mut |seen| coordinate::decide(seen, &self.workflow),
         ]);
+        seen = seen.after(&rest);
+        plan.then(rest);
         let mut claimed = None;
-        if worker.run.is_none()
-            && let Ok((take, lease)) = claim::decide(&seen.after(&plan), &self.workflow, &me)
+        if (worker.run.is_none() || settled.is_some())
+            && let Ok((take, lease)) = claim::decide(&seen, &self.workflow, &me)
         {
             plan.then(take);
             claimed = Some(lease);
         }
-        (plan, What::Look { claimed })
+        (plan, What { settled, claimed })
     }
 
-    fn settle(&self, worker: &Worker, seen: &Snapshot) -> (Plan, What) {
-        let run = worker.run.as_ref().expect("there is an attempt to settle");
-        let At::Over(said) = run.at else { unreachable!("it has ended") };
+    /// The settlement of an attempt that has ended.
+    fn settle(&self, worker: &Worker, seen: &Snapshot) -> (Plan, Option<Settled>) {
+        let Some(Run { lease, at: At::Over(said) }) = &worker.run else { return (Plan::none(), None) };
         let outcome = match said {
             Said::Done => Outcome::Done { summary: String::new(), tasks: Vec::new() },
             Said::Failed => Outcome::failed(Class::AgentFailed, "no"),
@@ -208,16 +207,16 @@ impl Fleet {
         };
         let mut seen = seen.clone();
         if self.careless == Some(Careless::Unfenced) {
-            forget_newer(&mut seen, &run.lease);
+            forget_newer(&mut seen, lease);
         }
-        let plan = settle::decide(&seen, &self.workflow, &run.lease, &outcome, &retry(), &settle::Facts::default());
-        let id = &run.lease.task_id;
+        let plan = settle::decide(&seen, &self.workflow, lease, &outcome, &retry(), &settle::Facts::default());
+        let id = &lease.task_id;
         let moves = plan.edits.iter().any(|edit| edit.task == *id && edit.set.contains_key(&Member::Status));
-        (plan, What::Settle { lease: run.lease.clone(), moves, done: said == Said::Done })
+        (plan, Some(Settled { lease: lease.clone(), moves, done: *said == Said::Done }))
     }
 
     /// Why a worker would end its attempt, as it sees the files.
-    fn trouble(world: &World, run: &Run) -> Option<Said> {
+    pub(super) fn trouble(world: &World, run: &Run) -> Option<Said> {
         let seen = world.snapshot(None);
         let lease = &run.lease;
         if settle::superseded(&seen, lease) {
@@ -236,7 +235,7 @@ impl Fleet {
     }
 
     /// What a single worker may do.
-    fn of_worker(&self, world: &World, at: usize, actions: &mut Vec<Happens>) {
+    pub(super) fn of_worker(&self, world: &World, at: usize, actions: &mut Vec<Happens>) {
         let worker = &world.workers[at];
         if worker.life != Life::Up {
             return;
@@ -260,7 +259,6 @@ impl Fleet {
         let Some(run) = &worker.run else { return };
         let key = (run.lease.task_id.clone(), run.lease.token);
         match run.at {
-            At::Over(_) if unlocked => actions.push(Happens::Settle(at)),
             At::Over(_) => {}
             At::Claimed | At::Running => {
                 if Self::trouble(world, run).is_some() {
@@ -282,237 +280,9 @@ impl Fleet {
             }
         }
     }
-
-    /// Does it; `false` when nothing would change.
-    fn apply(&self, world: &mut World, happens: &Happens) -> bool {
-        match happens {
-            Happens::Glance(at) => {
-                let me = self.claimant(*at, world.workers[*at].pid);
-                world.workers[*at].room = Some(claim::wip(&world.snapshot(None), &me.rule) < self.limit);
-            }
-            Happens::Find(at) => {
-                let left = rescue::find(&self.lives(&world.snapshot(None)), &self.workflow);
-                if left.is_empty() {
-                    return false;
-                }
-                world.workers[*at].left = Lefts { all: left, ended: false };
-            }
-            Happens::Sweep(at) => {
-                let left = world.workers[*at].left.all.clone();
-                if self.careless != Some(Careless::LeavesAgents) {
-                    for one in left {
-                        world.agents.remove(&(one.task, one.token));
-                    }
-                }
-                world.workers[*at].left.ended = true;
-            }
-            Happens::Look(at) => {
-                let before = world.workers[*at].clone();
-                let begun = world.begin(*at, |seen| self.look(&before, *at, seen));
-                world.workers[*at].room = None;
-                // What was ended serves for this look only.
-                let had = std::mem::take(&mut world.workers[*at].left);
-                if !begun && had.all.is_empty() && before.room.is_none() {
-                    return false;
-                }
-            }
-            Happens::Step(at) => world.step(*at),
-            Happens::Start(at) => {
-                let pid = world.workers[*at].pid;
-                let now = world.now();
-                let run = world.workers[*at].run.as_mut().expect("claimed");
-                // Soon after its claim nobody has taken it over; later it beats first, and hears whether anybody has.
-                if self.careless != Some(Careless::StartsUnasked) && run.lease.silence(&now) > TTL / 3 {
-                    if world.files.lock.is_some() {
-                        return false;
-                    }
-                    match world.files.leases.get_mut(&run.lease.task_id) {
-                        Some(Filed(lease)) if lease.token == run.lease.token => *lease = lease.beaten(&now),
-                        _ => {
-                            run.at = At::Over(Said::Superseded);
-                            return true;
-                        }
-                    }
-                }
-                run.at = At::Running;
-                world.agents.insert((run.lease.task_id.clone(), run.lease.token), pid);
-            }
-            Happens::Over(at, said) => {
-                let run = world.workers[*at].run.as_mut().expect("running");
-                run.at = At::Over(*said);
-                world.agents.remove(&(run.lease.task_id.clone(), run.lease.token));
-                if *said == Said::Failed {
-                    world.budget.failures -= 1;
-                }
-            }
-            Happens::Told(at) => {
-                let run = world.workers[*at].run.clone().expect("running");
-                let said = Self::trouble(world, &run).expect("just seen");
-                world.agents.remove(&(run.lease.task_id, run.lease.token));
-                world.workers[*at].run.as_mut().expect("running").at = At::Over(said);
-            }
-            Happens::Settle(at) => {
-                let before = world.workers[*at].clone();
-                world.begin(*at, |seen| self.settle(&before, seen));
-            }
-            Happens::Beat(at) => {
-                let mine = world.workers[*at].run.as_ref().expect("running").lease.clone();
-                let seen = world.snapshot(Some(world.workers[*at].pid));
-                let Some(lease) = seen.leases.get(&mine.task_id).and_then(Held::ours) else { return false };
-                if settle::superseded(&seen, &mine) || lease.silence(&seen.now) < TTL / 3 {
-                    return false;
-                }
-                let beaten = lease.beaten(&seen.now);
-                world.files.leases.insert(mine.task_id, Filed(beaten));
-            }
-            Happens::Crash(at) => {
-                world.budget.crashes -= 1;
-                let pid = world.workers[*at].pid;
-                world.workers[*at] = Worker { life: Life::Dead, ..blank(pid) };
-                world.files.flocks.retain(|_, by| *by != pid);
-                if world.files.lock == Some(*at) {
-                    world.files.lock = None;
-                }
-            }
-            Happens::Keeper(task, token) => {
-                world.agents.remove(&(task.clone(), oodatcaa::domain::Token(*token)));
-            }
-            Happens::Restart(at) => {
-                let pid = world.workers[*at].pid + 10;
-                world.workers[*at] = blank(pid);
-            }
-            Happens::Stop(at) => {
-                world.budget.stops -= 1;
-                world.workers[*at].life = Life::Stopped;
-            }
-            Happens::Cont(at) => world.workers[*at].life = Life::Up,
-            Happens::Long => {
-                world.budget.longs -= 1;
-                world.pass(LONG);
-            }
-            Happens::Jump(by) => {
-                world.budget.jumps -= 1;
-                world.wall += by;
-            }
-            Happens::Hand(id, status) => {
-                world.budget.hands -= 1;
-                let mut queue = (*world.files.queue.value).clone();
-                queue.edit(id, |task| task.status = status.clone());
-                world.files.queue = Marked::queue(Arc::new(queue));
-            }
-            Happens::Remove(id) => {
-                world.budget.removals -= 1;
-                world.ghost.bereft.insert(id.clone());
-                return world.files.leases.remove(id).is_some();
-            }
-            Happens::Save => {
-                world.budget.restores -= 1;
-                world.saved = Some(world.files.queue.clone());
-            }
-            Happens::PutBack => {
-                world.files.queue = world.saved.take().expect("saved before");
-            }
-            Happens::Repair => {
-                world.at_once(|seen| {
-                    let mut plan = Plan::none();
-                    if observe::behind(seen).is_some() {
-                        plan.event(observe::baseline(seen, Actor::Human("me".into())));
-                    }
-                    plan
-                });
-            }
-            Happens::Verb(verb, id) => {
-                world.budget.verbs -= 1;
-                return self.verb(world, *verb, id);
-            }
-        }
-        true
-    }
-
-    fn verb(&self, world: &mut World, verb: Verb, id: &TaskId) -> bool {
-        let me = Actor::Human("me".into());
-        let token = world.files.leases.get(id).map(|Filed(lease)| lease.token);
-        if verb == Verb::Release && token.is_some() {
-            world.ghost.bereft.insert(id.clone());
-        }
-        let flow = &self.workflow;
-        world.at_once(|seen| {
-            let answer = match verb {
-                Verb::Cancel => operate::cancel(seen, id, None, true, &me),
-                Verb::Stop => operate::stop(seen, id, "enough", &me),
-                Verb::Done => operate::done(seen, id, "it is", &me),
-                Verb::Retry => operate::retry(seen, flow, id, Some(&flow.rules()[0].takes), &me),
-                Verb::Release => operate::release(seen, flow, id, token.unwrap_or_default(), "hangs", &me),
-            };
-            answer.unwrap_or_default()
-        })
-    }
-
-    /// Whether everything drains when nothing disturbs any more and everybody gets a turn.
-    pub(super) fn drains(&self, world: &World) -> bool {
-        let mut world = world.clone();
-        world.budget = Budget::default();
-        for _ in 0..12 {
-            if self.is_drained(&world) {
-                return true;
-            }
-            if observe::behind(&world.snapshot(None)).is_some() && world.files.lock.is_none() {
-                self.apply(&mut world, &Happens::Repair);
-            }
-            for at in 0..world.workers.len() {
-                match world.workers[at].life {
-                    Life::Dead => drop(self.apply(&mut world, &Happens::Restart(at))),
-                    Life::Stopped => drop(self.apply(&mut world, &Happens::Cont(at))),
-                    Life::Up => {}
-                }
-            }
-            let orphans: Vec<_> =
-                world.agents.iter().filter(|(_, pid)| !world.lives(**pid)).map(|(key, _)| key.clone()).collect();
-            for (task, token) in orphans {
-                self.apply(&mut world, &Happens::Keeper(task, token.0));
-            }
-            // Whoever has the lock goes first.
-            let mut order: Vec<usize> = (0..world.workers.len()).collect();
-            order.sort_by_key(|at| world.files.lock != Some(*at));
-            for at in order {
-                self.turn(&mut world, at);
-            }
-            world.pass(LONG);
-        }
-        false
-    }
-
-    /// A worker does what it can do.
-    fn turn(&self, world: &mut World, at: usize) {
-        for _ in 0..30 {
-            let mut can = Vec::new();
-            self.of_worker(world, at, &mut can);
-            can.retain(|happens| !matches!(happens, Happens::Glance(_) | Happens::Beat(_)));
-            // An attempt that was told to end ends, one that can be settled is.
-            can.sort_by_key(|happens| match happens {
-                Happens::Told(_) => 0,
-                Happens::Settle(_) => 1,
-                Happens::Over(..) | Happens::Start(_) | Happens::Step(_) => 2,
-                Happens::Find(_) | Happens::Sweep(_) => 3,
-                _ => 4,
-            });
-            if !can.into_iter().any(|happens| self.apply(world, &happens)) {
-                return;
-            }
-        }
-    }
-
-    fn is_drained(&self, world: &World) -> bool {
-        let waits =
-            |status: &Status| self.workflow.working(status).is_some() || self.workflow.taking(status).next().is_some();
-        world.files.leases.is_empty()
-            && world.agents.is_empty()
-            && world.workers.iter().all(|worker| worker.run.is_none() && worker.commit.is_none())
-            && !world.files.queue.value.tasks().any(|task| waits(&task.status))
-    }
 }
 
-fn blank(pid: Pid) -> Worker {
+pub(super) fn blank(pid: Pid) -> Worker {
     Worker { pid, life: Life::Up, run: None, left: Lefts::default(), commit: None, room: None }
 }
 
@@ -525,74 +295,6 @@ fn forget_newer(seen: &mut Snapshot, mine: &Lease) {
     Arc::make_mut(&mut seen.queue).edit(id, |task| task.lease = QueueLease::None);
     if let Some(known) = Arc::make_mut(&mut seen.history).tasks.get_mut(id) {
         known.token = known.token.min(mine.token);
-    }
-}
-
-impl World {
-    /// What a commit that has just become durable in the queue does to the invariants.
-    pub(super) fn look_at_change(&mut self, commit: &Commit, after: &oodatcaa::domain::Queue) {
-        let before = Arc::clone(&self.files.queue.value);
-        for task in before.tasks() {
-            let Some(new) = after.get(&task.id) else {
-                self.fault("a task is lost");
-                continue;
-            };
-            if task.status.is_finished() && !new.status.is_finished() {
-                self.fault("what was finished is not finished any more");
-            }
-        }
-        if before.len() != after.len() {
-            self.fault("a task is doubled");
-        }
-        if let What::Settle { lease, moves: true, done } = &commit.what {
-            let id = &lease.task_id;
-            if self.ghost.handed.get(id) != Some(&lease.token) {
-                self.fault("a superseded attempt changed its task");
-            }
-            if *done {
-                *self.ghost.accepted.entry((id.clone(), lease.token)).or_default() += 1;
-            }
-        }
-    }
-
-    /// What the removal of a lease does to the invariants.
-    pub(super) fn look_at_drop(&mut self, commit: &Commit, id: &TaskId) {
-        let Some(Filed(lease)) = self.files.leases.get(id).cloned() else { return };
-        match &commit.what {
-            What::Look { .. } => {
-                let runs = self.workers.iter().any(|worker| worker.pid == lease.pid && worker.life == Life::Up);
-                if runs && lease.silence(&commit.now) <= TTL {
-                    self.fault("an owner that lives and beats was taken over");
-                }
-            }
-            What::Settle { lease: mine, .. } if mine.token != lease.token => {
-                self.fault("a superseded attempt removed a lease");
-            }
-            What::Settle { .. } => {}
-        }
-    }
-
-    /// A commit is through: its worker goes on with what it has now.
-    pub(super) fn done(&mut self, at: usize, commit: &Commit) {
-        match &commit.what {
-            What::Settle { .. } => self.workers[at].run = None,
-            What::Look { claimed: None } => {}
-            What::Look { claimed: Some(lease) } => {
-                let id = lease.task_id.clone();
-                if self.ghost.handed.get(&id).is_some_and(|newest| *newest >= lease.token) {
-                    self.fault("a token was given out that is not greater than every one before");
-                }
-                self.ghost.handed.insert(id.clone(), lease.token);
-                if self.agents.keys().any(|(task, _)| *task == id) && !self.ghost.bereft.contains(&id) {
-                    self.fault("a task was claimed while an agent of an older claim was running");
-                }
-                self.workers[at].run = Some(Run { lease: lease.clone(), at: At::Claimed });
-            }
-        }
-    }
-
-    fn fault(&mut self, what: &'static str) {
-        self.ghost.fault.get_or_insert(what);
     }
 }
 
@@ -688,30 +390,6 @@ impl Model for Fleet {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![
-            Property::always("nothing forbidden happens", |_, world: &World| world.ghost.fault.is_none()),
-            Property::always("a token has one accepted result at most", |_, world: &World| {
-                world.ghost.accepted.values().all(|count| *count <= 1)
-            }),
-            Property::always("live leases of a role stay within its limit", |fleet: &Fleet, world: &World| {
-                let seen = world.snapshot(Some(0));
-                fleet.workflow.rules().iter().all(|rule| {
-                    let live = seen.leases.values().filter(|held| {
-                        held.role() == Some(&rule.role)
-                            && held.standing(&seen.now) == oodatcaa::domain::lease::Standing::Live
-                    });
-                    live.count() <= fleet.limit as usize
-                })
-            }),
-            Property::always("no task is lost or doubled", |fleet: &Fleet, world: &World| {
-                world.files.queue.value.len() == fleet.tasks
-            }),
-            Property::always("every held task leaves when everybody gets a turn", |fleet: &Fleet, world: &World| {
-                !fleet.fair || world.ghost.fault.is_some() || fleet.drains(world)
-            }),
-            Property::sometimes("a task is finished", |_, world: &World| {
-                world.files.queue.value.tasks().any(|task| task.status == Status::DONE)
-            }),
-        ]
+        super::proof::properties()
     }
 }

@@ -1,7 +1,4 @@
-//! What there is in the model: files, locks, clocks, workers, agents; and how a plan gets into the files.
-//!
-//! The steps of a commit are those of the store of files, one action each, so that a crash, a stop and a hand
-//! may come between any two of them. What is decided, the program's own rules decide.
+//! What there is in the model: files, locks, clocks, workers, agents.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,9 +9,10 @@ use std::{
 };
 
 use oodatcaa::domain::{
-    Event, Held, History, Holder, Lease, LeaseChange, LeaseRecord, Now, Plan, Queue, QueueLease, Snapshot, TaskId,
-    Token, observe, rescue,
+    Held, History, Holder, Lease, LeaseRecord, Now, Queue, QueueLease, Snapshot, Status, TaskId, Token, rescue,
 };
+
+use super::commit::Commit;
 
 /// One process; a restarted worker is another.
 pub(super) type Pid = u32;
@@ -54,7 +52,7 @@ impl Marked<History> {
         value.baseline.hash(&mut hasher);
         let tasks: BTreeMap<_, _> = value.tasks.iter().collect();
         for (id, known) in tasks {
-            (id, known.token, known.status.as_ref().map(|status| status.as_str()), known.updated_at).hash(&mut hasher);
+            (id, known.token, known.status.as_ref().map(Status::as_str), known.updated_at).hash(&mut hasher);
             (known.transient, known.deaths, known.adapts, &known.replaced).hash(&mut hasher);
             for (key, value) in &known.wrote {
                 (key, value.to_string()).hash(&mut hasher);
@@ -86,45 +84,6 @@ impl Hash for Filed {
         (lease.token, lease.pid, lease.attempt, lease.heartbeat_mono_ms, lease.heartbeat_at).hash(state);
         lease.stop.is_some().hash(state);
     }
-}
-
-/// A commit under way; its worker holds the queue's lock.
-#[derive(Clone)]
-pub(super) struct Commit {
-    pub(super) stage: Stage,
-    /// The content that was decided on.
-    base: Marked<Queue>,
-    /// All of it, with what was observed.
-    plan: Arc<Plan>,
-    mark: u64,
-    pub(super) now: Now,
-    /// What is taken back if the queue turns out to be another.
-    undo: Vec<(TaskId, Option<Lease>, bool)>,
-    pub(super) what: What,
-}
-
-impl Hash for Commit {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.stage, self.mark, &self.base).hash(state);
-    }
-}
-
-/// How far a commit has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Stage {
-    Leases,
-    Queue,
-    Drops,
-    Journal,
-}
-
-/// What a commit is for.
-#[derive(Clone, Debug)]
-pub(super) enum What {
-    /// A look: what has been ended is given back, what can be claimed is claimed.
-    Look { claimed: Option<Lease> },
-    /// A settlement; `moves` when it moves the task.
-    Settle { lease: Lease, moves: bool, done: bool },
 }
 
 /// Longer than a TTL, and longer ago than a race may be.
@@ -232,13 +191,14 @@ pub(super) struct Budget {
 
 impl Budget {
     /// Nobody will come between two steps of a commit.
-    fn is_calm(&self) -> bool {
+    pub(super) fn is_calm(&self) -> bool {
         self.crashes + self.stops + self.hands + self.restores + self.removals + self.longs + self.jumps == 0
     }
 }
 
 /// Everything.
 #[derive(Clone, Hash)]
+#[expect(clippy::derived_hash_with_manual_eq, reason = "equality is that of the fingerprints")]
 pub(super) struct World {
     pub(super) files: Files,
     pub(super) wall: i64,
@@ -305,154 +265,6 @@ impl World {
             history: Arc::clone(&self.files.journal.value),
         }
     }
-
-    /// Takes the lock, observes, decides; the worker then has a commit under way. `false`: there is nothing to commit.
-    pub(super) fn begin(&mut self, at: usize, decide: impl FnOnce(&Snapshot) -> (Plan, What)) -> bool {
-        let snapshot = self.snapshot(Some(self.workers[at].pid));
-        let (plan, what) = observed(&snapshot, decide);
-        if plan == Plan::none() {
-            return false;
-        }
-        let mut hasher = DefaultHasher::new();
-        format!("{:?}{:?}{:?}", plan.edits, plan.leases, plan.events).hash(&mut hasher);
-        let commit = Commit {
-            stage: Stage::Leases,
-            base: self.files.queue.clone(),
-            mark: hasher.finish(),
-            plan: Arc::new(plan),
-            now: snapshot.now,
-            undo: Vec::new(),
-            what,
-        };
-        self.pass(self.tick);
-        self.files.lock = Some(at);
-        self.workers[at].commit = Some(commit);
-        if self.budget.is_calm() && self.saved.is_none() {
-            while self.workers[at].commit.is_some() {
-                self.step(at);
-            }
-        }
-        true
-    }
-
-    /// The next step of a worker's commit; a step without anything to do is passed over.
-    pub(super) fn step(&mut self, at: usize) {
-        let mut commit = self.workers[at].commit.take().expect("a commit is under way");
-        let pid = self.workers[at].pid;
-        match commit.stage {
-            Stage::Leases => {
-                for change in net(&commit.plan.leases) {
-                    let (LeaseChange::Take(lease) | LeaseChange::Write(lease)) = change else { continue };
-                    let (id, take) = (lease.task_id.clone(), matches!(change, LeaseChange::Take(_)));
-                    let before = self.files.leases.insert(id.clone(), Filed(lease.clone())).map(|filed| filed.0);
-                    // A lock that a superseded owner holds is replaced, so that its own is one on nothing.
-                    let new = take && self.files.flocks.insert(id.clone(), pid) != Some(pid);
-                    commit.undo.push((id, before, new));
-                }
-                commit.stage = if commit.plan.touches_queue() { Stage::Queue } else { Stage::Drops };
-            }
-            Stage::Queue => {
-                if *self.files.queue.value != *commit.base.value {
-                    for (id, before, locked) in commit.undo.into_iter().rev() {
-                        match before {
-                            Some(lease) => drop(self.files.leases.insert(id.clone(), Filed(lease))),
-                            None => drop(self.files.leases.remove(&id)),
-                        }
-                        if locked {
-                            self.files.flocks.remove(&id);
-                        }
-                    }
-                    self.files.lock = None;
-                    return;
-                }
-                let whole = Plan { leases: Vec::new(), events: Vec::new(), ..(*commit.plan).clone() };
-                let after = self.snapshot(None).after(&whole).queue;
-                self.look_at_change(&commit, &after);
-                self.files.queue = Marked::queue(after);
-                commit.stage = Stage::Drops;
-            }
-            Stage::Drops => {
-                for change in net(&commit.plan.leases) {
-                    if let LeaseChange::Drop(id) = change {
-                        self.look_at_drop(&commit, id);
-                        self.files.leases.remove(id);
-                        if self.files.flocks.get(id) == Some(&pid) {
-                            self.files.flocks.remove(id);
-                        }
-                    }
-                }
-                commit.stage = Stage::Journal;
-            }
-            Stage::Journal => {
-                self.journal(&commit.plan, &commit.now);
-                self.files.lock = None;
-                self.done(at, &commit);
-                return;
-            }
-        }
-        self.workers[at].commit = Some(commit);
-    }
-
-    pub(super) fn journal(&mut self, plan: &Plan, now: &Now) {
-        if plan.events.is_empty() {
-            return;
-        }
-        let mut history = (*self.files.journal.value).clone();
-        for draft in &plan.events {
-            let event = Event::number(draft.clone(), history.seq + 1, now.wall, "");
-            history.apply(&event);
-        }
-        self.files.journal = Marked::history(Arc::new(history));
-    }
-
-    /// A commit as one step: what `agentctl` does.
-    pub(super) fn at_once(&mut self, decide: impl FnOnce(&Snapshot) -> Plan) -> bool {
-        let snapshot = self.snapshot(Some(0));
-        let mut own = false;
-        let (plan, _) = observed(&snapshot, |seen| {
-            let plan = decide(seen);
-            own = !plan.is_empty();
-            (plan, What::Look { claimed: None })
-        });
-        if !own {
-            return false;
-        }
-        self.files.queue = Marked::queue(snapshot.after(&Plan { leases: Vec::new(), ..plan.clone() }).queue);
-        for change in net(&plan.leases) {
-            match change {
-                LeaseChange::Write(lease) => {
-                    drop(self.files.leases.insert(lease.task_id.clone(), Filed(lease.clone())));
-                }
-                LeaseChange::Drop(id) => drop(self.files.leases.remove(id)),
-                LeaseChange::Take(_) => unreachable!("agentctl takes no leases"),
-            }
-        }
-        self.journal(&plan, &snapshot.now);
-        self.pass(self.tick);
-        true
-    }
-}
-
-/// Of all changes to one lease the last one counts.
-fn net(changes: &[LeaseChange]) -> impl Iterator<Item = &LeaseChange> {
-    let id = |change: &LeaseChange| match change {
-        LeaseChange::Take(lease) | LeaseChange::Write(lease) => lease.task_id.clone(),
-        LeaseChange::Drop(id) => id.clone(),
-    };
-    changes
-        .iter()
-        .enumerate()
-        .filter(move |(at, change)| changes[at + 1..].iter().all(|later| id(later) != id(change)))
-        .map(|(_, change)| change)
-}
-
-/// As the store does it: what others did is noted before what is decided.
-fn observed(snapshot: &Snapshot, decide: impl FnOnce(&Snapshot) -> (Plan, What)) -> (Plan, What) {
-    let mut whole = observe::decide(snapshot);
-    let seen = if whole.is_empty() { snapshot.clone() } else { snapshot.after(&whole) };
-    let (plan, what) = decide(&seen);
-    whole.then(plan);
-    (whole, what)
 }
 
 impl fmt::Debug for World {
@@ -460,7 +272,7 @@ impl fmt::Debug for World {
         for task in self.files.queue.value.tasks() {
             let known = self.files.journal.value.task(&task.id);
             let held = self.files.leases.get(&task.id).map(|Filed(lease)| (lease.pid, lease.token.0));
-            let said = known.and_then(|known| known.status.as_ref()).map(|status| status.as_str());
+            let said = known.and_then(|known| known.status.as_ref()).map(Status::as_str);
             write!(f, "{} {} {:?} lease {held:?} journal {said:?}; ", task.id, task.status, task.lease)?;
         }
         for worker in &self.workers {

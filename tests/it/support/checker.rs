@@ -222,6 +222,7 @@ mod tests {
 
     use super::{Proved, check};
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers write `json!` in place")]
     fn event(kind: &str, task: &str, token: u64, data: Value) -> Value {
         let token = if token > 0 { json!(token) } else { Value::Null };
         json!({"type": format!("oodatcaa.{kind}.v1"), "task": task, "role": "builder", "token": token, "actor": "worker:w", "data": data})
