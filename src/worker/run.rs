@@ -377,7 +377,7 @@ impl Run {
             .lease(&mine)
             .with("pid", pid)
             .with("by", mine.by.as_str());
-        let noted = self.shared.store.transact(&mut |snapshot| {
+        let noted = self.shared.store.renew(&mut |snapshot| {
             if settle::superseded(snapshot, &mine) {
                 return Plan::none();
             }
@@ -404,7 +404,7 @@ impl Run {
         self.beat_due = Instant::now() + beat(self.lease());
         let mine = self.lease().clone();
         let (mut late, mut refused) = (false, false);
-        let beaten = self.shared.store.transact(&mut |snapshot| {
+        let beaten = self.shared.store.renew(&mut |snapshot| {
             refused = true;
             let Some(LeaseRecord::Ours(lease)) = snapshot.leases.get(&mine.task_id).map(|held| &held.record) else {
                 return Plan::none();
