@@ -63,7 +63,8 @@ proof: ## Run everything that shows something and write docs/PROOF.md (STAGES="t
 	scripts/proof.sh $(STAGES)
 
 .PHONY: bench
-bench: ## How fast and how small: latencies, memory, wake-ups
+bench: ## How fast and how small, beside floors and peers (BENCH_QUICK=1, BENCH_ONLY=dispatch,idle, BENCH_OUT=FILE)
+	scripts/install-bench-peers.sh
 	$(CARGO) bench --locked --bench fleet
 
 .PHONY: agents-start

@@ -19,20 +19,22 @@ use crate::domain::{
 
 /// The names in a section that holds tables by name.
 fn names(all: &Flat, section: &str) -> Vec<String> {
-    let mut names: Vec<String> =
-        all.keys().filter(|path| path.len() > 1 && path[0] == section).map(|path| path[1].clone()).collect();
+    let mut names: Vec<&String> =
+        all.keys().filter(|path| path.len() > 1 && path[0] == section).map(|path| &path[1]).collect();
     names.dedup();
-    names
+    names.into_iter().cloned().collect()
 }
 
 /// Sets what a role, agent or gate leaves to the table of keys.
 pub(super) fn fill_in_defaults(all: &mut Flat) {
-    for key in KEYS {
-        let (Some(default), Some((section, member))) = (key.default, key.path.split_once(".*.")) else { continue };
-        let value: toml::Table = format!("v = {default}").parse().expect("defaults in the table of keys are TOML");
-        for name in names(all, section) {
-            let path = vec![section.to_owned(), name, member.to_owned()];
-            all.entry(path).or_insert_with(|| (value["v"].clone(), Origin::Default));
+    let defaults = || KEYS.iter().filter_map(|key| Some((key.default?, key.path.split_once(".*.")?)));
+    let text: String = defaults().enumerate().map(|(at, (default, _))| format!("v{at} = {default}\n")).collect();
+    let values: toml::Table = text.parse().expect("defaults in the table of keys are TOML");
+    let mut known: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (at, (_, (section, member))) in defaults().enumerate() {
+        for name in known.entry(section).or_insert_with(|| names(all, section)) {
+            let path = vec![section.to_owned(), name.clone(), member.to_owned()];
+            all.entry(path).or_insert_with(|| (values[&format!("v{at}")].clone(), Origin::Default));
         }
     }
     // What was only there to name an empty table has served.

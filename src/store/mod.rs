@@ -24,11 +24,17 @@ pub trait Store: Send + Sync {
     /// `decide` may be called again, on newer content, when somebody wrote beside the lock (R3); the
     /// plan of its last call is the one that was committed. An empty plan writes nothing, but what others
     /// did may be noted with it. When this returns `Ok`, the queue and the journal are on disk; news on which
-    /// nobody builds (`attempt.started`, `gate.finished`) may follow with the next change.
+    /// nobody builds (`attempt.started`, `gate.finished`, `worker.started`) may follow with the next change.
     ///
     /// While the queue cannot be read, that is the error; only a plan that does nothing but renew leases,
     /// decided on the last good content, is committed all the same (R4: running attempts go on).
     fn transact(&self, decide: &mut dyn FnMut(&Snapshot) -> Plan) -> Result<Committed, StoreError>;
+
+    /// The same for one who renews a lease of their own: whether the holders of others' still live is not proved
+    /// for it, only looked at.
+    fn renew(&self, decide: &mut dyn FnMut(&Snapshot) -> Plan) -> Result<Committed, StoreError> {
+        self.transact(decide)
+    }
 
     /// A channel that gets a message when something may have changed. Wake-ups may be spurious and
     /// may be missed; whoever listens polls as well.

@@ -74,6 +74,16 @@ impl fmt::Display for Why {
     }
 }
 
+/// An attempt that is over sooner tells its start together with its end, in one commit.
+const SOON: Duration = Duration::from_millis(30);
+
+/// An agent that has just started.
+struct News {
+    pid: u32,
+    pgid: u32,
+    due: Instant,
+}
+
 /// A run's last word to the worker.
 pub(super) struct Ended {
     pub(super) task: TaskId,
@@ -118,6 +128,8 @@ pub(super) struct Run {
     pub(super) stopped: Option<Why>,
     pub(super) record: Record,
     pub(super) beat_due: Instant,
+    /// The agent's start, until it is told.
+    news: Option<News>,
     pub(super) keeper: Option<Keeper>,
     pub(super) watch: Option<Watch>,
     pub(super) watch_due: Instant,
@@ -167,6 +179,7 @@ impl Run {
             stopped: None,
             record,
             beat_due,
+            news: None,
             keeper,
             watch: None,
             watch_due: Instant::now(),
@@ -244,6 +257,10 @@ impl Run {
         let outcome = self.work(workspace);
         if !matches!(outcome, Outcome::Done { .. } | Outcome::NoChange { .. }) {
             return outcome;
+        }
+        // What the gates have to say comes after the start.
+        if !evidence::gates(&self.shared, &self.assignment.task).is_empty() {
+            self.tell_start();
         }
         let tree = workspace.map_or(Ok(()), |workspace| evidence::check_tree(self, workspace, &outcome));
         tree.and_then(|()| evidence::check(self)).err().unwrap_or(outcome)
@@ -341,7 +358,7 @@ impl Run {
         loop {
             select! {
                 recv(attempt.reports()) -> report => match report {
-                    Ok(Report::Started { pid, pgid }) => if announce { self.started(pid, pgid) },
+                    Ok(Report::Started { pid, pgid }) => if announce { self.news = Some(News { pid, pgid, due: Instant::now() + SOON }) },
                     Ok(Report::Ended(exit)) => return exit,
                     Err(_) => return Exit::unknown(),
                 },
@@ -356,6 +373,7 @@ impl Run {
                         self.control = never();
                     }
                 },
+                recv(self.news.as_ref().map_or_else(never, |news| at(news.due))) -> _ => self.tell_start(),
                 recv(at(self.beat_due)) -> _ => { self.beat(); }
                 recv(self.watch_timer()) -> _ => self.look_at_output(attempt),
             }
@@ -370,20 +388,24 @@ impl Run {
         self.stopped.as_ref().map(|why| Outcome::failed(class_of(why), why.to_string()))
     }
 
-    pub(super) fn started(&mut self, pid: u32, pgid: u32) {
+    /// That the agent has started, as the journal tells it, if that has not been told yet.
+    pub(super) fn start_untold(&mut self) -> Option<EventDraft> {
+        let News { pid, pgid, .. } = self.news.take()?;
         self.assignment.lease.pgid = Some(pgid);
-        let mine = self.lease().clone();
-        let event = EventDraft::new(Kind::AttemptStarted, self.shared.actor())
-            .lease(&mine)
-            .with("pid", pid)
-            .with("by", mine.by.as_str());
-        let noted = self.shared.store.transact(&mut |snapshot| {
+        let event = EventDraft::new(Kind::AttemptStarted, self.shared.actor()).lease(self.lease());
+        Some(event.with("pid", pid).with("by", self.lease().by.as_str()))
+    }
+
+    fn tell_start(&mut self) {
+        let Some(event) = self.start_untold() else { return };
+        let (mine, pgid) = (self.lease().clone(), self.lease().pgid);
+        let noted = self.shared.store.renew(&mut |snapshot| {
             if settle::superseded(snapshot, &mine) {
                 return Plan::none();
             }
             let mut plan = Plan { events: vec![event.clone()], ..Plan::none() };
             if let Some(LeaseRecord::Ours(lease)) = snapshot.leases.get(&mine.task_id).map(|held| &held.record) {
-                plan.leases.push(LeaseChange::Write(Lease { pgid: Some(pgid), ..lease.beaten(&snapshot.now) }));
+                plan.leases.push(LeaseChange::Write(Lease { pgid, ..lease.beaten(&snapshot.now) }));
             }
             plan
         });
@@ -404,7 +426,7 @@ impl Run {
         self.beat_due = Instant::now() + beat(self.lease());
         let mine = self.lease().clone();
         let (mut late, mut refused) = (false, false);
-        let beaten = self.shared.store.transact(&mut |snapshot| {
+        let beaten = self.shared.store.renew(&mut |snapshot| {
             refused = true;
             let Some(LeaseRecord::Ours(lease)) = snapshot.leases.get(&mine.task_id).map(|held| &held.record) else {
                 return Plan::none();

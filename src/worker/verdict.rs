@@ -13,6 +13,8 @@ pub(super) struct Settlement {
     lease: Lease,
     outcome: Outcome,
     facts: settle::Facts,
+    /// That it started, if the journal has not been told yet.
+    start: Option<EventDraft>,
 }
 
 /// When what could not be settled is tried again.
@@ -24,7 +26,7 @@ pub(super) struct Again {
 
 impl Run {
     /// The attempt's end, for the main loop to settle.
-    pub(super) fn settlement(&self, outcome: Outcome) -> Settlement {
+    pub(super) fn settlement(&mut self, outcome: Outcome) -> Settlement {
         let seen = self.record.seen.clone().unwrap_or_default();
         let facts = settle::Facts {
             tokens_in: seen.tokens_in,
@@ -38,7 +40,7 @@ impl Run {
             tag: self.brought.as_ref().and_then(|brought| brought.tag.clone()),
             branch: self.assignment.task.branch.clone(),
         };
-        Settlement { lease: self.lease().clone(), outcome, facts }
+        Settlement { start: self.start_untold(), lease: self.lease().clone(), outcome, facts }
     }
 }
 
@@ -49,7 +51,13 @@ impl Settlement {
 
     fn decide(&self, snapshot: &Snapshot, shared: &Shared) -> Plan {
         let retry = &shared.setup.config.retry;
-        settle::decide(snapshot, shared.workflow(), &self.lease, &self.outcome, retry, &self.facts)
+        let mut plan = Plan::none();
+        if let Some(start) = self.start.clone().filter(|_| !settle::superseded(snapshot, &self.lease)) {
+            plan.event(start);
+        }
+        let end = settle::decide(snapshot, shared.workflow(), &self.lease, &self.outcome, retry, &self.facts);
+        plan.then(end);
+        plan
     }
 
     /// Says what became of it, by the events of its own plan.

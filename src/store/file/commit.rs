@@ -254,8 +254,13 @@ pub(super) fn is_beat(plan: &Plan) -> bool {
 
 /// Whether a plan only tells what goes on: nobody builds on it, so it reaches the disk with the next change.
 fn is_news(plan: &Plan) -> bool {
-    let news =
-        |event: &EventDraft| matches!(event.kind, Kind::AttemptStarted | Kind::GateFinished | Kind::LeaseRenewedLate);
+    let news = |event: &EventDraft| {
+        use Kind::{AttemptStarted, GateFinished, LeaseRenewedLate, WorkerStarted, WorkerStopped, WorkerStopping};
+        matches!(
+            event.kind,
+            AttemptStarted | GateFinished | LeaseRenewedLate | WorkerStarted | WorkerStopping | WorkerStopped
+        )
+    };
     !plan.touches_queue()
         && plan.events.iter().all(news)
         && plan.leases.iter().all(|change| matches!(change, LeaseChange::Write(_)))

@@ -86,9 +86,9 @@ fn started(pid: u32) -> Option<u64> {
     if matches!(state, "Z" | "X" | "x") { None } else { Some(Shift::ours().ticks(fields.nth(18)?.parse().ok()?)) }
 }
 
-/// Whether the process that a lease names is still that process.
-fn by_process_id(lease: &Lease) -> Holder {
-    match started(lease.pid) {
+/// Whether the process that a lease names is still that process, by the start time of the one that has its number.
+fn by_start_time(lease: &Lease, started: Option<u64>) -> Holder {
+    match started {
         Some(started) if started == lease.pid_started => Holder::Alive,
         Some(_) => Holder::Dead(format!("process {} is another one now", lease.pid)),
         None => Holder::Dead(format!("process {} is gone", lease.pid)),
@@ -104,11 +104,17 @@ impl FileStore {
         held: &HashMap<TaskId, TaskLock>,
         locked: bool,
     ) -> Result<BTreeMap<TaskId, Held>, StoreError> {
+        // Many leases have one holder.
+        let mut known = HashMap::new();
+        let mut by_process = |lease: &Lease| {
+            let started = *known.entry(lease.pid).or_insert_with(|| started(lease.pid));
+            by_start_time(lease, started)
+        };
         records
             .into_iter()
             .map(|(task, record)| {
                 let holder = match &record {
-                    LeaseRecord::Ours(lease) => self.holder(lease, held, locked)?,
+                    LeaseRecord::Ours(lease) => self.holder(lease, held, locked, &mut by_process)?,
                     LeaseRecord::Foreign(_) | LeaseRecord::Broken { .. } => Holder::Unknown,
                 };
                 Ok((task, Held { record, holder }))
@@ -116,12 +122,18 @@ impl FileStore {
             .collect()
     }
 
-    fn holder(&self, lease: &Lease, held: &HashMap<TaskId, TaskLock>, locked: bool) -> Result<Holder, StoreError> {
+    fn holder(
+        &self,
+        lease: &Lease,
+        held: &HashMap<TaskId, TaskLock>,
+        locked: bool,
+        by_process_id: &mut dyn FnMut(&Lease) -> Holder,
+    ) -> Result<Holder, StoreError> {
         if let Some(holder) = self.machine.by_boot(lease) {
             return Ok(holder);
         }
         // Another name in the same boot is a container: its process ids mean nothing here, its locks do.
-        let by_process = |otherwise| {
+        let mut by_process = |otherwise| {
             if lease.host == self.machine.host { by_process_id(lease) } else { otherwise }
         };
         if !locked {

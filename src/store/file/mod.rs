@@ -246,24 +246,11 @@ impl Store for FileStore {
     }
 
     fn transact(&self, decide: &mut dyn FnMut(&Snapshot) -> Plan) -> Result<Committed, StoreError> {
-        let started = Instant::now();
-        let deadline = started + self.options.lock_wait;
-        self.prepare()?;
-        let path = self.layout.queue_lock();
-        let _turn = self.turns.wait(deadline).ok_or_else(|| StoreError::Busy {
-            path: path.clone(),
-            waited: started.elapsed(),
-            holder: Some("other threads of this process".into()),
-        })?;
-        for _ in 0..TRIES {
-            let lock = QueueLock::take(&path, deadline, started)?;
-            let state = &mut *self.state();
-            if let Some(committed) = self.attempt(state, &lock, decide)? {
-                return Ok(committed);
-            }
-            log::debug!("{} changed while it was decided about; deciding again", self.layout.queue().display());
-        }
-        Err(StoreError::Contended { path: self.layout.queue(), tries: TRIES })
+        self.run(decide, true)
+    }
+
+    fn renew(&self, decide: &mut dyn FnMut(&Snapshot) -> Plan) -> Result<Committed, StoreError> {
+        self.run(decide, false)
     }
 
     fn changes(&self) -> Result<Receiver<()>, StoreError> {
@@ -281,12 +268,35 @@ impl Store for FileStore {
 }
 
 impl FileStore {
+    /// Looks, decides and commits, again and again while others write in between. `prove`: the holders' locks are asked.
+    fn run(&self, decide: &mut dyn FnMut(&Snapshot) -> Plan, prove: bool) -> Result<Committed, StoreError> {
+        let started = Instant::now();
+        let deadline = started + self.options.lock_wait;
+        self.prepare()?;
+        let path = self.layout.queue_lock();
+        let _turn = self.turns.wait(deadline).ok_or_else(|| StoreError::Busy {
+            path: path.clone(),
+            waited: started.elapsed(),
+            holder: Some("other threads of this process".into()),
+        })?;
+        for _ in 0..TRIES {
+            let lock = QueueLock::take(&path, deadline, started)?;
+            let state = &mut *self.state();
+            if let Some(committed) = self.attempt(state, &lock, decide, prove)? {
+                return Ok(committed);
+            }
+            log::debug!("{} changed while it was decided about; deciding again", self.layout.queue().display());
+        }
+        Err(StoreError::Contended { path: self.layout.queue(), tries: TRIES })
+    }
+
     /// One try: look, decide, commit. `None` when somebody wrote in between.
     fn attempt(
         &self,
         state: &mut State,
         lock: &QueueLock,
         decide: &mut dyn FnMut(&Snapshot) -> Plan,
+        prove: bool,
     ) -> Result<Option<Committed>, StoreError> {
         let now = Self::now();
         if !state.prepared {
@@ -309,7 +319,7 @@ impl FileStore {
             }
         }
         let records = state.leases.scan(&self.layout)?;
-        let leases = self.holders(records, &state.held, true)?;
+        let leases = self.holders(records, &state.held, prove)?;
 
         let good = state.good.as_mut().expect("looked at just now");
         let queue = good.document.queue().clone();

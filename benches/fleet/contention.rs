@@ -1,0 +1,188 @@
+//! Many at one queue: who waits how long, how long the lock is held, and what heartbeats cost.
+
+use std::{
+    sync::{Arc, Barrier},
+    time::{Duration, Instant},
+};
+
+use oodatcaa::{
+    domain::{
+        Lease, LeaseChange, Outcome, Plan, Role, Workflow,
+        claim::{self, Claimant},
+        outcome::Retry,
+        pool::Offer,
+        settle,
+    },
+    layout::Layout,
+    store::{
+        Store,
+        file::{FileOptions, FileStore, identity},
+    },
+};
+
+use crate::{
+    support::{Project, Spread, rounds, tasks},
+    table::{Table, Target},
+};
+
+pub(crate) fn claimant(role: &Role, tag: &str, ignore_wip: bool) -> Claimant {
+    Claimant {
+        owner: identity(tag),
+        rule: Workflow::shipped().rule(role).expect("a shipped role").clone(),
+        agents: vec![Offer { by: "a".into(), pool: "a".into(), simulated: false }],
+        ignore_wip,
+    }
+}
+
+fn open(project: &Project, tag: &str) -> FileStore {
+    let options = FileOptions { lock_wait: Duration::from_secs(300) };
+    FileStore::open(&Layout::new(project.root()), Some(identity(tag)), options).expect("a store")
+}
+
+#[derive(Default)]
+struct Seen {
+    /// From asking for the lock until deciding.
+    waits: Vec<f64>,
+    /// From deciding until everything is written.
+    held: Vec<f64>,
+    done: usize,
+}
+
+/// Workers with a store each, as processes have, that claim and settle as fast as they can.
+pub(crate) fn contention(table: &mut Table) {
+    const SECTION: &str = "Fifty workers at a thousand tasks";
+    let (workers, count) = (50, rounds(1_000, 150));
+    let project = Project::new(&["true"]);
+    project.put(&tasks(count, 0, 0));
+    let start = Arc::new(Barrier::new(workers));
+    let begun = Instant::now();
+    let threads: Vec<_> = (0..workers)
+        .map(|n| {
+            let (tag, start) = (format!("w{n}@bench"), Arc::clone(&start));
+            let store = open(&project, &tag);
+            std::thread::spawn(move || {
+                start.wait();
+                work(&store, &tag)
+            })
+        })
+        .collect();
+    let all: Vec<Seen> = threads.into_iter().map(|thread| thread.join().expect("no panic")).collect();
+    let took = begun.elapsed().as_secs_f64();
+    let done: usize = all.iter().map(|seen| seen.done).sum();
+    assert_eq!(done, count, "each task is done once");
+    let waits = Spread::of(all.iter().flat_map(|seen| seen.waits.iter().copied()).collect());
+    let held = Spread::of(all.iter().flat_map(|seen| seen.held.iter().copied()).collect());
+    let shares = Spread::of(all.iter().map(|seen| seen.done as f64).collect());
+    table.spread(SECTION, "wait for the lock", &waits, "ms");
+    let ratio = Spread::of(vec![waits.at(1.0)]);
+    table.ratio(
+        SECTION,
+        "the longest wait",
+        &ratio,
+        "ms",
+        ("median wait", waits.at(1.0) / waits.at(0.5)),
+        Target::None,
+    );
+    table.spread(SECTION, "lock held", &held, "ms");
+    table.spread(SECTION, "tasks for each worker (nobody goes without)", &shares, "tasks");
+    table.plain(
+        SECTION,
+        "claims and settlements, each a commit of its own",
+        2.0 * count as f64 / took,
+        "/s",
+        Target::None,
+    );
+}
+
+fn work(store: &FileStore, tag: &str) -> Seen {
+    let (workflow, me) = (Workflow::shipped(), claimant(&Role::BUILDER, tag, true));
+    let mut seen = Seen::default();
+    loop {
+        let mut lease: Option<Lease> = None;
+        let mut idle = false;
+        seen.commit(store, |snapshot| match claim::decide(snapshot, &workflow, &me) {
+            Ok((plan, taken)) => {
+                lease = Some(taken);
+                plan
+            }
+            Err(claim::Idle::Nothing) => {
+                idle = true;
+                Plan::none()
+            }
+            Err(_) => Plan::none(),
+        });
+        if idle {
+            return seen;
+        }
+        let Some(lease) = lease else { continue };
+        let outcome = Outcome::Done { summary: String::new(), tasks: Vec::new() };
+        seen.commit(store, |snapshot| {
+            settle::decide(snapshot, &workflow, &lease, &outcome, &Retry::default(), &settle::Facts::default())
+        });
+        seen.done += 1;
+    }
+}
+
+impl Seen {
+    fn commit(&mut self, store: &FileStore, mut decide: impl FnMut(&oodatcaa::domain::Snapshot) -> Plan) {
+        let asked = Instant::now();
+        let mut decided = None;
+        store
+            .transact(&mut |snapshot| {
+                decided.get_or_insert_with(Instant::now);
+                decide(snapshot)
+            })
+            .expect("committed");
+        let decided = decided.expect("it was decided");
+        self.waits.push((decided - asked).as_secs_f64() * 1000.0);
+        self.held.push(decided.elapsed().as_secs_f64() * 1000.0);
+    }
+}
+
+/// Five hundred live leases of one store, each renewed once a minute.
+pub(crate) fn heartbeats(table: &mut Table) {
+    const SECTION: &str = "Heartbeats";
+    let count = 500;
+    let project = Project::new(&["true"]);
+    project.put(&tasks(count, 0, 0));
+    let store = open(&project, "w@bench");
+    let (workflow, me) = (Workflow::shipped(), claimant(&Role::BUILDER, "w@bench", true));
+    let mut leases = Vec::new();
+    store
+        .transact(&mut |snapshot| {
+            leases.clear();
+            let (mut seen, mut all) = (snapshot.clone(), Plan::none());
+            while let Ok((plan, lease)) = claim::decide(&seen, &workflow, &me) {
+                seen.advance(&plan);
+                all.then(plan);
+                leases.push(lease);
+            }
+            all
+        })
+        .expect("claimed");
+    assert_eq!(leases.len(), count);
+    let before = cpu();
+    for lease in &leases {
+        store
+            .renew(&mut |snapshot| Plan {
+                leases: vec![LeaseChange::Write(lease.beaten(&snapshot.now))],
+                ..Plan::none()
+            })
+            .expect("beaten");
+    }
+    let spent = cpu() - before;
+    table.plain(
+        SECTION,
+        "500 leases, each renewed every 60 s: share of a core",
+        spent / 60.0 * 100.0,
+        "%",
+        Target::AtMost(1.0),
+    );
+    table.plain(SECTION, "processor time for one renewal", spent * 1e6 / count as f64, "µs", Target::None);
+}
+
+/// Processor time of this process so far, in seconds.
+fn cpu() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
