@@ -255,13 +255,15 @@ fn a_worker_that_cannot_renew_is_taken_over_after_its_ttl_and_its_agent_is_gone_
     project.start("builder", &["--owner", "other", "--interval", "1s"]);
     project.wait_for("A", "awaiting_test");
     assert!(began.elapsed() > Duration::from_secs(1), "not before its TTL: {:?}", began.elapsed());
-    let rescued = project.events_of("lease.rescued");
-    let rescued = &rescued.first().unwrap_or_else(|| panic!("{}", project.diagnosis()))["data"];
-    assert!(rescued["reason"].as_str().expect("a reason").starts_with("no heartbeat for"), "{rescued}");
-    assert_eq!(rescued["died"], false, "its lock says that it lives");
+    // The tree was ended. Who gives the task back, the other or the mute itself, is a matter of a moment.
+    let said = project.log("builder", 1);
+    assert!(said.contains("A is given back: no heartbeat for"), "{}", project.diagnosis());
     assert!(!project.path("both").exists(), "two agents worked on one task");
     assert!(project.log("builder", mute).contains("no heartbeat for A"), "{}", project.log("builder", mute));
-    eventually("it notices", || (!project.events_of("attempt.superseded").is_empty()).then_some(()));
+    eventually("it notices", || {
+        let ends = project.events_of("attempt.finished").into_iter().chain(project.events_of("attempt.superseded"));
+        ends.into_iter().any(|event| event["token"] == 1).then_some(())
+    });
     assert_eq!(project.status("A"), "awaiting_test");
     let done = project.events_of("attempt.finished").iter().filter(|event| event["data"]["outcome"] == "done").count();
     assert_eq!(done, 1);

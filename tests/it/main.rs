@@ -14,6 +14,7 @@ mod contained;
 mod crash;
 #[path = "../endpoint/mod.rs"]
 mod endpoint;
+mod files;
 mod fleet;
 mod floors;
 mod inbox;

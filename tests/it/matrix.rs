@@ -144,6 +144,18 @@ impl Scene {
         Walked { injected: injected(&self.trace()), killed: trace.contains("+++ killed by SIGKILL"), trace }
     }
 
+    /// Whose agent ran without a claim. What a rescue has just given back, the journal may not tell yet.
+    fn lost(&self, walk: Walk) -> Vec<(String, u64)> {
+        let mut lost = self.witness.lost(&self.project);
+        if walk == Walk::Rescue {
+            let claims = self.project.events_of("lease.acquired");
+            lost.retain(|(task, token)| {
+                !claims.iter().any(|event| event["task"] == task.as_str() && event["token"] == *token)
+            });
+        }
+        lost
+    }
+
     /// A human edits the file, then healthy workers end it.
     fn heal(&self, walk: Walk, words: &str) {
         if walk == Walk::Block && self.project.status("T1") == "blocked" {
@@ -163,7 +175,7 @@ fn killed_at(walk: Walk, calls: &str, k: usize) -> bool {
     let words = format!("{walk:?} killed at {calls} {k}");
     let scene = Scene::new();
     let walked = scene.walk(walk, calls, &format!("signal=SIGKILL:when={k}"));
-    let lost = scene.witness.lost(&scene.project);
+    let lost = scene.lost(walk);
     assert!(lost.is_empty(), "{words}: {lost:?}");
     scene.heal(walk, &words);
     walked.killed
@@ -220,7 +232,7 @@ fn failed_at(walk: Walk, calls: &str, error: &str, k: usize) -> bool {
     let words = format!("{walk:?} with {error} at {calls} {k}");
     let scene = Scene::new();
     let walked = scene.walk(walk, calls, &format!("error={error}:when={k}"));
-    let lost = scene.witness.lost(&scene.project);
+    let lost = scene.lost(walk);
     assert!(lost.is_empty(), "{words}: {lost:?}");
     scene.heal(walk, &words);
     walked.injected > 0

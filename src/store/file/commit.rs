@@ -3,7 +3,7 @@
 //! A crash between any two leaves what the next poll mends (R15): a lease without a worker, a status without
 //! its event. An error before the queue was replaced takes the leases back.
 
-use std::{collections::BTreeMap, fs, io};
+use std::{collections::BTreeMap, fs, io, path::PathBuf};
 
 use serde_json::Value;
 
@@ -14,6 +14,7 @@ use super::{
     journal,
     leases::{self, Before},
     lock::{QueueLock, TaskLock},
+    tickets,
 };
 use crate::{
     domain::{EventDraft, Kind, Lease, LeaseChange, Member, Plan, Snapshot, Status, TaskId},
@@ -44,6 +45,7 @@ enum Net {
 struct Undo {
     files: Vec<Before>,
     locks: Vec<TaskId>,
+    tickets: Vec<PathBuf>,
 }
 
 impl Attempt<'_> {
@@ -67,7 +69,8 @@ impl Attempt<'_> {
         }
 
         let mut undo = Undo::default();
-        let written = self.put_leases(&net, &mut undo).and_then(|()| self.put_queue(&whole));
+        let written =
+            self.put_leases(&net, &mut undo).and_then(|given| if given { self.put_queue(&whole) } else { Ok(false) });
         match written {
             Ok(true) => {}
             Ok(false) => {
@@ -122,7 +125,8 @@ impl Attempt<'_> {
         edited && whole.add.iter().all(|new| told(&new.task.id) == Some(new.task.status.as_str()))
     }
 
-    fn put_leases(&mut self, net: &BTreeMap<TaskId, Net>, undo: &mut Undo) -> Result<(), StoreError> {
+    /// Writes leases; `false` when somebody else was given one of these claims.
+    fn put_leases(&mut self, net: &BTreeMap<TaskId, Net>, undo: &mut Undo) -> Result<bool, StoreError> {
         for (task, change) in net {
             let path = self.store.layout.lease(task);
             match change {
@@ -130,6 +134,10 @@ impl Attempt<'_> {
                     if self.store.me.is_none() {
                         let source = io::Error::other("a store that was opened without an owner takes no leases");
                         return Err(failed("take the lease", &path)(source));
+                    }
+                    if !self.store.locks_exclude {
+                        let Some(ticket) = tickets::take(&self.store.layout, lease)? else { return Ok(false) };
+                        undo.tickets.push(ticket);
                     }
                     let held = self.state.held.get(task).map(TaskLock::is_in_force).transpose()?;
                     if held != Some(true) {
@@ -147,7 +155,7 @@ impl Attempt<'_> {
                 Net::Drop => {}
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Replaces the queue, if the plan changes it; `false` when it is not what was decided on any more.
@@ -240,6 +248,10 @@ impl Undo {
         }
         for task in self.locks {
             state.held.remove(&task);
+        }
+        for ticket in self.tickets {
+            // One that stays is passed over after a while.
+            let _ = fs::remove_file(ticket);
         }
     }
 }

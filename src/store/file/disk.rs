@@ -305,15 +305,20 @@ pub(super) fn sweep(directory: &Path) {
 pub(super) fn check_filesystem(path: &Path) -> Result<(), StoreError> {
     // Magic numbers of 32 bits, in a type whose size and sign depend on the machine.
     let Some(kind) = rustix::fs::statfs(path).ok().and_then(|found| shared(found.f_type as u32)) else { return Ok(()) };
-    if std::env::var_os("OODATCAA_UNSAFE_FS").is_some_and(|value| value == "1") {
-        log::warn!("{} is on {kind}: its locks may not exclude other machines", path.display());
+    if !locks_exclude() {
+        log::warn!("{} is on {kind}: its locks may not keep others out; claims are given by tickets", path.display());
         return Ok(());
     }
     let reason = format!(
         "it is on {kind}, where a lock may not keep others out, so that two workers could take one task; \
-         OODATCAA_UNSAFE_FS=1 takes the risk"
+         OODATCAA_UNSAFE_FS=1 takes the risk (claims are then given by tickets, limits are kept less strictly)"
     );
     Err(StoreError::Unsafe { path: path.into(), reason })
+}
+
+/// `false` when we were told that locks may keep nobody out here; then they prove nothing either.
+pub(super) fn locks_exclude() -> bool {
+    std::env::var_os("OODATCAA_UNSAFE_FS").is_none_or(|value| value != "1")
 }
 
 /// The name of a file system that other machines or programs may serve, by its magic number.
@@ -332,7 +337,14 @@ fn shared(magic: u32) -> Option<&'static str> {
         0x0bd0_0bd0 => "Lustre",
         0x4750_4653 => "GPFS",
         0x7461_636f => "OCFS2",
+        0x6b41_4653 => "AFS",
+        0x0116_1970 => "GFS2",
+        0x1983_0326 => "BeeGFS",
+        0x2003_0528 => "OrangeFS",
+        0xaad7_aaea => "PanFS",
         0x786f_4256 => "VirtualBox shared folders",
+        0xbacb_acbc => "VMware shared folders",
+        0x7c7c_6673 => "Parallels shared folders",
         _ => return None,
     })
 }
@@ -344,6 +356,8 @@ mod tests {
     #[test]
     fn file_systems_of_others_are_known_and_local_ones_pass() {
         assert_eq!((shared(0x6969), shared(0xff53_4d42)), (Some("NFS"), Some("CIFS")));
+        assert_eq!(shared(0x6573_5546), Some("FUSE"), "and VirtioFS, which says so");
+        assert_eq!(shared(0x0102_1997), Some("9P"), "and the drives of Windows");
         for local in [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x794c_7630] {
             assert_eq!(shared(local), None, "ext4, xfs, btrfs, tmpfs, overlay");
         }

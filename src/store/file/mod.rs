@@ -8,6 +8,7 @@
 //! | [`disk`] | files opened, checked, replaced, made durable |
 //! | [`lock`] | the queue's lock, the tasks' locks, whose turn it is |
 //! | [`leases`], [`dialect`], [`mod@identity`] | lease files, their dialects, who stands behind them |
+//! | [`tickets`] | claims where locks keep nobody out |
 //! | [`journal`] | events appended and read |
 //! | [`watch`] | wake-ups |
 
@@ -19,6 +20,7 @@ mod identity;
 mod journal;
 mod leases;
 mod lock;
+mod tickets;
 mod watch;
 
 use std::{
@@ -73,6 +75,8 @@ pub struct FileStore {
     me: Option<Owner>,
     options: FileOptions,
     machine: Machine,
+    /// Whether locks keep others out here; if not, tickets give out claims.
+    locks_exclude: bool,
     source: String,
     turns: Turns,
     state: Mutex<State>,
@@ -135,6 +139,7 @@ impl FileStore {
             me,
             options,
             machine,
+            locks_exclude: disk::locks_exclude(),
             turns: Turns::default(),
             watchers: Mutex::default(),
         })
@@ -285,6 +290,9 @@ impl FileStore {
             if let Some(committed) = self.attempt(state, &lock, decide, prove)? {
                 return Ok(committed);
             }
+            if !self.locks_exclude {
+                std::thread::sleep(tickets::PAUSE);
+            }
             log::debug!("{} changed while it was decided about; deciding again", self.layout.queue().display());
         }
         Err(StoreError::Contended { path: self.layout.queue(), tries: TRIES })
@@ -323,7 +331,10 @@ impl FileStore {
 
         let good = state.good.as_mut().expect("looked at just now");
         let queue = good.document.queue().clone();
-        let history = state.journal.history().clone();
+        let mut history = state.journal.history().clone();
+        if !self.locks_exclude {
+            tickets::count(&self.layout, &queue, &mut history);
+        }
         let mut snapshot = Snapshot { now, queue, leases, history };
         let mut observed = Plan::none();
         if good.agreed != Some(snapshot.history.seq) {

@@ -101,6 +101,16 @@ impl Project {
         self
     }
 
+    /// Another file takes the queue's place, as editors and git do it.
+    #[expect(clippy::needless_pass_by_value, reason = "callers write `json!` in place")]
+    pub(crate) fn replace_queue(&self, tasks: Value) {
+        let beside = self.path(".oodatcaa/work/beside");
+        let mut queue = self.json();
+        queue["tasks"] = tasks;
+        fs::write(&beside, serde_json::to_string_pretty(&queue).expect("JSON")).expect("written");
+        fs::rename(beside, self.queue_file()).expect("renamed");
+    }
+
     pub(crate) fn queue_file(&self) -> PathBuf {
         self.path(".oodatcaa/work/SPRINT_QUEUE.json")
     }
