@@ -80,8 +80,16 @@ fn duration(text: &str) -> Result<Duration, String> {
     if interval < Duration::from_millis(100) { Err("an interval is at least 100ms".into()) } else { Ok(interval) }
 }
 
+/// Memory holds secrets, a dump would hold them too; agents inherit it and may ask for more themselves.
+fn no_core_dumps() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    // It only ever lowers a limit, which the system does not refuse.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), ..getrlimit(Resource::Core) });
+}
+
 /// Runs the daemon with the arguments of the process.
 pub fn main() -> ExitCode {
+    no_core_dumps();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {

@@ -173,6 +173,10 @@ impl Agent for Cli {
         }
     }
 
+    fn secrets(&self, assignment: &Assignment) -> Vec<String> {
+        self.descriptor.as_ref().map(|descriptor| Self::secrets(self, descriptor, assignment)).unwrap_or_default()
+    }
+
     fn outcome(&self, assignment: &Assignment, exit: &Exit) -> Outcome {
         let descriptor = match &self.descriptor {
             Ok(descriptor) => descriptor,
@@ -186,7 +190,7 @@ impl Agent for Cli {
         if !lingered && let Some(outcome) = command.forced(assignment, exit) {
             return outcome;
         }
-        let secrets = self.secrets(descriptor, assignment);
+        let secrets = Self::secrets(self, descriptor, assignment);
         match judge::judge(descriptor, &state, &exit.ended, lingered) {
             Some(judged) => failed(descriptor, &state, judged, &secrets),
             None => command.by_result(assignment, exit).unwrap_or_else(|| match said_nothing(&state) {

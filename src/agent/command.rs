@@ -45,7 +45,7 @@ impl Command {
     }
 
     /// The values that must not be shown.
-    fn secrets(&self, assignment: &Assignment) -> Vec<String> {
+    pub(super) fn secrets(&self, assignment: &Assignment) -> Vec<String> {
         environment::secrets(&environment(assignment, &self.env, &self.set), &self.set)
     }
 
@@ -166,7 +166,7 @@ impl Command {
     /// What the result file says, if there is one; an unreadable one after a crash is part of the crash.
     pub(super) fn by_result(&self, assignment: &Assignment, exit: &Exit) -> Option<Outcome> {
         match result::read(&assignment.result_file()) {
-            Ok(result) => Some(mask(result?.into_outcome(), &self.secrets(assignment))),
+            Ok(result) => Some(output::mask_outcome(result?.into_outcome(), &self.secrets(assignment))),
             Err(what) => Some(match (self.by_exit(assignment, exit), &exit.ended) {
                 (Outcome::Failed { class, reason, retry_at }, Ended::Signalled(_) | Ended::Unknown) => {
                     Outcome::Failed { class, reason: format!("{reason}\nand {what}"), retry_at }
@@ -180,21 +180,6 @@ impl Command {
 
 fn no_interpreter(file: &Path) -> String {
     format!("the program {} is there, but the interpreter in its first line is missing", file.display())
-}
-
-fn mask(outcome: Outcome, secrets: &[String]) -> Outcome {
-    let masked = |text: String| output::mask(&text, secrets);
-    match outcome {
-        Outcome::Done { summary, tasks } => Outcome::Done { summary: masked(summary), tasks },
-        Outcome::NoChange { summary } => Outcome::NoChange { summary: masked(summary) },
-        Outcome::NeedsAdapt { reason } => Outcome::NeedsAdapt { reason: masked(reason) },
-        Outcome::Replan { reason } => Outcome::Replan { reason: masked(reason) },
-        Outcome::Blocked { reason } => Outcome::Blocked { reason: masked(reason) },
-        Outcome::NeedsInput { question } => Outcome::NeedsInput { question: masked(question) },
-        Outcome::Conflict { files, reason } => Outcome::Conflict { files, reason: masked(reason) },
-        Outcome::Waits { reason } => Outcome::Waits { reason: masked(reason) },
-        Outcome::Failed { class, reason, retry_at } => Outcome::Failed { class, reason: masked(reason), retry_at },
-    }
 }
 
 impl Agent for Command {
@@ -217,6 +202,10 @@ impl Agent for Command {
             stdout: assignment.run_dir.join("stdout.log"),
             stderr: assignment.run_dir.join("stderr.log"),
         }
+    }
+
+    fn secrets(&self, assignment: &Assignment) -> Vec<String> {
+        Self::secrets(self, assignment)
     }
 
     fn outcome(&self, assignment: &Assignment, exit: &Exit) -> Outcome {

@@ -97,8 +97,12 @@ pub fn secrets(env: &BTreeMap<String, String>, set: &BTreeMap<String, String>) -
     let by_name = |name: &str| name.to_ascii_uppercase().split('_').any(|word| WORDS.contains(&word));
     let inherited = env.iter().filter(|(name, _)| !name.starts_with(OURS) && by_name(name));
     // Short values (`1`, `true`) would blank out ordinary words.
+    // Of a key of many lines each is a secret: output is looked at by lines.
+    let parts = |value: &String| -> Vec<String> {
+        std::iter::once(value.as_str()).chain(value.lines().map(str::trim)).map(String::from).collect()
+    };
     let mut all: Vec<String> =
-        inherited.chain(set).map(|(_, value)| value.clone()).filter(|value| value.len() >= 8).collect();
+        inherited.chain(set).flat_map(|(_, value)| parts(value)).filter(|value| value.len() >= 8).collect();
     // A value that is part of another must not spoil it before it is found.
     all.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
     all.dedup();
@@ -214,5 +218,8 @@ mod tests {
         ]);
         env.extend(set.clone());
         assert_eq!(secrets(&env, &set), ["https://user:pass@host", "sk-123456789"]);
+        let key: BTreeMap<String, String> = map(&[("PEM", "-----BEGIN\nMIIEvQIBADANBg\nshort\n")]);
+        let lines = ["-----BEGIN\nMIIEvQIBADANBg\nshort\n", "MIIEvQIBADANBg", "-----BEGIN"];
+        assert_eq!(secrets(&BTreeMap::new(), &key), lines);
     }
 }

@@ -119,6 +119,11 @@ pub trait Agent: Send + Sync {
         Ok(())
     }
 
+    /// The values that it is given and that must not be shown, the longest first.
+    fn secrets(&self, _assignment: &Assignment) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What to execute for this attempt. The prompt has been written to [`Assignment::prompt_file`].
     fn invocation(&self, assignment: &Assignment) -> Invocation;
 

@@ -6,7 +6,9 @@ use std::{
     path::Path,
 };
 
-use crate::domain::text;
+use serde_json::{Map, Value};
+
+use crate::domain::{Outcome, text};
 
 /// How much of a file's end is looked at.
 const TAIL: u64 = 256 * 1024;
@@ -38,10 +40,11 @@ fn read_tail(path: &Path) -> std::io::Result<String> {
 
 /// The last `count` lines that say something, without control characters and secrets.
 pub fn last_lines(path: &Path, count: usize, secrets: &[String]) -> String {
-    let all = plain(&tail(path));
-    let lines: Vec<String> = all.lines().filter(|line| !line.trim().is_empty()).map(Into::into).collect();
+    // Masked first: half a secret would not be found.
+    let all = mask(&plain(&tail(path)), secrets);
+    let lines: Vec<&str> = all.lines().filter(|line| !line.trim().is_empty()).collect();
     let kept: Vec<String> = lines.iter().skip(lines.len().saturating_sub(count)).map(|l| text::cut(l, LINE)).collect();
-    mask(&kept.join("\n"), secrets)
+    kept.join("\n")
 }
 
 /// Takes terminal sequences out whole and makes other control characters visible. A lone carriage
@@ -82,9 +85,66 @@ pub fn plain(raw: &str) -> String {
     text::many_lines(&out)
 }
 
-/// Blanks out values that must not be shown.
+/// What stands in the place of a value that must not be shown.
+const HIDDEN: &str = "***";
+
+/// The shortest part of a secret that is one still.
+const PART: usize = 8;
+
+/// Blanks out values that must not be shown, also one that was cut off at the begin or the end of the text.
 pub fn mask(text: &str, secrets: &[String]) -> String {
-    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
+    let mut text = secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), HIDDEN));
+    for secret in secrets {
+        let ends = |at: &usize| secret.is_char_boundary(*at);
+        let said = text.trim_end_matches('…');
+        if let Some(at) = (PART..secret.len()).rev().filter(ends).find(|at| said.ends_with(&secret[..*at])) {
+            text.replace_range(said.len() - at..said.len(), HIDDEN);
+        }
+        let mut rests = (1..(secret.len() + 1).saturating_sub(PART)).filter(ends);
+        if let Some(at) = rests.find(|at| text.starts_with(&secret[*at..])) {
+            text.replace_range(..secret.len() - at, HIDDEN);
+        }
+    }
+    text
+}
+
+/// The same for every text in a value.
+pub fn mask_json(value: &mut Value, secrets: &[String]) {
+    match value {
+        Value::String(text) => *text = mask(text, secrets),
+        Value::Array(all) => all.iter_mut().for_each(|value| mask_json(value, secrets)),
+        Value::Object(members) => mask_members(members, secrets),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+fn mask_members(members: &mut Map<String, Value>, secrets: &[String]) {
+    *members = std::mem::take(members)
+        .into_iter()
+        .map(|(name, mut value)| {
+            mask_json(&mut value, secrets);
+            (mask(&name, secrets), value)
+        })
+        .collect();
+}
+
+/// The same for everything that an attempt's outcome says.
+pub fn mask_outcome(outcome: Outcome, secrets: &[String]) -> Outcome {
+    let masked = |text: String| mask(&text, secrets);
+    match outcome {
+        Outcome::Done { summary, mut tasks } => {
+            tasks.iter_mut().for_each(|task| mask_members(task, secrets));
+            Outcome::Done { summary: masked(summary), tasks }
+        }
+        Outcome::NoChange { summary } => Outcome::NoChange { summary: masked(summary) },
+        Outcome::NeedsAdapt { reason } => Outcome::NeedsAdapt { reason: masked(reason) },
+        Outcome::Replan { reason } => Outcome::Replan { reason: masked(reason) },
+        Outcome::Blocked { reason } => Outcome::Blocked { reason: masked(reason) },
+        Outcome::NeedsInput { question } => Outcome::NeedsInput { question: masked(question) },
+        Outcome::Conflict { files, reason } => Outcome::Conflict { files, reason: masked(reason) },
+        Outcome::Waits { reason } => Outcome::Waits { reason: masked(reason) },
+        Outcome::Failed { class, reason, retry_at } => Outcome::Failed { class, reason: masked(reason), retry_at },
+    }
 }
 
 #[cfg(test)]
@@ -110,6 +170,34 @@ mod tests {
         assert_eq!(&lines[..2], ["first", "key=*** refused"]);
         assert_eq!(lines[2].chars().count(), LINE);
         assert_eq!(last_lines(&dir.path().join("none"), 3, &[]), "");
+    }
+
+    #[test]
+    fn a_secret_that_was_cut_off_is_a_secret_still() {
+        let secrets = ["sk-0123456789".to_owned()];
+        let masked = |text: &str| mask(text, &secrets);
+        assert_eq!(masked("use sk-0123456789 now"), "use *** now");
+        assert_eq!(masked("use sk-012345"), "use ***");
+        assert_eq!(masked("use sk-01234567…"), "use ***…");
+        assert_eq!(masked("23456789 was refused"), "*** was refused");
+        for plain in ["use sk-0123", "3456789 things", "", "sk-", "…"] {
+            assert_eq!(masked(plain), plain);
+        }
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("log");
+        std::fs::write(&file, format!("{}sk-0123456789\n", "x".repeat(LINE - 4))).expect("written");
+        assert!(!last_lines(&file, 1, &secrets).contains("sk-"));
+    }
+
+    #[test]
+    fn everything_that_an_outcome_says_is_masked() {
+        let secrets = ["sk-0123456789".to_owned()];
+        let task = serde_json::json!({"title": "sk-0123456789", "sk-0123456789": [{"a": "=sk-0123456789"}], "n": 1});
+        let task = task.as_object().expect("an object").clone();
+        let outcome = Outcome::Done { summary: "sk-0123456789".into(), tasks: vec![task] };
+        let Outcome::Done { summary, tasks } = mask_outcome(outcome, &secrets) else { panic!("another outcome") };
+        assert_eq!(summary, "***");
+        assert_eq!(Value::from(tasks[0].clone()).to_string(), r#"{"title":"***","***":[{"a":"=***"}],"n":1}"#);
     }
 
     #[test]

@@ -13,7 +13,10 @@ use super::{
     prompt_data::{block, line, word},
     result,
 };
-use crate::domain::{Class, Role};
+use crate::{
+    domain::{Class, Role},
+    layout::Layout,
+};
 
 /// The largest template, in bytes.
 pub const LARGEST: u64 = 10 * 1024 * 1024;
@@ -143,6 +146,13 @@ pub fn load(path: &Path) -> Result<String, PromptError> {
     let meta = std::fs::metadata(path).map_err(unreadable)?;
     if !meta.is_file() {
         return Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file")));
+    }
+    // A clone may bring a link to a key of its user along; what it leads to would be sent away.
+    let project = path.ancestors().find(|part| part.file_name().is_some_and(|name| name == Layout::MARK));
+    if let Some(project) = project.and_then(Path::parent)
+        && !path.canonicalize().map_err(unreadable)?.starts_with(project.canonicalize().map_err(unreadable)?)
+    {
+        return Err(unreadable(io::Error::other("it is a link that leads out of the project")));
     }
     if meta.len() > LARGEST {
         return Err(PromptError::TooLarge { name: name(), size: meta.len() });

@@ -8,7 +8,10 @@ use super::{
     run::Run,
 };
 use crate::{
-    agent::result::{self, Answer},
+    agent::{
+        output,
+        result::{self, Answer},
+    },
     domain::{Class, EventDraft, Kind, Outcome, Plan, Status, Task, settle, text},
     process::{Ended, Invocation, Keeper, Limits, StopCause},
     workspace::{Author, Workspace, WorkspaceError, trailers},
@@ -71,7 +74,9 @@ fn check_criteria(run: &mut Run) -> Result<(), Outcome> {
     let said = result::read(&run.assignment.result_file()).ok().flatten();
     let answers = said.map(|said| said.criteria).unwrap_or_default();
     let judged = judge_criteria(criteria, &answers);
-    run.record().criteria = answers;
+    let secrets = run.secrets();
+    let masked = |answer: Answer| Answer { evidence: output::mask(&answer.evidence, &secrets), ..answer };
+    run.record().criteria = answers.into_iter().map(masked).collect();
     judged
 }
 

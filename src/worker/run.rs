@@ -205,6 +205,7 @@ impl Run {
             Ok(workspace) => (self.work_and_prove(workspace.as_ref()), workspace),
             Err(outcome) => (outcome, None),
         };
+        let outcome = agent::output::mask_outcome(outcome, &self.secrets());
         if let (Some(workspace), false) =
             (&workspace, matches!(outcome, Outcome::Done { .. } | Outcome::NoChange { .. }))
         {
@@ -299,8 +300,8 @@ impl Run {
         let started = keeper.and_then(|keeper| keeper.run(&run_dir, &invocation, &limits, Some(&nudge)));
         let exit = match started {
             Ok(attempt) => {
-                self.watch =
-                    watcher.map(|watcher| Watch::new(watcher, invocation.stdout.clone(), invocation.stderr.clone()));
+                let (stdout, stderr) = (invocation.stdout.clone(), invocation.stderr.clone());
+                self.watch = watcher.map(|watcher| Watch::new(watcher, stdout, stderr, self.secrets()));
                 let exit = self.follow(&attempt, true);
                 self.keeper = attempt.retire();
                 exit
@@ -466,6 +467,17 @@ impl Run {
 
     pub(super) fn record(&mut self) -> &mut Record {
         &mut self.record
+    }
+
+    /// What must not be shown of what the agent and its gates say.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        let mut all = self.shared.agent(&self.lease().by).secrets(&self.assignment);
+        for gate in self.shared.setup.config.gates.values() {
+            all.extend(agent::environment::secrets(&self.environment(&gate.env), &Default::default()));
+        }
+        all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        all.dedup();
+        all
     }
 
     pub(super) fn environment(&self, inherit: &[String]) -> std::collections::BTreeMap<String, String> {

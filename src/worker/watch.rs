@@ -10,7 +10,7 @@ use std::{
 use chrono::{DateTime, Utc};
 
 use crate::{
-    agent::{Circle, Observation, Stream, Watcher},
+    agent::{Circle, Observation, Stream, Watcher, output},
     domain::Class,
 };
 
@@ -27,14 +27,16 @@ pub(super) struct Watch {
     since: Instant,
     told: Observation,
     waits: Option<DateTime<Utc>>,
+    /// What must not be shown of what the agent says.
+    secrets: Vec<String>,
     /// Why the attempt was ended by us.
     pub(super) ended: Option<(Class, String)>,
 }
 
 impl Watch {
-    pub(super) fn new(watcher: Box<dyn Watcher>, stdout: PathBuf, stderr: PathBuf) -> Self {
+    pub(super) fn new(watcher: Box<dyn Watcher>, stdout: PathBuf, stderr: PathBuf, secrets: Vec<String>) -> Self {
         let files = [(Stream::Stdout, stdout, 0), (Stream::Stderr, stderr, 0)];
-        Self { watcher, files, since: Instant::now(), told: Observation::default(), waits: None, ended: None }
+        Self { watcher, files, since: Instant::now(), told: Observation::default(), waits: None, secrets, ended: None }
     }
 
     /// Reads what is new; answers a reason to end the attempt, once.
@@ -44,13 +46,13 @@ impl Watch {
         if self.ended.is_some() {
             return None;
         }
-        self.ended = self.watcher.verdict(now);
+        self.ended = self.watcher.verdict(now).map(|(class, reason)| (class, self.masked(&reason)));
         self.ended.clone()
     }
 
     /// It makes the same calls again and again.
     pub(super) fn circles(&self) -> Option<Circle> {
-        self.watcher.circles()
+        self.watcher.circles().map(|circle| Circle { words: self.masked(&circle.words), ..circle })
     }
 
     /// Its last event is long past and the program still runs.
@@ -91,7 +93,18 @@ impl Watch {
             return None;
         }
         self.told = seen.clone();
-        Some(self.told.clone())
+        let masked = |said: &Option<String>| said.as_deref().map(|said| self.masked(said));
+        Some(Observation {
+            session: masked(&seen.session),
+            model: masked(&seen.model),
+            last_tool: masked(&seen.last_tool),
+            last_text: masked(&seen.last_text),
+            ..seen.clone()
+        })
+    }
+
+    fn masked(&self, said: &str) -> String {
+        output::mask(said, &self.secrets)
     }
 
     /// Until when the agent waits by itself for its limited service, once for each time.

@@ -12,40 +12,40 @@ use crate::support::{Project, patience};
 mod agent;
 mod config;
 mod disk;
-mod hostile;
+pub(crate) mod hostile;
 mod paths;
 mod queue;
 mod state;
 
 /// What a program said, and how it ended.
 #[derive(Debug)]
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Said {
     /// The errors, by their lines.
-    fn errors(&self) -> Vec<&str> {
+    pub(crate) fn errors(&self) -> Vec<&str> {
         self.err.lines().filter(|line| line.starts_with("error:") || line.contains("| ERROR |")).collect()
     }
 
     /// The errors and warnings, by their lines.
-    fn complaints(&self) -> Vec<&str> {
+    pub(crate) fn complaints(&self) -> Vec<&str> {
         let warns = |line: &&str| line.starts_with("warning:") || line.contains("| WARN ");
         self.errors().into_iter().chain(self.err.lines().filter(warns)).collect()
     }
 
     #[track_caller]
-    fn ended(&self, code: i32) -> &Self {
+    pub(crate) fn ended(&self, code: i32) -> &Self {
         assert_eq!(self.code, Some(code), "{self:#?}");
         self
     }
 
     /// It ended with this code, with one error of these words and something to do about it.
     #[track_caller]
-    fn refused(&self, code: i32, words: &str) -> &Self {
+    pub(crate) fn refused(&self, code: i32, words: &str) -> &Self {
         self.ended(code);
         assert_eq!(self.errors().len(), 1, "one error: {self:#?}");
         assert!(self.err.contains(words), "{words:?} is said: {self:#?}");
@@ -56,7 +56,7 @@ impl Said {
 
 /// Runs a command to its end, which comes soon.
 #[track_caller]
-fn run(mut command: Command) -> Said {
+pub(crate) fn run(mut command: Command) -> Said {
     let (out, err) = (tempfile::tempfile().expect("a file"), tempfile::tempfile().expect("a file"));
     let mut child = command
         .stdin(Stdio::null())
@@ -89,14 +89,14 @@ fn run(mut command: Command) -> Said {
 }
 
 #[track_caller]
-fn once(project: &Project, role: &str) -> Said {
+pub(crate) fn once(project: &Project, role: &str) -> Said {
     let mut command = project.command("agent-daemon");
     command.args(["--role", role, "--once"]);
     run(command)
 }
 
 #[track_caller]
-fn ctl(project: &Project, line: &str) -> Said {
+pub(crate) fn ctl(project: &Project, line: &str) -> Said {
     let mut command = project.command("agentctl");
     command.args(line.split_whitespace());
     run(command)
@@ -116,7 +116,7 @@ fn queue_refused(project: &Project, words: &str) {
 }
 
 /// A project with one task that a builder could take.
-fn with_one(script: &str) -> Project {
+pub(crate) fn with_one(script: &str) -> Project {
     let project = Project::new(script);
     project.queue_text(r#"{"tasks":[{"id":"A","title":"t","status":"ready"}]}"#);
     project

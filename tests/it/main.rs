@@ -25,6 +25,7 @@ mod power;
 mod process;
 mod queues;
 mod real_agents;
+mod security;
 mod store;
 mod storm;
 mod support;

@@ -14,7 +14,7 @@ const EVIL: &str = "\u{1b}[2J\u{7}\u{9b}31m\u{202e}\u{1b}]0;x\r\n";
 const SCRIPT: &str = r#"printf '\033[2J\007\302\23331m\n'; printf '\033]0;evil\007' >&2
 printf '{"outcome":"failed","summary":"s\\u001b[2J\\u0007\\u009b31m\\u202e"}' > "$OODATCAA_RESULT_FILE""#;
 
-fn hostile() -> Project {
+pub(crate) fn hostile() -> Project {
     let project = Project::new(SCRIPT);
     let evil = |text: &str| format!("{text}{EVIL}");
     project.queue_text(
@@ -40,7 +40,7 @@ fn hostile() -> Project {
 
 /// Nothing but text, line ends, tabs, and (where it is a terminal) our own colours.
 #[track_caller]
-fn harmless(said: &Said, colours: bool) {
+pub(crate) fn harmless(said: &Said, colours: bool) {
     for text in [&said.out, &said.err] {
         let mut rest = text.replace("\r\n", "\n");
         if colours {
