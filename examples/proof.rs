@@ -151,6 +151,12 @@ fn document(table: &Table, seen: &Seen, machine: &str, collected: &Path) -> Stri
          A line says `passed` only where every test and command that it names passed in this run.\n\n",
     );
     let _ = writeln!(text, "{machine}\n");
+    if let (Ok(now), Ok(tests)) =
+        (fs::read_to_string(collected.join("commit")), fs::read_to_string(collected.join("tests.commit")))
+        && now != tests
+    {
+        let _ = writeln!(text, "The tests ran at commit {}.\n", tests.trim());
+    }
     for group in &table.group {
         let _ = writeln!(text, "## {}\n", group.title);
         if !group.intro.trim().is_empty() {
@@ -175,6 +181,12 @@ fn document(table: &Table, seen: &Seen, machine: &str, collected: &Path) -> Stri
         if let Some(name) = &group.figures {
             match fs::read_to_string(collected.join(name)) {
                 Ok(figures) => {
+                    let stage = name.split('.').next().unwrap_or_default();
+                    let at = |name: &str| fs::read_to_string(collected.join(name)).unwrap_or_default();
+                    let ran = at(&format!("{stage}.commit"));
+                    if ran != at("commit") {
+                        let _ = writeln!(text, "Ran at commit {}.\n", ran.trim());
+                    }
                     let _ = writeln!(text, "{}\n", figures.trim());
                 }
                 Err(_) => text.push_str("(not run)\n\n"),

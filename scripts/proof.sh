@@ -1,17 +1,14 @@
 #!/usr/bin/env bash
 # Collects what docs/PROOF.md is written from, in target/proof/, and writes it.
 # Usage: scripts/proof.sh [STAGE ...]   stages: tests torture planted fuzz mutants bench; default: all.
-# A stage that is not run keeps its result of an earlier run of the same commit; of another commit it is dropped.
+# A stage that is not run keeps its result of an earlier run, with the commit that it ran at.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${CARGO_TARGET_DIR:-target}/proof
 commit=$(git rev-parse --short=12 HEAD)
 git diff --quiet HEAD -- src Cargo.toml Cargo.lock || commit="$commit, with changes"
 mkdir -p "$out"
-if [ "$(cat "$out/commit" 2>/dev/null)" != "$commit" ]; then
-    rm -f "$out"/*
-    echo "$commit" > "$out/commit"
-fi
+echo "$commit" > "$out/commit"
 {
     printf 'Commit %s, %s UTC. ' "$commit" "$(date -u '+%Y-%m-%d %H:%M')"
     printf '%s cores, Linux %s, %s on %s, %s.\n' "$(nproc)" "$(uname -r)" \
@@ -25,6 +22,7 @@ stage() {
     echo "== $name" >&2
     "$@" > "$out/$name.txt" 2>&1 || status=$?
     echo "$status" > "$out/$name.status"
+    echo "$commit" > "$out/$name.commit"
     [ "$status" = 0 ] || echo "$name: exit status $status, see $out/$name.txt" >&2
 }
 
