@@ -137,7 +137,12 @@ impl Scene {
         let over = |child: &mut Child| child.try_wait().expect("a child").is_some();
         // A worker must be reaped before its tracer sees the end of it.
         while !(worker.as_mut().is_none_or(over) & over(&mut tracer)) {
-            assert!(Instant::now() < deadline, "it does not end: {}", self.witness.said());
+            assert!(
+                Instant::now() < deadline,
+                "it does not end: {}\n{}",
+                self.witness.said(),
+                fs::read_to_string(self.trace()).unwrap_or_default()
+            );
             thread::sleep(Duration::from_millis(5));
         }
         let trace = fs::read_to_string(self.trace()).unwrap_or_default();

@@ -53,7 +53,7 @@ fn keep() -> io::Result<()> {
             log.note(&format!("failed to write the exit: {error}"));
         }
         let free = start.again && is_free(&start.run_dir, &ears);
-        report(&Report::Ended(exit), free);
+        let told = report(&Report::Ended(exit), free);
         if ears.worker_gone()
             && let Some(nudge) = &start.nudge
             && let Err(error) = touch(nudge)
@@ -61,7 +61,8 @@ fn keep() -> io::Result<()> {
         {
             log.note(&format!("failed to touch {}: {error}", nudge.display()));
         }
-        if !free {
+        // A worker that could not be told hears it by our end, and reads the exit in the directory.
+        if !free || !told {
             break;
         }
     }
@@ -122,15 +123,15 @@ fn not_started(error: String, not_found: bool) -> Exit {
 }
 
 /// Tells the worker, if there is one to hear it; also, in the same breath, that there may be more to do.
-fn report(report: &Report, free: bool) {
-    if let Ok(mut line) = wire::line(report) {
-        if free {
-            line.extend_from_slice(wire::FREE);
-            line.push(b'\n');
-        }
-        let mut stdout = io::stdout().lock();
-        let _ = stdout.write_all(&line).and_then(|()| stdout.flush());
+/// Answers whether it was told.
+fn report(report: &Report, free: bool) -> bool {
+    let Ok(mut line) = wire::line(report) else { return false };
+    if free {
+        line.extend_from_slice(wire::FREE);
+        line.push(b'\n');
     }
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&line).and_then(|()| stdout.flush()).is_ok()
 }
 
 /// Renews a file's time, if it exists; whoever watches its directory wakes.

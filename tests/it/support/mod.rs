@@ -102,7 +102,6 @@ impl Project {
     }
 
     /// Another file takes the queue's place, as editors and git do it.
-    #[expect(clippy::needless_pass_by_value, reason = "callers write `json!` in place")]
     pub(crate) fn replace_queue(&self, tasks: Value) {
         let beside = self.path(".oodatcaa/work/beside");
         let mut queue = self.json();
