@@ -2,6 +2,7 @@
 //! does it to the real program (R2, R14, R15). What fails inside a commit is `store::failing`'s business.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::PathBuf,
     process::{Child, Command},
@@ -54,8 +55,21 @@ struct Scene {
 struct Walked {
     /// In so many calls a fault was put.
     injected: usize,
-    killed: bool,
     trace: String,
+}
+
+impl Walked {
+    /// Whether some thread came to its `k`th call; each counts its own.
+    fn reached(&self, k: usize) -> bool {
+        let mut calls: BTreeMap<&str, usize> = BTreeMap::new();
+        for line in self.trace.lines() {
+            let Some((thread, what)) = line.split_once(' ') else { continue };
+            if !what.trim_start().starts_with(['<', '+', '-']) {
+                *calls.entry(thread).or_default() += 1;
+            }
+        }
+        calls.values().any(|count| *count >= k)
+    }
 }
 
 impl Scene {
@@ -146,7 +160,7 @@ impl Scene {
             thread::sleep(Duration::from_millis(5));
         }
         let trace = fs::read_to_string(self.trace()).unwrap_or_default();
-        Walked { injected: injected(&self.trace()), killed: trace.contains("+++ killed by SIGKILL"), trace }
+        Walked { injected: injected(&self.trace()), trace }
     }
 
     /// Whose agent ran without a claim. What a rescue has just given back, the journal may not tell yet.
@@ -183,7 +197,7 @@ fn killed_at(walk: Walk, calls: &str, k: usize) -> bool {
     let lost = scene.lost(walk);
     assert!(lost.is_empty(), "{words}: {lost:?}");
     scene.heal(walk, &words);
-    walked.killed
+    walked.reached(k)
 }
 
 /// Kills at every `step`th call from the `first` on until there are no more; answers how often.
