@@ -106,6 +106,9 @@ impl Seen {
                 seen.results.insert(name.trim_end_matches(" - should panic").into(), word.into());
             } else if let Some(name) = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----")) {
                 of = Some(name.into());
+            } else if let (Some(why), Some(name)) = (line.strip_prefix("skipped: "), &of) {
+                // A test that could not be run here has passed nothing.
+                seen.results.insert(name.clone(), format!("skipped ({why})"));
             } else if let (Some(figure), Some(name)) = (line.strip_prefix("figure: "), &of) {
                 seen.figures.entry(name.clone()).or_default().push(figure.into());
             }
