@@ -166,6 +166,27 @@ pub struct Worker {
     again: Option<Again>,
 }
 
+/// When there is something to do although nothing happens.
+#[derive(Clone, Copy, Debug)]
+struct Wakes {
+    due: Option<Instant>,
+    liveness: Option<Instant>,
+    /// Once a worker stops: when it loses patience, if that is still to come.
+    stopping: Option<Option<Instant>>,
+    again: Option<Instant>,
+}
+
+impl Wakes {
+    /// A tick moves on what is answered here; a time that stayed in the past would keep a core busy.
+    fn next(self) -> Option<Instant> {
+        let of_work = match self.stopping {
+            Some(patience) => patience,
+            None => self.due.into_iter().chain(self.liveness).min(),
+        };
+        of_work.into_iter().chain(self.again).min()
+    }
+}
+
 struct Stopping {
     signals: u32,
     deadline: Instant,
@@ -284,20 +305,13 @@ impl Worker {
     }
 
     fn timer(&self) -> Receiver<Instant> {
-        let mut next = self.due;
-        if let Some(stopping) = &self.stopping
-            && !stopping.forced
-        {
-            next = Some(next.map_or(stopping.deadline, |due| due.min(stopping.deadline)));
-        }
-        if self.watching && self.stopping.is_none() {
-            let look = Instant::now() + LIVENESS;
-            next = Some(next.map_or(look, |due| due.min(look)));
-        }
-        if let Some(again) = &self.again {
-            next = Some(next.map_or(again.at, |due| due.min(again.at)));
-        }
-        next.map_or_else(never, crossbeam_channel::at)
+        let wakes = Wakes {
+            due: self.due,
+            liveness: self.watching.then(|| Instant::now() + LIVENESS),
+            stopping: self.stopping.as_ref().map(|stopping| (!stopping.forced).then_some(stopping.deadline)),
+            again: self.again.as_ref().map(|again| again.at),
+        };
+        wakes.next().map_or_else(never, crossbeam_channel::at)
     }
 
     fn tick(&mut self) {
@@ -400,5 +414,22 @@ fn class_of(why: &Why) -> Class {
         Why::Shutdown => Class::Interrupted,
         Why::Superseded | Why::LeaseGone => Class::Superseded,
         Why::Asked { .. } | Why::Cancelled | Why::Gone => Class::Cancelled,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_drains_does_not_wake_for_looks_that_it_no_longer_takes() {
+        let now = Instant::now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let wakes = Wakes { due: Some(now), liveness: Some(at(2)), stopping: None, again: None };
+        assert_eq!(wakes.next(), Some(now));
+        assert_eq!(Wakes { stopping: Some(Some(at(20))), ..wakes }.next(), Some(at(20)), "its patience");
+        assert_eq!(Wakes { stopping: Some(None), ..wakes }.next(), None, "it only waits for its attempts");
+        assert_eq!(Wakes { stopping: Some(None), again: Some(at(1)), ..wakes }.next(), Some(at(1)));
+        assert_eq!(Wakes { due: None, again: Some(at(1)), ..wakes }.next(), Some(at(1)));
     }
 }
