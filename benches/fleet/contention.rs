@@ -161,24 +161,24 @@ pub(crate) fn heartbeats(table: &mut Table) {
         })
         .expect("claimed");
     assert_eq!(leases.len(), count);
-    let before = cpu();
-    for lease in &leases {
+    // As far apart as five hundred in a minute are: what has just been written is looked at more closely.
+    let mut spent = 0.0;
+    let beats = rounds(100, 20);
+    for lease in leases.iter().take(beats) {
+        std::thread::sleep(Duration::from_millis(120));
+        let before = cpu();
         store
             .renew(&mut |snapshot| Plan {
                 leases: vec![LeaseChange::Write(lease.beaten(&snapshot.now))],
                 ..Plan::none()
             })
             .expect("beaten");
+        spent += cpu() - before;
     }
-    let spent = cpu() - before;
-    table.plain(
-        SECTION,
-        "500 leases, each renewed every 60 s: share of a core",
-        spent / 60.0 * 100.0,
-        "%",
-        Target::AtMost(1.0),
-    );
-    table.plain(SECTION, "processor time for one renewal", spent * 1e6 / count as f64, "µs", Target::None);
+    let each = spent / beats as f64;
+    let share = each * count as f64 / 60.0 * 100.0;
+    table.plain(SECTION, "500 leases, each renewed every 60 s: share of a core", share, "%", Target::AtMost(1.0));
+    table.plain(SECTION, "processor time for one renewal", each * 1e6, "µs", Target::None);
 }
 
 /// Processor time of this process so far, in seconds.
