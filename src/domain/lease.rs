@@ -15,6 +15,11 @@ use super::{Now, Role, TaskId};
 #[serde(transparent)]
 pub struct Token(pub u64);
 
+impl Token {
+    /// The greatest that counts: what is beyond no claim has reached, somebody made it up.
+    pub const GREATEST: Self = Self(u64::MAX >> 1);
+}
+
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -230,7 +235,8 @@ impl Held {
                 // Monotonic times of another boot mean nothing here; such a holder is
                 // either Dead (same machine) or a stranger whose wall clock must serve.
                 Holder::Unknown => {
-                    let until = lease.heartbeat_at + chrono::Duration::seconds(lease.ttl_seconds.min(1 << 32) as i64);
+                    let ttl = chrono::Duration::seconds(lease.ttl_seconds.min(1 << 32) as i64);
+                    let until = lease.heartbeat_at.checked_add_signed(ttl).unwrap_or(DateTime::<Utc>::MAX_UTC);
                     if now.wall < until { Standing::Live } else { Standing::Lost(silent_for(lease.ttl())) }
                 }
                 Holder::Alive if lease.silence(now) > lease.ttl() => Standing::Lost(silent_for(lease.silence(now))),

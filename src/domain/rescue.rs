@@ -123,7 +123,7 @@ fn give_back(
     let mut set = vec![(Member::Lease, Value::Null)];
     let deaths = snapshot.history.task(&task.id).map_or(0, |known| known.deaths) + u32::from(left.died);
     let poison = left.died && deaths >= retry.deaths;
-    let attempts = task.attempts + u32::from(poison);
+    let attempts = task.attempts.saturating_add(u32::from(poison));
     if poison && attempts >= retry.attempts {
         let reason = format!("its worker died {deaths} times in a row while working on it, the last: {}", left.reason);
         set.push((Member::BlockedReason, reason.as_str().into()));

@@ -14,6 +14,8 @@ mod crash;
 mod endpoint;
 mod fleet;
 mod floors;
+#[path = "../fuzz/mod.rs"]
+mod fuzz;
 mod inbox;
 mod matrix;
 mod model;
