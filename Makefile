@@ -52,6 +52,14 @@ test-agents: ## The tests with all five real agent programs, against a model pro
 torture: ## The crash test at full size: 20 workers, 200 tasks, random kill -9 (SEED=N to repeat one)
 	$(CARGO) test --locked --release --test it torture_at_full_size -- --ignored --nocapture
 
+.PHONY: fuzz
+fuzz: ## Hostile bytes for everything that reads what others wrote (FUZZ_SECONDS=60 for each, FUZZ_TARGET="queue lease", SEED=N)
+	@scripts/fuzz.sh
+
+.PHONY: mutants
+mutants: ## Small bugs planted into lease, claim, settle and rescue: each must be noticed by a unit test; half an hour
+	@scripts/mutants.sh
+
 .PHONY: bench
 bench: ## How fast and how small: latencies, memory, wake-ups
 	$(CARGO) bench --locked --bench fleet

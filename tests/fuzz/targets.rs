@@ -351,8 +351,19 @@ pub(super) struct Output;
 
 impl Target for Output {
     const NAME: &'static str = "terminal";
-    const WORDS: &'static [&'static [u8]] =
-        &[b"\x1b[", b"\x1b]0;", b"\x07", b"\x1b\\", b"\x1bP", b"m", b"\r", b"\x08", b"\xc2\x9b", b"\xe2\x80\xae", b"sk-fuzz-0123456789"];
+    const WORDS: &'static [&'static [u8]] = &[
+        b"\x1b[",
+        b"\x1b]0;",
+        b"\x07",
+        b"\x1b\\",
+        b"\x1bP",
+        b"m",
+        b"\r",
+        b"\x08",
+        b"\xc2\x9b",
+        b"\xe2\x80\xae",
+        b"sk-fuzz-0123456789",
+    ];
 
     fn new() -> Self {
         Self
@@ -361,7 +372,8 @@ impl Target for Output {
     fn run(&mut self, input: &[u8]) -> u64 {
         let raw = String::from_utf8_lossy(input);
         let plain = output::plain(&raw);
-        let bad = |text: &str, also: &[char]| text.chars().find(|c| (c.is_control() || is_mark(*c)) && !also.contains(c));
+        let bad =
+            |text: &str, also: &[char]| text.chars().find(|c| (c.is_control() || is_mark(*c)) && !also.contains(c));
         assert_eq!(bad(&plain, &['\n', '\t']), None, "{plain:?}");
         assert_eq!(bad(&text::many_lines(&raw), &['\n', '\t']), None);
         assert_eq!(bad(&text::one_line(&raw), &[]), None);

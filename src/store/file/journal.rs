@@ -137,7 +137,11 @@ impl Journal {
             self.offset += line.len() as u64;
             match serde_json::from_slice::<Event>(line) {
                 Ok(event) if event.seq > GREATEST => {
-                    log::warn!("{}: the line at byte {start} is skipped: nobody has counted to {}", self.path.display(), event.seq);
+                    log::warn!(
+                        "{}: the line at byte {start} is skipped: nobody has counted to {}",
+                        self.path.display(),
+                        event.seq
+                    );
                 }
                 Ok(event) => history.apply(&event),
                 Err(_) if line.trim_ascii().is_empty() => {}

@@ -29,9 +29,7 @@ fn a_worker_and_its_agents_leave_no_core_dumps() {
     assert_eq!(soft(&fs::read_to_string(project.path("keeper.txt")).expect("said")).as_deref(), Some("0"));
     let n = project.start_ready("builder", &[]);
     let pid_file = project.path(".agent-daemon-pids/builder.pid");
-    let pid = eventually("it says its pid", || {
-        fs::read_to_string(&pid_file).ok()?.lines().next()?.parse::<u32>().ok()
-    });
+    let pid = eventually("it says its pid", || fs::read_to_string(&pid_file).ok()?.lines().next()?.parse::<u32>().ok());
     assert_eq!(soft(&fs::read_to_string(format!("/proc/{pid}/limits")).expect("it lives")).as_deref(), Some("0"));
     project.signal(n, rustix::process::Signal::TERM);
     project.ended(n);
