@@ -14,7 +14,7 @@ use oodatcaa::{
     },
 };
 
-use super::{Target, kind};
+use super::{Target, kind, shape};
 
 const QUEUE: &str = r#"{"wip_limits":{"builder":2},"tasks":[
   {"id":"A","title":"t","status":"ready"},
@@ -138,7 +138,21 @@ impl Target for LeaseText {
             assert_eq!(serde_json::from_slice::<oodatcaa::domain::Lease>(&text).expect("reads back"), *lease);
         }
         let standing = held.standing(&seen.now);
-        kind((std::mem::discriminant(&held.record), std::mem::discriminant(&standing), held.role().is_some()))
+        let known = match &held.record {
+            LeaseRecord::Broken { reason, .. } => shape(reason),
+            LeaseRecord::Foreign(lease) => format!("{} {}", lease.until.is_some(), lease.owner.is_empty()),
+            LeaseRecord::Ours(lease) => format!("{} {}", lease.stop.is_some(), lease.probe),
+        };
+        let token = held.token().0.leading_zeros() / 16;
+        let record = std::mem::discriminant(&held.record);
+        kind((
+            record,
+            std::mem::discriminant(&standing),
+            held.role().is_some(),
+            seen.leases.contains_key("A"),
+            token,
+            known,
+        ))
     }
 }
 
