@@ -63,6 +63,14 @@ plant-bugs: ## Plants three bugs in a scratch copy, one at a time: at least two 
 proof: ## Run everything that shows something and write docs/PROOF.md (STAGES="tests torture planted fuzz mutants bench")
 	scripts/proof.sh $(STAGES)
 
+.PHONY: fuzz
+fuzz: ## Hostile bytes for everything that reads what others wrote (FUZZ_SECONDS=60 for each, FUZZ_TARGET="queue lease", SEED=N)
+	@scripts/fuzz.sh
+
+.PHONY: mutants
+mutants: ## Small bugs planted into lease, claim, settle and rescue: each must be noticed by a unit test; half an hour
+	@scripts/mutants.sh
+
 .PHONY: bench
 bench: ## How fast and how small, beside floors and peers (BENCH_QUICK=1, BENCH_ONLY=dispatch,idle, BENCH_OUT=FILE)
 	scripts/install-bench-peers.sh

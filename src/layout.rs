@@ -116,7 +116,11 @@ impl Layout {
 
     /// The flock target that proves a task's worker alive (R11).
     pub fn task_lock(&self, task: &TaskId) -> PathBuf {
-        self.locks().join(format!("{task}.lock"))
+        match task.as_str() {
+            // The queue's own lock has that name; no id begins with a dot (R5).
+            "queue" => self.locks().join(".queue.lock"),
+            id => self.locks().join(format!("{id}.lock")),
+        }
     }
 
     /// The directory of the logs of the PID-file mode.

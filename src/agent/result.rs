@@ -169,6 +169,13 @@ fn bytes(path: &Path) -> Result<Option<Vec<u8>>, String> {
     Ok(Some(bytes))
 }
 
+/// The text of a result file with its secrets blanked out, where it holds any.
+pub fn masked(path: &Path, secrets: &[String]) -> Option<String> {
+    let text = String::from_utf8(bytes(path).ok()??).ok()?;
+    let masked = output::mask(&text, secrets);
+    (masked != text).then_some(masked)
+}
+
 /// Reads the text of a result file.
 pub fn parse(text: &str) -> Result<AgentResult, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);

@@ -178,7 +178,7 @@ impl<'a> Sight<'a> {
     /// The number of the try that runs, or else the one that would come next, where it is not the first.
     pub fn try_number(&self, task: &Task) -> u32 {
         let running = self.held(task).and_then(|(held, _)| held.ours()).map(|lease| lease.attempt);
-        running.unwrap_or(task.attempts + 1)
+        running.unwrap_or(task.attempts.saturating_add(1))
     }
 
     /// The one sentence that says why the task does not move (R9).

@@ -37,8 +37,6 @@ pub(super) fn fill_in_defaults(all: &mut Flat) {
             all.entry(path).or_insert_with(|| (values[&format!("v{at}")].clone(), Origin::Default));
         }
     }
-    // What was only there to name an empty table has served.
-    all.retain(|_, (value, _)| !value.is_table());
 }
 
 /// Every value in force, secrets masked.
@@ -57,7 +55,8 @@ pub(super) fn settings(all: &Flat) -> Vec<Setting> {
         value: masked(path, value),
         origin: origin.clone(),
     };
-    all.iter().map(setting).collect()
+    // An empty table says that there is such a name, and nothing of a value.
+    all.iter().filter(|(_, (value, _))| !value.is_table()).map(setting).collect()
 }
 
 /// The values, read by key; they have been checked, and defaults are filled in.

@@ -15,6 +15,11 @@ use super::{Now, Role, TaskId};
 #[serde(transparent)]
 pub struct Token(pub u64);
 
+impl Token {
+    /// The greatest that counts: what is beyond no claim has reached, somebody made it up.
+    pub const GREATEST: Self = Self(u64::MAX >> 1);
+}
+
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -230,7 +235,8 @@ impl Held {
                 // Monotonic times of another boot mean nothing here; such a holder is
                 // either Dead (same machine) or a stranger whose wall clock must serve.
                 Holder::Unknown => {
-                    let until = lease.heartbeat_at + chrono::Duration::seconds(lease.ttl_seconds.min(1 << 32) as i64);
+                    let ttl = chrono::Duration::seconds(lease.ttl_seconds.min(1 << 32) as i64);
+                    let until = lease.heartbeat_at.checked_add_signed(ttl).unwrap_or(DateTime::<Utc>::MAX_UTC);
                     if now.wall < until { Standing::Live } else { Standing::Lost(silent_for(lease.ttl())) }
                 }
                 Holder::Alive if lease.silence(now) > lease.ttl() => Standing::Lost(silent_for(lease.silence(now))),
@@ -290,7 +296,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_silent_holder_is_lost_after_its_ttl() {
-        assert!(matches!(held(Holder::Alive).standing(&now_at(1_000 + 601)), Standing::Lost(_)));
+        assert_eq!(held(Holder::Alive).standing(&now_at(1_000 + 601)), Standing::Lost("no heartbeat for 10m1s".into()));
     }
 
     #[test]
@@ -300,6 +306,45 @@ pub(crate) mod tests {
         assert_eq!(held(Holder::Alive).standing(&now), Standing::Live);
         now.wall -= chrono::Duration::days(800);
         assert_eq!(held(Holder::Alive).standing(&now), Standing::Live);
+    }
+
+    #[test]
+    fn a_lease_of_another_machine_counts_by_the_wall_clock_alone() {
+        let at = |seconds| held(Holder::Unknown).standing(&now_at(seconds));
+        assert_eq!(at(1_000 + 599), Standing::Live);
+        assert_eq!(at(1_000 + 600), Standing::Lost("no heartbeat for 10m".into()));
+        assert_eq!(at(1_000 + 601), Standing::Lost("no heartbeat for 10m".into()));
+    }
+
+    #[test]
+    fn times_beyond_all_bounds_are_no_end_of_the_worker() {
+        let mut lease = lease("T1", &Role::BUILDER, 3);
+        (lease.heartbeat_at, lease.ttl_seconds) = (DateTime::<Utc>::MAX_UTC, u64::MAX);
+        let held = Held { record: LeaseRecord::Ours(lease), holder: Holder::Unknown };
+        assert_eq!(held.standing(&now_at(1_000)), Standing::Live);
+    }
+
+    #[test]
+    fn a_beat_tells_both_clocks_and_nothing_else() {
+        let (before, now) = (lease("T1", &Role::BUILDER, 3), now_at(1_007));
+        let after = before.beaten(&now);
+        assert_eq!((after.heartbeat_at, after.heartbeat_mono_ms), (now.wall, now.mono_ms()));
+        let undone = Lease { heartbeat_at: before.heartbeat_at, heartbeat_mono_ms: before.heartbeat_mono_ms, ..after };
+        assert_eq!(undone, before);
+    }
+
+    #[test]
+    fn every_lease_names_its_owner() {
+        let task_id = TaskId::parse("T1").expect("a good id");
+        let foreign =
+            ForeignLease { task_id: task_id.clone(), owner: "lease.sh".into(), role: None, token: None, until: None };
+        for (record, owner) in [
+            (LeaseRecord::Ours(lease("T1", &Role::BUILDER, 3)), "w@h"),
+            (LeaseRecord::Foreign(foreign), "lease.sh"),
+            (LeaseRecord::Broken { task_id, reason: "x".into() }, "unknown"),
+        ] {
+            assert_eq!(Held { record, holder: Holder::Unknown }.owner(), owner);
+        }
     }
 
     #[test]

@@ -280,7 +280,8 @@ impl Snapshot {
         };
         let lease = self.leases.get(id).map(Held::token).unwrap_or_default();
         let journal = self.history.task(id).map(|known| known.token).unwrap_or_default();
-        queue.max(lease).max(journal)
+        let believed = |token: &Token| *token <= Token::GREATEST;
+        [queue, lease, journal].into_iter().filter(believed).max().unwrap_or_default()
     }
 }
 

@@ -123,7 +123,7 @@ fn give_back(
     let mut set = vec![(Member::Lease, Value::Null)];
     let deaths = snapshot.history.task(&task.id).map_or(0, |known| known.deaths) + u32::from(left.died);
     let poison = left.died && deaths >= retry.deaths;
-    let attempts = task.attempts + u32::from(poison);
+    let attempts = task.attempts.saturating_add(u32::from(poison));
     if poison && attempts >= retry.attempts {
         let reason = format!("its worker died {deaths} times in a row while working on it, the last: {}", left.reason);
         set.push((Member::BlockedReason, reason.as_str().into()));
@@ -275,6 +275,44 @@ mod tests {
         }
         assert_eq!(only(&now).status, Status::NEEDS_ADAPT);
         assert!(only(&now).blocked_reason.as_deref().is_some_and(|reason| reason.contains("died 3 times")));
+    }
+
+    #[test]
+    fn the_token_of_what_nobody_holds_is_told_where_there_was_one() {
+        let told = |before: &Snapshot| {
+            let plan = decide(before, &flow(), &Retry::default(), &find(before, &flow()), "r@h");
+            plan.events.iter().find(|event| event.kind == Kind::LeaseRescued).expect("told").token
+        };
+        assert_eq!(told(&snapshot(vec![task("A", Status::TESTING)])), None);
+        for token in [1, 9] {
+            let mut one = task("A", Status::TESTING);
+            one.lease = QueueLease::Ours { owner: "w@h".into(), token: Token(token) };
+            assert_eq!(told(&snapshot(vec![one])), Some(Token(token)));
+        }
+    }
+
+    #[test]
+    fn an_owner_that_was_only_silent_costs_no_attempt_however_many_there_were() {
+        let mut before = working(&Role::BUILDER);
+        Arc::make_mut(&mut before.queue).edit(&id("A"), |task| task.attempts = 7);
+        before.now = now_at(1_000 + 5_401);
+        let after = rescued(&before);
+        assert_eq!((only(&after).status.clone(), only(&after).attempts), (Status::READY, 7));
+        assert_eq!(only(&after).blocked_reason, None);
+    }
+
+    #[test]
+    fn who_takes_over_a_task_that_kills_starts_to_count_anew() {
+        for attempts in [0, 2] {
+            let mut before = working(&Role::BUILDER);
+            Arc::make_mut(&mut before.queue).edit(&id("A"), |task| task.attempts = attempts);
+            kill(&mut before);
+            let strict = Retry { attempts: 1, deaths: 1, ..Retry::default() };
+            let plan = decide(&before, &flow(), &strict, &find(&before, &flow()), "r@h");
+            assert_eq!(plan.edits[0].set.contains_key(&Member::Attempts), attempts != 0, "no needless change");
+            let after = before.after(&plan);
+            assert_eq!((only(&after).status.clone(), only(&after).attempts), (Status::NEEDS_ADAPT, 0));
+        }
     }
 
     #[test]

@@ -205,7 +205,9 @@ impl Run {
             Ok(workspace) => (self.work_and_prove(workspace.as_ref()), workspace),
             Err(outcome) => (outcome, None),
         };
-        let outcome = agent::output::mask_outcome(outcome, &self.secrets());
+        let secrets = self.secrets();
+        let outcome = agent::output::mask_outcome(outcome, &secrets);
+        self.mask_result(&secrets);
         if let (Some(workspace), false) =
             (&workspace, matches!(outcome, Outcome::Done { .. } | Outcome::NoChange { .. }))
         {
@@ -478,6 +480,16 @@ impl Run {
         all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         all.dedup();
         all
+    }
+
+    /// What the agent says of its attempt is shown to people and programs; its raw output is its own.
+    fn mask_result(&self, secrets: &[String]) {
+        let path = self.assignment.result_file();
+        if let Some(masked) = agent::result::masked(&path, secrets)
+            && let Err(error) = super::record::write_private(&path, masked.as_bytes())
+        {
+            log::warn!("cannot mask the secrets in {}: {error}", path.display());
+        }
     }
 
     pub(super) fn environment(&self, inherit: &[String]) -> std::collections::BTreeMap<String, String> {

@@ -17,6 +17,8 @@ mod endpoint;
 mod files;
 mod fleet;
 mod floors;
+#[path = "../fuzz/mod.rs"]
+mod fuzz;
 mod inbox;
 mod matrix;
 mod model;

@@ -28,6 +28,31 @@ fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
     all
 }
 
+#[test]
+fn every_test_that_the_document_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let all: Vec<(String, Vec<u8>)> = ["src", "tests"].iter().flat_map(|dir| files(&root.join(dir))).collect();
+    let text = fs::read_to_string(root.join("SECURITY.md")).expect("the document");
+    let named: Vec<&str> =
+        text.split('`').skip(1).step_by(2).filter(|word| word.contains("::tests::") || is_test(word)).collect();
+    assert!(named.len() > 30, "{named:?}");
+    for name in named {
+        let function = format!("fn {}(", name.rsplit("::").next().expect("a name"));
+        let there = all.iter().any(|(file, bytes)| {
+            let module = name.split("::").find(|part| file.contains(part));
+            file.ends_with(".rs") && module.is_some() && holds(bytes, &function)
+        });
+        assert!(there, "{name}");
+    }
+}
+
+/// Modules of the integration tests that the document speaks of.
+fn is_test(word: &str) -> bool {
+    ["security::", "bad_input::", "store::", "train::", "workspace::", "config::", "adapters::", "fuzz::"]
+        .iter()
+        .any(|module| word.starts_with(module))
+}
+
 fn holds(bytes: &[u8], what: &str) -> bool {
     bytes.windows(what.len()).any(|window| window == what.as_bytes())
 }

@@ -90,7 +90,7 @@ fn read(mut lines: impl std::io::BufRead) -> std::io::Result<Found> {
             found.broken.push(number);
             continue;
         };
-        let expected = before.map_or(1, |before: u64| before + 1);
+        let expected = before.map_or(1, |before: u64| before.saturating_add(1));
         if line.seq != expected {
             found.gaps.push((number, expected, line.seq));
         }

@@ -22,7 +22,7 @@ pub(super) fn apply(
     let mut set: Vec<(Member, Value)> = vec![(Member::Lease, Value::Null)];
     // Attempts are counted per stage; where a stage failed for good, `blocked_reason` says how often it was tried.
     let attempts = match verdict.to == rule.takes {
-        true => task.attempts + u32::from(verdict.charged),
+        true => task.attempts.saturating_add(u32::from(verdict.charged)),
         false => 0,
     };
     if attempts != task.attempts {

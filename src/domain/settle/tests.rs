@@ -300,3 +300,91 @@ fn why_says_that_a_task_came_back_from_its_merge() {
     let why = crate::domain::why::sentence(&now, &flow(), only(&now));
     assert!(why.ends_with("; it came back from its merge: conflicts in a.txt"), "{why}");
 }
+
+#[test]
+fn a_providers_trouble_is_nothing_that_the_next_attempt_is_told() {
+    for class in [Class::RateLimited, Class::AuthExpired, Class::Interrupted, Class::Overloaded] {
+        let (before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
+        let after = settled(&before, &lease, &Outcome::failed(class, "x"));
+        assert_eq!(after.history.task(&id("A")).expect("known").failures, [], "{class}");
+    }
+}
+
+#[test]
+fn a_transient_failure_waits_and_says_why() {
+    let (before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
+    let plan = decide(
+        &before,
+        &flow(),
+        &lease,
+        &Outcome::failed(Class::Overloaded, "529"),
+        &Retry::default(),
+        &Facts::default(),
+    );
+    let moved = plan.events.iter().find(|event| event.kind == Kind::TaskMoved).expect("moved");
+    assert_eq!(moved.text("reason"), Some("overloaded: 529"));
+    assert!(only(&before.after(&plan)).not_before.is_some_and(|time| time > before.now.wall));
+}
+
+#[test]
+fn the_last_attempt_is_charged_like_those_before_it() {
+    for attempts in [0, 2] {
+        let mut first = task("A", Status::READY);
+        first.attempts = attempts;
+        let (before, lease) = claimed(first, &Role::BUILDER);
+        let failed = Outcome::failed(Class::AgentFailed, "x");
+        let plan = decide(&before, &flow(), &lease, &failed, &Retry::default(), &Facts::default());
+        let finished = plan.events.iter().find(|event| event.kind == Kind::AttemptFinished).expect("finished");
+        assert_eq!(finished.data.get("charged"), Some(&true.into()), "after {attempts}");
+    }
+}
+
+#[test]
+fn what_waits_is_tried_again_later_and_later() {
+    let (mut before, lease) = claimed(task("A", Status::READY_FOR_INTEGRATOR), &Role::INTEGRATOR);
+    let retry = Retry::default();
+    let mut last = chrono::Duration::zero();
+    for waits in [0, 2, 4] {
+        Arc::make_mut(&mut before.history).tasks.get_mut(&id("A")).expect("known").waits = waits;
+        let after = settled(&before, &lease, &Outcome::Waits { reason: "busy".into() });
+        let wait = only(&after).not_before.expect("it waits") - before.now.wall;
+        assert!(wait > last, "{wait} after {waits}");
+        let expected = chrono::Duration::from_std(retry.wait(waits + 1, seed(&lease))).expect("a time");
+        assert_eq!(wait.num_milliseconds() / 1_000, expected.num_milliseconds() / 1_000);
+        last = wait;
+    }
+}
+
+/// As the verdict makes it.
+fn seed(lease: &Lease) -> u64 {
+    lease.task_id.as_str().bytes().fold(lease.token.0, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()))
+}
+
+#[test]
+fn children_that_were_cancelled_are_none() {
+    for (status, next) in [(Status::CANCELLED, Status::READY), (Status::READY, Status::PLANNING_COMPLETE)] {
+        let mut child = task("B", status);
+        child.parent = Some("A".into());
+        let before = snapshot(vec![task("A", Status::NEEDS_PLAN), child]);
+        let (plan, lease) = claim::decide(&before, &flow(), &claimant(&Role::PLANNER)).expect("a claim");
+        let after = settled(&before.after(&plan), &lease, &done());
+        assert_eq!(only(&after).status, next);
+    }
+}
+
+#[test]
+fn the_branch_of_the_work_is_written_once_and_never_taken_away() {
+    let branch = |known: Option<&str>, made: Option<&str>| {
+        let mut first = task("A", Status::READY);
+        first.branch = known.map(String::from);
+        let (before, lease) = claimed(first, &Role::BUILDER);
+        let facts = Facts { branch: made.map(String::from), ..Facts::default() };
+        let plan = decide(&before, &flow(), &lease, &done(), &Retry::default(), &facts);
+        let sets = plan.edits.iter().any(|edit| edit.set.contains_key(&Member::Branch));
+        (only(&before.after(&plan)).branch.clone(), sets)
+    };
+    assert_eq!(branch(None, Some("feat/a")), (Some("feat/a".into()), true));
+    assert_eq!(branch(Some("feat/a"), Some("feat/a")), (Some("feat/a".into()), false));
+    assert_eq!(branch(Some("feat/a"), None), (Some("feat/a".into()), false));
+    assert_eq!(branch(None, None), (None, false));
+}

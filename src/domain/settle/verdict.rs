@@ -98,7 +98,7 @@ pub(super) fn judge(case: &Case<'_>, outcome: &Outcome, makes_children: bool) ->
                     Verdict { transient: true, not_before: wait, ..again }
                 }
                 Policy::Transient | Policy::Context | Policy::Work => {
-                    let attempts = task.attempts + 1;
+                    let attempts = task.attempts.saturating_add(1);
                     if attempts >= retry.attempts {
                         let words =
                             format!("{} of {} attempts failed, the last: {class}: {reason}", attempts, retry.attempts);

@@ -25,6 +25,9 @@ const STRIDE: u64 = 128 * 1024;
 /// So many of the last bytes are compared to recognise a file that was written anew in place.
 const TAIL: usize = 512;
 
+/// The greatest number of an event that is believed; the next ones must find room.
+const GREATEST: u64 = 1 << 53;
+
 /// What has been read of the journal.
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -133,6 +136,13 @@ impl Journal {
             let start = self.offset;
             self.offset += line.len() as u64;
             match serde_json::from_slice::<Event>(line) {
+                Ok(event) if event.seq > GREATEST => {
+                    log::warn!(
+                        "{}: the line at byte {start} is skipped: nobody has counted to {}",
+                        self.path.display(),
+                        event.seq
+                    );
+                }
                 Ok(event) => history.apply(&event),
                 Err(_) if line.trim_ascii().is_empty() => {}
                 Err(error) => {
@@ -141,7 +151,7 @@ impl Journal {
                     struct Numbered {
                         seq: u64,
                     }
-                    if let Ok(Numbered { seq }) = serde_json::from_slice(line) {
+                    if let Ok(Numbered { seq: seq @ ..=GREATEST }) = serde_json::from_slice(line) {
                         history.seq = history.seq.max(seq);
                     }
                     log::warn!("{}: the line at byte {start} is skipped: {error}", self.path.display());

@@ -86,7 +86,7 @@ fn ctl(project: &Project, line: &str) -> Said {
 /// What programs that know the secret wrote themselves, as it came; documented in SECURITY.md.
 fn is_raw(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name);
-    ["stdout.log", "stderr.log", "result.json", "leak.txt", "secret.key"].contains(&file) || file.starts_with("gate-")
+    ["stdout.log", "stderr.log", "leak.txt", "secret.key"].contains(&file) || file.starts_with("gate-")
 }
 
 #[track_caller]

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A project whose every place that can name a program names one that leaves a mark.
-fn trap() -> (Project, PathBuf) {
+fn trap(outside: &tempfile::TempDir) -> (Project, PathBuf) {
     let project = Project::that_succeeds();
     let mark = project.path("owned");
     let bait = project.script("bait.sh", &format!("touch '{}'\nexit 0", mark.display()));
@@ -27,6 +27,7 @@ fn trap() -> (Project, PathBuf) {
             r#"fleet.agent = "evil"
 [workspace]
 mode = "worktree"
+root = "{}"
 setup = ["{bait}"]
 teardown = ["{bait}"]
 [agents.evil]
@@ -40,7 +41,8 @@ argv = ["{bait}"]
 gates = ["evil"]
 [roles.tester]
 agent = "other"
-"#
+"#,
+            outside.path().display()
         ),
     )
     .expect("written");
@@ -83,7 +85,8 @@ fn untrusted(project: &Project, program: &str, line: &str) -> Said {
 
 #[test]
 fn a_fresh_clone_runs_nothing_of_its_own() {
-    let (project, mark) = trap();
+    let outside = tempfile::tempdir().expect("a directory");
+    let (project, mark) = trap(&outside);
     let before = project.text();
     for role in ["planner", "builder", "tester", "refiner", "integrator"] {
         let said = untrusted(&project, "agent-daemon", &format!("--role {role} --once"));
@@ -130,17 +133,14 @@ fn links_of_a_clone_lead_no_file_of_the_user_into_a_prompt() {
         }
         assert_eq!(project.status("A"), "ready");
         // Inside of the project a link is a file like others.
-        fs::remove_file(project.path(link)).expect("removed");
-        fs::create_dir_all(project.path(".oodatcaa/prompts")).expect("a directory");
         fs::write(project.path("own.md"), "go on with {{ task.id }}").expect("written");
-        symlink("../../own.md", project.path(".oodatcaa/prompts/builder.md")).expect("a link");
-        ctl(&project, "fleet start builder --backend process --no-wait");
-        let said = run({
-            let mut command = project.command("agent-daemon");
-            command.args(["--role", "builder", "--once"]);
-            command
-        });
-        assert!(!said.err.contains("leads out"), "{said:#?}");
+        let again = Project::new("cat");
+        again.queue(json!([{"id": "A", "title": "t", "status": "ready"}]));
+        fs::create_dir(again.path(".oodatcaa/prompts")).expect("a directory");
+        fs::rename(project.path("own.md"), again.path("own.md")).expect("moved");
+        symlink("../../own.md", again.path(".oodatcaa/prompts/builder.md")).expect("a link");
+        once(&again, "builder").ended(0);
+        assert_eq!(again.status("A"), "awaiting_test");
     }
 }
 
