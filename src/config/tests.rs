@@ -207,6 +207,14 @@ fn every_wrong_value_is_told_with_file_line_key_and_what_was_expected() {
 }
 
 #[test]
+fn what_an_empty_table_lacks_is_told_where_it_stands() {
+    let place = Scene::new().project("\n[roles.qa]\n");
+    let faults = place.faults();
+    assert_eq!(faults[0], ".oodatcaa/config.toml:2: `roles.qa.takes` is missing; expected a status word");
+    assert!(faults.iter().all(|fault| fault.starts_with(".oodatcaa/config.toml:2: ")), "{faults:?}");
+}
+
+#[test]
 fn names_that_are_not_defined_are_faults() {
     let place = Scene::new()
         .user("[agents.claude]\nargv = [\"claude\"]\n[roles.builder]\nagent = \"cluade\"\ngates = [\"test\"]\n");

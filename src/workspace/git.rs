@@ -264,9 +264,27 @@ impl Git {
     }
 
     fn failed<S: AsRef<OsStr>>(&self, args: &[S], code: i32, said: &str) -> GitError {
-        let said = crate::domain::text::cut(&crate::domain::text::many_lines(said), 2_000);
+        let said = crate::domain::text::cut(&crate::domain::text::many_lines(&without_passwords(said)), 2_000);
         GitError::Failed { command: words(args), dir: self.dir.clone(), code, said }
     }
+}
+
+/// What git said without the names and passwords that stand in addresses; it goes into the journal.
+pub(super) fn without_passwords(said: &str) -> String {
+    let mut parts = said.split("://");
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let host = part.find(|c: char| "/'\"<>".contains(c) || c.is_whitespace()).unwrap_or(part.len());
+        kept.push_str("://");
+        match part[..host].rfind('@') {
+            Some(at) => {
+                kept.push_str("***");
+                kept.push_str(&part[at..]);
+            }
+            None => kept.push_str(part),
+        }
+    }
+    kept
 }
 
 /// Whether git met a worktree that was being made.
@@ -301,7 +319,7 @@ fn disarmed(key: &str, value: &str) -> Vec<(String, String)> {
 
 fn words<S: AsRef<OsStr>>(args: &[S]) -> String {
     let words: Vec<String> = args.iter().map(|arg| arg.as_ref().to_string_lossy().into_owned()).collect();
-    crate::domain::text::cut(&crate::domain::text::one_line(&words.join(" ")), 300)
+    crate::domain::text::cut(&crate::domain::text::one_line(&without_passwords(&words.join(" "))), 300)
 }
 
 /// Reads a pipe to its end beside us, so that neither of two pipes can fill up and block git.
@@ -348,6 +366,17 @@ mod tests {
         assert_eq!(off("core.sshCommand", "touch x"), ["core.sshCommand=false"]);
         assert_eq!(off("remote.origin.uploadpack", "touch x"), ["remote.origin.uploadpack=git-upload-pack"]);
         assert_eq!(off("user.name", "x"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn passwords_in_addresses_are_not_said() {
+        let said = "fatal: unable to access 'https://me:s3cret@host/x.git/': ssh://git@host https://host/a@b";
+        let kept = "fatal: unable to access 'https://***@host/x.git/': ssh://***@host https://host/a@b";
+        assert_eq!(without_passwords(said), kept);
+        let dir = tempfile::tempdir().expect("a directory");
+        let refused =
+            Git::at(dir.path()).run(&["ls-remote", "https://me:s3cret@127.0.0.1:1/x.git"]).expect_err("nobody");
+        assert!(!refused.to_string().contains("s3cret"), "{refused}");
     }
 
     #[test]

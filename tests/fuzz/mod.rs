@@ -189,7 +189,7 @@ fn at_length<T: Target>() {
 }
 
 macro_rules! targets {
-    ($($name:ident: $slice:ident for $target:ty;)*) => {
+    ($(fn $slice:ident() for $target:ty;)*) => {
         $(
             #[test]
             fn $slice() {
@@ -215,12 +215,12 @@ macro_rules! targets {
 }
 
 targets! {
-    queue: no_queue_text_breaks_reading_or_editing for targets::QueueText;
-    lease: no_lease_file_breaks_the_store_or_the_rules for store::LeaseText;
-    journal: no_journal_breaks_the_store_or_loses_a_line for store::JournalText;
-    stream: no_stream_breaks_its_parser_however_it_is_cut for targets::StreamBytes;
-    id: no_accepted_id_leads_out_of_its_directory for targets::Ids;
-    config: no_configuration_is_refused_without_its_place for targets::ConfigText;
-    result: no_result_file_breaks_the_worker_or_shows_a_secret for targets::ResultText;
-    terminal: no_output_paints_over_a_terminal for targets::Output;
+    fn no_queue_text_breaks_reading_or_editing() for targets::QueueText;
+    fn no_lease_file_breaks_the_store_or_the_rules() for store::LeaseText;
+    fn no_journal_breaks_the_store_or_loses_a_line() for store::JournalText;
+    fn no_stream_breaks_its_parser_however_it_is_cut() for targets::StreamBytes;
+    fn no_accepted_id_leads_out_of_its_directory() for targets::Ids;
+    fn no_configuration_is_refused_without_its_place() for targets::ConfigText;
+    fn no_result_file_breaks_the_worker_or_shows_a_secret() for targets::ResultText;
+    fn no_output_paints_over_a_terminal() for targets::Output;
 }

@@ -121,8 +121,9 @@ impl Target for QueueText {
         }
         super::store::is_decided(document.queue(), &self.workflow);
         let mut codes: Vec<_> = problems.iter().map(|problem| format!("{:?}", problem.code)).collect();
+        codes.sort();
         codes.dedup();
-        codes.truncate(6);
+        codes.truncate(3);
         kind((1, document.queue().tasks().count().min(4), codes, refused))
     }
 }

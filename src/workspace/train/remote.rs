@@ -1,7 +1,10 @@
 //! The remote's side of the target: what it has, the push, the proof that it holds the change.
 
 use super::{TrainError, land::Repo, steps::Car, verify};
-use crate::{domain::text, workspace::git::GitError};
+use crate::{
+    domain::text,
+    workspace::git::{GitError, without_passwords},
+};
 
 /// The remote's head of a branch, fetched; `None` when the remote has no such branch.
 pub(super) fn head(repo: &Repo, remote: &str, branch: &str, id: &str) -> Result<Option<String>, TrainError> {
@@ -48,7 +51,9 @@ pub(super) fn push(repo: &Repo, remote: &str, branch: &str, commit: &str) -> Res
 
 /// What git said of a remote that it could not use: nobody is there, or it does not want us.
 fn refused(remote: &str, words: &str) -> TrainError {
-    let (remote, said) = (text::cut(&text::one_line(remote), 100), text::cut(&text::many_lines(words.trim()), 2_000));
+    let said = without_passwords(words.trim());
+    let remote = without_passwords(remote);
+    let (remote, said) = (text::cut(&text::one_line(&remote), 100), text::cut(&text::many_lines(&said), 2_000));
     let has = |signs: &[&str]| signs.iter().any(|sign| said.contains(sign));
     match has(AWAY) && !has(UNWANTED) {
         true => TrainError::Unreachable { remote, said },

@@ -170,6 +170,17 @@ fn directories_of_the_background_mode_that_are_links_are_refused() {
 }
 
 #[test]
+fn a_task_may_be_called_like_a_file_of_ours() {
+    let project = Project::that_succeeds();
+    for id in ["queue", "queue.lock", "events", "con", "SPRINT_QUEUE"] {
+        project.queue(json!([{"id": id, "title": "t", "status": "ready"}]));
+        once(&project, "builder").ended(0);
+        assert_eq!(project.status(id), "awaiting_test", "{id}");
+        ctl(&project, &format!("show {id}")).ended(0);
+    }
+}
+
+#[test]
 fn a_directory_of_ours_that_everybody_may_write_is_refused() {
     for name in [".oodatcaa", ".oodatcaa/work", ".oodatcaa/runs", ".leases", ".locks"] {
         let project = Project::that_succeeds();
