@@ -8,8 +8,8 @@ use std::{
 
 use super::{
     Running, Worker, chain,
-    run::{self, Control, Why},
-    sweep, tell_manager,
+    control::{Control, Why},
+    run, sweep, tell_manager,
     verdict::Settled,
 };
 use crate::{

@@ -6,8 +6,10 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use crossbeam_channel::{at, never, select};
 
 use super::{
-    Setup, chain, evidence,
-    run::{Control, Run},
+    Setup, chain,
+    control::Control,
+    evidence,
+    run::Run,
     station::{Answer, Drive, Turn},
 };
 use crate::{

@@ -25,6 +25,8 @@ use crate::{
     store::{Store, StoreError},
 };
 
+mod beat;
+mod control;
 mod evidence;
 mod look;
 mod merge;
@@ -38,7 +40,8 @@ mod verdict;
 mod warm;
 mod watch;
 
-use run::{Control, Ended, Why};
+use control::{Control, Why};
+use run::Ended;
 use verdict::{Again, Settlement};
 
 /// How often a worker looks whether the owners of others' leases still live; only while there are any.
@@ -406,15 +409,6 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     words
-}
-
-/// The class of failure that a stop means.
-fn class_of(why: &Why) -> Class {
-    match why {
-        Why::Shutdown => Class::Interrupted,
-        Why::Superseded | Why::LeaseGone => Class::Superseded,
-        Why::Asked { .. } | Why::Cancelled | Why::Gone => Class::Cancelled,
-    }
 }
 
 #[cfg(test)]

@@ -11,9 +11,11 @@ use std::{
 use crossbeam_channel::{at, never, select};
 
 use super::{
-    chain, evidence,
+    chain,
+    control::Control,
+    evidence,
     record::Record,
-    run::{Control, Run},
+    run::Run,
     warm::{self, Warm},
 };
 use crate::{

@@ -4,7 +4,6 @@
 //! outcome, and the outcome is settled.
 
 use std::{
-    fmt,
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -13,7 +12,11 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, at, never, select};
 
 use super::{
-    Shared, chain, class_of, evidence,
+    Shared,
+    beat::{News, SOON, pace},
+    chain,
+    control::{Control, Why},
+    evidence,
     merge::{self, Brought},
     output::Circling,
     record::Record,
@@ -23,66 +26,10 @@ use super::{
 };
 use crate::{
     agent::{self, Assignment},
-    domain::{
-        Class, EventDraft, Kind, Lease, LeaseChange, LeaseRecord, Outcome, Plan, Snapshot, Task, TaskId, Token, budget,
-        outcome::Policy, settle, text,
-    },
+    domain::{Class, Lease, Outcome, Snapshot, Task, TaskId, Token, budget, outcome::Policy, text},
     process::{Attempt, Exit, Keeper, Limits, Report, Stop, StopCause},
     workspace::{Workspace, wip_ref},
 };
-
-/// What the worker tells a run.
-#[derive(Clone, Debug)]
-pub(super) enum Control {
-    /// End the attempt.
-    Stop(Stop, Why),
-}
-
-/// Why an attempt is stopped from outside.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Why {
-    /// The worker stops.
-    Shutdown,
-    /// A greater token exists.
-    Superseded,
-    /// Somebody removed the lease file.
-    LeaseGone,
-    /// Somebody asked.
-    Asked {
-        /// Who.
-        actor: String,
-        /// What they said.
-        reason: String,
-    },
-    /// The task was cancelled in the queue.
-    Cancelled,
-    /// The task was taken out of the queue.
-    Gone,
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Shutdown => f.write_str("the worker was told to stop"),
-            Self::Superseded => f.write_str("a newer claim of the task exists"),
-            Self::LeaseGone => f.write_str("its lease was removed"),
-            Self::Asked { actor, reason } if reason.is_empty() => write!(f, "stopped by {actor}"),
-            Self::Asked { actor, reason } => write!(f, "stopped by {actor}: {}", text::one_line(reason)),
-            Self::Cancelled => f.write_str("the task was cancelled"),
-            Self::Gone => f.write_str("the task was taken out of the queue"),
-        }
-    }
-}
-
-/// An attempt that is over sooner tells its start together with its end, in one commit.
-const SOON: Duration = Duration::from_millis(30);
-
-/// An agent that has just started.
-struct News {
-    pid: u32,
-    pgid: u32,
-    due: Instant,
-}
 
 /// A run's last word to the worker.
 pub(super) struct Ended {
@@ -129,7 +76,7 @@ pub(super) struct Run {
     pub(super) record: Record,
     pub(super) beat_due: Instant,
     /// The agent's start, until it is told.
-    news: Option<News>,
+    pub(super) news: Option<News>,
     pub(super) keeper: Option<Keeper>,
     pub(super) watch: Option<Watch>,
     pub(super) watch_due: Instant,
@@ -159,7 +106,7 @@ impl Run {
         let layout = &shared.setup.layout;
         let run_dir = layout.run(&task.id, lease.token);
         let record = Record::new(&task, &lease);
-        let beat_due = Instant::now() + beat(&lease);
+        let beat_due = Instant::now() + pace(&lease);
         let assignment = Assignment {
             task,
             rule: shared.setup.rule.clone(),
@@ -350,7 +297,7 @@ impl Run {
     pub(super) fn verdict_of_stop(&self, exit: &Exit) -> Option<Outcome> {
         let asked = matches!(exit.stopped, Some(StopCause::Asked | StopCause::WorkerGone));
         asked.then(|| match &self.stopped {
-            Some(why) => Outcome::failed(class_of(why), why.to_string()),
+            Some(why) => Outcome::failed(why.class(), why.to_string()),
             // Somebody signalled the keeper itself, e.g. `pkill agent-daemon`.
             None => Outcome::failed(Class::Interrupted, "somebody stopped the attempt's keeper"),
         })
@@ -388,73 +335,7 @@ impl Run {
         while let Ok(Control::Stop(_, why)) = self.control.try_recv() {
             self.stopped.get_or_insert(why);
         }
-        self.stopped.as_ref().map(|why| Outcome::failed(class_of(why), why.to_string()))
-    }
-
-    /// That the agent has started, as the journal tells it, if that has not been told yet.
-    pub(super) fn start_untold(&mut self) -> Option<EventDraft> {
-        let News { pid, pgid, .. } = self.news.take()?;
-        self.assignment.lease.pgid = Some(pgid);
-        let event = EventDraft::new(Kind::AttemptStarted, self.shared.actor()).lease(self.lease());
-        Some(event.with("pid", pid).with("by", self.lease().by.as_str()))
-    }
-
-    fn tell_start(&mut self) {
-        let Some(event) = self.start_untold() else { return };
-        let (mine, pgid) = (self.lease().clone(), self.lease().pgid);
-        let noted = self.shared.store.renew(&mut |snapshot| {
-            if settle::superseded(snapshot, &mine) {
-                return Plan::none();
-            }
-            let mut plan = Plan { events: vec![event.clone()], ..Plan::none() };
-            if let Some(LeaseRecord::Ours(lease)) = snapshot.leases.get(&mine.task_id).map(|held| &held.record) {
-                plan.leases.push(LeaseChange::Write(Lease { pgid, ..lease.beaten(&snapshot.now) }));
-            }
-            plan
-        });
-        self.beat_due = Instant::now() + beat(self.lease());
-        if let Err(error) = noted {
-            log::warn!(task = mine.task_id.as_str(); "cannot note the start of {}: failed to {}", mine.task_id, chain(&error));
-        }
-    }
-
-    /// Before an agent starts: who slept since the claim may have been taken over, and hears it by beating.
-    fn is_still_mine(&mut self) -> bool {
-        Instant::now() < self.beat_due || self.beat()
-    }
-
-    /// One heartbeat; it is refused, and the attempt stopped, when a greater token exists (R10).
-    /// Answers `false` when it was refused.
-    pub(super) fn beat(&mut self) -> bool {
-        self.beat_due = Instant::now() + beat(self.lease());
-        let mine = self.lease().clone();
-        let (mut late, mut refused) = (false, false);
-        let beaten = self.shared.store.renew(&mut |snapshot| {
-            refused = true;
-            let Some(LeaseRecord::Ours(lease)) = snapshot.leases.get(&mine.task_id).map(|held| &held.record) else {
-                return Plan::none();
-            };
-            if settle::superseded(snapshot, &mine) {
-                return Plan::none();
-            }
-            refused = false;
-            late = lease.silence(&snapshot.now) > lease.ttl();
-            let mut plan = Plan { leases: vec![LeaseChange::Write(lease.beaten(&snapshot.now))], ..Plan::none() };
-            if late {
-                plan.event(EventDraft::new(Kind::LeaseRenewedLate, self.shared.actor()).lease(&mine));
-            }
-            plan
-        });
-        match beaten {
-            Ok(_) if late => {
-                log::warn!(task = mine.task_id.as_str(); "the heartbeat of {} came late; nobody had taken over", mine.task_id);
-            }
-            Ok(_) => {}
-            Err(error) => {
-                log::warn!(task = mine.task_id.as_str(); "no heartbeat for {}: failed to {}", mine.task_id, chain(&error));
-            }
-        }
-        !refused
+        self.stopped.as_ref().map(|why| Outcome::failed(why.class(), why.to_string()))
     }
 
     pub(super) fn save(&self) {
@@ -497,9 +378,4 @@ impl Run {
         env.extend(self.env.clone());
         env
     }
-}
-
-/// Time between heartbeats (R12).
-fn beat(lease: &Lease) -> Duration {
-    (lease.ttl() / 3).min(Duration::from_secs(60)).max(Duration::from_millis(100))
 }
