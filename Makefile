@@ -60,7 +60,7 @@ plant-bugs: ## Plants three bugs in a scratch copy, one at a time: at least two 
 	scripts/plant-bugs.sh
 
 .PHONY: proof
-proof: ## Run everything that shows something and write docs/PROOF.md (STAGES="tests torture planted fuzz mutants bench")
+proof: ## Run everything that shows something and write docs/PROOF.md (STAGES="tests torture plant-bugs fuzz mutants bench")
 	scripts/proof.sh $(STAGES)
 
 .PHONY: fuzz

@@ -190,7 +190,10 @@ fn document(table: &Table, seen: &Seen, machine: &str, collected: &Path) -> Stri
                     if ran != at("commit") {
                         let _ = writeln!(text, "Ran at commit {}.\n", ran.trim());
                     }
-                    let _ = writeln!(text, "{}\n", figures.trim());
+                    let plain = name.ends_with(".txt");
+                    let fence = if plain { "```\n" } else { "" };
+                    let lines: Vec<&str> = figures.lines().filter(|line| !plain || !line.starts_with("make")).collect();
+                    let _ = writeln!(text, "{fence}{}\n{fence}", lines.join("\n").trim());
                 }
                 Err(_) => text.push_str("(not run)\n\n"),
             }

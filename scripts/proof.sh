@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Collects what docs/PROOF.md is written from, in target/proof/, and writes it.
-# Usage: scripts/proof.sh [STAGE ...]   stages: tests torture planted fuzz mutants bench; default: all.
+# Usage: scripts/proof.sh [STAGE ...]   stages: tests torture plant-bugs fuzz mutants bench; default: all.
 # A stage that is not run keeps its result of an earlier run, with the commit that it ran at.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,12 +26,12 @@ stage() {
     [ "$status" = 0 ] || echo "$name: exit status $status, see $out/$name.txt" >&2
 }
 
-all=(tests torture planted fuzz mutants bench)
+all=(tests torture plant-bugs fuzz mutants bench)
 for name in "${@:-${all[@]}}"; do
     case $name in
         tests) stage tests make test TEST_ARGS='-- --show-output' ;;
         torture) stage torture make torture ;;
-        planted) stage planted scripts/plant-bugs.sh ;;
+        plant-bugs) stage plant-bugs make plant-bugs ;;
         fuzz) stage fuzz make fuzz ;;
         mutants) stage mutants make mutants ;;
         bench) BENCH_OUT="$PWD/$out/bench.md" stage bench make bench ;;
