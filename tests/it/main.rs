@@ -25,6 +25,7 @@ mod model;
 mod order;
 mod power;
 mod process;
+mod proof;
 mod queues;
 mod real_agents;
 mod security;
