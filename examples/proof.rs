@@ -192,7 +192,8 @@ fn document(table: &Table, seen: &Seen, machine: &str, collected: &Path) -> Stri
                     }
                     let plain = name.ends_with(".txt");
                     let fence = if plain { "```\n" } else { "" };
-                    let lines: Vec<&str> = figures.lines().filter(|line| !plain || !line.starts_with("make")).collect();
+                    let said = |line: &&str| !plain || !["make", "scripts/"].iter().any(|call| line.starts_with(call));
+                    let lines: Vec<&str> = figures.lines().filter(said).collect();
                     let _ = writeln!(text, "{fence}{}\n{fence}", lines.join("\n").trim());
                 }
                 Err(_) => text.push_str("(not run)\n\n"),
