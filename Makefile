@@ -68,7 +68,7 @@ fuzz: ## Hostile bytes for everything that reads what others wrote (FUZZ_SECONDS
 	@scripts/fuzz.sh
 
 .PHONY: mutants
-mutants: ## Small bugs planted into lease, claim, settle and rescue: each must be noticed by a unit test; half an hour
+mutants: ## Small bugs planted into lease, claim, settle and rescue: each must be noticed by a unit test; ten minutes
 	@scripts/mutants.sh
 
 .PHONY: bench

@@ -60,8 +60,6 @@ pub struct Assignment {
     pub resume: Option<String>,
     /// The slot's directory for the program's own state; the user's own place when absent.
     pub home: Option<PathBuf>,
-    /// The model to ask for; the configured one when absent.
-    pub model: Option<String>,
 }
 
 impl Assignment {
@@ -236,43 +234,20 @@ pub(crate) mod tests {
     use crate::domain::{Role, Status, TaskId, Token, Workflow};
 
     pub(crate) fn assignment(root: &Path) -> Assignment {
-        let task = Task::new(TaskId::parse("P001-B03").expect("a good id"), Status::READY);
-        let at = chrono::DateTime::from_timestamp(1_767_600_000, 0).expect("a time");
-        let lease = Lease {
-            task_id: task.id.clone(),
-            role: Role::BUILDER,
+        let run_dir = root.join("run");
+        std::fs::create_dir_all(&run_dir).expect("a directory");
+        let mut assignment =
+            example::assignment(Workflow::shipped().rule(&Role::BUILDER).expect("ships"), root, &run_dir);
+        assignment.task = Task::new(TaskId::parse("P001-B03").expect("a good id"), Status::READY);
+        assignment.lease = Lease {
+            task_id: assignment.task.id.clone(),
             owner: "agent-daemon-builder@host".into(),
             token: Token(17),
             attempt: 2,
-            started_at: at,
-            ttl_seconds: 5_400,
-            heartbeat_at: at,
-            host: "host".into(),
-            boot_id: "boot".into(),
-            pid: 1,
-            pid_started: 1,
-            pgid: None,
-            heartbeat_mono_ms: 0,
             by: "mine".into(),
-            simulated: false,
-            pool: String::new(),
-            probe: false,
-            stop: None,
+            ..assignment.lease
         };
-        let rule = Workflow::shipped().rule(&Role::BUILDER).expect("ships").clone();
-        let run_dir = root.join("run");
-        std::fs::create_dir_all(&run_dir).expect("a directory");
-        Assignment {
-            task,
-            rule,
-            lease,
-            project: root.into(),
-            workspace: root.into(),
-            run_dir,
-            resume: None,
-            home: None,
-            model: None,
-        }
+        assignment
     }
 
     pub(crate) fn config(argv: &[&str]) -> AgentConfig {

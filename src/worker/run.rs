@@ -116,7 +116,6 @@ impl Run {
             run_dir,
             resume: None,
             home: None,
-            model: None,
         };
         Self {
             shared,

@@ -26,40 +26,17 @@ pub(crate) fn assignment_in(root: &Path, role: &Role, task: &str, token: u64) ->
     let task = Task::new(TaskId::parse(task).expect("a good id"), Status::READY);
     let run_dir = root.join(".oodatcaa/runs").join(task.id.as_str()).join(token.to_string());
     fs::create_dir_all(&run_dir).expect("made");
-    let at = chrono::Utc::now();
-    let lease = Lease {
+    let rule = Workflow::shipped().rule(role).expect("ships").clone();
+    let mut assignment = agent::example::assignment(&rule, root, &run_dir);
+    assignment.lease = Lease {
         task_id: task.id.clone(),
-        role: role.clone(),
         owner: "agent-daemon-test@host".into(),
         token: Token(token),
-        attempt: 1,
-        started_at: at,
-        ttl_seconds: 60,
-        heartbeat_at: at,
-        host: "host".into(),
-        boot_id: "boot".into(),
-        pid: 1,
-        pid_started: 1,
-        pgid: None,
-        heartbeat_mono_ms: 0,
         by: "sim".into(),
         simulated: true,
-        pool: String::new(),
-        probe: false,
-        stop: None,
+        ..assignment.lease
     };
-    let rule = Workflow::shipped().rule(role).expect("ships").clone();
-    let assignment = Assignment {
-        task,
-        rule,
-        lease,
-        project: root.into(),
-        workspace: root.into(),
-        run_dir,
-        resume: None,
-        home: None,
-        model: None,
-    };
+    assignment.task = task;
     fs::write(assignment.prompt_file(), "the prompt\n").expect("written");
     assignment
 }

@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 use serde_json::json;
 
-use crate::support::Project;
+use crate::support::{Project, git};
 
 mod conflicts;
 mod killed;
@@ -12,13 +12,6 @@ mod remote;
 mod storm;
 
 const ROLES: [&str; 5] = ["planner", "builder", "tester", "refiner", "integrator"];
-
-fn git(dir: &Path, args: &[&str]) -> String {
-    let identity = ["-c", "user.name=me", "-c", "user.email=me@invalid"];
-    let output = Command::new("git").arg("-C").arg(dir).args(identity).args(args).output().expect("git");
-    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
 
 /// A repository with one commit, worked in by worktrees.
 fn repository(script: &str, more: &str) -> Project {
@@ -86,7 +79,7 @@ fn a_task_is_built_on_its_branch_and_merged_into_main() {
         assert!(task["branch"].as_str().is_some_and(|branch| branch.starts_with(&format!("feat/{id}"))), "{task}");
     }
     assert_eq!(fs::read_to_string(project.path("README.md")).expect("mine"), "hello, and my own uncommitted words\n");
-    assert_eq!(git(project.root(), &["status", "--porcelain"]), "M README.md", "nothing else is dirty");
+    assert_eq!(git(project.root(), &["status", "--porcelain"]), " M README.md", "nothing else is dirty");
     assert!(!project.path("owned").exists());
     assert_eq!(
         git(project.root(), &["worktree", "list"]).lines().count(),

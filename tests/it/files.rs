@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 
 use crate::support::{
-    Project, eventually,
+    Project, eventually, git,
     tools::{available, traced},
     witness::Witness,
 };
@@ -51,26 +51,19 @@ fn notes_of_changes_that_never_come_are_made_up_for_by_the_poll() {
     }
 }
 
-fn git(project: &Project, args: &[&str]) {
-    let mut git = project.command("git");
-    git.args(["-c", "user.name=tester", "-c", "user.email=tester@example.org"]).args(args);
-    let output = git.output().expect("git runs");
-    assert!(output.status.success(), "{output:?}");
-}
-
 #[test]
 fn an_old_queue_that_git_checks_out_under_a_running_worker_stops_claiming_with_the_reason() {
     let mut project = Project::that_succeeds();
     project.config("[workspace]\nmode = \"shared\"");
     project.queue(json!([{"id": "A", "title": "", "status": "ready"}]));
-    git(&project, &["init", "-q"]);
-    git(&project, &["add", "-f", ".oodatcaa/work/SPRINT_QUEUE.json"]);
-    git(&project, &["commit", "-qm", "the queue at the start"]);
+    git(project.root(), &["init", "-q"]);
+    git(project.root(), &["add", "-f", ".oodatcaa/work/SPRINT_QUEUE.json"]);
+    git(project.root(), &["commit", "-qm", "the queue at the start"]);
     let old = project.text();
     let worker = project.start_ready("builder", &["--interval", "1s"]);
     project.wait_for("A", "awaiting_test");
     eventually("it rests", || project.leases().is_empty().then_some(()));
-    git(&project, &["commit", "-qam", "the queue after a day"]);
+    git(project.root(), &["commit", "-qam", "the queue after a day"]);
     // A day has gone by.
     let aged: String = project
         .events()
@@ -81,13 +74,13 @@ fn an_old_queue_that_git_checks_out_under_a_running_worker_stops_claiming_with_t
         })
         .collect();
     fs::write(project.path(".oodatcaa/work/events.jsonl"), aged).expect("written");
-    git(&project, &["checkout", "-q", "HEAD~1", "--", ".oodatcaa/work/SPRINT_QUEUE.json"]);
+    git(project.root(), &["checkout", "-q", "HEAD~1", "--", ".oodatcaa/work/SPRINT_QUEUE.json"]);
     eventually("it is told", || {
         project.log("builder", worker).contains("an old queue file was put back").then_some(())
     });
     assert_eq!(project.text(), old, "not a byte");
     assert_eq!(project.events_of("lease.acquired").len(), 1, "nothing is claimed from an old file");
-    git(&project, &["checkout", "-q", "HEAD", "--", ".oodatcaa/work/SPRINT_QUEUE.json"]);
+    git(project.root(), &["checkout", "-q", "HEAD", "--", ".oodatcaa/work/SPRINT_QUEUE.json"]);
     let text =
         project.text().replace("\"tasks\": [", "\"tasks\": [{\"id\": \"B\", \"title\": \"\", \"status\": \"ready\"},");
     project.queue_text(&text);

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
 use serde_json::{Value, json};
 
-use crate::support::Project;
+use crate::support::{Project, git};
 
 /// Speaks like `claude`: overloaded in its first run, done in every later one; notes how it was called.
 const CLAUDE: &str = r#"#!/bin/sh
@@ -23,12 +23,6 @@ echo whole > whole.txt
 echo "{\"type\":\"result\",\"subtype\":\"success\",\"is_error\":false,\"num_turns\":2,\"result\":\"done\",\"session_id\":\"$session\"}"
 "#;
 
-fn git(project: &Project, args: &[&str]) {
-    let identity = ["-c", "user.name=me", "-c", "user.email=me@invalid"];
-    let done = Command::new("git").arg("-C").arg(project.root()).args(identity).args(args).output().expect("git");
-    assert!(done.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&done.stderr));
-}
-
 /// A repository whose builder is the script above, with the directory in which its worktrees lie.
 fn project() -> (Project, tempfile::TempDir) {
     let project = Project::that_succeeds();
@@ -46,9 +40,9 @@ fn project() -> (Project, tempfile::TempDir) {
     fs::write(project.path(".oodatcaa/config.toml"), config).expect("written");
     fs::write(project.path(".gitignore"), "/.*\n/*.log\n/bin/\n/agent.sh\n/tried\n").expect("written");
     fs::write(project.path("README.md"), "hello\n").expect("written");
-    git(&project, &["init", "-q", "-b", "main"]);
-    git(&project, &["add", "README.md"]);
-    git(&project, &["commit", "-q", "-m", "first"]);
+    git(project.root(), &["init", "-q", "-b", "main"]);
+    git(project.root(), &["add", "README.md"]);
+    git(project.root(), &["commit", "-q", "-m", "first"]);
     project.queue(json!([{"id": "A", "title": "t", "type": "Build", "status": "ready"}]));
     (project, trees)
 }

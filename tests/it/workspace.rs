@@ -20,7 +20,7 @@ use oodatcaa::{
     },
 };
 
-use crate::support::eventually;
+use crate::support::{eventually, git};
 
 /// A repository with a project in it, and a place for its worktrees.
 struct Repo {
@@ -108,18 +108,6 @@ fn write(root: &Path, name: &str, text: &str) {
     let path = root.join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, text).unwrap();
-}
-
-fn git(dir: &Path, args: &[&str]) -> String {
-    let output = Command::new("git")
-        .arg("-C")
-        .arg(dir)
-        .args(["-c", "user.name=t", "-c", "user.email=t@t.invalid"])
-        .args(args)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
 fn task(id: &str, title: &str) -> Task {

@@ -89,7 +89,7 @@ fn head(prompt: &Path) {
 
 fn arguments(descriptor: &Descriptor, config: &AgentConfig, assignment: &Assignment, path: &str) -> Vec<String> {
     let args = &descriptor.args;
-    let model = assignment.model.as_ref().or(config.model.as_ref()).filter(|model| is_plain(model));
+    let model = config.model.as_ref().filter(|model| is_plain(model));
     // A session's name comes from the program's output: it must not become an option.
     let session = assignment.resume.as_ref().filter(|session| is_plain(session));
     let slot = home::usable(descriptor, assignment.home.as_deref(), &home::lookup(&config.set));

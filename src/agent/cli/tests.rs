@@ -32,10 +32,14 @@ fn a_group_without_its_value_is_left_out() {
 
 #[test]
 fn codex_resumes_behind_its_options_and_reads_standard_input() {
-    let all = AgentConfig { permissions: Some("all".into()), args: vec!["-c".into(), "x=1".into()], ..config("codex") };
+    let all = AgentConfig {
+        permissions: Some("all".into()),
+        model: Some("gpt-5".into()),
+        args: vec!["-c".into(), "x=1".into()],
+        ..config("codex")
+    };
     let argv = argv(&all, |assignment| {
         assignment.resume = Some("01a1".into());
-        assignment.model = Some("gpt-5".into());
     });
     let expected = ["codex", "exec", "--json", "--skip-git-repo-check", "-C", "ROOT", "--add-dir", "ROOT/run"];
     assert_eq!(argv[..8], expected);
@@ -47,12 +51,10 @@ fn codex_resumes_behind_its_options_and_reads_standard_input() {
 #[test]
 fn a_name_that_could_be_an_option_or_a_template_is_none() {
     for bad in ["--dangerously", "a b", "{title}", "", "x\ny"] {
-        let argv = argv(&config("claude"), |assignment| {
-            assignment.resume = Some(bad.into());
-            assignment.model = Some(bad.into());
-        });
-        assert_eq!(argv.len(), 8, "{bad:?}: {argv:?}");
+        let resumed = argv(&config("claude"), |assignment| assignment.resume = Some(bad.into()));
+        assert_eq!(resumed.len(), 8, "{bad:?}: {resumed:?}");
         let model = AgentConfig { model: Some(bad.into()), ..config("claude") };
+        assert_eq!(argv(&model, |_| {}), Vec::<String>::new(), "{bad:?}: nothing is executed");
         assert!(super::super::check("x", &model).is_err(), "{bad:?}");
     }
 }

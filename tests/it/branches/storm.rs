@@ -112,7 +112,7 @@ fn twelve_tasks_with_overlapping_edits_and_killed_workers_are_each_merged_once()
         let is_no_work = body.contains("Oodatcaa-Source: ") || body.starts_with("oodatcaa\noodatcaa: how ");
         assert!(is_no_work, "{commit} was made and is lost:\n{body}");
     }
-    assert_eq!(git(&root, &["status", "--porcelain"]), "M README.md", "the checkout is clean but for what is mine");
+    assert_eq!(git(&root, &["status", "--porcelain"]), " M README.md", "the checkout is clean but for what is mine");
     assert_eq!(fs::read_to_string(project.path("README.md")).expect("mine"), "mine, uncommitted\n");
     let trees = git(&root, &["worktree", "list"]);
     assert_eq!(trees.lines().count(), 1, "no worktree and no lock of one is left: {trees}\n{}", project.diagnosis());

@@ -22,6 +22,14 @@ pub(crate) fn patience() -> Duration {
     Duration::from_secs(seconds.unwrap_or(60))
 }
 
+/// What git says in this directory; it must succeed.
+pub(crate) fn git(dir: &Path, args: &[&str]) -> String {
+    let identity = ["-c", "user.name=me", "-c", "user.email=me@invalid"];
+    let output = Command::new("git").arg("-C").arg(dir).args(identity).args(args).output().expect("git");
+    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
 /// Waits until `reached` answers something.
 #[track_caller]
 pub(crate) fn eventually<T>(what: &str, mut reached: impl FnMut() -> Option<T>) -> T {
