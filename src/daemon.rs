@@ -217,7 +217,7 @@ fn project(args: &Args) -> Result<Layout, Failure> {
             .hint("agentctl init")
     };
     let from = from.canonicalize().map_err(|_| missing())?;
-    Layout::find(&from, Path::is_dir).ok_or_else(missing)
+    Layout::find(&from, Path::is_dir).map(|layout| World::of_process().at_home(layout)).ok_or_else(missing)
 }
 
 fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Setup, Failure> {

@@ -8,6 +8,7 @@ use crate::domain::{Role, TaskId, Token};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     root: PathBuf,
+    user: Option<PathBuf>,
 }
 
 impl Layout {
@@ -16,7 +17,20 @@ impl Layout {
 
     /// Of the project at this root, which should be absolute.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), user: None }
+    }
+
+    /// The same project, with the directory that the user's own state keeps for it: nothing that a clone brings
+    /// can lie there.
+    #[must_use]
+    pub fn kept_in(self, user: impl Into<PathBuf>) -> Self {
+        Self { user: Some(user.into()), ..self }
+    }
+
+    /// Where the user's own state of this project lies, `$XDG_STATE_HOME/oodatcaa/projects/<project id>`; `None`
+    /// where the environment names no such place.
+    pub fn user_state(&self) -> Option<&Path> {
+        self.user.as_deref()
     }
 
     /// The project's root.

@@ -8,10 +8,10 @@
 //! |---|---|---|
 //! | 4 | `bin/*` | everything below |
 //! | 3 | [`cli`], [`error`] | all below |
-//! | 2 | [`worker`], [`fleet`] | [`agent`], [`workspace`], [`process`], [`store`], [`config`], [`domain`], [`layout`] |
-//! | 1b | [`agent`], [`workspace`] | [`process`], [`config`], [`domain`], [`layout`] |
-//! | 1 | [`store`], [`process`], [`config`] | [`domain`], [`layout`] |
-//! | 0 | [`domain`], [`layout`] | nothing of ours |
+//! | 2 | [`worker`], [`fleet`] | [`agent`], [`workspace`], [`process`], [`store`], [`config`], [`domain`], [`layout`], [`sys`] |
+//! | 1b | [`agent`], [`workspace`] | [`process`], [`config`], [`domain`], [`layout`], [`sys`] |
+//! | 1 | [`store`], [`process`], [`config`] | [`domain`], [`layout`], [`sys`] |
+//! | 0 | [`domain`], [`layout`], [`sys`] | nothing of ours |
 //!
 //! Start reading at [`domain::claim`], then [`store::Store`], then [`worker`].
 
@@ -25,5 +25,6 @@ pub mod fleet;
 pub mod layout;
 pub mod process;
 pub mod store;
+pub mod sys;
 pub mod worker;
 pub mod workspace;

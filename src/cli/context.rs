@@ -7,7 +7,7 @@ use std::{cell::OnceCell, path::PathBuf};
 
 use super::{fail, ui::Ui};
 use crate::{
-    config::{Config, Loaded, Overrides},
+    config::{Config, Loaded, Overrides, World},
     domain::{Queue, Task, Workflow, event::Actor, text},
     error::{Failure, quoted},
     layout::Layout,
@@ -62,7 +62,7 @@ impl Context {
             Some(_) => directory.join(Layout::MARK).is_dir().then(|| Layout::new(directory)),
             None => Layout::find(&directory, std::path::Path::is_dir),
         };
-        Ok(found.map(|layout| self.layout.get_or_init(|| layout)))
+        Ok(found.map(|layout| self.layout.get_or_init(|| World::of_process().at_home(layout))))
     }
 
     /// The project; without one the command cannot work (exit 3).

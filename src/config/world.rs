@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::{layout::Layout, sys::project::Identity};
+
 /// Environment variables, taken once; tests make their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct World {
@@ -45,6 +47,15 @@ impl World {
     /// Where our own state lies: `$XDG_STATE_HOME/oodatcaa`, else below `~/.local/state`.
     pub fn state_dir(&self) -> Option<PathBuf> {
         Some(self.base("XDG_STATE_HOME", ".local/state")?.join("oodatcaa"))
+    }
+
+    /// The project with the directory of the user's state that is its own: found by what the directory is to the
+    /// kernel, so that it goes along with a rename and not with a copy.
+    pub fn at_home(&self, layout: Layout) -> Layout {
+        let Ok(identity) = Identity::of(layout.root()) else { return layout };
+        let Some(state) = self.state_dir() else { return layout };
+        let id = identity.id(layout.root());
+        layout.kept_in(state.join("projects").join(id.to_string()))
     }
 
     /// What is remembered of trust: `$XDG_STATE_HOME/oodatcaa/trust.json`, else below `~/.local/state`.

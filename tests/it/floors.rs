@@ -8,20 +8,37 @@ use std::{
 
 /// Modules by floor; a module may use those of lower floors and what is listed as its neighbours.
 const FLOORS: &[(&str, &[&str])] = &[
+    ("sys", &[]),
     ("domain", &[]),
     ("layout", &["domain"]),
-    ("store", &["domain", "layout"]),
-    ("process", &["domain", "layout"]),
-    ("config", &["domain", "layout"]),
-    ("agent", &["domain", "layout", "process", "config"]),
-    ("workspace", &["domain", "layout", "process", "config"]),
-    ("fleet", &["domain", "layout", "process", "config", "store", "agent"]),
-    ("worker", &["domain", "layout", "process", "config", "store", "agent", "workspace"]),
-    ("error", &["domain", "layout", "process", "config", "store", "agent", "workspace", "fleet", "worker"]),
-    ("daemon", &["domain", "layout", "process", "config", "store", "agent", "workspace", "fleet", "worker", "error"]),
+    ("store", &["sys", "domain", "layout"]),
+    ("process", &["sys", "domain", "layout"]),
+    ("config", &["sys", "domain", "layout"]),
+    ("agent", &["sys", "domain", "layout", "process", "config"]),
+    ("workspace", &["sys", "domain", "layout", "process", "config"]),
+    ("fleet", &["sys", "domain", "layout", "process", "config", "store", "agent"]),
+    ("worker", &["sys", "domain", "layout", "process", "config", "store", "agent", "workspace"]),
+    ("error", &["sys", "domain", "layout", "process", "config", "store", "agent", "workspace", "fleet", "worker"]),
+    (
+        "daemon",
+        &["sys", "domain", "layout", "process", "config", "store", "agent", "workspace", "fleet", "worker", "error"],
+    ),
     (
         "cli",
-        &["domain", "layout", "process", "config", "store", "agent", "workspace", "fleet", "worker", "error", "daemon"],
+        &[
+            "sys",
+            "domain",
+            "layout",
+            "process",
+            "config",
+            "store",
+            "agent",
+            "workspace",
+            "fleet",
+            "worker",
+            "error",
+            "daemon",
+        ],
     ),
 ];
 

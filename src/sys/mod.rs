@@ -1,0 +1,5 @@
+//! The operating system, once: what every floor above needs of files, locks and identities, and no rule.
+//!
+//! Knows nothing of tasks, roles or agents, and uses nothing of ours. Start reading at [`project`].
+
+pub mod project;
