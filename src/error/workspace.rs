@@ -9,7 +9,7 @@ impl From<WorkspaceError> for Failure {
             WorkspaceError::Git(GitError::NotStarted(_)) => {
                 Self::of("failed", &error).hint("install git, then look again: agentctl doctor")
             }
-            WorkspaceError::Git(GitError::TimedOut { .. }) => Self::of("timed_out", &error),
+            WorkspaceError::Git(GitError::TimedOut { .. } | GitError::Stopped { .. }) => Self::of("timed_out", &error),
             WorkspaceError::Git(GitError::Failed { .. }) => Self::of("failed", &error).hint("agentctl doctor"),
             WorkspaceError::NoBase(_) => {
                 Self::of("config_invalid", &error).hint("see what is in force: agentctl config show --origin")

@@ -7,9 +7,13 @@ use std::{
     ffi::OsStr,
     fs::File,
     io::{Read, Write},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::Arc,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -29,6 +33,7 @@ pub struct Git {
     limit: Duration,
     holding: Option<Arc<File>>,
     input: Option<Vec<u8>>,
+    stop: Option<Arc<AtomicBool>>,
 }
 
 /// Why a call of git did not work.
@@ -49,6 +54,14 @@ pub enum GitError {
         /// What it said on standard error, bounded.
         said: String,
     },
+    /// It was ended because somebody asked for the end.
+    #[error("finish git {command} in {}: it was stopped", dir.display())]
+    Stopped {
+        /// The arguments.
+        command: String,
+        /// Where.
+        dir: PathBuf,
+    },
     /// It took too long and was ended.
     #[error("git {command} in {}: no answer in time", dir.display())]
     TimedOut {
@@ -62,7 +75,8 @@ pub enum GitError {
 impl Git {
     /// Calls in this directory.
     pub fn at(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), env: Vec::new(), settings: Vec::new(), limit: LIMIT, holding: None, input: None }
+        let dir = dir.into();
+        Self { dir, env: Vec::new(), settings: Vec::new(), limit: LIMIT, holding: None, input: None, stop: None }
     }
 
     /// The same calls elsewhere in the same repository.
@@ -75,6 +89,13 @@ impl Git {
     #[must_use]
     pub fn within(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// With calls that are ended, with all that they have started, as soon as this is set.
+    #[must_use]
+    pub fn until(mut self, stop: Arc<AtomicBool>) -> Self {
+        self.stop = Some(stop);
         self
     }
 
@@ -173,6 +194,14 @@ impl Git {
     }
 
     fn exec_once<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<(i32, Vec<u8>, Vec<u8>), GitError> {
+        self.start(args)?.outputs()
+    }
+
+    /// Starts a command and does not wait for it; dropped before its end, it is ended.
+    pub fn start<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<Started, GitError> {
+        if self.is_stopped() {
+            return Err(GitError::Stopped { command: words(args), dir: self.dir.clone() });
+        }
         let mut command = Command::new("git");
         command.arg("-C").arg(&self.dir);
         for setting in [
@@ -233,39 +262,85 @@ impl Git {
             }
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
-        let mut child = command.spawn().map_err(GitError::NotStarted)?;
+        // A group of its own: what it starts is ended with it, and a terminal's Ctrl-C is ours to pass on.
+        let mut child = command.process_group(0).spawn().map_err(GitError::NotStarted)?;
         let out = drain(child.stdout.take());
         let said = drain(child.stderr.take());
         let fed = child.stdin.take().zip(self.input.clone()).map(|(mut pipe, bytes)| {
             // What git does not read any more it does not need; its exit status says the rest.
             thread::spawn(move || drop(pipe.write_all(&bytes)))
         });
-        let deadline = Instant::now() + self.limit;
-        let mut pause = Duration::from_micros(200);
-        let status = loop {
-            match child.try_wait().map_err(GitError::NotStarted)? {
-                Some(status) => break status,
-                None if Instant::now() >= deadline => {
-                    // It is ours and not reaped yet, so the pid is still its own.
-                    let _ = child.kill();
-                    let _ = child.wait();
-                    return Err(GitError::TimedOut { command: words(args), dir: self.dir.clone() });
-                }
-                None => thread::sleep(pause),
-            }
-            pause = (pause * 2).min(Duration::from_millis(20));
-        };
-        if let Some(fed) = fed {
-            // It only ever ends; what it could not write is told by the exit status.
-            let _ = fed.join();
-        }
-        let all = |handle: Option<thread::JoinHandle<Vec<u8>>>| handle.and_then(|handle| handle.join().ok());
-        Ok((status.code().unwrap_or(-1), all(out).unwrap_or_default(), all(said).unwrap_or_default()))
+        Ok(Started { git: self.clone(), command: words(args), child, out, said, fed, over: false })
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
     }
 
     fn failed<S: AsRef<OsStr>>(&self, args: &[S], code: i32, said: &str) -> GitError {
         let said = crate::domain::text::cut(&crate::domain::text::many_lines(&without_passwords(said)), 2_000);
         GitError::Failed { command: words(args), dir: self.dir.clone(), code, said }
+    }
+}
+
+/// A call of git that runs.
+pub struct Started {
+    git: Git,
+    command: String,
+    child: Child,
+    out: Option<Reader>,
+    said: Option<Reader>,
+    fed: Option<thread::JoinHandle<()>>,
+    over: bool,
+}
+
+impl Started {
+    /// Waits for its exit status and both outputs, whatever they are.
+    pub fn call(self) -> Result<(i32, String, String), GitError> {
+        let (code, out, said) = self.outputs()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches('\n').to_owned();
+        Ok((code, text(&out), text(&said)))
+    }
+
+    fn outputs(mut self) -> Result<(i32, Vec<u8>, Vec<u8>), GitError> {
+        let deadline = Instant::now() + self.git.limit;
+        let mut pause = Duration::from_micros(200);
+        let status = loop {
+            if let Some(status) = self.child.try_wait().map_err(GitError::NotStarted)? {
+                self.over = true;
+                break status;
+            }
+            // Dropping it ends it.
+            let (command, dir) = (|| self.command.clone(), || self.git.dir.clone());
+            if self.git.is_stopped() {
+                return Err(GitError::Stopped { command: command(), dir: dir() });
+            }
+            if Instant::now() >= deadline {
+                return Err(GitError::TimedOut { command: command(), dir: dir() });
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(20));
+        };
+        if let Some(fed) = self.fed.take() {
+            // It only ever ends; what it could not write is told by the exit status.
+            let _ = fed.join();
+        }
+        let all = |handle: Option<Reader>| handle.and_then(|handle| handle.join().ok()).unwrap_or_default();
+        Ok((status.code().unwrap_or(-1), all(self.out.take()), all(self.said.take())))
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        // It is ours and not reaped yet, so the number is still its group's.
+        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -322,8 +397,11 @@ fn words<S: AsRef<OsStr>>(args: &[S]) -> String {
     crate::domain::text::cut(&crate::domain::text::one_line(&without_passwords(&words.join(" "))), 300)
 }
 
+/// Reads one of git's outputs.
+type Reader = thread::JoinHandle<Vec<u8>>;
+
 /// Reads a pipe to its end beside us, so that neither of two pipes can fill up and block git.
-fn drain(pipe: Option<impl Read + Send + 'static>) -> Option<thread::JoinHandle<Vec<u8>>> {
+fn drain(pipe: Option<impl Read + Send + 'static>) -> Option<Reader> {
     let mut pipe = pipe?;
     thread::Builder::new()
         .name("git".into())
@@ -352,6 +430,32 @@ mod tests {
         let git = git.with_env("GIT_COMMITTER_NAME", "a").with_env("GIT_COMMITTER_EMAIL", "a@invalid");
         git.run(&["commit", "-q", "--allow-empty", "-m", "one"]).expect("a commit");
         assert!(!dir.path().join("owned").exists());
+    }
+
+    #[test]
+    fn a_call_is_ended_with_all_that_it_has_started_as_soon_as_somebody_asks() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let stop = Arc::new(AtomicBool::new(false));
+        let git = Git::at(dir.path()).until(Arc::clone(&stop));
+        git.run(&["init", "-q"]).expect("a repository");
+        let seen = dir.path().join("seen");
+        let slow = format!("!echo $$ > {}.new; mv {0}.new {0}; sleep 600 & wait", seen.display());
+        let git = git.with_setting("alias.slow", &slow);
+        let call = thread::spawn(move || git.run(&["slow"]));
+        let until = Instant::now() + Duration::from_secs(20);
+        while !seen.exists() && Instant::now() < until {
+            thread::yield_now();
+        }
+        stop.store(true, Ordering::Relaxed);
+        let ended = call.join().expect("no panic");
+        assert!(matches!(ended, Err(GitError::Stopped { .. })), "{ended:?}");
+        assert!(Instant::now() < until, "at once");
+        let shell = std::fs::read_to_string(seen).expect("it had begun");
+        let gone = || !Path::new("/proc").join(shell.trim()).join("exe").exists();
+        while !gone() && Instant::now() < until {
+            thread::yield_now();
+        }
+        assert!(gone(), "the shell that git had started");
     }
 
     #[test]

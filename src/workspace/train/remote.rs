@@ -89,7 +89,7 @@ fn answer<T>(remote: &str, called: Result<T, GitError>) -> Result<T, TrainError>
             remote: text::cut(&text::one_line(remote), 100),
             said: "no answer in time".into(),
         },
-        error @ GitError::NotStarted(_) => error.into(),
+        error @ (GitError::NotStarted(_) | GitError::Stopped { .. }) => error.into(),
     })
 }
 
