@@ -112,6 +112,8 @@ impl Term {
 impl Is {
     fn holds(self, sight: &Sight, task: &Task) -> bool {
         match self {
+            // A task that failed for good waits for a person as well.
+            Self::State(State::NeedsYou) => sight.needs_you(task),
             Self::State(state) => sight.state(task) == state,
             Self::Blocked => task.status == crate::domain::Status::BLOCKED,
             Self::Open => !task.status.is_finished(),

@@ -14,6 +14,7 @@ use crate::{
     domain::{
         Plan, Snapshot, Workflow,
         decision::{self, Decision, Refusal, Topic, Word},
+        needs::{self, Need},
         plan::stamp,
         text::{cut, one_line},
     },
@@ -80,9 +81,18 @@ fn object(snapshot: &Snapshot, decision: &Decision) -> Value {
     })
 }
 
-/// Prints what waits for a human.
-pub fn list(ctx: &Context) -> Done {
-    let mut snapshot = ctx.read()?.snapshot;
+/// Flags of `inbox`.
+#[derive(Debug, Default, clap::Args)]
+pub struct List {
+    /// Exit with 4 when anything waits, for scripts and prompts
+    #[arg(long)]
+    check: bool,
+}
+
+/// Prints what waits for a person.
+pub fn list(ctx: &Context, args: &List) -> Done {
+    let reading = ctx.read()?;
+    let (mut snapshot, invalid) = (reading.snapshot, reading.invalid.map(|error| error.to_string()));
     let workflow = &ctx.loaded()?.config.workflow;
     let plan = put_right(&snapshot, workflow);
     if !plan.is_empty() {
@@ -100,37 +110,75 @@ pub fn list(ctx: &Context) -> Done {
             (Err(error), _) => ctx.ui.warn(&format!("not noted yet: {}", Failure::from(error).sentence())),
         }
     }
-    let open = snapshot.history.decisions.open();
+    let needs = needs::list(&snapshot, workflow, invalid.as_deref());
+    let code = if args.check && !needs.is_empty() { fail::exit::HUMAN } else { 0 };
     if ctx.ui.json() {
-        ctx.ui.value(&Value::Array(open.iter().map(|decision| object(&snapshot, decision)).collect()));
-        return Ok(0);
+        ctx.ui.value(&Value::Array(needs.iter().map(|need| entry(&snapshot, need)).collect()));
+        return Ok(code);
     }
-    if open.is_empty() {
+    if needs.is_empty() {
         ctx.ui.say("nothing waits for you");
         return Ok(0);
     }
     let mut table = Table::new([
         Column::new("ID"),
         Column::new("KIND"),
-        Column::flexible("QUESTION"),
-        Column::new("ASKED"),
+        Column::flexible("WHAT"),
+        Column::flexible("NEXT"),
+        Column::new("SINCE"),
         Column::new("NO UNLESS BY"),
     ]);
     let now = snapshot.now.wall;
-    for decision in &open {
+    for need in &needs {
+        let deadline = need.decision.and_then(|decision| decision.deadline);
+        let waiting = match need.tasks.len() {
+            n if n > 1 || (n == 1 && need.task().is_none()) => format!("; {} for it", waits(n)),
+            _ => String::new(),
+        };
         table.row([
-            Item::new(decision.id.as_str()).tone(Tone::Strong),
-            Item::new(decision.topic.word()).tone(Tone::Warn),
-            Item::new(cut(&one_line(&decision.question), 500)),
-            Item::new(ctx.ui.moment(decision.asked_at, now)),
-            Item::new(decision.deadline.map(|time| ctx.ui.moment(time, now)).unwrap_or_default()),
+            Item::new(need.id()).tone(Tone::Strong),
+            Item::new(need.kind()).tone(Tone::Warn),
+            Item::new(format!("{}{waiting}", cut(&one_line(&need.words), 500))),
+            Item::new(&need.next).tone(Tone::Faint),
+            Item::new(need.since.map(|time| ctx.ui.moment(time, now)).unwrap_or_default()),
+            Item::new(deadline.map(|time| ctx.ui.moment(time, now)).unwrap_or_default()),
         ]);
     }
     ctx.ui.table(&table);
     ctx.ui.foot(
         "agentctl approve ID · agentctl reject ID --reason … · agentctl answer ID TEXT|NUMBER · agentctl show TASK",
     );
-    Ok(0)
+    Ok(code)
+}
+
+fn waits(count: usize) -> String {
+    if count == 1 { "1 task waits".into() } else { format!("{count} tasks wait") }
+}
+
+/// `oodatcaa/need.v1`: what a decision's object has as well, and what to run.
+fn entry(snapshot: &Snapshot, need: &Need<'_>) -> Value {
+    let mut all = match need.decision {
+        Some(decision) => object(snapshot, decision),
+        None => json!({
+            "id": need.id(),
+            "kind": need.kind(),
+            "task": need.task(),
+            "title": need.task().and_then(|id| snapshot.queue.get(id)).map(|task| &task.title),
+            "role": need.role(),
+            "question": need.words,
+            "options": [],
+            "asked_at": need.since.map(stamp),
+            "deadline": null,
+            "default": null,
+            "state": "open",
+        }),
+    };
+    if let Value::Object(all) = &mut all {
+        all.insert("schema".into(), "oodatcaa/need.v1".into());
+        all.insert("next".into(), need.next.as_str().into());
+        all.insert("tasks".into(), need.tasks.iter().map(|id| id.as_str()).collect::<Vec<_>>().into());
+    }
+    all
 }
 
 /// Says yes, to each in turn.

@@ -103,8 +103,8 @@ enum Command {
     Show(show::Args),
     /// Why a task does not move
     Why(show::Args),
-    /// What waits for your word
-    Inbox,
+    /// What waits for you, and what to run
+    Inbox(inbox::List),
     /// Say yes to what waits for you
     Approve(inbox::Approve),
     /// Say no, and why
@@ -159,7 +159,7 @@ fn dispatch(ctx: &Context, command: Command) -> Done {
         Command::Ls(args) => list::run(ctx, &args),
         Command::Show(args) => show::show(ctx, &args),
         Command::Why(args) => show::why(ctx, &args),
-        Command::Inbox => inbox::list(ctx),
+        Command::Inbox(args) => inbox::list(ctx, &args),
         Command::Approve(args) => inbox::approve(ctx, &args),
         Command::Reject(args) => inbox::reject(ctx, &args),
         Command::Answer(args) => inbox::answer(ctx, &args),

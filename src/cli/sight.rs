@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 
 use super::ui::{Item, Tone};
 use crate::domain::{
-    Held, LeaseRecord, QueueLease, RoleRule, Snapshot, Status, Task, Workflow, decision, lease::Standing, plan::stamp,
-    text, why,
+    Held, LeaseRecord, QueueLease, RoleRule, Snapshot, Status, Task, Workflow, lease::Standing, plan::stamp, text, why,
 };
 
 /// A snapshot together with the table of roles.
@@ -147,20 +146,20 @@ impl<'a> Sight<'a> {
             State::Cancelled
         } else if *status == Status::FAILED {
             State::Failed
-        } else if *status == Status::NEEDS_MANUAL
-            || (*status == Status::BLOCKED && task.blocked_reason.is_some())
-            || !self.workflow.knows(status)
-        {
-            State::NeedsYou
         } else if self.workflow.working(status).is_some() {
             State::Stale
-        } else if decision::open_for(self.snapshot, task).is_some() {
+        } else if self.needs_you(task) {
             State::NeedsYou
         } else if task.not_before.is_some_and(|time| now < time) {
             State::Retry
         } else {
             State::Waiting
         }
+    }
+
+    /// Whether nothing but a person's act moves it on; the same answer as the inbox's.
+    pub fn needs_you(&self, task: &Task) -> bool {
+        !task.status.is_finished() && self.explainer.person(task).is_some()
     }
 
     /// How long a running task has been worked on.
@@ -212,6 +211,7 @@ impl<'a> Sight<'a> {
     /// `oodatcaa/task.v1`.
     pub fn task(&self, task: &Task) -> Value {
         let held = self.held(task);
+        let why = self.explainer.briefly(task);
         json!({
             "schema": "oodatcaa/task.v1",
             "id": task.id,
@@ -235,7 +235,9 @@ impl<'a> Sight<'a> {
             "only_role": task.role,
             "updated_at": time(task.updated_at),
             "simulated": self.simulated(task),
-            "why": self.sentence(task),
+            "why": why.sentence,
+            "needs_you": why.person.is_some() && !task.status.is_finished(),
+            "next": why.next,
         })
     }
 }

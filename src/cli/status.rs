@@ -15,7 +15,7 @@ use crate::{
     domain::{
         LeaseRecord, Role, RoleRule, Task, claim,
         lease::Standing,
-        observe,
+        needs, observe,
         plan::stamp,
         text::{one_line, parse_duration},
     },
@@ -77,8 +77,8 @@ struct Status<'a> {
     statuses: BTreeMap<&'a str, usize>,
     states: BTreeMap<State, usize>,
     problems: usize,
-    /// Decisions that wait for a human.
-    inbox: usize,
+    /// What waits for a person: one kind each, in the order of the inbox.
+    needs: Vec<&'static str>,
     /// Pools of quota that are not open.
     limited: Vec<String>,
     stopped: Option<String>,
@@ -141,6 +141,8 @@ impl<'a> Status<'a> {
             }
         });
         let leases = sight.snapshot.leases.values();
+        let invalid = reading.invalid.as_ref().map(ToString::to_string);
+        let needs = needs::list(sight.snapshot, sight.workflow, invalid.as_deref());
         Ok(Self {
             project: layout.name(),
             sprint: queue.sprint.clone(),
@@ -148,10 +150,10 @@ impl<'a> Status<'a> {
             statuses,
             states,
             problems: queue.problems(sight.workflow).len(),
-            inbox: sight.snapshot.history.decisions.open().len(),
+            needs: needs.iter().map(needs::Need::kind).collect(),
             limited: pool::sentences(sight.snapshot),
             stopped: observe::behind(sight.snapshot).map(|behind| behind.reason),
-            invalid: reading.invalid.as_ref().map(ToString::to_string),
+            invalid,
             simulated: leases.filter_map(|held| held.ours()).any(|lease| lease.simulated),
         })
     }
@@ -175,7 +177,6 @@ impl<'a> Status<'a> {
             (State::Running, "running"),
             (State::Retry, "to be tried again"),
             (State::Stale, "stale"),
-            (State::NeedsYou, "need you"),
             (State::Failed, "failed"),
         ];
         for (state, words) in more {
@@ -183,6 +184,9 @@ impl<'a> Status<'a> {
                 let words = format!("{} {words}", self.count(state));
                 write!(line, " · {}", state.tone().paint(&words)).expect("a string takes it");
             }
+        }
+        if !self.needs.is_empty() {
+            write!(line, " · {}", Tone::Warn.paint(&needs_you(self.needs.len()))).expect("a string takes it");
         }
         if self.problems > 0 {
             let problems = if self.problems == 1 { "1 problem" } else { &format!("{} problems", self.problems) };
@@ -263,9 +267,11 @@ impl<'a> Status<'a> {
             banners
                 .push(format!("claiming is stopped: {}; look and confirm: agentctl queue repair", one_line(stopped)));
         }
-        if self.inbox > 0 {
-            let need = if self.inbox == 1 { "1 needs" } else { &format!("{} need", self.inbox) };
-            banners.push(format!("{need} you: agentctl inbox"));
+        if !self.needs.is_empty() {
+            let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+            self.needs.iter().for_each(|kind| *kinds.entry(kind).or_default() += 1);
+            let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+            banners.push(format!("{} ({}): agentctl inbox", needs_you(self.needs.len()), kinds.join(", ")));
         }
         banners.extend(self.limited.iter().cloned());
         banners
@@ -277,14 +283,13 @@ impl<'a> Status<'a> {
             ctx.ui.line(&self.headline());
         }
         ctx.ui.table(&self.table(sight));
-        let attention = self.count(State::NeedsYou) + self.count(State::Failed);
-        ctx.ui.foot(match (attention, self.problems) {
+        ctx.ui.foot(match (self.needs.len(), self.problems) {
             (0, 0) if self.roles.iter().any(|line| line.state == "stopped") => {
                 "agentctl fleet start · agentctl ls · agentctl status --watch"
             }
             (0, 0) => "agentctl ls · agentctl status --watch · agentctl logs ID -f",
             (0, _) => "agentctl queue validate · agentctl ls · agentctl status --watch",
-            _ => "agentctl ls is:needs_you,failed · agentctl why ID",
+            _ => "agentctl inbox · agentctl ls is:needs_you · agentctl why ID",
         });
     }
 
@@ -335,7 +340,7 @@ impl<'a> Status<'a> {
             "statuses": self.statuses,
             "roles": roles.collect::<Vec<_>>(),
             "problems": self.problems,
-            "inbox": self.inbox,
+            "inbox": self.needs.len(),
             "pools": pool::objects(sight.snapshot),
             "claiming_stopped": self.stopped,
             "invalid": self.invalid,
@@ -343,6 +348,10 @@ impl<'a> Status<'a> {
             "seq": sight.snapshot.history.seq,
         })
     }
+}
+
+fn needs_you(count: usize) -> String {
+    if count == 1 { "1 thing needs you".into() } else { format!("{count} things need you") }
 }
 
 /// The processes that serve a role: those with a pid file, and those with a live lease.

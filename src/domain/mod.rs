@@ -14,6 +14,7 @@ pub mod event;
 pub mod history;
 mod knots;
 pub mod lease;
+pub mod needs;
 pub mod observe;
 pub mod operate;
 pub mod outcome;

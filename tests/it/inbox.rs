@@ -53,7 +53,7 @@ fn a_task_waits_for_approval_and_is_merged_after_it() {
     assert_eq!((open[0]["kind"].as_str(), open[0]["default"].as_str()), (Some("merge"), Some("deny")));
     assert!(open[0]["deadline"].is_string());
     let status = ctl(&project, &["status"]);
-    assert!(said(&status).contains("1 needs you: agentctl inbox"), "{}", said(&status));
+    assert!(said(&status).contains("1 thing needs you (1 merge): agentctl inbox"), "{}", said(&status));
     let why = good(&ctl(&project, &["why", "A"]));
     assert!(why.contains("a human must approve it before it is merged (A.1"), "{why}");
     assert!(why.contains("agentctl approve A.1"), "{why}");
@@ -70,6 +70,34 @@ fn a_task_waits_for_approval_and_is_merged_after_it() {
     assert!(ids(&project).is_empty());
     project.once("integrator");
     assert_eq!(project.status("A"), "done");
+}
+
+#[test]
+fn a_fleet_that_stands_still_is_in_the_inbox_and_every_surface_says_the_same() {
+    // Its prompt cannot be rendered: the role pauses, and nobody works any more.
+    let project = Project::that_succeeds();
+    std::fs::create_dir_all(project.path(".oodatcaa/prompts")).unwrap();
+    std::fs::write(project.path(".oodatcaa/prompts/builder.md"), "{{ no.such.thing }}\n").unwrap();
+    project.queue(json!([
+        {"id": "A", "title": "first", "status": "ready"},
+        {"id": "B", "title": "second", "status": "ready", "not_before": "2099-01-01T00:00:00Z"},
+        {"id": "C", "title": "third", "status": "needs_manual", "blocked_reason": "three tries failed"},
+        {"id": "D", "title": "fourth", "status": "awaiting_test"},
+    ]));
+    project.once("builder");
+    let needs = inbox(&project);
+    let ids: Vec<&str> = needs.iter().map(|need| need["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["role:builder", "C"], "{needs:?}");
+    assert_eq!(needs[0]["tasks"], json!(["A", "B"]));
+    assert!(needs[0]["next"].as_str().unwrap().starts_with("agentctl fleet start builder"), "{needs:?}");
+    let listed = good(&ctl(&project, &["ls", "is:needs_you", "-q"]));
+    assert_eq!(listed.split_whitespace().collect::<Vec<_>>(), ["A", "B", "C"]);
+    let status: Value = serde_json::from_str(&good(&ctl(&project, &["status", "--json"]))).unwrap();
+    assert_eq!(status["inbox"], 2);
+    let why = good(&ctl(&project, &["why", "B"]));
+    assert!(why.contains("is paused") && !why.contains("tried again"), "{why}");
+    assert_eq!(ctl(&project, &["inbox", "--check"]).status.code(), Some(4));
+    assert_eq!(ctl(&project, &["inbox"]).status.code(), Some(0));
 }
 
 #[test]

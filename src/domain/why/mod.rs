@@ -13,6 +13,7 @@ mod reason;
 
 use facts::facts;
 use reason::main_reason;
+pub(in crate::domain) use reason::paused;
 
 /// An answer to "why".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,23 @@ pub struct Why {
     pub facts: Vec<Fact>,
     /// What to do next: a command, or `nothing to do`.
     pub next: String,
+    /// What a person has to do something about before it moves; `None` while it moves by itself.
+    pub person: Option<Cause>,
+}
+
+/// What waits for a person; the same for every task that it holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// The queue file as a whole.
+    Queue,
+    /// A role that is paused.
+    Role(Role),
+    /// An open decision, by its id.
+    Decision(String),
+    /// A budget or bound that is used up, by its scope.
+    Budget(&'static str),
+    /// One task alone.
+    Task(TaskId),
 }
 
 /// One thing that was looked at.
@@ -39,7 +57,14 @@ pub struct Fact {
 const NOTHING: &str = "nothing to do";
 
 fn why(rule: &'static str, sentence: impl Into<String>, next: impl Into<String>) -> Why {
-    Why { sentence: sentence.into(), rule, facts: Vec::new(), next: next.into() }
+    Why { sentence: sentence.into(), rule, facts: Vec::new(), next: next.into(), person: None }
+}
+
+impl Why {
+    /// The same, for a person to act on.
+    fn needs(self, cause: Cause) -> Self {
+        Self { person: Some(cause), ..self }
+    }
 }
 
 /// Explains one task.
@@ -84,6 +109,16 @@ impl<'a> Explainer<'a> {
     /// The sentence alone.
     pub fn sentence(&self, task: &Task) -> String {
         main_reason(self, task).sentence
+    }
+
+    /// What a person has to do something about before the task moves.
+    pub fn person(&self, task: &Task) -> Option<Cause> {
+        main_reason(self, task).person
+    }
+
+    /// The sentence, the next step and the cause, without the facts.
+    pub fn briefly(&self, task: &Task) -> Why {
+        main_reason(self, task)
     }
 
     fn behind(&self) -> Option<&observe::Behind> {

@@ -1,12 +1,13 @@
 //! The rule that holds a task, in one sentence.
 
-use super::{Explainer, NOTHING, Why, why};
+use super::{Cause, Explainer, NOTHING, Why, why};
 use crate::domain::{
     Role, RoleRule, Snapshot, Status, Task, TaskId, Workflow,
     budget::{self, Stop},
     claim::{self, Obstacle},
     coordinate,
     decision::{self, Decision, Hold, Topic},
+    history::Pause,
     plan::stamp,
     pool,
     queue::Waits,
@@ -48,14 +49,17 @@ pub(super) fn main_reason(seen: &Explainer<'_>, task: &Task) -> Why {
     {
         let question = cut(&one_line(&decision.question), 500);
         let sentence = format!("an agent asks a human: {question} ({}{})", decision.id, until(decision));
-        return why("R19", sentence, format!("agentctl answer {} TEXT", decision.id));
+        return why("R19", sentence, format!("agentctl answer {} TEXT", decision.id))
+            .needs(Cause::Decision(decision.id.clone()));
     }
     if task.status == Status::NEEDS_MANUAL || task.status == Status::FAILED {
         let reason = task.blocked_reason.as_deref().map_or("no reason is written down".into(), one_line);
-        return why("R22", format!("a human must act: {reason}"), format!("agentctl task retry {id} (or cancel it)"));
+        return why("R22", format!("a human must act: {reason}"), format!("agentctl task retry {id} (or cancel it)"))
+            .needs(Cause::Task(id.clone()));
     }
     if workflow.knows(&task.status) {
-        return why("R6", format!("no role takes `{}`", task.status), format!("agentctl task move {id} STATUS"));
+        return why("R6", format!("no role takes `{}`", task.status), format!("agentctl task move {id} STATUS"))
+            .needs(Cause::Task(id.clone()));
     }
     let words: Vec<String> = workflow.statuses().iter().map(Status::to_string).collect();
     let sentence = format!(
@@ -63,7 +67,7 @@ pub(super) fn main_reason(seen: &Explainer<'_>, task: &Task) -> Why {
         one_line(task.status.as_str()),
         words.join(", ")
     );
-    why("R6", sentence, format!("agentctl task move {id} STATUS"))
+    why("R6", sentence, format!("agentctl task move {id} STATUS")).needs(Cause::Task(id.clone()))
 }
 
 fn working(snapshot: &Snapshot, task: &Task, role: &Role) -> Why {
@@ -109,12 +113,17 @@ fn taken_by<'a>(seen: &Explainer<'a>, task: &Task, takers: &[&'a RoleRule]) -> W
     let (id, snapshot) = (&task.id, seen.snapshot);
     if let Some(behind) = seen.behind() {
         let sentence = format!("claiming is stopped, an old queue file was put back: {}", behind.reason);
-        return why("R10", sentence, "agentctl queue repair");
+        return why("R10", sentence, "agentctl queue repair").needs(Cause::Queue);
     }
     // With several takers the first that nothing keeps from it answers, else the first.
     let rule =
         takers.iter().find(|rule| claim::obstacle(snapshot, seen.workflow, rule, task).is_none()).unwrap_or(&takers[0]);
-    match claim::obstacle(snapshot, seen.workflow, rule, task) {
+    let obstacle = claim::obstacle(snapshot, seen.workflow, rule, task);
+    // While its role is paused, no time that comes moves it.
+    if let (Some(pause), Some(Obstacle::NotBefore(_)) | None) = (snapshot.history.paused(&rule.role), &obstacle) {
+        return paused(&rule.role, pause);
+    }
+    match obstacle {
         Some(Obstacle::Leased(owner)) => {
             why("R11", format!("{} holds a lease on it", one_line(&owner)), format!("agentctl lease release {id}"))
         }
@@ -122,12 +131,14 @@ fn taken_by<'a>(seen: &Explainer<'a>, task: &Task, takers: &[&'a RoleRule]) -> W
             "R6",
             format!("its `lease` member says {:?}, which no worker of ours wrote", one_line(&text)),
             format!("agentctl lease release {id} (clears it)"),
-        ),
+        )
+        .needs(Cause::Task(id.clone())),
         Some(Obstacle::OtherRole(role)) => why(
             "R6",
             format!("it is only for the role `{}`, and `{}` is taken by `{}`", one_line(&role), task.status, rule.role),
             format!("agentctl task move {id} STATUS"),
-        ),
+        )
+        .needs(Cause::Task(id.clone())),
         Some(Obstacle::Waits(waits)) => waiting(id, &waits),
         Some(Obstacle::Decision(hold)) => held(snapshot, task, &hold),
         Some(Obstacle::Budget(stop)) => used_up(&stop),
@@ -163,10 +174,6 @@ fn after_conflicts(snapshot: &Snapshot, task: &Task) -> String {
 
 fn claimable<'a>(seen: &Explainer<'a>, task: &Task, rule: &'a RoleRule) -> Why {
     let (role, snapshot) = (&rule.role, seen.snapshot);
-    if let Some(pause) = snapshot.history.paused(role) {
-        let sentence = format!("the role `{role}` is paused ({}): {}", pause.class, one_line(&pause.reason));
-        return why("R22", sentence, format!("agentctl fleet start {role} (after mending the cause)"));
-    }
     if let Some(stop) = budget::of_role_stop(snapshot, seen.workflow, role) {
         return used_up(&stop);
     }
@@ -193,6 +200,13 @@ fn claimable<'a>(seen: &Explainer<'a>, task: &Task, rule: &'a RoleRule) -> Why {
     }
 }
 
+/// Why nothing of a role moves while it is paused.
+pub(in crate::domain) fn paused(role: &Role, pause: &Pause) -> Why {
+    let sentence = format!("the role `{role}` is paused ({}): {}", pause.class, one_line(&pause.reason));
+    why("R22", sentence, format!("agentctl fleet start {role} (after mending the cause)"))
+        .needs(Cause::Role(role.clone()))
+}
+
 fn until(decision: &Decision) -> String {
     decision.deadline.map(|time| format!(", denied without a word until {}", stamp(time))).unwrap_or_default()
 }
@@ -202,19 +216,23 @@ fn held(snapshot: &Snapshot, task: &Task, hold: &Hold) -> Why {
     let asked = decision.map(|decision| format!(" ({}{})", decision.id, until(decision))).unwrap_or_default();
     let name = decision.map_or(task.id.as_str(), |decision| &decision.id);
     let next = format!("agentctl approve {name} (or reject it)");
+    let cause = decision.map_or(Cause::Task(task.id.clone()), |decision| Cause::Decision(decision.id.clone()));
     match hold.topic {
         Topic::Intake => {
             let origin = decision::origin(task);
             why("R17", format!("its text comes from {origin}; no agent sees it before a human approves{asked}"), next)
+                .needs(cause)
         }
-        _ => why("R6", format!("a human must approve it before it is merged{asked}"), next),
+        _ => why("R6", format!("a human must approve it before it is merged{asked}"), next).needs(cause),
     }
 }
 
 fn used_up(stop: &Stop) -> Why {
     match &stop.decision {
-        Some(id) => why("R22", stop.to_string(), format!("agentctl approve {id} (allows the same amount again)")),
-        None => why("R22", stop.to_string(), format!("raise [budget.{}] in .oodatcaa/config.toml", stop.scope)),
+        Some(id) => why("R22", stop.to_string(), format!("agentctl approve {id} (allows the same amount again)"))
+            .needs(Cause::Decision(id.clone())),
+        None => why("R22", stop.to_string(), format!("raise [budget.{}] in .oodatcaa/config.toml", stop.scope))
+            .needs(Cause::Budget(stop.scope)),
     }
 }
 
@@ -229,20 +247,23 @@ fn waiting(id: &TaskId, waits: &Waits) -> Why {
         Waits::OnCancelled(other) => why(
             "R8",
             format!("it depends on {other}, which was cancelled; a human must decide"),
-            format!("agentctl task retry {other}, or take it out of the dependencies of {id}"),
-        ),
+            format!("agentctl task retry {other}, or: agentctl task dep rm {id} {other}"),
+        )
+        .needs(Cause::Task(id.clone())),
         Waits::OnMissing(name) => why(
             "R8",
             format!("it depends on `{}`, which is not in the queue", one_line(name)),
-            format!("agentctl add … --id {}, or take it out of the dependencies of {id}", one_line(name)),
-        ),
+            format!("agentctl task dep rm {id} {} (or add a task with that id)", one_line(name)),
+        )
+        .needs(Cause::Task(id.clone())),
         Waits::InCycle(way) => {
             let way: Vec<&str> = way.iter().map(TaskId::as_str).collect();
             why(
                 "R8",
                 format!("it waits for itself: {} → {}", way.join(" → "), way[0]),
-                "take one of them out of `dependencies`",
+                format!("agentctl task dep rm {} {}", way[0], way.get(1).unwrap_or(&way[0])),
             )
+            .needs(Cause::Task(id.clone()))
         }
     }
 }
@@ -250,11 +271,12 @@ fn waiting(id: &TaskId, waits: &Waits) -> Why {
 fn blocked(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Why {
     let id = &task.id;
     if let Some(reason) = task.blocked_reason.as_deref().filter(|reason| !reason.trim().is_empty()) {
-        return why("R8", format!("it is blocked: {}", one_line(reason)), format!("agentctl task unblock {id}"));
+        return why("R8", format!("it is blocked: {}", one_line(reason)), format!("agentctl task unblock {id}"))
+            .needs(Cause::Task(id.clone()));
     }
     if !coordinate::unblocks_itself(task) {
         let sentence = "it is blocked without a reason and without dependencies, so nothing can unblock it by itself";
-        return why("R8", sentence, format!("agentctl task unblock {id}"));
+        return why("R8", sentence, format!("agentctl task unblock {id}")).needs(Cause::Task(id.clone()));
     }
     match snapshot.queue.waits(task) {
         Waits::No => {
@@ -278,7 +300,8 @@ fn parent(snapshot: &Snapshot, task: &Task) -> Why {
             "R8",
             "it is planned, but no task names it as its parent, so nothing will finish it",
             format!("agentctl task move {} ready (or done --reason …)", task.id),
-        ),
+        )
+        .needs(Cause::Task(task.id.clone())),
         None => why(
             "R8",
             "its children are all finished; the next worker that looks moves it on",
