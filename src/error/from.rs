@@ -8,11 +8,15 @@ use crate::{
     config::{ConfigError, secrets::SecretError, trust::TrustError},
     domain::text::one_line,
     store::{Invalid, StoreError},
+    sys::files::{FileError, Why},
 };
 
-/// The word for what the operating system said.
+/// The word for what the operating system said, or our own door for files.
 fn word_of(error: &io::Error) -> &'static str {
     use rustix::io::Errno;
+    if Why::of(error).is_some() {
+        return "unsafe_path";
+    }
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::NOSPC | Errno::DQUOT) => "disk_full",
         Some(Errno::ROFS) => "read_only",
@@ -39,6 +43,9 @@ pub(super) fn io_failure(error: &(dyn Error + 'static), path: &std::path::Path, 
         "read_only" => failure.hint(format!("the file system is mounted read-only; see how: findmnt -T {directory}")),
         "permission_denied" => failure.hint(format!("see who may: namei -l {path}")).hint("agentctl doctor"),
         "too_many_files" => failure.hint("see the limits and who uses them up: agentctl doctor"),
+        "unsafe_path" => {
+            failure.hint(format!("look at it, then move it away or mend it: ls -ld {path}")).see("security")
+        }
         _ => failure.hint("agentctl doctor"),
     }
 }
@@ -58,6 +65,13 @@ pub fn quoted(path: &std::path::Path) -> String {
     let text = path.display().to_string();
     let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+@%,:=".contains(c));
     if plain { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        let (doing, path) = (error.doing, error.path.clone());
+        Self::io(doing, &path, &error.into())
+    }
 }
 
 impl From<BadAgent> for Failure {

@@ -1,5 +1,6 @@
 //! The operating system, once: what every floor above needs of files, locks and identities, and no rule.
 //!
-//! Knows nothing of tasks, roles or agents, and uses nothing of ours. Start reading at [`project`].
+//! Knows nothing of tasks, roles or agents, and uses nothing of ours. Start reading at [`files`].
 
+pub mod files;
 pub mod project;

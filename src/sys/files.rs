@@ -1,0 +1,291 @@
+//! One door for files that others may have written: a clone, an agent, another user of the machine.
+//!
+//! Every function takes a root, the path of which is the caller's own and may lead through links, and a path
+//! below it (relative, or absolute and beginning with the root). Below the root the way is gone down name by name,
+//! each name opened in the directory before it, so no link is followed, also none that is swapped in meanwhile:
+//! this is what `openat2` with `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS` does, on every kernel and in every sandbox.
+//! What is opened never blocks and is a regular file that belongs to us or to root, or it is refused.
+//! How much is read, the caller says.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{File, Metadata},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use rustix::{
+    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, openat, renameat, statat, unlinkat},
+    io::Errno,
+};
+
+mod error;
+mod place;
+
+pub use error::{FileError, Why};
+use place::{CAREFUL, DIRECTORY, Need, Place, kind_of, make_at};
+
+/// The beginning of the names of temporary files; nobody has to wake for them.
+pub const TEMPORARY: &str = ".oodatcaa-tmp.";
+
+/// Enough for every record of a few lines that we write ourselves.
+pub const RECORD: u64 = 1 << 20;
+
+type Result<T> = std::result::Result<T, FileError>;
+
+/// Whether what was written must survive a power cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durable {
+    /// It must: file and directory are synced.
+    Yes,
+    /// It means nothing after one.
+    No,
+}
+
+/// One name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The name.
+    pub name: OsString,
+    /// What bears it.
+    pub kind: Kind,
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A link, a pipe, a device.
+    Other,
+}
+
+/// Reads a whole file of at most `cap` bytes; `None` when there is none.
+pub fn read(root: &Path, path: &Path, cap: u64) -> Result<Option<Vec<u8>>> {
+    let place = Place::new("read", root, path)?;
+    place.open(OFlags::RDONLY, Need::Nothing)?.map(|file| place.drain(file, cap)).transpose()
+}
+
+/// [`read`] for a file that grants something: it is refused where everybody may write to it.
+pub fn read_granting(root: &Path, path: &Path, cap: u64) -> Result<Option<Vec<u8>>> {
+    let place = Place::new("read", root, path)?;
+    place.open(OFlags::RDONLY, Need::Closed)?.map(|file| place.drain(file, cap)).transpose()
+}
+
+/// [`read`], as text.
+pub fn read_text(root: &Path, path: &Path, cap: u64) -> Result<Option<String>> {
+    let place = Place::new("read", root, path)?;
+    let Some(bytes) = read(root, path, cap)? else { return Ok(None) };
+    String::from_utf8(bytes).map(Some).map_err(|_| place.refuse("it is not UTF-8 text"))
+}
+
+/// Reads a file that the user named by its own path: links are followed, whoever it belongs to; it must be a
+/// regular file of at most `cap` bytes. `None` when there is none.
+pub fn read_named(path: &Path, cap: u64) -> Result<Option<Vec<u8>>> {
+    let place = Place { doing: "read", root: path, shown: path.into(), way: Vec::new() };
+    let file = match openat(CWD, path, OFlags::RDONLY | CAREFUL, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(place.failed(error)),
+    };
+    let meta = file.metadata().map_err(|error| place.failed(error))?;
+    if !meta.is_file() {
+        return Err(place.refuse(kind_of(&meta)));
+    }
+    place.drain(file, cap).map(Some)
+}
+
+/// Reads the last `bytes` of a file; `None` when there is none.
+pub fn read_tail(root: &Path, path: &Path, bytes: u64) -> Result<Option<Vec<u8>>> {
+    let place = Place::new("read", root, path)?;
+    let Some(mut file) = place.open(OFlags::RDONLY, Need::Nothing)? else { return Ok(None) };
+    let mut read = || -> io::Result<Vec<u8>> {
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(bytes)))?;
+        let mut tail = Vec::new();
+        (&file).take(bytes).read_to_end(&mut tail)?;
+        Ok(tail)
+    };
+    read().map(Some).map_err(|error| place.failed(error))
+}
+
+/// Opens a file to read it piece by piece; `None` when there is none.
+pub fn open(root: &Path, path: &Path) -> Result<Option<File>> {
+    Place::new("open", root, path)?.open(OFlags::RDONLY, Need::Nothing)
+}
+
+/// Opens a file to add to its end, made for our eyes only where there is none. One with a second name is refused:
+/// what we add would be added to somebody's file elsewhere.
+pub fn append(root: &Path, path: &Path) -> Result<File> {
+    Place::new("append to", root, path)?.open_or_create(OFlags::WRONLY | OFlags::APPEND, Need::Alone)
+}
+
+/// Opens a file to lock it, or to write over it under its lock, made for our eyes only where there is none; what
+/// stands in it stays. One with a second name is refused.
+pub fn hold(root: &Path, path: &Path) -> Result<File> {
+    Place::new("open", root, path)?.open_or_create(OFlags::RDWR, Need::Alone)
+}
+
+/// Makes a file for our eyes only; fails where the name is taken.
+pub fn create_new(root: &Path, path: &Path) -> Result<File> {
+    let place = Place::new("create", root, path)?;
+    let (at, name) = place.parent()?.ok_or_else(|| place.failed(Errno::NOENT))?;
+    place.create(&at, name, OFlags::RDWR).map_err(|error| place.failed(error))
+}
+
+/// Writes a file whole, for our eyes only, in the place of whatever bore the name: readers see the old content
+/// or the new.
+pub fn write_atomic(root: &Path, path: &Path, content: &[u8], durable: Durable) -> Result<()> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let place = Place::new("write", root, path)?;
+    let (at, name) = place.parent()?.ok_or_else(|| place.failed(Errno::NOENT))?;
+    let (temporary, mut file) = loop {
+        // Whoever guesses the name only makes us take the next.
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let temporary = OsString::from(format!("{TEMPORARY}{}.{count}", std::process::id()));
+        match place.create(&at, &temporary, OFlags::WRONLY) {
+            Ok(file) => break (temporary, file),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(place.failed(error)),
+        }
+    };
+    let mut write = || -> io::Result<()> {
+        file.write_all(content)?;
+        if durable == Durable::Yes {
+            file.sync_all()?;
+        }
+        renameat(&at, &temporary, &at, name)?;
+        if durable == Durable::Yes {
+            File::from(openat(&at, ".", DIRECTORY | OFlags::RDONLY, Mode::empty())?).sync_all()?;
+        }
+        Ok(())
+    };
+    write().map_err(|error| {
+        let _ = unlinkat(&at, &temporary, AtFlags::empty());
+        place.failed(error)
+    })
+}
+
+/// Gives a file or directory below a root another name below it, over what bore that name.
+pub fn rename(root: &Path, from: &Path, to: &Path) -> Result<()> {
+    let (from, to) = (Place::new("rename", root, from)?, Place::new("replace", root, to)?);
+    let missing = || from.failed(Errno::NOENT);
+    let ((old, name), (new, other)) = (from.parent()?.ok_or_else(missing)?, to.parent()?.ok_or_else(missing)?);
+    renameat(&old, name, &new, other).map_err(|error| from.failed(error))
+}
+
+/// Moves a file or directory to a name that is free; fails where it is taken.
+pub fn rename_new(root: &Path, from: &Path, to: &Path) -> Result<()> {
+    let (from, to) = (Place::new("rename", root, from)?, Place::new("create", root, to)?);
+    let missing = || from.failed(Errno::NOENT);
+    let ((old, name), (new, other)) = (from.parent()?.ok_or_else(missing)?, to.parent()?.ok_or_else(missing)?);
+    match rustix::fs::renameat_with(&old, name, &new, other, RenameFlags::NOREPLACE) {
+        // The file system cannot promise it; then we look, and only a moment stays.
+        Err(Errno::INVAL | Errno::NOSYS) if statat(&new, other, AtFlags::SYMLINK_NOFOLLOW).is_err() => {
+            renameat(&old, name, &new, other)
+        }
+        done => done,
+    }
+    .map_err(|error| to.failed(error))
+}
+
+/// Removes a name that is no directory's; `false` when there is none.
+pub fn remove(root: &Path, path: &Path) -> Result<bool> {
+    unlink(root, path, AtFlags::empty())
+}
+
+/// Removes an empty directory; `false` when there is none.
+pub fn remove_dir(root: &Path, path: &Path) -> Result<bool> {
+    unlink(root, path, AtFlags::REMOVEDIR)
+}
+
+/// Removes a directory with all below it; links in it are removed, not followed. `false` when there is none.
+pub fn remove_tree(root: &Path, path: &Path) -> Result<bool> {
+    let place = Place::new("remove", root, path)?;
+    let Some((at, name)) = place.parent()? else { return Ok(false) };
+    // The standard library goes down without following links; where it begins is held by its descriptor.
+    let held = Path::new("/proc/self/fd").join(std::os::fd::AsRawFd::as_raw_fd(&at).to_string());
+    #[expect(clippy::disallowed_methods, reason = "the parent is held open and what is below is not followed")]
+    match std::fs::remove_dir_all(held.join(name)) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(place.failed(error)),
+    }
+}
+
+/// Lists a directory of at most `cap` entries, by name; `None` when there is none.
+pub fn list(root: &Path, path: &Path, cap: usize) -> Result<Option<Vec<Entry>>> {
+    let place = Place::new("list", root, path)?;
+    let Some(at) = place.directory(false)? else { return Ok(None) };
+    let read = || -> std::result::Result<Vec<Entry>, Why> {
+        let mut entries = Vec::new();
+        for entry in Dir::new(openat(&at, ".", DIRECTORY | OFlags::RDONLY, Mode::empty())?)? {
+            let entry = entry?;
+            let name = <OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
+            }
+            if entries.len() == cap {
+                return Err(Why::TooMany(cap));
+            }
+            let kind = match entry.file_type() {
+                // Some file systems do not say it here.
+                FileType::Unknown => statat(&at, name, AtFlags::SYMLINK_NOFOLLOW)
+                    .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode)),
+                known => known,
+            };
+            let kind = match kind {
+                FileType::RegularFile => Kind::File,
+                FileType::Directory => Kind::Directory,
+                _ => Kind::Other,
+            };
+            entries.push(Entry { name: name.into(), kind });
+        }
+        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    };
+    read().map(Some).map_err(|why| place.because(why))
+}
+
+/// What stands under a name, a link for itself; `None` when there is nothing.
+pub fn look(root: &Path, path: &Path) -> Result<Option<Metadata>> {
+    let place = Place::new("look at", root, path)?;
+    let Some((at, name)) = place.parent()? else { return Ok(None) };
+    match openat(&at, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(found) => File::from(found).metadata().map(Some).map_err(|error| place.failed(error)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(place.failed(error)),
+    }
+}
+
+/// Makes a directory and those above it below the root, for our eyes only, unless they are there.
+pub fn make_dir(root: &Path, path: &Path) -> Result<()> {
+    let place = Place::new("create", root, path)?;
+    let at = place.directory(true)?.ok_or_else(|| place.failed(Errno::NOENT))?;
+    let meta = File::from(at).metadata().map_err(|error| place.failed(error))?;
+    place.check_owner(&meta)
+}
+
+/// Makes a directory that was not there, for our eyes only, and those above it; fails where the name is taken.
+pub fn make_new_dir(root: &Path, path: &Path) -> Result<()> {
+    let place = Place::new("create", root, path)?;
+    let Some((name, above)) = place.way.split_last() else { return Err(place.failed(Errno::EXIST)) };
+    let at = place.descend(above, true)?.ok_or_else(|| place.failed(Errno::NOENT))?;
+    make_at(&at, name).map_err(|error| place.failed(error))
+}
+
+fn unlink(root: &Path, path: &Path, flags: AtFlags) -> Result<bool> {
+    let place = Place::new("remove", root, path)?;
+    let Some((at, name)) = place.parent()? else { return Ok(false) };
+    match unlinkat(&at, name, flags) {
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(place.failed(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

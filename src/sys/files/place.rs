@@ -1,0 +1,238 @@
+//! A name below a root and the way down to it.
+
+use std::{
+    borrow::Cow,
+    ffi::OsStr,
+    fs::{File, Metadata},
+    io::{self, Read as _},
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+    path::{Component, Path, PathBuf},
+};
+
+use rustix::{
+    fd::OwnedFd,
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, mkdirat, openat, statat},
+    io::Errno,
+};
+
+use super::{FileError, Result, Why};
+
+pub(super) const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
+
+/// A pipe does not hold us, a terminal does not become ours, no program that we start gets it.
+pub(super) const CAREFUL: OFlags = OFlags::NONBLOCK.union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
+
+/// What is asked of a file besides being regular and ours.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    Nothing,
+    /// Not everybody may write to it.
+    Closed,
+    /// It has one name only.
+    Alone,
+}
+
+/// A name below a root, and what is to be done there.
+pub(super) struct Place<'a> {
+    pub(super) doing: &'static str,
+    pub(super) root: &'a Path,
+    pub(super) shown: PathBuf,
+    pub(super) way: Vec<&'a OsStr>,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn new(doing: &'static str, root: &'a Path, path: &'a Path) -> Result<Self> {
+        let mut place = Self { doing, root, shown: root.join(path), way: Vec::new() };
+        let outside = "it does not lie below the directory that it should lie in";
+        let below = if path.is_absolute() { path.strip_prefix(root) } else { Ok(path) };
+        for part in below.map_err(|_| place.refuse(outside))?.components() {
+            match part {
+                Component::CurDir => {}
+                Component::Normal(name) => place.way.push(name),
+                _ => return Err(place.refuse(outside)),
+            }
+        }
+        Ok(place)
+    }
+
+    pub(super) fn because(&self, why: impl Into<Why>) -> FileError {
+        FileError { doing: self.doing, path: self.shown.clone(), why: why.into() }
+    }
+
+    pub(super) fn refuse(&self, reason: impl Into<Cow<'static, str>>) -> FileError {
+        self.because(Why::Refused(reason.into()))
+    }
+
+    pub(super) fn failed(&self, error: impl Into<io::Error>) -> FileError {
+        self.because(Why::Io(error.into()))
+    }
+
+    /// The directory that holds the name; `None` when it is missing.
+    pub(super) fn parent(&self) -> Result<Option<(OwnedFd, &'a OsStr)>> {
+        let (name, above) = self.way.split_last().ok_or_else(|| self.refuse("it is a directory"))?;
+        Ok(self.descend(above, false)?.map(|at| (at, *name)))
+    }
+
+    /// The directory of this name itself.
+    pub(super) fn directory(&self, make: bool) -> Result<Option<OwnedFd>> {
+        self.descend(&self.way, make)
+    }
+
+    pub(super) fn descend(&self, way: &[&OsStr], make: bool) -> Result<Option<OwnedFd>> {
+        let mut at = match openat(CWD, self.root, DIRECTORY | OFlags::PATH, Mode::empty()) {
+            Ok(at) => at,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(self.failed(error)),
+        };
+        let mut path = self.root.to_owned();
+        for name in way {
+            path.push(name);
+            let open = || openat(&at, *name, DIRECTORY | OFlags::PATH | OFlags::NOFOLLOW, Mode::empty());
+            let next = match open() {
+                Err(Errno::NOENT) if make => match make_at(&at, name) {
+                    Ok(()) | Err(Errno::EXIST) => open(),
+                    Err(error) => Err(error),
+                },
+                opened => opened,
+            };
+            at = match next {
+                Ok(next) => next,
+                Err(Errno::NOENT) if !make => return Ok(None),
+                Err(error) => {
+                    // The place in the way is what somebody has to look at.
+                    let why = match other_than(&at, name, FileType::Directory) {
+                        Some(kind) => Why::Refused(kind.into()),
+                        None => Why::Io(error.into()),
+                    };
+                    return Err(FileError { doing: self.doing, path, why });
+                }
+            };
+        }
+        Ok(Some(at))
+    }
+
+    pub(super) fn open(&self, flags: OFlags, need: Need) -> Result<Option<File>> {
+        match self.parent()? {
+            Some((at, name)) => self.open_at(&at, name, flags, need),
+            None => Ok(None),
+        }
+    }
+
+    fn open_at(&self, at: &OwnedFd, name: &OsStr, flags: OFlags, need: Need) -> Result<Option<File>> {
+        let file = match openat(at, name, flags | CAREFUL | OFlags::NOFOLLOW, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => {
+                return Err(match other_than(at, name, FileType::RegularFile) {
+                    Some(kind) => self.refuse(kind),
+                    None => self.failed(error),
+                });
+            }
+        };
+        let meta = file.metadata().map_err(|error| self.failed(error))?;
+        if !meta.is_file() {
+            return Err(self.refuse(kind_of(&meta)));
+        }
+        self.check_owner(&meta)?;
+        match need {
+            Need::Closed if meta.mode() & 0o002 != 0 => Err(self.refuse("everybody may write to it")),
+            Need::Alone if meta.nlink() > 1 => {
+                Err(self.refuse(format!("it is a file elsewhere, too: {} hard links lead to it", meta.nlink())))
+            }
+            _ => Ok(Some(file)),
+        }
+    }
+
+    pub(super) fn open_or_create(&self, flags: OFlags, need: Need) -> Result<File> {
+        let (at, name) = self.parent()?.ok_or_else(|| self.failed(Errno::NOENT))?;
+        loop {
+            if let Some(file) = self.open_at(&at, name, flags, need)? {
+                return Ok(file);
+            }
+            match self.create(&at, name, flags) {
+                // Somebody made it between the two.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => return made.map_err(|error| self.failed(error)),
+            }
+        }
+    }
+
+    pub(super) fn create(&self, at: &OwnedFd, name: &OsStr, flags: OFlags) -> io::Result<File> {
+        let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | CAREFUL;
+        let file = openat(at, name, flags, Mode::RUSR | Mode::WUSR)?;
+        resemble(&file, at);
+        Ok(file.into())
+    }
+
+    pub(super) fn check_owner(&self, meta: &Metadata) -> Result<()> {
+        let me = rustix::process::geteuid();
+        if me.is_root() || meta.uid() == me.as_raw() || meta.uid() == 0 {
+            return Ok(());
+        }
+        Err(self.refuse(format!("it belongs to user {}", meta.uid())))
+    }
+
+    pub(super) fn drain(&self, file: File, cap: u64) -> Result<Vec<u8>> {
+        let long = |size| self.because(Why::TooLong { size, cap });
+        let size = file.metadata().map_err(|error| self.failed(error))?.len();
+        if size > cap {
+            return Err(long(size));
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
+        // It may grow while it is read.
+        file.take(cap + 1).read_to_end(&mut bytes).map_err(|error| self.failed(error))?;
+        if bytes.len() as u64 > cap { Err(long(bytes.len() as u64)) } else { Ok(bytes) }
+    }
+}
+
+pub(super) fn make_at(at: &OwnedFd, name: &OsStr) -> rustix::io::Result<()> {
+    mkdirat(at, name, Mode::RWXU)?;
+    if let Ok(made) = openat(at, name, DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY, Mode::empty()) {
+        resemble(&made, at);
+    }
+    Ok(())
+}
+
+/// What root makes in somebody's project belongs to them, as far as the system lets us.
+fn resemble(made: &OwnedFd, directory: &OwnedFd) {
+    if rustix::process::geteuid().is_root()
+        && let Ok(stat) = rustix::fs::fstat(directory)
+    {
+        let (uid, gid) = (rustix::fs::Uid::from_raw(stat.st_uid), rustix::fs::Gid::from_raw(stat.st_gid));
+        let _ = rustix::fs::fchown(made, Some(uid), Some(gid));
+    }
+}
+
+/// What a name stands for, in words, unless it is what was wanted or nothing.
+fn other_than(at: &OwnedFd, name: &OsStr, wanted: FileType) -> Option<&'static str> {
+    let found = FileType::from_raw_mode(statat(at, name, AtFlags::SYMLINK_NOFOLLOW).ok()?.st_mode);
+    (found != wanted).then(|| words(found))
+}
+
+pub(super) fn kind_of(meta: &Metadata) -> &'static str {
+    let kind = meta.file_type();
+    words(if kind.is_symlink() {
+        FileType::Symlink
+    } else if kind.is_dir() {
+        FileType::Directory
+    } else if kind.is_fifo() {
+        FileType::Fifo
+    } else if kind.is_socket() {
+        FileType::Socket
+    } else if kind.is_file() {
+        FileType::RegularFile
+    } else {
+        FileType::CharacterDevice
+    })
+}
+
+fn words(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Symlink => "it is a symbolic link",
+        FileType::Directory => "it is a directory",
+        FileType::Fifo => "it is a named pipe",
+        FileType::Socket => "it is a socket",
+        FileType::RegularFile => "it is a file",
+        _ => "it is a device",
+    }
+}
