@@ -214,11 +214,13 @@ impl Git {
             "tag.gpgSign=false",
             "gc.auto=0",
             "maintenance.auto=false",
-            "log.showSignature=false",
             "core.editor=true",
             "advice.detachedHead=false",
         ] {
             command.args(["-c", setting]);
+        }
+        for (key, value) in super::pins::PINS {
+            command.arg("-c").arg(format!("{key}={value}"));
         }
         let stdin = match &self.holding {
             _ if self.input.is_some() => Stdio::piped(),

@@ -21,6 +21,7 @@ mod files;
 pub mod gc;
 pub mod git;
 mod hooks;
+mod pins;
 pub mod prune;
 mod repo;
 mod save;

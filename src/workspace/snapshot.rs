@@ -44,7 +44,7 @@ impl Checkout {
     /// Pathspecs for `git add`: everything but what is excluded, and this.
     pub(super) fn own(&self, further: &[String]) -> Result<Vec<String>, WorkspaceError> {
         // What is ignored anyhow must not be named: `add` takes that for a wish to add it, and fails.
-        let mut asked = ["-c", "core.quotePath=false", "check-ignore", "--no-index", "--"].map(String::from).to_vec();
+        let mut asked = ["check-ignore", "--no-index", "--"].map(String::from).to_vec();
         asked.extend(self.excluded.iter().cloned());
         let (_, ignored, _) = if self.excluded.is_empty() { Default::default() } else { self.git.call(&asked)? };
         let ignored: Vec<&str> = ignored.lines().collect();

@@ -21,6 +21,7 @@ mod death;
 mod hostile;
 mod many;
 mod refused;
+mod settings;
 
 /// A repository with a target and branches.
 struct Scene {

@@ -33,6 +33,8 @@ pub(super) struct Repo {
     pub(super) common: PathBuf,
     /// The top of the checkout that we were given; none in a bare repository.
     pub(super) top: Option<PathBuf>,
+    /// The project below that top.
+    pub(super) prefix: PathBuf,
 }
 
 /// The repository's lock, held until it is dropped, and by a git that has it as its input until that ends.
@@ -48,7 +50,8 @@ impl Repo {
         let common = absolute(git.run(&["rev-parse", "--git-common-dir"])?)?;
         let (code, top, _) = git.call(&["rev-parse", "--show-toplevel"])?;
         let top = if code == 0 && !top.is_empty() { Some(absolute(top)?) } else { None };
-        Ok(Self { git, common, top })
+        let prefix = if top.is_some() { git.run(&["rev-parse", "--show-prefix"])? } else { String::new() };
+        Ok(Self { git, common, top, prefix: PathBuf::from(prefix.trim_end_matches('/')) })
     }
 
     /// The commit that a branch points to.

@@ -90,7 +90,7 @@ pub enum GateFailure {
     Stopped,
 }
 
-/// Checks of a result in a worktree that has exactly it.
+/// Checks of a result in a worktree that has exactly it; `tree` is the project's root there.
 pub trait Gates {
     /// Before the target moves: whether it may. The tasks are those that the result has more than the target.
     fn before(&mut self, tree: &Path, tasks: &[TaskId]) -> Result<(), GateFailure>;

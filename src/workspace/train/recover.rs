@@ -223,7 +223,7 @@ pub(super) fn settle(
         None => return tag(repo, log, behind),
     };
     if log.state.red.is_none() && log.state.step < Step::Checked {
-        match gates.after(&tree.path, &tasks) {
+        match gates.after(&tree.project()?, &tasks) {
             Ok(()) => {}
             Err(GateFailure::Stopped) => return Err(TrainError::Stopped),
             Err(GateFailure::Red { gate, reason }) => {

@@ -214,7 +214,7 @@ impl Ride<'_> {
         let mut test = |count: usize| -> Result<Option<(String, String)>, TrainError> {
             self.tree.go(&cars[count - 1].commit)?;
             let tasks: Vec<TaskId> = cars[..count].iter().map(task).collect();
-            match gates.before(&self.tree.path, &tasks) {
+            match gates.before(&self.tree.project()?, &tasks) {
                 Ok(()) => Ok(None),
                 Err(GateFailure::Red { gate, reason }) => Ok(Some((gate, reason))),
                 Err(GateFailure::Stopped) => Err(TrainError::Stopped),

@@ -30,32 +30,11 @@ impl Author {
     }
 }
 
-/// What is the same for every call of a train.
-const ALWAYS: &[(&str, &str)] = &[
-    ("rerere.enabled", "false"),
-    ("merge.verifySignatures", "false"),
-    ("merge.autoStash", "false"),
-    ("merge.log", "false"),
-    ("commit.status", "false"),
-    ("commit.verbose", "false"),
-    ("core.warnAmbiguousRefs", "false"),
-    ("i18n.commitEncoding", "UTF-8"),
-    ("i18n.logOutputEncoding", "UTF-8"),
-    ("tag.forceSignAnnotated", "false"),
-    ("push.followTags", "false"),
-    ("push.gpgSign", "false"),
-    ("push.recurseSubmodules", "no"),
-    ("fetch.recurseSubmodules", "no"),
-    ("fetch.writeCommitGraph", "false"),
-    ("diff.renames", "true"),
-];
-
 /// Git in this directory, for this author, with the repository's own programs turned off.
 pub(super) fn open(dir: &Path, author: &Author) -> Result<Git, TrainError> {
     let mut git = Git::at(dir).guarded()?;
     let listed = git.bytes(&["config", "--list", "--show-scope", "-z"])?;
-    let always = ALWAYS.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-    for (key, value) in always.chain(helpers(&String::from_utf8_lossy(&listed))) {
+    for (key, value) in helpers(&String::from_utf8_lossy(&listed)) {
         git = git.with_setting(&key, &value);
     }
     let Author { name, email } = author.clean();

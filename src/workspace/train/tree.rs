@@ -14,6 +14,7 @@ use crate::workspace::git::Git;
 pub(super) struct Tree {
     pub(super) path: PathBuf,
     pub(super) git: Git,
+    prefix: PathBuf,
 }
 
 impl Tree {
@@ -49,7 +50,13 @@ impl Tree {
         drop(lock);
         let git = safe::open(path, author)?;
         git.run(&["read-tree", "--reset", "-u", "HEAD"])?;
-        Ok(Self { path: path.into(), git })
+        Ok(Self { path: path.into(), git, prefix: repo.prefix.clone() })
+    }
+
+    /// The project's root in it, where its gates run; made where the result does not have it.
+    pub(super) fn project(&self) -> Result<PathBuf, TrainError> {
+        crate::workspace::tree::inside(&self.path, &self.prefix)
+            .map_err(|_| TrainError::Place { place: self.path.join(&self.prefix) })
     }
 
     /// Puts the worktree at a commit; whatever else is in it is thrown away, ignored files stay.
