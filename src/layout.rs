@@ -33,6 +33,12 @@ impl Layout {
         self.user.as_deref()
     }
 
+    /// The root of the project that one of its own files lies in; for another path the directory that holds it.
+    pub fn root_of(path: &Path) -> &Path {
+        let mark = path.ancestors().find(|part| part.file_name().is_some_and(|name| name == Self::MARK));
+        mark.and_then(Path::parent).or_else(|| path.parent()).unwrap_or(path)
+    }
+
     /// The project's root.
     pub fn root(&self) -> &Path {
         &self.root

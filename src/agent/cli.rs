@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
     io::{self, Read as _},
     path::Path,
     sync::Arc,
@@ -22,7 +21,9 @@ use super::{
 use crate::{
     config::{AgentConfig, AgentKind, PromptVia},
     domain::{Class, Outcome, text},
+    layout::Layout,
     process::{Exit, Invocation, StopCause},
+    sys::files,
 };
 
 mod invoke;
@@ -82,7 +83,8 @@ impl Cli {
         let mut state = State::new(descriptor);
         for (stream, name) in [(Stream::Stdout, "stdout.log"), (Stream::Stderr, "stderr.log")] {
             // What cannot be read told nothing.
-            let Ok(mut file) = File::open(assignment.run_dir.join(name)) else { continue };
+            let path = assignment.run_dir.join(name);
+            let Ok(Some(mut file)) = files::open(Layout::root_of(&path), &path) else { continue };
             let mut buffer = vec![0; 64 * 1024];
             while let Ok(length @ 1..) = file.read(&mut buffer) {
                 state.feed(descriptor, stream, &buffer[..length], Duration::ZERO);

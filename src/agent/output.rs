@@ -1,14 +1,14 @@
 //! The end of an agent's output, made fit for people, the journal and the next prompt.
 
-use std::{
-    fs::File,
-    io::{Read, Seek, SeekFrom},
-    path::Path,
-};
+use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::domain::{Outcome, text};
+use crate::{
+    domain::{Outcome, text},
+    layout::Layout,
+    sys::files,
+};
 
 /// How much of a file's end is looked at.
 const TAIL: u64 = 256 * 1024;
@@ -19,23 +19,14 @@ const LINE: usize = 400;
 /// The end of a file: at most a quarter of a megabyte, read as UTF-8 as far as it is; a line that
 /// is cut by that bound is left out. Empty when there is nothing to read.
 pub fn tail(path: &Path) -> String {
-    read_tail(path).unwrap_or_default()
-}
-
-fn read_tail(path: &Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    let skipped = length.saturating_sub(TAIL);
-    file.seek(SeekFrom::Start(skipped))?;
-    let mut bytes = Vec::new();
-    file.take(TAIL).read_to_end(&mut bytes)?;
+    let bytes = files::read_tail(Layout::root_of(path), path, TAIL).ok().flatten().unwrap_or_default();
     let mut text = String::from_utf8_lossy(&bytes).into_owned();
-    if skipped > 0
+    if bytes.len() as u64 == TAIL
         && let Some(cut) = text.find('\n')
     {
         text.drain(..=cut);
     }
-    Ok(text)
+    text
 }
 
 /// The last `count` lines that say something, without control characters and secrets.

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     domain::{Class, Role},
     layout::Layout,
+    sys::files::{self, FileError, Why},
 };
 
 /// The largest template, in bytes.
@@ -139,25 +140,13 @@ pub fn shipped(role: &Role) -> Option<&'static str> {
 /// Reads a template file.
 pub fn load(path: &Path) -> Result<String, PromptError> {
     let name = || path.display().to_string();
-    let unreadable = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => PromptError::Missing { path: name() },
-        _ => PromptError::Unreadable { path: name(), source },
-    };
-    let meta = std::fs::metadata(path).map_err(unreadable)?;
-    if !meta.is_file() {
-        return Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file")));
-    }
     // A clone may bring a link to a key of its user along; what it leads to would be sent away.
-    let project = path.ancestors().find(|part| part.file_name().is_some_and(|name| name == Layout::MARK));
-    if let Some(project) = project.and_then(Path::parent)
-        && !path.canonicalize().map_err(unreadable)?.starts_with(project.canonicalize().map_err(unreadable)?)
-    {
-        return Err(unreadable(io::Error::other("it is a link that leads out of the project")));
+    match files::read_text(Layout::root_of(path), path, LARGEST) {
+        Ok(Some(text)) => Ok(text),
+        Ok(None) => Err(PromptError::Missing { path: name() }),
+        Err(FileError { why: Why::TooLong { size, .. }, .. }) => Err(PromptError::TooLarge { name: name(), size }),
+        Err(error) => Err(PromptError::Unreadable { path: name(), source: error.into() }),
     }
-    if meta.len() > LARGEST {
-        return Err(PromptError::TooLarge { name: name(), size: meta.len() });
-    }
-    std::fs::read_to_string(path).map_err(unreadable)
 }
 
 /// Renders a role's template for an attempt. A template without any variable (an old prompt file)

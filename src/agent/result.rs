@@ -4,15 +4,18 @@
 //! link. What is wrong with it is said with its place, because the words go into the next prompt.
 //! Whether proposed tasks fit into the queue is judged where they are added.
 
-use std::{fs::File, io::Read, path::Path};
+use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use rustix::fs::{Mode, OFlags};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::output;
-use crate::domain::{Class, Outcome, TaskId, outcome::Policy, text};
+use crate::{
+    domain::{Class, Outcome, TaskId, outcome::Policy, text},
+    layout::Layout,
+    sys::files::{self, Why},
+};
 
 /// The largest result file that is read, in bytes.
 pub const LARGEST: u64 = 4 * 1024 * 1024;
@@ -149,24 +152,11 @@ pub fn read(path: &Path) -> Result<Option<AgentResult>, String> {
 
 fn bytes(path: &Path) -> Result<Option<Vec<u8>>, String> {
     // An agent could put a link to a secret, or a pipe that never ends, in the file's place.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(fd) => File::from(fd),
-        Err(rustix::io::Errno::NOENT) => return Ok(None),
-        Err(rustix::io::Errno::LOOP) => return Err("result.json is a symbolic link; write a plain file".into()),
-        Err(error) => return Err(format!("result.json cannot be opened: {error}")),
-    };
-    let unreadable = |error: std::io::Error| format!("result.json cannot be read: {error}");
-    let meta = file.metadata().map_err(unreadable)?;
-    if !meta.is_file() {
-        return Err("result.json is not a plain file".into());
-    }
-    let mut bytes = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(format!("result.json is larger than {} MiB", LARGEST / 1024 / 1024));
-    }
-    Ok(Some(bytes))
+    files::read(Layout::root_of(path), path, LARGEST).map_err(|error| match error.why {
+        Why::TooLong { .. } => format!("result.json is larger than {} MiB", LARGEST / 1024 / 1024),
+        Why::Refused(reason) => format!("result.json is not a plain file: {reason}"),
+        why => format!("result.json cannot be read: {why}"),
+    })
 }
 
 /// The text of a result file with its secrets blanked out, where it holds any.

@@ -4,7 +4,7 @@
 //! that is too long is dropped and the run goes on. The model's own words are kept for people and
 //! never judged.
 
-use std::{fs::File, io::Read as _, path::Path, time::Duration};
+use std::{io::Read as _, path::Path, time::Duration};
 
 use serde_json::Value;
 
@@ -12,6 +12,7 @@ use super::{
     descriptor::{Descriptor, Dialect, UsageMode},
     watcher::Stream,
 };
+use crate::{layout::Layout, sys::files};
 
 mod claude;
 mod codex;
@@ -117,7 +118,8 @@ impl State {
     pub fn file(&mut self, descriptor: &Descriptor, run_dir: &Path, now: Duration) {
         let Some(name) = &descriptor.output.file else { return };
         // What cannot be read told nothing.
-        let Ok(file) = File::open(run_dir.join(name)) else { return };
+        let path = run_dir.join(name);
+        let Ok(Some(file)) = files::open(Layout::root_of(&path), &path) else { return };
         let mut text = Vec::new();
         if file.take(descriptor.output.max_line as u64).read_to_end(&mut text).is_err() {
             return;

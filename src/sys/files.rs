@@ -24,13 +24,13 @@ mod error;
 mod place;
 
 pub use error::{FileError, Why};
-use place::{CAREFUL, DIRECTORY, Need, Place, kind_of, make_at};
+use place::{CAREFUL, DIRECTORY, Need, PRIVATE, Place, kind_of, make_at};
 
 /// The beginning of the names of temporary files; nobody has to wake for them.
 pub const TEMPORARY: &str = ".oodatcaa-tmp.";
 
 /// Enough for every record of a few lines that we write ourselves.
-pub const RECORD: u64 = 1 << 20;
+pub const RECORD: u64 = 4 << 20;
 
 type Result<T> = std::result::Result<T, FileError>;
 
@@ -129,11 +129,20 @@ pub fn hold(root: &Path, path: &Path) -> Result<File> {
     Place::new("open", root, path)?.open_or_create(OFlags::RDWR, Need::Alone)
 }
 
+/// Opens a file of a project's to write over it, made with the directories above it as any program makes them; what
+/// stands in it stays until the caller cuts it.
+pub fn edit(root: &Path, path: &Path) -> Result<File> {
+    let place = Place::new("write", root, path)?;
+    let (name, above) = place.way.split_last().ok_or_else(|| place.refuse("it is a directory"))?;
+    let at = place.descend(above, Some(Mode::from_raw_mode(0o777)))?.ok_or_else(|| place.failed(Errno::NOENT))?;
+    place.open_or_create_at(&at, name, OFlags::WRONLY, Need::Nothing, Mode::from_raw_mode(0o666))
+}
+
 /// Makes a file for our eyes only; fails where the name is taken.
 pub fn create_new(root: &Path, path: &Path) -> Result<File> {
     let place = Place::new("create", root, path)?;
     let (at, name) = place.parent()?.ok_or_else(|| place.failed(Errno::NOENT))?;
-    place.create(&at, name, OFlags::RDWR).map_err(|error| place.failed(error))
+    place.create(&at, name, OFlags::RDWR, PRIVATE).map_err(|error| place.failed(error))
 }
 
 /// Writes a file whole, for our eyes only, in the place of whatever bore the name: readers see the old content
@@ -146,7 +155,7 @@ pub fn write_atomic(root: &Path, path: &Path, content: &[u8], durable: Durable) 
         // Whoever guesses the name only makes us take the next.
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let temporary = OsString::from(format!("{TEMPORARY}{}.{count}", std::process::id()));
-        match place.create(&at, &temporary, OFlags::WRONLY) {
+        match place.create(&at, &temporary, OFlags::WRONLY, PRIVATE) {
             Ok(file) => break (temporary, file),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(place.failed(error)),
@@ -219,7 +228,7 @@ pub fn remove_tree(root: &Path, path: &Path) -> Result<bool> {
 /// Lists a directory of at most `cap` entries, by name; `None` when there is none.
 pub fn list(root: &Path, path: &Path, cap: usize) -> Result<Option<Vec<Entry>>> {
     let place = Place::new("list", root, path)?;
-    let Some(at) = place.directory(false)? else { return Ok(None) };
+    let Some(at) = place.directory(None)? else { return Ok(None) };
     let read = || -> std::result::Result<Vec<Entry>, Why> {
         let mut entries = Vec::new();
         for entry in Dir::new(openat(&at, ".", DIRECTORY | OFlags::RDONLY, Mode::empty())?)? {
@@ -264,7 +273,7 @@ pub fn look(root: &Path, path: &Path) -> Result<Option<Metadata>> {
 /// Makes a directory and those above it below the root, for our eyes only, unless they are there.
 pub fn make_dir(root: &Path, path: &Path) -> Result<()> {
     let place = Place::new("create", root, path)?;
-    let at = place.directory(true)?.ok_or_else(|| place.failed(Errno::NOENT))?;
+    let at = place.directory(Some(Mode::RWXU))?.ok_or_else(|| place.failed(Errno::NOENT))?;
     let meta = File::from(at).metadata().map_err(|error| place.failed(error))?;
     place.check_owner(&meta)
 }
@@ -273,8 +282,8 @@ pub fn make_dir(root: &Path, path: &Path) -> Result<()> {
 pub fn make_new_dir(root: &Path, path: &Path) -> Result<()> {
     let place = Place::new("create", root, path)?;
     let Some((name, above)) = place.way.split_last() else { return Err(place.failed(Errno::EXIST)) };
-    let at = place.descend(above, true)?.ok_or_else(|| place.failed(Errno::NOENT))?;
-    make_at(&at, name).map_err(|error| place.failed(error))
+    let at = place.descend(above, Some(Mode::RWXU))?.ok_or_else(|| place.failed(Errno::NOENT))?;
+    make_at(&at, name, Mode::RWXU).map_err(|error| place.failed(error))
 }
 
 fn unlink(root: &Path, path: &Path, flags: AtFlags) -> Result<bool> {

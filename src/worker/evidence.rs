@@ -2,11 +2,7 @@
 
 use std::path::{Component, Path};
 
-use super::{
-    Shared,
-    record::{GateRecord, make_dir},
-    run::Run,
-};
+use super::{Shared, record::GateRecord, run::Run};
 use crate::{
     agent::{
         output,
@@ -14,6 +10,7 @@ use crate::{
     },
     domain::{Class, EventDraft, Kind, Outcome, Plan, Status, Task, settle, text},
     process::{Ended, Invocation, Keeper, Limits, StopCause},
+    sys::files,
     workspace::{Author, Workspace, WorkspaceError, trailers},
 };
 
@@ -163,7 +160,7 @@ fn gate(run: &mut Run, name: &str) -> Result<(), Outcome> {
     let broken = |error: std::io::Error| {
         Outcome::failed(Class::AgentCrashed, format!("the gate `{name}` cannot be started: {error}"))
     };
-    make_dir(&dir).map_err(broken)?;
+    files::make_dir(run.shared.setup.layout.root(), &dir).map_err(|error| broken(error.into()))?;
     let log =
         run.assignment.run_dir.join(format!("gate-{}.log", dir.file_name().unwrap_or_default().to_string_lossy()));
     let invocation = Invocation {

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     agent::prompt::{self, PromptError},
     domain::{Class, Outcome, Token},
+    sys::files::{self, Durable},
     workspace::{self, Workspace, WorkspaceError},
 };
 
@@ -121,15 +122,17 @@ impl Run {
             Outcome::failed(class, format!("cannot write {what}: {error}"))
         };
         let run_dir = self.assignment.run_dir.clone();
-        super::record::make_dir(&run_dir).map_err(|error| write(&run_dir.display().to_string(), error))?;
+        let shared = std::sync::Arc::clone(&self.shared);
+        let root = shared.setup.layout.root();
+        files::make_dir(root, &run_dir).map_err(|error| write(&run_dir.display().to_string(), error.into()))?;
         let warm = self.warm_up(workspace)?;
         let prompt = match &warm {
             Some(warm) => self.prompt_to_go_on(warm)?,
             None => self.prompt()?,
         };
         let path = self.assignment.prompt_file();
-        super::record::write_private(&path, prompt.as_bytes())
-            .map_err(|error| write(&path.display().to_string(), error))
+        files::write_atomic(root, &path, prompt.as_bytes(), Durable::No)
+            .map_err(|error| write(&path.display().to_string(), error.into()))
     }
 
     pub(super) fn prompt(&self) -> Result<String, Outcome> {

@@ -1,9 +1,6 @@
 //! What stands in an attempt's directory: `attempt.json` in our words, private files, tails of logs.
 
 use std::{
-    fs,
-    io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -16,6 +13,7 @@ use crate::{
     domain::{Lease, Outcome, Role, Task, TaskId, Token, text},
     layout::Layout,
     process::Exit,
+    sys::files::{self, Durable, FileError},
 };
 
 /// `attempt.json`.
@@ -151,40 +149,17 @@ impl Record {
         }
     }
 
-    pub(super) fn save(&self, dir: &Path) -> io::Result<()> {
-        let mut json = serde_json::to_vec_pretty(self)?;
+    pub(super) fn save(&self, dir: &Path) -> Result<(), FileError> {
+        let mut json = serde_json::to_vec_pretty(self).expect("plain members");
         json.push(b'\n');
-        let temp = dir.join(".attempt.json.new");
-        write_private(&temp, &json)?;
-        fs::rename(temp, dir.join("attempt.json"))
+        files::write_atomic(Layout::root_of(dir), &dir.join("attempt.json"), &json, Durable::No)
     }
 
     /// Reads the record of an attempt; `None` when there is none, or none that can be read.
     pub fn load(dir: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(dir.join("attempt.json")).ok()?).ok()
+        let bytes = files::read(Layout::root_of(dir), &dir.join("attempt.json"), files::RECORD).ok()??;
+        serde_json::from_slice(&bytes).ok()
     }
-}
-
-/// Makes a directory of state and those above it, private (contract section 2). A link on the way is
-/// refused: it would lead what an agent says out of the project.
-pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
-    let ours = dir.ancestors().take_while(|part| part.file_name().is_some_and(|name| name != Layout::MARK));
-    for part in ours {
-        if fs::symlink_metadata(part).is_ok_and(|meta| meta.is_symlink()) {
-            let words = format!("{} is a symbolic link; move it away", part.display());
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, words));
-        }
-    }
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
-}
-
-/// Writes a file of state, private, over whatever stood there; a link is not followed.
-pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(bytes)
 }
 
 /// What the last attempt on a task said of itself.
@@ -194,16 +169,9 @@ pub(super) fn last_summary(layout: &Layout, task: &TaskId, newest: Token) -> Opt
 }
 
 /// The last lines of a log, with control characters made harmless; empty when it cannot be read.
-pub fn tail(path: &Path, lines: usize, bytes: usize) -> String {
-    let read = || -> io::Result<String> {
-        let mut file = fs::File::open(path)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(bytes as u64)))?;
-        let mut content = Vec::new();
-        file.take(bytes as u64).read_to_end(&mut content)?;
-        Ok(String::from_utf8_lossy(&content).into_owned())
-    };
-    let content = read().unwrap_or_default();
+pub fn tail(path: &Path, lines: usize, bytes: u64) -> String {
+    let content = files::read_tail(Layout::root_of(path), path, bytes).ok().flatten().unwrap_or_default();
+    let content = String::from_utf8_lossy(&content);
     let all: Vec<&str> = content.lines().collect();
     text::many_lines(&all[all.len().saturating_sub(lines)..].join("\n"))
 }

@@ -28,6 +28,7 @@ use crate::{
     agent::{self, Assignment},
     domain::{Class, Lease, Outcome, Snapshot, Task, TaskId, Token, budget, outcome::Policy, text},
     process::{Attempt, Exit, Keeper, Limits, Report, Stop, StopCause},
+    sys::files::{self, Durable},
     workspace::{Workspace, wip_ref},
 };
 
@@ -343,7 +344,7 @@ impl Run {
             return;
         }
         if let Err(error) = self.record.save(&self.assignment.run_dir) {
-            log::warn!("cannot write the record of {}: {error}", self.lease().task_id);
+            log::warn!("cannot write the record of {}: failed to {}", self.lease().task_id, chain(&error));
         }
     }
 
@@ -366,9 +367,10 @@ impl Run {
     fn mask_result(&self, secrets: &[String]) {
         let path = self.assignment.result_file();
         if let Some(masked) = agent::result::masked(&path, secrets)
-            && let Err(error) = super::record::write_private(&path, masked.as_bytes())
+            && let Err(error) =
+                files::write_atomic(self.shared.setup.layout.root(), &path, masked.as_bytes(), Durable::No)
         {
-            log::warn!("cannot mask the secrets in {}: {error}", path.display());
+            log::warn!("cannot mask the secrets in an answer: failed to {}", chain(&error));
         }
     }
 

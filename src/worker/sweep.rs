@@ -7,6 +7,7 @@ use crate::{
     domain::rescue,
     layout::Layout,
     process,
+    sys::files,
     workspace::{Config, Mode, Workspace},
 };
 
@@ -63,12 +64,16 @@ fn end_one(layout: &Layout, left: &rescue::Left) -> bool {
     true
 }
 
+/// No attempt has as many gates or hooks.
+const MOST_TAGS: usize = 10_000;
+
 /// The attempt's own directory, its gates' and its hooks': each is the tag of its processes.
 fn tags(run: &std::path::Path) -> Vec<PathBuf> {
     let mut tags = vec![run.to_owned()];
     for below in ["gates", "hooks"] {
-        if let Ok(entries) = std::fs::read_dir(run.join(below)) {
-            tags.extend(entries.flatten().map(|entry| entry.path()));
+        let dir = run.join(below);
+        if let Ok(Some(entries)) = files::list(Layout::root_of(run), &dir, MOST_TAGS) {
+            tags.extend(entries.into_iter().map(|entry| dir.join(entry.name)));
         }
     }
     tags

@@ -4,19 +4,19 @@
 //! of the workspace, and no failure that asks for a fresh start.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use fs2::FileExt as _;
 
-use super::record::{self, Record};
+use super::record::Record;
 use crate::{
     agent::Agent,
     domain::{Class, Lease, Role, Token, outcome::Policy},
     layout::Layout,
+    sys::files,
     workspace::Workspace,
 };
 
@@ -82,17 +82,15 @@ pub(super) struct Slot {
 /// Takes this one of the role's directories if it is free, else the first that is.
 pub(super) fn take(layout: &Layout, role: &Role, wanted: Option<&Path>) -> io::Result<Slot> {
     let homes = layout.homes();
-    record::make_dir(&homes)?;
+    files::make_dir(layout.root(), &homes)?;
     let wanted = wanted.filter(|path| path.parent() == Some(&homes) && path.is_dir());
     let all = (1..=1_000).map(|n| homes.join(format!("{role}-{n}")));
     for path in wanted.map(Path::to_owned).into_iter().chain(all) {
         let mut name = path.clone().into_os_string();
         name.push(".lock");
-        let mut open = fs::OpenOptions::new();
-        open.create(true).truncate(false).write(true).mode(0o600);
-        let lock = open.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()).open(&name)?;
+        let lock = files::hold(layout.root(), Path::new(&name))?;
         if lock.try_lock_exclusive().is_ok() {
-            record::make_dir(&path)?;
+            files::make_dir(layout.root(), &path)?;
             return Ok(Slot { path, _lock: lock });
         }
     }
@@ -159,7 +157,7 @@ mod tests {
         drop(second);
         assert_eq!(take(&layout, &Role::BUILDER, Some(&path)).expect("a slot").path, path);
         let strange = dir.path().join("elsewhere");
-        fs::create_dir(&strange).expect("a directory");
+        std::fs::create_dir(&strange).expect("a directory");
         assert_eq!(take(&layout, &Role::BUILDER, Some(&strange)).expect("a slot").path, path);
     }
 }

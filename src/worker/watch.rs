@@ -1,7 +1,6 @@
 //! Reads an agent's output while it is written, so that its watcher can see, count and say when to end it.
 
 use std::{
-    fs::File,
     io::{Read, Seek, SeekFrom},
     path::PathBuf,
     time::{Duration, Instant},
@@ -12,6 +11,8 @@ use chrono::{DateTime, Utc};
 use crate::{
     agent::{Circle, Observation, Stream, Watcher, output},
     domain::Class,
+    layout::Layout,
+    sys::files,
 };
 
 /// How often the output files are looked at.
@@ -69,7 +70,7 @@ impl Watch {
     fn read(&mut self) {
         for (stream, path, from) in &mut self.files {
             // A file that cannot be read now is read at the next look, or not at all: nothing rests on it alone.
-            let Ok(mut file) = File::open(&*path) else { continue };
+            let Ok(Some(mut file)) = files::open(Layout::root_of(path), path) else { continue };
             if file.seek(SeekFrom::Start(*from)).is_err() {
                 continue;
             }

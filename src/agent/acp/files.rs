@@ -1,18 +1,14 @@
 //! Files that the agent has read and written by us: in the workspace only, and through no link.
 
 use std::{
-    fs::File,
-    io::{self, Read as _, Write as _},
+    io::Write as _,
     path::{Component, Path, PathBuf},
 };
 
-use rustix::{
-    fd::OwnedFd,
-    fs::{CWD, Mode, OFlags, mkdirat, openat},
-};
 use serde_json::Value;
 
 use super::LONGEST;
+use crate::sys::files;
 
 /// The protocol's codes.
 const BAD_PARAMS: i64 = -32602;
@@ -35,7 +31,7 @@ pub(super) struct Files {
 /// A file's place: a directory that is ours, and the way below it.
 struct Place {
     root: PathBuf,
-    way: Vec<std::ffi::OsString>,
+    way: PathBuf,
 }
 
 impl Files {
@@ -50,26 +46,19 @@ impl Files {
     pub(super) fn may_write(&self, path: &str) -> Result<(), String> {
         let place = self.writable(path).map_err(|(_, why)| why)?;
         // What stands there already is looked at; what does not yet, nobody can have linked.
-        match place.open(OFlags::PATH, false) {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(_) => Err(format!("{path}: not reached without links")),
+        match files::look(&place.root, &place.way) {
+            Ok(found) if found.as_ref().is_none_or(|meta| !meta.is_symlink()) => Ok(()),
+            _ => Err(format!("{path}: not reached without links")),
         }
     }
 
     /// Serves `fs/read_text_file`.
     pub(super) fn read(&self, params: &Value) -> Result<String, Refusal> {
         let path = named(params)?;
-        let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => (NOT_FOUND, format!("Resource not found: {path}")),
-            _ => (FAILED, format!("{path}: {error}")),
-        };
-        let file = self.place(path)?.open(OFlags::RDONLY, false).map_err(failed)?;
-        let mut text = String::new();
-        let read = regular(file).and_then(|file| file.take(LONGEST as u64 + 1).read_to_string(&mut text));
-        if read.map_err(failed)? > LONGEST {
-            return Err((FAILED, format!("{path}: longer than {LONGEST} bytes")));
-        }
+        let place = self.place(path)?;
+        let text = files::read_text(&place.root, &place.way, LONGEST as u64)
+            .map_err(|error| (FAILED, format!("{path}: {}", error.why)))?
+            .ok_or_else(|| (NOT_FOUND, format!("Resource not found: {path}")))?;
         let number = |name: &str| params.get(name).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
         let (line, limit) = (number("line"), number("limit"));
         if line.is_none() && limit.is_none() {
@@ -84,12 +73,13 @@ impl Files {
         let path = named(params)?;
         let content = params.get("content").and_then(Value::as_str);
         let content = content.ok_or_else(|| (BAD_PARAMS, "`content` is no text".to_owned()))?;
-        let flags = OFlags::WRONLY | OFlags::CREATE;
-        let written = self.writable(path)?.open(flags, true).and_then(regular).and_then(|mut file| {
+        let place = self.writable(path)?;
+        let write = || -> std::io::Result<()> {
+            let mut file = files::edit(&place.root, &place.way)?;
             file.set_len(0)?;
             file.write_all(content.as_bytes())
-        });
-        written.map_err(|error| (FAILED, format!("{path}: {error}")))
+        };
+        write().map_err(|error| (FAILED, format!("{path}: {error}")))
     }
 
     fn writable(&self, path: &str) -> Result<Place, Refusal> {
@@ -104,55 +94,25 @@ impl Files {
         let asked = Path::new(path);
         if self.also.iter().any(|file| file == asked) {
             let (Some(root), Some(name)) = (asked.parent(), asked.file_name()) else { return Err(outside()) };
-            return Ok(Place { root: root.to_owned(), way: vec![name.to_owned()] });
+            return Ok(Place { root: root.to_owned(), way: name.into() });
         }
         let root = self.roots.first().ok_or_else(outside)?;
         let below = match asked.is_absolute() {
             true => self.roots.iter().find_map(|root| asked.strip_prefix(root).ok()).ok_or_else(outside)?,
             false => asked,
         };
-        let mut way = Vec::new();
+        let mut way = PathBuf::new();
         for part in below.components() {
             match part {
                 Component::CurDir => {}
                 // What stands there would be executed by the user's own git.
-                Component::Normal(name) if name != ".git" => way.push(name.to_owned()),
+                Component::Normal(name) if name != ".git" => way.push(name),
                 Component::Normal(_) => return Err((BAD_PARAMS, format!("{path}: git's own directory"))),
                 _ => return Err(outside()),
             }
         }
-        if way.is_empty() { Err(outside()) } else { Ok(Place { root: root.clone(), way }) }
+        if way.as_os_str().is_empty() { Err(outside()) } else { Ok(Place { root: root.clone(), way }) }
     }
-}
-
-impl Place {
-    /// Opens it by going down from the root, so that nothing that is swapped meanwhile can lead elsewhere.
-    fn open(&self, flags: OFlags, make: bool) -> io::Result<File> {
-        let directory = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
-        let mut at: OwnedFd = openat(CWD, &self.root, directory, Mode::empty())?;
-        let (name, above) = self.way.split_last().ok_or(io::ErrorKind::InvalidInput)?;
-        for part in above {
-            let next = openat(&at, part.as_os_str(), directory | OFlags::NOFOLLOW, Mode::empty());
-            at = match next {
-                Err(rustix::io::Errno::NOENT) if make => {
-                    mkdirat(&at, part.as_os_str(), Mode::from_raw_mode(0o777))?;
-                    openat(&at, part.as_os_str(), directory | OFlags::NOFOLLOW, Mode::empty())?
-                }
-                other => other?,
-            };
-        }
-        let more = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-        let file = File::from(openat(&at, name.as_os_str(), flags | more, Mode::from_raw_mode(0o666))?);
-        if file.metadata()?.is_symlink() {
-            return Err(io::Error::other("is a link"));
-        }
-        Ok(file)
-    }
-}
-
-/// Nothing but a file is read or written: a pipe would hold us up.
-fn regular(file: File) -> io::Result<File> {
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("is no file")) }
 }
 
 fn named(params: &Value) -> Result<&str, Refusal> {

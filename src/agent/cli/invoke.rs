@@ -1,6 +1,6 @@
 //! What to execute: argv from groups, environment from lists, a home for the slot.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use crate::{
     agent::{
@@ -9,8 +9,13 @@ use crate::{
         environment, home,
     },
     config::AgentConfig,
+    layout::Layout,
     process::Invocation,
+    sys::files::{self, Durable},
 };
+
+/// More than any prompt that is rendered.
+const LONGEST_PROMPT: u64 = 64 << 20;
 
 /// Checks what a configuration says against the descriptor.
 pub fn check(name: &str, config: &AgentConfig, descriptor: &Descriptor) -> Result<(), BadAgent> {
@@ -78,12 +83,13 @@ pub(super) fn invocation(descriptor: &Descriptor, config: &AgentConfig, assignme
 /// A prompt that starts with `/` or `!` is a command to some programs, and one of them runs it in a
 /// shell: such a prompt gets a heading.
 fn head(prompt: &Path) {
-    let Ok(text) = fs::read_to_string(prompt) else { return };
+    let root = Layout::root_of(prompt);
+    let Ok(Some(text)) = files::read_text(root, prompt, LONGEST_PROMPT) else { return };
     if !text.trim_start().starts_with(['/', '!', '@', '-']) {
         return;
     }
-    if let Err(error) = fs::write(prompt, format!("# Task\n\n{text}")) {
-        log::warn!("cannot put a heading above {}: {error}", prompt.display());
+    if let Err(error) = files::write_atomic(root, prompt, format!("# Task\n\n{text}").as_bytes(), Durable::No) {
+        log::warn!("cannot put a heading above {}: {}", prompt.display(), error.why);
     }
 }
 

@@ -1,14 +1,21 @@
 //! Figures of programs that count from the begin of a session: what earlier attempts had used up
 //! is taken off.
 
-use std::path::Path;
+use std::{ffi::OsStr, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::agent::{descriptor::Descriptor, watcher::Observation};
+use crate::{
+    agent::{descriptor::Descriptor, watcher::Observation},
+    layout::Layout,
+    sys::files::{self, Durable},
+};
 
 /// What stands in an attempt's directory for the next one of the same session.
 const FILE: &str = "session.json";
+
+/// No task has as many attempts.
+const MOST_RUNS: usize = 100_000;
 
 /// A session's figures at the end of an attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,24 +32,28 @@ pub(super) fn remember(run_dir: &Path, descriptor: &Descriptor, seen: &Observati
     let before =
         Before { session, tokens_in: seen.tokens_in, tokens_out: seen.tokens_out, tokens_cached: seen.tokens_cached };
     let text = serde_json::to_vec(&before).expect("plain members");
-    if let Err(error) = std::fs::write(run_dir.join(FILE), text) {
-        log::warn!("cannot note what the session has used: {error}");
+    let written = files::write_atomic(Layout::root_of(run_dir), &run_dir.join(FILE), &text, Durable::No);
+    if let Err(error) = written {
+        log::warn!("cannot note what the session has used: failed to {error}: {}", error.why);
     }
 }
 
 /// What the session had used before this attempt, by the newest attempt of the task that knows.
 pub(super) fn before(run_dir: &Path, session: &str) -> Before {
-    let number =
-        |path: &Path| path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<u64>().ok());
-    let own = number(run_dir);
-    let siblings = run_dir.parent().and_then(|parent| std::fs::read_dir(parent).ok()).into_iter().flatten().flatten();
-    let mut earlier: Vec<(u64, std::path::PathBuf)> = siblings
-        .filter_map(|entry| Some((number(&entry.path())?, entry.path())))
-        .filter(|(token, _)| Some(*token) < own)
-        .collect();
+    let number = |name: &OsStr| name.to_str().and_then(|name| name.parse::<u64>().ok());
+    let Some((own, task)) = run_dir.file_name().and_then(number).zip(run_dir.parent()) else {
+        return Before::default();
+    };
+    let root = Layout::root_of(run_dir);
+    let siblings = files::list(root, task, MOST_RUNS).ok().flatten().unwrap_or_default();
+    let mut earlier: Vec<u64> =
+        siblings.iter().filter_map(|entry| number(&entry.name)).filter(|token| *token < own).collect();
     earlier.sort_unstable_by(|a, b| b.cmp(a));
-    let read = |path: &Path| -> Option<Before> { serde_json::from_slice(&std::fs::read(path.join(FILE)).ok()?).ok() };
-    earlier.iter().filter_map(|(_, path)| read(path)).find(|before| before.session == session).unwrap_or_default()
+    let read = |token: &u64| -> Option<Before> {
+        let path = task.join(token.to_string()).join(FILE);
+        serde_json::from_slice(&files::read(root, &path, files::RECORD).ok()??).ok()
+    };
+    earlier.iter().filter_map(read).find(|before| before.session == session).unwrap_or_default()
 }
 
 impl Before {

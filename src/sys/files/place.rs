@@ -22,6 +22,9 @@ pub(super) const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
 /// A pipe does not hold us, a terminal does not become ours, no program that we start gets it.
 pub(super) const CAREFUL: OFlags = OFlags::NONBLOCK.union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 
+/// The mode of our own files.
+pub(super) const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
+
 /// What is asked of a file besides being regular and ours.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
@@ -70,15 +73,15 @@ impl<'a> Place<'a> {
     /// The directory that holds the name; `None` when it is missing.
     pub(super) fn parent(&self) -> Result<Option<(OwnedFd, &'a OsStr)>> {
         let (name, above) = self.way.split_last().ok_or_else(|| self.refuse("it is a directory"))?;
-        Ok(self.descend(above, false)?.map(|at| (at, *name)))
+        Ok(self.descend(above, None)?.map(|at| (at, *name)))
     }
 
     /// The directory of this name itself.
-    pub(super) fn directory(&self, make: bool) -> Result<Option<OwnedFd>> {
+    pub(super) fn directory(&self, make: Option<Mode>) -> Result<Option<OwnedFd>> {
         self.descend(&self.way, make)
     }
 
-    pub(super) fn descend(&self, way: &[&OsStr], make: bool) -> Result<Option<OwnedFd>> {
+    pub(super) fn descend(&self, way: &[&OsStr], make: Option<Mode>) -> Result<Option<OwnedFd>> {
         let mut at = match openat(CWD, self.root, DIRECTORY | OFlags::PATH, Mode::empty()) {
             Ok(at) => at,
             Err(Errno::NOENT) => return Ok(None),
@@ -89,7 +92,7 @@ impl<'a> Place<'a> {
             path.push(name);
             let open = || openat(&at, *name, DIRECTORY | OFlags::PATH | OFlags::NOFOLLOW, Mode::empty());
             let next = match open() {
-                Err(Errno::NOENT) if make => match make_at(&at, name) {
+                Err(Errno::NOENT) if let Some(mode) = make => match make_at(&at, name, mode) {
                     Ok(()) | Err(Errno::EXIST) => open(),
                     Err(error) => Err(error),
                 },
@@ -97,7 +100,7 @@ impl<'a> Place<'a> {
             };
             at = match next {
                 Ok(next) => next,
-                Err(Errno::NOENT) if !make => return Ok(None),
+                Err(Errno::NOENT) if make.is_none() => return Ok(None),
                 Err(error) => {
                     // The place in the way is what somebody has to look at.
                     let why = match other_than(&at, name, FileType::Directory) {
@@ -145,11 +148,22 @@ impl<'a> Place<'a> {
 
     pub(super) fn open_or_create(&self, flags: OFlags, need: Need) -> Result<File> {
         let (at, name) = self.parent()?.ok_or_else(|| self.failed(Errno::NOENT))?;
+        self.open_or_create_at(&at, name, flags, need, PRIVATE)
+    }
+
+    pub(super) fn open_or_create_at(
+        &self,
+        at: &OwnedFd,
+        name: &OsStr,
+        flags: OFlags,
+        need: Need,
+        mode: Mode,
+    ) -> Result<File> {
         loop {
-            if let Some(file) = self.open_at(&at, name, flags, need)? {
+            if let Some(file) = self.open_at(at, name, flags, need)? {
                 return Ok(file);
             }
-            match self.create(&at, name, flags) {
+            match self.create(at, name, flags, mode) {
                 // Somebody made it between the two.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 made => return made.map_err(|error| self.failed(error)),
@@ -157,9 +171,9 @@ impl<'a> Place<'a> {
         }
     }
 
-    pub(super) fn create(&self, at: &OwnedFd, name: &OsStr, flags: OFlags) -> io::Result<File> {
+    pub(super) fn create(&self, at: &OwnedFd, name: &OsStr, flags: OFlags, mode: Mode) -> io::Result<File> {
         let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | CAREFUL;
-        let file = openat(at, name, flags, Mode::RUSR | Mode::WUSR)?;
+        let file = openat(at, name, flags, mode)?;
         resemble(&file, at);
         Ok(file.into())
     }
@@ -185,8 +199,8 @@ impl<'a> Place<'a> {
     }
 }
 
-pub(super) fn make_at(at: &OwnedFd, name: &OsStr) -> rustix::io::Result<()> {
-    mkdirat(at, name, Mode::RWXU)?;
+pub(super) fn make_at(at: &OwnedFd, name: &OsStr, mode: Mode) -> rustix::io::Result<()> {
+    mkdirat(at, name, mode)?;
     if let Ok(made) = openat(at, name, DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY, Mode::empty()) {
         resemble(&made, at);
     }

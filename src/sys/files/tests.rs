@@ -33,11 +33,11 @@ impl Room {
     }
 
     fn read(&self, name: &str) -> std::result::Result<Option<Vec<u8>>, String> {
-        read(&self.root(), Path::new(name), 64).map_err(said)
+        read(&self.root(), Path::new(name), 64).map_err(|error| said(&error))
     }
 }
 
-fn said(error: FileError) -> String {
+fn said(error: &FileError) -> String {
     format!("{error}: {}", error.why)
 }
 
@@ -77,7 +77,7 @@ fn what_is_no_file_of_ours_is_refused_with_path_and_reason_and_holds_nobody() {
 
 #[test]
 fn devices_are_refused_where_they_stand_themselves() {
-    let why = |name| said(read(Path::new("/dev"), Path::new(name), 64).expect_err(name));
+    let why = |name| said(&read(Path::new("/dev"), Path::new(name), 64).expect_err(name));
     assert_eq!(why("zero"), "read /dev/zero: it is a device");
     assert!(read_named(Path::new("/dev/zero"), 64).is_err());
 }
@@ -116,7 +116,7 @@ fn a_hard_link_to_somebodys_file_is_read_and_never_added_to() {
     assert_eq!(room.read("log").expect("read").as_deref(), Some(&b"mine"[..]));
     let path = Path::new("log");
     for opened in [append(&room.root(), path), hold(&room.root(), path)] {
-        assert!(said(opened.expect_err("refused")).contains("2 hard links"));
+        assert!(said(&opened.expect_err("refused")).contains("2 hard links"));
     }
     write_atomic(&room.root(), path, b"ours", Durable::No).expect("written");
     assert_eq!(fs::read_to_string(room.path("out/mine")).expect("there"), "mine");
@@ -148,7 +148,7 @@ fn directories_are_made_private_and_through_no_link() {
     make_dir(&room.root(), Path::new("a/b/c")).expect("there");
     assert_eq!(fs::metadata(room.path("root/a/b")).expect("there").permissions().mode() & 0o777, 0o700);
     symlink(room.path("out"), room.path("root/away")).expect("linked");
-    let why = said(make_dir(&room.root(), Path::new("away/x")).expect_err("refused"));
+    let why = said(&make_dir(&room.root(), Path::new("away/x")).expect_err("refused"));
     assert!(why.ends_with("root/away: it is a symbolic link"), "{why}");
     assert!(make_dir(&room.root(), Path::new("away")).is_err());
     assert!(make_new_dir(&room.root(), Path::new("a/b")).expect_err("taken").is_taken());
@@ -170,7 +170,7 @@ fn a_directory_is_listed_up_to_the_cap() {
     let named = |name: &str, kind| (name.to_owned(), kind);
     let file = |name| named(name, Kind::File);
     assert_eq!(names, [file("a"), file("b"), file("c"), named("d", Kind::Directory), named("e", Kind::Other)]);
-    assert!(said(list(&room.root(), Path::new("."), 4).expect_err("too many")).contains("more than 4 entries"));
+    assert!(said(&list(&room.root(), Path::new("."), 4).expect_err("too many")).contains("more than 4 entries"));
     assert!(list(&room.root(), Path::new("a"), 4).is_err());
 }
 
@@ -208,7 +208,7 @@ fn what_grants_something_may_not_be_open_to_everybody() {
     fs::write(room.path("root/grant"), "yes").expect("written");
     fs::set_permissions(room.path("root/grant"), fs::Permissions::from_mode(0o666)).expect("changed");
     assert!(room.read("grant").is_ok());
-    let why = said(read_granting(&room.root(), Path::new("grant"), 9).expect_err("refused"));
+    let why = said(&read_granting(&room.root(), Path::new("grant"), 9).expect_err("refused"));
     assert!(why.ends_with("everybody may write to it"), "{why}");
 }
 
