@@ -103,8 +103,19 @@ impl Layout {
         self.state().join("runs")
     }
 
-    /// The directories in which agents' programs keep their own state, one for each slot of a role.
-    pub fn homes(&self) -> PathBuf {
+    /// The directory of the whole state of the user's own, `$XDG_STATE_HOME/oodatcaa`.
+    pub fn user_base(&self) -> Option<&Path> {
+        self.user.as_deref()?.parent()?.parent()
+    }
+
+    /// The directories in which agents' programs keep their own state, one for each slot of a role. Programs obey
+    /// what lies there, so a clone must not be able to bring it.
+    pub fn homes(&self) -> Option<PathBuf> {
+        Some(self.user.as_deref()?.join("homes"))
+    }
+
+    /// Where earlier versions kept them; not used any more.
+    pub fn old_homes(&self) -> PathBuf {
         self.state().join("homes")
     }
 

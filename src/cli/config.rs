@@ -11,8 +11,9 @@ use super::{
     ui::{Column, Item, Table, Tone},
 };
 use crate::{
+    agent::prompt,
     config::{Config, Loaded, NamedCommand, Origin, Overrides, Trust, World, trust},
-    domain::text::one_line,
+    domain::{Role, text::one_line},
     error::Failure,
     layout::Layout,
 };
@@ -29,7 +30,7 @@ pub struct ConfigArgs {
 pub enum Verb {
     /// Every value that is in force; secrets are masked
     Show(ShowArgs),
-    /// Allow the commands that this project's configuration names
+    /// Look at what this project's files would run, choose and instruct, and allow it
     Trust(TrustArgs),
 }
 
@@ -123,7 +124,7 @@ fn show(ctx: &Context, args: &ShowArgs) -> Done {
 /// An origin for people: files of the project by their name in it.
 fn shown(origin: &Origin, layout: &Layout) -> String {
     match origin {
-        Origin::File { path, line } => {
+        Origin::File { path, line, .. } => {
             format!("{}:{line}", path.strip_prefix(layout.root()).unwrap_or(path).display())
         }
         other => other.to_string(),
@@ -133,7 +134,9 @@ fn shown(origin: &Origin, layout: &Layout) -> String {
 fn origin(origin: &Origin) -> Value {
     match origin {
         Origin::Default => json!({"kind": "default"}),
-        Origin::File { path, line } => json!({"kind": "file", "path": path, "line": line}),
+        Origin::File { path, line, column } => {
+            json!({"kind": "file", "path": path, "line": line, "column": column})
+        }
         Origin::Env(name) => json!({"kind": "env", "name": name}),
         Origin::Flag(name) => json!({"kind": "flag", "name": name}),
     }
@@ -156,7 +159,10 @@ pub fn trust_in(talk: &dyn Talk, world: &World, layout: &Layout, args: &TrustArg
         if talk.json() {
             talk.value(&json!({"project": layout.root(), "trust": "untrusted", "changed": was}));
         } else if was {
-            talk.say(&format!("{} is not trusted any more; its commands do not run", layout.root().display()));
+            talk.say(&format!(
+                "{} is not trusted any more; its files only count where they tighten something",
+                layout.root().display()
+            ));
         } else {
             talk.say(&format!("{} was not trusted; nothing to forget", layout.root().display()));
         }
@@ -164,42 +170,60 @@ pub fn trust_in(talk: &dyn Talk, world: &World, layout: &Layout, args: &TrustArg
     }
     let loaded = Config::load_in(world, layout, &Overrides::default())?;
     match loaded.trust {
-        Trust::NothingToTrust => {
-            tell(talk, &loaded, layout, "its configuration names no commands: nothing to trust", None);
-        }
         Trust::Trusted if world.var(trust::TRUST_ALL) == Some("1") => {
             let why = format!("{}=1 trusts every project here; nothing was remembered", trust::TRUST_ALL);
             tell(talk, &loaded, layout, &why, None);
         }
         Trust::Trusted => tell(talk, &loaded, layout, "is trusted already, exactly as it is now", None),
-        Trust::Untrusted { changed } => {
+        Trust::Untrusted { .. } | Trust::NothingToTrust => {
             if !talk.json() {
-                offer(talk, &loaded, layout, changed);
+                offer(talk, &loaded, layout);
             }
             // With its commands, so that nothing is trusted that does not even load.
             Config::load_in(&world.with(trust::TRUST_ALL, "1"), layout, &Overrides::default())?;
-            if !talk.confirm("allow these commands to run?")? {
-                talk.say("nothing was remembered; the commands do not run");
+            if !talk.confirm("allow all of this?")? {
+                talk.say("nothing was remembered; the project's files only count where they tighten something");
                 return Ok(0);
             }
             // What was shown, not what stands there by now.
             let place = trust::remember(world, layout, &loaded.fingerprint)?;
-            tell(talk, &loaded, layout, "is trusted until its configuration changes", Some(place));
+            tell(
+                talk,
+                &loaded,
+                layout,
+                "is trusted until its configuration, its adapters or its prompts change",
+                Some(place),
+            );
         }
     }
     Ok(0)
 }
 
-fn offer(talk: &dyn Talk, loaded: &Loaded, layout: &Layout, changed: bool) {
-    let why = if changed { ", which has changed since you trusted it," } else { "" };
-    talk.line(&format!("the configuration of {}{why} names these commands:", layout.root().display()));
+fn offer(talk: &dyn Talk, loaded: &Loaded, layout: &Layout) {
+    let changed = loaded.trust == Trust::Untrusted { changed: true };
+    let why = if changed { ", which has changed since you trusted it" } else { "" };
+    talk.line(&format!("to trust {}{why}, allows its files:", layout.root().display()));
     for command in &loaded.commands {
-        talk.line(&format!("  {} {}", command.what, one_line(&command.name)));
+        talk.line(&format!("  to run the {} {}", command.what, one_line(&command.name)));
         for line in details(command) {
             talk.line(&format!("    {line}"));
         }
     }
-    talk.line("they run as you, whenever a worker of this project works");
+    for setting in &loaded.chosen {
+        let value = one_line(&setting.value.to_string());
+        talk.line(&format!("  to set {} = {value}   ({})", one_line(&setting.key), shown(&setting.origin, layout)));
+    }
+    for name in loaded.fingerprint.prompts() {
+        let path = layout.prompt(&Role::new(name));
+        let same = prompt::shipped(&Role::new(name)).is_some_and(|ours| loaded.fingerprint.holds_prompt(name, ours));
+        let what = if same { "the one that ships" } else { "look at it" };
+        let path = path.strip_prefix(layout.root()).unwrap_or(&path).display().to_string();
+        talk.line(&format!("  to instruct agents: {} ({what})", one_line(&path)));
+    }
+    talk.line("  to let roles work on as many tasks at once as `wip_limits` of its queue says");
+    if !loaded.commands.is_empty() {
+        talk.line("commands run as you, whenever a worker of this project works");
+    }
 }
 
 fn details(command: &NamedCommand) -> Vec<String> {
@@ -233,6 +257,8 @@ fn tell(talk: &dyn Talk, loaded: &Loaded, layout: &Layout, sentence: &str, place
             "changed": place.is_some(),
             "sha256": loaded.fingerprint.as_str(),
             "commands": commands,
+            "settings": loaded.chosen.iter().map(|s| json!({"key": s.key, "value": s.value})).collect::<Vec<_>>(),
+            "prompts": loaded.fingerprint.prompts().collect::<Vec<_>>(),
         }));
         return;
     }
@@ -282,7 +308,10 @@ mod tests {
         assert_eq!(scene.trust(false), Ok(0));
         assert_eq!(scene.state(), Trust::Trusted);
         let text = scene.talk.text();
-        assert!(text.contains(r#"runs   "a""#) && text.contains("gets   KEY=•••") && text.contains("gate g"), "{text}");
+        assert!(
+            text.contains(r#"runs   "a""#) && text.contains("gets   KEY=•••") && text.contains("run the gate g"),
+            "{text}"
+        );
         assert!(!text.contains("sk-1") && !text.contains('\u{1b}'), "{text}");
         assert_eq!(scene.trust(true), Ok(0));
         assert_eq!(scene.state(), Trust::Untrusted { changed: false });
@@ -308,9 +337,26 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_without_commands_needs_no_trust() {
-        let scene = scene("[fleet]\ninterval = 5\n");
+    fn what_is_no_command_is_shown_as_well() {
+        let scene = scene("[merge]\npush = \"origin\"\napproval = true\n[fleet]\nagent = \"sim\"\n");
+        std::fs::create_dir(scene.layout.prompts()).expect("created");
+        std::fs::write(scene.layout.prompt(&Role::BUILDER), "push it").expect("written");
+        std::fs::write(scene.layout.prompt(&Role::TESTER), prompt::shipped(&Role::TESTER).expect("ships"))
+            .expect("written");
         assert_eq!(scene.trust(false), Ok(0));
-        assert!(scene.talk.text().contains("nothing to trust"));
+        let text = scene.talk.text();
+        for words in [
+            "to set merge.push = \"origin\"   (.oodatcaa/config.toml:2)",
+            "to set fleet.agent = \"sim\"",
+            "to instruct agents: .oodatcaa/prompts/builder.md (look at it)",
+            "prompts/tester.md (the one that ships)",
+            "`wip_limits` of its queue",
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        assert!(!text.contains("approval"), "that only tightens: {text}");
+        assert_eq!(scene.state(), Trust::Trusted);
+        std::fs::write(scene.layout.prompt(&Role::BUILDER), "push it twice").expect("written");
+        assert_eq!(scene.state(), Trust::Untrusted { changed: true });
     }
 }

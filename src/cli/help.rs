@@ -170,14 +170,15 @@ Outside of it, below ~/.local/state/oodatcaa/NAME-HASH/ (`workspace.root`): wt/T
 tasks/TASK.json what is remembered of it, aside/ what stood in the way. In the repository: the branches of
 tasks, refs/oodatcaa/wip/TASK/TOKEN (work that was not committed), refs/oodatcaa/start/TASK/TOKEN.
 
-Yours: ~/.config/oodatcaa/config.toml (all projects), ~/.local/state/oodatcaa/trust.json (trusted projects).
+Yours: ~/.config/oodatcaa/config.toml (all projects), ~/.local/state/oodatcaa/projects/ID/ (what you
+allowed a project, and the homes of its agents' programs; ID goes along with a rename and not with a copy).
 ";
 
 const ENVIRONMENT: &str = "\
 Read by agentctl and agent-daemon:
 
   OODATCAA_PROJECT         the project's directory, as -C
-  OODATCAA_TRUST_PROJECT   1 trusts the project's commands for this process (CI)
+  OODATCAA_TRUST_PROJECT   1 trusts the project's files for this process (CI)
   OODATCAA_ASCII           set: no other characters than ASCII in our own words
   OODATCAA_AGENT …         every key of [fleet] and [retry] in capitals: OODATCAA_INTERVAL=5s,
                            OODATCAA_DRAIN, OODATCAA_GRACE, OODATCAA_LOCK_WAIT, OODATCAA_ATTEMPTS, …
@@ -263,8 +264,8 @@ agentctl config show --origin tells for every value where it comes from.
 ";
 
 const SECURITY: &str = "\
-Commands that a project's configuration names ([agents.*], [gates.*], hooks of [workspace]) are ignored
-until you have looked at them: agentctl config trust. A changed file asks again.
+What comes with a project (.oodatcaa/config.toml, config.local.toml, adapters/, prompts/, `wip_limits`) only counts
+where it makes something tighter, until you have looked at it: agentctl config trust. What changes asks again.
 
 Agents get a short list of variables and those that you name, nothing else of your environment. Programs are
 executed by argv, never by a shell line. Titles, descriptions and output of agents are hostile text: control

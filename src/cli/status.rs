@@ -135,7 +135,7 @@ impl<'a> Status<'a> {
                 reason: pause.map(|pause| format!("{}: {}", pause.class, pause.reason)),
                 workers,
                 wip: claim::wip(sight.snapshot, rule),
-                limit: queue.wip_limit(role),
+                limit: sight.workflow.wip_limit(queue, role),
                 running,
                 waiting: waiting.get(role.as_str()).copied().unwrap_or_default(),
             }

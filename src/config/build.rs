@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, time::Duration};
 use toml::Value;
 
 use super::{
-    AgentConfig, AgentKind, Config, Fault, Fleet, GateConfig, Origin, PromptVia, RoleConfig, Setting, keys::KEYS,
-    layers::Flat, load::Findings, near, secrets, values,
+    AgentConfig, AgentKind, Config, Fault, Fleet, GateConfig, Origin, PromptVia, RoleConfig, Setting, Trust,
+    keys::KEYS, layers::Flat, load::Findings, near, secrets, values,
 };
 use crate::domain::{
     Role, RoleRule, Status, Workflow,
@@ -27,21 +27,21 @@ fn names(all: &Flat, section: &str) -> Vec<String> {
 
 /// Sets what a role, agent or gate leaves to the table of keys.
 pub(super) fn fill_in_defaults(all: &mut Flat) {
-    let defaults = || KEYS.iter().filter_map(|key| Some((key.default?, key.path.split_once(".*.")?)));
-    let text: String = defaults().enumerate().map(|(at, (default, _))| format!("v{at} = {default}\n")).collect();
-    let values: toml::Table = text.parse().expect("defaults in the table of keys are TOML");
     let mut known: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for (at, (_, (section, member))) in defaults().enumerate() {
+    for key in KEYS {
+        let (Some(default), Some((section, member))) = (key.default_value(), key.path.split_once(".*.")) else {
+            continue;
+        };
         for name in known.entry(section).or_insert_with(|| names(all, section)) {
             let path = vec![section.to_owned(), name.clone(), member.to_owned()];
-            all.entry(path).or_insert_with(|| (values[&format!("v{at}")].clone(), Origin::Default));
+            all.entry(path).or_insert_with(|| (default.clone(), Origin::Default));
         }
     }
 }
 
-/// Every value in force, secrets masked.
-pub(super) fn settings(all: &Flat) -> Vec<Setting> {
-    let masked = |path: &[String], value: &Value| match (path, value.as_str()) {
+/// A value as it may be shown.
+pub(super) fn masked(path: &[String], value: &Value) -> Value {
+    match (path, value.as_str()) {
         ([agents, _, set, _], Some(text)) if agents == "agents" && set == "set" => {
             Value::String(secrets::shown(text).into())
         }
@@ -49,7 +49,11 @@ pub(super) fn settings(all: &Flat) -> Vec<Setting> {
             Value::String(secrets::shown(text).into())
         }
         _ => value.clone(),
-    };
+    }
+}
+
+/// Every value in force, secrets masked.
+pub(super) fn settings(all: &Flat) -> Vec<Setting> {
     let setting = |(path, (value, origin)): (&Vec<String>, &(Value, Origin))| Setting {
         key: path.join("."),
         value: masked(path, value),
@@ -118,6 +122,7 @@ pub(super) fn build(
     all: &Flat,
     untrusted_agents: &[String],
     untrusted_gates: &[String],
+    trust: Trust,
     found: &mut Findings,
 ) -> Result<Config, Fault> {
     let values = Values(all);
@@ -194,9 +199,22 @@ pub(super) fn build(
         merge_approval: values.flag(&["merge", "approval"]),
         deadline: values.duration(&["decisions", "deadline"]),
         budgets: budgets(&values, &names(all, "budget"), found),
+        // The queue lies in the project as well.
+        most_at_once: if trust == Trust::Trusted { u32::MAX } else { 1 },
     };
     let workflow = workflow(&values, names(all, "roles"), found)?.under(policy);
-    Ok(Config { fleet, workflow, roles, agents, adapters, gates, retry, workspace: trees::workspace(&values), merge })
+    Ok(Config {
+        fleet,
+        workflow,
+        roles,
+        agents,
+        adapters,
+        gates,
+        retry,
+        workspace: trees::workspace(&values),
+        merge,
+        trust,
+    })
 }
 
 fn budgets(values: &Values<'_>, names: &[String], found: &mut Findings) -> Budgets {

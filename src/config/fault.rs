@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::layers;
 use crate::domain::Role;
 
 /// Where a value was written.
@@ -18,6 +19,8 @@ pub enum Origin {
         path: PathBuf,
         /// The line of the key, from 1.
         line: usize,
+        /// The column of the key in characters, from 1.
+        column: usize,
     },
     /// In an environment variable.
     Env(String),
@@ -29,16 +32,30 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.pad("default"),
-            Self::File { path, line } => f.pad(&format!("{}:{line}", path.display())),
+            Self::File { path, line, .. } => f.pad(&format!("{}:{line}", path.display())),
             Self::Env(name) => f.pad(&format!("env {name}")),
             Self::Flag(name) => f.pad(&format!("flag {name}")),
         }
     }
 }
 
+impl Origin {
+    pub(super) fn in_file(path: &Path, place: layers::Place) -> Self {
+        Self::File { path: path.into(), line: place.line, column: place.column }
+    }
+
+    /// With the column, for something that is wrong there.
+    fn exactly(&self) -> String {
+        match self {
+            Self::File { column, .. } => format!("{self}:{column}"),
+            _ => self.to_string(),
+        }
+    }
+}
+
 /// One thing that is wrong with one key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{origin}: `{key}` {message}")]
+#[error("{}: `{key}` {message}", origin.exactly())]
 pub struct Fault {
     /// Where it stands.
     pub origin: Origin,
@@ -88,7 +105,7 @@ pub enum ConfigError {
         gate: String,
     },
     /// What is needed stands in a project file that the user has not trusted.
-    #[error("use {what} of {}: {}", project.display(), if *changed { "its configuration has changed since you trusted it" } else { "its configuration names commands and you have not trusted it" })]
+    #[error("use {what} of {}: {}", project.display(), if *changed { "its configuration or its prompts have changed since you trusted it" } else { "you have not trusted it" })]
     Untrusted {
         /// The agent or gate, e.g. "the agent `claude`".
         what: String,

@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde_json::json;
 use toml::Value;
 
+use UntilTrusted::{Adds, Ignored, Limit, OnlyTrue, Smaller};
+
 use super::values::{
     below, branch, branch_template, count, duration, inherited, list, money, named, no_nul, size, status, words, wrong,
 };
@@ -17,12 +19,30 @@ use crate::domain::{Class, text};
 pub(super) struct Key {
     /// With dots; `*` stands for a name.
     pub(super) path: &'static str,
+    /// What a project may do with it before the user trusts the project.
+    pub(super) untrusted: UntilTrusted,
     /// What its value must be.
     pub(super) kind: Kind,
     /// For people, one sentence.
     pub(super) doc: &'static str,
     /// The value, as TOML, of a key below a name that does not set it.
     pub(super) default: Option<&'static str>,
+}
+
+/// What the files of a project that the user has not trusted may do with a key. Every key decides, and whatever
+/// could loosen anything is [`UntilTrusted::Ignored`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UntilTrusted {
+    /// Nothing: the value of the layers below stays.
+    Ignored,
+    /// Make the number, the duration or the size smaller.
+    Smaller,
+    /// The same where 0 stands for no limit: set one, or make it smaller.
+    Limit,
+    /// Say `true`.
+    OnlyTrue,
+    /// Add entries: those of the layers below count as well.
+    Adds,
 }
 
 /// The key of everything below the name of an adapter: its form is the adapter's matter.
@@ -89,161 +109,244 @@ const LEAST_MEMORY: u64 = 1 << 20;
 /// The least bytes of output that say anything.
 const LEAST_OUTPUT: u64 = 1_024;
 
-const fn key(path: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key { path, kind, doc, default: None }
+const fn key(path: &'static str, untrusted: UntilTrusted, kind: Kind, doc: &'static str) -> Key {
+    Key { path, untrusted, kind, doc, default: None }
 }
 
-const fn with(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
-    Key { path, kind, doc, default: Some(default) }
+const fn with(
+    path: &'static str,
+    untrusted: UntilTrusted,
+    kind: Kind,
+    default: &'static str,
+    doc: &'static str,
+) -> Key {
+    Key { path, untrusted, kind, doc, default: Some(default) }
 }
 
 /// Every key there is.
 pub(super) const KEYS: &[Key] = &[
-    key("fleet.agent", Kind::Agent, "The agent of every role that names none of its own; empty for none."),
-    key("fleet.interval", Kind::Duration(100), "The fallback poll; a change of the queue file wakes a worker at once."),
-    key("fleet.drain", Kind::Duration(0), "How long running attempts may go on after the first TERM."),
-    key("fleet.grace", Kind::Duration(0), "Between TERM and KILL of an agent."),
-    key("fleet.lock_wait", Kind::Duration(0), "How long to wait for the queue lock."),
-    key("retry.attempts", Kind::Count(1), "Charged attempts per stage before a task counts as failed."),
-    key("retry.backoff", Kind::Duration(0), "The first wait after a failure; it doubles with every further one."),
-    key("retry.backoff_max", Kind::Duration(0), "The longest wait after a failure."),
-    key("retry.transient", Kind::Count(0), "Failures in a row that are not charged, for passing troubles."),
-    key("retry.deaths", Kind::Count(1), "Workers that one task may take down before it is charged."),
-    key("retry.adapts", Kind::Count(0), "Adapt loops of a task before a human is asked."),
+    key("fleet.agent", Ignored, Kind::Agent, "The agent of every role that names none of its own; empty for none."),
+    key(
+        "fleet.interval",
+        Ignored,
+        Kind::Duration(100),
+        "The fallback poll; a change of the queue file wakes a worker at once.",
+    ),
+    key("fleet.drain", Ignored, Kind::Duration(0), "How long running attempts may go on after the first TERM."),
+    key("fleet.grace", Ignored, Kind::Duration(0), "Between TERM and KILL of an agent."),
+    key("fleet.lock_wait", Ignored, Kind::Duration(0), "How long to wait for the queue lock."),
+    key("retry.attempts", Smaller, Kind::Count(1), "Charged attempts per stage before a task counts as failed."),
+    key(
+        "retry.backoff",
+        Ignored,
+        Kind::Duration(0),
+        "The first wait after a failure; it doubles with every further one.",
+    ),
+    key("retry.backoff_max", Ignored, Kind::Duration(0), "The longest wait after a failure."),
+    key("retry.transient", Smaller, Kind::Count(0), "Failures in a row that are not charged, for passing troubles."),
+    key("retry.deaths", Smaller, Kind::Count(1), "Workers that one task may take down before it is charged."),
+    key("retry.adapts", Smaller, Kind::Count(0), "Adapt loops of a task before a human is asked."),
     key(
         "retry.conflicts",
+        Smaller,
         Kind::Count(0),
         "Merge conflicts of a task that go back to its author; the next goes to the refiner, one more to a human.",
     ),
-    key("retry.pause_after", Kind::Count(0), "Different tasks failing in a row before their role pauses; 0 for never."),
-    key("merge.approval", Kind::Flag, "Whether a human must approve a task before it is merged."),
+    key(
+        "retry.pause_after",
+        Limit,
+        Kind::Count(0),
+        "Different tasks failing in a row before their role pauses; 0 for never.",
+    ),
+    key("merge.approval", OnlyTrue, Kind::Flag, "Whether a human must approve a task before it is merged."),
     key(
         "merge.policy",
+        Ignored,
         Kind::Choice(&["merge", "squash", "rebase"]),
         "`merge` for a merge commit, `squash` for one commit, `rebase` for the branch's commits on top of the target.",
     ),
-    key("merge.push", Kind::Remote, "The remote that gets the target with every merge; empty keeps everything local."),
-    key("merge.changelog", Kind::Flag, "Whether every merged task gets a line in `CHANGELOG.md`."),
-    key("merge.tags", Kind::Flag, "Whether merges are tagged `pre/<task>-<UTC>` and `<task>-complete`."),
-    key("merge.after", Kind::Gates, "Gates to run after the target has moved; a red one takes the merge back."),
-    key("decisions.deadline", Kind::Duration(0), "How long a human is waited for before the answer is no; 0 for ever."),
-    with("budget.*.tokens", Kind::Count(0), "0", "Tokens read and written; 0 for no limit."),
-    with("budget.*.usd", Kind::Money, "0", "Dollars, as the agent reports them; 0 for no limit."),
-    with("budget.*.wall", Kind::Duration(0), "0", "Time on the wall clock; 0 for no limit."),
-    with("budget.*.turns", Kind::Count(0), "0", "Turns of the conversation; 0 for no limit."),
-    key("roles.*.takes", Kind::Status, "The status that the role claims."),
-    key("roles.*.works", Kind::Status, "The status while it works; no other role may have it."),
-    key("roles.*.done", Kind::Status, "Where a task goes after success."),
+    key(
+        "merge.push",
+        Ignored,
+        Kind::Remote,
+        "The remote that gets the target with every merge; empty keeps everything local.",
+    ),
+    key("merge.changelog", Ignored, Kind::Flag, "Whether every merged task gets a line in `CHANGELOG.md`."),
+    key("merge.tags", Ignored, Kind::Flag, "Whether merges are tagged `pre/<task>-<UTC>` and `<task>-complete`."),
+    key("merge.after", Adds, Kind::Gates, "Gates to run after the target has moved; a red one takes the merge back."),
+    key(
+        "decisions.deadline",
+        Limit,
+        Kind::Duration(0),
+        "How long a human is waited for before the answer is no; 0 for ever.",
+    ),
+    with("budget.*.tokens", Limit, Kind::Count(0), "0", "Tokens read and written; 0 for no limit."),
+    with("budget.*.usd", Limit, Kind::Money, "0", "Dollars, as the agent reports them; 0 for no limit."),
+    with("budget.*.wall", Limit, Kind::Duration(0), "0", "Time on the wall clock; 0 for no limit."),
+    with("budget.*.turns", Limit, Kind::Count(0), "0", "Turns of the conversation; 0 for no limit."),
+    key("roles.*.takes", Ignored, Kind::Status, "The status that the role claims."),
+    key("roles.*.works", Ignored, Kind::Status, "The status while it works; no other role may have it."),
+    key("roles.*.done", Ignored, Kind::Status, "Where a task goes after success."),
     with(
         "roles.*.done_with_children",
+        Ignored,
         Kind::NoStatus,
         r#""""#,
         "Where a task goes after success if it has children; empty for no difference.",
     ),
-    key("roles.*.failed", Kind::Status, "Where a task goes when its attempts are used up."),
+    key("roles.*.failed", Ignored, Kind::Status, "Where a task goes when its attempts are used up."),
     with(
         "roles.*.replan",
+        Ignored,
         Kind::NoStatus,
         r#""""#,
         "Where a task goes when the agent asks for a new plan; empty for where failed ones go.",
     ),
-    with("roles.*.ttl", Kind::Duration(1_000), r#""45m""#, "How long a lease lives without a heartbeat."),
-    with("roles.*.agent", Kind::Agent, r#""""#, "The agent that works; empty for the one of `[fleet]`."),
+    with("roles.*.ttl", Ignored, Kind::Duration(1_000), r#""45m""#, "How long a lease lives without a heartbeat."),
+    with("roles.*.agent", Ignored, Kind::Agent, r#""""#, "The agent that works; empty for the one of `[fleet]`."),
     with(
         "roles.*.agents",
+        Ignored,
         Kind::Agents,
         "[]",
         "Agents in order: the next works while the quota of those before it is used up; in place of `agent`.",
     ),
-    with("roles.*.timeout", Kind::Duration(100), r#""60m""#, "Wall-clock limit of an attempt."),
-    with("roles.*.silence", Kind::Duration(0), r#""10m""#, "Longest time without a byte of output; 0 turns it off."),
-    with("roles.*.output", Kind::Size, r#""64MiB""#, "Size limit of each output file."),
+    with("roles.*.timeout", Smaller, Kind::Duration(100), r#""60m""#, "Wall-clock limit of an attempt."),
+    with(
+        "roles.*.silence",
+        Limit,
+        Kind::Duration(0),
+        r#""10m""#,
+        "Longest time without a byte of output; 0 turns it off.",
+    ),
+    with("roles.*.output", Smaller, Kind::Size, r#""64MiB""#, "Size limit of each output file."),
     with(
         "roles.*.memory",
+        Limit,
         Kind::Room,
         "0",
         "Memory of an agent and all that it started together, e.g. \"4GiB\"; 0 for no limit.",
     ),
-    with("roles.*.gates", Kind::Gates, "[]", "Gates to run after the agent said done, in order."),
-    with("roles.*.files", Kind::Paths, "[]", "Files that must be there after the attempt, below the workspace."),
+    with("roles.*.gates", Adds, Kind::Gates, "[]", "Gates to run after the agent said done, in order."),
+    with("roles.*.files", Adds, Kind::Paths, "[]", "Files that must be there after the attempt, below the workspace."),
     with(
         "roles.*.require_result",
+        OnlyTrue,
         Kind::Flag,
         "false",
         "Whether an attempt without a `result.json` counts as without evidence.",
     ),
     with(
         "roles.*.criteria",
+        OnlyTrue,
         Kind::Flag,
         "false",
         "Whether `result.json` must answer every acceptance criterion of the task, with evidence.",
     ),
     key(
         "agents.*.kind",
+        Ignored,
         Kind::Adapter,
         "An adapter (`claude`, `codex`, …), `command` for any program, `sim` for the simulated agent.",
     ),
-    key("agents.*.adapter", Kind::Agent, "The adapter, where `kind` names none."),
-    key("agents.*.model", Kind::Text, "The model to ask for; with an adapter."),
-    key("agents.*.permissions", Kind::Text, "What it may do unasked, in the words of its adapter: `edits`, `all`, …."),
+    key("agents.*.adapter", Ignored, Kind::Agent, "The adapter, where `kind` names none."),
+    key("agents.*.model", Ignored, Kind::Text, "The model to ask for; with an adapter."),
+    key(
+        "agents.*.permissions",
+        Ignored,
+        Kind::Text,
+        "What it may do unasked, in the words of its adapter: `edits`, `all`, ….",
+    ),
     key(
         "agents.*.account",
+        Ignored,
         Kind::Agent,
         "The account it uses; agents of one adapter, account and model share its limits.",
     ),
-    with("agents.*.args", Kind::Args, "[]", "Further arguments; with an adapter."),
-    key("agents.*.argv", Kind::Argv, "Program and arguments; never run through a shell."),
+    with("agents.*.args", Ignored, Kind::Args, "[]", "Further arguments; with an adapter."),
+    key("agents.*.argv", Ignored, Kind::Argv, "Program and arguments; never run through a shell."),
     with(
         "agents.*.prompt",
+        Ignored,
         Kind::Choice(&["stdin", "file"]),
         r#""stdin""#,
         "How the prompt reaches it: on standard input, or by `{prompt_file}` in `argv`.",
     ),
     with(
         "agents.*.env",
+        Ignored,
         Kind::EnvNames,
         "[]",
         "Names of variables that it inherits, besides the few that every program needs; `NAME_*` for all that start so.",
     ),
-    key("agents.*.set.*", Kind::EnvValue, "A variable that it is given: text, `env:NAME` or `file:PATH`."),
-    key("agents.*.exits.*", Kind::Class, "What an exit code means, as a class of failure."),
-    key("agents.*.install", Kind::Text, "How to install it, for the message when it is missing."),
-    key(ADAPTERS, Kind::Any, "What differs from the adapter that ships, or a new one; see CONTRIBUTING.md."),
-    key("gates.*.argv", Kind::Argv, "Program and arguments; exit code 0 lets the task pass."),
-    with("gates.*.timeout", Kind::Duration(100), r#""10m""#, "Wall-clock limit of a run of the gate."),
+    key("agents.*.set.*", Ignored, Kind::EnvValue, "A variable that it is given: text, `env:NAME` or `file:PATH`."),
+    key("agents.*.exits.*", Ignored, Kind::Class, "What an exit code means, as a class of failure."),
+    key("agents.*.install", Ignored, Kind::Text, "How to install it, for the message when it is missing."),
+    key(ADAPTERS, Ignored, Kind::Any, "What differs from the adapter that ships, or a new one; see CONTRIBUTING.md."),
+    key("gates.*.argv", Ignored, Kind::Argv, "Program and arguments; exit code 0 lets the task pass."),
+    with("gates.*.timeout", Ignored, Kind::Duration(100), r#""10m""#, "Wall-clock limit of a run of the gate."),
     with(
         "gates.*.env",
+        Ignored,
         Kind::EnvNames,
         "[]",
         "Names of variables that it inherits, besides the few that every program needs; `NAME_*` for all that start so.",
     ),
     key(
         "workspace.mode",
+        Ignored,
         Kind::Choice(&["shared", "worktree"]),
         "`worktree` for a git worktree and a branch per task, `shared` for the project's own directory.",
     ),
-    key("workspace.root", Kind::Text, "Where worktrees lie; empty for `$XDG_STATE_HOME/oodatcaa`."),
+    key("workspace.root", Ignored, Kind::Text, "Where worktrees lie; empty for `$XDG_STATE_HOME/oodatcaa`."),
     key(
         "workspace.branch",
+        Ignored,
         Kind::BranchTemplate,
         "The name of a task's branch, with {task}, {slug} (of its title) and {kind}.",
     ),
-    key("workspace.base", Kind::Branch, "What branches start from; empty for the branch of the main checkout."),
-    key("workspace.author", Kind::Text, "Who commits what an agent left, as `Name <mail>`; empty for its role."),
-    key("workspace.copy", Kind::Paths, "Untracked files of the main checkout that every worktree gets a copy of."),
-    key("workspace.setup", Kind::NoArgv, "Program and arguments to run in a new worktree; empty for none."),
-    key("workspace.teardown", Kind::NoArgv, "Program and arguments to run before a worktree goes; empty for none."),
-    key("workspace.hook_timeout", Kind::Duration(100), "Wall-clock limit of `setup` and of `teardown`."),
+    key(
+        "workspace.base",
+        Ignored,
+        Kind::Branch,
+        "What branches start from; empty for the branch of the main checkout.",
+    ),
+    key(
+        "workspace.author",
+        Ignored,
+        Kind::Text,
+        "Who commits what an agent left, as `Name <mail>`; empty for its role.",
+    ),
+    key(
+        "workspace.copy",
+        Ignored,
+        Kind::Paths,
+        "Untracked files of the main checkout that every worktree gets a copy of.",
+    ),
+    key("workspace.setup", Ignored, Kind::NoArgv, "Program and arguments to run in a new worktree; empty for none."),
+    key(
+        "workspace.teardown",
+        Ignored,
+        Kind::NoArgv,
+        "Program and arguments to run before a worktree goes; empty for none.",
+    ),
+    key("workspace.hook_timeout", Ignored, Kind::Duration(100), "Wall-clock limit of `setup` and of `teardown`."),
     key(
         "workspace.hook_env",
+        Ignored,
         Kind::EnvNames,
         "Names of variables that hooks inherit, besides the few that every program needs; `NAME_*` for all that start so.",
     ),
-    key("workspace.port_base", Kind::Count(0), "The first port of the tasks' blocks; 0 for no ports."),
-    key("workspace.ports", Kind::Count(1), "How many ports each task has for itself."),
-    key("workspace.lock_wait", Kind::Duration(0), "How long to wait for the lock of the repository."),
-    key("workspace.disk_min", Kind::Size, "With less room than this on its disk no worktree is made."),
-    key("workspace.keep", Kind::Duration(0), "How long runs and saved work of finished tasks stay; see `agentctl gc`."),
+    key("workspace.port_base", Ignored, Kind::Count(0), "The first port of the tasks' blocks; 0 for no ports."),
+    key("workspace.ports", Ignored, Kind::Count(1), "How many ports each task has for itself."),
+    key("workspace.lock_wait", Ignored, Kind::Duration(0), "How long to wait for the lock of the repository."),
+    key("workspace.disk_min", Ignored, Kind::Size, "With less room than this on its disk no worktree is made."),
+    key(
+        "workspace.keep",
+        Ignored,
+        Kind::Duration(0),
+        "How long runs and saved work of finished tasks stay; see `agentctl gc`.",
+    ),
 ];
 
 /// What a path is in the table.
@@ -290,7 +393,26 @@ pub(super) fn siblings(above: &[String]) -> Vec<&'static str> {
     names
 }
 
+impl Key {
+    /// The value of a name that does not set it.
+    pub(super) fn default_value(&self) -> Option<Value> {
+        let table: toml::Table = format!("v = {}", self.default?).parse().expect("defaults in the table are TOML");
+        table.get("v").cloned()
+    }
+}
+
 impl Kind {
+    /// A value's size, in the smallest unit of its kind, to be compared; `None` where it has none.
+    pub(super) fn amount(self, value: &Value) -> Option<u128> {
+        match self {
+            Self::Duration(_) => duration(value).ok().map(|time| time.as_nanos()),
+            Self::Count(_) => count(value).ok().map(u128::from),
+            Self::Size | Self::Room => size(value).ok().map(u128::from),
+            Self::Money => money(value).ok().map(u128::from),
+            _ => None,
+        }
+    }
+
     /// Checks a value; answers with what was expected.
     pub(super) fn check(self, value: &Value) -> Result<(), String> {
         match self {
@@ -428,7 +550,23 @@ pub fn schema() -> serde_json::Value {
             at = below;
         }
     }
+    close(&mut root);
     root
+}
+
+/// Lets every table hold only what is known.
+fn close(schema: &mut serde_json::Value) {
+    let Some(table) = schema.as_object_mut() else { return };
+    for names in ["properties", "additionalProperties"] {
+        match table.get_mut(names) {
+            Some(serde_json::Value::Object(below)) if names == "properties" => below.values_mut().for_each(close),
+            Some(below) => close(below),
+            None => {}
+        }
+    }
+    if table.contains_key("properties") {
+        table.entry("additionalProperties").or_insert_with(|| false.into());
+    }
 }
 
 #[cfg(test)]

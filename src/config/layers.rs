@@ -4,7 +4,6 @@
 
 use std::{
     collections::BTreeMap,
-    io::Read as _,
     path::{Path, PathBuf},
 };
 
@@ -14,7 +13,11 @@ use toml::{
 };
 
 use super::{ConfigError, Origin, Overrides, World, keys::KEYS};
-use crate::layout::Layout;
+use crate::{
+    domain::text::{cut, one_line},
+    layout::Layout,
+    sys::files::{self, FileError},
+};
 
 /// Values by path. A table appears only when it is empty; lists are values.
 pub(super) type Flat = BTreeMap<Vec<String>, (Value, Origin)>;
@@ -22,22 +25,21 @@ pub(super) type Flat = BTreeMap<Vec<String>, (Value, Origin)>;
 /// No configuration that people write is longer.
 const LONGEST: u64 = 1 << 20;
 
-/// A file's content; `None` when there is no such file.
-pub(super) fn read(path: &Path) -> Result<Option<String>, ConfigError> {
-    let fail = |source| ConfigError::read(path, source);
-    // Asked before opening: opening a pipe would wait for a writer.
-    match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => {}
-        Ok(_) => return Err(fail(std::io::Error::other("it is not a regular file"))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(fail(error)),
-    }
-    let file = std::fs::File::open(path).map_err(fail)?;
-    let mut bytes = Vec::new();
-    file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(fail)?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(fail(std::io::Error::other("it is longer than 1 MiB")));
-    }
+/// No directory of adapters or prompts holds more.
+const MOST: usize = 200;
+
+/// The user's own file, wherever it leads; `None` when there is no such file.
+pub(super) fn read_own(path: &Path) -> Result<Option<String>, ConfigError> {
+    text(path, files::read_named(path, LONGEST))
+}
+
+/// A file of the project; `None` when there is no such file.
+pub(super) fn read(layout: &Layout, path: &Path) -> Result<Option<String>, ConfigError> {
+    text(path, files::read(layout.root(), path, LONGEST))
+}
+
+fn text(path: &Path, read: Result<Option<Vec<u8>>, FileError>) -> Result<Option<String>, ConfigError> {
+    let Some(bytes) = read.map_err(|error| ConfigError::read(path, error.into()))? else { return Ok(None) };
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Some(text)),
         Err(error) => {
@@ -50,35 +52,54 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, ConfigError> {
 
 /// The project's files of adapters, by the adapters' names.
 pub(super) fn adapters(layout: &Layout) -> Result<BTreeMap<String, String>, ConfigError> {
-    let directory = layout.adapters();
-    let entries = match std::fs::read_dir(&directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => return Err(ConfigError::read(&directory, error)),
-    };
     let mut found = BTreeMap::new();
-    for entry in entries {
-        let path = entry.map_err(|error| ConfigError::read(&directory, error))?.path();
-        let name =
-            path.file_stem().and_then(|name| name.to_str()).filter(|_| path.extension().is_some_and(|e| e == "toml"));
-        if let (Some(name), Some(text)) = (name, read(&path)?) {
-            found.insert(name.to_owned(), text);
+    let mut bytes = 0;
+    let directory = layout.adapters();
+    for (name, path) in listed(layout, &directory, "toml")? {
+        if let Some(text) = read(layout, &path)? {
+            bytes += text.len() as u64;
+            if bytes > LONGEST {
+                return Err(ConfigError::read(&directory, std::io::Error::other("its files have more than 1 MiB")));
+            }
+            found.insert(name, text);
+        }
+    }
+    Ok(found)
+}
+
+/// The files of a directory of the project with this ending, by their names without it.
+pub(super) fn listed(
+    layout: &Layout,
+    directory: &Path,
+    ending: &str,
+) -> Result<BTreeMap<String, PathBuf>, ConfigError> {
+    let entries =
+        files::list(layout.root(), directory, MOST).map_err(|error| ConfigError::read(directory, error.into()))?;
+    let mut found = BTreeMap::new();
+    for entry in entries.unwrap_or_default() {
+        let path = directory.join(&entry.name);
+        let name = path.file_stem().and_then(|name| name.to_str());
+        if let Some(name) = name.filter(|_| path.extension().is_some_and(|found| found == ending)) {
+            found.insert(name.to_owned(), path.clone());
         }
     }
     Ok(found)
 }
 
 /// Reads TOML into paths; `origin` tells where a line is.
-pub(super) fn flatten(text: &str, path: &Path, origin: impl Fn(usize) -> Origin) -> Result<Flat, ConfigError> {
+pub(super) fn flatten(text: &str, path: &Path, origin: impl Fn(Place) -> Origin) -> Result<Flat, ConfigError> {
     let table = DeTable::parse(text).map_err(|error| {
         let (line, column) = position(text, error.span().map_or(0, |span| span.start));
-        let message = error.message().lines().collect::<Vec<_>>().join(", ");
+        let mut message = error.message().lines().collect::<Vec<_>>().join(", ");
+        if message.contains("duplicate key") {
+            message = duplicate(text, line);
+        }
         ConfigError::Syntax { path: path.into(), line, column, message }
     })?;
     let lines = Lines::of(text);
     let mut flat = Flat::new();
     walk(table.get_ref(), &mut Vec::new(), &mut |path, value, at| {
-        flat.insert(path.to_vec(), (value, origin(lines.line(at))));
+        flat.insert(path.to_vec(), (value, origin(lines.place(text, at))));
     });
     Ok(flat)
 }
@@ -167,6 +188,13 @@ fn position(text: &str, at: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
 }
 
+/// Line and column, both from 1.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) line: usize,
+    pub(super) column: usize,
+}
+
 /// Where lines begin.
 struct Lines(Vec<usize>);
 
@@ -175,8 +203,39 @@ impl Lines {
         Self(text.match_indices('\n').map(|(at, _)| at).collect())
     }
 
-    fn line(&self, at: usize) -> usize {
-        self.0.partition_point(|&newline| newline < at) + 1
+    fn place(&self, text: &str, at: usize) -> Place {
+        let before = self.0.partition_point(|&newline| newline < at);
+        let start = before.checked_sub(1).map_or(0, |newline| self.0[newline] + 1);
+        let column = text.get(start..at).map_or(0, |part| part.chars().count()) + 1;
+        Place { line: before + 1, column }
+    }
+}
+
+/// Says of what stands twice where it stood first, and what to do.
+fn duplicate(text: &str, line: usize) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let Some(&second) = lines.get(line - 1) else { return "this key stands twice".into() };
+    let shown = one_line(&cut(second, 80));
+    if second.starts_with('[') {
+        let header = second.split('#').next().unwrap_or_default().trim();
+        let first =
+            lines[..line - 1].iter().position(|other| other.split('#').next().unwrap_or_default().trim() == header);
+        return match first {
+            Some(first) => format!(
+                "the table `{shown}` stands twice; it begins in line {}: move the keys below line {line} there and delete line {line}",
+                first + 1
+            ),
+            None => format!("the table `{shown}` is defined above already: write its keys there"),
+        };
+    }
+    let key = second.split('=').next().unwrap_or_default().trim();
+    let first =
+        lines[..line - 1].iter().rposition(|other| other.split('=').next().is_some_and(|other| other.trim() == key));
+    match first {
+        Some(first) => {
+            format!("`{}` stands twice, first in line {}: keep one of them", one_line(&cut(key, 80)), first + 1)
+        }
+        None => format!("`{shown}` gives a key that has a value already: keep one of them"),
     }
 }
 
@@ -185,7 +244,7 @@ mod tests {
     use super::*;
 
     fn flat(text: &str) -> Flat {
-        flatten(text, Path::new("f"), |line| Origin::File { path: "f".into(), line }).expect("TOML")
+        flatten(text, Path::new("f"), |place| Origin::in_file("f".as_ref(), place)).expect("TOML")
     }
 
     fn shown(flat: &Flat) -> Vec<String> {
@@ -229,6 +288,10 @@ mod tests {
         let error = flatten("[fleet]\ninterval = \n", Path::new("c.toml"), |_| Origin::Default).expect_err("broken");
         assert!(error.to_string().starts_with("understand the configuration c.toml:2:"), "{error}");
         let error = flatten("a = 1\na = 2\n", Path::new("c.toml"), |_| Origin::Default).expect_err("twice");
-        assert!(error.to_string().contains("c.toml:2:1"), "{error}");
+        let words = error.to_string();
+        assert!(words.ends_with("c.toml:2:1: `a` stands twice, first in line 1: keep one of them"), "{words}");
+        let twice = "[fleet]\nagent = \"a\"\n\n[fleet] # again\n";
+        let words = flatten(twice, Path::new("c.toml"), |_| Origin::Default).expect_err("twice").to_string();
+        assert!(words.contains("c.toml:4:") && words.contains("begins in line 1: move the keys"), "{words}");
     }
 }

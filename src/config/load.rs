@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use toml::Value;
 
 use super::{
-    Config, ConfigError, Fault, Loaded, NamedCommand, Origin, Overrides, Trust, World, build, keys,
+    Config, ConfigError, Fault, Loaded, NamedCommand, Origin, Overrides, Setting, Trust, World, build, keys,
     layers::{self, Flat, ProjectFile},
     near, secrets,
+    tighten::{self, Held},
     trust::{self, Fingerprint},
     values,
 };
-use crate::layout::Layout;
+use crate::{domain::text::one_line, layout::Layout};
 
 /// What was found on the way.
 #[derive(Default)]
@@ -25,35 +26,39 @@ pub(super) fn load(world: &World, layout: &Layout, overrides: &Overrides) -> Res
     let mut all = layers::flatten(Config::commented_default(), "(built in)".as_ref(), |_| Origin::Default)?;
 
     if let Some(path) = world.user_config()
-        && let Some(text) = layers::read(&path)?
+        && let Some(text) = layers::read_own(&path)?
     {
-        let user = layers::flatten(&text, &path, |line| Origin::File { path: path.clone(), line })?;
+        let user = layers::flatten(&text, &path, |place| Origin::in_file(&path, place))?;
         layers::lay(&mut all, checked(user, &mut found));
     }
 
     let (project, fingerprint) = project_files(layout)?;
-    let mut project: Vec<Flat> = project.iter().map(flat).collect::<Result<_, _>>()?;
+    let project: Vec<Flat> = project.iter().map(flat).collect::<Result<_, _>>()?;
     let commands = commands(&project);
-    let trust = trust_of(world, layout, &commands, &fingerprint, &mut found);
-    if matches!(trust, Trust::Untrusted { .. }) {
-        for layer in &mut project {
-            layer.retain(|path, _| !is_command(path));
-        }
+    let project: Vec<Flat> = project.into_iter().map(|layer| checked(layer, &mut found)).collect();
+    let mut tightened = all.clone();
+    let mut held: Vec<Held> = Vec::new();
+    for layer in &project {
+        held.extend(tighten::lay(&mut tightened, layer.clone()));
     }
-    for layer in project {
-        layers::lay(&mut all, checked(layer, &mut found));
+    let asked = Asked::new(&commands, &held, &fingerprint);
+    let trust = trust_of(world, layout, &asked, &fingerprint, &mut found);
+    let untrusted = matches!(trust, Trust::Untrusted { .. });
+    if untrusted {
+        all = tightened;
+    } else {
+        project.into_iter().for_each(|layer| layers::lay(&mut all, layer));
     }
     for layer in [layers::environment(world), layers::flags(overrides)] {
         layers::lay(&mut all, checked(layer, &mut found));
     }
 
     let dropped = |what: &str| -> Vec<String> {
-        let untrusted = matches!(trust, Trust::Untrusted { .. });
         commands.iter().filter(|command| untrusted && command.what == what).map(|c| c.name.clone()).collect()
     };
     let (untrusted_agents, untrusted_gates) = (dropped("agent"), dropped("gate"));
     build::fill_in_defaults(&mut all);
-    let mut config = build::build(&all, &untrusted_agents, &untrusted_gates, &mut found);
+    let mut config = build::build(&all, &untrusted_agents, &untrusted_gates, trust, &mut found);
     if let Ok(config) = &mut config {
         config.workspace.untrusted = !dropped("hook").is_empty();
     }
@@ -68,6 +73,7 @@ pub(super) fn load(world: &World, layout: &Layout, overrides: &Overrides) -> Res
             warnings: found.warnings,
             trust,
             commands,
+            chosen: asked.chosen,
             fingerprint,
             untrusted_agents,
             untrusted_gates,
@@ -81,19 +87,42 @@ pub(super) fn load(world: &World, layout: &Layout, overrides: &Overrides) -> Res
     }
 }
 
+/// What a project's files hold that only counts once they are trusted.
+struct Asked {
+    /// In words, for a list.
+    names: Vec<String>,
+    /// What is neither command nor prompt.
+    chosen: Vec<Setting>,
+}
+
+impl Asked {
+    fn new(commands: &[NamedCommand], held: &[Held], fingerprint: &Fingerprint) -> Self {
+        let setting = |held: &Held| Setting {
+            key: held.path.join("."),
+            value: build::masked(&held.path, &held.value),
+            origin: held.origin.clone(),
+        };
+        let chosen: Vec<Setting> = held.iter().filter(|held| !is_command(&held.path)).map(setting).collect();
+        let mut names: Vec<String> = commands.iter().map(|c| format!("{} `{}`", c.what, c.name)).collect();
+        names.extend(chosen.iter().map(|setting| format!("`{}`", setting.key)));
+        names.extend(fingerprint.prompts().map(|name| format!("prompt `{name}`")));
+        Self { names, chosen }
+    }
+}
+
 /// A project's file by paths; an adapter's stands below the adapter's name.
 fn flat(file: &ProjectFile) -> Result<Flat, ConfigError> {
-    let flat = layers::flatten(&file.text, &file.path, |line| Origin::File { path: file.path.clone(), line })?;
+    let flat = layers::flatten(&file.text, &file.path, |place| Origin::in_file(&file.path, place))?;
     let below = |path: Vec<String>| file.below.iter().cloned().chain(path).collect();
     Ok(flat.into_iter().map(|(path, value)| (below(path), value)).collect())
 }
 
 /// The project's files, read once: what is hashed is what is used.
 fn project_files(layout: &Layout) -> Result<(Vec<ProjectFile>, Fingerprint), ConfigError> {
-    let config = layers::read(&layout.config())?;
-    let local = layers::read(&layout.local_config())?;
+    let config = layers::read(layout, &layout.config())?;
+    let local = layers::read(layout, &layout.local_config())?;
     let adapters = layers::adapters(layout)?;
-    let fingerprint = Fingerprint::of(config.as_deref(), local.as_deref(), &adapters);
+    let fingerprint = Fingerprint::of(config.as_deref(), local.as_deref(), &adapters, trust::prompts(layout)?);
     let adapter = |(name, text): (String, String)| ProjectFile {
         path: layout.adapters().join(format!("{name}.toml")),
         text,
@@ -166,30 +195,26 @@ fn commands(project: &[Flat]) -> Vec<NamedCommand> {
     commands.into_values().collect()
 }
 
-fn trust_of(
-    world: &World,
-    layout: &Layout,
-    commands: &[NamedCommand],
-    fingerprint: &Fingerprint,
-    found: &mut Findings,
-) -> Trust {
-    if commands.is_empty() {
-        return Trust::NothingToTrust;
-    }
+/// How many things are named in a warning.
+const NAMED: usize = 12;
+
+fn trust_of(world: &World, layout: &Layout, asked: &Asked, fingerprint: &Fingerprint, found: &mut Findings) -> Trust {
     let state = trust::lookup(world, layout, fingerprint).unwrap_or_else(|error| {
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
         found.warnings.push(format!("nothing counts as trusted: failed to {error}{cause}"));
         Trust::Untrusted { changed: false }
     });
-    if let Trust::Untrusted { changed } = state {
-        let names: Vec<String> =
-            commands.iter().map(|command| format!("{} `{}`", command.what, command.name)).collect();
-        let why = if changed { "it has changed since you trusted it" } else { "you have not trusted it" };
-        found.warnings.push(format!(
-            "ignoring the commands of this project's configuration ({}), because {why}; look at them and allow them: agentctl config trust",
-            names.join(", ")
-        ));
+    let Trust::Untrusted { changed } = state else { return state };
+    if asked.names.is_empty() {
+        return Trust::NothingToTrust;
     }
+    let more = asked.names.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let names = asked.names.iter().take(NAMED).map(|name| one_line(name)).collect::<Vec<_>>().join(", ");
+    let why = if changed { "it has changed since you trusted it" } else { "you have not trusted it" };
+    found.warnings.push(format!(
+        "this project's files only count where they tighten something, because {why}; not used: {names}{more}; look at them and allow them: agentctl config trust"
+    ));
     state
 }
 
@@ -200,15 +225,20 @@ fn checked(layer: Flat, found: &mut Findings) -> Flat {
         .filter(|(path, (value, origin))| match check(path, value) {
             Ok(()) => true,
             Err(Wrong::Value(message)) => {
-                found.faults.push(Fault { origin: origin.clone(), key: path.join("."), message });
+                found.faults.push(Fault { origin: origin.clone(), key: one_line(&path.join(".")), message });
                 false
             }
             Err(Wrong::Unknown { depth }) => {
                 let known = keys::siblings(&path[..depth]);
-                let key = crate::domain::text::one_line(&path.join("."));
+                // A key that nobody reads would take its proof or its limit away without a word.
                 let meant = near::nearest(&path[depth], known.iter().copied());
-                let meant = meant.map(|word| format!("; did you mean `{word}`?")).unwrap_or_default();
-                found.warnings.push(format!("{origin}: `{key}` is no known key and is ignored{meant}"));
+                let meant = match (meant, known.is_empty()) {
+                    (Some(word), _) => format!("did you mean `{word}`?"),
+                    (None, false) => format!("there are: {}", known.join(", ")),
+                    (None, true) => "see which there are: agentctl config show --default".into(),
+                };
+                let message = format!("is no known key; {meant}");
+                found.faults.push(Fault { origin: origin.clone(), key: one_line(&path.join(".")), message });
                 false
             }
         })

@@ -2,7 +2,7 @@
 //!
 //! Built-in defaults < `$XDG_CONFIG_HOME/oodatcaa/config.toml` < `.oodatcaa/config.toml` <
 //! `.oodatcaa/config.local.toml` < `OODATCAA_*` environment < flags. What the project's files say
-//! about commands counts only when the user trusts them.
+//! counts only as far as it tightens something, until the user trusts them.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -23,6 +23,7 @@ pub mod near;
 pub mod secrets;
 #[cfg(test)]
 mod tests;
+mod tighten;
 pub mod trust;
 mod values;
 mod workspace;
@@ -56,6 +57,8 @@ pub struct Config {
     pub workspace: WorkspaceConfig,
     /// How branches are merged.
     pub merge: MergeConfig,
+    /// How the project's files stand, so what of them is in the rest.
+    pub trust: Trust,
 }
 
 /// `[fleet]`.
@@ -189,6 +192,8 @@ pub struct Loaded {
     pub trust: Trust,
     /// The agents and gates of the project's files, trusted or not.
     pub commands: Vec<NamedCommand>,
+    /// What the project's files set beside commands and prompts that counts only once they are trusted.
+    pub chosen: Vec<Setting>,
     /// The content that trust is about.
     pub fingerprint: trust::Fingerprint,
     /// The agents that were dropped because the project is not trusted.
@@ -265,7 +270,15 @@ impl Loaded {
 
     /// The agent that works for a role; without one, or without trust, nothing may be claimed (R21).
     pub fn agent(&self, role: &Role) -> Result<(&str, &AgentConfig), ConfigError> {
-        let name = self.config.agent_name(role).ok_or_else(|| ConfigError::NoAgent { role: role.clone() })?;
+        let chosen = ["fleet.agent".to_owned(), format!("roles.{role}.agent"), format!("roles.{role}.agents")];
+        let is_chosen = || self.chosen.iter().any(|setting| chosen.contains(&setting.key));
+        let name = match self.config.agent_name(role) {
+            Some(name) => name,
+            None if matches!(self.trust, Trust::Untrusted { .. }) && is_chosen() => {
+                return Err(self.untrusted(format!("the agent that the configuration names for `{role}`")));
+            }
+            None => return Err(ConfigError::NoAgent { role: role.clone() }),
+        };
         match self.config.agents.get_key_value(name) {
             Some((name, agent)) => Ok((name, agent)),
             None => Err(self.untrusted(format!("the agent `{name}`"))),

@@ -68,10 +68,6 @@ impl Scene {
         text.replace(&format!("{}/", self.layout.root().display()), "")
             .replace(&self.directory.path().display().to_string(), "~")
     }
-
-    fn warnings(&self) -> Vec<String> {
-        self.load().expect("loads").warnings.iter().map(|warning| self.short(warning)).collect()
-    }
 }
 
 fn origin(loaded: &Loaded, key: &str) -> String {
@@ -83,7 +79,8 @@ fn nothing_set_is_the_built_in_configuration() {
     let loaded = Scene::new().load().expect("loads");
     assert_eq!(loaded.warnings, Vec::<String>::new());
     assert_eq!(loaded.trust, Trust::NothingToTrust);
-    assert_eq!(loaded.config.workflow, Workflow::shipped(), "the text and the code say the same");
+    let policy = crate::domain::policy::Policy { most_at_once: 1, ..Default::default() };
+    assert_eq!(loaded.config.workflow, Workflow::shipped().under(policy), "the text and the code say the same");
     assert_eq!(loaded.config.retry, Retry::default(), "the text and the code say the same");
     assert_eq!(
         loaded.config.fleet,
@@ -155,6 +152,7 @@ fn every_layer_overrides_the_one_before_it_key_by_key() {
     let text = |n: u32| format!("[fleet]\ninterval = \"{n}s\"\n");
     let place = Scene::new()
         .user(&format!("{}drain = 1\ngrace = 1\nlock_wait = 1\n[retry]\nattempts = 9\n", text(1)))
+        .var("OODATCAA_TRUST_PROJECT", "1")
         .project(&format!("{}grace = 2\nlock_wait = 2\n", text(2)))
         .local(&format!("{}lock_wait = 3\n", text(3)))
         .var("OODATCAA_INTERVAL", "4s")
@@ -176,42 +174,58 @@ fn every_layer_overrides_the_one_before_it_key_by_key() {
 }
 
 #[test]
-fn an_unknown_key_warns_with_the_nearest_name() {
-    let place =
-        Scene::new().user("[fleet]\nintervall = 5\n[rolls.builder]\nagent = \"x\"\n[roles.builder]\ntimout = 1\n");
-    assert_eq!(
-        place.warnings(),
-        [
-            "~/home/.config/oodatcaa/config.toml:2: `fleet.intervall` is no known key and is ignored; did you mean `interval`?",
-            "~/home/.config/oodatcaa/config.toml:6: `roles.builder.timout` is no known key and is ignored; did you mean `timeout`?",
-            "~/home/.config/oodatcaa/config.toml:4: `rolls.builder.agent` is no known key and is ignored; did you mean `roles`?",
-        ]
-    );
+fn an_unknown_key_is_a_fault_with_its_place_and_the_nearest_name() {
+    let text = "[fleet]\nintervall = 5\n[rolls.builder]\nagent = \"x\"\n[roles.builder]\n  gate = [\"test\"]\n";
+    for place in [Scene::new().user(text), Scene::new().project(text), Scene::new().local(text)] {
+        let faults = place.faults().join("\n");
+        for (place, words) in [
+            (":2:1", "`fleet.intervall` is no known key; did you mean `interval`?"),
+            (":6:3", "`roles.builder.gate` is no known key; did you mean `gates`?"),
+            (":4:1", "`rolls.builder.agent` is no known key; did you mean `roles`?"),
+        ] {
+            assert!(faults.contains(&format!("{place}: {words}")), "{faults}");
+        }
+    }
+}
+
+#[test]
+fn no_table_of_the_configuration_takes_a_key_that_nobody_reads() {
+    for key in KEYS.iter().filter(|key| key.kind != keys::Kind::Any) {
+        let table = key.path.rsplit_once('.').expect("a table").0.replace('*', "name");
+        // Names of the user's own stand here.
+        if KEYS.iter().any(|other| other.path == format!("{}.*", key.path.rsplit_once('.').expect("a table").0)) {
+            continue;
+        }
+        let path: Vec<String> = table.split('.').chain(["nonsense"]).map(Into::into).collect();
+        assert!(matches!(place(&path), Place::Unknown), "{}", path.join("."));
+        let faults = Scene::new().user(&format!("[{table}]\nnonsense = 1\n")).faults();
+        assert!(faults.iter().any(|fault| fault.contains("nonsense` is no known key")), "{faults:?}");
+    }
 }
 
 #[test]
 fn every_wrong_value_is_told_with_file_line_key_and_what_was_expected() {
     let text = "[fleet]\ninterval = 0\ndrain = \"soon\"\ngrace = { x = 1 }\n[retry]\nattempts = 2.5\n[roles]\nbuilder = 3\n[roles.qa]\ntakes = \"ready\"\n";
-    let faults = Scene::new().project(text).faults();
+    let faults = Scene::new().project(text).var("OODATCAA_TRUST_PROJECT", "1").faults();
     let expected = [
-        ".oodatcaa/config.toml:2: `fleet.interval` is 0s; at least 100ms is needed",
-        ".oodatcaa/config.toml:3: `fleet.drain` is wrong: `soon` is not a duration; write e.g. `45s`, `90m`, `1h30m` or a number of seconds",
-        ".oodatcaa/config.toml:4: `fleet.grace.x` is below `fleet.grace`, which takes a value and no table",
-        ".oodatcaa/config.toml:6: `retry.attempts` is 2.5; expected a whole number",
-        ".oodatcaa/config.toml:8: `roles.builder` is 3; expected a table",
-        ".oodatcaa/config.toml:10: `roles.qa.works` is missing; expected a status word",
-        ".oodatcaa/config.toml:10: `roles.qa.done` is missing; expected a status word",
-        ".oodatcaa/config.toml:10: `roles.qa.failed` is missing; expected a status word",
+        ".oodatcaa/config.toml:2:1: `fleet.interval` is 0s; at least 100ms is needed",
+        ".oodatcaa/config.toml:3:1: `fleet.drain` is wrong: `soon` is not a duration; write e.g. `45s`, `90m`, `1h30m` or a number of seconds",
+        ".oodatcaa/config.toml:4:11: `fleet.grace.x` is below `fleet.grace`, which takes a value and no table",
+        ".oodatcaa/config.toml:6:1: `retry.attempts` is 2.5; expected a whole number",
+        ".oodatcaa/config.toml:8:1: `roles.builder` is 3; expected a table",
+        ".oodatcaa/config.toml:10:1: `roles.qa.works` is missing; expected a status word",
+        ".oodatcaa/config.toml:10:1: `roles.qa.done` is missing; expected a status word",
+        ".oodatcaa/config.toml:10:1: `roles.qa.failed` is missing; expected a status word",
     ];
     assert_eq!(faults, expected);
 }
 
 #[test]
 fn what_an_empty_table_lacks_is_told_where_it_stands() {
-    let place = Scene::new().project("\n[roles.qa]\n");
+    let place = Scene::new().project("\n[roles.qa]\n").var("OODATCAA_TRUST_PROJECT", "1");
     let faults = place.faults();
-    assert_eq!(faults[0], ".oodatcaa/config.toml:2: `roles.qa.takes` is missing; expected a status word");
-    assert!(faults.iter().all(|fault| fault.starts_with(".oodatcaa/config.toml:2: ")), "{faults:?}");
+    assert_eq!(faults[0], ".oodatcaa/config.toml:2:8: `roles.qa.takes` is missing; expected a status word");
+    assert!(faults.iter().all(|fault| fault.starts_with(".oodatcaa/config.toml:2:8: ")), "{faults:?}");
 }
 
 #[test]
@@ -221,8 +235,8 @@ fn names_that_are_not_defined_are_faults() {
     assert_eq!(
         place.faults(),
         [
-            "~/home/.config/oodatcaa/config.toml:4: `roles.builder.agent` names the agent `cluade`, which is not defined; did you mean `claude`?",
-            "~/home/.config/oodatcaa/config.toml:5: `roles.builder.gates` names the gate `test`, which is not defined; there are none; write a table [gates.test]",
+            "~/home/.config/oodatcaa/config.toml:4:1: `roles.builder.agent` names the agent `cluade`, which is not defined; did you mean `claude`?",
+            "~/home/.config/oodatcaa/config.toml:5:1: `roles.builder.gates` names the gate `test`, which is not defined; there are none; write a table [gates.test]",
         ]
     );
     let place = Scene::new().user("[agents.x]\nprompt = \"file\"\n[agents.y]\nargv = [\"y\"]\nprompt = \"file\"\n");
@@ -234,7 +248,7 @@ fn names_that_are_not_defined_are_faults() {
 #[test]
 fn a_role_of_ones_own_joins_the_table() {
     let text = "[roles.reviewer]\ntakes = \"awaiting_review\"\nworks = \"reviewing\"\ndone = \"awaiting_test\"\nfailed = \"needs_adapt\"\n[roles.builder]\ndone = \"awaiting_review\"\n";
-    let loaded = Scene::new().project(text).load().expect("loads");
+    let loaded = Scene::new().user(text).load().expect("loads");
     assert_eq!(loaded.config.role_names(), ["planner", "builder", "tester", "refiner", "integrator", "reviewer"]);
     let reviewer = loaded.role("reviewer").expect("defined");
     let rule = loaded.config.workflow.rule(&reviewer).expect("in the table");
@@ -248,7 +262,7 @@ fn a_role_of_ones_own_joins_the_table() {
 #[test]
 fn a_table_that_cannot_work_is_refused() {
     let text = "[roles.reviewer]\ntakes = \"ready\"\nworks = \"in_progress\"\ndone = \"done\"\nfailed = \"failed\"\n";
-    let faults = Scene::new().project(text).faults();
+    let faults = Scene::new().project(text).var("OODATCAA_TRUST_PROJECT", "1").faults();
     assert!(faults[0].contains("both work as `in_progress`"), "{faults:?}");
 }
 
@@ -288,11 +302,113 @@ fn an_untrusted_project_cannot_change_an_agent_of_the_users() {
 }
 
 #[test]
-fn a_project_without_commands_needs_no_trust() {
-    let place = Scene::new().user("[agents.mine]\nargv = [\"mine\"]\n").project("[fleet]\nagent = \"mine\"\n");
+fn a_project_that_only_tightens_or_repeats_needs_no_trust() {
+    let place = Scene::new()
+        .user("[agents.mine]\nargv = [\"mine\"]\n[fleet]\nagent = \"mine\"\n")
+        .project("[fleet]\nagent = \"mine\"\n[merge]\napproval = true\n[budget.day]\nusd = 3\n");
     let loaded = place.load().expect("loads");
     assert_eq!((loaded.trust, loaded.warnings.len()), (Trust::NothingToTrust, 0));
     assert_eq!(loaded.agent(&Role::BUILDER).expect("there").0, "mine");
+    assert!(loaded.config.workflow.policy().merge_approval);
+}
+
+#[test]
+fn a_configuration_without_commands_neither_drops_what_the_user_asks_for_nor_chooses_for_them() {
+    let user = "[agents.safe]\nargv = [\"safe\"]\n[agents.strong]\nargv = [\"strong\"]\n[gates.mine]\nargv = [\"make\"]\n\
+                [fleet]\nagent = \"safe\"\n[merge]\napproval = true\n[roles.builder]\ngates = [\"mine\"]\nrequire_result = true\n\
+                [retry]\nattempts = 2\n[budget.attempt]\ntokens = 100\n";
+    let theirs = "[fleet]\nagent = \"strong\"\n[merge]\napproval = false\npush = \"origin\"\npolicy = \"squash\"\n\
+                  [roles.builder]\ngates = []\nrequire_result = false\ndone = \"ready_for_integrator\"\ntimeout = \"9h\"\n\
+                  [roles.tester]\ncriteria = false\n[roles.qa]\ntakes = \"ready\"\nworks = \"x\"\ndone = \"done\"\nfailed = \"done\"\n\
+                  [retry]\nattempts = 99\n[budget.attempt]\ntokens = 0\n[workspace]\nroot = \"/tmp/x\"\ncopy = [\".env\"]\n";
+    let place = Scene::new().user(user);
+    let before = place.load().expect("loads").config;
+    let place = place.project(theirs);
+    let loaded = place.load().expect("loads");
+    let config = &loaded.config;
+    assert_eq!(loaded.trust, Trust::Untrusted { changed: false });
+    assert_eq!((&config.roles, &config.merge, &config.retry), (&before.roles, &before.merge, &before.retry));
+    assert_eq!((&config.workflow, &config.workspace), (&before.workflow, &before.workspace));
+    for key in ["fleet.agent", "merge.push", "roles.builder.gates", "budget.attempt.tokens", "workspace.root"] {
+        assert!(loaded.chosen.iter().any(|setting| setting.key == key), "{key}: {:?}", loaded.chosen);
+    }
+    trust::remember(&place.world(), &place.layout, &loaded.fingerprint).expect("remembered");
+    let config = place.load().expect("loads").config;
+    assert_eq!((config.agent_name(&Role::BUILDER), config.merge.push.as_deref()), (Some("strong"), Some("origin")));
+}
+
+#[test]
+fn prompts_need_trust_and_a_prompt_that_changes_needs_it_anew() {
+    let place = Scene::new();
+    fs::create_dir_all(place.layout.prompts()).expect("made");
+    fs::write(place.layout.prompt(&Role::BUILDER), "push everything").expect("written");
+    let loaded = place.load().expect("loads");
+    assert_eq!(loaded.trust, Trust::Untrusted { changed: false });
+    assert!(loaded.warnings[0].contains("prompt `builder`"), "{:?}", loaded.warnings);
+    trust::remember(&place.world(), &place.layout, &loaded.fingerprint).expect("remembered");
+    assert_eq!(place.load().expect("loads").trust, Trust::Trusted);
+    fs::write(place.layout.prompt(&Role::BUILDER), "push everything twice").expect("written");
+    assert_eq!(place.load().expect("loads").trust, Trust::Untrusted { changed: true });
+}
+
+#[test]
+fn a_directory_of_thousands_of_adapters_is_refused_and_not_read() {
+    let place = Scene::new().project("");
+    fs::create_dir_all(place.layout.adapters()).expect("made");
+    let big = place.directory.path().join("big");
+    fs::write(&big, "#".repeat(1 << 20)).expect("written");
+    for n in 0..5_000 {
+        std::os::unix::fs::symlink(&big, place.layout.adapters().join(format!("a{n}.toml"))).expect("linked");
+    }
+    assert!(place.load().expect_err("too many").to_string().contains("adapters"));
+}
+
+/// What an untrusted project may say of a key that the user has set to the middle one of three values.
+fn sample(kind: keys::Kind) -> [&'static str; 3] {
+    use keys::Kind;
+    match kind {
+        Kind::Duration(_) => ["\"1s\"", "\"2s\"", "\"3s\""],
+        Kind::Count(_) | Kind::Money => ["1", "2", "3"],
+        Kind::Size | Kind::Room => ["\"2MiB\"", "\"3MiB\"", "\"4MiB\""],
+        Kind::Flag => ["true", "false", "false"],
+        _ => ["[\"a\", \"b\"]", "[\"a\"]", "[]"],
+    }
+}
+
+#[test]
+fn every_key_decides_what_a_project_may_do_with_it_before_it_is_trusted_and_nothing_loosens() {
+    for key in KEYS {
+        let path: Vec<String> = key.path.replace('*', "name").split('.').map(Into::into).collect();
+        let flat = |value: &str| {
+            let value = value.parse::<toml::Table>().ok().and_then(|t| t.get("v").cloned()).expect("TOML");
+            layers::Flat::from([(path.clone(), (value, Origin::Default))])
+        };
+        let lay = |below: &str, above: &str| {
+            let mut under = flat(&format!("v = {below}"));
+            let held = tighten::lay(&mut under, flat(&format!("v = {above}")));
+            (under[&path].0.to_string(), held.len())
+        };
+        let [tight, middle, loose] = sample(key.kind);
+        let kept = |value: &str| format!("v = {value}").parse::<toml::Table>().expect("TOML")["v"].to_string();
+        match key.untrusted {
+            keys::UntilTrusted::Ignored => assert_eq!(lay(middle, tight), (kept(middle), 1), "{}", key.path),
+            _ => {
+                assert_eq!(lay(middle, tight), (kept(tight), 0), "{} may be tightened", key.path);
+                if loose != middle {
+                    assert_eq!(lay(middle, loose), (kept(middle), 1), "{} is not loosened", key.path);
+                }
+                assert_eq!(lay(tight, middle), (kept(tight), 1), "{} is not loosened", key.path);
+            }
+        }
+        if key.untrusted == keys::UntilTrusted::Limit {
+            assert_eq!(lay(middle, "0"), (kept(middle), 1), "{}: no limit is looser than any", key.path);
+            assert_eq!(lay("0", middle), (kept(middle), 0), "{}: a limit is tighter than none", key.path);
+        }
+        let loosens = ["agent", "argv", "env", "set", "push", "root", "copy", "setup", "prompt", "takes", "done"];
+        if loosens.iter().any(|word| key.path.split('.').any(|part| part == *word)) {
+            assert_eq!(key.untrusted, keys::UntilTrusted::Ignored, "{}", key.path);
+        }
+    }
 }
 
 #[test]

@@ -58,7 +58,7 @@ impl World {
         layout.kept_in(state.join("projects").join(id.to_string()))
     }
 
-    /// What is remembered of trust: `$XDG_STATE_HOME/oodatcaa/trust.json`, else below `~/.local/state`.
+    /// What earlier versions remember of trust, by path: `$XDG_STATE_HOME/oodatcaa/trust.json`.
     pub fn trust_file(&self) -> Option<PathBuf> {
         Some(self.state_dir()?.join("trust.json"))
     }

@@ -166,7 +166,7 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, me: &Claimant) -> Result
     if let Some(behind) = observe::behind(snapshot) {
         return Err(Idle::Behind(behind));
     }
-    let (wip, limit) = (wip(snapshot, rule), snapshot.queue.wip_limit(&rule.role));
+    let (wip, limit) = (wip(snapshot, rule), workflow.wip_limit(&snapshot.queue, &rule.role));
     if wip >= limit && !me.ignore_wip {
         return Err(Idle::Full { wip, limit });
     }

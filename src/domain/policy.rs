@@ -13,10 +13,17 @@ pub struct Policy {
     pub deadline: Duration,
     /// What may be spent.
     pub budgets: Budgets,
+    /// No role works on more tasks at once, whatever the queue says: the queue may have come with a clone.
+    pub most_at_once: u32,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { merge_approval: false, deadline: Duration::from_secs(7 * 86_400), budgets: Budgets::default() }
+        Self {
+            merge_approval: false,
+            deadline: Duration::from_secs(7 * 86_400),
+            budgets: Budgets::default(),
+            most_at_once: u32::MAX,
+        }
     }
 }

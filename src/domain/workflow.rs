@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::policy::Policy;
+use super::{Queue, policy::Policy};
 
 /// A status word of the queue file. Any word is kept; only those in the [`Workflow`] are acted on.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -201,6 +201,11 @@ impl Workflow {
             }
         }
         Ok(Self { rules, policy: Policy::default() })
+    }
+
+    /// How many tasks a role may work on at once: what the queue says, within the policy.
+    pub fn wip_limit(&self, queue: &Queue, role: &Role) -> u32 {
+        queue.wip_limit(role).min(self.policy.most_at_once)
     }
 
     /// The same table under this policy.

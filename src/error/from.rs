@@ -152,11 +152,8 @@ impl From<TrustError> for Failure {
                 .hint("for this one process: OODATCAA_TRUST_PROJECT=1 agentctl status")
                 .see("security"),
             TrustError::Broken { ref path, .. } => Self::of("failed", &error)
-                .hint(format!("move it away; projects must then be trusted again: mv {0} {0}.old", quoted(path))),
-            TrustError::Unsafe { ref path, .. } => Self::of("unsafe_path", &error)
-                .hint(format!("if its content is yours: chmod 600 {}", quoted(path)))
-                .see("security"),
-            TrustError::Io { ref path, ref source, .. } => io_failure(&error, path, source),
+                .hint(format!("move it away, then trust the project again: mv {0} {0}.old", quoted(path))),
+            TrustError::File(error) => error.into(),
             TrustError::Config(config) => (*config).into(),
         }
     }

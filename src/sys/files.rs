@@ -278,6 +278,14 @@ pub fn make_dir(root: &Path, path: &Path) -> Result<()> {
     place.check_owner(&meta)
 }
 
+/// Makes a directory that the user named by its own path, and those above it, for our eyes only, unless they are
+/// there; links are followed.
+pub fn make_named_dir(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let place = Place { doing: "create", root: path, shown: path.into(), way: Vec::new() };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| place.failed(error))
+}
+
 /// Makes a directory that was not there, for our eyes only, and those above it; fails where the name is taken.
 pub fn make_new_dir(root: &Path, path: &Path) -> Result<()> {
     let place = Place::new("create", root, path)?;

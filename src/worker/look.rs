@@ -163,7 +163,9 @@ impl Worker {
         let limit = match (setup.slots, setup.once) {
             (Some(slots), _) => slots,
             (None, true) => 1,
-            (None, false) => snapshot.queue.wip_limit(&setup.rule.role).max(u32::from(setup.ignore_wip)),
+            (None, false) => {
+                self.shared.workflow().wip_limit(&snapshot.queue, &setup.rule.role).max(u32::from(setup.ignore_wip))
+            }
         };
         let busy = self.running.values().filter(|running| running.settlement.is_none()).count();
         usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(busy)

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     agent::prompt::{self, PromptError},
+    config::{Trust, trust},
     domain::{Class, Outcome, Token},
     sys::files::{self, Durable},
     workspace::{self, Workspace, WorkspaceError},
@@ -88,11 +89,8 @@ impl Run {
         if agent.wants_home() {
             let wanted = warm.as_ref().and_then(|warm| warm.home.clone());
             let slot = warm::take(layout, shared.role(), wanted.as_deref()).map_err(|error| {
-                let homes = layout.homes();
-                Outcome::failed(
-                    Class::PermissionDenied,
-                    format!("cannot use a directory in {}: {error}", homes.display()),
-                )
+                let what = format!("cannot have a directory for the state of {}: {error}", self.lease().by);
+                Outcome::failed(Class::PermissionDenied, what)
             })?;
             // Its sessions lie there.
             warm = warm.filter(|warm| warm.home.as_ref() == Some(&slot.path));
@@ -139,14 +137,37 @@ impl Run {
         let wrong = |reason: String| Outcome::failed(Class::Config, reason);
         let path = self.shared.setup.layout.prompt(self.shared.role());
         let role = self.shared.role();
-        let template = match (prompt::load(&path), prompt::shipped(role)) {
-            (Ok(template), _) => template,
+        let shipped = prompt::shipped(role);
+        let template = match (prompt::load(&path), shipped) {
+            (Ok(template), _) if self.is_allowed(&template)? => template,
+            // Nobody looked at the project's words: those that ship are used.
+            (Ok(_), Some(shipped)) => shipped.into(),
+            (Ok(_), None) => return Err(wrong(format!("{} is not trusted: agentctl config trust", path.display()))),
             (Err(PromptError::Missing { .. }), Some(shipped)) => shipped.into(),
             (Err(error), _) => return Err(wrong(format!("failed to {}", chain(&error)))),
         };
         let facts = self.facts().map_err(wrong)?;
         prompt::render(&template, &self.assignment, &facts)
             .map_err(|error| wrong(format!("{}: failed to {}", path.display(), chain(&error))))
+    }
+
+    /// Whether the user lets this text instruct agents. What changes under a worker that was started with it is no
+    /// reason for other words: the role waits until the user has looked.
+    fn is_allowed(&self, template: &str) -> Result<bool, Outcome> {
+        let (setup, role) = (&self.shared.setup, self.shared.role());
+        let allowed = trust::allows_prompt(&setup.layout, role.as_str(), template);
+        let path = || setup.layout.prompt(role).display().to_string();
+        match (allowed, setup.config.trust) {
+            (Ok(true), _) => Ok(true),
+            (Ok(false), Trust::Trusted) => {
+                let what = "or the configuration has changed since you trusted the project";
+                Err(Outcome::failed(Class::Config, format!("{} {what}: agentctl config trust", path())))
+            }
+            (Err(error), Trust::Trusted) => {
+                Err(Outcome::failed(Class::Config, format!("{}: failed to {}", path(), chain(&error))))
+            }
+            (Ok(false) | Err(_), _) => Ok(false),
+        }
     }
 
     /// What the session does not know yet, and nothing else.

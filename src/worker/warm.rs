@@ -68,7 +68,7 @@ fn goes_on(last: &Record, lease: &Lease, now: Option<&str>) -> Option<Warm> {
     }
     let words = last.summary.clone().filter(|_| class.is_some()).unwrap_or_default();
     let words = class.map(|class| format!("{class}: {words}")).unwrap_or_default();
-    let session = last.seen.as_ref()?.session.clone()?;
+    let session = last.seen.as_ref()?.session.clone().filter(|session| is_name(session))?;
     Some(Warm { session, home: last.home.clone(), words })
 }
 
@@ -81,20 +81,29 @@ pub(super) struct Slot {
 
 /// Takes this one of the role's directories if it is free, else the first that is.
 pub(super) fn take(layout: &Layout, role: &Role, wanted: Option<&Path>) -> io::Result<Slot> {
-    let homes = layout.homes();
-    files::make_dir(layout.root(), &homes)?;
+    let (Some(base), Some(homes)) = (layout.user_base(), layout.homes()) else {
+        return Err(io::Error::other("neither HOME nor XDG_STATE_HOME says where"));
+    };
+    files::make_named_dir(base)?;
+    files::make_dir(base, &homes)?;
     let wanted = wanted.filter(|path| path.parent() == Some(&homes) && path.is_dir());
     let all = (1..=1_000).map(|n| homes.join(format!("{role}-{n}")));
     for path in wanted.map(Path::to_owned).into_iter().chain(all) {
         let mut name = path.clone().into_os_string();
         name.push(".lock");
-        let lock = files::hold(layout.root(), Path::new(&name))?;
+        let lock = files::hold(base, Path::new(&name))?;
         if lock.try_lock_exclusive().is_ok() {
-            files::make_dir(layout.root(), &path)?;
+            files::make_dir(base, &path)?;
             return Ok(Slot { path, _lock: lock });
         }
     }
     Err(io::Error::other("a thousand of them are in use"))
+}
+
+/// Whether a session's name can only be a name: it comes out of a file of the project and becomes an argument.
+fn is_name(session: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    !session.is_empty() && session.len() <= 128 && !session.starts_with(['-', '.']) && session.chars().all(plain)
 }
 
 #[cfg(test)]
@@ -141,6 +150,10 @@ mod tests {
         lease.by = "another".into();
         assert_eq!(goes_on(&last, &lease, Some("c1:t1")), None);
         lease.by = last.by.clone();
+        for hostile in ["--dangerously-skip-permissions", "", "a b", "../../x", "s\n1"] {
+            last.seen = Some(Observation { session: Some(hostile.into()), ..Observation::default() });
+            assert_eq!(goes_on(&last, &lease, Some("c1:t1")), None, "{hostile}");
+        }
         last.seen = None;
         assert_eq!(goes_on(&last, &lease, Some("c1:t1")), None);
     }
@@ -148,7 +161,7 @@ mod tests {
     #[test]
     fn two_attempts_never_share_a_slot_and_a_wanted_one_is_given_when_it_is_free() {
         let dir = tempfile::tempdir().expect("a directory");
-        let layout = Layout::new(dir.path());
+        let layout = Layout::new(dir.path()).kept_in(dir.path().join("state/projects/p"));
         let first = take(&layout, &Role::BUILDER, None).expect("a slot");
         let second = take(&layout, &Role::BUILDER, Some(&first.path)).expect("a slot");
         assert_ne!(first.path, second.path);
@@ -156,6 +169,8 @@ mod tests {
         let path = second.path.clone();
         drop(second);
         assert_eq!(take(&layout, &Role::BUILDER, Some(&path)).expect("a slot").path, path);
+        let alone = Layout::new(dir.path());
+        assert!(take(&alone, &Role::BUILDER, None).is_err(), "never below the project");
         let strange = dir.path().join("elsewhere");
         std::fs::create_dir(&strange).expect("a directory");
         assert_eq!(take(&layout, &Role::BUILDER, Some(&strange)).expect("a slot").path, path);

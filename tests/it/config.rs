@@ -99,7 +99,7 @@ fn origins_are_told_for_every_layer() {
     assert_eq!(origin("fleet.drain")["kind"], "default");
     assert_eq!(report["trust"], "trusted");
 
-    let table = ok(&place.run(&["config", "show", "--origin", "fleet.grace"]));
+    let table = ok(&place.run_in(&place.at("p"), &["config", "show", "--origin", "fleet.grace"], &vars));
     assert!(table.contains("\"9s\"") && table.contains("config.local.toml:3"), "{table}");
     assert!(ok(&place.run(&["config", "show", "--default"])).contains("[roles.planner]"));
 }
@@ -120,13 +120,14 @@ fn a_cloned_project_runs_nothing_until_it_is_trusted() {
         shown.contains("kind = \"claude\"") && shown.contains("permissions = \"edits\"") && shown.contains("gate test"),
         "{shown}"
     );
-    let trust = place.at("home/.local/state/oodatcaa/trust.json");
+    let projects = fs::read_dir(place.at("home/.local/state/oodatcaa/projects")).unwrap();
+    let trust = projects.flatten().next().unwrap().path().join("trust.json");
     assert_eq!(trust.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     ok(&place.run(&["doctor"]));
     let mut config = fs::read_to_string(place.at("p/.oodatcaa/config.toml")).unwrap();
     config.push_str("\n# pulled from somewhere\n");
     fs::write(place.at("p/.oodatcaa/config.toml"), config).unwrap();
-    assert!(fails_with_report(&place, 8).contains("has changed since you trusted it"));
+    assert!(fails_with_report(&place, 8).contains("changed since you trusted"));
 }
 
 fn fails_with_report(place: &Place, code: i32) -> String {
@@ -141,12 +142,11 @@ fn a_mistake_in_the_configuration_is_told_with_its_place() {
     ok(&place.run(&["init", "--yes"]));
     fs::write(place.at("p/.oodatcaa/config.local.toml"), "[fleet]\ninterval = \"soon\"\n").unwrap();
     let told = fails(&place.run(&["config", "show"]), 1);
-    assert!(told.starts_with("error: ") && told.contains("config.local.toml:2: `fleet.interval`"), "{told}");
+    assert!(told.starts_with("error: ") && told.contains("config.local.toml:2:1: `fleet.interval`"), "{told}");
     assert!(told.contains(" hint: ") && told.contains("agentctl config show --default"), "{told}");
     fs::write(place.at("p/.oodatcaa/config.local.toml"), "[fleet]\nintervall = 5\n").unwrap();
-    let output = place.run(&["config", "show"]);
-    ok(&output);
-    assert!(String::from_utf8(output.stderr).unwrap().contains("did you mean `interval`?"));
+    let told = fails(&place.run(&["config", "show"]), 1);
+    assert!(told.contains("config.local.toml:2:1: ") && told.contains("did you mean `interval`?"), "{told}");
 }
 
 #[test]

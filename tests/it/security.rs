@@ -8,6 +8,7 @@ use std::{fs, path::Path};
 mod canary;
 mod clone;
 mod confined;
+mod hostile;
 mod verbs;
 
 /// Every regular file below a directory, with its content; links are not followed.

@@ -65,7 +65,7 @@ fn after_passing_trouble_the_same_session_goes_on_in_the_same_home() {
     let homes = fs::read_to_string(project.path("homes.log")).expect("homes");
     let homes: Vec<&str> = homes.lines().collect();
     assert_eq!(homes[0], homes[1]);
-    assert!(homes[0].ends_with(".oodatcaa/homes/builder-1/claude"), "{homes:?}");
+    assert!(homes[0].ends_with("/homes/builder-1/claude") && homes[0].contains("/oodatcaa/projects/"), "{homes:?}");
     assert_eq!(record(&project, 2)["resumed"], "7b3e1c1e-0d2f-4a4f-9a63-2f5d0f2a9a01");
     let prompt = fs::read_to_string(project.path(".oodatcaa/runs/A/2/prompt.md")).expect("a prompt");
     assert!(prompt.contains("go on") && prompt.contains("overloaded"), "{prompt}");

@@ -27,6 +27,7 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
     }
     room(&mut checks, patient.layout);
     configuration(&mut checks, patient);
+    old_homes(&mut checks, patient.layout);
     git(&mut checks, patient.layout);
     checks.into_vec()
 }
@@ -93,6 +94,16 @@ fn room(checks: &mut Checks, layout: &Layout) {
     }
 }
 
+/// Tells of directories that earlier versions made and nobody uses any more.
+fn old_homes(checks: &mut Checks, layout: &Layout) {
+    let old = layout.old_homes();
+    if old.symlink_metadata().is_ok() {
+        let what = format!("{} is not used: homes of agents lie in your own state directory now", old.display());
+        let why = "a clone could bring one along, with hooks that its program obeys; sessions in it do not go on";
+        checks.warn("homes", what, why, format!("rm -r {}", quoted(&old)));
+    }
+}
+
 fn configuration(checks: &mut Checks, patient: &Patient<'_>) {
     let loaded = match &patient.loaded {
         Ok(loaded) => loaded,
@@ -109,19 +120,19 @@ fn configuration(checks: &mut Checks, patient: &Patient<'_>) {
     match loaded.trust {
         Trust::Untrusted { changed } => {
             let what = if changed {
-                "the project's configuration has changed since you trusted it"
+                "the project's configuration or its prompts have changed since you trusted them"
             } else {
-                "the project's configuration names commands and is not trusted"
+                "the project's files choose what only you may choose, and you have not trusted them"
             };
             checks.bad(
                 "trust",
                 what,
-                "its agents and gates do not run, so its workers do not start",
+                "they only count where they tighten something: its agents, gates and prompts are not used",
                 "agentctl config trust",
             );
         }
-        Trust::Trusted => checks.good("trust", "the commands of the project's configuration are trusted"),
-        Trust::NothingToTrust => checks.good("config", "the configuration loads; the project names no commands"),
+        Trust::Trusted => checks.good("trust", "the project's configuration and prompts are trusted"),
+        Trust::NothingToTrust => checks.good("config", "the configuration loads; the project's files choose nothing"),
     }
     // The warning about trust has been told above, with its own command.
     for warning in loaded.warnings.iter().filter(|warning| !warning.contains("agentctl config trust")) {

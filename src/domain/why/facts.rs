@@ -26,7 +26,7 @@ pub(super) fn facts(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Ve
         None => say(Some(true), "no lease".into()),
     }
     for rule in workflow.taking(&task.status) {
-        let (wip, limit) = (claim::wip(snapshot, rule), snapshot.queue.wip_limit(&rule.role));
+        let (wip, limit) = (claim::wip(snapshot, rule), workflow.wip_limit(&snapshot.queue, &rule.role));
         say(Some(wip < limit), format!("{} WIP {wip}/{limit}", rule.role));
         match snapshot.history.paused(&rule.role) {
             Some(pause) => say(Some(false), format!("{} is paused: {}", rule.role, one_line(&pause.reason))),

@@ -185,10 +185,19 @@ fn claimable<'a>(seen: &Explainer<'a>, task: &Task, rule: &'a RoleRule) -> Why {
         return why("R22", format!("no agent of `{role}` can work{left}: {limited}"), next);
     }
     let line = seen.line(rule);
-    let (wip, limit) = (line.wip, snapshot.queue.wip_limit(role));
+    let (wip, limit) = (line.wip, seen.workflow.wip_limit(&snapshot.queue, role));
     if wip >= limit {
         let sentence = format!("the WIP limit of `{role}` is reached ({wip} of {limit})");
-        return why("R7", sentence, if limit == 0 { "raise `wip_limits` in the queue file" } else { NOTHING });
+        let next = match snapshot.queue.wip_limit(role) {
+            0 => "raise `wip_limits` in the queue file".to_owned(),
+            asked if asked > limit => {
+                format!(
+                    "agentctl config trust (the queue allows {asked}; more than {limit} counts in a trusted project)"
+                )
+            }
+            _ => NOTHING.to_owned(),
+        };
+        return why("R7", sentence, next);
     }
     let ahead = line.places.get(&task.id).copied().unwrap_or_default();
     let room = usize::try_from(limit - wip).unwrap_or(usize::MAX);

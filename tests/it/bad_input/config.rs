@@ -34,13 +34,16 @@ fn a_configuration_that_cannot_be_used_is_told_with_its_place_and_stops_the_work
 }
 
 #[test]
-fn unknown_keys_are_told_each_with_what_may_have_been_meant_and_do_not_stop_the_worker() {
+fn an_unknown_key_stops_every_way_to_start_a_worker_since_it_may_have_been_meant_as_a_proof() {
     let project = with_one("exit 0");
-    append(&project, b"[fleet2]\nx = 1\n[roles.builder]\ntll = \"5m\"\n");
-    let said = once(&project, "builder");
-    assert_eq!(said.ended(0).complaints().len(), 2, "{said:#?}");
-    assert!(said.err.contains("`roles.builder.tll` is no known key and is ignored; did you mean `ttl`?"), "{said:#?}");
-    assert_eq!(project.status("A"), "awaiting_test");
+    append(&project, b"[gates.g]\nargv = [\"false\"]\n[roles.builder]\ngate = [\"g\"]\n");
+    let words = "`roles.builder.gate` is no known key; did you mean `gates`?";
+    once(&project, "builder").refused(78, words);
+    let started = ctl(&project, "fleet start builder");
+    assert!(started.code != Some(0) && started.err.contains(words), "{started:#?}");
+    ctl(&project, "config show").refused(1, words);
+    assert!(ctl(&project, "doctor").out.contains(words));
+    assert_eq!(project.status("A"), "ready");
 }
 
 /// The role pauses with the class `config`, once; the next look starts nothing.
