@@ -73,7 +73,7 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
             [b'@', ..] => Tone::Busy,
             _ => Tone::Plain,
         };
-        ctx.ui.line(&tone.paint(line));
+        ctx.ui.verbatim(&tone.paint(line));
     }
     let risky: Vec<&str> = files.iter().filter(|file| file.risky).map(|file| file.path.as_str()).collect();
     if !risky.is_empty() {

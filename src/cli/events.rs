@@ -120,7 +120,7 @@ fn print(ui: &Ui, events: &[Event]) {
         Column::new("TIME"),
         Column::new("TYPE"),
         Column::new("SUBJECT"),
-        Column::flexible("ACTOR"),
+        Column::optional("ACTOR"),
         Column::flexible("WHAT"),
     ]);
     events.iter().for_each(|event| table.row(row(ui, event)));

@@ -279,9 +279,9 @@ fn status(ctx: &Context, fleet: &Fleet, which: &Which) -> Done {
     let mut table = Table::new([
         Column::new("ROLE"),
         Column::new("STATE"),
-        Column::new("PID"),
-        Column::new("FOR"),
-        Column::new("MODE"),
+        Column::optional("PID"),
+        Column::optional("FOR"),
+        Column::optional("MODE"),
         Column::flexible("SAYS"),
         Column::flexible("LOG"),
     ]);

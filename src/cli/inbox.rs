@@ -125,8 +125,8 @@ pub fn list(ctx: &Context, args: &List) -> Done {
         Column::new("KIND"),
         Column::flexible("WHAT"),
         Column::flexible("NEXT"),
-        Column::new("SINCE"),
-        Column::new("NO UNLESS BY"),
+        Column::optional("SINCE"),
+        Column::optional("NO UNLESS BY"),
     ]);
     let now = snapshot.now.wall;
     for need in &needs {

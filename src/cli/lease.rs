@@ -75,12 +75,12 @@ fn list(ctx: &Context) -> Done {
     let mut table = Table::new([
         Column::new("TASK"),
         Column::new("STATE"),
-        Column::new("ROLE"),
+        Column::optional("ROLE"),
         Column::flexible("OWNER"),
-        Column::new("TOKEN"),
-        Column::new("TRY"),
-        Column::new("PID"),
-        Column::new("STARTED"),
+        Column::optional("TOKEN"),
+        Column::optional("TRY"),
+        Column::optional("PID"),
+        Column::optional("STARTED"),
         Column::new("HEARTBEAT"),
         Column::flexible("NOTE"),
     ]);

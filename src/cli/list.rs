@@ -71,8 +71,8 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
     let mut table = Table::new([
         Column::new("ID"),
         Column::new("STATUS"),
-        Column::new("ROLE"),
-        Column::new("PRIO"),
+        Column::optional("ROLE"),
+        Column::optional("PRIO"),
         Column::flexible("TITLE"),
         Column::flexible("WHY"),
     ]);

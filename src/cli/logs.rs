@@ -274,7 +274,7 @@ impl Log {
                 ctx.ui.record(&object);
             } else {
                 // Colours are dropped rather than shown as rubbish; everything else that moves a cursor is made visible.
-                ctx.ui.line(&many_lines(&anstream::adapter::strip_str(line).to_string()));
+                ctx.ui.verbatim(&many_lines(&anstream::adapter::strip_str(line).to_string()));
             }
         }
     }

@@ -99,13 +99,13 @@ fn list(ctx: &Context, args: &List) -> Done {
     }
     let mut table = Table::new([
         Column::new("RUN"),
-        Column::new("ROLE"),
-        Column::new("TRY"),
+        Column::optional("ROLE"),
+        Column::optional("TRY"),
         Column::new("OUTCOME"),
         Column::new("CLASS"),
-        Column::flexible("AGENT"),
-        Column::new("STARTED"),
-        Column::new("TOOK"),
+        Column::optional("AGENT"),
+        Column::optional("STARTED"),
+        Column::optional("TOOK"),
         Column::flexible("REASON"),
     ]);
     for attempt in &all {

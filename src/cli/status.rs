@@ -1,15 +1,20 @@
 //! `agentctl status`: who works on what, what waits, and what needs a human; once or again and again.
 
-use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
 
+use crossbeam_channel::select;
 use serde_json::{Value, json};
 
 use super::{
     context::Context,
-    fail::Done,
+    fail::{Done, exit},
     pool,
     sight::{Sight, State, seconds_item, title},
-    ui::{Column, Item, Table, Tone},
+    ui::{Column, Item, Key, Table, Tone},
 };
 use crate::{
     domain::{
@@ -49,6 +54,7 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
         return Ok(0);
     };
     let changes = ctx.store()?.changes()?;
+    let screen = ctx.ui.screen();
     while !ctx.ui.closed() {
         let reading = ctx.store()?.read()?;
         let sight = Sight::new(&reading.snapshot, ctx.workflow());
@@ -58,11 +64,30 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
         } else {
             ctx.ui.frame(&status.screen(ctx, &sight));
         }
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         // Elapsed times move on by themselves, so a frame follows also when nothing changed.
-        let _ = changes.recv_timeout(longest.max(FRAME));
+        let key = select! {
+            recv(changes) -> _ => None,
+            recv(screen.keys()) -> key => key.ok(),
+            default(longest.max(FRAME)) => None,
+        };
+        match key {
+            Some(Key::Quit) => break,
+            Some(Key::Interrupted) => return Ok(exit::INTERRUPTED),
+            Some(Key::Resized) => continue,
+            None => {}
+        }
         while let Some(left) = FRAME.checked_sub(started.elapsed()).filter(|left| !left.is_zero()) {
-            let _ = changes.recv_timeout(left);
+            // What a person does is answered at once.
+            select! {
+                recv(changes) -> _ => {}
+                recv(screen.keys()) -> key => match key {
+                    Ok(Key::Quit) => return Ok(0),
+                    Ok(Key::Interrupted) => return Ok(exit::INTERRUPTED),
+                    Ok(Key::Resized) | Err(_) => break,
+                },
+                default(left) => {}
+            }
         }
         while changes.try_recv().is_ok() {}
     }
@@ -185,9 +210,6 @@ impl<'a> Status<'a> {
                 write!(line, " · {}", state.tone().paint(&words)).expect("a string takes it");
             }
         }
-        if !self.needs.is_empty() {
-            write!(line, " · {}", Tone::Warn.paint(&needs_you(self.needs.len()))).expect("a string takes it");
-        }
         if self.problems > 0 {
             let problems = if self.problems == 1 { "1 problem" } else { &format!("{} problems", self.problems) };
             write!(line, " · {}", Tone::Warn.paint(problems)).expect("a string takes it");
@@ -203,10 +225,10 @@ impl<'a> Status<'a> {
             Column::new("ROLE"),
             Column::new("STATE"),
             Column::new("WIP"),
-            Column::new("WAITING"),
+            Column::optional("WAITING"),
             Column::flexible("TASK"),
-            Column::new("TRY"),
-            Column::new("FOR"),
+            Column::optional("TRY"),
+            Column::optional("FOR"),
             Column::flexible("NOTE"),
         ]);
         for line in &self.roles {
@@ -297,13 +319,13 @@ impl<'a> Status<'a> {
         let mut screen = String::new();
         if ctx.ui.terminal() {
             let now = sight.snapshot.now.wall.format("%H:%M:%SZ");
-            writeln!(screen, "{}  {}", self.headline(), Tone::Faint.paint(&now.to_string()))
-                .expect("a string takes it");
+            let headline = format!("{}  {}", self.headline(), Tone::Faint.paint(&now.to_string()));
+            writeln!(screen, "{}", ctx.ui.wrapped(&headline)).expect("a string takes it");
             let banners = self.banners().into_iter().chain(self.invalid.iter().map(|invalid| one_line(invalid)));
             for banner in banners {
-                writeln!(screen, "{}", Tone::Warn.paint(&banner)).expect("a string takes it");
+                writeln!(screen, "{}", Tone::Warn.paint(&ctx.ui.wrapped(&banner))).expect("a string takes it");
             }
-            screen.push_str(&self.table(sight).aligned(ctx.ui.width()));
+            screen.push_str(&ctx.ui.aligned(&self.table(sight)));
             if let Some(height) = ctx.ui.height() {
                 // One row is left for the cursor.
                 screen = screen.lines().take(height.saturating_sub(1)).map(|line| format!("{line}\n")).collect();

@@ -93,7 +93,7 @@ fn list(ctx: &Context) -> Done {
         Column::new("TASK"),
         Column::new("STATUS"),
         Column::new("STATE"),
-        Column::new("AHEAD"),
+        Column::optional("AHEAD"),
         Column::flexible("BRANCH"),
         Column::flexible("PATH"),
     ]);

@@ -28,6 +28,7 @@ mod process;
 mod proof;
 mod queues;
 mod real_agents;
+mod screens;
 mod security;
 mod store;
 mod storm;

@@ -20,8 +20,10 @@ use crate::{
     error::Failure,
 };
 
+mod screen;
 mod table;
 
+pub use screen::{Key, Screen};
 pub use table::{Column, Item, Table};
 
 /// When to colour.
@@ -169,8 +171,23 @@ impl Ui {
         self.trouble.get().is_some()
     }
 
-    /// One line of data.
+    /// One line of data; on a terminal wrapped at words.
     pub fn line(&self, line: &str) {
+        match self.terminal {
+            true => line.split('\n').for_each(|line| {
+                self.verbatim(&table::wrap_line(&self.shown(&text::painted(line)), self.width()));
+            }),
+            false => self.verbatim(line),
+        }
+    }
+
+    /// A line in as many as this terminal needs for it.
+    pub fn wrapped(&self, line: &str) -> String {
+        table::wrap_line(line, self.width())
+    }
+
+    /// One line of somebody else's text, code or a log: never wrapped.
+    pub fn verbatim(&self, line: &str) {
         self.put(&[self.shown(&text::painted(line)).as_bytes(), b"\n"]);
     }
 
@@ -184,9 +201,18 @@ impl Ui {
         if self.quiet() {
             table.rows().for_each(|row| self.line(row[0].piped()));
         } else if self.terminal {
-            self.put(&[self.shown(&table.aligned(self.width())).as_bytes()]);
+            self.put(&[self.aligned(table).as_bytes()]);
         } else {
             self.put(&[table.tabbed().as_bytes()]);
+        }
+    }
+
+    /// A table as this terminal shows it.
+    pub fn aligned(&self, table: &Table) -> String {
+        match self.ascii {
+            // What alignment itself puts in has twins of its own width.
+            true => twins(&table.in_ascii().aligned(self.width()).replace('…', ".")),
+            false => table.aligned(self.width()),
         }
     }
 
@@ -201,6 +227,11 @@ impl Ui {
     pub fn record(&self, value: &Value) {
         self.put(&[text::harmless_json(value.to_string()).as_bytes(), b"\n"]);
         self.flush();
+    }
+
+    /// The terminal's other screen, for frames; keys and signals end it.
+    pub fn screen(&self) -> Screen {
+        Screen::new(self.terminal && self.cursor && !self.settings.json)
     }
 
     /// A whole screen in place of the one before.
@@ -300,7 +331,11 @@ impl Ui {
 
     fn talk(&self, line: &str) {
         let line = &*text::painted(line);
-        if self.ascii && !line.is_ascii() { self.talk_raw(&twins(line)) } else { self.talk_raw(line) }
+        let line = if self.ascii && !line.is_ascii() { Cow::Owned(twins(line)) } else { Cow::Borrowed(line) };
+        match self.talk_terminal {
+            true => self.talk_raw(&table::wrap_line(&line, self.width())),
+            false => self.talk_raw(&line),
+        }
     }
 
     fn talk_raw(&self, line: &str) {

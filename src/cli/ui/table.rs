@@ -5,22 +5,37 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 use super::Tone;
 use crate::domain::text;
 
-/// A column's heading, and whether its texts may be cut to make the table fit.
+/// A column's heading, and what may happen to it where a line would be too long.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
     heading: &'static str,
-    flexible: bool,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// As wide as its widest text.
+    Fixed,
+    /// The same, and left out where there is no room.
+    Optional,
+    /// Free text, wrapped at words.
+    Flexible,
 }
 
 impl Column {
     /// A column as wide as its widest text.
     pub const fn new(heading: &'static str) -> Self {
-        Self { heading, flexible: false }
+        Self { heading, kind: Kind::Fixed }
     }
 
-    /// A column of free text.
+    /// A column that a narrow terminal does without; the last one goes first.
+    pub const fn optional(heading: &'static str) -> Self {
+        Self { heading, kind: Kind::Optional }
+    }
+
+    /// A column of free text, wrapped at words.
     pub const fn flexible(heading: &'static str) -> Self {
-        Self { heading, flexible: true }
+        Self { heading, kind: Kind::Flexible }
     }
 }
 
@@ -70,8 +85,11 @@ pub struct Table {
     rows: Vec<Vec<Item>>,
 }
 
-/// Free text is never cut below this.
-const NARROWEST: usize = 12;
+/// Free text is never narrower than this beside other columns; where that is too wide, it stands below them.
+const NARROWEST: usize = 20;
+
+/// Lines of one free text; more is cut. `show` and `why` have all of it.
+const LINES: usize = 8;
 
 impl Table {
     /// A table without rows.
@@ -89,6 +107,15 @@ impl Table {
     /// The rows.
     pub fn rows(&self) -> impl Iterator<Item = &[Item]> {
         self.rows.iter().map(Vec::as_slice)
+    }
+
+    /// The same in the letters of a terminal that speaks no UTF-8; done before anything is aligned, since a twin may
+    /// be wider.
+    pub(super) fn in_ascii(&self) -> Self {
+        let mut all = self.clone();
+        let items = all.rows.iter_mut().flatten().filter(|item| !item.shown.is_ascii());
+        items.for_each(|item| item.shown = super::twins(&item.shown));
+        all
     }
 
     /// `true` without rows.
@@ -111,74 +138,178 @@ impl Table {
         all
     }
 
-    /// For a terminal of so many columns: a heading, free text cut where the line would be too long.
+    /// For a terminal of so many columns. Where one line is too short for a row, optional columns go first and free
+    /// text is wrapped; where even that is too wide, free text stands below the rest of its row.
     pub fn aligned(&self, width: usize) -> String {
-        let widths = self.widths(width);
+        let mut columns: Vec<usize> = (0..self.columns.len()).collect();
+        let natural = self.natural();
+        let gaps = |columns: &[usize]| 2 * columns.len().saturating_sub(1);
+        let least = |columns: &[usize]| {
+            let narrow = |at: &usize| match self.columns[*at].kind {
+                Kind::Flexible => natural[*at].min(NARROWEST),
+                Kind::Fixed | Kind::Optional => natural[*at],
+            };
+            columns.iter().map(narrow).sum::<usize>() + gaps(columns)
+        };
+        while least(&columns) > width
+            && let Some(last) = columns.iter().rposition(|at| self.columns[*at].kind == Kind::Optional)
+        {
+            columns.remove(last);
+        }
+        if least(&columns) > width {
+            return self.stacked(&columns, width);
+        }
+        let mut widths: Vec<usize> = columns.iter().map(|at| natural[*at]).collect();
+        let mut over = (widths.iter().sum::<usize>() + gaps(&columns)).saturating_sub(width);
+        // The widest free text gives first, so that two of them end up alike.
+        while over > 0 {
+            let flexible = widths.iter_mut().zip(&columns).filter(|(_, at)| self.columns[**at].kind == Kind::Flexible);
+            let Some((widest, _)) = flexible.max_by_key(|(width, _)| **width) else { break };
+            *widest -= 1;
+            over -= 1;
+        }
         let mut all = String::new();
-        let headings = self.columns.iter().map(|column| (column.heading, Tone::Strong));
-        line(&mut all, headings, &widths);
+        let headings: Vec<_> = columns.iter().map(|at| (self.columns[*at].heading, Tone::Strong)).collect();
+        lines(&mut all, &headings, &widths);
         for row in &self.rows {
-            let items = row.iter().map(|item| match item.shown.as_str() {
-                "" => ("—", Tone::Faint),
-                shown => (shown, item.tone),
-            });
-            line(&mut all, items, &widths);
+            let items: Vec<_> = columns.iter().map(|at| shown(&row[*at])).collect();
+            lines(&mut all, &items, &widths);
         }
         all
     }
 
-    fn widths(&self, width: usize) -> Vec<usize> {
+    /// Short items side by side, free text below them, indented.
+    fn stacked(&self, columns: &[usize], width: usize) -> String {
+        let mut all = String::new();
+        for row in &self.rows {
+            let (free, short): (Vec<usize>, Vec<usize>) =
+                columns.iter().partition(|at| self.columns[**at].kind == Kind::Flexible);
+            let mut taken = 0;
+            for item in short.iter().map(|at| &row[*at]).filter(|item| !item.shown.is_empty()) {
+                let wide = item.shown.width();
+                if taken > 0 && taken + 2 + wide > width {
+                    all.push_str("\n  ");
+                    taken = 2;
+                } else if taken > 0 {
+                    all.push_str("  ");
+                    taken += 2;
+                }
+                all.push_str(&item.painted());
+                taken += wide;
+            }
+            all.push('\n');
+            for item in free.iter().map(|at| &row[*at]).filter(|item| !item.shown.is_empty()) {
+                for line in wrap(&item.shown, width.saturating_sub(2).max(1), LINES) {
+                    all.push_str("  ");
+                    all.push_str(&item.tone.paint(&line));
+                    all.push('\n');
+                }
+            }
+        }
+        all
+    }
+
+    /// The width of each column's widest text.
+    fn natural(&self) -> Vec<usize> {
         let mut widths: Vec<usize> = self.columns.iter().map(|column| column.heading.width()).collect();
         for row in &self.rows {
             for (widest, item) in widths.iter_mut().zip(row) {
                 *widest = (*widest).max(item.shown.width().max(1));
             }
         }
-        let gaps = 2 * self.columns.len().saturating_sub(1);
-        let mut over = (widths.iter().sum::<usize>() + gaps).saturating_sub(width);
-        // The widest free text gives first, so that two of them end up alike.
-        while over > 0 {
-            let flexible = widths.iter_mut().zip(&self.columns).filter(|(_, column)| column.flexible);
-            let Some((widest, _)) = flexible.max_by_key(|(width, _)| **width).filter(|(width, _)| **width > NARROWEST)
-            else {
-                break;
-            };
-            *widest -= 1;
-            over -= 1;
-        }
         widths
     }
 }
 
-fn line<'a>(all: &mut String, items: impl Iterator<Item = (&'a str, Tone)>, widths: &[usize]) {
-    let last = widths.len() - 1;
-    for (at, ((item, tone), &width)) in items.zip(widths).enumerate() {
-        let (cut, taken) = fit(item, width);
-        all.push_str(&tone.paint(&cut));
-        if at < last {
-            all.extend(std::iter::repeat_n(' ', width - taken + 2));
-        }
+fn shown(item: &Item) -> (&str, Tone) {
+    match item.shown.as_str() {
+        "" => ("—", Tone::Faint),
+        shown => (shown, item.tone),
     }
-    all.push('\n');
 }
 
-/// The text in at most so many columns, and how many it takes.
-fn fit(words: &str, width: usize) -> (String, usize) {
-    let full = words.width();
-    if full <= width {
-        return (words.into(), full);
-    }
-    let (mut cut, mut taken) = (String::new(), 0);
-    for c in words.chars() {
-        let wide = c.width().unwrap_or(0);
-        if taken + wide + 1 > width {
-            break;
+/// One row, each item wrapped in its column.
+fn lines(all: &mut String, items: &[(&str, Tone)], widths: &[usize]) {
+    let wrapped: Vec<Vec<String>> =
+        items.iter().zip(widths).map(|((item, _), width)| wrap(item, *width, LINES)).collect();
+    let height = wrapped.iter().map(Vec::len).max().unwrap_or_default();
+    for at in 0..height {
+        let mut gap = 0;
+        for ((lines, (_, tone)), width) in wrapped.iter().zip(items).zip(widths) {
+            let line = lines.get(at).map_or("", String::as_str);
+            if !line.is_empty() {
+                all.extend(std::iter::repeat_n(' ', gap));
+                all.push_str(&tone.paint(line));
+                gap = 0;
+            }
+            gap += width - line.width() + 2;
         }
-        cut.push(c);
-        taken += wide;
+        all.push('\n');
     }
-    cut.push('…');
-    (cut, taken + 1)
+}
+
+/// The text in lines of at most so many columns, broken at spaces and, where a word alone is too long, within it;
+/// what is too much for `most` lines is cut with an ellipsis.
+pub(super) fn wrap(words: &str, width: usize, most: usize) -> Vec<String> {
+    let width = width.max(1);
+    let mut lines = vec![String::new()];
+    let mut taken = 0;
+    for word in words.split(' ').filter(|word| !word.is_empty()) {
+        if taken > 0 && taken + 1 + word.width() <= width {
+            lines.last_mut().expect("one line").push(' ');
+            taken += 1;
+        } else if taken > 0 {
+            lines.push(String::new());
+            taken = 0;
+        }
+        for c in word.chars() {
+            let wide = c.width().unwrap_or(0);
+            if taken > 0 && taken + wide > width {
+                lines.push(String::new());
+                taken = 0;
+            }
+            lines.last_mut().expect("one line").push(c);
+            taken += wide;
+        }
+    }
+    if lines.len() > most {
+        lines.truncate(most);
+        let last = lines.last_mut().expect("one line");
+        while last.width() + 1 > width && last.pop().is_some() {}
+        last.push('…');
+    }
+    lines
+}
+
+/// A line of our own, painted or not, in lines of at most so many columns where its words allow; what follows is
+/// indented by two more than the line itself.
+pub(super) fn wrap_line(line: &str, width: usize) -> String {
+    let wide = |words: &str| match words.contains('\x1b') {
+        true => anstream::adapter::strip_str(words).to_string().width(),
+        false => words.width(),
+    };
+    if wide(line) <= width {
+        return line.into();
+    }
+    let hanging = (line.len() - line.trim_start_matches(' ').len() + 2).min(width / 2);
+    let (mut all, mut taken, mut empty) = (String::with_capacity(line.len() + 16), 0, true);
+    for (at, word) in line.split(' ').enumerate() {
+        let long = wide(word);
+        let gap = usize::from(at > 0);
+        if !empty && !word.is_empty() && taken + gap + long > width {
+            all.truncate(all.trim_end_matches(' ').len());
+            all.push('\n');
+            all.extend(std::iter::repeat_n(' ', hanging));
+            taken = hanging;
+        } else if gap > 0 {
+            all.push(' ');
+            taken += 1;
+        }
+        all.push_str(word);
+        taken += long;
+        empty &= word.is_empty();
+    }
+    all
 }
 
 #[cfg(test)]
@@ -201,19 +332,67 @@ mod tests {
         assert_eq!(table().tabbed(), "T1\tA title that goes on and on\u{fffd}[2J\t180\nT22\t日本語\t\n");
     }
 
-    #[test]
-    fn a_terminal_gets_aligned_columns_and_cut_texts() {
-        let plain = anstream::adapter::strip_str(&table().aligned(24)).to_string();
-        assert_eq!(plain, "ID   TITLE           FOR\nT1   A title that …  3m\nT22  日本語          —\n");
+    fn plain(table: &Table, width: usize) -> String {
+        anstream::adapter::strip_str(&table.aligned(width)).to_string()
     }
 
     #[test]
-    fn a_table_that_fits_is_not_cut() {
-        assert!(!table().aligned(200).contains('…'));
+    fn a_terminal_gets_aligned_columns_and_wrapped_texts() {
+        assert_eq!(
+            plain(&table(), 33),
+            "ID   TITLE                    FOR\nT1   A title that goes on     3m\n     and on\u{fffd}[2J\nT22  日本語                   —\n"
+        );
     }
 
     #[test]
-    fn a_narrow_terminal_still_shows_something() {
-        assert!(table().aligned(5).contains("A title tha…"));
+    fn a_table_that_fits_is_not_wrapped() {
+        assert_eq!(plain(&table(), 200).lines().count(), 3);
+    }
+
+    #[test]
+    fn a_narrow_terminal_has_free_text_below_and_loses_no_word() {
+        assert_eq!(plain(&table(), 20), "T1  3m\n  A title that goes\n  on and on\u{fffd}[2J\nT22\n  日本語\n");
+    }
+
+    #[test]
+    fn an_optional_column_goes_before_a_text_is_narrowed_too_far() {
+        let mut table = Table::new([Column::new("ID"), Column::optional("ROLE"), Column::flexible("WHY")]);
+        table.row([Item::new("T1"), Item::new("integrator"), Item::new("it waits for somebody who is not there yet")]);
+        assert!(plain(&table, 60).contains("ROLE"));
+        let narrow = plain(&table, 30);
+        assert!(!narrow.contains("ROLE") && narrow.starts_with("ID  WHY\nT1  it waits for somebody"), "{narrow}");
+    }
+
+    #[test]
+    fn a_line_breaks_between_words_whatever_its_colours() {
+        assert_eq!(
+            wrap_line("  next: agentctl fleet start builder", 20),
+            "  next: agentctl\n    fleet start\n    builder"
+        );
+        let painted = format!("  {} {}", Tone::Faint.paint("next:"), "agentctl fleet start builder");
+        let plain = anstream::adapter::strip_str(&wrap_line(&painted, 20)).to_string();
+        assert_eq!(plain, "  next: agentctl\n    fleet start\n    builder");
+        assert_eq!(wrap_line("role        builder and more words", 40), "role        builder and more words");
+        assert_eq!(
+            wrap_line("/a/path/that/is/longer/than/the/line is", 12),
+            "/a/path/that/is/longer/than/the/line\n  is"
+        );
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal_and_none_breaks_a_word_that_fits() {
+        let words = "the gate `test` is red: assertion failed at a/very/long/path/that/does/not/fit/all.rs:12 left 1";
+        for width in 1..60 {
+            let lines = wrap(words, width, 200);
+            assert!(lines.iter().all(|line| line.width() <= width.max(1)), "{width}: {lines:?}");
+            assert_eq!(lines.concat().replace(' ', ""), words.replace(' ', ""), "{width}");
+            if width >= 45 {
+                assert!(
+                    lines.iter().all(|line| line.split(' ').all(|word| words.split(' ').any(|known| known == word)))
+                );
+            }
+        }
+        assert_eq!(wrap("one two three four", 8, 2), ["one two", "three…"]);
+        assert_eq!(wrap("", 8, 2), [""]);
     }
 }
