@@ -321,7 +321,7 @@ pub(super) const KEYS: &[Key] = &[
         "workspace.copy",
         Ignored,
         Kind::Paths,
-        "Untracked files of the main checkout that every worktree gets a copy of.",
+        "Untracked files and directories of the main checkout that every worktree gets a copy of, also by `*`, `?`, `**`; never merged.",
     ),
     key("workspace.setup", Ignored, Kind::NoArgv, "Program and arguments to run in a new worktree; empty for none."),
     key(

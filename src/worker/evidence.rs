@@ -140,7 +140,18 @@ pub(super) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
         let message = format!("{}: {title}", run.assignment.task.id);
         workspace.commit_rest(&message, &trailers(&run.assignment.lease), &author).map_err(broken)?;
     }
-    Ok(())
+    let unfinished = workspace.unfinished_submodules().map_err(broken)?;
+    if builds && !unfinished.is_empty() {
+        let names = text::one_line(&unfinished.join(", "));
+        let reason =
+            format!("these submodules hold changes that are not committed in them, and only that can be kept: {names}");
+        return Err(Outcome::failed(Class::NoEvidence, reason));
+    }
+    let published = run.shared.setup.config.merge.push.is_some();
+    match workspace.refuses(published).map_err(broken)? {
+        Some(reason) => Err(Outcome::failed(Class::NoEvidence, reason)),
+        None => Ok(()),
+    }
 }
 
 /// Whether the branch has a commit that its target has not: an earlier attempt, interrupted at its end, may have done the work.

@@ -50,6 +50,11 @@ pub(super) fn merge(run: &mut Run, workspace: &Workspace) -> Outcome {
     if let Some(name) = after.iter().find(|name| run.shared.gate(name).is_none()) {
         return Outcome::failed(Class::Config, evidence::unknown_gate(name));
     }
+    match workspace.refuses(config.merge.push.is_some()) {
+        Ok(None) => {}
+        Ok(Some(reason)) => return Outcome::NeedsAdapt { reason },
+        Err(error) => return Outcome::failed(error.class(), format!("failed to {}", chain(&error))),
+    }
     let author = Author::of(config.workspace.author.as_deref(), &run.assignment.rule.role);
     let line = Line {
         repo: run.shared.setup.layout.root().to_owned(),

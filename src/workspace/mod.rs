@@ -25,8 +25,10 @@ mod pins;
 pub mod prune;
 mod repo;
 mod save;
+mod screen;
 mod snapshot;
 mod state;
+mod submodules;
 pub mod train;
 mod tree;
 
@@ -43,8 +45,10 @@ use crate::{
 use evidence::Start;
 use git::Git;
 use repo::{Home, Repository};
+use screen::Copies;
 use snapshot::Checkout;
 use state::State;
+use submodules::Stores;
 
 /// Below a project's root: what is the main checkout's and never part of a task's change.
 const OWN: [&str; 9] = [
@@ -72,6 +76,8 @@ pub struct Workspace {
     checkout: Option<Checkout>,
     start: Start,
     env: BTreeMap<String, String>,
+    copies: Copies,
+    stores: Option<Stores>,
 }
 
 /// How the project's attempts work here: `shared` where there is no repository with a commit, whatever is configured.
@@ -195,6 +201,22 @@ impl Workspace {
         }
         let mut excluded = own_paths(&repo.prefix);
         excluded.extend(state.copied.iter().cloned());
+        let home = top.parent().and_then(Path::parent).map(|dir| Home { dir: dir.into() });
+        let mut copies = Copies::default();
+        if let Some(home) = home {
+            copies = Copies::load(&home, task, &state.copied);
+            if let Some(list) = copies.ignore(&repo.git, &home, task)? {
+                env.insert("GIT_CONFIG_COUNT".into(), "1".into());
+                env.insert("GIT_CONFIG_KEY_0".into(), "core.excludesFile".into());
+                env.insert("GIT_CONFIG_VALUE_0".into(), list.to_string_lossy().into_owned());
+            }
+        }
+        let stores = Stores {
+            git: repo.git.clone(),
+            common: repo.common.clone(),
+            admin: admin.clone(),
+            label: branch::component(task),
+        };
         let checkout = Checkout { git: repo.git.moved_to(top), admin, excluded, litter: state.litter.clone() };
         Ok(Self {
             mode: Mode::Worktree,
@@ -207,6 +229,8 @@ impl Workspace {
             checkout: Some(checkout),
             start: Start { commit: None, tree: String::new() },
             env,
+            copies,
+            stores: Some(stores),
         })
     }
 
@@ -233,6 +257,8 @@ impl Workspace {
             checkout,
             start: Start { commit: None, tree: String::new() },
             env: BTreeMap::new(),
+            copies: Copies::default(),
+            stores: None,
         })
     }
 
@@ -327,6 +353,22 @@ impl Workspace {
         let Some(mut state) = State::load(&home, &self.task) else { return Ok(()) };
         state.litter.clone_from(&checkout.litter);
         state.save(&home)
+    }
+
+    /// Says what of the branch must not come into its target, in words for whoever mends it; `None` when all of it
+    /// may. Commits of submodules are kept where they outlive the worktree, as they are what a merge would point to;
+    /// with `published` a remote must have them as well.
+    pub fn refuses(&self, published: bool) -> Result<Option<String>, WorkspaceError> {
+        let (Some(checkout), Some(stores), Some(base)) = (&self.checkout, &self.stores, &self.base_branch) else {
+            return Ok(None);
+        };
+        stores.keep()?;
+        screen::refuse(&checkout.git, stores, &self.copies, &format!("refs/heads/{base}"), published)
+    }
+
+    /// The submodules that hold changes which are not committed in them.
+    pub fn unfinished_submodules(&self) -> Result<Vec<String>, WorkspaceError> {
+        self.stores.as_ref().map_or(Ok(Vec::new()), |stores| stores.dirty(&self.top))
     }
 
     /// What it holds, in a form to be compared with another moment's: commit and content; `None` without git.

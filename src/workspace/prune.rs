@@ -20,6 +20,7 @@ use super::{
     hooks,
     repo::{Home, Listed, Repository},
     save,
+    screen::Copies,
     state::State,
     tree,
 };
@@ -162,6 +163,7 @@ fn look(
     seen.whole = true;
     seen.dirty = checkout.tree_of(head.as_deref())? != now.tree;
     seen.left_out = now.left_out;
+    seen.left_out.extend(workspace.unfinished_submodules()?);
     seen.midway = evidence::midway(checkout)?;
     seen.base = workspace.base_branch.clone();
     if let Some(head) = &head {
@@ -269,6 +271,9 @@ fn take_away(
         }
         // After the hook, which may have changed something.
         removed.saved = workspace.save()?;
+        if let Some(stores) = &workspace.stores {
+            stores.keep()?;
+        }
     }
     let path = seen.path.to_string_lossy();
     // It says so when it was not locked.
@@ -276,6 +281,7 @@ fn take_away(
     locked.persist(&["worktree", "remove", "--force", "--", &path])?;
     let state = State::load(&home, task);
     State::forget(&home, task)?;
+    Copies::forget(&home, task)?;
     if let (Some(state), Some(branch)) = (state.filter(|state| state.made), &seen.branch)
         && state.branch == *branch
         && seen.merged

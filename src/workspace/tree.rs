@@ -15,10 +15,12 @@ use fs2::FileExt as _;
 use super::{
     Config, branch,
     fault::{WorkspaceError, failed},
-    files::{self, Copied},
+    files::{self, Made as Copied},
     git::Git,
     repo::{Base, Home, Listed, Locked, Repository},
+    screen::Copies,
     state::{State, make_dir},
+    submodules::Stores,
 };
 use crate::{domain::Task, layout::Layout};
 
@@ -126,7 +128,14 @@ pub(super) fn prepare(
         // Outside of the lock, because it takes long; the guard goes with it.
         let git = repo.git.moved_to(&path).holding(Arc::clone(&guard));
         git.run(&["reset", "-q", "--hard"])?;
-        state.copied = copy_all(layout, config, repo, &path)?;
+        state.copied = copy_all(layout, config, repo, &home, id, &path)?;
+        let stores = Stores {
+            git: repo.git.clone(),
+            common: repo.common.clone(),
+            admin: admin.clone(),
+            label: branch::component(id),
+        };
+        stores.set_up(&path)?;
         state.ready = true;
     }
     state.take_ports(&home, config)?;
@@ -332,22 +341,27 @@ fn unlock(lock: &Path) {
     }
 }
 
-fn copy_all(layout: &Layout, config: &Config, repo: &Repository, tree: &Path) -> Result<Vec<String>, WorkspaceError> {
+/// Brings what `workspace.copy` names into a new worktree, and answers with the paths below its top.
+fn copy_all(
+    layout: &Layout,
+    config: &Config,
+    repo: &Repository,
+    home: &Home,
+    task: &crate::domain::TaskId,
+    tree: &Path,
+) -> Result<Vec<String>, WorkspaceError> {
     let target = inside(tree, &repo.prefix)?;
-    let mut copied = Vec::new();
-    for name in &config.copy {
-        match files::copy(layout.root(), &target, name) {
-            Ok(Copied::Made) => {
-                let below = repo.prefix.join(name.trim_start_matches("./"));
-                copied.push(below.components().collect::<PathBuf>().to_string_lossy().into_owned());
-            }
-            // A half-made tree of before may hold it already; what the branch holds is its own.
-            Ok(Copied::There) => {}
-            Ok(Copied::Missing) => log::debug!("{name}, of `workspace.copy`, is not in the main checkout"),
-            Err(error) => log::warn!("{name}, of `workspace.copy`, is not copied: {error}"),
+    let mut made = Copied::default();
+    let spare = |path: &Path| super::OWN.iter().any(|own| path.starts_with(own));
+    for pattern in &config.copy {
+        if let Err(error) = files::copy(layout.root(), &target, pattern, &spare, &mut made) {
+            log::warn!("{pattern}, of `workspace.copy`, is not copied: {error}");
         }
     }
-    Ok(copied)
+    let below = |path: &PathBuf| repo.prefix.join(path);
+    let files: Vec<PathBuf> = made.files.iter().map(below).collect();
+    Copies::note(&repo.git, home, task, tree, &files)?;
+    Ok(made.paths.iter().map(|path| below(path).to_string_lossy().into_owned()).collect())
 }
 
 /// The project's root in a worktree; made where the branch does not hold it.

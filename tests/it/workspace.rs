@@ -22,6 +22,8 @@ use oodatcaa::{
 
 use crate::support::{eventually, git};
 
+mod private;
+
 /// A repository with a project in it, and a place for its worktrees.
 struct Repo {
     dir: tempfile::TempDir,
