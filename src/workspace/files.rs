@@ -105,7 +105,7 @@ impl Copier<'_> {
             _ => {
                 return self.file(dir, name, path).map(|made| {
                     if made {
-                        self.made.paths.push(path.into())
+                        self.made.paths.push(path.into());
                     }
                 });
             }

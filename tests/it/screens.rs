@@ -121,7 +121,7 @@ fn no_screen_breaks_a_word_or_loses_why_a_task_waits() {
         };
         let inbox = see("inbox");
         for need in needs.as_array().expect("a list") {
-            whole("inbox", &inbox, &need["id"].as_str().unwrap());
+            whole("inbox", &inbox, need["id"].as_str().unwrap());
             whole("inbox", &inbox, need["next"].as_str().unwrap());
         }
         let list = see("ls");

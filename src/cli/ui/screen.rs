@@ -72,11 +72,10 @@ fn unbuffered(tell: Sender<Key>) -> Option<Termios> {
     raw.special_codes[SpecialCodeIndex::VTIME] = 0;
     tcsetattr(io::stdin(), OptionalActions::Now, &raw).ok()?;
     let read = move || {
-        for byte in io::stdin().bytes() {
-            match byte {
-                Ok(b'q' | b'Q') => drop(tell.send(Key::Quit)),
-                Ok(_) => {}
-                Err(_) => return,
+        let mut key = [0];
+        while let Ok(1) = io::stdin().read(&mut key) {
+            if matches!(key, [b'q' | b'Q']) && tell.send(Key::Quit).is_err() {
+                return;
             }
         }
     };
