@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::domain::{Role, TaskId, Token};
+use crate::domain::{Role, RunName, TaskId};
 
 /// A project's root and the names below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,10 +119,10 @@ impl Layout {
         self.state().join("homes")
     }
 
-    /// The directory of one attempt. It is named by the token, which is unique in a task's life;
-    /// tries of a stage may share their number when they are not charged.
-    pub fn run(&self, task: &TaskId, token: Token) -> PathBuf {
-        self.runs().join(task.as_str()).join(token.to_string())
+    /// The directory of one attempt, by the name that its claim gave it: the token, which is unique in a task's
+    /// life (tries of a stage may share their number), or what stands for it where that name was taken.
+    pub fn run(&self, task: &TaskId, name: &RunName) -> PathBuf {
+        self.runs().join(task.as_str()).join(name.as_str())
     }
 
     /// The directory of the leases.

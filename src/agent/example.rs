@@ -17,6 +17,7 @@ pub fn assignment(rule: &RoleRule, project: &Path, run_dir: &Path) -> Assignment
             role: rule.role.clone(),
             owner: "example".into(),
             token: Token(1),
+            run: String::new(),
             attempt: 1,
             started_at: now,
             ttl_seconds: rule.ttl.as_secs(),

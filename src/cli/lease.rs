@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::{
-        Snapshot, TaskId, Token,
+        RunName, Snapshot, TaskId,
         lease::Standing,
         operate, rescue,
         text::{duration, one_line},
@@ -147,7 +147,8 @@ fn release(ctx: &Context, args: &Release) -> Done {
                     ctx.ui.say("nothing was changed");
                     return Ok(fail::exit::FAILED);
                 }
-                end_processes(ctx, &id, token)?;
+                let run = snapshot.run_name(&id, token).unwrap_or_else(|| RunName::of(token));
+                end_processes(ctx, &id, &run)?;
             }
             let changed = decide(ctx, args.dry, |snapshot, workflow, actor| {
                 operate::release(snapshot, workflow, &id, token, reason.unwrap_or("forced"), actor)
@@ -189,8 +190,8 @@ fn alive(snapshot: &Snapshot, id: &TaskId) -> Failure {
 }
 
 /// Ends what an attempt left running and sees it gone (R14).
-pub fn end_processes(ctx: &Context, id: &TaskId, token: Token) -> Result<(), Failure> {
-    let run_dir = ctx.layout()?.run(id, token);
+pub fn end_processes(ctx: &Context, id: &TaskId, run: &RunName) -> Result<(), Failure> {
+    let (run_dir, token) = (ctx.layout()?.run(id, run), run.token());
     match process::end_leftovers(&run_dir, GONE) {
         Ok(0) => Ok(()),
         Ok(ended) => {
@@ -213,7 +214,7 @@ pub fn give_back(ctx: &Context, id: &TaskId) -> Result<Changed, Failure> {
     let snapshot = ctx.read()?.snapshot;
     let left: Vec<_> = rescue::find(&snapshot, workflow).into_iter().filter(|left| left.task == *id).collect();
     for left in &left {
-        end_processes(ctx, id, left.token)?;
+        end_processes(ctx, id, &left.run)?;
     }
     decide(ctx, Dry::default(), |snapshot, workflow, actor| {
         let mut plan = rescue::decide(snapshot, workflow, retry, &left, "");

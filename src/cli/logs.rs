@@ -21,7 +21,7 @@ use super::{
     ui::Tone,
 };
 use crate::{
-    domain::{TaskId, Token, lease::Standing, text::many_lines},
+    domain::{Snapshot, TaskId, Token, lease::Standing, text::many_lines},
     error::Failure,
     layout::Layout,
 };
@@ -73,14 +73,14 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
     let name = args.file()?;
     if !args.follow {
         let token = token.or_else(|| runs::newest(layout, &task)).ok_or_else(|| runs::none(layout, &task, None))?;
-        return once(ctx, args, &task, token, &name);
+        return once(ctx, args, &snapshot, &task, token, &name);
     }
     follow(ctx, args, &task, token, &name)
 }
 
-fn once(ctx: &Context, args: &Args, task: &TaskId, token: Token, name: &str) -> Done {
+fn once(ctx: &Context, args: &Args, snapshot: &Snapshot, task: &TaskId, token: Token, name: &str) -> Done {
     let layout = ctx.layout()?;
-    let dir = layout.run(task, token);
+    let dir = runs::dir(layout, snapshot, task, token);
     if !dir.is_dir() {
         return Err(runs::none(layout, task, Some(token)));
     }
@@ -128,7 +128,7 @@ fn follow(ctx: &Context, args: &Args, task: &TaskId, only: Option<Token>, name: 
         if let Some((token, log)) = &mut at {
             let token = *token;
             if log.is_none() {
-                *log = Log::open(&layout.run(task, token).join(name), args.tail)?;
+                *log = Log::open(&runs::dir(layout, &now.snapshot, task, token).join(name), args.tail)?;
             }
             let over = now.running != Some(token);
             if let Some(log) = log {
@@ -161,6 +161,7 @@ fn follow(ctx: &Context, args: &Args, task: &TaskId, only: Option<Token>, name: 
 
 /// How the task stands at one look.
 struct Now {
+    snapshot: Snapshot,
     running: Option<Token>,
     ended: bool,
     why: String,
@@ -173,11 +174,9 @@ impl Now {
         let sight = Sight::new(&snapshot, ctx.workflow());
         let found = snapshot.queue.get(task);
         let ended = |state| matches!(state, State::Done | State::Cancelled | State::NeedsYou | State::Failed);
-        Ok(Self {
-            running: live.map(crate::domain::Held::token),
-            ended: found.is_none_or(|task| ended(sight.state(task))),
-            why: found.map_or("the task has left the queue".into(), |task| sight.sentence(task)),
-        })
+        let (running, over) = (live.map(crate::domain::Held::token), found.is_none_or(|task| ended(sight.state(task))));
+        let why = found.map_or("the task has left the queue".into(), |task| sight.sentence(task));
+        Ok(Self { running, ended: over, why, snapshot })
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     domain::{
-        Plan, Problem, QueueLease, Snapshot, TaskId, Workflow,
+        Lease, Plan, Problem, QueueLease, RunName, Snapshot, TaskId, Workflow,
         event::Actor,
         lease::Standing,
         observe, operate, rescue,
@@ -197,6 +197,7 @@ fn mends(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Mend> {
             all.push(Mend::Lease(rescue::Left {
                 task: id.clone(),
                 token: held.token(),
+                run: held.ours().map_or_else(|| RunName::of(held.token()), Lease::run_name),
                 role: None,
                 reason: "there is no such task".into(),
                 died: false,
@@ -264,7 +265,7 @@ fn repair(ctx: &Context, dry: Dry) -> Done {
     }
     for mend in &found {
         if let Mend::Lease(left) = mend {
-            lease::end_processes(ctx, &left.task, left.token)?;
+            lease::end_processes(ctx, &left.task, &left.run)?;
         }
     }
     let retry = &loaded.config.retry;

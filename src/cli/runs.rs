@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{context::Context, fail::no_task};
 use crate::{
-    domain::{Event, Kind, Role, Snapshot, TaskId, Token, lease::Standing, plan::stamp},
+    domain::{Event, Kind, Role, RunName, Snapshot, TaskId, Token, lease::Standing, plan::stamp},
     error::Failure,
     layout::Layout,
 };
@@ -23,6 +23,8 @@ pub struct Attempt {
     pub task: TaskId,
     /// The token; together with the task its name.
     pub token: Token,
+    /// The name of its directory.
+    pub run: RunName,
     /// The role that worked.
     pub role: Option<Role>,
     /// The number of the try in its stage.
@@ -54,6 +56,7 @@ pub struct Attempt {
 impl Attempt {
     fn new(task: TaskId, token: Token) -> Self {
         Self {
+            run: RunName::of(token),
             task,
             token,
             role: None,
@@ -79,7 +82,7 @@ impl Attempt {
 
     /// Its directory.
     pub fn dir(&self, layout: &Layout) -> PathBuf {
-        layout.run(&self.task, self.token)
+        layout.run(&self.task, &self.run)
     }
 
     /// How long it took, or has taken until now.
@@ -106,6 +109,8 @@ impl Attempt {
             Kind::LeaseAcquired => {
                 self.started = Some(event.time);
                 (self.owner, self.by) = (text("owner"), text("by"));
+                let named = event.text("run").and_then(RunName::parse).filter(|name| name.token() == self.token);
+                self.run = named.unwrap_or_else(|| self.run.clone());
             }
             Kind::AttemptStarted => {
                 self.started = self.started.or(Some(event.time));
@@ -169,14 +174,15 @@ pub fn all(layout: &Layout, snapshot: &Snapshot, events: &[Event], only: Option<
             at(task, token, &|attempt| attempt.learn(event));
         }
     }
-    for (task, token) in directories(layout, only) {
-        at(&task, token, &|_| {});
+    for (task, run) in directories(layout, only) {
+        at(&task, run.token(), &|_| {});
     }
     for (task, held) in &snapshot.leases {
         if let Some(lease) = held.ours() {
             let live = held.standing(&snapshot.now) == Standing::Live;
             at(task, lease.token, &|attempt| {
                 attempt.running = live && attempt.ended.is_none();
+                attempt.run = lease.run_name();
                 attempt.role = Some(lease.role.clone());
                 attempt.number = Some(lease.attempt);
                 attempt.simulated |= lease.simulated;
@@ -192,14 +198,14 @@ pub fn all(layout: &Layout, snapshot: &Snapshot, events: &[Event], only: Option<
 }
 
 /// The attempts that have a directory.
-fn directories(layout: &Layout, only: Option<&TaskId>) -> Vec<(TaskId, Token)> {
+fn directories(layout: &Layout, only: Option<&TaskId>) -> Vec<(TaskId, RunName)> {
     let tasks = match only {
         Some(task) => vec![task.clone()],
         None => names(&layout.runs()).filter_map(|name| TaskId::parse(&name).ok()).collect(),
     };
     let tokens = |task: TaskId| {
         let dir = layout.runs().join(task.as_str());
-        names(&dir).filter_map(move |name| Some((task.clone(), Token(name.parse().ok()?))))
+        names(&dir).filter_map(move |name| Some((task.clone(), RunName::parse(&name)?)))
     };
     tasks.into_iter().flat_map(tokens).collect()
 }
@@ -211,7 +217,12 @@ fn names(dir: &Path) -> impl Iterator<Item = String> + use<> {
 
 /// The newest attempt of a task that has a directory.
 pub fn newest(layout: &Layout, task: &TaskId) -> Option<Token> {
-    directories(layout, Some(task)).into_iter().map(|(_, token)| token).max()
+    directories(layout, Some(task)).into_iter().map(|(_, run)| run.token()).max()
+}
+
+/// The directory of an attempt, as its lease or the journal names it; else the one that bears its token.
+pub fn dir(layout: &Layout, snapshot: &Snapshot, task: &TaskId, token: Token) -> PathBuf {
+    layout.run(task, &snapshot.run_name(task, token).unwrap_or_else(|| RunName::of(token)))
 }
 
 /// What a person typed: `TASK`, or `TASK/TOKEN`.
@@ -247,9 +258,10 @@ pub fn none(layout: &Layout, task: &TaskId, token: Option<Token>) -> Failure {
             Failure::new("not_found", format!("nobody has worked on {task} yet")).hint(format!("agentctl why {task}"))
         }
         Some(token) => {
-            let mut there = directories(layout, Some(task));
-            there.sort_unstable_by_key(|(_, token)| *token);
-            let tokens: Vec<String> = there.iter().map(|(task, token)| format!("{task}/{token}")).collect();
+            let mut there: Vec<Token> = directories(layout, Some(task)).iter().map(|(_, run)| run.token()).collect();
+            there.sort_unstable();
+            there.dedup();
+            let tokens: Vec<String> = there.iter().map(|token| format!("{task}/{token}")).collect();
             let there = if tokens.is_empty() { "none".into() } else { tokens.join(", ") };
             Failure::new("not_found", format!("there is no attempt {task}/{token}; there are: {there}"))
                 .hint(format!("agentctl run list {task}"))

@@ -202,6 +202,7 @@ fn take(snapshot: &Snapshot, me: &Claimant, task: &Task, offer: &Offer, probe: b
         role: me.rule.role.clone(),
         owner: me.owner.tag.clone(),
         token: Token(snapshot.highest_token(&task.id).0 + 1),
+        run: String::new(),
         attempt: task.attempts.saturating_add(1),
         started_at: now.wall,
         ttl_seconds: me.rule.ttl.as_secs(),

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::{
-    Event, Kind, Role, Status, TaskId, Token,
+    Event, Kind, Role, RunName, Status, TaskId, Token,
     budget::{Ledger, Spent},
     decision::Decisions,
     pool::Closed,
@@ -44,6 +44,8 @@ pub struct TaskHistory {
     pub trouble: Option<String>,
     /// What a human answered to its agents' questions, oldest first: question and answer (R17).
     pub answers: Vec<(String, String)>,
+    /// The directories of its attempts, as their claims named them; what else lies there speaks for nobody (R27).
+    pub runs: BTreeMap<Token, RunName>,
     /// The last claim of each role, and the commit at which its work ended where that is known.
     pub work: BTreeMap<Role, Work>,
     /// What its attempts spent.
@@ -213,7 +215,9 @@ impl History {
     fn apply_to_task(&mut self, id: &TaskId, event: &Event) {
         let by_hand = event.actor.starts_with("human:") || event.actor == "outside";
         let known = self.tasks.entry(id.clone()).or_default();
-        if let Some(token) = event.token {
+        if let Some(token) = event.token
+            && (token <= Token::PLAUSIBLE_TOLD || token.is_plausible(known.token))
+        {
             known.token = known.token.max(token);
         }
         match event.kind {
@@ -243,6 +247,8 @@ impl History {
             Kind::LeaseAcquired => {
                 if let (Some(role), Some(token)) = (&event.role, event.token) {
                     known.work.insert(role.clone(), Work { token, commit: None });
+                    let named = event.text("run").and_then(RunName::parse).filter(|name| name.token() == token);
+                    known.runs.insert(token, named.unwrap_or_else(|| RunName::of(token)));
                 }
             }
             Kind::TaskUpdated if event.flag("stamped") => known.stamped(event),

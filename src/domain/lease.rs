@@ -16,13 +16,76 @@ use super::{Now, Role, TaskId};
 pub struct Token(pub u64);
 
 impl Token {
-    /// The greatest that counts: what is beyond no claim has reached, somebody made it up.
-    pub const GREATEST: Self = Self(u64::MAX >> 1);
+    /// What is beyond, no claim has reached on its own: somebody made it up.
+    const PLAUSIBLE: Self = Self(1 << 40);
+
+    /// The same for the journal, where there is room for those that follow the greatest of the above.
+    pub(super) const PLAUSIBLE_TOLD: Self = Self(1 << 41);
+
+    /// Tokens that follow one another so closely are believed wherever they stand.
+    const NEAR: u64 = 1_000;
+
+    /// Whether this may be a token, `known` being the greatest that is believed so far. What is not believed is
+    /// passed over, so that nobody can have the numbers begin again by writing a great one somewhere.
+    pub fn is_plausible(self, known: Self) -> bool {
+        self <= Self::PLAUSIBLE || self.0 <= known.0.saturating_add(Self::NEAR)
+    }
+
+    /// The greatest that can be believed of one that is known and of others.
+    pub fn greatest(known: Self, others: impl IntoIterator<Item = Self>) -> Self {
+        let mut others: Vec<Self> = others.into_iter().collect();
+        others.sort_unstable();
+        others.into_iter().fold(known, |known, token| if token.is_plausible(known) { token.max(known) } else { known })
+    }
 }
 
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// The name of an attempt's directory below its task's: the token, and random digits where something lay in the
+/// token's own place already, so that nothing that was there before speaks for the attempt (R27).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunName(String);
+
+impl RunName {
+    /// The name that scripts know.
+    pub fn of(token: Token) -> Self {
+        Self(token.to_string())
+    }
+
+    /// Another name for the same attempt, told apart by random digits.
+    pub fn beside(token: Token, random: u64) -> Self {
+        Self(format!("{token}-{random:016x}"))
+    }
+
+    /// Reads a name as it stands in leases, in the journal and in directories; anything else is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (token, random) = text.split_once('-').map_or((text, None), |(token, random)| (token, Some(random)));
+        let is_token = token.parse::<u64>().is_ok_and(|number| number.to_string() == token);
+        let is_random = |text: &str| {
+            (6..=16).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        (is_token && random.is_none_or(is_random)).then(|| Self(text.into()))
+    }
+
+    /// The attempt's token.
+    pub fn token(&self) -> Token {
+        let digits = self.0.split('-').next().unwrap_or_default();
+        Token(digits.parse().unwrap_or_default())
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RunName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
     }
 }
 
@@ -50,8 +113,11 @@ pub struct Lease {
     pub role: Role,
     /// The owner's tag.
     pub owner: String,
-    /// The fencing token; also the name of the attempt's directory.
+    /// The fencing token.
     pub token: Token,
+    /// The name of the attempt's directory, which the claim made; the token where an older version wrote the lease.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub run: String,
     /// The number of this try in the present stage, from 1.
     pub attempt: u32,
     /// Wall clock, for people.
@@ -106,6 +172,11 @@ impl Lease {
         format!("{}#{}", self.owner, self.token)
     }
 
+    /// The attempt's directory. A name that cannot be one of this token's counts as none.
+    pub fn run_name(&self) -> RunName {
+        RunName::parse(&self.run).filter(|name| name.token() == self.token).unwrap_or_else(|| RunName::of(self.token))
+    }
+
     /// Time since the last heartbeat, on the clock that R13 names.
     pub fn silence(&self, now: &Now) -> Duration {
         now.mono.saturating_sub(Duration::from_millis(self.heartbeat_mono_ms))
@@ -139,6 +210,7 @@ pub struct ForeignLease {
 }
 
 /// What stands in `.leases/<task>.json`.
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are ours")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseRecord {
     /// Written by a worker, with identity.
@@ -262,6 +334,7 @@ pub(crate) mod tests {
             role: role.clone(),
             owner: "w@h".into(),
             token: Token(token),
+            run: String::new(),
             attempt: 1,
             started_at: now.wall,
             ttl_seconds: 600,

@@ -29,7 +29,7 @@ pub mod workflow;
 
 pub use event::{Event, EventDraft, Kind};
 pub use history::History;
-pub use lease::{ForeignLease, Held, Holder, Lease, LeaseRecord, Owner, Token};
+pub use lease::{ForeignLease, Held, Holder, Lease, LeaseRecord, Owner, RunName, Token};
 pub use outcome::{Class, Outcome};
 pub use plan::{LeaseChange, Member, NewTask, Now, Plan, Snapshot, TaskEdit};
 pub use queue::{Problem, Queue};

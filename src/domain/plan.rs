@@ -9,7 +9,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::Value;
 
-use super::{Event, EventDraft, Held, History, Holder, Lease, LeaseRecord, Queue, QueueLease, Status, TaskId, Token};
+use super::{
+    Event, EventDraft, Held, History, Holder, Kind, Lease, LeaseRecord, Queue, QueueLease, RunName, Status, TaskId,
+    Token,
+};
 
 /// One moment on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,6 +182,29 @@ impl Plan {
         }
     }
 
+    /// The claims in it.
+    pub fn takes(&self) -> impl Iterator<Item = &Lease> {
+        self.leases.iter().filter_map(|change| match change {
+            LeaseChange::Take(lease) => Some(lease),
+            _ => None,
+        })
+    }
+
+    /// Writes the name of an attempt's directory into its claim.
+    pub fn name_run(&mut self, task: &TaskId, name: &RunName) {
+        for change in &mut self.leases {
+            if let LeaseChange::Take(lease) | LeaseChange::Write(lease) = change
+                && (&lease.task_id, lease.token) == (task, name.token())
+            {
+                lease.run = name.to_string();
+            }
+        }
+        let claims = self.events.iter_mut().filter(|event| event.kind == Kind::LeaseAcquired);
+        for event in claims.filter(|event| event.task.as_ref() == Some(task) && event.token == Some(name.token())) {
+            event.data.insert("run".into(), name.as_str().into());
+        }
+    }
+
     /// Notes an event.
     pub fn event(&mut self, event: EventDraft) {
         self.events.push(event);
@@ -274,14 +300,17 @@ impl Snapshot {
 
     /// The greatest token ever seen for a task, in queue, lease or journal (R10).
     pub fn highest_token(&self, id: &TaskId) -> Token {
-        let queue = match self.queue.get(id).map(|task| &task.lease) {
-            Some(QueueLease::Ours { token, .. }) => *token,
-            _ => Token(0),
-        };
+        let queue = self.queue.get(id).and_then(|task| task.lease.token()).unwrap_or_default();
         let lease = self.leases.get(id).map(Held::token).unwrap_or_default();
         let journal = self.history.task(id).map(|known| known.token).unwrap_or_default();
-        let believed = |token: &Token| *token <= Token::GREATEST;
-        [queue, lease, journal].into_iter().filter(believed).max().unwrap_or_default()
+        Token::greatest(journal, [queue, lease])
+    }
+
+    /// The directory of an attempt, as its lease or the journal names it; `None` where neither knows the attempt, so
+    /// that whatever lies there speaks for nobody (R27).
+    pub fn run_name(&self, id: &TaskId, token: Token) -> Option<RunName> {
+        let held = self.leases.get(id).and_then(Held::ours).filter(|lease| lease.token == token);
+        held.map(Lease::run_name).or_else(|| self.history.task(id)?.runs.get(&token).cloned())
     }
 }
 
@@ -304,7 +333,7 @@ fn apply(task: &mut super::Task, member: Member, value: &Value) {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::domain::{Kind, Task, event::Actor};
+    use crate::domain::{Task, event::Actor};
 
     pub(crate) fn now_at(seconds: u64) -> Now {
         let wall = DateTime::from_timestamp(1_767_600_000 + seconds as i64, 0).expect("a time");

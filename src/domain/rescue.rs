@@ -3,7 +3,7 @@
 //! In two steps: [`find`] says what must be ended first, [`decide`] gives back what has been seen gone.
 
 use super::{
-    EventDraft, Kind, LeaseChange, Member, Plan, QueueLease, Role, Snapshot, Task, TaskId, Token, Workflow,
+    EventDraft, Kind, LeaseChange, Member, Plan, QueueLease, Role, RunName, Snapshot, Task, TaskId, Token, Workflow,
     event::Actor, lease::Standing, outcome::Retry,
 };
 use serde_json::Value;
@@ -15,6 +15,8 @@ pub struct Left {
     pub task: TaskId,
     /// The token of the attempt whose processes must be ended first.
     pub token: Token,
+    /// The directory of that attempt.
+    pub run: RunName,
     /// The role that had it, if it can be told.
     pub role: Option<Role>,
     /// The proof, in words.
@@ -30,15 +32,18 @@ pub struct Left {
 /// Everything that nobody stands behind any more.
 pub fn find(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Left> {
     let mut left: Vec<Left> = Vec::new();
+    let run = |id: &TaskId, token: Token| snapshot.run_name(id, token).unwrap_or_else(|| RunName::of(token));
     for (id, held) in &snapshot.leases {
         let (reason, died) = match held.standing(&snapshot.now) {
             Standing::Live => continue,
             Standing::Dead(reason) => (reason, held.ours().is_some()),
             Standing::Lost(reason) => (reason, false),
         };
+        let token = snapshot.highest_token(id);
         left.push(Left {
             task: id.clone(),
-            token: held.token().max(snapshot.highest_token(id)),
+            token,
+            run: run(id, token),
             role: held.role().cloned(),
             reason,
             died,
@@ -54,6 +59,7 @@ pub fn find(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Left> {
         left.push(Left {
             task: task.id.clone(),
             token: snapshot.highest_token(&task.id),
+            run: run(&task.id, snapshot.highest_token(&task.id)),
             role: Some(rule.role.clone()),
             reason: format!("`{}` without a lease", task.status),
             died: false,

@@ -116,6 +116,14 @@ pub enum QueueLease {
 }
 
 impl QueueLease {
+    /// The token that it names.
+    pub fn token(&self) -> Option<Token> {
+        match self {
+            Self::Ours { token, .. } => Some(*token),
+            _ => None,
+        }
+    }
+
     /// Reads the text form, `<owner>#<token>`.
     pub fn from_text(text: &str) -> Self {
         if text.is_empty() {

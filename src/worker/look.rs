@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::{
-        Lease, Plan, Problem, QueueLease, Snapshot, Status, Task,
+        Lease, LeaseChange, Plan, Problem, QueueLease, Snapshot, Status, Task,
         claim::{self, Claimant, Idle},
         coordinate, observe,
         pool::Limited,
@@ -208,7 +208,7 @@ impl Worker {
         let mut settled = Settled::default();
         let mut found: Option<Snapshot> = None;
         let mut last: Option<Snapshot> = None;
-        shared.store.transact(&mut |snapshot| {
+        let committed = shared.store.transact(&mut |snapshot| {
             found = self.is_settling().then(|| snapshot.clone());
             left = rescue::find(snapshot, workflow);
             claimed.clear();
@@ -248,7 +248,11 @@ impl Worker {
         }
         let snapshot = last.expect("the decision has run");
         for lease in claimed {
-            self.start(lease, &snapshot);
+            let named = committed.plan.leases.iter().find_map(|change| match change {
+                LeaseChange::Take(taken) if taken.task_id == lease.task_id => Some(taken.clone()),
+                _ => None,
+            });
+            self.start(named.unwrap_or(lease), &snapshot);
         }
         if let Some(idle) = idle
             && self.running.is_empty()

@@ -21,8 +21,8 @@ use super::{
 use crate::{
     agent::prompt::{self, PromptError},
     config::{Trust, trust},
-    domain::{Class, Outcome, Token},
-    sys::files::{self, Durable},
+    domain::{Class, Outcome},
+    sys::files::{self, Durable, FileError, Why},
     workspace::{self, Workspace, WorkspaceError},
 };
 
@@ -36,9 +36,10 @@ impl Run {
         }
         let wrong = |error: WorkspaceError| Outcome::failed(error.class(), format!("failed to {}", chain(&error)));
         let (task, token, stop) = (self.assignment.task.clone(), self.lease().token, AtomicBool::new(false));
+        let run_dir = self.assignment.run_dir.clone();
         let layout = &shared.setup.layout;
         // A setup command may take minutes.
-        let prepared = self.beside(&stop, || Workspace::prepare_until(layout, config, &task, token, &stop));
+        let prepared = self.beside(&stop, || Workspace::prepare_until(layout, config, &task, token, &run_dir, &stop));
         if let Some(stopped) = self.is_stopped() {
             return Err(stopped);
         }
@@ -85,7 +86,7 @@ impl Run {
         let shared = Arc::clone(&self.shared);
         let (layout, agent) = (&shared.setup.layout, shared.agent(&self.lease().by));
         let now = if agent.can_resume() { warm::content(workspace) } else { None };
-        let mut warm = warm::find(layout, self.lease(), agent, now.as_deref());
+        let mut warm = warm::find(self.earlier(), self.lease(), agent, now.as_deref());
         if agent.wants_home() {
             let wanted = warm.as_ref().and_then(|warm| warm.home.clone());
             let slot = warm::take(layout, shared.role(), wanted.as_deref()).map_err(|error| {
@@ -109,20 +110,39 @@ impl Run {
         Ok(warm)
     }
 
+    /// That the claim could make the attempt's directory; if not, what stands in its way.
+    pub(super) fn has_its_directory(&self) -> Result<(), Outcome> {
+        let run_dir = &self.assignment.run_dir;
+        if run_dir.is_dir() {
+            return Ok(());
+        }
+        let above = run_dir.parent().expect("it lies below its task's");
+        match files::make_dir(self.shared.setup.layout.root(), above) {
+            Err(FileError { path, why: Why::Refused(what), .. }) => {
+                let what = what.strip_prefix("it ").unwrap_or(&what);
+                let words = format!("cannot write {}: {} {what}; move it away", run_dir.display(), path.display());
+                Err(Outcome::failed(Class::PermissionDenied, words))
+            }
+            Err(error) => Err(cannot_write(&run_dir.display().to_string(), &error.into())),
+            Ok(()) => {
+                let words = format!("{} could not be made when the task was claimed", run_dir.display());
+                Err(Outcome::failed(Class::AgentCrashed, words))
+            }
+        }
+    }
+
+    /// What earlier attempts on the task noted, the newest first; the journal names their directories (R27).
+    fn earlier(&self) -> impl Iterator<Item = Record> {
+        let (layout, id) = (self.shared.setup.layout.clone(), self.assignment.task.id.clone());
+        let known = self.snapshot.history.task(&id).map(|known| known.runs.clone()).unwrap_or_default();
+        let mine = self.lease().token;
+        let names = known.into_values().rev().filter(move |name| name.token() < mine);
+        names.filter_map(move |name| Record::load(&layout.run(&id, &name)))
+    }
+
     pub(super) fn prepare(&mut self, workspace: Option<&Workspace>) -> Result<(), Outcome> {
-        let write = |what: &str, error: std::io::Error| {
-            let class = match error.kind() {
-                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-                    Class::PermissionDenied
-                }
-                _ => Class::AgentCrashed,
-            };
-            Outcome::failed(class, format!("cannot write {what}: {error}"))
-        };
-        let run_dir = self.assignment.run_dir.clone();
-        let shared = std::sync::Arc::clone(&self.shared);
+        let shared = Arc::clone(&self.shared);
         let root = shared.setup.layout.root();
-        files::make_dir(root, &run_dir).map_err(|error| write(&run_dir.display().to_string(), error.into()))?;
         let warm = self.warm_up(workspace)?;
         let prompt = match &warm {
             Some(warm) => self.prompt_to_go_on(warm)?,
@@ -130,7 +150,7 @@ impl Run {
         };
         let path = self.assignment.prompt_file();
         files::write_atomic(root, &path, prompt.as_bytes(), Durable::No)
-            .map_err(|error| write(&path.display().to_string(), error.into()))
+            .map_err(|error| cannot_write(&path.display().to_string(), &error.into()))
     }
 
     pub(super) fn prompt(&self) -> Result<String, Outcome> {
@@ -180,10 +200,8 @@ impl Run {
 
     /// What the role that had the task before said of its work.
     fn handed(&self) -> Option<prompt::Handed> {
-        let layout = &self.shared.setup.layout;
-        let (task, token) = (&self.assignment.task.id, self.lease().token.0);
-        let mut earlier = (1..token).rev().take(20).filter_map(|token| Record::load(&layout.run(task, Token(token))));
-        let last = earlier.find(|record| matches!(record.outcome.as_deref(), Some("done" | "no_change")))?;
+        let last =
+            self.earlier().take(20).find(|record| matches!(record.outcome.as_deref(), Some("done" | "no_change")))?;
         (last.role != self.lease().role).then(|| prompt::Handed {
             role: last.role.to_string(),
             nothing: last.outcome.as_deref() == Some("no_change"),
@@ -204,8 +222,7 @@ impl Run {
                 id: other.id.to_string(),
                 title: other.title.clone(),
                 status: other.status.to_string(),
-                summary: super::record::last_summary(layout, &other.id, self.snapshot.highest_token(&other.id))
-                    .unwrap_or_default(),
+                summary: super::record::last_summary(layout, &self.snapshot, &other.id).unwrap_or_default(),
             })
             .collect();
         let children = queue
@@ -234,4 +251,12 @@ impl Run {
         let answers = known.map(|known| known.answers.clone()).unwrap_or_default();
         Ok(prompt::PromptFacts { dependencies, children, failures, answers, handed: self.handed(), gates })
     }
+}
+
+fn cannot_write(what: &str, error: &std::io::Error) -> Outcome {
+    let class = match error.kind() {
+        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => Class::PermissionDenied,
+        _ => Class::AgentCrashed,
+    };
+    Outcome::failed(class, format!("cannot write {what}: {error}"))
 }

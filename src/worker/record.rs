@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     agent::{Observation, result::Answer},
-    domain::{Lease, Outcome, Role, Task, TaskId, Token, text},
+    domain::{Lease, Outcome, Role, Snapshot, Task, TaskId, Token, text},
     layout::Layout,
     process::Exit,
     sys::files::{self, Durable, FileError},
@@ -27,7 +27,7 @@ pub struct Record {
     pub title: String,
     /// The role.
     pub role: Role,
-    /// The fencing token; the directory's name.
+    /// The fencing token.
     pub token: Token,
     /// The number of the try in its stage.
     pub attempt: u32,
@@ -163,7 +163,8 @@ impl Record {
 }
 
 /// What the last attempt on a task said of itself.
-pub(super) fn last_summary(layout: &Layout, task: &TaskId, newest: Token) -> Option<String> {
+pub(super) fn last_summary(layout: &Layout, snapshot: &Snapshot, task: &TaskId) -> Option<String> {
+    let (_, newest) = snapshot.history.task(task)?.runs.last_key_value()?;
     let record = Record::load(&layout.run(task, newest))?;
     record.summary.filter(|_| record.state == "finished")
 }

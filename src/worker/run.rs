@@ -105,7 +105,7 @@ impl Run {
         keeper: Option<Keeper>,
     ) -> Self {
         let layout = &shared.setup.layout;
-        let run_dir = layout.run(&task.id, lease.token);
+        let run_dir = layout.run(&task.id, &lease.run_name());
         let record = Record::new(&task, &lease);
         let beat_due = Instant::now() + pace(&lease);
         let assignment = Assignment {
@@ -145,7 +145,8 @@ impl Run {
 
     /// From claim to what is to be settled.
     fn walk(mut self) -> Ended {
-        let (outcome, workspace) = match self.workspace() {
+        let ready = self.has_its_directory().and_then(|()| self.workspace());
+        let (outcome, workspace) = match ready {
             Ok(Some(workspace)) if merge::is_merging(&self.assignment.rule) => {
                 (merge::merge(&mut self, &workspace), Some(workspace))
             }

@@ -45,7 +45,7 @@ fn keep(layout: &Layout, trees: &Config, left: &rescue::Left) {
 }
 
 fn end_one(layout: &Layout, left: &rescue::Left) -> bool {
-    let run = layout.run(&left.task, left.token);
+    let run = layout.run(&left.task, &left.run);
     for dir in tags(&run) {
         match process::end_leftovers(&dir, WAIT) {
             Ok(0) => {}

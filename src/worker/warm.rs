@@ -14,14 +14,14 @@ use fs2::FileExt as _;
 use super::record::Record;
 use crate::{
     agent::Agent,
-    domain::{Class, Lease, Role, Token, outcome::Policy},
+    domain::{Class, Lease, Role, outcome::Policy},
     layout::Layout,
     sys::files,
     workspace::Workspace,
 };
 
 /// How many earlier attempts are looked through for the role's last.
-const BACK: u64 = 100;
+const BACK: usize = 100;
 
 /// An earlier attempt that can be gone on with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,14 +44,17 @@ pub(super) fn content(workspace: Option<&Workspace>) -> Option<String> {
     }
 }
 
-/// The role's last attempt on the task, if this one can go on with its session.
-pub(super) fn find(layout: &Layout, lease: &Lease, agent: &dyn Agent, now: Option<&str>) -> Option<Warm> {
+/// The role's last attempt among the earlier ones, newest first, if this one can go on with its session.
+pub(super) fn find(
+    earlier: impl Iterator<Item = Record>,
+    lease: &Lease,
+    agent: &dyn Agent,
+    now: Option<&str>,
+) -> Option<Warm> {
     if !agent.can_resume() {
         return None;
     }
-    let tokens = (1..lease.token.0).rev().take(usize::try_from(BACK).unwrap_or(usize::MAX));
-    let mut earlier = tokens.filter_map(|token| Record::load(&layout.run(&lease.task_id, Token(token))));
-    let last = earlier.find(|record| record.role == lease.role)?;
+    let last = earlier.take(BACK).find(|record| record.role == lease.role)?;
     goes_on(&last, lease, now)
 }
 
@@ -109,7 +112,10 @@ fn is_name(session: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::{Observation, tests::assignment};
+    use crate::{
+        agent::{Observation, tests::assignment},
+        domain::Token,
+    };
 
     fn record(class: Option<Class>) -> (Record, Lease) {
         let dir = tempfile::tempdir().expect("a directory");

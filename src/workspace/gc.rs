@@ -15,7 +15,7 @@ use super::{
     repo::Repository,
 };
 use crate::{
-    domain::{Snapshot, TaskId, Token},
+    domain::{RunName, Snapshot, TaskId},
     layout::Layout,
 };
 
@@ -67,12 +67,12 @@ fn runs(layout: &Layout, over: &dyn Fn(&TaskId) -> bool, keep: Duration, now: Sy
         if !over(&task) {
             continue;
         }
-        let tokens: BTreeMap<u64, PathBuf> =
-            names(&dir).into_iter().filter_map(|(name, dir)| Some((name.parse().ok()?, dir))).collect();
-        let newest = tokens.keys().next_back().copied();
-        for (token, dir) in tokens.into_iter().filter(|(token, _)| Some(*token) != newest) {
+        let attempts: Vec<(RunName, PathBuf)> =
+            names(&dir).into_iter().filter_map(|(name, dir)| Some((RunName::parse(&name)?, dir))).collect();
+        let newest = attempts.iter().map(|(name, _)| name.token()).max();
+        for (_, dir) in attempts.into_iter().filter(|(name, _)| Some(name.token()) != newest) {
             let age = age(&dir, now);
-            if age >= keep && crate::process::leftovers(&layout.run(&task, Token(token))).is_empty() {
+            if age >= keep && crate::process::leftovers(&dir).is_empty() {
                 all.push(Old { bytes: size(&dir), what: What::Run(dir), task: task.clone(), age });
             }
         }

@@ -39,7 +39,7 @@ pub use fault::{Keep, WorkspaceError};
 pub use save::{start_ref, wip_ref};
 
 use crate::{
-    domain::{Task, TaskId, Token},
+    domain::{RunName, Task, TaskId, Token},
     layout::Layout,
 };
 use evidence::Start;
@@ -98,7 +98,8 @@ impl Workspace {
     /// What an earlier attempt left uncommitted stays in the tree and does not count as this one's work; a git
     /// operation that it left half done is saved and ended.
     pub fn prepare(layout: &Layout, config: &Config, task: &Task, token: Token) -> Result<Self, WorkspaceError> {
-        Self::prepare_until(layout, config, task, token, &AtomicBool::new(false))
+        let run_dir = layout.run(&task.id, &RunName::of(token));
+        Self::prepare_until(layout, config, task, token, &run_dir, &AtomicBool::new(false))
     }
 
     /// The same, with a way to stop the project's `setup` command, which may take long.
@@ -107,6 +108,7 @@ impl Workspace {
         config: &Config,
         task: &Task,
         token: Token,
+        run_dir: &Path,
         stop: &AtomicBool,
     ) -> Result<Self, WorkspaceError> {
         let repo = Repository::find(layout)?;
@@ -131,7 +133,7 @@ impl Workspace {
         }
         workspace.begin()?;
         if !state.set_up {
-            let run_dir = layout.run(&task.id, token).join("hooks").join("setup");
+            let run_dir = run_dir.join("hooks").join("setup");
             let env = workspace.hook_env(layout);
             hooks::run("setup", &config.setup, config, &workspace.path, &run_dir, &env, stop)?;
             state.set_up = true;

@@ -10,7 +10,7 @@ use oodatcaa::{
         watcher::Stream,
     },
     config::{Config, ConfigError, Origin, Overrides, World},
-    domain::{Member, Plan, TaskEdit, TaskId, Token, Workflow, text},
+    domain::{Member, Plan, RunName, TaskEdit, TaskId, Token, Workflow, text},
     layout::Layout,
     store::file::document::Document,
 };
@@ -225,7 +225,7 @@ impl Target for Ids {
         for (path, parent) in [
             (self.0.lease(&id), self.0.leases()),
             (self.0.task_lock(&id), self.0.locks()),
-            (self.0.run(&id, Token(1)).parent().expect("a task's").to_owned(), self.0.runs()),
+            (self.0.run(&id, &RunName::of(Token(1))).parent().expect("a task's").to_owned(), self.0.runs()),
         ] {
             assert_eq!(path.parent(), Some(parent.as_path()), "{text:?}");
             assert_eq!(path.components().count(), parent.components().count() + 1, "{text:?}");

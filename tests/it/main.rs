@@ -6,6 +6,7 @@
 mod adapters;
 mod agents;
 mod bad_input;
+mod believed;
 mod branches;
 mod cli;
 mod clocks;

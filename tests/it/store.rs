@@ -7,6 +7,7 @@ mod files;
 mod journal;
 mod leases;
 mod machine;
+mod runs;
 
 use std::{
     fs,
@@ -117,6 +118,7 @@ fn claim(snapshot: &Snapshot, task: &str) -> Plan {
         role: Role::BUILDER,
         owner: me.tag,
         token: Token(snapshot.highest_token(&task).0 + 1),
+        run: String::new(),
         attempt: 1,
         started_at: now.wall,
         ttl_seconds: 600,

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     agent::{self, Assignment, find_program, prompt},
     config::{AgentConfig, AgentKind, ConfigError, Loaded, secrets},
-    domain::{RoleRule, TaskId, Token},
+    domain::{RoleRule, RunName, TaskId, Token},
     error::quoted,
     fleet::units,
 };
@@ -195,7 +195,7 @@ fn prompts(checks: &mut Checks, patient: &Patient<'_>, loaded: &Loaded) {
 /// An attempt for a template to show itself on.
 fn example(patient: &Patient<'_>, rule: &RoleRule) -> Assignment {
     let id = TaskId::parse("EXAMPLE").expect("a good id");
-    agent::example::assignment(rule, patient.layout.root(), &patient.layout.run(&id, Token(1)))
+    agent::example::assignment(rule, patient.layout.root(), &patient.layout.run(&id, &RunName::of(Token(1))))
 }
 
 #[cfg(test)]

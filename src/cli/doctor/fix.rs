@@ -78,7 +78,7 @@ pub(super) fn apply(patient: &Patient<'_>, remedy: &Remedy) -> Result<(), Failur
 /// As a worker does it: first end what the dead owner left running, then give the task back (R14).
 fn give_back(patient: &Patient<'_>, left: &Left) -> Result<(), Failure> {
     let Ok(store) = &patient.store else { return Ok(()) };
-    let run = patient.layout.run(&left.task, left.token);
+    let run = patient.layout.run(&left.task, &left.run);
     let gates = std::fs::read_dir(run.join("gates")).into_iter().flatten().flatten().map(|entry| entry.path());
     for tag in std::iter::once(run.clone()).chain(gates) {
         if let Err(pids) = process::end_leftovers(&tag, GONE) {

@@ -14,10 +14,11 @@ use super::{
     journal,
     leases::{self, Before},
     lock::{QueueLock, TaskLock},
+    runs::{self, Made},
     tickets,
 };
 use crate::{
-    domain::{EventDraft, Kind, Lease, LeaseChange, Member, Plan, Snapshot, Status, TaskId},
+    domain::{EventDraft, Held, Kind, Lease, LeaseChange, Member, Plan, QueueLease, Snapshot, Status, TaskId},
     store::{Committed, StoreError},
 };
 
@@ -46,11 +47,51 @@ struct Undo {
     files: Vec<Before>,
     locks: Vec<TaskId>,
     tickets: Vec<PathBuf>,
+    runs: Vec<Made>,
 }
 
 impl Attempt<'_> {
     /// Commits; `None` when somebody wrote the queue since it was decided about.
-    pub(super) fn commit(mut self) -> Result<Option<Committed>, StoreError> {
+    pub(super) fn commit(&mut self) -> Result<Option<Committed>, StoreError> {
+        if !self.tokens_are_new() {
+            return Ok(None);
+        }
+        let mut undo = Undo::default();
+        for lease in self.plan.takes().cloned().collect::<Vec<_>>() {
+            let made = Made::make(&self.store.layout, &lease.task_id, lease.token);
+            self.plan.name_run(&lease.task_id, &made.name);
+            undo.runs.push(made);
+        }
+        let committed = self.commit_named(&mut undo);
+        if !matches!(committed, Ok(Some(_))) {
+            undo.run(self.state);
+        }
+        committed
+    }
+
+    /// Whether every token that is given out is greater than what directories and the user's state know of.
+    fn tokens_are_new(&mut self) -> bool {
+        let mut new = true;
+        for lease in self.plan.takes() {
+            let queue = self.snapshot.queue.get(&lease.task_id).map(|task| &task.lease);
+            let held = self.snapshot.leases.get(&lease.task_id).map(Held::token);
+            let written = [held, queue.and_then(QueueLease::token)].into_iter().flatten();
+            if let Some(made_up) = written.max().filter(|token| *token > lease.token) {
+                log::warn!("{}: nobody has counted to the token {made_up}; it is passed over", lease.task_id);
+            }
+            let known = runs::highest_token(&self.store.layout, &lease.task_id);
+            if known >= lease.token {
+                log::info!("{}: the token {known} was given out before; it goes on from there", lease.task_id);
+                self.state.tokens.insert(lease.task_id.clone(), known);
+                new = false;
+            } else {
+                self.state.tokens.remove(&lease.task_id);
+            }
+        }
+        new
+    }
+
+    fn commit_named(&mut self, undo: &mut Undo) -> Result<Option<Committed>, StoreError> {
         let net = net(&self.plan.leases);
         let beats_only = is_beat(&self.plan);
         // Who only looked, or only beats, leaves it to the workers' next commit or poll to tell what was observed.
@@ -68,24 +109,14 @@ impl Attempt<'_> {
             self.state.journal.reserve(journal::lines(&events).len())?;
         }
 
-        let mut undo = Undo::default();
-        let written =
-            self.put_leases(&net, &mut undo).and_then(|given| if given { self.put_queue(&whole) } else { Ok(false) });
-        match written {
-            Ok(true) => {}
-            Ok(false) => {
-                undo.run(self.state);
-                return Ok(None);
-            }
-            Err(error) => {
-                undo.run(self.state);
-                return Err(error);
-            }
+        if !self.put_leases(&net, undo)? || !self.put_queue(&whole)? {
+            return Ok(None);
         }
         self.drop_leases(&net);
 
-        // From here on the plan is committed, and no error may say otherwise.
-        drop(self.snapshot);
+        // From here on the plan is committed, and no error may say otherwise. What was decided on is let go, so that
+        // what is remembered of the journal is not copied to be added to.
+        self.snapshot.history = Default::default();
         if !events.is_empty() {
             match self.state.journal.append(&events, !is_news(&whole)) {
                 Ok(()) => {
@@ -100,7 +131,7 @@ impl Attempt<'_> {
                 }
             }
         }
-        Ok(Some(Committed { plan: self.plan, events }))
+        Ok(Some(Committed { plan: std::mem::take(&mut self.plan), events }))
     }
 
     /// Whether queue and journal will agree after this commit: every status that is set is told.
@@ -252,6 +283,9 @@ impl Undo {
         for ticket in self.tickets {
             // One that stays is passed over after a while.
             let _ = fs::remove_file(ticket);
+        }
+        for made in self.runs {
+            made.undo();
         }
     }
 }

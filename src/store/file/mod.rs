@@ -8,6 +8,7 @@
 //! | [`disk`] | files opened, checked, replaced, made durable |
 //! | [`lock`] | the queue's lock, the tasks' locks, whose turn it is |
 //! | [`leases`], [`dialect`], [`mod@identity`] | lease files, their dialects, who stands behind them |
+//! | [`runs`] | attempts' directories and the tokens that they prove |
 //! | [`tickets`] | claims where locks keep nobody out |
 //! | [`journal`] | events appended and read |
 //! | [`watch`] | wake-ups |
@@ -20,12 +21,13 @@ mod identity;
 mod journal;
 mod leases;
 mod lock;
+mod runs;
 mod tickets;
 mod watch;
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -45,7 +47,7 @@ use self::{
 };
 use super::{Committed, Invalid, Reading, Store, StoreError};
 use crate::{
-    domain::{Event, EventDraft, Kind, Now, Owner, Plan, Snapshot, TaskId, event::Actor, observe},
+    domain::{Event, EventDraft, Kind, Now, Owner, Plan, Snapshot, TaskId, Token, event::Actor, observe},
     layout::Layout,
 };
 
@@ -93,6 +95,8 @@ struct State {
     held: HashMap<TaskId, TaskLock>,
     /// Events of commits whose journal line could not be written; they go first.
     pending: Vec<Event>,
+    /// Tokens that are known of tasks beside queue, leases and journal; looked at by claims only.
+    tokens: HashMap<TaskId, Token>,
     /// What can be checked once was checked.
     prepared: bool,
 }
@@ -133,6 +137,7 @@ impl FileStore {
                 journal: Journal::new(layout.journal()),
                 held: HashMap::new(),
                 pending: Vec::new(),
+                tokens: HashMap::new(),
                 prepared: false,
             }),
             layout: layout.clone(),
@@ -334,6 +339,11 @@ impl FileStore {
         let mut history = state.journal.history().clone();
         if !self.locks_exclude {
             tickets::count(&self.layout, &queue, &mut history);
+        }
+        for (task, token) in &state.tokens {
+            if history.task(task).is_none_or(|known| known.token < *token) {
+                Arc::make_mut(&mut history).tasks.entry(task.clone()).or_default().token = *token;
+            }
         }
         let mut snapshot = Snapshot { now, queue, leases, history };
         let mut observed = Plan::none();
