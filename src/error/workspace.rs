@@ -9,6 +9,16 @@ impl From<WorkspaceError> for Failure {
             WorkspaceError::Git(GitError::NotStarted(_)) => {
                 Self::of("failed", &error).hint("install git, then look again: agentctl doctor")
             }
+            WorkspaceError::Git(GitError::TooOld { .. }) => {
+                Self::of("failed", &error).hint("install a newer git, then look again: agentctl doctor")
+            }
+            WorkspaceError::Git(GitError::NotOurs { at, .. }) => {
+                Self::of("unsafe_path", &error).hint(format!("look at it: ls -ld {}", quoted(at))).see("security")
+            }
+            WorkspaceError::Git(GitError::Files { path, source, .. }) => io_failure(&error, path, source),
+            WorkspaceError::Repository { path, .. } => {
+                Self::of("config_invalid", &error).hint(format!("see what git says: git -C {} status", quoted(path)))
+            }
             WorkspaceError::Git(GitError::TimedOut { .. } | GitError::Stopped { .. }) => Self::of("timed_out", &error),
             WorkspaceError::Git(GitError::Failed { .. }) => Self::of("failed", &error).hint("agentctl doctor"),
             WorkspaceError::NoBase(_) => {

@@ -118,6 +118,10 @@ pub(super) fn run_gates(run: &mut Run, names: &[String]) -> Result<(), (String, 
 /// In a worktree our own eyes see what was done: what is left is committed, and a builder without a change has no proof.
 pub(super) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome) -> Result<(), Outcome> {
     let broken = |error: WorkspaceError| Outcome::failed(error.class(), format!("failed to {}", super::chain(&error)));
+    if let Err(error) = workspace.verify() {
+        let why = format!("what the agent did in its worktree is not taken for work: {}", super::chain(&error));
+        return Err(Outcome::failed(Class::NoEvidence, why));
+    }
     let evidence = workspace.evidence().map_err(broken)?;
     if let Some(midway) = evidence.midway {
         return Err(Outcome::failed(Class::NoEvidence, format!("the agent left {midway} half done in the worktree")));

@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn what_is_legal_here_is_legal_for_git() {
         let dir = tempfile::tempdir().expect("a directory");
-        let git = Git::at(dir.path());
+        let git = Git::looking(dir.path());
         git.run(&["init", "-q"]).expect("a repository");
         let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(60));
         runner

@@ -82,7 +82,7 @@ pub fn range(layout: &Layout, config: &Config, task: &TaskId, token: Option<Toke
             (from, to, until)
         }
         None => {
-            let base = repo.base(config)?.map(|base| base.commit);
+            let base = repo.base(config).ok().map(|base| base.commit);
             let fork = match (&tip, &base) {
                 (Some(tip), Some(base)) => {
                     let (code, fork, _) = repo.git.call(&["merge-base", base.as_str(), tip])?;

@@ -22,6 +22,14 @@ pub enum WorkspaceError {
         /// How long was waited.
         waited: Duration,
     },
+    /// There is a `.git`, and git cannot use it.
+    #[error("use the git repository of {}: {reason}", path.display())]
+    Repository {
+        /// Where the project is.
+        path: PathBuf,
+        /// What git says.
+        reason: String,
+    },
     /// The task's branch is checked out elsewhere.
     #[error("use the branch {branch}: it is checked out at {}", at.display())]
     BranchInUse {
@@ -122,9 +130,8 @@ impl WorkspaceError {
     /// What follows for an attempt (R22).
     pub fn class(&self) -> Class {
         match self {
-            Self::Git(GitError::NotStarted(_)) | Self::Unsafe { .. } | Self::Untrusted | Self::NoBase(_) => {
-                Class::Config
-            }
+            Self::Git(GitError::NotStarted(_) | GitError::TooOld { .. } | GitError::NotOurs { .. }) => Class::Config,
+            Self::Repository { .. } | Self::Unsafe { .. } | Self::Untrusted | Self::NoBase(_) => Class::Config,
             Self::BranchInUse { .. } | Self::Hook { .. } => Class::Config,
             Self::Midway { .. } => Class::NoEvidence,
             Self::Io { source, .. }

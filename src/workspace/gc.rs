@@ -12,6 +12,7 @@ use std::{
 use super::{
     Config, branch,
     fault::{WorkspaceError, failed},
+    git::destroy,
     repo::Repository,
 };
 use crate::{
@@ -111,14 +112,14 @@ fn refs(
 pub fn remove(layout: &Layout, old: &Old) -> Result<(), WorkspaceError> {
     match &old.what {
         What::Run(dir) => {
-            fs::remove_dir_all(dir).map_err(failed("remove", dir))?;
+            destroy::remove_dir(dir).map_err(failed("remove", dir))?;
             // Only when it was the last one in it.
             let _ = dir.parent().map(fs::remove_dir);
             Ok(())
         }
         What::Ref { name, commit } => {
             if let Some(repo) = Repository::find(layout)? {
-                repo.lock(Config::default().lock_wait)?.persist(&["update-ref", "-d", name, commit])?;
+                repo.lock(Config::default().lock_wait)?.git.delete_ref(name, commit)?;
             }
             Ok(())
         }

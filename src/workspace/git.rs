@@ -1,7 +1,9 @@
-//! Our calls of git: by argv, hardened, with bounded time (reliability S7).
+//! Our calls of git: by argv, with bounded time, and pinned to one repository and one checkout (reliability S7).
 //!
-//! What a repository's own configuration, hooks or attributes could make git execute is turned off;
-//! nothing is asked on a terminal, no credential helper of a project is trusted with a prompt.
+//! Git is told where the repository, the checkout and the index are; it never finds them by what lies in a worktree,
+//! which an agent may have replaced. The repository's own configuration is not read but for what is on a list
+//! ([`plain`]), the environment is a list as well ([`program`]), hooks are off, nothing is asked on a terminal.
+//! What throws something away is in [`destroy`] alone.
 
 use std::{
     ffi::OsStr,
@@ -9,7 +11,7 @@ use std::{
     io::{Read, Write},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,16 +20,43 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(super) mod destroy;
+mod plain;
+pub mod program;
+mod spot;
+
+pub use plain::Keep;
+pub use spot::Spot;
+
+use crate::domain::text;
+
+/// What would run something, or wait for somebody; stronger than every file.
+const ALWAYS: [&str; 11] = [
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "protocol.ext.allow=never",
+    "submodule.recurse=false",
+    "core.pager=cat",
+    "commit.gpgSign=false",
+    "tag.gpgSign=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "core.editor=true",
+    "advice.detachedHead=false",
+];
+
 /// How long one call may take.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// How often a call may meet a worktree that is being made.
 const MEETINGS: u32 = 50;
 
-/// A repository, or a worktree of one.
+/// A repository and a checkout of it.
 #[derive(Clone, Debug)]
 pub struct Git {
-    dir: PathBuf,
+    place: Place,
+    /// Git is never called from beneath these.
+    fences: Vec<PathBuf>,
     env: Vec<(String, String)>,
     settings: Vec<(String, String)>,
     limit: Duration,
@@ -36,12 +65,37 @@ pub struct Git {
     stop: Option<Arc<AtomicBool>>,
 }
 
+#[derive(Clone, Debug)]
+enum Place {
+    /// Git looks for a repository itself, from here upwards: only to find out which one it is.
+    Looking(PathBuf),
+    /// It is told.
+    Pinned(Pin),
+}
+
+#[derive(Clone, Debug)]
+struct Pin {
+    /// Where the repository is, and which checkout of it.
+    spot: Spot,
+    /// What git takes for the repository; the repository itself where its worktrees are at stake.
+    plain: Option<Arc<plain::Plain>>,
+    keep: Keep,
+}
+
 /// Why a call of git did not work.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
     /// There is no git.
     #[error("run git: {0}")]
     NotStarted(#[source] std::io::Error),
+    /// The one that is there lacks what is needed.
+    #[error("use {}: git {found} is too old, at least {} is needed", program.display(), program::OLDEST)]
+    TooOld {
+        /// Which.
+        program: PathBuf,
+        /// Its version.
+        found: program::Version,
+    },
     /// It said no.
     #[error("git {command} in {}: {said}", dir.display())]
     Failed {
@@ -70,19 +124,98 @@ pub enum GitError {
         /// Where.
         dir: PathBuf,
     },
+    /// What stands there is not what we made, so nothing is done to it.
+    #[error("use {}: {why}", at.display())]
+    NotOurs {
+        /// What.
+        at: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A file of ours or of git's.
+    #[error("{doing} {}", path.display())]
+    Files {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl GitError {
+    pub(super) fn not_ours(at: &Path, why: impl Into<String>) -> Self {
+        Self::NotOurs { at: at.into(), why: why.into() }
+    }
 }
 
 impl Git {
-    /// Calls in this directory.
-    pub fn at(dir: impl Into<PathBuf>) -> Self {
+    /// Calls from which git looks for a repository itself. For questions only.
+    pub fn looking(dir: impl Into<PathBuf>) -> Self {
         let dir = dir.into();
-        Self { dir, env: Vec::new(), settings: Vec::new(), limit: LIMIT, holding: None, input: None, stop: None }
+        let top = dir.ancestors().find(|dir| dir.join(".git").symlink_metadata().is_ok()).unwrap_or(&dir);
+        Self {
+            fences: vec![top.into()],
+            place: Place::Looking(dir),
+            env: Vec::new(),
+            settings: Vec::new(),
+            limit: LIMIT,
+            holding: None,
+            input: None,
+            stop: None,
+        }
     }
 
-    /// The same calls elsewhere in the same repository.
-    #[must_use]
-    pub fn moved_to(&self, dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), ..self.clone() }
+    /// Calls in this checkout of this repository, whatever the files there say by now.
+    pub fn pinned(spot: Spot, keep: &Keep) -> Result<Self, GitError> {
+        let fences = spot.top.iter().chain([&spot.common]).cloned().collect();
+        let pin = Pin { spot, plain: None, keep: keep.clone() };
+        let own = Self { place: Place::Pinned(pin), fences, ..Self::looking("/") };
+        own.plainly()
+    }
+
+    /// The same calls in another checkout of the same repository.
+    pub fn moved_to(&self, top: &Path, admin: &Path) -> Result<Self, GitError> {
+        let Place::Pinned(pin) = &self.place else {
+            return Err(GitError::not_ours(top, "its repository is not known"));
+        };
+        let spot = Spot { top: Some(top.into()), admin: admin.into(), common: pin.spot.common.clone() };
+        let shared = pin.plain.clone().filter(|plain| plain.shared);
+        let mut moved = self.clone();
+        moved.fences.push(top.into());
+        moved.place = Place::Pinned(Pin { spot, plain: shared.clone(), keep: pin.keep.clone() });
+        if shared.is_some() { Ok(moved) } else { moved.plainly() }
+    }
+
+    /// Calls in another repository, on the same terms.
+    pub(super) fn beside(&self, spot: Spot) -> Result<Self, GitError> {
+        let Place::Pinned(pin) = &self.place else { return Err(GitError::not_ours(&spot.common, "nobody knows it")) };
+        let mut git = Self::pinned(spot, &pin.keep)?.within(self.limit);
+        git.fences.extend(self.fences.iter().cloned());
+        Ok(git)
+    }
+
+    /// The same calls with the repository itself, for what git writes into it of its worktrees.
+    pub(super) fn on_itself(&self) -> Self {
+        let mut own = self.clone();
+        if let Place::Pinned(pin) = &mut own.place {
+            pin.plain = None;
+            pin.spot.top = None;
+            pin.spot.admin.clone_from(&pin.spot.common);
+        }
+        own
+    }
+
+    fn plainly(mut self) -> Result<Self, GitError> {
+        if let Place::Pinned(pin) = &self.place {
+            let plain = plain::Plain::of(&self, &pin.spot.common, pin.spot.top.is_none(), &pin.keep)?;
+            if let Place::Pinned(pin) = &mut self.place {
+                pin.plain = Some(Arc::new(plain));
+            }
+        }
+        Ok(self)
     }
 
     /// With more or less time for each call.
@@ -107,21 +240,6 @@ impl Git {
         self
     }
 
-    /// Without what the repository's own configuration would execute: filters, merge drivers, programs that
-    /// speak to remotes. Those of the user's configuration stay in force, and `git-lfs` wherever it was set
-    /// up. Diffs say `--no-ext-diff --no-textconv` themselves.
-    pub fn guarded(mut self) -> Result<Self, GitError> {
-        let listed = self.run(&["config", "--list", "--show-scope", "-z"])?;
-        let mut fields = listed.split('\0');
-        while let (Some(scope), Some(entry)) = (fields.next(), fields.next()) {
-            if matches!(scope, "local" | "worktree") {
-                let (key, value) = entry.split_once('\n').unwrap_or((entry, ""));
-                self.settings.extend(disarmed(key, value));
-            }
-        }
-        Ok(self)
-    }
-
     /// With a setting that is stronger than every file's.
     #[must_use]
     pub fn with_setting(mut self, key: &str, value: &str) -> Self {
@@ -131,7 +249,45 @@ impl Git {
 
     /// Where it calls.
     pub fn dir(&self) -> &Path {
-        &self.dir
+        match &self.place {
+            Place::Looking(dir) => dir,
+            Place::Pinned(pin) => pin.spot.top.as_deref().unwrap_or(&pin.spot.common),
+        }
+    }
+
+    /// The directory that all worktrees share, where it is known.
+    pub(super) fn common(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Looking(_) => None,
+            Place::Pinned(pin) => Some(&pin.spot.common),
+        }
+    }
+
+    /// Refuses a git that is too old.
+    pub(super) fn new_enough(&self) -> Result<program::Version, GitError> {
+        program::check(&self.fences)
+    }
+
+    /// The top of the checkout that has this private directory, if these calls are pinned to that one.
+    pub(super) fn top_of(&self, admin: &Path) -> Option<PathBuf> {
+        match &self.place {
+            Place::Pinned(pin) if pin.spot.admin == admin => pin.spot.top.clone(),
+            _ => None,
+        }
+    }
+
+    /// What the repository's own configuration says, all of it.
+    pub(super) fn own_settings(&self) -> Result<Vec<(String, Option<String>)>, GitError> {
+        Ok(plain::entries(&self.run(&["config", "--list", "--show-scope", "-z"])?))
+    }
+
+    /// Makes sure that whoever works in this checkout with git works on this checkout: its `.git` leads to our
+    /// directory, that leads back, and git itself sees both.
+    pub fn verify(&self) -> Result<(), GitError> {
+        match &self.place {
+            Place::Looking(dir) => Err(GitError::not_ours(dir, "its repository is not known")),
+            Place::Pinned(pin) => pin.spot.verify(),
+        }
     }
 
     /// With a variable, e.g. `GIT_INDEX_FILE` or `GIT_AUTHOR_NAME`.
@@ -147,6 +303,21 @@ impl Git {
         match code {
             0 => Ok(out),
             code => Err(self.failed(args, code, &said)),
+        }
+    }
+
+    /// Runs a command that git refuses when somebody else changes the same files at this moment, a few times.
+    pub(super) fn patiently(&self, args: &[&str]) -> Result<String, GitError> {
+        let mut pause = Duration::from_millis(20);
+        loop {
+            match self.run(args) {
+                Err(GitError::Failed { said, .. })
+                    if pause < Duration::from_secs(2)
+                        && (said.contains("could not lock") || said.contains(".lock': File exists")) => {}
+                other => return other,
+            }
+            thread::sleep(pause);
+            pause *= 2;
         }
     }
 
@@ -200,26 +371,15 @@ impl Git {
     /// Starts a command and does not wait for it; dropped before its end, it is ended.
     pub fn start<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<Started, GitError> {
         if self.is_stopped() {
-            return Err(GitError::Stopped { command: words(args), dir: self.dir.clone() });
+            return Err(GitError::Stopped { command: words(args), dir: self.dir().into() });
         }
-        let mut command = Command::new("git");
-        command.arg("-C").arg(&self.dir);
-        for setting in [
-            "core.hooksPath=/dev/null",
-            "core.fsmonitor=false",
-            "protocol.ext.allow=never",
-            "submodule.recurse=false",
-            "core.pager=cat",
-            "commit.gpgSign=false",
-            "tag.gpgSign=false",
-            "gc.auto=0",
-            "maintenance.auto=false",
-            "core.editor=true",
-            "advice.detachedHead=false",
-        ] {
+        let mut command = program::command(&self.fences)?;
+        command.arg("-C").arg(self.dir());
+        for setting in ALWAYS {
             command.args(["-c", setting]);
         }
-        for (key, value) in super::pins::PINS {
+        let pins = super::pins::PINS.iter().copied();
+        for (key, value) in pins.chain(self.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()))) {
             command.arg("-c").arg(format!("{key}={value}"));
         }
         let stdin = match &self.holding {
@@ -228,39 +388,16 @@ impl Git {
             None => Stdio::null(),
         };
         command.args(args).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
-        for name in [
-            "GIT_DIR",
-            "GIT_WORK_TREE",
-            "GIT_INDEX_FILE",
-            "GIT_CONFIG_PARAMETERS",
-            "GIT_CONFIG_COUNT",
-            "GIT_CONFIG",
-            "GIT_COMMON_DIR",
-            "GIT_OBJECT_DIRECTORY",
-            "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-            "GIT_NAMESPACE",
-            "GIT_PREFIX",
-            "GIT_LITERAL_PATHSPECS",
-            "GIT_GLOB_PATHSPECS",
-            "GIT_ICASE_PATHSPECS",
-            "GIT_NOGLOB_PATHSPECS",
-            "GIT_PROXY_COMMAND",
-            "GIT_TEMPLATE_DIR",
-            "GIT_TRACE",
-            "GIT_EXTERNAL_DIFF",
-            "GIT_SSH_COMMAND",
-        ] {
-            command.env_remove(name);
-        }
         command
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_OPTIONAL_LOCKS", "0")
             .env("GIT_ASKPASS", "true")
             .env("LC_ALL", "C");
-        if !self.settings.is_empty() {
-            command.env("GIT_CONFIG_COUNT", self.settings.len().to_string());
-            for (n, (key, value)) in self.settings.iter().enumerate() {
-                command.env(format!("GIT_CONFIG_KEY_{n}"), key).env(format!("GIT_CONFIG_VALUE_{n}"), value);
+        if let Place::Pinned(pin) = &self.place {
+            let common = pin.plain.as_ref().map_or(&pin.spot.common, |plain| &plain.dir);
+            command.env("GIT_DIR", &pin.spot.admin).env("GIT_COMMON_DIR", common);
+            if let Some(top) = &pin.spot.top {
+                command.env("GIT_WORK_TREE", top);
             }
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
@@ -280,8 +417,8 @@ impl Git {
     }
 
     fn failed<S: AsRef<OsStr>>(&self, args: &[S], code: i32, said: &str) -> GitError {
-        let said = crate::domain::text::cut(&crate::domain::text::many_lines(&without_passwords(said)), 2_000);
-        GitError::Failed { command: words(args), dir: self.dir.clone(), code, said }
+        let said = text::cut(&text::many_lines(&without_passwords(said)), 2_000);
+        GitError::Failed { command: words(args), dir: self.dir().into(), code, said }
     }
 }
 
@@ -313,7 +450,7 @@ impl Started {
                 break status;
             }
             // Dropping it ends it.
-            let (command, dir) = (|| self.command.clone(), || self.git.dir.clone());
+            let (command, dir) = (|| self.command.clone(), || self.git.dir().to_path_buf());
             if self.git.is_stopped() {
                 return Err(GitError::Stopped { command: command(), dir: dir() });
             }
@@ -370,33 +507,9 @@ fn is_half_made(said: &[u8]) -> bool {
     said.starts_with("fatal: failed to read ") && said.contains("worktrees/") && said.contains("/commondir")
 }
 
-/// What to set against a setting of a repository that would execute something.
-fn disarmed(key: &str, value: &str) -> Vec<(String, String)> {
-    let lower = key.to_ascii_lowercase();
-    let (section, member) = (lower.split('.').next().unwrap_or_default(), lower.rsplit('.').next().unwrap_or_default());
-    let name = key.rfind('.').map_or(key, |end| &key[..end]);
-    let off = |value: &str| (key.to_owned(), value.to_owned());
-    match (section, member) {
-        ("filter", "clean" | "smudge" | "process") => {
-            let words: Vec<&str> = value.split_whitespace().collect();
-            if matches!(words.as_slice(), ["git-lfs", "clean" | "smudge", "--", "%f"] | ["git-lfs", "filter-process"]) {
-                return Vec::new();
-            }
-            vec![off(""), (format!("{name}.required"), "false".into())]
-        }
-        // `false` says conflict; without a command it would count as merged.
-        ("merge", "driver") => vec![off("false")],
-        ("gpg", "program") | ("core", "sshcommand" | "gitproxy" | "alternaterefscommand" | "askpass") => {
-            vec![off("false")]
-        }
-        ("remote", "uploadpack" | "receivepack") => vec![off(&format!("git-{}", member.replace("pack", "-pack")))],
-        _ => Vec::new(),
-    }
-}
-
 fn words<S: AsRef<OsStr>>(args: &[S]) -> String {
     let words: Vec<String> = args.iter().map(|arg| arg.as_ref().to_string_lossy().into_owned()).collect();
-    crate::domain::text::cut(&crate::domain::text::one_line(&without_passwords(&words.join(" "))), 300)
+    text::cut(&text::one_line(&without_passwords(&words.join(" "))), 300)
 }
 
 /// Reads one of git's outputs.
@@ -423,7 +536,7 @@ mod tests {
     #[test]
     fn a_repositorys_own_hooks_are_not_executed() {
         let dir = tempfile::tempdir().expect("a directory");
-        let git = Git::at(dir.path());
+        let git = Git::looking(dir.path());
         git.run(&["init", "-q", "-b", "main"]).expect("a repository");
         let hook = dir.path().join(".git/hooks/pre-commit");
         std::fs::write(&hook, "#!/bin/sh\ntouch owned\n").expect("a hook");
@@ -438,7 +551,7 @@ mod tests {
     fn a_call_is_ended_with_all_that_it_has_started_as_soon_as_somebody_asks() {
         let dir = tempfile::tempdir().expect("a directory");
         let stop = Arc::new(AtomicBool::new(false));
-        let git = Git::at(dir.path()).until(Arc::clone(&stop));
+        let git = Git::looking(dir.path()).until(Arc::clone(&stop));
         git.run(&["init", "-q"]).expect("a repository");
         let seen = dir.path().join("seen");
         let slow = format!("!echo $$ > {}.new; mv {0}.new {0}; sleep 600 & wait", seen.display());
@@ -459,21 +572,6 @@ mod tests {
         }
         assert!(gone(), "the shell that git had started");
     }
-
-    #[test]
-    fn what_a_repositorys_configuration_would_execute_is_disarmed() {
-        let off = |key: &str, value: &str| {
-            disarmed(key, value).into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>()
-        };
-        assert_eq!(off("filter.a=B.clean", "touch x"), ["filter.a=B.clean=", "filter.a=B.required=false"]);
-        assert_eq!(off("filter.lfs.process", "git-lfs filter-process"), Vec::<String>::new());
-        assert_eq!(off("filter.lfs.clean", "git-lfs clean -- %f; touch x").len(), 2);
-        assert_eq!(off("merge.x.driver", "touch x"), ["merge.x.driver=false"]);
-        assert_eq!(off("core.sshCommand", "touch x"), ["core.sshCommand=false"]);
-        assert_eq!(off("remote.origin.uploadpack", "touch x"), ["remote.origin.uploadpack=git-upload-pack"]);
-        assert_eq!(off("user.name", "x"), Vec::<String>::new());
-    }
-
     #[test]
     fn passwords_in_addresses_are_not_said() {
         let said = "fatal: unable to access 'https://me:s3cret@host/x.git/': ssh://git@host https://host/a@b";
@@ -481,14 +579,14 @@ mod tests {
         assert_eq!(without_passwords(said), kept);
         let dir = tempfile::tempdir().expect("a directory");
         let refused =
-            Git::at(dir.path()).run(&["ls-remote", "https://me:s3cret@127.0.0.1:1/x.git"]).expect_err("nobody");
+            Git::looking(dir.path()).run(&["ls-remote", "https://me:s3cret@127.0.0.1:1/x.git"]).expect_err("nobody");
         assert!(!refused.to_string().contains("s3cret"), "{refused}");
     }
 
     #[test]
     fn a_refusal_says_where_and_what() {
         let dir = tempfile::tempdir().expect("a directory");
-        let refused = Git::at(dir.path()).run(&["rev-parse", "HEAD"]).expect_err("no repository");
+        let refused = Git::looking(dir.path()).run(&["rev-parse", "HEAD"]).expect_err("no repository");
         assert!(refused.to_string().contains("not a git repository"), "{refused}");
     }
 }

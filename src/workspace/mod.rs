@@ -21,6 +21,7 @@ mod files;
 pub mod gc;
 pub mod git;
 mod hooks;
+mod lock;
 mod pins;
 pub mod prune;
 mod repo;
@@ -31,6 +32,7 @@ mod state;
 mod submodules;
 pub mod train;
 mod tree;
+mod trees;
 
 pub use crate::config::{WorkspaceConfig as Config, WorkspaceMode as Mode};
 pub use commit::{Author, trailers};
@@ -80,16 +82,28 @@ pub struct Workspace {
     stores: Option<Stores>,
 }
 
-/// How the project's attempts work here: `shared` where there is no repository with a commit, whatever is configured.
+/// How the project's attempts work here: `shared` where no directory above has a `.git`, whatever is configured. A
+/// repository that cannot be used, or has no commit yet, is an error: nobody asked for the person's own directory.
 pub fn mode_for(layout: &Layout, config: &Config) -> Result<Mode, WorkspaceError> {
     if config.mode == Mode::Shared {
         return Ok(Mode::Shared);
     }
-    let base = match Repository::find(layout)? {
-        Some(repo) => repo.base(config)?,
-        None => None,
-    };
-    Ok(if base.is_some() { Mode::Worktree } else { Mode::Shared })
+    match Repository::find(layout)? {
+        Some(repo) => repo.base(config).map(|_| Mode::Worktree),
+        None => Ok(Mode::Shared),
+    }
+}
+
+/// Makes a repository of a project that has none, with a first commit of all that is there.
+pub fn first_commit(layout: &Layout, message: &str, author: &Author) -> Result<(), WorkspaceError> {
+    Git::looking(layout.root()).run(&["init", "--quiet"])?;
+    let repo = Repository::find(layout)?.ok_or_else(|| WorkspaceError::NoBase("git made no repository".into()))?;
+    let git = ["AUTHOR", "COMMITTER"].iter().fold(repo.git, |git, who| {
+        git.with_env(&format!("GIT_{who}_NAME"), &author.name).with_env(&format!("GIT_{who}_EMAIL"), &author.mail)
+    });
+    git.run(&["add", "--all"])?;
+    git.run(&["commit", "--quiet", "--no-verify", "--message", message])?;
+    Ok(())
 }
 
 impl Workspace {
@@ -111,22 +125,20 @@ impl Workspace {
         run_dir: &Path,
         stop: &AtomicBool,
     ) -> Result<Self, WorkspaceError> {
-        let repo = Repository::find(layout)?;
-        let base = match (config.mode, &repo) {
-            (Mode::Worktree, Some(repo)) => repo.base(config)?,
-            _ => None,
-        };
-        let (Some(repo), Some(base)) = (&repo, base) else {
-            let mut workspace = Self::shared(layout, repo, &task.id, token)?;
+        let found = Repository::find(layout)?;
+        let Some(repo) = found.as_ref().filter(|_| config.mode == Mode::Worktree) else {
+            let mut workspace = Self::shared(layout, found, &task.id, token)?;
             workspace.begin()?;
             return Ok(workspace);
         };
+        let base = repo.base(config)?;
         if config.untrusted {
             return Err(WorkspaceError::Untrusted);
         }
         let made = tree::prepare(layout, config, repo, task, &base)?;
         let mut state = made.state;
         let mut workspace = Self::in_tree(config, repo, &state, &made.path, made.admin, &task.id, token)?;
+        workspace.verify()?;
         workspace.tidy()?;
         if let Some(checkout) = &workspace.checkout {
             tree::leave_alone(&checkout.git, &checkout.others())?;
@@ -166,7 +178,6 @@ impl Workspace {
             workspace.remember()?;
             return Ok(Some(workspace));
         };
-        let Some(admin) = repo.admin_of(&found.path) else { return Ok(None) };
         let home = Home::holding(layout, &found.path).expect("it was found by its home");
         let state = State::load(&home, task).unwrap_or_else(|| State {
             version: 1,
@@ -174,14 +185,14 @@ impl Workspace {
             project: layout.root().into(),
             branch: found.branch.clone().unwrap_or_else(|| format!("oodatcaa/{}", branch::component(task))),
             made: false,
-            base: repo.base(config).ok().flatten().and_then(|base| base.branch),
+            base: repo.base(config).ok().and_then(|base| base.branch),
             ready: true,
             set_up: true,
             block: None,
             copied: Vec::new(),
             litter: Vec::new(),
         });
-        let mut workspace = Self::in_tree(config, &repo, &state, &found.path, admin, task, token)?;
+        let mut workspace = Self::in_tree(config, &repo, &state, &found.path, found.admin, task, token)?;
         workspace.remember()?;
         Ok(Some(workspace))
     }
@@ -219,7 +230,8 @@ impl Workspace {
             admin: admin.clone(),
             label: branch::component(task),
         };
-        let checkout = Checkout { git: repo.git.moved_to(top), admin, excluded, litter: state.litter.clone() };
+        let git = repo.git.moved_to(top, &admin)?;
+        let checkout = Checkout { git, admin, excluded, litter: state.litter.clone() };
         Ok(Self {
             mode: Mode::Worktree,
             task: task.clone(),
@@ -240,11 +252,8 @@ impl Workspace {
     fn shared(layout: &Layout, repo: Option<Repository>, task: &TaskId, token: Token) -> Result<Self, WorkspaceError> {
         let checkout = match repo {
             Some(repo) => {
-                let git = &repo.git;
-                let said = git.run(&["rev-parse", "--path-format=absolute", "--show-toplevel", "--git-dir"])?;
-                let (top, admin) = said.split_once('\n').unwrap_or((&said, ""));
                 let excluded = own_paths(&repo.prefix);
-                Some(Checkout { git: git.moved_to(top), admin: admin.into(), excluded, litter: Vec::new() })
+                Some(Checkout { git: repo.git, admin: repo.admin, excluded, litter: Vec::new() })
             }
             None => None,
         };
@@ -307,6 +316,15 @@ impl Workspace {
     /// Hardened calls of git at its top; `None` without git.
     pub fn git(&self) -> Option<&Git> {
         self.checkout.as_ref().map(|checkout| &checkout.git)
+    }
+
+    /// Makes sure that the worktree is still the one that was made: an agent may have put a repository of its own in
+    /// its place, and what git says of that one is no work of the task's.
+    pub fn verify(&self) -> Result<(), WorkspaceError> {
+        match &self.checkout {
+            Some(checkout) if self.mode == Mode::Worktree => Ok(checkout.git.verify()?),
+            _ => Ok(()),
+        }
     }
 
     /// What has changed since the attempt began.
@@ -400,7 +418,7 @@ impl Workspace {
                 // Those that are not under way say so.
                 let _ = checkout.git.call(&command)?;
             }
-            checkout.git.run(&["reset", "-q", "--hard"])?;
+            checkout.git.reset_hard()?;
         }
         self.put_on_branch(checkout)
     }
@@ -432,8 +450,7 @@ impl Workspace {
             self.task,
             saved.as_deref().unwrap_or("its branch")
         );
-        git.run(&["checkout", "-q", "-f", branch, "--"])?;
-        Ok(())
+        Ok(git.check_out_over(branch)?)
     }
 
     /// Notes how it is now, unless this attempt has begun already.

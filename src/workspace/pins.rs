@@ -8,6 +8,13 @@
 pub(super) const PINS: &[(&str, &str)] = &[
     // Answers that are read.
     ("color.ui", "false"),
+    ("color.advice", "false"),
+    ("color.branch", "false"),
+    ("color.diff", "false"),
+    ("color.push", "false"),
+    ("color.remote", "false"),
+    ("color.status", "false"),
+    ("color.transport", "false"),
     ("column.ui", "never"),
     ("core.quotePath", "false"),
     ("core.warnAmbiguousRefs", "false"),

@@ -18,11 +18,12 @@ use super::{
     fault::{Keep, WorkspaceError, failed},
     git::Git,
     hooks,
-    repo::{Home, Listed, Repository},
+    repo::{Home, Repository},
     save,
     screen::Copies,
     state::State,
     tree,
+    trees::Listed,
 };
 use crate::{
     domain::{TaskId, Token},
@@ -39,6 +40,8 @@ pub struct Seen {
     pub task: TaskId,
     /// Where it lies.
     pub path: PathBuf,
+    /// What git keeps of it.
+    pub(super) admin: PathBuf,
     /// What is checked out; `None` for a detached head.
     pub branch: Option<String>,
     /// Where it goes to.
@@ -141,6 +144,7 @@ fn look(
 ) -> Result<Seen, WorkspaceError> {
     let in_use = in_use(layout, &task);
     let mut seen = Seen {
+        admin: tree.admin.clone(),
         path: tree.path.clone(),
         branch: tree.branch,
         base: None,
@@ -275,10 +279,7 @@ fn take_away(
             stores.keep()?;
         }
     }
-    let path = seen.path.to_string_lossy();
-    // It says so when it was not locked.
-    let _ = locked.git.call(&["worktree", "unlock", "--", &path])?;
-    locked.persist(&["worktree", "remove", "--force", "--", &path])?;
+    locked.git.remove_worktree(&seen.path, &seen.admin)?;
     let state = State::load(&home, task);
     State::forget(&home, task)?;
     Copies::forget(&home, task)?;
@@ -289,7 +290,7 @@ fn take_away(
     {
         let name = format!("refs/heads/{branch}");
         if let Some(tip) = save::read(&locked.git, &name)? {
-            locked.persist(&["update-ref", "-d", &name, &tip])?;
+            locked.git.delete_ref(&name, &tip)?;
             removed.branch = Some(branch.clone());
         }
     }

@@ -4,24 +4,17 @@
 //! repository; git's own locks fail instead of waiting when several processes come at once.
 
 use std::{
-    fs::{self, File},
     path::{Path, PathBuf},
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
-
-use fs2::FileExt as _;
 
 use super::{
     Config, branch,
     fault::{WorkspaceError, failed},
-    git::Git,
+    git::{Git, Keep, Spot},
+    lock, trees,
 };
 use crate::layout::Layout;
-
-/// The lock's name in the repository's common directory.
-const LOCK: &str = "oodatcaa.lock";
 
 /// A checkout takes longer than a question.
 const CHECKOUT: Duration = Duration::from_secs(900);
@@ -31,6 +24,8 @@ const CHECKOUT: Duration = Duration::from_secs(900);
 pub(super) struct Repository {
     /// Calls in the main checkout, without what the repository's configuration would execute.
     pub(super) git: Git,
+    /// The private directory of the checkout that the project is in.
+    pub(super) admin: PathBuf,
     /// The directory that all worktrees share.
     pub(super) common: PathBuf,
     /// The project's root below the top of its checkout.
@@ -46,61 +41,73 @@ pub(super) struct Base {
     pub(super) commit: String,
 }
 
-/// A worktree as git lists it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Listed {
-    pub(super) path: PathBuf,
-    pub(super) head: Option<String>,
-    pub(super) branch: Option<String>,
-    pub(super) locked: Option<String>,
-}
-
 impl Repository {
-    /// Looks for the repository; `None` when the project is in no checkout.
+    /// Looks for the repository; `None` only where no directory above has a `.git`. Whatever else stands in the way,
+    /// a setting, an owner, a git that is too old, is said in git's own words and never passed over.
     pub(super) fn find(layout: &Layout) -> Result<Option<Self>, WorkspaceError> {
-        let git = Git::at(layout.root()).within(CHECKOUT);
-        let asked =
-            ["rev-parse", "--path-format=absolute", "--git-common-dir", "--show-prefix", "--is-inside-work-tree"];
-        let (code, said, wrong) = git.call(&asked)?;
-        let lines: Vec<&str> = said.split('\n').collect();
-        match (code, lines.as_slice()) {
-            (0, [common, prefix, "true"]) => Ok(Some(Self {
-                git: git.guarded()?,
-                common: PathBuf::from(common),
-                prefix: PathBuf::from(prefix.trim_end_matches('/')),
-            })),
-            (0, _) => Ok(None),
-            // Somebody else's repository is there and must not be passed over in silence.
-            _ if wrong.contains("dubious ownership") => {
-                Err(WorkspaceError::Unsafe { path: layout.root().into(), reason: one_line(&wrong) })
-            }
-            _ => Ok(None),
+        let root = layout.root();
+        let root = root.canonicalize().map_err(failed("find", root))?;
+        if !root.ancestors().any(|dir| dir.join(".git").symlink_metadata().is_ok()) {
+            return Ok(None);
         }
+        let refused = |reason: String| WorkspaceError::Repository { path: layout.root().into(), reason };
+        let look = Git::looking(&root);
+        look.new_enough()?;
+        let asked = [
+            "rev-parse",
+            "--is-inside-work-tree",
+            "--show-toplevel",
+            "--absolute-git-dir",
+            "--git-common-dir",
+            "--show-prefix",
+        ];
+        let (code, said, wrong) = look.call(&asked)?;
+        let lines: Vec<&str> = said.split('\n').collect();
+        let (top, admin, common, prefix) = match (code, lines.as_slice()) {
+            (0, ["true", top, admin, common, prefix]) => (top, admin, common, prefix),
+            (0, ["true", top, admin, common]) => (top, admin, common, &""),
+            (0, _) => return Err(refused("git does not take it for the inside of a checkout".into())),
+            _ => return Err(refused(one_line(&wrong))),
+        };
+        let common = root.join(common);
+        let common = common.canonicalize().map_err(failed("find", &common))?;
+        let spot = Spot { top: Some(top.into()), admin: admin.into(), common: common.clone() };
+        let git = Git::pinned(spot, &Keep::of(layout))?.within(CHECKOUT);
+        Ok(Some(Self { git, admin: admin.into(), common, prefix: PathBuf::from(prefix.trim_end_matches('/')) }))
     }
 
-    /// What branches start from; `None` before the first commit.
-    pub(super) fn base(&self, config: &Config) -> Result<Option<Base>, WorkspaceError> {
+    /// The worktrees, the main checkout first.
+    pub(super) fn worktrees(&self) -> Result<Vec<trees::Listed>, WorkspaceError> {
+        Ok(trees::list(&self.git, &self.common)?)
+    }
+
+    /// What branches start from.
+    pub(super) fn base(&self, config: &Config) -> Result<Base, WorkspaceError> {
+        let missing = |why: String| Err(WorkspaceError::NoBase(why));
         if let Some(name) = &config.base {
             return match self.commit(&format!("refs/heads/{name}"))? {
-                Some(commit) => Ok(Some(Base { branch: Some(name.clone()), commit })),
-                None => {
-                    Err(WorkspaceError::NoBase(format!("there is no branch `{name}`, which `workspace.base` names")))
-                }
+                Some(commit) => Ok(Base { branch: Some(name.clone()), commit }),
+                None => missing(format!("there is no branch `{name}`, which `workspace.base` names")),
             };
         }
         let (code, head, _) = self.git.call(&["symbolic-ref", "-q", "HEAD"])?;
         let current = head.strip_prefix("refs/heads/").filter(|_| code == 0).map(String::from);
         if let Some(name) = current {
-            let commit = self.commit(&format!("refs/heads/{name}"))?;
-            return Ok(commit.map(|commit| Base { branch: Some(name), commit }));
+            return match self.commit(&format!("refs/heads/{name}"))? {
+                Some(commit) => Ok(Base { branch: Some(name), commit }),
+                None => missing(format!("`{name}` has no commit yet; make the first one")),
+            };
         }
         // Nobody is on a branch: the one that such repositories usually have.
         for name in ["main", "master", "trunk", "develop"] {
             if let Some(commit) = self.commit(&format!("refs/heads/{name}"))? {
-                return Ok(Some(Base { branch: Some(name.into()), commit }));
+                return Ok(Base { branch: Some(name.into()), commit });
             }
         }
-        Ok(self.commit("HEAD")?.map(|commit| Base { branch: None, commit }))
+        match self.commit("HEAD")? {
+            Some(commit) => Ok(Base { branch: None, commit }),
+            None => missing("nothing is checked out that has a commit".into()),
+        }
     }
 
     /// The commit that a name stands for.
@@ -116,54 +123,20 @@ impl Repository {
         Ok(listed.lines().map(String::from).collect())
     }
 
-    /// The worktrees, the main checkout first.
-    pub(super) fn worktrees(&self) -> Result<Vec<Listed>, WorkspaceError> {
-        let text = self.git.run(&["worktree", "list", "--porcelain", "-z"])?;
-        let mut all: Vec<Listed> = Vec::new();
-        for line in text.split('\0') {
-            let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-            match (word, all.last_mut()) {
-                ("worktree", _) => all.push(Listed { path: rest.into(), ..Listed::default() }),
-                ("HEAD", Some(last)) => last.head = Some(rest.into()),
-                ("branch", Some(last)) => last.branch = rest.strip_prefix("refs/heads/").map(String::from),
-                ("locked", Some(last)) => last.locked = Some(rest.into()),
-                _ => {}
-            }
-        }
-        Ok(all)
-    }
-
     /// Takes the repository's lock. Calls of the answer keep it as long as git runs, even when we die.
     pub(super) fn lock(&self, wait: Duration) -> Result<Locked<'_>, WorkspaceError> {
-        let path = self.common.join(LOCK);
-        let file = File::options().create(true).truncate(false).write(true).read(true).open(&path);
-        let file = file.map_err(failed("open", &path))?;
-        let started = Instant::now();
-        let mut pause = Duration::from_millis(2);
-        loop {
-            match file.try_lock_exclusive() {
-                Ok(()) => break,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => {}
-                Err(error) => return Err(failed("lock", &path)(error)),
-            }
-            if started.elapsed() >= wait {
-                return Err(WorkspaceError::Busy { path, waited: started.elapsed() });
-            }
-            thread::sleep(pause);
-            pause = (pause * 3 / 2).min(Duration::from_millis(50));
-        }
-        let git = self.git.clone().holding(Arc::new(file));
-        Ok(Locked { repo: self, git })
+        let file = lock::take(&self.common, wait).map_err(|refused| match refused {
+            lock::Refused::Held(path, waited) => WorkspaceError::Busy { path, waited },
+            lock::Refused::Io(path, source) => failed("lock", path)(source),
+        })?;
+        Ok(Locked { repo: self, git: self.git.clone().holding(file) })
     }
 
-    /// The private directory of a worktree of this repository; `None` when it is none, or a broken one.
+    /// The private directory of a worktree of this repository whose `.git` leads there; `None` for any other.
     pub(super) fn admin_of(&self, tree: &Path) -> Option<PathBuf> {
-        let link = fs::read_to_string(tree.join(".git")).ok()?;
-        let admin = PathBuf::from(link.strip_prefix("gitdir: ")?.trim_end());
-        let admin = if admin.is_absolute() { admin } else { tree.join(admin) };
-        let ours = admin.parent()?.canonicalize().ok()? == self.common.join("worktrees").canonicalize().ok()?;
-        (ours && admin.join("HEAD").is_file()).then_some(admin)
+        let admin =
+            trees::admins(&self.common).into_iter().find(|admin| trees::top_of(admin).as_deref() == Some(tree))?;
+        (trees::link_of(tree)? == admin.canonicalize().ok()?).then_some(admin)
     }
 }
 
@@ -171,23 +144,6 @@ impl Repository {
 pub(super) struct Locked<'a> {
     pub(super) repo: &'a Repository,
     pub(super) git: Git,
-}
-
-impl Locked<'_> {
-    /// Runs a command that git refuses when somebody else changes the same files at this moment, a few times.
-    pub(super) fn persist(&self, args: &[&str]) -> Result<String, WorkspaceError> {
-        let mut pause = Duration::from_millis(20);
-        loop {
-            match self.git.run(args) {
-                Err(super::git::GitError::Failed { said, .. })
-                    if pause < Duration::from_secs(2)
-                        && (said.contains("could not lock") || said.contains(".lock': File exists")) => {}
-                other => return Ok(other?),
-            }
-            thread::sleep(pause);
-            pause *= 2;
-        }
-    }
 }
 
 /// Where everything of a project lies that does not lie in it: `<root>/<name>-<hash8>`.

@@ -11,7 +11,10 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{fault::WorkspaceError, git::Git};
+use super::{
+    fault::WorkspaceError,
+    git::{Git, Spot},
+};
 
 /// Where commits of submodules are kept.
 #[derive(Clone, Debug)]
@@ -39,22 +42,29 @@ impl Stores {
 
     /// Calls where the commits of a submodule outlive the worktree: its repository in the main checkout, or the one
     /// around it.
-    fn keeping(&self, name: &str) -> Git {
-        self.main(name).map_or_else(|| self.git.clone(), Git::at)
+    fn keeping(&self, name: &str) -> Result<Git, WorkspaceError> {
+        self.main(name).map_or_else(|| Ok(self.git.clone()), |dir| self.inside(&dir, None))
+    }
+
+    /// Calls in the repository of a submodule, and in its checkout where there is one. Agents write both.
+    fn inside(&self, repository: &Path, checkout: Option<&Path>) -> Result<Git, WorkspaceError> {
+        let top = checkout.map(Into::into);
+        Ok(self.git.beside(Spot { top, admin: repository.into(), common: repository.into() })?)
     }
 
     /// Whether a commit outlives the worktree.
     pub(super) fn have(&self, name: &str, commit: &str) -> Result<bool, WorkspaceError> {
         let there =
             |git: &Git| git.call(&["cat-file", "-e", &format!("{commit}^{{commit}}")]).map(|(code, ..)| code == 0);
-        Ok(there(&self.keeping(name))? || there(&self.git)?)
+        Ok(there(&self.keeping(name)?)? || there(&self.git)?)
     }
 
     /// Whether a remote of the submodule has a commit, as far as is known here.
     pub(super) fn published(&self, name: &str, commit: &str) -> Result<bool, WorkspaceError> {
         let contains = format!("--contains={commit}");
         for dir in [self.main(name), self.own(name)].into_iter().flatten() {
-            let (code, refs, _) = Git::at(dir).call(&["for-each-ref", "--count=1", &contains, "refs/remotes/"])?;
+            let (code, refs, _) =
+                self.inside(&dir, None)?.call(&["for-each-ref", "--count=1", &contains, "refs/remotes/"])?;
             if code == 0 && !refs.is_empty() {
                 return Ok(true);
             }
@@ -86,13 +96,13 @@ impl Stores {
     }
 
     fn keep_one(&self, own: &Path, name: &str) -> Result<(), WorkspaceError> {
-        let source = Git::at(own);
+        let source = self.inside(own, None)?;
         let (_, head, _) = source.call(&["rev-parse", "-q", "--verify", "HEAD^{commit}"])?;
         let wanted = ["for-each-ref", "--format=%(objectname)", "refs/heads/", "refs/stash", "refs/oodatcaa/"];
         let mut tips: Vec<String> = source.run(&wanted)?.lines().chain(head.lines()).map(String::from).collect();
         tips.sort();
         tips.dedup();
-        let kept = self.keeping(name);
+        let kept = self.keeping(name)?;
         let mut new = Vec::new();
         for tip in tips {
             let (code, beyond, _) = kept.call(&["rev-list", "--max-count=1", &tip, "--not", "--all"])?;
@@ -124,7 +134,7 @@ impl Stores {
     /// Sets up the submodules of a worktree that the main checkout has, each at the commit that is wanted, offline.
     /// Whatever does not work is left to the project's own `setup`.
     pub(super) fn set_up(&self, tree: &Path) -> Result<(), WorkspaceError> {
-        let at = self.git.moved_to(tree);
+        let at = self.git.moved_to(tree, &self.admin)?;
         for (path, name) in named(&at, "HEAD")? {
             let (code, wanted, _) = at.call(&["rev-parse", "-q", "--verify", &format!("HEAD:{path}")])?;
             let Some(main) = self.main(&name).filter(|_| code == 0 && self.own(&name).is_none()) else { continue };
@@ -144,20 +154,23 @@ impl Stores {
         super::state::make_dir(own.parent().unwrap_or(&own))?;
         let (from, to, own_dir) = (main.to_string_lossy(), target.to_string_lossy(), own.to_string_lossy());
         let into = format!("--separate-git-dir={own_dir}");
-        self.git.run(&["clone", "-q", "--local", "--no-checkout", "--template=", &into, "--", &from, &to])?;
-        let git = Git::at(target);
+        Git::looking(main).run(&["clone", "-q", "--local", "--no-checkout", "--template=", &into, "--", &from, &to])?;
+        let git = self.inside(&own, Some(target))?;
         // What was copied are a person's branches; what is known of the remotes is worth more.
         let refs = git.run(&["for-each-ref", "--format=delete %(refname)", "refs/heads/", "refs/remotes/"])?;
         git.run(&["update-ref", "--no-deref", "HEAD", wanted])?;
         git.clone().with_input(format!("{refs}\n")).run(&["update-ref", "--no-deref", "--stdin"])?;
-        let remotes =
-            Git::at(main).run(&["for-each-ref", "--format=create %(refname) %(objectname)", "refs/remotes/"])?;
+        let remotes = self.inside(main, None)?.run(&[
+            "for-each-ref",
+            "--format=create %(refname) %(objectname)",
+            "refs/remotes/",
+        ])?;
         let whole: String =
             remotes.lines().filter(|line| !line.contains("/HEAD ")).map(|line| format!("{line}\n")).collect();
         git.clone().with_input(whole).run(&["update-ref", "--stdin"])?;
-        let (_, url, _) = Git::at(main).call(&["config", "--get", "remote.origin.url"])?;
+        let (_, url, _) = self.inside(main, None)?.call(&["config", "--get", "remote.origin.url"])?;
         if !url.is_empty() {
-            git.run(&["config", "remote.origin.url", &url])?;
+            git.on_itself().run(&["config", "remote.origin.url", &url])?;
         }
         git.run(&["read-tree", "--reset", "-u", "HEAD"])?;
         Ok(())
@@ -165,12 +178,13 @@ impl Stores {
 
     /// The submodules of a worktree that hold what is not committed in them.
     pub(super) fn dirty(&self, tree: &Path) -> Result<Vec<String>, WorkspaceError> {
-        let at = self.git.moved_to(tree);
+        let at = self.git.moved_to(tree, &self.admin)?;
         let mut all = Vec::new();
         for (path, name) in named(&at, "HEAD")? {
-            if self.own(&name).is_some() && tree.join(&path).join(".git").exists() {
+            let checkout = tree.join(&path);
+            if let Some(own) = self.own(&name).filter(|_| checkout.join(".git").exists()) {
                 let status = ["status", "--porcelain", "-uno", "--ignore-submodules=none"];
-                let (code, said, _) = Git::at(tree.join(&path)).call(&status)?;
+                let (code, said, _) = self.inside(&own, Some(&checkout))?.call(&status)?;
                 if code == 0 && !said.is_empty() {
                     all.push(path);
                 }

@@ -16,11 +16,12 @@ use super::{
     Config, branch,
     fault::{WorkspaceError, failed},
     files::{self, Made as Copied},
-    git::Git,
-    repo::{Base, Home, Listed, Locked, Repository},
+    git::{Git, destroy},
+    repo::{Base, Home, Locked, Repository},
     screen::Copies,
     state::{State, make_dir},
     submodules::Stores,
+    trees::Listed,
 };
 use crate::{domain::Task, layout::Layout};
 
@@ -126,8 +127,7 @@ pub(super) fn prepare(
     unlock_stale(&admin, &repo.common, &state.branch);
     if !state.ready {
         // Outside of the lock, because it takes long; the guard goes with it.
-        let git = repo.git.moved_to(&path).holding(Arc::clone(&guard));
-        git.run(&["reset", "-q", "--hard"])?;
+        repo.git.moved_to(&path, &admin)?.holding(Arc::clone(&guard)).reset_hard()?;
         state.copied = copy_all(layout, config, repo, &home, id, &path)?;
         let stores = Stores {
             git: repo.git.clone(),
@@ -194,11 +194,11 @@ fn find(
         if there && !half {
             aside(home, path)?;
         }
-        locked.persist(&["worktree", "remove", "--force", "--force", "--", &path.to_string_lossy()])?;
+        locked.git.remove_worktree(path, &entry.admin)?;
     }
     if path.symlink_metadata().is_ok() {
         if half && !path.is_symlink() && path.is_dir() {
-            fs::remove_dir_all(path).map_err(failed("remove", path))?;
+            destroy::remove_dir(path).map_err(failed("remove", path))?;
         } else {
             aside(home, path)?;
         }
@@ -209,7 +209,7 @@ fn find(
 /// Links a listed worktree whose `.git` says something else with the repository again.
 fn relink(locked: &Locked<'_>, home: &Home, path: &Path) -> Result<(), WorkspaceError> {
     // Moved as a whole: git knows what to do, or says that it does not.
-    let _ = locked.git.call(&["worktree", "repair", "--", &path.to_string_lossy()])?;
+    let _ = locked.git.on_itself().call(&["worktree", "repair", "--", &path.to_string_lossy()])?;
     let link = path.join(".git");
     if locked.repo.admin_of(path).is_some() || !path.is_dir() || path.is_symlink() {
         return Ok(());
@@ -292,19 +292,24 @@ fn add(locked: &Locked<'_>, path: &Path, choice: &Choice, task: &str) -> Result<
         make_dir(parent)?;
     }
     let (path, reason) = (path.to_string_lossy(), format!("oodatcaa {task}"));
-    let mut args = vec!["worktree", "add", "-q", "--no-checkout", "--lock", "--reason", &reason];
+    let mut args = vec!["worktree", "add", "-q", "--no-checkout", "--lock"];
     match &choice.start {
         Some(start) => args.extend(["--no-track", "-b", &choice.name, "--", &path, start]),
         None => args.extend(["--", &path, &choice.name]),
     }
-    locked.persist(&args)?;
+    locked.git.on_itself().patiently(&args)?;
+    if let Some(admin) = locked.repo.admin_of(Path::new(&*path)) {
+        // Older versions of git cannot be told the reason at once.
+        let file = admin.join("locked");
+        fs::write(&file, reason).map_err(failed("write", &file))?;
+    }
     Ok(())
 }
 
 fn keep_locked(locked: &Locked<'_>, listed: &[Listed], path: &Path, task: &str) -> Result<(), WorkspaceError> {
     if listed.iter().any(|tree| tree.path == path && tree.locked.is_none()) {
         let reason = format!("oodatcaa {task}");
-        locked.persist(&["worktree", "lock", "--reason", &reason, "--", &path.to_string_lossy()])?;
+        locked.git.on_itself().patiently(&["worktree", "lock", "--reason", &reason, "--", &path.to_string_lossy()])?;
     }
     Ok(())
 }

@@ -276,17 +276,16 @@ fn branches_that_are_there_already_are_not_taken_over() {
 }
 
 #[test]
-fn without_a_commit_or_a_checkout_the_project_is_worked_on_in_place() {
+fn a_repository_without_a_commit_is_said_and_never_worked_on_in_place() {
     let repo = Repo::empty();
-    assert_eq!(mode_for(&repo.layout(), &repo.config).unwrap(), Mode::Shared);
-    let workspace = repo.prepare(&task("T1", "x"), 1);
-    assert_eq!((workspace.path(), workspace.branch()), (repo.root().as_path(), None));
-    repo.write("new", "x");
-    let seen = workspace.evidence().unwrap();
-    assert!(seen.known && seen.changed == ["new"], "{seen:?}");
-    assert_eq!(workspace.commit_rest("x", &[], &builder()).unwrap(), None);
-    assert!(workspace.save().unwrap().is_some());
+    let refused = mode_for(&repo.layout(), &repo.config).unwrap_err();
+    assert!(matches!(&refused, WorkspaceError::NoBase(why) if why.contains("no commit yet")), "{refused:?}");
+    Workspace::prepare(&repo.layout(), &repo.config, &task("T1", "x"), Token(1)).unwrap_err();
+}
 
+#[test]
+fn without_a_repository_the_project_is_worked_on_in_place() {
+    let repo = Repo::empty();
     let plain = tempfile::tempdir().unwrap();
     let layout = Layout::new(plain.path());
     let workspace = Workspace::prepare(&layout, &repo.config, &task("T1", "x"), Token(1)).unwrap();

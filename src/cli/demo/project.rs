@@ -3,10 +3,16 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
 };
 
-use crate::{agent::prompt, cli::fail::io, domain::Workflow, error::Failure, layout::Layout};
+use crate::{
+    agent::prompt,
+    cli::fail::io,
+    domain::Workflow,
+    error::Failure,
+    layout::Layout,
+    workspace::{self, Author},
+};
 
 const QUEUE: &str = include_str!("sprint.json");
 const SIM: &str = include_str!("sim.toml");
@@ -29,7 +35,9 @@ pub(super) fn create(dir: Option<&Path>) -> Result<Layout, Failure> {
     let root = root.canonicalize().map_err(|error| io("find", &root, &error))?;
     let layout = Layout::new(root);
     fill(&layout)?;
-    commit(layout.root())?;
+    // So that `git diff` and `git status` show what the fleet did.
+    let author = Author { name: "oodatcaa demo".into(), mail: "demo@localhost".into() };
+    workspace::first_commit(&layout, "a sprint to do", &author)?;
     Ok(layout)
 }
 
@@ -60,27 +68,6 @@ fn fill(layout: &Layout) -> Result<(), Failure> {
         let parent = path.parent().expect("each lies below the root");
         fs::create_dir_all(parent).map_err(|error| io("create", parent, &error))?;
         fs::write(&path, text).map_err(|error| io("write", &path, &error))?;
-    }
-    Ok(())
-}
-
-/// The first commit, so that `git diff` and `git status` show what the fleet did.
-fn commit(root: &Path) -> Result<(), Failure> {
-    let author = ["-c", "user.name=oodatcaa demo", "-c", "user.email=demo@localhost", "-c", "commit.gpgsign=false"];
-    for words in [&["init", "--quiet"][..], &["add", "--all"], &["commit", "--quiet", "--message", "a sprint to do"]] {
-        let mut git = Command::new("git");
-        git.current_dir(root).args(author).args(words).stdin(Stdio::null());
-        // A repository around us, or hooks of the user's, have no business here.
-        for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
-            git.env_remove(name);
-        }
-        let output = git.output().map_err(|error| {
-            Failure::new("failed", "failed to run git").cause(error.to_string()).hint("install git, then try again")
-        })?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            return Err(Failure::new("failed", format!("failed to run git {}", words[0])).cause(said));
-        }
     }
     Ok(())
 }

@@ -10,17 +10,16 @@ use std::{
 };
 
 use super::{
-    Author, TrainError,
+    TrainError,
     land::{Repo, RepoLock, paths, scratch},
-    safe,
     steps::Checkout,
 };
 use crate::{domain::text, workspace::git::Git};
 
-/// Git in a checkout, on the scratch index.
+/// Git in a checkout that is still what it was, on the scratch index.
 fn at(repo: &Repo, checkout: &Checkout) -> Result<Git, TrainError> {
-    let nobody = Author { name: String::new(), email: String::new() };
-    let git = safe::open(&checkout.path, &nobody)?;
+    let git = repo.git.moved_to(&checkout.path, &checkout.git_dir)?;
+    git.verify()?;
     let index = scratch(checkout);
     let index = index.to_str().ok_or_else(|| TrainError::Place { place: repo.common.clone() })?;
     Ok(git.with_env("GIT_INDEX_FILE", index))

@@ -17,9 +17,12 @@ use std::{
 
 use super::{
     Author, TrainError, checkout, safe,
-    steps::{Checkout, Landing, Log, Step, point, try_lock},
+    steps::{Checkout, Landing, Log, Step, point},
 };
-use crate::workspace::git::Git;
+use crate::workspace::{
+    git::{Git, Keep, Spot},
+    lock, trees,
+};
 
 /// How long the repository's lock is waited for.
 const LOCK_WAIT: Duration = Duration::from_secs(60);
@@ -41,17 +44,16 @@ pub(super) struct Repo {
 pub(super) struct RepoLock(pub(super) Arc<File>);
 
 impl Repo {
-    pub(super) fn open(dir: &Path, author: &Author) -> Result<Self, TrainError> {
-        let git = safe::open(dir, author)?;
-        let absolute = |text: String| -> Result<PathBuf, TrainError> {
-            let path = dir.join(text);
-            fs::canonicalize(&path).map_err(|source| TrainError::Io { doing: "find", path, source })
+    /// Finds the repository of a checkout, or takes a bare one; what git sees of its configuration is kept in a
+    /// directory of ours.
+    pub(super) fn open(dir: &Path, keep: &Keep, author: &Author) -> Result<Self, TrainError> {
+        let spot = Spot::found_from(dir)?;
+        let (common, top) = (spot.common.clone(), spot.top.clone());
+        let prefix = match &top {
+            Some(_) => PathBuf::from(Git::looking(dir).run(&["rev-parse", "--show-prefix"])?.trim_end_matches('/')),
+            None => PathBuf::new(),
         };
-        let common = absolute(git.run(&["rev-parse", "--git-common-dir"])?)?;
-        let (code, top, _) = git.call(&["rev-parse", "--show-toplevel"])?;
-        let top = if code == 0 && !top.is_empty() { Some(absolute(top)?) } else { None };
-        let prefix = if top.is_some() { git.run(&["rev-parse", "--show-prefix"])? } else { String::new() };
-        Ok(Self { git, common, top, prefix: PathBuf::from(prefix.trim_end_matches('/')) })
+        Ok(Self { git: safe::dressed(Git::pinned(spot, keep)?, author), common, top, prefix })
     }
 
     /// The commit that a branch points to.
@@ -66,20 +68,12 @@ impl Repo {
 
     /// Takes the repository's lock; git's own commands on worktrees and configuration race.
     pub(super) fn lock(&self) -> Result<RepoLock, TrainError> {
-        let path = self.common.join("oodatcaa.lock");
-        let deadline = Instant::now() + LOCK_WAIT;
-        let mut pause = Duration::from_millis(1);
-        loop {
-            let taken =
-                try_lock(&path).map_err(|source| TrainError::Io { doing: "lock", path: path.clone(), source })?;
-            if let Some(file) = taken {
-                return Ok(RepoLock(Arc::new(file)));
+        match lock::take(&self.common, LOCK_WAIT) {
+            Ok(file) => Ok(RepoLock(file)),
+            Err(lock::Refused::Held(path, _)) => {
+                Err(TrainError::Io { doing: "lock", path, source: io::ErrorKind::TimedOut.into() })
             }
-            if Instant::now() >= deadline {
-                return Err(TrainError::Io { doing: "lock", path, source: io::ErrorKind::TimedOut.into() });
-            }
-            thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(50));
+            Err(lock::Refused::Io(path, source)) => Err(TrainError::Io { doing: "lock", path, source }),
         }
     }
 }
@@ -186,25 +180,16 @@ pub(super) fn of_branch(repo: &Repo, target: &str) -> Result<Vec<Checkout>, Trai
         why: format!("a {what} of yours is under way there; finish or abort it"),
     };
     let mut found = Vec::new();
-    let (mut path, mut bare) = (None::<PathBuf>, false);
-    for part in repo.git.bytes(&["worktree", "list", "--porcelain", "-z"])?.split(|byte| *byte == 0) {
-        if let Some(name) = part.strip_prefix(b"worktree ") {
-            (path, bare) = (Some(PathBuf::from(OsString::from_vec(name.to_vec()))), false);
-        } else if part == b"bare" {
-            bare = true;
-        } else if let (Some(path), false, true) = (&path, bare, part == format!("branch {full}").as_bytes())
-            && path.is_dir()
-        {
-            let git_dir = PathBuf::from(Git::at(path).run(&["rev-parse", "--absolute-git-dir"])?);
-            for (file, what) in
-                [("MERGE_HEAD", "merge"), ("CHERRY_PICK_HEAD", "cherry-pick"), ("REVERT_HEAD", "revert")]
-            {
-                if git_dir.join(file).exists() {
-                    return Err(busy(path, what));
-                }
-            }
-            found.push(Checkout { path: path.clone(), git_dir });
+    for tree in trees::list(&repo.git, &repo.common)? {
+        if tree.branch.as_deref() != Some(target) || !tree.path.is_dir() {
+            continue;
         }
+        for (file, what) in [("MERGE_HEAD", "merge"), ("CHERRY_PICK_HEAD", "cherry-pick"), ("REVERT_HEAD", "revert")] {
+            if tree.admin.join(file).exists() {
+                return Err(busy(&tree.path, what));
+            }
+        }
+        found.push(Checkout { path: tree.path, git_dir: tree.admin });
     }
     // A rebase of the target has left the branch for the time being and comes back to it.
     let mut dirs = vec![repo.common.clone()];

@@ -34,7 +34,7 @@ use land::Repo;
 
 use crate::{
     domain::{TaskId, Token},
-    workspace::git::GitError,
+    workspace::git::{GitError, Keep},
 };
 
 /// How often a result is made anew because the target has moved in the meantime.
@@ -298,7 +298,7 @@ fn rides(line: &Line, orders: &[Order], gates: &mut dyn Gates) -> Report {
     match recover::recover_for(&line.repo, &line.dir, gates, &listens) {
         // What was taken back would only be merged to be taken back again, unless it has been worked on.
         Ok(recovered) => recovered.into_iter().for_each(|one| {
-            let stands = || Repo::open(&line.repo, &line.author)?.head(&one.branch);
+            let stands = || Repo::open(&line.repo, &keep(&line.dir), &line.author)?.head(&one.branch);
             let order = orders.iter().find(|order| order.task == one.task && order.branch == one.branch);
             if let (What::Reverted(error), Some(_), Ok(source)) = (one.what, order, stands())
                 && source == one.source
@@ -331,6 +331,11 @@ fn rides(line: &Line, orders: &[Order], gates: &mut dyn Gates) -> Report {
         waiting.retain(|order| !is_done(&report, order));
     }
     report
+}
+
+/// Where what git sees of the repository's configuration lies for the trains of a directory.
+fn keep(dir: &Path) -> Keep {
+    Keep::In(dir.with_file_name("git"))
 }
 
 /// `true` for what concerns one order and not the train.

@@ -64,7 +64,7 @@ pub(super) fn recover_for(
     let mut found = Vec::new();
     let mut failed = None;
     for log in Log::orphans(dir)? {
-        let repo = Repo::open(repo, &log.state.author)?;
+        let repo = Repo::open(repo, &super::keep(dir), &log.state.author)?;
         if log.state.common != repo.common {
             // A train of another repository.
             continue;
@@ -161,13 +161,13 @@ fn undo(repo: &Repo, log: Log) -> Result<(), TrainError> {
     for car in &log.state.cars {
         let merged = verify::merged_ref(&car.task);
         if verify::read_ref(&repo.git, &merged)?.as_deref() == Some(car.commit.as_str()) {
-            repo.git.run(&["update-ref", "-d", &merged, &car.commit])?;
+            repo.git.delete_ref(&merged, &car.commit)?;
         }
         if let Some(name) = car.before.as_ref().filter(|_| log.state.step >= Step::Green) {
             let name = format!("refs/tags/{name}");
             let (code, object, _) = repo.git.call(&["show-ref", "--verify", "-s", &name])?;
             if code == 0 && verify::read_ref(&repo.git, &name)?.as_deref() == Some(car.base.as_str()) {
-                repo.git.run(&["update-ref", "-d", &name, &object])?;
+                repo.git.delete_ref(&name, &object)?;
             }
         }
     }
@@ -265,7 +265,7 @@ fn fresh_tree(repo: &Repo, log: &mut Log) -> Result<Tree, TrainError> {
     };
     super::tree::remove(repo, &path, &log.state.id)?;
     let top = log.state.top().unwrap_or_default().to_owned();
-    Tree::add(repo, &path, &top, &log.state.author)
+    Tree::add(repo, &path, &top)
 }
 
 /// Reverts the merge on the target, wherever that has moved since.

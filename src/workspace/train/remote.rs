@@ -23,10 +23,10 @@ pub(super) fn head(repo: &Repo, remote: &str, branch: &str, id: &str) -> Result<
 /// Forgets what was fetched for a train.
 pub(super) fn forget(repo: &Repo, id: &str) -> Result<(), TrainError> {
     let mine = own_ref(id);
-    if repo.git.asks(&["show-ref", "--verify", "-q", &mine])? {
-        repo.git.run(&["update-ref", "-d", &mine])?;
+    match verify::read_ref(&repo.git, &mine)? {
+        Some(commit) => Ok(repo.git.delete_ref(&mine, &commit)?),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn own_ref(id: &str) -> String {
@@ -89,7 +89,7 @@ fn answer<T>(remote: &str, called: Result<T, GitError>) -> Result<T, TrainError>
             remote: text::cut(&text::one_line(remote), 100),
             said: "no answer in time".into(),
         },
-        error @ (GitError::NotStarted(_) | GitError::Stopped { .. }) => error.into(),
+        error => error.into(),
     })
 }
 

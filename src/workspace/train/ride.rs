@@ -19,7 +19,7 @@ pub(super) fn ride(
     gates: &mut dyn Gates,
     report: &mut Report,
 ) -> Result<(), TrainError> {
-    let repo = Repo::open(&line.repo, &line.author)?;
+    let repo = Repo::open(&line.repo, &super::keep(&line.dir), &line.author)?;
     let Some(first) = orders.first() else { return Ok(()) };
     let id = steps::unique(first.task.as_str());
     let from = repo.head(&line.target)?;
@@ -69,7 +69,7 @@ pub(super) fn ride(
         red: None,
     };
     let mut log = Log::begin(&line.dir, state)?;
-    let ridden = Tree::add(&repo, &path, &base, &line.author).and_then(|tree| {
+    let ridden = Tree::add(&repo, &path, &base).and_then(|tree| {
         log.save(Step::Tree)?;
         Ride { line, repo: &repo, log: &mut log, tree, from, base }.go(&fresh, gates, report)
     });

@@ -1,12 +1,5 @@
-//! A git that executes nothing of what the repository's own configuration names (reliability S7).
-//!
-//! The hooks are off already in `workspace::git`. Filters, merge drivers, transports and credential
-//! helpers that stand in the repository's own files are turned off here, because whoever works in a
-//! worktree can write those; what the user configured for every repository stays.
+//! Who merges, and what is the same for every call of a train.
 
-use std::path::Path;
-
-use super::TrainError;
 use crate::{domain::text, workspace::git::Git};
 
 /// Who commits, merges and tags.
@@ -30,47 +23,15 @@ impl Author {
     }
 }
 
-/// Git in this directory, for this author, with the repository's own programs turned off.
-pub(super) fn open(dir: &Path, author: &Author) -> Result<Git, TrainError> {
-    let mut git = Git::at(dir).guarded()?;
-    let listed = git.bytes(&["config", "--list", "--show-scope", "-z"])?;
-    for (key, value) in helpers(&String::from_utf8_lossy(&listed)) {
-        git = git.with_setting(&key, &value);
-    }
+/// The same calls for this author.
+pub(super) fn dressed(git: Git, author: &Author) -> Git {
     let Author { name, email } = author.clean();
-    Ok(git
-        .with_env("GIT_SEQUENCE_EDITOR", "true")
+    git.with_env("GIT_SEQUENCE_EDITOR", "true")
         .with_env("GIT_MERGE_AUTOEDIT", "no")
         .with_env("GIT_AUTHOR_NAME", &name)
         .with_env("GIT_AUTHOR_EMAIL", &email)
         .with_env("GIT_COMMITTER_NAME", &name)
-        .with_env("GIT_COMMITTER_EMAIL", &email))
-}
-
-/// The credential helpers without those of the repository itself, from a list with scopes; nothing
-/// when it has none.
-fn helpers(listed: &str) -> Vec<(String, String)> {
-    let mut parts = listed.split('\0');
-    let mut users = Vec::new();
-    let mut own = false;
-    while let (Some(scope), Some(entry)) = (parts.next(), parts.next()) {
-        let (key, value) = entry.split_once('\n').unwrap_or((entry, ""));
-        if !(key.starts_with("credential.") && key.ends_with(".helper")) {
-            continue;
-        }
-        match scope {
-            "local" | "worktree" => own = true,
-            // What we have set ourselves is no setting of the user's.
-            "command" => {}
-            _ => users.push((key.to_owned(), value.to_owned())),
-        }
-    }
-    if own {
-        // An empty value forgets all that came before; the user's own are said again.
-        users.insert(0, ("credential.helper".into(), String::new()));
-        return users;
-    }
-    Vec::new()
+        .with_env("GIT_COMMITTER_EMAIL", &email)
 }
 
 /// A task's id as one part of the name of a ref: ids may hold what refs may not.
@@ -87,15 +48,6 @@ pub(super) fn ref_word(id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_repositorys_own_credential_helper_is_forgotten_and_the_users_stays() {
-        let global = "global\0credential.helper\nstore\0";
-        assert_eq!(helpers(global), []);
-        let both = helpers(&format!("{global}local\0credential.https://x.helper\n!touch owned\0"));
-        let both: Vec<String> = both.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
-        assert_eq!(both, ["credential.helper=", "credential.helper=store"]);
-    }
 
     #[test]
     fn every_id_is_a_legal_part_of_a_ref_and_stays_itself() {

@@ -8,16 +8,16 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use fs2::FileExt;
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use super::{Author, TrainError};
+use crate::workspace::lock;
 
 /// Where a train stands. A name is also the place where a test may end the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -205,31 +205,6 @@ pub(super) fn unique(task: &str) -> String {
     format!("train-{task}-{nanos:x}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Opens a file for a lock; a symbolic link is refused.
-pub(super) fn open_lock(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
-        .open(path)
-}
-
-/// Takes a lock file if it is free and still the one at its path.
-pub(super) fn try_lock(path: &Path) -> io::Result<Option<File>> {
-    let file = open_lock(path)?;
-    match FileExt::try_lock_exclusive(&file) {
-        Ok(()) => {}
-        Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => return Ok(None),
-        Err(error) => return Err(error),
-    }
-    let mine = file.metadata()?;
-    let same = fs::symlink_metadata(path).is_ok_and(|meta| (meta.dev(), meta.ino()) == (mine.dev(), mine.ino()));
-    Ok(same.then_some(file))
-}
-
 impl Drop for Log {
     /// Said aloud: a child that another thread is just starting has our descriptor for a moment,
     /// and would keep the lock for as long.
@@ -245,7 +220,7 @@ impl Log {
         let path = lock_file(dir, &state.id);
         // Somebody who looks for orphans may hold it for the moment between our two calls.
         let lock = (0..1_000)
-            .find_map(|_| match try_lock(&path) {
+            .find_map(|_| match lock::try_take(&path) {
                 Ok(None) => {
                     std::thread::yield_now();
                     None
@@ -312,7 +287,7 @@ impl Log {
                 continue;
             }
             let lock_path = lock_file(dir, id);
-            let Some(lock) = try_lock(&lock_path).map_err(failed("lock", &lock_path))? else { continue };
+            let Some(lock) = lock::try_take(&lock_path).map_err(failed("lock", &lock_path))? else { continue };
             let path = state_file(dir, id);
             // Read under the lock only: its driver may have ended in between.
             match fs::read(&path) {

@@ -7,8 +7,8 @@ use std::{
     sync::Arc,
 };
 
-use super::{Author, TrainError, land::Repo, safe};
-use crate::workspace::git::Git;
+use super::{TrainError, land::Repo};
+use crate::workspace::{git::Git, trees};
 
 /// A temporary worktree.
 pub(super) struct Tree {
@@ -34,21 +34,14 @@ impl Tree {
     }
 
     /// Makes the worktree at a commit.
-    pub(super) fn add(repo: &Repo, path: &Path, commit: &str, author: &Author) -> Result<Self, TrainError> {
+    pub(super) fn add(repo: &Repo, path: &Path, commit: &str) -> Result<Self, TrainError> {
         let lock = repo.lock()?;
         let at = path.to_str().ok_or_else(|| TrainError::Place { place: path.into() })?;
-        repo.git.clone().holding(Arc::clone(&lock.0)).run(&[
-            "worktree",
-            "add",
-            "-q",
-            "--detach",
-            "--no-checkout",
-            "--",
-            at,
-            commit,
-        ])?;
+        let args = ["worktree", "add", "-q", "--detach", "--no-checkout", "--", at, commit];
+        repo.git.on_itself().holding(Arc::clone(&lock.0)).run(&args)?;
         drop(lock);
-        let git = safe::open(path, author)?;
+        let git = repo.git.moved_to(path, &admin(repo, path)?)?;
+        git.verify()?;
         git.run(&["read-tree", "--reset", "-u", "HEAD"])?;
         Ok(Self { path: path.into(), git, prefix: repo.prefix.clone() })
     }
@@ -61,10 +54,15 @@ impl Tree {
 
     /// Puts the worktree at a commit; whatever else is in it is thrown away, ignored files stay.
     pub(super) fn go(&self, commit: &str) -> Result<(), TrainError> {
-        self.git.run(&["checkout", "-q", "-f", "--detach", commit, "--"])?;
-        self.git.run(&["clean", "-f", "-d", "-q"])?;
-        Ok(())
+        Ok(self.git.be_exactly(commit)?)
     }
+}
+
+/// Git's own directory of a train's tree. Git cleans the names that it gives; where it knows nothing of the tree, it is
+/// the tree's own name, which is ours alone.
+fn admin(repo: &Repo, path: &Path) -> Result<PathBuf, TrainError> {
+    let name = path.file_name().ok_or_else(|| TrainError::Place { place: path.into() })?;
+    Ok(trees::admin_for(&repo.common, path).unwrap_or_else(|| repo.common.join("worktrees").join(name)))
 }
 
 /// Removes a train's worktree and what git knows of it, however much of it is there.
@@ -74,39 +72,5 @@ pub(super) fn remove(repo: &Repo, path: &Path, id: &str) -> Result<(), TrainErro
         return Err(TrainError::Place { place: path.into() });
     }
     let _lock = repo.lock()?;
-    if let Some(at) = path.to_str() {
-        // It refuses what it does not know; then the directories are all there is.
-        let _ = repo.git.call(&["worktree", "remove", "--force", "--force", "--", at])?;
-    }
-    let failed = |path: &Path, source| TrainError::Io { doing: "remove", path: path.into(), source };
-    wipe(path).map_err(|error| failed(path, error))?;
-    // The name of the directory is ours alone, and so is git's directory of that name.
-    if let Some(name) = path.file_name() {
-        let admin = repo.common.join("worktrees").join(name);
-        wipe(&admin).map_err(|error| failed(&admin, error))?;
-    }
-    Ok(())
-}
-
-fn wipe(path: &Path) -> std::io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            // What a gate left may be read-only.
-            open_up(path);
-            fs::remove_dir_all(path)
-        }
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn open_up(dir: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    // What cannot be opened shows in the second attempt to remove it.
-    let _ = fs::set_permissions(dir, fs::Permissions::from_mode(0o700));
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            open_up(&entry.path());
-        }
-    }
+    Ok(repo.git.remove_worktree(path, &admin(repo, path)?)?)
 }

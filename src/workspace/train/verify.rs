@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use super::{Author, Order, TrainError, land::Repo, safe};
-use crate::workspace::git::Git;
+use crate::workspace::git::{Git, Keep};
 
 /// Of a diff that decides by content: no program of the repository, nothing folded together.
 const DIFF: &[&str] =
@@ -16,7 +16,7 @@ const DIFF: &[&str] =
 /// commit that merged exactly this head of the branch. A merge that was reverted is still held by
 /// this measure.
 pub fn holds(repo: &Path, target: &str, branch: &str) -> Result<bool, TrainError> {
-    let repo = Repo::open(repo, &Author { name: String::new(), email: String::new() })?;
+    let repo = Repo::open(repo, &Keep::Shortly, &Author { name: String::new(), email: String::new() })?;
     let (target, branch) = (repo.head(target)?, repo.head(branch)?);
     held(&repo.git, &target, &branch)
 }

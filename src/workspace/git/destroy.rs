@@ -1,0 +1,96 @@
+//! The calls that throw something away, each in one place, and each behind the check that they can only hit what is
+//! ours. Nothing else in the program resets, cleans, checks out over files, removes a worktree or deletes a ref.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{Git, GitError};
+
+impl Git {
+    /// Puts index and files at the commit that is checked out; what was changed is gone.
+    pub(in crate::workspace) fn reset_hard(&self) -> Result<(), GitError> {
+        self.verify()?;
+        self.run(&["reset", "-q", "--hard"]).map(drop)
+    }
+
+    /// Checks a branch out, over whatever stands there.
+    pub(in crate::workspace) fn check_out_over(&self, branch: &str) -> Result<(), GitError> {
+        self.verify()?;
+        self.run(&["checkout", "-q", "-f", branch, "--"]).map(drop)
+    }
+
+    /// Puts files and index at a commit, with nothing else beside it but what is ignored.
+    pub(in crate::workspace) fn be_exactly(&self, commit: &str) -> Result<(), GitError> {
+        self.verify()?;
+        self.run(&["checkout", "-q", "-f", "--detach", commit, "--"])?;
+        self.run(&["clean", "-f", "-d", "-q"]).map(drop)
+    }
+
+    /// Deletes a ref, if it still points where it did.
+    pub(in crate::workspace) fn delete_ref(&self, name: &str, old: &str) -> Result<(), GitError> {
+        self.patiently(&["update-ref", "-d", name, old]).map(drop)
+    }
+
+    /// Removes a worktree of this repository with all that is in it, and what git knows of it. Neither may be a link,
+    /// and git must know this worktree by this directory, if it knows it at all.
+    pub(in crate::workspace) fn remove_worktree(&self, tree: &Path, admin: &Path) -> Result<(), GitError> {
+        let common = self.common().ok_or_else(|| GitError::not_ours(tree, "its repository is not known"))?;
+        if !is_below(admin, &common.join("worktrees")) {
+            return Err(GitError::not_ours(admin, "it is no worktree's directory of this repository"));
+        }
+        for path in [tree, admin] {
+            if fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_dir()) {
+                return Err(GitError::not_ours(path, "it is no directory"));
+            }
+        }
+        let known = fs::read_to_string(admin.join("gitdir"));
+        if known.is_ok_and(|known| !known.is_empty() && admin.join(known.trim_end()).parent() != Some(tree)) {
+            return Err(GitError::not_ours(tree, "the repository knows this worktree at another place"));
+        }
+        // It refuses what is not whole; then the directories are all there is.
+        let _ = self.on_itself().call(&["worktree", "remove", "--force", "--force", "--", &tree.to_string_lossy()])?;
+        for path in [tree, admin] {
+            remove_dir(path).map_err(|source| GitError::Files { doing: "remove", path: path.into(), source })?;
+        }
+        Ok(())
+    }
+}
+
+fn is_below(path: &Path, dir: &Path) -> bool {
+    path.parent().is_some_and(|parent| parent == dir || parent.canonicalize().ok() == dir.canonicalize().ok())
+        && path.file_name().is_some()
+}
+
+/// Removes a directory with all that is in it, also what is read-only; a link is refused, and one that is gone is gone.
+pub(in crate::workspace) fn remove_dir(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => {}
+        Ok(_) => return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is no directory")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            // What a build or a gate left may be read-only.
+            open_up(path.into());
+            fs::remove_dir_all(path)
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn open_up(top: PathBuf) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut dirs = vec![top];
+    while let Some(dir) = dirs.pop() {
+        // What cannot be opened shows in the second attempt to remove it.
+        let _ = fs::set_permissions(&dir, fs::Permissions::from_mode(0o700));
+        let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+        dirs.extend(
+            entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()),
+        );
+    }
+}

@@ -1,0 +1,108 @@
+//! The worktrees that a repository knows, read from its own files: git's list differs between its versions, stops at
+//! the first that is half made, and follows settings that lead elsewhere.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::git::{Git, GitError};
+
+/// A worktree as the repository knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Listed {
+    /// Its top.
+    pub(super) path: PathBuf,
+    /// Its private directory; the repository itself for the main checkout.
+    pub(super) admin: PathBuf,
+    /// What is checked out; `None` for a detached head.
+    pub(super) branch: Option<String>,
+    /// Why it is locked.
+    pub(super) locked: Option<String>,
+}
+
+/// All of them, the main checkout first. What is half made is left out.
+pub(super) fn list(git: &Git, common: &Path) -> Result<Vec<Listed>, GitError> {
+    let mut all = Vec::new();
+    if let Some(top) = main_checkout(git, common)? {
+        all.push(listed(git, top, common.into()));
+    }
+    for admin in admins(common) {
+        if let Some(top) = top_of(&admin) {
+            all.push(listed(git, top, admin));
+        }
+    }
+    Ok(all)
+}
+
+/// The private directories, in the order of their names.
+pub(super) fn admins(common: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(common.join("worktrees")).into_iter().flatten().flatten();
+    let is_dir = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    let mut all: Vec<PathBuf> = entries.filter(is_dir).map(|entry| entry.path()).collect();
+    all.sort();
+    all
+}
+
+/// The private directory that names this worktree, however much of it was made.
+pub(super) fn admin_for(common: &Path, tree: &Path) -> Option<PathBuf> {
+    admins(common).into_iter().find(|admin| place_of(admin).as_deref() == Some(tree))
+}
+
+fn place_of(admin: &Path) -> Option<PathBuf> {
+    let link = fs::read_to_string(admin.join("gitdir")).ok()?;
+    Some(admin.join(link.trim_end()).parent()?.into())
+}
+
+/// Where the worktree of a private directory lies; `None` when it is half made.
+pub(super) fn top_of(admin: &Path) -> Option<PathBuf> {
+    let word = |name: &str| fs::read_to_string(admin.join(name)).ok().filter(|text| !text.trim().is_empty());
+    word("HEAD")?;
+    word("commondir")?;
+    word("gitdir")?;
+    place_of(admin)
+}
+
+/// Where the `.git` of a linked worktree leads; `None` when it is no such file.
+pub(super) fn link_of(tree: &Path) -> Option<PathBuf> {
+    let link = tree.join(".git");
+    if !fs::symlink_metadata(&link).ok()?.is_file() {
+        return None;
+    }
+    tree.join(fs::read_to_string(&link).ok()?.strip_prefix("gitdir: ")?.trim_end()).canonicalize().ok()
+}
+
+fn listed(git: &Git, path: PathBuf, admin: PathBuf) -> Listed {
+    let head = fs::read_to_string(admin.join("HEAD")).unwrap_or_default();
+    let mut branch = head.trim_end().strip_prefix("ref: refs/heads/").map(String::from);
+    if branch.as_deref() == Some(".invalid") {
+        // Its refs are in tables that only git reads.
+        let asked = git.moved_to(&path, &admin).and_then(|git| git.call(&["symbolic-ref", "-q", "HEAD"]));
+        branch = asked.ok().and_then(|(_, name, _)| name.strip_prefix("refs/heads/").map(String::from));
+    }
+    let locked = fs::read_to_string(admin.join("locked")).ok().map(|reason| reason.trim_end().to_owned());
+    Listed { path, admin, branch, locked }
+}
+
+/// The top of the main checkout; `None` for a bare repository.
+fn main_checkout(git: &Git, common: &Path) -> Result<Option<PathBuf>, GitError> {
+    if let Some(top) = git.top_of(common) {
+        return Ok(Some(top));
+    }
+    let (mut bare, mut elsewhere) = (false, None);
+    for (key, value) in git.on_itself().own_settings()? {
+        match key.to_ascii_lowercase().as_str() {
+            "core.bare" => bare = value.as_deref().is_none_or(|value| matches!(value, "true" | "yes" | "on" | "1")),
+            "core.worktree" => elsewhere = value,
+            _ => {}
+        }
+    }
+    if bare {
+        return Ok(None);
+    }
+    Ok(match elsewhere {
+        Some(path) => Some(common.join(&path).canonicalize().unwrap_or_else(|_| common.join(path))),
+        None if common.file_name().is_some_and(|name| name == ".git") => common.parent().map(Into::into),
+        None => None,
+    })
+}
