@@ -36,6 +36,7 @@ use crate::{
         Store,
         file::{FileOptions, FileStore},
     },
+    sys::files,
 };
 
 mod project;
@@ -269,7 +270,8 @@ impl Play<'_> {
 /// The directories of all attempts.
 fn runs(layout: &Layout) -> Vec<PathBuf> {
     let below = |dir: &Path| -> Vec<PathBuf> {
-        std::fs::read_dir(dir).map_or_else(|_| Vec::new(), |dir| dir.flatten().map(|entry| entry.path()).collect())
+        let all = files::list(layout.root(), dir, 10_000).ok().flatten().unwrap_or_default();
+        all.into_iter().map(|entry| dir.join(entry.name)).collect()
     };
     below(&layout.runs()).iter().flat_map(|task| below(task)).collect()
 }

@@ -3,14 +3,12 @@
 use std::{
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom},
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use crossbeam_channel::Receiver;
 use notify::Watcher as _;
-use rustix::fs::OFlags;
 use serde_json::{Value, json};
 
 use super::{
@@ -24,6 +22,7 @@ use crate::{
     domain::{Snapshot, TaskId, Token, lease::Standing, text::many_lines},
     error::Failure,
     layout::Layout,
+    sys::files,
 };
 
 /// Flags of `logs`.
@@ -84,8 +83,8 @@ fn once(ctx: &Context, args: &Args, snapshot: &Snapshot, task: &TaskId, token: T
     if !dir.is_dir() {
         return Err(runs::none(layout, task, Some(token)));
     }
-    let Some(mut log) = Log::open(&dir.join(name), args.tail)? else {
-        let there = others(&dir);
+    let Some(mut log) = Log::open(layout, &dir.join(name), args.tail)? else {
+        let there = others(layout, &dir);
         return Err(Failure::new("not_found", format!("the attempt {task}/{token} has no {name}; it has: {there}"))
             .hint(format!("agentctl run show {task}/{token}")));
     };
@@ -94,13 +93,13 @@ fn once(ctx: &Context, args: &Args, snapshot: &Snapshot, task: &TaskId, token: T
     Ok(exit::OK)
 }
 
-fn others(dir: &Path) -> String {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.file_name().into_string().ok())
+fn others(layout: &Layout, dir: &Path) -> String {
+    let entries = files::list(layout.root(), dir, 1_000).ok().flatten().unwrap_or_default();
+    let names: Vec<String> = entries
+        .into_iter()
+        .filter_map(|entry| entry.name.into_string().ok())
         .filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "log"))
         .collect();
-    names.sort();
     if names.is_empty() { "no logs".into() } else { names.join(", ") }
 }
 
@@ -128,7 +127,7 @@ fn follow(ctx: &Context, args: &Args, task: &TaskId, only: Option<Token>, name: 
         if let Some((token, log)) = &mut at {
             let token = *token;
             if log.is_none() {
-                *log = Log::open(&runs::dir(layout, &now.snapshot, task, token).join(name), args.tail)?;
+                *log = Log::open(layout, &runs::dir(layout, &now.snapshot, task, token).join(name), args.tail)?;
             }
             let over = now.running != Some(token);
             if let Some(log) = log {
@@ -223,22 +222,14 @@ struct Log {
 const LINE: usize = 1 << 20;
 
 impl Log {
-    fn open(path: &Path, tail: Option<usize>) -> Result<Option<Self>, Failure> {
-        let open = || -> io::Result<File> {
-            // What an agent may put in the log's place must not lead the reader out of the project.
-            let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-            let mut file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
-            if let Some(lines) = tail {
-                let start = last_lines(&mut file, lines)?;
-                file.seek(SeekFrom::Start(start))?;
-            }
-            Ok(file)
-        };
-        match open() {
-            Ok(file) => Ok(Some(Self { path: path.into(), file, rest: Vec::new() })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(fail::io("read", path, &error)),
+    fn open(layout: &Layout, path: &Path, tail: Option<usize>) -> Result<Option<Self>, Failure> {
+        let Some(mut file) = files::open(layout.root(), path)? else { return Ok(None) };
+        if let Some(lines) = tail {
+            last_lines(&mut file, lines)
+                .and_then(|start| file.seek(SeekFrom::Start(start)))
+                .map_err(|error| fail::io("read", path, &error))?;
         }
+        Ok(Some(Self { path: path.into(), file, rest: Vec::new() }))
     }
 
     /// Prints what is new: whole lines, and at the end of the attempt also the last that has no end.

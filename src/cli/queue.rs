@@ -24,6 +24,7 @@ use crate::{
     },
     error::{Failure, quoted},
     store::{Invalid, file::document::Document},
+    sys::files,
 };
 
 /// Verbs of `queue`.
@@ -83,7 +84,7 @@ pub fn run(ctx: &Context, verb: &Verb) -> Done {
 }
 
 /// Bytes of a file that may be a queue: more is a mistake.
-const LARGEST: u64 = 1 << 30;
+pub(super) const LARGEST: u64 = 1 << 30;
 
 fn validate(ctx: &Context, args: &Validate) -> Done {
     let (path, bytes) = match &args.file {
@@ -93,10 +94,10 @@ fn validate(ctx: &Context, args: &Validate) -> Done {
             read.map_err(|error| fail::io("read", Path::new("standard input"), &error))?;
             (PathBuf::from("<stdin>"), bytes)
         }
-        Some(file) => (file.clone(), std::fs::read(file).map_err(|error| missing(file, &error))?),
+        Some(file) => (file.clone(), files::read_named(file, LARGEST)?.ok_or_else(|| missing(file))?),
         None => {
             let path = ctx.layout()?.queue();
-            let bytes = std::fs::read(&path).map_err(|error| missing(&path, &error))?;
+            let bytes = files::read(ctx.layout()?.root(), &path, LARGEST)?.ok_or_else(|| missing(&path))?;
             (path, bytes)
         }
     };
@@ -113,11 +114,8 @@ fn validate(ctx: &Context, args: &Validate) -> Done {
     Ok(if problems.is_empty() { exit::OK } else { exit::NEGATIVE })
 }
 
-fn missing(path: &Path, error: &std::io::Error) -> Failure {
-    if error.kind() == std::io::ErrorKind::NotFound {
-        return Failure::new("not_found", format!("there is no file {}", quoted(path))).hint("agentctl init");
-    }
-    fail::io("read", path, error)
+fn missing(path: &Path) -> Failure {
+    Failure::new("not_found", format!("there is no file {}", quoted(path))).hint("agentctl init")
 }
 
 fn of_invalid(invalid: Invalid) -> Problem {

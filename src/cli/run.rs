@@ -23,6 +23,7 @@ use crate::{
     },
     error::Failure,
     process::{self, Ended, Exit, StopCause},
+    sys::files,
 };
 
 /// Verbs of `run`.
@@ -149,17 +150,18 @@ fn show(ctx: &Context, args: &Show) -> Done {
     let attempt =
         fitting.by_ref().max_by_key(|attempt| attempt.token).ok_or_else(|| runs::none(layout, &task, token))?;
     let dir = attempt.dir(layout);
-    let mut files: Vec<(String, u64)> = fs::read_dir(&dir)
+    let root = layout.root();
+    let files: Vec<(String, u64)> = files::list(root, &dir, 1_000)?
+        .unwrap_or_default()
         .into_iter()
-        .flatten()
         .filter_map(|entry| {
-            let entry = entry.ok()?;
-            let meta = entry.metadata().ok().filter(fs::Metadata::is_file)?;
-            Some((entry.file_name().to_string_lossy().into_owned(), meta.len()))
+            let meta = files::look(root, &dir.join(&entry.name)).ok().flatten().filter(fs::Metadata::is_file)?;
+            Some((entry.name.to_string_lossy().into_owned(), meta.len()))
         })
         .collect();
-    files.sort();
-    let record = |name: &str| -> Option<Value> { serde_json::from_slice(&fs::read(dir.join(name)).ok()?).ok() };
+    let record = |name: &str| -> Option<Value> {
+        serde_json::from_slice(&files::read(root, &dir.join(name), files::RECORD).ok()??).ok()
+    };
     let now = snapshot.now.wall;
     if ctx.ui.json() {
         let mut object = attempt.object(layout, now);

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -14,6 +13,7 @@ use crate::{
     domain::{Event, Kind, Role, RunName, Snapshot, TaskId, Token, lease::Standing, plan::stamp},
     error::Failure,
     layout::Layout,
+    sys::files,
 };
 
 /// One attempt.
@@ -197,22 +197,25 @@ pub fn all(layout: &Layout, snapshot: &Snapshot, events: &[Event], only: Option<
     all
 }
 
+/// More are not looked for: of tasks, and of attempts of one task.
+const MOST: usize = 1_000_000;
+
 /// The attempts that have a directory.
 fn directories(layout: &Layout, only: Option<&TaskId>) -> Vec<(TaskId, RunName)> {
     let tasks = match only {
         Some(task) => vec![task.clone()],
-        None => names(&layout.runs()).filter_map(|name| TaskId::parse(&name).ok()).collect(),
+        None => names(layout, &layout.runs()).filter_map(|name| TaskId::parse(&name).ok()).collect(),
     };
     let tokens = |task: TaskId| {
         let dir = layout.runs().join(task.as_str());
-        names(&dir).filter_map(move |name| Some((task.clone(), RunName::parse(&name)?)))
+        names(layout, &dir).filter_map(move |name| Some((task.clone(), RunName::parse(&name)?)))
     };
     tasks.into_iter().flat_map(tokens).collect()
 }
 
-fn names(dir: &Path) -> impl Iterator<Item = String> + use<> {
-    let entries = fs::read_dir(dir).ok().into_iter().flatten();
-    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+fn names(layout: &Layout, dir: &Path) -> impl Iterator<Item = String> + use<> {
+    let entries = files::list(layout.root(), dir, MOST).ok().flatten().unwrap_or_default();
+    entries.into_iter().filter_map(|entry| entry.name.into_string().ok())
 }
 
 /// The newest attempt of a task that has a directory.

@@ -19,6 +19,7 @@ use crate::{
         text::one_line,
     },
     error::Failure,
+    sys::files,
 };
 
 /// Verbs of `task`.
@@ -243,12 +244,18 @@ pub fn add(ctx: &Context, args: &Add) -> Done {
     Ok(0)
 }
 
+/// No description is longer.
+const LONGEST: u64 = 16 << 20;
+
 fn description(args: &Add) -> Result<Option<String>, Failure> {
     let Some(file) = &args.file else { return Ok(args.description.clone()) };
     let mut text = String::new();
     let read = match file.as_os_str() == "-" {
-        true => std::io::stdin().read_to_string(&mut text).map(|_| ()),
-        false => std::fs::read_to_string(file).map(|read| text = read),
+        true => std::io::stdin().take(LONGEST).read_to_string(&mut text).map(|_| ()),
+        false => files::read_named(file, LONGEST)?
+            .ok_or_else(|| std::io::ErrorKind::NotFound.into())
+            .and_then(|read| String::from_utf8(read).map_err(std::io::Error::other))
+            .map(|read| text = read),
     };
     read.map_err(|error| fail::io("read the description from", file, &error))?;
     Ok(Some(text.trim_end().to_owned()).filter(|text| !text.is_empty()))

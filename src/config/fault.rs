@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::layers;
-use crate::domain::Role;
+use crate::{domain::Role, sys::files::FileError};
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,6 +126,13 @@ pub enum ConfigError {
 
 fn list(faults: &[Fault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// The path may be what stands on the way to the file.
+impl From<FileError> for ConfigError {
+    fn from(error: FileError) -> Self {
+        Self::Read { path: error.path.clone(), source: error.into() }
+    }
 }
 
 impl ConfigError {

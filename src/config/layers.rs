@@ -35,11 +35,11 @@ pub(super) fn read_own(path: &Path) -> Result<Option<String>, ConfigError> {
 
 /// A file of the project; `None` when there is no such file.
 pub(super) fn read(layout: &Layout, path: &Path) -> Result<Option<String>, ConfigError> {
-    text(path, files::read(layout.root(), path, LONGEST))
+    text(path, files::read_granting(layout.root(), path, LONGEST))
 }
 
 fn text(path: &Path, read: Result<Option<Vec<u8>>, FileError>) -> Result<Option<String>, ConfigError> {
-    let Some(bytes) = read.map_err(|error| ConfigError::read(path, error.into()))? else { return Ok(None) };
+    let Some(bytes) = read? else { return Ok(None) };
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Some(text)),
         Err(error) => {
@@ -73,8 +73,7 @@ pub(super) fn listed(
     directory: &Path,
     ending: &str,
 ) -> Result<BTreeMap<String, PathBuf>, ConfigError> {
-    let entries =
-        files::list(layout.root(), directory, MOST).map_err(|error| ConfigError::read(directory, error.into()))?;
+    let entries = files::list(layout.root(), directory, MOST)?;
     let mut found = BTreeMap::new();
     for entry in entries.unwrap_or_default() {
         let path = directory.join(&entry.name);

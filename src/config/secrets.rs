@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::World;
+use crate::sys::files;
 
 /// What is shown in a value's place.
 pub const MASK: &str = "•••";
@@ -92,6 +93,9 @@ pub(super) fn check(value: &str) -> Result<(), String> {
     }
 }
 
+/// No key is longer.
+const LONGEST: u64 = 64 << 10;
+
 fn read(path: &Path) -> Result<String, String> {
     let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
     if !metadata.is_file() {
@@ -100,10 +104,8 @@ fn read(path: &Path) -> Result<String, String> {
     if metadata.permissions().mode() & 0o077 != 0 {
         return Err("others may read it; allow only yourself (mode 600)".into());
     }
-    if metadata.len() > 64 << 10 {
-        return Err("it is longer than 64 KiB".into());
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let bytes = files::read_named(path, LONGEST).map_err(|error| error.why.to_string())?.unwrap_or_default();
+    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())?;
     // An editor ends a file with a line feed; no key does.
     let text = text.trim_end_matches(['\n', '\r']);
     if text.is_empty() || text.contains('\0') {

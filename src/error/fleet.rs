@@ -15,6 +15,7 @@ impl From<FleetError> for Failure {
             FleetError::Unsafe { ref path, .. } => Self::of("unsafe_path", &error)
                 .hint(format!("look at it, then move it away: ls -ld {}", quoted(path)))
                 .see("security"),
+            FleetError::File(error) => error.into(),
             FleetError::Io { ref path, ref source, .. } => io_failure(&error, path, source),
             FleetError::NoDaemon => {
                 Self::of("not_found", &error).hint("install all of it: cargo install --locked --path .")

@@ -4,9 +4,8 @@
 //! did not, with which exit code and what the log says; what to print, the binary decides.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, PipeReader, PipeWriter, Read, Seek, SeekFrom, Write},
-    os::unix::fs::OpenOptionsExt,
+    fs::File,
+    io::{self, PipeReader, PipeWriter, Read, Write},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -14,14 +13,17 @@ use std::{
 use daemonize::{Daemonize, Outcome};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    fs::{Mode, OFlags},
+    fs::Mode,
 };
 
 use super::{
     FleetError,
     pidfile::{self, State},
 };
-use crate::layout::Layout;
+use crate::{
+    layout::Layout,
+    sys::files::{self, FileError},
+};
 
 /// How long a daemon may take to become ready.
 pub const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -81,9 +83,9 @@ pub fn detach(layout: &Layout, name: &str) -> Result<Side, FleetError> {
     if let State::Running(holder) = pidfile::inspect(layout, name)? {
         return Err(FleetError::Running { name: name.into(), pid: Some(holder.pid) });
     }
-    pidfile::private_dir(&layout.logs())?;
+    pidfile::private_dir(layout, &layout.logs())?;
     let path = pidfile::log_path(layout, name);
-    let log = open_log(&path).map_err(|source| FleetError::io("open the log", &path, source))?;
+    let log = open_log(layout, &path)?;
     let from = log.metadata().map_or(0, |meta| meta.len());
     let copy = log.try_clone().map_err(|source| FleetError::io("open the log", &path, source))?;
     let (reader, writer) = io::pipe().map_err(|source| FleetError::io("make a pipe for", &path, source))?;
@@ -105,16 +107,11 @@ pub fn detach(layout: &Layout, name: &str) -> Result<Side, FleetError> {
     }
 }
 
-fn open_log(path: &Path) -> io::Result<File> {
-    if fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() > LOG_LIMIT) {
-        fs::rename(path, path.with_extension("log.1"))?;
+fn open_log(layout: &Layout, path: &Path) -> Result<File, FileError> {
+    if files::look(layout.root(), path)?.is_some_and(|meta| meta.is_file() && meta.len() > LOG_LIMIT) {
+        files::rename(layout.root(), path, &path.with_extension("log.1"))?;
     }
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .custom_flags((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits().cast_signed())
-        .open(path)
+    files::append(layout.root(), path)
 }
 
 fn listen(mut pipe: PipeReader, log: &Path, from: u64, within: Duration) -> Verdict {
@@ -147,15 +144,11 @@ fn listen(mut pipe: PipeReader, log: &Path, from: u64, within: Duration) -> Verd
 
 /// The last lines of a log after a position.
 pub(super) fn tail(path: &Path, from: u64) -> Vec<String> {
-    let read = || -> io::Result<String> {
-        let mut file = File::open(path)?;
-        let len = file.metadata()?.len();
-        file.seek(SeekFrom::Start(from.max(len.saturating_sub(TAIL_BYTES))))?;
-        let mut bytes = Vec::new();
-        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    let text = read().unwrap_or_default();
+    let root = path.ancestors().nth(2).unwrap_or(path);
+    let length = files::look(root, path).ok().flatten().map_or(0, |meta| meta.len());
+    let bytes = length.saturating_sub(from).min(TAIL_BYTES);
+    let bytes = files::read_tail(root, path, bytes).ok().flatten().unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|line| (*line).to_owned()).collect()
 }
@@ -167,7 +160,7 @@ mod tests {
     fn heard(say: impl FnOnce(Reporter), log: &str) -> Verdict {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("builder.log");
-        fs::write(&path, format!("of an earlier start\n{log}")).unwrap();
+        std::fs::write(&path, format!("of an earlier start\n{log}")).unwrap();
         let (reader, writer) = io::pipe().unwrap();
         say(Reporter(writer));
         match listen(reader, &path, 20, Duration::from_secs(10)) {
@@ -204,7 +197,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("builder.log");
         File::create(&path).unwrap().set_len(LOG_LIMIT + 1).unwrap();
-        assert_eq!(open_log(&path).unwrap().metadata().unwrap().len(), 0);
+        assert_eq!(open_log(&Layout::new(dir.path()), &path).unwrap().metadata().unwrap().len(), 0);
         assert!(dir.path().join("builder.log.1").exists());
     }
 }

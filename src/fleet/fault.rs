@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::store::StoreError;
+use crate::{store::StoreError, sys::files::FileError};
 
 /// Why the fleet could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,9 @@ pub enum FleetError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file that others may have written is not what it must be.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The operating system said no.
     #[error("{doing} {}", path.display())]
     Io {

@@ -5,22 +5,24 @@
 //! started when the file says, in this boot. What is signalled and when, the backends decide.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use fs2::FileExt;
-use rustix::fs::OFlags;
 
 use super::FleetError;
 pub use super::holder::{Handle, Holder};
-use crate::{domain::Role, layout::Layout};
+use crate::{domain::Role, layout::Layout, sys::files};
 
 /// How long a free lock may look held: somebody who asks holds it shared for a moment.
 const PROBE: Duration = Duration::from_secs(1);
+
+/// No project has as many daemons.
+const MOST: usize = 10_000;
 
 /// The name of a daemon's pid file and log: its role, or `<role>@<tag>` for a further instance.
 pub fn name(role: &Role, tag: Option<&str>) -> String {
@@ -63,18 +65,9 @@ pub fn log_path(layout: &Layout, name: &str) -> PathBuf {
 
 /// The names of all pid files, sorted.
 pub fn names(layout: &Layout) -> Result<Vec<String>, FleetError> {
-    let dir = layout.pids();
-    let entries = match fs::read_dir(&dir) {
-        Ok(entries) => entries,
-        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(FleetError::io("read", &dir, source)),
-    };
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter_map(|file| file.strip_suffix(".pid").map(String::from))
-        .collect();
-    names.sort();
-    Ok(names)
+    let entries = files::list(layout.root(), &layout.pids(), MOST)?.unwrap_or_default();
+    let names = entries.into_iter().filter_map(|entry| entry.name.into_string().ok());
+    Ok(names.filter_map(|file| file.strip_suffix(".pid").map(String::from)).collect())
 }
 
 /// A pid file that this process holds; dropping it removes the file.
@@ -87,7 +80,7 @@ pub struct PidFile {
 impl PidFile {
     /// Takes the pid file of this name for this process, over a stale one where there is one.
     pub fn hold(layout: &Layout, name: &str) -> Result<Self, FleetError> {
-        private_dir(&layout.pids())?;
+        private_dir(layout, &layout.pids())?;
         let path = path(layout, name);
         let deadline = Instant::now() + PROBE;
         loop {
@@ -123,7 +116,7 @@ impl Drop for PidFile {
     fn drop(&mut self) {
         // Under the lock, and only the file that it stands on: somebody may have put another there.
         if same(&self.file, &self.path) {
-            let _ = fs::remove_file(&self.path);
+            let _ = files::remove(root_of(&self.path), &self.path);
         }
     }
 }
@@ -131,11 +124,7 @@ impl Drop for PidFile {
 /// What the pid file of this name says.
 pub fn inspect(layout: &Layout, name: &str) -> Result<State, FleetError> {
     let path = path(layout, name);
-    let file = match open(&path, false) {
-        Ok(file) => file,
-        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(State::Absent),
-        Err(source) => return Err(unsafe_or_io(&path, source)),
-    };
+    let Some(file) = files::open(layout.root(), &path)? else { return Ok(State::Absent) };
     let held = match FileExt::try_lock_shared(&file) {
         Ok(()) => false,
         Err(source) if source.kind() == io::ErrorKind::WouldBlock => true,
@@ -156,23 +145,16 @@ pub fn inspect(layout: &Layout, name: &str) -> Result<State, FleetError> {
 pub fn clean(layout: &Layout, name: &str) -> Result<bool, FleetError> {
     let path = path(layout, name);
     let Some(file) = lock(&path, false)? else { return Ok(!path.exists()) };
-    match fs::remove_file(&path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(FleetError::io("remove", &path, source)),
-        _ => {
-            drop(file);
-            Ok(true)
-        }
-    }
+    files::remove(layout.root(), &path)?;
+    drop(file);
+    Ok(true)
 }
 
 /// Opens and locks; `None` when somebody else holds it, or (without `create`) when there is no file.
 fn lock(path: &Path, create: bool) -> Result<Option<File>, FleetError> {
     loop {
-        let file = match open(path, create) {
-            Ok(file) => file,
-            Err(source) if !create && source.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(unsafe_or_io(path, source)),
-        };
+        let opened = if create { files::hold(root_of(path), path).map(Some) } else { files::open(root_of(path), path) };
+        let Some(file) = opened? else { return Ok(None) };
         match FileExt::try_lock_exclusive(&file) {
             // What was locked may have been unlinked between open and lock.
             Ok(()) if same(&file, path) => return Ok(Some(file)),
@@ -183,27 +165,9 @@ fn lock(path: &Path, create: bool) -> Result<Option<File>, FleetError> {
     }
 }
 
-fn open(path: &Path, create: bool) -> io::Result<File> {
-    let flags = (OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK).bits();
-    let file = OpenOptions::new()
-        .read(true)
-        .write(create)
-        .create(create)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(flags.cast_signed())
-        .open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    Ok(file)
-}
-
-fn unsafe_or_io(path: &Path, source: io::Error) -> FleetError {
-    if source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
-        return FleetError::Unsafe { path: path.into(), reason: "it is a symbolic link".into() };
-    }
-    FleetError::io("open", path, source)
+/// The project that a pid file lies in.
+fn root_of(path: &Path) -> &Path {
+    path.ancestors().nth(2).unwrap_or(path)
 }
 
 fn same(file: &File, path: &Path) -> bool {
@@ -223,37 +187,14 @@ fn parse(text: &str) -> Option<Holder> {
 }
 
 fn read(path: &Path) -> Result<Option<Holder>, FleetError> {
-    match open(path, false).and_then(|file| text(&file)) {
-        Ok(text) => Ok(parse(&text)),
-        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(unsafe_or_io(path, source)),
-    }
+    let Some(file) = files::open(root_of(path), path)? else { return Ok(None) };
+    text(&file).map(|text| parse(&text)).map_err(|source| FleetError::io("read", path, source))
 }
 
-/// Makes a directory that only its owner can look into, or checks that one is that.
-pub(super) fn private_dir(dir: &Path) -> Result<(), FleetError> {
-    match fs::DirBuilder::new().mode(0o700).create(dir) {
-        Ok(()) => return Ok(()),
-        Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(source) => return Err(FleetError::io("create", dir, source)),
-    }
-    let meta = fs::symlink_metadata(dir).map_err(|source| FleetError::io("look at", dir, source))?;
-    let refused = |reason: &str| Err(FleetError::Unsafe { path: dir.into(), reason: reason.into() });
-    if meta.is_symlink() {
-        return refused("it is a symbolic link");
-    }
-    if !meta.is_dir() {
-        return refused("it is not a directory");
-    }
-    if meta.uid() != rustix::process::geteuid().as_raw() {
-        return refused("it belongs to another user");
-    }
-    if meta.mode() & 0o077 != 0 {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
-            .map_err(|source| FleetError::io("close to others", dir, source))?;
-    }
-    Ok(())
+/// Makes a directory that only its owner can look into, or closes one to others.
+pub(super) fn private_dir(layout: &Layout, dir: &Path) -> Result<(), FleetError> {
+    files::make_dir(layout.root(), dir)?;
+    Ok(files::close(layout.root(), dir)?)
 }
 
 #[cfg(test)]
@@ -270,7 +211,7 @@ mod tests {
     }
 
     fn plant(layout: &Layout, name: &str, text: &str) {
-        private_dir(&layout.pids()).unwrap();
+        private_dir(layout, &layout.pids()).unwrap();
         fs::write(path(layout, name), text).unwrap();
     }
 
@@ -340,12 +281,12 @@ mod tests {
     #[test]
     fn a_link_in_the_place_of_a_pid_file_is_refused() {
         let (dir, layout) = project();
-        private_dir(&layout.pids()).unwrap();
+        private_dir(&layout, &layout.pids()).unwrap();
         let victim = dir.path().join("victim");
         fs::write(&victim, "mine").unwrap();
         std::os::unix::fs::symlink(&victim, path(&layout, "builder")).unwrap();
-        assert!(matches!(PidFile::hold(&layout, "builder"), Err(FleetError::Unsafe { .. })));
-        assert!(matches!(inspect(&layout, "builder"), Err(FleetError::Unsafe { .. })));
+        assert!(matches!(PidFile::hold(&layout, "builder"), Err(FleetError::File(_))));
+        assert!(matches!(inspect(&layout, "builder"), Err(FleetError::File(_))));
         assert_eq!(fs::read_to_string(victim).unwrap(), "mine");
     }
 
@@ -353,9 +294,10 @@ mod tests {
     fn a_linked_directory_is_refused_and_an_open_one_is_closed() {
         let (dir, layout) = project();
         std::os::unix::fs::symlink(dir.path(), layout.pids()).unwrap();
-        assert!(matches!(PidFile::hold(&layout, "builder"), Err(FleetError::Unsafe { .. })));
+        assert!(matches!(PidFile::hold(&layout, "builder"), Err(FleetError::File(_))));
         fs::remove_file(layout.pids()).unwrap();
-        fs::DirBuilder::new().mode(0o755).create(layout.pids()).unwrap();
+        fs::create_dir(layout.pids()).unwrap();
+        fs::set_permissions(layout.pids(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         PidFile::hold(&layout, "builder").unwrap();
         assert_eq!(fs::metadata(layout.pids()).unwrap().mode() & 0o777, 0o700);
     }

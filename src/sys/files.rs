@@ -24,7 +24,7 @@ mod error;
 mod place;
 
 pub use error::{FileError, Why};
-use place::{CAREFUL, DIRECTORY, Need, PRIVATE, Place, kind_of, make_at};
+use place::{CAREFUL, DIRECTORY, Need, PRIVATE, Place, make_at, no_file};
 
 /// The beginning of the names of temporary files; nobody has to wake for them.
 pub const TEMPORARY: &str = ".oodatcaa-tmp.";
@@ -93,7 +93,7 @@ pub fn read_named(path: &Path, cap: u64) -> Result<Option<Vec<u8>>> {
     };
     let meta = file.metadata().map_err(|error| place.failed(error))?;
     if !meta.is_file() {
-        return Err(place.refuse(kind_of(&meta)));
+        return Err(place.refuse(no_file(&meta)));
     }
     place.drain(file, cap).map(Some)
 }
@@ -284,6 +284,18 @@ pub fn make_named_dir(path: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     let place = Place { doing: "create", root: path, shown: path.into(), way: Vec::new() };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| place.failed(error))
+}
+
+/// Closes a directory of ours to everybody else.
+pub fn close(root: &Path, path: &Path) -> Result<()> {
+    let place = Place::new("close to others", root, path)?;
+    let at = place.directory(None)?.ok_or_else(|| place.failed(Errno::NOENT))?;
+    let at = openat(&at, ".", DIRECTORY | OFlags::RDONLY, Mode::empty()).map_err(|error| place.failed(error))?;
+    let mode = rustix::fs::fstat(&at).map_err(|error| place.failed(error))?.st_mode;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    rustix::fs::fchmod(&at, Mode::RWXU).map_err(|error| place.failed(error))
 }
 
 /// Makes a directory that was not there, for our eyes only, and those above it; fails where the name is taken.

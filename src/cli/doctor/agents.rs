@@ -13,6 +13,7 @@ use crate::{
     domain::{RoleRule, RunName, TaskId, Token},
     error::quoted,
     fleet::units,
+    sys::files,
 };
 
 /// Words in the names of variables that hold secrets.
@@ -70,7 +71,7 @@ fn search_path(patient: &Patient<'_>, unit: Option<&str>) -> (String, &'static s
 fn unit(patient: &Patient<'_>) -> Option<String> {
     let dir = patient.host.units();
     let unit = units::of_project(&dir, patient.layout.root()).unwrap_or_default().into_iter().next()?;
-    std::fs::read_to_string(dir.join(unit)).ok()
+    files::read_text(&dir, unit.as_ref(), 1 << 20).ok().flatten()
 }
 
 fn unit_path(unit: &str) -> Option<String> {

@@ -14,6 +14,7 @@ use crate::{
     fleet::pidfile,
     process,
     store::Store as _,
+    sys::files,
 };
 
 /// How long processes that a dead worker left may take to end.
@@ -79,7 +80,9 @@ pub(super) fn apply(patient: &Patient<'_>, remedy: &Remedy) -> Result<(), Failur
 fn give_back(patient: &Patient<'_>, left: &Left) -> Result<(), Failure> {
     let Ok(store) = &patient.store else { return Ok(()) };
     let run = patient.layout.run(&left.task, &left.run);
-    let gates = std::fs::read_dir(run.join("gates")).into_iter().flatten().flatten().map(|entry| entry.path());
+    let dir = run.join("gates");
+    let gates = files::list(patient.layout.root(), &dir, 10_000).ok().flatten().unwrap_or_default();
+    let gates = gates.into_iter().map(|entry| dir.join(entry.name));
     for tag in std::iter::once(run.clone()).chain(gates) {
         if let Err(pids) = process::end_leftovers(&tag, GONE) {
             let pids = pids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");

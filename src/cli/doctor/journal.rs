@@ -1,11 +1,14 @@
 //! The journal's lines, one by one: numbers that follow each other, nothing torn (R24).
 
-use std::{io::BufReader, path::Path};
+use std::{
+    io::{BufRead, BufReader, Read as _},
+    path::Path,
+};
 
 use chrono::{DateTime, Utc};
 
 use super::check::Checks;
-use crate::{domain::text, error::quoted};
+use crate::{domain::text, error::quoted, sys::files};
 
 /// What one reading found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -27,17 +30,17 @@ struct Line {
     time: Option<DateTime<Utc>>,
 }
 
-pub(super) fn check(checks: &mut Checks, path: &Path, now: DateTime<Utc>) {
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+pub(super) fn check(checks: &mut Checks, root: &Path, path: &Path, now: DateTime<Utc>) {
+    let file = match files::open(root, path) {
+        Ok(Some(file)) => file,
+        Ok(None) => {
             return checks.good("journal", "no journal yet; the first change starts it");
         }
         Err(error) => {
             let why = "without the journal no worker knows which tokens were given out";
             return checks.bad(
                 "journal",
-                format!("the journal cannot be read: {error}"),
+                format!("the journal cannot be read: {}", error.why),
                 why,
                 format!("ls -l {}", quoted(path)),
             );
@@ -73,15 +76,23 @@ pub(super) fn check(checks: &mut Checks, path: &Path, now: DateTime<Utc>) {
     }
 }
 
-fn read(mut lines: impl std::io::BufRead) -> std::io::Result<Found> {
+/// No event is longer.
+const LONGEST: u64 = 16 << 20;
+
+fn read(mut lines: impl BufRead) -> std::io::Result<Found> {
     let mut found = Found::default();
     let (mut number, mut before, mut bytes) = (0, None, Vec::new());
     loop {
         bytes.clear();
-        if lines.read_until(b'\n', &mut bytes)? == 0 {
+        if (&mut lines).take(LONGEST).read_until(b'\n', &mut bytes)? == 0 {
             return Ok(found);
         }
         number += 1;
+        if bytes.len() as u64 == LONGEST && bytes.last() != Some(&b'\n') {
+            // What is no journal may be endless.
+            found.broken.push(number);
+            return Ok(found);
+        }
         if bytes.last() != Some(&b'\n') {
             found.torn = true;
             continue;

@@ -6,7 +6,10 @@ use super::{
     Patient,
     check::{Check, Checks, Group},
 };
-use crate::domain::{Held, LeaseRecord, TaskId, lease::Standing, text};
+use crate::{
+    domain::{Held, LeaseRecord, TaskId, lease::Standing, text},
+    sys::files,
+};
 
 pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
     let mut checks = Checks::of(Group::Leases);
@@ -95,18 +98,19 @@ fn foreign(checks: &mut Checks, task: &TaskId, held: &Held) {
 fn locks(checks: &mut Checks, patient: &Patient<'_>) {
     let Some(snapshot) = patient.snapshot() else { return };
     let held = held_inodes();
-    let Ok(entries) = std::fs::read_dir(patient.layout.locks()) else { return };
+    let dir = patient.layout.locks();
+    let Ok(Some(entries)) = files::list(patient.layout.root(), &dir, 1_000_000) else { return };
     let mut idle = 0;
-    for entry in entries.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
+    for entry in entries {
+        let (name, path) = (entry.name.to_string_lossy().into_owned(), dir.join(&entry.name));
         let Some(id) = name.strip_suffix(".lock").filter(|id| *id != "queue") else { continue };
         let Ok(task) = TaskId::parse(id) else { continue };
         if snapshot.leases.contains_key(&task) {
             continue;
         }
-        if inode(&entry.path()).is_some_and(|inode| held.contains(&inode)) {
+        if inode(&path).is_some_and(|inode| held.contains(&inode)) {
             let why = "somebody was superseded or hangs, and still holds the task's lock";
-            let run = format!("fuser -v {}", crate::error::quoted(&entry.path()));
+            let run = format!("fuser -v {}", crate::error::quoted(&path));
             checks.warn("lock_held", format!("the lock of {task} is held and there is no lease"), why, run);
         } else {
             idle += 1;

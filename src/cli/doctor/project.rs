@@ -12,6 +12,7 @@ use crate::{
     error::quoted,
     layout::Layout,
     store::StoreError,
+    sys::files,
 };
 
 /// With less room left than this nothing can be written safely.
@@ -150,7 +151,7 @@ fn git(checks: &mut Checks, layout: &Layout) {
         let why = "what an agent breaks cannot be taken back, and gates cannot see what changed";
         return checks.warn("git", "no git work tree", why, format!("git -C {} init", quoted(layout.root())));
     }
-    let ignored = std::fs::read_to_string(layout.root().join(".gitignore")).unwrap_or_default();
+    let ignored = files::read_text(layout.root(), ".gitignore".as_ref(), 1 << 20).ok().flatten().unwrap_or_default();
     let (missing, _) = text::gitignore(&ignored);
     if missing.is_empty() {
         checks.good("git", "git, and it ignores what workers write");

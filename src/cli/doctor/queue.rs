@@ -27,7 +27,7 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
             }
         }
     }
-    journal::check(&mut checks, &patient.layout.journal(), chrono::Utc::now());
+    journal::check(&mut checks, patient.layout.root(), &patient.layout.journal(), chrono::Utc::now());
     checks.into_vec()
 }
 

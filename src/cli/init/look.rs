@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::known::{KNOWN, Known};
-use crate::agent::find_program;
+use crate::{agent::find_program, sys::files};
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -81,8 +81,8 @@ fn has_test_script(package: &str) -> bool {
 }
 
 fn small_text(path: &Path) -> Option<String> {
-    let metadata = path.metadata().ok()?;
-    (metadata.is_file() && metadata.len() < 1 << 20).then(|| std::fs::read_to_string(path).ok()).flatten()
+    // A makefile may well be a link; it is only looked at.
+    String::from_utf8(files::read_named(path, 1 << 20).ok()??).ok()
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::{
     config::{Config, Overrides, World, near},
     error::{Failure, quoted},
     layout::Layout,
+    sys::files,
 };
 
 /// What the user asked for.
@@ -209,9 +210,7 @@ fn unknown(name: &str) -> Failure {
 fn ignore(layout: &Layout, plan: &mut Plan) -> Result<(), Failure> {
     let path = layout.root().join(".gitignore");
     let old = match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_file() => {
-            Some(std::fs::read_to_string(&path).map_err(|error| Failure::io("read", &path, &error))?)
-        }
+        Ok(metadata) if metadata.is_file() => files::read_text(layout.root(), &path, 1 << 20)?,
         Ok(_) => {
             plan.remarks.push(".gitignore is no regular file and stays as it is".into());
             return Ok(());

@@ -134,7 +134,7 @@ impl<'a> Place<'a> {
         };
         let meta = file.metadata().map_err(|error| self.failed(error))?;
         if !meta.is_file() {
-            return Err(self.refuse(kind_of(&meta)));
+            return Err(self.refuse(no_file(&meta)));
         }
         self.check_owner(&meta)?;
         match need {
@@ -218,14 +218,14 @@ fn resemble(made: &OwnedFd, directory: &OwnedFd) {
 }
 
 /// What a name stands for, in words, unless it is what was wanted or nothing.
-fn other_than(at: &OwnedFd, name: &OsStr, wanted: FileType) -> Option<&'static str> {
+fn other_than(at: &OwnedFd, name: &OsStr, wanted: FileType) -> Option<String> {
     let found = FileType::from_raw_mode(statat(at, name, AtFlags::SYMLINK_NOFOLLOW).ok()?.st_mode);
-    (found != wanted).then(|| words(found))
+    (found != wanted).then(|| words(found, wanted))
 }
 
-pub(super) fn kind_of(meta: &Metadata) -> &'static str {
+pub(super) fn no_file(meta: &Metadata) -> String {
     let kind = meta.file_type();
-    words(if kind.is_symlink() {
+    let found = if kind.is_symlink() {
         FileType::Symlink
     } else if kind.is_dir() {
         FileType::Directory
@@ -233,20 +233,21 @@ pub(super) fn kind_of(meta: &Metadata) -> &'static str {
         FileType::Fifo
     } else if kind.is_socket() {
         FileType::Socket
-    } else if kind.is_file() {
-        FileType::RegularFile
     } else {
         FileType::CharacterDevice
-    })
+    };
+    words(found, FileType::RegularFile)
 }
 
-fn words(kind: FileType) -> &'static str {
-    match kind {
-        FileType::Symlink => "it is a symbolic link",
-        FileType::Directory => "it is a directory",
-        FileType::Fifo => "it is a named pipe",
-        FileType::Socket => "it is a socket",
-        FileType::RegularFile => "it is a file",
-        _ => "it is a device",
-    }
+fn words(found: FileType, wanted: FileType) -> String {
+    let is = match found {
+        FileType::Symlink => return "it is a symbolic link".into(),
+        FileType::Directory => "a directory",
+        FileType::Fifo => "a named pipe",
+        FileType::Socket => "a socket",
+        FileType::RegularFile => "a file",
+        _ => "a device",
+    };
+    let not = if wanted == FileType::Directory { "a directory" } else { "a regular file" };
+    format!("it is {is}, not {not}")
 }

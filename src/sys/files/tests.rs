@@ -78,7 +78,7 @@ fn what_is_no_file_of_ours_is_refused_with_path_and_reason_and_holds_nobody() {
 #[test]
 fn devices_are_refused_where_they_stand_themselves() {
     let why = |name| said(&read(Path::new("/dev"), Path::new(name), 64).expect_err(name));
-    assert_eq!(why("zero"), "read /dev/zero: it is a device");
+    assert_eq!(why("zero"), "read /dev/zero: it is a device, not a regular file");
     assert!(read_named(Path::new("/dev/zero"), 64).is_err());
 }
 
