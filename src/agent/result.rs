@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::output;
 use crate::{
-    domain::{Class, Outcome, TaskId, outcome::Policy, text},
+    domain::{Class, Member, Outcome, TaskId, outcome::Policy, text},
     layout::Layout,
     sys::files::{self, Why},
 };
@@ -277,10 +277,10 @@ fn check_task(task: &Map<String, Value>) -> Result<&str, String> {
     if text("title")?.is_none_or(|title| title.trim().is_empty()) {
         return Err(format!("task `{id}` has no `title`"));
     }
-    for name in ["description", "type", "parent", "complexity", "role", "status", "branch"] {
+    for name in ["description", "type", "complexity"] {
         text(name)?;
     }
-    for name in ["dependencies", "depends_on", "acceptance_criteria", "exit_gates", "gates"] {
+    for name in ["dependencies", "depends_on", "acceptance_criteria"] {
         let fits = match task.get(name) {
             None | Some(Value::Null) => true,
             Some(Value::Array(items)) => items.iter().all(Value::is_string),
@@ -293,18 +293,10 @@ fn check_task(task: &Map<String, Value>) -> Result<&str, String> {
     if task.get("priority").is_some_and(|priority| !priority.is_i64() && !priority.is_null()) {
         return Err(format!("`priority` of task `{id}` must be a whole number"));
     }
-    const OURS: &[&str] = &[
-        "lease",
-        "agent",
-        "attempts",
-        "not_before",
-        "updated_at",
-        "blocked_reason",
-        "merged_commit",
-        "tag",
-        "completed_at",
-    ];
-    match OURS.iter().find(|name| task.get(**name).is_some_and(|value| !value.is_null())) {
+    // Where it starts is said by its type; many models write a status and a branch all the same, and are not heard.
+    let quiet = [Member::Status, Member::Branch];
+    let mut ours = Member::ALL.iter().filter(|member| !quiet.contains(member)).map(|member| member.key());
+    match ours.find(|name| task.get(*name).is_some_and(|value| !value.is_null())) {
         Some(name) => Err(format!("`{name}` of task `{id}` is not yours to set")),
         None => Ok(id),
     }

@@ -9,6 +9,45 @@ use super::{Member, NewTask, Snapshot, Status, Task, TaskId, Workflow, plan::sta
 /// How many tasks one attempt may propose.
 pub const MAX: usize = 100;
 
+/// The members of a proposal that become a task's own; what else rules read or write is never taken from an agent.
+pub const TAKEN: [&str; 9] = [
+    "id",
+    "title",
+    "type",
+    "description",
+    "priority",
+    "acceptance_criteria",
+    "dependencies",
+    "depends_on",
+    "complexity",
+];
+
+/// Members that only people, rules and workers set, beside those that rules write.
+const OURS: [&str; 17] = [
+    "role",
+    "gates",
+    "exit_gates",
+    "budget",
+    "trusted",
+    "source",
+    "parent",
+    "parent_task",
+    "subtasks",
+    "starts",
+    "created_at",
+    "approval",
+    "approved",
+    "simulated",
+    "metadata",
+    "wip_limits",
+    "tasks",
+];
+
+/// Whether a member of a task is none that an agent may propose.
+pub fn is_ours(key: &str) -> bool {
+    Member::ALL.iter().any(|member| member.key() == key) || OURS.contains(&key)
+}
+
 /// Checks proposals all or nothing; the error names the first that cannot be taken.
 pub fn propose(
     snapshot: &Snapshot,
@@ -81,6 +120,9 @@ fn one(
             if snapshot.queue.get(&id).is_some() || taken.contains(id.as_str()) {
                 return Err(format!("the id `{id}` is taken"));
             }
+            if !is_free(id.as_str()) {
+                return Err(format!("the id `{id}` was used before"));
+            }
             id
         }
         None => {
@@ -93,29 +135,31 @@ fn one(
         }
     };
     let mut task = Task::new(id, Status::BLOCKED);
-    task.title = title;
+    task.title = super::text::cut(&super::text::one_line(&title), super::operate::TITLE);
     task.kind = Some(kind);
     task.parent = Some(parent.id.to_string());
-    task.dependencies = list("dependencies")?;
+    task.dependencies = match list("dependencies")? {
+        none if none.is_empty() => list("depends_on")?,
+        some => some,
+    };
+    if task.dependencies.iter().any(|name| *name == parent.id.as_str()) {
+        return Err(format!("it depends on {}, whose part it is", parent.id));
+    }
     task.description = text("description")?;
     task.complexity = text("complexity")?;
     task.acceptance_criteria = list("acceptance_criteria")?;
-    task.gates = list("gates")?;
+    // What a person demands of the whole is demanded of its parts.
+    task.gates.clone_from(&parent.gates);
+    task.exit_gates.clone_from(&parent.exit_gates);
     task.priority = match proposal.get("priority") {
         None | Some(Value::Null) => parent.priority,
-        Some(value) => value.as_i64().ok_or("`priority` must be a whole number")?,
+        // Nothing gets ahead of others by being split.
+        Some(value) => value.as_i64().ok_or("`priority` must be a whole number")?.max(parent.priority),
     };
-    task.status = match text("status")? {
-        Some(word) => {
-            let status = Status::new(word);
-            if status != Status::BLOCKED && workflow.taking(&status).next().is_none() {
-                return Err(format!("a new task cannot start as `{status}`"));
-            }
-            status
-        }
-        // With dependencies it waits as `blocked`; R8 moves it to its start when they are done.
-        None if task.dependencies.is_empty() => workflow.start(&task, false),
-        None => Status::BLOCKED,
+    // With dependencies it waits as `blocked`; R8 moves it to its start when they are done.
+    task.status = match task.dependencies.is_empty() {
+        true => workflow.start(&task, false),
+        false => Status::BLOCKED,
     };
     // What an agent makes of text that is not trusted is not trusted either (R17).
     task.trusted = parent.trusted;
@@ -144,6 +188,7 @@ pub fn entry(snapshot: &Snapshot, task: &Task, given: &Map<String, Value>) -> Ma
         ("description", optional(&task.description)),
         ("acceptance_criteria", list(&task.acceptance_criteria)),
         ("gates", list(&task.gates)),
+        ("exit_gates", list(&task.exit_gates)),
     ] {
         if let Some(value) = value {
             json.insert(key.into(), value);
@@ -153,24 +198,9 @@ pub fn entry(snapshot: &Snapshot, task: &Task, given: &Map<String, Value>) -> Ma
         json.insert("trusted".into(), false.into());
         json.extend(optional(&task.source).map(|source| ("source".to_owned(), source)));
     }
-    // What only the rules may write is not taken from outside.
-    let ours = [
-        "lease",
-        "agent",
-        "trusted",
-        "source",
-        "attempts",
-        "not_before",
-        "updated_at",
-        "blocked_reason",
-        "merged_commit",
-        "tag",
-        "completed_at",
-        "parent_task",
-        "subtasks",
-    ];
+    // What no rule reads is kept as it was said.
     for (key, value) in given {
-        if !json.contains_key(key) && !ours.contains(&key.as_str()) && !value.is_null() {
+        if !json.contains_key(key) && !is_ours(key) && !TAKEN.contains(&key.as_str()) && !value.is_null() {
             json.insert(key.clone(), value.clone());
         }
     }
@@ -214,6 +244,32 @@ mod tests {
     }
 
     #[test]
+    fn a_proposal_carries_nothing_that_a_rule_reads_but_what_is_named() {
+        for key in OURS.into_iter().chain(Member::ALL.iter().map(|member| member.key())) {
+            let plain = proposed(&[json!({"title": "a"})]).expect("good");
+            let new = proposed(&[json!({"title": "a", key: "integrator"})]).expect("good");
+            assert_eq!(new, plain, "{key}");
+        }
+        let new = proposed(&[json!({"title": "a", "status": "ready_for_integrator", "branch": "feat/zz",
+            "gates": [], "exit_gates": ["none"], "priority": 1})])
+        .expect("good");
+        assert_eq!((&new[0].task.status, new[0].task.priority), (&Status::READY, Task::DEFAULT_PRIORITY));
+        assert_eq!((&new[0].task.branch, new[0].task.gates.len()), (&None, 0));
+    }
+
+    #[test]
+    fn what_a_person_demands_of_the_whole_is_demanded_of_its_parts() {
+        let mut parent = Task::new(TaskId::parse("P001").expect("id"), Status::PLANNING);
+        (parent.gates, parent.exit_gates) = (vec!["lint".into()], vec!["no warnings".into()]);
+        let before = snapshot(vec![parent.clone()]);
+        let proposal = json!({"title": "a", "gates": ["other"]}).as_object().expect("an object").clone();
+        let new = propose(&before, &Workflow::shipped(), &parent, &[proposal]).expect("good");
+        assert_eq!(new[0].task.gates, ["lint"]);
+        assert_eq!(new[0].json["gates"], json!(["lint"]));
+        assert_eq!(new[0].json["exit_gates"], json!(["no warnings"]));
+    }
+
+    #[test]
     fn bad_proposals_are_refused_with_their_number() {
         for (proposals, word) in [
             (vec![json!({})], "title"),
@@ -221,7 +277,7 @@ mod tests {
             (vec![json!({"title": "a", "id": "P001"})], "taken"),
             (vec![json!({"title": "a", "id": "X"}), json!({"title": "b", "id": "X"})], "task 2"),
             (vec![json!({"title": "a", "dependencies": ["ghost"]})], "ghost"),
-            (vec![json!({"title": "a", "status": "done"})], "done"),
+            (vec![json!({"title": "a", "dependencies": ["P001"]})], "whose part"),
             (vec![json!({"title": "a", "priority": "high"})], "priority"),
             (
                 vec![

@@ -71,6 +71,21 @@ pub enum Member {
 }
 
 impl Member {
+    /// Every one of them.
+    pub const ALL: [Self; 11] = [
+        Self::Status,
+        Self::Agent,
+        Self::Lease,
+        Self::Attempts,
+        Self::NotBefore,
+        Self::UpdatedAt,
+        Self::BlockedReason,
+        Self::Branch,
+        Self::MergedCommit,
+        Self::Tag,
+        Self::CompletedAt,
+    ];
+
     /// The member's key in the file.
     pub fn key(self) -> &'static str {
         match self {

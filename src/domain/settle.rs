@@ -144,13 +144,16 @@ fn on_task(
         plan.event(decision::question(snapshot, workflow, rule, mine, question));
     }
     apply(snapshot, &mut plan, rule, task, mine, verdict, facts);
-    for new in plan_children {
+    let proposed = if let Outcome::Done { tasks, .. } = outcome { tasks.as_slice() } else { &[] };
+    for (new, proposal) in plan_children.into_iter().zip(proposed) {
+        let left_out: Vec<&str> = proposal.keys().map(String::as_str).filter(|key| children::is_ours(key)).collect();
         plan.event(
             EventDraft::new(Kind::TaskCreated, actor())
                 .task(&new.task.id)
                 .with("to", new.task.status.as_str())
                 .with("title", text::cut(&new.task.title, 200))
                 .with("parent", mine.task_id.as_str())
+                .with("left_out", Some(left_out).filter(|keys| !keys.is_empty()))
                 .with("stamped", new.json.contains_key(Member::UpdatedAt.key())),
         );
         plan.add.push(new);

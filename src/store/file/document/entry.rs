@@ -405,3 +405,23 @@ fn lease(raw: Option<&str>) -> QueueLease {
         _ => QueueLease::Other(raw.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::children;
+
+    /// Whoever has a rule read one more member says here whether an agent may propose it.
+    #[test]
+    fn every_member_that_is_read_is_either_proposable_or_ours() {
+        let source = include_str!("entry.rs");
+        let arms = source.lines().filter_map(|line| line.trim().strip_prefix('"')?.split_once("\" => "));
+        let is_slot = |place: &str| place.trim_end_matches(',').parse::<usize>().is_ok();
+        let keys: Vec<&str> = arms.filter(|(_, place)| is_slot(place)).map(|(key, _)| key).collect();
+        assert_eq!(keys.len(), SLOTS);
+        for key in keys {
+            assert!(slot(key).is_some(), "{key}");
+            assert_ne!(children::TAKEN.contains(&key), children::is_ours(key), "{key}");
+        }
+    }
+}
