@@ -255,6 +255,7 @@ fn role(values: &Values<'_>, name: &str) -> RoleConfig {
         gates: values.texts(&at("gates")),
         files: values.texts(&at("files")),
         require_result: values.flag(&at("require_result")),
+        change: values.flag(&at("change")),
         criteria: values.flag(&at("criteria")),
     }
 }

@@ -237,6 +237,13 @@ pub(super) const KEYS: &[Key] = &[
         "Whether an attempt without a `result.json` counts as without evidence.",
     ),
     with(
+        "roles.*.change",
+        OnlyTrue,
+        Kind::Flag,
+        "false",
+        "Whether an attempt that says done must have changed files; `no_change` is an outcome of its own.",
+    ),
+    with(
         "roles.*.criteria",
         OnlyTrue,
         Kind::Flag,

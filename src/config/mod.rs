@@ -95,6 +95,8 @@ pub struct RoleConfig {
     pub files: Vec<String>,
     /// Without a `result.json` an attempt is `no_evidence`.
     pub require_result: bool,
+    /// The attempt must have changed files, or say `no_change` (R20).
+    pub change: bool,
     /// Every acceptance criterion of the task must be answered in `result.json`, with evidence (R20).
     pub criteria: bool,
 }

@@ -51,7 +51,7 @@ pub enum WorkspaceMode {
 impl Default for WorkspaceConfig {
     fn default() -> Self {
         Self {
-            mode: WorkspaceMode::Shared,
+            mode: WorkspaceMode::Worktree,
             root: None,
             branch: "feat/{task}-{slug}".into(),
             base: None,

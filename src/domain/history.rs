@@ -12,9 +12,10 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::{
-    Event, Kind, Role, RunName, Status, TaskId, Token,
+    Class, Event, Kind, Role, RunName, Status, TaskId, Token,
     budget::{Ledger, Spent},
     decision::Decisions,
+    outcome::Policy,
     pool::Closed,
 };
 
@@ -48,6 +49,8 @@ pub struct TaskHistory {
     pub runs: BTreeMap<Token, RunName>,
     /// The last claim of each role, and the commit at which its work ended where that is known.
     pub work: BTreeMap<Role, Work>,
+    /// The first of its latest attempts in a row, of one role, whose work nobody has judged: interrupted ones.
+    pub unjudged: Option<(Role, Token)>,
     /// What its attempts spent.
     pub spent: Spent,
     /// Its last attempt used up the budget of an attempt, and nobody has allowed more yet.
@@ -161,6 +164,16 @@ pub struct History {
     pub invalid: Option<String>,
 }
 
+/// Whether an attempt ended before anybody could say what its work is worth.
+fn is_unjudged(event: &Event) -> bool {
+    let class = event.text("class").and_then(|class| class.parse::<Class>().ok());
+    class.is_some_and(|class| match class.policy() {
+        Policy::Stop | Policy::Quota | Policy::Auth => true,
+        Policy::Transient => event.flag("transient"),
+        Policy::Context | Policy::Work => false,
+    })
+}
+
 impl History {
     /// What is remembered of a task.
     pub fn task(&self, id: &TaskId) -> Option<&TaskHistory> {
@@ -246,6 +259,9 @@ impl History {
             }
             Kind::LeaseAcquired => {
                 if let (Some(role), Some(token)) = (&event.role, event.token) {
+                    if known.unjudged.as_ref().is_none_or(|(other, _)| other != role) {
+                        known.unjudged = Some((role.clone(), token));
+                    }
                     known.work.insert(role.clone(), Work { token, commit: None });
                     let named = event.text("run").and_then(RunName::parse).filter(|name| name.token() == token);
                     known.runs.insert(token, named.unwrap_or_else(|| RunName::of(token)));
@@ -257,6 +273,9 @@ impl History {
                     work.commit = event.text("commit").map(String::from);
                 }
                 known.overrun = event.flag("overrun");
+                if !is_unjudged(event) {
+                    known.unjudged = None;
+                }
                 known.deaths = 0;
                 known.transient = if event.flag("transient") { known.transient + 1 } else { 0 };
                 known.waits = if event.text("outcome") == Some("waits") { known.waits + 1 } else { 0 };

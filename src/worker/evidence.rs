@@ -8,10 +8,10 @@ use crate::{
         output,
         result::{self, Answer},
     },
-    domain::{Class, EventDraft, Kind, Outcome, Plan, Status, Task, settle, text},
+    domain::{Class, EventDraft, Kind, Outcome, Plan, Task, settle, text},
     process::{Ended, Invocation, Keeper, Limits, StopCause},
     sys::files,
-    workspace::{Author, Workspace, WorkspaceError, trailers},
+    workspace::{Author, Directory, Workspace, WorkspaceError, trailers},
 };
 
 /// Bytes of a gate's log.
@@ -122,15 +122,23 @@ pub(super) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
         let why = format!("what the agent did in its worktree is not taken for work: {}", super::chain(&error));
         return Err(Outcome::failed(Class::NoEvidence, why));
     }
-    let evidence = workspace.evidence().map_err(broken)?;
+    let known = run.snapshot.history.task(&run.assignment.task.id);
+    // What an attempt made that was interrupted is this one's as well: nobody has judged it yet.
+    let first = known.and_then(|known| known.unjudged.as_ref()).filter(|(role, _)| role == run.shared.role());
+    let first = first.map_or(run.lease().token, |(_, first)| *first);
+    let after_conflict = known.is_some_and(|known| known.conflicts > 0);
+    let evidence = match first == run.lease().token {
+        true => workspace.evidence(),
+        false => workspace.evidence_since(first),
+    };
+    let evidence = evidence.map_err(broken)?;
     if let Some(midway) = evidence.midway {
         return Err(Outcome::failed(Class::NoEvidence, format!("the agent left {midway} half done in the worktree")));
     }
-    let builds = run.assignment.rule.takes == Status::READY;
-    let proved = evidence.is_work() || evidence.dirty || is_ahead(workspace);
-    if builds && evidence.known && !proved && matches!(outcome, Outcome::Done { .. }) {
-        let reason = "the agent said done and changed nothing; `no_change` is an outcome of its own";
-        return Err(Outcome::failed(Class::NoEvidence, reason));
+    if run.shared.setup.role.change && evidence.known {
+        // Whoever resolves a conflict may keep every line of its own: that it took the other side in is the work.
+        let worked = evidence.is_work() || after_conflict && evidence.took_in;
+        judge_change(outcome, worked, &evidence.changed, evidence.apart != Some(0))?;
     }
     if !evidence.risky.is_empty() {
         let files = evidence.risky.join(", ");
@@ -145,7 +153,7 @@ pub(super) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
         workspace.commit_rest(&message, &trailers(&run.assignment.lease), &author).map_err(broken)?;
     }
     let unfinished = workspace.unfinished_submodules().map_err(broken)?;
-    if builds && !unfinished.is_empty() {
+    if run.shared.setup.role.change && !unfinished.is_empty() {
         let names = text::one_line(&unfinished.join(", "));
         let reason =
             format!("these submodules hold changes that are not committed in them, and only that can be kept: {names}");
@@ -158,10 +166,31 @@ pub(super) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
     }
 }
 
-/// Whether the branch has a commit that its target has not: an earlier attempt, interrupted at its end, may have done the work.
-fn is_ahead(workspace: &Workspace) -> bool {
-    let (Some(git), Some(base)) = (workspace.git(), workspace.base_branch()) else { return false };
-    git.run(&["rev-list", "--count", &format!("refs/heads/{base}..HEAD")]).is_ok_and(|count| count != "0")
+/// In a directory that attempts share, what was there before tells what was made.
+pub(super) fn check_directory(before: &Directory, outcome: &Outcome) -> Result<(), Outcome> {
+    let changed = before
+        .changed()
+        .map_err(|error| Outcome::failed(error.class(), format!("failed to {}", super::chain(&error))))?;
+    judge_change(outcome, !changed.is_empty(), &changed, true)
+}
+
+/// Whether what was said fits to what was made: content, never the number of commits.
+fn judge_change(outcome: &Outcome, worked: bool, changed: &[String], is_apart: bool) -> Result<(), Outcome> {
+    let reason = match outcome {
+        Outcome::Done { .. } if !worked => {
+            "the agent said done and changed nothing; `no_change` is an outcome of its own".to_owned()
+        }
+        Outcome::Done { .. } if !is_apart => "the agent said done, and its branch holds nothing that the target does \
+             not have; `no_change` is an outcome of its own"
+            .to_owned(),
+        Outcome::NoChange { .. } if !changed.is_empty() => {
+            let (shown, more) = (changed.len().min(5), changed.len().saturating_sub(5));
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            format!("the agent said no_change and changed {}{more}", changed[..shown].join(", "))
+        }
+        _ => return Ok(()),
+    };
+    Err(Outcome::failed(Class::NoEvidence, reason))
 }
 
 fn gate(run: &mut Run, name: &str) -> Result<(), Outcome> {

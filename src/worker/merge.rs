@@ -194,9 +194,9 @@ fn refused(error: &TrainError, line: &Line, branch: &str, workspace: &Workspace)
             let more = workspace.git().map(|git| both_sides(git, line, branch, onto, files)).unwrap_or_default();
             Outcome::Conflict { files: files.clone(), reason: format!("{reason}.{more}") }
         }
-        TrainError::Empty { .. } => {
-            Outcome::NoChange { summary: format!("{branch} has no commit that {} does not have", line.target) }
-        }
+        TrainError::Empty { .. } => Outcome::NoChange {
+            summary: format!("nothing was merged: {branch} holds nothing that {} does not", line.target),
+        },
         TrainError::GatesRed { .. } | TrainError::RedAfter { .. } => Outcome::NeedsAdapt { reason },
         // Nobody's fault, and nothing that the task could do about it.
         TrainError::MovedOn

@@ -29,7 +29,7 @@ use crate::{
     domain::{Class, Lease, Outcome, Snapshot, Task, TaskId, Token, budget, outcome::Policy, text},
     process::{Attempt, Exit, Keeper, Limits, Report, Stop, StopCause},
     sys::files::{self, Durable},
-    workspace::{Workspace, wip_ref},
+    workspace::{Directory, Workspace, wip_ref},
 };
 
 /// A run's last word to the worker.
@@ -205,6 +205,10 @@ impl Run {
     }
 
     fn work_and_prove(&mut self, workspace: Option<&Workspace>) -> Outcome {
+        let before = match workspace {
+            None if self.shared.setup.role.change => self.directory(),
+            _ => None,
+        };
         let outcome = self.work(workspace);
         if !matches!(outcome, Outcome::Done { .. } | Outcome::NoChange { .. }) {
             return outcome;
@@ -213,8 +217,25 @@ impl Run {
         if !evidence::gates(&self.shared, &self.assignment.task).is_empty() {
             self.tell_start();
         }
-        let tree = workspace.map_or(Ok(()), |workspace| evidence::check_tree(self, workspace, &outcome));
+        let tree = match (workspace, before) {
+            (Some(workspace), _) => evidence::check_tree(self, workspace, &outcome),
+            (None, Some(before)) => evidence::check_directory(&before, &outcome),
+            (None, None) => Ok(()),
+        };
         tree.and_then(|()| evidence::check(self)).err().unwrap_or(outcome)
+    }
+
+    /// What the directory holds that all share; where that cannot be known, nothing is proved by it, and it is said.
+    fn directory(&self) -> Option<Directory> {
+        let setup = &self.shared.setup;
+        let looked = Directory::look(&setup.layout, self.shared.agent(&self.lease().by).leaves());
+        let unknown = match looked {
+            Ok(Some(directory)) => return Some(directory),
+            Ok(None) => "it holds too many files".to_owned(),
+            Err(error) => format!("failed to {}", chain(&error)),
+        };
+        log::warn!(task = self.lease().task_id.as_str(); "{}: nobody can see what changes in {}: {unknown}", self.lease().task_id, setup.layout.root().display());
+        None
     }
 
     fn work(&mut self, workspace: Option<&Workspace>) -> Outcome {

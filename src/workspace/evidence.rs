@@ -4,6 +4,7 @@ use super::{
     fault::WorkspaceError,
     snapshot::{Checkout, Snapshot},
 };
+use crate::domain::{TaskId, Token};
 
 /// What has changed since an attempt began.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -14,6 +15,10 @@ pub struct Evidence {
     pub commits: Vec<String>,
     /// Files that differ from how they were, committed or not. Queue, leases and runs do not count.
     pub changed: Vec<String>,
+    /// Files that differ from where the branch left its target: what a merge would bring. `None` without a target.
+    pub apart: Option<usize>,
+    /// The target was taken in: the branch leaves it at a later commit than before.
+    pub took_in: bool,
     /// There is work that is not committed.
     pub dirty: bool,
     /// Changed files that other programs, agents or CI obey; they deserve a look.
@@ -46,6 +51,7 @@ pub(super) fn look(
         None => None,
     };
     let mut commits = Vec::new();
+    let (mut apart, mut took_in) = (None, false);
     let mut files = differing(checkout, &start.tree, &seen.tree)?;
     if let Some(head) = &head {
         let mut args = vec!["rev-list".to_owned(), "--max-count=1000".into(), head.clone()];
@@ -58,9 +64,14 @@ pub(super) fn look(
                 Ok((code == 0).then(|| fork.lines().next().unwrap_or_default().to_owned()))
             };
             let (old, new) = (fork(began)?, fork(head)?);
-            if let Some(new) = new.filter(|new| Some(new) != old.as_ref()) {
-                let own = differing(checkout, &format!("{new}^{{tree}}"), &seen.tree)?;
-                files.retain(|file| own.iter().any(|other| other.path == file.path));
+            if let Some(new) = &new {
+                let mut own = differing(checkout, &format!("{new}^{{tree}}"), &seen.tree)?;
+                own.retain(|file| !checkout.excludes(&file.path));
+                apart = Some(own.len());
+                took_in = old.as_ref() != Some(new);
+                if took_in {
+                    files.retain(|file| own.iter().any(|other| other.path == file.path));
+                }
             }
         }
     }
@@ -68,7 +79,7 @@ pub(super) fn look(
     let risky = files.iter().filter(|file| file.odd || is_risky(&file.path)).map(|file| file.path.clone()).collect();
     let changed = files.into_iter().map(|file| file.path).collect();
     let midway = midway(checkout)?;
-    Ok(Evidence { known: true, commits, changed, dirty, risky, left_out: seen.left_out, midway })
+    Ok(Evidence { known: true, commits, changed, apart, took_in, dirty, risky, left_out: seen.left_out, midway })
 }
 
 /// How a checkout was when an attempt began.
@@ -78,6 +89,17 @@ pub(super) struct Start {
     pub(super) commit: Option<String>,
     /// Everything that was there, committed or not.
     pub(super) tree: String,
+}
+
+impl Start {
+    /// How it was noted to be when an attempt began, if it was.
+    pub(super) fn noted(checkout: &Checkout, task: &TaskId, token: Token) -> Result<Option<Self>, WorkspaceError> {
+        let Some(noted) = super::save::read(&checkout.git, &super::start_ref(task, token))? else { return Ok(None) };
+        let tree = checkout.tree_of(Some(&noted))?;
+        // The note is a commit of ours on top of the one that was checked out.
+        let commit = super::save::read(&checkout.git, &format!("{noted}^1"))?;
+        Ok(Some(Self { commit, tree }))
+    }
 }
 
 pub(super) struct Differing {

@@ -15,6 +15,7 @@ use std::{
 pub mod branch;
 mod commit;
 pub mod diff;
+mod directory;
 mod evidence;
 mod fault;
 mod files;
@@ -36,6 +37,7 @@ mod trees;
 
 pub use crate::config::{WorkspaceConfig as Config, WorkspaceMode as Mode};
 pub use commit::{Author, trailers};
+pub use directory::Directory;
 pub use evidence::{Evidence, is_risky};
 pub use fault::{Keep, WorkspaceError};
 pub use save::{start_ref, wip_ref};
@@ -251,10 +253,7 @@ impl Workspace {
     /// The project's own directory, with git's help where there is git.
     fn shared(layout: &Layout, repo: Option<Repository>, task: &TaskId, token: Token) -> Result<Self, WorkspaceError> {
         let checkout = match repo {
-            Some(repo) => {
-                let excluded = own_paths(&repo.prefix);
-                Some(Checkout { git: repo.git, admin: repo.admin, excluded, litter: Vec::new() })
-            }
+            Some(repo) => Some(shared_checkout(repo)),
             None => None,
         };
         Ok(Self {
@@ -332,6 +331,14 @@ impl Workspace {
         let Some(checkout) = &self.checkout else { return Ok(Evidence::default()) };
         let seen = checkout.snapshot()?;
         evidence::look(checkout, seen, &self.start, self.base_branch.as_deref())
+    }
+
+    /// What has changed since an earlier attempt began, with which this one goes on; as for this one where nothing
+    /// was noted then.
+    pub fn evidence_since(&self, first: Token) -> Result<Evidence, WorkspaceError> {
+        let Some(checkout) = &self.checkout else { return Ok(Evidence::default()) };
+        let start = Start::noted(checkout, &self.task, first)?.unwrap_or_else(|| self.start.clone());
+        evidence::look(checkout, checkout.snapshot()?, &start, self.base_branch.as_deref())
     }
 
     /// Commits what is not committed on the task's branch; `None` when there is nothing, and always in the
@@ -464,18 +471,14 @@ impl Workspace {
     /// Reads what was noted when the attempt began; without a note it begins with the branch.
     fn remember(&mut self) -> Result<bool, WorkspaceError> {
         let Some(checkout) = &self.checkout else { return Ok(true) };
-        let noted = save::read(&checkout.git, &start_ref(&self.task, self.token))?;
-        let Some(noted) = noted else {
-            let commit = self.fork(checkout)?.or(checkout.head()?);
-            let tree = checkout.tree_of(commit.as_deref())?;
-            self.start = Start { commit, tree };
-            return Ok(false);
-        };
-        let tree = checkout.tree_of(Some(&noted))?;
-        // The note is a commit of ours on top of the one that was checked out.
-        let commit = save::read(&checkout.git, &format!("{noted}^1"))?;
+        if let Some(start) = Start::noted(checkout, &self.task, self.token)? {
+            self.start = start;
+            return Ok(true);
+        }
+        let commit = self.fork(checkout)?.or(checkout.head()?);
+        let tree = checkout.tree_of(commit.as_deref())?;
         self.start = Start { commit, tree };
-        Ok(true)
+        Ok(false)
     }
 
     fn begin_again(&mut self) -> Result<(), WorkspaceError> {
@@ -498,6 +501,12 @@ impl Workspace {
         env.insert("OODATCAA_WORKSPACE".into(), self.path.to_string_lossy().into_owned());
         env
     }
+}
+
+/// The main checkout, of which the project is all or a part.
+fn shared_checkout(repo: Repository) -> Checkout {
+    let excluded = own_paths(&repo.prefix);
+    Checkout { git: repo.git, admin: repo.admin, excluded, litter: Vec::new() }
 }
 
 /// The main checkout's own paths, from the top of the repository.

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::support::{Project, git};
 
 mod conflicts;
+mod evidence;
 mod killed;
 mod remote;
 mod storm;
@@ -88,16 +89,6 @@ fn a_task_is_built_on_its_branch_and_merged_into_main() {
     );
     let body = git(project.root(), &["log", "main", "--format=%B"]);
     assert!(body.contains("Oodatcaa-Task: A"), "{body}");
-}
-
-#[test]
-fn a_builder_that_says_done_and_changed_nothing_has_no_evidence() {
-    let project = repository("exit 0", "");
-    let _trees = with_trees(&project);
-    project.queue(json!([{"id": "A", "title": "", "type": "Build", "status": "ready"}]));
-    project.once("builder");
-    assert_eq!(project.status("A"), "ready");
-    assert_eq!(project.events_of("attempt.finished")[0]["data"]["class"], "no_evidence");
 }
 
 #[test]

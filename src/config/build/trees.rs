@@ -7,8 +7,8 @@ pub(super) fn workspace(values: &Values<'_>) -> WorkspaceConfig {
     let at = |member| ["workspace", member];
     WorkspaceConfig {
         mode: match values.text(&at("mode")).as_deref() {
-            Some("worktree") => WorkspaceMode::Worktree,
-            _ => WorkspaceMode::Shared,
+            Some("shared") => WorkspaceMode::Shared,
+            _ => WorkspaceMode::Worktree,
         },
         root: values.text(&at("root")),
         branch: values.text(&at("branch")).unwrap_or_default(),

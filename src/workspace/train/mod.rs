@@ -181,7 +181,7 @@ pub enum TrainError {
         why: String,
     },
     /// The branch has nothing that the target does not have.
-    #[error("find anything to merge: {branch} has no commit of its own")]
+    #[error("find anything to merge: {branch} holds no change of its own")]
     Empty {
         /// The branch.
         branch: String,

@@ -177,7 +177,8 @@ impl Ride<'_> {
             let commit = match build::build(&self.tree, self.line, order, source, &base) {
                 Ok(Built::Commit(commit)) => commit,
                 Ok(Built::Already) if cars.is_empty() => {
-                    report.done.push((order.task.clone(), known(self.repo, self.line, &base)));
+                    // By no commit that could be named: others made the target hold the same.
+                    report.done.push((order.task.clone(), Err(TrainError::Empty { branch: order.branch.clone() })));
                     continue;
                 }
                 Err(error @ (TrainError::Conflict { .. } | TrainError::Refused { .. })) if cars.is_empty() => {

@@ -26,26 +26,31 @@ pub(super) fn held(git: &Git, target: &str, source: &str) -> Result<bool, TrainE
     if git.asks(&["merge-base", "--is-ancestor", source, target])? {
         return Ok(true);
     }
-    if by_patches(git, target, source)? {
+    if by_patches(git, target, source)?.is_some() {
         return Ok(true);
     }
     Ok(record(git, target, source)?.is_some())
 }
 
-/// By patch ids alone.
-pub(super) fn by_patches(git: &Git, target: &str, source: &str) -> Result<bool, TrainError> {
+/// By patch ids alone: the newest commit of the target that has the branch's last patch, or all of them together.
+pub(super) fn by_patches(git: &Git, target: &str, source: &str) -> Result<Option<String>, TrainError> {
     let merges = git.run(&["rev-list", "--count", "--merges", &format!("{target}..{source}")])?;
     let cherry = git.run(&["cherry", target, source])?;
-    if merges == "0" && !cherry.lines().any(|line| line.starts_with('+')) {
-        return Ok(true);
-    }
+    let all = merges == "0" && !cherry.lines().any(|line| line.starts_with('+'));
     let (code, base, _) = git.call(&["merge-base", target, source])?;
     if code != 0 {
-        return Ok(false);
+        return Ok(None);
     }
-    let mine = patch_id(git, &base, source)?;
+    let mut mine = BTreeSet::from([patch_id(git, &base, source)?]);
+    if all {
+        for commit in cherry.lines().filter_map(|line| line.strip_prefix("- ")) {
+            mine.insert(patch_id(git, &format!("{commit}^1"), commit)?);
+        }
+    }
+    // A commit without a change proves nothing.
+    mine.remove("");
     if mine.is_empty() {
-        return Ok(false);
+        return Ok(None);
     }
     let mut args = vec!["log", "--no-merges", "--no-show-signature", "--format=commit %H"];
     args.extend(DIFF);
@@ -53,7 +58,8 @@ pub(super) fn by_patches(git: &Git, target: &str, source: &str) -> Result<bool, 
     args.push(&range);
     let theirs = git.bytes(&args)?;
     let ids = git.clone().with_input(theirs).run(&["patch-id", "--stable"])?;
-    Ok(ids.lines().filter_map(|line| line.split(' ').next()).any(|id| id == mine))
+    let mut pairs = ids.lines().filter_map(|line| line.split_once(' '));
+    Ok(pairs.find(|(id, _)| mine.contains(*id)).map(|(_, commit)| commit.trim().to_owned()))
 }
 
 /// The stable patch id of all that changed between two commits; empty when nothing did.
@@ -110,7 +116,12 @@ pub(super) fn already(git: &Git, target: &str, order: &Order, source: &str) -> R
         let since = git.run(&["rev-list", "--first-parent", "--ancestry-path", &format!("{source}..{target}")])?;
         return Ok(since.lines().last().map(str::to_owned));
     }
-    Ok(by_patches(git, target, source)?.then(|| target.to_owned()))
+    let (code, fork, _) = git.call(&["merge-base", target, source])?;
+    if code == 0 && git.asks(&["diff-tree", "-r", "--quiet", &fork, source])? {
+        // Commits alone are no change.
+        return Err(TrainError::Empty { branch: order.branch.clone() });
+    }
+    by_patches(git, target, source)
 }
 
 /// The revert of this task's last merge, if the target has it, and the heads that it took back.

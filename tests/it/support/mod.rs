@@ -75,9 +75,13 @@ impl Project {
         self.root().join(name)
     }
 
-    /// Writes an executable shell script into the project.
+    /// Writes an executable shell script into the project. The agent leaves a file behind where it works in the
+    /// project's own directory, so that a builder has done something; without a call of `write`, for those are counted by who fails them.
     pub(crate) fn script(&self, name: &str, body: &str) -> PathBuf {
         let path = self.path(name);
+        let made = "[ \"$OODATCAA_WORKSPACE\" != \"$OODATCAA_PROJECT\" ] || \
+                    : > \"made-$OODATCAA_TASK_ID.$OODATCAA_ROLE.$$\"\n";
+        let body = if name == "agent.sh" { format!("{made}{body}") } else { body.to_owned() };
         fs::write(&path, format!("#!/bin/sh\n{body}\n")).expect("a script");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("an executable script");
         path
