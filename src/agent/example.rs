@@ -33,6 +33,7 @@ pub fn assignment(rule: &RoleRule, project: &Path, run_dir: &Path) -> Assignment
             pool: String::new(),
             probe: false,
             stop: None,
+            landing: None,
         },
         project: project.into(),
         workspace: project.into(),

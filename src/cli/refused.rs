@@ -18,6 +18,10 @@ pub fn refused(refusal: &Refusal, queue: &Queue) -> Failure {
         Refusal::Running { task, .. } => {
             ("lease_held", format!("stop the run first: agentctl run stop {task} --reason \"…\""))
         }
+        Refusal::Landing { commit, .. } => {
+            let commit: String = commit.chars().take(12).collect();
+            ("refused", format!("take it back when it is there: git revert -m 1 {commit}"))
+        }
         Refusal::Held { task, .. } => {
             ("lease_held", format!("insist: agentctl lease release {task} --force --reason \"…\""))
         }

@@ -218,6 +218,7 @@ fn take(snapshot: &Snapshot, me: &Claimant, task: &Task, offer: &Offer, probe: b
         pool: offer.pool.clone(),
         probe,
         stop: None,
+        landing: None,
     };
     let actor = || Actor::Worker(me.owner.tag.clone());
     let mut plan = Plan::none();

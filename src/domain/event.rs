@@ -45,6 +45,7 @@ kinds! {
     AttemptFinished = "attempt.finished": "An attempt ended: `outcome`, `class`, `charged`, `reason`, `seconds`.",
     AttemptSuperseded = "attempt.superseded": "An attempt ended after its token had been replaced; its result was kept, not applied.",
     GateFinished = "gate.finished": "A gate ran: `gate`, `ok`, `exit`.",
+    MergeLanding = "merge.landing": "A merge is about to become the target, as `commit`; what is said from now on is too late for it.",
     DecisionRequested = "decision.requested": "A human is asked.",
     DecisionResolved = "decision.resolved": "A human answered.",
     DecisionExpired = "decision.expired": "Nobody answered in time.",

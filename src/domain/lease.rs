@@ -155,6 +155,9 @@ pub struct Lease {
     /// Somebody asked for this attempt to be stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<StopRequest>,
+    /// The commit as which it is being merged: it is too late to stop it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landing: Option<String>,
 }
 
 /// A wish that a running attempt be stopped.
@@ -350,6 +353,7 @@ pub(crate) mod tests {
             pool: String::new(),
             probe: false,
             stop: None,
+            landing: None,
         }
     }
 

@@ -11,6 +11,7 @@ pub mod decision;
 pub mod event;
 pub mod history;
 mod knots;
+pub mod landing;
 pub mod lease;
 pub mod needs;
 pub mod observe;

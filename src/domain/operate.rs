@@ -213,6 +213,9 @@ pub fn cancel(snapshot: &Snapshot, id: &TaskId, reason: Option<&str>, stop: bool
         return Err(Refusal::Ended { task: id.clone(), status: task.status.clone() });
     }
     match (free(snapshot, task), held(snapshot, id)) {
+        (Err(Refusal::Running { .. }), Some(Lease { landing: Some(commit), .. })) => {
+            Err(Refusal::Landing { task: id.clone(), commit: commit.clone() })
+        }
         (Err(Refusal::Running { .. }), Some(lease)) if stop => {
             let mut plan = ask_to_stop(lease, reason.unwrap_or("the task was cancelled"), actor);
             if task.status != Status::CANCELLED {
@@ -323,6 +326,9 @@ pub fn stop(snapshot: &Snapshot, id: &TaskId, reason: &str, actor: &Actor) -> An
     };
     let (task, owner) = (id.clone(), at.owner().to_owned());
     match (at.standing(&snapshot.now), at.ours()) {
+        (Standing::Live, Some(Lease { landing: Some(commit), .. })) => {
+            Err(Refusal::Landing { task, commit: commit.clone() })
+        }
         (Standing::Live, Some(lease)) => Ok(ask_to_stop(lease, reason, actor)),
         (Standing::Live, None) => Err(Refusal::Held { task, owner }),
         (Standing::Dead(reason), _) => Err(Refusal::Abandoned { task, owner, reason, dead: true }),

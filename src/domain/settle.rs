@@ -79,9 +79,23 @@ fn on_task(
     if task.status != rule.works {
         // The agent, or a human, has moved the task itself: that stands (R19).
         plan.event(finished(outcome).with("stands", task.status.as_str()));
+        let mut set: Vec<(Member, Value)> = Vec::new();
         if matches!(&task.lease, QueueLease::Ours { token, .. } if *token == mine.token) {
+            set.push((Member::Lease, Value::Null));
+        }
+        // It was said after the merge had passed; that it came too late must not be hidden.
+        if let (Some(commit), Outcome::Done { .. }) = (&facts.commit, outcome) {
+            set.push((Member::MergedCommit, commit.as_str().into()));
+            if !task.status.is_done() {
+                let status = &task.status;
+                let words =
+                    format!("merged as {commit} before it was `{status}`; to take it back: git revert -m 1 {commit}");
+                set.push((Member::BlockedReason, words.into()));
+            }
+        }
+        if !set.is_empty() {
             let event = EventDraft::new(Kind::TaskUpdated, actor()).lease(mine);
-            plan.change(&snapshot.now, task, &task.status, &[(Member::Lease, Value::Null)], event);
+            plan.change(&snapshot.now, task, &task.status, &set, event);
         }
         return plan;
     }

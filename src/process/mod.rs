@@ -25,7 +25,7 @@ use linux as platform;
 
 pub use attempt::{Attempt, Keeper};
 pub use sweep::{end_leftovers, leftovers};
-pub use wire::{Report, read_exit};
+pub use wire::{Report, read_exit, tag};
 
 /// What to execute. Programs are executed by argv, never through a shell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

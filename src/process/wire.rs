@@ -20,6 +20,13 @@ pub(super) const MODE: &str = "keeper";
 /// The variable that marks every process of an attempt: the attempt's directory, absolute.
 pub(super) const TAG: &str = "OODATCAA_RUN_DIR";
 
+/// The variable, with its value, that makes a process part of the attempt with this directory: what ends an attempt's
+/// leftovers finds it by that.
+pub fn tag(run_dir: &Path) -> (String, String) {
+    let dir = std::path::absolute(run_dir).unwrap_or_else(|_| run_dir.to_owned());
+    (TAG.into(), dir.to_string_lossy().into_owned())
+}
+
 /// What a keeper says after the end of an attempt when it can serve another one.
 pub(super) const FREE: &[u8] = b"\"free\"";
 

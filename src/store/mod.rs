@@ -36,6 +36,15 @@ pub trait Store: Send + Sync {
         self.transact(decide)
     }
 
+    /// The same, and then `deed` while still nobody else can change anything: what is done in the world stands to
+    /// what others say as the commit does. When the deed fails, what it answers is committed too. It is done once,
+    /// after the last call of `decide`, also when the plan was empty.
+    fn transact_then(
+        &self,
+        decide: &mut dyn FnMut(&Snapshot) -> Plan,
+        deed: &mut dyn FnMut(&Snapshot) -> Plan,
+    ) -> Result<Committed, StoreError>;
+
     /// A channel that gets a message when something may have changed. Wake-ups may be spurious and
     /// may be missed; whoever listens polls as well.
     fn changes(&self) -> Result<Receiver<()>, StoreError>;

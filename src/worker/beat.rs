@@ -25,7 +25,18 @@ impl Run {
     }
 
     pub(super) fn tell_start(&mut self) {
-        let Some(event) = self.start_untold() else { return };
+        if let Some(event) = self.start_untold() {
+            self.note_start(&event);
+        }
+    }
+
+    /// That a merge has started, which runs no agent.
+    pub(super) fn tell_merge(&mut self) {
+        let event = EventDraft::new(Kind::AttemptStarted, self.shared.actor()).lease(self.lease());
+        self.note_start(&event.with("pid", std::process::id()).with("by", "merge"));
+    }
+
+    fn note_start(&mut self, event: &EventDraft) {
         let (mine, pgid) = (self.lease().clone(), self.lease().pgid);
         let noted = self.shared.store.renew(&mut |snapshot| {
             if settle::superseded(snapshot, &mine) {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::{
-    domain::{Class, text},
+    domain::{Class, Outcome, landing::Veto},
     process::Stop,
 };
 
@@ -19,44 +19,26 @@ pub(super) enum Control {
 pub(super) enum Why {
     /// The worker stops.
     Shutdown,
-    /// A greater token exists.
-    Superseded,
-    /// Somebody removed the lease file.
-    LeaseGone,
-    /// Somebody asked.
-    Asked {
-        /// Who.
-        actor: String,
-        /// What they said.
-        reason: String,
-    },
-    /// The task was cancelled in the queue.
-    Cancelled,
-    /// The task was taken out of the queue.
-    Gone,
+    /// It has lost its right.
+    Lost(Veto),
 }
 
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Shutdown => f.write_str("the worker was told to stop"),
-            Self::Superseded => f.write_str("a newer claim of the task exists"),
-            Self::LeaseGone => f.write_str("its lease was removed"),
-            Self::Asked { actor, reason } if reason.is_empty() => write!(f, "stopped by {actor}"),
-            Self::Asked { actor, reason } => write!(f, "stopped by {actor}: {}", text::one_line(reason)),
-            Self::Cancelled => f.write_str("the task was cancelled"),
-            Self::Gone => f.write_str("the task was taken out of the queue"),
+            Self::Lost(veto) => veto.fmt(f),
         }
     }
 }
 
 impl Why {
-    /// The class of failure that a stop means.
-    pub(super) fn class(&self) -> Class {
-        match self {
+    /// What a stop means for the attempt.
+    pub(super) fn outcome(&self) -> Outcome {
+        let class = match self {
             Self::Shutdown => Class::Interrupted,
-            Self::Superseded | Self::LeaseGone => Class::Superseded,
-            Self::Asked { .. } | Self::Cancelled | Self::Gone => Class::Cancelled,
-        }
+            Self::Lost(veto) => veto.class(),
+        };
+        Outcome::failed(class, self.to_string())
     }
 }

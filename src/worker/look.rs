@@ -14,11 +14,11 @@ use super::{
 };
 use crate::{
     domain::{
-        Lease, LeaseChange, Plan, Problem, QueueLease, Snapshot, Status, Task,
+        Lease, LeaseChange, Plan, Problem, Snapshot,
         claim::{self, Claimant, Idle},
-        coordinate, observe,
+        coordinate, landing, observe,
         pool::Limited,
-        rescue, settle, text,
+        rescue, text,
     },
     process::{Keeper, Stop},
     store::StoreError,
@@ -92,7 +92,7 @@ impl Worker {
             if more.is_empty() {
                 break;
             }
-            ended = sweep::end(&shared.setup, more);
+            ended = sweep::end(&shared, more);
             if ended.is_empty() {
                 break;
             }
@@ -290,7 +290,7 @@ impl Worker {
     /// Stops attempts that have lost their right, or that a human asked to stop.
     fn look_after_runs(&mut self, snapshot: &Snapshot) {
         for running in self.running.values_mut().filter(|running| running.settlement.is_none()) {
-            let why = trouble_of(snapshot, &running.lease);
+            let why = landing::lost(snapshot, &running.lease).map(Why::Lost);
             let Some(why) = why.filter(|why| running.told.as_ref() != Some(why)) else { continue };
             log::warn!(task = running.lease.task_id.as_str(); "stopping the attempt on {}: {why}", running.lease.task_id);
             let _ = running.control.send(Control::Stop(Stop::Gently, why.clone()));
@@ -319,28 +319,5 @@ impl Worker {
             Idle::Behind(_) => log::error!("{words}; look at it with: agentctl queue repair"),
         }
         self.said = words;
-    }
-}
-
-/// Why an attempt must stop, seen from outside of it.
-fn trouble_of(snapshot: &Snapshot, lease: &Lease) -> Option<Why> {
-    if settle::superseded(snapshot, lease) {
-        return Some(Why::Superseded);
-    }
-    let held = snapshot.leases.get(&lease.task_id).and_then(|held| held.ours());
-    if let Some(stop) = held.and_then(|lease| lease.stop.as_ref()) {
-        return Some(Why::Asked { actor: stop.actor.clone(), reason: stop.reason.clone() });
-    }
-    match snapshot.queue.get(&lease.task_id) {
-        None => Some(Why::Gone),
-        Some(Task { status, .. }) if *status == Status::CANCELLED => Some(Why::Cancelled),
-        // Without the file, but not settled: somebody removed it.
-        Some(task)
-            if held.is_none()
-                && task.lease == (QueueLease::Ours { owner: lease.owner.clone(), token: lease.token }) =>
-        {
-            Some(Why::LeaseGone)
-        }
-        Some(_) => None,
     }
 }

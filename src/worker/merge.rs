@@ -1,23 +1,35 @@
 //! The integrator is code first: a task's branch goes into the target by the merge train, with the gates
 //! run on the result; no model is asked.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+    thread,
+};
 
-use crossbeam_channel::{at, never, select};
+use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
 
 use super::{
-    Setup, chain,
-    control::Control,
+    Shared, chain,
+    control::{Control, Why},
     evidence,
     run::Run,
     station::{Answer, Drive, Turn},
 };
 use crate::{
-    domain::{Class, Outcome, RoleRule, Status, TaskId, text},
+    domain::{
+        Class, Lease, Outcome, Plan, RoleRule, Snapshot, Status, TaskId,
+        landing::{self, Veto},
+        text,
+    },
+    process::{self, Stop},
+    sys::files,
     workspace::{
         Author, Mode, Workspace,
         git::Git,
-        train::{self, GateFailure, Gates, Line, Order, Policy, TrainError, What, Yard},
+        train::{self, Deed, GateFailure, Gates, Leash, Line, Order, Passing, Policy, TrainError, What, Yard},
     },
 };
 
@@ -73,6 +85,11 @@ pub(super) fn merge(run: &mut Run, workspace: &Workspace) -> Outcome {
         token: run.assignment.lease.token,
         branch: branch.clone(),
     };
+    // What came of it is written there before the queue hears of it.
+    if let Err(error) = files::make_dir(run.shared.setup.layout.root(), &run.assignment.run_dir) {
+        return Outcome::failed(Class::AgentCrashed, format!("cannot write the attempt's directory: {error}"));
+    }
+    run.tell_merge();
     let (merged, driver) = match ride(run, &line, &order, &after) {
         Ok(ridden) => ridden,
         Err(stopped) => return stopped,
@@ -96,7 +113,7 @@ pub(super) fn merge(run: &mut Run, workspace: &Workspace) -> Outcome {
             run.brought = Some(Brought { commit: merged.commit, tag: merged.tag });
             Outcome::Done { summary, tasks: Vec::new() }
         }
-        Err(error) => refused(&error, &line, &branch, workspace),
+        Err(error) => lost(run).unwrap_or_else(|| refused(&error, &line, &branch, workspace)),
     }
 }
 
@@ -107,7 +124,7 @@ type Ridden = (Result<train::Merged, TrainError>, Option<TaskId>);
 fn ride(run: &mut Run, line: &Line, order: &Order, after: &[String]) -> Result<Ridden, Outcome> {
     let shared = Arc::clone(&run.shared);
     let gates = evidence::gates(&shared, &run.assignment.task);
-    let drive = match shared.station.enter(order, line, &gates) {
+    let drive = match shared.station.enter(order, run.lease(), line, &gates) {
         Turn::Drive(drive) => drive,
         Turn::Wait(told) => loop {
             select! {
@@ -146,6 +163,15 @@ fn superseded() -> Outcome {
     Outcome::failed(Class::Superseded, "a newer claim of the task exists; nothing was merged")
 }
 
+/// What others have said of the task since: of a merge that did not come about it is the reason, whatever else went
+/// wrong.
+fn lost(run: &mut Run) -> Option<Outcome> {
+    run.is_stopped().or_else(|| {
+        let seen = run.shared.store.read().ok()?;
+        landing::lost(&seen.snapshot, run.lease()).map(|veto| Why::Lost(veto).outcome())
+    })
+}
+
 /// Merges ours and what waits for the same target.
 fn drive_on(
     run: &mut Run,
@@ -156,10 +182,12 @@ fn drive_on(
 ) -> Result<Result<train::Merged, TrainError>, Outcome> {
     let mut orders = vec![order.clone()];
     let mut wanted = BTreeMap::from([(order.task.clone(), gates)]);
+    let mut leases = vec![run.lease().clone()];
     // What is red after the merge is taken back as a whole, so each goes alone where that is asked.
     if after.is_empty() {
         for ticket in drive.board(line) {
             orders.push(ticket.order.clone());
+            leases.push(ticket.lease.clone());
             wanted.insert(ticket.order.task.clone(), ticket.gates.clone());
         }
     }
@@ -167,9 +195,19 @@ fn drive_on(
         let names: Vec<&str> = orders.iter().map(|order| order.task.as_str()).collect();
         log::info!("merging {} together", names.join(", "));
     }
-    let mut checks = Checks { run, wanted, after: after.to_vec(), other: None };
-    let report = train::batch(line, &orders, &mut checks);
-    let other = checks.other.take();
+    let leash = Leash { tag: Some(process::tag(&run.assignment.run_dir)), ..Leash::default() };
+    let (ask, asked) = bounded(0);
+    let (answer, answered) = bounded(1);
+    let shared = Arc::clone(&run.shared);
+    let checks = Checks { shared, leases, wanted, after: after.to_vec(), leash: leash.clone(), ask, answered };
+    let (report, other) = thread::scope(|scope| {
+        let train = scope.spawn(move || {
+            let mut checks = checks;
+            train::batch(line, &orders, &mut checks)
+        });
+        let other = attend(run, &leash, &asked, &answer);
+        (train.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), other)
+    });
     let mut own = None;
     for (task, result) in report.done {
         if task == order.task {
@@ -180,9 +218,63 @@ fn drive_on(
     }
     match own.unwrap_or_else(|| Err(report.stopped.unwrap_or(TrainError::MovedOn))) {
         Err(TrainError::Stopped) => {
-            Err(other.unwrap_or_else(|| Outcome::failed(Class::Interrupted, "the gates were stopped")))
+            let stopped = || Outcome::failed(Class::Interrupted, "the merge was stopped");
+            Err(other.or_else(|| run.is_stopped()).unwrap_or_else(stopped))
         }
         own => Ok(own),
+    }
+}
+
+/// A tree, and the gates to run in it.
+type Question = (PathBuf, Vec<String>);
+
+/// While a train goes beside: beats, hears who wants it to end, runs the gates that it asks for. Answers what else
+/// than a red gate ended these.
+fn attend(
+    run: &mut Run,
+    leash: &Leash,
+    asked: &Receiver<Question>,
+    answer: &Sender<Result<(), GateFailure>>,
+) -> Option<Outcome> {
+    let mut other = None;
+    loop {
+        select! {
+            recv(asked) -> question => {
+                let Ok((tree, names)) = question else { return other };
+                let workspace = std::mem::replace(&mut run.assignment.workspace, tree);
+                let checked = evidence::run_gates(run, &names);
+                run.assignment.workspace = workspace;
+                let said = checked.map_err(|(gate, outcome)| match outcome {
+                    Outcome::Failed { class: Class::GateFailed, reason, .. } => GateFailure::Red { gate, reason },
+                    outcome => {
+                        other = Some(outcome);
+                        GateFailure::Stopped
+                    }
+                });
+                let _ = answer.send(said);
+            }
+            recv(run.control) -> control => {
+                let how = match control {
+                    Ok(Control::Stop(how, why)) => {
+                        run.stopped.get_or_insert(why);
+                        how
+                    }
+                    // The main loop is gone, so this process is about to be.
+                    Err(_) => {
+                        run.control = never();
+                        Stop::Now
+                    }
+                };
+                leash.now.fetch_or(how == Stop::Now, Ordering::Relaxed);
+                leash.stop.store(true, Ordering::Relaxed);
+            }
+            recv(at(run.beat_due)) -> _ => {
+                if !run.beat() {
+                    run.stopped.get_or_insert(Why::Lost(Veto::Superseded));
+                }
+            }
+        }
+        leash.stop.fetch_or(run.stopped.is_some(), Ordering::Relaxed);
     }
 }
 
@@ -203,7 +295,9 @@ fn refused(error: &TrainError, line: &Line, branch: &str, workspace: &Workspace)
         | TrainError::Busy { .. }
         | TrainError::Diverged { .. }
         | TrainError::Unreachable { .. }
+        | TrainError::NotAsked(_)
         | TrainError::Stopped => Outcome::Waits { reason },
+        TrainError::Unwanted { .. } => Outcome::failed(Class::Interrupted, reason),
         // No task may be merged before a human has looked.
         TrainError::NotReverted { .. }
         | TrainError::Place { .. }
@@ -243,33 +337,35 @@ fn both_sides(git: &Git, line: &Line, branch: &str, onto: &str, files: &[String]
     )
 }
 
-/// The gates on the result as it would be, and as it is.
-struct Checks<'a> {
-    run: &'a mut Run,
+/// What a train asks: the run that drives it, and the store.
+struct Checks {
+    shared: Arc<Shared>,
+    /// Of everybody who rides.
+    leases: Vec<Lease>,
     /// The gates that each task's result must pass.
     wanted: BTreeMap<TaskId, Vec<String>>,
     after: Vec<String>,
-    /// What else than a red gate ended them.
-    other: Option<Outcome>,
+    leash: Leash,
+    ask: Sender<Question>,
+    answered: Receiver<Result<(), GateFailure>>,
 }
 
-impl Checks<'_> {
-    fn check(&mut self, tree: &Path, names: &[String]) -> Result<(), GateFailure> {
-        let run = &mut *self.run;
-        let workspace = std::mem::replace(&mut run.assignment.workspace, tree.to_owned());
-        let checked = evidence::run_gates(run, names);
-        run.assignment.workspace = workspace;
-        checked.map_err(|(gate, outcome)| match outcome {
-            Outcome::Failed { class: Class::GateFailed, reason, .. } => GateFailure::Red { gate, reason },
-            outcome => {
-                self.other = Some(outcome);
-                GateFailure::Stopped
-            }
-        })
+impl Checks {
+    fn check(&self, tree: &Path, names: Vec<String>) -> Result<(), GateFailure> {
+        let asked = self.ask.send((tree.to_owned(), names)).is_ok();
+        self.answered.recv().ok().filter(|_| asked).unwrap_or(Err(GateFailure::Stopped))
+    }
+
+    fn merges(&self, changes: &[Passing]) -> Vec<(Lease, String)> {
+        let lease = |change: &Passing| {
+            let mine = |lease: &&Lease| (&lease.task_id, lease.token) == (&change.task, change.token);
+            self.leases.iter().find(mine).cloned()
+        };
+        changes.iter().filter_map(|change| Some((lease(change)?, change.commit.clone()))).collect()
     }
 }
 
-impl Gates for Checks<'_> {
+impl Gates for Checks {
     fn before(&mut self, tree: &Path, tasks: &[TaskId]) -> Result<(), GateFailure> {
         let mut names: Vec<String> = Vec::new();
         for name in tasks.iter().filter_map(|task| self.wanted.get(task)).flatten() {
@@ -277,21 +373,76 @@ impl Gates for Checks<'_> {
                 names.push(name.clone());
             }
         }
-        self.check(tree, &names)
+        self.check(tree, names)
     }
 
     fn after(&mut self, tree: &Path, _: &[TaskId]) -> Result<(), GateFailure> {
-        let names = self.after.clone();
-        self.check(tree, &names)
+        self.check(tree, self.after.clone())
+    }
+
+    fn pass(&mut self, changes: &[Passing], deed: Deed<'_>) -> Result<(), TrainError> {
+        let merges = self.merges(changes);
+        let may = |snapshot: &Snapshot| landing::pass(snapshot, self.shared.workflow(), &merges);
+        let vetoed = RefCell::new(None);
+        let mut done = None;
+        let noted = self.shared.store.transact_then(
+            &mut |snapshot| {
+                let may = may(snapshot);
+                *vetoed.borrow_mut() = may.as_ref().err().cloned();
+                may.unwrap_or_default()
+            },
+            &mut |snapshot| {
+                let mut vetoed = vetoed.borrow_mut();
+                *vetoed = vetoed.take().or_else(|| may(snapshot).err());
+                if vetoed.is_none() {
+                    let did = deed();
+                    let is_done = did.is_ok();
+                    done = Some(did);
+                    if is_done {
+                        return Plan::none();
+                    }
+                }
+                landing::withdraw(snapshot, &merges)
+            },
+        );
+        if let (Some(done), _) = (done, &noted) {
+            if let Err(error) = noted {
+                log::warn!("cannot note how a merge passed: failed to {}", chain(&error));
+            }
+            return done;
+        }
+        match (vetoed.into_inner(), noted) {
+            (Some((task, veto)), _) => Err(TrainError::Unwanted { task, why: veto.to_string() }),
+            (None, Err(error)) => Err(TrainError::NotAsked(format!("failed to {}", chain(&error)))),
+            (None, Ok(_)) => Err(TrainError::NotAsked("others wrote the queue again and again".into())),
+        }
+    }
+
+    fn not_passed(&mut self, changes: &[Passing]) {
+        let merges = self.merges(changes);
+        if let Err(error) = self.shared.store.transact(&mut |snapshot| landing::withdraw(snapshot, &merges)) {
+            log::warn!("cannot note that a merge did not pass: failed to {}", chain(&error));
+        }
+    }
+
+    fn unwanted(&mut self, task: &TaskId) -> Option<String> {
+        let seen = self.shared.store.read().ok().filter(|seen| seen.invalid.is_none())?;
+        landing::unwanted(&seen.snapshot, self.shared.workflow(), task).map(|veto| veto.to_string())
+    }
+
+    fn leash(&self) -> Leash {
+        self.leash.clone()
     }
 }
 
 /// What stands in for the gates where nobody holds a task to run them for.
-struct Later {
+struct Later<'a> {
     after: bool,
+    shared: &'a Shared,
+    seen: Snapshot,
 }
 
-impl Gates for Later {
+impl Gates for Later<'_> {
     fn before(&mut self, _: &Path, _: &[TaskId]) -> Result<(), GateFailure> {
         Err(GateFailure::Stopped)
     }
@@ -299,12 +450,16 @@ impl Gates for Later {
     fn after(&mut self, _: &Path, _: &[TaskId]) -> Result<(), GateFailure> {
         if self.after { Err(GateFailure::Stopped) } else { Ok(()) }
     }
+
+    fn unwanted(&mut self, task: &TaskId) -> Option<String> {
+        landing::unwanted(&self.seen, self.shared.workflow(), task).map(|veto| veto.to_string())
+    }
 }
 
 /// Finishes or undoes the merges that a dead integrator left half done. What needs gates is finished by the next
 /// merge, and until then the checkout is whole.
-pub(super) fn recover(setup: &Setup) {
-    let (layout, config) = (&setup.layout, &setup.config);
+pub(super) fn recover(shared: &Shared) {
+    let (layout, config) = (&shared.setup.layout, &shared.setup.config);
     if config.workspace.mode == Mode::Shared {
         return;
     }
@@ -312,7 +467,9 @@ pub(super) fn recover(setup: &Setup) {
         Ok(yards) => yards,
         Err(error) => return log::warn!("cannot look for half done merges: failed to {}", chain(&error)),
     };
-    let mut gates = Later { after: !config.merge.after.is_empty() };
+    // Who cannot read what is wanted leaves it to the next.
+    let Some(seen) = shared.store.read().ok().filter(|seen| seen.invalid.is_none()) else { return };
+    let mut gates = Later { after: !config.merge.after.is_empty(), shared, seen: seen.snapshot };
     for yard in yards {
         match train::mend(layout.root(), &yard.dir, &mut gates) {
             Ok(recovered) => recovered.iter().for_each(|one| {

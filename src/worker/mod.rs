@@ -248,7 +248,7 @@ impl Worker {
         );
         ready();
         if merge::is_merging(&setup.rule) {
-            merge::recover(setup);
+            merge::recover(&shared);
         }
         let mut first = self.look();
         if setup.once {

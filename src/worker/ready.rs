@@ -56,7 +56,7 @@ impl Run {
 
     /// Does something that may take long on a thread beside, and beats all the while (R12); `stop` is set when
     /// somebody asks for the end.
-    fn beside<T: Send>(&mut self, stop: &AtomicBool, work: impl FnOnce() -> T + Send) -> T {
+    pub(super) fn beside<T: Send>(&mut self, stop: &AtomicBool, work: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
             let (tell, told) = crossbeam_channel::bounded::<()>(1);
             let work = scope.spawn(move || {

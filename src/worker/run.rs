@@ -4,7 +4,7 @@
 //! outcome, and the outcome is settled.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     thread,
     time::{Duration, Instant},
 };
@@ -160,7 +160,7 @@ impl Run {
             (&workspace, matches!(outcome, Outcome::Done { .. } | Outcome::NoChange { .. }))
         {
             // Whatever becomes of the task, what was made is kept (R23).
-            match workspace.save() {
+            match self.beside(&AtomicBool::new(false), || workspace.save()) {
                 Ok(Some(kept)) => {
                     log::info!(task = self.lease().task_id.as_str(); "{}: uncommitted work is kept as {} ({kept})", self.lease().task_id, wip_ref(&self.lease().task_id, self.lease().token));
                 }
@@ -179,9 +179,10 @@ impl Run {
         if self.brought.is_some()
             && let Some(workspace) = workspace
         {
-            let setup = &self.shared.setup;
+            let shared = Arc::clone(&self.shared);
+            let (layout, config) = (&shared.setup.layout, &shared.setup.config.workspace);
             // Clean and merged, or it stays: nothing is ever thrown away with it.
-            if let Err(error) = workspace.remove(&setup.layout, &setup.config.workspace) {
+            if let Err(error) = self.beside(&AtomicBool::new(false), || workspace.remove(layout, config)) {
                 log::info!(task = self.lease().task_id.as_str(); "{}: its worktree stays: failed to {}", self.lease().task_id, chain(&error));
             }
         }
@@ -319,7 +320,7 @@ impl Run {
     pub(super) fn verdict_of_stop(&self, exit: &Exit) -> Option<Outcome> {
         let asked = matches!(exit.stopped, Some(StopCause::Asked | StopCause::WorkerGone));
         asked.then(|| match &self.stopped {
-            Some(why) => Outcome::failed(why.class(), why.to_string()),
+            Some(why) => why.outcome(),
             // Somebody signalled the keeper itself, e.g. `pkill agent-daemon`.
             None => Outcome::failed(Class::Interrupted, "somebody stopped the attempt's keeper"),
         })
@@ -357,7 +358,7 @@ impl Run {
         while let Ok(Control::Stop(_, why)) = self.control.try_recv() {
             self.stopped.get_or_insert(why);
         }
-        self.stopped.as_ref().map(|why| Outcome::failed(why.class(), why.to_string()))
+        self.stopped.as_ref().map(Why::outcome)
     }
 
     pub(super) fn save(&self) {

@@ -9,13 +9,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::{
-    domain::TaskId,
+    domain::{Lease, TaskId},
     workspace::train::{Line, Merged, Order, TrainError},
 };
 
 /// A merge that waits for its ride.
 pub(super) struct Ticket {
     pub(super) order: Order,
+    pub(super) lease: Lease,
     pub(super) line: Line,
     /// The gates that its result must pass.
     pub(super) gates: Vec<String>,
@@ -54,14 +55,15 @@ impl Station {
     }
 
     /// Comes with an order.
-    pub(super) fn enter(&self, order: &Order, line: &Line, gates: &[String]) -> Turn<'_> {
+    pub(super) fn enter(&self, order: &Order, lease: &Lease, line: &Line, gates: &[String]) -> Turn<'_> {
         let mut state = self.state();
         if !state.driven {
             state.driven = true;
             return Turn::Drive(Drive { station: self, others: Vec::new() });
         }
         let (answer, told) = crossbeam_channel::bounded(1);
-        state.waiting.push(Ticket { order: order.clone(), line: line.clone(), gates: gates.to_vec(), answer });
+        let (order, lease, line) = (order.clone(), lease.clone(), line.clone());
+        state.waiting.push(Ticket { order, lease, line, gates: gates.to_vec(), answer });
         Turn::Wait(told)
     }
 

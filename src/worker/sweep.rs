@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{Setup, chain, merge};
+use super::{Shared, chain, merge};
 use crate::{
     domain::rescue,
     layout::Layout,
@@ -15,7 +15,8 @@ use crate::{
 const WAIT: Duration = Duration::from_secs(5);
 
 /// Ends the processes of each; answers those of which nothing is left.
-pub(super) fn end(setup: &Setup, left: Vec<rescue::Left>) -> Vec<rescue::Left> {
+pub(super) fn end(shared: &Shared, left: Vec<rescue::Left>) -> Vec<rescue::Left> {
+    let setup = &shared.setup;
     let (layout, trees) = (&setup.layout, &setup.config.workspace);
     let gone: Vec<rescue::Left> = left.into_iter().filter(|left| end_one(layout, left)).collect();
     if trees.mode == Mode::Worktree {
@@ -25,7 +26,7 @@ pub(super) fn end(setup: &Setup, left: Vec<rescue::Left>) -> Vec<rescue::Left> {
             rule.is_none_or(merge::is_merging)
         };
         if gone.iter().any(merges) {
-            merge::recover(setup);
+            merge::recover(shared);
         }
     }
     gone

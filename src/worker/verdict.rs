@@ -65,7 +65,12 @@ impl Settlement {
         let (id, outcome) = (&self.lease.task_id, &self.outcome);
         let words = text::cut(&text::one_line(outcome.words()), 300);
         if events.iter().any(|event| event.kind == Kind::AttemptSuperseded) {
-            log::warn!(task = id.as_str(); "{id}: superseded, nothing of it was applied");
+            match &self.facts.commit {
+                Some(commit) => {
+                    log::warn!(task = id.as_str(); "{id}: superseded after it was merged as {commit}; the newer claim finds it there");
+                }
+                None => log::warn!(task = id.as_str(); "{id}: superseded, nothing of it was applied"),
+            }
             return;
         }
         let moved = events.iter().find(|event| event.kind == Kind::TaskMoved && event.task.as_ref() == Some(id));

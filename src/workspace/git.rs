@@ -232,6 +232,12 @@ impl Git {
         self
     }
 
+    /// With calls that nobody ends before their time.
+    #[must_use]
+    pub fn to_its_end(self) -> Self {
+        Self { stop: None, ..self }
+    }
+
     /// With a file that every call keeps open as its standard input: a lock on it lasts as long as git does,
     /// also when we die.
     #[must_use]

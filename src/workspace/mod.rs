@@ -252,10 +252,7 @@ impl Workspace {
 
     /// The project's own directory, with git's help where there is git.
     fn shared(layout: &Layout, repo: Option<Repository>, task: &TaskId, token: Token) -> Result<Self, WorkspaceError> {
-        let checkout = match repo {
-            Some(repo) => Some(shared_checkout(repo)),
-            None => None,
-        };
+        let checkout = repo.map(shared_checkout);
         Ok(Self {
             mode: Mode::Shared,
             task: task.clone(),

@@ -10,6 +10,7 @@ mod conflicts;
 mod evidence;
 mod killed;
 mod remote;
+mod stopped;
 mod storm;
 
 const ROLES: [&str; 5] = ["planner", "builder", "tester", "refiner", "integrator"];

@@ -134,6 +134,7 @@ fn claim(snapshot: &Snapshot, task: &str) -> Plan {
         pool: String::new(),
         probe: false,
         stop: None,
+        landing: None,
     };
     let mut plan = moved(snapshot, task.as_str(), &Status::IN_PROGRESS);
     plan.set(&task, Member::Lease, lease.in_queue());

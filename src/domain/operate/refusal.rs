@@ -26,6 +26,14 @@ pub enum Refusal {
         /// The attempt's token.
         token: u64,
     },
+    /// Its merge can no longer be stopped.
+    #[error("too late: {task} is being merged as {commit}")]
+    Landing {
+        /// The task.
+        task: TaskId,
+        /// The commit that the target becomes.
+        commit: String,
+    },
     /// A helper's lease, which nobody can be asked to stop.
     #[error("{owner} holds a lease on {task} that no worker of ours took")]
     Held {

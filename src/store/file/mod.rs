@@ -112,6 +112,17 @@ struct Good {
     agreed: Option<u64>,
 }
 
+/// What a look under the lock is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// Whatever is decided; the holders' locks are asked.
+    Whole,
+    /// One's own lease.
+    Renewal,
+    /// A deed that follows a commit; never on content that may be old.
+    Deed,
+}
+
 /// Why there is no new queue to look at.
 enum Bad {
     Missing,
@@ -256,11 +267,19 @@ impl Store for FileStore {
     }
 
     fn transact(&self, decide: &mut dyn FnMut(&Snapshot) -> Plan) -> Result<Committed, StoreError> {
-        self.run(decide, true)
+        self.run(decide, None, How::Whole)
     }
 
     fn renew(&self, decide: &mut dyn FnMut(&Snapshot) -> Plan) -> Result<Committed, StoreError> {
-        self.run(decide, false)
+        self.run(decide, None, How::Renewal)
+    }
+
+    fn transact_then(
+        &self,
+        decide: &mut dyn FnMut(&Snapshot) -> Plan,
+        deed: &mut dyn FnMut(&Snapshot) -> Plan,
+    ) -> Result<Committed, StoreError> {
+        self.run(decide, Some(deed), How::Whole)
     }
 
     fn changes(&self) -> Result<Receiver<()>, StoreError> {
@@ -278,8 +297,13 @@ impl Store for FileStore {
 }
 
 impl FileStore {
-    /// Looks, decides and commits, again and again while others write in between. `prove`: the holders' locks are asked.
-    fn run(&self, decide: &mut dyn FnMut(&Snapshot) -> Plan, prove: bool) -> Result<Committed, StoreError> {
+    /// Looks, decides and commits, again and again while others write in between; then the deed.
+    fn run(
+        &self,
+        decide: &mut dyn FnMut(&Snapshot) -> Plan,
+        deed: Option<&mut dyn FnMut(&Snapshot) -> Plan>,
+        how: How,
+    ) -> Result<Committed, StoreError> {
         let started = Instant::now();
         let deadline = started + self.options.lock_wait;
         self.prepare()?;
@@ -292,7 +316,17 @@ impl FileStore {
         for _ in 0..TRIES {
             let lock = QueueLock::take(&path, deadline, started)?;
             let state = &mut *self.state();
-            if let Some(committed) = self.attempt(state, &lock, decide, prove)? {
+            if let Some(committed) = self.attempt(state, &lock, decide, how)? {
+                if let Some(deed) = deed {
+                    // It sees what others wrote beside the lock while the plan went to the disk.
+                    let mut amend = None;
+                    let mut once = |snapshot: &Snapshot| amend.get_or_insert_with(|| deed(snapshot)).clone();
+                    for _ in 0..TRIES {
+                        if self.attempt(state, &lock, &mut once, How::Deed)?.is_some() {
+                            break;
+                        }
+                    }
+                }
                 return Ok(committed);
             }
             if !self.locks_exclude {
@@ -309,7 +343,7 @@ impl FileStore {
         state: &mut State,
         lock: &QueueLock,
         decide: &mut dyn FnMut(&Snapshot) -> Plan,
-        prove: bool,
+        how: How,
     ) -> Result<Option<Committed>, StoreError> {
         let now = Self::now();
         if !state.prepared {
@@ -325,6 +359,8 @@ impl FileStore {
         match self.look_patiently(state) {
             Ok(()) => {}
             Err(Bad::Failed(error)) => return Err(error),
+            Err(Bad::Missing) if how == How::Deed => return Err(StoreError::Missing(self.layout.queue())),
+            Err(Bad::Invalid(wrong)) if how == How::Deed => return Err(StoreError::Invalid(wrong)),
             Err(Bad::Missing) => return self.beat(state, lock, now, decide, StoreError::Missing(self.layout.queue())),
             Err(Bad::Invalid(wrong)) => {
                 let error = self.note_invalid(state, &now, wrong)?;
@@ -332,7 +368,7 @@ impl FileStore {
             }
         }
         let records = state.leases.scan(&self.layout)?;
-        let leases = self.holders(records, &state.held, prove)?;
+        let leases = self.holders(records, &state.held, how == How::Whole)?;
 
         let good = state.good.as_mut().expect("looked at just now");
         let queue = good.document.queue().clone();

@@ -271,15 +271,14 @@ pub(super) fn revert(
                 });
             }
         }
+        let words = text::cut(&text::one_line(words), 200);
+        let why = match gate.as_str() {
+            "" => words,
+            gate => format!("The gate {} was red after the merge: {words}", text::cut(&text::one_line(gate), 60)),
+        };
         let message = format!(
-            "Revert {}\n\nThe gate {} was red after the merge: {}\n\n\
-             Oodatcaa-Task: {}\nOodatcaa-Reverts: {}\nOodatcaa-Reverted-Source: {}\n",
-            car.task,
-            text::cut(&text::one_line(gate), 60),
-            text::cut(&text::one_line(words), 200),
-            car.task,
-            car.commit,
-            car.source
+            "Revert {}\n\n{why}\n\nOodatcaa-Task: {}\nOodatcaa-Reverts: {}\nOodatcaa-Reverted-Source: {}\n",
+            car.task, car.task, car.commit, car.source
         );
         let mut args = COMMIT.to_vec();
         args.push("--allow-empty");

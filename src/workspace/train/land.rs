@@ -16,7 +16,7 @@ use std::{
 };
 
 use super::{
-    Author, TrainError, checkout, safe,
+    Author, Deed, Leash, TrainError, checkout, safe,
     steps::{Checkout, Landing, Log, Step, point},
 };
 use crate::workspace::{
@@ -26,12 +26,16 @@ use crate::workspace::{
 
 /// How long the repository's lock is waited for.
 const LOCK_WAIT: Duration = Duration::from_secs(60);
+/// How often is listened for a stop meanwhile.
+const LISTEN: Duration = Duration::from_millis(200);
 /// How long an index that another git has locked is waited for.
 const INDEX_WAIT: Duration = Duration::from_secs(5);
 
 /// A repository.
+#[derive(Clone)]
 pub(super) struct Repo {
     pub(super) git: Git,
+    leash: Option<Leash>,
     /// The directory that all worktrees share.
     pub(super) common: PathBuf,
     /// The top of the checkout that we were given; none in a bare repository.
@@ -53,7 +57,17 @@ impl Repo {
             Some(_) => PathBuf::from(Git::looking(dir).run(&["rev-parse", "--show-prefix"])?.trim_end_matches('/')),
             None => PathBuf::new(),
         };
-        Ok(Self { git: safe::dressed(Git::pinned(spot, keep)?, author), common, top, prefix })
+        Ok(Self { git: safe::dressed(Git::pinned(spot, keep)?, author), leash: None, common, top, prefix })
+    }
+
+    /// The same for what may be ended at any moment, because nothing of it stands in the world yet.
+    pub(super) fn tied(&self, leash: &Leash) -> Self {
+        Self { git: leash.tie(self.git.clone(), &leash.stop), leash: Some(leash.clone()), ..self.clone() }
+    }
+
+    /// The same for a push: only who will not wait at all ends it.
+    pub(super) fn tied_for_push(&self, leash: &Leash) -> Self {
+        Self { git: leash.tie(self.git.clone(), &leash.now), ..self.clone() }
     }
 
     /// The commit that a branch points to.
@@ -68,12 +82,17 @@ impl Repo {
 
     /// Takes the repository's lock; git's own commands on worktrees and configuration race.
     pub(super) fn lock(&self) -> Result<RepoLock, TrainError> {
-        match lock::take(&self.common, LOCK_WAIT) {
-            Ok(file) => Ok(RepoLock(file)),
-            Err(lock::Refused::Held(path, _)) => {
-                Err(TrainError::Io { doing: "lock", path, source: io::ErrorKind::TimedOut.into() })
+        let deadline = Instant::now() + LOCK_WAIT;
+        loop {
+            match lock::take(&self.common, LISTEN) {
+                Ok(file) => return Ok(RepoLock(file)),
+                Err(_) if self.leash.as_ref().is_some_and(Leash::is_stopped) => return Err(TrainError::Stopped),
+                Err(lock::Refused::Held(..)) if Instant::now() < deadline => {}
+                Err(lock::Refused::Held(path, _)) => {
+                    return Err(TrainError::Io { doing: "lock", path, source: io::ErrorKind::TimedOut.into() });
+                }
+                Err(lock::Refused::Io(path, source)) => return Err(TrainError::Io { doing: "lock", path, source }),
             }
-            Err(lock::Refused::Io(path, source)) => Err(TrainError::Io { doing: "lock", path, source }),
         }
     }
 }
@@ -94,8 +113,22 @@ pub(super) enum RefChange {
     Remove(String),
 }
 
-/// Moves the target from one commit to another, if it still is where it should be.
-pub(super) fn land(repo: &Repo, log: &mut Log, from: &str, to: &str, refs: &[RefChange]) -> Result<(), TrainError> {
+/// What stands between the files of the checkouts and the branch: does the deed, or says why not.
+pub(super) type Fence<'a> = &'a mut dyn FnMut(Deed<'_>) -> Result<(), TrainError>;
+
+/// A fence for what has been decided already.
+pub(super) fn open_fence(deed: Deed<'_>) -> Result<(), TrainError> {
+    deed()
+}
+
+/// Moves the target from one commit to another, if it still is where it should be and the fence lets it.
+pub(super) fn land(
+    repo: &Repo,
+    log: &mut Log,
+    (from, to): (&str, &str),
+    refs: &[RefChange],
+    fence: Fence<'_>,
+) -> Result<(), TrainError> {
     let lock = repo.lock()?;
     let target = log.state.target.clone();
     if repo.head(&target)? != from {
@@ -121,7 +154,9 @@ pub(super) fn land(repo: &Repo, log: &mut Log, from: &str, to: &str, refs: &[Ref
     let moved =
         checkouts.iter().try_for_each(|checkout| checkout::forward(repo, &lock, checkout, from, to)).and_then(|()| {
             point(Step::Files);
-            swap(repo, &target, from, to, refs)
+            // All that takes time comes before the fence.
+            let transaction = transaction(repo, &target, from, to, refs)?;
+            fence(&mut || Ok(transaction.run(&["update-ref", "-m", "oodatcaa: integrate", "--stdin"]).map(drop)?))
         });
     if let Err(error) = moved {
         for (checkout, lock) in checkouts.iter().zip(held) {
@@ -153,8 +188,8 @@ pub(super) fn ready(repo: &Repo, log: &Log, from: &str, to: &str) -> Result<(), 
     Ok(())
 }
 
-/// The transaction.
-fn swap(repo: &Repo, target: &str, from: &str, to: &str, refs: &[RefChange]) -> Result<(), TrainError> {
+/// The change of the target and of the refs that go with it.
+fn transaction(repo: &Repo, target: &str, from: &str, to: &str, refs: &[RefChange]) -> Result<Git, TrainError> {
     let mut input = format!("update refs/heads/{target} {to} {from}\n");
     for change in refs {
         match change {
@@ -167,8 +202,7 @@ fn swap(repo: &Repo, target: &str, from: &str, to: &str, refs: &[RefChange]) -> 
             }
         }
     }
-    repo.git.clone().with_input(input).run(&["update-ref", "-m", "oodatcaa: integrate", "--stdin"])?;
-    Ok(())
+    Ok(repo.git.clone().with_input(input))
 }
 
 /// The checkouts of a branch; one in the middle of something of the user's own is busy.

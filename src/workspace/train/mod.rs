@@ -20,7 +20,13 @@ mod tree;
 mod verify;
 mod yard;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 pub use recover::{Recovered, What, mend, recover};
 pub use safe::Author;
@@ -34,7 +40,7 @@ use land::Repo;
 
 use crate::{
     domain::{TaskId, Token},
-    workspace::git::{GitError, Keep},
+    workspace::git::{Git, GitError, Keep},
 };
 
 /// How often a result is made anew because the target has moved in the meantime.
@@ -90,7 +96,48 @@ pub enum GateFailure {
     Stopped,
 }
 
-/// Checks of a result in a worktree that has exactly it; `tree` is the project's root there.
+/// How a train hears that it shall end, and what marks the processes that it starts meanwhile. What has passed
+/// goes to its end all the same.
+#[derive(Clone, Debug, Default)]
+pub struct Leash {
+    /// Set when the train shall end before it has passed.
+    pub stop: Arc<AtomicBool>,
+    /// Set when also a push that has begun shall end.
+    pub now: Arc<AtomicBool>,
+    /// A variable of every git that may be ended.
+    pub tag: Option<(String, String)>,
+}
+
+impl Leash {
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn tie(&self, git: Git, stop: &Arc<AtomicBool>) -> Git {
+        let git = git.until(Arc::clone(stop));
+        match &self.tag {
+            Some((name, value)) => git.with_env(name, value),
+            None => git,
+        }
+    }
+}
+
+/// One change that is about to become part of the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passing {
+    /// The task.
+    pub task: TaskId,
+    /// The attempt that integrates it.
+    pub token: Token,
+    /// The commit.
+    pub commit: String,
+}
+
+/// What moves the target.
+pub type Deed<'a> = &'a mut dyn FnMut() -> Result<(), TrainError>;
+
+/// What a train asks on its way. Where gates run, `tree` is the project's root in a worktree that has exactly the
+/// result.
 pub trait Gates {
     /// Before the target moves: whether it may. The tasks are those that the result has more than the target.
     fn before(&mut self, tree: &Path, tasks: &[TaskId]) -> Result<(), GateFailure>;
@@ -99,6 +146,29 @@ pub trait Gates {
     fn after(&mut self, tree: &Path, tasks: &[TaskId]) -> Result<(), GateFailure> {
         let _ = (tree, tasks);
         Ok(())
+    }
+
+    /// Right before the target moves, or the push begins: does the deed, if all of these still may pass; what others
+    /// say must not come between the answer and the deed. [`TrainError::Unwanted`] names one that may not.
+    fn pass(&mut self, changes: &[Passing], deed: Deed<'_>) -> Result<(), TrainError> {
+        let _ = changes;
+        deed()
+    }
+
+    /// What had passed could not be brought to the target.
+    fn not_passed(&mut self, changes: &[Passing]) {
+        let _ = changes;
+    }
+
+    /// Why what a killed train has brought to the target shall not stay there.
+    fn unwanted(&mut self, task: &TaskId) -> Option<String> {
+        let _ = task;
+        None
+    }
+
+    /// How it is told to end.
+    fn leash(&self) -> Leash {
+        Leash::default()
     }
 }
 
@@ -164,9 +234,20 @@ pub enum TrainError {
         /// What stands in the way.
         why: String,
     },
-    /// The gates were stopped before they could tell.
-    #[error("run the gates to their end")]
+    /// The gates, or a git, were stopped before they could tell.
+    #[error("finish the merge: it was stopped")]
     Stopped,
+    /// Nobody could be asked whether the merge may still pass.
+    #[error("ask whether the merge may still pass: {0}")]
+    NotAsked(String),
+    /// What others said of a task before its merge could pass.
+    #[error("merge {task}: {why}")]
+    Unwanted {
+        /// The task.
+        task: TaskId,
+        /// Why not.
+        why: String,
+    },
     /// The target moved on, again and again.
     #[error("move the target: others were quicker {TRIES} times")]
     MovedOn,
@@ -238,7 +319,7 @@ pub enum TrainError {
     },
     /// A call of git.
     #[error(transparent)]
-    Git(#[from] GitError),
+    Git(GitError),
     /// A file.
     #[error("{doing} {}", path.display())]
     Io {
@@ -249,6 +330,15 @@ pub enum TrainError {
         /// Why not.
         source: std::io::Error,
     },
+}
+
+impl From<GitError> for TrainError {
+    fn from(error: GitError) -> Self {
+        match error {
+            GitError::Stopped { .. } => Self::Stopped,
+            error => Self::Git(error),
+        }
+    }
 }
 
 fn list(files: &[String]) -> String {
@@ -322,6 +412,9 @@ fn rides(line: &Line, orders: &[Order], gates: &mut dyn Gates) -> Report {
             Err(TrainError::MovedOn) if tries + 1 < TRIES => tries += 1,
             // One order's file may be in the way of all.
             Err(TrainError::Busy { .. }) if now.len() > 1 => single = true,
+            Err(TrainError::Unwanted { task, why }) => {
+                report.done.push((task.clone(), Err(TrainError::Unwanted { task, why })));
+            }
             Err(error) if now.len() == 1 && is_own(&error) => report.done.push((first.task.clone(), Err(error))),
             Err(error) => {
                 report.stopped = Some(error);

@@ -107,9 +107,17 @@ fn one(
             return Ok(());
         }
     }
+    let refused: Vec<(TaskId, String)> =
+        cars.iter().map(ride::task).filter_map(|task| gates.unwanted(&task).map(|why| (task, why))).collect();
+    if let (Some((task, why)), None) = (refused.first(), &log.state.red) {
+        log.state.red = Some((String::new(), format!("{task}: {why}")));
+        log.state.unwanted = true;
+        log.save(Step::Reverting)?;
+    }
+    let unwanted = log.state.unwanted;
     let was_kept = log.state.step == Step::Reverted;
     let ended = settle(repo, &mut log, None, gates, behind.as_deref())?;
-    if log.state.step == Step::Reverted && !log.state.cars.iter().any(|car| listens(&car.task)) {
+    if log.state.step == Step::Reverted && !unwanted && !log.state.cars.iter().any(|car| listens(&car.task)) {
         if was_kept {
             return Ok(());
         }
@@ -120,6 +128,12 @@ fn one(
     for (task, result) in ended {
         match result {
             Ok(merged) => tell(&task, What::Finished(merged)),
+            Err(TrainError::RedAfter { .. }) if unwanted => {
+                let why = refused.iter().find(|(other, _)| *other == task).map(|(_, why)| why.clone());
+                // Those who came along are merged anew.
+                let what = |why| What::Reverted(TrainError::Unwanted { task: task.clone(), why });
+                tell(&task, why.map_or(What::Undone, what));
+            }
             Err(error) => tell(&task, What::Reverted(error)),
         }
     }
@@ -186,7 +200,7 @@ pub(super) fn follow(repo: &Repo, log: &mut Log, from: &str, top: &str) -> Resul
             break;
         }
         let refs = ride::landing_refs(repo, &log.state)?;
-        match land::land(repo, log, &from, top, &refs) {
+        match land::land(repo, log, (&from, top), &refs, &mut land::open_fence) {
             Ok(()) => return Ok(None),
             Err(TrainError::MovedOn) => from = repo.head(&log.state.target)?,
             Err(error @ TrainError::Busy { .. }) => {
@@ -277,7 +291,7 @@ fn take_back(repo: &Repo, log: &mut Log, tree: &Tree, red: &(String, String)) ->
         let commits = build::revert(tree, &log.state.cars, &base, red)?;
         let top = commits.last().cloned().unwrap_or_else(|| base.clone());
         if let Some(name) = &push
-            && !remote::push(repo, name, &log.state.target, &top)?
+            && !remote::push(repo, name, &log.state.target, &top)?.end(name)?
         {
             continue;
         }
@@ -285,8 +299,9 @@ fn take_back(repo: &Repo, log: &mut Log, tree: &Tree, red: &(String, String)) ->
         for (car, commit) in log.state.cars.iter().rev().zip(&commits) {
             refs.push(RefChange::Set(verify::reverted_ref(&car.task), commit.clone()));
             refs.push(RefChange::Remove(verify::merged_ref(&car.task)));
+            refs.extend(car.after.iter().map(|tag| RefChange::Remove(format!("refs/tags/{tag}"))));
         }
-        match land::land(repo, log, &from, &top, &refs) {
+        match land::land(repo, log, (&from, &top), &refs, &mut land::open_fence) {
             Ok(()) => {
                 log.save(Step::Reverted)?;
                 return Ok(top);

@@ -3,7 +3,7 @@
 use super::{TrainError, land::Repo, steps::Car, verify};
 use crate::{
     domain::text,
-    workspace::git::{GitError, without_passwords},
+    workspace::git::{GitError, Started, without_passwords},
 };
 
 /// The remote's head of a branch, fetched; `None` when the remote has no such branch.
@@ -33,20 +33,30 @@ fn own_ref(id: &str) -> String {
     format!("refs/oodatcaa/fetched/{}", super::safe::ref_word(id))
 }
 
-/// Pushes a commit as the branch; never by force. `false` when the remote has moved on.
-pub(super) fn push(repo: &Repo, remote: &str, branch: &str, commit: &str) -> Result<bool, TrainError> {
+/// A push that has begun.
+pub(super) struct Push(Started);
+
+/// Begins to push a commit as the branch; never by force.
+pub(super) fn push(repo: &Repo, remote: &str, branch: &str, commit: &str) -> Result<Push, TrainError> {
     check(remote)?;
     let spec = format!("{commit}:refs/heads/{branch}");
-    let called = repo.git.call(&["push", "-q", "--porcelain", "--no-verify", "--", remote, &spec]);
-    let (code, out, said) = answer(remote, called)?;
-    if code == 0 {
-        return Ok(true);
+    let push = ["push", "-q", "--porcelain", "--no-verify", "--", remote, &spec];
+    Ok(Push(answer(remote, repo.git.start(&push))?))
+}
+
+impl Push {
+    /// Waits for its end; `false` when the remote has moved on.
+    pub(super) fn end(self, remote: &str) -> Result<bool, TrainError> {
+        let (code, out, said) = answer(remote, self.0.call())?;
+        if code == 0 {
+            return Ok(true);
+        }
+        let words = format!("{out}\n{said}");
+        if ["non-fast-forward", "fetch first", "cannot lock ref"].iter().any(|sign| words.contains(sign)) {
+            return Ok(false);
+        }
+        Err(refused(remote, &words))
     }
-    let words = format!("{out}\n{said}");
-    if ["non-fast-forward", "fetch first", "cannot lock ref"].iter().any(|sign| words.contains(sign)) {
-        return Ok(false);
-    }
-    Err(refused(remote, &words))
 }
 
 /// What git said of a remote that it could not use: nobody is there, or it does not want us.
@@ -105,29 +115,12 @@ pub(super) fn prove(repo: &Repo, remote: &str, branch: &str, id: &str, cars: &[C
     Ok(())
 }
 
-/// Proves that the remote's branch holds what the target holds of a branch already, and pushes the target if it does
-/// not yet: somebody merged by hand, or an earlier merge stayed local.
-pub(super) fn hold(
-    repo: &Repo,
-    remote: &str,
-    branch: &str,
-    id: &str,
-    base: &str,
-    source: &str,
-) -> Result<(), TrainError> {
-    let holds = |head: Option<String>| match head {
+/// Whether the remote's branch holds what the target holds of a branch already. It may not: somebody merged by
+/// hand, or an earlier merge stayed local.
+pub(super) fn holds(repo: &Repo, remote: &str, branch: &str, id: &str, source: &str) -> Result<bool, TrainError> {
+    match head(repo, remote, branch, id)? {
         Some(head) => verify::held(&repo.git, &head, source),
         None => Ok(false),
-    };
-    if holds(head(repo, remote, branch, id)?)? {
-        return Ok(());
-    }
-    if !push(repo, remote, branch, base)? {
-        return Err(TrainError::MovedOn);
-    }
-    match holds(head(repo, remote, branch, id)?)? {
-        true => Ok(()),
-        false => Err(TrainError::Unproven { remote: remote.into() }),
     }
 }
 

@@ -1,7 +1,7 @@
 //! One ride of the train: build, gates, push, land, check, tag, clean up.
 
 use super::{
-    Ended, GateFailure, Gates, Line, Merged, Order, Report, TrainError,
+    Ended, GateFailure, Gates, Leash, Line, Merged, Order, Passing, Report, TrainError,
     build::{self, Built},
     land::{self, RefChange, Repo},
     recover, remote,
@@ -9,7 +9,7 @@ use super::{
     tree::{self, Tree},
     verify,
 };
-use crate::domain::TaskId;
+use crate::domain::{TaskId, Token};
 
 /// Rides once with the orders; each that comes to its end is in the report. One that is not stays
 /// for the next ride.
@@ -19,13 +19,15 @@ pub(super) fn ride(
     gates: &mut dyn Gates,
     report: &mut Report,
 ) -> Result<(), TrainError> {
-    let repo = Repo::open(&line.repo, &super::keep(&line.dir), &line.author)?;
+    let firm = Repo::open(&line.repo, &super::keep(&line.dir), &line.author)?;
+    let leash = gates.leash();
+    let repo = firm.tied(&leash);
     let Some(first) = orders.first() else { return Ok(()) };
     let id = steps::unique(first.task.as_str());
     let from = repo.head(&line.target)?;
     let base = onto(&repo, line.push.as_deref(), &line.target, &from, &id).inspect_err(|_| {
         // What was fetched says nothing any more.
-        let _ = remote::forget(&repo, &id);
+        let _ = remote::forget(&firm, &id);
     })?;
     let mut fresh = Vec::new();
     for &order in orders {
@@ -33,7 +35,7 @@ pub(super) fn ride(
             Ok(match verify::already(&repo.git, &base, order, &source)? {
                 Some(commit) => {
                     if let Some(name) = &line.push {
-                        remote::hold(&repo, name, &line.target, &id, &base, &source)?;
+                        hold(&firm, &repo, &leash, gates, (line, name), (order, &id, &base, &source))?;
                     }
                     Err(commit)
                 }
@@ -43,15 +45,20 @@ pub(super) fn ride(
         match checked {
             Ok(Ok(source)) => fresh.push((order, source)),
             Ok(Err(commit)) => report.done.push((order.task.clone(), known(&repo, line, &commit))),
-            Err(error @ (TrainError::MovedOn | TrainError::Unreachable { .. })) => {
-                remote::forget(&repo, &id)?;
+            Err(
+                error @ (TrainError::MovedOn
+                | TrainError::Stopped
+                | TrainError::Unwanted { .. }
+                | TrainError::Unreachable { .. }),
+            ) => {
+                remote::forget(&firm, &id)?;
                 return Err(error);
             }
             Err(error) => report.done.push((order.task.clone(), Err(error))),
         }
     }
     if fresh.is_empty() {
-        return remote::forget(&repo, &id);
+        return remote::forget(&firm, &id);
     }
     let path = Tree::plan(&repo, &line.place, &id)?;
     let state = State {
@@ -67,16 +74,18 @@ pub(super) fn ride(
         tags: line.tags,
         author: line.author.clone(),
         red: None,
+        unwanted: false,
     };
     let mut log = Log::begin(&line.dir, state)?;
     let ridden = Tree::add(&repo, &path, &base).and_then(|tree| {
         log.save(Step::Tree)?;
-        Ride { line, repo: &repo, log: &mut log, tree, from, base }.go(&fresh, gates, report)
+        Ride { line, repo: &repo, firm: &firm, leash: &leash, log: &mut log, tree, from, base }
+            .go(&fresh, gates, report)
     });
     match ridden {
         Err(error) if unfinished(&log.state, &error) => Err(error),
         ridden => {
-            let cleaned = clean(&repo, log);
+            let cleaned = clean(&firm, log);
             ridden.and(cleaned)
         }
     }
@@ -85,7 +94,13 @@ pub(super) fn ride(
 /// `true` when something stands in the world that only a recovery can finish.
 fn unfinished(state: &State, error: &TrainError) -> bool {
     let pushing = matches!(state.step, Step::Pushing | Step::Pushed)
-        && !matches!(error, TrainError::MovedOn | TrainError::PushRefused { .. });
+        && !matches!(
+            error,
+            TrainError::MovedOn
+                | TrainError::PushRefused { .. }
+                | TrainError::Unwanted { .. }
+                | TrainError::NotAsked(_)
+        );
     state.landing.is_some() || state.step >= Step::Landed || pushing
 }
 
@@ -132,9 +147,54 @@ fn known(repo: &Repo, line: &Line, commit: &str) -> Result<Merged, TrainError> {
     Ok(Merged { commit: commit.into(), tag, before: None, patch_id, already: true, behind: None })
 }
 
+/// Proves that the remote holds what the target holds of a branch already; where that takes a push, it is fenced.
+fn hold(
+    firm: &Repo,
+    repo: &Repo,
+    leash: &Leash,
+    gates: &mut dyn Gates,
+    (line, name): (&Line, &str),
+    (order, id, base, source): (&Order, &str, &str, &str),
+) -> Result<(), TrainError> {
+    if remote::holds(repo, name, &line.target, id, source)? {
+        return Ok(());
+    }
+    let change = Passing { task: order.task.clone(), token: order.token, commit: base.into() };
+    push(firm, leash, gates, (line, name), base, &[change])?;
+    match remote::holds(firm, name, &line.target, id, source)? {
+        true => Ok(()),
+        false => Err(TrainError::Unproven { remote: name.into() }),
+    }
+}
+
+/// Pushes the target; the push begins behind the fence.
+fn push(
+    firm: &Repo,
+    leash: &Leash,
+    gates: &mut dyn Gates,
+    (line, name): (&Line, &str),
+    top: &str,
+    changes: &[Passing],
+) -> Result<(), TrainError> {
+    let tied = firm.tied_for_push(leash);
+    let mut push = None;
+    gates.pass(changes, &mut || {
+        push = Some(remote::push(&tied, name, &line.target, top)?);
+        Ok(())
+    })?;
+    let pushed = push.map_or(Err(TrainError::MovedOn), |push| push.end(name));
+    if !matches!(pushed, Ok(true)) {
+        gates.not_passed(changes);
+    }
+    if pushed? { Ok(()) } else { Err(TrainError::MovedOn) }
+}
+
+/// `repo` is for what may be ended at any moment, `firm` for what may not.
 struct Ride<'a> {
     line: &'a Line,
     repo: &'a Repo,
+    firm: &'a Repo,
+    leash: &'a Leash,
     log: &'a mut Log,
     tree: Tree,
     from: String,
@@ -243,22 +303,27 @@ impl Ride<'_> {
         }
         self.log.save(Step::Green)?;
         let top = cars.last().map(|car| car.commit.clone()).unwrap_or_default();
+        let changes: Vec<Passing> = self.log.state.cars.iter().map(passing).collect();
         let mut behind = None;
         if let Some(name) = self.line.push.clone() {
-            land::ready(self.repo, self.log, &self.from, &top)?;
+            land::ready(self.firm, self.log, &self.from, &top)?;
             self.log.save(Step::Pushing)?;
-            if !remote::push(self.repo, &name, &self.line.target, &top)? {
-                return Err(TrainError::MovedOn);
-            }
-            remote::prove(self.repo, &name, &self.line.target, &self.log.state.id, cars)?;
+            push(self.firm, self.leash, gates, (self.line, &name), &top, &changes)?;
+            remote::prove(self.firm, &name, &self.line.target, &self.log.state.id, cars)?;
             self.log.save(Step::Pushed)?;
-            behind = recover::follow(self.repo, self.log, &self.from, &top)?;
+            behind = recover::follow(self.firm, self.log, &self.from, &top)?;
         } else {
             let refs = landing_refs(self.repo, &self.log.state)?;
-            land::land(self.repo, self.log, &self.from, &top, &refs)?;
+            let mut fence = |deed: super::Deed<'_>| gates.pass(&changes, deed);
+            land::land(self.firm, self.log, (&self.from, &top), &refs, &mut fence)?;
         }
-        recover::settle(self.repo, self.log, Some(&self.tree), gates, behind.as_deref())
+        let tree = self.tree.firm();
+        recover::settle(self.firm, self.log, Some(&tree), gates, behind.as_deref())
     }
+}
+
+fn passing(car: &Car) -> Passing {
+    Passing { task: task(car), token: Token(car.token), commit: car.commit.clone() }
 }
 
 /// The refs that move together with the target.

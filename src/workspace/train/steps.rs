@@ -168,6 +168,9 @@ pub(super) struct State {
     pub(super) author: Author,
     /// What a red gate after the merge said.
     pub(super) red: Option<(String, String)>,
+    /// Nobody wants it any more; `red` then says why, of no gate.
+    #[serde(default)]
+    pub(super) unwanted: bool,
 }
 
 /// The version of the state file.

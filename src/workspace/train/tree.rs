@@ -52,6 +52,11 @@ impl Tree {
             .map_err(|_| TrainError::Place { place: self.path.join(&self.prefix) })
     }
 
+    /// The same for what may not be ended.
+    pub(super) fn firm(&self) -> Self {
+        Self { path: self.path.clone(), git: self.git.clone().to_its_end(), prefix: self.prefix.clone() }
+    }
+
     /// Puts the worktree at a commit; whatever else is in it is thrown away, ignored files stay.
     pub(super) fn go(&self, commit: &str) -> Result<(), TrainError> {
         Ok(self.git.be_exactly(commit)?)

@@ -228,9 +228,12 @@ fn what_the_user_has_not_committed_is_waited_for_and_then_the_merge_goes_on_by_i
         let waits = |event: &&serde_json::Value| event["task"] == "A" && event["data"]["outcome"] == "waits";
         (scene.project.events_of("attempt.finished").iter().filter(waits).count() >= 2).then_some(())
     });
-    let why = scene.project.command("agentctl").args(["why", "A"]).output().expect("agentctl");
-    let why = String::from_utf8_lossy(&why.stdout).into_owned();
-    assert!(why.contains("base.txt") && why.contains("commit, stash or move them"), "{why}");
+    // Between two tries; in the middle of one it is being worked on.
+    crate::support::eventually("why says so", || {
+        let why = scene.project.command("agentctl").args(["why", "A"]).output().expect("agentctl");
+        let why = String::from_utf8_lossy(&why.stdout).into_owned();
+        (why.contains("base.txt") && why.contains("commit, stash or move them")).then_some(())
+    });
     assert_eq!(fs::read_to_string(scene.root().join("base.txt")).unwrap(), "mine as well\n");
     assert_eq!(git(scene.root(), &["rev-parse", "main"]), scene.first);
     git(scene.root(), &["checkout", "--", "base.txt"]);

@@ -1,0 +1,246 @@
+//! Whoever says no in time is heard: no merge lands that was stopped, cancelled or taken over before it passed, and
+//! who comes too late is told so.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::*;
+use crate::support::eventually;
+
+/// A project whose task `A` waits to be merged.
+struct Scene {
+    project: Project,
+    _trees: Trees,
+    first: String,
+}
+
+impl Scene {
+    fn new(more: &str) -> Self {
+        let project = repository("exit 0", more);
+        let trees = with_trees(&project);
+        let root = project.root();
+        git(root, &["checkout", "-q", "-b", "feat/A", "main"]);
+        fs::write(project.path("made-A.txt"), "by A\n").unwrap();
+        git(root, &["add", "made-A.txt"]);
+        git(root, &["commit", "-q", "-m", "A"]);
+        git(root, &["checkout", "-q", "main"]);
+        project.queue(json!([
+            {"id": "A", "title": "", "type": "Build", "status": "ready_for_integrator", "branch": "feat/A"}
+        ]));
+        let first = git(root, &["rev-parse", "main"]);
+        Self { project, _trees: trees, first }
+    }
+
+    /// A git that is slow where its arguments fit, for an integrator; it tells when.
+    fn slow_git(&self, pattern: &str, seconds: u32) -> String {
+        let path = std::env::var("PATH").unwrap();
+        let git = path.split(':').map(|dir| Path::new(dir).join("git")).find(|git| git.exists()).expect("git");
+        fs::create_dir_all(self.project.path(".local/bin")).unwrap();
+        let body = format!(
+            "case \" $* \" in {pattern}) touch '{}'; sleep {seconds};; esac\nexec '{}' \"$@\"",
+            self.project.path("slow.log").display(),
+            git.display()
+        );
+        self.project.script(".local/bin/git", &body);
+        format!("{}:{path}", self.project.path(".local/bin").display())
+    }
+
+    fn integrator_with(&mut self, path: &str) -> usize {
+        self.project.start_with("integrator", &["--interval", "1s"], &[("PATH", path)])
+    }
+
+    fn is_slow(&self) {
+        eventually("git is slow", || self.project.path("slow.log").exists().then_some(()));
+    }
+
+    fn agentctl(&self, args: &[&str]) -> (bool, String) {
+        let said = self.project.command("agentctl").args(args).output().expect("agentctl");
+        let text = format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+        (said.status.success(), text)
+    }
+
+    /// A hand edit, as `jq … > tmp && mv tmp queue` makes it.
+    fn set_status(&self, status: &str) {
+        let mut tasks = self.project.json()["tasks"].clone();
+        tasks[0]["status"] = status.into();
+        self.project.replace_queue(tasks);
+    }
+
+    fn main(&self) -> String {
+        git(self.project.root(), &["rev-parse", "main"])
+    }
+
+    #[track_caller]
+    fn is_untouched(&self, what: &str) {
+        assert_eq!(self.main(), self.first, "{what}: nothing landed: {}", self.project.diagnosis());
+        assert!(!self.project.path("made-A.txt").exists(), "{what}");
+        assert_eq!(git(self.project.root(), &["status", "--porcelain"]), "", "{what}");
+        assert!(!git(self.project.root(), &["worktree", "list"]).contains("train-"), "{what}");
+    }
+
+    fn ends(&mut self, n: usize) {
+        self.project.signal(n, Signal::TERM);
+        assert_eq!(self.project.ended(n), Some(0));
+    }
+}
+
+#[test]
+fn a_merge_that_is_stopped_while_git_is_slow_does_not_land_and_ends_at_once() {
+    for (what, status) in [("run stop", "blocked"), ("cancel --stop", "cancelled"), ("by hand", "cancelled")] {
+        let mut scene = Scene::new("");
+        let path = scene.slow_git("*\" worktree add \"*/train-*", 20);
+        let n = scene.integrator_with(&path);
+        scene.is_slow();
+        let begun = Instant::now();
+        match what {
+            "run stop" => assert!(scene.agentctl(&["run", "stop", "A", "--reason", "no", "--yes"]).0),
+            "cancel --stop" => {
+                let (ok, said) = scene.agentctl(&["task", "cancel", "A", "--stop", "--reason", "no", "--yes"]);
+                assert!(ok, "{said}");
+            }
+            _ => scene.set_status("cancelled"),
+        }
+        eventually("its lease is gone", || scene.project.leases().is_empty().then_some(()));
+        assert!(begun.elapsed() < Duration::from_secs(15), "{what}: git is not waited for: {:?}", begun.elapsed());
+        scene.ends(n);
+        assert_eq!(scene.project.status("A"), status, "{what}");
+        scene.is_untouched(what);
+        let events = scene.project.events_of("merge.landing");
+        assert!(events.is_empty(), "{what}: {events:?}");
+    }
+}
+
+#[test]
+fn a_worker_that_merges_with_a_slow_git_obeys_the_first_term() {
+    let mut scene = Scene::new("");
+    let path = scene.slow_git("*\" worktree add \"*/train-*", 30);
+    let n = scene.integrator_with(&path);
+    scene.is_slow();
+    let begun = Instant::now();
+    scene.ends(n);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert_eq!(scene.project.status("A"), "ready_for_integrator");
+    scene.is_untouched("term");
+}
+
+#[test]
+fn a_merge_with_a_slow_git_beats_all_the_while_and_is_not_taken_over() {
+    let mut scene = Scene::new("[roles.integrator]\nttl = \"2s\"\n");
+    let path = scene.slow_git("*\" worktree add \"*/train-*", 5);
+    let n = scene.integrator_with(&path);
+    scene.is_slow();
+    let other = scene.project.start("builder", &["--interval", "1s"]);
+    scene.project.wait_for("A", "done");
+    scene.ends(n);
+    scene.ends(other);
+    assert!(scene.project.events_of("lease.rescued").is_empty(), "{}", scene.project.diagnosis());
+    let started = scene.project.events_of("attempt.started");
+    assert_eq!(started.len(), 1, "its start is told");
+    assert_eq!(scene.project.events_of("merge.landing")[0]["data"]["commit"], scene.main());
+}
+
+#[test]
+fn what_an_integrator_merges_that_slept_through_its_takeover_does_not_land() {
+    for cancelled in [false, true] {
+        let mut scene = Scene::new("[roles.integrator]\nttl = \"1s\"\n");
+        let path = scene.slow_git("*\" worktree add \"*/train-*", 3);
+        let n = scene.integrator_with(&path);
+        scene.is_slow();
+        scene.project.stop_outside_of_the_lock(n);
+        // Another role takes it back, so that who merges it then is ours to say.
+        let other = scene.project.start("builder", &["--interval", "1s"]);
+        eventually("it is taken back", || (!scene.project.events_of("lease.rescued").is_empty()).then_some(()));
+        scene.ends(other);
+        let second = match cancelled {
+            true => {
+                assert!(scene.agentctl(&["task", "cancel", "A", "--reason", "no"]).0);
+                None
+            }
+            false => {
+                let second = scene.project.start("integrator", &["--interval", "1s"]);
+                eventually("it is claimed anew", || {
+                    (scene.project.events_of("lease.acquired").len() >= 2).then_some(())
+                });
+                Some(second)
+            }
+        };
+        scene.project.signal(n, Signal::CONT);
+        let end = if cancelled { "attempt.finished" } else { "attempt.superseded" };
+        eventually("it says what became of it", || (!scene.project.events_of(end).is_empty()).then_some(()));
+        assert_ne!(scene.project.events_of(end)[0]["data"]["class"], "agent_crashed", "the agent is not to blame");
+        let Some(second) = second else {
+            scene.ends(n);
+            scene.is_untouched("cancelled after the takeover");
+            continue;
+        };
+        scene.project.wait_for("A", "done");
+        scene.ends(n);
+        scene.ends(second);
+        let landed = scene.project.events_of("merge.landing");
+        assert!(landed.iter().all(|event| event["token"] == 2), "{landed:?}");
+        let merges = git(scene.project.root(), &["log", "--first-parent", "--merges", "--format=%s", "main"]);
+        assert_eq!(merges, "Merge A");
+    }
+}
+
+#[test]
+fn who_stops_a_merge_that_is_being_pushed_is_told_that_it_is_too_late() {
+    let mut scene = Scene::new("[merge]\npush = \"origin\"\n");
+    let remote = scene._trees.0.join("origin.git");
+    git(scene.project.root(), &["clone", "-q", "--bare", ".", &remote.to_string_lossy()]);
+    git(scene.project.root(), &["remote", "add", "origin", &remote.to_string_lossy()]);
+    let path = scene.slow_git("*\" push \"*", 3);
+    let n = scene.integrator_with(&path);
+    scene.is_slow();
+    for verb in [
+        &["run", "stop", "A", "--reason", "no", "--yes"][..],
+        &["task", "cancel", "A", "--stop", "--reason", "no", "--yes"],
+    ] {
+        let (ok, said) = scene.agentctl(verb);
+        assert!(!ok && said.contains("too late: A is being merged as "), "{verb:?}: {said}");
+    }
+    scene.project.wait_for("A", "done");
+    scene.ends(n);
+    assert_eq!(git(&remote, &["rev-parse", "main"]), scene.main());
+    assert_eq!(scene.project.task("A")["merged_commit"], scene.main());
+}
+
+#[test]
+fn a_task_that_was_stopped_before_its_push_began_is_not_pushed() {
+    let mut scene = Scene::new(
+        "[merge]\npush = \"origin\"\n[roles.integrator]\ngates = [\"slow\"]\n[gates.slow]\nargv = [\"sh\", \"-c\", \"touch \\\"$OODATCAA_PROJECT/slow.log\\\"; sleep 2\"]\n",
+    );
+    let remote = scene._trees.0.join("origin.git");
+    git(scene.project.root(), &["clone", "-q", "--bare", ".", &remote.to_string_lossy()]);
+    git(scene.project.root(), &["remote", "add", "origin", &remote.to_string_lossy()]);
+    let n = scene.project.start("integrator", &["--interval", "1s"]);
+    scene.is_slow();
+    scene.set_status("cancelled");
+    eventually("its lease is gone", || scene.project.leases().is_empty().then_some(()));
+    scene.ends(n);
+    scene.is_untouched("pushed");
+    assert_eq!(git(&remote, &["rev-parse", "main"]), scene.first);
+}
+
+#[test]
+fn a_merge_of_a_dead_integrator_that_nobody_wants_any_more_is_taken_back() {
+    for step in ["locked", "files", "moved", "landed", "tagged"] {
+        let mut scene = Scene::new("");
+        let n = scene.project.start_with("integrator", &["--interval", "1s"], &[("OODATCAA_TRAIN_ABORT", step)]);
+        scene.project.exited(n);
+        scene.set_status("cancelled");
+        let n = scene.project.start("integrator", &["--interval", "1s"]);
+        eventually("its lease is gone", || scene.project.leases().is_empty().then_some(()));
+        scene.ends(n);
+        assert_eq!(scene.project.status("A"), "cancelled", "{step}");
+        assert!(!scene.project.path("made-A.txt").exists(), "{step}: {}", scene.project.diagnosis());
+        let root = scene.project.root();
+        let trees = |commit: &str| git(root, &["rev-parse", &format!("{commit}^{{tree}}")]);
+        assert_eq!(trees("main"), trees(&scene.first), "{step}");
+        assert_eq!(git(root, &["tag", "--list", "*-complete*"]), "", "{step}");
+        assert_eq!(git(root, &["status", "--porcelain"]), "", "{step}");
+        let body = git(root, &["log", "-1", "--format=%B", "main"]);
+        assert!(scene.main() == scene.first || body.contains("A: the task was cancelled"), "{step}: {body}");
+    }
+}
