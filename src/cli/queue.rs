@@ -33,7 +33,7 @@ pub enum Verb {
     /// Check the queue file, or another one
     Validate(Validate),
     /// Mend what can be mended safely, after showing it
-    Repair(Dry),
+    Repair(Repair),
     /// Print the JSON Schema of the queue file
     Schema(Schema),
 }
@@ -63,6 +63,16 @@ pub enum What {
     Event,
 }
 
+/// What `queue repair` is told.
+#[derive(Debug, clap::Args)]
+pub struct Repair {
+    #[command(flatten)]
+    dry: Dry,
+    /// Of an old queue file that was put back: write what it lacks into it, instead of taking it for the truth
+    #[arg(long)]
+    from_journal: bool,
+}
+
 /// The JSON Schema of the queue file.
 pub const QUEUE_SCHEMA: &str = include_str!("../../schema/queue.schema.json");
 /// The JSON Schema of an event.
@@ -72,7 +82,7 @@ pub const EVENT_SCHEMA: &str = include_str!("../../schema/event.schema.json");
 pub fn run(ctx: &Context, verb: &Verb) -> Done {
     match verb {
         Verb::Validate(args) => validate(ctx, args),
-        Verb::Repair(dry) => repair(ctx, *dry),
+        Verb::Repair(args) => repair(ctx, args),
         Verb::Schema(args) => {
             ctx.ui.bytes(match args.what {
                 What::Queue => QUEUE_SCHEMA.as_bytes(),
@@ -179,7 +189,10 @@ impl Mend {
             Self::Old(behind) => (
                 "old_file",
                 behind.task.to_string(),
-                format!("take the queue file as it stands for the truth ({} tasks): {}", behind.count, behind.reason),
+                format!(
+                    "take the queue file as it stands for the truth ({} tasks), or, with --from-journal, write what it lacks into it: {}",
+                    behind.count, behind.reason
+                ),
             ),
         }
     }
@@ -222,7 +235,8 @@ fn mends(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Mend> {
     all
 }
 
-fn repair(ctx: &Context, dry: Dry) -> Done {
+fn repair(ctx: &Context, args: &Repair) -> Done {
+    let dry = args.dry;
     let loaded = ctx.loaded()?;
     let workflow = &loaded.config.workflow;
     let reading = ctx.store()?.read()?;
@@ -269,7 +283,7 @@ fn repair(ctx: &Context, dry: Dry) -> Done {
     let retry = &loaded.config.retry;
     change::decide(ctx, dry, |snapshot, workflow, actor| {
         let wanted: Vec<Mend> = mends(snapshot, workflow).into_iter().filter(|mend| confirmed(mend, &found)).collect();
-        Ok(mend(snapshot, workflow, retry, &wanted, actor))
+        Ok(mend(snapshot, workflow, retry, &wanted, args.from_journal, actor))
     })?;
     ctx.ui.say(&format!("mended {}", count(found.len())));
     Ok(exit::OK)
@@ -293,6 +307,7 @@ fn mend(
     workflow: &Workflow,
     retry: &crate::domain::outcome::Retry,
     wanted: &[Mend],
+    from_journal: bool,
     actor: &Actor,
 ) -> Plan {
     let human = |mut plan: Plan| {
@@ -311,7 +326,10 @@ fn mend(
         &mut |seen| {
             let mut plan = Plan::none();
             if wanted.iter().any(|mend| matches!(mend, Mend::Old(_))) {
-                plan.event(observe::baseline(seen, actor.clone()));
+                match from_journal {
+                    true => plan = observe::restore(seen, actor),
+                    false => plan.event(observe::baseline(seen, actor.clone())),
+                }
             }
             plan
         },

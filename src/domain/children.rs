@@ -165,6 +165,7 @@ fn one(
     task.trusted = parent.trusted;
     task.source.clone_from(&parent.source);
     let json = entry(snapshot, &task, proposal);
+    task.created_at = json.get("created_at").and_then(Value::as_str).map(String::from);
     task.updated_at = Some(snapshot.now.wall);
     Ok(NewTask { task, json })
 }
@@ -206,6 +207,37 @@ pub fn entry(snapshot: &Snapshot, task: &Task, given: &Map<String, Value>) -> Ma
     }
     json.insert(Member::UpdatedAt.key().into(), stamp(snapshot.now.wall).into());
     json
+}
+
+/// Reads an entry that we wrote back into a task.
+pub fn task_of(id: &TaskId, json: &Map<String, Value>) -> Task {
+    let text = |key: &str| json.get(key).and_then(Value::as_str).map(String::from);
+    let list = |key: &str| -> Vec<String> {
+        let items = json.get(key).and_then(Value::as_array).into_iter().flatten();
+        items.filter_map(Value::as_str).map(String::from).collect()
+    };
+    let time = |key: &str| text(key).and_then(|time| time.parse().ok());
+    let mut task = Task::new(id.clone(), Status::new(text("status").unwrap_or_default()));
+    task.title = text("title").unwrap_or_default();
+    task.kind = text("type");
+    task.priority = json.get("priority").and_then(Value::as_i64).unwrap_or(task.priority);
+    task.agent = text("agent");
+    task.lease = super::QueueLease::from_text(&text("lease").unwrap_or_default());
+    task.dependencies = list("dependencies");
+    task.parent = text("parent");
+    task.complexity = text("complexity");
+    task.description = text("description");
+    task.acceptance_criteria = list("acceptance_criteria");
+    task.gates = list("gates");
+    task.attempts = json.get("attempts").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+    task.not_before = time("not_before");
+    task.blocked_reason = text("blocked_reason");
+    task.branch = text("branch");
+    task.trusted = json.get("trusted").and_then(Value::as_bool).unwrap_or(true);
+    task.source = text("source");
+    task.created_at = text("created_at");
+    task.updated_at = time("updated_at");
+    task
 }
 
 #[cfg(test)]

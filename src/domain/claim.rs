@@ -223,15 +223,7 @@ fn take(snapshot: &Snapshot, me: &Claimant, task: &Task, offer: &Offer, probe: b
     let actor = || Actor::Worker(me.owner.tag.clone());
     let mut plan = Plan::none();
     plan.leases.push(LeaseChange::Take(lease.clone()));
-    plan.event(
-        EventDraft::new(Kind::LeaseAcquired, actor())
-            .lease(&lease)
-            .with("owner", lease.owner.as_str())
-            .with("ttl_seconds", lease.ttl_seconds)
-            .with("by", lease.by.as_str())
-            .with("pool", lease.pool.as_str())
-            .with("probe", Some(true).filter(|_| probe)),
-    );
+    plan.event(told(&lease));
     let mut set: Vec<(Member, Value)> =
         vec![(Member::Agent, lease.role.as_str().into()), (Member::Lease, lease.in_queue().into())];
     if task.not_before.is_some() {
@@ -239,6 +231,18 @@ fn take(snapshot: &Snapshot, me: &Claimant, task: &Task, offer: &Offer, probe: b
     }
     plan.change(now, task, &me.rule.works, &set, EventDraft::new(Kind::TaskMoved, actor()).lease(&lease));
     (plan, lease)
+}
+
+/// The event of a claim: all of it stands in the lease.
+pub(super) fn told(lease: &Lease) -> EventDraft {
+    EventDraft::new(Kind::LeaseAcquired, Actor::Worker(lease.owner.clone()))
+        .lease(lease)
+        .with("owner", lease.owner.as_str())
+        .with("ttl_seconds", lease.ttl_seconds)
+        .with("by", lease.by.as_str())
+        .with("pool", lease.pool.as_str())
+        .with("probe", Some(true).filter(|_| lease.probe))
+        .with("run", Some(lease.run.as_str()).filter(|run| !run.is_empty()))
 }
 
 #[cfg(test)]

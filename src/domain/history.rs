@@ -3,7 +3,7 @@
 //! Everything here can be rebuilt by reading the journal from its start.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     ops::{Deref, DerefMut},
     sync::Arc,
 };
@@ -24,6 +24,10 @@ use super::{
 pub struct TaskHistory {
     /// The greatest token ever given out (R10).
     pub token: Token,
+    /// What tells it from another task under its id ([`super::Task::origin`]), where that has been told.
+    pub origin: Option<Box<str>>,
+    /// The greatest token whose attempt's end has been told.
+    pub ended: Token,
     /// The status that the journal last saw.
     pub status: Option<Status>,
     /// The `updated_at` that we last wrote into the queue; a file without it, or with an older
@@ -89,7 +93,7 @@ impl TaskHistory {
     }
 
     fn stamped(&mut self, event: &Event) {
-        self.updated_at = Some(event.time);
+        self.updated_at = Some(written_at(event));
         if let Some(set) = event.data.get("set").and_then(Value::as_object) {
             self.wrote.extend(set.iter().map(|(key, value)| (key.clone(), value.clone())));
         }
@@ -101,6 +105,32 @@ impl TaskHistory {
         }
         self.failures.push((role.cloned().unwrap_or_else(|| Role::new("?")), reason.into()));
     }
+}
+
+/// The stamp that a change of ours left in the file; what was told late has it in its data.
+pub fn written_at(event: &Event) -> DateTime<Utc> {
+    let of = |part: &str| event.data.get(part)?.get("updated_at")?.as_str()?.parse().ok();
+    let written: Option<DateTime<Utc>> = of("set").or_else(|| of("entry"));
+    written.map_or(event.time, |written| written.min(event.time))
+}
+
+/// A change of ours to the queue that was made just now: what another program may have written over (R3, R33).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The task.
+    pub task: TaskId,
+    /// The stamp that it left.
+    pub at: DateTime<Utc>,
+    /// The stamp of ours that stood there before.
+    pub before: Option<DateTime<Utc>>,
+    /// The status that stood there before; none for a task that was added.
+    pub from: Option<Status>,
+    /// The members that it set.
+    pub set: Map<String, Value>,
+    /// The whole entry of a task that it added.
+    pub entry: Option<Map<String, Value>>,
+    /// The task that it was added for.
+    pub parent: Option<String>,
 }
 
 /// What is remembered of one task, shared between copies of the fold until one of them changes it.
@@ -160,6 +190,10 @@ pub struct History {
     pub ledger: Ledger,
     /// The pools of quota that are not known to be open (R22).
     pub pools: BTreeMap<String, Closed>,
+    /// Our last changes to the queue, oldest first.
+    pub recent: VecDeque<Arc<Write>>,
+    /// The time of the last event.
+    pub at: DateTime<Utc>,
     /// The error that the last `queue.invalid` named, until a `queue.valid`.
     pub invalid: Option<String>,
 }
@@ -188,6 +222,8 @@ impl History {
     /// Takes in one more event.
     pub fn apply(&mut self, event: &Event) {
         self.seq = self.seq.max(event.seq);
+        self.at = self.at.max(event.time);
+        self.apply_to_recent(event);
         if let Some(id) = &event.task {
             self.apply_to_task(id, event);
         }
@@ -210,6 +246,29 @@ impl History {
         }
     }
 
+    /// How long, and how many, of our own changes are remembered whole.
+    const RECENT: (chrono::Duration, usize) = (chrono::Duration::seconds(15), 4_096);
+
+    fn apply_to_recent(&mut self, event: &Event) {
+        let Some(task) = event.task.as_ref().filter(|_| event.flag("stamped")) else { return };
+        let at = written_at(event);
+        let old = |write: &Arc<Write>| write.at + Self::RECENT.0 < at;
+        while self.recent.len() >= Self::RECENT.1 || self.recent.front().is_some_and(old) {
+            self.recent.pop_front();
+        }
+        let known = self.task(task);
+        let object = |key: &str| event.data.get(key).and_then(Value::as_object).cloned();
+        self.recent.push_back(Arc::new(Write {
+            task: task.clone(),
+            at,
+            before: known.and_then(|known| known.updated_at),
+            from: known.and_then(|known| known.status.clone()),
+            set: object("set").unwrap_or_default(),
+            entry: object("entry"),
+            parent: event.text("parent").map(String::from),
+        }));
+    }
+
     fn apply_baseline(&mut self, event: &Event) {
         let Some(statuses) = event.data.get("statuses").and_then(Value::as_object) else { return };
         self.baseline = true;
@@ -218,9 +277,13 @@ impl History {
             known.status = None;
             known.forget_writing();
         }
-        for (id, status) in statuses {
-            if let (Ok(id), Some(status)) = (TaskId::parse(id), status.as_str()) {
-                self.tasks.entry(id).or_default().status = Some(Status::new(status));
+        self.recent.clear();
+        let origins = event.data.get("origins").and_then(Value::as_object);
+        for (name, status) in statuses {
+            if let (Ok(id), Some(status)) = (TaskId::parse(name), status.as_str()) {
+                let known = self.tasks.entry(id).or_default();
+                known.status = Some(Status::new(status));
+                known.origin = origins.and_then(|origins| origins.get(name)?.as_str()).map(Into::into);
             }
         }
     }
@@ -232,6 +295,14 @@ impl History {
             && (token <= Token::PLAUSIBLE_TOLD || token.is_plausible(known.token))
         {
             known.token = known.token.max(token);
+        }
+        if let Some(origin) = event.text("origin") {
+            if event.kind == Kind::TaskCreated && known.origin.as_deref().is_some_and(|old| old != origin) {
+                // Another task under an id that was used before: only the numbers go on.
+                let (token, ended) = (known.token, known.ended);
+                **known = TaskHistory { token, ended, ..TaskHistory::default() };
+            }
+            known.origin = Some(origin.into());
         }
         match event.kind {
             Kind::TaskCreated | Kind::TaskMoved | Kind::TaskObserved => {
@@ -246,7 +317,7 @@ impl History {
                 if event.flag("stamped") {
                     known.stamped(event);
                     if let Some(from) = event.text("from") {
-                        known.replaced.insert(Status::new(from), event.time);
+                        known.replaced.insert(Status::new(from), written_at(event));
                     }
                 } else {
                     known.forget_writing();
@@ -268,7 +339,9 @@ impl History {
                 }
             }
             Kind::TaskUpdated if event.flag("stamped") => known.stamped(event),
+            Kind::AttemptSuperseded => known.ended = known.ended.max(event.token.unwrap_or_default()),
             Kind::AttemptFinished => {
+                known.ended = known.ended.max(event.token.unwrap_or_default());
                 if let Some(work) = event.role.as_ref().and_then(|role| known.work.get_mut(role)) {
                     work.commit = event.text("commit").map(String::from);
                 }

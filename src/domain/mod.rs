@@ -32,7 +32,7 @@ pub use event::{Event, EventDraft, Kind};
 pub use history::History;
 pub use lease::{ForeignLease, Held, Holder, Lease, LeaseRecord, Owner, RunName, Token};
 pub use outcome::{Class, Outcome};
-pub use plan::{LeaseChange, Member, NewTask, Now, Plan, Snapshot, TaskEdit};
+pub use plan::{Beside, LeaseChange, Member, NewTask, Now, Plan, Snapshot, TaskEdit};
 pub use queue::{Problem, Queue};
 pub use task::{QueueLease, Task, TaskId};
 pub use workflow::{Role, RoleRule, Status, Workflow};

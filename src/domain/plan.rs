@@ -51,6 +51,17 @@ pub struct Snapshot {
     pub leases: BTreeMap<TaskId, Held>,
     /// What the journal tells.
     pub history: Arc<History>,
+    /// What else the files show, for who compares queue and journal.
+    pub beside: Beside,
+}
+
+/// What tells a crash and a race from a human's wish.
+#[derive(Clone, Debug, Default)]
+pub struct Beside {
+    /// When the queue file got its present content.
+    pub placed: Option<DateTime<Utc>>,
+    /// The records of attempts (`attempt.json`) of tasks whose status the journal does not know.
+    pub records: BTreeMap<TaskId, serde_json::Map<String, Value>>,
 }
 
 /// A member of a task that we may write (contract section 3); no others.
@@ -187,7 +198,7 @@ impl Plan {
         set.insert(Member::UpdatedAt, stamp(now.wall).into());
         let written: serde_json::Map<String, Value> =
             set.iter().map(|(member, value)| (member.key().into(), value.clone())).collect();
-        let mut event = event.task(&task.id).with("stamped", true).with("set", written);
+        let mut event = event.task(&task.id).with("stamped", true).with("origin", task.origin()).with("set", written);
         if task.status != *to {
             event = event.with("from", task.status.as_str()).with("to", to.as_str());
         }
@@ -218,6 +229,21 @@ impl Plan {
         for event in claims.filter(|event| event.task.as_ref() == Some(task) && event.token == Some(name.token())) {
             event.data.insert("run".into(), name.as_str().into());
         }
+    }
+
+    /// Adds a task and tells it, with all of its entry, so that it can be added again (R33).
+    pub fn add(&mut self, new: NewTask, event: EventDraft) {
+        let title = super::text::cut(&new.task.title, 200);
+        self.event(
+            event
+                .task(&new.task.id)
+                .with("to", new.task.status.as_str())
+                .with("title", title)
+                .with("stamped", new.json.contains_key(Member::UpdatedAt.key()))
+                .with("origin", new.task.origin())
+                .with("entry", new.json.clone()),
+        );
+        self.add.push(new);
     }
 
     /// Notes an event.
@@ -361,6 +387,7 @@ pub(crate) mod tests {
             queue: Arc::new(Queue::of(tasks)),
             leases: BTreeMap::new(),
             history: Arc::new(History::default()),
+            beside: Beside::default(),
         }
     }
 

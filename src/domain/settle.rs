@@ -43,6 +43,10 @@ pub fn decide(
 ) -> Plan {
     if superseded(snapshot, mine) {
         let mut plan = Plan::none();
+        // What superseded it may be another task under its id, which waits for this lease to go.
+        if snapshot.leases.get(&mine.task_id).is_some_and(|held| held.token() == mine.token) {
+            plan.leases.push(LeaseChange::Drop(mine.task_id.clone()));
+        }
         let event = EventDraft::new(Kind::AttemptSuperseded, Actor::Worker(mine.owner.clone()))
             .lease(mine)
             .with("outcome", outcome.word())
@@ -161,16 +165,10 @@ fn on_task(
     let proposed = if let Outcome::Done { tasks, .. } = outcome { tasks.as_slice() } else { &[] };
     for (new, proposal) in plan_children.into_iter().zip(proposed) {
         let left_out: Vec<&str> = proposal.keys().map(String::as_str).filter(|key| children::is_ours(key)).collect();
-        plan.event(
-            EventDraft::new(Kind::TaskCreated, actor())
-                .task(&new.task.id)
-                .with("to", new.task.status.as_str())
-                .with("title", text::cut(&new.task.title, 200))
-                .with("parent", mine.task_id.as_str())
-                .with("left_out", Some(left_out).filter(|keys| !keys.is_empty()))
-                .with("stamped", new.json.contains_key(Member::UpdatedAt.key())),
-        );
-        plan.add.push(new);
+        let event = EventDraft::new(Kind::TaskCreated, actor())
+            .with("parent", mine.task_id.as_str())
+            .with("left_out", Some(left_out).filter(|keys| !keys.is_empty()));
+        plan.add(new, event);
     }
     pause_failing_role(snapshot, &mut plan, mine, retry);
     plan

@@ -5,6 +5,7 @@
 use std::{borrow::Borrow, fmt, sync::Arc};
 
 use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
 
 use super::{Status, Token};
 
@@ -185,6 +186,8 @@ pub struct Task {
     pub trusted: bool,
     /// Where its text comes from, for people.
     pub source: Option<String>,
+    /// When it was made, as it stands in the file.
+    pub created_at: Option<String>,
     /// When we (or a human) last said it changed; a restored old file is recognised by it (R10).
     pub updated_at: Option<DateTime<Utc>>,
 }
@@ -216,8 +219,27 @@ impl Task {
             gates: Vec::new(),
             trusted: true,
             source: None,
+            created_at: None,
             updated_at: None,
         }
+    }
+
+    /// What tells it from another task under the same id: when it was made, or, where that is not said, what it is
+    /// about.
+    pub fn origin(&self) -> String {
+        let mut hash = Sha256::new();
+        let mut add = |part: Option<&str>| {
+            hash.update(part.map_or(0, |part| part.len() as u64 + 1).to_le_bytes());
+            hash.update(part.unwrap_or_default());
+        };
+        match &self.created_at {
+            Some(made) => add(Some(made)),
+            None => [Some(self.title.as_str()), self.kind.as_deref(), self.description.as_deref()]
+                .map(add)
+                .into_iter()
+                .collect(),
+        }
+        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The priority of a task that names none.

@@ -36,8 +36,13 @@ mod tests {
     #[test]
     fn only_a_paused_role_is_resumed_and_then_it_is_not_paused() {
         let now = Now::new(DateTime::UNIX_EPOCH, Duration::ZERO);
-        let mut snapshot =
-            Snapshot { now, queue: Arc::new(Queue::default()), leases: BTreeMap::new(), history: Arc::default() };
+        let mut snapshot = Snapshot {
+            now,
+            queue: Arc::new(Queue::default()),
+            leases: BTreeMap::new(),
+            history: Arc::default(),
+            beside: Default::default(),
+        };
         assert!(decide(&snapshot, &Role::BUILDER, "me").is_empty());
 
         let pause = EventDraft::new(Kind::WorkerPaused, Actor::Policy("R22".into()))

@@ -65,6 +65,7 @@ pub(super) fn is_decided(queue: &std::sync::Arc<oodatcaa::domain::Queue>, workfl
         queue: std::sync::Arc::clone(queue),
         leases: Default::default(),
         history: Default::default(),
+        beside: Default::default(),
     };
     let seen = seen.after(&coordinate::decide(&seen, workflow));
     let left = rescue::find(&seen, workflow);

@@ -5,7 +5,7 @@ use super::{
     check::{Check, Checks, Group},
     journal, project,
 };
-use crate::domain::{Queue, Status, Task, Workflow, text};
+use crate::domain::{Snapshot, Status, Task, Workflow, observe, text};
 
 /// More of a kind than this are only counted.
 const MOST: usize = 10;
@@ -23,7 +23,7 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
             if let Some(invalid) = &reading.invalid {
                 checks.bad("queue", invalid.to_string(), why, "agentctl queue validate");
             } else {
-                queue(&mut checks, &reading.snapshot.queue, &patient.workflow());
+                queue(&mut checks, &reading.snapshot, &patient.workflow());
             }
         }
     }
@@ -31,7 +31,8 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
     checks.into_vec()
 }
 
-fn queue(checks: &mut Checks, queue: &Queue, workflow: &Workflow) {
+fn queue(checks: &mut Checks, snapshot: &Snapshot, workflow: &Workflow) {
+    let queue = &snapshot.queue;
     let problems = queue.problems(workflow);
     for problem in problems.iter().take(MOST) {
         let task = problem.task.as_deref().and_then(|id| queue.find(id));
@@ -41,6 +42,11 @@ fn queue(checks: &mut Checks, queue: &Queue, workflow: &Workflow) {
     if problems.len() > MOST {
         let what = format!("and {} more problems like these", problems.len() - MOST);
         checks.bad("problem", what, "", "agentctl queue validate");
+    }
+    let behind = observe::behind(snapshot);
+    if let Some(behind) = &behind {
+        let what = format!("an old queue file was put back: {}", text::one_line(&behind.reason));
+        checks.bad("old_file", what, "nothing is claimed until you have said which is right", "agentctl queue repair");
     }
     let orphans: Vec<&Task> = queue.tasks().filter(|task| nobody_takes(task, workflow)).collect();
     for task in orphans.iter().take(MOST) {
@@ -61,7 +67,7 @@ fn queue(checks: &mut Checks, queue: &Queue, workflow: &Workflow) {
             "agentctl ls",
         );
     }
-    if problems.is_empty() && orphans.is_empty() {
+    if problems.is_empty() && orphans.is_empty() && behind.is_none() {
         checks.good("queue", format!("queue: {}, no contradictions", text::many(queue.len(), "task")));
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{Answer, Refusal};
 use crate::domain::{
-    EventDraft, Kind, NewTask, Plan, Snapshot, Status, Task, TaskId, Workflow, event::Actor, plan::stamp, text,
+    EventDraft, Kind, NewTask, Plan, Snapshot, Status, Task, TaskId, Workflow, event::Actor, plan::stamp,
 };
 
 /// A task to be added, as a person describes it.
@@ -85,15 +85,10 @@ pub fn add(snapshot: &Snapshot, workflow: &Workflow, wanted: &Wanted, actor: &Ac
         task.source.clone_from(&parent.source);
     }
     task.updated_at = Some(snapshot.now.wall);
-    let event = EventDraft::new(Kind::TaskCreated, actor.clone())
-        .task(&id)
-        .with("to", task.status.as_str())
-        .with("title", text::cut(title, 200))
-        .with("stamped", true);
+    task.created_at = Some(stamp(snapshot.now.wall));
     let json = entry(&task, wanted.priority.is_some(), snapshot);
     let mut plan = Plan::none();
-    plan.add.push(NewTask { task, json });
-    plan.event(event);
+    plan.add(NewTask { task, json }, EventDraft::new(Kind::TaskCreated, actor.clone()));
     Ok(plan)
 }
 

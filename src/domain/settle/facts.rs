@@ -42,7 +42,7 @@ pub struct Facts {
 
 impl Facts {
     /// Notes everything that is known on an event.
-    pub(super) fn on(&self, event: EventDraft) -> EventDraft {
+    pub(in crate::domain) fn on(&self, event: EventDraft) -> EventDraft {
         let known = serde_json::to_value(self).unwrap_or_default();
         let known = known.as_object().cloned().unwrap_or_default();
         known.into_iter().fold(event, |event, (key, value)| event.with(&key, value))

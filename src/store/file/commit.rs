@@ -1,4 +1,4 @@
-//! One plan becomes files: leases, then the queue, then leases that go, then the journal.
+//! One plan becomes files: leases, then the queue, then the journal, then leases that go.
 //!
 //! A crash between any two leaves what the next poll mends (R15): a lease without a worker, a status without
 //! its event. An error before the queue was replaced takes the leases back.
@@ -112,8 +112,6 @@ impl Attempt<'_> {
         if !self.put_leases(&net, undo)? || !self.put_queue(&whole)? {
             return Ok(None);
         }
-        self.drop_leases(&net);
-
         // From here on the plan is committed, and no error may say otherwise. What was decided on is let go, so that
         // what is remembered of the journal is not copied to be added to.
         self.snapshot.history = Default::default();
@@ -131,6 +129,8 @@ impl Attempt<'_> {
                 }
             }
         }
+        // Until the journal knows, the lease tells whose change it was (R33).
+        self.drop_leases(&net);
         Ok(Some(Committed { plan: std::mem::take(&mut self.plan), events }))
     }
 

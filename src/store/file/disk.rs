@@ -51,6 +51,11 @@ impl Stamp {
         since(self.changed.max(self.modified)) < 100
     }
 
+    /// When the file got its content in this place, on the wall clock.
+    pub(super) fn placed(&self) -> Option<chrono::DateTime<chrono::Utc>> {
+        chrono::DateTime::from_timestamp(self.changed.0, u32::try_from(self.changed.1).ok()?)
+    }
+
     pub(super) fn device_and_inode(&self) -> (u64, u64) {
         (self.device, self.inode)
     }

@@ -47,8 +47,12 @@ use self::{
 };
 use super::{Committed, Invalid, Reading, Store, StoreError};
 use crate::{
-    domain::{Event, EventDraft, Kind, Now, Owner, Plan, Snapshot, TaskId, Token, event::Actor, observe},
+    domain::{
+        Beside, Event, EventDraft, History, Kind, Now, Owner, Plan, Snapshot, TaskId, Token, event::Actor, history,
+        observe,
+    },
     layout::Layout,
+    sys::files,
 };
 
 /// How often a decision is made anew because others wrote beside the lock.
@@ -262,6 +266,7 @@ impl Store for FileStore {
             queue: good.document.queue().clone(),
             leases,
             history: state.journal.history().clone(),
+            beside: Beside { placed: good.stamp.placed(), ..Beside::default() },
         };
         Ok(Reading { snapshot, invalid })
     }
@@ -381,7 +386,9 @@ impl FileStore {
                 Arc::make_mut(&mut history).tasks.entry(task.clone()).or_default().token = *token;
             }
         }
-        let mut snapshot = Snapshot { now, queue, leases, history };
+        let placed = good.stamp.placed();
+        let mut snapshot = Snapshot { now, queue, leases, history, beside: Beside { placed, ..Beside::default() } };
+        self.fetch_records(&mut snapshot);
         let mut observed = Plan::none();
         if good.agreed != Some(snapshot.history.seq) {
             if snapshot.history.invalid.is_some() {
@@ -412,7 +419,7 @@ impl FileStore {
         let (queue, history) = (good.document.queue().clone(), state.journal.history().clone());
         let records = state.leases.scan(&self.layout)?;
         let leases = self.holders(records, &state.held, true)?;
-        let snapshot = Snapshot { now, queue, leases, history };
+        let snapshot = Snapshot { now, queue, leases, history, beside: Beside::default() };
         let plan = decide(&snapshot);
         if !commit::is_beat(&plan) {
             return Err(error);
@@ -422,15 +429,34 @@ impl FileStore {
 
     /// Writes the events that an earlier commit could not, with their own time; nothing else goes before them.
     fn flush(state: &mut State) -> Result<(), StoreError> {
+        // Others may have looked meanwhile, and told what they found.
+        let history = Arc::clone(state.journal.history());
+        state.pending.retain(|event| !is_told(&history, event));
         if state.pending.is_empty() {
             return Ok(());
         }
-        for (seq, event) in (state.journal.history().seq + 1..).zip(&mut state.pending) {
-            (event.seq, event.id) = (seq, seq.to_string());
+        for (seq, event) in (history.seq + 1..).zip(&mut state.pending) {
+            (event.seq, event.id, event.time) = (seq, seq.to_string(), event.time.max(history.at));
         }
+        drop(history);
         state.journal.append(&state.pending, true)?;
         state.pending.clear();
         Ok(())
+    }
+
+    /// What the attempts noted of themselves whose end the queue shows and the journal does not.
+    fn fetch_records(&self, snapshot: &mut Snapshot) {
+        for (task, lease) in snapshot.leases.iter().filter_map(|(task, held)| Some((task, held.ours()?))) {
+            let told = snapshot.history.task(task).and_then(|known| known.status.as_ref());
+            if snapshot.queue.get(task).is_none_or(|task| Some(&task.status) == told) {
+                continue;
+            }
+            let path = self.layout.run(task, &lease.run_name()).join("attempt.json");
+            let bytes = files::read(self.layout.root(), &path, files::RECORD).ok().flatten();
+            if let Some(record) = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+                snapshot.beside.records.insert(task.clone(), record);
+            }
+        }
     }
 
     fn numbered(&self, state: &State, drafts: impl IntoIterator<Item = EventDraft>, now: &Now) -> Vec<Event> {
@@ -445,6 +471,18 @@ impl FileStore {
             state.journal.append(&events, true)?;
         }
         Ok(StoreError::Invalid(wrong))
+    }
+}
+
+/// Whether the journal knows of this without its event.
+fn is_told(history: &History, event: &Event) -> bool {
+    let Some(known) = event.task.as_ref().and_then(|task| history.task(task)) else { return false };
+    let token = event.token.unwrap_or_default();
+    match event.kind {
+        _ if event.flag("stamped") => known.updated_at.is_some_and(|told| told >= history::written_at(event)),
+        Kind::LeaseAcquired => known.runs.contains_key(&token),
+        Kind::AttemptFinished | Kind::AttemptSuperseded => known.ended >= token,
+        _ => false,
     }
 }
 

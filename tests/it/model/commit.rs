@@ -43,8 +43,8 @@ impl Hash for Commit {
 pub(super) enum Stage {
     Leases,
     Queue,
-    Drops,
     Journal,
+    Drops,
 }
 
 /// What a commit is for, beside giving back and coordinating.
@@ -106,7 +106,7 @@ impl World {
                     let new = take && self.files.flocks.insert(id.clone(), pid) != Some(pid);
                     commit.undo.push((id, before, new));
                 }
-                commit.stage = if commit.plan.touches_queue() { Stage::Queue } else { Stage::Drops };
+                commit.stage = if commit.plan.touches_queue() { Stage::Queue } else { Stage::Journal };
             }
             Stage::Queue => {
                 if *self.files.queue.value != *commit.base.value {
@@ -126,7 +126,7 @@ impl World {
                 let after = self.snapshot(None).after(&whole).queue;
                 self.look_at_change(&commit, &after);
                 self.files.queue = Marked::queue(after);
-                commit.stage = Stage::Drops;
+                commit.stage = Stage::Journal;
             }
             Stage::Drops => {
                 for change in net(&commit.plan.leases) {
@@ -138,13 +138,13 @@ impl World {
                         }
                     }
                 }
-                commit.stage = Stage::Journal;
-            }
-            Stage::Journal => {
-                self.journal(&commit.plan, &commit.now);
                 self.files.lock = None;
                 self.done(at, &commit);
                 return;
+            }
+            Stage::Journal => {
+                self.journal(&commit.plan, &commit.now);
+                commit.stage = Stage::Drops;
             }
         }
         self.workers[at].commit = Some(commit);

@@ -58,6 +58,9 @@ impl Marked<History> {
                 (key, value.to_string()).hash(&mut hasher);
             }
         }
+        for write in &value.recent {
+            (&write.task, write.at, write.before, write.from.as_ref().map(Status::as_str)).hash(&mut hasher);
+        }
         Self { value, mark: hasher.finish() }
     }
 }
@@ -263,6 +266,7 @@ impl World {
             queue: Arc::clone(&self.files.queue.value),
             leases: leases.collect(),
             history: Arc::clone(&self.files.journal.value),
+            beside: Default::default(),
         }
     }
 }

@@ -74,7 +74,7 @@ fn a_journal_that_was_written_anew_is_read_anew() {
 }
 
 #[test]
-fn an_event_that_a_crash_swallowed_is_observed() {
+fn an_event_that_a_crash_swallowed_is_told_with_its_true_actor() {
     let project = Project::new();
     project.open().transact(&mut |snapshot| moved(snapshot, "A", &Status::BLOCKED)).expect("committed");
     let before = project.journal();
@@ -82,8 +82,9 @@ fn an_event_that_a_crash_swallowed_is_observed() {
     fs::write(project.layout().journal(), before).expect("written");
     let store = project.open();
     let committed = store.transact(&mut |_| Plan::none()).expect("observed");
-    assert_eq!(kinds(&committed.events), ["task.observed"]);
-    assert_eq!(committed.events[0].text("to"), Some("in_progress"));
+    assert_eq!(kinds(&committed.events), ["lease.acquired", "task.moved"]);
+    assert_eq!(committed.events[1].text("to"), Some("in_progress"));
+    assert!(committed.events.iter().all(|event| event.actor == "worker:builder@here"), "as the lease names it");
 }
 
 #[test]

@@ -69,11 +69,12 @@ fn slot(key: &str) -> Option<usize> {
         "updated_at" => 22,
         "trusted" => 23,
         "source" => 24,
+        "created_at" => 25,
         _ => return None,
     })
 }
 
-const SLOTS: usize = 25;
+const SLOTS: usize = 26;
 
 /// The value of each known member; of one that is written twice the last.
 struct Known<'a>([Option<&'a str>; SLOTS]);
@@ -242,6 +243,10 @@ impl<'a> Reader<'a> {
         task.attempts = self.soft(known, id, "attempts", count).unwrap_or_default();
         task.blocked_reason = self.soft(known, id, "blocked_reason", words);
         task.branch = self.soft(known, id, "branch", string).flatten();
+        task.created_at = known.get("created_at").map(|raw| match raw.as_bytes()[0] {
+            b'"' => json::unquoted(raw).into_owned(),
+            _ => raw.into(),
+        });
         task.updated_at = self.soft(known, id, "updated_at", time).flatten();
         Ok(task)
     }

@@ -141,6 +141,7 @@ proptest! {
             queue: document.queue().clone(),
             leases: BTreeMap::new(),
             history: Arc::default(),
+            beside: Default::default(),
         };
         let wanted = snapshot.after(&plan).queue;
         for (one, other) in wanted.tasks().zip(again.queue().tasks()) {
