@@ -23,7 +23,7 @@ use super::{
     ui::{Tone, Ui},
 };
 use crate::{
-    config::{Config, Overrides},
+    config::{Config, Overrides, World, trust},
     domain::{Kind, Role, Snapshot, Task, text, why},
     error::{Failure, exit, quoted},
     fleet::{
@@ -55,6 +55,9 @@ pub struct Args {
     #[arg(long)]
     clean: bool,
 }
+
+/// How many lines of what a command says are shown.
+const SHOWN_LINES: usize = 12;
 
 /// How long the worker that is to be killed may work first: long enough to have edited something.
 const KILL_AFTER: Duration = Duration::from_secs(1);
@@ -91,6 +94,7 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
         tale: Tale::default(),
         began: Utc::now(),
         kill_at: None,
+        asked: Vec::new(),
     };
     let played = play.whole(Instant::now() + args.timeout);
     // First of all nothing is left running, whatever there is to say.
@@ -103,11 +107,13 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
     stopped?;
     let reading = reading?;
     play.end(&reading.snapshot)?;
+    let scratch = layout.root().parent().unwrap_or(layout.root());
     if args.clean {
-        std::fs::remove_dir_all(layout.root()).map_err(|error| super::fail::io("remove", layout.root(), &error))?;
+        trust::forget_in(&World::of_process(), &layout)?;
+        std::fs::remove_dir_all(scratch).map_err(|error| super::fail::io("remove", scratch, &error))?;
         ui.line("The scratch project was removed.");
     } else {
-        next_steps(ui, layout.root());
+        next_steps(ui, layout.root(), scratch);
     }
     Ok(exit::OK)
 }
@@ -123,6 +129,8 @@ struct Play<'a> {
     began: DateTime<Utc>,
     /// When the worker that has begun with [`tale::RESCUED`] is to be killed.
     kill_at: Option<Instant>,
+    /// Merges that wait for a yes: the decision and its task.
+    asked: Vec<(String, String)>,
 }
 
 impl Play<'_> {
@@ -132,6 +140,9 @@ impl Play<'_> {
         let mut again = true;
         loop {
             self.follow()?;
+            for (decision, task) in std::mem::take(&mut self.asked) {
+                self.approve(&decision, &task)?;
+            }
             if self.kill_at.take_if(|at| *at <= Instant::now()).is_some() {
                 self.kill()?;
             }
@@ -146,8 +157,10 @@ impl Play<'_> {
                 return Ok(());
             }
             if self.interrupted.load(Ordering::Relaxed) {
-                return Err(Failure::new("interrupted", "interrupted; the workers are stopped")
-                    .hint(format!("the scratch project is still there: rm -rf {}", quoted(self.layout.root()))));
+                return Err(Failure::new("interrupted", "interrupted; the workers are stopped").hint(format!(
+                    "the scratch project is still there: rm -rf {}",
+                    quoted(self.layout.root().parent().unwrap_or(self.layout.root()))
+                )));
             }
             if Instant::now() >= deadline {
                 return Err(Failure::new("timed_out", "the sprint is not done in time"));
@@ -179,12 +192,54 @@ impl Play<'_> {
             if begun && !self.tale.has_killed() {
                 self.kill_at = Some(Instant::now() + KILL_AFTER);
             }
+            if event.kind == Kind::DecisionRequested
+                && let (Some(decision), Some(task)) = (event.text("decision"), &event.task)
+            {
+                self.asked.push((decision.into(), task.to_string()));
+            }
             if let Some(line) = self.tale.take(event, self.began) {
                 self.ui.line(&line);
             }
         }
         self.ui.flush();
         Ok(())
+    }
+
+    /// Says yes for the person who watches; of one task they see first what they would look at.
+    fn approve(&self, decision: &str, task: &str) -> Result<(), Failure> {
+        if task == tale::SHOWN {
+            for words in [&["worktree", "list"][..], &["run", "diff", task], &["inbox"], &["approve", decision]] {
+                self.show(words)?;
+            }
+            return Ok(());
+        }
+        self.agentctl(&["approve", decision])?;
+        let at = (Utc::now() - self.began).as_seconds_f64();
+        self.ui.line(&format!("{at:6.1} s  {task:<4} you         agentctl approve {decision}"));
+        Ok(())
+    }
+
+    /// Runs a command as a person would, and shows what it says.
+    fn show(&self, words: &[&str]) -> Result<(), Failure> {
+        self.ui.line(&Tone::Strong.paint(&format!("          $ agentctl {}", words.join(" "))));
+        let said = self.agentctl(words)?;
+        said.lines()
+            .take(SHOWN_LINES)
+            .for_each(|line| self.ui.verbatim(&format!("            {}", text::one_line(line))));
+        Ok(())
+    }
+
+    fn agentctl(&self, words: &[&str]) -> Result<String, Failure> {
+        let program = std::env::current_exe().map_err(|error| Failure::of("failed", &error))?;
+        let mut command = std::process::Command::new(program);
+        command.arg("-C").arg(self.layout.root()).args(["--no-input", "--color", "never"]).args(words);
+        let output = command.stdin(std::process::Stdio::null()).output();
+        let output = output.map_err(|error| Failure::of("failed", &error))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Err(Failure::new("failed", format!("agentctl {} has failed", words.join(" "))).cause(said));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).replace('\t', "  "))
     }
 
     fn kill(&mut self) -> Result<(), Failure> {
@@ -276,15 +331,16 @@ fn runs(layout: &Layout) -> Vec<PathBuf> {
     below(&layout.runs()).iter().flat_map(|task| below(task)).collect()
 }
 
-fn next_steps(ui: &Ui, root: &Path) {
+fn next_steps(ui: &Ui, root: &Path, scratch: &Path) {
     let agentctl = std::env::current_exe().map_or_else(|_| "agentctl".into(), |exe| quoted(&exe));
-    let (cd, rm) = (format!("cd {}", quoted(root)), format!("rm -rf {}", quoted(root)));
+    let (cd, rm) = (format!("cd {}", quoted(root)), format!("rm -rf {}", quoted(scratch)));
     let steps = [
         ("", "Look at it:"),
         ("", cd.as_str()),
         ("", r"jq -r '.tasks[] | [.id, .status, .title] | @tsv' .oodatcaa/work/SPRINT_QUEUE.json"),
         ("", r#"jq -c 'select(.task == "D5") | [.time, .type, .actor]' .oodatcaa/work/events.jsonl"#),
-        ("", "git status --short"),
+        ("", "git log --oneline --graph"),
+        (agentctl.as_str(), " run diff D2"),
         (agentctl.as_str(), " show D2"),
         ("", "Then in a project of your own:"),
         (agentctl.as_str(), " init"),

@@ -289,8 +289,15 @@ fn the_demo_does_what_it_promises_and_leaves_nothing() {
     let said = project.agentctl(&["demo", "--dir", dir.to_str().expect("plain")]);
     said.exits(0).says("6 of 6 tasks are done").says("D2 failed its test").says("D4 waited for D1");
     said.says("D5 lost its worker to SIGKILL").says("simulated");
-    assert_eq!(fs::read_dir(dir.join(".agent-daemon-pids")).expect("there").count(), 0);
-    assert_eq!(fs::read_dir(dir.join(".leases")).expect("there").count(), 0);
+    said.says("$ agentctl worktree list")
+        .says("+echo Hello")
+        .says("$ agentctl approve D1.1")
+        .says("approved by human:");
+    let log = Command::new("git").arg("-C").arg(dir.join("project")).args(["log", "--oneline"]).output();
+    let log = String::from_utf8_lossy(&log.expect("git").stdout).into_owned();
+    assert!(log.matches("Merge").count() >= 6 || log.lines().count() >= 13, "six tasks are merged: {log}");
+    assert_eq!(fs::read_dir(dir.join("project/.agent-daemon-pids")).expect("there").count(), 0);
+    assert_eq!(fs::read_dir(dir.join("project/.leases")).expect("there").count(), 0);
     project.agentctl(&["demo", "--dir", dir.to_str().expect("plain")]).exits(5).says("is not empty");
 }
 
@@ -301,8 +308,8 @@ fn an_interrupted_demo_takes_its_workers_with_it() {
     let mut demo = project.command(&binary("agentctl"));
     let mut demo =
         demo.args(["demo", "--dir"]).arg(&dir).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("runs");
-    eventually("a worker runs", || dir.join(".agent-daemon-pids/builder.pid").exists());
+    eventually("a worker runs", || dir.join("project/.agent-daemon-pids/builder.pid").exists());
     signal(demo.id(), "INT");
     assert_eq!(demo.wait().expect("it ends").code(), Some(130));
-    assert_eq!(fs::read_dir(dir.join(".agent-daemon-pids")).expect("there").count(), 0);
+    assert_eq!(fs::read_dir(dir.join("project/.agent-daemon-pids")).expect("there").count(), 0);
 }

@@ -8,6 +8,7 @@ use std::{
 use crate::{
     agent::prompt,
     cli::fail::io,
+    config::{World, trust},
     domain::Workflow,
     error::Failure,
     layout::Layout,
@@ -17,12 +18,15 @@ use crate::{
 const QUEUE: &str = include_str!("sprint.json");
 const SIM: &str = include_str!("sim.toml");
 const CONFIG: &str = include_str!("config.toml");
+/// The gate: what greets, greets without an error.
+const CHECK: &str = "for script in greet.sh greet-name.sh goodbye.sh languages.sh greet-all.sh; do\n  if [ -e $script ]; then sh $script Ada || exit 1; fi\ndone\n";
 const README: &str = "# Scratch project of `agentctl demo`\n\nEverything that agents did here is simulated.\n";
 const IGNORED: &str = "\
 /.agent-daemon-logs/\n/.agent-daemon-pids/\n/.agent-daemon-run/\n/.leases/\n/.locks/\n/.oodatcaa/runs/\n\
 /.oodatcaa/config.local.toml\n";
 
-/// Sets the project up, in a new directory of its own or in this one, which must be empty.
+/// Sets the project up in a new directory of its own, or in this one, which must be empty: the project in `project`,
+/// its worktrees beside it. Its configuration is trusted, as a user would trust it.
 pub(super) fn create(dir: Option<&Path>) -> Result<Layout, Failure> {
     let root = match dir {
         Some(dir) => named(dir)?,
@@ -33,11 +37,14 @@ pub(super) fn create(dir: Option<&Path>) -> Result<Layout, Failure> {
         }
     };
     let root = root.canonicalize().map_err(|error| io("find", &root, &error))?;
-    let layout = Layout::new(root);
+    let root = root.join("project");
+    fs::create_dir(&root).map_err(|error| io("create", &root, &error))?;
+    let layout = World::of_process().at_home(Layout::new(root));
     fill(&layout)?;
     // So that `git diff` and `git status` show what the fleet did.
     let author = Author { name: "oodatcaa demo".into(), mail: "demo@localhost".into() };
     workspace::first_commit(&layout, "a sprint to do", &author)?;
+    trust::trust(&layout)?;
     Ok(layout)
 }
 
@@ -57,6 +64,7 @@ fn fill(layout: &Layout) -> Result<(), Failure> {
         (layout.config(), CONFIG),
         (layout.mark().join("sim.toml"), SIM),
         (layout.root().join("README.md"), README),
+        (layout.root().join("check.sh"), CHECK),
         (layout.root().join(".gitignore"), IGNORED),
     ];
     for rule in Workflow::shipped().rules() {

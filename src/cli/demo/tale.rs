@@ -14,10 +14,14 @@ pub(super) const AWAITED: &str = "D1";
 /// The task whose worker is killed.
 pub(super) const RESCUED: &str = "D5";
 
+/// The task whose worktree, diff and approval are shown.
+pub(super) const SHOWN: &str = "D1";
+
 /// What there is to see.
 pub(super) fn promise() -> String {
     format!(
-        "  {ADAPTED} will fail its test once, {WAITING} waits for {AWAITED}, and the worker of {RESCUED} is killed."
+        "  {ADAPTED} will fail its test once, {WAITING} waits for {AWAITED}, and the worker of {RESCUED} is killed.\n  \
+         Each is merged once a person has seen it; here the demo says yes for you, and shows you {SHOWN}."
     )
 }
 
@@ -72,7 +76,7 @@ impl Tale {
         self.of(RESCUED, Kind::LeaseRescued).find(|event| event.time >= killed)
     }
 
-    /// The three stories of the demo; `Err` is one that did not happen.
+    /// The stories of the demo; `Err` is one that did not happen.
     pub(super) fn stories(&self) -> Vec<Result<String, String>> {
         let adapted = match (self.moved(ADAPTED, Some("testing"), "needs_adapt"), self.moved(ADAPTED, None, "done")) {
             (Some(failed), Some(_)) => {
@@ -98,7 +102,14 @@ impl Tale {
             }
             _ => Err(format!("{RESCUED} did not lose its worker and come back")),
         };
-        vec![adapted, waited, rescued]
+        let merged = match self.of(SHOWN, Kind::DecisionResolved).next() {
+            Some(yes) if self.has_seen_done(SHOWN) => Ok(format!(
+                "{SHOWN} was built in a worktree of its own, approved by {}, and merged.",
+                one_line(&yes.actor)
+            )),
+            _ => Err(format!("{SHOWN} was not approved and merged")),
+        };
+        vec![adapted, waited, rescued, merged]
     }
 
     /// Whether the journal has seen a task done.
