@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::{
     context::{Context, task as find},
-    fail::Done,
+    fail::{Done, exit},
+    filter::{Filter, check_roles},
     lease,
     refused::refused,
     sight::Sight,
@@ -15,7 +16,7 @@ use crate::{
         Plan, Snapshot, Status, Task, TaskId, Workflow,
         event::Actor,
         operate::{self, Answer, Refusal},
-        text::one_line,
+        text::{many, one_line},
     },
     error::Failure,
 };
@@ -83,6 +84,49 @@ pub fn decide_on(
         other => other?,
     };
     Ok((id, changed))
+}
+
+/// Does something to each of the tasks that were named: by id, or by terms of a filter (`is:failed role:builder`),
+/// which must all hold. What a filter found is asked about first. One that fails keeps none of the others from its
+/// turn; the first failure is the answer.
+pub fn each(ctx: &Context, dry: Dry, verb: &str, words: &[String], mut on: impl FnMut(&str) -> Done) -> Done {
+    let (terms, ids): (Vec<&str>, Vec<&str>) = words.iter().map(String::as_str).partition(|word| word.contains(':'));
+    let mut all: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+    if !terms.is_empty() {
+        let found = passing(ctx, &terms)?;
+        let shown: Vec<&str> = found.iter().take(8).map(String::as_str).collect();
+        let more = if found.len() > shown.len() { ", …" } else { "" };
+        let question = format!("{verb} {}: {}{more}?", many(found.len(), "task"), shown.join(", "));
+        if !dry.dry_run && !ctx.ui.confirm(&question)? {
+            ctx.ui.say("nothing was changed");
+            return Ok(exit::FAILED);
+        }
+        all.extend(found.into_iter().filter(|id| !ids.contains(&id.as_str())));
+    }
+    let mut first: Option<Failure> = None;
+    for id in &all {
+        match (on(id), &first) {
+            (Ok(_), _) => {}
+            (Err(failure), None) => first = Some(failure),
+            (Err(failure), Some(_)) => ctx.ui.fail(&failure),
+        }
+    }
+    first.map_or(Ok(exit::OK), Err)
+}
+
+/// The ids of the tasks that pass a filter; those that have ended only where it speaks of them.
+fn passing(ctx: &Context, terms: &[&str]) -> Result<Vec<String>, Failure> {
+    let reading = ctx.read()?;
+    let sight = Sight::new(&reading.snapshot, ctx.workflow());
+    let filter = Filter::parse(terms.iter().copied())?;
+    check_roles(&sight, &filter)?;
+    let wanted = |task: &&Task| (filter.wants_finished() || !task.status.is_finished()) && filter.passes(&sight, task);
+    let found: Vec<String> = sight.in_order().into_iter().filter(wanted).map(|task| task.id.to_string()).collect();
+    if found.is_empty() {
+        return Err(Failure::new("not_found", format!("no task passes the filter {}", terms.join(" ")))
+            .hint(format!("agentctl ls {}", terms.join(" "))));
+    }
+    Ok(found)
 }
 
 /// Tells what became of a task: on standard output what it is now, on standard error how to undo it.
@@ -158,7 +202,17 @@ fn undo(workflow: &Workflow, was: &Task, is: &Task) -> Option<String> {
         return Some(format!("agentctl task block {id} --reason {}", quoted(reason)));
     }
     if was.status == is.status {
-        return None;
+        if was.priority != is.priority {
+            return Some(format!("agentctl task prio {id} {}", was.priority));
+        }
+        let (more, fewer) =
+            (is.dependencies.len() > was.dependencies.len(), is.dependencies.len() < was.dependencies.len());
+        let (have, lack) =
+            if more { (&is.dependencies, &was.dependencies) } else { (&was.dependencies, &is.dependencies) };
+        let names: Vec<&str> = have.iter().filter(|name| !lack.contains(name)).map(String::as_str).collect();
+        return (more || fewer).then(|| {
+            format!("agentctl task dep {} {id} {}", if more { "rm" } else { "add" }, one_line(&names.join(" ")))
+        });
     }
     if was.status.is_done() {
         return Some(format!("agentctl task done {id} --reason \"it was done\""));

@@ -6,6 +6,7 @@ use super::{
     command,
     context::Context,
     fail::{Done, exit, nearest},
+    ui::Tone,
 };
 use crate::{
     domain::{Status, Workflow},
@@ -35,12 +36,92 @@ pub const TOPICS: &[(&str, &str)] = &[
     ("security", "trust, secrets, hostile text"),
 ];
 
+/// The commands in groups, the daily ones first; a test sees that none is missing.
+const GROUPS: &[(&str, &[&str])] = &[
+    ("Start", &["init", "demo", "doctor"]),
+    ("Look", &["status", "ls", "show", "why", "logs", "events"]),
+    ("Decide", &["inbox", "approve", "reject", "answer"]),
+    ("Work", &["add", "task", "run", "lease", "worktree", "gc"]),
+    ("Workers", &["fleet", "agent"]),
+    ("Files", &["queue", "config"]),
+    ("About", &["completions", "man", "help"]),
+];
+
+/// Commands as they are typed, by the verb that they are an example of; a test sees that each parses.
+const EXAMPLES: &[(&str, &[&str])] = &[
+    ("init", &["agentctl init --dry-run", "agentctl init --agent claude"]),
+    ("status", &["agentctl status --watch", "agentctl status --json"]),
+    ("ls", &["agentctl ls is:needs_you", "agentctl ls role:builder -is:running prio:<5", "agentctl ls parser --all"]),
+    ("show", &["agentctl show T001"]),
+    ("why", &["agentctl why T001"]),
+    ("logs", &["agentctl logs T001 -f"]),
+    ("inbox", &["agentctl inbox", "agentctl inbox --check --quiet"]),
+    ("approve", &["agentctl approve T001.1"]),
+    ("reject", &["agentctl reject T001.1 --reason 'the old header must stay'"]),
+    ("answer", &["agentctl answer T001.2 2", "agentctl answer T001.2 'keep it'"]),
+    (
+        "add",
+        &[
+            "agentctl add 'Fix the parser' --accept 'cargo test parser passes'",
+            "agentctl add 'Write the docs' --dep T001 --ready -F notes.md --accept 'every command runs'",
+        ],
+    ),
+    ("task retry", &["agentctl task retry T001", "agentctl task retry is:failed role:builder"]),
+    ("task cancel", &["agentctl task cancel T001 T002 --reason 'not wanted any more'"]),
+    ("task move", &["agentctl task move T001 ready --reason 'the plan was wrong'"]),
+    ("task edit", &["agentctl task edit T001 --title 'Fix the lexer' --accept 'cargo test lexer passes'"]),
+    ("task prio", &["agentctl task prio T001 T002 5", "agentctl task prio role:tester 1"]),
+    ("task dep", &["agentctl task dep add T002 T001", "agentctl task dep rm T002 T001"]),
+    ("fleet", &["agentctl fleet start", "agentctl fleet stop builder", "agentctl fleet status"]),
+    ("run", &["agentctl run list T001", "agentctl run diff T001", "agentctl run stop T001 --reason 'wrong branch'"]),
+    ("config", &["agentctl config trust"]),
+    ("completions", &["agentctl completions bash"]),
+];
+
+/// The whole tree with examples below the help of each verb that has some.
+pub fn with_examples(mut tree: clap::Command) -> clap::Command {
+    for (path, examples) in EXAMPLES {
+        let lines: String = examples.iter().fold("Examples:".into(), |all, example| format!("{all}\n  {example}"));
+        tree = below(tree, &path.split(' ').collect::<Vec<_>>(), &lines);
+    }
+    tree
+}
+
+fn below(tree: clap::Command, path: &[&str], text: &str) -> clap::Command {
+    match path {
+        [] => tree.after_help(text.to_owned()),
+        [name, rest @ ..] => tree.mut_subcommand(*name, |sub| below(sub, rest, text)),
+    }
+}
+
+/// The tree whose own help shows the commands in groups.
+pub fn grouped() -> clap::Command {
+    let tree = command();
+    let about = |name: &str| {
+        let found = tree.find_subcommand(name).and_then(clap::Command::get_about);
+        found.map(ToString::to_string).unwrap_or_default()
+    };
+    let mut groups = String::new();
+    for (group, names) in GROUPS {
+        writeln!(groups, "{}", Tone::Strong.paint(&format!("{group}:"))).expect("a string takes it");
+        for name in *names {
+            writeln!(groups, "  {name:<12} {}", about(name)).expect("a string takes it");
+        }
+        groups.push('\n');
+    }
+    let template =
+        format!("{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}{{all-args}}{{after-help}}\n");
+    // Hidden in the list that clap would make; they work and complete as before.
+    let hidden = tree.clone().mut_subcommands(|sub| sub.hide(true));
+    hidden.help_template(template).override_usage("agentctl [OPTIONS] [COMMAND]")
+}
+
 /// Prints help.
 pub fn run(ctx: &Context, args: &Args) -> Done {
     let words: Vec<&str> = args.words.iter().map(String::as_str).collect();
     let text = match words.as_slice() {
         [] => {
-            let mut text = command().render_long_help().to_string();
+            let mut text = grouped().render_long_help().to_string();
             text.push_str("\nTopics (agentctl help TOPIC):\n");
             for (topic, about) in TOPICS {
                 writeln!(text, "  {topic:<12} {about}").expect("a string takes it");
@@ -264,8 +345,8 @@ agentctl config show --origin tells for every value where it comes from.
 ";
 
 const SECURITY: &str = "\
-What comes with a project (.oodatcaa/config.toml, config.local.toml, adapters/, prompts/, `wip_limits`) only counts
-where it makes something tighter, until you have looked at it: agentctl config trust. What changes asks again.
+What comes with a project (.oodatcaa/config.toml, config.local.toml, adapters/, prompts/, `wip_limits`) only
+counts where it makes something tighter, until you have looked at it: agentctl config trust. What changes asks again.
 
 Agents get a short list of variables and those that you name, nothing else of your environment. Programs are
 executed by argv, never by a shell line. Titles, descriptions and output of agents are hostile text: control
@@ -301,5 +382,44 @@ mod tests {
         for text in [FILTERS, FILES, ENVIRONMENT, QUEUE, LEASES, LOCKS, ROLES, AGENTS, CONFIG, SECURITY] {
             assert!(text.lines().all(|line| line.chars().count() <= 112), "{text}");
         }
+    }
+
+    #[test]
+    fn every_command_stands_in_exactly_one_group() {
+        let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| *names).copied().collect();
+        let tree = command();
+        let mut all: Vec<&str> = tree.get_subcommands().map(clap::Command::get_name).collect();
+        grouped.sort_unstable();
+        all.sort_unstable();
+        assert_eq!(grouped, all);
+        let help = super::grouped().render_long_help().to_string();
+        assert!(all.iter().all(|name| help.matches(&format!("\n  {name} ")).count() == 1), "{help}");
+    }
+
+    #[test]
+    fn every_example_parses_and_stands_in_its_verbs_help() {
+        for (path, examples) in EXAMPLES {
+            for example in *examples {
+                let words = shell_words(example);
+                let parsed = command().try_get_matches_from(&words);
+                assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
+                let help = of_command(&path.split(' ').collect::<Vec<_>>()).unwrap();
+                assert!(help.contains(example), "{help}");
+            }
+        }
+    }
+
+    /// Words as a shell splits these lines: at spaces, but for what stands in quotes; a minus before a term as `main` reads it.
+    fn shell_words(line: &str) -> Vec<String> {
+        let mut words = Vec::new();
+        for (at, part) in line.split('\'').enumerate() {
+            match at % 2 {
+                1 => words.push(part.to_owned()),
+                _ => words.extend(
+                    part.split_whitespace().map(|word| crate::cli::filter::unminused(word).unwrap_or(word.into())),
+                ),
+            }
+        }
+        words
     }
 }

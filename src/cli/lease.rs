@@ -38,6 +38,7 @@ pub enum Verb {
 #[derive(Debug, clap::Args)]
 pub struct Release {
     /// The task
+    #[arg(add = super::shell::tasks())]
     id: String,
     /// Also when its owner is alive: its agent is ended, and what it still says is ignored
     #[arg(long, requires = "reason")]

@@ -21,6 +21,7 @@ pub mod context;
 pub mod demo;
 pub mod diff;
 pub mod doctor;
+pub mod edit;
 pub mod events;
 pub mod fail;
 pub mod filter;
@@ -50,7 +51,7 @@ pub mod worktree;
 #[derive(Debug, Parser)]
 #[command(name = "agentctl", version, disable_help_subcommand = true, propagate_version = false)]
 #[command(
-    after_help = "Without a command: `status` inside a project, else this help.\nTopics: agentctl help exit-codes|states|files|environment"
+    after_help = "Without a command: `status` inside a project, else this help.\nTopics: agentctl help exit-codes|states|filters|files|environment|…"
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -183,6 +184,10 @@ fn dispatch(ctx: &Context, command: Command) -> Done {
 
 /// Runs a command line and answers with its exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if shell::complete(&args) {
+        return ExitCode::SUCCESS;
+    }
     let args: Vec<OsString> = args
         .into_iter()
         .map(|arg| match arg.to_str().and_then(filter::unminused) {
@@ -220,13 +225,13 @@ fn bare(ctx: &Context) -> Done {
     if ctx.ui.terminal() && ctx.find_layout()?.is_some() {
         return status::run(ctx, &status::Args::default());
     }
-    ctx.ui.bytes(command().render_long_help().to_string().as_bytes());
+    ctx.ui.bytes(help::grouped().render_long_help().to_string().as_bytes());
     Ok(0)
 }
 
 /// The tree, for help, completions and man pages.
 pub fn command() -> clap::Command {
-    Cli::command()
+    help::with_examples(Cli::command())
 }
 
 fn parse(args: &[OsString]) -> Result<Cli, ExitCode> {
@@ -241,7 +246,8 @@ fn parse(args: &[OsString]) -> Result<Cli, ExitCode> {
         Some("never") => clap::ColorChoice::Never,
         _ => clap::ColorChoice::Auto,
     };
-    let parsed = command().color(choice).try_get_matches_from(args).and_then(|found| Cli::from_arg_matches(&found));
+    let parsed =
+        help::grouped().color(choice).try_get_matches_from(args).and_then(|found| Cli::from_arg_matches(&found));
     parsed.map_err(|error| {
         let told = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
         if told || !words.contains(&"--json") {

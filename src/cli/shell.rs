@@ -2,14 +2,22 @@
 
 use std::path::PathBuf;
 
-use clap_complete::Shell;
+use clap_complete::{
+    Shell,
+    engine::{ArgValueCandidates, CompletionCandidate},
+    env::{CompleteEnv, Shells},
+};
 
 use super::{
     command,
     context::Context,
     fail::{self, Done, exit},
+    ui::{Settings, Ui},
 };
-use crate::error::Failure;
+use crate::{
+    domain::text::{cut, one_line},
+    error::Failure,
+};
 
 /// Flags of `completions`.
 #[derive(Debug, clap::Args)]
@@ -31,10 +39,49 @@ pub fn completions(ctx: &Context, args: &Completions) -> Done {
     let shell = args.shell.or_else(Shell::from_env).ok_or_else(|| {
         Failure::new("usage", "which shell? $SHELL does not say").hint("source <(agentctl completions bash)")
     })?;
+    let name = shell.to_string();
+    let shells = Shells::builtins();
+    let known = shells.completer(&name).ok_or_else(|| {
+        Failure::new("usage", format!("no completions are written for {name}")).hint("agentctl completions bash")
+    })?;
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut command(), "agentctl", &mut script);
+    known.write_registration(VARIABLE, "agentctl", "agentctl", "agentctl", &mut script)?;
     ctx.ui.bytes(&script);
     Ok(exit::OK)
+}
+
+/// The variable by which a completion script asks the program.
+const VARIABLE: &str = "COMPLETE";
+
+/// How many tasks are offered.
+const OFFERED: usize = 500;
+
+/// Answers a shell that asks for completions; `true` when one did, and nothing else is to be done.
+pub fn complete(args: &[std::ffi::OsString]) -> bool {
+    let here = std::env::current_dir().ok();
+    let asked = CompleteEnv::with_factory(command).var(VARIABLE).bin("agentctl").completer("agentctl");
+    // A shell that asks wrongly gets no completions; there is nobody to tell.
+    asked.try_complete(args, here.as_deref()).unwrap_or(std::env::var_os(VARIABLE).is_some())
+}
+
+/// Offers the ids of tasks, those first that have not ended.
+pub fn tasks() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let project = std::env::var_os("OODATCAA_PROJECT").map(PathBuf::from);
+        let ctx = Context::new(Ui::new(Settings { quiet: true, ..Settings::default() }), project);
+        // Without a project, or with a queue that cannot be read, there is nothing to offer.
+        let Ok(reading) = ctx.store().and_then(|store| Ok(store.read()?)) else { return Vec::new() };
+        let mut all: Vec<_> = reading.snapshot.queue.tasks().collect();
+        all.sort_by_key(|task| task.status.is_finished());
+        let shown = |words: &str| cut(&one_line(words), 60);
+        all.iter()
+            .take(OFFERED)
+            .map(|task| {
+                let help = format!("{} · {}", shown(task.status.as_str()), shown(&task.title));
+                CompletionCandidate::new(task.id.as_str()).help(Some(help.into()))
+            })
+            .collect()
+    })
 }
 
 /// Prints the main man page, or writes all of them.

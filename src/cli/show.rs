@@ -19,6 +19,7 @@ use crate::domain::{
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The task
+    #[arg(add = super::shell::tasks())]
     id: String,
 }
 

@@ -1,12 +1,16 @@
 //! `agentctl task …` and `agentctl add`: what a person does to tasks.
 
-use std::{io::Read as _, path::PathBuf};
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 
 use serde_json::json;
 
 use super::{
-    change::{Changed, Dry, decide, decide_on, tell},
+    change::{Changed, Dry, decide, decide_on, each, tell},
     context::Context,
+    edit,
     fail::{self, Done},
     list, show,
     sight::Sight,
@@ -45,6 +49,13 @@ pub enum Verb {
     Unblock(Unblock),
     /// Say that a task is done, without its gates
     Done(Reasoned),
+    /// Change what is said of a task: title, description, criteria, type, priority, gates
+    Edit(edit::Edit),
+    /// Change the priority of tasks
+    Prio(edit::Prio),
+    /// Change what a task waits for
+    #[command(subcommand)]
+    Dep(edit::Dep),
 }
 
 /// Flags of `add`.
@@ -97,6 +108,7 @@ pub struct Add {
 #[derive(Debug, clap::Args)]
 pub struct Move {
     /// The task
+    #[arg(add = super::shell::tasks())]
     id: String,
     /// Where it goes: agentctl help states
     status: String,
@@ -113,8 +125,9 @@ pub struct Move {
 /// Flags of `retry`.
 #[derive(Debug, clap::Args)]
 pub struct Retry {
-    /// The task
-    id: String,
+    /// Tasks, or terms of a filter: is:failed role:builder
+    #[arg(required = true, value_name = "ID|FILTER", add = super::shell::tasks())]
+    ids: Vec<String>,
     #[command(flatten)]
     dry: Dry,
 }
@@ -122,8 +135,9 @@ pub struct Retry {
 /// Flags of `cancel`.
 #[derive(Debug, clap::Args)]
 pub struct Cancel {
-    /// The task
-    id: String,
+    /// Tasks, or terms of a filter: is:failed role:builder
+    #[arg(required = true, value_name = "ID|FILTER", add = super::shell::tasks())]
+    ids: Vec<String>,
     /// Why, for the journal
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -137,8 +151,9 @@ pub struct Cancel {
 /// Flags of verbs that need a reason.
 #[derive(Debug, clap::Args)]
 pub struct Reasoned {
-    /// The task
-    id: String,
+    /// Tasks, or terms of a filter: is:failed role:builder
+    #[arg(required = true, value_name = "ID|FILTER", add = super::shell::tasks())]
+    ids: Vec<String>,
     /// Why, for the journal
     #[arg(long, value_name = "TEXT", required = true)]
     reason: String,
@@ -149,8 +164,9 @@ pub struct Reasoned {
 /// Flags of `unblock`.
 #[derive(Debug, clap::Args)]
 pub struct Unblock {
-    /// The task
-    id: String,
+    /// Tasks, or terms of a filter: is:failed role:builder
+    #[arg(required = true, value_name = "ID|FILTER", add = super::shell::tasks())]
+    ids: Vec<String>,
     /// Why, for the journal
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -174,20 +190,15 @@ pub fn run(ctx: &Context, verb: &Verb) -> Done {
         Verb::Block(args) => block(ctx, args),
         Verb::Unblock(args) => unblock(ctx, args),
         Verb::Done(args) => done(ctx, args),
+        Verb::Edit(args) => edit::edit(ctx, args),
+        Verb::Prio(args) => edit::prio(ctx, args),
+        Verb::Dep(verb) => edit::dep(ctx, verb),
     }
 }
 
 /// Adds a task.
 pub fn add(ctx: &Context, args: &Add) -> Done {
-    let gates = &ctx.loaded()?.config.gates;
-    if let Some(gate) = args.gates.iter().find(|gate| !gates.contains_key(*gate)) {
-        let there: Vec<&str> = gates.keys().map(String::as_str).collect();
-        let there = if there.is_empty() { "none".into() } else { there.join(", ") };
-        let message = format!("there is no gate `{}`; configured are: {there}", one_line(gate));
-        return Err(
-            Failure::new("usage", message).hint("gates of a project count once it is trusted: agentctl config trust")
-        );
-    }
+    check_gates(ctx, &args.gates)?;
     let wanted = Wanted {
         title: args.title.join(" "),
         description: description(args)?,
@@ -247,8 +258,29 @@ pub fn add(ctx: &Context, args: &Add) -> Done {
 /// No description is longer.
 const LONGEST: u64 = 16 << 20;
 
+/// Refuses gates that nobody configured.
+pub(super) fn check_gates(ctx: &Context, wanted: &[String]) -> Result<(), Failure> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let gates = &ctx.loaded()?.config.gates;
+    let Some(gate) = wanted.iter().find(|gate| !gates.contains_key(*gate)) else { return Ok(()) };
+    let there: Vec<&str> = gates.keys().map(String::as_str).collect();
+    let there = if there.is_empty() { "none".into() } else { there.join(", ") };
+    let message = format!("there is no gate `{}`; configured are: {there}", one_line(gate));
+    Err(Failure::new("usage", message).hint("gates of a project count once it is trusted: agentctl config trust"))
+}
+
 fn description(args: &Add) -> Result<Option<String>, Failure> {
-    let Some(file) = &args.file else { return Ok(args.description.clone()) };
+    let text = match &args.file {
+        Some(file) => read_text(file)?.trim_end().to_owned(),
+        None => return Ok(args.description.clone()),
+    };
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// A file that the person names, or standard input (`-`).
+pub(super) fn read_text(file: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     let read = match file.as_os_str() == "-" {
         true => std::io::stdin().take(LONGEST).read_to_string(&mut text).map(|_| ()),
@@ -258,7 +290,7 @@ fn description(args: &Add) -> Result<Option<String>, Failure> {
             .map(|read| text = read),
     };
     read.map_err(|error| fail::io("read the description from", file, &error))?;
-    Ok(Some(text.trim_end().to_owned()).filter(|text| !text.is_empty()))
+    Ok(text)
 }
 
 fn reason(words: Option<&str>) -> Option<&str> {
@@ -286,60 +318,71 @@ fn journal(ctx: &Context) -> Result<Vec<Event>, Failure> {
 
 fn retry(ctx: &Context, args: &Retry) -> Done {
     let events = journal(ctx)?;
-    let (id, changed) = decide_on(ctx, args.dry, &args.id, |snapshot, workflow, id, actor| {
-        let stage = operate::failed_stage(workflow, id, &events);
-        operate::retry(snapshot, workflow, id, stage.as_ref(), actor)
-    })?;
-    tell(ctx, "retry", &id, &changed, args.dry)
+    each(ctx, args.dry, "try again", &args.ids, |id| {
+        let (id, changed) = decide_on(ctx, args.dry, id, |snapshot, workflow, id, actor| {
+            let stage = operate::failed_stage(workflow, id, &events);
+            operate::retry(snapshot, workflow, id, stage.as_ref(), actor)
+        })?;
+        tell(ctx, "retry", &id, &changed, args.dry)
+    })
 }
 
 fn cancel(ctx: &Context, args: &Cancel) -> Done {
     let reason = reason(args.reason.as_deref());
-    if args.stop && !args.dry.dry_run && !ctx.ui.confirm(&format!("stop the attempt of {} and cancel it?", args.id))? {
+    let names = args.ids.join(", ");
+    if args.stop && !args.dry.dry_run && !ctx.ui.confirm(&format!("stop the attempt of {names} and cancel it?"))? {
         ctx.ui.say("nothing was changed");
         return Ok(fail::exit::FAILED);
     }
-    let (id, changed) = decide_on(ctx, args.dry, &args.id, |snapshot, _, id, actor| {
-        operate::cancel(snapshot, id, reason, args.stop, actor)
+    each(ctx, args.dry, "cancel", &args.ids, |id| {
+        let (id, changed) = decide_on(ctx, args.dry, id, |snapshot, _, id, actor| {
+            operate::cancel(snapshot, id, reason, args.stop, actor)
+        })
+        .map_err(|mut failure| {
+            if failure.code == "lease_held" {
+                failure.hints.insert(0, format!("stop it with this: agentctl task cancel {id} --stop"));
+            }
+            failure
+        })?;
+        dependents(ctx, &id, &changed);
+        tell(ctx, "cancel", &id, &changed, args.dry)
     })
-    .map_err(|mut failure| {
-        if failure.code == "lease_held" {
-            failure.hints.insert(0, format!("stop it with this: agentctl task cancel {} --stop", args.id));
-        }
-        failure
-    })?;
-    dependents(ctx, &id, &changed);
-    tell(ctx, "cancel", &id, &changed, args.dry)
 }
 
 fn block(ctx: &Context, args: &Reasoned) -> Done {
     let reason = needed(&args.reason)?;
-    let (id, changed) =
-        decide_on(ctx, args.dry, &args.id, |snapshot, _, id, actor| operate::block(snapshot, id, reason, actor))?;
-    tell(ctx, "block", &id, &changed, args.dry)
+    each(ctx, args.dry, "block", &args.ids, |id| {
+        let (id, changed) =
+            decide_on(ctx, args.dry, id, |snapshot, _, id, actor| operate::block(snapshot, id, reason, actor))?;
+        tell(ctx, "block", &id, &changed, args.dry)
+    })
 }
 
 fn unblock(ctx: &Context, args: &Unblock) -> Done {
     let events = journal(ctx)?;
     let reason = reason(args.reason.as_deref());
-    let (id, changed) = decide_on(ctx, args.dry, &args.id, |snapshot, workflow, id, actor| {
-        let before = operate::blocked_from(workflow, id, &events);
-        operate::unblock(snapshot, workflow, id, before.as_ref(), reason, args.force, actor)
-    })?;
-    let after = changed.before.after(&changed.plan);
-    if let Some(task) = after.queue.get(&id)
-        && !after.queue.is_free(task)
-    {
-        ctx.ui.warn(&format!("it still waits for its dependencies: agentctl why {id}"));
-    }
-    tell(ctx, "unblock", &id, &changed, args.dry)
+    each(ctx, args.dry, "unblock", &args.ids, |id| {
+        let (id, changed) = decide_on(ctx, args.dry, id, |snapshot, workflow, id, actor| {
+            let before = operate::blocked_from(workflow, id, &events);
+            operate::unblock(snapshot, workflow, id, before.as_ref(), reason, args.force, actor)
+        })?;
+        let after = changed.before.after(&changed.plan);
+        if let Some(task) = after.queue.get(&id)
+            && !after.queue.is_free(task)
+        {
+            ctx.ui.warn(&format!("it still waits for its dependencies: agentctl why {id}"));
+        }
+        tell(ctx, "unblock", &id, &changed, args.dry)
+    })
 }
 
 fn done(ctx: &Context, args: &Reasoned) -> Done {
     let reason = needed(&args.reason)?;
-    let (id, changed) =
-        decide_on(ctx, args.dry, &args.id, |snapshot, _, id, actor| operate::done(snapshot, id, reason, actor))?;
-    tell(ctx, "done", &id, &changed, args.dry)
+    each(ctx, args.dry, "say done of", &args.ids, |id| {
+        let (id, changed) =
+            decide_on(ctx, args.dry, id, |snapshot, _, id, actor| operate::done(snapshot, id, reason, actor))?;
+        tell(ctx, "done", &id, &changed, args.dry)
+    })
 }
 
 /// A task that leaves `done`, or will never get there, holds those that depend on it.

@@ -38,6 +38,7 @@ pub enum Verb {
 #[derive(Debug, clap::Args)]
 pub struct One {
     /// The task
+    #[arg(add = super::shell::tasks())]
     id: String,
 }
 
@@ -45,6 +46,7 @@ pub struct One {
 #[derive(Debug, clap::Args)]
 pub struct Open {
     /// The task
+    #[arg(add = super::shell::tasks())]
     id: String,
     /// Your shell, instead of $VISUAL or $EDITOR
     #[arg(long)]
@@ -55,6 +57,7 @@ pub struct Open {
 #[derive(Debug, clap::Args)]
 pub struct Rm {
     /// The task
+    #[arg(add = super::shell::tasks())]
     id: String,
     /// Also when it is not merged or not clean: what is not committed is saved under a ref first
     #[arg(long)]

@@ -14,9 +14,11 @@ use super::{
 };
 
 mod add;
+mod edit;
 mod refusal;
 
 pub use add::{TITLE, Wanted, add, next_id};
+pub use edit::{Changes, depend, edit, undepend};
 pub use refusal::Refusal;
 
 /// A plan, or why there is none.

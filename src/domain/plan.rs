@@ -79,6 +79,14 @@ pub enum Member {
     MergedCommit,
     Tag,
     CompletedAt,
+    Title,
+    Description,
+    Kind,
+    Priority,
+    Dependencies,
+    DependsOn,
+    AcceptanceCriteria,
+    Gates,
 }
 
 impl Member {
@@ -111,6 +119,14 @@ impl Member {
             Self::MergedCommit => "merged_commit",
             Self::Tag => "tag",
             Self::CompletedAt => "completed_at",
+            Self::Title => "title",
+            Self::Description => "description",
+            Self::Kind => "type",
+            Self::Priority => "priority",
+            Self::Dependencies => "dependencies",
+            Self::DependsOn => "depends_on",
+            Self::AcceptanceCriteria => "acceptance_criteria",
+            Self::Gates => "gates",
         }
     }
 }
@@ -358,6 +374,10 @@ impl Snapshot {
 fn apply(task: &mut super::Task, member: Member, value: &Value) {
     let text = || value.as_str().map(String::from);
     let time = || value.as_str().and_then(|t| t.parse().ok());
+    let texts = || {
+        let all = value.as_array().into_iter().flatten();
+        all.filter_map(|text| text.as_str().map(String::from)).collect::<Vec<_>>()
+    };
     match member {
         Member::Status => task.status = Status::new(text().unwrap_or_default()),
         Member::Agent => task.agent = text(),
@@ -367,7 +387,14 @@ fn apply(task: &mut super::Task, member: Member, value: &Value) {
         Member::UpdatedAt => task.updated_at = time(),
         Member::BlockedReason => task.blocked_reason = text(),
         Member::Branch => task.branch = text(),
-        Member::MergedCommit | Member::Tag | Member::CompletedAt => {}
+        Member::Title => task.title = text().unwrap_or_default(),
+        Member::Description => task.description = text(),
+        Member::Kind => task.kind = text(),
+        Member::Priority => task.priority = value.as_i64().unwrap_or(super::Task::DEFAULT_PRIORITY),
+        Member::Dependencies => task.dependencies = texts(),
+        Member::AcceptanceCriteria => task.acceptance_criteria = texts(),
+        Member::Gates => task.gates = texts(),
+        Member::DependsOn | Member::MergedCommit | Member::Tag | Member::CompletedAt => {}
     }
 }
 

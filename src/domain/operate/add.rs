@@ -37,17 +37,7 @@ pub const TITLE: usize = 300;
 
 /// Adds a task.
 pub fn add(snapshot: &Snapshot, workflow: &Workflow, wanted: &Wanted, actor: &Actor) -> Answer {
-    let title = wanted.title.trim();
-    let length = title.chars().count();
-    if title.is_empty() {
-        return Err(Refusal::BadTask("a task needs a title".into()));
-    }
-    if length > TITLE || title.contains('\n') {
-        return Err(Refusal::BadTask(format!(
-            "the title is {length} characters on {} lines; a title is one line of at most {TITLE}, the rest is the description",
-            title.lines().count()
-        )));
-    }
+    let title = check_title(&wanted.title)?;
     let status = wanted.status.clone().unwrap_or(Status::NEEDS_PLAN);
     if !workflow.knows(&status) {
         return Err(Refusal::UnknownStatus { asked: status.to_string(), known: workflow.statuses() });
@@ -90,6 +80,22 @@ pub fn add(snapshot: &Snapshot, workflow: &Workflow, wanted: &Wanted, actor: &Ac
     let mut plan = Plan::none();
     plan.add(NewTask { task, json }, EventDraft::new(Kind::TaskCreated, actor.clone()));
     Ok(plan)
+}
+
+/// The title without the space around it; refuses one that is none.
+pub(super) fn check_title(title: &str) -> Result<&str, Refusal> {
+    let title = title.trim();
+    let length = title.chars().count();
+    if title.is_empty() {
+        return Err(Refusal::BadTask("a task needs a title".into()));
+    }
+    if length > TITLE || title.contains('\n') {
+        return Err(Refusal::BadTask(format!(
+            "the title is {length} characters on {} lines; a title is one line of at most {TITLE}, the rest is the description",
+            title.lines().count()
+        )));
+    }
+    Ok(title)
 }
 
 fn kind_for(status: &Status) -> Option<String> {

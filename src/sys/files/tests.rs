@@ -1,3 +1,5 @@
+//! Real links, pipes, devices and holes in the place of a file of ours.
+
 use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, symlink},

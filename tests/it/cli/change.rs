@@ -165,3 +165,53 @@ fn an_old_file_put_back_is_confirmed_by_a_human() {
     assert_eq!(status["claiming_stopped"], Value::Null);
     assert_eq!(project.events_of("queue.valid").last().unwrap()["actor"], "human:ada");
 }
+
+#[test]
+fn what_is_said_of_a_task_is_changed_in_place_and_journalled() {
+    let project = sprint();
+    let said = agentctl(&project, &["task", "edit", "P002", "--title", "A better title", "--accept", "it works"]).ok();
+    assert!(said.err.contains("title = \"A better title\""), "{}", said.err);
+    let task = project.task("P002");
+    assert_eq!((&task["title"], &task["acceptance_criteria"]), (&json!("A better title"), &json!(["it works"])));
+    let event = project.events_of("task.updated").pop().unwrap();
+    assert_eq!(event["data"]["verb"], "edit");
+    agentctl(&project, &["task", "edit", "P002"]).no(2, "nothing to change was said");
+    agentctl(&project, &["task", "edit", "P005", "--title", "x"]).no(5, "`done`");
+
+    let said = agentctl(&project, &["task", "prio", "P002", "P003", "7"]).ok();
+    assert_eq!((&project.task("P002")["priority"], &project.task("P003")["priority"]), (&json!(7), &json!(7)));
+    assert!(said.err.contains("undo: agentctl task prio P003"), "{}", said.err);
+    agentctl(&project, &["task", "prio", "P002", "high"]).no(2, "`high` is no priority");
+
+    agentctl(&project, &["task", "dep", "add", "P002", "P003"]).ok();
+    agentctl(&project, &["task", "dep", "add", "P003", "P002"]).no(2, "wait for itself");
+    let said = agentctl(&project, &["task", "dep", "rm", "P002", "P003"]).ok();
+    assert!(said.err.contains("undo: agentctl task dep add P002 P003"), "{}", said.err);
+    assert!(!project.task("P002")["dependencies"].as_array().unwrap().contains(&json!("P003")));
+}
+
+#[test]
+fn several_tasks_and_filters_are_one_command_and_a_filter_asks_first() {
+    let project = sprint();
+    agentctl(&project, &["task", "block", "P002", "P003", "--reason", "later"]).ok();
+    assert_eq!((project.status("P002"), project.status("P003")), ("blocked".into(), "blocked".into()));
+    agentctl(&project, &["task", "unblock", "status:blocked"]).no(2, "cannot ask");
+    agentctl(&project, &["task", "unblock", "status:blocked", "--yes", "--force"]).ok();
+    assert_ne!(project.status("P002"), "blocked");
+    agentctl(&project, &["task", "cancel", "is:nested", "prio:<-5", "--yes"]).no(3, "no task passes the filter");
+    // One that fails keeps the others not from their turn.
+    let said = agentctl(&project, &["task", "cancel", "P999", "P003"]);
+    assert_eq!((said.code, project.status("P003")), (3, "cancelled".into()), "{said:?}");
+}
+
+#[test]
+fn a_shell_that_completes_is_offered_the_ids_of_tasks() {
+    let project = sprint();
+    let script = agentctl(&project, &["completions", "bash"]).ok().out;
+    assert!(script.contains("COMPLETE"), "{script}");
+    let mut ask = command(&project, &["--", "agentctl", "task", "retry", "P0"]);
+    let asked = ask.env("COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", "3").env("_CLAP_IFS", "\n");
+    let output = asked.env("_CLAP_COMPLETE_COMP_TYPE", "9").env("_CLAP_COMPLETE_SPACE", "true").output().unwrap();
+    let offered = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(offered.lines().any(|line| line.starts_with("P001")), "{offered}");
+}

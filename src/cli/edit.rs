@@ -1,0 +1,130 @@
+//! `agentctl task edit|prio|dep`: what a person changes about a task that stays where it is.
+
+use super::{
+    change::{self, Dry, decide_on, tell},
+    context::Context,
+    fail::Done,
+    task::{check_gates, read_text},
+};
+use crate::{
+    domain::operate::{self, Changes},
+    error::Failure,
+};
+
+/// Flags of `edit`.
+#[derive(Debug, clap::Args)]
+pub struct Edit {
+    /// The task
+    #[arg(add = super::shell::tasks())]
+    id: String,
+    /// One line that says what is wanted
+    #[arg(long, value_name = "TEXT")]
+    title: Option<String>,
+    /// What is to be done, in Markdown; an empty text takes it out
+    #[arg(short, long, value_name = "TEXT", conflicts_with = "file")]
+    description: Option<String>,
+    /// Read the description from a file, or from standard input (`-`)
+    #[arg(short = 'F', long, value_name = "FILE")]
+    file: Option<std::path::PathBuf>,
+    /// What must be true afterwards, in place of what is there; may be given again
+    #[arg(long, value_name = "TEXT")]
+    accept: Vec<String>,
+    /// The type: Story, Build, Test, …
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// Small numbers first
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    priority: Option<i64>,
+    /// A configured gate beside its role's, in place of those that are there; may be given again
+    #[arg(long = "gate", value_name = "NAME")]
+    gates: Vec<String>,
+    #[command(flatten)]
+    dry: Dry,
+}
+
+/// Flags of `prio`.
+#[derive(Debug, clap::Args)]
+pub struct Prio {
+    /// Tasks or filter terms, then the priority: small numbers first
+    #[arg(required = true, num_args = 2.., value_names = ["ID|FILTER", "N"], allow_negative_numbers = true, add = super::shell::tasks())]
+    words: Vec<String>,
+    #[command(flatten)]
+    dry: Dry,
+}
+
+/// Verbs of `dep`.
+#[derive(Debug, clap::Subcommand)]
+pub enum Dep {
+    /// Let a task wait for others
+    Add(Depend),
+    /// Let a task wait for others no longer
+    Rm(Depend),
+}
+
+/// Flags of `dep add` and `dep rm`.
+#[derive(Debug, clap::Args)]
+pub struct Depend {
+    /// The task that waits
+    #[arg(add = super::shell::tasks())]
+    id: String,
+    /// The tasks that it waits for
+    #[arg(required = true, value_name = "ON", add = super::shell::tasks())]
+    on: Vec<String>,
+    #[command(flatten)]
+    dry: Dry,
+}
+
+/// Changes what is said of a task.
+pub fn edit(ctx: &Context, args: &Edit) -> Done {
+    check_gates(ctx, &args.gates)?;
+    let some = |list: &[String]| Some(list.to_vec()).filter(|list| !list.is_empty());
+    let changes = Changes {
+        title: args.title.clone(),
+        description: match &args.file {
+            Some(file) => Some(read_text(file)?),
+            None => args.description.clone(),
+        },
+        kind: args.kind.clone(),
+        priority: args.priority,
+        dependencies: None,
+        acceptance_criteria: some(&args.accept),
+        gates: some(&args.gates),
+    };
+    if changes == Changes::default() {
+        return Err(Failure::new("usage", "nothing to change was said").hint("agentctl help task edit"));
+    }
+    let (id, changed) =
+        decide_on(ctx, args.dry, &args.id, |snapshot, _, id, actor| operate::edit(snapshot, id, &changes, actor))?;
+    if !changed.plan.is_empty() && changed.before.leases.contains_key(&id) {
+        ctx.ui.warn("it is being worked on; the attempt that runs was told what stood there before");
+    }
+    tell(ctx, "edit", &id, &changed, args.dry)
+}
+
+/// Changes the priority of tasks.
+pub fn prio(ctx: &Context, args: &Prio) -> Done {
+    let (number, ids) = args.words.split_last().expect("clap wants two");
+    let priority = number.parse().map_err(|_| {
+        Failure::new("usage", format!("`{number}` is no priority; it stands last, as a whole number"))
+            .hint("agentctl task prio T001 T002 5")
+    })?;
+    let changes = Changes { priority: Some(priority), ..Changes::default() };
+    change::each(ctx, args.dry, "change the priority of", ids, |id| {
+        let (id, changed) =
+            decide_on(ctx, args.dry, id, |snapshot, _, id, actor| operate::edit(snapshot, id, &changes, actor))?;
+        tell(ctx, "prio", &id, &changed, args.dry)
+    })
+}
+
+/// Changes what a task waits for.
+pub fn dep(ctx: &Context, verb: &Dep) -> Done {
+    let (args, word) = match verb {
+        Dep::Add(args) => (args, "dep add"),
+        Dep::Rm(args) => (args, "dep rm"),
+    };
+    let (id, changed) = decide_on(ctx, args.dry, &args.id, |snapshot, _, id, actor| match verb {
+        Dep::Add(_) => operate::depend(snapshot, id, &args.on, actor),
+        Dep::Rm(_) => operate::undepend(snapshot, id, &args.on, actor),
+    })?;
+    tell(ctx, word, &id, &changed, args.dry)
+}
