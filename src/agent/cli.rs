@@ -26,6 +26,7 @@ use crate::{
     sys::files,
 };
 
+mod clock;
 mod invoke;
 pub mod judge;
 mod sessions;
@@ -237,12 +238,14 @@ fn failed(descriptor: &Descriptor, state: &State, judged: judge::Judgement, secr
             reason.push_str(&output::mask(&tail, secrets));
         }
     }
-    match (failure, &descriptor.program.login) {
-        (Failure::Auth, Some(login)) => reason.push_str(&format!("\nto sign in: {login}")),
-        (Failure::ToolDenied, _) => {
-            reason.push_str("\nto allow them: `permissions` of the agent (agentctl agent show)");
-        }
-        _ => {}
+    if failure == Failure::ToolDenied {
+        // What this task needs and nobody allowed: the task waits for a person, others go on.
+        reason
+            .push_str("\nto allow them: `permissions` of the agent (agentctl agent show); then: agentctl task unblock");
+        return Outcome::Blocked { reason };
+    }
+    if let (Failure::Auth, Some(login)) = (failure, &descriptor.program.login) {
+        reason.push_str(&format!("\nto sign in: {login}"));
     }
     Outcome::Failed { class: failure.class(), reason, retry_at }
 }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::Path};
 use super::{Agent, Assignment, argv::fill, environment, failure, find_program, output, result};
 use crate::{
     config::{AgentConfig, PromptVia},
-    domain::{Class, Outcome, text},
+    domain::{Class, Outcome, environment as machine, text},
     process::{Ended, Exit, Invocation, StopCause},
 };
 
@@ -153,7 +153,15 @@ impl Command {
                     let last = output::last_lines(&run_dir.join("stdout.log"), 1, &self.secrets(assignment));
                     Outcome::Done { summary: last, tasks: Vec::new() }
                 }
-                None => Outcome::failed(Class::AgentFailed, with_output(format!("exit status {code}"))),
+                None if machine::CANNOT_RUN.contains(&code) => {
+                    let words = format!("exit status {code}: a program that it needs cannot be run, or is not there");
+                    Outcome::failed(Class::AgentNotFound, with_output(words))
+                }
+                None => {
+                    let last = output::last_lines(&run_dir.join("stderr.log"), 12, &[]);
+                    let class = if machine::no_room(&last).is_some() { Class::Environment } else { Class::AgentFailed };
+                    Outcome::failed(class, with_output(format!("exit status {code}")))
+                }
             },
             Ended::Signalled(signal) => Outcome::failed(Class::AgentCrashed, with_output(failure::signal(signal))),
             Ended::Unknown => {

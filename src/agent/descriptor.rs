@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::failure::Failure;
+
 pub mod check;
 pub mod load;
 pub mod rules;
@@ -285,6 +287,8 @@ pub struct Limits {
     pub first_output_s: u64,
     /// Seconds without an event of model or tool, while no tool is open.
     pub stall_s: u64,
+    /// What such a stall is, where the program waits without a word when its service limits it.
+    pub stall: Failure,
     /// Seconds that one tool may be open.
     pub tool_s: u64,
     /// Steps of the model.
@@ -304,6 +308,7 @@ impl Default for Limits {
         Self {
             first_output_s: 120,
             stall_s: 300,
+            stall: Failure::Stalled,
             tool_s: 1800,
             steps: 500,
             idle_steps: 5,

@@ -61,6 +61,7 @@ failures! {
     BudgetExceeded = "budget_exceeded" is BudgetExceeded: "The program's own money limit.",
     ToolDenied = "tool_denied" is PermissionDenied: "None of its tools was allowed to work.",
     SandboxBroken = "sandbox_broken" is PermissionDenied: "The program's own sandbox does not work here.",
+    NoRoom = "no_room" is Environment: "The machine has no room, or may not be written to.",
     Loop = "loop" is AgentFailed: "It did the same again and again.",
     Stalled = "stalled" is Silent: "No event of the model or a tool for too long.",
     Timeout = "timeout" is Timeout: "A time limit passed.",

@@ -78,6 +78,10 @@ pub struct Handed {
     pub nothing: bool,
     /// Its words.
     pub summary: String,
+    /// What it decided, and what it wanted others to know.
+    pub said: Vec<String>,
+    /// What a person would look at in its work.
+    pub risky: Vec<String>,
 }
 
 /// Why there is no prompt. Each is a `config` failure.
@@ -246,7 +250,10 @@ fn variables(assignment: &Assignment, facts: &PromptFacts) -> Value {
     let answer =
         |(question, answer): &(String, String)| context! { question => block(question), answer => block(answer) };
     let handed = facts.handed.as_ref().map(|handed| {
-        context! { role => word(&handed.role), nothing => handed.nothing, summary => block(&handed.summary) }
+        context! {
+            role => word(&handed.role), nothing => handed.nothing, summary => block(&handed.summary),
+            said => lines(&handed.said), risky => lines(&handed.risky),
+        }
     });
     let skipped = facts.failures.len().saturating_sub(MOST_FAILURES);
     let path = |path: &Path| path.display().to_string();

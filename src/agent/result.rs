@@ -258,7 +258,8 @@ impl Question {
 
 /// Whether an agent may say this of itself: what follows from stops and from gates, only we can know.
 pub fn may_claim(class: Class) -> bool {
-    class.policy() != Policy::Stop && !matches!(class, Class::GateFailed | Class::NoEvidence | Class::Config)
+    class.policy() != Policy::Stop
+        && !matches!(class, Class::GateFailed | Class::NoEvidence | Class::Config | Class::Environment)
 }
 
 /// A text of an agent as it goes on into queue and journal.

@@ -87,10 +87,9 @@ impl State {
         match stream {
             Stream::Stdout => {
                 let Self { grammar, stdout, facts, .. } = self;
-                stdout.feed(bytes, &mut |line| {
-                    if let Some(event) = grammar.event(line) {
-                        note(descriptor, &mut **grammar, &event, facts, now);
-                    }
+                stdout.feed(bytes, &mut |line| match grammar.event(line) {
+                    Some(event) => note(descriptor, &mut **grammar, &event, facts, now),
+                    None => plain(descriptor, line, facts),
                 });
             }
             Stream::Stderr => {
@@ -103,10 +102,9 @@ impl State {
     /// The end of both streams.
     pub fn finish(&mut self, descriptor: &Descriptor, now: Duration) {
         let Self { grammar, stdout, stderr, tail, facts } = self;
-        stdout.finish(&mut |line| {
-            if let Some(event) = grammar.event(line) {
-                note(descriptor, &mut **grammar, &event, facts, now);
-            }
+        stdout.finish(&mut |line| match grammar.event(line) {
+            Some(event) => note(descriptor, &mut **grammar, &event, facts, now),
+            None => plain(descriptor, line, facts),
         });
         if let Some(event) = grammar.rest() {
             note(descriptor, &mut **grammar, &event, facts, now);
@@ -157,6 +155,19 @@ impl<'a> Reader<'a> {
         self.state.finish(self.descriptor, Duration::ZERO);
         self.state
     }
+}
+
+/// A line between the events: the program's own words, which descriptors know as events of the type `plain`.
+fn plain(descriptor: &Descriptor, line: &str, facts: &mut Facts) {
+    if line.trim().is_empty() || line.len() > STDERR_TAIL {
+        return;
+    }
+    let event = serde_json::json!({"type": "plain", "text": line});
+    if let Some(message) = descriptor.map.message.iter().find_map(|pick| facts::pick(pick, &event)) {
+        facts.message = Some(message);
+    }
+    facts.errors(descriptor, &event);
+    facts.retry(descriptor, &event);
 }
 
 fn complain(descriptor: &Descriptor, line: &str, tail: &mut String, facts: &mut Facts) {

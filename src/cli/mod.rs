@@ -26,6 +26,7 @@ pub mod events;
 pub mod fail;
 pub mod filter;
 pub mod fleet;
+mod gate;
 pub mod gc;
 pub mod help;
 pub mod inbox;

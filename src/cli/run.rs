@@ -173,6 +173,12 @@ fn show(ctx: &Context, args: &Show) -> Done {
         return Ok(exit::OK);
     }
     let name = attempt.name();
+    let words = |value: &Value| value.as_str().map(String::from).unwrap_or_default();
+    let seen = |key: &str| record("attempt.json").map(|record| words(&record["seen"][key])).unwrap_or_default();
+    let said = |key: &str| {
+        let all = record("attempt.json").and_then(|record| record[key].as_array().cloned()).unwrap_or_default();
+        all.iter().map(words).collect::<Vec<_>>().join("; ")
+    };
     let facts = [
         ("run", name.clone()),
         ("state", format!("{}{}", if attempt.simulated { "SIMULATED " } else { "" }, attempt.state())),
@@ -189,6 +195,12 @@ fn show(ctx: &Context, args: &Show) -> Done {
         ("command", record("attempt.json").map(|record| argv(&record)).unwrap_or_default()),
         ("exit", process::read_exit(&dir).as_ref().map(ending).unwrap_or_default()),
         ("gates", gates(attempt)),
+        ("tokens", record("attempt.json").map(|record| tokens(&record)).unwrap_or_default()),
+        ("session", seen("session")),
+        ("last tool", seen("last_tool")),
+        ("decisions", said("decisions")),
+        ("messages", said("messages")),
+        ("look at", said("risky")),
         ("directory", dir.display().to_string()),
     ];
     for (what, words) in facts.iter().filter(|(_, words)| !words.is_empty()) {
@@ -209,6 +221,18 @@ fn show(ctx: &Context, args: &Show) -> Done {
     }
     ctx.ui.foot(&format!("agentctl logs {name} · agentctl logs {name} --stderr · agentctl events tail --task {task}"));
     Ok(exit::OK)
+}
+
+/// What it used up, as far as its program told.
+fn tokens(record: &Value) -> String {
+    let seen = &record["seen"];
+    let mut parts = Vec::new();
+    for (key, what) in [("tokens_in", "in"), ("tokens_out", "out"), ("tokens_cached", "of them cached")] {
+        parts.extend(seen[key].as_u64().map(|count| format!("{count} {what}")));
+    }
+    parts.extend(seen["cost_usd"].as_f64().map(|cost| format!("${cost:.4}")));
+    parts.extend(seen["denials"].as_u64().filter(|count| *count > 0).map(|count| format!("{count} calls not allowed")));
+    parts.join(", ")
 }
 
 fn argv(record: &Value) -> String {

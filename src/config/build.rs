@@ -336,6 +336,7 @@ fn gate(values: &Values<'_>, name: &str, found: &mut Findings) -> GateConfig {
         found.faults.push(missing(values, "gates", name, "argv", "a program and its arguments"));
     }
     GateConfig {
+        baseline: values.text(&at("baseline")).as_deref() != Some("skip"),
         argv: values.texts(&at("argv")),
         timeout: values.duration(&at("timeout")),
         env: values.texts(&at("env")),

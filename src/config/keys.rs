@@ -293,6 +293,13 @@ pub(super) const KEYS: &[Key] = &[
     key("gates.*.argv", Ignored, Kind::Argv, "Program and arguments; exit code 0 lets the task pass."),
     with("gates.*.timeout", Ignored, Kind::Duration(100), r#""10m""#, "Wall-clock limit of a run of the gate."),
     with(
+        "gates.*.baseline",
+        Ignored,
+        Kind::Choice(&["check", "skip"]),
+        r#""check""#,
+        "`check`: a red gate is tried on the commit that the work began with; `skip`: it is meant to be red there.",
+    ),
+    with(
         "gates.*.env",
         Ignored,
         Kind::EnvNames,

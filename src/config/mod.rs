@@ -158,6 +158,8 @@ pub enum PromptVia {
 /// `[gates.NAME]`: a command whose exit code decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GateConfig {
+    /// Whether it is tried on the commit that the work began with before it is held against anybody (R34).
+    pub baseline: bool,
     /// Program and arguments.
     pub argv: Vec<String>,
     /// Wall-clock limit. 10 min.

@@ -24,6 +24,8 @@ pub struct Claimant {
     pub rule: RoleRule,
     /// The agents that may work, the preferred one first; the first whose pool is open does (R22).
     pub agents: Vec<Offer>,
+    /// Its work is a merge by our own code: no agent is asked, so no quota holds it and nothing is tried by it.
+    pub merges: bool,
     /// Claim beyond the WIP limit (for tests).
     pub ignore_wip: bool,
 }
@@ -191,7 +193,10 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, me: &Claimant) -> Result
     if let Some(stop) = budget::of_role_stop(snapshot, workflow, &rule.role) {
         return Err(Idle::Budget(stop));
     }
-    let (offer, probe) = pool::choose(snapshot, &me.agents).map_err(Idle::Limited)?;
+    let (offer, probe) = match me.agents.first() {
+        Some(first) if me.merges => (first, false),
+        _ => pool::choose(snapshot, &me.agents).map_err(Idle::Limited)?,
+    };
     Ok(take(snapshot, me, task, offer, probe))
 }
 

@@ -198,6 +198,9 @@ pub struct History {
     pub invalid: Option<String>,
 }
 
+/// How the reason of a red gate begins.
+pub const GATE: &str = "the gate `";
+
 /// Whether an attempt ended before anybody could say what its work is worth.
 fn is_unjudged(event: &Event) -> bool {
     let class = event.text("class").and_then(|class| class.parse::<Class>().ok());
@@ -358,6 +361,16 @@ impl History {
                 known.trouble = event.text("reason").filter(|_| event.flag("transient")).map(String::from);
                 if event.flag("adapted") {
                     known.adapts += 1;
+                }
+                if matches!(event.text("outcome"), Some("done" | "no_change")) {
+                    // What it had done wrong it has mended.
+                    known.failures.retain(|(role, _)| Some(role) != event.role.as_ref());
+                }
+                if event.text("class") == Some(Class::GateFailed.as_str()) {
+                    // Gates run in their order up to the first that is red: those before it are green now.
+                    known
+                        .failures
+                        .retain(|(role, words)| Some(role) != event.role.as_ref() || !words.starts_with(GATE));
                 }
                 if event.flag("failure") {
                     known.failed(event.role.as_ref(), event.text("reason").unwrap_or_default());

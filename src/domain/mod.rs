@@ -8,6 +8,7 @@ pub mod children;
 pub mod claim;
 pub mod coordinate;
 pub mod decision;
+pub mod environment;
 pub mod event;
 pub mod history;
 mod knots;

@@ -63,6 +63,7 @@ classes! {
     AgentNotFound = "agent_not_found" in Auth: "The agent's program is not there.",
     Config = "config" in Auth: "Our configuration, a prompt template or an argument is wrong.",
     PermissionDenied = "permission_denied" in Auth: "The agent or we may not do what is needed.",
+    Environment = "environment" in Auth: "The machine or the project lacks what every attempt needs: room, a program, a gate that can be green.",
     ContextOverflow = "context_overflow" in Context: "The model's context is full.",
     SessionLost = "session_lost" in Context: "The session to resume is not there.",
     GateFailed = "gate_failed" in Work: "A gate said no.",

@@ -2,17 +2,26 @@
 
 use std::path::{Component, Path};
 
-use super::{Shared, record::GateRecord, run::Run};
+use super::{
+    Shared,
+    baseline::{self, Verdict},
+    record::GateRecord,
+    run::Run,
+};
 use crate::{
     agent::{
         output,
         result::{self, Answer},
     },
-    domain::{Class, EventDraft, Kind, Outcome, Plan, Task, settle, text},
+    config::GateConfig,
+    domain::{Class, EventDraft, Kind, Outcome, Plan, Task, environment, history::GATE, settle, text},
     process::{Ended, Invocation, Keeper, Limits, StopCause},
     sys::files,
-    workspace::{Author, Directory, Workspace, WorkspaceError, trailers},
+    workspace::{Author, Directory, Workspace, WorkspaceError, prune, trailers},
 };
+
+/// With less room than this nobody can have written anything.
+const LEAST_ROOM: u64 = 1 << 20;
 
 /// Bytes of a gate's log.
 const GATE_OUTPUT: u64 = 16 << 20;
@@ -138,12 +147,20 @@ pub(super) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
     if run.shared.setup.role.change && evidence.known {
         // Whoever resolves a conflict may keep every line of its own: that it took the other side in is the work.
         let worked = evidence.is_work() || after_conflict && evidence.took_in;
-        judge_change(outcome, worked, &evidence.changed, evidence.apart != Some(0))?;
+        judge_change(outcome, worked, &evidence.changed, evidence.apart != Some(0)).map_err(|refused| {
+            let least = run.shared.setup.config.workspace.disk_min.min(LEAST_ROOM);
+            match prune::room(workspace.path(), least) {
+                Ok(()) => refused,
+                Err(error) => Outcome::failed(Class::Environment, format!("failed to {}", super::chain(&error))),
+            }
+        })?;
     }
-    if !evidence.risky.is_empty() {
-        let files = evidence.risky.join(", ");
-        log::warn!(task = run.assignment.task.id.as_str(); "{}: look at these before you merge: {}", run.assignment.task.id, text::one_line(&files));
-        run.record().risky = evidence.risky.clone();
+    let mut look_at = evidence.risky.clone();
+    look_at.extend(beside(run, workspace));
+    if !look_at.is_empty() {
+        let all = look_at.join(", ");
+        log::warn!(task = run.assignment.task.id.as_str(); "{}: look at these before you merge: {}", run.assignment.task.id, text::one_line(&all));
+        run.record().risky = look_at;
     }
     if evidence.dirty {
         let role = &run.assignment.rule.role;
@@ -164,6 +181,39 @@ pub(super) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
         Some(reason) => Err(Outcome::failed(Class::NoEvidence, reason)),
         None => Ok(()),
     }
+}
+
+/// What happened beside the work while the agent worked: to the target, and to its own task in the queue.
+fn beside(run: &Run, workspace: &Workspace) -> Vec<String> {
+    let mut told = Vec::new();
+    let began = run.ground.as_ref().and_then(|ground| ground.target.clone());
+    let now = workspace.target_commit().ok().flatten();
+    if let (Some(began), Some(now), Some(git), Some(target)) = (began, now, workspace.git(), workspace.base_branch())
+        && began != now
+    {
+        // What we merge ourselves names its task.
+        let range = format!("{began}..{now}");
+        let args = ["rev-list", "--first-parent", "--count", "--invert-grep", "--grep=^Oodatcaa-Task: ", &range];
+        match git.run(&args).as_deref() {
+            Ok("0") => {}
+            Ok(count) => told.push(format!("{target} got {count} commits that no merge of ours brought")),
+            Err(_) => told.push(format!("{target} was rewritten while the agent worked")),
+        }
+    }
+    let mine = &run.assignment.task;
+    let Ok(reading) = run.shared.store.read() else { return told };
+    if let Some(task) = reading.snapshot.queue.get(&mine.id) {
+        let members = [
+            ("acceptance_criteria", task.acceptance_criteria != mine.acceptance_criteria),
+            ("exit_gates", task.exit_gates != mine.exit_gates),
+            ("gates", task.gates != mine.gates),
+            ("role", task.role != mine.role),
+            ("trusted", task.trusted != mine.trusted),
+        ];
+        let changed = members.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name);
+        told.extend(changed.map(|name| format!("`{name}` of the task was changed while the agent worked")));
+    }
+    told
 }
 
 /// In a directory that attempts share, what was there before tells what was made.
@@ -193,14 +243,52 @@ fn judge_change(outcome: &Outcome, worked: bool, changed: &[String], is_apart: b
     Err(Outcome::failed(Class::NoEvidence, reason))
 }
 
+/// How a gate ended.
+pub(super) struct Ran {
+    pub(super) ok: bool,
+    /// It could not be run at all.
+    pub(super) cannot: bool,
+    /// In words.
+    pub(super) words: String,
+    /// Its last lines.
+    pub(super) tail: String,
+}
+
 fn gate(run: &mut Run, name: &str) -> Result<(), Outcome> {
     let gate = run.shared.gate(name).cloned().ok_or_else(|| Outcome::failed(Class::Config, unknown_gate(name)))?;
+    let cwd = run.assignment.workspace.clone();
+    let ran = execute(run, name, &gate, &cwd, "")?;
+    if ran.ok {
+        return Ok(());
+    }
+    let strange = ran.cannot || environment::no_room(&ran.tail).is_some();
+    let tail = if ran.tail.is_empty() { String::new() } else { format!("; its last lines:\n{}", ran.tail) };
+    let words = format!("{GATE}{name}` {}{tail}", ran.words);
+    let role = run.shared.role().clone();
+    match baseline::ask(run, name, &gate, strange)? {
+        Verdict::Red { commit, words } => Err(Outcome::failed(
+            Class::Environment,
+            format!(
+                "the gate `{name}` {words}, also on {commit}, on which nobody has worked yet: it says nothing of the \
+                 work. Make it green there, or, where it is meant to be red until a task is done, set \
+                 `baseline = \"skip\"` in [gates.{name}]; then: agentctl fleet start {role}"
+            ),
+        )),
+        Verdict::Unknown if strange => {
+            Err(Outcome::failed(Class::Environment, format!("{words}\nafter mending it: agentctl fleet start {role}")))
+        }
+        Verdict::Green | Verdict::Unknown => Err(Outcome::failed(Class::GateFailed, words)),
+    }
+}
+
+/// Runs a gate in a directory; `suffix` keeps what it leaves apart from another run of it. Only a stop is an error.
+pub(super) fn execute(run: &mut Run, name: &str, gate: &GateConfig, cwd: &Path, suffix: &str) -> Result<Ran, Outcome> {
     // A gate has a directory of its own below the run's, so that its exit status and its tag are its own.
     let dir = run
         .assignment
         .run_dir
         .join("gates")
-        .join(crate::domain::TaskId::parse(name).map_or("unnamed".into(), |id| id.to_string()));
+        .join(crate::domain::TaskId::parse(name).map_or("unnamed".into(), |id| id.to_string()) + suffix);
     let broken = |error: std::io::Error| {
         Outcome::failed(Class::AgentCrashed, format!("the gate `{name}` cannot be started: {error}"))
     };
@@ -210,7 +298,7 @@ fn gate(run: &mut Run, name: &str) -> Result<(), Outcome> {
     let invocation = Invocation {
         argv: gate.argv.clone(),
         env: run.environment(&gate.env),
-        cwd: run.assignment.workspace.clone(),
+        cwd: cwd.to_owned(),
         stdin: None,
         stdout: log.clone(),
         stderr: log.clone(),
@@ -240,12 +328,14 @@ fn gate(run: &mut Run, name: &str) -> Result<(), Outcome> {
         (None, Ended::NotStarted { error, .. }) => format!("cannot be started: {error}"),
         (None, Ended::Unknown) => "ended, nobody knows how".into(),
     };
-    run.record().gates.push(GateRecord { name: name.into(), ok, words: words.clone(), millis: exit.millis });
+    let shown = if suffix.is_empty() { name.to_owned() } else { format!("{name} ({suffix})") };
+    run.record().gates.push(GateRecord { name: shown, ok, words: words.clone(), millis: exit.millis });
     run.save();
     let event = EventDraft::new(Kind::GateFinished, run.shared.actor())
         .lease(&run.assignment.lease)
         .with("gate", text::cut(name, 100))
         .with("ok", ok)
+        .with("tried", Some(suffix).filter(|suffix| !suffix.is_empty()))
         .with("exit", words.as_str());
     let mine = run.assignment.lease.clone();
     let noted = run.shared.store.transact(&mut |snapshot| match settle::superseded(snapshot, &mine) {
@@ -255,15 +345,12 @@ fn gate(run: &mut Run, name: &str) -> Result<(), Outcome> {
     if let Err(error) = noted {
         log::warn!("cannot note the gate `{name}`: failed to {}", super::chain(&error));
     }
-    if ok {
-        return Ok(());
-    }
-    if let Ended::NotStarted { not_found: true, .. } = exit.ended {
-        return Err(Outcome::failed(Class::Config, format!("the gate `{name}` {words}")));
-    }
-    let tail = super::record::tail(&log, 40, 4_000);
-    let tail = if tail.is_empty() { String::new() } else { format!("; its last lines:\n{tail}") };
-    Err(Outcome::failed(Class::GateFailed, format!("the gate `{name}` {words}{tail}")))
+    let cannot = match exit.ended {
+        Ended::NotStarted { .. } => true,
+        Ended::Exited(code) => environment::CANNOT_RUN.contains(&code),
+        Ended::Signalled(_) | Ended::Unknown => false,
+    };
+    Ok(Ran { ok, cannot, words, tail: super::record::tail(&log, 40, 4_000) })
 }
 
 #[cfg(test)]

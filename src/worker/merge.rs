@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     domain::{
-        Class, Lease, Outcome, Plan, RoleRule, Snapshot, Status, TaskId,
+        Class, Lease, Outcome, Plan, RoleRule, Snapshot, Status, TaskId, environment,
         landing::{self, Veto},
         text,
     },
@@ -225,8 +225,8 @@ fn drive_on(
     }
 }
 
-/// A tree, and the gates to run in it.
-type Question = (PathBuf, Vec<String>);
+/// A tree, the gates to run in it, and whether the target has what is in it already.
+type Question = (PathBuf, Vec<String>, bool);
 
 /// While a train goes beside: beats, hears who wants it to end, runs the gates that it asks for. Answers what else
 /// than a red gate ended these.
@@ -240,7 +240,11 @@ fn attend(
     loop {
         select! {
             recv(asked) -> question => {
-                let Ok((tree, names)) = question else { return other };
+                let Ok((tree, names, moved)) = question else { return other };
+                if moved {
+                    // The target has the merge already: what is red there now is no word about how it was before.
+                    run.ground = None;
+                }
                 let workspace = std::mem::replace(&mut run.assignment.workspace, tree);
                 let checked = evidence::run_gates(run, &names);
                 run.assignment.workspace = workspace;
@@ -305,7 +309,8 @@ fn refused(error: &TrainError, line: &Line, branch: &str, workspace: &Workspace)
         | TrainError::PushRefused { .. } => Outcome::failed(Class::Config, reason),
         TrainError::Unproven { .. } => Outcome::failed(Class::Network, reason),
         TrainError::Refused { .. } | TrainError::Git(_) | TrainError::Io { .. } => {
-            Outcome::failed(Class::AgentCrashed, reason)
+            let class = if environment::of_git(&reason).is_some() { Class::Environment } else { Class::AgentCrashed };
+            Outcome::failed(class, reason)
         }
     }
 }
@@ -351,8 +356,8 @@ struct Checks {
 }
 
 impl Checks {
-    fn check(&self, tree: &Path, names: Vec<String>) -> Result<(), GateFailure> {
-        let asked = self.ask.send((tree.to_owned(), names)).is_ok();
+    fn check(&self, tree: &Path, names: Vec<String>, moved: bool) -> Result<(), GateFailure> {
+        let asked = self.ask.send((tree.to_owned(), names, moved)).is_ok();
         self.answered.recv().ok().filter(|_| asked).unwrap_or(Err(GateFailure::Stopped))
     }
 
@@ -373,11 +378,11 @@ impl Gates for Checks {
                 names.push(name.clone());
             }
         }
-        self.check(tree, names)
+        self.check(tree, names, false)
     }
 
     fn after(&mut self, tree: &Path, _: &[TaskId]) -> Result<(), GateFailure> {
-        self.check(tree, self.after.clone())
+        self.check(tree, self.after.clone(), true)
     }
 
     fn pass(&mut self, changes: &[Passing], deed: Deed<'_>) -> Result<(), TrainError> {

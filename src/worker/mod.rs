@@ -23,8 +23,10 @@ use crate::{
     layout::Layout,
     process::{Keeper, Stop},
     store::{Store, StoreError},
+    workspace::{Mode, mode_for},
 };
 
+mod baseline;
 mod beat;
 mod control;
 mod evidence;
@@ -77,6 +79,8 @@ pub struct Setup {
 struct Shared {
     setup: Setup,
     store: Box<dyn Store>,
+    /// Its work is merging, which asks no agent.
+    merges: bool,
     /// Where this worker's merges meet.
     station: station::Station,
 }
@@ -199,8 +203,10 @@ struct Stopping {
 impl Worker {
     /// Puts a worker together; nothing happens yet.
     pub fn new(setup: Setup, store: Box<dyn Store>, signals: Receiver<Signal>) -> Self {
+        let merges = merge::is_merging(&setup.rule)
+            && !matches!(mode_for(&setup.layout, &setup.config.workspace), Ok(Mode::Shared));
         Self {
-            shared: Arc::new(Shared { setup, store, station: station::Station::default() }),
+            shared: Arc::new(Shared { setup, store, merges, station: station::Station::default() }),
             signals,
             changes: never(),
             ended: crossbeam_channel::unbounded(),
@@ -235,7 +241,8 @@ impl Worker {
             }
         }
         let names: Vec<&str> = setup.agents.iter().map(|agent| agent.name()).collect();
-        let pools: Vec<String> = shared.offers().into_iter().map(|offer| offer.pool).collect();
+        let pools = shared.offers().into_iter().filter(|_| !shared.merges).map(|offer| offer.pool);
+        let pools: Vec<String> = pools.collect();
         self.note(
             Kind::WorkerStarted,
             &[("pid", setup.owner.pid.into()), ("agent", names.join(", ").into()), ("pools", pools.into())],

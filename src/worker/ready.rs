@@ -51,6 +51,15 @@ impl Run {
         self.assignment.workspace = workspace.path().to_owned();
         self.assignment.task.branch = workspace.branch().map(String::from);
         self.env = workspace.env().clone();
+        // A merge stands on its target as it is now, work on where its branch left the target.
+        let target = workspace.target_commit().map_err(wrong)?;
+        let commit = match super::merge::is_merging(&self.assignment.rule) {
+            true => target.clone(),
+            false => workspace.fork_commit().map_err(wrong)?,
+        };
+        self.ground = commit
+            .zip(workspace::train::Yard::of(&workspace))
+            .map(|(commit, yard)| super::baseline::Ground { commit, yard, target });
         Ok(Some(workspace))
     }
 
@@ -206,6 +215,8 @@ impl Run {
             role: last.role.to_string(),
             nothing: last.outcome.as_deref() == Some("no_change"),
             summary: last.summary.unwrap_or_default(),
+            said: last.decisions.iter().chain(&last.messages).cloned().collect(),
+            risky: last.risky,
         })
     }
 

@@ -75,7 +75,14 @@ pub struct Record {
     /// How the agent answered the task's acceptance criteria.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub criteria: Vec<Answer>,
-    /// Changed files that other programs, agents or CI obey.
+    /// Choices that the agent says it made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<String>,
+    /// What it wanted others to know: for whom, and its words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<String>,
+    /// What to look at before a merge: files that other programs, agents or CI obey, tests that went, and what the
+    /// agent did beside its work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub risky: Vec<String>,
     /// `done`, `failed`, …
@@ -129,6 +136,8 @@ impl Record {
             home: None,
             content: None,
             criteria: Vec::new(),
+            decisions: Vec::new(),
+            messages: Vec::new(),
             risky: Vec::new(),
             outcome: None,
             class: None,

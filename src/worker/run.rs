@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, Sender, at, never, select};
 
 use super::{
     Shared,
+    baseline::Ground,
     beat::{News, SOON, pace},
     chain,
     control::{Control, Why},
@@ -31,6 +32,12 @@ use crate::{
     sys::files::{self, Durable},
     workspace::{Directory, Workspace, wip_ref},
 };
+
+/// So many decisions and messages of one attempt are kept.
+const MOST_WORDS: usize = 20;
+
+/// So many characters of each.
+const LONGEST_WORDS: usize = 500;
 
 /// A run's last word to the worker.
 pub(super) struct Ended {
@@ -92,6 +99,8 @@ pub(super) struct Run {
     pub(super) env: std::collections::BTreeMap<String, String>,
     /// Where the agent's program keeps its own state, held while it runs.
     pub(super) slot: Option<Slot>,
+    /// Where a gate that is red is tried again; nowhere without a worktree.
+    pub(super) ground: Option<Ground>,
 }
 
 impl Run {
@@ -136,6 +145,7 @@ impl Run {
             brought: None,
             env: Default::default(),
             slot: None,
+            ground: None,
         }
     }
 
@@ -186,6 +196,7 @@ impl Run {
                 log::info!(task = self.lease().task_id.as_str(); "{}: its worktree stays: failed to {}", self.lease().task_id, chain(&error));
             }
         }
+        self.keep_words(&secrets);
         self.record.finish(&outcome);
         self.save();
         self.ended(outcome)
@@ -384,6 +395,15 @@ impl Run {
         all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         all.dedup();
         all
+    }
+
+    /// Keeps what the agent decided and what it wanted others to know; its words, bounded, and no more than that.
+    fn keep_words(&mut self, secrets: &[String]) {
+        let Ok(Some(said)) = agent::result::read(&self.assignment.result_file()) else { return };
+        let shown = |words: &str| text::cut(&agent::output::mask(&text::one_line(words), secrets), LONGEST_WORDS);
+        self.record.decisions = said.decisions.iter().take(MOST_WORDS).map(|choice| shown(&choice.text)).collect();
+        self.record.messages =
+            said.messages.iter().take(MOST_WORDS).map(|mail| shown(&format!("{}: {}", mail.to, mail.text))).collect();
     }
 
     /// What the agent says of its attempt is shown to people and programs; its raw output is its own.

@@ -15,6 +15,8 @@ pub(super) struct Settlement {
     facts: settle::Facts,
     /// That it started, if the journal has not been told yet.
     start: Option<EventDraft>,
+    /// What the agent decided and wanted others to know.
+    words: Vec<EventDraft>,
 }
 
 /// When what could not be settled is tried again.
@@ -40,7 +42,16 @@ impl Run {
             tag: self.brought.as_ref().and_then(|brought| brought.tag.clone()),
             branch: self.assignment.task.branch.clone(),
         };
-        Settlement { start: self.start_untold(), lease: self.lease().clone(), outcome, facts }
+        let mail = |what: &str, words: &String| {
+            EventDraft::new(Kind::MessageSent, self.shared.actor())
+                .lease(self.lease())
+                .with("from", "agent")
+                .with("what", what)
+                .with("text", words.as_str())
+        };
+        let decisions = self.record.decisions.iter().map(|words| mail("decision", words));
+        let words = decisions.chain(self.record.messages.iter().map(|words| mail("message", words))).collect();
+        Settlement { start: self.start_untold(), lease: self.lease().clone(), outcome, facts, words }
     }
 }
 
@@ -56,7 +67,9 @@ impl Settlement {
             plan.event(start);
         }
         let end = settle::decide(snapshot, shared.workflow(), &self.lease, &self.outcome, retry, &self.facts);
+        let superseded = settle::superseded(snapshot, &self.lease);
         plan.then(end);
+        plan.events.extend(self.words.iter().filter(|_| !superseded).cloned());
         plan
     }
 

@@ -76,7 +76,12 @@ pub(super) fn look(
         }
     }
     files.retain(|file| !checkout.excludes(&file.path));
-    let risky = files.iter().filter(|file| file.odd || is_risky(&file.path)).map(|file| file.path.clone()).collect();
+    let risky = files.iter().filter_map(|file| match () {
+        () if file.gone && is_test(&file.path) => Some(format!("{} (deleted)", file.path)),
+        () if file.odd || is_risky(&file.path) => Some(file.path.clone()),
+        () => None,
+    });
+    let risky = risky.collect();
     let changed = files.into_iter().map(|file| file.path).collect();
     let midway = midway(checkout)?;
     Ok(Evidence { known: true, commits, changed, apart, took_in, dirty, risky, left_out: seen.left_out, midway })
@@ -106,6 +111,8 @@ pub(super) struct Differing {
     pub(super) path: String,
     /// It became a link or a repository inside.
     odd: bool,
+    /// It is not there any more.
+    gone: bool,
 }
 
 /// The files that differ between two trees.
@@ -118,7 +125,7 @@ pub(super) fn differing(checkout: &Checkout, from: &str, to: &str) -> Result<Vec
         let mut modes = meta.trim_start_matches(':').split(' ');
         let (old, new) = (modes.next().unwrap_or_default(), modes.next().unwrap_or_default());
         let odd = old != new && matches!(new, "120000" | "160000");
-        all.push(Differing { path: path.into(), odd });
+        all.push(Differing { path: path.into(), odd, gone: new == "000000" });
     }
     Ok(all)
 }
@@ -180,6 +187,13 @@ const RISKY_FILES: [&str; 30] = [
     "setup.py",
 ];
 
+/// Whether a file looks like a test.
+fn is_test(path: &str) -> bool {
+    let lower = path.to_ascii_lowercase();
+    let mut words = lower.split(|c: char| !c.is_ascii_alphanumeric());
+    words.any(|word| matches!(word, "test" | "tests" | "spec" | "specs" | "testdata" | "testing"))
+}
+
 /// Whether other programs, agents or CI obey a file.
 pub fn is_risky(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
@@ -208,6 +222,16 @@ pub(super) fn midway(checkout: &Checkout) -> Result<Option<&'static str>, Worksp
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_test_is_known_by_its_path() {
+        for path in ["tests/a.rs", "src/foo_test.go", "test/x.py", "a.spec.ts", "pkg/testdata/x"] {
+            assert!(is_test(path), "{path}");
+        }
+        for path in ["src/latest.rs", "contest/a.rs", "src/attestation.rs"] {
+            assert!(!is_test(path), "{path}");
+        }
+    }
 
     #[test]
     fn files_that_others_obey_are_told() {

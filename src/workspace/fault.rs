@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::git::GitError;
-use crate::domain::{Class, TaskId, text};
+use crate::domain::{Class, TaskId, environment, text};
 
 /// Why a workspace could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -133,6 +133,9 @@ impl WorkspaceError {
             Self::Git(GitError::NotStarted(_) | GitError::TooOld { .. } | GitError::NotOurs { .. }) => Class::Config,
             Self::Repository { .. } | Self::Unsafe { .. } | Self::Untrusted | Self::NoBase(_) => Class::Config,
             Self::BranchInUse { .. } | Self::Hook { .. } => Class::Config,
+            Self::DiskLow { .. } => Class::Environment,
+            Self::Git(GitError::Failed { said, .. }) if environment::of_git(said).is_some() => Class::Environment,
+            Self::Io { source, .. } if is_no_room(source) => Class::Environment,
             Self::Midway { .. } => Class::NoEvidence,
             Self::Io { source, .. }
                 if matches!(
@@ -142,14 +145,17 @@ impl WorkspaceError {
             {
                 Class::PermissionDenied
             }
-            Self::Nothing(..)
-            | Self::Git(_)
-            | Self::Busy { .. }
-            | Self::DiskLow { .. }
-            | Self::Kept { .. }
-            | Self::Io { .. } => Class::AgentCrashed,
+            Self::Nothing(..) | Self::Git(_) | Self::Busy { .. } | Self::Kept { .. } | Self::Io { .. } => {
+                Class::AgentCrashed
+            }
         }
     }
+}
+
+/// A full disk, a used up quota.
+fn is_no_room(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 /// An error with its causes, in one line.

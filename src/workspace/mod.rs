@@ -402,6 +402,17 @@ impl Workspace {
         Ok(Some(format!("{head}:{}", checkout.snapshot()?.tree)))
     }
 
+    /// The commit in which the branch left the one that it goes to; `None` without one.
+    pub fn fork_commit(&self) -> Result<Option<String>, WorkspaceError> {
+        self.checkout.as_ref().map_or(Ok(None), |checkout| self.fork(checkout))
+    }
+
+    /// The commit at which the branch that it goes to stands now; `None` without one.
+    pub fn target_commit(&self) -> Result<Option<String>, WorkspaceError> {
+        let (Some(checkout), Some(base)) = (&self.checkout, &self.base_branch) else { return Ok(None) };
+        save::read(&checkout.git, &format!("refs/heads/{base}"))
+    }
+
     /// The commit in which the branch left the one that it goes to.
     fn fork(&self, checkout: &Checkout) -> Result<Option<String>, WorkspaceError> {
         let Some(base) = &self.base_branch else { return Ok(None) };

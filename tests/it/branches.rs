@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::support::{Project, git};
 
 mod conflicts;
+mod environment;
 mod evidence;
 mod killed;
 mod remote;

@@ -1,17 +1,19 @@
 //! What a run came to, in the order of what can be believed: the event that ended it, fields that
-//! say what is wrong, exit codes, patterns in words of the program, the exit status alone.
+//! say what is wrong by their value, then by their words, exit codes, standard error, the exit status alone.
 //!
 //! What we did to the run comes before all of this and is not known here; the model's own words
 //! are never looked at.
 
-use chrono::{DateTime, Days, Local, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
+use super::clock::clock;
 use crate::{
     agent::{
         descriptor::{Descriptor, ErrorRule, RetryUnit, Source},
         failure::{self, Failure},
         stream::{Facts, Hit, State},
     },
+    domain::environment,
     process::Ended,
 };
 
@@ -47,6 +49,9 @@ pub fn judge(descriptor: &Descriptor, state: &State, ended: &Ended, lingered: bo
     if let Some(hit) = hits(&|rule| rule.always) {
         return found(&hit);
     }
+    if let Some((failure, line)) = by_stderr(descriptor, state, &|rule| rule.always) {
+        return Some(judged(facts, failure, line));
+    }
     if said_well && good_exit {
         let nothing_worked = facts.observation.denials > 0 && facts.tools_ok == 0;
         let words = format!("{} tool calls were not allowed, and none worked", facts.observation.denials);
@@ -56,23 +61,18 @@ pub fn judge(descriptor: &Descriptor, state: &State, ended: &Ended, lingered: bo
     if facts.quota.as_ref().is_some_and(|quota| quota.resets_at.is_some()) {
         return Some(judged(facts, Failure::QuotaWindow, facts.message.clone().unwrap_or_default()));
     }
-    if let Some(hit) = hits(&|rule| rule.regex.is_none()) {
-        return found(&hit);
+    for by_value in [true, false] {
+        if let Some(hit) = hits(&|rule| rule.regex.is_none() == by_value) {
+            return found(&hit);
+        }
     }
     if let Some(code) = code
         && let Some(failure) = by_exit(descriptor, code)
     {
         return Some(judged(facts, failure, facts.message.clone().unwrap_or_default()));
     }
-    for (rule, hit) in descriptor.errors.iter().zip(&facts.hits).filter(|(rule, _)| rule.regex.is_some()) {
-        if let Some(hit) = hit {
-            return found(hit);
-        }
-        if let (Source::Stderr, Some(pattern), Some(failure)) = (rule.source, &rule.regex, rule.class)
-            && let Some(line) = state.stderr().lines().find(|line| pattern.0.is_match(line))
-        {
-            return Some(judged(facts, failure, line.to_owned()));
-        }
+    if let Some((failure, line)) = by_stderr(descriptor, state, &|_| true) {
+        return Some(judged(facts, failure, line));
     }
     if let Some((failure, words)) = &facts.early {
         return Some(judged(facts, *failure, words.clone()));
@@ -82,6 +82,12 @@ pub fn judge(descriptor: &Descriptor, state: &State, ended: &Ended, lingered: bo
         Ended::Signalled(signal) => (Failure::Killed, failure::signal(*signal)),
         Ended::Unknown => (Failure::Killed, "how it ended is not known".into()),
         _ if facts.terminal.is_some() && !said_well => (Failure::Unknown, message.unwrap_or_default()),
+        _ if code.is_some_and(|code| environment::CANNOT_RUN.contains(&code)) => {
+            (Failure::NotInstalled, state.stderr().trim().to_owned())
+        }
+        _ if !good_exit && environment::no_room(state.stderr()).is_some() => {
+            (Failure::NoRoom, environment::no_room(state.stderr()).unwrap_or_default().to_owned())
+        }
         _ if !good_exit => {
             let code = code.map_or_else(String::new, |code| format!("exit status {code}"));
             let tail = state.stderr().trim();
@@ -96,6 +102,15 @@ pub fn judge(descriptor: &Descriptor, state: &State, ended: &Ended, lingered: bo
 /// A word of an enumeration (`401`, `rate_limit`) says nothing to people that the failure does not say.
 fn plain_words(words: &str) -> String {
     if words.contains(' ') { words.to_owned() } else { String::new() }
+}
+
+/// What a pattern finds in the end of standard error, and the line.
+fn by_stderr(descriptor: &Descriptor, state: &State, wanted: &dyn Fn(&ErrorRule) -> bool) -> Option<(Failure, String)> {
+    descriptor.errors.iter().filter(|rule| rule.source == Source::Stderr && wanted(rule)).find_map(|rule| {
+        let (pattern, failure) = (rule.regex.as_ref()?, rule.class?);
+        let line = state.stderr().lines().find(|line| pattern.0.is_match(line))?;
+        Some((failure, line.to_owned()))
+    })
 }
 
 fn by_exit(descriptor: &Descriptor, code: i32) -> Option<Failure> {
@@ -133,68 +148,9 @@ pub(super) fn written(unit: RetryUnit, word: &str, now: DateTime<Utc>) -> Option
     }
 }
 
-/// The end of the minute in which this machine's clock shows `6:10 PM` next, or did a moment ago; of the day in
-/// `Nov 24th, 2026 6:10 PM` where it is said.
-fn clock(word: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let word = word.to_ascii_uppercase();
-    let (date, time) = match word.rsplit_once(", ") {
-        Some((day, rest)) => {
-            let (year, time) = rest.split_once(' ')?;
-            let day = day.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-            (Some(NaiveDate::parse_from_str(&format!("{day} {year}"), "%b %d %Y").ok()?), time)
-        }
-        None => (None, word.as_str()),
-    };
-    let time: String = time.split_whitespace().collect();
-    let time = NaiveTime::parse_from_str(&time, "%I:%M%p").ok()?;
-    // The seconds were cut off, so that at the minute's begin the service may still refuse.
-    let at = |day: NaiveDate| {
-        let begin = day.and_time(time).and_local_timezone(Local).earliest()?.with_timezone(&Utc);
-        begin.checked_add_signed(TimeDelta::minutes(1))
-    };
-    if let Some(date) = date {
-        return at(date);
-    }
-    let today = now.with_timezone(&Local).date_naive();
-    // A minute that is just over is no time of tomorrow's.
-    let recent = now - TimeDelta::hours(1);
-    (0..=1).find_map(|days| at(today.checked_add_days(Days::new(days))?).filter(|at| *at > recent))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_time_of_day_is_the_next_one() {
-        let now = DateTime::from_timestamp(1_767_600_000, 0).expect("a time");
-        for word in ["6:10 PM", "12:00AM", "11:59 pm", "1:05 AM"] {
-            let at = clock(word, now).expect(word);
-            assert!(at > now - TimeDelta::hours(1) && at <= now + TimeDelta::hours(24), "{word}: {at}");
-        }
-        assert_eq!(clock("18:10", now), None);
-    }
-
-    #[test]
-    fn the_minute_that_runs_ends_within_a_minute_and_one_that_is_just_over_is_not_tomorrows() {
-        let now = DateTime::from_timestamp(1_767_600_030, 0).expect("a time");
-        let shown = |at: DateTime<Utc>| at.with_timezone(&Local).format("%-I:%M %p").to_string();
-        assert_eq!(clock(&shown(now), now), Some(now + TimeDelta::seconds(30)));
-        let before = now - TimeDelta::minutes(1);
-        assert_eq!(clock(&shown(before), now), Some(now - TimeDelta::seconds(30)));
-    }
-
-    #[test]
-    fn a_time_of_another_day_comes_with_its_date() {
-        let now = DateTime::from_timestamp(1_767_600_000, 0).expect("a time");
-        let at = now + TimeDelta::days(3);
-        let (local, ends) = (at.with_timezone(&Local), at + TimeDelta::minutes(1));
-        for ordinal in ["st", "nd", "rd", "th"] {
-            let word = local.format(&format!("%b %-d{ordinal}, %Y %-I:%M %p")).to_string();
-            assert_eq!(clock(&word, now), Some(ends), "{word}");
-        }
-        assert_eq!(clock("Foo 31st, 2026 1:00 AM", now), None);
-    }
 
     #[test]
     fn seconds_count_from_now_and_nonsense_is_none() {

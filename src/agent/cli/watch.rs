@@ -78,7 +78,7 @@ impl Watch {
             Some(open) => limit(limits.tool_s, open.since, Failure::Stalled, &|time| {
                 format!("its tool `{}` has been open for {time}", open.name)
             }),
-            None => limit(limits.stall_s, facts.progress, Failure::Stalled, &|time| {
+            None => limit(limits.stall_s, facts.progress, limits.stall, &|time| {
                 format!("no event of the model or a tool for {time}")
             }),
         }

@@ -27,7 +27,12 @@ fn whole() -> (tempfile::TempDir, Assignment, PromptFacts) {
         answers: vec![("Which?".into(), "the second".into())],
         dependencies: vec![related("P001-B01", "The client is in src/client.rs.")],
         failures: vec!["gate `test` failed:\nassertion at upload.rs:12".into()],
-        handed: Some(Handed { role: "builder".into(), nothing: false, summary: "All 4 tests pass.".into() }),
+        handed: Some(Handed {
+            role: "builder".into(),
+            nothing: false,
+            summary: "All 4 tests pass.".into(),
+            ..Handed::default()
+        }),
         gates: vec![("test".into(), "cargo test --quiet".into())],
         children: vec![related("P001-B03-X", "")],
     };
@@ -218,7 +223,8 @@ fn a_role_that_found_nothing_to_change_is_not_taken_by_its_word() {
     let said = prompt(&facts);
     assert!(said.contains("## What the builder said") && said.contains("All 4 tests pass."), "{said}");
     assert!(!said.contains("nothing to change"), "{said}");
-    facts.handed = Some(Handed { role: "builder".into(), nothing: true, summary: "it was there".into() });
+    facts.handed =
+        Some(Handed { role: "builder".into(), nothing: true, summary: "it was there".into(), ..Handed::default() });
     let said = prompt(&facts);
     assert!(said.contains("**nothing to change**") && said.contains("only if you agree"), "{said}");
 }

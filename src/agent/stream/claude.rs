@@ -1,6 +1,6 @@
 //! Claude Code's dialect: messages of content blocks, also spoken by qwen, amp and cursor-agent.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use serde_json::Value;
 
@@ -10,34 +10,37 @@ use crate::agent::descriptor::Descriptor;
 #[derive(Default)]
 pub(super) struct Claude {
     /// Figures by message: one message comes in several events, each with the message's figures so far.
-    messages: BTreeMap<String, Figures>,
-    /// What messages that were forgotten came to.
-    before: Figures,
+    messages: HashMap<String, Figures>,
+    /// What all of them came to.
+    all: Figures,
     /// The message that came last.
     last: String,
 }
 
-/// So many messages are told apart; older ones get no more events.
-const MESSAGES: usize = 64;
+/// So many messages are told apart; of further ones the first event counts.
+const MESSAGES: usize = 100_000;
+
+/// A name of more bytes than this is cut.
+const NAME: usize = 100;
 
 impl Claude {
     fn figures(&mut self, id: &str, usage: &Value, facts: &mut Facts) {
         let number = |name: &str| usage.get(name).and_then(Value::as_u64).unwrap_or(0);
         let cached = number("cache_read_input_tokens");
-        let input = number("input_tokens") + number("cache_creation_input_tokens") + cached;
+        let input = number("input_tokens").saturating_add(number("cache_creation_input_tokens")).saturating_add(cached);
         let output = number("output_tokens");
-        if input + output == 0 {
+        if input == 0 && output == 0 {
             return;
         }
         let figures = Figures { input: Some(input), output: Some(output), cached: Some(cached), ..Figures::default() };
-        if !self.messages.contains_key(id)
-            && self.messages.len() >= MESSAGES
-            && let Some((_, old)) = self.messages.pop_first()
-        {
-            self.before = self.before.plus(old);
-        }
-        self.messages.insert(id.into(), figures);
-        facts.live(self.messages.values().fold(self.before, |all, figures| all.plus(*figures)));
+        let id: String = id.chars().take(NAME).collect();
+        let before = match self.messages.len() < MESSAGES || self.messages.contains_key(&id) {
+            true => self.messages.insert(id, figures),
+            false if id == self.last => return,
+            false => None,
+        };
+        self.all = self.all.minus(before.unwrap_or_default()).plus(figures);
+        facts.live(self.all);
     }
 }
 

@@ -357,3 +357,82 @@ fn one_object_in_place_of_lines_is_read_at_its_end() {
     let torn = read(&mine, b"{\"response\": ", b"");
     assert_eq!(torn.facts().terminal, None);
 }
+
+/// What a program came to, by what it wrote.
+fn judged(name: &str, stdout: &str, stderr: &str, code: i32) -> Option<judge::Judgement> {
+    let descriptor = adapter(name);
+    let state = read(&descriptor, stdout.as_bytes(), stderr.as_bytes());
+    judge::judge(&descriptor, &state, &Ended::Exited(code), false)
+}
+
+#[test]
+fn a_limit_in_plain_words_is_a_limit_with_its_time() {
+    let line = "You've hit your session limit \u{b7} resets 10:10pm (UTC)\n";
+    let event = serde_json::json!({"type": "result", "subtype": "success", "is_error": true, "num_turns": 1,
+        "result": line.trim(), "session_id": "s"});
+    let synthetic = serde_json::json!({"type": "assistant", "error": "rate_limit", "message": {"id": "m",
+        "model": "<synthetic>", "content": [{"type": "text", "text": line.trim()}]}});
+    for (stdout, failure) in [(line.to_owned(), F::QuotaWindow), (format!("{synthetic}\n{event}\n"), F::RateLimited)] {
+        let judged = judged("claude", &stdout, "", 1).expect("no success");
+        assert_eq!(judged.failure, failure, "{judged:?}");
+        let at = judged.retry_at.expect("a time");
+        assert_eq!(at.format("%H:%M").to_string(), "22:11");
+        assert!(judged.words.contains("session limit"), "{judged:?}");
+    }
+}
+
+#[test]
+fn a_page_of_a_proxy_is_the_network() {
+    let words = "API Error: Unexpected token '<', \"<!DOCTYPE html>\" is not valid JSON";
+    let claude =
+        serde_json::json!({"type": "result", "subtype": "success", "is_error": true, "num_turns": 1, "result": words});
+    let gemini = serde_json::json!({"type": "result", "status": "error", "error": {"type": "Error", "message": words}});
+    let qwen = serde_json::json!({"type": "result", "subtype": "success", "is_error": false, "num_turns": 1,
+        "result": "[API Error: 200 <html><body>Blocked</body></html>]"});
+    for (name, event) in [("claude", claude), ("gemini", gemini), ("qwen", qwen)] {
+        let judged = judged(name, &format!("{event}\n"), "", 1).expect("no success");
+        assert_eq!(judged.failure, F::Network, "{name}: {judged:?}");
+    }
+}
+
+#[test]
+fn a_sandbox_that_does_not_work_is_told_although_the_run_calls_itself_a_success() {
+    let stdout = "{\"type\":\"thread.started\",\"thread_id\":\"t\"}\n{\"type\":\"turn.completed\",\"usage\":{}}\n";
+    let broken =
+        "2026-11-29T10:00:00Z ERROR codex_core::exec: bwrap: execvp codex-linux-sandbox: No such file or directory\n";
+    assert_eq!(judged("codex", stdout, broken, 0).map(|judged| judged.failure), Some(F::SandboxBroken));
+    assert_eq!(judged("codex", stdout, "a note\n", 0), None);
+}
+
+#[test]
+fn a_used_up_day_is_told_from_a_short_limit_although_the_exit_code_is_the_same() {
+    let said = |message: &str| {
+        let event =
+            serde_json::json!({"type": "result", "status": "error", "error": {"type": "Error", "message": message}});
+        judged("gemini", &format!("{event}\n"), "", 173).map(|judged| judged.failure)
+    };
+    assert_eq!(said("You exceeded your current quota: generate_requests_per_day"), Some(F::QuotaWindow));
+    assert_eq!(said("[API Error: Resource has been exhausted]"), Some(F::RateLimited));
+}
+
+#[test]
+fn what_a_shell_says_of_a_missing_program_and_a_full_disk_is_no_bad_work() {
+    let missing = judged("claude", "", "env: 'node': No such file or directory\n", 127).expect("no success");
+    assert_eq!((missing.failure, missing.failure.class()), (F::NotInstalled, crate::domain::Class::AgentNotFound));
+    let full = judged("claude", "", "Error: ENOSPC: no space left on device, write\n", 1).expect("no success");
+    assert_eq!(full.failure.class(), crate::domain::Class::Environment);
+}
+
+#[test]
+fn tokens_are_counted_once_however_many_messages_interleave() {
+    let event = |id: usize, output: u64| {
+        let message = serde_json::json!({"id": format!("m{id}"), "model": "m", "content": [],
+            "usage": {"input_tokens": 10, "output_tokens": output}});
+        serde_json::json!({"type": "assistant", "message": message}).to_string() + "\n"
+    };
+    let first: String = (0..300).map(|id| event(id, 1)).collect();
+    let second: String = (0..300).map(|id| event(id, 5)).collect();
+    let state = read(&adapter("claude"), (first + &second).as_bytes(), b"");
+    let seen = &state.facts().observation;
+    assert_eq!((seen.tokens_in, seen.tokens_out), (Some(3_000), Some(1_500)));
+}

@@ -32,6 +32,17 @@ impl Figures {
         }
     }
 
+    /// Tokens without those that were counted before; nothing else.
+    pub(super) fn minus(self, before: Self) -> Self {
+        let less = |now: Option<u64>, before: Option<u64>| now.map(|now| now.saturating_sub(before.unwrap_or(0)));
+        Self {
+            input: less(self.input, before.input),
+            output: less(self.output, before.output),
+            cached: less(self.cached, before.cached),
+            ..self
+        }
+    }
+
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }

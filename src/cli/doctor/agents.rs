@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use super::{
     Patient, adapters,
     check::{Check, Checks, Group},
-    sentence,
+    gates, sentence,
 };
 use crate::{
-    agent::{self, Assignment, find_program, prompt},
+    agent::{self, Assignment, prompt},
     config::{AgentConfig, AgentKind, ConfigError, Loaded, secrets},
     domain::{RoleRule, RunName, TaskId, Token},
     error::quoted,
@@ -28,8 +28,11 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
     let mut by_agent: BTreeMap<&str, (&AgentConfig, Vec<&str>)> = BTreeMap::new();
     let mut without: Vec<&str> = Vec::new();
     for rule in loaded.config.workflow.rules() {
-        match loaded.agent(&rule.role) {
-            Ok((name, agent)) => by_agent.entry(name).or_insert((agent, Vec::new())).1.push(rule.role.as_str()),
+        match loaded.agents(&rule.role) {
+            // The whole chain: the last of it works as well, once.
+            Ok(chain) => chain.into_iter().for_each(|(name, agent)| {
+                by_agent.entry(name).or_insert((agent, Vec::new())).1.push(rule.role.as_str());
+            }),
             Err(ConfigError::NoAgent { .. }) => without.push(rule.role.as_str()),
             // Told with the project's files.
             Err(ConfigError::Untrusted { .. }) => {}
@@ -54,7 +57,7 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
             adapters::check(&mut checks, patient, name, agent, &path, &adapters::Unit(unit.as_deref()));
         }
     }
-    gates(&mut checks, patient, loaded, &path);
+    gates::check(&mut checks, patient, loaded, &path);
     prompts(&mut checks, patient, loaded);
     checks.into_vec()
 }
@@ -134,30 +137,6 @@ fn secret(checks: &mut Checks, patient: &Patient<'_>, name: &str, agent: &AgentC
             let what = format!("`agents.{name}.set.{variable}` is a secret in plain text");
             let why = "who reads the file has it, and git keeps it; write env:NAME or file:PATH";
             checks.warn("plain_secret", what, why, format!("agentctl config show --origin agents.{name}.set"));
-        }
-    }
-}
-
-fn gates(checks: &mut Checks, patient: &Patient<'_>, loaded: &Loaded, path: &str) {
-    for (name, gate) in &loaded.config.gates {
-        let program = gate.argv.first().map_or("", String::as_str);
-        if find_program(program, path, patient.layout.root()).is_none() {
-            let what = format!("gate `{name}`: `{program}` is not found");
-            checks.bad(
-                "gate_not_found",
-                what,
-                "no task passes it",
-                format!("agentctl config show --origin gates.{name}"),
-            );
-        } else {
-            checks.good("gate", format!("gate `{name}`: {}", gate.argv.join(" ")));
-        }
-    }
-    let Some(snapshot) = patient.snapshot() else { return };
-    for task in snapshot.queue.tasks().filter(|task| !task.status.is_finished()) {
-        for gate in task.gates.iter().filter(|gate| !loaded.config.gates.contains_key(*gate)) {
-            let what = format!("task {} demands the gate `{gate}`, which is not defined or not trusted", task.id);
-            checks.bad("gate", what, "the task cannot pass", "agentctl config show gates");
         }
     }
 }

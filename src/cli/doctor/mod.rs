@@ -19,6 +19,7 @@ mod adapters;
 mod agents;
 pub mod check;
 mod fix;
+mod gates;
 mod host;
 mod journal;
 mod leases;
@@ -34,6 +35,10 @@ pub struct DoctorArgs {
     /// Mend what can be mended without harm, and say it first
     #[arg(long)]
     pub fix: bool,
+
+    /// Run every gate on the commit that work begins with
+    #[arg(long)]
+    pub gates: bool,
 }
 
 /// What the checks look at; gathered once, each part on its own so that one that fails hides no other.
@@ -45,6 +50,8 @@ pub(super) struct Patient<'a> {
     pub(super) reading: Option<Result<Reading, StoreError>>,
     pub(super) fleet: Fleet,
     pub(super) host: Host,
+    /// Gates are run, not only looked at.
+    pub(super) tries_gates: bool,
 }
 
 impl<'a> Patient<'a> {
@@ -62,7 +69,7 @@ impl<'a> Patient<'a> {
         let stop_after = loaded.as_ref().map(|l| l.config.fleet.drain + l.config.fleet.grace).unwrap_or_default();
         let roles: Vec<_> = workflow(&loaded).rules().iter().map(|rule| rule.role.clone()).collect();
         let fleet = Fleet::new(layout, host.clone(), roles, stop_after);
-        Self { layout, world, loaded, store, reading, fleet, host }
+        Self { layout, world, loaded, store, reading, fleet, host, tries_gates: false }
     }
 
     /// The table of roles; the shipped one where the configuration does not load.
@@ -114,6 +121,7 @@ pub fn run_in(talk: &dyn Talk, world: &World, host: Host, layout: &Layout, args:
         patient = Patient::new(layout, world.clone(), host);
         remedies = fix::find(&patient);
     }
+    patient.tries_gates = args.gates;
     let checks = patient.checks();
     check::render(talk, &checks, !args.fix && !remedies.is_empty());
     let bad = checks.iter().any(|check| check.state == State::Bad);

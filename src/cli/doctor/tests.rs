@@ -59,7 +59,8 @@ impl Scene {
 
     fn doctor(&self, fix: bool) -> (u8, String) {
         let talk = Memo::default();
-        let code = run_in(&talk, &self.world, self.host(), &self.layout, &DoctorArgs { fix }).expect("looks");
+        let code =
+            run_in(&talk, &self.world, self.host(), &self.layout, &DoctorArgs { fix, gates: false }).expect("looks");
         (code, talk.text())
     }
 

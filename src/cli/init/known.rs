@@ -23,19 +23,19 @@ pub struct Known {
 pub const KNOWN: &[Known] = &[
     Known {
         name: "claude",
-        permissions: Some("edits"),
+        permissions: Some("auto"),
         install: "npm install -g @anthropic-ai/claude-code",
-        rights: "it may edit files, and run no shell command that its own settings do not allow",
+        rights: "it may edit files and run commands that its own second model lets pass",
         notes: &[
-            "To let it run commands, name them: args = [\"--allowedTools\", \"Bash(git *),Bash(make *)\"]; or permissions = \"all\".",
+            "Without its auto mode: permissions = \"edits\" and args = [\"--allowedTools\", \"Bash(git *),Bash(make *)\"]; or permissions = \"all\".",
         ],
         writes_result: true,
     },
     Known {
         name: "codex",
-        permissions: Some("edits"),
+        permissions: Some("auto"),
         install: "npm install -g @openai/codex",
-        rights: "it may edit files and run commands within the project, in its own sandbox without network",
+        rights: "it may edit files and run commands within the project, in its own sandbox; its reviewer decides on the rest",
         notes: &["CODEX_HOME must not be below /tmp: its sandbox breaks there."],
         writes_result: true,
     },

@@ -1,19 +1,22 @@
 //! What `init` finds in a directory: git, how the project is tested, which agent programs there are.
 //!
-//! Only looks; nothing is run and nothing is written.
+//! Only looks: nothing of the project is run and nothing is written. A gate whose program or module is missing is not
+//! proposed: every task would fail at it.
 
 use std::path::{Path, PathBuf};
 
 use super::known::{KNOWN, Known};
-use crate::{agent::find_program, sys::files};
+use crate::{agent::find_program, cli::gate, sys::files};
 
 /// What was found.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// The top of the git work tree around the directory.
     pub git: Option<PathBuf>,
-    /// Ways to test the project, the one to take first first.
+    /// Ways to test the project that can be run here, the one to take first first.
     pub tests: Vec<Test>,
+    /// Ways to test it that cannot, and what is missing.
+    pub untried: Vec<(Test, String)>,
     /// Agent programs on the search path, the one to take first first.
     pub agents: Vec<(&'static Known, PathBuf)>,
 }
@@ -33,7 +36,14 @@ pub struct Test {
 pub fn look(root: &Path, search_path: &str) -> Found {
     let git = root.ancestors().find(|dir| dir.join(".git").exists()).map(Into::into);
     let agents = KNOWN.iter().filter_map(|known| Some((known, find_program(known.name, search_path, root)?))).collect();
-    Found { git, tests: tests(root), agents }
+    let (mut runnable, mut untried) = (Vec::new(), Vec::new());
+    for test in tests(root) {
+        match gate::missing(&test.argv, search_path, root) {
+            Some(what) => untried.push((test, what)),
+            None => runnable.push(test),
+        }
+    }
+    Found { git, tests: runnable, untried, agents }
 }
 
 fn tests(root: &Path) -> Vec<Test> {

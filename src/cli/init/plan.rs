@@ -121,7 +121,12 @@ pub fn plan(world: &World, layout: &Layout, found: &Found, wish: &Wish<'_>) -> R
         if let Chosen::Known(known) = chosen {
             plan.safety.push(format!("{}: {}", known.name, known.rights));
         }
+        for (test, what) in &found.untried {
+            let command = test.argv.join(" ");
+            plan.remarks.push(format!("no gate `{command}`: {what}; how to add one: agentctl config show --default"));
+        }
         if !found.tests.is_empty() {
+            plan.remarks.push("whether the gate is green here is not tried yet: agentctl doctor --gates".into());
             let command = found.tests[0].argv.join(" ");
             plan.safety.push(format!("`{command}` must succeed before a task leaves builder, tester or integrator"));
         }

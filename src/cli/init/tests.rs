@@ -88,7 +88,12 @@ fn args(agent: Option<&str>) -> InitArgs {
 
 #[test]
 fn a_project_is_set_up_and_its_own_commands_are_trusted() {
-    let scene = Scene::new().program("codex").program("claude").file("Cargo.toml", "").file(".gitignore", "/target\n");
+    let scene = Scene::new()
+        .program("codex")
+        .program("cargo")
+        .program("claude")
+        .file("Cargo.toml", "")
+        .file(".gitignore", "/target\n");
     assert_eq!(scene.run(&args(None)), Ok(0));
     let loaded = scene.loaded();
     assert_eq!((loaded.trust, loaded.warnings.len()), (Trust::Trusted, 0));
@@ -109,6 +114,14 @@ fn a_project_is_set_up_and_its_own_commands_are_trusted() {
     assert_eq!(scene.run(&args(None)), Ok(0));
     assert_eq!(scene.tree(), before, "a second time changes nothing");
     assert!(scene.talk.text().contains("nothing is missing"));
+}
+
+#[test]
+fn a_gate_that_cannot_be_run_is_not_proposed_and_that_is_said() {
+    let scene = Scene::new().program("claude").file("Cargo.toml", "");
+    assert_eq!(scene.run(&args(None)), Ok(0));
+    assert!(scene.loaded().config.gates.is_empty());
+    assert!(scene.talk.text().contains("no gate `cargo test`: `cargo` is not found"), "{}", scene.talk.text());
 }
 
 #[test]

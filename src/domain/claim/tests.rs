@@ -24,6 +24,7 @@ pub(crate) fn claimant(role: &Role) -> Claimant {
         owner: owner("w@h"),
         rule: Workflow::shipped().rule(role).expect("shipped").clone(),
         agents: vec![Offer { by: "cmd".into(), pool: "cmd".into(), simulated: false }],
+        merges: false,
         ignore_wip: false,
     }
 }
@@ -199,4 +200,28 @@ fn a_task_for_one_role_is_not_taken_by_another() {
     let mut tasks = vec![task("A", Status::READY)];
     tasks[0].role = Some("refiner".into());
     assert!(claim(&snapshot(tasks)).is_err());
+}
+
+#[test]
+fn a_merge_waits_for_no_quota_tries_none_and_opens_none() {
+    use crate::domain::pool;
+    let mut before = snapshot(vec![task("A", Status::READY_FOR_INTEGRATOR)]);
+    let mut me = claimant(&Role::INTEGRATOR);
+    let closed = pool::Closed {
+        until: now_at(9_000).wall,
+        since: now_at(0).wall,
+        class: "usage_limit".into(),
+        reason: String::new(),
+        limits: 1,
+    };
+    Arc::make_mut(&mut before.history).pools.insert("cmd".into(), closed);
+    assert!(matches!(decide(&before, &Workflow::shipped(), &me), Err(Idle::Limited(_))));
+    me.merges = true;
+    for at in [1_000, 9_000] {
+        before.now = now_at(at);
+        let (plan, lease) = decide(&before, &Workflow::shipped(), &me).expect("a claim");
+        assert!(!lease.probe);
+        let done = crate::domain::Outcome::Done { summary: String::new(), tasks: Vec::new() };
+        assert!(pool::settle(&before.after(&plan), &lease, &done).events.is_empty());
+    }
 }

@@ -7,6 +7,7 @@
 //! It knows nothing of queues, leases and agents; what to do with a conflict or a red gate is its
 //! caller's business.
 
+mod base;
 mod build;
 mod changelog;
 mod checkout;
@@ -28,6 +29,7 @@ use std::{
     },
 };
 
+pub use base::{Base, BaseError};
 pub use recover::{Recovered, What, mend, recover};
 pub use safe::Author;
 pub use steps::Step;

@@ -24,6 +24,11 @@ impl Yard {
         Self { dir: home.join("merges"), place: home.join("train") }
     }
 
+    /// The one that the configuration of a project names.
+    pub fn of_project(layout: &Layout, config: &Config) -> Result<Self, WorkspaceError> {
+        Ok(Self::below(&Home::of(layout, config)?.dir))
+    }
+
     /// The one for a task's worktree; `None` in the project's own directory.
     pub fn of(workspace: &Workspace) -> Option<Self> {
         workspace.branch()?;

@@ -215,3 +215,44 @@ exit 0"#;
     assert_eq!(created["left_out"], json!(["status", "branch", "role", "budget", "gates"]), "{created}");
     assert!(!project.path("zz.txt").exists());
 }
+
+#[test]
+fn what_an_agent_does_beside_its_work_is_told() {
+    let script = r#"case "$OODATCAA_ROLE" in builder)
+  echo made > made.txt; rm tests/one.txt
+  cd "$OODATCAA_PROJECT"; git -c user.name=a -c user.email=a@invalid commit -q --allow-empty -m "straight to main"
+  sed -i 's/"it works"//' .oodatcaa/work/SPRINT_QUEUE.json
+  cat > "$OODATCAA_RESULT_FILE" <<'END'
+{"outcome": "done", "summary": "made it", "decisions": [{"text": "by hand, not by a library"}],
+ "messages": [{"to": "tester", "text": "start with the second file"}]}
+END
+  ;; esac; exit 0"#;
+    let project = repository(script, "[roles.tester]\ncriteria = false");
+    let _trees = with_trees(&project);
+    fs::create_dir_all(project.path("tests")).expect("made");
+    fs::write(project.path("tests/one.txt"), "one\n").expect("written");
+    git(project.root(), &["add", "-A"]);
+    git(project.root(), &["commit", "-q", "-m", "a test"]);
+    project.queue(
+        json!([{"id": "A", "title": "", "type": "Build", "status": "ready", "acceptance_criteria": ["it works"]}]),
+    );
+    for role in ["builder", "tester"] {
+        project.once(role);
+    }
+    let shown = project.command("agentctl").args(["run", "show", "A/1", "--json"]).output().expect("agentctl");
+    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).expect("JSON");
+    let risky = shown["record"]["risky"].to_string();
+    for word in ["tests/one.txt (deleted)", "main got 1 commits", "`acceptance_criteria` of the task was changed"] {
+        assert!(risky.contains(word), "{word}: {risky}");
+    }
+    let sent: Vec<String> =
+        project.events_of("message.sent").iter().map(|event| event["data"]["text"].to_string()).collect();
+    assert_eq!(sent, ["\"by hand, not by a library\"", "\"tester: start with the second file\""]);
+    let shown = project.command("agentctl").args(["run", "show", "A/2", "--json"]).output().expect("agentctl");
+    let dir = serde_json::from_slice::<serde_json::Value>(&shown.stdout).expect("JSON")["dir"].clone();
+    let prompt =
+        fs::read_to_string(std::path::Path::new(dir.as_str().expect("a directory")).join("prompt.md")).expect("read");
+    for word in ["by hand, not by a library", "start with the second file", "tests/one.txt (deleted)"] {
+        assert!(prompt.contains(word), "{word}: {prompt}");
+    }
+}

@@ -1,0 +1,62 @@
+//! Words by which programs say that the machine, and not the work, is at fault (R34).
+//!
+//! They are only looked for in what a failed program said last, never in the words of a model.
+
+/// A full or read-only disk, in the words of the C library, of Rust and of Node.js.
+const NO_ROOM: [&str; 9] = [
+    "No space left on device",
+    "Disk quota exceeded",
+    "Read-only file system",
+    "(os error 28)",
+    "(os error 30)",
+    "(os error 122)",
+    "ENOSPC",
+    "EDQUOT",
+    "EROFS",
+];
+
+/// A program that git needs and does not find.
+const NO_FILTER: [&str; 4] = ["external filter", "smudge filter", "clean filter", "filter-process"];
+
+/// How a shell and `env` say that a program is missing.
+const NOT_FOUND: [&str; 3] = ["command not found", ": not found", "No such file or directory"];
+
+/// Exit codes by which a shell, `env` and our keeper say that a program cannot be run, or is not there.
+pub const CANNOT_RUN: [i32; 2] = [126, 127];
+
+/// The line that says that there is no room, or that nothing may be written.
+pub fn no_room(words: &str) -> Option<&str> {
+    line(words, &|line| NO_ROOM.iter().any(|sign| line.contains(sign)))
+}
+
+/// The line by which git says that a filter of its own configuration cannot be run, or that there is no room.
+pub fn of_git(words: &str) -> Option<&str> {
+    let names_filter = NO_FILTER.iter().any(|sign| words.contains(sign));
+    let missing = |line: &str| names_filter && NOT_FOUND.iter().any(|sign| line.contains(sign));
+    no_room(words)
+        .or_else(|| line(words, &missing))
+        .or_else(|| line(words, &|line| NO_FILTER.iter().any(|sign| line.contains(sign)) && line.contains("failed")))
+}
+
+fn line<'a>(words: &'a str, is_it: &dyn Fn(&str) -> bool) -> Option<&'a str> {
+    words.lines().map(str::trim).find(|line| is_it(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_and_a_missing_filter_are_known_by_their_words() {
+        assert_eq!(
+            no_room("x\n sh: write error: No space left on device \ny"),
+            Some("sh: write error: No space left on device")
+        );
+        assert_eq!(no_room("Error: ENOSPC: no space left"), Some("Error: ENOSPC: no space left"));
+        assert_eq!(no_room("the space between words"), None);
+        let lfs = "git-lfs filter-process: line 1: git-lfs: not found\nfatal: the remote end hung up unexpectedly";
+        assert_eq!(of_git(lfs), Some("git-lfs filter-process: line 1: git-lfs: not found"));
+        assert!(of_git("error: external filter 'git-lfs smudge -- %f' failed 127").is_some());
+        assert_eq!(of_git("fatal: pathspec 'x' did not match: not found"), None);
+    }
+}

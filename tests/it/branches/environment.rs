@@ -1,0 +1,111 @@
+//! What is the environment's fault: a gate that nobody could pass, a program that is not there.
+
+use serde_json::{Value, json};
+
+use super::{repository, with_trees};
+use crate::support::{Project, eventually};
+
+const WORKS: &str = "echo more >> made.txt; exit 0";
+
+/// A builder with one gate.
+fn gated(argv: &str, more: &str) -> Project {
+    let project = repository(
+        WORKS,
+        &format!("[roles.builder]\ngates = [\"check\"]\n[gates.check]\nargv = [\"sh\", \"-c\", \"{argv}\"]\n{more}"),
+    );
+    project.queue(json!([{"id": "A", "title": "", "type": "Build", "status": "ready"}]));
+    project
+}
+
+fn last_end(project: &Project) -> Value {
+    project.events_of("attempt.finished").last().expect("an attempt has ended")["data"].clone()
+}
+
+fn nobody_is_charged_and_the_role_waits(project: &Project) -> String {
+    let end = last_end(project);
+    assert_eq!((end["class"].as_str(), end["charged"].as_bool()), (Some("environment"), None), "{end}");
+    assert_eq!((project.status("A").as_str(), project.task("A")["attempts"].as_u64().unwrap_or(0)), ("ready", 0));
+    let pauses = project.events_of("worker.paused");
+    assert_eq!(pauses.len(), 1, "told once");
+    project.once("builder");
+    assert_eq!(project.events_of("lease.acquired").len(), 1, "and nothing is tried meanwhile");
+    pauses[0]["data"]["reason"].as_str().expect("a reason").to_owned()
+}
+
+#[test]
+fn a_gate_that_is_red_where_nobody_worked_is_held_against_nobody() {
+    let project = gated("echo pytest is not here; false", "");
+    let _trees = with_trees(&project);
+    project.once("builder");
+    let reason = nobody_is_charged_and_the_role_waits(&project);
+    for word in ["pytest is not here", "baseline = \"skip\"", "agentctl fleet start builder"] {
+        assert!(reason.contains(word), "{word}: {reason}");
+    }
+    let tried: Vec<bool> = project.events_of("gate.finished").iter().map(|e| e["data"]["tried"].is_string()).collect();
+    assert_eq!(tried, [false, true]);
+    let trees = super::state_home(&project);
+    let left = walk(&trees).into_iter().filter(|name| name.starts_with("train-base-")).count();
+    assert_eq!(left, 0, "the tree that it was tried in is gone");
+}
+
+fn walk(dir: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .flat_map(|entry| {
+            let own = entry.file_name().to_string_lossy().into_owned();
+            let below = if entry.path().is_dir() { walk(&entry.path()) } else { Vec::new() };
+            std::iter::once(own).chain(below)
+        })
+        .collect()
+}
+
+#[test]
+fn a_gate_that_was_green_before_the_work_counts() {
+    let project = gated("! test -e made.txt", "");
+    let _trees = with_trees(&project);
+    project.once("builder");
+    let end = last_end(&project);
+    assert_eq!((end["class"].as_str(), end["charged"].as_bool()), (Some("gate_failed"), Some(true)), "{end}");
+    eventually("it is tried again", || {
+        project.once("builder");
+        (project.events_of("attempt.finished").len() == 2).then_some(())
+    });
+    let tried = project.events_of("gate.finished").iter().filter(|e| e["data"]["tried"].is_string()).count();
+    assert_eq!(tried, 1, "green is remembered");
+}
+
+#[test]
+fn a_gate_that_is_meant_to_be_red_before_the_work_is_not_tried_there() {
+    let project = gated("test -e never", "baseline = \"skip\"");
+    let _trees = with_trees(&project);
+    project.once("builder");
+    assert_eq!(last_end(&project)["class"], "gate_failed");
+    assert_eq!(project.events_of("gate.finished").len(), 1);
+}
+
+#[test]
+fn a_gate_that_cannot_be_run_is_the_environments_fault_also_where_there_is_no_git() {
+    for argv in ["[\"no-such-program\"]", "[\"sh\", \"-c\", \"no-such-program --all\"]"] {
+        let project = Project::that_succeeds();
+        project.config(&format!("[roles.builder]\ngates = [\"check\"]\n[gates.check]\nargv = {argv}"));
+        project.queue(json!([{"id": "A", "title": "", "type": "Build", "status": "ready"}]));
+        project.once("builder");
+        let reason = nobody_is_charged_and_the_role_waits(&project);
+        assert!(reason.contains("no-such-program"), "{reason}");
+    }
+}
+
+#[test]
+fn an_agent_whose_own_programs_are_missing_or_whose_disk_is_full_is_not_charged() {
+    for (script, class) in [
+        ("no-such-interpreter x", "agent_not_found"),
+        ("echo 'write error: No space left on device' >&2; exit 1", "environment"),
+    ] {
+        let project = Project::new(script);
+        project.queue(json!([{"id": "A", "title": "", "type": "Build", "status": "ready"}]));
+        project.once("builder");
+        let end = last_end(&project);
+        assert_eq!((end["class"].as_str(), end["charged"].as_bool()), (Some(class), None), "{end}");
+        assert_eq!(project.events_of("worker.paused").len(), 1);
+    }
+}
