@@ -25,7 +25,8 @@ pub struct Args {
 pub fn run(ctx: &Context, args: &Args) -> Done {
     let (layout, snapshot) = (ctx.layout()?, ctx.read()?.snapshot);
     let (task, token) = runs::named(ctx, &snapshot, &args.run)?;
-    let range = diff::range(layout, &ctx.loaded()?.config.workspace, &task, token)?;
+    let branch = snapshot.queue.get(&task).and_then(|task| task.branch.as_deref());
+    let range = diff::range(layout, &ctx.loaded()?.config.workspace, &task, branch, token)?;
     let files = range.files()?;
     if ctx.ui.json() {
         let patch = if args.stat { None } else { Some(String::from_utf8_lossy(&range.patch()?).into_owned()) };

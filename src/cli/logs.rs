@@ -71,7 +71,12 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
     let (task, token) = runs::named(ctx, &snapshot, &args.run)?;
     let name = args.file()?;
     if !args.follow {
-        let token = token.or_else(|| runs::newest(layout, &task)).ok_or_else(|| runs::none(layout, &task, None))?;
+        // A merge runs no agent: the last attempt that has such a log is meant.
+        let has_it = |token: &Token| runs::dir(layout, &snapshot, &task, *token).join(&name).is_file();
+        let token = token
+            .or_else(|| runs::tokens(layout, &task).into_iter().rev().find(has_it))
+            .or_else(|| runs::newest(layout, &task))
+            .ok_or_else(|| runs::none(layout, &task, None))?;
         return once(ctx, args, &snapshot, &task, token, &name);
     }
     follow(ctx, args, &task, token, &name)

@@ -223,6 +223,14 @@ pub fn newest(layout: &Layout, task: &TaskId) -> Option<Token> {
     directories(layout, Some(task)).into_iter().map(|(_, run)| run.token()).max()
 }
 
+/// The attempts that have a directory, in order.
+pub fn tokens(layout: &Layout, task: &TaskId) -> Vec<Token> {
+    let mut all: Vec<Token> = directories(layout, Some(task)).into_iter().map(|(_, run)| run.token()).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
 /// The directory of an attempt, as its lease or the journal names it; else the one that bears its token.
 pub fn dir(layout: &Layout, snapshot: &Snapshot, task: &TaskId, token: Token) -> PathBuf {
     layout.run(task, &snapshot.run_name(task, token).unwrap_or_else(|| RunName::of(token)))

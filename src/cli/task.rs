@@ -18,12 +18,14 @@ use super::{
 };
 use crate::{
     domain::{
-        Event, Status, TaskId,
+        Event, Snapshot, Status, TaskId, Workflow,
+        event::Actor,
         operate::{self, Wanted},
         text::one_line,
     },
     error::Failure,
     sys::files,
+    workspace::restart::{self, Anew},
 };
 
 /// Verbs of `task`.
@@ -128,6 +130,12 @@ pub struct Retry {
     /// Tasks, or terms of a filter: is:failed role:builder
     #[arg(required = true, value_name = "ID|FILTER", add = super::shell::tasks())]
     ids: Vec<String>,
+    /// Put its branch on top of its base as that is now
+    #[arg(long, conflicts_with = "fresh")]
+    rebase: bool,
+    /// Begin from the base with nothing of its own; what its branch had is kept below refs/oodatcaa/old
+    #[arg(long)]
+    fresh: bool,
     #[command(flatten)]
     dry: Dry,
 }
@@ -318,11 +326,28 @@ fn journal(ctx: &Context) -> Result<Vec<Event>, Failure> {
 
 fn retry(ctx: &Context, args: &Retry) -> Done {
     let events = journal(ctx)?;
+    let decision = |snapshot: &Snapshot, workflow: &Workflow, id: &TaskId, actor: &Actor| {
+        if args.fresh {
+            return operate::begin_again(snapshot, workflow, id, actor);
+        }
+        let stage = operate::failed_stage(workflow, id, &events);
+        operate::retry(snapshot, workflow, id, stage.as_ref(), actor)
+    };
     each(ctx, args.dry, "try again", &args.ids, |id| {
-        let (id, changed) = decide_on(ctx, args.dry, id, |snapshot, workflow, id, actor| {
-            let stage = operate::failed_stage(workflow, id, &events);
-            operate::retry(snapshot, workflow, id, stage.as_ref(), actor)
-        })?;
+        if (args.rebase || args.fresh) && !args.dry.dry_run {
+            // Refused before anything is touched, and done before anybody may claim it.
+            let (id, changed) = decide_on(ctx, Dry { dry_run: true }, id, decision)?;
+            let how = if args.fresh { Anew::Fresh } else { Anew::Rebase };
+            let task = changed.before.queue.get(&id).expect("it was decided on");
+            let done = restart::restart(ctx.layout()?, &ctx.loaded()?.config.workspace, task, how)?;
+            if let Some(kept) = done.kept {
+                ctx.ui.say(&format!("what {} had is kept as {kept}", done.branch.as_deref().unwrap_or("its branch")));
+            }
+            if let Some(saved) = done.saved {
+                ctx.ui.say(&format!("what was not committed is kept as {saved}"));
+            }
+        }
+        let (id, changed) = decide_on(ctx, args.dry, id, decision)?;
         tell(ctx, "retry", &id, &changed, args.dry)
     })
 }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use toml::Value;
 
 use super::{
-    AgentConfig, AgentKind, Config, Fault, Fleet, GateConfig, Origin, PromptVia, RoleConfig, Setting, Trust,
+    AgentConfig, AgentKind, Commits, Config, Fault, Fleet, GateConfig, Origin, PromptVia, RoleConfig, Setting, Trust,
     keys::KEYS, layers::Flat, load::Findings, near, secrets, values,
 };
 use crate::domain::{
@@ -257,6 +257,11 @@ fn role(values: &Values<'_>, name: &str) -> RoleConfig {
         require_result: values.flag(&at("require_result")),
         change: values.flag(&at("change")),
         criteria: values.flag(&at("criteria")),
+        commits: match values.text(&at("commits")).as_deref() {
+            Some("always") => Commits::Always,
+            Some("never") => Commits::Never,
+            _ => Commits::Auto,
+        },
     }
 }
 

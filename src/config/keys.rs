@@ -250,6 +250,13 @@ pub(super) const KEYS: &[Key] = &[
         "false",
         "Whether `result.json` must answer every acceptance criterion of the task, with evidence.",
     ),
+    with(
+        "roles.*.commits",
+        Ignored,
+        Kind::Choice(&["auto", "always", "never"]),
+        "\"auto\"",
+        "Whether what the role changes in a worktree becomes commits of the task's branch, or is saved and taken out again; `auto`: of roles that build or mend.",
+    ),
     key(
         "agents.*.kind",
         Ignored,

@@ -99,6 +99,20 @@ pub struct RoleConfig {
     pub change: bool,
     /// Every acceptance criterion of the task must be answered in `result.json`, with evidence (R20).
     pub criteria: bool,
+    /// Whether what it changes in a worktree becomes commits.
+    pub commits: Commits,
+}
+
+/// Whether what a role changes in a worktree becomes commits of the task's branch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Commits {
+    /// Where the role builds or mends; else it is put aside.
+    #[default]
+    Auto,
+    /// It does.
+    Always,
+    /// It is saved, and taken out of the worktree again.
+    Never,
 }
 
 /// `[agents.NAME]`.

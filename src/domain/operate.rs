@@ -203,6 +203,22 @@ pub fn retry(snapshot: &Snapshot, workflow: &Workflow, id: &TaskId, stage: Optio
     Ok(Hand { snapshot, task, actor, verb: "retry", reason: None }.to(&to, None))
 }
 
+/// Takes a task back to where its work begins, with its failures forgotten: what was done is to be done anew.
+pub fn begin_again(snapshot: &Snapshot, workflow: &Workflow, id: &TaskId, actor: &Actor) -> Answer {
+    let task = find(snapshot, id)?;
+    if task.status.is_done() {
+        return Err(Refusal::Ended { task: id.clone(), status: task.status.clone() });
+    }
+    free(snapshot, task)?;
+    let planned = [Status::NEEDS_PLAN, Status::PLANNING_COMPLETE].contains(&task.status);
+    let to = match planned {
+        true => task.status.clone(),
+        false if workflow.taking(&Status::READY).next().is_some() => Status::READY,
+        false => start(snapshot, workflow, task),
+    };
+    Ok(Hand { snapshot, task, actor, verb: "retry", reason: None }.to(&to, None))
+}
+
 fn start(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Status {
     let has_children = snapshot.queue.children(&task.id).next().is_some();
     workflow.start(task, has_children)

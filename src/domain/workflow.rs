@@ -249,6 +249,11 @@ impl Workflow {
         self.rules.iter().any(|other| other.role != rule.role && other.failed == rule.takes)
     }
 
+    /// `true` for a role whose changes are work: it builds, or mends what was built. Others look at it.
+    pub fn builds(&self, rule: &RoleRule) -> bool {
+        rule.takes == Status::READY || self.adapts(rule)
+    }
+
     /// Where the work of a task starts when nothing holds it any more (R8).
     pub fn start(&self, task: &super::Task, has_children: bool) -> Status {
         if task.is_build() {

@@ -24,6 +24,12 @@ impl From<WorkspaceError> for Failure {
             WorkspaceError::NoBase(_) => {
                 Self::of("config_invalid", &error).hint("see what is in force: agentctl config show --origin")
             }
+            WorkspaceError::Detached => Self::of("config_invalid", &error)
+                .hint("check a branch out: git switch BRANCH")
+                .hint("or say which branch tasks start from: `base` in [workspace] of .oodatcaa/config.toml"),
+            WorkspaceError::NotRebased { .. } => Self::of("refused", &error).hint(
+                "begin from the base with nothing of its own, what was done is kept: agentctl task retry TASK --fresh",
+            ),
             WorkspaceError::Busy { path, .. } => {
                 Self::of("timed_out", &error).hint(format!("see who holds it: fuser -v {}", quoted(path)))
             }

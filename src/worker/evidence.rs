@@ -162,6 +162,9 @@ pub(super) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
         log::warn!(task = run.assignment.task.id.as_str(); "{}: look at these before you merge: {}", run.assignment.task.id, text::one_line(&all));
         run.record().risky = look_at;
     }
+    if !run.commits() {
+        return Ok(());
+    }
     if evidence.dirty {
         let role = &run.assignment.rule.role;
         let author = Author::of(run.shared.setup.config.workspace.author.as_deref(), role);

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     agent::prompt::{self, PromptError},
+    config::Commits,
     config::{Trust, trust},
     domain::{Class, Outcome},
     sys::files::{self, Durable, FileError, Why},
@@ -34,7 +35,10 @@ impl Run {
         if config.mode == workspace::Mode::Shared {
             return Ok(None);
         }
-        let wrong = |error: WorkspaceError| Outcome::failed(error.class(), format!("failed to {}", chain(&error)));
+        let wrong = |error: WorkspaceError| match error {
+            error @ WorkspaceError::Detached => Outcome::Waits { reason: format!("failed to {}", chain(&error)) },
+            error => Outcome::failed(error.class(), format!("failed to {}", chain(&error))),
+        };
         let (task, token, stop) = (self.assignment.task.clone(), self.lease().token, AtomicBool::new(false));
         let run_dir = self.assignment.run_dir.clone();
         let layout = &shared.setup.layout;
@@ -48,9 +52,15 @@ impl Run {
             return Ok(None);
         }
         workspace.leave_out(layout, shared.agent(&self.lease().by).leaves()).map_err(wrong)?;
+        if self.commits() {
+            workspace.follow_base().map_err(wrong)?;
+        } else if !super::merge::is_merging(&self.assignment.rule) {
+            workspace.lend(layout).map_err(wrong)?;
+        }
         self.assignment.workspace = workspace.path().to_owned();
         self.assignment.task.branch = workspace.branch().map(String::from);
         self.env = workspace.env().clone();
+        self.saved = workspace.saved_before().map_err(wrong)?;
         // A merge stands on its target as it is now, work on where its branch left the target.
         let target = workspace.target_commit().map_err(wrong)?;
         let commit = match super::merge::is_merging(&self.assignment.rule) {
@@ -61,6 +71,15 @@ impl Run {
             .zip(workspace::train::Yard::of(&workspace))
             .map(|(commit, yard)| super::baseline::Ground { commit, yard, target });
         Ok(Some(workspace))
+    }
+
+    /// Whether what the role changes in a worktree becomes commits of the task's branch.
+    pub(super) fn commits(&self) -> bool {
+        match self.shared.setup.role.commits {
+            Commits::Always => true,
+            Commits::Never => false,
+            Commits::Auto => self.shared.setup.role.change || self.shared.workflow().builds(&self.assignment.rule),
+        }
     }
 
     /// Does something that may take long on a thread beside, and beats all the while (R12); `stop` is set when
@@ -253,6 +272,9 @@ impl Run {
             && !failures.iter().any(|failure| failure.ends_with(reason.as_str()))
         {
             failures.push(reason.clone());
+        }
+        if self.commits() {
+            failures.extend(self.saved.iter().cloned());
         }
         let mut gates = Vec::new();
         for name in evidence::gates(&self.shared, &self.assignment.task) {

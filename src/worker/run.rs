@@ -30,7 +30,7 @@ use crate::{
     domain::{Class, Lease, Outcome, Snapshot, Task, TaskId, Token, budget, outcome::Policy, text},
     process::{Attempt, Exit, Keeper, Limits, Report, Stop, StopCause},
     sys::files::{self, Durable},
-    workspace::{Directory, Workspace, wip_ref},
+    workspace::{Directory, Workspace},
 };
 
 /// So many decisions and messages of one attempt are kept.
@@ -97,6 +97,8 @@ pub(super) struct Run {
     /// What a merge brought.
     pub(super) brought: Option<Brought>,
     pub(super) env: std::collections::BTreeMap<String, String>,
+    /// Where work of earlier attempts is that is not in the worktree.
+    pub(super) saved: Vec<String>,
     /// Where the agent's program keeps its own state, held while it runs.
     pub(super) slot: Option<Slot>,
     /// Where a gate that is red is tried again; nowhere without a worktree.
@@ -144,6 +146,7 @@ impl Run {
             answered: false,
             brought: None,
             env: Default::default(),
+            saved: Vec::new(),
             slot: None,
             ground: None,
         }
@@ -172,13 +175,16 @@ impl Run {
             // Whatever becomes of the task, what was made is kept (R23).
             match self.beside(&AtomicBool::new(false), || workspace.save()) {
                 Ok(Some(kept)) => {
-                    log::info!(task = self.lease().task_id.as_str(); "{}: uncommitted work is kept as {} ({kept})", self.lease().task_id, wip_ref(&self.lease().task_id, self.lease().token));
+                    log::info!(task = self.lease().task_id.as_str(); "{}: uncommitted work is kept as {} ({kept})", self.lease().task_id, workspace.refs().wip(self.lease().token));
                 }
                 Ok(None) => {}
                 Err(error) => {
                     log::error!(task = self.lease().task_id.as_str(); "{}: uncommitted work could not be saved: failed to {}; it stays in {}", self.lease().task_id, chain(&error), workspace.path().display());
                 }
             }
+        }
+        if let Some(workspace) = &workspace {
+            self.give_back(workspace);
         }
         // Compared by the attempt that would like to go on with this one's session.
         if self.record.seen.as_ref().is_some_and(|seen| seen.session.is_some())
@@ -200,6 +206,24 @@ impl Run {
         self.record.finish(&outcome);
         self.save();
         self.ended(outcome)
+    }
+
+    /// Leaves the worktree to whoever comes next: without what a role changed whose changes are no work.
+    fn give_back(&self, workspace: &Workspace) {
+        let (task, layout) = (&self.lease().task_id, &self.shared.setup.layout);
+        let noted = match self.commits() || merge::is_merging(&self.assignment.rule) {
+            true => Ok(None),
+            false => workspace.take_back(layout),
+        };
+        match noted.and_then(|taken| workspace.settle(layout).map(|()| taken)) {
+            Ok(Some((files, saved))) => {
+                let files = text::cut(&text::one_line(&files.join(", ")), 300);
+                let role = self.shared.role();
+                log::info!(task = task.as_str(); "{task}: what {role} changed is no work and not on the branch: {files}; it is kept as {saved} (`roles.{role}.commits` decides)");
+            }
+            Ok(None) => {}
+            Err(error) => log::warn!(task = task.as_str(); "{task}: failed to {}", chain(&error)),
+        }
     }
 
     fn ended(mut self, outcome: Outcome) -> Ended {

@@ -76,6 +76,16 @@ pub(super) fn message(text: &str, trailers: &[(&str, String)]) -> String {
     all
 }
 
+/// Puts everything of the checkout's own into its index.
+pub(super) fn stage(checkout: &Checkout) -> Result<(), WorkspaceError> {
+    let left_out = checkout.left_out(checkout.git.dir())?;
+    // Also what lies outside of a sparse checkout: whoever made it wants it in.
+    let mut add = ["add", "-A", "--sparse", "--"].map(String::from).to_vec();
+    add.extend(checkout.own(&left_out)?);
+    checkout.git.run(&add)?;
+    Ok(())
+}
+
 /// Commits everything of the checkout's own on its branch; `None` when there is nothing. What the branch changed
 /// in queue, leases and runs is put back to how `fork` has it.
 pub(super) fn rest(
@@ -90,10 +100,7 @@ pub(super) fn rest(
     if let Some(what) = evidence::midway(checkout)? {
         return Err(WorkspaceError::Midway { tree: git.dir().into(), what });
     }
-    let left_out = checkout.left_out(git.dir())?;
-    let mut add = ["add", "-A", "--"].map(String::from).to_vec();
-    add.extend(checkout.own(&left_out)?);
-    git.run(&add)?;
+    stage(checkout)?;
     let mut back = ["reset", "-q", fork.unwrap_or("HEAD"), "--"].map(String::from).to_vec();
     back.extend(checkout.others());
     if !checkout.excluded.is_empty() {

@@ -6,8 +6,9 @@ use super::{
     git::Git,
     own_paths, prune,
     repo::Repository,
-    save::{self, start_ref, wip_ref},
+    save::{self, Refs},
     state::State,
+    train,
 };
 use crate::{
     domain::{TaskId, Token},
@@ -41,11 +42,19 @@ pub struct FileChange {
 }
 
 /// Finds what to compare: the whole of a task's work, or one attempt's.
-pub fn range(layout: &Layout, config: &Config, task: &TaskId, token: Option<Token>) -> Result<Range, WorkspaceError> {
+/// `branch` is the one that the task's entry names: what it brought is there also when it was merged and is gone.
+pub fn range(
+    layout: &Layout,
+    config: &Config,
+    task: &TaskId,
+    branch: Option<&str>,
+    token: Option<Token>,
+) -> Result<Range, WorkspaceError> {
     let name = token.map_or_else(|| task.to_string(), |token| format!("{task}/{token}"));
     let nothing = |why: &str| WorkspaceError::Nothing(name.clone(), why.into());
     let repo = Repository::find(layout)?.ok_or_else(|| nothing("the project is not in a git repository"))?;
-    let starts = prune::tokens(&repo.git, &start_ref(task, Token(0)))?;
+    let refs = Refs::of(layout, task);
+    let starts = refs.tokens(&repo.git, "start")?;
     let live = match prune::path_of(layout, task)? {
         Some(_) => Workspace::attach(layout, config, task, starts.last().copied().unwrap_or_default())?,
         None => None,
@@ -58,6 +67,14 @@ pub fn range(layout: &Layout, config: &Config, task: &TaskId, token: Option<Toke
         Some(branch) => save::read(&repo.git, &format!("refs/heads/{branch}"))?,
         None => None,
     };
+    let landed = match (&live, &tip, branch) {
+        (None, None, Some(branch)) => train::landed(&repo.git, branch).unwrap_or_default(),
+        _ => None,
+    };
+    let tip = match landed.as_ref().and_then(|landed| landed.source.as_deref()) {
+        Some(source) => save::read(&repo.git, source)?,
+        None => tip,
+    };
     let now = |live: &Option<Workspace>| -> Result<Option<String>, WorkspaceError> {
         match live.as_ref().and_then(|workspace| workspace.checkout.as_ref()) {
             Some(checkout) => Ok(Some(checkout.snapshot()?.tree)),
@@ -66,20 +83,24 @@ pub fn range(layout: &Layout, config: &Config, task: &TaskId, token: Option<Toke
     };
     let (from, to, until) = match token {
         Some(token) => {
-            let from = save::read(&repo.git, &start_ref(task, token))?
+            let from = save::read(&repo.git, &refs.start(token))?
                 .ok_or_else(|| nothing("nothing was noted when it began, or it was cleaned up since"))?;
             let next = starts.iter().find(|other| **other > token);
             let (to, until) = match next {
-                Some(next) => (save::read(&repo.git, &start_ref(task, *next))?, "the next attempt"),
+                Some(next) => (save::read(&repo.git, &refs.start(*next))?, "the next attempt"),
                 None => match now(&live)? {
                     Some(tree) => (Some(tree), "now"),
-                    None => match save::read(&repo.git, &wip_ref(task, token))? {
+                    None => match save::read(&repo.git, &refs.wip(token))? {
                         Some(saved) => (Some(saved), "its saved work"),
                         None => (tip, "the end of its branch"),
                     },
                 },
             };
             (from, to, until)
+        }
+        None if landed.is_some() => {
+            let (from, to) = landed.map(|landed| (landed.from, landed.to)).unzip();
+            (from.unwrap_or_default(), to, "its merge")
         }
         None => {
             let base = repo.base(config).ok().map(|base| base.commit);
@@ -91,7 +112,7 @@ pub fn range(layout: &Layout, config: &Config, task: &TaskId, token: Option<Toke
                 _ => None,
             };
             let first = match starts.first() {
-                Some(first) => save::read(&repo.git, &start_ref(task, *first))?,
+                Some(first) => save::read(&repo.git, &refs.start(*first))?,
                 None => None,
             };
             let from = fork.or(first).ok_or_else(|| nothing("nobody has worked on it in a workspace"))?;

@@ -2,9 +2,10 @@
 
 use super::{
     fault::WorkspaceError,
+    save::Refs,
     snapshot::{Checkout, Snapshot},
 };
-use crate::domain::{TaskId, Token};
+use crate::domain::Token;
 
 /// What has changed since an attempt began.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -98,8 +99,8 @@ pub(super) struct Start {
 
 impl Start {
     /// How it was noted to be when an attempt began, if it was.
-    pub(super) fn noted(checkout: &Checkout, task: &TaskId, token: Token) -> Result<Option<Self>, WorkspaceError> {
-        let Some(noted) = super::save::read(&checkout.git, &super::start_ref(task, token))? else { return Ok(None) };
+    pub(super) fn noted(checkout: &Checkout, refs: &Refs, token: Token) -> Result<Option<Self>, WorkspaceError> {
+        let Some(noted) = super::save::read(&checkout.git, &refs.start(token))? else { return Ok(None) };
         let tree = checkout.tree_of(Some(&noted))?;
         // The note is a commit of ours on top of the one that was checked out.
         let commit = super::save::read(&checkout.git, &format!("{noted}^1"))?;

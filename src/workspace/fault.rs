@@ -14,6 +14,11 @@ pub enum WorkspaceError {
     /// There is no repository with a commit to branch from.
     #[error("find a commit to branch from: {0}")]
     NoBase(String),
+    /// Nobody is on a branch, so nobody knows where a task would go.
+    #[error(
+        "find the branch that tasks start from: the main checkout is on none (a bisection, a rebase or a detached head); check a branch out, or name one as `workspace.base`"
+    )]
+    Detached,
     /// Somebody else held the repository's lock for all of the allowed wait.
     #[error("lock {} within {}", path.display(), text::duration(*waited))]
     Busy {
@@ -83,6 +88,16 @@ pub enum WorkspaceError {
         /// What stands against it.
         why: Keep,
     },
+    /// A branch cannot be put on top of another as it is.
+    #[error("put {branch} on top of {onto}: {}", .files.join(", "))]
+    NotRebased {
+        /// The branch.
+        branch: String,
+        /// The other.
+        onto: String,
+        /// The files in conflict, or what git said.
+        files: Vec<String>,
+    },
     /// There is nothing to show of it.
     #[error("find what {0} changed: {1}")]
     Nothing(String, String),
@@ -145,9 +160,13 @@ impl WorkspaceError {
             {
                 Class::PermissionDenied
             }
-            Self::Nothing(..) | Self::Git(_) | Self::Busy { .. } | Self::Kept { .. } | Self::Io { .. } => {
-                Class::AgentCrashed
-            }
+            Self::Nothing(..)
+            | Self::NotRebased { .. }
+            | Self::Detached
+            | Self::Git(_)
+            | Self::Busy { .. }
+            | Self::Kept { .. }
+            | Self::Io { .. } => Class::AgentCrashed,
         }
     }
 }

@@ -55,7 +55,7 @@ pub fn find(layout: &Layout, snapshot: &Snapshot, keep: Duration, now: SystemTim
     };
     let mut all = runs(layout, &over, keep, now);
     if let Some(repo) = Repository::find(layout)? {
-        all.extend(refs(&repo, snapshot, &over, keep, now)?);
+        all.extend(refs(layout, &repo, snapshot, &over, keep, now)?);
     }
     Ok(all)
 }
@@ -82,6 +82,7 @@ fn runs(layout: &Layout, over: &dyn Fn(&TaskId) -> bool, keep: Duration, now: Sy
 }
 
 fn refs(
+    layout: &Layout,
     repo: &Repository,
     snapshot: &Snapshot,
     over: &dyn Fn(&TaskId) -> bool,
@@ -89,15 +90,28 @@ fn refs(
     now: SystemTime,
 ) -> Result<Vec<Old>, WorkspaceError> {
     let format = "--format=%(refname) %(objectname) %(committerdate:unix)";
-    let listed = repo.git.run(&["for-each-ref", format, "refs/oodatcaa/wip/", "refs/oodatcaa/start/"])?;
+    let listed = repo.git.run(&[
+        "for-each-ref",
+        format,
+        "refs/oodatcaa/wip/",
+        "refs/oodatcaa/start/",
+        "refs/oodatcaa/old/",
+        "refs/oodatcaa/aside/",
+    ])?;
     let known: BTreeMap<String, TaskId> =
         snapshot.queue.tasks().map(|task| (branch::component(&task.id), task.id.clone())).collect();
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let project = super::save::project(layout);
     let mut all = Vec::new();
     for line in listed.lines() {
         let mut words = line.split(' ');
         let (Some(name), Some(commit), Some(time)) = (words.next(), words.next(), words.next()) else { continue };
-        let Some(part) = name.split('/').nth(3) else { continue };
+        // Before their names said the project they could only be this one's.
+        let part = match name.split('/').skip(3).collect::<Vec<_>>()[..] {
+            [task, _] => task,
+            [of, task, _] if of == project => task,
+            _ => continue,
+        };
         // A name whose task has left the queue is a task id itself, or was made from one.
         let Some(task) = known.get(part).cloned().or_else(|| TaskId::parse(part).ok()) else { continue };
         let age = now.saturating_sub(Duration::from_secs(time.parse().unwrap_or(u64::MAX)));

@@ -26,6 +26,7 @@ mod lock;
 mod pins;
 pub mod prune;
 mod repo;
+pub mod restart;
 mod save;
 mod screen;
 mod snapshot;
@@ -40,7 +41,7 @@ pub use commit::{Author, trailers};
 pub use directory::Directory;
 pub use evidence::{Evidence, is_risky};
 pub use fault::{Keep, WorkspaceError};
-pub use save::{start_ref, wip_ref};
+pub use save::Refs;
 
 use crate::{
     domain::{RunName, Task, TaskId, Token},
@@ -82,6 +83,7 @@ pub struct Workspace {
     env: BTreeMap<String, String>,
     copies: Copies,
     stores: Option<Stores>,
+    refs: Refs,
 }
 
 /// How the project's attempts work here: `shared` where no directory above has a `.git`, whatever is configured. A
@@ -133,14 +135,18 @@ impl Workspace {
             workspace.begin()?;
             return Ok(workspace);
         };
-        let base = repo.base(config)?;
+        let base = tree::base(layout, config, repo, task)?;
         if config.untrusted {
             return Err(WorkspaceError::Untrusted);
         }
         let made = tree::prepare(layout, config, repo, task, &base)?;
         let mut state = made.state;
-        let mut workspace = Self::in_tree(config, repo, &state, &made.path, made.admin, &task.id, token)?;
+        let mut workspace = Self::in_tree(layout, config, repo, &state, (&made.path, made.admin), &task.id, token)?;
         workspace.verify()?;
+        if let Some(lent) = state.lent.take() {
+            workspace.put_back_to(lent)?;
+            state.save(&made.home)?;
+        }
         workspace.tidy()?;
         if let Some(checkout) = &workspace.checkout {
             tree::leave_alone(&checkout.git, &checkout.others())?;
@@ -180,6 +186,7 @@ impl Workspace {
             workspace.remember()?;
             return Ok(Some(workspace));
         };
+        tree::follow(&repo, &found.path)?;
         let home = Home::holding(layout, &found.path).expect("it was found by its home");
         let state = State::load(&home, task).unwrap_or_else(|| State {
             version: 1,
@@ -193,18 +200,22 @@ impl Workspace {
             block: None,
             copied: Vec::new(),
             litter: Vec::new(),
+            settled: false,
+            created: None,
+            lent: None,
         });
-        let mut workspace = Self::in_tree(config, &repo, &state, &found.path, found.admin, task, token)?;
+        let top = (found.path.as_path(), found.admin);
+        let mut workspace = Self::in_tree(layout, config, &repo, &state, top, task, token)?;
         workspace.remember()?;
         Ok(Some(workspace))
     }
 
     fn in_tree(
+        layout: &Layout,
         config: &Config,
         repo: &Repository,
         state: &State,
-        top: &Path,
-        admin: PathBuf,
+        (top, admin): (&Path, PathBuf),
         task: &TaskId,
         token: Token,
     ) -> Result<Self, WorkspaceError> {
@@ -230,7 +241,7 @@ impl Workspace {
             git: repo.git.clone(),
             common: repo.common.clone(),
             admin: admin.clone(),
-            label: branch::component(task),
+            label: Refs::of(layout, task).label(),
         };
         let git = repo.git.moved_to(top, &admin)?;
         let checkout = Checkout { git, admin, excluded, litter: state.litter.clone() };
@@ -247,6 +258,7 @@ impl Workspace {
             env,
             copies,
             stores: Some(stores),
+            refs: Refs::of(layout, task),
         })
     }
 
@@ -266,6 +278,7 @@ impl Workspace {
             env: BTreeMap::new(),
             copies: Copies::default(),
             stores: None,
+            refs: Refs::of(layout, task),
         })
     }
 
@@ -334,7 +347,7 @@ impl Workspace {
     /// was noted then.
     pub fn evidence_since(&self, first: Token) -> Result<Evidence, WorkspaceError> {
         let Some(checkout) = &self.checkout else { return Ok(Evidence::default()) };
-        let start = Start::noted(checkout, &self.task, first)?.unwrap_or_else(|| self.start.clone());
+        let start = Start::noted(checkout, &self.refs, first)?.unwrap_or_else(|| self.start.clone());
         evidence::look(checkout, checkout.snapshot()?, &start, self.base_branch.as_deref())
     }
 
@@ -354,7 +367,7 @@ impl Workspace {
         commit::rest(checkout, fork.as_deref(), &commit::message(message, trailers), author)
     }
 
-    /// Saves what is not committed under [`wip_ref`], without touching index or files; `None` when there is
+    /// Saves what is not committed under [`Refs::wip`], without touching index or files; `None` when there is
     /// nothing to save.
     pub fn save(&self) -> Result<Option<String>, WorkspaceError> {
         let Some(checkout) = &self.checkout else { return Ok(None) };
@@ -362,7 +375,7 @@ impl Workspace {
         if !seen.left_out.is_empty() {
             log::warn!("{}: these are not saved: {}", self.task, seen.left_out.join(", "));
         }
-        save::save(checkout, &seen, self.branch.as_deref(), &self.task, self.token)
+        save::save(checkout, &seen, self.branch.as_deref(), &self.task, (&self.refs, self.token))
     }
 
     /// Takes files of these patterns for what an agent's program leaves behind: they are no work, now and later.
@@ -373,10 +386,86 @@ impl Workspace {
             return Ok(());
         }
         checkout.litter.extend(new);
+        let litter = checkout.litter.clone();
+        self.note(layout, |state| state.litter = litter)
+    }
+
+    /// Changes what is remembered of it.
+    fn note(&self, layout: &Layout, change: impl FnOnce(&mut State)) -> Result<(), WorkspaceError> {
         let Some(home) = Home::holding(layout, &self.top) else { return Ok(()) };
         let Some(mut state) = State::load(&home, &self.task) else { return Ok(()) };
-        state.litter.clone_from(&checkout.litter);
-        state.save(&home)
+        let before = state.clone();
+        change(&mut state);
+        if state == before { Ok(()) } else { state.save(&home) }
+    }
+
+    /// Notes that an attempt in it has come to an end, and that the task's entry will name its branch from now on:
+    /// an entry that does not is another task of the same id.
+    pub fn settle(&self, layout: &Layout) -> Result<(), WorkspaceError> {
+        self.note(layout, |state| state.settled = true)
+    }
+
+    /// Gives it to somebody whose changes are no work: a tester, a reviewer. Whoever comes next finds it as it is
+    /// now, also when [`Workspace::take_back`] is never reached.
+    pub fn lend(&self, layout: &Layout) -> Result<(), WorkspaceError> {
+        self.note(layout, |state| state.lent = Some(self.token))
+    }
+
+    /// Takes it back: everything is as it was when the attempt began. What was changed is saved; answers with the files and where they are, `None` when nothing was.
+    pub fn take_back(&self, layout: &Layout) -> Result<Option<(Vec<String>, String)>, WorkspaceError> {
+        let saved = self.put_back_to(self.token)?;
+        self.note(layout, |state| state.lent = None)?;
+        Ok(saved)
+    }
+
+    fn put_back_to(&self, token: Token) -> Result<Option<(Vec<String>, String)>, WorkspaceError> {
+        let (Some(checkout), Mode::Worktree) = (&self.checkout, self.mode) else { return Ok(None) };
+        let git = &checkout.git;
+        let Some(noted) = save::read(git, &self.refs.start(token))? else { return Ok(None) };
+        let began = save::read(git, &format!("{noted}^1"))?;
+        let (tree, seen) = (checkout.tree_of(Some(&noted))?, checkout.snapshot()?);
+        let moved = checkout.head()? != began || checkout.current()? != self.branch;
+        if !moved && seen.tree == tree {
+            return Ok(None);
+        }
+        let changed = evidence::differing(checkout, &tree, &seen.tree)?.into_iter().map(|file| file.path).collect();
+        let name = format!("{}/{token}", self.refs.dir("aside"));
+        let what = format!("what attempt {token} on {} changed that is not its work", self.task);
+        save::keep(checkout, &seen, &name, &what)?;
+        self.end_midway(checkout)?;
+        if let (Some(branch), Some(began)) = (&self.branch, &began) {
+            let branch = format!("refs/heads/{branch}");
+            git.run(&["update-ref", "-m", "oodatcaa: put back", &branch, began])?;
+            git.run(&["symbolic-ref", "-m", "oodatcaa: put back", "HEAD", &branch])?;
+        }
+        // What git does not know yet it would not take away.
+        commit::stage(checkout)?;
+        git.be_like(&tree)?;
+        tree::leave_alone(git, &checkout.others())?;
+        Ok(Some((changed, name)))
+    }
+
+    /// Moves a branch that has nothing of its own to where its base is by now; for whoever works on it next.
+    pub fn follow_base(&mut self) -> Result<(), WorkspaceError> {
+        let (Some(checkout), Some(base)) = (&self.checkout, &self.base_branch) else { return Ok(()) };
+        let git = &checkout.git;
+        let (head, tip) = (checkout.head()?, save::read(git, &format!("refs/heads/{base}"))?);
+        let (Some(head), Some(tip)) = (head, tip) else { return Ok(()) };
+        if head == tip || !git.asks(&["merge-base", "--is-ancestor", &head, &tip])? {
+            return Ok(());
+        }
+        // Beside the base's own line it is work that was merged there.
+        let since = git.run(&["rev-list", "--first-parent", "--parents", &tip, &format!("^{head}")])?;
+        let began_there = since.lines().last().and_then(|line| line.split(' ').nth(1)) == Some(head.as_str());
+        if !began_there || checkout.tree_of(Some(&head))? != checkout.snapshot()?.tree {
+            return Ok(());
+        }
+        let (code, _, said) = git.call(&["merge", "-q", "--ff-only", "--no-stat", &tip])?;
+        if code != 0 {
+            log::info!("{}: its branch stays where it began: {}", self.task, crate::domain::text::one_line(&said));
+            return Ok(());
+        }
+        self.begin_again()
     }
 
     /// Says what of the branch must not come into its target, in words for whoever mends it; `None` when all of it
@@ -393,6 +482,27 @@ impl Workspace {
     /// The submodules that hold changes which are not committed in them.
     pub fn unfinished_submodules(&self) -> Result<Vec<String>, WorkspaceError> {
         self.stores.as_ref().map_or(Ok(Vec::new()), |stores| stores.dirty(&self.top))
+    }
+
+    /// What earlier attempts saved and this one does not find in its tree, in words for its prompt.
+    pub fn saved_before(&self) -> Result<Vec<String>, WorkspaceError> {
+        let (Some(checkout), Mode::Worktree) = (&self.checkout, self.mode) else { return Ok(Vec::new()) };
+        let saved = save::missing(checkout, (&self.refs, self.token), &self.start.tree)?;
+        let words = |(name, files): (String, Vec<String>)| {
+            let shown: Vec<&str> = files.iter().take(8).map(String::as_str).collect();
+            let more = if files.len() > shown.len() { ", …" } else { "" };
+            format!(
+                "work of an earlier attempt that is not in this worktree is saved as {name} ({}{more}). Look at it with \
+                 `git show --stat {name}`, and take what is good: `git checkout {name} -- FILE`",
+                shown.join(", ")
+            )
+        };
+        Ok(saved.into_iter().rev().map(words).collect())
+    }
+
+    /// The names of the task's refs.
+    pub fn refs(&self) -> &Refs {
+        &self.refs
     }
 
     /// What it holds, in a form to be compared with another moment's: commit and content; `None` without git.
@@ -428,14 +538,18 @@ impl Workspace {
             let saved = self.save()?;
             let at = saved.as_deref().unwrap_or("nothing");
             log::warn!("{}: {what} was left half done; it is ended, its work is saved in {at}", self.task);
-            for command in [["rebase", "--quit"], ["cherry-pick", "--quit"], ["revert", "--quit"], ["bisect", "reset"]]
-            {
-                // Those that are not under way say so.
-                let _ = checkout.git.call(&command)?;
-            }
+            self.end_midway(checkout)?;
             checkout.git.reset_hard()?;
         }
         self.put_on_branch(checkout)
+    }
+
+    fn end_midway(&self, checkout: &Checkout) -> Result<(), WorkspaceError> {
+        for command in [["rebase", "--quit"], ["cherry-pick", "--quit"], ["revert", "--quit"], ["bisect", "reset"]] {
+            // Those that are not under way say so.
+            let _ = checkout.git.call(&command)?;
+        }
+        Ok(())
     }
 
     /// Makes sure that the task's branch is checked out and holds what was committed beside it.
@@ -479,7 +593,7 @@ impl Workspace {
     /// Reads what was noted when the attempt began; without a note it begins with the branch.
     fn remember(&mut self) -> Result<bool, WorkspaceError> {
         let Some(checkout) = &self.checkout else { return Ok(true) };
-        if let Some(start) = Start::noted(checkout, &self.task, self.token)? {
+        if let Some(start) = Start::noted(checkout, &self.refs, self.token)? {
             self.start = start;
             return Ok(true);
         }
@@ -497,7 +611,7 @@ impl Workspace {
         let parents: Vec<&str> = head.iter().map(String::as_str).collect();
         let message = format!("oodatcaa: how {} was when attempt {} began", self.task, self.token);
         let note = save::commit_tree(&checkout.git, &seen.tree, &parents, &message)?;
-        checkout.git.run(&["update-ref", "-m", "oodatcaa: begin", &start_ref(&self.task, self.token), &note])?;
+        checkout.git.run(&["update-ref", "-m", "oodatcaa: begin", &self.refs.start(self.token), &note])?;
         self.start = Start { commit: head, tree: seen.tree };
         Ok(())
     }

@@ -19,7 +19,7 @@ use super::{
     git::Git,
     hooks,
     repo::{Home, Repository},
-    save,
+    save::{self, Refs},
     screen::Copies,
     state::State,
     tree,
@@ -158,7 +158,7 @@ fn look(
         port: Home::holding(layout, &tree.path).and_then(|home| State::load(&home, &task)?.port(config)),
         task,
     };
-    let Some(workspace) = Workspace::attach(layout, config, &seen.task, newest(repo, &seen.task)?)? else {
+    let Some(workspace) = Workspace::attach(layout, config, &seen.task, newest(layout, repo, &seen.task)?)? else {
         return Ok(seen);
     };
     let Some(checkout) = &workspace.checkout else { return Ok(seen) };
@@ -206,23 +206,19 @@ pub fn in_use(layout: &Layout, task: &TaskId) -> bool {
 }
 
 /// The newest attempt that began in a task's workspace.
-pub(super) fn newest(repo: &Repository, task: &TaskId) -> Result<Token, WorkspaceError> {
-    Ok(tokens(&repo.git, &save::start_ref(task, Token(0)))?.into_iter().max().unwrap_or_default())
-}
-
-/// The attempts that have a ref beside this one.
-pub(super) fn tokens(git: &Git, name: &str) -> Result<Vec<Token>, WorkspaceError> {
-    let dir = name.rsplit_once('/').map_or(name, |(dir, _)| dir);
-    let listed = git.run(&["for-each-ref", "--format=%(refname)", &format!("{dir}/")])?;
-    let mut all: Vec<Token> =
-        listed.lines().filter_map(|name| name.rsplit('/').next()?.parse().ok().map(Token)).collect();
-    all.sort();
-    Ok(all)
+pub(super) fn newest(layout: &Layout, repo: &Repository, task: &TaskId) -> Result<Token, WorkspaceError> {
+    Ok(Refs::of(layout, task).tokens(&repo.git, "start")?.last().copied().unwrap_or_default())
 }
 
 /// Removes the worktree of a task that no worker holds; `None` when it has none.
 pub fn remove(layout: &Layout, config: &Config, task: &TaskId, wish: Wish) -> Result<Option<Removed>, WorkspaceError> {
     take_away(layout, config, task, wish, false)
+}
+
+/// Removes the worktree of an earlier task of the same id as the caller holds; its branch stays, what is not
+/// committed is saved.
+pub(super) fn clear(layout: &Layout, config: &Config, task: &TaskId) -> Result<(), WorkspaceError> {
+    take_away(layout, config, task, Wish::CANCELLED, true).map(drop)
 }
 
 impl Workspace {
@@ -264,7 +260,7 @@ fn take_away(
         }
     }
     let mut removed = Removed { path: seen.path.clone(), ..Removed::default() };
-    let workspace = Workspace::attach(layout, config, task, newest(&repo, task)?)?;
+    let workspace = Workspace::attach(layout, config, task, newest(layout, &repo, task)?)?;
     if let Some(workspace) = &workspace {
         if !config.teardown.is_empty() && !config.untrusted {
             let run_dir = home.dir.join("teardown").join(task.as_str());

@@ -4,6 +4,7 @@
 //! repository; git's own locks fail instead of waiting when several processes come at once.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -15,6 +16,9 @@ use super::{
     lock, trees,
 };
 use crate::layout::Layout;
+
+/// In a home: whose it is.
+const MARK: &str = "project";
 
 /// A checkout takes longer than a question.
 const CHECKOUT: Duration = Duration::from_secs(900);
@@ -98,14 +102,9 @@ impl Repository {
                 None => missing(format!("`{name}` has no commit yet; make the first one")),
             };
         }
-        // Nobody is on a branch: the one that such repositories usually have.
-        for name in ["main", "master", "trunk", "develop"] {
-            if let Some(commit) = self.commit(&format!("refs/heads/{name}"))? {
-                return Ok(Base { branch: Some(name.into()), commit });
-            }
-        }
+        // Which branch is meant while somebody bisects or rebases is for nobody to guess.
         match self.commit("HEAD")? {
-            Some(commit) => Ok(Base { branch: None, commit }),
+            Some(_) => Err(WorkspaceError::Detached),
             None => missing("nothing is checked out that has a commit".into()),
         }
     }
@@ -166,24 +165,50 @@ impl Home {
                 reason: "neither HOME nor XDG_STATE_HOME says where worktrees lie".into(),
             })?,
         };
-        Ok(Self { dir: root.join(Self::name(layout)) })
+        let there = fs::read_dir(&root).into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut there: Vec<Self> = there.map(|dir| Self { dir }).filter(|home| home.is_of(layout)).collect();
+        there.sort_by(|a, b| a.dir.cmp(&b.dir));
+        Ok(there.into_iter().next().unwrap_or_else(|| Self { dir: root.join(Self::name(layout)) }))
     }
 
-    /// The last part of its path; the same wherever the root is.
-    pub(super) fn name(layout: &Layout) -> String {
-        use std::os::unix::ffi::OsStrExt as _;
-        let root = layout.root().canonicalize().unwrap_or_else(|_| layout.root().into());
+    /// The last part of its path; the same wherever the root is. The project may be renamed later.
+    fn name(layout: &Layout) -> String {
         let name = branch::slug(&layout.name(), 32);
         let name = if name.is_empty() { "project" } else { &name };
-        format!("{name}-{}", branch::hash8(root.as_os_str().as_bytes()))
+        format!("{name}-{}", super::save::project(layout))
+    }
+
+    /// Whether a directory is this project's home: by its name, or by the mark in it where an earlier version named
+    /// it after the project's path.
+    fn is_of(&self, layout: &Layout) -> bool {
+        use std::os::unix::ffi::OsStrExt as _;
+        let Some(name) = self.dir.file_name().and_then(|name| name.to_str()) else { return false };
+        let project = super::save::project(layout);
+        let ends = |end: &str| name.strip_suffix(end).is_some_and(|rest| rest.ends_with('-'));
+        if ends(&project) {
+            return true;
+        }
+        let root = layout.root().canonicalize().unwrap_or_else(|_| layout.root().into());
+        match fs::read_to_string(self.dir.join(MARK)) {
+            Ok(mark) => mark.trim() == project,
+            Err(_) => ends(&branch::hash8(root.as_os_str().as_bytes())),
+        }
+    }
+
+    /// Marks it as this project's, so that it is found when the project has another path.
+    pub(super) fn mark(&self, layout: &Layout) -> Result<(), WorkspaceError> {
+        let (mark, project) = (self.dir.join(MARK), super::save::project(layout));
+        if fs::read_to_string(&mark).is_ok_and(|text| text.trim() == project) {
+            return Ok(());
+        }
+        fs::write(&mark, format!("{project}\n")).map_err(failed("write", &mark))
     }
 
     /// The home that a worktree lies in, if it is one of this project's.
     pub(super) fn holding(layout: &Layout, tree: &Path) -> Option<Self> {
         let trees = tree.parent()?;
-        let dir = trees.parent()?;
-        let ours = trees.file_name()? == "wt" && dir.file_name()?.to_str()? == Self::name(layout);
-        ours.then(|| Self { dir: dir.into() })
+        let home = Self { dir: trees.parent()?.into() };
+        (trees.file_name()? == "wt" && home.is_of(layout)).then_some(home)
     }
 
     pub(super) fn tree(&self, task: &crate::domain::TaskId) -> PathBuf {

@@ -6,6 +6,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     io::Write as _,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener},
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
@@ -18,7 +19,10 @@ use super::{
     fault::{WorkspaceError, failed},
     repo::Home,
 };
-use crate::domain::TaskId;
+use crate::domain::{Task, TaskId, Token};
+
+/// How many blocks are looked at for one that is free.
+const TRIED: usize = 200;
 
 /// The highest port that is given out.
 const LAST_PORT: u32 = 65_535;
@@ -50,7 +54,29 @@ pub(super) struct State {
     /// Patterns of what agents' programs leave there that is no work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) litter: Vec<String>,
+    /// An attempt has ended here, so the task's entry names the branch.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) settled: bool,
+    /// When the task was made, where its entry says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) created: Option<String>,
+    /// The attempt whose changes are no work, while it lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) lent: Option<Token>,
 }
+
+impl State {
+    /// Whether it is of another task than this one, which only has the same id: an entry that has been worked on names
+    /// its branch, and says all its life the same of when it was made.
+    pub(super) fn is_of_another(&self, task: &Task) -> bool {
+        let made =
+            |created: &Option<String>| created.as_ref().zip(task.created_at.as_ref()).is_some_and(|(a, b)| a != b);
+        task.branch.is_none() && (self.settled || made(&self.created))
+    }
+}
+
+/// What is written now; in the first version refs did not name the project.
+pub(super) const VERSION: u32 = 2;
 
 impl State {
     fn path(home: &Home, task: &TaskId) -> PathBuf {
@@ -107,8 +133,11 @@ impl State {
             self.block = None;
             return Ok(());
         }
-        if self.block.is_some_and(fits) {
-            return Ok(());
+        let free = |block: u32| !first(block).is_some_and(|port| in_use(port, config.ports));
+        match self.block.filter(|block| fits(*block)) {
+            Some(block) if free(block) => return Ok(()),
+            Some(_) => log::warn!("{}: another program uses ports of its block; it gets the next free one", self.task),
+            None => {}
         }
         let root = home.dir.parent().unwrap_or(&home.dir);
         make_dir(root)?;
@@ -120,7 +149,17 @@ impl State {
             .iter()
             .flat_map(|home| State::all(home).into_iter().filter_map(|task| State::load(home, &task)?.block))
             .collect();
-        self.block = (0..).take_while(|block| fits(*block)).find(|block| !taken.contains(block));
+        let mut blocks = (0..).take_while(|block| fits(*block)).filter(|block| !taken.contains(block));
+        self.block = blocks.by_ref().take(TRIED).find(|block| {
+            let free = free(*block);
+            if !free {
+                log::info!("{}: port {} and those after it are in use", self.task, first(*block).unwrap_or_default());
+            }
+            free
+        });
+        if self.block.is_none() {
+            log::warn!("{}: no block of {} free ports from {} on", self.task, config.ports, config.port_base);
+        }
         self.save(home)
     }
 
@@ -129,6 +168,16 @@ impl State {
         let block = self.block?;
         (config.port_base > 0).then(|| config.port_base + block * config.ports)
     }
+}
+
+/// Whether another program listens on one of these ports.
+fn in_use(first: u32, count: u32) -> bool {
+    let taken = |port: u32, host: IpAddr| {
+        let Ok(port) = u16::try_from(port) else { return true };
+        TcpListener::bind((host, port)).is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+    };
+    let hosts: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    (first..first.saturating_add(count)).any(|port| hosts.into_iter().any(|host| taken(port, host)))
 }
 
 fn homes(root: &Path) -> Vec<Home> {

@@ -18,8 +18,9 @@ use super::{
     files::{self, Made as Copied},
     git::{Git, destroy},
     repo::{Base, Home, Locked, Repository},
+    save::Refs,
     screen::Copies,
-    state::{State, make_dir},
+    state::{self, State, make_dir},
     submodules::Stores,
     trees::Listed,
 };
@@ -74,6 +75,21 @@ pub(super) fn home(layout: &Layout, config: &Config, listed: &[Listed], task: &s
     Ok(Home { dir })
 }
 
+/// What the branch of a task starts from. A task that has begun goes where it began, whatever is checked out now.
+pub(super) fn base(layout: &Layout, config: &Config, repo: &Repository, task: &Task) -> Result<Base, WorkspaceError> {
+    match repo.base(config) {
+        Err(WorkspaceError::Detached) => {}
+        other => return other,
+    }
+    let home = home(layout, config, &repo.worktrees()?, task.id.as_str())?;
+    let begun = State::load(&home, &task.id).filter(|state| state.ready).and_then(|state| state.base);
+    let Some(name) = begun else { return Err(WorkspaceError::Detached) };
+    match repo.commit(&format!("refs/heads/{name}"))? {
+        Some(commit) => Ok(Base { branch: Some(name), commit }),
+        None => Err(WorkspaceError::Detached),
+    }
+}
+
 /// Makes or finds the worktree of a task.
 pub(super) fn prepare(
     layout: &Layout,
@@ -83,7 +99,13 @@ pub(super) fn prepare(
     base: &Base,
 ) -> Result<Made, WorkspaceError> {
     let id = &task.id;
+    let refs = Refs::of(layout, id);
     let home = home(layout, config, &repo.worktrees()?, id.as_str())?;
+    home.mark(layout)?;
+    if State::load(&home, id).is_some_and(|known| known.is_of_another(task)) {
+        log::warn!("{id}: a worktree of an earlier task of this id is there; it goes, its work is kept");
+        super::prune::clear(layout, config, id)?;
+    }
     let top = layout.root().canonicalize().map_err(failed("find", layout.root()))?;
     if home.dir.starts_with(&top) || home.dir.starts_with(&repo.common) {
         let reason = "worktrees must lie outside of the repository; see `workspace.root`".into();
@@ -93,7 +115,11 @@ pub(super) fn prepare(
     let path = home.tree(id);
     let locked = repo.lock(config.lock_wait)?;
     let listed = repo.worktrees()?;
-    let known = State::load(&home, id);
+    let mut known = State::load(&home, id);
+    if let Some(known) = known.as_mut().filter(|known| known.version < state::VERSION) {
+        refs.adopt(&repo.git)?;
+        known.version = state::VERSION;
+    }
     let found = find(&locked, &home, &path, &listed, known.as_ref())?;
     let mut state = match (found, known) {
         (Found::Whole { branch }, known) => {
@@ -129,15 +155,13 @@ pub(super) fn prepare(
         // Outside of the lock, because it takes long; the guard goes with it.
         repo.git.moved_to(&path, &admin)?.holding(Arc::clone(&guard)).reset_hard()?;
         state.copied = copy_all(layout, config, repo, &home, id, &path)?;
-        let stores = Stores {
-            git: repo.git.clone(),
-            common: repo.common.clone(),
-            admin: admin.clone(),
-            label: branch::component(id),
-        };
+        let stores =
+            Stores { git: repo.git.clone(), common: repo.common.clone(), admin: admin.clone(), label: refs.label() };
         stores.set_up(&path)?;
         state.ready = true;
     }
+    state.project = layout.root().into();
+    state.created.clone_from(&task.created_at);
     state.take_ports(&home, config)?;
     state.save(&home)?;
     Ok(Made { home, path, admin, state, guard })
@@ -152,7 +176,7 @@ fn fresh(
     ready: bool,
 ) -> State {
     State {
-        version: 1,
+        version: state::VERSION,
         task: id.clone(),
         project: layout.root().into(),
         // A worktree that lost its note and its branch gets the plainest one.
@@ -164,6 +188,9 @@ fn fresh(
         block: None,
         copied: Vec::new(),
         litter: Vec::new(),
+        settled: false,
+        created: None,
+        lent: None,
     }
 }
 
@@ -204,6 +231,19 @@ fn find(
         }
     }
     Ok(Found::Nothing)
+}
+
+/// The private directory of a worktree. One whose repository has been moved is linked with it again.
+pub(super) fn follow(repo: &Repository, path: &Path) -> Result<Option<PathBuf>, WorkspaceError> {
+    let found = repo.admin_of(path);
+    let link = fs::read_to_string(path.join(".git")).unwrap_or_default();
+    let gone = link.strip_prefix("gitdir: ").is_some_and(|to| !path.join(to.trim_end()).exists());
+    if found.is_some() || !gone {
+        return Ok(found);
+    }
+    // It writes the file anew, whoever else does so at the moment.
+    repo.git.on_itself().call(&["worktree", "repair", "--", &path.to_string_lossy()])?;
+    Ok(repo.admin_of(path))
 }
 
 /// Links a listed worktree whose `.git` says something else with the repository again.
@@ -252,6 +292,8 @@ fn choose(
 ) -> Result<Choice, WorkspaceError> {
     let heads = repo.branches()?;
     let there = |name: &str| heads.iter().any(|head| head == name);
+    // Whatever was merged or taken back under a name is not to be taken for another task's.
+    let used = super::train::used_branches(&repo.git)?;
     let at = |name: &str| listed.iter().find(|tree| tree.branch.as_deref() == Some(name));
     let crossed = |name: &str| {
         heads.iter().any(|head| {
@@ -283,7 +325,10 @@ fn choose(
         name = name.replace('/', "-");
     }
     let names = std::iter::once(name.clone()).chain((2..).map(|n| branch::numbered(&name, n)));
-    let free = names.into_iter().find(|name| !there(name) && !crossed(name)).expect("numbers do not end");
+    let free = names
+        .into_iter()
+        .find(|name| !there(name) && !crossed(name) && !used.contains(name))
+        .expect("numbers do not end");
     Ok(take(&free))
 }
 

@@ -120,5 +120,65 @@ fn work_of_an_attempt_that_is_stopped_is_kept() {
     project.signal(n, rustix::process::Signal::TERM);
     assert_eq!(project.ended(n), Some(0));
     assert_eq!(project.status("A"), "ready");
-    assert_eq!(git(project.root(), &["show", "refs/oodatcaa/wip/A/1:half.txt"]), "half");
+    let saved = git(project.root(), &["for-each-ref", "--format=%(refname)", "refs/oodatcaa/wip/*/A/1"]);
+    assert_eq!(git(project.root(), &["show", &format!("{saved}:half.txt")]), "half");
+}
+
+#[test]
+fn after_a_merge_diff_and_logs_show_what_the_task_did() {
+    let project =
+        repository("[ \"$OODATCAA_ROLE\" = builder ] && echo two > two.txt; echo the words of $OODATCAA_ROLE", "");
+    let _trees = with_trees(&project);
+    project.queue(json!([{"id": "A", "title": "", "type": "Build", "status": "ready"}]));
+    for role in ["builder", "tester", "integrator"] {
+        project.once(role);
+    }
+    assert_eq!(project.status("A"), "done");
+    let said = |args: &[&str]| {
+        let done = project.command("agentctl").args(args).output().expect("agentctl");
+        assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    };
+    for run in ["A", "A/1"] {
+        assert!(said(&["run", "diff", run]).contains("+two"), "{run}");
+    }
+    assert!(said(&["logs", "A"]).contains("the words of tester"));
+    said(&["run", "show", "A"]);
+}
+
+#[test]
+fn a_task_that_is_begun_again_is_built_from_the_base_as_it_is_now() {
+    let project = repository("[ \"$OODATCAA_ROLE\" = builder ] && ls > seen.log && echo x > made.txt; exit 0", "");
+    let _trees = with_trees(&project);
+    project.queue(json!([{"id": "A", "title": "", "type": "Build", "status": "ready"}]));
+    project.once("builder");
+    assert_eq!(project.status("A"), "awaiting_test");
+    fs::write(project.path("fix.txt"), "a fix\n").expect("written");
+    git(project.root(), &["add", "fix.txt"]);
+    git(project.root(), &["commit", "-q", "-m", "a fix"]);
+    let done = project.command("agentctl").args(["task", "retry", "A", "--fresh"]).output().expect("agentctl");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(String::from_utf8_lossy(&done.stderr).contains("refs/oodatcaa/old/"), "{done:?}");
+    assert_eq!(project.status("A"), "ready");
+    project.once("builder");
+    let branch = project.task("A")["branch"].as_str().expect("a branch").to_owned();
+    assert_eq!(git(project.root(), &["show", &format!("{branch}:fix.txt")]), "a fix");
+    assert_eq!(git(project.root(), &["rev-list", "--count", &format!("main..{branch}")]), "1");
+}
+
+#[test]
+fn by_products_of_a_test_run_are_not_merged() {
+    let project = repository(
+        "case $OODATCAA_ROLE in builder) echo x > made.txt;; tester) mkdir -p __pycache__; echo y > __pycache__/x.pyc; echo z > made.txt; git add -A; git commit -qm mine;; esac; exit 0",
+        "",
+    );
+    let _trees = with_trees(&project);
+    project.queue(json!([{"id": "A", "title": "", "type": "Build", "status": "ready"}]));
+    for role in ["builder", "tester", "integrator"] {
+        project.once(role);
+    }
+    assert_eq!(project.status("A"), "done");
+    assert_eq!(git(project.root(), &["show", "main:made.txt"]), "x");
+    assert!(!git(project.root(), &["ls-tree", "-r", "--name-only", "main"]).contains("__pycache__"));
+    assert!(!git(project.root(), &["for-each-ref", "refs/oodatcaa/aside"]).is_empty(), "it is kept");
 }

@@ -14,14 +14,16 @@ use oodatcaa::{
     domain::{Lease, Role, Status, Task, TaskId, Token},
     layout::Layout,
     workspace::{
-        Author, Config, Keep, Mode, Workspace, WorkspaceError, diff, mode_for,
+        Author, Config, Keep, Mode, Refs, Workspace, WorkspaceError, diff, mode_for,
         prune::{self, Wish},
-        trailers, wip_ref,
+        restart::{self, Anew},
+        trailers,
     },
 };
 
 use crate::support::{eventually, git};
 
+mod again;
 mod private;
 
 /// A repository with a project in it, and a place for its worktrees.
@@ -178,7 +180,7 @@ fn a_task_has_a_worktree_and_a_branch_until_it_is_merged() {
     let tester = repo.prepare(&one, 2);
     assert_eq!((tester.path(), tester.base()), (path.as_path(), Some(commit.as_str())));
     assert!(!tester.evidence().unwrap().is_work());
-    let range = diff::range(&repo.layout(), &repo.config, &one.id, Some(Token(1))).unwrap();
+    let range = diff::range(&repo.layout(), &repo.config, &one.id, None, Some(Token(1))).unwrap();
     assert_eq!(range.files().unwrap().len(), 2);
 
     let kept = prune::remove(&repo.layout(), &repo.config, &one.id, Wish::SAFE).unwrap_err();
@@ -266,13 +268,10 @@ fn branches_that_are_there_already_are_not_taken_over() {
     repo.git(&["switch", "-q", "-c", "feat/mine"]);
     let mut mine = task("T4", "x");
     mine.branch = Some("feat/mine".into());
-    repo.git(&["switch", "-q", "--detach"]);
+    repo.git(&["switch", "-q", "main"]);
     repo.git(&["worktree", "add", "-q", "../elsewhere", "feat/mine"]);
     let refused = Workspace::prepare(&repo.layout(), &repo.config, &mine, Token(1)).unwrap_err();
     assert!(matches!(refused, WorkspaceError::BranchInUse { .. }), "{refused}");
-    // A detached head: branches start from the usual one.
-    let workspace = repo.prepare(&task("T5", "x"), 1);
-    assert_eq!(workspace.base_branch(), Some("main"));
 }
 
 #[test]
@@ -436,7 +435,7 @@ fn everything_uncommitted_is_saved_and_nothing_is_touched() {
     let saved = workspace.save().unwrap().unwrap();
     assert_eq!(git(path, &["status", "--porcelain"]), before);
     assert_eq!(workspace.save().unwrap(), Some(saved.clone()), "the same again is the same");
-    assert_eq!(repo.git(&["rev-parse", &wip_ref(&one.id, Token(7))]), saved);
+    assert_eq!(repo.git(&["rev-parse", &Refs::of(&repo.layout(), &one.id).wip(Token(7))]), saved);
     let held = repo.git(&["-c", "core.quotePath=false", "diff", "--name-only", "main", &saved]);
     assert_eq!(held, "src/lib.rs\nstaged\nuntracked/é file");
 
@@ -598,7 +597,7 @@ fn a_hostile_repository_executes_nothing() {
     workspace.evidence().unwrap();
     workspace.save().unwrap().unwrap();
     workspace.commit_rest("x", &[], &builder()).unwrap().unwrap();
-    let range = diff::range(&repo.layout(), &repo.config, &one.id, None).unwrap();
+    let range = diff::range(&repo.layout(), &repo.config, &one.id, None, None).unwrap();
     assert!(String::from_utf8(range.patch().unwrap()).unwrap().contains("+changed"));
     prune::list(&repo.layout(), &repo.config).unwrap();
     prune::remove(&repo.layout(), &repo.config, &one.id, Wish::FORCE).unwrap().unwrap();

@@ -28,6 +28,13 @@ impl Git {
         self.run(&["clean", "-f", "-d", "-q"]).map(drop)
     }
 
+    /// Puts the files at a tree, without what the index knows beyond it, and the index at what is checked out.
+    pub(in crate::workspace) fn be_like(&self, tree: &str) -> Result<(), GitError> {
+        self.verify()?;
+        self.run(&["read-tree", "--reset", "-u", tree])?;
+        self.run(&["reset", "-q", "--mixed"]).map(drop)
+    }
+
     /// Deletes a ref, if it still points where it did.
     pub(in crate::workspace) fn delete_ref(&self, name: &str, old: &str) -> Result<(), GitError> {
         self.patiently(&["update-ref", "-d", name, old]).map(drop)

@@ -17,7 +17,7 @@ pub(super) enum Built {
 pub(super) fn build(tree: &Tree, line: &Line, order: &Order, source: &str, base: &str) -> Result<Built, TrainError> {
     tree.go(base)?;
     let maker = Maker { tree, line, order, source, base };
-    let reverted = verify::reverted(&tree.git, order, base)?;
+    let reverted = verify::reverted(&tree.git, order, source, base)?;
     if let Some((revert, sources)) = &reverted
         && sources.iter().any(|old| tree.git.asks(&["merge-base", "--is-ancestor", old, base]).unwrap_or(false))
     {

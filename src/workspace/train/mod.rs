@@ -33,7 +33,7 @@ pub use base::{Base, BaseError};
 pub use recover::{Recovered, What, mend, recover};
 pub use safe::Author;
 pub use steps::Step;
-pub use verify::holds;
+pub use verify::{Landed, forget, holds, landed, used_branches};
 pub use yard::{Yard, yards};
 
 pub use crate::config::MergePolicy as Policy;

@@ -63,11 +63,15 @@ pub(super) fn recover_for(
 ) -> Result<Vec<Recovered>, TrainError> {
     let mut found = Vec::new();
     let mut failed = None;
-    for log in Log::orphans(dir)? {
+    for mut log in Log::orphans(dir)? {
         let repo = Repo::open(repo, &super::keep(dir), &log.state.author)?;
         if log.state.common != repo.common {
-            // A train of another repository.
-            continue;
+            if log.state.common.exists() {
+                // A train of another repository.
+                continue;
+            }
+            // The repository has been moved since.
+            log.moved_to(&repo.common);
         }
         if let Err(error) = one(&repo, log, gates, listens, &mut found) {
             failed.get_or_insert(error);
@@ -173,7 +177,7 @@ fn pushed(repo: &Repo, log: &Log) -> Result<bool, TrainError> {
 fn undo(repo: &Repo, log: Log) -> Result<(), TrainError> {
     // A transaction that was cut short may have made some of its refs.
     for car in &log.state.cars {
-        let merged = verify::merged_ref(&car.task);
+        let merged = verify::merged_ref(&car.branch);
         if verify::read_ref(&repo.git, &merged)?.as_deref() == Some(car.commit.as_str()) {
             repo.git.delete_ref(&merged, &car.commit)?;
         }
@@ -297,8 +301,8 @@ fn take_back(repo: &Repo, log: &mut Log, tree: &Tree, red: &(String, String)) ->
         }
         let mut refs = Vec::new();
         for (car, commit) in log.state.cars.iter().rev().zip(&commits) {
-            refs.push(RefChange::Set(verify::reverted_ref(&car.task), commit.clone()));
-            refs.push(RefChange::Remove(verify::merged_ref(&car.task)));
+            refs.push(RefChange::Set(verify::reverted_ref(&car.branch), commit.clone()));
+            refs.push(RefChange::Remove(verify::merged_ref(&car.branch)));
             refs.extend(car.after.iter().map(|tag| RefChange::Remove(format!("refs/tags/{tag}"))));
         }
         match land::land(repo, log, (&from, &top), &refs, &mut land::open_fence) {

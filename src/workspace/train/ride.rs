@@ -330,8 +330,10 @@ fn passing(car: &Car) -> Passing {
 pub(super) fn landing_refs(repo: &Repo, state: &State) -> Result<Vec<RefChange>, TrainError> {
     let mut refs = Vec::new();
     for car in &state.cars {
-        refs.push(RefChange::Set(verify::merged_ref(&car.task), car.commit.clone()));
-        refs.push(RefChange::Remove(verify::reverted_ref(&car.task)));
+        refs.push(RefChange::Set(verify::merged_ref(&car.branch), car.commit.clone()));
+        refs.push(RefChange::Remove(verify::reverted_ref(&car.branch)));
+        let old = verify::old_reverted(&repo.git, &car.task, &car.source)?;
+        refs.extend(old.map(|(name, _)| RefChange::Remove(name)));
         if let Some(name) = &car.before {
             let message = format!("{} before {}", state.target, car.task);
             let object = build::tag_object(&repo.git, name, &car.base, &state.author, &message)?;

@@ -238,6 +238,23 @@ impl Log {
         Ok(log)
     }
 
+    /// Follows a repository that lies elsewhere by now.
+    pub(super) fn moved_to(&mut self, common: &Path) {
+        let (from, to) = (self.state.common.clone(), common.to_owned());
+        let (old_top, new_top) = (from.parent().map(Path::to_owned), to.parent().map(Path::to_owned));
+        for checkout in self.state.landing.iter_mut().flat_map(|landing| &mut landing.checkouts) {
+            if let Ok(below) = checkout.git_dir.strip_prefix(&from) {
+                checkout.git_dir = to.join(below);
+            }
+            if let (Some(old), Some(new)) = (&old_top, &new_top)
+                && checkout.path == *old
+            {
+                checkout.path.clone_from(new);
+            }
+        }
+        self.state.common = to;
+    }
+
     /// Announces a step.
     pub(super) fn save(&mut self, step: Step) -> Result<(), TrainError> {
         self.state.step = step;

@@ -82,7 +82,7 @@ pub(super) fn record(git: &Git, target: &str, source: &str) -> Result<Option<Str
 
 /// The commit by which the order's present content is in the target already, if it is.
 pub(super) fn already(git: &Git, target: &str, order: &Order, source: &str) -> Result<Option<String>, TrainError> {
-    if reverted(git, order, target)?.is_some() {
+    if reverted(git, order, source, target)?.is_some() {
         return Ok(None);
     }
     let ours = |commit: &str| -> Result<bool, TrainError> {
@@ -90,7 +90,8 @@ pub(super) fn already(git: &Git, target: &str, order: &Order, source: &str) -> R
         let tasks = trailers(git, commit, "Oodatcaa-Task")?;
         Ok(sources.contains(source) && tasks.contains(order.task.as_str()))
     };
-    if let Some(commit) = read_ref(git, &merged_ref(order.task.as_str()))?
+    let merged = merged(git, order)?;
+    if let Some(commit) = merged.clone()
         && git.asks(&["merge-base", "--is-ancestor", &commit, target])?
         && ours(&commit)?
     {
@@ -103,7 +104,7 @@ pub(super) fn already(git: &Git, target: &str, order: &Order, source: &str) -> R
     }
     if git.asks(&["merge-base", "--is-ancestor", source, target])? {
         // Its branch may have gone after the merge, and been made anew for nobody knew of it.
-        if let Some(commit) = read_ref(git, &merged_ref(order.task.as_str()))?
+        if let Some(commit) = merged
             && git.asks(&["merge-base", "--is-ancestor", &commit, target])?
         {
             return Ok(Some(commit));
@@ -124,18 +125,51 @@ pub(super) fn already(git: &Git, target: &str, order: &Order, source: &str) -> R
     by_patches(git, target, source)
 }
 
-/// The revert of this task's last merge, if the target has it, and the heads that it took back.
+/// The commit by which this very branch was merged, as our own record has it.
+fn merged(git: &Git, order: &Order) -> Result<Option<String>, TrainError> {
+    if let Some(commit) = read_ref(git, &merged_ref(&order.branch))? {
+        return Ok(Some(commit));
+    }
+    // Records were once named after the task alone, which another task may have had since.
+    let Some(commit) = read_ref(git, &format!("refs/oodatcaa/merged/{}", safe::ref_word(order.task.as_str())))? else {
+        return Ok(None);
+    };
+    let message = git.run(&["log", "-1", "--no-show-signature", "--format=%B", &commit])?;
+    let line = format!("Branch: {}", order.branch);
+    Ok(message.lines().any(|other| other == line).then_some(commit))
+}
+
+/// The revert of the last merge of the order's branch, if the target has it, and the heads that it took back.
 pub(super) fn reverted(
     git: &Git,
     order: &Order,
+    source: &str,
     target: &str,
 ) -> Result<Option<(String, BTreeSet<String>)>, TrainError> {
-    let Some(commit) = read_ref(git, &reverted_ref(order.task.as_str()))? else { return Ok(None) };
+    let commit = match read_ref(git, &reverted_ref(&order.branch))? {
+        Some(commit) => commit,
+        None => match old_reverted(git, order.task.as_str(), source)? {
+            Some((_, commit)) => commit,
+            None => return Ok(None),
+        },
+    };
     if !git.asks(&["merge-base", "--is-ancestor", &commit, target])? {
         return Ok(None);
     }
     let sources = trailers(git, &commit, "Oodatcaa-Reverted-Source")?;
     Ok(Some((commit, sources)))
+}
+
+/// A ref that says by which commit a task's merge was taken back, from when it was named after the task, and that
+/// commit. The name of a task says nothing of what its branch holds, so the branch must hold what was taken back.
+pub(super) fn old_reverted(git: &Git, task: &str, source: &str) -> Result<Option<(String, String)>, TrainError> {
+    let name = format!("refs/oodatcaa/reverted/{}", safe::ref_word(task));
+    let Some(commit) = read_ref(git, &name)? else { return Ok(None) };
+    let holds = |other: &str| git.asks(&["merge-base", "--is-ancestor", other, source]).unwrap_or(false);
+    let sources = trailers(git, &commit, "Oodatcaa-Reverted-Source")?;
+    // One that began after the revert has both from its target.
+    let goes_on = !holds(&commit) && sources.iter().any(|old| holds(old));
+    Ok(goes_on.then_some((name, commit)))
 }
 
 fn trailers(git: &Git, commit: &str, key: &str) -> Result<BTreeSet<String>, TrainError> {
@@ -152,12 +186,66 @@ pub(super) fn read_ref(git: &Git, name: &str) -> Result<Option<String>, TrainErr
     Ok((code == 0 && !out.is_empty()).then_some(out))
 }
 
-/// The ref that says by which commit a task was merged.
-pub(super) fn merged_ref(task: &str) -> String {
-    format!("refs/oodatcaa/merged/{}", safe::ref_word(task))
+/// The ref that says by which commit a branch was merged.
+pub(super) fn merged_ref(branch: &str) -> String {
+    format!("{MERGED}{}", branch_word(branch))
 }
 
-/// The ref that says by which commit a task's merge was taken back.
-pub(super) fn reverted_ref(task: &str) -> String {
-    format!("refs/oodatcaa/reverted/{}", safe::ref_word(task))
+/// The ref that says by which commit a branch's merge was taken back.
+pub(super) fn reverted_ref(branch: &str) -> String {
+    format!("{REVERTED}{}", branch_word(branch))
+}
+
+/// Forgets that a branch was merged or taken back: it begins anew.
+pub fn forget(git: &Git, branch: &str) -> Result<(), crate::workspace::git::GitError> {
+    for name in [merged_ref(branch), reverted_ref(branch)] {
+        let (code, old, _) = git.call(&["rev-parse", "-q", "--verify", &name])?;
+        if code == 0 {
+            git.delete_ref(&name, &old)?;
+        }
+    }
+    Ok(())
+}
+
+/// What a merge brought into its target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Landed {
+    /// The target before it.
+    pub from: String,
+    /// And after it.
+    pub to: String,
+    /// The head of the branch that was merged.
+    pub source: Option<String>,
+}
+
+/// How a branch was merged, also when it is gone by now.
+pub fn landed(git: &Git, branch: &str) -> Result<Option<Landed>, TrainError> {
+    let Some(to) = read_ref(git, &merged_ref(branch))? else { return Ok(None) };
+    let source = trailers(git, &to, "Oodatcaa-Source")?.into_iter().next();
+    let mut from = to.clone();
+    // A replayed branch is several commits.
+    while let Some(parent) = read_ref(git, &format!("{from}^1"))? {
+        from = parent;
+        if source
+            .as_ref()
+            .is_none_or(|source| !trailers(git, &from, "Oodatcaa-Source").is_ok_and(|all| all.contains(source)))
+        {
+            break;
+        }
+    }
+    Ok(Some(Landed { from, to, source }))
+}
+
+const MERGED: &str = "refs/oodatcaa/merges/";
+const REVERTED: &str = "refs/oodatcaa/reverts/";
+
+/// A branch's name as one part of the name of a ref.
+fn branch_word(branch: &str) -> String {
+    branch.replace('%', "%25").replace('/', "%2F")
+}
+
+/// The branches that were merged or taken back, whether they are still there or not.
+pub fn used_branches(git: &Git) -> Result<BTreeSet<String>, crate::workspace::git::GitError> {
+    let listed = git.run(&["for-each-ref", "--format=%(refname:lstrip=3)", MERGED, REVERTED])?;
+    Ok(listed.lines().map(|word| word.replace("%2F", "/").replace("%25", "%")).collect())
 }

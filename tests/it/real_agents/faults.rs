@@ -144,7 +144,7 @@ write = { path = "whole.txt", text = "all of it" }
     }
     eventually("the hanging connections are closed", || (shop.endpoint.open() == 0).then_some(()));
     // What was written before the hang is under a name of its own, and was there for the next attempt.
-    let kept = git(&shop.project, &["for-each-ref", "--format=%(refname)", "refs/oodatcaa/wip/B1/"]);
+    let kept = git(&shop.project, &["for-each-ref", "--format=%(refname)", "refs/oodatcaa/wip/*/B1/*"]);
     let kept = kept.lines().next().unwrap_or_else(|| panic!("nothing is kept: {}", shop.said()));
     assert_eq!(git(&shop.project, &["show", &format!("{kept}:half.txt")]), "half of it");
     for (name, text) in [("half.txt", "half of it"), ("whole.txt", "all of it")] {
