@@ -2,10 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{
-    bad_input::{ctl, hostile, once},
-    support::Project,
-};
+use crate::bad_input::{ctl, hostile, once};
 
 /// Verbs that look; none of them may be forgotten, the test asks the help for all that there are.
 pub(super) const LOOKING: &[&str] = &[
