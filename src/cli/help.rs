@@ -346,7 +346,8 @@ agentctl config show --origin tells for every value where it comes from.
 
 const SECURITY: &str = "\
 What comes with a project (.oodatcaa/config.toml, config.local.toml, adapters/, prompts/, `wip_limits`) only
-counts where it makes something tighter, until you have looked at it: agentctl config trust. What changes asks again.
+counts where it makes something tighter, until you have looked at it: agentctl config trust. What changes asks
+again.
 
 Agents get a short list of variables and those that you name, nothing else of your environment. Programs are
 executed by argv, never by a shell line. Titles, descriptions and output of agents are hostile text: control

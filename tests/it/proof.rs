@@ -42,3 +42,28 @@ fn every_requirement_has_its_tests_or_a_reason_and_every_test_is_there() {
         assert!(lines.iter().any(|line| line["id"].as_str() == Some(&id)), "{id} has no line");
     }
 }
+
+#[test]
+fn every_rule_names_tests_that_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let rules = fs::read_to_string(root.join("docs/rules.md")).expect("the rules");
+    let mut code = String::new();
+    ["src", "tests"].iter().for_each(|dir| sources(&root.join(dir), &mut code));
+    let is_module = |name: &str| code.contains(&format!("mod {name};")) || code.contains(&format!("mod {name} {{"));
+    let rows = rules.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| rule |"));
+    let mut count = 0;
+    for row in rows {
+        let columns: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        assert_eq!(columns.len(), 3, "three columns: {row}");
+        let names: Vec<&str> = columns[1].split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "no test proves it: {row}");
+        for name in names {
+            // `module::*` and `module::tests` stand for all tests of a module.
+            let path: Vec<&str> = name.split("::").filter(|part| *part != "*").collect();
+            let last = path.last().expect("a name");
+            assert!(code.contains(&format!("fn {last}(")) || is_module(last), "{name}: there is no such test");
+        }
+        count += 1;
+    }
+    assert!(count > 20, "{count} rules");
+}
