@@ -141,7 +141,7 @@ fn a_cycle_is_told_with_its_way_and_nothing_is_guessed() {
         {"id":"B","title":"t","status":"ready","dependencies":["A"]}]}"#;
     let project = with(text);
     assert!(once(&project, "builder").ended(0).err.contains("1 waiting, none claimable yet; why: agentctl ls"));
-    assert!(ctl(&project, "why B").ended(0).out.contains("it waits for itself: B → A → B\ttake one of them out"));
+    assert!(ctl(&project, "why B").ended(0).out.contains("it waits for itself: B → A → B\tagentctl task dep rm B A"));
     assert!(ctl(&project, "queue validate").ended(8).out.contains(":2:9: cycle: task B waits for itself"));
     assert_eq!(project.text(), text);
 }
@@ -150,7 +150,7 @@ fn a_cycle_is_told_with_its_way_and_nothing_is_guessed() {
 fn a_missing_dependency_is_told_with_what_to_do() {
     let text = r#"{"tasks":[{"id":"A","title":"t","status":"ready","dependencies":["Z"]}]}"#;
     queue_is_kept_when(text, ":1:11: missing_dependency: task A depends on `Z`");
-    assert!(ctl(&with(text), "why A").ended(0).out.contains("agentctl add … --id Z"));
+    assert!(ctl(&with(text), "why A").ended(0).out.contains("agentctl task dep rm A Z"));
 }
 
 #[test]
