@@ -4,7 +4,12 @@
 set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 case ${1:-} in
-start | stop | restart | status)
+status)
+    # Whoever runs is told, also what systemd keeps.
+    shift
+    exec "$here/agentctl" fleet status "$@"
+    ;;
+start | stop | restart)
     verb=$1
     shift
     exec "$here/agentctl" fleet "$verb" --backend process "$@"

@@ -3,4 +3,7 @@
 # Fills in paths and the login shell's PATH, needs no root, and prints the next commands.
 set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
-exec "$here/scripts/agentctl" -C "${1:-.}" fleet install
+dir=${1:-.}
+# Started where it lies, as older guides say, it means the project around it.
+[ "$(CDPATH='' cd -- "$dir" && pwd)" != "$here/systemd" ] || dir=$here
+exec "$here/scripts/agentctl" -C "$dir" fleet install

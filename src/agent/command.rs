@@ -129,6 +129,25 @@ impl Command {
         Outcome::failed(class, format!("the program `{program}` could not be started: {}", text::one_line(error)))
     }
 
+    /// Who was killed says nothing that counts, and who failed has not done it: `said` stands only after a good end.
+    fn believed(&self, assignment: &Assignment, exit: &Exit, said: Outcome) -> Outcome {
+        let success = matches!(said, Outcome::Done { .. } | Outcome::NoChange { .. });
+        let counts = match exit.ended {
+            Ended::Exited(0) => true,
+            // It gave a reason of its own for its failure.
+            Ended::Exited(_) => !success,
+            _ => exit.stopped == Some(StopCause::Asked),
+        };
+        match (counts, self.by_exit(assignment, exit)) {
+            (false, Outcome::Failed { class, reason, retry_at }) => {
+                let reason =
+                    format!("{reason}\nits result.json said `{}`, which does not count after that", said.word());
+                Outcome::Failed { class, reason, retry_at }
+            }
+            _ => said,
+        }
+    }
+
     /// What the exit alone says, when nothing else decided.
     pub(super) fn by_exit(&self, assignment: &Assignment, exit: &Exit) -> Outcome {
         let run_dir = &assignment.run_dir;
@@ -174,7 +193,10 @@ impl Command {
     /// What the result file says, if there is one; an unreadable one after a crash is part of the crash.
     pub(super) fn by_result(&self, assignment: &Assignment, exit: &Exit) -> Option<Outcome> {
         match result::read(&assignment.result_file()) {
-            Ok(result) => Some(output::mask_outcome(result?.into_outcome(), &self.secrets(assignment))),
+            Ok(result) => {
+                let said = output::mask_outcome(result?.into_outcome(), &self.secrets(assignment));
+                Some(self.believed(assignment, exit, said))
+            }
             Err(what) => Some(match (self.by_exit(assignment, exit), &exit.ended) {
                 (Outcome::Failed { class, reason, retry_at }, Ended::Signalled(_) | Ended::Unknown) => {
                     Outcome::Failed { class, reason: format!("{reason}\nand {what}"), retry_at }

@@ -173,7 +173,7 @@ impl Play<'_> {
     fn start(&self, roles: &[Role]) -> Result<(), Failure> {
         let mut failed = None;
         self.fleet.start(Mode::PidFile, roles, READY_WITHIN, &mut |report| {
-            if let Happened::Failed { why, lines } = &report.what {
+            if let Happened::Failed { why, lines, .. } = &report.what {
                 let lines = lines.iter().fold(String::new(), |all, line| format!("{all}\n  {line}"));
                 failed.get_or_insert_with(|| {
                     Failure::new("failed", format!("the {} has not started: {why}", report.name)).cause(lines)

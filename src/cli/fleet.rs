@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     context::Context,
-    fail::Done,
+    fail::{Done, exit},
     ui::{Column, Item, Table, Tone},
 };
 use crate::{
@@ -193,6 +193,8 @@ fn tell_choice(ctx: &Context, choice: &Choice) {
 #[derive(Default)]
 struct Told {
     failed: usize,
+    /// One of them waits for a human.
+    human: bool,
     /// Hints that were given for one that failed, without its name.
     hints: BTreeSet<String>,
     workers: Vec<Value>,
@@ -224,8 +226,9 @@ impl Told {
             Happened::NotRunning { stale: true } => {
                 ctx.ui.say(&format!("· {name} not running; a stale pid file was removed"));
             }
-            Happened::Failed { why, lines } => {
+            Happened::Failed { why, lines, human } => {
                 self.failed += 1;
+                self.human |= human;
                 worker["error"] = json!(why);
                 worker["log"] = json!(lines);
                 ctx.ui.say(&Tone::Bad.paint(&format!("✗ {name} {}", one_line(why))));
@@ -250,7 +253,11 @@ impl Told {
         } else {
             ctx.ui.say(&summary(&rows, roles));
         }
-        Ok(u8::from(self.failed > 0))
+        Ok(match (self.human, self.failed) {
+            (true, _) => exit::HUMAN,
+            (false, 0) => exit::OK,
+            (false, _) => exit::FAILED,
+        })
     }
 }
 

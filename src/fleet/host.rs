@@ -38,6 +38,8 @@ pub struct Host {
 pub struct Answer {
     /// Exit status 0.
     pub ok: bool,
+    /// The exit status, where it is one.
+    pub code: Option<i32>,
     /// Standard output, trimmed.
     pub out: String,
     /// Standard error, trimmed.
@@ -145,7 +147,7 @@ pub(super) fn ask(mut command: Command, within: Duration) -> Result<Answer, Stri
         let _ = file.rewind().and_then(|()| file.read_to_end(&mut bytes));
         String::from_utf8_lossy(&bytes).trim().to_owned()
     };
-    Ok(Answer { ok: status.success(), out: text(out), err: text(err) })
+    Ok(Answer { ok: status.success(), code: status.code(), out: text(out), err: text(err) })
 }
 
 #[cfg(test)]

@@ -27,6 +27,11 @@ const GONE: Duration = Duration::from_secs(5);
 const OF_A_SERVICE: [&str; 7] =
     ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "JOURNAL_STREAM", "INVOCATION_ID"];
 
+/// The daemon's exit codes after which trying again changes nothing: program, permission or trust, configuration.
+fn needs_human(code: i32) -> bool {
+    [69, 77, 78].contains(&code)
+}
+
 /// Starts the daemon of a role and waits until it is ready.
 pub(super) fn start(layout: &Layout, daemon: &Path, role: &Role, wait: Duration) -> Result<Report, FleetError> {
     let name = pidfile::name(role, None);
@@ -49,7 +54,8 @@ pub(super) fn start(layout: &Layout, daemon: &Path, role: &Role, wait: Duration)
                 lines = answer.err.lines().map(str::to_owned).collect();
             }
             let why = if answer.ok { "it left at once" } else { "it did not start" };
-            Happened::Failed { why: why.into(), lines }
+            let human = answer.code.is_some_and(needs_human);
+            Happened::Failed { why: why.into(), lines, human }
         }
         (Err(why), state) => {
             if let pidfile::State::Running(holder) = state
@@ -58,7 +64,7 @@ pub(super) fn start(layout: &Layout, daemon: &Path, role: &Role, wait: Duration)
                 // Half started is not started: what is not ready is not left running.
                 let _ = end(&handle, Instant::now() + GONE);
             }
-            Happened::Failed { why: format!("it is not ready: {why}"), lines: tail(&log, from) }
+            Happened::Failed { why: format!("it is not ready: {why}"), lines: tail(&log, from), human: false }
         }
     };
     Ok(Report { name, what })
@@ -103,7 +109,7 @@ pub(super) fn stop(
                 pidfile::clean(layout, &name)?;
                 Happened::Stopped { killed }
             }
-            Err(why) => Happened::Failed { why, lines: Vec::new() },
+            Err(why) => Happened::Failed { why, lines: Vec::new(), human: false },
         };
         say(&Report { name, what });
     }

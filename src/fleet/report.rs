@@ -75,6 +75,8 @@ pub enum Happened {
         why: String,
         /// The last lines of its log.
         lines: Vec<String>,
+        /// It will not work before a human has acted: trust, an agent's name, its program, a permission.
+        human: bool,
     },
 }
 

@@ -122,6 +122,7 @@ pub(super) fn start(
                     _ => "it is not active".into(),
                 },
                 lines: journal(host, role),
+                human: false,
             },
         };
         say(&Report { name: role.to_string(), what });
@@ -159,8 +160,12 @@ pub(super) fn stop(
         let killed = late.contains(role) || matches!(of(&shown, "Result"), "timeout" | "signal");
         let what = match &told {
             _ if gone => Happened::Stopped { killed },
-            Err(error) => Happened::Failed { why: error.to_string(), lines: journal(host, role) },
-            Ok(_) => Happened::Failed { why: format!("it is {}", of(&shown, "ActiveState")), lines: Vec::new() },
+            Err(error) => Happened::Failed { why: error.to_string(), lines: journal(host, role), human: false },
+            Ok(_) => Happened::Failed {
+                why: format!("it is {}", of(&shown, "ActiveState")),
+                lines: Vec::new(),
+                human: false,
+            },
         };
         say(&Report { name: role.to_string(), what });
     }

@@ -1,13 +1,16 @@
 //! The worker's end of an attempt: start a keeper, tell it what to do, hear what becomes of it.
 //!
-//! It waits for nothing and decides nothing; the keeper does.
+//! It waits for nothing and decides nothing; the keeper does. It only sees to it that there is an end: of a keeper
+//! that is stopped, or late beyond its limits, it does the work itself.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
+    collections::HashSet,
     fs,
     io::{self, BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -17,8 +20,8 @@ use rustix::process::Signal;
 
 use super::{
     Exit, Invocation, Limits, Report, Stop,
-    platform::Handle,
-    sweep,
+    platform::{self, Handle, Seen},
+    sweep, tree,
     wire::{self, MODE, Order, Start, TAG},
 };
 
@@ -27,6 +30,12 @@ const RETIRING: Duration = Duration::from_millis(200);
 
 /// How long to look for what a dead keeper has left behind.
 const SWEEP: Duration = Duration::from_secs(5);
+
+/// Between two looks at a keeper.
+const PACE: Duration = Duration::from_secs(1);
+
+/// What a keeper gets beyond its own limits, before the worker does its work.
+const MARGIN: Duration = Duration::from_secs(5);
 
 /// A keeper that does not know its work yet. It may be started before there is any, so that its
 /// start-up costs an attempt no time; dropped unused, it leaves.
@@ -107,8 +116,27 @@ impl Keeper {
         let said = said.expect("a keeper's standard output is a pipe");
         let (sender, reports) = unbounded();
         let (give_back, free) = bounded(1);
-        let _ = hand_over.send(Listener { child, said, run_dir, outputs, began: Instant::now(), sender, give_back });
-        Ok(Attempt { stdin: Some(stdin), handle, keeper, reports, free, told: Cell::new(false) })
+        let (began, family) = (Instant::now(), Family::default());
+        let listening = Arc::clone(&family);
+        let _ = hand_over.send(Listener { child, said, run_dir, outputs, began, family: listening, sender, give_back });
+        let wall = limits.wall.filter(|wall| !wall.is_zero());
+        let watched = Watched {
+            next: Instant::now() + PACE,
+            deadline: wall.map(|wall| began + wall + limits.grace + MARGIN),
+            grace: limits.grace,
+            looks: 0,
+            stops: 0,
+            family,
+        };
+        Ok(Attempt {
+            stdin: Some(stdin),
+            handle,
+            keeper,
+            reports,
+            free,
+            told: Cell::new(false),
+            watched: RefCell::new(watched),
+        })
     }
 }
 
@@ -132,6 +160,34 @@ pub struct Attempt {
     free: Receiver<Keeper>,
     /// It was told something that may still be on its way.
     told: Cell<bool>,
+    watched: RefCell<Watched>,
+}
+
+/// Who was seen below a keeper, for the case that it dies before them.
+type Family = Arc<Mutex<HashSet<(u32, u64)>>>;
+
+/// What the worker itself sees to, whatever becomes of the keeper.
+struct Watched {
+    next: Instant,
+    /// When the keeper must have come to an end.
+    deadline: Option<Instant>,
+    grace: Duration,
+    looks: u32,
+    /// At how many looks in a row it was stopped.
+    stops: u32,
+    family: Family,
+}
+
+impl Watched {
+    fn due(&self) -> Instant {
+        self.deadline.map_or(self.next, |deadline| deadline.min(self.next))
+    }
+
+    fn hurry(&mut self, stop: Stop) {
+        let patience = if stop == Stop::Now { Duration::ZERO } else { self.grace };
+        let latest = Instant::now() + patience + MARGIN;
+        self.deadline = Some(self.deadline.map_or(latest, |deadline| deadline.min(latest)));
+    }
 }
 
 impl Attempt {
@@ -150,9 +206,53 @@ impl Attempt {
         self.keeper
     }
 
+    /// When [`Attempt::look`] is to be called next.
+    pub fn due(&self) -> Instant {
+        self.watched.borrow().due()
+    }
+
+    /// Looks after the keeper, which may have been stopped, or be unable to go on: one that is stopped is woken, and
+    /// at the second look, or past the deadline, its work is done here. Answers why, when that is so.
+    pub fn look(&self) -> Option<&'static str> {
+        let now = Instant::now();
+        let mut watched = self.watched.borrow_mut();
+        if now < watched.due() {
+            return None;
+        }
+        watched.next = now + PACE;
+        let stopped = platform::look(self.keeper).is_some_and(|seen| seen.stopped);
+        watched.stops = if stopped { watched.stops + 1 } else { 0 };
+        // All processes are looked at for it, so not each time.
+        if stopped || watched.looks.is_multiple_of(2) {
+            let below = tree::descendants(self.keeper);
+            let mut family = watched.family.lock().unwrap_or_else(PoisonError::into_inner);
+            *family = below.iter().filter(|seen| !seen.dead).map(Seen::identity).collect();
+        }
+        watched.looks = watched.looks.wrapping_add(1);
+        let late = watched.deadline.is_some_and(|deadline| now >= deadline);
+        if late || watched.stops > 1 {
+            watched.deadline = None;
+            watched.next = now + SWEEP + MARGIN;
+            self.end_keeper();
+            return Some(if late { "its keeper did not end it in time" } else { "its keeper was stopped" });
+        }
+        if stopped {
+            self.wake();
+        }
+        None
+    }
+
+    /// The listener does the rest as soon as it is dead.
+    fn end_keeper(&self) {
+        if let Some(handle) = &self.handle {
+            handle.send(Signal::KILL);
+        }
+    }
+
     /// Ends it; [`Report::Ended`] follows. The hard stop may follow the gentle one.
     pub fn stop(&self, stop: Stop) {
         self.told.set(true);
+        self.watched.borrow_mut().hurry(stop);
         if let (Ok(line), Some(mut stdin)) = (wire::line(&Order::Stop(stop)), self.stdin.as_ref()) {
             // A keeper that cannot hear this any more has ended, or is reported by the listener.
             let _ = stdin.write_all(&line);
@@ -188,6 +288,7 @@ struct Listener {
     run_dir: PathBuf,
     outputs: [PathBuf; 2],
     began: Instant,
+    family: Family,
     sender: Sender<Report>,
     give_back: Sender<Keeper>,
 }
@@ -229,7 +330,8 @@ impl Listener {
     /// Does a dead keeper's work. While it is not reaped its number, and so its session's, is nobody else's.
     fn bury(&mut self) -> Exit {
         let _ = self.child.kill();
-        let leftovers = sweep::end_session(&self.run_dir, self.child.id(), SWEEP);
+        let family = std::mem::take(&mut *self.family.lock().unwrap_or_else(PoisonError::into_inner));
+        let leftovers = sweep::end_session(&self.run_dir, self.child.id(), family, SWEEP);
         let leftovers = leftovers.unwrap_or_else(|still| u32::try_from(still.len()).unwrap_or(u32::MAX));
         let size = |path: &PathBuf| fs::metadata(path).map_or(0, |meta| meta.len());
         wire::read_exit(&self.run_dir).unwrap_or_else(|| Exit {

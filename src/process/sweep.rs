@@ -43,9 +43,15 @@ pub fn end_leftovers(run_dir: &Path, wait: Duration) -> Result<u32, Vec<u32>> {
     end(&Scope::new(run_dir, None), wait)
 }
 
-/// As [`end_leftovers`], and also those in the session of a dead keeper, which the caller has not reaped yet.
-pub(super) fn end_session(run_dir: &Path, keeper: u32, wait: Duration) -> Result<u32, Vec<u32>> {
-    end(&Scope::new(run_dir, Some(keeper)), wait)
+/// As [`end_leftovers`], and also those in the session of a dead keeper, which the caller has not reaped yet, and
+/// those that were seen below it while it lived.
+pub(super) fn end_session(
+    run_dir: &Path,
+    keeper: u32,
+    family: HashSet<(u32, u64)>,
+    wait: Duration,
+) -> Result<u32, Vec<u32>> {
+    end(&Scope { family, ..Scope::new(run_dir, Some(keeper)) }, wait)
 }
 
 fn end(scope: &Scope, wait: Duration) -> Result<u32, Vec<u32>> {
@@ -104,6 +110,8 @@ struct Scope {
     tags: Vec<Vec<u8>>,
     keeper: Option<KeeperRecord>,
     session: Option<u32>,
+    /// Also these, whatever they have made of their environment and session.
+    family: HashSet<(u32, u64)>,
 }
 
 /// Who was found, all alive.
@@ -116,17 +124,17 @@ struct Found {
 
 impl Scope {
     fn new(run_dir: &Path, session: Option<u32>) -> Self {
-        let same_boot = |record: &KeeperRecord| record.boot_id == identity::boot_id();
-        let keeper = KeeperRecord::read(run_dir).filter(same_boot);
+        // In a copy of a project the record is the original's, which is nobody's business here.
+        let ours = |record: &KeeperRecord| record.boot_id == identity::boot_id() && record.is_of(run_dir);
+        let keeper = KeeperRecord::read(run_dir).filter(ours);
         let real = run_dir.canonicalize().ok();
-        // The worker may have reached the directory by another path than we do.
+        // The worker may have reached the directory by another path than we do, and it may have been moved since.
         let theirs = keeper.as_ref().map(|record| record.run_dir.clone());
-        let theirs = theirs.filter(|path| real.is_some() && path.canonicalize().ok() == real);
         let mut paths: Vec<PathBuf> = std::path::absolute(run_dir).ok().into_iter().chain(real).chain(theirs).collect();
         paths.sort();
         paths.dedup();
         let tag = |path: &PathBuf| [TAG.as_bytes(), b"=", path.as_os_str().as_bytes()].concat();
-        Self { tags: paths.iter().map(tag).collect(), keeper, session }
+        Self { tags: paths.iter().map(tag).collect(), keeper, session, family: HashSet::new() }
     }
 
     /// The process id of the keeper, if it lives and is one. What stands in the directory the agent may have written.
@@ -143,6 +151,7 @@ impl Scope {
         let is_root = |seen: &Seen| {
             Some(seen.pid) == keeper
                 || Some(seen.session) == self.session
+                || self.family.contains(&seen.identity())
                 || self.tags.iter().any(|tag| platform::carries(seen.pid, tag))
         };
         let roots: Vec<Seen> =
@@ -181,6 +190,35 @@ mod tests {
         let parent = std::os::unix::process::parent_id();
         assert!(found.contains(&parent));
         assert!(!found.contains(&std::process::id()));
+    }
+
+    #[test]
+    fn a_copy_of_an_attempts_directory_names_nobody() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (first, moved, copy) = (dir.path().join("1"), dir.path().join("moved"), dir.path().join("copy"));
+        for dir in [&first, &copy] {
+            std::fs::create_dir(dir).expect("made");
+        }
+        KeeperRecord::of_this_process(&first).write().expect("written");
+        std::fs::copy(first.join("keeper.json"), copy.join("keeper.json")).expect("copied");
+        assert!(Scope::new(&first, None).keeper.is_some());
+        assert!(Scope::new(&copy, None).keeper.is_none());
+        std::fs::rename(&first, &moved).expect("moved");
+        assert!(Scope::new(&moved, None).keeper.is_some());
+    }
+
+    #[test]
+    fn a_device_or_a_pipe_in_the_place_of_a_keepers_record_names_nobody() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let record = dir.path().join("keeper.json");
+        for device in ["/dev/zero", "/dev/ptmx"] {
+            std::os::unix::fs::symlink(device, &record).expect("a link");
+            assert_eq!(end_leftovers(dir.path(), Duration::ZERO), Ok(0), "{device}");
+            std::fs::remove_file(&record).expect("removed");
+        }
+        let made = std::process::Command::new("mkfifo").arg(&record).status().expect("mkfifo");
+        assert!(made.success());
+        assert_eq!(end_leftovers(dir.path(), Duration::ZERO), Ok(0));
     }
 
     #[test]

@@ -3,9 +3,7 @@
 //! One JSON object a line: orders on the keeper's standard input, reports on its standard output.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,6 +11,10 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Exit, Invocation, Limits, Stop, identity};
+use crate::sys::{
+    files::{self, Durable},
+    project::Identity,
+};
 
 /// The argument that makes a program of ours a keeper.
 pub(super) const MODE: &str = "keeper";
@@ -89,6 +91,9 @@ pub(super) struct KeeperRecord {
     pub(super) boot_id: String,
     /// The attempt's directory in the words of the tag.
     pub(super) run_dir: PathBuf,
+    /// What that directory is: a copy of it names the keeper of another attempt.
+    #[serde(default)]
+    pub(super) dir: Option<Identity>,
 }
 
 impl KeeperRecord {
@@ -96,7 +101,16 @@ impl KeeperRecord {
     pub(super) fn of_this_process(run_dir: &Path) -> Self {
         let pid = std::process::id();
         let started = identity::started(pid).unwrap_or_default();
-        Self { pid, started, boot_id: identity::boot_id(), run_dir: run_dir.to_owned() }
+        let dir = Identity::of(run_dir).ok();
+        Self { pid, started, boot_id: identity::boot_id(), run_dir: run_dir.to_owned(), dir }
+    }
+
+    /// Whether it is about this very directory, wherever that has been moved to.
+    pub(super) fn is_of(&self, run_dir: &Path) -> bool {
+        match &self.dir {
+            Some(dir) => Identity::of(run_dir).is_ok_and(|here| here == *dir),
+            None => self.run_dir.canonicalize().ok().is_some_and(|there| run_dir.canonicalize().ok() == Some(there)),
+        }
     }
 
     /// Leaves it in the attempt's directory. It means nothing after a power cut, so it need not survive one.
@@ -126,21 +140,16 @@ pub fn read_exit(run_dir: &Path) -> Option<Exit> {
     read(run_dir, EXIT_FILE)
 }
 
+/// The directory is an agent's to write in, and a clone may bring one: no links, no pipes, no end of bytes.
 fn read<T: DeserializeOwned>(dir: &Path, name: &str) -> Option<T> {
-    serde_json::from_slice(&fs::read(dir.join(name)).ok()?).ok()
+    serde_json::from_slice(&files::read(dir, Path::new(name), files::RECORD).ok()??).ok()
 }
 
 fn write(dir: &Path, name: &str, value: &impl Serialize, durable: bool) -> io::Result<()> {
-    let temporary = dir.join(format!(".{name}.{}", std::process::id()));
     let mut text = serde_json::to_vec(value)?;
     text.push(b'\n');
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(&text)?;
-    if durable {
-        file.sync_all()?;
-    }
-    fs::rename(&temporary, dir.join(name))?;
-    if durable { File::open(dir)?.sync_all() } else { Ok(()) }
+    let durable = if durable { Durable::Yes } else { Durable::No };
+    Ok(files::write_atomic(dir, Path::new(name), &text, durable)?)
 }
 
 /// One line of the conversation.

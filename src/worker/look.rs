@@ -282,7 +282,7 @@ impl Worker {
         self.tell_status();
     }
 
-    fn tell_status(&self) {
+    pub(super) fn tell_status(&self) {
         let names: Vec<&str> = self.running.keys().map(|(task, _)| task.as_str()).collect();
         let words = if names.is_empty() { "idle".to_owned() } else { format!("working on {}", names.join(", ")) };
         tell_manager(&[sd_notify::NotifyState::Status(&words)]);

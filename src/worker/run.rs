@@ -326,6 +326,13 @@ impl Run {
         if let Some((class, reason)) = watched.as_ref().and_then(|watch| watch.ended.clone())
             && self.stopped.is_none()
         {
+            // What it had completed before its budget ended it is not thrown away.
+            if class == Class::BudgetExceeded {
+                let outcome = self.shared.agent(&self.lease().by).outcome(&self.assignment, &exit);
+                if matches!(outcome, Outcome::Done { .. } | Outcome::NoChange { .. }) {
+                    return outcome;
+                }
+            }
             let retry_at = watched.as_ref().and_then(Watch::retry_at);
             return Outcome::Failed { class, reason, retry_at };
         }
@@ -384,6 +391,12 @@ impl Run {
                 recv(self.news.as_ref().map_or_else(never, |news| at(news.due))) -> _ => self.tell_start(),
                 recv(at(self.beat_due)) -> _ => { self.beat(); }
                 recv(self.watch_timer()) -> _ => self.look_at_output(attempt),
+                recv(at(attempt.due())) -> _ => {
+                    if let Some(why) = attempt.look() {
+                        let id = &self.assignment.task.id;
+                        log::warn!(task = id.as_str(); "{id}: ending the attempt from outside: {why}");
+                    }
+                }
             }
         }
     }

@@ -147,6 +147,7 @@ impl Worker {
         if !self.is_settling() {
             self.again = None;
         }
+        self.tell_status();
     }
 
     /// Settles and does nothing else, so that nothing else can stand in the way.

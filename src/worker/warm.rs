@@ -70,7 +70,11 @@ fn goes_on(last: &Record, lease: &Lease, now: Option<&str>) -> Option<Warm> {
         return None;
     }
     let words = last.summary.clone().filter(|_| class.is_some()).unwrap_or_default();
-    let words = class.map(|class| format!("{class}: {words}")).unwrap_or_default();
+    let words = match class {
+        Some(Class::Cancelled) => format!("A person stopped you, and has let the task go on since. Heed why: {words}"),
+        Some(class) => format!("It was not your fault: go on where you were.\n{class}: {words}"),
+        None => String::new(),
+    };
     let session = last.seen.as_ref()?.session.clone().filter(|session| is_name(session))?;
     Some(Warm { session, home: last.home.clone(), words })
 }

@@ -299,3 +299,103 @@ fn a_worker_that_cannot_renew_and_that_nobody_replaces_still_settles() {
     project.ended(mute);
     let _ = tracer.wait();
 }
+
+/// The keeper of the attempt on `A`, as soon as its agent runs.
+fn keeper_of_a(project: &Project) -> rustix::process::Pid {
+    let pid = eventually("its keeper is known", || {
+        let text = fs::read(project.path(".oodatcaa/runs/A/1/keeper.json")).ok()?;
+        serde_json::from_slice::<serde_json::Value>(&text).ok()?["pid"].as_i64()
+    });
+    rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid")
+}
+
+#[test]
+fn an_attempt_whose_keeper_is_stopped_again_and_again_is_ended_by_its_worker() {
+    let mut project = Project::new("echo $$ > agent.new; mv agent.new agent.pid; exec sleep 1000");
+    one_task(&project);
+    let n = project.start("builder", &["--interval", "1s"]);
+    eventually("the agent runs", || project.path("agent.pid").exists().then_some(()));
+    let agent = fs::read_to_string(project.path("agent.pid")).unwrap().trim().to_owned();
+    let keeper = keeper_of_a(&project);
+    let began = Instant::now();
+    eventually("the attempt is over", || {
+        // Whoever stops it once more after it was woken.
+        let _ = rustix::process::kill_process(keeper, Signal::STOP);
+        (!project.events_of("attempt.finished").is_empty()).then_some(())
+    });
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert!(!Path::new("/proc").join(&agent).join("exe").exists(), "its agent is gone");
+    project.signal(n, Signal::TERM);
+    assert_eq!(project.ended(n), Some(0));
+}
+
+#[test]
+fn a_process_that_has_shed_its_session_and_environment_ends_with_its_killed_keeper() {
+    let mut project = Project::new(
+        "env -i setsid sh -c 'echo $$ > away.new; mv away.new away.pid; exec sleep 1000' & exec sleep 1000",
+    );
+    one_task(&project);
+    let n = project.start("builder", &["--interval", "1s"]);
+    eventually("the process is away", || project.path("away.pid").exists().then_some(()));
+    let away = fs::read_to_string(project.path("away.pid")).unwrap().trim().to_owned();
+    let keeper = keeper_of_a(&project);
+    // A worker looks at who runs below a keeper every two seconds.
+    std::thread::sleep(Duration::from_millis(2_500));
+    rustix::process::kill_process(keeper, Signal::KILL).expect("the keeper");
+    eventually("the attempt is over", || (!project.events_of("attempt.finished").is_empty()).then_some(()));
+    eventually("it is gone", || (!Path::new("/proc").join(&away).join("exe").exists()).then_some(()));
+    project.signal(n, Signal::TERM);
+    assert_eq!(project.ended(n), Some(0));
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_gates_log_is_refused_and_the_worker_goes_on() {
+    let mut project = Project::new("mkfifo \"$OODATCAA_RUN_DIR/gate-green.log\"; exit 0");
+    project.config("[roles.builder]\ngates = [\"green\"]\n[gates.green]\nargv = [\"true\"]");
+    one_task(&project);
+    let n = project.start("builder", &["--interval", "1s"]);
+    eventually("the attempt is over", || (!project.events_of("attempt.finished").is_empty()).then_some(()));
+    let reason = project.events_of("attempt.finished")[0]["data"]["reason"].to_string();
+    assert!(reason.contains("gate-green.log"), "{reason}");
+    project.signal(n, Signal::TERM);
+    assert_eq!(project.ended(n), Some(0));
+}
+
+#[test]
+fn what_a_killed_or_failed_agent_wrote_into_its_result_does_not_count() {
+    for (end, class) in [("exit 1", "agent_failed"), ("kill -9 $$", "agent_crashed")] {
+        let project = Project::new(&format!(
+            "echo '{{\"outcome\":\"done\",\"summary\":\"all of it\"}}' > \"$OODATCAA_RESULT_FILE\"; {end}"
+        ));
+        one_task(&project);
+        project.once("builder");
+        let end = &project.events_of("attempt.finished")[0]["data"];
+        assert_eq!(end["class"], class, "{end}");
+        assert!(end["reason"].to_string().contains("its result.json said `done`"), "{end}");
+    }
+}
+
+#[test]
+fn a_worker_in_a_copy_of_a_project_leaves_the_originals_agent_alone() {
+    let mut project = Project::new("echo $$ > agent.new; mv agent.new agent.pid; exec sleep 1000");
+    project.config("[roles.builder]\nttl = \"1s\"");
+    one_task(&project);
+    project.start("builder", &["--interval", "1s"]);
+    eventually("the agent runs", || project.path("agent.pid").exists().then_some(()));
+    eventually("its start is told", || (!project.events_of("attempt.started").is_empty()).then_some(()));
+    let agent = fs::read_to_string(project.path("agent.pid")).unwrap().trim().to_owned();
+    let copies = tempfile::tempdir().unwrap();
+    let copy = copies.path().join("copy");
+    let copied = Command::new("cp").args(["-a", "--"]).args([project.root(), &copy]).status().expect("cp");
+    assert!(copied.success());
+    // Nobody renews the lease there.
+    eventually("the copy gives its own back", || {
+        let mut other = project.command("agent-daemon");
+        let said = other.current_dir(&copy).args(["--role", "tester", "--once"]).output().expect("agent-daemon runs");
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        let events = fs::read_to_string(copy.join(".oodatcaa/work/events.jsonl")).unwrap();
+        events.contains("oodatcaa.lease.rescued.v1").then_some(())
+    });
+    assert!(Path::new("/proc").join(&agent).join("exe").exists(), "the original's agent works on");
+    assert!(project.events_of("attempt.finished").is_empty());
+}

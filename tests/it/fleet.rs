@@ -224,10 +224,10 @@ fn a_worker_that_does_not_stop_in_time_is_killed_and_it_is_said() {
 fn a_worker_that_cannot_start_says_why_and_leaves_nothing() {
     let project = Project::new();
     project.write(".oodatcaa/config.toml", "[fleet]\nagent = \"nobody\"\n");
-    project.fleet("start", &["builder"]).exits(1).says("nobody").says("Running: 0/1");
+    project.fleet("start", &["builder"]).exits(4).says("nobody").says("Running: 0/1");
     assert!(!project.pid_file("builder").exists());
     project.write(".oodatcaa/config.toml", "[fleet\n");
-    project.fleet("start", &["builder"]).exits(1).says("config.toml");
+    project.fleet("start", &["builder"]).exits(4).says("config.toml");
     project.fleet("stop", &[]).exits(0);
 }
 

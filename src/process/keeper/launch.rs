@@ -1,24 +1,22 @@
 //! Starts the program of an attempt: where it is found, what it inherits, where its output goes.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io,
-    os::unix::{
-        fs::{OpenOptionsExt as _, PermissionsExt as _},
-        process::CommandExt as _,
-    },
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
     time::Duration,
 };
 
-use rustix::fs::OFlags;
-
 use super::output::Output;
-use crate::process::{
-    Ended, platform,
-    wire::{Start, TAG},
+use crate::{
+    process::{
+        Ended, platform,
+        wire::{Start, TAG},
+    },
+    sys::files,
 };
 
 /// Where programs are looked for when the agent's environment says nothing.
@@ -41,7 +39,7 @@ pub(super) fn launch(start: &Start) -> Result<(u32, Output), Ended> {
         move |error: io::Error| failed(format!("{path}: {error}"))
     };
     let input = match &what.stdin {
-        Some(path) => Stdio::from(File::open(path).map_err(named(path))?),
+        Some(path) => Stdio::from(input_of(path).map_err(named(path))?),
         None => Stdio::null(),
     };
     let stdout = append(&what.stdout).map_err(named(&what.stdout))?;
@@ -70,9 +68,21 @@ fn failed(error: String) -> Ended {
     Ended::NotStarted { error, not_found: false }
 }
 
+/// Opens a log. What an agent has put in its place, a pipe that nobody reads or a link, is refused and never waited
+/// for.
 fn append(path: &Path) -> io::Result<File> {
-    let flags = OFlags::NOFOLLOW.bits().cast_signed();
-    OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path)
+    let (dir, name) = parts(path)?;
+    Ok(files::append(dir, name)?)
+}
+
+fn input_of(path: &Path) -> io::Result<File> {
+    let (dir, name) = parts(path)?;
+    files::open(dir, name)?.ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+fn parts(path: &Path) -> io::Result<(&Path, &Path)> {
+    let parts = path.parent().zip(path.file_name().map(Path::new));
+    parts.ok_or_else(|| io::Error::other("it is no file"))
 }
 
 /// Finds a program as a shell in `cwd` with this `PATH` would.

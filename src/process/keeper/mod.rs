@@ -31,6 +31,7 @@ use super::{
     Ended, Exit, Report, platform,
     wire::{self, KeeperRecord, Order, Start},
 };
+use crate::sys::files;
 
 /// Runs as a keeper until the attempt is over. Nothing but `agent-daemon` calls this.
 pub fn main() -> ExitCode {
@@ -146,11 +147,11 @@ struct Log(PathBuf);
 
 impl Log {
     fn new(run_dir: &Path) -> Self {
-        Self(run_dir.join("keeper.log"))
+        Self(run_dir.to_owned())
     }
 
     fn note(&self, text: &str) {
-        if let Ok(mut file) = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.0) {
+        if let Ok(mut file) = files::append(&self.0, Path::new("keeper.log")) {
             let _ = writeln!(file, "{text}");
         }
     }
