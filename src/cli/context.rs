@@ -11,6 +11,7 @@ use crate::{
     domain::{Queue, Task, Workflow, event::Actor, text},
     error::{Failure, quoted},
     layout::Layout,
+    process::caller,
     store::{
         Reading, Store,
         file::{FileOptions, FileStore},
@@ -128,14 +129,13 @@ impl Context {
         Ok(reading)
     }
 
-    /// Who asks. Something that an agent started is no human, and the journal does not call it one.
+    /// Who asks: the user that this process belongs to, and how. Something that an agent started is no human, and
+    /// the journal does not call it one.
     pub fn actor(&self) -> Actor {
-        if std::env::var_os("OODATCAA_TASK_ID").is_some() {
-            return Actor::Outside;
+        match caller::attempt() {
+            Some(_) => Actor::Outside,
+            None => Actor::Human(format!("{}@{}", text::cut(&text::one_line(&caller::user()), 64), caller::way())),
         }
-        let named = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok().filter(|n| !n.is_empty()));
-        let name = named.unwrap_or_else(|| rustix::process::getuid().as_raw().to_string());
-        Actor::Human(text::cut(&text::one_line(&name), 64))
     }
 }
 

@@ -272,7 +272,7 @@ Given to agents, besides what their configuration names:
   OODATCAA_RUN_DIR OODATCAA_RESULT_FILE OODATCAA_BRANCH
   OODATCAA_PORT_BASE OODATCAA_PORTS   the first of the task's own ports, and how many (in a worktree)
 
-Where OODATCAA_TASK_ID is set, agentctl was started by an agent, and the journal does not call it a human.
+What an agent starts is no human to agentctl, with or without these: it may look, add and hold back, not decide.
 ";
 
 const QUEUE: &str = "\
@@ -345,9 +345,11 @@ agentctl config show --origin tells for every value where it comes from.
 ";
 
 const SECURITY: &str = "\
-What comes with a project (.oodatcaa/config.toml, config.local.toml, adapters/, prompts/, `wip_limits`) only
-counts where it makes something tighter, until you have looked at it: agentctl config trust. What changes asks
-again.
+What comes with a project (its configuration, adapters, prompts, `wip_limits`) only counts where it makes
+something tighter, until you have looked at it: agentctl config trust. What changes asks again.
+
+What agents start may look, add and hold back. Approvals, trust, repairs and releases are for people, and an
+approval is for one commit.
 
 Agents get a short list of variables and those that you name, nothing else of your environment. Programs are
 executed by argv, never by a shell line. Titles, descriptions and output of agents are hostile text: control

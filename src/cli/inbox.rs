@@ -16,9 +16,10 @@ use crate::{
         decision::{self, Decision, Refusal, Topic, Word},
         needs::{self, Need},
         plan::stamp,
-        text::{cut, one_line},
+        text::{cut, many, one_line},
     },
     error::Failure,
+    workspace::diff,
 };
 
 /// Flags of `approve`.
@@ -27,6 +28,9 @@ pub struct Approve {
     /// Decisions, or tasks that wait for one
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
+    /// Only if it is about this commit, by its first digits
+    #[arg(long, value_name = "COMMIT")]
+    commit: Option<String>,
     #[command(flatten)]
     dry: Dry,
 }
@@ -75,6 +79,8 @@ fn object(snapshot: &Snapshot, decision: &Decision) -> Value {
         "asked_at": stamp(decision.asked_at),
         "deadline": decision.deadline.map(stamp),
         "default": decision.default,
+        "commit": decision.commit,
+        "unsigned_by": decision.unsigned,
         "state": decision.closed.as_ref().map_or("open", |closed| closed.how.word()),
         "by": decision.closed.as_ref().map(|closed| &closed.by),
         "words": decision.closed.as_ref().map(|closed| &closed.words),
@@ -91,6 +97,7 @@ pub struct List {
 
 /// Prints what waits for a person.
 pub fn list(ctx: &Context, args: &List) -> Done {
+    follow_branches(ctx, None)?;
     let reading = ctx.read()?;
     let (mut snapshot, invalid) = (reading.snapshot, reading.invalid.map(|error| error.to_string()));
     let workflow = &ctx.loaded()?.config.workflow;
@@ -135,10 +142,11 @@ pub fn list(ctx: &Context, args: &List) -> Done {
             n if n > 1 || (n == 1 && need.task().is_none()) => format!("; {} for it", waits(n)),
             _ => String::new(),
         };
+        let size = need.decision.and_then(|decision| size(ctx, decision)).map(|size| format!(", {size}"));
         table.row([
             Item::new(need.id()).tone(Tone::Strong),
             Item::new(need.kind()).tone(Tone::Warn),
-            Item::new(format!("{}{waiting}", cut(&one_line(&need.words), 500))),
+            Item::new(format!("{}{}{waiting}", cut(&one_line(&need.words), 500), size.unwrap_or_default())),
             Item::new(&need.next).tone(Tone::Faint),
             Item::new(need.since.map(|time| ctx.ui.moment(time, now)).unwrap_or_default()),
             Item::new(deadline.map(|time| ctx.ui.moment(time, now)).unwrap_or_default()),
@@ -149,6 +157,61 @@ pub fn list(ctx: &Context, args: &List) -> Done {
         "agentctl approve ID · agentctl reject ID --reason … · agentctl answer ID TEXT|NUMBER · agentctl show TASK",
     );
     Ok(code)
+}
+
+/// What a decision about a merge is about: the commit, how much it changes, and what judges it before it lands.
+fn size(ctx: &Context, decision: &Decision) -> Option<String> {
+    let commit = decision.commit.as_deref().filter(|_| decision.topic == Topic::Merge)?;
+    let short: String = commit.chars().take(12).collect();
+    let mut words = format!("commit {short}");
+    let (layout, config) = (ctx.layout().ok()?, &ctx.loaded().ok()?.config);
+    let changed =
+        diff::range(layout, &config.workspace, decision.task.as_ref()?, None, None).and_then(|range| range.files());
+    if let Ok(files) = changed {
+        let lines = |of: fn(&diff::FileChange) -> Option<u64>| files.iter().filter_map(of).sum::<u64>();
+        words.push_str(&format!(
+            " ({}, +{} −{})",
+            many(files.len(), "file"),
+            lines(|file| file.added),
+            lines(|file| file.removed)
+        ));
+    }
+    let role = &config.workflow.merging()?.role;
+    match config.roles.get(role).map(|role| role.gates.join(", ")).filter(|gates| !gates.is_empty()) {
+        Some(gates) => words.push_str(&format!(", gates: {}", one_line(&gates))),
+        None => words.push_str(", no gate"),
+    }
+    Some(words)
+}
+
+/// Looks where the branches stand that wait for a yes, and asks again about those that have moved since. `name` is
+/// a decision or a task; all of them without one.
+fn follow_branches(ctx: &Context, name: Option<&str>) -> Result<(), Failure> {
+    let (layout, loaded) = (ctx.layout()?, ctx.loaded()?);
+    let (config, workflow) = (&loaded.config.workspace, &loaded.config.workflow);
+    if !workflow.policy().merge_approval {
+        return Ok(());
+    }
+    let snapshot = ctx.read()?.snapshot;
+    let seen = snapshot.after(&put_right(&snapshot, workflow));
+    let meant = |decision: &&Decision| name.is_none_or(|name| decision.id == name || decision.subject == name);
+    for decision in seen.history.decisions.open().into_iter().filter(|d| d.topic == Topic::Merge).filter(meant) {
+        let Some(task) = decision.task.as_ref().and_then(|id| seen.queue.get(id)) else { continue };
+        // Where git has no answer, the merge will find out, and ask.
+        let Ok(Some(tip)) = diff::tip(layout, config, task) else { continue };
+        if decision.commit.as_deref() == Some(tip.as_str()) {
+            continue;
+        }
+        let noted = ctx.store()?.transact(&mut |now| {
+            now.chain(&mut [&mut |seen| put_right(seen, workflow), &mut |seen| {
+                decision::moved(seen, workflow, &task.id, &tip)
+            }])
+        });
+        if let Err(error) = noted {
+            ctx.ui.warn(&format!("not noted yet: {}", Failure::from(error).sentence()));
+        }
+    }
+    Ok(())
 }
 
 fn waits(count: usize) -> String {
@@ -184,24 +247,29 @@ fn entry(snapshot: &Snapshot, need: &Need<'_>) -> Value {
 /// Says yes, to each in turn.
 pub fn approve(ctx: &Context, args: &Approve) -> Done {
     for id in &args.ids {
-        say(ctx, args.dry, id, Word::Approve)?;
+        say(ctx, args.dry, id, Word::Approve, args.commit.as_deref())?;
     }
     Ok(0)
 }
 
 /// Says no.
 pub fn reject(ctx: &Context, args: &Reject) -> Done {
-    say(ctx, args.dry, &args.id, Word::Reject(&args.reason))
+    say(ctx, args.dry, &args.id, Word::Reject(&args.reason), None)
 }
 
 /// Answers a question.
 pub fn answer(ctx: &Context, args: &Answer) -> Done {
-    say(ctx, args.dry, &args.id, Word::Answer(&args.answer.join(" ")))
+    say(ctx, args.dry, &args.id, Word::Answer(&args.answer.join(" ")), None)
 }
 
-fn say(ctx: &Context, dry: Dry, id: &str, word: Word<'_>) -> Done {
+fn say(ctx: &Context, dry: Dry, id: &str, word: Word<'_>, commit: Option<&str>) -> Done {
     let (workflow, actor) = (&ctx.loaded()?.config.workflow, ctx.actor());
-    let resolved = |snapshot: &Snapshot| decision::resolve(snapshot, workflow, id, word, &actor);
+    if word == Word::Approve && !dry.dry_run {
+        follow_branches(ctx, Some(id))?;
+    }
+    let resolved = |snapshot: &Snapshot| {
+        decision::resolve(snapshot, workflow, id, word, &actor).and_then(|plan| decision::pinned(plan, commit))
+    };
     let (before, answer) = if dry.dry_run {
         let before = ctx.read()?.snapshot;
         let answer = resolved(&before);
@@ -256,7 +324,10 @@ fn tell(ctx: &Context, before: &Snapshot, after: &Snapshot, decision: &Decision,
     }
     match (from, to) {
         (Some(from), Some(to)) if from != to => ctx.ui.say(&one_line(&format!("{from} → {to}"))),
-        _ if decision.topic == Topic::Merge => ctx.ui.say("it holds for the task as it is now; a change asks again"),
+        _ if decision.topic == Topic::Merge => match size(ctx, decision) {
+            Some(size) => ctx.ui.say(&format!("it holds for {size}; another commit asks again")),
+            None => ctx.ui.say("it holds for the task as it is now; a change asks again"),
+        },
         _ => {}
     }
 }
@@ -275,6 +346,7 @@ fn refused(snapshot: &Snapshot, refusal: &Refusal) -> Failure {
         Refusal::Nothing(task) => ("refused", format!("agentctl why {task}")),
         Refusal::Several { .. } => ("usage", inbox()),
         Refusal::Closed { .. } => ("refused", "a decision counts once; what is open: agentctl inbox".into()),
+        Refusal::OtherCommit { .. } => ("refused", inbox()),
         Refusal::Changed { newer: Some(newer), .. } => {
             ("refused", format!("look at it again, then: agentctl approve {newer}"))
         }

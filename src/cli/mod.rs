@@ -12,7 +12,7 @@ use self::{
     fail::Done,
     ui::{Color, Settings, Ui},
 };
-use crate::error::Failure;
+use crate::{error::Failure, process::caller};
 
 pub mod agent;
 pub mod change;
@@ -152,6 +152,106 @@ enum Command {
     Help(help::Args),
 }
 
+/// Who may give a command. Whatever could loosen, release or decide something is for people: not for what an agent
+/// started, however it got there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum For {
+    /// Anybody: it looks, or it only holds something back.
+    Anybody,
+    /// A person.
+    People,
+    /// A person, where this flag is given.
+    PeopleWith(&'static str),
+}
+
+/// Every command, and whom it is for.
+const COMMANDS: &[(&str, For)] = &[
+    ("init", For::People),
+    ("demo", For::Anybody),
+    ("doctor", For::PeopleWith("fix")),
+    ("status", For::Anybody),
+    ("ls", For::Anybody),
+    ("show", For::Anybody),
+    ("why", For::Anybody),
+    ("inbox", For::Anybody),
+    ("approve", For::People),
+    ("reject", For::People),
+    ("answer", For::People),
+    ("add", For::Anybody),
+    ("task add", For::Anybody),
+    ("task list", For::Anybody),
+    ("task show", For::Anybody),
+    ("task why", For::Anybody),
+    ("task move", For::PeopleWith("force")),
+    ("task edit", For::People),
+    ("task prio", For::Anybody),
+    ("task dep add", For::Anybody),
+    ("task dep rm", For::People),
+    ("task retry", For::People),
+    ("task cancel", For::Anybody),
+    ("task block", For::Anybody),
+    ("task unblock", For::People),
+    ("task done", For::People),
+    // A paused role goes on by a person's word only; who starts the workers does not matter.
+    ("fleet start", For::Anybody),
+    ("fleet stop", For::Anybody),
+    ("fleet restart", For::Anybody),
+    ("fleet status", For::Anybody),
+    ("fleet install", For::People),
+    ("fleet uninstall", For::People),
+    ("logs", For::Anybody),
+    ("run list", For::Anybody),
+    ("run show", For::Anybody),
+    ("run diff", For::Anybody),
+    ("run stop", For::Anybody),
+    ("lease list", For::Anybody),
+    ("lease release", For::People),
+    ("worktree list", For::Anybody),
+    ("worktree path", For::Anybody),
+    ("worktree open", For::Anybody),
+    ("worktree prune", For::People),
+    ("worktree rm", For::People),
+    ("gc", For::People),
+    ("queue validate", For::Anybody),
+    ("queue repair", For::People),
+    ("queue schema", For::Anybody),
+    ("events tail", For::Anybody),
+    ("agent list", For::Anybody),
+    ("agent show", For::Anybody),
+    ("agent test", For::Anybody),
+    ("agent reopen", For::People),
+    ("config show", For::Anybody),
+    ("config trust", For::People),
+    ("completions", For::Anybody),
+    ("man", For::Anybody),
+    ("help", For::Anybody),
+];
+
+/// Refuses a command that is for people where an agent, or something that it started, gave it.
+fn admit(matches: &clap::ArgMatches) -> Result<(), Failure> {
+    let (mut words, mut at) = (Vec::new(), matches);
+    while let Some((name, below)) = at.subcommand() {
+        words.push(name);
+        at = below;
+    }
+    let name = words.join(" ");
+    let whom = COMMANDS.iter().find(|(known, _)| *known == name).map(|(_, whom)| *whom);
+    let people = match whom {
+        Some(For::Anybody) => false,
+        Some(For::PeopleWith(flag)) => at.get_flag(flag),
+        Some(For::People) => true,
+        // Without a command the status is shown. A command that has not decided is for people.
+        None => !name.is_empty(),
+    };
+    match caller::attempt().filter(|_| people) {
+        None => Ok(()),
+        Some(why) => {
+            let message = format!("only a human decides, and this was called from within an agent's attempt: {why}");
+            Err(Failure::new("permission_denied", message).hint("say it from a terminal of your own").see("security"))
+        }
+    }
+}
+
 fn dispatch(ctx: &Context, command: Command) -> Done {
     match command {
         Command::Init(args) => init::run(ctx, &args),
@@ -196,8 +296,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             None => arg,
         })
         .collect();
-    let cli = match parse(&args) {
-        Ok(cli) => cli,
+    let (cli, admitted) = match parse(&args) {
+        Ok(parsed) => parsed,
         Err(code) => return code,
     };
     let global = cli.global;
@@ -210,10 +310,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     listen(global.verbose);
     let ctx = Context::new(Ui::new(settings), global.project);
-    let done = match cli.command {
+    let done = admitted.and_then(|()| match cli.command {
         Some(command) => dispatch(&ctx, command),
         None => bare(&ctx),
-    };
+    });
     let done = done.and_then(|code| ctx.ui.finish().map(|()| code));
     ExitCode::from(done.unwrap_or_else(|failure| {
         ctx.ui.fail(&failure);
@@ -235,7 +335,8 @@ pub fn command() -> clap::Command {
     help::with_examples(Cli::command())
 }
 
-fn parse(args: &[OsString]) -> Result<Cli, ExitCode> {
+/// The command line, and whether its command may be given here.
+fn parse(args: &[OsString]) -> Result<(Cli, Result<(), Failure>), ExitCode> {
     let words: Vec<&str> = args.iter().skip(1).filter_map(|arg| arg.to_str()).collect();
     let color = words.iter().enumerate().find_map(|(at, word)| match word.strip_prefix("--color") {
         Some("") => words.get(at + 1).copied(),
@@ -247,8 +348,10 @@ fn parse(args: &[OsString]) -> Result<Cli, ExitCode> {
         Some("never") => clap::ColorChoice::Never,
         _ => clap::ColorChoice::Auto,
     };
-    let parsed =
-        help::grouped().color(choice).try_get_matches_from(args).and_then(|found| Cli::from_arg_matches(&found));
+    let parsed = help::grouped()
+        .color(choice)
+        .try_get_matches_from(args)
+        .and_then(|found| Cli::from_arg_matches(&found).map(|cli| (cli, admit(&found))));
     parsed.map_err(|error| {
         let told = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
         if told || !words.contains(&"--json") {
@@ -273,4 +376,32 @@ fn listen(verbose: u8) {
     };
     // A second logger in one process is refused; the first one serves.
     let _ = env_logger::Builder::new().filter_level(level).format_timestamp(None).try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_says_whom_it_is_for_and_no_other_is_named() {
+        fn walk(command: &clap::Command, path: &str, into: &mut Vec<(String, clap::Command)>) {
+            for below in command.get_subcommands() {
+                let path = format!("{path} {}", below.get_name());
+                match below.has_subcommands() {
+                    true => walk(below, &path, into),
+                    false => into.push((path.trim().to_owned(), below.clone())),
+                }
+            }
+        }
+        let mut all = Vec::new();
+        walk(&command(), "", &mut all);
+        for (path, leaf) in &all {
+            let whom =
+                COMMANDS.iter().find(|(known, _)| known == path).unwrap_or_else(|| panic!("{path} says nothing"));
+            if let For::PeopleWith(flag) = whom.1 {
+                assert!(leaf.get_arguments().any(|arg| arg.get_id() == flag), "{path} has no --{flag}");
+            }
+        }
+        assert_eq!(COMMANDS.len(), all.len());
+    }
 }

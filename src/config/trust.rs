@@ -132,27 +132,17 @@ fn hex(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The hashes of a project's prompts. A link is followed within the project; one that leads out of it is never
-/// read, and counts as where it leads.
+/// The hashes of a project's prompts. What the one door refuses (a link, a pipe) is never read, and counts as where
+/// it leads; it is refused again where it is used.
 pub(super) fn prompts(layout: &Layout) -> Result<BTreeMap<String, String>, ConfigError> {
-    let listed = layers::listed(layout, &layout.prompts(), "md")?;
-    if listed.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let fail = |path: &Path, error: std::io::Error| ConfigError::read(path, error);
-    let root = layout.root().canonicalize().map_err(|error| fail(layout.root(), error))?;
     let mut all = BTreeMap::new();
-    for (name, path) in listed {
+    for (name, path) in layers::listed(layout, &layout.prompts(), "md")? {
         let mut hash = Sha256::new();
-        match path.canonicalize() {
-            Ok(file) if file.starts_with(&root) => {
-                let text = files::read(&root, &file, LONGEST_PROMPT).map_err(|error| fail(&path, error.into()))?;
-                hash.update(text.unwrap_or_default());
-            }
-            _ => {
-                hash.update([0xff]);
-                hash.update(path.read_link().unwrap_or_default().as_os_str().as_bytes());
-            }
+        if let Ok(text) = files::read(layout.root(), &path, LONGEST_PROMPT) {
+            hash.update(text.unwrap_or_default());
+        } else {
+            hash.update([0xff]);
+            hash.update(path.read_link().unwrap_or_default().as_os_str().as_bytes());
         }
         all.insert(name, hex(hash));
     }

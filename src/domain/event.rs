@@ -235,6 +235,9 @@ pub struct Event {
     /// The rest.
     #[serde(default)]
     pub data: Map<String, Value>,
+    /// Our own programs wrote it for this user; known of those events only that allow something.
+    #[serde(skip)]
+    pub sealed: bool,
 }
 
 impl Event {
@@ -261,6 +264,7 @@ impl Event {
             token: draft.token,
             simulated: draft.simulated,
             data: draft.data,
+            sealed: true,
         }
     }
 
@@ -298,6 +302,8 @@ mod tests {
         let json = serde_json::to_string(&event).expect("an event is JSON");
         assert!(json.contains(r#""type":"oodatcaa.task.moved.v1""#), "{json}");
         assert!(!json.contains("absent"), "{json}");
-        assert_eq!(serde_json::from_str::<Event>(&json).expect("reads back"), event);
+        let read = serde_json::from_str::<Event>(&json).expect("reads back");
+        assert!(!read.sealed, "what is read is believed by its seal only");
+        assert_eq!(read, Event { sealed: false, ..event });
     }
 }

@@ -51,6 +51,8 @@ pub struct TaskHistory {
     pub answers: Vec<(String, String)>,
     /// The directories of its attempts, as their claims named them; what else lies there speaks for nobody (R27).
     pub runs: BTreeMap<Token, RunName>,
+    /// The commit at which its branch was seen, and the newest token then, where that was another than its work's.
+    pub tip: Option<(Token, String)>,
     /// The last claim of each role, and the commit at which its work ended where that is known.
     pub work: BTreeMap<Role, Work>,
     /// The first of its latest attempts in a row, of one role, whose work nobody has judged: interrupted ones.
@@ -239,6 +241,7 @@ impl History {
                 self.invalid = None;
                 self.apply_baseline(event);
             }
+            Kind::AgentResumed if !event.sealed => {}
             Kind::AgentLimited | Kind::AgentResumed => self.apply_to_pools(event),
             Kind::DecisionRequested | Kind::DecisionResolved | Kind::DecisionExpired => {
                 self.apply_to_decisions(event);
@@ -346,7 +349,7 @@ impl History {
             Kind::AttemptFinished => {
                 known.ended = known.ended.max(event.token.unwrap_or_default());
                 if let Some(work) = event.role.as_ref().and_then(|role| known.work.get_mut(role)) {
-                    work.commit = event.text("commit").map(String::from);
+                    work.commit = event.text("head").or(event.text("commit")).map(String::from);
                 }
                 known.overrun = event.flag("overrun");
                 if !is_unjudged(event) {
@@ -396,7 +399,7 @@ impl History {
                     known.pools = pools.iter().filter_map(|pool| pool.as_str().map(String::from)).collect();
                 }
             }
-            Kind::WorkerResumed => (known.paused, known.failing) = (None, BTreeSet::new()),
+            Kind::WorkerResumed if event.sealed => (known.paused, known.failing) = (None, BTreeSet::new()),
             Kind::AttemptFinished => match &event.task {
                 Some(task) if event.flag("charged") => {
                     known.failing.insert(task.clone());

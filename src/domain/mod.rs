@@ -23,6 +23,7 @@ pub mod policy;
 pub mod pool;
 pub mod queue;
 pub mod rescue;
+pub mod seal;
 pub mod settle;
 pub mod task;
 pub mod text;

@@ -123,7 +123,11 @@ pub fn list<'a>(snapshot: &'a Snapshot, workflow: &'a Workflow, invalid: Option<
             super::decision::Topic::Question => format!("agentctl answer {} TEXT", decision.id),
             _ => format!("agentctl approve {}", decision.id),
         };
-        let (words, since) = (decision.question.clone(), Some(decision.asked_at));
+        let mut words = decision.question.clone();
+        if let Some(by) = &decision.unsigned {
+            words.push_str(&format!(" (the journal has a yes of {by} that is not signed by you and does not count)"));
+        }
+        let since = Some(decision.asked_at);
         let tasks = tasks(&cause);
         needs.push(Need { cause, words, next, decision: Some(decision), since, tasks });
     }

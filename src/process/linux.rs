@@ -85,6 +85,36 @@ pub(super) fn carries(pid: u32, variable: &[u8]) -> bool {
     fs::read(format!("/proc/{pid}/environ")).is_ok_and(|all| all.split(|byte| *byte == 0).any(|one| one == variable))
 }
 
+/// The variables that a process was started with; none where it may not be asked.
+pub(super) fn environment(pid: u32) -> Vec<Vec<u8>> {
+    let all = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    all.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
+}
+
+/// The name of the file that a process runs, also where the file has been replaced since.
+pub(super) fn program(pid: u32) -> Option<String> {
+    let file = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let name = file.file_name()?.to_string_lossy();
+    Some(name.strip_suffix(" (deleted)").unwrap_or(&name).to_owned())
+}
+
+/// The service of ours in whose control group a process is.
+pub(super) fn service(pid: u32) -> Option<String> {
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let ours = |part: &&str| part.starts_with("agent-") && part.ends_with(".service");
+    groups.lines().flat_map(|line| line.split('/')).find(ours).map(String::from)
+}
+
+/// The name of a user by the number, where the system's own file knows it.
+pub(super) fn name_of(uid: u32) -> Option<String> {
+    let users = fs::read_to_string("/etc/passwd").ok()?;
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, number) = (fields.next()?, fields.nth(1)?);
+        (number.parse() == Ok(uid) && !name.is_empty()).then(|| name.to_owned())
+    })
+}
+
 /// Bytes of memory that a process has for itself. What it may share with others, as the pages of its program's
 /// file, is left out, so that a family may be added up.
 pub(super) fn memory(pid: u32) -> Option<u64> {

@@ -12,6 +12,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 mod attempt;
+pub mod caller;
 pub mod identity;
 pub mod keeper;
 #[cfg(target_os = "linux")]

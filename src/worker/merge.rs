@@ -20,7 +20,9 @@ use super::{
 };
 use crate::{
     domain::{
-        Class, Lease, Outcome, Plan, RoleRule, Snapshot, Status, TaskId, environment,
+        Class, Lease, Outcome, Plan, RoleRule, Snapshot, Status, TaskId,
+        decision::{self, Approved},
+        environment,
         landing::{self, Veto},
         text,
     },
@@ -84,6 +86,11 @@ pub(super) fn merge(run: &mut Run, workspace: &Workspace) -> Outcome {
         title: run.assignment.task.title.clone(),
         token: run.assignment.lease.token,
         branch: branch.clone(),
+        commit: match decision::approved_commit(&run.snapshot, run.shared.workflow(), &run.assignment.task) {
+            Approved::Anything => None,
+            Approved::Commit(commit) => Some(commit),
+            Approved::Nothing => Some(String::new()),
+        },
     };
     // What came of it is written there before the queue hears of it.
     if let Err(error) = files::make_dir(run.shared.setup.layout.root(), &run.assignment.run_dir) {
@@ -113,7 +120,21 @@ pub(super) fn merge(run: &mut Run, workspace: &Workspace) -> Outcome {
             run.brought = Some(Brought { commit: merged.commit, tag: merged.tag });
             Outcome::Done { summary, tasks: Vec::new() }
         }
-        Err(error) => lost(run).unwrap_or_else(|| refused(&error, &line, &branch, workspace)),
+        Err(error) => {
+            if let TrainError::NotApproved { found, .. } = &error {
+                ask_again(run, found);
+            }
+            lost(run).unwrap_or_else(|| refused(&error, &line, &branch, workspace))
+        }
+    }
+}
+
+/// Somebody has put a commit on the branch since it was approved: it is asked about that one.
+fn ask_again(run: &Run, found: &str) {
+    let (workflow, task) = (run.shared.workflow(), &run.assignment.task.id);
+    let asked = run.shared.store.transact(&mut |now| decision::moved(now, workflow, task, found));
+    if let Err(error) = asked {
+        log::warn!(task = task.as_str(); "{task}: the new commit is not asked about yet: failed to {}", chain(&error));
     }
 }
 
@@ -296,6 +317,7 @@ fn refused(error: &TrainError, line: &Line, branch: &str, workspace: &Workspace)
         TrainError::GatesRed { .. } | TrainError::RedAfter { .. } => Outcome::NeedsAdapt { reason },
         // Nobody's fault, and nothing that the task could do about it.
         TrainError::MovedOn
+        | TrainError::NotApproved { .. }
         | TrainError::Busy { .. }
         | TrainError::Diverged { .. }
         | TrainError::Unreachable { .. }

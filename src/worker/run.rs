@@ -94,6 +94,8 @@ pub(super) struct Run {
     pub(super) circle: Option<Circling>,
     /// A probe's answer has been told.
     pub(super) answered: bool,
+    /// The commit at which the task's branch stood when the attempt ended.
+    pub(super) head: Option<String>,
     /// What a merge brought.
     pub(super) brought: Option<Brought>,
     pub(super) env: std::collections::BTreeMap<String, String>,
@@ -144,6 +146,7 @@ impl Run {
             lingered: false,
             circle: None,
             answered: false,
+            head: None,
             brought: None,
             env: Default::default(),
             saved: Vec::new(),
@@ -192,6 +195,7 @@ impl Run {
         {
             self.record.content = warm::content(workspace.as_ref());
         }
+        self.head = workspace.as_ref().and_then(Workspace::head);
         if self.brought.is_some()
             && let Some(workspace) = workspace
         {

@@ -38,6 +38,7 @@ impl Run {
             turns: seen.turns,
             session: seen.session,
             seconds: self.record.seconds,
+            head: self.head.clone(),
             commit: self.brought.as_ref().map(|brought| brought.commit.clone()),
             tag: self.brought.as_ref().and_then(|brought| brought.tag.clone()),
             branch: self.assignment.task.branch.clone(),

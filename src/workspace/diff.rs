@@ -11,7 +11,7 @@ use super::{
     train,
 };
 use crate::{
-    domain::{TaskId, Token},
+    domain::{Task, TaskId, Token},
     layout::Layout,
 };
 
@@ -126,6 +126,14 @@ pub fn range(
     let mut paths = vec![":(top)".to_owned()];
     paths.extend(own_paths(&repo.prefix).iter().map(|path| format!(":(top,exclude,literal){path}")));
     Ok(Range { from, to, until, git: repo.git, paths })
+}
+
+/// The commit at which a task's branch stands: the branch that we made, or else the one that the task names. `None`
+/// where there is neither, or no repository.
+pub fn tip(layout: &Layout, config: &Config, task: &Task) -> Result<Option<String>, WorkspaceError> {
+    let Some(branch) = branch_of(layout, config, &task.id).or_else(|| task.branch.clone()) else { return Ok(None) };
+    let Some(repo) = Repository::find(layout)? else { return Ok(None) };
+    save::read(&repo.git, &format!("refs/heads/{branch}"))
 }
 
 fn branch_of(layout: &Layout, config: &Config, task: &TaskId) -> Option<String> {

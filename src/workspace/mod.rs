@@ -523,6 +523,12 @@ impl Workspace {
         save::read(&checkout.git, &format!("refs/heads/{base}"))
     }
 
+    /// The commit at which its branch stands; `None` where it has none of its own.
+    pub fn head(&self) -> Option<String> {
+        let checkout = self.checkout.as_ref().filter(|_| self.branch.is_some())?;
+        checkout.head().ok().flatten()
+    }
+
     /// The commit in which the branch left the one that it goes to.
     fn fork(&self, checkout: &Checkout) -> Result<Option<String>, WorkspaceError> {
         let Some(base) = &self.base_branch else { return Ok(None) };

@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::support::Project;
+use crate::support::{Project, me};
 
 fn ctl(project: &Project, args: &[&str]) -> Output {
     project.command("agentctl").args(args).output().expect("agentctl runs")
@@ -64,9 +64,9 @@ fn a_task_waits_for_approval_and_is_merged_after_it() {
     let resolved = &project.events_of("decision.resolved")[0];
     assert_eq!(
         (resolved["actor"].as_str(), resolved["data"]["verdict"].as_str()),
-        (Some("human:tester"), Some("approved"))
+        (Some(me().as_str()), Some("approved"))
     );
-    refused(&ctl(&project, &["approve", "A.1"]), 5, "was approved by human:tester");
+    refused(&ctl(&project, &["approve", "A.1"]), 5, &format!("was approved by {}", me()));
     assert!(ids(&project).is_empty());
     project.once("integrator");
     assert_eq!(project.status("A"), "done");

@@ -159,6 +159,7 @@ fn order(task: &str, branch: &str) -> Order {
         title: format!("the title of {task}"),
         token: Token(7),
         branch: branch.into(),
+        commit: None,
     }
 }
 

@@ -139,6 +139,8 @@ pub struct Ledger {
     roles: BTreeMap<Role, Spent>,
     /// How often a human raised the budget of a subject.
     pub(super) raises: BTreeMap<String, u32>,
+    /// The decisions by which they did.
+    pub(super) raised: BTreeSet<String>,
     /// What has been told, so that it is told once.
     pub(super) told: BTreeSet<String>,
 }
@@ -162,7 +164,8 @@ impl Ledger {
             // Raises and notices of a day go with it; those of tasks stay.
             let raises = raises.into_iter().filter(|(subject, _)| !subject.contains(':')).collect();
             let told = self.told.iter().filter(|key| !key.contains(':')).cloned().collect();
-            *self = Self { day: Some(day), raises, told, ..Self::default() };
+            let raised = std::mem::take(&mut self.raised);
+            *self = Self { day: Some(day), raises, raised, told, ..Self::default() };
         }
         if self.day == Some(day) {
             self.total.add(facts);

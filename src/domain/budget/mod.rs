@@ -245,6 +245,7 @@ fn want<'a>(account: &Account, stop: &Stop, task: Option<&'a Task>) -> Wanted<'a
         task,
         question: format!("{stop}; allow the same amount again?"),
         content: account.content(),
+        commit: None,
     }
 }
 
@@ -272,12 +273,14 @@ impl History {
                 }
             }
             Kind::DecisionResolved if event.text("kind") == Some(Topic::Budget.word()) => {
-                let approved = event.text("verdict") == Some("approved");
+                let approved = event.text("verdict") == Some("approved") && event.sealed;
                 let subject = event.text("decision").and_then(|id| id.rsplit_once('.')).map(|(subject, _)| subject);
-                if let Some(subject) = subject.filter(|_| approved) {
+                // Each decision counts once, however often its line stands in the journal.
+                let new = approved && event.text("decision").is_some_and(|id| self.ledger.raised.insert(id.into()));
+                if let Some(subject) = subject.filter(|_| new) {
                     *self.ledger.raises.entry(subject.into()).or_default() += 1;
                 }
-                if let Some(task) = &event.task {
+                if let Some(task) = event.task.as_ref().filter(|_| event.sealed) {
                     self.tasks.entry(task.clone()).or_default().overrun = false;
                 }
             }

@@ -51,6 +51,16 @@ pub enum Refusal {
         /// The one that is asked in its place.
         newer: Option<String>,
     },
+    /// It is about another commit than somebody wanted.
+    #[error("{id} is about {}, not about {wanted}", commit.as_deref().unwrap_or("no commit"))]
+    OtherCommit {
+        /// The decision.
+        id: String,
+        /// The commit it is about.
+        commit: Option<String>,
+        /// What was wanted.
+        wanted: String,
+    },
     /// Its deadline is over, and its default holds.
     #[error("the deadline of {0} is over, so it was denied")]
     Overdue(String),
@@ -87,6 +97,12 @@ pub fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Decision, Refu
     let decisions = &snapshot.history.decisions;
     if let Some(decision) = decisions.get(name) {
         return match &decision.closed {
+            Some(closed)
+                if closed.how == End::Withdrawn
+                    && let Some(newer) = newer(snapshot, decision) =>
+            {
+                Err(Refusal::Changed { id: decision.id.clone(), newer: Some(newer) })
+            }
             Some(closed) => Err(Refusal::Closed { id: decision.id.clone(), closed: closed.clone() }),
             None => Ok(decision),
         };
@@ -101,6 +117,29 @@ pub fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Decision, Refu
             ids: several.iter().map(|decision| decision.id.clone()).collect(),
         }),
     }
+}
+
+/// The open decision that was asked in the place of another.
+fn newer(snapshot: &Snapshot, decision: &Decision) -> Option<String> {
+    let latest = snapshot.history.decisions.latest(&decision.subject, decision.topic);
+    latest.filter(|latest| latest.is_open()).map(|latest| latest.id.clone())
+}
+
+/// A plan of [`resolve`], if the yes in it is about the commit that begins so.
+pub fn pinned(plan: Plan, commit: Option<&str>) -> Result<Plan, Refusal> {
+    let (Some(wanted), Some(event)) = (commit, plan.events.iter().rfind(|event| event.kind == Kind::DecisionResolved))
+    else {
+        return Ok(plan);
+    };
+    let text = |name| event.data.get(name).and_then(Value::as_str);
+    if wanted.len() >= 4 && text("commit").is_some_and(|commit| commit.starts_with(&wanted.to_ascii_lowercase())) {
+        return Ok(plan);
+    }
+    Err(Refusal::OtherCommit {
+        id: text("decision").unwrap_or_default().into(),
+        commit: text("commit").map(String::from),
+        wanted: wanted.into(),
+    })
 }
 
 /// Applies a human's word to the decision that `name` names: an id, or a task with only one open.
@@ -152,7 +191,8 @@ fn apply(
     match (word, decision.topic) {
         (Word::Approve, Topic::Question) => return Err(Refusal::WantsAnswer(decision.id.clone())),
         (Word::Approve, _) => {
-            plan.event(event.with("verdict", "approved").with("content", decision.content.as_str()));
+            let event = event.with("verdict", "approved").with("content", decision.content.as_str());
+            plan.event(event.with("commit", decision.commit.as_deref()));
         }
         (Word::Reject(reason), topic) => {
             let reason = reason.trim();

@@ -16,6 +16,7 @@ pub(in crate::domain) struct Wanted<'a> {
     pub(in crate::domain) task: Option<&'a Task>,
     pub(in crate::domain) question: String,
     pub(in crate::domain) content: String,
+    pub(in crate::domain) commit: Option<String>,
 }
 
 impl Wanted<'_> {
@@ -26,6 +27,7 @@ impl Wanted<'_> {
             .with("kind", self.topic.word())
             .with("question", text::cut(&self.question, 4_000))
             .with("content", self.content.as_str())
+            .with("commit", self.commit.as_deref())
             .with("default", "deny")
             .with("deadline", deadline(snapshot, workflow).map(stamp));
         event.task = self.task.map(|task| task.id.clone());
@@ -51,7 +53,8 @@ pub fn ask(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
             _ => format!("merge {} \"{title}\"?", task.id),
         };
         let content = content::of(snapshot, workflow, task, topic);
-        wanted.push(Wanted { topic, subject: task.id.to_string(), task: Some(task), question, content });
+        let commit = content::commit(snapshot, workflow, task).filter(|_| topic == Topic::Merge);
+        wanted.push(Wanted { topic, subject: task.id.to_string(), task: Some(task), question, content, commit });
     }
     wanted.extend(budget::wanted(snapshot, workflow));
     for wanted in wanted {
@@ -98,6 +101,7 @@ pub fn question(snapshot: &Snapshot, workflow: &Workflow, rule: &RoleRule, mine:
         task: None,
         question: words.into(),
         content: String::new(),
+        commit: None,
     };
     let options: Vec<Value> =
         content::options(words).into_iter().map(|option| text::cut(&option, 500).into()).collect();

@@ -3,7 +3,10 @@
 use sha2::{Digest as _, Sha256};
 
 use super::Topic;
-use crate::domain::{Snapshot, Task, Workflow};
+use crate::domain::{
+    Snapshot, Task, Workflow,
+    history::{TaskHistory, Work},
+};
 
 /// The fingerprint of a task for a topic.
 pub(super) fn of(snapshot: &Snapshot, workflow: &Workflow, task: &Task, topic: Topic) -> String {
@@ -15,16 +18,36 @@ pub(super) fn of(snapshot: &Snapshot, workflow: &Workflow, task: &Task, topic: T
     all.list(&task.gates);
     if topic == Topic::Merge {
         all.add(task.branch.as_deref().unwrap_or_default());
-        let merging = workflow.merging().map(|rule| &rule.role);
-        let work = snapshot.history.task(&task.id).into_iter().flat_map(|known| &known.work);
-        // Tries to merge do not change what is merged.
-        let last = work.filter(|(role, _)| Some(*role) != merging).map(|(_, work)| work).max_by_key(|work| work.token);
-        if let Some(work) = last {
+        if let Some(work) = last_work(snapshot, workflow, task) {
             all.add(&work.token.to_string());
-            all.add(work.commit.as_deref().unwrap_or_default());
         }
+        all.add(&commit(snapshot, workflow, task).unwrap_or_default());
     }
     all.end()
+}
+
+/// The last work on a task. Tries to merge do not change what is merged.
+fn last_work<'a>(snapshot: &'a Snapshot, workflow: &Workflow, task: &Task) -> Option<&'a Work> {
+    works(snapshot.history.task(&task.id)?, workflow).max_by_key(|work| work.token)
+}
+
+fn works<'a>(known: &'a TaskHistory, workflow: &Workflow) -> impl Iterator<Item = &'a Work> {
+    let merging = workflow.merging().map(|rule| rule.role.clone());
+    known.work.iter().filter(move |(role, _)| Some(*role) != merging.as_ref()).map(|(_, work)| work)
+}
+
+/// The commit at which a task's branch stands, as far as it is known: where it was seen since the last work, or
+/// where that work ended.
+pub(super) fn commit(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Option<String> {
+    let known = snapshot.history.task(&task.id)?;
+    let last = last_work(snapshot, workflow, task);
+    match known.tip.as_ref().filter(|(token, _)| last.is_none_or(|work| work.token <= *token)) {
+        Some((_, commit)) => Some(commit.clone()),
+        // Not every role leaves one: a tester's work ends where the builder's did.
+        None => {
+            works(known, workflow).filter(|work| work.commit.is_some()).max_by_key(|work| work.token)?.commit.clone()
+        }
+    }
 }
 
 #[derive(Default)]

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{Event, EventDraft, History, Kind, Role, Snapshot, Status, Task, TaskId, Workflow};
+use super::{
+    Event, EventDraft, History, Kind, Plan, Role, Snapshot, Status, Task, TaskId, Workflow, event::Actor, seal,
+};
 
 mod answer;
 mod ask;
@@ -17,7 +19,7 @@ mod content;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Refusal, Word, find, resolve};
+pub use answer::{Refusal, Word, find, pinned, resolve};
 pub(super) use ask::{Wanted, origin};
 pub use ask::{ask, question, tidy};
 pub use content::options;
@@ -118,6 +120,11 @@ pub struct Decision {
     pub back: Option<Status>,
     /// What exactly it is about, as a fingerprint.
     pub content: String,
+    /// The commit that it is about, where it is about one.
+    pub commit: Option<String>,
+    /// Who is said to have decided it, in words of the journal that this user's programs did not write. They do not
+    /// count.
+    pub unsigned: Option<String>,
     /// When it was asked.
     pub asked_at: DateTime<Utc>,
     /// Until when an answer is waited for.
@@ -200,6 +207,51 @@ pub fn hold(snapshot: &Snapshot, workflow: &Workflow, role: &Role, task: &Task) 
     })
 }
 
+/// What a merge of a task may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Approved {
+    /// Whatever its branch holds: nobody has to approve it.
+    Anything,
+    /// Exactly this commit.
+    Commit(String),
+    /// Nothing: what was approved names no commit, or nothing was.
+    Nothing,
+}
+
+/// The commit of a task's branch that may be merged.
+pub fn approved_commit(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Approved {
+    if !workflow.policy().merge_approval {
+        return Approved::Anything;
+    }
+    let decision = snapshot.history.decisions.latest(task.id.as_str(), Topic::Merge);
+    let same = |decision: &&Decision| decision.content == content::of(snapshot, workflow, task, Topic::Merge);
+    let approved = decision.filter(|decision| decision.ended(End::Approved)).filter(same);
+    match approved.and_then(|decision| decision.commit.clone()) {
+        Some(commit) => Approved::Commit(commit),
+        None => Approved::Nothing,
+    }
+}
+
+/// Notes that a task's branch stands at another commit than its approval is about, and asks again for that one.
+pub fn moved(snapshot: &Snapshot, workflow: &Workflow, task: &TaskId, commit: &str) -> Plan {
+    let Some(decision) = snapshot.history.decisions.latest(task.as_str(), Topic::Merge) else { return Plan::none() };
+    let settled = decision.closed.as_ref().is_some_and(|closed| closed.how != End::Approved);
+    if decision.commit.as_deref() == Some(commit) || settled {
+        return Plan::none();
+    }
+    let short: String = commit.chars().take(12).collect();
+    let mut plan = Plan::none();
+    plan.event(
+        about(Kind::DecisionExpired, Actor::Policy("withdrawn".into()), decision)
+            .with("verdict", End::Withdrawn.word())
+            .with("reason", format!("its branch stands at {short} now"))
+            .with("commit", commit),
+    );
+    let seen = snapshot.after(&plan);
+    plan.then(ask(&seen, workflow));
+    plan
+}
+
 /// The open decision that holds a task, if one does.
 pub fn open_for<'a>(snapshot: &'a Snapshot, task: &Task) -> Option<&'a Decision> {
     let latest = |topic| snapshot.history.decisions.latest(task.id.as_str(), topic);
@@ -229,6 +281,18 @@ impl History {
             }
             Kind::DecisionResolved | Kind::DecisionExpired => {
                 let Some(decision) = self.decisions.all.get_mut(id) else { return };
+                if seal::allows(event) && event.kind == Kind::DecisionResolved {
+                    // A word counts once, and for the content that it was said about.
+                    let same = event.text("content").is_none_or(|content| content == decision.content);
+                    if !event.sealed || !same || !decision.is_open() {
+                        decision.unsigned = Some(event.actor.clone()).filter(|_| decision.is_open());
+                        return;
+                    }
+                    decision.unsigned = None;
+                    if let Some(commit) = event.text("commit") {
+                        decision.commit = Some(commit.into());
+                    }
+                }
                 let how = match (event.kind, event.text("verdict")) {
                     (Kind::DecisionExpired, Some("withdrawn")) => End::Withdrawn,
                     (Kind::DecisionExpired, _) => End::Expired,
@@ -242,6 +306,10 @@ impl History {
                 {
                     let known = self.tasks.entry(task.clone()).or_default();
                     known.answered(&decision.question, &words);
+                }
+                if let (End::Withdrawn, Some(commit), Some(task)) = (how, event.text("commit"), &decision.task) {
+                    let known = self.tasks.entry(task.clone()).or_default();
+                    known.tip = Some((known.token, commit.into()));
                 }
                 decision.closed = Some(Closed { how, at: event.time, by: event.actor.clone(), words });
             }
@@ -263,6 +331,8 @@ fn requested(id: &str, event: &Event) -> Option<Decision> {
         options: options.into_iter().flatten().filter_map(|text| text.as_str().map(String::from)).collect(),
         back: event.text("back").map(Status::new),
         content: event.text("content").unwrap_or_default().into(),
+        commit: event.text("commit").map(String::from),
+        unsigned: None,
         asked_at: event.time,
         deadline: event.text("deadline").and_then(|time| time.parse().ok()),
         default: event.text("default").unwrap_or("deny").into(),

@@ -29,7 +29,10 @@ pub struct Facts {
     /// How long it took on the wall clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
-    /// The commit at which the work stood when it ended; of a merge, the one that brought it.
+    /// The commit at which the branch of the work stood when it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
+    /// Of a merge, the commit that brought it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
     /// The tag on a merge.

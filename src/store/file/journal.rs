@@ -8,9 +8,13 @@ use std::{
     sync::Arc,
 };
 
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::disk::{self, Stamp, failed};
+use super::{
+    disk::{self, Stamp, failed},
+    seals::Seals,
+};
 use crate::{
     domain::{Event, EventDraft, History, Kind, event::Actor},
     store::{Invalid, StoreError},
@@ -41,6 +45,7 @@ pub(super) struct Journal {
     marks: Vec<(u64, u64)>,
     history: Arc<History>,
     reserved: u64,
+    seals: Seals,
 }
 
 /// What stands behind the last whole line.
@@ -54,8 +59,30 @@ enum Rest {
 }
 
 impl Journal {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, stamp: None, offset: 0, tail: Vec::new(), marks: Vec::new(), history: Arc::default(), reserved: 0 }
+    pub(super) fn new(path: PathBuf, seals: Seals) -> Self {
+        Self {
+            path,
+            stamp: None,
+            offset: 0,
+            tail: Vec::new(),
+            marks: Vec::new(),
+            history: Arc::default(),
+            reserved: 0,
+            seals,
+        }
+    }
+
+    /// Gives drafts their numbers, and a seal to what needs one.
+    pub(super) fn number(
+        &mut self,
+        drafts: impl IntoIterator<Item = EventDraft>,
+        time: DateTime<Utc>,
+        source: &str,
+    ) -> Vec<Event> {
+        let numbered = (self.history.seq + 1..).zip(drafts).map(|(seq, draft)| Event::number(draft, seq, time, source));
+        let mut events: Vec<Event> = numbered.collect();
+        events.iter_mut().for_each(|event| self.seals.seal(event));
+        events
     }
 
     /// What the events tell.
@@ -65,7 +92,7 @@ impl Journal {
 
     /// Forgets what was read.
     pub(super) fn forget(&mut self) {
-        *self = Self::new(std::mem::take(&mut self.path));
+        *self = Self::new(std::mem::take(&mut self.path), std::mem::take(&mut self.seals));
     }
 
     /// Takes in what is new. A line that is not finished waits.
@@ -143,7 +170,10 @@ impl Journal {
                         event.seq
                     );
                 }
-                Ok(event) => history.apply(&event),
+                Ok(mut event) => {
+                    self.seals.check(&mut event);
+                    history.apply(&event);
+                }
                 Err(_) if line.trim_ascii().is_empty() => {}
                 Err(error) => {
                     // Numbers must not be given out twice, whatever else the line says.

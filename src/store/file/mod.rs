@@ -22,6 +22,7 @@ mod journal;
 mod leases;
 mod lock;
 mod runs;
+mod seals;
 mod tickets;
 mod watch;
 
@@ -44,6 +45,7 @@ use self::{
     journal::Journal,
     leases::Leases,
     lock::{QueueLock, TaskLock, Turns},
+    seals::Seals,
 };
 use super::{Committed, Invalid, Reading, Store, StoreError};
 use crate::{
@@ -149,7 +151,7 @@ impl FileStore {
             state: Mutex::new(State {
                 good: None,
                 leases: Leases::default(),
-                journal: Journal::new(layout.journal()),
+                journal: Journal::new(layout.journal(), Seals::of(layout)),
                 held: HashMap::new(),
                 pending: Vec::new(),
                 tokens: HashMap::new(),
@@ -459,9 +461,8 @@ impl FileStore {
         }
     }
 
-    fn numbered(&self, state: &State, drafts: impl IntoIterator<Item = EventDraft>, now: &Now) -> Vec<Event> {
-        let seq = state.journal.history().seq;
-        (seq + 1..).zip(drafts).map(|(seq, draft)| Event::number(draft, seq, now.wall, &self.source)).collect()
+    fn numbered(&self, state: &mut State, drafts: impl IntoIterator<Item = EventDraft>, now: &Now) -> Vec<Event> {
+        state.journal.number(drafts, now.wall, &self.source)
     }
 
     /// Journals a queue that cannot be read, once for each different trouble (R4).

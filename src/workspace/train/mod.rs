@@ -82,6 +82,22 @@ pub struct Order {
     pub token: Token,
     /// The branch.
     pub branch: String,
+    /// The only commit of it that may be merged; any where absent.
+    pub commit: Option<String>,
+}
+
+impl Order {
+    /// Refuses what the branch holds if somebody said yes to something else.
+    fn admits(&self, found: &str) -> Result<(), TrainError> {
+        match &self.commit {
+            Some(approved) if approved != found => Err(TrainError::NotApproved {
+                branch: self.branch.clone(),
+                approved: approved.clone(),
+                found: found.into(),
+            }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Why a gate does not let a result pass.
@@ -249,6 +265,16 @@ pub enum TrainError {
         task: TaskId,
         /// Why not.
         why: String,
+    },
+    /// The branch holds another commit than the one that was approved.
+    #[error("merge {branch}: it stands at {found}, and {} was approved", if approved.is_empty() { "no commit of it" } else { approved })]
+    NotApproved {
+        /// The branch.
+        branch: String,
+        /// The commit that was approved; empty for none.
+        approved: String,
+        /// The one that it stands at.
+        found: String,
     },
     /// The target moved on, again and again.
     #[error("move the target: others were quicker {TRIES} times")]

@@ -32,6 +32,7 @@ pub(super) fn ride(
     let mut fresh = Vec::new();
     for &order in orders {
         let checked = repo.head(&order.branch).and_then(|source| {
+            order.admits(&source)?;
             Ok(match verify::already(&repo.git, &base, order, &source)? {
                 Some(commit) => {
                     if let Some(name) = &line.push {

@@ -5,7 +5,7 @@ use std::{fs, io::Write as _, os::unix::fs::PermissionsExt as _, process::Stdio}
 use serde_json::{Value, json};
 
 use super::{agentctl, command, finish, sprint};
-use crate::support::Project;
+use crate::support::{Project, me};
 
 #[test]
 fn a_new_task_gets_an_id_a_place_and_an_event() {
@@ -17,7 +17,7 @@ fn a_new_task_gets_an_id_a_place_and_an_event() {
     assert_eq!((&task["type"], &task["dependencies"]), (&json!("Story"), &json!(["P003"])));
     let events = project.events_of("task.created");
     assert_eq!(events.len(), 1);
-    assert_eq!((&events[0]["actor"], &events[0]["data"]["to"]), (&json!("human:ada"), &json!("needs_plan")));
+    assert_eq!((&events[0]["actor"], &events[0]["data"]["to"]), (&json!(me()), &json!("needs_plan")));
 
     let said = agentctl(&project, &["add", "No proof", "--ready", "--parent", "P001"]).ok();
     assert!(said.out.starts_with("P001-B01\tready\t"), "{}", said.out);
@@ -79,7 +79,7 @@ fn moves_are_checked_undone_and_journalled() {
     assert!(project.task("P003")["completed_at"].is_string());
 
     let moves = project.events_of("task.moved");
-    assert!(moves.iter().all(|event| event["actor"] == "human:ada"), "{moves:?}");
+    assert!(moves.iter().all(|event| event["actor"] == me()), "{moves:?}");
     let seqs: Vec<u64> = project.events().iter().map(|event| event["seq"].as_u64().unwrap()).collect();
     assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>());
 }
@@ -119,7 +119,7 @@ fn a_dead_owners_task_is_given_back() {
     assert_eq!(said.out, "A\tin_progress\tready\n");
     assert!(!project.path(".leases/A.json").exists());
     assert_eq!(project.task("A")["lease"], Value::Null);
-    assert_eq!(project.events_of("lease.rescued")[0]["actor"], "human:ada");
+    assert_eq!(project.events_of("lease.rescued")[0]["actor"], me());
     assert_eq!(agentctl(&project, &["task", "move", "B", "needs_plan"]).ok().out, "B\tready\tneeds_plan\n");
     assert!(!project.path(".leases/B.json").exists());
 }
@@ -163,7 +163,7 @@ fn an_old_file_put_back_is_confirmed_by_a_human() {
     assert!(said.out.starts_with("old_file\tP001\t"), "{said:?}");
     let status = agentctl(&project, &["status", "--json"]).ok().json();
     assert_eq!(status["claiming_stopped"], Value::Null);
-    assert_eq!(project.events_of("queue.valid").last().unwrap()["actor"], "human:ada");
+    assert_eq!(project.events_of("queue.valid").last().unwrap()["actor"], me());
 }
 
 #[test]

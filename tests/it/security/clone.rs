@@ -127,21 +127,11 @@ fn links_of_a_clone_lead_no_file_of_the_user_into_a_prompt() {
         }
         symlink(target, project.path(link)).expect("a link");
         let said = once(&project, "builder");
-        let refused = ["leads out of the project", "symbolic link"].iter().any(|words| said.err.contains(words));
-        assert!(refused, "{link}: {said:#?}");
+        assert!(said.err.contains("symbolic link"), "{link}: {said:#?}");
         for (name, bytes) in super::files(&project.path(".oodatcaa")) {
             assert!(!super::holds(&bytes, "PRIVATE KEY"), "{link}: {name}");
         }
         assert_eq!(project.status("A"), "ready");
-        // Inside of the project a link is a file like others.
-        fs::write(project.path("own.md"), "go on with {{ task.id }}").expect("written");
-        let again = Project::new("cat");
-        again.queue(json!([{"id": "A", "title": "t", "status": "ready"}]));
-        fs::create_dir(again.path(".oodatcaa/prompts")).expect("a directory");
-        fs::rename(project.path("own.md"), again.path("own.md")).expect("moved");
-        symlink("../../own.md", again.path(".oodatcaa/prompts/builder.md")).expect("a link");
-        once(&again, "builder").ended(0);
-        assert_eq!(again.status("A"), "awaiting_test");
     }
 }
 

@@ -30,6 +30,12 @@ pub(crate) fn git(dir: &Path, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
+/// How the journal names a person whose commands a test gives.
+pub(crate) fn me() -> String {
+    let told = Command::new("id").arg("-un").output().expect("id is there");
+    format!("human:{}@pipe", String::from_utf8_lossy(&told.stdout).trim())
+}
+
 /// Waits until `reached` answers something.
 #[track_caller]
 pub(crate) fn eventually<T>(what: &str, mut reached: impl FnMut() -> Option<T>) -> T {
