@@ -9,7 +9,7 @@ use super::{
     decision::{self, Hold},
     event::Actor,
     history::Pause,
-    lease::Standing,
+    lease::{Standing, lasts},
     observe::{self, Behind},
     pool::{self, Limited, Offer},
     queue::Waits,
@@ -101,7 +101,7 @@ pub fn leased(snapshot: &Snapshot, task: &Task) -> Option<String> {
         };
     }
     match &task.lease {
-        QueueLease::Inline { owner, until: Some(until) } if snapshot.now.wall < *until => Some(owner.clone()),
+        QueueLease::Inline { owner, until: Some(until) } if lasts(snapshot.now.wall, *until) => Some(owner.clone()),
         _ => None,
     }
 }

@@ -301,7 +301,11 @@ impl Held {
         match &self.record {
             LeaseRecord::Broken { reason, .. } => Standing::Dead(format!("the lease file is unreadable: {reason}")),
             LeaseRecord::Foreign(lease) => match lease.until {
-                Some(until) if now.wall < until => Standing::Live,
+                Some(until) if lasts(now.wall, until) => Standing::Live,
+                Some(until) if now.wall < until => Standing::Lost(format!(
+                    "it says that it lasts until {}, and no lease that nobody can prove lasts longer than a day",
+                    until.format("%Y-%m-%dT%H:%M:%SZ")
+                )),
                 Some(until) => Standing::Lost(format!("its TTL ended at {}", until.format("%Y-%m-%dT%H:%M:%SZ"))),
                 None => Standing::Dead("its times cannot be read".into()),
             },
@@ -310,15 +314,26 @@ impl Held {
                 // Monotonic times of another boot mean nothing here; such a holder is
                 // either Dead (same machine) or a stranger whose wall clock must serve.
                 Holder::Unknown => {
-                    let ttl = chrono::Duration::seconds(lease.ttl_seconds.min(1 << 32) as i64);
+                    let ttl = chrono::Duration::from_std(lease.ttl()).unwrap_or(LONGEST).min(LONGEST);
                     let until = lease.heartbeat_at.checked_add_signed(ttl).unwrap_or(DateTime::<Utc>::MAX_UTC);
-                    if now.wall < until { Standing::Live } else { Standing::Lost(silent_for(lease.ttl())) }
+                    if lasts(now.wall, until) { Standing::Live } else { Standing::Lost(silent_for(lease.ttl())) }
                 }
                 Holder::Alive if lease.silence(now) > lease.ttl() => Standing::Lost(silent_for(lease.silence(now))),
                 Holder::Alive => Standing::Live,
             },
         }
     }
+}
+
+/// The longest that a lease counts of whose holder only its own words are known.
+pub const LONGEST: chrono::Duration = chrono::Duration::hours(24);
+
+/// How far the clock of whoever wrote it may be ahead of ours.
+const AHEAD: chrono::Duration = chrono::Duration::minutes(1);
+
+/// Whether a lease counts that says to last until then. Nobody holds a task for ever by writing a far time.
+pub(super) fn lasts(now: DateTime<Utc>, until: DateTime<Utc>) -> bool {
+    now < until && until <= now + LONGEST + AHEAD
 }
 
 fn silent_for(time: Duration) -> String {
@@ -398,7 +413,7 @@ pub(crate) mod tests {
         let mut lease = lease("T1", &Role::BUILDER, 3);
         (lease.heartbeat_at, lease.ttl_seconds) = (DateTime::<Utc>::MAX_UTC, u64::MAX);
         let held = Held { record: LeaseRecord::Ours(lease), holder: Holder::Unknown };
-        assert_eq!(held.standing(&now_at(1_000)), Standing::Live);
+        assert!(matches!(held.standing(&now_at(1_000)), Standing::Lost(_)), "and it holds nothing for ever");
     }
 
     #[test]
@@ -440,5 +455,10 @@ pub(crate) mod tests {
         assert_eq!(foreign(Some(now.wall + chrono::Duration::seconds(1))).standing(&now), Standing::Live);
         assert!(matches!(foreign(Some(now.wall)).standing(&now), Standing::Lost(_)));
         assert!(matches!(foreign(None).standing(&now), Standing::Dead(_)));
+        let far = |hours| foreign(Some(now.wall + chrono::Duration::hours(hours))).standing(&now);
+        assert_eq!(far(24), Standing::Live);
+        for hours in [25, 24 * 366 * 4, 24 * 366 * 7_000] {
+            assert!(matches!(far(hours), Standing::Lost(why) if why.contains("longer than a day")), "{hours}");
+        }
     }
 }

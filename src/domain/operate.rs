@@ -9,7 +9,7 @@ use super::{
     Event, EventDraft, Held, Kind, Lease, LeaseChange, Member, Plan, QueueLease, Snapshot, Status, Task, TaskId, Token,
     Workflow,
     event::Actor,
-    lease::{Standing, StopRequest},
+    lease::{Standing, StopRequest, lasts},
     plan::stamp,
 };
 
@@ -40,7 +40,7 @@ fn free(snapshot: &Snapshot, task: &Task) -> Result<(), Refusal> {
         });
     }
     match &task.lease {
-        QueueLease::Inline { owner, until: Some(until) } if snapshot.now.wall < *until => {
+        QueueLease::Inline { owner, until: Some(until) } if lasts(snapshot.now.wall, *until) => {
             Err(Refusal::Held { task: task.id.clone(), owner: owner.clone() })
         }
         _ => Ok(()),

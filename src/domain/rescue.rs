@@ -4,7 +4,9 @@
 
 use super::{
     EventDraft, Kind, LeaseChange, Member, Plan, QueueLease, Role, RunName, Snapshot, Task, TaskId, Token, Workflow,
-    event::Actor, lease::Standing, outcome::Retry,
+    event::Actor,
+    lease::{Standing, lasts},
+    outcome::Retry,
 };
 use serde_json::Value;
 
@@ -71,7 +73,7 @@ pub fn find(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Left> {
 }
 
 fn inline_lives(snapshot: &Snapshot, task: &Task) -> bool {
-    matches!(&task.lease, QueueLease::Inline { until: Some(until), .. } if snapshot.now.wall < *until)
+    matches!(&task.lease, QueueLease::Inline { until: Some(until), .. } if lasts(snapshot.now.wall, *until))
 }
 
 /// Gives back what was found and whose processes have been ended; what has changed since is left alone.

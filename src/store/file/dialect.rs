@@ -3,6 +3,8 @@
 use chrono::{DateTime, Duration, Local, NaiveDate, NaiveDateTime, TimeZone, Utc};
 use serde_json::{Map, Value};
 
+use crate::domain::lease::LONGEST;
+
 /// What could be made out of a lease in somebody else's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Loose {
@@ -52,8 +54,8 @@ fn ttl(object: &Map<String, Value>) -> Option<Duration> {
         (None, Some(ttl)) => ttl,
         (None, None) => return None,
     };
-    // Four years are as good as for ever, and keep the sums in range.
-    seconds.is_finite().then(|| Duration::milliseconds((seconds.clamp(0.0, 126_000_000.0) * 1_000.0) as i64))
+    let longest = LONGEST.num_seconds() as f64;
+    seconds.is_finite().then(|| Duration::milliseconds((seconds.clamp(0.0, longest) * 1_000.0) as i64))
 }
 
 /// Reads a time: RFC 3339, the same without a zone (then it is local), a bare date, or seconds since 1970.
@@ -118,6 +120,7 @@ mod tests {
     fn nonsense_has_no_end() {
         assert_eq!(loose(&json!({"owner": "me", "acquired": "yesterday", "ttl": 5})).until, None);
         assert_eq!(loose(&json!({"owner": "me", "acquired": "2026-01-05T09:00:00Z"})).until, None);
-        assert!(loose(&json!({"acquired": "2026-01-05T09:00:00Z", "ttl": 1e300})).until.is_some());
+        let ttl = loose(&json!({"acquired": "2026-01-05T09:00:00Z", "ttl": 1e18}));
+        assert_eq!(ttl.until, at("2026-01-06T09:00:00Z"), "a day at most");
     }
 }
