@@ -90,23 +90,72 @@ fn absolute_only(path: &str) -> String {
     if kept.is_empty() { PATH.into() } else { kept.join(":") }
 }
 
-/// The values that must not be shown: what the configuration gives (it may stand for a secret, by
-/// whatever name), and of the inherited what its name says to be one.
+/// Variables whose values tell nothing that must not be told; every other one that is handed on may hold a secret,
+/// whatever its name.
+const HARMLESS: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LANGUAGE",
+    "LC_*",
+    "TZ",
+    "TMPDIR",
+    "TERM",
+    "COLORTERM",
+    "NO_COLOR",
+    "PWD",
+    "EDITOR",
+    "VISUAL",
+    "PAGER",
+    "CI",
+    "NODE_ENV",
+    "RUST_LOG",
+    "RUST_BACKTRACE",
+    "JAVA_HOME",
+    "GIT_AUTHOR_*",
+    "GIT_COMMITTER_*",
+    "GIT_TERMINAL_PROMPT",
+    "XDG_*",
+    "OODATCAA_*",
+    "NO_PROXY",
+    "no_proxy",
+];
+
+/// The values that must not be shown: what the configuration gives, and what it names to be inherited, unless it is
+/// known to be harmless. Of an address the password is one by itself.
 pub fn secrets(env: &BTreeMap<String, String>, set: &BTreeMap<String, String>) -> Vec<String> {
-    const WORDS: &[&str] = &["KEY", "APIKEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "CREDENTIALS"];
-    let by_name = |name: &str| name.to_ascii_uppercase().split('_').any(|word| WORDS.contains(&word));
-    let inherited = env.iter().filter(|(name, _)| !name.starts_with(OURS) && by_name(name));
-    // Short values (`1`, `true`) would blank out ordinary words.
-    // Of a key of many lines each is a secret: output is looked at by lines.
-    let parts = |value: &String| -> Vec<String> {
-        std::iter::once(value.as_str()).chain(value.lines().map(str::trim)).map(String::from).collect()
+    const WORDS: &[&str] = &["KEY", "TOKEN", "SECRET", "PASS", "CREDENTIAL", "COOKIE", "AUTH"];
+    const PLAIN: &[&str] = &["MODEL", "REGION"];
+    let telling = |name: &str| WORDS.iter().any(|word| name.to_ascii_uppercase().contains(word));
+    let plain = |name: &str, value: &str| {
+        let known = HARMLESS.iter().any(|pattern| names(pattern, name));
+        // A place is none by itself, nor is a number.
+        known || !telling(name) && (value.starts_with('/') || PLAIN.iter().any(|end| name.ends_with(end)))
     };
-    let mut all: Vec<String> =
-        inherited.chain(set).flat_map(|(_, value)| parts(value)).filter(|value| value.len() >= 8).collect();
+    // Short values (`1`, `true`) would blank out ordinary words.
+    let long = |name: &str, value: &str| value.len() >= if telling(name) { 6 } else { 8 };
+    // Of a key of many lines each is a secret: output is looked at by lines.
+    let parts = |name: &str, value: &str| -> Vec<String> {
+        let words = value.lines().map(str::trim).chain(password(value));
+        std::iter::once(value).chain(words).filter(|part| long(name, part)).map(String::from).collect()
+    };
+    let handed = env.iter().filter(|(name, value)| !plain(name, value));
+    let mut all: Vec<String> = handed.chain(set).flat_map(|(name, value)| parts(name, value)).collect();
     // A value that is part of another must not spoil it before it is found.
     all.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
     all.dedup();
     all
+}
+
+/// The password in an address, `scheme://user:password@host`.
+fn password(address: &str) -> Option<&str> {
+    let (_, rest) = address.split_once("://")?;
+    let host = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (who, _) = rest[..host].rsplit_once('@')?;
+    who.split_once(':').map(|(_, password)| password)
 }
 
 /// Finds the program that an argv names, as the kernel would with this `PATH` and working directory.
@@ -218,6 +267,26 @@ mod tests {
         ]);
         env.extend(set.clone());
         assert_eq!(secrets(&env, &set), ["https://user:pass@host", "sk-123456789"]);
+        let listed = map(&[
+            ("PGPASSWORD", "hunter2"),
+            ("DATABASE_URL", "postgres://app:correct-horse@db/x"),
+            ("GITHUB_PAT", "ghp_0123456789"),
+            ("NPM_TOKEN", "npm_12"),
+            ("MYSTERY", "whatever-it-is"),
+            ("HTTPS_PROXY", "http://me:proxy-word@proxy:8080"),
+            ("LC_ALL", "de_DE.UTF-8"),
+            ("ANTHROPIC_MODEL", "claude-something"),
+            ("CARGO_HOME", "/home/me/.cargo"),
+            ("DEBUG", "1"),
+        ]);
+        let hidden = secrets(&listed, &BTreeMap::new());
+        for value in ["hunter2", "correct-horse", "ghp_0123456789", "npm_12", "whatever-it-is", "proxy-word"] {
+            assert!(hidden.iter().any(|secret| secret == value), "{value}: {hidden:?}");
+        }
+        assert!(hidden.contains(&"postgres://app:correct-horse@db/x".to_owned()), "{hidden:?}");
+        for value in ["de_DE.UTF-8", "claude-something", "/home/me/.cargo", "1"] {
+            assert!(!hidden.iter().any(|secret| secret == value), "{value}: {hidden:?}");
+        }
         let key: BTreeMap<String, String> = map(&[("PEM", "-----BEGIN\nMIIEvQIBADANBg\nshort\n")]);
         let lines = ["-----BEGIN\nMIIEvQIBADANBg\nshort\n", "MIIEvQIBADANBg", "-----BEGIN"];
         assert_eq!(secrets(&BTreeMap::new(), &key), lines);

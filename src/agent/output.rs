@@ -82,21 +82,22 @@ const HIDDEN: &str = "***";
 /// The shortest part of a secret that is one still.
 const PART: usize = 8;
 
-/// Blanks out values that must not be shown, also one that was cut off at the begin or the end of the text.
-pub fn mask(text: &str, secrets: &[String]) -> String {
-    let mut text = secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), HIDDEN));
+/// Blanks out values that must not be shown, also one that was cut off at the begin or the end of the text, and what
+/// stands before the host of an address.
+pub fn mask(said: &str, secrets: &[String]) -> String {
+    let mut all = secrets.iter().fold(said.to_owned(), |text, secret| text.replace(secret.as_str(), HIDDEN));
     for secret in secrets {
         let ends = |at: &usize| secret.is_char_boundary(*at);
-        let said = text.trim_end_matches('…');
-        if let Some(at) = (PART..secret.len()).rev().filter(ends).find(|at| said.ends_with(&secret[..*at])) {
-            text.replace_range(said.len() - at..said.len(), HIDDEN);
+        let end = all.trim_end_matches('…').len();
+        if let Some(at) = (PART..secret.len()).rev().filter(ends).find(|at| all[..end].ends_with(&secret[..*at])) {
+            all.replace_range(end - at..end, HIDDEN);
         }
         let mut rests = (1..(secret.len() + 1).saturating_sub(PART)).filter(ends);
-        if let Some(at) = rests.find(|at| text.starts_with(&secret[*at..])) {
-            text.replace_range(..secret.len() - at, HIDDEN);
+        if let Some(at) = rests.find(|at| all.starts_with(&secret[*at..])) {
+            all.replace_range(..secret.len() - at, HIDDEN);
         }
     }
-    text
+    text::without_passwords(&all)
 }
 
 /// The same for every text in a value.

@@ -124,6 +124,24 @@ pub fn cut(text: &str, max: usize) -> String {
     short
 }
 
+/// A text without the names and passwords that stand in addresses.
+pub fn without_passwords(said: &str) -> String {
+    let mut parts = said.split("://");
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let host = part.find(|c: char| "/'\"<>".contains(c) || c.is_whitespace()).unwrap_or(part.len());
+        kept.push_str("://");
+        match part[..host].rfind('@') {
+            Some(at) => {
+                kept.push_str("***");
+                kept.push_str(&part[at..]);
+            }
+            None => kept.push_str(part),
+        }
+    }
+    kept
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -29,6 +29,7 @@ pub use plain::Keep;
 pub use spot::Spot;
 
 use crate::domain::text;
+pub(super) use crate::domain::text::without_passwords;
 
 /// What would run something, or wait for somebody; stronger than every file.
 const ALWAYS: [&str; 11] = [
@@ -487,24 +488,6 @@ impl Drop for Started {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// What git said without the names and passwords that stand in addresses; it goes into the journal.
-pub(super) fn without_passwords(said: &str) -> String {
-    let mut parts = said.split("://");
-    let mut kept = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let host = part.find(|c: char| "/'\"<>".contains(c) || c.is_whitespace()).unwrap_or(part.len());
-        kept.push_str("://");
-        match part[..host].rfind('@') {
-            Some(at) => {
-                kept.push_str("***");
-                kept.push_str(&part[at..]);
-            }
-            None => kept.push_str(part),
-        }
-    }
-    kept
 }
 
 /// Whether git met a worktree that was being made.
