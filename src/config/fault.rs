@@ -134,9 +134,3 @@ impl From<FileError> for ConfigError {
         Self::Read { path: error.path.clone(), source: error.into() }
     }
 }
-
-impl ConfigError {
-    pub(super) fn read(path: &Path, source: std::io::Error) -> Self {
-        Self::Read { path: path.into(), source }
-    }
-}

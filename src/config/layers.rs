@@ -50,21 +50,31 @@ fn text(path: &Path, read: Result<Option<Vec<u8>>, FileError>) -> Result<Option<
     }
 }
 
-/// The project's files of adapters, by the adapters' names.
-pub(super) fn adapters(layout: &Layout) -> Result<BTreeMap<String, String>, ConfigError> {
-    let mut found = BTreeMap::new();
-    let mut bytes = 0;
+/// The project's files of adapters, by the adapters' names, and what is not used of them, with the reason. Such
+/// a file stops nobody: who needs it is told.
+pub(super) fn adapters(layout: &Layout) -> (BTreeMap<String, String>, Vec<String>) {
+    let (mut found, mut refused, mut bytes) = (BTreeMap::new(), Vec::new(), 0);
     let directory = layout.adapters();
-    for (name, path) in listed(layout, &directory, "toml")? {
-        if let Some(text) = read(layout, &path)? {
-            bytes += text.len() as u64;
-            if bytes > LONGEST {
-                return Err(ConfigError::read(&directory, std::io::Error::other("its files have more than 1 MiB")));
+    let words = |error: &ConfigError| {
+        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        format!("failed to {error}{cause}")
+    };
+    let listed = listed(layout, &directory, "toml").unwrap_or_else(|error| {
+        refused.push(words(&error));
+        BTreeMap::new()
+    });
+    for (name, path) in listed {
+        match read(layout, &path) {
+            Ok(Some(text)) if bytes + text.len() as u64 <= LONGEST => {
+                bytes += text.len() as u64;
+                found.insert(name, text);
             }
-            found.insert(name, text);
+            Ok(Some(_)) => refused.push(format!("{}: the adapters of a project have at most 1 MiB", path.display())),
+            Ok(None) => {}
+            Err(error) => refused.push(words(&error)),
         }
     }
-    Ok(found)
+    (found, refused)
 }
 
 /// The files of a directory of the project with this ending, by their names without it.

@@ -32,7 +32,10 @@ pub(super) fn load(world: &World, layout: &Layout, overrides: &Overrides) -> Res
         layers::lay(&mut all, checked(user, &mut found));
     }
 
-    let (project, fingerprint) = project_files(layout)?;
+    let (project, fingerprint, refused) = project_files(layout)?;
+    found
+        .warnings
+        .extend(refused.iter().map(|why| format!("an adapter of the project is not used: {}", one_line(why))));
     let project: Vec<Flat> = project.iter().map(flat).collect::<Result<_, _>>()?;
     let commands = commands(&project);
     let project: Vec<Flat> = project.into_iter().map(|layer| checked(layer, &mut found)).collect();
@@ -118,11 +121,12 @@ fn flat(file: &ProjectFile) -> Result<Flat, ConfigError> {
 }
 
 /// The project's files, read once: what is hashed is what is used.
-fn project_files(layout: &Layout) -> Result<(Vec<ProjectFile>, Fingerprint), ConfigError> {
+fn project_files(layout: &Layout) -> Result<(Vec<ProjectFile>, Fingerprint, Vec<String>), ConfigError> {
     let config = layers::read(layout, &layout.config())?;
     let local = layers::read(layout, &layout.local_config())?;
-    let adapters = layers::adapters(layout)?;
-    let fingerprint = Fingerprint::of(config.as_deref(), local.as_deref(), &adapters, trust::prompts(layout)?);
+    let (adapters, refused) = layers::adapters(layout);
+    let fingerprint =
+        Fingerprint::of(config.as_deref(), local.as_deref(), (&adapters, &refused), trust::prompts(layout));
     let adapter = |(name, text): (String, String)| ProjectFile {
         path: layout.adapters().join(format!("{name}.toml")),
         text,
@@ -130,7 +134,7 @@ fn project_files(layout: &Layout) -> Result<(Vec<ProjectFile>, Fingerprint), Con
     };
     let plain = [(layout.config(), config), (layout.local_config(), local)];
     let plain = plain.into_iter().filter_map(|(path, text)| Some(ProjectFile { path, text: text?, below: Vec::new() }));
-    Ok((adapters.into_iter().map(adapter).chain(plain).collect(), fingerprint))
+    Ok((adapters.into_iter().map(adapter).chain(plain).collect(), fingerprint, refused))
 }
 
 /// Whether a path belongs to a command that may only run when the user trusts the project.

@@ -360,7 +360,9 @@ fn a_directory_of_thousands_of_adapters_is_refused_and_not_read() {
     for n in 0..5_000 {
         std::os::unix::fs::symlink(&big, place.layout.adapters().join(format!("a{n}.toml"))).expect("linked");
     }
-    assert!(place.load().expect_err("too many").to_string().contains("adapters"));
+    let loaded = place.load().expect("it loads without them");
+    assert!(loaded.warnings[0].contains("more than 200 entries"), "{:?}", loaded.warnings);
+    assert!(loaded.config.adapters.is_empty());
 }
 
 /// What an untrusted project may say of a key that the user has set to the middle one of three values.

@@ -78,7 +78,7 @@ impl Fingerprint {
     pub(super) fn of(
         config: Option<&str>,
         local: Option<&str>,
-        adapters: &BTreeMap<String, String>,
+        (adapters, refused): (&BTreeMap<String, String>, &[String]),
         prompts: BTreeMap<String, String>,
     ) -> Self {
         let mut hash = Sha256::new();
@@ -93,6 +93,7 @@ impl Fingerprint {
         add(1, config);
         add(1, local);
         adapters.iter().flat_map(|(name, text)| [name, text]).for_each(|text| add(2, Some(text)));
+        refused.iter().for_each(|text| add(4, Some(text)));
         let before = hex(hash.clone());
         let mut add = |text: &str| {
             hash.update([3]);
@@ -107,9 +108,9 @@ impl Fingerprint {
     pub fn read(layout: &Layout) -> Result<Self, TrustError> {
         let wrong = |error| TrustError::Config(Box::new(error));
         let read = |path: PathBuf| layers::read(layout, &path).map_err(wrong);
-        let adapters = layers::adapters(layout).map_err(wrong)?;
-        let prompts = prompts(layout).map_err(wrong)?;
-        Ok(Self::of(read(layout.config())?.as_deref(), read(layout.local_config())?.as_deref(), &adapters, prompts))
+        let (adapters, refused) = layers::adapters(layout);
+        let (config, local) = (read(layout.config())?, read(layout.local_config())?);
+        Ok(Self::of(config.as_deref(), local.as_deref(), (&adapters, &refused), prompts(layout)))
     }
 
     /// The hash in hexadecimal.
@@ -134,9 +135,10 @@ fn hex(hash: Sha256) -> String {
 
 /// The hashes of a project's prompts. What the one door refuses (a link, a pipe) is never read, and counts as where
 /// it leads; it is refused again where it is used.
-pub(super) fn prompts(layout: &Layout) -> Result<BTreeMap<String, String>, ConfigError> {
+pub(super) fn prompts(layout: &Layout) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
-    for (name, path) in layers::listed(layout, &layout.prompts(), "md")? {
+    // A directory that cannot be listed allows no prompt in it.
+    for (name, path) in layers::listed(layout, &layout.prompts(), "md").unwrap_or_default() {
         let mut hash = Sha256::new();
         if let Ok(text) = files::read(layout.root(), &path, LONGEST_PROMPT) {
             hash.update(text.unwrap_or_default());
@@ -146,7 +148,7 @@ pub(super) fn prompts(layout: &Layout) -> Result<BTreeMap<String, String>, Confi
         }
         all.insert(name, hex(hash));
     }
-    Ok(all)
+    all
 }
 
 /// What is remembered of one project.
@@ -275,7 +277,7 @@ mod tests {
         prompts: &[(&str, &str)],
     ) -> Fingerprint {
         let map = |all: &[(&str, &str)]| all.iter().map(|&(name, text)| (name.into(), text.into())).collect();
-        Fingerprint::of(config, local, &map(adapters), map(prompts))
+        Fingerprint::of(config, local, (&map(adapters), &[]), map(prompts))
     }
 
     fn place_of() -> (tempfile::TempDir, World, Layout) {

@@ -41,12 +41,7 @@ impl Project {
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.root()).stdin(Stdio::null());
-<<<<<<< HEAD
         // Linger and units of whoever runs the tests have no part in them; the project is trusted.
-=======
-        // Trust, linger and units of whoever runs the tests have no part in them.
-        command.env("OODATCAA_TRUST_PROJECT", "1");
->>>>>>> 7c890d8 (approvals: bound to a commit, sealed with the user's key, given by people)
         command.env("HOME", self.root()).env_remove("XDG_RUNTIME_DIR").env_remove("XDG_CONFIG_HOME");
         command.env("OODATCAA_TRUST_PROJECT", "1");
         command.env("OODATCAA_BIN_DIR", binary("agentctl").parent().expect("in a directory"));
