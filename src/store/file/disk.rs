@@ -91,6 +91,22 @@ fn no_follow(options: &mut OpenOptions) -> &mut OpenOptions {
     options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
 }
 
+/// Refuses to work for another user than the one that a project belongs to, also as root: what root makes there keeps
+/// the owner out.
+pub(super) fn check_owner(directory: &Path) -> Result<(), StoreError> {
+    let me = rustix::process::geteuid().as_raw();
+    match fs::symlink_metadata(directory) {
+        Ok(meta) if meta.uid() != me => {
+            let owner = meta.uid();
+            let reason = format!(
+                "it belongs to user {owner}, and user {me} would keep them out of what it makes; start the worker as user {owner}"
+            );
+            Err(StoreError::Unsafe { path: directory.into(), reason })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Refuses what is not ours alone to write.
 pub(super) fn check(path: &Path, meta: &fs::Metadata, directory: bool) -> Result<(), StoreError> {
     let refuse = |reason: String| Err(StoreError::Unsafe { path: path.into(), reason });

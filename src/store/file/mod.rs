@@ -143,6 +143,7 @@ impl FileStore {
             disk::check_directory(&directory)?;
         }
         if me.is_some() {
+            disk::check_owner(&layout.mark())?;
             disk::check_filesystem(layout.root())?;
         }
         let machine = Machine::this();

@@ -119,6 +119,20 @@ fn what_everybody_may_write_is_refused() {
 }
 
 #[test]
+fn nobody_works_for_another_user_not_even_root() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can try");
+        return;
+    }
+    let project = Project::new();
+    let mark = project.layout().mark();
+    std::os::unix::fs::chown(&mark, Some(65_534), Some(65_534)).expect("ours to give away");
+    let worker = FileStore::open(&project.layout(), Some(identity("w")), FileOptions::default());
+    refused(worker.map(drop), "it belongs to user 65534");
+    FileStore::open(&project.layout(), None, FileOptions::default()).expect("a person may look");
+}
+
+#[test]
 fn no_change_is_lost_even_when_somebody_removes_the_lock_file() {
     let project = Project::new();
     let done = AtomicBool::new(false);
