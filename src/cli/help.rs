@@ -249,7 +249,8 @@ Below the project's root:
 
 Outside of it, below ~/.local/state/oodatcaa/NAME-HASH/ (`workspace.root`): wt/TASK is the worktree of a task,
 tasks/TASK.json what is remembered of it, aside/ what stood in the way. In the repository: the branches of
-tasks, refs/oodatcaa/wip/PROJECT/TASK/TOKEN (work that was not committed), refs/oodatcaa/start/PROJECT/TASK/TOKEN.
+tasks, refs/oodatcaa/wip/PROJECT/TASK/TOKEN (work that was not committed),
+refs/oodatcaa/start/PROJECT/TASK/TOKEN.
 
 Yours: ~/.config/oodatcaa/config.toml (all projects), ~/.local/state/oodatcaa/projects/ID/ (what you
 allowed a project, and the homes of its agents' programs; ID goes along with a rename and not with a copy).

@@ -74,7 +74,7 @@ fn a_bad_configuration_executes_nothing_and_says_why() {
     }
     let permissions = AgentConfig { permissions: Some("root".into()), ..config("claude") };
     let error = super::super::check("x", &permissions).expect_err("unknown").to_string();
-    assert_eq!(error, "use agent `x`: its permissions are `root`; its adapter has: all, edits, plan");
+    assert_eq!(error, "use agent `x`: its permissions are `root`; its adapter has: all, auto, edits, plan");
 }
 
 #[test]
