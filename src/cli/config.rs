@@ -16,6 +16,7 @@ use crate::{
     domain::{Role, text::one_line},
     error::Failure,
     layout::Layout,
+    workspace::remotes,
 };
 
 /// Look at the configuration, and trust it
@@ -171,22 +172,27 @@ pub fn trust_in(talk: &dyn Talk, world: &World, layout: &Layout, args: &TrustArg
     let loaded = Config::load_in(world, layout, &Overrides::default())?;
     match loaded.trust {
         Trust::Trusted if world.var(trust::TRUST_ALL) == Some("1") => {
+            remote(talk, layout, &loaded)?;
             let why = format!("{}=1 trusts every project here; nothing was remembered", trust::TRUST_ALL);
             tell(talk, &loaded, layout, &why, None);
         }
-        Trust::Trusted => tell(talk, &loaded, layout, "is trusted already, exactly as it is now", None),
+        Trust::Trusted => {
+            remote(talk, layout, &loaded)?;
+            tell(talk, &loaded, layout, "is trusted already, exactly as it is now", None);
+        }
         Trust::Untrusted { .. } | Trust::NothingToTrust => {
             if !talk.json() {
                 offer(talk, &loaded, layout);
             }
             // With its commands, so that nothing is trusted that does not even load.
-            Config::load_in(&world.with(trust::TRUST_ALL, "1"), layout, &Overrides::default())?;
+            let whole = Config::load_in(&world.with(trust::TRUST_ALL, "1"), layout, &Overrides::default())?;
             if !talk.confirm("allow all of this?")? {
                 talk.say("nothing was remembered; the project's files only count where they tighten something");
                 return Ok(0);
             }
             // What was shown, not what stands there by now.
             let place = trust::remember(world, layout, &loaded.fingerprint)?;
+            remote(talk, layout, &whole)?;
             tell(
                 talk,
                 &loaded,
@@ -197,6 +203,20 @@ pub fn trust_in(talk: &dyn Talk, world: &World, layout: &Layout, args: &TrustArg
         }
     }
     Ok(0)
+}
+
+/// Shows the remote of the merges where it is not what it was, and takes it as it is after a yes.
+fn remote(talk: &dyn Talk, layout: &Layout, loaded: &Loaded) -> Result<(), Failure> {
+    let Some(name) = &loaded.config.merge.push else { return Ok(()) };
+    let Some(moved) = remotes::has_moved(layout, name)? else { return Ok(()) };
+    talk.line(&format!(
+        "{}: since this project first used it, it {} and not {} any more",
+        moved.remote, moved.now, moved.was
+    ));
+    if talk.confirm("use it as it is now?")? {
+        remotes::accept(layout, name)?;
+    }
+    Ok(())
 }
 
 fn offer(talk: &dyn Talk, loaded: &Loaded, layout: &Layout) {

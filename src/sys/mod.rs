@@ -3,4 +3,5 @@
 //! Knows nothing of tasks, roles or agents, and uses nothing of ours. Start reading at [`files`].
 
 pub mod files;
+pub mod locks;
 pub mod project;

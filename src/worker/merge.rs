@@ -77,6 +77,7 @@ pub(super) fn merge(run: &mut Run, workspace: &Workspace) -> Outcome {
         target: target.clone(),
         policy: config.merge.policy,
         push: config.merge.push.clone(),
+        remotes: run.shared.setup.layout.user_state().map(Into::into),
         tags: config.merge.tags,
         changelog: config.merge.changelog,
         author: train::Author { name: author.name, email: author.mail },
@@ -328,9 +329,11 @@ fn refused(error: &TrainError, line: &Line, branch: &str, workspace: &Workspace)
         TrainError::NotReverted { .. }
         | TrainError::Place { .. }
         | TrainError::NoBranch { .. }
+        | TrainError::RemoteMoved { .. }
         | TrainError::PushRefused { .. } => Outcome::failed(Class::Config, reason),
+        TrainError::Git(error) => Outcome::failed(error.class(), reason),
         TrainError::Unproven { .. } => Outcome::failed(Class::Network, reason),
-        TrainError::Refused { .. } | TrainError::Git(_) | TrainError::Io { .. } => {
+        TrainError::Refused { .. } | TrainError::Io { .. } => {
             let class = if environment::of_git(&reason).is_some() { Class::Environment } else { Class::AgentCrashed };
             Outcome::failed(class, reason)
         }

@@ -224,6 +224,22 @@ impl Worker {
         }
     }
 
+    /// Says at once what would keep every task of a worktree from starting.
+    fn look_at_git(&self) {
+        let setup = &self.shared.setup;
+        let config = &setup.config.workspace;
+        if config.mode == Mode::Worktree {
+            match mode_for(&setup.layout, config) {
+                Ok(Mode::Worktree) => {}
+                Ok(Mode::Shared) => log::warn!(
+                    "no directory above {} has a .git, so all tasks are worked on in it, whatever `workspace.mode` says",
+                    setup.layout.root().display()
+                ),
+                Err(error) => log::error!("no task can start: failed to {}", chain(&error)),
+            }
+        }
+    }
+
     /// Works until it is told to stop; `ready` is called once the worker watches the queue.
     pub fn run(mut self, ready: impl FnOnce()) -> Left {
         let shared = Arc::clone(&self.shared);
@@ -254,6 +270,7 @@ impl Worker {
             names.join("`, then `")
         );
         ready();
+        self.look_at_git();
         if merge::is_merging(&setup.rule) {
             merge::recover(&shared);
         }

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::git::GitError;
-use crate::domain::{Class, TaskId, environment, text};
+use crate::domain::{Class, TaskId, text};
 
 /// Why a workspace could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -20,10 +20,12 @@ pub enum WorkspaceError {
     )]
     Detached,
     /// Somebody else held the repository's lock for all of the allowed wait.
-    #[error("lock {} within {}", path.display(), text::duration(*waited))]
+    #[error("lock {} within {}; it is held by {holder}", path.display(), text::duration(*waited))]
     Busy {
         /// The lock file.
         path: PathBuf,
+        /// Who holds it, where the system tells.
+        holder: String,
         /// How long was waited.
         waited: Duration,
     },
@@ -145,11 +147,10 @@ impl WorkspaceError {
     /// What follows for an attempt (R22).
     pub fn class(&self) -> Class {
         match self {
-            Self::Git(GitError::NotStarted(_) | GitError::TooOld { .. } | GitError::NotOurs { .. }) => Class::Config,
+            Self::Git(error) => error.class(),
             Self::Repository { .. } | Self::Unsafe { .. } | Self::Untrusted | Self::NoBase(_) => Class::Config,
             Self::BranchInUse { .. } | Self::Hook { .. } => Class::Config,
             Self::DiskLow { .. } => Class::Environment,
-            Self::Git(GitError::Failed { said, .. }) if environment::of_git(said).is_some() => Class::Environment,
             Self::Io { source, .. } if is_no_room(source) => Class::Environment,
             Self::Midway { .. } => Class::NoEvidence,
             Self::Io { source, .. }
@@ -163,7 +164,6 @@ impl WorkspaceError {
             Self::Nothing(..)
             | Self::NotRebased { .. }
             | Self::Detached
-            | Self::Git(_)
             | Self::Busy { .. }
             | Self::Kept { .. }
             | Self::Io { .. } => Class::AgentCrashed,

@@ -28,8 +28,8 @@ mod spot;
 pub use plain::Keep;
 pub use spot::Spot;
 
-use crate::domain::text;
 pub(super) use crate::domain::text::without_passwords;
+use crate::domain::{Class, environment, text};
 
 /// What would run something, or wait for somebody; stronger than every file.
 const ALWAYS: [&str; 11] = [
@@ -87,7 +87,7 @@ struct Pin {
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
     /// There is no git.
-    #[error("run git: {0}")]
+    #[error("run git")]
     NotStarted(#[source] std::io::Error),
     /// The one that is there lacks what is needed.
     #[error("use {}: git {found} is too old, at least {} is needed", program.display(), program::OLDEST)]
@@ -147,6 +147,17 @@ pub enum GitError {
 }
 
 impl GitError {
+    /// What follows for an attempt (R22): what only a person can mend is not tried again and again.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::NotStarted(_) | Self::TooOld { .. } | Self::NotOurs { .. } => Class::Config,
+            Self::Failed { said, .. } if environment::of_git(said).is_some() => Class::Environment,
+            Self::Failed { .. } | Self::Stopped { .. } | Self::TimedOut { .. } | Self::Files { .. } => {
+                Class::AgentCrashed
+            }
+        }
+    }
+
     pub(super) fn not_ours(at: &Path, why: impl Into<String>) -> Self {
         Self::NotOurs { at: at.into(), why: why.into() }
     }
@@ -167,6 +178,13 @@ impl Git {
             input: None,
             stop: None,
         }
+    }
+
+    /// Questions from another directory, with a git that is found where this one is.
+    pub(super) fn looking_from(&self, dir: &Path) -> Self {
+        let mut git = Self::looking(dir);
+        git.fences.extend(self.fences.iter().cloned());
+        git
     }
 
     /// Calls in this checkout of this repository, whatever the files there say by now.
@@ -293,7 +311,7 @@ impl Git {
     pub fn verify(&self) -> Result<(), GitError> {
         match &self.place {
             Place::Looking(dir) => Err(GitError::not_ours(dir, "its repository is not known")),
-            Place::Pinned(pin) => pin.spot.verify(),
+            Place::Pinned(pin) => pin.spot.verify(self),
         }
     }
 
@@ -379,6 +397,13 @@ impl Git {
     pub fn start<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<Started, GitError> {
         if self.is_stopped() {
             return Err(GitError::Stopped { command: words(args), dir: self.dir().into() });
+        }
+        if let Place::Pinned(pin) = &self.place
+            && !super::trees::shares(&pin.spot.admin, &pin.spot.common)
+        {
+            // The one thing that git takes from there whatever it is told: where refs are.
+            let file = pin.spot.admin.join("commondir");
+            return Err(GitError::not_ours(&file, "it has been changed and does not lead to the repository any more"));
         }
         let mut command = program::command(&self.fences)?;
         command.arg("-C").arg(self.dir());

@@ -13,14 +13,16 @@ use std::{
 use fs2::FileExt;
 use rustix::fs::OFlags;
 
+use crate::sys::locks;
+
 /// The lock's name in the repository's common directory.
 const LOCK: &str = "oodatcaa.lock";
 
 /// Why it was not to be had.
 #[derive(Debug)]
 pub(super) enum Refused {
-    /// Somebody holds it for all of the wait.
-    Held(PathBuf, Duration),
+    /// Somebody holds it for all of the wait: the file, how long, who.
+    Held(PathBuf, Duration, String),
     /// The system says no.
     Io(PathBuf, io::Error),
 }
@@ -37,11 +39,17 @@ pub(super) fn take(common: &Path, wait: Duration) -> Result<Arc<File>, Refused> 
             Err(error) => return Err(Refused::Io(path, error)),
         }
         if started.elapsed() >= wait {
-            return Err(Refused::Held(path, started.elapsed()));
+            let holder = holder(&path);
+            return Err(Refused::Held(path, started.elapsed(), holder));
         }
         thread::sleep(pause);
         pause = (pause * 3 / 2).min(Duration::from_millis(50));
     }
+}
+
+/// Who holds a lock file, in words.
+pub(super) fn holder(path: &Path) -> String {
+    open(path).ok().and_then(|file| locks::holder(&file)).unwrap_or_else(|| "somebody".into())
 }
 
 /// Opens a file for a lock: a link is refused, and nobody else may open it.

@@ -25,6 +25,7 @@ mod hooks;
 mod lock;
 mod pins;
 pub mod prune;
+pub mod remotes;
 mod repo;
 pub mod restart;
 mod save;
@@ -96,6 +97,25 @@ pub fn mode_for(layout: &Layout, config: &Config) -> Result<Mode, WorkspaceError
         Some(repo) => repo.base(config).map(|_| Mode::Worktree),
         None => Ok(Mode::Shared),
     }
+}
+
+/// What is to be known of the git around a project.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    /// The version of git.
+    pub version: git::program::Version,
+    /// Worktrees that a git which died left half made, and that git itself stops at.
+    pub half_made: Vec<PathBuf>,
+}
+
+/// Looks at the git around a project as a worker would; `None` where there is none.
+pub fn condition(layout: &Layout, config: &Config) -> Result<Option<Condition>, WorkspaceError> {
+    let Some(repo) = Repository::find(layout)? else { return Ok(None) };
+    if config.mode == Mode::Worktree {
+        repo.base(config)?;
+        repo.git.verify()?;
+    }
+    Ok(Some(Condition { version: repo.git.new_enough()?, half_made: trees::half_made(&repo.common) }))
 }
 
 /// Makes a repository of a project that has none, with a first commit of all that is there.
@@ -203,6 +223,7 @@ impl Workspace {
             settled: false,
             created: None,
             lent: None,
+            admin: None,
         });
         let top = (found.path.as_path(), found.admin);
         let mut workspace = Self::in_tree(layout, config, &repo, &state, top, task, token)?;

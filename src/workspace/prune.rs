@@ -22,7 +22,7 @@ use super::{
     save::{self, Refs},
     screen::Copies,
     state::State,
-    tree,
+    train, tree,
     trees::Listed,
 };
 use crate::{
@@ -193,7 +193,8 @@ fn ahead(git: &Git, head: &str, base: Option<&str>) -> Result<(usize, bool), Wor
     // Merging it would change nothing.
     let (code, tree, _) = git.call(&["merge-tree", "--write-tree", &base, head])?;
     let same = code == 0 && git.run(&["rev-parse", "--verify", &format!("{base}^{{tree}}")])? == tree.trim();
-    Ok((count, same))
+    // An older git cannot merge in memory; then by patches.
+    Ok((count, same || (code != 0 && code != 1 && train::holds_commit(git, &base, head)?)))
 }
 
 /// Whether a worker holds the task's own lock (R11).

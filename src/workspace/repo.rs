@@ -125,9 +125,10 @@ impl Repository {
     /// Takes the repository's lock. Calls of the answer keep it as long as git runs, even when we die.
     pub(super) fn lock(&self, wait: Duration) -> Result<Locked<'_>, WorkspaceError> {
         let file = lock::take(&self.common, wait).map_err(|refused| match refused {
-            lock::Refused::Held(path, waited) => WorkspaceError::Busy { path, waited },
+            lock::Refused::Held(path, waited, holder) => WorkspaceError::Busy { path, holder, waited },
             lock::Refused::Io(path, source) => failed("lock", path)(source),
         })?;
+        trees::mend(&self.common);
         Ok(Locked { repo: self, git: self.git.clone().holding(file) })
     }
 

@@ -51,6 +51,9 @@ pub(super) struct State {
     /// The copies that were made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) copied: Vec<String>,
+    /// The name of git's own directory of the worktree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) admin: Option<String>,
     /// Patterns of what agents' programs leave there that is no work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) litter: Vec<String>,

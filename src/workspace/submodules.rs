@@ -154,7 +154,17 @@ impl Stores {
         super::state::make_dir(own.parent().unwrap_or(&own))?;
         let (from, to, own_dir) = (main.to_string_lossy(), target.to_string_lossy(), own.to_string_lossy());
         let into = format!("--separate-git-dir={own_dir}");
-        Git::looking(main).run(&["clone", "-q", "--local", "--no-checkout", "--template=", &into, "--", &from, &to])?;
+        self.git.looking_from(main).run(&[
+            "clone",
+            "-q",
+            "--local",
+            "--no-checkout",
+            "--template=",
+            &into,
+            "--",
+            &from,
+            &to,
+        ])?;
         let git = self.inside(&own, Some(target))?;
         // What was copied are a person's branches; what is known of the remotes is worth more.
         let refs = git.run(&["for-each-ref", "--format=delete %(refname)", "refs/heads/", "refs/remotes/"])?;

@@ -22,7 +22,7 @@ use super::{
     screen::Copies,
     state::{self, State, make_dir},
     submodules::Stores,
-    trees::Listed,
+    trees::{self, Listed},
 };
 use crate::{domain::Task, layout::Layout};
 
@@ -55,7 +55,8 @@ pub(super) fn guard(home: &Home, task: &crate::domain::TaskId, wait: Duration) -
             return Err(failed("lock", &path)(error));
         }
         if started.elapsed() >= wait {
-            return Err(WorkspaceError::Busy { path, waited: started.elapsed() });
+            let holder = super::lock::holder(&path);
+            return Err(WorkspaceError::Busy { path, holder, waited: started.elapsed() });
         }
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -114,12 +115,15 @@ pub(super) fn prepare(
     let guard = guard(&home, id, config.lock_wait)?;
     let path = home.tree(id);
     let locked = repo.lock(config.lock_wait)?;
-    let listed = repo.worktrees()?;
     let mut known = State::load(&home, id);
     if let Some(known) = known.as_mut().filter(|known| known.version < state::VERSION) {
         refs.adopt(&repo.git)?;
         known.version = state::VERSION;
     }
+    if let Some(name) = known.as_ref().filter(|known| known.ready).and_then(|known| known.admin.as_deref()) {
+        rejoin(&repo.common, &home, &path, &repo.common.join("worktrees").join(name))?;
+    }
+    let listed = repo.worktrees()?;
     let found = find(&locked, &home, &path, &listed, known.as_ref())?;
     let mut state = match (found, known) {
         (Found::Whole { branch }, known) => {
@@ -150,6 +154,7 @@ pub(super) fn prepare(
         path: path.clone(),
         reason: "git has made no worktree of this repository there".into(),
     })?;
+    state.admin = admin.file_name().and_then(|name| name.to_str()).map(String::from);
     unlock_stale(&admin, &repo.common, &state.branch);
     if !state.ready {
         // Outside of the lock, because it takes long; the guard goes with it.
@@ -191,6 +196,7 @@ fn fresh(
         settled: false,
         created: None,
         lent: None,
+        admin: None,
     }
 }
 
@@ -211,11 +217,10 @@ fn find(
     let entry = listed.iter().find(|tree| tree.path == path);
     let there = path.symlink_metadata().is_ok();
     if let Some(entry) = entry {
-        let linked = || locked.repo.admin_of(path).is_some();
-        if there && !half && !linked() {
-            relink(locked, home, path)?;
+        if there && !half {
+            rejoin(&locked.repo.common, home, path, &entry.admin)?;
         }
-        if there && !half && linked() {
+        if there && !half && locked.repo.admin_of(path).is_some() {
             return Ok(Found::Whole { branch: entry.branch.clone() });
         }
         if there && !half {
@@ -246,22 +251,41 @@ pub(super) fn follow(repo: &Repository, path: &Path) -> Result<Option<PathBuf>, 
     Ok(repo.admin_of(path))
 }
 
-/// Links a listed worktree whose `.git` says something else with the repository again.
-fn relink(locked: &Locked<'_>, home: &Home, path: &Path) -> Result<(), WorkspaceError> {
-    // Moved as a whole: git knows what to do, or says that it does not.
-    let _ = locked.git.on_itself().call(&["worktree", "repair", "--", &path.to_string_lossy()])?;
-    let link = path.join(".git");
-    if locked.repo.admin_of(path).is_some() || !path.is_dir() || path.is_symlink() {
+/// Lets a worktree and what git knows of it name each other again, whatever an agent wrote into either, or where the
+/// worktree has moved as a whole.
+fn rejoin(common: &Path, home: &Home, path: &Path, admin: &Path) -> Result<(), WorkspaceError> {
+    let is_dir = |path: &Path| path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+    if !is_dir(path) || !is_dir(admin) || admin.parent() != Some(&common.join("worktrees")) {
         return Ok(());
     }
-    let private = fs::read_dir(locked.repo.common.join("worktrees")).into_iter().flatten().flatten();
-    let is_its =
-        |admin: &PathBuf| fs::read_to_string(admin.join("gitdir")).is_ok_and(|text| Path::new(text.trim_end()) == link);
-    let Some(admin) = private.map(|entry| entry.path()).find(is_its) else { return Ok(()) };
-    if link.symlink_metadata().is_ok() {
-        aside(home, &link)?;
+    let put = |file: &Path, text: String| -> Result<(), WorkspaceError> {
+        log::warn!("{} was not what git expects there and is put right", file.display());
+        fs::write(file, text).map_err(failed("write", file))
+    };
+    let link = path.join(".git");
+    let back = admin.join("gitdir");
+    if !trees::names(admin, path) {
+        aside_link(home, &back)?;
+        put(&back, format!("{}\n", link.display()))?;
     }
-    fs::write(&link, format!("gitdir: {}\n", admin.display())).map_err(failed("write", &link))
+    let shared = admin.join("commondir");
+    if !trees::shares(admin, common) {
+        aside_link(home, &shared)?;
+        put(&shared, "../..\n".into())?;
+    }
+    if trees::link_of(path) != admin.canonicalize().ok() {
+        aside_link(home, &link)?;
+        put(&link, format!("gitdir: {}\n", admin.display()))?;
+    }
+    Ok(())
+}
+
+/// Puts aside what is no file where one is to be written.
+fn aside_link(home: &Home, file: &Path) -> Result<(), WorkspaceError> {
+    match file.symlink_metadata() {
+        Ok(meta) if !meta.is_file() => aside(home, file),
+        _ => Ok(()),
+    }
 }
 
 /// Puts something that is not ours out of the way, where it can be looked at.

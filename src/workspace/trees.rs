@@ -4,9 +4,13 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use super::git::{Git, GitError};
+use super::git::{Git, GitError, destroy};
+
+/// Git needs no longer than this between the first file of a worktree and the last.
+const LONG: Duration = Duration::from_secs(60);
 
 /// A worktree as the repository knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,6 +65,50 @@ pub(super) fn top_of(admin: &Path) -> Option<PathBuf> {
     word("commondir")?;
     word("gitdir")?;
     place_of(admin)
+}
+
+/// Whether a private directory names this worktree.
+pub(super) fn names(admin: &Path, tree: &Path) -> bool {
+    place_of(admin)
+        .and_then(|place| place.canonicalize().ok())
+        .is_some_and(|place| tree.canonicalize().ok() == Some(place))
+}
+
+/// Whether git finds this repository from a private directory, or from the repository itself.
+pub(super) fn shares(admin: &Path, common: &Path) -> bool {
+    if admin == common {
+        return common.join("commondir").symlink_metadata().is_err();
+    }
+    let text = fs::read_to_string(admin.join("commondir")).unwrap_or_default();
+    !text.trim().is_empty() && admin.join(text.trim_end()).canonicalize().ok() == common.canonicalize().ok()
+}
+
+/// The private directories that a git which died left half made: then git itself can make no worktree any more.
+pub(super) fn half_made(common: &Path) -> Vec<PathBuf> {
+    admins(common).into_iter().filter(|admin| top_of(admin).is_none()).collect()
+}
+
+/// Removes those that were to be ours, for whoever holds the repository's lock: a git of ours that still makes one
+/// would hold it, too. Those of others go when they have stood like that for long and lead nowhere.
+pub(super) fn mend(common: &Path) {
+    for admin in half_made(common) {
+        let ours = place_of(&admin).is_some_and(|place| is_our_place(&place));
+        let age = admin.symlink_metadata().ok().and_then(|meta| meta.modified().ok()?.elapsed().ok());
+        let dead = place_of(&admin).is_none() && age.is_some_and(|age| age > LONG);
+        if ours || dead {
+            log::warn!("{} was left half made by a git that died, and is removed", admin.display());
+            if let Err(error) = destroy::remove_dir(&admin) {
+                log::warn!("cannot remove {}: {error}", admin.display());
+            }
+        }
+    }
+}
+
+/// Whether worktrees of ours lie there: below the home of a project, beside its notes.
+fn is_our_place(tree: &Path) -> bool {
+    let Some(dir) = tree.parent() else { return false };
+    let kind = dir.file_name().is_some_and(|name| name == "wt" || name == "train");
+    kind && dir.parent().is_some_and(|home| home.join("tasks").is_dir() || home.join("merges").is_dir())
 }
 
 /// Where the `.git` of a linked worktree leads; `None` when it is no such file.

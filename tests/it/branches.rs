@@ -10,6 +10,7 @@ mod conflicts;
 mod environment;
 mod evidence;
 mod killed;
+mod pinned;
 mod remote;
 mod stopped;
 mod storm;

@@ -202,3 +202,30 @@ fn no_test_module_is_forgotten() {
     }
     assert!(forgotten.is_empty(), "{forgotten:?}");
 }
+
+#[test]
+fn git_is_called_in_one_place_and_what_destroys_is_in_one_place() {
+    let one = |words: &[&str], allowed: &[&str]| {
+        for (_, path, text) in all().into_iter().filter(|(_, path, _)| !path.ends_with("tests.rs")) {
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            for word in words.iter().filter(|word| code.contains(**word)) {
+                let known = allowed.iter().any(|place| path.ends_with(place));
+                assert!(known, "{} has {word}; {allowed:?} is the place for it", path.display());
+            }
+        }
+    };
+    one(&["Command::new(\"git", "Command::new(find("], &["workspace/git/program.rs"]);
+    let destroy = ["workspace/git/destroy.rs"];
+    one(
+        &[
+            "\"--hard\"",
+            "\"clean\", \"-",
+            "\"worktree\", \"remove\"",
+            "\"checkout\", \"-",
+            "\"branch\", \"-D",
+            "\"update-ref\", \"-d\"",
+        ],
+        &destroy,
+    );
+    one(&["remove_dir_all("], &["workspace/git/destroy.rs", "sys/files.rs", "sys/files/place.rs", "cli/demo.rs"]);
+}

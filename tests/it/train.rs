@@ -42,6 +42,7 @@ impl Scene {
             target: "main".into(),
             policy: Policy::MergeCommit,
             push: None,
+            remotes: None,
             tags: true,
             changelog: false,
             author: Author { name: "train".into(), email: "train@invalid".into() },

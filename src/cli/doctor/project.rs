@@ -7,12 +7,13 @@ use super::{
     check::{Check, Checks, Group},
 };
 use crate::{
-    cli::init::{look, text},
+    cli::init::text,
     config::Trust,
-    error::quoted,
+    error::{Failure, quoted},
     layout::Layout,
     store::StoreError,
     sys::files,
+    workspace,
 };
 
 /// With less room left than this nothing can be written safely.
@@ -29,7 +30,7 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
     room(&mut checks, patient.layout);
     configuration(&mut checks, patient);
     old_homes(&mut checks, patient.layout);
-    git(&mut checks, patient.layout);
+    git(&mut checks, patient);
     checks.into_vec()
 }
 
@@ -146,10 +147,30 @@ fn configuration(checks: &mut Checks, patient: &Patient<'_>) {
     }
 }
 
-fn git(checks: &mut Checks, layout: &Layout) {
-    if look::look(layout.root(), "").git.is_none() {
-        let why = "what an agent breaks cannot be taken back, and gates cannot see what changed";
-        return checks.warn("git", "no git work tree", why, format!("git -C {} init", quoted(layout.root())));
+fn git(checks: &mut Checks, patient: &Patient<'_>) {
+    let layout = patient.layout;
+    let config = patient.loaded.as_ref().map(|loaded| loaded.config.workspace.clone()).unwrap_or_default();
+    match workspace::condition(layout, &config) {
+        Ok(None) => {
+            let why = "what an agent breaks cannot be taken back, and gates cannot see what changed";
+            return checks.warn("git", "no git work tree", why, format!("git -C {} init", quoted(layout.root())));
+        }
+        Ok(Some(found)) => {
+            checks.good("git_version", format!("git {}", found.version));
+            for admin in found.half_made {
+                let what = format!("{} was left half made by a git that died", admin.display());
+                let why = "git stops at it, so no worktree can be made; a worker removes its own";
+                checks.bad("git_half_made", what, why, format!("rm -r {}", quoted(&admin)));
+            }
+        }
+        Err(error) => {
+            let failure = Failure::from(error);
+            let worktrees = config.mode == workspace::Mode::Worktree;
+            let why = if worktrees { "no task can start" } else { "what an agent changes cannot be seen" };
+            let said = std::iter::once(&failure.message).chain(&failure.causes).cloned().collect::<Vec<_>>().join(": ");
+            let run = failure.hints.first().cloned().unwrap_or_default();
+            return checks.bad("git", format!("failed to {said}"), why, run);
+        }
     }
     let ignored = files::read_text(layout.root(), ".gitignore".as_ref(), 1 << 20).ok().flatten().unwrap_or_default();
     let (missing, _) = text::gitignore(&ignored);

@@ -55,10 +55,6 @@ impl Stamp {
     pub(super) fn placed(&self) -> Option<chrono::DateTime<chrono::Utc>> {
         chrono::DateTime::from_timestamp(self.changed.0, u32::try_from(self.changed.1).ok()?)
     }
-
-    pub(super) fn device_and_inode(&self) -> (u64, u64) {
-        (self.device, self.inode)
-    }
 }
 
 /// A named place where tests may let a commit fail or die, between any two durable steps.

@@ -87,7 +87,7 @@ impl QueueLock {
             };
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let holder = holder.as_ref().and_then(self::holder);
+                let holder = holder.as_ref().and_then(crate::sys::locks::holder);
                 return Err(StoreError::Busy { path: path.into(), waited: started.elapsed(), holder });
             }
             std::thread::sleep(jittered(pause).min(left));
@@ -127,37 +127,6 @@ fn jittered(pause: Duration) -> Duration {
     pause / 2 + pause.mul_f64((digits % 1_000) as f64 / 1_000.0)
 }
 
-/// Who holds a flock, where the system tells.
-fn holder(file: &File) -> Option<String> {
-    let (device, inode) = Stamp::of(&file.metadata().ok()?).device_and_inode();
-    let locks = fs::read_to_string("/proc/locks").ok()?;
-    let pid = holder_in(&locks, rustix::fs::major(device), rustix::fs::minor(device), inode)?;
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let stopped = fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T')));
-    let stopped = if stopped { ", which is stopped" } else { "" };
-    Some(match name.trim() {
-        "" => format!("process {pid}"),
-        name => format!("process {pid} ({}{stopped})", crate::domain::text::one_line(name)),
-    })
-}
-
-fn holder_in(locks: &str, major: u32, minor: u32, inode: u64) -> Option<u32> {
-    let exact = format!("{major:02x}:{minor:02x}:{inode}");
-    let by_inode = format!(":{inode}");
-    let found = |fits: &dyn Fn(&str) -> bool| {
-        locks.lines().find_map(|line| {
-            let fields: Vec<&str> = line.split_ascii_whitespace().filter(|field| *field != "->").collect();
-            match fields.as_slice() {
-                [_, "FLOCK", _, _, pid, file, ..] if !line.contains("->") && fits(file) => pid.parse().ok(),
-                _ => None,
-            }
-        })
-    };
-    // Some file systems show another device here than to `stat`.
-    found(&|file| file == exact).or_else(|| found(&|file| file.ends_with(&by_inode)))
-}
-
 /// The lock that proves a task's worker alive, held for a whole attempt.
 #[derive(Debug)]
 pub(super) struct TaskLock {
@@ -180,7 +149,7 @@ impl TaskLock {
                 log::warn!(
                     "{} is held by {} without a lease; it is replaced",
                     path.display(),
-                    holder(&file).as_deref().unwrap_or("somebody")
+                    crate::sys::locks::holder(&file).as_deref().unwrap_or("somebody")
                 );
                 match fs::remove_file(path) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -212,20 +181,6 @@ mod tests {
     };
 
     use super::*;
-
-    const LOCKS: &str = "\
-1: POSIX  ADVISORY  WRITE 11 08:01:77 0 EOF
-2: FLOCK  ADVISORY  WRITE 12 08:01:78 0 EOF
-2: -> FLOCK  ADVISORY  WRITE 13 08:01:78 0 EOF
-3: FLOCK  ADVISORY  WRITE 14 00:2a:79 0 EOF
-";
-
-    #[test]
-    fn the_holder_is_named_and_not_who_waits() {
-        assert_eq!(holder_in(LOCKS, 8, 1, 78), Some(12));
-        assert_eq!(holder_in(LOCKS, 0, 0x99, 79), Some(14), "by inode where the device differs");
-        assert_eq!(holder_in(LOCKS, 8, 1, 77), None, "that is no flock");
-    }
 
     #[test]
     fn a_lock_that_is_held_is_told_with_its_holder_in_time() {

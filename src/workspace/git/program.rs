@@ -112,7 +112,9 @@ pub fn version(fences: &[PathBuf]) -> Result<Version, GitError> {
     if let Some(version) = KNOWN.lock().unwrap_or_else(PoisonError::into_inner).get(&program) {
         return Ok(*version);
     }
-    let mut command = command(fences)?;
+    // Without any configuration: one that is broken is told by the calls that need it.
+    let mut command = Command::new(&program);
+    command.env_clear().env("PATH", path(fences)).env("GIT_CONFIG_NOSYSTEM", "1");
     command.arg("--version").current_dir("/").stdin(Stdio::null());
     let output = command.output().map_err(GitError::NotStarted)?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -20,7 +20,7 @@ pub struct Spot {
 
 impl Spot {
     /// See [`Git::verify`].
-    pub(super) fn verify(&self) -> Result<(), GitError> {
+    pub(super) fn verify(&self, git: &Git) -> Result<(), GitError> {
         let Some(top) = &self.top else { return Ok(()) };
         let wrong = |at: &Path, why: String| Err(GitError::not_ours(at, why));
         if !fs::symlink_metadata(top).is_ok_and(|meta| meta.is_dir()) {
@@ -28,6 +28,10 @@ impl Spot {
         }
         if !fs::symlink_metadata(&self.admin).is_ok_and(|meta| meta.is_dir()) {
             return wrong(top, format!("the repository does not know it any more: {} is gone", self.admin.display()));
+        }
+        if !crate::workspace::trees::shares(&self.admin, &self.common) {
+            let file = self.admin.join("commondir");
+            return wrong(&file, "it has been changed and does not lead to the repository any more".into());
         }
         if self.admin != self.common {
             let link = top.join(".git");
@@ -40,17 +44,13 @@ impl Spot {
             {
                 return wrong(&back, format!("it has been changed and does not name {} any more", top.display()));
             }
-            let shared = self.admin.join("commondir");
-            if self.admin.join(read(&shared)).canonicalize().ok() != self.common.canonicalize().ok() {
-                return wrong(&shared, "it has been changed and does not lead to the repository any more".into());
-            }
         }
-        self.as_git_sees_it(top)
+        self.as_git_sees_it(&git.looking_from(top), top)
     }
 
     /// Asks git what it finds when nobody tells it; a setting like `core.worktree` may send it elsewhere.
-    fn as_git_sees_it(&self, top: &Path) -> Result<(), GitError> {
-        let found = Self::found_from(top).map_err(|error| match error {
+    fn as_git_sees_it(&self, look: &Git, top: &Path) -> Result<(), GitError> {
+        let found = Self::found_by(look).map_err(|error| match error {
             GitError::Failed { said, .. } => GitError::not_ours(top, format!("git says there: {said}")),
             other => other,
         })?;
@@ -75,7 +75,11 @@ impl Spot {
 
     /// The checkout that git itself finds from a directory, or the bare repository.
     pub(in crate::workspace) fn found_from(dir: &Path) -> Result<Self, GitError> {
-        let look = Git::looking(dir);
+        Self::found_by(&Git::looking(dir))
+    }
+
+    fn found_by(look: &Git) -> Result<Self, GitError> {
+        let dir = look.dir();
         let lines = |args: &[&str]| -> Result<Vec<String>, GitError> {
             let said = look.run(args)?;
             Ok(said.split('\n').map(String::from).collect())

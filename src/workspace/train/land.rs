@@ -38,6 +38,8 @@ pub(super) struct Repo {
     leash: Option<Leash>,
     /// The directory that all worktrees share.
     pub(super) common: PathBuf,
+    /// The directory that knows where remotes were.
+    pub(super) remotes: Option<PathBuf>,
     /// The top of the checkout that we were given; none in a bare repository.
     pub(super) top: Option<PathBuf>,
     /// The project below that top.
@@ -57,7 +59,14 @@ impl Repo {
             Some(_) => PathBuf::from(Git::looking(dir).run(&["rev-parse", "--show-prefix"])?.trim_end_matches('/')),
             None => PathBuf::new(),
         };
-        Ok(Self { git: safe::dressed(Git::pinned(spot, keep)?, author), leash: None, common, top, prefix })
+        Ok(Self {
+            git: safe::dressed(Git::pinned(spot, keep)?, author),
+            leash: None,
+            common,
+            remotes: None,
+            top,
+            prefix,
+        })
     }
 
     /// The same for what may be ended at any moment, because nothing of it stands in the world yet.
@@ -68,6 +77,11 @@ impl Repo {
     /// The same for a push: only who will not wait at all ends it.
     pub(super) fn tied_for_push(&self, leash: &Leash) -> Self {
         Self { git: leash.tie(self.git.clone(), &leash.now), ..self.clone() }
+    }
+
+    /// With the directory that knows where remotes were.
+    pub(super) fn knowing(self, remotes: Option<&Path>) -> Self {
+        Self { remotes: remotes.map(Into::into), ..self }
     }
 
     /// The commit that a branch points to.
@@ -85,11 +99,15 @@ impl Repo {
         let deadline = Instant::now() + LOCK_WAIT;
         loop {
             match lock::take(&self.common, LISTEN) {
-                Ok(file) => return Ok(RepoLock(file)),
+                Ok(file) => {
+                    trees::mend(&self.common);
+                    return Ok(RepoLock(file));
+                }
                 Err(_) if self.leash.as_ref().is_some_and(Leash::is_stopped) => return Err(TrainError::Stopped),
                 Err(lock::Refused::Held(..)) if Instant::now() < deadline => {}
-                Err(lock::Refused::Held(path, _)) => {
-                    return Err(TrainError::Io { doing: "lock", path, source: io::ErrorKind::TimedOut.into() });
+                Err(lock::Refused::Held(path, _, holder)) => {
+                    let source = io::Error::new(io::ErrorKind::TimedOut, format!("it is held by {holder}"));
+                    return Err(TrainError::Io { doing: "lock", path, source });
                 }
                 Err(lock::Refused::Io(path, source)) => return Err(TrainError::Io { doing: "lock", path, source }),
             }

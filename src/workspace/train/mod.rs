@@ -33,6 +33,7 @@ pub use base::{Base, BaseError};
 pub use recover::{Recovered, What, mend, recover};
 pub use safe::Author;
 pub use steps::Step;
+pub(super) use verify::holds_commit;
 pub use verify::{Landed, forget, holds, landed, used_branches};
 pub use yard::{Yard, yards};
 
@@ -63,6 +64,8 @@ pub struct Line {
     pub policy: Policy,
     /// The remote that gets the target; none keeps everything local.
     pub push: Option<String>,
+    /// The directory of the user's own state that knows where remotes are; without one nobody remembers.
+    pub remotes: Option<PathBuf>,
     /// Tags `pre/<task>-<UTC>` and `<task>-complete`.
     pub tags: bool,
     /// An entry in `CHANGELOG.md`.
@@ -324,6 +327,15 @@ pub enum TrainError {
         remote: String,
         /// What it said.
         said: String,
+    },
+    /// The remote is somewhere else than it was; a person has to say that this is right.
+    #[error(
+        "use {}: since this project first used it, it {} and not {} any more; if that is right, run: agentctl config trust",
+        moved.remote, moved.now, moved.was
+    )]
+    RemoteMoved {
+        /// What changed.
+        moved: super::remotes::Moved,
     },
     /// The push was accepted, but the remote does not hold the change.
     #[error("find the change at {remote} after the push")]

@@ -64,7 +64,7 @@ pub(super) fn recover_for(
     let mut found = Vec::new();
     let mut failed = None;
     for mut log in Log::orphans(dir)? {
-        let repo = Repo::open(repo, &super::keep(dir), &log.state.author)?;
+        let repo = Repo::open(repo, &super::keep(dir), &log.state.author)?.knowing(log.state.remotes.as_deref());
         if log.state.common != repo.common {
             if log.state.common.exists() {
                 // A train of another repository.

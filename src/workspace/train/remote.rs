@@ -3,20 +3,26 @@
 use super::{TrainError, land::Repo, steps::Car, verify};
 use crate::{
     domain::text,
-    workspace::git::{GitError, Started, without_passwords},
+    workspace::{
+        WorkspaceError,
+        git::{GitError, Started, without_passwords},
+        remotes,
+    },
 };
 
 /// The remote's head of a branch, fetched; `None` when the remote has no such branch.
 pub(super) fn head(repo: &Repo, remote: &str, branch: &str, id: &str) -> Result<Option<String>, TrainError> {
-    check(remote)?;
+    check(repo, remote)?;
     let full = format!("refs/heads/{branch}");
-    let listed = answer(remote, repo.git.run(&["ls-remote", "-q", "--", remote, &full]))?;
+    let listed =
+        answer(remote, repo.git.run(&["ls-remote", "-q", "--upload-pack=git-upload-pack", "--", remote, &full]))?;
     if !listed.lines().any(|line| line.ends_with(&format!("\t{full}"))) {
         return Ok(None);
     }
     let mine = own_ref(id);
     let spec = format!("+{full}:{mine}");
-    answer(remote, repo.git.run(&["fetch", "-q", "--no-tags", "--no-write-fetch-head", "--", remote, &spec]))?;
+    let fetch = ["fetch", "-q", "--no-tags", "--no-write-fetch-head", "--upload-pack=git-upload-pack", "--", remote];
+    answer(remote, repo.git.run(&[&fetch[..], &[&spec]].concat()))?;
     verify::read_ref(&repo.git, &mine)
 }
 
@@ -36,11 +42,13 @@ fn own_ref(id: &str) -> String {
 /// A push that has begun.
 pub(super) struct Push(Started);
 
-/// Begins to push a commit as the branch; never by force.
+/// Begins to push a commit as the branch; never by force. Whoever pushes has asked for the remote's head before, with
+/// the same calls: they go where that one came from, whatever is configured by now.
 pub(super) fn push(repo: &Repo, remote: &str, branch: &str, commit: &str) -> Result<Push, TrainError> {
-    check(remote)?;
+    is_plain(remote)?;
     let spec = format!("{commit}:refs/heads/{branch}");
-    let push = ["push", "-q", "--porcelain", "--no-verify", "--", remote, &spec];
+    let receive = "--receive-pack=git-receive-pack";
+    let push = ["push", "-q", "--porcelain", "--no-verify", receive, "--", remote, &spec];
     Ok(Push(answer(remote, repo.git.start(&push))?))
 }
 
@@ -134,7 +142,7 @@ pub(super) fn carries(repo: &Repo, head: &str, car: &Car) -> Result<bool, TrainE
 }
 
 /// A remote's name or address may not be an option or a program.
-fn check(remote: &str) -> Result<(), TrainError> {
+fn is_plain(remote: &str) -> Result<(), TrainError> {
     if remote.is_empty() || remote.starts_with('-') || remote.contains("::") || remote.chars().any(char::is_control) {
         return Err(TrainError::PushRefused {
             remote: text::cut(&text::one_line(remote), 100),
@@ -142,4 +150,15 @@ fn check(remote: &str) -> Result<(), TrainError> {
         });
     }
     Ok(())
+}
+
+/// The remote must be where it was.
+fn check(repo: &Repo, remote: &str) -> Result<(), TrainError> {
+    is_plain(remote)?;
+    match remotes::check(&repo.git, remote, repo.remotes.as_deref()) {
+        Ok(None) => Ok(()),
+        Ok(Some(moved)) => Err(TrainError::RemoteMoved { moved }),
+        Err(WorkspaceError::Git(error)) => answer(remote, Err(error)),
+        Err(error) => Err(TrainError::Refused { command: "remote get-url".into(), said: error.to_string() }),
+    }
 }

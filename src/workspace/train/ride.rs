@@ -19,7 +19,7 @@ pub(super) fn ride(
     gates: &mut dyn Gates,
     report: &mut Report,
 ) -> Result<(), TrainError> {
-    let firm = Repo::open(&line.repo, &super::keep(&line.dir), &line.author)?;
+    let firm = Repo::open(&line.repo, &super::keep(&line.dir), &line.author)?.knowing(line.remotes.as_deref());
     let leash = gates.leash();
     let repo = firm.tied(&leash);
     let Some(first) = orders.first() else { return Ok(()) };
@@ -72,6 +72,7 @@ pub(super) fn ride(
         cars: Vec::new(),
         landing: None,
         push: line.push.clone(),
+        remotes: line.remotes.clone(),
         tags: line.tags,
         author: line.author.clone(),
         red: None,

@@ -164,6 +164,9 @@ pub(super) struct State {
     pub(super) cars: Vec<Car>,
     pub(super) landing: Option<Landing>,
     pub(super) push: Option<String>,
+    /// The directory that knows where remotes were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) remotes: Option<PathBuf>,
     pub(super) tags: bool,
     pub(super) author: Author,
     /// What a red gate after the merge said.

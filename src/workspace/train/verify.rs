@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, path::Path};
 
 use super::{Author, Order, TrainError, land::Repo, safe};
-use crate::workspace::git::{Git, Keep};
+use crate::workspace::{
+    WorkspaceError,
+    git::{Git, Keep},
+};
 
 /// Of a diff that decides by content: no program of the repository, nothing folded together.
 const DIFF: &[&str] =
@@ -19,6 +22,14 @@ pub fn holds(repo: &Path, target: &str, branch: &str) -> Result<bool, TrainError
     let repo = Repo::open(repo, &Keep::Shortly, &Author { name: String::new(), email: String::new() })?;
     let (target, branch) = (repo.head(target)?, repo.head(branch)?);
     held(&repo.git, &target, &branch)
+}
+
+/// The same for commits, for the rest of the workspace.
+pub(in crate::workspace) fn holds_commit(git: &Git, target: &str, source: &str) -> Result<bool, WorkspaceError> {
+    held(git, target, source).map_err(|error| match error {
+        TrainError::Git(error) => error.into(),
+        other => WorkspaceError::NoBase(other.to_string()),
+    })
 }
 
 /// The same for commits.

@@ -52,6 +52,7 @@ fn a_process_of_its_own() {
         target: "main".into(),
         policy: Policy::MergeCommit,
         push: std::env::var("TRAIN_PUSH").ok().filter(|name| !name.is_empty()),
+        remotes: None,
         tags: true,
         changelog: true,
         author: Author { name: "train".into(), email: "train@invalid".into() },
