@@ -39,6 +39,11 @@ impl Layout {
         mark.and_then(Path::parent).or_else(|| path.parent()).unwrap_or(path)
     }
 
+    /// The ledger of starts, in the user's own state.
+    pub fn ledger(&self) -> Option<PathBuf> {
+        Some(self.user.as_ref()?.join("starts.jsonl"))
+    }
+
     /// The project's root.
     pub fn root(&self) -> &Path {
         &self.root

@@ -225,6 +225,7 @@ impl<'a> Sight<'a> {
             "lease": held.as_ref().map(|(held, standing)| lease(held, standing)),
             "running_seconds": self.running_for(task).map(|time| time.as_secs()),
             "attempts": task.attempts,
+            "starts": self.snapshot.starts(task, &self.workflow.policy().bounds),
             "not_before": time(task.not_before),
             "blocked_reason": task.blocked_reason,
             "dependencies": task.dependencies,

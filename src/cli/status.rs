@@ -22,7 +22,7 @@ use crate::{
         lease::Standing,
         needs, observe,
         plan::stamp,
-        text::{one_line, parse_duration},
+        text::{many, one_line, parse_duration},
     },
     error::Failure,
     fleet::pidfile,
@@ -104,6 +104,8 @@ struct Status<'a> {
     problems: usize,
     /// What waits for a person: one kind each, in the order of the inbox.
     needs: Vec<&'static str>,
+    /// Starts of agents today, and how many are allowed.
+    starts: (u32, Option<u32>),
     /// Pools of quota that are not open.
     limited: Vec<String>,
     stopped: Option<String>,
@@ -176,6 +178,10 @@ impl<'a> Status<'a> {
             states,
             problems: queue.problems(sight.workflow).len(),
             needs: needs.iter().map(needs::Need::kind).collect(),
+            starts: (
+                sight.snapshot.starts_on(sight.snapshot.now.wall.date_naive(), None),
+                sight.workflow.policy().budgets.day.starts,
+            ),
             limited: pool::sentences(sight.snapshot),
             stopped: observe::behind(sight.snapshot).map(|behind| behind.reason),
             invalid,
@@ -208,6 +214,15 @@ impl<'a> Status<'a> {
             if self.count(state) > 0 {
                 let words = format!("{} {words}", self.count(state));
                 write!(line, " · {}", state.tone().paint(&words)).expect("a string takes it");
+            }
+        }
+        match self.starts {
+            (0, _) => {}
+            (starts, None) => write!(line, " · {} today", many(starts as usize, "start")).expect("a string takes it"),
+            (starts, Some(most)) => {
+                let tone = if starts >= most { Tone::Warn } else { Tone::Faint };
+                let words = tone.paint(&format!("{starts} of {} today", many(most as usize, "start")));
+                write!(line, " · {words}").expect("a string takes it");
             }
         }
         if self.problems > 0 {
@@ -363,6 +378,7 @@ impl<'a> Status<'a> {
             "roles": roles.collect::<Vec<_>>(),
             "problems": self.problems,
             "inbox": self.needs.len(),
+            "starts": {"today": self.starts.0, "limit": self.starts.1},
             "pools": pool::objects(sight.snapshot),
             "claiming_stopped": self.stopped,
             "invalid": self.invalid,

@@ -8,13 +8,14 @@ use toml::Value;
 
 use super::{
     AgentConfig, AgentKind, Commits, Config, Fault, Fleet, GateConfig, Origin, PromptVia, RoleConfig, Setting, Trust,
-    keys::KEYS, layers::Flat, load::Findings, near, secrets, values,
+    WorkspaceMode, keys::KEYS, layers::Flat, load::Findings, near, secrets, values,
 };
 use crate::domain::{
     Role, RoleRule, Status, Workflow,
     budget::{Budgets, Limits},
     outcome::Retry,
     policy::Policy,
+    starts::Bounds,
 };
 
 /// The names in a section that holds tables by name.
@@ -195,26 +196,24 @@ pub(super) fn build(
         reference(&["merge", "after"], name, "gate", gate_names.clone(), untrusted_gates);
     }
 
+    let workspace = trees::workspace(&values);
     let policy = Policy {
         merge_approval: values.flag(&["merge", "approval"]),
         deadline: values.duration(&["decisions", "deadline"]),
         budgets: budgets(&values, &names(all, "budget"), found),
         // The queue lies in the project as well.
         most_at_once: if trust == Trust::Trusted { u32::MAX } else { 1 },
+        bounds: Bounds {
+            starts: values.count(&["limits", "starts"]),
+            generations: values.count(&["limits", "generations"]),
+            children: values.count(&["limits", "children"]),
+            backoff: retry.backoff,
+            backoff_max: retry.backoff_max,
+        },
+        merges: workspace.mode == WorkspaceMode::Worktree,
     };
     let workflow = workflow(&values, names(all, "roles"), found)?.under(policy);
-    Ok(Config {
-        fleet,
-        workflow,
-        roles,
-        agents,
-        adapters,
-        gates,
-        retry,
-        workspace: trees::workspace(&values),
-        merge,
-        trust,
-    })
+    Ok(Config { fleet, workflow, roles, agents, adapters, gates, retry, workspace, merge, trust })
 }
 
 fn budgets(values: &Values<'_>, names: &[String], found: &mut Findings) -> Budgets {
@@ -238,6 +237,7 @@ fn budgets(values: &Values<'_>, names: &[String], found: &mut Findings) -> Budge
             micros: values.read(&at("usd"), values::money).filter(|&limit| limit > 0),
             wall: Some(values.duration(&at("wall"))).filter(|limit| !limit.is_zero()),
             turns: Some(values.count(&at("turns"))).filter(|&limit| limit > 0),
+            starts: Some(values.count(&at("starts"))).filter(|&limit| limit > 0),
         };
     }
     budgets

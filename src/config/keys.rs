@@ -158,6 +158,14 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Count(0),
         "Different tasks failing in a row before their role pauses; 0 for never.",
     ),
+    key("limits.starts", Smaller, Kind::Count(1), "Starts of agents for one task before a human is asked."),
+    key(
+        "limits.generations",
+        Smaller,
+        Kind::Count(0),
+        "How deep planners may plan: a task's children are the first generation.",
+    ),
+    key("limits.children", Smaller, Kind::Count(0), "Children, and theirs, that planners may make of one task."),
     key("merge.approval", OnlyTrue, Kind::Flag, "Whether a human must approve a task before it is merged."),
     key(
         "merge.policy",
@@ -184,6 +192,8 @@ pub(super) const KEYS: &[Key] = &[
     with("budget.*.usd", Limit, Kind::Money, "0", "Dollars, as the agent reports them; 0 for no limit."),
     with("budget.*.wall", Limit, Kind::Duration(0), "0", "Time on the wall clock; 0 for no limit."),
     with("budget.*.turns", Limit, Kind::Count(0), "0", "Turns of the conversation; 0 for no limit."),
+    with("budget.role.starts", Limit, Kind::Count(0), "0", "Starts of agents of one role on one day; 0 for no limit."),
+    with("budget.day.starts", Limit, Kind::Count(0), "0", "Starts of agents on one day; 0 for no limit."),
     key("roles.*.takes", Ignored, Kind::Status, "The status that the role claims."),
     key("roles.*.works", Ignored, Kind::Status, "The status while it works; no other role may have it."),
     key("roles.*.done", Ignored, Kind::Status, "Where a task goes after success."),
@@ -608,7 +618,19 @@ mod tests {
         assert_eq!(siblings(&path("fleet")), ["agent", "interval", "drain", "grace", "lock_wait"]);
         assert_eq!(
             siblings(&[]),
-            ["fleet", "retry", "merge", "decisions", "budget", "roles", "agents", "adapters", "gates", "workspace"]
+            [
+                "fleet",
+                "retry",
+                "limits",
+                "merge",
+                "decisions",
+                "budget",
+                "roles",
+                "agents",
+                "adapters",
+                "gates",
+                "workspace"
+            ]
         );
     }
 

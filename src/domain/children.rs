@@ -58,6 +58,9 @@ pub fn propose(
     if proposals.len() > MAX {
         return Err(format!("{} tasks at once, at most {MAX} are allowed", proposals.len()));
     }
+    if !proposals.is_empty() {
+        within_bounds(snapshot, workflow, parent, proposals.len())?;
+    }
     let mut taken: HashSet<String> = HashSet::new();
     let mut new: Vec<NewTask> = Vec::new();
     for (at, proposal) in proposals.iter().enumerate() {
@@ -88,6 +91,27 @@ pub fn propose(
         }
     }
     Ok(new)
+}
+
+/// A family ends somewhere, however often its tasks are planned anew (R26).
+fn within_bounds(snapshot: &Snapshot, workflow: &Workflow, parent: &Task, more: usize) -> Result<(), String> {
+    let bounds = &workflow.policy().bounds;
+    let (root, generation) = snapshot.family(&parent.id);
+    if generation >= bounds.generations {
+        return Err(format!(
+            "{} is itself planned, {generation} generations below {root}, and {} are allowed              (limits.generations): answer `done` without tasks, so that it is built as one",
+            parent.id, bounds.generations
+        ));
+    }
+    let planned = snapshot.planned(&root);
+    let left = usize::try_from(bounds.children.saturating_sub(planned)).unwrap_or(usize::MAX);
+    if more > left {
+        return Err(format!(
+            "{planned} tasks were planned below {root} so far, and {} are allowed (limits.children): {left} more at              most; a human allows as many again with: agentctl task retry {}",
+            bounds.children, parent.id
+        ));
+    }
+    Ok(())
 }
 
 fn one(

@@ -88,8 +88,12 @@ pub enum Obstacle {
     Decision(Hold),
     /// Its budget is used up.
     Budget(Stop),
+    /// Its agents were started as often as is allowed.
+    Spent(u32),
     /// Not yet.
     NotBefore(DateTime<Utc>),
+    /// Its agents were started so often that the next start waits, however the last one ended.
+    Paced(DateTime<Utc>, u32),
 }
 
 /// The lease on a task, while it is one.
@@ -127,7 +131,24 @@ pub fn obstacle(snapshot: &Snapshot, workflow: &Workflow, rule: &RoleRule, task:
     if let Some(stop) = budget::of_task_stop(snapshot, workflow, task) {
         return Some(Obstacle::Budget(stop));
     }
-    task.not_before.filter(|time| snapshot.now.wall < *time).map(Obstacle::NotBefore)
+    let held = task.not_before.filter(|time| snapshot.now.wall < *time).map(Obstacle::NotBefore);
+    of_starts(snapshot, workflow, rule, task).or(held)
+}
+
+/// How the starts of a task's agents hold it: for good at the bound, and before it for longer and longer (R26).
+fn of_starts(snapshot: &Snapshot, workflow: &Workflow, rule: &RoleRule, task: &Task) -> Option<Obstacle> {
+    let bounds = &workflow.policy().bounds;
+    if workflow.merges(rule, task) {
+        return None;
+    }
+    let starts = snapshot.starts(task, bounds);
+    if starts >= bounds.starts {
+        return Some(Obstacle::Spent(starts));
+    }
+    let last = snapshot.last_start(task)?;
+    let next = last + chrono::Duration::from_std(bounds.pace(starts)).unwrap_or_default();
+    // A last start that is still to come tells of a clock that was put back; the bound holds all the same.
+    (last <= snapshot.now.wall && snapshot.now.wall < next).then_some(Obstacle::Paced(next, starts))
 }
 
 /// Whether nothing holds a task whose status the role takes (R6); [`obstacle`] says what does.
@@ -184,7 +205,7 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, me: &Claimant) -> Result
             .iter()
             .filter(|task| snapshot.queue.is_free(task))
             .filter_map(|task| match obstacle(snapshot, workflow, rule, task) {
-                Some(Obstacle::NotBefore(time)) => Some(time),
+                Some(Obstacle::NotBefore(time) | Obstacle::Paced(time, _)) => Some(time),
                 _ => None,
             })
             .min();
@@ -197,11 +218,19 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, me: &Claimant) -> Result
         Some(first) if me.merges => (first, false),
         _ => pool::choose(snapshot, &me.agents).map_err(Idle::Limited)?,
     };
-    Ok(take(snapshot, me, task, offer, probe))
+    Ok(take(snapshot, workflow, me, task, offer, probe))
 }
 
-fn take(snapshot: &Snapshot, me: &Claimant, task: &Task, offer: &Offer, probe: bool) -> (Plan, Lease) {
+fn take(
+    snapshot: &Snapshot,
+    workflow: &Workflow,
+    me: &Claimant,
+    task: &Task,
+    offer: &Offer,
+    probe: bool,
+) -> (Plan, Lease) {
     let now = &snapshot.now;
+    let merge = workflow.merges(&me.rule, task);
     let lease = Lease {
         task_id: task.id.clone(),
         role: me.rule.role.clone(),
@@ -228,9 +257,12 @@ fn take(snapshot: &Snapshot, me: &Claimant, task: &Task, offer: &Offer, probe: b
     let actor = || Actor::Worker(me.owner.tag.clone());
     let mut plan = Plan::none();
     plan.leases.push(LeaseChange::Take(lease.clone()));
-    plan.event(told(&lease));
+    plan.event(told(&lease).with("origin", task.origin()).with("merge", Some(true).filter(|_| merge)));
     let mut set: Vec<(Member, Value)> =
         vec![(Member::Agent, lease.role.as_str().into()), (Member::Lease, lease.in_queue().into())];
+    if !merge {
+        set.push((Member::Starts, snapshot.starts(task, &workflow.policy().bounds).saturating_add(1).into()));
+    }
     if task.not_before.is_some() {
         set.push((Member::NotBefore, Value::Null));
     }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{EventDraft, Kind, Member, Plan, Queue, Snapshot, Status, Task, Workflow, decision, event::Actor};
+use super::{EventDraft, Kind, Member, Plan, Queue, Snapshot, Status, Task, Workflow, decision, event::Actor, text};
 use serde_json::Value;
 
 /// Everything that can be coordinated now, as one plan.
@@ -16,6 +16,7 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
         &mut |seen| decision::tidy(seen, workflow),
         &mut |seen| advance_parents(seen, workflow),
         &mut |seen| unblock(seen, workflow),
+        &mut |seen| end_at_the_bound(seen, workflow),
         &mut |seen| decision::ask(seen, workflow),
         &mut |seen| count(seen, workflow),
     ])
@@ -76,6 +77,31 @@ fn advance_parents(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
             let set = [(Member::BlockedReason, Value::from(reason))];
             plan.change(&snapshot.now, parent, &Status::NEEDS_MANUAL, &set, event.with("reason", reason));
         }
+    }
+    plan
+}
+
+/// What was started as often as is allowed waits for a human, whatever way it came back (R26).
+fn end_at_the_bound(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
+    let mut plan = Plan::none();
+    let bounds = &workflow.policy().bounds;
+    for task in snapshot.queue.tasks() {
+        let starts = snapshot.starts(task, bounds);
+        let mut takers = workflow.taking(&task.status).peekable();
+        if starts < bounds.starts || takers.peek().is_none() || takers.any(|rule| workflow.merges(rule, task)) {
+            continue;
+        }
+        if super::claim::leased(snapshot, task).is_some() {
+            continue;
+        }
+        let last = snapshot.history.task(&task.id).and_then(|known| known.failures.last());
+        let last = task.blocked_reason.as_deref().or(last.map(|(_, reason)| reason.as_str()));
+        let last = last.map(|words| format!("; the last trouble: {words}")).unwrap_or_default();
+        let reason = format!("its agents were started {starts} times, which is the limit, and it is not done{last}");
+        let reason = text::cut(&reason, 2_000);
+        let set = [(Member::BlockedReason, Value::from(reason.as_str()))];
+        let event = EventDraft::new(Kind::TaskMoved, Actor::Policy("R26".into())).with("reason", reason);
+        plan.change(&snapshot.now, task, &Status::NEEDS_MANUAL, &set, event);
     }
     plan
 }

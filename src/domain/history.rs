@@ -17,6 +17,7 @@ use super::{
     decision::Decisions,
     outcome::Policy,
     pool::Closed,
+    starts::Starts,
 };
 
 /// What is remembered of one task.
@@ -30,6 +31,12 @@ pub struct TaskHistory {
     pub ended: Token,
     /// The status that the journal last saw.
     pub status: Option<Status>,
+    /// Who set it.
+    pub set_by: SetBy,
+    /// An attempt is at work on it, as far as the journal tells.
+    pub live: bool,
+    /// The greatest token whose attempt lost its right to the task: what it says no longer counts.
+    pub given_back: Token,
     /// The `updated_at` that we last wrote into the queue; a file without it, or with an older
     /// one, is an old file put back (R10).
     pub updated_at: Option<DateTime<Utc>>,
@@ -65,6 +72,18 @@ pub struct TaskHistory {
     pub replaced: BTreeMap<Status, DateTime<Utc>>,
     /// The members that we wrote since the baseline, with their last values.
     pub wrote: Map<String, Value>,
+}
+
+/// Who set a task's status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SetBy {
+    /// Somebody, with an editor or a program of theirs, while no attempt was at work on the task.
+    #[default]
+    Others,
+    /// Somebody while an attempt was: its agent, for all that can be told.
+    Attempt,
+    /// A worker of ours, a rule, or a human by a verb of ours.
+    Us,
 }
 
 /// The last work of a role on a task.
@@ -190,6 +209,8 @@ pub struct History {
     pub decisions: Decisions,
     /// What was spent.
     pub ledger: Ledger,
+    /// How often agents were started.
+    pub starts: Starts,
     /// The pools of quota that are not known to be open (R22).
     pub pools: BTreeMap<String, Closed>,
     /// Our last changes to the queue, oldest first.
@@ -229,6 +250,7 @@ impl History {
         self.seq = self.seq.max(event.seq);
         self.at = self.at.max(event.time);
         self.apply_to_recent(event);
+        self.starts.apply(event);
         if let Some(id) = &event.task {
             self.apply_to_task(id, event);
         }
@@ -280,7 +302,7 @@ impl History {
         self.baseline = true;
         // A baseline that a human confirmed forgets what was written before it, and nothing of the tokens.
         for known in self.tasks.values_mut() {
-            known.status = None;
+            (known.status, known.set_by) = (None, SetBy::Others);
             known.forget_writing();
         }
         self.recent.clear();
@@ -295,7 +317,9 @@ impl History {
     }
 
     fn apply_to_task(&mut self, id: &TaskId, event: &Event) {
-        let by_hand = event.actor.starts_with("human:") || event.actor == "outside";
+        let outside = event.actor == "outside";
+        // What an attempt does to its own task is no human's word.
+        let by_hand = event.actor.starts_with("human:") || outside && !event.flag("during_attempt");
         let known = self.tasks.entry(id.clone()).or_default();
         if let Some(token) = event.token
             && (token <= Token::PLAUSIBLE_TOLD || token.is_plausible(known.token))
@@ -313,6 +337,11 @@ impl History {
         match event.kind {
             Kind::TaskCreated | Kind::TaskMoved | Kind::TaskObserved => {
                 known.status = event.text("to").map(Status::new);
+                known.set_by = match outside {
+                    true if event.flag("during_attempt") => SetBy::Attempt,
+                    true => SetBy::Others,
+                    false => SetBy::Us,
+                };
                 // An answer is part of the work, not a new start.
                 if by_hand && event.text("verb") != Some("answer") {
                     known.overrun = false;
@@ -335,6 +364,7 @@ impl History {
                 }
             }
             Kind::LeaseAcquired => {
+                known.live = true;
                 if let (Some(role), Some(token)) = (&event.role, event.token) {
                     if known.unjudged.as_ref().is_none_or(|(other, _)| other != role) {
                         known.unjudged = Some((role.clone(), token));
@@ -348,6 +378,7 @@ impl History {
             Kind::AttemptSuperseded => known.ended = known.ended.max(event.token.unwrap_or_default()),
             Kind::AttemptFinished => {
                 known.ended = known.ended.max(event.token.unwrap_or_default());
+                known.live = false;
                 if let Some(work) = event.role.as_ref().and_then(|role| known.work.get_mut(role)) {
                     work.commit = event.text("head").or(event.text("commit")).map(String::from);
                 }
@@ -379,7 +410,11 @@ impl History {
                     known.failed(event.role.as_ref(), event.text("reason").unwrap_or_default());
                 }
             }
-            Kind::LeaseRescued if event.flag("died") => known.deaths += 1,
+            Kind::LeaseRescued => {
+                known.live = false;
+                known.given_back = known.given_back.max(event.token.unwrap_or_default());
+                known.deaths += u32::from(event.flag("died"));
+            }
             _ => {}
         }
     }

@@ -25,6 +25,7 @@ pub mod queue;
 pub mod rescue;
 pub mod seal;
 pub mod settle;
+pub mod starts;
 pub mod task;
 pub mod text;
 pub mod why;

@@ -12,6 +12,7 @@ use super::{
     EventDraft, History, Kind, Lease, NewTask, Plan, QueueLease, Snapshot, Status, Task, TaskId, Token, children,
     event::Actor,
     history::{TaskHistory, Write},
+    lease::Standing,
     plan::stamp,
     settle::Facts,
 };
@@ -112,9 +113,9 @@ pub fn decide(snapshot: &Snapshot) -> Plan {
     for task in snapshot.queue.tasks() {
         match compare(snapshot, task) {
             Found::Same | Found::Behind(_) => {}
-            Found::New => plan.event(created(task)),
+            Found::New => plan.event(created(snapshot, task)),
             Found::Reused => {
-                let mut event = created(task).with("reused", true);
+                let mut event = created(snapshot, task).with("reused", true);
                 // Whoever works on the task that was there before has lost the right to this one.
                 let held = snapshot.leases.contains_key(&task.id);
                 event.token = held.then(|| Token(snapshot.highest_token(&task.id).0 + 1));
@@ -123,8 +124,7 @@ pub fn decide(snapshot: &Snapshot) -> Plan {
             Found::Edited(before) => match unjournalled(snapshot, task, before) {
                 Some(events) => plan.events.extend(events),
                 None => plan.event(
-                    EventDraft::new(Kind::TaskObserved, Actor::Outside)
-                        .task(&task.id)
+                    outside(Kind::TaskObserved, snapshot, &task.id)
                         .with("from", before.as_str())
                         .with("to", task.status.as_str())
                         .with("origin", task.origin()),
@@ -141,8 +141,7 @@ pub fn decide(snapshot: &Snapshot) -> Plan {
         }
         let known = &snapshot.history.tasks[id];
         plan.event(
-            EventDraft::new(Kind::TaskObserved, Actor::Outside)
-                .task(id)
+            outside(Kind::TaskObserved, snapshot, id)
                 .with("from", known.status.as_ref().map(Status::as_str))
                 .with("gone", true),
         );
@@ -150,12 +149,21 @@ pub fn decide(snapshot: &Snapshot) -> Plan {
     plan
 }
 
-fn created(task: &Task) -> EventDraft {
-    EventDraft::new(Kind::TaskCreated, Actor::Outside)
-        .task(&task.id)
+fn created(snapshot: &Snapshot, task: &Task) -> EventDraft {
+    outside(Kind::TaskCreated, snapshot, &task.id)
         .with("to", task.status.as_str())
         .with("title", super::text::cut(&task.title, 200))
         .with("origin", task.origin())
+}
+
+/// What somebody did who did not say who they are; while an attempt is at work on the task, that is its agent for
+/// all that can be told.
+fn outside(kind: Kind, snapshot: &Snapshot, id: &TaskId) -> EventDraft {
+    let during = match snapshot.leases.get(id) {
+        Some(held) => held.ours().is_some() && held.standing(&snapshot.now) == Standing::Live,
+        None => snapshot.history.task(id).is_some_and(|known| known.live),
+    };
+    EventDraft::new(kind, Actor::Outside).task(id).with("during_attempt", Some(true).filter(|_| during))
 }
 
 fn gone<'a>(history: &'a History, snapshot: &Snapshot) -> Vec<&'a TaskId> {
@@ -188,6 +196,7 @@ fn write_again(
         M::Agent,
         M::Lease,
         M::Attempts,
+        M::Starts,
         M::NotBefore,
         M::BlockedReason,
         M::Branch,

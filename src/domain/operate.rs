@@ -11,6 +11,7 @@ use super::{
     event::Actor,
     lease::{Standing, StopRequest, lasts},
     plan::stamp,
+    starts,
 };
 
 mod add;
@@ -75,6 +76,10 @@ impl Hand<'_> {
         let mut set: Vec<(Member, Value)> = Vec::new();
         if task.attempts != 0 {
             set.push((Member::Attempts, 0.into()));
+        }
+        // A human lets it start anew: only so is the count of all its starts taken back (R26).
+        if starts::is_anew(self.verb) && self.snapshot.has_counted(task) {
+            set.push((Member::Starts, 0.into()));
         }
         if task.not_before.is_some() {
             set.push((Member::NotBefore, Value::Null));

@@ -224,11 +224,16 @@ impl Default for Retry {
     }
 }
 
+/// `first · 2ⁿ⁻¹`, at most `longest`; n from 1.
+pub(super) fn doubled(first: Duration, longest: Duration, n: u32) -> Duration {
+    let factor = 1u32.checked_shl(n.saturating_sub(1).min(31)).unwrap_or(u32::MAX);
+    first.saturating_mul(factor).min(longest)
+}
+
 impl Retry {
     /// The wait after the `n`th failure in a row, from 1: `backoff · 2ⁿ⁻¹`, at most `backoff_max`, ± 20 % by `seed`.
     pub fn wait(&self, n: u32, seed: u64) -> Duration {
-        let factor = 1u32.checked_shl(n.saturating_sub(1).min(31)).unwrap_or(u32::MAX);
-        let full = self.backoff.saturating_mul(factor).min(self.backoff_max);
+        let full = doubled(self.backoff, self.backoff_max, n);
         // SplitMix64: spreads neighbouring seeds, so that tasks that fail together come back apart.
         let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -51,6 +51,8 @@ pub struct Snapshot {
     pub leases: BTreeMap<TaskId, Held>,
     /// What the journal tells.
     pub history: Arc<History>,
+    /// What the ledger in the user's own state tells: the same of fewer events, wherever the project's files went.
+    pub kept: Arc<History>,
     /// What else the files show, for who compares queue and journal.
     pub beside: Beside,
 }
@@ -72,6 +74,7 @@ pub enum Member {
     Agent,
     Lease,
     Attempts,
+    Starts,
     NotBefore,
     UpdatedAt,
     BlockedReason,
@@ -91,11 +94,12 @@ pub enum Member {
 
 impl Member {
     /// Every one of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Status,
         Self::Agent,
         Self::Lease,
         Self::Attempts,
+        Self::Starts,
         Self::NotBefore,
         Self::UpdatedAt,
         Self::BlockedReason,
@@ -112,6 +116,7 @@ impl Member {
             Self::Agent => "agent",
             Self::Lease => "lease",
             Self::Attempts => "attempts",
+            Self::Starts => "starts",
             Self::NotBefore => "not_before",
             Self::UpdatedAt => "updated_at",
             Self::BlockedReason => "blocked_reason",
@@ -215,7 +220,9 @@ impl Plan {
         let written: serde_json::Map<String, Value> =
             set.iter().map(|(member, value)| (member.key().into(), value.clone())).collect();
         let mut event = event.task(&task.id).with("stamped", true).with("origin", task.origin()).with("set", written);
-        if task.status != *to {
+        if task.status == *to {
+            event.kind = Kind::TaskUpdated;
+        } else {
             event = event.with("from", task.status.as_str()).with("to", to.as_str());
         }
         self.event(event);
@@ -294,6 +301,7 @@ impl Snapshot {
     pub fn shows_the_same(&self, other: &Snapshot) -> bool {
         Arc::ptr_eq(&self.queue, &other.queue)
             && Arc::ptr_eq(&self.history, &other.history)
+            && Arc::ptr_eq(&self.kept, &other.kept)
             && self.leases == other.leases
     }
 
@@ -332,6 +340,9 @@ impl Snapshot {
             for draft in &plan.events {
                 let event = Event::number(draft.clone(), history.seq + 1, next.now.wall, "");
                 history.apply(&event);
+                if let Some(event) = super::starts::kept(&event) {
+                    Arc::make_mut(&mut next.kept).apply(&event);
+                }
             }
         }
     }
@@ -378,11 +389,13 @@ fn apply(task: &mut super::Task, member: Member, value: &Value) {
         let all = value.as_array().into_iter().flatten();
         all.filter_map(|text| text.as_str().map(String::from)).collect::<Vec<_>>()
     };
+    let count = |value: &Value| value.as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or_default();
     match member {
         Member::Status => task.status = Status::new(text().unwrap_or_default()),
         Member::Agent => task.agent = text(),
         Member::Lease => task.lease = QueueLease::from_text(value.as_str().unwrap_or_default()),
-        Member::Attempts => task.attempts = value.as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or_default(),
+        Member::Attempts => task.attempts = count(value),
+        Member::Starts => task.starts = count(value),
         Member::NotBefore => task.not_before = time(),
         Member::UpdatedAt => task.updated_at = time(),
         Member::BlockedReason => task.blocked_reason = text(),
@@ -413,7 +426,8 @@ pub(crate) mod tests {
             now: now_at(1_000),
             queue: Arc::new(Queue::of(tasks)),
             leases: BTreeMap::new(),
-            history: Arc::new(History::default()),
+            history: Arc::default(),
+            kept: Arc::default(),
             beside: Beside::default(),
         }
     }

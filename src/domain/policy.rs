@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::budget::Budgets;
+use super::{
+    budget::{Budgets, Limits},
+    starts::Bounds,
+};
 
 /// What holds for every role.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +18,10 @@ pub struct Policy {
     pub budgets: Budgets,
     /// No role works on more tasks at once, whatever the queue says: the queue may have come with a clone.
     pub most_at_once: u32,
+    /// Where everything ends.
+    pub bounds: Bounds,
+    /// Branches of worktrees are merged by our own code, not by an agent.
+    pub merges: bool,
 }
 
 impl Default for Policy {
@@ -22,8 +29,10 @@ impl Default for Policy {
         Self {
             merge_approval: false,
             deadline: Duration::from_secs(7 * 86_400),
-            budgets: Budgets::default(),
+            budgets: Budgets { day: Limits { starts: Some(1000), ..Limits::default() }, ..Budgets::default() },
             most_at_once: u32::MAX,
+            bounds: Bounds::default(),
+            merges: true,
         }
     }
 }

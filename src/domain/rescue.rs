@@ -3,10 +3,13 @@
 //! In two steps: [`find`] says what must be ended first, [`decide`] gives back what has been seen gone.
 
 use super::{
-    EventDraft, Kind, LeaseChange, Member, Plan, QueueLease, Role, RunName, Snapshot, Task, TaskId, Token, Workflow,
+    EventDraft, Kind, LeaseChange, Member, Plan, QueueLease, Role, RoleRule, RunName, Snapshot, Task, TaskId, Token,
+    Workflow,
     event::Actor,
+    history::SetBy,
     lease::{Standing, lasts},
     outcome::Retry,
+    settle::moved,
 };
 use serde_json::Value;
 
@@ -120,7 +123,7 @@ fn give_back(
     let ours_in_queue = matches!(task.lease, QueueLease::Ours { .. });
     let mut event = EventDraft::new(Kind::TaskMoved, actor);
     event.role = left.role.clone();
-    let Some(rule) = workflow.working(&task.status) else {
+    let Some(rule) = workflow.working(&task.status).or_else(|| lapsed(snapshot, workflow, task, left)) else {
         // The task has moved on; only our mark on it goes.
         if ours_in_queue {
             event.kind = Kind::TaskUpdated;
@@ -144,8 +147,18 @@ fn give_back(
     if poison {
         set.push((Member::Attempts, attempts.into()));
     }
-    let reason = format!("interrupted: {}", left.reason);
+    let mut reason = format!("interrupted: {}", left.reason);
+    if task.status != rule.works {
+        reason.push_str(&format!("; nobody has checked what made its agent set it to `{}`", task.status));
+    }
     plan.change(&snapshot.now, task, &rule.takes, &set, event.with("reason", reason));
+}
+
+/// The role whose attempt set the task's status itself and did not live to have that checked: it does not count.
+fn lapsed<'a>(snapshot: &Snapshot, workflow: &'a Workflow, task: &Task, left: &Left) -> Option<&'a RoleRule> {
+    let by_attempt = moved::set_by(snapshot.history.task(&task.id), task) == SetBy::Attempt;
+    let rule = left.role.as_ref().and_then(|role| workflow.rule(role))?;
+    (by_attempt && !moved::holds_back(workflow, &task.status)).then_some(rule)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod apply;
 mod facts;
+pub(super) mod moved;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -80,8 +81,8 @@ fn on_task(
         plan.event(finished(outcome).with("stands", "gone"));
         return plan;
     };
-    if task.status != rule.works {
-        // The agent, or a human, has moved the task itself: that stands (R19).
+    let moved = (task.status != rule.works).then(|| moved::proposed(snapshot, workflow, rule, task, mine, outcome));
+    if let Some(None) = moved {
         plan.event(finished(outcome).with("stands", task.status.as_str()));
         let mut set: Vec<(Member, Value)> = Vec::new();
         if matches!(&task.lease, QueueLease::Ours { token, .. } if *token == mine.token) {
@@ -104,8 +105,9 @@ fn on_task(
         return plan;
     }
     let mut plan_children = Vec::new();
+    let proposed = moved.flatten();
     let changed;
-    let mut outcome = outcome;
+    let mut outcome = proposed.as_ref().unwrap_or(outcome);
     if let Outcome::Done { tasks, .. } = outcome {
         match children::propose(snapshot, workflow, task, tasks) {
             Ok(new) => plan_children = new,
@@ -128,7 +130,7 @@ fn on_task(
         verdict.pause = pause;
     }
     let success = matches!(outcome, Outcome::Done { .. } | Outcome::NoChange { .. });
-    let mut event = finished(outcome);
+    let mut event = finished(outcome).with("set_itself", proposed.as_ref().map(|_| task.status.as_str()));
     if verdict.charged {
         event = event.with("charged", true);
     }

@@ -172,6 +172,8 @@ pub struct Task {
     pub complexity: Option<String>,
     /// Attempts charged in the present stage.
     pub attempts: u32,
+    /// Starts of agents in all stages, as the queue tells it; [`super::Snapshot::starts`] is what counts.
+    pub starts: u32,
     /// Not to be claimed before this wall-clock time.
     pub not_before: Option<DateTime<Utc>>,
     /// Why it waits for a human.
@@ -212,6 +214,7 @@ impl Task {
             exit_gates: Vec::new(),
             complexity: None,
             attempts: 0,
+            starts: 0,
             not_before: None,
             blocked_reason: None,
             branch: None,

@@ -117,6 +117,13 @@ pub struct RoleRule {
     pub ttl: Duration,
 }
 
+impl RoleRule {
+    /// Whether it is the last step: what is ready becomes done.
+    pub fn merges(&self) -> bool {
+        self.takes == Status::READY_FOR_INTEGRATOR && self.done.is_done()
+    }
+}
+
 /// The whole table, plus the words that no role works with, plus what holds for every role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workflow {
@@ -217,6 +224,11 @@ impl Workflow {
     /// What holds for every role.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// Whether a role would merge the task's branch, so that no agent is started.
+    pub fn merges(&self, rule: &RoleRule, task: &super::Task) -> bool {
+        self.policy.merges && rule.merges() && task.branch.is_some()
     }
 
     /// The row of the role that merges.

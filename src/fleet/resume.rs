@@ -42,6 +42,7 @@ mod tests {
             leases: BTreeMap::new(),
             history: Arc::default(),
             beside: Default::default(),
+            kept: Arc::default(),
         };
         assert!(decide(&snapshot, &Role::BUILDER, "me").is_empty());
 

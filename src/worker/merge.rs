@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     domain::{
-        Class, Lease, Outcome, Plan, RoleRule, Snapshot, Status, TaskId,
+        Class, Lease, Outcome, Plan, Snapshot, TaskId,
         decision::{self, Approved},
         environment,
         landing::{self, Veto},
@@ -42,11 +42,6 @@ const NAMED: usize = 6;
 pub(super) struct Brought {
     pub(super) commit: String,
     pub(super) tag: Option<String>,
-}
-
-/// Whether this role's work on a task that has a branch of its own is merging it.
-pub(super) fn is_merging(rule: &RoleRule) -> bool {
-    rule.takes == Status::READY_FOR_INTEGRATOR && rule.done.is_done()
 }
 
 /// Merges the branch of the workspace.

@@ -203,8 +203,8 @@ struct Stopping {
 impl Worker {
     /// Puts a worker together; nothing happens yet.
     pub fn new(setup: Setup, store: Box<dyn Store>, signals: Receiver<Signal>) -> Self {
-        let merges = merge::is_merging(&setup.rule)
-            && !matches!(mode_for(&setup.layout, &setup.config.workspace), Ok(Mode::Shared));
+        let merges =
+            setup.rule.merges() && !matches!(mode_for(&setup.layout, &setup.config.workspace), Ok(Mode::Shared));
         Self {
             shared: Arc::new(Shared { setup, store, merges, station: station::Station::default() }),
             signals,
@@ -271,7 +271,7 @@ impl Worker {
         );
         ready();
         self.look_at_git();
-        if merge::is_merging(&setup.rule) {
+        if setup.rule.merges() {
             merge::recover(&shared);
         }
         let mut first = self.look();

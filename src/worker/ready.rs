@@ -54,7 +54,7 @@ impl Run {
         workspace.leave_out(layout, shared.agent(&self.lease().by).leaves()).map_err(wrong)?;
         if self.commits() {
             workspace.follow_base().map_err(wrong)?;
-        } else if !super::merge::is_merging(&self.assignment.rule) {
+        } else if !self.assignment.rule.merges() {
             workspace.lend(layout).map_err(wrong)?;
         }
         self.assignment.workspace = workspace.path().to_owned();
@@ -63,7 +63,7 @@ impl Run {
         self.saved = workspace.saved_before().map_err(wrong)?;
         // A merge stands on its target as it is now, work on where its branch left the target.
         let target = workspace.target_commit().map_err(wrong)?;
-        let commit = match super::merge::is_merging(&self.assignment.rule) {
+        let commit = match self.assignment.rule.merges() {
             true => target.clone(),
             false => workspace.fork_commit().map_err(wrong)?,
         };

@@ -163,8 +163,14 @@ impl Run {
     fn walk(mut self) -> Ended {
         let ready = self.has_its_directory().and_then(|()| self.workspace());
         let (outcome, workspace) = match ready {
-            Ok(Some(workspace)) if merge::is_merging(&self.assignment.rule) => {
+            Ok(Some(workspace)) if self.assignment.rule.merges() => {
                 (merge::merge(&mut self, &workspace), Some(workspace))
+            }
+            // It was claimed as a merge, so no start of an agent was counted, and none is made.
+            Ok(None) if self.shared.workflow().merges(&self.assignment.rule, &self.assignment.task) => {
+                let branch = self.assignment.task.branch.as_deref().unwrap_or_default();
+                let reason = format!("there is no repository here in which its branch `{branch}` could be merged");
+                (Outcome::Blocked { reason }, None)
             }
             Ok(workspace) => (self.work_and_prove(workspace.as_ref()), workspace),
             Err(outcome) => (outcome, None),
@@ -215,7 +221,7 @@ impl Run {
     /// Leaves the worktree to whoever comes next: without what a role changed whose changes are no work.
     fn give_back(&self, workspace: &Workspace) {
         let (task, layout) = (&self.lease().task_id, &self.shared.setup.layout);
-        let noted = match self.commits() || merge::is_merging(&self.assignment.rule) {
+        let noted = match self.commits() || self.assignment.rule.merges() {
             true => Ok(None),
             false => workspace.take_back(layout),
         };

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{Shared, chain, merge};
 use crate::{
-    domain::rescue,
+    domain::{RoleRule, rescue},
     layout::Layout,
     process,
     sys::files,
@@ -23,7 +23,7 @@ pub(super) fn end(shared: &Shared, left: Vec<rescue::Left>) -> Vec<rescue::Left>
         gone.iter().for_each(|left| keep(layout, trees, left));
         let merges = |left: &rescue::Left| {
             let rule = left.role.as_ref().and_then(|role| setup.config.workflow.rule(role));
-            rule.is_none_or(merge::is_merging)
+            rule.is_none_or(RoleRule::merges)
         };
         if gone.iter().any(merges) {
             merge::recover(shared);

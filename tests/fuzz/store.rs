@@ -67,6 +67,7 @@ pub(super) fn is_decided(queue: &std::sync::Arc<oodatcaa::domain::Queue>, workfl
         leases: Default::default(),
         history: Default::default(),
         beside: Default::default(),
+        kept: Default::default(),
     };
     let seen = seen.after(&coordinate::decide(&seen, workflow));
     let left = rescue::find(&seen, workflow);

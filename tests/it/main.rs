@@ -7,6 +7,7 @@ mod adapters;
 mod agents;
 mod bad_input;
 mod believed;
+mod bounds;
 mod branches;
 mod cli;
 mod clocks;

@@ -19,6 +19,7 @@ const OURS: &[&str] = &[
     "agent",
     "lease",
     "attempts",
+    "starts",
     "not_before",
     "updated_at",
     "blocked_reason",

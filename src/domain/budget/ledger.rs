@@ -21,10 +21,12 @@ pub enum Unit {
     Wall,
     /// Turns of the conversation.
     Turns,
+    /// Starts of agents.
+    Starts,
 }
 
 impl Unit {
-    pub(super) const ALL: [Unit; 4] = [Self::Tokens, Self::Money, Self::Wall, Self::Turns];
+    pub(super) const ALL: [Unit; 5] = [Self::Tokens, Self::Money, Self::Wall, Self::Turns, Self::Starts];
 
     /// The word in events and in the configuration.
     pub fn word(self) -> &'static str {
@@ -33,6 +35,7 @@ impl Unit {
             Self::Money => "usd",
             Self::Wall => "wall",
             Self::Turns => "turns",
+            Self::Starts => "starts",
         }
     }
 
@@ -42,13 +45,14 @@ impl Unit {
             Self::Tokens => format!("{amount} tokens"),
             Self::Money => format!("${:.2}", amount as f64 / 1e6),
             Self::Wall => text::duration(Duration::from_secs(amount / 1_000)),
-            Self::Turns => format!("{amount} turns"),
+            Self::Turns => text::many(usize::try_from(amount).unwrap_or(usize::MAX), "turn"),
+            Self::Starts => text::many(usize::try_from(amount).unwrap_or(usize::MAX), "start"),
         }
     }
 
     pub(super) fn json(self, amount: u64) -> Value {
         match self {
-            Self::Tokens | Self::Turns => amount.into(),
+            Self::Tokens | Self::Turns | Self::Starts => amount.into(),
             Self::Money => (amount as f64 / 1e6).into(),
             Self::Wall => (amount as f64 / 1e3).into(),
         }
@@ -66,6 +70,8 @@ pub struct Limits {
     pub wall: Option<Duration>,
     /// Turns of the conversation.
     pub turns: Option<u32>,
+    /// Starts of agents; of a day, of all roles or of one.
+    pub starts: Option<u32>,
 }
 
 impl Limits {
@@ -75,6 +81,7 @@ impl Limits {
             Unit::Money => self.micros,
             Unit::Wall => self.wall.map(|wall| u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)),
             Unit::Turns => self.turns.map(u64::from),
+            Unit::Starts => self.starts.map(u64::from),
         }
     }
 }
@@ -103,6 +110,8 @@ pub struct Spent {
     pub millis: u64,
     /// Turns, as far as they are known.
     pub turns: u64,
+    /// Starts of agents, where they are counted: on a day.
+    pub starts: u32,
     /// Attempts that ended.
     pub attempts: u32,
     /// Attempts whose price nobody knows.
@@ -116,6 +125,7 @@ impl Spent {
             Unit::Money => self.micros,
             Unit::Wall => self.millis,
             Unit::Turns => self.turns,
+            Unit::Starts => self.starts.into(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What may be spent — tokens, money, time, turns — per attempt, task, role and day, and what was.
+//! What may be spent — tokens, money, time, turns, starts — per attempt, task, role and day, and what was.
 //!
 //! Every unit counts for itself: where the price is not known, the other limits still bind. A role's
 //! and the fleet's budgets are of one UTC day; a task's is of its life. A human may raise one by the
@@ -63,7 +63,7 @@ fn of_task(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Account {
 fn of_role(snapshot: &Snapshot, workflow: &Workflow, role: &Role) -> Account {
     let day = snapshot.now.wall.date_naive();
     let subject = format!("role:{role}:{day}");
-    let spent = snapshot.history.ledger.of_role(role, day);
+    let spent = Spent { starts: snapshot.starts_on(day, Some(role)), ..snapshot.history.ledger.of_role(role, day) };
     let raises = raises(snapshot, &subject);
     Account { subject, scope: "role", limits: workflow.policy().budgets.role, spent, raises }
 }
@@ -71,7 +71,7 @@ fn of_role(snapshot: &Snapshot, workflow: &Workflow, role: &Role) -> Account {
 fn of_day(snapshot: &Snapshot, workflow: &Workflow) -> Account {
     let day = snapshot.now.wall.date_naive();
     let subject = format!("day:{day}");
-    let spent = snapshot.history.ledger.on(day);
+    let spent = Spent { starts: snapshot.starts_on(day, None), ..snapshot.history.ledger.on(day) };
     let raises = raises(snapshot, &subject);
     Account { subject, scope: "day", limits: workflow.policy().budgets.day, spent, raises }
 }
@@ -207,7 +207,9 @@ fn told(subject: &str, unit: &str, level: &str, limit: &Value) -> String {
 pub(super) fn wanted<'a>(snapshot: &'a Snapshot, workflow: &'a Workflow) -> Vec<Wanted<'a>> {
     let budgets = &workflow.policy().budgets;
     let mut all = Vec::new();
-    if *budgets == Budgets::default() {
+    let whole = of_day(snapshot, workflow);
+    let nothing_binds = Budgets { day: Limits::default(), ..*budgets } == Budgets::default();
+    if nothing_binds && whole.used_up().is_none() {
         return all;
     }
     let mut day = false;
@@ -223,7 +225,6 @@ pub(super) fn wanted<'a>(snapshot: &'a Snapshot, workflow: &'a Workflow) -> Vec<
             all.push(want(&of_task(snapshot, workflow, task), &stop, Some(task)));
         }
     }
-    let whole = of_day(snapshot, workflow);
     if let Some(words) = words(&whole, "this day").filter(|_| day) {
         let stop = stop(snapshot, &whole, words);
         all.push(want(&whole, &stop, None));

@@ -28,6 +28,9 @@ pub(super) fn apply(
     if attempts != task.attempts {
         set.push((Member::Attempts, attempts.into()));
     }
+    if verdict.turned_away && task.starts > 0 {
+        set.push((Member::Starts, (task.starts - 1).into()));
+    }
     if verdict.not_before.is_some() || task.not_before.is_some() {
         set.push((Member::NotBefore, verdict.not_before.map_or(Value::Null, |time| stamp(time).into())));
     }

@@ -2,17 +2,23 @@
 
 use super::*;
 use crate::domain::{
-    Held, Holder, LeaseRecord, Role, Task, Token,
+    Held, Holder, LeaseRecord, Now, Role, Task, Token,
     claim::{
         self,
         tests::{claimant, id, task},
     },
     plan::tests::{now_at, snapshot},
+    policy::Policy,
 };
 use std::sync::Arc;
 
 fn flow() -> Workflow {
-    Workflow::shipped()
+    Workflow::shipped().under(Policy { merges: true, ..Policy::default() })
+}
+
+/// A task whose integration is a merge of ours.
+fn branched(status: Status) -> Task {
+    Task { branch: Some("feat/A".into()), ..task("A", status) }
 }
 
 fn claimed(mut first: Task, role: &Role) -> (Snapshot, Lease) {
@@ -165,9 +171,11 @@ fn after_three_adapt_loops_a_human_is_asked() {
         now = settled(&now, &lease, &Outcome::NeedsAdapt { reason: "red".into() });
         assert_eq!(only(&now).status, Status::NEEDS_ADAPT);
         for role in [Role::REFINER, Role::BUILDER] {
+            now.now = later(&now);
             let (plan, mine) = claim::decide(&now, &flow(), &claimant(&role)).expect("a claim");
             now = settled(&now.after(&plan), &mine, &done());
         }
+        now.now = later(&now);
         let (plan, mine) = claim::decide(&now, &flow(), &claimant(&Role::TESTER)).expect("a claim");
         now = now.after(&plan);
         lease = mine;
@@ -212,13 +220,18 @@ fn settling_twice_settles_once() {
     assert_eq!(plan.events.len(), 1);
 }
 
+fn later(now: &Snapshot) -> Now {
+    Now::new(now.now.wall + chrono::Duration::hours(1), now.now.mono + std::time::Duration::from_secs(3_600))
+}
+
 fn conflict() -> Outcome {
     Outcome::Conflict { files: vec!["a.txt".into()], reason: "conflicts in a.txt".into() }
 }
 
-/// Claims and settles until the integrator has the task again.
+/// Claims and settles until the integrator has the task again; every step is a while after the last.
 fn back_to_the_merge(mut now: Snapshot) -> (Snapshot, Lease) {
     loop {
+        now.now = later(&now);
         let status = only(&now).status.clone();
         let role = flow().taking(&status).next().expect("a role takes it").role.clone();
         let (plan, lease) = claim::decide(&now, &flow(), &claimant(&role)).expect("a claim");
@@ -232,7 +245,7 @@ fn back_to_the_merge(mut now: Snapshot) -> (Snapshot, Lease) {
 
 #[test]
 fn conflicts_go_to_the_author_twice_then_to_the_refiner_then_to_a_human() {
-    let (mut now, mut lease) = back_to_the_merge(snapshot(vec![task("A", Status::READY)]));
+    let (mut now, mut lease) = back_to_the_merge(snapshot(vec![branched(Status::READY)]));
     for next in [Status::READY, Status::READY, Status::NEEDS_ADAPT] {
         now = settled(&now, &lease, &conflict());
         assert_eq!((only(&now).status.clone(), only(&now).attempts), (next, 0));
@@ -250,7 +263,7 @@ fn conflicts_go_to_the_author_twice_then_to_the_refiner_then_to_a_human() {
 
 #[test]
 fn a_human_who_moves_a_task_gives_its_author_two_more_conflicts() {
-    let (mut now, mut lease) = back_to_the_merge(snapshot(vec![task("A", Status::READY)]));
+    let (mut now, mut lease) = back_to_the_merge(snapshot(vec![branched(Status::READY)]));
     for _ in 0..4 {
         now = settled(&now, &lease, &conflict());
         if only(&now).status != Status::NEEDS_MANUAL {
@@ -265,7 +278,7 @@ fn a_human_who_moves_a_task_gives_its_author_two_more_conflicts() {
 
 #[test]
 fn without_a_builder_a_conflict_goes_to_whoever_handed_the_task_over() {
-    let (now, lease) = back_to_the_merge(snapshot(vec![task("A", Status::AWAITING_TEST)]));
+    let (now, lease) = back_to_the_merge(snapshot(vec![branched(Status::AWAITING_TEST)]));
     assert_eq!(only(&settled(&now, &lease, &conflict())).status, Status::AWAITING_TEST);
     let (now, lease) = claimed(task("A", Status::READY), &Role::INTEGRATOR);
     assert_eq!(only(&settled(&now, &lease, &conflict())).status, Status::NEEDS_ADAPT, "nobody is known");
@@ -273,9 +286,10 @@ fn without_a_builder_a_conflict_goes_to_whoever_handed_the_task_over() {
 
 #[test]
 fn what_is_in_the_way_is_waited_for_longer_and_longer_and_never_charged() {
-    let (mut now, mut lease) = claimed(task("A", Status::READY), &Role::INTEGRATOR);
+    // A merge starts no agent, so nothing ends it but the end of what it waits for.
+    let (mut now, mut lease) = claimed(branched(Status::READY), &Role::INTEGRATOR);
     let mut last = chrono::Duration::zero();
-    for round in 1..=9 {
+    for round in 1..=20 {
         now = settled(&now, &lease, &Outcome::Waits { reason: "commit your changes".into() });
         let waiting = only(&now);
         assert_eq!((waiting.status.clone(), waiting.attempts), (Status::READY_FOR_INTEGRATOR, 0), "round {round}");
@@ -293,7 +307,7 @@ fn what_is_in_the_way_is_waited_for_longer_and_longer_and_never_charged() {
 
 #[test]
 fn why_says_that_a_task_came_back_from_its_merge() {
-    let (now, lease) = back_to_the_merge(snapshot(vec![task("A", Status::READY)]));
+    let (now, lease) = back_to_the_merge(snapshot(vec![branched(Status::READY)]));
     let plan = decide(&now, &flow(), &lease, &conflict(), &Retry::default(), &Facts::default());
     assert_eq!(plan.events[0].data["files"], serde_json::json!(["a.txt"]), "the journal names them");
     let now = now.after(&plan);

@@ -18,6 +18,8 @@ pub(super) struct Verdict {
     pub(super) blocked_reason: Option<String>,
     pub(super) pause: Option<Class>,
     pub(super) transient: bool,
+    /// The provider took no work: it is no start of the task's.
+    pub(super) turned_away: bool,
 }
 
 impl Verdict {
@@ -30,6 +32,7 @@ impl Verdict {
             blocked_reason: None,
             pause: None,
             transient: false,
+            turned_away: false,
         }
     }
 
@@ -92,7 +95,9 @@ pub(super) fn judge(case: &Case<'_>, outcome: &Outcome, makes_children: bool) ->
                 Policy::Stop => again,
                 Policy::Auth => Verdict { pause: Some(*class), ..again },
                 // The pool waits, not the task: another agent of the role may take it at once.
-                Policy::Quota => again,
+                Policy::Quota => {
+                    Verdict { turned_away: snapshot.spares_another(task, &workflow.policy().bounds), ..again }
+                }
                 Policy::Transient if streak <= retry.transient => {
                     let wait = retry_at.or_else(|| after(retry.wait(streak, seed)));
                     Verdict { transient: true, not_before: wait, ..again }

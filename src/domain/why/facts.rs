@@ -36,6 +36,11 @@ pub(super) fn facts(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Ve
     if task.attempts > 0 {
         say(None, format!("{} attempts charged in this stage", task.attempts));
     }
+    let bounds = &workflow.policy().bounds;
+    match snapshot.starts(task, bounds) {
+        0 => {}
+        starts => say(Some(starts < bounds.starts), format!("{starts} of {} starts of agents used", bounds.starts)),
+    }
     if let Some(known) = snapshot.history.task(&task.id) {
         for (role, reason) in &known.failures {
             say(None, format!("{role} failed: {}", text::cut(&one_line(reason), 200)));

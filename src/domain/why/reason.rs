@@ -120,7 +120,9 @@ fn taken_by<'a>(seen: &Explainer<'a>, task: &Task, takers: &[&'a RoleRule]) -> W
         takers.iter().find(|rule| claim::obstacle(snapshot, seen.workflow, rule, task).is_none()).unwrap_or(&takers[0]);
     let obstacle = claim::obstacle(snapshot, seen.workflow, rule, task);
     // While its role is paused, no time that comes moves it.
-    if let (Some(pause), Some(Obstacle::NotBefore(_)) | None) = (snapshot.history.paused(&rule.role), &obstacle) {
+    if let (Some(pause), Some(Obstacle::NotBefore(_) | Obstacle::Paced(..)) | None) =
+        (snapshot.history.paused(&rule.role), &obstacle)
+    {
         return paused(&rule.role, pause);
     }
     match obstacle {
@@ -142,6 +144,22 @@ fn taken_by<'a>(seen: &Explainer<'a>, task: &Task, takers: &[&'a RoleRule]) -> W
         Some(Obstacle::Waits(waits)) => waiting(id, &waits),
         Some(Obstacle::Decision(hold)) => held(snapshot, task, &hold),
         Some(Obstacle::Budget(stop)) => used_up(&stop),
+        Some(Obstacle::Spent(starts)) => why(
+            "R26",
+            format!("its agents were started {starts} times, which is the limit; the next worker that looks asks you"),
+            format!("agentctl task retry {id} (allows as many again)"),
+        )
+        .needs(Cause::Task(id.clone())),
+        Some(Obstacle::Paced(time, starts)) => {
+            let left = (time - snapshot.now.wall).to_std().unwrap_or_default();
+            let limit = seen.workflow.policy().bounds.starts;
+            let sentence = format!(
+                "its agents were started {starts} times ({limit} is the limit), so the next start waits until {} (in {})",
+                stamp(time),
+                duration(left)
+            );
+            why("R26", sentence, format!("agentctl task retry {id} (to try now, and count anew)"))
+        }
         Some(Obstacle::NotBefore(time)) => {
             let left = (time - snapshot.now.wall).to_std().unwrap_or_default();
             let mut sentence = format!("it is tried again at {} (in {})", stamp(time), duration(left));

@@ -18,7 +18,9 @@ use super::{
     tickets,
 };
 use crate::{
-    domain::{EventDraft, Held, Kind, Lease, LeaseChange, Member, Plan, QueueLease, Snapshot, Status, TaskId},
+    domain::{
+        Event, EventDraft, Held, Kind, Lease, LeaseChange, Member, Plan, QueueLease, Snapshot, Status, TaskId, starts,
+    },
     store::{Committed, StoreError},
 };
 
@@ -48,6 +50,8 @@ struct Undo {
     locks: Vec<TaskId>,
     tickets: Vec<PathBuf>,
     runs: Vec<Made>,
+    /// Where the ledger ended before.
+    ledger: Option<u64>,
 }
 
 impl Attempt<'_> {
@@ -109,6 +113,7 @@ impl Attempt<'_> {
             self.state.journal.reserve(journal::lines(&events).len())?;
         }
 
+        undo.ledger = self.keep(&events);
         if !self.put_leases(&net, undo)? || !self.put_queue(&whole)? {
             return Ok(None);
         }
@@ -132,6 +137,26 @@ impl Attempt<'_> {
         // Until the journal knows, the lease tells whose change it was (R33).
         self.drop_leases(&net);
         Ok(Some(Committed { plan: std::mem::take(&mut self.plan), events }))
+    }
+
+    /// Writes into the ledger what it keeps of these events, before they are true: a crash may count a start too many,
+    /// never one too few. Answers where it ended before. Nothing waits for the disk: after a loss of power the queue
+    /// and the journal count.
+    fn keep(&mut self, events: &[Event]) -> Option<u64> {
+        let mut kept: Vec<Event> = events.iter().filter_map(starts::kept).collect();
+        if kept.is_empty() {
+            return None;
+        }
+        // What is remembered of it is added to, not copied.
+        self.snapshot.kept = Default::default();
+        self.state.with_ledger(|ledger| {
+            for (seq, event) in (ledger.history().seq + 1..).zip(&mut kept) {
+                (event.seq, event.id) = (seq, seq.to_string());
+            }
+            let end = ledger.end();
+            ledger.make_place()?;
+            ledger.append(&kept, false).map(|()| end)
+        })
     }
 
     /// Whether queue and journal will agree after this commit: every status that is set is told.
@@ -280,6 +305,9 @@ impl Undo {
         for task in self.locks {
             state.held.remove(&task);
         }
+        if let (Some(end), Some(ledger)) = (self.ledger, &mut state.ledger) {
+            ledger.cut_back(end);
+        }
         for ticket in self.tickets {
             // One that stays is passed over after a while.
             let _ = fs::remove_file(ticket);
@@ -327,6 +355,11 @@ fn net(changes: &[LeaseChange]) -> BTreeMap<TaskId, Net> {
         net.insert(task.clone(), change);
     }
     net
+}
+
+/// An error with its source.
+pub(super) fn whole(error: &StoreError) -> String {
+    format!("{error}: {}", source_of(error))
 }
 
 fn source_of(error: &StoreError) -> String {

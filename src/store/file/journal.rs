@@ -1,9 +1,9 @@
 //! The journal: one event a line, appended under the queue lock, read once and then only what is new (R24).
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Write},
-    os::unix::fs::FileExt,
+    os::unix::fs::{DirBuilderExt, FileExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -235,16 +235,33 @@ impl Journal {
         };
         if let Err(error) = write() {
             // What of it stands there is unknown: cut back to what is known, and read anew.
-            let cut = File::options().write(true).open(&self.path).and_then(|file| file.set_len(self.offset));
-            if let Err(error) = cut {
-                log::debug!("{} could not be cut back: {error}", self.path.display());
-            }
-            self.forget();
+            self.cut_back(self.offset);
             return Err(failed("append to", &self.path)(error));
         }
         self.take_in(&lines);
         self.stamp = disk::stamp(&self.path)?;
         Ok(())
+    }
+
+    /// Where the last whole line ends.
+    pub(super) fn end(&self) -> u64 {
+        self.offset
+    }
+
+    /// Makes the directory that it stands in, for our eyes only.
+    pub(super) fn make_place(&self) -> Result<(), StoreError> {
+        let directory = self.path.parent().expect("the journal stands in a directory");
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed("create", directory))?;
+        disk::check_directory(directory).map(drop)
+    }
+
+    /// Takes back what was appended behind an end; only for one who has held the lock since.
+    pub(super) fn cut_back(&mut self, end: u64) {
+        let cut = File::options().write(true).open(&self.path).and_then(|file| file.set_len(end));
+        if let Err(error) = cut {
+            log::debug!("{} could not be cut back: {error}", self.path.display());
+        }
+        self.forget();
     }
 
     /// The events after a number.

@@ -97,6 +97,8 @@ struct State {
     good: Option<Good>,
     leases: Leases,
     journal: Journal,
+    /// The ledger of starts, out of reach of what happens to the project's files; a journal of fewer events.
+    ledger: Option<Journal>,
     /// The locks of the tasks that this store's owner works on.
     held: HashMap<TaskId, TaskLock>,
     /// Events of commits whose journal line could not be written; they go first.
@@ -105,6 +107,27 @@ struct State {
     tokens: HashMap<TaskId, Token>,
     /// What can be checked once was checked.
     prepared: bool,
+}
+
+impl State {
+    /// Does something with the ledger. One that cannot be used is complained about once and left alone: queue and
+    /// journal count all the same, and work is not kept from being done.
+    fn with_ledger<T>(&mut self, work: impl FnOnce(&mut Journal) -> Result<T, StoreError>) -> Option<T> {
+        match work(self.ledger.as_mut()?) {
+            Ok(done) => Some(done),
+            Err(error) => {
+                log::warn!("starts are counted in the project's own files only: failed to {}", commit::whole(&error));
+                self.ledger = None;
+                None
+            }
+        }
+    }
+
+    /// What the ledger tells.
+    fn kept(&mut self) -> Arc<History> {
+        let told = self.with_ledger(|ledger| ledger.refresh().map(|()| ledger.history().clone()));
+        told.unwrap_or_default()
+    }
 }
 
 /// The last queue that could be read.
@@ -153,6 +176,7 @@ impl FileStore {
                 good: None,
                 leases: Leases::default(),
                 journal: Journal::new(layout.journal(), Seals::of(layout)),
+                ledger: layout.ledger().map(|path| Journal::new(path, Seals::of(layout))),
                 held: HashMap::new(),
                 pending: Vec::new(),
                 tokens: HashMap::new(),
@@ -270,6 +294,7 @@ impl Store for FileStore {
             leases,
             history: state.journal.history().clone(),
             beside: Beside { placed: good.stamp.placed(), ..Beside::default() },
+            kept: state.kept(),
         };
         Ok(Reading { snapshot, invalid })
     }
@@ -364,6 +389,7 @@ impl FileStore {
             state.pending.push(Event::number(journal::cut(cut), 0, now.wall, &self.source));
         }
         Self::flush(state)?;
+        state.with_ledger(|ledger| ledger.mend().map(drop));
         match self.look_patiently(state) {
             Ok(()) => {}
             Err(Bad::Failed(error)) => return Err(error),
@@ -378,6 +404,7 @@ impl FileStore {
         let records = state.leases.scan(&self.layout)?;
         let leases = self.holders(records, &state.held, how == How::Whole)?;
 
+        let kept = state.kept();
         let good = state.good.as_mut().expect("looked at just now");
         let queue = good.document.queue().clone();
         let mut history = state.journal.history().clone();
@@ -390,7 +417,8 @@ impl FileStore {
             }
         }
         let placed = good.stamp.placed();
-        let mut snapshot = Snapshot { now, queue, leases, history, beside: Beside { placed, ..Beside::default() } };
+        let mut snapshot =
+            Snapshot { now, queue, leases, history, kept, beside: Beside { placed, ..Beside::default() } };
         self.fetch_records(&mut snapshot);
         let mut observed = Plan::none();
         if good.agreed != Some(snapshot.history.seq) {
@@ -422,7 +450,7 @@ impl FileStore {
         let (queue, history) = (good.document.queue().clone(), state.journal.history().clone());
         let records = state.leases.scan(&self.layout)?;
         let leases = self.holders(records, &state.held, true)?;
-        let snapshot = Snapshot { now, queue, leases, history, beside: Beside::default() };
+        let snapshot = Snapshot { now, queue, leases, history, kept: state.kept(), beside: Beside::default() };
         let plan = decide(&snapshot);
         if !commit::is_beat(&plan) {
             return Err(error);

@@ -267,6 +267,7 @@ impl World {
             leases: leases.collect(),
             history: Arc::clone(&self.files.journal.value),
             beside: Default::default(),
+            kept: Arc::default(),
         }
     }
 }

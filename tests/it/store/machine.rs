@@ -13,8 +13,10 @@ use oodatcaa::{
         event::Actor,
         operate,
         outcome::Retry,
+        policy::Policy,
         pool::Offer,
         rescue, settle,
+        starts::Bounds,
     },
     store::{Store, StoreError, file::FileStore},
 };
@@ -36,6 +38,37 @@ struct Known {
     /// The lease file: which worker's, and its token.
     lease: Option<(usize, u64)>,
     newest: u64,
+    /// The status that the journal knows, and who set it.
+    told: (&'static str, By),
+    /// An attempt is at work, as far as the journal knows.
+    open: bool,
+    /// The greatest token whose attempt lost its right: what it says no longer counts.
+    given_back: u64,
+}
+
+/// Who set a status, as far as the journal can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Us,
+    Attempt,
+    Others,
+}
+
+impl Known {
+    fn moves(&mut self, to: &'static str) {
+        if self.status != to {
+            (self.status, self.told) = (to, (to, By::Us));
+        }
+    }
+
+    fn gives_back(&mut self) {
+        (self.lease, self.open, self.given_back) = (None, false, self.newest);
+    }
+}
+
+/// A status that nobody works on.
+fn holds_back(status: &str) -> bool {
+    ["cancelled", "blocked", "odd"].contains(&status)
 }
 
 /// The reference: a table, and what each of two workers believes to hold.
@@ -84,6 +117,18 @@ impl Table {
         ["C", "A", "B"].iter().find(free).copied()
     }
 
+    /// A worker notes what others have set.
+    fn observes(&mut self) {
+        for task in TASKS {
+            let known = &self.tasks[task];
+            let live = if known.lease.is_some() { !self.is_dead(task) } else { known.open };
+            let known = self.tasks.get_mut(task).expect("known");
+            if known.status != known.told.0 {
+                known.told = (known.status, if live { By::Attempt } else { By::Others });
+            }
+        }
+    }
+
     fn is_dead(&self, id: &str) -> bool {
         self.tasks[id].lease.is_some_and(|(by, token)| self.holds[by].get(id) != Some(&token))
     }
@@ -94,7 +139,8 @@ impl ReferenceStateMachine for Table {
     type Transition = Step;
 
     fn init_state() -> BoxedStrategy<Table> {
-        let fresh = Known { status: "ready", lease: None, newest: 0 };
+        let told = ("ready", By::Others);
+        let fresh = Known { status: "ready", lease: None, newest: 0, told, open: false, given_back: 0 };
         let tasks = TASKS.map(|id| (id, fresh.clone())).into();
         Just(Table { tasks, holds: Default::default(), note: 0 }).boxed()
     }
@@ -129,33 +175,42 @@ impl ReferenceStateMachine for Table {
     fn apply(mut table: Table, step: &Step) -> Table {
         match step {
             Step::Claim(by) => {
+                table.observes();
                 if let Some(task) = table.takes() {
                     let known = table.tasks.get_mut(task).expect("known");
                     known.newest += 1;
-                    (known.status, known.lease) = ("in_progress", Some((*by, known.newest)));
+                    known.moves("in_progress");
+                    (known.lease, known.open) = (Some((*by, known.newest)), true);
                     table.holds[*by].insert(task, known.newest);
                 }
             }
             Step::Renew(..) => {}
             Step::Settle(by, task, done) => {
+                table.observes();
                 let token = table.holds[*by].remove(task).expect("a precondition");
                 let known = table.tasks.get_mut(task).expect("known");
                 if known.newest == token && known.lease.is_none_or(|(_, held)| held == token) {
-                    known.lease = None;
-                    if known.status == "in_progress" {
-                        known.status = if *done { "awaiting_test" } else { "ready" };
+                    // What was set meanwhile is the attempt's own word, unless it only holds the task back.
+                    let by_us = known.told.1 == By::Us;
+                    let stands = known.given_back >= token || by_us || holds_back(known.status);
+                    let to = if *done && known.status != "ready" { "awaiting_test" } else { "ready" };
+                    if known.status == "in_progress" || !stands {
+                        known.moves(to);
                     }
+                    (known.lease, known.open) = (None, false);
                 }
             }
             Step::Rescue(_) => {
+                table.observes();
                 for task in TASKS {
                     let dead = table.is_dead(task);
                     let known = table.tasks.get_mut(task).expect("known");
-                    if dead || known.lease.is_none() {
-                        known.lease = None;
-                        if known.status == "in_progress" {
-                            known.status = "ready";
-                        }
+                    let unchecked = known.told.1 == By::Attempt && !holds_back(known.status);
+                    if known.status == "in_progress" && (dead || known.lease.is_none()) || dead && unchecked {
+                        known.gives_back();
+                        known.moves("ready");
+                    } else if dead {
+                        known.gives_back();
                     }
                 }
             }
@@ -163,22 +218,27 @@ impl ReferenceStateMachine for Table {
             Step::Verb(verb, task) => {
                 let known = table.tasks.get_mut(task).expect("known");
                 let finished = ["done", "cancelled"].contains(&known.status);
-                match (verb, known.lease.is_some()) {
-                    (Verb::Release, true) => {
-                        known.lease = None;
-                        if known.status == "in_progress" {
-                            known.status = "ready";
-                        }
-                    }
-                    (Verb::Done, false) => known.status = "done",
-                    (Verb::Block, false) if !finished => known.status = "blocked",
-                    (Verb::Cancel, false) if known.status != "done" => known.status = "cancelled",
-                    _ => {}
+                let to = match (verb, known.lease.is_some()) {
+                    (Verb::Release, true) if known.status == "in_progress" => "ready",
+                    (Verb::Done, false) => "done",
+                    (Verb::Block, false) if !finished => "blocked",
+                    (Verb::Cancel, false) if known.status != "done" => "cancelled",
+                    _ => known.status,
+                };
+                // Who commits nothing leaves it to others to note what was set.
+                let releases = matches!(verb, Verb::Release) && known.lease.is_some();
+                if releases || to != known.status {
+                    table.observes();
                 }
+                let known = table.tasks.get_mut(task).expect("known");
+                if releases {
+                    known.gives_back();
+                }
+                known.moves(to);
             }
             Step::Hand(task, status, _) => table.tasks.get_mut(task).expect("known").status = status,
             Step::Note(_) => table.note += 1,
-            Step::Torn(..) => {}
+            Step::Torn(..) => table.observes(),
             Step::Remove(task) => table.tasks.get_mut(task).expect("known").lease = None,
         }
         table
@@ -194,8 +254,10 @@ struct Real {
     seen: BTreeMap<&'static str, u64>,
 }
 
+/// The table knows nothing of how often a task may be started.
 fn flow() -> Workflow {
-    Workflow::shipped()
+    let bounds = Bounds { starts: 1_000, ..Bounds::default() };
+    Workflow::shipped().under(Policy { bounds, ..Policy::default() })
 }
 
 fn retry() -> Retry {
@@ -320,7 +382,17 @@ impl Real {
 
 /// What is not ours in the file, as it is written: every line without the members that we set.
 fn foreign(text: &str) -> Vec<String> {
-    let ours = ["status", "agent", "lease", "attempts", "not_before", "updated_at", "blocked_reason", "completed_at"];
+    let ours = [
+        "status",
+        "agent",
+        "lease",
+        "attempts",
+        "starts",
+        "not_before",
+        "updated_at",
+        "blocked_reason",
+        "completed_at",
+    ];
     let is_ours = |line: &str| ours.iter().any(|key| line.trim_start().starts_with(&format!("\"{key}\":")));
     text.split_inclusive('\n').filter(|line| !is_ours(line)).map(|line| line.replacen(",\n", "\n", 1)).collect()
 }

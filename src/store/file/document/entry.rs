@@ -70,11 +70,12 @@ fn slot(key: &str) -> Option<usize> {
         "trusted" => 23,
         "source" => 24,
         "created_at" => 25,
+        "starts" => 26,
         _ => return None,
     })
 }
 
-const SLOTS: usize = 26;
+const SLOTS: usize = 27;
 
 /// The value of each known member; of one that is written twice the last.
 struct Known<'a>([Option<&'a str>; SLOTS]);
@@ -241,6 +242,7 @@ impl<'a> Reader<'a> {
         task.exit_gates = self.soft(known, id, "exit_gates", statements).unwrap_or_default();
         task.complexity = self.soft(known, id, "complexity", words);
         task.attempts = self.soft(known, id, "attempts", count).unwrap_or_default();
+        task.starts = self.soft(known, id, "starts", count).unwrap_or_default();
         task.blocked_reason = self.soft(known, id, "blocked_reason", words);
         task.branch = self.soft(known, id, "branch", string).flatten();
         task.created_at = known.get("created_at").map(|raw| match raw.as_bytes()[0] {

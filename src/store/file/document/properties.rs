@@ -142,6 +142,7 @@ proptest! {
             leases: BTreeMap::new(),
             history: Arc::default(),
             beside: Default::default(),
+            kept: Arc::default(),
         };
         let wanted = snapshot.after(&plan).queue;
         for (one, other) in wanted.tasks().zip(again.queue().tasks()) {
