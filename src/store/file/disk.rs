@@ -193,12 +193,23 @@ pub(super) fn open(path: &Path) -> Result<Option<(File, Stamp)>, StoreError> {
     }
 }
 
-/// Reads a whole file; `None` when there is none.
+/// No queue is longer: a million tasks have a quarter of it.
+const LONGEST: u64 = 1 << 30;
+
+/// Reads a whole file; `None` when there is none, an error when it is longer than anything that belongs there.
 pub(super) fn read(path: &Path) -> Result<Option<(Vec<u8>, Stamp)>, StoreError> {
-    let Some((mut file, stamp)) = open(path)? else { return Ok(None) };
+    let Some((file, stamp)) = open(path)? else { return Ok(None) };
+    let long = |size: u64| {
+        let reason = format!("it has {size} bytes; no more than {LONGEST} are read");
+        StoreError::Unsafe { path: path.into(), reason }
+    };
+    if stamp.size > LONGEST {
+        return Err(long(stamp.size));
+    }
     let mut bytes = Vec::with_capacity(usize::try_from(stamp.size).unwrap_or_default() + 1);
-    file.read_to_end(&mut bytes).map_err(failed("read", path))?;
-    Ok(Some((bytes, stamp)))
+    // It may grow while it is read.
+    file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(failed("read", path))?;
+    if bytes.len() as u64 > LONGEST { Err(long(bytes.len() as u64)) } else { Ok(Some((bytes, stamp))) }
 }
 
 /// Whether a file holds exactly this. It is compared piece by piece: nothing of its size is built.

@@ -50,7 +50,10 @@ fn a_huge_result_is_not_read() {
 
 #[test]
 fn a_result_that_is_a_link_or_a_pipe_is_not_followed() {
-    breaks_the_protocol("ln -s /etc/passwd $OODATCAA_RESULT_FILE", "result.json is a symbolic link");
+    breaks_the_protocol(
+        "ln -s /etc/passwd $OODATCAA_RESULT_FILE",
+        "result.json is not a plain file: it is a symbolic link",
+    );
     breaks_the_protocol("mkfifo $OODATCAA_RESULT_FILE", "result.json is not a plain file");
     breaks_the_protocol("mkdir $OODATCAA_RESULT_FILE", "result.json is not a plain file");
 }
