@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
     time::Duration,
@@ -28,6 +28,7 @@ use super::{
 use crate::{
     domain::{TaskId, Token},
     layout::Layout,
+    sys::files,
 };
 
 /// How long somebody else may take who makes or removes the same worktree.
@@ -199,7 +200,7 @@ fn ahead(git: &Git, head: &str, base: Option<&str>) -> Result<(usize, bool), Wor
 
 /// Whether a worker holds the task's own lock (R11).
 pub fn in_use(layout: &Layout, task: &TaskId) -> bool {
-    let Ok(file) = File::open(layout.task_lock(task)) else { return false };
+    let Ok(Some(file)) = files::open(layout.root(), &layout.task_lock(task)) else { return false };
     match FileExt::try_lock_shared(&file) {
         Ok(()) => false,
         Err(error) => error.raw_os_error() == fs2::lock_contended_error().raw_os_error(),

@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::git::{Git, GitError, destroy};
+use crate::sys::files;
 
 /// Git needs no longer than this between the first file of a worktree and the last.
 const LONG: Duration = Duration::from_secs(60);
@@ -54,13 +55,13 @@ pub(super) fn admin_for(common: &Path, tree: &Path) -> Option<PathBuf> {
 }
 
 fn place_of(admin: &Path) -> Option<PathBuf> {
-    let link = fs::read_to_string(admin.join("gitdir")).ok()?;
+    let link = files::read_small(admin.join("gitdir")).ok()?;
     Some(admin.join(link.trim_end()).parent()?.into())
 }
 
 /// Where the worktree of a private directory lies; `None` when it is half made.
 pub(super) fn top_of(admin: &Path) -> Option<PathBuf> {
-    let word = |name: &str| fs::read_to_string(admin.join(name)).ok().filter(|text| !text.trim().is_empty());
+    let word = |name: &str| files::read_small(admin.join(name)).ok().filter(|text| !text.trim().is_empty());
     word("HEAD")?;
     word("commondir")?;
     word("gitdir")?;
@@ -79,7 +80,7 @@ pub(super) fn shares(admin: &Path, common: &Path) -> bool {
     if admin == common {
         return common.join("commondir").symlink_metadata().is_err();
     }
-    let text = fs::read_to_string(admin.join("commondir")).unwrap_or_default();
+    let text = files::read_small(admin.join("commondir")).unwrap_or_default();
     !text.trim().is_empty() && admin.join(text.trim_end()).canonicalize().ok() == common.canonicalize().ok()
 }
 
@@ -117,18 +118,18 @@ pub(super) fn link_of(tree: &Path) -> Option<PathBuf> {
     if !fs::symlink_metadata(&link).ok()?.is_file() {
         return None;
     }
-    tree.join(fs::read_to_string(&link).ok()?.strip_prefix("gitdir: ")?.trim_end()).canonicalize().ok()
+    tree.join(files::read_small(&link).ok()?.strip_prefix("gitdir: ")?.trim_end()).canonicalize().ok()
 }
 
 fn listed(git: &Git, path: PathBuf, admin: PathBuf) -> Listed {
-    let head = fs::read_to_string(admin.join("HEAD")).unwrap_or_default();
+    let head = files::read_small(admin.join("HEAD")).unwrap_or_default();
     let mut branch = head.trim_end().strip_prefix("ref: refs/heads/").map(String::from);
     if branch.as_deref() == Some(".invalid") {
         // Its refs are in tables that only git reads.
         let asked = git.moved_to(&path, &admin).and_then(|git| git.call(&["symbolic-ref", "-q", "HEAD"]));
         branch = asked.ok().and_then(|(_, name, _)| name.strip_prefix("refs/heads/").map(String::from));
     }
-    let locked = fs::read_to_string(admin.join("locked")).ok().map(|reason| reason.trim_end().to_owned());
+    let locked = files::read_small(admin.join("locked")).ok().map(|reason| reason.trim_end().to_owned());
     Listed { path, admin, branch, locked }
 }
 

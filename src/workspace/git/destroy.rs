@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{Git, GitError};
+use crate::sys::files;
 
 impl Git {
     /// Puts index and files at the commit that is checked out; what was changed is gone.
@@ -52,7 +53,7 @@ impl Git {
                 return Err(GitError::not_ours(path, "it is no directory"));
             }
         }
-        let known = fs::read_to_string(admin.join("gitdir"));
+        let known = files::read_small(admin.join("gitdir"));
         if known.is_ok_and(|known| !known.is_empty() && admin.join(known.trim_end()).parent() != Some(tree)) {
             return Err(GitError::not_ours(tree, "the repository knows this worktree at another place"));
         }
