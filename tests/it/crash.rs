@@ -149,7 +149,7 @@ fn torture(workers: usize, tasks: usize, kills: usize, seed: u64) {
     let config = fs::read_to_string(project.path(".oodatcaa/config.toml")).expect("the configuration");
     fs::write(
         project.path(".oodatcaa/config.toml"),
-        config.replace("retry.backoff", "retry.deaths = 1000\nretry.backoff"),
+        config.replace("retry.backoff", "limits.starts = 1000\nretry.deaths = 1000\nretry.backoff"),
     )
     .expect("written");
     let list: Vec<_> = (0..tasks).map(|n| json!({"id": format!("T{n:04}"), "title": "", "status": "ready"})).collect();

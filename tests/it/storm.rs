@@ -59,7 +59,7 @@ impl Drop for Told {
 fn project(agent: &str, tasks: usize, limit: u32) -> Project {
     let project = Project::new(agent);
     let config = fs::read_to_string(project.path(".oodatcaa/config.toml")).expect("the configuration");
-    let patient = "retry.deaths = 1000\nretry.transient = 1000\nretry.backoff_max = \"50ms\"\nretry.backoff";
+    let patient = "limits.starts = 1000\nretry.deaths = 1000\nretry.transient = 1000\nretry.backoff_max = \"50ms\"\nretry.backoff";
     let config = config.replace("retry.backoff", patient) + "[roles.builder]\nttl = \"2s\"\n";
     fs::write(project.path(".oodatcaa/config.toml"), config).expect("written");
     let list: Vec<_> = (0..tasks).map(|n| json!({"id": format!("T{n:03}"), "title": "", "status": "ready"})).collect();

@@ -34,7 +34,8 @@ fn twelve_tasks_with_overlapping_edits_and_killed_workers_are_each_merged_once()
     git(&root, &["config", "user.name", "agent"]);
     git(&root, &["config", "user.email", "agent@invalid"]);
     let config = fs::read_to_string(project.path(".oodatcaa/config.toml")).expect("the configuration");
-    let config = config.replace("retry.backoff", "retry.deaths = 1000\nretry.conflicts = 1000\nretry.backoff");
+    let config = config
+        .replace("retry.backoff", "limits.starts = 1000\nretry.deaths = 1000\nretry.conflicts = 1000\nretry.backoff");
     fs::write(project.path(".oodatcaa/config.toml"), config).expect("written");
     fs::write(project.path("README.md"), "mine, uncommitted\n").expect("written");
     let first = git(&root, &["rev-parse", "main"]);
