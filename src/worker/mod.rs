@@ -231,8 +231,9 @@ impl Worker {
         if config.mode == Mode::Worktree {
             match mode_for(&setup.layout, config) {
                 Ok(Mode::Worktree) => {}
-                Ok(Mode::Shared) => log::warn!(
-                    "no directory above {} has a .git, so all tasks are worked on in it, whatever `workspace.mode` says",
+                // Nothing is wrong with that; `doctor` says what it costs.
+                Ok(Mode::Shared) => log::info!(
+                    "there is no git repository around {}, so all tasks are worked on in it",
                     setup.layout.root().display()
                 ),
                 Err(error) => log::error!("no task can start: failed to {}", chain(&error)),

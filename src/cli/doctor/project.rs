@@ -169,7 +169,7 @@ fn git(checks: &mut Checks, patient: &Patient<'_>) {
             let why = if worktrees { "no task can start" } else { "what an agent changes cannot be seen" };
             let said = std::iter::once(&failure.message).chain(&failure.causes).cloned().collect::<Vec<_>>().join(": ");
             let run = failure.hints.first().cloned().unwrap_or_default();
-            return checks.bad("git", format!("failed to {said}"), why, run);
+            return checks.bad("git", said, why, run);
         }
     }
     let ignored = files::read_text(layout.root(), ".gitignore".as_ref(), 1 << 20).ok().flatten().unwrap_or_default();

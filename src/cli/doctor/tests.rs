@@ -26,7 +26,7 @@ impl Scene {
     fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let at = directory.path().canonicalize().expect("there");
-        for name in ["home", "bin", "p/.git"] {
+        for name in ["home", "bin", "p"] {
             fs::create_dir_all(at.join(name)).expect("created");
         }
         let program = at.join("bin/claude");
@@ -36,7 +36,10 @@ impl Scene {
         let world = World::of([("HOME", text("home").as_str()), ("PATH", text("bin").as_str())]);
         let talk = Memo { answer: Some(true), ..Memo::default() };
         init(&talk, &world, &at.join("p"), &InitArgs::default()).expect("set up");
-        Self { layout: Layout::new(at.join("p")), world, directory }
+        let layout = Layout::new(at.join("p"));
+        let author = crate::workspace::Author { name: "me".into(), mail: "me@invalid".into() };
+        crate::workspace::first_commit(&layout, "a project", &author).expect("a repository");
+        Self { layout, world, directory }
     }
 
     fn host(&self) -> Host {
