@@ -1,10 +1,14 @@
 //! In which order the queue, the journal and the attempts' directories are believed, with real workers.
 
-use std::fs;
+use std::{
+    fs,
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    path::Path,
+};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::Project;
+use crate::support::{Project, eventually};
 
 #[test]
 fn an_old_result_in_an_attempts_place_speaks_for_nobody() {
@@ -64,4 +68,165 @@ fn an_older_queue_that_is_put_back_waits_for_a_human_and_either_way_can_be_chose
     assert!(ctl(&["queue", "repair", "--yes"]).status.success());
     project.once("builder");
     assert_eq!(project.events_of("lease.acquired").len(), 2, "the file is the truth");
+}
+
+/// How people's programs change a file.
+#[derive(Clone, Copy, Debug)]
+enum Style {
+    /// `jq … > tmp && mv tmp queue`
+    Replace,
+    /// Opened for writing anew.
+    Truncate,
+    /// Opened to read and to write, as `open(path, "r+")` does.
+    InPlace,
+    /// The old file becomes a backup, then a new one is written.
+    Backup,
+}
+
+fn edit(path: &Path, style: Style, change: impl Fn(&mut Value)) -> bool {
+    let held = fs::OpenOptions::new().read(true).write(true).open(path);
+    let (Ok(mut held), true) = (held, path.exists()) else { return false };
+    let mut text = String::new();
+    held.read_to_string(&mut text).expect("read");
+    let Ok(mut queue) = serde_json::from_str::<Value>(&text) else { return false };
+    change(&mut queue);
+    let text = serde_json::to_string_pretty(&queue).expect("JSON");
+    let (beside, backup) = (path.with_extension("mine"), path.with_extension("json~"));
+    match style {
+        Style::Replace => fs::write(&beside, text).and_then(|()| fs::rename(&beside, path)).expect("replaced"),
+        Style::Truncate => fs::write(path, text).expect("written"),
+        Style::InPlace => {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            held.seek(SeekFrom::Start(0)).and_then(|_| held.write_all(text.as_bytes())).expect("written");
+            held.set_len(text.len() as u64).expect("cut");
+        }
+        Style::Backup => {
+            if fs::rename(path, &backup).is_ok() {
+                fs::write(path, text).expect("written");
+            }
+        }
+    }
+    true
+}
+
+/// Edits of every style, by one program after the other and unsynchronised with us, beside workers and adders.
+fn nothing_is_lost(each: usize, adds: usize) {
+    let mut project = Project::that_succeeds();
+    let many: Vec<Value> = (0..adds).map(|n| json!({"id": format!("W{n}"), "title": "w", "status": "ready"})).collect();
+    project.queue(json!(many));
+    let queue = project.queue_file();
+    project.start_ready("builder", &[]);
+    let edits = std::thread::spawn(move || {
+        for n in 0..each {
+            for style in [Style::Replace, Style::Truncate, Style::InPlace, Style::Backup] {
+                let mark = format!("{style:?}-{n}");
+                while !edit(&queue, style, |text| text[&mark] = json!(true)) {
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
+            }
+        }
+    });
+    for n in 0..adds {
+        let id = format!("A{n}");
+        let add = ["add", "more", "--id", &id, "--status", "needs_manual"];
+        let said = project.command("agentctl").args(add).output().expect("runs");
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    }
+    edits.join().expect("edited");
+    for n in 0..adds {
+        project.wait_for(&format!("W{n}"), "awaiting_test");
+    }
+    let all = || {
+        let text = project.json();
+        let marks = ["Replace", "Truncate", "InPlace", "Backup"];
+        let marks = marks.iter().flat_map(|style| (0..each).map(move |n| format!("{style}-{n}")));
+        let mut lost: Vec<String> = marks.filter(|mark| text[mark] != true).collect();
+        let ids: Vec<Value> = project.tasks().into_iter().map(|task| task["id"].clone()).collect();
+        lost.extend((0..adds).map(|n| format!("A{n}")).filter(|id| !ids.contains(&json!(id))));
+        lost
+    };
+    eventually("every edit and every added task is there", || {
+        let lost = all();
+        if !lost.is_empty() {
+            eprintln!("not there: {lost:?}");
+        }
+        lost.is_empty().then_some(())
+    });
+}
+
+#[test]
+fn edits_of_every_style_and_added_tasks_survive_each_other() {
+    nothing_is_lost(6, 6);
+}
+
+#[test]
+#[ignore = "minutes: run by `make torture`"]
+fn edits_torture_at_full_size() {
+    nothing_is_lost(200, 200);
+}
+
+#[test]
+fn an_edit_in_place_of_a_file_that_was_just_replaced_is_taken_in() {
+    let project = Project::that_succeeds();
+    project.queue(json!([{"id": "A", "title": "t", "status": "ready"}]));
+    let mut held = fs::OpenOptions::new().read(true).write(true).open(project.queue_file()).expect("opened");
+    let mut adding = project.command("agentctl");
+    let mut adding = adding.args(["add", "more", "--id", "B"]).spawn().expect("runs");
+    eventually("the file is another", || project.text().contains("\"B\"").then_some(()));
+    let text = r#"{"wip_limits":{"builder":3},"mine":1,"tasks":[{"id":"A","title":"t","status":"ready","x":1}]}"#;
+    held.write_all(text.as_bytes()).and_then(|()| held.set_len(text.len() as u64)).expect("written");
+    drop(held);
+    adding.wait().expect("it waits for who has the old file open");
+    assert_eq!((&project.json()["mine"], &project.task("A")["x"]), (&json!(1), &json!(1)));
+    assert_eq!(project.task("B")["title"], "more");
+}
+
+#[test]
+fn a_lease_file_that_somebody_removes_gives_the_task_to_nobody_else() {
+    let mut project = Project::new("echo $$ >> started.$OODATCAA_TOKEN; trap '' TERM; sleep 1000");
+    project.queue(json!([{"id": "A", "title": "t", "status": "ready"}]));
+    let worker = project.start("builder", &[]);
+    eventually("the agent runs", || project.path("started.1").exists().then_some(()));
+    project.signal(worker, rustix::process::Signal::STOP);
+    fs::remove_file(project.path(".leases/A.json")).expect("removed");
+    let other = project.command("agent-daemon").args(["--role", "builder", "--once", "--owner", "two"]).output();
+    other.expect("runs");
+    assert!(!project.path("started.2").exists(), "its worker holds the task's lock");
+    assert_eq!(project.status("A"), "in_progress");
+    project.signal(worker, rustix::process::Signal::CONT);
+}
+
+#[test]
+fn a_journal_with_a_hole_of_gigabytes_stops_nobody() {
+    let project = Project::that_succeeds();
+    project.queue(json!([{"id": "A", "title": "t", "status": "ready"}]));
+    project.once("builder");
+    let journal = project.path(".oodatcaa/work/events.jsonl");
+    fs::OpenOptions::new().write(true).open(&journal).and_then(|file| file.set_len(50 << 30)).expect("stretched");
+    project.once("tester");
+    assert_ne!(project.status("A"), "awaiting_test");
+    assert!(fs::metadata(&journal).expect("there").len() < 1 << 20, "the hole is cut off");
+    let queue = project.text();
+    let file = fs::OpenOptions::new().write(true).open(project.queue_file()).expect("opened");
+    file.set_len(50 << 30).expect("stretched");
+    let said = project.command("agentctl").arg("ls").output().expect("runs");
+    assert!(String::from_utf8_lossy(&said.stderr).contains("nobody has written"), "{said:?}");
+    file.set_len(queue.len() as u64).expect("cut");
+}
+
+#[test]
+fn a_made_up_number_in_the_journal_hides_no_later_event() {
+    let project = Project::that_succeeds();
+    project.queue(json!([{"id": "A", "title": "t", "status": "ready"}]));
+    project.once("builder");
+    let journal = project.path(".oodatcaa/work/events.jsonl");
+    let last = project.events().pop().expect("an event");
+    let mut forged = last.clone();
+    forged["seq"] = json!(1_u64 << 53);
+    let mut file = fs::OpenOptions::new().append(true).open(&journal).expect("opened");
+    writeln!(file, "{forged}").expect("written");
+    project.once("tester");
+    let next = project.events().into_iter().rev().find(|event| event["seq"] != forged["seq"]).expect("an event");
+    assert!(next["seq"].as_u64() > last["seq"].as_u64() && next["seq"].as_u64() < Some(1_000), "{next}");
+    assert_ne!(project.status("A"), "awaiting_test");
 }

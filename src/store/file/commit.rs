@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{
     FileStore, Good, State,
     disk::{self, Replacement, failed},
+    displaced::Displaced,
     document::Document,
     journal,
     leases::{self, Before},
@@ -107,7 +108,7 @@ impl Attempt<'_> {
         if !whole.events.is_empty() && self.plan.is_empty() && !self.is_unchanged()? {
             return Ok(None);
         }
-        let events = self.store.numbered(self.state, whole.events.iter().cloned(), &self.snapshot.now);
+        let mut events = self.store.numbered(self.state, whole.events.iter().cloned(), &self.snapshot.now);
         let agreed = self.agrees(&whole);
         if !events.is_empty() {
             self.state.journal.reserve(journal::lines(&events).len())?;
@@ -121,7 +122,7 @@ impl Attempt<'_> {
         // what is remembered of the journal is not copied to be added to.
         self.snapshot.history = Default::default();
         if !events.is_empty() {
-            match self.state.journal.append(&events, !is_news(&whole)) {
+            match self.state.journal.append(&mut events, !is_news(&whole)) {
                 Ok(()) => {
                     let seq = self.state.journal.history().seq;
                     if let Some(good) = &mut self.state.good {
@@ -155,7 +156,7 @@ impl Attempt<'_> {
             }
             let end = ledger.end();
             ledger.make_place()?;
-            ledger.append(&kept, false).map(|()| end)
+            ledger.append(&mut kept, false).map(|()| end)
         })
     }
 
@@ -225,7 +226,10 @@ impl Attempt<'_> {
         if next.text() == good.document.text() {
             return self.is_unchanged();
         }
-        let old = fs::symlink_metadata(&path).map_err(failed("look at", &path))?;
+        let old = match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            old => old.map_err(failed("look at", &path))?,
+        };
         disk::check(&path, &old, false)?;
         let write = || -> io::Result<Replacement> {
             let replacement = Replacement::write(&path, next.text().as_bytes(), Some(&old))?;
@@ -237,12 +241,17 @@ impl Attempt<'_> {
         if disk::stamp(&path)?.as_ref() != Some(&good.stamp) || !self.lock.is_in_force()? {
             return Ok(false);
         }
-        if !replacement.put(&path, good.document.text().as_bytes()).map_err(failed("save", &path))? {
+        let Some(displaced) = replacement.put(&path, good.document.text().as_bytes()).map_err(failed("save", &path))?
+        else {
             return Ok(false);
-        }
+        };
         self.make_durable(&next)?;
         let stamp = disk::stamp(&path)?;
-        self.state.good = stamp.map(|stamp| Good { document: next, stamp, fresh: true, agreed: None });
+        let next = stamp.map(|stamp| Good { document: next, stamp, fresh: true, agreed: None });
+        if let Some(old) = std::mem::replace(&mut self.state.good, next) {
+            let displaced = Displaced::new(displaced, old.document.into_text());
+            self.store.late.look_after(&self.store.layout, displaced);
+        }
         Ok(true)
     }
 
@@ -266,7 +275,8 @@ impl Attempt<'_> {
             let old = fs::symlink_metadata(&path)?;
             let replacement = Replacement::write(&path, next.text().as_bytes(), Some(&old))?;
             replacement.sync()?;
-            Ok(replacement.put(&path, next.text().as_bytes())? && disk::sync_directory(&directory).map(|()| true)?)
+            Ok(replacement.put(&path, next.text().as_bytes())?.is_some()
+                && disk::sync_directory(&directory).map(|()| true)?)
         };
         match again() {
             // If not, somebody wrote on top of it already: theirs is what is to be kept.

@@ -193,6 +193,11 @@ pub(super) fn open(path: &Path) -> Result<Option<(File, Stamp)>, StoreError> {
     }
 }
 
+/// Whether most of a long file has never been written: what `truncate -s` makes.
+pub(super) fn is_mostly_hole(path: &Path, size: u64) -> bool {
+    size > 16 << 20 && fs::symlink_metadata(path).is_ok_and(|meta| meta.blocks().saturating_mul(512) < size / 2)
+}
+
 /// No queue is longer: a million tasks have a quarter of it.
 const LONGEST: u64 = 1 << 30;
 
@@ -278,9 +283,10 @@ impl Replacement {
         self.temporary.as_file().sync_all()
     }
 
-    /// Takes the place of a file that should still hold `old`; answers `false`, and has put back what it
-    /// found, when that file holds something else: then somebody wrote in the last moment (R3).
-    pub(super) fn put(self, path: &Path, old: &[u8]) -> io::Result<bool> {
+    /// Takes the place of a file that should still hold `old`, and answers that file, into which somebody may still
+    /// be writing; `None`, and what it found is put back, when it holds something else or is not there: then somebody
+    /// wrote in the last moment (R3).
+    pub(super) fn put(self, path: &Path, old: &[u8]) -> io::Result<Option<File>> {
         point("store.rename")?;
         let temporary = self.temporary.into_temp_path();
         let exchange = || {
@@ -289,25 +295,34 @@ impl Replacement {
         };
         match exchange() {
             Ok(()) => {
-                let same = File::open(&temporary).and_then(|mut file| holds(&mut file, old));
-                if !matches!(same, Ok(true)) {
-                    exchange()?;
-                    return same;
+                let there = File::open(&temporary).and_then(|mut file| Ok((holds(&mut file, old)?, file)));
+                match there {
+                    Ok((true, file)) => {
+                        // If it cannot be removed now, the next sweep tries again.
+                        let _ = temporary.close();
+                        point("store.renamed")?;
+                        Ok(Some(file))
+                    }
+                    other => {
+                        exchange()?;
+                        other.map(|_| None)
+                    }
                 }
-                // If it cannot be removed now, the next sweep tries again.
-                let _ = temporary.close();
             }
+            // Some editors take the old file away before they write the new one.
+            Err(rustix::io::Errno::NOENT) => Ok(None),
             // The file system cannot exchange two files; then a moment stays in which an edit is not seen.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
-                if !File::open(path).and_then(|mut file| holds(&mut file, old))? {
-                    return Ok(false);
+                let mut file = File::open(path)?;
+                if !holds(&mut file, old)? {
+                    return Ok(None);
                 }
                 temporary.persist(path).map_err(|error| error.error)?;
+                point("store.renamed")?;
+                Ok(Some(file))
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => Err(error.into()),
         }
-        point("store.renamed")?;
-        Ok(true)
     }
 }
 
@@ -397,9 +412,9 @@ mod tests {
         let path = dir.path().join("queue");
         fs::write(&path, "theirs").expect("written");
         let ours = || Replacement::write(&path, b"ours", None).expect("written");
-        assert!(!ours().put(&path, b"what we read").expect("put back"));
+        assert!(ours().put(&path, b"what we read").expect("put back").is_none());
         assert_eq!(fs::read(&path).expect("read"), b"theirs");
-        assert!(ours().put(&path, b"theirs").expect("put"));
+        assert!(ours().put(&path, b"theirs").expect("put").is_some());
         assert_eq!(fs::read(&path).expect("read"), b"ours");
         assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 1, "nothing is left behind");
     }

@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, FileExt},
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
@@ -29,8 +30,20 @@ const STRIDE: u64 = 128 * 1024;
 /// So many of the last bytes are compared to recognise a file that was written anew in place.
 const TAIL: usize = 512;
 
-/// The greatest number of an event that is believed; the next ones must find room.
-const GREATEST: u64 = 1 << 53;
+/// A number that is further ahead of the one before it was made up; the event counts, its number does not.
+const JUMP: u64 = 1_000_000;
+
+/// The greatest number that a journal may begin with: one that goes on from another.
+const GREATEST: u64 = 1 << 40;
+
+/// So much is read at a time.
+const PIECE: usize = 1 << 20;
+
+/// No line is longer; one that is, is passed over.
+const LONGEST: usize = 16 << 20;
+
+/// How long others are waited for who append at the same moment, which only a lock file that was taken away allows.
+const APPENDING: Duration = Duration::from_secs(2);
 
 /// What has been read of the journal.
 #[derive(Debug)]
@@ -134,17 +147,59 @@ impl Journal {
         if !same || !self.continues(&file).map_err(failed("read", &self.path))? {
             self.forget();
         }
-        let mut bytes = vec![0; usize::try_from(stamp.size - self.offset).unwrap_or(usize::MAX)];
-        let length = read_at(&file, &mut bytes, self.offset).map_err(failed("read", &self.path))?;
-        bytes.truncate(length);
-        let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-        self.take_in(&bytes[..whole]);
+        let rest = self.read_on(&file, stamp.size).map_err(failed("read", &self.path))?;
         self.stamp = Some(stamp);
-        Ok(match &bytes[whole..] {
-            [] => Rest::Nothing,
-            rest if serde_json::from_slice::<Event>(rest).is_ok() => Rest::Unended,
-            rest => Rest::Torn(rest.len() as u64),
+        let unread = stamp.size.saturating_sub(self.offset);
+        Ok(match rest {
+            Some(rest) if rest.is_empty() && unread == 0 => Rest::Nothing,
+            Some(rest) if serde_json::from_slice::<Event>(&rest).is_ok() => Rest::Unended,
+            _ => Rest::Torn(unread),
         })
+    }
+
+    /// Takes in all whole lines up to `size`, piece by piece; answers what follows the last one, `None` when that is
+    /// no part of a line.
+    fn read_on(&mut self, file: &File, size: u64) -> io::Result<Option<Vec<u8>>> {
+        let mut line: Vec<u8> = Vec::new();
+        // The line at hand is too long, or has a hole in it, and is passed over up to its end.
+        let mut broken = false;
+        let mut at = self.offset;
+        while at < size {
+            match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
+                // Nothing but a hole follows.
+                Err(rustix::io::Errno::NXIO) => return Ok((at == self.offset && size == at).then_some(line)),
+                Ok(data) if data > at => (at, broken) = (data, true),
+                // Not every file system can tell.
+                _ => {}
+            }
+            let mut piece = vec![0; PIECE.min(usize::try_from(size - at).unwrap_or(PIECE))];
+            let length = read_at(file, &mut piece, at)?;
+            if length == 0 {
+                break;
+            }
+            at += length as u64;
+            let piece = &piece[..length];
+            let Some(first) = piece.iter().position(|&byte| byte == b'\n').map(|end| end + 1) else {
+                line.extend_from_slice(piece);
+                if line.len() > LONGEST {
+                    (broken, line) = (true, Vec::new());
+                }
+                continue;
+            };
+            let whole = piece.iter().rposition(|&byte| byte == b'\n').map_or(first, |end| end + 1);
+            line.extend_from_slice(&piece[..first]);
+            if broken || line.len() > LONGEST {
+                let end = at - (length - first) as u64;
+                log::warn!("{}: the line at byte {} is no event and is skipped", self.path.display(), self.offset);
+                (self.offset, self.tail) = (end, line[line.len().saturating_sub(TAIL)..].to_vec());
+            } else {
+                self.take_in(&line);
+            }
+            broken = false;
+            self.take_in(&piece[first..whole]);
+            line = piece[whole..].to_vec();
+        }
+        Ok(Some(line).filter(|_| !broken))
     }
 
     /// `false` when what was read before stands there no more.
@@ -163,15 +218,16 @@ impl Journal {
             let start = self.offset;
             self.offset += line.len() as u64;
             match serde_json::from_slice::<Event>(line) {
-                Ok(event) if event.seq > GREATEST => {
-                    log::warn!(
-                        "{}: the line at byte {start} is skipped: nobody has counted to {}",
-                        self.path.display(),
-                        event.seq
-                    );
-                }
                 Ok(mut event) => {
                     self.seals.check(&mut event);
+                    if !is_plausible(event.seq, history.seq) {
+                        log::warn!(
+                            "{}: nobody has counted to {}, the number in the line at byte {start}",
+                            self.path.display(),
+                            event.seq
+                        );
+                        event.seq = history.seq;
+                    }
                     history.apply(&event);
                 }
                 Err(_) if line.trim_ascii().is_empty() => {}
@@ -181,7 +237,9 @@ impl Journal {
                     struct Numbered {
                         seq: u64,
                     }
-                    if let Ok(Numbered { seq: seq @ ..=GREATEST }) = serde_json::from_slice(line) {
+                    if let Ok(Numbered { seq }) = serde_json::from_slice(line)
+                        && is_plausible(seq, history.seq)
+                    {
                         history.seq = history.seq.max(seq);
                     }
                     log::warn!("{}: the line at byte {start} is skipped: {error}", self.path.display());
@@ -221,9 +279,22 @@ impl Journal {
 
     /// Appends events by a single write; only for one who holds the queue lock and has mended the end.
     /// If they are to be durable, they have reached the disk afterwards, with all that stood before them.
-    pub(super) fn append(&mut self, events: &[Event], durable: bool) -> Result<(), StoreError> {
-        let lines = lines(events);
+    ///
+    /// The journal has a lock of its own for this moment: two who both believe that they hold the queue's, because
+    /// somebody took its file away, still append one after the other, and the later one counts on.
+    pub(super) fn append(&mut self, events: &mut [Event], durable: bool) -> Result<(), StoreError> {
         let (mut file, _) = disk::open_or_create(&self.path, true)?;
+        let deadline = Instant::now() + APPENDING;
+        while fs2::FileExt::try_lock_exclusive(&file).is_err() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.refresh()?;
+        if events.first().is_some_and(|first| first.seq <= self.history.seq) {
+            for (seq, event) in (self.history.seq + 1..).zip(events.iter_mut()) {
+                (event.seq, event.id) = (seq, seq.to_string());
+            }
+        }
+        let lines = lines(events);
         let mut write = || -> io::Result<()> {
             disk::point("store.journal")?;
             file.write_all(&lines)?;
@@ -272,14 +343,41 @@ impl Journal {
         }
         let from = self.marks.iter().rev().find(|(seq, _)| *seq <= after).map_or(0, |(_, end)| *end);
         let Some((file, _)) = disk::open(&self.path)? else { return Ok(Vec::new()) };
-        let mut bytes = vec![0; usize::try_from(self.offset.saturating_sub(from)).unwrap_or(usize::MAX)];
-        let length = read_at(&file, &mut bytes, from).map_err(failed("read", &self.path))?;
-        Ok(bytes[..length]
-            .split(|&byte| byte == b'\n')
-            .filter_map(|line| serde_json::from_slice::<Event>(line).ok())
-            .filter(|event| event.seq > after)
-            .collect())
+        let read = || -> io::Result<Vec<Event>> {
+            let (mut events, mut line, mut at, mut before) = (Vec::new(), Vec::new(), from, 0);
+            while at < self.offset {
+                if let Ok(data) = rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(at)) {
+                    at = at.max(data);
+                }
+                let mut piece = vec![0; PIECE.min(usize::try_from(self.offset - at).unwrap_or(PIECE))];
+                let length = read_at(&file, &mut piece, at)?;
+                if length == 0 {
+                    break;
+                }
+                at += length as u64;
+                for part in piece[..length].split_inclusive(|&byte| byte == b'\n') {
+                    if line.len() <= LONGEST {
+                        line.extend_from_slice(part);
+                    }
+                    if part.ends_with(b"\n") {
+                        let event = serde_json::from_slice::<Event>(&line).ok();
+                        if let Some(event) = event.filter(|event| from > 0 || is_plausible(event.seq, before)) {
+                            before = before.max(event.seq);
+                            events.extend(Some(event).filter(|event| event.seq > after));
+                        }
+                        line.clear();
+                    }
+                }
+            }
+            Ok(events)
+        };
+        read().map_err(failed("read", &self.path))
     }
+}
+
+/// Whether an event may have this number when the one before it has that.
+fn is_plausible(seq: u64, before: u64) -> bool {
+    if before == 0 { seq <= GREATEST } else { seq <= before.saturating_add(JUMP) }
 }
 
 /// Events as they stand in the journal.

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`document`] | lossless text: tasks out, splices in |
 //! | [`disk`] | files opened, checked, replaced, made durable |
+//! | [`displaced`] | edits in place of a file that has just been replaced |
 //! | [`lock`] | the queue's lock, the tasks' locks, whose turn it is |
 //! | [`leases`], [`dialect`], [`mod@identity`] | lease files, their dialects, who stands behind them |
 //! | [`runs`] | attempts' directories and the tokens that they prove |
@@ -16,6 +17,7 @@
 mod commit;
 mod dialect;
 mod disk;
+mod displaced;
 pub mod document;
 mod identity;
 mod journal;
@@ -40,6 +42,7 @@ pub use identity::identity;
 use self::{
     commit::Attempt,
     disk::Stamp,
+    displaced::{Displaced, Late},
     document::Document,
     identity::Machine,
     journal::Journal,
@@ -50,15 +53,18 @@ use self::{
 use super::{Committed, Invalid, Reading, Store, StoreError};
 use crate::{
     domain::{
-        Beside, Event, EventDraft, History, Kind, Now, Owner, Plan, Snapshot, TaskId, Token, event::Actor, history,
-        observe,
+        Beside, Event, EventDraft, ForeignLease, Held, History, Holder, Kind, LeaseRecord, Now, Owner, Plan,
+        QueueLease, Snapshot, TaskId, Token, event::Actor, history, observe,
     },
     layout::Layout,
-    sys::files,
+    sys::{files, project::Identity},
 };
 
 /// How often a decision is made anew because others wrote beside the lock.
 const TRIES: u32 = 5;
+
+/// No queue is longer.
+const LARGEST: u64 = 1 << 30;
 
 /// How long a reader waits for somebody who is in the middle of writing the file in place.
 const PATIENCE: Duration = Duration::from_millis(150);
@@ -89,6 +95,9 @@ pub struct FileStore {
     turns: Turns,
     state: Mutex<State>,
     watchers: Mutex<Vec<notify::RecommendedWatcher>>,
+    late: Late,
+    /// The project's directory as it was when the store was opened.
+    root: Option<Identity>,
 }
 
 /// What is remembered between two looks at the files.
@@ -189,6 +198,8 @@ impl FileStore {
             locks_exclude: disk::locks_exclude(),
             turns: Turns::default(),
             watchers: Mutex::default(),
+            late: Late::default(),
+            root: Identity::of(layout.root()).ok(),
         })
     }
 
@@ -225,6 +236,11 @@ impl FileStore {
                 return Ok(());
             }
         }
+        if stamp.size > LARGEST || disk::is_mostly_hole(&path, stamp.size) {
+            let message =
+                format!("the file has {} bytes, most of which nobody has written; expected a queue", stamp.size);
+            return Err(Bad::Invalid(Invalid { path, line: 1, column: 1, message }));
+        }
         let (bytes, stamp) = disk::read(&path).map_err(Bad::Failed)?.ok_or(Bad::Missing)?;
         let fresh = stamp.is_fresh();
         let document = match &state.good {
@@ -256,8 +272,85 @@ impl FileStore {
         }
     }
 
+    /// That the project's directory is there and the same. While it is away (moved, not mounted) nothing that is
+    /// missing below it means anything.
+    fn is_here(&self) -> Result<(), StoreError> {
+        let Some(then) = &self.root else { return Ok(()) };
+        let away = |what: &str| {
+            let source = std::io::Error::new(std::io::ErrorKind::NotFound, format!("{what}; it is waited for"));
+            Err(disk::failed("find the project's directory", self.layout.root())(source))
+        };
+        match Identity::of(self.layout.root()) {
+            Ok(now) if (now.ino, now.born) == (then.ino, then.born) => Ok(()),
+            Ok(_) => away("another directory is in its place"),
+            Err(_) => away("it is away"),
+        }
+    }
+
+    /// Puts an edit into the queue that was made in a file which was no longer it; `base` is what that had held.
+    /// Answers the file that this displaces.
+    fn merge(&self, base: &str, theirs: &str) -> Result<Option<Displaced>, StoreError> {
+        self.prepare()?;
+        let (path, started) = (self.layout.queue(), Instant::now());
+        for _ in 0..TRIES {
+            let lock = QueueLock::take(&self.layout.queue_lock(), started + self.options.lock_wait, started)?;
+            let state = &mut *self.state();
+            match self.look_patiently(state) {
+                Ok(()) => {}
+                Err(Bad::Failed(error)) => return Err(error),
+                Err(Bad::Missing) => return Err(StoreError::Missing(path)),
+                Err(Bad::Invalid(wrong)) => return Err(StoreError::Invalid(wrong)),
+            }
+            let now = state.good.as_ref().expect("looked at just now").document.text().to_owned();
+            let wrong = |error: serde_json::Error| disk::failed("edit", &path)(std::io::Error::other(error));
+            let Some(text) = document::merge::merged(base, theirs, &now).map_err(wrong)? else { return Ok(None) };
+            let old = std::fs::symlink_metadata(&path).ok();
+            let put = || -> std::io::Result<Option<std::fs::File>> {
+                let replacement = disk::Replacement::write(&path, text.as_bytes(), old.as_ref())?;
+                replacement.sync()?;
+                if lock.is_in_force().is_ok_and(|held| held) {
+                    replacement.put(&path, now.as_bytes())
+                } else {
+                    Ok(None)
+                }
+            };
+            if let Some(file) = put().map_err(disk::failed("save", &path))? {
+                return Ok(Some(Displaced::new(file, now)));
+            }
+        }
+        Err(StoreError::Contended { path, tries: TRIES })
+    }
+
+    /// A claim whose lease file somebody took away is proved by the task's lock: while that is held, its worker lives
+    /// and nobody else gets the task (R11).
+    fn proved_by_locks(
+        &self,
+        queue: &crate::domain::Queue,
+        held: &HashMap<TaskId, TaskLock>,
+        leases: &mut std::collections::BTreeMap<TaskId, Held>,
+        now: &Now,
+    ) -> Result<(), StoreError> {
+        for task in queue.tasks().filter(|task| !leases.contains_key(&task.id)).collect::<Vec<_>>() {
+            let QueueLease::Ours { owner, token } = &task.lease else { continue };
+            let ours = held.get(&task.id).map(TaskLock::is_in_force).transpose()? == Some(true);
+            if ours || (self.locks_exclude && lock::is_free(&self.layout.task_lock(&task.id))? == Some(false)) {
+                let until = now.wall.checked_add_signed(chrono::Duration::seconds(60));
+                let lease = ForeignLease {
+                    task_id: task.id.clone(),
+                    owner: owner.clone(),
+                    role: None,
+                    token: Some(*token),
+                    until,
+                };
+                leases.insert(task.id.clone(), Held { record: LeaseRecord::Foreign(lease), holder: Holder::Alive });
+            }
+        }
+        Ok(())
+    }
+
     /// Checks and makes what a commit needs; only for one who is about to take the lock.
     fn prepare(&self) -> Result<(), StoreError> {
+        self.is_here()?;
         if disk::stamp(&self.layout.queue())?.is_none() && self.state().good.is_none() {
             return Err(StoreError::Missing(self.layout.queue()));
         }
@@ -287,6 +380,7 @@ impl Store for FileStore {
         state.journal.refresh()?;
         let records = state.leases.scan(&self.layout)?;
         let leases = self.holders(records, &state.held, false)?;
+        self.is_here()?;
         let good = state.good.as_ref().expect("returned above without one");
         let snapshot = Snapshot {
             now: Self::now(),
@@ -402,11 +496,15 @@ impl FileStore {
             }
         }
         let records = state.leases.scan(&self.layout)?;
-        let leases = self.holders(records, &state.held, how == How::Whole)?;
+        let mut leases = self.holders(records, &state.held, how == How::Whole)?;
+        self.is_here()?;
 
         let kept = state.kept();
         let good = state.good.as_mut().expect("looked at just now");
         let queue = good.document.queue().clone();
+        if how == How::Whole {
+            self.proved_by_locks(&queue, &state.held, &mut leases, &now)?;
+        }
         let mut history = state.journal.history().clone();
         if !self.locks_exclude {
             tickets::count(&self.layout, &queue, &mut history);
@@ -470,7 +568,7 @@ impl FileStore {
             (event.seq, event.id, event.time) = (seq, seq.to_string(), event.time.max(history.at));
         }
         drop(history);
-        state.journal.append(&state.pending, true)?;
+        state.journal.append(&mut state.pending, true)?;
         state.pending.clear();
         Ok(())
     }
@@ -497,8 +595,8 @@ impl FileStore {
     /// Journals a queue that cannot be read, once for each different trouble (R4).
     fn note_invalid(&self, state: &mut State, now: &Now, wrong: Invalid) -> Result<StoreError, StoreError> {
         if state.journal.history().invalid.as_deref() != Some(wrong.message.as_str()) {
-            let events = self.numbered(state, [journal::invalid(&wrong)], now);
-            state.journal.append(&events, true)?;
+            let mut events = self.numbered(state, [journal::invalid(&wrong)], now);
+            state.journal.append(&mut events, true)?;
         }
         Ok(StoreError::Invalid(wrong))
     }

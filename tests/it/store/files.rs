@@ -349,8 +349,11 @@ fn a_disk_that_became_read_only_is_told() {
     fs::write(layout.queue(), QUEUE).expect("written");
     let store = FileStore::open(&layout, Some(identity("x")), FileOptions::default()).expect("opened");
     store.transact(&mut |snapshot| moved(snapshot, "B", &Status::BLOCKED)).expect("committed");
-    let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(small.0.path()).status();
-    assert!(remounted.expect("`mount` is there").success());
+    // The file that the commit displaced is held for some seconds, and a disk with such files stays writable.
+    super::eventually("the disk is read-only", || {
+        let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(small.0.path()).status();
+        remounted.expect("`mount` is there").success()
+    });
     let error = store.transact(&mut |snapshot| claim(snapshot, "A")).expect_err("read-only");
     assert!(
         matches!(&error, StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem),

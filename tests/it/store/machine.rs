@@ -426,7 +426,12 @@ impl StateMachineTest for Table {
                 real.write(&text.replace(&note(table.note - 1), &note(table.note)), by_rename);
             }
             Step::Torn(by, half) => real.torn(by, half),
-            Step::Remove(task) => drop(fs::remove_file(real.project.layout().lease(&id(task)))),
+            // With the lock that would still prove the claim.
+            Step::Remove(task) => {
+                let layout = real.project.layout();
+                drop(fs::remove_file(layout.lease(&id(task))));
+                drop(fs::remove_file(layout.task_lock(&id(task))));
+            }
         }
         real
     }

@@ -5,6 +5,7 @@
 
 mod entry;
 mod json;
+pub mod merge;
 mod reread;
 mod splice;
 mod style;
@@ -105,6 +106,11 @@ impl Document {
         all.extend(places(&self.text, raised));
         all.sort();
         all
+    }
+
+    /// The text alone.
+    pub fn into_text(self) -> String {
+        self.text
     }
 
     /// The text, byte for byte as it was read.

@@ -1,0 +1,174 @@
+//! What others write into a file that was the queue a moment ago, because they had it open, is taken in (R3).
+//!
+//! Whoever opens the queue to write into it in place holds the file, not the name; when our commit puts another file
+//! under that name meanwhile, their writing goes nowhere. So each file that a commit displaces is looked at again,
+//! for a while, and what it then holds beyond what we had read is brought into the queue.
+
+use std::{
+    fs::File,
+    io::{self, Read as _, Seek as _},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    sync::{Mutex, PoisonError},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use super::{FileOptions, FileStore, disk, document::Document};
+use crate::{layout::Layout, sys::files};
+
+/// When a displaced file is looked at again; after the last of them it is let go.
+const LOOKS: [u64; 9] = [3, 15, 40, 100, 250, 500, 1_000, 2_000, 4_000];
+
+/// So many bytes of displaced files are remembered at once; the oldest goes first.
+const MOST: usize = 64 << 20;
+
+/// A file that was the queue, and what it held.
+#[derive(Debug)]
+pub(super) struct Displaced {
+    pub(super) file: File,
+    pub(super) base: String,
+    since: Instant,
+    looks: usize,
+}
+
+impl Displaced {
+    pub(super) fn new(file: File, base: String) -> Self {
+        Self { file, base, since: Instant::now(), looks: 0 }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        Some(self.since + Duration::from_millis(*LOOKS.get(self.looks)?))
+    }
+
+    /// What it holds now, if that is something else than before.
+    fn written(&mut self) -> io::Result<Option<Vec<u8>>> {
+        self.file.rewind()?;
+        if disk::holds(&mut self.file, self.base.as_bytes())? {
+            return Ok(None);
+        }
+        self.file.rewind()?;
+        let mut bytes = Vec::new();
+        (&self.file).take(super::LARGEST).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// Whether another process has it open, as far as we may see that.
+    fn is_open_elsewhere(&self) -> bool {
+        let Ok(mine) = self.file.metadata() else { return false };
+        let (proc, me) = (Path::new("/proc"), std::process::id().to_string());
+        let processes = files::list(proc, proc, 1 << 20).ok().flatten().unwrap_or_default();
+        let numbers = processes.into_iter().filter_map(|entry| entry.name.into_string().ok());
+        numbers.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()) && *name != me).any(|pid| {
+            let of_it = proc.join(pid).join("fd");
+            let descriptors = files::list(proc, &of_it, 1 << 16).ok().flatten().unwrap_or_default();
+            descriptors.iter().any(|entry| {
+                let there = std::fs::metadata(of_it.join(&entry.name));
+                there.is_ok_and(|there| (there.dev(), there.ino()) == (mine.dev(), mine.ino()))
+            })
+        })
+    }
+}
+
+/// The thread that looks after displaced files, once there are any.
+#[derive(Debug, Default)]
+pub(super) struct Late(Mutex<Option<(Sender<Displaced>, JoinHandle<()>)>>);
+
+impl Late {
+    pub(super) fn look_after(&self, layout: &Layout, displaced: Displaced) {
+        let mut thread = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if thread.is_none() {
+            let (tell, told) = crossbeam_channel::unbounded();
+            let layout = layout.clone();
+            let named = std::thread::Builder::new().name("late edits".into()).stack_size(512 * 1024);
+            match named.spawn(move || look_after(&layout, &told)) {
+                Ok(running) => *thread = Some((tell, running)),
+                Err(error) => return log::debug!("nobody looks for late edits: {error}"),
+            }
+        }
+        if let Some((tell, _)) = &*thread {
+            // Should the thread have died, edits in place are as safe as they were without it.
+            let _ = tell.send(displaced);
+        }
+    }
+}
+
+impl Drop for Late {
+    /// A program that ends waits for those who still have a displaced file open.
+    fn drop(&mut self) {
+        if let Some((tell, running)) = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            drop(tell);
+            let _ = running.join();
+        }
+    }
+}
+
+fn look_after(layout: &Layout, told: &Receiver<Displaced>) {
+    let mut all: Vec<Displaced> = Vec::new();
+    let mut ending = false;
+    loop {
+        let next = all.iter().filter_map(Displaced::due).min();
+        let news = match next {
+            _ if ending && all.is_empty() => return,
+            Some(at) if ending => {
+                std::thread::sleep(at.saturating_duration_since(Instant::now()));
+                Err(RecvTimeoutError::Timeout)
+            }
+            Some(at) => told.recv_deadline(at),
+            None => told.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match news {
+            Ok(displaced) => all.push(displaced),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => ending = true,
+        }
+        let mut more = Vec::new();
+        all.retain_mut(|displaced| {
+            if ending && !displaced.is_open_elsewhere() {
+                displaced.looks = LOOKS.len() - 1;
+            } else if displaced.due().is_some_and(|at| at > Instant::now()) {
+                return true;
+            }
+            displaced.looks += 1;
+            let last = displaced.due().is_none();
+            match take_in(layout, displaced, last) {
+                Ok(new) => more.extend(new),
+                Err(error) => log::warn!("an edit in place is not taken in yet: {error}"),
+            }
+            !last
+        });
+        all.extend(more);
+        while all.iter().map(|displaced| displaced.base.len()).sum::<usize>() > MOST {
+            drop(all.remove(0));
+        }
+    }
+}
+
+/// Brings what was written into a displaced file into the queue; answers the file that this displaces in turn.
+fn take_in(layout: &Layout, displaced: &mut Displaced, last: bool) -> Result<Option<Displaced>, String> {
+    let Some(bytes) = displaced.written().map_err(|error| error.to_string())? else { return Ok(None) };
+    let path = layout.queue();
+    let theirs = match Document::from_bytes(&path, bytes.clone()) {
+        Ok(theirs) => theirs,
+        // They are in the middle of it, or have left it there.
+        Err(invalid) if last => {
+            let aside = path.with_extension(format!("lost-edit-{}", std::process::id()));
+            let kept = files::write_atomic(layout.root(), &aside, &bytes, files::Durable::No);
+            log::error!(
+                "{}: what somebody wrote in place is no queue ({}); it is kept in {}",
+                path.display(),
+                invalid.message,
+                aside.display()
+            );
+            return kept.map(|()| None).map_err(|error| error.to_string());
+        }
+        Err(_) => return Ok(None),
+    };
+    let store = FileStore::open(layout, None, FileOptions::default()).map_err(|error| error.to_string())?;
+    let new = store.merge(&displaced.base, theirs.text()).map_err(|error| error.to_string())?;
+    log::info!("{}: an edit that was made in place while the file was replaced is taken in", path.display());
+    displaced.base = theirs.text().to_owned();
+    Ok(new)
+}
