@@ -18,13 +18,18 @@ impl Place {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let place = Self { dir };
-        for name in ["home", "bin", "p/.git"] {
+        for name in ["home", "bin", "p"] {
             fs::create_dir_all(place.at(name)).unwrap();
         }
+        crate::support::git(&place.at("p"), &["init", "-q"]);
+        crate::support::git(&place.at("p"), &["commit", "-q", "--allow-empty", "-m", "first"]);
         for name in ["claude", "cargo"] {
             fs::write(place.at("bin").join(name), "").unwrap();
             fs::set_permissions(place.at("bin").join(name), fs::Permissions::from_mode(0o755)).unwrap();
         }
+        let path = std::env::var_os("PATH").unwrap();
+        let git = std::env::split_paths(&path).map(|dir| dir.join("git")).find(|git| git.is_file()).expect("git");
+        std::os::unix::fs::symlink(git, place.at("bin/git")).unwrap();
         fs::write(place.at("p/Cargo.toml"), "").unwrap();
         place
     }
@@ -117,7 +122,7 @@ fn a_cloned_project_runs_nothing_until_it_is_trusted() {
     assert!(told.contains("--yes"), "{told}");
     let shown = ok(&place.run(&["config", "trust", "--yes"]));
     assert!(
-        shown.contains("kind = \"claude\"") && shown.contains("permissions = \"edits\"") && shown.contains("gate test"),
+        shown.contains("kind = \"claude\"") && shown.contains("permissions = \"auto\"") && shown.contains("gate test"),
         "{shown}"
     );
     let projects = fs::read_dir(place.at("home/.local/state/oodatcaa/projects")).unwrap();

@@ -138,6 +138,10 @@ fn a_worktree_whose_git_file_the_agent_replaced_is_saved_and_its_work_is_not_tak
         assert!(held.into_iter().any(|text| text == "mine") || stays, "{replace}: {saved:?}");
         // The next attempt has a worktree that is one.
         project.script("agent.sh", &format!("{BUILDS}echo theirs > made.txt"));
+        crate::support::eventually("its time to be tried again has come", || {
+            once(&project, "builder");
+            (project.status("A") != "ready").then_some(())
+        });
         walk(&project);
         assert_eq!(project.status("A"), "done", "{replace}: {}", project.diagnosis());
         assert_eq!(git(project.root(), &["show", "main:made.txt"]), "theirs", "{replace}");

@@ -68,6 +68,9 @@ fn a_remote_that_is_away_is_waited_for() {
         (scene.project.events_of("attempt.finished").iter().filter(waits).count() >= 2).then_some(())
     });
     git(&root, &["remote", "set-url", "origin", &remote.to_string_lossy()]);
+    // Another address is used once a person has accepted it.
+    let trust = scene.project.command("agentctl").args(["config", "trust", "--yes"]).output().expect("agentctl");
+    assert!(trust.status.success(), "{trust:?}");
     scene.project.wait_for("A", "done");
     scene.project.signal(n, rustix::process::Signal::TERM);
     assert_eq!(scene.project.ended(n), Some(0));
