@@ -23,7 +23,10 @@ use crate::{
         text::{many, one_line},
     },
     error::{Failure, quoted},
-    store::{Invalid, file::document::Document},
+    store::{
+        Invalid,
+        file::{LONGEST, document::Document},
+    },
     sys::files,
 };
 
@@ -93,21 +96,18 @@ pub fn run(ctx: &Context, verb: &Verb) -> Done {
     }
 }
 
-/// Bytes of a file that may be a queue: more is a mistake.
-pub(super) const LARGEST: u64 = 1 << 30;
-
 fn validate(ctx: &Context, args: &Validate) -> Done {
     let (path, bytes) = match &args.file {
         Some(file) if file.as_os_str() == "-" => {
             let mut bytes = Vec::new();
-            let read = std::io::stdin().take(LARGEST).read_to_end(&mut bytes);
+            let read = std::io::stdin().take(LONGEST).read_to_end(&mut bytes);
             read.map_err(|error| fail::io("read", Path::new("standard input"), &error))?;
             (PathBuf::from("<stdin>"), bytes)
         }
-        Some(file) => (file.clone(), files::read_named(file, LARGEST)?.ok_or_else(|| missing(file))?),
+        Some(file) => (file.clone(), files::read_named(file, LONGEST)?.ok_or_else(|| missing(file))?),
         None => {
             let path = ctx.layout()?.queue();
-            let bytes = files::read(ctx.layout()?.root(), &path, LARGEST)?.ok_or_else(|| missing(&path))?;
+            let bytes = files::read(ctx.layout()?.root(), &path, LONGEST)?.ok_or_else(|| missing(&path))?;
             (path, bytes)
         }
     };

@@ -4,6 +4,8 @@ use std::{
     fs,
     io::{Read as _, Seek as _, SeekFrom, Write as _},
     path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -151,6 +153,38 @@ fn nothing_is_lost(each: usize, adds: usize) {
             eprintln!("not there: {lost:?}");
         }
         lost.is_empty().then_some(())
+    });
+}
+
+/// Who writes without a pause that a change fits into must not be able to refuse what a person asks for.
+#[test]
+fn adding_beside_a_program_that_replaces_the_file_all_the_time_is_never_refused() {
+    let project = Project::that_succeeds();
+    project.queue(json!([]));
+    let (queue, done) = (project.queue_file(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut edits = 0;
+            while !done.load(Ordering::SeqCst) {
+                edits += u32::from(edit(&queue, Style::Replace, |text| text["edits"] = json!(edits)));
+                std::thread::sleep(Duration::from_millis(10 + u64::from(edits % 11)));
+            }
+        });
+        let refused: Vec<String> = (0..20)
+            .filter_map(|n| {
+                let add = ["add", "more", "--id", &format!("A{n}"), "--status", "needs_manual"];
+                let said = project.command("agentctl").args(add).output().expect("runs");
+                (!said.status.success()).then(|| String::from_utf8_lossy(&said.stderr).into_owned())
+            })
+            .collect();
+        done.store(true, Ordering::SeqCst);
+        writer.join().expect("it wrote");
+        assert!(refused.is_empty(), "{refused:?}");
+    });
+    // What such a program took out at the last moment, the next change puts back.
+    eventually("every added task is there", || {
+        let said = project.command("agentctl").args(["task", "prio", "A0", "3"]).output().expect("runs");
+        (said.status.success() && project.tasks().len() == 20).then_some(())
     });
 }
 

@@ -96,7 +96,7 @@ fn validate(world: &World, layout: &Layout) -> Result<Vec<String>, Failure> {
         return Ok(Vec::new());
     }
     let workflow = Config::load_in(world, layout, &Overrides::default())?.config.workflow;
-    let bytes = files::read(layout.root(), &layout.queue(), super::queue::LARGEST)?.unwrap_or_default();
+    let bytes = files::read(layout.root(), &layout.queue(), crate::store::file::LONGEST)?.unwrap_or_default();
     Ok(match Document::from_bytes(&layout.queue(), bytes) {
         Ok(document) => {
             document.queue().problems(&workflow).iter().map(|problem| one_line(&problem.to_string())).collect()

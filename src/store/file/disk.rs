@@ -198,8 +198,8 @@ pub(super) fn is_mostly_hole(path: &Path, size: u64) -> bool {
     size > 16 << 20 && fs::symlink_metadata(path).is_ok_and(|meta| meta.blocks().saturating_mul(512) < size / 2)
 }
 
-/// No queue is longer: a million tasks have a quarter of it.
-const LONGEST: u64 = 1 << 30;
+/// No queue file has more bytes: a million tasks have a quarter of it.
+pub const LONGEST: u64 = 1 << 30;
 
 /// Reads a whole file; `None` when there is none, an error when it is longer than anything that belongs there.
 pub(super) fn read(path: &Path) -> Result<Option<(Vec<u8>, Stamp)>, StoreError> {

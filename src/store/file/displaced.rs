@@ -51,7 +51,7 @@ impl Displaced {
         }
         self.file.rewind()?;
         let mut bytes = Vec::new();
-        (&self.file).take(super::LARGEST).read_to_end(&mut bytes)?;
+        (&self.file).take(super::LONGEST).read_to_end(&mut bytes)?;
         Ok(Some(bytes))
     }
 

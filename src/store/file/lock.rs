@@ -121,6 +121,43 @@ fn tried(attempt: impl Fn() -> io::Result<()>) -> io::Result<bool> {
     }
 }
 
+/// The tries of one change beside somebody who writes without asking: a few in any case, then until the deadline.
+#[derive(Debug)]
+pub(super) struct Tries {
+    made: u32,
+    pause: Duration,
+    deadline: Instant,
+}
+
+impl Tries {
+    /// So many there are whatever the clock says.
+    pub(super) const LEAST: u32 = 5;
+
+    pub(super) fn until(deadline: Instant) -> Self {
+        Self { made: 0, pause: Duration::from_millis(1), deadline }
+    }
+
+    /// How often it was tried.
+    pub(super) fn made(&self) -> u32 {
+        self.made
+    }
+
+    /// Pauses before every try but the first, longer each time, for `least` at the least; `false` when it is time to
+    /// give up. Not to be called by one who holds a lock.
+    pub(super) fn again(&mut self, least: Duration) -> bool {
+        if self.made > 0 {
+            if self.made >= Self::LEAST && Instant::now() >= self.deadline {
+                return false;
+            }
+            std::thread::sleep(jittered(self.pause).max(least));
+            // Never in step with who writes at fixed times, and never so long that few tries are left.
+            self.pause = (self.pause * 3 / 2).min(Duration::from_millis(40));
+        }
+        self.made += 1;
+        true
+    }
+}
+
 /// Spreads those who wait; the clock's last digits are random enough.
 fn jittered(pause: Duration) -> Duration {
     let digits = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic).tv_nsec;

@@ -37,6 +37,7 @@ use std::{
 use chrono::Utc;
 use crossbeam_channel::Receiver;
 
+pub use disk::LONGEST;
 pub use identity::identity;
 
 use self::{
@@ -47,7 +48,7 @@ use self::{
     identity::Machine,
     journal::Journal,
     leases::Leases,
-    lock::{QueueLock, TaskLock, Turns},
+    lock::{QueueLock, TaskLock, Tries, Turns},
     seals::Seals,
 };
 use super::{Committed, Invalid, Reading, Store, StoreError};
@@ -59,12 +60,6 @@ use crate::{
     layout::Layout,
     sys::{files, project::Identity},
 };
-
-/// How often a decision is made anew because others wrote beside the lock.
-const TRIES: u32 = 5;
-
-/// No queue is longer.
-const LARGEST: u64 = 1 << 30;
 
 /// How long a reader waits for somebody who is in the middle of writing the file in place.
 const PATIENCE: Duration = Duration::from_millis(150);
@@ -236,7 +231,7 @@ impl FileStore {
                 return Ok(());
             }
         }
-        if stamp.size > LARGEST || disk::is_mostly_hole(&path, stamp.size) {
+        if stamp.size > LONGEST || disk::is_mostly_hole(&path, stamp.size) {
             let message =
                 format!("the file has {} bytes, most of which nobody has written; expected a queue", stamp.size);
             return Err(Bad::Invalid(Invalid { path, line: 1, column: 1, message }));
@@ -261,7 +256,7 @@ impl FileStore {
                 Err(bad) => bad,
             };
             let changing = match (&bad, disk::stamp(&self.layout.queue())) {
-                (Bad::Missing, _) => state.good.is_some(),
+                (Bad::Missing, _) => state.good.is_some() || self.is_being_replaced(),
                 (Bad::Invalid(_), Ok(stamp)) => stamp.is_none_or(|stamp| stamp.is_fresh()),
                 _ => false,
             };
@@ -270,6 +265,11 @@ impl FileStore {
             }
             std::thread::sleep(Duration::from_millis(15));
         }
+    }
+
+    /// Whether a queue that is missing may have been moved away just now, by an editor that writes it anew.
+    fn is_being_replaced(&self) -> bool {
+        std::fs::symlink_metadata(self.layout.work()).is_ok_and(|meta| Stamp::of(&meta).is_fresh())
     }
 
     /// That the project's directory is there and the same. While it is away (moved, not mounted) nothing that is
@@ -292,8 +292,10 @@ impl FileStore {
     fn merge(&self, base: &str, theirs: &str) -> Result<Option<Displaced>, StoreError> {
         self.prepare()?;
         let (path, started) = (self.layout.queue(), Instant::now());
-        for _ in 0..TRIES {
-            let lock = QueueLock::take(&self.layout.queue_lock(), started + self.options.lock_wait, started)?;
+        let deadline = started + self.options.lock_wait;
+        let mut tries = Tries::until(deadline);
+        while tries.again(Duration::ZERO) {
+            let lock = QueueLock::take(&self.layout.queue_lock(), deadline, started)?;
             let state = &mut *self.state();
             match self.look_patiently(state) {
                 Ok(()) => {}
@@ -318,7 +320,7 @@ impl FileStore {
                 return Ok(Some(Displaced::new(file, now)));
             }
         }
-        Err(StoreError::Contended { path, tries: TRIES })
+        Err(StoreError::Contended { path, tries: tries.made() })
     }
 
     /// A claim whose lease file somebody took away is proved by the task's lock: while that is held, its worker lives
@@ -351,8 +353,12 @@ impl FileStore {
     /// Checks and makes what a commit needs; only for one who is about to take the lock.
     fn prepare(&self) -> Result<(), StoreError> {
         self.is_here()?;
-        if disk::stamp(&self.layout.queue())?.is_none() && self.state().good.is_none() {
-            return Err(StoreError::Missing(self.layout.queue()));
+        let deadline = Instant::now() + PATIENCE;
+        while disk::stamp(&self.layout.queue())?.is_none() && self.state().good.is_none() {
+            if !self.is_being_replaced() || Instant::now() >= deadline {
+                return Err(StoreError::Missing(self.layout.queue()));
+            }
+            std::thread::sleep(Duration::from_millis(15));
         }
         for directory in [self.layout.mark(), self.layout.work()] {
             disk::check_directory(&directory)?;
@@ -435,12 +441,15 @@ impl FileStore {
         let deadline = started + self.options.lock_wait;
         self.prepare()?;
         let path = self.layout.queue_lock();
-        let _turn = self.turns.wait(deadline).ok_or_else(|| StoreError::Busy {
-            path: path.clone(),
-            waited: started.elapsed(),
-            holder: Some("other threads of this process".into()),
-        })?;
-        for _ in 0..TRIES {
+        let least = if self.locks_exclude { Duration::ZERO } else { tickets::PAUSE };
+        let mut tries = Tries::until(deadline);
+        while tries.again(least) {
+            // Each try is a turn of its own, so that others get theirs while this one pauses.
+            let _turn = self.turns.wait(deadline).ok_or_else(|| StoreError::Busy {
+                path: path.clone(),
+                waited: started.elapsed(),
+                holder: Some("other threads of this process".into()),
+            })?;
             let lock = QueueLock::take(&path, deadline, started)?;
             let state = &mut *self.state();
             if let Some(committed) = self.attempt(state, &lock, decide, how)? {
@@ -448,7 +457,7 @@ impl FileStore {
                     // It sees what others wrote beside the lock while the plan went to the disk.
                     let mut amend = None;
                     let mut once = |snapshot: &Snapshot| amend.get_or_insert_with(|| deed(snapshot)).clone();
-                    for _ in 0..TRIES {
+                    for _ in 0..Tries::LEAST {
                         if self.attempt(state, &lock, &mut once, How::Deed)?.is_some() {
                             break;
                         }
@@ -456,12 +465,9 @@ impl FileStore {
                 }
                 return Ok(committed);
             }
-            if !self.locks_exclude {
-                std::thread::sleep(tickets::PAUSE);
-            }
             log::debug!("{} changed while it was decided about; deciding again", self.layout.queue().display());
         }
-        Err(StoreError::Contended { path: self.layout.queue(), tries: TRIES })
+        Err(StoreError::Contended { path: self.layout.queue(), tries: tries.made() })
     }
 
     /// One try: look, decide, commit. `None` when somebody wrote in between.
