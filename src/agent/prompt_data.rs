@@ -83,13 +83,9 @@ fn fenced(text: &str) -> String {
     format!("\n{fence}data\n{}\n{fence}\n", kept.trim_end_matches('\n'))
 }
 
-/// What a model reads and a person does not see becomes visible: tag characters, invisible marks,
-/// and the separators that some readers take for line ends.
+/// The separators that some readers take for line ends become visible; [`text::one_line`] has made the rest so.
 fn visible(text: &str) -> String {
-    let hidden = |c: char| {
-        matches!(c, '\u{e0000}'..='\u{e007f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{200b}' | '\u{2060}')
-    };
-    text.chars().map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if matches!(c, '\u{2028}' | '\u{2029}') { '\u{fffd}' } else { c }).collect()
 }
 
 fn longest_run(text: &str) -> usize {

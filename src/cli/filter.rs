@@ -9,11 +9,14 @@ use crate::{domain::Task, error::Failure};
 /// Another way to write the minus before a term, which a command line takes for a flag.
 pub const NOT: &str = "not:";
 
+/// The keys of terms.
+const KEYS: [&str; 5] = ["role", "status", "is", "prio", "priority"];
+
 /// The same word with its minus written out, where it is a term and not a flag.
 pub fn unminused(word: &str) -> Option<String> {
     let rest = word.strip_prefix('-')?;
     let (name, _) = rest.split_once(':')?;
-    ["role", "status", "is", "prio", "priority"].contains(&name).then(|| format!("{NOT}{rest}"))
+    KEYS.contains(&name).then(|| format!("{NOT}{rest}"))
 }
 
 /// All terms must hold.
@@ -134,6 +137,11 @@ fn term(token: &str) -> Result<(bool, Term), Failure> {
         Some(("status", words)) => Term::Status(list(words)),
         Some(("is", words)) => Term::Is(list(words).iter().map(|word| is(word)).collect::<Result<_, _>>()?),
         Some(("prio" | "priority", number)) => priority(number)?,
+        // A key that is nearly one of ours was meant as one; other words with a colon are words of a title.
+        Some((key, rest)) if let Some(near) = nearest(key, KEYS.iter().copied()).first() => {
+            return Err(usage(format!("`{key}:` is no filter; there are: {}", KEYS.join(", ")))
+                .hint(format!("agentctl ls {near}:{rest}")));
+        }
         _ => Term::Text(positive.to_lowercase()),
     };
     Ok((wanted, term))
@@ -224,5 +232,8 @@ mod tests {
         assert!(failure.message.contains("running, stale"), "{failure:?}");
         assert_eq!(failure.hints, ["agentctl ls is:running"]);
         assert!(Filter::parse(["prio:high"]).is_err());
+        let failure = Filter::parse(["rol:builder"]).expect_err("not known");
+        assert_eq!(failure.hints, ["agentctl ls role:builder"]);
+        assert!(Filter::parse(["fix:", "http://example.invalid"]).is_ok(), "words of a title");
     }
 }

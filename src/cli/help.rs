@@ -44,7 +44,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Work", &["add", "task", "run", "lease", "worktree", "gc"]),
     ("Workers", &["fleet", "agent"]),
     ("Files", &["queue", "config"]),
-    ("About", &["completions", "man", "help"]),
+    ("About", &["completions", "man", "version", "help"]),
 ];
 
 /// Commands as they are typed, by the verb that they are an example of; a test sees that each parses.

@@ -148,6 +148,8 @@ enum Command {
     Completions(shell::Completions),
     /// Print the manual page, or write all of them to a directory
     Man(shell::Man),
+    /// Print the version
+    Version,
     /// A command's help, or a topic: exit-codes, states, files, environment, …
     Help(help::Args),
 }
@@ -222,6 +224,7 @@ const COMMANDS: &[(&str, For)] = &[
     ("agent reopen", For::People),
     ("config show", For::Anybody),
     ("config trust", For::People),
+    ("version", For::Anybody),
     ("completions", For::Anybody),
     ("man", For::Anybody),
     ("help", For::Anybody),
@@ -252,6 +255,17 @@ fn admit(matches: &clap::ArgMatches) -> Result<(), Failure> {
     }
 }
 
+/// The same words as `--version`.
+fn version(ctx: &Context) -> Done {
+    let version = env!("CARGO_PKG_VERSION");
+    if ctx.ui.json() {
+        ctx.ui.value(&serde_json::json!({"schema": "oodatcaa/version.v1", "name": "agentctl", "version": version}));
+    } else {
+        ctx.ui.line(&format!("agentctl {version}"));
+    }
+    Ok(0)
+}
+
 fn dispatch(ctx: &Context, command: Command) -> Done {
     match command {
         Command::Init(args) => init::run(ctx, &args),
@@ -277,6 +291,7 @@ fn dispatch(ctx: &Context, command: Command) -> Done {
         Command::Events(verb) => events::run(ctx, &verb),
         Command::Agent(verb) => agent::run(ctx, &verb),
         Command::Config(args) => config::run(ctx, &args),
+        Command::Version => version(ctx),
         Command::Completions(args) => shell::completions(ctx, &args),
         Command::Man(args) => shell::man(ctx, &args),
         Command::Help(args) => help::run(ctx, &args),
@@ -355,9 +370,15 @@ fn parse(args: &[OsString]) -> Result<(Cli, Result<(), Failure>), ExitCode> {
     parsed.map_err(|error| {
         let told = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
         if told || !words.contains(&"--json") {
-            // Whoever closed the stream does not want to know.
-            let _ = error.print();
-            return ExitCode::from(if told { 0 } else { fail::exit::USAGE });
+            if told {
+                // Whoever closed the stream does not want to know.
+                let _ = error.print();
+                return ExitCode::SUCCESS;
+            }
+            // It repeats words of the command line, which may paint over a terminal.
+            let ui = Ui::new(Settings::default());
+            error.render().ansi().to_string().trim_end().lines().for_each(|line| ui.say(line));
+            return ExitCode::from(fail::exit::USAGE);
         }
         let text = error.render().to_string();
         let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");

@@ -96,17 +96,44 @@ pub fn harmless_json(json: String) -> String {
     }
     json.chars().fold(String::with_capacity(json.len()), |mut all, c| {
         match is_hostile(c) {
-            true => all.push_str(&format!("\\u{:04x}", u32::from(c))),
+            true => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| all.push_str(&format!("\\u{unit:04x}"))),
             false => all.push(c),
         }
         all
     })
 }
 
-/// Control characters other than line feed and tab, and what reorders a line for its reader.
+/// Control characters other than line feed and tab, what reorders a line for its reader, and what a reader cannot
+/// see. Joiners and variation selectors stay: scripts and emoji need them.
 fn is_hostile(c: char) -> bool {
-    let reorders = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
-    reorders || (c.is_control() && !matches!(c, '\n' | '\t'))
+    let reorders =
+        matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{061c}');
+    reorders || is_invisible(c) || (c.is_control() && !matches!(c, '\n' | '\t'))
+}
+
+/// What Unicode lets a reader pass over (Default_Ignorable_Code_Point of Unicode 16), but for joiners and variation
+/// selectors: a model reads it and a person does not.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{115f}'
+            | '\u{1160}'
+            | '\u{17b4}'
+            | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'
+            | '\u{2060}'..='\u{2065}'
+            | '\u{206a}'..='\u{206f}'
+            | '\u{3164}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fff8}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
 }
 
 /// A count with its word: `1 task`, `2 tasks`.
@@ -192,5 +219,19 @@ mod tests {
     fn a_long_text_is_cut_with_an_ellipsis() {
         assert_eq!(cut("häuser", 4), "häu…");
         assert_eq!(cut("four", 4), "four");
+    }
+
+    #[test]
+    fn what_turns_a_line_around_or_cannot_be_seen_becomes_visible() {
+        for c in ['\u{61c}', '\u{ad}', '\u{180e}', '\u{200b}', '\u{2064}', '\u{3164}', '\u{e0041}', '\u{e0101}'] {
+            assert_eq!(one_line(&format!("a{c}b")), "a\u{fffd}b", "{c:?}");
+            let json = harmless_json(format!("\"{c}\""));
+            assert!(json.is_ascii(), "{json}");
+            assert_eq!(serde_json::from_str::<String>(&json).expect("JSON"), c.to_string());
+        }
+        // A family in one glyph, a heart in colour, a Persian word.
+        for whole in ["\u{1f468}\u{200d}\u{1f469}", "\u{2764}\u{fe0f}", "می\u{200c}خواهم"] {
+            assert_eq!(one_line(whole), whole);
+        }
     }
 }

@@ -262,3 +262,18 @@ fn standard_output_that_cannot_be_written_is_a_failure() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("standard output"));
 }
+
+#[test]
+fn the_version_is_told_in_the_same_words_by_verb_and_flag_and_as_an_object() {
+    let project = sprint();
+    let verb = agentctl(&project, &["version"]).ok().out;
+    assert_eq!(verb, agentctl(&project, &["--version"]).ok().out);
+    assert_eq!(agentctl(&project, &["version", "--json"]).ok().json()["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn a_wrong_command_line_paints_over_no_terminal() {
+    let said = agentctl(&sprint(), &["ls", "--\x1b]0;owned\x07"]);
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(!said.err.contains('\x1b') && !said.err.contains('\x07'), "{said:?}");
+}

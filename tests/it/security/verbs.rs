@@ -32,6 +32,7 @@ pub(super) const LOOKING: &[&str] = &[
     "task show A",
     "task why A",
     "completions bash",
+    "version",
     "man",
     "help states",
 ];
