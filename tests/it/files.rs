@@ -73,7 +73,9 @@ fn an_old_queue_that_git_checks_out_under_a_running_worker_stops_claiming_with_t
             format!("{event}\n")
         })
         .collect();
-    fs::write(project.path(".oodatcaa/work/events.jsonl"), aged).expect("written");
+    // Another file, as after a day of work: one of the same length written in place would not be read again.
+    fs::write(project.path("aged"), aged).expect("written");
+    fs::rename(project.path("aged"), project.path(".oodatcaa/work/events.jsonl")).expect("renamed");
     git(project.root(), &["checkout", "-q", "HEAD~1", "--", ".oodatcaa/work/SPRINT_QUEUE.json"]);
     eventually("it is told", || {
         project.log("builder", worker).contains("an old queue file was put back").then_some(())
