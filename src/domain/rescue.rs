@@ -3,8 +3,8 @@
 //! In two steps: [`find`] says what must be ended first, [`decide`] gives back what has been seen gone.
 
 use super::{
-    EventDraft, Kind, LeaseChange, Member, Plan, QueueLease, Role, RoleRule, RunName, Snapshot, Task, TaskId, Token,
-    Workflow,
+    EventDraft, Held, Kind, LeaseChange, Member, Plan, QueueLease, Role, RoleRule, RunName, Snapshot, Status, Task,
+    TaskId, Token, Workflow,
     event::Actor,
     history::SetBy,
     lease::{Standing, lasts},
@@ -132,6 +132,14 @@ fn give_back(
         return;
     };
     let mut set = vec![(Member::Lease, Value::Null)];
+    // Who asked for the end was told yes: the task stays stopped, as if its owner had lived to settle it.
+    let held = snapshot.leases.get(&task.id).and_then(Held::ours);
+    if let Some(stop) = held.filter(|lease| lease.landing.is_none()).and_then(|lease| lease.stop.as_ref()) {
+        let reason = format!("stopped by {}: {}", stop.actor, super::text::one_line(&stop.reason));
+        set.push((Member::BlockedReason, reason.as_str().into()));
+        plan.change(&snapshot.now, task, &Status::BLOCKED, &set, event.with("reason", reason));
+        return;
+    }
     let deaths = snapshot.history.task(&task.id).map_or(0, |known| known.deaths) + u32::from(left.died);
     let poison = left.died && deaths >= retry.deaths;
     let attempts = task.attempts.saturating_add(u32::from(poison));
@@ -165,7 +173,7 @@ fn lapsed<'a>(snapshot: &Snapshot, workflow: &'a Workflow, task: &Task, left: &L
 mod tests {
     use super::*;
     use crate::domain::{
-        Holder, LeaseRecord, Status,
+        Holder, LeaseRecord,
         claim::{
             self,
             tests::{claimant, id, task},
@@ -213,6 +221,23 @@ mod tests {
             assert_eq!((only(&after).attempts, after.leases.len()), (0, 0));
             assert!(find(&after, &flow()).is_empty());
         }
+    }
+
+    #[test]
+    fn whom_a_human_stopped_stays_stopped_when_its_owner_is_gone_before_it_settles() {
+        let mut before = working(&Role::BUILDER);
+        let mut mine = before.leases[&id("A")].ours().expect("ours").clone();
+        mine.stop = Some(crate::domain::lease::StopRequest { actor: "human:me".into(), reason: "not now".into() });
+        before.leases.get_mut(&id("A")).expect("held").record = LeaseRecord::Ours(mine.clone());
+        kill(&mut before);
+        let after = rescued(&before);
+        assert_eq!(only(&after).status, Status::BLOCKED);
+        assert_eq!(only(&after).blocked_reason.as_deref(), Some("stopped by human:me: not now"));
+        // What is too late to stop was said to be so, and is finished or undone as a merge.
+        mine.landing = Some("c0ffee".into());
+        before.leases.get_mut(&id("A")).expect("held").record = LeaseRecord::Ours(mine);
+        kill(&mut before);
+        assert_eq!(only(&rescued(&before)).status, Status::READY);
     }
 
     #[test]
