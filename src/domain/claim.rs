@@ -165,14 +165,14 @@ pub fn wip(snapshot: &Snapshot, rule: &RoleRule) -> u32 {
     u32::try_from(working + elsewhere.count()).unwrap_or(u32::MAX)
 }
 
-/// The tasks that a role could claim now, in the order of R6: small priority first, then place in the file.
+/// The tasks that a role could claim now, in the order of R6 ([`super::Queue::rank`]).
 pub fn candidates<'a>(snapshot: &'a Snapshot, workflow: &Workflow, rule: &'a RoleRule) -> Vec<&'a Task> {
     let mut tasks: Vec<&Task> = snapshot
         .queue
         .tasks()
         .filter(|task| task.status == rule.takes && is_claimable(snapshot, workflow, rule, task))
         .collect();
-    tasks.sort_by_key(|task| (task.priority, task.place));
+    tasks.sort_by_key(|task| snapshot.queue.rank(task));
     tasks
 }
 
@@ -198,7 +198,7 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, me: &Claimant) -> Result
         .queue
         .tasks()
         .filter(|task| task.status == rule.takes && is_claimable(snapshot, workflow, rule, task))
-        .min_by_key(|task| (task.priority, task.place));
+        .min_by_key(|task| snapshot.queue.rank(task));
     let Some(task) = best else {
         let tasks: Vec<&Task> = waiting.collect();
         let until = tasks

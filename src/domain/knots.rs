@@ -1,4 +1,5 @@
-//! Tasks that wait for themselves: which those are, and by what way, for all of them at once (R8).
+//! Who waits for whom, for all tasks at once: those that wait for themselves, and by what way (R8); those that
+//! something more urgent waits for (R6).
 //!
 //! Works on places and edges; what a task is, others know.
 
@@ -38,6 +39,46 @@ impl Knots {
     /// The way from a place back to itself; `None` when there is none.
     pub(super) fn way(&self, place: usize) -> Option<&[usize]> {
         self.ways.get(&place).map(Vec::as_slice)
+    }
+}
+
+/// For every place that something more urgent waits for, over whatever it may be, the most urgent of those.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Urged {
+    by: HashMap<usize, usize>,
+}
+
+impl Urged {
+    /// Of a graph, and of what each place has for a priority of its own; small ones are urgent.
+    pub(super) fn of(ahead: &[Vec<usize>], priority: impl Fn(usize) -> i64) -> Self {
+        let mut by = HashMap::new();
+        if ahead.iter().all(Vec::is_empty) {
+            return Self { by };
+        }
+        let mut starts: Vec<usize> = (0..ahead.len()).collect();
+        starts.sort_by_key(|&place| (priority(place), place));
+        // The most urgent go first, so that whoever comes to a place first is the one for it, and nobody has to
+        // come again.
+        let mut seen = vec![false; ahead.len()];
+        let mut next = Vec::new();
+        for start in starts {
+            next.push(start);
+            while let Some(at) = next.pop() {
+                if std::mem::replace(&mut seen[at], true) {
+                    continue;
+                }
+                if priority(start) < priority(at) {
+                    by.insert(at, start);
+                }
+                next.extend(ahead[at].iter().copied().filter(|&other| !seen[other]));
+            }
+        }
+        Self { by }
+    }
+
+    /// Who lends a place its urgency.
+    pub(super) fn by(&self, place: usize) -> Option<usize> {
+        self.by.get(&place).copied()
     }
 }
 
@@ -103,7 +144,35 @@ fn way_back(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn graphs() -> impl Strategy<Value = Vec<(Vec<usize>, i64)>> {
+        (1..12usize).prop_flat_map(|n| proptest::collection::vec((proptest::collection::vec(0..n, 0..4), 0..6i64), n))
+    }
+
+    proptest! {
+        #[test]
+        fn a_place_is_as_urgent_as_the_most_urgent_that_waits_for_it(graph in graphs()) {
+            let (ahead, priority): (Vec<Vec<usize>>, Vec<i64>) = graph.into_iter().unzip();
+            let urged = Urged::of(&ahead, |at| priority[at]);
+            let mut expected = priority.clone();
+            // However long the way is, it has fewer steps than there are places.
+            for _ in 0..ahead.len() {
+                for (at, others) in ahead.iter().enumerate() {
+                    for &other in others {
+                        expected[other] = expected[other].min(expected[at]);
+                    }
+                }
+            }
+            for at in 0..ahead.len() {
+                let lent = urged.by(at).map(|by| priority[by]);
+                prop_assert!(lent.is_none_or(|lent| lent < priority[at]));
+                prop_assert_eq!(lent.unwrap_or(priority[at]), expected[at]);
+            }
+        }
+    }
 
     #[test]
     fn what_lies_between_two_cycles_is_on_none() {

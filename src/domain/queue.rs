@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use super::{Role, Status, Task, TaskId, Workflow, knots::Knots};
+use super::{
+    Role, Status, Task, TaskId, Workflow,
+    knots::{Knots, Urged},
+};
 
 /// Something wrong with a queue that does not stop the rest of it from working.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +58,8 @@ pub struct Queue {
     index: Arc<HashMap<TaskId, usize>>,
     /// The cycles of dependencies; found out when first asked.
     knots: OnceLock<Knots>,
+    /// Who is more urgent than it says; found out when first asked.
+    urged: OnceLock<Urged>,
     /// The `wip_limits` object.
     pub wip_limits: BTreeMap<String, u32>,
     /// The `metadata.*_tasks` counters that exist; `None` where the value is not a count.
@@ -93,7 +98,7 @@ impl Queue {
             return false;
         }
         task.place = self.tasks.len();
-        self.knots.take();
+        self.forget();
         Arc::make_mut(&mut self.index).insert(task.id.clone(), task.place);
         self.tasks.push(Arc::new(task));
         true
@@ -103,7 +108,7 @@ impl Queue {
     pub fn with(&self, range: std::ops::Range<usize>, new: Vec<Task>) -> Option<Self> {
         let (removed, behind) = (&self.tasks[range.clone()], &self.tasks[range.end..]);
         let mut queue = self.clone();
-        queue.knots.take();
+        queue.forget();
         let same = removed.len() == new.len() && removed.iter().zip(&new).all(|(old, new)| old.id == new.id);
         if same {
             for (place, task) in range.zip(new) {
@@ -163,7 +168,7 @@ impl Queue {
     /// Changes a task in place; nothing happens when it is not there.
     pub fn edit(&mut self, id: &TaskId, change: impl FnOnce(&mut Task)) {
         if let Some(&at) = self.index.get(id) {
-            self.knots.take();
+            self.forget();
             change(Arc::make_mut(&mut self.tasks[at]));
         }
     }
@@ -216,15 +221,35 @@ impl Queue {
         task.dependencies.iter().all(|name| self.find(name).is_some_and(|other| other.status.is_done()))
     }
 
+    /// The task that lends another its urgency: the most urgent of those that wait for it, also over others, where
+    /// that is more urgent than itself.
+    pub fn urged_by(&self, task: &Task) -> Option<&Task> {
+        let urged = self.urged.get_or_init(|| Urged::of(&self.ahead(), |at| self.tasks[at].priority));
+        urged.by(*self.index.get(&task.id)?).map(|at| &*self.tasks[at])
+    }
+
+    /// What tasks are claimed by, the smallest first: their priority, or that of a more urgent one that waits for
+    /// them, then their place in the file (R6).
+    pub fn rank(&self, task: &Task) -> (i64, usize) {
+        (self.urged_by(task).unwrap_or(task).priority, task.place)
+    }
+
+    /// Lets go of what was worked out from the tasks.
+    fn forget(&mut self) {
+        self.knots.take();
+        self.urged.take();
+    }
+
     /// The cycles among tasks that are not finished; found out when first asked.
     fn knots(&self) -> &Knots {
-        self.knots.get_or_init(|| {
-            let open = |name: &String| self.index.get(name.as_str()).copied().filter(|&at| self.is_open(at));
-            let ahead = |at: usize| self.tasks[at].dependencies.iter().filter_map(open).collect();
-            let all: Vec<Vec<usize>> =
-                (0..self.len()).map(|at| if self.is_open(at) { ahead(at) } else { Vec::new() }).collect();
-            Knots::of(&all)
-        })
+        self.knots.get_or_init(|| Knots::of(&self.ahead()))
+    }
+
+    /// For each place those that it waits for, among tasks that are not finished.
+    fn ahead(&self) -> Vec<Vec<usize>> {
+        let open = |name: &String| self.index.get(name.as_str()).copied().filter(|&at| self.is_open(at));
+        let ahead = |at: usize| self.tasks[at].dependencies.iter().filter_map(open).collect();
+        (0..self.len()).map(|at| if self.is_open(at) { ahead(at) } else { Vec::new() }).collect()
     }
 
     fn is_open(&self, at: usize) -> bool {

@@ -46,6 +46,42 @@ fn the_smallest_priority_goes_first_then_the_place_in_the_file() {
     assert_eq!(claim(&snapshot(tasks)), Ok("B".into()));
 }
 
+/// `A` is there for nobody; `C` waits for `B`, and the urgent `D` for `C`.
+fn urgent_behind_others() -> Vec<Task> {
+    let mut tasks: Vec<Task> = ["A", "B", "C", "D"].map(|name| task(name, Status::READY)).into();
+    (tasks[0].priority, tasks[1].priority, tasks[2].priority, tasks[3].priority) = (3, 9, 5, 1);
+    (tasks[2].dependencies, tasks[3].dependencies) = (vec!["B".into()], vec!["C".into()]);
+    tasks
+}
+
+#[test]
+fn what_an_urgent_task_waits_for_is_as_urgent() {
+    let before = snapshot(urgent_behind_others());
+    let flow = Workflow::shipped();
+    assert_eq!(claim(&before), Ok("B".into()));
+    let rule = claimant(&Role::BUILDER).rule;
+    let names: Vec<&str> = candidates(&before, &flow, &rule).iter().map(|task| task.id.as_str()).collect();
+    assert_eq!(names, ["B", "A"], "it says what the claim does");
+    let why = |name: &str| crate::domain::why::sentence(&before, &flow, before.queue.find(name).expect("there"));
+    let urged = "; it goes before others because D (priority 1) waits for it";
+    assert!(why("B").ends_with(urged) && !why("A").contains("before others"), "{} {}", why("A"), why("B"));
+}
+
+#[test]
+fn who_is_finished_urges_nobody_and_a_circle_ends() {
+    let mut tasks = urgent_behind_others();
+    tasks[3].status = Status::CANCELLED;
+    assert_eq!(claim(&snapshot(tasks)), Ok("A".into()));
+    let mut tasks = urgent_behind_others();
+    tasks[2].dependencies.push("D".into());
+    let before = snapshot(tasks);
+    let rank = |name: &str| before.queue.rank(before.queue.find(name).expect("there")).0;
+    assert_eq!(["A", "B", "C", "D"].map(rank), [3, 1, 1, 1]);
+    let mut later = before.clone();
+    Arc::make_mut(&mut later.queue).edit(&id("D"), |task| task.priority = 8);
+    assert_eq!(claim(&later), Ok("A".into()), "what was worked out before an edit is let go");
+}
+
 #[test]
 fn a_claim_takes_task_and_lease_in_one_plan() {
     let before = snapshot(vec![task("A", Status::READY)]);

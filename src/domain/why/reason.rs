@@ -173,9 +173,17 @@ fn taken_by<'a>(seen: &Explainer<'a>, task: &Task, takers: &[&'a RoleRule]) -> W
         }
         None => {
             let answer = claimable(seen, task, rule);
-            Why { sentence: format!("{}{}", answer.sentence, after_conflicts(snapshot, task)), ..answer }
+            let (urged, conflicts) = (urged(snapshot, task), after_conflicts(snapshot, task));
+            Why { sentence: format!("{}{urged}{conflicts}", answer.sentence), ..answer }
         }
     }
+}
+
+/// What is added for a task that goes before others for the sake of another one.
+fn urged(snapshot: &Snapshot, task: &Task) -> String {
+    let by = snapshot.queue.urged_by(task);
+    by.map(|by| format!("; it goes before others because {} (priority {}) waits for it", by.id, by.priority))
+        .unwrap_or_default()
 }
 
 /// What is added for a task that came back from its merge.
