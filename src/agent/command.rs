@@ -129,7 +129,7 @@ impl Command {
         Outcome::failed(class, format!("the program `{program}` could not be started: {}", text::one_line(error)))
     }
 
-    /// Who was killed says nothing that counts, and who failed has not done it: `said` stands only after a good end.
+    /// Lets `said` stand only after a good end: who was killed says nothing that counts, and who failed has not done it.
     fn believed(&self, assignment: &Assignment, exit: &Exit, said: Outcome) -> Outcome {
         let success = matches!(said, Outcome::Done { .. } | Outcome::NoChange { .. });
         let counts = match exit.ended {

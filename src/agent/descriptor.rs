@@ -287,7 +287,7 @@ pub struct Limits {
     pub first_output_s: u64,
     /// Seconds without an event of model or tool, while no tool is open.
     pub stall_s: u64,
-    /// What such a stall is, where the program waits without a word when its service limits it.
+    /// Names the failure that such a stall is, where the program waits without a word when its service limits it.
     pub stall: Failure,
     /// Seconds that one tool may be open.
     pub tool_s: u64,

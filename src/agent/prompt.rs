@@ -78,9 +78,9 @@ pub struct Handed {
     pub nothing: bool,
     /// Its words.
     pub summary: String,
-    /// What it decided, and what it wanted others to know.
+    /// Lists what it decided, and what it wanted others to know.
     pub said: Vec<String>,
-    /// What a person would look at in its work.
+    /// Names what a person would look at in its work.
     pub risky: Vec<String>,
 }
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, Datelike as _, Days, FixedOffset, Local, NaiveDate, Naive
 
 use crate::sys::files;
 
-/// Where a system keeps what it knows of zones.
+/// Holds the places in which systems keep what they know of zones.
 const ZONES: &str = "/usr/share/zoneinfo";
 
 /// A zone of more bytes than this is none.

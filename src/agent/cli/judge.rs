@@ -104,7 +104,7 @@ fn plain_words(words: &str) -> String {
     if words.contains(' ') { words.to_owned() } else { String::new() }
 }
 
-/// What a pattern finds in the end of standard error, and the line.
+/// Finds the pattern that the end of standard error fits, and the line.
 fn by_stderr(descriptor: &Descriptor, state: &State, wanted: &dyn Fn(&ErrorRule) -> bool) -> Option<(Failure, String)> {
     descriptor.errors.iter().filter(|rule| rule.source == Source::Stderr && wanted(rule)).find_map(|rule| {
         let (pattern, failure) = (rule.regex.as_ref()?, rule.class?);
