@@ -214,6 +214,7 @@ fn mends(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Mend> {
                 died: false,
                 lease: true,
                 beat: None,
+                landed: None,
             }));
         }
     }

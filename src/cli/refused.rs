@@ -22,6 +22,13 @@ pub fn refused(refusal: &Refusal, queue: &Queue) -> Failure {
             let commit: String = commit.chars().take(12).collect();
             ("refused", format!("take it back when it is there: git revert -m 1 {commit}"))
         }
+        Refusal::Landed { commit, .. } => {
+            let commit: String = commit.chars().take(12).collect();
+            (
+                "refused",
+                format!("let it be marked: agentctl fleet start integrator; take it back: git revert -m 1 {commit}"),
+            )
+        }
         Refusal::Held { task, .. } => {
             ("lease_held", format!("insist: agentctl lease release {task} --force --reason \"…\""))
         }

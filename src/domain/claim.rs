@@ -9,6 +9,7 @@ use super::{
     decision::{self, Hold},
     event::Actor,
     history::Pause,
+    landing,
     lease::{Standing, lasts},
     observe::{self, Behind},
     pool::{self, Limited, Offer},
@@ -252,7 +253,7 @@ fn take(
         pool: offer.pool.clone(),
         probe,
         stop: None,
-        landing: None,
+        landing: landing::passed(snapshot, &task.id).filter(|_| merge),
     };
     let actor = || Actor::Worker(me.owner.tag.clone());
     let mut plan = Plan::none();

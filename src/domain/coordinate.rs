@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 
-use super::{EventDraft, Kind, Member, Plan, Queue, Snapshot, Status, Task, Workflow, decision, event::Actor, text};
+use super::{
+    EventDraft, Kind, Member, Plan, Queue, Snapshot, Status, Task, Workflow, decision, event::Actor, landing, text,
+};
 use serde_json::Value;
 
 /// Everything that can be coordinated now, as one plan.
@@ -13,6 +15,7 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
         return Plan::none();
     }
     snapshot.chain(&mut [
+        &mut |seen| landing::tell(seen, workflow),
         &mut |seen| decision::tidy(seen, workflow),
         &mut |seen| advance_parents(seen, workflow),
         &mut |seen| unblock(seen, workflow),

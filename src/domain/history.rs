@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::{
-    Class, Event, Kind, Role, RunName, Status, TaskId, Token,
+    Class, Event, Kind, Member, Role, RunName, Status, TaskId, Token,
     budget::{Ledger, Spent},
     decision::Decisions,
     outcome::Policy,
@@ -64,6 +64,8 @@ pub struct TaskHistory {
     pub work: BTreeMap<Role, Work>,
     /// The first of its latest attempts in a row, of one role, whose work nobody has judged: interrupted ones.
     pub unjudged: Option<(Role, Token)>,
+    /// The commit as which it was merged by an attempt that did not live, or wait, to say so.
+    pub landed: Option<String>,
     /// What its attempts spent.
     pub spent: Spent,
     /// Its last attempt used up the budget of an attempt, and nobody has allowed more yet.
@@ -234,6 +236,12 @@ fn is_unjudged(event: &Event) -> bool {
     })
 }
 
+/// Whether the queue has been told as which commit the task was merged.
+fn told_as_merged(event: &Event) -> bool {
+    let set = event.data.get("set").and_then(Value::as_object);
+    set.is_some_and(|set| set.contains_key(Member::MergedCommit.key()))
+}
+
 impl History {
     /// What is remembered of a task.
     pub fn task(&self, id: &TaskId) -> Option<&TaskHistory> {
@@ -334,6 +342,9 @@ impl History {
             }
             known.origin = Some(origin.into());
         }
+        if told_as_merged(event) {
+            known.landed = None;
+        }
         match event.kind {
             Kind::TaskCreated | Kind::TaskMoved | Kind::TaskObserved => {
                 known.status = event.text("to").map(Status::new);
@@ -379,6 +390,7 @@ impl History {
             Kind::AttemptFinished => {
                 known.ended = known.ended.max(event.token.unwrap_or_default());
                 known.live = false;
+                known.landed = event.text("landed").map(String::from);
                 if let Some(work) = event.role.as_ref().and_then(|role| known.work.get_mut(role)) {
                     work.commit = event.text("head").or(event.text("commit")).map(String::from);
                 }
@@ -412,6 +424,7 @@ impl History {
             }
             Kind::LeaseRescued => {
                 known.live = false;
+                known.landed = event.text("landed").map(String::from);
                 known.given_back = known.given_back.max(event.token.unwrap_or_default());
                 known.deaths += u32::from(event.flag("died"));
             }

@@ -6,8 +6,8 @@
 use std::fmt;
 
 use super::{
-    Class, EventDraft, Held, Kind, Lease, LeaseChange, Plan, QueueLease, Snapshot, Status, TaskId, Workflow, decision,
-    event::Actor, settle, text,
+    Class, EventDraft, Held, Kind, Lease, LeaseChange, Member, Plan, QueueLease, Snapshot, Status, TaskId, Workflow,
+    decision, event::Actor, settle, text,
 };
 
 /// Why an attempt has lost its right.
@@ -127,6 +127,35 @@ pub fn withdraw(snapshot: &Snapshot, merges: &[(Lease, String)]) -> Plan {
     plan
 }
 
+/// The commit as which a task has passed, as far as is known of it while nobody has settled it.
+pub(super) fn passed(snapshot: &Snapshot, id: &TaskId) -> Option<String> {
+    match held(snapshot, id) {
+        Some(lease) => lease.landing.clone(),
+        None => snapshot.history.task(id)?.landed.clone(),
+    }
+}
+
+/// What is said of a merge that had passed before its task was put aside.
+pub(super) fn too_late(commit: &str, status: &Status) -> String {
+    format!("merged as {commit} before it was `{status}`; to take it back: git revert -m 1 {commit}")
+}
+
+/// Tells of tasks that somebody put aside by hand after they were merged and before a worker could say so.
+pub(super) fn tell(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
+    let mut plan = Plan::none();
+    for (id, known) in snapshot.history.tasks.iter().filter(|(_, known)| known.landed.is_some()) {
+        let (Some(task), Some(commit)) = (snapshot.queue.get(id), &known.landed) else { continue };
+        if !settle::holds_back(workflow, &task.status) || held(snapshot, id).is_some() {
+            continue;
+        }
+        let words = too_late(commit, &task.status);
+        let set = [(Member::MergedCommit, commit.as_str().into()), (Member::BlockedReason, words.as_str().into())];
+        let event = EventDraft::new(Kind::TaskUpdated, Actor::Policy("R32".into())).with("reason", words);
+        plan.change(&snapshot.now, task, &task.status, &set, event);
+    }
+    plan
+}
+
 /// Why what a dead attempt had merged shall not stay. Nobody holds the task any more, or its holder is dead.
 pub fn unwanted(snapshot: &Snapshot, workflow: &Workflow, id: &TaskId) -> Option<Veto> {
     let Some(task) = snapshot.queue.get(id) else { return Some(Veto::Gone) };
@@ -216,6 +245,32 @@ mod tests {
         let (mut seen, ..) = merging();
         seen.queue = Arc::new(crate::domain::Queue::of(Vec::new()));
         assert_eq!(said(&seen, &workflow, &mine), Some(Veto::Gone));
+    }
+
+    #[test]
+    fn what_passed_before_its_worker_was_gone_is_remembered_until_somebody_says_it() {
+        use crate::domain::{operate, outcome::Retry, rescue};
+        let (mut seen, workflow, mine) = merging();
+        hold(&mut seen, Lease { landing: Some("c0ffee".into()), ..mine.clone() });
+        seen.leases.get_mut(&id()).expect("held").holder = Holder::Dead("gone".into());
+        let give_back =
+            |found: Vec<rescue::Left>| seen.after(&rescue::decide(&seen, &workflow, &Retry::default(), &found, "r@h"));
+        let found = rescue::find(&seen, &workflow);
+        let back = give_back(found.clone());
+        let human = Actor::Human("me".into());
+        let cancel = |seen: &Snapshot| operate::cancel(seen, &id(), None, true, &human);
+        assert!(matches!(cancel(&back), Err(operate::Refusal::Landed { .. })));
+        assert!(matches!(operate::stop(&back, &id(), "no", &human), Err(operate::Refusal::Landed { .. })));
+        assert!(tell(&back, &workflow).is_empty(), "the next integrator says it");
+
+        let mut aside = back.clone();
+        Arc::make_mut(&mut aside.queue).edit(&id(), |task| task.status = Status::CANCELLED);
+        let told = aside.after(&tell(&aside, &workflow));
+        assert!(told.queue.get(&id()).expect("there").blocked_reason.as_deref().expect("told").contains("c0ffee"));
+        assert!(tell(&told, &workflow).is_empty(), "once");
+
+        let undone: Vec<_> = found.into_iter().map(|left| rescue::Left { landed: None, ..left }).collect();
+        assert!(cancel(&give_back(undone)).is_ok(), "what was undone can be cancelled");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::{
     Event, EventDraft, Held, Kind, Lease, LeaseChange, Member, Plan, QueueLease, Snapshot, Status, Task, TaskId, Token,
     Workflow,
     event::Actor,
+    landing,
     lease::{Standing, StopRequest, lasts},
     plan::stamp,
     starts,
@@ -44,7 +45,15 @@ fn free(snapshot: &Snapshot, task: &Task) -> Result<(), Refusal> {
         QueueLease::Inline { owner, until: Some(until) } if lasts(snapshot.now.wall, *until) => {
             Err(Refusal::Held { task: task.id.clone(), owner: owner.clone() })
         }
-        _ => Ok(()),
+        _ => not_landed(snapshot, &task.id),
+    }
+}
+
+/// `Err` when the task's merge is in the target and only waits for an integrator to say so.
+fn not_landed(snapshot: &Snapshot, id: &TaskId) -> Result<(), Refusal> {
+    match landing::passed(snapshot, id) {
+        Some(commit) => Err(Refusal::Landed { task: id.clone(), commit }),
+        None => Ok(()),
     }
 }
 
@@ -342,10 +351,9 @@ fn ask_to_stop(lease: &Lease, reason: &str, actor: &Actor) -> Plan {
 /// Asks the worker of a running attempt to stop it. Asking twice changes nothing.
 pub fn stop(snapshot: &Snapshot, id: &TaskId, reason: &str, actor: &Actor) -> Answer {
     let Some(at) = snapshot.leases.get(id) else {
-        return Err(match snapshot.queue.get(id) {
-            Some(_) => Refusal::NotRunning(id.clone()),
-            None => Refusal::Unknown(id.to_string()),
-        });
+        find(snapshot, id)?;
+        not_landed(snapshot, id)?;
+        return Err(Refusal::NotRunning(id.clone()));
     };
     let (task, owner) = (id.clone(), at.owner().to_owned());
     match (at.standing(&snapshot.now), at.ours()) {
@@ -378,7 +386,8 @@ pub fn release(
     if let Some(lease) = held.ours() {
         event = event.lease(lease);
     }
-    plan.event(event.with("reason", reason).with("forced", true).with("died", false));
+    let event = event.with("reason", reason).with("forced", true).with("died", false);
+    plan.event(event.with("landed", landing::passed(snapshot, id)));
     if let Some(task) = snapshot.queue.get(id) {
         let back = workflow.working(&task.status).map_or(&task.status, |rule| &rule.takes);
         let kind = if task.status == *back { Kind::TaskUpdated } else { Kind::TaskMoved };

@@ -7,6 +7,7 @@ use super::{
     TaskId, Token, Workflow,
     event::Actor,
     history::SetBy,
+    landing,
     lease::{Standing, lasts},
     outcome::Retry,
     settle::moved,
@@ -32,6 +33,15 @@ pub struct Left {
     pub lease: bool,
     /// The last heartbeat in it: an owner that has beaten since may have started something since.
     pub beat: Option<u64>,
+    /// The commit as which it is in the target already, although nobody has said so.
+    pub landed: Option<String>,
+}
+
+impl Left {
+    /// Whether it is the same owner, still gone, and gone all the while.
+    pub fn is(&self, other: &Self) -> bool {
+        (&self.task, self.token, self.lease, self.beat) == (&other.task, other.token, other.lease, other.beat)
+    }
 }
 
 /// Everything that nobody stands behind any more.
@@ -54,6 +64,7 @@ pub fn find(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Left> {
             died,
             lease: true,
             beat: held.ours().map(|lease| lease.heartbeat_mono_ms),
+            landed: landing::passed(snapshot, id),
         });
     }
     for task in snapshot.queue.tasks() {
@@ -70,6 +81,7 @@ pub fn find(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Left> {
             died: false,
             lease: false,
             beat: None,
+            landed: landing::passed(snapshot, &task.id),
         });
     }
     left
@@ -86,9 +98,7 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, retry: &Retry, ended: &[
     for left in ended {
         // The same owner must still be gone, and must have been all the while: a claim or a settlement may have
         // come in between, or it woke, started something that nobody has ended, and only then died.
-        let same =
-            |now: &Left| (&now.task, now.token, now.lease, now.beat) == (&left.task, left.token, left.lease, left.beat);
-        if !now_left.iter().any(same) {
+        if !now_left.iter().any(|now| now.is(left)) {
             continue;
         }
         let actor = || Actor::Worker(by.to_owned());
@@ -103,7 +113,8 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, retry: &Retry, ended: &[
             event.role = left.role.clone();
             event.token = Some(left.token).filter(|token| token.0 > 0);
         }
-        plan.event(event.with("reason", left.reason.as_str()).with("died", left.died));
+        let event = event.with("reason", left.reason.as_str()).with("died", left.died);
+        plan.event(event.with("landed", left.landed.as_deref()));
         if let Some(task) = snapshot.queue.get(&left.task) {
             give_back(snapshot, workflow, retry, &mut plan, task, left, actor());
         }
@@ -134,7 +145,7 @@ fn give_back(
     let mut set = vec![(Member::Lease, Value::Null)];
     // Who asked for the end was told yes: the task stays stopped, as if its owner had lived to settle it.
     let held = snapshot.leases.get(&task.id).and_then(Held::ours);
-    if let Some(stop) = held.filter(|lease| lease.landing.is_none()).and_then(|lease| lease.stop.as_ref()) {
+    if let Some(stop) = held.filter(|_| left.landed.is_none()).and_then(|lease| lease.stop.as_ref()) {
         let reason = format!("stopped by {}: {}", stop.actor, super::text::one_line(&stop.reason));
         set.push((Member::BlockedReason, reason.as_str().into()));
         plan.change(&snapshot.now, task, &Status::BLOCKED, &set, event.with("reason", reason));

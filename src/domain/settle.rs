@@ -18,10 +18,12 @@ use super::{
     Class, EventDraft, Kind, Lease, LeaseChange, Member, Outcome, Plan, QueueLease, Snapshot, Status, Workflow, budget,
     children, decision,
     event::Actor,
+    landing,
     outcome::{Policy, Retry},
     pool, text,
 };
 use apply::{apply, pause_failing_role};
+pub(super) use moved::holds_back;
 use verdict::{Case, Verdict, judge};
 
 /// How many files of a conflict are written down.
@@ -73,7 +75,12 @@ fn on_task(
 ) -> Plan {
     let mut plan = Plan::none();
     let actor = || Actor::Worker(mine.owner.clone());
-    let finished = |outcome: &Outcome| facts.on(finished(mine, outcome));
+    // What had passed and was not taken back is in the target, whatever else kept its attempt from saying so.
+    let landed = || landing::passed(snapshot, &mine.task_id);
+    let finished = |outcome: &Outcome| {
+        let landed = matches!(outcome, Outcome::Failed { .. } | Outcome::Waits { .. }).then(landed).flatten();
+        facts.on(finished(mine, outcome)).with("landed", landed)
+    };
     if snapshot.leases.contains_key(&mine.task_id) {
         plan.leases.push(LeaseChange::Drop(mine.task_id.clone()));
     }
@@ -92,10 +99,7 @@ fn on_task(
         if let (Some(commit), Outcome::Done { .. }) = (&facts.commit, outcome) {
             set.push((Member::MergedCommit, commit.as_str().into()));
             if !task.status.is_done() {
-                let status = &task.status;
-                let words =
-                    format!("merged as {commit} before it was `{status}`; to take it back: git revert -m 1 {commit}");
-                set.push((Member::BlockedReason, words.into()));
+                set.push((Member::BlockedReason, landing::too_late(commit, &task.status).into()));
             }
         }
         if !set.is_empty() {

@@ -88,7 +88,8 @@ impl Worker {
         // back by the second; a third round takes in what died meanwhile.
         for _ in 0..3 {
             let left = self.commit(&ended)?;
-            let more: Vec<rescue::Left> = left.into_iter().filter(|left| !ended.contains(left)).collect();
+            let more: Vec<rescue::Left> =
+                left.into_iter().filter(|left| !ended.iter().any(|old| old.is(left))).collect();
             if more.is_empty() {
                 break;
             }

@@ -273,7 +273,7 @@ impl Worker {
         ready();
         self.look_at_git();
         if setup.rule.merges() {
-            merge::recover(&shared);
+            drop(merge::recover(&shared));
         }
         let mut first = self.look();
         if setup.once {

@@ -18,7 +18,7 @@ const WAIT: Duration = Duration::from_secs(5);
 pub(super) fn end(shared: &Shared, left: Vec<rescue::Left>) -> Vec<rescue::Left> {
     let setup = &shared.setup;
     let (layout, trees) = (&setup.layout, &setup.config.workspace);
-    let gone: Vec<rescue::Left> = left.into_iter().filter(|left| end_one(layout, left)).collect();
+    let mut gone: Vec<rescue::Left> = left.into_iter().filter(|left| end_one(layout, left)).collect();
     if trees.mode == Mode::Worktree {
         gone.iter().for_each(|left| keep(layout, trees, left));
         let merges = |left: &rescue::Left| {
@@ -26,7 +26,10 @@ pub(super) fn end(shared: &Shared, left: Vec<rescue::Left>) -> Vec<rescue::Left>
             rule.is_none_or(RoleRule::merges)
         };
         if gone.iter().any(merges) {
-            merge::recover(shared);
+            let recovered = merge::recover(shared);
+            for left in &mut gone {
+                left.landed = left.landed.take().filter(|commit| recovered.has_landed(shared, &left.task, commit));
+            }
         }
     }
     gone

@@ -34,6 +34,14 @@ pub enum Refusal {
         /// The commit that the target becomes.
         commit: String,
     },
+    /// Its merge has passed; its integrator ended before it could say so.
+    #[error("too late: {task} has been merged as {commit}; the next integrator marks it done")]
+    Landed {
+        /// The task.
+        task: TaskId,
+        /// The commit that brought it.
+        commit: String,
+    },
     /// A helper's lease, which nobody can be asked to stop.
     #[error("{owner} holds a lease on {task} that no worker of ours took")]
     Held {

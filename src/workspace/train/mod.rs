@@ -34,7 +34,7 @@ pub use recover::{Recovered, What, mend, recover};
 pub use safe::Author;
 pub use steps::Step;
 pub(super) use verify::holds_commit;
-pub use verify::{Landed, forget, holds, landed, used_branches};
+pub use verify::{Landed, forget, holds, landed, stands, used_branches};
 pub use yard::{Yard, yards};
 
 pub use crate::config::MergePolicy as Policy;

@@ -3,9 +3,13 @@
 use std::{collections::BTreeSet, path::Path};
 
 use super::{Author, Order, TrainError, land::Repo, safe};
-use crate::workspace::{
-    WorkspaceError,
-    git::{Git, Keep},
+use crate::{
+    layout::Layout,
+    workspace::{
+        Config, WorkspaceError,
+        git::{Git, Keep},
+        repo::Repository,
+    },
 };
 
 /// Of a diff that decides by content: no program of the repository, nothing folded together.
@@ -245,6 +249,18 @@ pub fn landed(git: &Git, branch: &str) -> Result<Option<Landed>, TrainError> {
         }
     }
     Ok(Some(Landed { from, to, source }))
+}
+
+/// Whether a commit by which something was merged is in a project's target, and was not taken back there since.
+pub fn stands(layout: &Layout, config: &Config, commit: &str) -> Result<bool, WorkspaceError> {
+    let Some(repo) = Repository::find(layout)? else { return Ok(false) };
+    let (git, target) = (&repo.git, repo.base(config)?.commit);
+    if repo.commit(commit)?.is_none() || !git.asks(&["merge-base", "--is-ancestor", commit, &target])? {
+        return Ok(false);
+    }
+    let grep = format!("--grep=Oodatcaa-Reverts: {commit}");
+    let range = format!("{commit}..{target}");
+    Ok(git.run(&["log", "--first-parent", "--fixed-strings", &grep, "-n", "1", "--format=%H", &range])?.is_empty())
 }
 
 const MERGED: &str = "refs/oodatcaa/merges/";

@@ -248,6 +248,71 @@ fn a_merge_of_a_dead_integrator_that_nobody_wants_any_more_is_taken_back() {
     }
 }
 
+/// An integrator dies at a step of the merge, and another role gives its task back.
+fn given_back(step: &str, more: &str) -> Scene {
+    let mut scene = Scene::new(more);
+    let n = scene.project.start_with("integrator", &["--interval", "1s"], &[("OODATCAA_TRAIN_ABORT", step)]);
+    scene.project.exited(n);
+    let n = scene.project.start("builder", &["--interval", "1s"]);
+    eventually("it is given back", || scene.project.leases().is_empty().then_some(()));
+    scene.ends(n);
+    assert_eq!(scene.project.status("A"), "ready_for_integrator", "{step}");
+    scene
+}
+
+#[test]
+fn who_cancels_a_merge_that_landed_before_its_integrator_died_is_told_that_it_is_too_late() {
+    let after = "[merge]\nafter = [\"fine\"]\n[gates.fine]\nargv = [\"true\"]\n";
+    for (step, more) in [("moved", ""), ("landed", after), ("tagged", ""), ("cleaned", ""), ("ended", "")] {
+        let mut scene = given_back(step, more);
+        let merged = scene.main();
+        assert_ne!(merged, scene.first, "{step}");
+        for verb in [
+            &["task", "cancel", "A", "--reason", "no"][..],
+            &["task", "cancel", "A", "--stop", "--reason", "no", "--yes"],
+            &["task", "block", "A", "--reason", "no"],
+            &["run", "stop", "A", "--reason", "no", "--yes"],
+        ] {
+            let (ok, said) = scene.agentctl(verb);
+            let words = format!("too late: A has been merged as {merged}");
+            assert!(!ok && said.contains(&words) && said.contains("git revert -m 1"), "{step}: {verb:?}: {said}");
+        }
+        let n = scene.project.start("integrator", &["--interval", "1s"]);
+        scene.project.wait_for("A", "done");
+        scene.ends(n);
+        assert_eq!(scene.project.task("A")["merged_commit"], merged.as_str(), "{step}");
+        assert_eq!(scene.main(), merged, "{step}");
+        assert!(scene.agentctl(&["task", "move", "A", "ready", "--force", "--reason", "more"]).0, "{step}");
+        assert!(scene.agentctl(&["task", "cancel", "A", "--reason", "no"]).0, "{step}: it is free again");
+    }
+}
+
+#[test]
+fn what_is_put_aside_by_hand_after_it_had_landed_says_so() {
+    for step in ["landed", "ended"] {
+        let mut scene = given_back(step, "");
+        let merged = scene.main();
+        scene.set_status("cancelled");
+        let n = scene.project.start("tester", &["--interval", "1s"]);
+        let words = format!("merged as {merged} before it was `cancelled`; to take it back: git revert -m 1 {merged}");
+        eventually("it is told", || (scene.project.task("A")["blocked_reason"] == words.as_str()).then_some(()));
+        scene.ends(n);
+        assert_eq!(scene.project.task("A")["merged_commit"], merged.as_str(), "{step}");
+        assert_eq!(scene.project.status("A"), "cancelled", "{step}");
+    }
+}
+
+#[test]
+fn what_did_not_land_before_its_integrator_died_can_be_cancelled() {
+    for step in ["green", "locked", "files"] {
+        let mut scene = given_back(step, "");
+        assert!(scene.agentctl(&["task", "cancel", "A", "--reason", "no"]).0, "{step}");
+        let n = scene.project.start("integrator", &["--once"]);
+        assert_eq!(scene.project.ended(n), Some(0));
+        scene.is_untouched(step);
+    }
+}
+
 /// Random stops, cancellations and sleeps past the TTL, while every merge is slow.
 fn storm(tasks: usize, seed: u64) {
     eprintln!("storm: {tasks} tasks, seed {seed}");
