@@ -128,7 +128,7 @@ pub fn withdraw(snapshot: &Snapshot, merges: &[(Lease, String)]) -> Plan {
 }
 
 /// The commit as which a task has passed, as far as is known of it while nobody has settled it.
-pub(super) fn passed(snapshot: &Snapshot, id: &TaskId) -> Option<String> {
+pub fn passed(snapshot: &Snapshot, id: &TaskId) -> Option<String> {
     match held(snapshot, id) {
         Some(lease) => lease.landing.clone(),
         None => snapshot.history.task(id)?.landed.clone(),

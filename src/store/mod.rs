@@ -37,8 +37,8 @@ pub trait Store: Send + Sync {
     }
 
     /// The same, and then `deed` while still nobody else can change anything: what is done in the world stands to
-    /// what others say as the commit does. When the deed fails, what it answers is committed too. It is done once,
-    /// after the last call of `decide`, also when the plan was empty.
+    /// what others say as the commit does. When the deed fails, what it answers is committed too; an error then says
+    /// that it could not be. It is done once, after the last call of `decide`, also when the plan was empty.
     fn transact_then(
         &self,
         decide: &mut dyn FnMut(&Snapshot) -> Plan,

@@ -95,7 +95,10 @@ pub(super) fn merge(run: &mut Run, workspace: &Workspace) -> Outcome {
     run.tell_merge();
     let (merged, driver) = match ride(run, &line, &order, &after) {
         Ok(ridden) => ridden,
-        Err(stopped) => return stopped,
+        Err(stopped) => {
+            forget_what_did_not_land(run);
+            return stopped;
+        }
     };
     match merged {
         Ok(merged) => {
@@ -120,7 +123,23 @@ pub(super) fn merge(run: &mut Run, workspace: &Workspace) -> Outcome {
             if let TrainError::NotApproved { found, .. } = &error {
                 ask_again(run, found);
             }
+            forget_what_did_not_land(run);
             lost(run).unwrap_or_else(|| refused(&error, &line, &branch, workspace))
+        }
+    }
+}
+
+/// A merge that passed and came to nothing is none: its lease must not say that it is too late to stop it.
+fn forget_what_did_not_land(run: &Run) {
+    let shared = &run.shared;
+    let Ok(seen) = shared.store.read() else { return };
+    let task = &run.assignment.task.id;
+    let Some(commit) = landing::passed(&seen.snapshot, task) else { return };
+    let unknown = Found { open: true, ..Found::default() };
+    if !unknown.has_landed(shared, task, &commit) {
+        let merge = [(run.lease().clone(), commit)];
+        if let Err(error) = shared.store.transact(&mut |snapshot| landing::withdraw(snapshot, &merge)) {
+            log::warn!(task = task.as_str(); "cannot note that {task} was not merged: failed to {}", chain(&error));
         }
     }
 }

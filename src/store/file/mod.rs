@@ -434,7 +434,7 @@ impl FileStore {
     fn run(
         &self,
         decide: &mut dyn FnMut(&Snapshot) -> Plan,
-        deed: Option<&mut dyn FnMut(&Snapshot) -> Plan>,
+        mut deed: Option<&mut dyn FnMut(&Snapshot) -> Plan>,
         how: How,
     ) -> Result<Committed, StoreError> {
         let started = Instant::now();
@@ -443,6 +443,7 @@ impl FileStore {
         let path = self.layout.queue_lock();
         let least = if self.locks_exclude { Duration::ZERO } else { tickets::PAUSE };
         let mut tries = Tries::until(deadline);
+        let (mut committed, mut amend) = (None, None);
         while tries.again(least) {
             // Each try is a turn of its own, so that others get theirs while this one pauses.
             let _turn = self.turns.wait(deadline).ok_or_else(|| StoreError::Busy {
@@ -452,17 +453,19 @@ impl FileStore {
             })?;
             let lock = QueueLock::take(&path, deadline, started)?;
             let state = &mut *self.state();
-            if let Some(committed) = self.attempt(state, &lock, decide, how)? {
-                if let Some(deed) = deed {
-                    // It sees what others wrote beside the lock while the plan went to the disk.
-                    let mut amend = None;
+            if committed.is_none() {
+                committed = self.attempt(state, &lock, decide, how)?;
+            }
+            // The deed is done under the lock of the commit, and sees what others wrote beside it while the plan went
+            // to the disk. What it answers is about what has been done, so that it can be told later as well.
+            let told = match &mut deed {
+                Some(deed) if committed.is_some() => {
                     let mut once = |snapshot: &Snapshot| amend.get_or_insert_with(|| deed(snapshot)).clone();
-                    for _ in 0..Tries::LEAST {
-                        if self.attempt(state, &lock, &mut once, How::Deed)?.is_some() {
-                            break;
-                        }
-                    }
+                    self.attempt(state, &lock, &mut once, How::Deed)?.is_some()
                 }
+                _ => true,
+            };
+            if told && let Some(committed) = committed.take() {
                 return Ok(committed);
             }
             log::debug!("{} changed while it was decided about; deciding again", self.layout.queue().display());

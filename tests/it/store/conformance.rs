@@ -1,6 +1,9 @@
 //! What any store must do, whatever it keeps its content in: a list of checks against `dyn Store`.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
 
 use oodatcaa::{
     domain::{Holder, Kind, LeaseChange, Member, Plan, Snapshot, Status},
@@ -13,7 +16,7 @@ use oodatcaa::{
 use super::{Project, QUEUE, claim, eventually, id, kinds, moved, settle, status};
 
 /// A project in some backend, with as many stores on it as a check asks for.
-trait Bench {
+trait Bench: Sync {
     /// One more worker's store.
     fn open(&self) -> Box<dyn Store>;
     /// One that gives up after so long.
@@ -57,6 +60,7 @@ const CHECKS: &[fn(&dyn Bench)] = &[
     an_edit_by_hand_is_observed_once,
     a_decision_is_made_anew_on_what_somebody_wrote,
     nobodys_endless_writing_is_overwritten,
+    what_a_failed_deed_answers_is_committed_beside_one_who_writes_all_the_time,
     a_broken_queue_stops_changes_and_no_reading,
     a_plan_about_nothing_fails_and_leaves_no_lease,
     a_task_is_taken_again_in_one_commit,
@@ -284,6 +288,35 @@ fn nobodys_endless_writing_is_overwritten(bench: &dyn Bench) {
     let snapshot = store.read().expect("read").snapshot;
     assert!(snapshot.leases.is_empty(), "what was taken for the plan is given back");
     store.transact(&mut |snapshot| claim(snapshot, "A")).expect("and can be taken");
+}
+
+fn what_a_failed_deed_answers_is_committed_beside_one_who_writes_all_the_time(bench: &dyn Bench) {
+    let (store, done) = (bench.open(), AtomicBool::new(false));
+    let (mut deeds, writes) = (0, AtomicU32::new(0));
+    std::thread::scope(|scope| {
+        let write = || {
+            while !done.load(Ordering::SeqCst) {
+                let text = bench.text();
+                bench.edit(&format!("{} ", text.trim_end()));
+                bench.edit(&text);
+                writes.fetch_add(1, Ordering::SeqCst);
+                // Less than a change needs, but for now and then.
+                std::thread::sleep(Duration::from_millis(u64::from(writes.load(Ordering::SeqCst) % 25 == 0) * 60));
+            }
+        };
+        let told = store.transact_then(&mut |snapshot| moved(snapshot, "A", &Status::BLOCKED), &mut |snapshot| {
+            deeds += 1;
+            scope.spawn(write);
+            eventually("it writes", || writes.load(Ordering::SeqCst) > 0);
+            moved(snapshot, "A", &Status::NEEDS_MANUAL)
+        });
+        done.store(true, Ordering::SeqCst);
+        told.expect("the deed's word is committed");
+    });
+    assert_eq!(deeds, 1);
+    let statuses: Vec<_> =
+        store.events(0).expect("read").iter().filter_map(|event| Some(event.text("to")?.to_owned())).collect();
+    assert_eq!(statuses.last().map(String::as_str), Some("needs_manual"), "{statuses:?}");
 }
 
 fn a_broken_queue_stops_changes_and_no_reading(bench: &dyn Bench) {
