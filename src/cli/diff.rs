@@ -76,9 +76,9 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
         };
         ctx.ui.verbatim(&tone.paint(line));
     }
-    let risky: Vec<&str> = files.iter().filter(|file| file.risky).map(|file| file.path.as_str()).collect();
+    let risky: Vec<&str> = files.iter().filter_map(|file| file.look_at.as_deref()).collect();
     if !risky.is_empty() {
-        ctx.ui.foot(&format!("other programs obey these, look at them closely: {}", risky.join(", ")));
+        ctx.ui.foot(&format!("look at these closely, other programs obey them: {}", risky.join(", ")));
     }
     Ok(exit::OK)
 }

@@ -19,8 +19,12 @@ use crate::{
         text::{cut, many, one_line},
     },
     error::Failure,
+    worker::record::Record,
     workspace::diff,
 };
+
+/// So many attempts on a task are asked what they did beside their work.
+const RUNS: usize = 30;
 
 /// Flags of `approve`.
 #[derive(Debug, clap::Args)]
@@ -120,7 +124,7 @@ pub fn list(ctx: &Context, args: &List) -> Done {
     let needs = needs::list(&snapshot, workflow, invalid.as_deref());
     let code = if args.check && !needs.is_empty() { fail::exit::HUMAN } else { 0 };
     if ctx.ui.json() {
-        ctx.ui.value(&Value::Array(needs.iter().map(|need| entry(&snapshot, need)).collect()));
+        ctx.ui.value(&Value::Array(needs.iter().map(|need| entry(ctx, &snapshot, need)).collect()));
         return Ok(code);
     }
     if needs.is_empty() {
@@ -143,10 +147,17 @@ pub fn list(ctx: &Context, args: &List) -> Done {
             _ => String::new(),
         };
         let size = need.decision.and_then(|decision| size(ctx, decision)).map(|size| format!(", {size}"));
+        let look = need.decision.map(|decision| look_at(ctx, &snapshot, decision)).filter(|look| !look.is_empty());
+        let look = look.map(|look| format!("; look at {}", cut(&one_line(&look.join(", ")), 300)));
         table.row([
             Item::new(need.id()).tone(Tone::Strong),
             Item::new(need.kind()).tone(Tone::Warn),
-            Item::new(format!("{}{}{waiting}", cut(&one_line(&need.words), 500), size.unwrap_or_default())),
+            Item::new(format!(
+                "{}{}{}{waiting}",
+                cut(&one_line(&need.words), 500),
+                size.unwrap_or_default(),
+                look.unwrap_or_default()
+            )),
             Item::new(&need.next).tone(Tone::Faint),
             Item::new(need.since.map(|time| ctx.ui.moment(time, now)).unwrap_or_default()),
             Item::new(deadline.map(|time| ctx.ui.moment(time, now)).unwrap_or_default()),
@@ -184,6 +195,23 @@ fn size(ctx: &Context, decision: &Decision) -> Option<String> {
     Some(words)
 }
 
+/// What deserves a look before a merge: files of the change that other programs obey, tests that it deletes, and what
+/// the attempts on the task did beside their work.
+fn look_at(ctx: &Context, snapshot: &Snapshot, decision: &Decision) -> Vec<String> {
+    let (Some(task), Topic::Merge) = (&decision.task, decision.topic) else { return Vec::new() };
+    let (Ok(layout), Ok(loaded)) = (ctx.layout(), ctx.loaded()) else { return Vec::new() };
+    let changed = diff::range(layout, &loaded.config.workspace, task, None, None).and_then(|range| range.files());
+    let mut all: Vec<String> = changed.unwrap_or_default().into_iter().filter_map(|file| file.look_at).collect();
+    let runs = snapshot.history.task(task).map(|known| known.runs.values()).into_iter().flatten();
+    for told in runs.rev().take(RUNS).filter_map(|run| Record::load(&layout.run(task, run))).flat_map(|run| run.beside)
+    {
+        if !all.contains(&told) {
+            all.push(told);
+        }
+    }
+    all
+}
+
 /// Looks where the branches stand that wait for a yes, and asks again about those that have moved since. `name` is
 /// a decision or a task; all of them without one.
 fn follow_branches(ctx: &Context, name: Option<&str>) -> Result<(), Failure> {
@@ -219,7 +247,8 @@ fn waits(count: usize) -> String {
 }
 
 /// `oodatcaa/need.v1`: what a decision's object has as well, and what to run.
-fn entry(snapshot: &Snapshot, need: &Need<'_>) -> Value {
+fn entry(ctx: &Context, snapshot: &Snapshot, need: &Need<'_>) -> Value {
+    let look = need.decision.map(|decision| look_at(ctx, snapshot, decision)).unwrap_or_default();
     let mut all = match need.decision {
         Some(decision) => object(snapshot, decision),
         None => json!({
@@ -239,6 +268,7 @@ fn entry(snapshot: &Snapshot, need: &Need<'_>) -> Value {
     if let Value::Object(all) = &mut all {
         all.insert("schema".into(), "oodatcaa/need.v1".into());
         all.insert("next".into(), need.next.as_str().into());
+        all.insert("look_at".into(), look.into());
         all.insert("tasks".into(), need.tasks.iter().map(|id| id.as_str()).collect::<Vec<_>>().into());
     }
     all

@@ -156,7 +156,8 @@ pub(super) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
         })?;
     }
     let mut look_at = evidence.risky.clone();
-    look_at.extend(beside(run, workspace));
+    run.record().beside = beside(run, workspace);
+    look_at.extend(run.record().beside.iter().cloned());
     if !look_at.is_empty() {
         let all = look_at.join(", ");
         log::warn!(task = run.assignment.task.id.as_str(); "{}: look at these before you merge: {}", run.assignment.task.id, text::one_line(&all));
@@ -199,7 +200,10 @@ fn beside(run: &Run, workspace: &Workspace) -> Vec<String> {
         let args = ["rev-list", "--first-parent", "--count", "--invert-grep", "--grep=^Oodatcaa-Task: ", &range];
         match git.run(&args).as_deref() {
             Ok("0") => {}
-            Ok(count) => told.push(format!("{target} got {count} commits that no merge of ours brought")),
+            Ok(count) => {
+                let commits = text::many(count.parse().unwrap_or_default(), "commit");
+                told.push(format!("{target} got {commits} that no merge of ours brought"));
+            }
             Err(_) => told.push(format!("{target} was rewritten while the agent worked")),
         }
     }

@@ -81,10 +81,13 @@ pub struct Record {
     /// What it wanted others to know: for whom, and its words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub messages: Vec<String>,
-    /// What to look at before a merge: files that other programs, agents or CI obey, tests that went, and what the
-    /// agent did beside its work.
+    /// What to look at before a merge: files that other programs, agents or CI obey, tests that went, and all of
+    /// `beside`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub risky: Vec<String>,
+    /// What the agent did beside its work, which no diff of its branch shows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<String>,
     /// `done`, `failed`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
@@ -139,6 +142,7 @@ impl Record {
             decisions: Vec::new(),
             messages: Vec::new(),
             risky: Vec::new(),
+            beside: Vec::new(),
             outcome: None,
             class: None,
             summary: None,

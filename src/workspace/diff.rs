@@ -1,7 +1,9 @@
 //! What a task or one attempt on it changed, as a diff between two states that git still knows.
 
+use std::collections::HashMap;
+
 use super::{
-    Config, Workspace,
+    Config, Workspace, evidence,
     fault::WorkspaceError,
     git::Git,
     own_paths, prune,
@@ -37,8 +39,11 @@ pub struct FileChange {
     pub added: Option<u64>,
     /// Lines that went; `None` for a binary file.
     pub removed: Option<u64>,
-    /// Other programs, agents or CI obey it.
+    /// Other programs, agents or CI obey it, or it was a test and is gone.
     pub risky: bool,
+    /// How it is named to whoever should look at it, where it is risky.
+    #[serde(skip)]
+    pub look_at: Option<String>,
 }
 
 /// Finds what to compare: the whole of a task's work, or one attempt's.
@@ -157,12 +162,26 @@ impl Range {
 
     /// The files, with how many lines.
     pub fn files(&self) -> Result<Vec<FileChange>, WorkspaceError> {
-        let listed = self.git.run(&self.args(&["--numstat", "-z", "--no-renames"]))?;
-        let line = |line: &str| -> Option<FileChange> {
-            let mut parts = line.splitn(3, '\t');
-            let (added, removed, path) = (parts.next()?.parse().ok(), parts.next()?.parse().ok(), parts.next()?);
-            Some(FileChange { risky: super::is_risky(path), path: path.into(), added, removed })
-        };
-        Ok(listed.split('\0').filter_map(line).collect())
+        let listed = self.git.run(&self.args(&["--raw", "--numstat", "-z", "--no-renames"]))?;
+        let mut fields = listed.split('\0');
+        // The modes of all files come first, each before its path.
+        let mut modes: HashMap<&str, (&str, &str)> = HashMap::new();
+        let mut files = Vec::new();
+        while let Some(field) = fields.next() {
+            if let Some(raw) = field.strip_prefix(':') {
+                let mut words = raw.split(' ');
+                let pair = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+                modes.extend(fields.next().map(|path| (path, pair)));
+                continue;
+            }
+            let mut parts = field.splitn(3, '\t');
+            let (Some(added), Some(removed), Some(path)) = (parts.next(), parts.next(), parts.next()) else { continue };
+            let (old, new) = modes.get(path).copied().unwrap_or_default();
+            let odd = old != new && matches!(new, "120000" | "160000");
+            let look_at = evidence::look_at(path, new == "000000", odd);
+            let (added, removed) = (added.parse().ok(), removed.parse().ok());
+            files.push(FileChange { risky: look_at.is_some(), look_at, path: path.into(), added, removed });
+        }
+        Ok(files)
     }
 }

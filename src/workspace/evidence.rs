@@ -77,12 +77,7 @@ pub(super) fn look(
         }
     }
     files.retain(|file| !checkout.excludes(&file.path));
-    let risky = files.iter().filter_map(|file| match () {
-        () if file.gone && is_test(&file.path) => Some(format!("{} (deleted)", file.path)),
-        () if file.odd || is_risky(&file.path) => Some(file.path.clone()),
-        () => None,
-    });
-    let risky = risky.collect();
+    let risky = files.iter().filter_map(|file| look_at(&file.path, file.gone, file.odd)).collect();
     let changed = files.into_iter().map(|file| file.path).collect();
     let midway = midway(checkout)?;
     Ok(Evidence { known: true, commits, changed, apart, took_in, dirty, risky, left_out: seen.left_out, midway })
@@ -188,6 +183,15 @@ const RISKY_FILES: [&str; 30] = [
     "setup.py",
 ];
 
+/// Names a changed file that deserves a look before it is merged.
+pub(super) fn look_at(path: &str, gone: bool, odd: bool) -> Option<String> {
+    match () {
+        () if gone && is_test(path) => Some(format!("{path} (deleted)")),
+        () if odd || is_risky(path) => Some(path.into()),
+        () => None,
+    }
+}
+
 /// Whether a file looks like a test.
 fn is_test(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
@@ -196,7 +200,7 @@ fn is_test(path: &str) -> bool {
 }
 
 /// Whether other programs, agents or CI obey a file.
-pub fn is_risky(path: &str) -> bool {
+fn is_risky(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
     let mut parts: Vec<&str> = lower.split('/').collect();
     let name = parts.pop().unwrap_or_default();

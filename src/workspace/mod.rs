@@ -40,7 +40,7 @@ mod trees;
 pub use crate::config::{WorkspaceConfig as Config, WorkspaceMode as Mode};
 pub use commit::{Author, trailers};
 pub use directory::Directory;
-pub use evidence::{Evidence, is_risky};
+pub use evidence::Evidence;
 pub use fault::{Keep, WorkspaceError};
 pub use save::Refs;
 

@@ -242,7 +242,7 @@ END
     let shown = project.command("agentctl").args(["run", "show", "A/1", "--json"]).output().expect("agentctl");
     let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).expect("JSON");
     let risky = shown["record"]["risky"].to_string();
-    for word in ["tests/one.txt (deleted)", "main got 1 commits", "`acceptance_criteria` of the task was changed"] {
+    for word in ["tests/one.txt (deleted)", "main got 1 commit that", "`acceptance_criteria` of the task was changed"] {
         assert!(risky.contains(word), "{word}: {risky}");
     }
     let sent: Vec<String> =
