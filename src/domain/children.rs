@@ -99,7 +99,7 @@ fn within_bounds(snapshot: &Snapshot, workflow: &Workflow, parent: &Task, more: 
     let (root, generation) = snapshot.family(&parent.id);
     if generation >= bounds.generations {
         return Err(format!(
-            "{} is itself planned, {generation} generations below {root}, and {} are allowed              (limits.generations): answer `done` without tasks, so that it is built as one",
+            "{} is itself planned, {generation} generations below {root}, and {} are allowed (limits.generations): answer `done` without tasks, so that it is built as one",
             parent.id, bounds.generations
         ));
     }
@@ -107,7 +107,7 @@ fn within_bounds(snapshot: &Snapshot, workflow: &Workflow, parent: &Task, more: 
     let left = usize::try_from(bounds.children.saturating_sub(planned)).unwrap_or(usize::MAX);
     if more > left {
         return Err(format!(
-            "{planned} tasks were planned below {root} so far, and {} are allowed (limits.children): {left} more at              most; a human allows as many again with: agentctl task retry {}",
+            "{planned} tasks were planned below {root} so far, and {} are allowed (limits.children): {left} more at most; a human allows as many again with: agentctl task retry {}",
             bounds.children, parent.id
         ));
     }
