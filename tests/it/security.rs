@@ -8,6 +8,7 @@ use std::{fs, path::Path};
 mod canary;
 mod clone;
 mod confined;
+mod deeds;
 mod hostile;
 mod verbs;
 

@@ -43,19 +43,24 @@ criteria = false
 "#;
 
 /// A clone and the home of the person who works on it.
-struct Hostile {
-    project: Project,
+pub(super) struct Hostile {
+    pub(super) project: Project,
     home: tempfile::TempDir,
 }
 
 impl Hostile {
     /// A repository with one commit, whose task `A` waits for the builder.
     fn new() -> Self {
+        Self::of(USER)
+    }
+
+    /// The same, for a person who asks for this; `HOME` in it is their home.
+    pub(super) fn of(user: &str) -> Self {
         let this = Self { project: Project::that_succeeds(), home: tempfile::tempdir().expect("a home") };
         fs::remove_file(this.project.path(".oodatcaa/config.toml")).expect("removed");
         fs::create_dir_all(this.at(".config/oodatcaa")).expect("made");
         let home = this.home.path().display().to_string();
-        fs::write(this.at(".config/oodatcaa/config.toml"), USER.replace("HOME", &home)).expect("written");
+        fs::write(this.at(".config/oodatcaa/config.toml"), user.replace("HOME", &home)).expect("written");
         this.script("agent.sh", "cat > \"$HOME/prompt.txt\"; echo \"$0\" >> \"$HOME/agents.log\"; [ \"$OODATCAA_ROLE\" != builder ] || echo two > file.txt");
         this.script("strong.sh", "echo \"$0\" >> \"$HOME/agents.log\"");
         this.script("gate.sh", "echo \"$PWD\" >> \"$HOME/gates.log\"");
@@ -68,45 +73,45 @@ impl Hostile {
         this
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(super) fn at(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
-    fn script(&self, name: &str, body: &str) {
+    pub(super) fn script(&self, name: &str, body: &str) {
         fs::write(self.at(name), format!("#!/bin/sh\n{body}\n")).expect("written");
         fs::set_permissions(self.at(name), fs::Permissions::from_mode(0o755)).expect("executable");
     }
 
     /// Puts a file into the clone.
-    fn brings(&self, name: &str, text: &str) {
+    pub(super) fn brings(&self, name: &str, text: &str) {
         let path = self.project.path(name);
         fs::create_dir_all(path.parent().expect("a directory")).expect("made");
         fs::write(path, text).expect("written");
     }
 
-    fn queue(&self, queue: &Value) {
+    pub(super) fn queue(&self, queue: &Value) {
         self.project.queue_text(&serde_json::to_string_pretty(queue).expect("JSON"));
     }
 
-    fn command(&self, program: &str) -> Command {
+    pub(super) fn command(&self, program: &str) -> Command {
         let mut command = self.project.command(program);
         command.env("HOME", self.home.path()).env_remove("OODATCAA_TRUST_PROJECT");
         command
     }
 
-    fn once(&self, role: &str) -> Said {
+    pub(super) fn once(&self, role: &str) -> Said {
         let mut command = self.command("agent-daemon");
         command.args(["--role", role, "--once"]);
         run(command)
     }
 
-    fn ctl(&self, line: &str) -> Said {
+    pub(super) fn ctl(&self, line: &str) -> Said {
         let mut command = self.command("agentctl");
         command.args(line.split_whitespace());
         run(command)
     }
 
-    fn lines(&self, name: &str) -> Vec<String> {
+    pub(super) fn lines(&self, name: &str) -> Vec<String> {
         fs::read_to_string(self.at(name)).unwrap_or_default().lines().map(String::from).collect()
     }
 
@@ -132,7 +137,7 @@ impl Hostile {
 }
 
 /// A configuration without a command: the user's strongest agent, no approval, no gates, a push.
-const CHOOSES: &str = "[fleet]\nagent = \"strong\"\n[merge]\napproval = false\npush = \"origin\"\n\
+pub(super) const CHOOSES: &str = "[fleet]\nagent = \"strong\"\n[merge]\napproval = false\npush = \"origin\"\n\
                        [roles.builder]\ngates = []\nagents = [\"strong\"]\n[roles.integrator]\ngates = []\n\
                        [retry]\nattempts = 99\n[workspace]\nroot = \"/tmp\"\nmode = \"shared\"\n";
 
