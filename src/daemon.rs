@@ -15,7 +15,7 @@ use crate::{
     agent::{self, Agent},
     config::{AgentConfig, Config, Loaded, Overrides, World, secrets},
     domain::{Class, Role, text},
-    error::{Failure, sysexit},
+    error::{Failure, say, sysexit},
     fleet::{
         self, Reporter, Side, Verdict,
         pidfile::{self, PidFile},
@@ -95,7 +95,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let wrong = error.use_stderr();
             // A closed pipe takes the help text with it; there is nobody left to tell.
-            let _ = error.print();
+            let _ = say(&error);
             return if wrong { ExitCode::from(sysexit::USAGE) } else { ExitCode::SUCCESS };
         }
     };

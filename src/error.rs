@@ -3,11 +3,11 @@
 //! Every code word stands in one table with its two exit codes: those of `agentctl`, made for
 //! scripts, and the sysexits of `agent-daemon`, which systemd reads (contract section 7).
 
-use std::error::Error;
+use std::{error::Error, io::Write as _};
 
 use serde_json::{Value, json};
 
-use crate::domain::text::{many_lines, one_line};
+use crate::domain::text::{many_lines, one_line, painted};
 
 mod codes;
 mod fleet;
@@ -16,6 +16,15 @@ mod workspace;
 
 pub use codes::{CODES, Code, exit, sysexit};
 pub use from::quoted;
+
+/// Prints what clap says of a command line: help on standard output, what is wrong on standard error. The latter
+/// repeats words of the command line, which may paint over a terminal.
+pub fn say(refused: &clap::Error) -> std::io::Result<()> {
+    if !refused.use_stderr() {
+        return refused.print();
+    }
+    write!(anstream::stderr(), "{}", painted(&refused.render().ansi().to_string()))
+}
 
 /// A failure, ready to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,7 +138,7 @@ impl Failure {
         if self.hints.len() > 1 {
             error["hints"] = json!(self.hints);
         }
-        json!({ "error": error })
+        json!({ "schema": "oodatcaa/error.v1", "error": error })
     }
 }
 
@@ -184,7 +193,7 @@ mod tests {
         let failure = Failure::new("lease_held", "w@h is alive").hint("agentctl run stop P1");
         assert_eq!(
             failure.json(),
-            json!({"error": {"code": "lease_held", "message": "w@h is alive", "hint": "agentctl run stop P1", "retryable": true}})
+            json!({"schema": "oodatcaa/error.v1", "error": {"code": "lease_held", "message": "w@h is alive", "hint": "agentctl run stop P1", "retryable": true}})
         );
         assert_eq!(Failure::new("nonsense", "x").code, "failed");
     }

@@ -39,6 +39,11 @@ impl Sim {
         let Self { command } = Self::new(name, config);
         Self { command: command.with_argv(argv) }
     }
+
+    /// The program that is run: the one that stands beside our own, where the configuration names no other.
+    pub fn program(config: &AgentConfig) -> String {
+        argv(config).swap_remove(0)
+    }
 }
 
 /// The argv with the program that stands beside our own, so that both are of one version.

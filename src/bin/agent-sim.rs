@@ -11,10 +11,13 @@ use std::{
 };
 
 use clap::Parser;
-use oodatcaa::agent::{
-    sim_acp,
-    sim_play::{Body, Ending, Stage, criteria, play},
-    sim_script::{Call, CrashSignal, Script},
+use oodatcaa::{
+    agent::{
+        sim_acp,
+        sim_play::{Body, Ending, Stage, criteria, play},
+        sim_script::{Call, CrashSignal, Script},
+    },
+    error,
 };
 use serde_json::{Value, json};
 
@@ -72,7 +75,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version go to standard output and are no error.
             let code = if error.use_stderr() { USAGE } else { 0 };
-            return if error.print().is_ok() { code.into() } else { CANNOT_WRITE.into() };
+            return if error::say(&error).is_ok() { code.into() } else { CANNOT_WRITE.into() };
         }
     };
     match run(&flags) {

@@ -18,6 +18,7 @@ use crate::{
         descriptor::{self, Evidence, load::table},
         environment,
         probe::{self, Fit, Login},
+        sim::Sim,
     },
     config::{AgentConfig, AgentKind},
     error::{Failure, exit},
@@ -129,7 +130,10 @@ fn look(name: &str, config: &AgentConfig, configured: bool) -> Row {
         problem: agent::check(name, config).err().map(|bad| format!("cannot {bad}")),
     };
     if config.kind != AgentKind::Adapter {
-        let program = config.argv.first().cloned().unwrap_or_default();
+        let program = match config.kind {
+            AgentKind::Sim => Sim::program(config),
+            _ => config.argv.first().cloned().unwrap_or_default(),
+        };
         row.program = environment::find_program(&program, &path, &here);
         return row;
     }
@@ -223,6 +227,7 @@ fn value(row: &Row) -> Value {
         Some(login) => json!(login.is_good()),
     };
     json!({
+        "schema": "oodatcaa/agent.v1",
         "name": row.name,
         "adapter": row.adapter,
         "configured": row.configured,
@@ -249,7 +254,9 @@ fn show(ctx: &Context, name: &str) -> Done {
     });
     let found = found.map_err(|bad| Failure::new("config_invalid", format!("cannot {bad}")))?;
     if ctx.ui.json() {
-        ctx.ui.value(&serde_json::to_value(&found).unwrap_or_default());
+        let mut object = serde_json::to_value(&found).unwrap_or_default();
+        object["schema"] = "oodatcaa/adapter.v1".into();
+        ctx.ui.value(&object);
         return Ok(0);
     }
     let text = toml::to_string_pretty(&found)
@@ -284,8 +291,14 @@ fn test(ctx: &Context, name: &str) -> Done {
         Verdict::NotTried => ("not tried", Tone::Faint),
     };
     if ctx.ui.json() {
-        let all =
-            cases.iter().map(|case| json!({"case": case.name, "verdict": word(case.verdict).0, "words": case.words}));
+        let all = cases.iter().map(|case| {
+            json!({
+                "schema": "oodatcaa/case.v1",
+                "case": case.name,
+                "verdict": word(case.verdict).0,
+                "words": case.words,
+            })
+        });
         ctx.ui.value(&Value::Array(all.collect()));
     } else {
         let mut table = Table::new([Column::new("CASE"), Column::new("VERDICT"), Column::flexible("WHAT WAS SEEN")]);

@@ -158,7 +158,12 @@ pub fn trust_in(talk: &dyn Talk, world: &World, layout: &Layout, args: &TrustArg
     if args.forget {
         let was = trust::forget_in(world, layout)?;
         if talk.json() {
-            talk.value(&json!({"project": layout.root(), "trust": "untrusted", "changed": was}));
+            talk.value(&json!({
+                "schema": "oodatcaa/trust.v1",
+                "project": layout.root(),
+                "trust": "untrusted",
+                "changed": was,
+            }));
         } else if was {
             talk.say(&format!(
                 "{} is not trusted any more; its files only count where they tighten something",
@@ -272,6 +277,7 @@ fn tell(talk: &dyn Talk, loaded: &Loaded, layout: &Layout, sentence: &str, place
             .map(|c| json!({"what": c.what, "name": c.name, "argv": c.argv, "more": c.more}))
             .collect();
         talk.value(&json!({
+            "schema": "oodatcaa/trust.v1",
             "project": layout.root(),
             "trust": trusted,
             "changed": place.is_some(),

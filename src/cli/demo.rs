@@ -64,6 +64,12 @@ const KILL_AFTER: Duration = Duration::from_secs(1);
 
 /// Plays the demo.
 pub fn run(ctx: &Context, args: &Args) -> Done {
+    if ctx.ui.json() {
+        return Err(Failure::new("usage", "the demo is told in words, to be watched; it has no form for programs")
+            .hint(
+                "what it did, as objects: agentctl demo --dir DIR, then: agentctl -C DIR/project events tail --json",
+            ));
+    }
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&interrupted))

@@ -339,7 +339,13 @@ fn running(rows: &[Row], roles: &[Role]) -> usize {
 }
 
 fn summary(rows: &[Row], roles: &[Role]) -> String {
-    format!("Running: {}/{}", running(rows, roles), roles.len())
+    let (served, workers) = (running(rows, roles), working(rows));
+    let more = if workers > served { format!(", by {}", text::many(workers, "worker")) } else { String::new() };
+    format!("Running: {served}/{}{more}", roles.len())
+}
+
+fn working(rows: &[Row]) -> usize {
+    rows.iter().filter(|row| row.state == State::Running).count()
 }
 
 fn object(choice: &Choice, rows: &[Row], roles: &[Role]) -> Value {
@@ -367,6 +373,7 @@ fn object(choice: &Choice, rows: &[Row], roles: &[Role]) -> Value {
         "notes": choice.notes,
         "workers": workers.collect::<Vec<_>>(),
         "running": running(rows, roles),
+        "workers_running": working(rows),
         "roles": roles.len(),
     })
 }
@@ -378,7 +385,7 @@ fn install(ctx: &Context, fleet: &Fleet, names: &Names) -> Done {
         notes.insert(0, "the units are installed and up to date".into());
     }
     if ctx.ui.json() {
-        ctx.ui.value(&json!({"notes": notes}));
+        ctx.ui.value(&json!({"schema": "oodatcaa/units.v1", "notes": notes}));
         return Ok(0);
     }
     for note in &notes {
@@ -397,7 +404,7 @@ fn uninstall(ctx: &Context, fleet: &Fleet) -> Done {
     let mut told = Told::default();
     let notes = fleet.uninstall(&mut |report| told.take(ctx, report))?;
     if ctx.ui.json() {
-        ctx.ui.value(&json!({"notes": notes, "results": told.workers}));
+        ctx.ui.value(&json!({"schema": "oodatcaa/units.v1", "notes": notes, "results": told.workers}));
     } else {
         notes.iter().for_each(|note| ctx.ui.say(note));
     }
@@ -420,7 +427,8 @@ mod tests {
             log: String::new(),
         };
         let rows = [row("builder", State::Running), row("builder@two", State::Running), row("tester", State::Stopped)];
-        assert_eq!(summary(&rows, &[Role::BUILDER, Role::TESTER]), "Running: 1/2");
+        assert_eq!(summary(&rows, &[Role::BUILDER, Role::TESTER]), "Running: 1/2, by 2 workers");
+        assert_eq!(summary(&rows[1..], &[Role::BUILDER, Role::TESTER]), "Running: 1/2");
     }
 
     #[test]

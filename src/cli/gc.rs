@@ -12,7 +12,7 @@ use super::{
     worktree,
 };
 use crate::{
-    domain::text::{duration, parse_duration},
+    domain::text::{duration, many, parse_duration},
     workspace::{
         gc::{self, Old, What},
         prune,
@@ -45,8 +45,9 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
         let total = old.len() + trees;
         if total > 0
             && !ctx.ui.confirm(&format!(
-                "remove {trees} worktrees, and {} runs and refs that are older than {}?",
-                old.len(),
+                "remove {}, and {} of runs and saved work older than {}?",
+                many(trees, "worktree"),
+                many(old.len(), "piece"),
                 duration(keep)
             ))?
         {

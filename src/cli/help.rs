@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::json;
+
 use super::{
     command,
     context::Context,
@@ -14,7 +16,7 @@ use crate::{
 };
 
 /// Flags of `help`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct Args {
     /// A command (`task add`) or a topic
     words: Vec<String>,
@@ -131,7 +133,11 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
         [topic] if TOPICS.iter().any(|(known, _)| known == topic) => text(ctx, topic),
         path => of_command(path)?,
     };
-    ctx.ui.bytes(text.as_bytes());
+    if ctx.ui.json() {
+        ctx.ui.value(&json!({"schema": "oodatcaa/help.v1", "about": words.join(" "), "text": text}));
+    } else {
+        ctx.ui.bytes(text.as_bytes());
+    }
     Ok(exit::OK)
 }
 
@@ -186,7 +192,7 @@ fn exit_codes() -> String {
     for (code, meaning) in sysexit::ALL {
         writeln!(text, "  {code:>3}  {meaning}").expect("a string takes it");
     }
-    text.push_str("\nWith --json a failure is one object on standard error: {\"error\": {\"code\", \"message\", \"hint\", \"retryable\"}}\n");
+    text.push_str("\nWith --json a failure is one object on standard error: {\"schema\", \"error\": {\"code\", \"message\", \"hint\", \"retryable\"}}\n");
     text
 }
 

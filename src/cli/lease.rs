@@ -16,7 +16,7 @@ use crate::{
         RunName, Snapshot, TaskId,
         lease::Standing,
         operate, rescue,
-        text::{duration, one_line},
+        text::{duration, many, one_line},
     },
     error::Failure,
     process,
@@ -196,7 +196,7 @@ pub fn end_processes(ctx: &Context, id: &TaskId, run: &RunName) -> Result<(), Fa
     match process::end_leftovers(&run_dir, GONE) {
         Ok(0) => Ok(()),
         Ok(ended) => {
-            ctx.ui.say(&format!("ended {ended} processes that the attempt {id}/{token} had left"));
+            ctx.ui.say(&format!("ended {} that the attempt {id}/{token} had left", many(ended as usize, "process")));
             Ok(())
         }
         Err(pids) => {

@@ -71,15 +71,17 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
     let (task, token) = runs::named(ctx, &snapshot, &args.run)?;
     let name = args.file()?;
     if !args.follow {
-        // A merge runs no agent: the last attempt that has such a log is meant.
-        let has_it = |token: &Token| runs::dir(layout, &snapshot, &task, *token).join(&name).is_file();
-        let token = token
-            .or_else(|| runs::tokens(layout, &task).into_iter().rev().find(has_it))
-            .or_else(|| runs::newest(layout, &task))
-            .ok_or_else(|| runs::none(layout, &task, None))?;
+        let token =
+            token.or_else(|| newest(layout, &snapshot, &task, &name)).ok_or_else(|| runs::none(layout, &task, None))?;
         return once(ctx, args, &snapshot, &task, token, &name);
     }
     follow(ctx, args, &task, token, &name)
+}
+
+/// The last attempt that has such a log, for a merge runs no agent; else the last of all.
+fn newest(layout: &Layout, snapshot: &Snapshot, task: &TaskId, name: &str) -> Option<Token> {
+    let has_it = |token: &Token| runs::dir(layout, snapshot, task, *token).join(name).is_file();
+    runs::tokens(layout, task).into_iter().rev().find(has_it).or_else(|| runs::newest(layout, task))
 }
 
 fn once(ctx: &Context, args: &Args, snapshot: &Snapshot, task: &TaskId, token: Token, name: &str) -> Done {
@@ -94,6 +96,9 @@ fn once(ctx: &Context, args: &Args, snapshot: &Snapshot, task: &TaskId, token: T
             .hint(format!("agentctl run show {task}/{token}")));
     };
     heading(ctx, task, token, name);
+    if log.is_empty() {
+        ctx.ui.say(&format!("nothing was written to {name}; how it ended: agentctl run show {task}/{token}"));
+    }
     log.print(ctx, args, task, token, true)?;
     Ok(exit::OK)
 }
@@ -123,7 +128,7 @@ fn follow(ctx: &Context, args: &Args, task: &TaskId, only: Option<Token>, name: 
         // What is over is asked before the log is read: whatever was written is then there.
         let now = Now::look(ctx, task)?;
         if at.is_none() {
-            let newest = only.or_else(|| runs::newest(layout, task));
+            let newest = only.or(now.running).or_else(|| newest(layout, &now.snapshot, task, name));
             if let Some(token) = newest {
                 heading(ctx, task, token, name);
                 at = Some((token, None));
@@ -235,6 +240,10 @@ impl Log {
                 .map_err(|error| fail::io("read", path, &error))?;
         }
         Ok(Some(Self { path: path.into(), file, rest: Vec::new() }))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.file.metadata().is_ok_and(|meta| meta.len() == 0)
     }
 
     /// Prints what is new: whole lines, and at the end of the attempt also the last that has no end.

@@ -338,11 +338,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Without a command: how the fleet stands, to somebody who looks at it; never starts anything.
 fn bare(ctx: &Context) -> Done {
-    if ctx.ui.terminal() && ctx.find_layout()?.is_some() {
+    if (ctx.ui.terminal() || ctx.ui.json()) && ctx.find_layout()?.is_some() {
         return status::run(ctx, &status::Args::default());
     }
-    ctx.ui.bytes(help::grouped().render_long_help().to_string().as_bytes());
-    Ok(0)
+    help::run(ctx, &help::Args::default())
 }
 
 /// The tree, for help, completions and man pages.
@@ -381,8 +380,10 @@ fn parse(args: &[OsString]) -> Result<(Cli, Result<(), Failure>), ExitCode> {
             return ExitCode::from(fail::exit::USAGE);
         }
         let text = error.render().to_string();
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        let failure = Failure::new("usage", message).hint("agentctl --help");
+        // Up to the first empty line it says what is wrong, the names of what is missing among it.
+        let words: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+        let words = words.join(" ");
+        let failure = Failure::new("usage", words.trim_start_matches("error: ")).hint("agentctl --help");
         Ui::new(Settings { json: true, ..Settings::default() }).fail(&failure);
         ExitCode::from(failure.exit)
     })

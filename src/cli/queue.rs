@@ -15,6 +15,8 @@ use super::{
     ui::{Column, Item, Table, Tone},
 };
 use crate::{
+    agent::result,
+    config,
     domain::{
         Lease, Plan, Problem, QueueLease, RunName, Snapshot, TaskId, Workflow,
         event::Actor,
@@ -37,7 +39,7 @@ pub enum Verb {
     Validate(Validate),
     /// Mend what can be mended safely, after showing it
     Repair(Repair),
-    /// Print the JSON Schema of the queue file
+    /// Print the JSON Schema of the queue file, or of another of our files
     Schema(Schema),
 }
 
@@ -64,6 +66,10 @@ pub enum What {
     Queue,
     /// A line of `events.jsonl`
     Event,
+    /// `.oodatcaa/config.toml`
+    Config,
+    /// An agent's `result.json`
+    Result,
 }
 
 /// What `queue repair` is told.
@@ -90,6 +96,8 @@ pub fn run(ctx: &Context, verb: &Verb) -> Done {
             ctx.ui.bytes(match args.what {
                 What::Queue => QUEUE_SCHEMA.as_bytes(),
                 What::Event => EVENT_SCHEMA.as_bytes(),
+                What::Config => config::SCHEMA.as_bytes(),
+                What::Result => result::SCHEMA.as_bytes(),
             });
             Ok(exit::OK)
         }
@@ -190,8 +198,9 @@ impl Mend {
                 "old_file",
                 behind.task.to_string(),
                 format!(
-                    "take the queue file as it stands for the truth ({} tasks), or, with --from-journal, write what it lacks into it: {}",
-                    behind.count, behind.reason
+                    "take the queue file as it stands for the truth ({}), or, with --from-journal, write what it lacks into it: {}",
+                    many(behind.count, "task"),
+                    behind.reason
                 ),
             ),
         }

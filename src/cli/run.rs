@@ -188,7 +188,7 @@ fn show(ctx: &Context, args: &Show) -> Done {
         ("owner", attempt.owner.clone().unwrap_or_default()),
         ("started", attempt.started.map(|time| ctx.ui.moment(time, now)).unwrap_or_default()),
         ("ended", attempt.ended.map(|time| ctx.ui.moment(time, now)).unwrap_or_default()),
-        ("took", attempt.took(now).map(|time| duration(Duration::from_secs(time.as_secs()))).unwrap_or_default()),
+        ("took", attempt.took(now).map(duration).unwrap_or_default()),
         ("class", attempt.class.clone().unwrap_or_default()),
         ("charged", attempt.charged.map(|yes| if yes { "yes" } else { "no" }.to_owned()).unwrap_or_default()),
         ("says", attempt.reason.clone().unwrap_or_default()),

@@ -8,6 +8,8 @@ use clap_complete::{
     env::{CompleteEnv, Shells},
 };
 
+use serde_json::json;
+
 use super::{
     command,
     context::Context,
@@ -46,7 +48,12 @@ pub fn completions(ctx: &Context, args: &Completions) -> Done {
     })?;
     let mut script = Vec::new();
     known.write_registration(VARIABLE, "agentctl", "agentctl", "agentctl", &mut script)?;
-    ctx.ui.bytes(&script);
+    if ctx.ui.json() {
+        let script = String::from_utf8_lossy(&script);
+        ctx.ui.value(&json!({"schema": "oodatcaa/completions.v1", "shell": name, "script": script}));
+    } else {
+        ctx.ui.bytes(&script);
+    }
     Ok(exit::OK)
 }
 
@@ -89,11 +96,19 @@ pub fn man(ctx: &Context, args: &Man) -> Done {
     let Some(dir) = &args.dir else {
         let mut page = Vec::new();
         clap_mangen::Man::new(command()).render(&mut page)?;
-        ctx.ui.bytes(&page);
+        if ctx.ui.json() {
+            let page = String::from_utf8_lossy(&page);
+            ctx.ui.value(&json!({"schema": "oodatcaa/man.v1", "page": page}));
+        } else {
+            ctx.ui.bytes(&page);
+        }
         return Ok(exit::OK);
     };
     let written = std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(command(), dir));
     written.map_err(|error| fail::io("write the man pages to", dir, &error))?;
+    if ctx.ui.json() {
+        ctx.ui.value(&json!({"schema": "oodatcaa/man.v1", "directory": dir}));
+    }
     ctx.ui.say(&format!("see: man -l {}/agentctl.1", dir.display()));
     Ok(exit::OK)
 }

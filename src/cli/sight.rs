@@ -285,9 +285,7 @@ pub fn id_item(task: &Task, state: State) -> Item {
 /// A duration for people, whole seconds for programs; empty without one.
 pub fn seconds_item(time: Option<Duration>) -> Item {
     match time {
-        Some(time) => {
-            Item::new(text::duration(Duration::from_secs(time.as_secs()))).or_piped(time.as_secs().to_string())
-        }
+        Some(time) => Item::new(text::duration(time)).or_piped(time.as_secs().to_string()),
         None => Item::default(),
     }
 }

@@ -17,6 +17,7 @@ use super::{
     ui::{Column, Item, Key, Table, Tone},
 };
 use crate::{
+    config::AgentKind,
     domain::{
         LeaseRecord, Role, RoleRule, Task, claim,
         lease::Standing,
@@ -167,7 +168,7 @@ impl<'a> Status<'a> {
                 waiting: waiting.get(role.as_str()).copied().unwrap_or_default(),
             }
         });
-        let leases = sight.snapshot.leases.values();
+        let mut leases = sight.snapshot.leases.values().filter_map(|held| held.ours());
         let invalid = reading.invalid.as_ref().map(ToString::to_string);
         let needs = needs::list(sight.snapshot, sight.workflow, invalid.as_deref());
         Ok(Self {
@@ -185,7 +186,7 @@ impl<'a> Status<'a> {
             limited: pool::sentences(sight.snapshot),
             stopped: observe::behind(sight.snapshot).map(|behind| behind.reason),
             invalid,
-            simulated: leases.filter_map(|held| held.ours()).any(|lease| lease.simulated),
+            simulated: leases.any(|lease| lease.simulated) || will_simulate(ctx),
         })
     }
 
@@ -386,6 +387,13 @@ impl<'a> Status<'a> {
             "seq": sight.snapshot.history.seq,
         })
     }
+}
+
+/// Whether a role's agent is the simulated one: also while nobody works, nothing that is shown is real.
+fn will_simulate(ctx: &Context) -> bool {
+    let Ok(loaded) = ctx.loaded() else { return false };
+    let mut roles = loaded.config.workflow.rules().iter();
+    roles.any(|rule| loaded.agent(&rule.role).is_ok_and(|(_, agent)| agent.kind == AgentKind::Sim))
 }
 
 fn needs_you(count: usize) -> String {

@@ -11,7 +11,7 @@ use super::{
     ui::{Column, Item, Table, Tone},
 };
 use crate::{
-    domain::{Snapshot, Status, TaskId, lease::Standing},
+    domain::{Snapshot, Status, TaskId, lease::Standing, text::many},
     error::Failure,
     workspace::{
         Config, Keep, WorkspaceError,
@@ -183,6 +183,10 @@ fn path(ctx: &Context, args: &One) -> Done {
 
 fn open(ctx: &Context, args: &Open) -> Done {
     let (task, path) = place(ctx, &args.id)?;
+    if ctx.ui.json() {
+        return Err(Failure::new("usage", "an editor or a shell is opened for a person, and answers no program")
+            .hint(format!("agentctl worktree path {task} --json")));
+    }
     let variables: &[&str] = if args.shell { &["SHELL"] } else { &["VISUAL", "EDITOR"] };
     let program = variables.iter().find_map(|name| std::env::var(name).ok().filter(|words| !words.trim().is_empty()));
     let program = program.ok_or_else(|| {
@@ -292,7 +296,9 @@ fn detail(removed: &Removed) -> String {
 fn prune(ctx: &Context, dry: Dry) -> Done {
     if !dry.dry_run {
         let going = sweep(ctx, true)?.iter().filter(|one| one.done.is_ok()).count();
-        if going > 0 && !ctx.ui.confirm(&format!("remove {going} worktrees of merged and cancelled tasks?"))? {
+        if going > 0
+            && !ctx.ui.confirm(&format!("remove {} of merged and cancelled tasks?", many(going, "worktree")))?
+        {
             ctx.ui.say("nothing was changed");
             return Ok(exit::FAILED);
         }

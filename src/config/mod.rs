@@ -249,6 +249,9 @@ pub struct NamedCommand {
     pub more: BTreeMap<String, String>,
 }
 
+/// The published schema of a configuration, draft-07.
+pub const SCHEMA: &str = include_str!("../../schema/config.schema.json");
+
 impl Config {
     /// The built-in configuration with a comment for every key; also a template.
     pub fn commented_default() -> &'static str {

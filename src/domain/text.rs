@@ -136,9 +136,13 @@ fn is_invisible(c: char) -> bool {
     )
 }
 
-/// A count with its word: `1 task`, `2 tasks`.
+/// A count with its word: `1 task`, `2 tasks`, `2 processes`.
 pub fn many(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+    match what.ends_with('s') {
+        _ if count == 1 => format!("1 {what}"),
+        true => format!("{count} {what}es"),
+        false => format!("{count} {what}s"),
+    }
 }
 
 /// Cuts a text to so many characters, with an ellipsis as the last.
@@ -213,6 +217,12 @@ mod tests {
         let shown = harmless_json(value.to_string());
         assert!(!shown.chars().any(is_hostile), "{shown}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).expect("JSON"), value);
+    }
+
+    #[test]
+    fn a_count_agrees_with_its_word() {
+        assert_eq!([many(0, "task"), many(1, "task"), many(2, "task")], ["0 tasks", "1 task", "2 tasks"]);
+        assert_eq!([many(1, "process"), many(2, "process")], ["1 process", "2 processes"]);
     }
 
     #[test]

@@ -128,7 +128,7 @@ impl From<ConfigError> for Failure {
                 failure.hint("every key with its default and a comment: agentctl config show --default").see("config")
             }
             ConfigError::NoAgent { role } => Self::of("no_agent", &error)
-                .hint("let one be looked for and written down: agentctl init --agent NAME")
+                .hint("write one down, or see what to write: agentctl init --agent NAME")
                 .hint(format!("or name one in .oodatcaa/config.toml: [roles.{role}] agent = \"NAME\""))
                 .hint("or try it without any model: agentctl demo")
                 .see("agents"),

@@ -258,6 +258,7 @@ mod tests {
             }
             let there = fs::read_to_string(&path).unwrap_or_default();
             assert_eq!(there, text, "{}: run the test with OODATCAA_BLESS=1", path.display());
+            assert!(!text.contains("man:"), "nothing installs a man page");
         }
     }
 

@@ -349,7 +349,7 @@ impl Worker {
         if let Some(stopping) = &mut self.stopping {
             if !stopping.forced && Instant::now() >= stopping.deadline {
                 stopping.forced = true;
-                log::info!("the drain time is over, stopping {} attempts", self.running.len());
+                log::info!("the drain time is over, stopping {}", text::many(self.running.len(), "attempt"));
                 self.tell_all(Stop::Gently);
             }
             return;

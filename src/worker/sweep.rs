@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{Shared, chain, merge};
 use crate::{
-    domain::{RoleRule, rescue},
+    domain::{RoleRule, rescue, text},
     layout::Layout,
     process,
     sys::files,
@@ -53,7 +53,9 @@ fn end_one(layout: &Layout, left: &rescue::Left) -> bool {
     for dir in tags(&run) {
         match process::end_leftovers(&dir, WAIT) {
             Ok(0) => {}
-            Ok(count) => log::warn!(task = left.task.as_str(); "ended {count} processes that {} had left", left.task),
+            Ok(count) => {
+                log::warn!(task = left.task.as_str(); "ended {} that {} had left", text::many(count as usize, "process"), left.task);
+            }
             Err(pids) => {
                 log::error!(
                     task = left.task.as_str();

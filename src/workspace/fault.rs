@@ -126,7 +126,7 @@ pub enum Keep {
     #[error("it holds work that is not committed")]
     Dirty,
     /// The branch is not merged.
-    #[error("{branch} has {commits} commits that {base} does not hold")]
+    #[error("{branch} has {} that {base} does not hold", crate::domain::text::many(*commits, "commit"))]
     Unmerged {
         /// The branch.
         branch: String,

@@ -12,8 +12,10 @@ use serde_json::{Value, json};
 use crate::support::Project;
 
 mod change;
+mod json;
 mod running;
 mod schema;
+mod words;
 
 /// What a command said and answered.
 #[derive(Debug)]

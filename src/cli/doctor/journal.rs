@@ -72,7 +72,13 @@ pub(super) fn check(checks: &mut Checks, root: &Path, path: &Path, now: DateTime
         checks.warn("clock", what, "`not_before` and the ages that people see are wrong", "date -u");
     }
     if found.broken.is_empty() && found.gaps.is_empty() && !found.torn {
-        checks.good("journal", format!("journal: {} events, none missing", found.events));
+        checks.good(
+            "journal",
+            format!(
+                "journal: {}, none missing",
+                text::many(usize::try_from(found.events).unwrap_or(usize::MAX), "event")
+            ),
+        );
     }
 }
 

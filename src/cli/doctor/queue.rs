@@ -40,7 +40,7 @@ fn queue(checks: &mut Checks, snapshot: &Snapshot, workflow: &Workflow) {
         checks.bad("problem", problem.to_string(), "", run);
     }
     if problems.len() > MOST {
-        let what = format!("and {} more problems like these", problems.len() - MOST);
+        let what = format!("and {} like these", text::many(problems.len() - MOST, "more problem"));
         checks.bad("problem", what, "", "agentctl queue validate");
     }
     let behind = observe::behind(snapshot);
@@ -62,7 +62,7 @@ fn queue(checks: &mut Checks, snapshot: &Snapshot, workflow: &Workflow) {
     if orphans.len() > MOST {
         checks.warn(
             "nobody_takes",
-            format!("and {} more tasks that no role takes", orphans.len() - MOST),
+            format!("and {} that no role takes", text::many(orphans.len() - MOST, "more task")),
             "",
             "agentctl ls",
         );

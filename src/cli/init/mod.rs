@@ -76,6 +76,7 @@ pub fn run_in(talk: &dyn Talk, world: &World, directory: &Path, args: &InitArgs)
     if talk.json() {
         let written: Vec<_> = plan.files.iter().map(|file| json!({"path": file.shown, "what": file.what})).collect();
         talk.value(&json!({
+            "schema": "oodatcaa/init.v1",
             "project": layout.root(),
             "dry_run": args.dry_run,
             "files": written,

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     agent::prompt,
-    config::{Config, Overrides, World, near},
+    config::{self, Config, Overrides, World, near},
+    domain::text::many,
     error::{Failure, quoted},
     layout::Layout,
     sys::files,
@@ -130,6 +131,10 @@ pub fn plan(world: &World, layout: &Layout, found: &Found, wish: &Wish<'_>) -> R
             let command = found.tests[0].argv.join(" ");
             plan.safety.push(format!("`{command}` must succeed before a task leaves builder, tester or integrator"));
         }
+        let schema = layout.mark().join("config.schema.json");
+        if schema.symlink_metadata().is_err() {
+            plan.file(layout, schema, "what editors know of config.toml".into(), config::SCHEMA.into());
+        }
     } else if let Some(name) = wish.agent {
         describe(name, &before.config, &mut plan)?;
     }
@@ -224,7 +229,12 @@ fn ignore(layout: &Layout, plan: &mut Plan) -> Result<(), Failure> {
     };
     let (missing, content) = text::gitignore(old.as_deref().unwrap_or_default());
     if !missing.is_empty() {
-        plan.file(layout, path, format!("+{} lines: runs, leases, locks, logs, journal", missing.len()), content);
+        plan.file(
+            layout,
+            path,
+            format!("+{}: runs, leases, locks, logs, journal", many(missing.len(), "line")),
+            content,
+        );
         plan.files.last_mut().expect("just planned").replaces = old;
     }
     Ok(())

@@ -99,6 +99,14 @@ fn a_project_is_set_up_and_its_own_commands_are_trusted() {
     assert_eq!((loaded.trust, loaded.warnings.len()), (Trust::Trusted, 0));
     assert_eq!(loaded.agent(&Role::BUILDER).expect("an agent").0, "claude");
     assert_eq!(loaded.gates(&Role::TESTER, &[]).expect("gates")[0].1.argv, ["cargo", "test"]);
+    let text = fs::read_to_string(scene.layout().config()).expect("there");
+    let schema = text.lines().next().and_then(|line| line.strip_prefix("#:schema ./")).expect("the first line");
+    let schema = fs::read_to_string(scene.layout().mark().join(schema)).expect("what it names is there");
+    assert_eq!(schema, crate::config::SCHEMA);
+    assert!(
+        Config::commented_default().starts_with(text.lines().next().expect("a line")),
+        "it may be put in its place"
+    );
     let queue: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(scene.layout().queue()).expect("there")).expect("JSON");
     assert_eq!(queue["wip_limits"]["builder"], 1);

@@ -34,8 +34,10 @@ pub enum Chosen {
 
 /// The project's configuration.
 pub fn config(chosen: Chosen, name: &str, tests: &[Test], workflow: &Workflow, git: bool) -> String {
+    // Editors look for it beside this file; `init` writes it there.
     let mut text = String::from(
-        "# What the agents of this project are and how they work. Every key with its default and a\n\
+        "#:schema ./config.schema.json\n\n\
+         # What the agents of this project are and how they work. Every key with its default and a\n\
          # comment: agentctl config show --default. What is in force: agentctl config show --origin.\n\
          # After a change of a command here, look at it and allow it: agentctl config trust.\n\n[fleet]\n",
     );

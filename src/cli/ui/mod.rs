@@ -218,6 +218,7 @@ impl Ui {
 
     /// One JSON value: indented for a person, on one line for a program.
     pub fn value(&self, value: &Value) {
+        debug_assert!(is_named(value), "a program could not tell what this is: {value}");
         let text = if self.terminal { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
         let text = text::harmless_json(text.expect("a JSON value can be written"));
         self.put(&[text.as_bytes(), b"\n"]);
@@ -225,6 +226,7 @@ impl Ui {
 
     /// One JSON value of a stream: always on one line, and at once.
     pub fn record(&self, value: &Value) {
+        debug_assert!(is_named(value), "a program could not tell what this is: {value}");
         self.put(&[text::harmless_json(value.to_string()).as_bytes(), b"\n"]);
         self.flush();
     }
@@ -360,6 +362,15 @@ impl Ui {
         {
             self.trouble.set(Some(error.kind()));
         }
+    }
+}
+
+/// Whether each object says which form it has: our own by `schema`, an event by `specversion` and `type`.
+fn is_named(value: &Value) -> bool {
+    match value {
+        Value::Array(all) => all.iter().all(is_named),
+        Value::Object(object) => object.contains_key("schema") || object.contains_key("specversion"),
+        _ => false,
     }
 }
 

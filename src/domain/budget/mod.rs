@@ -104,7 +104,7 @@ fn words(account: &Account, whose: &str) -> Option<String> {
     let spent = unit.shown(account.spent.of(unit));
     let mut words = format!("the budget of {whose} is used up: {spent} of {}", unit.shown(limit));
     if unit == Unit::Money && account.spent.unpriced > 0 {
-        words.push_str(&format!(" (and {} attempts of unknown price)", account.spent.unpriced));
+        words.push_str(&format!(" (and {} of unknown price)", text::many(account.spent.unpriced as usize, "attempt")));
     }
     Some(words)
 }

@@ -138,7 +138,7 @@ fn with_an_unknown_price_the_tokens_still_bind() {
     run(&mut now, &flow, &Facts::default()).expect("a claim");
     run(&mut now, &flow, &Facts { cost_usd: Some(5.0), ..Facts::default() }).expect("a claim");
     let Err(Idle::Budget(stop)) = run(&mut now, &flow, &used(1)) else { panic!("stopped") };
-    assert_eq!(stop.words, "the budget of this day is used up: $5.00 of $5.00 (and 1 attempts of unknown price)");
+    assert_eq!(stop.words, "the budget of this day is used up: $5.00 of $5.00 (and 1 attempt of unknown price)");
 }
 
 #[test]

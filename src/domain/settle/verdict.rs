@@ -6,6 +6,7 @@ use crate::domain::{
     Class, Lease, Outcome, RoleRule, Snapshot, Status, Task, Workflow,
     history::TaskHistory,
     outcome::{Policy, Retry},
+    text,
 };
 
 /// Where a settlement sends a task, and what else it says.
@@ -105,8 +106,10 @@ pub(super) fn judge(case: &Case<'_>, outcome: &Outcome, makes_children: bool) ->
                 Policy::Transient | Policy::Context | Policy::Work => {
                     let attempts = task.attempts.saturating_add(1);
                     if attempts >= retry.attempts {
-                        let words =
-                            format!("{} of {} attempts failed, the last: {class}: {reason}", attempts, retry.attempts);
+                        let words = format!(
+                            "{attempts} of {} failed, the last: {class}: {reason}",
+                            text::many(retry.attempts as usize, "attempt")
+                        );
                         return Verdict { charged: true, ..Verdict::held(&rule.failed, words) };
                     }
                     let wait = retry_at.or_else(|| after(retry.wait(attempts, seed)));

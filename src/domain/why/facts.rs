@@ -34,7 +34,7 @@ pub(super) fn facts(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Ve
         }
     }
     if task.attempts > 0 {
-        say(None, format!("{} attempts charged in this stage", task.attempts));
+        say(None, format!("{} charged in this stage", text::many(task.attempts as usize, "attempt")));
     }
     let bounds = &workflow.policy().bounds;
     match snapshot.starts(task, bounds) {

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::process::{platform, tree};
+use crate::{
+    domain::text::many,
+    process::{platform, tree},
+};
 
 /// Between two looks. Who fills a machine faster than this, the kernel ends first.
 const PACE: Duration = Duration::from_secs(1);
@@ -69,7 +72,7 @@ impl Held {
             None => String::new(),
         };
         let (total, limit) = (self.total / MIB, limit / MIB);
-        format!("memory: {total} MiB in {} processes{largest}; the limit is {limit} MiB", self.processes)
+        format!("memory: {total} MiB in {}{largest}; the limit is {limit} MiB", many(self.processes, "process"))
     }
 }
 
