@@ -15,6 +15,8 @@
 //!
 //! Start reading at [`domain::claim`], then [`store::Store`], then [`worker`].
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, reason = "files are opened by sys::files"))]
+
 pub mod agent;
 pub mod cli;
 pub mod config;

@@ -6,9 +6,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, DirBuilder, Metadata, OpenOptions},
+    fs::{self, DirBuilder, Metadata},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink},
+    os::unix::fs::{DirBuilderExt as _, symlink},
     path::{Component, Path},
 };
 
@@ -16,6 +16,7 @@ use super::{
     descriptor::{Descriptor, HomeMode},
     probe::{self, Login},
 };
+use crate::sys::files;
 
 /// Looks a variable up, as the program will find it.
 pub type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -58,16 +59,17 @@ pub fn furnish(descriptor: &Descriptor, slot: &Path, variable: Variable<'_>) -> 
         match there.filter(|_| by_file) {
             Some(file) => link(&at, &std::path::absolute(file)?, descriptor.home.files.get(name))?,
             // Signed in otherwise by now: an old link would bring the old sign-in back.
-            None if seen(&at)?.is_some_and(|meta| meta.is_symlink()) => fs::remove_file(&at)?,
+            None if seen(&at)?.is_some_and(|meta| meta.is_symlink()) => drop(files::remove(slot, &at)?),
             None => {}
         }
     }
     for (name, content) in &descriptor.home.files {
         let at = slot.join(name);
         directory(slot, at.parent().unwrap_or(slot))?;
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&at) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        match files::create_new(slot, &at) {
+            Err(error) if error.is_taken() => {}
             created => created
+                .map_err(io::Error::from)
                 .and_then(|mut file| file.write_all(content.as_bytes()))
                 .map_err(|error| at_place(&at, &error))?,
         }
@@ -121,7 +123,7 @@ fn link(at: &Path, file: &Path, ours: Option<&String>) -> io::Result<()> {
             fs::remove_file(at)?;
         }
         Some(meta) if meta.is_file() => {
-            let is_ours = ours.is_some_and(|ours| fs::read(at).is_ok_and(|text| text == ours.as_bytes()));
+            let is_ours = ours.is_some_and(|ours| files::named::text(at).is_ok_and(|text| text == *ours));
             let newer = meta.modified()? > fs::metadata(file)?.modified()?;
             if newer && !is_ours {
                 return Ok(());

@@ -20,11 +20,16 @@ pub mod acp;
 pub mod argv;
 pub mod cli;
 pub mod command;
+#[expect(clippy::disallowed_methods, reason = "it works in a room of its own")]
 pub mod conform;
 pub mod descriptor;
 pub mod environment;
 pub mod example;
 pub mod failure;
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it goes down from a directory of the user's state and looks at every step"
+)]
 pub mod home;
 pub mod output;
 pub mod probe;
@@ -32,7 +37,9 @@ pub mod prompt;
 mod prompt_data;
 pub mod result;
 pub mod sim;
+#[expect(clippy::disallowed_methods, reason = "it plays an agent, in a process of its own")]
 pub mod sim_acp;
+#[expect(clippy::disallowed_methods, reason = "it plays an agent, in a process of its own")]
 pub mod sim_play;
 pub mod sim_script;
 pub mod stream;

@@ -23,6 +23,7 @@ use crate::{
     config::{AgentConfig, AgentKind},
     error::{Failure, exit},
     fleet::Host,
+    sys::files,
 };
 
 /// Verbs of `agent`.
@@ -279,7 +280,7 @@ fn test(ctx: &Context, name: &str) -> Done {
         .unwrap_or_else(std::env::temp_dir)
         .join("oodatcaa");
     let failed = |error: std::io::Error| super::fail::io("make", &base, &error);
-    std::fs::create_dir_all(&base).map_err(failed)?;
+    files::make_named_dir(&base)?;
     let room = tempfile::Builder::new().prefix("agent-test-").tempdir_in(&base).map_err(failed)?;
     let keeper = Host::here().program("agent-daemon");
     let cases = conform::run(name, &config, room.path(), keeper.as_deref());

@@ -39,6 +39,7 @@ use crate::{
     sys::files,
 };
 
+#[expect(clippy::disallowed_methods, reason = "a directory that the user has named, and that must be empty")]
 mod project;
 mod tale;
 
@@ -116,7 +117,7 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
     let scratch = layout.root().parent().unwrap_or(layout.root());
     if args.clean {
         trust::forget_in(&World::of_process(), &layout)?;
-        std::fs::remove_dir_all(scratch).map_err(|error| super::fail::io("remove", scratch, &error))?;
+        files::remove_tree(scratch.parent().unwrap_or(scratch), scratch)?;
         ui.line("The scratch project was removed.");
     } else {
         next_steps(ui, layout.root(), scratch);

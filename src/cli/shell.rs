@@ -92,6 +92,7 @@ pub fn tasks() -> ArgValueCandidates {
 }
 
 /// Prints the main man page, or writes all of them.
+#[expect(clippy::disallowed_methods, reason = "a directory that the user names")]
 pub fn man(ctx: &Context, args: &Man) -> Done {
     let Some(dir) = &args.dir else {
         let mut page = Vec::new();

@@ -20,6 +20,7 @@ pub mod pidfile;
 mod report;
 mod resume;
 mod systemd;
+#[expect(clippy::disallowed_methods, reason = "the user's own unit files")]
 pub mod units;
 
 pub use detach::{READY_WITHIN, Reporter, Side, Verdict, detach};

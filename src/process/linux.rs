@@ -3,13 +3,15 @@
 //! The one seam of this floor: another platform brings a module with the same functions. Whom to
 //! signal, and when, others decide.
 
-use std::{fs, io, path::PathBuf, process::Command, sync::OnceLock};
+use std::{io, path::PathBuf, process::Command, sync::OnceLock};
 
 use rustix::{
     fd::OwnedFd,
     io::Errno,
     process::{Pid, PidfdFlags, Signal},
 };
+
+use crate::sys::files;
 
 /// A process at the moment it was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,13 +39,12 @@ impl Seen {
 
 /// Looks at one process.
 pub(super) fn look(pid: u32) -> Option<Seen> {
-    parse(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
+    parse(pid, &files::named::bytes(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// Looks at all processes. Not atomic: who is born or re-parented meanwhile may be missing.
 pub(super) fn all() -> Vec<Seen> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries.filter_map(|entry| look(entry.ok()?.file_name().to_str()?.parse().ok()?)).collect()
+    files::named::directories("/proc").filter_map(|name| look(name.to_str()?.parse().ok()?)).collect()
 }
 
 /// Reads `/proc/PID/stat`. The name in it may hold anything, also spaces and parentheses, so the
@@ -70,7 +71,7 @@ fn parse(pid: u32, stat: &[u8]) -> Option<Seen> {
 fn boot_shift() -> i64 {
     static SHIFT: OnceLock<i64> = OnceLock::new();
     *SHIFT.get_or_init(|| {
-        let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+        let offsets = files::named::text("/proc/self/timens_offsets").unwrap_or_default();
         let ticks = offsets.lines().find_map(|line| {
             let mut fields = line.strip_prefix("boottime")?.split_ascii_whitespace();
             let (seconds, nanos): (i64, i64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
@@ -82,32 +83,33 @@ fn boot_shift() -> i64 {
 
 /// Tells whether a process was started with exactly this `NAME=value`. `false` when it may not be asked.
 pub(super) fn carries(pid: u32, variable: &[u8]) -> bool {
-    fs::read(format!("/proc/{pid}/environ")).is_ok_and(|all| all.split(|byte| *byte == 0).any(|one| one == variable))
+    files::named::bytes(format!("/proc/{pid}/environ"))
+        .is_ok_and(|all| all.split(|byte| *byte == 0).any(|one| one == variable))
 }
 
 /// The variables that a process was started with; none where it may not be asked.
 pub(super) fn environment(pid: u32) -> Vec<Vec<u8>> {
-    let all = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let all = files::named::bytes(format!("/proc/{pid}/environ")).unwrap_or_default();
     all.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
 }
 
 /// The name of the file that a process runs, also where the file has been replaced since.
 pub(super) fn program(pid: u32) -> Option<String> {
-    let file = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let file = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
     let name = file.file_name()?.to_string_lossy();
     Some(name.strip_suffix(" (deleted)").unwrap_or(&name).to_owned())
 }
 
 /// The service of ours in whose control group a process is.
 pub(super) fn service(pid: u32) -> Option<String> {
-    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let groups = files::named::text(format!("/proc/{pid}/cgroup")).ok()?;
     let ours = |part: &&str| part.starts_with("agent-") && part.ends_with(".service");
     groups.lines().flat_map(|line| line.split('/')).find(ours).map(String::from)
 }
 
 /// The name of a user by the number, where the system's own file knows it.
 pub(super) fn name_of(uid: u32) -> Option<String> {
-    let users = fs::read_to_string("/etc/passwd").ok()?;
+    let users = files::named::text("/etc/passwd").ok()?;
     users.lines().find_map(|line| {
         let mut fields = line.split(':');
         let (name, number) = (fields.next()?, fields.nth(1)?);
@@ -118,20 +120,20 @@ pub(super) fn name_of(uid: u32) -> Option<String> {
 /// Bytes of memory that a process has for itself. What it may share with others, as the pages of its program's
 /// file, is left out, so that a family may be added up.
 pub(super) fn memory(pid: u32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let text = files::named::text(format!("/proc/{pid}/status")).ok()?;
     let own = text.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
     own.split_ascii_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// The arguments of a process, without the program.
 pub(super) fn arguments(pid: u32) -> Vec<Vec<u8>> {
-    let all = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let all = files::named::bytes(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     all.split(|byte| *byte == 0).skip(1).map(<[u8]>::to_vec).collect()
 }
 
 /// The identity of this boot.
 pub(super) fn boot_id() -> Option<String> {
-    Some(fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned())
+    Some(files::named::text("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned())
 }
 
 /// A process that keeps its meaning even when its number is given to another one.
@@ -167,17 +169,18 @@ pub(super) fn adopt_orphans() -> io::Result<()> {
     Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
 }
 
+#[expect(clippy::disallowed_methods, reason = "the kernel's own file, which is no file to replace")]
 /// Starts a command that the kernel ends before us when memory runs out. Best effort.
 pub(super) fn spawn_first_to_go(command: &mut Command) -> io::Result<std::process::Child> {
     const MORE: i32 = 500;
     let own = PathBuf::from("/proc/self/oom_score_adj");
-    let before = fs::read_to_string(&own).ok().and_then(|text| text.trim().parse::<i32>().ok());
+    let before = files::named::text(&own).ok().and_then(|text| text.trim().parse::<i32>().ok());
     if let Some(before) = before {
-        let _ = fs::write(&own, (before + MORE).min(1000).to_string());
+        let _ = std::fs::write(&own, (before + MORE).min(1000).to_string());
     }
     let child = command.spawn();
     if let Some(before) = before {
-        let _ = fs::write(&own, before.to_string());
+        let _ = std::fs::write(&own, before.to_string());
     }
     child
 }

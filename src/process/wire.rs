@@ -3,7 +3,7 @@
 //! One JSON object a line: orders on the keeper's standard input, reports on its standard output.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -120,7 +120,8 @@ impl KeeperRecord {
 
     /// Takes it out of the attempt's directory: nobody keeps that attempt any more.
     pub(super) fn remove(run_dir: &Path) -> io::Result<()> {
-        fs::remove_file(run_dir.join(KEEPER_FILE))
+        files::remove(run_dir, Path::new(KEEPER_FILE))?;
+        Ok(())
     }
 
     /// From an attempt's directory.
@@ -191,6 +192,6 @@ mod tests {
         let exit = Exit { ended, stopped: None, millis: 3, leftovers: 1, output: [4, 5] };
         write_exit(dir.path(), &exit, true).expect("a writable directory");
         assert_eq!(read_exit(dir.path()), Some(exit));
-        assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 1, "no temporary file stays");
+        assert_eq!(std::fs::read_dir(dir.path()).expect("readable").count(), 1, "no temporary file stays");
     }
 }

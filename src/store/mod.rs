@@ -7,9 +7,22 @@ use std::path::PathBuf;
 
 use crossbeam_channel::Receiver;
 
-use crate::domain::{Event, Plan, Snapshot};
+use crate::{
+    domain::{Event, Plan, Snapshot},
+    sys::files::{FileError, Why},
+};
 
 pub mod file;
+
+impl From<FileError> for StoreError {
+    fn from(error: FileError) -> Self {
+        let FileError { doing, path, why } = error;
+        match why {
+            Why::Io(source) => Self::Io { doing, path, source },
+            other => Self::Unsafe { path, reason: other.to_string() },
+        }
+    }
+}
 
 /// A backend. Object-safe and shared between threads.
 pub trait Store: Send + Sync {

@@ -21,6 +21,7 @@ use rustix::{
 };
 
 mod error;
+pub mod named;
 mod place;
 
 pub use error::{FileError, Why};
@@ -31,6 +32,9 @@ pub const TEMPORARY: &str = ".oodatcaa-tmp.";
 
 /// Enough for every record of a few lines that we write ourselves.
 pub const RECORD: u64 = 4 << 20;
+
+/// No index of git's is longer: it has ten million files then.
+pub const INDEX: u64 = 1 << 30;
 
 type Result<T> = std::result::Result<T, FileError>;
 
@@ -96,18 +100,6 @@ pub fn read_named(path: &Path, cap: u64) -> Result<Option<Vec<u8>>> {
         return Err(place.refuse(no_file(&meta)));
     }
     place.drain(file, cap).map(Some)
-}
-
-/// Reads a small text by its own path, which may lead through links and does not end in one: a word that git or we
-/// have left in a directory of the repository's. It fails where there is none.
-pub fn read_small(path: impl AsRef<Path>) -> io::Result<String> {
-    let path = path.as_ref();
-    let place = Place { doing: "read", root: path, shown: path.into(), way: Vec::new() };
-    let file = File::from(openat(CWD, path, OFlags::RDONLY | OFlags::NOFOLLOW | CAREFUL, Mode::empty())?);
-    if !file.metadata()?.is_file() {
-        return Err(place.refuse("it is not a regular file").into());
-    }
-    String::from_utf8(place.drain(file, RECORD)?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// Reads the last `bytes` of a file; `None` when there is none.
@@ -223,14 +215,19 @@ pub fn remove_dir(root: &Path, path: &Path) -> Result<bool> {
     unlink(root, path, AtFlags::REMOVEDIR)
 }
 
-/// Removes a directory with all below it; links in it are removed, not followed. `false` when there is none.
+/// Removes a directory with all below it, also what is read-only; links in it are removed, not followed. `false` when
+/// there is none.
 pub fn remove_tree(root: &Path, path: &Path) -> Result<bool> {
     let place = Place::new("remove", root, path)?;
     let Some((at, name)) = place.parent()? else { return Ok(false) };
     // The standard library goes down without following links; where it begins is held by its descriptor.
     let held = Path::new("/proc/self/fd").join(std::os::fd::AsRawFd::as_raw_fd(&at).to_string());
-    #[expect(clippy::disallowed_methods, reason = "the parent is held open and what is below is not followed")]
-    match std::fs::remove_dir_all(held.join(name)) {
+    let mut removed = std::fs::remove_dir_all(held.join(name));
+    if removed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
+        place::open_up(at, name);
+        removed = std::fs::remove_dir_all(held.join(name));
+    }
+    match removed {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(place.failed(error)),

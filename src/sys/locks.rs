@@ -1,17 +1,14 @@
 //! Who holds a lock.
 
-use std::{
-    fs::{self, File},
-    os::unix::fs::MetadataExt as _,
-};
+use std::{fs::File, os::unix::fs::MetadataExt as _};
 
 /// Who holds a flock, where the system tells.
 pub fn holder(file: &File) -> Option<String> {
     let (device, inode) = file.metadata().map(|meta| (meta.dev(), meta.ino())).ok()?;
-    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let locks = super::files::named::text("/proc/locks").ok()?;
     let pid = holder_in(&locks, rustix::fs::major(device), rustix::fs::minor(device), inode)?;
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let stopped = fs::read_to_string(format!("/proc/{pid}/stat"))
+    let name = super::files::named::text(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let stopped = super::files::named::text(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T')));
     let stopped = if stopped { ", which is stopped" } else { "" };
     Some(match name.trim() {

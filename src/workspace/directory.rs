@@ -103,15 +103,15 @@ fn files(root: &Path, litter: &[String]) -> std::io::Result<Option<BTreeMap<Path
     let (mut all, mut left) = (BTreeMap::new(), READ);
     let mut open = vec![PathBuf::new()];
     while let Some(dir) = open.pop() {
-        let entries = match std::fs::read_dir(root.join(&dir)) {
-            Ok(entries) => entries,
-            // It went meanwhile, or is not for us to read: then it is not ours to judge either.
+        let entries = match crate::sys::files::list(root, &dir, MOST) {
+            Ok(entries) => entries.unwrap_or_default(),
+            // It is not for us to read: then it is not ours to judge either.
             Err(_) if !dir.as_os_str().is_empty() => continue,
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
-        for entry in entries.flatten() {
-            let path = dir.join(entry.file_name());
-            let own = OWN.iter().any(|own| path == Path::new(own)) || entry.file_name() == ".git";
+        for entry in entries {
+            let path = dir.join(&entry.name);
+            let own = OWN.iter().any(|own| path == Path::new(own)) || entry.name == ".git";
             if own || litter.iter().any(|pattern| is_litter(pattern, &path.to_string_lossy())) {
                 continue;
             }

@@ -1,5 +1,10 @@
 //! Copies of named untracked files and directories into a worktree, without following a link on either side.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "it goes down both sides by descriptors, without links, and waits nowhere"
+)]
+
 use std::{
     ffi::{OsStr, OsString},
     fs::File,

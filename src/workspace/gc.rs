@@ -4,7 +4,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -18,6 +17,7 @@ use super::{
 use crate::{
     domain::{RunName, Snapshot, TaskId},
     layout::Layout,
+    sys::files,
 };
 
 /// Something that may go.
@@ -128,7 +128,7 @@ pub fn remove(layout: &Layout, old: &Old) -> Result<(), WorkspaceError> {
         What::Run(dir) => {
             destroy::remove_dir(dir).map_err(failed("remove", dir))?;
             // Only when it was the last one in it.
-            let _ = dir.parent().map(fs::remove_dir);
+            let _ = dir.parent().map(files::named::remove_dir);
             Ok(())
         }
         What::Ref { name, commit } => {
@@ -141,27 +141,23 @@ pub fn remove(layout: &Layout, old: &Old) -> Result<(), WorkspaceError> {
 }
 
 fn names(dir: &Path) -> Vec<(String, PathBuf)> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
+    let all = files::named::directories(dir);
+    all.filter_map(|name| Some((name.into_string().ok()?, dir)))
+        .map(|(name, dir)| (name.clone(), dir.join(name)))
         .collect()
 }
 
 /// Since its newest file was written.
 fn age(dir: &Path, now: SystemTime) -> Duration {
-    let files = fs::read_dir(dir).into_iter().flatten().flatten().filter_map(|entry| entry.metadata().ok());
-    let own = fs::symlink_metadata(dir).ok();
-    let newest = files.chain(own).filter_map(|found| found.modified().ok()).max();
+    let all = files::named::entries(dir).into_iter().map(|entry| dir.join(entry.name)).chain([dir.into()]);
+    let newest = all.filter_map(|path| path.symlink_metadata().ok()).filter_map(|found| found.modified().ok()).max();
     newest.and_then(|newest| now.duration_since(newest).ok()).unwrap_or_default()
 }
 
 fn size(dir: &Path) -> u64 {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let of = |entry: fs::DirEntry| match entry.file_type() {
-        Ok(kind) if kind.is_dir() => size(&entry.path()),
-        Ok(_) => entry.metadata().map(|found| found.len()).unwrap_or_default(),
-        Err(_) => 0,
+    let of = |entry: files::Entry| match (dir.join(entry.name), entry.kind) {
+        (path, files::Kind::Directory) => size(&path),
+        (path, _) => path.symlink_metadata().map(|found| found.len()).unwrap_or_default(),
     };
-    entries.map(of).sum()
+    files::named::entries(dir).into_iter().map(of).sum()
 }

@@ -62,6 +62,8 @@ pub struct Git {
     settings: Vec<(String, String)>,
     limit: Duration,
     holding: Option<Arc<File>>,
+    /// What its standard output is, if nobody is to read it.
+    output: Option<Arc<File>>,
     input: Option<Vec<u8>>,
     stop: Option<Arc<AtomicBool>>,
 }
@@ -175,6 +177,7 @@ impl Git {
             settings: Vec::new(),
             limit: LIMIT,
             holding: None,
+            output: None,
             input: None,
             stop: None,
         }
@@ -262,6 +265,13 @@ impl Git {
     #[must_use]
     pub fn holding(mut self, file: Arc<File>) -> Self {
         self.holding = Some(file);
+        self
+    }
+
+    /// With a file that takes the standard output of every call.
+    #[must_use]
+    pub(super) fn into_file(mut self, file: Arc<File>) -> Self {
+        self.output = Some(file);
         self
     }
 
@@ -419,7 +429,11 @@ impl Git {
             Some(file) => file.try_clone().map_err(GitError::NotStarted)?.into(),
             None => Stdio::null(),
         };
-        command.args(args).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let stdout = match &self.output {
+            Some(file) => file.try_clone().map_err(GitError::NotStarted)?.into(),
+            None => Stdio::piped(),
+        };
+        command.args(args).stdin(stdin).stdout(stdout).stderr(Stdio::piped());
         command
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_OPTIONAL_LOCKS", "0")

@@ -2,12 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::OpenOptions,
-    io::{Read as _, Seek as _, SeekFrom},
-    os::unix::{
-        fs::{DirBuilderExt as _, OpenOptionsExt as _},
-        process::CommandExt as _,
-    },
+    os::unix::process::CommandExt as _,
     path::Path,
     process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
@@ -21,7 +16,7 @@ use super::{
     Config,
     fault::{WorkspaceError, failed},
 };
-use crate::{domain::text, process};
+use crate::{domain::text, process, sys::files};
 
 /// Variables that every program needs.
 const ALWAYS: [&str; 12] = [
@@ -42,22 +37,31 @@ const ALWAYS: [&str; 12] = [
 /// Between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Runs a hook in a directory and waits for its end; what it leaves running is ended with it. Its output and
-/// its tag are in `run_dir`, a directory for this run of the hook alone.
+/// Where a hook runs, and where its output and its tag are.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) cwd: &'a Path,
+    /// A directory of ours, below which nothing is a link.
+    pub(super) root: &'a Path,
+    /// A directory below it for this run of the hook alone.
+    pub(super) run_dir: &'a Path,
+}
+
+/// Runs a hook in a directory and waits for its end; what it leaves running is ended with it.
 pub(super) fn run(
     hook: &'static str,
     argv: &[String],
     config: &Config,
-    cwd: &Path,
-    run_dir: &Path,
+    place: Place<'_>,
     env: &BTreeMap<String, String>,
     stop: &AtomicBool,
 ) -> Result<(), WorkspaceError> {
     let Some((program, args)) = argv.split_first() else { return Ok(()) };
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(run_dir).map_err(failed("create", run_dir))?;
+    let Place { cwd, root, run_dir } = place;
+    files::make_dir(root, run_dir).map_err(|error| failed("create", run_dir)(error.into()))?;
     let log = run_dir.join("output.log");
-    let open = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&log);
-    let out = open.map_err(failed("write", &log))?;
+    let out = files::append(root, &log).map_err(|error| failed("write", &log)(error.into()))?;
+    out.set_len(0).map_err(failed("write", &log))?;
     let also = out.try_clone().map_err(failed("write", &log))?;
     let mut command = Command::new(program);
     command.args(args).current_dir(cwd).stdin(Stdio::null()).stdout(out).stderr(also).process_group(0).env_clear();
@@ -95,7 +99,7 @@ pub(super) fn run(
         (None, Some(code)) => format!("ended with exit status {code}"),
         (None, None) => "was ended by a signal".into(),
     };
-    let tail = tail(&log);
+    let tail = tail(root, &log);
     Err(wrong(if tail.is_empty() { how } else { format!("{how}; its last lines:\n{tail}") }))
 }
 
@@ -113,16 +117,9 @@ fn inherited(names: &[String]) -> Vec<(String, String)> {
         .collect()
 }
 
-fn tail(log: &Path) -> String {
-    let read = || -> std::io::Result<String> {
-        let mut file = std::fs::File::open(log)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(2_000)))?;
-        let mut bytes = Vec::new();
-        file.take(2_000).read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    let text = read().unwrap_or_default();
+fn tail(root: &Path, log: &Path) -> String {
+    let bytes = files::read_tail(root, log, 2_000).ok().flatten().unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().collect();
     text::many_lines(&lines[lines.len().saturating_sub(20)..].join("\n"))
 }
@@ -136,8 +133,14 @@ mod tests {
         let config = Config { hook_timeout: timeout, ..Config::default() };
         let argv = ["sh", "-c", script].map(String::from);
         let env = BTreeMap::from([("OODATCAA_TASK_ID".into(), "T1".into())]);
-        let done =
-            run("setup", &argv, &config, dir.path(), &dir.path().join("hooks/setup"), &env, &AtomicBool::new(false));
+        let done = run(
+            "setup",
+            &argv,
+            &config,
+            Place { cwd: dir.path(), root: dir.path(), run_dir: &dir.path().join("home/teardown/T1") },
+            &env,
+            &AtomicBool::new(false),
+        );
         (dir, done)
     }
 

@@ -1,9 +1,9 @@
 //! The one lock of a repository, under which worktrees and branches come and go.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io,
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -11,9 +11,8 @@ use std::{
 };
 
 use fs2::FileExt;
-use rustix::fs::OFlags;
 
-use crate::sys::locks;
+use crate::sys::{files, locks};
 
 /// The lock's name in the repository's common directory.
 const LOCK: &str = "oodatcaa.lock";
@@ -54,14 +53,7 @@ pub(super) fn holder(path: &Path) -> String {
 
 /// Opens a file for a lock: a link is refused, and nobody else may open it.
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
-        .open(path)?;
+    let file = files::named::hold(path)?;
     let meta = file.metadata()?;
     if meta.mode() & 0o077 != 0 && meta.uid() == rustix::process::geteuid().as_raw() {
         // An earlier version let everybody read it, and so hold it.

@@ -175,7 +175,8 @@ impl Workspace {
         if !state.set_up {
             let run_dir = run_dir.join("hooks").join("setup");
             let env = workspace.hook_env(layout);
-            hooks::run("setup", &config.setup, config, &workspace.path, &run_dir, &env, stop)?;
+            let place = hooks::Place { cwd: &workspace.path, root: layout.root(), run_dir: &run_dir };
+            hooks::run("setup", &config.setup, config, place, &env, stop)?;
             state.set_up = true;
             state.save(&made.home)?;
             // What the project's own command made is not the agent's work.

@@ -4,8 +4,6 @@
 //! is nowhere else, or before its branch is merged; insisting saves that work first (R23).
 
 use std::{
-    collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
     time::Duration,
@@ -267,7 +265,9 @@ fn take_away(
         if !config.teardown.is_empty() && !config.untrusted {
             let run_dir = home.dir.join("teardown").join(task.as_str());
             let env = workspace.hook_env(layout);
-            if let Err(error) = teardown(config, &workspace.path, &run_dir, &env) {
+            let place = hooks::Place { cwd: &workspace.path, root: &home.dir, run_dir: &run_dir };
+            let stop = AtomicBool::new(false);
+            if let Err(error) = hooks::run("teardown", &config.teardown, config, place, &env, &stop) {
                 log::warn!("{task}: failed to {error}");
             }
         }
@@ -296,17 +296,9 @@ fn take_away(
     Ok(Some(removed))
 }
 
-fn teardown(config: &Config, cwd: &Path, run_dir: &Path, env: &BTreeMap<String, String>) -> Result<(), WorkspaceError> {
-    hooks::run("teardown", &config.teardown, config, cwd, run_dir, env, &AtomicBool::new(false))
-}
-
 /// The directories that were put aside because they were no worktrees; nothing removes them.
 pub fn aside(layout: &Layout, config: &Config) -> Result<Vec<PathBuf>, WorkspaceError> {
     let dir = Home::of(layout, config)?.dir.join("aside");
-    let entries = match fs::read_dir(&dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed("list", &dir)(error)),
-    };
-    Ok(entries.flatten().map(|entry| entry.path()).collect())
+    let listed = files::list(&dir, Path::new(""), 1_000_000).map_err(|error| failed("list", &dir)(error.into()))?;
+    Ok(listed.into_iter().flatten().map(|entry| dir.join(entry.name)).collect())
 }

@@ -4,7 +4,6 @@
 //! repository; git's own locks fail instead of waiting when several processes come at once.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -15,7 +14,7 @@ use super::{
     git::{Git, Keep, Spot},
     lock, trees,
 };
-use crate::layout::Layout;
+use crate::{layout::Layout, sys::files};
 
 /// In a home: whose it is.
 const MARK: &str = "project";
@@ -166,7 +165,7 @@ impl Home {
                 reason: "neither HOME nor XDG_STATE_HOME says where worktrees lie".into(),
             })?,
         };
-        let there = fs::read_dir(&root).into_iter().flatten().flatten().map(|entry| entry.path());
+        let there = files::named::directories(&root).map(|name| root.join(name));
         let mut there: Vec<Self> = there.map(|dir| Self { dir }).filter(|home| home.is_of(layout)).collect();
         there.sort_by(|a, b| a.dir.cmp(&b.dir));
         Ok(there.into_iter().next().unwrap_or_else(|| Self { dir: root.join(Self::name(layout)) }))
@@ -190,7 +189,7 @@ impl Home {
             return true;
         }
         let root = layout.root().canonicalize().unwrap_or_else(|_| layout.root().into());
-        match fs::read_to_string(self.dir.join(MARK)) {
+        match files::named::text(self.dir.join(MARK)) {
             Ok(mark) => mark.trim() == project,
             Err(_) => ends(&branch::hash8(root.as_os_str().as_bytes())),
         }
@@ -199,10 +198,10 @@ impl Home {
     /// Marks it as this project's, so that it is found when the project has another path.
     pub(super) fn mark(&self, layout: &Layout) -> Result<(), WorkspaceError> {
         let (mark, project) = (self.dir.join(MARK), super::save::project(layout));
-        if fs::read_to_string(&mark).is_ok_and(|text| text.trim() == project) {
+        if files::named::text(&mark).is_ok_and(|text| text.trim() == project) {
             return Ok(());
         }
-        fs::write(&mark, format!("{project}\n")).map_err(failed("write", &mark))
+        files::named::write(&mark, format!("{project}\n"), files::Durable::No).map_err(failed("write", &mark))
     }
 
     /// The home that a worktree lies in, if it is one of this project's.

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -13,7 +13,10 @@ use super::{
     repo::Home,
     submodules::{self, Stores},
 };
-use crate::domain::{TaskId, text};
+use crate::{
+    domain::{TaskId, text},
+    sys::files::{self, Durable, named},
+};
 
 /// Contents of no more bytes than this are found everywhere and say nothing about where they came from.
 const TELLING: u64 = 8;
@@ -36,7 +39,7 @@ impl Copies {
     pub(super) fn load(home: &Home, task: &TaskId, paths: &[String]) -> Self {
         let blobs = match paths {
             [] => String::new(),
-            _ => fs::read_to_string(Self::file(home, task)).unwrap_or_default(),
+            _ => named::text(Self::file(home, task)).unwrap_or_default(),
         };
         Self { paths: paths.to_vec(), blobs: blobs.lines().map(String::from).collect() }
     }
@@ -66,7 +69,7 @@ impl Copies {
             blobs.push('\n');
             blobs.push_str(&filtered);
         }
-        fs::write(&note, blobs).map_err(failed("write", &note))
+        named::write(&note, blobs, Durable::No).map_err(failed("write", &note))
     }
 
     /// Lets git leave them out where an agent adds everything: a list of what to ignore, beside what the person has
@@ -82,7 +85,9 @@ impl Copies {
                 .user_config()
                 .and_then(|own| Some(own.parent()?.parent()?.join("git/ignore"))),
         };
-        let mut text = of_person.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+        let mut text = of_person
+            .and_then(|path| String::from_utf8(files::read_named(&path, files::RECORD).ok()??).ok())
+            .unwrap_or_default();
         for path in &self.paths {
             let literal: String = path
                 .chars()
@@ -92,18 +97,15 @@ impl Copies {
         }
         text.push('\n');
         let file = home.tasks().join(format!("{task}.ignore"));
-        if fs::read_to_string(&file).ok().as_ref() != Some(&text) {
-            fs::write(&file, text).map_err(failed("write", &file))?;
+        if named::text(&file).ok().as_ref() != Some(&text) {
+            named::write(&file, text, Durable::No).map_err(failed("write", &file))?;
         }
         Ok(Some(file))
     }
 
     pub(super) fn forget(home: &Home, task: &TaskId) -> Result<(), WorkspaceError> {
         for note in [Self::file(home, task), home.tasks().join(format!("{task}.ignore"))] {
-            match fs::remove_file(&note) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("remove", &note)(error)),
-                _ => {}
-            }
+            named::remove(&note).map_err(failed("remove", &note))?;
         }
         Ok(())
     }

@@ -2,12 +2,13 @@
 //!
 //! A copy of the index knows which files are as they were, so only what changed is read.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use super::{
     fault::{WorkspaceError, failed},
     git::Git,
 };
+use crate::sys::files;
 
 /// Files greater than this are not put into the repository on their own account.
 pub(super) const LARGEST: u64 = 100 << 20;
@@ -131,11 +132,8 @@ impl Checkout {
 
 /// Copies an index together with its time: git compares it with the times of the files.
 fn copy_index(from: &Path, to: &Path) -> std::io::Result<()> {
-    let time = match fs::metadata(from) {
-        Ok(found) => found.modified()?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    fs::copy(from, to)?;
-    fs::File::options().write(true).open(to)?.set_modified(time)
+    match files::named::copy(from, to, files::INDEX) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }

@@ -4,10 +4,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
-    io::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener},
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -19,7 +16,10 @@ use super::{
     fault::{WorkspaceError, failed},
     repo::Home,
 };
-use crate::domain::{Task, TaskId, Token};
+use crate::{
+    domain::{Task, TaskId, Token},
+    sys::files,
+};
 
 /// How many blocks are looked at for one that is free.
 const TRIED: usize = 200;
@@ -88,7 +88,7 @@ impl State {
 
     /// Reads it; one that cannot be read counts as none.
     pub(super) fn load(home: &Home, task: &TaskId) -> Option<Self> {
-        let state: Self = serde_json::from_slice(&fs::read(Self::path(home, task)).ok()?).ok()?;
+        let state: Self = serde_json::from_str(&files::named::text(Self::path(home, task)).ok()?).ok()?;
         (state.task == *task && super::branch::is_legal(&state.branch)).then_some(state)
     }
 
@@ -99,29 +99,19 @@ impl State {
         let path = Self::path(home, &self.task);
         let mut json = serde_json::to_vec_pretty(self).expect("texts become JSON");
         json.push(b'\n');
-        let write = || -> std::io::Result<()> {
-            let private = fs::Permissions::from_mode(0o600);
-            let mut file = tempfile::Builder::new().prefix(".new-").permissions(private).tempfile_in(&dir)?;
-            file.write_all(&json)?;
-            file.persist(&path)?;
-            Ok(())
-        };
-        write().map_err(failed("write", &path))
+        files::named::write(&path, json, files::Durable::No).map_err(failed("write", &path))
     }
 
     /// Forgets it.
     pub(super) fn forget(home: &Home, task: &TaskId) -> Result<(), WorkspaceError> {
         let path = Self::path(home, task);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", &path)(error)),
-            _ => Ok(()),
-        }
+        files::named::remove(&path).map(drop).map_err(failed("remove", &path))
     }
 
     /// Every task that something is remembered of.
     pub(super) fn all(home: &Home) -> Vec<TaskId> {
-        let entries = fs::read_dir(home.tasks()).into_iter().flatten().flatten();
-        let ids = entries.filter_map(|entry| TaskId::parse(entry.file_name().to_str()?.strip_suffix(".json")?).ok());
+        let entries = files::named::entries(home.tasks()).into_iter();
+        let ids = entries.filter_map(|entry| TaskId::parse(entry.name.to_str()?.strip_suffix(".json")?).ok());
         let mut ids: Vec<TaskId> = ids.collect();
         ids.sort();
         ids
@@ -145,8 +135,7 @@ impl State {
         let root = home.dir.parent().unwrap_or(&home.dir);
         make_dir(root)?;
         let path = root.join("ports.lock");
-        let lock = File::options().create(true).truncate(false).write(true).open(&path);
-        let lock = lock.map_err(failed("open", &path))?;
+        let lock = files::named::hold(&path).map_err(failed("open", &path))?;
         lock.lock_exclusive().map_err(failed("lock", &path))?;
         let taken: BTreeSet<u32> = homes(root)
             .iter()
@@ -184,11 +173,11 @@ fn in_use(first: u32, count: u32) -> bool {
 }
 
 fn homes(root: &Path) -> Vec<Home> {
-    let entries = fs::read_dir(root).into_iter().flatten().flatten();
-    entries.filter(|entry| entry.path().join("tasks").is_dir()).map(|entry| Home { dir: entry.path() }).collect()
+    let dirs = files::named::directories(root).map(|name| root.join(name));
+    dirs.filter(|dir| dir.join("tasks").is_dir()).map(|dir| Home { dir }).collect()
 }
 
 /// Makes a directory of state and those above it, private.
 pub(super) fn make_dir(dir: &Path) -> Result<(), WorkspaceError> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed("create", dir))
+    files::make_named_dir(dir).map_err(|error| failed("create", dir)(error.into()))
 }

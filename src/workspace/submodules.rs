@@ -7,7 +7,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Component, Path, PathBuf},
 };
 
@@ -15,6 +14,7 @@ use super::{
     fault::WorkspaceError,
     git::{Git, Spot},
 };
+use crate::sys::files;
 
 /// Where commits of submodules are kept.
 #[derive(Clone, Debug)]
@@ -77,18 +77,15 @@ impl Stores {
         let modules = self.admin.join("modules");
         let mut dirs = vec![(modules, String::new())];
         while let Some((dir, above)) = dirs.pop() {
-            for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
-                let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-                let Some(name) = entry.file_name().to_str().filter(|_| is_dir).map(|name| format!("{above}{name}"))
-                else {
-                    continue;
-                };
-                match is_repository(&entry.path()) {
+            for name in files::named::directories(&dir) {
+                let Some(name) = name.to_str() else { continue };
+                let (path, name) = (dir.join(name), format!("{above}{name}"));
+                match is_repository(&path) {
                     true => {
-                        self.keep_one(&entry.path(), &name)?;
-                        dirs.push((entry.path().join("modules"), format!("{name}/modules/")));
+                        self.keep_one(&path, &name)?;
+                        dirs.push((path.join("modules"), format!("{name}/modules/")));
                     }
-                    false => dirs.push((entry.path(), format!("{name}/"))),
+                    false => dirs.push((path, format!("{name}/"))),
                 }
             }
         }

@@ -4,7 +4,7 @@
 //! only a tree that never was whole is thrown away, anything else that stands in the way is put aside.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -24,7 +24,14 @@ use super::{
     submodules::Stores,
     trees::{self, Listed},
 };
-use crate::{domain::Task, layout::Layout};
+use crate::{
+    domain::Task,
+    layout::Layout,
+    sys::{
+        self,
+        files::{Durable, FileError, Why, named},
+    },
+};
 
 /// How long a living git may hold the lock of a branch.
 const HELD: Duration = Duration::from_secs(2);
@@ -46,8 +53,7 @@ pub(super) struct Made {
 pub(super) fn guard(home: &Home, task: &crate::domain::TaskId, wait: Duration) -> Result<Arc<File>, WorkspaceError> {
     make_dir(&home.tasks())?;
     let path = home.tasks().join(format!("{task}.lock"));
-    let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
-    let file = file.map_err(failed("open", &path))?;
+    let file = named::hold(&path).map_err(failed("open", &path))?;
     let started = Instant::now();
     while let Err(error) = file.try_lock_exclusive() {
         let taken = error.raw_os_error() == fs2::lock_contended_error().raw_os_error();
@@ -241,7 +247,7 @@ fn find(
 /// The private directory of a worktree. One whose repository has been moved is linked with it again.
 pub(super) fn follow(repo: &Repository, path: &Path) -> Result<Option<PathBuf>, WorkspaceError> {
     let found = repo.admin_of(path);
-    let link = fs::read_to_string(path.join(".git")).unwrap_or_default();
+    let link = named::text(path.join(".git")).unwrap_or_default();
     let gone = link.strip_prefix("gitdir: ").is_some_and(|to| !path.join(to.trim_end()).exists());
     if found.is_some() || !gone {
         return Ok(found);
@@ -260,7 +266,7 @@ fn rejoin(common: &Path, home: &Home, path: &Path, admin: &Path) -> Result<(), W
     }
     let put = |file: &Path, text: String| -> Result<(), WorkspaceError> {
         log::warn!("{} was not what git expects there and is put right", file.display());
-        fs::write(file, text).map_err(failed("write", file))
+        named::write(file, text, Durable::No).map_err(failed("write", file))
     };
     let link = path.join(".git");
     let back = admin.join("gitdir");
@@ -296,7 +302,7 @@ fn aside(home: &Home, path: &Path) -> Result<(), WorkspaceError> {
     let to = (1..).map(|n| dir.join(format!("{name}.{n}"))).find(|to| to.symlink_metadata().is_err());
     let to = to.expect("numbers do not end");
     log::warn!("{} is not what git expects there and is put aside: {}", path.display(), to.display());
-    fs::rename(path, &to).map_err(failed("put aside", path))
+    named::rename(path, &to).map_err(failed("put aside", path))
 }
 
 /// A branch for a worktree, and the commit to make it at.
@@ -370,7 +376,7 @@ fn add(locked: &Locked<'_>, path: &Path, choice: &Choice, task: &str) -> Result<
     if let Some(admin) = locked.repo.admin_of(Path::new(&*path)) {
         // Older versions of git cannot be told the reason at once.
         let file = admin.join("locked");
-        fs::write(&file, reason).map_err(failed("write", &file))?;
+        named::write(&file, reason, Durable::No).map_err(failed("write", &file))?;
     }
     Ok(())
 }
@@ -408,9 +414,9 @@ fn unlock_branch(common: &Path, branch: &str) {
 }
 
 fn unlock(lock: &Path) {
-    match fs::remove_file(lock) {
-        Ok(()) => log::warn!("removed {}, which a killed git had left", lock.display()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+    match named::remove(lock) {
+        Ok(true) => log::warn!("removed {}, which a killed git had left", lock.display()),
+        Ok(false) => {}
         Err(error) => log::warn!("cannot remove {}: {error}", lock.display()),
     }
 }
@@ -441,11 +447,10 @@ fn copy_all(
 /// The project's root in a worktree; made where the branch does not hold it.
 pub(super) fn inside(tree: &Path, prefix: &Path) -> Result<PathBuf, WorkspaceError> {
     let target = tree.join(prefix);
-    fs::create_dir_all(&target).map_err(failed("create", &target))?;
-    let (real, top) = (target.canonicalize(), tree.canonicalize());
-    match (real, top) {
-        (Ok(real), Ok(top)) if real.starts_with(&top) => Ok(target),
-        _ => Err(WorkspaceError::Unsafe { path: target, reason: "it leads out of the worktree".into() }),
+    match sys::files::make_dir(tree, prefix) {
+        Ok(()) => Ok(target),
+        Err(error @ FileError { why: Why::Io(_), .. }) => Err(failed("create", &target)(error.into())),
+        Err(_) => Err(WorkspaceError::Unsafe { path: target, reason: "it leads out of the worktree".into() }),
     }
 }
 

@@ -42,11 +42,8 @@ pub(super) fn list(git: &Git, common: &Path) -> Result<Vec<Listed>, GitError> {
 
 /// The private directories, in the order of their names.
 pub(super) fn admins(common: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(common.join("worktrees")).into_iter().flatten().flatten();
-    let is_dir = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
-    let mut all: Vec<PathBuf> = entries.filter(is_dir).map(|entry| entry.path()).collect();
-    all.sort();
-    all
+    let dir = common.join("worktrees");
+    files::named::directories(&dir).map(|name| dir.join(name)).collect()
 }
 
 /// The private directory that names this worktree, however much of it was made.
@@ -55,13 +52,13 @@ pub(super) fn admin_for(common: &Path, tree: &Path) -> Option<PathBuf> {
 }
 
 fn place_of(admin: &Path) -> Option<PathBuf> {
-    let link = files::read_small(admin.join("gitdir")).ok()?;
+    let link = files::named::text(admin.join("gitdir")).ok()?;
     Some(admin.join(link.trim_end()).parent()?.into())
 }
 
 /// Where the worktree of a private directory lies; `None` when it is half made.
 pub(super) fn top_of(admin: &Path) -> Option<PathBuf> {
-    let word = |name: &str| files::read_small(admin.join(name)).ok().filter(|text| !text.trim().is_empty());
+    let word = |name: &str| files::named::text(admin.join(name)).ok().filter(|text| !text.trim().is_empty());
     word("HEAD")?;
     word("commondir")?;
     word("gitdir")?;
@@ -80,7 +77,7 @@ pub(super) fn shares(admin: &Path, common: &Path) -> bool {
     if admin == common {
         return common.join("commondir").symlink_metadata().is_err();
     }
-    let text = files::read_small(admin.join("commondir")).unwrap_or_default();
+    let text = files::named::text(admin.join("commondir")).unwrap_or_default();
     !text.trim().is_empty() && admin.join(text.trim_end()).canonicalize().ok() == common.canonicalize().ok()
 }
 
@@ -118,18 +115,18 @@ pub(super) fn link_of(tree: &Path) -> Option<PathBuf> {
     if !fs::symlink_metadata(&link).ok()?.is_file() {
         return None;
     }
-    tree.join(files::read_small(&link).ok()?.strip_prefix("gitdir: ")?.trim_end()).canonicalize().ok()
+    tree.join(files::named::text(&link).ok()?.strip_prefix("gitdir: ")?.trim_end()).canonicalize().ok()
 }
 
 fn listed(git: &Git, path: PathBuf, admin: PathBuf) -> Listed {
-    let head = files::read_small(admin.join("HEAD")).unwrap_or_default();
+    let head = files::named::text(admin.join("HEAD")).unwrap_or_default();
     let mut branch = head.trim_end().strip_prefix("ref: refs/heads/").map(String::from);
     if branch.as_deref() == Some(".invalid") {
         // Its refs are in tables that only git reads.
         let asked = git.moved_to(&path, &admin).and_then(|git| git.call(&["symbolic-ref", "-q", "HEAD"]));
         branch = asked.ok().and_then(|(_, name, _)| name.strip_prefix("refs/heads/").map(String::from));
     }
-    let locked = files::read_small(admin.join("locked")).ok().map(|reason| reason.trim_end().to_owned());
+    let locked = files::named::text(admin.join("locked")).ok().map(|reason| reason.trim_end().to_owned());
     Listed { path, admin, branch, locked }
 }
 

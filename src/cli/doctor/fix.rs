@@ -1,6 +1,6 @@
 //! What `doctor --fix` may do: only what any worker would do as well, or what nobody can miss.
 
-use std::{os::unix::fs::DirBuilderExt as _, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use super::{Patient, service};
 use crate::{
@@ -67,10 +67,7 @@ pub(super) fn find(patient: &Patient<'_>) -> Vec<Remedy> {
 /// Does it.
 pub(super) fn apply(patient: &Patient<'_>, remedy: &Remedy) -> Result<(), Failure> {
     match remedy {
-        Remedy::Directory(path) => {
-            let created = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
-            created.map_err(|error| Failure::io("create", path, &error))
-        }
+        Remedy::Directory(path) => Ok(files::make_dir(patient.layout.root(), path)?),
         Remedy::PidFile(name) => pidfile::clean(patient.layout, name).map(drop).map_err(Failure::from),
         Remedy::GiveBack(left) => give_back(patient, left),
     }

@@ -1,11 +1,12 @@
 //! The machine: its clock and its limits.
 
-use std::os::unix::fs::MetadataExt as _;
+use std::{os::unix::fs::MetadataExt as _, path::Path};
 
 use super::{
     Patient,
     check::{Check, Checks, Group},
 };
+use crate::sys::files::named;
 
 /// A worker needs a few dozen: pipes, files and watches of its attempts.
 const FEW_FILES: u64 = 256;
@@ -32,9 +33,8 @@ fn clock(checks: &mut Checks) {
 }
 
 fn inotify(checks: &mut Checks) {
-    let limit = |name: &str| -> Option<u64> {
-        std::fs::read_to_string(format!("/proc/sys/fs/inotify/{name}")).ok()?.trim().parse().ok()
-    };
+    let limit =
+        |name: &str| -> Option<u64> { named::text(format!("/proc/sys/fs/inotify/{name}")).ok()?.trim().parse().ok() };
     let Some(most) = limit("max_user_instances") else { return };
     let used = instances();
     let what = format!(
@@ -52,14 +52,13 @@ fn inotify(checks: &mut Checks) {
 /// The inotify instances of this user's processes, as far as they can be seen.
 fn instances() -> u64 {
     let me = rustix::process::geteuid().as_raw();
-    let Ok(processes) = std::fs::read_dir("/proc") else { return 0 };
-    let own = processes.flatten().filter(|entry| {
-        entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit())
-            && entry.metadata().is_ok_and(|metadata| metadata.uid() == me)
-    });
-    own.filter_map(|process| std::fs::read_dir(process.path().join("fd")).ok())
-        .flat_map(Iterator::flatten)
-        .filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|link| link.as_os_str() == "anon_inode:inotify"))
+    let numbers = named::directories("/proc").filter(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit));
+    let processes = numbers.map(|name| Path::new("/proc").join(name));
+    processes
+        .filter(|process| process.metadata().is_ok_and(|metadata| metadata.uid() == me))
+        .map(|process| process.join("fd"))
+        .flat_map(|fds| named::entries(&fds).into_iter().map(move |fd| fds.join(fd.name)))
+        .filter(|fd| fd.read_link().is_ok_and(|link| link.as_os_str() == "anon_inode:inotify"))
         .count() as u64
 }
 

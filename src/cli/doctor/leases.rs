@@ -127,7 +127,7 @@ fn inode(path: &Path) -> Option<u64> {
 
 /// The files on which somebody holds an flock, as the kernel lists them; looking there disturbs nobody.
 fn held_inodes() -> BTreeSet<u64> {
-    let text = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+    let text = files::named::text("/proc/locks").unwrap_or_default();
     text.lines().filter_map(held_inode).collect()
 }
 

@@ -12,16 +12,13 @@ mod output;
 mod watch;
 
 use std::{
-    fs::OpenOptions,
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use rustix::{
-    fs::OFlags,
     io::Errno,
     process::{WaitOptions, wait},
 };
@@ -57,7 +54,7 @@ fn keep() -> io::Result<()> {
         let told = report(&Report::Ended(exit), free);
         if ears.worker_gone()
             && let Some(nudge) = &start.nudge
-            && let Err(error) = touch(nudge)
+            && let Err(error) = files::named::touch(nudge)
             && error.kind() != io::ErrorKind::NotFound
         {
             log.note(&format!("failed to touch {}: {error}", nudge.display()));
@@ -133,13 +130,6 @@ fn report(report: &Report, free: bool) -> bool {
     }
     let mut stdout = io::stdout().lock();
     stdout.write_all(&line).and_then(|()| stdout.flush()).is_ok()
-}
-
-/// Renews a file's time, if it exists; whoever watches its directory wakes.
-fn touch(path: &Path) -> io::Result<()> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = OpenOptions::new().write(true).custom_flags(flags.bits().cast_signed()).open(path)?;
-    file.set_modified(SystemTime::now())
 }
 
 /// `keeper.log` in the attempt's directory; there only when there is something to say.

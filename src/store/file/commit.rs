@@ -23,6 +23,7 @@ use crate::{
         Event, EventDraft, Held, Kind, Lease, LeaseChange, Member, Plan, QueueLease, Snapshot, Status, TaskId, starts,
     },
     store::{Committed, StoreError},
+    sys::files,
 };
 
 /// A plan on its way into the files.
@@ -320,7 +321,7 @@ impl Undo {
         }
         for ticket in self.tickets {
             // One that stays is passed over after a while.
-            let _ = fs::remove_file(ticket);
+            let _ = files::named::remove(&ticket);
         }
         for made in self.runs {
             made.undo();

@@ -3,18 +3,18 @@
 //! What stands in the files, others know.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
 };
 
-use rustix::fs::OFlags;
+use crate::{
+    store::StoreError,
+    sys::files::{self, named},
+};
 
-use crate::store::StoreError;
-
-/// The beginning of the names of our temporary files; nobody has to wake for them.
-pub(super) const TEMPORARY: &str = ".oodatcaa-tmp.";
+pub(super) use crate::sys::files::TEMPORARY;
 
 /// Which file a path led to, and how it was then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,11 +82,6 @@ pub(super) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error)
     }
 }
 
-fn no_follow(options: &mut OpenOptions) -> &mut OpenOptions {
-    // Non-blocking, so that a pipe put in the place of a file cannot hold us; files do not care.
-    options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
-}
-
 /// Refuses to work for another user than the one that a project belongs to, also as root: what root makes there keeps
 /// the owner out.
 pub(super) fn check_owner(directory: &Path) -> Result<(), StoreError> {
@@ -134,14 +129,7 @@ pub(super) fn make_directory(path: &Path) -> Result<(), StoreError> {
     if check_directory(path)? {
         return Ok(());
     }
-    match DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => {
-            resemble(&File::open(path).map_err(failed("open", path))?, path.parent());
-            Ok(())
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_directory(path).map(|_| ()),
-        Err(error) => Err(failed("create", path)(error)),
-    }
+    Ok(files::make_dir(path.parent().unwrap_or(path), path)?)
 }
 
 /// What root creates in somebody's project belongs to them, as far as the system lets us.
@@ -154,43 +142,28 @@ fn resemble(file: &File, directory: Option<&Path>) {
     }
 }
 
-/// Opens a file to lock or to append to, creating it for our eyes only; what stands in it stays.
-pub(super) fn open_or_create(path: &Path, append: bool) -> Result<(File, bool), StoreError> {
-    let mut options = OpenOptions::new();
-    no_follow(&mut options).read(true).write(true).append(append).mode(0o600);
-    loop {
-        match options.open(path) {
-            Ok(file) => {
-                let meta = file.metadata().map_err(failed("look at", path))?;
-                check(path, &meta, false)?;
-                return Ok((file, false));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed("open", path)(error)),
-        }
-        match options.clone().create_new(true).open(path) {
-            Ok(file) => {
-                resemble(&file, path.parent());
-                return Ok((file, true));
-            }
-            // Somebody made it between the two.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(failed("open", path)(error)),
-        }
-    }
+/// Opens a file to lock, creating it for our eyes only; what stands in it stays.
+pub(super) fn hold(path: &Path) -> Result<File, StoreError> {
+    checked(path, files::hold(path.parent().unwrap_or(path), path)?)
+}
+
+/// Opens a file to append to, creating it for our eyes only, and says whether it was created.
+pub(super) fn append(path: &Path) -> Result<(File, bool), StoreError> {
+    let is_new = stamp(path)?.is_none();
+    Ok((checked(path, files::append(path.parent().unwrap_or(path), path)?)?, is_new))
+}
+
+fn checked(path: &Path, file: File) -> Result<File, StoreError> {
+    check(path, &file.metadata().map_err(failed("look at", path))?, false)?;
+    Ok(file)
 }
 
 /// Opens a file to read; `None` when there is none.
 pub(super) fn open(path: &Path) -> Result<Option<(File, Stamp)>, StoreError> {
-    match no_follow(OpenOptions::new().read(true)).open(path) {
-        Ok(file) => {
-            let meta = file.metadata().map_err(failed("look at", path))?;
-            check(path, &meta, false)?;
-            Ok(Some((file, Stamp::of(&meta))))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed("open", path)(error)),
-    }
+    let Some(file) = files::open(path.parent().unwrap_or(path), path)? else { return Ok(None) };
+    let meta = file.metadata().map_err(failed("look at", path))?;
+    check(path, &meta, false)?;
+    Ok(Some((file, Stamp::of(&meta))))
 }
 
 /// Whether most of a long file has never been written: what `truncate -s` makes.
@@ -245,8 +218,7 @@ pub(super) fn stamp(path: &Path) -> Result<Option<Stamp>, StoreError> {
 
 /// A temporary file of ours. Its name stays out of errors: the same trouble must read the same each time.
 pub(super) fn temporary(directory: &Path) -> io::Result<tempfile::NamedTempFile> {
-    let open = |path: &Path| OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
-    tempfile::Builder::new().prefix(TEMPORARY).make_in(directory, open)
+    tempfile::Builder::new().prefix(TEMPORARY).make_in(directory, named::create_new)
 }
 
 /// A file that waits to take another's place.
@@ -289,13 +261,10 @@ impl Replacement {
     pub(super) fn put(self, path: &Path, old: &[u8]) -> io::Result<Option<File>> {
         point("store.rename")?;
         let temporary = self.temporary.into_temp_path();
-        let exchange = || {
-            let flags = rustix::fs::RenameFlags::EXCHANGE;
-            rustix::fs::renameat_with(rustix::fs::CWD, &*temporary, rustix::fs::CWD, path, flags)
-        };
+        let exchange = || named::exchange(&temporary, path);
         match exchange() {
             Ok(()) => {
-                let there = File::open(&temporary).and_then(|mut file| Ok((holds(&mut file, old)?, file)));
+                let there = named::open(&temporary).and_then(|mut file| Ok((holds(&mut file, old)?, file)));
                 match there {
                     Ok((true, file)) => {
                         // If it cannot be removed now, the next sweep tries again.
@@ -313,7 +282,7 @@ impl Replacement {
             Err(rustix::io::Errno::NOENT) => Ok(None),
             // The file system cannot exchange two files; then a moment stays in which an edit is not seen.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
-                let mut file = File::open(path)?;
+                let mut file = named::open(path)?;
                 if !holds(&mut file, old)? {
                     return Ok(None);
                 }
@@ -329,17 +298,17 @@ impl Replacement {
 /// Has a directory's entries reach the disk.
 pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     point("store.dirsync")?;
-    File::open(path)?.sync_all()
+    named::sync_directory(path)
 }
 
 /// Removes temporary files that a crash left behind; only for one who holds the queue lock.
 pub(super) fn sweep(directory: &Path) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    for entry in entries.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(TEMPORARY)
-            && let Err(error) = fs::remove_file(entry.path())
+    for name in named::entries(directory).into_iter().map(|entry| entry.name) {
+        let path = directory.join(&name);
+        if name.to_string_lossy().starts_with(TEMPORARY)
+            && let Err(error) = named::remove(&path)
         {
-            log::debug!("a leftover stays: {}: {error}", entry.path().display());
+            log::debug!("a leftover stays: {}: {error}", path.display());
         }
     }
 }

@@ -1,9 +1,6 @@
 //! Who we are on this machine, and whether somebody whom a lease names still is (R11).
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fs,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use super::{
     FileStore,
@@ -12,6 +9,7 @@ use super::{
 use crate::{
     domain::{Held, Holder, Lease, LeaseRecord, Owner, TaskId},
     store::StoreError,
+    sys::files,
 };
 
 /// This machine in this boot.
@@ -23,7 +21,7 @@ pub(super) struct Machine {
 
 impl Machine {
     pub(super) fn this() -> Self {
-        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let boot_id = files::named::text("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Self { host: rustix::system::uname().nodename().to_string_lossy().into_owned(), boot_id: boot_id.trim().into() }
     }
 
@@ -58,7 +56,7 @@ impl Shift {
     /// In nanoseconds, of the namespace that this process is in.
     pub(super) fn ours() -> Self {
         static OURS: std::sync::OnceLock<Shift> = std::sync::OnceLock::new();
-        *OURS.get_or_init(|| Self::parse(&fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default()))
+        *OURS.get_or_init(|| Self::parse(&files::named::text("/proc/self/timens_offsets").unwrap_or_default()))
     }
 
     fn parse(offsets: &str) -> Self {
@@ -79,7 +77,7 @@ impl Shift {
 
 /// When a process was started, in clock ticks since boot; `None` when it is gone or only waits to be reaped.
 fn started(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = files::named::text(format!("/proc/{pid}/stat")).ok()?;
     // The name may hold anything, parentheses too; what follows the last one is regular.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?;

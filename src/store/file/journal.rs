@@ -1,9 +1,9 @@
 //! The journal: one event a line, appended under the queue lock, read once and then only what is new (R24).
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, FileExt},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -19,6 +19,7 @@ use super::{
 use crate::{
     domain::{Event, EventDraft, History, Kind, event::Actor},
     store::{Invalid, StoreError},
+    sys::files,
 };
 
 /// Space that is set aside behind the journal's end, so that a full disk cannot part a change from its event.
@@ -119,13 +120,13 @@ impl Journal {
         match self.read_new()? {
             Rest::Nothing => Ok(0),
             Rest::Unended => {
-                let (mut file, _) = disk::open_or_create(&self.path, true)?;
+                let (mut file, _) = disk::append(&self.path)?;
                 file.write_all(b"\n").map_err(failed("append to", &self.path))?;
                 self.stamp = None;
                 self.read_new().map(|_| 0)
             }
             Rest::Torn(bytes) => {
-                let (file, _) = disk::open_or_create(&self.path, true)?;
+                let (file, _) = disk::append(&self.path)?;
                 file.set_len(self.offset).map_err(failed("cut", &self.path))?;
                 log::warn!("{}: {bytes} bytes of an unfinished line were cut off", self.path.display());
                 self.stamp = None;
@@ -259,7 +260,7 @@ impl Journal {
         if end <= self.reserved {
             return Ok(());
         }
-        let (file, created) = disk::open_or_create(&self.path, true)?;
+        let (file, created) = disk::append(&self.path)?;
         if created {
             let directory = self.path.parent().expect("the journal stands in a directory");
             disk::sync_directory(directory).map_err(failed("make durable", directory))?;
@@ -283,7 +284,7 @@ impl Journal {
     /// The journal has a lock of its own for this moment: two who both believe that they hold the queue's, because
     /// somebody took its file away, still append one after the other, and the later one counts on.
     pub(super) fn append(&mut self, events: &mut [Event], durable: bool) -> Result<(), StoreError> {
-        let (mut file, _) = disk::open_or_create(&self.path, true)?;
+        let (mut file, _) = disk::append(&self.path)?;
         let deadline = Instant::now() + APPENDING;
         while fs2::FileExt::try_lock_exclusive(&file).is_err() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
@@ -322,13 +323,13 @@ impl Journal {
     /// Makes the directory that it stands in, for our eyes only.
     pub(super) fn make_place(&self) -> Result<(), StoreError> {
         let directory = self.path.parent().expect("the journal stands in a directory");
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed("create", directory))?;
+        files::make_named_dir(directory)?;
         disk::check_directory(directory).map(drop)
     }
 
     /// Takes back what was appended behind an end; only for one who has held the lock since.
     pub(super) fn cut_back(&mut self, end: u64) {
-        let cut = File::options().write(true).open(&self.path).and_then(|file| file.set_len(end));
+        let cut = files::named::hold(&self.path).and_then(|file| file.set_len(end));
         if let Err(error) = cut {
             log::debug!("{} could not be cut back: {error}", self.path.display());
         }

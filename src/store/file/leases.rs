@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeMap, HashMap, btree_map::Entry},
     ffi::{OsStr, OsString},
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -19,10 +19,14 @@ use crate::{
     domain::{ForeignLease, Lease, LeaseRecord, Role, TaskId, Token},
     layout::Layout,
     store::StoreError,
+    sys::files,
 };
 
 /// No lease is longer; what is, is not read.
 const MAX: u64 = 64 * 1024;
+
+/// No project has more leases.
+const MOST: usize = 1_000_000;
 
 /// The lease files as they were when last looked at.
 #[derive(Debug, Default)]
@@ -67,13 +71,10 @@ impl Leases {
             }
         } else if there {
             self.listed = stamp.filter(|stamp| !stamp.is_fresh());
-            let entries = fs::read_dir(&directory).map_err(failed("list", &directory))?;
-            for entry in entries {
-                let entry = entry.map_err(failed("list", &directory))?;
-                let name = entry.file_name();
+            for name in files::list(layout.root(), &directory, MOST)?.into_iter().flatten().map(|entry| entry.name) {
                 if Path::new(&name).extension() == Some(OsStr::new("json")) && !name.to_string_lossy().starts_with('.')
                 {
-                    self.look(&entry.path(), name)?;
+                    self.look(&directory.join(&name), name)?;
                 }
             }
         }
@@ -203,10 +204,7 @@ fn put(path: &Path, content: &[u8]) -> Result<(), StoreError> {
 
 /// Removes a lease file; none there is as good.
 pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove the lease", path)(error)),
-        _ => Ok(()),
-    }
+    files::named::remove(path).map(drop).map_err(failed("remove the lease", path))
 }
 
 /// What a lease file held before a commit that may have to be taken back.

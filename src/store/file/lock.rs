@@ -5,7 +5,7 @@
 
 use std::{
     collections::VecDeque,
-    fs::{self, File},
+    fs::File,
     io,
     path::{Path, PathBuf},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
@@ -15,7 +15,7 @@ use std::{
 use fs2::FileExt;
 
 use super::disk::{self, Stamp, failed};
-use crate::store::StoreError;
+use crate::{store::StoreError, sys::files};
 
 /// The threads of one store, in the order in which they came.
 #[derive(Debug, Default)]
@@ -75,7 +75,7 @@ impl QueueLock {
     pub(super) fn take(path: &Path, deadline: Instant, started: Instant) -> Result<Self, StoreError> {
         let mut pause = Duration::from_micros(300);
         loop {
-            let (file, _) = disk::open_or_create(path, false)?;
+            let file = disk::hold(path)?;
             let holder = if try_exclusive(&file).map_err(failed("lock", path))? {
                 let lock = Self { file, path: path.into() };
                 if lock.is_in_force()? {
@@ -176,7 +176,7 @@ impl TaskLock {
     /// superseded: the file is replaced, and what they hold is a lock on nothing.
     pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
         loop {
-            let (file, _) = disk::open_or_create(path, false)?;
+            let file = disk::hold(path)?;
             if try_exclusive(&file).map_err(failed("lock", path))? {
                 let lock = Self { file, path: path.into() };
                 if lock.is_in_force()? {
@@ -188,12 +188,7 @@ impl TaskLock {
                     path.display(),
                     crate::sys::locks::holder(&file).as_deref().unwrap_or("somebody")
                 );
-                match fs::remove_file(path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        return Err(failed("replace", path)(error));
-                    }
-                    _ => {}
-                }
+                files::named::remove(path).map_err(failed("replace", path))?;
             }
         }
     }
@@ -237,7 +232,7 @@ mod tests {
         let path = dir.path().join("queue.lock");
         let now = Instant::now();
         let old = QueueLock::take(&path, now, now).expect("free");
-        fs::remove_file(&path).expect("removed");
+        std::fs::remove_file(&path).expect("removed");
         assert!(!old.is_in_force().expect("looked"));
         let new = QueueLock::take(&path, now, now).expect("another file");
         assert!(new.is_in_force().expect("looked"));

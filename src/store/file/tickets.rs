@@ -4,19 +4,17 @@
 //! `.leases/TASK.TOKEN.ticket` has that claim, and nobody else ever gets it. What a claim is, others know.
 
 use std::{
-    fs::{self, OpenOptions},
-    io,
-    os::unix::fs::OpenOptionsExt,
+    fs,
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use super::disk::failed;
 use crate::{
     domain::{History, Lease, Queue, QueueLease, TaskId, Token},
     layout::Layout,
     store::StoreError,
+    sys::files,
 };
 
 const EXTENSION: &str = ".ticket";
@@ -36,14 +34,14 @@ struct Ticket {
 /// Takes the ticket of a claim; `None` when somebody else has it. Older ones of the task go.
 pub(super) fn take(layout: &Layout, lease: &Lease) -> Result<Option<PathBuf>, StoreError> {
     let path = layout.leases().join(format!("{}.{}{EXTENSION}", lease.task_id, lease.token));
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+    match files::create_new(layout.root(), &path) {
         Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
-        Err(error) => return Err(failed("take the ticket", &path)(error)),
+        Err(error) if error.is_taken() => return Ok(None),
+        Err(error) => return Err(error.into()),
     }
     for old in all(layout).into_iter().filter(|ticket| ticket.task == lease.task_id && ticket.token < lease.token) {
         // One that stays harms nobody.
-        let _ = fs::remove_file(old.path);
+        let _ = files::named::remove(&old.path);
     }
     Ok(Some(path))
 }
@@ -64,11 +62,10 @@ pub(super) fn count(layout: &Layout, queue: &Queue, history: &mut Arc<History>) 
 }
 
 fn all(layout: &Layout) -> Vec<Ticket> {
-    let Ok(entries) = fs::read_dir(layout.leases()) else { return Vec::new() };
-    let ticket = |entry: fs::DirEntry| {
-        let name = entry.file_name();
+    let dir = layout.leases();
+    let ticket = |name: std::ffi::OsString| {
         let (task, token) = name.to_str()?.strip_suffix(EXTENSION)?.rsplit_once('.')?;
-        Some(Ticket { path: entry.path(), task: TaskId::parse(task).ok()?, token: Token(token.parse().ok()?) })
+        Some(Ticket { path: dir.join(&name), task: TaskId::parse(task).ok()?, token: Token(token.parse().ok()?) })
     };
-    entries.flatten().filter_map(ticket).collect()
+    files::named::entries(&dir).into_iter().map(|entry| entry.name).filter_map(ticket).collect()
 }

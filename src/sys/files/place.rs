@@ -5,13 +5,20 @@ use std::{
     ffi::OsStr,
     fs::{File, Metadata},
     io::{self, Read as _},
-    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::{
+            ffi::OsStrExt as _,
+            fs::{FileTypeExt as _, MetadataExt as _},
+        },
+    },
     path::{Component, Path, PathBuf},
+    rc::Rc,
 };
 
 use rustix::{
     fd::OwnedFd,
-    fs::{AtFlags, CWD, FileType, Mode, OFlags, mkdirat, openat, statat},
+    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, mkdirat, openat, statat},
     io::Errno,
 };
 
@@ -142,7 +149,11 @@ impl<'a> Place<'a> {
             Need::Alone if meta.nlink() > 1 => {
                 Err(self.refuse(format!("it is a file elsewhere, too: {} hard links lead to it", meta.nlink())))
             }
-            _ => Ok(Some(file)),
+            _ => {
+                // Whoever inherits it should not see a flag that means nothing to a file.
+                let _ = rustix::fs::fcntl_setfl(&file, flags & OFlags::APPEND);
+                Ok(Some(file))
+            }
         }
     }
 
@@ -214,6 +225,25 @@ fn resemble(made: &OwnedFd, directory: &OwnedFd) {
     {
         let (uid, gid) = (rustix::fs::Uid::from_raw(stat.st_uid), rustix::fs::Gid::from_raw(stat.st_gid));
         let _ = rustix::fs::fchown(made, Some(uid), Some(gid));
+    }
+}
+
+/// Lets us into a directory and all below it. What stays closed shows when it is removed.
+pub(super) fn open_up(at: OwnedFd, name: &OsStr) {
+    // Held once for all that is below it, so that a wide tree needs few descriptors.
+    let mut dirs = vec![(Rc::new(at), name.to_owned())];
+    while let Some((at, name)) = dirs.pop() {
+        let flags = DIRECTORY | OFlags::NOFOLLOW;
+        let Ok(held) = openat(&at, &name, flags | OFlags::PATH, Mode::empty()).map(Rc::new) else { continue };
+        // Only by this name may what cannot be read be changed.
+        let _ = rustix::fs::chmod(format!("/proc/self/fd/{}", held.as_raw_fd()), Mode::RWXU);
+        let Ok(dir) = openat(&held, ".", flags | OFlags::RDONLY, Mode::empty()).and_then(Dir::new) else { continue };
+        for entry in dir.flatten() {
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if entry.file_type() == FileType::Directory && name != "." && name != ".." {
+                dirs.push((Rc::clone(&held), name.to_owned()));
+            }
+        }
     }
 }
 

@@ -256,3 +256,42 @@ fn a_directory_swapped_for_a_link_meanwhile_is_never_followed() {
     assert_eq!(fs::read_to_string(room.path("out/f")).expect("there"), "theirs");
     assert_eq!(fs::read_dir(room.path("out")).expect("there").count(), 2, "nothing was made there");
 }
+
+#[test]
+fn a_file_by_its_own_path_is_no_link_and_nothing_waits() {
+    let room = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| room.path().join(name);
+    named::write(&at("a"), "one", Durable::No).expect("written");
+    symlink("a", at("link")).expect("a link");
+    rustix::fs::mknodat(CWD, &at("pipe"), FileType::Fifo, 0o600.into(), 0).expect("a pipe");
+    fs::File::create(at("hole")).expect("made").set_len(50 << 30).expect("sparse");
+    for bad in ["link", "pipe", "hole"] {
+        named::text(at(bad)).expect_err(bad);
+    }
+    named::copy(&at("hole"), &at("b"), 9).expect_err("too long");
+    named::copy(&at("link"), &at("b"), 9).expect_err("a link");
+    named::copy(&at("a"), &at("b"), 9).expect("copied");
+    named::exchange(&at("b"), &at("link")).expect("exchanged");
+    assert_eq!((named::text(at("link")).expect("a file").as_str(), at("b").is_symlink()), ("one", true));
+    assert!(named::remove(&at("b")).expect("removed") && !named::remove(&at("b")).expect("gone"));
+    assert_eq!(named::text(at("a")).expect("what the link led to stays"), "one");
+}
+
+#[test]
+fn a_tree_that_is_closed_is_removed_and_what_its_links_lead_to_is_not() {
+    let room = tempfile::tempdir().expect("a directory");
+    let mode = |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("changed");
+    fs::create_dir_all(room.path().join("top/in/deep")).expect("made");
+    fs::create_dir(room.path().join("else")).expect("made");
+    fs::write(room.path().join("else/mine"), "").expect("written");
+    fs::write(room.path().join("top/in/file"), "").expect("written");
+    symlink("../../else", room.path().join("top/in/link")).expect("a link");
+    mode(&room.path().join("else"), 0o500);
+    for dir in ["top/in/deep", "top/in", "top"] {
+        mode(&room.path().join(dir), 0o000);
+    }
+    assert!(remove_tree(room.path(), Path::new("top")).expect("removed"));
+    assert_eq!(fs::metadata(room.path().join("else")).expect("there").permissions().mode() & 0o777, 0o500);
+    assert!(room.path().join("else/mine").exists());
+    mode(&room.path().join("else"), 0o700);
+}

@@ -1,10 +1,7 @@
 //! The calls that throw something away, each in one place, and each behind the check that they can only hit what is
 //! ours. Nothing else in the program resets, cleans, checks out over files, removes a worktree or deletes a ref.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
 use super::{Git, GitError};
 use crate::sys::files;
@@ -53,7 +50,7 @@ impl Git {
                 return Err(GitError::not_ours(path, "it is no directory"));
             }
         }
-        let known = files::read_small(admin.join("gitdir"));
+        let known = files::named::text(admin.join("gitdir"));
         if known.is_ok_and(|known| !known.is_empty() && admin.join(known.trim_end()).parent() != Some(tree)) {
             return Err(GitError::not_ours(tree, "the repository knows this worktree at another place"));
         }
@@ -79,26 +76,6 @@ pub(in crate::workspace) fn remove_dir(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     }
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            // What a build or a gate left may be read-only.
-            open_up(path.into());
-            fs::remove_dir_all(path)
-        }
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn open_up(top: PathBuf) {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mut dirs = vec![top];
-    while let Some(dir) = dirs.pop() {
-        // What cannot be opened shows in the second attempt to remove it.
-        let _ = fs::set_permissions(&dir, fs::Permissions::from_mode(0o700));
-        let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
-        dirs.extend(
-            entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()),
-        );
-    }
+    files::remove_tree(path.parent().unwrap_or(path), path)?;
+    Ok(())
 }

@@ -6,14 +6,15 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt as _, symlink},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use sha2::{Digest as _, Sha256};
 
 use super::{Git, GitError};
+use crate::sys::files::{self, Durable, named};
 
 /// What of a repository is not its configuration, its hooks or its own worktree's.
 const LINKED: [&str; 10] =
@@ -85,39 +86,39 @@ fn make(place: &Path, name: &str, common: &Path, text: &[u8]) -> io::Result<Path
     let dir = place.join(name);
     if is_whole(&dir, common, text) {
         // So that nobody takes it for old.
-        fs::File::open(&dir)?.set_modified(SystemTime::now())?;
+        named::touch(&dir)?;
         return Ok(dir);
     }
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(place)?;
+    files::make_named_dir(place)?;
     sweep(place);
     let new = tempfile::Builder::new().prefix(".new-").tempdir_in(place)?;
-    fs::write(new.path().join("config"), text)?;
+    named::write(&new.path().join("config"), text, Durable::No)?;
     for name in LINKED {
         symlink(common.join(name), new.path().join(name))?;
     }
-    if fs::rename(new.path(), &dir).is_ok() {
+    if named::rename(new.path(), &dir).is_ok() {
         // It has another name by now, and what had that one is not to be removed.
         let _ = new.keep();
     } else if !is_whole(&dir, common, text) {
         let broken = tempfile::Builder::new().prefix(".old-").tempdir_in(place)?;
-        fs::rename(&dir, broken.path().join("it"))?;
-        fs::rename(new.path(), &dir)?;
+        named::rename(&dir, &broken.path().join("it"))?;
+        named::rename(new.path(), &dir)?;
         let _ = new.keep();
     }
     Ok(dir)
 }
 
 fn is_whole(dir: &Path, common: &Path, text: &[u8]) -> bool {
-    fs::read(dir.join("config")).is_ok_and(|found| found == text)
+    named::text(dir.join("config")).is_ok_and(|found| found.as_bytes() == text)
         && LINKED.iter().all(|name| fs::read_link(dir.join(name)).is_ok_and(|to| to == common.join(name)))
 }
 
 fn sweep(place: &Path) {
-    for entry in fs::read_dir(place).into_iter().flatten().flatten() {
-        let age = entry.metadata().ok().and_then(|meta| meta.modified().ok()?.elapsed().ok());
+    for dir in named::directories(place).map(|name| place.join(name)) {
+        let age = dir.symlink_metadata().ok().and_then(|meta| meta.modified().ok()?.elapsed().ok());
         if age.is_some_and(|age| age > OLD) {
             // It is made again when somebody wants it.
-            let _ = super::destroy::remove_dir(&entry.path());
+            let _ = super::destroy::remove_dir(&dir);
         }
     }
 }

@@ -40,7 +40,7 @@ impl Spot {
                 return wrong(&link, "it has been replaced and does not lead to the repository any more".into());
             }
             let back = self.admin.join("gitdir");
-            let read = |file: &Path| files::read_small(file).unwrap_or_default().trim_end().to_owned();
+            let read = |file: &Path| files::named::text(file).unwrap_or_default().trim_end().to_owned();
             if self.admin.join(read(&back)).parent().and_then(|dir| dir.canonicalize().ok()) != top.canonicalize().ok()
             {
                 return wrong(&back, format!("it has been changed and does not name {} any more", top.display()));

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
 };
@@ -15,6 +14,7 @@ use super::{
 use crate::{
     config::GateConfig,
     layout::Layout,
+    sys::files::named,
     workspace::{Config, Mode, WorkspaceError, files, hooks, repo::Repository},
 };
 
@@ -64,7 +64,10 @@ impl Base {
             // What cannot be copied was told when the task's own worktree was made.
             let _ = files::copy(layout.root(), &base.project, pattern, &spare, &mut files::Made::default());
         }
-        hooks::run("setup", &config.setup, config, &base.project, &run_dir.join("hooks").join("base"), env, stop)?;
+        // For a person's questions it is a temporary directory elsewhere.
+        let root = if run_dir.starts_with(layout.root()) { layout.root() } else { run_dir };
+        let place = hooks::Place { cwd: &base.project, root, run_dir: &run_dir.join("hooks").join("base") };
+        hooks::run("setup", &config.setup, config, place, env, stop)?;
         Ok(base)
     }
 
@@ -94,7 +97,8 @@ impl Base {
         stop: &AtomicBool,
     ) -> Result<(), WorkspaceError> {
         let limits = Config { hook_timeout: gate.timeout, hook_env: gate.env.clone(), ..config.clone() };
-        hooks::run("gate", &gate.argv, &limits, &self.project, &run_dir.join("gate"), &BTreeMap::new(), stop)
+        let place = hooks::Place { cwd: &self.project, root: run_dir, run_dir: &run_dir.join("gate") };
+        hooks::run("gate", &gate.argv, &limits, place, &BTreeMap::new(), stop)
     }
 
     /// The project's root in it.
@@ -113,11 +117,11 @@ impl Drop for Base {
 
 /// Removes those whose makers are gone.
 fn sweep(repo: &Repo, place: &Path) -> Result<(), TrainError> {
-    for entry in fs::read_dir(place).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
+    for name in named::directories(place) {
+        let name = name.to_string_lossy().into_owned();
         let maker = name.strip_prefix(NAME).and_then(|rest| rest.split_once('-')).map(|(pid, _)| pid);
         if maker.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            tree::remove(repo, &entry.path(), &name)?;
+            tree::remove(repo, &place.join(&name), &name)?;
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, io::Write};
 
 use super::{Line, Order, Policy, TrainError, changelog, safe, tree::Tree, verify};
-use crate::domain::text;
+use crate::{domain::text, sys::files};
 
 /// What came of it.
 pub(super) enum Built {
@@ -193,7 +193,7 @@ impl Maker<'_> {
         let path = self.tree.path.join(changelog::FILE);
         let failed = |source| TrainError::Io { doing: "write", path: path.clone(), source };
         let old = match fs::symlink_metadata(&path) {
-            Ok(meta) if meta.is_file() => Some(fs::read_to_string(&path).map_err(failed)?),
+            Ok(meta) if meta.is_file() => Some(files::named::text(&path).map_err(failed)?),
             // A link would let a repository choose which file of ours is written.
             Ok(_) => return Ok(()),
             Err(_) => None,
@@ -206,7 +206,7 @@ impl Maker<'_> {
         file.write_all(new.as_bytes()).map_err(failed)?;
         let mode = fs::symlink_metadata(&path)
             .map_or_else(|_| std::os::unix::fs::PermissionsExt::from_mode(0o644), |meta| meta.permissions());
-        fs::set_permissions(file.path(), mode).map_err(failed)?;
+        file.as_file().set_permissions(mode).map_err(failed)?;
         file.persist(&path).map_err(|error| failed(error.error))?;
         self.tree.git.run(&["add", "-f", "--", changelog::FILE])?;
         Ok(())

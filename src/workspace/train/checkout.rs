@@ -3,8 +3,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
-    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    fs::{self, File},
+    io,
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{FileExt, MetadataExt},
+    },
     path::{Component, Path, PathBuf},
     sync::Arc,
 };
@@ -14,7 +18,10 @@ use super::{
     land::{Repo, RepoLock, paths, scratch},
     steps::Checkout,
 };
-use crate::{domain::text, workspace::git::Git};
+use crate::{domain::text, sys::files, workspace::git::Git};
+
+/// Longer files are not looked into: a half-written one of this length stays as a change of the person's.
+const LONGEST: u64 = 1 << 30;
 
 /// Git in a checkout that is still what it was, on the scratch index.
 fn at(repo: &Repo, checkout: &Checkout) -> Result<Git, TrainError> {
@@ -76,9 +83,9 @@ fn in_the_way(git: &Git, checkout: &Checkout, changed: &BTreeSet<PathBuf>) -> Re
 
 /// Files below a directory that git does not know.
 fn strangers(top: &Path, dir: &Path, tracked: &BTreeSet<PathBuf>, found: &mut BTreeSet<PathBuf>) {
-    for entry in fs::read_dir(top.join(dir)).into_iter().flatten().flatten() {
-        let path = dir.join(entry.file_name());
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+    for entry in files::named::entries(top.join(dir)) {
+        let path = dir.join(entry.name);
+        if entry.kind == files::Kind::Directory {
             strangers(top, &path, tracked, found);
         } else if !tracked.contains(&path) {
             found.insert(path);
@@ -188,15 +195,16 @@ fn state_of(git: &Git, path: &Path, full: &Path) -> Result<Entry, TrainError> {
     if !meta.is_file() {
         return Ok(Some(("040000".into(), String::new())));
     }
-    let bytes = fs::read(full).map_err(|source| TrainError::Io { doing: "read", path: full.into(), source })?;
+    let mode = if meta.mode() & 0o100 == 0 { "100644" } else { "100755" };
+    // What is not ours to read, or so long, is as no commit has it.
+    let Some(file) = opened(full)? else { return Ok(Some((mode.into(), String::new()))) };
     let filter = {
         let mut option = std::ffi::OsString::from("--path=");
         option.push(path);
         option
     };
     let args: [&std::ffi::OsStr; 3] = ["hash-object".as_ref(), "--stdin".as_ref(), &filter];
-    let object = git.clone().with_input(bytes).run(&args)?;
-    let mode = if meta.mode() & 0o100 == 0 { "100644" } else { "100755" };
+    let object = git.clone().holding(Arc::new(file)).run(&args)?;
     Ok(Some((mode.into(), object)))
 }
 
@@ -206,17 +214,46 @@ fn is_cut_short(git: &Git, full: &Path, old: &Entry, new: &Entry) -> Result<bool
     if !meta.is_file() {
         return Ok(false);
     }
-    let bytes = fs::read(full).map_err(|source| TrainError::Io { doing: "read", path: full.into(), source })?;
+    let Some(file) = opened(full)? else { return Ok(false) };
     for (mode, object) in [old, new].into_iter().flatten() {
-        if !mode.starts_with("100") {
+        let long = || git.run(&["cat-file", "-s", object]).map(|size| size.parse().unwrap_or(u64::MAX));
+        if !mode.starts_with("100") || !(meta.len()..=LONGEST).contains(&long()?) {
             continue;
         }
-        let whole = git.bytes(&["cat-file", "blob", object])?;
-        if whole.starts_with(&bytes) {
+        let failed = |source| TrainError::Io { doing: "compare", path: full.into(), source };
+        // Neither is ever in memory as a whole.
+        let whole = tempfile::tempfile_in(git.common().unwrap_or(full)).map_err(failed)?;
+        git.clone().into_file(Arc::new(whole.try_clone().map_err(failed)?)).run(&["cat-file", "blob", object])?;
+        if begins_with(&whole, &file).map_err(failed)? {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Opens a file of the checkout; `None` for what is not ours, or longer than what is compared.
+fn opened(full: &Path) -> Result<Option<File>, TrainError> {
+    match files::named::open(full) {
+        Ok(file) => Ok(file.metadata().is_ok_and(|meta| meta.len() <= LONGEST).then_some(file)),
+        Err(error) if files::Why::of(&error).is_some() => Ok(None),
+        Err(source) => Err(TrainError::Io { doing: "read", path: full.into(), source }),
+    }
+}
+
+fn begins_with(whole: &File, part: &File) -> io::Result<bool> {
+    let (mut at, mut piece, mut same) = (0, vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        let length = part.read_at(&mut piece, at)?;
+        if length == 0 {
+            return Ok(true);
+        }
+        match whole.read_exact_at(&mut same[..length], at) {
+            Ok(()) if same[..length] == piece[..length] => at += length as u64,
+            Ok(()) => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// `true` when a part of the path above the file is a link, which might lead anywhere.
@@ -233,15 +270,15 @@ fn is_behind_link(top: &Path, path: &Path) -> bool {
 
 fn remove(top: &Path, path: &Path) -> Result<(), TrainError> {
     let full = top.join(path);
-    match fs::remove_file(&full) {
-        Err(source) if !matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {
+    match files::named::remove(&full) {
+        Err(source) if source.kind() != io::ErrorKind::IsADirectory => {
             return Err(TrainError::Io { doing: "remove", path: full, source });
         }
         _ => {}
     }
     // As git does: directories that nothing is left in go, too.
     for dir in path.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty()) {
-        if fs::remove_dir(top.join(dir)).is_err() {
+        if files::named::remove_dir(&top.join(dir)).is_err() {
             break;
         }
     }

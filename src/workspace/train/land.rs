@@ -6,9 +6,9 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File, OpenOptions},
+    fs::File,
     io::{self, Write},
-    os::unix::{ffi::OsStringExt, fs::OpenOptionsExt},
+    os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -19,9 +19,12 @@ use super::{
     Author, Deed, Leash, TrainError, checkout, safe,
     steps::{Checkout, Landing, Log, Step, point},
 };
-use crate::workspace::{
-    git::{Git, Keep, Spot},
-    lock, trees,
+use crate::{
+    sys::files,
+    workspace::{
+        git::{Git, Keep, Spot},
+        lock, trees,
+    },
 };
 
 /// How long the repository's lock is waited for.
@@ -245,10 +248,10 @@ pub(super) fn of_branch(repo: &Repo, target: &str) -> Result<Vec<Checkout>, Trai
     }
     // A rebase of the target has left the branch for the time being and comes back to it.
     let mut dirs = vec![repo.common.clone()];
-    dirs.extend(fs::read_dir(repo.common.join("worktrees")).into_iter().flatten().flatten().map(|entry| entry.path()));
+    dirs.extend(trees::admins(&repo.common));
     for dir in dirs {
         for state in ["rebase-merge", "rebase-apply"] {
-            if fs::read_to_string(dir.join(state).join("head-name")).is_ok_and(|name| name.trim() == full) {
+            if files::named::text(dir.join(state).join("head-name")).is_ok_and(|name| name.trim() == full) {
                 return Err(busy(repo.top.as_deref().unwrap_or(&repo.common), "rebase"));
             }
         }
@@ -282,11 +285,7 @@ impl IndexLock {
         let failed = |source| TrainError::Io { doing: "lock", path: this.lock.clone(), source };
         let deadline = Instant::now() + wait;
         loop {
-            let made = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o644)
-                .open(&this.lock)
+            let made = files::named::create_new(&this.lock)
                 .and_then(|mut file| file.write_all(format!("{MARK}{id}\n").as_bytes()));
             match made {
                 Ok(()) => break,
@@ -294,7 +293,7 @@ impl IndexLock {
                 Err(error) => return Err(failed(error)),
             }
             // The same train, before it was killed.
-            if fs::read_to_string(&this.lock).is_ok_and(|text| text.trim() == format!("{MARK}{id}")) {
+            if files::named::text(&this.lock).is_ok_and(|text| text.trim() == format!("{MARK}{id}")) {
                 break;
             }
             if Instant::now() >= deadline {
@@ -318,40 +317,29 @@ impl IndexLock {
     /// A fresh copy of the index. It keeps the index's time: git compares it with the files' times
     /// to know which of them may have changed unseen.
     fn copy(&self) -> io::Result<()> {
-        let _ = fs::remove_file(&self.scratch);
-        match fs::copy(&self.index, &self.scratch) {
-            Ok(_) => {
-                let times = fs::FileTimes::new().set_modified(fs::metadata(&self.index)?.modified()?);
-                OpenOptions::new().write(true).open(&self.scratch)?.set_times(times)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
+        let _ = files::named::remove(&self.scratch);
+        match files::named::copy(&self.index, &self.scratch, files::INDEX) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
         }
     }
 
     /// The scratch index becomes the index.
     pub(super) fn keep(self) -> Result<(), TrainError> {
-        fs::rename(&self.scratch, &self.index).map_err(|source| TrainError::Io {
-            doing: "replace",
-            path: self.index.clone(),
-            source,
-        })?;
+        let failed = |source| TrainError::Io { doing: "replace", path: self.index.clone(), source };
+        files::named::rename(&self.scratch, &self.index).map_err(failed)?;
         self.unlock()
     }
 
     /// Everything stays as it was.
     pub(super) fn give_back(self) -> Result<(), TrainError> {
-        let _ = fs::remove_file(&self.scratch);
+        let _ = files::named::remove(&self.scratch);
         self.unlock()
     }
 
     fn unlock(&self) -> Result<(), TrainError> {
-        match fs::remove_file(&self.lock) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(TrainError::Io { doing: "remove", path: self.lock.clone(), source })
-            }
-            _ => Ok(()),
-        }
+        let failed = |source| TrainError::Io { doing: "remove", path: self.lock.clone(), source };
+        files::named::remove(&self.lock).map(drop).map_err(failed)
     }
 }
 
@@ -368,12 +356,7 @@ pub(super) fn settle_scratch(checkout: &Checkout) -> Result<(), TrainError> {
         thread::sleep(Duration::from_millis(20));
     }
     for path in [lock, scratch(checkout)] {
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(TrainError::Io { doing: "remove", path, source });
-            }
-            _ => {}
-        }
+        files::named::remove(&path).map_err(|source| TrainError::Io { doing: "remove", path: path.clone(), source })?;
     }
     Ok(())
 }

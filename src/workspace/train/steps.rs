@@ -6,9 +6,8 @@
 //! to nobody and is recovered.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    fs::File,
+    io,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -17,7 +16,7 @@ use fs2::FileExt;
 use serde::{Deserialize, Serialize};
 
 use super::{Author, TrainError};
-use crate::workspace::lock;
+use crate::{sys::files, workspace::lock};
 
 /// Where a train stands. A name is also the place where a test may end the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -222,7 +221,7 @@ impl Drop for Log {
 
 impl Log {
     pub(super) fn begin(dir: &Path, state: State) -> Result<Self, TrainError> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed("make", dir))?;
+        files::make_named_dir(dir).map_err(|error| failed("make", dir)(error.into()))?;
         let path = lock_file(dir, &state.id);
         // Somebody who looks for orphans may hold it for the moment between our two calls.
         let lock = (0..1_000)
@@ -269,42 +268,27 @@ impl Log {
     /// Writes what has changed beside the step.
     pub(super) fn write(&self) -> Result<(), TrainError> {
         let path = state_file(&self.dir, &self.state.id);
-        let temporary = self.dir.join(format!(".{}.new", self.state.id));
-        let write = || -> io::Result<()> {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-            file.write_all(&serde_json::to_vec_pretty(&self.state)?)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)?;
-            File::open(&self.dir)?.sync_all()
-        };
-        write().map_err(failed("write", &path))
+        let text = serde_json::to_vec_pretty(&self.state).expect("texts become JSON");
+        files::named::write(&path, text, files::Durable::Yes).map_err(failed("write", &path))
     }
 
     /// Forgets the train: nothing of it is left to do.
     pub(super) fn close(self) -> Result<(), TrainError> {
         let path = state_file(&self.dir, &self.state.id);
-        let gone = |path: &Path| match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        };
-        // Whoever was killed before us may have been writing.
+        // An earlier version that was killed may have been writing.
         let temporary = self.dir.join(format!(".{}.new", self.state.id));
-        gone(&temporary).map_err(failed("remove", &temporary))?;
-        gone(&path).map_err(failed("remove", &path))?;
-        let lock = lock_file(&self.dir, &self.state.id);
-        gone(&lock).map_err(failed("remove", &lock))
+        for path in [temporary, path, lock_file(&self.dir, &self.state.id)] {
+            files::named::remove(&path).map_err(failed("remove", &path))?;
+        }
+        Ok(())
     }
 
     /// The trains in a directory that nobody drives any more.
     pub(super) fn orphans(dir: &Path) -> Result<Vec<Self>, TrainError> {
-        let entries = match fs::read_dir(dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed("read", dir)(error)),
-        };
+        let listed = files::list(dir, Path::new(""), 1_000_000).map_err(|error| failed("read", dir)(error.into()))?;
         let mut found = Vec::new();
-        for entry in entries.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
+        for entry in listed.into_iter().flatten() {
+            let name = entry.name.to_string_lossy().into_owned();
             let Some(id) = name.strip_suffix(".json").or_else(|| name.strip_suffix(".lock")) else { continue };
             if !id.starts_with("train-") || found.iter().any(|log: &Self| log.state.id == id) {
                 continue;
@@ -313,10 +297,10 @@ impl Log {
             let Some(lock) = lock::try_take(&lock_path).map_err(failed("lock", &lock_path))? else { continue };
             let path = state_file(dir, id);
             // Read under the lock only: its driver may have ended in between.
-            match fs::read(&path) {
-                Ok(bytes) => {
+            match files::named::text(&path) {
+                Ok(text) => {
                     let state: State =
-                        serde_json::from_slice(&bytes).map_err(|error| failed("read", &path)(error.into()))?;
+                        serde_json::from_str(&text).map_err(|error| failed("read", &path)(error.into()))?;
                     if state.format != FORMAT || state.id != id {
                         let reason =
                             format!("train {}, format {}; this program knows {FORMAT}", state.id, state.format);
@@ -325,8 +309,8 @@ impl Log {
                     found.push(Self { dir: dir.into(), state, lock });
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    let _ = fs::remove_file(dir.join(format!(".{id}.new")));
-                    let _ = fs::remove_file(&lock_path);
+                    let _ = files::named::remove(&dir.join(format!(".{id}.new")));
+                    let _ = files::named::remove(&lock_path);
                 }
                 Err(error) => return Err(failed("read", &path)(error)),
             }

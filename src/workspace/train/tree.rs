@@ -2,13 +2,15 @@
 
 use std::{
     fs,
-    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::{TrainError, land::Repo};
-use crate::workspace::{git::Git, trees};
+use crate::{
+    sys::files,
+    workspace::{git::Git, trees},
+};
 
 /// A temporary worktree.
 pub(super) struct Tree {
@@ -20,11 +22,9 @@ pub(super) struct Tree {
 impl Tree {
     /// Where a tree of this train will be.
     pub(super) fn plan(repo: &Repo, place: &Path, id: &str) -> Result<PathBuf, TrainError> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(place).map_err(|source| TrainError::Io {
-            doing: "make",
-            path: place.into(),
-            source,
-        })?;
+        let failed =
+            |error: files::FileError| TrainError::Io { doing: "make", path: place.into(), source: error.into() };
+        files::make_named_dir(place).map_err(failed)?;
         let place =
             fs::canonicalize(place).map_err(|source| TrainError::Io { doing: "find", path: place.into(), source })?;
         if repo.top.as_deref().is_some_and(|top| place.starts_with(top)) || place.starts_with(&repo.common) {

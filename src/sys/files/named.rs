@@ -1,0 +1,122 @@
+//! Files by their own paths: git's, those of our own state, and what the system tells in files. The way to them may lead
+//! through links; the last name is none, nothing blocks, and nothing is read without end.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::Path,
+};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, openat};
+
+use super::{CAREFUL, DIRECTORY, Durable, Entry, FileError, Kind, Place, RECORD, Why};
+
+/// More than there are names in any directory that is listed whole.
+const MANY: usize = 1_000_000;
+
+fn split(path: &Path) -> (&Path, &Path) {
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    (above.unwrap_or(Path::new(".")), path.file_name().map_or(path, Path::new))
+}
+
+/// Reads a small file; it fails where there is none.
+pub fn bytes(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+    let path = path.as_ref();
+    let place = Place { doing: "read", root: path, shown: path.into(), way: Vec::new() };
+    let file = File::from(openat(CWD, path, OFlags::RDONLY | OFlags::NOFOLLOW | CAREFUL, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(place.refuse("it is not a regular file").into());
+    }
+    Ok(place.drain(file, RECORD)?)
+}
+
+/// [`bytes`], as text.
+pub fn text(path: impl AsRef<Path>) -> io::Result<String> {
+    String::from_utf8(bytes(path)?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// Lists a directory, by name; what cannot be listed has no entries.
+pub fn entries(dir: impl AsRef<Path>) -> Vec<Entry> {
+    let dir = dir.as_ref();
+    super::list(dir, Path::new(""), MANY).ok().flatten().unwrap_or_default()
+}
+
+/// The names of the directories in a directory.
+pub fn directories(dir: impl AsRef<Path>) -> impl Iterator<Item = std::ffi::OsString> {
+    entries(dir).into_iter().filter(|entry| entry.kind == Kind::Directory).map(|entry| entry.name)
+}
+
+/// Writes a file whole, for our eyes only, in the place of whatever bore the name.
+pub fn write(path: &Path, content: impl AsRef<[u8]>, durable: Durable) -> io::Result<()> {
+    let (above, name) = split(path);
+    Ok(super::write_atomic(above, name, content.as_ref(), durable)?)
+}
+
+/// Opens a file to lock it, made for our eyes only where there is none.
+pub fn hold(path: &Path) -> io::Result<File> {
+    let (above, name) = split(path);
+    Ok(super::hold(above, name)?)
+}
+
+/// Opens a regular file to read it piece by piece; it fails where there is none.
+pub fn open(path: &Path) -> io::Result<File> {
+    let (above, name) = split(path);
+    super::open(above, name)?.ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Removes a name that is no directory's; `false` when there is none.
+pub fn remove(path: &Path) -> io::Result<bool> {
+    let (above, name) = split(path);
+    Ok(super::remove(above, name)?)
+}
+
+/// Removes an empty directory.
+pub fn remove_dir(path: &Path) -> io::Result<()> {
+    let (above, name) = split(path);
+    super::remove_dir(above, name)?;
+    Ok(())
+}
+
+/// Makes a file for our eyes only; fails where the name is taken.
+pub fn create_new(path: &Path) -> io::Result<File> {
+    let (above, name) = split(path);
+    Ok(super::create_new(above, name)?)
+}
+
+/// Copies a regular file of at most `cap` bytes in the place of whatever bore the name, with its mode and the time of
+/// its last change. It fails where there is none.
+pub fn copy(from: &Path, to: &Path, cap: u64) -> io::Result<()> {
+    let source = open(from)?;
+    let meta = source.metadata()?;
+    if meta.len() > cap {
+        let why = Why::TooLong { size: meta.len(), cap };
+        return Err(FileError { doing: "copy", path: from.into(), why }.into());
+    }
+    remove(to)?;
+    let mut copy = create_new(to)?;
+    io::copy(&mut io::Read::take(source, cap), &mut copy)?;
+    copy.set_permissions(meta.permissions())?;
+    copy.set_modified(meta.modified()?)
+}
+
+/// Renews the time of the last change of what bears a name; nothing is opened. It fails where there is none.
+pub fn touch(path: &Path) -> io::Result<()> {
+    let now = |nanos| Timespec { tv_sec: 0, tv_nsec: nanos };
+    let times = Timestamps { last_access: now(UTIME_OMIT), last_modification: now(UTIME_NOW) };
+    Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// Lets two files of one file system change their names.
+pub fn exchange(one: &Path, other: &Path) -> rustix::io::Result<()> {
+    rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)
+}
+
+/// Has a directory's entries reach the disk.
+pub fn sync_directory(dir: &Path) -> io::Result<()> {
+    File::from(openat(CWD, dir, DIRECTORY | OFlags::RDONLY, Mode::empty())?).sync_all()
+}
+
+/// Gives a file or directory another name, over what bore that name; a link for itself.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)
+}
