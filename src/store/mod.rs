@@ -58,6 +58,11 @@ pub trait Store: Send + Sync {
         deed: &mut dyn FnMut(&Snapshot) -> Plan,
     ) -> Result<Committed, StoreError>;
 
+    /// Whether something of a commit has still to be written; the next change, also an empty one, begins with it.
+    fn owes(&self) -> bool {
+        false
+    }
+
     /// A channel that gets a message when something may have changed. Wake-ups may be spurious and
     /// may be missed; whoever listens polls as well.
     fn changes(&self) -> Result<Receiver<()>, StoreError>;

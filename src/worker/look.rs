@@ -77,7 +77,7 @@ impl Worker {
                 return Ok(());
             }
             self.take_in(&reading.snapshot);
-            if !self.has_work(&reading.snapshot) {
+            if !self.has_work(&reading.snapshot) && !shared.store.owes() {
                 self.idle = Some(reading.snapshot);
                 return Ok(());
             }
@@ -97,6 +97,9 @@ impl Worker {
             if ended.is_empty() {
                 break;
             }
+        }
+        if shared.store.owes() {
+            self.due = Some(Instant::now() + self.shared.setup.interval.min(AGAIN));
         }
         // Nobody is kept waiting for work that may never come.
         self.spares.clear();

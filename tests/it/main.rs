@@ -14,6 +14,8 @@ mod clocks;
 mod config;
 mod contained;
 mod crash;
+mod disturbed;
+
 #[path = "../endpoint/mod.rs"]
 mod endpoint;
 mod files;

@@ -20,8 +20,10 @@ use super::{
 };
 use crate::{
     domain::{
-        Event, EventDraft, Held, Kind, Lease, LeaseChange, Member, Plan, QueueLease, Snapshot, Status, TaskId, starts,
+        Event, EventDraft, Held, Kind, Lease, LeaseChange, LeaseRecord, Member, Plan, QueueLease, Snapshot, Status,
+        TaskId, starts,
     },
+    layout::Layout,
     store::{Committed, StoreError},
     sys::files,
 };
@@ -133,11 +135,16 @@ impl Attempt<'_> {
                 Err(error) => {
                     log::error!("{error}: {}; it will be written before the next change", source_of(&error));
                     self.state.pending.extend(events.iter().cloned());
+                    let go = net.iter().filter(|(_, change)| matches!(change, Net::Drop));
+                    let token = |task: &TaskId| self.snapshot.leases.get(task).map(Held::token);
+                    self.state.to_drop.extend(go.filter_map(|(task, _)| Some((task.clone(), token(task)?))));
                 }
             }
         }
         // Until the journal knows, the lease tells whose change it was (R33).
-        self.drop_leases(&net);
+        if self.state.pending.is_empty() {
+            self.drop_leases(&net);
+        }
         Ok(Some(Committed { plan: std::mem::take(&mut self.plan), events }))
     }
 
@@ -327,6 +334,21 @@ impl Undo {
             made.undo();
         }
     }
+}
+
+/// Removes the leases that had to wait for the journal, if they are still the same.
+pub(super) fn drop_late(layout: &Layout, state: &mut State) -> Result<(), StoreError> {
+    if state.to_drop.is_empty() {
+        return Ok(());
+    }
+    let now = state.leases.scan(layout)?;
+    for (task, token) in std::mem::take(&mut state.to_drop) {
+        if now.get(&task).is_some_and(|there| matches!(there, LeaseRecord::Ours(lease) if lease.token == token)) {
+            state.leases.files_of(layout, &task).iter().try_for_each(|file| leases::remove(file))?;
+        }
+        state.held.remove(&task);
+    }
+    Ok(())
 }
 
 /// Whether a plan does nothing but write leases again that are there.

@@ -282,8 +282,9 @@ impl Journal {
     /// If they are to be durable, they have reached the disk afterwards, with all that stood before them.
     ///
     /// The journal has a lock of its own for this moment: two who both believe that they hold the queue's, because
-    /// somebody took its file away, still append one after the other, and the later one counts on.
-    pub(super) fn append(&mut self, events: &mut [Event], durable: bool) -> Result<(), StoreError> {
+    /// somebody took its file away, still append one after the other, and the later one counts on and leaves out what
+    /// the other one has told by then.
+    pub(super) fn append(&mut self, events: &mut Vec<Event>, durable: bool) -> Result<(), StoreError> {
         let (mut file, _) = disk::append(&self.path)?;
         let deadline = Instant::now() + APPENDING;
         while fs2::FileExt::try_lock_exclusive(&file).is_err() && Instant::now() < deadline {
@@ -291,6 +292,10 @@ impl Journal {
         }
         self.refresh()?;
         if events.first().is_some_and(|first| first.seq <= self.history.seq) {
+            events.retain(|event| !super::is_told(&self.history, event));
+            if events.is_empty() {
+                return Ok(());
+            }
             for (seq, event) in (self.history.seq + 1..).zip(events.iter_mut()) {
                 (event.seq, event.id) = (seq, seq.to_string());
             }

@@ -30,6 +30,7 @@ mod watch;
 
 use std::{
     collections::HashMap,
+    os::unix::fs::MetadataExt as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -107,6 +108,8 @@ struct State {
     held: HashMap<TaskId, TaskLock>,
     /// Events of commits whose journal line could not be written; they go first.
     pending: Vec<Event>,
+    /// Leases that go once these have been written: until then they tell whose the change was (R33).
+    to_drop: Vec<(TaskId, Token)>,
     /// Tokens that are known of tasks beside queue, leases and journal; looked at by claims only.
     tokens: HashMap<TaskId, Token>,
     /// What can be checked once was checked.
@@ -183,6 +186,7 @@ impl FileStore {
                 ledger: layout.ledger().map(|path| Journal::new(path, Seals::of(layout))),
                 held: HashMap::new(),
                 pending: Vec::new(),
+                to_drop: Vec::new(),
                 tokens: HashMap::new(),
                 prepared: false,
             }),
@@ -287,6 +291,21 @@ impl FileStore {
         }
     }
 
+    /// When the project's directory was last changed itself, and when what is in it.
+    fn changed_at(&self) -> Option<[(i64, i64); 2]> {
+        let meta = std::fs::symlink_metadata(self.layout.root()).ok()?;
+        Some([(meta.ctime(), meta.ctime_nsec()), (meta.mtime(), meta.mtime_nsec())])
+    }
+
+    /// Whether the directory has been here all the while. Who moves it away and back changes it and nothing in it, and
+    /// what was read meanwhile may have been missing.
+    fn has_stayed(&self, before: Option<[(i64, i64); 2]>) -> bool {
+        match (before, self.changed_at()) {
+            (Some([then, within]), Some([now, within_now])) => then == now || within != within_now,
+            (before, now) => before == now,
+        }
+    }
+
     /// Puts an edit into the queue that was made in a file which was no longer it; `base` is what that had held.
     /// Answers the file that this displaces.
     fn merge(&self, base: &str, theirs: &str) -> Result<Option<Displaced>, StoreError> {
@@ -373,6 +392,47 @@ impl FileStore {
 
 impl Store for FileStore {
     fn read(&self) -> Result<Reading, StoreError> {
+        let before = self.changed_at();
+        let reading = self.read_once()?;
+        if self.has_stayed(before) { Ok(reading) } else { self.read_once() }
+    }
+
+    fn transact(&self, decide: &mut dyn FnMut(&Snapshot) -> Plan) -> Result<Committed, StoreError> {
+        self.run(decide, None, How::Whole)
+    }
+
+    fn renew(&self, decide: &mut dyn FnMut(&Snapshot) -> Plan) -> Result<Committed, StoreError> {
+        self.run(decide, None, How::Renewal)
+    }
+
+    fn transact_then(
+        &self,
+        decide: &mut dyn FnMut(&Snapshot) -> Plan,
+        deed: &mut dyn FnMut(&Snapshot) -> Plan,
+    ) -> Result<Committed, StoreError> {
+        self.run(decide, Some(deed), How::Whole)
+    }
+
+    fn owes(&self) -> bool {
+        !self.state().pending.is_empty()
+    }
+
+    fn changes(&self) -> Result<Receiver<()>, StoreError> {
+        if self.me.is_some() {
+            disk::make_directory(&self.layout.leases())?;
+        }
+        let (watcher, woken) = watch::watch(&self.layout)?;
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).push(watcher);
+        Ok(woken)
+    }
+
+    fn events(&self, after: u64) -> Result<Vec<Event>, StoreError> {
+        self.state().journal.events(after)
+    }
+}
+
+impl FileStore {
+    fn read_once(&self) -> Result<Reading, StoreError> {
         let state = &mut *self.state();
         let mut invalid = None;
         match self.look_patiently(state) {
@@ -399,37 +459,6 @@ impl Store for FileStore {
         Ok(Reading { snapshot, invalid })
     }
 
-    fn transact(&self, decide: &mut dyn FnMut(&Snapshot) -> Plan) -> Result<Committed, StoreError> {
-        self.run(decide, None, How::Whole)
-    }
-
-    fn renew(&self, decide: &mut dyn FnMut(&Snapshot) -> Plan) -> Result<Committed, StoreError> {
-        self.run(decide, None, How::Renewal)
-    }
-
-    fn transact_then(
-        &self,
-        decide: &mut dyn FnMut(&Snapshot) -> Plan,
-        deed: &mut dyn FnMut(&Snapshot) -> Plan,
-    ) -> Result<Committed, StoreError> {
-        self.run(decide, Some(deed), How::Whole)
-    }
-
-    fn changes(&self) -> Result<Receiver<()>, StoreError> {
-        if self.me.is_some() {
-            disk::make_directory(&self.layout.leases())?;
-        }
-        let (watcher, woken) = watch::watch(&self.layout)?;
-        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).push(watcher);
-        Ok(woken)
-    }
-
-    fn events(&self, after: u64) -> Result<Vec<Event>, StoreError> {
-        self.state().journal.events(after)
-    }
-}
-
-impl FileStore {
     /// Looks, decides and commits, again and again while others write in between; then the deed.
     fn run(
         &self,
@@ -481,7 +510,8 @@ impl FileStore {
         decide: &mut dyn FnMut(&Snapshot) -> Plan,
         how: How,
     ) -> Result<Option<Committed>, StoreError> {
-        let now = Self::now();
+        let (now, before) = (Self::now(), self.changed_at());
+        self.is_here()?;
         if !state.prepared {
             disk::sweep(&self.layout.work());
             disk::sweep(&self.layout.leases());
@@ -492,6 +522,7 @@ impl FileStore {
             state.pending.push(Event::number(journal::cut(cut), 0, now.wall, &self.source));
         }
         Self::flush(state)?;
+        commit::drop_late(&self.layout, state)?;
         state.with_ledger(|ledger| ledger.mend().map(drop));
         match self.look_patiently(state) {
             Ok(()) => {}
@@ -507,6 +538,9 @@ impl FileStore {
         let records = state.leases.scan(&self.layout)?;
         let mut leases = self.holders(records, &state.held, how == How::Whole)?;
         self.is_here()?;
+        if !self.has_stayed(before) {
+            return Ok(None);
+        }
 
         let kept = state.kept();
         let good = state.good.as_mut().expect("looked at just now");
@@ -557,6 +591,7 @@ impl FileStore {
         let (queue, history) = (good.document.queue().clone(), state.journal.history().clone());
         let records = state.leases.scan(&self.layout)?;
         let leases = self.holders(records, &state.held, true)?;
+        self.is_here()?;
         let snapshot = Snapshot { now, queue, leases, history, kept: state.kept(), beside: Beside::default() };
         let plan = decide(&snapshot);
         if !commit::is_beat(&plan) {
@@ -618,7 +653,7 @@ fn is_told(history: &History, event: &Event) -> bool {
     match event.kind {
         _ if event.flag("stamped") => known.updated_at.is_some_and(|told| told >= history::written_at(event)),
         Kind::LeaseAcquired => known.runs.contains_key(&token),
-        Kind::AttemptFinished | Kind::AttemptSuperseded => known.ended >= token,
+        Kind::AttemptStarted | Kind::AttemptFinished | Kind::AttemptSuperseded => known.ended >= token,
         _ => false,
     }
 }

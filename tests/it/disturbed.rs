@@ -1,0 +1,184 @@
+//! What others do to a project's files while workers run: locks removed, the directory away, a journal that cannot be
+//! written, a worker killed in the middle of a commit.
+
+use std::{fs, os::unix::process::ExitStatusExt as _, sync::mpsc, time::Duration};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{Project, eventually};
+
+fn ready(count: usize) -> Value {
+    (0..count).map(|n| json!({"id": format!("T{n}"), "title": "t", "status": "ready"})).collect()
+}
+
+/// The journal's numbers grow one by one, and no claim is there twice.
+#[track_caller]
+fn the_journal_is_whole(project: &Project) {
+    let events = project.events();
+    let numbers: Vec<u64> = events.iter().map(|event| event["seq"].as_u64().expect("a number")).collect();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    let mut claims: Vec<String> = project
+        .events_of("lease.acquired")
+        .iter()
+        .map(|event| format!("{} {}", event["task"], event["token"]))
+        .collect();
+    let count = claims.len();
+    claims.sort();
+    claims.dedup();
+    assert_eq!(claims.len(), count, "no token is given out twice");
+}
+
+/// An agent that says so when another of its task lives.
+const ALONE: &str = "at=\"at.$OODATCAA_TASK_ID\"; old=$(cat \"$at\" 2>/dev/null); \
+    [ -z \"$old\" ] || ! kill -0 \"$old\" 2>/dev/null || echo \"$OODATCAA_TASK_ID\" >> twice; \
+    echo $$ > \"$at\"; sleep 0.1; exit 0";
+
+#[test]
+fn who_removes_the_queues_lock_under_load_makes_no_number_and_no_claim_double() {
+    let mut project = Project::new(ALONE);
+    project.queue(ready(20));
+    for owner in ["one", "two", "three"] {
+        project.start("builder", &["--interval", "1s", "--owner", owner]);
+    }
+    let lock = project.path(".locks/queue.lock");
+    std::thread::scope(|scope| {
+        let (stop, stopped) = mpsc::channel::<()>();
+        // Longer apart than a commit takes, or nobody would ever get to change anything.
+        let pause = Duration::from_millis(40);
+        scope.spawn(move || {
+            while stopped.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let _ = fs::remove_file(&lock);
+            }
+        });
+        let added = |n: usize| {
+            let add = ["add", "more", "--id", &format!("A{n}"), "--status", "needs_manual"];
+            let said = project.command("agentctl").args(add).output().expect("runs");
+            assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        };
+        let adders: Vec<_> = (0..2).map(|at| scope.spawn(move || (0..5).for_each(|n| added(at * 5 + n)))).collect();
+        let added = adders.into_iter().all(|adder| adder.join().is_ok());
+        let all = |project: &Project| (0..20).all(|n| project.status(&format!("T{n}")) == "awaiting_test");
+        eventually("all are done", || all(&project).then_some(()));
+        drop(stop);
+        assert!(added, "nothing was refused");
+    });
+    project.signal_all(Signal::TERM);
+    assert!(!project.path("twice").exists(), "two agents at once");
+    assert_eq!(project.tasks().len(), 30, "{}", project.text());
+    the_journal_is_whole(&project);
+}
+
+#[test]
+fn who_removes_leases_all_the_time_brings_no_two_agents_together() {
+    let mut project = Project::new(ALONE);
+    project.queue(ready(12));
+    for owner in ["one", "two", "three"] {
+        project.start("builder", &["--interval", "1s", "--owner", owner]);
+    }
+    let mut at = 0;
+    eventually("all are done", || {
+        at += 1;
+        if at % 40 == 0
+            && let Some(lease) = project.leases().first()
+        {
+            let _ = fs::remove_file(project.path(&format!(".leases/{}.json", lease["task_id"].as_str()?)));
+        }
+        project.tasks().iter().all(|task| task["status"] == "awaiting_test").then_some(())
+    });
+    project.signal_all(Signal::TERM);
+    assert!(!project.path("twice").exists(), "two agents at once");
+    the_journal_is_whole(&project);
+}
+
+#[test]
+fn an_attempt_outlives_that_the_projects_directory_is_away() {
+    let mut project = Project::new("touch started.$OODATCAA_TASK_ID; until [ -e go ]; do sleep 0.1; done");
+    project.queue(ready(2));
+    let limited = project.text().replace("\"builder\": 3", "\"builder\": 1");
+    project.queue_text(&limited);
+    for owner in ["one", "two"] {
+        project.start_ready("builder", &["--interval", "1s", "--owner", owner]);
+    }
+    eventually("the agent runs", || project.path("started.T0").exists().then_some(()));
+    let away = project.root().with_extension("away");
+    // Once for a while, and for moments that fall between two looks of a worker.
+    for millis in [3_000, 1, 5, 1, 20, 1, 5] {
+        fs::rename(project.root(), &away).expect("moved");
+        std::thread::sleep(Duration::from_millis(millis));
+        fs::rename(&away, project.root()).expect("moved back");
+    }
+    fs::write(project.path("go"), "").expect("written");
+    for id in ["T0", "T1"] {
+        project.wait_for(id, "awaiting_test");
+    }
+    project.signal_all(Signal::TERM);
+    let claims = project.events_of("lease.acquired");
+    assert_eq!(claims.len(), 2, "nobody took it again: {:#?} {}", project.events(), project.diagnosis());
+    assert!(project.leases().is_empty(), "{}", project.diagnosis());
+    the_journal_is_whole(&project);
+}
+
+#[test]
+#[cfg(feature = "failpoints")]
+fn a_journal_that_cannot_be_written_for_a_while_lacks_nothing_and_stays_in_order() {
+    let mut project = Project::new("exit 0");
+    project.queue(ready(6));
+    // Each worker's journal fails again and again, in the middle of what it does.
+    project.slow = Some("store.journal=3*off->2*return(28)->3*off->1*return(5)->2*off->2*return(28)->off".into());
+    for owner in ["one", "two"] {
+        project.start("builder", &["--interval", "1s", "--owner", owner]);
+    }
+    for n in 0..6 {
+        project.wait_for(&format!("T{n}"), "awaiting_test");
+    }
+    project.signal_all(Signal::TERM);
+    the_journal_is_whole(&project);
+    for n in 0..6 {
+        let id = format!("T{n}");
+        let of = |kind: &str| project.events_of(kind).iter().filter(|event| event["task"] == id.as_str()).count();
+        let counts = (of("lease.acquired"), of("attempt.finished"), of("task.observed"));
+        assert_eq!(counts, (1, 1, 0), "{id}: {:#?} {}", project.events(), project.diagnosis());
+    }
+}
+
+#[test]
+#[cfg(feature = "failpoints")]
+fn a_settlement_that_was_killed_before_the_journal_heard_of_it_is_told_with_actor_cost_and_reason() {
+    let mut project = Project::new("exit 0");
+    let bin = tempfile::tempdir().expect("a directory");
+    let script = "#!/bin/sh\n: > \"$OODATCAA_PROJECT/made.txt\"\n\
+            echo '{\"outcome\":\"done\",\"summary\":\"made\"}' > \"$OODATCAA_RESULT_FILE\"\n\
+            echo '{\"type\":\"bye\",\"status\":\"fine\",\"usage\":{\"in\":7,\"out\":5,\"usd\":0.25}}'\n";
+    fs::write(bin.path().join("priced"), script).expect("written");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(bin.path().join("priced"), mode).expect("a program");
+    project.config(
+            "[roles.builder]\nagent = \"priced\"\n[agents.priced]\nkind = \"priced\"\n[adapters.priced]\ndialect = \"event\"\n\
+             [adapters.priced.program]\nnames = [\"priced\"]\n[adapters.priced.args]\nbase = []\n[adapters.priced.map]\n\
+             terminal = [{ when = { type = \"bye\" }, ok = [{ ptr = \"/status\", eq = \"fine\" }] }]\n\
+             usage = [{ when = { type = \"bye\" }, input = [\"/usage/in\"], output = [\"/usage/out\"], cost = \"/usage/usd\" }]",
+        );
+    project.queue(ready(1));
+    let path = format!("{}:{}", bin.path().display(), std::env::var("PATH").expect("a path"));
+    // The queue is replaced by the claim, then by the settlement.
+    let env = [("PATH", path.as_str()), ("FAILPOINTS", "store.renamed=1*off->return(kill)")];
+    let victim = project.start_with("builder", &["--owner", "victim"], &env);
+    let end = project.exited(victim);
+    assert_eq!(end.signal(), Some(9), "{end:?}: {}", project.diagnosis());
+    let record = fs::read_to_string(project.path(".oodatcaa/runs/T0/1/attempt.json"));
+    assert_eq!(project.status("T0"), "awaiting_test", "the queue has it: {record:?}");
+    assert!(project.events_of("attempt.finished").is_empty(), "and the journal has not");
+    project.once("planner");
+    let actor = format!("worker:victim@{}", rustix::system::uname().nodename().to_string_lossy());
+    let finished = project.events_of("attempt.finished").pop().expect("told");
+    assert_eq!(finished["actor"], actor.as_str(), "{finished}");
+    assert_eq!(
+        (&finished["data"]["outcome"], &finished["data"]["cost_usd"], &finished["token"]),
+        (&json!("done"), &json!(0.25), &json!(1)),
+        "{finished}"
+    );
+    let moved = project.events().into_iter().rfind(|event| event["data"]["to"] == "awaiting_test").expect("told");
+    assert_eq!(moved["actor"], actor.as_str(), "{moved}");
+    the_journal_is_whole(&project);
+}
