@@ -190,7 +190,9 @@ impl Maker<'_> {
         if !self.line.changelog {
             return Ok(());
         }
-        let path = self.tree.path.join(changelog::FILE);
+        // A project below the top of its repository has a changelog of its own.
+        let project = self.tree.project()?;
+        let path = project.join(changelog::FILE);
         let failed = |source| TrainError::Io { doing: "write", path: path.clone(), source };
         let old = match fs::symlink_metadata(&path) {
             Ok(meta) if meta.is_file() => Some(files::named::text(&path).map_err(failed)?),
@@ -202,13 +204,13 @@ impl Maker<'_> {
         else {
             return Ok(());
         };
-        let mut file = tempfile::NamedTempFile::new_in(&self.tree.path).map_err(failed)?;
+        let mut file = tempfile::NamedTempFile::new_in(&project).map_err(failed)?;
         file.write_all(new.as_bytes()).map_err(failed)?;
         let mode = fs::symlink_metadata(&path)
             .map_or_else(|_| std::os::unix::fs::PermissionsExt::from_mode(0o644), |meta| meta.permissions());
         file.as_file().set_permissions(mode).map_err(failed)?;
         file.persist(&path).map_err(|error| failed(error.error))?;
-        self.tree.git.run(&["add", "-f", "--", changelog::FILE])?;
+        self.tree.git.run(&["add", "-f", "--", &path.to_string_lossy()])?;
         Ok(())
     }
 }
