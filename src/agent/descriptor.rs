@@ -293,7 +293,7 @@ pub struct Limits {
     pub tool_s: u64,
     /// Steps of the model.
     pub steps: u32,
-    /// Steps in a row without words or tools.
+    /// Steps in a row without a tool and without words that the one before had not said.
     pub idle_steps: u32,
     /// The same tool call in a row, for at least `repeat_s`.
     pub repeats: u32,

@@ -177,6 +177,28 @@ fn steps_that_lead_nowhere_are_a_loop() {
 }
 
 #[test]
+fn a_stream_that_is_cut_at_the_same_words_again_and_again_is_a_loop() {
+    let step = |words: &str| {
+        format!(
+            "{{\"type\":\"step_start\"}}\n{{\"type\":\"text\",\"part\":{{\"text\":\"{words}\"}}}}\n\
+             {{\"type\":\"step_finish\",\"part\":{{\"reason\":\"unknown\"}}}}\n"
+        )
+    };
+    let mut opencode = watch("opencode");
+    for n in 0..30 {
+        opencode.feed(Stream::Stdout, step(&format!("words {n}")).as_bytes(), at(n));
+        assert_eq!(class(&*opencode, at(n)), None, "it says something new each time");
+    }
+    for n in 30..36 {
+        opencode.feed(Stream::Stdout, step("I will now").as_bytes(), at(n));
+    }
+    opencode.feed(Stream::Stdout, b"{\"type\":\"step_start\"}\n", at(36));
+    let (class, words) = opencode.verdict(at(36)).expect("a reason to end it");
+    assert_eq!(class, Class::AgentFailed);
+    assert!(words.contains("5 steps in a row without a tool and without new words"), "{words}");
+}
+
+#[test]
 fn the_same_calls_again_and_again_are_a_circle() {
     let call = |command: &str| {
         let input = format!("{{\"command\":\"{command}\"}}");

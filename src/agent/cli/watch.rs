@@ -87,7 +87,7 @@ impl Watch {
             all.push((Duration::ZERO, Failure::TurnLimit, words));
         }
         if limits.idle_steps > 0 && facts.idle_steps >= limits.idle_steps {
-            let words = format!("{} steps in a row without words or tools", facts.idle_steps);
+            let words = format!("{} steps in a row without a tool and without new words", facts.idle_steps);
             all.push((Duration::ZERO, Failure::Loop, words));
         }
         all

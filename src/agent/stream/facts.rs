@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    hash::{DefaultHasher, Hash as _, Hasher as _},
+    hash::{DefaultHasher, Hash, Hasher as _},
     time::Duration,
 };
 
@@ -114,14 +114,17 @@ pub struct Facts {
     pub open: BTreeMap<String, Open>,
     /// The same tool call in a row.
     pub repeat: Repeat,
-    /// Steps in a row without words or tools.
+    /// Steps in a row without a tool that said nothing, or nothing but the one before.
     pub idle_steps: u32,
     now: Duration,
     counts: Vec<u32>,
     figures: Vec<Figures>,
     live: Figures,
     in_text: bool,
+    /// The step has called a tool, or is the first.
     busy: bool,
+    /// What this step and the one before have said, as numbers; 0 for nothing.
+    said: [u64; 2],
 }
 
 /// The value of a pick in this event.
@@ -154,6 +157,12 @@ fn told(rules: &[RetryRule], event: &Value) -> Option<(RetryUnit, String)> {
     })
 }
 
+fn hash_of(what: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// A text of the program, bounded and fit for people.
 fn shown(words: &str) -> String {
     text::cut(&output::plain(words), 2_000)
@@ -183,6 +192,7 @@ impl Facts {
             live: Figures::default(),
             in_text: false,
             busy: true,
+            said: [0; 2],
         }
     }
 
@@ -200,8 +210,7 @@ impl Facts {
         if words.is_empty() {
             return;
         }
-        self.busy = true;
-        self.idle_steps = 0;
+        self.said[0] = hash_of(&(self.said[0], words)).max(1);
         let mut all = match self.observation.last_text.take() {
             Some(before) if delta && self.in_text => before,
             _ => String::new(),
@@ -222,7 +231,10 @@ impl Facts {
     /// A step of the model.
     pub(super) fn step(&mut self) {
         self.observation.steps = self.observation.steps.saturating_add(1);
-        self.idle_steps = if self.busy { 0 } else { self.idle_steps + 1 };
+        let [now, before] = self.said;
+        // A stream that is cut again and again brings the same few words each time.
+        self.idle_steps = if self.busy || now != 0 && now != before { 0 } else { self.idle_steps + 1 };
+        self.said = [0, now];
         self.busy = false;
         self.in_text = false;
     }
@@ -233,9 +245,7 @@ impl Facts {
         self.idle_steps = 0;
         self.in_text = false;
         let name = text::cut(&text::one_line(name), 100);
-        let mut hasher = DefaultHasher::new();
-        (name.as_str(), input.map(ToString::to_string)).hash(&mut hasher);
-        let hash = hasher.finish();
+        let hash = hash_of(&(name.as_str(), input.map(ToString::to_string)));
         self.repeat.call(hash, &name);
         // Nobody has a thousand tools open; a stream that says so is forgetting to close them.
         if self.open.len() < 1_000 {
