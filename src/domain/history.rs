@@ -33,6 +33,10 @@ pub struct TaskHistory {
     pub status: Option<Status>,
     /// Who set it.
     pub set_by: SetBy,
+    /// It was called done in the queue file itself, by no verb and no attempt of ours.
+    pub by_hand: bool,
+    /// How its last attempt failed, where it did: a class.
+    pub ended_as: Option<String>,
     /// An attempt is at work on it, as far as the journal tells.
     pub live: bool,
     /// The greatest token whose attempt lost its right to the task: what it says no longer counts.
@@ -100,6 +104,18 @@ pub struct Work {
 impl TaskHistory {
     /// How many failures, and how many answers, are kept.
     pub const FAILURES: usize = 5;
+
+    /// What people should know of a task that is done, where nothing of ours has proved it.
+    pub fn doubt(&self) -> Option<String> {
+        let by = self.by_hand.then_some("somebody set it to that in the queue file");
+        let failed = self.ended_as.as_ref().map(|class| format!("its last attempt ended as `{class}`"));
+        match (by, failed) {
+            (None, None) => None,
+            (Some(by), None) => Some(by.into()),
+            (None, Some(failed)) => Some(failed),
+            (Some(by), Some(failed)) => Some(format!("{by}, and {failed}")),
+        }
+    }
 
     pub(super) fn answered(&mut self, question: &str, answer: &str) {
         if self.answers.len() == Self::FAILURES {
@@ -353,6 +369,7 @@ impl History {
                     true => SetBy::Others,
                     false => SetBy::Us,
                 };
+                known.by_hand = outside && known.status.as_ref().is_some_and(Status::is_done);
                 // An answer is part of the work, not a new start.
                 if by_hand && event.text("verb") != Some("answer") {
                     known.overrun = false;
@@ -394,6 +411,7 @@ impl History {
                 if let Some(work) = event.role.as_ref().and_then(|role| known.work.get_mut(role)) {
                     work.commit = event.text("head").or(event.text("commit")).map(String::from);
                 }
+                known.ended_as = event.text("class").map(String::from);
                 known.overrun = event.flag("overrun");
                 if !is_unjudged(event) {
                     known.unjudged = None;

@@ -7,7 +7,7 @@ use crate::domain::{
     claim::{self, Obstacle},
     coordinate,
     decision::{self, Decision, Hold, Topic},
-    history::Pause,
+    history::{Pause, TaskHistory},
     plan::stamp,
     pool,
     queue::Waits,
@@ -18,7 +18,13 @@ pub(super) fn main_reason(seen: &Explainer<'_>, task: &Task) -> Why {
     let (snapshot, workflow) = (seen.snapshot, seen.workflow);
     let id = &task.id;
     if task.status.is_done() {
-        return why("R6", "it is done", NOTHING);
+        let doubt = snapshot.history.task(id).and_then(TaskHistory::doubt);
+        return match doubt {
+            Some(doubt) => {
+                why("R6", format!("it is done; {doubt}"), format!("agentctl task retry {id} (if it is not)"))
+            }
+            None => why("R6", "it is done", NOTHING),
+        };
     }
     if task.status == Status::CANCELLED {
         return why("R6", "it was cancelled", format!("agentctl task retry {id} (to bring it back)"));

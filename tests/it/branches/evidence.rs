@@ -256,3 +256,28 @@ END
         assert!(prompt.contains(word), "{word}: {prompt}");
     }
 }
+
+#[test]
+fn a_task_that_was_called_done_by_hand_says_so_and_how_its_last_attempt_ended() {
+    let project = repository("exit 0", "");
+    let _trees = with_trees(&project);
+    one(&project);
+    project.once("builder");
+    assert_eq!(last_end(&project).0, "no_evidence");
+    let mut task = project.task("A");
+    task["status"] = "done".into();
+    project.replace_queue(json!([task]));
+    project.once("tester");
+    let said = |args: &[&str]| {
+        let said = project.command("agentctl").args(args).output().expect("agentctl");
+        String::from_utf8_lossy(&said.stdout).into_owned()
+    };
+    for args in [vec!["why", "A"], vec!["show", "A"]] {
+        let said = said(&args);
+        for words in ["somebody set it to that in the queue file", "`no_evidence`"] {
+            assert!(said.contains(words), "{args:?}: {words}: {said}");
+        }
+    }
+    let json: serde_json::Value = serde_json::from_str(&said(&["show", "A", "--json"])).expect("JSON");
+    assert!(json["why"].as_str().is_some_and(|why| why.contains("no_evidence")), "{json}");
+}
