@@ -210,14 +210,12 @@ pub fn trust_in(talk: &dyn Talk, world: &World, layout: &Layout, args: &TrustArg
     Ok(0)
 }
 
-/// Shows the remote of the merges where it is not what it was, and takes it as it is after a yes.
+/// Shows the remote that is fetched from and pushed to where it is not what it was, and takes it as it is after a yes.
 fn remote(talk: &dyn Talk, layout: &Layout, loaded: &Loaded) -> Result<(), Failure> {
-    let Some(name) = &loaded.config.merge.push else { return Ok(()) };
+    let config = &loaded.config;
+    let Some(name) = config.merge.push.as_ref().or(config.workspace.fetch.as_ref()) else { return Ok(()) };
     let Some(moved) = remotes::has_moved(layout, name)? else { return Ok(()) };
-    talk.line(&format!(
-        "{}: since this project first used it, it {} and not {} any more",
-        moved.remote, moved.now, moved.was
-    ));
+    talk.line(&format!("{}: {}", moved.remote, moved.change()));
     if talk.confirm("use it as it is now?")? {
         remotes::accept(layout, name)?;
     }

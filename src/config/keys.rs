@@ -343,6 +343,12 @@ pub(super) const KEYS: &[Key] = &[
         "What branches start from; empty for the branch of the main checkout.",
     ),
     key(
+        "workspace.fetch",
+        Ignored,
+        Kind::Choice(&["off", "on"]),
+        "`on`: what branches start from is fetched from its remote before a new worktree is made, and follows it forward.",
+    ),
+    key(
         "workspace.author",
         Ignored,
         Kind::Text,

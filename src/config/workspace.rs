@@ -13,6 +13,8 @@ pub struct WorkspaceConfig {
     pub branch: String,
     /// What branches start from; the branch of the main checkout when absent.
     pub base: Option<String>,
+    /// The remote to fetch the base from before a task begins; nothing is fetched when absent.
+    pub fetch: Option<String>,
     /// `Name <mail>` of commits; the role when absent.
     pub author: Option<String>,
     /// Untracked files that a worktree gets a copy of.
@@ -55,6 +57,7 @@ impl Default for WorkspaceConfig {
             root: None,
             branch: "feat/{task}-{slug}".into(),
             base: None,
+            fetch: None,
             author: None,
             copy: Vec::new(),
             setup: Vec::new(),

@@ -141,6 +141,9 @@ fn on_task(
     if verdict.transient {
         event = event.with("transient", true);
     }
+    if verdict.turned_away {
+        event = event.with("turned_away", true);
+    }
     if adapting && success {
         event = event.with("adapted", true);
     }

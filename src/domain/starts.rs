@@ -111,8 +111,9 @@ fn says(event: &Event) -> Option<Says> {
         // A merge is no start of an agent.
         Kind::LeaseAcquired => (!event.flag("merge")).then_some(Says::Started),
         Kind::AttemptFinished => {
-            let class = event.text("class")?.parse::<Class>().ok()?;
-            (class.policy() == Policy::Quota).then_some(Says::TurnedAway)
+            let class = event.text("class").and_then(|class| class.parse::<Class>().ok());
+            let limited = class.is_some_and(|class| class.policy() == Policy::Quota);
+            (limited || event.flag("turned_away")).then_some(Says::TurnedAway)
         }
         Kind::TaskCreated if event.actor.starts_with("worker:") => {
             event.text("parent").and_then(|parent| TaskId::parse(parent).ok()).map(Says::Planned)
@@ -130,7 +131,7 @@ pub fn kept(event: &Event) -> Option<Event> {
     // What is told after a crash was written here before it.
     says(event).filter(|_| !event.flag("rebuilt"))?;
     let mut event = event.clone();
-    event.data.retain(|key, _| ["class", "origin", "parent", "to", "verb"].contains(&key.as_str()));
+    event.data.retain(|key, _| ["class", "origin", "parent", "to", "turned_away", "verb"].contains(&key.as_str()));
     Some(event)
 }
 

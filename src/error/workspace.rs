@@ -44,6 +44,9 @@ impl From<WorkspaceError> for Failure {
             WorkspaceError::Hook { .. } => Self::of("failed", &error).hint(
                 "correct it in [workspace] of .oodatcaa/config.toml; what is in force: agentctl config show --origin",
             ),
+            WorkspaceError::Fetch { remote, .. } => Self::of("failed", &error)
+                .hint(format!("try it by hand: git fetch {}", crate::domain::text::one_line(remote)))
+                .hint("or do without it: workspace.fetch = \"off\""),
             WorkspaceError::Untrusted => Self::of("untrusted", &error)
                 .hint("look at the commands and allow them: agentctl config trust")
                 .see("security"),

@@ -27,6 +27,10 @@ use crate::{
     workspace::{self, Workspace, WorkspaceError},
 };
 
+/// So often in a row the project's `setup` may fail before its role pauses and a person is told: about half an hour
+/// with the waits that ship.
+const SETUPS: u32 = 10;
+
 impl Run {
     /// The task's worktree, where the project works in such; nothing is asked of git otherwise.
     pub(super) fn workspace(&mut self) -> Result<Option<Workspace>, Outcome> {
@@ -35,11 +39,17 @@ impl Run {
         if config.mode == workspace::Mode::Shared {
             return Ok(None);
         }
-        let wrong = |error: WorkspaceError| match error {
-            error @ WorkspaceError::Detached => Outcome::Waits { reason: format!("failed to {}", chain(&error)) },
-            error => Outcome::failed(error.class(), format!("failed to {}", chain(&error))),
+        let waits = self.snapshot.history.task(&self.lease().task_id).map_or(0, |known| known.waits);
+        let wrong = |error: WorkspaceError| {
+            let reason = format!("failed to {}", chain(&error));
+            match error {
+                WorkspaceError::Detached | WorkspaceError::Fetch { away: true, .. } => Outcome::Waits { reason },
+                // It may be the network that it lacks: that passes, and pauses nobody.
+                WorkspaceError::Hook { cannot: false, .. } if waits < SETUPS => Outcome::Waits { reason },
+                error => Outcome::failed(error.class(), reason),
+            }
         };
-        let (task, token, stop) = (self.assignment.task.clone(), self.lease().token, AtomicBool::new(false));
+        let (task, token, stop) = (self.assignment.task.clone(), self.lease().token, Arc::<AtomicBool>::default());
         let run_dir = self.assignment.run_dir.clone();
         let layout = &shared.setup.layout;
         // A setup command may take minutes.

@@ -68,6 +68,20 @@ pub enum WorkspaceError {
         hook: &'static str,
         /// How it ended, and its last lines.
         words: String,
+        /// It cannot be run at all; else it may go well another time.
+        cannot: bool,
+    },
+    /// What branches start from could not be brought up to date.
+    #[error("fetch {branch} from {remote}: {said}")]
+    Fetch {
+        /// The remote.
+        remote: String,
+        /// The branch.
+        branch: String,
+        /// What git said.
+        said: String,
+        /// Nobody is there at the moment; else a person has to do something.
+        away: bool,
     },
     /// The project names hooks that its user has not allowed.
     #[error("prepare the workspace: its `setup` and `teardown` are not trusted")]
@@ -149,7 +163,9 @@ impl WorkspaceError {
         match self {
             Self::Git(error) => error.class(),
             Self::Repository { .. } | Self::Unsafe { .. } | Self::Untrusted | Self::NoBase(_) => Class::Config,
-            Self::BranchInUse { .. } | Self::Hook { .. } => Class::Config,
+            Self::Hook { cannot: true, .. } => Class::Environment,
+            Self::Fetch { away: true, .. } => Class::Network,
+            Self::BranchInUse { .. } | Self::Hook { .. } | Self::Fetch { .. } => Class::Config,
             Self::DiskLow { .. } => Class::Environment,
             Self::Io { source, .. } if is_no_room(source) => Class::Environment,
             Self::Midway { .. } => Class::NoEvidence,

@@ -16,7 +16,11 @@ use super::{
     Config,
     fault::{WorkspaceError, failed},
 };
-use crate::{domain::text, process, sys::files};
+use crate::{
+    domain::{environment, text},
+    process,
+    sys::files,
+};
 
 /// Variables that every program needs.
 const ALWAYS: [&str; 12] = [
@@ -66,15 +70,15 @@ pub(super) fn run(
     let mut command = Command::new(program);
     command.args(args).current_dir(cwd).stdin(Stdio::null()).stdout(out).stderr(also).process_group(0).env_clear();
     command.envs(inherited(&config.hook_env)).envs(env).env("OODATCAA_RUN_DIR", run_dir);
-    let wrong = |words: String| WorkspaceError::Hook { hook, words };
-    let mut child = command.spawn().map_err(|error| wrong(format!("cannot be started: {error}")))?;
+    let wrong = |words: String, cannot: bool| WorkspaceError::Hook { hook, words, cannot };
+    let mut child = command.spawn().map_err(|error| wrong(format!("cannot be started: {error}"), true))?;
     let group = Pid::from_child(&child);
     let deadline = Instant::now() + config.hook_timeout;
     let stopped = || stop.load(Ordering::Relaxed);
     let mut asked: Option<Instant> = None;
     let mut pause = Duration::from_millis(1);
     let status = loop {
-        match child.try_wait().map_err(|error| wrong(format!("cannot be waited for: {error}")))? {
+        match child.try_wait().map_err(|error| wrong(format!("cannot be waited for: {error}"), false))? {
             Some(status) => break status,
             None if asked.is_none() && (stopped() || Instant::now() >= deadline) => {
                 asked = Some(Instant::now());
@@ -100,7 +104,18 @@ pub(super) fn run(
         (None, None) => "was ended by a signal".into(),
     };
     let tail = tail(root, &log);
-    Err(wrong(if tail.is_empty() { how } else { format!("{how}; its last lines:\n{tail}") }))
+    let cannot = asked.is_none() && status.code().is_some_and(|code| environment::CANNOT_RUN.contains(&code));
+    Err(wrong(
+        if tail.is_empty() {
+            how
+        } else {
+            format!(
+                "{how}; its last lines:
+{tail}"
+            )
+        },
+        cannot,
+    ))
 }
 
 fn inherited(names: &[String]) -> Vec<(String, String)> {

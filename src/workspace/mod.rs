@@ -9,7 +9,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::atomic::AtomicBool,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 pub mod branch;
@@ -18,6 +18,7 @@ pub mod diff;
 mod directory;
 mod evidence;
 mod fault;
+mod fetch;
 mod files;
 pub mod gc;
 pub mod git;
@@ -137,7 +138,7 @@ impl Workspace {
     /// operation that it left half done is saved and ended.
     pub fn prepare(layout: &Layout, config: &Config, task: &Task, token: Token) -> Result<Self, WorkspaceError> {
         let run_dir = layout.run(&task.id, &RunName::of(token));
-        Self::prepare_until(layout, config, task, token, &run_dir, &AtomicBool::new(false))
+        Self::prepare_until(layout, config, task, token, &run_dir, &Arc::default())
     }
 
     /// The same, with a way to stop the project's `setup` command, which may take long.
@@ -147,7 +148,7 @@ impl Workspace {
         task: &Task,
         token: Token,
         run_dir: &Path,
-        stop: &AtomicBool,
+        stop: &Arc<AtomicBool>,
     ) -> Result<Self, WorkspaceError> {
         let found = Repository::find(layout)?;
         let Some(repo) = found.as_ref().filter(|_| config.mode == Mode::Worktree) else {
@@ -155,10 +156,13 @@ impl Workspace {
             workspace.begin()?;
             return Ok(workspace);
         };
-        let base = tree::base(layout, config, repo, task)?;
         if config.untrusted {
             return Err(WorkspaceError::Untrusted);
         }
+        if prune::path_of(layout, &task.id)?.is_none() {
+            fetch::base(layout, config, repo, (&task.id, token), stop)?;
+        }
+        let base = tree::base(layout, config, repo, task)?;
         let made = tree::prepare(layout, config, repo, task, &base)?;
         let mut state = made.state;
         let mut workspace = Self::in_tree(layout, config, repo, &state, (&made.path, made.admin), &task.id, token)?;

@@ -33,6 +33,51 @@ pub struct Moved {
     pub now: String,
 }
 
+/// Signs of a remote that may answer later.
+const AWAY: &[&str] = &[
+    "Could not resolve host",
+    "Connection refused",
+    "Connection reset",
+    "Connection timed out",
+    "Operation timed out",
+    "Network is unreachable",
+    "No route to host",
+    "Failed to connect",
+    "early EOF",
+    "hung up unexpectedly",
+    "unexpected disconnect",
+    "error: 429",
+    "error: 50",
+    "Couldn't connect",
+];
+
+/// Signs of one that never will before a human acts.
+const UNWANTED: &[&str] = &["Permission denied", "Authentication failed", "Host key verification failed"];
+
+/// Whether what git says of a remote means that nobody is there at the moment; else a person has to do something.
+pub(super) fn is_away(said: &str) -> bool {
+    let has = |signs: &[&str]| signs.iter().any(|sign| said.contains(sign));
+    has(AWAY) && !has(UNWANTED)
+}
+
+/// A remote's name or address may not be an option or a program.
+pub(super) fn is_plain(remote: &str) -> bool {
+    !(remote.is_empty() || remote.starts_with('-') || remote.contains("::") || remote.chars().any(char::is_control))
+}
+
+impl Moved {
+    /// Says what has changed.
+    pub fn change(&self) -> String {
+        format!("since this project first used it, it {} and not {} any more", self.now, self.was)
+    }
+}
+
+impl std::fmt::Display for Moved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}; if that is right, run: agentctl config trust", self.change())
+    }
+}
+
 /// The facts of a remote as git uses them in these calls.
 fn facts(git: &Git, remote: &str) -> Result<Facts, GitError> {
     let mut all = Vec::new();

@@ -9,6 +9,7 @@ use crate::support::{Project, git};
 mod conflicts;
 mod environment;
 mod evidence;
+mod fetch;
 mod killed;
 mod pinned;
 mod remote;

@@ -13,6 +13,9 @@ pub(super) fn workspace(values: &Values<'_>) -> WorkspaceConfig {
         root: values.text(&at("root")),
         branch: values.text(&at("branch")).unwrap_or_default(),
         base: values.text(&at("base")),
+        // From where the result goes, as long as nobody has said where that is: from where clones come.
+        fetch: (values.text(&at("fetch")).as_deref() == Some("on"))
+            .then(|| values.text(&["merge", "push"]).unwrap_or_else(|| "origin".into())),
         author: values.text(&at("author")),
         copy: values.texts(&at("copy")),
         setup: values.texts(&at("setup")),

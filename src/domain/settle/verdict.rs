@@ -19,7 +19,7 @@ pub(super) struct Verdict {
     pub(super) blocked_reason: Option<String>,
     pub(super) pause: Option<Class>,
     pub(super) transient: bool,
-    /// The provider took no work: it is no start of the task's.
+    /// The provider took no work, or something stood in the way before it was asked: it is no start of the task's.
     pub(super) turned_away: bool,
 }
 
@@ -86,7 +86,9 @@ pub(super) fn judge(case: &Case<'_>, outcome: &Outcome, makes_children: bool) ->
         }
         Outcome::Waits { reason } => {
             let waits = snapshot.history.task(&task.id).map_or(0, |known| known.waits) + 1;
-            Verdict { not_before: after(retry.wait(waits, seed)), ..Verdict::held(&rule.takes, reason) }
+            // No agent was started: what it found in the way came before that. A merge starts none anyway.
+            let turned_away = !workflow.merges(rule, task) && snapshot.spares_another(task, &workflow.policy().bounds);
+            Verdict { not_before: after(retry.wait(waits, seed)), turned_away, ..Verdict::held(&rule.takes, reason) }
         }
         Outcome::Failed { class, reason, retry_at } => {
             let again = Verdict { reason: Some(format!("{class}: {reason}")), ..Verdict::to(&rule.takes) };

@@ -32,6 +32,7 @@ use std::{
 pub use base::{Base, BaseError};
 pub use recover::{Recovered, What, mend, recover};
 pub use safe::Author;
+pub(super) use safe::ref_word;
 pub use steps::Step;
 pub(super) use verify::holds_commit;
 pub use verify::{Landed, forget, holds, landed, stands, used_branches};
@@ -329,10 +330,7 @@ pub enum TrainError {
         said: String,
     },
     /// The remote is somewhere else than it was; a person has to say that this is right.
-    #[error(
-        "use {}: since this project first used it, it {} and not {} any more; if that is right, run: agentctl config trust",
-        moved.remote, moved.now, moved.was
-    )]
+    #[error("use {}: {moved}", moved.remote)]
     RemoteMoved {
         /// What changed.
         moved: super::remotes::Moved,

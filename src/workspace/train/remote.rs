@@ -72,33 +72,11 @@ fn refused(remote: &str, words: &str) -> TrainError {
     let said = without_passwords(words.trim());
     let remote = without_passwords(remote);
     let (remote, said) = (text::cut(&text::one_line(&remote), 100), text::cut(&text::many_lines(&said), 2_000));
-    let has = |signs: &[&str]| signs.iter().any(|sign| said.contains(sign));
-    match has(AWAY) && !has(UNWANTED) {
+    match remotes::is_away(&said) {
         true => TrainError::Unreachable { remote, said },
         false => TrainError::PushRefused { remote, said },
     }
 }
-
-/// Signs of a remote that may answer later.
-const AWAY: &[&str] = &[
-    "Could not resolve host",
-    "Connection refused",
-    "Connection reset",
-    "Connection timed out",
-    "Operation timed out",
-    "Network is unreachable",
-    "No route to host",
-    "Failed to connect",
-    "early EOF",
-    "hung up unexpectedly",
-    "unexpected disconnect",
-    "error: 429",
-    "error: 50",
-    "Couldn't connect",
-];
-
-/// Signs of one that never will before a human acts.
-const UNWANTED: &[&str] = &["Permission denied", "Authentication failed", "Host key verification failed"];
 
 fn answer<T>(remote: &str, called: Result<T, GitError>) -> Result<T, TrainError> {
     called.map_err(|error| match error {
@@ -141,9 +119,9 @@ pub(super) fn carries(repo: &Repo, head: &str, car: &Car) -> Result<bool, TrainE
     verify::held(&repo.git, head, &car.source)
 }
 
-/// A remote's name or address may not be an option or a program.
+/// Refuses what is no name or address of a remote.
 fn is_plain(remote: &str) -> Result<(), TrainError> {
-    if remote.is_empty() || remote.starts_with('-') || remote.contains("::") || remote.chars().any(char::is_control) {
+    if !remotes::is_plain(remote) {
         return Err(TrainError::PushRefused {
             remote: text::cut(&text::one_line(remote), 100),
             said: "no such remote".into(),

@@ -35,7 +35,7 @@ pub(super) fn dressed(git: Git, author: &Author) -> Git {
 }
 
 /// A task's id as one part of the name of a ref: ids may hold what refs may not.
-pub(super) fn ref_word(id: &str) -> String {
+pub(in crate::workspace) fn ref_word(id: &str) -> String {
     let mut word = String::with_capacity(id.len());
     for (at, c) in id.char_indices() {
         let rest = &id[at + c.len_utf8()..];

@@ -109,3 +109,46 @@ fn an_agent_whose_own_programs_are_missing_or_whose_disk_is_full_is_not_charged(
         assert_eq!(project.events_of("worker.paused").len(), 1);
     }
 }
+
+#[test]
+fn a_setup_that_fails_is_tried_again_for_a_while_before_its_role_pauses_and_somebody_is_told() {
+    let mut project = repository(WORKS, "");
+    let _trees = with_trees(&project);
+    let config = std::fs::read_to_string(project.path(".oodatcaa/config.toml")).expect("read");
+    let setup =
+        format!("setup = [\"sh\", \"-c\", \"echo no network; test -e '{}'\"]", project.path("online.log").display());
+    let config = config.replace("mode = \"worktree\"", &format!("mode = \"worktree\"\n{setup}"));
+    let config = config.replace("retry.backoff = \"50ms\"", "retry.backoff = \"50ms\"\nretry.backoff_max = \"50ms\"");
+    std::fs::write(project.path(".oodatcaa/config.toml"), config).expect("written");
+    project.queue(json!([{"id": "A", "title": "", "type": "Build", "status": "ready"}]));
+    let n = project.start("builder", &["--interval", "200ms"]);
+    eventually("it is tried again", || (project.events_of("attempt.finished").len() >= 2).then_some(()));
+    assert!(project.events_of("worker.paused").is_empty());
+    let why = project.command("agentctl").args(["why", "A"]).output().expect("agentctl");
+    assert!(String::from_utf8_lossy(&why.stdout).contains("no network"), "{why:?}");
+    eventually("at last somebody is told", || (!project.events_of("worker.paused").is_empty()).then_some(()));
+    let ends = project.events_of("attempt.finished");
+    assert_eq!(ends.len(), 11);
+    assert!(ends.iter().all(|end| end["data"]["charged"].is_null()), "{ends:?}");
+    assert!(project.task("A")["starts"].as_u64().unwrap_or(0) <= 1, "no agent was started: {}", project.task("A"));
+    project.signal(n, rustix::process::Signal::TERM);
+    assert_eq!(project.ended(n), Some(0));
+    std::fs::write(project.path("online.log"), "").expect("written");
+    let resumed = project.command("agentctl").args(["fleet", "start", "builder"]).output().expect("agentctl");
+    assert!(resumed.status.success(), "{resumed:?}");
+    project.wait_for("A", "awaiting_test");
+    project.command("agentctl").args(["fleet", "stop", "--yes"]).output().expect("agentctl");
+}
+
+#[test]
+fn a_setup_whose_program_is_missing_is_told_at_once() {
+    let project = repository(WORKS, "");
+    let _trees = with_trees(&project);
+    let config = std::fs::read_to_string(project.path(".oodatcaa/config.toml")).expect("read");
+    let config = config.replace("mode = \"worktree\"", "mode = \"worktree\"\nsetup = [\"no-such-installer\"]");
+    std::fs::write(project.path(".oodatcaa/config.toml"), config).expect("written");
+    project.queue(json!([{"id": "A", "title": "", "type": "Build", "status": "ready"}]));
+    project.once("builder");
+    let reason = nobody_is_charged_and_the_role_waits(&project);
+    assert!(reason.contains("setup") && reason.contains("cannot be started"), "{reason}");
+}
