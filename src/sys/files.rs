@@ -210,6 +210,20 @@ pub fn remove(root: &Path, path: &Path) -> Result<bool> {
     unlink(root, path, AtFlags::empty())
 }
 
+/// Removes a pipe, and lets go whoever waits at its other end, as at the end of a file; `false` when there is none.
+pub fn remove_pipe(root: &Path, path: &Path) -> Result<bool> {
+    let place = Place::new("remove", root, path)?;
+    let Some((at, name)) = place.parent()? else { return Ok(false) };
+    let kind = statat(&at, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    if kind != Ok(FileType::Fifo) {
+        return Ok(false);
+    }
+    // Both ends are held until the name is gone: whoever has opened it by then reads an end when we close it.
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let _ends = openat(&at, name, flags, Mode::empty());
+    unlink(root, path, AtFlags::empty())
+}
+
 /// Removes an empty directory; `false` when there is none.
 pub fn remove_dir(root: &Path, path: &Path) -> Result<bool> {
     unlink(root, path, AtFlags::REMOVEDIR)

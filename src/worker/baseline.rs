@@ -3,7 +3,7 @@
 //! Only when a gate is red does anybody need to know, so only then is it asked. Green is remembered for a while in
 //! the user's own state directory; red is asked again each time, because a person may have mended it.
 
-use std::{collections::BTreeMap, sync::atomic::AtomicBool};
+use std::{collections::BTreeMap, sync::Arc};
 
 use sha2::{Digest as _, Sha256};
 
@@ -56,10 +56,9 @@ fn try_on(run: &mut Run, name: &str, gate: &GateConfig, ground: &Ground, afresh:
     let short: String = ground.commit.chars().take(12).collect();
     log::info!(task = run.lease().task_id.as_str(); "{}: the gate `{name}` is red; trying it on {short}, where the work began", run.lease().task_id);
     let (shared, dir, env) = (run.shared.clone(), run.assignment.run_dir.clone(), run.env.clone());
-    let (stop, setup) = (AtomicBool::new(false), &shared.setup);
-    let made = run.beside(&stop, || {
-        Base::make(&setup.layout, &setup.config.workspace, &ground.yard, &ground.commit, &dir, &env, &stop)
-    });
+    let (stop, setup) = (Arc::clone(&run.halt), &shared.setup);
+    let made = run
+        .beside(|| Base::make(&setup.layout, &setup.config.workspace, &ground.yard, &ground.commit, &dir, &env, &stop));
     if let Some(stopped) = run.is_stopped() {
         return Err(stopped);
     }

@@ -127,7 +127,7 @@ pub(super) fn run_gates(run: &mut Run, names: &[String]) -> Result<(), (String, 
 /// In a worktree our own eyes see what was done: what is left is committed, and a builder without a change has no proof.
 pub(super) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome) -> Result<(), Outcome> {
     let broken = |error: WorkspaceError| Outcome::failed(error.class(), format!("failed to {}", super::chain(&error)));
-    if let Err(error) = workspace.verify() {
+    if let Err(error) = run.beside(|| workspace.verify()) {
         let why = format!("what the agent did in its worktree is not taken for work: {}", super::chain(&error));
         return Err(Outcome::failed(Class::NoEvidence, why));
     }
@@ -136,10 +136,11 @@ pub(super) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
     let first = known.and_then(|known| known.unjudged.as_ref()).filter(|(role, _)| role == run.shared.role());
     let first = first.map_or(run.lease().token, |(_, first)| *first);
     let after_conflict = known.is_some_and(|known| known.conflicts > 0);
-    let evidence = match first == run.lease().token {
+    let token = run.lease().token;
+    let evidence = run.beside(|| match first == token {
         true => workspace.evidence(),
         false => workspace.evidence_since(first),
-    };
+    });
     let evidence = evidence.map_err(broken)?;
     if let Some(midway) = evidence.midway {
         return Err(Outcome::failed(Class::NoEvidence, format!("the agent left {midway} half done in the worktree")));
@@ -156,8 +157,12 @@ pub(super) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
         })?;
     }
     let mut look_at = evidence.risky.clone();
-    run.record().beside = beside(run, workspace);
-    look_at.extend(run.record().beside.iter().cloned());
+    let left_out = evidence.left_out.iter();
+    let mut told: Vec<String> =
+        left_out.map(|name| format!("{name} (too large, or a repository of its own: no part of the change)")).collect();
+    told.extend(beside(run, workspace));
+    look_at.extend(told.iter().cloned());
+    run.record().beside = told;
     if !look_at.is_empty() {
         let all = look_at.join(", ");
         log::warn!(task = run.assignment.task.id.as_str(); "{}: look at these before you merge: {}", run.assignment.task.id, text::one_line(&all));
@@ -171,9 +176,10 @@ pub(super) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
         let author = Author::of(run.shared.setup.config.workspace.author.as_deref(), role);
         let title = text::cut(&text::one_line(&run.assignment.task.title), 60);
         let message = format!("{}: {title}", run.assignment.task.id);
-        workspace.commit_rest(&message, &trailers(&run.assignment.lease), &author).map_err(broken)?;
+        let trailers = trailers(&run.assignment.lease);
+        run.beside(|| workspace.commit_rest(&message, &trailers, &author)).map_err(broken)?;
     }
-    let unfinished = workspace.unfinished_submodules().map_err(broken)?;
+    let unfinished = run.beside(|| workspace.unfinished_submodules()).map_err(broken)?;
     if run.shared.setup.role.change && !unfinished.is_empty() {
         let names = text::one_line(&unfinished.join(", "));
         let reason =
@@ -181,7 +187,7 @@ pub(super) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
         return Err(Outcome::failed(Class::NoEvidence, reason));
     }
     let published = run.shared.setup.config.merge.push.is_some();
-    match workspace.refuses(published).map_err(broken)? {
+    match run.beside(|| workspace.refuses(published)).map_err(broken)? {
         Some(reason) => Err(Outcome::failed(Class::NoEvidence, reason)),
         None => Ok(()),
     }

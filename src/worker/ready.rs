@@ -1,10 +1,7 @@
 //! Before the agent: its worktree, its directory, its prompt.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     thread,
 };
 
@@ -49,24 +46,29 @@ impl Run {
                 error => Outcome::failed(error.class(), reason),
             }
         };
-        let (task, token, stop) = (self.assignment.task.clone(), self.lease().token, Arc::<AtomicBool>::default());
+        let (task, token, stop) = (self.assignment.task.clone(), self.lease().token, Arc::clone(&self.halt));
         let run_dir = self.assignment.run_dir.clone();
         let layout = &shared.setup.layout;
-        // A setup command may take minutes.
-        let prepared = self.beside(&stop, || Workspace::prepare_until(layout, config, &task, token, &run_dir, &stop));
+        let (leaves, commits, merges) =
+            (shared.agent(&self.lease().by).leaves(), self.commits(), self.assignment.rule.merges());
+        // A setup command may take minutes, and git as long as the repository is large.
+        let prepared = self.beside(|| {
+            let mut workspace = Workspace::prepare_until(layout, config, &task, token, &run_dir, &stop)?;
+            if workspace.mode() == workspace::Mode::Shared {
+                return Ok(None);
+            }
+            workspace.leave_out(layout, leaves)?;
+            if commits {
+                workspace.follow_base()?;
+            } else if !merges {
+                workspace.lend(layout)?;
+            }
+            Ok(Some(workspace))
+        });
         if let Some(stopped) = self.is_stopped() {
             return Err(stopped);
         }
-        let mut workspace = prepared.map_err(wrong)?;
-        if workspace.mode() == workspace::Mode::Shared {
-            return Ok(None);
-        }
-        workspace.leave_out(layout, shared.agent(&self.lease().by).leaves()).map_err(wrong)?;
-        if self.commits() {
-            workspace.follow_base().map_err(wrong)?;
-        } else if !self.assignment.rule.merges() {
-            workspace.lend(layout).map_err(wrong)?;
-        }
+        let Some(workspace) = prepared.map_err(wrong)? else { return Ok(None) };
         self.assignment.workspace = workspace.path().to_owned();
         self.assignment.task.branch = workspace.branch().map(String::from);
         self.env = workspace.env().clone();
@@ -92,9 +94,9 @@ impl Run {
         }
     }
 
-    /// Does something that may take long on a thread beside, and beats all the while (R12); `stop` is set when
+    /// Does something that may take long on a thread beside, and beats all the while (R12); `halt` is set when
     /// somebody asks for the end.
-    pub(super) fn beside<T: Send>(&mut self, stop: &AtomicBool, work: impl FnOnce() -> T + Send) -> T {
+    pub(super) fn beside<T: Send>(&mut self, work: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
             let (tell, told) = crossbeam_channel::bounded::<()>(1);
             let work = scope.spawn(move || {
@@ -106,7 +108,7 @@ impl Run {
                 select! {
                     recv(told) -> _ => break,
                     recv(self.control) -> control => {
-                        stop.store(true, Ordering::Relaxed);
+                        self.halt.store(true, Ordering::Relaxed);
                         match control {
                             Ok(Control::Stop(_, why)) => drop(self.stopped.get_or_insert(why).clone()),
                             Err(_) => self.control = never(),

@@ -81,6 +81,8 @@ pub(super) struct Run {
     pub(super) snapshot: Snapshot,
     pub(super) control: Receiver<Control>,
     pub(super) stopped: Option<Why>,
+    /// Set when the attempt is to end: whatever is done beside listens to it.
+    pub(super) halt: Arc<AtomicBool>,
     pub(super) record: Record,
     pub(super) beat_due: Instant,
     /// The agent's start, until it is told.
@@ -137,6 +139,7 @@ impl Run {
             snapshot,
             control,
             stopped: None,
+            halt: Arc::default(),
             record,
             beat_due,
             news: None,
@@ -175,6 +178,8 @@ impl Run {
             Ok(workspace) => (self.work_and_prove(workspace.as_ref()), workspace),
             Err(outcome) => (outcome, None),
         };
+        // What is left to do with it keeps work, and is not stopped any more.
+        let workspace = workspace.map(Workspace::to_its_end);
         let secrets = self.secrets();
         let outcome = agent::output::mask_outcome(outcome, &secrets);
         self.mask_result(&secrets);
@@ -182,7 +187,7 @@ impl Run {
             (&workspace, matches!(outcome, Outcome::Done { .. } | Outcome::NoChange { .. }))
         {
             // Whatever becomes of the task, what was made is kept (R23).
-            match self.beside(&AtomicBool::new(false), || workspace.save()) {
+            match self.beside(|| workspace.save()) {
                 Ok(Some(kept)) => {
                     log::info!(task = self.lease().task_id.as_str(); "{}: uncommitted work is kept as {} ({kept})", self.lease().task_id, workspace.refs().wip(self.lease().token));
                 }
@@ -208,7 +213,7 @@ impl Run {
             let shared = Arc::clone(&self.shared);
             let (layout, config) = (&shared.setup.layout, &shared.setup.config.workspace);
             // Clean and merged, or it stays: nothing is ever thrown away with it.
-            if let Err(error) = self.beside(&AtomicBool::new(false), || workspace.remove(layout, config)) {
+            if let Err(error) = self.beside(|| workspace.remove(layout, config)) {
                 log::info!(task = self.lease().task_id.as_str(); "{}: its worktree stays: failed to {}", self.lease().task_id, chain(&error));
             }
         }
@@ -219,13 +224,15 @@ impl Run {
     }
 
     /// Leaves the worktree to whoever comes next: without what a role changed whose changes are no work.
-    fn give_back(&self, workspace: &Workspace) {
-        let (task, layout) = (&self.lease().task_id, &self.shared.setup.layout);
-        let noted = match self.commits() || self.assignment.rule.merges() {
-            true => Ok(None),
-            false => workspace.take_back(layout),
-        };
-        match noted.and_then(|taken| workspace.settle(layout).map(|()| taken)) {
+    fn give_back(&mut self, workspace: &Workspace) {
+        let shared = Arc::clone(&self.shared);
+        let (task, layout) = (self.lease().task_id.clone(), &shared.setup.layout);
+        let keeps = self.commits() || self.assignment.rule.merges();
+        let given = self.beside(|| {
+            let taken = if keeps { Ok(None) } else { workspace.take_back(layout) };
+            taken.and_then(|taken| workspace.settle(layout).map(|()| taken))
+        });
+        match given {
             Ok(Some((files, saved))) => {
                 let files = text::cut(&text::one_line(&files.join(", ")), 300);
                 let role = self.shared.role();
@@ -264,7 +271,10 @@ impl Run {
             self.tell_start();
         }
         let tree = match (workspace, before) {
-            (Some(workspace), _) => evidence::check_tree(self, workspace, &outcome),
+            // What was cut short because the attempt is to end says that, and nothing of git.
+            (Some(workspace), _) => {
+                evidence::check_tree(self, workspace, &outcome).map_err(|failed| self.is_stopped().unwrap_or(failed))
+            }
             (None, Some(before)) => evidence::check_directory(&before, &outcome),
             (None, None) => Ok(()),
         };

@@ -2,10 +2,7 @@
 //!
 //! The branch only ever goes forward, as `git pull --ff-only` would take it; one that has commits of its own stays.
 
-use std::{
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::time::Duration;
 
 use super::{
     Config,
@@ -36,7 +33,6 @@ pub(super) fn base(
     config: &Config,
     repo: &Repository,
     attempt: (&TaskId, Token),
-    stop: &Arc<AtomicBool>,
 ) -> Result<(), WorkspaceError> {
     let Some(remote) = config.fetch.as_deref() else { return Ok(()) };
     // Where there is no branch that is said with the reason a moment later.
@@ -53,7 +49,7 @@ pub(super) fn base(
     if let Some(moved) = remotes::check(&repo.git, remote, layout.user_state())? {
         return Err(failed(&moved.to_string(), false));
     }
-    let git = repo.git.clone().within(PATIENCE).until(Arc::clone(stop));
+    let git = repo.git.clone().within(PATIENCE);
     let mine = format!("refs/oodatcaa/fetched/{}-{}", super::train::ref_word(attempt.0.as_str()), attempt.1);
     let spec = format!("+refs/heads/{branch}:{mine}");
     let args =

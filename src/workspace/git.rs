@@ -23,6 +23,7 @@ use std::{
 pub(super) mod destroy;
 mod plain;
 pub mod program;
+pub(super) mod snags;
 mod spot;
 
 pub use plain::Keep;
@@ -48,6 +49,12 @@ const ALWAYS: [&str; 11] = [
 
 /// How long one call may take.
 const LIMIT: Duration = Duration::from_secs(120);
+
+/// When a call that does not end is asked for the first time what it waits for; then four times as late each time.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The most that a call may say; more is no answer to anything that we ask.
+const MOST_SAID: u64 = 256 << 20;
 
 /// How often a call may meet a worktree that is being made.
 const MEETINGS: u32 = 50;
@@ -415,6 +422,9 @@ impl Git {
             let file = pin.spot.admin.join("commondir");
             return Err(GitError::not_ours(&file, "it has been changed and does not lead to the repository any more"));
         }
+        if let Some(snag) = self.own_dirs().iter().find_map(|dir| snags::among(dir)) {
+            return Err(snag.error());
+        }
         let mut command = program::command(&self.fences)?;
         command.arg("-C").arg(self.dir());
         for setting in ALWAYS {
@@ -458,6 +468,37 @@ impl Git {
         Ok(Started { git: self.clone(), command: words(args), child, out, said, fed, over: false })
     }
 
+    /// The directories in which git keeps what it knows of this checkout.
+    fn own_dirs(&self) -> Vec<PathBuf> {
+        match &self.place {
+            Place::Looking(_) => {
+                let top = self.fences.first().map_or(Path::new("/"), PathBuf::as_path);
+                vec![super::trees::link_of(top).unwrap_or_else(|| top.join(".git"))]
+            }
+            Place::Pinned(Pin { spot, .. }) if spot.admin == spot.common => vec![spot.common.clone()],
+            Place::Pinned(Pin { spot, .. }) => vec![spot.admin.clone(), spot.common.clone()],
+        }
+    }
+
+    /// Looks why a call does not end. A pipe in a worktree that we made holds nothing, so it is let go and removed,
+    /// and git goes on; anything else that git would wait for is an error.
+    fn look_for_snags(&self) -> Result<(), GitError> {
+        if let Some(snag) = self.own_dirs().iter().find_map(|dir| snags::below(dir, true)) {
+            return Err(snag.error());
+        }
+        let top = match &self.place {
+            Place::Looking(dir) => dir,
+            Place::Pinned(Pin { spot: Spot { top: Some(top), .. }, .. }) => top,
+            Place::Pinned(_) => return Ok(()),
+        };
+        while let Some(snag) = snags::below(top, false) {
+            if !super::trees::is_our_place(top) || !snag.let_go(top) {
+                return Err(snag.error());
+            }
+        }
+        Ok(())
+    }
+
     fn is_stopped(&self) -> bool {
         self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
     }
@@ -488,7 +529,8 @@ impl Started {
     }
 
     fn outputs(mut self) -> Result<(i32, Vec<u8>, Vec<u8>), GitError> {
-        let deadline = Instant::now() + self.git.limit;
+        let begun = Instant::now();
+        let (deadline, mut patience) = (begun + self.git.limit, PATIENCE);
         let mut pause = Duration::from_micros(200);
         let status = loop {
             if let Some(status) = self.child.try_wait().map_err(GitError::NotStarted)? {
@@ -503,6 +545,10 @@ impl Started {
             if Instant::now() >= deadline {
                 return Err(GitError::TimedOut { command: command(), dir: dir() });
             }
+            if begun.elapsed() >= patience {
+                patience *= 4;
+                self.git.look_for_snags()?;
+            }
             thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(20));
         };
@@ -511,7 +557,13 @@ impl Started {
             let _ = fed.join();
         }
         let all = |handle: Option<Reader>| handle.and_then(|handle| handle.join().ok()).unwrap_or_default();
-        Ok((status.code().unwrap_or(-1), all(self.out.take()), all(self.said.take())))
+        let (out, said) = (all(self.out.take()), all(self.said.take()));
+        if out.len().max(said.len()) as u64 > MOST_SAID {
+            let said = format!("it said more than {} MiB", MOST_SAID >> 20);
+            let (command, dir) = (self.command.clone(), self.git.dir().into());
+            return Err(GitError::Failed { command, dir, code: status.code().unwrap_or(-1), said });
+        }
+        Ok((status.code().unwrap_or(-1), out, said))
     }
 }
 
@@ -545,7 +597,8 @@ type Reader = thread::JoinHandle<Vec<u8>>;
 
 /// Reads a pipe to its end beside us, so that neither of two pipes can fill up and block git.
 fn drain(pipe: Option<impl Read + Send + 'static>) -> Option<Reader> {
-    let mut pipe = pipe?;
+    // Closed where there is more than anybody wants, which ends git.
+    let mut pipe = pipe?.take(MOST_SAID + 1);
     thread::Builder::new()
         .name("git".into())
         .spawn(move || {

@@ -141,7 +141,8 @@ impl Workspace {
         Self::prepare_until(layout, config, task, token, &run_dir, &Arc::default())
     }
 
-    /// The same, with a way to stop the project's `setup` command, which may take long.
+    /// The same, with a way to stop what may take long: the project's `setup` command, and all that git does here
+    /// until [`Self::to_its_end`].
     pub fn prepare_until(
         layout: &Layout,
         config: &Config,
@@ -150,7 +151,7 @@ impl Workspace {
         run_dir: &Path,
         stop: &Arc<AtomicBool>,
     ) -> Result<Self, WorkspaceError> {
-        let found = Repository::find(layout)?;
+        let found = Repository::find(layout)?.map(|repo| repo.until(stop));
         let Some(repo) = found.as_ref().filter(|_| config.mode == Mode::Worktree) else {
             let mut workspace = Self::shared(layout, found, &task.id, token)?;
             workspace.begin()?;
@@ -160,7 +161,7 @@ impl Workspace {
             return Err(WorkspaceError::Untrusted);
         }
         if prune::path_of(layout, &task.id)?.is_none() {
-            fetch::base(layout, config, repo, (&task.id, token), stop)?;
+            fetch::base(layout, config, repo, (&task.id, token))?;
         }
         let base = tree::base(layout, config, repo, task)?;
         let made = tree::prepare(layout, config, repo, task, &base)?;
@@ -234,6 +235,14 @@ impl Workspace {
         let mut workspace = Self::in_tree(layout, config, &repo, &state, top, task, token)?;
         workspace.remember()?;
         Ok(Some(workspace))
+    }
+
+    /// With calls of git that nobody ends before their time.
+    #[must_use]
+    pub fn to_its_end(mut self) -> Self {
+        self.checkout = self.checkout.map(|checkout| Checkout { git: checkout.git.to_its_end(), ..checkout });
+        self.stores = self.stores.map(|stores| Stores { git: stores.git.to_its_end(), ..stores });
+        self
     }
 
     fn in_tree(

@@ -5,6 +5,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -45,6 +46,11 @@ pub(super) struct Base {
 }
 
 impl Repository {
+    /// With calls of git that are ended as soon as this is set.
+    pub(super) fn until(self, stop: &Arc<AtomicBool>) -> Self {
+        Self { git: self.git.until(Arc::clone(stop)), ..self }
+    }
+
     /// Looks for the repository; `None` only where no directory above has a `.git`. Whatever else stands in the way,
     /// a setting, an owner, a git that is too old, is said in git's own words and never passed over.
     pub(super) fn find(layout: &Layout) -> Result<Option<Self>, WorkspaceError> {

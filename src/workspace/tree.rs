@@ -16,7 +16,7 @@ use super::{
     Config, branch,
     fault::{WorkspaceError, failed},
     files::{self, Made as Copied},
-    git::{Git, destroy},
+    git::{Git, destroy, snags},
     repo::{Base, Home, Locked, Repository},
     save::Refs,
     screen::Copies,
@@ -162,6 +162,9 @@ pub(super) fn prepare(
     })?;
     state.admin = admin.file_name().and_then(|name| name.to_str()).map(String::from);
     unlock_stale(&admin, &repo.common, &state.branch);
+    if state.ready && admin.join("index").symlink_metadata().is_err() {
+        repo.git.moved_to(&path, &admin)?.index_anew()?;
+    }
     if !state.ready {
         // Outside of the lock, because it takes long; the guard goes with it.
         repo.git.moved_to(&path, &admin)?.holding(Arc::clone(&guard)).reset_hard()?;
@@ -263,6 +266,11 @@ fn rejoin(common: &Path, home: &Home, path: &Path, admin: &Path) -> Result<(), W
     let is_dir = |path: &Path| path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
     if !is_dir(path) || !is_dir(admin) || admin.parent() != Some(&common.join("worktrees")) {
         return Ok(());
+    }
+    while let Some(snag) = snags::among(admin) {
+        if !snag.let_go(admin) {
+            aside(home, &snag.at)?;
+        }
     }
     let put = |file: &Path, text: String| -> Result<(), WorkspaceError> {
         log::warn!("{} was not what git expects there and is put right", file.display());

@@ -13,6 +13,7 @@ mod fetch;
 mod killed;
 mod pinned;
 mod remote;
+mod snags;
 mod stopped;
 mod storm;
 

@@ -263,7 +263,7 @@ fn a_file_by_its_own_path_is_no_link_and_nothing_waits() {
     let at = |name: &str| room.path().join(name);
     named::write(&at("a"), "one", Durable::No).expect("written");
     symlink("a", at("link")).expect("a link");
-    rustix::fs::mknodat(CWD, &at("pipe"), FileType::Fifo, 0o600.into(), 0).expect("a pipe");
+    rustix::fs::mknodat(CWD, at("pipe"), FileType::Fifo, 0o600.into(), 0).expect("a pipe");
     fs::File::create(at("hole")).expect("made").set_len(50 << 30).expect("sparse");
     for bad in ["link", "pipe", "hole"] {
         named::text(at(bad)).expect_err(bad);

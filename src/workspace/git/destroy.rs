@@ -13,6 +13,12 @@ impl Git {
         self.run(&["reset", "-q", "--hard"]).map(drop)
     }
 
+    /// Makes the index anew from the commit that is checked out; files stay as they are.
+    pub(in crate::workspace) fn index_anew(&self) -> Result<(), GitError> {
+        self.verify()?;
+        self.run(&["reset", "-q", "--mixed"]).map(drop)
+    }
+
     /// Checks a branch out, over whatever stands there.
     pub(in crate::workspace) fn check_out_over(&self, branch: &str) -> Result<(), GitError> {
         self.verify()?;

@@ -34,6 +34,9 @@ impl Spot {
             let file = self.admin.join("commondir");
             return wrong(&file, "it has been changed and does not lead to the repository any more".into());
         }
+        if let Some(snag) = super::snags::among(&self.admin) {
+            return Err(snag.error());
+        }
         if self.admin != self.common {
             let link = top.join(".git");
             if crate::workspace::trees::link_of(top) != self.admin.canonicalize().ok() {
