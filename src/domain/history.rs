@@ -323,6 +323,10 @@ impl History {
 
     fn apply_baseline(&mut self, event: &Event) {
         let Some(statuses) = event.data.get("statuses").and_then(Value::as_object) else { return };
+        // After the first, only a person may take the file for the truth.
+        if self.baseline && !event.sealed {
+            return;
+        }
         self.baseline = true;
         // A baseline that a human confirmed forgets what was written before it, and nothing of the tokens.
         for known in self.tasks.values_mut() {

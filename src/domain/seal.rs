@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::{Event, Kind, plan::stamp};
+use super::{Event, Kind, plan::stamp, starts};
 
 /// The member of an event's data that holds its seal.
 pub const MEMBER: &str = "seal";
@@ -70,11 +70,18 @@ impl std::fmt::Debug for Key {
     }
 }
 
+fn by_human(event: &Event) -> bool {
+    event.actor.starts_with("human:")
+}
+
 /// Whether an event allows something that would be held back without it.
 pub fn allows(event: &Event) -> bool {
     match event.kind {
         Kind::DecisionResolved => event.text("verdict") != Some("rejected"),
         Kind::WorkerResumed | Kind::AgentResumed => true,
+        // A person lets a task start anew, or takes a queue file for the truth.
+        Kind::TaskMoved | Kind::TaskUpdated => by_human(event) && event.text("verb").is_some_and(starts::is_anew),
+        Kind::QueueValid => by_human(event) && event.data.contains_key("statuses"),
         _ => false,
     }
 }

@@ -119,7 +119,7 @@ fn says(event: &Event) -> Option<Says> {
             event.text("parent").and_then(|parent| TaskId::parse(parent).ok()).map(Says::Planned)
         }
         Kind::TaskMoved if event.text("to").is_some_and(|to| Status::new(to).is_finished()) => Some(Says::Ended),
-        Kind::TaskMoved | Kind::TaskUpdated if event.actor.starts_with("human:") => {
+        Kind::TaskMoved | Kind::TaskUpdated if event.actor.starts_with("human:") && event.sealed => {
             event.text("verb").is_some_and(is_anew).then_some(Says::Allowed)
         }
         _ => None,

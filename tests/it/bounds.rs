@@ -176,6 +176,47 @@ fn an_agent_that_cleans_the_project_away_ends_with_a_human() {
     assert!(ledger(endless.home.path()).is_some_and(|text| text.contains("lease.acquired")), "it is kept");
 }
 
+/// Whoever writes into the journal what only a person may say gains nothing, also where the ledger is gone.
+#[test]
+fn an_agent_that_writes_a_persons_retry_into_the_journal_is_not_started_more_often() {
+    let script = r#"cd .oodatcaa/work && n=$(($(wc -l < events.jsonl) + 1))
+line='"specversion":"1.0","source":"x","time":"2026-01-01T00:00:00.000Z","datacontenttype":"application/json"'
+person='"subject":"task/A","actor":"human:root@tty","task":"A","data":{"to":"ready","from":"in_progress","verb":"retry"}'
+echo "{$line,$person,\"type\":\"oodatcaa.task.moved.v1\",\"id\":\"$n\",\"seq\":$n}" >> events.jsonl
+sed -i 's/"starts": [0-9]*/"starts": 0/' SPRINT_QUEUE.json
+rm -f "$HOME"/.local/state/oodatcaa/projects/*/starts.jsonl
+[ "$OODATCAA_ROLE" = refiner ] || echo '{"outcome":"needs_adapt","summary":"no"}' > "$OODATCAA_RESULT_FILE""#;
+    let mut endless = Endless::new(script, "");
+    endless.project.queue(json!([{"id": "A", "title": "a", "status": "ready"}]));
+    endless.start(&ROLES);
+    endless.ends_with_a_human("A");
+    assert_eq!(endless.starts(|_| true), 6, "{}", endless.project.diagnosis());
+    let forged = endless.project.events().iter().filter(|event| event["actor"] == "human:root@tty").count();
+    assert_eq!(forged, 6, "it has tried");
+    endless.ctl(&["task", "retry", "A"]);
+    eventually("a person may", || (endless.starts(|_| true) > 6).then_some(()));
+}
+
+#[test]
+fn a_builder_that_moves_its_own_task_on_under_a_red_merge_ends_with_a_human() {
+    let script = r#"[ "$OODATCAA_ROLE" = builder ] || exit 0
+echo more >> made.txt
+cd "$OODATCAA_PROJECT/.oodatcaa/work" && sed -i 's/"status": "in_progress"/"status": "awaiting_test"/' SPRINT_QUEUE.json"#;
+    let more = "[workspace]\nmode = \"worktree\"\n[roles.integrator]\ngates = [\"red\"]\n\
+        [gates.red]\nargv = [\"sh\", \"-c\", \"! [ -e made.txt ]\"]";
+    let mut endless = Endless::new(script, more);
+    let root = endless.project.root().to_owned();
+    fs::write(root.join(".gitignore"), "/.oodatcaa/\n/.leases/\n/.locks/\n*.log\n/agent.sh\n").expect("written");
+    fs::write(root.join("base.txt"), "base\n").expect("written");
+    commit_all(&root);
+    let base = git(&root, &["rev-parse", "main"]);
+    endless.project.queue(json!([{"id": "A", "title": "a", "type": "Build", "status": "ready"}]));
+    endless.start(&["builder", "tester", "refiner", "integrator"]);
+    endless.ends_with_a_human("A");
+    assert!(endless.starts(|_| true) <= 6, "{}", endless.starts(|_| true));
+    assert_eq!(git(&root, &["rev-parse", "main"]), base, "nothing red was merged");
+}
+
 fn commit_all(root: &Path) {
     git(root, &["init", "-q", "-b", "main"]);
     git(root, &["add", "-A"]);

@@ -162,6 +162,7 @@ impl Attempt<'_> {
             for (seq, event) in (ledger.history().seq + 1..).zip(&mut kept) {
                 (event.seq, event.id) = (seq, seq.to_string());
             }
+            ledger.seal(&mut kept);
             let end = ledger.end();
             ledger.make_place()?;
             ledger.append(&mut kept, false).map(|()| end)

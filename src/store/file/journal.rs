@@ -95,8 +95,13 @@ impl Journal {
     ) -> Vec<Event> {
         let numbered = (self.history.seq + 1..).zip(drafts).map(|(seq, draft)| Event::number(draft, seq, time, source));
         let mut events: Vec<Event> = numbered.collect();
-        events.iter_mut().for_each(|event| self.seals.seal(event));
+        self.seal(&mut events);
         events
+    }
+
+    /// Puts a seal on what needs one, as it is now.
+    pub(super) fn seal(&mut self, events: &mut [Event]) {
+        events.iter_mut().for_each(|event| self.seals.seal(event));
     }
 
     /// What the events tell.

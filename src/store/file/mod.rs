@@ -612,6 +612,7 @@ impl FileStore {
             (event.seq, event.id, event.time) = (seq, seq.to_string(), event.time.max(history.at));
         }
         drop(history);
+        state.journal.seal(&mut state.pending);
         state.journal.append(&mut state.pending, true)?;
         state.pending.clear();
         Ok(())
