@@ -51,7 +51,7 @@ test-agents: ## The tests with all five real agent programs, against a model pro
 .PHONY: torture
 torture: ## Crashes, storms and the model at full size, minutes (SEED=N to repeat a storm)
 	$(CARGO) test --locked --features failpoints --test it -- --ignored --nocapture --test-threads=1 \
-		torture_at_full_size storm_at_full_size power_cuts_at_full_size kills_at_every_call failures_of_every_call in_a_long_storm
+		torture_at_full_size storm_at_full_size every_file_at_full_size power_cuts_at_full_size kills_at_every_call failures_of_every_call in_a_long_storm
 	PROPTEST_CASES=2000 $(CARGO) test --locked --features failpoints --test it store::machine
 	$(CARGO) test --locked --release --test it -- --ignored --nocapture model_at_full_size
 

@@ -224,6 +224,8 @@ impl Wake {
 struct Log {
     path: PathBuf,
     file: File,
+    /// How much stands before what is printed of a log that is too long.
+    left_out: u64,
     /// What has been read of a line that has not ended.
     rest: Vec<u8>,
 }
@@ -231,15 +233,20 @@ struct Log {
 /// A line longer than this is printed in parts.
 const LINE: usize = 1 << 20;
 
+/// Of a longer log only the end is printed: it is as much as an attempt may write where nobody allowed it more.
+const MOST: u64 = 64 << 20;
+
 impl Log {
     fn open(layout: &Layout, path: &Path, tail: Option<usize>) -> Result<Option<Self>, Failure> {
         let Some(mut file) = files::open(layout.root(), path)? else { return Ok(None) };
-        if let Some(lines) = tail {
-            last_lines(&mut file, lines)
-                .and_then(|start| file.seek(SeekFrom::Start(start)))
-                .map_err(|error| fail::io("read", path, &error))?;
-        }
-        Ok(Some(Self { path: path.into(), file, rest: Vec::new() }))
+        let failed = |error: io::Error| fail::io("read", path, &error);
+        let first = file.metadata().map_err(failed)?.len().saturating_sub(MOST);
+        let start = match tail {
+            Some(lines) => last_lines(&mut file, lines, first).map_err(failed)?,
+            None => first,
+        };
+        file.seek(SeekFrom::Start(start)).map_err(failed)?;
+        Ok(Some(Self { path: path.into(), file, left_out: tail.map_or(first, |_| 0), rest: Vec::new() }))
     }
 
     fn is_empty(&self) -> bool {
@@ -249,7 +256,12 @@ impl Log {
     /// Prints what is new: whole lines, and at the end of the attempt also the last that has no end.
     fn print(&mut self, ctx: &Context, args: &Args, task: &TaskId, token: Token, over: bool) -> Result<(), Failure> {
         let mut chunk = vec![0; 1 << 16];
+        if self.left_out > 0 {
+            let (bytes, path) = (std::mem::take(&mut self.left_out), self.path.display());
+            ctx.ui.say(&format!("the log is too long to be printed: its first {bytes} bytes are only in {path}"));
+        }
         loop {
+            self.skip_hole();
             let read = self.file.read(&mut chunk).map_err(|error| fail::io("read", &self.path, &error))?;
             if args.raw {
                 ctx.ui.bytes(&chunk[..read]);
@@ -268,6 +280,16 @@ impl Log {
         Ok(())
     }
 
+    /// Passes over what nobody has written: `truncate -s` makes files of any length.
+    fn skip_hole(&mut self) {
+        let Ok(at) = self.file.stream_position() else { return };
+        let data = rustix::fs::seek(&self.file, rustix::fs::SeekFrom::Data(at));
+        // There is nothing but a hole up to the end, or the file system does not tell.
+        if matches!(data, Err(rustix::io::Errno::NXIO)) {
+            let _ = self.file.seek(SeekFrom::End(0));
+        }
+    }
+
     fn show(&self, ctx: &Context, lines: &[u8], task: &TaskId, token: Token) {
         let text = String::from_utf8_lossy(lines);
         for line in text.lines() {
@@ -284,13 +306,13 @@ impl Log {
     }
 }
 
-/// Where the last so many lines of a file begin.
-fn last_lines(file: &mut File, lines: usize) -> io::Result<u64> {
+/// Where the last so many lines of a file begin, but not before `first`.
+fn last_lines(file: &mut File, lines: usize, first: u64) -> io::Result<u64> {
     let length = file.seek(SeekFrom::End(0))?;
     let (mut start, mut seen) = (length, 0);
     let mut chunk = vec![0; 1 << 16];
-    while start > 0 {
-        let size = (chunk.len() as u64).min(start);
+    while start > first {
+        let size = (chunk.len() as u64).min(start - first);
         start -= size;
         let part = &mut chunk[..usize::try_from(size).expect("a chunk fits memory")];
         file.seek(SeekFrom::Start(start))?;
@@ -306,7 +328,7 @@ fn last_lines(file: &mut File, lines: usize) -> io::Result<u64> {
             }
         }
     }
-    Ok(if lines == 0 { length } else { 0 })
+    Ok(if lines == 0 { length } else { first })
 }
 
 #[cfg(test)]
@@ -321,11 +343,12 @@ mod tests {
         let line = "x".repeat(999) + "\n";
         file.write_all(line.repeat(200).as_bytes()).expect("written");
         for (lines, start) in [(1, 199_000), (3, 197_000), (200, 0), (500, 0), (0, 200_000)] {
-            assert_eq!(last_lines(&mut file, lines).expect("read"), start, "{lines}");
+            assert_eq!(last_lines(&mut file, lines, 0).expect("read"), start, "{lines}");
         }
         file.seek(SeekFrom::End(0)).expect("there");
         file.write_all(b"no end").expect("written");
-        assert_eq!(last_lines(&mut file, 1).expect("read"), 200_000);
-        assert_eq!(last_lines(&mut file, 2).expect("read"), 199_000);
+        assert_eq!(last_lines(&mut file, 1, 0).expect("read"), 200_000);
+        assert_eq!(last_lines(&mut file, 2, 0).expect("read"), 199_000);
+        assert_eq!(last_lines(&mut file, 500, 150_000).expect("read"), 150_000, "no further back");
     }
 }

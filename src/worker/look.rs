@@ -51,8 +51,10 @@ impl Worker {
             Err(error) => {
                 self.due = Some(Instant::now() + self.shared.setup.interval.min(AGAIN));
                 let words = chain(&error);
-                // With `--once` it is the whole answer, and is given once, with what helps.
-                if self.trouble.as_deref() != Some(&words) && !self.shared.setup.once {
+                // With `--once` it is the whole answer, and is given once, with what helps. Whoever leaves claims nothing
+                // anyway, and what keeps attempts from being settled was told as that.
+                let told = self.stopping.is_some() || self.again.as_ref().is_some_and(|again| again.is_about(&words));
+                if self.trouble.as_deref() != Some(&words) && !self.shared.setup.once && !told {
                     log::error!(
                         "claiming is stopped, running attempts go on: failed to {words}; what helps: agentctl doctor"
                     );

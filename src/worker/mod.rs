@@ -370,6 +370,7 @@ impl Worker {
                     sd_notify::NotifyState::ExtendTimeoutUsec(extend.saturating_add(5_000_000)),
                 ]);
                 self.note(Kind::WorkerStopping, &[("running", self.running.len().into())]);
+                self.hurry_settling();
                 if self.running.is_empty() {
                     log::info!("stopping");
                 } else {

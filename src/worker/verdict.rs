@@ -19,11 +19,24 @@ pub(super) struct Settlement {
     words: Vec<EventDraft>,
 }
 
+/// The first pause before what could not be settled is tried again; each is twice the one before.
+const FIRST: Duration = Duration::from_millis(50);
+
+/// Whoever was told to leave tries until a pause would be this long: two seconds in all.
+const LEAVING: Duration = Duration::from_secs(1);
+
 /// When what could not be settled is tried again.
 pub(super) struct Again {
     pub(super) at: Instant,
     pause: Duration,
     said: String,
+}
+
+impl Again {
+    /// Whether this is what was said.
+    pub(super) fn is_about(&self, words: &str) -> bool {
+        self.said == words
+    }
 }
 
 impl Run {
@@ -167,9 +180,18 @@ impl Worker {
     /// What stands in the way of settling is said once and waited for.
     pub(super) fn settle_again(&mut self, error: &StoreError) {
         let words = chain(error);
-        let (pause, said) = self.again.take().map_or((Duration::from_millis(50), String::new()), |again| {
-            ((again.pause * 2).min(Duration::from_secs(5)), again.said)
-        });
+        let (pause, said) = self
+            .again
+            .take()
+            .map_or((FIRST, String::new()), |again| ((again.pause * 2).min(Duration::from_secs(5)), again.said));
+        if self.stopping.is_some() && pause > LEAVING {
+            for settlement in self.running.values().filter_map(|running| running.settlement.as_ref()) {
+                let (id, word) = (&settlement.lease.task_id, settlement.outcome.word());
+                log::warn!(task = id.as_str(); "leaving although {id} is not settled ({word}); the next worker gives it back");
+            }
+            self.again = Some(Again { at: Instant::now(), pause, said });
+            return self.give_up_settling();
+        }
         if said != words {
             for settlement in self.running.values().filter_map(|running| running.settlement.as_ref()) {
                 let (id, word) = (&settlement.lease.task_id, settlement.outcome.word());
@@ -177,6 +199,13 @@ impl Worker {
             }
         }
         self.again = Some(Again { at: Instant::now() + pause, pause, said: words });
+    }
+
+    /// Told to leave: what is waited for is tried at once, a few times more.
+    pub(super) fn hurry_settling(&mut self) {
+        if let Some(again) = &mut self.again {
+            (again.at, again.pause) = (Instant::now(), FIRST);
+        }
     }
 
     /// Told to leave: the record in the run's directory says what came of it, and the lease is rescued by

@@ -9,6 +9,7 @@ mod canary;
 mod clone;
 mod confined;
 mod deeds;
+mod files;
 mod hostile;
 mod verbs;
 

@@ -5,7 +5,16 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
 };
+
+use rustix::process::Signal;
+use serde_json::json;
 
 use super::{ctl, is_root, once};
 use crate::support::{Project, eventually};
@@ -21,13 +30,20 @@ struct Small {
 impl Small {
     /// Below `name` of a project with one task; `None`, and the reason printed, where nobody may mount.
     fn at(name: &str, script: &str) -> Option<Self> {
+        Self::of("1m", name, script)
+    }
+
+    fn of(size: &str, name: &str, script: &str) -> Option<Self> {
         if !is_root("mounting a file system") {
             return None;
         }
         let project = Project::new(script);
         let at = project.path(name);
         fs::create_dir_all(&at).expect("a directory");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m,mode=700", "none"]).arg(&at).output();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size},mode=700"), "none"])
+            .arg(&at)
+            .output();
         match mounted {
             Ok(output) if output.status.success() => {}
             other => {
@@ -44,7 +60,8 @@ impl Small {
 
     fn fill(&self) {
         let mut filler = fs::File::create(self.filler()).expect("a file");
-        while filler.write_all(&[0; 512]).is_ok() {}
+        while filler.write_all(&[0; 4096]).is_ok() {}
+        while filler.write_all(&[0; 64]).is_ok() {}
     }
 
     fn filler(&self) -> PathBuf {
@@ -114,6 +131,58 @@ fn a_disk_that_is_full_at_a_settlement_is_waited_for() {
     assert_eq!(complaints(&small.project, "cannot settle"), 1, "told once: {}", small.project.log("builder", 0));
     assert_eq!(small.project.events_of("attempt.finished").len(), 1);
     eventually("the lease goes", || small.project.leases().is_empty().then_some(()));
+}
+
+#[test]
+fn eight_workers_on_a_full_disk_leave_at_the_first_term_and_nobody_is_charged() {
+    let script = "[ ! -e go ] || exit 0\ntouch started.$OODATCAA_TASK_ID; sleep 600";
+    let Some(mut small) = Small::of("8m", ".oodatcaa", script) else { return };
+    let ids: Vec<String> = (0..8).map(|n| format!("T{n}")).collect();
+    let tasks: Vec<_> = ids.iter().map(|id| json!({"id": id, "title": "t", "status": "ready"})).collect();
+    small.project.queue(tasks.into());
+    for n in 0..8 {
+        small
+            .project
+            .start("builder", &["--interval", "1", "--owner", &format!("w{n}"), "--slots", "1", "--ignore-wip"]);
+    }
+    let started = |project: &Project, id: &String| project.path(&format!("started.{id}")).exists();
+    eventually("all work", || ids.iter().all(|id| started(&small.project, id)).then_some(()));
+    eventually("all is told", || (small.project.events_of("attempt.started").len() == 8).then_some(()));
+    small.fill();
+    // What keepers take away makes room for a moment; somebody else needs that, too.
+    let (filler, over) = (small.filler(), Arc::new(AtomicBool::new(false)));
+    let others = thread::spawn({
+        let (path, over) = (filler, Arc::clone(&over));
+        move || {
+            let mut filler = fs::OpenOptions::new().append(true).open(path).expect("a file");
+            while !over.load(Ordering::Relaxed) {
+                while filler.write_all(&[0; 4096]).is_ok() {}
+                thread::yield_now();
+            }
+        }
+    });
+    (0..8).for_each(|n| small.project.signal(n, Signal::TERM));
+    let begun = Instant::now();
+    for n in 0..8 {
+        assert_eq!(small.project.ended(n), Some(0), "{}", small.project.log("builder", n));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+    over.store(true, Ordering::Relaxed);
+    others.join().expect("it fills");
+    for n in 0..8 {
+        let log = small.project.log("builder", n);
+        let told = log.lines().filter(|line| line.contains("No space left") && line.contains("| ERROR |")).count();
+        assert!(told <= 1, "told once: {log}");
+    }
+    small.make_room();
+    fs::write(small.project.path("go"), "").expect("written");
+    small.project.start("builder", &["--interval", "1"]);
+    for id in &ids {
+        small.project.wait_for(id, "awaiting_test");
+        let charged = |event: &serde_json::Value| event["task"] == id.as_str() && event["data"]["charged"] == true;
+        let ended = small.project.events_of("attempt.finished");
+        assert!(ended.iter().filter(|event| charged(event)).count() <= 1, "{ended:#?}");
+    }
 }
 
 #[test]

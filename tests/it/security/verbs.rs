@@ -38,7 +38,7 @@ pub(super) const LOOKING: &[&str] = &[
 ];
 
 /// Verbs that change something, and how they are called here.
-const CHANGING: &[&str] = &[
+pub(super) const CHANGING: &[&str] = &[
     "approve A",
     "reject A --reason no",
     "answer A yes",
