@@ -22,6 +22,7 @@ use crate::{
     },
     layout::Layout,
     store::file::{self, FileOptions, FileStore},
+    sys::descriptors,
     worker::{self, Left, Setup, Signal, Worker},
 };
 
@@ -90,6 +91,7 @@ fn no_core_dumps() {
 /// Runs the daemon with the arguments of the process.
 pub fn main() -> ExitCode {
     no_core_dumps();
+    descriptors::keep_to_ourselves();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {

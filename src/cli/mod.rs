@@ -12,7 +12,7 @@ use self::{
     fail::Done,
     ui::{Color, Settings, Ui},
 };
-use crate::{error::Failure, process::caller};
+use crate::{error::Failure, process::caller, sys::descriptors};
 
 pub mod agent;
 pub mod change;
@@ -300,6 +300,7 @@ fn dispatch(ctx: &Context, command: Command) -> Done {
 
 /// Runs a command line and answers with its exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    descriptors::keep_to_ourselves();
     let args: Vec<OsString> = args.into_iter().collect();
     if shell::complete(&args) {
         return ExitCode::SUCCESS;

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of tasks, roles or agents, and uses nothing of ours. Start reading at [`files`].
 
+pub mod descriptors;
 #[expect(clippy::disallowed_methods, reason = "it is the door")]
 pub mod files;
 pub mod locks;

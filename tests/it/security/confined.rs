@@ -36,6 +36,31 @@ fn a_worker_and_its_agents_leave_no_core_dumps() {
 }
 
 #[test]
+fn open_files_of_whoever_started_a_worker_stay_with_it() {
+    let project = Project::new("ls -l /proc/self/fd > agent.txt");
+    let gate =
+        "[roles.builder]\ngates = [\"g\"]\n[gates.g]\nargv = [\"sh\", \"-c\", \"ls -l /proc/self/fd > gate.txt\"]";
+    project.config(gate);
+    project.queue(json!([{"id": "A", "title": "t", "status": "ready"}]));
+    fs::write(project.path("secret"), "s").expect("written");
+    let daemon = project.command("agent-daemon");
+    // A shell whose files numbers are of two digits, too.
+    let mut command = Command::new("bash");
+    command.args(["-c", "exec 9<secret 33<secret; exec \"$0\" --role builder --once"]).arg(daemon.get_program());
+    command.current_dir(project.root()).env_clear();
+    command.envs(daemon.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    run(command).ended(0);
+    assert_eq!(project.status("A"), "awaiting_test");
+    for said in ["agent.txt", "gate.txt"] {
+        let fds = fs::read_to_string(project.path(said)).expect("said");
+        assert!(fds.contains(" 0 -> ") && fds.contains(" 2 -> "), "{fds}");
+        let more = fds.lines().filter(|line| line.contains("secret") || line.contains(" 9 -> ")).count();
+        // The directory that is listed is one, too.
+        assert_eq!((more, fds.lines().filter(|line| line.contains(" -> ")).count()), (0, 4), "{said}: {fds}");
+    }
+}
+
+#[test]
 fn what_a_worker_was_not_told_to_hand_on_stays_with_it() {
     let project = Project::new("env > given.txt");
     project.queue(json!([{"id": "A", "title": "t", "status": "ready"}]));
