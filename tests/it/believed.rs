@@ -249,6 +249,32 @@ fn a_journal_with_a_hole_of_gigabytes_stops_nobody() {
 }
 
 #[test]
+fn a_journal_of_a_hundred_megabytes_is_read_in_little_memory() {
+    let project = Project::that_succeeds();
+    project.queue(json!([{"id": "A", "title": "t", "status": "ready"}]));
+    project.once("builder");
+    let mut event = project.events().pop().expect("an event");
+    let (seq, long) = (event["seq"].as_u64().expect("a number"), "x".repeat(200_000));
+    let file = fs::OpenOptions::new().append(true).open(project.path(".oodatcaa/work/events.jsonl")).expect("opened");
+    let mut journal = std::io::BufWriter::new(file);
+    event["data"]["note"] = json!(long);
+    for more in 1..=500 {
+        (event["seq"], event["id"]) = (json!(seq + more), json!((seq + more).to_string()));
+        writeln!(journal, "{event}").expect("written");
+    }
+    journal.flush().expect("written");
+    for (program, args) in [("agentctl", "status"), ("agent-daemon", "--role tester --once")] {
+        let program = project.command(program);
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &format!("ulimit -c 0; ulimit -d 65536; exec \"$0\" {args}")]).arg(program.get_program());
+        shell.current_dir(project.root()).env_clear();
+        shell.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        crate::bad_input::run(shell).ended(0);
+    }
+    assert_ne!(project.status("A"), "awaiting_test");
+}
+
+#[test]
 fn a_made_up_number_in_the_journal_hides_no_later_event() {
     let project = Project::that_succeeds();
     project.queue(json!([{"id": "A", "title": "t", "status": "ready"}]));

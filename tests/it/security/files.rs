@@ -8,8 +8,12 @@ use std::{
         net::UnixListener,
     },
     path::{Path, PathBuf},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -139,8 +143,9 @@ impl Case {
         })
     }
 
-    fn is_as_before(&self) {
-        assert_eq!(state_of(self.outside.path()), self.before, "{}", self.words);
+    fn changed(&self) -> Option<String> {
+        let now = state_of(self.outside.path());
+        (now != self.before).then(|| format!("{}: outside is now {now:?}", self.words))
     }
 }
 
@@ -148,20 +153,23 @@ fn cases() -> Vec<(&'static str, &'static str)> {
     PLACES.iter().flat_map(|place| KINDS.iter().map(|kind| (*place, *kind))).collect()
 }
 
-/// Does it for all of them, two at a time.
-fn each<T: Send + Sync + Copy>(cases: &[T], does: impl Fn(usize, T) + Sync) {
-    let next = AtomicUsize::new(0);
+/// Does it for all of them, two at a time, and tells all that was wrong.
+fn each<T: Send + Sync + Copy>(cases: &[T], does: impl Fn(usize, T) -> Vec<String> + Sync) {
+    let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                while let Some((turn, case)) = Some(next.fetch_add(1, Ordering::Relaxed))
-                    .and_then(|turn| Some((turn, *cases.get(turn)?)))
-                {
-                    does(turn, case);
+                loop {
+                    let turn = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(case) = cases.get(turn) else { break };
+                    let more = does(turn, *case);
+                    wrong.lock().expect("whole").extend(more);
                 }
             });
         }
     });
+    let wrong = wrong.into_inner().expect("whole");
+    assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 fn bounded(project: &Project, line: &str) -> Said {
@@ -191,25 +199,29 @@ fn every_verb_ends(cases: &[(&'static str, &'static str)], count: usize) {
     let codes: Vec<Option<i32>> = verbs.iter().map(|verb| bounded(&clean, verb).code).collect();
     let ran = AtomicUsize::new(0);
     each(cases, |turn, (place, kind)| {
-        let Some(case) = Case::new(place, kind) else { return };
+        let Some(case) = Case::new(place, kind) else { return Vec::new() };
+        let mut wrong = Vec::new();
         for n in (0..verbs.len()).cycle().skip(turn * count).take(count) {
             let said = bounded(&case.project, verbs[n]);
             ran.fetch_add(1, Ordering::Relaxed);
-            let words = format!("{}: {}: {said:#?}", case.words, verbs[n]);
-            assert!(said.code.is_some_and(|code| code < 128), "{words}");
-            // What failed only because of that file says which it is.
+            // What failed only because of that file says which it is; what is asked may be another thing then.
             let name = place.rsplit('/').next().expect("a name");
-            let told = said.err.contains(name) || said.out.contains(name);
-            assert!(said.code == Some(0) || said.code == codes[n] || told, "{words}");
+            let words = [name, "hint: say yes", "agentctl lease release"];
+            let told = words.iter().any(|word| said.err.contains(word) || said.out.contains(word));
+            let right = said.code == Some(0) || said.code == codes[n] || told;
+            if said.code.is_none_or(|code| code >= 128) || !right {
+                wrong.push(format!("{}: {}: {said:?}", case.words, verbs[n]));
+            }
         }
-        case.is_as_before();
+        wrong.extend(case.changed());
+        wrong
     });
     println!("figure: verbs on replaced files: {}", ran.load(Ordering::Relaxed));
 }
 
 #[test]
 fn whatever_stands_in_the_place_of_one_of_our_files_every_verb_ends_with_words_and_touches_nothing_outside() {
-    every_verb_ends(&cases(), 2);
+    every_verb_ends(&cases(), 1);
 }
 
 /// The whole product.
@@ -222,27 +234,31 @@ fn every_verb_on_every_file_at_full_size() {
 /// A worker that meets it works on, waits or ends with words; whichever it does, the first TERM ends it.
 fn every_worker_ends(cases: &[(&'static str, &'static str)]) {
     each(cases, |_, (place, kind)| {
-        let Some(mut case) = Case::new(place, kind) else { return };
+        let Some(mut case) = Case::new(place, kind) else { return Vec::new() };
         let n = case.project.start("builder", &["--interval", "1"]);
-        // It has ended, or has looked at everything once.
+        let exe = format!("/proc/{}/exe", case.project.pid(n));
+        let lives = || fs::read_link(&exe).is_ok();
+        // It ends by itself, works, or says what it waits for.
+        let begun = Instant::now();
         crate::support::eventually(&format!("{}: it says something", case.words), || {
             let log = case.project.log("builder", n);
-            let settled = log.contains(" watches ") || log.contains("error:") || log.contains("| ERROR |");
-            (settled || !fs::exists(format!("/proc/{}/exe", case.project.pid(n))).unwrap_or_default()).then_some(())
+            let waits = log.contains("| ERROR |") && begun.elapsed() > Duration::from_secs(3);
+            (log.contains(" watches ") || waits || !lives()).then_some(())
         });
-        if fs::exists(format!("/proc/{}/exe", case.project.pid(n))).unwrap_or_default() {
+        if lives() {
             case.project.signal(n, Signal::TERM);
         }
         let ended = case.project.exited(n);
         let log = case.project.log("builder", n);
-        assert!(ended.code().is_some_and(|code| code < 128) && !log.contains("panicked"), "{}: {log}", case.words);
-        case.is_as_before();
+        let right = ended.code().is_some_and(|code| code < 128) && !log.contains("panicked");
+        let wrong = (!right).then(|| format!("{}: {ended}: {log}", case.words));
+        wrong.into_iter().chain(case.changed()).collect()
     });
 }
 
 #[test]
 fn whatever_stands_in_the_place_of_one_of_our_files_a_worker_obeys_the_first_term_and_touches_nothing_outside() {
-    let some: Vec<_> = cases().into_iter().enumerate().filter(|(n, _)| n % 5 == 0).map(|(_, case)| case).collect();
+    let some: Vec<_> = cases().into_iter().enumerate().filter(|(n, _)| n % 7 == 0).map(|(_, case)| case).collect();
     every_worker_ends(&some);
 }
 
