@@ -33,7 +33,7 @@ pub(super) use crate::domain::text::without_passwords;
 use crate::domain::{Class, environment, text};
 
 /// What would run something, or wait for somebody; stronger than every file.
-const ALWAYS: [&str; 11] = [
+const ALWAYS: [&str; 12] = [
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "protocol.ext.allow=never",
@@ -45,6 +45,8 @@ const ALWAYS: [&str; 11] = [
     "maintenance.auto=false",
     "core.editor=true",
     "advice.detachedHead=false",
+    // A cache that says which tree a commit has, and that whoever may write to the repository can make up.
+    "core.commitGraph=false",
 ];
 
 /// How long one call may take.
@@ -448,6 +450,9 @@ impl Git {
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_OPTIONAL_LOCKS", "0")
             .env("GIT_ASKPASS", "true")
+            // A commit is what its name says: nothing that an agent can write tells of another in its place.
+            .env("GIT_NO_REPLACE_OBJECTS", "1")
+            .env("GIT_GRAFT_FILE", "/dev/null")
             .env("LC_ALL", "C");
         if let Place::Pinned(pin) = &self.place {
             let common = pin.plain.as_ref().map_or(&pin.spot.common, |plain| &plain.dir);

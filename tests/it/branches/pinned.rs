@@ -356,3 +356,27 @@ fn a_worktree_that_became_a_link_to_somewhere_else_is_not_removed_there() {
     walk(&project);
     assert_eq!(fs::read_to_string(precious.join("file")).expect("there"), "precious");
 }
+
+#[test]
+fn a_commit_is_merged_as_it_was_made_whatever_the_repository_is_told_to_show_in_its_place() {
+    let (project, _trees) = scene("echo mine > made.txt");
+    for role in ["builder", "tester"] {
+        once(&project, role);
+    }
+    assert_eq!(project.status("A"), "ready_for_integrator", "{}", project.diagnosis());
+    let root = project.root();
+    let tip = git(root, &["rev-parse", "feat/A-change-it"]);
+    // Another commit stands in for the one that was tested.
+    let blob = git(root, &["hash-object", "-w", "README.md"]);
+    git(root, &["update-index", "--add", "--cacheinfo", &format!("100644,{blob},other.txt")]);
+    let tree = git(root, &["write-tree"]);
+    git(root, &["rm", "-q", "--cached", "other.txt"]);
+    let other = git(root, &["commit-tree", "-p", "main", "-m", "other", &tree]);
+    git(root, &["replace", &tip, &other]);
+    once(&project, "integrator");
+    assert_eq!(project.status("A"), "done", "{}", project.diagnosis());
+    let real = |args: &[&str]| git(root, &[&["--no-replace-objects"], args].concat());
+    assert_eq!(real(&["show", "main:made.txt"]), "mine");
+    assert_eq!(real(&["ls-tree", "--name-only", "main", "other.txt"]), "", "nobody has tested that");
+    assert_eq!(fs::read_to_string(project.path("made.txt")).expect("in the checkout"), "mine\n");
+}
