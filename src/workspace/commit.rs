@@ -80,7 +80,8 @@ pub(super) fn message(text: &str, trailers: &[(&str, String)]) -> String {
 pub(super) fn stage(checkout: &Checkout) -> Result<(), WorkspaceError> {
     let left_out = checkout.left_out(checkout.git.dir())?;
     // Also what lies outside of a sparse checkout: whoever made it wants it in.
-    let mut add = ["add", "-A", "--sparse", "--"].map(String::from).to_vec();
+    let mut add = checkout.git.add_all()?;
+    add.push("--".into());
     add.extend(checkout.own(&left_out)?);
     checkout.git.run(&add)?;
     Ok(())

@@ -312,6 +312,16 @@ impl Git {
         program::check(&self.fences)
     }
 
+    /// The words that add everything of a checkout: also what lies outside of a sparse one, which needs a word since
+    /// git 2.34 and is no word before that.
+    pub(super) fn add_all(&self) -> Result<Vec<String>, GitError> {
+        let mut words = ["add", "-A"].map(String::from).to_vec();
+        if program::version(&self.fences)? >= program::Version(2, 34, 0) {
+            words.push("--sparse".into());
+        }
+        Ok(words)
+    }
+
     /// The top of the checkout that has this private directory, if these calls are pinned to that one.
     pub(super) fn top_of(&self, admin: &Path) -> Option<PathBuf> {
         match &self.place {

@@ -109,7 +109,8 @@ impl Checkout {
         let index = place.path().join("index");
         copy_index(&self.admin.join("index"), &index).map_err(failed("copy", self.admin.join("index")))?;
         let git = self.git.clone().with_env("GIT_INDEX_FILE", &index.to_string_lossy());
-        let mut add = ["add", "-A", "--sparse", "--ignore-errors", "--"].map(String::from).to_vec();
+        let mut add = git.add_all()?;
+        add.extend(["--ignore-errors", "--"].map(String::from));
         add.extend(self.own(&left_out)?);
         let (code, _, said) = git.call(&add)?;
         if code != 0 {

@@ -264,7 +264,7 @@ fn what_a_git_of_ours_left_half_made_is_mended_and_that_of_others_is_told() {
 fn an_older_git_does_and_one_that_is_too_old_is_told() {
     // What Debian 11 and Ubuntu 22.04 have: no such options, and no settings from the environment.
     let older = "unset GIT_CONFIG_COUNT\nfor word; do case $word in --version) echo git version 2.30.2; exit 0;; \
-        --path-format*|--reason|--write-tree|--orphan|--no-relative-paths) echo \"error: unknown option $word\" >&2; exit 129;; esac; done\n\
+        --path-format*|--reason|--write-tree|--orphan|--no-relative-paths|--sparse) echo \"error: unknown option $word\" >&2; exit 129;; esac; done\n\
         case \" $* \" in *' worktree list '*' -z '*) echo 'error: unknown switch z' >&2; exit 129;; esac\nexec @git \"$@\"";
     let (project, trees) = scene("echo x > made.txt");
     let path = in_place_of_git(&trees, older);
