@@ -193,7 +193,7 @@ impl<'a> Sight<'a> {
     /// Tasks in the order in which they are claimed (R6).
     pub fn in_order(&self) -> Vec<&'a Task> {
         let mut tasks: Vec<&Task> = self.snapshot.queue.tasks().collect();
-        tasks.sort_by_key(|task| self.snapshot.queue.rank(task));
+        tasks.sort_by_cached_key(|task| self.snapshot.queue.rank(task));
         tasks
     }
 

@@ -86,8 +86,7 @@ pub fn propose(
     }
     for task in &new {
         if let super::queue::Waits::InCycle(way) = queue.waits(&task.task) {
-            let way: Vec<&str> = way.iter().map(TaskId::as_str).collect();
-            return Err(format!("{} waits for itself: {}", task.task.id, way.join(" → ")));
+            return Err(format!("{} waits for itself: {way}", task.task.id));
         }
     }
     Ok(new)

@@ -173,7 +173,7 @@ pub fn candidates<'a>(snapshot: &'a Snapshot, workflow: &Workflow, rule: &'a Rol
         .tasks()
         .filter(|task| task.status == rule.takes && is_claimable(snapshot, workflow, rule, task))
         .collect();
-    tasks.sort_by_key(|task| snapshot.queue.rank(task));
+    tasks.sort_by_cached_key(|task| snapshot.queue.rank(task));
     tasks
 }
 

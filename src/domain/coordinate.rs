@@ -1,8 +1,6 @@
 //! What the old fleet's Negotiator prompt did by hand, in code (R8): tasks are unblocked, parents
 //! move on, counters are put right. What a human must decide is reported elsewhere, never guessed.
 
-use std::collections::HashMap;
-
 use super::{
     EventDraft, Kind, Member, Plan, Queue, Snapshot, Status, Task, Workflow, decision, event::Actor, landing, text,
 };
@@ -40,13 +38,11 @@ fn has_reason(task: &Task) -> bool {
 
 fn unblock(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
     let mut plan = Plan::none();
-    let mut families: Option<HashMap<&str, Vec<&Task>>> = None;
     for task in snapshot.queue.tasks() {
         if !unblocks_itself(task) || !snapshot.queue.is_free(task) || super::claim::leased(snapshot, task).is_some() {
             continue;
         }
-        let families = families.get_or_insert_with(|| snapshot.queue.families());
-        let to = workflow.start(task, families.contains_key(task.id.as_str()));
+        let to = workflow.start(task, snapshot.queue.children(&task.id).len() > 0);
         if !workflow.knows(&to) {
             continue;
         }
@@ -62,9 +58,11 @@ fn advance_parents(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
     if open.peek().is_none() || !workflow.knows(&Status::PLANNING_COMPLETE) {
         return plan;
     }
-    let families = snapshot.queue.families();
     for parent in open {
-        let Some(children) = families.get(parent.id.as_str()) else { continue };
+        let children: Vec<&Task> = snapshot.queue.children(&parent.id).collect();
+        if children.is_empty() {
+            continue;
+        }
         if !children.iter().all(|child| child.status.is_finished()) || super::claim::leased(snapshot, parent).is_some()
         {
             continue;

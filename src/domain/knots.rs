@@ -5,40 +5,80 @@
 
 use std::collections::{HashMap, VecDeque};
 
-/// For every place on a cycle a way from it back to itself, itself first.
+/// Who waits for themselves, in time and space that grow with places and edges and not with the length of cycles.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Knots {
-    ways: HashMap<usize, Vec<usize>>,
+    /// For each place of a knot those of the same knot that it waits for; empty for all others.
+    ahead: Vec<Vec<usize>>,
+    /// How many places each knot has, by the knot of a place.
+    sizes: Vec<usize>,
+    knot: Vec<usize>,
 }
+
+/// A way from a place back to itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    /// The place itself, and those that follow; where `among` says something, the beginning only.
+    pub(super) places: Vec<usize>,
+    /// How many wait for each other, where the whole way is too long to be looked for.
+    pub(super) among: Option<usize>,
+}
+
+/// A place of no knot.
+const FREE: usize = usize::MAX;
+
+/// So many places are looked at for one way. Each task of a queue may be asked, so that has to be a bound.
+const LOOKED_AT: usize = 64;
+
+/// So much of a longer way is told.
+const TOLD: usize = 4;
 
 impl Knots {
     /// Of a graph: for each place those that it waits for.
     pub(super) fn of(ahead: &[Vec<usize>]) -> Self {
-        let tangled = tangled(ahead);
-        let mut ways = HashMap::new();
-        // Who has looked at a place last, so that nothing has to be cleared between two searches.
-        let mut seen_by = vec![usize::MAX; ahead.len()];
-        let mut from = vec![usize::MAX; ahead.len()];
-        for start in (0..ahead.len()).filter(|place| tangled[*place]) {
-            if ways.contains_key(&start) {
-                continue;
-            }
-            let Some(way) = way_back(start, ahead, &tangled, &mut seen_by, &mut from) else { continue };
-            // The same way serves all who stand on it.
-            for turn in 0..way.len() {
-                ways.entry(way[turn]).or_insert_with(|| {
-                    let mut turned = way.clone();
-                    turned.rotate_left(turn);
-                    turned
+        let part = parts(ahead);
+        let mut sizes = vec![0; ahead.len()];
+        part.iter().for_each(|&part| sizes[part] += 1);
+        let tangled = |at: usize| sizes[part[at]] > 1 || ahead[at].contains(&at);
+        let knot: Vec<usize> = (0..ahead.len()).map(|at| if tangled(at) { part[at] } else { FREE }).collect();
+        let within = |at: usize| match knot[at] {
+            FREE => Vec::new(),
+            mine => ahead[at].iter().copied().filter(|&next| knot[next] == mine).collect(),
+        };
+        Self { ahead: (0..ahead.len()).map(within).collect(), sizes, knot }
+    }
+
+    /// The shortest way from a place back to itself, or how it begins; `None` when there is none.
+    pub(super) fn way(&self, place: usize) -> Option<Way> {
+        if *self.knot.get(place)? == FREE {
+            return None;
+        }
+        let mut from: HashMap<usize, usize> = HashMap::new();
+        let mut edge = VecDeque::from([place]);
+        while let Some(at) = edge.pop_front().filter(|_| from.len() < LOOKED_AT) {
+            for &next in &self.ahead[at] {
+                if next == place {
+                    let mut places = vec![at];
+                    while let Some(&before) = places.last().and_then(|last| from.get(last)) {
+                        places.push(before);
+                    }
+                    places.reverse();
+                    return Some(Way { places, among: None });
+                }
+                from.entry(next).or_insert_with(|| {
+                    edge.push_back(next);
+                    at
                 });
             }
         }
-        Self { ways }
-    }
-
-    /// The way from a place back to itself; `None` when there is none.
-    pub(super) fn way(&self, place: usize) -> Option<&[usize]> {
-        self.ways.get(&place).map(Vec::as_slice)
+        let mut places = vec![place];
+        while places.len() < TOLD {
+            let last = places[places.len() - 1];
+            // Everybody in a knot waits for somebody in it.
+            let Some(&next) = self.ahead[last].iter().find(|next| !places.contains(next)) else { break };
+            places.push(next);
+        }
+        Some(Way { places, among: Some(self.sizes[self.knot[place]]) })
     }
 }
 
@@ -82,64 +122,48 @@ impl Urged {
     }
 }
 
-/// What is left after taking away, again and again, whoever waits for nobody and whom nobody waits for:
-/// the cycles, and what lies between two.
-fn tangled(ahead: &[Vec<usize>]) -> Vec<bool> {
-    let mut behind = vec![Vec::new(); ahead.len()];
-    for (place, others) in ahead.iter().enumerate() {
-        for &other in others {
-            behind[other].push(place);
+/// The part of the graph that each place belongs to: two are in one part if there is a way from each to the other
+/// (Tarjan, with a stack of its own, for chains may be long).
+fn parts(ahead: &[Vec<usize>]) -> Vec<usize> {
+    let places = ahead.len();
+    let (mut order, mut low, mut part) = (vec![FREE; places], vec![0; places], vec![FREE; places]);
+    let (mut count, mut open, mut walk) = (0, Vec::new(), Vec::new());
+    for start in 0..places {
+        if order[start] != FREE {
+            continue;
         }
-    }
-    let mut left = vec![true; ahead.len()];
-    for (there, back) in [(ahead, behind.as_slice()), (behind.as_slice(), ahead)] {
-        let mut count: Vec<usize> =
-            there.iter().map(|others| others.iter().filter(|&&other| left[other]).count()).collect();
-        let mut free: Vec<usize> = (0..ahead.len()).filter(|&place| left[place] && count[place] == 0).collect();
-        while let Some(place) = free.pop() {
-            left[place] = false;
-            for &other in &back[place] {
-                if left[other] {
-                    count[other] -= 1;
-                    if count[other] == 0 {
-                        free.push(other);
+        walk.push((start, 0));
+        while let Some((at, step)) = walk.pop() {
+            if step == 0 {
+                (order[at], low[at]) = (count, count);
+                count += 1;
+                open.push(at);
+            }
+            match ahead[at].get(step) {
+                Some(&next) if order[next] == FREE => walk.extend([(at, step + 1), (next, 0)]),
+                Some(&next) => {
+                    if part[next] == FREE {
+                        low[at] = low[at].min(order[next]);
+                    }
+                    walk.push((at, step + 1));
+                }
+                None => {
+                    if low[at] == order[at] {
+                        while let Some(last) = open.pop() {
+                            part[last] = at;
+                            if last == at {
+                                break;
+                            }
+                        }
+                    }
+                    if let Some((before, _)) = walk.last() {
+                        low[*before] = low[*before].min(low[at]);
                     }
                 }
             }
         }
     }
-    left
-}
-
-/// The shortest way from a place back to itself.
-fn way_back(
-    start: usize,
-    ahead: &[Vec<usize>],
-    tangled: &[bool],
-    seen_by: &mut [usize],
-    from: &mut [usize],
-) -> Option<Vec<usize>> {
-    let mut edge = VecDeque::from([start]);
-    while let Some(at) = edge.pop_front() {
-        for &next in ahead[at].iter().filter(|&&next| tangled[next]) {
-            if next == start {
-                let mut way = vec![at];
-                let mut step = at;
-                while step != start {
-                    step = from[step];
-                    way.push(step);
-                }
-                way.reverse();
-                return Some(way);
-            }
-            if seen_by[next] != start {
-                seen_by[next] = start;
-                from[next] = at;
-                edge.push_back(next);
-            }
-        }
-    }
-    None
+    part
 }
 
 #[cfg(test)]
@@ -178,28 +202,71 @@ mod tests {
     fn what_lies_between_two_cycles_is_on_none() {
         // 0 ⇄ 1 → 2 → 3 ⇄ 4, and 5 → 0.
         let knots = Knots::of(&[vec![1], vec![0, 2], vec![3], vec![4], vec![3], vec![0]]);
-        assert_eq!(knots.way(0), Some(&[0, 1][..]));
-        assert_eq!(knots.way(1), Some(&[1, 0][..]));
-        assert_eq!(knots.way(4), Some(&[4, 3][..]));
+        let whole = |places: &[usize]| Some(Way { places: places.to_vec(), among: None });
+        assert_eq!(knots.way(0), whole(&[0, 1]));
+        assert_eq!(knots.way(1), whole(&[1, 0]));
+        assert_eq!(knots.way(4), whole(&[4, 3]));
         assert_eq!((knots.way(2), knots.way(5)), (None, None));
     }
 
     #[test]
     fn a_place_may_wait_for_itself_alone() {
-        assert_eq!(Knots::of(&[vec![0]]).way(0), Some(&[0][..]));
+        assert_eq!(Knots::of(&[vec![0]]).way(0), Some(Way { places: vec![0], among: None }));
     }
 
-    /// Five thousand tasks that all wait for each other somehow must not take the fleet down.
+    /// What a way of places says must be true of the graph.
+    fn holds(ahead: &[Vec<usize>], start: usize, way: &Way) {
+        assert_eq!(way.places[0], start);
+        assert!(way.places.windows(2).all(|pair| ahead[pair[0]].contains(&pair[1])));
+        let back = ahead[way.places[way.places.len() - 1]].contains(&start);
+        assert!(way.among.is_some() || back, "{way:?}");
+    }
+
+    /// A hundred thousand tasks that all wait for each other somehow must not take the fleet down: the work for each
+    /// is bounded, whatever they look like.
     #[test]
-    fn a_great_tangle_is_undone_in_one_go() {
-        let n = 5_000;
-        let ahead: Vec<Vec<usize>> = (0..n).map(|at| vec![(at * 7 + 1) % n, (at * 13 + 5) % n]).collect();
-        let knots = Knots::of(&ahead);
-        for (start, _) in ahead.iter().enumerate() {
-            let Some(way) = knots.way(start) else { continue };
-            assert_eq!(way[0], start);
-            assert!(way.windows(2).all(|pair| ahead[pair[0]].contains(&pair[1])));
-            assert!(ahead[way[way.len() - 1]].contains(&start));
+    fn great_knots_of_every_shape_are_undone_in_one_go() {
+        let n = 100_000;
+        let shapes: [fn(usize, usize) -> Vec<usize>; 3] = [
+            |at, n| vec![(at + 1) % n],
+            |at, n| vec![(at * 7 + 1) % n, (at * 13 + 5) % n],
+            |at, n| vec![(at + 1) % n, (at + 2) % n],
+        ];
+        for shape in shapes {
+            let ahead: Vec<Vec<usize>> = (0..n).map(|at| shape(at, n)).collect();
+            let knots = Knots::of(&ahead);
+            for start in 0..n {
+                let Some(way) = knots.way(start) else { continue };
+                assert!(way.places.len() <= LOOKED_AT + 1);
+                holds(&ahead, start, &way);
+            }
+        }
+        let ring: Vec<Vec<usize>> = (0..n).map(|at| vec![(at + 1) % n]).collect();
+        let expected = Way { places: vec![7, 8, 9, 10], among: Some(n) };
+        assert_eq!(Knots::of(&ring).way(7), Some(expected));
+        let chain: Vec<Vec<usize>> = (0..n).map(|at| if at == 0 { Vec::new() } else { vec![at - 1] }).collect();
+        assert!(Knots::of(&chain).way(n - 1).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn a_place_has_a_way_back_if_and_only_if_it_comes_back_to_itself(graph in graphs()) {
+            let ahead: Vec<Vec<usize>> = graph.into_iter().map(|(ahead, _)| ahead).collect();
+            let knots = Knots::of(&ahead);
+            for start in 0..ahead.len() {
+                let mut reached = vec![false; ahead.len()];
+                let mut next = ahead[start].clone();
+                while let Some(at) = next.pop() {
+                    if !std::mem::replace(&mut reached[at], true) {
+                        next.extend(&ahead[at]);
+                    }
+                }
+                let way = knots.way(start);
+                prop_assert_eq!(way.is_some(), reached[start]);
+                if let Some(way) = way {
+                    holds(&ahead, start, &way);
+                }
+            }
         }
     }
 }

@@ -46,8 +46,29 @@ pub enum Waits {
     OnCancelled(TaskId),
     /// On one that is not in the queue.
     OnMissing(String),
-    /// On itself, by way of these.
-    InCycle(Vec<TaskId>),
+    /// On itself.
+    InCycle(Cycle),
+}
+
+/// A way from a task back to itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cycle {
+    /// The task itself and those that follow; where `among` says something, the beginning only.
+    pub way: Vec<TaskId>,
+    /// How many tasks wait for each other, where the way is too long to be told.
+    pub among: Option<usize>,
+}
+
+impl fmt::Display for Cycle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for id in &self.way {
+            write!(f, "{id} → ")?;
+        }
+        match self.among {
+            None => write!(f, "{}", self.way[0]),
+            Some(all) => write!(f, "… → {} ({all} tasks wait for each other)", self.way[0]),
+        }
+    }
 }
 
 /// The queue, as far as the rules need it.
@@ -60,6 +81,8 @@ pub struct Queue {
     knots: OnceLock<Knots>,
     /// Who is more urgent than it says; found out when first asked.
     urged: OnceLock<Urged>,
+    /// The places of the children of each place; found out when first asked.
+    families: OnceLock<HashMap<usize, Vec<usize>>>,
     /// The `wip_limits` object.
     pub wip_limits: BTreeMap<String, u32>,
     /// The `metadata.*_tasks` counters that exist; `None` where the value is not a count.
@@ -178,20 +201,20 @@ impl Queue {
         self.wip_limits.get(role.as_str()).copied().unwrap_or(1)
     }
 
-    /// The children of every task that has some, in one pass.
-    pub fn families(&self) -> HashMap<&str, Vec<&Task>> {
-        let mut families: HashMap<&str, Vec<&Task>> = HashMap::new();
-        for task in self.tasks() {
-            if let Some(parent) = task.parent.as_deref().filter(|parent| *parent != task.id.as_str()) {
-                families.entry(parent).or_default().push(task);
-            }
-        }
-        families
-    }
-
     /// The children of one task.
-    pub fn children<'a>(&'a self, id: &'a TaskId) -> impl Iterator<Item = &'a Task> {
-        self.tasks().filter(move |task| task.parent.as_deref() == Some(id.as_str()) && task.id != *id)
+    pub fn children(&self, id: &TaskId) -> impl ExactSizeIterator<Item = &Task> {
+        let families = self.families.get_or_init(|| {
+            let mut families: HashMap<usize, Vec<usize>> = HashMap::new();
+            for task in self.tasks() {
+                let parent = task.parent.as_deref().and_then(|parent| self.index.get(parent).copied());
+                if let Some(parent) = parent.filter(|&parent| parent != task.place) {
+                    families.entry(parent).or_default().push(task.place);
+                }
+            }
+            families
+        });
+        let mine = self.index.get(id).and_then(|place| families.get(place)).map_or(&[][..], Vec::as_slice);
+        mine.iter().map(|&at| &*self.tasks[at])
     }
 
     /// What a task waits for, the first of its dependencies that is not done (R6).
@@ -238,6 +261,7 @@ impl Queue {
     fn forget(&mut self) {
         self.knots.take();
         self.urged.take();
+        self.families.take();
     }
 
     /// The cycles among tasks that are not finished; found out when first asked.
@@ -257,9 +281,9 @@ impl Queue {
     }
 
     /// A way from a task back to itself over dependencies that are not done.
-    fn cycle_of(&self, task: &Task) -> Option<Vec<TaskId>> {
+    fn cycle_of(&self, task: &Task) -> Option<Cycle> {
         let way = self.knots().way(*self.index.get(&task.id)?)?;
-        Some(way.iter().map(|&at| self.tasks[at].id.clone()).collect())
+        Some(Cycle { way: way.places.iter().map(|&at| self.tasks[at].id.clone()).collect(), among: way.among })
     }
 
     /// Everything that is wrong, for `doctor` and `queue validate`: what the file showed, and what
@@ -311,8 +335,7 @@ impl Queue {
                     );
                 }
                 Waits::InCycle(way) => {
-                    let way: Vec<&str> = way.iter().map(TaskId::as_str).collect();
-                    say(task, "cycle", format!("task {} waits for itself: {} → {}", task.id, way.join(" → "), way[0]));
+                    say(task, "cycle", format!("task {} waits for itself: {way}", task.id));
                 }
             }
         }
@@ -379,10 +402,37 @@ mod tests {
             task("D", Status::READY, &["A"]),
             task("S", Status::READY, &["S"]),
         ]);
-        let way = |ids: &[&str]| Waits::InCycle(ids.iter().map(|id| TaskId::parse(id).expect("id")).collect());
+        let way = |ids: &[&str]| {
+            let way = ids.iter().map(|id| TaskId::parse(id).expect("id")).collect();
+            Waits::InCycle(Cycle { way, among: None })
+        };
         assert_eq!(waits(&queue, "A"), way(&["A", "B", "C"]));
         assert_eq!(waits(&queue, "S"), way(&["S"]));
         assert!(matches!(waits(&queue, "D"), Waits::On(..)), "D is behind the cycle, not in it");
+    }
+
+    #[test]
+    fn of_a_long_cycle_the_beginning_is_told() {
+        let name = |n: usize| format!("T{}", n % 500);
+        let queue = Queue::of((0..500).map(|n| task(&name(n), Status::READY, &[&name(n + 1)])).collect());
+        let Waits::InCycle(cycle) = waits(&queue, "T3") else { panic!("it is a cycle") };
+        assert_eq!(cycle.to_string(), "T3 → T4 → T5 → T6 → … → T3 (500 tasks wait for each other)");
+    }
+
+    #[test]
+    fn children_are_those_that_name_a_task_as_their_parent() {
+        let mut tasks: Vec<Task> = ["A", "B", "C", "D"].map(|id| task(id, Status::READY, &[])).into();
+        for (at, parent) in [(1, "A"), (2, "A"), (3, "D")] {
+            tasks[at].parent = Some(parent.into());
+        }
+        let mut queue = Queue::of(tasks);
+        let children = |queue: &Queue, id: &str| -> Vec<String> {
+            queue.children(&TaskId::parse(id).expect("id")).map(|task| task.id.to_string()).collect()
+        };
+        assert_eq!(children(&queue, "A"), ["B", "C"]);
+        assert!(children(&queue, "D").is_empty(), "nobody is a child of its own");
+        queue.edit(&TaskId::parse("C").expect("id"), |task| task.parent = Some("D".into()));
+        assert_eq!((children(&queue, "A"), children(&queue, "D")), (vec!["B".into()], vec!["C".into()]));
     }
 
     #[test]

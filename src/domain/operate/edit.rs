@@ -108,10 +108,7 @@ fn check_dependencies(snapshot: &Snapshot, task: &Task, names: &[String]) -> Res
     queue.edit(&task.id, |task| task.dependencies = names.to_vec());
     let after = queue.get(&task.id).expect("it is there");
     match queue.waits(after) {
-        Waits::InCycle(way) => {
-            let way: Vec<&str> = way.iter().map(TaskId::as_str).collect();
-            Err(Refusal::BadTask(format!("{} would wait for itself: {} → {}", task.id, way.join(" → "), way[0])))
-        }
+        Waits::InCycle(way) => Err(Refusal::BadTask(format!("{} would wait for itself: {way}", task.id))),
         _ => Ok(()),
     }
 }

@@ -298,13 +298,9 @@ fn waiting(id: &TaskId, waits: &Waits) -> Why {
         )
         .needs(Cause::Task(id.clone())),
         Waits::InCycle(way) => {
-            let way: Vec<&str> = way.iter().map(TaskId::as_str).collect();
-            why(
-                "R8",
-                format!("it waits for itself: {} → {}", way.join(" → "), way[0]),
-                format!("agentctl task dep rm {} {}", way[0], way.get(1).unwrap_or(&way[0])),
-            )
-            .needs(Cause::Task(id.clone()))
+            let (this, next) = (&way.way[0], way.way.get(1).unwrap_or(&way.way[0]));
+            why("R8", format!("it waits for itself: {way}"), format!("agentctl task dep rm {this} {next}"))
+                .needs(Cause::Task(id.clone()))
         }
     }
 }
@@ -334,9 +330,9 @@ fn blocked(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Why {
 }
 
 fn parent(snapshot: &Snapshot, task: &Task) -> Why {
-    let open: Vec<&Task> = snapshot.queue.children(&task.id).filter(|child| !child.status.is_finished()).collect();
-    let all = snapshot.queue.children(&task.id).count();
-    match open.first() {
+    let all = snapshot.queue.children(&task.id).len();
+    let mut open = snapshot.queue.children(&task.id).filter(|child| !child.status.is_finished());
+    match open.next() {
         None if all == 0 => why(
             "R8",
             "it is planned, but no task names it as its parent, so nothing will finish it",
@@ -352,7 +348,7 @@ fn parent(snapshot: &Snapshot, task: &Task) -> Why {
             "R8",
             format!(
                 "it waits for {} of its {all} children, the first is {} (`{}`)",
-                open.len(),
+                open.count() + 1,
                 first.id,
                 one_line(first.status.as_str())
             ),
