@@ -6,6 +6,7 @@
 
 use std::{io::Read as _, path::Path, time::Duration};
 
+use chrono::DateTime;
 use serde_json::Value;
 
 use super::{
@@ -195,6 +196,9 @@ fn note(descriptor: &Descriptor, grammar: &mut dyn Grammar, event: &Value, facts
     }
     if let Some(message) = map.message.iter().find_map(|pick| facts::pick(pick, event)) {
         facts.message = Some(message);
+    }
+    if let Some(ends) = map.resets.iter().find_map(|pick| facts::pick(pick, event)) {
+        facts.observation.resets_at = ends.parse().ok().and_then(|ends| DateTime::from_timestamp(ends, 0));
     }
     facts.observation.denials += u32::from(map.denied.iter().any(|denied| denied.holds(event)));
     if let Some(list) = map.denials.as_ref().and_then(|ptr| ptr.first(event)).and_then(Value::as_array) {

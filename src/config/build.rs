@@ -14,7 +14,7 @@ use crate::domain::{
     Role, RoleRule, Status, Workflow,
     budget::{Budgets, Limits},
     outcome::Retry,
-    policy::Policy,
+    policy::{OnRetry, Policy},
     starts::Bounds,
 };
 
@@ -44,6 +44,11 @@ pub(super) fn fill_in_defaults(all: &mut Flat) {
 pub(super) fn masked(path: &[String], value: &Value) -> Value {
     match (path, value.as_str()) {
         ([agents, _, set, _], Some(text)) if agents == "agents" && set == "set" => {
+            Value::String(secrets::shown(text).into())
+        }
+        ([agents, _, accounts, _, set, _], Some(text))
+            if agents == "agents" && accounts == "accounts" && set == "set" =>
+        {
             Value::String(secrets::shown(text).into())
         }
         ([adapters, _, env, set, _], Some(text)) if adapters == "adapters" && env == "env" && set == "set" => {
@@ -146,8 +151,16 @@ pub(super) fn build(
         pause_after: count("pause_after"),
     };
     let adapters = adapters(all);
-    let agents: BTreeMap<String, AgentConfig> =
+    let mut agents: BTreeMap<String, AgentConfig> =
         names(all, "agents").into_iter().map(|name| (name.clone(), agent(&values, &name, &adapters, found))).collect();
+    let accounts: BTreeMap<String, Vec<String>> = agents
+        .keys()
+        .map(|name| (name.clone(), accounts(&values, name)))
+        .filter(|(_, some)| !some.is_empty())
+        .collect();
+    for (name, account) in accounts.iter().flat_map(|(name, all)| all.iter().map(move |account| (name, account))) {
+        agents.insert(format!("{name}@{account}"), of_account(&values, name, account, &agents[name]));
+    }
     let gates: BTreeMap<String, GateConfig> =
         names(all, "gates").into_iter().map(|name| (name.clone(), gate(&values, &name, found))).collect();
     let mut roles: BTreeMap<Role, RoleConfig> =
@@ -187,6 +200,23 @@ pub(super) fn build(
         if config.agents.is_empty() {
             config.agents.extend(config.agent.clone());
         }
+        for name in &config.on_retry {
+            reference(
+                &["roles", role.as_str(), "on_retry", "agent"],
+                name,
+                "agent",
+                agent_names.clone(),
+                untrusted_agents,
+            );
+        }
+        for chain in [&mut config.agents, &mut config.on_retry] {
+            let each = |name: &String| match accounts.get(name) {
+                Some(all) => all.iter().map(|account| format!("{name}@{account}")).collect(),
+                None => vec![name.clone()],
+            };
+            *chain = chain.iter().flat_map(each).collect();
+        }
+        config.agent = config.agents.first().cloned();
         for name in &config.gates {
             reference(&["roles", role.as_str(), "gates"], name, "gate", gate_names.clone(), untrusted_gates);
         }
@@ -211,6 +241,7 @@ pub(super) fn build(
             backoff_max: retry.backoff_max,
         },
         merges: workspace.mode == WorkspaceMode::Worktree,
+        on_retry: on_retry(&roles),
     };
     let workflow = workflow(&values, names(all, "roles"), found)?.under(policy);
     Ok(Config { fleet, workflow, roles, agents, adapters, gates, retry, workspace, merge, trust })
@@ -248,6 +279,7 @@ fn role(values: &Values<'_>, name: &str) -> RoleConfig {
     RoleConfig {
         agent: values.text(&at("agent")),
         agents: values.texts(&at("agents")),
+        on_retry: values.text(&["roles", name, "on_retry", "agent"]).into_iter().collect(),
         timeout: values.duration(&at("timeout")),
         silence: values.duration(&at("silence")),
         output: values.size(&at("output")),
@@ -333,6 +365,32 @@ fn agent(
         args: values.texts(&at("args")),
         adapters: if kind == AgentKind::Adapter { adapters.clone() } else { BTreeMap::new() },
     }
+}
+
+/// The names of an agent's accounts.
+fn accounts(values: &Values<'_>, name: &str) -> Vec<String> {
+    let own = values.0.keys().filter(|path| path.len() == 6 && path[..3] == ["agents", name, "accounts"]);
+    let mut all: Vec<String> = own.map(|path| path[3].clone()).collect();
+    all.dedup();
+    all
+}
+
+/// An agent with one of its accounts.
+fn of_account(values: &Values<'_>, name: &str, account: &str, agent: &AgentConfig) -> AgentConfig {
+    let mut agent = AgentConfig { account: Some(account.into()), ..agent.clone() };
+    let own = values.0.iter().filter(|(path, _)| path.len() == 6 && path[..4] == ["agents", name, "accounts", account]);
+    agent.set.extend(own.filter_map(|(path, (value, _))| Some((path[5].clone(), value.as_str()?.to_owned()))));
+    agent
+}
+
+/// Who works on what has failed before, where a role says so.
+fn on_retry(roles: &BTreeMap<Role, RoleConfig>) -> BTreeMap<Role, OnRetry> {
+    let some = roles.iter().filter(|(_, config)| !config.on_retry.is_empty());
+    let chain = |config: &RoleConfig| OnRetry {
+        only: config.on_retry.iter().all(|name| !config.agents.contains(name)),
+        agents: config.on_retry.clone(),
+    };
+    some.map(|(role, config)| (role.clone(), chain(config))).collect()
 }
 
 fn gate(values: &Values<'_>, name: &str, found: &mut Findings) -> GateConfig {

@@ -221,6 +221,12 @@ pub(super) const KEYS: &[Key] = &[
         "[]",
         "Agents in order: the next works while the quota of those before it is used up; in place of `agent`.",
     ),
+    key(
+        "roles.*.on_retry.agent",
+        Ignored,
+        Kind::Agent,
+        "The agent for a task that has failed before, e.g. a stronger one; then those of `agents`, as long as its quota is used up.",
+    ),
     with("roles.*.timeout", Smaller, Kind::Duration(100), r#""60m""#, "Wall-clock limit of an attempt."),
     with(
         "roles.*.silence",
@@ -304,6 +310,12 @@ pub(super) const KEYS: &[Key] = &[
         "Names of variables that it inherits, besides the few that every program needs; `NAME_*` for all that start so.",
     ),
     key("agents.*.set.*", Ignored, Kind::EnvValue, "A variable that it is given: text, `env:NAME` or `file:PATH`."),
+    key(
+        "agents.*.accounts.*.set.*",
+        Ignored,
+        Kind::EnvValue,
+        "A variable of one of its accounts: text, `env:NAME` or `file:PATH`. Each account is an agent `NAME@ACCOUNT` with a pool and a home of its own; of those that are open, the one whose window ends first works.",
+    ),
     key("agents.*.exits.*", Ignored, Kind::Class, "What an exit code means, as a class of failure."),
     key("agents.*.install", Ignored, Kind::Text, "How to install it, for the message when it is missing."),
     key(ADAPTERS, Ignored, Kind::Any, "What differs from the adapter that ships, or a new one; see CONTRIBUTING.md."),

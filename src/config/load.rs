@@ -190,6 +190,10 @@ fn commands(project: &[Flat]) -> Vec<NamedCommand> {
                 let shown = value.as_str().map_or(secrets::MASK, secrets::shown);
                 command.set.insert(path[3].clone(), shown.into());
             }
+            Some("accounts") => {
+                let shown = value.as_str().map_or(secrets::MASK, secrets::shown);
+                command.more.insert(path[2..].join("."), shown.into());
+            }
             Some(_) => {
                 command.more.insert(path[2..].join("."), value.to_string());
             }
@@ -286,6 +290,9 @@ fn check(path: &[String], value: &Value) -> Result<(), Wrong> {
 fn names(path: &[String]) -> Result<(), String> {
     match path.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["agents", agent, "set", variable, ..] => values::named(agent).and_then(|()| values::variable(variable)),
+        ["agents", agent, "accounts", account, "set", variable, ..] => {
+            values::named(agent).and_then(|()| values::named(account)).and_then(|()| values::variable(variable))
+        }
         ["agents", agent, "exits", code, ..] => {
             values::named(agent)?;
             match code.parse::<u8>() {

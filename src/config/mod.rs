@@ -81,6 +81,8 @@ pub struct RoleConfig {
     pub agent: Option<String>,
     /// All agents that may work, `agent` first; the next works while the quota of those before it is used up.
     pub agents: Vec<String>,
+    /// Those that work on a task that has failed before, ahead of the others; none for no difference.
+    pub on_retry: Vec<String>,
     /// Wall-clock limit of an attempt. 60 min.
     pub timeout: Duration,
     /// Longest silence of an agent. 10 min; zero turns it off.
@@ -306,12 +308,16 @@ impl Loaded {
         }
     }
 
-    /// The chain of agents that work for a role, the preferred one first; never empty.
+    /// All agents that work for a role, the preferred one first, those for what has failed last; never empty.
     pub fn agents(&self, role: &Role) -> Result<Vec<(&str, &AgentConfig)>, ConfigError> {
         let first = self.agent(role)?;
-        let chain = self.config.roles.get(role).map(|role| role.agents.as_slice()).unwrap_or_default();
+        let config = self.config.roles.get(role);
+        let chain = config.into_iter().flat_map(|config| config.agents.iter().chain(&config.on_retry));
         let mut found = vec![first];
-        for name in chain.iter().filter(|name| *name != first.0) {
+        for name in chain {
+            if found.iter().any(|(other, _)| other == name) {
+                continue;
+            }
             match self.config.agents.get_key_value(name) {
                 Some((name, agent)) => found.push((name, agent)),
                 None => return Err(self.untrusted(format!("the agent `{name}`"))),

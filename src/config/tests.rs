@@ -450,3 +450,27 @@ proptest::proptest! {
         let _ = place.load();
     }
 }
+
+#[test]
+fn an_agents_accounts_are_agents_of_their_own_and_a_role_that_names_it_gets_all_of_them() {
+    let text = "fleet.agent = \"c\"\n[agents.c]\nkind = \"claude\"\nset = { A = \"1\", B = \"2\" }\n\
+        [agents.c.accounts.work]\nset = { B = \"secret-of-work\" }\n[agents.c.accounts.home]\nset = { B = \"4\" }\n\
+        [agents.strong]\nargv = [\"strong\"]\n[roles.builder]\non_retry.agent = \"strong\"\n\
+        [roles.tester]\nagents = [\"strong\", \"c\"]\n";
+    let loaded = Scene::new().user(text).load().expect("loads");
+    let config = &loaded.config;
+    let work = &config.agents["c@work"];
+    assert_eq!(
+        (work.account.as_deref(), work.set["A"].as_str(), work.set["B"].as_str()),
+        (Some("work"), "1", "secret-of-work")
+    );
+    let names = |role| -> Vec<&str> { loaded.agents(role).expect("there").into_iter().map(|(name, _)| name).collect() };
+    assert_eq!(names(&Role::BUILDER), ["c@home", "c@work", "strong"]);
+    assert_eq!(names(&Role::TESTER), ["strong", "c@home", "c@work"]);
+    let special = &config.workflow.policy().on_retry;
+    assert_eq!((special.len(), special[&Role::BUILDER].only), (1, true));
+    let shown: Vec<String> = loaded.settings.iter().map(|setting| format!("{setting:?}")).collect();
+    assert!(!shown.join("\n").contains("secret-of-work"));
+    let wrong = Scene::new().user("[roles.builder]\non_retry.agent = \"stron\"").faults();
+    assert!(wrong[0].contains("names the agent `stron`"), "{wrong:?}");
+}

@@ -217,7 +217,10 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, me: &Claimant) -> Result
     }
     let (offer, probe) = match me.agents.first() {
         Some(first) if me.merges => (first, false),
-        _ => pool::choose(snapshot, &me.agents).map_err(Idle::Limited)?,
+        _ => {
+            let chain = pool::chain(snapshot, workflow, rule, task, &me.agents);
+            pool::choose(snapshot, &chain).map_err(Idle::Limited)?
+        }
     };
     Ok(take(snapshot, workflow, me, task, offer, probe))
 }

@@ -97,6 +97,8 @@ pub enum SetBy {
 pub struct Work {
     /// The token of its claim.
     pub token: Token,
+    /// Who worked: the agent's name.
+    pub by: String,
     /// The commit at which it ended.
     pub commit: Option<String>,
 }
@@ -231,6 +233,8 @@ pub struct History {
     pub starts: Starts,
     /// The pools of quota that are not known to be open (R22).
     pub pools: BTreeMap<String, Closed>,
+    /// When the window of a pool ends that is running, as its provider said last.
+    pub windows: BTreeMap<String, DateTime<Utc>>,
     /// Our last changes to the queue, oldest first.
     pub recent: VecDeque<Arc<Write>>,
     /// The time of the last event.
@@ -293,7 +297,11 @@ impl History {
                 self.apply_to_decisions(event);
                 self.apply_to_ledger(event);
             }
-            Kind::AttemptFinished | Kind::AttemptSuperseded | Kind::BudgetExceeded => self.apply_to_ledger(event),
+            Kind::AttemptFinished => {
+                self.apply_to_pools(event);
+                self.apply_to_ledger(event);
+            }
+            Kind::AttemptSuperseded | Kind::BudgetExceeded => self.apply_to_ledger(event),
             _ => {}
         }
     }
@@ -401,7 +409,8 @@ impl History {
                     if known.unjudged.as_ref().is_none_or(|(other, _)| other != role) {
                         known.unjudged = Some((role.clone(), token));
                     }
-                    known.work.insert(role.clone(), Work { token, commit: None });
+                    let by = event.text("by").unwrap_or_default().into();
+                    known.work.insert(role.clone(), Work { token, by, commit: None });
                     let named = event.text("run").and_then(RunName::parse).filter(|name| name.token() == token);
                     known.runs.insert(token, named.unwrap_or_else(|| RunName::of(token)));
                 }

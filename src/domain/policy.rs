@@ -1,8 +1,9 @@
 //! What a project allows beside its table of roles: approvals, how long a human is waited for, budgets.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
+    Role,
     budget::{Budgets, Limits},
     starts::Bounds,
 };
@@ -22,6 +23,17 @@ pub struct Policy {
     pub bounds: Bounds,
     /// Branches of worktrees are merged by our own code, not by an agent.
     pub merges: bool,
+    /// Who works on tasks that have failed before, by role.
+    pub on_retry: BTreeMap<Role, OnRetry>,
+}
+
+/// Who works on tasks of a role that have failed before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnRetry {
+    /// The names, in the order in which they are asked, ahead of the role's others.
+    pub agents: Vec<String>,
+    /// They work on nothing else.
+    pub only: bool,
 }
 
 impl Default for Policy {
@@ -33,6 +45,7 @@ impl Default for Policy {
             most_at_once: u32::MAX,
             bounds: Bounds::default(),
             merges: true,
+            on_retry: BTreeMap::new(),
         }
     }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::{
-    Class, Event, EventDraft, History, Kind, Lease, Outcome, Plan, Snapshot, event::Actor, outcome::Policy,
-    plan::stamp, settle, text,
+    Class, Event, EventDraft, History, Kind, Lease, Outcome, Plan, RoleRule, Snapshot, Task, Workflow, event::Actor,
+    outcome::Policy, plan::stamp, settle, text,
 };
 
 /// The first pause, where nobody stated one.
@@ -97,9 +97,50 @@ pub fn standing<'a>(snapshot: &'a Snapshot, pool: &str) -> Standing<'a> {
     }
 }
 
+/// The agent that a name stands for: `claude` for each of its accounts, `claude@work` and `claude@home`.
+pub fn agent_of(by: &str) -> &str {
+    by.split_once('@').map_or(by, |(agent, _)| agent)
+}
+
+/// Whether a task has failed before, and nobody has mended that yet.
+pub fn is_retry(snapshot: &Snapshot, task: &Task) -> bool {
+    task.attempts > 0 || snapshot.history.task(&task.id).is_some_and(|known| !known.failures.is_empty())
+}
+
+/// The agents that may work on a task, in the order in which they are asked: those for what has failed before, then
+/// as the role names them. Of one agent's accounts the one comes first that an unfinished session belongs to, then
+/// the one whose window ends first, as what is left of it would be lost.
+pub fn chain<'a>(
+    snapshot: &Snapshot,
+    workflow: &Workflow,
+    rule: &RoleRule,
+    task: &Task,
+    offers: &'a [Offer],
+) -> Vec<&'a Offer> {
+    let special = workflow.policy().on_retry.get(&rule.role);
+    let retry = is_retry(snapshot, task);
+    let is_special = |offer: &&Offer| special.is_some_and(|special| special.agents.contains(&offer.by));
+    let (first, rest): (Vec<&Offer>, Vec<&Offer>) = offers.iter().partition(is_special);
+    let mut chain = match (retry, special) {
+        (true, _) => [first, rest].concat(),
+        (false, Some(special)) if special.only => rest,
+        (false, _) => offers.iter().collect(),
+    };
+    let known = snapshot.history.task(&task.id);
+    let began = known.and_then(|known| known.unjudged.as_ref().filter(|(role, _)| *role == rule.role));
+    let stays = began.and_then(|(role, _)| known?.work.get(role)).map(|work| work.by.as_str());
+    let place: Vec<&str> = chain.iter().map(|offer| agent_of(&offer.by)).collect();
+    chain.sort_by_key(|offer| {
+        let agent = place.iter().position(|name| *name == agent_of(&offer.by));
+        let ends = snapshot.history.windows.get(&offer.pool).filter(|ends| **ends > snapshot.now.wall);
+        (agent, stays != Some(offer.by.as_str()), ends.is_none(), ends.copied())
+    });
+    chain
+}
+
 /// The first agent of a chain that may work now, and whether it is a probe.
-pub fn choose<'a>(snapshot: &Snapshot, offers: &'a [Offer]) -> Result<(&'a Offer, bool), Limited> {
-    for offer in offers {
+pub fn choose<'a>(snapshot: &Snapshot, offers: &[&'a Offer]) -> Result<(&'a Offer, bool), Limited> {
+    for &offer in offers {
         match standing(snapshot, &offer.pool) {
             Standing::Open => return Ok((offer, false)),
             Standing::HalfOpen(_) => return Ok((offer, true)),
@@ -217,6 +258,10 @@ impl History {
     pub(super) fn apply_to_pools(&mut self, event: &Event) {
         let Some(pool) = event.text("pool") else { return };
         match event.kind {
+            Kind::AttemptFinished => {
+                let ends = event.text("resets_at").and_then(|time| time.parse().ok());
+                self.windows.extend(ends.map(|ends| (pool.to_owned(), ends)));
+            }
             Kind::AgentLimited => {
                 let Some(until) = event.text("until").and_then(|time| time.parse().ok()) else { return };
                 let limits = event.data.get("limits").and_then(serde_json::Value::as_u64).unwrap_or(1);

@@ -79,7 +79,8 @@ fn on_task(
     let landed = || landing::passed(snapshot, &mine.task_id);
     let finished = |outcome: &Outcome| {
         let landed = matches!(outcome, Outcome::Failed { .. } | Outcome::Waits { .. }).then(landed).flatten();
-        facts.on(finished(mine, outcome)).with("landed", landed)
+        let pool = facts.resets_at.map(|_| mine.pool.as_str());
+        facts.on(finished(mine, outcome)).with("landed", landed).with("pool", pool)
     };
     if snapshot.leases.contains_key(&mine.task_id) {
         plan.leases.push(LeaseChange::Drop(mine.task_id.clone()));

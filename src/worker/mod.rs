@@ -258,7 +258,10 @@ impl Worker {
             }
         }
         let names: Vec<&str> = setup.agents.iter().map(|agent| agent.name()).collect();
-        let pools = shared.offers().into_iter().filter(|_| !shared.merges).map(|offer| offer.pool);
+        // Those that only work on what has failed keep nobody else from waiting.
+        let special = shared.workflow().policy().on_retry.get(shared.role()).filter(|special| special.only);
+        let usual = |offer: &Offer| !special.is_some_and(|special| special.agents.contains(&offer.by));
+        let pools = shared.offers().into_iter().filter(|offer| !shared.merges && usual(offer)).map(|offer| offer.pool);
         let pools: Vec<String> = pools.collect();
         self.note(
             Kind::WorkerStarted,

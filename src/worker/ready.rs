@@ -129,7 +129,7 @@ impl Run {
         let mut warm = warm::find(self.earlier(), self.lease(), agent, now.as_deref());
         if agent.wants_home() {
             let wanted = warm.as_ref().and_then(|warm| warm.home.clone());
-            let slot = warm::take(layout, shared.role(), wanted.as_deref()).map_err(|error| {
+            let slot = warm::take(layout, shared.role(), &self.lease().by, wanted.as_deref()).map_err(|error| {
                 let what = format!("cannot have a directory for the state of {}: {error}", self.lease().by);
                 Outcome::failed(Class::PermissionDenied, what)
             })?;

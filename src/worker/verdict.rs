@@ -54,6 +54,7 @@ impl Run {
             head: self.head.clone(),
             commit: self.brought.as_ref().map(|brought| brought.commit.clone()),
             tag: self.brought.as_ref().and_then(|brought| brought.tag.clone()),
+            resets_at: seen.resets_at,
             branch: self.assignment.task.branch.clone(),
         };
         let mail = |what: &str, words: &String| {

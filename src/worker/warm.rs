@@ -86,15 +86,17 @@ pub(super) struct Slot {
     _lock: File,
 }
 
-/// Takes this one of the role's directories if it is free, else the first that is.
-pub(super) fn take(layout: &Layout, role: &Role, wanted: Option<&Path>) -> io::Result<Slot> {
+/// Takes this one of the role's directories if it is free, else the first that is. An agent's accounts, which its name
+/// tells apart, have directories of their own.
+pub(super) fn take(layout: &Layout, role: &Role, by: &str, wanted: Option<&Path>) -> io::Result<Slot> {
     let (Some(base), Some(homes)) = (layout.user_base(), layout.homes()) else {
         return Err(io::Error::other("neither HOME nor XDG_STATE_HOME says where"));
     };
     files::make_named_dir(base)?;
     files::make_dir(base, &homes)?;
     let wanted = wanted.filter(|path| path.parent() == Some(&homes) && path.is_dir());
-    let all = (1..=1_000).map(|n| homes.join(format!("{role}-{n}")));
+    let account = by.split_once('@').map(|(_, account)| format!("@{account}")).unwrap_or_default();
+    let all = (1..=1_000).map(|n| homes.join(format!("{role}{account}-{n}")));
     for path in wanted.map(Path::to_owned).into_iter().chain(all) {
         let mut name = path.clone().into_os_string();
         name.push(".lock");
@@ -172,17 +174,19 @@ mod tests {
     fn two_attempts_never_share_a_slot_and_a_wanted_one_is_given_when_it_is_free() {
         let dir = tempfile::tempdir().expect("a directory");
         let layout = Layout::new(dir.path()).kept_in(dir.path().join("state/projects/p"));
-        let first = take(&layout, &Role::BUILDER, None).expect("a slot");
-        let second = take(&layout, &Role::BUILDER, Some(&first.path)).expect("a slot");
+        let first = take(&layout, &Role::BUILDER, "claude", None).expect("a slot");
+        let second = take(&layout, &Role::BUILDER, "claude", Some(&first.path)).expect("a slot");
         assert_ne!(first.path, second.path);
         assert!(second.path.ends_with("builder-2"), "{:?}", second.path);
         let path = second.path.clone();
         drop(second);
-        assert_eq!(take(&layout, &Role::BUILDER, Some(&path)).expect("a slot").path, path);
+        assert_eq!(take(&layout, &Role::BUILDER, "claude", Some(&path)).expect("a slot").path, path);
+        let work = take(&layout, &Role::BUILDER, "claude@work", None).expect("a slot");
+        assert!(work.path.ends_with("builder@work-1"), "{:?}", work.path);
         let alone = Layout::new(dir.path());
-        assert!(take(&alone, &Role::BUILDER, None).is_err(), "never below the project");
+        assert!(take(&alone, &Role::BUILDER, "claude", None).is_err(), "never below the project");
         let strange = dir.path().join("elsewhere");
         std::fs::create_dir(&strange).expect("a directory");
-        assert_eq!(take(&layout, &Role::BUILDER, Some(&strange)).expect("a slot").path, path);
+        assert_eq!(take(&layout, &Role::BUILDER, "claude", Some(&strange)).expect("a slot").path, path);
     }
 }

@@ -89,3 +89,176 @@ fn where_somebody_worked_in_between_the_next_attempt_starts_afresh() {
     assert!(!fs::read_to_string(project.path("calls.log")).expect("calls").contains("--resume"));
     assert_eq!(record(&project, 2)["resumed"], Value::Null);
 }
+
+/// Puts another script in the place of `claude`.
+fn speaks(project: &Project, body: &str) {
+    let script = format!(
+        "#!/bin/sh\nprompt=$(cat)\necho \"$@\" >> \"$OODATCAA_PROJECT/calls.log\"\n\
+         echo \"$CLAUDE_CODE_OAUTH_TOKEN $CLAUDE_CONFIG_DIR\" >> \"$OODATCAA_PROJECT/homes.log\"\n\
+         session=7b3e1c1e-0d2f-4a4f-9a63-2f5d0f2a9a01\n\
+         echo \"{{\\\"type\\\":\\\"system\\\",\\\"subtype\\\":\\\"init\\\",\\\"session_id\\\":\\\"$session\\\",\\\"model\\\":\\\"m\\\"}}\"\n\
+         ends() {{ echo \"{{\\\"type\\\":\\\"result\\\",\\\"subtype\\\":\\\"success\\\",\\\"is_error\\\":$1,\\\"num_turns\\\":2,\\\"result\\\":\\\"$2\\\",\\\"session_id\\\":\\\"$session\\\"$3}}\"; }}\n{body}\n"
+    );
+    fs::write(project.path("bin/claude"), script).expect("written");
+    fs::set_permissions(project.path("bin/claude"), fs::Permissions::from_mode(0o755)).expect("made executable");
+}
+
+fn lines(project: &Project, name: &str) -> Vec<String> {
+    fs::read_to_string(project.path(name)).unwrap_or_default().lines().map(String::from).collect()
+}
+
+fn prompt_of(project: &Project, token: u64) -> String {
+    fs::read_to_string(project.path(&format!(".oodatcaa/runs/A/{token}/prompt.md"))).expect("a prompt")
+}
+
+fn agentctl(project: &Project, args: &[&str]) -> String {
+    let said = project.command("agentctl").args(args).output().expect("agentctl");
+    assert!(said.status.success(), "{args:?}: {}", String::from_utf8_lossy(&said.stderr));
+    String::from_utf8_lossy(&said.stdout).into_owned()
+}
+
+#[test]
+fn when_one_accounts_window_is_used_up_another_goes_on_in_a_home_of_its_own() {
+    let (project, _trees) = project();
+    let now = chrono::Utc::now().timestamp();
+    speaks(
+        &project,
+        &format!(
+            "if [ \"$CLAUDE_CODE_OAUTH_TOKEN\" = token-of-home ]; then\n\
+             echo '{{\"type\":\"rate_limit_event\",\"rate_limit_info\":{{\"status\":\"rejected\",\"resetsAt\":{},\"rateLimitType\":\"five_hour\"}}}}'\n\
+             ends true 'You have hit your session limit' ',\"api_error_status\":429'; exit 1; fi\n\
+             echo '{{\"type\":\"rate_limit_event\",\"rate_limit_info\":{{\"status\":\"allowed\",\"resetsAt\":{},\"rateLimitType\":\"five_hour\"}}}}'\n\
+             echo whole > whole.txt; ends false done ''",
+            now + 9_000,
+            now + 4_000
+        ),
+    );
+    let config = fs::read_to_string(project.path(".oodatcaa/config.toml")).expect("the configuration");
+    let accounts = "[agents.claude.accounts.home]\nset = { CLAUDE_CODE_OAUTH_TOKEN = \"token-of-home\" }\n\
+                    [agents.claude.accounts.work]\nset = { CLAUDE_CODE_OAUTH_TOKEN = \"token-of-work\" }\n";
+    fs::write(project.path(".oodatcaa/config.toml"), format!("{config}{accounts}")).expect("written");
+    for _ in 0..2 {
+        project.once("builder");
+    }
+    assert_eq!(project.status("A"), "awaiting_test", "{}", project.diagnosis());
+    let homes = lines(&project, "homes.log");
+    assert!(homes[0].starts_with("token-of-home ") && homes[0].ends_with("/homes/builder@home-1/claude"), "{homes:?}");
+    assert!(homes[1].starts_with("token-of-work ") && homes[1].ends_with("/homes/builder@work-1/claude"), "{homes:?}");
+    assert!(!lines(&project, "calls.log")[1].contains("--resume"), "its session is the other's");
+    assert!(
+        agentctl(&project, &["status", "--json"]).contains("claude/home/default"),
+        "its pool is closed, the other is open"
+    );
+    assert!(agentctl(&project, &["run", "show", "A/2"]).contains("claude@work"));
+    let ends = project.events_of("attempt.finished");
+    assert_eq!(ends[1]["data"]["pool"], "claude/work/default");
+    assert!(ends[1]["data"]["resets_at"].is_string(), "{}", ends[1]);
+    assert!(!project.text().contains("token-of"), "and nobody is shown their tokens");
+}
+
+#[test]
+fn an_agent_that_a_person_stopped_is_told_so_when_its_task_goes_on() {
+    let (mut project, _trees) = project();
+    speaks(
+        &project,
+        "if [ ! -e \"$OODATCAA_PROJECT/tried\" ]; then touch \"$OODATCAA_PROJECT/tried\"; sleep 1000; fi\n\
+         echo whole > whole.txt; ends false done ''",
+    );
+    let n = project.start("builder", &[]);
+    crate::support::eventually("its session is known", || {
+        let path = project.path(".oodatcaa/runs/A/1/attempt.json");
+        let record: Value = serde_json::from_str(&fs::read_to_string(path).ok()?).ok()?;
+        record["seen"]["session"].is_string().then_some(())
+    });
+    agentctl(&project, &["run", "stop", "A", "--reason", "use the other library", "--yes"]);
+    project.wait_for("A", "blocked");
+    agentctl(&project, &["task", "unblock", "A"]);
+    project.wait_for("A", "awaiting_test");
+    project.signal(n, rustix::process::Signal::TERM);
+    assert_eq!(project.ended(n), Some(0));
+    let prompt = prompt_of(&project, 2);
+    assert!(prompt.contains("A person stopped you") && prompt.contains("use the other library"), "{prompt}");
+    assert!(!prompt.contains("not your fault"), "{prompt}");
+}
+
+#[test]
+fn a_builder_whose_session_goes_on_is_told_what_the_refiner_said_and_not_what_it_has_mended() {
+    let (project, _trees) = project();
+    speaks(
+        &project,
+        "case $OODATCAA_ROLE in builder) n=$(wc -l < \"$OODATCAA_PROJECT/calls.log\"); [ $n != 1 ] || echo red > red.txt; \
+         [ $n != 2 ] || rm -f red.txt; echo $n > whole.txt; ends false done '';;\n\
+         tester) echo '{\"outcome\":\"needs_adapt\",\"summary\":\"it is slow\"}' > \"$OODATCAA_RESULT_FILE\"; ends false no '';;\n\
+         refiner) echo '{\"outcome\":\"done\",\"summary\":\"use a hash instead of a list\"}' > \"$OODATCAA_RESULT_FILE\"; ends false done '';; esac",
+    );
+    let config = fs::read_to_string(project.path(".oodatcaa/config.toml")).expect("the configuration");
+    let gate = "[roles.builder]\ngates = [\"green\"]\n[gates.green]\nargv = [\"sh\", \"-c\", \"echo it is very red; test ! -e red.txt\"]\n";
+    fs::write(project.path(".oodatcaa/config.toml"), format!("{config}{gate}")).expect("written");
+    project.once("builder");
+    assert_eq!(project.events_of("attempt.finished")[0]["data"]["class"], "gate_failed");
+    crate::support::eventually("the gate is green", || {
+        project.once("builder");
+        (project.status("A") == "awaiting_test").then_some(())
+    });
+    assert!(prompt_of(&project, 2).contains("the gate `green`"), "{}", prompt_of(&project, 2));
+    for role in ["tester", "refiner", "builder"] {
+        project.once(role);
+    }
+    assert_eq!(project.status("A"), "awaiting_test", "{}", project.diagnosis());
+    assert_eq!(
+        record(&project, 5)["resumed"],
+        "7b3e1c1e-0d2f-4a4f-9a63-2f5d0f2a9a01",
+        "{:?}",
+        lines(&project, "calls.log")
+    );
+    let prompt = prompt_of(&project, 5);
+    assert!(prompt.contains("What the refiner said") && prompt.contains("use a hash instead of a list"), "{prompt}");
+    assert!(!prompt.contains("the gate `green`"), "what was mended is not told again: {prompt}");
+}
+
+#[test]
+fn what_an_agent_had_finished_when_its_budget_ended_is_not_thrown_away() {
+    let (project, _trees) = project();
+    speaks(
+        &project,
+        "echo whole > whole.txt; echo '{\"outcome\":\"done\",\"summary\":\"all of it\"}' > \"$OODATCAA_RESULT_FILE\"\n\
+         for n in 1 2 3 4; do echo '{\"type\":\"assistant\",\"message\":{\"id\":\"m'$n'\",\"content\":[{\"type\":\"text\",\"text\":\"x\"}],\"usage\":{\"input_tokens\":900,\"output_tokens\":90}}}'; done\n\
+         ends false done ''; exec sleep 1000",
+    );
+    let config = fs::read_to_string(project.path(".oodatcaa/config.toml")).expect("the configuration");
+    fs::write(project.path(".oodatcaa/config.toml"), format!("{config}[budget.attempt]\nturns = 2\n"))
+        .expect("written");
+    let said = project.once("builder");
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.contains("turns are used up"), "{said}");
+    assert_eq!(project.status("A"), "awaiting_test", "{said}");
+    let end = &project.events_of("attempt.finished")[0]["data"];
+    assert_eq!((end["outcome"].as_str(), end["class"].as_str()), (Some("done"), None), "{end}");
+}
+
+#[test]
+fn a_task_that_has_failed_goes_to_the_agent_for_that() {
+    let project = Project::new("exit 1");
+    project.script("strong.sh", ": > \"made-$OODATCAA_TASK_ID\"; exit 0");
+    project.config(&format!(
+        "[agents.strong]\nargv = [\"{}\"]\n[roles.builder]\non_retry.agent = \"strong\"",
+        project.path("strong.sh").display()
+    ));
+    project.queue(json!([{"id": "A", "title": "t", "status": "ready"}, {"id": "B", "title": "t", "status": "ready"}]));
+    project.once("builder");
+    assert!(agentctl(&project, &["why", "A", "--json"]).contains("strong works on it next"));
+    crate::support::eventually("both were tried again", || {
+        project.once("builder");
+        (project.status("A") == "awaiting_test" && project.status("B") == "awaiting_test").then_some(())
+    });
+    let by: Vec<(String, String)> = project
+        .events_of("lease.acquired")
+        .iter()
+        .map(|event| (event["task"].to_string(), event["data"]["by"].as_str().unwrap_or_default().to_owned()))
+        .collect();
+    for task in ["\"A\"", "\"B\""] {
+        let by: Vec<&str> = by.iter().filter(|(id, _)| id == task).map(|(_, by)| by.as_str()).collect();
+        assert_eq!(by, ["script", "strong"], "{task}");
+    }
+    assert!(agentctl(&project, &["run", "show", "A/2"]).contains("strong"));
+}

@@ -142,6 +142,8 @@ pub struct Map {
     pub cumulative: bool,
     /// The account's window is used up.
     pub quota: Option<QuotaRule>,
+    /// When the account's window ends that is running, used up or not: seconds since 1970.
+    pub resets: Vec<Pick>,
     /// Events that are no progress: retries and warnings.
     pub quiet: Vec<When>,
 }

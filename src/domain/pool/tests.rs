@@ -297,3 +297,63 @@ fn the_journal_alone_tells_how_pools_stand() {
     assert_eq!(now.history.pools["cmd"].class, "rate_limited");
     assert_eq!(now.history.task(&id("T0")).expect("known").transient, 0);
 }
+
+fn offer(by: &str) -> Offer {
+    Offer { by: by.into(), pool: by.into(), simulated: false }
+}
+
+/// The names in the order in which they are asked for T0.
+fn asked(now: &Snapshot, workflow: &Workflow, names: &[&str]) -> Vec<String> {
+    let offers: Vec<Offer> = names.iter().map(|name| offer(name)).collect();
+    let (rule, task) = (workflow.rule(&Role::BUILDER).expect("ships"), now.queue.find("T0").expect("there"));
+    chain(now, workflow, rule, task, &offers).into_iter().map(|offer| offer.by.clone()).collect()
+}
+
+#[test]
+fn of_an_agents_accounts_the_one_comes_first_whose_window_ends_first() {
+    let mut now = many(3);
+    let names = ["c@a", "c@b", "c@d", "x"];
+    assert_eq!(asked(&now, &flow(), &names), names, "where nothing is known the order is the person's");
+    for (name, ends) in [("c@a", 9_000), ("c@b", 5_000), ("x", 2_000)] {
+        let lease = claim_of(&mut now, &[name]).expect("open");
+        let facts = settle::Facts { resets_at: Some(now_at(ends).wall), ..settle::Facts::default() };
+        let plan = settle::decide(&now, &flow(), &lease, &done(), &Retry::default(), &facts);
+        now = now.after(&plan);
+    }
+    let mut now = Snapshot { queue: many(3).queue, ..now };
+    assert_eq!(asked(&now, &flow(), &names), ["c@b", "c@a", "c@d", "x"], "and another agent is not asked before");
+    now.now = now_at(6_000);
+    assert_eq!(asked(&now, &flow(), &names), ["c@a", "c@b", "c@d", "x"], "a window that is over says nothing");
+}
+
+#[test]
+fn an_unfinished_session_stays_with_its_account_while_that_is_open() {
+    let mut now = many(1);
+    let lease = claim_of(&mut now, &["c@b"]).expect("open");
+    end(&mut now, &lease, &Outcome::failed(Class::Interrupted, "the machine was turned off"));
+    assert_eq!(asked(&now, &flow(), &["c@a", "c@b"]), ["c@b", "c@a"]);
+    let lease = claim_of(&mut now, &["c@a", "c@b"]).expect("open");
+    assert_eq!(lease.by, "c@b");
+    end(&mut now, &lease, &limited(Some(9_000)));
+    assert_eq!(claim_of(&mut now, &["c@a", "c@b"]).expect("one is open").by, "c@a");
+}
+
+#[test]
+fn what_has_failed_before_goes_to_the_agent_for_that_and_nothing_else_does() {
+    let special = |only| crate::domain::policy::OnRetry { agents: vec!["strong".into()], only };
+    let under = |only| {
+        let on_retry = [(Role::BUILDER, special(only))].into();
+        Workflow::shipped().under(crate::domain::policy::Policy { on_retry, ..Default::default() })
+    };
+    let mut now = many(1);
+    assert_eq!(asked(&now, &under(true), &["weak", "strong"]), ["weak"]);
+    assert_eq!(asked(&now, &under(false), &["weak", "strong"]), ["weak", "strong"]);
+    let lease = claim_of(&mut now, &["weak"]).expect("open");
+    end(&mut now, &lease, &Outcome::failed(Class::AgentFailed, "it gave up"));
+    for only in [true, false] {
+        assert_eq!(asked(&now, &under(only), &["weak", "strong"]), ["strong", "weak"]);
+    }
+    let task = now.queue.find("T0").expect("there");
+    let told = why::explain(&now, &under(true), task);
+    assert!(told.facts.iter().any(|fact| fact.text.contains("strong works on it next")), "{told:?}");
+}

@@ -1,5 +1,6 @@
 //! What an attempt used up and made, as its last event says it.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -38,6 +39,9 @@ pub struct Facts {
     /// The tag on a merge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
+    /// When the window of its account ends, as the provider said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resets_at: Option<DateTime<Utc>>,
     /// The branch of the work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,

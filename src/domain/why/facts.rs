@@ -2,7 +2,7 @@
 
 use super::Fact;
 use crate::domain::{
-    Snapshot, Task, Workflow, claim,
+    Snapshot, Task, Workflow, claim, pool,
     text::{self, one_line},
 };
 
@@ -35,6 +35,19 @@ pub(super) fn facts(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Ve
     }
     if task.attempts > 0 {
         say(None, format!("{} charged in this stage", text::many(task.attempts as usize, "attempt")));
+    }
+    if pool::is_retry(snapshot, task) {
+        for (role, special) in
+            workflow.taking(&task.status).filter_map(|rule| workflow.policy().on_retry.get_key_value(&rule.role))
+        {
+            say(
+                None,
+                format!(
+                    "it has failed before, so {} works on it next (roles.{role}.on_retry)",
+                    special.agents.join(" or ")
+                ),
+            );
+        }
     }
     let bounds = &workflow.policy().bounds;
     match snapshot.starts(task, bounds) {
