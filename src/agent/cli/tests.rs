@@ -177,6 +177,20 @@ fn steps_that_lead_nowhere_are_a_loop() {
 }
 
 #[test]
+fn a_program_that_waits_in_silence_when_its_service_limits_it_is_limited_and_not_silent() {
+    let transcripts = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
+    for name in ["qwen-429.jsonl", "qwen-429ra.jsonl"] {
+        let mut qwen = watch("qwen");
+        let recorded = std::fs::read(transcripts.join(name)).expect("a transcript");
+        qwen.feed(Stream::Stdout, &recorded, at(2));
+        assert_eq!(class(&*qwen, at(181)), None, "{name}");
+        let (class, words) = qwen.verdict(at(183)).expect("a reason");
+        assert_eq!((class, class.policy()), (Class::RateLimited, crate::domain::outcome::Policy::Quota), "{name}");
+        assert!(words.contains("no event of the model or a tool for 3m"), "{words}");
+    }
+}
+
+#[test]
 fn a_stream_that_is_cut_at_the_same_words_again_and_again_is_a_loop() {
     let step = |words: &str| {
         format!(

@@ -492,3 +492,25 @@ fn storms_of_seeds() {
         storm(6, seed.parse().expect("a number"), (1, 2));
     }
 }
+
+#[test]
+fn an_approval_that_is_withdrawn_while_the_merge_is_made_keeps_it_from_landing() {
+    let mut scene = Scene::new("[merge]\napproval = true");
+    assert!(scene.agentctl(&["inbox"]).1.contains("approve A"));
+    assert!(scene.agentctl(&["approve", "A"]).0);
+    let path = scene.slow_git("*\" worktree add \"*/train-*", 5);
+    let n = scene.integrator_with(&path);
+    scene.is_slow();
+    // What the yes was for is not what it was any more.
+    let mut tasks = scene.project.json()["tasks"].clone();
+    tasks[0]["title"] = "something else than what was approved".into();
+    scene.project.replace_queue(tasks);
+    eventually("its lease is gone", || scene.project.leases().is_empty().then_some(()));
+    eventually("it was told", || (!scene.project.events_of("attempt.finished").is_empty()).then_some(()));
+    scene.ends(n);
+    scene.is_untouched("withdrawn");
+    assert!(scene.project.events_of("merge.landing").is_empty());
+    assert_ne!(scene.project.status("A"), "done");
+    let inbox = scene.agentctl(&["inbox"]).1;
+    assert!(inbox.contains("something else") && !inbox.contains("approve A.1"), "it is asked again: {inbox}");
+}
