@@ -1,5 +1,7 @@
 //! The project's files: rights, links, room on the disk, configuration, what git ignores.
 
+use std::path::Path;
+
 use rustix::fs::Access;
 
 use super::{
@@ -24,6 +26,7 @@ const LITTLE_ROOM: u64 = 1 << 30;
 pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
     let mut checks = Checks::of(Group::Project);
     directories(&mut checks, patient.layout);
+    own_state(&mut checks, patient);
     if let Err(error) = &patient.store {
         checks.bad("store", sentence_of(error), "no worker can start with these files as they are", "");
     }
@@ -67,6 +70,30 @@ fn directories(checks: &mut Checks, layout: &Layout) {
     }
     if checks.len() == before {
         checks.good("rights", format!("{} can be read and written", layout.root().display()));
+    }
+}
+
+/// What a project must not bring along, trust and counts of starts among it, lies in the user's own state.
+fn own_state(checks: &mut Checks, patient: &Patient<'_>) {
+    let layout = patient.world.at_home(patient.layout.clone());
+    let why = "what you trusted, approved and spent here is kept there, and nothing may start without it";
+    let Some(place) = layout.user_state() else {
+        return checks.bad("own_state", "HOME and XDG_STATE_HOME name no directory", why, "echo $HOME");
+    };
+    let there = place.ancestors().find(|dir| dir.symlink_metadata().is_ok()).unwrap_or(place);
+    let may = |path: &Path, access| rustix::fs::access(path, access).is_ok();
+    let ledger = layout.ledger().filter(|ledger| ledger.symlink_metadata().is_ok());
+    let broken = ledger.as_deref().filter(|ledger| {
+        !ledger.symlink_metadata().is_ok_and(|meta| meta.is_file()) || !may(ledger, Access::READ_OK | Access::WRITE_OK)
+    });
+    if !there.is_dir() || !may(there, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK) {
+        let what = format!("{} cannot be read and written", there.display());
+        checks.bad("own_state", what, why, format!("ls -ld {}", quoted(there)));
+    } else if let Some(ledger) = broken {
+        let what = format!("{} is no file that you can read and write", ledger.display());
+        checks.bad("own_state", what, why, format!("ls -ld {}", quoted(ledger)));
+    } else {
+        checks.good("own_state", format!("{} can be read and written", place.display()));
     }
 }
 

@@ -1,13 +1,19 @@
 //! The workers: which run, whether they are of one version, and what keeps them alive.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use super::{
     Patient,
     check::{Check, Checks, Group},
     sentence,
 };
-use crate::fleet::{Backend, Mode, Row, State, pidfile};
+use crate::{
+    agent::environment,
+    fleet::{Backend, Mode, Row, State, pidfile},
+};
 
 pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
     let mut checks = Checks::of(Group::Service);
@@ -19,6 +25,7 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
             checks.warn("workers", sentence(error), "which workers run is not known", "agentctl fleet status");
         }
     }
+    others(&mut checks, patient);
     for name in stale_pid_files(patient) {
         let why = "it is left from a worker that was killed; nothing is ever signalled by it";
         checks.warn("stale_pid_file", format!("the pid file of {name} is stale"), why, "agentctl doctor --fix");
@@ -80,6 +87,20 @@ fn workers(checks: &mut Checks, patient: &Patient<'_>, rows: &[Row]) {
         );
     }
     versions(checks, rows);
+}
+
+/// Programs of our names that a shell would start instead of those that stand beside this one.
+fn others(checks: &mut Checks, patient: &Patient<'_>) {
+    let ours = std::env::current_exe().and_then(|exe| exe.canonicalize()).unwrap_or_default();
+    for name in ["agentctl", "agent-daemon"] {
+        let Some(first) = environment::find_program(name, &patient.host.path, Path::new("/")) else { continue };
+        let mine = ours.with_file_name(name);
+        if first.canonicalize().is_ok_and(|first| first != mine) {
+            let what = format!("`{name}` on your PATH is {}, which is not of this installation", first.display());
+            let why = format!("a shell starts that one, not {}", mine.display());
+            checks.warn("other_program", what, &why, format!("command -V {name}"));
+        }
+    }
 }
 
 fn waits_for(patient: &Patient<'_>, name: &str) -> bool {

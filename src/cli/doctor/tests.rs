@@ -76,6 +76,32 @@ impl Scene {
     }
 }
 
+#[test]
+fn another_program_of_our_name_on_the_path_is_told() {
+    let scene = Scene::new();
+    assert!(!scene.ids(State::Warn).contains(&"other_program"));
+    for name in ["agentctl", "agent-daemon"] {
+        let program = scene.directory.path().join("bin").join(name);
+        fs::write(&program, "#!/bin/sh\n").expect("written");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("changed");
+    }
+    assert_eq!(scene.ids(State::Warn).iter().filter(|id| **id == "other_program").count(), 2);
+    assert!(scene.doctor(false).1.contains("bin/agentctl, which is not of this installation"));
+}
+
+#[test]
+fn a_users_own_state_that_cannot_be_written_is_told() {
+    let scene = Scene::new();
+    assert!(scene.ids(State::Good).contains(&"own_state"));
+    let ledger = scene.world.at_home(scene.layout.clone()).ledger().expect("at home");
+    fs::create_dir_all(&ledger).expect("a directory in the place of the ledger");
+    assert!(scene.ids(State::Bad).contains(&"own_state"));
+    let state = scene.directory.path().join("home/.local/state");
+    fs::remove_dir_all(&state).expect("removed");
+    fs::write(&state, "no directory").expect("written");
+    assert!(scene.doctor(false).1.contains("home/.local/state cannot be read and written"));
+}
+
 fn tasks(text: &str) -> String {
     format!("{{\"wip_limits\": {{}}, \"tasks\": [{text}]}}\n")
 }

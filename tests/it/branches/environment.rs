@@ -48,6 +48,26 @@ fn a_gate_that_is_red_where_nobody_worked_is_held_against_nobody() {
     assert_eq!(left, 0, "the tree that it was tried in is gone");
 }
 
+#[test]
+fn doctor_tries_gates_where_nobody_has_worked_when_it_is_asked_to() {
+    for (argv, code, words) in [
+        ("echo pytest is not here; false", 8, "gate `check` is red where nobody has worked"),
+        ("true", 0, "gate `check` is green where nobody has worked"),
+    ] {
+        let project = gated(argv, "");
+        let _trees = with_trees(&project);
+        let doctor = |args: &[&str]| {
+            let output = project.command("agentctl").arg("doctor").args(args).output().expect("agentctl");
+            (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        let (answer, said) = doctor(&["--gates"]);
+        assert_eq!(answer, Some(code), "{said}");
+        assert!(said.contains(words), "{said}");
+        assert!(!doctor(&[]).1.contains("where nobody has worked"), "only then");
+        assert!(!project.path("made.txt").exists() && project.agents().is_empty());
+    }
+}
+
 fn walk(dir: &std::path::Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     entries
