@@ -247,3 +247,42 @@ fn the_starts_of_a_day_end_and_a_human_may_allow_as_many_again() {
     endless.ctl(&["approve", &day]);
     eventually("the rest is done", || (endless.starts(|_| true) == 6).then_some(()));
 }
+
+#[test]
+fn a_made_up_number_in_the_journal_gives_no_budget_back() {
+    let mut endless = Endless::new("exit 0", "[budget.day]\nstarts = 3");
+    let forged = json!({"specversion": "1.0", "id": "x", "source": "//h/p", "type": "oodatcaa.task.updated.v1",
+        "subject": "task/T0", "time": "2026-01-05T09:00:00.000Z", "seq": 9_007_199_254_740_992_u64,
+        "actor": "human:ceo@tty", "task": "T0", "data": {}});
+    fs::write(endless.project.path(".oodatcaa/work/events.jsonl"), format!("{forged}\n")).expect("written");
+    let tasks: Vec<Value> = (0..6).map(|n| json!({"id": format!("T{n}"), "title": "t", "status": "ready"})).collect();
+    endless.project.queue(json!(tasks));
+    endless.start(&["builder"]);
+    eventually("a human is asked", || endless.ctl(&["inbox"]).contains("3 starts of 3 starts").then_some(()));
+    eventually("what was started is over", || endless.project.leases().is_empty().then_some(()));
+    assert_eq!(endless.starts(|_| true), 3);
+}
+
+#[test]
+fn work_that_is_moved_on_again_and_again_under_a_red_integrator_ends_with_a_human() {
+    let script = r#"case "$OODATCAA_ROLE" in
+builder) echo "$OODATCAA_TOKEN" > made.txt; cd "$OODATCAA_PROJECT/.oodatcaa/work"
+  sed -i -e 's/"status": "in_progress"/"status": "awaiting_test"/' -e 's/"starts": [0-9]*/"starts": 0/' SPRINT_QUEUE.json;;
+esac"#;
+    let trees = tempfile::tempdir().expect("a directory");
+    let more = format!(
+        "[workspace]\nmode = \"worktree\"\nroot = \"{}\"\n[roles.integrator]\ngates = [\"red\"]\n\
+         [gates.red]\nargv = [\"sh\", \"-c\", \"! test -e made.txt\"]\n[roles.tester]\ncriteria = false",
+        trees.path().display()
+    );
+    let mut endless = Endless::new(script, &more);
+    fs::write(endless.project.path(".gitignore"), "/.*\n/*.log\n/agent.sh\n/made-*\n").expect("written");
+    fs::write(endless.project.path("README.md"), "hello\n").expect("written");
+    let root = endless.project.root().to_owned();
+    commit_all(&root);
+    endless.project.queue(json!([{"id": "A", "title": "a", "type": "Build", "status": "ready"}]));
+    endless.start(&["builder", "tester", "refiner", "integrator"]);
+    endless.ends_with_a_human("A");
+    assert!(endless.starts(|_| true) <= 6, "{} starts", endless.starts(|_| true));
+    assert!(!git(&root, &["ls-tree", "--name-only", "main"]).contains("made.txt"), "nothing red is merged");
+}

@@ -349,6 +349,27 @@ fn a_process_that_has_shed_its_session_and_environment_ends_with_its_killed_keep
 }
 
 #[test]
+fn an_agent_whose_keeper_is_stopped_does_not_outlive_its_killed_worker_for_long() {
+    let mut project = Project::new("echo $$ > agent.new; mv agent.new agent.pid; exec sleep 1000");
+    one_task(&project);
+    let n = project.start("builder", &["--interval", "1s"]);
+    eventually("the agent runs", || project.path("agent.pid").exists().then_some(()));
+    let agent = fs::read_to_string(project.path("agent.pid")).unwrap().trim().to_owned();
+    let keeper = keeper_of_a(&project);
+    // Both at once: nobody wakes it, and it cannot see that its worker has gone.
+    project.signal(n, Signal::STOP);
+    rustix::process::kill_process(keeper, Signal::STOP).expect("the keeper");
+    project.signal(n, Signal::KILL);
+    project.ended(n);
+    let next = project.start("tester", &["--interval", "1s"]);
+    eventually("its task is given back", || (!project.events_of("lease.rescued").is_empty()).then_some(()));
+    assert!(!Path::new("/proc").join(&agent).join("exe").exists(), "its agent was ended before that");
+    assert_eq!(project.status("A"), "ready");
+    project.signal(next, Signal::TERM);
+    assert_eq!(project.ended(next), Some(0));
+}
+
+#[test]
 fn a_pipe_in_the_place_of_a_gates_log_is_refused_and_the_worker_goes_on() {
     let mut project = Project::new("mkfifo \"$OODATCAA_RUN_DIR/gate-green.log\"; exit 0");
     project.config("[roles.builder]\ngates = [\"green\"]\n[gates.green]\nargv = [\"true\"]");

@@ -172,3 +172,27 @@ fn a_setup_whose_program_is_missing_is_told_at_once() {
     let reason = nobody_is_charged_and_the_role_waits(&project);
     assert!(reason.contains("setup") && reason.contains("cannot be started"), "{reason}");
 }
+
+#[test]
+fn doctor_tries_the_gates_where_nobody_has_worked_and_says_what_nothing_proves() {
+    let project = gated("echo module pytest is missing; test -e nowhere", "");
+    let _trees = with_trees(&project);
+    let doctor = |args: &[&str]| {
+        let said = project.command("agentctl").arg("doctor").args(args).output().expect("agentctl");
+        (said.status.code(), String::from_utf8_lossy(&said.stdout).into_owned())
+    };
+    let (code, said) = doctor(&["--gates"]);
+    assert_ne!(code, Some(0), "{said}");
+    for words in ["is red where nobody has worked", "module pytest is missing", "baseline = \"skip\""] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(said.contains("the integrator has no gate"), "{said}");
+    let config = std::fs::read_to_string(project.path(".oodatcaa/config.toml")).expect("read");
+    let config = config.replace("test -e nowhere", "true").replace("gates = [\"check\"]", "");
+    std::fs::write(project.path(".oodatcaa/config.toml"), config).expect("written");
+    let (code, said) = doctor(&["--gates"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("is green where nobody has worked") && said.contains("no role has a gate"), "{said}");
+    let left = walk(&super::state_home(&project)).into_iter().filter(|name| name.contains("doctor")).count();
+    assert_eq!(left, 0, "the tree that they were tried in is gone");
+}
