@@ -23,7 +23,7 @@ use rustix::{
 
 use super::verbs::{CHANGING, LOOKING};
 use crate::{
-    bad_input::{Said, run, with_one},
+    bad_input::{Said, ctl, run, with_one},
     support::Project,
 };
 
@@ -267,4 +267,51 @@ fn whatever_stands_in_the_place_of_one_of_our_files_a_worker_obeys_the_first_ter
 #[ignore = "minutes; `make torture` runs it"]
 fn a_worker_on_every_file_at_full_size() {
     every_worker_ends(&cases());
+}
+
+/// Processes that were started in a project; its root is their home.
+fn processes_of(project: &Project) -> Vec<i32> {
+    let home = format!("HOME={}", project.root().display());
+    let numbers = fs::read_dir("/proc").expect("listed").flatten();
+    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let is_its = |pid: &i32| {
+        let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environ.split(|byte| *byte == 0).any(|line| line == home.as_bytes())
+    };
+    numbers.filter(is_its).collect()
+}
+
+/// `fleet start` says how it went, and `fleet stop` leaves nobody.
+fn every_fleet_ends(cases: &[(&'static str, &'static str)]) {
+    each(cases, |_, (place, kind)| {
+        let Some(case) = Case::new(place, kind) else { return Vec::new() };
+        let mut wrong = Vec::new();
+        for verb in ["fleet start --backend process builder", "fleet stop --backend process builder"] {
+            let said = ctl(&case.project, verb);
+            let right = said.code.is_some_and(|code| code < 128) && !(said.out.is_empty() && said.err.is_empty());
+            wrong.extend((!right).then(|| format!("{}: {verb}: {said:?}", case.words)));
+        }
+        // Whom the command could not find because of the file it tells; nobody stays here.
+        for pid in processes_of(&case.project) {
+            let _ = rustix::process::kill_process(rustix::process::Pid::from_raw(pid).expect("a pid"), Signal::TERM);
+        }
+        crate::support::eventually(&format!("{}: all have left", case.words), || {
+            processes_of(&case.project).is_empty().then_some(())
+        });
+        wrong.extend(case.changed());
+        wrong
+    });
+}
+
+#[test]
+fn whatever_stands_in_the_place_of_one_of_our_files_a_fleet_starts_or_says_why_not_and_obeys() {
+    let some: Vec<_> = cases().into_iter().enumerate().filter(|(n, _)| n % 17 == 0).map(|(_, case)| case).collect();
+    every_fleet_ends(&some);
+}
+
+/// The whole product.
+#[test]
+#[ignore = "minutes; `make torture` runs it"]
+fn a_fleet_on_every_file_at_full_size() {
+    every_fleet_ends(&cases());
 }
