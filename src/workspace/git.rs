@@ -25,6 +25,7 @@ mod plain;
 pub mod program;
 pub(super) mod snags;
 mod spot;
+mod whole;
 
 pub use plain::Keep;
 pub use spot::Spot;
@@ -436,6 +437,11 @@ impl Git {
         }
         if let Some(snag) = self.own_dirs().iter().find_map(|dir| snags::among(dir)) {
             return Err(snag.error());
+        }
+        let said: Vec<&str> = args.iter().filter_map(|arg| arg.as_ref().to_str()).collect();
+        let input = self.input.as_deref().and_then(|input| std::str::from_utf8(input).ok()).unwrap_or_default();
+        for log in whole::logs_of(&said, input) {
+            self.own_dirs().iter().try_for_each(|dir| whole::check_log(dir, log))?;
         }
         let mut command = program::command(&self.fences)?;
         command.arg("-C").arg(self.dir());

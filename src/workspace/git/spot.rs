@@ -37,6 +37,12 @@ impl Spot {
         if let Some(snag) = super::snags::among(&self.admin) {
             return Err(snag.error());
         }
+        // A commit adds to both.
+        super::whole::check_log(&self.admin, "HEAD")?;
+        let head = files::named::text(self.admin.join("HEAD")).unwrap_or_default();
+        if let Some(branch) = head.trim_end().strip_prefix("ref: ") {
+            super::whole::check_log(&self.common, branch)?;
+        }
         if self.admin != self.common {
             let link = top.join(".git");
             if crate::workspace::trees::link_of(top) != self.admin.canonicalize().ok() {

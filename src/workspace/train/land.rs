@@ -150,6 +150,7 @@ pub(super) fn land(
     refs: &[RefChange],
     fence: Fence<'_>,
 ) -> Result<(), TrainError> {
+    repo.git.make_whole(from, to)?;
     let lock = repo.lock()?;
     let target = log.state.target.clone();
     if repo.head(&target)? != from {

@@ -70,6 +70,65 @@ fn a_repository_that_git_cannot_use_stops_the_role_and_nobody_works_in_the_perso
 }
 
 #[test]
+fn what_is_merged_lies_in_the_repository_wherever_an_agent_put_its_objects() {
+    let (project, _trees) = scene(
+        "git=\"$OODATCAA_PROJECT/.git\"; mkdir \"$git/lent\"; echo new > made.txt; git add -N made.txt\n\
+         export GIT_OBJECT_DIRECTORY=\"$git/lent\" GIT_ALTERNATE_OBJECT_DIRECTORIES=\"$git/objects\"\n\
+         git add made.txt; git -c user.name=a -c user.email=a@b commit -qm made\n\
+         echo \"$git/lent\" > \"$git/objects/info/alternates\"",
+    );
+    walk(&project);
+    assert_eq!(project.status("A"), "done", "{}", project.diagnosis());
+    fs::remove_file(project.path(".git/objects/info/alternates")).expect("removed");
+    fs::remove_dir_all(project.path(".git/lent")).expect("removed");
+    assert_eq!(git(project.root(), &["show", "main:made.txt"]), "new");
+    git(project.root(), &["rev-list", "--objects", "main"]);
+}
+
+#[test]
+fn an_object_that_is_not_what_its_name_says_is_not_merged() {
+    let (project, _trees) = scene("echo good > made.txt");
+    once(&project, "builder");
+    once(&project, "tester");
+    let other = tempfile::tempdir().expect("a directory");
+    git(other.path(), &["init", "-q"]);
+    fs::write(other.path().join("bad"), "evil\n").expect("written");
+    let file = |dir: &Path, id: &str| dir.join(".git/objects").join(&id[..2]).join(&id[2..]);
+    let bad = file(other.path(), &git(other.path(), &["hash-object", "-w", "bad"]));
+    let branch = project.task("A")["branch"].as_str().expect("a branch").to_owned();
+    let good = file(project.root(), &git(project.root(), &["rev-parse", &format!("{branch}:made.txt")]));
+    fs::remove_file(&good).and_then(|()| fs::copy(bad, good)).expect("replaced");
+    let before = git(project.root(), &["rev-parse", "main"]);
+    let said = once(&project, "integrator");
+    assert_ne!(project.status("A"), "done", "{said:#?}");
+    assert_eq!(git(project.root(), &["rev-parse", "main"]), before, "{said:#?}");
+    assert!(!project.path("made.txt").exists(), "{said:#?}");
+}
+
+#[test]
+fn a_log_of_gits_that_leads_to_somebodys_file_adds_nothing_to_it() {
+    for (log, how) in [
+        ("$git/logs/refs/heads/main", "ln -sf"),
+        ("$git/logs/refs/heads/main", "ln -f"),
+        ("$git/logs/refs/heads/$(git branch --show-current)", "ln -sf"),
+        ("$(git rev-parse --absolute-git-dir)/logs/HEAD", "ln -sf"),
+        ("$git/logs/HEAD", "ln -sf"),
+    ] {
+        let (project, _trees) = scene(&format!(
+            "git=\"$OODATCAA_PROJECT/.git\"; echo new > made.txt; mkdir -p \"$git/logs/refs/heads\"\n\
+             {how} \"$OODATCAA_PROJECT/.profile\" \"{log}\""
+        ));
+        fs::write(project.path(".profile"), "mine\n").expect("written");
+        walk(&project);
+        assert_eq!(fs::read_to_string(project.path(".profile")).expect("there"), "mine\n", "{how} {log}");
+        assert!(project.path(".profile").exists() && project.status("A") != "done", "{how} {log}");
+        let told =
+            project.events_of("attempt.finished").iter().any(|event| event.to_string().contains("git would add"));
+        assert!(told, "{how} {log}: {:#?}", project.events_of("attempt.finished"));
+    }
+}
+
+#[test]
 fn a_setting_that_sends_git_elsewhere_wipes_nothing_and_is_told() {
     type Setting = fn(&Project);
     let settings: [Setting; 3] = [
