@@ -12,7 +12,12 @@ use self::{
     fail::Done,
     ui::{Color, Settings, Ui},
 };
-use crate::{error::Failure, process::caller, sys::descriptors};
+use crate::{
+    config::{World, trust},
+    error::Failure,
+    process::caller,
+    sys::descriptors,
+};
 
 pub mod agent;
 pub mod change;
@@ -302,6 +307,9 @@ fn dispatch(ctx: &Context, command: Command) -> Done {
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     descriptors::keep_to_ourselves();
     let args: Vec<OsString> = args.into_iter().collect();
+    if std::env::var_os(trust::TRUST_ALL).is_some() && caller::attempt().is_some() {
+        World::is_within_an_attempt();
+    }
     if shell::complete(&args) {
         return ExitCode::SUCCESS;
     }

@@ -3,9 +3,13 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use crate::{layout::Layout, sys::project::Identity};
+
+/// Whether an agent has started this process.
+static WITHIN_AN_ATTEMPT: AtomicBool = AtomicBool::new(false);
 
 /// Environment variables, taken once; tests make their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,7 +22,13 @@ impl World {
     pub fn of_process() -> Self {
         let vars =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Self { vars: vars.collect() }
+        let granted = !WITHIN_AN_ATTEMPT.load(Ordering::Relaxed);
+        Self { vars: vars.filter(|(name, _)| granted || name != super::trust::TRUST_ALL).collect() }
+    }
+
+    /// From now on no variable of this process makes it trust a project: an agent could have set it.
+    pub fn is_within_an_attempt() {
+        WITHIN_AN_ATTEMPT.store(true, Ordering::Relaxed);
     }
 
     /// Just these variables.

@@ -14,6 +14,12 @@ const MOST: usize = 10_000;
 
 /// Why this process belongs to an attempt; `None` where no sign says so.
 pub fn attempt() -> Option<String> {
+    let unit = || platform::service(std::process::id());
+    started_by().or_else(|| unit().map(|unit| format!("it runs in the worker's unit {unit}")))
+}
+
+/// The same for one who may be a worker: its own unit says nothing.
+pub fn started_by() -> Option<String> {
     let me = std::process::id();
     if std::env::vars_os().any(|(name, _)| is_mark(name.as_encoded_bytes())) {
         return Some("its environment is an attempt's".into());
@@ -32,7 +38,7 @@ pub fn attempt() -> Option<String> {
         }
         (pid, seen) = (looked.parent, seen + 1);
     }
-    platform::service(me).map(|unit| format!("it runs in the worker's unit {unit}"))
+    None
 }
 
 fn sign(pid: u32, own: bool) -> Option<String> {

@@ -261,6 +261,10 @@ fn starting_a_paused_role_is_a_humans_word_that_it_may_work_again() {
     project.fleet("start", &["tester"]).exits(0);
     let read = || fs::read_to_string(project.root().join(journal)).expect("a journal");
     assert!(!read().contains("worker.resumed"));
+    // The variable that trusts counts for nobody whom an agent has started.
+    let mut trust = project.command(&binary("agentctl"));
+    trust.env_remove("OODATCAA_TRUST_PROJECT").args(["config", "trust", "--yes"]);
+    Said::from(trust.output().expect("runs")).exits(0);
     let mut by_agent = project.command(&binary("agentctl"));
     by_agent.env("OODATCAA_TASK_ID", "T1").args(["fleet", "start", "builder", "--backend", "process"]);
     Said::from(by_agent.output().expect("runs")).exits(0);

@@ -512,3 +512,24 @@ fn a_clone_that_brings_all_of_it_runs_nothing_reaches_nothing_and_changes_no_rul
     assert_eq!(left, [("precious".to_owned(), b"mine".to_vec())], "nothing outside was touched");
     assert!(log().contains("agentctl config trust") && log().contains("more than 200 entries"), "{}", log());
 }
+
+/// A variable that trusts is for people and their CI; what an agent starts is neither.
+#[test]
+fn an_agent_cannot_make_our_programs_trust_a_project() {
+    let clone = Hostile::new();
+    let root = clone.project.root().display().to_string();
+    let ctl = env!("CARGO_BIN_EXE_agentctl");
+    let script = format!(
+        "cat > /dev/null\nOODATCAA_TRUST_PROJECT=1 {ctl} -C {root} --json config show > \"$HOME/told\"\n\
+         env -i HOME=\"$HOME\" OODATCAA_TRUST_PROJECT=1 {ctl} -C {root} --json config show > \"$HOME/told.bare\"\n\
+         echo two > file.txt\nexit 0"
+    );
+    clone.script("agent.sh", &script);
+    clone.queue(&json!({"tasks": [{"id": "A", "title": "t", "status": "ready"}]}));
+    let said = clone.once("builder");
+    for name in ["told", "told.bare"] {
+        let told = fs::read_to_string(clone.at(name)).unwrap_or_else(|error| panic!("{name}: {error}: {said:#?}"));
+        let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+        assert_ne!(told["trust"], "trusted", "{name}: {told}");
+    }
+}
