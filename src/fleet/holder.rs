@@ -1,6 +1,10 @@
 //! Who a daemon is beyond its pid, and a handle on that very process.
 
-use std::{io, time::Instant};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use chrono::{DateTime, SubsecRound, Utc};
 use rustix::{
@@ -9,7 +13,7 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{domain::plan::stamp, process::identity};
+use crate::{domain::plan::stamp, process::identity, sys::project::Identity};
 
 /// Who holds a pid file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,10 +29,16 @@ pub struct Holder {
     /// When it took the file.
     #[serde(serialize_with = "as_stamp")]
     pub since: DateTime<Utc>,
+    /// The project's directory, by its path then and by what it is to the kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<PathBuf>,
+    /// The same directory, wherever it is moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<Identity>,
 }
 
 impl Holder {
-    pub(super) fn myself() -> io::Result<Self> {
+    pub(super) fn myself(root: &Path) -> io::Result<Self> {
         let pid = std::process::id();
         Ok(Self {
             pid,
@@ -36,7 +46,14 @@ impl Holder {
             boot_id: identity::boot_id(),
             version: env!("CARGO_PKG_VERSION").into(),
             since: Utc::now().trunc_subsecs(3),
+            root: root.canonicalize().ok(),
+            project: Identity::of(root).ok(),
         })
+    }
+
+    /// Whether it serves another place than this one: the project was moved here since, or copied.
+    pub fn is_elsewhere(&self, root: &Path) -> bool {
+        self.root.as_deref().is_some_and(|its| root.canonicalize().is_ok_and(|here| here != its))
     }
 
     /// Whether this very process still runs; a zombie does not.

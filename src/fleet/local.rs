@@ -27,9 +27,25 @@ const GONE: Duration = Duration::from_secs(5);
 const OF_A_SERVICE: [&str; 7] =
     ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "JOURNAL_STREAM", "INVOCATION_ID"];
 
+/// How long a worker of a project that was moved may take to leave.
+const MOVED: Duration = Duration::from_secs(10);
+
 /// The daemon's exit codes after which trying again changes nothing: program, permission or trust, configuration.
 fn needs_human(code: i32) -> bool {
     [69, 77, 78].contains(&code)
+}
+
+/// Ends the daemon of a role that came along with a project which was moved: it serves the place where that was, and is
+/// about to leave by itself.
+pub(super) fn make_way(layout: &Layout, role: &Role) -> Result<(), FleetError> {
+    if let pidfile::State::Running(holder) = pidfile::inspect(layout, &pidfile::name(role, None))?
+        && holder.is_elsewhere(layout.root())
+        && let Ok(Some(handle)) = holder.handle()
+    {
+        let _ = handle.signal(Signal::TERM);
+        let _ = end(&handle, Instant::now() + MOVED);
+    }
+    Ok(())
 }
 
 /// Starts the daemon of a role and waits until it is ready.

@@ -114,6 +114,7 @@ impl Fleet {
         // Who runs the other way already is neither started twice nor stopped.
         let mut left = Vec::new();
         for role in roles {
+            local::make_way(&self.layout, role)?;
             match self.running(role)? {
                 Some((pid, there)) => {
                     say(&Report { name: role.to_string(), what: Happened::RunsAlready { pid, mode: there } });

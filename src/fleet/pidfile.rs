@@ -16,10 +16,17 @@ use fs2::FileExt;
 
 use super::FleetError;
 pub use super::holder::{Handle, Holder};
-use crate::{domain::Role, layout::Layout, sys::files};
+use crate::{
+    domain::Role,
+    layout::Layout,
+    sys::files::{self, Durable},
+};
 
 /// How long a free lock may look held: somebody who asks holds it shared for a moment.
 const PROBE: Duration = Duration::from_secs(1);
+
+/// No pid file, and nothing beside it, is longer.
+const LONGEST: u64 = 16_384;
 
 /// No project has as many daemons.
 const MOST: usize = 10_000;
@@ -97,13 +104,18 @@ impl PidFile {
         }
     }
 
+    /// The file holds the pid and nothing else, so that `kill $(cat FILE)` does what it says; who that is stands
+    /// beside it, and is there first.
     fn write(&mut self) -> io::Result<()> {
-        let me = Holder::myself()?;
-        // One write: whoever reads it sees all of it or nothing.
-        let text = format!("{}\n{}\n", me.pid, serde_json::to_string(&me)?);
+        let root = root_of(&self.path);
+        let me = Holder::myself(root)?;
+        let beside = beside(&self.path);
+        let told =
+            files::write_atomic(root, &beside, format!("{}\n", serde_json::to_string(&me)?).as_bytes(), Durable::No);
+        told.map_err(|error| io::Error::other(format!("{error}: {}", error.why)))?;
         self.file.set_len(0)?;
         self.file.rewind()?;
-        self.file.write_all(text.as_bytes())
+        self.file.write_all(format!("{}\n", me.pid).as_bytes())
     }
 
     /// Where it lies.
@@ -116,6 +128,7 @@ impl Drop for PidFile {
     fn drop(&mut self) {
         // Under the lock, and only the file that it stands on: somebody may have put another there.
         if same(&self.file, &self.path) {
+            let _ = files::remove(root_of(&self.path), &beside(&self.path));
             let _ = files::remove(root_of(&self.path), &self.path);
         }
     }
@@ -131,7 +144,7 @@ pub fn inspect(layout: &Layout, name: &str) -> Result<State, FleetError> {
         Err(source) => return Err(FleetError::io("lock", &path, source)),
     };
     let text = text(&file).map_err(|source| FleetError::io("read", &path, source))?;
-    let holder = parse(&text);
+    let holder = holder(&path, &text)?;
     Ok(match holder {
         Some(holder) if held && holder.alive() => State::Running(holder),
         None if held => State::Starting,
@@ -145,6 +158,7 @@ pub fn inspect(layout: &Layout, name: &str) -> Result<State, FleetError> {
 pub fn clean(layout: &Layout, name: &str) -> Result<bool, FleetError> {
     let path = path(layout, name);
     let Some(file) = lock(&path, false)? else { return Ok(!path.exists()) };
+    files::remove(layout.root(), &beside(&path))?;
     files::remove(layout.root(), &path)?;
     drop(file);
     Ok(true)
@@ -177,18 +191,29 @@ fn same(file: &File, path: &Path) -> bool {
 
 fn text(file: &File) -> io::Result<String> {
     let mut text = String::new();
-    file.take(4096).read_to_string(&mut text)?;
+    file.take(LONGEST).read_to_string(&mut text)?;
     Ok(text)
 }
 
-fn parse(text: &str) -> Option<Holder> {
-    let holder: Holder = serde_json::from_str(text.lines().nth(1)?).ok()?;
-    (text.lines().next()?.trim().parse() == Ok(holder.pid)).then_some(holder)
+/// Where it stands who holds a pid file.
+fn beside(path: &Path) -> PathBuf {
+    path.with_extension("json")
+}
+
+/// Who holds a pid file that says this; its second line in those of earlier versions.
+fn holder(path: &Path, text: &str) -> Result<Option<Holder>, FleetError> {
+    let Some(pid) = text.lines().next().and_then(|line| line.trim().parse::<u32>().ok()) else { return Ok(None) };
+    let told = match text.lines().nth(1) {
+        Some(line) => Some(line.to_owned()),
+        None => files::read_text(root_of(path), &beside(path), LONGEST)?,
+    };
+    let holder = told.and_then(|told| serde_json::from_str::<Holder>(&told).ok());
+    Ok(holder.filter(|holder| holder.pid == pid))
 }
 
 fn read(path: &Path) -> Result<Option<Holder>, FleetError> {
     let Some(file) = files::open(root_of(path), path)? else { return Ok(None) };
-    text(&file).map(|text| parse(&text)).map_err(|source| FleetError::io("read", path, source))
+    holder(path, &text(&file).map_err(|source| FleetError::io("read", path, source))?)
 }
 
 /// Makes a directory that only its owner can look into, or closes one to others.
@@ -232,6 +257,24 @@ mod tests {
     }
 
     #[test]
+    fn the_file_holds_one_line_with_the_pid_and_one_of_an_earlier_version_is_read_as_well() {
+        let (dir, layout) = project();
+        let held = PidFile::hold(&layout, "builder").unwrap();
+        assert_eq!(fs::read_to_string(held.path()).unwrap(), format!("{}\n", std::process::id()));
+        let State::Running(holder) = inspect(&layout, "builder").unwrap() else { panic!("runs") };
+        assert!(!holder.is_elsewhere(dir.path()) && holder.is_elsewhere(Path::new("/")));
+        drop(held);
+        assert_eq!(fs::read_dir(layout.pids()).unwrap().count(), 0, "what stands beside it goes along");
+        let mut old = Holder::myself(dir.path()).unwrap();
+        (old.root, old.project) = (None, None);
+        plant(&layout, "tester", &format!("{}\n{}\n", old.pid, serde_json::to_string(&old).unwrap()));
+        let file = lock(&path(&layout, "tester"), false).unwrap().expect("free");
+        assert_eq!(inspect(&layout, "tester").unwrap(), State::Running(old.clone()));
+        assert!(!old.is_elsewhere(dir.path()), "which nobody knows");
+        drop(file);
+    }
+
+    #[test]
     fn a_second_daemon_of_the_same_name_is_refused_with_the_first_ones_pid() {
         let (_dir, layout) = project();
         let _held = PidFile::hold(&layout, "builder").unwrap();
@@ -263,19 +306,19 @@ mod tests {
                 .as_str(),
         );
         let held = PidFile::hold(&layout, "tester").unwrap();
-        assert_eq!(fs::read_to_string(held.path()).unwrap().lines().count(), 2);
+        assert_eq!(fs::read_to_string(held.path()).unwrap().lines().count(), 1);
     }
 
     #[test]
     fn a_pid_used_again_by_another_process_gives_no_handle() {
-        let mut other = Holder::myself().unwrap();
+        let mut other = Holder::myself(Path::new("/")).unwrap();
         other.started += 1;
         assert!(!other.alive());
         assert!(other.handle().unwrap().is_none());
-        let mut earlier = Holder::myself().unwrap();
+        let mut earlier = Holder::myself(Path::new("/")).unwrap();
         earlier.boot_id = "an earlier boot".into();
         assert!(earlier.handle().unwrap().is_none());
-        assert!(Holder::myself().unwrap().handle().unwrap().is_some());
+        assert!(Holder::myself(Path::new("/")).unwrap().handle().unwrap().is_some());
     }
 
     #[test]
@@ -305,7 +348,7 @@ mod tests {
     #[test]
     fn a_handle_sees_the_end_of_its_process() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let mut holder = Holder::myself().unwrap();
+        let mut holder = Holder::myself(Path::new("/")).unwrap();
         holder.pid = child.id();
         holder.started = identity::started(child.id()).unwrap();
         let handle = holder.handle().unwrap().unwrap();

@@ -2,11 +2,14 @@
 
 use std::{
     fmt, fs, io,
-    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
-    path::Path,
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    },
+    path::{Path, PathBuf},
 };
 
-use rustix::fs::{AtFlags, StatxFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use sha2::{Digest as _, Sha256};
 
 /// What a directory is to the kernel: the same after a rename, another one in a copy or a new clone.
@@ -42,6 +45,35 @@ impl Identity {
             None => hash.update(fs::canonicalize(path).unwrap_or_else(|_| path.into()).as_os_str().as_bytes()),
         }
         ProjectId(hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// A directory that is held open, so that it is found again wherever somebody moves it.
+#[derive(Debug)]
+pub struct Anchor {
+    dir: OwnedFd,
+    at: PathBuf,
+}
+
+impl Anchor {
+    /// Holds a directory.
+    #[expect(clippy::disallowed_methods, reason = "nothing is read: it is held by its place in the kernel only")]
+    pub fn of(dir: &Path) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self { dir: rustix::fs::openat(CWD, dir, flags, Mode::empty())?, at: fs::canonicalize(dir)? })
+    }
+
+    /// Where the directory is now, if that is another place than at first. One that is unmounted, or gone, has none.
+    pub fn moved_to(&self) -> Option<PathBuf> {
+        let held = PathBuf::from(format!("/proc/self/fd/{}", self.dir.as_raw_fd()));
+        let now = fs::read_link(&held).ok().filter(|now| *now != self.at)?;
+        let (ours, there) = (fs::metadata(&held).ok()?, fs::metadata(&now).ok()?);
+        ((ours.dev(), ours.ino()) == (there.dev(), there.ino())).then_some(now)
+    }
+
+    /// Whether something else lies where it was.
+    pub fn is_replaced(&self) -> bool {
+        fs::symlink_metadata(&self.at).is_ok()
     }
 }
 

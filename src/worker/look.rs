@@ -43,6 +43,7 @@ impl Worker {
     fn look_because(&mut self, ticked: bool) -> Option<StoreError> {
         match self.try_look(ticked) {
             Ok(()) => {
+                self.place.is_here();
                 if self.trouble.take().is_some() {
                     log::info!("the queue can be used again");
                 }
@@ -60,7 +61,7 @@ impl Worker {
                     );
                 }
                 self.trouble = Some(words);
-                Some(error)
+                self.leave_if_moved(error)
             }
         }
     }

@@ -32,6 +32,7 @@ mod control;
 mod evidence;
 mod look;
 mod merge;
+mod moved;
 mod output;
 mod ready;
 pub mod record;
@@ -130,7 +131,7 @@ pub enum Signal {
 pub enum Left {
     /// It was told to, or `--once` is over.
     Done,
-    /// `--once`, and the store could not be used.
+    /// `--once`, and the store could not be used; or the project is elsewhere.
     Store(StoreError),
     /// `--once`, and the attempt failed for a reason that only a human can mend.
     Mend(Class),
@@ -171,6 +172,8 @@ pub struct Worker {
     spares: Vec<Keeper>,
     /// When what could not be settled is tried again.
     again: Option<Again>,
+    /// Where the project lies.
+    place: moved::Place,
 }
 
 /// When there is something to do although nothing happens.
@@ -206,6 +209,7 @@ impl Worker {
         let merges =
             setup.rule.merges() && !matches!(mode_for(&setup.layout, &setup.config.workspace), Ok(Mode::Shared));
         Self {
+            place: moved::Place::of(setup.layout.root()),
             shared: Arc::new(Shared { setup, store, merges, station: station::Station::default() }),
             signals,
             changes: never(),
@@ -289,6 +293,9 @@ impl Worker {
         }
         loop {
             if (setup.once || self.stopping.is_some()) && self.running.is_empty() {
+                if let Some(error) = self.place.left.take() {
+                    return Left::Store(error);
+                }
                 self.note(Kind::WorkerStopped, &[]);
                 log::info!("{} stopped", shared.role());
                 return self.mend.filter(|_| setup.once).map_or(Left::Done, Left::Mend);
@@ -323,6 +330,10 @@ impl Worker {
         self.spares.extend(ended.keeper);
         if let Some(running) = self.running.get_mut(&(ended.task, ended.token)) {
             running.settlement = Some(ended.settlement);
+        }
+        if self.place.left.is_some() {
+            // There is nowhere to settle it; who starts in the new place gives it back.
+            self.running.retain(|_, running| running.settlement.is_none());
         }
     }
 

@@ -182,3 +182,70 @@ fn a_settlement_that_was_killed_before_the_journal_heard_of_it_is_told_with_acto
     assert_eq!(moved["actor"], actor.as_str(), "{moved}");
     the_journal_is_whole(&project);
 }
+
+#[test]
+fn a_worker_whose_project_is_moved_ends_with_words_and_touches_nothing_at_the_old_place() {
+    let mut project = Project::new("touch started.$OODATCAA_TASK_ID; sleep 1000");
+    project.queue(ready(1));
+    let worker = project.start("builder", &["--interval", "1s"]);
+    eventually("the agent runs", || project.path("started.T0").exists().then_some(()));
+    let moved = project.root().with_extension("moved");
+    fs::rename(project.root(), &moved).expect("moved");
+    fs::create_dir_all(project.path(".oodatcaa/work")).expect("another project");
+    project.config("").queue(ready(3));
+    let queue = project.text();
+    assert!(project.ended(worker).is_some_and(|code| code != 0), "a service manager is told");
+    let log = fs::read_to_string(moved.join("builder.0.log")).expect("its log");
+    let words = format!("the project has been moved from {} to {}", project.root().display(), moved.display());
+    assert!(log.contains(&words) && log.contains("agentctl fleet start builder"), "{log}");
+    assert_eq!(project.text(), queue);
+    let made: Vec<_> = fs::read_dir(project.root()).expect("there").flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(made, [".oodatcaa"], "nothing was made");
+    assert!(!project.path(".oodatcaa/runs").exists());
+    fs::remove_dir_all(project.root()).expect("removed");
+    fs::rename(&moved, project.root()).expect("moved back");
+    // Who starts in the place where it is now gives back what that one held.
+    project.once("planner");
+    assert_eq!(project.status("T0"), "ready");
+    assert_eq!(project.agents(), Vec::<u32>::new());
+}
+
+#[test]
+fn a_fleet_that_is_started_where_a_project_was_moved_to_takes_the_place_of_the_old_one() {
+    let project = Project::that_succeeds();
+    project.queue(json!([]));
+    // No program that lies at the old place.
+    project.config("[roles.builder]\nagent = \"plain\"\n[agents.plain]\nkind = \"command\"\nargv = [\"true\"]");
+    let fleet = |at: &std::path::Path, args: &[&str]| {
+        let mut command = project.command("agentctl");
+        let said = command.current_dir(at).arg("fleet").args(args).args(["--backend", "process"]).output();
+        let said = said.expect("runs");
+        let text = format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+        (said.status.success(), text)
+    };
+    let pid = |at: &std::path::Path| fs::read_to_string(at.join(".agent-daemon-pids/builder.pid")).expect("a pid file");
+    let (here, moved) = (project.root().to_owned(), project.root().with_extension("moved"));
+    let said = fleet(&here, &["start", "builder"]);
+    assert!(said.0, "{}", said.1);
+    let first = pid(&here);
+    assert_eq!(first.lines().count(), 1, "kill $(cat …) is right");
+    let copy = project.root().with_extension("copy");
+    std::process::Command::new("cp").arg("-a").arg(&here).arg(&copy).status().expect("cp");
+    fs::rename(&here, &moved).expect("moved");
+    let said = fleet(&moved, &["start", "builder"]);
+    assert!(said.0 && !said.1.contains("already"), "{}", said.1);
+    assert_ne!(pid(&moved), first);
+    // One that has ended and was not waited for has no command line any more.
+    let runs = |pid: &str| fs::read(format!("/proc/{}/cmdline", pid.trim())).is_ok_and(|line| !line.is_empty());
+    assert!(!runs(&first), "no second crowd");
+    // A copy is a project of its own.
+    let said = fleet(&copy, &["start", "builder"]);
+    assert!(said.0 && !said.1.contains("already"), "{}", said.1);
+    assert!(runs(&pid(&moved)));
+    for at in [&copy, &moved] {
+        let said = fleet(at, &["stop"]);
+        assert!(said.0, "{}", said.1);
+    }
+    fs::remove_dir_all(&copy).expect("removed");
+    fs::rename(&moved, &here).expect("moved back");
+}

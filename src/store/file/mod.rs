@@ -483,7 +483,11 @@ impl FileStore {
             let lock = QueueLock::take(&path, deadline, started)?;
             let state = &mut *self.state();
             if committed.is_none() {
-                committed = self.attempt(state, &lock, decide, how)?;
+                committed = match self.attempt(state, &lock, decide, how) {
+                    // Who took the lock's file away let another one sweep up what we had begun to write.
+                    Err(error) if error.is_missing() && !lock.is_in_force()? => None,
+                    tried => tried?,
+                };
             }
             // The deed is done under the lock of the commit, and sees what others wrote beside it while the plan went
             // to the disk. What it answers is about what has been done, so that it can be told later as well.
