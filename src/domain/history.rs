@@ -20,6 +20,10 @@ use super::{
     starts::Starts,
 };
 
+/// So often in a row something may be in a task's way before a person is told: about half an hour with the waits that
+/// ship.
+pub const PATIENCE: u32 = 10;
+
 /// What is remembered of one task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskHistory {
@@ -52,7 +56,7 @@ pub struct TaskHistory {
     pub adapts: u32,
     /// How often its merge has ended in conflicts since a human last touched it.
     pub conflicts: u32,
-    /// Attempts in a row that found something in the way.
+    /// Attempts in a row that found something in the way; from [`PATIENCE`] on a person is told.
     pub waits: u32,
     /// What went wrong lately and in which role, oldest first, for the next prompt (R17).
     pub failures: Vec<(Role, String)>,

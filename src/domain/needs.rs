@@ -144,7 +144,7 @@ mod tests {
     use crate::domain::{
         Status,
         claim::tests::{id, task, with_limit},
-        history::{Pause, RoleHistory},
+        history::{self, Pause, RoleHistory},
         plan::tests::{now_at, snapshot},
     };
     use std::sync::Arc;
@@ -174,6 +174,23 @@ mod tests {
         assert_eq!(seen(&all), expected);
         let workflow = Workflow::shipped();
         assert_eq!(list(&all, &workflow, None)[0].next, "agentctl fleet start builder (after mending the cause)");
+    }
+
+    #[test]
+    fn what_was_in_the_way_again_and_again_is_told_and_tried_all_the_same() {
+        let mut all = snapshot(vec![task("A", Status::READY)]);
+        for (waits, told) in [(history::PATIENCE - 1, 0), (history::PATIENCE, 1)] {
+            for not_before in [None, Some(now_at(9_000).wall)] {
+                let mut task = task("A", Status::READY);
+                (task.not_before, task.blocked_reason) = (not_before, Some("another git holds x.lock".into()));
+                all.queue = Arc::new(super::super::Queue::of(vec![task]));
+                Arc::make_mut(&mut all.history).tasks.entry(id("A")).or_default().waits = waits;
+                let workflow = Workflow::shipped();
+                let listed = list(&all, &workflow, None);
+                assert_eq!(listed.len(), told, "{waits}: {listed:?}");
+                assert!(listed.iter().all(|need| need.words.contains("x.lock")), "{listed:?}");
+            }
+        }
     }
 
     #[test]

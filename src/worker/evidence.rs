@@ -157,17 +157,19 @@ pub(super) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
         })?;
     }
     let mut look_at = evidence.risky.clone();
-    let left_out = evidence.left_out.iter();
-    let mut told: Vec<String> =
-        left_out.map(|name| format!("{name} (too large, or a repository of its own: no part of the change)")).collect();
-    told.extend(beside(run, workspace));
-    look_at.extend(told.iter().cloned());
-    run.record().beside = told;
+    let left_out: Vec<String> = evidence
+        .left_out
+        .iter()
+        .map(|name| format!("{name} (too large, or a repository of its own: no part of the change)"))
+        .collect();
+    look_at.extend(left_out.iter().cloned());
     if !look_at.is_empty() {
         let all = look_at.join(", ");
         log::warn!(task = run.assignment.task.id.as_str(); "{}: look at these before you merge: {}", run.assignment.task.id, text::one_line(&all));
-        run.record().risky = look_at;
     }
+    look_at.extend(run.record().beside.iter().cloned());
+    run.record().beside.extend(left_out);
+    run.record().risky = look_at;
     if !run.commits() {
         return Ok(());
     }
@@ -191,6 +193,17 @@ pub(super) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
         Some(reason) => Err(Outcome::failed(Class::NoEvidence, reason)),
         None => Ok(()),
     }
+}
+
+/// Tells what happened beside the work while the agent worked, however the attempt ended.
+pub(super) fn tell_beside(run: &mut Run, workspace: &Workspace) {
+    let told = beside(run, workspace);
+    if !told.is_empty() {
+        let id = &run.assignment.task.id;
+        log::warn!(task = id.as_str(); "{id}: beside its work: {}", text::one_line(&told.join(", ")));
+    }
+    run.record().risky.clone_from(&told);
+    run.record().beside = told;
 }
 
 /// What happened beside the work while the agent worked: to the target, and to its own task in the queue.

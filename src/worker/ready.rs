@@ -19,14 +19,18 @@ use crate::{
     agent::prompt::{self, PromptError},
     config::Commits,
     config::{Trust, trust},
-    domain::{Class, Outcome},
+    domain::{Class, Outcome, history::PATIENCE},
     sys::files::{self, Durable, FileError, Why},
-    workspace::{self, Workspace, WorkspaceError},
+    workspace::{self, Workspace, WorkspaceError, git::GitError},
 };
 
-/// So often in a row the project's `setup` may fail before its role pauses and a person is told: about half an hour
-/// with the waits that ship.
-const SETUPS: u32 = 10;
+/// What to do about a lock of git's that another git holds, or has left behind.
+pub(super) fn held(error: &GitError, reason: String) -> String {
+    match error.lock() {
+        Some(lock) => format!("another git holds {lock}; if none is running, remove that file"),
+        None => reason,
+    }
+}
 
 impl Run {
     /// The task's worktree, where the project works in such; nothing is asked of git otherwise.
@@ -42,7 +46,8 @@ impl Run {
             match error {
                 WorkspaceError::Detached | WorkspaceError::Fetch { away: true, .. } => Outcome::Waits { reason },
                 // It may be the network that it lacks: that passes, and pauses nobody.
-                WorkspaceError::Hook { cannot: false, .. } if waits < SETUPS => Outcome::Waits { reason },
+                WorkspaceError::Hook { cannot: false, .. } if waits < PATIENCE => Outcome::Waits { reason },
+                WorkspaceError::Git(ref git) if git.lock().is_some() => Outcome::Waits { reason: held(git, reason) },
                 error => Outcome::failed(error.class(), reason),
             }
         };

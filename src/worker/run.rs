@@ -263,6 +263,9 @@ impl Run {
             _ => None,
         };
         let outcome = self.work(workspace);
+        if let Some(workspace) = workspace {
+            evidence::tell_beside(self, workspace);
+        }
         if !matches!(outcome, Outcome::Done { .. } | Outcome::NoChange { .. }) {
             return outcome;
         }

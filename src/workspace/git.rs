@@ -170,6 +170,13 @@ impl GitError {
         }
     }
 
+    /// The lock that stood in its way: of a git that works at the moment, or that died.
+    pub fn lock(&self) -> Option<&str> {
+        let Self::Failed { said, .. } = self else { return None };
+        let (_, after) = said.split_once("Unable to create '")?;
+        after.split_once("': File exists").map(|(path, _)| path).filter(|path| path.ends_with(".lock"))
+    }
+
     pub(super) fn not_ours(at: &Path, why: impl Into<String>) -> Self {
         Self::NotOurs { at: at.into(), why: why.into() }
     }
@@ -468,7 +475,7 @@ impl Git {
             .env("GIT_ASKPASS", "true")
             // A commit is what its name says: nothing that an agent can write tells of another in its place.
             .env("GIT_NO_REPLACE_OBJECTS", "1")
-            .env("GIT_GRAFT_FILE", "/dev/null")
+            .env("GIT_GRAFT_FILE", "/dev/null/none")
             .env("LC_ALL", "C");
         if let Place::Pinned(pin) = &self.place {
             let common = pin.plain.as_ref().map_or(&pin.spot.common, |plain| &plain.dir);

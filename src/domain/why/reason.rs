@@ -7,7 +7,7 @@ use crate::domain::{
     claim::{self, Obstacle},
     coordinate,
     decision::{self, Decision, Hold, Topic},
-    history::{Pause, TaskHistory},
+    history::{self, Pause, TaskHistory},
     plan::stamp,
     pool,
     queue::Waits,
@@ -175,14 +175,27 @@ fn taken_by<'a>(seen: &Explainer<'a>, task: &Task, takers: &[&'a RoleRule]) -> W
             if let Some(reason) = task.blocked_reason.as_deref().or_else(trouble).or_else(failed) {
                 sentence.push_str(&format!(", after: {}", one_line(reason)));
             }
-            why("R22", sentence, format!("agentctl task retry {id} (to try now)"))
+            in_vain(snapshot, task, why("R22", sentence, format!("agentctl task retry {id} (to try now)")))
         }
         None => {
             let answer = claimable(seen, task, rule);
             let (urged, conflicts) = (urged(snapshot, task), after_conflicts(snapshot, task));
-            Why { sentence: format!("{}{urged}{conflicts}", answer.sentence), ..answer }
+            in_vain(snapshot, task, Why { sentence: format!("{}{urged}{conflicts}", answer.sentence), ..answer })
         }
     }
+}
+
+/// What has been in the way of a task again and again is for a person to see, who may know that it never goes away;
+/// the task is tried all the same.
+fn in_vain(snapshot: &Snapshot, task: &Task, answer: Why) -> Why {
+    let id = &task.id;
+    let times = snapshot.history.task(id).map_or(0, |known| known.waits);
+    if times < history::PATIENCE || answer.person.is_some() {
+        return answer;
+    }
+    let reason = task.blocked_reason.as_deref().map_or_else(String::new, |reason| format!(": {}", one_line(reason)));
+    let sentence = format!("something was in its way {times} times in a row, and it is tried again and again{reason}");
+    why("R22", sentence, format!("agentctl task retry {id} (after mending the cause)")).needs(Cause::Task(id.clone()))
 }
 
 /// What is added for a task that goes before others for the sake of another one.

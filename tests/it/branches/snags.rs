@@ -109,6 +109,48 @@ fn a_file_that_is_too_large_to_be_committed_is_told_to_whoever_merges() {
     assert_eq!(git(project.root(), &["ls-tree", "--name-only", "feat/A-change-it", "big.bin"]), "");
 }
 
+#[test]
+fn a_lock_that_a_git_left_in_the_repository_charges_nobody_and_comes_to_a_person() {
+    for lock in [".git/refs/heads/main.lock", ".git/HEAD.lock"] {
+        let (project, _trees) = scene("echo mine > made.txt");
+        for role in ["builder", "tester"] {
+            once(&project, role);
+        }
+        let path = project.path(lock);
+        fs::write(&path, "").expect("written");
+        once(&project, "integrator");
+        eventually("a person is told", || {
+            if lock == ".git/HEAD.lock" {
+                return Some(());
+            }
+            once(&project, "integrator");
+            let inbox = ctl(&project, "inbox");
+            (inbox.out.contains(lock) && inbox.out.contains("remove that file")).then_some(())
+        });
+        assert_eq!(project.status("A"), "ready_for_integrator", "{lock}: {}", project.diagnosis());
+        for finished in project.events_of("attempt.finished").iter().skip(2) {
+            assert_eq!(finished["data"]["outcome"], "waits", "{lock}: {finished}");
+        }
+        fs::remove_file(&path).expect("removed");
+        ctl(&project, "task retry A").ended(0);
+        once(&project, "integrator");
+        assert_eq!(project.status("A"), "done", "{lock}: {}", project.diagnosis());
+        ctl(&project, "inbox --check").ended(0);
+    }
+}
+
+#[test]
+fn an_agent_that_moves_the_target_is_told_of_also_when_its_attempt_fails() {
+    let (project, _trees) = scene(
+        "echo mine > made.txt; git add made.txt; git -c user.name=x -c user.email=x@y commit -q -m mine; git update-ref refs/heads/main HEAD; exit 3",
+    );
+    let said = once(&project, "builder");
+    assert!(said.err.contains("main got 1 commit"), "{said:#?}");
+    let record = fs::read_to_string(project.path(".oodatcaa/runs/A/1/attempt.json")).expect("there");
+    assert!(record.contains("main got 1 commit"), "{record}");
+    assert!(ctl(&project, "run show A").out.contains("main got 1 commit"), "{record}");
+}
+
 /// A git that sleeps where its arguments fit, once, and tells.
 fn slow_git(project: &Project, trees: &Trees, pattern: &str) -> String {
     let path = std::env::var("PATH").expect("a PATH");
