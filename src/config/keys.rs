@@ -10,7 +10,8 @@ use toml::Value;
 use UntilTrusted::{Adds, Ignored, Limit, OnlyTrue, Smaller};
 
 use super::values::{
-    below, branch, branch_template, count, duration, inherited, list, money, named, no_nul, size, status, words, wrong,
+    self, below, branch, branch_template, count, duration, inherited, list, money, named, no_nul, size, status, words,
+    wrong,
 };
 use crate::domain::{Class, text};
 
@@ -468,7 +469,7 @@ impl Kind {
             Self::Text => words(value).map(drop),
             Self::Agent => match words(value)? {
                 "" => Ok(()),
-                name => named(name),
+                name => values::agent(name),
             },
             Self::Status => match words(value)? {
                 "" => Err("is empty; expected a status word".into()),
@@ -519,7 +520,8 @@ impl Kind {
                 Some(_) => no_nul(value),
             },
             Self::EnvNames => list(value)?.into_iter().try_for_each(inherited),
-            Self::Gates | Self::Agents => list(value)?.into_iter().try_for_each(named),
+            Self::Gates => list(value)?.into_iter().try_for_each(named),
+            Self::Agents => list(value)?.into_iter().try_for_each(values::agent),
             Self::Paths => list(value)?.into_iter().try_for_each(below),
             Self::EnvValue => no_nul(value),
             Self::Class => words(value)?.parse::<Class>().map(drop),
@@ -541,7 +543,10 @@ impl Kind {
         let list = |items: serde_json::Value| json!({"type": "array", "items": items});
         match self {
             Self::Text | Self::EnvValue | Self::Branch => json!({"type": "string"}),
-            Self::Agent | Self::Remote => json!({"type": "string", "pattern": "^([A-Za-z0-9_][A-Za-z0-9._-]*)?$"}),
+            Self::Remote => json!({"type": "string", "pattern": "^([A-Za-z0-9_][A-Za-z0-9._-]*)?$"}),
+            Self::Agent => {
+                json!({"type": "string", "pattern": "^([A-Za-z0-9_][A-Za-z0-9._-]*(@[A-Za-z0-9_][A-Za-z0-9._-]*)?)?$"})
+            }
             Self::Status => json!({"type": "string", "minLength": 1}),
             Self::NoStatus => json!({"type": "string"}),
             Self::Duration(_) => {

@@ -471,6 +471,9 @@ fn an_agents_accounts_are_agents_of_their_own_and_a_role_that_names_it_gets_all_
     assert_eq!((special.len(), special[&Role::BUILDER].only), (1, true));
     let shown: Vec<String> = loaded.settings.iter().map(|setting| format!("{setting:?}")).collect();
     assert!(!shown.join("\n").contains("secret-of-work"));
+    let pinned = format!("{text}[roles.refiner]\nagent = \"c@work\"\n[roles.planner]\nagent = \"c@other\"\n");
+    let wrong = Scene::new().user(&pinned).faults();
+    assert!(wrong.len() == 1 && wrong[0].contains("names the agent `c@other`"), "{wrong:?}");
     let wrong = Scene::new().user("[roles.builder]\non_retry.agent = \"stron\"").faults();
     assert!(wrong[0].contains("names the agent `stron`"), "{wrong:?}");
 }

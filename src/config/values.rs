@@ -104,6 +104,14 @@ pub(super) fn named(name: &str) -> Result<(), String> {
     TaskId::parse(name).map(drop).map_err(|why| format!("holds the name `{}`, which {why}", text::one_line(name)))
 }
 
+/// A name of an agent, or of one of its accounts: `claude@work`.
+pub(super) fn agent(name: &str) -> Result<(), String> {
+    match name.split_once('@') {
+        Some((agent, account)) => named(agent).and_then(|()| named(account)),
+        None => named(name),
+    }
+}
+
 /// A status word.
 pub(super) fn status(word: &str) -> Result<(), String> {
     if word.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c)) {
