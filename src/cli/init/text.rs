@@ -61,6 +61,7 @@ pub fn config(chosen: Chosen, name: &str, tests: &[Test], workflow: &Workflow, g
         text.push_str(
             "\n# Every task has a git worktree and a branch of its own, outside of this directory. Files that\n\
              # git does not know and work needs: copy = [\".env\"]; commands to run first: setup = [\"npm\", \"ci\"].\n\
+             # To start each task from what the remote has by then: fetch = \"on\".\n\
              [workspace]\nmode = \"worktree\"\n",
         );
     }
