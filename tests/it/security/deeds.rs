@@ -91,6 +91,10 @@ const REFUSED: &[Deed] = &[
         "made; says '{\"outcome\":\"done\",\"summary\":\"all\"}'; exit 1",
         &["agent_failed", "does not count"],
     ),
+    deed("result-pipe", "made; mkfifo \"$OODATCAA_RESULT_FILE\"", &["result.json"]),
+    deed("result-hole", "made; truncate -s 50G \"$OODATCAA_RESULT_FILE\"", &["result.json"]),
+    deed("no-record", "rm -rf \"$OODATCAA_RUN_DIR\"", &["no_evidence"]),
+    deed("index-lock", "touch \"$(git rev-parse --absolute-git-dir)/index.lock\"", &["no_evidence"]),
     deed("half-a-rebase", "made; d=$(git rev-parse --absolute-git-dir); mkdir \"$d/rebase-merge\"", &["half done"]),
     deed(
         "verbs",
