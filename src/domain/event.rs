@@ -41,7 +41,7 @@ kinds! {
     LeaseRenewedLate = "lease.renewed_late": "A heartbeat came after the TTL, and nobody had taken over.",
     LeaseRescued = "lease.rescued": "A dead or lost owner's task was given back.",
     LeaseLost = "lease.lost": "An owner found its lease gone or taken.",
-    AttemptStarted = "attempt.started": "An agent was started.",
+    AttemptStarted = "attempt.started": "An agent was started, `at` that time; of a short run it is told together with its end.",
     AttemptFinished = "attempt.finished": "An attempt ended: `outcome`, `class`, `charged`, `reason`, `seconds`.",
     AttemptSuperseded = "attempt.superseded": "An attempt ended after its token had been replaced; its result was kept, not applied.",
     GateFinished = "gate.finished": "A gate ran: `gate`, `ok`, `exit`.",

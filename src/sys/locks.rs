@@ -2,15 +2,24 @@
 
 use std::{fs::File, os::unix::fs::MetadataExt as _};
 
-/// Who holds a flock, where the system tells.
-pub fn holder(file: &File) -> Option<String> {
+/// The process that holds a flock, where the system tells.
+pub fn holder_pid(file: &File) -> Option<u32> {
     let (device, inode) = file.metadata().map(|meta| (meta.dev(), meta.ino())).ok()?;
     let locks = super::files::named::text("/proc/locks").ok()?;
-    let pid = holder_in(&locks, rustix::fs::major(device), rustix::fs::minor(device), inode)?;
+    holder_in(&locks, rustix::fs::major(device), rustix::fs::minor(device), inode)
+}
+
+/// Whether somebody has stopped a process, so that it does nothing until it is told to go on.
+pub fn is_stopped(pid: u32) -> bool {
+    super::files::named::text(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T')))
+}
+
+/// Who holds a flock, in words.
+pub fn holder(file: &File) -> Option<String> {
+    let pid = holder_pid(file)?;
     let name = super::files::named::text(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let stopped = super::files::named::text(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T')));
-    let stopped = if stopped { ", which is stopped" } else { "" };
+    let stopped = if is_stopped(pid) { ", which is stopped" } else { "" };
     Some(match name.trim() {
         "" => format!("process {pid}"),
         name => format!("process {pid} ({}{stopped})", name.chars().filter(|c| !c.is_control()).collect::<String>()),

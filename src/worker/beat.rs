@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+
 use super::{chain, run::Run};
-use crate::domain::{EventDraft, Kind, Lease, LeaseChange, LeaseRecord, Plan, settle};
+use crate::domain::{EventDraft, Kind, Lease, LeaseChange, LeaseRecord, Plan, plan::stamp, settle};
 
 /// An attempt that is over sooner tells its start together with its end, in one commit.
 pub(super) const SOON: Duration = Duration::from_millis(30);
@@ -13,15 +15,17 @@ pub(super) struct News {
     pub(super) pid: u32,
     pub(super) pgid: u32,
     pub(super) due: Instant,
+    /// When that was, which is not when it is told.
+    pub(super) at: DateTime<Utc>,
 }
 
 impl Run {
     /// That the agent has started, as the journal tells it, if that has not been told yet.
     pub(super) fn start_untold(&mut self) -> Option<EventDraft> {
-        let News { pid, pgid, .. } = self.news.take()?;
+        let News { pid, pgid, at, .. } = self.news.take()?;
         self.assignment.lease.pgid = Some(pgid);
         let event = EventDraft::new(Kind::AttemptStarted, self.shared.actor()).lease(self.lease());
-        Some(event.with("pid", pid).with("by", self.lease().by.as_str()))
+        Some(event.with("pid", pid).with("by", self.lease().by.as_str()).with("at", stamp(at)))
     }
 
     pub(super) fn tell_start(&mut self) {

@@ -396,7 +396,7 @@ impl Run {
         loop {
             select! {
                 recv(attempt.reports()) -> report => match report {
-                    Ok(Report::Started { pid, pgid }) => if announce { self.news = Some(News { pid, pgid, due: Instant::now() + SOON }) },
+                    Ok(Report::Started { pid, pgid }) => if announce { self.news = Some(News { pid, pgid, due: Instant::now() + SOON, at: chrono::Utc::now() }) },
                     Ok(Report::Ended(exit)) => return exit,
                     Err(_) => return Exit::unknown(),
                 },

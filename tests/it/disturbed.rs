@@ -6,7 +6,7 @@ use std::{fs, os::unix::process::ExitStatusExt as _, sync::mpsc, time::Duration}
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Project, eventually};
+use crate::support::{Project, eventually, tools::available};
 
 fn ready(count: usize) -> Value {
     (0..count).map(|n| json!({"id": format!("T{n}"), "title": "t", "status": "ready"})).collect()
@@ -248,4 +248,60 @@ fn a_fleet_that_is_started_where_a_project_was_moved_to_takes_the_place_of_the_o
     }
     fs::remove_dir_all(&copy).expect("removed");
     fs::rename(&moved, &here).expect("moved back");
+}
+
+#[test]
+fn the_doctor_names_who_keeps_the_queues_lock_and_what_helps() {
+    if !available(false, &["flock"]) {
+        return;
+    }
+    let project = Project::that_succeeds();
+    project.queue(ready(1));
+    project.once("planner");
+    let doctor = || {
+        let said = project.command("agentctl").args(["doctor", "--json"]).output().expect("runs");
+        let said: Value = serde_json::from_slice(&said.stdout).expect("JSON");
+        let mut checks = said["checks"].as_array().expect("checks").clone().into_iter();
+        checks.find(|check| check["id"] == "queue_lock_held")
+    };
+    assert_eq!(doctor(), None);
+    let taken = project.path("taken");
+    let lock = project.path(".locks/queue.lock");
+    let mut keeper = std::process::Command::new("flock")
+        .arg(&lock)
+        .args(["sh", "-c", "touch \"$0\"; exec sleep 1000"])
+        .arg(&taken)
+        .spawn()
+        .expect("flock starts");
+    eventually("the lock is taken", || taken.exists().then_some(()));
+    let pid = rustix::process::Pid::from_child(&keeper);
+    rustix::process::kill_process(pid, Signal::STOP).expect("stopped");
+    let said = doctor().expect("it is told").to_string();
+    rustix::process::kill_process(pid, Signal::CONT).expect("goes on");
+    let sleeper = fs::read_to_string(format!("/proc/{0}/task/{0}/children", keeper.id())).unwrap_or_default();
+    if let Some(pid) = sleeper.trim().parse().ok().and_then(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+    }
+    keeper.wait().expect("a child");
+    assert!(said.contains(&format!("process {}", keeper.id())) && said.contains("which is stopped"), "{said}");
+    assert!(said.contains(&format!("kill -CONT {}", keeper.id())), "{said}");
+    assert_eq!(doctor(), None, "and no more");
+}
+
+#[test]
+fn the_doctor_names_files_that_one_command_under_sudo_left_to_root() {
+    if !available(true, &[]) {
+        return;
+    }
+    let project = Project::that_succeeds();
+    project.queue(ready(1));
+    project.once("planner");
+    let doctor = || {
+        let said = project.command("agentctl").arg("doctor").output().expect("runs");
+        String::from_utf8_lossy(&said.stdout).into_owned()
+    };
+    assert!(!doctor().contains("sudo chown"), "{}", doctor());
+    std::os::unix::fs::chown(project.path(".oodatcaa/work/events.jsonl"), Some(12_345), None).expect("given away");
+    let said = doctor();
+    assert!(said.contains("1 file of the project belongs to user 12345") && said.contains("sudo chown -R"), "{said}");
 }

@@ -358,3 +358,18 @@ fn the_second_agent_of_a_chain_works_while_the_first_is_limited() {
     let by: Vec<_> = project.events_of("lease.acquired").iter().map(|event| event["data"]["by"].clone()).collect();
     assert_eq!(by, ["limited", "script"]);
 }
+
+#[test]
+fn a_short_run_is_told_with_the_time_at_which_it_started() {
+    let project = Project::that_succeeds();
+    project.queue(json!([{"id": "A", "title": "t", "status": "ready"}]));
+    project.once("builder");
+    let record = std::fs::read_to_string(project.path(".oodatcaa/runs/A/1/attempt.json")).expect("a record");
+    let record: serde_json::Value = serde_json::from_str(&record).expect("JSON");
+    let time = |value: &serde_json::Value| -> chrono::DateTime<chrono::Utc> {
+        value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("a time: {value}"))
+    };
+    let started = &project.events_of("attempt.started")[0];
+    let at = time(&started["data"]["at"]);
+    assert!(time(&record["started_at"]) <= at && at <= time(&started["time"]), "{started} {record}");
+}

@@ -20,6 +20,7 @@ mod agents;
 pub mod check;
 mod fix;
 mod gates;
+mod holders;
 mod host;
 mod journal;
 mod leases;
@@ -87,6 +88,7 @@ impl<'a> Patient<'a> {
             project::check(self),
             queue::check(self),
             leases::check(self),
+            holders::check(self),
             agents::check(self),
             service::check(self),
             host::check(self),
