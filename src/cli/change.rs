@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{
     context::{Context, task as find},
     fail::{Done, exit},
-    filter::{Filter, check_roles},
+    filter::{Filter, check_names},
     lease,
     refused::refused,
     sight::Sight,
@@ -119,7 +119,7 @@ fn passing(ctx: &Context, terms: &[&str]) -> Result<Vec<String>, Failure> {
     let reading = ctx.read()?;
     let sight = Sight::new(&reading.snapshot, ctx.workflow());
     let filter = Filter::parse(terms.iter().copied())?;
-    check_roles(&sight, &filter)?;
+    check_names(&sight, &filter)?;
     let wanted = |task: &&Task| (filter.wants_finished() || !task.status.is_finished()) && filter.passes(&sight, task);
     let found: Vec<String> = sight.in_order().into_iter().filter(wanted).map(|task| task.id.to_string()).collect();
     if found.is_empty() {

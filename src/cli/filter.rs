@@ -4,7 +4,10 @@ use super::{
     fail::nearest,
     sight::{Sight, State},
 };
-use crate::{domain::Task, error::Failure};
+use crate::{
+    domain::{Status, Task},
+    error::Failure,
+};
 
 /// Another way to write the minus before a term, which a command line takes for a flag.
 pub const NOT: &str = "not:";
@@ -77,6 +80,15 @@ impl Filter {
         roles.flatten().map(String::as_str)
     }
 
+    /// The statuses that it asks for.
+    pub fn statuses(&self) -> impl Iterator<Item = &str> {
+        let statuses = self.terms.iter().filter_map(|(_, term)| match term {
+            Term::Status(words) => Some(words),
+            _ => None,
+        });
+        statuses.flatten().map(String::as_str)
+    }
+
     /// `true` when a term speaks about how tasks end, so that ended ones are not left out by default.
     pub fn wants_finished(&self) -> bool {
         self.terms.iter().any(|(wanted, term)| {
@@ -133,6 +145,9 @@ fn term(token: &str) -> Result<(bool, Term), Failure> {
     };
     let list = |words: &str| words.split(',').filter(|word| !word.is_empty()).map(String::from).collect::<Vec<_>>();
     let term = match positive.split_once(':') {
+        Some((key, words)) if KEYS.contains(&key) && words.split(',').all(str::is_empty) => {
+            return Err(usage(format!("`{key}:` names nothing")).hint("agentctl help filters"));
+        }
         Some(("role", words)) => Term::Role(list(words)),
         Some(("status", words)) => Term::Status(list(words)),
         Some(("is", words)) => Term::Is(list(words).iter().map(|word| is(word)).collect::<Result<_, _>>()?),
@@ -178,14 +193,25 @@ fn usage(message: String) -> Failure {
     Failure::new("usage", message)
 }
 
-/// Checks that the roles somebody named exist.
-pub fn check_roles(sight: &Sight, filter: &Filter) -> Result<(), Failure> {
+/// Checks that the roles and statuses somebody named exist.
+pub fn check_names(sight: &Sight, filter: &Filter) -> Result<(), Failure> {
     let known: Vec<&str> = sight.workflow.rules().iter().map(|rule| rule.role.as_str()).collect();
-    match filter.roles().find(|role| !known.contains(role)) {
+    if let Some(role) = filter.roles().find(|role| !known.contains(role)) {
+        return Err(Failure::new("no_role", format!("there is no role `{role}`; there are: {}", known.join(", ")))
+            .hint("agentctl status"));
+    }
+    // A task may stand in a status that no role knows.
+    let there = |word: &str| sight.snapshot.queue.tasks().any(|task| task.status.as_str() == word);
+    match filter.statuses().find(|word| !sight.workflow.knows(&Status::new(*word)) && !there(word)) {
         None => Ok(()),
-        Some(role) => {
-            Err(Failure::new("no_role", format!("there is no role `{role}`; there are: {}", known.join(", ")))
-                .hint("agentctl status"))
+        Some(word) => {
+            let all = sight.workflow.statuses();
+            let near = nearest(word, all.iter().map(Status::as_str)).first().map(|near| (*near).clone());
+            let failure = Failure::new("not_found", format!("no role knows the status `{word}`, and no task has it"));
+            Err(match near {
+                Some(near) => failure.hint(format!("agentctl ls status:{near}")),
+                None => failure.hint("agentctl help states"),
+            })
         }
     }
 }

@@ -227,7 +227,7 @@ fn states(workflow: &Workflow) -> String {
 const FILTERS: &str = "\
 agentctl ls takes terms that all must hold:
 
-  role:builder,tester   the business of one of these roles now
+  role:builder,tester   what one of these roles has to do now
   status:ready          in one of these statuses
   is:running            running, stale, needs_you, failed, retry, waiting, cancelled, done,
                         blocked, open (neither done nor cancelled), sim (simulated), nested (a subtask)

@@ -137,7 +137,7 @@ pub fn list(ctx: &Context, args: &List) -> Done {
         Column::flexible("WHAT"),
         Column::flexible("NEXT"),
         Column::optional("SINCE"),
-        Column::optional("NO UNLESS BY"),
+        Column::optional("DEADLINE"),
     ]);
     let now = snapshot.now.wall;
     for need in &needs {
@@ -146,7 +146,10 @@ pub fn list(ctx: &Context, args: &List) -> Done {
             n if n > 1 || (n == 1 && need.task().is_none()) => format!("; {} for it", waits(n)),
             _ => String::new(),
         };
-        let size = need.decision.and_then(|decision| size(ctx, decision)).map(|size| format!(", {size}"));
+        let size = need.decision.and_then(|decision| size(ctx, decision)).map(|size| match need.words.ends_with('?') {
+            true => format!(" {size}"),
+            false => format!(", {size}"),
+        });
         let look = need.decision.map(|decision| look_at(ctx, &snapshot, decision)).filter(|look| !look.is_empty());
         let look = look.map(|look| format!("; look at {}", cut(&one_line(&look.join(", ")), 300)));
         table.row([

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{
     context::Context,
     fail::Done,
-    filter::{Filter, check_roles},
+    filter::{Filter, check_names},
     sight::{self, Sight},
     ui::{Column, Item, Table, Tone},
 };
@@ -32,7 +32,7 @@ pub struct Args {
     /// Only tasks in these statuses
     #[arg(long, value_name = "STATUS", value_delimiter = ',')]
     status: Vec<String>,
-    /// Only tasks that are the business of these roles now
+    /// Only tasks that these roles have to do now
     #[arg(long, value_name = "ROLE", value_delimiter = ',')]
     role: Vec<String>,
     /// Done and cancelled tasks, too
@@ -51,7 +51,7 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
     let reading = ctx.read()?;
     let sight = Sight::new(&reading.snapshot, ctx.workflow());
     let filter = Filter::parse(args.filter.iter().map(String::as_str))?.and_role(&args.role).and_status(&args.status);
-    check_roles(&sight, &filter)?;
+    check_names(&sight, &filter)?;
     let finished = args.all || filter.wants_finished();
 
     let mut tasks = sight.in_order();

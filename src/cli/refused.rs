@@ -48,7 +48,7 @@ pub fn refused(refusal: &Refusal, queue: &Queue) -> Failure {
             ("refused", format!("it goes on by itself when that is done; insist: agentctl task unblock {task} --force"))
         }
         Refusal::NeedsReason { task, to } => ("usage", format!("agentctl task move {task} {to} --reason \"…\"")),
-        Refusal::BadTask(_) => ("usage", "agentctl help add".into()),
+        Refusal::BadTask(_) => ("usage", "agentctl help task".into()),
         Refusal::Taken(id) => ("refused", format!("look at it: agentctl show {id}")),
     };
     let failure = Failure::new(word, cut(&one_line(&refusal.to_string()), 1_000)).hint(hint);

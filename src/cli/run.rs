@@ -274,7 +274,7 @@ fn gates(attempt: &Attempt) -> String {
 fn stop(ctx: &Context, args: &Stop) -> Done {
     let reason = args.reason.trim();
     if reason.is_empty() {
-        return Err(Failure::new("usage", "the reason is empty"));
+        return Err(Failure::new("usage", "the reason is empty").hint("say why: --reason \"…\""));
     }
     let snapshot = ctx.read()?.snapshot;
     let (task, token) = runs::named(ctx, &snapshot, &args.run)?;

@@ -85,7 +85,7 @@ fn facts(ctx: &Context, sight: &Sight, task: &Task) -> Vec<(&'static str, String
     let children: Vec<&Task> = queue.children(&task.id).collect();
     let dependents = sight.dependents();
     let role = sight.role(task);
-    let status = if role.is_empty() { task.status.to_string() } else { format!("{}, business of {role}", task.status) };
+    let status = if role.is_empty() { task.status.to_string() } else { format!("{} (role {role})", task.status) };
     let simulated = if sight.simulated(task) { " · SIMULATED" } else { "" };
     let known = sight.snapshot.history.task(&task.id);
     vec![

@@ -306,7 +306,7 @@ fn reason(words: Option<&str>) -> Option<&str> {
 }
 
 fn needed(words: &str) -> Result<&str, Failure> {
-    reason(Some(words)).ok_or_else(|| Failure::new("usage", "the reason is empty"))
+    reason(Some(words)).ok_or_else(|| Failure::new("usage", "the reason is empty").hint("say why: --reason \"…\""))
 }
 
 fn move_to(ctx: &Context, args: &Move) -> Done {

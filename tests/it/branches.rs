@@ -170,6 +170,63 @@ fn a_task_that_is_begun_again_is_built_from_the_base_as_it_is_now() {
 }
 
 #[test]
+fn a_branch_that_is_rebased_at_a_retry_holds_what_its_base_got_meanwhile_and_its_own_work() {
+    let project = repository("[ \"$OODATCAA_ROLE\" = builder ] && echo x >> made.txt; exit 0", "");
+    let _trees = with_trees(&project);
+    project.queue(json!([{"id": "A", "title": "", "type": "Build", "status": "ready"}]));
+    project.once("builder");
+    fs::write(project.path("fix.txt"), "a fix\n").expect("written");
+    git(project.root(), &["add", "fix.txt"]);
+    git(project.root(), &["commit", "-q", "-m", "a fix"]);
+    let done = project.command("agentctl").args(["task", "retry", "A", "--rebase"]).output().expect("agentctl");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    project.once("builder");
+    let branch = project.task("A")["branch"].as_str().expect("a branch").to_owned();
+    assert_eq!(git(project.root(), &["show", &format!("{branch}:fix.txt")]), "a fix");
+    assert_eq!(git(project.root(), &["show", &format!("{branch}:made.txt")]).lines().next(), Some("x"));
+    assert_eq!(git(project.root(), &["rev-list", "--count", &format!("{branch}..main")]), "0");
+}
+
+#[test]
+fn the_next_attempt_is_told_where_work_was_saved_that_its_branch_does_not_hold() {
+    let project = repository(
+        "[ \"$OODATCAA_ROLE\" = builder ] || exit 0\n\
+         [ \"$OODATCAA_ATTEMPT\" = 1 ] || { cat > \"$OODATCAA_RUN_DIR/told\"; echo two >> README.md; exit 0; }\n\
+         git checkout -q --orphan elsewhere; git rm -rq --cached .; echo work > work.txt; git add work.txt\n\
+         git -c user.name=x -c user.email=x@y commit -qm work; exit 1",
+        "",
+    );
+    let _trees = with_trees(&project);
+    project.queue(json!([{"id": "A", "title": "", "type": "Build", "status": "ready"}]));
+    project.once("builder");
+    crate::support::eventually("it is tried again", || {
+        project.once("builder");
+        (project.events_of("attempt.finished").len() == 2).then_some(())
+    });
+    let refs = git(project.root(), &["for-each-ref", "--format=%(refname)", "refs/oodatcaa", "refs/heads"]);
+    let holds = |name: &&str| git(project.root(), &["ls-tree", "--name-only", name]).contains("work.txt");
+    let saved: Vec<&str> = refs.lines().filter(holds).collect();
+    assert!(!saved.is_empty(), "{refs}");
+    let told = fs::read_to_string(project.path(".oodatcaa/runs/A/2/told")).expect("the second attempt's prompt");
+    assert!(saved.iter().any(|name| told.contains(name)), "{saved:?}: {told}");
+}
+
+#[test]
+fn nobody_else_can_hold_the_lock_of_a_repository() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let project = repository("[ \"$OODATCAA_ROLE\" = builder ] && echo x > made.txt; exit 0", "");
+    let _trees = with_trees(&project);
+    let lock = project.path(".git/oodatcaa.lock");
+    // As an earlier version left it.
+    fs::write(&lock, "").expect("written");
+    fs::set_permissions(&lock, fs::Permissions::from_mode(0o644)).expect("changed");
+    project.queue(json!([{"id": "A", "title": "", "type": "Build", "status": "ready"}]));
+    project.once("builder");
+    assert_eq!(project.status("A"), "awaiting_test");
+    assert_eq!(fs::metadata(&lock).expect("there").permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
 fn by_products_of_a_test_run_are_not_merged() {
     let project = repository(
         "case $OODATCAA_ROLE in builder) echo x > made.txt;; tester) mkdir -p __pycache__; echo y > __pycache__/x.pyc; echo z > made.txt; git add -A; git commit -qm mine;; esac; exit 0",

@@ -202,7 +202,7 @@ fn git(checks: &mut Checks, patient: &Patient<'_>) {
     let ignored = files::read_text(layout.root(), ".gitignore".as_ref(), 1 << 20).ok().flatten().unwrap_or_default();
     let (missing, _) = text::gitignore(&ignored);
     if missing.is_empty() {
-        checks.good("git", "git, and it ignores what workers write");
+        checks.good("git", "git ignores what workers write");
     } else {
         let what = format!("git does not ignore {}", missing.join(" "));
         let why = "a checkout could put an old journal or lease back, and agents would commit logs";

@@ -59,6 +59,7 @@ pub fn add(snapshot: &Snapshot, workflow: &Workflow, wanted: &Wanted, actor: &Ac
         return Err(Refusal::OnlyByClaim { task: id, to: status, role: rule.role.clone() });
     }
 
+    check_criteria(&wanted.acceptance_criteria)?;
     let mut task = Task::new(id.clone(), status);
     task.title = title.into();
     task.kind = kind;
@@ -96,6 +97,14 @@ pub(super) fn check_title(title: &str) -> Result<&str, Refusal> {
         )));
     }
     Ok(title)
+}
+
+/// Refuses a criterion that says nothing: nobody could meet it.
+pub(super) fn check_criteria(criteria: &[String]) -> Result<(), Refusal> {
+    match criteria.iter().any(|criterion| criterion.trim().is_empty()) {
+        true => Err(Refusal::BadTask("an acceptance criterion is empty".into())),
+        false => Ok(()),
+    }
 }
 
 fn kind_for(status: &Status) -> Option<String> {

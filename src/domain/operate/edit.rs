@@ -6,7 +6,7 @@ use super::{Answer, Refusal, find};
 use crate::domain::{
     EventDraft, Kind, Member, Plan, Snapshot, Task, TaskId,
     event::Actor,
-    operate::add::check_title,
+    operate::add::{check_criteria, check_title},
     queue::{Queue, Waits},
 };
 
@@ -57,6 +57,7 @@ pub fn edit(snapshot: &Snapshot, id: &TaskId, changes: &Changes, actor: &Actor) 
         differs(Member::Priority, task.priority.into(), priority.into());
     }
     if let Some(criteria) = &changes.acceptance_criteria {
+        check_criteria(criteria)?;
         differs(Member::AcceptanceCriteria, task.acceptance_criteria.clone().into(), criteria.clone().into());
     }
     if let Some(gates) = &changes.gates {

@@ -262,7 +262,8 @@ pub(in crate::domain) fn paused(role: &Role, pause: &Pause) -> Why {
 }
 
 fn until(decision: &Decision) -> String {
-    decision.deadline.map(|time| format!(", denied without a word until {}", stamp(time))).unwrap_or_default()
+    let time = decision.deadline.map(|time| time.format("%Y-%m-%d %H:%M UTC"));
+    time.map(|time| format!("; without an answer it is denied at {time}")).unwrap_or_default()
 }
 
 fn held(snapshot: &Snapshot, task: &Task, hold: &Hold) -> Why {

@@ -139,3 +139,26 @@ fn a_project_that_nobody_has_trusted_has_not_changed_since() {
     let doctor = said(&["doctor"]);
     assert!(doctor.contains("changed since you trusted"), "{doctor}");
 }
+
+#[test]
+fn what_says_nothing_is_refused_with_what_to_say() {
+    let project = Project::that_succeeds();
+    project.queue(json!([{"id": "A", "title": "a", "status": "ready"}, {"id": "B", "title": "b", "status": "odd"}]));
+    for (args, code, words) in [
+        (&["add", "x", "--accept", ""][..], 2, "an acceptance criterion is empty"),
+        (&["task", "edit", "A", "--accept", " "], 2, "an acceptance criterion is empty"),
+        (&["task", "block", "A", "--reason", ""], 2, "hint: say why: --reason"),
+        (&["task", "done", "A", "--reason", " "], 2, "hint: say why: --reason"),
+        (&["task", "dep", "add", "A", "A"], 2, "hint: agentctl help task"),
+        (&["ls", "is:"], 2, "`is:` names nothing"),
+        (&["ls", "role:"], 2, "`role:` names nothing"),
+        (&["ls", "status:,"], 2, "`status:` names nothing"),
+        (&["ls", "status:redy"], 3, "hint: agentctl ls status:ready"),
+        (&["ls", "--status", "zzz"], 3, "no role knows the status `zzz`"),
+        (&["task", "retry", "status:zzz"], 3, "no role knows the status `zzz`"),
+    ] {
+        agentctl(&project, args).no(code, words);
+    }
+    assert_eq!(agentctl(&project, &["ls", "-q", "status:odd"]).ok().out, "B\n");
+    assert_eq!(project.tasks().len(), 2);
+}
