@@ -238,7 +238,8 @@ pub fn remove_tree(root: &Path, path: &Path) -> Result<bool> {
     let held = Path::new("/proc/self/fd").join(std::os::fd::AsRawFd::as_raw_fd(&at).to_string());
     let mut removed = std::fs::remove_dir_all(held.join(name));
     if removed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
-        place::open_up(at, name);
+        // It must stay open: its number is the name of the second attempt, too.
+        place::open_up(&at, name);
         removed = std::fs::remove_dir_all(held.join(name));
     }
     match removed {

@@ -229,7 +229,8 @@ fn resemble(made: &OwnedFd, directory: &OwnedFd) {
 }
 
 /// Lets us into a directory and all below it. What stays closed shows when it is removed.
-pub(super) fn open_up(at: OwnedFd, name: &OsStr) {
+pub(super) fn open_up(at: &OwnedFd, name: &OsStr) {
+    let Ok(at) = at.try_clone() else { return };
     // Held once for all that is below it, so that a wide tree needs few descriptors.
     let mut dirs = vec![(Rc::new(at), name.to_owned())];
     while let Some((at, name)) = dirs.pop() {
