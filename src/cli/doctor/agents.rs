@@ -10,7 +10,7 @@ use super::{
 use crate::{
     agent::{self, Assignment, prompt},
     config::{AgentConfig, AgentKind, ConfigError, Loaded, secrets},
-    domain::{RoleRule, RunName, TaskId, Token},
+    domain::{RoleRule, RunName, TaskId, Token, pool::agent_of},
     error::quoted,
     fleet::units,
     sys::files,
@@ -94,7 +94,12 @@ fn program(
 ) {
     if let Err(error) = agent::check(name, agent) {
         let why = "every attempt would end as a `config` failure";
-        return checks.bad("agent", sentence(error), why, format!("agentctl config show --origin agents.{name}"));
+        return checks.bad(
+            "agent",
+            sentence(error),
+            why,
+            format!("agentctl config show --origin agents.{}", agent_of(name)),
+        );
     }
     let mut seen = agent.clone();
     seen.set.entry("PATH".into()).or_insert_with(|| path.into());
@@ -129,14 +134,14 @@ fn program(
 fn secret(checks: &mut Checks, patient: &Patient<'_>, name: &str, agent: &AgentConfig) {
     if let Err(error) = secrets::resolve(&agent.set, &patient.world, patient.layout.root()) {
         let why = "the worker does not start without it; a service sees only the variables of its unit";
-        checks.bad("secret", sentence(error), why, format!("agentctl config show --origin agents.{name}.set"));
+        checks.bad("secret", sentence(error), why, format!("agentctl config show --origin agents.{}", agent_of(name)));
     }
     for (variable, value) in &agent.set {
         let sounds_secret = SECRET.iter().any(|word| variable.to_ascii_uppercase().contains(word));
         if sounds_secret && value.len() >= 8 && secrets::shown(value) == secrets::MASK {
             let what = format!("`agents.{name}.set.{variable}` is a secret in plain text");
             let why = "who reads the file has it, and git keeps it; write env:NAME or file:PATH";
-            checks.warn("plain_secret", what, why, format!("agentctl config show --origin agents.{name}.set"));
+            checks.warn("plain_secret", what, why, format!("agentctl config show --origin agents.{}", agent_of(name)));
         }
     }
 }
