@@ -74,7 +74,12 @@ fn a_task_is_merged_only_after_a_human_approved_it() {
     assert_eq!(open(&now), ["A.1 merge"]);
     assert!(matches!(claim(&mut now, &Role::INTEGRATOR), Err(Idle::Waiting { .. })));
     let told = why::explain(&now, &flow(), only(&now));
-    assert!(told.sentence.starts_with("a human must approve it before it is merged (A.1, denied"), "{}", told.sentence);
+    assert!(
+        told.sentence
+            .starts_with("a human must approve it before it is merged (A.1; without an answer it is denied at "),
+        "{}",
+        told.sentence
+    );
     assert!(told.next.starts_with("agentctl approve A.1"), "{}", told.next);
     say(&mut now, "A.1", Word::Approve).expect("approved");
     assert!(open(&now).is_empty());
