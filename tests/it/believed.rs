@@ -290,3 +290,18 @@ fn a_made_up_number_in_the_journal_hides_no_later_event() {
     assert!(next["seq"].as_u64() > last["seq"].as_u64() && next["seq"].as_u64() < Some(1_000), "{next}");
     assert_ne!(project.status("A"), "awaiting_test");
 }
+
+#[test]
+fn who_asks_for_something_waits_for_a_program_that_has_emptied_the_file_and_not_written_it_yet() {
+    let project = Project::that_succeeds();
+    project.queue(json!([{"id": "A", "title": "t", "status": "ready"}]));
+    let text = project.text();
+    let mut held = fs::OpenOptions::new().write(true).truncate(true).open(project.queue_file()).expect("emptied");
+    let adding = project.command("agentctl").args(["add", "more", "--id", "B"]).spawn().expect("runs");
+    std::thread::sleep(Duration::from_millis(600));
+    held.write_all(text.as_bytes()).expect("written");
+    drop(held);
+    let said = adding.wait_with_output().expect("runs");
+    assert!(said.status.success(), "{said:?}");
+    assert_eq!((project.task("A")["title"].clone(), project.task("B")["title"].clone()), (json!("t"), json!("more")));
+}

@@ -7,6 +7,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
+    time::Duration,
 };
 
 use crate::{
@@ -44,11 +45,16 @@ impl Stamp {
 
     /// `true` when the last change is so fresh that a further one could bear the same times.
     pub(super) fn is_fresh(&self) -> bool {
+        self.is_younger_than(Duration::from_millis(100))
+    }
+
+    /// `true` when the last change lies less than this behind us.
+    pub(super) fn is_younger_than(&self, age: Duration) -> bool {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
         let since = |(seconds, nanos): (i64, i64)| {
             (now.tv_sec - seconds).saturating_mul(1_000) + (now.tv_nsec - nanos) / 1_000_000
         };
-        since(self.changed.max(self.modified)) < 100
+        since(self.changed.max(self.modified)) < i64::try_from(age.as_millis()).unwrap_or(i64::MAX)
     }
 
     /// When the file got its content in this place, on the wall clock.

@@ -65,6 +65,10 @@ use crate::{
 /// How long a reader waits for somebody who is in the middle of writing the file in place.
 const PATIENCE: Duration = Duration::from_millis(150);
 
+/// How long a change waits for the same: on a busy machine a program may be held up between emptying a file and
+/// writing it, and what a person asks for is not refused for that.
+const PATIENCE_TO_WRITE: Duration = Duration::from_secs(2);
+
 /// What may be set about a [`FileStore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileOptions {
@@ -252,16 +256,16 @@ impl FileStore {
     }
 
     /// The same, with patience for somebody who is writing in place or replacing the file.
-    fn look_patiently(&self, state: &mut State) -> Result<(), Bad> {
-        let deadline = Instant::now() + PATIENCE;
+    fn look_patiently(&self, state: &mut State, patience: Duration) -> Result<(), Bad> {
+        let deadline = Instant::now() + patience;
         loop {
             let bad = match self.look(state) {
                 Ok(()) => return Ok(()),
                 Err(bad) => bad,
             };
             let changing = match (&bad, disk::stamp(&self.layout.queue())) {
-                (Bad::Missing, _) => state.good.is_some() || self.is_being_replaced(),
-                (Bad::Invalid(_), Ok(stamp)) => stamp.is_none_or(|stamp| stamp.is_fresh()),
+                (Bad::Missing, _) => state.good.is_some() || self.is_being_replaced(patience),
+                (Bad::Invalid(_), Ok(stamp)) => stamp.is_none_or(|stamp| stamp.is_younger_than(patience)),
                 _ => false,
             };
             if !changing || Instant::now() >= deadline {
@@ -272,8 +276,8 @@ impl FileStore {
     }
 
     /// Whether a queue that is missing may have been moved away just now, by an editor that writes it anew.
-    fn is_being_replaced(&self) -> bool {
-        std::fs::symlink_metadata(self.layout.work()).is_ok_and(|meta| Stamp::of(&meta).is_fresh())
+    fn is_being_replaced(&self, patience: Duration) -> bool {
+        std::fs::symlink_metadata(self.layout.work()).is_ok_and(|meta| Stamp::of(&meta).is_younger_than(patience))
     }
 
     /// That the project's directory is there and the same. While it is away (moved, not mounted) nothing that is
@@ -316,7 +320,7 @@ impl FileStore {
         while tries.again(Duration::ZERO) {
             let lock = QueueLock::take(&self.layout.queue_lock(), deadline, started)?;
             let state = &mut *self.state();
-            match self.look_patiently(state) {
+            match self.look_patiently(state, PATIENCE_TO_WRITE) {
                 Ok(()) => {}
                 Err(Bad::Failed(error)) => return Err(error),
                 Err(Bad::Missing) => return Err(StoreError::Missing(path)),
@@ -374,7 +378,7 @@ impl FileStore {
         self.is_here()?;
         let deadline = Instant::now() + PATIENCE;
         while disk::stamp(&self.layout.queue())?.is_none() && self.state().good.is_none() {
-            if !self.is_being_replaced() || Instant::now() >= deadline {
+            if !self.is_being_replaced(PATIENCE) || Instant::now() >= deadline {
                 return Err(StoreError::Missing(self.layout.queue()));
             }
             std::thread::sleep(Duration::from_millis(15));
@@ -434,8 +438,10 @@ impl Store for FileStore {
 impl FileStore {
     fn read_once(&self) -> Result<Reading, StoreError> {
         let state = &mut *self.state();
+        // Whoever has read it before can go on with that.
+        let patience = if state.good.is_some() { PATIENCE } else { PATIENCE_TO_WRITE };
         let mut invalid = None;
-        match self.look_patiently(state) {
+        match self.look_patiently(state, patience) {
             Ok(()) => {}
             Err(Bad::Failed(error)) => return Err(error),
             Err(Bad::Missing) if state.good.is_none() => return Err(StoreError::Missing(self.layout.queue())),
@@ -528,7 +534,7 @@ impl FileStore {
         Self::flush(state)?;
         commit::drop_late(&self.layout, state)?;
         state.with_ledger(|ledger| ledger.mend().map(drop));
-        match self.look_patiently(state) {
+        match self.look_patiently(state, PATIENCE_TO_WRITE) {
             Ok(()) => {}
             Err(Bad::Failed(error)) => return Err(error),
             Err(Bad::Missing) if how == How::Deed => return Err(StoreError::Missing(self.layout.queue())),
