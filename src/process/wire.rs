@@ -11,9 +11,12 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Exit, Invocation, Limits, Stop, identity};
-use crate::sys::{
-    files::{self, Durable},
-    project::Identity,
+use crate::{
+    layout::Layout,
+    sys::{
+        files::{self, Durable},
+        project::Identity,
+    },
 };
 
 /// The argument that makes a program of ours a keeper.
@@ -120,7 +123,8 @@ impl KeeperRecord {
 
     /// Takes it out of the attempt's directory: nobody keeps that attempt any more.
     pub(super) fn remove(run_dir: &Path) -> io::Result<()> {
-        files::remove(run_dir, Path::new(KEEPER_FILE))?;
+        let path = run_dir.join(KEEPER_FILE);
+        files::remove(Layout::root_of(&path), &path)?;
         Ok(())
     }
 
@@ -143,14 +147,17 @@ pub fn read_exit(run_dir: &Path) -> Option<Exit> {
 
 /// The directory is an agent's to write in, and a clone may bring one: no links, no pipes, no end of bytes.
 fn read<T: DeserializeOwned>(dir: &Path, name: &str) -> Option<T> {
-    serde_json::from_slice(&files::read(dir, Path::new(name), files::RECORD).ok()??).ok()
+    let path = dir.join(name);
+    serde_json::from_slice(&files::read(Layout::root_of(&path), &path, files::RECORD).ok()??).ok()
 }
 
 fn write(dir: &Path, name: &str, value: &impl Serialize, durable: bool) -> io::Result<()> {
     let mut text = serde_json::to_vec(value)?;
     text.push(b'\n');
     let durable = if durable { Durable::Yes } else { Durable::No };
-    Ok(files::write_atomic(dir, Path::new(name), &text, durable)?)
+    // An agent may have put a link in the directory's own place.
+    let path = dir.join(name);
+    Ok(files::write_atomic(Layout::root_of(&path), &path, &text, durable)?)
 }
 
 /// One line of the conversation.

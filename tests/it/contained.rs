@@ -383,6 +383,20 @@ fn a_pipe_in_the_place_of_a_gates_log_is_refused_and_the_worker_goes_on() {
 }
 
 #[test]
+fn an_attempts_directory_that_became_a_link_brings_nothing_of_ours_to_where_it_leads() {
+    let away = tempfile::tempdir().expect("a directory");
+    let script =
+        format!("mv \"$OODATCAA_RUN_DIR\" \"$OODATCAA_RUN_DIR.old\"; ln -s {:?} \"$OODATCAA_RUN_DIR\"", away.path());
+    let mut project = Project::new(&script);
+    one_task(&project);
+    let n = project.start("builder", &["--interval", "1s"]);
+    eventually("the attempt is over", || (!project.events_of("attempt.finished").is_empty()).then_some(()));
+    project.signal(n, Signal::TERM);
+    assert_eq!(project.ended(n), Some(0));
+    assert_eq!(fs::read_dir(away.path()).expect("there").count(), 0);
+}
+
+#[test]
 fn what_a_killed_or_failed_agent_wrote_into_its_result_does_not_count() {
     for (end, class) in [("exit 1", "agent_failed"), ("kill -9 $$", "agent_crashed")] {
         let project = Project::new(&format!(

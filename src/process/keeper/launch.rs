@@ -12,6 +12,7 @@ use std::{
 
 use super::output::Output;
 use crate::{
+    layout::Layout,
     process::{
         Ended, platform,
         wire::{Start, TAG},
@@ -71,18 +72,11 @@ fn failed(error: String) -> Ended {
 /// Opens a log. What an agent has put in its place, a pipe that nobody reads or a link, is refused and never waited
 /// for.
 fn append(path: &Path) -> io::Result<File> {
-    let (dir, name) = parts(path)?;
-    Ok(files::append(dir, name)?)
+    Ok(files::append(Layout::root_of(path), path)?)
 }
 
 fn input_of(path: &Path) -> io::Result<File> {
-    let (dir, name) = parts(path)?;
-    files::open(dir, name)?.ok_or_else(|| io::ErrorKind::NotFound.into())
-}
-
-fn parts(path: &Path) -> io::Result<(&Path, &Path)> {
-    let parts = path.parent().zip(path.file_name().map(Path::new));
-    parts.ok_or_else(|| io::Error::other("it is no file"))
+    files::open(Layout::root_of(path), path)?.ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 /// Finds a program as a shell in `cwd` with this `PATH` would.

@@ -28,7 +28,7 @@ use super::{
     Ended, Exit, Report, platform,
     wire::{self, KeeperRecord, Order, Start},
 };
-use crate::sys::files;
+use crate::{layout::Layout, sys::files};
 
 /// Runs as a keeper until the attempt is over. Nothing but `agent-daemon` calls this.
 pub fn main() -> ExitCode {
@@ -141,7 +141,8 @@ impl Log {
     }
 
     fn note(&self, text: &str) {
-        if let Ok(mut file) = files::append(&self.0, Path::new("keeper.log")) {
+        let path = self.0.join("keeper.log");
+        if let Ok(mut file) = files::append(Layout::root_of(&path), &path) {
             let _ = writeln!(file, "{text}");
         }
     }
