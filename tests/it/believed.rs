@@ -305,3 +305,25 @@ fn who_asks_for_something_waits_for_a_program_that_has_emptied_the_file_and_not_
     assert!(said.status.success(), "{said:?}");
     assert_eq!((project.task("A")["title"].clone(), project.task("B")["title"].clone()), (json!("t"), json!("more")));
 }
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn an_edit_of_what_stood_there_for_a_moment_is_not_lost_when_an_earlier_one_is_put_back() {
+    let mut project = Project::that_succeeds();
+    project.queue(json!([{"id": "A", "title": "t", "status": "ready"}]));
+    let (queue, work) = (project.queue_file(), project.path(".oodatcaa/work"));
+    let slow = "store.rename=1*sleep(1000)->off;store.putback=1*sleep(1000)->off";
+    project.start_with("builder", &[], &[("FAILPOINTS", slow)]);
+    eventually("its file waits to take the queue's place", || {
+        let mut names = fs::read_dir(&work).expect("there").flatten().map(|entry| entry.file_name());
+        names.any(|name| name.to_string_lossy().starts_with(oodatcaa::sys::files::TEMPORARY)).then_some(())
+    });
+    while !edit(&queue, Style::Replace, |text| text["first"] = json!(true)) {}
+    eventually("ours stands there for a moment", || project.text().contains("in_progress").then_some(()));
+    while !edit(&queue, Style::Replace, |text| text["second"] = json!(true)) {}
+    project.wait_for("A", "awaiting_test");
+    eventually("both are there", || {
+        let text = project.json();
+        (text["first"] == true && text["second"] == true).then_some(())
+    });
+}

@@ -1,7 +1,9 @@
 //! What others do to a project's files while workers run: locks removed, the directory away, a journal that cannot be
 //! written, a worker killed in the middle of a commit.
 
-use std::{fs, os::unix::process::ExitStatusExt as _, sync::mpsc, time::Duration};
+#[cfg(feature = "failpoints")]
+use std::os::unix::process::ExitStatusExt as _;
+use std::{fs, sync::mpsc, time::Duration};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};

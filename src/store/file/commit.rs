@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     FileStore, Good, State,
-    disk::{self, Replacement, failed},
+    disk::{self, Put, Replacement, failed},
     displaced::Displaced,
     document::Document,
     journal,
@@ -250,9 +250,14 @@ impl Attempt<'_> {
         if disk::stamp(&path)?.as_ref() != Some(&good.stamp) || !self.lock.is_in_force()? {
             return Ok(false);
         }
-        let Some(displaced) = replacement.put(&path, good.document.text().as_bytes()).map_err(failed("save", &path))?
-        else {
-            return Ok(false);
+        let displaced = match replacement.put(&path, good.document.text().as_bytes()).map_err(failed("save", &path))? {
+            Put::Done(displaced) => displaced,
+            Put::Refused { for_a_moment } => {
+                if let Some(file) = for_a_moment {
+                    self.store.late.look_after(&self.store.layout, Displaced::new(file, next.into_text()));
+                }
+                return Ok(false);
+            }
         };
         self.make_durable(&next)?;
         let stamp = disk::stamp(&path)?;
@@ -284,7 +289,7 @@ impl Attempt<'_> {
             let old = fs::symlink_metadata(&path)?;
             let replacement = Replacement::write(&path, next.text().as_bytes(), Some(&old))?;
             replacement.sync()?;
-            Ok(replacement.put(&path, next.text().as_bytes())?.is_some()
+            Ok(matches!(replacement.put(&path, next.text().as_bytes())?, Put::Done(_))
                 && disk::sync_directory(&directory).map(|()| true)?)
         };
         match again() {

@@ -227,6 +227,17 @@ pub(super) fn temporary(directory: &Path) -> io::Result<tempfile::NamedTempFile>
     tempfile::Builder::new().prefix(TEMPORARY).make_in(directory, named::create_new)
 }
 
+/// What became of an attempt to take a file's place.
+pub(super) enum Put {
+    /// It stands there now; the file that it displaced, into which somebody may still be writing.
+    Done(File),
+    /// Somebody wrote in the last moment, and what they wrote stands.
+    Refused {
+        /// What stood there as ours for a moment: somebody may have read it, written into it or put theirs over it.
+        for_a_moment: Option<File>,
+    },
+}
+
 /// A file that waits to take another's place.
 pub(super) struct Replacement {
     temporary: tempfile::NamedTempFile,
@@ -261,10 +272,9 @@ impl Replacement {
         self.temporary.as_file().sync_all()
     }
 
-    /// Takes the place of a file that should still hold `old`, and answers that file, into which somebody may still
-    /// be writing; `None`, and what it found is put back, when it holds something else or is not there: then somebody
-    /// wrote in the last moment (R3).
-    pub(super) fn put(self, path: &Path, old: &[u8]) -> io::Result<Option<File>> {
+    /// Takes the place of a file that should still hold `old`; what holds something else is put back, since then
+    /// somebody wrote in the last moment (R3).
+    pub(super) fn put(self, path: &Path, old: &[u8]) -> io::Result<Put> {
         point("store.rename")?;
         let temporary = self.temporary.into_temp_path();
         let exchange = || named::exchange(&temporary, path);
@@ -276,25 +286,28 @@ impl Replacement {
                         // If it cannot be removed now, the next sweep tries again.
                         let _ = temporary.close();
                         point("store.renamed")?;
-                        Ok(Some(file))
+                        Ok(Put::Done(file))
                     }
                     other => {
+                        point("store.putback")?;
                         exchange()?;
-                        other.map(|_| None)
+                        other?;
+                        // We may have been held up in between, and others have gone on from what was ours.
+                        Ok(Put::Refused { for_a_moment: Some(named::open(&temporary)?) })
                     }
                 }
             }
             // Some editors take the old file away before they write the new one.
-            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(rustix::io::Errno::NOENT) => Ok(Put::Refused { for_a_moment: None }),
             // The file system cannot exchange two files; then a moment stays in which an edit is not seen.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
                 let mut file = named::open(path)?;
                 if !holds(&mut file, old)? {
-                    return Ok(None);
+                    return Ok(Put::Refused { for_a_moment: None });
                 }
                 temporary.persist(path).map_err(|error| error.error)?;
                 point("store.renamed")?;
-                Ok(Some(file))
+                Ok(Put::Done(file))
             }
             Err(error) => Err(error.into()),
         }
@@ -387,9 +400,12 @@ mod tests {
         let path = dir.path().join("queue");
         fs::write(&path, "theirs").expect("written");
         let ours = || Replacement::write(&path, b"ours", None).expect("written");
-        assert!(ours().put(&path, b"what we read").expect("put back").is_none());
+        assert!(matches!(
+            ours().put(&path, b"what we read").expect("put back"),
+            Put::Refused { for_a_moment: Some(_) }
+        ));
         assert_eq!(fs::read(&path).expect("read"), b"theirs");
-        assert!(ours().put(&path, b"theirs").expect("put").is_some());
+        assert!(matches!(ours().put(&path, b"theirs").expect("put"), Put::Done(_)));
         assert_eq!(fs::read(&path).expect("read"), b"ours");
         assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 1, "nothing is left behind");
     }

@@ -22,6 +22,13 @@ use crate::{layout::Layout, sys::files};
 /// When a displaced file is looked at again; after the last of them it is let go.
 const LOOKS: [u64; 9] = [3, 15, 40, 100, 250, 500, 1_000, 2_000, 4_000];
 
+/// How long an edit that was taken in is looked after: whoever had read the queue just before and writes it after puts
+/// back what they have read, without it.
+const AGAIN: Duration = Duration::from_millis(400);
+
+/// How often it is looked at meanwhile.
+const OFTEN: Duration = Duration::from_millis(50);
+
 /// So many bytes of displaced files are remembered at once; the oldest goes first.
 const MOST: usize = 64 << 20;
 
@@ -30,17 +37,28 @@ const MOST: usize = 64 << 20;
 pub(super) struct Displaced {
     pub(super) file: File,
     pub(super) base: String,
+    /// What has been taken in of it, and when first.
+    taken: Option<(String, Instant)>,
     since: Instant,
     looks: usize,
+    looked: Instant,
 }
 
 impl Displaced {
     pub(super) fn new(file: File, base: String) -> Self {
-        Self { file, base, since: Instant::now(), looks: 0 }
+        Self { file, base, taken: None, since: Instant::now(), looks: 0, looked: Instant::now() }
     }
 
     fn due(&self) -> Option<Instant> {
+        if self.is_watched() {
+            return Some(self.looked + OFTEN);
+        }
         Some(self.since + Duration::from_millis(*LOOKS.get(self.looks)?))
+    }
+
+    /// Whether what was taken in of it may still be put back by somebody.
+    fn is_watched(&self) -> bool {
+        self.taken.as_ref().is_some_and(|(_, since)| since.elapsed() <= AGAIN)
     }
 
     /// What it holds now, if that is something else than before.
@@ -126,18 +144,18 @@ fn look_after(layout: &Layout, told: &Receiver<Displaced>) {
         }
         let mut more = Vec::new();
         all.retain_mut(|displaced| {
-            if ending && !displaced.is_open_elsewhere() {
+            if ending && !displaced.is_watched() && !displaced.is_open_elsewhere() {
                 displaced.looks = LOOKS.len() - 1;
             } else if displaced.due().is_some_and(|at| at > Instant::now()) {
                 return true;
             }
-            displaced.looks += 1;
+            displaced.looked = Instant::now();
+            displaced.looks += usize::from(!displaced.is_watched());
             let last = displaced.due().is_none();
-            match take_in(layout, displaced, last) {
-                Ok(new) => more.extend(new),
-                Err(error) => log::warn!("an edit in place is not taken in yet: {error}"),
+            if let Err(error) = take_in(layout, displaced, last, &mut more) {
+                log::warn!("an edit in place is not taken in yet: {error}");
             }
-            !last
+            !last || displaced.is_watched()
         });
         all.extend(more);
         while all.iter().map(|displaced| displaced.base.len()).sum::<usize>() > MOST {
@@ -146,9 +164,12 @@ fn look_after(layout: &Layout, told: &Receiver<Displaced>) {
     }
 }
 
-/// Brings what was written into a displaced file into the queue; answers the file that this displaces in turn.
-fn take_in(layout: &Layout, displaced: &mut Displaced, last: bool) -> Result<Option<Displaced>, String> {
-    let Some(bytes) = displaced.written().map_err(|error| error.to_string())? else { return Ok(None) };
+/// Brings what was written into a displaced file into the queue; `more` gets the files that this displaces in turn.
+fn take_in(layout: &Layout, displaced: &mut Displaced, last: bool, more: &mut Vec<Displaced>) -> Result<(), String> {
+    if let Some((theirs, _)) = displaced.taken.take_if(|(_, since)| since.elapsed() > AGAIN) {
+        displaced.base = theirs;
+    }
+    let Some(bytes) = displaced.written().map_err(|error| error.to_string())? else { return Ok(()) };
     let path = layout.queue();
     let theirs = match Document::from_bytes(&path, bytes.clone()) {
         Ok(theirs) => theirs,
@@ -162,13 +183,15 @@ fn take_in(layout: &Layout, displaced: &mut Displaced, last: bool) -> Result<Opt
                 invalid.message,
                 aside.display()
             );
-            return kept.map(|()| None).map_err(|error| error.to_string());
+            return kept.map_err(|error| error.to_string());
         }
-        Err(_) => return Ok(None),
+        Err(_) => return Ok(()),
     };
     let store = FileStore::open(layout, None, FileOptions::default()).map_err(|error| error.to_string())?;
-    let new = store.merge(&displaced.base, theirs.text()).map_err(|error| error.to_string())?;
-    log::info!("{}: an edit that was made in place while the file was replaced is taken in", path.display());
-    displaced.base = theirs.text().to_owned();
-    Ok(new)
+    if store.merge(&displaced.base, theirs.text(), more).map_err(|error| error.to_string())? {
+        log::info!("{}: an edit that was made in place while the file was replaced is taken in", path.display());
+    }
+    let since = displaced.taken.take().map_or_else(Instant::now, |(_, since)| since);
+    displaced.taken = Some((theirs.text().to_owned(), since));
+    Ok(())
 }

@@ -43,7 +43,7 @@ pub use identity::identity;
 
 use self::{
     commit::Attempt,
-    disk::Stamp,
+    disk::{Put, Stamp},
     displaced::{Displaced, Late},
     document::Document,
     identity::Machine,
@@ -311,8 +311,8 @@ impl FileStore {
     }
 
     /// Puts an edit into the queue that was made in a file which was no longer it; `base` is what that had held.
-    /// Answers the file that this displaces.
-    fn merge(&self, base: &str, theirs: &str) -> Result<Option<Displaced>, StoreError> {
+    /// `displaced` gets the files that this displaces; `false` when the queue holds the edit already.
+    fn merge(&self, base: &str, theirs: &str, displaced: &mut Vec<Displaced>) -> Result<bool, StoreError> {
         self.prepare()?;
         let (path, started) = (self.layout.queue(), Instant::now());
         let deadline = started + self.options.lock_wait;
@@ -328,19 +328,25 @@ impl FileStore {
             }
             let now = state.good.as_ref().expect("looked at just now").document.text().to_owned();
             let wrong = |error: serde_json::Error| disk::failed("edit", &path)(std::io::Error::other(error));
-            let Some(text) = document::merge::merged(base, theirs, &now).map_err(wrong)? else { return Ok(None) };
+            let Some(text) = document::merge::merged(base, theirs, &now).map_err(wrong)? else { return Ok(false) };
             let old = std::fs::symlink_metadata(&path).ok();
-            let put = || -> std::io::Result<Option<std::fs::File>> {
+            let put = || -> std::io::Result<Put> {
                 let replacement = disk::Replacement::write(&path, text.as_bytes(), old.as_ref())?;
                 replacement.sync()?;
                 if lock.is_in_force().is_ok_and(|held| held) {
                     replacement.put(&path, now.as_bytes())
                 } else {
-                    Ok(None)
+                    Ok(Put::Refused { for_a_moment: None })
                 }
             };
-            if let Some(file) = put().map_err(disk::failed("save", &path))? {
-                return Ok(Some(Displaced::new(file, now)));
+            match put().map_err(disk::failed("save", &path))? {
+                Put::Done(file) => {
+                    displaced.push(Displaced::new(file, now));
+                    return Ok(true);
+                }
+                Put::Refused { for_a_moment } => {
+                    displaced.extend(for_a_moment.map(|file| Displaced::new(file, text)));
+                }
             }
         }
         Err(StoreError::Contended { path, tries: tries.made() })
