@@ -103,6 +103,8 @@ impl Context {
     pub fn workflow(&self) -> &Workflow {
         self.workflow.get_or_init(|| match self.loaded() {
             Ok(loaded) => loaded.config.workflow.clone(),
+            // Outside of a project there is nothing to show, and the verb says so.
+            Err(_) if self.layout().is_err() => Workflow::shipped(),
             Err(failure) => {
                 self.ui.warn(&format!("{}; the shipped roles are shown", failure.sentence()));
                 Workflow::shipped()

@@ -162,3 +162,17 @@ fn what_says_nothing_is_refused_with_what_to_say() {
     assert_eq!(agentctl(&project, &["ls", "-q", "status:odd"]).ok().out, "B\n");
     assert_eq!(project.tasks().len(), 2);
 }
+
+#[test]
+fn outside_of_a_project_a_verb_says_so_once() {
+    let project = Project::that_succeeds();
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    for args in [&["ls"][..], &["inbox"], &["status"], &["why", "A"], &["show", "A"]] {
+        let mut command = project.command("agentctl");
+        command.current_dir(elsewhere.path()).arg("-C").arg(elsewhere.path()).args(args);
+        let said = command.output().expect("agentctl");
+        let err = String::from_utf8_lossy(&said.stderr);
+        assert_eq!((said.status.code(), err.matches("is no project").count()), (Some(3), 1), "{args:?}: {err}");
+        assert!(!err.contains("warning"), "{args:?}: {err}");
+    }
+}
