@@ -370,10 +370,14 @@ impl Storm {
     fn blow(&mut self) {
         let (id, at) = (self.next(self.ids.len()), self.next(2));
         let id = self.ids[id].clone();
+        // One that was merged and then cancelled by hand is cancelled already, says a verb, and that is true.
+        let is_open = self.scene.project.task(&id)["merged_commit"].is_null();
         match self.next(12) {
-            0 if self.scene.agentctl(&["run", "stop", &id, "--reason", "storm", "--yes"]).0 => self.stopped.push(id),
+            0 if self.scene.agentctl(&["run", "stop", &id, "--reason", "storm", "--yes"]).0 => {
+                self.stopped.extend(Some(id).filter(|_| is_open));
+            }
             1 if self.scene.agentctl(&["task", "cancel", &id, "--stop", "--reason", "storm", "--yes"]).0 => {
-                self.stopped.push(id);
+                self.stopped.extend(Some(id).filter(|_| is_open));
             }
             2 => {
                 self.scene.project.stop_outside_of_the_lock(self.workers[at]);
