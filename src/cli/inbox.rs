@@ -198,7 +198,7 @@ fn size(ctx: &Context, decision: &Decision) -> Option<String> {
     Some(words)
 }
 
-/// What deserves a look before a merge: files of the change that other programs obey, tests that it deletes, and what
+/// Lists what deserves a look before a merge: files of the change that other programs obey, tests that it deletes, and what
 /// the attempts on the task did beside their work.
 fn look_at(ctx: &Context, snapshot: &Snapshot, decision: &Decision) -> Vec<String> {
     let (Some(task), Topic::Merge) = (&decision.task, decision.topic) else { return Vec::new() };

@@ -224,7 +224,7 @@ impl Wake {
 struct Log {
     path: PathBuf,
     file: File,
-    /// How much stands before what is printed of a log that is too long.
+    /// Counts what stands before the printed part of a log that is too long.
     left_out: u64,
     /// What has been read of a line that has not ended.
     rest: Vec<u8>,

@@ -123,7 +123,7 @@ pub struct Facts {
     in_text: bool,
     /// The step has called a tool, or is the first.
     busy: bool,
-    /// What this step and the one before have said, as numbers; 0 for nothing.
+    /// Holds what this step and the one before have said, as numbers; 0 for nothing.
     said: [u64; 2],
 }
 

@@ -1,4 +1,4 @@
-//! Who keeps everybody from working: a lock that is held for long, files that belong to somebody else.
+//! Names who keeps everybody from working: a lock that is held for long, files that belong to somebody else.
 
 use std::{
     os::unix::fs::MetadataExt as _,
@@ -113,7 +113,7 @@ fn walk(root: &Path, dir: &Path, deep: usize, owner: u32, others: &mut Vec<(Path
     }
 }
 
-/// What lies directly in the project, and the whole path outside of it.
+/// Shows a path by what lies directly in the project, and whole outside of it.
 fn top_of(root: &Path, path: &Path) -> Option<String> {
     let top = match path.strip_prefix(root) {
         Ok(below) => root.join(below.components().next()?),

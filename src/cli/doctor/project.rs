@@ -73,7 +73,7 @@ fn directories(checks: &mut Checks, layout: &Layout) {
     }
 }
 
-/// What a project must not bring along, trust and counts of starts among it, lies in the user's own state.
+/// Checks the user's own state, where what a project must not bring along lies: trust, counts of starts.
 fn own_state(checks: &mut Checks, patient: &Patient<'_>) {
     let layout = patient.world.at_home(patient.layout.clone());
     let why = "what you trusted, approved and spent here is kept there, and nothing may start without it";
