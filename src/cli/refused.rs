@@ -12,6 +12,7 @@ use crate::{
 
 /// The failure that a refusal is.
 pub fn refused(refusal: &Refusal, queue: &Queue) -> Failure {
+    let short = |commit: &str| -> String { commit.chars().take(12).collect() };
     let (word, hint) = match refusal {
         Refusal::Unknown(id) => return no_task(id, queue.tasks().map(|task| task.id.as_str())),
         Refusal::UnknownStatus { .. } => ("usage", "what each means: agentctl help states".into()),
@@ -19,16 +20,13 @@ pub fn refused(refusal: &Refusal, queue: &Queue) -> Failure {
             ("lease_held", format!("stop the run first: agentctl run stop {task} --reason \"…\""))
         }
         Refusal::Landing { commit, .. } => {
-            let commit: String = commit.chars().take(12).collect();
-            ("refused", format!("take it back when it is there: git revert -m 1 {commit}"))
+            ("refused", format!("take it back when it is there: git revert -m 1 {}", short(commit)))
         }
         Refusal::Landed { commit, .. } => {
-            let commit: String = commit.chars().take(12).collect();
-            (
-                "refused",
-                format!("let it be marked: agentctl fleet start integrator; take it back: git revert -m 1 {commit}"),
-            )
+            let take_back = format!("take it back: git revert -m 1 {}", short(commit));
+            ("refused", format!("let it be marked: agentctl fleet start integrator; {take_back}"))
         }
+        Refusal::Merged { commit, .. } => ("refused", format!("take it back: git revert -m 1 {}", short(commit))),
         Refusal::Held { task, .. } => {
             ("lease_held", format!("insist: agentctl lease release {task} --force --reason \"…\""))
         }
@@ -53,6 +51,12 @@ pub fn refused(refusal: &Refusal, queue: &Queue) -> Failure {
     };
     let failure = Failure::new(word, cut(&one_line(&refusal.to_string()), 1_000)).hint(hint);
     match refusal {
+        Refusal::Merged { task, status, .. } if status.is_done() => {
+            failure.hint(format!("have it done anew: agentctl task move {task} ready --force --reason \"…\""))
+        }
+        Refusal::Merged { task, .. } => {
+            failure.hint(format!("say so in the queue: agentctl task done {task} --reason \"…\""))
+        }
         Refusal::UnknownStatus { .. } | Refusal::OnlyByClaim { .. } | Refusal::Illegal { .. } => failure.see("states"),
         _ => failure,
     }

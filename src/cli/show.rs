@@ -9,7 +9,7 @@ use super::{
     ui::Tone,
 };
 use crate::domain::{
-    Task,
+    Task, landing,
     lease::Standing,
     plan::stamp,
     text::{duration, many_lines, one_line},
@@ -116,6 +116,7 @@ fn facts(ctx: &Context, sight: &Sight, task: &Task) -> Vec<(&'static str, String
         ),
         ("gates", task.gates.join(", ")),
         ("branch", task.branch.clone().unwrap_or_default()),
+        ("merged", landing::merged(sight.snapshot, task).unwrap_or_default()),
         ("updated", task.updated_at.map(|time| ctx.ui.moment(time, now)).unwrap_or_default()),
     ]
 }
@@ -150,6 +151,7 @@ fn object(sight: &Sight, task: &Task) -> Value {
         "acceptance_criteria": task.acceptance_criteria,
         "exit_gates": task.exit_gates,
         "complexity": task.complexity,
+        "merged_commit": landing::merged(sight.snapshot, task),
         "children": ids(sight.snapshot.queue.children(&task.id).collect()),
         "dependents": ids(dependents.get(task.id.as_str()).cloned().unwrap_or_default()),
         "token": known.map(|known| known.token),

@@ -74,6 +74,8 @@ pub struct TaskHistory {
     pub unjudged: Option<(Role, Token)>,
     /// The commit as which it was merged by an attempt that did not live, or wait, to say so.
     pub landed: Option<String>,
+    /// The commit as which it was merged last, since it was begun.
+    pub merged: Option<String>,
     /// What its attempts spent.
     pub spent: Spent,
     /// Its last attempt used up the budget of an attempt, and nobody has allowed more yet.
@@ -260,10 +262,9 @@ fn is_unjudged(event: &Event) -> bool {
     })
 }
 
-/// Whether the queue has been told as which commit the task was merged.
-fn told_as_merged(event: &Event) -> bool {
-    let set = event.data.get("set").and_then(Value::as_object);
-    set.is_some_and(|set| set.contains_key(Member::MergedCommit.key()))
+/// The commit as which the queue has been told that the task was merged; `null` where it was told that it is not.
+fn told_as_merged(event: &Event) -> Option<&Value> {
+    event.data.get("set")?.get(Member::MergedCommit.key())
 }
 
 impl History {
@@ -374,8 +375,9 @@ impl History {
             }
             known.origin = Some(origin.into());
         }
-        if told_as_merged(event) {
+        if let Some(commit) = told_as_merged(event) {
             known.landed = None;
+            known.merged = commit.as_str().map(String::from);
         }
         match event.kind {
             Kind::TaskCreated | Kind::TaskMoved | Kind::TaskObserved => {
@@ -409,6 +411,7 @@ impl History {
             }
             Kind::LeaseAcquired => {
                 known.live = true;
+                known.merged = None;
                 if let (Some(role), Some(token)) = (&event.role, event.token) {
                     if known.unjudged.as_ref().is_none_or(|(other, _)| other != role) {
                         known.unjudged = Some((role.clone(), token));

@@ -6,8 +6,8 @@
 use std::fmt;
 
 use super::{
-    Class, EventDraft, Held, Kind, Lease, LeaseChange, Member, Plan, QueueLease, Snapshot, Status, TaskId, Workflow,
-    decision, event::Actor, settle, text,
+    Class, EventDraft, Held, Kind, Lease, LeaseChange, Member, Plan, QueueLease, Snapshot, Status, Task, TaskId,
+    Workflow, decision, event::Actor, settle, text,
 };
 
 /// Why an attempt has lost its right.
@@ -133,6 +133,17 @@ pub fn passed(snapshot: &Snapshot, id: &TaskId) -> Option<String> {
         Some(lease) => lease.landing.clone(),
         None => snapshot.history.task(id)?.landed.clone(),
     }
+}
+
+/// The commit as which a task is in the target, while nobody works on it and nothing of it was begun anew.
+pub fn merged(snapshot: &Snapshot, task: &Task) -> Option<String> {
+    if snapshot.leases.contains_key(&task.id) {
+        return None;
+    }
+    let known = snapshot.history.task(&task.id);
+    let told = known.and_then(|known| known.landed.as_ref().or(known.merged.as_ref()));
+    // The journal may have been lost; what is to be worked on again may have been merged long ago.
+    told.or(task.merged_commit.as_ref().filter(|_| task.status.is_finished())).cloned()
 }
 
 /// What is said of a merge that had passed before its task was put aside.

@@ -45,14 +45,32 @@ fn free(snapshot: &Snapshot, task: &Task) -> Result<(), Refusal> {
         QueueLease::Inline { owner, until: Some(until) } if lasts(snapshot.now.wall, *until) => {
             Err(Refusal::Held { task: task.id.clone(), owner: owner.clone() })
         }
-        _ => not_landed(snapshot, &task.id),
+        _ => not_landed(snapshot, task),
+    }
+}
+
+/// Why a task that has ended is not changed: its work may be in the target, whatever its status says.
+fn ended(snapshot: &Snapshot, task: &Task) -> Refusal {
+    let (id, status) = (task.id.clone(), task.status.clone());
+    match landing::merged(snapshot, task) {
+        Some(commit) => Refusal::Merged { task: id, commit, status },
+        None => Refusal::Ended { task: id, status },
+    }
+}
+
+/// `Err` when the task's work is in the target: to put the task aside does not take that back.
+fn unmerged(snapshot: &Snapshot, task: &Task) -> Result<(), Refusal> {
+    match ended(snapshot, task) {
+        merged @ Refusal::Merged { .. } => Err(merged),
+        _ => Ok(()),
     }
 }
 
 /// `Err` when the task's merge is in the target and only waits for an integrator to say so.
-fn not_landed(snapshot: &Snapshot, id: &TaskId) -> Result<(), Refusal> {
-    match landing::passed(snapshot, id) {
-        Some(commit) => Err(Refusal::Landed { task: id.clone(), commit }),
+fn not_landed(snapshot: &Snapshot, task: &Task) -> Result<(), Refusal> {
+    match landing::passed(snapshot, &task.id) {
+        Some(_) if task.status.is_finished() => Err(ended(snapshot, task)),
+        Some(commit) => Err(Refusal::Landed { task: task.id.clone(), commit }),
         None => Ok(()),
     }
 }
@@ -103,6 +121,10 @@ impl Hand<'_> {
             set.push((Member::CompletedAt, stamp(self.snapshot.now.wall).into()));
         } else if task.status.is_done() {
             set.push((Member::CompletedAt, Value::Null));
+        }
+        // What is begun anew is to be merged anew.
+        if task.merged_commit.is_some() && !to.is_finished() {
+            set.push((Member::MergedCommit, Value::Null));
         }
         let kind = if task.status == *to { Kind::TaskUpdated } else { Kind::TaskMoved };
         let mut plan = Plan::none();
@@ -203,9 +225,12 @@ pub fn failed_stage(workflow: &Workflow, id: &TaskId, events: &[Event]) -> Optio
 pub fn retry(snapshot: &Snapshot, workflow: &Workflow, id: &TaskId, stage: Option<&Status>, actor: &Actor) -> Answer {
     let task = find(snapshot, id)?;
     if task.status.is_done() {
-        return Err(Refusal::Ended { task: id.clone(), status: task.status.clone() });
+        return Err(ended(snapshot, task));
     }
     free(snapshot, task)?;
+    if task.status.is_finished() {
+        unmerged(snapshot, task)?;
+    }
     // What waits to be mended goes back to what failed; what waits for any other role only waits no longer.
     let waits_for_its_role = workflow.taking(&task.status).any(|rule| !workflow.adapts(rule));
     let stays = waits_for_its_role || task.status == Status::PLANNING_COMPLETE;
@@ -221,9 +246,12 @@ pub fn retry(snapshot: &Snapshot, workflow: &Workflow, id: &TaskId, stage: Optio
 pub fn begin_again(snapshot: &Snapshot, workflow: &Workflow, id: &TaskId, actor: &Actor) -> Answer {
     let task = find(snapshot, id)?;
     if task.status.is_done() {
-        return Err(Refusal::Ended { task: id.clone(), status: task.status.clone() });
+        return Err(ended(snapshot, task));
     }
     free(snapshot, task)?;
+    if task.status.is_finished() {
+        unmerged(snapshot, task)?;
+    }
     let planned = [Status::NEEDS_PLAN, Status::PLANNING_COMPLETE].contains(&task.status);
     let to = match planned {
         true => task.status.clone(),
@@ -242,7 +270,7 @@ fn start(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Status {
 pub fn cancel(snapshot: &Snapshot, id: &TaskId, reason: Option<&str>, stop: bool, actor: &Actor) -> Answer {
     let task = find(snapshot, id)?;
     if task.status.is_done() {
-        return Err(Refusal::Ended { task: id.clone(), status: task.status.clone() });
+        return Err(ended(snapshot, task));
     }
     match (free(snapshot, task), held(snapshot, id)) {
         (Err(Refusal::Running { .. }), Some(Lease { landing: Some(commit), .. })) => {
@@ -258,8 +286,10 @@ pub fn cancel(snapshot: &Snapshot, id: &TaskId, reason: Option<&str>, stop: bool
             }
             Ok(plan)
         }
+        (Err(merged @ Refusal::Merged { .. }), _) => Err(merged),
         (Err(_), _) if task.status == Status::CANCELLED => Ok(Plan::none()),
         (Err(refusal), _) => Err(refusal),
+        (Ok(()), _) if landing::merged(snapshot, task).is_some() => Err(ended(snapshot, task)),
         (Ok(()), _) if task.status == Status::CANCELLED => Ok(Plan::none()),
         (Ok(()), _) => {
             let hand = Hand { snapshot, task, actor, verb: "cancel", reason };
@@ -272,7 +302,7 @@ pub fn cancel(snapshot: &Snapshot, id: &TaskId, reason: Option<&str>, stop: bool
 pub fn block(snapshot: &Snapshot, id: &TaskId, reason: &str, actor: &Actor) -> Answer {
     let task = find(snapshot, id)?;
     if task.status.is_finished() {
-        return Err(Refusal::Ended { task: id.clone(), status: task.status.clone() });
+        return Err(ended(snapshot, task));
     }
     free(snapshot, task)?;
     let hand = Hand { snapshot, task, actor, verb: "block", reason: Some(reason) };
@@ -306,7 +336,7 @@ pub fn unblock(
 ) -> Answer {
     let task = find(snapshot, id)?;
     if task.status.is_finished() {
-        return Err(Refusal::Ended { task: id.clone(), status: task.status.clone() });
+        return Err(ended(snapshot, task));
     }
     if task.status != Status::BLOCKED {
         return Ok(Plan::none());
@@ -351,8 +381,9 @@ fn ask_to_stop(lease: &Lease, reason: &str, actor: &Actor) -> Plan {
 /// Asks the worker of a running attempt to stop it. Asking twice changes nothing.
 pub fn stop(snapshot: &Snapshot, id: &TaskId, reason: &str, actor: &Actor) -> Answer {
     let Some(at) = snapshot.leases.get(id) else {
-        find(snapshot, id)?;
-        not_landed(snapshot, id)?;
+        let task = find(snapshot, id)?;
+        not_landed(snapshot, task)?;
+        unmerged(snapshot, task)?;
         return Err(Refusal::NotRunning(id.clone()));
     };
     let (task, owner) = (id.clone(), at.owner().to_owned());

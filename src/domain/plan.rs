@@ -407,7 +407,8 @@ fn apply(task: &mut super::Task, member: Member, value: &Value) {
         Member::Dependencies => task.dependencies = texts(),
         Member::AcceptanceCriteria => task.acceptance_criteria = texts(),
         Member::Gates => task.gates = texts(),
-        Member::DependsOn | Member::MergedCommit | Member::Tag | Member::CompletedAt => {}
+        Member::MergedCommit => task.merged_commit = text(),
+        Member::DependsOn | Member::Tag | Member::CompletedAt => {}
     }
 }
 

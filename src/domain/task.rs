@@ -180,6 +180,8 @@ pub struct Task {
     pub blocked_reason: Option<String>,
     /// The branch of its work.
     pub branch: Option<String>,
+    /// The commit as which it was merged last.
+    pub merged_commit: Option<String>,
     /// Only this role may take it, if given.
     pub role: Option<String>,
     /// Names of configured gates that this task demands beside its role's.
@@ -218,6 +220,7 @@ impl Task {
             not_before: None,
             blocked_reason: None,
             branch: None,
+            merged_commit: None,
             role: None,
             gates: Vec::new(),
             trusted: true,

@@ -42,6 +42,16 @@ pub enum Refusal {
         /// The commit that brought it.
         commit: String,
     },
+    /// Its work is in the target.
+    #[error("{task} has been merged as {commit}, and is `{status}`")]
+    Merged {
+        /// The task.
+        task: TaskId,
+        /// The commit that brought it.
+        commit: String,
+        /// Where it stands.
+        status: Status,
+    },
     /// A helper's lease, which nobody can be asked to stop.
     #[error("{owner} holds a lease on {task} that no worker of ours took")]
     Held {

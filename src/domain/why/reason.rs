@@ -8,6 +8,7 @@ use crate::domain::{
     coordinate,
     decision::{self, Decision, Hold, Topic},
     history::{self, Pause, TaskHistory},
+    landing,
     plan::stamp,
     pool,
     queue::Waits,
@@ -21,10 +22,18 @@ pub(super) fn main_reason(seen: &Explainer<'_>, task: &Task) -> Why {
         let doubt = snapshot.history.task(id).and_then(TaskHistory::doubt);
         return match doubt {
             Some(doubt) => {
-                why("R6", format!("it is done; {doubt}"), format!("agentctl task retry {id} (if it is not)"))
+                let next = format!("agentctl task move {id} ready --force --reason \"…\" (if it is not)");
+                why("R6", format!("it is done; {doubt}"), next)
             }
             None => why("R6", "it is done", NOTHING),
         };
+    }
+    if task.status == Status::CANCELLED
+        && let Some(commit) = landing::merged(snapshot, task)
+    {
+        let sentence = format!("it was cancelled after it had been merged as {commit}, and its work is in the target");
+        let next = format!("git revert -m 1 {commit} (takes it back), or: agentctl task done {id} --reason \"…\"");
+        return why("R32", sentence, next);
     }
     if task.status == Status::CANCELLED {
         return why("R6", "it was cancelled", format!("agentctl task retry {id} (to bring it back)"));

@@ -308,6 +308,43 @@ fn what_is_put_aside_by_hand_after_it_had_landed_says_so() {
 }
 
 #[test]
+fn a_task_that_was_merged_and_then_cancelled_by_hand_is_told_as_merged_by_every_verb() {
+    for journal in [true, false] {
+        let mut scene = Scene::new("");
+        let n = scene.project.start("integrator", &["--interval", "1s"]);
+        scene.project.wait_for("A", "done");
+        scene.ends(n);
+        let merged = scene.main();
+        scene.set_status("cancelled");
+        if !journal {
+            fs::remove_file(scene.project.path(".oodatcaa/work/events.jsonl")).unwrap();
+        }
+        let says = format!("A has been merged as {merged}, and is `cancelled`");
+        for verb in [
+            &["task", "cancel", "A", "--reason", "no"][..],
+            &["task", "cancel", "A", "--stop", "--reason", "no", "--yes"],
+            &["task", "block", "A", "--reason", "no"],
+            &["task", "retry", "A"],
+            &["task", "retry", "A", "--fresh"],
+            &["run", "stop", "A", "--reason", "no", "--yes"],
+        ] {
+            let (ok, said) = scene.agentctl(verb);
+            assert!(!ok && said.contains(&says) && said.contains("git revert -m 1"), "{verb:?}: {said}");
+        }
+        for verb in [&["why", "A"][..], &["show", "A"], &["ls", "is:cancelled"]] {
+            let said = scene.agentctl(verb).1;
+            assert!(said.contains(&format!("merged as {merged}")), "{verb:?}: {said}");
+        }
+        assert_eq!(scene.project.status("A"), "cancelled");
+        assert!(scene.agentctl(&["task", "move", "A", "ready", "--reason", "once more"]).0);
+        assert!(scene.project.task("A")["merged_commit"].is_null(), "it is to be merged anew");
+        for _ in 0..2 {
+            assert!(scene.agentctl(&["task", "cancel", "A", "--reason", "no"]).0, "nothing of it is merged");
+        }
+    }
+}
+
+#[test]
 fn what_did_not_land_before_its_integrator_died_can_be_cancelled() {
     for step in ["green", "locked", "files"] {
         let mut scene = given_back(step, "");
@@ -370,14 +407,12 @@ impl Storm {
     fn blow(&mut self) {
         let (id, at) = (self.next(self.ids.len()), self.next(2));
         let id = self.ids[id].clone();
-        // One that was merged and then cancelled by hand is cancelled already, says a verb, and that is true.
-        let is_open = self.scene.project.task(&id)["merged_commit"].is_null();
         match self.next(12) {
             0 if self.scene.agentctl(&["run", "stop", &id, "--reason", "storm", "--yes"]).0 => {
-                self.stopped.extend(Some(id).filter(|_| is_open));
+                self.stopped.push(id);
             }
             1 if self.scene.agentctl(&["task", "cancel", &id, "--stop", "--reason", "storm", "--yes"]).0 => {
-                self.stopped.extend(Some(id).filter(|_| is_open));
+                self.stopped.push(id);
             }
             2 => {
                 self.scene.project.stop_outside_of_the_lock(self.workers[at]);

@@ -71,11 +71,12 @@ fn slot(key: &str) -> Option<usize> {
         "source" => 24,
         "created_at" => 25,
         "starts" => 26,
+        "merged_commit" => 27,
         _ => return None,
     })
 }
 
-const SLOTS: usize = 27;
+const SLOTS: usize = 28;
 
 /// The value of each known member; of one that is written twice the last.
 struct Known<'a>([Option<&'a str>; SLOTS]);
@@ -245,6 +246,7 @@ impl<'a> Reader<'a> {
         task.starts = self.soft(known, id, "starts", count).unwrap_or_default();
         task.blocked_reason = self.soft(known, id, "blocked_reason", words);
         task.branch = self.soft(known, id, "branch", string).flatten();
+        task.merged_commit = self.soft(known, id, "merged_commit", string).flatten();
         task.created_at = known.get("created_at").map(|raw| match raw.as_bytes()[0] {
             b'"' => json::unquoted(raw).into_owned(),
             _ => raw.into(),
