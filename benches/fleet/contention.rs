@@ -30,7 +30,6 @@ pub(crate) fn claimant(role: &Role, tag: &str, ignore_wip: bool) -> Claimant {
         owner: identity(tag),
         rule: Workflow::shipped().rule(role).expect("a shipped role").clone(),
         agents: vec![Offer { by: "a".into(), pool: "a".into(), simulated: false }],
-        merges: false,
         ignore_wip,
     }
 }

@@ -25,8 +25,6 @@ pub struct Claimant {
     pub rule: RoleRule,
     /// The agents that may work, the preferred one first; the first whose pool is open does (R22).
     pub agents: Vec<Offer>,
-    /// Its work is a merge by our own code: no agent is asked, so no quota holds it and nothing is tried by it.
-    pub merges: bool,
     /// Claim beyond the WIP limit (for tests).
     pub ignore_wip: bool,
 }
@@ -216,7 +214,8 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, me: &Claimant) -> Result
         return Err(Idle::Budget(stop));
     }
     let (offer, probe) = match me.agents.first() {
-        Some(first) if me.merges => (first, false),
+        // No agent is asked, so no quota holds a merge, and nothing is tried by it.
+        Some(first) if workflow.merges(rule, task) => (first, false),
         _ => {
             let chain = pool::chain(snapshot, workflow, rule, task, &me.agents);
             pool::choose(snapshot, &chain).map_err(Idle::Limited)?

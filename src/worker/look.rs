@@ -184,7 +184,6 @@ impl Worker {
             owner: setup.owner.clone(),
             rule: setup.rule.clone(),
             agents: self.shared.offers(),
-            merges: self.shared.merges,
             ignore_wip: setup.ignore_wip,
         }
     }

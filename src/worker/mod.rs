@@ -80,8 +80,6 @@ pub struct Setup {
 struct Shared {
     setup: Setup,
     store: Box<dyn Store>,
-    /// Its work is merging, which asks no agent.
-    merges: bool,
     /// Where this worker's merges meet.
     station: station::Station,
 }
@@ -206,11 +204,9 @@ struct Stopping {
 impl Worker {
     /// Puts a worker together; nothing happens yet.
     pub fn new(setup: Setup, store: Box<dyn Store>, signals: Receiver<Signal>) -> Self {
-        let merges =
-            setup.rule.merges() && !matches!(mode_for(&setup.layout, &setup.config.workspace), Ok(Mode::Shared));
         Self {
             place: moved::Place::of(setup.layout.root()),
-            shared: Arc::new(Shared { setup, store, merges, station: station::Station::default() }),
+            shared: Arc::new(Shared { setup, store, station: station::Station::default() }),
             signals,
             changes: never(),
             ended: crossbeam_channel::unbounded(),
@@ -265,7 +261,7 @@ impl Worker {
         // Those that only work on what has failed keep nobody else from waiting.
         let special = shared.workflow().policy().on_retry.get(shared.role()).filter(|special| special.only);
         let usual = |offer: &Offer| !special.is_some_and(|special| special.agents.contains(&offer.by));
-        let pools = shared.offers().into_iter().filter(|offer| !shared.merges && usual(offer)).map(|offer| offer.pool);
+        let pools = shared.offers().into_iter().filter(usual).map(|offer| offer.pool);
         let pools: Vec<String> = pools.collect();
         self.note(
             Kind::WorkerStarted,

@@ -54,7 +54,6 @@ fn claimant(workflow: &Workflow) -> claim::Claimant {
         owner: Owner { tag: "w@h".into(), host: "h".into(), boot_id: "b".into(), pid: 7, pid_started: 9 },
         rule: workflow.rule(&Role::BUILDER).expect("ships").clone(),
         agents: vec![Offer { by: "x".into(), pool: "x".into(), simulated: false }],
-        merges: false,
         ignore_wip: false,
     }
 }

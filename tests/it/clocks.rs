@@ -29,7 +29,7 @@ const YEAR: i64 = 366 * 24 * 3600;
 fn claimant() -> Claimant {
     let rule = Workflow::shipped().rule(&Role::BUILDER).expect("a builder").clone();
     let offer = Offer { by: "script".into(), pool: "script".into(), simulated: false };
-    Claimant { owner: identity("builder@here"), rule, agents: vec![offer], merges: false, ignore_wip: false }
+    Claimant { owner: identity("builder@here"), rule, agents: vec![offer], ignore_wip: false }
 }
 
 /// What a store shows once one of three tasks was claimed by this very process.

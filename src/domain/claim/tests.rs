@@ -24,7 +24,6 @@ pub(crate) fn claimant(role: &Role) -> Claimant {
         owner: owner("w@h"),
         rule: Workflow::shipped().rule(role).expect("shipped").clone(),
         agents: vec![Offer { by: "cmd".into(), pool: "cmd".into(), simulated: false }],
-        merges: false,
         ignore_wip: false,
     }
 }
@@ -242,7 +241,7 @@ fn a_task_for_one_role_is_not_taken_by_another() {
 fn a_merge_waits_for_no_quota_tries_none_and_opens_none() {
     use crate::domain::pool;
     let mut before = snapshot(vec![task("A", Status::READY_FOR_INTEGRATOR)]);
-    let mut me = claimant(&Role::INTEGRATOR);
+    let me = claimant(&Role::INTEGRATOR);
     let closed = pool::Closed {
         until: now_at(9_000).wall,
         since: now_at(0).wall,
@@ -252,7 +251,14 @@ fn a_merge_waits_for_no_quota_tries_none_and_opens_none() {
     };
     Arc::make_mut(&mut before.history).pools.insert("cmd".into(), closed);
     assert!(matches!(decide(&before, &Workflow::shipped(), &me), Err(Idle::Limited(_))));
-    me.merges = true;
+    let said = |before: &Snapshot| {
+        crate::domain::why::sentence(before, &Workflow::shipped(), before.queue.get(&id("A")).expect("there"))
+    };
+    let told = crate::domain::history::RoleHistory { pools: vec!["cmd".into()], ..Default::default() };
+    Arc::make_mut(&mut before.history).roles.insert(Role::INTEGRATOR, told);
+    assert!(said(&before).contains("no agent of `integrator` can work"), "{}", said(&before));
+    Arc::make_mut(&mut before.queue).edit(&id("A"), |task| task.branch = Some("feat/A".into()));
+    assert!(said(&before).contains("takes it next"), "{}", said(&before));
     for at in [1_000, 9_000] {
         before.now = now_at(at);
         let (plan, lease) = decide(&before, &Workflow::shipped(), &me).expect("a claim");

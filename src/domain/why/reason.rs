@@ -231,7 +231,8 @@ fn claimable<'a>(seen: &Explainer<'a>, task: &Task, rule: &'a RoleRule) -> Why {
     if let Some(stop) = budget::of_role_stop(snapshot, seen.workflow, role) {
         return used_up(&stop);
     }
-    let pools = snapshot.history.roles.get(role).map(|known| known.pools.as_slice()).unwrap_or_default();
+    let known = snapshot.history.roles.get(role).filter(|_| !seen.workflow.merges(rule, task));
+    let pools = known.map(|known| known.pools.as_slice()).unwrap_or_default();
     if let Some(limited) = pool::limited(snapshot, pools.iter().map(String::as_str)) {
         let left = limited.until.map(|until| (until - snapshot.now.wall).to_std().unwrap_or_default());
         let left = left.map(|left| format!(" (in {})", duration(left))).unwrap_or_default();

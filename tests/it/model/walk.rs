@@ -159,7 +159,6 @@ impl Fleet {
             owner: Owner { tag: format!("w{at}"), host: "h".into(), boot_id: "b".into(), pid, pid_started: pid.into() },
             rule: self.workflow.rule(&self.workers[at]).expect("a role of the table").clone(),
             agents: vec![Offer { by: "cmd".into(), pool: "cmd".into(), simulated: false }],
-            merges: false,
             ignore_wip: false,
         }
     }

@@ -281,7 +281,6 @@ impl Real {
             owner: oodatcaa::store::file::identity(&format!("w{by}")),
             rule: flow().rule(&Role::BUILDER).expect("shipped").clone(),
             agents: vec![Offer { by: "cmd".into(), pool: "cmd".into(), simulated: false }],
-            merges: false,
             ignore_wip: false,
         };
         let mut claimed = None;
