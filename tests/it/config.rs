@@ -84,6 +84,117 @@ fn a_newcomer_gets_from_nothing_to_a_healthy_project() {
 }
 
 #[test]
+fn a_project_whose_test_tool_is_missing_gets_no_gate_and_the_reason_and_doctor_names_one_that_was_written_by_hand() {
+    let place = Place::new();
+    fs::remove_file(place.at("p/Cargo.toml")).unwrap();
+    fs::write(place.at("p/pyproject.toml"), "").unwrap();
+    fs::create_dir(place.at("p/tests")).unwrap();
+    let shown = ok(&place.run(&["init", "--dry-run"]));
+    assert!(shown.contains("no gate `python3 -m pytest`: `python3` is not found"), "{shown}");
+
+    // A Python that looks for the module and does not find it.
+    let python = |code: u8| {
+        fs::write(place.at("bin/python3"), format!("#!/bin/sh\nexit {code}\n")).unwrap();
+        fs::set_permissions(place.at("bin/python3"), fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    python(1);
+    let shown = ok(&place.run(&["init", "--yes"]));
+    for words in ["no gate `python3 -m pytest`: `python3` has no module `pytest`", "agentctl config show --default"] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let config = place.at("p/.oodatcaa/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    assert!(!text.contains("pytest") && !text.contains("\ngates = "), "{text}");
+    let report = ok(&place.run(&["doctor"]));
+    assert!(report.contains("no role has a gate"), "{report}");
+
+    let gate = "[gates.test]\nargv = [\"python3\", \"-m\", \"pytest\"]\n";
+    fs::write(&config, text.replace("[roles.builder]\n", "[roles.builder]\ngates = [\"test\"]\n") + gate).unwrap();
+    ok(&place.run(&["config", "trust", "--yes"]));
+    let report = fails_with_report(&place, 8);
+    assert!(report.contains("`python3` has no module `pytest`"), "{report}");
+    python(0);
+    ok(&place.run(&["doctor"]));
+}
+
+/// The example of the README, as somebody would copy it.
+fn example_of_the_readme() -> String {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let (_, section) = readme.split_once("## Your own agent CLI").unwrap();
+    let lines = section.lines().skip_while(|line| !line.starts_with("    ["));
+    lines
+        .take_while(|line| line.is_empty() || line.starts_with("    "))
+        .map(|line| format!("{}\n", line.trim()))
+        .collect()
+}
+
+#[test]
+fn what_is_appended_to_the_configuration_that_init_wrote_is_used_or_told_with_both_lines() {
+    let place = Place::new();
+    ok(&place.run(&["init", "--yes"]));
+    let config = place.at("p/.oodatcaa/config.toml");
+    let written = fs::read_to_string(&config).unwrap();
+
+    // A further agent: what `init` prints is what can be appended.
+    let shown = ok(&place.run(&["init", "--agent", "codex", "--dry-run"]));
+    assert!(shown.contains("config.toml is there and stays"), "{shown}");
+    let (_, block) = shown.split_once("[agents.codex]").unwrap();
+    let block: Vec<&str> = block.lines().take_while(|line| !line.contains("nothing")).collect();
+    fs::write(&config, format!("{written}[agents.codex]{}\n", block.join("\n"))).unwrap();
+    ok(&place.run(&["config", "trust", "--yes"]));
+    assert!(ok(&place.run(&["config", "show", "agents.codex"])).contains("codex"));
+
+    // The README's example has tables that stand there already.
+    let example = example_of_the_readme();
+    assert!(example.starts_with("[fleet]\nagent = \"mine\"") && example.contains("[gates.test]"), "{example}");
+    let line = |text: &str, which: &str| text.lines().position(|line| line == which).unwrap() + 1;
+    fs::write(&config, format!("{written}{example}")).unwrap();
+    let told = fails(&place.run(&["config", "show"]), 1);
+    let (first, second) = (line(&written, "[fleet]"), written.lines().count() + 1);
+    for words in [
+        format!("config.toml:{second}:"),
+        "the table `[fleet]` stands twice".into(),
+        format!("it begins in line {first}: move the keys below line {second} there"),
+    ] {
+        assert!(told.contains(&words), "{words}: {told}");
+    }
+    // Alone it is a whole configuration, for the fleet of somebody who has none.
+    fs::write(&config, &example).unwrap();
+    ok(&place.run(&["config", "trust", "--yes"]));
+    let used = ok(&place.run(&["config", "show"]));
+    assert!(used.contains("mine"), "{used}");
+}
+
+#[test]
+fn lines_that_are_appended_to_a_file_of_the_users_leave_what_stands_there_and_are_appended_once() {
+    let place = Place::new();
+    let ignore = place.at("p/.gitignore");
+    fs::write(&ignore, "# mine\n/target").unwrap();
+    ok(&place.run(&["init", "--yes"]));
+    let once = fs::read_to_string(&ignore).unwrap();
+    assert!(once.starts_with("# mine\n/target\n") && once.contains("/.oodatcaa/runs/"), "{once}");
+    fs::remove_file(place.at("p/.oodatcaa/prompts/tester.md")).unwrap();
+    ok(&place.run(&["init", "--yes"]));
+    assert_eq!(fs::read_to_string(&ignore).unwrap(), once);
+    assert!(place.at("p/.oodatcaa/prompts/tester.md").exists(), "only what is missing is added");
+}
+
+#[test]
+fn of_a_chain_of_agents_doctor_names_the_one_that_is_missing_and_the_one_that_works() {
+    let place = Place::new();
+    ok(&place.run(&["init", "--yes"]));
+    let config = place.at("p/.oodatcaa/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let chain = "[roles.builder]\nagents = [\"gone\", \"claude\"]\n";
+    let gone = "[agents.gone]\nargv = [\"no-such-agent\"]\n";
+    fs::write(&config, text.replace("[roles.builder]\n", chain) + gone).unwrap();
+    ok(&place.run(&["config", "trust", "--yes"]));
+    let report = fails_with_report(&place, 8);
+    assert!(report.contains("agent `gone` (builder): `no-such-agent` is not found"), "{report}");
+    assert!(report.contains("agent `claude` (planner, builder, tester, refiner, integrator) is there"), "{report}");
+}
+
+#[test]
 fn origins_are_told_for_every_layer() {
     let place = Place::new();
     ok(&place.run(&["init", "--yes"]));

@@ -157,6 +157,65 @@ fn when_one_accounts_window_is_used_up_another_goes_on_in_a_home_of_its_own() {
 }
 
 #[test]
+fn what_an_attempt_used_and_the_session_in_which_it_worked_are_shown() {
+    let (project, _trees) = project();
+    speaks(
+        &project,
+        "echo whole > whole.txt\n\
+         echo '{\"type\":\"assistant\",\"message\":{\"id\":\"m1\",\"content\":[{\"type\":\"tool_use\",\"id\":\"t1\",\"name\":\"Write\",\"input\":{}}],\"usage\":{\"input_tokens\":900,\"output_tokens\":90}}}'\n\
+         ends false done ',\"total_cost_usd\":0.25,\"usage\":{\"input_tokens\":900,\"cache_read_input_tokens\":600,\"output_tokens\":90}'",
+    );
+    project.once("builder");
+    assert_eq!(project.status("A"), "awaiting_test", "{}", project.diagnosis());
+    let shown = agentctl(&project, &["run", "show", "A"]);
+    let of = |what: &str| shown.lines().find_map(|line| line.strip_prefix(&format!("{what}\t"))).unwrap_or_default();
+    for words in ["in", "90 out", "$0.2500"] {
+        assert!(of("tokens").contains(words), "{words}: {shown}");
+    }
+    assert_eq!(of("session"), "7b3e1c1e-0d2f-4a4f-9a63-2f5d0f2a9a01", "{shown}");
+    assert_eq!(of("last tool"), "Write", "{shown}");
+    let seen = serde_json::from_str::<Value>(&agentctl(&project, &["run", "show", "A", "--json"])).expect("JSON");
+    let seen = &seen["record"]["seen"];
+    assert_eq!((&seen["tokens_out"], &seen["cost_usd"]), (&json!(90), &json!(0.25)), "{seen}");
+}
+
+#[test]
+fn answers_that_are_pages_of_a_proxy_cost_nothing_and_work_goes_on_by_itself_once_they_end() {
+    let (mut project, _trees) = project();
+    // A whole afternoon of such pages, for more tasks than a role may fail in a row.
+    speaks(
+        &project,
+        "if [ ! -e \"$OODATCAA_PROJECT/online.log\" ]; then\n\
+         ends true 'API Error: Unexpected token < in JSON at position 0: <!DOCTYPE html><html>Log in to the network</html>' ''\n\
+         exit 1; fi\n\
+         echo whole > whole.txt; ends false done ''",
+    );
+    let config = fs::read_to_string(project.path(".oodatcaa/config.toml")).expect("the configuration");
+    let config = config.replace("50ms\"", "50ms\"\nretry.backoff_max = \"200ms\"");
+    fs::write(project.path(".oodatcaa/config.toml"), config).expect("written");
+    project.queue(
+        ["A", "B", "C", "D"]
+            .map(|id| json!({"id": id, "title": "t", "type": "Build", "status": "ready"}))
+            .into_iter()
+            .collect(),
+    );
+    project.start("builder", &[]);
+    crate::support::eventually("each has met the proxy", || {
+        let ends = project.events_of("attempt.finished");
+        ["A", "B", "C", "D"].iter().all(|id| ends.iter().any(|end| end["task"] == *id)).then_some(())
+    });
+    fs::write(project.path("online.log"), "").expect("written");
+    for id in ["A", "B", "C", "D"] {
+        project.wait_for(id, "awaiting_test");
+        assert_eq!(project.task(id)["attempts"].as_u64().unwrap_or(0), 0, "{}", project.task(id));
+    }
+    let ends = project.events_of("attempt.finished");
+    let network = ends.iter().filter(|end| end["data"]["outcome"] == "failed");
+    assert!(network.clone().all(|end| end["data"]["class"] == "network"), "{ends:?}");
+    assert!(network.count() >= 4 && project.events_of("worker.paused").is_empty(), "{ends:?}");
+}
+
+#[test]
 fn an_agent_that_a_person_stopped_is_told_so_when_its_task_goes_on() {
     let (mut project, _trees) = project();
     speaks(

@@ -131,6 +131,61 @@ fn an_agent_whose_own_programs_are_missing_or_whose_disk_is_full_is_not_charged(
 }
 
 #[test]
+fn a_filter_of_git_that_is_missing_charges_nobody_and_is_named_to_a_person() {
+    let project = repository(WORKS, "");
+    let _trees = with_trees(&project);
+    std::fs::write(project.path(".gitattributes"), "*.bin filter=large -text\n").expect("written");
+    std::fs::write(project.path("big.bin"), "version https://git-lfs.github.com/spec/v1\n").expect("written");
+    crate::support::git(project.root(), &["add", ".gitattributes", "big.bin"]);
+    crate::support::git(project.root(), &["commit", "-q", "-m", "large files"]);
+    // As git-lfs sets itself up for its user, whose services do not find it.
+    let set = "[filter \"large\"]\nprocess = no-git-lfs filter-process\nclean = no-git-lfs clean -- %f\n\
+               smudge = no-git-lfs smudge -- %f\nrequired = true\n";
+    std::fs::write(project.path(".gitconfig"), set).expect("written");
+    project.queue(json!([{"id": "A", "title": "", "type": "Build", "status": "ready"}]));
+    project.once("builder");
+    let reason = nobody_is_charged_and_the_role_waits(&project);
+    assert!(reason.contains("no-git-lfs: not found"), "{reason}");
+    for verb in [&["why", "A"][..], &["inbox"], &["status"]] {
+        let said = project.command("agentctl").args(verb).output().expect("agentctl");
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert!(said.contains("no-git-lfs"), "{verb:?}: {said}");
+        assert!(verb == ["status"] || said.contains("agentctl fleet start builder"), "{verb:?}: {said}");
+    }
+}
+
+#[test]
+fn an_agent_for_an_interpreter_that_is_missing_charges_nobody_and_its_name_is_told() {
+    for adapter in [false, true] {
+        let project = Project::that_succeeds();
+        let program = project.path("claude");
+        std::fs::write(&program, "#!/usr/bin/env no-such-node\n").expect("written");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&program, mode).expect("made executable");
+        let set = format!(
+            "set = {{ PATH = \"{}:/usr/bin:/bin\", ANTHROPIC_API_KEY = \"none\" }}\n",
+            project.root().display()
+        );
+        let agent = match adapter {
+            true => format!("kind = \"claude\"\n{set}"),
+            false => format!("argv = [\"{}\"]\n", program.display()),
+        };
+        project.config(&format!("[roles.builder]\nagent = \"cli\"\n[agents.cli]\n{agent}"));
+        project.queue(json!([{"id": "A", "title": "", "type": "Build", "status": "ready"}]));
+        let said = project.once("builder");
+        assert!(!project.events_of("attempt.finished").is_empty(), "{said:?}");
+        let end = last_end(&project);
+        assert_eq!((end["class"].as_str(), end["charged"].as_bool()), (Some("agent_not_found"), None), "{end}");
+        assert_eq!(project.status("A"), "ready");
+        project.once("builder");
+        assert_eq!(project.events_of("lease.acquired").len(), 1, "it is not tried again");
+        let inbox = project.command("agentctl").arg("inbox").output().expect("agentctl");
+        let inbox = String::from_utf8_lossy(&inbox.stdout).into_owned();
+        assert!(inbox.contains("no-such-node") && inbox.contains("agentctl fleet start builder"), "{inbox}");
+    }
+}
+
+#[test]
 fn a_setup_that_fails_is_tried_again_for_a_while_before_its_role_pauses_and_somebody_is_told() {
     let mut project = repository(WORKS, "");
     let _trees = with_trees(&project);
