@@ -107,16 +107,20 @@ pub struct Condition {
     pub version: git::program::Version,
     /// Worktrees that a git which died left half made, and that git itself stops at.
     pub half_made: Vec<PathBuf>,
+    /// Where worktrees of the project's tasks lie or would lie; `None` where its attempts share one directory.
+    pub home: Option<PathBuf>,
 }
 
 /// Looks at the git around a project as a worker would; `None` where there is none.
 pub fn condition(layout: &Layout, config: &Config) -> Result<Option<Condition>, WorkspaceError> {
     let Some(repo) = Repository::find(layout)? else { return Ok(None) };
+    let mut home = None;
     if config.mode == Mode::Worktree {
         repo.base(config)?;
         repo.git.verify()?;
+        home = Some(repo::Home::of(layout, config)?.dir);
     }
-    Ok(Some(Condition { version: repo.git.new_enough()?, half_made: trees::half_made(&repo.common) }))
+    Ok(Some(Condition { version: repo.git.new_enough()?, half_made: trees::half_made(&repo.common), home }))
 }
 
 /// Makes a repository of a project that has none, with a first commit of all that is there.

@@ -15,6 +15,7 @@ mod disk;
 pub(crate) mod hostile;
 mod paths;
 mod queue;
+mod rights;
 mod state;
 
 /// What a program said, and how it ended.

@@ -180,7 +180,7 @@ fn lines_that_are_appended_to_a_file_of_the_users_leave_what_stands_there_and_ar
 }
 
 #[test]
-fn of_a_chain_of_agents_doctor_names_the_one_that_is_missing_and_the_one_that_works() {
+fn of_a_chain_of_agents_doctor_names_the_one_that_is_missing_and_who_works_meanwhile() {
     let place = Place::new();
     ok(&place.run(&["init", "--yes"]));
     let config = place.at("p/.oodatcaa/config.toml");
@@ -189,9 +189,18 @@ fn of_a_chain_of_agents_doctor_names_the_one_that_is_missing_and_the_one_that_wo
     let gone = "[agents.gone]\nargv = [\"no-such-agent\"]\n";
     fs::write(&config, text.replace("[roles.builder]\n", chain) + gone).unwrap();
     ok(&place.run(&["config", "trust", "--yes"]));
+    let report = ok(&place.run(&["doctor"]));
+    for words in [
+        " ! agent `gone` (builder): `no-such-agent` is not found",
+        "its roles work with their other agents meanwhile",
+        "agent `claude` (planner, builder, tester, refiner, integrator) is there",
+    ] {
+        assert!(report.contains(words), "{words}: {report}");
+    }
+    fs::remove_file(place.at("bin/claude")).unwrap();
     let report = fails_with_report(&place, 8);
-    assert!(report.contains("agent `gone` (builder): `no-such-agent` is not found"), "{report}");
-    assert!(report.contains("agent `claude` (planner, builder, tester, refiner, integrator) is there"), "{report}");
+    assert!(report.contains(" ✗ agent `gone` (builder): `no-such-agent` is not found"), "{report}");
+    assert!(report.contains(" ✗ agent `claude` (planner, builder,"), "{report}");
 }
 
 #[test]

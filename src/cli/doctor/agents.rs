@@ -27,12 +27,19 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
     // Roles that share an agent share its line.
     let mut by_agent: BTreeMap<&str, (&AgentConfig, Vec<&str>)> = BTreeMap::new();
     let mut without: Vec<&str> = Vec::new();
+    // Roles none of whose agents is there.
+    let mut idle: Vec<&str> = Vec::new();
     for rule in loaded.config.workflow.rules() {
         match loaded.agents(&rule.role) {
             // The whole chain: the last of it works as well, once.
-            Ok(chain) => chain.into_iter().for_each(|(name, agent)| {
-                by_agent.entry(name).or_insert((agent, Vec::new())).1.push(rule.role.as_str());
-            }),
+            Ok(chain) => {
+                if chain.iter().all(|(_, agent)| missing(patient, agent, &path).is_some()) {
+                    idle.push(rule.role.as_str());
+                }
+                chain.into_iter().for_each(|(name, agent)| {
+                    by_agent.entry(name).or_insert((agent, Vec::new())).1.push(rule.role.as_str());
+                });
+            }
             Err(ConfigError::NoAgent { .. }) => without.push(rule.role.as_str()),
             // Told with the project's files.
             Err(ConfigError::Untrusted { .. }) => {}
@@ -51,7 +58,8 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
         );
     }
     for (name, (agent, roles)) in by_agent {
-        program(&mut checks, patient, name, agent, &roles.join(", "), (&path, whose));
+        let is_needed = roles.iter().any(|role| idle.contains(role));
+        program(&mut checks, patient, (name, agent, is_needed), &roles.join(", "), (&path, whose));
         secret(&mut checks, patient, name, agent);
         if agent.kind == AgentKind::Adapter {
             adapters::check(&mut checks, patient, name, agent, &path, &adapters::Unit(unit.as_deref()));
@@ -84,11 +92,17 @@ fn unit_path(unit: &str) -> Option<String> {
     })
 }
 
+/// The program of an agent that is not found, as its attempts would look for it.
+fn missing(patient: &Patient<'_>, agent: &AgentConfig, path: &str) -> Option<String> {
+    let mut seen = agent.clone();
+    seen.set.entry("PATH".into()).or_insert_with(|| path.into());
+    agent::missing_program(&seen, patient.layout.root())
+}
+
 fn program(
     checks: &mut Checks,
     patient: &Patient<'_>,
-    name: &str,
-    agent: &AgentConfig,
+    (name, agent, is_needed): (&str, &AgentConfig, bool),
     roles: &str,
     (path, whose): (&str, &str),
 ) {
@@ -101,13 +115,14 @@ fn program(
             format!("agentctl config show --origin agents.{}", agent_of(name)),
         );
     }
-    let mut seen = agent.clone();
-    seen.set.entry("PATH".into()).or_insert_with(|| path.into());
-    match agent::missing_program(&seen, patient.layout.root()) {
+    match missing(patient, agent, path) {
         Some(program) => {
             let what = format!("agent `{name}` ({roles}): `{program}` is not found on {whose}");
             let run = agent::install(name, agent).unwrap_or_else(|| format!("command -v {program}"));
-            checks.bad("agent_not_found", what, "its roles pause until a human acts", run);
+            match is_needed {
+                true => checks.bad("agent_not_found", what, "its roles pause until a human acts", run),
+                false => checks.warn("agent_not_found", what, "its roles work with their other agents meanwhile", run),
+            }
         }
         None if agent.kind == AgentKind::Sim => {
             let why = "it calls no model and its work is nonsense; everything it touches is marked";
@@ -123,7 +138,7 @@ fn program(
             match agent.kind {
                 AgentKind::Adapter => format!("agent `{name}` ({roles}) is there"),
                 _ => {
-                    let program = seen.argv.first().map_or("", String::as_str);
+                    let program = agent.argv.first().map_or("", String::as_str);
                     format!("agent `{name}` ({roles}): `{program}` is found")
                 }
             },

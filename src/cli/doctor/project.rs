@@ -55,7 +55,7 @@ fn directories(checks: &mut Checks, layout: &Layout) {
             checks.bad("link", format!("{shown} is a symbolic link"), why, run);
         } else if !directory.is_dir() {
             checks.bad("not_a_directory", format!("{shown} is no directory"), "nothing can be written below it", run);
-        } else if rustix::fs::access(&directory, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).is_err() {
+        } else if !may(&directory, DIRECTORY) {
             let why = "workers read and write here, as the user that you are now";
             checks.bad("rights", format!("{shown} cannot be read and written"), why, run);
         } else if world_writable(&metadata) {
@@ -68,25 +68,49 @@ fn directories(checks: &mut Checks, layout: &Layout) {
             );
         }
     }
+    // A queue that may only be read is replaced all the same, as its editors do it.
+    let writable = Access::READ_OK | Access::WRITE_OK;
+    for (file, access) in
+        [(layout.queue(), Access::READ_OK), (layout.journal(), writable), (layout.queue_lock(), writable)]
+    {
+        if file.symlink_metadata().is_ok_and(|meta| meta.is_file()) && !may(&file, access) {
+            let what = if access == writable { "read and written" } else { "read" };
+            let why = "nothing is claimed before it can, by the user that you are now";
+            let run = format!("ls -l {}", quoted(&file));
+            checks.bad("rights", format!("{} cannot be {what}", file.display()), why, run);
+        }
+    }
     if checks.len() == before {
         checks.good("rights", format!("{} can be read and written", layout.root().display()));
     }
 }
 
+/// What a directory must allow in which workers make files.
+const DIRECTORY: Access = Access::READ_OK.union(Access::WRITE_OK).union(Access::EXEC_OK);
+
+fn may(path: &Path, access: Access) -> bool {
+    rustix::fs::access(path, access).is_ok()
+}
+
+/// Of a directory that is there or would be made: what keeps workers from making files in it, itself or one above.
+fn closed(place: &Path) -> Option<&Path> {
+    let there = place.ancestors().find(|dir| dir.symlink_metadata().is_ok()).unwrap_or(place);
+    (!there.is_dir() || !may(there, DIRECTORY)).then_some(there)
+}
+
 /// Checks the user's own state, where what a project must not bring along lies: trust, counts of starts.
 fn own_state(checks: &mut Checks, patient: &Patient<'_>) {
     let layout = patient.world.at_home(patient.layout.clone());
-    let why = "what you trusted, approved and spent here is kept there, and nothing may start without it";
+    let why = "what you trusted, approved and spent here is kept there; without it nothing is trusted, and starts of \
+               agents are counted in the project's own files only";
     let Some(place) = layout.user_state() else {
         return checks.bad("own_state", "HOME and XDG_STATE_HOME name no directory", why, "echo $HOME");
     };
-    let there = place.ancestors().find(|dir| dir.symlink_metadata().is_ok()).unwrap_or(place);
-    let may = |path: &Path, access| rustix::fs::access(path, access).is_ok();
     let ledger = layout.ledger().filter(|ledger| ledger.symlink_metadata().is_ok());
     let broken = ledger.as_deref().filter(|ledger| {
         !ledger.symlink_metadata().is_ok_and(|meta| meta.is_file()) || !may(ledger, Access::READ_OK | Access::WRITE_OK)
     });
-    if !there.is_dir() || !may(there, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK) {
+    if let Some(there) = closed(place) {
         let what = format!("{} cannot be read and written", there.display());
         checks.bad("own_state", what, why, format!("ls -ld {}", quoted(there)));
     } else if let Some(ledger) = broken {
@@ -184,6 +208,15 @@ fn git(checks: &mut Checks, patient: &Patient<'_>) {
         }
         Ok(Some(found)) => {
             checks.good("git_version", format!("git {}", found.version));
+            if let Some(closed) = found.home.as_deref().and_then(closed) {
+                let what = format!("{} cannot be read and written", closed.display());
+                checks.bad(
+                    "worktrees",
+                    what,
+                    "worktrees of tasks are made there",
+                    format!("ls -ld {}", quoted(closed)),
+                );
+            }
             for admin in found.half_made {
                 let what = format!("{} was left half made by a git that died", admin.display());
                 let why = "git stops at it, so no worktree can be made; a worker removes its own";

@@ -1,12 +1,8 @@
-//! Links, and directories that may not be looked into.
+//! Links in the place of our files and directories.
 
-use std::{
-    fs,
-    os::unix::fs::{PermissionsExt as _, symlink},
-    process::Command,
-};
+use std::{fs, os::unix::fs::symlink};
 
-use super::{ctl, is_root, once, run, with_one};
+use super::{ctl, once, with_one};
 use crate::support::Project;
 
 /// A directory beside the project, in which nothing of ours may appear.
@@ -84,56 +80,4 @@ fn a_log_that_was_replaced_by_a_link_is_not_followed() {
     let said = ctl(&project, "logs A");
     assert!(said.code != Some(0) && !said.out.contains("s3cret"), "{said:#?}");
     assert_eq!(said.errors().len(), 1, "{said:#?}");
-}
-
-/// The project and our programs belong to nobody in particular, and so does who runs them.
-fn unprivileged(project: &Project, program: &str) -> Command {
-    let own = project.command(program);
-    if !rustix::process::geteuid().is_root() {
-        return own;
-    }
-    // Where the programs are built others may have no way to.
-    let copy = project.path(program);
-    if !copy.exists() {
-        fs::copy(own.get_program(), &copy).expect("a copy");
-        fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("executable");
-    }
-    let mut command = project.command("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(copy);
-    command
-}
-
-#[test]
-fn a_directory_that_may_not_be_looked_into_is_told_and_nothing_is_lost() {
-    let root = is_root("running as another user (it runs as this one)");
-    if root && Command::new("setpriv").arg("--version").output().is_err() {
-        eprintln!("skipped: there is no setpriv");
-        return;
-    }
-    for (name, can_list) in [(".leases", false), (".locks", true), (".oodatcaa/work", false)] {
-        let project = with_one("exit 0");
-        let before = project.text();
-        for dir in [".leases", ".locks"] {
-            fs::create_dir(project.path(dir)).expect("a directory");
-        }
-        if root {
-            let own = Command::new("chown").args(["-R", "65534:65534"]).arg(project.root()).status();
-            assert!(own.expect("chown runs").success());
-        }
-        fs::set_permissions(project.path(name), fs::Permissions::from_mode(0o000)).expect("no permission");
-        let mut daemon = unprivileged(&project, "agent-daemon");
-        daemon.args(["--role", "builder", "--once"]);
-        run(daemon).refused(77, "Permission denied").refused(77, name);
-        let mut list = unprivileged(&project, "agentctl");
-        list.arg("ls");
-        match can_list {
-            true => run(list).ended(0),
-            false => run(list).refused(4, "Permission denied"),
-        };
-        let mut block = unprivileged(&project, "agentctl");
-        block.args(["task", "block", "A", "--reason", "x"]);
-        run(block).refused(4, "Permission denied");
-        fs::set_permissions(project.path(name), fs::Permissions::from_mode(0o700)).expect("permission");
-        assert_eq!(project.text(), before, "{name}");
-    }
 }

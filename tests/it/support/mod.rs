@@ -230,19 +230,18 @@ impl Project {
 
     /// Starts a daemon with further variables.
     pub(crate) fn start_with(&mut self, role: &str, args: &[&str], env: &[(&str, &str)]) -> usize {
+        let mut command = self.command("agent-daemon");
+        command.args(args).envs(env.iter().copied());
+        command.envs(self.slow.as_ref().map(|points| ("FAILPOINTS", points)));
+        self.start_as(role, command)
+    }
+
+    /// Starts a daemon by a command of its own.
+    pub(crate) fn start_as(&mut self, role: &str, mut command: Command) -> usize {
         let n = self.daemons.len();
         let log = fs::File::create(self.path(&format!("{role}.{n}.log"))).expect("a log");
-        let child = self
-            .command("agent-daemon")
-            .args(["--role", role])
-            .args(args)
-            .envs(env.iter().copied())
-            .envs(self.slow.as_ref().map(|points| ("FAILPOINTS", points)))
-            .stdout(log.try_clone().expect("a log"))
-            .stderr(log)
-            .spawn()
-            .expect("agent-daemon starts");
-        self.daemons.push(child);
+        let command = command.args(["--role", role]).stdout(log.try_clone().expect("a log")).stderr(log);
+        self.daemons.push(command.spawn().expect("agent-daemon starts"));
         n
     }
 
