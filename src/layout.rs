@@ -73,6 +73,10 @@ impl Layout {
         self.work().join("SPRINT_QUEUE.json")
     }
 
+    /// What the extension of a file begins with that keeps an edit of a file of ours, because it could not be brought
+    /// into it.
+    pub const LOST_EDIT: &str = "lost-edit-";
+
     /// The journal.
     pub fn journal(&self) -> PathBuf {
         self.work().join("events.jsonl")

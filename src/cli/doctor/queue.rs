@@ -5,7 +5,11 @@ use super::{
     check::{Check, Checks, Group},
     journal, project,
 };
-use crate::domain::{Snapshot, Status, Task, Workflow, observe, text};
+use crate::{
+    domain::{Snapshot, Status, Task, Workflow, observe, text},
+    layout::Layout,
+    sys::files::named,
+};
 
 /// More of a kind than this are only counted.
 const MOST: usize = 10;
@@ -27,8 +31,20 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
             }
         }
     }
+    lost_edits(&mut checks, patient.layout);
     journal::check(&mut checks, patient.layout.root(), &patient.layout.journal(), chrono::Utc::now());
     checks.into_vec()
+}
+
+/// Edits that wait for a person to bring them over.
+fn lost_edits(checks: &mut Checks, layout: &Layout) {
+    let is_one = |name: &str| name.rsplit('.').next().is_some_and(|end| end.starts_with(Layout::LOST_EDIT));
+    for entry in named::entries(layout.work()).iter().filter(|entry| is_one(&entry.name.to_string_lossy())) {
+        let path = layout.work().join(&entry.name);
+        let what = format!("{} holds an edit of the queue that could not be brought into it", path.display());
+        let run = format!("diff {} {}", path.display(), layout.queue().display());
+        checks.warn("lost_edit", what, "bring over what is missing, then remove the file", run);
+    }
 }
 
 fn queue(checks: &mut Checks, snapshot: &Snapshot, workflow: &Workflow) {

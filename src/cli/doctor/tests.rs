@@ -119,6 +119,16 @@ fn a_project_fresh_from_init_is_well() {
 }
 
 #[test]
+fn an_edit_that_was_set_aside_is_told() {
+    let scene = Scene::new();
+    assert!(!scene.ids(State::Warn).contains(&"lost_edit"));
+    scene.write(scene.layout.queue().with_extension("lost-edit-a1"), &tasks(""));
+    let (code, text) = scene.doctor(false);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("SPRINT_QUEUE.lost-edit-a1 holds an edit") && text.contains("diff "), "{text}");
+}
+
+#[test]
 fn looking_changes_nothing() {
     fn names(at: &Path) -> Vec<PathBuf> {
         let mut all: Vec<PathBuf> =

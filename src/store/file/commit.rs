@@ -9,12 +9,13 @@ use serde_json::Value;
 
 use super::{
     FileStore, Good, State,
-    disk::{self, Put, Replacement, failed},
+    disk::{self, failed},
     displaced::Displaced,
     document::Document,
     journal,
     leases::{self, Before},
     lock::{QueueLock, TaskLock},
+    replace::{Put, Replacement},
     runs::{self, Made},
     tickets,
 };
@@ -240,12 +241,10 @@ impl Attempt<'_> {
             old => old.map_err(failed("look at", &path))?,
         };
         disk::check(&path, &old, false)?;
-        let write = || -> io::Result<Replacement> {
-            let replacement = Replacement::write(&path, next.text().as_bytes(), Some(&old))?;
-            replacement.sync()?;
-            Ok(replacement)
-        };
-        let replacement = write().map_err(failed("save", &path))?;
+        let contents = (good.document.text().as_bytes(), next.text().as_bytes());
+        let written = Replacement::write(&path, contents, Some(&old)).map_err(failed("save", &path))?;
+        let Some(replacement) = written else { return Ok(false) };
+        replacement.sync().map_err(failed("save", &path))?;
         // Whose stamp is another has been written to; what stands in it is compared when it is taken away.
         if disk::stamp(&path)?.as_ref() != Some(&good.stamp) || !self.lock.is_in_force()? {
             return Ok(false);
@@ -287,9 +286,10 @@ impl Attempt<'_> {
         let path = self.store.layout.queue();
         let again = || -> io::Result<bool> {
             let old = fs::symlink_metadata(&path)?;
-            let replacement = Replacement::write(&path, next.text().as_bytes(), Some(&old))?;
+            let same = next.text().as_bytes();
+            let Some(replacement) = Replacement::write(&path, (same, same), Some(&old))? else { return Ok(false) };
             replacement.sync()?;
-            Ok(matches!(replacement.put(&path, next.text().as_bytes())?, Put::Done(_))
+            Ok(matches!(replacement.put(&path, same)?, Put::Done(_))
                 && disk::sync_directory(&directory).map(|()| true)?)
         };
         match again() {

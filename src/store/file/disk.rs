@@ -4,9 +4,9 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read, Write},
-    os::unix::fs::{MetadataExt, PermissionsExt},
-    path::Path,
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -139,7 +139,7 @@ pub(super) fn make_directory(path: &Path) -> Result<(), StoreError> {
 }
 
 /// What root creates in somebody's project belongs to them, as far as the system lets us.
-fn resemble(file: &File, directory: Option<&Path>) {
+pub(super) fn resemble(file: &File, directory: Option<&Path>) {
     if !rustix::process::geteuid().is_root() {
         return;
     }
@@ -223,95 +223,10 @@ pub(super) fn stamp(path: &Path) -> Result<Option<Stamp>, StoreError> {
 }
 
 /// A temporary file of ours. Its name stays out of errors: the same trouble must read the same each time.
-pub(super) fn temporary(directory: &Path) -> io::Result<tempfile::NamedTempFile> {
-    tempfile::Builder::new().prefix(TEMPORARY).make_in(directory, named::create_new)
-}
-
-/// What became of an attempt to take a file's place.
-pub(super) enum Put {
-    /// It stands there now; the file that it displaced, into which somebody may still be writing.
-    Done(File),
-    /// Somebody wrote in the last moment, and what they wrote stands.
-    Refused {
-        /// What stood there as ours for a moment: somebody may have read it, written into it or put theirs over it.
-        for_a_moment: Option<File>,
-    },
-}
-
-/// A file that waits to take another's place.
-pub(super) struct Replacement {
-    temporary: tempfile::NamedTempFile,
-}
-
-impl Replacement {
-    /// Writes the new content beside the old file, with the old one's mode and, where possible, owner.
-    pub(super) fn write(path: &Path, content: &[u8], old: Option<&fs::Metadata>) -> io::Result<Self> {
-        let directory = path.parent().expect("our files stand in directories");
-        point("store.temp")?;
-        let mut temporary = self::temporary(directory)?;
-        match old {
-            Some(old) => {
-                let _ = std::os::unix::fs::fchown(temporary.as_file(), Some(old.uid()), Some(old.gid()));
-                let mode = fs::Permissions::from_mode(old.mode() & 0o7777);
-                temporary.as_file().set_permissions(mode)?;
-            }
-            None => resemble(temporary.as_file(), Some(directory)),
-        }
-        temporary.as_file_mut().write_all(content)?;
-        // A disk that lies about what it took must not lie its way into the place of a good file.
-        if temporary.as_file().metadata()?.len() != content.len() as u64 {
-            return Err(io::Error::new(io::ErrorKind::WriteZero, "the file is shorter than what was written to it"));
-        }
-        point("store.temp.written")?;
-        Ok(Self { temporary })
-    }
-
-    /// Has the content reach the disk. When that fails, nobody knows what did; the file is given up.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        point("store.fsync")?;
-        self.temporary.as_file().sync_all()
-    }
-
-    /// Takes the place of a file that should still hold `old`; what holds something else is put back, since then
-    /// somebody wrote in the last moment (R3).
-    pub(super) fn put(self, path: &Path, old: &[u8]) -> io::Result<Put> {
-        point("store.rename")?;
-        let temporary = self.temporary.into_temp_path();
-        let exchange = || named::exchange(&temporary, path);
-        match exchange() {
-            Ok(()) => {
-                let there = named::open(&temporary).and_then(|mut file| Ok((holds(&mut file, old)?, file)));
-                match there {
-                    Ok((true, file)) => {
-                        // If it cannot be removed now, the next sweep tries again.
-                        let _ = temporary.close();
-                        point("store.renamed")?;
-                        Ok(Put::Done(file))
-                    }
-                    other => {
-                        point("store.putback")?;
-                        exchange()?;
-                        other?;
-                        // We may have been held up in between, and others have gone on from what was ours.
-                        Ok(Put::Refused { for_a_moment: Some(named::open(&temporary)?) })
-                    }
-                }
-            }
-            // Some editors take the old file away before they write the new one.
-            Err(rustix::io::Errno::NOENT) => Ok(Put::Refused { for_a_moment: None }),
-            // The file system cannot exchange two files; then a moment stays in which an edit is not seen.
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
-                let mut file = named::open(path)?;
-                if !holds(&mut file, old)? {
-                    return Ok(Put::Refused { for_a_moment: None });
-                }
-                temporary.persist(path).map_err(|error| error.error)?;
-                point("store.renamed")?;
-                Ok(Put::Done(file))
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
+/// What it is for may follow the name's beginning.
+pub(super) fn temporary(directory: &Path, what_for: &str) -> io::Result<tempfile::NamedTempFile> {
+    let prefix = format!("{TEMPORARY}{what_for}");
+    tempfile::Builder::new().prefix(&prefix).make_in(directory, named::create_new)
 }
 
 /// Has a directory's entries reach the disk.
@@ -322,13 +237,19 @@ pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
 
 /// Removes temporary files that a crash left behind; only for one who holds the queue lock.
 pub(super) fn sweep(directory: &Path) {
-    for name in named::entries(directory).into_iter().map(|entry| entry.name) {
-        let path = directory.join(&name);
-        if name.to_string_lossy().starts_with(TEMPORARY)
-            && let Err(error) = named::remove(&path)
-        {
-            log::debug!("a leftover stays: {}: {error}", path.display());
-        }
+    leftovers(directory).iter().for_each(|path| discard(path));
+}
+
+/// The temporary files in a directory.
+pub(super) fn leftovers(directory: &Path) -> Vec<PathBuf> {
+    let names = named::entries(directory).into_iter().map(|entry| entry.name);
+    names.filter(|name| name.to_string_lossy().starts_with(TEMPORARY)).map(|name| directory.join(name)).collect()
+}
+
+/// Removes a leftover; if it cannot be removed now, the next sweep tries again.
+pub(super) fn discard(path: &Path) {
+    if let Err(error) = named::remove(path) {
+        log::debug!("a leftover stays: {}: {error}", path.display());
     }
 }
 
@@ -392,22 +313,6 @@ mod tests {
         for local in [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x794c_7630] {
             assert_eq!(shared(local), None, "ext4, xfs, btrfs, tmpfs, overlay");
         }
-    }
-
-    #[test]
-    fn an_edit_in_the_last_moment_is_put_back() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("queue");
-        fs::write(&path, "theirs").expect("written");
-        let ours = || Replacement::write(&path, b"ours", None).expect("written");
-        assert!(matches!(
-            ours().put(&path, b"what we read").expect("put back"),
-            Put::Refused { for_a_moment: Some(_) }
-        ));
-        assert_eq!(fs::read(&path).expect("read"), b"theirs");
-        assert!(matches!(ours().put(&path, b"theirs").expect("put"), Put::Done(_)));
-        assert_eq!(fs::read(&path).expect("read"), b"ours");
-        assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 1, "nothing is left behind");
     }
 
     #[test]

@@ -175,7 +175,7 @@ fn take_in(layout: &Layout, displaced: &mut Displaced, last: bool, more: &mut Ve
         Ok(theirs) => theirs,
         // They are in the middle of it, or have left it there.
         Err(invalid) if last => {
-            let aside = path.with_extension(format!("lost-edit-{}", std::process::id()));
+            let aside = path.with_extension(format!("{}{}", Layout::LOST_EDIT, std::process::id()));
             let kept = files::write_atomic(layout.root(), &aside, &bytes, files::Durable::No);
             log::error!(
                 "{}: what somebody wrote in place is no queue ({}); it is kept in {}",

@@ -5,7 +5,8 @@
 //! | module | answers for |
 //! |---|---|
 //! | [`document`] | lossless text: tasks out, splices in |
-//! | [`disk`] | files opened, checked, replaced, made durable |
+//! | [`disk`] | files opened, checked, made durable |
+//! | [`replace`] | a file takes another's place, and edits of that moment |
 //! | [`displaced`] | edits in place of a file that has just been replaced |
 //! | [`lock`] | the queue's lock, the tasks' locks, whose turn it is |
 //! | [`leases`], [`dialect`], [`mod@identity`] | lease files, their dialects, who stands behind them |
@@ -23,6 +24,7 @@ mod identity;
 mod journal;
 mod leases;
 mod lock;
+mod replace;
 mod runs;
 mod seals;
 mod tickets;
@@ -43,13 +45,14 @@ pub use identity::identity;
 
 use self::{
     commit::Attempt,
-    disk::{Put, Stamp},
+    disk::Stamp,
     displaced::{Displaced, Late},
     document::Document,
     identity::Machine,
     journal::Journal,
     leases::Leases,
     lock::{QueueLock, TaskLock, Tries, Turns},
+    replace::{Put, Replacement},
     seals::Seals,
 };
 use super::{Committed, Invalid, Reading, Store, StoreError};
@@ -331,12 +334,14 @@ impl FileStore {
             let Some(text) = document::merge::merged(base, theirs, &now).map_err(wrong)? else { return Ok(false) };
             let old = std::fs::symlink_metadata(&path).ok();
             let put = || -> std::io::Result<Put> {
-                let replacement = disk::Replacement::write(&path, text.as_bytes(), old.as_ref())?;
+                let contents = (now.as_bytes(), text.as_bytes());
+                let refused = Put::Refused { for_a_moment: None };
+                let Some(replacement) = Replacement::write(&path, contents, old.as_ref())? else { return Ok(refused) };
                 replacement.sync()?;
                 if lock.is_in_force().is_ok_and(|held| held) {
                     replacement.put(&path, now.as_bytes())
                 } else {
-                    Ok(Put::Refused { for_a_moment: None })
+                    Ok(refused)
                 }
             };
             match put().map_err(disk::failed("save", &path))? {
@@ -529,6 +534,7 @@ impl FileStore {
         let (now, before) = (Self::now(), self.changed_at());
         self.is_here()?;
         if !state.prepared {
+            replace::recover(&self.layout.queue()).map_err(disk::failed("mend", &self.layout.queue()))?;
             disk::sweep(&self.layout.work());
             disk::sweep(&self.layout.leases());
             state.prepared = true;

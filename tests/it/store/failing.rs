@@ -239,15 +239,25 @@ fn victim() {
     let _scenario = fail::FailScenario::setup();
     let layout = Layout::new(std::env::var_os("VICTIM_OF").expect("started by the other test"));
     let store = FileStore::open(&layout, Some(identity("victim@here")), FileOptions::default()).expect("opened");
+    if let Some(edited) = std::env::var_os("VICTIM_IS_BESIDE") {
+        // Somebody puts their file in the queue's place after the last look at it.
+        let queue = layout.queue();
+        fail::cfg_callback("store.rename", move || std::fs::rename(&edited, &queue).expect("put there")).expect("set");
+    }
     let _ = store.transact(&mut |snapshot| claim(snapshot, "A"));
     unreachable!("it was to die before");
 }
 
 fn kill_at(point: &str, project: &Path) {
+    kill_beside(point, project, None);
+}
+
+fn kill_beside(point: &str, project: &Path, edited: Option<&Path>) {
     let exe = std::env::current_exe().expect("this test");
     let output = Command::new(exe)
         .args(["--exact", "store::failing::victim", "--ignored", "--nocapture"])
         .env("VICTIM_OF", project)
+        .envs(edited.map(|path| ("VICTIM_IS_BESIDE", path)))
         .env("FAILPOINTS", format!("{point}=return(kill)"))
         .output()
         .expect("started");
@@ -291,5 +301,30 @@ fn a_kill_between_any_two_steps_is_mended() {
         let left = project.files().into_iter().any(|(path, _)| path.display().to_string().contains("-tmp."));
         assert!(!left, "{point}: leftovers are swept");
         assert!(project.queue().len() >= QUEUE.len());
+    }
+}
+
+#[test]
+fn an_edit_that_was_displaced_when_its_displacer_died_is_not_lost() {
+    for (point, others_went_on) in [("store.exchanged", false), ("store.putback", false), ("store.exchanged", true)] {
+        let (scenario, project, store) = scenario();
+        drop(scenario);
+        let edited = project.directory.path().join("edited");
+        let edit = project.queue().replacen("\"sprint_id\": \"S1\"", "\"sprint_id\": \"S1\", \"by_hand\": 1", 1);
+        std::fs::write(&edited, &edit).expect("written");
+        kill_beside(point, project.directory.path(), Some(&edited));
+        assert!(!project.queue().contains("by_hand"), "{point}: it is displaced");
+        if others_went_on {
+            project.replace(&project.queue().replacen("\"sprint_id\": \"S1\"", "\"sprint_id\": \"S2\"", 1));
+        }
+        // Whoever writes next finds it, started before or after.
+        for store in [&store, &project.open()] {
+            store.transact(&mut |snapshot| moved(snapshot, "B", &Status::READY)).expect("goes on");
+            let kept = project.files().into_iter().find(|(path, _)| path.display().to_string().contains("lost-edit"));
+            let held = if others_went_on { kept.expect("kept").1 } else { project.queue().into_bytes() };
+            assert!(String::from_utf8_lossy(&held).contains("\"by_hand\": 1"), "{point}: the edit is there");
+        }
+        assert_eq!(status(&store, "A"), if others_went_on { "in_progress" } else { "ready" }, "{point}");
+        assert_eq!(status(&store, "B"), "ready", "{point}");
     }
 }
