@@ -151,12 +151,15 @@ pub(super) fn too_late(commit: &str, status: &Status) -> String {
     format!("merged as {commit} before it was `{status}`; to take it back: git revert -m 1 {commit}")
 }
 
-/// Tells of tasks that somebody put aside by hand after they were merged and before a worker could say so.
+/// Tells of tasks that somebody put aside by hand after they were merged and before a worker could say so, or with a
+/// file that lacked what it had said.
 pub(super) fn tell(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
     let mut plan = Plan::none();
-    for (id, known) in snapshot.history.tasks.iter().filter(|(_, known)| known.landed.is_some()) {
-        let (Some(task), Some(commit)) = (snapshot.queue.get(id), &known.landed) else { continue };
-        if !settle::holds_back(workflow, &task.status) || held(snapshot, id).is_some() {
+    for (id, known) in &snapshot.history.tasks {
+        let Some(commit) = known.landed.as_ref().or(known.merged.as_ref()) else { continue };
+        let Some(task) = snapshot.queue.get(id) else { continue };
+        let is_told = task.merged_commit.as_ref() == Some(commit);
+        if is_told || !settle::holds_back(workflow, &task.status) || held(snapshot, id).is_some() {
             continue;
         }
         let words = too_late(commit, &task.status);
@@ -279,6 +282,11 @@ mod tests {
         let told = aside.after(&tell(&aside, &workflow));
         assert!(told.queue.get(&id()).expect("there").blocked_reason.as_deref().expect("told").contains("c0ffee"));
         assert!(tell(&told, &workflow).is_empty(), "once");
+        // Somebody cancels it with a file that was read before that.
+        let mut stale = told.clone();
+        Arc::make_mut(&mut stale.queue).edit(&id(), |task| (task.merged_commit, task.blocked_reason) = (None, None));
+        let again = stale.after(&tell(&stale, &workflow));
+        assert_eq!(again.queue.get(&id()).expect("there").merged_commit.as_deref(), Some("c0ffee"));
 
         let undone: Vec<_> = found.into_iter().map(|left| rescue::Left { landed: None, ..left }).collect();
         assert!(cancel(&give_back(undone)).is_ok(), "what was undone can be cancelled");
