@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::{
     Class, EventDraft, Held, Kind, Lease, LeaseChange, Member, Plan, QueueLease, Snapshot, Status, Task, TaskId,
-    Workflow, decision, event::Actor, settle, text,
+    Workflow, decision, event::Actor, lease::StopRequest, settle,
 };
 
 /// Why an attempt has lost its right.
@@ -18,12 +18,7 @@ pub enum Veto {
     /// Somebody removed the lease file.
     LeaseGone,
     /// Somebody asked for the end.
-    Asked {
-        /// Who.
-        actor: String,
-        /// What they said.
-        reason: String,
-    },
+    Asked(StopRequest),
     /// The task was cancelled in the queue.
     Cancelled,
     /// The task was taken out of the queue.
@@ -39,8 +34,7 @@ impl fmt::Display for Veto {
         match self {
             Self::Superseded => f.write_str("a newer claim of the task exists"),
             Self::LeaseGone => f.write_str("its lease was removed"),
-            Self::Asked { actor, reason } if reason.is_empty() => write!(f, "stopped by {actor}"),
-            Self::Asked { actor, reason } => write!(f, "stopped by {actor}: {}", text::one_line(reason)),
+            Self::Asked(stop) => stop.fmt(f),
             Self::Cancelled => f.write_str("the task was cancelled"),
             Self::Gone => f.write_str("the task was taken out of the queue"),
             Self::Moved(status) => write!(f, "the task was moved to `{status}`"),
@@ -54,10 +48,15 @@ impl Veto {
     pub fn class(&self) -> Class {
         match self {
             Self::Superseded | Self::LeaseGone => Class::Superseded,
-            Self::Asked { .. } | Self::Cancelled | Self::Gone => Class::Cancelled,
+            Self::Asked(_) | Self::Cancelled | Self::Gone => Class::Cancelled,
             Self::Moved(_) | Self::Unapproved => Class::Interrupted,
         }
     }
+}
+
+/// What somebody asked of an attempt and was told yes to: that it ends, whatever came of it.
+pub fn asked<'a>(snapshot: &'a Snapshot, lease: &Lease) -> Option<&'a StopRequest> {
+    held(snapshot, &lease.task_id).filter(|held| held.token == lease.token)?.stop.as_ref()
 }
 
 /// Why an attempt must stop, seen from outside of it.
@@ -65,10 +64,10 @@ pub fn lost(snapshot: &Snapshot, lease: &Lease) -> Option<Veto> {
     if settle::superseded(snapshot, lease) {
         return Some(Veto::Superseded);
     }
-    let held = held(snapshot, &lease.task_id);
-    if let Some(stop) = held.and_then(|lease| lease.stop.as_ref()) {
-        return Some(Veto::Asked { actor: stop.actor.clone(), reason: stop.reason.clone() });
+    if let Some(stop) = asked(snapshot, lease) {
+        return Some(Veto::Asked(stop.clone()));
     }
+    let held = held(snapshot, &lease.task_id);
     match snapshot.queue.get(&lease.task_id) {
         None => Some(Veto::Gone),
         Some(task) if task.status == Status::CANCELLED => Some(Veto::Cancelled),
@@ -177,7 +176,7 @@ pub fn unwanted(snapshot: &Snapshot, workflow: &Workflow, id: &TaskId) -> Option
         return Some(Veto::Cancelled);
     }
     if let Some(Lease { stop: Some(stop), landing: None, .. }) = held(snapshot, id) {
-        return Some(Veto::Asked { actor: stop.actor.clone(), reason: stop.reason.clone() });
+        return Some(Veto::Asked(stop.clone()));
     }
     let goes_on = workflow.merging().is_none_or(|rule| [&rule.takes, &rule.works].contains(&&task.status));
     (!goes_on && !task.status.is_done()).then(|| Veto::Moved(task.status.clone()))
@@ -192,11 +191,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::domain::{
-        Holder, LeaseRecord, Role, Task, Token,
-        lease::{StopRequest, tests::lease},
-        plan::tests::snapshot,
-    };
+    use crate::domain::{Holder, LeaseRecord, Role, Task, Token, lease::tests::lease, plan::tests::snapshot};
 
     fn id() -> TaskId {
         TaskId::parse("T").expect("a good id")
@@ -237,9 +232,9 @@ mod tests {
     #[test]
     fn whatever_was_said_before_keeps_a_merge_from_passing() {
         let (mut seen, workflow, mine) = merging();
-        let stop = StopRequest { actor: "human:me".into(), reason: "no".into() };
+        let stop = StopRequest { actor: "human:me".into(), reason: "no".into(), cancel: false };
         hold(&mut seen, Lease { stop: Some(stop.clone()), ..mine.clone() });
-        assert_eq!(said(&seen, &workflow, &mine), Some(Veto::Asked { actor: stop.actor, reason: stop.reason }));
+        assert_eq!(said(&seen, &workflow, &mine), Some(Veto::Asked(stop)));
 
         let (mut seen, ..) = merging();
         hold(&mut seen, Lease { token: Token(4), ..mine.clone() });
@@ -304,7 +299,7 @@ mod tests {
     fn what_a_dead_integrator_had_merged_stays_unless_somebody_said_no_in_time() {
         let (seen, workflow, mine) = merging();
         assert_eq!(unwanted(&seen, &workflow, &id()), None);
-        let stop = Some(StopRequest { actor: "human:me".into(), reason: String::new() });
+        let stop = Some(StopRequest { actor: "human:me".into(), reason: String::new(), cancel: false });
         let mut asked = seen.clone();
         hold(&mut asked, Lease { stop: stop.clone(), ..mine.clone() });
         assert!(unwanted(&asked, &workflow, &id()).is_some(), "asked before it passed");

@@ -8,7 +8,7 @@ use std::{fmt, time::Duration};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Now, Role, TaskId};
+use super::{Now, Role, Status, TaskId, text};
 
 /// The fencing number of a claim: greater than every one before it for the same task (R10).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -167,6 +167,25 @@ pub struct StopRequest {
     pub actor: String,
     /// What they said.
     pub reason: String,
+    /// The task was cancelled with it; else it is blocked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cancel: bool,
+}
+
+impl StopRequest {
+    /// Where the task goes that it was said of.
+    pub fn to(&self) -> Status {
+        if self.cancel { Status::CANCELLED } else { Status::BLOCKED }
+    }
+}
+
+impl fmt::Display for StopRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match text::one_line(&self.reason) {
+            reason if reason.is_empty() => write!(f, "stopped by {}", self.actor),
+            reason => write!(f, "stopped by {}: {reason}", self.actor),
+        }
+    }
 }
 
 impl Lease {

@@ -277,7 +277,7 @@ pub fn cancel(snapshot: &Snapshot, id: &TaskId, reason: Option<&str>, stop: bool
             Err(Refusal::Landing { task: id.clone(), commit: commit.clone() })
         }
         (Err(Refusal::Running { .. }), Some(lease)) if stop => {
-            let mut plan = ask_to_stop(lease, reason.unwrap_or("the task was cancelled"), actor);
+            let mut plan = ask_to_stop(lease, reason.unwrap_or("the task was cancelled"), true, actor);
             if task.status != Status::CANCELLED {
                 let event =
                     EventDraft::new(Kind::TaskMoved, actor.clone()).with("verb", "cancel").with("reason", reason);
@@ -369,10 +369,11 @@ fn held<'a>(snapshot: &'a Snapshot, id: &TaskId) -> Option<&'a Lease> {
     snapshot.leases.get(id).and_then(Held::ours)
 }
 
-fn ask_to_stop(lease: &Lease, reason: &str, actor: &Actor) -> Plan {
-    let stop = StopRequest { actor: actor.to_string(), reason: reason.to_owned() };
+fn ask_to_stop(lease: &Lease, reason: &str, cancel: bool, actor: &Actor) -> Plan {
+    let stop = StopRequest { actor: actor.to_string(), reason: reason.to_owned(), cancel };
     let mut plan = Plan::none();
-    if lease.stop.is_none() {
+    // The first word counts, and that the task is cancelled is more than that its attempt stops.
+    if lease.stop.as_ref().is_none_or(|said| cancel && !said.cancel) {
         plan.leases.push(LeaseChange::Write(Lease { stop: Some(stop), ..lease.clone() }));
     }
     plan
@@ -391,7 +392,7 @@ pub fn stop(snapshot: &Snapshot, id: &TaskId, reason: &str, actor: &Actor) -> An
         (Standing::Live, Some(Lease { landing: Some(commit), .. })) => {
             Err(Refusal::Landing { task, commit: commit.clone() })
         }
-        (Standing::Live, Some(lease)) => Ok(ask_to_stop(lease, reason, actor)),
+        (Standing::Live, Some(lease)) => Ok(ask_to_stop(lease, reason, false, actor)),
         (Standing::Live, None) => Err(Refusal::Held { task, owner }),
         (Standing::Dead(reason), _) => Err(Refusal::Abandoned { task, owner, reason, dead: true }),
         (Standing::Lost(reason), _) => Err(Refusal::Abandoned { task, owner, reason, dead: false }),

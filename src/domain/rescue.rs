@@ -3,8 +3,8 @@
 //! In two steps: [`find`] says what must be ended first, [`decide`] gives back what has been seen gone.
 
 use super::{
-    EventDraft, Held, Kind, LeaseChange, Member, Plan, QueueLease, Role, RoleRule, RunName, Snapshot, Status, Task,
-    TaskId, Token, Workflow,
+    EventDraft, Held, Kind, LeaseChange, Member, Plan, QueueLease, Role, RoleRule, RunName, Snapshot, Task, TaskId,
+    Token, Workflow,
     event::Actor,
     history::SetBy,
     landing,
@@ -146,9 +146,11 @@ fn give_back(
     // Who asked for the end was told yes: the task stays stopped, as if its owner had lived to settle it.
     let held = snapshot.leases.get(&task.id).and_then(Held::ours);
     if let Some(stop) = held.filter(|_| left.landed.is_none()).and_then(|lease| lease.stop.as_ref()) {
-        let reason = format!("stopped by {}: {}", stop.actor, super::text::one_line(&stop.reason));
-        set.push((Member::BlockedReason, reason.as_str().into()));
-        plan.change(&snapshot.now, task, &Status::BLOCKED, &set, event.with("reason", reason));
+        let reason = stop.to_string();
+        if !stop.cancel {
+            set.push((Member::BlockedReason, reason.as_str().into()));
+        }
+        plan.change(&snapshot.now, task, &stop.to(), &set, event.with("reason", reason));
         return;
     }
     let deaths = snapshot.history.task(&task.id).map_or(0, |known| known.deaths) + u32::from(left.died);
@@ -177,14 +179,15 @@ fn give_back(
 fn lapsed<'a>(snapshot: &Snapshot, workflow: &'a Workflow, task: &Task, left: &Left) -> Option<&'a RoleRule> {
     let by_attempt = moved::set_by(snapshot.history.task(&task.id), task) == SetBy::Attempt;
     let rule = left.role.as_ref().and_then(|role| workflow.rule(role))?;
-    (by_attempt && !moved::holds_back(workflow, &task.status)).then_some(rule)
+    let asked = snapshot.leases.get(&task.id).and_then(Held::ours).and_then(|lease| lease.stop.as_ref());
+    (by_attempt && !moved::stands(workflow, &task.status, asked)).then_some(rule)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::{
-        Holder, LeaseRecord,
+        Holder, LeaseRecord, Status,
         claim::{
             self,
             tests::{claimant, id, task},
@@ -238,7 +241,11 @@ mod tests {
     fn whom_a_human_stopped_stays_stopped_when_its_owner_is_gone_before_it_settles() {
         let mut before = working(&Role::BUILDER);
         let mut mine = before.leases[&id("A")].ours().expect("ours").clone();
-        mine.stop = Some(crate::domain::lease::StopRequest { actor: "human:me".into(), reason: "not now".into() });
+        mine.stop = Some(crate::domain::lease::StopRequest {
+            actor: "human:me".into(),
+            reason: "not now".into(),
+            cancel: false,
+        });
         before.leases.get_mut(&id("A")).expect("held").record = LeaseRecord::Ours(mine.clone());
         kill(&mut before);
         let after = rescued(&before);

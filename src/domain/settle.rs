@@ -89,6 +89,10 @@ fn on_task(
         plan.event(finished(outcome).with("stands", "gone"));
         return plan;
     };
+    // Who asked for the end was told yes: what came of the attempt all the same moves the task nowhere else.
+    let asked = landing::asked(snapshot, mine).filter(|_| facts.commit.is_none());
+    let stopped = asked.map(|stop| Outcome::failed(Class::Cancelled, stop.to_string()));
+    let outcome = stopped.as_ref().unwrap_or(outcome);
     let moved = (task.status != rule.works).then(|| moved::proposed(snapshot, workflow, rule, task, mine, outcome));
     if let Some(None) = moved {
         plan.event(finished(outcome).with("stands", task.status.as_str()));

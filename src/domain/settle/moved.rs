@@ -6,12 +6,20 @@
 use crate::domain::{
     Class, Lease, Outcome, RoleRule, Snapshot, Status, Task, Workflow,
     history::{SetBy, TaskHistory},
+    landing,
+    lease::StopRequest,
 };
 
 /// A status that keeps a task from being worked on is safe, whoever set it; so is a word that nobody knows.
 pub(in crate::domain) fn holds_back(workflow: &Workflow, status: &Status) -> bool {
     let aside = [Status::CANCELLED, Status::BLOCKED, Status::NEEDS_MANUAL, Status::FAILED];
     aside.contains(status) || !workflow.knows(status)
+}
+
+/// Whether such a status stands whatever the attempt comes to: nobody has written it over the word of a person who
+/// was told that the task is cancelled.
+pub(in crate::domain) fn stands(workflow: &Workflow, status: &Status, asked: Option<&StopRequest>) -> bool {
+    holds_back(workflow, status) && asked.is_none_or(|stop| !stop.cancel || stop.to() == *status)
 }
 
 /// Who set the status that a task has now.
@@ -30,7 +38,10 @@ pub(super) fn proposed(
 ) -> Option<Outcome> {
     let known = snapshot.history.task(&task.id);
     let has_no_right = known.is_some_and(|known| known.given_back >= mine.token);
-    if has_no_right || holds_back(workflow, &task.status) || set_by(known, task) == SetBy::Us {
+    if has_no_right || set_by(known, task) == SetBy::Us {
+        return None;
+    }
+    if stands(workflow, &task.status, landing::asked(snapshot, mine)) {
         return None;
     }
     if !matches!(outcome, Outcome::Done { .. } | Outcome::NoChange { .. }) {

@@ -131,6 +131,48 @@ fn a_human_who_stops_an_attempt_keeps_the_task_from_starting_over() {
 }
 
 #[test]
+fn what_a_person_was_told_yes_to_holds_whatever_the_attempt_came_to_and_whoever_wrote_over_it() {
+    use crate::domain::{event::Actor, lease::StopRequest, observe, operate, rescue};
+    let me = Actor::Human("me".into());
+    let outcomes =
+        [done(), Outcome::failed(Class::AgentFailed, "exit 1"), Outcome::failed(Class::Cancelled, "stopped")];
+    let written =
+        [None, Some(Status::DONE), Some(Status::READY), Some(Status::AWAITING_TEST), Some(Status::NEEDS_MANUAL)];
+    let (before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
+    let before = before.after(&observe::decide(&before));
+    let cancel = |seen: &Snapshot| operate::cancel(seen, &id("A"), Some("no"), true, &me).expect("it runs");
+    let stop = |seen: &Snapshot| operate::stop(seen, &id("A"), "no", &me).expect("it runs");
+    let both = before.after(&stop(&before));
+    let both = both.after(&cancel(&both));
+    let cancelled: &[Status] = &[Status::CANCELLED];
+    for (asked, to) in [
+        (before.after(&cancel(&before)), cancelled),
+        (both, cancelled),
+        (before.after(&stop(&before)), &[Status::BLOCKED, Status::NEEDS_MANUAL]),
+    ] {
+        for written in &written {
+            let mut seen = asked.clone();
+            if let Some(written) = written {
+                Arc::make_mut(&mut seen.queue).edit(&id("A"), |task| task.status = written.clone());
+                seen = seen.after(&observe::decide(&seen));
+            }
+            for outcome in &outcomes {
+                let after = settled(&seen, &lease, outcome);
+                assert!(to.contains(&only(&after).status), "{written:?} {outcome:?}: {}", only(&after).status);
+                assert!(after.leases.is_empty());
+            }
+            let mut dead = seen.clone();
+            dead.leases.get_mut(&id("A")).expect("held").holder = Holder::Dead("gone".into());
+            let left = rescue::find(&dead, &flow());
+            let after = dead.after(&rescue::decide(&dead, &flow(), &Retry::default(), &left, "r@h"));
+            assert!(to.contains(&only(&after).status), "{written:?}, dead: {}", only(&after).status);
+        }
+    }
+    let old: StopRequest = serde_json::from_str(r#"{"actor":"human:me","reason":"no"}"#).expect("an old lease is read");
+    assert_eq!(old.to(), Status::BLOCKED);
+}
+
+#[test]
 fn passing_trouble_is_free_five_times_in_a_row() {
     let (mut now, mut lease) = claimed(task("A", Status::READY), &Role::BUILDER);
     for round in 1..=6 {

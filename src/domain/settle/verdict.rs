@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::domain::{
     Class, Lease, Outcome, RoleRule, Snapshot, Status, Task, Workflow,
     history::TaskHistory,
+    landing,
     outcome::{Policy, Retry},
     text,
 };
@@ -94,7 +95,10 @@ pub(super) fn judge(case: &Case<'_>, outcome: &Outcome, makes_children: bool) ->
             let again = Verdict { reason: Some(format!("{class}: {reason}")), ..Verdict::to(&rule.takes) };
             let streak = snapshot.history.task(&task.id).map_or(0, |known| known.transient) + 1;
             match class.policy() {
-                Policy::Stop if *class == Class::Cancelled => Verdict::held(&Status::BLOCKED, reason),
+                Policy::Stop if *class == Class::Cancelled => match landing::asked(snapshot, mine) {
+                    Some(stop) if stop.cancel => Verdict { reason: Some(reason.clone()), ..Verdict::to(&stop.to()) },
+                    _ => Verdict::held(&Status::BLOCKED, reason),
+                },
                 Policy::Stop => again,
                 Policy::Auth => Verdict { pause: Some(*class), ..again },
                 // The pool waits, not the task: another agent of the role may take it at once.

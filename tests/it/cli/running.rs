@@ -88,6 +88,31 @@ fn a_cancelled_run_is_stopped_and_stays_cancelled() {
 }
 
 #[test]
+fn a_cancelled_run_stays_cancelled_when_another_program_writes_over_it() {
+    let mut project = Project::new("trap '' TERM; echo started; while :; do sleep 0.1; done");
+    let config = fs::read_to_string(project.path(".oodatcaa/config.toml")).unwrap();
+    let patient = config.replace("grace = \"500ms\"", "grace = \"3s\"");
+    fs::write(project.path(".oodatcaa/config.toml"), patient).unwrap();
+    for status in ["done", "ready", "blocked", "in_progress"] {
+        let id = format!("T-{status}");
+        project.queue(json!([{"id": id, "title": status, "status": "ready"}]));
+        let n = project.start("builder", &[]);
+        project.wait_for(&id, "in_progress");
+        // What a program wrote that had read the file before, and takes its time.
+        let mut before = project.json()["tasks"].clone();
+        before[0]["status"] = status.into();
+        agentctl(&project, &["-y", "task", "cancel", &id, "--stop", "--reason", "no"]).ok();
+        project.replace_queue(before);
+        assert!(!project.leases().is_empty(), "{status}: it was written while the agent still ran");
+        eventually("it is settled", || project.leases().is_empty().then_some(()));
+        eventually("it is cancelled", || (project.status(&id) == "cancelled").then_some(()));
+        project.signal(n, rustix::process::Signal::TERM);
+        assert_eq!(project.ended(n), Some(0), "{status}");
+        assert_eq!(project.status(&id), "cancelled", "{status}");
+    }
+}
+
+#[test]
 fn a_task_is_taken_away_from_a_living_owner_by_force_only() {
     let project = at_work();
     agentctl(&project, &["lease", "release", "P002", "--force"]).no(2, "--reason");
