@@ -234,19 +234,20 @@ fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Se
     // A gate that is not there or not trusted is said before the first attempt, not after it.
     loaded.gates(role, &[])?;
     let mut agents = Vec::new();
-    let mut missing = Vec::new();
+    let mut missing: Vec<(&str, Failure)> = Vec::new();
     for (name, described) in chain {
         match open(name, described, &layout)? {
             Ok(agent) => agents.push(agent),
-            Err(failure) => missing.push(failure),
+            Err(failure) => missing.push((name, failure)),
         }
     }
     if agents.is_empty() {
-        return Err(missing.swap_remove(0));
+        return Err(missing.swap_remove(0).1);
     }
-    for failure in missing {
-        let _ = writeln!(std::io::stderr(), "warning: {}; `{role}` works without it", failure.sentence());
+    for (name, failure) in &missing {
+        let _ = writeln!(std::io::stderr(), "warning: {}; `{role}` works without `{name}`", failure.sentence());
     }
+    let lacks = missing.into_iter().map(|(name, failure)| (name.to_owned(), failure.sentence())).collect();
     for warning in &loaded.warnings {
         let _ = writeln!(std::io::stderr(), "warning: {warning}");
     }
@@ -261,6 +262,7 @@ fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Se
     };
     Ok(Setup {
         agents,
+        lacks,
         interval: config.fleet.interval,
         slots: args.slots,
         once: args.once,
@@ -274,11 +276,14 @@ fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Se
     })
 }
 
-/// Opens one agent of a chain; the inner error says that its program is missing.
+/// Opens one agent of a chain; the inner error says what it lacks here, its program or a secret.
 fn open(name: &str, described: &AgentConfig, layout: &Layout) -> Result<Result<Box<dyn Agent>, Failure>, Failure> {
     agent::check(name, described)?;
     let mut described = described.clone();
-    described.set = secrets::resolve(&described.set, &World::of_process(), layout.root())?;
+    match secrets::resolve(&described.set, &World::of_process(), layout.root()) {
+        Ok(set) => described.set = set,
+        Err(error) => return Ok(Err(error.into())),
+    }
     let Some(missing) = agent::missing_program(&described, layout.root()) else {
         return Ok(Ok(agent::open(name, &described)));
     };

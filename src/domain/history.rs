@@ -207,6 +207,8 @@ pub struct RoleHistory {
     pub failing: BTreeSet<TaskId>,
     /// The pools that its workers draw from, as the last one that started said.
     pub pools: Vec<String>,
+    /// The agents that its workers cannot use, and why not, by worker.
+    pub lacks: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// A role's pause.
@@ -484,7 +486,15 @@ impl History {
                 if let Some(pools) = event.data.get("pools").and_then(Value::as_array) {
                     known.pools = pools.iter().filter_map(|pool| pool.as_str().map(String::from)).collect();
                 }
+                known.lacks.remove(&event.actor);
+                if let Some(lacks) =
+                    event.data.get("lacks").and_then(Value::as_object).filter(|lacks| !lacks.is_empty())
+                {
+                    let lacks = lacks.iter().filter_map(|(agent, why)| Some((agent.clone(), why.as_str()?.into())));
+                    known.lacks.insert(event.actor.clone(), lacks.collect());
+                }
             }
+            Kind::WorkerStopped => drop(known.lacks.remove(&event.actor)),
             Kind::WorkerResumed if event.sealed => (known.paused, known.failing) = (None, BTreeSet::new()),
             Kind::AttemptFinished => match &event.task {
                 Some(task) if event.flag("charged") => {

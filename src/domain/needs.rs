@@ -39,18 +39,20 @@ impl Need<'_> {
         match &self.cause {
             Cause::Queue => "queue".into(),
             Cause::Role(role) => format!("role:{role}"),
+            Cause::Agent(name) => format!("agent:{name}"),
             Cause::Decision(id) => id.clone(),
             Cause::Budget(scope) => format!("budget:{scope}"),
             Cause::Task(id) => id.to_string(),
         }
     }
 
-    /// Its kind in one word: that of the decision, or `queue`, `paused`, `budget`, `task`.
+    /// Its kind in one word: that of the decision, or `queue`, `paused`, `agent`, `budget`, `task`.
     pub fn kind(&self) -> &'static str {
         match (&self.cause, self.decision) {
             (_, Some(decision)) => decision.topic.word(),
             (Cause::Queue, _) => "queue",
             (Cause::Role(_), _) => "paused",
+            (Cause::Agent(_), _) => "agent",
             (Cause::Budget(_), _) => "budget",
             (Cause::Decision(_) | Cause::Task(_), _) => "task",
         }
@@ -73,7 +75,7 @@ impl Need<'_> {
     }
 }
 
-/// Lists what waits for a person: the queue as a whole, paused roles, decisions (the oldest first), budgets, tasks
+/// Lists what waits for a person: the queue as a whole, paused roles, agents that cannot be used, decisions (the oldest first), budgets, tasks
 /// (in the order of the file). `invalid` says why the queue file cannot be read, while it cannot.
 pub fn list<'a>(snapshot: &'a Snapshot, workflow: &'a Workflow, invalid: Option<&str>) -> Vec<Need<'a>> {
     let explainer = Explainer::new(snapshot, workflow);
@@ -117,6 +119,7 @@ pub fn list<'a>(snapshot: &'a Snapshot, workflow: &'a Workflow, invalid: Option<
         let (words, next) = (why.sentence, why.next);
         needs.push(Need { cause, words, next, decision: None, since: Some(pause.since), tasks });
     }
+    needs.extend(lacking(snapshot));
     for decision in snapshot.history.decisions.open() {
         let cause = Cause::Decision(decision.id.clone());
         let next = match decision.topic {
@@ -136,6 +139,28 @@ pub fn list<'a>(snapshot: &'a Snapshot, workflow: &'a Workflow, invalid: Option<
         needs.push(Need { cause, words: why.sentence, next: why.next, decision: None, since: None, tasks });
     }
     needs
+}
+
+/// The agents that workers were started without: they work with the others of their role.
+fn lacking<'a>(snapshot: &Snapshot) -> Vec<Need<'a>> {
+    let mut agents: BTreeMap<&str, (&str, Vec<&str>)> = BTreeMap::new();
+    for (role, known) in &snapshot.history.roles {
+        for (agent, why) in known.lacks.values().flatten() {
+            let (_, roles) = agents.entry(agent).or_insert((why, Vec::new()));
+            if !roles.contains(&role.as_str()) {
+                roles.push(role.as_str());
+            }
+        }
+    }
+    let need = |(agent, (why, roles)): (&str, (&str, Vec<&str>))| Need {
+        cause: Cause::Agent(agent.into()),
+        words: format!("`{}` works without `{}`: {}", roles.join("`, `"), one_line(agent), one_line(why)),
+        next: format!("agentctl fleet restart {} (after mending it)", roles.join(" ")),
+        decision: None,
+        since: None,
+        tasks: Vec::new(),
+    };
+    agents.into_iter().map(need).collect()
 }
 
 #[cfg(test)]

@@ -62,6 +62,8 @@ pub struct Setup {
     pub role: RoleConfig,
     /// Who works, the preferred one first; the next works while the quota of those before it is used up (R22).
     pub agents: Vec<Box<dyn Agent>>,
+    /// The agents of the role that cannot work here, and why not.
+    pub lacks: Vec<(String, String)>,
     /// Who we are.
     pub owner: Owner,
     /// Attempts at once; the role's WIP limit when absent.
@@ -263,9 +265,16 @@ impl Worker {
         let usual = |offer: &Offer| !special.is_some_and(|special| special.agents.contains(&offer.by));
         let pools = shared.offers().into_iter().filter(usual).map(|offer| offer.pool);
         let pools: Vec<String> = pools.collect();
+        let lacks: serde_json::Map<String, serde_json::Value> =
+            setup.lacks.iter().map(|(name, why)| (name.clone(), why.as_str().into())).collect();
         self.note(
             Kind::WorkerStarted,
-            &[("pid", setup.owner.pid.into()), ("agent", names.join(", ").into()), ("pools", pools.into())],
+            &[
+                ("pid", setup.owner.pid.into()),
+                ("agent", names.join(", ").into()),
+                ("pools", pools.into()),
+                ("lacks", Some(lacks).filter(|lacks| !lacks.is_empty()).into()),
+            ],
         );
         log::info!(
             "{} watches {} with the agent `{}`",

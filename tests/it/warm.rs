@@ -157,6 +157,48 @@ fn when_one_accounts_window_is_used_up_another_goes_on_in_a_home_of_its_own() {
 }
 
 #[test]
+fn an_account_whose_secret_is_missing_stops_nobody_while_another_is_open_and_is_told() {
+    let (mut project, _trees) = project();
+    speaks(&project, "echo whole > whole.txt; ends false done ''");
+    let config = fs::read_to_string(project.path(".oodatcaa/config.toml")).expect("the configuration");
+    let account = |name: &str, value: &str| {
+        format!("[agents.claude.accounts.{name}]\nset = {{ CLAUDE_CODE_OAUTH_TOKEN = \"{value}\" }}\n")
+    };
+    let with = |work: &str| config.clone() + &account("home", "env:TOKEN_OF_NOBODY") + &account("work", work);
+    fs::write(project.path(".oodatcaa/config.toml"), with("token-of-work")).expect("written");
+    let n = project.start_ready("builder", &[]);
+    project.wait_for("A", "awaiting_test");
+    assert!(lines(&project, "homes.log")[0].starts_with("token-of-work "));
+    let inbox = agentctl(&project, &["inbox", "--json"]);
+    for words in [
+        "agent:claude@home",
+        "`builder` works without `claude@home`",
+        "TOKEN_OF_NOBODY is not set",
+        "agentctl fleet restart builder",
+    ] {
+        assert!(inbox.contains(words), "{words}: {inbox}");
+    }
+    let doctor = |project: &Project, how: &str| {
+        let said = project.command("agentctl").args(["doctor", "--json"]).output().expect("agentctl");
+        let said: Value = serde_json::from_slice(&said.stdout).expect("JSON");
+        let checks = said["checks"].as_array().expect("checks").clone();
+        let secret =
+            |check: &&Value| check["id"] == "secret" && check["what"].as_str().unwrap().contains("claude@home");
+        let found = checks.iter().find(secret).unwrap_or_else(|| panic!("{checks:?}"));
+        assert_eq!(found["state"], how, "{found}");
+    };
+    doctor(&project, "warning");
+    project.signal(n, rustix::process::Signal::TERM);
+    project.ended(n);
+    assert_eq!(agentctl(&project, &["inbox", "--json"]).trim(), "[]", "no worker lacks it any more");
+    fs::write(project.path(".oodatcaa/config.toml"), with("env:TOKEN_OF_NOBODY_EITHER")).expect("written");
+    let said = project.once("builder");
+    assert_eq!(said.status.code(), Some(78), "{said:?}");
+    assert!(String::from_utf8_lossy(&said.stderr).contains("TOKEN_OF_NOBODY is not set"), "{said:?}");
+    doctor(&project, "problem");
+}
+
+#[test]
 fn what_an_attempt_used_and_the_session_in_which_it_worked_are_shown() {
     let (project, _trees) = project();
     speaks(

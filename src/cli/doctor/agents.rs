@@ -33,7 +33,11 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
         match loaded.agents(&rule.role) {
             // The whole chain: the last of it works as well, once.
             Ok(chain) => {
-                if chain.iter().all(|(_, agent)| missing(patient, agent, &path).is_some()) {
+                let lacks = |agent: &AgentConfig| {
+                    let unknown = secrets::resolve(&agent.set, &patient.world, patient.layout.root()).is_err();
+                    unknown || missing(patient, agent, &path).is_some()
+                };
+                if chain.iter().all(|(_, agent)| lacks(agent)) {
                     idle.push(rule.role.as_str());
                 }
                 chain.into_iter().for_each(|(name, agent)| {
@@ -60,7 +64,7 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
     for (name, (agent, roles)) in by_agent {
         let is_needed = roles.iter().any(|role| idle.contains(role));
         program(&mut checks, patient, (name, agent, is_needed), &roles.join(", "), (&path, whose));
-        secret(&mut checks, patient, name, agent);
+        secret(&mut checks, patient, name, agent, is_needed);
         if agent.kind == AgentKind::Adapter {
             adapters::check(&mut checks, patient, name, agent, &path, &adapters::Unit(unit.as_deref()));
         }
@@ -146,10 +150,18 @@ fn program(
     }
 }
 
-fn secret(checks: &mut Checks, patient: &Patient<'_>, name: &str, agent: &AgentConfig) {
+fn secret(checks: &mut Checks, patient: &Patient<'_>, name: &str, agent: &AgentConfig, is_needed: bool) {
     if let Err(error) = secrets::resolve(&agent.set, &patient.world, patient.layout.root()) {
-        let why = "the worker does not start without it; a service sees only the variables of its unit";
-        checks.bad("secret", sentence(error), why, format!("agentctl config show --origin agents.{}", agent_of(name)));
+        let what = format!("agent `{name}`: {}", sentence(error));
+        let run = format!("agentctl config show --origin agents.{}", agent_of(name));
+        let service = "a service sees only the variables of its unit";
+        if is_needed {
+            let why = format!("workers of its roles do not start without it; {service}");
+            checks.bad("secret", what, &why, run);
+        } else {
+            let why = format!("its roles work with their other agents meanwhile; {service}");
+            checks.warn("secret", what, &why, run);
+        }
     }
     for (variable, value) in &agent.set {
         let sounds_secret = SECRET.iter().any(|word| variable.to_ascii_uppercase().contains(word));

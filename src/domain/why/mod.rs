@@ -37,6 +37,8 @@ pub enum Cause {
     Queue,
     /// A role that is paused.
     Role(Role),
+    /// An agent that workers cannot use, by its name.
+    Agent(String),
     /// An open decision, by its id.
     Decision(String),
     /// A budget or bound that is used up, by its scope.
