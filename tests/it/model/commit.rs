@@ -1,40 +1,39 @@
 //! How a plan gets into the files: the steps of the store of files, one action each, so that a crash, a stop and
 //! a hand may come between any two of them.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use oodatcaa::domain::{Event, Lease, LeaseChange, Now, Plan, Queue, Snapshot, TaskId, observe};
 
-use super::world::{Filed, Marked, World};
+use super::{
+    same::Outlines,
+    world::{Filed, Marked, World},
+};
 
 /// A commit under way; its worker holds the queue's lock.
 #[derive(Clone)]
 pub(super) struct Commit {
     pub(super) stage: Stage,
     /// The content that was decided on.
-    base: Marked<Queue>,
+    pub(super) base: Marked<Queue>,
     /// All of it, with what was observed.
     plan: Arc<Plan>,
-    mark: u64,
+    pub(super) outlines: Arc<Outlines>,
     pub(super) now: Now,
     /// What is taken back if the queue turns out to be another.
-    undo: Vec<(TaskId, Option<Lease>, bool)>,
+    pub(super) undo: Vec<(TaskId, Option<Lease>, bool)>,
     pub(super) what: What,
 }
 
 impl Commit {
+    /// All that it is.
+    pub(super) fn whole(&self) -> String {
+        format!("{:?} {:?} {:?} {:?} {:?} {:?}", self.stage, self.base.value, self.plan, self.now, self.undo, self.what)
+    }
+
     /// Whether it takes this task's lease away.
     pub(super) fn drops(&self, id: &TaskId) -> bool {
         net(&self.plan.leases).any(|change| matches!(change, LeaseChange::Drop(gone) if gone == id))
-    }
-}
-
-impl Hash for Commit {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.stage, self.mark, &self.base).hash(state);
     }
 }
 
@@ -70,12 +69,10 @@ impl World {
         if plan == Plan::none() {
             return false;
         }
-        let mut hasher = DefaultHasher::new();
-        format!("{:?}{:?}{:?}", plan.edits, plan.leases, plan.events).hash(&mut hasher);
         let commit = Commit {
             stage: Stage::Leases,
             base: self.files.queue.clone(),
-            mark: hasher.finish(),
+            outlines: Arc::new(Outlines::of(&plan)),
             plan: Arc::new(plan),
             now: snapshot.now,
             undo: Vec::new(),
@@ -101,6 +98,10 @@ impl World {
                 for change in net(&commit.plan.leases) {
                     let (LeaseChange::Take(lease) | LeaseChange::Write(lease)) = change else { continue };
                     let (id, take) = (lease.task_id.clone(), matches!(change, LeaseChange::Take(_)));
+                    let settles = commit.what.settled.as_ref().is_some_and(|settled| settled.lease.task_id == id);
+                    if take && !settles {
+                        self.look_at_drop(&commit, &id);
+                    }
                     let before = self.files.leases.insert(id.clone(), Filed(lease.clone())).map(|filed| filed.0);
                     // A lock that a superseded owner holds is replaced, so that its own is one on nothing.
                     let new = take && self.files.flocks.insert(id.clone(), pid) != Some(pid);

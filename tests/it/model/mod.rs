@@ -5,45 +5,60 @@
 //! (the store's tests), processes (a sweep ends an attempt's agents at once), pools, budgets and decisions.
 
 mod commit;
+mod compare;
 mod happen;
 mod proof;
+mod same;
 mod walk;
 mod world;
 
-use std::time::Instant;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use oodatcaa::domain::{Role, Status};
 use stateright::{Checker, HasDiscoveries, Model};
 
 use self::{
+    compare::Compared,
     walk::{Careless, Fleet, two_stages},
     world::Budget,
 };
 
-/// Every state, or the first in which something is wrong, by its shortest way.
-fn explore(name: &str, fleet: Fleet) -> impl Checker<Fleet> {
+/// Every state that no more claims than [`Fleet::tokens`] lead to, or the first in which something is wrong.
+fn explore(threads: usize, fleet: Fleet) -> impl Checker<Fleet> {
+    fleet.checker().threads(threads).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join()
+}
+
+fn holds(name: &str, fleet: Fleet) {
     let started = Instant::now();
-    let checker = fleet.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
-    eprintln!(
-        "model, {name}: {} states, {} different, {} steps deep, {:.1} s",
+    let (claims, beyond) = (fleet.tokens, Arc::clone(&fleet.beyond));
+    let checker = explore(2, fleet);
+    let beyond = match beyond.load(Ordering::Relaxed) {
+        0 => String::new(),
+        times => format!(", no further than {claims} claims of a task ({times} times)"),
+    };
+    println!(
+        "figure: model, {name}: {} states, {} different, {} steps deep{beyond}, {:.1} s",
         checker.state_count(),
         checker.unique_state_count(),
         checker.max_depth(),
         started.elapsed().as_secs_f64()
     );
-    checker
-}
-
-fn holds(name: &str, fleet: Fleet) {
-    explore(name, fleet).assert_properties();
+    checker.assert_properties();
 }
 
 /// Without one of its rules the model must fail, in one of these ways.
 fn fails(name: &str, careless: Careless, how: &[&str], fleet: Fleet) {
-    let checker = explore(name, Fleet { careless: Some(careless), ..fleet });
-    let (property, path) = checker.discoveries().into_iter().find(|(name, _)| *name != FINISHED).expect("it is found");
-    let fault = path.last_state().ghost.fault.unwrap_or(property);
-    assert!(how.contains(&fault), "{fault}: {:?}", path.into_actions());
+    // One thread alone goes the shortest way first.
+    let checker = explore(1, Fleet { careless: Some(careless), ..fleet });
+    let found = checker.discoveries().into_iter().filter(|(property, _)| *property != FINISHED);
+    let faults: Vec<_> = found
+        .map(|(property, path)| (path.last_state().ghost.fault.unwrap_or(property), path.into_actions()))
+        .collect();
+    assert!(faults.iter().any(|(fault, _)| how.contains(fault)), "{faults:?}");
+    println!("figure: model, {name}: found in {} different states", checker.unique_state_count());
 }
 
 /// The one property that is a wish.
@@ -69,6 +84,19 @@ fn contending() -> Fleet {
 
 fn jumping() -> Fleet {
     Fleet { budget: Budget { jumps: 1, crashes: 1, ..Budget::default() }, ..Fleet::default() }
+}
+
+fn removing() -> Fleet {
+    Fleet { budget: Budget { removals: 1, ..Budget::default() }, ..Fleet::default() }
+}
+
+fn staged() -> Fleet {
+    Fleet {
+        workers: vec![Role::BUILDER, Role::TESTER],
+        workflow: two_stages(),
+        budget: Budget { crashes: 1, failures: 1, ..Budget::default() },
+        ..Fleet::default()
+    }
 }
 
 #[test]
@@ -109,7 +137,7 @@ fn an_operators_command_loses_nothing() {
 
 #[test]
 fn a_lease_file_removed_by_hand_dooms_the_attempt_and_not_the_task() {
-    holds("removals", Fleet { budget: Budget { removals: 1, ..Budget::default() }, fair: true, ..Fleet::default() });
+    holds("removals", Fleet { fair: true, ..removing() });
 }
 
 #[test]
@@ -119,16 +147,7 @@ fn an_old_queue_file_brings_no_old_token_to_life() {
 
 #[test]
 fn two_stages_hand_on_what_is_done() {
-    holds(
-        "stages",
-        Fleet {
-            workers: vec![Role::BUILDER, Role::TESTER],
-            workflow: two_stages(),
-            budget: Budget { crashes: 1, failures: 1, ..Budget::default() },
-            fair: true,
-            ..Fleet::default()
-        },
-    );
+    holds("stages", Fleet { fair: true, ..staged() });
 }
 
 #[test]
@@ -158,16 +177,53 @@ fn with_an_agent_started_by_a_sleeper_that_does_not_ask_the_model_fails() {
     fails("unasked", Careless::StartsUnasked, &[OLDER], stopping());
 }
 
+/// In any order, of each fleet so many.
+fn states_are_the_same(most: usize) {
+    let mut fleets = vec![
+        ("jumps", jumping()),
+        ("removals", Fleet { budget: Budget { crashes: 1, ..removing().budget }, ..removing() }),
+        ("stages", staged()),
+    ];
+    fleets.extend(at_full_size());
+    let mut all = Compared { states: 0, others: 0 };
+    for (name, fleet) in fleets {
+        let Compared { states, others } = compare::compare(&fleet, most);
+        assert!(others > states / 10, "{name}: {others} were compared with {states}");
+        (all.states, all.others) = (all.states + states, all.others + others);
+    }
+    println!("figure: {} states compared with {} that count as the same", all.others, all.states);
+}
+
+#[test]
+fn states_that_count_as_the_same_go_on_the_same() {
+    states_are_the_same(150);
+}
+
+#[test]
+#[ignore = "a minute: run by `make torture`"]
+fn states_that_count_as_the_same_in_the_model_at_full_size() {
+    states_are_the_same(20_000);
+}
+
+/// Each part ends with all of its states, up to the claims that are said with it. Two minutes and 1.2 GiB together.
+fn at_full_size() -> [(&'static str, Fleet); 4] {
+    let more = Budget { crashes: 1, stops: 1, longs: 2, failures: 1, ..Budget::default() };
+    let hand = Budget { crashes: 1, hands: 1, verbs: 1, ..Budget::default() };
+    let restore = Budget { restores: 1, longs: 2, crashes: 1, ..Budget::default() };
+    let many = Budget { crashes: 1, longs: 1, ..Budget::default() };
+    let three = vec![Role::BUILDER; 3];
+    [
+        ("crashes and stops", Fleet { budget: more, ..Fleet::default() }),
+        ("crashes, hands and commands", Fleet { budget: hand, hands: hands(), fair: true, ..Fleet::default() }),
+        ("crashes and restores", Fleet { budget: restore, ..Fleet::default() }),
+        ("three workers, two tasks", Fleet { workers: three, tasks: 2, budget: many, ..Fleet::default() }),
+    ]
+}
+
 #[test]
 #[ignore = "minutes: run by `make torture`"]
 fn model_at_full_size() {
-    let more = Budget { crashes: 1, stops: 1, longs: 2, failures: 1, ..Budget::default() };
-    holds("crashes and stops", Fleet { budget: more, ..Fleet::default() });
-    let hand = Budget { crashes: 1, hands: 1, verbs: 1, ..Budget::default() };
-    holds("crashes, hands and commands", Fleet { budget: hand, hands: hands(), fair: true, ..Fleet::default() });
-    let restore = Budget { restores: 1, longs: 2, crashes: 1, ..Budget::default() };
-    holds("crashes and restores", Fleet { budget: restore, ..Fleet::default() });
-    let three = vec![Role::BUILDER; 3];
-    let many = Budget { crashes: 1, longs: 1, ..Budget::default() };
-    holds("three workers, two tasks", Fleet { workers: three, tasks: 2, budget: many, ..Fleet::default() });
+    for (name, fleet) in at_full_size() {
+        holds(name, fleet);
+    }
 }

@@ -104,7 +104,7 @@ impl World {
         }
     }
 
-    /// What the removal of a lease does to the invariants.
+    /// What the removal of a lease, or a claim over it, does to the invariants.
     pub(super) fn look_at_drop(&mut self, commit: &Commit, id: &TaskId) {
         let Some(Filed(lease)) = self.files.leases.get(id).cloned() else { return };
         let own = commit

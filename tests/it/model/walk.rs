@@ -1,6 +1,12 @@
 //! Who there is and what can happen: the workers' walk, people's hands, crashes, stops and clocks.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use oodatcaa::domain::{
     Held, Holder, Lease, Member, Outcome, Owner, Plan, QueueLease, Role, RoleRule, Snapshot, Status, TaskId, Workflow,
@@ -24,6 +30,8 @@ pub(super) struct Fleet {
     pub(super) budget: Budget,
     /// Tokens per task, at most.
     pub(super) tokens: u64,
+    /// How often that was the end of the way.
+    pub(super) beyond: Arc<AtomicUsize>,
     /// Statuses that a human sets by hand.
     pub(super) hands: Vec<Status>,
     /// From every state a fair run must drain everything.
@@ -145,6 +153,7 @@ impl Default for Fleet {
             limit: 1,
             budget: Budget::default(),
             tokens: 3,
+            beyond: Arc::default(),
             hands: Vec::new(),
             fair: false,
             careless: None,
@@ -161,6 +170,21 @@ impl Fleet {
             agents: vec![Offer { by: "cmd".into(), pool: "cmd".into(), simulated: false }],
             ignore_wip: false,
         }
+    }
+
+    /// The orders in which the workers may stand: of one role it does not matter who is who. A fair run is told apart
+    /// by who goes first.
+    fn orders(&self) -> Vec<Vec<usize>> {
+        let mut orders = vec![Vec::new()];
+        for at in 0..self.workers.len() {
+            let longer = |order: &Vec<usize>| {
+                let free = (0..self.workers.len()).filter(|one| !order.contains(one));
+                let alike = free.filter(|one| *one == at || !self.fair && self.workers[*one] == self.workers[at]);
+                alike.map(|one| [&order[..], &[one]].concat()).collect::<Vec<_>>()
+            };
+            orders = orders.iter().flat_map(longer).collect();
+        }
+        orders
     }
 
     /// What a rescuer takes for the truth about who lives.
@@ -328,6 +352,7 @@ impl Model for Fleet {
             saved: None,
             budget: self.budget,
             ghost: Ghost::default(),
+            orders: Arc::new(self.orders()),
         };
         // The baseline is taken by the first worker that starts.
         let start = world.snapshot(None);
@@ -386,7 +411,9 @@ impl Model for Fleet {
     }
 
     fn within_boundary(&self, world: &World) -> bool {
-        world.ghost.handed.values().all(|token| token.0 <= self.tokens)
+        let is_within = world.ghost.handed.values().all(|token| token.0 <= self.tokens);
+        self.beyond.fetch_add(usize::from(!is_within), Ordering::Relaxed);
+        is_within
     }
 
     fn properties(&self) -> Vec<Property<Self>> {

@@ -9,64 +9,23 @@ use std::{
 };
 
 use oodatcaa::domain::{
-    Held, History, Holder, Lease, LeaseRecord, Now, Queue, QueueLease, Snapshot, Status, TaskId, Token, rescue,
+    Held, History, Holder, Lease, LeaseRecord, Now, Queue, Snapshot, Status, TaskId, Token, rescue,
 };
 
-use super::commit::Commit;
+use super::{commit::Commit, same::Outline};
 
 /// One process; a restarted worker is another.
 pub(super) type Pid = u32;
 
-/// A value with a fingerprint that is worked out once.
+/// A value with its outline, which is worked out once.
 #[derive(Clone)]
 pub(super) struct Marked<T> {
     pub(super) value: Arc<T>,
-    mark: u64,
-}
-
-impl<T> Hash for Marked<T> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.mark);
-    }
-}
-
-impl Marked<Queue> {
-    pub(super) fn queue(value: Arc<Queue>) -> Self {
-        let mut hasher = DefaultHasher::new();
-        for task in value.tasks() {
-            (task.id.as_str(), task.status.as_str(), task.attempts, task.priority).hash(&mut hasher);
-            (task.updated_at, task.not_before, &task.blocked_reason).hash(&mut hasher);
-            match &task.lease {
-                QueueLease::Ours { owner, token } => (owner, token).hash(&mut hasher),
-                other => format!("{other:?}").hash(&mut hasher),
-            }
-        }
-        Self { value, mark: hasher.finish() }
-    }
-}
-
-impl Marked<History> {
-    /// The number of the last event is left out: no rule looks at it.
-    pub(super) fn history(value: Arc<History>) -> Self {
-        let mut hasher = DefaultHasher::new();
-        value.baseline.hash(&mut hasher);
-        let tasks: BTreeMap<_, _> = value.tasks.iter().collect();
-        for (id, known) in tasks {
-            (id, known.token, known.status.as_ref().map(Status::as_str), known.updated_at).hash(&mut hasher);
-            (known.transient, known.deaths, known.adapts, &known.replaced).hash(&mut hasher);
-            for (key, value) in &known.wrote {
-                (key, value.to_string()).hash(&mut hasher);
-            }
-        }
-        for write in &value.recent {
-            (&write.task, write.at, write.before, write.from.as_ref().map(Status::as_str)).hash(&mut hasher);
-        }
-        Self { value, mark: hasher.finish() }
-    }
+    pub(super) outline: Arc<Outline>,
 }
 
 /// What is on the disk, and who has locked what.
-#[derive(Clone, Hash)]
+#[derive(Clone)]
 pub(super) struct Files {
     pub(super) queue: Marked<Queue>,
     pub(super) leases: BTreeMap<TaskId, Filed>,
@@ -81,19 +40,11 @@ pub(super) struct Files {
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Filed(pub(super) Lease);
 
-impl Hash for Filed {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let lease = &self.0;
-        (lease.token, lease.pid, lease.attempt, lease.heartbeat_mono_ms, lease.heartbeat_at).hash(state);
-        lease.stop.is_some().hash(state);
-    }
-}
-
 /// Longer than a TTL, and longer ago than a race may be.
 pub(super) const LONG: Duration = Duration::from_secs(61);
 
 /// A worker process.
-#[derive(Clone, Hash)]
+#[derive(Clone)]
 pub(super) struct Worker {
     pub(super) pid: Pid,
     pub(super) life: Life,
@@ -112,15 +63,6 @@ pub(super) struct Lefts {
     pub(super) ended: bool,
 }
 
-impl Hash for Lefts {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.ended.hash(state);
-        for left in &self.all {
-            (&left.task, left.token, left.died, left.lease).hash(state);
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Life {
     Up,
@@ -133,12 +75,6 @@ pub(super) enum Life {
 pub(super) struct Run {
     pub(super) lease: Lease,
     pub(super) at: At,
-}
-
-impl Hash for Run {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (&self.lease.task_id, self.lease.token, self.lease.attempt, self.at).hash(state);
-    }
 }
 
 /// How far an attempt has come.
@@ -199,9 +135,8 @@ impl Budget {
     }
 }
 
-/// Everything.
-#[derive(Clone, Hash)]
-#[expect(clippy::derived_hash_with_manual_eq, reason = "equality is that of the fingerprints")]
+/// Everything; [`super::same`] says which are the same.
+#[derive(Clone)]
 pub(super) struct World {
     pub(super) files: Files,
     pub(super) wall: i64,
@@ -215,6 +150,8 @@ pub(super) struct World {
     pub(super) saved: Option<Marked<Queue>>,
     pub(super) budget: Budget,
     pub(super) ghost: Ghost,
+    /// The orders in which the workers may stand without a difference.
+    pub(super) orders: Arc<Vec<Vec<usize>>>,
 }
 
 /// Told by the fingerprint, as the checker does.
