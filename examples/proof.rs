@@ -148,6 +148,18 @@ fn of(by: &str, seen: &Seen, collected: &Path) -> String {
     }
 }
 
+/// The figures of a test, or all that a command has printed.
+fn figures(by: &str, seen: &Seen, collected: &Path) -> Vec<String> {
+    let Some(command) = by.strip_prefix("make ") else { return seen.figures.get(by).cloned().unwrap_or_default() };
+    let text = fs::read_to_string(collected.join(format!("{command}.txt"))).unwrap_or_default();
+    // What a test prints first stands behind its name.
+    let figure = |line: &str| match line.split_once("figure: ") {
+        Some((before, figure)) if before.is_empty() || before.starts_with("test ") => Some(figure.to_owned()),
+        _ => None,
+    };
+    text.lines().filter_map(figure).collect()
+}
+
 fn document(table: &Table, seen: &Seen, machine: &str, collected: &Path) -> String {
     let mut text = String::from(
         "# Proof\n\nWritten by `make proof`; do not edit. Which test stands for which requirement: `tests/proof.toml`.\n\
@@ -171,7 +183,7 @@ fn document(table: &Table, seen: &Seen, machine: &str, collected: &Path) -> Stri
         for line in &group.line {
             let by: Vec<String> = line.by.iter().map(|by| format!("`{by}`")).collect();
             let mut result = result(line, seen, collected);
-            for figure in line.by.iter().filter_map(|by| seen.figures.get(by)).flatten() {
+            for figure in line.by.iter().flat_map(|by| figures(by, seen, collected)) {
                 let _ = write!(result, "; {figure}");
             }
             if !line.open.is_empty() {

@@ -204,7 +204,10 @@ fn torture(workers: usize, tasks: usize, kills: usize, seed: u64) {
     assert_eq!(project.agents(), Vec::<u32>::new(), "no process is left");
     assert!(project.leases().is_empty(), "no lease is left");
     check_history(&project);
-    eprintln!("torture: {} events, {reads} reads of a valid queue", project.events().len());
+    let events = project.events().len();
+    println!(
+        "figure: {workers} workers, {tasks} tasks, {kills} kills: {events} events, {reads} reads of a valid queue"
+    );
 }
 
 /// Proves from the journal that each task was done once, by the newest token, within the limit.
@@ -217,7 +220,7 @@ fn check_history(project: &Project) {
         };
         assert!(project.path(&format!("marks/{task}.{token}")).exists(), "{task} was really done by {token}");
     }
-    eprintln!("history: {} claims, {} rescued, at most {} at once", proved.claims, proved.rescued, proved.most);
+    println!("figure: history: {} claims, {} rescued, at most {} at once", proved.claims, proved.rescued, proved.most);
 }
 
 #[test]

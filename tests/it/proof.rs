@@ -67,3 +67,34 @@ fn every_rule_names_tests_that_are_there() {
     }
     assert!(count > 20, "{count} rules");
 }
+
+/// The words that choose tests stand behind `--`, or behind the name of the test binary.
+#[test]
+fn torture_runs_every_test_that_is_left_to_it_and_each_of_its_words_names_one() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let makefile = fs::read_to_string(root.join("Makefile")).expect("the Makefile").replace("\\\n", " ");
+    let recipe = makefile.split("\ntorture:").nth(1).expect("a target").lines().skip(1);
+    let words: Vec<&str> = recipe
+        .take_while(|line| line.starts_with('\t'))
+        .filter_map(|line| line.split_once("--test it"))
+        .flat_map(|(_, words)| words.split_whitespace())
+        .filter(|word| !word.starts_with('-'))
+        .collect();
+    let mut code = String::new();
+    ["src", "tests"].iter().for_each(|dir| sources(&root.join(dir), &mut code));
+    let left = code.split("#[ignore = \"").skip(1).filter_map(|part| {
+        let (reason, rest) = part.split_once('"')?;
+        let name = rest.split_once("fn ")?.1.split('(').next()?;
+        reason.contains("make torture").then_some(name)
+    });
+    let left: Vec<&str> = left.filter(|name| !name.contains(char::is_whitespace)).collect();
+    assert!(left.len() > 10, "{left:?}");
+    for name in &left {
+        assert!(words.iter().any(|word| name.contains(word)), "`make torture` does not run {name}");
+    }
+    for word in words {
+        let module = word.rsplit("::").next().expect("a name");
+        let is_module = word.contains("::") && code.contains(&format!("mod {module};"));
+        assert!(is_module || left.iter().any(|name| name.contains(word)), "{word} names no test");
+    }
+}

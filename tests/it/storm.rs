@@ -151,8 +151,8 @@ fn brew(storm: &Storm) {
         assert_eq!(tokens.len(), 1, "{task} was done once: {tokens:?}");
         assert!(project.path(&format!("marks/{task}.{}", tokens[0])).exists(), "{task} was really done");
     }
-    eprintln!(
-        "storm {}: {kills} kills, {stops} stops, {edits} edits; {} claims, {} rescued, {} superseded, {} at once of {}",
+    println!(
+        "figure: storm {}: {kills} kills, {stops} stops, {edits} edits; {} claims, {} rescued, {} superseded, {} at once of {}",
         storm.seed, proved.claims, proved.rescued, proved.superseded, proved.most, storm.limit
     );
 }

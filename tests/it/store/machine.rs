@@ -476,5 +476,7 @@ prop_state_machine! {
 
 /// More of them where there is time: `PROPTEST_CASES`.
 fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(48)
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(48);
+    println!("figure: {cases} runs of up to 24 operations beside the table");
+    cases
 }
