@@ -85,6 +85,12 @@ out=$(run agents-start); code=$?
 check "starting what runs is no error" "0 *builder*runs already (systemd)*Running: 5/5*" "$code $out"
 out=$(run agents-status); code=$?
 check "status shows them" "0 *builder*running*systemd*Running: 5/5*" "$code $out"
+out=$(as_user sh -c "cd $project && /srv/checkout/scripts/agents-daemon-cli.sh status" 2>&1); code=$?
+check "the script for pid files tells who runs under systemd as well" "0 *builder*running*systemd*Running: 5/5*" "$code $out"
+out=$(agentctl status --json 2>&1); code=$?
+check "the status of the project has a worker in every role" "0 5" \
+    "$code $(jq '[.roles[] | select(.workers > 0 or (.workers | type == "array" and length > 0))] | length' <<<"$out" 2>&1)"
+check "who has nothing to do is no longer said to work" "" "$(of builder StatusText | grep 'works on')"
 
 before=$(of builder MainPID)
 # 0 where none runs: that would be our own process group.
