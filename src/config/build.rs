@@ -72,7 +72,14 @@ pub(super) fn settings(all: &Flat) -> Vec<Setting> {
 /// The values, read by key; they have been checked, and defaults are filled in.
 struct Values<'a>(&'a Flat);
 
-impl Values<'_> {
+impl<'a> Values<'a> {
+    /// Returns what stands below this path, without looking through the rest.
+    fn below(&self, path: &[&str]) -> impl Iterator<Item = (&'a Vec<String>, &'a Value)> + use<'a> {
+        let from: Vec<String> = path.iter().map(|&name| name.to_owned()).collect();
+        let own = self.0.range(from.clone()..).take_while(move |(path, _)| path.starts_with(&from));
+        own.map(|(path, (value, _))| (path, value))
+    }
+
     fn get(&self, path: &[&str]) -> Option<&(Value, Origin)> {
         let path: Vec<String> = path.iter().map(|&part| part.into()).collect();
         self.0.get(&path)
@@ -324,11 +331,8 @@ fn agent(
 ) -> AgentConfig {
     let at = |member| ["agents", name, member];
     let below = |member: &'static str| {
-        let own = values
-            .0
-            .iter()
-            .filter(move |(path, _)| path.len() == 4 && path[0] == "agents" && path[1] == name && path[2] == member);
-        own.filter_map(|(path, (value, _))| Some((path[3].clone(), value.as_str()?.to_owned())))
+        let own = values.below(&["agents", name, member]).filter(|(path, _)| path.len() == 4);
+        own.filter_map(|(path, value)| Some((path[3].clone(), value.as_str()?.to_owned())))
     };
     let named = values.text(&at("adapter"));
     let (kind, adapter) = match (values.text(&at("kind")).as_deref(), named) {
@@ -369,8 +373,8 @@ fn agent(
 
 /// The names of an agent's accounts.
 fn accounts(values: &Values<'_>, name: &str) -> Vec<String> {
-    let own = values.0.keys().filter(|path| path.len() == 6 && path[..3] == ["agents", name, "accounts"]);
-    let mut all: Vec<String> = own.map(|path| path[3].clone()).collect();
+    let own = values.below(&["agents", name, "accounts"]).filter(|(path, _)| path.len() == 6);
+    let mut all: Vec<String> = own.map(|(path, _)| path[3].clone()).collect();
     all.dedup();
     all
 }
@@ -378,8 +382,8 @@ fn accounts(values: &Values<'_>, name: &str) -> Vec<String> {
 /// An agent with one of its accounts.
 fn of_account(values: &Values<'_>, name: &str, account: &str, agent: &AgentConfig) -> AgentConfig {
     let mut agent = AgentConfig { account: Some(account.into()), ..agent.clone() };
-    let own = values.0.iter().filter(|(path, _)| path.len() == 6 && path[..4] == ["agents", name, "accounts", account]);
-    agent.set.extend(own.filter_map(|(path, (value, _))| Some((path[5].clone(), value.as_str()?.to_owned()))));
+    let own = values.below(&["agents", name, "accounts", account]).filter(|(path, _)| path.len() == 6);
+    agent.set.extend(own.filter_map(|(path, value)| Some((path[5].clone(), value.as_str()?.to_owned()))));
     agent
 }
 

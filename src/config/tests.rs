@@ -365,6 +365,30 @@ fn a_directory_of_thousands_of_adapters_is_refused_and_not_read() {
     assert!(loaded.config.adapters.is_empty());
 }
 
+#[test]
+fn a_configuration_as_large_as_may_be_takes_no_more_than_its_size() {
+    let many = |n: usize| -> String {
+        let one = |n| {
+            format!(
+                "[gates.g{n}]\nargv = [\"x\"]\n[agents.a{n}]\nargv = [\"y\"]\n[agents.a{n}.accounts.b]\nset = {{ K = \"v\" }}\n\
+                 [roles.r{n}]\ntakes = \"t{n}\"\nworks = \"w{n}\"\ndone = \"done\"\nfailed = \"failed\"\nagent = \"a{n}\"\n"
+            )
+        };
+        (0..n).map(one).collect()
+    };
+    let took = |n: usize| {
+        let mut scene = Scene::new().project(&many(n));
+        scene.vars.push(("OODATCAA_TRUST_PROJECT", "1".into()));
+        let begin = std::time::Instant::now();
+        let loaded = scene.load().expect("it loads");
+        assert_eq!(loaded.config.agents[&format!("a{}@b", n - 1)].set["K"], "v");
+        assert_eq!(loaded.config.gates.len(), n);
+        begin.elapsed()
+    };
+    let (small, large) = (took(250), took(2_000));
+    assert!(large < small * 30 + Duration::from_secs(1), "{small:?} for 250, {large:?} for 2,000");
+}
+
 /// What an untrusted project may say of a key that the user has set to the middle one of three values.
 fn sample(kind: keys::Kind) -> [&'static str; 3] {
     use keys::Kind;
