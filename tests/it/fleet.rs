@@ -232,6 +232,44 @@ fn a_worker_that_cannot_start_says_why_and_leaves_nothing() {
 }
 
 #[test]
+fn a_worker_that_needs_a_person_first_answers_4_and_says_for_what() {
+    let project = Project::new();
+    for (config, words) in [
+        ("[fleet]\n", "failed to find an agent for the role `builder`"),
+        ("[fleet]\nagent = \"mine\"\n[agents.mine]\nargv = [\"no-such-agent\"]\n", "no-such-agent"),
+    ] {
+        project.write(".oodatcaa/config.toml", config);
+        project.fleet("start", &["builder"]).exits(4).says(words).says("Running: 0/1");
+    }
+    let mut start = project.command(&binary("agentctl"));
+    start.args(["fleet", "start", "builder", "--backend", "process"]).env_remove("OODATCAA_TRUST_PROJECT");
+    Said::from(start.output().expect("agentctl runs")).exits(4).says("agentctl config trust");
+}
+
+#[test]
+fn services_are_installed_from_where_the_scripts_lie_as_older_guides_say() {
+    let project = Project::new();
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for name in ["systemd/install-services.sh", "systemd/uninstall-services.sh", "scripts/agentctl"] {
+        let to = project.root().join(name);
+        fs::create_dir_all(to.parent().expect("a directory")).expect("made");
+        fs::copy(checkout.join(name), to).expect("copied");
+    }
+    let run = |script: &str| {
+        let mut shell = project.command(Path::new("bash"));
+        Said::from(shell.arg(script).current_dir(project.root().join("systemd")).output().expect("bash runs"))
+    };
+    let units = project.root().join(".config/systemd/user");
+    run("install-services.sh").exits(0).says("agent-builder.service").says("next:");
+    let unit = fs::read_to_string(units.join("agent-builder.service")).expect("a unit");
+    let place = project.root().canonicalize().expect("there").display().to_string();
+    assert!(unit.contains(&format!("--project {place}")), "{unit}");
+    assert!(!unit.contains("Documentation="), "nothing installs a page that it could name: {unit}");
+    run("uninstall-services.sh").exits(0).says("removed agent-");
+    assert!(!units.join("agent-builder.service").exists());
+}
+
+#[test]
 fn a_further_instance_is_shown_beside_the_first_and_stopped_with_it() {
     let project = Project::new();
     project.fleet("start", &["builder"]).exits(0);
