@@ -71,7 +71,15 @@ fn a_newcomer_gets_from_nothing_to_a_healthy_project() {
     let told = fails(&place.run(&["init"]), 2);
     assert!(told.contains("--yes"), "{told}");
     assert!(!place.at("p/.oodatcaa").exists(), "nothing was written without a yes");
-    assert!(ok(&place.run(&["init", "--dry-run"])).contains("SPRINT_QUEUE.json"));
+    let shown = ok(&place.run(&["init", "--dry-run"]));
+    for words in [
+        "SPRINT_QUEUE.json",
+        "nothing is merged before you have approved it: agentctl inbox",
+        "a git worktree and a branch of its own",
+        "at most 12 starts of agents a task and 1000 a day",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
     assert!(!place.at("p/.oodatcaa").exists(), "nothing was written by a dry run");
 
     ok(&place.run(&["init", "--yes"]));

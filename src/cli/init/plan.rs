@@ -119,6 +119,13 @@ pub fn plan(world: &World, layout: &Layout, found: &Found, wish: &Wish<'_>) -> R
         }
         plan.safety
             .push("at most 60m per attempt and 3 attempts per stage; nothing is simulated unless you name it".into());
+        plan.safety.push(
+            "at most 12 starts of agents a task and 1000 a day; a limit on money: agentctl config show budget".into(),
+        );
+        if found.git.is_some() {
+            plan.safety.push("each task has a git worktree and a branch of its own, outside of this directory".into());
+        }
+        plan.safety.push("nothing is merged before you have approved it: agentctl inbox".into());
         if let Chosen::Known(known) = chosen {
             plan.safety.push(format!("{}: {}", known.name, known.rights));
         }
