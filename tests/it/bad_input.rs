@@ -110,6 +110,7 @@ fn queue_refused(project: &Project, words: &str) {
     once(project, "builder").refused(65, words);
     ctl(project, "ls").refused(1, words);
     ctl(project, "task block A --reason x").refused(1, words);
+    ctl(project, "queue repair --yes").refused(1, words).refused(1, "it is left as it is");
     let validated = ctl(project, "queue validate");
     validated.ended(8);
     assert!(validated.out.replace("unreadable: ", "").contains(words), "{validated:#?}");

@@ -150,6 +150,7 @@ fn what_is_not_there_is_told_with_what_is() {
     agentctl(&project, &["logs", "P001"]).no(3, "nobody has worked on P001 yet");
     agentctl(&project, &["run", "show", "P001/4"]).no(3, "there is no attempt P001/4");
     agentctl(&project, &["ls", "role:bilder"]).no(3, "there is no role `bilder`");
+    agentctl(&project, &["ls", "rol:builder"]).no(2, "agentctl ls role:builder");
     agentctl(&project, &["ls", "is:runing"]).no(2, "agentctl ls is:running");
     agentctl(&project, &["events", "tail", "--type", "task.mooved"]).no(2, "task.moved");
     agentctl(&project, &["frobnicate"]).no(2, "unrecognized subcommand");

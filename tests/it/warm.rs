@@ -222,6 +222,30 @@ fn what_an_attempt_used_and_the_session_in_which_it_worked_are_shown() {
 }
 
 #[test]
+fn a_sandbox_that_does_not_work_here_pauses_the_role_in_its_own_words_and_charges_nobody() {
+    let (project, _trees) = project();
+    let codex = "#!/bin/sh\ncat > /dev/null\necho '{\"type\":\"thread.started\",\"thread_id\":\"t\"}'\n\
+                 echo '2026-11-29T10:00:00Z ERROR codex_core::exec: bwrap: execvp codex-linux-sandbox: No such file or directory' >&2\n\
+                 echo '{\"type\":\"turn.completed\",\"usage\":{}}'\n";
+    fs::write(project.path("bin/codex"), codex).expect("written");
+    fs::set_permissions(project.path("bin/codex"), fs::Permissions::from_mode(0o755)).expect("made executable");
+    let config = fs::read_to_string(project.path(".oodatcaa/config.toml")).expect("the configuration");
+    let config = config.replace("kind = \"claude\"", "kind = \"codex\"").replace("ANTHROPIC_API_KEY", "OPENAI_API_KEY");
+    fs::write(project.path(".oodatcaa/config.toml"), config).expect("written");
+    for _ in 0..2 {
+        project.once("builder");
+    }
+    let ends = project.events_of("attempt.finished");
+    assert_eq!(ends.len(), 1, "it is not tried again: {ends:?}");
+    assert_eq!(
+        (ends[0]["data"]["class"].as_str(), ends[0]["data"]["charged"].as_bool()),
+        (Some("permission_denied"), None)
+    );
+    let inbox = agentctl(&project, &["inbox"]);
+    assert!(inbox.contains("codex-linux-sandbox") && inbox.contains("agentctl fleet start builder"), "{inbox}");
+}
+
+#[test]
 fn answers_that_are_pages_of_a_proxy_cost_nothing_and_work_goes_on_by_itself_once_they_end() {
     let (mut project, _trees) = project();
     // A whole afternoon of such pages, for more tasks than a role may fail in a row.
