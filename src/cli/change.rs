@@ -41,10 +41,20 @@ pub struct Changed {
 pub fn decide(
     ctx: &Context,
     dry: Dry,
-    mut decide: impl FnMut(&Snapshot, &Workflow, &Actor) -> Answer,
+    decide: impl FnMut(&Snapshot, &Workflow, &Actor) -> Answer,
 ) -> Result<Changed, Failure> {
     // Changing anything by roles that are not the project's would be wrong, so no stand-in here.
-    let (workflow, actor) = (&ctx.loaded()?.config.workflow, ctx.actor());
+    decide_by(ctx, dry, &ctx.loaded()?.config.workflow, decide)
+}
+
+/// The same for what no table of roles decides, so that a broken configuration keeps nobody from it.
+pub fn decide_by(
+    ctx: &Context,
+    dry: Dry,
+    workflow: &Workflow,
+    mut decide: impl FnMut(&Snapshot, &Workflow, &Actor) -> Answer,
+) -> Result<Changed, Failure> {
+    let actor = ctx.actor();
     if dry.dry_run {
         let before = ctx.read()?.snapshot;
         let plan = decide(&before, workflow, &actor).map_err(|refusal| refused(&refusal, &before.queue))?;
@@ -67,11 +77,22 @@ pub fn decide_on(
     ctx: &Context,
     dry: Dry,
     id: &str,
+    on: impl FnMut(&Snapshot, &Workflow, &TaskId, &Actor) -> Answer,
+) -> Result<(TaskId, Changed), Failure> {
+    decide_on_by(ctx, dry, &ctx.loaded()?.config.workflow, id, on)
+}
+
+/// The same for what no table of roles decides ([`decide_by`]).
+pub fn decide_on_by(
+    ctx: &Context,
+    dry: Dry,
+    workflow: &Workflow,
+    id: &str,
     mut on: impl FnMut(&Snapshot, &Workflow, &TaskId, &Actor) -> Answer,
 ) -> Result<(TaskId, Changed), Failure> {
     let id = find(&ctx.read()?.snapshot.queue, id)?.id.clone();
     let mut dead = false;
-    let first = decide(ctx, dry, |snapshot, workflow, actor| {
+    let first = decide_by(ctx, dry, workflow, |snapshot, workflow, actor| {
         let answer = on(snapshot, workflow, &id, actor);
         dead = matches!(answer, Err(Refusal::Abandoned { dead: true, .. }));
         answer
@@ -79,7 +100,7 @@ pub fn decide_on(
     let changed = match first {
         Err(_) if dead && !dry.dry_run => {
             lease::give_back(ctx, &id)?;
-            decide(ctx, dry, |snapshot, workflow, actor| on(snapshot, workflow, &id, actor))?
+            decide_by(ctx, dry, workflow, |snapshot, workflow, actor| on(snapshot, workflow, &id, actor))?
         }
         other => other?,
     };

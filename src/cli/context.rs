@@ -8,7 +8,7 @@ use std::{cell::OnceCell, path::PathBuf};
 use super::{fail, ui::Ui};
 use crate::{
     config::{Config, Loaded, Overrides, World},
-    domain::{Queue, Task, Workflow, event::Actor, text},
+    domain::{Queue, Task, Workflow, event::Actor, policy::Policy, text},
     error::{Failure, quoted},
     layout::Layout,
     process::caller,
@@ -99,15 +99,16 @@ impl Context {
     }
 
     /// The table of roles. With a broken configuration the shipped one serves, and a warning says so:
-    /// looking at tasks works always.
+    /// looking at tasks works always. It says that no worker can start.
     pub fn workflow(&self) -> &Workflow {
         self.workflow.get_or_init(|| match self.loaded() {
             Ok(loaded) => loaded.config.workflow.clone(),
             // Outside of a project there is nothing to show, and the verb says so.
             Err(_) if self.layout().is_err() => Workflow::shipped(),
             Err(failure) => {
-                self.ui.warn(&format!("{}; the shipped roles are shown", failure.sentence()));
-                Workflow::shipped()
+                let broken = failure.sentence();
+                self.ui.warn(&format!("{broken}; the shipped roles are shown"));
+                Workflow::shipped().under(Policy { broken: Some(broken), ..Policy::default() })
             }
         })
     }

@@ -101,11 +101,15 @@ pub struct List {
 
 /// Prints what waits for a person.
 pub fn list(ctx: &Context, args: &List) -> Done {
-    follow_branches(ctx, None)?;
+    // With roles that only stand in for the project's nothing is asked.
+    let is_broken = ctx.workflow().policy().broken.is_some();
+    if !is_broken {
+        follow_branches(ctx, None)?;
+    }
     let reading = ctx.read()?;
     let (mut snapshot, invalid) = (reading.snapshot, reading.invalid.map(|error| error.to_string()));
-    let workflow = &ctx.loaded()?.config.workflow;
-    let plan = put_right(&snapshot, workflow);
+    let workflow = ctx.workflow();
+    let plan = if is_broken { Plan::none() } else { put_right(&snapshot, workflow) };
     if !plan.is_empty() {
         // What is shown here can be decided, so it is asked first. Where nothing can be written it is shown all the same.
         snapshot = snapshot.after(&plan);

@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    change::{Dry, decide},
+    change::{Dry, decide_by},
     context::Context,
     fail::{Done, exit},
     runs::{self, Attempt},
@@ -289,7 +289,8 @@ fn stop(ctx: &Context, args: &Stop) -> Done {
         ctx.ui.say("nothing was changed");
         return Ok(exit::FAILED);
     }
-    let changed = decide(ctx, args.dry, |snapshot, _, actor| operate::stop(snapshot, &task, reason, actor))?;
+    let changed =
+        decide_by(ctx, args.dry, ctx.workflow(), |snapshot, _, actor| operate::stop(snapshot, &task, reason, actor))?;
     let token = changed.before.leases.get(&task).map(crate::domain::Held::token).unwrap_or_default();
     let asked = !changed.plan.is_empty();
     let stopped = match args.wait.filter(|_| !args.dry.dry_run) {

@@ -8,7 +8,7 @@ use std::{
 use serde_json::json;
 
 use super::{
-    change::{Changed, Dry, decide, decide_on, each, tell},
+    change::{Changed, Dry, decide, decide_on, decide_on_by, each, tell},
     context::Context,
     edit,
     fail::{self, Done},
@@ -360,7 +360,7 @@ fn cancel(ctx: &Context, args: &Cancel) -> Done {
         return Ok(fail::exit::FAILED);
     }
     each(ctx, args.dry, "cancel", &args.ids, |id| {
-        let (id, changed) = decide_on(ctx, args.dry, id, |snapshot, _, id, actor| {
+        let (id, changed) = decide_on_by(ctx, args.dry, ctx.workflow(), id, |snapshot, _, id, actor| {
             operate::cancel(snapshot, id, reason, args.stop, actor)
         })
         .map_err(|mut failure| {

@@ -249,6 +249,7 @@ pub(super) fn build(
         },
         merges: workspace.mode == WorkspaceMode::Worktree,
         on_retry: on_retry(&roles),
+        broken: None,
     };
     let workflow = workflow(&values, names(all, "roles"), found)?.under(policy);
     Ok(Config { fleet, workflow, roles, agents, adapters, gates, retry, workspace, merge, trust })

@@ -37,6 +37,7 @@ impl Need<'_> {
     /// The name by which a person speaks of it: of the decision or of the task, `role:NAME`, `queue`.
     pub fn id(&self) -> String {
         match &self.cause {
+            Cause::Config => "config".into(),
             Cause::Queue => "queue".into(),
             Cause::Role(role) => format!("role:{role}"),
             Cause::Agent(name) => format!("agent:{name}"),
@@ -46,10 +47,11 @@ impl Need<'_> {
         }
     }
 
-    /// Its kind in one word: that of the decision, or `queue`, `paused`, `agent`, `budget`, `task`.
+    /// Its kind in one word: that of the decision, or `config`, `queue`, `paused`, `agent`, `budget`, `task`.
     pub fn kind(&self) -> &'static str {
         match (&self.cause, self.decision) {
             (_, Some(decision)) => decision.topic.word(),
+            (Cause::Config, _) => "config",
             (Cause::Queue, _) => "queue",
             (Cause::Role(_), _) => "paused",
             (Cause::Agent(_), _) => "agent",
@@ -75,7 +77,7 @@ impl Need<'_> {
     }
 }
 
-/// Lists what waits for a person: the queue as a whole, paused roles, agents that cannot be used, decisions (the oldest first), budgets, tasks
+/// Lists what waits for a person: a broken configuration, the queue as a whole, paused roles, agents that cannot be used, decisions (the oldest first), budgets, tasks
 /// (in the order of the file). `invalid` says why the queue file cannot be read, while it cannot.
 pub fn list<'a>(snapshot: &'a Snapshot, workflow: &'a Workflow, invalid: Option<&str>) -> Vec<Need<'a>> {
     let explainer = Explainer::new(snapshot, workflow);
@@ -92,6 +94,10 @@ pub fn list<'a>(snapshot: &'a Snapshot, workflow: &'a Workflow, invalid: Option<
     }
     let mut tasks = |cause: &Cause| waiting.remove(cause).map(|(_, tasks)| tasks).unwrap_or_default();
     let mut needs = Vec::new();
+    if let Some(why::Why { sentence: words, next, .. }) = why::broken(workflow) {
+        let tasks = tasks(&Cause::Config);
+        needs.push(Need { cause: Cause::Config, words, next, decision: None, since: None, tasks });
+    }
     let mut queue = Vec::new();
     if let Some(invalid) = invalid {
         queue.push((format!("the queue file cannot be read: {}", one_line(invalid)), "agentctl queue validate"));

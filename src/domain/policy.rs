@@ -25,6 +25,8 @@ pub struct Policy {
     pub merges: bool,
     /// Who works on tasks that have failed before, by role.
     pub on_retry: BTreeMap<Role, OnRetry>,
+    /// What is wrong with the configuration, where these roles only stand in for those of a broken one.
+    pub broken: Option<String>,
 }
 
 /// Who works on tasks of a role that have failed before.
@@ -46,6 +48,7 @@ impl Default for Policy {
             bounds: Bounds::default(),
             merges: true,
             on_retry: BTreeMap::new(),
+            broken: None,
         }
     }
 }

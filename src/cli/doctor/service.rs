@@ -83,7 +83,10 @@ fn workers(checks: &mut Checks, patient: &Patient<'_>, rows: &[Row]) {
             "workers",
             what,
             "nothing happens to those tasks",
-            format!("agentctl fleet start {}", waiting.join(" ")),
+            match patient.loaded {
+                Ok(_) => format!("agentctl fleet start {}", waiting.join(" ")),
+                Err(_) => format!("mend the configuration, then: agentctl fleet start {}", waiting.join(" ")),
+            },
         );
     }
     versions(checks, rows);

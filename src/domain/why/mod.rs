@@ -13,7 +13,7 @@ mod reason;
 
 use facts::facts;
 use reason::main_reason;
-pub(in crate::domain) use reason::paused;
+pub(in crate::domain) use reason::{broken, paused};
 
 /// An answer to "why".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Why {
 /// What waits for a person; the same for every task that it holds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
+    /// The configuration, which cannot be used.
+    Config,
     /// The queue file as a whole.
     Queue,
     /// A role that is paused.

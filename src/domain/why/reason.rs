@@ -16,6 +16,24 @@ use crate::domain::{
 };
 
 pub(super) fn main_reason(seen: &Explainer<'_>, task: &Task) -> Why {
+    let answer = reason(seen, task);
+    match broken(seen.workflow) {
+        // Whatever waits for a worker waits for one that can start.
+        Some(broken) if answer.next.starts_with("agentctl fleet start") && answer.person != Some(Cause::Config) => {
+            Why { sentence: format!("{}; but {}", answer.sentence, broken.sentence), ..broken }
+        }
+        _ => answer,
+    }
+}
+
+/// Why no worker can start, where the configuration is broken.
+pub(in crate::domain) fn broken(workflow: &Workflow) -> Option<Why> {
+    let broken = workflow.policy().broken.as_deref()?;
+    let sentence = format!("no worker can start until the configuration is mended: {}", cut(&one_line(broken), 1_000));
+    Some(why("R22", sentence, "agentctl doctor (after mending it)").needs(Cause::Config))
+}
+
+fn reason(seen: &Explainer<'_>, task: &Task) -> Why {
     let (snapshot, workflow) = (seen.snapshot, seen.workflow);
     let id = &task.id;
     if task.status.is_done() {
@@ -139,6 +157,11 @@ fn taken_by<'a>(seen: &Explainer<'a>, task: &Task, takers: &[&'a RoleRule]) -> W
         (snapshot.history.paused(&rule.role), &obstacle)
     {
         return paused(&rule.role, pause);
+    }
+    if let (Some(broken), Some(Obstacle::NotBefore(_) | Obstacle::Paced(..)) | None) =
+        (broken(seen.workflow), &obstacle)
+    {
+        return broken;
     }
     match obstacle {
         Some(Obstacle::Leased(owner)) => {

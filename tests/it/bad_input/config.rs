@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::json;
+
 use super::{ctl, once, with_one};
 use crate::support::{Project, eventually};
 
@@ -31,6 +33,42 @@ fn a_configuration_that_cannot_be_used_is_told_with_its_place_and_stops_the_work
         ctl(&project, "config show").refused(1, words);
         assert_eq!(project.text(), before);
     }
+}
+
+#[test]
+fn with_a_broken_configuration_every_surface_says_that_no_worker_can_start_and_where_it_is_broken() {
+    let mut project = Project::new("echo started; exec sleep 600");
+    project.queue(json!([
+        {"id": "A", "title": "a", "status": "ready"},
+        {"id": "B", "title": "b", "status": "awaiting_test"},
+        {"id": "C", "title": "c", "status": "testing"},
+        {"id": "D", "title": "d", "status": "awaiting_test", "dependencies": ["A"]},
+    ]));
+    let n = project.start("builder", &[]);
+    project.wait_for("A", "in_progress");
+    append(&project, b"[gates.g]\nargvv = 3\n");
+    let words = "no worker can start until the configuration is mended: ";
+    let place = ".oodatcaa/config.toml:11:1: `gates.g.argvv` is no known key";
+    for verb in ["why B", "why C", "show B", "ls is:needs_you", "inbox", "status"] {
+        let said = ctl(&project, verb);
+        let all = said.ended(0).out.clone() + &said.err;
+        assert!(all.contains(place), "{verb}: {all}");
+        assert!(verb == "status" || said.out.contains(words), "{verb}: {all}");
+        assert!(!all.contains("takes it next"), "{verb}: {all}");
+    }
+    ctl(&project, "inbox --check").ended(4);
+    assert!(ctl(&project, "status --json").out.contains("\"inbox\":1"));
+    assert!(ctl(&project, "why D").out.contains("it waits for A"));
+    assert!(ctl(&project, "why A").out.contains("works on it"));
+    assert!(ctl(&project, "doctor").out.contains("mend the configuration, then: agentctl fleet start tester"));
+    // What runs can be ended all the same, and what waits cancelled.
+    ctl(&project, "-y run stop A --reason no").ended(0);
+    project.wait_for("A", "blocked");
+    ctl(&project, "task cancel B --reason no").ended(0);
+    assert_eq!(project.status("B"), "cancelled");
+    ctl(&project, "task retry A").refused(1, place);
+    project.signal(n, rustix::process::Signal::TERM);
+    project.ended(n);
 }
 
 #[test]
