@@ -4,7 +4,11 @@
 //! Clocks are not among the operations: the store reads its own. What a jump does the rules' tests and the
 //! model (`model::a_jump_of_the_wall_clock_takes_nothing_from_anybody`) show.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    time::{Duration, Instant},
+};
 
 use oodatcaa::{
     domain::{
@@ -20,8 +24,11 @@ use oodatcaa::{
     },
     store::{Store, StoreError, file::FileStore},
 };
-use proptest::{prelude::*, test_runner::Config};
-use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
+};
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 
 use super::{Project, id};
 
@@ -467,16 +474,27 @@ impl StateMachineTest for Table {
     }
 }
 
-prop_state_machine! {
-    #![proptest_config(Config { cases: cases(), failure_persistence: None, max_shrink_iters: 400, ..Config::default() })]
+/// What a store waits for, it waits for beside the others.
+const ABREAST: u32 = 16;
 
-    #[test]
-    fn the_store_does_what_a_table_does(sequential 1..25 => Table);
+#[test]
+fn the_store_does_what_a_table_does() {
+    // More of them where there is time.
+    let cases: u32 = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(48);
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        (0..ABREAST).for_each(|_| drop(scope.spawn(move || some(cases.div_ceil(ABREAST)))));
+    });
+    let seconds = began.elapsed().as_secs_f64();
+    println!("figure: {cases} runs of up to 24 operations beside the table, {seconds:.1} s");
 }
 
-/// More of them where there is time: `PROPTEST_CASES`.
-fn cases() -> u32 {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(48);
-    println!("figure: {cases} runs of up to 24 operations beside the table");
-    cases
+fn some(cases: u32) {
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
+    let run = |(table, steps, seen)| {
+        Table::test_sequential(config.clone(), table, steps, seen);
+        Ok(())
+    };
+    let done = TestRunner::new(config.clone()).run(&Table::sequential_strategy(1..25), run);
+    done.unwrap_or_else(|failed| panic!("{failed}\n{failed:#?}"));
 }
