@@ -98,3 +98,16 @@ fn torture_runs_every_test_that_is_left_to_it_and_each_of_its_words_names_one() 
         assert!(is_module || left.iter().any(|name| name.contains(word)), "{word} names no test");
     }
 }
+
+#[test]
+fn every_planted_bug_fits_into_the_code_as_it_is() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let patches = fs::read_dir(root.join("tests/planted")).expect("the patches");
+    let patches: Vec<_> = patches.map(|patch| patch.expect("an entry").path()).collect();
+    assert!(!patches.is_empty());
+    for patch in patches {
+        let git = std::process::Command::new("git").args(["apply", "--check"]).arg(&patch).current_dir(root).output();
+        let said = git.expect("git runs");
+        assert!(said.status.success(), "{}: {}", patch.display(), String::from_utf8_lossy(&said.stderr));
+    }
+}
