@@ -20,7 +20,9 @@ impl From<WorkspaceError> for Failure {
                 Self::of("config_invalid", &error).hint(format!("see what git says: git -C {} status", quoted(path)))
             }
             WorkspaceError::Git(GitError::TimedOut { .. } | GitError::Stopped { .. }) => Self::of("timed_out", &error),
-            WorkspaceError::Git(GitError::Failed { .. }) => Self::of("failed", &error).hint("agentctl doctor"),
+            WorkspaceError::Git(GitError::Failed { .. } | GitError::Killed { .. }) => {
+                Self::of("failed", &error).hint("agentctl doctor")
+            }
             WorkspaceError::NoBase(_) => {
                 Self::of("config_invalid", &error).hint("see what is in force: agentctl config show --origin")
             }

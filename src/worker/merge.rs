@@ -345,9 +345,7 @@ fn refused(error: &TrainError, line: &Line, branch: &str, workspace: &Workspace)
         | TrainError::NoBranch { .. }
         | TrainError::RemoteMoved { .. }
         | TrainError::PushRefused { .. } => Outcome::failed(Class::Config, reason),
-        TrainError::Git(error) if error.lock().is_some() => {
-            Outcome::Waits { reason: super::ready::held(error, reason) }
-        }
+        TrainError::Git(error) if error.passes() => Outcome::Waits { reason: super::ready::held(error, reason) },
         TrainError::Git(error) => Outcome::failed(error.class(), reason),
         TrainError::Unproven { .. } => Outcome::failed(Class::Network, reason),
         TrainError::Refused { .. } | TrainError::Io { .. } => {

@@ -47,7 +47,7 @@ impl Run {
                 WorkspaceError::Detached | WorkspaceError::Fetch { away: true, .. } => Outcome::Waits { reason },
                 // It may be the network that it lacks: that passes, and pauses nobody.
                 WorkspaceError::Hook { cannot: false, .. } if waits < PATIENCE => Outcome::Waits { reason },
-                WorkspaceError::Git(ref git) if git.lock().is_some() => Outcome::Waits { reason: held(git, reason) },
+                WorkspaceError::Git(ref git) if git.passes() => Outcome::Waits { reason: held(git, reason) },
                 error => Outcome::failed(error.class(), reason),
             }
         };

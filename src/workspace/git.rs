@@ -9,7 +9,7 @@ use std::{
     ffi::OsStr,
     fs::File,
     io::{Read, Write},
-    os::unix::process::CommandExt as _,
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, Stdio},
     sync::{
@@ -116,7 +116,7 @@ pub enum GitError {
         command: String,
         /// Where.
         dir: PathBuf,
-        /// The exit status; -1 when a signal ended it.
+        /// The exit status.
         code: i32,
         /// What it said on standard error, bounded.
         said: String,
@@ -128,6 +128,16 @@ pub enum GitError {
         command: String,
         /// Where.
         dir: PathBuf,
+    },
+    /// A signal that was not ours ended it: what it was asked is not answered.
+    #[error("finish git {command} in {}: somebody ended it with signal {signal}", dir.display())]
+    Killed {
+        /// The arguments.
+        command: String,
+        /// Where.
+        dir: PathBuf,
+        /// Which.
+        signal: i32,
     },
     /// It took too long and was ended.
     #[error("git {command} in {}: no answer in time", dir.display())]
@@ -164,6 +174,7 @@ impl GitError {
         match self {
             Self::NotStarted(_) | Self::TooOld { .. } | Self::NotOurs { .. } => Class::Config,
             Self::Failed { said, .. } if environment::of_git(said).is_some() => Class::Environment,
+            Self::Killed { .. } => Class::Interrupted,
             Self::Failed { .. } | Self::Stopped { .. } | Self::TimedOut { .. } | Self::Files { .. } => {
                 Class::AgentCrashed
             }
@@ -175,6 +186,11 @@ impl GitError {
         let Self::Failed { said, .. } = self else { return None };
         let (_, after) = said.split_once("Unable to create '")?;
         after.split_once("': File exists").map(|(path, _)| path).filter(|path| path.ends_with(".lock"))
+    }
+
+    /// Whether it passes by itself, sooner or later: nobody's fault, and nothing to charge or to pause for.
+    pub fn passes(&self) -> bool {
+        self.lock().is_some() || matches!(self, Self::Killed { .. })
     }
 
     pub(super) fn not_ours(at: &Path, why: impl Into<String>) -> Self {
@@ -393,6 +409,14 @@ impl Git {
         }
     }
 
+    /// Whether a commit is in the history of another; one that is not there any more is in none.
+    pub fn is_ancestor(&self, old: &str, new: &str) -> Result<bool, GitError> {
+        match self.asks(&["merge-base", "--is-ancestor", old, new]) {
+            Err(GitError::Failed { .. }) => Ok(false),
+            answer => answer,
+        }
+    }
+
     /// With bytes on standard input; without them it is empty.
     #[must_use]
     pub fn with_input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
@@ -586,12 +610,19 @@ impl Started {
         }
         let all = |handle: Option<Reader>| handle.and_then(|handle| handle.join().ok()).unwrap_or_default();
         let (out, said) = (all(self.out.take()), all(self.said.take()));
+        let (command, dir) = (|| self.command.clone(), || self.git.dir().to_path_buf());
+        let Some(code) = status.code() else {
+            return Err(GitError::Killed {
+                command: command(),
+                dir: dir(),
+                signal: status.signal().unwrap_or_default(),
+            });
+        };
         if out.len().max(said.len()) as u64 > MOST_SAID {
             let said = format!("it said more than {} MiB", MOST_SAID >> 20);
-            let (command, dir) = (self.command.clone(), self.git.dir().into());
-            return Err(GitError::Failed { command, dir, code: status.code().unwrap_or(-1), said });
+            return Err(GitError::Failed { command: command(), dir: dir(), code, said });
         }
-        Ok((status.code().unwrap_or(-1), out, said))
+        Ok((code, out, said))
     }
 }
 

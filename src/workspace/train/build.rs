@@ -19,7 +19,7 @@ pub(super) fn build(tree: &Tree, line: &Line, order: &Order, source: &str, base:
     let maker = Maker { tree, line, order, source, base };
     let reverted = verify::reverted(&tree.git, order, source, base)?;
     if let Some((revert, sources)) = &reverted
-        && sources.iter().any(|old| tree.git.asks(&["merge-base", "--is-ancestor", old, base]).unwrap_or(false))
+        && verify::any_in(&tree.git, sources, base)?
     {
         maker.reinstate(revert)?;
     }

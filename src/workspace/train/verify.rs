@@ -180,11 +180,22 @@ pub(super) fn reverted(
 pub(super) fn old_reverted(git: &Git, task: &str, source: &str) -> Result<Option<(String, String)>, TrainError> {
     let name = format!("refs/oodatcaa/reverted/{}", safe::ref_word(task));
     let Some(commit) = read_ref(git, &name)? else { return Ok(None) };
-    let holds = |other: &str| git.asks(&["merge-base", "--is-ancestor", other, source]).unwrap_or(false);
-    let sources = trailers(git, &commit, "Oodatcaa-Reverted-Source")?;
     // One that began after the revert has both from its target.
-    let goes_on = !holds(&commit) && sources.iter().any(|old| holds(old));
-    Ok(goes_on.then_some((name, commit)))
+    if git.is_ancestor(&commit, source)? {
+        return Ok(None);
+    }
+    let sources = trailers(git, &commit, "Oodatcaa-Reverted-Source")?;
+    Ok(any_in(git, &sources, source)?.then_some((name, commit)))
+}
+
+/// Whether one of these commits is in the history of another.
+pub(super) fn any_in(git: &Git, commits: &BTreeSet<String>, of: &str) -> Result<bool, TrainError> {
+    for commit in commits {
+        if git.is_ancestor(commit, of)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn trailers(git: &Git, commit: &str, key: &str) -> Result<BTreeSet<String>, TrainError> {

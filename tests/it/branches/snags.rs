@@ -192,3 +192,46 @@ fn a_worker_beats_while_git_takes_long_and_ends_when_it_is_told_to_and_the_work_
         assert_eq!(project.status("A"), "awaiting_test", "{pattern}: {}", project.diagnosis());
     }
 }
+
+#[test]
+fn a_git_that_somebody_kills_is_nobodys_fault_wherever_it_is() {
+    // Each call that kills itself the first time, and the role whose attempt it ends.
+    for (pattern, role) in [
+        ("*\" worktree add \"*", "builder"),
+        ("*\" rev-parse --is-bare-repository \"*", "builder"),
+        ("*\" worktree add \"*/train-*", "integrator"),
+        ("*/train-*\" rev-parse --is-bare-repository \"*", "integrator"),
+        ("*\" merge-base --is-ancestor \"*", "integrator"),
+        ("*\" merge \"*", "integrator"),
+        ("*\" update-ref \"*", "integrator"),
+    ] {
+        let (mut project, trees) = scene("echo mine > made.txt");
+        if role == "integrator" {
+            for role in ["builder", "tester"] {
+                once(&project, role);
+            }
+        }
+        let path = std::env::var("PATH").unwrap();
+        let real = path.split(':').map(|dir| Path::new(dir).join("git")).find(|git| git.exists()).expect("git");
+        let (bin, killed) = (trees.0.join("bin"), trees.0.join("killed"));
+        fs::create_dir_all(&bin).unwrap();
+        let body = format!(
+            "#!/bin/sh\ncase \" $* \" in {pattern}) [ -e '{0}' ] || {{ touch '{0}'; kill -9 $$; }};; esac\nexec '{1}' \"$@\"\n",
+            killed.display(),
+            real.display()
+        );
+        fs::write(bin.join("git"), body).unwrap();
+        fs::set_permissions(bin.join("git"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:{path}", bin.display());
+        let n = project.start_with(role, &["--interval", "1s"], &[("PATH", &path)]);
+        let next = if role == "builder" { "awaiting_test" } else { "done" };
+        eventually("it goes on", || (project.status("A") == next).then_some(()));
+        project.signal(n, Signal::TERM);
+        project.ended(n);
+        assert!(killed.exists(), "{role}, {pattern}: such a call was made");
+        assert!(project.events_of("worker.paused").is_empty(), "{role}, {pattern}: {}", project.diagnosis());
+        for event in project.events_of("attempt.finished") {
+            assert_ne!(event["data"]["charged"], true, "{role}, {pattern}: {event}");
+        }
+    }
+}
