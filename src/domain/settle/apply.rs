@@ -73,6 +73,9 @@ pub(super) fn pause_failing_role(snapshot: &Snapshot, plan: &mut Plan, mine: &Le
     let Some(role) = after.history.roles.get(&mine.role) else { return };
     if role.paused.is_none() && role.failing.len() >= retry.pause_after as usize {
         let tasks: Vec<&str> = role.failing.iter().map(TaskId::as_str).collect();
+        let ended = plan.events.iter().rev().find(|event| event.kind == Kind::AttemptFinished);
+        let word = |key: &str| ended?.data.get(key)?.as_str().map(|words| text::cut(&text::one_line(words), 300));
+        let last = word("class").zip(word("reason")).map(|(class, reason)| format!("; the last: {class}: {reason}"));
         plan.event(
             EventDraft::new(Kind::WorkerPaused, Actor::Policy("R22".into()))
                 .role(&mine.role)
@@ -80,9 +83,10 @@ pub(super) fn pause_failing_role(snapshot: &Snapshot, plan: &mut Plan, mine: &Le
                 .with(
                     "reason",
                     format!(
-                        "{} tasks failed one after the other ({}): suspect the environment",
+                        "{} tasks failed one after the other ({}): suspect the environment{}",
                         tasks.len(),
-                        tasks.join(", ")
+                        tasks.join(", "),
+                        last.unwrap_or_default()
                     ),
                 ),
         );

@@ -203,7 +203,9 @@ fn three_tasks_failing_in_a_row_pause_the_role() {
         let (plan, lease) = claim::decide(&now, &flow(), &claimant(&Role::BUILDER)).expect("a claim");
         now = settled(&now.after(&plan), &lease, &Outcome::failed(Class::AgentFailed, "exit status 1"));
     }
-    assert_eq!(now.history.paused(&Role::BUILDER).expect("paused").class, "environment");
+    let pause = now.history.paused(&Role::BUILDER).expect("paused");
+    assert_eq!(pause.class, "environment");
+    assert!(pause.reason.ends_with("; the last: agent_failed: exit status 1"), "{}", pause.reason);
 }
 
 #[test]
