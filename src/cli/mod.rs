@@ -115,6 +115,7 @@ enum Command {
     /// Say yes to what waits for you
     Approve(inbox::Approve),
     /// Say no, and why
+    #[command(alias = "deny")]
     Reject(inbox::Reject),
     /// Answer an agent's question
     Answer(inbox::Answer),

@@ -56,7 +56,7 @@ fn a_task_waits_for_approval_and_is_merged_after_it() {
     assert!(said(&status).contains("1 thing needs you (1 merge): agentctl inbox"), "{}", said(&status));
     let why = good(&ctl(&project, &["why", "A"]));
     assert!(why.contains("a human must approve it before it is merged (A.1"), "{why}");
-    assert!(why.contains("; without an answer it is denied at ") && why.contains(" UTC)"), "{why}");
+    assert!(why.contains("; without an answer it is rejected at ") && why.contains(" UTC)"), "{why}");
     assert!(why.contains("agentctl approve A.1"), "{why}");
 
     good(&ctl(&project, &["approve", "A.1", "--dry-run"]));

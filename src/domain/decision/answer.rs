@@ -62,7 +62,7 @@ pub enum Refusal {
         wanted: String,
     },
     /// Its deadline is over, and its default holds.
-    #[error("the deadline of {0} is over, so it was denied")]
+    #[error("the deadline of {0} is over, so it was rejected")]
     Overdue(String),
     /// A question wants an answer, not a yes.
     #[error("{0} is a question; approving it says nothing")]

@@ -76,7 +76,7 @@ fn a_task_is_merged_only_after_a_human_approved_it() {
     let told = why::explain(&now, &flow(), only(&now));
     assert!(
         told.sentence
-            .starts_with("a human must approve it before it is merged (A.1; without an answer it is denied at "),
+            .starts_with("a human must approve it before it is merged (A.1; without an answer it is rejected at "),
         "{}",
         told.sentence
     );

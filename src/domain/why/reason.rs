@@ -296,7 +296,7 @@ pub(in crate::domain) fn paused(role: &Role, pause: &Pause) -> Why {
 
 fn until(decision: &Decision) -> String {
     let time = decision.deadline.map(|time| time.format("%Y-%m-%d %H:%M UTC"));
-    time.map(|time| format!("; without an answer it is denied at {time}")).unwrap_or_default()
+    time.map(|time| format!("; without an answer it is rejected at {time}")).unwrap_or_default()
 }
 
 fn held(snapshot: &Snapshot, task: &Task, hold: &Hold) -> Why {
