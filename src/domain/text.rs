@@ -145,6 +145,28 @@ pub fn many(count: usize, what: &str) -> String {
     }
 }
 
+/// What a line of a failed program's output may say of the failure, the most telling first.
+const TELLING: [&str; 7] = ["assert", "expected", "panicked at", "exception", "error", "fatal", "fail"];
+
+/// Lines that count failures and found none.
+const NOT_TELLING: [&str; 4] = ["0 failed", "0 failures", "0 errors", "no error"];
+
+/// Returns the line of a failed program's output that says most of why, else its last one; `None` where there is none.
+///
+/// Programs print it between much else, and who reads one line sees only how it begins.
+pub fn telling(output: &str) -> Option<&str> {
+    let lines = || {
+        let lines = output.lines().map(|line| line.trim_matches(|c: char| c.is_whitespace() || "=-_".contains(c)));
+        lines.filter(|line| !line.is_empty())
+    };
+    let says = |line: &str, sign: &str| {
+        let line = line.to_lowercase();
+        line.contains(sign) && !NOT_TELLING.iter().any(|none| line.contains(none))
+    };
+    let found = TELLING.iter().find_map(|sign| lines().find(|line| says(line, sign)));
+    found.or_else(|| lines().next_back())
+}
+
 /// Cuts a text to so many characters, with an ellipsis as the last.
 pub fn cut(text: &str, max: usize) -> String {
     if text.chars().count() <= max {
@@ -223,6 +245,19 @@ mod tests {
     fn a_count_agrees_with_its_word() {
         assert_eq!([many(0, "task"), many(1, "task"), many(2, "task")], ["0 tasks", "1 task", "2 tasks"]);
         assert_eq!([many(1, "process"), many(2, "process")], ["1 process", "2 processes"]);
+    }
+
+    #[test]
+    fn the_line_that_says_why_is_found_between_much_else() {
+        let pytest = "==== test session starts ====\ntests/test_a.py ..F [ 1%]\n==== FAILURES ====\n\
+                      E       AssertionError: wanted 3, got 4\n==== 1 failed, 40 passed in 0.3s ====\n";
+        assert_eq!(telling(pytest), Some("E       AssertionError: wanted 3, got 4"));
+        let cargo = "running 2 tests\nthread 'a' panicked at src/a.rs:3:5:\nassertion `left == right` failed\n\
+                     test result: FAILED. 1 passed; 1 failed\n";
+        assert_eq!(telling(cargo), Some("assertion `left == right` failed"));
+        assert_eq!(telling("built, 0 errors\n0 failed\nmake: *** [test] Error 2\n"), Some("make: *** [test] Error 2"));
+        assert_eq!(telling("one\n\n  two  \n----\n"), Some("two"));
+        assert_eq!(telling(" \n===\n"), None);
     }
 
     #[test]

@@ -79,8 +79,10 @@ fn try_on(run: &mut Run, name: &str, gate: &GateConfig, ground: &Ground, afresh:
 
 /// How a gate was red, in one line.
 fn told(ran: &Ran) -> String {
-    let last = ran.tail.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-    if last.is_empty() { ran.words.clone() } else { format!("{}: {}", ran.words, text::cut(last, 300)) }
+    match text::telling(&ran.tail) {
+        Some(line) => format!("{}: {}", ran.words, text::cut(line, 300)),
+        None => ran.words.clone(),
+    }
 }
 
 /// What decides whether a gate is green on a commit, as a name.

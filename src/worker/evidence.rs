@@ -289,7 +289,11 @@ fn gate(run: &mut Run, name: &str) -> Result<(), Outcome> {
     }
     let strange = ran.cannot || environment::no_room(&ran.tail).is_some();
     let tail = if ran.tail.is_empty() { String::new() } else { format!("; its last lines:\n{}", ran.tail) };
-    let words = format!("{GATE}{name}` {}{tail}", ran.words);
+    // What is shown in one line is cut at its end: why it failed comes before what stands around it.
+    let why =
+        text::telling(&ran.tail).filter(|line| !ran.tail.lines().next().is_some_and(|first| first.contains(line)));
+    let why = why.map(|line| format!(": {}", text::cut(line, 200))).unwrap_or_default();
+    let words = format!("{GATE}{name}` {}{why}{tail}", ran.words);
     let role = run.shared.role().clone();
     match baseline::ask(run, name, &gate, strange)? {
         Verdict::Red { commit, words } => Err(Outcome::failed(

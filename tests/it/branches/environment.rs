@@ -95,6 +95,27 @@ fn a_gate_that_was_green_before_the_work_counts() {
 }
 
 #[test]
+fn of_the_many_lines_of_a_red_gate_the_one_that_says_why_is_told_first() {
+    let says = "seq -f 'tests/test_%g.py ................... [ok]' 30; echo 'E   AssertionError: wanted 3, got 4'; \
+                seq -f 'tests/test_%g.py ................... [ok]' 5; echo '1 failed, 35 passed'; test ! -e made.txt";
+    let project = gated(says, "");
+    let _trees = with_trees(&project);
+    let said = project.once("builder");
+    let log = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(log.contains("the gate `check` ended with exit status 1: E   AssertionError: wanted 3, got 4"), "{log}");
+    let why = project.command("agentctl").args(["run", "show", "A"]).output().expect("agentctl");
+    let why = String::from_utf8_lossy(&why.stdout).into_owned();
+    let says = why.lines().find(|line| line.starts_with("says")).expect("it says why");
+    assert!(says.find("wanted 3, got 4").is_some_and(|at| at < 100), "{says}");
+    eventually("it is tried again", || {
+        project.once("builder");
+        (project.events_of("attempt.finished").len() == 2).then_some(())
+    });
+    let prompt = std::fs::read_to_string(project.path(".oodatcaa/runs/A/2/prompt.md")).expect("a prompt");
+    assert!(prompt.contains("wanted 3, got 4") && prompt.contains("1 failed, 35 passed"), "{prompt}");
+}
+
+#[test]
 fn a_gate_that_is_meant_to_be_red_before_the_work_is_not_tried_there() {
     let project = gated("test -e never", "baseline = \"skip\"");
     let _trees = with_trees(&project);
