@@ -2,6 +2,7 @@
 # Plants one small bug after the other into the rules of lease, claim, settle and rescue, and asks the unit tests.
 # A bug that no test notices fails the script; .cargo/mutants.toml lists those that cannot be noticed, each with its reason.
 # The rules know nothing of the rest (floor 0), so they are built here as a package of their own: a bug costs seconds.
+# One test is left out: it knows nothing of these rules and takes, unoptimised, longer than all the others together.
 # Arguments go to cargo-mutants: scripts/mutants.sh --re superseded
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -27,7 +28,7 @@ status=0
     --output "$target/mutants" --timeout "${MUTANTS_TIMEOUT:-120}" --no-shuffle --colors never \
     --file src/domain/lease.rs --file src/domain/claim.rs --file src/domain/rescue.rs \
     --file src/domain/settle.rs --file 'src/domain/settle/*.rs' \
-    "$@" -- --lib || status=$?
+    "$@" -- --lib -- --skip domain::knots::tests::great_knots || status=$?
 count() { wc -l <"$target/mutants/mutants.out/$1.txt"; }
 [ -d "$target/mutants/mutants.out" ] || exit "$status"
 echo "figure: mutants: $(($(count caught) + $(count missed) + $(count timeout) + $(count unviable))) planted," \
