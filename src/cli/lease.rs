@@ -13,13 +13,14 @@ use super::{
 };
 use crate::{
     domain::{
-        RunName, Snapshot, TaskId,
+        RunName, Snapshot, TaskId, landing,
         lease::Standing,
         operate, rescue,
         text::{duration, many, one_line},
     },
     error::Failure,
     process,
+    worker::recover,
 };
 
 /// How long processes that were told to end may take to be gone.
@@ -151,10 +152,19 @@ fn release(ctx: &Context, args: &Release) -> Done {
                 let run = snapshot.run_name(&id, token).unwrap_or_else(|| RunName::of(token));
                 end_processes(ctx, &id, &run)?;
             }
+            let not_landed = landing::passed(snapshot, &id).filter(|commit| !has_landed(ctx, &id, commit));
             let changed = decide(ctx, args.dry, |snapshot, workflow, actor| {
-                operate::release(snapshot, workflow, &id, token, reason.unwrap_or("forced"), actor)
+                operate::release(
+                    snapshot,
+                    workflow,
+                    &id,
+                    token,
+                    not_landed.as_deref(),
+                    reason.unwrap_or("forced"),
+                    actor,
+                )
             })?;
-            tell(ctx, "release", &id, &changed, args.dry)
+            tell_release(ctx, &id, &changed, args.dry)
         }
         Standing::Dead(_) | Standing::Lost(_) if args.dry.dry_run => {
             let retry = &ctx.loaded()?.config.retry;
@@ -169,9 +179,24 @@ fn release(ctx: &Context, args: &Release) -> Done {
         }
         Standing::Dead(_) | Standing::Lost(_) => {
             let changed = give_back(ctx, &id)?;
-            tell(ctx, "release", &id, &changed, args.dry)
+            tell_release(ctx, &id, &changed, args.dry)
         }
     }
+}
+
+fn has_landed(ctx: &Context, id: &TaskId, commit: &str) -> bool {
+    let (layout, loaded) = (ctx.layout(), ctx.loaded());
+    // Where git cannot be asked it may have.
+    layout.ok().zip(loaded.ok()).is_none_or(|(layout, loaded)| recover::has_landed(layout, &loaded.config, id, commit))
+}
+
+/// Tells of a release, and of what had been merged under the lease.
+fn tell_release(ctx: &Context, id: &TaskId, changed: &Changed, dry: Dry) -> Done {
+    let after = changed.before.after(&changed.plan);
+    if let Some(commit) = landing::passed(&after, id) {
+        ctx.ui.warn(&format!("{id} has been merged as {commit}; the next integrator marks it done"));
+    }
+    tell(ctx, "release", id, changed, dry)
 }
 
 fn alive(snapshot: &Snapshot, id: &TaskId) -> Failure {
@@ -213,10 +238,11 @@ pub fn give_back(ctx: &Context, id: &TaskId) -> Result<Changed, Failure> {
     let loaded = ctx.loaded()?;
     let (workflow, retry) = (&loaded.config.workflow, &loaded.config.retry);
     let snapshot = ctx.read()?.snapshot;
-    let left: Vec<_> = rescue::find(&snapshot, workflow).into_iter().filter(|left| left.task == *id).collect();
+    let mut left: Vec<_> = rescue::find(&snapshot, workflow).into_iter().filter(|left| left.task == *id).collect();
     for left in &left {
         end_processes(ctx, id, &left.run)?;
     }
+    recover::see_what_landed(ctx.layout()?, &loaded.config, Some(&snapshot), &mut left);
     decide(ctx, Dry::default(), |snapshot, workflow, actor| {
         let mut plan = rescue::decide(snapshot, workflow, retry, &left, "");
         // It was a person who gave it back, not a worker.

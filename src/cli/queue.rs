@@ -30,6 +30,7 @@ use crate::{
         file::{LONGEST, document::Document},
     },
     sys::files,
+    worker::recover,
 };
 
 /// Verbs of `queue`.
@@ -285,14 +286,23 @@ fn repair(ctx: &Context, args: &Repair) -> Done {
         ctx.ui.say("nothing was changed");
         return Ok(exit::FAILED);
     }
-    for mend in &found {
-        if let Mend::Lease(left) = mend {
-            lease::end_processes(ctx, &left.task, &left.run)?;
-        }
+    let of_lease = |mend: &Mend| if let Mend::Lease(left) = mend { Some(left.clone()) } else { None };
+    let mut lefts: Vec<rescue::Left> = found.iter().filter_map(of_lease).collect();
+    for left in &lefts {
+        lease::end_processes(ctx, &left.task, &left.run)?;
     }
+    recover::see_what_landed(ctx.layout()?, &loaded.config, Some(&reading.snapshot), &mut lefts);
     let retry = &loaded.config.retry;
     change::decide(ctx, dry, |snapshot, workflow, actor| {
-        let wanted: Vec<Mend> = mends(snapshot, workflow).into_iter().filter(|mend| confirmed(mend, &found)).collect();
+        let mut wanted = mends(snapshot, workflow);
+        wanted.retain(|mend| confirmed(mend, &found));
+        for mend in &mut wanted {
+            if let Mend::Lease(now) = mend
+                && let Some(asked) = lefts.iter().find(|left| left.is(now))
+            {
+                now.landed.clone_from(&asked.landed);
+            }
+        }
         Ok(mend(snapshot, workflow, retry, &wanted, args.from_journal, actor))
     })?;
     ctx.ui.say(&format!("mended {}", count(found.len())));
@@ -349,7 +359,7 @@ fn mend(
             for left in lefts.iter().filter(|left| seen.queue.get(&left.task).is_none()) {
                 if seen.leases.contains_key(&left.task) {
                     plan.then(
-                        operate::release(seen, workflow, &left.task, left.token, &left.reason, actor)
+                        operate::release(seen, workflow, &left.task, left.token, None, &left.reason, actor)
                             .unwrap_or_default(),
                     );
                 }

@@ -400,12 +400,14 @@ pub fn stop(snapshot: &Snapshot, id: &TaskId, reason: &str, actor: &Actor) -> An
 }
 
 /// Takes a task away from an owner who still lives, and gives it back: for a worker that hangs.
-/// Its token stays the greatest seen, so that nothing it says later counts (R10).
+/// Its token stays the greatest seen, so that nothing it says later counts (R10). A merge of it that had passed is
+/// forgotten where git has said of its commit that it is `not_landed`.
 pub fn release(
     snapshot: &Snapshot,
     workflow: &Workflow,
     id: &TaskId,
     token: Token,
+    not_landed: Option<&str>,
     reason: &str,
     actor: &Actor,
 ) -> Answer {
@@ -419,7 +421,8 @@ pub fn release(
         event = event.lease(lease);
     }
     let event = event.with("reason", reason).with("forced", true).with("died", false);
-    plan.event(event.with("landed", landing::passed(snapshot, id)));
+    let landed = landing::passed(snapshot, id).filter(|commit| Some(commit.as_str()) != not_landed);
+    plan.event(event.with("landed", landed));
     if let Some(task) = snapshot.queue.get(id) {
         let back = workflow.working(&task.status).map_or(&task.status, |rule| &rule.takes);
         let kind = if task.status == *back { Kind::TaskUpdated } else { Kind::TaskMoved };

@@ -3,7 +3,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     thread,
@@ -15,6 +15,7 @@ use super::{
     Shared, chain,
     control::{Control, Why},
     evidence,
+    recover::Found,
     run::Run,
     station::{Answer, Drive, Turn},
 };
@@ -29,9 +30,9 @@ use crate::{
     process::{self, Stop},
     sys::files,
     workspace::{
-        Author, Mode, Workspace,
+        Author, Workspace,
         git::Git,
-        train::{self, Deed, GateFailure, Gates, Leash, Line, Order, Passing, Policy, TrainError, What, Yard},
+        train::{self, Deed, GateFailure, Gates, Leash, Line, Order, Passing, Policy, TrainError, Yard},
     },
 };
 
@@ -135,8 +136,8 @@ fn forget_what_did_not_land(run: &Run) {
     let Ok(seen) = shared.store.read() else { return };
     let task = &run.assignment.task.id;
     let Some(commit) = landing::passed(&seen.snapshot, task) else { return };
-    let unknown = Found { open: true, ..Found::default() };
-    if !unknown.has_landed(shared, task, &commit) {
+    let (layout, config) = (&shared.setup.layout, &shared.setup.config);
+    if !Found::unknown().has_landed(layout, config, task, &commit) {
         let merge = [(run.lease().clone(), commit)];
         if let Err(error) = shared.store.transact(&mut |snapshot| landing::withdraw(snapshot, &merge)) {
             log::warn!(task = task.as_str(); "cannot note that {task} was not merged: failed to {}", chain(&error));
@@ -478,92 +479,4 @@ impl Gates for Checks {
     fn leash(&self) -> Leash {
         self.leash.clone()
     }
-}
-
-/// What stands in for the gates where nobody holds a task to run them for.
-struct Later<'a> {
-    after: bool,
-    shared: &'a Shared,
-    seen: Snapshot,
-}
-
-impl Gates for Later<'_> {
-    fn before(&mut self, _: &Path, _: &[TaskId]) -> Result<(), GateFailure> {
-        Err(GateFailure::Stopped)
-    }
-
-    fn after(&mut self, _: &Path, _: &[TaskId]) -> Result<(), GateFailure> {
-        if self.after { Err(GateFailure::Stopped) } else { Ok(()) }
-    }
-
-    fn unwanted(&mut self, task: &TaskId) -> Option<String> {
-        landing::unwanted(&self.seen, self.shared.workflow(), task).map(|veto| veto.to_string())
-    }
-}
-
-/// What was found of merges that a dead integrator left half done.
-#[derive(Default)]
-pub(super) struct Found {
-    finished: BTreeSet<TaskId>,
-    /// Some of them could not be finished or undone yet.
-    open: bool,
-}
-
-impl Found {
-    /// Whether a merge that had passed is in the target. What nobody can tell, because the remote does not answer,
-    /// may be.
-    pub(super) fn has_landed(&self, shared: &Shared, task: &TaskId, commit: &str) -> bool {
-        let (layout, config) = (&shared.setup.layout, &shared.setup.config);
-        self.finished.contains(task)
-            || (self.open && config.merge.push.is_some())
-            || train::stands(layout, &config.workspace, commit).unwrap_or_else(|error| {
-                log::warn!(task = task.as_str(); "cannot tell whether {task} is merged: failed to {}", chain(&error));
-                true
-            })
-    }
-}
-
-/// Finishes or undoes the merges that a dead integrator left half done. What needs gates is finished by the next
-/// merge, and until then the checkout is whole.
-pub(super) fn recover(shared: &Shared) -> Found {
-    let mut found = Found { open: true, ..Found::default() };
-    let (layout, config) = (&shared.setup.layout, &shared.setup.config);
-    if config.workspace.mode == Mode::Shared {
-        return Found::default();
-    }
-    let yards = match train::yards(layout, &config.workspace) {
-        Ok(yards) => yards,
-        Err(error) => {
-            log::warn!("cannot look for half done merges: failed to {}", chain(&error));
-            return found;
-        }
-    };
-    // Who cannot read what is wanted leaves it to the next.
-    let Some(seen) = shared.store.read().ok().filter(|seen| seen.invalid.is_none()) else { return found };
-    found.open = false;
-    let mut gates = Later { after: !config.merge.after.is_empty(), shared, seen: seen.snapshot };
-    for yard in yards {
-        match train::mend(layout.root(), &yard.dir, &mut gates) {
-            Ok(recovered) => recovered.iter().for_each(|one| {
-                let what = match &one.what {
-                    What::Finished(merged) => {
-                        found.finished.insert(one.task.clone());
-                        format!("finished, as {}", merged.commit)
-                    }
-                    What::Reverted(error) => format!("taken back: failed to {error}"),
-                    What::Undone => "undone; it is merged again".into(),
-                };
-                log::warn!(task = one.task.as_str(); "{}: a merge that a dead integrator had left is {what}", one.task);
-            }),
-            Err(TrainError::Stopped) => {
-                found.open = true;
-                log::info!("a half done merge waits for its gates; the next merge runs them");
-            }
-            Err(error) => {
-                found.open = true;
-                log::warn!("a half done merge is left to the next one: failed to {}", chain(&error));
-            }
-        }
-    }
-    found
 }

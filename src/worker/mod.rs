@@ -36,6 +36,7 @@ mod moved;
 mod output;
 mod ready;
 pub mod record;
+pub mod recover;
 mod run;
 mod station;
 mod sweep;
@@ -285,7 +286,8 @@ impl Worker {
         ready();
         self.look_at_git();
         if setup.rule.merges() {
-            drop(merge::recover(&shared));
+            let seen = shared.store.read().ok().filter(|seen| seen.invalid.is_none());
+            drop(recover::recover(&setup.layout, &setup.config, seen.as_ref().map(|seen| &seen.snapshot)));
         }
         let mut first = self.look();
         if setup.once {

@@ -2,9 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{Shared, chain, merge};
+use super::{Shared, chain, recover};
 use crate::{
-    domain::{RoleRule, rescue, text},
+    domain::{rescue, text},
     layout::Layout,
     process,
     sys::files,
@@ -21,16 +21,8 @@ pub(super) fn end(shared: &Shared, left: Vec<rescue::Left>) -> Vec<rescue::Left>
     let mut gone: Vec<rescue::Left> = left.into_iter().filter(|left| end_one(layout, left)).collect();
     if trees.mode == Mode::Worktree {
         gone.iter().for_each(|left| keep(layout, trees, left));
-        let merges = |left: &rescue::Left| {
-            let rule = left.role.as_ref().and_then(|role| setup.config.workflow.rule(role));
-            rule.is_none_or(RoleRule::merges)
-        };
-        if gone.iter().any(merges) {
-            let recovered = merge::recover(shared);
-            for left in &mut gone {
-                left.landed = left.landed.take().filter(|commit| recovered.has_landed(shared, &left.task, commit));
-            }
-        }
+        let seen = shared.store.read().ok().filter(|seen| seen.invalid.is_none());
+        recover::see_what_landed(layout, &setup.config, seen.as_ref().map(|seen| &seen.snapshot), &mut gone);
     }
     gone
 }

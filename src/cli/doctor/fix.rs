@@ -15,6 +15,7 @@ use crate::{
     process,
     store::Store as _,
     sys::files,
+    worker::recover,
 };
 
 /// How long processes that a dead worker left may take to end.
@@ -89,7 +90,10 @@ fn give_back(patient: &Patient<'_>, left: &Left) -> Result<(), Failure> {
     }
     let workflow = patient.workflow();
     let retry = patient.loaded.as_ref().map_or_else(|_| Retry::default(), |loaded| loaded.config.retry.clone());
-    let ended = [left.clone()];
+    let mut ended = [left.clone()];
+    if let (Ok(loaded), Ok(seen)) = (&patient.loaded, store.read()) {
+        recover::see_what_landed(patient.layout, &loaded.config, Some(&seen.snapshot), &mut ended);
+    }
     store.transact(&mut |snapshot| rescue::decide(snapshot, &workflow, &retry, &ended, "agentctl-doctor"))?;
     Ok(())
 }

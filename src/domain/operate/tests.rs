@@ -243,12 +243,12 @@ fn done_by_hand_says_when_and_who() {
 #[test]
 fn a_forced_release_takes_the_task_away_once() {
     let before = running(Status::IN_PROGRESS);
-    let plan = release(&before, &flow(), &id("T1"), Token(3), "it hangs", &human()).expect("released");
+    let plan = release(&before, &flow(), &id("T1"), Token(3), None, "it hangs", &human()).expect("released");
     let after = before.after(&plan);
     assert_eq!(status(&after, "T1"), Status::READY);
     assert!(after.leases.is_empty());
     assert_eq!(after.highest_token(&id("T1")), Token(3), "its token is never given again");
-    assert_eq!(release(&before, &flow(), &id("T1"), Token(2), "it hangs", &human()), Ok(Plan::none()));
+    assert_eq!(release(&before, &flow(), &id("T1"), Token(2), None, "it hangs", &human()), Ok(Plan::none()));
 }
 
 pub(super) fn wanted(title: &str) -> Wanted {
@@ -325,4 +325,19 @@ fn a_new_task_stands_in_the_file_as_the_rules_see_it() {
         (event.kind, &event.data["to"], &event.data["stamped"]),
         (Kind::TaskCreated, &"ready".into(), &true.into())
     );
+}
+
+#[test]
+fn a_release_forgets_a_merge_only_where_git_says_that_it_has_not_landed() {
+    let mut before =
+        held(snapshot(vec![task("T1", Status::new("integrating"))]), "T1", &Role::INTEGRATOR, 3, Holder::Alive);
+    let mut mine = lease("T1", &Role::INTEGRATOR, 3);
+    mine.landing = Some("c0ffee".into());
+    before.leases.get_mut(&id("T1")).expect("held").record = LeaseRecord::Ours(mine);
+    for (not_landed, passed) in [(None, Some("c0ffee")), (Some("bead"), Some("c0ffee")), (Some("c0ffee"), None)] {
+        let plan = release(&before, &flow(), &id("T1"), Token(3), not_landed, "it hangs", &human()).expect("released");
+        let after = before.after(&plan);
+        assert_eq!(landing::passed(&after, &id("T1")).as_deref(), passed);
+        assert_eq!(cancel(&after, &id("T1"), None, false, &human()).is_ok(), passed.is_none());
+    }
 }

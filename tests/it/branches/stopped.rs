@@ -293,6 +293,35 @@ fn who_cancels_a_merge_that_landed_before_its_integrator_died_is_told_that_it_is
 }
 
 #[test]
+fn who_gives_a_task_back_whose_integrator_died_is_told_the_truth_about_its_merge() {
+    let ways: [&[&str]; 4] = [
+        &["lease", "release", "A"],
+        &["task", "cancel", "A", "--reason", "no"],
+        &["doctor", "--fix", "--yes"],
+        &["queue", "repair", "--yes"],
+    ];
+    for (step, landed) in [("green", false), ("files", false), ("moved", true), ("landed", true), ("ended", true)] {
+        for way in ways {
+            let mut scene = Scene::new("");
+            let n = scene.project.start_with("integrator", &["--interval", "1s"], &[("OODATCAA_TRAIN_ABORT", step)]);
+            scene.project.exited(n);
+            let (ok, said) = scene.agentctl(way);
+            let merged = scene.main();
+            assert_eq!(merged != scene.first, landed, "{step}: {way:?}: {said}");
+            let told = said.contains(&format!("A has been merged as {merged}"));
+            if ["lease", "task"].contains(&way[0]) {
+                assert_eq!(told, landed, "{step}: {way:?}: {said}");
+            }
+            assert_eq!(ok || way[0] == "doctor", !(landed && way[0] == "task"), "{step}: {way:?}: {said}");
+            assert!(scene.project.leases().is_empty(), "{step}: {way:?}: {said}");
+            let (ok, said) = scene.agentctl(&["task", "cancel", "A", "--reason", "no"]);
+            assert_eq!(ok, !landed, "{step}: {way:?}: {said}");
+            assert_eq!(git(scene.project.root(), &["status", "--porcelain"]), "", "{step}: {way:?}");
+        }
+    }
+}
+
+#[test]
 fn what_is_put_aside_by_hand_after_it_had_landed_says_so() {
     for step in ["landed", "ended"] {
         let mut scene = given_back(step, "");

@@ -165,7 +165,7 @@ impl Fleet {
                 Verb::Stop => operate::stop(seen, id, "enough", &me),
                 Verb::Done => operate::done(seen, id, "it is", &me),
                 Verb::Retry => operate::retry(seen, flow, id, Some(&flow.rules()[0].takes), &me),
-                Verb::Release => operate::release(seen, flow, id, token.unwrap_or_default(), "hangs", &me),
+                Verb::Release => operate::release(seen, flow, id, token.unwrap_or_default(), None, "hangs", &me),
             };
             answer.unwrap_or_default()
         })

@@ -346,7 +346,7 @@ impl Real {
             Verb::Cancel => operate::cancel(seen, task, None, false, &me),
             Verb::Release => {
                 let token = seen.leases.get(task).map_or(Token(0), Held::token);
-                operate::release(seen, &flow(), task, token, "hangs", &me)
+                operate::release(seen, &flow(), task, token, None, "hangs", &me)
             }
         };
         self.project.open_as(None).transact(&mut |seen| decide(seen).unwrap_or_default()).expect("committed");
