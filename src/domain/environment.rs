@@ -18,6 +18,9 @@ const NO_ROOM: [&str; 9] = [
 /// A program that git needs and does not find.
 const NO_FILTER: [&str; 4] = ["external filter", "smudge filter", "clean filter", "filter-process"];
 
+/// How git says that its repository may not be written, as after one command under sudo.
+const NO_RIGHT: [&str; 2] = ["insufficient permission for adding an object", "unable to write file"];
+
 /// How a shell and `env` say that a program is missing.
 const NOT_FOUND: [&str; 3] = ["command not found", ": not found", "No such file or directory"];
 
@@ -29,12 +32,19 @@ pub fn no_room(words: &str) -> Option<&str> {
     line(words, &|line| NO_ROOM.iter().any(|sign| line.contains(sign)))
 }
 
-/// The line by which git says that a filter of its own configuration cannot be run, or that there is no room.
+/// The line by which git says that a filter of its own configuration cannot be run, that its repository may not be
+/// written, or that there is no room.
 pub fn of_git(words: &str) -> Option<&str> {
+    // A lock that cannot be made, not one that another git holds.
+    let is_closed = |line: &str| {
+        NO_RIGHT.iter().any(|sign| line.contains(sign))
+            || line.to_lowercase().contains("unable to create '") && line.contains("Permission denied")
+    };
     let names_filter = NO_FILTER.iter().any(|sign| words.contains(sign));
     let missing = |line: &str| names_filter && NOT_FOUND.iter().any(|sign| line.contains(sign));
     no_room(words)
         .or_else(|| line(words, &missing))
+        .or_else(|| line(words, &is_closed))
         .or_else(|| line(words, &|line| NO_FILTER.iter().any(|sign| line.contains(sign)) && line.contains("failed")))
 }
 
@@ -57,6 +67,12 @@ mod tests {
         let lfs = "git-lfs filter-process: line 1: git-lfs: not found\nfatal: the remote end hung up unexpectedly";
         assert_eq!(of_git(lfs), Some("git-lfs filter-process: line 1: git-lfs: not found"));
         assert!(of_git("error: external filter 'git-lfs smudge -- %f' failed 127").is_some());
+        let closed =
+            "error: insufficient permission for adding an object to repository database .git/objects\nerror: f: x";
+        assert_eq!(of_git(closed), closed.lines().next());
+        assert!(of_git("fatal: Unable to create '/p/.git/index.lock': Permission denied").is_some());
+        assert_eq!(of_git("fatal: Unable to create '/p/.git/index.lock': File exists."), None);
+        assert_eq!(of_git("error: open(\"made\"): Permission denied\nerror: unable to index file 'made'"), None);
         assert_eq!(of_git("fatal: pathspec 'x' did not match: not found"), None);
     }
 }

@@ -151,7 +151,7 @@ pub(super) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
         judge_change(outcome, worked, &evidence.changed, evidence.apart != Some(0)).map_err(|refused| {
             let least = run.shared.setup.config.workspace.disk_min.min(LEAST_ROOM);
             match prune::room(workspace.path(), least) {
-                Ok(()) => refused,
+                Ok(()) => and_left_out(refused, &evidence.left_out),
                 Err(error) => Outcome::failed(Class::Environment, format!("failed to {}", super::chain(&error))),
             }
         })?;
@@ -248,6 +248,14 @@ pub(super) fn check_directory(before: &Directory, outcome: &Outcome) -> Result<(
         .changed()
         .map_err(|error| Outcome::failed(error.class(), format!("failed to {}", super::chain(&error))))?;
     judge_change(outcome, !changed.is_empty(), &changed, true)
+}
+
+/// A refusal that also says what was made and is no part of the change.
+fn and_left_out(mut refused: Outcome, left_out: &[String]) -> Outcome {
+    if let (Outcome::Failed { reason, .. }, false) = (&mut refused, left_out.is_empty()) {
+        reason.push_str(&format!("; what could not be taken in: {}", text::one_line(&left_out.join(", "))));
+    }
+    refused
 }
 
 /// Whether what was said fits to what was made: content, never the number of commits.

@@ -555,7 +555,7 @@ impl Git {
         self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
     }
 
-    fn failed<S: AsRef<OsStr>>(&self, args: &[S], code: i32, said: &str) -> GitError {
+    pub(super) fn failed<S: AsRef<OsStr>>(&self, args: &[S], code: i32, said: &str) -> GitError {
         let said = text::cut(&text::many_lines(&without_passwords(said)), 2_000);
         GitError::Failed { command: words(args), dir: self.dir().into(), code, said }
     }

@@ -8,7 +8,7 @@ use super::{
     fault::{WorkspaceError, failed},
     git::Git,
 };
-use crate::sys::files;
+use crate::{domain::environment, sys::files};
 
 /// Files greater than this are not put into the repository on their own account.
 pub(super) const LARGEST: u64 = 100 << 20;
@@ -113,6 +113,10 @@ impl Checkout {
         add.extend(["--ignore-errors", "--"].map(String::from));
         add.extend(self.own(&left_out)?);
         let (code, _, said) = git.call(&add)?;
+        if code != 0 && environment::of_git(&said).is_some() {
+            // What cannot be taken in for that is work all the same.
+            return Err(git.failed(&add, code, &said).into());
+        }
         if code != 0 {
             let said = crate::domain::text::cut(&crate::domain::text::one_line(&said), 300);
             // Something vanished or cannot be read; the rest is in.

@@ -176,17 +176,10 @@ fn a_place_for_an_attempt_that_may_not_be_made_pauses_the_role_and_charges_nobod
     let Some(nobody) = Nobody::new() else { return };
     for is_tree in [false, true] {
         let mut project = with_one("echo made > made.txt; exit 0");
-        let trees = tempfile::tempdir().expect("a directory");
-        let closed = if is_tree { trees.path().to_owned() } else { project.path(".oodatcaa/runs") };
+        let trees = is_tree.then(|| repository(&nobody, &project));
+        let closed = trees.as_ref().map_or_else(|| project.path(".oodatcaa/runs"), |trees| trees.path().to_owned());
         fs::create_dir_all(&closed).expect("a directory");
-        if is_tree {
-            project.config(&format!("[workspace]\nmode = \"worktree\"\nroot = \"{}\"", closed.display()));
-            fs::write(project.path(".gitignore"), "*\n").expect("written");
-            git(project.root(), &["init", "-q", "-b", "main"]);
-            git(project.root(), &["commit", "-q", "--allow-empty", "-m", "first"]);
-        }
         nobody.owns(project.root());
-        nobody.owns(&closed);
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o500)).expect("closed");
         let told = closed.display().to_string();
         let said = nobody.once(&project);
@@ -213,6 +206,58 @@ fn a_place_for_an_attempt_that_may_not_be_made_pauses_the_role_and_charges_nobod
         assert_eq!(project.task("A")["attempts"].as_u64().unwrap_or(0), 0);
         nobody.ctl(&project, "fleet stop --backend process --yes").ended(0);
     }
+}
+
+/// A repository of nobody's, whose worktrees lie in the directory that is returned.
+fn repository(nobody: &Nobody, project: &Project) -> tempfile::TempDir {
+    let trees = tempfile::tempdir().expect("a directory");
+    project.config(&format!("[workspace]\nmode = \"worktree\"\nroot = \"{}\"", trees.path().display()));
+    fs::write(project.path(".gitignore"), "*\n!made.txt\n").expect("written");
+    git(project.root(), &["init", "-q", "-b", "main"]);
+    git(project.root(), &["commit", "-q", "--allow-empty", "-m", "first"]);
+    nobody.owns(project.root());
+    nobody.owns(trees.path());
+    trees
+}
+
+#[test]
+fn a_repository_that_may_not_be_written_charges_nobody_and_the_work_goes_in_once_it_may() {
+    let Some(nobody) = Nobody::new() else { return };
+    let project = with_one("echo made > made.txt; exit 0");
+    let _trees = repository(&nobody, &project);
+    // As one `sudo git gc` leaves it, for everybody else.
+    let objects = |mode: &str| {
+        let set = Command::new("chmod").args(["-R", mode]).arg(project.path(".git/objects")).status();
+        assert!(set.expect("chmod runs").success());
+    };
+    objects("a-w");
+    let said = nobody.once(&project);
+    for words in ["insufficient permission", "builder is paused (environment)"] {
+        assert!(said.err.contains(words), "{words}: {said:#?}");
+    }
+    let end = project.events_of("attempt.finished")[0]["data"].clone();
+    assert_eq!((end["class"].as_str(), end["charged"].as_bool()), (Some("environment"), None), "{end}");
+    assert_eq!((project.status("A").as_str(), project.task("A")["attempts"].as_u64().unwrap_or(0)), ("ready", 0));
+    objects("u+w");
+    nobody.ctl(&project, "fleet start builder --backend process").ended(0);
+    project.wait_for("A", "awaiting_test");
+    nobody.ctl(&project, "fleet stop --backend process --yes").ended(0);
+    let branch = project.task("A")["branch"].as_str().expect("a branch").to_owned();
+    let safe = format!("safe.directory={}", project.root().display());
+    let made = git(project.root(), &["-c", &safe, "show", &format!("{branch}:made.txt")]);
+    assert_eq!(made, "made");
+}
+
+#[test]
+fn a_file_that_its_agent_has_closed_is_no_work_and_is_named() {
+    let Some(nobody) = Nobody::new() else { return };
+    let project = with_one("echo made > made.txt; chmod 000 made.txt; exit 0");
+    let _trees = repository(&nobody, &project);
+    nobody.once(&project);
+    let end = project.events_of("attempt.finished")[0]["data"].clone();
+    assert_eq!((end["class"].as_str(), end["charged"].as_bool()), (Some("no_evidence"), Some(true)), "{end}");
+    let reason = end["reason"].as_str().expect("a reason");
+    assert!(reason.contains("could not be taken in") && reason.contains("made.txt"), "{reason}");
 }
 
 #[test]
