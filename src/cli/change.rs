@@ -57,7 +57,7 @@ pub fn decide_by(
     let actor = ctx.actor();
     if dry.dry_run {
         let before = ctx.read()?.snapshot;
-        let plan = decide(&before, workflow, &actor).map_err(|refusal| refused(&refusal, &before.queue))?;
+        let plan = decide(&before, workflow, &actor).map_err(|refusal| refused(&refusal, &before.queue, workflow))?;
         return Ok(Changed { before, plan });
     }
     let mut seen: Option<(Snapshot, Answer)> = None;
@@ -68,7 +68,7 @@ pub fn decide_by(
         plan
     })?;
     let (before, answer) = seen.expect("a store that says Ok has decided");
-    let plan = answer.map_err(|refusal| refused(&refusal, &before.queue))?;
+    let plan = answer.map_err(|refusal| refused(&refusal, &before.queue, workflow))?;
     Ok(Changed { before, plan })
 }
 

@@ -3,7 +3,7 @@
 use super::fail::no_task;
 use crate::{
     domain::{
-        Queue,
+        Queue, Workflow, landing,
         operate::Refusal,
         text::{cut, one_line},
     },
@@ -11,22 +11,23 @@ use crate::{
 };
 
 /// The failure that a refusal is.
-pub fn refused(refusal: &Refusal, queue: &Queue) -> Failure {
-    let short = |commit: &str| -> String { commit.chars().take(12).collect() };
+pub fn refused(refusal: &Refusal, queue: &Queue, workflow: &Workflow) -> Failure {
+    let take_back = |commit: &str| {
+        let short: String = commit.chars().take(12).collect();
+        landing::take_back(workflow, &short)
+    };
     let (word, hint) = match refusal {
         Refusal::Unknown(id) => return no_task(id, queue.tasks().map(|task| task.id.as_str())),
         Refusal::UnknownStatus { .. } => ("usage", "what each means: agentctl help states".into()),
         Refusal::Running { task, .. } => {
             ("lease_held", format!("stop the run first: agentctl run stop {task} --reason \"…\""))
         }
-        Refusal::Landing { commit, .. } => {
-            ("refused", format!("take it back when it is there: git revert -m 1 {}", short(commit)))
-        }
+        Refusal::Landing { commit, .. } => ("refused", format!("take it back when it is there: {}", take_back(commit))),
         Refusal::Landed { commit, .. } => {
-            let take_back = format!("take it back: git revert -m 1 {}", short(commit));
-            ("refused", format!("let it be marked: agentctl fleet start integrator; {take_back}"))
+            let take_back = take_back(commit);
+            ("refused", format!("let it be marked: agentctl fleet start integrator; take it back: {take_back}"))
         }
-        Refusal::Merged { commit, .. } => ("refused", format!("take it back: git revert -m 1 {}", short(commit))),
+        Refusal::Merged { commit, .. } => ("refused", format!("take it back: {}", take_back(commit))),
         Refusal::Held { task, .. } => {
             ("lease_held", format!("insist: agentctl lease release {task} --force --reason \"…\""))
         }

@@ -8,13 +8,13 @@ use toml::Value;
 
 use super::{
     AgentConfig, AgentKind, Commits, Config, Fault, Fleet, GateConfig, Origin, PromptVia, RoleConfig, Setting, Trust,
-    WorkspaceMode, keys::KEYS, layers::Flat, load::Findings, near, secrets, values,
+    WorkspaceMode, keys::KEYS, layers::Flat, load::Findings, merge::MergePolicy, near, secrets, values,
 };
 use crate::domain::{
     Role, RoleRule, Status, Workflow,
     budget::{Budgets, Limits},
     outcome::Retry,
-    policy::{OnRetry, Policy},
+    policy::{Makes, OnRetry, Policy},
     starts::Bounds,
 };
 
@@ -248,6 +248,11 @@ pub(super) fn build(
             backoff_max: retry.backoff_max,
         },
         merges: workspace.mode == WorkspaceMode::Worktree,
+        makes: match merge.policy {
+            MergePolicy::MergeCommit => Makes::MergeCommit,
+            MergePolicy::Squash => Makes::Squash,
+            MergePolicy::Rebase => Makes::Commits,
+        },
         on_retry: on_retry(&roles),
         broken: None,
     };

@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::{
     Class, EventDraft, Held, Kind, Lease, LeaseChange, Member, Plan, QueueLease, Snapshot, Status, Task, TaskId,
-    Workflow, decision, event::Actor, lease::StopRequest, settle,
+    Workflow, decision, event::Actor, lease::StopRequest, policy::Makes, settle,
 };
 
 /// Why an attempt has lost its right.
@@ -145,9 +145,18 @@ pub fn merged(snapshot: &Snapshot, task: &Task) -> Option<String> {
     told.or(task.merged_commit.as_ref().filter(|_| task.status.is_finished())).cloned()
 }
 
+/// The command that takes a merge back.
+pub fn take_back(workflow: &Workflow, commit: &str) -> String {
+    match workflow.policy().makes {
+        Makes::MergeCommit => format!("git revert -m 1 {commit}"),
+        Makes::Squash => format!("git revert {commit}"),
+        Makes::Commits => format!("git revert {commit} (and the task's commits before it: git log {commit})"),
+    }
+}
+
 /// What is said of a merge that had passed before its task was put aside.
-pub(super) fn too_late(commit: &str, status: &Status) -> String {
-    format!("merged as {commit} before it was `{status}`; to take it back: git revert -m 1 {commit}")
+pub(super) fn too_late(workflow: &Workflow, commit: &str, status: &Status) -> String {
+    format!("merged as {commit} before it was `{status}`; to take it back: {}", take_back(workflow, commit))
 }
 
 /// Tells of tasks that somebody put aside by hand after they were merged and before a worker could say so, or with a
@@ -161,7 +170,7 @@ pub(super) fn tell(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
         if is_told || !settle::holds_back(workflow, &task.status) || held(snapshot, id).is_some() {
             continue;
         }
-        let words = too_late(commit, &task.status);
+        let words = too_late(workflow, commit, &task.status);
         let set = [(Member::MergedCommit, commit.as_str().into()), (Member::BlockedReason, words.as_str().into())];
         let event = EventDraft::new(Kind::TaskUpdated, Actor::Policy("R32".into())).with("reason", words);
         plan.change(&snapshot.now, task, &task.status, &set, event);

@@ -23,10 +23,23 @@ pub struct Policy {
     pub bounds: Bounds,
     /// Branches of worktrees are merged by our own code, not by an agent.
     pub merges: bool,
+    /// What a merge makes.
+    pub makes: Makes,
     /// Who works on tasks that have failed before, by role.
     pub on_retry: BTreeMap<Role, OnRetry>,
     /// What is wrong with the configuration, where these roles only stand in for those of a broken one.
     pub broken: Option<String>,
+}
+
+/// What a merge makes of a branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Makes {
+    /// A merge commit.
+    MergeCommit,
+    /// One commit.
+    Squash,
+    /// Its commits once more.
+    Commits,
 }
 
 /// Who works on tasks of a role that have failed before.
@@ -47,6 +60,7 @@ impl Default for Policy {
             most_at_once: u32::MAX,
             bounds: Bounds::default(),
             merges: true,
+            makes: Makes::MergeCommit,
             on_retry: BTreeMap::new(),
             broken: None,
         }

@@ -104,7 +104,7 @@ fn on_task(
         if let (Some(commit), Outcome::Done { .. }) = (&facts.commit, outcome) {
             set.push((Member::MergedCommit, commit.as_str().into()));
             if !task.status.is_done() {
-                set.push((Member::BlockedReason, landing::too_late(commit, &task.status).into()));
+                set.push((Member::BlockedReason, landing::too_late(workflow, commit, &task.status).into()));
             }
         }
         if !set.is_empty() {

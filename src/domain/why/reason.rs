@@ -50,7 +50,8 @@ fn reason(seen: &Explainer<'_>, task: &Task) -> Why {
         && let Some(commit) = landing::merged(snapshot, task)
     {
         let sentence = format!("it was cancelled after it had been merged as {commit}, and its work is in the target");
-        let next = format!("git revert -m 1 {commit} (takes it back), or: agentctl task done {id} --reason \"…\"");
+        let take_back = landing::take_back(workflow, &commit);
+        let next = format!("take it back: {take_back}; or leave it: agentctl task done {id} --reason \"…\"");
         return why("R32", sentence, next);
     }
     if task.status == Status::CANCELLED {

@@ -374,6 +374,23 @@ fn a_task_that_was_merged_and_then_cancelled_by_hand_is_told_as_merged_by_every_
 }
 
 #[test]
+fn how_to_take_a_merge_back_is_told_by_what_the_merge_made() {
+    for (policy, parents) in [("squash", 1), ("merge", 2)] {
+        let mut scene = Scene::new(&format!("[merge]\npolicy = \"{policy}\"\n"));
+        let n = scene.project.start("integrator", &["--interval", "1s"]);
+        scene.project.wait_for("A", "done");
+        scene.ends(n);
+        let said = scene.agentctl(&["task", "cancel", "A", "--reason", "no"]).1;
+        let command = said.lines().find_map(|line| line.split_once("take it back: git ")).expect(&said).1;
+        let root = scene.project.root();
+        assert_eq!(git(root, &["log", "-1", "--format=%P"]).split(' ').count(), parents);
+        let args: Vec<&str> = command.split(' ').chain(["--no-edit"]).collect();
+        git(root, &args);
+        assert!(!scene.project.path("made-A.txt").exists(), "{policy}: {said}");
+    }
+}
+
+#[test]
 fn what_did_not_land_before_its_integrator_died_can_be_cancelled() {
     for step in ["green", "locked", "files"] {
         let mut scene = given_back(step, "");
