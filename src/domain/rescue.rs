@@ -105,6 +105,9 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, retry: &Retry, ended: &[
         if left.lease {
             plan.leases.push(LeaseChange::Drop(left.task.clone()));
         }
+        if is_told(snapshot, workflow, left) {
+            continue;
+        }
         let held = snapshot.leases.get(&left.task).and_then(|held| held.ours());
         let mut event = EventDraft::new(Kind::LeaseRescued, actor()).task(&left.task);
         if let Some(lease) = held {
@@ -120,6 +123,17 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, retry: &Retry, ended: &[
         }
     }
     plan
+}
+
+/// Whether it was given back already, and only its file is still there: whoever may not remove that would tell it
+/// again with every look, without end.
+fn is_told(snapshot: &Snapshot, workflow: &Workflow, left: &Left) -> bool {
+    let works = |task: &Task| workflow.working(&task.status).is_some() || matches!(task.lease, QueueLease::Ours { .. });
+    let known = snapshot.history.task(&left.task);
+    left.lease
+        && left.token.0 > 0
+        && known.is_some_and(|known| known.given_back >= left.token)
+        && !snapshot.queue.get(&left.task).is_some_and(works)
 }
 
 fn give_back(
@@ -235,6 +249,18 @@ mod tests {
             assert_eq!((only(&after).attempts, after.leases.len()), (0, 0));
             assert!(find(&after, &flow()).is_empty());
         }
+    }
+
+    #[test]
+    fn a_dead_lease_whose_file_stays_is_told_once_and_dropped_as_long_as_it_is_there() {
+        let mut before = working(&Role::BUILDER);
+        kill(&mut before);
+        let mut after = rescued(&before);
+        after.leases = before.leases.clone();
+        let again = decide(&after, &flow(), &Retry::default(), &find(&after, &flow()), "r@h");
+        assert!(again.events.is_empty() && again.leases.len() == 1, "{again:?}");
+        assert_eq!(only(&after.after(&again)).status, Status::READY);
+        assert!(after.after(&again).leases.is_empty());
     }
 
     #[test]

@@ -250,7 +250,11 @@ impl Worker {
         if let Some(found) = found {
             self.take_in(&found);
         }
-        for back in ended {
+        let is_told = |back: &&rescue::Left| {
+            let mut events = committed.plan.events.iter();
+            events.any(|event| event.kind == super::Kind::LeaseRescued && event.task.as_ref() == Some(&back.task))
+        };
+        for back in ended.iter().filter(is_told) {
             log::warn!(task = back.task.as_str(); "{} is given back: {}", back.task, back.reason);
         }
         let snapshot = last.expect("the decision has run");

@@ -208,6 +208,27 @@ fn a_place_for_an_attempt_that_may_not_be_made_pauses_the_role_and_charges_nobod
     }
 }
 
+#[test]
+fn a_lease_that_may_not_be_removed_is_told_once_and_removed_once_it_may() {
+    let Some(nobody) = Nobody::new() else { return };
+    let mut project = with_one("chmod 500 \"$OODATCAA_PROJECT/.leases\"; exit 0");
+    nobody.owns(project.root());
+    nobody.once(&project).ended(0);
+    assert_eq!((project.status("A").as_str(), project.leases().len()), ("awaiting_test", 1));
+    // Another worker finds the lease of one that is gone.
+    let mut daemon = nobody.command(&project, "agent-daemon");
+    daemon.args(["--interval", "100ms"]);
+    let n = project.start_as("refiner", daemon);
+    eventually("it says that it cannot remove it", || {
+        (project.log("refiner", n).matches("remove the lease").count() > 2).then_some(())
+    });
+    assert_eq!(project.events_of("lease.rescued").len(), 1, "{}", project.log("refiner", n));
+    assert_eq!(project.log("refiner", n).matches("is given back").count(), 1);
+    set_mode(&project, ".leases", 0o700);
+    eventually("the lease goes", || project.leases().is_empty().then_some(()));
+    assert_eq!((project.status("A").as_str(), project.events_of("lease.rescued").len()), ("awaiting_test", 1));
+}
+
 /// A repository of nobody's, whose worktrees lie in the directory that is returned.
 fn repository(nobody: &Nobody, project: &Project) -> tempfile::TempDir {
     let trees = tempfile::tempdir().expect("a directory");
