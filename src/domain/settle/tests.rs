@@ -413,6 +413,15 @@ fn what_waits_is_tried_again_later_and_later() {
     }
 }
 
+#[test]
+fn what_was_in_the_way_before_an_agent_was_started_was_no_start() {
+    let (before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
+    let starts = |now: &Snapshot| (only(now).starts, now.starts(only(now), &flow().policy().bounds));
+    assert_eq!(starts(&before), (1, 1));
+    let after = settled(&before, &lease, &Outcome::Waits { reason: "busy".into() });
+    assert_eq!(starts(&after), (0, 0));
+}
+
 /// As the verdict makes it.
 fn seed(lease: &Lease) -> u64 {
     lease.task_id.as_str().bytes().fold(lease.token.0, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()))
