@@ -188,6 +188,7 @@ pub fn tell(ctx: &Context, verb: &str, id: &TaskId, changed: &Changed, dry: Dry)
         ctx.ui.line(&format!("{id}\t{}\t{}", one_line(&from), one_line(&to)));
     }
     match (dry.dry_run, is_changed) {
+        (_, false) if verb == "release" => ctx.ui.say(&format!("nothing to change: nobody holds {id}")),
         (_, false) => ctx.ui.say(&format!("nothing to change: {id} is `{}` already", one_line(&to))),
         (true, true) => ctx.ui.say(&format!("would set: {}", members(&changed.plan, id))),
         (false, true) => {

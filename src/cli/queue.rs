@@ -113,10 +113,15 @@ fn validate(ctx: &Context, args: &Validate) -> Done {
             read.map_err(|error| fail::io("read", Path::new("standard input"), &error))?;
             (PathBuf::from("<stdin>"), bytes)
         }
-        Some(file) => (file.clone(), files::read_named(file, LONGEST)?.ok_or_else(|| missing(file))?),
+        Some(file) => (
+            file.clone(),
+            files::read_named(file, LONGEST)?
+                .ok_or_else(|| missing(file, "the project's own: agentctl queue validate"))?,
+        ),
         None => {
             let path = ctx.layout()?.queue();
-            let bytes = files::read(ctx.layout()?.root(), &path, LONGEST)?.ok_or_else(|| missing(&path))?;
+            let bytes =
+                files::read(ctx.layout()?.root(), &path, LONGEST)?.ok_or_else(|| missing(&path, "agentctl init"))?;
             (path, bytes)
         }
     };
@@ -133,8 +138,8 @@ fn validate(ctx: &Context, args: &Validate) -> Done {
     Ok(if problems.is_empty() { exit::OK } else { exit::NEGATIVE })
 }
 
-fn missing(path: &Path) -> Failure {
-    Failure::new("not_found", format!("there is no file {}", quoted(path))).hint("agentctl init")
+fn missing(path: &Path, next: &str) -> Failure {
+    Failure::new("not_found", format!("there is no file {}", quoted(path))).hint(next)
 }
 
 fn of_invalid(invalid: Invalid) -> Problem {

@@ -66,6 +66,9 @@ fn moves_are_checked_undone_and_journalled() {
     assert_eq!((&task["attempts"], &task["blocked_reason"]), (&json!(0), &Value::Null));
     let said = agentctl(&project, &["task", "retry", "P004"]).ok();
     assert!(said.err.contains("nothing to change"), "{}", said.err);
+    let said = agentctl(&project, &["lease", "release", "P001"]).ok();
+    assert!(said.err.contains("nobody holds P001"), "{}", said.err);
+    agentctl(&project, &["queue", "validate", "none.json"]).no(3, "agentctl queue validate");
 
     agentctl(&project, &["task", "block", "P003", "--reason", "wait for Bob's word"]).ok();
     let said = agentctl(&project, &["task", "unblock", "P003"]).ok();
