@@ -414,6 +414,22 @@ fn what_waits_is_tried_again_later_and_later() {
 }
 
 #[test]
+fn a_word_that_is_written_over_is_kept_with_its_reason() {
+    use crate::domain::{event::Actor, observe, operate};
+    let (before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
+    let me = Actor::Human("me".into());
+    let mut seen = before.after(&operate::cancel(&before, &id("A"), Some("not needed"), true, &me).expect("it runs"));
+    Arc::make_mut(&mut seen.queue).edit(&id("A"), |task| task.status = Status::READY);
+    let seen = seen.after(&observe::decide(&seen));
+    let plan = decide(&seen, &flow(), &lease, &done(), &Retry::default(), &Facts::default());
+    let event = plan.events.iter().find(|event| event.kind == Kind::TaskMoved).expect("it moves");
+    assert_eq!(
+        (&event.data["to"], &event.data["reason"]),
+        (&"cancelled".into(), &"stopped by human:me: not needed".into())
+    );
+}
+
+#[test]
 fn what_was_in_the_way_before_an_agent_was_started_was_no_start() {
     let (before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
     let starts = |now: &Snapshot| (only(now).starts, now.starts(only(now), &flow().policy().bounds));
