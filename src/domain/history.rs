@@ -45,6 +45,8 @@ pub struct TaskHistory {
     pub live: bool,
     /// The greatest token whose attempt lost its right to the task: what it says no longer counts.
     pub given_back: Token,
+    /// What somebody left of it was given back, and nobody has claimed it since.
+    pub is_given_back: bool,
     /// The `updated_at` that we last wrote into the queue; a file without it, or with an older
     /// one, is an old file put back (R10).
     pub updated_at: Option<DateTime<Utc>>,
@@ -413,6 +415,7 @@ impl History {
             }
             Kind::LeaseAcquired => {
                 known.live = true;
+                known.is_given_back = false;
                 known.merged = None;
                 if let (Some(role), Some(token)) = (&event.role, event.token) {
                     if known.unjudged.as_ref().is_none_or(|(other, _)| other != role) {
@@ -466,6 +469,7 @@ impl History {
                 known.live = false;
                 known.landed = event.text("landed").map(String::from);
                 known.given_back = known.given_back.max(event.token.unwrap_or_default());
+                known.is_given_back = true;
                 known.deaths += u32::from(event.flag("died"));
             }
             _ => {}

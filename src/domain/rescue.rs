@@ -131,8 +131,7 @@ fn is_told(snapshot: &Snapshot, workflow: &Workflow, left: &Left) -> bool {
     let works = |task: &Task| workflow.working(&task.status).is_some() || matches!(task.lease, QueueLease::Ours { .. });
     let known = snapshot.history.task(&left.task);
     left.lease
-        && left.token.0 > 0
-        && known.is_some_and(|known| known.given_back >= left.token)
+        && known.is_some_and(|known| known.is_given_back && known.given_back >= left.token)
         && !snapshot.queue.get(&left.task).is_some_and(works)
 }
 
@@ -410,6 +409,10 @@ mod tests {
         let mut before = snapshot(vec![task("A", Status::READY)]);
         let record = LeaseRecord::Broken { task_id: id("A"), reason: "not JSON".into() };
         before.leases.insert(id("A"), crate::domain::Held { record, holder: Holder::Unknown });
-        assert!(rescued(&before).leases.is_empty());
+        let mut after = rescued(&before);
+        assert!(after.leases.is_empty());
+        after.leases = before.leases.clone();
+        let again = decide(&after, &flow(), &Retry::default(), &find(&after, &flow()), "r@h");
+        assert!(again.events.is_empty() && again.leases.len() == 1, "told once, also without a token: {again:?}");
     }
 }

@@ -176,6 +176,7 @@ impl Marked<History> {
                 set_by,
                 live,
                 given_back,
+                is_given_back,
                 updated_at,
                 transient,
                 deaths,
@@ -203,7 +204,8 @@ impl Marked<History> {
                 overrun: _,
                 merged: _,
             } = known;
-            all.say((id, token, status.as_ref().map(Status::as_str), format!("{set_by:?}"), live, given_back));
+            all.say((id, token, status.as_ref().map(Status::as_str), format!("{set_by:?}"), live));
+            all.say((given_back, is_given_back));
             all.say((transient, deaths, adapts, conflicts, waits));
             all.say((runs.keys().last(), work.keys().map(Role::as_str).collect::<Vec<_>>()));
             all.stamp(*updated_at);
