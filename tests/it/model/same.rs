@@ -14,7 +14,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use oodatcaa::domain::{
     EventDraft, History, Lease, LeaseChange, Member, Plan, Queue, QueueLease, Role, Status, TaskId,
-    history::TaskHistory,
+    history::TaskHistory, lease::StopRequest,
 };
 use serde_json::Value;
 
@@ -110,11 +110,37 @@ impl Outline {
     }
 
     fn lease(&mut self, lease: &Lease) {
-        self.say((&lease.task_id, lease.token, lease.attempt, lease.stop.is_some()));
-        self.text(&lease.owner);
-        self.gaps.push(Gap::Pid(lease.pid));
-        self.wall(lease.heartbeat_at);
-        self.mono(lease.heartbeat_mono_ms);
+        let Lease {
+            task_id,
+            owner,
+            token,
+            attempt,
+            heartbeat_at,
+            pid,
+            heartbeat_mono_ms,
+            stop,
+            // The same for all of a role.
+            role: _,
+            ttl_seconds: _,
+            host: _,
+            boot_id: _,
+            pid_started: _,
+            by: _,
+            pool: _,
+            // Never set here, or for people.
+            run: _,
+            pgid: _,
+            simulated: _,
+            probe: _,
+            landing: _,
+            started_at: _,
+        } = lease;
+        let stop = stop.as_ref().map(|StopRequest { actor: _, reason: _, cancel }| cancel);
+        self.say((task_id, token, attempt, stop));
+        self.text(owner);
+        self.gaps.push(Gap::Pid(*pid));
+        self.wall(*heartbeat_at);
+        self.mono(*heartbeat_mono_ms);
     }
 
     fn event(&mut self, event: &EventDraft) {
