@@ -267,3 +267,37 @@ fn a_merge_waits_for_no_quota_tries_none_and_opens_none() {
         assert!(pool::settle(&before.after(&plan), &lease, &done).events.is_empty());
     }
 }
+
+#[test]
+fn a_task_whose_agents_were_started_often_waits_for_its_time_and_then_for_a_person() {
+    let (flow, mine) = (Workflow::shipped(), claimant(&Role::BUILDER));
+    let bounds = flow.policy().bounds.clone();
+    let mut now = snapshot(vec![task("A", Status::READY)]);
+    for starts in 1..=bounds.starts {
+        let (plan, _) = decide(&now, &flow, &mine).expect("a claim");
+        now = now.after(&plan);
+        // It comes back by whatever way, and nobody is charged.
+        now.leases.clear();
+        Arc::make_mut(&mut now.queue).edit(&id("A"), |task| {
+            (task.status, task.lease) = (Status::READY, QueueLease::None);
+        });
+        let held = |now: &Snapshot| obstacle(now, &flow, &mine.rule, now.queue.find("A").expect("there"));
+        let wall = now.now.wall;
+        match held(&now) {
+            None => assert!(starts <= bounds.starts.div_ceil(2), "after {starts}"),
+            Some(Obstacle::Paced(until, told)) => {
+                assert!(told == starts && until > wall, "after {starts}: {until}");
+                let mut at = |wall| {
+                    now.now = crate::domain::Now::new(wall, now.now.mono);
+                    held(&now)
+                };
+                assert!(at(until - chrono::Duration::milliseconds(1)).is_some());
+                // Whose clock was put back is not held for longer.
+                assert_eq!(at(wall - chrono::Duration::days(1)), None);
+                assert_eq!(at(until), None);
+            }
+            other => assert_eq!((other, starts), (Some(Obstacle::Spent(bounds.starts)), bounds.starts)),
+        }
+    }
+    assert!(decide(&now, &flow, &mine).is_err());
+}
