@@ -391,6 +391,33 @@ pub(crate) mod tests {
         }
     }
 
+    #[test]
+    fn who_asked_for_an_end_is_told_with_what_they_said_if_anything() {
+        let said = |reason: &str| StopRequest { actor: "human:me".into(), reason: reason.into(), cancel: false };
+        assert_eq!(said("not\nnow").to_string(), "stopped by human:me: not now");
+        assert_eq!(said("").to_string(), "stopped by human:me");
+        assert_eq!(
+            (said("").to(), StopRequest { cancel: true, ..said("") }.to()),
+            (Status::BLOCKED, Status::CANCELLED)
+        );
+    }
+
+    #[test]
+    fn the_name_of_a_run_is_read_as_it_was_written_and_nothing_else_is_one() {
+        for name in [RunName::of(Token(7)), RunName::beside(Token(7), 0xbeef)] {
+            assert_eq!(RunName::parse(&name.to_string()), Some(name.clone()));
+            assert_eq!((name.to_string().as_str(), name.token()), (name.as_str(), Token(7)));
+        }
+        let mut mine = lease("T", &Role::BUILDER, 7);
+        for (run, name) in [("7", "7"), ("7-beefbeef", "7-beefbeef"), ("8-beefbeef", "7"), ("../8", "7"), ("", "7")] {
+            mine.run = run.into();
+            assert_eq!(mine.run_name().as_str(), name, "{run}");
+        }
+        for other in ["", "07", "+7", "-7", "7-", "7-beef", "7-BEEFBEEF", "7-0123456789abcdef0", "7/../8", "7 "] {
+            assert_eq!(RunName::parse(other), None, "{other}");
+        }
+    }
+
     fn held(holder: Holder) -> Held {
         Held { record: LeaseRecord::Ours(lease("T1", &Role::BUILDER, 3)), holder }
     }
@@ -472,7 +499,8 @@ pub(crate) mod tests {
             holder: Holder::Unknown,
         };
         assert_eq!(foreign(Some(now.wall + chrono::Duration::seconds(1))).standing(&now), Standing::Live);
-        assert!(matches!(foreign(Some(now.wall)).standing(&now), Standing::Lost(_)));
+        let ended = foreign(Some(now.wall)).standing(&now);
+        assert!(matches!(&ended, Standing::Lost(why) if why.starts_with("its TTL ended at ")), "{ended:?}");
         assert!(matches!(foreign(None).standing(&now), Standing::Dead(_)));
         let far = |hours| foreign(Some(now.wall + chrono::Duration::hours(hours))).standing(&now);
         assert_eq!(far(24), Standing::Live);
