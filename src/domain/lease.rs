@@ -392,6 +392,20 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_token_that_nobody_can_have_counted_to_is_believed_only_beside_one_that_is() {
+        let Token(most) = Token::PLAUSIBLE;
+        assert!(Token(most).is_plausible(Token(0)) && !Token(most + 1).is_plausible(Token(0)));
+        assert!(
+            Token(most + 1_001).is_plausible(Token(most + 1)) && !Token(most + 1_002).is_plausible(Token(most + 1))
+        );
+        assert_eq!(
+            (most, Token::PLAUSIBLE_TOLD),
+            (1 << 40, Token(2 * most)),
+            "the journal has room for those after it"
+        );
+    }
+
+    #[test]
     fn who_asked_for_an_end_is_told_with_what_they_said_if_anything() {
         let said = |reason: &str| StopRequest { actor: "human:me".into(), reason: reason.into(), cancel: false };
         assert_eq!(said("not\nnow").to_string(), "stopped by human:me: not now");

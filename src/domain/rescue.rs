@@ -243,7 +243,10 @@ mod tests {
         for rule in flow().rules() {
             let mut before = working(&rule.role);
             kill(&mut before);
-            let after = rescued(&before);
+            let plan = decide(&before, &flow(), &Retry::default(), &find(&before, &flow()), "r@h");
+            let reason = plan.events.iter().rev().find_map(|event| event.data.get("reason")?.as_str());
+            assert_eq!(reason, Some("interrupted: its process is gone"));
+            let after = before.after(&plan);
             assert_eq!(only(&after).status, rule.takes);
             assert_eq!((only(&after).attempts, after.leases.len()), (0, 0));
             assert!(find(&after, &flow()).is_empty());
@@ -409,10 +412,26 @@ mod tests {
         let mut before = snapshot(vec![task("A", Status::READY)]);
         let record = LeaseRecord::Broken { task_id: id("A"), reason: "not JSON".into() };
         before.leases.insert(id("A"), crate::domain::Held { record, holder: Holder::Unknown });
+        let look = |seen: &Snapshot| decide(seen, &flow(), &Retry::default(), &find(seen, &flow()), "r@h");
+        assert_eq!(look(&before).events.len(), 1);
         let mut after = rescued(&before);
         assert!(after.leases.is_empty());
         after.leases = before.leases.clone();
-        let again = decide(&after, &flow(), &Retry::default(), &find(&after, &flow()), "r@h");
+        let again = look(&after);
         assert!(again.events.is_empty() && again.leases.len() == 1, "told once, also without a token: {again:?}");
+        // Another claim of it, and a status or a mark that says that somebody is at work, are news.
+        let mut another = after.clone();
+        let mut mine = crate::domain::lease::tests::lease("A", &Role::BUILDER, 5);
+        mine.started_at = another.now.wall;
+        let held = crate::domain::Held { record: LeaseRecord::Ours(mine), holder: Holder::Dead("gone".into()) };
+        another.leases.insert(id("A"), held);
+        assert!(!look(&another).events.is_empty());
+        let mut working = after.clone();
+        Arc::make_mut(&mut working.queue).edit(&id("A"), |task| task.status = Status::IN_PROGRESS);
+        assert_eq!(only(&rescued(&working)).status, Status::READY);
+        let mut marked = after.clone();
+        let ours = QueueLease::Ours { owner: "w@h".into(), token: Token(0) };
+        Arc::make_mut(&mut marked.queue).edit(&id("A"), |task| task.lease = ours.clone());
+        assert_eq!(only(&rescued(&marked)).lease, QueueLease::None);
     }
 }

@@ -271,7 +271,7 @@ fn a_merge_waits_for_no_quota_tries_none_and_opens_none() {
 #[test]
 fn a_task_whose_agents_were_started_often_waits_for_its_time_and_then_for_a_person() {
     let (flow, mine) = (Workflow::shipped(), claimant(&Role::BUILDER));
-    let bounds = flow.policy().bounds.clone();
+    let bounds = flow.policy().bounds;
     let mut now = snapshot(vec![task("A", Status::READY)]);
     for starts in 1..=bounds.starts {
         let (plan, _) = decide(&now, &flow, &mine).expect("a claim");
@@ -300,4 +300,12 @@ fn a_task_whose_agents_were_started_often_waits_for_its_time_and_then_for_a_pers
         }
     }
     assert!(decide(&now, &flow, &mine).is_err());
+}
+
+#[test]
+fn a_claim_is_told_with_the_name_of_its_run_if_it_has_one() {
+    let mut lease = crate::domain::lease::tests::lease("A", &Role::BUILDER, 7);
+    assert_eq!(told(&lease).data.get("run"), None);
+    lease.run = "7-beefbeef".into();
+    assert_eq!(told(&lease).data.get("run").and_then(|run| run.as_str()), Some("7-beefbeef"));
 }

@@ -86,6 +86,36 @@ fn what_the_agent_itself_set_stands() {
 }
 
 #[test]
+fn a_status_that_the_agent_set_is_taken_for_its_word() {
+    let itself = "its agent put it back to `ready` itself";
+    for (role, set, said, to, reason) in [
+        (Role::BUILDER, Status::READY, None, Status::READY, format!("agent_failed: {itself}")),
+        (Role::TESTER, Status::NEEDS_ADAPT, Some("red"), Status::NEEDS_ADAPT, "red".into()),
+        (
+            Role::TESTER,
+            Status::NEEDS_ADAPT,
+            Some("  "),
+            Status::NEEDS_ADAPT,
+            "its agent set it to `needs_adapt`".into(),
+        ),
+        (Role::REFINER, Status::NEEDS_PLAN, Some("too big"), Status::NEEDS_PLAN, "too big".into()),
+    ] {
+        let (mut before, lease) = claimed(task("A", Status::READY), &role);
+        Arc::make_mut(&mut before.queue).edit(&id("A"), |task| {
+            (task.status, task.blocked_reason) = (set.clone(), said.map(String::from));
+        });
+        let plan = decide(&before, &flow(), &lease, &done(), &Retry::default(), &Facts::default());
+        assert_eq!(only(&before.after(&plan)).status, to, "{role} {set}");
+        let words = plan.events.iter().filter_map(|event| event.data.get("reason")?.as_str()).collect::<Vec<_>>();
+        assert!(words.contains(&reason.as_str()), "{role} {set}: {words:?}");
+    }
+    // What is none of these is checked like the result that came with it.
+    let (mut before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
+    Arc::make_mut(&mut before.queue).edit(&id("A"), |task| task.status = Status::DONE);
+    assert_eq!(only(&settled(&before, &lease, &done())).status, Status::AWAITING_TEST);
+}
+
+#[test]
 fn a_task_that_was_deleted_is_not_brought_back() {
     let (mut before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
     before.queue = Arc::default();
@@ -168,6 +198,12 @@ fn what_a_person_was_told_yes_to_holds_whatever_the_attempt_came_to_and_whoever_
             assert!(to.contains(&only(&after).status), "{written:?}, dead: {}", only(&after).status);
         }
     }
+    let after = settled(&before.after(&stop(&before)), &lease, &outcomes[0]);
+    assert_eq!(only(&after).blocked_reason.as_deref(), Some("stopped by human:me: no"));
+    let asked = |cancel| StopRequest { actor: String::new(), reason: String::new(), cancel };
+    let stands = |status: &Status, cancel| moved::stands(&flow(), status, Some(&asked(cancel)));
+    assert!(stands(&Status::NEEDS_MANUAL, false) && !stands(&Status::NEEDS_MANUAL, true));
+    assert!(stands(&Status::CANCELLED, true) && !stands(&Status::DONE, false));
     let old: StopRequest = serde_json::from_str(r#"{"actor":"human:me","reason":"no"}"#).expect("an old lease is read");
     assert_eq!(old.to(), Status::BLOCKED);
 }
@@ -245,6 +281,33 @@ fn a_planner_that_makes_subtasks_completes_planning() {
     assert_eq!(only(&after).status, Status::PLANNING_COMPLETE);
     let child = after.queue.find("A-B01").expect("the child");
     assert_eq!((child.status.clone(), child.parent.as_deref()), (Status::READY, Some("A")));
+}
+
+#[test]
+fn what_a_planner_may_not_say_of_a_task_is_left_out_and_told() {
+    for (status, left_out) in [(None, None), (Some("done"), Some(serde_json::json!(["status"])))] {
+        let (before, lease) = claimed(task("A", Status::READY), &Role::PLANNER);
+        let mut proposal = serde_json::json!({"title": "first step", "type": "Build"});
+        if let Some(status) = status {
+            proposal["status"] = status.into();
+        }
+        let tasks = vec![proposal.as_object().expect("an object").clone()];
+        let outcome = Outcome::Done { summary: String::new(), tasks };
+        let plan = decide(&before, &flow(), &lease, &outcome, &Retry::default(), &Facts::default());
+        let created = plan.events.iter().find(|event| event.kind == Kind::TaskCreated).expect("it is made");
+        assert_eq!(created.data.get("left_out"), left_out.as_ref());
+        assert_eq!(before.after(&plan).queue.find("A-B01").expect("the child").status, Status::READY);
+    }
+}
+
+#[test]
+fn a_merge_that_came_before_its_task_was_put_aside_is_told_on_the_task() {
+    let (mut before, lease) = claimed(branched(Status::READY), &Role::INTEGRATOR);
+    Arc::make_mut(&mut before.queue).edit(&id("A"), |task| task.status = Status::CANCELLED);
+    let facts = Facts { commit: Some("c0ffee".into()), ..Facts::default() };
+    let after = before.after(&decide(&before, &flow(), &lease, &done(), &Retry::default(), &facts));
+    assert_eq!(only(&after).status, Status::CANCELLED);
+    assert!(only(&after).blocked_reason.as_deref().is_some_and(|words| words.starts_with("merged as c0ffee")));
 }
 
 #[test]
@@ -436,6 +499,19 @@ fn what_was_in_the_way_before_an_agent_was_started_was_no_start() {
     assert_eq!(starts(&before), (1, 1));
     let after = settled(&before, &lease, &Outcome::Waits { reason: "busy".into() });
     assert_eq!(starts(&after), (0, 0));
+    // A merge starts no agent, so there is nothing to take back.
+    let (before, lease) = claimed(Task { starts: 3, ..branched(Status::READY) }, &Role::INTEGRATOR);
+    let after = settled(&before, &lease, &Outcome::Waits { reason: "busy".into() });
+    assert_eq!((only(&before).starts, only(&after).starts), (3, 3));
+}
+
+#[test]
+fn what_an_agent_was_started_for_counts_as_a_start_however_it_ends() {
+    for outcome in [done(), Outcome::failed(Class::AgentFailed, "exit 1"), Outcome::failed(Class::Interrupted, "term")]
+    {
+        let (before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
+        assert_eq!((only(&before).starts, only(&settled(&before, &lease, &outcome)).starts), (1, 1), "{outcome:?}");
+    }
 }
 
 /// As the verdict makes it.
