@@ -251,9 +251,9 @@ impl Attempt<'_> {
         }
         let displaced = match replacement.put(&path, good.document.text().as_bytes()).map_err(failed("save", &path))? {
             Put::Done(displaced) => displaced,
-            Put::Refused { for_a_moment } => {
-                if let Some(file) = for_a_moment {
-                    self.store.late.look_after(&self.store.layout, Displaced::new(file, next.into_text()));
+            Put::Refused(moment) => {
+                for displaced in Displaced::in_a(moment, good.document.text(), next.text()) {
+                    self.store.late.look_after(&self.store.layout, displaced);
                 }
                 return Ok(false);
             }

@@ -4,7 +4,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read},
+    io::{self, Read, Seek as _},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
@@ -213,6 +213,14 @@ pub(super) fn holds(file: &mut File, expected: &[u8]) -> io::Result<bool> {
     }
 }
 
+/// Reads a file from its beginning, up to the length that no queue exceeds.
+pub(super) fn whole(file: &mut File) -> io::Result<Vec<u8>> {
+    file.rewind()?;
+    let mut bytes = Vec::new();
+    file.take(LONGEST).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The stamp of what a path leads to; `None` when there is nothing.
 pub(super) fn stamp(path: &Path) -> Result<Option<Stamp>, StoreError> {
     match fs::symlink_metadata(path) {
@@ -223,10 +231,8 @@ pub(super) fn stamp(path: &Path) -> Result<Option<Stamp>, StoreError> {
 }
 
 /// A temporary file of ours. Its name stays out of errors: the same trouble must read the same each time.
-/// What it is for may follow the name's beginning.
-pub(super) fn temporary(directory: &Path, what_for: &str) -> io::Result<tempfile::NamedTempFile> {
-    let prefix = format!("{TEMPORARY}{what_for}");
-    tempfile::Builder::new().prefix(&prefix).make_in(directory, named::create_new)
+pub(super) fn temporary(directory: &Path) -> io::Result<tempfile::NamedTempFile> {
+    tempfile::Builder::new().prefix(TEMPORARY).make_in(directory, named::create_new)
 }
 
 /// Has a directory's entries reach the disk.

@@ -6,7 +6,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read as _, Seek as _},
+    io::{self, Seek as _},
     os::unix::fs::MetadataExt as _,
     path::Path,
     sync::{Mutex, PoisonError},
@@ -16,7 +16,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use super::{FileOptions, FileStore, disk, document::Document};
+use super::{FileOptions, FileStore, disk, document::Document, replace::Moment};
 use crate::{layout::Layout, sys::files};
 
 /// When a displaced file is looked at again; after the last of them it is let go.
@@ -32,11 +32,20 @@ const OFTEN: Duration = Duration::from_millis(50);
 /// So many bytes of displaced files are remembered at once; the oldest goes first.
 const MOST: usize = 64 << 20;
 
-/// A file that was the queue, and what it held.
+/// Where an edit may show.
+#[derive(Debug)]
+enum Source {
+    /// In a file into which somebody may still be writing.
+    File(File),
+    /// It has shown: this is what the queue held with it.
+    Text(Vec<u8>),
+}
+
+/// What was the queue, and what it held before others edited it.
 #[derive(Debug)]
 pub(super) struct Displaced {
-    pub(super) file: File,
-    pub(super) base: String,
+    source: Source,
+    base: String,
     /// What has been taken in of it, and when first.
     taken: Option<(String, Instant)>,
     since: Instant,
@@ -45,8 +54,34 @@ pub(super) struct Displaced {
 }
 
 impl Displaced {
+    /// A file that was the queue and held this.
     pub(super) fn new(file: File, base: String) -> Self {
-        Self { file, base, taken: None, since: Instant::now(), looks: 0, looked: Instant::now() }
+        Self::of(Source::File(file), base)
+    }
+
+    /// An edit that stood aside for a moment, and what it was made from: who read the queue in this moment writes it
+    /// again without the edit.
+    fn edit(edited: Vec<u8>, base: String) -> Self {
+        Self::of(Source::Text(edited), base)
+    }
+
+    /// What others may have written, or write over, in the moment in which `ours` stood in the place of an edit of `old`.
+    pub(super) fn in_a(moment: Option<Moment>, old: &str, ours: &str) -> impl Iterator<Item = Self> {
+        let both = moment.map(|Moment { edited, instead }| {
+            let instead = instead.map(|file| Self::new(file, ours.to_owned()));
+            [Some(Self::edit(edited, old.to_owned())), instead]
+        });
+        both.into_iter().flatten().flatten()
+    }
+
+    fn of(source: Source, base: String) -> Self {
+        Self { source, base, taken: None, since: Instant::now(), looks: 0, looked: Instant::now() }
+    }
+
+    /// How many bytes of it are remembered.
+    fn size(&self) -> usize {
+        let text = if let Source::Text(text) = &self.source { text.len() } else { 0 };
+        self.base.len() + text
     }
 
     fn due(&self) -> Option<Instant> {
@@ -63,19 +98,19 @@ impl Displaced {
 
     /// What it holds now, if that is something else than before.
     fn written(&mut self) -> io::Result<Option<Vec<u8>>> {
-        self.file.rewind()?;
-        if disk::holds(&mut self.file, self.base.as_bytes())? {
-            return Ok(None);
+        match &mut self.source {
+            Source::Text(text) => Ok((*text != self.base.as_bytes()).then(|| text.clone())),
+            Source::File(file) => {
+                file.rewind()?;
+                if disk::holds(file, self.base.as_bytes())? { Ok(None) } else { disk::whole(file).map(Some) }
+            }
         }
-        self.file.rewind()?;
-        let mut bytes = Vec::new();
-        (&self.file).take(super::LONGEST).read_to_end(&mut bytes)?;
-        Ok(Some(bytes))
     }
 
     /// Whether another process has it open, as far as we may see that.
     fn is_open_elsewhere(&self) -> bool {
-        let Ok(mine) = self.file.metadata() else { return false };
+        let Source::File(file) = &self.source else { return false };
+        let Ok(mine) = file.metadata() else { return false };
         let (proc, me) = (Path::new("/proc"), std::process::id().to_string());
         let processes = files::list(proc, proc, 1 << 20).ok().flatten().unwrap_or_default();
         let numbers = processes.into_iter().filter_map(|entry| entry.name.into_string().ok());
@@ -158,7 +193,7 @@ fn look_after(layout: &Layout, told: &Receiver<Displaced>) {
             !last || displaced.is_watched()
         });
         all.extend(more);
-        while all.iter().map(|displaced| displaced.base.len()).sum::<usize>() > MOST {
+        while all.iter().map(Displaced::size).sum::<usize>() > MOST {
             drop(all.remove(0));
         }
     }
@@ -173,6 +208,8 @@ fn take_in(layout: &Layout, displaced: &mut Displaced, last: bool, more: &mut Ve
     let path = layout.queue();
     let theirs = match Document::from_bytes(&path, bytes.clone()) {
         Ok(theirs) => theirs,
+        // They were in the middle of it, and went on in their file, which has come back.
+        Err(_) if matches!(displaced.source, Source::Text(_)) => return Ok(()),
         // They are in the middle of it, or have left it there.
         Err(invalid) if last => {
             let aside = path.with_extension(format!("{}{}", Layout::LOST_EDIT, std::process::id()));

@@ -194,7 +194,7 @@ fn put(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     let directory = path.parent().expect("leases stand in a directory");
     let write = || -> io::Result<()> {
         disk::point("store.lease")?;
-        let mut temporary = disk::temporary(directory, "")?;
+        let mut temporary = disk::temporary(directory)?;
         io::Write::write_all(temporary.as_file_mut(), content)?;
         temporary.persist(path).map_err(|error| error.error)?;
         disk::point("store.lease.written")

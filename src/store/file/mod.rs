@@ -335,7 +335,7 @@ impl FileStore {
             let old = std::fs::symlink_metadata(&path).ok();
             let put = || -> std::io::Result<Put> {
                 let contents = (now.as_bytes(), text.as_bytes());
-                let refused = Put::Refused { for_a_moment: None };
+                let refused = Put::Refused(None);
                 let Some(replacement) = Replacement::write(&path, contents, old.as_ref())? else { return Ok(refused) };
                 replacement.sync()?;
                 if lock.is_in_force().is_ok_and(|held| held) {
@@ -349,9 +349,7 @@ impl FileStore {
                     displaced.push(Displaced::new(file, now));
                     return Ok(true);
                 }
-                Put::Refused { for_a_moment } => {
-                    displaced.extend(for_a_moment.map(|file| Displaced::new(file, text)));
-                }
+                Put::Refused(moment) => displaced.extend(Displaced::in_a(moment, &now, &text)),
             }
         }
         Err(StoreError::Contended { path, tries: tries.made() })

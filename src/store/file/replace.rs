@@ -21,15 +21,24 @@ pub(super) enum Put {
     /// It stands there now; the file that it displaced, into which somebody may still be writing.
     Done(File),
     /// Somebody wrote in the last moment, and what they wrote stands.
-    Refused {
-        /// What stood there as ours for a moment: somebody may have read it, written into it or put theirs over it.
-        for_a_moment: Option<File>,
-    },
+    Refused(Option<Moment>),
 }
+
+/// What stood there and what stood aside until an edit was seen and put back.
+pub(super) struct Moment {
+    /// The edit, as it was found: who read the queue in this moment may write over it.
+    pub(super) edited: Vec<u8>,
+    /// What took the place in this moment: somebody may have written into it, or put theirs over it.
+    pub(super) instead: Option<File>,
+}
+
+/// How often an edit is put back while others move the file away and write it anew.
+const TRIES: usize = 100;
 
 /// A file that waits to take another's place.
 pub(super) struct Replacement {
     temporary: tempfile::NamedTempFile,
+    mark: Mark,
 }
 
 impl Replacement {
@@ -45,7 +54,7 @@ impl Replacement {
         if recover(path)? {
             return Ok(None);
         }
-        let mut temporary = disk::temporary(directory, &Mark { old: hash(old), new: hash(content) }.to_string())?;
+        let mut temporary = disk::temporary(directory)?;
         match meta {
             Some(old) => {
                 let _ = std::os::unix::fs::fchown(temporary.as_file(), Some(old.uid()), Some(old.gid()));
@@ -60,7 +69,7 @@ impl Replacement {
             return Err(io::Error::new(io::ErrorKind::WriteZero, "the file is shorter than what was written to it"));
         }
         point("store.temp.written")?;
-        Ok(Some(Self { temporary }))
+        Ok(Some(Self { temporary, mark: Mark { old: hash(old), new: hash(content) } }))
     }
 
     /// Has the content reach the disk. When that fails, nobody knows what did; the file is given up.
@@ -73,14 +82,16 @@ impl Replacement {
     /// somebody wrote in the last moment (R3).
     pub(super) fn put(self, path: &Path, old: &[u8]) -> io::Result<Put> {
         point("store.rename")?;
-        let temporary = self.temporary.into_temp_path();
-        let exchange = || named::exchange(&temporary, path);
-        match exchange() {
+        let temporary = self.mark.name(self.temporary.into_temp_path())?;
+        match named::exchange(&temporary, path) {
             Ok(()) => {
                 point("store.exchanged")?;
-                let there = named::open(&temporary).and_then(|mut file| Ok((holds(&mut file, old)?, file)));
+                let there = named::open(&temporary).and_then(|mut file| match holds(&mut file, old)? {
+                    true => Ok((None, file)),
+                    false => Ok((Some(disk::whole(&mut file)?), file)),
+                });
                 match there {
-                    Ok((true, file)) => {
+                    Ok((None, file)) => {
                         // If it cannot be removed now, the next sweep tries again.
                         let _ = temporary.close();
                         point("store.renamed")?;
@@ -88,20 +99,21 @@ impl Replacement {
                     }
                     other => {
                         point("store.putback")?;
-                        exchange()?;
-                        other?;
+                        let is_instead = put_back(&temporary, path)?;
+                        let Some(edited) = other?.0 else { return Ok(Put::Refused(None)) };
                         // We may have been held up in between, and others have gone on from what was ours.
-                        Ok(Put::Refused { for_a_moment: Some(named::open(&temporary)?) })
+                        let instead = is_instead.then(|| named::open(&temporary)).transpose()?;
+                        Ok(Put::Refused(Some(Moment { edited, instead })))
                     }
                 }
             }
             // Some editors take the old file away before they write the new one.
-            Err(rustix::io::Errno::NOENT) => Ok(Put::Refused { for_a_moment: None }),
+            Err(rustix::io::Errno::NOENT) => Ok(Put::Refused(None)),
             // The file system cannot exchange two files; then a moment stays in which an edit is not seen.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
                 let mut file = named::open(path)?;
                 if !holds(&mut file, old)? {
-                    return Ok(Put::Refused { for_a_moment: None });
+                    return Ok(Put::Refused(None));
                 }
                 temporary.persist(path).map_err(|error| error.error)?;
                 point("store.renamed")?;
@@ -110,6 +122,23 @@ impl Replacement {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Puts an edit back into its place; `true` when what stood there stands in the edit's now. Some editors have moved it
+/// away meanwhile, to write the file anew.
+fn put_back(edit: &Path, path: &Path) -> io::Result<bool> {
+    for _ in 0..TRIES {
+        match named::exchange(edit, path) {
+            Err(rustix::io::Errno::NOENT) => {}
+            done => return Ok(done.map(|()| true)?),
+        }
+        match named::rename_new(edit, path) {
+            Err(rustix::io::Errno::EXIST) => {}
+            done => return Ok(done.map(|()| false)?),
+        }
+    }
+    // Its text is known, and whoever writes there now has it added.
+    Ok(false)
 }
 
 /// What the name of a replacement tells: the hashes of the content that was expected in its place, and of its own.
@@ -126,6 +155,16 @@ impl fmt::Display for Mark {
 }
 
 impl Mark {
+    /// Names a file that is written whole; what a crash cut off bears no mark and is no edit.
+    fn name(self, temporary: tempfile::TempPath) -> io::Result<tempfile::TempPath> {
+        let name = temporary.file_name().unwrap_or_default().to_string_lossy().replacen(TEMPORARY, "", 1);
+        let marked = temporary.with_file_name(format!("{TEMPORARY}{self}{name}"));
+        named::rename(&temporary, &marked)?;
+        // Nothing bears the old name any more.
+        temporary.keep().map_err(|error| error.error)?;
+        tempfile::TempPath::try_from_path(marked)
+    }
+
     fn of(path: &Path) -> Option<Self> {
         let (old, rest) = path.file_name()?.to_str()?.strip_prefix(TEMPORARY)?.split_once('-')?;
         let number = |word: &str| u64::from_str_radix(word, 16).ok().filter(|_| word.len() == 16);
@@ -206,7 +245,7 @@ mod tests {
         fs::write(&path, "theirs").expect("written");
         assert!(matches!(
             replacement(&path, "what we read").put(&path, b"what we read").expect("put back"),
-            Put::Refused { for_a_moment: Some(_) }
+            Put::Refused(Some(_))
         ));
         assert_eq!(fs::read(&path).expect("read"), b"theirs");
         assert!(matches!(replacement(&path, "theirs").put(&path, b"theirs").expect("put"), Put::Done(_)));

@@ -111,6 +111,11 @@ pub fn exchange(one: &Path, other: &Path) -> rustix::io::Result<()> {
     rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)
 }
 
+/// Gives a file another name, unless something bears it.
+pub fn rename_new(from: &Path, to: &Path) -> rustix::io::Result<()> {
+    rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)
+}
+
 /// Has a directory's entries reach the disk.
 pub fn sync_directory(dir: &Path) -> io::Result<()> {
     File::from(openat(CWD, dir, DIRECTORY | OFlags::RDONLY, Mode::empty())?).sync_all()

@@ -298,8 +298,8 @@ fn a_kill_between_any_two_steps_is_mended() {
         store.transact(&mut |snapshot| claim(snapshot, "A")).unwrap_or_else(|error| panic!("{point}: {error}"));
         let token = store.read().expect("read").snapshot.leases["A"].token().0;
         assert_eq!(token, 2, "{point}: no token twice, and the directory of the dead claim keeps its number");
-        let left = project.files().into_iter().any(|(path, _)| path.display().to_string().contains("-tmp."));
-        assert!(!left, "{point}: leftovers are swept");
+        let left = |what: &str| project.files().into_iter().any(|(path, _)| path.display().to_string().contains(what));
+        assert!(!left("-tmp.") && !left("lost-edit"), "{point}: leftovers are swept, and none is taken for an edit");
         assert!(project.queue().len() >= QUEUE.len());
     }
 }
@@ -327,4 +327,82 @@ fn an_edit_that_was_displaced_when_its_displacer_died_is_not_lost() {
         assert_eq!(status(&store, "A"), if others_went_on { "in_progress" } else { "ready" }, "{point}");
         assert_eq!(status(&store, "B"), "ready", "{point}");
     }
+}
+
+/// How somebody writes the queue who read it while ours stood in the place of an edit, and where it has gone meanwhile.
+#[derive(Clone, Copy, Debug)]
+enum Stale {
+    Replaces,
+    Truncates,
+    /// The old file becomes a backup before the edit is put back.
+    BacksUp,
+    /// The file is put away, written there, and put back.
+    PutsAway,
+}
+
+#[test]
+fn an_edit_that_stood_aside_for_a_moment_outlives_whoever_read_the_queue_then() {
+    alone("an_edit_that_stood_aside_for_a_moment_outlives_whoever_read_the_queue_then", || {
+        for how in [Stale::Replaces, Stale::Truncates, Stale::BacksUp, Stale::PutsAway] {
+            let (_scenario, project, store) = scenario();
+            let queue = project.layout().queue();
+            let (beside, backup) = (queue.with_extension("beside"), queue.with_extension("json~"));
+            let mark = |text: &str, name: &str| text.replacen('{', &format!("{{\"{name}\": 1,"), 1);
+            let first = mark(&project.queue(), "first");
+            let stale = std::sync::Arc::new(std::sync::Mutex::new(None::<String>));
+            let once = |point: &str, body: Box<dyn FnMut() + Send>| {
+                let done = std::sync::atomic::AtomicBool::new(false);
+                let body = std::sync::Mutex::new(body);
+                fail::cfg_callback(point, move || {
+                    if !done.swap(true, std::sync::atomic::Ordering::SeqCst) {
+                        (body.lock().expect("once"))();
+                    }
+                })
+                .expect("set");
+            };
+            let (at, from) = (queue.clone(), beside.clone());
+            once(
+                "store.rename",
+                Box::new(move || {
+                    std::fs::write(&from, &first).expect("written");
+                    std::fs::rename(&from, &at).expect("put there");
+                }),
+            );
+            let (at, to, read) = (queue.clone(), backup.clone(), stale.clone());
+            once(
+                "store.putback",
+                Box::new(move || {
+                    *read.lock().expect("once") = Some(std::fs::read_to_string(&at).expect("read"));
+                    if matches!(how, Stale::BacksUp | Stale::PutsAway) {
+                        std::fs::rename(&at, &to).expect("moved away");
+                    }
+                }),
+            );
+            let (at, from, away, read) = (queue.clone(), beside.clone(), backup.clone(), stale.clone());
+            let write = move || {
+                let Some(text) = read.lock().expect("once").take() else { return };
+                assert!(!text.contains("first"), "{how:?}: it was read in the moment");
+                let text = text.replacen('{', "{\"second\": 1,", 1);
+                match how {
+                    Stale::Truncates | Stale::BacksUp => std::fs::write(&at, text).expect("written"),
+                    Stale::Replaces | Stale::PutsAway => {
+                        let from = if matches!(how, Stale::PutsAway) { &away } else { &from };
+                        std::fs::write(from, text).expect("written");
+                        std::fs::rename(from, &at).expect("put there");
+                    }
+                }
+            };
+            // When the change is tried again, they are done with it.
+            fail::cfg_callback("store.temp", write).expect("set");
+            store.transact(&mut |snapshot| moved(snapshot, "B", &Status::READY)).expect("goes on");
+            assert!(stale.lock().expect("once").is_none(), "{how:?}: it was written");
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+            let both = || ["first", "second"].iter().all(|name| project.queue().contains(&format!("\"{name}\": 1")));
+            while !both() && std::time::Instant::now() < deadline {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            assert!(both(), "{how:?}: {}", project.queue());
+            assert_eq!(status(&store, "B"), "ready", "{how:?}");
+        }
+    });
 }
