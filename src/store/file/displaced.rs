@@ -16,7 +16,11 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use super::{FileOptions, FileStore, disk, document::Document, replace::Moment};
+use super::{
+    FileOptions, FileStore, disk,
+    document::{Document, merge::without_what_is_old},
+    replace::Moment,
+};
 use crate::{layout::Layout, sys::files};
 
 /// When a displaced file is looked at again; after the last of them it is let go.
@@ -46,6 +50,8 @@ enum Source {
 pub(super) struct Displaced {
     source: Source,
     base: String,
+    /// Whoever wrote it may have read the queue before what the base holds.
+    may_be_old: bool,
     /// What has been taken in of it, and when first.
     taken: Option<(String, Instant)>,
     since: Instant,
@@ -71,11 +77,11 @@ impl Displaced {
             let instead = instead.map(|file| Self::new(file, ours.to_owned()));
             [Some(Self::edit(edited, old.to_owned())), instead]
         });
-        both.into_iter().flatten().flatten()
+        both.into_iter().flatten().flatten().map(|displaced| Self { may_be_old: true, ..displaced })
     }
 
     fn of(source: Source, base: String) -> Self {
-        Self { source, base, taken: None, since: Instant::now(), looks: 0, looked: Instant::now() }
+        Self { source, base, may_be_old: false, taken: None, since: Instant::now(), looks: 0, looked: Instant::now() }
     }
 
     /// How many bytes of it are remembered.
@@ -225,7 +231,14 @@ fn take_in(layout: &Layout, displaced: &mut Displaced, last: bool, more: &mut Ve
         Err(_) => return Ok(()),
     };
     let store = FileStore::open(layout, None, FileOptions::default()).map_err(|error| error.to_string())?;
-    if store.merge(&displaced.base, theirs.text(), more).map_err(|error| error.to_string())? {
+    let newer = match displaced.may_be_old {
+        true => Some(without_what_is_old(&displaced.base, theirs.text()).map_err(|error| error.to_string())?),
+        false => None,
+    };
+    if store
+        .merge(&displaced.base, newer.as_deref().unwrap_or(theirs.text()), more)
+        .map_err(|error| error.to_string())?
+    {
         log::info!("{}: an edit that was made in place while the file was replaced is taken in", path.display());
     }
     let since = displaced.taken.take().map_or_else(Instant::now, |(_, since)| since);

@@ -5,6 +5,8 @@
 
 use serde_json::{Map, Value, ser::PrettyFormatter};
 
+use crate::domain::Member;
+
 /// The current text with what somebody changed between `base` and `theirs`; `None` when that changes nothing. Where
 /// both changed the same member theirs counts, as in any file that they wrote last.
 pub fn merged(base: &str, theirs: &str, current: &str) -> serde_json::Result<Option<String>> {
@@ -28,6 +30,43 @@ pub fn merged(base: &str, theirs: &str, current: &str) -> serde_json::Result<Opt
         text.push('\n');
     }
     Ok(Some(text))
+}
+
+/// What somebody changed, without what their copy of the queue was too old to have: entries of ours that it lacks, and
+/// our members of entries that bear another stamp than the base's. That they lack it is no edit.
+pub fn without_what_is_old(base: &str, theirs: &str) -> serde_json::Result<String> {
+    let value = |text: &str| serde_json::from_str::<Value>(text.trim_start_matches('\u{feff}'));
+    let (base, mut theirs) = (value(base)?, value(theirs)?);
+    bring_up(&base, &mut theirs);
+    Ok(theirs.to_string())
+}
+
+fn bring_up(base: &Value, theirs: &mut Value) {
+    match (base, theirs) {
+        (Value::Object(base), Value::Object(theirs)) => {
+            let is_task = id_of(&Value::Object(base.clone())).is_some();
+            if is_task && base.get("updated_at") != theirs.get("updated_at") {
+                for key in Member::ALL.map(Member::key) {
+                    match base.get(key) {
+                        Some(value) => drop(theirs.insert(key.into(), value.clone())),
+                        None => drop(theirs.remove(key)),
+                    }
+                }
+            }
+            for (key, value) in base {
+                theirs.get_mut(key).into_iter().for_each(|there| bring_up(value, there));
+            }
+        }
+        (Value::Array(base), Value::Array(theirs)) if are_tasks(base) && are_tasks(theirs) => {
+            for (at, task) in base.iter().enumerate() {
+                match theirs.iter_mut().find(|there| id_of(there) == id_of(task)) {
+                    Some(there) => bring_up(task, there),
+                    None => theirs.insert(at.min(theirs.len()), task.clone()),
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 fn both(base: Option<&Value>, theirs: Option<&Value>, now: Option<&Value>) -> Option<Value> {
@@ -102,5 +141,22 @@ mod tests {
     fn a_decision_of_theirs_about_a_status_stands() {
         let of = |status: &str| format!(r#"{{"tasks":[{{"id":"A","status":"{status}"}}]}}"#);
         assert_eq!(merged(&of("ready"), &of("cancelled"), &of("done")).expect("JSON"), Some(of("cancelled")));
+    }
+
+    #[test]
+    fn what_a_copy_was_too_old_to_have_is_no_edit_of_its_writer() {
+        let base = r#"{"tasks":[{"id":"A","status":"in_progress","lease":"w#1","n":1,"updated_at":"2"},{"id":"B"},{"id":"C","status":"ready","updated_at":"1"}]}"#;
+        let theirs = r#"{"mine":1,"tasks":[{"id":"A","status":"ready","n":2},{"id":"C","status":"cancelled","updated_at":"1"}]}"#;
+        let theirs = without_what_is_old(base, theirs).expect("JSON");
+        let value: Value =
+            serde_json::from_str(&merged(base, &theirs, base).expect("JSON").expect("a change")).expect("JSON");
+        assert_eq!(
+            value,
+            serde_json::json!({"mine": 1, "tasks": [
+                {"id": "A", "status": "in_progress", "lease": "w#1", "n": 2, "updated_at": "2"},
+                {"id": "B"},
+                {"id": "C", "status": "cancelled", "updated_at": "1"},
+            ]})
+        );
     }
 }
