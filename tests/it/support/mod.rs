@@ -280,9 +280,12 @@ impl Project {
                 stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T')).then_some(())
             });
             // Others have it for milliseconds only.
-            let lock = fs::File::open(self.path(".locks/queue.lock")).expect("the lock's file");
             let free = (0..30).any(|_| {
-                let free = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+                // Before the first of them has made its file, nobody has it.
+                let lock = fs::File::open(self.path(".locks/queue.lock"));
+                let free = lock
+                    .is_ok_and(|lock| rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok())
+                    || !self.path(".locks/queue.lock").exists();
                 if !free {
                     thread::sleep(Duration::from_millis(10));
                 }
