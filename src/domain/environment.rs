@@ -18,7 +18,7 @@ const NO_ROOM: [&str; 9] = [
 /// A program that git needs and does not find.
 const NO_FILTER: [&str; 4] = ["external filter", "smudge filter", "clean filter", "filter-process"];
 
-/// How git says that its repository may not be written, as after one command under sudo.
+/// Lists the words by which git says that its repository may not be written, as after one command under sudo.
 const NO_RIGHT: [&str; 2] = ["insufficient permission for adding an object", "unable to write file"];
 
 /// How a shell and `env` say that a program is missing.

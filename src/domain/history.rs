@@ -45,7 +45,7 @@ pub struct TaskHistory {
     pub live: bool,
     /// The greatest token whose attempt lost its right to the task: what it says no longer counts.
     pub given_back: Token,
-    /// What somebody left of it was given back, and nobody has claimed it since.
+    /// Says that what somebody left of it was given back, and that nobody has claimed it since.
     pub is_given_back: bool,
     /// The `updated_at` that we last wrote into the queue; a file without it, or with an older
     /// one, is an old file put back (R10).

@@ -54,7 +54,7 @@ impl Veto {
     }
 }
 
-/// What somebody asked of an attempt and was told yes to: that it ends, whatever came of it.
+/// Finds the request of somebody who was told yes to it: that the attempt ends, whatever came of it.
 pub fn asked<'a>(snapshot: &'a Snapshot, lease: &Lease) -> Option<&'a StopRequest> {
     held(snapshot, &lease.task_id).filter(|held| held.token == lease.token)?.stop.as_ref()
 }

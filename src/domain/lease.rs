@@ -173,7 +173,7 @@ pub struct StopRequest {
 }
 
 impl StopRequest {
-    /// Where the task goes that it was said of.
+    /// Returns the status that its task goes to.
     pub fn to(&self) -> Status {
         if self.cancel { Status::CANCELLED } else { Status::BLOCKED }
     }

@@ -85,14 +85,14 @@ fn directories(checks: &mut Checks, layout: &Layout) {
     }
 }
 
-/// What a directory must allow in which workers make files.
+/// Names the rights that workers need in a directory to make files there.
 const DIRECTORY: Access = Access::READ_OK.union(Access::WRITE_OK).union(Access::EXEC_OK);
 
 fn may(path: &Path, access: Access) -> bool {
     rustix::fs::access(path, access).is_ok()
 }
 
-/// Of a directory that is there or would be made: what keeps workers from making files in it, itself or one above.
+/// Finds what keeps workers from making files in a directory that is there or would be made: itself, or one above.
 fn closed(place: &Path) -> Option<&Path> {
     let there = place.ancestors().find(|dir| dir.symlink_metadata().is_ok()).unwrap_or(place);
     (!there.is_dir() || !may(there, DIRECTORY)).then_some(there)
