@@ -3,7 +3,7 @@
 //! A crash between any two leaves what the next poll mends (R15): a lease without a worker, a status without
 //! its event. An error before the queue was replaced takes the leases back.
 
-use std::{collections::BTreeMap, fs, io, path::PathBuf};
+use std::{collections::BTreeMap, fs, io};
 
 use serde_json::Value;
 
@@ -17,7 +17,6 @@ use super::{
     lock::{QueueLock, TaskLock},
     replace::{Put, Replacement},
     runs::{self, Made},
-    tickets,
 };
 use crate::{
     domain::{
@@ -26,7 +25,6 @@ use crate::{
     },
     layout::Layout,
     store::{Committed, StoreError},
-    sys::files,
 };
 
 /// A plan on its way into the files.
@@ -53,7 +51,6 @@ enum Net {
 struct Undo {
     files: Vec<Before>,
     locks: Vec<TaskId>,
-    tickets: Vec<PathBuf>,
     runs: Vec<Made>,
     /// Where the ledger ended before.
     ledger: Option<u64>,
@@ -119,7 +116,8 @@ impl Attempt<'_> {
         }
 
         undo.ledger = self.keep(&events);
-        if !self.put_leases(&net, undo)? || !self.put_queue(&whole)? {
+        self.put_leases(&net, undo)?;
+        if !self.put_queue(&whole)? {
             return Ok(None);
         }
         // From here on the plan is committed, and no error may say otherwise. What was decided on is let go, so that
@@ -192,8 +190,8 @@ impl Attempt<'_> {
         edited && whole.add.iter().all(|new| told(&new.task.id) == Some(new.task.status.as_str()))
     }
 
-    /// Writes leases; `false` when somebody else was given one of these claims.
-    fn put_leases(&mut self, net: &BTreeMap<TaskId, Net>, undo: &mut Undo) -> Result<bool, StoreError> {
+    /// Writes leases.
+    fn put_leases(&mut self, net: &BTreeMap<TaskId, Net>, undo: &mut Undo) -> Result<(), StoreError> {
         for (task, change) in net {
             let path = self.store.layout.lease(task);
             match change {
@@ -201,10 +199,6 @@ impl Attempt<'_> {
                     if self.store.me.is_none() {
                         let source = io::Error::other("a store that was opened without an owner takes no leases");
                         return Err(failed("take the lease", &path)(source));
-                    }
-                    if !self.store.locks_exclude {
-                        let Some(ticket) = tickets::take(&self.store.layout, lease)? else { return Ok(false) };
-                        undo.tickets.push(ticket);
                     }
                     let held = self.state.held.get(task).map(TaskLock::is_in_force).transpose()?;
                     if held != Some(true) {
@@ -222,7 +216,7 @@ impl Attempt<'_> {
                 Net::Drop => {}
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Replaces the queue, if the plan changes it; `false` when it is not what was decided on any more.
@@ -331,10 +325,6 @@ impl Undo {
         }
         if let (Some(end), Some(ledger)) = (self.ledger, &mut state.ledger) {
             ledger.cut_back(end);
-        }
-        for ticket in self.tickets {
-            // One that stays is passed over after a while.
-            let _ = files::named::remove(&ticket);
         }
         for made in self.runs {
             made.undo();

@@ -259,24 +259,15 @@ pub(super) fn discard(path: &Path) {
     }
 }
 
-/// Refuses file systems on which locks do not exclude everybody, unless `OODATCAA_UNSAFE_FS=1`.
+/// Refuses file systems on which a lock does not keep everybody else out.
 pub(super) fn check_filesystem(path: &Path) -> Result<(), StoreError> {
     // Magic numbers of 32 bits, in a type whose size and sign depend on the machine.
     let Some(kind) = rustix::fs::statfs(path).ok().and_then(|found| shared(found.f_type as u32)) else { return Ok(()) };
-    if !locks_exclude() {
-        log::warn!("{} is on {kind}: its locks may not keep others out; claims are given by tickets", path.display());
-        return Ok(());
-    }
     let reason = format!(
         "it is on {kind}, where a lock may not keep others out, so that two workers could take one task; \
-         OODATCAA_UNSAFE_FS=1 takes the risk (claims are then given by tickets, limits are kept less strictly)"
+         move the project to a local disk (ext4, xfs, btrfs, tmpfs)"
     );
     Err(StoreError::Unsafe { path: path.into(), reason })
-}
-
-/// `false` when we were told that locks may keep nobody out here; then they prove nothing either.
-pub(super) fn locks_exclude() -> bool {
-    std::env::var_os("OODATCAA_UNSAFE_FS").is_none_or(|value| value != "1")
 }
 
 /// The name of a file system that other machines or programs may serve, by its magic number.

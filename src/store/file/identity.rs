@@ -141,8 +141,7 @@ impl FileStore {
             return Ok(Holder::Alive);
         }
         Ok(match lock::is_free(&self.layout.task_lock(&lease.task_id))? {
-            Some(true) if self.locks_exclude => Holder::Dead("nobody holds the task's lock".into()),
-            Some(true) => by_process(Holder::Unknown),
+            Some(true) => Holder::Dead("nobody holds the task's lock".into()),
             Some(false) => by_process(Holder::Alive),
             None => by_process(Holder::Unknown),
         })

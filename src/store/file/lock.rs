@@ -142,14 +142,13 @@ impl Tries {
         self.made
     }
 
-    /// Pauses before every try but the first, longer each time, for `least` at the least; `false` when it is time to
-    /// give up. Not to be called by one who holds a lock.
-    pub(super) fn again(&mut self, least: Duration) -> bool {
+    /// Pauses before every try but the first, longer each time; `false` when it is time to give up. Not to be called by one who holds a lock.
+    pub(super) fn again(&mut self) -> bool {
         if self.made > 0 {
             if self.made >= Self::LEAST && Instant::now() >= self.deadline {
                 return false;
             }
-            std::thread::sleep(jittered(self.pause).max(least));
+            std::thread::sleep(jittered(self.pause));
             // Never in step with who writes at fixed times, and never so long that few tries are left.
             self.pause = (self.pause * 3 / 2).min(Duration::from_millis(40));
         }

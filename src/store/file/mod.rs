@@ -11,7 +11,6 @@
 //! | [`lock`] | the queue's lock, the tasks' locks, whose turn it is |
 //! | [`leases`], [`dialect`], [`mod@identity`] | lease files, their dialects, who stands behind them |
 //! | [`runs`] | attempts' directories and the tokens that they prove |
-//! | [`tickets`] | claims where locks keep nobody out |
 //! | [`journal`] | events appended and read |
 //! | [`watch`] | wake-ups |
 
@@ -27,7 +26,6 @@ mod lock;
 mod replace;
 mod runs;
 mod seals;
-mod tickets;
 mod watch;
 
 use std::{
@@ -92,8 +90,6 @@ pub struct FileStore {
     me: Option<Owner>,
     options: FileOptions,
     machine: Machine,
-    /// Whether locks keep others out here; if not, tickets give out claims.
-    locks_exclude: bool,
     source: String,
     turns: Turns,
     state: Mutex<State>,
@@ -201,7 +197,6 @@ impl FileStore {
             me,
             options,
             machine,
-            locks_exclude: disk::locks_exclude(),
             turns: Turns::default(),
             watchers: Mutex::default(),
             late: Late::default(),
@@ -320,7 +315,7 @@ impl FileStore {
         let (path, started) = (self.layout.queue(), Instant::now());
         let deadline = started + self.options.lock_wait;
         let mut tries = Tries::until(deadline);
-        while tries.again(Duration::ZERO) {
+        while tries.again() {
             let lock = QueueLock::take(&self.layout.queue_lock(), deadline, started)?;
             let state = &mut *self.state();
             match self.look_patiently(state, PATIENCE_TO_WRITE) {
@@ -367,7 +362,7 @@ impl FileStore {
         for task in queue.tasks().filter(|task| !leases.contains_key(&task.id)).collect::<Vec<_>>() {
             let QueueLease::Ours { owner, token } = &task.lease else { continue };
             let ours = held.get(&task.id).map(TaskLock::is_in_force).transpose()? == Some(true);
-            if ours || (self.locks_exclude && lock::is_free(&self.layout.task_lock(&task.id))? == Some(false)) {
+            if ours || lock::is_free(&self.layout.task_lock(&task.id))? == Some(false) {
                 let until = now.wall.checked_add_signed(chrono::Duration::seconds(60));
                 let lease = ForeignLease {
                     task_id: task.id.clone(),
@@ -485,10 +480,9 @@ impl FileStore {
         let deadline = started + self.options.lock_wait;
         self.prepare()?;
         let path = self.layout.queue_lock();
-        let least = if self.locks_exclude { Duration::ZERO } else { tickets::PAUSE };
         let mut tries = Tries::until(deadline);
         let (mut committed, mut amend) = (None, None);
-        while tries.again(least) {
+        while tries.again() {
             // Each try is a turn of its own, so that others get theirs while this one pauses.
             let _turn = self.turns.wait(deadline).ok_or_else(|| StoreError::Busy {
                 path: path.clone(),
@@ -569,9 +563,6 @@ impl FileStore {
             self.proved_by_locks(&queue, &state.held, &mut leases, &now)?;
         }
         let mut history = state.journal.history().clone();
-        if !self.locks_exclude {
-            tickets::count(&self.layout, &queue, &mut history);
-        }
         for (task, token) in &state.tokens {
             if history.task(task).is_none_or(|known| known.token < *token) {
                 Arc::make_mut(&mut history).tasks.entry(task.clone()).or_default().token = *token;
