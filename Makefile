@@ -32,9 +32,9 @@ demo: ## A simulated sprint of six tasks with five workers, in a scratch project
 .PHONY: check
 check: ## Format, lints, documentation, licences: what needs no running
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
-	$(CARGO) clippy --locked --all-targets --no-default-features -- -D warnings
-	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' $(CARGO) doc --locked --no-deps --all-features --document-private-items
+	$(CARGO) clippy --locked --workspace --all-targets --all-features -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets --no-default-features -- -D warnings
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' $(CARGO) doc --locked --workspace --no-deps --all-features --document-private-items
 	@scripts/install-tools.sh
 	$(TARGET)/tools/bin/cargo-deny --log-level error check bans licenses sources
 
@@ -42,7 +42,7 @@ check: ## Format, lints, documentation, licences: what needs no running
 test: ## All tests; installs the system packages that they use where it may
 	@scripts/install-test-deps.sh
 	@scripts/install-agents.sh claude codex || echo 'note: their tests are skipped' >&2
-	$(CARGO) test --locked --features failpoints $(TEST_ARGS)
+	$(CARGO) test --locked --workspace --features failpoints $(TEST_ARGS)
 
 .PHONY: test-agents
 test-agents: ## The tests with all five real agent programs, against a model provider on the loopback; a few minutes

@@ -100,12 +100,21 @@ impl Seen {
     fn of(text: &str) -> Self {
         let mut seen = Self::default();
         let mut of: Option<String> = None;
+        // The unit tests of a crate go by the crate's name, those of the programs by their own.
+        let mut of_crate = String::new();
         for line in text.lines() {
-            if let Some((name, result)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) {
+            if let Some(binary) = line.trim_start().strip_prefix("Running unittests ") {
+                let name = binary.rsplit(['/', '(']).next().unwrap_or_default();
+                let name = name.strip_prefix("oodatcaa_").and_then(|rest| rest.split('-').next());
+                of_crate = name.map(|name| format!("{name}::")).unwrap_or_default();
+            } else if line.trim_start().starts_with("Running ") {
+                of_crate.clear();
+            } else if let Some((name, result)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) {
                 let word = result.split([' ', ',']).next().unwrap_or_default();
-                seen.results.insert(name.trim_end_matches(" - should panic").into(), word.into());
+                let name = name.trim_end_matches(" - should panic");
+                seen.results.insert(format!("{of_crate}{name}"), word.into());
             } else if let Some(name) = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----")) {
-                of = Some(name.into());
+                of = Some(format!("{of_crate}{name}"));
             } else if let (Some(why), Some(name)) = (line.strip_prefix("skipped: "), &of) {
                 // A test that could not be run here has passed nothing.
                 seen.results.insert(name.clone(), format!("skipped ({why})"));

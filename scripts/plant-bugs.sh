@@ -6,17 +6,17 @@ cd "$(dirname "$0")/.."
 
 # bug | method | how it is run: the arguments of `cargo test`, of which the last names the tests
 table='
-fencing | model               | --test it model::a_stopped_worker_that_wakes_after_the_takeover_changes_nothing
-fencing | storm, SIGSTOP      | --test it storm::a_sleeper_changes_nothing_and_says_superseded
-fencing | rules alone         | --lib domain::settle::
-dirsync | order of calls      | --test it order::a_claim_is_durable_before_its_agent_starts
-dirsync | injected fault      | --test it store::failing::a_directory_that_does_not_reach_the_disk
-wip     | model               | --test it model::a_limit_of_one_holds_for_two_tasks
-wip     | storm, contention   | --test it storm::workers_that_wake_together_keep_to_the_limit
+fencing | model               | --features failpoints --test it model::a_stopped_worker_that_wakes_after_the_takeover_changes_nothing
+fencing | storm, SIGSTOP      | --features failpoints --test it storm::a_sleeper_changes_nothing_and_says_superseded
+fencing | rules alone         | -p oodatcaa-core --lib settle::
+dirsync | order of calls      | --features failpoints --test it order::a_claim_is_durable_before_its_agent_starts
+dirsync | injected fault      | --features failpoints --test it store::failing::a_directory_that_does_not_reach_the_disk
+wip     | model               | --features failpoints --test it model::a_limit_of_one_holds_for_two_tasks
+wip     | storm, contention   | --features failpoints --test it storm::workers_that_wake_together_keep_to_the_limit
 '
 # Where it may cut the power, that is a method too.
 if [ -e tests/it/power.rs ]; then
-    table+='dirsync | power cut           | --test it power::
+    table+='dirsync | power cut           | --features failpoints --test it power::
 '
 fi
 
@@ -37,7 +37,7 @@ export CARGO_TARGET_DIR=$scratch/target
 
 # In $copy. Without the bug there is patience; with it, something may be expected that does not come.
 build() {
-    if ! (cd "$copy" && cargo test --locked --quiet --features failpoints --lib --test it --no-run) >"$scratch/build.log" 2>&1; then
+    if ! (cd "$copy" && cargo test --locked --quiet --workspace --features failpoints --lib --test it --no-run) >"$scratch/build.log" 2>&1; then
         echo "it does not build: $scratch/build.log" >&2
         tail -n 20 "$scratch/build.log" >&2
         exit 1
@@ -53,7 +53,7 @@ plant() {
 try() {
     local log=$scratch/method.log code=0
     # shellcheck disable=SC2086 # a list of words
-    (cd "$copy" && timeout 180 cargo test --locked --quiet --features failpoints $1 -- --nocapture) >"$log" 2>&1 || code=$?
+    (cd "$copy" && timeout 180 cargo test --locked --quiet $1 -- --nocapture) >"$log" 2>&1 || code=$?
     if [ $code = 0 ] && ! grep -q '^test result: ok. [1-9]' "$log"; then
         echo 'nothing ran'
     elif [ $code = 0 ] && grep -q '^skipped: ' "$log"; then

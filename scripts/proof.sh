@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${CARGO_TARGET_DIR:-target}/proof
 commit=$(git rev-parse --short=12 HEAD)
-git diff --quiet HEAD -- src Cargo.toml Cargo.lock || commit="$commit, with changes"
+git diff --quiet HEAD -- src crates Cargo.toml Cargo.lock || commit="$commit, with changes"
 mkdir -p "$out"
 echo "$commit" > "$out/commit"
 {

@@ -11,21 +11,19 @@ use std::{
 use clap::{Parser, ValueEnum};
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::{
-    agent::{self, Agent},
-    config::{AgentConfig, Config, Loaded, Overrides, World, secrets, trust},
-    domain::{Class, Role, text},
-    error::{Failure, say, sysexit},
-    fleet::{
-        self, Reporter, Side, Verdict,
-        pidfile::{self, PidFile},
-    },
-    layout::Layout,
-    process::caller,
-    store::file::{self, FileOptions, FileStore},
-    sys::descriptors,
-    worker::{self, Left, Setup, Signal, Worker},
+use crate::error::{Failure, say, sysexit};
+use oodatcaa_agent::{self as agent, Agent};
+use oodatcaa_config::{AgentConfig, Config, Loaded, Overrides, World, secrets, trust};
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{Class, Role, text};
+use oodatcaa_fleet::{
+    self as fleet, Reporter, Side, Verdict,
+    pidfile::{self, PidFile},
 };
+use oodatcaa_process::caller;
+use oodatcaa_store::file::{self, FileOptions, FileStore};
+use oodatcaa_sys::descriptors;
+use oodatcaa_worker::{self as worker, Left, Setup, Signal, Worker};
 
 /// One worker of an unattended fleet of coding agents: serves one role of the queue
 /// `.oodatcaa/work/SPRINT_QUEUE.json`.
@@ -353,7 +351,7 @@ fn json_line(out: &mut env_logger::fmt::Formatter, role: &str, record: &log::Rec
         }
     }
     let mut facts = Facts(serde_json::Map::new());
-    facts.0.insert("time".into(), crate::domain::plan::stamp(chrono::Utc::now()).into());
+    facts.0.insert("time".into(), oodatcaa_core::plan::stamp(chrono::Utc::now()).into());
     facts.0.insert("level".into(), record.level().as_str().to_ascii_lowercase().into());
     facts.0.insert("role".into(), role.into());
     facts.0.insert("message".into(), text::many_lines(&record.args().to_string()).into());

@@ -7,7 +7,7 @@ use std::{error::Error, io::Write as _};
 
 use serde_json::{Value, json};
 
-use crate::domain::text::{many_lines, one_line, painted};
+use oodatcaa_core::text::{many_lines, one_line, painted};
 
 mod codes;
 mod fleet;
@@ -155,7 +155,7 @@ mod tests {
     use std::io;
 
     use super::*;
-    use crate::store::{Invalid, StoreError};
+    use oodatcaa_store::{Invalid, StoreError};
 
     fn io(errno: rustix::io::Errno) -> Failure {
         let source = io::Error::from_raw_os_error(errno.raw_os_error());
@@ -218,7 +218,9 @@ mod tests {
             }
         }
         let mut all = Vec::new();
-        sources(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut all);
+        for part in ["src", "crates"] {
+            sources(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(part), &mut all);
+        }
         let mut words = 0;
         for text in &all {
             for made in ["Failure::new(", "Failure::of("] {

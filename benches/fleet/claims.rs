@@ -2,13 +2,11 @@
 
 use std::{fs, time::Instant};
 
-use oodatcaa::{
-    domain::{Plan, Role, Workflow, claim},
-    layout::Layout,
-    store::{
-        Store,
-        file::{FileOptions, FileStore, identity},
-    },
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{Plan, Role, Workflow, claim};
+use oodatcaa_store::{
+    Store,
+    file::{FileOptions, FileStore, identity},
 };
 
 use crate::{

@@ -5,19 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use oodatcaa::{
-    domain::{
-        Lease, LeaseChange, Outcome, Plan, Role, Workflow,
-        claim::{self, Claimant},
-        outcome::Retry,
-        pool::Offer,
-        settle,
-    },
-    layout::Layout,
-    store::{
-        Store,
-        file::{FileOptions, FileStore, identity},
-    },
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{
+    Lease, LeaseChange, Outcome, Plan, Role, Workflow,
+    claim::{self, Claimant},
+    outcome::Retry,
+    pool::Offer,
+    settle,
+};
+use oodatcaa_store::{
+    Store,
+    file::{FileOptions, FileStore, identity},
 };
 
 use crate::{
@@ -124,7 +122,7 @@ fn work(store: &FileStore, tag: &str) -> Seen {
 }
 
 impl Seen {
-    fn commit(&mut self, store: &FileStore, mut decide: impl FnMut(&oodatcaa::domain::Snapshot) -> Plan) {
+    fn commit(&mut self, store: &FileStore, mut decide: impl FnMut(&oodatcaa_core::Snapshot) -> Plan) {
         let asked = Instant::now();
         let mut decided = None;
         store

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match std::env::args_os().nth(1) {
-        Some(mode) if mode == "keeper" => oodatcaa::process::keeper::main(),
-        Some(mode) if mode == oodatcaa::agent::acp::MODE => oodatcaa::agent::acp::main(),
+        Some(mode) if mode == "keeper" => oodatcaa_process::keeper::main(),
+        Some(mode) if mode == oodatcaa_agent::acp::MODE => oodatcaa_agent::acp::main(),
         _ => {
             // Where tests slow a worker's disk down or let it fail, by the environment.
             #[cfg(feature = "failpoints")]

@@ -11,13 +11,11 @@ use std::{
 };
 
 use clap::Parser;
-use oodatcaa::{
-    agent::{
-        sim_acp,
-        sim_play::{Body, Ending, Stage, criteria, play},
-        sim_script::{Call, CrashSignal, Script},
-    },
-    error,
+use oodatcaa::error;
+use oodatcaa_agent::{
+    sim_acp,
+    sim_play::{Body, Ending, Stage, criteria, play},
+    sim_script::{Call, CrashSignal, Script},
 };
 use serde_json::{Value, json};
 

@@ -11,20 +11,18 @@ use super::{
     pool,
     ui::{Column, Item, Table, Tone},
 };
-use crate::{
-    agent::{
-        self,
-        conform::{self, Verdict},
-        descriptor::{self, Evidence, load::table},
-        environment,
-        probe::{self, Fit, Login},
-        sim::Sim,
-    },
-    config::{AgentConfig, AgentKind},
-    error::{Failure, exit},
-    fleet::Host,
-    sys::files,
+use crate::error::{Failure, exit};
+use oodatcaa_agent::{
+    self as agent,
+    conform::{self, Verdict},
+    descriptor::{self, Evidence, load::table},
+    environment,
+    probe::{self, Fit, Login},
+    sim::Sim,
 };
+use oodatcaa_config::{AgentConfig, AgentKind};
+use oodatcaa_fleet::Host;
+use oodatcaa_sys::files;
 
 /// Verbs of `agent`.
 #[derive(Debug, clap::Subcommand)]
@@ -87,7 +85,7 @@ fn one(ctx: &Context, name: &str) -> Result<AgentConfig, Failure> {
     match all.remove(name) {
         Some((config, _)) => Ok(config),
         None => {
-            let message = format!("there is no agent and no adapter `{}`", crate::domain::text::one_line(name));
+            let message = format!("there is no agent and no adapter `{}`", oodatcaa_core::text::one_line(name));
             let near = nearest(name, all.keys().map(String::as_str));
             let failure = Failure::new("not_found", message);
             Err(near

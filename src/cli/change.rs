@@ -11,14 +11,12 @@ use super::{
     sight::Sight,
     ui::Tone,
 };
-use crate::{
-    domain::{
-        Plan, Snapshot, Status, Task, TaskId, Workflow,
-        event::Actor,
-        operate::{self, Answer, Refusal},
-        text::{many, one_line},
-    },
-    error::Failure,
+use crate::error::Failure;
+use oodatcaa_core::{
+    Plan, Snapshot, Status, Task, TaskId, Workflow,
+    event::Actor,
+    operate::{self, Answer, Refusal},
+    text::{many, one_line},
 };
 
 /// What every changing verb takes.
@@ -209,7 +207,7 @@ fn set(plan: &Plan, id: &TaskId) -> Value {
 fn members(plan: &Plan, id: &TaskId) -> String {
     let edits = plan.edits.iter().filter(|edit| edit.task == *id).flat_map(|edit| &edit.set);
     let mut all: Vec<String> = edits.map(|(member, value)| format!("{} = {value}", member.key())).collect();
-    if plan.leases.iter().any(|change| matches!(change, crate::domain::LeaseChange::Write(_))) {
+    if plan.leases.iter().any(|change| matches!(change, oodatcaa_core::LeaseChange::Write(_))) {
         all.push("a request to stop".into());
     }
     one_line(&all.join(", "))

@@ -10,14 +10,12 @@ use super::{
     talk::Talk,
     ui::{Column, Item, Table, Tone},
 };
-use crate::{
-    agent::prompt,
-    config::{Config, Loaded, NamedCommand, Origin, Overrides, Trust, World, trust},
-    domain::{Role, text::one_line},
-    error::Failure,
-    layout::Layout,
-    workspace::remotes,
-};
+use crate::error::Failure;
+use oodatcaa_agent::prompt;
+use oodatcaa_config::{Config, Loaded, NamedCommand, Origin, Overrides, Trust, World, trust};
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{Role, text::one_line};
+use oodatcaa_git::remotes;
 
 /// Look at the configuration, and trust it
 #[derive(Clone, Debug, clap::Args)]

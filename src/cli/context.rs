@@ -6,16 +6,14 @@
 use std::{cell::OnceCell, path::PathBuf};
 
 use super::{fail, ui::Ui};
-use crate::{
-    config::{Config, Loaded, Overrides, World},
-    domain::{Queue, Task, Workflow, event::Actor, policy::Policy, text},
-    error::{Failure, quoted},
-    layout::Layout,
-    process::caller,
-    store::{
-        Reading, Store,
-        file::{FileOptions, FileStore},
-    },
+use crate::error::{Failure, quoted};
+use oodatcaa_config::{Config, Loaded, Overrides, World};
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{Queue, Task, Workflow, event::Actor, policy::Policy, text};
+use oodatcaa_process::caller;
+use oodatcaa_store::{
+    Reading, Store,
+    file::{FileOptions, FileStore},
 };
 
 /// The surroundings of one command.

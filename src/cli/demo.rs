@@ -22,22 +22,20 @@ use super::{
     fail::Done,
     ui::{Tone, Ui},
 };
-use crate::{
-    config::{Config, Overrides, World, trust},
-    domain::{Kind, Role, Snapshot, Task, text, why},
-    error::{Failure, exit, quoted},
-    fleet::{
-        Backend, Fleet, Happened, Host, Mode, READY_WITHIN,
-        pidfile::{self, State},
-    },
-    layout::Layout,
-    process,
-    store::{
-        Store,
-        file::{FileOptions, FileStore},
-    },
-    sys::files,
+use crate::error::{Failure, exit, quoted};
+use oodatcaa_config::{Config, Overrides, World, trust};
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{Kind, Role, Snapshot, Task, text, why};
+use oodatcaa_fleet::{
+    Backend, Fleet, Happened, Host, Mode, READY_WITHIN,
+    pidfile::{self, State},
 };
+use oodatcaa_process as process;
+use oodatcaa_store::{
+    Store,
+    file::{FileOptions, FileStore},
+};
+use oodatcaa_sys::files;
 
 #[expect(clippy::disallowed_methods, reason = "a directory that the user has named, and that must be empty")]
 mod project;

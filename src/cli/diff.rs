@@ -8,7 +8,8 @@ use super::{
     runs,
     ui::{Column, Item, Table, Tone},
 };
-use crate::{domain::text::many_lines, workspace::diff};
+use oodatcaa_core::text::many_lines;
+use oodatcaa_git::diff;
 
 /// Flags of `diff`.
 #[derive(Debug, clap::Args)]

@@ -6,10 +6,8 @@ use super::{
     fail::Done,
     task::{check_gates, read_text},
 };
-use crate::{
-    domain::operate::{self, Changes},
-    error::Failure,
-};
+use crate::error::Failure;
+use oodatcaa_core::operate::{self, Changes};
 
 /// Flags of `edit`.
 #[derive(Debug, clap::Args)]

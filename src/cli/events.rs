@@ -9,10 +9,8 @@ use super::{
     fail::{Done, exit, nearest, no_task},
     ui::{Column, Item, Table, Tone, Ui},
 };
-use crate::{
-    domain::{Event, Kind, plan::stamp, text::cut},
-    error::Failure,
-};
+use crate::error::Failure;
+use oodatcaa_core::{Event, Kind, plan::stamp, text::cut};
 
 /// Verbs of `events`.
 #[derive(Debug, clap::Subcommand)]

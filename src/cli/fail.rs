@@ -1,9 +1,7 @@
 //! How a command says no: what it answers with, and what may have been meant.
 
-use crate::{
-    domain::text::{cut, one_line},
-    error::Failure,
-};
+use crate::error::Failure;
+use oodatcaa_core::text::{cut, one_line};
 
 pub use crate::error::exit;
 

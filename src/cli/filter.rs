@@ -4,10 +4,8 @@ use super::{
     fail::nearest,
     sight::{Sight, State},
 };
-use crate::{
-    domain::{Status, Task},
-    error::Failure,
-};
+use crate::error::Failure;
+use oodatcaa_core::{Status, Task};
 
 /// Another way to write the minus before a term, which a command line takes for a flag.
 pub const NOT: &str = "not:";
@@ -94,7 +92,7 @@ impl Filter {
         self.terms.iter().any(|(wanted, term)| {
             *wanted
                 && match term {
-                    Term::Status(words) => words.iter().any(|w| crate::domain::Status::new(w.as_str()).is_finished()),
+                    Term::Status(words) => words.iter().any(|w| oodatcaa_core::Status::new(w.as_str()).is_finished()),
                     Term::Is(words) => words.iter().any(|is| matches!(is, Is::State(State::Done | State::Cancelled))),
                     _ => false,
                 }
@@ -130,7 +128,7 @@ impl Is {
             // A task that failed for good waits for a person as well.
             Self::State(State::NeedsYou) => sight.needs_you(task),
             Self::State(state) => sight.state(task) == state,
-            Self::Blocked => task.status == crate::domain::Status::BLOCKED,
+            Self::Blocked => task.status == oodatcaa_core::Status::BLOCKED,
             Self::Open => !task.status.is_finished(),
             Self::Simulated => sight.simulated(task),
             Self::Nested => task.nested,
@@ -219,7 +217,7 @@ pub fn check_names(sight: &Sight, filter: &Filter) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Status, TaskId, Workflow, plan::tests::snapshot};
+    use oodatcaa_core::{Now, Queue, Snapshot, Status, TaskId, Workflow};
 
     fn passing(filter: &str) -> Vec<String> {
         let task = |id: &str, status, title: &str, priority| {
@@ -227,12 +225,13 @@ mod tests {
             (task.title, task.priority) = (title.into(), priority);
             task
         };
-        let snapshot = snapshot(vec![
+        let tasks = vec![
             task("A1", Status::READY, "Fix the parser", 1),
             task("A2", Status::BLOCKED, "Write docs", 2),
             task("A3", Status::DONE, "Parse more", 3),
             task("A4", Status::IN_PROGRESS, "Stale one", 4),
-        ]);
+        ];
+        let snapshot = Snapshot::of(Now::new(chrono::Utc::now(), std::time::Duration::ZERO), Queue::of(tasks));
         let workflow = Workflow::shipped();
         let sight = Sight::new(&snapshot, &workflow);
         let filter = Filter::parse([filter]).expect("a good filter");

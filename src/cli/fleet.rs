@@ -9,16 +9,16 @@ use super::{
     fail::{Done, exit},
     ui::{Column, Item, Table, Tone},
 };
-use crate::{
-    domain::{
-        Held, Role,
-        event::Actor,
-        text::{self, one_line},
-    },
-    error::Failure,
-    fleet::{self, Backend, Choice, Fleet, FleetError, Happened, Host, Mode, READY_WITHIN, Report, Row, State},
-    store::StoreError,
+use crate::error::Failure;
+use oodatcaa_core::{
+    Held, Role,
+    event::Actor,
+    text::{self, one_line},
 };
+use oodatcaa_fleet::{
+    self as fleet, Backend, Choice, Fleet, FleetError, Happened, Host, Mode, READY_WITHIN, Report, Row, State,
+};
+use oodatcaa_store::StoreError;
 
 /// Flags of `fleet`.
 #[derive(Debug, clap::Args)]

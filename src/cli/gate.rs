@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::agent::find_program;
+use oodatcaa_agent::find_program;
 
 /// What is missing for a command, as a sentence; `None` where nothing is known to be.
 pub(super) fn missing(argv: &[&str], search_path: &str, root: &Path) -> Option<String> {

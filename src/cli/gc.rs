@@ -11,12 +11,10 @@ use super::{
     ui::{Column, Item, Table, Tone},
     worktree,
 };
-use crate::{
-    domain::text::{duration, many, parse_duration},
-    workspace::{
-        gc::{self, Old, What},
-        prune,
-    },
+use oodatcaa_core::text::{duration, many, parse_duration};
+use oodatcaa_git::{
+    gc::{self, Old, What},
+    prune,
 };
 
 /// Flags of `gc`.

@@ -10,10 +10,8 @@ use super::{
     fail::{Done, exit, nearest},
     ui::Tone,
 };
-use crate::{
-    domain::{Status, Workflow},
-    error::{Failure, sysexit},
-};
+use crate::error::{Failure, sysexit};
+use oodatcaa_core::{Status, Workflow};
 
 /// Flags of `help`.
 #[derive(Debug, Default, clap::Args)]

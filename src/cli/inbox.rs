@@ -10,18 +10,16 @@ use super::{
     fail::{self, Done},
     ui::{Column, Item, Table, Tone},
 };
-use crate::{
-    domain::{
-        Plan, Snapshot, Workflow,
-        decision::{self, Decision, Refusal, Topic, Word},
-        needs::{self, Need},
-        plan::stamp,
-        text::{cut, many, one_line},
-    },
-    error::Failure,
-    worker::record::Record,
-    workspace::diff,
+use crate::error::Failure;
+use oodatcaa_core::{
+    Plan, Snapshot, Workflow,
+    decision::{self, Decision, Refusal, Topic, Word},
+    needs::{self, Need},
+    plan::stamp,
+    text::{cut, many, one_line},
 };
+use oodatcaa_git::diff;
+use oodatcaa_worker::record::Record;
 
 /// So many attempts on a task are asked what they did beside their work.
 const RUNS: usize = 30;
@@ -324,7 +322,7 @@ fn say(ctx: &Context, dry: Dry, id: &str, word: Word<'_>, commit: Option<&str>) 
     let plan = answer.map_err(|refusal| refused(&before, &refusal))?;
     let after = before.after(&plan);
     // The word's own event is the last about a decision; before it stands what was put right.
-    let named = plan.events.iter().rev().find(|event| event.kind == crate::domain::Kind::DecisionResolved);
+    let named = plan.events.iter().rev().find(|event| event.kind == oodatcaa_core::Kind::DecisionResolved);
     let named = named.and_then(|event| event.data.get("decision")).and_then(Value::as_str);
     let decision = named.and_then(|id| after.history.decisions.get(id)).expect("a word that counts closes a decision");
     tell(ctx, &before, &after, decision, dry);

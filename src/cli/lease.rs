@@ -11,17 +11,15 @@ use super::{
     sight::{self, standing_word},
     ui::{Column, Item, Table, Tone},
 };
-use crate::{
-    domain::{
-        RunName, Snapshot, TaskId, landing,
-        lease::Standing,
-        operate, rescue,
-        text::{duration, many, one_line},
-    },
-    error::Failure,
-    process,
-    worker::recover,
+use crate::error::Failure;
+use oodatcaa_core::{
+    RunName, Snapshot, TaskId, landing,
+    lease::Standing,
+    operate, rescue,
+    text::{duration, many, one_line},
 };
+use oodatcaa_process as process;
+use oodatcaa_worker::recover;
 
 /// How long processes that were told to end may take to be gone.
 const GONE: Duration = Duration::from_secs(10);
@@ -98,7 +96,7 @@ fn list(ctx: &Context) -> Done {
         table.row([
             Item::new(id.as_str()),
             Item::new(standing_word(&standing)).tone(tone),
-            Item::new(held.role().map(crate::domain::Role::as_str).unwrap_or_default()),
+            Item::new(held.role().map(oodatcaa_core::Role::as_str).unwrap_or_default()),
             Item::new(held.owner()),
             Item::new(
                 Some(held.token().0).filter(|&token| token > 0).map(|token| token.to_string()).unwrap_or_default(),

@@ -9,7 +9,7 @@ use super::{
     sight::{self, Sight},
     ui::{Column, Item, Table, Tone},
 };
-use crate::domain::text::{cut, many, one_line};
+use oodatcaa_core::text::{cut, many, one_line};
 
 /// The order of the rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

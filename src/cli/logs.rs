@@ -18,12 +18,10 @@ use super::{
     sight::{Sight, State},
     ui::Tone,
 };
-use crate::{
-    domain::{Snapshot, TaskId, Token, lease::Standing, text::many_lines},
-    error::Failure,
-    layout::Layout,
-    sys::files,
-};
+use crate::error::Failure;
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{Snapshot, TaskId, Token, lease::Standing, text::many_lines};
+use oodatcaa_sys::files;
 
 /// Flags of `logs`.
 #[derive(Debug, clap::Args)]
@@ -183,7 +181,7 @@ impl Now {
         let sight = Sight::new(&snapshot, ctx.workflow());
         let found = snapshot.queue.get(task);
         let ended = |state| matches!(state, State::Done | State::Cancelled | State::NeedsYou | State::Failed);
-        let (running, over) = (live.map(crate::domain::Held::token), found.is_none_or(|task| ended(sight.state(task))));
+        let (running, over) = (live.map(oodatcaa_core::Held::token), found.is_none_or(|task| ended(sight.state(task))));
         let why = found.map_or("the task has left the queue".into(), |task| sight.sentence(task));
         Ok(Self { running, ended: over, why, snapshot })
     }

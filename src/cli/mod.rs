@@ -12,12 +12,10 @@ use self::{
     fail::Done,
     ui::{Color, Settings, Ui},
 };
-use crate::{
-    config::{World, trust},
-    error::Failure,
-    process::caller,
-    sys::descriptors,
-};
+use crate::error::Failure;
+use oodatcaa_config::{World, trust};
+use oodatcaa_process::caller;
+use oodatcaa_sys::descriptors;
 
 pub mod agent;
 pub mod change;

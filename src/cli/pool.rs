@@ -7,16 +7,14 @@ use super::{
     context::Context,
     fail::{Done, nearest},
 };
-use crate::{
-    agent,
-    domain::{
-        Snapshot,
-        event::Actor,
-        plan::stamp,
-        pool::{self, Standing},
-        text::{cut, duration, one_line},
-    },
-    error::Failure,
+use crate::error::Failure;
+use oodatcaa_agent as agent;
+use oodatcaa_core::{
+    Snapshot,
+    event::Actor,
+    plan::stamp,
+    pool::{self, Standing},
+    text::{cut, duration, one_line},
 };
 
 /// Flags of `agent reopen`.

@@ -14,24 +14,22 @@ use super::{
     lease,
     ui::{Column, Item, Table, Tone},
 };
-use crate::{
-    agent::result,
-    config,
-    domain::{
-        Lease, Plan, Problem, QueueLease, RunName, Snapshot, TaskId, Workflow,
-        event::Actor,
-        lease::Standing,
-        observe, operate, rescue,
-        text::{many, one_line},
-    },
-    error::{Failure, quoted},
-    store::{
-        Invalid,
-        file::{LONGEST, document::Document},
-    },
-    sys::files,
-    worker::recover,
+use crate::error::{Failure, quoted};
+use oodatcaa_agent::result;
+use oodatcaa_config as config;
+use oodatcaa_core::{
+    Lease, Plan, Problem, QueueLease, RunName, Snapshot, TaskId, Workflow,
+    event::Actor,
+    lease::Standing,
+    observe, operate, rescue,
+    text::{many, one_line},
 };
+use oodatcaa_store::{
+    Invalid,
+    file::{LONGEST, document::Document},
+};
+use oodatcaa_sys::files;
+use oodatcaa_worker::recover;
 
 /// Verbs of `queue`.
 #[derive(Debug, clap::Subcommand)]
@@ -216,7 +214,7 @@ impl Mend {
 /// What can be mended, and (the second) what somebody else must do.
 fn mends(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Mend> {
     let mut all: Vec<Mend> = rescue::find(snapshot, workflow).into_iter().map(Mend::Lease).collect();
-    let alive = |held: &crate::domain::Held| held.standing(&snapshot.now) == Standing::Live;
+    let alive = |held: &oodatcaa_core::Held| held.standing(&snapshot.now) == Standing::Live;
     for (id, held) in &snapshot.leases {
         // A foreign lease on nothing holds nothing; a living worker's is its own business.
         if snapshot.queue.get(id).is_none() && alive(held) && held.ours().is_none() {
@@ -330,7 +328,7 @@ fn confirmed(mend: &Mend, shown: &[Mend]) -> bool {
 fn mend(
     snapshot: &Snapshot,
     workflow: &Workflow,
-    retry: &crate::domain::outcome::Retry,
+    retry: &oodatcaa_core::outcome::Retry,
     wanted: &[Mend],
     from_journal: bool,
     actor: &Actor,

@@ -1,13 +1,11 @@
 //! A refusal of the rules, as a person meets it: code word, and what to do instead.
 
 use super::fail::no_task;
-use crate::{
-    domain::{
-        Queue, Workflow, landing,
-        operate::Refusal,
-        text::{cut, one_line},
-    },
-    error::Failure,
+use crate::error::Failure;
+use oodatcaa_core::{
+    Queue, Workflow, landing,
+    operate::Refusal,
+    text::{cut, one_line},
 };
 
 /// The failure that a refusal is.

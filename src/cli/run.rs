@@ -15,16 +15,14 @@ use super::{
     sight::seconds_item,
     ui::{Column, Item, Table, Tone},
 };
-use crate::{
-    domain::{
-        TaskId, Token, operate,
-        plan::stamp,
-        text::{duration, one_line, parse_duration},
-    },
-    error::Failure,
-    process::{self, Ended, Exit, StopCause},
-    sys::files,
+use crate::error::Failure;
+use oodatcaa_core::{
+    TaskId, Token, operate,
+    plan::stamp,
+    text::{duration, one_line, parse_duration},
 };
+use oodatcaa_process::{self as process, Ended, Exit, StopCause};
+use oodatcaa_sys::files;
 
 /// Verbs of `run`.
 #[derive(Debug, clap::Subcommand)]
@@ -113,7 +111,7 @@ fn list(ctx: &Context, args: &List) -> Done {
         let sim = if attempt.simulated { "SIM " } else { "" };
         table.row([
             Item::new(attempt.name()),
-            Item::new(attempt.role.as_ref().map(crate::domain::Role::as_str).unwrap_or_default()),
+            Item::new(attempt.role.as_ref().map(oodatcaa_core::Role::as_str).unwrap_or_default()),
             Item::new(attempt.number.map(|number| number.to_string()).unwrap_or_default()),
             Item::new(attempt.state()).tone(tone(attempt)),
             Item::new(attempt.class.as_deref().unwrap_or_default()),
@@ -278,7 +276,7 @@ fn stop(ctx: &Context, args: &Stop) -> Done {
     }
     let snapshot = ctx.read()?.snapshot;
     let (task, token) = runs::named(ctx, &snapshot, &args.run)?;
-    let running = snapshot.leases.get(&task).map(crate::domain::Held::token);
+    let running = snapshot.leases.get(&task).map(oodatcaa_core::Held::token);
     if let (Some(wanted), Some(running)) = (token, running)
         && wanted != running
     {
@@ -291,7 +289,7 @@ fn stop(ctx: &Context, args: &Stop) -> Done {
     }
     let changed =
         decide_by(ctx, args.dry, ctx.workflow(), |snapshot, _, actor| operate::stop(snapshot, &task, reason, actor))?;
-    let token = changed.before.leases.get(&task).map(crate::domain::Held::token).unwrap_or_default();
+    let token = changed.before.leases.get(&task).map(oodatcaa_core::Held::token).unwrap_or_default();
     let asked = !changed.plan.is_empty();
     let stopped = match args.wait.filter(|_| !args.dry.dry_run) {
         Some(wait) => Some(wait_for(ctx, &task, token, wait)?),

@@ -9,12 +9,10 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{context::Context, fail::no_task};
-use crate::{
-    domain::{Event, Kind, Role, RunName, Snapshot, TaskId, Token, lease::Standing, plan::stamp},
-    error::Failure,
-    layout::Layout,
-    sys::files,
-};
+use crate::error::Failure;
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{Event, Kind, Role, RunName, Snapshot, TaskId, Token, lease::Standing, plan::stamp};
+use oodatcaa_sys::files;
 
 /// One attempt.
 #[derive(Clone, Debug)]

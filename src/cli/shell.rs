@@ -16,10 +16,8 @@ use super::{
     fail::{self, Done, exit},
     ui::{Settings, Ui},
 };
-use crate::{
-    domain::text::{cut, one_line},
-    error::Failure,
-};
+use crate::error::Failure;
+use oodatcaa_core::text::{cut, one_line};
 
 /// Flags of `completions`.
 #[derive(Debug, clap::Args)]

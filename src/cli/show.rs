@@ -8,7 +8,7 @@ use super::{
     sight::{self, Sight, standing_word},
     ui::Tone,
 };
-use crate::domain::{
+use oodatcaa_core::{
     Task, landing,
     lease::Standing,
     plan::stamp,

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::ui::{Item, Tone};
-use crate::domain::{
+use oodatcaa_core::{
     Held, LeaseRecord, QueueLease, RoleRule, Snapshot, Status, Task, Workflow, lease::Standing, plan::stamp, text, why,
 };
 

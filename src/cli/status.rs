@@ -16,19 +16,17 @@ use super::{
     sight::{Sight, State, seconds_item, title},
     ui::{Column, Item, Key, Table, Tone},
 };
-use crate::{
-    config::AgentKind,
-    domain::{
-        LeaseRecord, Role, RoleRule, Task, claim,
-        lease::Standing,
-        needs, observe,
-        plan::stamp,
-        text::{many, one_line, parse_duration},
-    },
-    error::Failure,
-    fleet::pidfile,
-    store::Reading,
+use crate::error::Failure;
+use oodatcaa_config::AgentKind;
+use oodatcaa_core::{
+    LeaseRecord, Role, RoleRule, Task, claim,
+    lease::Standing,
+    needs, observe,
+    plan::stamp,
+    text::{many, one_line, parse_duration},
 };
+use oodatcaa_fleet::pidfile;
+use oodatcaa_store::Reading;
 
 /// Flags of `status`.
 #[derive(Debug, Default, clap::Args)]

@@ -16,17 +16,15 @@ use super::{
     sight::Sight,
     ui::Tone,
 };
-use crate::{
-    domain::{
-        Event, Snapshot, Status, TaskId, Workflow,
-        event::Actor,
-        operate::{self, Wanted},
-        text::one_line,
-    },
-    error::Failure,
-    sys::files,
-    workspace::restart::{self, Anew},
+use crate::error::Failure;
+use oodatcaa_core::{
+    Event, Snapshot, Status, TaskId, Workflow,
+    event::Actor,
+    operate::{self, Wanted},
+    text::one_line,
 };
+use oodatcaa_git::restart::{self, Anew};
+use oodatcaa_sys::files;
 
 /// Verbs of `task`.
 #[derive(Debug, clap::Subcommand)]
@@ -413,7 +411,7 @@ fn done(ctx: &Context, args: &Reasoned) -> Done {
 /// A task that leaves `done`, or will never get there, holds those that depend on it.
 fn dependents(ctx: &Context, id: &TaskId, changed: &Changed) {
     let after = changed.before.after(&changed.plan);
-    let moved = |snapshot: &crate::domain::Snapshot| snapshot.queue.get(id).map(|task| task.status.clone());
+    let moved = |snapshot: &oodatcaa_core::Snapshot| snapshot.queue.get(id).map(|task| task.status.clone());
     let (Some(was), Some(is)) = (moved(&changed.before), moved(&after)) else { return };
     if was == is || (is != Status::CANCELLED && !was.is_done()) {
         return;

@@ -10,13 +10,11 @@ use super::{
     fail::{self, Done, exit},
     ui::{Column, Item, Table, Tone},
 };
-use crate::{
-    domain::{Snapshot, Status, TaskId, lease::Standing, text::many},
-    error::Failure,
-    workspace::{
-        Config, Keep, WorkspaceError,
-        prune::{self, Removed, Seen, Wish},
-    },
+use crate::error::Failure;
+use oodatcaa_core::{Snapshot, Status, TaskId, lease::Standing, text::many};
+use oodatcaa_git::{
+    Config, Keep, WorkspaceError,
+    prune::{self, Removed, Seen, Wish},
 };
 
 /// Verbs of `worktree`.
@@ -341,7 +339,7 @@ fn rm(ctx: &Context, args: &Rm) -> Done {
             format!(" these cannot be saved and go for good: {};", seen.left_out.join(", "))
         };
         let question = format!("{task} is not merged or not clean;{lost} remove its worktree all the same?");
-        if !ctx.ui.confirm(&crate::domain::text::one_line(&question))? {
+        if !ctx.ui.confirm(&oodatcaa_core::text::one_line(&question))? {
             ctx.ui.say("nothing was changed");
             return Ok(exit::FAILED);
         }

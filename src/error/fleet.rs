@@ -1,13 +1,13 @@
 //! What an error of the fleet means to people: starting, stopping and finding workers.
 
 use super::{Failure, from::io_failure, quoted};
-use crate::fleet::FleetError;
+use oodatcaa_fleet::FleetError;
 
 impl From<FleetError> for Failure {
     fn from(error: FleetError) -> Self {
         match error {
             FleetError::Running { ref name, .. } => {
-                let role = crate::fleet::pidfile::role_of(name);
+                let role = oodatcaa_fleet::pidfile::role_of(name);
                 Self::of("already_running", &error)
                     .hint("see which run: agentctl fleet status")
                     .hint(format!("to have a further one: agent-daemon --role {role} --owner TAG --detach"))

@@ -3,13 +3,11 @@
 use std::{error::Error, io};
 
 use super::Failure;
-use crate::{
-    agent::BadAgent,
-    config::{ConfigError, secrets::SecretError, trust::TrustError},
-    domain::text::one_line,
-    store::{Invalid, StoreError},
-    sys::files::{FileError, Why},
-};
+use oodatcaa_agent::BadAgent;
+use oodatcaa_config::{ConfigError, secrets::SecretError, trust::TrustError};
+use oodatcaa_core::text::one_line;
+use oodatcaa_store::{Invalid, StoreError};
+use oodatcaa_sys::files::{FileError, Why};
 
 /// The word for what the operating system said, or our own door for files.
 fn word_of(error: &io::Error) -> &'static str {

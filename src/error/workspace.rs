@@ -1,7 +1,7 @@
 //! What an error of a workspace means to people: worktrees, branches, hooks, diffs.
 
 use super::{Failure, from::io_failure, quoted};
-use crate::workspace::{Keep, WorkspaceError, git::GitError};
+use oodatcaa_git::{Keep, WorkspaceError, git::GitError};
 
 impl From<WorkspaceError> for Failure {
     fn from(error: WorkspaceError) -> Self {
@@ -47,7 +47,7 @@ impl From<WorkspaceError> for Failure {
                 "correct it in [workspace] of .oodatcaa/config.toml; what is in force: agentctl config show --origin",
             ),
             WorkspaceError::Fetch { remote, .. } => Self::of("failed", &error)
-                .hint(format!("try it by hand: git fetch {}", crate::domain::text::one_line(remote)))
+                .hint(format!("try it by hand: git fetch {}", oodatcaa_core::text::one_line(remote)))
                 .hint("or do without it: workspace.fetch = \"off\""),
             WorkspaceError::Untrusted => Self::of("untrusted", &error)
                 .hint("look at the commands and allow them: agentctl config trust")

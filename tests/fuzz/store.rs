@@ -2,16 +2,14 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use oodatcaa::{
-    domain::{
-        Class, Event, EventDraft, Kind, LeaseRecord, Now, Outcome, Owner, Plan, Role, Snapshot, TaskId, Token,
-        Workflow, claim, coordinate, event::Actor, outcome::Retry, pool::Offer, rescue, settle,
-    },
-    layout::Layout,
-    store::{
-        Store as _,
-        file::{FileOptions, FileStore},
-    },
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{
+    Class, Event, EventDraft, Kind, LeaseRecord, Now, Outcome, Owner, Plan, Role, Snapshot, TaskId, Token, Workflow,
+    claim, coordinate, event::Actor, outcome::Retry, pool::Offer, rescue, settle,
+};
+use oodatcaa_store::{
+    Store as _,
+    file::{FileOptions, FileStore},
 };
 
 use super::{Target, kind, shape};
@@ -59,7 +57,7 @@ fn claimant(workflow: &Workflow) -> claim::Claimant {
 }
 
 /// The rules find an answer to whatever stands in a queue, and one that a store could keep.
-pub(super) fn is_decided(queue: &std::sync::Arc<oodatcaa::domain::Queue>, workflow: &Workflow) {
+pub(super) fn is_decided(queue: &std::sync::Arc<oodatcaa_core::Queue>, workflow: &Workflow) {
     let seen = Snapshot {
         now: Now::new(chrono::DateTime::UNIX_EPOCH + chrono::Duration::days(20_000), Duration::from_secs(9)),
         queue: std::sync::Arc::clone(queue),
@@ -137,7 +135,7 @@ impl Target for LeaseText {
         }
         if let LeaseRecord::Ours(lease) = &held.record {
             let text = serde_json::to_vec(lease).expect("a lease is JSON");
-            assert_eq!(serde_json::from_slice::<oodatcaa::domain::Lease>(&text).expect("reads back"), *lease);
+            assert_eq!(serde_json::from_slice::<oodatcaa_core::Lease>(&text).expect("reads back"), *lease);
         }
         let standing = held.standing(&seen.now);
         let known = match &held.record {

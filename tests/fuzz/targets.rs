@@ -2,18 +2,16 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
-use oodatcaa::{
-    agent::{
-        descriptor::{self, Descriptor},
-        output, result,
-        stream::State,
-        watcher::Stream,
-    },
-    config::{Config, ConfigError, Origin, Overrides, World},
-    domain::{Member, Plan, RunName, TaskEdit, TaskId, Token, Workflow, text},
-    layout::Layout,
-    store::file::document::Document,
+use oodatcaa_agent::{
+    descriptor::{self, Descriptor},
+    output, result,
+    stream::State,
+    watcher::Stream,
 };
+use oodatcaa_config::{Config, ConfigError, Origin, Overrides, World};
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{Member, Plan, RunName, TaskEdit, TaskId, Token, Workflow, text};
+use oodatcaa_store::file::document::Document;
 use serde_json::Value;
 
 use super::{Target, below_tests, kind, shape};

@@ -8,15 +8,13 @@ use std::{
     time::Duration,
 };
 
-use oodatcaa::{
-    agent::{
-        self, Stream,
-        conform::{self, Verdict},
-    },
-    config::{Config, Loaded, Overrides, World},
-    domain::{Class, Role},
-    layout::Layout,
+use oodatcaa_agent::{
+    self as agent, Stream,
+    conform::{self, Verdict},
 };
+use oodatcaa_config::{Config, Loaded, Overrides, World};
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{Class, Role};
 use serde_json::json;
 
 use crate::support::Project;

@@ -11,12 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use oodatcaa::{
-    agent::{self, Agent, Assignment, prompt, result, sim::Sim},
-    config::{AgentConfig, AgentKind},
-    domain::{Class, Lease, Outcome, Role, Status, Task, TaskId, Token, Workflow},
-    process::{Ended, Exit, Invocation},
-};
+use oodatcaa_agent::{self as agent, Agent, Assignment, prompt, result, sim::Sim};
+use oodatcaa_config::{AgentConfig, AgentKind};
+use oodatcaa_core::{Class, Lease, Outcome, Role, Status, Task, TaskId, Token, Workflow};
+use oodatcaa_process::{Ended, Exit, Invocation};
 use serde_json::Value;
 
 const SIM: &str = env!("CARGO_BIN_EXE_agent-sim");

@@ -54,7 +54,7 @@ fn an_older_queue_that_is_put_back_waits_for_a_human_and_either_way_can_be_chose
     let old = project.text();
     project.once("builder");
     let done = project.task("A");
-    std::thread::sleep(oodatcaa::domain::observe::RACE);
+    std::thread::sleep(oodatcaa_core::observe::RACE);
     let put_back = || fs::write(project.queue_file(), &old).expect("written");
     let ctl = |args: &[&str]| project.command("agentctl").args(args).output().expect("runs");
     put_back();
@@ -368,7 +368,7 @@ fn an_edit_of_what_stood_there_for_a_moment_is_not_lost_when_an_earlier_one_is_p
     project.start_with("builder", &[], &[("FAILPOINTS", slow)]);
     eventually("its file waits to take the queue's place", || {
         let mut names = fs::read_dir(&work).expect("there").flatten().map(|entry| entry.file_name());
-        names.any(|name| name.to_string_lossy().starts_with(oodatcaa::sys::files::TEMPORARY)).then_some(())
+        names.any(|name| name.to_string_lossy().starts_with(oodatcaa_sys::files::TEMPORARY)).then_some(())
     });
     while !edit(&queue, Style::Replace, |text| text["first"] = json!(true)) {}
     eventually("ours stands there for a moment", || project.text().contains("in_progress").then_some(()));

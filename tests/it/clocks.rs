@@ -6,19 +6,17 @@ use std::{
     time::Duration,
 };
 
-use oodatcaa::{
-    domain::{
-        Holder, LeaseChange, Now, Plan, Role, Snapshot, Workflow,
-        claim::{self, Claimant},
-        lease::Standing,
-        pool::Offer,
-        rescue,
-    },
-    layout::Layout,
-    store::{
-        Store,
-        file::{FileOptions, FileStore, identity},
-    },
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{
+    Holder, LeaseChange, Now, Plan, Role, Snapshot, Workflow,
+    claim::{self, Claimant},
+    lease::Standing,
+    pool::Offer,
+    rescue,
+};
+use oodatcaa_store::{
+    Store,
+    file::{FileOptions, FileStore, identity},
 };
 use proptest::prelude::*;
 

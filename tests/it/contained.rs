@@ -8,14 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use oodatcaa::{
-    domain::{Holder, Plan},
-    layout::Layout,
-    process::{end_leftovers, identity, leftovers},
-    store::{
-        Store,
-        file::{self, FileOptions, FileStore},
-    },
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{Holder, Plan};
+use oodatcaa_process::{end_leftovers, identity, leftovers};
+use oodatcaa_store::{
+    Store,
+    file::{self, FileOptions, FileStore},
 };
 use rustix::process::Signal;
 use serde_json::json;
@@ -182,7 +180,7 @@ fn inside_a_namespace() {
         fs::write(layout.locks().join("A.lock"), "").expect("written");
         let store = FileStore::open(&layout, Some(me), FileOptions::default()).expect("the store opens");
         let mut holder = None;
-        let look = |snapshot: &oodatcaa::domain::Snapshot| {
+        let look = |snapshot: &oodatcaa_core::Snapshot| {
             holder = snapshot.leases.get("A").map(|held| held.holder.clone());
             Plan::none()
         };

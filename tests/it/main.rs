@@ -20,9 +20,9 @@ mod disturbed;
 mod endpoint;
 mod files;
 mod fleet;
-mod floors;
 #[path = "../fuzz/mod.rs"]
 mod fuzz;
+mod house;
 mod inbox;
 mod matrix;
 mod model;

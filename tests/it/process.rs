@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use oodatcaa::process::{
+use oodatcaa_process::{
     Attempt, Ended, Exit, Invocation, Keeper, Limits, Report, Stop, StopCause, end_leftovers, identity, leftovers,
     read_exit,
 };

@@ -15,16 +15,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use oodatcaa::{
-    domain::{
-        Event, EventDraft, Kind, Lease, LeaseChange, Member, Owner, Plan, Role, Snapshot, Status, TaskId, Token,
-        event::Actor, plan::stamp,
-    },
-    layout::Layout,
-    store::{
-        Store, StoreError,
-        file::{FileOptions, FileStore, identity},
-    },
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{
+    Event, EventDraft, Kind, Lease, LeaseChange, Member, Owner, Plan, Role, Snapshot, Status, TaskId, Token,
+    event::Actor, plan::stamp,
+};
+use oodatcaa_store::{
+    Store, StoreError,
+    file::{FileOptions, FileStore, identity},
 };
 
 const QUEUE: &str = r#"{

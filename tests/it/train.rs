@@ -10,11 +10,9 @@ use std::{
     thread,
 };
 
-use oodatcaa::{
-    domain::{TaskId, Token},
-    workspace::train::{
-        self, Author, GateFailure, Gates, Line, Merged, Order, Policy, Report, Step, TrainError, What, holds,
-    },
+use oodatcaa_core::{TaskId, Token};
+use oodatcaa_git::train::{
+    self, Author, GateFailure, Gates, Line, Merged, Order, Policy, Report, Step, TrainError, What, holds,
 };
 
 mod death;

@@ -10,15 +10,13 @@ use std::{
     time::Duration,
 };
 
-use oodatcaa::{
-    domain::{Lease, Role, Status, Task, TaskId, Token},
-    layout::Layout,
-    workspace::{
-        Author, Config, Keep, Mode, Refs, Workspace, WorkspaceError, diff, mode_for,
-        prune::{self, Wish},
-        restart::{self, Anew},
-        trailers,
-    },
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{Lease, Role, Status, Task, TaskId, Token};
+use oodatcaa_git::{
+    Author, Config, Keep, Mode, Refs, Workspace, WorkspaceError, diff, mode_for,
+    prune::{self, Wish},
+    restart::{self, Anew},
+    trailers,
 };
 
 use crate::support::{eventually, git};

@@ -5,15 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
-    agent::prompt,
-    cli::fail::io,
-    config::{World, trust},
-    domain::Workflow,
-    error::Failure,
-    layout::Layout,
-    workspace::{self, Author},
-};
+use crate::{cli::fail::io, error::Failure};
+use oodatcaa_agent::prompt;
+use oodatcaa_config::{World, trust};
+use oodatcaa_core::Workflow;
+use oodatcaa_core::layout::Layout;
+use oodatcaa_git::{self as workspace, Author};
 
 const QUEUE: &str = include_str!("sprint.json");
 const SIM: &str = include_str!("sim.toml");

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::{Event, Kind, text::one_line};
+use oodatcaa_core::{Event, Kind, text::one_line};
 
 /// The task whose test fails once.
 pub(super) const ADAPTED: &str = "D2";

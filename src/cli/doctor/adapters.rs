@@ -3,15 +3,13 @@
 use std::{path::Path, time::Duration};
 
 use super::{Patient, check::Checks};
-use crate::{
-    agent::{
-        cli,
-        descriptor::{Descriptor, Evidence},
-        environment::find_program,
-        probe::{self, Fit, Login},
-    },
-    config::AgentConfig,
+use oodatcaa_agent::{
+    cli,
+    descriptor::{Descriptor, Evidence},
+    environment::find_program,
+    probe::{self, Fit, Login},
 };
+use oodatcaa_config::AgentConfig;
 
 /// How long a program may take to print its version.
 const PATIENCE: Duration = Duration::from_secs(10);

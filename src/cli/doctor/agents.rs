@@ -7,14 +7,12 @@ use super::{
     check::{Check, Checks, Group},
     gates, sentence,
 };
-use crate::{
-    agent::{self, Assignment, prompt},
-    config::{AgentConfig, AgentKind, ConfigError, Loaded, secrets},
-    domain::{RoleRule, RunName, TaskId, Token, pool::agent_of},
-    error::quoted,
-    fleet::units,
-    sys::files,
-};
+use crate::error::quoted;
+use oodatcaa_agent::{self as agent, Assignment, prompt};
+use oodatcaa_config::{AgentConfig, AgentKind, ConfigError, Loaded, secrets};
+use oodatcaa_core::{RoleRule, RunName, TaskId, Token, pool::agent_of};
+use oodatcaa_fleet::units;
+use oodatcaa_sys::files;
 
 /// Words in the names of variables that hold secrets.
 const SECRET: &[&str] = &["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL"];

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::{cli::talk::Talk, domain::text::one_line};
+use crate::cli::talk::Talk;
+use oodatcaa_core::text::one_line;
 
 /// Where a check belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

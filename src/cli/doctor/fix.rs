@@ -3,20 +3,18 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{Patient, service};
-use crate::{
-    domain::{
-        lease::Standing,
-        outcome::Retry,
-        rescue::{self, Left},
-        text::one_line,
-    },
-    error::Failure,
-    fleet::pidfile,
-    process,
-    store::Store as _,
-    sys::files,
-    worker::recover,
+use crate::error::Failure;
+use oodatcaa_core::{
+    lease::Standing,
+    outcome::Retry,
+    rescue::{self, Left},
+    text::one_line,
 };
+use oodatcaa_fleet::pidfile;
+use oodatcaa_process as process;
+use oodatcaa_store::Store as _;
+use oodatcaa_sys::files;
+use oodatcaa_worker::recover;
 
 /// How long processes that a dead worker left may take to end.
 const GONE: Duration = Duration::from_secs(5);

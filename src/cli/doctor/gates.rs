@@ -3,12 +3,10 @@
 use std::{collections::BTreeMap, sync::atomic::AtomicBool};
 
 use super::{Patient, check::Checks};
-use crate::{
-    cli::gate,
-    config::{GateConfig, Loaded, WorkspaceMode},
-    domain::{Role, text},
-    workspace::{mode_for, train::Base},
-};
+use crate::cli::gate;
+use oodatcaa_config::{GateConfig, Loaded, WorkspaceMode};
+use oodatcaa_core::{Role, text};
+use oodatcaa_git::{mode_for, train::Base};
 
 pub(super) fn check(checks: &mut Checks, patient: &Patient<'_>, loaded: &Loaded, path: &str) {
     for (name, gate) in &loaded.config.gates {

@@ -11,13 +11,11 @@ use super::{
     Patient,
     check::{Check, Checks, Group},
 };
-use crate::{
-    domain::{plan::stamp, text},
-    error::quoted,
-    sys::{
-        files::{self, Kind},
-        locks,
-    },
+use crate::error::quoted;
+use oodatcaa_core::{plan::stamp, text};
+use oodatcaa_sys::{
+    files::{self, Kind},
+    locks,
 };
 
 /// Others hold the queue's lock for milliseconds.

@@ -6,7 +6,7 @@ use super::{
     Patient,
     check::{Check, Checks, Group},
 };
-use crate::sys::files::named;
+use oodatcaa_sys::files::named;
 
 /// A worker needs a few dozen: pipes, files and watches of its attempts.
 const FEW_FILES: u64 = 256;

@@ -8,7 +8,9 @@ use std::{
 use chrono::{DateTime, Utc};
 
 use super::check::Checks;
-use crate::{domain::text, error::quoted, sys::files};
+use crate::error::quoted;
+use oodatcaa_core::text;
+use oodatcaa_sys::files;
 
 /// What one reading found.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -6,10 +6,8 @@ use super::{
     Patient,
     check::{Check, Checks, Group},
 };
-use crate::{
-    domain::{Held, LeaseRecord, TaskId, lease::Standing, text},
-    sys::files,
-};
+use oodatcaa_core::{Held, LeaseRecord, TaskId, lease::Standing, text};
+use oodatcaa_sys::files;
 
 pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
     let mut checks = Checks::of(Group::Leases);
@@ -49,7 +47,7 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
     for task in snapshot.queue.tasks() {
         if let Some(rule) = workflow.working(&task.status)
             && !snapshot.leases.contains_key(&task.id)
-            && task.lease == crate::domain::QueueLease::None
+            && task.lease == oodatcaa_core::QueueLease::None
         {
             let what = format!("task {} is `{}` and nobody has a lease for it", task.id, task.status);
             let why = format!("a worker gives it back to `{}`; when none runs, it waits", rule.takes);
@@ -85,7 +83,7 @@ fn foreign(checks: &mut Checks, task: &TaskId, held: &Held) {
                 release(task),
             );
         }
-        LeaseRecord::Ours(lease) if held.holder == crate::domain::Holder::Unknown => {
+        LeaseRecord::Ours(lease) if held.holder == oodatcaa_core::Holder::Unknown => {
             let what = format!("the lease of {task} belongs to the machine `{}`", lease.host);
             let why = "files keep one machine's workers apart, not those of several";
             checks.warn("other_machine", what, why, release(task));

@@ -3,16 +3,14 @@
 //! Looking changes nothing. `--fix` does the few things that cannot do harm, and says each before it does it.
 
 use super::{context::Context, fail::Done, talk::Talk};
-use crate::{
-    config::{Config, Loaded, Overrides, World},
-    domain::Workflow,
-    error::{Failure, exit},
-    fleet::{Fleet, Host},
-    layout::Layout,
-    store::{
-        Reading, Store, StoreError,
-        file::{FileOptions, FileStore, identity},
-    },
+use crate::error::{Failure, exit};
+use oodatcaa_config::{Config, Loaded, Overrides, World};
+use oodatcaa_core::Workflow;
+use oodatcaa_core::layout::Layout;
+use oodatcaa_fleet::{Fleet, Host};
+use oodatcaa_store::{
+    Reading, Store, StoreError,
+    file::{FileOptions, FileStore, identity},
 };
 
 mod adapters;
@@ -79,7 +77,7 @@ impl<'a> Patient<'a> {
     }
 
     /// What stands in the files, where it can be read.
-    pub(super) fn snapshot(&self) -> Option<&crate::domain::Snapshot> {
+    pub(super) fn snapshot(&self) -> Option<&oodatcaa_core::Snapshot> {
         Some(&self.reading.as_ref()?.as_ref().ok()?.snapshot)
     }
 

@@ -10,13 +10,13 @@ use super::{
 };
 use crate::{
     cli::init::text,
-    config::Trust,
     error::{Failure, quoted},
-    layout::Layout,
-    store::StoreError,
-    sys::files,
-    workspace,
 };
+use oodatcaa_config::Trust;
+use oodatcaa_core::layout::Layout;
+use oodatcaa_git as workspace;
+use oodatcaa_store::StoreError;
+use oodatcaa_sys::files;
 
 /// With less room left than this nothing can be written safely.
 const NO_ROOM: u64 = 64 << 20;

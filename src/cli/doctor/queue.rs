@@ -5,11 +5,9 @@ use super::{
     check::{Check, Checks, Group},
     journal, project,
 };
-use crate::{
-    domain::{Snapshot, Status, Task, Workflow, observe, text},
-    layout::Layout,
-    sys::files::named,
-};
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{Snapshot, Status, Task, Workflow, observe, text};
+use oodatcaa_sys::files::named;
 
 /// More of a kind than this are only counted.
 const MOST: usize = 10;

@@ -10,10 +10,8 @@ use super::{
     check::{Check, Checks, Group},
     sentence,
 };
-use crate::{
-    agent::environment,
-    fleet::{Backend, Mode, Row, State, pidfile},
-};
+use oodatcaa_agent::environment;
+use oodatcaa_fleet::{Backend, Mode, Row, State, pidfile};
 
 pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
     let mut checks = Checks::of(Group::Service);

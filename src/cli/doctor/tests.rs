@@ -7,13 +7,11 @@ use std::{
 };
 
 use super::*;
-use crate::{
-    cli::{
-        init::{InitArgs, run_in as init},
-        talk::tests::Memo,
-    },
-    domain::{Role, TaskId},
+use crate::cli::{
+    init::{InitArgs, run_in as init},
+    talk::tests::Memo,
 };
+use oodatcaa_core::{Role, TaskId};
 
 struct Scene {
     directory: tempfile::TempDir,
@@ -37,8 +35,8 @@ impl Scene {
         let talk = Memo { answer: Some(true), ..Memo::default() };
         init(&talk, &world, &at.join("p"), &InitArgs::default()).expect("set up");
         let layout = Layout::new(at.join("p"));
-        let author = crate::workspace::Author { name: "me".into(), mail: "me@invalid".into() };
-        crate::workspace::first_commit(&layout, "a project", &author).expect("a repository");
+        let author = oodatcaa_git::Author { name: "me".into(), mail: "me@invalid".into() };
+        oodatcaa_git::first_commit(&layout, "a project", &author).expect("a repository");
         Self { layout, world, directory }
     }
 
@@ -243,7 +241,7 @@ fn what_a_dead_worker_left_is_given_back_by_fix() {
 #[test]
 fn a_stale_pid_file_is_removed_by_fix() {
     let scene = Scene::new();
-    let path = crate::fleet::pidfile::path(&scene.layout, "builder");
+    let path = oodatcaa_fleet::pidfile::path(&scene.layout, "builder");
     scene.write(path.clone(), "999999\n{}\n");
     assert!(scene.ids(State::Warn).contains(&"stale_pid_file"));
     scene.doctor(true);

@@ -99,7 +99,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::agent::descriptor;
+    use oodatcaa_agent::descriptor;
 
     #[test]
     fn every_entry_has_an_adapter_that_knows_its_permissions() {

@@ -6,7 +6,9 @@
 use std::path::{Path, PathBuf};
 
 use super::known::{KNOWN, Known};
-use crate::{agent::find_program, cli::gate, sys::files};
+use crate::cli::gate;
+use oodatcaa_agent::find_program;
+use oodatcaa_sys::files;
 
 /// What was found.
 #[derive(Clone, Debug)]

@@ -12,14 +12,12 @@ use self::{
     plan::{Plan, Wish},
 };
 use super::{context::Context, fail::Done, talk::Talk};
-use crate::{
-    config::{Config, Loaded, Overrides, Trust, World, trust},
-    domain::text::one_line,
-    error::{Failure, quoted},
-    layout::Layout,
-    store::file::document::Document,
-    sys::files,
-};
+use crate::error::{Failure, quoted};
+use oodatcaa_config::{Config, Loaded, Overrides, Trust, World, trust};
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::text::one_line;
+use oodatcaa_store::file::document::Document;
+use oodatcaa_sys::files;
 
 pub mod known;
 pub mod look;
@@ -101,7 +99,7 @@ fn validate(world: &World, layout: &Layout) -> Result<Vec<String>, Failure> {
         return Ok(Vec::new());
     }
     let workflow = Config::load_in(world, layout, &Overrides::default())?.config.workflow;
-    let bytes = files::read(layout.root(), &layout.queue(), crate::store::file::LONGEST)?.unwrap_or_default();
+    let bytes = files::read(layout.root(), &layout.queue(), oodatcaa_store::file::LONGEST)?.unwrap_or_default();
     Ok(match Document::from_bytes(&layout.queue(), bytes) {
         Ok(document) => {
             document.queue().problems(&workflow).iter().map(|problem| one_line(&problem.to_string())).collect()

@@ -8,14 +8,12 @@ use super::{
     not_here,
     text::{self, Chosen},
 };
-use crate::{
-    agent::prompt,
-    config::{self, Config, Overrides, World, near},
-    domain::text::many,
-    error::{Failure, quoted},
-    layout::Layout,
-    sys::files,
-};
+use crate::error::{Failure, quoted};
+use oodatcaa_agent::prompt;
+use oodatcaa_config::{self as config, Config, Overrides, World, near};
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::text::many;
+use oodatcaa_sys::files;
 
 /// What the user asked for.
 #[derive(Clone, Copy, Debug, Default)]

@@ -4,7 +4,7 @@ use serde_json::json;
 use toml::Value;
 
 use super::{known::Known, look::Test};
-use crate::domain::Workflow;
+use oodatcaa_core::Workflow;
 
 /// Lines that keep what a machine writes out of git.
 pub const IGNORED: &[(&str, &str)] = &[
@@ -175,12 +175,10 @@ fn list(texts: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::{super::known::KNOWN, *};
-    use crate::{
-        config::{Config, Overrides, World},
-        layout::Layout,
-    };
+    use oodatcaa_config::{Config, Overrides, World};
+    use oodatcaa_core::layout::Layout;
 
-    fn loads(text: &str) -> crate::config::Loaded {
+    fn loads(text: &str) -> oodatcaa_config::Loaded {
         let directory = tempfile::tempdir().expect("a directory");
         let layout = Layout::new(directory.path());
         std::fs::create_dir(layout.mark()).expect("created");
@@ -201,7 +199,7 @@ mod tests {
             assert_eq!(loaded.warnings, Vec::<String>::new());
             let agent = &loaded.config.agents[known.name];
             assert_eq!((agent.adapter.as_deref(), agent.permissions.as_deref()), (Some(known.name), known.permissions));
-            assert_eq!(crate::agent::check(known.name, agent), Ok(()));
+            assert_eq!(oodatcaa_agent::check(known.name, agent), Ok(()));
             assert_eq!(loaded.config.gates["test"].argv, ["make", "test"]);
         }
         for chosen in [Chosen::None, Chosen::Sim] {

@@ -7,11 +7,9 @@ use std::{
 };
 
 use super::plan::{Plan, PlannedFile};
-use crate::{
-    config::{Config, Overrides, World, trust},
-    error::{Failure, quoted},
-    layout::Layout,
-};
+use crate::error::{Failure, quoted};
+use oodatcaa_config::{Config, Overrides, World, trust};
+use oodatcaa_core::layout::Layout;
 
 /// Everything that can be known before the first byte is written.
 pub(super) fn check(layout: &Layout, plan: &Plan) -> Result<(), Failure> {

@@ -15,10 +15,8 @@ use anstream::{AutoStream, ColorChoice};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::{
-    domain::{plan::stamp, text},
-    error::Failure,
-};
+use crate::error::Failure;
+use oodatcaa_core::{plan::stamp, text};
 
 mod screen;
 mod table;

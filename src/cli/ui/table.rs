@@ -3,7 +3,7 @@
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::Tone;
-use crate::domain::text;
+use oodatcaa_core::text;
 
 /// A column's heading, and what may happen to it where a line would be too long.
 #[derive(Clone, Copy, Debug)]

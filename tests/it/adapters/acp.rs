@@ -8,12 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use oodatcaa::{
-    agent::{self, Agent, Assignment, Observation, Stream},
-    config::{AgentConfig, AgentKind},
-    domain::{Class, Outcome, Role},
-    process::{Attempt, Exit, Limits, Report, Stop, leftovers},
-};
+use oodatcaa_agent::{self as agent, Agent, Assignment, Observation, Stream};
+use oodatcaa_config::{AgentConfig, AgentKind};
+use oodatcaa_core::{Class, Outcome, Role};
+use oodatcaa_process::{Attempt, Exit, Limits, Report, Stop, leftovers};
 
 const SIM: &str = env!("CARGO_BIN_EXE_agent-sim");
 const KEEPER: &str = env!("CARGO_BIN_EXE_agent-daemon");

@@ -71,7 +71,7 @@ fn real_queues_and_our_events_fit_their_schemas() {
     }
     let known: Vec<&str> =
         schema["properties"]["type"]["enum"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-    let ours: Vec<String> = oodatcaa::domain::Kind::ALL.iter().map(|kind| format!("oodatcaa.{kind}.v1")).collect();
+    let ours: Vec<String> = oodatcaa_core::Kind::ALL.iter().map(|kind| format!("oodatcaa.{kind}.v1")).collect();
     assert_eq!(known, ours, "schema/event.schema.json names every kind of event");
 }
 

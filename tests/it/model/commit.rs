@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use oodatcaa::domain::{Event, Lease, LeaseChange, Now, Plan, Queue, Snapshot, TaskId, observe};
+use oodatcaa_core::{Event, Lease, LeaseChange, Now, Plan, Queue, Snapshot, TaskId, observe};
 
 use super::{
     same::Outlines,

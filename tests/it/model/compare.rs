@@ -5,7 +5,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use oodatcaa::domain::History;
+use oodatcaa_core::History;
 use stateright::Model as _;
 
 use super::{

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use oodatcaa::domain::{Held, Plan, TaskId, Token, claim, event::Actor, observe, operate, rescue, settle};
+use oodatcaa_core::{Held, Plan, TaskId, Token, claim, event::Actor, observe, operate, rescue, settle};
 
 use super::{
     walk::{Careless, Fleet, Happens, TTL, Verb, blank},

@@ -17,7 +17,7 @@ use std::{
     time::Instant,
 };
 
-use oodatcaa::domain::{Role, Status};
+use oodatcaa_core::{Role, Status};
 use stateright::{Checker, HasDiscoveries, Model};
 
 use self::{

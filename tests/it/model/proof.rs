@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use oodatcaa::domain::{Queue, Status, TaskId, lease::Standing, observe};
+use oodatcaa_core::{Queue, Status, TaskId, lease::Standing, observe};
 use stateright::Property;
 
 use super::{

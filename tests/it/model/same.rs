@@ -12,7 +12,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use oodatcaa::domain::{
+use oodatcaa_core::{
     EventDraft, History, Lease, LeaseChange, Member, Plan, Queue, QueueLease, Role, Status, TaskId,
     history::TaskHistory, lease::StopRequest,
 };

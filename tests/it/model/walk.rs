@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use oodatcaa::domain::{
+use oodatcaa_core::{
     Held, Holder, Lease, Member, Outcome, Owner, Plan, QueueLease, Role, RoleRule, Snapshot, Status, TaskId, Workflow,
     claim::{self, Claimant},
     coordinate, observe,
@@ -314,7 +314,7 @@ pub(super) fn blank(pid: Pid) -> Worker {
 fn forget_newer(seen: &mut Snapshot, mine: &Lease) {
     let id = &mine.task_id;
     if let Some(held) = seen.leases.get_mut(id) {
-        held.record = oodatcaa::domain::LeaseRecord::Ours(mine.clone());
+        held.record = oodatcaa_core::LeaseRecord::Ours(mine.clone());
     }
     Arc::make_mut(&mut seen.queue).edit(id, |task| task.lease = QueueLease::None);
     if let Some(known) = Arc::make_mut(&mut seen.history).tasks.get_mut(id) {
@@ -329,9 +329,9 @@ impl Model for Fleet {
     fn init_states(&self) -> Vec<World> {
         let tasks = (0..self.tasks).map(|n| {
             let id = TaskId::parse(&format!("T{n}")).expect("a good id");
-            oodatcaa::domain::Task::new(id, self.workflow.rules()[0].takes.clone())
+            oodatcaa_core::Task::new(id, self.workflow.rules()[0].takes.clone())
         });
-        let mut queue = oodatcaa::domain::Queue::of(tasks.collect());
+        let mut queue = oodatcaa_core::Queue::of(tasks.collect());
         for rule in self.workflow.rules() {
             queue.wip_limits.insert(rule.role.to_string(), self.limit);
         }

@@ -8,9 +8,7 @@ use std::{
     time::Duration,
 };
 
-use oodatcaa::domain::{
-    Held, History, Holder, Lease, LeaseRecord, Now, Queue, Snapshot, Status, TaskId, Token, rescue,
-};
+use oodatcaa_core::{Held, History, Holder, Lease, LeaseRecord, Now, Queue, Snapshot, Status, TaskId, Token, rescue};
 
 use super::{commit::Commit, same::Outline};
 

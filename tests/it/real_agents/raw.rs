@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use oodatcaa::process::{Attempt, Ended, Exit, Invocation, Limits, Report, Stop, StopCause, leftovers};
+use oodatcaa_process::{Attempt, Ended, Exit, Invocation, Limits, Report, Stop, StopCause, leftovers};
 
 use super::programs::{Program, home};
 use crate::{

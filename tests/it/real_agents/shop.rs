@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use oodatcaa::process::leftovers;
+use oodatcaa_process::leftovers;
 use serde_json::{Value, json};
 
 use super::{

@@ -5,12 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use oodatcaa::{
-    domain::{Holder, Kind, LeaseChange, Member, Plan, Snapshot, Status},
-    store::{
-        Store, StoreError,
-        file::{FileOptions, FileStore, identity},
-    },
+use oodatcaa_core::{Holder, Kind, LeaseChange, Member, Plan, Snapshot, Status};
+use oodatcaa_store::{
+    Store, StoreError,
+    file::{FileOptions, FileStore, identity},
 };
 
 use super::{Project, QUEUE, claim, eventually, id, kinds, moved, settle, status};

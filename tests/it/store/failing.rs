@@ -2,13 +2,11 @@
 
 use std::{os::unix::process::ExitStatusExt, path::Path, process::Command};
 
-use oodatcaa::{
-    domain::{Holder, LeaseChange, Plan, Snapshot, Status},
-    layout::Layout,
-    store::{
-        Store, StoreError,
-        file::{FileOptions, FileStore, identity},
-    },
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{Holder, LeaseChange, Plan, Snapshot, Status};
+use oodatcaa_store::{
+    Store, StoreError,
+    file::{FileOptions, FileStore, identity},
 };
 
 use super::{Project, QUEUE, claim, id, kinds, moved, settle, status};

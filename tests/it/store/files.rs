@@ -9,13 +9,11 @@ use std::{
     time::Duration,
 };
 
-use oodatcaa::{
-    domain::{LeaseRecord, Member, Plan, Status},
-    layout::Layout,
-    store::{
-        Store, StoreError,
-        file::{FileOptions, FileStore, identity},
-    },
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{LeaseRecord, Member, Plan, Status};
+use oodatcaa_store::{
+    Store, StoreError,
+    file::{FileOptions, FileStore, identity},
 };
 
 use super::{Project, QUEUE, claim, id, kinds, moved, nothing, status};
@@ -139,7 +137,7 @@ fn no_change_is_lost_even_when_somebody_removes_the_lock_file() {
     let work = || {
         let store = project.open();
         for _ in 0..15 {
-            let more = &mut |snapshot: &oodatcaa::domain::Snapshot| {
+            let more = &mut |snapshot: &oodatcaa_core::Snapshot| {
                 let attempts = snapshot.queue.find("B").expect("there").attempts;
                 let mut plan = Plan::none();
                 plan.set(&id("B"), Member::Attempts, attempts + 1);

@@ -2,10 +2,8 @@
 
 use std::{fs, io::Write};
 
-use oodatcaa::{
-    domain::{Plan, Status, observe},
-    store::Store,
-};
+use oodatcaa_core::{Plan, Status, observe};
+use oodatcaa_store::Store;
 
 use super::{Project, QUEUE, claim, id, kinds, moved, nothing, settle};
 

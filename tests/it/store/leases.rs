@@ -5,10 +5,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-use oodatcaa::{
-    domain::{Holder, LeaseRecord, Plan, Status},
-    store::{Store, file::identity},
-};
+use oodatcaa_core::{Holder, LeaseRecord, Plan, Status};
+use oodatcaa_store::{Store, file::identity};
 
 use super::{Project, QUEUE, claim, eventually, id, moved, settle};
 
@@ -61,8 +59,8 @@ fn a_lease_says_what_was_written_last_however_fast() {
     for group in 1..60 {
         one.transact(&mut |snapshot| {
             let lease = snapshot.leases["A"].ours().expect("ours").clone();
-            let lease = oodatcaa::domain::Lease { pgid: Some(1_000 + group), ..lease };
-            Plan { leases: vec![oodatcaa::domain::LeaseChange::Write(lease)], ..Plan::none() }
+            let lease = oodatcaa_core::Lease { pgid: Some(1_000 + group), ..lease };
+            Plan { leases: vec![oodatcaa_core::LeaseChange::Write(lease)], ..Plan::none() }
         })
         .expect("committed");
         let read = other.read().expect("read").snapshot;

@@ -10,20 +10,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use oodatcaa::{
-    domain::{
-        Class, Held, Lease, LeaseChange, LeaseRecord, Outcome, Plan, Role, Snapshot, Status, TaskId, Token, Workflow,
-        claim::{self, Claimant},
-        event::Actor,
-        operate,
-        outcome::Retry,
-        policy::Policy,
-        pool::Offer,
-        rescue, settle,
-        starts::Bounds,
-    },
-    store::{Store, StoreError, file::FileStore},
+use oodatcaa_core::{
+    Class, Held, Lease, LeaseChange, LeaseRecord, Outcome, Plan, Role, Snapshot, Status, TaskId, Token, Workflow,
+    claim::{self, Claimant},
+    event::Actor,
+    operate,
+    outcome::Retry,
+    policy::Policy,
+    pool::Offer,
+    rescue, settle,
+    starts::Bounds,
 };
+use oodatcaa_store::{Store, StoreError, file::FileStore};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
@@ -280,12 +278,12 @@ fn retry() -> Retry {
 
 impl Real {
     fn open(project: &Project, by: usize) -> FileStore {
-        project.open_as(Some(oodatcaa::store::file::identity(&format!("w{by}"))))
+        project.open_as(Some(oodatcaa_store::file::identity(&format!("w{by}"))))
     }
 
     fn claim(&mut self, by: usize) {
         let me = Claimant {
-            owner: oodatcaa::store::file::identity(&format!("w{by}")),
+            owner: oodatcaa_store::file::identity(&format!("w{by}")),
             rule: flow().rule(&Role::BUILDER).expect("shipped").clone(),
             agents: vec![Offer { by: "cmd".into(), pool: "cmd".into(), simulated: false }],
             ignore_wip: false,

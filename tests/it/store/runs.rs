@@ -2,13 +2,11 @@
 
 use std::fs;
 
-use oodatcaa::{
-    domain::{RunName, Status, Token},
-    layout::Layout,
-    store::{
-        Store,
-        file::{FileOptions, FileStore, identity},
-    },
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{RunName, Status, Token};
+use oodatcaa_store::{
+    Store,
+    file::{FileOptions, FileStore, identity},
 };
 
 use super::{Project, QUEUE, claim, id, settle};

@@ -7,10 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use oodatcaa::{
-    domain::Role,
-    store::file::{FileOptions, FileStore},
-};
+use oodatcaa_core::Role;
+use oodatcaa_store::file::{FileOptions, FileStore};
 use serde_json::{Value, json};
 
 use super::Project;
@@ -110,9 +108,9 @@ impl Witness {
         while project.tasks().iter().any(|task| task["status"] != "awaiting_test") {
             assert!(Instant::now() < deadline, "{}\n{}", project.text(), self.said());
             if project.events_of("worker.paused").len() > project.events_of("worker.resumed").len() {
-                let layout = oodatcaa::layout::Layout::new(project.root());
+                let layout = oodatcaa_core::layout::Layout::new(project.root());
                 let store = FileStore::open(&layout, None, FileOptions::default()).expect("the store opens");
-                oodatcaa::fleet::resume(&store, &Role::BUILDER, "tester").expect("resumed");
+                oodatcaa_fleet::resume(&store, &Role::BUILDER, "tester").expect("resumed");
             }
             let mut command = project.command("agent-daemon");
             command.args(["--role", "builder", "--once"]);

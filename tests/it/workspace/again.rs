@@ -123,7 +123,7 @@ fn a_home_that_was_named_after_the_projects_path_is_still_found() {
     let home = first.top().parent().unwrap().parent().unwrap().to_owned();
     // As an earlier version named it.
     let root = repo.root().canonicalize().unwrap();
-    let hash = oodatcaa::workspace::branch::hash8(root.as_os_str().as_encoded_bytes());
+    let hash = oodatcaa_git::branch::hash8(root.as_os_str().as_encoded_bytes());
     let old = home.with_file_name(format!("project-{hash}"));
     fs::rename(&home, &old).unwrap();
     fs::remove_file(old.join("project")).unwrap();

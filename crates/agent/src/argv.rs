@@ -1,0 +1,199 @@
+//! An argv template: checked when it is loaded, filled in for each attempt.
+//!
+//! The argv is executed as it stands, no shell ever sees it. A placeholder is replaced inside its
+//! argument; a value can never become a second argument, and text from the queue (`{title}`) can
+//! become neither an option nor a script.
+
+use std::path::Path;
+
+use super::Assignment;
+use oodatcaa_core::text;
+
+/// What an argv template may name.
+pub const PLACEHOLDERS: &[&str] =
+    &["prompt_file", "task_id", "role", "run_dir", "result_file", "workspace", "project", "attempt", "title"];
+
+/// The longest title that is put into an argument, in characters; the kernel bounds the whole argv.
+const LONGEST_TITLE: usize = 500;
+
+/// What is wrong with an argv template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadArgv {
+    /// Nothing to execute.
+    #[error("its argv is empty; write e.g. `argv = [\"my-agent\", \"--print\"]`")]
+    Empty,
+    /// A name that stands for nothing.
+    #[error("argv[{at}] names `{{{name}}}`; there are: {all}. For a literal `{{{name}}}` write `{{{{{name}}}}}`", all = listed())]
+    Unknown {
+        /// Which argument, from 0.
+        at: usize,
+        /// The name.
+        name: String,
+    },
+    /// The program would depend on the task.
+    #[error("argv[0] names `{{{0}}}`; a program may depend on `{{project}}` and `{{workspace}}` only")]
+    Program(String),
+    /// A title that starts with a dash would be read as an option.
+    #[error(
+        "argv[{0}] starts with `{{title}}`, and a title may start with a dash; put text before it (`Task: {{title}}`, `--title={{title}}`) or `--` before the argument"
+    )]
+    TitleFirst(usize),
+    /// A value would become part of a shell script.
+    #[error(
+        "argv[{at}] is a shell script with `{{{name}}}` in it; values never go through a shell. Use an argument (`sh -c 'agent \"$1\"' -- \"{{{name}}}\"`) or the `OODATCAA_*` variables"
+    )]
+    Script {
+        /// Which argument, from 0.
+        at: usize,
+        /// The placeholder.
+        name: String,
+    },
+    /// An argument cannot hold it.
+    #[error("argv[{0}] holds a NUL character")]
+    Nul(usize),
+}
+
+fn listed() -> String {
+    PLACEHOLDERS.iter().map(|name| format!("`{{{name}}}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// A piece of an argument.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Value(String),
+}
+
+/// Takes an argument apart. Only `{name}` is a placeholder, other braces (JSON) stand for themselves;
+/// `{{name}}` is a literal `{name}`.
+fn pieces(argument: &str) -> Vec<Piece> {
+    let name_at = |rest: &str| -> Option<usize> {
+        let length = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        (length > 0 && rest.starts_with(|c: char| c.is_ascii_alphabetic())).then_some(length)
+    };
+    let mut all = Vec::new();
+    let mut text = String::new();
+    let mut rest = argument;
+    while let Some(at) = rest.find('{') {
+        text.push_str(&rest[..at]);
+        rest = &rest[at..];
+        if let Some(inner) = rest.strip_prefix("{{")
+            && let Some(length) = name_at(inner)
+            && inner[length..].starts_with("}}")
+        {
+            text.push_str(&rest[1..length + 3]);
+            rest = &inner[length + 2..];
+        } else if let Some(length) = name_at(&rest[1..]).filter(|length| rest[1 + length..].starts_with('}')) {
+            if !text.is_empty() {
+                all.push(Piece::Text(std::mem::take(&mut text)));
+            }
+            all.push(Piece::Value(rest[1..=length].into()));
+            rest = &rest[length + 2..];
+        } else {
+            text.push('{');
+            rest = &rest[1..];
+        }
+    }
+    text.push_str(rest);
+    if !text.is_empty() || all.is_empty() {
+        all.push(Piece::Text(text));
+    }
+    all
+}
+
+/// The names of the placeholders in an argument.
+pub(super) fn named(argument: &str) -> Vec<String> {
+    values(argument).collect()
+}
+
+fn values(argument: &str) -> impl Iterator<Item = String> {
+    pieces(argument).into_iter().filter_map(|piece| match piece {
+        Piece::Value(name) => Some(name),
+        Piece::Text(_) => None,
+    })
+}
+
+/// `true` when some argument names this placeholder.
+pub fn mentions(argv: &[String], name: &str) -> bool {
+    argv.iter().any(|argument| values(argument).any(|value| value == name))
+}
+
+/// Checks an argv template.
+pub fn check(argv: &[String]) -> Result<(), BadArgv> {
+    let program = argv.first().filter(|program| !program.is_empty()).ok_or(BadArgv::Empty)?;
+    let script = script_at(argv);
+    let mut options_ended = false;
+    for (at, argument) in argv.iter().enumerate() {
+        if argument.contains('\0') {
+            return Err(BadArgv::Nul(at));
+        }
+        if let Some(name) = values(argument).find(|name| !PLACEHOLDERS.contains(&name.as_str())) {
+            return Err(BadArgv::Unknown { at, name });
+        }
+        if script == Some(at)
+            && let Some(name) = values(argument).next()
+        {
+            return Err(BadArgv::Script { at, name });
+        }
+        if !options_ended && pieces(argument).first() == Some(&Piece::Value("title".into())) && at > 0 {
+            return Err(BadArgv::TitleFirst(at));
+        }
+        options_ended |= argument == "--";
+    }
+    match values(program).find(|name| !matches!(name.as_str(), "project" | "workspace")) {
+        Some(name) => Err(BadArgv::Program(name)),
+        None => Ok(()),
+    }
+}
+
+/// Where the script of `sh -c SCRIPT` stands, also behind `env`, `nice` and the like.
+fn script_at(argv: &[String]) -> Option<usize> {
+    const SHELLS: &[&str] = &["sh", "bash", "dash", "zsh", "ksh", "mksh", "fish", "ash", "busybox"];
+    let is_shell = |argument: &String| {
+        Path::new(argument).file_name().and_then(|name| name.to_str()).is_some_and(|name| SHELLS.contains(&name))
+    };
+    let shell = argv.iter().position(is_shell)?;
+    let options = argv.iter().enumerate().skip(shell + 1);
+    let is_command = |argument: &str| {
+        argument.strip_prefix('-').is_some_and(|flags| {
+            !flags.starts_with('-') && flags.ends_with('c') && flags.chars().all(|flag| flag.is_ascii_alphabetic())
+        })
+    };
+    options.into_iter().find(|(_, argument)| is_command(argument)).map(|(at, _)| at + 1)
+}
+
+/// Fills a checked argv template in.
+pub(super) fn fill(argv: &[String], assignment: &Assignment) -> Vec<String> {
+    let path = |path: &Path| path.to_string_lossy().into_owned();
+    let value = |name: &str| match name {
+        "prompt_file" => path(&assignment.prompt_file()),
+        "task_id" => assignment.task.id.to_string(),
+        "role" => assignment.rule.role.to_string(),
+        "run_dir" => path(&assignment.run_dir),
+        "result_file" => path(&assignment.result_file()),
+        "workspace" => path(&assignment.workspace),
+        "project" => path(&assignment.project),
+        "attempt" => assignment.lease.attempt.to_string(),
+        _ => text::cut(&text::one_line(&assignment.task.title), LONGEST_TITLE),
+    };
+    let filled = |argument: &String| {
+        pieces(argument).into_iter().map(|piece| match piece {
+            Piece::Text(text) => text,
+            Piece::Value(name) => value(&name),
+        })
+    };
+    argv.iter().map(|argument| filled(argument).collect()).collect()
+}
+
+/// The program of a checked argv template, for whoever looks for it before there is a task.
+pub fn program(argv: &[String], project: &Path, workspace: &Path) -> String {
+    let filled = pieces(argv.first().map_or("", String::as_str)).into_iter().map(|piece| match piece {
+        Piece::Text(text) => text,
+        Piece::Value(name) if name == "project" => project.to_string_lossy().into_owned(),
+        Piece::Value(_) => workspace.to_string_lossy().into_owned(),
+    });
+    filled.collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! What a run came to, in the order of what can be believed: the event that ended it, fields that
+//! say what is wrong by their value, then by their words, exit codes, standard error, the exit status alone.
+//!
+//! What we did to the run comes before all of this and is not known here; the model's own words
+//! are never looked at.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::clock::clock;
+use crate::{
+    descriptor::{Descriptor, ErrorRule, RetryUnit, Source},
+    failure::{self, Failure},
+    stream::{Facts, Hit, State},
+};
+use oodatcaa_core::environment;
+use oodatcaa_process::Ended;
+
+/// Why a run is no success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// What it is.
+    pub failure: Failure,
+    /// The program's own words about it.
+    pub words: String,
+    /// When the service said that it serves again.
+    pub retry_at: Option<DateTime<Utc>>,
+}
+
+/// Judges a run; `None` for a success. `lingered`: it was ended by us after its last word.
+pub fn judge(descriptor: &Descriptor, state: &State, ended: &Ended, lingered: bool) -> Option<Judgement> {
+    let facts = state.facts();
+    let code = match ended {
+        Ended::Exited(code) => Some(*code),
+        _ => None,
+    };
+    let good_exit = lingered || code.is_some_and(|code| descriptor.success.rc.contains(&code));
+    let said_well = facts.terminal.is_some_and(|terminal| terminal.ok);
+    let found = |hit: &Hit| {
+        let words = facts.message.clone().unwrap_or_else(|| plain_words(&hit.words));
+        Some(judged(facts, hit.failure, words))
+    };
+    let hits = |wanted: &dyn Fn(&ErrorRule) -> bool| {
+        let rules = descriptor.errors.iter().zip(&facts.hits);
+        rules.filter(|(rule, _)| wanted(rule)).find_map(|(_, hit)| hit.clone())
+    };
+
+    if let Some(hit) = hits(&|rule| rule.always) {
+        return found(&hit);
+    }
+    if let Some((failure, line)) = by_stderr(descriptor, state, &|rule| rule.always) {
+        return Some(judged(facts, failure, line));
+    }
+    if said_well && good_exit {
+        let nothing_worked = facts.observation.denials > 0 && facts.tools_ok == 0;
+        let words = format!("{} tool calls were not allowed, and none worked", facts.observation.denials);
+        return nothing_worked.then(|| judged(facts, Failure::ToolDenied, words));
+    }
+    // Without a time it is no window that is used up, whatever the event is called.
+    if facts.quota.as_ref().is_some_and(|quota| quota.resets_at.is_some()) {
+        return Some(judged(facts, Failure::QuotaWindow, facts.message.clone().unwrap_or_default()));
+    }
+    for by_value in [true, false] {
+        if let Some(hit) = hits(&|rule| rule.regex.is_none() == by_value) {
+            return found(&hit);
+        }
+    }
+    if let Some(code) = code
+        && let Some(failure) = by_exit(descriptor, code)
+    {
+        return Some(judged(facts, failure, facts.message.clone().unwrap_or_default()));
+    }
+    if let Some((failure, line)) = by_stderr(descriptor, state, &|_| true) {
+        return Some(judged(facts, failure, line));
+    }
+    if let Some((failure, words)) = &facts.early {
+        return Some(judged(facts, *failure, words.clone()));
+    }
+    let message = facts.message.clone();
+    let (failure, words) = match ended {
+        Ended::Signalled(signal) => (Failure::Killed, failure::signal(*signal)),
+        Ended::Unknown => (Failure::Killed, "how it ended is not known".into()),
+        _ if facts.terminal.is_some() && !said_well => (Failure::Unknown, message.unwrap_or_default()),
+        _ if code.is_some_and(|code| environment::CANNOT_RUN.contains(&code)) => {
+            (Failure::NotInstalled, state.stderr().trim().to_owned())
+        }
+        _ if !good_exit && environment::no_room(state.stderr()).is_some() => {
+            (Failure::NoRoom, environment::no_room(state.stderr()).unwrap_or_default().to_owned())
+        }
+        _ if !good_exit => {
+            let code = code.map_or_else(String::new, |code| format!("exit status {code}"));
+            let tail = state.stderr().trim();
+            let tail = if tail.is_empty() { message.unwrap_or_default() } else { tail.to_owned() };
+            (Failure::Unknown, format!("{code}: {tail}").trim_end_matches([':', ' ']).to_owned())
+        }
+        _ => (Failure::Protocol, message.unwrap_or_default()),
+    };
+    Some(judged(facts, failure, words))
+}
+
+/// A word of an enumeration (`401`, `rate_limit`) says nothing to people that the failure does not say.
+fn plain_words(words: &str) -> String {
+    if words.contains(' ') { words.to_owned() } else { String::new() }
+}
+
+/// Finds the pattern that the end of standard error fits, and the line.
+fn by_stderr(descriptor: &Descriptor, state: &State, wanted: &dyn Fn(&ErrorRule) -> bool) -> Option<(Failure, String)> {
+    descriptor.errors.iter().filter(|rule| rule.source == Source::Stderr && wanted(rule)).find_map(|rule| {
+        let (pattern, failure) = (rule.regex.as_ref()?, rule.class?);
+        let line = state.stderr().lines().find(|line| pattern.0.is_match(line))?;
+        Some((failure, line.to_owned()))
+    })
+}
+
+fn by_exit(descriptor: &Descriptor, code: i32) -> Option<Failure> {
+    let rules = descriptor.errors.iter().filter(|rule| rule.source == Source::Exit);
+    rules.filter_map(|rule| rule.map.get(&code.to_string())).next().copied()
+}
+
+fn judged(facts: &Facts, failure: Failure, words: String) -> Judgement {
+    Judgement { failure, words, retry_at: retry_at(facts, failure, Utc::now()) }
+}
+
+/// When the service said that it serves again; a time that makes no sense is none.
+pub fn retry_at(facts: &Facts, failure: Failure, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    use Failure::{Billing, Overloaded, ProviderError, QuotaWindow, RateLimited};
+    if !matches!(failure, Billing | Overloaded | ProviderError | QuotaWindow | RateLimited) {
+        return None;
+    }
+    let stated = facts.quota.as_ref().and_then(|quota| quota.resets_at);
+    let at = match (stated, &facts.retry) {
+        (Some(seconds), _) => DateTime::from_timestamp(seconds, 0),
+        (None, Some((unit, word))) => written(*unit, word, now),
+        (None, None) => None,
+    };
+    at.filter(|at| *at > now - TimeDelta::hours(1) && *at < now + TimeDelta::days(32))
+}
+
+pub(super) fn written(unit: RetryUnit, word: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let number = || word.trim().parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
+    #[expect(clippy::cast_possible_truncation, reason = "a cast from a float saturates, and the time is checked")]
+    match unit {
+        RetryUnit::Seconds => now.checked_add_signed(TimeDelta::try_milliseconds((number()? * 1_000.0) as i64)?),
+        RetryUnit::Millis => now.checked_add_signed(TimeDelta::try_milliseconds(number()? as i64)?),
+        RetryUnit::Epoch => DateTime::from_timestamp(number()? as i64, 0),
+        RetryUnit::Clock => clock(word, now),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_count_from_now_and_nonsense_is_none() {
+        let now = DateTime::from_timestamp(1_767_600_000, 0).expect("a time");
+        assert_eq!(written(RetryUnit::Seconds, "2.5", now), Some(now + TimeDelta::milliseconds(2_500)));
+        assert_eq!(written(RetryUnit::Epoch, "1767600100", now), Some(now + TimeDelta::seconds(100)));
+        for word in ["", "-1", "NaN", "inf", "x"] {
+            assert_eq!(written(RetryUnit::Seconds, word, now), None, "{word}");
+        }
+        assert_eq!(written(RetryUnit::Seconds, "1e300", now), None);
+    }
+}

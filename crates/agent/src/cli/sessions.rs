@@ -1,0 +1,90 @@
+//! Figures of programs that count from the begin of a session: what earlier attempts had used up
+//! is taken off.
+
+use std::{ffi::OsStr, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{descriptor::Descriptor, watcher::Observation};
+use oodatcaa_core::layout::Layout;
+use oodatcaa_sys::files::{self, Durable};
+
+/// What stands in an attempt's directory for the next one of the same session.
+const FILE: &str = "session.json";
+
+/// No task has as many attempts.
+const MOST_RUNS: usize = 100_000;
+
+/// A session's figures at the end of an attempt.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Before {
+    session: String,
+    tokens_in: Option<u64>,
+    tokens_out: Option<u64>,
+    tokens_cached: Option<u64>,
+}
+
+/// Notes the figures for a later attempt.
+pub(super) fn remember(run_dir: &Path, descriptor: &Descriptor, seen: &Observation) {
+    let Some(session) = seen.session.clone().filter(|_| descriptor.map.cumulative) else { return };
+    let before =
+        Before { session, tokens_in: seen.tokens_in, tokens_out: seen.tokens_out, tokens_cached: seen.tokens_cached };
+    let text = serde_json::to_vec(&before).expect("plain members");
+    let written = files::write_atomic(Layout::root_of(run_dir), &run_dir.join(FILE), &text, Durable::No);
+    if let Err(error) = written {
+        log::warn!("cannot note what the session has used: failed to {error}: {}", error.why);
+    }
+}
+
+/// What the session had used before this attempt, by the newest attempt of the task that knows.
+pub(super) fn before(run_dir: &Path, session: &str) -> Before {
+    let number = |name: &OsStr| name.to_str().and_then(|name| name.parse::<u64>().ok());
+    let Some((own, task)) = run_dir.file_name().and_then(number).zip(run_dir.parent()) else {
+        return Before::default();
+    };
+    let root = Layout::root_of(run_dir);
+    let siblings = files::list(root, task, MOST_RUNS).ok().flatten().unwrap_or_default();
+    let mut earlier: Vec<u64> =
+        siblings.iter().filter_map(|entry| number(&entry.name)).filter(|token| *token < own).collect();
+    earlier.sort_unstable_by(|a, b| b.cmp(a));
+    let read = |token: &u64| -> Option<Before> {
+        let path = task.join(token.to_string()).join(FILE);
+        serde_json::from_slice(&files::read(root, &path, files::RECORD).ok()??).ok()
+    };
+    earlier.iter().filter_map(read).find(|before| before.session == session).unwrap_or_default()
+}
+
+impl Before {
+    /// Takes off what was used before.
+    pub(super) fn take_off(&self, seen: &mut Observation) {
+        let less = |now: Option<u64>, before: Option<u64>| now.map(|now| now.saturating_sub(before.unwrap_or(0)));
+        seen.tokens_in = less(seen.tokens_in, self.tokens_in);
+        seen.tokens_out = less(seen.tokens_out, self.tokens_out);
+        seen.tokens_cached = less(seen.tokens_cached, self.tokens_cached);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::descriptor;
+
+    #[test]
+    fn what_a_session_had_used_before_is_not_counted_again() {
+        let codex = descriptor::load("codex", &BTreeMap::new()).expect("ships");
+        let root = tempfile::tempdir().expect("a directory");
+        let seen = |n| Observation { session: Some("s".into()), tokens_in: Some(n), ..Observation::default() };
+        for (token, figure) in [("7", 100), ("9", 250)] {
+            std::fs::create_dir(root.path().join(token)).expect("made");
+            remember(&root.path().join(token), &codex, &seen(figure));
+        }
+        let later = root.path().join("12");
+        let mut now = seen(400);
+        before(&later, "s").take_off(&mut now);
+        assert_eq!((now.tokens_in, now.tokens_out), (Some(150), None));
+        assert_eq!(before(&later, "other"), Before::default());
+        assert_eq!(before(&root.path().join("7"), "s"), Before::default());
+    }
+}

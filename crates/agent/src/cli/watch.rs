@@ -1,0 +1,172 @@
+//! Limits that no agent CLI keeps by itself: first event, stall, one tool's time, steps, loops.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{judge, sessions};
+use crate::{
+    Assignment,
+    descriptor::Descriptor,
+    failure::Failure,
+    stream::State,
+    watcher::{Circle, Observation, Stream, Watcher},
+};
+use oodatcaa_core::{Class, text};
+
+pub(super) struct Watch {
+    descriptor: Arc<Descriptor>,
+    run_dir: PathBuf,
+    state: State,
+    before: Option<sessions::Before>,
+    seen: Observation,
+    /// How often the program said that it waits, and until when it does.
+    waits: (u32, Option<DateTime<Utc>>),
+}
+
+/// Shorter waits than this are nobody's business.
+const BRIEF: TimeDelta = TimeDelta::seconds(2);
+
+impl Watch {
+    pub(super) fn new(descriptor: Arc<Descriptor>, assignment: &Assignment) -> Self {
+        let before = assignment
+            .resume
+            .as_ref()
+            .filter(|_| descriptor.map.cumulative)
+            .map(|session| sessions::before(&assignment.run_dir, session));
+        let state = State::new(&descriptor);
+        let run_dir = assignment.run_dir.clone();
+        Self { descriptor, run_dir, state, before, seen: Observation::default(), waits: (0, None) }
+    }
+
+    fn look(&mut self) {
+        if let Some((unit, word, count)) = &self.state.facts().waits
+            && *count != self.waits.0
+        {
+            let now = Utc::now();
+            let until = judge::written(*unit, word, now).filter(|until| *until - now >= BRIEF);
+            self.waits = (*count, until);
+        }
+        self.seen.clone_from(&self.state.facts().observation);
+        if let Some(before) = &self.before {
+            before.take_off(&mut self.seen);
+        }
+    }
+
+    /// What would be a reason to end the run, and when.
+    fn limits(&self) -> Vec<(Duration, Failure, String)> {
+        let facts = self.state.facts();
+        let limits = &self.descriptor.limits;
+        let mut all = Vec::new();
+        let mut limit = |seconds: u64, since: Duration, failure: Failure, words: &dyn Fn(String) -> String| {
+            if seconds > 0 {
+                let time = Duration::from_secs(seconds);
+                all.push((since + time, failure, words(text::duration(time))));
+            }
+        };
+        if facts.observation.ended {
+            return all;
+        }
+        if facts.events == 0 {
+            limit(limits.first_output_s, Duration::ZERO, Failure::Stalled, &|time| {
+                format!("no event in its first {time}")
+            });
+        }
+        match facts.open.values().min_by_key(|open| open.since) {
+            Some(open) => limit(limits.tool_s, open.since, Failure::Stalled, &|time| {
+                format!("its tool `{}` has been open for {time}", open.name)
+            }),
+            None => limit(limits.stall_s, facts.progress, limits.stall, &|time| {
+                format!("no event of the model or a tool for {time}")
+            }),
+        }
+        if limits.steps > 0 && facts.observation.steps > limits.steps {
+            let words = format!("{} steps, more than the {} allowed", facts.observation.steps, limits.steps);
+            all.push((Duration::ZERO, Failure::TurnLimit, words));
+        }
+        if limits.idle_steps > 0 && facts.idle_steps >= limits.idle_steps {
+            let words = format!("{} steps in a row without a tool and without new words", facts.idle_steps);
+            all.push((Duration::ZERO, Failure::Loop, words));
+        }
+        all
+    }
+
+    fn failure(&self, now: Duration) -> Option<(Failure, String)> {
+        if self.seen.ended {
+            // It has told how it ended; nothing is left to be cut short.
+            return None;
+        }
+        if let Some(early) = &self.state.facts().early {
+            return Some(early.clone());
+        }
+        self.limits().into_iter().find(|(at, ..)| *at <= now).map(|(_, failure, words)| (failure, words))
+    }
+}
+
+impl Watcher for Watch {
+    fn feed(&mut self, stream: Stream, bytes: &[u8], now: Duration) {
+        self.state.feed(&self.descriptor, stream, bytes, now);
+        self.look();
+    }
+
+    fn finish(&mut self, now: Duration) {
+        self.state.finish(&self.descriptor, now);
+        self.state.file(&self.descriptor, &self.run_dir, now);
+        self.look();
+    }
+
+    fn seen(&self) -> &Observation {
+        &self.seen
+    }
+
+    fn verdict(&self, now: Duration) -> Option<(Class, String)> {
+        let (failure, words) = self.failure(now)?;
+        let kind = failure.words().trim_end_matches('.').to_lowercase();
+        let mut reason = match (&self.state.facts().early, words.is_empty()) {
+            // Our own limits say all of it.
+            (None, _) => format!("ended: {words}"),
+            (Some(_), true) => format!("ended: {kind}"),
+            (Some(_), false) => format!("ended: {kind}: {words}"),
+        };
+        if let (Failure::Auth, Some(login)) = (failure, &self.descriptor.program.login) {
+            reason.push_str(&format!("\nto sign in: {login}"));
+        }
+        Some((failure.class(), reason))
+    }
+
+    fn circles(&self) -> Option<Circle> {
+        let (limits, repeat) = (&self.descriptor.limits, &self.state.facts().repeat);
+        if limits.repeats == 0 || repeat.count < limits.repeats || self.seen.ended {
+            return None;
+        }
+        let words = format!(
+            "{} tool calls in a row that it had made before, the last of them `{}`, and nothing changed",
+            repeat.count, repeat.name
+        );
+        Some(Circle { class: Failure::Loop.class(), patience: Duration::from_secs(limits.repeat_s), words })
+    }
+
+    fn next_check(&self, now: Duration) -> Option<Duration> {
+        if self.state.facts().observation.ended {
+            let linger = Duration::from_secs(self.descriptor.limits.linger_s);
+            return (!linger.is_zero()).then(|| (self.state.facts().ended_at + linger).max(now));
+        }
+        self.limits().into_iter().map(|(at, ..)| at.max(now)).min()
+    }
+
+    fn retry_at(&self) -> Option<DateTime<Utc>> {
+        let facts = self.state.facts();
+        let (failure, _) = facts.early.as_ref()?;
+        judge::retry_at(facts, *failure, Utc::now())
+    }
+
+    fn waits(&self) -> Option<DateTime<Utc>> {
+        self.waits.1
+    }
+
+    fn lingers(&self, now: Duration) -> bool {
+        let linger = Duration::from_secs(self.descriptor.limits.linger_s);
+        let facts = self.state.facts();
+        facts.observation.ended && !linger.is_zero() && facts.ended_at + linger <= now
+    }
+}

@@ -1,0 +1,285 @@
+//! Whether an installed agent CLI keeps what its descriptor promises, as far as that can be seen
+//! without a network and without spending a token.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::Read as _,
+    net::TcpListener,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Agent, Assignment, Stream, cli,
+    descriptor::Descriptor,
+    environment, example, home,
+    probe::{self, Fit, Login},
+};
+use oodatcaa_config::{AgentConfig, AgentKind};
+use oodatcaa_core::{Class, Outcome, Role, Workflow};
+use oodatcaa_process::{Ended, Exit, Keeper, Limits, Report, Stop};
+
+/// How a case came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// As promised.
+    Kept,
+    /// Not as promised.
+    Broken,
+    /// Nothing to complain of, and something to know.
+    Note,
+    /// It could not be tried.
+    NotTried,
+}
+
+/// One case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// Its name.
+    pub name: &'static str,
+    /// How it came out.
+    pub verdict: Verdict,
+    /// For people.
+    pub words: String,
+}
+
+fn case(name: &'static str, verdict: Verdict, words: impl Into<String>) -> Case {
+    Case { name, verdict, words: words.into() }
+}
+
+/// How long a program may take to print its version.
+const VERSION: Duration = Duration::from_secs(30);
+
+/// How long a run against a closed port may take.
+const CLOSED_PORT: Duration = Duration::from_secs(120);
+
+/// Runs every case of an agent. `room` is a directory of its own; `keeper` our own `agent-daemon`.
+pub fn run(name: &str, config: &AgentConfig, room: &Path, keeper: Option<&Path>) -> Vec<Case> {
+    let descriptor = match cli::describe(name, config) {
+        Ok(descriptor) => descriptor,
+        Err(bad) => return vec![case("descriptor", Verdict::Broken, format!("cannot {bad}"))],
+    };
+    let mut cases = vec![match super::check(name, config) {
+        Ok(()) => case(
+            "descriptor",
+            Verdict::Kept,
+            format!("{:?}, dialect {:?}", descriptor.evidence, descriptor.dialect).to_lowercase(),
+        ),
+        Err(bad) => case("descriptor", Verdict::Broken, format!("cannot {bad}")),
+    }];
+    cases.extend(command_line(name, config, &descriptor, room));
+    let path = environment::path(&config.set);
+    let wanted = cli::program(&descriptor, config, &path, room);
+    let Some(file) = environment::find_program(&wanted, &path, room) else {
+        let wanted = if wanted.is_empty() { "its program" } else { &wanted };
+        let install =
+            descriptor.program.install.as_deref().map(|how| format!("; install it: {how}")).unwrap_or_default();
+        cases.push(case("program", Verdict::Broken, format!("`{wanted}` is not on PATH{install}")));
+        cases.push(case("version", Verdict::NotTried, "without the program"));
+        cases.push(case("closed-port", Verdict::NotTried, "without the program"));
+        return cases;
+    };
+    cases.push(case("program", Verdict::Kept, file.display().to_string()));
+    cases.push(version(&descriptor, &file, &path));
+    cases.push(login(&descriptor, config));
+    cases.push(match keeper {
+        Some(keeper) => closed_port(name, config, &descriptor, room, keeper),
+        None => case("closed-port", Verdict::NotTried, "agent-daemon, which keeps the program's tree, is not found"),
+    });
+    cases
+}
+
+fn version(descriptor: &Descriptor, file: &Path, path: &str) -> Case {
+    match probe::ask_version(file, &descriptor.program, path, VERSION) {
+        Err(why) => case("version", Verdict::Broken, why),
+        Ok(found) => match probe::fit(&descriptor.program, &found) {
+            Fit::Tested => case("version", Verdict::Kept, format!("{found}, the one that was tested")),
+            Fit::TooOld => case("version", Verdict::Broken, format!("{found} is too old")),
+            Fit::Untested if descriptor.program.tested.is_empty() => {
+                case("version", Verdict::Note, format!("{found}; no version was ever tested"))
+            }
+            Fit::Untested => {
+                let tested = descriptor.program.tested.join(", ");
+                case("version", Verdict::Note, format!("{found}; tested was {tested}"))
+            }
+        },
+    }
+}
+
+fn login(descriptor: &Descriptor, config: &AgentConfig) -> Case {
+    let variable = |name: &str| config.set.get(name).cloned().or_else(|| std::env::var(name).ok());
+    match probe::login(descriptor, &variable) {
+        Login::Variable(name) => {
+            case("signed-in", Verdict::Kept, format!("by {name}; whether it is accepted is not tried"))
+        }
+        Login::File(file) => {
+            case("signed-in", Verdict::Kept, format!("by {}; whether it is accepted is not tried", file.display()))
+        }
+        Login::Unknown => case("signed-in", Verdict::NotTried, "its descriptor knows no way to see that"),
+        Login::Missing(names) => {
+            let how = descriptor.program.login.clone().unwrap_or_else(|| format!("set one of {}", names.join(", ")));
+            case("signed-in", Verdict::Note, format!("no; {how}"))
+        }
+    }
+}
+
+/// Every group of arguments with a value: nothing is left to fill in.
+fn command_line(name: &str, config: &AgentConfig, descriptor: &Descriptor, room: &Path) -> Vec<Case> {
+    let agent = cli::Cli::new(name, config);
+    let fresh = assignment(room);
+    let resumed = Assignment { resume: Some("00000000-session".into()), ..fresh.clone() };
+    let mut cases = Vec::new();
+    let first = agent.invocation(&fresh).argv;
+    cases.push(if first.is_empty() {
+        case("argv", Verdict::Broken, "nothing would be executed")
+    } else {
+        case("argv", Verdict::Kept, first.join(" "))
+    });
+    let second = agent.invocation(&resumed).argv;
+    let has = second.iter().any(|argument| argument.contains("00000000-session"));
+    cases.push(match (descriptor.args.resume.is_empty(), has) {
+        (true, _) => case("resume", Verdict::Note, "it cannot resume a session; every attempt starts fresh"),
+        (false, true) => case("resume", Verdict::Kept, "the session is named"),
+        (false, false) => case("resume", Verdict::Broken, "the session is not in the arguments"),
+    });
+    cases
+}
+
+/// A run with a service that is not there must end by itself or by a limit, as a trouble of the network.
+fn closed_port(name: &str, config: &AgentConfig, descriptor: &Descriptor, room: &Path, keeper: &Path) -> Case {
+    const NAME: &str = "closed-port";
+    let Some(endpoint) = &descriptor.endpoint else {
+        return case(NAME, Verdict::NotTried, "its descriptor does not say how to point it at another service");
+    };
+    let Some(port) = closed() else { return case(NAME, Verdict::NotTried, "no port of the loopback is free") };
+    let url = format!("http://127.0.0.1:{port}");
+    let assignment = assignment(room);
+    let home = room.join("home");
+    let slot = room.join("slot");
+    let endpoint_set: BTreeMap<String, String> =
+        endpoint.set.iter().map(|(name, value)| (name.clone(), value.replace("{url}", &url))).collect();
+    let mut set = match home::furnish(descriptor, &slot, &home::lookup(&endpoint_set)) {
+        Ok(()) => home::redirected(descriptor, &slot),
+        Err(error) => return case(NAME, Verdict::NotTried, format!("its home cannot be made: {error}")),
+    };
+    set.insert("HOME".into(), home.to_string_lossy().into_owned());
+    set.extend(endpoint_set);
+    let mut args = config.args.clone();
+    args.extend(endpoint.args.iter().map(|argument| argument.replace("{url}", &url)));
+    let config = AgentConfig {
+        kind: AgentKind::Adapter,
+        adapter: Some(config.adapter.clone().unwrap_or_else(|| name.into())),
+        model: endpoint.model.clone().or_else(|| config.model.clone()),
+        set: config.set.clone().into_iter().chain(set).collect(),
+        args,
+        ..config.clone()
+    };
+    let began = Instant::now();
+    let tried = std::fs::create_dir_all(&home)
+        .and_then(|()| std::fs::create_dir_all(&assignment.run_dir))
+        .and_then(|()| std::fs::create_dir_all(&assignment.workspace))
+        .and_then(|()| std::fs::write(assignment.prompt_file(), "# Task\n\nSay hello.\n"))
+        .and_then(|()| execute(&cli::Cli::new(name, &config), &assignment, keeper));
+    let seconds = began.elapsed().as_secs();
+    match tried {
+        Err(error) => case(NAME, Verdict::NotTried, format!("it cannot be started: {error}")),
+        Ok(Outcome::Failed { class: Class::Network | Class::Overloaded, .. }) => {
+            case(NAME, Verdict::Kept, format!("a service that is not there is `network`, after {seconds} s"))
+        }
+        Ok(Outcome::Failed { class, reason, .. }) => {
+            let reason = oodatcaa_core::text::cut(&oodatcaa_core::text::one_line(&reason), 300);
+            // What stalls is ended by a limit; that is slow, and no lie.
+            let verdict = if class == Class::Silent { Verdict::Note } else { Verdict::Broken };
+            case(NAME, verdict, format!("a service that is not there is `{class}`, after {seconds} s: {reason}"))
+        }
+        Ok(other) => {
+            case(NAME, Verdict::Broken, format!("a service that is not there, and it says `{}`", other.word()))
+        }
+    }
+}
+
+fn execute(agent: &cli::Cli, assignment: &Assignment, keeper: &Path) -> std::io::Result<Outcome> {
+    let limits = Limits {
+        wall: Some(CLOSED_PORT),
+        silence: None,
+        output: 16 << 20,
+        memory: None,
+        grace: agent.grace().unwrap_or(Duration::from_secs(2)),
+    };
+    let invocation = agent.invocation(assignment);
+    let mut watcher = agent.watcher(assignment);
+    let keeper = Keeper::spawn(keeper, Some(&assignment.run_dir))?;
+    let attempt = keeper.run(&assignment.run_dir, &invocation, &limits, None)?;
+    let began = Instant::now();
+    let mut tails = [Tail::new(&invocation.stdout), Tail::new(&invocation.stderr)];
+    let mut ended_by_us = None;
+    loop {
+        let report = attempt.reports().recv_timeout(Duration::from_millis(100));
+        let now = began.elapsed();
+        if let Some(watcher) = &mut watcher {
+            for (tail, stream) in tails.iter_mut().zip([Stream::Stdout, Stream::Stderr]) {
+                tail.read(|bytes| watcher.feed(stream, bytes, now));
+            }
+            if ended_by_us.is_none()
+                && let Some((class, words)) = watcher.verdict(now)
+            {
+                ended_by_us = Some(Outcome::failed(class, words));
+                attempt.stop(Stop::Gently);
+            }
+        }
+        let exit = match report {
+            Ok(Report::Ended(exit)) => exit,
+            Ok(Report::Started { .. }) | Err(crossbeam_channel::RecvTimeoutError::Timeout) => continue,
+            Err(crossbeam_channel::RecvTimeoutError::Disconnected) => Exit::unknown(),
+        };
+        if let Ended::NotStarted { error, .. } = &exit.ended {
+            return Err(std::io::Error::other(error.clone()));
+        }
+        return Ok(ended_by_us.unwrap_or_else(|| agent.outcome(assignment, &exit)));
+    }
+}
+
+/// Reads what a file has grown by.
+struct Tail {
+    path: std::path::PathBuf,
+    file: Option<File>,
+}
+
+impl Tail {
+    fn new(path: &Path) -> Self {
+        Self { path: path.into(), file: None }
+    }
+
+    fn read(&mut self, mut tell: impl FnMut(&[u8])) {
+        if self.file.is_none() {
+            self.file = File::open(&self.path).ok();
+        }
+        let mut buffer = vec![0; 64 * 1024];
+        while let Some(length @ 1..) = self.file.as_mut().and_then(|file| file.read(&mut buffer).ok()) {
+            tell(&buffer[..length]);
+        }
+    }
+}
+
+/// A port that nobody listens on: one that was free a moment ago.
+fn closed() -> Option<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).ok()?;
+    Some(listener.local_addr().ok()?.port())
+}
+
+/// An attempt for a program to show itself on.
+fn assignment(room: &Path) -> Assignment {
+    let rule = Workflow::shipped().rule(&Role::BUILDER).expect("ships").clone();
+    example::assignment(&rule, &room.join("project"), &room.join("run/1"))
+}
+
+/// An agent of an adapter that nobody configured.
+pub fn bare(adapter: &str, adapters: &BTreeMap<String, toml::Table>) -> AgentConfig {
+    AgentConfig {
+        kind: AgentKind::Adapter,
+        adapter: Some(adapter.into()),
+        adapters: adapters.clone(),
+        ..AgentConfig::default()
+    }
+}

@@ -1,0 +1,239 @@
+//! The slot's own directory, in which a program keeps its state apart from the user's: whether it
+//! can stand there, what must be in it, and how a sign-in gets there.
+//!
+//! A sign-in that is a file is linked and never copied: a program that renews its tokens renews them
+//! for everybody. What a variable names needs nothing here.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, DirBuilder, Metadata},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, symlink},
+    path::{Component, Path},
+};
+
+use super::{
+    descriptor::{Descriptor, HomeMode},
+    probe::{self, Login},
+};
+use oodatcaa_sys::files;
+
+/// Looks a variable up, as the program will find it.
+pub type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Whether the program's state can stand in a slot's directory: not where the only sign-in is a file
+/// that nobody knows how to bring there.
+pub fn wanted(descriptor: &Descriptor, variable: Variable<'_>) -> bool {
+    let home = &descriptor.home;
+    let by_file = || matches!(probe::login(descriptor, variable), Login::File(_));
+    home.mode == HomeMode::PerSlot && (!home.links.is_empty() || !by_file())
+}
+
+/// The slot's directory, where the program's state can stand in it.
+pub fn usable<'a>(descriptor: &Descriptor, slot: Option<&'a Path>, variable: Variable<'_>) -> Option<&'a Path> {
+    let good = |slot: &&Path| !descriptor.home.forbid_under.iter().any(|place| slot.starts_with(place));
+    slot.filter(good).filter(|_| wanted(descriptor, variable))
+}
+
+/// The variables that move the program's state to this directory.
+pub fn redirected(descriptor: &Descriptor, slot: &Path) -> BTreeMap<String, String> {
+    let place = |value: &String| value.replace("{slot}", &slot.to_string_lossy());
+    descriptor.home.redirect.iter().map(|(name, value)| (name.clone(), place(value))).collect()
+}
+
+/// Makes the directories, files and links that the program needs to find there. Whatever leads out of
+/// the slot's directory and is not ours is refused.
+pub fn furnish(descriptor: &Descriptor, slot: &Path, variable: Variable<'_>) -> io::Result<()> {
+    directory(slot, slot)?;
+    for place in redirected(descriptor, slot).values() {
+        // A variable may also be a plain word.
+        if let Ok(below) = Path::new(place).strip_prefix(slot) {
+            directory(slot, &slot.join(below))?;
+        }
+    }
+    let by_file = matches!(probe::login(descriptor, variable), Login::File(_));
+    for (name, places) in &descriptor.home.links {
+        let at = slot.join(name);
+        let there = places.iter().filter_map(|place| probe::place(place, variable)).find(|file| file.is_file());
+        directory(slot, at.parent().unwrap_or(slot))?;
+        match there.filter(|_| by_file) {
+            Some(file) => link(&at, &std::path::absolute(file)?, descriptor.home.files.get(name))?,
+            // Signed in otherwise by now: an old link would bring the old sign-in back.
+            None if seen(&at)?.is_some_and(|meta| meta.is_symlink()) => drop(files::remove(slot, &at)?),
+            None => {}
+        }
+    }
+    for (name, content) in &descriptor.home.files {
+        let at = slot.join(name);
+        directory(slot, at.parent().unwrap_or(slot))?;
+        match files::create_new(slot, &at) {
+            Err(error) if error.is_taken() => {}
+            created => created
+                .map_err(io::Error::from)
+                .and_then(|mut file| file.write_all(content.as_bytes()))
+                .map_err(|error| at_place(&at, &error))?,
+        }
+    }
+    Ok(())
+}
+
+/// A relative path that stays below where it starts.
+pub fn stays_below(name: &str) -> bool {
+    !name.is_empty() && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+/// Makes a directory and those above it up to the slot's, and refuses links on the way.
+fn directory(slot: &Path, wanted: &Path) -> io::Result<()> {
+    let below = wanted.strip_prefix(slot).unwrap_or(Path::new(""));
+    let mut at = slot.to_owned();
+    let mut parts = below.components();
+    loop {
+        match seen(&at)? {
+            None => DirBuilder::new().recursive(true).mode(0o700).create(&at).map_err(|error| at_place(&at, &error))?,
+            Some(meta) if meta.is_dir() => {}
+            Some(meta) => {
+                let what = if meta.is_symlink() { "is a link, and may lead elsewhere" } else { "is no directory" };
+                return Err(io::Error::other(format!("{} {what}", at.display())));
+            }
+        }
+        match parts.next() {
+            Some(part) => at.push(part),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// What stands there itself, not what a link leads to.
+fn seen(at: &Path) -> io::Result<Option<Metadata>> {
+    match fs::symlink_metadata(at) {
+        Ok(meta) => Ok(Some(meta)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(at_place(at, &error)),
+    }
+}
+
+/// Links `at` to the user's file. A file that the program has put in the link's place since, and that
+/// is newer than the user's, is its sign-in now.
+fn link(at: &Path, file: &Path, ours: Option<&String>) -> io::Result<()> {
+    match seen(at)? {
+        Some(meta) if meta.is_symlink() => {
+            if fs::read_link(at).is_ok_and(|leads| leads == file) {
+                return Ok(());
+            }
+            fs::remove_file(at)?;
+        }
+        Some(meta) if meta.is_file() => {
+            let is_ours = ours.is_some_and(|ours| files::named::text(at).is_ok_and(|text| text == *ours));
+            let newer = meta.modified()? > fs::metadata(file)?.modified()?;
+            if newer && !is_ours {
+                return Ok(());
+            }
+            fs::remove_file(at)?;
+        }
+        Some(_) => return Err(io::Error::other(format!("{} is no file", at.display()))),
+        None => {}
+    }
+    symlink(file, at).map_err(|error| at_place(at, &error))
+}
+
+fn at_place(at: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", at.display()))
+}
+
+/// Looks up what a configuration sets, then what this process has.
+pub fn lookup(set: &BTreeMap<String, String>) -> impl Fn(&str) -> Option<String> {
+    move |name| set.get(name).cloned().or_else(|| std::env::var(name).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::descriptor;
+
+    fn claude() -> Descriptor {
+        descriptor::load("claude", &BTreeMap::new()).expect("ships")
+    }
+
+    /// A user's home with a sign-in in a file, and a slot.
+    struct Place {
+        root: tempfile::TempDir,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let root = tempfile::tempdir().expect("a directory");
+            fs::create_dir_all(root.path().join("user/.claude")).expect("made");
+            fs::write(root.path().join("user/.claude/.credentials.json"), "{}").expect("written");
+            Self { root }
+        }
+
+        fn slot(&self) -> PathBuf {
+            self.root.path().join("slot")
+        }
+
+        fn furnish(&self, key: Option<&str>) -> io::Result<()> {
+            let home = self.root.path().join("user").display().to_string();
+            furnish(&claude(), &self.slot(), &move |name| match name {
+                "HOME" => Some(home.clone()),
+                "ANTHROPIC_API_KEY" => key.map(String::from),
+                _ => None,
+            })
+        }
+
+        fn link(&self) -> PathBuf {
+            self.slot().join("claude/.credentials.json")
+        }
+    }
+
+    #[test]
+    fn a_sign_in_that_is_a_file_is_linked_and_goes_when_a_key_takes_its_place() {
+        let place = Place::new();
+        for _ in 0..2 {
+            place.furnish(None).expect("a good slot");
+            let leads = fs::read_link(place.link()).expect("a link");
+            assert_eq!(leads, place.root.path().join("user/.claude/.credentials.json"));
+        }
+        place.furnish(Some("key")).expect("a good slot");
+        assert!(fs::symlink_metadata(place.link()).is_err());
+        assert!(place.slot().join("claude").is_dir());
+    }
+
+    #[test]
+    fn a_newer_sign_in_in_the_slot_stays_and_an_older_one_goes() {
+        let place = Place::new();
+        fs::create_dir_all(place.slot().join("claude")).expect("made");
+        fs::write(place.link(), "renewed").expect("written");
+        let at = |seconds| std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        let file = |path: &Path| fs::File::options().write(true).open(path).expect("there");
+        file(&place.link()).set_modified(at(2_000_000_000)).expect("set");
+        place.furnish(None).expect("a good slot");
+        assert_eq!(fs::read_to_string(place.link()).expect("there"), "renewed");
+        file(&place.link()).set_modified(at(1_000)).expect("set");
+        place.furnish(None).expect("a good slot");
+        assert_eq!(fs::read_to_string(place.link()).expect("there"), "{}");
+    }
+
+    #[test]
+    fn links_that_lead_elsewhere_are_refused() {
+        let place = Place::new();
+        let elsewhere = place.root.path().join("elsewhere");
+        fs::create_dir(&elsewhere).expect("made");
+        symlink(&elsewhere, place.slot()).expect("linked");
+        assert!(place.furnish(None).expect_err("a link").to_string().ends_with("is a link, and may lead elsewhere"));
+        fs::remove_file(place.slot()).expect("removed");
+        fs::create_dir(place.slot()).expect("made");
+        symlink(&elsewhere, place.slot().join("claude")).expect("linked");
+        place.furnish(None).expect_err("a link below the slot");
+        assert_eq!(fs::read_dir(&elsewhere).expect("there").count(), 0);
+    }
+
+    #[test]
+    fn only_names_below_stay_below() {
+        assert!(stays_below("a/b.json"));
+        for bad in ["", "/a", "../a", "a/../../b", "."] {
+            assert!(!stays_below(bad), "{bad}");
+        }
+    }
+}

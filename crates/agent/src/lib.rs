@@ -1,0 +1,301 @@
+//! What does the work of an attempt: what to execute, and what its exit means.
+//!
+//! One file per kind of agent; what they share (environment, output, result file, prompt) stands
+//! beside them. Starting, watching and ending the program is the process floor's business, what
+//! the outcome means for the task is `settle`'s.
+
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, reason = "files are opened by sys::files"))]
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use oodatcaa_config::{AgentConfig, AgentKind, PromptVia};
+use oodatcaa_core::{Lease, Outcome, RoleRule, Task};
+use oodatcaa_process::{Exit, Invocation};
+
+pub mod acp;
+pub mod argv;
+pub mod cli;
+pub mod command;
+#[expect(clippy::disallowed_methods, reason = "it works in a room of its own")]
+pub mod conform;
+pub mod descriptor;
+pub mod environment;
+pub mod example;
+pub mod failure;
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it goes down from a directory of the user's state and looks at every step"
+)]
+pub mod home;
+pub mod output;
+pub mod probe;
+pub mod prompt;
+mod prompt_data;
+pub mod result;
+pub mod sim;
+#[expect(clippy::disallowed_methods, reason = "it plays an agent, in a process of its own")]
+pub mod sim_acp;
+#[expect(clippy::disallowed_methods, reason = "it plays an agent, in a process of its own")]
+pub mod sim_play;
+pub mod sim_script;
+pub mod stream;
+pub mod watcher;
+
+pub use environment::{environment, find_program};
+pub use watcher::{Circle, Observation, Stream, Watcher};
+
+/// Everything an agent is told about its attempt.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    /// The task as it was claimed.
+    pub task: Task,
+    /// The role's row.
+    pub rule: RoleRule,
+    /// The right to work on it.
+    pub lease: Lease,
+    /// The project's root.
+    pub project: PathBuf,
+    /// Where the agent works; the project's root in CORE.
+    pub workspace: PathBuf,
+    /// The attempt's directory.
+    pub run_dir: PathBuf,
+    /// The program's own session that this attempt goes on with.
+    pub resume: Option<String>,
+    /// The slot's directory for the program's own state; the user's own place when absent.
+    pub home: Option<PathBuf>,
+}
+
+impl Assignment {
+    /// Where the rendered prompt stands.
+    pub fn prompt_file(&self) -> PathBuf {
+        self.run_dir.join("prompt.md")
+    }
+
+    /// Where the agent may write its result (R19).
+    pub fn result_file(&self) -> PathBuf {
+        self.run_dir.join("result.json")
+    }
+}
+
+/// A program that does the work of one attempt.
+pub trait Agent: Send + Sync {
+    /// Its name in the configuration.
+    fn name(&self) -> &str;
+
+    /// `true` for the simulated agent: everything that it touched says so (R21).
+    fn simulated(&self) -> bool;
+
+    /// What shares one allowance with others: adapter, account and model (R22).
+    fn pool(&self) -> String {
+        self.name().into()
+    }
+
+    /// Looks at the output while the agent works, where the agent's output can be understood.
+    fn watcher(&self, _assignment: &Assignment) -> Option<Box<dyn Watcher>> {
+        None
+    }
+
+    /// Between TERM and KILL, where the program needs another time than the fleet gives.
+    fn grace(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Patterns of files that the program leaves in a workspace and that are no work.
+    fn leaves(&self) -> &[String] {
+        &[]
+    }
+
+    /// `true` when it can go on with a session of its own: then [`Assignment::resume`] may name one.
+    fn can_resume(&self) -> bool {
+        false
+    }
+
+    /// `true` when its own state can stand in the slot's directory: then [`Assignment::home`] may name one.
+    fn wants_home(&self) -> bool {
+        false
+    }
+
+    /// Makes the slot's directory ready for it, its sign-in included: before each run in one.
+    fn furnish(&self, _home: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The values that it is given and that must not be shown, the longest first.
+    fn secrets(&self, _assignment: &Assignment) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What to execute for this attempt. The prompt has been written to [`Assignment::prompt_file`].
+    fn invocation(&self, assignment: &Assignment) -> Invocation;
+
+    /// What its exit means, from exit status, output files and result file (R19). Gates and other
+    /// evidence (R20) are asked for afterwards, by the worker.
+    fn outcome(&self, assignment: &Assignment, exit: &Exit) -> Outcome;
+}
+
+/// Why an agent cannot be used as it is configured.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadAgent {
+    /// The argv template is wrong.
+    #[error("use agent `{name}`: {what}")]
+    Argv {
+        /// The agent's name in the configuration.
+        name: String,
+        /// What is wrong with it.
+        what: argv::BadArgv,
+    },
+    /// The prompt would not reach the program.
+    #[error(
+        "use agent `{0}`: `prompt = \"file\"` needs `{{prompt_file}}` in its argv, or the program never sees its prompt"
+    )]
+    PromptUnseen(String),
+    /// Its adapter cannot be used.
+    #[error("use agent `{name}`: cannot {what}")]
+    Descriptor {
+        /// The agent's name in the configuration.
+        name: String,
+        /// What is wrong with the adapter.
+        what: descriptor::BadDescriptor,
+    },
+    /// A setting that its adapter does not know.
+    #[error("use agent `{name}`: {what}")]
+    Setting {
+        /// The agent's name in the configuration.
+        name: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// A variable that only we may set.
+    #[error(
+        "use agent `{name}`: variable `{variable}` belongs to us; names that start with `OODATCAA_` cannot be set or inherited"
+    )]
+    OurVariable {
+        /// The agent's name in the configuration.
+        name: String,
+        /// The variable.
+        variable: String,
+    },
+}
+
+/// Opens the agent of this name. A configuration that [`check`] refuses still opens: each of its
+/// attempts ends as a `config` failure, and nothing is executed.
+pub fn open(name: &str, config: &AgentConfig) -> Box<dyn Agent> {
+    match config.kind {
+        AgentKind::Command => Box::new(command::Command::new(name, config)),
+        AgentKind::Sim => Box::new(sim::Sim::new(name, config)),
+        AgentKind::Adapter => Box::new(cli::Cli::new(name, config)),
+    }
+}
+
+/// Checks an agent's configuration, for the moment when it is loaded.
+pub fn check(name: &str, config: &AgentConfig) -> Result<(), BadAgent> {
+    let template = if config.kind == AgentKind::Sim { sim::argv(config) } else { config.argv.clone() };
+    if config.kind == AgentKind::Adapter {
+        cli::check(name, config, &cli::describe(name, config)?)?;
+        return ours(name, config);
+    }
+    argv::check(&template).map_err(|what| BadAgent::Argv { name: name.into(), what })?;
+    let sees_file = argv::mentions(&template, "prompt_file");
+    if config.kind == AgentKind::Command && config.prompt == PromptVia::File && !sees_file {
+        return Err(BadAgent::PromptUnseen(name.into()));
+    }
+    ours(name, config)
+}
+
+/// Nobody else sets our variables.
+fn ours(name: &str, config: &AgentConfig) -> Result<(), BadAgent> {
+    let names = config.env.iter().chain(config.set.keys());
+    match names.into_iter().find(|variable| variable.starts_with(environment::OURS)) {
+        Some(variable) => Err(BadAgent::OurVariable { name: name.into(), variable: variable.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// How to install an agent's program, where that is known.
+pub fn install(name: &str, config: &AgentConfig) -> Option<String> {
+    let adapter = || match config.kind {
+        AgentKind::Adapter => cli::describe(name, config).ok()?.program.install,
+        _ => None,
+    };
+    config.install.clone().or_else(adapter)
+}
+
+/// The program of an agent, if it is not there: what a role's worker looks for before it claims anything (R21).
+pub fn missing_program(config: &AgentConfig, workspace: &Path) -> Option<String> {
+    if config.kind == AgentKind::Adapter {
+        return cli::missing_program(config.adapter.as_deref().unwrap_or_default(), config, workspace);
+    }
+    let template = if config.kind == AgentKind::Sim { sim::argv(config) } else { config.argv.clone() };
+    let program = argv::program(&template, workspace, workspace);
+    let path = environment::path(&config.set);
+    find_program(&program, &path, workspace).is_none().then_some(program)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use oodatcaa_core::{Role, Status, TaskId, Token, Workflow};
+
+    pub(crate) fn assignment(root: &Path) -> Assignment {
+        let run_dir = root.join("run");
+        std::fs::create_dir_all(&run_dir).expect("a directory");
+        let mut assignment =
+            example::assignment(Workflow::shipped().rule(&Role::BUILDER).expect("ships"), root, &run_dir);
+        assignment.task = Task::new(TaskId::parse("P001-B03").expect("a good id"), Status::READY);
+        assignment.lease = Lease {
+            task_id: assignment.task.id.clone(),
+            owner: "agent-daemon-builder@host".into(),
+            token: Token(17),
+            attempt: 2,
+            by: "mine".into(),
+            ..assignment.lease
+        };
+        assignment
+    }
+
+    pub(crate) fn config(argv: &[&str]) -> AgentConfig {
+        AgentConfig { argv: argv.iter().map(|&arg| arg.into()).collect(), ..AgentConfig::default() }
+    }
+
+    #[test]
+    fn a_prompt_by_file_must_be_named_in_the_argv() {
+        let mut file = config(&["tool", "--print"]);
+        assert_eq!(check("mine", &file), Ok(()));
+        file.prompt = PromptVia::File;
+        assert_eq!(check("mine", &file), Err(BadAgent::PromptUnseen("mine".into())));
+        file.argv.push("--prompt={prompt_file}".into());
+        assert_eq!(check("mine", &file), Ok(()));
+    }
+
+    #[test]
+    fn a_missing_program_is_found_out_before_there_is_a_task() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let missing = |argv: &[&str]| missing_program(&config(argv), dir.path());
+        assert_eq!(missing(&["sh", "{title}"]), None);
+        assert_eq!(missing(&["no-such-agent"]), Some("no-such-agent".into()));
+        let expected = dir.path().join("agent").display().to_string();
+        assert_eq!(missing(&["{project}/agent"]), Some(expected));
+        let mut elsewhere = config(&["sh"]);
+        elsewhere.set.insert("PATH".into(), "/nonexistent".into());
+        assert_eq!(missing_program(&elsewhere, dir.path()), Some("sh".into()));
+    }
+
+    #[test]
+    fn our_own_variables_are_nobody_elses() {
+        let mut config = config(&["tool"]);
+        config.env.push("OODATCAA_TRUST_PROJECT".into());
+        assert!(matches!(check("mine", &config), Err(BadAgent::OurVariable { .. })));
+    }
+
+    #[test]
+    fn an_agent_is_simulated_only_where_its_kind_says_so() {
+        let mut config = config(&["agent-sim"]);
+        assert!(!open("sim", &config).simulated(), "the name alone makes nothing simulated");
+        config.kind = AgentKind::Sim;
+        assert!(open("anything", &config).simulated());
+    }
+}

@@ -1,0 +1,289 @@
+//! From a role's template and a task to the text that the agent reads (R17).
+//!
+//! Templates are strict: a variable that does not exist is an error with its line, never an empty
+//! place. Text from outside prints itself as data (`prompt_data`), so that no template, shipped or
+//! a project's own, has to think of it.
+
+use std::{io, path::Path};
+
+use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, context, syntax::SyntaxConfig, value::Value};
+
+use super::{
+    Assignment,
+    prompt_data::{block, line, word},
+    result,
+};
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{Class, Role};
+use oodatcaa_sys::files::{self, FileError, Why};
+
+/// The largest template, in bytes.
+pub const LARGEST: u64 = 10 * 1024 * 1024;
+
+/// The largest rendered prompt, in bytes.
+const LARGEST_PROMPT: usize = 32 * 1024 * 1024;
+
+/// How much a template may compute; a loop that never ends is an error, not a wedged worker.
+const FUEL: u64 = 1_000_000;
+
+/// How many of a long list are shown.
+const MOST: usize = 100;
+
+/// How many earlier failures are shown, the latest.
+const MOST_FAILURES: usize = 5;
+
+/// The variables of a template, for messages.
+const VARIABLES: &str = "task (id, title, type, status, priority, description, acceptance_criteria, exit_gates, \
+     complexity, parent, branch), role, attempt, dependencies, failures, answers, handed, gates, children, result_file, run_dir, \
+     workspace, project, result_schema, facts";
+
+/// What a prompt tells beside the assignment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PromptFacts {
+    /// The tasks that this one depends on.
+    pub dependencies: Vec<Related>,
+    /// What went wrong in earlier attempts of this stage, the latest last.
+    pub failures: Vec<String>,
+    /// What a human answered to earlier questions: question and answer, the latest last.
+    pub answers: Vec<(String, String)>,
+    /// What the role that had the task before said at its end.
+    pub handed: Option<Handed>,
+    /// The gates that will be run: name and command line.
+    pub gates: Vec<(String, String)>,
+    /// The tasks whose parent this one is.
+    pub children: Vec<Related>,
+}
+
+/// Another task, as a prompt tells of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Related {
+    /// Its id, as somebody wrote it.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// Its status.
+    pub status: String,
+    /// What its last attempt said; empty where nothing is known.
+    pub summary: String,
+}
+
+/// What another role said of its own attempt on the same task.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Handed {
+    /// Who.
+    pub role: String,
+    /// It said that there was nothing to change.
+    pub nothing: bool,
+    /// Its words.
+    pub summary: String,
+    /// Lists what it decided, and what it wanted others to know.
+    pub said: Vec<String>,
+    /// Names what a person would look at in its work.
+    pub risky: Vec<String>,
+}
+
+/// Why there is no prompt. Each is a `config` failure.
+#[derive(Debug, thiserror::Error)]
+pub enum PromptError {
+    /// There is no such file.
+    #[error("read the prompt template {path}: there is no such file")]
+    Missing {
+        /// Where it was looked for.
+        path: String,
+    },
+    /// The file cannot be read.
+    #[error("read the prompt template {path}")]
+    Unreadable {
+        /// Which file.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Larger than any prompt should be.
+    #[error("use the prompt template {name}: it has {size} bytes, at most {LARGEST} are allowed")]
+    TooLarge {
+        /// Which template.
+        name: String,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// A mistake in the template.
+    #[error("render the prompt template {name}, line {line}: {what}")]
+    Template {
+        /// Which template.
+        name: String,
+        /// Where, from 1; 0 where it is not known.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+impl PromptError {
+    /// The class of failure that an attempt without a prompt is.
+    pub fn class(&self) -> Class {
+        Class::Config
+    }
+}
+
+/// The template that ships for a role.
+pub fn shipped(role: &Role) -> Option<&'static str> {
+    match role.as_str() {
+        "planner" => Some(include_str!("../../../.oodatcaa/prompts/planner.md")),
+        "builder" => Some(include_str!("../../../.oodatcaa/prompts/builder.md")),
+        "tester" => Some(include_str!("../../../.oodatcaa/prompts/tester.md")),
+        "refiner" => Some(include_str!("../../../.oodatcaa/prompts/refiner.md")),
+        "integrator" => Some(include_str!("../../../.oodatcaa/prompts/integrator.md")),
+        _ => None,
+    }
+}
+
+/// Reads a template file.
+pub fn load(path: &Path) -> Result<String, PromptError> {
+    let name = || path.display().to_string();
+    // A clone may bring a link to a key of its user along; what it leads to would be sent away.
+    match files::read_text(Layout::root_of(path), path, LARGEST) {
+        Ok(Some(text)) => Ok(text),
+        Ok(None) => Err(PromptError::Missing { path: name() }),
+        Err(FileError { why: Why::TooLong { size, .. }, .. }) => Err(PromptError::TooLarge { name: name(), size }),
+        Err(error) => Err(PromptError::Unreadable { path: name(), source: error.into() }),
+    }
+}
+
+/// Renders a role's template for an attempt. A template without any variable (an old prompt file)
+/// gets the facts of the task in front.
+pub fn render(template: &str, assignment: &Assignment, facts: &PromptFacts) -> Result<String, PromptError> {
+    let name = format!("{}.md", assignment.rule.role);
+    let size = template.len() as u64;
+    if size > LARGEST {
+        return Err(PromptError::TooLarge { name, size });
+    }
+    let values = variables(assignment, facts);
+    let told = fill("facts", include_str!("prompt_facts.md"), &values)?;
+    if !template.contains("{{") && !template.contains("{%") {
+        let schema = result::HINT;
+        return Ok(format!(
+            "{told}\n## Before you read on\n\n\
+             Work on this task only. Where the text below tells you to choose a task, to take or write a lease, or to\n\
+             edit the queue file, leave that out: it has been done for you. Before you end, write the result file named\n\
+             above in this shape:\n\n```json\n{schema}\n```\n\n---\n\n{template}"
+        ));
+    }
+    fill(&name, template, &context! { facts => told, ..values })
+}
+
+/// What is said to a session that goes on with the task where it stopped; `words` say what ended it.
+pub fn go_on(assignment: &Assignment, facts: &PromptFacts, words: &str) -> Result<String, PromptError> {
+    let values = variables(assignment, facts);
+    fill("go_on", include_str!("prompt_go_on.md"), &context! { ended => block(words), ..values })
+}
+
+fn fill(name: &str, template: &str, values: &Value) -> Result<String, PromptError> {
+    let mut env = Environment::new();
+    env.set_undefined_behavior(UndefinedBehavior::Strict);
+    let mut syntax = SyntaxConfig::builder();
+    syntax.keep_trailing_newline(true).trim_blocks(true).lstrip_blocks(true);
+    env.set_syntax(syntax.build().expect("the usual delimiters"));
+    env.set_fuel(Some(FUEL));
+    env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    let wrong = |error: &Error| PromptError::Template {
+        name: name.into(),
+        line: error.line().unwrap_or_default(),
+        what: words(error, template),
+    };
+    let compiled = env.template_from_named_str(name, template).map_err(|error| wrong(&error))?;
+    let mut bounded = Bounded(Vec::new());
+    compiled.render_captured_to(values, &mut bounded).map_err(|error| wrong(&error))?;
+    Ok(String::from_utf8(bounded.0).expect("templates and values are text"))
+}
+
+/// What is wrong, in words that help the person who wrote the template.
+fn words(error: &Error, template: &str) -> String {
+    let place = error.range().and_then(|range| template.get(range)).map(str::trim).unwrap_or_default();
+    let detail = error.detail().unwrap_or_default();
+    match error.kind() {
+        ErrorKind::UndefinedError => format!("there is no `{place}`; there are: {VARIABLES}"),
+        ErrorKind::OutOfFuel => "it computes too much; does a loop never end?".into(),
+        ErrorKind::WriteFailure => format!("the prompt is larger than {LARGEST_PROMPT} bytes"),
+        ErrorKind::SyntaxError => {
+            format!("{detail}; text that is no template belongs between {{% raw %}} and {{% endraw %}}")
+        }
+        kind if place.is_empty() => format!("{kind}: {detail}"),
+        kind => format!("{kind}: {detail} (at `{place}`)"),
+    }
+}
+
+/// An output that does not grow without end.
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > LARGEST_PROMPT {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn variables(assignment: &Assignment, facts: &PromptFacts) -> Value {
+    let task = &assignment.task;
+    let optional = |text: &Option<String>| text.as_deref().map_or_else(|| line(""), word);
+    let lines = |texts: &[String]| texts.iter().take(MOST).map(|text| line(text)).collect::<Vec<_>>();
+    let related = |tasks: &[Related]| {
+        let one = |task: &Related| {
+            context! {
+                id => word(&task.id), title => line(&task.title), status => word(&task.status),
+                summary => block(&task.summary),
+            }
+        };
+        tasks.iter().take(MOST).map(one).collect::<Vec<_>>()
+    };
+    let gate = |(name, command): &(String, String)| context! { name => word(name), command => line(command) };
+    let answer =
+        |(question, answer): &(String, String)| context! { question => block(question), answer => block(answer) };
+    let handed = facts.handed.as_ref().map(|handed| {
+        context! {
+            role => word(&handed.role), nothing => handed.nothing, summary => block(&handed.summary),
+            said => lines(&handed.said), risky => lines(&handed.risky),
+        }
+    });
+    let skipped = facts.failures.len().saturating_sub(MOST_FAILURES);
+    let path = |path: &Path| path.display().to_string();
+    context! {
+        task => context! {
+            id => task.id.as_str(),
+            title => line(&task.title),
+            type => optional(&task.kind),
+            status => word(task.status.as_str()),
+            priority => task.priority,
+            description => block(task.description.as_deref().unwrap_or_default()),
+            acceptance_criteria => lines(&task.acceptance_criteria),
+            exit_gates => lines(&task.exit_gates),
+            complexity => optional(&task.complexity),
+            parent => optional(&task.parent),
+            branch => optional(&task.branch),
+        },
+        role => assignment.rule.role.as_str(),
+        attempt => assignment.lease.attempt,
+        dependencies => related(&facts.dependencies),
+        failures => facts.failures.iter().skip(skipped).map(|text| block(text)).collect::<Vec<_>>(),
+        answers => facts.answers.iter().map(answer).collect::<Vec<_>>(),
+        handed => handed,
+        gates => facts.gates.iter().map(gate).collect::<Vec<_>>(),
+        children => related(&facts.children),
+        result_file => path(&assignment.result_file()),
+        run_dir => path(&assignment.run_dir),
+        workspace => path(&assignment.workspace),
+        project => path(&assignment.project),
+        result_schema => result::HINT,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,322 @@
+//! The file in which an agent says what its attempt came to (R19).
+//!
+//! It is written by a model and therefore read with suspicion: bounded, strict, never through a
+//! link. What is wrong with it is said with its place, because the words go into the next prompt.
+//! Whether proposed tasks fit into the queue is judged where they are added.
+
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::output;
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{Class, Member, Outcome, TaskId, outcome::Policy, text};
+use oodatcaa_sys::files::{self, Why};
+
+/// The largest result file that is read, in bytes.
+pub const LARGEST: u64 = 4 * 1024 * 1024;
+
+/// The most tasks that one result may propose.
+pub const MOST_TASKS: usize = 200;
+
+/// The longest text that goes on into the queue and the journal, in characters.
+const LONGEST: usize = 4_000;
+
+/// The published schema, draft-07.
+pub const SCHEMA: &str = include_str!("../../../schema/result.schema.json");
+
+/// The shape in short, for prompts.
+pub const HINT: &str = r#"{
+  "outcome": "done | failed | needs_adapt | replan | blocked | needs_input | no_change",
+  "summary": "what you did and what proves it, or why not; for people and for the next role",
+  "tasks": [{"id": "X-B01", "title": "...", "type": "Build", "description": "...",
+             "acceptance_criteria": ["..."], "dependencies": ["..."]}],
+  "criteria": [{"criterion": 1, "met": true, "evidence": "what you ran and what it answered"}],
+  "decisions": [{"text": "a choice that you made, and why"}],
+  "question": {"text": "needs_input only: what a human must answer", "options": ["...", "..."]}
+}
+Only `outcome` and `summary` are required. No other members."#;
+
+/// What the agent says it came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The work is there.
+    Done,
+    /// It did not work out.
+    Failed,
+    /// The work needs adaptation.
+    NeedsAdapt,
+    /// The plan is wrong.
+    Replan,
+    /// Something outside stands in the way.
+    Blocked,
+    /// A human must answer first.
+    NeedsInput,
+    /// Everything was as it should be already.
+    NoChange,
+}
+
+/// A question to a human.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    /// The question itself.
+    pub text: String,
+    /// Answers to pick from.
+    #[serde(default)]
+    pub options: Vec<String>,
+    /// The answer that the agent would give.
+    #[serde(default)]
+    pub default: Option<String>,
+}
+
+/// A choice that the agent made on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Choice {
+    /// What was chosen, and why.
+    pub text: String,
+}
+
+/// An answer to one of the task's acceptance criteria.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// Its number in the prompt, from 1.
+    pub criterion: usize,
+    /// Whether it holds.
+    pub met: bool,
+    /// What shows that.
+    pub evidence: String,
+}
+
+/// Mail that the agent wants sent.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mail {
+    /// A role, or `human`.
+    pub to: String,
+    /// What it says.
+    pub text: String,
+    /// How urgent it is.
+    #[serde(default)]
+    pub priority: Option<String>,
+}
+
+/// A whole result file, checked.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentResult {
+    /// For editors; says nothing.
+    #[serde(default, rename = "$schema")]
+    pub schema: Option<String>,
+    /// What it came to.
+    pub outcome: Verdict,
+    /// What was done and what proves it; or why not.
+    pub summary: String,
+    /// Tasks that it proposes.
+    #[serde(default)]
+    pub tasks: Vec<Map<String, Value>>,
+    /// How it stands with each acceptance criterion.
+    #[serde(default)]
+    pub criteria: Vec<Answer>,
+    /// Choices that it made.
+    #[serde(default)]
+    pub decisions: Vec<Choice>,
+    /// Mail that it wants sent.
+    #[serde(default)]
+    pub messages: Vec<Mail>,
+    /// What it asks.
+    #[serde(default)]
+    pub question: Option<Question>,
+    /// With `failed`: what kind of failure.
+    #[serde(default)]
+    pub class: Option<Class>,
+    /// With `failed`: when to try again, where the model's service said so.
+    #[serde(default)]
+    pub retry_at: Option<DateTime<Utc>>,
+}
+
+/// Reads a result file; `None` when there is none. The error says what is wrong and where.
+pub fn read(path: &Path) -> Result<Option<AgentResult>, String> {
+    let Some(bytes) = bytes(path)? else { return Ok(None) };
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|error| format!("result.json is not UTF-8 at byte {}", error.valid_up_to()))?;
+    parse(text).map(Some)
+}
+
+fn bytes(path: &Path) -> Result<Option<Vec<u8>>, String> {
+    // An agent could put a link to a secret, or a pipe that never ends, in the file's place.
+    files::read(Layout::root_of(path), path, LARGEST).map_err(|error| match error.why {
+        Why::TooLong { .. } => format!("result.json is larger than {} MiB", LARGEST / 1024 / 1024),
+        Why::Refused(reason) => format!("result.json is not a plain file: {reason}"),
+        why => format!("result.json cannot be read: {why}"),
+    })
+}
+
+/// The text of a result file with its secrets blanked out, where it holds any.
+pub fn masked(path: &Path, secrets: &[String]) -> Option<String> {
+    let text = String::from_utf8(bytes(path).ok()??).ok()?;
+    let masked = output::mask(&text, secrets);
+    (masked != text).then_some(masked)
+}
+
+/// Reads the text of a result file.
+pub fn parse(text: &str) -> Result<AgentResult, String> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.trim().is_empty() {
+        return Err("result.json is empty".into());
+    }
+    // serde would take a list for an object whose members come in order.
+    if text.trim_start().starts_with('[') {
+        return Err("result.json is a list; it must be one JSON object".into());
+    }
+    let result: AgentResult = serde_json::from_str(text).map_err(|error| {
+        let fenced = text.trim_start().starts_with("```");
+        let hint = if fenced { "; write the bare JSON object, without a Markdown fence" } else { "" };
+        format!("result.json is not what it should be: {error}{hint}")
+    })?;
+    result.check().map_err(|what| format!("result.json is not what it should be: {what}"))?;
+    Ok(result)
+}
+
+impl AgentResult {
+    fn check(&self) -> Result<(), String> {
+        if self.outcome == Verdict::NeedsInput {
+            let asked = self.question.as_ref().is_some_and(|question| !question.text.trim().is_empty());
+            if !asked {
+                return Err("outcome `needs_input` needs a `question` with a `text`".into());
+            }
+        } else if self.question.is_some() {
+            return Err("`question` goes with outcome `needs_input` only".into());
+        }
+        let needs_why = !matches!(self.outcome, Verdict::Done | Verdict::NoChange | Verdict::NeedsInput);
+        if needs_why && self.summary.trim().is_empty() {
+            return Err("`summary` is empty; it must say why".into());
+        }
+        if self.outcome != Verdict::Failed && (self.class.is_some() || self.retry_at.is_some()) {
+            return Err("`class` and `retry_at` go with outcome `failed` only".into());
+        }
+        if let Some(class) = self.class.filter(|class| !may_claim(*class)) {
+            return Err(format!("`class` cannot be `{class}`; only we can know that"));
+        }
+        if self.outcome != Verdict::Done && !self.tasks.is_empty() {
+            return Err("`tasks` go with outcome `done` only".into());
+        }
+        if self.tasks.len() > MOST_TASKS {
+            return Err(format!("{} `tasks`, at most {MOST_TASKS} are allowed", self.tasks.len()));
+        }
+        let mut seen = std::collections::HashSet::new();
+        for (at, task) in self.tasks.iter().enumerate() {
+            let id = check_task(task).map_err(|what| format!("`tasks[{at}]`: {what}"))?;
+            if !seen.insert(id) {
+                return Err(format!("`tasks[{at}]`: the id `{id}` is there twice"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What it means for the attempt.
+    pub fn into_outcome(self) -> Outcome {
+        let summary = shown(&self.summary);
+        match self.outcome {
+            Verdict::Done => Outcome::Done { summary, tasks: self.tasks.into_iter().map(without_nulls).collect() },
+            Verdict::NoChange => Outcome::NoChange { summary },
+            Verdict::NeedsAdapt => Outcome::NeedsAdapt { reason: summary },
+            Verdict::Replan => Outcome::Replan { reason: summary },
+            Verdict::Blocked => Outcome::Blocked { reason: summary },
+            Verdict::NeedsInput => {
+                Outcome::NeedsInput { question: shown(&self.question.as_ref().map_or(summary, Question::in_one_text)) }
+            }
+            Verdict::Failed => Outcome::Failed {
+                class: self.class.unwrap_or(Class::AgentFailed),
+                reason: summary,
+                retry_at: self.retry_at,
+            },
+        }
+    }
+}
+
+impl Question {
+    /// Question, answers and default as one text for people.
+    pub fn in_one_text(&self) -> String {
+        let mut all = self.text.trim().to_owned();
+        for (n, option) in self.options.iter().enumerate() {
+            all.push_str(&format!("\n{}) {option}", n + 1));
+        }
+        if let Some(default) = &self.default {
+            all.push_str(&format!("\n(suggested: {default})"));
+        }
+        all
+    }
+}
+
+/// Whether an agent may say this of itself: what follows from stops and from gates, only we can know.
+pub fn may_claim(class: Class) -> bool {
+    class.policy() != Policy::Stop
+        && !matches!(class, Class::GateFailed | Class::NoEvidence | Class::Config | Class::Environment)
+}
+
+/// A text of an agent as it goes on into queue and journal.
+fn shown(text: &str) -> String {
+    text::cut(output::plain(text).trim(), LONGEST)
+}
+
+fn check_task(task: &Map<String, Value>) -> Result<&str, String> {
+    let text = |name: &str| match task.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.as_str())),
+        Some(other) => Err(format!("`{name}` must be a text, not {}", kind(other))),
+    };
+    let id = text("id")?.ok_or("`id` is missing")?;
+    TaskId::parse(id).map_err(|bad| format!("`id` {bad}"))?;
+    if text("title")?.is_none_or(|title| title.trim().is_empty()) {
+        return Err(format!("task `{id}` has no `title`"));
+    }
+    for name in ["description", "type", "complexity"] {
+        text(name)?;
+    }
+    for name in ["dependencies", "depends_on", "acceptance_criteria"] {
+        let fits = match task.get(name) {
+            None | Some(Value::Null) => true,
+            Some(Value::Array(items)) => items.iter().all(Value::is_string),
+            Some(_) => false,
+        };
+        if !fits {
+            return Err(format!("`{name}` of task `{id}` must be a list of texts"));
+        }
+    }
+    if task.get("priority").is_some_and(|priority| !priority.is_i64() && !priority.is_null()) {
+        return Err(format!("`priority` of task `{id}` must be a whole number"));
+    }
+    // Where it starts is said by its type; many models write a status and a branch all the same, and are not heard.
+    let quiet = [Member::Status, Member::Branch];
+    let mut ours = Member::ALL.iter().filter(|member| !quiet.contains(member)).map(|member| member.key());
+    match ours.find(|name| task.get(*name).is_some_and(|value| !value.is_null())) {
+        Some(name) => Err(format!("`{name}` of task `{id}` is not yours to set")),
+        None => Ok(id),
+    }
+}
+
+/// Members that say nothing are left out, `"lease": null` among them.
+fn without_nulls(mut task: Map<String, Value>) -> Map<String, Value> {
+    task.retain(|_, value| !value.is_null());
+    task
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a truth value",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests;

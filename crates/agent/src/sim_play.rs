@@ -1,0 +1,323 @@
+//! The simulated agent at work: talks JSON lines, takes time, edits files, ends as it was told.
+//!
+//! It runs in a program of its own (`agent-sim`) and knows the fleet only by the environment that
+//! every agent gets. Everything that it writes says `simulated` (R21).
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use super::sim_script::{Behaviour, Call, CrashSignal, Edit, Part, spread};
+use oodatcaa_core::{Class, plan};
+
+/// Where it plays.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// Which run it is.
+    pub call: Call,
+    /// Where it edits.
+    pub workspace: PathBuf,
+    /// Where its result goes, if anywhere.
+    pub result_file: Option<PathBuf>,
+    /// How many acceptance criteria its prompt has.
+    pub criteria: usize,
+}
+
+/// Counts the acceptance criteria of a prompt.
+pub fn criteria(prompt: &str) -> usize {
+    let section = prompt.lines().skip_while(|line| *line != "## Acceptance criteria").skip(1);
+    let is_one = |line: &&str| line.split_once(". ").is_some_and(|(number, _)| number.parse::<u32>().is_ok());
+    section.take_while(|line| !line.starts_with("## ")).filter(is_one).count()
+}
+
+/// How the program has to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// With this exit status.
+    Exit(u8),
+    /// By this signal.
+    Crash(CrashSignal),
+}
+
+/// What only a program can do to itself.
+pub trait Body {
+    /// Passes time.
+    fn sleep(&mut self, time: Duration);
+
+    /// Stops caring about TERM.
+    fn ignore_term(&mut self) -> io::Result<()>;
+
+    /// Leaves a process in a session of its own behind.
+    fn leave_grandchild(&mut self) -> io::Result<()>;
+}
+
+/// Between two signs of life while it hangs.
+const BEAT: Duration = Duration::from_millis(250);
+
+/// Plays a part to its end, on these two outputs.
+pub fn play(
+    part: &Part,
+    stage: &Stage,
+    body: &mut dyn Body,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> io::Result<Ending> {
+    let behaviour = part.rule.behaviour;
+    let mut talk = Talk { out, session: session(part.seed), turns: 0, tools: 0 };
+    talk.init(stage)?;
+    talk.say(&format!("simulated: {} works on {}", stage.call.role, stage.call.task))?;
+    if behaviour == Behaviour::IgnoreTerm {
+        body.ignore_term()?;
+    }
+    if behaviour == Behaviour::RateLimited {
+        return rate_limited(part, stage, &mut talk, err);
+    }
+    body.sleep(part.time / 2);
+    match behaviour {
+        Behaviour::Silent => loop {
+            body.sleep(Duration::from_secs(3_600));
+        },
+        Behaviour::Hang | Behaviour::IgnoreTerm => loop {
+            body.sleep(BEAT);
+            talk.say("simulated: still thinking")?;
+        },
+        Behaviour::Crash => {
+            writeln!(err, "agent-sim: simulated crash")?;
+            return Ok(Ending::Crash(part.rule.signal.unwrap_or(CrashSignal::Abrt)));
+        }
+        Behaviour::Flood => talk.flood(part.rule.megabytes.unwrap_or(256))?,
+        Behaviour::LeaveGrandchild => body.leave_grandchild()?,
+        _ => {}
+    }
+
+    let edited = if behaviour.works() { edit_all(part, stage, &mut talk)? } else { Vec::new() };
+    body.sleep(part.time / 2);
+    if behaviour == Behaviour::CutOff {
+        return Ok(Ending::Exit(0));
+    }
+    let summary = summary(part, stage, &edited);
+    if let (Some(file), Some(text)) = (&stage.result_file, result_text(part, stage, &summary)) {
+        talk.tool("Write", &json!({"file_path": file}), "simulated: result written")?;
+        fs::write(file, text)?;
+    }
+    match behaviour {
+        Behaviour::Exit => {
+            let status = part.rule.exit.unwrap_or(3);
+            writeln!(err, "agent-sim: simulated exit {status}")?;
+            Ok(Ending::Exit(status))
+        }
+        Behaviour::Fail => {
+            writeln!(err, "agent-sim: {summary}")?;
+            talk.last("error_during_execution", &summary, None)?;
+            Ok(Ending::Exit(part.rule.exit.unwrap_or(1)))
+        }
+        _ => {
+            talk.last("success", &summary, None)?;
+            Ok(Ending::Exit(0))
+        }
+    }
+}
+
+impl Behaviour {
+    /// Whether files are edited on the way.
+    fn works(self) -> bool {
+        use Behaviour as B;
+        matches!(self, B::Succeed | B::Flood | B::LeaveGrandchild | B::NoResult | B::BadResult | B::Exit | B::CutOff)
+    }
+}
+
+fn rate_limited(part: &Part, stage: &Stage, talk: &mut Talk<'_>, err: &mut dyn Write) -> io::Result<Ending> {
+    let seconds = part.rule.retry_after.unwrap_or(60);
+    let words = format!("simulated: too many requests; come back in {seconds} s");
+    writeln!(err, "agent-sim: {} on {}: {words}", stage.call.role, stage.call.task)?;
+    let wait = chrono::Duration::try_seconds(i64::try_from(seconds).unwrap_or(i64::MAX)).unwrap_or_default();
+    let at = chrono::Utc::now().checked_add_signed(wait).map(plan::stamp);
+    talk.last("error_rate_limited", &words, at)?;
+    Ok(Ending::Exit(1))
+}
+
+/// What it says in the end; `simulated` in front, whatever the script says.
+fn summary(part: &Part, stage: &Stage, edited: &[String]) -> String {
+    let Call { task, role, .. } = &stage.call;
+    let words = part.rule.summary.clone().unwrap_or_else(|| match part.rule.behaviour {
+        Behaviour::Fail | Behaviour::SayFailed => format!("{role} failed at {task}"),
+        Behaviour::NeedsAdapt => format!("{role} found that {task} does not do what it should"),
+        Behaviour::Replan => format!("{role} thinks that {task} needs another plan"),
+        Behaviour::Blocked => format!("{role} cannot go on with {task}"),
+        Behaviour::Ask => format!("{role} has a question about {task}"),
+        Behaviour::NoChange => format!("{role} found nothing to change for {task}"),
+        _ if edited.is_empty() => format!("{role} is done with {task}"),
+        _ => format!("{role} is done with {task}, edited {}", edited.join(", ")),
+    });
+    if words.starts_with("simulated") { words } else { format!("simulated: {words}") }
+}
+
+/// The content of the result file, if there shall be one.
+fn result_text(part: &Part, stage: &Stage, summary: &str) -> Option<String> {
+    let rule = &part.rule;
+    let mut result = match rule.behaviour {
+        Behaviour::Succeed | Behaviour::Flood | Behaviour::LeaveGrandchild if rule.tasks.is_empty() => {
+            json!({"outcome": "done", "summary": summary})
+        }
+        Behaviour::Succeed | Behaviour::Flood | Behaviour::LeaveGrandchild => {
+            json!({"outcome": "done", "summary": summary, "tasks": rule.tasks})
+        }
+        Behaviour::SayFailed => {
+            json!({"outcome": "failed", "summary": summary, "class": rule.class.unwrap_or(Class::AgentFailed)})
+        }
+        Behaviour::NeedsAdapt => json!({"outcome": "needs_adapt", "summary": summary}),
+        Behaviour::Replan => json!({"outcome": "replan", "summary": summary}),
+        Behaviour::Blocked => json!({"outcome": "blocked", "summary": summary}),
+        Behaviour::NoChange => json!({"outcome": "no_change", "summary": summary}),
+        Behaviour::Ask => {
+            let text = rule.question.as_deref().unwrap_or("How shall this go on?");
+            let question = json!({"text": format!("simulated: {text}"), "options": rule.options});
+            json!({"outcome": "needs_input", "summary": summary, "question": question})
+        }
+        Behaviour::BadResult => return Some("{\"outcome\": \"done\",\n \"summary\": \"simulated: half a res".into()),
+        _ => return None,
+    };
+    if stage.criteria > 0 && stage.call.role == "tester" && result["outcome"] == "done" {
+        let answer = |number| json!({"criterion": number, "met": true, "evidence": "simulated: nothing was looked at"});
+        result["criteria"] = (1..=stage.criteria).map(answer).collect();
+    }
+    Some(format!("{result:#}\n"))
+}
+
+/// The scripted edits; without any, builder and refiner leave a line in a file of the task.
+fn edit_all(part: &Part, stage: &Stage, talk: &mut Talk<'_>) -> io::Result<Vec<String>> {
+    let Call { task, role, attempt, token, .. } = &stage.call;
+    let fill = |text: &str| {
+        text.replace("{task_id}", task)
+            .replace("{role}", role)
+            .replace("{attempt}", &attempt.to_string())
+            .replace("{token}", &token.to_string())
+    };
+    let mut edits = part.rule.edits.clone();
+    let leaves_a_trace = matches!(role.as_str(), "builder" | "refiner") || !edits.is_empty();
+    if leaves_a_trace {
+        // Beside scripted edits too: their content may be code, in which no label could stand.
+        let names: Vec<String> = edits.iter().map(|edit| fill(&edit.path)).collect();
+        let what = if names.is_empty() { String::new() } else { format!(", edited {}", names.join(", ")) };
+        edits.push(Edit {
+            path: "simulated/{task_id}.md".into(),
+            append: Some(format!("- simulated: {{role}}, attempt {{attempt}}, token {{token}}{what}\n")),
+            content: None,
+        });
+    }
+    let mut edited = Vec::new();
+    for edit in &edits {
+        let path = fill(&edit.path);
+        let text = fill(edit.content.as_deref().or(edit.append.as_deref()).unwrap_or_default());
+        talk.tool("Edit", &json!({"file_path": path}), "simulated: edited")?;
+        write_below(&stage.workspace, &path, &text, edit.append.is_some())
+            .map_err(|error| io::Error::new(error.kind(), format!("edit {path}: {error}")))?;
+        edited.push(path);
+    }
+    Ok(edited)
+}
+
+/// Writes a file below the workspace, never through a link out of it.
+fn write_below(workspace: &Path, path: &str, text: &str, append: bool) -> io::Result<()> {
+    let file = workspace.join(path);
+    let mut at = workspace.to_owned();
+    for part in Path::new(path).components() {
+        at.push(part);
+        if fs::symlink_metadata(&at).is_ok_and(|meta| meta.is_symlink()) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} is a link", at.display())));
+        }
+    }
+    if let Some(parent) = file.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let mut options = fs::OpenOptions::new();
+    options.create(true).write(true).append(append).truncate(!append);
+    options.open(&file)?.write_all(text.as_bytes())
+}
+
+/// A session id that looks like one and is always the same for the same run.
+fn session(seed: u64) -> String {
+    let (a, b) = (spread(seed), spread(seed ^ 1));
+    format!(
+        "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
+        a >> 32,
+        a >> 16 & 0xffff,
+        a & 0xfff,
+        b >> 52,
+        b & 0xffff_ffff_ffff
+    )
+}
+
+/// The stream of JSON lines, in the words of the CLIs that it stands in for.
+struct Talk<'a> {
+    out: &'a mut dyn Write,
+    session: String,
+    turns: u32,
+    tools: u32,
+}
+
+impl Talk<'_> {
+    fn line(&mut self, value: &Value) -> io::Result<()> {
+        writeln!(self.out, "{value}")?;
+        self.out.flush()
+    }
+
+    fn init(&mut self, stage: &Stage) -> io::Result<()> {
+        let line = json!({
+            "type": "system", "subtype": "init", "session_id": self.session, "cwd": stage.workspace,
+            "model": "simulated", "tools": ["Edit", "Write"], "simulated": true,
+        });
+        self.line(&line)
+    }
+
+    fn say(&mut self, text: &str) -> io::Result<()> {
+        self.assistant(&json!({"type": "text", "text": text}))
+    }
+
+    fn assistant(&mut self, content: &Value) -> io::Result<()> {
+        self.turns += 1;
+        let message = json!({"role": "assistant", "model": "simulated", "content": [content]});
+        let line = json!({"type": "assistant", "message": message, "session_id": self.session, "simulated": true});
+        self.line(&line)
+    }
+
+    fn tool(&mut self, name: &str, input: &Value, answer: &str) -> io::Result<()> {
+        self.tools += 1;
+        let id = format!("toolu_sim_{:03}", self.tools);
+        self.assistant(&json!({"type": "tool_use", "id": id, "name": name, "input": input}))?;
+        let content = json!({"type": "tool_result", "tool_use_id": id, "content": answer});
+        let message = json!({"role": "user", "content": [content]});
+        let line = json!({"type": "user", "message": message, "session_id": self.session, "simulated": true});
+        self.line(&line)
+    }
+
+    fn flood(&mut self, megabytes: u64) -> io::Result<()> {
+        let text = "simulated flood ".repeat(4_000);
+        let line =
+            json!({"type": "assistant", "message": {"content": [{"type": "text", "text": text}]}, "simulated": true});
+        let line = format!("{line}\n");
+        let mut left = megabytes.saturating_mul(1_000_000);
+        while left > 0 {
+            self.out.write_all(line.as_bytes())?;
+            left = left.saturating_sub(line.len() as u64);
+        }
+        Ok(())
+    }
+
+    fn last(&mut self, subtype: &str, text: &str, retry_at: Option<String>) -> io::Result<()> {
+        let mut line = json!({
+            "type": "result", "subtype": subtype, "is_error": subtype != "success", "num_turns": self.turns,
+            "result": text, "session_id": self.session, "total_cost_usd": 0.0,
+            "usage": {"input_tokens": self.turns * 100, "output_tokens": self.turns * 10}, "simulated": true,
+        });
+        if let Some(at) = retry_at {
+            line["retry_at"] = at.into();
+        }
+        self.line(&line)
+    }
+}

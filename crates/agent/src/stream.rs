@@ -1,0 +1,222 @@
+//! From an agent CLI's output to what it means: seven dialects behind one small trait.
+//!
+//! Reading is incremental and tolerant: what is not understood is progress, never a failure; a line
+//! that is too long is dropped and the run goes on. The model's own words are kept for people and
+//! never judged.
+
+use std::{io::Read as _, path::Path, time::Duration};
+
+use chrono::DateTime;
+use serde_json::Value;
+
+use super::{
+    descriptor::{Descriptor, Dialect, UsageMode},
+    watcher::Stream,
+};
+use oodatcaa_core::layout::Layout;
+use oodatcaa_sys::files;
+
+mod claude;
+mod codex;
+mod event;
+mod facts;
+pub(super) mod lines;
+mod object;
+mod step;
+mod text;
+mod usage;
+
+pub use facts::{Facts, Hit, Quota, Terminal};
+use lines::Lines;
+
+/// What is particular to a dialect; the rest is said by the descriptor.
+trait Grammar: Send {
+    /// The event that a line is, if it is one.
+    fn event(&mut self, line: &str) -> Option<Value> {
+        serde_json::from_str::<Value>(line).ok().filter(Value::is_object)
+    }
+
+    /// What was held back until it is known that nothing follows.
+    fn rest(&mut self) -> Option<Value> {
+        None
+    }
+
+    /// The words, tools and steps of an event.
+    fn read(&mut self, event: &Value, descriptor: &Descriptor, facts: &mut Facts);
+}
+
+/// How much of standard error is kept for patterns.
+const STDERR_TAIL: usize = 4_096;
+
+/// Reads one run.
+pub struct Reader<'a> {
+    descriptor: &'a Descriptor,
+    state: State,
+}
+
+/// A reader's memory, apart from the descriptor that it reads by.
+pub struct State {
+    grammar: Box<dyn Grammar>,
+    stdout: Lines,
+    stderr: Lines,
+    tail: String,
+    facts: Facts,
+}
+
+impl State {
+    /// At the begin of a run.
+    pub fn new(descriptor: &Descriptor) -> Self {
+        let grammar: Box<dyn Grammar> = match descriptor.dialect {
+            Dialect::Claude => Box::new(claude::Claude::default()),
+            Dialect::Codex => Box::new(codex::Codex),
+            // Our own client writes events.
+            Dialect::Event | Dialect::Acp => Box::new(event::Events),
+            Dialect::Step => Box::new(step::Steps),
+            Dialect::JsonObject => Box::new(object::Object::new(descriptor.output.max_line)),
+            Dialect::Text => Box::new(text::Text::new(descriptor.output.wrap)),
+        };
+        Self {
+            grammar,
+            stdout: Lines::new(descriptor.output.max_line),
+            stderr: Lines::new(STDERR_TAIL),
+            tail: String::new(),
+            facts: Facts::new(descriptor),
+        }
+    }
+
+    /// More of a stream.
+    pub fn feed(&mut self, descriptor: &Descriptor, stream: Stream, bytes: &[u8], now: Duration) {
+        match stream {
+            Stream::Stdout => {
+                let Self { grammar, stdout, facts, .. } = self;
+                stdout.feed(bytes, &mut |line| match grammar.event(line) {
+                    Some(event) => note(descriptor, &mut **grammar, &event, facts, now),
+                    None => plain(descriptor, line, facts),
+                });
+            }
+            Stream::Stderr => {
+                let Self { stderr, tail, facts, .. } = self;
+                stderr.feed(bytes, &mut |line| complain(descriptor, line, tail, facts));
+            }
+        }
+    }
+
+    /// The end of both streams.
+    pub fn finish(&mut self, descriptor: &Descriptor, now: Duration) {
+        let Self { grammar, stdout, stderr, tail, facts } = self;
+        stdout.finish(&mut |line| match grammar.event(line) {
+            Some(event) => note(descriptor, &mut **grammar, &event, facts, now),
+            None => plain(descriptor, line, facts),
+        });
+        if let Some(event) = grammar.rest() {
+            note(descriptor, &mut **grammar, &event, facts, now);
+        }
+        stderr.finish(&mut |line| complain(descriptor, line, tail, facts));
+    }
+
+    /// The file that the program has left, before the end of the streams.
+    pub fn file(&mut self, descriptor: &Descriptor, run_dir: &Path, now: Duration) {
+        let Some(name) = &descriptor.output.file else { return };
+        // What cannot be read told nothing.
+        let path = run_dir.join(name);
+        let Ok(Some(file)) = files::open(Layout::root_of(&path), &path) else { return };
+        let mut text = Vec::new();
+        if file.take(descriptor.output.max_line as u64).read_to_end(&mut text).is_err() {
+            return;
+        }
+        if let Ok(content) = serde_json::from_slice::<Value>(&text) {
+            let event = serde_json::json!({"type": "file", "content": content});
+            note(descriptor, &mut *self.grammar, &event, &mut self.facts, now);
+        }
+    }
+
+    /// What is known.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The end of standard error.
+    pub fn stderr(&self) -> &str {
+        &self.tail
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// Reads by this descriptor.
+    pub fn new(descriptor: &'a Descriptor) -> Self {
+        Self { descriptor, state: State::new(descriptor) }
+    }
+
+    /// More of a stream.
+    pub fn feed(&mut self, stream: Stream, bytes: &[u8]) {
+        self.state.feed(self.descriptor, stream, bytes, Duration::ZERO);
+    }
+
+    /// Everything that was read, after the end.
+    pub fn finish(mut self) -> State {
+        self.state.finish(self.descriptor, Duration::ZERO);
+        self.state
+    }
+}
+
+/// A line between the events: the program's own words, which descriptors know as events of the type `plain`.
+fn plain(descriptor: &Descriptor, line: &str, facts: &mut Facts) {
+    if line.trim().is_empty() || line.len() > STDERR_TAIL {
+        return;
+    }
+    let event = serde_json::json!({"type": "plain", "text": line});
+    if let Some(message) = descriptor.map.message.iter().find_map(|pick| facts::pick(pick, &event)) {
+        facts.message = Some(message);
+    }
+    facts.errors(descriptor, &event);
+    facts.retry(descriptor, &event);
+}
+
+fn complain(descriptor: &Descriptor, line: &str, tail: &mut String, facts: &mut Facts) {
+    facts.early_stderr(descriptor, line);
+    tail.push_str(line);
+    tail.push('\n');
+    if tail.len() > STDERR_TAIL {
+        let mut cut = tail.len() - STDERR_TAIL;
+        while !tail.is_char_boundary(cut) {
+            cut += 1;
+        }
+        tail.drain(..cut);
+    }
+}
+
+/// What every dialect has in common, as the descriptor places it, then the dialect's own part.
+fn note(descriptor: &Descriptor, grammar: &mut dyn Grammar, event: &Value, facts: &mut Facts, now: Duration) {
+    let map = &descriptor.map;
+    facts.seen(now, map.quiet.iter().any(|quiet| quiet.holds(event)));
+    if facts.observation.session.is_none() {
+        facts.observation.session = map.session.iter().find_map(|pick| facts::pick(pick, event));
+    }
+    if let Some(model) = map.model.iter().find_map(|pick| facts::pick(pick, event)) {
+        facts.observation.model = Some(model);
+    }
+    if let Some(message) = map.message.iter().find_map(|pick| facts::pick(pick, event)) {
+        facts.message = Some(message);
+    }
+    if let Some(ends) = map.resets.iter().find_map(|pick| facts::pick(pick, event)) {
+        facts.observation.resets_at = ends.parse().ok().and_then(|ends| DateTime::from_timestamp(ends, 0));
+    }
+    facts.observation.denials += u32::from(map.denied.iter().any(|denied| denied.holds(event)));
+    if let Some(list) = map.denials.as_ref().and_then(|ptr| ptr.first(event)).and_then(Value::as_array) {
+        facts.observation.denials = facts.observation.denials.max(u32::try_from(list.len()).unwrap_or(u32::MAX));
+    }
+    grammar.read(event, descriptor, facts);
+    for (at, rule) in map.usage.iter().enumerate() {
+        if let Some(figures) = usage::read(rule, event) {
+            facts.usage(at, figures, rule.mode == UsageMode::Sum);
+        }
+    }
+    facts.terminal(descriptor, event);
+    facts.quota(descriptor, event);
+    facts.errors(descriptor, event);
+    facts.retry(descriptor, event);
+    facts.early(descriptor, event);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,464 @@
+//! From checked values to the configuration's types, and what only shows when they are seen together.
+
+mod trees;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use toml::Value;
+
+use super::{
+    AgentConfig, AgentKind, Commits, Config, Fault, Fleet, GateConfig, Origin, PromptVia, RoleConfig, Setting, Trust,
+    WorkspaceMode, keys::KEYS, layers::Flat, load::Findings, merge::MergePolicy, near, secrets, values,
+};
+use oodatcaa_core::{
+    Role, RoleRule, Status, Workflow,
+    budget::{Budgets, Limits},
+    outcome::Retry,
+    policy::{Makes, OnRetry, Policy},
+    starts::Bounds,
+};
+
+/// The names in a section that holds tables by name.
+fn names(all: &Flat, section: &str) -> Vec<String> {
+    let mut names: Vec<&String> =
+        all.keys().filter(|path| path.len() > 1 && path[0] == section).map(|path| &path[1]).collect();
+    names.dedup();
+    names.into_iter().cloned().collect()
+}
+
+/// Sets what a role, agent or gate leaves to the table of keys.
+pub(super) fn fill_in_defaults(all: &mut Flat) {
+    let mut known: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for key in KEYS {
+        let (Some(default), Some((section, member))) = (key.default_value(), key.path.split_once(".*.")) else {
+            continue;
+        };
+        for name in known.entry(section).or_insert_with(|| names(all, section)) {
+            let path = vec![section.to_owned(), name.clone(), member.to_owned()];
+            all.entry(path).or_insert_with(|| (default.clone(), Origin::Default));
+        }
+    }
+}
+
+/// A value as it may be shown.
+pub(super) fn masked(path: &[String], value: &Value) -> Value {
+    match (path, value.as_str()) {
+        ([agents, _, set, _], Some(text)) if agents == "agents" && set == "set" => {
+            Value::String(secrets::shown(text).into())
+        }
+        ([agents, _, accounts, _, set, _], Some(text))
+            if agents == "agents" && accounts == "accounts" && set == "set" =>
+        {
+            Value::String(secrets::shown(text).into())
+        }
+        ([adapters, _, env, set, _], Some(text)) if adapters == "adapters" && env == "env" && set == "set" => {
+            Value::String(secrets::shown(text).into())
+        }
+        _ => value.clone(),
+    }
+}
+
+/// Every value in force, secrets masked.
+pub(super) fn settings(all: &Flat) -> Vec<Setting> {
+    let setting = |(path, (value, origin)): (&Vec<String>, &(Value, Origin))| Setting {
+        key: path.join("."),
+        value: masked(path, value),
+        origin: origin.clone(),
+    };
+    // An empty table says that there is such a name, and nothing of a value.
+    all.iter().filter(|(_, (value, _))| !value.is_table()).map(setting).collect()
+}
+
+/// The values, read by key; they have been checked, and defaults are filled in.
+struct Values<'a>(&'a Flat);
+
+impl<'a> Values<'a> {
+    /// Returns what stands below this path, without looking through the rest.
+    fn below(&self, path: &[&str]) -> impl Iterator<Item = (&'a Vec<String>, &'a Value)> + use<'a> {
+        let from: Vec<String> = path.iter().map(|&name| name.to_owned()).collect();
+        let own = self.0.range(from.clone()..).take_while(move |(path, _)| path.starts_with(&from));
+        own.map(|(path, (value, _))| (path, value))
+    }
+
+    fn get(&self, path: &[&str]) -> Option<&(Value, Origin)> {
+        let path: Vec<String> = path.iter().map(|&part| part.into()).collect();
+        self.0.get(&path)
+    }
+
+    fn read<T>(&self, path: &[&str], read: impl Fn(&Value) -> Result<T, String>) -> Option<T> {
+        self.get(path).and_then(|(value, _)| read(value).ok())
+    }
+
+    fn text(&self, path: &[&str]) -> Option<String> {
+        self.read(path, |value| values::words(value).map(String::from)).filter(|text| !text.is_empty())
+    }
+
+    fn texts(&self, path: &[&str]) -> Vec<String> {
+        self.read(path, |value| values::list(value).map(|all| all.into_iter().map(String::from).collect()))
+            .unwrap_or_default()
+    }
+
+    // The three below stand for a fault that has been noted already when they find nothing.
+    fn duration(&self, path: &[&str]) -> Duration {
+        self.read(path, values::duration).unwrap_or_default()
+    }
+
+    fn count(&self, path: &[&str]) -> u32 {
+        self.read(path, values::count).unwrap_or_default()
+    }
+
+    fn flag(&self, path: &[&str]) -> bool {
+        self.get(path).and_then(|(value, _)| value.as_bool()).unwrap_or_default()
+    }
+
+    fn size(&self, path: &[&str]) -> u64 {
+        self.read(path, values::size).unwrap_or_default()
+    }
+
+    /// Where the user last said something about a name, to blame for what is missing.
+    fn origin(&self, section: &str, name: &str) -> Origin {
+        let own = self.0.iter().filter(|(path, _)| path.len() > 1 && path[0] == section && path[1] == name);
+        own.map(|(_, (_, origin))| origin)
+            .find(|origin| **origin != Origin::Default)
+            .unwrap_or(&Origin::Default)
+            .clone()
+    }
+
+    fn fault(&self, path: &[&str], message: String) -> Fault {
+        let origin = self.get(path).map_or(Origin::Default, |(_, origin)| origin.clone());
+        Fault { origin, key: path.join("."), message }
+    }
+}
+
+/// Puts the configuration together.
+pub(super) fn build(
+    all: &Flat,
+    untrusted_agents: &[String],
+    untrusted_gates: &[String],
+    trust: Trust,
+    found: &mut Findings,
+) -> Result<Config, Fault> {
+    let values = Values(all);
+    let everyones_agent = values.text(&["fleet", "agent"]);
+    let fleet = Fleet {
+        interval: values.duration(&["fleet", "interval"]),
+        drain: values.duration(&["fleet", "drain"]),
+        grace: values.duration(&["fleet", "grace"]),
+        lock_wait: values.duration(&["fleet", "lock_wait"]),
+    };
+    let count = |name| values.count(&["retry", name]);
+    let retry = Retry {
+        attempts: count("attempts"),
+        backoff: values.duration(&["retry", "backoff"]),
+        backoff_max: values.duration(&["retry", "backoff_max"]),
+        transient: count("transient"),
+        deaths: count("deaths"),
+        adapts: count("adapts"),
+        conflicts: count("conflicts"),
+        pause_after: count("pause_after"),
+    };
+    let adapters = adapters(all);
+    let mut agents: BTreeMap<String, AgentConfig> =
+        names(all, "agents").into_iter().map(|name| (name.clone(), agent(&values, &name, &adapters, found))).collect();
+    let accounts: BTreeMap<String, Vec<String>> = agents
+        .keys()
+        .map(|name| (name.clone(), accounts(&values, name)))
+        .filter(|(_, some)| !some.is_empty())
+        .collect();
+    for (name, account) in accounts.iter().flat_map(|(name, all)| all.iter().map(move |account| (name, account))) {
+        agents.insert(format!("{name}@{account}"), of_account(&values, name, account, &agents[name]));
+    }
+    let gates: BTreeMap<String, GateConfig> =
+        names(all, "gates").into_iter().map(|name| (name.clone(), gate(&values, &name, found))).collect();
+    let mut roles: BTreeMap<Role, RoleConfig> =
+        names(all, "roles").into_iter().map(|name| (Role::new(name.as_str()), role(&values, &name))).collect();
+
+    if retry.backoff > retry.backoff_max {
+        let message = "is longer than `retry.backoff_max`".into();
+        found.faults.push(values.fault(&["retry", "backoff"], message));
+    }
+    let mut reference = |path: &[&str], name: &str, what: &str, known: Vec<&str>, untrusted: &[String]| {
+        if !known.contains(&name) && !untrusted.iter().any(|other| other == name) {
+            let meant = near::nearest(name, known.iter().copied());
+            let more = match (meant, known.is_empty()) {
+                (Some(word), _) => format!("did you mean `{word}`?"),
+                (None, false) => format!("there are: {}", known.join(", ")),
+                (None, true) => format!("there are none; write a table [{what}s.{name}]"),
+            };
+            found.faults.push(values.fault(path, format!("names the {what} `{name}`, which is not defined; {more}")));
+        }
+    };
+    let agent_names: Vec<&str> = agents.keys().map(String::as_str).collect();
+    let gate_names: Vec<&str> = gates.keys().map(String::as_str).collect();
+    if let Some(name) = &everyones_agent {
+        reference(&["fleet", "agent"], name, "agent", agent_names.clone(), untrusted_agents);
+    }
+    for (role, config) in &mut roles {
+        for name in &config.agents {
+            reference(&["roles", role.as_str(), "agents"], name, "agent", agent_names.clone(), untrusted_agents);
+        }
+        if let Some(first) = config.agents.first() {
+            config.agent = Some(first.clone());
+        } else if config.agent.is_none() {
+            config.agent.clone_from(&everyones_agent);
+        } else if let Some(name) = &config.agent {
+            reference(&["roles", role.as_str(), "agent"], name, "agent", agent_names.clone(), untrusted_agents);
+        }
+        if config.agents.is_empty() {
+            config.agents.extend(config.agent.clone());
+        }
+        for name in &config.on_retry {
+            reference(
+                &["roles", role.as_str(), "on_retry", "agent"],
+                name,
+                "agent",
+                agent_names.clone(),
+                untrusted_agents,
+            );
+        }
+        for chain in [&mut config.agents, &mut config.on_retry] {
+            let each = |name: &String| match accounts.get(name) {
+                Some(all) => all.iter().map(|account| format!("{name}@{account}")).collect(),
+                None => vec![name.clone()],
+            };
+            *chain = chain.iter().flat_map(each).collect();
+        }
+        config.agent = config.agents.first().cloned();
+        for name in &config.gates {
+            reference(&["roles", role.as_str(), "gates"], name, "gate", gate_names.clone(), untrusted_gates);
+        }
+    }
+    let merge = trees::merge(&values);
+    for name in &merge.after {
+        reference(&["merge", "after"], name, "gate", gate_names.clone(), untrusted_gates);
+    }
+
+    let workspace = trees::workspace(&values);
+    let policy = Policy {
+        merge_approval: values.flag(&["merge", "approval"]),
+        deadline: values.duration(&["decisions", "deadline"]),
+        budgets: budgets(&values, &names(all, "budget"), found),
+        // The queue lies in the project as well.
+        most_at_once: if trust == Trust::Trusted { u32::MAX } else { 1 },
+        bounds: Bounds {
+            starts: values.count(&["limits", "starts"]),
+            generations: values.count(&["limits", "generations"]),
+            children: values.count(&["limits", "children"]),
+            backoff: retry.backoff,
+            backoff_max: retry.backoff_max,
+        },
+        merges: workspace.mode == WorkspaceMode::Worktree,
+        makes: match merge.policy {
+            MergePolicy::MergeCommit => Makes::MergeCommit,
+            MergePolicy::Squash => Makes::Squash,
+            MergePolicy::Rebase => Makes::Commits,
+        },
+        on_retry: on_retry(&roles),
+        broken: None,
+    };
+    let workflow = workflow(&values, names(all, "roles"), found)?.under(policy);
+    Ok(Config { fleet, workflow, roles, agents, adapters, gates, retry, workspace, merge, trust })
+}
+
+fn budgets(values: &Values<'_>, names: &[String], found: &mut Findings) -> Budgets {
+    let mut budgets = Budgets::default();
+    for name in names {
+        let limits = match name.as_str() {
+            "attempt" => &mut budgets.attempt,
+            "task" => &mut budgets.task,
+            "role" => &mut budgets.role,
+            "day" => &mut budgets.day,
+            _ => {
+                let message = "is no scope of a budget; there are: attempt, task, role, day".into();
+                let origin = values.origin("budget", name);
+                found.faults.push(Fault { origin, key: format!("budget.{name}"), message });
+                continue;
+            }
+        };
+        let at = |member| ["budget", name.as_str(), member];
+        *limits = Limits {
+            tokens: Some(u64::from(values.count(&at("tokens")))).filter(|&limit| limit > 0),
+            micros: values.read(&at("usd"), values::money).filter(|&limit| limit > 0),
+            wall: Some(values.duration(&at("wall"))).filter(|limit| !limit.is_zero()),
+            turns: Some(values.count(&at("turns"))).filter(|&limit| limit > 0),
+            starts: Some(values.count(&at("starts"))).filter(|&limit| limit > 0),
+        };
+    }
+    budgets
+}
+
+fn role(values: &Values<'_>, name: &str) -> RoleConfig {
+    let at = |member| ["roles", name, member];
+    RoleConfig {
+        agent: values.text(&at("agent")),
+        agents: values.texts(&at("agents")),
+        on_retry: values.text(&["roles", name, "on_retry", "agent"]).into_iter().collect(),
+        timeout: values.duration(&at("timeout")),
+        silence: values.duration(&at("silence")),
+        output: values.size(&at("output")),
+        memory: Some(values.size(&at("memory"))).filter(|limit| *limit > 0),
+        gates: values.texts(&at("gates")),
+        files: values.texts(&at("files")),
+        require_result: values.flag(&at("require_result")),
+        change: values.flag(&at("change")),
+        criteria: values.flag(&at("criteria")),
+        commits: match values.text(&at("commits")).as_deref() {
+            Some("always") => Commits::Always,
+            Some("never") => Commits::Never,
+            _ => Commits::Auto,
+        },
+    }
+}
+
+/// The tables below `adapters`, put together again.
+fn adapters(all: &Flat) -> BTreeMap<String, toml::Table> {
+    let mut adapters: BTreeMap<String, toml::Table> = BTreeMap::new();
+    for (path, (value, _)) in all.iter().filter(|(path, _)| path.len() > 2 && path[0] == "adapters") {
+        let mut table = adapters.entry(path[1].clone()).or_default();
+        let (last, above) = path[2..].split_last().expect("longer than two");
+        for name in above {
+            let below = table.entry(name.clone()).or_insert_with(|| Value::Table(toml::Table::new()));
+            if !below.is_table() {
+                // A later layer has the last word on what stands there.
+                *below = Value::Table(toml::Table::new());
+            }
+            table = below.as_table_mut().expect("made a table");
+        }
+        table.insert(last.clone(), value.clone());
+    }
+    adapters
+}
+
+fn agent(
+    values: &Values<'_>,
+    name: &str,
+    adapters: &BTreeMap<String, toml::Table>,
+    found: &mut Findings,
+) -> AgentConfig {
+    let at = |member| ["agents", name, member];
+    let below = |member: &'static str| {
+        let own = values.below(&["agents", name, member]).filter(|(path, _)| path.len() == 4);
+        own.filter_map(|(path, value)| Some((path[3].clone(), value.as_str()?.to_owned())))
+    };
+    let named = values.text(&at("adapter"));
+    let (kind, adapter) = match (values.text(&at("kind")).as_deref(), named) {
+        (Some("sim"), _) => (AgentKind::Sim, None),
+        (Some("command"), _) | (None, None) => (AgentKind::Command, None),
+        (Some(adapter), None) => (AgentKind::Adapter, Some(adapter.to_owned())),
+        (_, Some(adapter)) => (AgentKind::Adapter, Some(adapter)),
+    };
+    let prompt = match values.text(&at("prompt")).as_deref() {
+        Some("file") => PromptVia::File,
+        _ => PromptVia::Stdin,
+    };
+    let argv = values.texts(&at("argv"));
+    if kind == AgentKind::Command {
+        if values.get(&at("argv")).is_none() {
+            found.faults.push(missing(values, "agents", name, "argv", "a program and its arguments"));
+        } else if prompt == PromptVia::File && !argv.iter().any(|arg| arg.contains("{prompt_file}")) {
+            let message = "has no {prompt_file}, and `prompt` is \"file\": it would never see its prompt".into();
+            found.faults.push(values.fault(&at("argv"), message));
+        }
+    }
+    AgentConfig {
+        kind,
+        argv,
+        prompt,
+        env: values.texts(&at("env")),
+        set: below("set").collect(),
+        exits: below("exits").filter_map(|(code, class)| Some((code.parse().ok()?, class.parse().ok()?))).collect(),
+        install: values.text(&at("install")),
+        adapter,
+        model: values.text(&at("model")),
+        permissions: values.text(&at("permissions")),
+        account: values.text(&at("account")),
+        args: values.texts(&at("args")),
+        adapters: if kind == AgentKind::Adapter { adapters.clone() } else { BTreeMap::new() },
+    }
+}
+
+/// The names of an agent's accounts.
+fn accounts(values: &Values<'_>, name: &str) -> Vec<String> {
+    let own = values.below(&["agents", name, "accounts"]).filter(|(path, _)| path.len() == 6);
+    let mut all: Vec<String> = own.map(|(path, _)| path[3].clone()).collect();
+    all.dedup();
+    all
+}
+
+/// An agent with one of its accounts.
+fn of_account(values: &Values<'_>, name: &str, account: &str, agent: &AgentConfig) -> AgentConfig {
+    let mut agent = AgentConfig { account: Some(account.into()), ..agent.clone() };
+    let own = values.below(&["agents", name, "accounts", account]).filter(|(path, _)| path.len() == 6);
+    agent.set.extend(own.filter_map(|(path, value)| Some((path[5].clone(), value.as_str()?.to_owned()))));
+    agent
+}
+
+/// Who works on what has failed before, where a role says so.
+fn on_retry(roles: &BTreeMap<Role, RoleConfig>) -> BTreeMap<Role, OnRetry> {
+    let some = roles.iter().filter(|(_, config)| !config.on_retry.is_empty());
+    let chain = |config: &RoleConfig| OnRetry {
+        only: config.on_retry.iter().all(|name| !config.agents.contains(name)),
+        agents: config.on_retry.clone(),
+    };
+    some.map(|(role, config)| (role.clone(), chain(config))).collect()
+}
+
+fn gate(values: &Values<'_>, name: &str, found: &mut Findings) -> GateConfig {
+    let at = |member| ["gates", name, member];
+    if values.get(&at("argv")).is_none() {
+        found.faults.push(missing(values, "gates", name, "argv", "a program and its arguments"));
+    }
+    GateConfig {
+        baseline: values.text(&at("baseline")).as_deref() != Some("skip"),
+        argv: values.texts(&at("argv")),
+        timeout: values.duration(&at("timeout")),
+        env: values.texts(&at("env")),
+    }
+}
+
+fn missing(values: &Values<'_>, section: &str, name: &str, member: &str, expected: &str) -> Fault {
+    let message = format!("is missing; expected {expected}");
+    Fault { origin: values.origin(section, name), key: format!("{section}.{name}.{member}"), message }
+}
+
+/// The table: the shipped roles in their order, then the project's own by name.
+fn workflow(values: &Values<'_>, mut names: Vec<String>, found: &mut Findings) -> Result<Workflow, Fault> {
+    let shipped = Workflow::shipped();
+    let place = |name: &String| shipped.rules().iter().position(|rule| rule.role.as_str() == name);
+    names.sort_by_key(|name| (place(name).unwrap_or(usize::MAX), name.clone()));
+    let mut rules = Vec::new();
+    for name in &names {
+        let text = |member| values.text(&["roles", name, member]).map(Status::new);
+        let mut needed = |member| match text(member) {
+            Some(status) => status,
+            None => {
+                // A value that is there and is wrong has been noted already.
+                if values.get(&["roles", name, member]).is_none() {
+                    found.faults.push(missing(values, "roles", name, member, "a status word"));
+                }
+                Status::new("")
+            }
+        };
+        rules.push(RoleRule {
+            role: Role::new(name.as_str()),
+            takes: needed("takes"),
+            works: needed("works"),
+            done: needed("done"),
+            failed: needed("failed"),
+            done_with_children: text("done_with_children"),
+            replan: text("replan"),
+            ttl: values.duration(&["roles", name, "ttl"]),
+        });
+    }
+    if !found.faults.is_empty() {
+        return Ok(shipped);
+    }
+    Workflow::new(rules).map_err(|bad| {
+        let origin = names.iter().map(|name| values.origin("roles", name)).find(|origin| *origin != Origin::Default);
+        Fault {
+            origin: origin.unwrap_or(Origin::Default),
+            key: "roles".into(),
+            message: format!("is no table that works: {bad}"),
+        }
+    })
+}

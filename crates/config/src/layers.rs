@@ -1,0 +1,304 @@
+//! Reads the layers and lays them over each other, key by key, each value with its origin.
+//!
+//! What a key means is not known here.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use toml::{
+    Value,
+    de::{DeTable, DeValue},
+};
+
+use super::{ConfigError, Origin, Overrides, World, keys::KEYS};
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::text::{cut, one_line};
+use oodatcaa_sys::files::{self, FileError};
+
+/// Values by path. A table appears only when it is empty; lists are values.
+pub(super) type Flat = BTreeMap<Vec<String>, (Value, Origin)>;
+
+/// No configuration that people write is longer.
+const LONGEST: u64 = 1 << 20;
+
+/// No directory of adapters or prompts holds more.
+const MOST: usize = 200;
+
+/// The user's own file, wherever it leads; `None` when there is no such file.
+pub(super) fn read_own(path: &Path) -> Result<Option<String>, ConfigError> {
+    text(path, files::read_named(path, LONGEST))
+}
+
+/// A file of the project; `None` when there is no such file.
+pub(super) fn read(layout: &Layout, path: &Path) -> Result<Option<String>, ConfigError> {
+    text(path, files::read_granting(layout.root(), path, LONGEST))
+}
+
+fn text(path: &Path, read: Result<Option<Vec<u8>>, FileError>) -> Result<Option<String>, ConfigError> {
+    let Some(bytes) = read? else { return Ok(None) };
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) => {
+            let upto = error.utf8_error().valid_up_to();
+            let (line, column) = position(&String::from_utf8_lossy(&error.as_bytes()[..upto]), upto);
+            Err(ConfigError::Syntax { path: path.into(), line, column, message: "this is not UTF-8 text".into() })
+        }
+    }
+}
+
+/// The project's files of adapters, by the adapters' names, and what is not used of them, with the reason. Such
+/// a file stops nobody: who needs it is told.
+pub(super) fn adapters(layout: &Layout) -> (BTreeMap<String, String>, Vec<String>) {
+    let (mut found, mut refused, mut bytes) = (BTreeMap::new(), Vec::new(), 0);
+    let directory = layout.adapters();
+    let words = |error: &ConfigError| {
+        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        format!("failed to {error}{cause}")
+    };
+    let listed = listed(layout, &directory, "toml").unwrap_or_else(|error| {
+        refused.push(words(&error));
+        BTreeMap::new()
+    });
+    for (name, path) in listed {
+        match read(layout, &path) {
+            Ok(Some(text)) if bytes + text.len() as u64 <= LONGEST => {
+                bytes += text.len() as u64;
+                found.insert(name, text);
+            }
+            Ok(Some(_)) => refused.push(format!("{}: the adapters of a project have at most 1 MiB", path.display())),
+            Ok(None) => {}
+            Err(error) => refused.push(words(&error)),
+        }
+    }
+    (found, refused)
+}
+
+/// The files of a directory of the project with this ending, by their names without it.
+pub(super) fn listed(
+    layout: &Layout,
+    directory: &Path,
+    ending: &str,
+) -> Result<BTreeMap<String, PathBuf>, ConfigError> {
+    let entries = files::list(layout.root(), directory, MOST)?;
+    let mut found = BTreeMap::new();
+    for entry in entries.unwrap_or_default() {
+        let path = directory.join(&entry.name);
+        let name = path.file_stem().and_then(|name| name.to_str());
+        if let Some(name) = name.filter(|_| path.extension().is_some_and(|found| found == ending)) {
+            found.insert(name.to_owned(), path.clone());
+        }
+    }
+    Ok(found)
+}
+
+/// Reads TOML into paths; `origin` tells where a line is.
+pub(super) fn flatten(text: &str, path: &Path, origin: impl Fn(Place) -> Origin) -> Result<Flat, ConfigError> {
+    let table = DeTable::parse(text).map_err(|error| {
+        let (line, column) = position(text, error.span().map_or(0, |span| span.start));
+        let mut message = error.message().lines().collect::<Vec<_>>().join(", ");
+        if message.contains("duplicate key") {
+            message = duplicate(text, line);
+        }
+        ConfigError::Syntax { path: path.into(), line, column, message }
+    })?;
+    let lines = Lines::of(text);
+    let mut flat = Flat::new();
+    walk(table.get_ref(), &mut Vec::new(), &mut |path, value, at| {
+        flat.insert(path.to_vec(), (value, origin(lines.place(text, at))));
+    });
+    Ok(flat)
+}
+
+fn walk(table: &DeTable<'_>, path: &mut Vec<String>, put: &mut impl FnMut(&[String], Value, usize)) {
+    for (key, value) in table {
+        path.push(key.get_ref().to_string());
+        match value.get_ref() {
+            DeValue::Table(below) if !below.is_empty() => walk(below, path, put),
+            other => put(path, owned(other), key.span().start),
+        }
+        path.pop();
+    }
+}
+
+fn owned(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => Value::String(text.to_string()),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .map_or_else(|_| Value::String(number.as_str().into()), Value::Integer),
+        DeValue::Float(number) => {
+            number.as_str().parse().map_or_else(|_| Value::String(number.as_str().into()), Value::Float)
+        }
+        DeValue::Boolean(flag) => Value::Boolean(*flag),
+        DeValue::Datetime(time) => Value::Datetime(*time),
+        DeValue::Array(items) => Value::Array(items.iter().map(|item| owned(item.get_ref())).collect()),
+        DeValue::Table(table) => {
+            Value::Table(table.iter().map(|(key, value)| (key.get_ref().to_string(), owned(value.get_ref()))).collect())
+        }
+    }
+}
+
+/// Lays a later layer over an earlier one. An empty table says nothing about what is below it.
+pub(super) fn lay(under: &mut Flat, over: Flat) {
+    for (path, (value, origin)) in over {
+        let empty = matches!(&value, Value::Table(table) if table.is_empty());
+        let is_below = |other: &Vec<String>| other.len() > path.len() && other.starts_with(&path);
+        if empty && under.keys().any(is_below) {
+            continue;
+        }
+        // A value in an empty table's place, so that no path is both.
+        for n in 1..path.len() {
+            if matches!(under.get(&path[..n]), Some((Value::Table(_), _))) {
+                under.remove(&path[..n]);
+            }
+        }
+        under.insert(path, (value, origin));
+    }
+}
+
+/// The environment's layer: `OODATCAA_` and a key of `[fleet]` or `[retry]` in capitals.
+pub(super) fn environment(world: &World) -> Flat {
+    let mut flat = Flat::new();
+    for key in KEYS {
+        let Some((section @ ("fleet" | "retry"), name)) = key.path.split_once('.') else { continue };
+        let variable = format!("OODATCAA_{}", name.to_uppercase());
+        if let Some(value) = world.var(&variable) {
+            let value = Value::String(value.into());
+            flat.insert(vec![section.into(), name.into()], (value, Origin::Env(variable)));
+        }
+    }
+    flat
+}
+
+/// The flags' layer.
+pub(super) fn flags(overrides: &Overrides) -> Flat {
+    let entry = |(key, value, flag): &(String, Value, String)| {
+        (key.split('.').map(Into::into).collect(), (value.clone(), Origin::Flag(flag.clone())))
+    };
+    overrides.set.iter().map(entry).collect()
+}
+
+/// A project file with its text.
+pub(super) struct ProjectFile {
+    pub(super) path: PathBuf,
+    pub(super) text: String,
+    /// The table that it is the content of.
+    pub(super) below: Vec<String>,
+}
+
+/// Line and column, both from 1, of a place in a text.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let at = (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    let before = &text[..at];
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
+}
+
+/// Line and column, both from 1.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) line: usize,
+    pub(super) column: usize,
+}
+
+/// Where lines begin.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(text.match_indices('\n').map(|(at, _)| at).collect())
+    }
+
+    fn place(&self, text: &str, at: usize) -> Place {
+        let before = self.0.partition_point(|&newline| newline < at);
+        let start = before.checked_sub(1).map_or(0, |newline| self.0[newline] + 1);
+        let column = text.get(start..at).map_or(0, |part| part.chars().count()) + 1;
+        Place { line: before + 1, column }
+    }
+}
+
+/// Says of what stands twice where it stood first, and what to do.
+fn duplicate(text: &str, line: usize) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let Some(&second) = lines.get(line - 1) else { return "this key stands twice".into() };
+    let shown = one_line(&cut(second, 80));
+    if second.starts_with('[') {
+        let header = second.split('#').next().unwrap_or_default().trim();
+        let first =
+            lines[..line - 1].iter().position(|other| other.split('#').next().unwrap_or_default().trim() == header);
+        return match first {
+            Some(first) => format!(
+                "the table `{shown}` stands twice; it begins in line {}: move the keys below line {line} there and delete line {line}",
+                first + 1
+            ),
+            None => format!("the table `{shown}` is defined above already: write its keys there"),
+        };
+    }
+    let key = second.split('=').next().unwrap_or_default().trim();
+    let first =
+        lines[..line - 1].iter().rposition(|other| other.split('=').next().is_some_and(|other| other.trim() == key));
+    match first {
+        Some(first) => {
+            format!("`{}` stands twice, first in line {}: keep one of them", one_line(&cut(key, 80)), first + 1)
+        }
+        None => format!("`{shown}` gives a key that has a value already: keep one of them"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flat(text: &str) -> Flat {
+        flatten(text, Path::new("f"), |place| Origin::in_file("f".as_ref(), place)).expect("TOML")
+    }
+
+    fn shown(flat: &Flat) -> Vec<String> {
+        flat.iter().map(|(path, (value, origin))| format!("{} {origin} {value}", path.join("."))).collect()
+    }
+
+    #[test]
+    fn every_value_knows_its_line() {
+        let text =
+            "[fleet]\ninterval = 5\n\n[agents.a]\nargv = [\n  \"x\",\n]\nexits = { 75 = \"network\" }\n[roles.q]\n";
+        assert_eq!(
+            shown(&flat(text)),
+            [
+                "agents.a.argv f:5 [\"x\"]",
+                "agents.a.exits.75 f:8 \"network\"",
+                "fleet.interval f:2 5",
+                "roles.q f:9 {}",
+            ]
+        );
+    }
+
+    #[test]
+    fn layers_are_merged_key_by_key() {
+        let mut all = flat("[fleet]\ninterval = 1\ndrain = 2\n[agents.a]\nset = { A = \"1\", B = \"2\" }\n");
+        lay(&mut all, flat("[fleet]\n\ndrain = 3\n[agents.a]\nset = { B = \"3\" }\n[roles.r]\n"));
+        lay(&mut all, flat("[fleet]\n[roles.r]\nagent = \"a\"\n"));
+        assert_eq!(
+            shown(&all),
+            [
+                "agents.a.set.A f:5 \"1\"",
+                "agents.a.set.B f:5 \"3\"",
+                "fleet.drain f:3 3",
+                "fleet.interval f:2 1",
+                "roles.r.agent f:3 \"a\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn broken_toml_is_told_with_its_place() {
+        let error = flatten("[fleet]\ninterval = \n", Path::new("c.toml"), |_| Origin::Default).expect_err("broken");
+        assert!(error.to_string().starts_with("understand the configuration c.toml:2:"), "{error}");
+        let error = flatten("a = 1\na = 2\n", Path::new("c.toml"), |_| Origin::Default).expect_err("twice");
+        let words = error.to_string();
+        assert!(words.ends_with("c.toml:2:1: `a` stands twice, first in line 1: keep one of them"), "{words}");
+        let twice = "[fleet]\nagent = \"a\"\n\n[fleet] # again\n";
+        let words = flatten(twice, Path::new("c.toml"), |_| Origin::Default).expect_err("twice").to_string();
+        assert!(words.contains("c.toml:4:") && words.contains("begins in line 1: move the keys"), "{words}");
+    }
+}

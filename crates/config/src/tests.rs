@@ -1,0 +1,503 @@
+//! The configuration as a whole: real files in scratch directories, an environment of its own.
+
+use std::{fs, path::Path, time::Duration};
+
+use super::{
+    keys::{KEYS, Place, place},
+    *,
+};
+use oodatcaa_core::{Status, Workflow};
+
+struct Scene {
+    directory: tempfile::TempDir,
+    layout: Layout,
+    vars: Vec<(&'static str, String)>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let layout = Layout::new(directory.path().join("project"));
+        fs::create_dir_all(layout.mark()).expect("a project");
+        let vars = vec![("HOME", directory.path().join("home").to_string_lossy().into_owned())];
+        Self { directory, layout, vars }
+    }
+
+    fn user(self, text: &str) -> Self {
+        let path = self.world().user_config().expect("a home");
+        fs::create_dir_all(path.parent().expect("below home")).expect("created");
+        fs::write(path, text).expect("written");
+        self
+    }
+
+    fn project(self, text: &str) -> Self {
+        fs::write(self.layout.config(), text).expect("written");
+        self
+    }
+
+    fn local(self, text: &str) -> Self {
+        fs::write(self.layout.local_config(), text).expect("written");
+        self
+    }
+
+    fn var(mut self, name: &'static str, value: &str) -> Self {
+        self.vars.push((name, value.into()));
+        self
+    }
+
+    fn world(&self) -> World {
+        World::of(self.vars.iter().map(|(name, value)| (*name, value.as_str())))
+    }
+
+    fn load(&self) -> Result<Loaded, ConfigError> {
+        self.load_with(&Overrides::default())
+    }
+
+    fn load_with(&self, overrides: &Overrides) -> Result<Loaded, ConfigError> {
+        Config::load_in(&self.world(), &self.layout, overrides)
+    }
+
+    fn faults(&self) -> Vec<String> {
+        match self.load() {
+            Err(ConfigError::Invalid(faults)) => faults.iter().map(|fault| self.short(&fault.to_string())).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn short(&self, text: &str) -> String {
+        text.replace(&format!("{}/", self.layout.root().display()), "")
+            .replace(&self.directory.path().display().to_string(), "~")
+    }
+}
+
+fn origin(loaded: &Loaded, key: &str) -> String {
+    loaded.settings.iter().find(|setting| setting.key == key).expect("a setting").origin.to_string()
+}
+
+#[test]
+fn nothing_set_is_the_built_in_configuration() {
+    let loaded = Scene::new().load().expect("loads");
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+    assert_eq!(loaded.trust, Trust::NothingToTrust);
+    let policy = oodatcaa_core::policy::Policy { most_at_once: 1, ..Default::default() };
+    assert_eq!(loaded.config.workflow, Workflow::shipped().under(policy), "the text and the code say the same");
+    assert_eq!(loaded.config.retry, Retry::default(), "the text and the code say the same");
+    assert_eq!(
+        loaded.config.fleet,
+        Fleet {
+            interval: Duration::from_secs(60),
+            drain: Duration::from_secs(20),
+            grace: Duration::from_secs(5),
+            lock_wait: Duration::from_secs(10)
+        }
+    );
+    assert_eq!(loaded.config.agents.keys().collect::<Vec<_>>(), ["sim"]);
+    assert_eq!(loaded.config.agents["sim"].kind, AgentKind::Sim);
+    let builder = &loaded.config.roles[&Role::BUILDER];
+    assert_eq!((builder.agent.as_deref(), builder.timeout), (None, Duration::from_secs(3600)));
+    assert_eq!((builder.silence, builder.output), (Duration::from_secs(600), 64 << 20));
+    assert!(matches!(loaded.agent(&Role::BUILDER), Err(ConfigError::NoAgent { .. })), "never sim by default");
+}
+
+#[test]
+fn every_key_is_documented_in_the_commented_default() {
+    let text = Config::commented_default();
+    for key in KEYS {
+        let section = match key.path.split('.').next() {
+            Some("roles") => "[roles.planner]".to_owned(),
+            Some("budget") => "[budget.attempt]".to_owned(),
+            Some("agents") => "# [agents.mine]".to_owned(),
+            // Its form is told elsewhere.
+            Some("adapters") => continue,
+            Some("gates") => "# [gates.test]".to_owned(),
+            Some(section) => format!("[{section}]"),
+            None => unreachable!("a path is never empty"),
+        };
+        let body = text.split_once(&format!("{section}\n")).expect(&section).1;
+        let name = key.path.split('.').rfind(|part| *part != "*").expect("a name");
+        let at = body.lines().position(|line| line.trim_start_matches("# ").starts_with(&format!("{name} = ")));
+        let at = at.unwrap_or_else(|| panic!("{} is not in {section}", key.path));
+        assert!(body.lines().nth(at - 1).expect("a line before").starts_with('#'), "{} has no comment", key.path);
+    }
+}
+
+#[test]
+fn the_commented_default_is_a_template_with_its_examples_uncommented() {
+    let text = Config::commented_default();
+    let (head, examples) = text.split_once("# An agent of your own").expect("examples");
+    let examples: Vec<&str> = examples.lines().skip(1).map(|line| line.trim_start_matches("# ")).collect();
+    let examples: Vec<&str> =
+        examples.into_iter().filter(|line| line.starts_with('[') || line.contains(" = ")).collect();
+    let place = Scene::new().user(&format!("{head}{}\n", examples.join("\n")));
+    let loaded = place.load().expect("loads");
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+    assert_eq!(loaded.config.agents["mine"].exits[&75], Class::RateLimited);
+    assert_eq!(loaded.config.gates["test"].argv, ["make", "test"]);
+}
+
+#[test]
+fn the_published_schema_is_the_table_of_keys() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schema/config.schema.json");
+    let mut now = serde_json::to_string_pretty(&schema()).expect("JSON");
+    now.push('\n');
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        fs::write(&path, &now).expect("written");
+    }
+    let published = fs::read_to_string(&path).unwrap_or_default();
+    assert!(published == now, "schema/config.schema.json is old; write it again: UPDATE_SCHEMA=1 cargo test schema");
+}
+
+#[test]
+fn every_layer_overrides_the_one_before_it_key_by_key() {
+    let text = |n: u32| format!("[fleet]\ninterval = \"{n}s\"\n");
+    let place = Scene::new()
+        .user(&format!("{}drain = 1\ngrace = 1\nlock_wait = 1\n[retry]\nattempts = 9\n", text(1)))
+        .var("OODATCAA_TRUST_PROJECT", "1")
+        .project(&format!("{}grace = 2\nlock_wait = 2\n", text(2)))
+        .local(&format!("{}lock_wait = 3\n", text(3)))
+        .var("OODATCAA_INTERVAL", "4s")
+        .var("OODATCAA_ATTEMPTS", "7")
+        .var("OODATCAA_TASK_ID", "P1");
+    let loaded = place.load().expect("loads");
+    let fleet = &loaded.config.fleet;
+    let seconds = [fleet.interval, fleet.lock_wait, fleet.grace, fleet.drain].map(|time| time.as_secs());
+    assert_eq!((seconds, loaded.config.retry.attempts), ([4, 3, 2, 1], 7));
+    assert_eq!(origin(&loaded, "fleet.interval"), "env OODATCAA_INTERVAL");
+    assert!(origin(&loaded, "fleet.lock_wait").ends_with("/.oodatcaa/config.local.toml:3"));
+    assert!(origin(&loaded, "fleet.grace").ends_with("/.oodatcaa/config.toml:3"));
+    assert!(origin(&loaded, "fleet.drain").ends_with("/oodatcaa/config.toml:3"));
+    assert_eq!(origin(&loaded, "retry.backoff"), "default");
+
+    let loaded = place.load_with(&Overrides::default().with("fleet.interval", "500ms", "--interval")).expect("loads");
+    assert_eq!(loaded.config.fleet.interval, Duration::from_millis(500));
+    assert_eq!(origin(&loaded, "fleet.interval"), "flag --interval");
+}
+
+#[test]
+fn an_unknown_key_is_a_fault_with_its_place_and_the_nearest_name() {
+    let text = "[fleet]\nintervall = 5\n[rolls.builder]\nagent = \"x\"\n[roles.builder]\n  gate = [\"test\"]\n";
+    for place in [Scene::new().user(text), Scene::new().project(text), Scene::new().local(text)] {
+        let faults = place.faults().join("\n");
+        for (place, words) in [
+            (":2:1", "`fleet.intervall` is no known key; did you mean `interval`?"),
+            (":6:3", "`roles.builder.gate` is no known key; did you mean `gates`?"),
+            (":4:1", "`rolls.builder.agent` is no known key; did you mean `roles`?"),
+        ] {
+            assert!(faults.contains(&format!("{place}: {words}")), "{faults}");
+        }
+    }
+}
+
+#[test]
+fn no_table_of_the_configuration_takes_a_key_that_nobody_reads() {
+    for key in KEYS.iter().filter(|key| key.kind != keys::Kind::Any) {
+        let table = key.path.rsplit_once('.').expect("a table").0.replace('*', "name");
+        // Names of the user's own stand here.
+        if KEYS.iter().any(|other| other.path == format!("{}.*", key.path.rsplit_once('.').expect("a table").0)) {
+            continue;
+        }
+        let path: Vec<String> = table.split('.').chain(["nonsense"]).map(Into::into).collect();
+        assert!(matches!(place(&path), Place::Unknown), "{}", path.join("."));
+        let faults = Scene::new().user(&format!("[{table}]\nnonsense = 1\n")).faults();
+        assert!(faults.iter().any(|fault| fault.contains("nonsense` is no known key")), "{faults:?}");
+    }
+}
+
+#[test]
+fn every_wrong_value_is_told_with_file_line_key_and_what_was_expected() {
+    let text = "[fleet]\ninterval = 0\ndrain = \"soon\"\ngrace = { x = 1 }\n[retry]\nattempts = 2.5\n[roles]\nbuilder = 3\n[roles.qa]\ntakes = \"ready\"\n";
+    let faults = Scene::new().project(text).var("OODATCAA_TRUST_PROJECT", "1").faults();
+    let expected = [
+        ".oodatcaa/config.toml:2:1: `fleet.interval` is 0s; at least 100ms is needed",
+        ".oodatcaa/config.toml:3:1: `fleet.drain` is wrong: `soon` is not a duration; write e.g. `45s`, `90m`, `1h30m` or a number of seconds",
+        ".oodatcaa/config.toml:4:11: `fleet.grace.x` is below `fleet.grace`, which takes a value and no table",
+        ".oodatcaa/config.toml:6:1: `retry.attempts` is 2.5; expected a whole number",
+        ".oodatcaa/config.toml:8:1: `roles.builder` is 3; expected a table",
+        ".oodatcaa/config.toml:10:1: `roles.qa.works` is missing; expected a status word",
+        ".oodatcaa/config.toml:10:1: `roles.qa.done` is missing; expected a status word",
+        ".oodatcaa/config.toml:10:1: `roles.qa.failed` is missing; expected a status word",
+    ];
+    assert_eq!(faults, expected);
+}
+
+#[test]
+fn what_an_empty_table_lacks_is_told_where_it_stands() {
+    let place = Scene::new().project("\n[roles.qa]\n").var("OODATCAA_TRUST_PROJECT", "1");
+    let faults = place.faults();
+    assert_eq!(faults[0], ".oodatcaa/config.toml:2:8: `roles.qa.takes` is missing; expected a status word");
+    assert!(faults.iter().all(|fault| fault.starts_with(".oodatcaa/config.toml:2:8: ")), "{faults:?}");
+}
+
+#[test]
+fn names_that_are_not_defined_are_faults() {
+    let place = Scene::new()
+        .user("[agents.claude]\nargv = [\"claude\"]\n[roles.builder]\nagent = \"cluade\"\ngates = [\"test\"]\n");
+    assert_eq!(
+        place.faults(),
+        [
+            "~/home/.config/oodatcaa/config.toml:4:1: `roles.builder.agent` names the agent `cluade`, which is not defined; did you mean `claude`?",
+            "~/home/.config/oodatcaa/config.toml:5:1: `roles.builder.gates` names the gate `test`, which is not defined; there are none; write a table [gates.test]",
+        ]
+    );
+    let place = Scene::new().user("[agents.x]\nprompt = \"file\"\n[agents.y]\nargv = [\"y\"]\nprompt = \"file\"\n");
+    let faults = place.faults();
+    assert!(faults[0].contains("`agents.x.argv` is missing"), "{faults:?}");
+    assert!(faults[1].contains("has no {prompt_file}"), "{faults:?}");
+}
+
+#[test]
+fn a_role_of_ones_own_joins_the_table() {
+    let text = "[roles.reviewer]\ntakes = \"awaiting_review\"\nworks = \"reviewing\"\ndone = \"awaiting_test\"\nfailed = \"needs_adapt\"\n[roles.builder]\ndone = \"awaiting_review\"\n";
+    let loaded = Scene::new().user(text).load().expect("loads");
+    assert_eq!(loaded.config.role_names(), ["planner", "builder", "tester", "refiner", "integrator", "reviewer"]);
+    let reviewer = loaded.role("reviewer").expect("defined");
+    let rule = loaded.config.workflow.rule(&reviewer).expect("in the table");
+    assert_eq!((rule.ttl, &rule.replan, &rule.done_with_children), (Duration::from_secs(45 * 60), &None, &None));
+    let builder = loaded.config.workflow.rule(&Role::BUILDER).expect("in the table");
+    assert_eq!(builder.done, Status::new("awaiting_review"));
+    let error = loaded.role("bulider").expect_err("not defined").to_string();
+    assert!(error.contains("planner, builder"), "{error}");
+}
+
+#[test]
+fn a_table_that_cannot_work_is_refused() {
+    let text = "[roles.reviewer]\ntakes = \"ready\"\nworks = \"in_progress\"\ndone = \"done\"\nfailed = \"failed\"\n";
+    let faults = Scene::new().project(text).var("OODATCAA_TRUST_PROJECT", "1").faults();
+    assert!(faults[0].contains("both work as `in_progress`"), "{faults:?}");
+}
+
+const COMMANDS: &str = "[fleet]\nagent = \"evil\"\n[agents.evil]\nargv = [\"rm\", \"-rf\"]\nset = { KEY = \"sk-1\" }\n[gates.check]\nargv = [\"sh\"]\n[roles.builder]\ngates = [\"check\"]\n";
+
+#[test]
+fn commands_of_a_project_are_dropped_until_the_user_trusts_them() {
+    let place = Scene::new().project(COMMANDS);
+    let loaded = place.load().expect("loads");
+    assert_eq!(loaded.trust, Trust::Untrusted { changed: false });
+    assert_eq!(loaded.config.agents.keys().collect::<Vec<_>>(), ["sim"]);
+    assert!(loaded.config.gates.is_empty() && loaded.agent_is_untrusted("evil"));
+    assert!(loaded.warnings[0].ends_with("agentctl config trust"), "{:?}", loaded.warnings);
+    assert!(matches!(loaded.agent(&Role::BUILDER), Err(ConfigError::Untrusted { .. })));
+    assert!(matches!(loaded.gates(&Role::BUILDER, &[]), Err(ConfigError::Untrusted { .. })), "a gate is never skipped");
+    assert!(matches!(loaded.gates(&Role::TESTER, &["ghost".into()]), Err(ConfigError::NoGate { .. })));
+
+    trust::remember(&place.world(), &place.layout, &loaded.fingerprint).expect("remembered");
+    let loaded = place.load().expect("loads");
+    assert_eq!(loaded.trust, Trust::Trusted);
+    assert_eq!(loaded.agent(&Role::BUILDER).expect("there").0, "evil");
+    assert_eq!(loaded.gates(&Role::BUILDER, &["check".into()]).expect("there").len(), 1);
+
+    let place = place.local("# another byte\n");
+    assert_eq!(place.load().expect("loads").trust, Trust::Untrusted { changed: true });
+    assert_eq!(place.var("OODATCAA_TRUST_PROJECT", "1").load().expect("loads").trust, Trust::Trusted);
+}
+
+#[test]
+fn an_untrusted_project_cannot_change_an_agent_of_the_users() {
+    let place = Scene::new()
+        .user("[agents.mine]\nargv = [\"mine\"]\n[fleet]\nagent = \"mine\"\n")
+        .project("[agents.mine]\nargv = [\"evil\"]\nset = { LD_PRELOAD = \"x.so\" }\n");
+    let loaded = place.load().expect("loads");
+    let (_, agent) = loaded.agent(&Role::TESTER).expect("the user's own");
+    assert_eq!((agent.argv.as_slice(), agent.set.len()), (["mine".to_owned()].as_slice(), 0));
+}
+
+#[test]
+fn a_project_that_only_tightens_or_repeats_needs_no_trust() {
+    let place = Scene::new()
+        .user("[agents.mine]\nargv = [\"mine\"]\n[fleet]\nagent = \"mine\"\n")
+        .project("[fleet]\nagent = \"mine\"\n[merge]\napproval = true\n[budget.day]\nusd = 3\n");
+    let loaded = place.load().expect("loads");
+    assert_eq!((loaded.trust, loaded.warnings.len()), (Trust::NothingToTrust, 0));
+    assert_eq!(loaded.agent(&Role::BUILDER).expect("there").0, "mine");
+    assert!(loaded.config.workflow.policy().merge_approval);
+}
+
+#[test]
+fn a_configuration_without_commands_neither_drops_what_the_user_asks_for_nor_chooses_for_them() {
+    let user = "[agents.safe]\nargv = [\"safe\"]\n[agents.strong]\nargv = [\"strong\"]\n[gates.mine]\nargv = [\"make\"]\n\
+                [fleet]\nagent = \"safe\"\n[merge]\napproval = true\n[roles.builder]\ngates = [\"mine\"]\nrequire_result = true\n\
+                [retry]\nattempts = 2\n[budget.attempt]\ntokens = 100\n";
+    let theirs = "[fleet]\nagent = \"strong\"\n[merge]\napproval = false\npush = \"origin\"\npolicy = \"squash\"\n\
+                  [roles.builder]\ngates = []\nrequire_result = false\ndone = \"ready_for_integrator\"\ntimeout = \"9h\"\n\
+                  [roles.tester]\ncriteria = false\n[roles.qa]\ntakes = \"ready\"\nworks = \"x\"\ndone = \"done\"\nfailed = \"done\"\n\
+                  [retry]\nattempts = 99\n[budget.attempt]\ntokens = 0\n[workspace]\nroot = \"/tmp/x\"\ncopy = [\".env\"]\n";
+    let place = Scene::new().user(user);
+    let before = place.load().expect("loads").config;
+    let place = place.project(theirs);
+    let loaded = place.load().expect("loads");
+    let config = &loaded.config;
+    assert_eq!(loaded.trust, Trust::Untrusted { changed: false });
+    assert_eq!((&config.roles, &config.merge, &config.retry), (&before.roles, &before.merge, &before.retry));
+    assert_eq!((&config.workflow, &config.workspace), (&before.workflow, &before.workspace));
+    for key in ["fleet.agent", "merge.push", "roles.builder.gates", "budget.attempt.tokens", "workspace.root"] {
+        assert!(loaded.chosen.iter().any(|setting| setting.key == key), "{key}: {:?}", loaded.chosen);
+    }
+    trust::remember(&place.world(), &place.layout, &loaded.fingerprint).expect("remembered");
+    let config = place.load().expect("loads").config;
+    assert_eq!((config.agent_name(&Role::BUILDER), config.merge.push.as_deref()), (Some("strong"), Some("origin")));
+}
+
+#[test]
+fn prompts_need_trust_and_a_prompt_that_changes_needs_it_anew() {
+    let place = Scene::new();
+    fs::create_dir_all(place.layout.prompts()).expect("made");
+    fs::write(place.layout.prompt(&Role::BUILDER), "push everything").expect("written");
+    let loaded = place.load().expect("loads");
+    assert_eq!(loaded.trust, Trust::Untrusted { changed: false });
+    assert!(loaded.warnings[0].contains("prompt `builder`"), "{:?}", loaded.warnings);
+    trust::remember(&place.world(), &place.layout, &loaded.fingerprint).expect("remembered");
+    assert_eq!(place.load().expect("loads").trust, Trust::Trusted);
+    fs::write(place.layout.prompt(&Role::BUILDER), "push everything twice").expect("written");
+    assert_eq!(place.load().expect("loads").trust, Trust::Untrusted { changed: true });
+}
+
+#[test]
+fn a_directory_of_thousands_of_adapters_is_refused_and_not_read() {
+    let place = Scene::new().project("");
+    fs::create_dir_all(place.layout.adapters()).expect("made");
+    let big = place.directory.path().join("big");
+    fs::write(&big, "#".repeat(1 << 20)).expect("written");
+    for n in 0..5_000 {
+        std::os::unix::fs::symlink(&big, place.layout.adapters().join(format!("a{n}.toml"))).expect("linked");
+    }
+    let loaded = place.load().expect("it loads without them");
+    assert!(loaded.warnings[0].contains("more than 200 entries"), "{:?}", loaded.warnings);
+    assert!(loaded.config.adapters.is_empty());
+}
+
+#[test]
+fn a_configuration_as_large_as_may_be_takes_no_more_than_its_size() {
+    let many = |n: usize| -> String {
+        let one = |n| {
+            format!(
+                "[gates.g{n}]\nargv = [\"x\"]\n[agents.a{n}]\nargv = [\"y\"]\n[agents.a{n}.accounts.b]\nset = {{ K = \"v\" }}\n\
+                 [roles.r{n}]\ntakes = \"t{n}\"\nworks = \"w{n}\"\ndone = \"done\"\nfailed = \"failed\"\nagent = \"a{n}\"\n"
+            )
+        };
+        (0..n).map(one).collect()
+    };
+    let took = |n: usize| {
+        let mut scene = Scene::new().project(&many(n));
+        scene.vars.push(("OODATCAA_TRUST_PROJECT", "1".into()));
+        let begin = std::time::Instant::now();
+        let loaded = scene.load().expect("it loads");
+        assert_eq!(loaded.config.agents[&format!("a{}@b", n - 1)].set["K"], "v");
+        assert_eq!(loaded.config.gates.len(), n);
+        begin.elapsed()
+    };
+    let (small, large) = (took(250), took(2_000));
+    assert!(large < small * 30 + Duration::from_secs(1), "{small:?} for 250, {large:?} for 2,000");
+}
+
+/// What an untrusted project may say of a key that the user has set to the middle one of three values.
+fn sample(kind: keys::Kind) -> [&'static str; 3] {
+    use keys::Kind;
+    match kind {
+        Kind::Duration(_) => ["\"1s\"", "\"2s\"", "\"3s\""],
+        Kind::Count(_) | Kind::Money => ["1", "2", "3"],
+        Kind::Size | Kind::Room => ["\"2MiB\"", "\"3MiB\"", "\"4MiB\""],
+        Kind::Flag => ["true", "false", "false"],
+        _ => ["[\"a\", \"b\"]", "[\"a\"]", "[]"],
+    }
+}
+
+#[test]
+fn every_key_decides_what_a_project_may_do_with_it_before_it_is_trusted_and_nothing_loosens() {
+    for key in KEYS {
+        let path: Vec<String> = key.path.replace('*', "name").split('.').map(Into::into).collect();
+        let flat = |value: &str| {
+            let value = value.parse::<toml::Table>().ok().and_then(|t| t.get("v").cloned()).expect("TOML");
+            layers::Flat::from([(path.clone(), (value, Origin::Default))])
+        };
+        let lay = |below: &str, above: &str| {
+            let mut under = flat(&format!("v = {below}"));
+            let held = tighten::lay(&mut under, flat(&format!("v = {above}")));
+            (under[&path].0.to_string(), held.len())
+        };
+        let [tight, middle, loose] = sample(key.kind);
+        let kept = |value: &str| format!("v = {value}").parse::<toml::Table>().expect("TOML")["v"].to_string();
+        match key.untrusted {
+            keys::UntilTrusted::Ignored => assert_eq!(lay(middle, tight), (kept(middle), 1), "{}", key.path),
+            _ => {
+                assert_eq!(lay(middle, tight), (kept(tight), 0), "{} may be tightened", key.path);
+                if loose != middle {
+                    assert_eq!(lay(middle, loose), (kept(middle), 1), "{} is not loosened", key.path);
+                }
+                assert_eq!(lay(tight, middle), (kept(tight), 1), "{} is not loosened", key.path);
+            }
+        }
+        if key.untrusted == keys::UntilTrusted::Limit {
+            assert_eq!(lay(middle, "0"), (kept(middle), 1), "{}: no limit is looser than any", key.path);
+            assert_eq!(lay("0", middle), (kept(middle), 0), "{}: a limit is tighter than none", key.path);
+        }
+        let loosens = ["agent", "argv", "env", "set", "push", "root", "copy", "setup", "prompt", "takes", "done"];
+        if loosens.iter().any(|word| key.path.split('.').any(|part| part == *word)) {
+            assert_eq!(key.untrusted, keys::UntilTrusted::Ignored, "{}", key.path);
+        }
+    }
+}
+
+#[test]
+fn secrets_are_shown_nowhere() {
+    let place = Scene::new().project(COMMANDS).var("OODATCAA_TRUST_PROJECT", "1");
+    let loaded = place.load().expect("loads");
+    assert_eq!(loaded.config.agents["evil"].set["KEY"], "sk-1");
+    assert!(!format!("{:?} {:?} {:?}", loaded.settings, loaded.commands, loaded.warnings).contains("sk-1"));
+}
+
+#[test]
+fn files_that_are_no_configuration_are_refused_by_name() {
+    let place = Scene::new();
+    fs::create_dir(place.layout.config()).expect("created");
+    assert!(matches!(place.load(), Err(ConfigError::Read { .. })));
+    fs::remove_dir(place.layout.config()).expect("removed");
+    fs::write(place.layout.config(), b"[fleet]\n# \xff\n").expect("written");
+    let error = place.load().expect_err("not text").to_string();
+    assert!(error.ends_with("config.toml:2:3: this is not UTF-8 text"), "{error}");
+    fs::write(place.layout.config(), "<<<<<<< HEAD\n[fleet]\n").expect("written");
+    let error = place.load().expect_err("not TOML").to_string();
+    assert!(error.contains("config.toml:1:9: "), "{error}");
+}
+
+#[test]
+fn every_key_of_the_table_is_found_by_its_own_path() {
+    for key in KEYS {
+        let path: Vec<String> = key.path.replace('*', "name").split('.').map(Into::into).collect();
+        assert!(matches!(place(&path), Place::Leaf(found) if found.path == key.path), "{}", key.path);
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_loading_panic(text in "(\\[[a-z.]{0,12}\\]\n|(agent|interval|set|exits|argv|takes)( = )(\"[a-z:]{0,6}\"|-?[0-9]{1,20}|\\[\\]|\\{ [a-z0-9]{1,3} = 1 \\})\n){0,8}") {
+        let place = Scene::new().user(&text);
+        let _ = place.load();
+    }
+}
+
+#[test]
+fn an_agents_accounts_are_agents_of_their_own_and_a_role_that_names_it_gets_all_of_them() {
+    let text = "fleet.agent = \"c\"\n[agents.c]\nkind = \"claude\"\nset = { A = \"1\", B = \"2\" }\n\
+        [agents.c.accounts.work]\nset = { B = \"secret-of-work\" }\n[agents.c.accounts.home]\nset = { B = \"4\" }\n\
+        [agents.strong]\nargv = [\"strong\"]\n[roles.builder]\non_retry.agent = \"strong\"\n\
+        [roles.tester]\nagents = [\"strong\", \"c\"]\n";
+    let loaded = Scene::new().user(text).load().expect("loads");
+    let config = &loaded.config;
+    let work = &config.agents["c@work"];
+    assert_eq!(
+        (work.account.as_deref(), work.set["A"].as_str(), work.set["B"].as_str()),
+        (Some("work"), "1", "secret-of-work")
+    );
+    let names = |role| -> Vec<&str> { loaded.agents(role).expect("there").into_iter().map(|(name, _)| name).collect() };
+    assert_eq!(names(&Role::BUILDER), ["c@home", "c@work", "strong"]);
+    assert_eq!(names(&Role::TESTER), ["strong", "c@home", "c@work"]);
+    let special = &config.workflow.policy().on_retry;
+    assert_eq!((special.len(), special[&Role::BUILDER].only), (1, true));
+    let shown: Vec<String> = loaded.settings.iter().map(|setting| format!("{setting:?}")).collect();
+    assert!(!shown.join("\n").contains("secret-of-work"));
+    let pinned = format!("{text}[roles.refiner]\nagent = \"c@work\"\n[roles.planner]\nagent = \"c@other\"\n");
+    let wrong = Scene::new().user(&pinned).faults();
+    assert!(wrong.len() == 1 && wrong[0].contains("names the agent `c@other`"), "{wrong:?}");
+    let wrong = Scene::new().user("[roles.builder]\non_retry.agent = \"stron\"").faults();
+    assert!(wrong[0].contains("names the agent `stron`"), "{wrong:?}");
+}

@@ -1,0 +1,525 @@
+//! The right to work on a task until it expires (contract section 5, R10–R14).
+//!
+//! What a lease file looks like on disk, and who holds which flock, the store finds out;
+//! the rules here only judge what it found.
+
+use std::{fmt, time::Duration};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{Now, Role, Status, TaskId, text};
+
+/// The fencing number of a claim: greater than every one before it for the same task (R10).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Token(pub u64);
+
+impl Token {
+    /// What is beyond, no claim has reached on its own: somebody made it up.
+    const PLAUSIBLE: Self = Self(1 << 40);
+
+    /// The same for the journal, where there is room for those that follow the greatest of the above.
+    pub(super) const PLAUSIBLE_TOLD: Self = Self(1 << 41);
+
+    /// Tokens that follow one another so closely are believed wherever they stand.
+    const NEAR: u64 = 1_000;
+
+    /// Whether this may be a token, `known` being the greatest that is believed so far. What is not believed is
+    /// passed over, so that nobody can have the numbers begin again by writing a great one somewhere.
+    pub fn is_plausible(self, known: Self) -> bool {
+        self <= Self::PLAUSIBLE || self.0 <= known.0.saturating_add(Self::NEAR)
+    }
+
+    /// The greatest that can be believed of one that is known and of others.
+    pub fn greatest(known: Self, others: impl IntoIterator<Item = Self>) -> Self {
+        let mut others: Vec<Self> = others.into_iter().collect();
+        others.sort_unstable();
+        others.into_iter().fold(known, |known, token| if token.is_plausible(known) { token.max(known) } else { known })
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The name of an attempt's directory below its task's: the token, and random digits where something lay in the
+/// token's own place already, so that nothing that was there before speaks for the attempt (R27).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunName(String);
+
+impl RunName {
+    /// The name that scripts know.
+    pub fn of(token: Token) -> Self {
+        Self(token.to_string())
+    }
+
+    /// Another name for the same attempt, told apart by random digits.
+    pub fn beside(token: Token, random: u64) -> Self {
+        Self(format!("{token}-{random:016x}"))
+    }
+
+    /// Reads a name as it stands in leases, in the journal and in directories; anything else is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (token, random) = text.split_once('-').map_or((text, None), |(token, random)| (token, Some(random)));
+        let is_token = token.parse::<u64>().is_ok_and(|number| number.to_string() == token);
+        let is_random = |text: &str| {
+            (6..=16).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        (is_token && random.is_none_or(is_random)).then(|| Self(text.into()))
+    }
+
+    /// The attempt's token.
+    pub fn token(&self) -> Token {
+        let digits = self.0.split('-').next().unwrap_or_default();
+        Token(digits.parse().unwrap_or_default())
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RunName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Who a worker is: its tag for people and the facts that prove it alive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The tag, e.g. `agent-daemon-builder@host`; never used to decide whether someone lives.
+    pub tag: String,
+    /// Host name, for people.
+    pub host: String,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// The worker's process id.
+    pub pid: u32,
+    /// The worker's start time in clock ticks since boot (`/proc/PID/stat`, field 22).
+    pub pid_started: u64,
+}
+
+/// A lease in our own words; the first of the three dialects, plus what R10 and R11 need.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The task that it is for.
+    pub task_id: TaskId,
+    /// The role that works.
+    pub role: Role,
+    /// The owner's tag.
+    pub owner: String,
+    /// The fencing token.
+    pub token: Token,
+    /// The name of the attempt's directory, which the claim made; the token where an older version wrote the lease.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub run: String,
+    /// The number of this try in the present stage, from 1.
+    pub attempt: u32,
+    /// Wall clock, for people.
+    pub started_at: DateTime<Utc>,
+    /// How long it lives without a heartbeat.
+    pub ttl_seconds: u64,
+    /// Wall clock, for people.
+    pub heartbeat_at: DateTime<Utc>,
+    /// Host name, for people.
+    pub host: String,
+    /// The boot in which the monotonic time below counts.
+    pub boot_id: String,
+    /// The worker.
+    pub pid: u32,
+    /// The worker's start time in clock ticks since boot.
+    pub pid_started: u64,
+    /// The agent's process group, once it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pgid: Option<u32>,
+    /// `CLOCK_MONOTONIC` of the last heartbeat in milliseconds: what R13 counts by.
+    #[serde(default)]
+    pub heartbeat_mono_ms: u64,
+    /// The name of the agent that works, from the configuration.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
+    /// `true` when the simulated agent works (R21).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub simulated: bool,
+    /// The pool of quota that the agent draws from (R22).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub pool: String,
+    /// It tries whether that pool is open again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub probe: bool,
+    /// Somebody asked for this attempt to be stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<StopRequest>,
+    /// The commit as which it is being merged: it is too late to stop it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landing: Option<String>,
+}
+
+/// A wish that a running attempt be stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopRequest {
+    /// `human:<name>`.
+    pub actor: String,
+    /// What they said.
+    pub reason: String,
+    /// The task was cancelled with it; else it is blocked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cancel: bool,
+}
+
+impl StopRequest {
+    /// Returns the status that its task goes to.
+    pub fn to(&self) -> Status {
+        if self.cancel { Status::CANCELLED } else { Status::BLOCKED }
+    }
+}
+
+impl fmt::Display for StopRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match text::one_line(&self.reason) {
+            reason if reason.is_empty() => write!(f, "stopped by {}", self.actor),
+            reason => write!(f, "stopped by {}: {reason}", self.actor),
+        }
+    }
+}
+
+impl Lease {
+    /// The text that stands in the queue's `lease` member.
+    pub fn in_queue(&self) -> String {
+        format!("{}#{}", self.owner, self.token)
+    }
+
+    /// The attempt's directory. A name that cannot be one of this token's counts as none.
+    pub fn run_name(&self) -> RunName {
+        RunName::parse(&self.run).filter(|name| name.token() == self.token).unwrap_or_else(|| RunName::of(self.token))
+    }
+
+    /// Time since the last heartbeat, on the clock that R13 names.
+    pub fn silence(&self, now: &Now) -> Duration {
+        now.mono.saturating_sub(Duration::from_millis(self.heartbeat_mono_ms))
+    }
+
+    /// The same lease, beaten now.
+    #[must_use]
+    pub fn beaten(&self, now: &Now) -> Self {
+        Self { heartbeat_at: now.wall, heartbeat_mono_ms: now.mono_ms(), ..self.clone() }
+    }
+
+    /// How long its life is without a heartbeat.
+    pub fn ttl(&self) -> Duration {
+        Duration::from_secs(self.ttl_seconds)
+    }
+}
+
+/// A lease that a helper script or an old daemon wrote: only its wall-clock TTL counts (R11).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignLease {
+    /// The task in the file, or the file's name.
+    pub task_id: TaskId,
+    /// Who wrote it.
+    pub owner: String,
+    /// The role it names, if any.
+    pub role: Option<Role>,
+    /// A token, where it has one.
+    pub token: Option<Token>,
+    /// When its TTL ends; `None` when its times cannot be read.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// What stands in `.leases/<task>.json`.
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are ours")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeaseRecord {
+    /// Written by a worker, with identity.
+    Ours(Lease),
+    /// Written by somebody else.
+    Foreign(ForeignLease),
+    /// A file that says nothing we can read; it holds nothing and is reported.
+    Broken {
+        /// The task that the file's name names.
+        task_id: TaskId,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// What the store found out about the holder of a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// It holds the task's flock, or its process is the one that the lease names.
+    Alive,
+    /// The proof of its death, in words.
+    Dead(String),
+    /// Another machine, or no identity: nothing can be proved.
+    Unknown,
+}
+
+/// A lease and its holder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The file's content.
+    pub record: LeaseRecord,
+    /// Whether somebody still stands behind it.
+    pub holder: Holder,
+}
+
+/// How a lease stands (R11).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Somebody works, or may work.
+    Live,
+    /// Its owner is gone: rescue at once.
+    Dead(String),
+    /// Its owner has been silent for the whole TTL: taken over as R14 says.
+    Lost(String),
+}
+
+impl Held {
+    /// The lease in our own words, if it is one of ours.
+    pub fn ours(&self) -> Option<&Lease> {
+        match &self.record {
+            LeaseRecord::Ours(lease) => Some(lease),
+            LeaseRecord::Foreign(_) | LeaseRecord::Broken { .. } => None,
+        }
+    }
+
+    /// The greatest token that this file proves to have existed.
+    pub fn token(&self) -> Token {
+        match &self.record {
+            LeaseRecord::Ours(lease) => lease.token,
+            LeaseRecord::Foreign(lease) => lease.token.unwrap_or_default(),
+            LeaseRecord::Broken { .. } => Token(0),
+        }
+    }
+
+    /// The role that it counts for (R7).
+    pub fn role(&self) -> Option<&Role> {
+        match &self.record {
+            LeaseRecord::Ours(lease) => Some(&lease.role),
+            LeaseRecord::Foreign(lease) => lease.role.as_ref(),
+            LeaseRecord::Broken { .. } => None,
+        }
+    }
+
+    /// The owner's tag, for people.
+    pub fn owner(&self) -> &str {
+        match &self.record {
+            LeaseRecord::Ours(lease) => &lease.owner,
+            LeaseRecord::Foreign(lease) => &lease.owner,
+            LeaseRecord::Broken { .. } => "unknown",
+        }
+    }
+
+    /// Judges it at this moment.
+    pub fn standing(&self, now: &Now) -> Standing {
+        match &self.record {
+            LeaseRecord::Broken { reason, .. } => Standing::Dead(format!("the lease file is unreadable: {reason}")),
+            LeaseRecord::Foreign(lease) => match lease.until {
+                Some(until) if lasts(now.wall, until) => Standing::Live,
+                Some(until) if now.wall < until => Standing::Lost(format!(
+                    "it says that it lasts until {}, and no lease that nobody can prove lasts longer than a day",
+                    until.format("%Y-%m-%dT%H:%M:%SZ")
+                )),
+                Some(until) => Standing::Lost(format!("its TTL ended at {}", until.format("%Y-%m-%dT%H:%M:%SZ"))),
+                None => Standing::Dead("its times cannot be read".into()),
+            },
+            LeaseRecord::Ours(lease) => match &self.holder {
+                Holder::Dead(proof) => Standing::Dead(proof.clone()),
+                // Monotonic times of another boot mean nothing here; such a holder is
+                // either Dead (same machine) or a stranger whose wall clock must serve.
+                Holder::Unknown => {
+                    let ttl = chrono::Duration::from_std(lease.ttl()).unwrap_or(LONGEST).min(LONGEST);
+                    let until = lease.heartbeat_at.checked_add_signed(ttl).unwrap_or(DateTime::<Utc>::MAX_UTC);
+                    if lasts(now.wall, until) { Standing::Live } else { Standing::Lost(silent_for(lease.ttl())) }
+                }
+                Holder::Alive if lease.silence(now) > lease.ttl() => Standing::Lost(silent_for(lease.silence(now))),
+                Holder::Alive => Standing::Live,
+            },
+        }
+    }
+}
+
+/// The longest that a lease counts of whose holder only its own words are known.
+pub const LONGEST: chrono::Duration = chrono::Duration::hours(24);
+
+/// How far the clock of whoever wrote it may be ahead of ours.
+const AHEAD: chrono::Duration = chrono::Duration::minutes(1);
+
+/// Whether a lease counts that says to last until then. Nobody holds a task for ever by writing a far time.
+pub(super) fn lasts(now: DateTime<Utc>, until: DateTime<Utc>) -> bool {
+    now < until && until <= now + LONGEST + AHEAD
+}
+
+fn silent_for(time: Duration) -> String {
+    format!("no heartbeat for {}", super::text::duration(time))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::plan::tests::now_at;
+
+    pub(crate) fn lease(task: &str, role: &Role, token: u64) -> Lease {
+        let now = now_at(1_000);
+        Lease {
+            task_id: TaskId::parse(task).expect("a good id"),
+            role: role.clone(),
+            owner: "w@h".into(),
+            token: Token(token),
+            run: String::new(),
+            attempt: 1,
+            started_at: now.wall,
+            ttl_seconds: 600,
+            heartbeat_at: now.wall,
+            host: "h".into(),
+            boot_id: "b".into(),
+            pid: 7,
+            pid_started: 9,
+            pgid: None,
+            heartbeat_mono_ms: now.mono_ms(),
+            by: "cmd".into(),
+            simulated: false,
+            pool: String::new(),
+            probe: false,
+            stop: None,
+            landing: None,
+        }
+    }
+
+    #[test]
+    fn a_token_that_nobody_can_have_counted_to_is_believed_only_beside_one_that_is() {
+        let Token(most) = Token::PLAUSIBLE;
+        assert!(Token(most).is_plausible(Token(0)) && !Token(most + 1).is_plausible(Token(0)));
+        assert!(
+            Token(most + 1_001).is_plausible(Token(most + 1)) && !Token(most + 1_002).is_plausible(Token(most + 1))
+        );
+        assert_eq!(
+            (most, Token::PLAUSIBLE_TOLD),
+            (1 << 40, Token(2 * most)),
+            "the journal has room for those after it"
+        );
+    }
+
+    #[test]
+    fn who_asked_for_an_end_is_told_with_what_they_said_if_anything() {
+        let said = |reason: &str| StopRequest { actor: "human:me".into(), reason: reason.into(), cancel: false };
+        assert_eq!(said("not\nnow").to_string(), "stopped by human:me: not now");
+        assert_eq!(said("").to_string(), "stopped by human:me");
+        assert_eq!(
+            (said("").to(), StopRequest { cancel: true, ..said("") }.to()),
+            (Status::BLOCKED, Status::CANCELLED)
+        );
+    }
+
+    #[test]
+    fn the_name_of_a_run_is_read_as_it_was_written_and_nothing_else_is_one() {
+        for name in [RunName::of(Token(7)), RunName::beside(Token(7), 0xbeef)] {
+            assert_eq!(RunName::parse(&name.to_string()), Some(name.clone()));
+            assert_eq!((name.to_string().as_str(), name.token()), (name.as_str(), Token(7)));
+        }
+        let mut mine = lease("T", &Role::BUILDER, 7);
+        for (run, name) in [("7", "7"), ("7-beefbeef", "7-beefbeef"), ("8-beefbeef", "7"), ("../8", "7"), ("", "7")] {
+            mine.run = run.into();
+            assert_eq!(mine.run_name().as_str(), name, "{run}");
+        }
+        for other in ["", "07", "+7", "-7", "7-", "7-beef", "7-BEEFBEEF", "7-0123456789abcdef0", "7/../8", "7 "] {
+            assert_eq!(RunName::parse(other), None, "{other}");
+        }
+    }
+
+    fn held(holder: Holder) -> Held {
+        Held { record: LeaseRecord::Ours(lease("T1", &Role::BUILDER, 3)), holder }
+    }
+
+    #[test]
+    fn a_lease_lives_while_its_holder_lives_and_beats() {
+        assert_eq!(held(Holder::Alive).standing(&now_at(1_000 + 600)), Standing::Live);
+    }
+
+    #[test]
+    fn a_dead_holder_needs_no_ttl() {
+        assert_eq!(held(Holder::Dead("pid gone".into())).standing(&now_at(1_000)), Standing::Dead("pid gone".into()));
+    }
+
+    #[test]
+    fn a_silent_holder_is_lost_after_its_ttl() {
+        assert_eq!(held(Holder::Alive).standing(&now_at(1_000 + 601)), Standing::Lost("no heartbeat for 10m1s".into()));
+    }
+
+    #[test]
+    fn the_wall_clock_expires_nothing_of_a_living_holder() {
+        let mut now = now_at(1_000 + 5);
+        now.wall += chrono::Duration::days(365);
+        assert_eq!(held(Holder::Alive).standing(&now), Standing::Live);
+        now.wall -= chrono::Duration::days(800);
+        assert_eq!(held(Holder::Alive).standing(&now), Standing::Live);
+    }
+
+    #[test]
+    fn a_lease_of_another_machine_counts_by_the_wall_clock_alone() {
+        let at = |seconds| held(Holder::Unknown).standing(&now_at(seconds));
+        assert_eq!(at(1_000 + 599), Standing::Live);
+        assert_eq!(at(1_000 + 600), Standing::Lost("no heartbeat for 10m".into()));
+        assert_eq!(at(1_000 + 601), Standing::Lost("no heartbeat for 10m".into()));
+    }
+
+    #[test]
+    fn times_beyond_all_bounds_are_no_end_of_the_worker() {
+        let mut lease = lease("T1", &Role::BUILDER, 3);
+        (lease.heartbeat_at, lease.ttl_seconds) = (DateTime::<Utc>::MAX_UTC, u64::MAX);
+        let held = Held { record: LeaseRecord::Ours(lease), holder: Holder::Unknown };
+        assert!(matches!(held.standing(&now_at(1_000)), Standing::Lost(_)), "and it holds nothing for ever");
+    }
+
+    #[test]
+    fn a_beat_tells_both_clocks_and_nothing_else() {
+        let (before, now) = (lease("T1", &Role::BUILDER, 3), now_at(1_007));
+        let after = before.beaten(&now);
+        assert_eq!((after.heartbeat_at, after.heartbeat_mono_ms), (now.wall, now.mono_ms()));
+        let undone = Lease { heartbeat_at: before.heartbeat_at, heartbeat_mono_ms: before.heartbeat_mono_ms, ..after };
+        assert_eq!(undone, before);
+    }
+
+    #[test]
+    fn every_lease_names_its_owner() {
+        let task_id = TaskId::parse("T1").expect("a good id");
+        let foreign =
+            ForeignLease { task_id: task_id.clone(), owner: "lease.sh".into(), role: None, token: None, until: None };
+        for (record, owner) in [
+            (LeaseRecord::Ours(lease("T1", &Role::BUILDER, 3)), "w@h"),
+            (LeaseRecord::Foreign(foreign), "lease.sh"),
+            (LeaseRecord::Broken { task_id, reason: "x".into() }, "unknown"),
+        ] {
+            assert_eq!(Held { record, holder: Holder::Unknown }.owner(), owner);
+        }
+    }
+
+    #[test]
+    fn a_helpers_lease_counts_by_its_own_wall_clock() {
+        let now = now_at(1_000);
+        let foreign = |until| Held {
+            record: LeaseRecord::Foreign(ForeignLease {
+                task_id: TaskId::parse("T1").expect("a good id"),
+                owner: "lease.sh".into(),
+                role: None,
+                token: None,
+                until,
+            }),
+            holder: Holder::Unknown,
+        };
+        assert_eq!(foreign(Some(now.wall + chrono::Duration::seconds(1))).standing(&now), Standing::Live);
+        let ended = foreign(Some(now.wall)).standing(&now);
+        assert!(matches!(&ended, Standing::Lost(why) if why.starts_with("its TTL ended at ")), "{ended:?}");
+        assert!(matches!(foreign(None).standing(&now), Standing::Dead(_)));
+        let far = |hours| foreign(Some(now.wall + chrono::Duration::hours(hours))).standing(&now);
+        assert_eq!(far(24), Standing::Live);
+        for hours in [25, 24 * 366 * 4, 24 * 366 * 7_000] {
+            assert!(matches!(far(hours), Standing::Lost(why) if why.contains("longer than a day")), "{hours}");
+        }
+    }
+}

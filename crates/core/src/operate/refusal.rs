@@ -1,0 +1,153 @@
+//! Why something is not done for a person; each says what they need to know to go on.
+
+use crate::{Role, Status, TaskId};
+
+/// Why something is not done. Reads as a sentence of its own.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such task.
+    #[error("there is no task `{0}`")]
+    Unknown(String),
+    /// No such status.
+    #[error("`{asked}` is no status of this project; there are: {}", words(known))]
+    UnknownStatus {
+        /// What was asked for.
+        asked: String,
+        /// What there is.
+        known: Vec<Status>,
+    },
+    /// Somebody works on it.
+    #[error("{owner} works on {task} (token {token})")]
+    Running {
+        /// The task.
+        task: TaskId,
+        /// The owner's tag.
+        owner: String,
+        /// The attempt's token.
+        token: u64,
+    },
+    /// Its merge can no longer be stopped.
+    #[error("too late: {task} is being merged as {commit}")]
+    Landing {
+        /// The task.
+        task: TaskId,
+        /// The commit that the target becomes.
+        commit: String,
+    },
+    /// Its merge has passed; its integrator ended before it could say so.
+    #[error("too late: {task} has been merged as {commit}; the next integrator marks it done")]
+    Landed {
+        /// The task.
+        task: TaskId,
+        /// The commit that brought it.
+        commit: String,
+    },
+    /// Its work is in the target.
+    #[error("{task} has been merged as {commit}, and is `{status}`")]
+    Merged {
+        /// The task.
+        task: TaskId,
+        /// The commit that brought it.
+        commit: String,
+        /// Where it stands.
+        status: Status,
+    },
+    /// A helper's lease, which nobody can be asked to stop.
+    #[error("{owner} holds a lease on {task} that no worker of ours took")]
+    Held {
+        /// The task.
+        task: TaskId,
+        /// Who wrote it.
+        owner: String,
+    },
+    /// Its owner is gone and has not been cleared away yet.
+    #[error("the lease of {owner} on {task} has not been given back yet: {reason}")]
+    Abandoned {
+        /// The task.
+        task: TaskId,
+        /// The owner's tag.
+        owner: String,
+        /// The proof.
+        reason: String,
+        /// Proved dead, not only silent.
+        dead: bool,
+    },
+    /// Nobody works on it, so there is nothing to stop.
+    #[error("nobody works on {0}")]
+    NotRunning(TaskId),
+    /// Only a claim puts a task there.
+    #[error("only a claim of a {role} may move {task} to `{to}`")]
+    OnlyByClaim {
+        /// The task.
+        task: TaskId,
+        /// The working status.
+        to: Status,
+        /// Whose status it is.
+        role: Role,
+    },
+    /// A step that would skip work.
+    #[error("{}", illegal(task, from, to, legal))]
+    Illegal {
+        /// The task.
+        task: TaskId,
+        /// Where it stands.
+        from: Status,
+        /// Where it should go.
+        to: Status,
+        /// Where it may go.
+        legal: Vec<Status>,
+    },
+    /// Running work counts on it being done.
+    #[error("{by} is being worked on and depends on {task}, which is done")]
+    Needed {
+        /// The finished task.
+        task: TaskId,
+        /// Who depends on it.
+        by: TaskId,
+    },
+    /// It has ended, and this verb does not bring it back.
+    #[error("{task} is `{status}`")]
+    Ended {
+        /// The task.
+        task: TaskId,
+        /// How it ended.
+        status: Status,
+    },
+    /// It waits for something that this verb does not change.
+    #[error("{task} waits for {on}")]
+    Waits {
+        /// The task.
+        task: TaskId,
+        /// What for.
+        on: String,
+    },
+    /// Needs a human's words for the journal.
+    #[error("moving {task} to `{to}` needs a reason")]
+    NeedsReason {
+        /// The task.
+        task: TaskId,
+        /// Where it should go.
+        to: Status,
+    },
+    /// The new task cannot be added as it was described.
+    #[error("{0}")]
+    BadTask(String),
+    /// The id is taken.
+    #[error("there is a task `{0}` already")]
+    Taken(TaskId),
+}
+
+fn words(statuses: &[Status]) -> String {
+    let words: Vec<&str> = statuses.iter().map(Status::as_str).collect();
+    words.join(", ")
+}
+
+fn illegal(task: &TaskId, from: &Status, to: &Status, legal: &[Status]) -> String {
+    match (from.is_done(), legal) {
+        (true, _) => format!("{task} is `{from}`; only force brings it back to `{to}`"),
+        (false, []) => format!("{task} is `{from}`; from there only force moves it to `{to}`"),
+        (false, legal) => {
+            format!("{task} is `{from}`; moving it to `{to}` skips work (without force: {})", words(legal))
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Why a task does not move: one computed sentence that names the rule that holds it, the same on every surface (R9).
+
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+};
+
+use super::{Role, RoleRule, Snapshot, Task, TaskId, Workflow, claim, observe};
+
+mod facts;
+mod reason;
+
+use facts::facts;
+use reason::main_reason;
+pub(crate) use reason::{broken, paused};
+
+/// An answer to "why".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Why {
+    /// The sentence.
+    pub sentence: String,
+    /// The rule that holds it, e.g. `R7`.
+    pub rule: &'static str,
+    /// What was looked at.
+    pub facts: Vec<Fact>,
+    /// What to do next: a command, or `nothing to do`.
+    pub next: String,
+    /// What a person has to do something about before it moves; `None` while it moves by itself.
+    pub person: Option<Cause>,
+}
+
+/// What waits for a person; the same for every task that it holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// The configuration, which cannot be used.
+    Config,
+    /// The queue file as a whole.
+    Queue,
+    /// A role that is paused.
+    Role(Role),
+    /// An agent that workers cannot use, by its name.
+    Agent(String),
+    /// An open decision, by its id.
+    Decision(String),
+    /// A budget or bound that is used up, by its scope.
+    Budget(&'static str),
+    /// One task alone.
+    Task(TaskId),
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// Whether it lets the task go; `None` for mere information.
+    pub ok: Option<bool>,
+    /// In words.
+    pub text: String,
+}
+
+const NOTHING: &str = "nothing to do";
+
+fn why(rule: &'static str, sentence: impl Into<String>, next: impl Into<String>) -> Why {
+    Why { sentence: sentence.into(), rule, facts: Vec::new(), next: next.into(), person: None }
+}
+
+impl Why {
+    /// The same, for a person to act on.
+    fn needs(self, cause: Cause) -> Self {
+        Self { person: Some(cause), ..self }
+    }
+}
+
+/// Explains one task.
+pub fn explain(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Why {
+    Explainer::new(snapshot, workflow).explain(task)
+}
+
+/// The sentence alone, for a column.
+pub fn sentence(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> String {
+    Explainer::new(snapshot, workflow).sentence(task)
+}
+
+/// Explains many tasks of one snapshot: what is the same for all of them is looked at once.
+#[derive(Debug)]
+pub struct Explainer<'a> {
+    snapshot: &'a Snapshot,
+    workflow: &'a Workflow,
+    behind: OnceCell<Option<observe::Behind>>,
+    lines: RefCell<BTreeMap<&'a Role, Rc<Line<'a>>>>,
+}
+
+/// Who waits for a role, and how much of its limit is used up.
+#[derive(Debug)]
+struct Line<'a> {
+    wip: u32,
+    places: HashMap<&'a TaskId, usize>,
+}
+
+impl<'a> Explainer<'a> {
+    /// Of the tasks of this snapshot.
+    pub fn new(snapshot: &'a Snapshot, workflow: &'a Workflow) -> Self {
+        Self { snapshot, workflow, behind: OnceCell::new(), lines: RefCell::default() }
+    }
+
+    /// Explains one of them.
+    pub fn explain(&self, task: &Task) -> Why {
+        let mut answer = main_reason(self, task);
+        answer.facts = facts(self.snapshot, self.workflow, task);
+        answer
+    }
+
+    /// The sentence alone.
+    pub fn sentence(&self, task: &Task) -> String {
+        main_reason(self, task).sentence
+    }
+
+    /// What a person has to do something about before the task moves.
+    pub fn person(&self, task: &Task) -> Option<Cause> {
+        main_reason(self, task).person
+    }
+
+    /// The sentence, the next step and the cause, without the facts.
+    pub fn briefly(&self, task: &Task) -> Why {
+        main_reason(self, task)
+    }
+
+    fn behind(&self) -> Option<&observe::Behind> {
+        self.behind.get_or_init(|| observe::behind(self.snapshot)).as_ref()
+    }
+
+    fn line(&self, rule: &'a RoleRule) -> Rc<Line<'a>> {
+        let look = || {
+            let places = claim::candidates(self.snapshot, self.workflow, rule)
+                .into_iter()
+                .map(|task| &task.id)
+                .zip(0..)
+                .collect();
+            Rc::new(Line { wip: claim::wip(self.snapshot, rule), places })
+        };
+        self.lines.borrow_mut().entry(&rule.role).or_insert_with(look).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Held, Holder, LeaseRecord, Status,
+        claim::tests::{id, task, with_limit},
+        plan::tests::{now_at, snapshot},
+    };
+
+    fn said(snapshot: &Snapshot, name: &str) -> (String, &'static str) {
+        let why = explain(snapshot, &Workflow::shipped(), snapshot.queue.find(name).expect("there"));
+        (why.sentence, why.rule)
+    }
+
+    #[test]
+    fn every_status_has_a_sentence() {
+        let mut words = Workflow::shipped().statuses();
+        words.push(Status::new("odd"));
+        for status in words {
+            let (sentence, _) = said(&snapshot(vec![task("A", status.clone())]), "A");
+            assert!(!sentence.is_empty(), "{status}");
+        }
+    }
+
+    #[test]
+    fn the_sentence_names_what_holds() {
+        let mut tasks = vec![task("A", Status::READY), task("B", Status::IN_PROGRESS)];
+        tasks[0].dependencies = vec!["B".into()];
+        assert_eq!(said(&snapshot(tasks.clone()), "A"), ("it waits for B, which is `in_progress`".into(), "R6"));
+        tasks[0].dependencies.clear();
+        assert_eq!(
+            said(&snapshot(tasks.clone()), "A"),
+            ("the WIP limit of `builder` is reached (1 of 1)".into(), "R7")
+        );
+        let wide = with_limit(snapshot(tasks.clone()), &Role::BUILDER, 2);
+        assert_eq!(said(&wide, "A").0, "it is claimable; a worker of `builder` takes it next");
+        tasks[0].not_before = Some(now_at(1_090).wall);
+        let wide = with_limit(snapshot(tasks), &Role::BUILDER, 2);
+        assert_eq!(said(&wide, "A").0, "it is tried again at 2026-01-05T08:18:10.000Z (in 1m30s)");
+    }
+
+    #[test]
+    fn a_working_task_says_who_and_since_when() {
+        let mut before = snapshot(vec![task("A", Status::IN_PROGRESS)]);
+        let lease = crate::lease::tests::lease("A", &Role::BUILDER, 1);
+        before.leases.insert(id("A"), Held { record: LeaseRecord::Ours(lease), holder: Holder::Alive });
+        before.now = now_at(1_010);
+        assert_eq!(said(&before, "A"), ("w@h works on it (attempt 1, pid 7) for 10s, heartbeat 10s ago".into(), "R11"));
+    }
+
+    #[test]
+    fn hostile_words_do_not_reach_the_sentence() {
+        let mut tasks = vec![task("A", Status::BLOCKED)];
+        tasks[0].blocked_reason = Some("\x1b]0;owned\x07".into());
+        assert!(!said(&snapshot(tasks), "A").0.contains('\x1b'));
+    }
+}

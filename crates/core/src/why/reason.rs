@@ -1,0 +1,406 @@
+//! The rule that holds a task, in one sentence.
+
+use super::{Cause, Explainer, NOTHING, Why, why};
+use crate::{
+    Role, RoleRule, Snapshot, Status, Task, TaskId, Workflow,
+    budget::{self, Stop},
+    claim::{self, Obstacle},
+    coordinate,
+    decision::{self, Decision, Hold, Topic},
+    history::{self, Pause, TaskHistory},
+    landing,
+    plan::stamp,
+    pool,
+    queue::Waits,
+    text::{cut, duration, one_line},
+};
+
+pub(super) fn main_reason(seen: &Explainer<'_>, task: &Task) -> Why {
+    let answer = reason(seen, task);
+    match broken(seen.workflow) {
+        // Whatever waits for a worker waits for one that can start.
+        Some(broken) if answer.next.starts_with("agentctl fleet start") && answer.person != Some(Cause::Config) => {
+            Why { sentence: format!("{}; but {}", answer.sentence, broken.sentence), ..broken }
+        }
+        _ => answer,
+    }
+}
+
+/// Why no worker can start, where the configuration is broken.
+pub(crate) fn broken(workflow: &Workflow) -> Option<Why> {
+    let broken = workflow.policy().broken.as_deref()?;
+    let sentence = format!("no worker can start until the configuration is mended: {}", cut(&one_line(broken), 1_000));
+    Some(why("R22", sentence, "agentctl doctor (after mending it)").needs(Cause::Config))
+}
+
+fn reason(seen: &Explainer<'_>, task: &Task) -> Why {
+    let (snapshot, workflow) = (seen.snapshot, seen.workflow);
+    let id = &task.id;
+    if task.status.is_done() {
+        let doubt = snapshot.history.task(id).and_then(TaskHistory::doubt);
+        return match doubt {
+            Some(doubt) => {
+                let next = format!("agentctl task move {id} ready --force --reason \"…\" (if it is not)");
+                why("R6", format!("it is done; {doubt}"), next)
+            }
+            None => why("R6", "it is done", NOTHING),
+        };
+    }
+    if task.status == Status::CANCELLED
+        && let Some(commit) = landing::merged(snapshot, task)
+    {
+        let sentence = format!("it was cancelled after it had been merged as {commit}, and its work is in the target");
+        let take_back = landing::take_back(workflow, &commit);
+        let next = format!("take it back: {take_back}; or leave it: agentctl task done {id} --reason \"…\"");
+        return why("R32", sentence, next);
+    }
+    if task.status == Status::CANCELLED {
+        return why("R6", "it was cancelled", format!("agentctl task retry {id} (to bring it back)"));
+    }
+    if let Some(role) = workflow.working(&task.status) {
+        return working(snapshot, task, &role.role);
+    }
+    if let Some(held) = snapshot.leases.get(id) {
+        let sentence = format!("it is `{}`, and {} still holds a lease on it", task.status, one_line(held.owner()));
+        return why(
+            "R11",
+            sentence,
+            format!("agentctl lease list (a live attempt ends by itself; else agentctl lease release {id})"),
+        );
+    }
+    let takers: Vec<&RoleRule> = workflow.rules().iter().filter(|rule| rule.takes == task.status).collect();
+    if !takers.is_empty() {
+        return taken_by(seen, task, &takers);
+    }
+    if task.status == Status::BLOCKED {
+        return blocked(snapshot, workflow, task);
+    }
+    if task.status == Status::PLANNING_COMPLETE {
+        return parent(snapshot, task);
+    }
+    if task.status == Status::NEEDS_MANUAL
+        && let Some(decision) = decision::open_for(snapshot, task)
+    {
+        let question = cut(&one_line(&decision.question), 500);
+        let sentence = format!("an agent asks a human: {question} ({}{})", decision.id, until(decision));
+        return why("R19", sentence, format!("agentctl answer {} TEXT", decision.id))
+            .needs(Cause::Decision(decision.id.clone()));
+    }
+    if task.status == Status::NEEDS_MANUAL || task.status == Status::FAILED {
+        let reason = task.blocked_reason.as_deref().map_or("no reason is written down".into(), one_line);
+        return why("R22", format!("a human must act: {reason}"), format!("agentctl task retry {id} (or cancel it)"))
+            .needs(Cause::Task(id.clone()));
+    }
+    if workflow.knows(&task.status) {
+        return why("R6", format!("no role takes `{}`", task.status), format!("agentctl task move {id} STATUS"))
+            .needs(Cause::Task(id.clone()));
+    }
+    let words: Vec<String> = workflow.statuses().iter().map(Status::to_string).collect();
+    let sentence = format!(
+        "its status `{}` is unknown, so no role takes it; known are {}",
+        one_line(task.status.as_str()),
+        words.join(", ")
+    );
+    why("R6", sentence, format!("agentctl task move {id} STATUS")).needs(Cause::Task(id.clone()))
+}
+
+fn working(snapshot: &Snapshot, task: &Task, role: &Role) -> Why {
+    let id = &task.id;
+    let Some(held) = snapshot.leases.get(id) else {
+        return why(
+            "R15",
+            format!("it is `{}` but nobody holds a lease on it; the next worker that looks gives it back", task.status),
+            format!("agentctl fleet start {role} (if none runs)"),
+        );
+    };
+    use crate::lease::Standing;
+    match (held.standing(&snapshot.now), held.ours()) {
+        (Standing::Live, Some(lease)) => {
+            let since = (snapshot.now.wall - lease.started_at).to_std().unwrap_or_default();
+            let beat = lease.silence(&snapshot.now);
+            let what = if lease.simulated { "simulated attempt" } else { "attempt" };
+            let sentence = format!(
+                "{} works on it ({what} {}, pid {}) for {}, heartbeat {} ago",
+                one_line(&lease.owner),
+                lease.attempt,
+                lease.pid,
+                duration(since),
+                duration(std::time::Duration::from_secs(beat.as_secs()))
+            );
+            why("R11", sentence, format!("agentctl logs {id} -f"))
+        }
+        (Standing::Live, None) => {
+            why("R11", format!("{} holds a lease on it until its TTL is over", one_line(held.owner())), NOTHING)
+        }
+        (Standing::Dead(reason) | Standing::Lost(reason), _) => why(
+            "R14",
+            format!(
+                "its owner {} is gone ({reason}); the next worker that looks gives it back",
+                one_line(held.owner())
+            ),
+            format!("agentctl fleet start {role} (if none runs)"),
+        ),
+    }
+}
+
+fn taken_by<'a>(seen: &Explainer<'a>, task: &Task, takers: &[&'a RoleRule]) -> Why {
+    let (id, snapshot) = (&task.id, seen.snapshot);
+    if let Some(behind) = seen.behind() {
+        let sentence = format!("claiming is stopped, an old queue file was put back: {}", behind.reason);
+        return why("R10", sentence, "agentctl queue repair").needs(Cause::Queue);
+    }
+    // With several takers the first that nothing keeps from it answers, else the first.
+    let rule =
+        takers.iter().find(|rule| claim::obstacle(snapshot, seen.workflow, rule, task).is_none()).unwrap_or(&takers[0]);
+    let obstacle = claim::obstacle(snapshot, seen.workflow, rule, task);
+    // While its role is paused, no time that comes moves it.
+    if let (Some(pause), Some(Obstacle::NotBefore(_) | Obstacle::Paced(..)) | None) =
+        (snapshot.history.paused(&rule.role), &obstacle)
+    {
+        return paused(&rule.role, pause);
+    }
+    if let (Some(broken), Some(Obstacle::NotBefore(_) | Obstacle::Paced(..)) | None) =
+        (broken(seen.workflow), &obstacle)
+    {
+        return broken;
+    }
+    match obstacle {
+        Some(Obstacle::Leased(owner)) => {
+            why("R11", format!("{} holds a lease on it", one_line(&owner)), format!("agentctl lease release {id}"))
+        }
+        Some(Obstacle::Marked(text)) => why(
+            "R6",
+            format!("its `lease` member says {:?}, which no worker of ours wrote", one_line(&text)),
+            format!("agentctl lease release {id} (clears it)"),
+        )
+        .needs(Cause::Task(id.clone())),
+        Some(Obstacle::OtherRole(role)) => why(
+            "R6",
+            format!("it is only for the role `{}`, and `{}` is taken by `{}`", one_line(&role), task.status, rule.role),
+            format!("agentctl task move {id} STATUS"),
+        )
+        .needs(Cause::Task(id.clone())),
+        Some(Obstacle::Waits(waits)) => waiting(id, &waits),
+        Some(Obstacle::Decision(hold)) => held(snapshot, task, &hold),
+        Some(Obstacle::Budget(stop)) => used_up(&stop),
+        Some(Obstacle::Spent(starts)) => why(
+            "R26",
+            format!("its agents were started {starts} times, which is the limit; the next worker that looks asks you"),
+            format!("agentctl task retry {id} (allows as many again)"),
+        )
+        .needs(Cause::Task(id.clone())),
+        Some(Obstacle::Paced(time, starts)) => {
+            let left = (time - snapshot.now.wall).to_std().unwrap_or_default();
+            let limit = seen.workflow.policy().bounds.starts;
+            let sentence = format!(
+                "its agents were started {starts} times ({limit} is the limit), so the next start waits until {} (in {})",
+                stamp(time),
+                duration(left)
+            );
+            why("R26", sentence, format!("agentctl task retry {id} (to try now, and count anew)"))
+        }
+        Some(Obstacle::NotBefore(time)) => {
+            let left = (time - snapshot.now.wall).to_std().unwrap_or_default();
+            let mut sentence = format!("it is tried again at {} (in {})", stamp(time), duration(left));
+            let known = snapshot.history.task(id);
+            let failed = || known.and_then(|known| known.failures.last()).map(|(_, reason)| reason.as_str());
+            let trouble = || known.and_then(|known| known.trouble.as_deref());
+            if let Some(reason) = task.blocked_reason.as_deref().or_else(trouble).or_else(failed) {
+                sentence.push_str(&format!(", after: {}", one_line(reason)));
+            }
+            in_vain(snapshot, task, why("R22", sentence, format!("agentctl task retry {id} (to try now)")))
+        }
+        None => {
+            let answer = claimable(seen, task, rule);
+            let (urged, conflicts) = (urged(snapshot, task), after_conflicts(snapshot, task));
+            in_vain(snapshot, task, Why { sentence: format!("{}{urged}{conflicts}", answer.sentence), ..answer })
+        }
+    }
+}
+
+/// What has been in the way of a task again and again is for a person to see, who may know that it never goes away;
+/// the task is tried all the same.
+fn in_vain(snapshot: &Snapshot, task: &Task, answer: Why) -> Why {
+    let id = &task.id;
+    let times = snapshot.history.task(id).map_or(0, |known| known.waits);
+    if times < history::PATIENCE || answer.person.is_some() {
+        return answer;
+    }
+    let reason = task.blocked_reason.as_deref().map_or_else(String::new, |reason| format!(": {}", one_line(reason)));
+    let sentence = format!("something was in its way {times} times in a row, and it is tried again and again{reason}");
+    why("R22", sentence, format!("agentctl task retry {id} (after mending the cause)")).needs(Cause::Task(id.clone()))
+}
+
+/// What is added for a task that goes before others for the sake of another one.
+fn urged(snapshot: &Snapshot, task: &Task) -> String {
+    let by = snapshot.queue.urged_by(task);
+    by.map(|by| format!("; it goes before others because {} (priority {}) waits for it", by.id, by.priority))
+        .unwrap_or_default()
+}
+
+/// What is added for a task that came back from its merge.
+fn after_conflicts(snapshot: &Snapshot, task: &Task) -> String {
+    let times = snapshot.history.task(&task.id).map_or(0, |known| known.conflicts);
+    match (&task.blocked_reason, times) {
+        (Some(reason), 1..) => {
+            let times = if times == 1 { String::new() } else { format!(" for the {times}. time") };
+            format!("; it came back from its merge{times}: {}", cut(&one_line(reason), 300))
+        }
+        _ => String::new(),
+    }
+}
+
+fn claimable<'a>(seen: &Explainer<'a>, task: &Task, rule: &'a RoleRule) -> Why {
+    let (role, snapshot) = (&rule.role, seen.snapshot);
+    if let Some(stop) = budget::of_role_stop(snapshot, seen.workflow, role) {
+        return used_up(&stop);
+    }
+    let known = snapshot.history.roles.get(role).filter(|_| !seen.workflow.merges(rule, task));
+    let pools = known.map(|known| known.pools.as_slice()).unwrap_or_default();
+    if let Some(limited) = pool::limited(snapshot, pools.iter().map(String::as_str)) {
+        let left = limited.until.map(|until| (until - snapshot.now.wall).to_std().unwrap_or_default());
+        let left = left.map(|left| format!(" (in {})", duration(left))).unwrap_or_default();
+        let next = format!("nothing to do, or agentctl agent reopen {} (if you know that it is back)", limited.pool);
+        return why("R22", format!("no agent of `{role}` can work{left}: {limited}"), next);
+    }
+    let line = seen.line(rule);
+    let (wip, limit) = (line.wip, seen.workflow.wip_limit(&snapshot.queue, role));
+    if wip >= limit {
+        let sentence = format!("the WIP limit of `{role}` is reached ({wip} of {limit})");
+        let next = match snapshot.queue.wip_limit(role) {
+            0 => "raise `wip_limits` in the queue file".to_owned(),
+            asked if asked > limit => {
+                format!(
+                    "agentctl config trust (the queue allows {asked}; more than {limit} counts in a trusted project)"
+                )
+            }
+            _ => NOTHING.to_owned(),
+        };
+        return why("R7", sentence, next);
+    }
+    let ahead = line.places.get(&task.id).copied().unwrap_or_default();
+    let room = usize::try_from(limit - wip).unwrap_or(usize::MAX);
+    let next = format!("agentctl fleet start {role} (if none runs)");
+    match ahead {
+        n if n < room => why("R6", format!("it is claimable; a worker of `{role}` takes it next"), next),
+        1 => why("R6", format!("it is claimable, 1 task is before it in the order of `{role}`"), next),
+        n => why("R6", format!("it is claimable, {n} tasks are before it in the order of `{role}`"), next),
+    }
+}
+
+/// Why nothing of a role moves while it is paused.
+pub(crate) fn paused(role: &Role, pause: &Pause) -> Why {
+    let sentence = format!("the role `{role}` is paused ({}): {}", pause.class, one_line(&pause.reason));
+    why("R22", sentence, format!("agentctl fleet start {role} (after mending the cause)"))
+        .needs(Cause::Role(role.clone()))
+}
+
+fn until(decision: &Decision) -> String {
+    let time = decision.deadline.map(|time| time.format("%Y-%m-%d %H:%M UTC"));
+    time.map(|time| format!("; without an answer it is rejected at {time}")).unwrap_or_default()
+}
+
+fn held(snapshot: &Snapshot, task: &Task, hold: &Hold) -> Why {
+    let decision = hold.decision.as_deref().and_then(|id| snapshot.history.decisions.get(id));
+    let asked = decision.map(|decision| format!(" ({}{})", decision.id, until(decision))).unwrap_or_default();
+    let name = decision.map_or(task.id.as_str(), |decision| &decision.id);
+    let next = format!("agentctl approve {name} (or reject it)");
+    let cause = decision.map_or(Cause::Task(task.id.clone()), |decision| Cause::Decision(decision.id.clone()));
+    match hold.topic {
+        Topic::Intake => {
+            let origin = decision::origin(task);
+            why("R17", format!("its text comes from {origin}; no agent sees it before a human approves{asked}"), next)
+                .needs(cause)
+        }
+        _ => why("R6", format!("a human must approve it before it is merged{asked}"), next).needs(cause),
+    }
+}
+
+fn used_up(stop: &Stop) -> Why {
+    match &stop.decision {
+        Some(id) => why("R22", stop.to_string(), format!("agentctl approve {id} (allows the same amount again)"))
+            .needs(Cause::Decision(id.clone())),
+        None => why("R22", stop.to_string(), format!("raise [budget.{}] in .oodatcaa/config.toml", stop.scope))
+            .needs(Cause::Budget(stop.scope)),
+    }
+}
+
+fn waiting(id: &TaskId, waits: &Waits) -> Why {
+    match waits {
+        Waits::No => why("R6", "nothing holds it", NOTHING),
+        Waits::On(other, status) => why(
+            "R6",
+            format!("it waits for {other}, which is `{}`", one_line(status.as_str())),
+            format!("agentctl why {other}"),
+        ),
+        Waits::OnCancelled(other) => why(
+            "R8",
+            format!("it depends on {other}, which was cancelled; a human must decide"),
+            format!("agentctl task retry {other}, or: agentctl task dep rm {id} {other}"),
+        )
+        .needs(Cause::Task(id.clone())),
+        Waits::OnMissing(name) => why(
+            "R8",
+            format!("it depends on `{}`, which is not in the queue", one_line(name)),
+            format!("agentctl task dep rm {id} {} (or add a task with that id)", one_line(name)),
+        )
+        .needs(Cause::Task(id.clone())),
+        Waits::InCycle(way) => {
+            let (this, next) = (&way.way[0], way.way.get(1).unwrap_or(&way.way[0]));
+            why("R8", format!("it waits for itself: {way}"), format!("agentctl task dep rm {this} {next}"))
+                .needs(Cause::Task(id.clone()))
+        }
+    }
+}
+
+fn blocked(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Why {
+    let id = &task.id;
+    if let Some(reason) = task.blocked_reason.as_deref().filter(|reason| !reason.trim().is_empty()) {
+        return why("R8", format!("it is blocked: {}", one_line(reason)), format!("agentctl task unblock {id}"))
+            .needs(Cause::Task(id.clone()));
+    }
+    if !coordinate::unblocks_itself(task) {
+        let sentence = "it is blocked without a reason and without dependencies, so nothing can unblock it by itself";
+        return why("R8", sentence, format!("agentctl task unblock {id}")).needs(Cause::Task(id.clone()));
+    }
+    match snapshot.queue.waits(task) {
+        Waits::No => {
+            let has_children = snapshot.queue.children(id).next().is_some();
+            let to = workflow.start(task, has_children);
+            why(
+                "R8",
+                format!("every dependency is done; the next worker that looks makes it `{to}`"),
+                "agentctl fleet start (if no worker runs)",
+            )
+        }
+        waits => waiting(id, &waits),
+    }
+}
+
+fn parent(snapshot: &Snapshot, task: &Task) -> Why {
+    let all = snapshot.queue.children(&task.id).len();
+    let mut open = snapshot.queue.children(&task.id).filter(|child| !child.status.is_finished());
+    match open.next() {
+        None if all == 0 => why(
+            "R8",
+            "it is planned, but no task names it as its parent, so nothing will finish it",
+            format!("agentctl task move {} ready (or done --reason …)", task.id),
+        )
+        .needs(Cause::Task(task.id.clone())),
+        None => why(
+            "R8",
+            "its children are all finished; the next worker that looks moves it on",
+            "agentctl fleet start (if no worker runs)",
+        ),
+        Some(first) => why(
+            "R8",
+            format!(
+                "it waits for {} of its {all} children, the first is {} (`{}`)",
+                open.count() + 1,
+                first.id,
+                one_line(first.status.as_str())
+            ),
+            format!("agentctl why {}", first.id),
+        ),
+    }
+}

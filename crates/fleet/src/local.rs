@@ -1,0 +1,201 @@
+//! The PID-file mode: detached daemons, found and ended by pid files that cannot lie.
+//!
+//! Nothing is ever signalled but a process that holds its pid file and is the one that the file
+//! describes: pid, start time and boot.
+
+use std::{
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use chrono::Utc;
+use rustix::process::Signal;
+
+use super::{
+    FleetError, Happened, Mode, Report, Row, State,
+    detach::tail,
+    host::ask,
+    pidfile::{self, Handle},
+};
+use oodatcaa_core::Role;
+use oodatcaa_core::layout::Layout;
+
+/// How long a killed process may take to be gone.
+const GONE: Duration = Duration::from_secs(5);
+
+/// Variables by which a manager speaks to one service; the daemons are not that service.
+const OF_A_SERVICE: [&str; 7] =
+    ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "JOURNAL_STREAM", "INVOCATION_ID"];
+
+/// How long a worker of a project that was moved may take to leave.
+const MOVED: Duration = Duration::from_secs(10);
+
+/// The daemon's exit codes after which trying again changes nothing: program, permission or trust, configuration.
+fn needs_human(code: i32) -> bool {
+    [69, 77, 78].contains(&code)
+}
+
+/// Ends the daemon of a role that came along with a project which was moved: it serves the place where that was, and is
+/// about to leave by itself.
+pub(super) fn make_way(layout: &Layout, role: &Role) -> Result<(), FleetError> {
+    if let pidfile::State::Running(holder) = pidfile::inspect(layout, &pidfile::name(role, None))?
+        && holder.is_elsewhere(layout.root())
+        && let Ok(Some(handle)) = holder.handle()
+    {
+        let _ = handle.signal(Signal::TERM);
+        let _ = end(&handle, Instant::now() + MOVED);
+    }
+    Ok(())
+}
+
+/// Starts the daemon of a role and waits until it is ready.
+pub(super) fn start(layout: &Layout, daemon: &Path, role: &Role, wait: Duration) -> Result<Report, FleetError> {
+    let name = pidfile::name(role, None);
+    if let pidfile::State::Stale(_) = pidfile::inspect(layout, &name)? {
+        pidfile::clean(layout, &name)?;
+    }
+    let log = pidfile::log_path(layout, &name);
+    let from = log.metadata().map_or(0, |meta| meta.len());
+    let mut command = Command::new(daemon);
+    command.args(["--role", role.as_str(), "--detach", "--project"]).arg(layout.root());
+    for variable in OF_A_SERVICE {
+        command.env_remove(variable);
+    }
+    let answer = ask(command, wait);
+    let what = match (answer, pidfile::inspect(layout, &name)?) {
+        (Ok(answer), pidfile::State::Running(holder)) if answer.ok => Happened::Started { pid: holder.pid },
+        (Ok(answer), _) => {
+            let mut lines = tail(&log, from);
+            if lines.is_empty() {
+                lines = answer.err.lines().map(str::to_owned).collect();
+            }
+            let why = if answer.ok { "it left at once" } else { "it did not start" };
+            let human = answer.code.is_some_and(needs_human);
+            Happened::Failed { why: why.into(), lines, human }
+        }
+        (Err(why), state) => {
+            if let pidfile::State::Running(holder) = state
+                && let Ok(Some(handle)) = holder.handle()
+            {
+                // Half started is not started: what is not ready is not left running.
+                let _ = end(&handle, Instant::now() + GONE);
+            }
+            Happened::Failed { why: format!("it is not ready: {why}"), lines: tail(&log, from), human: false }
+        }
+    };
+    Ok(Report { name, what })
+}
+
+/// Stops every daemon of these roles, all at once; answers the roles that had something to stop or to clean.
+pub(super) fn stop(
+    layout: &Layout,
+    roles: &[Role],
+    deadline: Instant,
+    say: &mut dyn FnMut(&Report),
+) -> Result<Vec<Role>, FleetError> {
+    let mut handled = Vec::new();
+    let mut ending: Vec<(String, Result<Option<Handle>, String>)> = Vec::new();
+    for (role, name) in instances(layout, roles)? {
+        match settled(layout, &name)? {
+            pidfile::State::Absent => continue,
+            pidfile::State::Stale(_) => {
+                let stale = pidfile::clean(layout, &name)?;
+                say(&Report { name, what: Happened::NotRunning { stale } });
+            }
+            pidfile::State::Starting => ending.push((name, Err("somebody holds its pid file without a word".into()))),
+            pidfile::State::Running(holder) => {
+                let asked = holder.handle().and_then(|handle| {
+                    if let Some(handle) = &handle {
+                        handle.signal(Signal::TERM)?;
+                    }
+                    Ok(handle)
+                });
+                ending.push((name, asked.map_err(|error| error.to_string())));
+            }
+        }
+        handled.push(role);
+    }
+    for (name, asked) in ending {
+        let ended = asked.and_then(|handle| match handle {
+            Some(handle) => end(&handle, deadline),
+            None => Ok(false),
+        });
+        let what = match ended {
+            Ok(killed) => {
+                pidfile::clean(layout, &name)?;
+                Happened::Stopped { killed }
+            }
+            Err(why) => Happened::Failed { why, lines: Vec::new(), human: false },
+        };
+        say(&Report { name, what });
+    }
+    Ok(handled)
+}
+
+/// Waits for a process that was told to end, and kills it when it takes too long.
+fn end(handle: &Handle, deadline: Instant) -> Result<bool, String> {
+    let sorry = |error: std::io::Error| error.to_string();
+    if handle.ended_by(deadline).map_err(sorry)? {
+        return Ok(false);
+    }
+    handle.signal(Signal::KILL).map_err(sorry)?;
+    match handle.ended_by(Instant::now() + GONE).map_err(sorry)? {
+        true => Ok(true),
+        false => Err("it does not even end by SIGKILL".into()),
+    }
+}
+
+/// What a pid file says once its daemon has had the moment it needs to write itself into it.
+fn settled(layout: &Layout, name: &str) -> Result<pidfile::State, FleetError> {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        match pidfile::inspect(layout, name)? {
+            pidfile::State::Starting if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
+            state => return Ok(state),
+        }
+    }
+}
+
+/// The daemons of these roles that have a pid file.
+pub(super) fn status(layout: &Layout, roles: &[Role]) -> Result<Vec<Row>, FleetError> {
+    let mut rows = Vec::new();
+    for (_, name) in instances(layout, roles)? {
+        let (state, holder) = match pidfile::inspect(layout, &name)? {
+            pidfile::State::Absent | pidfile::State::Stale(_) => continue,
+            pidfile::State::Starting => (State::Starting, None),
+            pidfile::State::Running(holder) => (State::Running, Some(holder)),
+        };
+        let up = holder.as_ref().and_then(|holder| (Utc::now() - holder.since).to_std().ok());
+        rows.push(Row {
+            log: pidfile::log_path(layout, &name).display().to_string(),
+            name,
+            state,
+            pid: holder.map(|holder| holder.pid),
+            up,
+            mode: Some(Mode::PidFile),
+            says: None,
+        });
+    }
+    Ok(rows)
+}
+
+/// The row of a role that runs nowhere.
+pub(super) fn stopped(layout: &Layout, role: &Role) -> Row {
+    let name = pidfile::name(role, None);
+    Row {
+        log: pidfile::log_path(layout, &name).display().to_string(),
+        name,
+        state: State::Stopped,
+        pid: None,
+        up: None,
+        mode: None,
+        says: None,
+    }
+}
+
+fn instances(layout: &Layout, roles: &[Role]) -> Result<Vec<(Role, String)>, FleetError> {
+    let names = pidfile::names(layout)?;
+    let of = |name: &String| roles.iter().find(|role| role.as_str() == pidfile::role_of(name)).cloned();
+    Ok(names.into_iter().filter_map(|name| Some((of(&name)?, name))).collect())
+}

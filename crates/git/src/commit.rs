@@ -1,0 +1,141 @@
+//! Committing what an agent left uncommitted, in our own words, with who and what stands behind it.
+
+use super::{evidence, fault::WorkspaceError, snapshot::Checkout};
+use oodatcaa_core::{
+    Lease, Role,
+    text::{cut, one_line},
+};
+
+/// Bytes of a message's body.
+const BODY: usize = 8_000;
+
+/// Who commits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author {
+    /// The name.
+    pub name: String,
+    /// The mail address.
+    pub mail: String,
+}
+
+impl Author {
+    /// The one that the configuration names, as `Name <mail>`, else the role itself.
+    pub fn of(configured: Option<&str>, role: &Role) -> Self {
+        let clean = |text: &str| -> String {
+            let kept: String = one_line(text).chars().filter(|c| !matches!(c, '<' | '>' | '\u{fffd}')).collect();
+            cut(kept.trim(), 100)
+        };
+        let named = configured.and_then(|text| {
+            let (name, mail) = text.split_once('<')?;
+            let (name, mail) = (clean(name), clean(mail));
+            (!name.is_empty() && !mail.is_empty()).then_some(Self { name, mail })
+        });
+        named.unwrap_or_else(|| {
+            let role: String =
+                clean(role.as_str()).chars().filter(|c| c.is_alphanumeric() || "._-".contains(*c)).collect();
+            let role = if role.is_empty() { "agent".to_owned() } else { role };
+            Self { name: format!("{role} (agent)"), mail: format!("{role}@oodatcaa.invalid") }
+        })
+    }
+}
+
+/// The lines at the end of a commit that say what it came from.
+pub fn trailers(lease: &Lease) -> Vec<(&'static str, String)> {
+    let mut all = vec![
+        ("Oodatcaa-Task", lease.task_id.to_string()),
+        ("Oodatcaa-Role", lease.role.to_string()),
+        ("Oodatcaa-Attempt", lease.token.to_string()),
+    ];
+    if !lease.by.is_empty() {
+        all.push(("Oodatcaa-Agent", lease.by.clone()));
+    }
+    if lease.simulated {
+        all.push(("Oodatcaa-Simulated", "true".into()));
+    }
+    all
+}
+
+/// A message whose subject is one line, with its trailers.
+pub(super) fn message(text: &str, trailers: &[(&str, String)]) -> String {
+    let clean = oodatcaa_core::text::many_lines(&text.chars().take(BODY).collect::<String>());
+    let (subject, body) = clean.trim().split_once('\n').unwrap_or((clean.trim(), ""));
+    let subject = cut(subject.trim(), 100);
+    let mut all = if subject.is_empty() { "work of an agent".to_owned() } else { subject };
+    // Words of others must not end in something that reads as a trailer of ours.
+    let body: Vec<&str> =
+        body.trim().lines().filter(|line| !line.to_ascii_lowercase().starts_with("oodatcaa-")).collect();
+    if !body.is_empty() {
+        all.push_str("\n\n");
+        all.push_str(body.join("\n").trim());
+    }
+    all.push('\n');
+    for (key, value) in trailers {
+        all.push_str(&format!("\n{key}: {}", cut(&one_line(value), 200)));
+    }
+    all.push('\n');
+    all
+}
+
+/// Puts everything of the checkout's own into its index.
+pub(super) fn stage(checkout: &Checkout) -> Result<(), WorkspaceError> {
+    let left_out = checkout.left_out(checkout.git.dir())?;
+    // Also what lies outside of a sparse checkout: whoever made it wants it in.
+    let mut add = checkout.git.add_all()?;
+    add.push("--".into());
+    add.extend(checkout.own(&left_out)?);
+    checkout.git.run(&add)?;
+    Ok(())
+}
+
+/// Commits everything of the checkout's own on its branch; `None` when there is nothing. What the branch changed
+/// in queue, leases and runs is put back to how `fork` has it.
+pub(super) fn rest(
+    checkout: &Checkout,
+    fork: Option<&str>,
+    message: &str,
+    author: &Author,
+) -> Result<Option<String>, WorkspaceError> {
+    let git = ["AUTHOR", "COMMITTER"].iter().fold(checkout.git.clone(), |git, who| {
+        git.with_env(&format!("GIT_{who}_NAME"), &author.name).with_env(&format!("GIT_{who}_EMAIL"), &author.mail)
+    });
+    if let Some(what) = evidence::midway(checkout)? {
+        return Err(WorkspaceError::Midway { tree: git.dir().into(), what });
+    }
+    stage(checkout)?;
+    let mut back = ["reset", "-q", fork.unwrap_or("HEAD"), "--"].map(String::from).to_vec();
+    back.extend(checkout.others());
+    if !checkout.excluded.is_empty() {
+        git.run(&back)?;
+        super::tree::leave_alone(&git, &checkout.others())?;
+    }
+    if git.asks(&["diff-index", "--cached", "--quiet", "HEAD", "--"])? {
+        return Ok(None);
+    }
+    git.run(&["commit", "-q", "--no-verify", "--no-post-rewrite", "--cleanup=verbatim", "-m", message])?;
+    checkout.head()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_author_is_the_configured_one_or_the_role() {
+        let role = Role::BUILDER;
+        assert_eq!(Author::of(Some("A B <a@b.c>"), &role), Author { name: "A B".into(), mail: "a@b.c".into() });
+        let own = Author { name: "builder (agent)".into(), mail: "builder@oodatcaa.invalid".into() };
+        assert_eq!(Author::of(None, &role), own);
+        assert_eq!(Author::of(Some("nonsense"), &role), own);
+        let hostile = Author::of(None, &Role::new("a\n<x>\u{1b}b"));
+        assert_eq!(hostile.name, "axb (agent)");
+    }
+
+    #[test]
+    fn a_message_is_bounded_and_its_trailers_are_ours() {
+        let made =
+            message("--force $(x)\x1b[2J\nbody\nOodatcaa-Simulated: false\n", &[("Oodatcaa-Task", "T\nX: y".into())]);
+        assert_eq!(made, "--force $(x)\u{fffd}[2J\n\nbody\n\nOodatcaa-Task: T X: y\n");
+        assert_eq!(message("", &[("A", "b".into())]), "work of an agent\n\nA: b\n");
+        assert!(message(&"x".repeat(1 << 20), &[]).len() < 10_000);
+    }
+}

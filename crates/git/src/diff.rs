@@ -1,0 +1,185 @@
+//! What a task or one attempt on it changed, as a diff between two states that git still knows.
+
+use std::collections::HashMap;
+
+use super::{
+    Config, Workspace, evidence,
+    fault::WorkspaceError,
+    git::Git,
+    own_paths, prune,
+    repo::Repository,
+    save::{self, Refs},
+    state::State,
+    train,
+};
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{Task, TaskId, Token};
+
+/// Two states to compare.
+#[derive(Clone, Debug)]
+pub struct Range {
+    /// A commit or tree.
+    pub from: String,
+    /// A commit or tree.
+    pub to: String,
+    /// What the end is, for people.
+    pub until: &'static str,
+    git: Git,
+    paths: Vec<String>,
+}
+
+/// One changed file.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct FileChange {
+    /// The path, from the top of the repository.
+    pub path: String,
+    /// Lines that came; `None` for a binary file.
+    pub added: Option<u64>,
+    /// Lines that went; `None` for a binary file.
+    pub removed: Option<u64>,
+    /// Other programs, agents or CI obey it, or it was a test and is gone.
+    pub risky: bool,
+    /// How it is named to whoever should look at it, where it is risky.
+    #[serde(skip)]
+    pub look_at: Option<String>,
+}
+
+/// Finds what to compare: the whole of a task's work, or one attempt's.
+/// `branch` is the one that the task's entry names: what it brought is there also when it was merged and is gone.
+pub fn range(
+    layout: &Layout,
+    config: &Config,
+    task: &TaskId,
+    branch: Option<&str>,
+    token: Option<Token>,
+) -> Result<Range, WorkspaceError> {
+    let name = token.map_or_else(|| task.to_string(), |token| format!("{task}/{token}"));
+    let nothing = |why: &str| WorkspaceError::Nothing(name.clone(), why.into());
+    let repo = Repository::find(layout)?.ok_or_else(|| nothing("the project is not in a git repository"))?;
+    let refs = Refs::of(layout, task);
+    let starts = refs.tokens(&repo.git, "start")?;
+    let live = match prune::path_of(layout, task)? {
+        Some(_) => Workspace::attach(layout, config, task, starts.last().copied().unwrap_or_default())?,
+        None => None,
+    };
+    let tip = match (&live, branch_of(layout, config, task)) {
+        (Some(workspace), _) => workspace.branch().map(String::from),
+        (None, branch) => branch,
+    };
+    let tip = match tip {
+        Some(branch) => save::read(&repo.git, &format!("refs/heads/{branch}"))?,
+        None => None,
+    };
+    let landed = match (&live, &tip, branch) {
+        (None, None, Some(branch)) => train::landed(&repo.git, branch).unwrap_or_default(),
+        _ => None,
+    };
+    let tip = match landed.as_ref().and_then(|landed| landed.source.as_deref()) {
+        Some(source) => save::read(&repo.git, source)?,
+        None => tip,
+    };
+    let now = |live: &Option<Workspace>| -> Result<Option<String>, WorkspaceError> {
+        match live.as_ref().and_then(|workspace| workspace.checkout.as_ref()) {
+            Some(checkout) => Ok(Some(checkout.snapshot()?.tree)),
+            None => Ok(None),
+        }
+    };
+    let (from, to, until) = match token {
+        Some(token) => {
+            let from = save::read(&repo.git, &refs.start(token))?
+                .ok_or_else(|| nothing("nothing was noted when it began, or it was cleaned up since"))?;
+            let next = starts.iter().find(|other| **other > token);
+            let (to, until) = match next {
+                Some(next) => (save::read(&repo.git, &refs.start(*next))?, "the next attempt"),
+                None => match now(&live)? {
+                    Some(tree) => (Some(tree), "now"),
+                    None => match save::read(&repo.git, &refs.wip(token))? {
+                        Some(saved) => (Some(saved), "its saved work"),
+                        None => (tip, "the end of its branch"),
+                    },
+                },
+            };
+            (from, to, until)
+        }
+        None if landed.is_some() => {
+            let (from, to) = landed.map(|landed| (landed.from, landed.to)).unzip();
+            (from.unwrap_or_default(), to, "its merge")
+        }
+        None => {
+            let base = repo.base(config).ok().map(|base| base.commit);
+            let fork = match (&tip, &base) {
+                (Some(tip), Some(base)) => {
+                    let (code, fork, _) = repo.git.call(&["merge-base", base.as_str(), tip])?;
+                    (code == 0 && fork != *tip).then_some(fork)
+                }
+                _ => None,
+            };
+            let first = match starts.first() {
+                Some(first) => save::read(&repo.git, &refs.start(*first))?,
+                None => None,
+            };
+            let from = fork.or(first).ok_or_else(|| nothing("nobody has worked on it in a workspace"))?;
+            match now(&live)? {
+                Some(tree) => (from, Some(tree), "now"),
+                None => (from, tip, "the end of its branch"),
+            }
+        }
+    };
+    let to = to.ok_or_else(|| nothing("its workspace and its branch are gone"))?;
+    let mut paths = vec![":(top)".to_owned()];
+    paths.extend(own_paths(&repo.prefix).iter().map(|path| format!(":(top,exclude,literal){path}")));
+    Ok(Range { from, to, until, git: repo.git, paths })
+}
+
+/// The commit at which a task's branch stands: the branch that we made, or else the one that the task names. `None`
+/// where there is neither, or no repository.
+pub fn tip(layout: &Layout, config: &Config, task: &Task) -> Result<Option<String>, WorkspaceError> {
+    let Some(branch) = branch_of(layout, config, &task.id).or_else(|| task.branch.clone()) else { return Ok(None) };
+    let Some(repo) = Repository::find(layout)? else { return Ok(None) };
+    save::read(&repo.git, &format!("refs/heads/{branch}"))
+}
+
+fn branch_of(layout: &Layout, config: &Config, task: &TaskId) -> Option<String> {
+    let home = super::repo::Home::of(layout, config).ok()?;
+    State::load(&home, task).map(|state| state.branch)
+}
+
+impl Range {
+    fn args(&self, how: &[&str]) -> Vec<String> {
+        let mut args = ["diff", "--no-ext-diff", "--no-textconv", "--no-color"].map(String::from).to_vec();
+        args.extend(how.iter().map(|arg| (*arg).to_owned()));
+        args.extend([self.from.clone(), self.to.clone(), "--".into()]);
+        args.extend(self.paths.iter().cloned());
+        args
+    }
+
+    /// The diff, byte for byte.
+    pub fn patch(&self) -> Result<Vec<u8>, WorkspaceError> {
+        Ok(self.git.bytes(&self.args(&["-M"]))?)
+    }
+
+    /// The files, with how many lines.
+    pub fn files(&self) -> Result<Vec<FileChange>, WorkspaceError> {
+        let listed = self.git.run(&self.args(&["--raw", "--numstat", "-z", "--no-renames"]))?;
+        let mut fields = listed.split('\0');
+        // The modes of all files come first, each before its path.
+        let mut modes: HashMap<&str, (&str, &str)> = HashMap::new();
+        let mut files = Vec::new();
+        while let Some(field) = fields.next() {
+            if let Some(raw) = field.strip_prefix(':') {
+                let mut words = raw.split(' ');
+                let pair = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+                modes.extend(fields.next().map(|path| (path, pair)));
+                continue;
+            }
+            let mut parts = field.splitn(3, '\t');
+            let (Some(added), Some(removed), Some(path)) = (parts.next(), parts.next(), parts.next()) else { continue };
+            let (old, new) = modes.get(path).copied().unwrap_or_default();
+            let odd = old != new && matches!(new, "120000" | "160000");
+            let look_at = evidence::look_at(path, new == "000000", odd);
+            let (added, removed) = (added.parse().ok(), removed.parse().ok());
+            files.push(FileChange { risky: look_at.is_some(), look_at, path: path.into(), added, removed });
+        }
+        Ok(files)
+    }
+}

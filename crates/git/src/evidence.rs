@@ -1,0 +1,262 @@
+//! What an attempt has done to its workspace, as our own code sees it (R20).
+
+use super::{
+    fault::WorkspaceError,
+    save::Refs,
+    snapshot::{Checkout, Snapshot},
+};
+use oodatcaa_core::Token;
+
+/// What has changed since an attempt began.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Evidence {
+    /// Whether anything can be known: without git nothing is.
+    pub known: bool,
+    /// New commits, newest first; those that came from the base branch do not count.
+    pub commits: Vec<String>,
+    /// Files that differ from how they were, committed or not. Queue, leases and runs do not count.
+    pub changed: Vec<String>,
+    /// Files that differ from where the branch left its target: what a merge would bring. `None` without a target.
+    pub apart: Option<usize>,
+    /// The target was taken in: the branch leaves it at a later commit than before.
+    pub took_in: bool,
+    /// There is work that is not committed.
+    pub dirty: bool,
+    /// Changed files that other programs, agents or CI obey; they deserve a look.
+    pub risky: Vec<String>,
+    /// What is there and cannot be put into a commit: repositories inside, very great files.
+    pub left_out: Vec<String>,
+    /// What git operation is half done, e.g. `a rebase`.
+    pub midway: Option<&'static str>,
+}
+
+impl Evidence {
+    /// Whether this proves that work was done.
+    pub fn is_work(&self) -> bool {
+        !self.changed.is_empty()
+    }
+}
+
+/// Looks at what changed between the start of an attempt and a snapshot.
+pub(super) fn look(
+    checkout: &Checkout,
+    seen: Snapshot,
+    start: &Start,
+    base_branch: Option<&str>,
+) -> Result<Evidence, WorkspaceError> {
+    let git = &checkout.git;
+    let head = checkout.head()?;
+    let dirty = checkout.tree_of(head.as_deref())? != seen.tree;
+    let upstream = match base_branch {
+        Some(name) => super::save::read(git, &format!("refs/heads/{name}"))?,
+        None => None,
+    };
+    let mut commits = Vec::new();
+    let (mut apart, mut took_in) = (None, false);
+    let mut files = differing(checkout, &start.tree, &seen.tree)?;
+    if let Some(head) = &head {
+        let mut args = vec!["rev-list".to_owned(), "--max-count=1000".into(), head.clone()];
+        args.extend(start.commit.iter().chain(&upstream).map(|commit| format!("^{commit}")));
+        commits = git.run(&args)?.lines().map(String::from).collect();
+        // What came in from the base branch is nobody's work here.
+        if let (Some(upstream), Some(began)) = (&upstream, &start.commit) {
+            let fork = |commit: &str| -> Result<Option<String>, WorkspaceError> {
+                let (code, fork, _) = git.call(&["merge-base", upstream.as_str(), commit])?;
+                Ok((code == 0).then(|| fork.lines().next().unwrap_or_default().to_owned()))
+            };
+            let (old, new) = (fork(began)?, fork(head)?);
+            if let Some(new) = &new {
+                let mut own = differing(checkout, &format!("{new}^{{tree}}"), &seen.tree)?;
+                own.retain(|file| !checkout.excludes(&file.path));
+                apart = Some(own.len());
+                took_in = old.as_ref() != Some(new);
+                if took_in {
+                    files.retain(|file| own.iter().any(|other| other.path == file.path));
+                }
+            }
+        }
+    }
+    files.retain(|file| !checkout.excludes(&file.path));
+    let risky = files.iter().filter_map(|file| look_at(&file.path, file.gone, file.odd)).collect();
+    let changed = files.into_iter().map(|file| file.path).collect();
+    let midway = midway(checkout)?;
+    Ok(Evidence { known: true, commits, changed, apart, took_in, dirty, risky, left_out: seen.left_out, midway })
+}
+
+/// How a checkout was when an attempt began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Start {
+    /// The commit; `None` before the first.
+    pub(super) commit: Option<String>,
+    /// Everything that was there, committed or not.
+    pub(super) tree: String,
+}
+
+impl Start {
+    /// How it was noted to be when an attempt began, if it was.
+    pub(super) fn noted(checkout: &Checkout, refs: &Refs, token: Token) -> Result<Option<Self>, WorkspaceError> {
+        let Some(noted) = super::save::read(&checkout.git, &refs.start(token))? else { return Ok(None) };
+        let tree = checkout.tree_of(Some(&noted))?;
+        // The note is a commit of ours on top of the one that was checked out.
+        let commit = super::save::read(&checkout.git, &format!("{noted}^1"))?;
+        Ok(Some(Self { commit, tree }))
+    }
+}
+
+pub(super) struct Differing {
+    pub(super) path: String,
+    /// It became a link or a repository inside.
+    odd: bool,
+    /// It is not there any more.
+    gone: bool,
+}
+
+/// The files that differ between two trees.
+pub(super) fn differing(checkout: &Checkout, from: &str, to: &str) -> Result<Vec<Differing>, WorkspaceError> {
+    let args = ["diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-ext-diff", "--no-textconv", from, to];
+    let listed = checkout.git.run(&args)?;
+    let mut fields = listed.split('\0');
+    let mut all = Vec::new();
+    while let (Some(meta), Some(path)) = (fields.next(), fields.next()) {
+        let mut modes = meta.trim_start_matches(':').split(' ');
+        let (old, new) = (modes.next().unwrap_or_default(), modes.next().unwrap_or_default());
+        let odd = old != new && matches!(new, "120000" | "160000");
+        all.push(Differing { path: path.into(), odd, gone: new == "000000" });
+    }
+    Ok(all)
+}
+
+/// Directories whose files other programs obey.
+const RISKY_DIRS: [&str; 19] = [
+    ".claude",
+    ".codex",
+    ".gemini",
+    ".opencode",
+    ".qwen",
+    ".cursor",
+    ".copilot",
+    ".aider",
+    ".agents",
+    ".github",
+    ".gitlab",
+    ".circleci",
+    ".buildkite",
+    ".husky",
+    ".githooks",
+    "hooks",
+    ".vscode",
+    ".devcontainer",
+    ".cargo",
+];
+
+/// Files that other programs obey.
+const RISKY_FILES: [&str; 30] = [
+    ".mcp.json",
+    "agents.md",
+    "claude.md",
+    "gemini.md",
+    "qwen.md",
+    ".cursorrules",
+    "opencode.json",
+    ".gitlab-ci.yml",
+    ".travis.yml",
+    "azure-pipelines.yml",
+    "bitbucket-pipelines.yml",
+    "jenkinsfile",
+    "makefile",
+    "gnumakefile",
+    "justfile",
+    "dockerfile",
+    "docker-compose.yml",
+    "compose.yaml",
+    ".pre-commit-config.yaml",
+    "lefthook.yml",
+    ".gitattributes",
+    ".gitmodules",
+    ".gitconfig",
+    ".envrc",
+    ".env",
+    ".npmrc",
+    ".pypirc",
+    "build.rs",
+    "conftest.py",
+    "setup.py",
+];
+
+/// Names a changed file that deserves a look before it is merged.
+pub(super) fn look_at(path: &str, gone: bool, odd: bool) -> Option<String> {
+    match () {
+        () if gone && is_test(path) => Some(format!("{path} (deleted)")),
+        () if odd || is_risky(path) => Some(path.into()),
+        () => None,
+    }
+}
+
+/// Whether a file looks like a test.
+fn is_test(path: &str) -> bool {
+    let lower = path.to_ascii_lowercase();
+    let mut words = lower.split(|c: char| !c.is_ascii_alphanumeric());
+    words.any(|word| matches!(word, "test" | "tests" | "spec" | "specs" | "testdata" | "testing"))
+}
+
+/// Whether other programs, agents or CI obey a file.
+fn is_risky(path: &str) -> bool {
+    let lower = path.to_ascii_lowercase();
+    let mut parts: Vec<&str> = lower.split('/').collect();
+    let name = parts.pop().unwrap_or_default();
+    let own = lower.split_once(".oodatcaa/").is_some_and(|(before, rest)| {
+        (before.is_empty() || before.ends_with('/')) && (rest.starts_with("config") || rest.starts_with("prompts/"))
+    });
+    own || RISKY_FILES.contains(&name) || parts.iter().any(|part| RISKY_DIRS.contains(part))
+}
+
+/// The git operation that is half done in a checkout.
+pub(super) fn midway(checkout: &Checkout) -> Result<Option<&'static str>, WorkspaceError> {
+    let there = |name: &str| checkout.admin.join(name).exists();
+    let found = match () {
+        () if there("rebase-merge") || there("rebase-apply") => Some("a rebase"),
+        () if there("CHERRY_PICK_HEAD") => Some("a cherry-pick"),
+        () if there("REVERT_HEAD") => Some("a revert"),
+        () if there("BISECT_LOG") => Some("a bisection"),
+        () if !checkout.git.run(&["ls-files", "-u", "-z"])?.is_empty() => Some("a merge with conflicts"),
+        () => None,
+    };
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_is_known_by_its_path() {
+        for path in ["tests/a.rs", "src/foo_test.go", "test/x.py", "a.spec.ts", "pkg/testdata/x"] {
+            assert!(is_test(path), "{path}");
+        }
+        for path in ["src/latest.rs", "contest/a.rs", "src/attestation.rs"] {
+            assert!(!is_test(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn files_that_others_obey_are_told() {
+        for path in [
+            ".claude/settings.json",
+            "sub/CLAUDE.md",
+            "AGENTS.md",
+            ".mcp.json",
+            ".github/workflows/x.yml",
+            "Makefile",
+            ".husky/pre-commit",
+            "tools/hooks/x",
+            ".oodatcaa/config.toml",
+            "a/.oodatcaa/prompts/builder.md",
+            ".gitmodules",
+        ] {
+            assert!(is_risky(path), "{path}");
+        }
+        for path in ["src/lib.rs", "docs/agents.txt", "makefile.txt", "x.oodatcaa/config.toml", "src/hooks.rs"] {
+            assert!(!is_risky(path), "{path}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Brings the branch that tasks start from up to date with its remote, before a task begins.
+//!
+//! The branch only ever goes forward, as `git pull --ff-only` would take it; one that has commits of its own stays.
+
+use std::time::Duration;
+
+use super::{
+    Config,
+    fault::WorkspaceError,
+    git::{Git, GitError, without_passwords},
+    remotes,
+    repo::Repository,
+    save, trees,
+};
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{TaskId, Token, text};
+
+/// How long a remote may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Where the branch of a checkout stands, and what its remote has of it.
+struct Seen<'a> {
+    branch: &'a str,
+    here: &'a str,
+    there: &'a str,
+}
+
+/// Fetches what branches start from, where that is asked for, and takes the local branch there.
+pub(super) fn base(
+    layout: &Layout,
+    config: &Config,
+    repo: &Repository,
+    attempt: (&TaskId, Token),
+) -> Result<(), WorkspaceError> {
+    let Some(remote) = config.fetch.as_deref() else { return Ok(()) };
+    // Where there is no branch that is said with the reason a moment later.
+    let Ok(Some(branch)) = repo.base(config).map(|base| base.branch) else { return Ok(()) };
+    let failed = |said: &str, away: bool| WorkspaceError::Fetch {
+        remote: text::cut(&text::one_line(&without_passwords(remote)), 100),
+        branch: branch.clone(),
+        said: text::cut(&text::one_line(&without_passwords(said.trim())), 500),
+        away,
+    };
+    if !remotes::is_plain(remote) {
+        return Err(failed("no such remote", false));
+    }
+    if let Some(moved) = remotes::check(&repo.git, remote, layout.user_state())? {
+        return Err(failed(&moved.to_string(), false));
+    }
+    let git = repo.git.clone().within(PATIENCE);
+    let mine = format!("refs/oodatcaa/fetched/{}-{}", super::train::ref_word(attempt.0.as_str()), attempt.1);
+    let spec = format!("+refs/heads/{branch}:{mine}");
+    let args =
+        ["fetch", "-q", "--no-tags", "--no-write-fetch-head", "--upload-pack=git-upload-pack", "--", remote, &spec];
+    match git.run(&args) {
+        Ok(_) => {}
+        Err(GitError::Failed { said, .. }) if said.contains("couldn't find remote ref") => {
+            log::info!("{remote} has no branch `{branch}`; tasks start from the one that is here");
+            return Ok(());
+        }
+        Err(GitError::Failed { said, .. }) => return Err(failed(&said, remotes::is_away(&said))),
+        Err(GitError::TimedOut { .. }) => return Err(failed("no answer in time", true)),
+        Err(error) => return Err(error.into()),
+    }
+    let Some(there) = save::read(&repo.git, &mine)? else { return Ok(()) };
+    let locked = repo.lock(config.lock_wait)?;
+    let here = repo.base(config)?.commit;
+    let gone = forward(repo, &locked.git, &Seen { branch: &branch, here: &here, there: &there });
+    repo.git.delete_ref(&mine, &there)?;
+    match gone? {
+        None => Ok(()),
+        Some(said) => Err(failed(&said, true)),
+    }
+}
+
+/// Takes the branch to what its remote has; answers git's words where that would touch what nobody has committed.
+fn forward(repo: &Repository, git: &Git, seen: &Seen<'_>) -> Result<Option<String>, WorkspaceError> {
+    let Seen { branch, here, there } = seen;
+    if here == there || git.asks(&["merge-base", "--is-ancestor", there, here])? {
+        return Ok(None);
+    }
+    if !git.asks(&["merge-base", "--is-ancestor", here, there])? {
+        log::warn!("`{branch}` and what its remote has of it have both gone on; tasks start from the one that is here");
+        return Ok(None);
+    }
+    let full = format!("refs/heads/{branch}");
+    let (code, current, _) = git.call(&["symbolic-ref", "-q", "HEAD"])?;
+    if code == 0 && current == full {
+        let (code, _, said) = git.call(&["merge", "-q", "--ff-only", "--no-stat", there])?;
+        return Ok((code != 0).then_some(said));
+    }
+    let is_its = |tree: &trees::Listed| tree.branch.as_deref() == Some(*branch);
+    if let Some(tree) = repo.worktrees()?.iter().find(|tree| is_its(tree)) {
+        log::warn!("`{branch}` stays behind its remote, because it is checked out at {}", tree.path.display());
+        return Ok(None);
+    }
+    git.run(&["update-ref", "-m", "oodatcaa: fetched", &full, there, here])?;
+    Ok(None)
+}

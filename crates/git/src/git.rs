@@ -1,0 +1,732 @@
+//! Our calls of git: by argv, with bounded time, and pinned to one repository and one checkout (reliability S7).
+//!
+//! Git is told where the repository, the checkout and the index are; it never finds them by what lies in a worktree,
+//! which an agent may have replaced. The repository's own configuration is not read but for what is on a list
+//! ([`plain`]), the environment is a list as well ([`program`]), hooks are off, nothing is asked on a terminal.
+//! What throws something away is in [`destroy`] alone.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io::{Read, Write},
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
+    path::{Path, PathBuf},
+    process::{Child, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+pub(super) mod destroy;
+mod plain;
+pub mod program;
+pub(super) mod snags;
+mod spot;
+mod whole;
+
+pub use plain::Keep;
+pub use spot::Spot;
+
+pub(super) use oodatcaa_core::text::without_passwords;
+use oodatcaa_core::{Class, environment, text};
+
+/// What would run something, or wait for somebody; stronger than every file.
+const ALWAYS: [&str; 12] = [
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "protocol.ext.allow=never",
+    "submodule.recurse=false",
+    "core.pager=cat",
+    "commit.gpgSign=false",
+    "tag.gpgSign=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "core.editor=true",
+    "advice.detachedHead=false",
+    // A cache that says which tree a commit has, and that whoever may write to the repository can make up.
+    "core.commitGraph=false",
+];
+
+/// How long one call may take.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// When a call that does not end is asked for the first time what it waits for; then four times as late each time.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The most that a call may say; more is no answer to anything that we ask.
+const MOST_SAID: u64 = 256 << 20;
+
+/// How often a call may meet a worktree that is being made.
+const MEETINGS: u32 = 50;
+
+/// A repository and a checkout of it.
+#[derive(Clone, Debug)]
+pub struct Git {
+    place: Place,
+    /// Git is never called from beneath these.
+    fences: Vec<PathBuf>,
+    env: Vec<(String, String)>,
+    settings: Vec<(String, String)>,
+    limit: Duration,
+    holding: Option<Arc<File>>,
+    /// What its standard output is, if nobody is to read it.
+    output: Option<Arc<File>>,
+    input: Option<Vec<u8>>,
+    stop: Option<Arc<AtomicBool>>,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    /// Git looks for a repository itself, from here upwards: only to find out which one it is.
+    Looking(PathBuf),
+    /// It is told.
+    Pinned(Pin),
+}
+
+#[derive(Clone, Debug)]
+struct Pin {
+    /// Where the repository is, and which checkout of it.
+    spot: Spot,
+    /// What git takes for the repository; the repository itself where its worktrees are at stake.
+    plain: Option<Arc<plain::Plain>>,
+    keep: Keep,
+}
+
+/// Why a call of git did not work.
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    /// There is no git.
+    #[error("run git")]
+    NotStarted(#[source] std::io::Error),
+    /// The one that is there lacks what is needed.
+    #[error("use {}: git {found} is too old, at least {} is needed", program.display(), program::OLDEST)]
+    TooOld {
+        /// Which.
+        program: PathBuf,
+        /// Its version.
+        found: program::Version,
+    },
+    /// It said no.
+    #[error("git {command} in {}: {said}", dir.display())]
+    Failed {
+        /// The arguments.
+        command: String,
+        /// Where.
+        dir: PathBuf,
+        /// The exit status.
+        code: i32,
+        /// What it said on standard error, bounded.
+        said: String,
+    },
+    /// It was ended because somebody asked for the end.
+    #[error("finish git {command} in {}: it was stopped", dir.display())]
+    Stopped {
+        /// The arguments.
+        command: String,
+        /// Where.
+        dir: PathBuf,
+    },
+    /// A signal that was not ours ended it: what it was asked is not answered.
+    #[error("finish git {command} in {}: somebody ended it with signal {signal}", dir.display())]
+    Killed {
+        /// The arguments.
+        command: String,
+        /// Where.
+        dir: PathBuf,
+        /// Which.
+        signal: i32,
+    },
+    /// It took too long and was ended.
+    #[error("git {command} in {}: no answer in time", dir.display())]
+    TimedOut {
+        /// The arguments.
+        command: String,
+        /// Where.
+        dir: PathBuf,
+    },
+    /// What stands there is not what we made, so nothing is done to it.
+    #[error("use {}: {why}", at.display())]
+    NotOurs {
+        /// What.
+        at: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A file of ours or of git's.
+    #[error("{doing} {}", path.display())]
+    Files {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl GitError {
+    /// What follows for an attempt (R22): what only a person can mend is not tried again and again.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::NotStarted(_) | Self::TooOld { .. } | Self::NotOurs { .. } => Class::Config,
+            Self::Failed { said, .. } if environment::of_git(said).is_some() => Class::Environment,
+            Self::Killed { .. } => Class::Interrupted,
+            Self::Failed { .. } | Self::Stopped { .. } | Self::TimedOut { .. } | Self::Files { .. } => {
+                Class::AgentCrashed
+            }
+        }
+    }
+
+    /// The lock that stood in its way: of a git that works at the moment, or that died.
+    pub fn lock(&self) -> Option<&str> {
+        let Self::Failed { said, .. } = self else { return None };
+        let (_, after) = said.split_once("Unable to create '")?;
+        after.split_once("': File exists").map(|(path, _)| path).filter(|path| path.ends_with(".lock"))
+    }
+
+    /// Whether it passes by itself, sooner or later: nobody's fault, and nothing to charge or to pause for.
+    pub fn passes(&self) -> bool {
+        self.lock().is_some() || matches!(self, Self::Killed { .. })
+    }
+
+    pub(super) fn not_ours(at: &Path, why: impl Into<String>) -> Self {
+        Self::NotOurs { at: at.into(), why: why.into() }
+    }
+}
+
+impl Git {
+    /// Calls from which git looks for a repository itself. For questions only.
+    pub fn looking(dir: impl Into<PathBuf>) -> Self {
+        let dir = dir.into();
+        let top = dir.ancestors().find(|dir| dir.join(".git").symlink_metadata().is_ok()).unwrap_or(&dir);
+        Self {
+            fences: vec![top.into()],
+            place: Place::Looking(dir),
+            env: Vec::new(),
+            settings: Vec::new(),
+            limit: LIMIT,
+            holding: None,
+            output: None,
+            input: None,
+            stop: None,
+        }
+    }
+
+    /// Questions from another directory, with a git that is found where this one is.
+    pub(super) fn looking_from(&self, dir: &Path) -> Self {
+        let mut git = Self::looking(dir);
+        git.fences.extend(self.fences.iter().cloned());
+        git
+    }
+
+    /// Calls in this checkout of this repository, whatever the files there say by now.
+    pub fn pinned(spot: Spot, keep: &Keep) -> Result<Self, GitError> {
+        let fences = spot.top.iter().chain([&spot.common]).cloned().collect();
+        let pin = Pin { spot, plain: None, keep: keep.clone() };
+        let own = Self { place: Place::Pinned(pin), fences, ..Self::looking("/") };
+        own.plainly()
+    }
+
+    /// The same calls in another checkout of the same repository.
+    pub fn moved_to(&self, top: &Path, admin: &Path) -> Result<Self, GitError> {
+        let Place::Pinned(pin) = &self.place else {
+            return Err(GitError::not_ours(top, "its repository is not known"));
+        };
+        let spot = Spot { top: Some(top.into()), admin: admin.into(), common: pin.spot.common.clone() };
+        let shared = pin.plain.clone().filter(|plain| plain.shared);
+        let mut moved = self.clone();
+        moved.fences.push(top.into());
+        moved.place = Place::Pinned(Pin { spot, plain: shared.clone(), keep: pin.keep.clone() });
+        if shared.is_some() { Ok(moved) } else { moved.plainly() }
+    }
+
+    /// Calls in another repository, on the same terms.
+    pub(super) fn beside(&self, spot: Spot) -> Result<Self, GitError> {
+        let Place::Pinned(pin) = &self.place else { return Err(GitError::not_ours(&spot.common, "nobody knows it")) };
+        let mut git = Self::pinned(spot, &pin.keep)?.within(self.limit);
+        git.fences.extend(self.fences.iter().cloned());
+        Ok(git)
+    }
+
+    /// The same calls with the repository itself, for what git writes into it of its worktrees.
+    pub(super) fn on_itself(&self) -> Self {
+        let mut own = self.clone();
+        if let Place::Pinned(pin) = &mut own.place {
+            pin.plain = None;
+            pin.spot.top = None;
+            pin.spot.admin.clone_from(&pin.spot.common);
+        }
+        own
+    }
+
+    fn plainly(mut self) -> Result<Self, GitError> {
+        if let Place::Pinned(pin) = &self.place {
+            let plain = plain::Plain::of(&self, &pin.spot.common, pin.spot.top.is_none(), &pin.keep)?;
+            if let Place::Pinned(pin) = &mut self.place {
+                pin.plain = Some(Arc::new(plain));
+            }
+        }
+        Ok(self)
+    }
+
+    /// With more or less time for each call.
+    #[must_use]
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// With calls that are ended, with all that they have started, as soon as this is set.
+    #[must_use]
+    pub fn until(mut self, stop: Arc<AtomicBool>) -> Self {
+        self.stop = Some(stop);
+        self
+    }
+
+    /// With calls that nobody ends before their time.
+    #[must_use]
+    pub fn to_its_end(self) -> Self {
+        Self { stop: None, ..self }
+    }
+
+    /// With a file that every call keeps open as its standard input: a lock on it lasts as long as git does,
+    /// also when we die.
+    #[must_use]
+    pub fn holding(mut self, file: Arc<File>) -> Self {
+        self.holding = Some(file);
+        self
+    }
+
+    /// With a file that takes the standard output of every call.
+    #[must_use]
+    pub(super) fn into_file(mut self, file: Arc<File>) -> Self {
+        self.output = Some(file);
+        self
+    }
+
+    /// With a setting that is stronger than every file's.
+    #[must_use]
+    pub fn with_setting(mut self, key: &str, value: &str) -> Self {
+        self.settings.push((key.into(), value.into()));
+        self
+    }
+
+    /// Where it calls.
+    pub fn dir(&self) -> &Path {
+        match &self.place {
+            Place::Looking(dir) => dir,
+            Place::Pinned(pin) => pin.spot.top.as_deref().unwrap_or(&pin.spot.common),
+        }
+    }
+
+    /// The directory that all worktrees share, where it is known.
+    pub(super) fn common(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Looking(_) => None,
+            Place::Pinned(pin) => Some(&pin.spot.common),
+        }
+    }
+
+    /// Refuses a git that is too old.
+    pub(super) fn new_enough(&self) -> Result<program::Version, GitError> {
+        program::check(&self.fences)
+    }
+
+    /// The words that add everything of a checkout: also what lies outside of a sparse one, which needs a word since
+    /// git 2.34 and is no word before that.
+    pub(super) fn add_all(&self) -> Result<Vec<String>, GitError> {
+        let mut words = ["add", "-A"].map(String::from).to_vec();
+        if program::version(&self.fences)? >= program::Version(2, 34, 0) {
+            words.push("--sparse".into());
+        }
+        Ok(words)
+    }
+
+    /// The top of the checkout that has this private directory, if these calls are pinned to that one.
+    pub(super) fn top_of(&self, admin: &Path) -> Option<PathBuf> {
+        match &self.place {
+            Place::Pinned(pin) if pin.spot.admin == admin => pin.spot.top.clone(),
+            _ => None,
+        }
+    }
+
+    /// What the repository's own configuration says, all of it.
+    pub(super) fn own_settings(&self) -> Result<Vec<(String, Option<String>)>, GitError> {
+        Ok(plain::entries(&self.run(&["config", "--list", "--show-scope", "-z"])?))
+    }
+
+    /// Makes sure that whoever works in this checkout with git works on this checkout: its `.git` leads to our
+    /// directory, that leads back, and git itself sees both.
+    pub fn verify(&self) -> Result<(), GitError> {
+        match &self.place {
+            Place::Looking(dir) => Err(GitError::not_ours(dir, "its repository is not known")),
+            Place::Pinned(pin) => pin.spot.verify(self),
+        }
+    }
+
+    /// With a variable, e.g. `GIT_INDEX_FILE` or `GIT_AUTHOR_NAME`.
+    #[must_use]
+    pub fn with_env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Runs a command and answers with its standard output, without the final line feed.
+    pub fn run<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<String, GitError> {
+        let (code, out, said) = self.call(args)?;
+        match code {
+            0 => Ok(out),
+            code => Err(self.failed(args, code, &said)),
+        }
+    }
+
+    /// Runs a command that git refuses when somebody else changes the same files at this moment, a few times.
+    pub(super) fn patiently(&self, args: &[&str]) -> Result<String, GitError> {
+        let mut pause = Duration::from_millis(20);
+        loop {
+            match self.run(args) {
+                Err(GitError::Failed { said, .. })
+                    if pause < Duration::from_secs(2)
+                        && (said.contains("could not lock") || said.contains(".lock': File exists")) => {}
+                other => return other,
+            }
+            thread::sleep(pause);
+            pause *= 2;
+        }
+    }
+
+    /// Runs a command that answers by its exit status: 0 is yes, 1 is no.
+    pub fn asks<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<bool, GitError> {
+        let (code, _, said) = self.call(args)?;
+        match code {
+            0 => Ok(true),
+            1 => Ok(false),
+            code => Err(self.failed(args, code, &said)),
+        }
+    }
+
+    /// Whether a commit is in the history of another; one that is not there any more is in none.
+    pub fn is_ancestor(&self, old: &str, new: &str) -> Result<bool, GitError> {
+        match self.asks(&["merge-base", "--is-ancestor", old, new]) {
+            Err(GitError::Failed { .. }) => Ok(false),
+            answer => answer,
+        }
+    }
+
+    /// With bytes on standard input; without them it is empty.
+    #[must_use]
+    pub fn with_input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.input = Some(bytes.into());
+        self
+    }
+
+    /// Runs a command and answers with its standard output, byte for byte.
+    pub fn bytes<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<Vec<u8>, GitError> {
+        match self.exec(args)? {
+            (0, out, _) => Ok(out),
+            (code, _, said) => Err(self.failed(args, code, &String::from_utf8_lossy(&said))),
+        }
+    }
+
+    /// Runs a command for its exit status and both outputs, whatever they are.
+    pub fn call<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<(i32, String, String), GitError> {
+        let (code, out, said) = self.exec(args)?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches('\n').to_owned();
+        Ok((code, text(&out), text(&said)))
+    }
+
+    /// Git lists worktrees before it does anything, and gives up on one that another git is just making.
+    fn exec<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<(i32, Vec<u8>, Vec<u8>), GitError> {
+        for _ in 0..MEETINGS {
+            match self.exec_once(args)? {
+                (128, _, said) if is_half_made(&said) => thread::sleep(Duration::from_millis(10)),
+                done => return Ok(done),
+            }
+        }
+        self.exec_once(args)
+    }
+
+    fn exec_once<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<(i32, Vec<u8>, Vec<u8>), GitError> {
+        self.start(args)?.outputs()
+    }
+
+    /// Starts a command and does not wait for it; dropped before its end, it is ended.
+    pub fn start<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<Started, GitError> {
+        if self.is_stopped() {
+            return Err(GitError::Stopped { command: words(args), dir: self.dir().into() });
+        }
+        if let Place::Pinned(pin) = &self.place
+            && !super::trees::shares(&pin.spot.admin, &pin.spot.common)
+        {
+            // The one thing that git takes from there whatever it is told: where refs are.
+            let file = pin.spot.admin.join("commondir");
+            return Err(GitError::not_ours(&file, "it has been changed and does not lead to the repository any more"));
+        }
+        if let Some(snag) = self.own_dirs().iter().find_map(|dir| snags::among(dir)) {
+            return Err(snag.error());
+        }
+        let said: Vec<&str> = args.iter().filter_map(|arg| arg.as_ref().to_str()).collect();
+        let input = self.input.as_deref().and_then(|input| std::str::from_utf8(input).ok()).unwrap_or_default();
+        for log in whole::logs_of(&said, input) {
+            self.own_dirs().iter().try_for_each(|dir| whole::check_log(dir, log))?;
+        }
+        let mut command = program::command(&self.fences)?;
+        command.arg("-C").arg(self.dir());
+        for setting in ALWAYS {
+            command.args(["-c", setting]);
+        }
+        let pins = super::pins::PINS.iter().copied();
+        for (key, value) in pins.chain(self.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()))) {
+            command.arg("-c").arg(format!("{key}={value}"));
+        }
+        let stdin = match &self.holding {
+            _ if self.input.is_some() => Stdio::piped(),
+            Some(file) => file.try_clone().map_err(GitError::NotStarted)?.into(),
+            None => Stdio::null(),
+        };
+        let stdout = match &self.output {
+            Some(file) => file.try_clone().map_err(GitError::NotStarted)?.into(),
+            None => Stdio::piped(),
+        };
+        command.args(args).stdin(stdin).stdout(stdout).stderr(Stdio::piped());
+        command
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_OPTIONAL_LOCKS", "0")
+            .env("GIT_ASKPASS", "true")
+            // A commit is what its name says: nothing that an agent can write tells of another in its place.
+            .env("GIT_NO_REPLACE_OBJECTS", "1")
+            .env("GIT_GRAFT_FILE", "/dev/null/none")
+            .env("LC_ALL", "C");
+        if let Place::Pinned(pin) = &self.place {
+            let common = pin.plain.as_ref().map_or(&pin.spot.common, |plain| &plain.dir);
+            command.env("GIT_DIR", &pin.spot.admin).env("GIT_COMMON_DIR", common);
+            if let Some(top) = &pin.spot.top {
+                command.env("GIT_WORK_TREE", top);
+            }
+        }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        // A group of its own: what it starts is ended with it, and a terminal's Ctrl-C is ours to pass on.
+        let mut child = command.process_group(0).spawn().map_err(GitError::NotStarted)?;
+        let out = drain(child.stdout.take());
+        let said = drain(child.stderr.take());
+        let fed = child.stdin.take().zip(self.input.clone()).map(|(mut pipe, bytes)| {
+            // What git does not read any more it does not need; its exit status says the rest.
+            thread::spawn(move || drop(pipe.write_all(&bytes)))
+        });
+        Ok(Started { git: self.clone(), command: words(args), child, out, said, fed, over: false })
+    }
+
+    /// The directories in which git keeps what it knows of this checkout.
+    fn own_dirs(&self) -> Vec<PathBuf> {
+        match &self.place {
+            Place::Looking(_) => {
+                let top = self.fences.first().map_or(Path::new("/"), PathBuf::as_path);
+                vec![super::trees::link_of(top).unwrap_or_else(|| top.join(".git"))]
+            }
+            Place::Pinned(Pin { spot, .. }) if spot.admin == spot.common => vec![spot.common.clone()],
+            Place::Pinned(Pin { spot, .. }) => vec![spot.admin.clone(), spot.common.clone()],
+        }
+    }
+
+    /// Looks why a call does not end. A pipe in a worktree that we made holds nothing, so it is let go and removed,
+    /// and git goes on; anything else that git would wait for is an error.
+    fn look_for_snags(&self) -> Result<(), GitError> {
+        if let Some(snag) = self.own_dirs().iter().find_map(|dir| snags::below(dir, true)) {
+            return Err(snag.error());
+        }
+        let top = match &self.place {
+            Place::Looking(dir) => dir,
+            Place::Pinned(Pin { spot: Spot { top: Some(top), .. }, .. }) => top,
+            Place::Pinned(_) => return Ok(()),
+        };
+        while let Some(snag) = snags::below(top, false) {
+            if !super::trees::is_our_place(top) || !snag.let_go(top) {
+                return Err(snag.error());
+            }
+        }
+        Ok(())
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn failed<S: AsRef<OsStr>>(&self, args: &[S], code: i32, said: &str) -> GitError {
+        let said = text::cut(&text::many_lines(&without_passwords(said)), 2_000);
+        GitError::Failed { command: words(args), dir: self.dir().into(), code, said }
+    }
+}
+
+/// A call of git that runs.
+pub struct Started {
+    git: Git,
+    command: String,
+    child: Child,
+    out: Option<Reader>,
+    said: Option<Reader>,
+    fed: Option<thread::JoinHandle<()>>,
+    over: bool,
+}
+
+impl Started {
+    /// Waits for its exit status and both outputs, whatever they are.
+    pub fn call(self) -> Result<(i32, String, String), GitError> {
+        let (code, out, said) = self.outputs()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches('\n').to_owned();
+        Ok((code, text(&out), text(&said)))
+    }
+
+    fn outputs(mut self) -> Result<(i32, Vec<u8>, Vec<u8>), GitError> {
+        let begun = Instant::now();
+        let (deadline, mut patience) = (begun + self.git.limit, PATIENCE);
+        let mut pause = Duration::from_micros(200);
+        let status = loop {
+            if let Some(status) = self.child.try_wait().map_err(GitError::NotStarted)? {
+                self.over = true;
+                break status;
+            }
+            // Dropping it ends it.
+            let (command, dir) = (|| self.command.clone(), || self.git.dir().to_path_buf());
+            if self.git.is_stopped() {
+                return Err(GitError::Stopped { command: command(), dir: dir() });
+            }
+            if Instant::now() >= deadline {
+                return Err(GitError::TimedOut { command: command(), dir: dir() });
+            }
+            if begun.elapsed() >= patience {
+                patience *= 4;
+                self.git.look_for_snags()?;
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(20));
+        };
+        if let Some(fed) = self.fed.take() {
+            // It only ever ends; what it could not write is told by the exit status.
+            let _ = fed.join();
+        }
+        let all = |handle: Option<Reader>| handle.and_then(|handle| handle.join().ok()).unwrap_or_default();
+        let (out, said) = (all(self.out.take()), all(self.said.take()));
+        let (command, dir) = (|| self.command.clone(), || self.git.dir().to_path_buf());
+        let Some(code) = status.code() else {
+            return Err(GitError::Killed {
+                command: command(),
+                dir: dir(),
+                signal: status.signal().unwrap_or_default(),
+            });
+        };
+        if out.len().max(said.len()) as u64 > MOST_SAID {
+            let said = format!("it said more than {} MiB", MOST_SAID >> 20);
+            return Err(GitError::Failed { command: command(), dir: dir(), code, said });
+        }
+        Ok((code, out, said))
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        // It is ours and not reaped yet, so the number is still its group's.
+        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether git met a worktree that was being made.
+fn is_half_made(said: &[u8]) -> bool {
+    let said = String::from_utf8_lossy(said);
+    said.starts_with("fatal: failed to read ") && said.contains("worktrees/") && said.contains("/commondir")
+}
+
+fn words<S: AsRef<OsStr>>(args: &[S]) -> String {
+    let words: Vec<String> = args.iter().map(|arg| arg.as_ref().to_string_lossy().into_owned()).collect();
+    text::cut(&text::one_line(&without_passwords(&words.join(" "))), 300)
+}
+
+/// Reads one of git's outputs.
+type Reader = thread::JoinHandle<Vec<u8>>;
+
+/// Reads a pipe to its end beside us, so that neither of two pipes can fill up and block git.
+fn drain(pipe: Option<impl Read + Send + 'static>) -> Option<Reader> {
+    // Closed where there is more than anybody wants, which ends git.
+    let mut pipe = pipe?.take(MOST_SAID + 1);
+    thread::Builder::new()
+        .name("git".into())
+        .spawn(move || {
+            let mut bytes = Vec::new();
+            // What was read before an error still tells something.
+            let _ = pipe.read_to_end(&mut bytes);
+            bytes
+        })
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repositorys_own_hooks_are_not_executed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let git = Git::looking(dir.path());
+        git.run(&["init", "-q", "-b", "main"]).expect("a repository");
+        let hook = dir.path().join(".git/hooks/pre-commit");
+        std::fs::write(&hook, "#!/bin/sh\ntouch owned\n").expect("a hook");
+        std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
+        let git = git.with_env("GIT_AUTHOR_NAME", "a").with_env("GIT_AUTHOR_EMAIL", "a@invalid");
+        let git = git.with_env("GIT_COMMITTER_NAME", "a").with_env("GIT_COMMITTER_EMAIL", "a@invalid");
+        git.run(&["commit", "-q", "--allow-empty", "-m", "one"]).expect("a commit");
+        assert!(!dir.path().join("owned").exists());
+    }
+
+    #[test]
+    fn a_call_is_ended_with_all_that_it_has_started_as_soon_as_somebody_asks() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let stop = Arc::new(AtomicBool::new(false));
+        let git = Git::looking(dir.path()).until(Arc::clone(&stop));
+        git.run(&["init", "-q"]).expect("a repository");
+        let seen = dir.path().join("seen");
+        let slow = format!("!echo $$ > {}.new; mv {0}.new {0}; sleep 600 & wait", seen.display());
+        let git = git.with_setting("alias.slow", &slow);
+        let call = thread::spawn(move || git.run(&["slow"]));
+        let until = Instant::now() + Duration::from_secs(20);
+        while !seen.exists() && Instant::now() < until {
+            thread::yield_now();
+        }
+        stop.store(true, Ordering::Relaxed);
+        let ended = call.join().expect("no panic");
+        assert!(matches!(ended, Err(GitError::Stopped { .. })), "{ended:?}");
+        assert!(Instant::now() < until, "at once");
+        let shell = std::fs::read_to_string(seen).expect("it had begun");
+        let gone = || !Path::new("/proc").join(shell.trim()).join("exe").exists();
+        while !gone() && Instant::now() < until {
+            thread::yield_now();
+        }
+        assert!(gone(), "the shell that git had started");
+    }
+    #[test]
+    fn passwords_in_addresses_are_not_said() {
+        let said = "fatal: unable to access 'https://me:s3cret@host/x.git/': ssh://git@host https://host/a@b";
+        let kept = "fatal: unable to access 'https://***@host/x.git/': ssh://***@host https://host/a@b";
+        assert_eq!(without_passwords(said), kept);
+        let dir = tempfile::tempdir().expect("a directory");
+        let refused =
+            Git::looking(dir.path()).run(&["ls-remote", "https://me:s3cret@127.0.0.1:1/x.git"]).expect_err("nobody");
+        assert!(!refused.to_string().contains("s3cret"), "{refused}");
+    }
+
+    #[test]
+    fn a_refusal_says_where_and_what() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let refused = Git::looking(dir.path()).run(&["rev-parse", "HEAD"]).expect_err("no repository");
+        assert!(refused.to_string().contains("not a git repository"), "{refused}");
+    }
+}

@@ -1,0 +1,109 @@
+//! A checkout and its repository: where they are, and whether they still belong together.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{Git, GitError};
+use oodatcaa_sys::files;
+
+/// A checkout of a repository, told by directories alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// The top of the checkout; none in a bare repository.
+    pub top: Option<PathBuf>,
+    /// The checkout's private directory.
+    pub admin: PathBuf,
+    /// The directory that all worktrees share.
+    pub common: PathBuf,
+}
+
+impl Spot {
+    /// See [`Git::verify`].
+    pub(super) fn verify(&self, git: &Git) -> Result<(), GitError> {
+        let Some(top) = &self.top else { return Ok(()) };
+        let wrong = |at: &Path, why: String| Err(GitError::not_ours(at, why));
+        if !fs::symlink_metadata(top).is_ok_and(|meta| meta.is_dir()) {
+            return wrong(top, "it is no directory any more".into());
+        }
+        if !fs::symlink_metadata(&self.admin).is_ok_and(|meta| meta.is_dir()) {
+            return wrong(top, format!("the repository does not know it any more: {} is gone", self.admin.display()));
+        }
+        if !crate::trees::shares(&self.admin, &self.common) {
+            let file = self.admin.join("commondir");
+            return wrong(&file, "it has been changed and does not lead to the repository any more".into());
+        }
+        if let Some(snag) = super::snags::among(&self.admin) {
+            return Err(snag.error());
+        }
+        // A commit adds to both.
+        super::whole::check_log(&self.admin, "HEAD")?;
+        let head = files::named::text(self.admin.join("HEAD")).unwrap_or_default();
+        if let Some(branch) = head.trim_end().strip_prefix("ref: ") {
+            super::whole::check_log(&self.common, branch)?;
+        }
+        if self.admin != self.common {
+            let link = top.join(".git");
+            if crate::trees::link_of(top) != self.admin.canonicalize().ok() {
+                return wrong(&link, "it has been replaced and does not lead to the repository any more".into());
+            }
+            let back = self.admin.join("gitdir");
+            let read = |file: &Path| files::named::text(file).unwrap_or_default().trim_end().to_owned();
+            if self.admin.join(read(&back)).parent().and_then(|dir| dir.canonicalize().ok()) != top.canonicalize().ok()
+            {
+                return wrong(&back, format!("it has been changed and does not name {} any more", top.display()));
+            }
+        }
+        self.as_git_sees_it(&git.looking_from(top), top)
+    }
+
+    /// Asks git what it finds when nobody tells it; a setting like `core.worktree` may send it elsewhere.
+    fn as_git_sees_it(&self, look: &Git, top: &Path) -> Result<(), GitError> {
+        let found = Self::found_by(look).map_err(|error| match error {
+            GitError::Failed { said, .. } => GitError::not_ours(top, format!("git says there: {said}")),
+            other => other,
+        })?;
+        let same =
+            |a: &Path, b: &Path| a == b || a.canonicalize().ok().is_some_and(|a| b.canonicalize().ok() == Some(a));
+        if !found.top.as_deref().is_some_and(|found| same(found, top)) {
+            let other = found.top.unwrap_or_default();
+            let why = format!(
+                "git works on {} there, not on this worktree; `git -C {} config --show-origin core.worktree` says why",
+                other.display(),
+                top.display()
+            );
+            return Err(GitError::not_ours(top, why));
+        }
+        if !same(&found.admin, &self.admin) || !same(&found.common, &self.common) {
+            let why =
+                format!("git uses the repository {} there, not {}", found.common.display(), self.common.display());
+            return Err(GitError::not_ours(top, why));
+        }
+        Ok(())
+    }
+
+    /// The checkout that git itself finds from a directory, or the bare repository.
+    pub(crate) fn found_from(dir: &Path) -> Result<Self, GitError> {
+        Self::found_by(&Git::looking(dir))
+    }
+
+    fn found_by(look: &Git) -> Result<Self, GitError> {
+        let dir = look.dir();
+        let lines = |args: &[&str]| -> Result<Vec<String>, GitError> {
+            let said = look.run(args)?;
+            Ok(said.split('\n').map(String::from).collect())
+        };
+        let where_is = ["rev-parse", "--is-bare-repository", "--absolute-git-dir", "--git-common-dir"];
+        let found = lines(&where_is)?;
+        let [bare, admin, common] = found.as_slice() else {
+            return Err(GitError::not_ours(dir, "a name on the way to it has a line feed"));
+        };
+        let top = match bare.as_str() {
+            "true" => None,
+            _ => Some(lines(&["rev-parse", "--show-toplevel"])?.concat().into()),
+        };
+        let common = dir.join(common);
+        Ok(Self { top, admin: admin.into(), common: common.canonicalize().unwrap_or(common) })
+    }
+}

@@ -1,0 +1,302 @@
+//! Looking at all worktrees of a project, and removing those that nobody needs any more.
+//!
+//! A worktree goes only by `git worktree remove`, and never while somebody works there, while it holds work that
+//! is nowhere else, or before its branch is merged; insisting saves that work first (R23).
+
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
+    time::Duration,
+};
+
+use fs2::FileExt;
+
+use super::{
+    Config, Workspace, evidence,
+    fault::{Keep, WorkspaceError, failed},
+    git::Git,
+    hooks,
+    repo::{Home, Repository},
+    save::{self, Refs},
+    screen::Copies,
+    state::State,
+    train, tree,
+    trees::Listed,
+};
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{TaskId, Token};
+use oodatcaa_sys::files;
+
+/// How long somebody else may take who makes or removes the same worktree.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// A worktree as it stands.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The task.
+    pub task: TaskId,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// What git keeps of it.
+    pub(super) admin: PathBuf,
+    /// What is checked out; `None` for a detached head.
+    pub branch: Option<String>,
+    /// Where it goes to.
+    pub base: Option<String>,
+    /// Commits that its base does not hold.
+    pub ahead: usize,
+    /// Its base holds all of its work.
+    pub merged: bool,
+    /// There is work that is not committed.
+    pub dirty: bool,
+    /// What cannot be saved.
+    pub left_out: Vec<String>,
+    /// A git operation that is half done.
+    pub midway: Option<&'static str>,
+    /// A worker holds the task.
+    pub in_use: bool,
+    /// Its directory is there and belongs to the repository.
+    pub whole: bool,
+    /// The first port of its block.
+    pub port: Option<u32>,
+}
+
+/// What somebody who wants a worktree removed puts up with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// Its commits stay on its branch only.
+    pub unmerged: bool,
+    /// What is not committed is saved under a ref of ours and goes.
+    pub dirty: bool,
+    /// What cannot be saved goes for good.
+    pub unsaved: bool,
+}
+
+impl Wish {
+    /// Everything.
+    pub const FORCE: Self = Self { unmerged: true, dirty: true, unsaved: true };
+    /// Nothing that is only there.
+    pub const SAFE: Self = Self { unmerged: false, dirty: false, unsaved: false };
+    /// For a task that was cancelled: its work is kept in refs.
+    pub const CANCELLED: Self = Self { unmerged: true, dirty: true, unsaved: false };
+}
+
+/// What became of a worktree that was removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Where it lay.
+    pub path: PathBuf,
+    /// The commit that holds what was not committed.
+    pub saved: Option<String>,
+    /// Its branch, which was merged and made for the task, and is gone as well.
+    pub branch: Option<String>,
+}
+
+/// Whether the disk has room for a worktree.
+pub fn room(dir: &Path, wanted: u64) -> Result<(), WorkspaceError> {
+    match free(dir) {
+        Some(free) if free < wanted => Err(WorkspaceError::DiskLow { path: dir.into(), free, wanted }),
+        _ => Ok(()),
+    }
+}
+
+/// Bytes that are free for us where a directory lies.
+pub fn free(dir: &Path) -> Option<u64> {
+    let found = dir.ancestors().find_map(|dir| rustix::fs::statvfs(dir).ok())?;
+    found.f_bavail.checked_mul(found.f_frsize)
+}
+
+/// Every worktree of the project's tasks.
+pub fn list(layout: &Layout, config: &Config) -> Result<Vec<Seen>, WorkspaceError> {
+    let Some(repo) = Repository::find(layout)? else { return Ok(Vec::new()) };
+    let mut all = Vec::new();
+    for tree in repo.worktrees()? {
+        if let Some(task) = task_of(layout, &tree.path) {
+            all.push(look(layout, config, &repo, task, tree)?);
+        }
+    }
+    all.sort_by(|a, b| a.task.cmp(&b.task));
+    Ok(all)
+}
+
+/// Where a task's worktree lies; `None` when it has none.
+pub fn path_of(layout: &Layout, task: &TaskId) -> Result<Option<PathBuf>, WorkspaceError> {
+    let Some(repo) = Repository::find(layout)? else { return Ok(None) };
+    let trees = repo.worktrees()?;
+    let found = trees.into_iter().find(|tree| task_of(layout, &tree.path).as_ref() == Some(task));
+    Ok(found.map(|tree| tree.path.join(&repo.prefix)))
+}
+
+fn task_of(layout: &Layout, path: &Path) -> Option<TaskId> {
+    Home::holding(layout, path)?;
+    TaskId::parse(path.file_name()?.to_str()?).ok()
+}
+
+fn look(
+    layout: &Layout,
+    config: &Config,
+    repo: &Repository,
+    task: TaskId,
+    tree: Listed,
+) -> Result<Seen, WorkspaceError> {
+    let in_use = in_use(layout, &task);
+    let mut seen = Seen {
+        admin: tree.admin.clone(),
+        path: tree.path.clone(),
+        branch: tree.branch,
+        base: None,
+        ahead: 0,
+        merged: false,
+        dirty: false,
+        left_out: Vec::new(),
+        midway: None,
+        in_use,
+        whole: false,
+        port: Home::holding(layout, &tree.path).and_then(|home| State::load(&home, &task)?.port(config)),
+        task,
+    };
+    let Some(workspace) = Workspace::attach(layout, config, &seen.task, newest(layout, repo, &seen.task)?)? else {
+        return Ok(seen);
+    };
+    let Some(checkout) = &workspace.checkout else { return Ok(seen) };
+    let now = checkout.snapshot()?;
+    let head = checkout.head()?;
+    seen.whole = true;
+    seen.dirty = checkout.tree_of(head.as_deref())? != now.tree;
+    seen.left_out = now.left_out;
+    seen.left_out.extend(workspace.unfinished_submodules()?);
+    seen.midway = evidence::midway(checkout)?;
+    seen.base = workspace.base_branch.clone();
+    if let Some(head) = &head {
+        let (ahead, merged) = ahead(&repo.git, head, seen.base.as_deref())?;
+        (seen.ahead, seen.merged) = (ahead, merged);
+    }
+    Ok(seen)
+}
+
+/// How many commits a base does not hold, and whether it holds their work all the same: merged, squashed,
+/// rebased or picked.
+fn ahead(git: &Git, head: &str, base: Option<&str>) -> Result<(usize, bool), WorkspaceError> {
+    let Some(base) = base else { return Ok((0, false)) };
+    let base = format!("refs/heads/{base}");
+    if save::read(git, &base)?.is_none() {
+        return Ok((0, false));
+    }
+    let count = git.run(&["rev-list", "--count", head, &format!("^{base}")])?;
+    let count = count.trim().parse().unwrap_or(usize::MAX);
+    if count == 0 {
+        return Ok((0, true));
+    }
+    // Merging it would change nothing.
+    let (code, tree, _) = git.call(&["merge-tree", "--write-tree", &base, head])?;
+    let same = code == 0 && git.run(&["rev-parse", "--verify", &format!("{base}^{{tree}}")])? == tree.trim();
+    // An older git cannot merge in memory; then by patches.
+    Ok((count, same || (code != 0 && code != 1 && train::holds_commit(git, &base, head)?)))
+}
+
+/// Whether a worker holds the task's own lock (R11).
+pub fn in_use(layout: &Layout, task: &TaskId) -> bool {
+    let Ok(Some(file)) = files::open(layout.root(), &layout.task_lock(task)) else { return false };
+    match FileExt::try_lock_shared(&file) {
+        Ok(()) => false,
+        Err(error) => error.raw_os_error() == fs2::lock_contended_error().raw_os_error(),
+    }
+}
+
+/// The newest attempt that began in a task's workspace.
+pub(super) fn newest(layout: &Layout, repo: &Repository, task: &TaskId) -> Result<Token, WorkspaceError> {
+    Ok(Refs::of(layout, task).tokens(&repo.git, "start")?.last().copied().unwrap_or_default())
+}
+
+/// Removes the worktree of a task that no worker holds; `None` when it has none.
+pub fn remove(layout: &Layout, config: &Config, task: &TaskId, wish: Wish) -> Result<Option<Removed>, WorkspaceError> {
+    take_away(layout, config, task, wish, false)
+}
+
+/// Removes the worktree of an earlier task of the same id as the caller holds; its branch stays, what is not
+/// committed is saved.
+pub(super) fn clear(layout: &Layout, config: &Config, task: &TaskId) -> Result<(), WorkspaceError> {
+    take_away(layout, config, task, Wish::CANCELLED, true).map(drop)
+}
+
+impl Workspace {
+    /// Removes the worktree of the task that the caller holds, clean and merged.
+    pub fn remove(self, layout: &Layout, config: &Config) -> Result<Option<Removed>, WorkspaceError> {
+        take_away(layout, config, &self.task, Wish::SAFE, true)
+    }
+}
+
+fn take_away(
+    layout: &Layout,
+    config: &Config,
+    task: &TaskId,
+    wish: Wish,
+    mine: bool,
+) -> Result<Option<Removed>, WorkspaceError> {
+    let Some(repo) = Repository::find(layout)? else { return Ok(None) };
+    let its = |tree: &Listed| task_of(layout, &tree.path).as_ref() == Some(task);
+    let Some(found) = repo.worktrees()?.into_iter().find(its) else { return Ok(None) };
+    let home = Home::holding(layout, &found.path).expect("it was found by its home");
+    let guard = tree::guard(&home, task, WAIT)?;
+    let locked = repo.lock(config.lock_wait)?;
+    let kept = |why: Keep| Err(WorkspaceError::Kept { task: task.clone(), why });
+    if !mine && in_use(layout, task) {
+        return kept(Keep::InUse);
+    }
+    let seen = look(layout, config, &repo, task.clone(), found)?;
+    if seen.whole {
+        if (seen.dirty || seen.midway.is_some()) && !wish.dirty {
+            return kept(Keep::Dirty);
+        }
+        if !seen.left_out.is_empty() && !wish.unsaved {
+            return kept(Keep::Unsaved(seen.left_out));
+        }
+        if !seen.merged && !wish.unmerged {
+            let branch = seen.branch.unwrap_or_else(|| "a detached head".into());
+            let base = seen.base.unwrap_or_else(|| "no branch".into());
+            return kept(Keep::Unmerged { branch, base, commits: seen.ahead });
+        }
+    }
+    let mut removed = Removed { path: seen.path.clone(), ..Removed::default() };
+    let workspace = Workspace::attach(layout, config, task, newest(layout, &repo, task)?)?;
+    if let Some(workspace) = &workspace {
+        if !config.teardown.is_empty() && !config.untrusted {
+            let run_dir = home.dir.join("teardown").join(task.as_str());
+            let env = workspace.hook_env(layout);
+            let place = hooks::Place { cwd: &workspace.path, root: &home.dir, run_dir: &run_dir };
+            let stop = AtomicBool::new(false);
+            if let Err(error) = hooks::run("teardown", &config.teardown, config, place, &env, &stop) {
+                log::warn!("{task}: failed to {error}");
+            }
+        }
+        // After the hook, which may have changed something.
+        removed.saved = workspace.save()?;
+        if let Some(stores) = &workspace.stores {
+            stores.keep()?;
+        }
+    }
+    locked.git.remove_worktree(&seen.path, &seen.admin)?;
+    let state = State::load(&home, task);
+    State::forget(&home, task)?;
+    Copies::forget(&home, task)?;
+    if let (Some(state), Some(branch)) = (state.filter(|state| state.made), &seen.branch)
+        && state.branch == *branch
+        && seen.merged
+        && seen.ahead == 0
+    {
+        let name = format!("refs/heads/{branch}");
+        if let Some(tip) = save::read(&locked.git, &name)? {
+            locked.git.delete_ref(&name, &tip)?;
+            removed.branch = Some(branch.clone());
+        }
+    }
+    drop((locked, guard));
+    Ok(Some(removed))
+}
+
+/// The directories that were put aside because they were no worktrees; nothing removes them.
+pub fn aside(layout: &Layout, config: &Config) -> Result<Vec<PathBuf>, WorkspaceError> {
+    let dir = Home::of(layout, config)?.dir.join("aside");
+    let listed = files::list(&dir, Path::new(""), 1_000_000).map_err(|error| failed("list", &dir)(error.into()))?;
+    Ok(listed.into_iter().flatten().map(|entry| dir.join(entry.name)).collect())
+}

@@ -1,0 +1,134 @@
+//! Beginning again with a task whose branch was overtaken or led nowhere: on top of the base as it is now, or from it.
+//!
+//! Whatever is given up is kept: commits under [`Refs`] of the task, what was not committed as saved work.
+
+use super::{
+    Config, Workspace, commit, evidence,
+    fault::{Keep, WorkspaceError},
+    git::Git,
+    prune,
+    repo::{Home, Repository},
+    save::{self, Refs},
+    snapshot::Checkout,
+    train, tree,
+};
+use oodatcaa_core::Task;
+use oodatcaa_core::layout::Layout;
+
+/// How to begin again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anew {
+    /// The branch's own commits, on top of the base.
+    Rebase,
+    /// From the base, with nothing of its own.
+    Fresh,
+}
+
+/// What became of the branch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restarted {
+    /// Its name; `None` when the task had none yet.
+    pub branch: Option<String>,
+    /// The ref that has the commits as they were, where anything was given up.
+    pub kept: Option<String>,
+    /// The commit that has what was not committed.
+    pub saved: Option<String>,
+}
+
+/// Begins again with a task that nobody works on.
+pub fn restart(layout: &Layout, config: &Config, task: &Task, how: Anew) -> Result<Restarted, WorkspaceError> {
+    let nothing = |why: &str| WorkspaceError::Nothing(task.id.to_string(), why.into());
+    let repo = Repository::find(layout)?.ok_or_else(|| nothing("the project is not in a git repository"))?;
+    let refs = Refs::of(layout, &task.id);
+    let base = tree::base(layout, config, &repo, task)?;
+    let listed = repo.worktrees()?;
+    let found = listed.iter().find_map(|tree| {
+        let its = tree.path.file_name().is_some_and(|name| name == task.id.as_str());
+        Home::holding(layout, &tree.path).filter(|_| its)
+    });
+    let guard = found.as_ref().map(|home| tree::guard(home, &task.id, config.lock_wait)).transpose()?;
+    if prune::in_use(layout, &task.id) {
+        return Err(WorkspaceError::Kept { task: task.id.clone(), why: Keep::InUse });
+    }
+    let newest = prune::newest(layout, &repo, &task.id)?;
+    let restarted = match Workspace::attach(layout, config, &task.id, newest)?.filter(|_| found.is_some()) {
+        Some(workspace) => workspace.begin_anew(&base.commit, how)?,
+        None => match (how, task.branch.as_deref()) {
+            (Anew::Rebase, _) => return Err(nothing("it has no worktree; the next attempt makes one")),
+            (Anew::Fresh, Some(branch)) => without_tree(&repo.git, &refs, branch, &base.commit)?,
+            (Anew::Fresh, None) => Restarted::default(),
+        },
+    };
+    drop(guard);
+    Ok(restarted)
+}
+
+/// Keeps the commits of a branch that a commit does not hold; answers the ref.
+fn keep(git: &Git, refs: &Refs, tip: &str, base: &str) -> Result<Option<String>, WorkspaceError> {
+    if git.asks(&["merge-base", "--is-ancestor", tip, base])? {
+        return Ok(None);
+    }
+    let name = refs.old(tip);
+    git.run(&["update-ref", "-m", "oodatcaa: begin again", &name, tip])?;
+    Ok(Some(name))
+}
+
+fn without_tree(git: &Git, refs: &Refs, branch: &str, base: &str) -> Result<Restarted, WorkspaceError> {
+    let name = format!("refs/heads/{branch}");
+    let Some(tip) = save::read(git, &name)?.filter(|_| super::branch::is_legal(branch)) else {
+        return Ok(Restarted::default());
+    };
+    let kept = keep(git, refs, &tip, base)?;
+    git.run(&["update-ref", "-m", "oodatcaa: begin again", &name, base, &tip])?;
+    train::forget(git, branch)?;
+    Ok(Restarted { branch: Some(branch.into()), kept, saved: None })
+}
+
+impl Workspace {
+    fn begin_anew(&self, base: &str, how: Anew) -> Result<Restarted, WorkspaceError> {
+        let (Some(checkout), Some(branch)) = (&self.checkout, &self.branch) else { return Ok(Restarted::default()) };
+        self.verify()?;
+        let git = &checkout.git;
+        let saved = self.save()?;
+        self.end_midway(checkout)?;
+        let name = format!("refs/heads/{branch}");
+        let tip = save::read(git, &name)?;
+        let kept = tip.as_deref().map_or(Ok(None), |tip| keep(git, &self.refs, tip, base))?;
+        let seen = checkout.snapshot()?;
+        commit::stage(checkout)?;
+        git.run(&["symbolic-ref", "-m", "oodatcaa: begin again", "HEAD", &name])?;
+        match how {
+            Anew::Fresh => {
+                git.run(&["update-ref", "-m", "oodatcaa: begin again", &name, base])?;
+                git.be_like(&format!("{base}^{{tree}}"))?;
+                train::forget(git, branch)?;
+            }
+            Anew::Rebase => {
+                git.be_like("HEAD^{tree}")?;
+                if let Err(error) = rebase(checkout, branch, base, self.base_branch.as_deref()) {
+                    commit::stage(checkout)?;
+                    git.be_like(&seen.tree)?;
+                    return Err(error);
+                }
+            }
+        }
+        tree::leave_alone(git, &checkout.others())?;
+        Ok(Restarted { branch: Some(branch.clone()), kept, saved })
+    }
+}
+
+fn rebase(checkout: &Checkout, branch: &str, base: &str, onto: Option<&str>) -> Result<(), WorkspaceError> {
+    let git = save::as_keeper(&checkout.git);
+    let (code, _, said) = git.call(&["rebase", "-q", "--no-fork-point", base])?;
+    if code == 0 {
+        return Ok(());
+    }
+    let listed = git.run(&["diff", "--name-only", "--diff-filter=U", "-z"])?;
+    let files: Vec<String> = listed.split('\0').filter(|file| !file.is_empty()).map(String::from).collect();
+    let conflicts = evidence::midway(checkout)?.is_some() && !files.is_empty();
+    // It says so when nothing is under way.
+    let _ = git.call(&["rebase", "--abort"])?;
+    let onto = onto.unwrap_or(base).to_owned();
+    let files = if conflicts { files } else { vec![oodatcaa_core::text::one_line(&said)] };
+    Err(WorkspaceError::NotRebased { branch: branch.into(), onto, files })
+}

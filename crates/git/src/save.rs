@@ -1,0 +1,191 @@
+//! Keeping work safe: everything that is not committed, as a commit under a ref of ours (R23).
+//!
+//! Neither the index nor the files are touched, so it may happen while an agent works. What was saved before
+//! stays reachable from what is saved later.
+
+use super::{
+    branch,
+    fault::WorkspaceError,
+    git::Git,
+    snapshot::{Checkout, Snapshot},
+};
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{TaskId, Token};
+use oodatcaa_sys::project::Identity;
+
+/// Who makes the commits that are only there to keep something.
+const KEEPER: (&str, &str) = ("oodatcaa", "oodatcaa@oodatcaa.invalid");
+
+/// The refs of one task. Two projects in one repository, each with a task of the same id, have none in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refs {
+    project: String,
+    task: String,
+}
+
+impl Refs {
+    /// Those of a task of this project.
+    pub fn of(layout: &Layout, task: &TaskId) -> Self {
+        Self { project: project(layout), task: branch::component(task) }
+    }
+
+    /// The ref of an attempt's saved work.
+    pub fn wip(&self, token: Token) -> String {
+        format!("{}/{token}", self.dir("wip"))
+    }
+
+    /// The ref of what an attempt began with.
+    pub fn start(&self, token: Token) -> String {
+        format!("{}/{token}", self.dir("start"))
+    }
+
+    /// The ref of a branch that was left for a new one.
+    pub(super) fn old(&self, tip: &str) -> String {
+        format!("{}/{}", self.dir("old"), tip.get(..12).unwrap_or(tip))
+    }
+
+    /// What all refs of one kind begin with.
+    pub(super) fn dir(&self, kind: &str) -> String {
+        format!("refs/oodatcaa/{kind}/{}/{}", self.project, self.task)
+    }
+
+    /// What names the task in a ref that others make.
+    pub(super) fn label(&self) -> String {
+        format!("{}/{}", self.project, self.task)
+    }
+
+    /// The attempts that have a ref of this kind, in order.
+    pub(super) fn tokens(&self, git: &Git, kind: &str) -> Result<Vec<Token>, WorkspaceError> {
+        let listed = git.run(&["for-each-ref", "--format=%(refname:lstrip=-1)", &format!("{}/", self.dir(kind))])?;
+        let mut all: Vec<Token> = listed.lines().filter_map(|name| name.parse().ok().map(Token)).collect();
+        all.sort();
+        Ok(all)
+    }
+
+    /// Takes over the refs of a task from when their names did not say the project.
+    pub(super) fn adopt(&self, git: &Git) -> Result<(), WorkspaceError> {
+        let mut input = String::new();
+        for kind in ["wip", "start"] {
+            let old = format!("refs/oodatcaa/{kind}/{}/", self.task);
+            for line in git.run(&["for-each-ref", "--format=%(objectname) %(refname:lstrip=4)", &old])?.lines() {
+                let Some((commit, token)) = line.split_once(' ').filter(|(_, name)| name.parse::<u64>().is_ok()) else {
+                    continue;
+                };
+                let new = format!("{}/{token}", self.dir(kind));
+                if read(git, &new)?.is_none() {
+                    input.push_str(&format!("create {new} {commit}\ndelete {old}{token} {commit}\n"));
+                }
+            }
+        }
+        if !input.is_empty() {
+            git.clone().with_input(input).run(&["update-ref", "--stdin"])?;
+        }
+        Ok(())
+    }
+}
+
+/// What names a project in refs and in the directory of its worktrees: the same after a rename.
+pub(super) fn project(layout: &Layout) -> String {
+    let root = layout.root();
+    let id = match Identity::of(root) {
+        Ok(identity) => identity.id(root).to_string(),
+        Err(_) => branch::hash8(root.as_os_str().as_encoded_bytes()),
+    };
+    id.chars().take(8).collect()
+}
+
+/// With us as the one who commits.
+pub(super) fn as_keeper(git: &Git) -> Git {
+    git.clone().with_env("GIT_COMMITTER_NAME", KEEPER.0).with_env("GIT_COMMITTER_EMAIL", KEEPER.1)
+}
+
+/// Makes a commit of a tree; nothing points to it yet.
+pub(super) fn commit_tree(git: &Git, tree: &str, parents: &[&str], message: &str) -> Result<String, WorkspaceError> {
+    let git = as_keeper(git).with_env("GIT_AUTHOR_NAME", KEEPER.0).with_env("GIT_AUTHOR_EMAIL", KEEPER.1);
+    let mut args = vec!["commit-tree", tree, "-m", message];
+    parents.iter().for_each(|parent| args.extend(["-p", parent]));
+    Ok(git.run(&args)?)
+}
+
+/// The commit that a ref of ours points to.
+pub(super) fn read(git: &Git, name: &str) -> Result<Option<String>, WorkspaceError> {
+    let (code, commit, _) = git.call(&["rev-parse", "-q", "--verify", &format!("{name}^{{commit}}")])?;
+    Ok((code == 0).then_some(commit))
+}
+
+/// Saves what a checkout holds beyond its commits, or commits that no branch holds. Answers the commit, `None`
+/// when there is nothing to save.
+pub(super) fn save(
+    checkout: &Checkout,
+    seen: &Snapshot,
+    branch: Option<&str>,
+    task: &TaskId,
+    (refs, token): (&Refs, Token),
+) -> Result<Option<String>, WorkspaceError> {
+    let head = checkout.head()?;
+    let clean = checkout.tree_of(head.as_deref())? == seen.tree;
+    if clean && (head.is_none() || holds(checkout, branch, head.as_deref().unwrap_or_default())?) {
+        return Ok(None);
+    }
+    keep(checkout, seen, &refs.wip(token), &format!("work of {task}, attempt {token}, that was not committed"))
+        .map(Some)
+}
+
+/// Saves what a checkout holds under this name, on top of what is checked out and of what was saved there before.
+pub(super) fn keep(checkout: &Checkout, seen: &Snapshot, name: &str, what: &str) -> Result<String, WorkspaceError> {
+    let git = &checkout.git;
+    let head = checkout.head()?;
+    let before = read(git, name)?;
+    if let Some(before) = &before
+        && checkout.tree_of(Some(before))? == seen.tree
+        && read(git, &format!("{before}^1"))? == head
+    {
+        return Ok(before.clone());
+    }
+    let parents: Vec<&str> = head.iter().chain(&before).map(String::as_str).collect();
+    let commit = commit_tree(git, &seen.tree, &parents, &format!("oodatcaa: {what}"))?;
+    let old = before.unwrap_or_default();
+    git.run(&["update-ref", "-m", "oodatcaa: save", name, &commit, &old])?;
+    Ok(commit)
+}
+
+/// What earlier attempts left and was saved, at their end or before this one began, and is not in a tree: the ref,
+/// and the files. The latest first.
+pub(super) fn missing(
+    checkout: &Checkout,
+    (refs, token): (&Refs, Token),
+    tree: &str,
+) -> Result<Vec<(String, Vec<String>)>, WorkspaceError> {
+    let git = &checkout.git;
+    let earlier = refs.tokens(git, "wip")?.into_iter().rev().filter(|saved| *saved <= token).take(TOLD);
+    let mut all: Vec<(String, Vec<String>)> = Vec::new();
+    for name in earlier.map(|saved| refs.wip(saved)) {
+        let of = |what: &str| format!("{name}{what}");
+        // Since it left what is checked out, so that commits beside the branch count as well.
+        let (code, fork, _) = git.call(&["merge-base", "HEAD", &name])?;
+        let began = checkout.tree_of(Some(fork.lines().next().unwrap_or_default()).filter(|_| code == 0))?;
+        let names = |from: &str, to: &str| -> Result<Vec<String>, WorkspaceError> {
+            Ok(super::evidence::differing(checkout, from, to)?.into_iter().map(|file| file.path).collect())
+        };
+        let lacking = names(tree, &of("^{tree}"))?;
+        let mut files = names(&began, &of("^{tree}"))?;
+        files.retain(|file| lacking.contains(file));
+        if !files.is_empty() && all.iter().all(|(_, told)| *told != files) {
+            all.push((name, files));
+        }
+    }
+    Ok(all)
+}
+
+/// How many saves of earlier attempts are told.
+const TOLD: usize = 3;
+
+/// Whether a branch holds a commit.
+fn holds(checkout: &Checkout, branch: Option<&str>, commit: &str) -> Result<bool, WorkspaceError> {
+    if checkout.current()?.is_some() {
+        return Ok(true);
+    }
+    let Some(branch) = branch else { return Ok(true) };
+    let name = format!("refs/heads/{branch}");
+    Ok(read(&checkout.git, &name)?.is_some() && checkout.git.asks(&["merge-base", "--is-ancestor", commit, &name])?)
+}

@@ -1,0 +1,243 @@
+//! What a branch may not bring into its target, whoever committed it: copies of a person's own files, links to
+//! repositories that nobody else has.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    fault::{WorkspaceError, failed},
+    git::Git,
+    repo::Home,
+    submodules::{self, Stores},
+};
+use oodatcaa_core::{TaskId, text};
+use oodatcaa_sys::files::{self, Durable, named};
+
+/// Contents of no more bytes than this are found everywhere and say nothing about where they came from.
+const TELLING: u64 = 8;
+
+/// What `workspace.copy` brought into a worktree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Copies {
+    /// Paths below the top, of files and of whole directories.
+    pub(super) paths: Vec<String>,
+    /// What the files held, as git names it.
+    pub(super) blobs: BTreeSet<String>,
+}
+
+impl Copies {
+    fn file(home: &Home, task: &TaskId) -> PathBuf {
+        home.tasks().join(format!("{task}.copied"))
+    }
+
+    /// Those of a task; of old worktrees only the paths are known.
+    pub(super) fn load(home: &Home, task: &TaskId, paths: &[String]) -> Self {
+        let blobs = match paths {
+            [] => String::new(),
+            _ => named::text(Self::file(home, task)).unwrap_or_default(),
+        };
+        Self { paths: paths.to_vec(), blobs: blobs.lines().map(String::from).collect() }
+    }
+
+    /// Notes what these files of a worktree hold.
+    pub(super) fn note(
+        git: &Git,
+        home: &Home,
+        task: &TaskId,
+        tree: &Path,
+        files: &[PathBuf],
+    ) -> Result<(), WorkspaceError> {
+        let note = Self::file(home, task);
+        let telling: Vec<&PathBuf> = files
+            .iter()
+            .filter(|file| fs::symlink_metadata(tree.join(file)).is_ok_and(|meta| meta.len() > TELLING))
+            .collect();
+        if telling.is_empty() {
+            return Self::forget(home, task);
+        }
+        let list: String = telling.iter().map(|file| format!("{}\n", tree.join(file).display())).collect();
+        let git = git.clone().with_input(list);
+        // As they are, and as a commit would hold them.
+        let mut blobs = git.run(&["hash-object", "--stdin-paths", "--no-filters"])?;
+        let (code, filtered, _) = git.call(&["hash-object", "--stdin-paths"])?;
+        if code == 0 {
+            blobs.push('\n');
+            blobs.push_str(&filtered);
+        }
+        named::write(&note, blobs, Durable::No).map_err(failed("write", &note))
+    }
+
+    /// Lets git leave them out where an agent adds everything: a list of what to ignore, beside what the person has
+    /// told git to ignore. `None` when there is nothing to leave out.
+    pub(super) fn ignore(&self, git: &Git, home: &Home, task: &TaskId) -> Result<Option<PathBuf>, WorkspaceError> {
+        if self.paths.is_empty() {
+            return Ok(None);
+        }
+        let (code, named, _) = git.call(&["config", "--type=path", "--get", "core.excludesFile"])?;
+        let of_person = match code {
+            0 => Some(PathBuf::from(named)),
+            _ => oodatcaa_config::World::of_process()
+                .user_config()
+                .and_then(|own| Some(own.parent()?.parent()?.join("git/ignore"))),
+        };
+        let mut text = of_person
+            .and_then(|path| String::from_utf8(files::read_named(&path, files::RECORD).ok()??).ok())
+            .unwrap_or_default();
+        for path in &self.paths {
+            let literal: String = path
+                .chars()
+                .flat_map(|c| (!c.is_alphanumeric() && c != '/').then_some('\\').into_iter().chain([c]))
+                .collect();
+            text.push_str(&format!("\n/{literal}"));
+        }
+        text.push('\n');
+        let file = home.tasks().join(format!("{task}.ignore"));
+        if named::text(&file).ok().as_ref() != Some(&text) {
+            named::write(&file, text, Durable::No).map_err(failed("write", &file))?;
+        }
+        Ok(Some(file))
+    }
+
+    pub(super) fn forget(home: &Home, task: &TaskId) -> Result<(), WorkspaceError> {
+        for note in [Self::file(home, task), home.tasks().join(format!("{task}.ignore"))] {
+            named::remove(&note).map_err(failed("remove", &note))?;
+        }
+        Ok(())
+    }
+
+    fn hold(&self, path: &str) -> bool {
+        self.paths
+            .iter()
+            .any(|copy| path.strip_prefix(copy.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+    }
+}
+
+/// One path in one commit.
+struct Change {
+    commit: String,
+    object: String,
+    path: String,
+}
+
+/// What must not come into `target` of all that `HEAD` has beyond it, in words for whoever mends it; `None` when
+/// everything may. `published` says that others must be able to get every commit of a submodule.
+pub(super) fn refuse(
+    git: &Git,
+    stores: &Stores,
+    copies: &Copies,
+    target: &str,
+    published: bool,
+) -> Result<Option<String>, WorkspaceError> {
+    let mut words = Vec::new();
+    let changes = changes(git, target)?;
+    let mut found: BTreeMap<&str, (&Change, bool)> = BTreeMap::new();
+    for change in &changes {
+        let by_path = copies.hold(&change.path);
+        if by_path || copies.blobs.contains(&change.object) {
+            found.entry(&change.path).or_insert((change, by_path));
+        }
+    }
+    let fork = fork(git, target)?;
+    if !found.is_empty() {
+        let files = found.iter().map(|(path, (change, by_path))| {
+            let what = if *by_path { "a copy" } else { "the content of a copy" };
+            format!("{} ({what}, in {})", text::one_line(path), cut(&change.commit))
+        });
+        let names: Vec<String> = found.keys().map(|path| quoted(path)).collect();
+        let at = fork.as_deref().map_or("the commit where the branch began", cut);
+        words.push(format!(
+            "the branch holds what `workspace.copy` brought into the worktree and nobody may merge: {}. Take it out of \
+             every commit: `git reset --soft {at}`, `git rm -r --cached --ignore-unmatch -- {}`, then `git commit` again",
+            files.collect::<Vec<_>>().join(", "),
+            names.join(" ")
+        ));
+    }
+    let known = submodules::named(git, "HEAD")?;
+    for (path, commit) in links(git, fork.as_deref())? {
+        let Some(name) = known.get(&path) else {
+            let path = text::one_line(&path);
+            words.push(format!(
+                "{path} is a repository of its own that was committed as a link which leads nowhere (`.gitmodules` does \
+                 not name it). Take it out: `git rm --cached {}`, `git commit`",
+                quoted(&path)
+            ));
+            continue;
+        };
+        let at = cut(&commit);
+        if !stores.have(name, &commit)? {
+            words.push(format!(
+                "the submodule {path} points to {at}, which no repository has but perhaps the one in this worktree; \
+                 check it out there, `git add {}`, `git commit`",
+                quoted(&path)
+            ));
+        } else if published && !stores.published(name, &commit)? {
+            words.push(format!(
+                "the submodule {path} points to {at}, which is at none of its remotes, and the result is pushed: run \
+                 `git push` in {path} first"
+            ));
+        }
+    }
+    Ok((!words.is_empty()).then(|| words.join("\n")))
+}
+
+fn cut(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
+}
+
+fn quoted(path: &str) -> String {
+    format!("'{}'", path.replace('\'', r"'\''"))
+}
+
+fn fork(git: &Git, target: &str) -> Result<Option<String>, WorkspaceError> {
+    let (code, fork, _) = git.call(&["merge-base", target, "HEAD"])?;
+    Ok((code == 0).then(|| fork.lines().next().unwrap_or_default().to_owned()))
+}
+
+/// Every path that a commit beyond the target wrote: what was taken out again later comes along all the same.
+fn changes(git: &Git, target: &str) -> Result<Vec<Change>, WorkspaceError> {
+    let commits = git.run(&["rev-list", &format!("{target}..HEAD")])?;
+    if commits.is_empty() {
+        return Ok(Vec::new());
+    }
+    let args = ["diff-tree", "--stdin", "-r", "-c", "--root", "--raw", "--no-renames", "--no-abbrev"];
+    let said = git.clone().with_input(format!("{commits}\n")).bytes(&args)?;
+    let said = String::from_utf8_lossy(&said);
+    let (mut commit, mut all) = (String::new(), Vec::new());
+    for line in said.lines() {
+        let parents = line.bytes().take_while(|byte| *byte == b':').count();
+        let Some((facts, path)) = line[parents..].split_once('\t').filter(|_| parents > 0) else {
+            commit = line.trim().into();
+            continue;
+        };
+        let words: Vec<&str> = facts.split(' ').collect();
+        let (Some(mode), Some(object)) = (words.get(parents), words.get(2 * parents + 1)) else { continue };
+        if *mode != "000000" {
+            all.push(Change { commit: commit.clone(), object: (*object).into(), path: plain(path) });
+        }
+    }
+    Ok(all)
+}
+
+/// The links to repositories that differ between two commits, as the newer one has them.
+fn links(git: &Git, fork: Option<&str>) -> Result<Vec<(String, String)>, WorkspaceError> {
+    let Some(fork) = fork else { return Ok(Vec::new()) };
+    let args = ["diff-tree", "-r", "--raw", "--no-renames", "--no-abbrev", "--ignore-submodules=none", fork, "HEAD"];
+    let said = git.run(&args)?;
+    let link = |line: &str| {
+        let (facts, path) = line.strip_prefix(':')?.split_once('\t')?;
+        let words: Vec<&str> = facts.split(' ').collect();
+        (words.get(1) == Some(&"160000")).then(|| Some((plain(path), (*words.get(3)?).to_owned())))?
+    };
+    Ok(said.lines().filter_map(link).collect())
+}
+
+/// A path as git quotes one with signs in it that no list of lines can hold.
+fn plain(path: &str) -> String {
+    match path.strip_prefix('"').and_then(|path| path.strip_suffix('"')) {
+        Some(inner) => inner.replace("\\\"", "\"").replace("\\t", "\t").replace("\\n", "\n").replace("\\\\", "\\"),
+        None => path.into(),
+    }
+}

@@ -1,0 +1,145 @@
+//! The content of a checkout as a tree in git, without touching its index or its files.
+//!
+//! A copy of the index knows which files are as they were, so only what changed is read.
+
+use std::path::Path;
+
+use super::{
+    fault::{WorkspaceError, failed},
+    git::Git,
+};
+use oodatcaa_core::environment;
+use oodatcaa_sys::files;
+
+/// Files greater than this are not put into the repository on their own account.
+pub(super) const LARGEST: u64 = 100 << 20;
+
+/// What a checkout holds at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Snapshot {
+    /// The tree.
+    pub(super) tree: String,
+    /// What is there and not in the tree: repositories inside, very great files, what cannot be read.
+    pub(super) left_out: Vec<String>,
+}
+
+/// A checkout, and what in it is not its own.
+#[derive(Clone, Debug)]
+pub(super) struct Checkout {
+    /// Calls at its top.
+    pub(super) git: Git,
+    /// Its private directory.
+    pub(super) admin: std::path::PathBuf,
+    /// Paths below its top that are never part of a change.
+    pub(super) excluded: Vec<String>,
+    /// Patterns of untracked files that are no work either.
+    pub(super) litter: Vec<String>,
+}
+
+impl Checkout {
+    fn all_but<'a>(&self, paths: impl Iterator<Item = &'a String>) -> Vec<String> {
+        let but = paths.map(|path| format!(":(top,exclude,literal){path}"));
+        let litter = self.litter.iter().map(|pattern| format!(":(top,exclude,glob){pattern}"));
+        std::iter::once(":(top)".to_owned()).chain(but).chain(litter).collect()
+    }
+
+    /// Pathspecs for `git add`: everything but what is excluded, and this.
+    pub(super) fn own(&self, further: &[String]) -> Result<Vec<String>, WorkspaceError> {
+        // What is ignored anyhow must not be named: `add` takes that for a wish to add it, and fails.
+        let mut asked = ["check-ignore", "--no-index", "--"].map(String::from).to_vec();
+        asked.extend(self.excluded.iter().cloned());
+        let (_, ignored, _) = if self.excluded.is_empty() { Default::default() } else { self.git.call(&asked)? };
+        let ignored: Vec<&str> = ignored.lines().collect();
+        let named = self.excluded.iter().filter(|path| !ignored.contains(&path.as_str()));
+        Ok(self.all_but(named.chain(further)))
+    }
+
+    /// Pathspecs for what is excluded.
+    pub(super) fn others(&self) -> Vec<String> {
+        self.excluded.iter().map(|path| format!(":(top,literal){path}")).collect()
+    }
+
+    /// Whether a path below the top is never part of a change.
+    pub(super) fn excludes(&self, path: &str) -> bool {
+        self.excluded
+            .iter()
+            .any(|other| path.strip_prefix(other.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+    }
+
+    /// The commit that is checked out; `None` before the first one.
+    pub(super) fn head(&self) -> Result<Option<String>, WorkspaceError> {
+        let (code, commit, _) = self.git.call(&["rev-parse", "-q", "--verify", "HEAD^{commit}"])?;
+        Ok((code == 0).then_some(commit))
+    }
+
+    /// The branch that is checked out; `None` for a detached head.
+    pub(super) fn current(&self) -> Result<Option<String>, WorkspaceError> {
+        let (code, name, _) = self.git.call(&["symbolic-ref", "-q", "HEAD"])?;
+        Ok(name.strip_prefix("refs/heads/").filter(|_| code == 0).map(String::from))
+    }
+
+    /// The tree of a commit; the empty one before the first.
+    pub(super) fn tree_of(&self, commit: Option<&str>) -> Result<String, WorkspaceError> {
+        match commit {
+            Some(commit) => Ok(self.git.run(&["rev-parse", "--verify", &format!("{commit}^{{tree}}")])?),
+            None => Ok(self.git.run(&["hash-object", "-t", "tree", "/dev/null"])?),
+        }
+    }
+
+    /// What cannot go into a tree: repositories inside, and files that are too great.
+    pub(super) fn left_out(&self, top: &Path) -> Result<Vec<String>, WorkspaceError> {
+        let mut args = vec!["ls-files".to_owned(), "-o".into(), "--exclude-standard".into(), "-z".into(), "--".into()];
+        args.extend(self.all_but(self.excluded.iter()));
+        let listed = self.git.bytes(&args)?;
+        let names = listed.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+        let great =
+            |name: &str| top.join(name).symlink_metadata().is_ok_and(|found| found.is_file() && found.len() > LARGEST);
+        Ok(names
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .filter(|name| name.ends_with('/') || great(name))
+            .map(|name| name.trim_end_matches('/').to_owned())
+            .collect())
+    }
+
+    /// Takes a snapshot: tracked and untracked files, not those that git ignores.
+    pub(super) fn snapshot(&self) -> Result<Snapshot, WorkspaceError> {
+        let top = self.git.dir().to_owned();
+        let mut left_out = self.left_out(&top)?;
+        let place = tempfile::Builder::new().prefix("oodatcaa-").tempdir_in(&self.admin);
+        let place = place.map_err(failed("write in", &self.admin))?;
+        let index = place.path().join("index");
+        copy_index(&self.admin.join("index"), &index).map_err(failed("copy", self.admin.join("index")))?;
+        let git = self.git.clone().with_env("GIT_INDEX_FILE", &index.to_string_lossy());
+        let mut add = git.add_all()?;
+        add.extend(["--ignore-errors", "--"].map(String::from));
+        add.extend(self.own(&left_out)?);
+        let (code, _, said) = git.call(&add)?;
+        if code != 0 && environment::of_git(&said).is_some() {
+            // What cannot be taken in for that is work all the same.
+            return Err(git.failed(&add, code, &said).into());
+        }
+        if code != 0 {
+            let said = oodatcaa_core::text::cut(&oodatcaa_core::text::one_line(&said), 300);
+            // Something vanished or cannot be read; the rest is in.
+            left_out.push(said);
+        }
+        if self.head()?.is_some() && !self.excluded.is_empty() {
+            let mut asked = ["diff-index", "--cached", "--quiet", "HEAD", "--"].map(String::from).to_vec();
+            asked.extend(self.others());
+            if !git.asks(&asked)? {
+                let mut reset = ["reset", "-q", "HEAD", "--"].map(String::from).to_vec();
+                reset.extend(self.others());
+                git.run(&reset)?;
+            }
+        }
+        Ok(Snapshot { tree: git.run(&["write-tree"])?, left_out })
+    }
+}
+
+/// Copies an index together with its time: git compares it with the times of the files.
+fn copy_index(from: &Path, to: &Path) -> std::io::Result<()> {
+    match files::named::copy(from, to, files::INDEX) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

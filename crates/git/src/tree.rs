@@ -1,0 +1,475 @@
+//! Making, finding and mending the worktree of a task.
+//!
+//! What a crash left half made is told from what somebody worked in by the note that is written first:
+//! only a tree that never was whole is thrown away, anything else that stands in the way is put aside.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use fs2::FileExt as _;
+
+use super::{
+    Config, branch,
+    fault::{WorkspaceError, failed},
+    files::{self, Made as Copied},
+    git::{Git, destroy, snags},
+    repo::{Base, Home, Locked, Repository},
+    save::Refs,
+    screen::Copies,
+    state::{self, State, make_dir},
+    submodules::Stores,
+    trees::{self, Listed},
+};
+use oodatcaa_core::Task;
+use oodatcaa_core::layout::Layout;
+use oodatcaa_sys::{
+    self as sys,
+    files::{Durable, FileError, Why, named},
+};
+
+/// How long a living git may hold the lock of a branch.
+const HELD: Duration = Duration::from_secs(2);
+
+/// Branches that no task works on, whatever its entry says.
+const SHARED: [&str; 6] = ["main", "master", "trunk", "develop", "release", "production"];
+
+/// The worktree of a task, whole.
+pub(super) struct Made {
+    pub(super) home: Home,
+    pub(super) path: PathBuf,
+    pub(super) admin: PathBuf,
+    pub(super) state: State,
+    /// Held until the workspace is ready; processes of ours that outlive us hold it, too.
+    pub(super) guard: Arc<File>,
+}
+
+/// Keeps two from making or removing the same task's worktree.
+pub(super) fn guard(home: &Home, task: &oodatcaa_core::TaskId, wait: Duration) -> Result<Arc<File>, WorkspaceError> {
+    make_dir(&home.tasks())?;
+    let path = home.tasks().join(format!("{task}.lock"));
+    let file = named::hold(&path).map_err(failed("open", &path))?;
+    let started = Instant::now();
+    while let Err(error) = file.try_lock_exclusive() {
+        let taken = error.raw_os_error() == fs2::lock_contended_error().raw_os_error();
+        if !taken && error.kind() != std::io::ErrorKind::Interrupted {
+            return Err(failed("lock", &path)(error));
+        }
+        if started.elapsed() >= wait {
+            let holder = super::lock::holder(&path);
+            return Err(WorkspaceError::Busy { path, holder, waited: started.elapsed() });
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(Arc::new(file))
+}
+
+/// Finds the home of a task's worktree, which may lie elsewhere than the configuration says now.
+pub(super) fn home(layout: &Layout, config: &Config, listed: &[Listed], task: &str) -> Result<Home, WorkspaceError> {
+    let is_its = |tree: &&Listed| tree.path.file_name().is_some_and(|name| name == task);
+    if let Some(home) = listed.iter().filter(is_its).find_map(|tree| Home::holding(layout, &tree.path)) {
+        return Ok(home);
+    }
+    let home = Home::of(layout, config)?;
+    make_dir(&home.dir)?;
+    // As git will list it.
+    let dir = home.dir.canonicalize().map_err(failed("find", &home.dir))?;
+    Ok(Home { dir })
+}
+
+/// What the branch of a task starts from. A task that has begun goes where it began, whatever is checked out now.
+pub(super) fn base(layout: &Layout, config: &Config, repo: &Repository, task: &Task) -> Result<Base, WorkspaceError> {
+    match repo.base(config) {
+        Err(WorkspaceError::Detached) => {}
+        other => return other,
+    }
+    let home = home(layout, config, &repo.worktrees()?, task.id.as_str())?;
+    let begun = State::load(&home, &task.id).filter(|state| state.ready).and_then(|state| state.base);
+    let Some(name) = begun else { return Err(WorkspaceError::Detached) };
+    match repo.commit(&format!("refs/heads/{name}"))? {
+        Some(commit) => Ok(Base { branch: Some(name), commit }),
+        None => Err(WorkspaceError::Detached),
+    }
+}
+
+/// Makes or finds the worktree of a task.
+pub(super) fn prepare(
+    layout: &Layout,
+    config: &Config,
+    repo: &Repository,
+    task: &Task,
+    base: &Base,
+) -> Result<Made, WorkspaceError> {
+    let id = &task.id;
+    let refs = Refs::of(layout, id);
+    let home = home(layout, config, &repo.worktrees()?, id.as_str())?;
+    home.mark(layout)?;
+    if State::load(&home, id).is_some_and(|known| known.is_of_another(task)) {
+        log::warn!("{id}: a worktree of an earlier task of this id is there; it goes, its work is kept");
+        super::prune::clear(layout, config, id)?;
+    }
+    let top = layout.root().canonicalize().map_err(failed("find", layout.root()))?;
+    if home.dir.starts_with(&top) || home.dir.starts_with(&repo.common) {
+        let reason = "worktrees must lie outside of the repository; see `workspace.root`".into();
+        return Err(WorkspaceError::Unsafe { path: home.dir, reason });
+    }
+    let guard = guard(&home, id, config.lock_wait)?;
+    let path = home.tree(id);
+    let locked = repo.lock(config.lock_wait)?;
+    let mut known = State::load(&home, id);
+    if let Some(known) = known.as_mut().filter(|known| known.version < state::VERSION) {
+        refs.adopt(&repo.git)?;
+        known.version = state::VERSION;
+    }
+    if let Some(name) = known.as_ref().filter(|known| known.ready).and_then(|known| known.admin.as_deref()) {
+        rejoin(&repo.common, &home, &path, &repo.common.join("worktrees").join(name))?;
+    }
+    let listed = repo.worktrees()?;
+    let found = find(&locked, &home, &path, &listed, known.as_ref())?;
+    let mut state = match (found, known) {
+        (Found::Whole { branch }, known) => {
+            keep_locked(&locked, &listed, &path, id.as_str())?;
+            match known {
+                Some(state) => state,
+                None => fresh(layout, id, branch, false, base, true),
+            }
+        }
+        (Found::Nothing, known) => {
+            super::prune::room(&home.dir, config.disk_min)?;
+            let listed = repo.worktrees()?;
+            let choice = choose(layout, config, repo, task, base, known.as_ref(), &listed)?;
+            let made = choice.start.is_some() || known.as_ref().is_some_and(|known| known.made);
+            let mut state = fresh(layout, id, Some(choice.name.clone()), made, base, false);
+            if let Some(known) = known {
+                state.block = known.block;
+                state.base = known.base.filter(|_| choice.start.is_none()).or(state.base);
+            }
+            state.save(&home)?;
+            unlock_branch(&repo.common, &choice.name);
+            add(&locked, &path, &choice, id.as_str())?;
+            state
+        }
+    };
+    drop(locked);
+    let admin = repo.admin_of(&path).ok_or_else(|| WorkspaceError::Unsafe {
+        path: path.clone(),
+        reason: "git has made no worktree of this repository there".into(),
+    })?;
+    state.admin = admin.file_name().and_then(|name| name.to_str()).map(String::from);
+    unlock_stale(&admin, &repo.common, &state.branch);
+    if state.ready && admin.join("index").symlink_metadata().is_err() {
+        repo.git.moved_to(&path, &admin)?.index_anew()?;
+    }
+    if !state.ready {
+        // Outside of the lock, because it takes long; the guard goes with it.
+        repo.git.moved_to(&path, &admin)?.holding(Arc::clone(&guard)).reset_hard()?;
+        state.copied = copy_all(layout, config, repo, &home, id, &path)?;
+        let stores =
+            Stores { git: repo.git.clone(), common: repo.common.clone(), admin: admin.clone(), label: refs.label() };
+        stores.set_up(&path)?;
+        state.ready = true;
+    }
+    state.project = layout.root().into();
+    state.created.clone_from(&task.created_at);
+    state.take_ports(&home, config)?;
+    state.save(&home)?;
+    Ok(Made { home, path, admin, state, guard })
+}
+
+fn fresh(
+    layout: &Layout,
+    id: &oodatcaa_core::TaskId,
+    name: Option<String>,
+    made: bool,
+    base: &Base,
+    ready: bool,
+) -> State {
+    State {
+        version: state::VERSION,
+        task: id.clone(),
+        project: layout.root().into(),
+        // A worktree that lost its note and its branch gets the plainest one.
+        branch: name.unwrap_or_else(|| format!("oodatcaa/{}", branch::component(id))),
+        made,
+        base: base.branch.clone(),
+        ready,
+        set_up: ready,
+        block: None,
+        copied: Vec::new(),
+        litter: Vec::new(),
+        settled: false,
+        created: None,
+        lent: None,
+        admin: None,
+    }
+}
+
+enum Found {
+    Nothing,
+    Whole { branch: Option<String> },
+}
+
+/// What stands where the worktree should be; clears away what is in the way.
+fn find(
+    locked: &Locked<'_>,
+    home: &Home,
+    path: &Path,
+    listed: &[Listed],
+    known: Option<&State>,
+) -> Result<Found, WorkspaceError> {
+    let half = known.is_some_and(|state| !state.ready);
+    let entry = listed.iter().find(|tree| tree.path == path);
+    let there = path.symlink_metadata().is_ok();
+    if let Some(entry) = entry {
+        if there && !half {
+            rejoin(&locked.repo.common, home, path, &entry.admin)?;
+        }
+        if there && !half && locked.repo.admin_of(path).is_some() {
+            return Ok(Found::Whole { branch: entry.branch.clone() });
+        }
+        if there && !half {
+            aside(home, path)?;
+        }
+        locked.git.remove_worktree(path, &entry.admin)?;
+    }
+    if path.symlink_metadata().is_ok() {
+        if half && !path.is_symlink() && path.is_dir() {
+            destroy::remove_dir(path).map_err(failed("remove", path))?;
+        } else {
+            aside(home, path)?;
+        }
+    }
+    Ok(Found::Nothing)
+}
+
+/// The private directory of a worktree. One whose repository has been moved is linked with it again.
+pub(super) fn follow(repo: &Repository, path: &Path) -> Result<Option<PathBuf>, WorkspaceError> {
+    let found = repo.admin_of(path);
+    let link = named::text(path.join(".git")).unwrap_or_default();
+    let gone = link.strip_prefix("gitdir: ").is_some_and(|to| !path.join(to.trim_end()).exists());
+    if found.is_some() || !gone {
+        return Ok(found);
+    }
+    // It writes the file anew, whoever else does so at the moment.
+    repo.git.on_itself().call(&["worktree", "repair", "--", &path.to_string_lossy()])?;
+    Ok(repo.admin_of(path))
+}
+
+/// Lets a worktree and what git knows of it name each other again, whatever an agent wrote into either, or where the
+/// worktree has moved as a whole.
+fn rejoin(common: &Path, home: &Home, path: &Path, admin: &Path) -> Result<(), WorkspaceError> {
+    let is_dir = |path: &Path| path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+    if !is_dir(path) || !is_dir(admin) || admin.parent() != Some(&common.join("worktrees")) {
+        return Ok(());
+    }
+    while let Some(snag) = snags::among(admin) {
+        if !snag.let_go(admin) {
+            aside(home, &snag.at)?;
+        }
+    }
+    let put = |file: &Path, text: String| -> Result<(), WorkspaceError> {
+        log::warn!("{} was not what git expects there and is put right", file.display());
+        named::write(file, text, Durable::No).map_err(failed("write", file))
+    };
+    let link = path.join(".git");
+    let back = admin.join("gitdir");
+    if !trees::names(admin, path) {
+        aside_link(home, &back)?;
+        put(&back, format!("{}\n", link.display()))?;
+    }
+    let shared = admin.join("commondir");
+    if !trees::shares(admin, common) {
+        aside_link(home, &shared)?;
+        put(&shared, "../..\n".into())?;
+    }
+    if trees::link_of(path) != admin.canonicalize().ok() {
+        aside_link(home, &link)?;
+        put(&link, format!("gitdir: {}\n", admin.display()))?;
+    }
+    Ok(())
+}
+
+/// Puts aside what is no file where one is to be written.
+fn aside_link(home: &Home, file: &Path) -> Result<(), WorkspaceError> {
+    match file.symlink_metadata() {
+        Ok(meta) if !meta.is_file() => aside(home, file),
+        _ => Ok(()),
+    }
+}
+
+/// Puts something that is not ours out of the way, where it can be looked at.
+fn aside(home: &Home, path: &Path) -> Result<(), WorkspaceError> {
+    let dir = home.dir.join("aside");
+    make_dir(&dir)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let to = (1..).map(|n| dir.join(format!("{name}.{n}"))).find(|to| to.symlink_metadata().is_err());
+    let to = to.expect("numbers do not end");
+    log::warn!("{} is not what git expects there and is put aside: {}", path.display(), to.display());
+    named::rename(path, &to).map_err(failed("put aside", path))
+}
+
+/// A branch for a worktree, and the commit to make it at.
+struct Choice {
+    name: String,
+    start: Option<String>,
+}
+
+fn choose(
+    layout: &Layout,
+    config: &Config,
+    repo: &Repository,
+    task: &Task,
+    base: &Base,
+    known: Option<&State>,
+    listed: &[Listed],
+) -> Result<Choice, WorkspaceError> {
+    let heads = repo.branches()?;
+    let there = |name: &str| heads.iter().any(|head| head == name);
+    // Whatever was merged or taken back under a name is not to be taken for another task's.
+    let used = super::train::used_branches(&repo.git)?;
+    let at = |name: &str| listed.iter().find(|tree| tree.branch.as_deref() == Some(name));
+    let crossed = |name: &str| {
+        heads.iter().any(|head| {
+            head.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'))
+                || name.strip_prefix(head.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        })
+    };
+    let take = |name: &str| Choice { start: (!there(name)).then(|| base.commit.clone()), name: name.into() };
+    let in_use = |name: &str, tree: &Listed| WorkspaceError::BranchInUse { branch: name.into(), at: tree.path.clone() };
+    if let Some(known) = known.filter(|known| !crossed(&known.branch)) {
+        return match at(&known.branch) {
+            Some(tree) => Err(in_use(&known.branch, tree)),
+            None => Ok(take(&known.branch)),
+        };
+    }
+    if let Some(name) = task.branch.as_deref() {
+        let shared = SHARED.contains(&name) || base.branch.as_deref() == Some(name);
+        match at(name) {
+            _ if shared || !branch::is_legal(name) || crossed(name) => {
+                log::warn!("{}: its entry names a branch that no task can work on; it gets one of its own", task.id);
+            }
+            None => return Ok(take(name)),
+            Some(tree) if Home::holding(layout, &tree.path).is_none() => return Err(in_use(name, tree)),
+            Some(_) => log::warn!("{}: another task works on the branch `{name}`; it gets one of its own", task.id),
+        }
+    }
+    let mut name = branch::name(&config.branch, task);
+    if crossed(&name) {
+        name = name.replace('/', "-");
+    }
+    let names = std::iter::once(name.clone()).chain((2..).map(|n| branch::numbered(&name, n)));
+    let free = names
+        .into_iter()
+        .find(|name| !there(name) && !crossed(name) && !used.contains(name))
+        .expect("numbers do not end");
+    Ok(take(&free))
+}
+
+fn add(locked: &Locked<'_>, path: &Path, choice: &Choice, task: &str) -> Result<(), WorkspaceError> {
+    if let Some(parent) = path.parent() {
+        make_dir(parent)?;
+    }
+    let (path, reason) = (path.to_string_lossy(), format!("oodatcaa {task}"));
+    let mut args = vec!["worktree", "add", "-q", "--no-checkout", "--lock"];
+    match &choice.start {
+        Some(start) => args.extend(["--no-track", "-b", &choice.name, "--", &path, start]),
+        None => args.extend(["--", &path, &choice.name]),
+    }
+    locked.git.on_itself().patiently(&args)?;
+    if let Some(admin) = locked.repo.admin_of(Path::new(&*path)) {
+        // Older versions of git cannot be told the reason at once.
+        let file = admin.join("locked");
+        named::write(&file, reason, Durable::No).map_err(failed("write", &file))?;
+    }
+    Ok(())
+}
+
+fn keep_locked(locked: &Locked<'_>, listed: &[Listed], path: &Path, task: &str) -> Result<(), WorkspaceError> {
+    if listed.iter().any(|tree| tree.path == path && tree.locked.is_none()) {
+        let reason = format!("oodatcaa {task}");
+        locked.git.on_itself().patiently(&["worktree", "lock", "--reason", &reason, "--", &path.to_string_lossy()])?;
+    }
+    Ok(())
+}
+
+/// Removes git's own locks, which a killed git leaves; nobody but the caller works in this tree. Its branch
+/// lies where others may write it, too, but never for as long as this.
+fn unlock_stale(admin: &Path, common: &Path, branch: &str) {
+    for lock in [admin.join("index.lock"), admin.join("HEAD.lock")] {
+        unlock(&lock);
+    }
+    unlock_branch(common, branch);
+}
+
+fn unlock_branch(common: &Path, branch: &str) {
+    let lock = common.join("refs/heads").join(format!("{branch}.lock"));
+    let age = || lock.symlink_metadata().ok()?.modified().ok()?.elapsed().ok();
+    let started = Instant::now();
+    while started.elapsed() < HELD {
+        match age() {
+            Some(age) if age < HELD => std::thread::sleep(Duration::from_millis(20)),
+            _ => break,
+        }
+    }
+    if lock.symlink_metadata().is_ok() {
+        unlock(&lock);
+    }
+}
+
+fn unlock(lock: &Path) {
+    match named::remove(lock) {
+        Ok(true) => log::warn!("removed {}, which a killed git had left", lock.display()),
+        Ok(false) => {}
+        Err(error) => log::warn!("cannot remove {}: {error}", lock.display()),
+    }
+}
+
+/// Brings what `workspace.copy` names into a new worktree, and answers with the paths below its top.
+fn copy_all(
+    layout: &Layout,
+    config: &Config,
+    repo: &Repository,
+    home: &Home,
+    task: &oodatcaa_core::TaskId,
+    tree: &Path,
+) -> Result<Vec<String>, WorkspaceError> {
+    let target = inside(tree, &repo.prefix)?;
+    let mut made = Copied::default();
+    let spare = |path: &Path| super::OWN.iter().any(|own| path.starts_with(own));
+    for pattern in &config.copy {
+        if let Err(error) = files::copy(layout.root(), &target, pattern, &spare, &mut made) {
+            log::warn!("{pattern}, of `workspace.copy`, is not copied: {error}");
+        }
+    }
+    let below = |path: &PathBuf| repo.prefix.join(path);
+    let files: Vec<PathBuf> = made.files.iter().map(below).collect();
+    Copies::note(&repo.git, home, task, tree, &files)?;
+    Ok(made.paths.iter().map(|path| below(path).to_string_lossy().into_owned()).collect())
+}
+
+/// The project's root in a worktree; made where the branch does not hold it.
+pub(super) fn inside(tree: &Path, prefix: &Path) -> Result<PathBuf, WorkspaceError> {
+    let target = tree.join(prefix);
+    match sys::files::make_dir(tree, prefix) {
+        Ok(()) => Ok(target),
+        Err(error @ FileError { why: Why::Io(_), .. }) => Err(failed("create", &target)(error.into())),
+        Err(_) => Err(WorkspaceError::Unsafe { path: target, reason: "it leads out of the worktree".into() }),
+    }
+}
+
+/// Leaves the queue and what belongs to it as the branch has them: an agent that commits everything leaves them out.
+pub(super) fn leave_alone(git: &Git, paths: &[String]) -> Result<(), WorkspaceError> {
+    let mut args = vec!["ls-files".to_owned(), "-z".into(), "--".into()];
+    args.extend(paths.iter().cloned());
+    let listed = git.run(&args)?;
+    let names: Vec<&str> = listed.split('\0').filter(|name| !name.is_empty()).collect();
+    for some in names.chunks(200) {
+        let mut args = vec!["update-index", "--skip-worktree", "--"];
+        args.extend(some);
+        git.run(&args)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! What an attempt's whole tree holds in memory, looked at now and then while a limit is set.
+
+use std::time::{Duration, Instant};
+
+use crate::{platform, tree};
+use oodatcaa_core::text::many;
+
+/// Between two looks. Who fills a machine faster than this, the kernel ends first.
+const PACE: Duration = Duration::from_secs(1);
+
+/// Fastest pace, near the limit.
+const NEAR: Duration = Duration::from_millis(200);
+
+/// Watches a limit.
+pub(super) struct Memory {
+    limit: Option<u64>,
+    next: Option<Instant>,
+}
+
+impl Memory {
+    /// From now on; a limit of zero is none.
+    pub(super) fn new(limit: Option<u64>, now: Instant) -> Self {
+        let limit = limit.filter(|limit| *limit > 0);
+        Self { limit, next: limit.map(|_| now + NEAR) }
+    }
+
+    /// When to look again; never, without a limit.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// Looks, when it is time. Answers what the tree holds, when that is too much.
+    pub(super) fn look(&mut self, now: Instant) -> Option<String> {
+        let limit = self.limit?;
+        if self.next.is_none_or(|next| now < next) {
+            return None;
+        }
+        let held = Held::measure();
+        let wait = if held.total > limit / 4 * 3 { NEAR } else { PACE };
+        self.next = Some(now + wait);
+        (held.total > limit).then(|| held.words(limit))
+    }
+}
+
+/// What the descendants of this process hold.
+struct Held {
+    total: u64,
+    processes: usize,
+    largest: Option<(u32, u64)>,
+}
+
+impl Held {
+    fn measure() -> Self {
+        let mut held = Self { total: 0, processes: 0, largest: None };
+        for seen in tree::descendants(std::process::id()) {
+            let Some(bytes) = platform::memory(seen.pid) else { continue };
+            held.total = held.total.saturating_add(bytes);
+            held.processes += 1;
+            if held.largest.is_none_or(|(_, most)| bytes > most) {
+                held.largest = Some((seen.pid, bytes));
+            }
+        }
+        held
+    }
+
+    fn words(&self, limit: u64) -> String {
+        const MIB: u64 = 1 << 20;
+        let largest = match self.largest {
+            Some((pid, bytes)) => format!(", most of it {} MiB in process {pid}", bytes / MIB),
+            None => String::new(),
+        };
+        let (total, limit) = (self.total / MIB, limit / MIB);
+        format!("memory: {total} MiB in {}{largest}; the limit is {limit} MiB", many(self.processes, "process"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_limit_nobody_looks() {
+        let now = Instant::now();
+        for none in [None, Some(0)] {
+            assert_eq!(Memory::new(none, now).next(), None);
+        }
+    }
+
+    #[test]
+    fn a_family_below_its_limit_is_looked_at_once_a_second() {
+        let start = Instant::now();
+        let mut memory = Memory::new(Some(u64::MAX), start);
+        let first = memory.next().expect("a limit is set");
+        assert_eq!(memory.look(first), None);
+        assert_eq!(memory.next(), Some(first + PACE));
+    }
+
+    #[test]
+    fn this_process_holds_something() {
+        let held = platform::memory(std::process::id()).expect("this process runs");
+        assert!(held > 1 << 16, "{held}");
+        assert_eq!(platform::memory(u32::MAX), None);
+    }
+}

@@ -1,0 +1,133 @@
+//! One attempt's process tree: what to execute, how it ended, how to end it (R18).
+//!
+//! Between a worker and its agent stands a keeper ([`keeper`]): a small process that adopts whatever
+//! the agent leaves behind and ends it all when the agent is done, when the worker says so, or when
+//! the worker is gone. [`Attempt`] is the worker's end of it, [`end_leftovers`] does the keeper's
+//! work where the keeper is dead, too.
+//!
+//! What the exit means, and which task it was for, others know.
+
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, reason = "files are opened by sys::files"))]
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+mod attempt;
+pub mod caller;
+pub mod identity;
+pub mod keeper;
+#[cfg(target_os = "linux")]
+mod linux;
+mod sweep;
+mod tree;
+mod wire;
+
+#[cfg(target_os = "linux")]
+use linux as platform;
+
+pub use attempt::{Attempt, Keeper};
+pub use sweep::{end_leftovers, leftovers};
+pub use wire::{Report, read_exit, tag};
+
+/// What to execute. Programs are executed by argv, never through a shell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invocation {
+    /// Program and arguments; the program may be a bare name to be found on `PATH` of `env`.
+    pub argv: Vec<String>,
+    /// The whole environment of the agent; nothing else is inherited (R16).
+    pub env: BTreeMap<String, String>,
+    /// Working directory.
+    pub cwd: PathBuf,
+    /// A file to read standard input from; nothing (`/dev/null`) when absent.
+    pub stdin: Option<PathBuf>,
+    /// Where standard output goes, appended.
+    pub stdout: PathBuf,
+    /// Where standard error goes, appended.
+    pub stderr: PathBuf,
+}
+
+/// How long and how much. A time or a number of bytes that is zero is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Wall clock from start to end.
+    pub wall: Option<Duration>,
+    /// Longest time in which neither output file changes its length.
+    pub silence: Option<Duration>,
+    /// Bytes per output file. What is above is cut off.
+    pub output: u64,
+    /// Bytes of memory that the program and all that it started may hold together.
+    #[serde(default)]
+    pub memory: Option<u64>,
+    /// Between TERM and KILL. Never more than a second for what outlives the program.
+    pub grace: Duration,
+}
+
+/// How hard to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stop {
+    /// TERM to all, grace, KILL to all.
+    Gently,
+    /// KILL to all.
+    Now,
+}
+
+/// Why it was stopped, when it did not end by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopCause {
+    /// The worker said so.
+    Asked,
+    /// The wall-clock limit.
+    Wall,
+    /// The silence limit.
+    Silence,
+    /// The output limit.
+    Output,
+    /// The memory limit.
+    Memory,
+    /// The worker is gone.
+    WorkerGone,
+}
+
+/// How the program ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// With this exit status.
+    Exited(i32),
+    /// By this signal.
+    Signalled(i32),
+    /// It never started.
+    NotStarted {
+        /// The operating system's words.
+        error: String,
+        /// The program is not there.
+        not_found: bool,
+    },
+    /// The keeper itself is gone, and with it the knowledge.
+    Unknown,
+}
+
+/// The end of an attempt; also stands in the attempt's directory as `exit.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// How.
+    pub ended: Ended,
+    /// Why it was stopped, if it was.
+    pub stopped: Option<StopCause>,
+    /// Milliseconds from start to end.
+    pub millis: u64,
+    /// Processes that had outlived the program and were ended with it.
+    pub leftovers: u32,
+    /// Bytes in the two output files.
+    pub output: [u64; 2],
+}
+
+impl Exit {
+    /// When nobody is left to tell how.
+    pub fn unknown() -> Self {
+        Self { ended: Ended::Unknown, stopped: None, millis: 0, leftovers: 0, output: [0, 0] }
+    }
+}

@@ -1,0 +1,394 @@
+//! One plan becomes files: leases, then the queue, then the journal, then leases that go.
+//!
+//! A crash between any two leaves what the next poll mends (R15): a lease without a worker, a status without
+//! its event. An error before the queue was replaced takes the leases back.
+
+use std::{collections::BTreeMap, fs, io};
+
+use serde_json::Value;
+
+use super::{
+    FileStore, Good, State,
+    disk::{self, failed},
+    displaced::Displaced,
+    document::Document,
+    journal,
+    leases::{self, Before},
+    lock::{QueueLock, TaskLock},
+    replace::{Put, Replacement},
+    runs::{self, Made},
+};
+use crate::{Committed, StoreError};
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{
+    Event, EventDraft, Held, Kind, Lease, LeaseChange, LeaseRecord, Member, Plan, QueueLease, Snapshot, Status, TaskId,
+    starts,
+};
+
+/// A plan on its way into the files.
+pub(super) struct Attempt<'a> {
+    pub(super) store: &'a FileStore,
+    pub(super) state: &'a mut State,
+    pub(super) lock: &'a QueueLock,
+    /// What was decided on.
+    pub(super) snapshot: Snapshot,
+    /// What others did, noted, and what they wrote over, to be written again; the snapshot has it already.
+    pub(super) observed: Plan,
+    pub(super) plan: Plan,
+}
+
+/// What a plan makes of one task's lease, all its changes taken together.
+enum Net {
+    Take(Lease),
+    Write(Lease),
+    Drop,
+}
+
+/// What was done to leases and can still be taken back.
+#[derive(Default)]
+struct Undo {
+    files: Vec<Before>,
+    locks: Vec<TaskId>,
+    runs: Vec<Made>,
+    /// Where the ledger ended before.
+    ledger: Option<u64>,
+}
+
+impl Attempt<'_> {
+    /// Commits; `None` when somebody wrote the queue since it was decided about.
+    pub(super) fn commit(&mut self) -> Result<Option<Committed>, StoreError> {
+        if !self.tokens_are_new() {
+            return Ok(None);
+        }
+        let mut undo = Undo::default();
+        for lease in self.plan.takes().cloned().collect::<Vec<_>>() {
+            let made = Made::make(&self.store.layout, &lease.task_id, lease.token);
+            self.plan.name_run(&lease.task_id, &made.name);
+            undo.runs.push(made);
+        }
+        let committed = self.commit_named(&mut undo);
+        if !matches!(committed, Ok(Some(_))) {
+            undo.run(self.state);
+        }
+        committed
+    }
+
+    /// Whether every token that is given out is greater than what directories and the user's state know of.
+    fn tokens_are_new(&mut self) -> bool {
+        let mut new = true;
+        for lease in self.plan.takes() {
+            let queue = self.snapshot.queue.get(&lease.task_id).map(|task| &task.lease);
+            let held = self.snapshot.leases.get(&lease.task_id).map(Held::token);
+            let written = [held, queue.and_then(QueueLease::token)].into_iter().flatten();
+            if let Some(made_up) = written.max().filter(|token| *token > lease.token) {
+                log::warn!("{}: nobody has counted to the token {made_up}; it is passed over", lease.task_id);
+            }
+            let known = runs::highest_token(&self.store.layout, &lease.task_id);
+            if known >= lease.token {
+                log::info!("{}: the token {known} was given out before; it goes on from there", lease.task_id);
+                self.state.tokens.insert(lease.task_id.clone(), known);
+                new = false;
+            } else {
+                self.state.tokens.remove(&lease.task_id);
+            }
+        }
+        new
+    }
+
+    fn commit_named(&mut self, undo: &mut Undo) -> Result<Option<Committed>, StoreError> {
+        let net = net(&self.plan.leases);
+        let beats_only = is_beat(&self.plan);
+        // Who only looked, or only beats, leaves it to the workers' next commit or poll to tell what was observed.
+        let mut whole = match beats_only || (self.plan.is_empty() && self.store.me.is_none()) {
+            true => Plan::none(),
+            false => std::mem::take(&mut self.observed),
+        };
+        whole.then(self.plan.clone());
+        if !whole.events.is_empty() && self.plan.is_empty() && !self.is_unchanged()? {
+            return Ok(None);
+        }
+        let mut events = self.store.numbered(self.state, whole.events.iter().cloned(), &self.snapshot.now);
+        let agreed = self.agrees(&whole);
+        if !events.is_empty() {
+            self.state.journal.reserve(journal::lines(&events).len())?;
+        }
+
+        undo.ledger = self.keep(&events);
+        self.put_leases(&net, undo)?;
+        if !self.put_queue(&whole)? {
+            return Ok(None);
+        }
+        // From here on the plan is committed, and no error may say otherwise. What was decided on is let go, so that
+        // what is remembered of the journal is not copied to be added to.
+        self.snapshot.history = Default::default();
+        if !events.is_empty() {
+            match self.state.journal.append(&mut events, !is_news(&whole)) {
+                Ok(()) => {
+                    let seq = self.state.journal.history().seq;
+                    if let Some(good) = &mut self.state.good {
+                        good.agreed = agreed.then_some(seq);
+                    }
+                }
+                Err(error) => {
+                    log::error!("{error}: {}; it will be written before the next change", source_of(&error));
+                    self.state.pending.extend(events.iter().cloned());
+                    let go = net.iter().filter(|(_, change)| matches!(change, Net::Drop));
+                    let token = |task: &TaskId| self.snapshot.leases.get(task).map(Held::token);
+                    self.state.to_drop.extend(go.filter_map(|(task, _)| Some((task.clone(), token(task)?))));
+                }
+            }
+        }
+        // Until the journal knows, the lease tells whose change it was (R33).
+        if self.state.pending.is_empty() {
+            self.drop_leases(&net);
+        }
+        Ok(Some(Committed { plan: std::mem::take(&mut self.plan), events }))
+    }
+
+    /// Writes into the ledger what it keeps of these events, before they are true: a crash may count a start too many,
+    /// never one too few. Answers where it ended before. Nothing waits for the disk: after a loss of power the queue
+    /// and the journal count.
+    fn keep(&mut self, events: &[Event]) -> Option<u64> {
+        let mut kept: Vec<Event> = events.iter().filter_map(starts::kept).collect();
+        if kept.is_empty() {
+            return None;
+        }
+        // What is remembered of it is added to, not copied.
+        self.snapshot.kept = Default::default();
+        self.state.with_ledger(|ledger| {
+            for (seq, event) in (ledger.history().seq + 1..).zip(&mut kept) {
+                (event.seq, event.id) = (seq, seq.to_string());
+            }
+            ledger.seal(&mut kept);
+            let end = ledger.end();
+            ledger.make_place()?;
+            ledger.append(&mut kept, false).map(|()| end)
+        })
+    }
+
+    /// Whether queue and journal will agree after this commit: every status that is set is told.
+    fn agrees(&self, whole: &Plan) -> bool {
+        if !whole.touches_queue() {
+            return true;
+        }
+        let told = |id: &TaskId| {
+            let moves = |event: &&EventDraft| {
+                matches!(event.kind, Kind::TaskCreated | Kind::TaskMoved | Kind::TaskObserved)
+                    && event.task.as_ref() == Some(id)
+            };
+            match whole.events.iter().rev().find(moves) {
+                Some(event) => event.data.get("to").and_then(Value::as_str),
+                None => self.snapshot.history.task(id)?.status.as_ref().map(Status::as_str),
+            }
+        };
+        let edited = whole.edits.iter().all(|edit| {
+            let set = edit.set.get(&Member::Status).and_then(Value::as_str);
+            set.or(self.snapshot.queue.get(&edit.task).map(|task| task.status.as_str())) == told(&edit.task)
+        });
+        edited && whole.add.iter().all(|new| told(&new.task.id) == Some(new.task.status.as_str()))
+    }
+
+    /// Writes leases.
+    fn put_leases(&mut self, net: &BTreeMap<TaskId, Net>, undo: &mut Undo) -> Result<(), StoreError> {
+        for (task, change) in net {
+            let path = self.store.layout.lease(task);
+            match change {
+                Net::Take(lease) => {
+                    if self.store.me.is_none() {
+                        let source = io::Error::other("a store that was opened without an owner takes no leases");
+                        return Err(failed("take the lease", &path)(source));
+                    }
+                    let held = self.state.held.get(task).map(TaskLock::is_in_force).transpose()?;
+                    if held != Some(true) {
+                        let lock = TaskLock::take(&self.store.layout.task_lock(task))?;
+                        self.state.held.insert(task.clone(), lock);
+                        undo.locks.push(task.clone());
+                    }
+                    undo.files.push(Before::of(&path)?);
+                    leases::write(&path, lease)?;
+                }
+                Net::Write(lease) => {
+                    undo.files.push(Before::of(&path)?);
+                    leases::write(&path, lease)?;
+                }
+                Net::Drop => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces the queue, if the plan changes it; `false` when it is not what was decided on any more.
+    fn put_queue(&mut self, whole: &Plan) -> Result<bool, StoreError> {
+        if !whole.touches_queue() {
+            return Ok(true);
+        }
+        let path = self.store.layout.queue();
+        let good = self.state.good.as_ref().expect("it was decided on");
+        let next = good.document.apply(whole).map_err(|error| failed("edit", &path)(io::Error::other(error)))?;
+        if next.text() == good.document.text() {
+            return self.is_unchanged();
+        }
+        let old = match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            old => old.map_err(failed("look at", &path))?,
+        };
+        disk::check(&path, &old, false)?;
+        let contents = (good.document.text().as_bytes(), next.text().as_bytes());
+        let written = Replacement::write(&path, contents, Some(&old)).map_err(failed("save", &path))?;
+        let Some(replacement) = written else { return Ok(false) };
+        replacement.sync().map_err(failed("save", &path))?;
+        // Whose stamp is another has been written to; what stands in it is compared when it is taken away.
+        if disk::stamp(&path)?.as_ref() != Some(&good.stamp) || !self.lock.is_in_force()? {
+            return Ok(false);
+        }
+        let displaced = match replacement.put(&path, good.document.text().as_bytes()).map_err(failed("save", &path))? {
+            Put::Done(displaced) => displaced,
+            Put::Refused(moment) => {
+                for displaced in Displaced::in_a(moment, good.document.text(), next.text()) {
+                    self.store.late.look_after(&self.store.layout, displaced);
+                }
+                return Ok(false);
+            }
+        };
+        self.make_durable(&next)?;
+        let stamp = disk::stamp(&path)?;
+        let next = stamp.map(|stamp| Good { document: next, stamp, fresh: true, agreed: None });
+        if let Some(old) = std::mem::replace(&mut self.state.good, next) {
+            let displaced = Displaced::new(displaced, old.document.into_text());
+            self.store.late.look_after(&self.store.layout, displaced);
+        }
+        Ok(true)
+    }
+
+    /// Whether the queue is byte for byte what was decided on, and the lock still ours.
+    fn is_unchanged(&self) -> Result<bool, StoreError> {
+        let good = self.state.good.as_ref().expect("it was decided on");
+        let path = self.store.layout.queue();
+        let Some((mut there, _)) = disk::open(&path)? else { return Ok(false) };
+        let same = disk::holds(&mut there, good.document.text().as_bytes()).map_err(failed("read", &path))?;
+        Ok(same && self.lock.is_in_force()?)
+    }
+
+    /// Has the rename reach the disk. When that fails nobody knows what did, and asking again would only
+    /// hide it: the whole is written once more, into a fresh file; if that fails too, it is told.
+    fn make_durable(&self, next: &Document) -> Result<(), StoreError> {
+        let directory = self.store.layout.work();
+        let Err(error) = disk::sync_directory(&directory) else { return Ok(()) };
+        log::warn!("{} could not be made durable ({error}); the queue is written once more", directory.display());
+        let path = self.store.layout.queue();
+        let again = || -> io::Result<bool> {
+            let old = fs::symlink_metadata(&path)?;
+            let same = next.text().as_bytes();
+            let Some(replacement) = Replacement::write(&path, (same, same), Some(&old))? else { return Ok(false) };
+            replacement.sync()?;
+            Ok(matches!(replacement.put(&path, same)?, Put::Done(_))
+                && disk::sync_directory(&directory).map(|()| true)?)
+        };
+        match again() {
+            // If not, somebody wrote on top of it already: theirs is what is to be kept.
+            Ok(_) => Ok(()),
+            Err(error) => Err(failed("make durable", &path)(error)),
+        }
+    }
+
+    /// Removes what the plan drops. A lease that stays although it should go is mended by a rescue (R15).
+    fn drop_leases(&mut self, net: &BTreeMap<TaskId, Net>) {
+        for (task, change) in net {
+            let mut files = self.state.leases.files_of(&self.store.layout, task).into_iter();
+            let dropped = match change {
+                Net::Write(_) => continue,
+                // Another's file about the task stays behind only as long as its own lease.
+                Net::Take(_) => files.skip(1).try_for_each(|file| leases::remove(&file)),
+                Net::Drop => disk::point("store.drop")
+                    .map_err(failed("remove the lease", &self.store.layout.lease(task)))
+                    .and_then(|()| files.try_for_each(|file| leases::remove(&file))),
+            };
+            if let Err(error) = dropped {
+                log::warn!("{error}: {}", source_of(&error));
+            }
+            if matches!(change, Net::Drop) {
+                self.state.held.remove(task);
+            }
+        }
+    }
+}
+
+impl Undo {
+    fn run(self, state: &mut State) {
+        for before in self.files {
+            before.restore();
+        }
+        for task in self.locks {
+            state.held.remove(&task);
+        }
+        if let (Some(end), Some(ledger)) = (self.ledger, &mut state.ledger) {
+            ledger.cut_back(end);
+        }
+        for made in self.runs {
+            made.undo();
+        }
+    }
+}
+
+/// Removes the leases that had to wait for the journal, if they are still the same.
+pub(super) fn drop_late(layout: &Layout, state: &mut State) -> Result<(), StoreError> {
+    if state.to_drop.is_empty() {
+        return Ok(());
+    }
+    let now = state.leases.scan(layout)?;
+    for (task, token) in std::mem::take(&mut state.to_drop) {
+        if now.get(&task).is_some_and(|there| matches!(there, LeaseRecord::Ours(lease) if lease.token == token)) {
+            state.leases.files_of(layout, &task).iter().try_for_each(|file| leases::remove(file))?;
+        }
+        state.held.remove(&task);
+    }
+    Ok(())
+}
+
+/// Whether a plan does nothing but write leases again that are there.
+pub(super) fn is_beat(plan: &Plan) -> bool {
+    !plan.leases.is_empty()
+        && !plan.touches_queue()
+        && plan.events.is_empty()
+        && plan.leases.iter().all(|change| matches!(change, LeaseChange::Write(_)))
+}
+
+/// Whether a plan only tells what goes on: nobody builds on it, so it reaches the disk with the next change.
+fn is_news(plan: &Plan) -> bool {
+    let news = |event: &EventDraft| {
+        use Kind::{AttemptStarted, GateFinished, LeaseRenewedLate, WorkerStarted, WorkerStopped, WorkerStopping};
+        matches!(
+            event.kind,
+            AttemptStarted | GateFinished | LeaseRenewedLate | WorkerStarted | WorkerStopping | WorkerStopped
+        )
+    };
+    !plan.touches_queue()
+        && plan.events.iter().all(news)
+        && plan.leases.iter().all(|change| matches!(change, LeaseChange::Write(_)))
+}
+
+/// Takes all changes of a plan to one lease together: the last word counts, and a write after a taking is part of it.
+fn net(changes: &[LeaseChange]) -> BTreeMap<TaskId, Net> {
+    let mut net = BTreeMap::new();
+    for change in changes {
+        let (task, change) = match change {
+            LeaseChange::Take(lease) => (&lease.task_id, Net::Take(lease.clone())),
+            LeaseChange::Write(lease) => match net.get(&lease.task_id) {
+                Some(Net::Take(_)) => (&lease.task_id, Net::Take(lease.clone())),
+                _ => (&lease.task_id, Net::Write(lease.clone())),
+            },
+            LeaseChange::Drop(task) => (task, Net::Drop),
+        };
+        net.insert(task.clone(), change);
+    }
+    net
+}
+
+/// An error with its source.
+pub(super) fn whole(error: &StoreError) -> String {
+    format!("{error}: {}", source_of(error))
+}
+
+fn source_of(error: &StoreError) -> String {
+    std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
+}

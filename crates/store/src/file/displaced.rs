@@ -1,0 +1,248 @@
+//! What others write into a file that was the queue a moment ago, because they had it open, is taken in (R3).
+//!
+//! Whoever opens the queue to write into it in place holds the file, not the name; when our commit puts another file
+//! under that name meanwhile, their writing goes nowhere. So each file that a commit displaces is looked at again,
+//! for a while, and what it then holds beyond what we had read is brought into the queue.
+
+use std::{
+    fs::File,
+    io::{self, Seek as _},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    sync::{Mutex, PoisonError},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use super::{
+    FileOptions, FileStore, disk,
+    document::{Document, merge::without_what_is_old},
+    replace::Moment,
+};
+use oodatcaa_core::layout::Layout;
+use oodatcaa_sys::files;
+
+/// When a displaced file is looked at again; after the last of them it is let go.
+const LOOKS: [u64; 9] = [3, 15, 40, 100, 250, 500, 1_000, 2_000, 4_000];
+
+/// How long an edit that was taken in is looked after: whoever had read the queue just before and writes it after puts
+/// back what they have read, without it.
+const AGAIN: Duration = Duration::from_millis(400);
+
+/// How often it is looked at meanwhile.
+const OFTEN: Duration = Duration::from_millis(50);
+
+/// So many bytes of displaced files are remembered at once; the oldest goes first.
+const MOST: usize = 64 << 20;
+
+/// Where an edit may show.
+#[derive(Debug)]
+enum Source {
+    /// In a file into which somebody may still be writing.
+    File(File),
+    /// It has shown: this is what the queue held with it.
+    Text(Vec<u8>),
+}
+
+/// What was the queue, and what it held before others edited it.
+#[derive(Debug)]
+pub(super) struct Displaced {
+    source: Source,
+    base: String,
+    /// Whoever wrote it may have read the queue before what the base holds.
+    may_be_old: bool,
+    /// What has been taken in of it, and when first.
+    taken: Option<(String, Instant)>,
+    since: Instant,
+    looks: usize,
+    looked: Instant,
+}
+
+impl Displaced {
+    /// A file that was the queue and held this.
+    pub(super) fn new(file: File, base: String) -> Self {
+        Self::of(Source::File(file), base)
+    }
+
+    /// An edit that stood aside for a moment, and what it was made from: who read the queue in this moment writes it
+    /// again without the edit.
+    fn edit(edited: Vec<u8>, base: String) -> Self {
+        Self::of(Source::Text(edited), base)
+    }
+
+    /// What others may have written, or write over, in the moment in which `ours` stood in the place of an edit of `old`.
+    pub(super) fn in_a(moment: Option<Moment>, old: &str, ours: &str) -> impl Iterator<Item = Self> {
+        let both = moment.map(|Moment { edited, instead }| {
+            let instead = instead.map(|file| Self::new(file, ours.to_owned()));
+            [Some(Self::edit(edited, old.to_owned())), instead]
+        });
+        both.into_iter().flatten().flatten().map(|displaced| Self { may_be_old: true, ..displaced })
+    }
+
+    fn of(source: Source, base: String) -> Self {
+        Self { source, base, may_be_old: false, taken: None, since: Instant::now(), looks: 0, looked: Instant::now() }
+    }
+
+    /// How many bytes of it are remembered.
+    fn size(&self) -> usize {
+        let text = if let Source::Text(text) = &self.source { text.len() } else { 0 };
+        self.base.len() + text
+    }
+
+    fn due(&self) -> Option<Instant> {
+        if self.is_watched() {
+            return Some(self.looked + OFTEN);
+        }
+        Some(self.since + Duration::from_millis(*LOOKS.get(self.looks)?))
+    }
+
+    /// Whether what was taken in of it may still be put back by somebody.
+    fn is_watched(&self) -> bool {
+        self.taken.as_ref().is_some_and(|(_, since)| since.elapsed() <= AGAIN)
+    }
+
+    /// What it holds now, if that is something else than before.
+    fn written(&mut self) -> io::Result<Option<Vec<u8>>> {
+        match &mut self.source {
+            Source::Text(text) => Ok((*text != self.base.as_bytes()).then(|| text.clone())),
+            Source::File(file) => {
+                file.rewind()?;
+                if disk::holds(file, self.base.as_bytes())? { Ok(None) } else { disk::whole(file).map(Some) }
+            }
+        }
+    }
+
+    /// Whether another process has it open, as far as we may see that.
+    fn is_open_elsewhere(&self) -> bool {
+        let Source::File(file) = &self.source else { return false };
+        let Ok(mine) = file.metadata() else { return false };
+        let (proc, me) = (Path::new("/proc"), std::process::id().to_string());
+        let processes = files::list(proc, proc, 1 << 20).ok().flatten().unwrap_or_default();
+        let numbers = processes.into_iter().filter_map(|entry| entry.name.into_string().ok());
+        numbers.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()) && *name != me).any(|pid| {
+            let of_it = proc.join(pid).join("fd");
+            let descriptors = files::list(proc, &of_it, 1 << 16).ok().flatten().unwrap_or_default();
+            descriptors.iter().any(|entry| {
+                let there = std::fs::metadata(of_it.join(&entry.name));
+                there.is_ok_and(|there| (there.dev(), there.ino()) == (mine.dev(), mine.ino()))
+            })
+        })
+    }
+}
+
+/// The thread that looks after displaced files, once there are any.
+#[derive(Debug, Default)]
+pub(super) struct Late(Mutex<Option<(Sender<Displaced>, JoinHandle<()>)>>);
+
+impl Late {
+    pub(super) fn look_after(&self, layout: &Layout, displaced: Displaced) {
+        let mut thread = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if thread.is_none() {
+            let (tell, told) = crossbeam_channel::unbounded();
+            let layout = layout.clone();
+            let named = std::thread::Builder::new().name("late edits".into()).stack_size(512 * 1024);
+            match named.spawn(move || look_after(&layout, &told)) {
+                Ok(running) => *thread = Some((tell, running)),
+                Err(error) => return log::debug!("nobody looks for late edits: {error}"),
+            }
+        }
+        if let Some((tell, _)) = &*thread {
+            // Should the thread have died, edits in place are as safe as they were without it.
+            let _ = tell.send(displaced);
+        }
+    }
+}
+
+impl Drop for Late {
+    /// A program that ends waits for those who still have a displaced file open.
+    fn drop(&mut self) {
+        if let Some((tell, running)) = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            drop(tell);
+            let _ = running.join();
+        }
+    }
+}
+
+fn look_after(layout: &Layout, told: &Receiver<Displaced>) {
+    let mut all: Vec<Displaced> = Vec::new();
+    let mut ending = false;
+    loop {
+        let next = all.iter().filter_map(Displaced::due).min();
+        let news = match next {
+            _ if ending && all.is_empty() => return,
+            Some(at) if ending => {
+                std::thread::sleep(at.saturating_duration_since(Instant::now()));
+                Err(RecvTimeoutError::Timeout)
+            }
+            Some(at) => told.recv_deadline(at),
+            None => told.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match news {
+            Ok(displaced) => all.push(displaced),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => ending = true,
+        }
+        let mut more = Vec::new();
+        all.retain_mut(|displaced| {
+            if ending && !displaced.is_watched() && !displaced.is_open_elsewhere() {
+                displaced.looks = LOOKS.len() - 1;
+            } else if displaced.due().is_some_and(|at| at > Instant::now()) {
+                return true;
+            }
+            displaced.looked = Instant::now();
+            displaced.looks += usize::from(!displaced.is_watched());
+            let last = displaced.due().is_none();
+            if let Err(error) = take_in(layout, displaced, last, &mut more) {
+                log::warn!("an edit in place is not taken in yet: {error}");
+            }
+            !last || displaced.is_watched()
+        });
+        all.extend(more);
+        while all.iter().map(Displaced::size).sum::<usize>() > MOST {
+            drop(all.remove(0));
+        }
+    }
+}
+
+/// Brings what was written into a displaced file into the queue; `more` gets the files that this displaces in turn.
+fn take_in(layout: &Layout, displaced: &mut Displaced, last: bool, more: &mut Vec<Displaced>) -> Result<(), String> {
+    if let Some((theirs, _)) = displaced.taken.take_if(|(_, since)| since.elapsed() > AGAIN) {
+        displaced.base = theirs;
+    }
+    let Some(bytes) = displaced.written().map_err(|error| error.to_string())? else { return Ok(()) };
+    let path = layout.queue();
+    let theirs = match Document::from_bytes(&path, bytes.clone()) {
+        Ok(theirs) => theirs,
+        // They were in the middle of it, and went on in their file, which has come back.
+        Err(_) if matches!(displaced.source, Source::Text(_)) => return Ok(()),
+        // They are in the middle of it, or have left it there.
+        Err(invalid) if last => {
+            let aside = path.with_extension(format!("{}{}", Layout::LOST_EDIT, std::process::id()));
+            let kept = files::write_atomic(layout.root(), &aside, &bytes, files::Durable::No);
+            log::error!(
+                "{}: what somebody wrote in place is no queue ({}); it is kept in {}",
+                path.display(),
+                invalid.message,
+                aside.display()
+            );
+            return kept.map_err(|error| error.to_string());
+        }
+        Err(_) => return Ok(()),
+    };
+    let store = FileStore::open(layout, None, FileOptions::default()).map_err(|error| error.to_string())?;
+    let newer = match displaced.may_be_old {
+        true => Some(without_what_is_old(&displaced.base, theirs.text()).map_err(|error| error.to_string())?),
+        false => None,
+    };
+    if store
+        .merge(&displaced.base, newer.as_deref().unwrap_or(theirs.text()), more)
+        .map_err(|error| error.to_string())?
+    {
+        log::info!("{}: an edit that was made in place while the file was replaced is taken in", path.display());
+    }
+    let since = displaced.taken.take().map_or_else(Instant::now, |(_, since)| since);
+    displaced.taken = Some((theirs.text().to_owned(), since));
+    Ok(())
+}

@@ -1,0 +1,436 @@
+//! From an entry of `tasks` to a domain task: every member of contract section 3, tolerant in its types.
+//!
+//! A member that decides whether a task may run (`id`, `status`, `dependencies`, `not_before`, `role`, `gates`,
+//! `trusted`) and cannot be understood makes the task invisible; any other falls back to its default. Both are told.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::{
+    super::dialect,
+    json::{self, Span},
+};
+use oodatcaa_core::{QueueLease, Status, Task, TaskId};
+
+/// Entries inside entries are followed this deep.
+const DEPTH: usize = 32;
+
+/// A title of more characters than this is a mistake.
+const LONGEST: usize = 1_000;
+
+/// Collects tasks and what is wrong with them.
+#[derive(Default)]
+pub(super) struct Reader<'a> {
+    text: &'a str,
+    pub(super) tasks: Vec<Task>,
+    /// Where each of the tasks stands.
+    pub(super) spans: Vec<Span>,
+    pub(super) problems: Vec<Raised>,
+    /// The first two offsets with the same id.
+    pub(super) duplicate: Option<(String, usize, usize)>,
+    seen: HashMap<Cow<'a, str>, usize>,
+}
+
+/// A problem, before its line is known.
+pub(super) struct Raised {
+    pub(super) offset: usize,
+    pub(super) task: Option<String>,
+    pub(super) code: &'static str,
+    pub(super) message: String,
+}
+
+/// The members that we read, each with a place of its own.
+fn slot(key: &str) -> Option<usize> {
+    Some(match key {
+        "id" => 0,
+        "title" => 1,
+        "status" => 2,
+        "priority" => 3,
+        "type" => 4,
+        "agent" => 5,
+        "lease" => 6,
+        "dependencies" => 7,
+        "depends_on" => 8,
+        "parent" => 9,
+        "parent_task" => 10,
+        "subtasks" => 11,
+        "description" => 12,
+        "acceptance_criteria" => 13,
+        "exit_gates" => 14,
+        "complexity" => 15,
+        "attempts" => 16,
+        "not_before" => 17,
+        "blocked_reason" => 18,
+        "branch" => 19,
+        "role" => 20,
+        "gates" => 21,
+        "updated_at" => 22,
+        "trusted" => 23,
+        "source" => 24,
+        "created_at" => 25,
+        "starts" => 26,
+        "merged_commit" => 27,
+        _ => return None,
+    })
+}
+
+const SLOTS: usize = 28;
+
+/// The value of each known member; of one that is written twice the last.
+struct Known<'a>([Option<&'a str>; SLOTS]);
+
+impl<'a> Known<'a> {
+    fn get(&self, key: &str) -> Option<&'a str> {
+        slot(key).and_then(|at| self.0[at]).filter(|raw| *raw != "null")
+    }
+}
+
+type Wrong = String;
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { text, ..Self::default() }
+    }
+
+    fn raise(&mut self, at: &str, task: Option<&str>, code: &'static str, message: String) {
+        let offset = Span::of(self.text, at).start;
+        self.problems.push(Raised { offset, task: task.map(Into::into), code, message });
+    }
+
+    /// Takes in one entry and the entries inside it.
+    pub(super) fn entry(&mut self, raw: &'a str, parent: Option<&str>, depth: usize) {
+        let Ok(members) = json::members(raw) else {
+            return self.raise(raw, None, "bad_type", "an entry cannot be read and is skipped".into());
+        };
+        let mut known = Known([None; SLOTS]);
+        for member in &members {
+            if let Some(at) = slot(&member.key) {
+                if known.0[at].is_some() {
+                    let id = known.0[0].map(json::unquoted).unwrap_or_default();
+                    let message = format!("task {id} has the member `{}` twice; the last one counts", member.key);
+                    self.raise(member.raw_key, Some(&id), "duplicate_member", message);
+                }
+                known.0[at] = Some(member.value);
+            }
+        }
+        let id = self.identify(raw, &known);
+        if let Some(id) = &id {
+            match self.task(&known, id, parent, depth > 0) {
+                Ok(task) => {
+                    let at = Span::of(self.text, raw);
+                    let written = known.get("id").map(json::unquoted).unwrap_or_default();
+                    match self.seen.get(&written) {
+                        Some(&first) => {
+                            self.duplicate = self.duplicate.take().or(Some((id.to_string(), first, at.start)));
+                        }
+                        None => {
+                            self.seen.insert(written, at.start);
+                            self.tasks.push(task);
+                            self.spans.push(at);
+                        }
+                    }
+                }
+                Err((at, wrong)) => {
+                    let message = format!("task {id} is skipped: {wrong}");
+                    self.raise(at, Some(id.as_str()), "bad_type", message);
+                }
+            }
+        }
+        if let Some(nested) = known.get("subtasks") {
+            self.nested(nested, id.as_ref().map(TaskId::as_str).or(parent), depth);
+        }
+    }
+
+    fn nested(&mut self, raw: &'a str, parent: Option<&str>, depth: usize) {
+        let Ok(entries) = json::elements(raw) else {
+            let message = format!("`subtasks` is {}; expected a list; it is skipped", json::kind(raw));
+            return self.raise(raw, parent, "bad_type", message);
+        };
+        if depth >= DEPTH && entries.iter().any(|entry| entry.starts_with('{')) {
+            let message = format!("`subtasks` are nested more than {DEPTH} deep; what is deeper is skipped");
+            return self.raise(raw, parent, "too_deep", message);
+        }
+        for entry in entries {
+            match entry.as_bytes()[0] {
+                b'{' => self.entry(entry, parent, depth + 1),
+                // The id of a task that stands elsewhere.
+                b'"' | b'n' => {}
+                _ => {
+                    let message =
+                        format!("an entry of `subtasks` is {}; expected an object; it is skipped", json::kind(entry));
+                    self.raise(entry, parent, "bad_type", message);
+                }
+            }
+        }
+    }
+
+    fn identify(&mut self, raw: &'a str, known: &Known<'a>) -> Option<TaskId> {
+        let Some(written) = known.get("id") else {
+            self.raise(raw, None, "missing_id", "a task without `id` is skipped".into());
+            return None;
+        };
+        if !written.starts_with('"') {
+            let message = format!("a task is skipped: its `id` is {}; expected a string", json::kind(written));
+            self.raise(written, None, "bad_id", message);
+            return None;
+        }
+        let id = json::unquoted(written);
+        match TaskId::parse(&id) {
+            Ok(id) => Some(id),
+            Err(why) => {
+                let shown = oodatcaa_core::text::cut(&oodatcaa_core::text::one_line(&id), 60);
+                let message = format!("the task with the id `{shown}` is skipped: the id {why}");
+                self.raise(written, Some(&id), "bad_id", message);
+                None
+            }
+        }
+    }
+
+    fn task(
+        &mut self,
+        known: &Known<'a>,
+        id: &TaskId,
+        parent: Option<&str>,
+        nested: bool,
+    ) -> Result<Task, (&'a str, Wrong)> {
+        fn hard<'a, T: Default>(
+            known: &Known<'a>,
+            key: &'static str,
+            read: fn(&str) -> Result<T, Wrong>,
+        ) -> Result<T, (&'a str, Wrong)> {
+            known.get(key).map_or_else(
+                || Ok(T::default()),
+                |value| read(value).map_err(|wrong| (value, format!("`{key}` is {}; expected {wrong}", shown(value)))),
+            )
+        }
+        let status = Status::new(hard(known, "status", string)?.unwrap_or_default());
+        let mut task = Task::new(id.clone(), status);
+        task.nested = nested;
+        task.dependencies = hard(known, "dependencies", names)?;
+        for name in hard(known, "depends_on", names)? {
+            if !task.dependencies.contains(&name) {
+                task.dependencies.push(name);
+            }
+        }
+        task.not_before = hard(known, "not_before", time)?;
+        task.role = hard(known, "role", string)?;
+        task.gates = hard(known, "gates", names)?;
+        let source = hard(known, "source", source)?;
+        task.trusted = hard(known, "trusted", flag)?.unwrap_or(true) && source.trusted != Some(false);
+        task.source = source.words;
+        task.lease = lease(known.get("lease"));
+
+        task.title = self.soft(known, id, "title", words).unwrap_or_default();
+        if let (Some(raw), Some(_)) = (known.get("title"), task.title.char_indices().nth(LONGEST)) {
+            let message = format!(
+                "the title of task {id} has {} characters; people and prompts see its beginning only, expected at most {LONGEST}: move the rest to `description`",
+                task.title.chars().count()
+            );
+            self.raise(raw, Some(id.as_str()), "too_long", message);
+        }
+        task.priority = self.soft(known, id, "priority", number).unwrap_or(Task::DEFAULT_PRIORITY);
+        task.kind = self.soft(known, id, "type", string).flatten();
+        task.agent = self.soft(known, id, "agent", string).flatten();
+        task.parent = self
+            .soft(known, id, "parent", string)
+            .flatten()
+            .or_else(|| self.soft(known, id, "parent_task", string).flatten())
+            .or_else(|| parent.map(Into::into));
+        task.description = self.soft(known, id, "description", words);
+        task.acceptance_criteria = self.soft(known, id, "acceptance_criteria", statements).unwrap_or_default();
+        task.exit_gates = self.soft(known, id, "exit_gates", statements).unwrap_or_default();
+        task.complexity = self.soft(known, id, "complexity", words);
+        task.attempts = self.soft(known, id, "attempts", count).unwrap_or_default();
+        task.starts = self.soft(known, id, "starts", count).unwrap_or_default();
+        task.blocked_reason = self.soft(known, id, "blocked_reason", words);
+        task.branch = self.soft(known, id, "branch", string).flatten();
+        task.merged_commit = self.soft(known, id, "merged_commit", string).flatten();
+        task.created_at = known.get("created_at").map(|raw| match raw.as_bytes()[0] {
+            b'"' => json::unquoted(raw).into_owned(),
+            _ => raw.into(),
+        });
+        task.updated_at = self.soft(known, id, "updated_at", time).flatten();
+        Ok(task)
+    }
+
+    fn soft<T>(
+        &mut self,
+        known: &Known<'a>,
+        id: &TaskId,
+        key: &'static str,
+        read: fn(&str) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        let value = known.get(key)?;
+        read(value)
+            .map_err(|wrong| {
+                let message = format!("`{key}` of task {id} is {}; expected {wrong}; it is ignored", shown(value));
+                self.raise(value, Some(id.as_str()), "bad_type", message);
+            })
+            .ok()
+    }
+}
+
+fn shown(raw: &str) -> String {
+    if raw.starts_with(['{', '[']) {
+        json::kind(raw).into()
+    } else {
+        format!("`{}`", oodatcaa_core::text::cut(&oodatcaa_core::text::one_line(raw), 40))
+    }
+}
+
+fn string(raw: &str) -> Result<Option<String>, Wrong> {
+    if raw.starts_with('"') {
+        Ok(Some(json::unquoted(raw).into_owned()).filter(|text| !text.is_empty()))
+    } else {
+        Err("a string".into())
+    }
+}
+
+fn flag(raw: &str) -> Result<Option<bool>, Wrong> {
+    match raw {
+        "true" => Ok(Some(true)),
+        "false" => Ok(Some(false)),
+        _ => Err("`true` or `false`".into()),
+    }
+}
+
+/// Where a task comes from.
+#[derive(Default)]
+struct Source {
+    words: Option<String>,
+    trusted: Option<bool>,
+}
+
+/// A text, or an object that names kind, author and place, and says whether they are trusted.
+fn source(raw: &str) -> Result<Source, Wrong> {
+    if !raw.starts_with('{') {
+        return Ok(Source { words: Some(words(raw)?).filter(|words| !words.is_empty()), trusted: None });
+    }
+    let members = json::members(raw).map_err(|_| Wrong::from("a text or an object"))?;
+    let trusted = match json::last(&members, "trusted").map(|member| member.value) {
+        None | Some("null") => None,
+        Some(value) => flag(value).map_err(|wrong| format!("an object whose `trusted` is {wrong}"))?,
+    };
+    let parts = ["kind", "author", "url", "id"].iter().filter_map(|key| {
+        json::last(&members, key).filter(|member| member.value.starts_with('"')).map(|m| json::unquoted(m.value))
+    });
+    let said: Vec<_> = parts.collect();
+    Ok(Source { words: Some(said.join(" ")).filter(|words| !words.is_empty()), trusted })
+}
+
+/// Text for people, in any shape that people write it.
+fn words(raw: &str) -> Result<String, Wrong> {
+    match raw.as_bytes()[0] {
+        b'"' => Ok(json::unquoted(raw).into_owned()),
+        b'[' => statements(raw).map(|lines| lines.join("\n")),
+        b'{' => Err("a text".into()),
+        _ => Ok(raw.into()),
+    }
+}
+
+fn number(raw: &str) -> Result<i64, Wrong> {
+    let text = if raw.starts_with('"') { json::unquoted(raw) } else { raw.into() };
+    let number: f64 = text.trim().parse().map_err(|_| Wrong::from("a number"))?;
+    // A float cast saturates: a priority beyond the range of i64 is the first or the last.
+    if number.is_nan() { Err("a number".into()) } else { Ok(number.floor() as i64) }
+}
+
+pub(super) fn count(raw: &str) -> Result<u32, Wrong> {
+    match number(raw) {
+        Ok(n) if !raw.starts_with('"') => u32::try_from(n).map_err(|_| "a count".into()),
+        _ => Err("a count".into()),
+    }
+}
+
+fn time(raw: &str) -> Result<Option<DateTime<Utc>>, Wrong> {
+    if raw == "\"\"" {
+        return Ok(None);
+    }
+    let value: Value = serde_json::from_str(raw).unwrap_or_default();
+    dialect::time(&value).map(Some).ok_or_else(|| "a time such as `2026-01-05T09:00:00Z`".into())
+}
+
+/// A list of names; one bare name counts as a list of one.
+fn names(raw: &str) -> Result<Vec<String>, Wrong> {
+    let wrong = || Wrong::from("a list of strings");
+    match raw.as_bytes()[0] {
+        b'"' => Ok(string(raw)?.into_iter().collect()),
+        b'[' => json::elements(raw)
+            .map_err(|_| wrong())?
+            .into_iter()
+            .map(|name| match name.as_bytes()[0] {
+                b'"' => Ok(json::unquoted(name).into_owned()),
+                b'{' => json::members(name)
+                    .ok()
+                    .and_then(|members| json::last(&members, "id").and_then(|id| string(id.value).ok().flatten()))
+                    .ok_or_else(wrong),
+                _ => Err(wrong()),
+            })
+            .collect(),
+        _ => Err(wrong()),
+    }
+}
+
+/// Statements for people: a text, or a list of texts or of objects that carry one.
+fn statements(raw: &str) -> Result<Vec<String>, Wrong> {
+    let wrong = || Wrong::from("a list of texts");
+    match raw.as_bytes()[0] {
+        b'"' => Ok(string(raw)?.into_iter().collect()),
+        b'[' => Ok(json::elements(raw).map_err(|_| wrong())?.into_iter().map(statement).collect()),
+        b'{' => Ok(json::members(raw)
+            .map_err(|_| wrong())?
+            .into_iter()
+            .map(|member| format!("{}: {}", member.key, statement(member.value)))
+            .collect()),
+        _ => Err(wrong()),
+    }
+}
+
+fn statement(raw: &str) -> String {
+    if raw.starts_with('"') {
+        return json::unquoted(raw).into_owned();
+    }
+    let members = if raw.starts_with('{') { json::members(raw).unwrap_or_default() } else { Vec::new() };
+    ["text", "description", "criterion", "statement", "title", "name"]
+        .iter()
+        .find_map(|key| json::last(&members, key).filter(|member| member.value.starts_with('"')))
+        .map_or_else(|| raw.into(), |member| json::unquoted(member.value).into_owned())
+}
+
+fn lease(raw: Option<&str>) -> QueueLease {
+    let Some(raw) = raw else { return QueueLease::None };
+    match raw.as_bytes()[0] {
+        b'"' => QueueLease::from_text(&json::unquoted(raw)),
+        b'{' => match serde_json::from_str::<Value>(raw) {
+            Ok(Value::Object(object)) if object.is_empty() => QueueLease::None,
+            Ok(Value::Object(object)) => {
+                let lease = dialect::Loose::read(&object);
+                QueueLease::Inline { owner: lease.owner.unwrap_or_else(|| "unknown".into()), until: lease.until }
+            }
+            _ => QueueLease::Other(raw.into()),
+        },
+        _ => QueueLease::Other(raw.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oodatcaa_core::children;
+
+    /// Whoever has a rule read one more member says here whether an agent may propose it.
+    #[test]
+    fn every_member_that_is_read_is_either_proposable_or_ours() {
+        let source = include_str!("entry.rs");
+        let arms = source.lines().filter_map(|line| line.trim().strip_prefix('"')?.split_once("\" => "));
+        let is_slot = |place: &str| place.trim_end_matches(',').parse::<usize>().is_ok();
+        let keys: Vec<&str> = arms.filter(|(_, place)| is_slot(place)).map(|(key, _)| key).collect();
+        assert_eq!(keys.len(), SLOTS);
+        for key in keys {
+            assert!(slot(key).is_some(), "{key}");
+            assert_ne!(children::TAKEN.contains(&key), children::is_ours(key), "{key}");
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The queue file as lossless text (R1): read into tasks, edited by splicing, every other byte left alone.
+//!
+//! Usable without a store. Reading tells two kinds of trouble apart: what makes the whole file unusable
+//! ([`Invalid`], R4), and what makes one task unusable ([`Problem`]), which is skipped while the rest goes on.
+
+mod entry;
+mod json;
+pub mod merge;
+mod reread;
+mod splice;
+mod style;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use self::{
+    entry::{Raised, Reader},
+    json::{Member, Span},
+};
+use crate::Invalid;
+use oodatcaa_core::{Problem, Queue, Workflow};
+
+pub use splice::EditError;
+
+/// A queue file that could be read.
+#[derive(Clone, Debug)]
+pub struct Document {
+    path: PathBuf,
+    text: String,
+    queue: Arc<Queue>,
+    /// Where each task of the queue stands, in its order.
+    entries: Vec<Span>,
+    /// The value of `tasks`.
+    tasks: Span,
+    /// The end of `tasks`, where new ones go.
+    tail: Tail,
+    metadata: Option<Span>,
+}
+
+/// The last entry of `tasks`, and what stands before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tail {
+    count: usize,
+    last: Span,
+    /// The end of the entry before the last, or of the opening bracket.
+    before: usize,
+}
+
+const EXPECTED: &str = "expected an object with a list `tasks`";
+
+impl Document {
+    /// Reads a queue file's text; the path is for messages.
+    pub fn parse(path: &Path, text: String) -> Result<Self, Invalid> {
+        read(&text)
+            .map_err(|wrong| {
+                let (line, column) = wrong.place(&text);
+                Invalid { path: path.into(), line, column, message: wrong.message }
+            })
+            .map(|parts| Self {
+                path: path.into(),
+                queue: Arc::new(parts.queue),
+                entries: parts.entries,
+                tasks: parts.tasks,
+                tail: parts.tail,
+                metadata: parts.metadata,
+                text,
+            })
+    }
+
+    /// Reads a queue file's bytes.
+    pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self, Invalid> {
+        text_of(path, bytes).and_then(|text| Self::parse(path, text))
+    }
+
+    /// Reads the file's new bytes.
+    pub fn reread_bytes(&self, bytes: Vec<u8>) -> Result<Self, Invalid> {
+        text_of(&self.path, bytes).and_then(|text| self.reread(text))
+    }
+
+    /// The tasks.
+    pub fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
+    /// Everything that is wrong, each with its place: what the reading found, and what the tasks show together.
+    pub fn problems(&self, workflow: &Workflow) -> Vec<Problem> {
+        let (mut all, unplaced): (Vec<_>, Vec<_>) =
+            self.queue.problems(workflow).into_iter().partition(|problem| problem.line > 0);
+        let mut raised = Vec::with_capacity(unplaced.len());
+        for problem in unplaced {
+            match problem.task.as_deref().and_then(|id| self.queue.find(id)) {
+                Some(task) => raised.push(Raised {
+                    offset: self.entries[task.place].start,
+                    task: problem.task,
+                    code: problem.code,
+                    message: problem.message,
+                }),
+                None => all.push(problem),
+            }
+        }
+        all.extend(places(&self.text, raised));
+        all.sort();
+        all
+    }
+
+    /// The text alone.
+    pub fn into_text(self) -> String {
+        self.text
+    }
+
+    /// The text, byte for byte as it was read.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+/// The bytes of a queue file as text.
+fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, Invalid> {
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let bytes = error.as_bytes();
+        let before = String::from_utf8_lossy(&bytes[..good]);
+        let (line, column) = json::place(&before, before.len());
+        let message = if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+            "the file is UTF-16; expected UTF-8".into()
+        } else {
+            format!("the byte 0x{:02x} is not UTF-8; expected JSON in UTF-8", bytes[good])
+        };
+        Invalid { path: path.into(), line, column, message }
+    })
+}
+
+/// What was found in a text.
+struct Parts {
+    queue: Queue,
+    entries: Vec<Span>,
+    tasks: Span,
+    tail: Tail,
+    metadata: Option<Span>,
+}
+
+/// Why a text is no queue, and where.
+struct Wrong {
+    at: At,
+    message: String,
+}
+
+enum At {
+    Offset(usize),
+    Place(usize, usize),
+}
+
+impl Wrong {
+    fn at(text: &str, part: &str, message: String) -> Self {
+        Self { at: At::Offset(Span::of(text, part).start), message }
+    }
+
+    fn place(&self, text: &str) -> (usize, usize) {
+        match self.at {
+            At::Offset(offset) => json::place(text, offset),
+            At::Place(line, column) => (line, column),
+        }
+    }
+}
+
+fn read(text: &str) -> Result<Parts, Wrong> {
+    let body = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let first = body.trim_ascii_start();
+    if first.is_empty() {
+        return Err(Wrong::at(text, body, format!("the file is empty; {EXPECTED}")));
+    }
+    let members = json::members(body).map_err(|error| syntax(text, body, &error))?;
+    let mut reader = Reader::new(text);
+    note_duplicates(text, &members, &mut reader.problems);
+
+    let Some(tasks) = json::last(&members, "tasks") else {
+        return Err(Wrong::at(text, first, "there is no `tasks`; expected a list".into()));
+    };
+    let listed =
+        (tasks.value.starts_with('[')).then(|| json::elements(tasks.value).ok()).flatten().ok_or_else(|| {
+            Wrong::at(text, tasks.value, format!("`tasks` is {}; expected a list", json::kind(tasks.value)))
+        })?;
+    let span = Span::of(text, tasks.value);
+    let mut tail = Tail { count: listed.len(), last: Span::default(), before: span.start + 1 };
+    for (at, raw) in listed.iter().enumerate() {
+        if !raw.starts_with('{') {
+            let message = format!("entry {} of `tasks` is {}; expected an object", at + 1, json::kind(raw));
+            return Err(Wrong::at(text, raw, message));
+        }
+        if at > 0 {
+            tail.before = tail.last.end;
+        }
+        tail.last = Span::of(text, raw);
+        reader.entry(raw, None, 0);
+    }
+    if let Some((id, first, second)) = reader.duplicate {
+        let line = |offset| json::place(text, offset).0;
+        let message =
+            format!("the id `{id}` stands in lines {} and {}; expected every id once", line(first), line(second));
+        return Err(Wrong { at: At::Offset(second), message });
+    }
+
+    let mut queue = Queue::of(std::mem::take(&mut reader.tasks));
+    queue.wip_limits = limits(text, &members)?;
+    queue.sprint = ["sprint_id", "sprint"].iter().find_map(|key| {
+        let value = json::last(&members, key)?.value;
+        match value.as_bytes()[0] {
+            b'"' => Some(json::unquoted(value).into_owned()).filter(|text| !text.is_empty()),
+            b'-' | b'0'..=b'9' => Some(value.into()),
+            _ => None,
+        }
+    });
+    let metadata = json::last(&members, "metadata").map(|member| member.value).filter(|raw| raw.starts_with('{'));
+    if let Some(metadata) = metadata {
+        let members = json::members(metadata).map_err(|error| syntax(text, body, &error))?;
+        queue.counters = members
+            .iter()
+            .filter(|member| member.key.ends_with("_tasks"))
+            .map(|member| (member.key.to_string(), member.value.parse().ok()))
+            .collect();
+    }
+    queue.problems = places(text, reader.problems);
+    let entries = reader.spans;
+    Ok(Parts { queue, entries, tasks: span, tail, metadata: metadata.map(|raw| Span::of(text, raw)) })
+}
+
+fn note_duplicates(text: &str, members: &[Member<'_>], problems: &mut Vec<Raised>) {
+    for key in ["tasks", "wip_limits", "metadata", "sprint", "sprint_id"] {
+        if let Some(second) = members.iter().filter(|member| member.key == key).nth(1) {
+            problems.push(Raised {
+                offset: Span::of(text, second.raw_key).start,
+                task: None,
+                code: "duplicate_member",
+                message: format!("the file has the member `{key}` twice; the last one counts"),
+            });
+        }
+    }
+}
+
+fn limits(text: &str, members: &[Member<'_>]) -> Result<BTreeMap<String, u32>, Wrong> {
+    let Some(value) = json::last(members, "wip_limits").map(|member| member.value).filter(|raw| *raw != "null") else {
+        return Ok(BTreeMap::new());
+    };
+    let wrong =
+        || Wrong::at(text, value, format!("`wip_limits` is {}; expected an object of counts", json::kind(value)));
+    if !value.starts_with('{') {
+        return Err(wrong());
+    }
+    let members = json::members(value).map_err(|_| wrong())?;
+    members
+        .iter()
+        .map(|member| {
+            let limit = entry::count(member.value).map_err(|expected| {
+                let shown = oodatcaa_core::text::cut(&oodatcaa_core::text::one_line(member.value), 40);
+                let message = format!("`wip_limits.{}` is `{shown}`; expected {expected}", member.key);
+                Wrong::at(text, member.value, message)
+            })?;
+            Ok((member.key.to_string(), limit))
+        })
+        .collect()
+}
+
+/// Gives the problems their lines, in one pass over the text.
+fn places(text: &str, mut raised: Vec<Raised>) -> Vec<Problem> {
+    raised.sort_by_key(|problem| problem.offset);
+    let (mut line, mut column, mut seen) = (1, 1, 0);
+    raised
+        .into_iter()
+        .map(|Raised { offset, task, code, message }| {
+            let passed = &text[seen..offset];
+            match passed.rsplit_once('\n') {
+                Some((before, after)) => {
+                    line += before.matches('\n').count() + 1;
+                    column = after.chars().count() + 1;
+                }
+                None => column += passed.chars().count(),
+            }
+            seen = offset;
+            Problem { line, column, task, code, message }
+        })
+        .collect()
+}
+
+/// Says why a text is no JSON; a merge that was left half done is told as what it is.
+fn syntax(text: &str, body: &str, error: &serde_json::Error) -> Wrong {
+    let marker = |line: &str| {
+        let bare = |mark: &str| line.strip_prefix(mark).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+        bare("<<<<<<<") || bare("|||||||") || bare(">>>>>>>") || line == "======="
+    };
+    if let Some((at, line)) =
+        text.lines().enumerate().map(|(at, line)| (at + 1, line.trim_end())).find(|(_, line)| marker(line))
+    {
+        let shown = oodatcaa_core::text::cut(&oodatcaa_core::text::one_line(line), 60);
+        let message = format!("a conflict marker of git (`{shown}`); expected JSON without unresolved conflicts");
+        return Wrong { at: At::Place(at, 1), message };
+    }
+    if let Some(at) = text.find('\0') {
+        return Wrong { at: At::Offset(at), message: "a NUL byte; expected JSON".into() };
+    }
+    if serde_json::from_str::<serde::de::IgnoredAny>(body).is_ok() {
+        let first = body.trim_ascii_start();
+        return Wrong::at(text, first, format!("the top level is {}; {EXPECTED}", json::kind(first)));
+    }
+    let words = error.to_string();
+    let words = words.rsplit_once(" at line ").map_or(&*words, |(words, _)| words);
+    let line = error.line().max(1);
+    // serde_json counts bytes.
+    let bytes = error.column().saturating_sub(1);
+    let shown = body.split('\n').nth(line - 1).unwrap_or_default();
+    let column = shown[..shown.floor_char_boundary(bytes)].chars().count() + 1;
+    Wrong { at: At::Place(line, column), message: format!("not JSON: {words}") }
+}
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,236 @@
+//! A plan becomes splices of text: what a plan sets is replaced or inserted, every other byte is copied (R1).
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::Value;
+
+use super::{
+    Document, Tail,
+    entry::Reader,
+    json::{self, Span},
+    style::{self, Style},
+};
+use crate::Invalid;
+use oodatcaa_core::{Member, Plan, TaskId};
+
+/// Why a plan cannot be written into a queue file. Nothing has been written then.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EditError {
+    /// The plan sets members of a task that is not there.
+    #[error("task {0} is not in the queue")]
+    NoTask(TaskId),
+    /// The text with the changes in it would not say what the plan wanted; this is a defect of ours.
+    #[error("the edited queue would not say what was decided about {0}")]
+    Unfaithful(String),
+    /// The text with the changes in it would not be a queue, for instance with an id that is taken.
+    #[error("the edited queue would be invalid")]
+    Invalid(#[source] Invalid),
+}
+
+/// A piece of text to be replaced.
+struct Splice {
+    at: Span,
+    with: String,
+}
+
+impl Document {
+    /// The text with a plan's edits, additions and counters in it.
+    pub fn edited(&self, plan: &Plan) -> Result<String, EditError> {
+        self.apply(plan).map(|document| document.text)
+    }
+
+    /// The document with a plan's edits, additions and counters in it, read back and compared with the plan.
+    pub fn apply(&self, plan: &Plan) -> Result<Self, EditError> {
+        let mut edits: BTreeMap<&TaskId, BTreeMap<Member, &Value>> = BTreeMap::new();
+        for edit in &plan.edits {
+            edits.entry(&edit.task).or_default().extend(edit.set.iter().map(|(member, value)| (*member, value)));
+        }
+        let ascii = self.text.is_ascii() && self.text.contains("\\u");
+        let mut splices = Vec::new();
+        for (task, set) in &edits {
+            self.edit(task, set, ascii, &mut splices)?;
+        }
+        self.count(&plan.counters, &mut splices);
+        if !plan.add.is_empty() {
+            splices.push(self.append(plan, ascii));
+        }
+        splices.sort_by_key(|splice| splice.at.start);
+        let mut next = self.spliced(&splices, !plan.add.is_empty())?;
+        next.verify(plan, &edits)?;
+        Ok(next)
+    }
+
+    fn edit(
+        &self,
+        id: &TaskId,
+        set: &BTreeMap<Member, &Value>,
+        ascii: bool,
+        splices: &mut Vec<Splice>,
+    ) -> Result<(), EditError> {
+        let task = self.queue.get(id).ok_or_else(|| EditError::NoTask(id.clone()))?;
+        let span = self.entries[task.place];
+        let object = span.in_text(&self.text);
+        let members = json::members(object).map_err(|_| EditError::Unfaithful(id.to_string()))?;
+        let mut added = String::new();
+        let (comma, colon) = style::after_last(object, &members);
+        for (member, value) in set {
+            match json::last(&members, member.key()) {
+                Some(present) if says(present.value, value) => {}
+                Some(present) => {
+                    splices.push(Splice { at: Span::of(&self.text, present.value), with: style::scalar(value, ascii) });
+                }
+                None if value.is_null() => {}
+                None => {
+                    added.push_str(&format!("{comma}\"{}\"{colon}{}", member.key(), style::scalar(value, ascii)));
+                }
+            }
+        }
+        if !added.is_empty() {
+            let end = Span::of(&self.text, members.last().expect("a task has its id").value).end;
+            splices.push(Splice { at: Span { start: end, end }, with: added });
+        }
+        Ok(())
+    }
+
+    /// Sets the counters that exist.
+    fn count(&self, counters: &BTreeMap<String, u64>, splices: &mut Vec<Splice>) {
+        let Some(metadata) = self.metadata.filter(|_| !counters.is_empty()) else { return };
+        let members = json::members(metadata.in_text(&self.text)).unwrap_or_default();
+        for (key, count) in counters {
+            if let Some(member) = json::last(&members, key)
+                && member.value != count.to_string()
+            {
+                splices.push(Splice { at: Span::of(&self.text, member.value), with: count.to_string() });
+            }
+        }
+    }
+
+    /// New tasks at the end of `tasks`, in the style of the last one.
+    fn append(&self, plan: &Plan, ascii: bool) -> Splice {
+        let Tail { count, last, before } = self.tail;
+        let sample = Style::of(last.in_text(&self.text), ascii).filter(|_| count > 0);
+        let style = sample.unwrap_or_else(|| {
+            let body = self.text.trim_start_matches('\u{feff}').trim_ascii();
+            Style::of(body, ascii).expect("it has a member `tasks`").inner()
+        });
+        let entries: Vec<String> = plan.add.iter().map(|new| style.object(&new.json)).collect();
+        if count == 0 {
+            return Splice { at: self.tasks, with: style.list(&entries) };
+        }
+        let gap = &self.text[before..last.start];
+        let gap = match count {
+            1 if gap.is_empty() => style.between(),
+            1 => format!(",{gap}"),
+            _ => gap.into(),
+        };
+        let with = entries.iter().fold(String::new(), |text, entry| text + &gap + entry);
+        Splice { at: Span { start: last.end, end: last.end }, with }
+    }
+
+    fn spliced(&self, splices: &[Splice], reread: bool) -> Result<Self, EditError> {
+        let grown: usize = splices.iter().map(|splice| splice.with.len()).sum();
+        let mut text = String::with_capacity(self.text.len() + grown);
+        let mut copied = 0;
+        for splice in splices {
+            text.push_str(&self.text[copied..splice.at.start]);
+            text.push_str(&splice.with);
+            copied = splice.at.end;
+        }
+        text.push_str(&self.text[copied..]);
+
+        // Lines move under the problems, and new tasks want places: then everything is read anew.
+        if reread || !self.queue.problems.is_empty() {
+            return Self::parse(&self.path, text).map_err(EditError::Invalid);
+        }
+        let moved = Moved::by(splices);
+        let span = |span: Span| Span { start: moved.offset(span.start), end: moved.offset(span.end) };
+        let next = Self {
+            path: self.path.clone(),
+            queue: self.queue.clone(),
+            entries: self.entries.iter().copied().map(span).collect(),
+            tasks: span(self.tasks),
+            tail: Tail { count: self.tail.count, last: span(self.tail.last), before: moved.offset(self.tail.before) },
+            metadata: self.metadata.map(span),
+            text,
+        };
+        // What is copied was a whole; what was put in its place is read back by `verify`.
+        debug_assert!(
+            serde_json::from_str::<serde::de::IgnoredAny>(next.text.trim_start_matches('\u{feff}')).is_ok(),
+            "splices make JSON of JSON"
+        );
+        Ok(next)
+    }
+
+    /// Reads back what was edited, takes it into the queue, and compares it with the plan.
+    fn verify(&mut self, plan: &Plan, edits: &BTreeMap<&TaskId, BTreeMap<Member, &Value>>) -> Result<(), EditError> {
+        for (id, set) in edits {
+            let unfaithful = || EditError::Unfaithful(id.to_string());
+            let old = self.queue.get(id).ok_or_else(unfaithful)?;
+            let (place, parent) = (old.place, old.parent.clone());
+            let object = self.entries[place].in_text(&self.text);
+            let members = json::members(object).map_err(|_| unfaithful())?;
+            let faithful = set.iter().all(|(member, wanted)| match json::last(&members, member.key()) {
+                Some(present) => says(present.value, wanted),
+                None => wanted.is_null(),
+            });
+            let mut reader = Reader::new(&self.text);
+            reader.entry(object, parent.as_deref().filter(|_| old.nested), usize::from(old.nested));
+            let read = reader.tasks.into_iter().next().filter(|task| task.id == **id && faithful);
+            let read = read.ok_or_else(unfaithful)?;
+            Arc::make_mut(&mut self.queue).edit(id, |task| *task = oodatcaa_core::Task { place, ..read });
+        }
+        for (key, count) in &plan.counters {
+            if let Some(counter) = Arc::make_mut(&mut self.queue).counters.get_mut(key) {
+                *counter = Some(*count);
+            }
+        }
+        if let Some(metadata) = self.metadata.filter(|_| !plan.counters.is_empty()) {
+            let members = json::members(metadata.in_text(&self.text)).unwrap_or_default();
+            for (key, count) in &plan.counters {
+                if json::last(&members, key).is_some_and(|member| member.value != count.to_string()) {
+                    return Err(EditError::Unfaithful(key.clone()));
+                }
+            }
+        }
+        for new in &plan.add {
+            let written = self.queue.get(&new.task.id).map(|task| self.entries[task.place].in_text(&self.text));
+            let same = written
+                .and_then(|text| serde_json::from_str::<Value>(text).ok())
+                .is_some_and(|value| value.as_object() == Some(&new.json));
+            if !same {
+                return Err(EditError::Unfaithful(new.task.id.to_string()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a piece of text is this value already.
+fn says(raw: &str, value: &Value) -> bool {
+    serde_json::from_str::<Value>(raw).is_ok_and(|present| present == *value)
+}
+
+/// Where offsets of the old text are in the new one.
+struct Moved(Vec<(usize, isize)>);
+
+impl Moved {
+    fn by(splices: &[Splice]) -> Self {
+        let mut sum = 0;
+        Self(
+            splices
+                .iter()
+                .map(|splice| {
+                    sum += splice.with.len() as isize - (splice.at.end - splice.at.start) as isize;
+                    (splice.at.start, sum)
+                })
+                .collect(),
+        )
+    }
+
+    /// An offset at an insertion stays before what is inserted.
+    fn offset(&self, old: usize) -> usize {
+        let before = self.0.partition_point(|(at, _)| *at < old);
+        let sum = before.checked_sub(1).map_or(0, |at| self.0[at].1);
+        old.checked_add_signed(sum).expect("texts do not shrink below zero")
+    }
+}

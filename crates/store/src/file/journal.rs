@@ -1,0 +1,433 @@
+//! The journal: one event a line, appended under the queue lock, read once and then only what is new (R24).
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use super::{
+    disk::{self, Stamp, failed},
+    seals::Seals,
+};
+use crate::{Invalid, StoreError};
+use oodatcaa_core::{Event, EventDraft, History, Kind, event::Actor};
+use oodatcaa_sys::files;
+
+/// Space that is set aside behind the journal's end, so that a full disk cannot part a change from its event.
+const RESERVE: u64 = 64 * 1024;
+
+/// A note of an event's place after about so many bytes.
+const STRIDE: u64 = 128 * 1024;
+
+/// So many of the last bytes are compared to recognise a file that was written anew in place.
+const TAIL: usize = 512;
+
+/// A number that is further ahead of the one before it was made up; the event counts, its number does not.
+const JUMP: u64 = 1_000_000;
+
+/// The greatest number that a journal may begin with: one that goes on from another.
+const GREATEST: u64 = 1 << 40;
+
+/// So much is read at a time.
+const PIECE: usize = 1 << 20;
+
+/// No line is longer; one that is, is passed over.
+const LONGEST: usize = 16 << 20;
+
+/// How long others are waited for who append at the same moment, which only a lock file that was taken away allows.
+const APPENDING: Duration = Duration::from_secs(2);
+
+/// What has been read of the journal.
+#[derive(Debug)]
+pub(super) struct Journal {
+    path: PathBuf,
+    stamp: Option<Stamp>,
+    /// The end of the last whole line that was read.
+    offset: u64,
+    /// The bytes before it.
+    tail: Vec<u8>,
+    /// Every so often: the number of an event, and where its line ends.
+    marks: Vec<(u64, u64)>,
+    history: Arc<History>,
+    reserved: u64,
+    seals: Seals,
+}
+
+/// What stands behind the last whole line.
+#[derive(Debug, PartialEq, Eq)]
+enum Rest {
+    Nothing,
+    /// A whole event that only lacks its line feed.
+    Unended,
+    /// Part of one: so many bytes.
+    Torn(u64),
+}
+
+impl Journal {
+    pub(super) fn new(path: PathBuf, seals: Seals) -> Self {
+        Self {
+            path,
+            stamp: None,
+            offset: 0,
+            tail: Vec::new(),
+            marks: Vec::new(),
+            history: Arc::default(),
+            reserved: 0,
+            seals,
+        }
+    }
+
+    /// Gives drafts their numbers, and a seal to what needs one.
+    pub(super) fn number(
+        &mut self,
+        drafts: impl IntoIterator<Item = EventDraft>,
+        time: DateTime<Utc>,
+        source: &str,
+    ) -> Vec<Event> {
+        let numbered = (self.history.seq + 1..).zip(drafts).map(|(seq, draft)| Event::number(draft, seq, time, source));
+        let mut events: Vec<Event> = numbered.collect();
+        self.seal(&mut events);
+        events
+    }
+
+    /// Puts a seal on what needs one, as it is now.
+    pub(super) fn seal(&mut self, events: &mut [Event]) {
+        events.iter_mut().for_each(|event| self.seals.seal(event));
+    }
+
+    /// What the events tell.
+    pub(super) fn history(&self) -> &Arc<History> {
+        &self.history
+    }
+
+    /// Forgets what was read.
+    pub(super) fn forget(&mut self) {
+        *self = Self::new(std::mem::take(&mut self.path), std::mem::take(&mut self.seals));
+    }
+
+    /// Takes in what is new. A line that is not finished waits.
+    pub(super) fn refresh(&mut self) -> Result<(), StoreError> {
+        self.read_new().map(|_| ())
+    }
+
+    /// Takes in what is new and, for one who holds the queue lock, mends the end of the file.
+    /// Answers how many bytes of an unfinished line were cut off.
+    pub(super) fn mend(&mut self) -> Result<u64, StoreError> {
+        match self.read_new()? {
+            Rest::Nothing => Ok(0),
+            Rest::Unended => {
+                let (mut file, _) = disk::append(&self.path)?;
+                file.write_all(b"\n").map_err(failed("append to", &self.path))?;
+                self.stamp = None;
+                self.read_new().map(|_| 0)
+            }
+            Rest::Torn(bytes) => {
+                let (file, _) = disk::append(&self.path)?;
+                file.set_len(self.offset).map_err(failed("cut", &self.path))?;
+                log::warn!("{}: {bytes} bytes of an unfinished line were cut off", self.path.display());
+                self.stamp = None;
+                Ok(bytes)
+            }
+        }
+    }
+
+    fn read_new(&mut self) -> Result<Rest, StoreError> {
+        let stamp = disk::stamp(&self.path)?;
+        if stamp == self.stamp && stamp.is_none_or(|stamp| stamp.size == self.offset) {
+            return Ok(Rest::Nothing);
+        }
+        let Some((file, stamp)) = disk::open(&self.path)? else {
+            self.forget();
+            return Ok(Rest::Nothing);
+        };
+        let same = self.stamp.is_none_or(|old| old.is_same_file(&stamp)) && stamp.size >= self.offset;
+        if !same || !self.continues(&file).map_err(failed("read", &self.path))? {
+            self.forget();
+        }
+        let rest = self.read_on(&file, stamp.size).map_err(failed("read", &self.path))?;
+        self.stamp = Some(stamp);
+        let unread = stamp.size.saturating_sub(self.offset);
+        Ok(match rest {
+            Some(rest) if rest.is_empty() && unread == 0 => Rest::Nothing,
+            Some(rest) if serde_json::from_slice::<Event>(&rest).is_ok() => Rest::Unended,
+            _ => Rest::Torn(unread),
+        })
+    }
+
+    /// Takes in all whole lines up to `size`, piece by piece; answers what follows the last one, `None` when that is
+    /// no part of a line.
+    fn read_on(&mut self, file: &File, size: u64) -> io::Result<Option<Vec<u8>>> {
+        let mut line: Vec<u8> = Vec::new();
+        // The line at hand is too long, or has a hole in it, and is passed over up to its end.
+        let mut broken = false;
+        let mut at = self.offset;
+        while at < size {
+            match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
+                // Nothing but a hole follows.
+                Err(rustix::io::Errno::NXIO) => return Ok((at == self.offset && size == at).then_some(line)),
+                Ok(data) if data > at => (at, broken) = (data, true),
+                // Not every file system can tell.
+                _ => {}
+            }
+            let mut piece = vec![0; PIECE.min(usize::try_from(size - at).unwrap_or(PIECE))];
+            let length = read_at(file, &mut piece, at)?;
+            if length == 0 {
+                break;
+            }
+            at += length as u64;
+            let piece = &piece[..length];
+            let Some(first) = piece.iter().position(|&byte| byte == b'\n').map(|end| end + 1) else {
+                line.extend_from_slice(piece);
+                if line.len() > LONGEST {
+                    (broken, line) = (true, Vec::new());
+                }
+                continue;
+            };
+            let whole = piece.iter().rposition(|&byte| byte == b'\n').map_or(first, |end| end + 1);
+            line.extend_from_slice(&piece[..first]);
+            if broken || line.len() > LONGEST {
+                let end = at - (length - first) as u64;
+                log::warn!("{}: the line at byte {} is no event and is skipped", self.path.display(), self.offset);
+                (self.offset, self.tail) = (end, line[line.len().saturating_sub(TAIL)..].to_vec());
+            } else {
+                self.take_in(&line);
+            }
+            broken = false;
+            self.take_in(&piece[first..whole]);
+            line = piece[whole..].to_vec();
+        }
+        Ok(Some(line).filter(|_| !broken))
+    }
+
+    /// `false` when what was read before stands there no more.
+    fn continues(&self, file: &File) -> io::Result<bool> {
+        let mut there = vec![0; self.tail.len()];
+        let length = read_at(file, &mut there, self.offset - self.tail.len() as u64)?;
+        Ok(there[..length] == self.tail[..])
+    }
+
+    fn take_in(&mut self, lines: &[u8]) {
+        if lines.is_empty() {
+            return;
+        }
+        let history = Arc::make_mut(&mut self.history);
+        for line in lines.split_inclusive(|&byte| byte == b'\n') {
+            let start = self.offset;
+            self.offset += line.len() as u64;
+            match serde_json::from_slice::<Event>(line) {
+                Ok(mut event) => {
+                    self.seals.check(&mut event);
+                    if !is_plausible(event.seq, history.seq) {
+                        log::warn!(
+                            "{}: nobody has counted to {}, the number in the line at byte {start}",
+                            self.path.display(),
+                            event.seq
+                        );
+                        event.seq = history.seq;
+                    }
+                    history.apply(&event);
+                }
+                Err(_) if line.trim_ascii().is_empty() => {}
+                Err(error) => {
+                    // Numbers must not be given out twice, whatever else the line says.
+                    #[derive(Deserialize)]
+                    struct Numbered {
+                        seq: u64,
+                    }
+                    if let Ok(Numbered { seq }) = serde_json::from_slice(line)
+                        && is_plausible(seq, history.seq)
+                    {
+                        history.seq = history.seq.max(seq);
+                    }
+                    log::warn!("{}: the line at byte {start} is skipped: {error}", self.path.display());
+                }
+            }
+            if self.offset - self.marks.last().map_or(0, |mark| mark.1) >= STRIDE {
+                self.marks.push((history.seq, self.offset));
+            }
+        }
+        self.tail.extend_from_slice(&lines[lines.len().saturating_sub(TAIL)..]);
+        self.tail.drain(..self.tail.len().saturating_sub(TAIL));
+    }
+
+    /// Sets space aside for so many bytes more, so that [`Self::append`] cannot fail for want of it.
+    pub(super) fn reserve(&mut self, bytes: usize) -> Result<(), StoreError> {
+        let end = self.offset + bytes as u64;
+        if end <= self.reserved {
+            return Ok(());
+        }
+        let (file, created) = disk::append(&self.path)?;
+        if created {
+            let directory = self.path.parent().expect("the journal stands in a directory");
+            disk::sync_directory(directory).map_err(failed("make durable", directory))?;
+        }
+        let want = end - self.offset + RESERVE;
+        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::KEEP_SIZE, self.offset, want) {
+            Ok(()) => self.reserved = self.offset + want,
+            Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => {
+                return Err(failed("append to", &self.path)(rustix::io::Errno::NOSPC.into()));
+            }
+            // Not every file system can.
+            Err(_) => self.reserved = u64::MAX,
+        }
+        self.stamp = None;
+        Ok(())
+    }
+
+    /// Appends events by a single write; only for one who holds the queue lock and has mended the end.
+    /// If they are to be durable, they have reached the disk afterwards, with all that stood before them.
+    ///
+    /// The journal has a lock of its own for this moment: two who both believe that they hold the queue's, because
+    /// somebody took its file away, still append one after the other, and the later one counts on and leaves out what
+    /// the other one has told by then.
+    pub(super) fn append(&mut self, events: &mut Vec<Event>, durable: bool) -> Result<(), StoreError> {
+        let (mut file, _) = disk::append(&self.path)?;
+        let deadline = Instant::now() + APPENDING;
+        while fs2::FileExt::try_lock_exclusive(&file).is_err() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.refresh()?;
+        if events.first().is_some_and(|first| first.seq <= self.history.seq) {
+            events.retain(|event| !super::is_told(&self.history, event));
+            if events.is_empty() {
+                return Ok(());
+            }
+            for (seq, event) in (self.history.seq + 1..).zip(events.iter_mut()) {
+                (event.seq, event.id) = (seq, seq.to_string());
+            }
+        }
+        let lines = lines(events);
+        let mut write = || -> io::Result<()> {
+            disk::point("store.journal")?;
+            file.write_all(&lines)?;
+            disk::point("store.journal.written")?;
+            if durable {
+                file.sync_data()?;
+            }
+            disk::point("store.journal.synced")
+        };
+        if let Err(error) = write() {
+            // What of it stands there is unknown: cut back to what is known, and read anew.
+            self.cut_back(self.offset);
+            return Err(failed("append to", &self.path)(error));
+        }
+        self.take_in(&lines);
+        self.stamp = disk::stamp(&self.path)?;
+        Ok(())
+    }
+
+    /// Where the last whole line ends.
+    pub(super) fn end(&self) -> u64 {
+        self.offset
+    }
+
+    /// Makes the directory that it stands in, for our eyes only.
+    pub(super) fn make_place(&self) -> Result<(), StoreError> {
+        let directory = self.path.parent().expect("the journal stands in a directory");
+        files::make_named_dir(directory)?;
+        disk::check_directory(directory).map(drop)
+    }
+
+    /// Takes back what was appended behind an end; only for one who has held the lock since.
+    pub(super) fn cut_back(&mut self, end: u64) {
+        let cut = files::named::hold(&self.path).and_then(|file| file.set_len(end));
+        if let Err(error) = cut {
+            log::debug!("{} could not be cut back: {error}", self.path.display());
+        }
+        self.forget();
+    }
+
+    /// The events after a number.
+    pub(super) fn events(&mut self, after: u64) -> Result<Vec<Event>, StoreError> {
+        self.refresh()?;
+        if after >= self.history.seq {
+            return Ok(Vec::new());
+        }
+        let from = self.marks.iter().rev().find(|(seq, _)| *seq <= after).map_or(0, |(_, end)| *end);
+        let Some((file, _)) = disk::open(&self.path)? else { return Ok(Vec::new()) };
+        let read = || -> io::Result<Vec<Event>> {
+            let (mut events, mut line, mut at, mut before) = (Vec::new(), Vec::new(), from, 0);
+            while at < self.offset {
+                if let Ok(data) = rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(at)) {
+                    at = at.max(data);
+                }
+                let mut piece = vec![0; PIECE.min(usize::try_from(self.offset - at).unwrap_or(PIECE))];
+                let length = read_at(&file, &mut piece, at)?;
+                if length == 0 {
+                    break;
+                }
+                at += length as u64;
+                for part in piece[..length].split_inclusive(|&byte| byte == b'\n') {
+                    if line.len() <= LONGEST {
+                        line.extend_from_slice(part);
+                    }
+                    if part.ends_with(b"\n") {
+                        let event = serde_json::from_slice::<Event>(&line).ok();
+                        if let Some(event) = event.filter(|event| from > 0 || is_plausible(event.seq, before)) {
+                            before = before.max(event.seq);
+                            events.extend(Some(event).filter(|event| event.seq > after));
+                        }
+                        line.clear();
+                    }
+                }
+            }
+            Ok(events)
+        };
+        read().map_err(failed("read", &self.path))
+    }
+}
+
+/// Whether an event may have this number when the one before it has that.
+fn is_plausible(seq: u64, before: u64) -> bool {
+    if before == 0 { seq <= GREATEST } else { seq <= before.saturating_add(JUMP) }
+}
+
+/// Events as they stand in the journal.
+pub(super) fn lines(events: &[Event]) -> Vec<u8> {
+    let mut lines = Vec::with_capacity(events.len() * 384);
+    for event in events {
+        serde_json::to_writer(&mut lines, event).expect("an event is JSON");
+        lines.push(b'\n');
+    }
+    lines
+}
+
+/// Reads until the buffer is full or the file ends.
+fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(more) => filled += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// `//<host>/<project name>`: where events come from.
+pub(super) fn source(host: &str, root: &Path) -> String {
+    let name = root.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    format!("//{host}/{name}")
+}
+/// The event that says why the queue cannot be read (R4).
+pub(super) fn invalid(wrong: &Invalid) -> EventDraft {
+    EventDraft::new(Kind::QueueInvalid, Actor::Outside)
+        .with("line", wrong.line)
+        .with("column", wrong.column)
+        .with("message", wrong.message.as_str())
+}
+
+/// The event that says that an unfinished line was cut off the journal (R24).
+pub(super) fn cut(bytes: u64) -> EventDraft {
+    EventDraft::new(Kind::QueueValid, Actor::Policy("R24".into()))
+        .with("note", format!("{bytes} bytes of an unfinished line were cut off the journal"))
+}

@@ -1,0 +1,136 @@
+//! The user's key, and with it the seals of events that allow something.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{
+    Event,
+    seal::{self, Key},
+};
+use oodatcaa_sys::files;
+
+/// Seals and checks the events of one project.
+#[derive(Debug, Default)]
+pub(super) struct Seals {
+    /// The directory of the user's own state, and the project's name in it; none where there is no such place.
+    place: Option<(PathBuf, String)>,
+    key: Option<Key>,
+}
+
+impl Seals {
+    pub(super) fn of(layout: &Layout) -> Self {
+        let name = layout.user_state().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+        let place = layout.user_base().map(Path::to_owned).zip(name);
+        Self { place, key: None }
+    }
+
+    /// Puts a seal on what needs one. Without a key it stays without, and will not count.
+    pub(super) fn seal(&mut self, event: &mut Event) {
+        if !seal::allows(event) {
+            return;
+        }
+        event.sealed = false;
+        let Some((_, project)) = self.place.clone() else {
+            return log::warn!("{} will not count: neither HOME nor XDG_STATE_HOME says where your key is", event.kind);
+        };
+        if let Some(key) = self.key(true) {
+            event.data.insert(seal::MEMBER.into(), key.seal(&project, event).into());
+            event.sealed = true;
+        }
+    }
+
+    /// Notes on an event out of the journal whether this user's programs wrote it.
+    pub(super) fn check(&mut self, event: &mut Event) {
+        if !seal::allows(event) {
+            return;
+        }
+        let Some((_, project)) = self.place.clone() else { return };
+        event.sealed = self.key(false).is_some_and(|key| key.holds(&project, event));
+    }
+
+    /// The key; made where it is wanted and there is none. One that is not there may be made by others any time.
+    fn key(&mut self, wanted: bool) -> Option<&Key> {
+        if self.key.is_none() {
+            let (base, _) = self.place.as_ref()?;
+            let read = read(base).or_else(|| if wanted { make(base) } else { None });
+            self.key = read;
+        }
+        self.key.as_ref()
+    }
+}
+
+fn read(base: &Path) -> Option<Key> {
+    match files::read_granting(base, &base.join("key"), Key::BYTES as u64) {
+        Ok(bytes) => bytes.and_then(|bytes| Key::of(&bytes)),
+        Err(error) => {
+            log::warn!("approvals cannot be checked: failed to {error}: {}", error.why);
+            None
+        }
+    }
+}
+
+fn make(base: &Path) -> Option<Key> {
+    let path = base.join("key");
+    let beside = base.join(format!("{}key.{}", files::TEMPORARY, std::process::id()));
+    let done = || -> Result<(), files::FileError> {
+        files::make_named_dir(base)?;
+        let _ = files::remove(base, &beside)?;
+        let mut bytes = [0; Key::BYTES];
+        let failed =
+            |error: std::io::Error| files::FileError { doing: "write", path: path.clone(), why: files::Why::Io(error) };
+        let mut filled = 0;
+        while filled < bytes.len() {
+            let flags = rustix::rand::GetRandomFlags::empty();
+            filled += rustix::rand::getrandom(&mut bytes[filled..], flags).map_err(|error| failed(error.into()))?;
+        }
+        let mut file = files::create_new(base, &beside)?;
+        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+        match files::rename_new(base, &beside, &path) {
+            // Another process was faster: its key is the key.
+            Err(error) if error.is_taken() => files::remove(base, &beside).map(drop),
+            done => done,
+        }
+    };
+    match done() {
+        Ok(()) => read(base),
+        Err(error) => {
+            log::warn!("what you allow will not count: failed to {error}: {}", error.why);
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+    use oodatcaa_core::{EventDraft, Kind, event::Actor};
+
+    #[test]
+    fn what_one_process_seals_another_believes_and_a_forged_one_nobody() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let layout = |project: &str| Layout::new("/p").kept_in(dir.path().join("state/projects").join(project));
+        let draft = EventDraft::new(Kind::DecisionResolved, Actor::Human("me@tty".into())).with("verdict", "approved");
+        let mut event = Event::number(draft, 1, chrono::DateTime::UNIX_EPOCH, "");
+        let mut forged = event.clone();
+        Seals::of(&layout("a")).check(&mut forged);
+        assert!(!forged.sealed, "no key yet");
+        Seals::of(&layout("a")).seal(&mut event);
+        let key = dir.path().join("state/key");
+        let meta = key.metadata().expect("made at first use");
+        assert_eq!((meta.len(), meta.mode() & 0o777), (Key::BYTES as u64, 0o600));
+        let believed = |project: &str, mut event: Event| {
+            event.sealed = false;
+            Seals::of(&layout(project)).check(&mut event);
+            event.sealed
+        };
+        assert!(believed("a", event.clone()) && !believed("b", event.clone()) && !believed("a", forged));
+        let mut alone = event.clone();
+        Seals::of(&Layout::new("/p")).seal(&mut alone);
+        assert!(!alone.sealed, "without a place for a key nothing is allowed");
+    }
+}

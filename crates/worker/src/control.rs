@@ -1,0 +1,42 @@
+//! What a worker tells an attempt that runs, and what follows for it.
+
+use std::fmt;
+
+use oodatcaa_core::{Class, Outcome, landing::Veto};
+use oodatcaa_process::Stop;
+
+/// What the worker tells a run.
+#[derive(Clone, Debug)]
+pub(super) enum Control {
+    /// End the attempt.
+    Stop(Stop, Why),
+}
+
+/// Why an attempt is stopped from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// The worker stops.
+    Shutdown,
+    /// It has lost its right.
+    Lost(Veto),
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shutdown => f.write_str("the worker was told to stop"),
+            Self::Lost(veto) => veto.fmt(f),
+        }
+    }
+}
+
+impl Why {
+    /// What a stop means for the attempt.
+    pub(super) fn outcome(&self) -> Outcome {
+        let class = match self {
+            Self::Shutdown => Class::Interrupted,
+            Self::Lost(veto) => veto.class(),
+        };
+        Outcome::failed(class, self.to_string())
+    }
+}

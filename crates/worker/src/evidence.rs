@@ -1,0 +1,420 @@
+//! Proof that our own code asks for before a task moves on (R20): a result file, named files, gates.
+
+use std::path::{Component, Path};
+
+use super::{
+    Shared,
+    baseline::{self, Verdict},
+    record::GateRecord,
+    run::Run,
+};
+use oodatcaa_agent::{
+    output,
+    result::{self, Answer},
+};
+use oodatcaa_config::GateConfig;
+use oodatcaa_core::{Class, EventDraft, Kind, Outcome, Plan, Task, environment, history::GATE, settle, text};
+use oodatcaa_git::{Author, Directory, Workspace, WorkspaceError, prune, trailers};
+use oodatcaa_process::{Ended, Invocation, Keeper, Limits, StopCause};
+use oodatcaa_sys::files;
+
+/// With less room than this nobody can have written anything.
+const LEAST_ROOM: u64 = 1 << 20;
+
+/// Bytes of a gate's log.
+const GATE_OUTPUT: u64 = 16 << 20;
+
+/// The gates of an attempt: the role's, then the task's own, each once.
+pub(super) fn gates(shared: &Shared, task: &Task) -> Vec<String> {
+    let mut names = shared.setup.role.gates.clone();
+    for name in &task.gates {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names
+}
+
+/// What to say of a gate that nobody configured.
+pub(super) fn unknown_gate(name: &str) -> String {
+    let name = text::cut(&text::one_line(name), 100);
+    format!(
+        "the gate `{name}` is not configured; add [gates.{name}] to .oodatcaa/config.toml, or take it out of the task"
+    )
+}
+
+/// Checks everything in order of cost; the first that is missing is the outcome.
+pub(super) fn check(run: &mut Run) -> Result<(), Outcome> {
+    let missing = |reason: String| Outcome::failed(Class::NoEvidence, reason);
+    let role = run.shared.setup.role.clone();
+    if role.require_result && !run.assignment.result_file().is_file() {
+        return Err(missing("the agent said done and wrote no result.json, which this role demands".into()));
+    }
+    if role.criteria {
+        check_criteria(run)?;
+    }
+    for name in &role.files {
+        let path = Path::new(name);
+        let inside = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        if !inside {
+            return Err(Outcome::failed(
+                Class::Config,
+                format!("the required file `{name}` is not below the workspace"),
+            ));
+        }
+        if !run.assignment.workspace.join(path).exists() {
+            return Err(missing(format!("the required file `{name}` is not there")));
+        }
+    }
+    check_gates(run)
+}
+
+/// Every acceptance criterion has an answer with evidence, and each answer says that it is met.
+fn check_criteria(run: &mut Run) -> Result<(), Outcome> {
+    let criteria = run.assignment.task.acceptance_criteria.len();
+    if criteria == 0 {
+        return Ok(());
+    }
+    let said = result::read(&run.assignment.result_file()).ok().flatten();
+    let answers = said.map(|said| said.criteria).unwrap_or_default();
+    let judged = judge_criteria(criteria, &answers);
+    let secrets = run.secrets();
+    let masked = |answer: Answer| Answer { evidence: output::mask(&answer.evidence, &secrets), ..answer };
+    run.record().criteria = answers.into_iter().map(masked).collect();
+    judged
+}
+
+fn judge_criteria(criteria: usize, answers: &[Answer]) -> Result<(), Outcome> {
+    let broken: Vec<String> = answers
+        .iter()
+        .filter(|answer| !answer.met)
+        .map(|answer| format!("criterion {} is not met: {}", answer.criterion, answer.evidence))
+        .collect();
+    if !broken.is_empty() {
+        return Err(Outcome::NeedsAdapt { reason: broken.join("\n") });
+    }
+    let proved =
+        |number: &usize| answers.iter().any(|answer| answer.criterion == *number && !answer.evidence.trim().is_empty());
+    let open: Vec<String> = (1..=criteria).filter(|number| !proved(number)).map(|number| number.to_string()).collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    let reason = format!(
+        "result.json answers {} of {criteria} acceptance criteria with evidence; missing in its `criteria`: {}",
+        criteria - open.len(),
+        open.join(", ")
+    );
+    Err(Outcome::failed(Class::NoEvidence, reason))
+}
+
+/// Runs the gates in the workspace, in order; the first that is red is the outcome.
+pub(super) fn check_gates(run: &mut Run) -> Result<(), Outcome> {
+    let names = gates(&run.shared, &run.assignment.task);
+    run_gates(run, &names).map_err(|(_, outcome)| outcome)
+}
+
+/// Runs these gates in order; the first that is red is named, with the outcome.
+pub(super) fn run_gates(run: &mut Run, names: &[String]) -> Result<(), (String, Outcome)> {
+    for name in names {
+        let stopped = run.is_stopped().map_or(Ok(()), Err);
+        stopped.and_then(|()| gate(run, name)).map_err(|outcome| (name.clone(), outcome))?;
+    }
+    Ok(())
+}
+
+/// In a worktree our own eyes see what was done: what is left is committed, and a builder without a change has no proof.
+pub(super) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome) -> Result<(), Outcome> {
+    let broken = |error: WorkspaceError| Outcome::failed(error.class(), format!("failed to {}", super::chain(&error)));
+    if let Err(error) = run.beside(|| workspace.verify()) {
+        let why = format!("what the agent did in its worktree is not taken for work: {}", super::chain(&error));
+        return Err(Outcome::failed(Class::NoEvidence, why));
+    }
+    let known = run.snapshot.history.task(&run.assignment.task.id);
+    // What an attempt made that was interrupted is this one's as well: nobody has judged it yet.
+    let first = known.and_then(|known| known.unjudged.as_ref()).filter(|(role, _)| role == run.shared.role());
+    let first = first.map_or(run.lease().token, |(_, first)| *first);
+    let after_conflict = known.is_some_and(|known| known.conflicts > 0);
+    let token = run.lease().token;
+    let evidence = run.beside(|| match first == token {
+        true => workspace.evidence(),
+        false => workspace.evidence_since(first),
+    });
+    let evidence = evidence.map_err(broken)?;
+    if let Some(midway) = evidence.midway {
+        return Err(Outcome::failed(Class::NoEvidence, format!("the agent left {midway} half done in the worktree")));
+    }
+    if run.shared.setup.role.change && evidence.known {
+        // Whoever resolves a conflict may keep every line of its own: that it took the other side in is the work.
+        let worked = evidence.is_work() || after_conflict && evidence.took_in;
+        judge_change(outcome, worked, &evidence.changed, evidence.apart != Some(0)).map_err(|refused| {
+            let least = run.shared.setup.config.workspace.disk_min.min(LEAST_ROOM);
+            match prune::room(workspace.path(), least) {
+                Ok(()) => and_left_out(refused, &evidence.left_out),
+                Err(error) => Outcome::failed(Class::Environment, format!("failed to {}", super::chain(&error))),
+            }
+        })?;
+    }
+    let mut look_at = evidence.risky.clone();
+    let left_out: Vec<String> = evidence
+        .left_out
+        .iter()
+        .map(|name| format!("{name} (too large, or a repository of its own: no part of the change)"))
+        .collect();
+    look_at.extend(left_out.iter().cloned());
+    if !look_at.is_empty() {
+        let all = look_at.join(", ");
+        log::warn!(task = run.assignment.task.id.as_str(); "{}: look at these before you merge: {}", run.assignment.task.id, text::one_line(&all));
+    }
+    look_at.extend(run.record().beside.iter().cloned());
+    run.record().beside.extend(left_out);
+    run.record().risky = look_at;
+    if !run.commits() {
+        return Ok(());
+    }
+    if evidence.dirty {
+        let role = &run.assignment.rule.role;
+        let author = Author::of(run.shared.setup.config.workspace.author.as_deref(), role);
+        let title = text::cut(&text::one_line(&run.assignment.task.title), 60);
+        let message = format!("{}: {title}", run.assignment.task.id);
+        let trailers = trailers(&run.assignment.lease);
+        run.beside(|| workspace.commit_rest(&message, &trailers, &author)).map_err(broken)?;
+    }
+    let unfinished = run.beside(|| workspace.unfinished_submodules()).map_err(broken)?;
+    if run.shared.setup.role.change && !unfinished.is_empty() {
+        let names = text::one_line(&unfinished.join(", "));
+        let reason =
+            format!("these submodules hold changes that are not committed in them, and only that can be kept: {names}");
+        return Err(Outcome::failed(Class::NoEvidence, reason));
+    }
+    let published = run.shared.setup.config.merge.push.is_some();
+    match run.beside(|| workspace.refuses(published)).map_err(broken)? {
+        Some(reason) => Err(Outcome::failed(Class::NoEvidence, reason)),
+        None => Ok(()),
+    }
+}
+
+/// Tells what happened beside the work while the agent worked, however the attempt ended.
+pub(super) fn tell_beside(run: &mut Run, workspace: &Workspace) {
+    let told = beside(run, workspace);
+    if !told.is_empty() {
+        let id = &run.assignment.task.id;
+        log::warn!(task = id.as_str(); "{id}: beside its work: {}", text::one_line(&told.join(", ")));
+    }
+    run.record().risky.clone_from(&told);
+    run.record().beside = told;
+}
+
+/// What happened beside the work while the agent worked: to the target, and to its own task in the queue.
+fn beside(run: &Run, workspace: &Workspace) -> Vec<String> {
+    let mut told = Vec::new();
+    let began = run.ground.as_ref().and_then(|ground| ground.target.clone());
+    let now = workspace.target_commit().ok().flatten();
+    if let (Some(began), Some(now), Some(git), Some(target)) = (began, now, workspace.git(), workspace.base_branch())
+        && began != now
+    {
+        // What we merge ourselves names its task.
+        let range = format!("{began}..{now}");
+        let args = ["rev-list", "--first-parent", "--count", "--invert-grep", "--grep=^Oodatcaa-Task: ", &range];
+        match git.run(&args).as_deref() {
+            Ok("0") => {}
+            Ok(count) => {
+                let commits = text::many(count.parse().unwrap_or_default(), "commit");
+                told.push(format!("{target} got {commits} that no merge of ours brought"));
+            }
+            Err(_) => told.push(format!("{target} was rewritten while the agent worked")),
+        }
+    }
+    let mine = &run.assignment.task;
+    let Ok(reading) = run.shared.store.read() else { return told };
+    if let Some(task) = reading.snapshot.queue.get(&mine.id) {
+        let members = [
+            ("acceptance_criteria", task.acceptance_criteria != mine.acceptance_criteria),
+            ("exit_gates", task.exit_gates != mine.exit_gates),
+            ("gates", task.gates != mine.gates),
+            ("role", task.role != mine.role),
+            ("trusted", task.trusted != mine.trusted),
+        ];
+        let changed = members.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name);
+        told.extend(changed.map(|name| format!("`{name}` of the task was changed while the agent worked")));
+    }
+    told
+}
+
+/// In a directory that attempts share, what was there before tells what was made.
+pub(super) fn check_directory(before: &Directory, outcome: &Outcome) -> Result<(), Outcome> {
+    let changed = before
+        .changed()
+        .map_err(|error| Outcome::failed(error.class(), format!("failed to {}", super::chain(&error))))?;
+    judge_change(outcome, !changed.is_empty(), &changed, true)
+}
+
+/// A refusal that also says what was made and is no part of the change.
+fn and_left_out(mut refused: Outcome, left_out: &[String]) -> Outcome {
+    if let (Outcome::Failed { reason, .. }, false) = (&mut refused, left_out.is_empty()) {
+        reason.push_str(&format!("; what could not be taken in: {}", text::one_line(&left_out.join(", "))));
+    }
+    refused
+}
+
+/// Whether what was said fits to what was made: content, never the number of commits.
+fn judge_change(outcome: &Outcome, worked: bool, changed: &[String], is_apart: bool) -> Result<(), Outcome> {
+    let reason = match outcome {
+        Outcome::Done { .. } if !worked => {
+            "the agent said done and changed nothing; `no_change` is an outcome of its own".to_owned()
+        }
+        Outcome::Done { .. } if !is_apart => "the agent said done, and its branch holds nothing that the target does \
+             not have; `no_change` is an outcome of its own"
+            .to_owned(),
+        Outcome::NoChange { .. } if !changed.is_empty() => {
+            let (shown, more) = (changed.len().min(5), changed.len().saturating_sub(5));
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            format!("the agent said no_change and changed {}{more}", changed[..shown].join(", "))
+        }
+        _ => return Ok(()),
+    };
+    Err(Outcome::failed(Class::NoEvidence, reason))
+}
+
+/// How a gate ended.
+pub(super) struct Ran {
+    pub(super) ok: bool,
+    /// It could not be run at all.
+    pub(super) cannot: bool,
+    /// In words.
+    pub(super) words: String,
+    /// Its last lines.
+    pub(super) tail: String,
+}
+
+fn gate(run: &mut Run, name: &str) -> Result<(), Outcome> {
+    let gate = run.shared.gate(name).cloned().ok_or_else(|| Outcome::failed(Class::Config, unknown_gate(name)))?;
+    let cwd = run.assignment.workspace.clone();
+    let ran = execute(run, name, &gate, &cwd, "")?;
+    if ran.ok {
+        return Ok(());
+    }
+    let strange = ran.cannot || environment::no_room(&ran.tail).is_some();
+    let tail = if ran.tail.is_empty() { String::new() } else { format!("; its last lines:\n{}", ran.tail) };
+    // What is shown in one line is cut at its end: why it failed comes before what stands around it.
+    let why =
+        text::telling(&ran.tail).filter(|line| !ran.tail.lines().next().is_some_and(|first| first.contains(line)));
+    let why = why.map(|line| format!(": {}", text::cut(line, 200))).unwrap_or_default();
+    let words = format!("{GATE}{name}` {}{why}{tail}", ran.words);
+    let role = run.shared.role().clone();
+    match baseline::ask(run, name, &gate, strange)? {
+        Verdict::Red { commit, words } => Err(Outcome::failed(
+            Class::Environment,
+            format!(
+                "the gate `{name}` {words}, also on {commit}, on which nobody has worked yet: it says nothing of the \
+                 work. Make it green there, or, where it is meant to be red until a task is done, set \
+                 `baseline = \"skip\"` in [gates.{name}]; then: agentctl fleet start {role}"
+            ),
+        )),
+        Verdict::Unknown if strange => {
+            Err(Outcome::failed(Class::Environment, format!("{words}\nafter mending it: agentctl fleet start {role}")))
+        }
+        Verdict::Green | Verdict::Unknown => Err(Outcome::failed(Class::GateFailed, words)),
+    }
+}
+
+/// Runs a gate in a directory; `suffix` keeps what it leaves apart from another run of it. Only a stop is an error.
+pub(super) fn execute(run: &mut Run, name: &str, gate: &GateConfig, cwd: &Path, suffix: &str) -> Result<Ran, Outcome> {
+    // A gate has a directory of its own below the run's, so that its exit status and its tag are its own.
+    let dir = run
+        .assignment
+        .run_dir
+        .join("gates")
+        .join(oodatcaa_core::TaskId::parse(name).map_or("unnamed".into(), |id| id.to_string()) + suffix);
+    let broken = |error: std::io::Error| {
+        Outcome::failed(Class::AgentCrashed, format!("the gate `{name}` cannot be started: {error}"))
+    };
+    files::make_dir(run.shared.setup.layout.root(), &dir).map_err(|error| broken(error.into()))?;
+    let log =
+        run.assignment.run_dir.join(format!("gate-{}.log", dir.file_name().unwrap_or_default().to_string_lossy()));
+    let invocation = Invocation {
+        argv: gate.argv.clone(),
+        env: run.environment(&gate.env),
+        cwd: cwd.to_owned(),
+        stdin: None,
+        stdout: log.clone(),
+        stderr: log.clone(),
+    };
+    let limits = Limits {
+        wall: Some(gate.timeout).filter(|limit| !limit.is_zero()),
+        silence: None,
+        output: GATE_OUTPUT,
+        memory: run.shared.setup.role.memory,
+        grace: run.shared.setup.config.fleet.grace,
+    };
+    let nudge = run.shared.setup.layout.lease(&run.assignment.task.id);
+    let keeper = Keeper::spawn(&run.shared.setup.exe, Some(&dir)).map_err(broken)?;
+    let attempt = keeper.run(&dir, &invocation, &limits, Some(&nudge)).map_err(broken)?;
+    let exit = run.follow(&attempt, false);
+    if let Some(stopped) = run.verdict_of_stop(&exit) {
+        return Err(stopped);
+    }
+    let ok = exit.ended == Ended::Exited(0) && exit.stopped.is_none();
+    let words = match (&exit.stopped, &exit.ended) {
+        (Some(StopCause::Wall), _) => format!("ran longer than {}", text::duration(gate.timeout)),
+        (Some(StopCause::Output), _) => format!("wrote more than {GATE_OUTPUT} bytes"),
+        (Some(StopCause::Memory), _) => "held more memory than the limit `memory` of its role".into(),
+        (Some(_), _) => "was stopped".into(),
+        (None, Ended::Exited(code)) => format!("ended with exit status {code}"),
+        (None, Ended::Signalled(signal)) => format!("was ended by signal {signal}"),
+        (None, Ended::NotStarted { error, .. }) => format!("cannot be started: {error}"),
+        (None, Ended::Unknown) => "ended, nobody knows how".into(),
+    };
+    let shown = if suffix.is_empty() { name.to_owned() } else { format!("{name} ({suffix})") };
+    run.record().gates.push(GateRecord { name: shown, ok, words: words.clone(), millis: exit.millis });
+    run.save();
+    let event = EventDraft::new(Kind::GateFinished, run.shared.actor())
+        .lease(&run.assignment.lease)
+        .with("gate", text::cut(name, 100))
+        .with("ok", ok)
+        .with("tried", Some(suffix).filter(|suffix| !suffix.is_empty()))
+        .with("exit", words.as_str());
+    let mine = run.assignment.lease.clone();
+    let noted = run.shared.store.transact(&mut |snapshot| match settle::superseded(snapshot, &mine) {
+        true => Plan::none(),
+        false => Plan { events: vec![event.clone()], ..Plan::none() },
+    });
+    if let Err(error) = noted {
+        log::warn!("cannot note the gate `{name}`: failed to {}", super::chain(&error));
+    }
+    let cannot = match exit.ended {
+        Ended::NotStarted { .. } => true,
+        Ended::Exited(code) => environment::CANNOT_RUN.contains(&code),
+        Ended::Signalled(_) | Ended::Unknown => false,
+    };
+    Ok(Ran { ok, cannot, words, tail: super::record::tail(&log, 40, 4_000) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(criterion: usize, met: bool, evidence: &str) -> Answer {
+        Answer { criterion, met, evidence: evidence.into() }
+    }
+
+    #[test]
+    fn each_criterion_needs_an_answer_with_evidence() {
+        let class = |answers: &[Answer]| match judge_criteria(2, answers) {
+            Err(Outcome::Failed { class, reason, .. }) => Some((class, reason)),
+            Err(other) => panic!("{other:?}"),
+            Ok(()) => None,
+        };
+        let said = class(&[answer(2, true, "ran it"), answer(1, true, "  "), answer(7, true, "what?")]);
+        let (class_of, reason) = said.expect("one is open");
+        assert_eq!(class_of, Class::NoEvidence);
+        assert!(reason.contains("1 of 2") && reason.ends_with("`criteria`: 1"), "{reason}");
+        assert!(class(&[]).is_some());
+        assert_eq!(class(&[answer(1, true, "ran it"), answer(2, true, "read it")]), None);
+    }
+
+    #[test]
+    fn an_answer_that_says_no_sends_the_task_back_whatever_the_outcome_says() {
+        let judged = judge_criteria(2, &[answer(1, true, "ran it"), answer(2, false, "hangs")]);
+        assert_eq!(judged, Err(Outcome::NeedsAdapt { reason: "criterion 2 is not met: hangs".into() }));
+    }
+}

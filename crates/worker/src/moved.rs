@@ -1,0 +1,56 @@
+//! A project's directory that somebody has moved elsewhere: its worker leaves, and says where to start another.
+
+use std::time::{Duration, Instant};
+
+use super::{Stopping, Worker};
+use oodatcaa_process::Stop;
+use oodatcaa_store::StoreError;
+use oodatcaa_sys::project::Anchor;
+
+/// So long a directory may be elsewhere before that is meant: it may come back in a moment.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a worker knows of the place of its project.
+#[derive(Debug)]
+pub(super) struct Place {
+    anchor: Option<Anchor>,
+    /// Since when it has been elsewhere.
+    since: Option<Instant>,
+    /// Why the worker leaves.
+    pub(super) left: Option<StoreError>,
+}
+
+impl Place {
+    pub(super) fn of(root: &std::path::Path) -> Self {
+        Self { anchor: Anchor::of(root).ok(), since: None, left: None }
+    }
+
+    pub(super) fn is_here(&mut self) {
+        self.since = None;
+    }
+}
+
+impl Worker {
+    /// After a look that failed: leaves when the project lies somewhere else for good. It does not follow, because
+    /// what it has started works with the old paths, and never works in what lies at the old place now.
+    pub(super) fn leave_if_moved(&mut self, error: StoreError) -> Option<StoreError> {
+        let place = &mut self.place;
+        let moved = place.anchor.as_ref().and_then(|anchor| Some((anchor.moved_to()?, anchor.is_replaced())));
+        let Some((now, replaced)) = moved.filter(|_| place.left.is_none()) else { return Some(error) };
+        let since = *place.since.get_or_insert_with(Instant::now);
+        if !replaced && since.elapsed() < PATIENCE {
+            return Some(error);
+        }
+        let (root, role) = (self.shared.setup.layout.root().display(), self.shared.role());
+        log::error!(
+            "the project has been moved from {root} to {}: this worker ends; start it there: cd {} && agentctl fleet start {role}",
+            now.display(),
+            now.display()
+        );
+        place.left = Some(error);
+        self.stopping = Some(Stopping { signals: 2, deadline: Instant::now(), forced: true });
+        self.tell_all(Stop::Now);
+        self.give_up_settling();
+        None
+    }
+}
