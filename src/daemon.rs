@@ -23,7 +23,7 @@ use oodatcaa_fleet::{
 use oodatcaa_process::caller;
 use oodatcaa_store::file::{self, FileOptions, FileStore};
 use oodatcaa_sys::descriptors;
-use oodatcaa_worker::{self as worker, Left, Setup, Signal, Worker};
+use oodatcaa_worker::{self as worker, Exit, Setup, Signal, Worker};
 
 /// One worker of an unattended fleet of coding agents: serves one role of the queue
 /// `.oodatcaa/work/SPRINT_QUEUE.json`.
@@ -196,16 +196,16 @@ fn work(
         }
     });
     match left {
-        Left::Done => Ok(ExitCode::SUCCESS),
-        Left::Store(error) => Err((error.into(), None)),
-        Left::Mend(Class::AgentNotFound) => Ok(ExitCode::from(sysexit::UNAVAILABLE)),
-        Left::Mend(Class::Config) => Ok(ExitCode::from(sysexit::CONFIG)),
-        Left::Mend(_) => Ok(ExitCode::from(sysexit::NO_PERMISSION)),
-        Left::AtOnce => leave(),
+        Exit::Done => Ok(ExitCode::SUCCESS),
+        Exit::Store(error) => Err((error.into(), None)),
+        Exit::Mend(Class::AgentNotFound) => Ok(ExitCode::from(sysexit::UNAVAILABLE)),
+        Exit::Mend(Class::Config) => Ok(ExitCode::from(sysexit::CONFIG)),
+        Exit::Mend(_) => Ok(ExitCode::from(sysexit::NO_PERMISSION)),
+        Exit::AtOnce => leave(),
     }
 }
 
-/// Leaves without waiting for the threads of attempts; their keepers see that and end the agents.
+/// Leaves without waiting for the threads of attempts; their shims see that and end the agents.
 #[expect(clippy::exit, reason = "a third signal means now: the run threads are not waited for")]
 fn leave() -> ! {
     std::process::exit(i32::from(sysexit::TEMPORARY))
@@ -351,7 +351,7 @@ fn json_line(out: &mut env_logger::fmt::Formatter, role: &str, record: &log::Rec
         }
     }
     let mut facts = Facts(serde_json::Map::new());
-    facts.0.insert("time".into(), oodatcaa_core::plan::stamp(chrono::Utc::now()).into());
+    facts.0.insert("time".into(), oodatcaa_core::change::stamp(chrono::Utc::now()).into());
     facts.0.insert("level".into(), record.level().as_str().to_ascii_lowercase().into());
     facts.0.insert("role".into(), role.into());
     facts.0.insert("message".into(), text::many_lines(&record.args().to_string()).into());

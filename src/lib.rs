@@ -1,6 +1,6 @@
 //! `oodatcaa`: an unattended fleet of coding agents that works through a queue file.
 //!
-//! *Rules decide on a snapshot, the store commits the plan, the worker walks one task from left to right.*
+//! *Rules decide on a snapshot, the store commits the change set, the worker walks one task from left to right.*
 //!
 //! This package holds the programs: arguments, words, tables, exit codes. What they do stands in the crates below
 //! `crates/`, which cargo keeps from using each other in circles:

@@ -3,7 +3,7 @@
 use std::{fs, time::Instant};
 
 use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{Plan, Role, Workflow, claim};
+use oodatcaa_core::{ChangeSet, Role, Workflow, claim};
 use oodatcaa_store::{
     Store,
     file::{FileOptions, FileStore, identity},
@@ -41,7 +41,7 @@ pub(crate) fn claims(table: &mut Table) {
         let me = claimant(&Role::BUILDER, "bench@here", true);
         // The first look takes the baseline; a worker has had it long since.
         let begun = Instant::now();
-        store.transact(&mut |_| Plan::none()).expect("a baseline");
+        store.transact(&mut |_| ChangeSet::none()).expect("a baseline");
         let cold = millis(begun);
         let (mut floor, mut ours) = (Vec::new(), Vec::new());
         for n in 0..rounds(if count > 1_000 { 9 } else { 40 }, 5) {
@@ -51,11 +51,11 @@ pub(crate) fn claims(table: &mut Table) {
             let mut claimed = false;
             store
                 .transact(&mut |snapshot| match claim::decide(snapshot, &workflow, &me) {
-                    Ok((plan, _)) => {
+                    Ok((changes, _)) => {
                         claimed = true;
-                        plan
+                        changes
                     }
-                    Err(_) => Plan::none(),
+                    Err(_) => ChangeSet::none(),
                 })
                 .expect("committed");
             ours.push(millis(begun));
@@ -81,7 +81,7 @@ pub(crate) fn unchanged(table: &mut Table) {
         let project = Project::new(&["true"]);
         project.put(&tasks(1, count - 1, 400));
         let store = open(&project);
-        store.transact(&mut |_| Plan::none()).expect("a baseline");
+        store.transact(&mut |_| ChangeSet::none()).expect("a baseline");
         // What has just been written is compared, because a further change could bear the same times.
         std::thread::sleep(std::time::Duration::from_millis(250));
         store.read().expect("read");

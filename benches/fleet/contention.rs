@@ -7,7 +7,7 @@ use std::{
 
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{
-    Lease, LeaseChange, Outcome, Plan, Role, Workflow,
+    ChangeSet, Lease, LeaseChange, Outcome, Role, Workflow,
     claim::{self, Claimant},
     outcome::Retry,
     pool::Offer,
@@ -99,15 +99,15 @@ fn work(store: &FileStore, tag: &str) -> Seen {
         let mut lease: Option<Lease> = None;
         let mut idle = false;
         seen.commit(store, |snapshot| match claim::decide(snapshot, &workflow, &me) {
-            Ok((plan, taken)) => {
+            Ok((changes, taken)) => {
                 lease = Some(taken);
-                plan
+                changes
             }
             Err(claim::Idle::Nothing) => {
                 idle = true;
-                Plan::none()
+                ChangeSet::none()
             }
-            Err(_) => Plan::none(),
+            Err(_) => ChangeSet::none(),
         });
         if idle {
             return seen;
@@ -115,14 +115,14 @@ fn work(store: &FileStore, tag: &str) -> Seen {
         let Some(lease) = lease else { continue };
         let outcome = Outcome::Done { summary: String::new(), tasks: Vec::new() };
         seen.commit(store, |snapshot| {
-            settle::decide(snapshot, &workflow, &lease, &outcome, &Retry::default(), &settle::Facts::default())
+            settle::decide(snapshot, &workflow, &lease, &outcome, &Retry::default(), &settle::Usage::default())
         });
         seen.done += 1;
     }
 }
 
 impl Seen {
-    fn commit(&mut self, store: &FileStore, mut decide: impl FnMut(&oodatcaa_core::Snapshot) -> Plan) {
+    fn commit(&mut self, store: &FileStore, mut decide: impl FnMut(&oodatcaa_core::Snapshot) -> ChangeSet) {
         let asked = Instant::now();
         let mut decided = None;
         store
@@ -149,10 +149,10 @@ pub(crate) fn heartbeats(table: &mut Table) {
     store
         .transact(&mut |snapshot| {
             leases.clear();
-            let (mut seen, mut all) = (snapshot.clone(), Plan::none());
-            while let Ok((plan, lease)) = claim::decide(&seen, &workflow, &me) {
-                seen.advance(&plan);
-                all.then(plan);
+            let (mut seen, mut all) = (snapshot.clone(), ChangeSet::none());
+            while let Ok((changes, lease)) = claim::decide(&seen, &workflow, &me) {
+                seen.advance(&changes);
+                all.then(changes);
                 leases.push(lease);
             }
             all
@@ -166,9 +166,9 @@ pub(crate) fn heartbeats(table: &mut Table) {
         std::thread::sleep(Duration::from_millis(120));
         let before = cpu();
         store
-            .renew(&mut |snapshot| Plan {
+            .renew(&mut |snapshot| ChangeSet {
                 leases: vec![LeaseChange::Write(lease.beaten(&snapshot.now))],
-                ..Plan::none()
+                ..ChangeSet::none()
             })
             .expect("beaten");
         spent += cpu() - before;

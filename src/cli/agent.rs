@@ -280,8 +280,8 @@ fn test(ctx: &Context, name: &str) -> Done {
     let failed = |error: std::io::Error| super::fail::io("make", &base, &error);
     files::make_named_dir(&base)?;
     let room = tempfile::Builder::new().prefix("agent-test-").tempdir_in(&base).map_err(failed)?;
-    let keeper = Host::here().program("agent-daemon");
-    let cases = conform::run(name, &config, room.path(), keeper.as_deref());
+    let shim = Host::here().program("agent-daemon");
+    let cases = conform::run(name, &config, room.path(), shim.as_deref());
     let broken = cases.iter().any(|case| case.verdict == Verdict::Broken);
     let word = |verdict: Verdict| match verdict {
         Verdict::Kept => ("ok", Tone::Good),

@@ -13,9 +13,9 @@ use super::{
 };
 use crate::error::Failure;
 use oodatcaa_core::{
-    Plan, Snapshot, Status, Task, TaskId, Workflow,
+    ChangeSet, Snapshot, Status, Task, TaskId, Workflow,
     event::Actor,
-    operate::{self, Answer, Refusal},
+    manual::{self, Answer, Refusal},
     text::{many, one_line},
 };
 
@@ -32,7 +32,7 @@ pub struct Changed {
     /// The snapshot it was decided on.
     pub before: Snapshot,
     /// The plan; empty when there was nothing to change.
-    pub plan: Plan,
+    pub changes: ChangeSet,
 }
 
 /// Runs a decision: in the store's critical section, or (`dry`) on what stands there now.
@@ -55,19 +55,20 @@ pub fn decide_by(
     let actor = ctx.actor();
     if dry.dry_run {
         let before = ctx.read()?.snapshot;
-        let plan = decide(&before, workflow, &actor).map_err(|refusal| refused(&refusal, &before.queue, workflow))?;
-        return Ok(Changed { before, plan });
+        let changes =
+            decide(&before, workflow, &actor).map_err(|refusal| refused(&refusal, &before.queue, workflow))?;
+        return Ok(Changed { before, changes });
     }
     let mut seen: Option<(Snapshot, Answer)> = None;
     ctx.store()?.transact(&mut |snapshot| {
         let answer = decide(snapshot, workflow, &actor);
-        let plan = answer.clone().unwrap_or_default();
+        let changes = answer.clone().unwrap_or_default();
         seen = Some((snapshot.clone(), answer));
-        plan
+        changes
     })?;
     let (before, answer) = seen.expect("a store that says Ok has decided");
-    let plan = answer.map_err(|refusal| refused(&refusal, &before.queue, workflow))?;
-    Ok(Changed { before, plan })
+    let changes = answer.map_err(|refusal| refused(&refusal, &before.queue, workflow))?;
+    Ok(Changed { before, changes })
 }
 
 /// The same for a decision about one task; a dead owner's lease on it is given back first.
@@ -150,10 +151,10 @@ fn passing(ctx: &Context, terms: &[&str]) -> Result<Vec<String>, Failure> {
 
 /// Tells what became of a task: on standard output what it is now, on standard error how to undo it.
 pub fn tell(ctx: &Context, verb: &str, id: &TaskId, changed: &Changed, dry: Dry) -> Done {
-    let after = changed.before.after(&changed.plan);
+    let after = changed.before.after(&changed.changes);
     let workflow = ctx.workflow();
     let (was, is) = (changed.before.queue.get(id), after.queue.get(id));
-    let is_changed = !changed.plan.is_empty();
+    let is_changed = !changed.changes.is_empty();
     let undo = was.zip(is).filter(|_| is_changed).and_then(|(was, is)| undo(workflow, was, is));
     let status = |task: Option<&Task>| task.map(|task| task.status.to_string());
     if ctx.ui.json() {
@@ -166,7 +167,7 @@ pub fn tell(ctx: &Context, verb: &str, id: &TaskId, changed: &Changed, dry: Dry)
             "to": status(is),
             "changed": is_changed,
             "dry_run": dry.dry_run,
-            "set": set(&changed.plan, id),
+            "set": set(&changed.changes, id),
             "undo": undo,
             "task": is.map(|task| sight.task(task)),
         }));
@@ -188,9 +189,9 @@ pub fn tell(ctx: &Context, verb: &str, id: &TaskId, changed: &Changed, dry: Dry)
     match (dry.dry_run, is_changed) {
         (_, false) if verb == "release" => ctx.ui.say(&format!("nothing to change: nobody holds {id}")),
         (_, false) => ctx.ui.say(&format!("nothing to change: {id} is `{}` already", one_line(&to))),
-        (true, true) => ctx.ui.say(&format!("would set: {}", members(&changed.plan, id))),
+        (true, true) => ctx.ui.say(&format!("would set: {}", members(&changed.changes, id))),
         (false, true) => {
-            ctx.ui.say(&format!("set: {}", members(&changed.plan, id)));
+            ctx.ui.say(&format!("set: {}", members(&changed.changes, id)));
             if let Some(undo) = undo {
                 ctx.ui.say(&format!("undo: {undo}"));
             }
@@ -199,15 +200,15 @@ pub fn tell(ctx: &Context, verb: &str, id: &TaskId, changed: &Changed, dry: Dry)
     Ok(0)
 }
 
-fn set(plan: &Plan, id: &TaskId) -> Value {
-    let edits = plan.edits.iter().filter(|edit| edit.task == *id).flat_map(|edit| &edit.set);
+fn set(changes: &ChangeSet, id: &TaskId) -> Value {
+    let edits = changes.edits.iter().filter(|edit| edit.task == *id).flat_map(|edit| &edit.set);
     Value::Object(edits.map(|(member, value)| (member.key().into(), value.clone())).collect())
 }
 
-fn members(plan: &Plan, id: &TaskId) -> String {
-    let edits = plan.edits.iter().filter(|edit| edit.task == *id).flat_map(|edit| &edit.set);
+fn members(changes: &ChangeSet, id: &TaskId) -> String {
+    let edits = changes.edits.iter().filter(|edit| edit.task == *id).flat_map(|edit| &edit.set);
     let mut all: Vec<String> = edits.map(|(member, value)| format!("{} = {value}", member.key())).collect();
-    if plan.leases.iter().any(|change| matches!(change, oodatcaa_core::LeaseChange::Write(_))) {
+    if changes.leases.iter().any(|change| matches!(change, oodatcaa_core::LeaseChange::Write(_))) {
         all.push("a request to stop".into());
     }
     one_line(&all.join(", "))
@@ -241,6 +242,6 @@ fn undo(workflow: &Workflow, was: &Task, is: &Task) -> Option<String> {
         Some(rule) => &rule.takes,
         None => &was.status,
     };
-    let force = if operate::legal_moves(workflow, is).contains(back) { "" } else { " --force" };
+    let force = if manual::legal_moves(workflow, is).contains(back) { "" } else { " --force" };
     Some(format!("agentctl task move {id} {back}{force}"))
 }

@@ -293,7 +293,7 @@ fn tell(talk: &dyn Talk, loaded: &Loaded, layout: &Layout, sentence: &str, place
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::talk::tests::Memo;
+    use crate::cli::talk::tests::FakeUi;
 
     const PROJECT: &str =
         "[agents.a]\nargv = [\"a\", \"\\u001b[2J\"]\nset = { KEY = \"sk-1\" }\n[gates.g]\nargv = [\"g\"]\n";
@@ -302,7 +302,7 @@ mod tests {
         _directory: tempfile::TempDir,
         world: World,
         layout: Layout,
-        talk: Memo,
+        talk: FakeUi,
     }
 
     fn scene(config: &str) -> Scene {
@@ -311,7 +311,7 @@ mod tests {
         std::fs::create_dir_all(layout.mark()).expect("created");
         std::fs::write(layout.config(), config).expect("written");
         let world = World::of([("HOME", directory.path().to_str().expect("UTF-8"))]);
-        Scene { _directory: directory, world, layout, talk: Memo { answer: Some(true), ..Memo::default() } }
+        Scene { _directory: directory, world, layout, talk: FakeUi { answer: Some(true), ..FakeUi::default() } }
     }
 
     impl Scene {

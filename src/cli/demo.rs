@@ -16,7 +16,7 @@ use chrono::{DateTime, Utc};
 use rustix::process::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use self::tale::Tale;
+use self::narrator::Narrator;
 use super::{
     context::Context,
     fail::Done,
@@ -37,9 +37,9 @@ use oodatcaa_store::{
 };
 use oodatcaa_sys::files;
 
+mod narrator;
 #[expect(clippy::disallowed_methods, reason = "a directory that the user has named, and that must be empty")]
 mod project;
-mod tale;
 
 /// Flags of `demo`.
 #[derive(Debug, clap::Args)]
@@ -87,16 +87,16 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
     for task in store.read()?.snapshot.queue.tasks() {
         ui.line(&format!("  {:<4} {:<14} {}", task.id, task.status, text::one_line(&task.title)));
     }
-    ui.line(&Tone::Faint.paint(&tale::promise()));
+    ui.line(&Tone::Faint.paint(&narrator::promise()));
     ui.line("");
-    let mut play = Play {
+    let mut play = Demo {
         ui,
         layout: &layout,
         fleet: &fleet,
         roles: &roles,
         store: &store,
         interrupted: &interrupted,
-        tale: Tale::default(),
+        narrator: Narrator::default(),
         began: Utc::now(),
         kill_at: None,
         asked: Vec::new(),
@@ -123,22 +123,22 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
     Ok(exit::OK)
 }
 
-struct Play<'a> {
+struct Demo<'a> {
     ui: &'a Ui,
     layout: &'a Layout,
     fleet: &'a Fleet,
     roles: &'a [Role],
     store: &'a dyn Store,
     interrupted: &'a AtomicBool,
-    tale: Tale,
+    narrator: Narrator,
     began: DateTime<Utc>,
-    /// When the worker that has begun with [`tale::RESCUED`] is to be killed.
+    /// When the worker that has begun with [`narrator::RESCUED`] is to be killed.
     kill_at: Option<Instant>,
     /// Merges that wait for a yes: the decision and its task.
     asked: Vec<(String, String)>,
 }
 
-impl Play<'_> {
+impl Demo<'_> {
     fn whole(&mut self, deadline: Instant) -> Result<(), Failure> {
         let changes = self.store.changes()?;
         self.start(self.roles)?;
@@ -151,13 +151,13 @@ impl Play<'_> {
             if self.kill_at.take_if(|at| *at <= Instant::now()).is_some() {
                 self.kill()?;
             }
-            if again && self.tale.has_rescued() {
+            if again && self.narrator.has_rescued() {
                 // Under systemd the manager would have done that at once.
                 self.start(&[Role::BUILDER])?;
                 again = false;
             }
             // The journal is written after the queue: a task counts when both say that it is done.
-            let done = |task: &Task| task.status.is_done() && self.tale.has_seen_done(task.id.as_str());
+            let done = |task: &Task| task.status.is_done() && self.narrator.has_seen_done(task.id.as_str());
             if self.store.read()?.snapshot.queue.tasks().all(done) {
                 return Ok(());
             }
@@ -190,11 +190,11 @@ impl Play<'_> {
 
     /// Shows what has happened since the last look, and notes when the builder has begun with what is to be rescued.
     fn follow(&mut self) -> Result<(), Failure> {
-        for event in self.store.events(self.tale.seq())? {
+        for event in self.store.events(self.narrator.seq())? {
             let begun = event.kind == Kind::AttemptStarted
-                && event.task.as_ref().is_some_and(|task| task.as_str() == tale::RESCUED)
+                && event.task.as_ref().is_some_and(|task| task.as_str() == narrator::RESCUED)
                 && event.role.as_ref() == Some(&Role::BUILDER);
-            if begun && !self.tale.has_killed() {
+            if begun && !self.narrator.has_killed() {
                 self.kill_at = Some(Instant::now() + KILL_AFTER);
             }
             if event.kind == Kind::DecisionRequested
@@ -202,7 +202,7 @@ impl Play<'_> {
             {
                 self.asked.push((decision.into(), task.to_string()));
             }
-            if let Some(line) = self.tale.take(event, self.began) {
+            if let Some(line) = self.narrator.take(event, self.began) {
                 self.ui.line(&line);
             }
         }
@@ -212,7 +212,7 @@ impl Play<'_> {
 
     /// Says yes for the person who watches; of one task they see first what they would look at.
     fn approve(&self, decision: &str, task: &str) -> Result<(), Failure> {
-        if task == tale::SHOWN {
+        if task == narrator::SHOWN {
             for words in [&["worktree", "list"][..], &["run", "diff", task], &["inbox"], &["approve", decision]] {
                 self.show(words)?;
             }
@@ -255,11 +255,11 @@ impl Play<'_> {
         });
         if killed.is_ok_and(|killed| killed) {
             let now = Utc::now();
-            self.tale.killed(now);
+            self.narrator.killed(now);
             let at = (now - self.began).as_seconds_f64();
             let line = format!(
                 "{at:6.1} s  {:<4} builder     ✗ its worker, process {}, gets SIGKILL",
-                tale::RESCUED,
+                narrator::RESCUED,
                 holder.pid
             );
             self.ui.line(&Tone::Bad.paint(&line));
@@ -293,7 +293,7 @@ impl Play<'_> {
     }
 
     fn end(&self, snapshot: &Snapshot) -> Result<(), Failure> {
-        let (attempts, simulated) = self.tale.attempts();
+        let (attempts, simulated) = self.narrator.attempts();
         let seconds = (Utc::now() - self.began).as_seconds_f64();
         let tasks = snapshot.queue.len();
         self.ui.line("");
@@ -302,7 +302,7 @@ impl Play<'_> {
             "  ✓ {tasks} of {tasks} tasks are done, in {attempts} attempts, {simulated} of them simulated."
         )));
         let mut missing = Vec::new();
-        for story in self.tale.stories() {
+        for story in self.narrator.stories() {
             match story {
                 Ok(story) => self.ui.line(&Tone::Good.paint(&format!("  ✓ {story}"))),
                 Err(what) => missing.push(what),

@@ -7,7 +7,7 @@ use super::{
     task::{check_gates, read_text},
 };
 use crate::error::Failure;
-use oodatcaa_core::operate::{self, Changes};
+use oodatcaa_core::manual::{self, TaskPatch};
 
 /// Flags of `edit`.
 #[derive(Debug, clap::Args)]
@@ -76,7 +76,7 @@ pub struct Depend {
 pub fn edit(ctx: &Context, args: &Edit) -> Done {
     check_gates(ctx, &args.gates)?;
     let some = |list: &[String]| Some(list.to_vec()).filter(|list| !list.is_empty());
-    let changes = Changes {
+    let changes = TaskPatch {
         title: args.title.clone(),
         description: match &args.file {
             Some(file) => Some(read_text(file)?),
@@ -88,12 +88,12 @@ pub fn edit(ctx: &Context, args: &Edit) -> Done {
         acceptance_criteria: some(&args.accept),
         gates: some(&args.gates),
     };
-    if changes == Changes::default() {
+    if changes == TaskPatch::default() {
         return Err(Failure::new("usage", "nothing to change was said").hint("agentctl help task edit"));
     }
     let (id, changed) =
-        decide_on(ctx, args.dry, &args.id, |snapshot, _, id, actor| operate::edit(snapshot, id, &changes, actor))?;
-    if !changed.plan.is_empty() && changed.before.leases.contains_key(&id) {
+        decide_on(ctx, args.dry, &args.id, |snapshot, _, id, actor| manual::edit(snapshot, id, &changes, actor))?;
+    if !changed.changes.is_empty() && changed.before.leases.contains_key(&id) {
         ctx.ui.warn("it is being worked on; the attempt that runs was told what stood there before");
     }
     tell(ctx, "edit", &id, &changed, args.dry)
@@ -106,10 +106,10 @@ pub fn prio(ctx: &Context, args: &Prio) -> Done {
         Failure::new("usage", format!("`{number}` is no priority; it stands last, as a whole number"))
             .hint("agentctl task prio T001 T002 5")
     })?;
-    let changes = Changes { priority: Some(priority), ..Changes::default() };
+    let changes = TaskPatch { priority: Some(priority), ..TaskPatch::default() };
     change::each(ctx, args.dry, "change the priority of", ids, |id| {
         let (id, changed) =
-            decide_on(ctx, args.dry, id, |snapshot, _, id, actor| operate::edit(snapshot, id, &changes, actor))?;
+            decide_on(ctx, args.dry, id, |snapshot, _, id, actor| manual::edit(snapshot, id, &changes, actor))?;
         tell(ctx, "prio", &id, &changed, args.dry)
     })
 }
@@ -121,8 +121,8 @@ pub fn dep(ctx: &Context, verb: &Dep) -> Done {
         Dep::Rm(args) => (args, "dep rm"),
     };
     let (id, changed) = decide_on(ctx, args.dry, &args.id, |snapshot, _, id, actor| match verb {
-        Dep::Add(_) => operate::depend(snapshot, id, &args.on, actor),
-        Dep::Rm(_) => operate::undepend(snapshot, id, &args.on, actor),
+        Dep::Add(_) => manual::depend(snapshot, id, &args.on, actor),
+        Dep::Rm(_) => manual::undepend(snapshot, id, &args.on, actor),
     })?;
     tell(ctx, word, &id, &changed, args.dry)
 }

@@ -10,7 +10,7 @@ use super::{
     ui::{Column, Item, Table, Tone, Ui},
 };
 use crate::error::Failure;
-use oodatcaa_core::{Event, Kind, plan::stamp, text::cut};
+use oodatcaa_core::{Event, Kind, change::stamp, text::cut};
 
 /// Verbs of `events`.
 #[derive(Debug, clap::Subcommand)]

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::error::Failure;
 use oodatcaa_core::{
-    Held, Role,
+    LeaseState, Role,
     event::Actor,
     text::{self, one_line},
 };
@@ -168,7 +168,7 @@ fn resume(ctx: &Context, roles: &[Role]) {
 /// Says why a stop may take a while. What cannot be read is no reason not to stop.
 fn tell_attempts(ctx: &Context, roles: &[Role]) {
     let Ok(reading) = ctx.store().and_then(|store| Ok(store.read()?)) else { return };
-    let held = reading.snapshot.leases.values().filter_map(Held::ours);
+    let held = reading.snapshot.leases.values().filter_map(LeaseState::ours);
     let running = held.filter(|lease| roles.contains(&lease.role)).count();
     let drain = ctx.loaded().map_or(STOP_AFTER, |loaded| loaded.config.fleet.drain);
     match running {

@@ -53,7 +53,7 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
             return Ok(exit::FAILED);
         }
     }
-    let swept = worktree::sweep(ctx, dry)?;
+    let outcome = worktree::sweep(ctx, dry)?;
     let mut freed = 0;
     for one in &old {
         if !dry {
@@ -67,7 +67,7 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
             "schema": "oodatcaa/gc.v1",
             "dry_run": dry,
             "keep_seconds": keep.as_secs(),
-            "worktrees": swept.iter().map(|one| worktree::swept(one, dry)).collect::<Vec<_>>(),
+            "worktrees": outcome.iter().map(|one| worktree::outcome(one, dry)).collect::<Vec<_>>(),
             "runs": old.iter().filter_map(object_of_run).collect::<Vec<_>>(),
             "refs": old.iter().filter_map(object_of_ref).collect::<Vec<_>>(),
             "aside": aside.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
@@ -77,7 +77,7 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
         return Ok(exit::OK);
     }
     let mut table = Table::new([Column::flexible("WHAT"), Column::new("BECAME"), Column::flexible("WHY")]);
-    for one in &swept {
+    for one in &outcome {
         let [task, word, why] = worktree::row(one, dry);
         table.row([Item::new(format!("worktree {}", task.piped())), word, why]);
     }

@@ -12,10 +12,10 @@ use super::{
 };
 use crate::error::Failure;
 use oodatcaa_core::{
-    Plan, Snapshot, Workflow,
+    ChangeSet, Snapshot, Workflow,
+    change::stamp,
     decision::{self, Decision, Refusal, Topic, Word},
     needs::{self, Need},
-    plan::stamp,
     text::{cut, many, one_line},
 };
 use oodatcaa_git::diff;
@@ -62,7 +62,7 @@ pub struct Answer {
 }
 
 /// What is asked now, put right.
-fn put_right(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
+fn put_right(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
     snapshot.chain(&mut [&mut |seen| decision::tidy(seen, workflow), &mut |seen| decision::ask(seen, workflow)])
 }
 
@@ -107,15 +107,15 @@ pub fn list(ctx: &Context, args: &List) -> Done {
     let reading = ctx.read()?;
     let (mut snapshot, invalid) = (reading.snapshot, reading.invalid.map(|error| error.to_string()));
     let workflow = ctx.workflow();
-    let plan = if is_broken { Plan::none() } else { put_right(&snapshot, workflow) };
-    if !plan.is_empty() {
+    let changes = if is_broken { ChangeSet::none() } else { put_right(&snapshot, workflow) };
+    if !changes.is_empty() {
         // What is shown here can be decided, so it is asked first. Where nothing can be written it is shown all the same.
-        snapshot = snapshot.after(&plan);
+        snapshot = snapshot.after(&changes);
         let mut seen = None;
         let asked = ctx.store()?.transact(&mut |now| {
-            let plan = put_right(now, workflow);
-            seen = Some(now.after(&plan));
-            plan
+            let changes = put_right(now, workflow);
+            seen = Some(now.after(&changes));
+            changes
         });
         match (asked, seen) {
             (Ok(_), Some(now)) => snapshot = now,
@@ -303,7 +303,7 @@ fn say(ctx: &Context, dry: Dry, id: &str, word: Word<'_>, commit: Option<&str>) 
         follow_branches(ctx, Some(id))?;
     }
     let resolved = |snapshot: &Snapshot| {
-        decision::resolve(snapshot, workflow, id, word, &actor).and_then(|plan| decision::pinned(plan, commit))
+        decision::resolve(snapshot, workflow, id, word, &actor).and_then(|changes| decision::pinned(changes, commit))
     };
     let (before, answer) = if dry.dry_run {
         let before = ctx.read()?.snapshot;
@@ -313,16 +313,16 @@ fn say(ctx: &Context, dry: Dry, id: &str, word: Word<'_>, commit: Option<&str>) 
         let mut seen = None;
         ctx.store()?.transact(&mut |snapshot| {
             let answer = resolved(snapshot);
-            let plan = answer.clone().unwrap_or_default();
+            let changes = answer.clone().unwrap_or_default();
             seen = Some((snapshot.clone(), answer));
-            plan
+            changes
         })?;
         seen.expect("a store that says Ok has decided")
     };
-    let plan = answer.map_err(|refusal| refused(&before, &refusal))?;
-    let after = before.after(&plan);
+    let changes = answer.map_err(|refusal| refused(&before, &refusal))?;
+    let after = before.after(&changes);
     // The word's own event is the last about a decision; before it stands what was put right.
-    let named = plan.events.iter().rev().find(|event| event.kind == oodatcaa_core::Kind::DecisionResolved);
+    let named = changes.events.iter().rev().find(|event| event.kind == oodatcaa_core::Kind::DecisionResolved);
     let named = named.and_then(|event| event.data.get("decision")).and_then(Value::as_str);
     let decision = named.and_then(|id| after.history.decisions.get(id)).expect("a word that counts closes a decision");
     tell(ctx, &before, &after, decision, dry);

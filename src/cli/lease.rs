@@ -8,14 +8,14 @@ use super::{
     change::{Changed, Dry, decide, tell},
     context::Context,
     fail::{self, Done},
-    sight::{self, standing_word},
+    sight::{self, health_word},
     ui::{Column, Item, Table, Tone},
 };
 use crate::error::Failure;
 use oodatcaa_core::{
     RunName, Snapshot, TaskId, landing,
-    lease::Standing,
-    operate, rescue,
+    lease::LeaseHealth,
+    manual, rescue,
     text::{duration, many, one_line},
 };
 use oodatcaa_process as process;
@@ -60,11 +60,11 @@ pub fn run(ctx: &Context, verb: &Verb) -> Done {
 fn list(ctx: &Context) -> Done {
     let reading = ctx.read()?;
     let snapshot = &reading.snapshot;
-    let leases = || snapshot.leases.iter().map(|(id, held)| (id, held, held.standing(&snapshot.now)));
+    let leases = || snapshot.leases.iter().map(|(id, held)| (id, held, held.health(&snapshot.now)));
     if ctx.ui.json() {
-        let all = leases().map(|(id, held, standing)| {
+        let all = leases().map(|(id, held, health)| {
             let mut object = json!({"schema": "oodatcaa/lease.v1", "task": id});
-            if let (Value::Object(all), Value::Object(more)) = (&mut object, sight::lease(held, &standing)) {
+            if let (Value::Object(all), Value::Object(more)) = (&mut object, sight::lease(held, &health)) {
                 all.extend(more);
             }
             object
@@ -84,18 +84,18 @@ fn list(ctx: &Context) -> Done {
         Column::new("HEARTBEAT"),
         Column::flexible("NOTE"),
     ]);
-    for (id, held, standing) in leases() {
+    for (id, held, health) in leases() {
         let now = snapshot.now.wall;
         let ours = held.ours();
-        let (tone, detail) = match &standing {
-            Standing::Live => (Tone::Good, String::new()),
-            Standing::Dead(why) | Standing::Lost(why) => (Tone::Warn, why.clone()),
+        let (tone, detail) = match &health {
+            LeaseHealth::Live => (Tone::Good, String::new()),
+            LeaseHealth::Dead(why) | LeaseHealth::Lost(why) => (Tone::Warn, why.clone()),
         };
         let sim = if ours.is_some_and(|lease| lease.simulated) { "SIM " } else { "" };
         let stop = ours.and_then(|lease| lease.stop.as_ref()).map(|stop| format!("stopping: {} ", stop.reason));
         table.row([
             Item::new(id.as_str()),
-            Item::new(standing_word(&standing)).tone(tone),
+            Item::new(health_word(&health)).tone(tone),
             Item::new(held.role().map(oodatcaa_core::Role::as_str).unwrap_or_default()),
             Item::new(held.owner()),
             Item::new(
@@ -133,13 +133,13 @@ fn release(ctx: &Context, args: &Release) -> Done {
     let reason = args.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
     let Some(held) = snapshot.leases.get(&id) else {
         let changed =
-            decide(ctx, args.dry, |snapshot, _, actor| operate::clear_mark(snapshot, &id, args.force, reason, actor))?;
+            decide(ctx, args.dry, |snapshot, _, actor| manual::clear_mark(snapshot, &id, args.force, reason, actor))?;
         return tell(ctx, "release", &id, &changed, args.dry);
     };
     let token = held.token();
-    match held.standing(&snapshot.now) {
-        Standing::Live if !args.force => Err(alive(snapshot, &id)),
-        Standing::Live => {
+    match held.health(&snapshot.now) {
+        LeaseHealth::Live if !args.force => Err(alive(snapshot, &id)),
+        LeaseHealth::Live => {
             let question =
                 format!("{} is alive and works on {id}; end its agent and take the task away?", held.owner());
             if !args.dry.dry_run {
@@ -152,7 +152,7 @@ fn release(ctx: &Context, args: &Release) -> Done {
             }
             let not_landed = landing::passed(snapshot, &id).filter(|commit| !has_landed(ctx, &id, commit));
             let changed = decide(ctx, args.dry, |snapshot, workflow, actor| {
-                operate::release(
+                manual::release(
                     snapshot,
                     workflow,
                     &id,
@@ -164,18 +164,18 @@ fn release(ctx: &Context, args: &Release) -> Done {
             })?;
             tell_release(ctx, &id, &changed, args.dry)
         }
-        Standing::Dead(_) | Standing::Lost(_) if args.dry.dry_run => {
+        LeaseHealth::Dead(_) | LeaseHealth::Lost(_) if args.dry.dry_run => {
             let retry = &ctx.loaded()?.config.retry;
             let changed = decide(ctx, args.dry, |snapshot, workflow, actor| {
                 let left: Vec<_> =
                     rescue::find(snapshot, workflow).into_iter().filter(|left| left.task == id).collect();
-                let mut plan = rescue::decide(snapshot, workflow, retry, &left, "");
-                plan.events.iter_mut().for_each(|event| event.actor = actor.clone());
-                Ok(plan)
+                let mut changes = rescue::decide(snapshot, workflow, retry, &left, "");
+                changes.events.iter_mut().for_each(|event| event.actor = actor.clone());
+                Ok(changes)
             })?;
             tell(ctx, "release", &id, &changed, args.dry)
         }
-        Standing::Dead(_) | Standing::Lost(_) => {
+        LeaseHealth::Dead(_) | LeaseHealth::Lost(_) => {
             let changed = give_back(ctx, &id)?;
             tell_release(ctx, &id, &changed, args.dry)
         }
@@ -190,7 +190,7 @@ fn has_landed(ctx: &Context, id: &TaskId, commit: &str) -> bool {
 
 /// Tells of a release, and of what had been merged under the lease.
 fn tell_release(ctx: &Context, id: &TaskId, changed: &Changed, dry: Dry) -> Done {
-    let after = changed.before.after(&changed.plan);
+    let after = changed.before.after(&changed.changes);
     if let Some(commit) = landing::passed(&after, id) {
         ctx.ui.warn(&format!("{id} has been merged as {commit}; the next integrator marks it done"));
     }
@@ -242,9 +242,9 @@ pub fn give_back(ctx: &Context, id: &TaskId) -> Result<Changed, Failure> {
     }
     recover::see_what_landed(ctx.layout()?, &loaded.config, Some(&snapshot), &mut left);
     decide(ctx, Dry::default(), |snapshot, workflow, actor| {
-        let mut plan = rescue::decide(snapshot, workflow, retry, &left, "");
+        let mut changes = rescue::decide(snapshot, workflow, retry, &left, "");
         // It was a person who gave it back, not a worker.
-        plan.events.iter_mut().for_each(|event| event.actor = actor.clone());
-        Ok(plan)
+        changes.events.iter_mut().for_each(|event| event.actor = actor.clone());
+        Ok(changes)
     })
 }

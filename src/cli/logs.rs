@@ -20,7 +20,7 @@ use super::{
 };
 use crate::error::Failure;
 use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{Snapshot, TaskId, Token, lease::Standing, text::many_lines};
+use oodatcaa_core::{Snapshot, TaskId, Token, lease::LeaseHealth, text::many_lines};
 use oodatcaa_sys::files;
 
 /// Flags of `logs`.
@@ -177,11 +177,12 @@ struct Now {
 impl Now {
     fn look(ctx: &Context, task: &TaskId) -> Result<Self, Failure> {
         let snapshot = ctx.store()?.read()?.snapshot;
-        let live = snapshot.leases.get(task).filter(|held| held.standing(&snapshot.now) == Standing::Live);
+        let live = snapshot.leases.get(task).filter(|held| held.health(&snapshot.now) == LeaseHealth::Live);
         let sight = Sight::new(&snapshot, ctx.workflow());
         let found = snapshot.queue.get(task);
         let ended = |state| matches!(state, State::Done | State::Cancelled | State::NeedsYou | State::Failed);
-        let (running, over) = (live.map(oodatcaa_core::Held::token), found.is_none_or(|task| ended(sight.state(task))));
+        let (running, over) =
+            (live.map(oodatcaa_core::LeaseState::token), found.is_none_or(|task| ended(sight.state(task))));
         let why = found.map_or("the task has left the queue".into(), |task| sight.sentence(task));
         Ok(Self { running, ended: over, why, snapshot })
     }

@@ -11,9 +11,9 @@ use crate::error::Failure;
 use oodatcaa_agent as agent;
 use oodatcaa_core::{
     Snapshot,
+    change::stamp,
     event::Actor,
-    plan::stamp,
-    pool::{self, Standing},
+    pool::{self, PoolState},
     text::{cut, duration, one_line},
 };
 
@@ -48,7 +48,7 @@ pub fn reopen(ctx: &Context, args: &Reopen) -> Done {
     }
     let changed = decide(ctx, args.dry, |snapshot, _, actor| Ok(pool::reopen(snapshot, &name, actor)))?;
     let was = changed.before.history.pools.get(&name);
-    let is_changed = !changed.plan.is_empty();
+    let is_changed = !changed.changes.is_empty();
     if ctx.ui.json() {
         ctx.ui.value(&json!({
             "schema": "oodatcaa/pool.v1",
@@ -73,25 +73,25 @@ pub fn reopen(ctx: &Context, args: &Reopen) -> Done {
 }
 
 fn state(snapshot: &Snapshot, name: &str) -> &'static str {
-    match pool::standing(snapshot, name) {
-        Standing::Open => "open",
-        Standing::Closed(_) => "closed",
-        Standing::HalfOpen(_) => "half_open",
-        Standing::Probed(_) => "probed",
+    match pool::state(snapshot, name) {
+        PoolState::Open => "open",
+        PoolState::Closed(_) => "closed",
+        PoolState::HalfOpen(_) => "half_open",
+        PoolState::Probed(_) => "probed",
     }
 }
 
 /// The pools that are not open, each as a sentence.
 pub fn sentences(snapshot: &Snapshot) -> Vec<String> {
     let sentence = |name: &String| {
-        let (closed, words) = match pool::standing(snapshot, name) {
-            Standing::Open => return None,
-            Standing::Closed(closed) => {
+        let (closed, words) = match pool::state(snapshot, name) {
+            PoolState::Open => return None,
+            PoolState::Closed(closed) => {
                 let left = (closed.until - snapshot.now.wall).to_std().unwrap_or_default();
                 (closed, format!("is used up until {} (in {})", stamp(closed.until), duration(left)))
             }
-            Standing::HalfOpen(closed) => (closed, "was used up; the next attempt tries whether it is back".into()),
-            Standing::Probed(closed) => (closed, "was used up, and one attempt tries whether it is back".into()),
+            PoolState::HalfOpen(closed) => (closed, "was used up; the next attempt tries whether it is back".into()),
+            PoolState::Probed(closed) => (closed, "was used up, and one attempt tries whether it is back".into()),
         };
         let reason = cut(&one_line(&closed.reason), 200);
         let reason = if reason.is_empty() { reason } else { format!(": {reason}") };

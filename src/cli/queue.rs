@@ -18,10 +18,11 @@ use crate::error::{Failure, quoted};
 use oodatcaa_agent::result;
 use oodatcaa_config as config;
 use oodatcaa_core::{
-    Lease, Plan, Problem, QueueLease, RunName, Snapshot, TaskId, Workflow,
+    ChangeSet, Lease, Problem, QueueLease, RunName, Snapshot, TaskId, Workflow,
     event::Actor,
-    lease::Standing,
-    observe, operate, rescue,
+    external_edits,
+    lease::LeaseHealth,
+    manual, rescue,
     text::{many, one_line},
 };
 use oodatcaa_store::{
@@ -186,11 +187,11 @@ fn tell(ctx: &Context, path: &Path, tasks: Option<usize>, problems: &[Problem]) 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Mend {
     /// A lease file of a dead owner, or one whose task is gone.
-    Lease(rescue::Left),
+    Lease(rescue::Orphan),
     /// A `lease` text that no lease file stands behind.
     Mark(TaskId, String),
     /// An old queue file that was put back, to be taken for the truth (R10).
-    Old(observe::Behind),
+    Old(external_edits::Behind),
 }
 
 impl Mend {
@@ -214,11 +215,11 @@ impl Mend {
 /// What can be mended, and (the second) what somebody else must do.
 fn mends(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Mend> {
     let mut all: Vec<Mend> = rescue::find(snapshot, workflow).into_iter().map(Mend::Lease).collect();
-    let alive = |held: &oodatcaa_core::Held| held.standing(&snapshot.now) == Standing::Live;
+    let alive = |held: &oodatcaa_core::LeaseState| held.health(&snapshot.now) == LeaseHealth::Live;
     for (id, held) in &snapshot.leases {
         // A foreign lease on nothing holds nothing; a living worker's is its own business.
         if snapshot.queue.get(id).is_none() && alive(held) && held.ours().is_none() {
-            all.push(Mend::Lease(rescue::Left {
+            all.push(Mend::Lease(rescue::Orphan {
                 task: id.clone(),
                 token: held.token(),
                 run: held.ours().map_or_else(|| RunName::of(held.token()), Lease::run_name),
@@ -245,7 +246,7 @@ fn mends(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Mend> {
         };
         all.push(Mend::Mark(task.id.clone(), one_line(&text)));
     }
-    all.extend(observe::behind(snapshot).map(Mend::Old));
+    all.extend(external_edits::behind(snapshot).map(Mend::Old));
     all
 }
 
@@ -290,7 +291,7 @@ fn repair(ctx: &Context, args: &Repair) -> Done {
         return Ok(exit::FAILED);
     }
     let of_lease = |mend: &Mend| if let Mend::Lease(left) = mend { Some(left.clone()) } else { None };
-    let mut lefts: Vec<rescue::Left> = found.iter().filter_map(of_lease).collect();
+    let mut lefts: Vec<rescue::Orphan> = found.iter().filter_map(of_lease).collect();
     for left in &lefts {
         lease::end_processes(ctx, &left.task, &left.run)?;
     }
@@ -332,12 +333,12 @@ fn mend(
     wanted: &[Mend],
     from_journal: bool,
     actor: &Actor,
-) -> Plan {
-    let human = |mut plan: Plan| {
-        plan.events.iter_mut().for_each(|event| event.actor = actor.clone());
-        plan
+) -> ChangeSet {
+    let human = |mut changes: ChangeSet| {
+        changes.events.iter_mut().for_each(|event| event.actor = actor.clone());
+        changes
     };
-    let lefts: Vec<rescue::Left> = wanted
+    let lefts: Vec<rescue::Orphan> = wanted
         .iter()
         .filter_map(|mend| match mend {
             Mend::Lease(left) => Some(left.clone()),
@@ -347,36 +348,36 @@ fn mend(
     snapshot.chain(&mut [
         // The old file first: what is decided after it is decided on the new truth.
         &mut |seen| {
-            let mut plan = Plan::none();
+            let mut changes = ChangeSet::none();
             if wanted.iter().any(|mend| matches!(mend, Mend::Old(_))) {
                 match from_journal {
-                    true => plan = observe::restore(seen, actor),
-                    false => plan.event(observe::baseline(seen, actor.clone())),
+                    true => changes = external_edits::restore(seen, actor),
+                    false => changes.event(external_edits::baseline(seen, actor.clone())),
                 }
             }
-            plan
+            changes
         },
         &mut |seen| human(rescue::decide(seen, workflow, retry, &lefts, "")),
         &mut |seen| {
-            let mut plan = Plan::none();
+            let mut changes = ChangeSet::none();
             for left in lefts.iter().filter(|left| seen.queue.get(&left.task).is_none()) {
                 if seen.leases.contains_key(&left.task) {
-                    plan.then(
-                        operate::release(seen, workflow, &left.task, left.token, None, &left.reason, actor)
+                    changes.then(
+                        manual::release(seen, workflow, &left.task, left.token, None, &left.reason, actor)
                             .unwrap_or_default(),
                     );
                 }
             }
-            plan
+            changes
         },
         &mut |seen| {
-            let mut plan = Plan::none();
+            let mut changes = ChangeSet::none();
             for mend in wanted {
                 if let Mend::Mark(id, _) = mend {
-                    plan.then(operate::clear_mark(seen, id, false, Some("repair"), actor).unwrap_or_default());
+                    changes.then(manual::clear_mark(seen, id, false, Some("repair"), actor).unwrap_or_default());
                 }
             }
-            plan
+            changes
         },
     ])
 }

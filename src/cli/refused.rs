@@ -4,7 +4,7 @@ use super::fail::no_task;
 use crate::error::Failure;
 use oodatcaa_core::{
     Queue, Workflow, landing,
-    operate::Refusal,
+    manual::Refusal,
     text::{cut, one_line},
 };
 

@@ -17,8 +17,9 @@ use super::{
 };
 use crate::error::Failure;
 use oodatcaa_core::{
-    TaskId, Token, operate,
-    plan::stamp,
+    TaskId, Token,
+    change::stamp,
+    manual,
     text::{duration, one_line, parse_duration},
 };
 use oodatcaa_process::{self as process, Ended, Exit, StopCause};
@@ -276,7 +277,7 @@ fn stop(ctx: &Context, args: &Stop) -> Done {
     }
     let snapshot = ctx.read()?.snapshot;
     let (task, token) = runs::named(ctx, &snapshot, &args.run)?;
-    let running = snapshot.leases.get(&task).map(oodatcaa_core::Held::token);
+    let running = snapshot.leases.get(&task).map(oodatcaa_core::LeaseState::token);
     if let (Some(wanted), Some(running)) = (token, running)
         && wanted != running
     {
@@ -288,9 +289,9 @@ fn stop(ctx: &Context, args: &Stop) -> Done {
         return Ok(exit::FAILED);
     }
     let changed =
-        decide_by(ctx, args.dry, ctx.workflow(), |snapshot, _, actor| operate::stop(snapshot, &task, reason, actor))?;
-    let token = changed.before.leases.get(&task).map(oodatcaa_core::Held::token).unwrap_or_default();
-    let asked = !changed.plan.is_empty();
+        decide_by(ctx, args.dry, ctx.workflow(), |snapshot, _, actor| manual::stop(snapshot, &task, reason, actor))?;
+    let token = changed.before.leases.get(&task).map(oodatcaa_core::LeaseState::token).unwrap_or_default();
+    let asked = !changed.changes.is_empty();
     let stopped = match args.wait.filter(|_| !args.dry.dry_run) {
         Some(wait) => Some(wait_for(ctx, &task, token, wait)?),
         None => None,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{context::Context, fail::no_task};
 use crate::error::Failure;
 use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{Event, Kind, Role, RunName, Snapshot, TaskId, Token, lease::Standing, plan::stamp};
+use oodatcaa_core::{Event, Kind, Role, RunName, Snapshot, TaskId, Token, change::stamp, lease::LeaseHealth};
 use oodatcaa_sys::files;
 
 /// One attempt.
@@ -177,7 +177,7 @@ pub fn all(layout: &Layout, snapshot: &Snapshot, events: &[Event], only: Option<
     }
     for (task, held) in &snapshot.leases {
         if let Some(lease) = held.ours() {
-            let live = held.standing(&snapshot.now) == Standing::Live;
+            let live = held.health(&snapshot.now) == LeaseHealth::Live;
             at(task, lease.token, &|attempt| {
                 attempt.running = live && attempt.ended.is_none();
                 attempt.run = lease.run_name();

@@ -5,13 +5,14 @@ use serde_json::{Value, json};
 use super::{
     context::{Context, task as find},
     fail::Done,
-    sight::{self, Sight, standing_word},
+    sight::{self, Sight, health_word},
     ui::Tone,
 };
 use oodatcaa_core::{
-    Task, landing,
-    lease::Standing,
-    plan::stamp,
+    Task,
+    change::stamp,
+    landing,
+    lease::LeaseHealth,
     text::{duration, many_lines, one_line},
 };
 
@@ -122,8 +123,8 @@ fn facts(ctx: &Context, sight: &Sight, task: &Task) -> Vec<(&'static str, String
 }
 
 fn lease(ctx: &Context, sight: &Sight, task: &Task) -> String {
-    let Some((held, standing)) = sight.held(task) else { return String::new() };
-    let mut words = format!("{} by {}", standing_word(&standing), held.owner());
+    let Some((held, health)) = sight.held(task) else { return String::new() };
+    let mut words = format!("{} by {}", health_word(&health), held.owner());
     if let Some(lease) = held.ours() {
         let now = sight.snapshot.now.wall;
         let beat = ctx.ui.moment(lease.heartbeat_at, now);
@@ -135,7 +136,7 @@ fn lease(ctx: &Context, sight: &Sight, task: &Task) -> String {
             words += &format!(", asked to stop by {}: {}", stop.actor, stop.reason);
         }
     }
-    if let Standing::Dead(why) | Standing::Lost(why) = standing {
+    if let LeaseHealth::Dead(why) | LeaseHealth::Lost(why) = health {
         words += &format!(" ({why})");
     }
     words

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::ui::{Item, Tone};
 use oodatcaa_core::{
-    Held, LeaseRecord, QueueLease, RoleRule, Snapshot, Status, Task, Workflow, lease::Standing, plan::stamp, text, why,
+    LeaseRecord, LeaseState, QueueLease, RoleRule, Snapshot, Status, Task, Workflow, change::stamp, lease::LeaseHealth,
+    text, why,
 };
 
 /// A snapshot together with the table of roles.
@@ -95,11 +96,11 @@ impl State {
 }
 
 /// How a lease stands, in one word.
-pub fn standing_word(standing: &Standing) -> &'static str {
-    match standing {
-        Standing::Live => "live",
-        Standing::Dead(_) => "dead",
-        Standing::Lost(_) => "lost",
+pub fn health_word(health: &LeaseHealth) -> &'static str {
+    match health {
+        LeaseHealth::Live => "live",
+        LeaseHealth::Dead(_) => "dead",
+        LeaseHealth::Lost(_) => "lost",
     }
 }
 
@@ -110,8 +111,8 @@ impl<'a> Sight<'a> {
     }
 
     /// Of a task's lease file.
-    pub fn held(&self, task: &Task) -> Option<(&'a Held, Standing)> {
-        self.snapshot.leases.get(&task.id).map(|held| (held, held.standing(&self.snapshot.now)))
+    pub fn held(&self, task: &Task) -> Option<(&'a LeaseState, LeaseHealth)> {
+        self.snapshot.leases.get(&task.id).map(|held| (held, held.health(&self.snapshot.now)))
     }
 
     /// The row of the role whose business the task is now.
@@ -134,7 +135,7 @@ impl<'a> Sight<'a> {
         let now = self.snapshot.now.wall;
         let inline = matches!(&task.lease, QueueLease::Inline { until: Some(until), .. } if now < *until);
         match self.held(task) {
-            Some((_, Standing::Live)) => return State::Running,
+            Some((_, LeaseHealth::Live)) => return State::Running,
             Some(_) if !task.status.is_finished() => return State::Stale,
             None if inline => return State::Running,
             _ => {}
@@ -164,8 +165,8 @@ impl<'a> Sight<'a> {
 
     /// How long a running task has been worked on.
     pub fn running_for(&self, task: &Task) -> Option<Duration> {
-        let (held, standing) = self.held(task)?;
-        let lease = held.ours().filter(|_| standing == Standing::Live)?;
+        let (held, health) = self.held(task)?;
+        let lease = held.ours().filter(|_| health == LeaseHealth::Live)?;
         Some((self.snapshot.now.wall - lease.started_at).to_std().unwrap_or_default())
     }
 
@@ -222,7 +223,7 @@ impl<'a> Sight<'a> {
             "type": task.kind,
             "priority": task.priority,
             "agent": task.agent,
-            "lease": held.as_ref().map(|(held, standing)| lease(held, standing)),
+            "lease": held.as_ref().map(|(held, health)| lease(held, health)),
             "running_seconds": self.running_for(task).map(|time| time.as_secs()),
             "attempts": task.attempts,
             "starts": self.snapshot.starts(task, &self.workflow.policy().bounds),
@@ -248,16 +249,16 @@ fn time(time: Option<DateTime<Utc>>) -> Option<String> {
 }
 
 /// The `lease` member of a task, and `oodatcaa/lease.v1` without its schema.
-pub fn lease(held: &Held, standing: &Standing) -> Value {
-    let (detail, ours) = match standing {
-        Standing::Live => (None, held.ours()),
-        Standing::Dead(why) | Standing::Lost(why) => (Some(why), held.ours()),
+pub fn lease(held: &LeaseState, health: &LeaseHealth) -> Value {
+    let (detail, ours) = match health {
+        LeaseHealth::Live => (None, held.ours()),
+        LeaseHealth::Dead(why) | LeaseHealth::Lost(why) => (Some(why), held.ours()),
     };
     json!({
         "owner": held.owner(),
         "role": held.role(),
         "token": Some(held.token().0).filter(|&token| token > 0),
-        "state": standing_word(standing),
+        "state": health_word(health),
         "detail": detail,
         "attempt": ours.map(|lease| lease.attempt),
         "started_at": ours.map(|lease| stamp(lease.started_at)),

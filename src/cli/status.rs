@@ -19,10 +19,11 @@ use super::{
 use crate::error::Failure;
 use oodatcaa_config::AgentKind;
 use oodatcaa_core::{
-    LeaseRecord, Role, RoleRule, Task, claim,
-    lease::Standing,
-    needs, observe,
-    plan::stamp,
+    LeaseRecord, Role, RoleRule, Task,
+    change::stamp,
+    claim, external_edits,
+    lease::LeaseHealth,
+    needs,
     text::{many, one_line, parse_duration},
 };
 use oodatcaa_fleet::pidfile;
@@ -182,7 +183,7 @@ impl<'a> Status<'a> {
                 sight.workflow.policy().budgets.day.starts,
             ),
             limited: pool::sentences(sight.snapshot),
-            stopped: observe::behind(sight.snapshot).map(|behind| behind.reason),
+            stopped: external_edits::behind(sight.snapshot).map(|behind| behind.reason),
             invalid,
             simulated: leases.any(|lease| lease.simulated) || will_simulate(ctx),
         })
@@ -285,15 +286,15 @@ impl<'a> Status<'a> {
     }
 
     fn note(sight: &Sight, task: &Task) -> String {
-        let Some((held, standing)) = sight.held(task) else { return "no lease; the next worker gives it back".into() };
+        let Some((held, health)) = sight.held(task) else { return "no lease; the next worker gives it back".into() };
         let by = held
             .ours()
             .map_or_else(|| held.owner(), |lease| if lease.by.is_empty() { &lease.owner } else { &lease.by });
         let sim = if sight.simulated(task) { "SIM " } else { "" };
-        match (standing, held.ours().and_then(|lease| lease.stop.as_ref())) {
-            (Standing::Live, None) => format!("{sim}{by}"),
-            (Standing::Live, Some(stop)) => format!("{sim}{by}, stopping: {}", stop.reason),
-            (Standing::Dead(why) | Standing::Lost(why), _) => format!("{sim}{why}"),
+        match (health, held.ours().and_then(|lease| lease.stop.as_ref())) {
+            (LeaseHealth::Live, None) => format!("{sim}{by}"),
+            (LeaseHealth::Live, Some(stop)) => format!("{sim}{by}, stopping: {}", stop.reason),
+            (LeaseHealth::Dead(why) | LeaseHealth::Lost(why), _) => format!("{sim}{why}"),
         }
     }
 
@@ -413,7 +414,7 @@ fn workers(ctx: &Context, sight: &Sight, rule: &RoleRule) -> Vec<u32> {
     for held in sight.snapshot.leases.values() {
         if let LeaseRecord::Ours(lease) = &held.record
             && lease.role == rule.role
-            && held.standing(&sight.snapshot.now) == Standing::Live
+            && held.health(&sight.snapshot.now) == LeaseHealth::Live
         {
             pids.push(lease.pid);
         }

@@ -55,19 +55,19 @@ pub(crate) mod tests {
 
     /// Remembers what it was told and answers as it was told to.
     #[derive(Default)]
-    pub(crate) struct Memo {
+    pub(crate) struct FakeUi {
         pub(crate) json: bool,
         pub(crate) answer: Option<bool>,
         pub(crate) said: RefCell<Vec<String>>,
     }
 
-    impl Memo {
+    impl FakeUi {
         pub(crate) fn text(&self) -> String {
             self.said.borrow().join("\n")
         }
     }
 
-    impl Talk for Memo {
+    impl Talk for FakeUi {
         fn json(&self) -> bool {
             self.json
         }

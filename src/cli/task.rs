@@ -20,7 +20,7 @@ use crate::error::Failure;
 use oodatcaa_core::{
     Event, Snapshot, Status, TaskId, Workflow,
     event::Actor,
-    operate::{self, Wanted},
+    manual::{self, Wanted},
     text::one_line,
 };
 use oodatcaa_git::restart::{self, Anew};
@@ -90,7 +90,7 @@ pub struct Add {
     id: Option<String>,
     /// Start with planning (the default)
     #[arg(long, group = "start")]
-    plan: bool,
+    changes: bool,
     /// Start with building, without a plan
     #[arg(long, group = "start")]
     ready: bool,
@@ -221,8 +221,8 @@ pub fn add(ctx: &Context, args: &Add) -> Done {
         },
         gates: args.gates.clone(),
     };
-    let changed = decide(ctx, args.dry, |snapshot, workflow, actor| operate::add(snapshot, workflow, &wanted, actor))?;
-    let task = &changed.plan.add.first().expect("a task that is not refused is added").task;
+    let changed = decide(ctx, args.dry, |snapshot, workflow, actor| manual::add(snapshot, workflow, &wanted, actor))?;
+    let task = &changed.changes.add.first().expect("a task that is not refused is added").task;
     if task.acceptance_criteria.is_empty() {
         ctx.ui.warn("no acceptance criteria: a tester can only run the gates (say them with --accept \"…\")");
     }
@@ -233,7 +233,7 @@ pub fn add(ctx: &Context, args: &Add) -> Done {
     }
     let undo = format!("agentctl task cancel {}", task.id);
     if ctx.ui.json() {
-        let after = changed.before.after(&changed.plan);
+        let after = changed.before.after(&changed.changes);
         let sight = Sight::new(&after, ctx.workflow());
         ctx.ui.value(&json!({
             "schema": "oodatcaa/change.v1",
@@ -243,7 +243,7 @@ pub fn add(ctx: &Context, args: &Add) -> Done {
             "to": task.status,
             "changed": true,
             "dry_run": args.dry.dry_run,
-            "set": changed.plan.add[0].json,
+            "set": changed.changes.add[0].json,
             "undo": undo,
             "task": sight.task(task),
         }));
@@ -311,7 +311,7 @@ fn move_to(ctx: &Context, args: &Move) -> Done {
     let to = Status::new(args.status.as_str());
     let reason = reason(args.reason.as_deref());
     let (id, changed) = decide_on(ctx, args.dry, &args.id, |snapshot, workflow, id, actor| {
-        operate::move_to(snapshot, workflow, id, &to, reason, args.force, actor)
+        manual::move_to(snapshot, workflow, id, &to, reason, args.force, actor)
     })?;
     dependents(ctx, &id, &changed);
     tell(ctx, "move", &id, &changed, args.dry)
@@ -326,10 +326,10 @@ fn retry(ctx: &Context, args: &Retry) -> Done {
     let events = journal(ctx)?;
     let decision = |snapshot: &Snapshot, workflow: &Workflow, id: &TaskId, actor: &Actor| {
         if args.fresh {
-            return operate::begin_again(snapshot, workflow, id, actor);
+            return manual::begin_again(snapshot, workflow, id, actor);
         }
-        let stage = operate::failed_stage(workflow, id, &events);
-        operate::retry(snapshot, workflow, id, stage.as_ref(), actor)
+        let stage = manual::failed_stage(workflow, id, &events);
+        manual::retry(snapshot, workflow, id, stage.as_ref(), actor)
     };
     each(ctx, args.dry, "try again", &args.ids, |id| {
         if (args.rebase || args.fresh) && !args.dry.dry_run {
@@ -359,7 +359,7 @@ fn cancel(ctx: &Context, args: &Cancel) -> Done {
     }
     each(ctx, args.dry, "cancel", &args.ids, |id| {
         let (id, changed) = decide_on_by(ctx, args.dry, ctx.workflow(), id, |snapshot, _, id, actor| {
-            operate::cancel(snapshot, id, reason, args.stop, actor)
+            manual::cancel(snapshot, id, reason, args.stop, actor)
         })
         .map_err(|mut failure| {
             if failure.code == "lease_held" {
@@ -376,7 +376,7 @@ fn block(ctx: &Context, args: &Reasoned) -> Done {
     let reason = needed(&args.reason)?;
     each(ctx, args.dry, "block", &args.ids, |id| {
         let (id, changed) =
-            decide_on(ctx, args.dry, id, |snapshot, _, id, actor| operate::block(snapshot, id, reason, actor))?;
+            decide_on(ctx, args.dry, id, |snapshot, _, id, actor| manual::block(snapshot, id, reason, actor))?;
         tell(ctx, "block", &id, &changed, args.dry)
     })
 }
@@ -386,10 +386,10 @@ fn unblock(ctx: &Context, args: &Unblock) -> Done {
     let reason = reason(args.reason.as_deref());
     each(ctx, args.dry, "unblock", &args.ids, |id| {
         let (id, changed) = decide_on(ctx, args.dry, id, |snapshot, workflow, id, actor| {
-            let before = operate::blocked_from(workflow, id, &events);
-            operate::unblock(snapshot, workflow, id, before.as_ref(), reason, args.force, actor)
+            let before = manual::blocked_from(workflow, id, &events);
+            manual::unblock(snapshot, workflow, id, before.as_ref(), reason, args.force, actor)
         })?;
-        let after = changed.before.after(&changed.plan);
+        let after = changed.before.after(&changed.changes);
         if let Some(task) = after.queue.get(&id)
             && !after.queue.is_free(task)
         {
@@ -403,14 +403,14 @@ fn done(ctx: &Context, args: &Reasoned) -> Done {
     let reason = needed(&args.reason)?;
     each(ctx, args.dry, "say done of", &args.ids, |id| {
         let (id, changed) =
-            decide_on(ctx, args.dry, id, |snapshot, _, id, actor| operate::done(snapshot, id, reason, actor))?;
+            decide_on(ctx, args.dry, id, |snapshot, _, id, actor| manual::done(snapshot, id, reason, actor))?;
         tell(ctx, "done", &id, &changed, args.dry)
     })
 }
 
 /// A task that leaves `done`, or will never get there, holds those that depend on it.
 fn dependents(ctx: &Context, id: &TaskId, changed: &Changed) {
-    let after = changed.before.after(&changed.plan);
+    let after = changed.before.after(&changed.changes);
     let moved = |snapshot: &oodatcaa_core::Snapshot| snapshot.queue.get(id).map(|task| task.status.clone());
     let (Some(was), Some(is)) = (moved(&changed.before), moved(&after)) else { return };
     if was == is || (is != Status::CANCELLED && !was.is_done()) {

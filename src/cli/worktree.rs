@@ -11,10 +11,10 @@ use super::{
     ui::{Column, Item, Table, Tone},
 };
 use crate::error::Failure;
-use oodatcaa_core::{Snapshot, Status, TaskId, lease::Standing, text::many};
+use oodatcaa_core::{Snapshot, Status, TaskId, lease::LeaseHealth, text::many};
 use oodatcaa_git::{
-    Config, Keep, WorkspaceError,
-    prune::{self, Removed, Seen, Wish},
+    Config, KeepReason, WorkspaceError,
+    prune::{self, PrunePolicy, Removed, Seen},
 };
 
 /// Verbs of `worktree`.
@@ -205,64 +205,66 @@ fn open(ctx: &Context, args: &Open) -> Done {
 }
 
 /// What is put up with for a task that stands so; `Err` for one whose worktree is still needed.
-fn wish(snapshot: &Snapshot, seen: &Seen) -> Result<Wish, Keep> {
-    let held = snapshot.leases.get(&seen.task).is_some_and(|held| held.standing(&snapshot.now) == Standing::Live);
+fn policy(snapshot: &Snapshot, seen: &Seen) -> Result<PrunePolicy, KeepReason> {
+    let held = snapshot.leases.get(&seen.task).is_some_and(|held| held.health(&snapshot.now) == LeaseHealth::Live);
     match status(snapshot, &seen.task) {
-        _ if held || seen.in_use => Err(Keep::InUse),
-        Some(status) if status == Status::CANCELLED => Ok(Wish::CANCELLED),
-        Some(status) if !status.is_done() => Err(Keep::Unfinished(status.to_string())),
-        Some(_) | None => Ok(Wish::SAFE),
+        _ if held || seen.in_use => Err(KeepReason::InUse),
+        Some(status) if status == Status::CANCELLED => Ok(PrunePolicy::CANCELLED),
+        Some(status) if !status.is_done() => Err(KeepReason::Unfinished(status.to_string())),
+        Some(_) | None => Ok(PrunePolicy::SAFE),
     }
 }
 
 /// What a removal would say, without removing anything.
-fn foresee(seen: &Seen, wish: Wish) -> Result<(), Keep> {
+fn check(seen: &Seen, policy: PrunePolicy) -> Result<(), KeepReason> {
     if seen.whole {
-        if (seen.dirty || seen.midway.is_some()) && !wish.dirty {
-            return Err(Keep::Dirty);
+        if (seen.dirty || seen.midway.is_some()) && !policy.dirty {
+            return Err(KeepReason::Dirty);
         }
-        if !seen.left_out.is_empty() && !wish.unsaved {
-            return Err(Keep::Unsaved(seen.left_out.clone()));
+        if !seen.left_out.is_empty() && !policy.unsaved {
+            return Err(KeepReason::Unsaved(seen.left_out.clone()));
         }
-        if !seen.merged && !wish.unmerged {
+        if !seen.merged && !policy.unmerged {
             let branch = seen.branch.clone().unwrap_or_else(|| "a detached head".into());
             let base = seen.base.clone().unwrap_or_else(|| "no branch".into());
-            return Err(Keep::Unmerged { branch, base, commits: seen.ahead });
+            return Err(KeepReason::Unmerged { branch, base, commits: seen.ahead });
         }
     }
     Ok(())
 }
 
 /// One worktree of a sweep, and what became of it.
-pub struct Swept {
+pub struct PruneOutcome {
     /// The worktree.
     pub seen: Seen,
     /// What became of it, or would.
-    pub done: Result<Removed, Keep>,
+    pub done: Result<Removed, KeepReason>,
 }
 
 /// Removes what is merged or cancelled; with `dry` only says what would be.
-pub fn sweep(ctx: &Context, dry: bool) -> Result<Vec<Swept>, Failure> {
+pub fn sweep(ctx: &Context, dry: bool) -> Result<Vec<PruneOutcome>, Failure> {
     let (layout, config) = (ctx.layout()?, config(ctx)?);
     let snapshot = ctx.read()?.snapshot;
     let mut all = Vec::new();
     for seen in prune::list(layout, config)? {
-        let done = match wish(&snapshot, &seen) {
+        let done = match policy(&snapshot, &seen) {
             Err(why) => Err(why),
-            Ok(wish) if dry => foresee(&seen, wish).map(|()| Removed { path: seen.path.clone(), ..Removed::default() }),
-            Ok(wish) => match prune::remove(layout, config, &seen.task, wish) {
+            Ok(policy) if dry => {
+                check(&seen, policy).map(|()| Removed { path: seen.path.clone(), ..Removed::default() })
+            }
+            Ok(policy) => match prune::remove(layout, config, &seen.task, policy) {
                 Ok(removed) => Ok(removed.unwrap_or_default()),
                 Err(WorkspaceError::Kept { why, .. }) => Err(why),
                 Err(error) => return Err(error.into()),
             },
         };
-        all.push(Swept { seen, done });
+        all.push(PruneOutcome { seen, done });
     }
     Ok(all)
 }
 
 /// One object of a sweep.
-pub fn swept(one: &Swept, dry: bool) -> Value {
+pub fn outcome(one: &PruneOutcome, dry: bool) -> Value {
     json!({
         "schema": "oodatcaa/worktree_removal.v1",
         "task": one.seen.task,
@@ -276,7 +278,7 @@ pub fn swept(one: &Swept, dry: bool) -> Value {
 }
 
 /// One row of a sweep: task, what became of it, why.
-pub fn row(one: &Swept, dry: bool) -> [Item; 3] {
+pub fn row(one: &PruneOutcome, dry: bool) -> [Item; 3] {
     let (tone, word, why) = match &one.done {
         Ok(_) if dry => (Tone::Warn, "would go", String::new()),
         Ok(removed) => (Tone::Good, "removed", detail(removed)),
@@ -303,7 +305,7 @@ fn prune(ctx: &Context, dry: Dry) -> Done {
     }
     let all = sweep(ctx, dry.dry_run)?;
     if ctx.ui.json() {
-        ctx.ui.value(&Value::Array(all.iter().map(|one| swept(one, dry.dry_run)).collect()));
+        ctx.ui.value(&Value::Array(all.iter().map(|one| outcome(one, dry.dry_run)).collect()));
         return Ok(exit::OK);
     }
     let mut table = Table::new([Column::new("TASK"), Column::new("WORKTREE"), Column::flexible("WHY")]);
@@ -320,19 +322,19 @@ fn rm(ctx: &Context, args: &Rm) -> Done {
     let (layout, config) = (ctx.layout()?, config(ctx)?);
     let (task, _) = place(ctx, &args.id)?;
     let snapshot = ctx.read()?.snapshot;
-    let wish = if args.force { Wish::FORCE } else { Wish::SAFE };
+    let policy = if args.force { PrunePolicy::FORCE } else { PrunePolicy::SAFE };
     let seen = prune::list(layout, config)?.into_iter().find(|seen| seen.task == task);
     let seen = seen.ok_or_else(|| Failure::new("not_found", format!("{task} has no worktree")))?;
-    let held = snapshot.leases.get(&task).is_some_and(|held| held.standing(&snapshot.now) == Standing::Live);
-    let foreseen = if held || seen.in_use { Err(Keep::InUse) } else { foresee(&seen, wish) };
+    let held = snapshot.leases.get(&task).is_some_and(|held| held.health(&snapshot.now) == LeaseHealth::Live);
+    let foreseen = if held || seen.in_use { Err(KeepReason::InUse) } else { check(&seen, policy) };
     if let Err(why) = foreseen {
         return Err(WorkspaceError::Kept { task, why }.into());
     }
     if args.dry.dry_run {
-        let one = Swept { done: Ok(Removed { path: seen.path.clone(), ..Removed::default() }), seen };
+        let one = PruneOutcome { done: Ok(Removed { path: seen.path.clone(), ..Removed::default() }), seen };
         return tell(ctx, &one, true);
     }
-    if args.force && foresee(&seen, Wish::SAFE).is_err() {
+    if args.force && check(&seen, PrunePolicy::SAFE).is_err() {
         let lost = if seen.left_out.is_empty() {
             String::new()
         } else {
@@ -344,13 +346,13 @@ fn rm(ctx: &Context, args: &Rm) -> Done {
             return Ok(exit::FAILED);
         }
     }
-    let removed = prune::remove(layout, config, &task, wish)?.unwrap_or_default();
-    tell(ctx, &Swept { seen, done: Ok(removed) }, false)
+    let removed = prune::remove(layout, config, &task, policy)?.unwrap_or_default();
+    tell(ctx, &PruneOutcome { seen, done: Ok(removed) }, false)
 }
 
-fn tell(ctx: &Context, one: &Swept, dry: bool) -> Done {
+fn tell(ctx: &Context, one: &PruneOutcome, dry: bool) -> Done {
     if ctx.ui.json() {
-        ctx.ui.value(&swept(one, dry));
+        ctx.ui.value(&outcome(one, dry));
         return Ok(exit::OK);
     }
     let mut table = Table::new([Column::new("TASK"), Column::new("WORKTREE"), Column::flexible("WHY")]);

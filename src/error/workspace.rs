@@ -1,7 +1,7 @@
 //! What an error of a workspace means to people: worktrees, branches, hooks, diffs.
 
 use super::{Failure, from::io_failure, quoted};
-use oodatcaa_git::{Keep, WorkspaceError, git::GitError};
+use oodatcaa_git::{KeepReason, WorkspaceError, git::GitError};
 
 impl From<WorkspaceError> for Failure {
     fn from(error: WorkspaceError) -> Self {
@@ -57,12 +57,12 @@ impl From<WorkspaceError> for Failure {
                 .hint(format!("see how full the disk is: df -h {}", quoted(path))),
             WorkspaceError::Kept { task, why } => {
                 let failure = match why {
-                    Keep::InUse => Self::of("lease_held", &error)
+                    KeepReason::InUse => Self::of("lease_held", &error)
                         .hint(format!("stop the run first: agentctl run stop {task} --reason \"…\"")),
                     _ => Self::of("refused", &error).hint(format!("look at it: agentctl run diff {task}")),
                 };
                 match why {
-                    Keep::InUse | Keep::Unfinished(_) => failure,
+                    KeepReason::InUse | KeepReason::Unfinished(_) => failure,
                     _ => {
                         failure.hint(format!("insist, what can be saved is saved: agentctl worktree rm {task} --force"))
                     }

@@ -4,8 +4,8 @@ use std::{fs, path::Path, time::Duration};
 
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{
-    Class, Event, EventDraft, Kind, LeaseRecord, Now, Outcome, Owner, Plan, Role, Snapshot, TaskId, Token, Workflow,
-    claim, coordinate, event::Actor, outcome::Retry, pool::Offer, rescue, settle,
+    ChangeSet, Class, Event, EventDraft, Kind, LeaseRecord, Now, Outcome, Owner, Role, Snapshot, TaskId, Token,
+    Workflow, claim, coordinate, event::Actor, outcome::Retry, pool::Offer, rescue, settle,
 };
 use oodatcaa_store::{
     Store as _,
@@ -69,11 +69,11 @@ pub(super) fn is_decided(queue: &std::sync::Arc<oodatcaa_core::Queue>, workflow:
     let seen = seen.after(&coordinate::decide(&seen, workflow));
     let left = rescue::find(&seen, workflow);
     let given = seen.after(&rescue::decide(&seen, workflow, &Retry::default(), &left, "r@h"));
-    if let Ok((plan, lease)) = claim::decide(&given, workflow, &claimant(workflow)) {
-        assert_eq!(plan.leases.len(), 1, "one claim, one lease");
-        let taken = given.after(&plan);
+    if let Ok((changes, lease)) = claim::decide(&given, workflow, &claimant(workflow)) {
+        assert_eq!(changes.leases.len(), 1, "one claim, one lease");
+        let taken = given.after(&changes);
         let failed = Outcome::failed(Class::AgentFailed, "x");
-        let settled = settle::decide(&taken, workflow, &lease, &failed, &Retry::default(), &settle::Facts::default());
+        let settled = settle::decide(&taken, workflow, &lease, &failed, &Retry::default(), &settle::Usage::default());
         let after = taken.after(&settled);
         assert!(!after.leases.contains_key(&lease.task_id), "it is given back");
     }
@@ -124,12 +124,12 @@ impl Target for LeaseText {
             seen.now.wall += chrono::Duration::days(days);
             let left = rescue::find(&seen, &self.workflow);
             let given = seen.after(&rescue::decide(&seen, &self.workflow, &Retry::default(), &left, "r@h"));
-            if let Ok((plan, lease)) = claim::decide(&given, &self.workflow, &claimant(&self.workflow)) {
+            if let Ok((changes, lease)) = claim::decide(&given, &self.workflow, &claimant(&self.workflow)) {
                 let known = if lease.task_id.as_str() == "B" { Token(3) } else { Token(0) };
                 let before = if lease.task_id == *id { held.token().max(known) } else { known };
                 assert!(lease.token > before || !before.is_plausible(known), "a token only grows");
                 assert!(lease.token > Token(0));
-                let after = given.after(&plan);
+                let after = given.after(&changes);
                 assert_eq!(after.leases.get(&lease.task_id).and_then(|held| held.ours()), Some(&lease));
             }
         }
@@ -137,7 +137,7 @@ impl Target for LeaseText {
             let text = serde_json::to_vec(lease).expect("a lease is JSON");
             assert_eq!(serde_json::from_slice::<oodatcaa_core::Lease>(&text).expect("reads back"), *lease);
         }
-        let standing = held.standing(&seen.now);
+        let health = held.health(&seen.now);
         let known = match &held.record {
             LeaseRecord::Broken { reason, .. } => shape(reason),
             LeaseRecord::Foreign(lease) => format!("{} {}", lease.until.is_some(), lease.owner.is_empty()),
@@ -147,7 +147,7 @@ impl Target for LeaseText {
         let record = std::mem::discriminant(&held.record);
         kind((
             record,
-            std::mem::discriminant(&standing),
+            std::mem::discriminant(&health),
             held.role().is_some(),
             seen.leases.contains_key("A"),
             token,
@@ -198,7 +198,7 @@ impl Target for JournalText {
         let workflow = Workflow::shipped();
         let claimed = claim::decide(&before, &workflow, &claimant(&workflow));
         let event = EventDraft::new(Kind::WorkerStarted, Actor::Worker("w@h".into()));
-        let done = store.transact(&mut |_| Plan { events: vec![event.clone()], ..Plan::none() });
+        let done = store.transact(&mut |_| ChangeSet { events: vec![event.clone()], ..ChangeSet::none() });
         let done = done.expect("a journal can be added to");
         // A jump to a number that nobody can have counted to is passed over, so the greatest one says nothing.
         let (given, counted) = (numbers(input), before.history.seq);

@@ -10,7 +10,7 @@ use oodatcaa_agent::{
 };
 use oodatcaa_config::{Config, ConfigError, Origin, Overrides, World};
 use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{Member, Plan, RunName, TaskEdit, TaskId, Token, Workflow, text};
+use oodatcaa_core::{ChangeSet, Member, RunName, TaskEdit, TaskId, Token, Workflow, text};
 use oodatcaa_store::file::document::Document;
 use serde_json::Value;
 
@@ -41,7 +41,7 @@ fn difference<'a>(one: &'a str, other: &'a str) -> (usize, &'a str, &'a str) {
 impl QueueText {
     fn set(&self, document: &Document, id: &TaskId, value: &str) -> Option<String> {
         let set = BTreeMap::from([(Member::Branch, Value::from(value))]);
-        document.edited(&Plan { edits: vec![TaskEdit { task: id.clone(), set }], ..Plan::none() }).ok()
+        document.edited(&ChangeSet { edits: vec![TaskEdit { task: id.clone(), set }], ..ChangeSet::none() }).ok()
     }
 }
 
@@ -189,11 +189,11 @@ impl Target for StreamBytes {
             left = after;
         }
         let cut = Self::read(descriptor, &pieces);
-        assert_eq!(cut.facts(), whole.facts(), "{} read in {} pieces", descriptor::SHIPPED[at].0, pieces.len());
+        assert_eq!(cut.run(), whole.run(), "{} read in {} pieces", descriptor::SHIPPED[at].0, pieces.len());
         assert_eq!(cut.stderr(), whole.stderr(), "standard error of {}", descriptor::SHIPPED[at].0);
         assert!(whole.stderr().len() <= 4_096 + 4, "the tail is bounded");
-        let seen = &whole.facts().observation;
-        let terminal = whole.facts().terminal.as_ref().map(|terminal| terminal.ok);
+        let seen = &whole.run().observation;
+        let terminal = whole.run().terminal.as_ref().map(|terminal| terminal.ok);
         let some = (seen.session.is_some(), seen.model.is_some(), seen.tokens_in.is_some(), seen.cost_usd.is_some());
         kind((at, terminal, some, seen.steps.min(3), seen.denials.min(2), seen.last_text.is_some(), seen.ended))
     }

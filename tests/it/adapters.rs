@@ -61,8 +61,8 @@ fn the_steps_of_the_document_make_an_agent_that_keeps_its_description() {
     assert_eq!(agent::check("quill", quill), Ok(()));
     assert_eq!(agent::open("quill", quill).pool(), "quill/default/default");
     let room = tempfile::tempdir().unwrap();
-    let keeper = PathBuf::from(env!("CARGO_BIN_EXE_agent-daemon"));
-    let cases = conform::run("quill", quill, room.path(), Some(&keeper));
+    let shim = PathBuf::from(env!("CARGO_BIN_EXE_agent-daemon"));
+    let cases = conform::run("quill", quill, room.path(), Some(&shim));
     let of = |name: &str| cases.iter().find(|case| case.name == name).unwrap_or_else(|| panic!("{name}: {cases:?}"));
     for name in ["descriptor", "argv", "resume", "program", "closed-port"] {
         assert_eq!(of(name).verdict, Verdict::Kept, "{:?}", of(name));
@@ -77,8 +77,8 @@ fn a_program_that_is_not_as_described_is_found_out() {
     fs::write(project.path("bin/quill"), "#!/bin/sh\ncat > /dev/null\necho 0.9.1\n").unwrap();
     let loaded = load(&project);
     let room = tempfile::tempdir().unwrap();
-    let keeper = PathBuf::from(env!("CARGO_BIN_EXE_agent-daemon"));
-    let cases = conform::run("quill", &loaded.config.agents["quill"], room.path(), Some(&keeper));
+    let shim = PathBuf::from(env!("CARGO_BIN_EXE_agent-daemon"));
+    let cases = conform::run("quill", &loaded.config.agents["quill"], room.path(), Some(&shim));
     let broken: Vec<&str> = cases.iter().filter(|case| case.verdict == Verdict::Broken).map(|case| case.name).collect();
     assert_eq!(broken, ["version", "closed-port"], "{cases:?}");
 }

@@ -23,7 +23,7 @@ fn an_old_result_in_an_attempts_place_speaks_for_nobody() {
     fs::create_dir_all(&old).expect("made");
     let said = json!({"outcome": "done", "summary": "verified everything",
         "criteria": [{"criterion": 1, "met": true, "evidence": "seen"}]});
-    for name in ["result.json", "attempt.json", "keeper.json", "session.json", "gate-g.log"] {
+    for name in ["result.json", "attempt.json", "shim.json", "session.json", "gate-g.log"] {
         fs::write(old.join(name), said.to_string()).expect("written");
     }
     project.once("tester");
@@ -54,7 +54,7 @@ fn an_older_queue_that_is_put_back_waits_for_a_human_and_either_way_can_be_chose
     let old = project.text();
     project.once("builder");
     let done = project.task("A");
-    std::thread::sleep(oodatcaa_core::observe::RACE);
+    std::thread::sleep(oodatcaa_core::external_edits::RACE);
     let put_back = || fs::write(project.queue_file(), &old).expect("written");
     let ctl = |args: &[&str]| project.command("agentctl").args(args).output().expect("runs");
     put_back();

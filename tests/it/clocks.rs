@@ -8,9 +8,9 @@ use std::{
 
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{
-    Holder, LeaseChange, Now, Plan, Role, Snapshot, Workflow,
+    ChangeSet, Holder, LeaseChange, Now, Role, Snapshot, Workflow,
     claim::{self, Claimant},
-    lease::Standing,
+    lease::LeaseHealth,
     pool::Offer,
     rescue,
 };
@@ -38,7 +38,8 @@ fn claimed() -> Snapshot {
     let store =
         FileStore::open(&layout, Some(identity("builder@here")), FileOptions::default()).expect("the store opens");
     let take = |snapshot: &Snapshot| {
-        claim::decide(snapshot, &Workflow::shipped(), &claimant()).map_or_else(|_| Plan::none(), |(plan, _)| plan)
+        claim::decide(snapshot, &Workflow::shipped(), &claimant())
+            .map_or_else(|_| ChangeSet::none(), |(changes, _)| changes)
     };
     store.transact(&mut { take }).expect("committed");
     let snapshot = store.read().expect("read").snapshot;
@@ -54,8 +55,8 @@ fn looked_at(snapshot: &Snapshot, wall_seconds: i64, mono: Duration) -> Snapshot
 
 /// What would be claimed: task and token.
 fn next(snapshot: &Snapshot) -> Option<(String, u64)> {
-    let (plan, lease) = claim::decide(snapshot, &Workflow::shipped(), &claimant()).ok()?;
-    assert!(matches!(plan.leases.as_slice(), [LeaseChange::Take(_)]));
+    let (changes, lease) = claim::decide(snapshot, &Workflow::shipped(), &claimant()).ok()?;
+    assert!(matches!(changes.leases.as_slice(), [LeaseChange::Take(_)]));
     Some((lease.task_id.to_string(), lease.token.0))
 }
 
@@ -76,7 +77,7 @@ fn no_jump_of_the_wall_clock_expires_or_extends_a_lease_or_changes_what_is_claim
     proptest!(ProptestConfig::with_cases(500), |(jump in -YEAR..=YEAR, seconds in 0..3 * ttl.as_secs())| {
         let mono = Duration::from_secs(seconds);
         let (plain, jumped) = (looked_at(&snapshot, seconds as i64, mono), looked_at(&snapshot, jump, mono));
-        prop_assert_eq!(plain.leases["T0"].standing(&plain.now), jumped.leases["T0"].standing(&jumped.now));
+        prop_assert_eq!(plain.leases["T0"].health(&plain.now), jumped.leases["T0"].health(&jumped.now));
         prop_assert_eq!(taken_away(&plain), taken_away(&jumped));
         prop_assert_eq!(taken_away(&jumped).is_empty(), mono < ttl, "only the monotonic clock counts");
         prop_assert_eq!(next(&plain), next(&jumped));
@@ -90,7 +91,7 @@ fn a_machine_that_slept_wakes_with_all_its_leases() {
     let snapshot = claimed();
     // The lid was closed for a night: the wall clock went on, the monotonic one did not.
     let woken = looked_at(&snapshot, 8 * 3600, Duration::from_millis(20));
-    assert_eq!(woken.leases["T0"].standing(&woken.now), Standing::Live);
+    assert_eq!(woken.leases["T0"].health(&woken.now), LeaseHealth::Live);
     assert_eq!(taken_away(&woken), Vec::<String>::new());
     assert_eq!(next(&woken), Some(("T1".into(), 1)), "what is free is claimed as ever");
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{Holder, Plan};
+use oodatcaa_core::{ChangeSet, Holder};
 use oodatcaa_process::{end_leftovers, identity, leftovers};
 use oodatcaa_store::{
     Store,
@@ -117,7 +117,7 @@ impl Drop for MemoryGroup {
 }
 
 #[test]
-fn the_kernel_that_runs_out_of_memory_takes_the_agent_and_neither_keeper_nor_worker() {
+fn the_kernel_that_runs_out_of_memory_takes_the_agent_and_neither_shim_nor_worker() {
     if !available(true, &[]) {
         return;
     }
@@ -130,7 +130,7 @@ fn the_kernel_that_runs_out_of_memory_takes_the_agent_and_neither_keeper_nor_wor
     let output = inside.args(["--role", "builder", "--once"]).output().expect("sh runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(0), "the worker lives: {said}");
-    let exit = fs::read_to_string(project.path(".oodatcaa/runs/A/1/exit.json")).expect("the keeper lived to tell");
+    let exit = fs::read_to_string(project.path(".oodatcaa/runs/A/1/exit.json")).expect("the shim lived to tell");
     let finished = &project.events_of("attempt.finished")[0];
     assert_eq!(finished["data"]["outcome"], "failed", "{finished} {exit} {said}");
     assert_eq!(project.agents(), Vec::<u32>::new());
@@ -162,9 +162,9 @@ fn inside_a_namespace() {
         assert_eq!(stranger.id(), pid, "the number is given again");
         same_tick += u32::from(identity::started(pid) == Some(started));
 
-        // A dead keeper's record leads to the stranger, and so does a dead worker's lease.
+        // A dead shim's record leads to the stranger, and so does a dead worker's lease.
         let record = json!({"pid": pid, "started": started, "boot_id": identity::boot_id(), "run_dir": place.path()});
-        fs::write(place.path().join("keeper.json"), record.to_string()).expect("written");
+        fs::write(place.path().join("shim.json"), record.to_string()).expect("written");
         assert_eq!(leftovers(place.path()), Vec::<u32>::new());
         assert_eq!(end_leftovers(place.path(), Duration::from_secs(2)), Ok(0));
         assert!(identity::started(pid).is_some(), "nobody who got the number is touched");
@@ -182,7 +182,7 @@ fn inside_a_namespace() {
         let mut holder = None;
         let look = |snapshot: &oodatcaa_core::Snapshot| {
             holder = snapshot.leases.get("A").map(|held| held.holder.clone());
-            Plan::none()
+            ChangeSet::none()
         };
         let mut look = look;
         store.transact(&mut look).expect("looked");
@@ -301,27 +301,27 @@ fn a_worker_that_cannot_renew_and_that_nobody_replaces_still_settles() {
     let _ = tracer.wait();
 }
 
-/// The keeper of the attempt on `A`, as soon as its agent runs.
-fn keeper_of_a(project: &Project) -> rustix::process::Pid {
-    let pid = eventually("its keeper is known", || {
-        let text = fs::read(project.path(".oodatcaa/runs/A/1/keeper.json")).ok()?;
+/// The shim of the attempt on `A`, as soon as its agent runs.
+fn shim_of_a(project: &Project) -> rustix::process::Pid {
+    let pid = eventually("its shim is known", || {
+        let text = fs::read(project.path(".oodatcaa/runs/A/1/shim.json")).ok()?;
         serde_json::from_slice::<serde_json::Value>(&text).ok()?["pid"].as_i64()
     });
     rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid")
 }
 
 #[test]
-fn an_attempt_whose_keeper_is_stopped_again_and_again_is_ended_by_its_worker() {
+fn an_attempt_whose_shim_is_stopped_again_and_again_is_ended_by_its_worker() {
     let mut project = Project::new("echo $$ > agent.new; mv agent.new agent.pid; exec sleep 1000");
     one_task(&project);
     let n = project.start("builder", &["--interval", "1s"]);
     eventually("the agent runs", || project.path("agent.pid").exists().then_some(()));
     let agent = fs::read_to_string(project.path("agent.pid")).unwrap().trim().to_owned();
-    let keeper = keeper_of_a(&project);
+    let shim = shim_of_a(&project);
     let began = Instant::now();
     eventually("the attempt is over", || {
         // Whoever stops it once more after it was woken.
-        let _ = rustix::process::kill_process(keeper, Signal::STOP);
+        let _ = rustix::process::kill_process(shim, Signal::STOP);
         (!project.events_of("attempt.finished").is_empty()).then_some(())
     });
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
@@ -331,7 +331,7 @@ fn an_attempt_whose_keeper_is_stopped_again_and_again_is_ended_by_its_worker() {
 }
 
 #[test]
-fn a_process_that_has_shed_its_session_and_environment_ends_with_its_killed_keeper() {
+fn a_process_that_has_shed_its_session_and_environment_ends_with_its_killed_shim() {
     let mut project = Project::new(
         "env -i setsid sh -c 'echo $$ > away.new; mv away.new away.pid; exec sleep 1000' & exec sleep 1000",
     );
@@ -339,10 +339,10 @@ fn a_process_that_has_shed_its_session_and_environment_ends_with_its_killed_keep
     let n = project.start("builder", &["--interval", "1s"]);
     eventually("the process is away", || project.path("away.pid").exists().then_some(()));
     let away = fs::read_to_string(project.path("away.pid")).unwrap().trim().to_owned();
-    let keeper = keeper_of_a(&project);
-    // A worker looks at who runs below a keeper every two seconds.
+    let shim = shim_of_a(&project);
+    // A worker looks at who runs below a shim every two seconds.
     std::thread::sleep(Duration::from_millis(2_500));
-    rustix::process::kill_process(keeper, Signal::KILL).expect("the keeper");
+    rustix::process::kill_process(shim, Signal::KILL).expect("the shim");
     eventually("the attempt is over", || (!project.events_of("attempt.finished").is_empty()).then_some(()));
     eventually("it is gone", || (!Path::new("/proc").join(&away).join("exe").exists()).then_some(()));
     project.signal(n, Signal::TERM);
@@ -350,16 +350,16 @@ fn a_process_that_has_shed_its_session_and_environment_ends_with_its_killed_keep
 }
 
 #[test]
-fn an_agent_whose_keeper_is_stopped_does_not_outlive_its_killed_worker_for_long() {
+fn an_agent_whose_shim_is_stopped_does_not_outlive_its_killed_worker_for_long() {
     let mut project = Project::new("echo $$ > agent.new; mv agent.new agent.pid; exec sleep 1000");
     one_task(&project);
     let n = project.start("builder", &["--interval", "1s"]);
     eventually("the agent runs", || project.path("agent.pid").exists().then_some(()));
     let agent = fs::read_to_string(project.path("agent.pid")).unwrap().trim().to_owned();
-    let keeper = keeper_of_a(&project);
+    let shim = shim_of_a(&project);
     // Both at once: nobody wakes it, and it cannot see that its worker has gone.
     project.signal(n, Signal::STOP);
-    rustix::process::kill_process(keeper, Signal::STOP).expect("the keeper");
+    rustix::process::kill_process(shim, Signal::STOP).expect("the shim");
     project.signal(n, Signal::KILL);
     project.ended(n);
     let next = project.start("tester", &["--interval", "1s"]);

@@ -269,24 +269,24 @@ fn the_doctor_names_who_keeps_the_queues_lock_and_what_helps() {
     assert_eq!(doctor(), None);
     let taken = project.path("taken");
     let lock = project.path(".locks/queue.lock");
-    let mut keeper = std::process::Command::new("flock")
+    let mut shim = std::process::Command::new("flock")
         .arg(&lock)
         .args(["sh", "-c", "touch \"$0\"; exec sleep 1000"])
         .arg(&taken)
         .spawn()
         .expect("flock starts");
     eventually("the lock is taken", || taken.exists().then_some(()));
-    let pid = rustix::process::Pid::from_child(&keeper);
+    let pid = rustix::process::Pid::from_child(&shim);
     rustix::process::kill_process(pid, Signal::STOP).expect("stopped");
     let said = doctor().expect("it is told").to_string();
     rustix::process::kill_process(pid, Signal::CONT).expect("goes on");
-    let sleeper = fs::read_to_string(format!("/proc/{0}/task/{0}/children", keeper.id())).unwrap_or_default();
+    let sleeper = fs::read_to_string(format!("/proc/{0}/task/{0}/children", shim.id())).unwrap_or_default();
     if let Some(pid) = sleeper.trim().parse().ok().and_then(rustix::process::Pid::from_raw) {
         let _ = rustix::process::kill_process(pid, Signal::KILL);
     }
-    keeper.wait().expect("a child");
-    assert!(said.contains(&format!("process {}", keeper.id())) && said.contains("which is stopped"), "{said}");
-    assert!(said.contains(&format!("kill -CONT {}", keeper.id())), "{said}");
+    shim.wait().expect("a child");
+    assert!(said.contains(&format!("process {}", shim.id())) && said.contains("which is stopped"), "{said}");
+    assert!(said.contains(&format!("kill -CONT {}", shim.id())), "{said}");
     assert_eq!(doctor(), None, "and no more");
 }
 

@@ -1,4 +1,4 @@
-//! Real agents under a real keeper: how they end, and that nothing of them stays.
+//! Real agents under a real shim: how they end, and that nothing of them stays.
 
 #![expect(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
@@ -13,7 +13,7 @@ use std::{
 };
 
 use oodatcaa_process::{
-    Attempt, Ended, Exit, Invocation, Keeper, Limits, Report, Stop, StopCause, end_leftovers, identity, leftovers,
+    Attempt, Ended, Exit, Invocation, Limits, Report, Shim, Stop, StopCause, end_leftovers, identity, leftovers,
     read_exit,
 };
 
@@ -21,7 +21,7 @@ mod ends;
 mod gone;
 mod stops;
 
-const KEEPER: &str = env!("CARGO_BIN_EXE_agent-daemon");
+const SHIM: &str = env!("CARGO_BIN_EXE_agent-daemon");
 const TAG: &str = "OODATCAA_RUN_DIR";
 
 /// Long enough for a busy machine; nothing waits for it that works.
@@ -66,7 +66,7 @@ impl Place {
     }
 
     fn start(&self, argv: &[&str], limits: &Limits) -> Attempt {
-        Attempt::start(Path::new(KEEPER), self.path(), &self.invocation(argv), limits).unwrap()
+        Attempt::start(Path::new(SHIM), self.path(), &self.invocation(argv), limits).unwrap()
     }
 
     fn sh(&self, script: &str) -> Attempt {
@@ -81,7 +81,7 @@ impl Place {
         for (name, value) in [("TASK_ID", "T-1"), ("ROLE", "builder"), ("RESULT_FILE", &result)] {
             invocation.env.insert(format!("OODATCAA_{name}"), value.to_owned());
         }
-        Attempt::start(Path::new(KEEPER), self.path(), &invocation, limits).unwrap()
+        Attempt::start(Path::new(SHIM), self.path(), &invocation, limits).unwrap()
     }
 
     fn text(&self, name: &str) -> String {
@@ -109,12 +109,12 @@ fn pid_of(attempt: &Attempt) -> u32 {
     }
 }
 
-/// Its end; nothing is reported after it, and its keeper is reaped.
+/// Its end; nothing is reported after it, and its shim is reaped.
 fn end_of(attempt: &Attempt) -> Exit {
     loop {
         if let Report::Ended(exit) = attempt.reports().recv_timeout(PATIENCE).expect("an end is always reported") {
             assert!(attempt.reports().recv_timeout(PATIENCE).is_err(), "the end is the last report");
-            until("the keeper is reaped", || !Path::new(&format!("/proc/{}", attempt.keeper())).exists());
+            until("the shim is reaped", || !Path::new(&format!("/proc/{}", attempt.shim())).exists());
             return exit;
         }
     }

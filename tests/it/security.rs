@@ -1,7 +1,7 @@
 //! What an enemy could try, with real programs: secrets that leak, a hostile clone, a directory that others own.
 //!
 //! SECURITY.md names these tests beside what they show; links, terminal escapes, ids and hostile titles have
-//! their tests in `bad_input`, `store`, `workspace` and `train`.
+//! their tests in `bad_input`, `store`, `workspace` and `merge`.
 
 use std::{fs, path::Path};
 
@@ -51,7 +51,7 @@ fn every_test_that_the_document_names_is_there() {
 
 /// Modules of the integration tests that the document speaks of.
 fn is_test(word: &str) -> bool {
-    ["security::", "bad_input::", "store::", "train::", "workspace::", "config::", "adapters::", "fuzz::"]
+    ["security::", "bad_input::", "store::", "merge::", "workspace::", "config::", "adapters::", "fuzz::"]
         .iter()
         .any(|module| word.starts_with(module))
 }

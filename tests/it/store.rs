@@ -17,8 +17,8 @@ use std::{
 
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{
-    Event, EventDraft, Kind, Lease, LeaseChange, Member, Owner, Plan, Role, Snapshot, Status, TaskId, Token,
-    event::Actor, plan::stamp,
+    ChangeSet, Event, EventDraft, Kind, Lease, LeaseChange, Member, Owner, Role, Snapshot, Status, TaskId, Token,
+    change::stamp, event::Actor,
 };
 use oodatcaa_store::{
     Store, StoreError,
@@ -109,7 +109,7 @@ fn id(text: &str) -> TaskId {
 }
 
 /// The claim of a task, as the rules would plan it.
-fn claim(snapshot: &Snapshot, task: &str) -> Plan {
+fn claim(snapshot: &Snapshot, task: &str) -> ChangeSet {
     let (task, me, now) = (id(task), identity("builder@here"), snapshot.now);
     let lease = Lease {
         task_id: task.clone(),
@@ -134,31 +134,31 @@ fn claim(snapshot: &Snapshot, task: &str) -> Plan {
         stop: None,
         landing: None,
     };
-    let mut plan = moved(snapshot, task.as_str(), &Status::IN_PROGRESS);
-    plan.set(&task, Member::Lease, lease.in_queue());
-    plan.event(EventDraft::new(Kind::LeaseAcquired, Actor::Worker(lease.owner.clone())).lease(&lease));
-    plan.leases.push(LeaseChange::Take(lease));
-    plan
+    let mut changes = moved(snapshot, task.as_str(), &Status::IN_PROGRESS);
+    changes.set(&task, Member::Lease, lease.in_queue());
+    changes.event(EventDraft::new(Kind::LeaseAcquired, Actor::Worker(lease.owner.clone())).lease(&lease));
+    changes.leases.push(LeaseChange::Take(lease));
+    changes
 }
 
 /// The move of a task, told and stamped.
-fn moved(snapshot: &Snapshot, task: &str, to: &Status) -> Plan {
+fn moved(snapshot: &Snapshot, task: &str, to: &Status) -> ChangeSet {
     let task = id(task);
     let from = snapshot.queue.get(&task).expect("there").status.clone();
-    let mut plan = Plan::none();
-    plan.set(&task, Member::Status, to.as_str());
-    plan.set(&task, Member::UpdatedAt, stamp(snapshot.now.wall));
+    let mut changes = ChangeSet::none();
+    changes.set(&task, Member::Status, to.as_str());
+    changes.set(&task, Member::UpdatedAt, stamp(snapshot.now.wall));
     let event = EventDraft::new(Kind::TaskMoved, Actor::Worker("builder@here".into())).task(&task);
-    plan.event(event.with("from", from.as_str()).with("to", to.as_str()).with("stamped", true));
-    plan
+    changes.event(event.with("from", from.as_str()).with("to", to.as_str()).with("stamped", true));
+    changes
 }
 
 /// The end of a claim.
-fn settle(snapshot: &Snapshot, task: &str, to: &Status) -> Plan {
-    let mut plan = moved(snapshot, task, to);
-    plan.set(&id(task), Member::Lease, serde_json::Value::Null);
-    plan.leases.push(LeaseChange::Drop(id(task)));
-    plan
+fn settle(snapshot: &Snapshot, task: &str, to: &Status) -> ChangeSet {
+    let mut changes = moved(snapshot, task, to);
+    changes.set(&id(task), Member::Lease, serde_json::Value::Null);
+    changes.leases.push(LeaseChange::Drop(id(task)));
+    changes
 }
 
 fn kinds(events: &[Event]) -> Vec<String> {
@@ -170,7 +170,7 @@ fn status(store: &dyn Store, task: &str) -> String {
 }
 
 fn nothing(store: &dyn Store) -> Result<(), StoreError> {
-    store.transact(&mut |_| Plan::none()).map(|_| ())
+    store.transact(&mut |_| ChangeSet::none()).map(|_| ())
 }
 
 /// Waits for a state, at most 20 seconds.

@@ -13,8 +13,8 @@ use std::{
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Lease, Role, Status, Task, TaskId, Token};
 use oodatcaa_git::{
-    Author, Config, Keep, Mode, Refs, Workspace, WorkspaceError, diff, mode_for,
-    prune::{self, Wish},
+    Author, Config, KeepReason, Mode, Refs, Workspace, WorkspaceError, diff, mode_for,
+    prune::{self, PrunePolicy},
     restart::{self, Anew},
     trailers,
 };
@@ -181,14 +181,14 @@ fn a_task_has_a_worktree_and_a_branch_until_it_is_merged() {
     let range = diff::range(&repo.layout(), &repo.config, &one.id, None, Some(Token(1))).unwrap();
     assert_eq!(range.files().unwrap().len(), 2);
 
-    let kept = prune::remove(&repo.layout(), &repo.config, &one.id, Wish::SAFE).unwrap_err();
-    assert!(matches!(kept, WorkspaceError::Kept { why: Keep::Unmerged { commits: 1, .. }, .. }), "{kept}");
+    let kept = prune::remove(&repo.layout(), &repo.config, &one.id, PrunePolicy::SAFE).unwrap_err();
+    assert!(matches!(kept, WorkspaceError::Kept { why: KeepReason::Unmerged { commits: 1, .. }, .. }), "{kept}");
     assert_eq!(repo.status(), before);
     // Squashed: another commit with the same content.
     repo.git(&["stash", "-q", "-u"]);
     repo.git(&["merge", "-q", "--squash", "feat/T1-add-a-parser"]);
     repo.git(&["commit", "-q", "-m", "squashed"]);
-    let removed = prune::remove(&repo.layout(), &repo.config, &one.id, Wish::SAFE).unwrap().unwrap();
+    let removed = prune::remove(&repo.layout(), &repo.config, &one.id, PrunePolicy::SAFE).unwrap().unwrap();
     assert_eq!((removed.saved, removed.branch), (None, None));
     assert!(!path.exists());
     assert_eq!(repo.git(&["worktree", "list"]).lines().count(), 1);
@@ -462,28 +462,28 @@ fn a_tree_that_holds_work_goes_only_when_insisted_on_and_then_it_is_saved() {
     let path = workspace.path().to_owned();
     write(&path, "new", "n\n");
     let layout = repo.layout();
-    let why = |wish: Wish| match prune::remove(&layout, &repo.config, &one.id, wish) {
+    let why = |policy: PrunePolicy| match prune::remove(&layout, &repo.config, &one.id, policy) {
         Err(WorkspaceError::Kept { why, .. }) => why,
         other => panic!("{other:?}"),
     };
-    assert_eq!(why(Wish::SAFE), Keep::Dirty);
+    assert_eq!(why(PrunePolicy::SAFE), KeepReason::Dirty);
     git(&path, &["init", "-q", "nested"]);
-    assert_eq!(why(Wish::CANCELLED), Keep::Unsaved(vec!["nested".into()]));
+    assert_eq!(why(PrunePolicy::CANCELLED), KeepReason::Unsaved(vec!["nested".into()]));
     // Somebody works there: not even when insisted on.
     fs::create_dir_all(layout.locks()).unwrap();
     let lock = fs::File::create(layout.task_lock(&one.id)).unwrap();
     fs2::FileExt::lock_exclusive(&lock).unwrap();
-    assert_eq!(why(Wish::FORCE), Keep::InUse);
+    assert_eq!(why(PrunePolicy::FORCE), KeepReason::InUse);
     drop(lock);
-    let removed = prune::remove(&layout, &repo.config, &one.id, Wish::FORCE).unwrap().unwrap();
+    let removed = prune::remove(&layout, &repo.config, &one.id, PrunePolicy::FORCE).unwrap().unwrap();
     let saved = removed.saved.unwrap();
     assert!(!path.exists());
     assert_eq!(repo.git(&["show", &format!("{saved}:new")]), "n");
-    assert_eq!(prune::remove(&layout, &repo.config, &one.id, Wish::FORCE).unwrap(), None);
+    assert_eq!(prune::remove(&layout, &repo.config, &one.id, PrunePolicy::FORCE).unwrap(), None);
     // Merged, clean, made for it: the branch goes as well.
     let two = task("T2", "x");
     drop(repo.prepare(&two, 1));
-    let removed = prune::remove(&layout, &repo.config, &two.id, Wish::SAFE).unwrap().unwrap();
+    let removed = prune::remove(&layout, &repo.config, &two.id, PrunePolicy::SAFE).unwrap().unwrap();
     assert_eq!(removed.branch.as_deref(), Some("feat/T2-x"));
 }
 
@@ -598,7 +598,7 @@ fn a_hostile_repository_executes_nothing() {
     let range = diff::range(&repo.layout(), &repo.config, &one.id, None, None).unwrap();
     assert!(String::from_utf8(range.patch().unwrap()).unwrap().contains("+changed"));
     prune::list(&repo.layout(), &repo.config).unwrap();
-    prune::remove(&repo.layout(), &repo.config, &one.id, Wish::FORCE).unwrap().unwrap();
+    prune::remove(&repo.layout(), &repo.config, &one.id, PrunePolicy::FORCE).unwrap().unwrap();
     assert!(!owned.exists());
 }
 

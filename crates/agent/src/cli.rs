@@ -99,7 +99,7 @@ impl Cli {
         let descriptor = self.descriptor.as_ref().ok()?;
         let state = self.read(descriptor, assignment);
         let judged = judge::judge(descriptor, &state, &exit.ended, false);
-        Some((state.facts().observation.clone(), judged))
+        Some((state.run().observation.clone(), judged))
     }
 }
 
@@ -166,10 +166,10 @@ impl Agent for Cli {
         self.descriptor.as_ref().is_ok_and(|descriptor| home::wanted(descriptor, &home::lookup(&self.config.set)))
     }
 
-    fn furnish(&self, home: &Path) -> io::Result<()> {
+    fn prepare_home(&self, home: &Path) -> io::Result<()> {
         let variable = home::lookup(&self.config.set);
         match self.descriptor.as_ref().ok().filter(|found| home::usable(found, Some(home), &variable).is_some()) {
-            Some(descriptor) => home::furnish(descriptor, home, &variable),
+            Some(descriptor) => home::prepare_home(descriptor, home, &variable),
             None => Ok(()),
         }
     }
@@ -184,10 +184,10 @@ impl Agent for Cli {
             Err(bad) => return Outcome::failed(Class::Config, format!("cannot {bad}")),
         };
         let state = self.read(descriptor, assignment);
-        sessions::remember(&assignment.run_dir, descriptor, &state.facts().observation);
+        sessions::remember(&assignment.run_dir, descriptor, &state.run().observation);
         let command = self.command(descriptor, assignment);
         // It had said its last word, lingered, and was ended for that.
-        let lingered = exit.stopped == Some(StopCause::Asked) && state.facts().terminal.is_some();
+        let lingered = exit.stopped == Some(StopCause::Asked) && state.run().terminal.is_some();
         if !lingered && let Some(outcome) = command.forced(assignment, exit) {
             return outcome;
         }
@@ -207,13 +207,13 @@ const NOTHING: &str =
     "the program ended well, and there is no result: no result file, no word of the model, no tool that worked";
 
 fn said_nothing(state: &State) -> bool {
-    let words = state.facts().observation.last_text.as_deref().unwrap_or_default();
-    words.trim().is_empty() && state.facts().tools_ok == 0
+    let words = state.run().observation.last_text.as_deref().unwrap_or_default();
+    words.trim().is_empty() && state.run().tools_ok == 0
 }
 
 /// A success without a result file: the model's last words say what was done.
 fn done(state: &State, secrets: &[String]) -> Outcome {
-    let seen = &state.facts().observation;
+    let seen = &state.run().observation;
     let words = seen.last_text.as_deref().unwrap_or_default();
     let mut summary = text::cut(&output::mask(output::plain(words).trim(), secrets), 4_000);
     if seen.denials > 0 {

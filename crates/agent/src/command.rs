@@ -182,7 +182,7 @@ impl Command {
             },
             Ended::Signalled(signal) => Outcome::failed(Class::AgentCrashed, with_output(failure::signal(signal))),
             Ended::Unknown => {
-                Outcome::failed(Class::AgentCrashed, "its keeper died, and how the program ended is not known")
+                Outcome::failed(Class::AgentCrashed, "its shim died, and how the program ended is not known")
             }
             Ended::NotStarted { .. } => Outcome::failed(Class::AgentNotFound, "the program never started"),
         }

@@ -18,7 +18,7 @@ use super::{
 };
 use oodatcaa_config::{AgentConfig, AgentKind};
 use oodatcaa_core::{Class, Outcome, Role, Workflow};
-use oodatcaa_process::{Ended, Exit, Keeper, Limits, Report, Stop};
+use oodatcaa_process::{Ended, Exit, Limits, Report, Shim, Stop};
 
 /// How a case came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +54,8 @@ const VERSION: Duration = Duration::from_secs(30);
 /// How long a run against a closed port may take.
 const CLOSED_PORT: Duration = Duration::from_secs(120);
 
-/// Runs every case of an agent. `room` is a directory of its own; `keeper` our own `agent-daemon`.
-pub fn run(name: &str, config: &AgentConfig, room: &Path, keeper: Option<&Path>) -> Vec<Case> {
+/// Runs every case of an agent. `room` is a directory of its own; `shim` our own `agent-daemon`.
+pub fn run(name: &str, config: &AgentConfig, room: &Path, shim: Option<&Path>) -> Vec<Case> {
     let descriptor = match cli::describe(name, config) {
         Ok(descriptor) => descriptor,
         Err(bad) => return vec![case("descriptor", Verdict::Broken, format!("cannot {bad}"))],
@@ -83,8 +83,8 @@ pub fn run(name: &str, config: &AgentConfig, room: &Path, keeper: Option<&Path>)
     cases.push(case("program", Verdict::Kept, file.display().to_string()));
     cases.push(version(&descriptor, &file, &path));
     cases.push(login(&descriptor, config));
-    cases.push(match keeper {
-        Some(keeper) => closed_port(name, config, &descriptor, room, keeper),
+    cases.push(match shim {
+        Some(shim) => closed_port(name, config, &descriptor, room, shim),
         None => case("closed-port", Verdict::NotTried, "agent-daemon, which keeps the program's tree, is not found"),
     });
     cases
@@ -147,7 +147,7 @@ fn command_line(name: &str, config: &AgentConfig, descriptor: &Descriptor, room:
 }
 
 /// A run with a service that is not there must end by itself or by a limit, as a trouble of the network.
-fn closed_port(name: &str, config: &AgentConfig, descriptor: &Descriptor, room: &Path, keeper: &Path) -> Case {
+fn closed_port(name: &str, config: &AgentConfig, descriptor: &Descriptor, room: &Path, shim: &Path) -> Case {
     const NAME: &str = "closed-port";
     let Some(endpoint) = &descriptor.endpoint else {
         return case(NAME, Verdict::NotTried, "its descriptor does not say how to point it at another service");
@@ -159,7 +159,7 @@ fn closed_port(name: &str, config: &AgentConfig, descriptor: &Descriptor, room: 
     let slot = room.join("slot");
     let endpoint_set: BTreeMap<String, String> =
         endpoint.set.iter().map(|(name, value)| (name.clone(), value.replace("{url}", &url))).collect();
-    let mut set = match home::furnish(descriptor, &slot, &home::lookup(&endpoint_set)) {
+    let mut set = match home::prepare_home(descriptor, &slot, &home::lookup(&endpoint_set)) {
         Ok(()) => home::redirected(descriptor, &slot),
         Err(error) => return case(NAME, Verdict::NotTried, format!("its home cannot be made: {error}")),
     };
@@ -180,7 +180,7 @@ fn closed_port(name: &str, config: &AgentConfig, descriptor: &Descriptor, room: 
         .and_then(|()| std::fs::create_dir_all(&assignment.run_dir))
         .and_then(|()| std::fs::create_dir_all(&assignment.workspace))
         .and_then(|()| std::fs::write(assignment.prompt_file(), "# Task\n\nSay hello.\n"))
-        .and_then(|()| execute(&cli::Cli::new(name, &config), &assignment, keeper));
+        .and_then(|()| execute(&cli::Cli::new(name, &config), &assignment, shim));
     let seconds = began.elapsed().as_secs();
     match tried {
         Err(error) => case(NAME, Verdict::NotTried, format!("it cannot be started: {error}")),
@@ -199,7 +199,7 @@ fn closed_port(name: &str, config: &AgentConfig, descriptor: &Descriptor, room: 
     }
 }
 
-fn execute(agent: &cli::Cli, assignment: &Assignment, keeper: &Path) -> std::io::Result<Outcome> {
+fn execute(agent: &cli::Cli, assignment: &Assignment, shim: &Path) -> std::io::Result<Outcome> {
     let limits = Limits {
         wall: Some(CLOSED_PORT),
         silence: None,
@@ -209,8 +209,8 @@ fn execute(agent: &cli::Cli, assignment: &Assignment, keeper: &Path) -> std::io:
     };
     let invocation = agent.invocation(assignment);
     let mut watcher = agent.watcher(assignment);
-    let keeper = Keeper::spawn(keeper, Some(&assignment.run_dir))?;
-    let attempt = keeper.run(&assignment.run_dir, &invocation, &limits, None)?;
+    let shim = Shim::spawn(shim, Some(&assignment.run_dir))?;
+    let attempt = shim.run(&assignment.run_dir, &invocation, &limits, None)?;
     let began = Instant::now();
     let mut tails = [Tail::new(&invocation.stdout), Tail::new(&invocation.stderr)];
     let mut ended_by_us = None;

@@ -43,7 +43,7 @@ pub fn redirected(descriptor: &Descriptor, slot: &Path) -> BTreeMap<String, Stri
 
 /// Makes the directories, files and links that the program needs to find there. Whatever leads out of
 /// the slot's directory and is not ours is refused.
-pub fn furnish(descriptor: &Descriptor, slot: &Path, variable: Variable<'_>) -> io::Result<()> {
+pub fn prepare_home(descriptor: &Descriptor, slot: &Path, variable: Variable<'_>) -> io::Result<()> {
     directory(slot, slot)?;
     for place in redirected(descriptor, slot).values() {
         // A variable may also be a plain word.
@@ -173,9 +173,9 @@ mod tests {
             self.root.path().join("slot")
         }
 
-        fn furnish(&self, key: Option<&str>) -> io::Result<()> {
+        fn prepare_home(&self, key: Option<&str>) -> io::Result<()> {
             let home = self.root.path().join("user").display().to_string();
-            furnish(&claude(), &self.slot(), &move |name| match name {
+            prepare_home(&claude(), &self.slot(), &move |name| match name {
                 "HOME" => Some(home.clone()),
                 "ANTHROPIC_API_KEY" => key.map(String::from),
                 _ => None,
@@ -191,11 +191,11 @@ mod tests {
     fn a_sign_in_that_is_a_file_is_linked_and_goes_when_a_key_takes_its_place() {
         let place = Place::new();
         for _ in 0..2 {
-            place.furnish(None).expect("a good slot");
+            place.prepare_home(None).expect("a good slot");
             let leads = fs::read_link(place.link()).expect("a link");
             assert_eq!(leads, place.root.path().join("user/.claude/.credentials.json"));
         }
-        place.furnish(Some("key")).expect("a good slot");
+        place.prepare_home(Some("key")).expect("a good slot");
         assert!(fs::symlink_metadata(place.link()).is_err());
         assert!(place.slot().join("claude").is_dir());
     }
@@ -208,10 +208,10 @@ mod tests {
         let at = |seconds| std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
         let file = |path: &Path| fs::File::options().write(true).open(path).expect("there");
         file(&place.link()).set_modified(at(2_000_000_000)).expect("set");
-        place.furnish(None).expect("a good slot");
+        place.prepare_home(None).expect("a good slot");
         assert_eq!(fs::read_to_string(place.link()).expect("there"), "renewed");
         file(&place.link()).set_modified(at(1_000)).expect("set");
-        place.furnish(None).expect("a good slot");
+        place.prepare_home(None).expect("a good slot");
         assert_eq!(fs::read_to_string(place.link()).expect("there"), "{}");
     }
 
@@ -221,11 +221,13 @@ mod tests {
         let elsewhere = place.root.path().join("elsewhere");
         fs::create_dir(&elsewhere).expect("made");
         symlink(&elsewhere, place.slot()).expect("linked");
-        assert!(place.furnish(None).expect_err("a link").to_string().ends_with("is a link, and may lead elsewhere"));
+        assert!(
+            place.prepare_home(None).expect_err("a link").to_string().ends_with("is a link, and may lead elsewhere")
+        );
         fs::remove_file(place.slot()).expect("removed");
         fs::create_dir(place.slot()).expect("made");
         symlink(&elsewhere, place.slot().join("claude")).expect("linked");
-        place.furnish(None).expect_err("a link below the slot");
+        place.prepare_home(None).expect_err("a link below the slot");
         assert_eq!(fs::read_dir(&elsewhere).expect("there").count(), 0);
     }
 

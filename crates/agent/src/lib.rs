@@ -46,7 +46,7 @@ pub mod stream;
 pub mod watcher;
 
 pub use environment::{environment, find_program};
-pub use watcher::{Circle, Observation, Stream, Watcher};
+pub use watcher::{Loop, Observation, Stream, Watcher};
 
 /// Everything an agent is told about its attempt.
 #[derive(Clone, Debug)]
@@ -120,7 +120,7 @@ pub trait Agent: Send + Sync {
     }
 
     /// Makes the slot's directory ready for it, its sign-in included: before each run in one.
-    fn furnish(&self, _home: &Path) -> io::Result<()> {
+    fn prepare_home(&self, _home: &Path) -> io::Result<()> {
         Ok(())
     }
 

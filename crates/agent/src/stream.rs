@@ -19,15 +19,15 @@ use oodatcaa_sys::files;
 mod claude;
 mod codex;
 mod event;
-mod facts;
 pub(super) mod lines;
 mod object;
+mod state;
 mod step;
 mod text;
 mod usage;
 
-pub use facts::{Facts, Hit, Quota, Terminal};
 use lines::Lines;
+pub use state::{Hit, Quota, RunState, Terminal};
 
 /// What is particular to a dialect; the rest is said by the descriptor.
 trait Grammar: Send {
@@ -42,7 +42,7 @@ trait Grammar: Send {
     }
 
     /// The words, tools and steps of an event.
-    fn read(&mut self, event: &Value, descriptor: &Descriptor, facts: &mut Facts);
+    fn read(&mut self, event: &Value, descriptor: &Descriptor, state: &mut RunState);
 }
 
 /// How much of standard error is kept for patterns.
@@ -60,7 +60,7 @@ pub struct State {
     stdout: Lines,
     stderr: Lines,
     tail: String,
-    facts: Facts,
+    state: RunState,
 }
 
 impl State {
@@ -80,7 +80,7 @@ impl State {
             stdout: Lines::new(descriptor.output.max_line),
             stderr: Lines::new(STDERR_TAIL),
             tail: String::new(),
-            facts: Facts::new(descriptor),
+            state: RunState::new(descriptor),
         }
     }
 
@@ -88,30 +88,30 @@ impl State {
     pub fn feed(&mut self, descriptor: &Descriptor, stream: Stream, bytes: &[u8], now: Duration) {
         match stream {
             Stream::Stdout => {
-                let Self { grammar, stdout, facts, .. } = self;
+                let Self { grammar, stdout, state, .. } = self;
                 stdout.feed(bytes, &mut |line| match grammar.event(line) {
-                    Some(event) => note(descriptor, &mut **grammar, &event, facts, now),
-                    None => plain(descriptor, line, facts),
+                    Some(event) => note(descriptor, &mut **grammar, &event, state, now),
+                    None => plain(descriptor, line, state),
                 });
             }
             Stream::Stderr => {
-                let Self { stderr, tail, facts, .. } = self;
-                stderr.feed(bytes, &mut |line| complain(descriptor, line, tail, facts));
+                let Self { stderr, tail, state, .. } = self;
+                stderr.feed(bytes, &mut |line| complain(descriptor, line, tail, state));
             }
         }
     }
 
     /// The end of both streams.
     pub fn finish(&mut self, descriptor: &Descriptor, now: Duration) {
-        let Self { grammar, stdout, stderr, tail, facts } = self;
+        let Self { grammar, stdout, stderr, tail, state } = self;
         stdout.finish(&mut |line| match grammar.event(line) {
-            Some(event) => note(descriptor, &mut **grammar, &event, facts, now),
-            None => plain(descriptor, line, facts),
+            Some(event) => note(descriptor, &mut **grammar, &event, state, now),
+            None => plain(descriptor, line, state),
         });
         if let Some(event) = grammar.rest() {
-            note(descriptor, &mut **grammar, &event, facts, now);
+            note(descriptor, &mut **grammar, &event, state, now);
         }
-        stderr.finish(&mut |line| complain(descriptor, line, tail, facts));
+        stderr.finish(&mut |line| complain(descriptor, line, tail, state));
     }
 
     /// The file that the program has left, before the end of the streams.
@@ -126,13 +126,13 @@ impl State {
         }
         if let Ok(content) = serde_json::from_slice::<Value>(&text) {
             let event = serde_json::json!({"type": "file", "content": content});
-            note(descriptor, &mut *self.grammar, &event, &mut self.facts, now);
+            note(descriptor, &mut *self.grammar, &event, &mut self.state, now);
         }
     }
 
     /// What is known.
-    pub fn facts(&self) -> &Facts {
-        &self.facts
+    pub fn run(&self) -> &RunState {
+        &self.state
     }
 
     /// The end of standard error.
@@ -160,20 +160,20 @@ impl<'a> Reader<'a> {
 }
 
 /// A line between the events: the program's own words, which descriptors know as events of the type `plain`.
-fn plain(descriptor: &Descriptor, line: &str, facts: &mut Facts) {
+fn plain(descriptor: &Descriptor, line: &str, state: &mut RunState) {
     if line.trim().is_empty() || line.len() > STDERR_TAIL {
         return;
     }
     let event = serde_json::json!({"type": "plain", "text": line});
-    if let Some(message) = descriptor.map.message.iter().find_map(|pick| facts::pick(pick, &event)) {
-        facts.message = Some(message);
+    if let Some(message) = descriptor.map.message.iter().find_map(|pick| state::pick(pick, &event)) {
+        state.message = Some(message);
     }
-    facts.errors(descriptor, &event);
-    facts.retry(descriptor, &event);
+    state.errors(descriptor, &event);
+    state.retry(descriptor, &event);
 }
 
-fn complain(descriptor: &Descriptor, line: &str, tail: &mut String, facts: &mut Facts) {
-    facts.early_stderr(descriptor, line);
+fn complain(descriptor: &Descriptor, line: &str, tail: &mut String, state: &mut RunState) {
+    state.early_stderr(descriptor, line);
     tail.push_str(line);
     tail.push('\n');
     if tail.len() > STDERR_TAIL {
@@ -186,36 +186,36 @@ fn complain(descriptor: &Descriptor, line: &str, tail: &mut String, facts: &mut 
 }
 
 /// What every dialect has in common, as the descriptor places it, then the dialect's own part.
-fn note(descriptor: &Descriptor, grammar: &mut dyn Grammar, event: &Value, facts: &mut Facts, now: Duration) {
+fn note(descriptor: &Descriptor, grammar: &mut dyn Grammar, event: &Value, state: &mut RunState, now: Duration) {
     let map = &descriptor.map;
-    facts.seen(now, map.quiet.iter().any(|quiet| quiet.holds(event)));
-    if facts.observation.session.is_none() {
-        facts.observation.session = map.session.iter().find_map(|pick| facts::pick(pick, event));
+    state.seen(now, map.quiet.iter().any(|quiet| quiet.holds(event)));
+    if state.observation.session.is_none() {
+        state.observation.session = map.session.iter().find_map(|pick| state::pick(pick, event));
     }
-    if let Some(model) = map.model.iter().find_map(|pick| facts::pick(pick, event)) {
-        facts.observation.model = Some(model);
+    if let Some(model) = map.model.iter().find_map(|pick| state::pick(pick, event)) {
+        state.observation.model = Some(model);
     }
-    if let Some(message) = map.message.iter().find_map(|pick| facts::pick(pick, event)) {
-        facts.message = Some(message);
+    if let Some(message) = map.message.iter().find_map(|pick| state::pick(pick, event)) {
+        state.message = Some(message);
     }
-    if let Some(ends) = map.resets.iter().find_map(|pick| facts::pick(pick, event)) {
-        facts.observation.resets_at = ends.parse().ok().and_then(|ends| DateTime::from_timestamp(ends, 0));
+    if let Some(ends) = map.resets.iter().find_map(|pick| state::pick(pick, event)) {
+        state.observation.resets_at = ends.parse().ok().and_then(|ends| DateTime::from_timestamp(ends, 0));
     }
-    facts.observation.denials += u32::from(map.denied.iter().any(|denied| denied.holds(event)));
+    state.observation.denials += u32::from(map.denied.iter().any(|denied| denied.holds(event)));
     if let Some(list) = map.denials.as_ref().and_then(|ptr| ptr.first(event)).and_then(Value::as_array) {
-        facts.observation.denials = facts.observation.denials.max(u32::try_from(list.len()).unwrap_or(u32::MAX));
+        state.observation.denials = state.observation.denials.max(u32::try_from(list.len()).unwrap_or(u32::MAX));
     }
-    grammar.read(event, descriptor, facts);
+    grammar.read(event, descriptor, state);
     for (at, rule) in map.usage.iter().enumerate() {
         if let Some(figures) = usage::read(rule, event) {
-            facts.usage(at, figures, rule.mode == UsageMode::Sum);
+            state.usage(at, figures, rule.mode == UsageMode::Sum);
         }
     }
-    facts.terminal(descriptor, event);
-    facts.quota(descriptor, event);
-    facts.errors(descriptor, event);
-    facts.retry(descriptor, event);
-    facts.early(descriptor, event);
+    state.terminal(descriptor, event);
+    state.quota(descriptor, event);
+    state.errors(descriptor, event);
+    state.retry(descriptor, event);
+    state.early(descriptor, event);
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ pub struct Observation {
 
 /// Calls that repeat themselves: a reason to end the attempt if nothing changes by them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Circle {
+pub struct Loop {
     /// What it would be ended as.
     pub class: Class,
     /// How long the workspace must not change before that.
@@ -75,7 +75,7 @@ pub trait Watcher: Send {
     fn verdict(&self, now: Duration) -> Option<(Class, String)>;
 
     /// Whether it makes the same calls again and again; whether something changes by them, others see.
-    fn circles(&self) -> Option<Circle> {
+    fn loops(&self) -> Option<Loop> {
         None
     }
 

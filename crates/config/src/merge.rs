@@ -1,4 +1,4 @@
-//! `[merge]`: how finished branches come into the target. What comes of it is the business of the merge train.
+//! `[merge]`: how finished branches come into the target. What comes of it is the business of the merge queue.
 
 /// `[merge]`, without what is a rule for tasks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::{Member, NewTask, Snapshot, Status, Task, TaskId, Workflow, plan::stamp};
+use super::{Member, NewTask, Snapshot, Status, Task, TaskId, Workflow, change::stamp};
 
 /// How many tasks one attempt may propose.
 pub const MAX: usize = 100;
@@ -158,7 +158,7 @@ fn one(
         }
     };
     let mut task = Task::new(id, Status::BLOCKED);
-    task.title = super::text::cut(&super::text::one_line(&title), super::operate::TITLE);
+    task.title = super::text::cut(&super::text::one_line(&title), super::manual::TITLE);
     task.kind = Some(kind);
     task.parent = Some(parent.id.to_string());
     task.dependencies = match list("dependencies")? {
@@ -266,7 +266,7 @@ pub fn task_of(id: &TaskId, json: &Map<String, Value>) -> Task {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::tests::snapshot;
+    use crate::change::tests::snapshot;
     use serde_json::json;
 
     fn proposed(proposals: &[Value]) -> Result<Vec<NewTask>, String> {

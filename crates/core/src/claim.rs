@@ -4,14 +4,15 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{
-    EventDraft, Kind, Lease, LeaseChange, Member, Owner, Plan, QueueLease, RoleRule, Snapshot, Task, Token, Workflow,
+    ChangeSet, EventDraft, Kind, Lease, LeaseChange, Member, Owner, QueueLease, RoleRule, Snapshot, Task, Token,
+    Workflow,
     budget::{self, Stop},
     decision::{self, Hold},
     event::Actor,
+    external_edits::{self, Behind},
     history::Pause,
     landing,
-    lease::{Standing, lasts},
-    observe::{self, Behind},
+    lease::{LeaseHealth, lasts},
     pool::{self, Limited, Offer},
     queue::Waits,
 };
@@ -99,8 +100,8 @@ pub enum Obstacle {
 pub fn leased(snapshot: &Snapshot, task: &Task) -> Option<String> {
     if let Some(held) = snapshot.leases.get(&task.id) {
         // A dead owner's lease holds as well, until what it left running has been ended (R14).
-        return match held.standing(&snapshot.now) {
-            Standing::Live | Standing::Lost(_) | Standing::Dead(_) => Some(held.owner().to_owned()),
+        return match held.health(&snapshot.now) {
+            LeaseHealth::Live | LeaseHealth::Lost(_) | LeaseHealth::Dead(_) => Some(held.owner().to_owned()),
         };
     }
     match &task.lease {
@@ -176,7 +177,7 @@ pub fn candidates<'a>(snapshot: &'a Snapshot, workflow: &Workflow, rule: &'a Rol
 }
 
 /// The claim of one task by one owner: its plan and its lease.
-pub fn decide(snapshot: &Snapshot, workflow: &Workflow, me: &Claimant) -> Result<(Plan, Lease), Idle> {
+pub fn decide(snapshot: &Snapshot, workflow: &Workflow, me: &Claimant) -> Result<(ChangeSet, Lease), Idle> {
     let rule = &me.rule;
     if let Some(pause) = snapshot.history.paused(&rule.role) {
         return Err(Idle::Paused(pause.clone()));
@@ -185,7 +186,7 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, me: &Claimant) -> Result
     if waiting.peek().is_none() {
         return Err(Idle::Nothing);
     }
-    if let Some(behind) = observe::behind(snapshot) {
+    if let Some(behind) = external_edits::behind(snapshot) {
         return Err(Idle::Behind(behind));
     }
     let (wip, limit) = (wip(snapshot, rule), workflow.wip_limit(&snapshot.queue, &rule.role));
@@ -231,7 +232,7 @@ fn take(
     task: &Task,
     offer: &Offer,
     probe: bool,
-) -> (Plan, Lease) {
+) -> (ChangeSet, Lease) {
     let now = &snapshot.now;
     let merge = workflow.merges(&me.rule, task);
     let lease = Lease {
@@ -258,9 +259,9 @@ fn take(
         landing: landing::passed(snapshot, &task.id).filter(|_| merge),
     };
     let actor = || Actor::Worker(me.owner.tag.clone());
-    let mut plan = Plan::none();
-    plan.leases.push(LeaseChange::Take(lease.clone()));
-    plan.event(told(&lease).with("origin", task.origin()).with("merge", Some(true).filter(|_| merge)));
+    let mut changes = ChangeSet::none();
+    changes.leases.push(LeaseChange::Take(lease.clone()));
+    changes.event(told(&lease).with("origin", task.origin()).with("merge", Some(true).filter(|_| merge)));
     let mut set: Vec<(Member, Value)> =
         vec![(Member::Agent, lease.role.as_str().into()), (Member::Lease, lease.in_queue().into())];
     if !merge {
@@ -269,8 +270,8 @@ fn take(
     if task.not_before.is_some() {
         set.push((Member::NotBefore, Value::Null));
     }
-    plan.change(now, task, &me.rule.works, &set, EventDraft::new(Kind::TaskMoved, actor()).lease(&lease));
-    (plan, lease)
+    changes.change(now, task, &me.rule.works, &set, EventDraft::new(Kind::TaskMoved, actor()).lease(&lease));
+    (changes, lease)
 }
 
 /// The event of a claim: all of it stands in the lease.

@@ -2,15 +2,15 @@
 //! move on, counters are put right. What a human must decide is reported elsewhere, never guessed.
 
 use super::{
-    EventDraft, Kind, Member, Plan, Queue, Snapshot, Status, Task, Workflow, decision, event::Actor, landing, text,
+    ChangeSet, EventDraft, Kind, Member, Queue, Snapshot, Status, Task, Workflow, decision, event::Actor, landing, text,
 };
 use serde_json::Value;
 
-/// Everything that can be coordinated now, as one plan.
-pub fn decide(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
+/// Everything that can be coordinated now, as one change set.
+pub fn decide(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
     // A queue that lacks what the journal knows is not coordinated: a human must look first (R10).
-    if super::observe::behind(snapshot).is_some() {
-        return Plan::none();
+    if super::external_edits::behind(snapshot).is_some() {
+        return ChangeSet::none();
     }
     snapshot.chain(&mut [
         &mut |seen| landing::tell(seen, workflow),
@@ -36,8 +36,8 @@ fn has_reason(task: &Task) -> bool {
     task.blocked_reason.as_deref().is_some_and(|reason| !reason.trim().is_empty())
 }
 
-fn unblock(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
-    let mut plan = Plan::none();
+fn unblock(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
+    let mut changes = ChangeSet::none();
     for task in snapshot.queue.tasks() {
         if !unblocks_itself(task) || !snapshot.queue.is_free(task) || super::claim::leased(snapshot, task).is_some() {
             continue;
@@ -47,16 +47,16 @@ fn unblock(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
             continue;
         }
         let event = EventDraft::new(Kind::TaskMoved, policy()).with("reason", "every dependency is done");
-        plan.change(&snapshot.now, task, &to, &[], event);
+        changes.change(&snapshot.now, task, &to, &[], event);
     }
-    plan
+    changes
 }
 
-fn advance_parents(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
-    let mut plan = Plan::none();
+fn advance_parents(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
+    let mut changes = ChangeSet::none();
     let mut open = snapshot.queue.tasks().filter(|task| task.status == Status::PLANNING_COMPLETE).peekable();
     if open.peek().is_none() || !workflow.knows(&Status::PLANNING_COMPLETE) {
-        return plan;
+        return changes;
     }
     for parent in open {
         let children: Vec<&Task> = snapshot.queue.children(&parent.id).collect();
@@ -71,20 +71,20 @@ fn advance_parents(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
         let event = EventDraft::new(Kind::TaskMoved, policy());
         if done > 0 {
             let reason = format!("{done} of {} children are done, the rest is cancelled", children.len());
-            let set = [(Member::CompletedAt, Value::from(super::plan::stamp(snapshot.now.wall)))];
-            plan.change(&snapshot.now, parent, &Status::DONE, &set, event.with("reason", reason));
+            let set = [(Member::CompletedAt, Value::from(super::change::stamp(snapshot.now.wall)))];
+            changes.change(&snapshot.now, parent, &Status::DONE, &set, event.with("reason", reason));
         } else {
             let reason = "all of its children were cancelled: cancel it too, or plan it again";
             let set = [(Member::BlockedReason, Value::from(reason))];
-            plan.change(&snapshot.now, parent, &Status::NEEDS_MANUAL, &set, event.with("reason", reason));
+            changes.change(&snapshot.now, parent, &Status::NEEDS_MANUAL, &set, event.with("reason", reason));
         }
     }
-    plan
+    changes
 }
 
 /// What was started as often as is allowed waits for a human, whatever way it came back (R26).
-fn end_at_the_bound(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
-    let mut plan = Plan::none();
+fn end_at_the_bound(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
+    let mut changes = ChangeSet::none();
     let bounds = &workflow.policy().bounds;
     for task in snapshot.queue.tasks() {
         let starts = snapshot.starts(task, bounds);
@@ -102,9 +102,9 @@ fn end_at_the_bound(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
         let reason = text::cut(&reason, 2_000);
         let set = [(Member::BlockedReason, Value::from(reason.as_str()))];
         let event = EventDraft::new(Kind::TaskMoved, Actor::Policy("R26".into())).with("reason", reason);
-        plan.change(&snapshot.now, task, &Status::NEEDS_MANUAL, &set, event);
+        changes.change(&snapshot.now, task, &Status::NEEDS_MANUAL, &set, event);
     }
-    plan
+    changes
 }
 
 /// What a counter of `metadata` should say; `None` for counters whose meaning is the author's own.
@@ -124,22 +124,22 @@ fn counted(queue: &Queue, workflow: &Workflow, key: &str) -> Option<u64> {
     Some(count as u64)
 }
 
-fn count(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
-    let mut plan = Plan::none();
+fn count(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
+    let mut changes = ChangeSet::none();
     for (key, value) in &snapshot.queue.counters {
         if let (Some(now), Some(then)) = (counted(&snapshot.queue, workflow, key), value)
             && now != *then
         {
-            plan.counters.insert(key.clone(), now);
+            changes.counters.insert(key.clone(), now);
         }
     }
-    plan
+    changes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{claim::tests::task, plan::tests::snapshot};
+    use crate::{change::tests::snapshot, claim::tests::task};
     use std::sync::Arc;
 
     fn typed(id: &str, status: Status, kind: &str, dependencies: &[&str]) -> Task {
@@ -151,7 +151,7 @@ mod tests {
 
     fn coordinated(tasks: Vec<Task>) -> Snapshot {
         let before = snapshot(tasks);
-        let before = before.after(&super::super::observe::decide(&before));
+        let before = before.after(&super::super::external_edits::decide(&before));
         let after = before.after(&decide(&before, &Workflow::shipped()));
         assert!(decide(&after, &Workflow::shipped()).is_empty(), "once is enough");
         after
@@ -228,8 +228,8 @@ mod tests {
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into();
-        let plan = decide(&before, &Workflow::shipped());
-        let fixed: Vec<String> = plan.counters.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let changes = decide(&before, &Workflow::shipped());
+        let fixed: Vec<String> = changes.counters.iter().map(|(key, value)| format!("{key}={value}")).collect();
         assert_eq!(fixed, ["completed_tasks=1", "total_tasks=2"]);
     }
 }

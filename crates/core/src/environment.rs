@@ -24,7 +24,7 @@ const NO_RIGHT: [&str; 2] = ["insufficient permission for adding an object", "un
 /// How a shell and `env` say that a program is missing.
 const NOT_FOUND: [&str; 3] = ["command not found", ": not found", "No such file or directory"];
 
-/// Exit codes by which a shell, `env` and our keeper say that a program cannot be run, or is not there.
+/// Exit codes by which a shell, `env` and our shim say that a program cannot be run, or is not there.
 pub const CANNOT_RUN: [i32; 2] = [126, 127];
 
 /// The line that says that there is no room, or that nothing may be written.

@@ -6,8 +6,8 @@
 use std::fmt;
 
 use super::{
-    Class, EventDraft, Held, Kind, Lease, LeaseChange, Member, Plan, QueueLease, Snapshot, Status, Task, TaskId,
-    Workflow, decision, event::Actor, lease::StopRequest, policy::Makes, settle,
+    ChangeSet, Class, EventDraft, Kind, Lease, LeaseChange, LeaseState, Member, QueueLease, Snapshot, Status, Task,
+    TaskId, Workflow, decision, event::Actor, lease::StopRequest, policy::Makes, settle,
 };
 
 /// Why an attempt has lost its right.
@@ -99,31 +99,33 @@ fn veto(snapshot: &Snapshot, workflow: &Workflow, lease: &Lease) -> Option<Veto>
 }
 
 /// Lets merges pass, all or none: each lease tells from now on that it is too late for it, and as which commit.
-pub fn pass(snapshot: &Snapshot, workflow: &Workflow, merges: &[(Lease, String)]) -> Result<Plan, (TaskId, Veto)> {
-    let mut plan = Plan::none();
+pub fn pass(snapshot: &Snapshot, workflow: &Workflow, merges: &[(Lease, String)]) -> Result<ChangeSet, (TaskId, Veto)> {
+    let mut changes = ChangeSet::none();
     for (lease, commit) in merges {
         if let Some(veto) = veto(snapshot, workflow, lease) {
             return Err((lease.task_id.clone(), veto));
         }
         if let Some(now) = held(snapshot, &lease.task_id) {
-            plan.leases.push(LeaseChange::Write(Lease { landing: Some(commit.clone()), ..now.beaten(&snapshot.now) }));
+            changes
+                .leases
+                .push(LeaseChange::Write(Lease { landing: Some(commit.clone()), ..now.beaten(&snapshot.now) }));
         }
         let event = EventDraft::new(Kind::MergeLanding, Actor::Worker(lease.owner.clone())).lease(lease);
-        plan.event(event.with("commit", commit.as_str()));
+        changes.event(event.with("commit", commit.as_str()));
     }
-    Ok(plan)
+    Ok(changes)
 }
 
 /// Takes that back: they did not land after all.
-pub fn withdraw(snapshot: &Snapshot, merges: &[(Lease, String)]) -> Plan {
-    let mut plan = Plan::none();
+pub fn withdraw(snapshot: &Snapshot, merges: &[(Lease, String)]) -> ChangeSet {
+    let mut changes = ChangeSet::none();
     for (mine, _) in merges {
         let mark = |lease: &&Lease| lease.token == mine.token && lease.landing.is_some();
         if let Some(lease) = held(snapshot, &mine.task_id).filter(mark) {
-            plan.leases.push(LeaseChange::Write(Lease { landing: None, ..lease.clone() }));
+            changes.leases.push(LeaseChange::Write(Lease { landing: None, ..lease.clone() }));
         }
     }
-    plan
+    changes
 }
 
 /// The commit as which a task has passed, as far as is known of it while nobody has settled it.
@@ -161,8 +163,8 @@ pub(super) fn too_late(workflow: &Workflow, commit: &str, status: &Status) -> St
 
 /// Tells of tasks that somebody put aside by hand after they were merged and before a worker could say so, or with a
 /// file that lacked what it had said.
-pub(super) fn tell(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
-    let mut plan = Plan::none();
+pub(super) fn tell(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
+    let mut changes = ChangeSet::none();
     for (id, known) in &snapshot.history.tasks {
         let Some(commit) = known.landed.as_ref().or(known.merged.as_ref()) else { continue };
         let Some(task) = snapshot.queue.get(id) else { continue };
@@ -173,9 +175,9 @@ pub(super) fn tell(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
         let words = too_late(workflow, commit, &task.status);
         let set = [(Member::MergedCommit, commit.as_str().into()), (Member::BlockedReason, words.as_str().into())];
         let event = EventDraft::new(Kind::TaskUpdated, Actor::Policy("R32".into())).with("reason", words);
-        plan.change(&snapshot.now, task, &task.status, &set, event);
+        changes.change(&snapshot.now, task, &task.status, &set, event);
     }
-    plan
+    changes
 }
 
 /// Why what a dead attempt had merged shall not stay. Nobody holds the task any more, or its holder is dead.
@@ -192,7 +194,7 @@ pub fn unwanted(snapshot: &Snapshot, workflow: &Workflow, id: &TaskId) -> Option
 }
 
 fn held<'a>(snapshot: &'a Snapshot, id: &TaskId) -> Option<&'a Lease> {
-    snapshot.leases.get(id).and_then(Held::ours)
+    snapshot.leases.get(id).and_then(LeaseState::ours)
 }
 
 #[cfg(test)]
@@ -200,7 +202,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{Holder, LeaseRecord, Role, Task, Token, lease::tests::lease, plan::tests::snapshot};
+    use crate::{Holder, LeaseRecord, Role, Task, Token, change::tests::snapshot, lease::tests::lease};
 
     fn id() -> TaskId {
         TaskId::parse("T").expect("a good id")
@@ -219,7 +221,7 @@ mod tests {
     }
 
     fn hold(snapshot: &mut Snapshot, lease: Lease) {
-        let held = Held { record: LeaseRecord::Ours(lease), holder: Holder::Alive };
+        let held = LeaseState { record: LeaseRecord::Ours(lease), holder: Holder::Alive };
         snapshot.leases.insert(id(), held);
     }
 
@@ -230,10 +232,10 @@ mod tests {
     #[test]
     fn a_merge_that_nobody_minds_passes_and_its_lease_says_so() {
         let (snapshot, workflow, mine) = merging();
-        let plan = pass(&snapshot, &workflow, &[(mine.clone(), "c0ffee".into())]).expect("nobody minds");
-        let after = snapshot.after(&plan);
+        let changes = pass(&snapshot, &workflow, &[(mine.clone(), "c0ffee".into())]).expect("nobody minds");
+        let after = snapshot.after(&changes);
         assert_eq!(held(&after, &id()).expect("held").landing.as_deref(), Some("c0ffee"));
-        assert_eq!(plan.events[0].kind, Kind::MergeLanding);
+        assert_eq!(changes.events[0].kind, Kind::MergeLanding);
         let back = after.after(&withdraw(&after, &[(mine, String::new())]));
         assert_eq!(held(&back, &id()).expect("held").landing, None);
     }
@@ -267,18 +269,19 @@ mod tests {
 
     #[test]
     fn what_passed_before_its_worker_was_gone_is_remembered_until_somebody_says_it() {
-        use crate::{operate, outcome::Retry, rescue};
+        use crate::{manual, outcome::Retry, rescue};
         let (mut seen, workflow, mine) = merging();
         hold(&mut seen, Lease { landing: Some("c0ffee".into()), ..mine.clone() });
         seen.leases.get_mut(&id()).expect("held").holder = Holder::Dead("gone".into());
-        let give_back =
-            |found: Vec<rescue::Left>| seen.after(&rescue::decide(&seen, &workflow, &Retry::default(), &found, "r@h"));
+        let give_back = |found: Vec<rescue::Orphan>| {
+            seen.after(&rescue::decide(&seen, &workflow, &Retry::default(), &found, "r@h"))
+        };
         let found = rescue::find(&seen, &workflow);
         let back = give_back(found.clone());
         let human = Actor::Human("me".into());
-        let cancel = |seen: &Snapshot| operate::cancel(seen, &id(), None, true, &human);
-        assert!(matches!(cancel(&back), Err(operate::Refusal::Landed { .. })));
-        assert!(matches!(operate::stop(&back, &id(), "no", &human), Err(operate::Refusal::Landed { .. })));
+        let cancel = |seen: &Snapshot| manual::cancel(seen, &id(), None, true, &human);
+        assert!(matches!(cancel(&back), Err(manual::Refusal::Landed { .. })));
+        assert!(matches!(manual::stop(&back, &id(), "no", &human), Err(manual::Refusal::Landed { .. })));
         assert!(tell(&back, &workflow).is_empty(), "the next integrator says it");
 
         let mut aside = back.clone();
@@ -292,7 +295,7 @@ mod tests {
         let again = stale.after(&tell(&stale, &workflow));
         assert_eq!(again.queue.get(&id()).expect("there").merged_commit.as_deref(), Some("c0ffee"));
 
-        let undone: Vec<_> = found.into_iter().map(|left| rescue::Left { landed: None, ..left }).collect();
+        let undone: Vec<_> = found.into_iter().map(|left| rescue::Orphan { landed: None, ..left }).collect();
         assert!(cancel(&give_back(undone)).is_ok(), "what was undone can be cancelled");
     }
 

@@ -261,7 +261,7 @@ pub enum Holder {
 
 /// A lease and its holder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct LeaseState {
     /// The file's content.
     pub record: LeaseRecord,
     /// Whether somebody still stands behind it.
@@ -270,7 +270,7 @@ pub struct Held {
 
 /// How a lease stands (R11).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum LeaseHealth {
     /// Somebody works, or may work.
     Live,
     /// Its owner is gone: rescue at once.
@@ -279,7 +279,7 @@ pub enum Standing {
     Lost(String),
 }
 
-impl Held {
+impl LeaseState {
     /// The lease in our own words, if it is one of ours.
     pub fn ours(&self) -> Option<&Lease> {
         match &self.record {
@@ -316,29 +316,29 @@ impl Held {
     }
 
     /// Judges it at this moment.
-    pub fn standing(&self, now: &Now) -> Standing {
+    pub fn health(&self, now: &Now) -> LeaseHealth {
         match &self.record {
-            LeaseRecord::Broken { reason, .. } => Standing::Dead(format!("the lease file is unreadable: {reason}")),
+            LeaseRecord::Broken { reason, .. } => LeaseHealth::Dead(format!("the lease file is unreadable: {reason}")),
             LeaseRecord::Foreign(lease) => match lease.until {
-                Some(until) if lasts(now.wall, until) => Standing::Live,
-                Some(until) if now.wall < until => Standing::Lost(format!(
+                Some(until) if lasts(now.wall, until) => LeaseHealth::Live,
+                Some(until) if now.wall < until => LeaseHealth::Lost(format!(
                     "it says that it lasts until {}, and no lease that nobody can prove lasts longer than a day",
                     until.format("%Y-%m-%dT%H:%M:%SZ")
                 )),
-                Some(until) => Standing::Lost(format!("its TTL ended at {}", until.format("%Y-%m-%dT%H:%M:%SZ"))),
-                None => Standing::Dead("its times cannot be read".into()),
+                Some(until) => LeaseHealth::Lost(format!("its TTL ended at {}", until.format("%Y-%m-%dT%H:%M:%SZ"))),
+                None => LeaseHealth::Dead("its times cannot be read".into()),
             },
             LeaseRecord::Ours(lease) => match &self.holder {
-                Holder::Dead(proof) => Standing::Dead(proof.clone()),
+                Holder::Dead(proof) => LeaseHealth::Dead(proof.clone()),
                 // Monotonic times of another boot mean nothing here; such a holder is
                 // either Dead (same machine) or a stranger whose wall clock must serve.
                 Holder::Unknown => {
                     let ttl = chrono::Duration::from_std(lease.ttl()).unwrap_or(LONGEST).min(LONGEST);
                     let until = lease.heartbeat_at.checked_add_signed(ttl).unwrap_or(DateTime::<Utc>::MAX_UTC);
-                    if lasts(now.wall, until) { Standing::Live } else { Standing::Lost(silent_for(lease.ttl())) }
+                    if lasts(now.wall, until) { LeaseHealth::Live } else { LeaseHealth::Lost(silent_for(lease.ttl())) }
                 }
-                Holder::Alive if lease.silence(now) > lease.ttl() => Standing::Lost(silent_for(lease.silence(now))),
-                Holder::Alive => Standing::Live,
+                Holder::Alive if lease.silence(now) > lease.ttl() => LeaseHealth::Lost(silent_for(lease.silence(now))),
+                Holder::Alive => LeaseHealth::Live,
             },
         }
     }
@@ -362,7 +362,7 @@ fn silent_for(time: Duration) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::plan::tests::now_at;
+    use crate::change::tests::now_at;
 
     pub(crate) fn lease(task: &str, role: &Role, token: u64) -> Lease {
         let now = now_at(1_000);
@@ -432,48 +432,51 @@ pub(crate) mod tests {
         }
     }
 
-    fn held(holder: Holder) -> Held {
-        Held { record: LeaseRecord::Ours(lease("T1", &Role::BUILDER, 3)), holder }
+    fn held(holder: Holder) -> LeaseState {
+        LeaseState { record: LeaseRecord::Ours(lease("T1", &Role::BUILDER, 3)), holder }
     }
 
     #[test]
     fn a_lease_lives_while_its_holder_lives_and_beats() {
-        assert_eq!(held(Holder::Alive).standing(&now_at(1_000 + 600)), Standing::Live);
+        assert_eq!(held(Holder::Alive).health(&now_at(1_000 + 600)), LeaseHealth::Live);
     }
 
     #[test]
     fn a_dead_holder_needs_no_ttl() {
-        assert_eq!(held(Holder::Dead("pid gone".into())).standing(&now_at(1_000)), Standing::Dead("pid gone".into()));
+        assert_eq!(held(Holder::Dead("pid gone".into())).health(&now_at(1_000)), LeaseHealth::Dead("pid gone".into()));
     }
 
     #[test]
     fn a_silent_holder_is_lost_after_its_ttl() {
-        assert_eq!(held(Holder::Alive).standing(&now_at(1_000 + 601)), Standing::Lost("no heartbeat for 10m1s".into()));
+        assert_eq!(
+            held(Holder::Alive).health(&now_at(1_000 + 601)),
+            LeaseHealth::Lost("no heartbeat for 10m1s".into())
+        );
     }
 
     #[test]
     fn the_wall_clock_expires_nothing_of_a_living_holder() {
         let mut now = now_at(1_000 + 5);
         now.wall += chrono::Duration::days(365);
-        assert_eq!(held(Holder::Alive).standing(&now), Standing::Live);
+        assert_eq!(held(Holder::Alive).health(&now), LeaseHealth::Live);
         now.wall -= chrono::Duration::days(800);
-        assert_eq!(held(Holder::Alive).standing(&now), Standing::Live);
+        assert_eq!(held(Holder::Alive).health(&now), LeaseHealth::Live);
     }
 
     #[test]
     fn a_lease_of_another_machine_counts_by_the_wall_clock_alone() {
-        let at = |seconds| held(Holder::Unknown).standing(&now_at(seconds));
-        assert_eq!(at(1_000 + 599), Standing::Live);
-        assert_eq!(at(1_000 + 600), Standing::Lost("no heartbeat for 10m".into()));
-        assert_eq!(at(1_000 + 601), Standing::Lost("no heartbeat for 10m".into()));
+        let at = |seconds| held(Holder::Unknown).health(&now_at(seconds));
+        assert_eq!(at(1_000 + 599), LeaseHealth::Live);
+        assert_eq!(at(1_000 + 600), LeaseHealth::Lost("no heartbeat for 10m".into()));
+        assert_eq!(at(1_000 + 601), LeaseHealth::Lost("no heartbeat for 10m".into()));
     }
 
     #[test]
     fn times_beyond_all_bounds_are_no_end_of_the_worker() {
         let mut lease = lease("T1", &Role::BUILDER, 3);
         (lease.heartbeat_at, lease.ttl_seconds) = (DateTime::<Utc>::MAX_UTC, u64::MAX);
-        let held = Held { record: LeaseRecord::Ours(lease), holder: Holder::Unknown };
-        assert!(matches!(held.standing(&now_at(1_000)), Standing::Lost(_)), "and it holds nothing for ever");
+        let held = LeaseState { record: LeaseRecord::Ours(lease), holder: Holder::Unknown };
+        assert!(matches!(held.health(&now_at(1_000)), LeaseHealth::Lost(_)), "and it holds nothing for ever");
     }
 
     #[test]
@@ -495,14 +498,14 @@ pub(crate) mod tests {
             (LeaseRecord::Foreign(foreign), "lease.sh"),
             (LeaseRecord::Broken { task_id, reason: "x".into() }, "unknown"),
         ] {
-            assert_eq!(Held { record, holder: Holder::Unknown }.owner(), owner);
+            assert_eq!(LeaseState { record, holder: Holder::Unknown }.owner(), owner);
         }
     }
 
     #[test]
     fn a_helpers_lease_counts_by_its_own_wall_clock() {
         let now = now_at(1_000);
-        let foreign = |until| Held {
+        let foreign = |until| LeaseState {
             record: LeaseRecord::Foreign(ForeignLease {
                 task_id: TaskId::parse("T1").expect("a good id"),
                 owner: "lease.sh".into(),
@@ -512,14 +515,14 @@ pub(crate) mod tests {
             }),
             holder: Holder::Unknown,
         };
-        assert_eq!(foreign(Some(now.wall + chrono::Duration::seconds(1))).standing(&now), Standing::Live);
-        let ended = foreign(Some(now.wall)).standing(&now);
-        assert!(matches!(&ended, Standing::Lost(why) if why.starts_with("its TTL ended at ")), "{ended:?}");
-        assert!(matches!(foreign(None).standing(&now), Standing::Dead(_)));
-        let far = |hours| foreign(Some(now.wall + chrono::Duration::hours(hours))).standing(&now);
-        assert_eq!(far(24), Standing::Live);
+        assert_eq!(foreign(Some(now.wall + chrono::Duration::seconds(1))).health(&now), LeaseHealth::Live);
+        let ended = foreign(Some(now.wall)).health(&now);
+        assert!(matches!(&ended, LeaseHealth::Lost(why) if why.starts_with("its TTL ended at ")), "{ended:?}");
+        assert!(matches!(foreign(None).health(&now), LeaseHealth::Dead(_)));
+        let far = |hours| foreign(Some(now.wall + chrono::Duration::hours(hours))).health(&now);
+        assert_eq!(far(24), LeaseHealth::Live);
         for hours in [25, 24 * 366 * 4, 24 * 366 * 7_000] {
-            assert!(matches!(far(hours), Standing::Lost(why) if why.contains("longer than a day")), "{hours}");
+            assert!(matches!(far(hours), LeaseHealth::Lost(why) if why.contains("longer than a day")), "{hours}");
         }
     }
 }

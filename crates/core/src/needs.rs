@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use super::{
     Role, Snapshot, TaskId, Workflow,
     decision::Decision,
-    observe,
+    external_edits,
     text::{many, one_line},
     why::{self, Cause, Explainer},
 };
@@ -102,7 +102,7 @@ pub fn list<'a>(snapshot: &'a Snapshot, workflow: &'a Workflow, invalid: Option<
     if let Some(invalid) = invalid {
         queue.push((format!("the queue file cannot be read: {}", one_line(invalid)), "agentctl queue validate"));
     }
-    if let Some(behind) = observe::behind(snapshot) {
+    if let Some(behind) = external_edits::behind(snapshot) {
         let words = format!("claiming is stopped, an old queue file was put back: {}", behind.reason);
         queue.push((words, "agentctl queue repair"));
     }
@@ -174,9 +174,9 @@ mod tests {
     use super::*;
     use crate::{
         Status,
+        change::tests::{now_at, snapshot},
         claim::tests::{id, task, with_limit},
         history::{self, Pause, RoleHistory},
-        plan::tests::{now_at, snapshot},
     };
     use std::sync::Arc;
 

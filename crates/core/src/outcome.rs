@@ -56,7 +56,7 @@ pub enum Policy {
 classes! {
     Overloaded = "overloaded" in Transient: "The model's service is overloaded.",
     Network = "network" in Transient: "The model's service cannot be reached.",
-    AgentCrashed = "agent_crashed" in Transient: "The agent or its keeper died by a signal that we did not send.",
+    AgentCrashed = "agent_crashed" in Transient: "The agent or its shim died by a signal that we did not send.",
     RateLimited = "rate_limited" in Quota: "Too many requests.",
     UsageLimit = "usage_limit" in Quota: "The account's window is used up.",
     AuthExpired = "auth_expired" in Auth: "The agent is not signed in.",

@@ -9,8 +9,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::{
-    Class, Event, EventDraft, History, Kind, Lease, Outcome, Plan, RoleRule, Snapshot, Task, Workflow, event::Actor,
-    outcome::Policy, plan::stamp, settle, text,
+    ChangeSet, Class, Event, EventDraft, History, Kind, Lease, Outcome, RoleRule, Snapshot, Task, Workflow,
+    change::stamp, event::Actor, outcome::Policy, settle, text,
 };
 
 /// The first pause, where nobody stated one.
@@ -50,7 +50,7 @@ pub struct Closed {
 
 /// How a pool stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing<'a> {
+pub enum PoolState<'a> {
     /// Nothing is known against it.
     Open,
     /// Nothing is asked of it yet.
@@ -84,16 +84,16 @@ impl std::fmt::Display for Limited {
 }
 
 /// How a pool stands now.
-pub fn standing<'a>(snapshot: &'a Snapshot, pool: &str) -> Standing<'a> {
-    let Some(closed) = snapshot.history.pools.get(pool) else { return Standing::Open };
+pub fn state<'a>(snapshot: &'a Snapshot, pool: &str) -> PoolState<'a> {
+    let Some(closed) = snapshot.history.pools.get(pool) else { return PoolState::Open };
     if snapshot.now.wall < closed.until {
-        return Standing::Closed(closed);
+        return PoolState::Closed(closed);
     }
     // A dead prober holds the place until it is rescued: what it left running may still be asking (R14).
     let probes = |lease: &Lease| lease.probe && lease.pool == pool;
     match snapshot.leases.values().filter_map(|held| held.ours()).any(probes) {
-        true => Standing::Probed(closed),
-        false => Standing::HalfOpen(closed),
+        true => PoolState::Probed(closed),
+        false => PoolState::HalfOpen(closed),
     }
 }
 
@@ -141,10 +141,10 @@ pub fn chain<'a>(
 /// The first agent of a chain that may work now, and whether it is a probe.
 pub fn choose<'a>(snapshot: &Snapshot, offers: &[&'a Offer]) -> Result<(&'a Offer, bool), Limited> {
     for &offer in offers {
-        match standing(snapshot, &offer.pool) {
-            Standing::Open => return Ok((offer, false)),
-            Standing::HalfOpen(_) => return Ok((offer, true)),
-            Standing::Closed(_) | Standing::Probed(_) => {}
+        match state(snapshot, &offer.pool) {
+            PoolState::Open => return Ok((offer, false)),
+            PoolState::HalfOpen(_) => return Ok((offer, true)),
+            PoolState::Closed(_) | PoolState::Probed(_) => {}
         }
     }
     Err(limited(snapshot, offers.iter().map(|offer| offer.pool.as_str())).unwrap_or_else(|| Limited {
@@ -158,10 +158,10 @@ pub fn choose<'a>(snapshot: &Snapshot, offers: &[&'a Offer]) -> Result<(&'a Offe
 pub fn limited<'p>(snapshot: &Snapshot, pools: impl Iterator<Item = &'p str>) -> Option<Limited> {
     let mut first: Option<Limited> = None;
     for pool in pools {
-        let (closed, until) = match standing(snapshot, pool) {
-            Standing::Open | Standing::HalfOpen(_) => return None,
-            Standing::Closed(closed) => (closed, Some(closed.until)),
-            Standing::Probed(closed) => (closed, None),
+        let (closed, until) = match state(snapshot, pool) {
+            PoolState::Open | PoolState::HalfOpen(_) => return None,
+            PoolState::Closed(closed) => (closed, Some(closed.until)),
+            PoolState::Probed(closed) => (closed, None),
         };
         // `None` sorts first: a probe that runs may open its pool at any moment.
         if first.as_ref().is_none_or(|first| until < first.until) {
@@ -177,7 +177,7 @@ fn pool_of(lease: &Lease) -> &str {
 }
 
 /// What the end of an attempt says about its pool.
-pub fn settle(snapshot: &Snapshot, lease: &Lease, outcome: &Outcome) -> Plan {
+pub fn settle(snapshot: &Snapshot, lease: &Lease, outcome: &Outcome) -> ChangeSet {
     match outcome {
         Outcome::Failed { class, reason, retry_at } => match class.policy() {
             Policy::Quota => limit(snapshot, lease, *class, reason, *retry_at),
@@ -186,21 +186,21 @@ pub fn settle(snapshot: &Snapshot, lease: &Lease, outcome: &Outcome) -> Plan {
                 answered(snapshot, lease)
             }
             // Nothing was learned, so another probe may go.
-            Policy::Work | Policy::Context | Policy::Transient | Policy::Auth | Policy::Stop => Plan::none(),
+            Policy::Work | Policy::Context | Policy::Transient | Policy::Auth | Policy::Stop => ChangeSet::none(),
         },
         _ => answered(snapshot, lease),
     }
 }
 
 /// The provider limits an attempt that waits by itself until then: nobody else asks before.
-pub fn waits(snapshot: &Snapshot, lease: &Lease, reason: &str, until: DateTime<Utc>) -> Plan {
+pub fn waits(snapshot: &Snapshot, lease: &Lease, reason: &str, until: DateTime<Utc>) -> ChangeSet {
     match settle::superseded(snapshot, lease) {
-        true => Plan::none(),
+        true => ChangeSet::none(),
         false => limit(snapshot, lease, Class::RateLimited, reason, Some(until)),
     }
 }
 
-fn limit(snapshot: &Snapshot, lease: &Lease, class: Class, reason: &str, stated: Option<DateTime<Utc>>) -> Plan {
+fn limit(snapshot: &Snapshot, lease: &Lease, class: Class, reason: &str, stated: Option<DateTime<Utc>>) -> ChangeSet {
     let (pool, now) = (pool_of(lease), snapshot.now.wall);
     let known = snapshot.history.pools.get(pool);
     // Attempts that were under way when the pool closed hit the same limit; only a probe finds a new one.
@@ -212,8 +212,8 @@ fn limit(snapshot: &Snapshot, lease: &Lease, class: Class, reason: &str, stated:
         (Some(until), None) | (None, Some(until)) => until,
         (None, None) => now + pause(limits),
     };
-    let mut plan = Plan::none();
-    plan.event(
+    let mut changes = ChangeSet::none();
+    changes.event(
         EventDraft::new(Kind::AgentLimited, Actor::Worker(lease.owner.clone()))
             .lease(lease)
             .with("pool", pool)
@@ -223,7 +223,7 @@ fn limit(snapshot: &Snapshot, lease: &Lease, class: Class, reason: &str, stated:
             .with("limits", limits)
             .with("reason", text::cut(reason, 500)),
     );
-    plan
+    changes
 }
 
 /// The pause after so many limits in a row, where nobody stated one.
@@ -234,24 +234,24 @@ fn pause(limits: u32) -> chrono::Duration {
 
 /// The provider has answered a probe: its pool is open. May be called as soon as the first answer is
 /// seen; nothing happens for an attempt that is no probe.
-pub fn answered(snapshot: &Snapshot, lease: &Lease) -> Plan {
+pub fn answered(snapshot: &Snapshot, lease: &Lease) -> ChangeSet {
     let pool = pool_of(lease);
-    let mut plan = Plan::none();
+    let mut changes = ChangeSet::none();
     if lease.probe && snapshot.history.pools.contains_key(pool) {
-        plan.event(
+        changes.event(
             EventDraft::new(Kind::AgentResumed, Actor::Worker(lease.owner.clone())).lease(lease).with("pool", pool),
         );
     }
-    plan
+    changes
 }
 
 /// A human says that a pool is open.
-pub fn reopen(snapshot: &Snapshot, pool: &str, actor: &Actor) -> Plan {
-    let mut plan = Plan::none();
+pub fn reopen(snapshot: &Snapshot, pool: &str, actor: &Actor) -> ChangeSet {
+    let mut changes = ChangeSet::none();
     if snapshot.history.pools.contains_key(pool) {
-        plan.event(EventDraft::new(Kind::AgentResumed, actor.clone()).with("pool", pool));
+        changes.event(EventDraft::new(Kind::AgentResumed, actor.clone()).with("pool", pool));
     }
-    plan
+    changes
 }
 
 impl History {

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Role, Status, Task, TaskId, Workflow,
-    knots::{Knots, Urged},
+    cycles::{Cycles, Urged},
 };
 
 /// Something wrong with a queue that does not stop the rest of it from working.
@@ -78,7 +78,7 @@ pub struct Queue {
     /// Shared between copies: ids seldom change, and every decision works on a copy.
     index: Arc<HashMap<TaskId, usize>>,
     /// The cycles of dependencies; found out when first asked.
-    knots: OnceLock<Knots>,
+    cycles: OnceLock<Cycles>,
     /// Who is more urgent than it says; found out when first asked.
     urged: OnceLock<Urged>,
     /// The places of the children of each place; found out when first asked.
@@ -259,14 +259,14 @@ impl Queue {
 
     /// Lets go of what was worked out from the tasks.
     fn forget(&mut self) {
-        self.knots.take();
+        self.cycles.take();
         self.urged.take();
         self.families.take();
     }
 
     /// The cycles among tasks that are not finished; found out when first asked.
-    fn knots(&self) -> &Knots {
-        self.knots.get_or_init(|| Knots::of(&self.ahead()))
+    fn cycles(&self) -> &Cycles {
+        self.cycles.get_or_init(|| Cycles::of(&self.ahead()))
     }
 
     /// For each place those that it waits for, among tasks that are not finished.
@@ -282,7 +282,7 @@ impl Queue {
 
     /// A way from a task back to itself over dependencies that are not done.
     fn cycle_of(&self, task: &Task) -> Option<Cycle> {
-        let way = self.knots().way(*self.index.get(&task.id)?)?;
+        let way = self.cycles().way(*self.index.get(&task.id)?)?;
         Some(Cycle { way: way.places.iter().map(|&at| self.tasks[at].id.clone()).collect(), among: way.among })
     }
 

@@ -3,12 +3,12 @@
 //! In two steps: [`find`] says what must be ended first, [`decide`] gives back what has been seen gone.
 
 use super::{
-    EventDraft, Held, Kind, LeaseChange, Member, Plan, QueueLease, Role, RoleRule, RunName, Snapshot, Task, TaskId,
-    Token, Workflow,
+    ChangeSet, EventDraft, Kind, LeaseChange, LeaseState, Member, QueueLease, Role, RoleRule, RunName, Snapshot, Task,
+    TaskId, Token, Workflow,
     event::Actor,
     history::SetBy,
     landing,
-    lease::{Standing, lasts},
+    lease::{LeaseHealth, lasts},
     outcome::Retry,
     settle::moved,
 };
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 /// Something that a dead or lost owner left.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Left {
+pub struct Orphan {
     /// The task.
     pub task: TaskId,
     /// The token of the attempt whose processes must be ended first.
@@ -37,7 +37,7 @@ pub struct Left {
     pub landed: Option<String>,
 }
 
-impl Left {
+impl Orphan {
     /// Whether it is the same owner, still gone, and gone all the while.
     pub fn is(&self, other: &Self) -> bool {
         (&self.task, self.token, self.lease, self.beat) == (&other.task, other.token, other.lease, other.beat)
@@ -45,17 +45,17 @@ impl Left {
 }
 
 /// Everything that nobody stands behind any more.
-pub fn find(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Left> {
-    let mut left: Vec<Left> = Vec::new();
+pub fn find(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Orphan> {
+    let mut left: Vec<Orphan> = Vec::new();
     let run = |id: &TaskId, token: Token| snapshot.run_name(id, token).unwrap_or_else(|| RunName::of(token));
     for (id, held) in &snapshot.leases {
-        let (reason, died) = match held.standing(&snapshot.now) {
-            Standing::Live => continue,
-            Standing::Dead(reason) => (reason, held.ours().is_some()),
-            Standing::Lost(reason) => (reason, false),
+        let (reason, died) = match held.health(&snapshot.now) {
+            LeaseHealth::Live => continue,
+            LeaseHealth::Dead(reason) => (reason, held.ours().is_some()),
+            LeaseHealth::Lost(reason) => (reason, false),
         };
         let token = snapshot.highest_token(id);
-        left.push(Left {
+        left.push(Orphan {
             task: id.clone(),
             token,
             run: run(id, token),
@@ -72,7 +72,7 @@ pub fn find(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Left> {
         if snapshot.leases.contains_key(&task.id) || inline_lives(snapshot, task) {
             continue;
         }
-        left.push(Left {
+        left.push(Orphan {
             task: task.id.clone(),
             token: snapshot.highest_token(&task.id),
             run: run(&task.id, snapshot.highest_token(&task.id)),
@@ -92,8 +92,8 @@ fn inline_lives(snapshot: &Snapshot, task: &Task) -> bool {
 }
 
 /// Gives back what was found and whose processes have been ended; what has changed since is left alone.
-pub fn decide(snapshot: &Snapshot, workflow: &Workflow, retry: &Retry, ended: &[Left], by: &str) -> Plan {
-    let mut plan = Plan::none();
+pub fn decide(snapshot: &Snapshot, workflow: &Workflow, retry: &Retry, ended: &[Orphan], by: &str) -> ChangeSet {
+    let mut changes = ChangeSet::none();
     let now_left = find(snapshot, workflow);
     for left in ended {
         // The same owner must still be gone, and must have been all the while: a claim or a settlement may have
@@ -103,7 +103,7 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, retry: &Retry, ended: &[
         }
         let actor = || Actor::Worker(by.to_owned());
         if left.lease {
-            plan.leases.push(LeaseChange::Drop(left.task.clone()));
+            changes.leases.push(LeaseChange::Drop(left.task.clone()));
         }
         if is_told(snapshot, workflow, left) {
             continue;
@@ -117,17 +117,17 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, retry: &Retry, ended: &[
             event.token = Some(left.token).filter(|token| token.0 > 0);
         }
         let event = event.with("reason", left.reason.as_str()).with("died", left.died);
-        plan.event(event.with("landed", left.landed.as_deref()));
+        changes.event(event.with("landed", left.landed.as_deref()));
         if let Some(task) = snapshot.queue.get(&left.task) {
-            give_back(snapshot, workflow, retry, &mut plan, task, left, actor());
+            give_back(snapshot, workflow, retry, &mut changes, task, left, actor());
         }
     }
-    plan
+    changes
 }
 
 /// Whether it was given back already, and only its file is still there: whoever may not remove that would tell it
 /// again with every look, without end.
-fn is_told(snapshot: &Snapshot, workflow: &Workflow, left: &Left) -> bool {
+fn is_told(snapshot: &Snapshot, workflow: &Workflow, left: &Orphan) -> bool {
     let works = |task: &Task| workflow.working(&task.status).is_some() || matches!(task.lease, QueueLease::Ours { .. });
     let known = snapshot.history.task(&left.task);
     left.lease
@@ -139,9 +139,9 @@ fn give_back(
     snapshot: &Snapshot,
     workflow: &Workflow,
     retry: &Retry,
-    plan: &mut Plan,
+    changes: &mut ChangeSet,
     task: &Task,
-    left: &Left,
+    left: &Orphan,
     actor: Actor,
 ) {
     let ours_in_queue = matches!(task.lease, QueueLease::Ours { .. });
@@ -151,19 +151,19 @@ fn give_back(
         // The task has moved on; only our mark on it goes.
         if ours_in_queue {
             event.kind = Kind::TaskUpdated;
-            plan.change(&snapshot.now, task, &task.status, &[(Member::Lease, Value::Null)], event);
+            changes.change(&snapshot.now, task, &task.status, &[(Member::Lease, Value::Null)], event);
         }
         return;
     };
     let mut set = vec![(Member::Lease, Value::Null)];
     // Who asked for the end was told yes: the task stays stopped, as if its owner had lived to settle it.
-    let held = snapshot.leases.get(&task.id).and_then(Held::ours);
+    let held = snapshot.leases.get(&task.id).and_then(LeaseState::ours);
     if let Some(stop) = held.filter(|_| left.landed.is_none()).and_then(|lease| lease.stop.as_ref()) {
         let reason = stop.to_string();
         if !stop.cancel {
             set.push((Member::BlockedReason, reason.as_str().into()));
         }
-        plan.change(&snapshot.now, task, &stop.to(), &set, event.with("reason", reason));
+        changes.change(&snapshot.now, task, &stop.to(), &set, event.with("reason", reason));
         return;
     }
     let deaths = snapshot.history.task(&task.id).map_or(0, |known| known.deaths) + u32::from(left.died);
@@ -175,7 +175,7 @@ fn give_back(
         if task.attempts != 0 {
             set.push((Member::Attempts, 0.into()));
         }
-        plan.change(&snapshot.now, task, &rule.failed, &set, event.with("reason", reason));
+        changes.change(&snapshot.now, task, &rule.failed, &set, event.with("reason", reason));
         return;
     }
     if poison {
@@ -185,14 +185,14 @@ fn give_back(
     if task.status != rule.works {
         reason.push_str(&format!("; nobody has checked what made its agent set it to `{}`", task.status));
     }
-    plan.change(&snapshot.now, task, &rule.takes, &set, event.with("reason", reason));
+    changes.change(&snapshot.now, task, &rule.takes, &set, event.with("reason", reason));
 }
 
 /// The role whose attempt set the task's status itself and did not live to have that checked: it does not count.
-fn lapsed<'a>(snapshot: &Snapshot, workflow: &'a Workflow, task: &Task, left: &Left) -> Option<&'a RoleRule> {
+fn lapsed<'a>(snapshot: &Snapshot, workflow: &'a Workflow, task: &Task, left: &Orphan) -> Option<&'a RoleRule> {
     let by_attempt = moved::set_by(snapshot.history.task(&task.id), task) == SetBy::Attempt;
     let rule = left.role.as_ref().and_then(|role| workflow.rule(role))?;
-    let asked = snapshot.leases.get(&task.id).and_then(Held::ours).and_then(|lease| lease.stop.as_ref());
+    let asked = snapshot.leases.get(&task.id).and_then(LeaseState::ours).and_then(|lease| lease.stop.as_ref());
     (by_attempt && !moved::stands(workflow, &task.status, asked)).then_some(rule)
 }
 
@@ -201,11 +201,11 @@ mod tests {
     use super::*;
     use crate::{
         Holder, LeaseRecord, Status,
+        change::tests::{now_at, snapshot},
         claim::{
             self,
             tests::{claimant, id, task},
         },
-        plan::tests::{now_at, snapshot},
     };
     use std::sync::Arc;
 
@@ -216,8 +216,8 @@ mod tests {
     fn working(role: &Role) -> Snapshot {
         let status = flow().rule(role).expect("shipped").takes.clone();
         let before = snapshot(vec![task("A", status)]);
-        let (plan, _) = claim::decide(&before, &flow(), &claimant(role)).expect("a claim");
-        before.after(&plan)
+        let (changes, _) = claim::decide(&before, &flow(), &claimant(role)).expect("a claim");
+        before.after(&changes)
     }
 
     fn kill(snapshot: &mut Snapshot) {
@@ -243,10 +243,10 @@ mod tests {
         for rule in flow().rules() {
             let mut before = working(&rule.role);
             kill(&mut before);
-            let plan = decide(&before, &flow(), &Retry::default(), &find(&before, &flow()), "r@h");
-            let reason = plan.events.iter().rev().find_map(|event| event.data.get("reason")?.as_str());
+            let changes = decide(&before, &flow(), &Retry::default(), &find(&before, &flow()), "r@h");
+            let reason = changes.events.iter().rev().find_map(|event| event.data.get("reason")?.as_str());
             assert_eq!(reason, Some("interrupted: its process is gone"));
-            let after = before.after(&plan);
+            let after = before.after(&changes);
             assert_eq!(only(&after).status, rule.takes);
             assert_eq!((only(&after).attempts, after.leases.len()), (0, 0));
             assert!(find(&after, &flow()).is_empty());
@@ -312,8 +312,8 @@ mod tests {
         kill(&mut before);
         let ended = find(&before, &flow());
         let freed = rescued(&before);
-        let (plan, _) = claim::decide(&freed, &flow(), &claimant(&Role::BUILDER)).expect("claimed again");
-        let again = freed.after(&plan);
+        let (changes, _) = claim::decide(&freed, &flow(), &claimant(&Role::BUILDER)).expect("claimed again");
+        let again = freed.after(&changes);
         assert!(decide(&again, &flow(), &Retry::default(), &ended, "r@h").is_empty());
     }
 
@@ -354,12 +354,12 @@ mod tests {
         let strict = Retry { attempts: 1, ..Retry::default() };
         for round in 1..=3 {
             kill(&mut now);
-            let plan = decide(&now, &flow(), &strict, &find(&now, &flow()), "r@h");
-            now = now.after(&plan);
+            let changes = decide(&now, &flow(), &strict, &find(&now, &flow()), "r@h");
+            now = now.after(&changes);
             if round < 3 {
                 assert_eq!(only(&now).status, Status::READY, "round {round}");
-                let (plan, _) = claim::decide(&now, &flow(), &claimant(&Role::BUILDER)).expect("claimed again");
-                now = now.after(&plan);
+                let (changes, _) = claim::decide(&now, &flow(), &claimant(&Role::BUILDER)).expect("claimed again");
+                now = now.after(&changes);
             }
         }
         assert_eq!(only(&now).status, Status::NEEDS_ADAPT);
@@ -369,8 +369,8 @@ mod tests {
     #[test]
     fn the_token_of_what_nobody_holds_is_told_where_there_was_one() {
         let told = |before: &Snapshot| {
-            let plan = decide(before, &flow(), &Retry::default(), &find(before, &flow()), "r@h");
-            plan.events.iter().find(|event| event.kind == Kind::LeaseRescued).expect("told").token
+            let changes = decide(before, &flow(), &Retry::default(), &find(before, &flow()), "r@h");
+            changes.events.iter().find(|event| event.kind == Kind::LeaseRescued).expect("told").token
         };
         assert_eq!(told(&snapshot(vec![task("A", Status::TESTING)])), None);
         for token in [1, 9] {
@@ -397,9 +397,9 @@ mod tests {
             Arc::make_mut(&mut before.queue).edit(&id("A"), |task| task.attempts = attempts);
             kill(&mut before);
             let strict = Retry { attempts: 1, deaths: 1, ..Retry::default() };
-            let plan = decide(&before, &flow(), &strict, &find(&before, &flow()), "r@h");
-            assert_eq!(plan.edits[0].set.contains_key(&Member::Attempts), attempts != 0, "no needless change");
-            let after = before.after(&plan);
+            let changes = decide(&before, &flow(), &strict, &find(&before, &flow()), "r@h");
+            assert_eq!(changes.edits[0].set.contains_key(&Member::Attempts), attempts != 0, "no needless change");
+            let after = before.after(&changes);
             assert_eq!((only(&after).status.clone(), only(&after).attempts), (Status::NEEDS_ADAPT, 0));
         }
     }
@@ -408,7 +408,7 @@ mod tests {
     fn an_unreadable_lease_file_holds_nothing() {
         let mut before = snapshot(vec![task("A", Status::READY)]);
         let record = LeaseRecord::Broken { task_id: id("A"), reason: "not JSON".into() };
-        before.leases.insert(id("A"), crate::Held { record, holder: Holder::Unknown });
+        before.leases.insert(id("A"), crate::LeaseState { record, holder: Holder::Unknown });
         let look = |seen: &Snapshot| decide(seen, &flow(), &Retry::default(), &find(seen, &flow()), "r@h");
         assert_eq!(look(&before).events.len(), 1);
         let mut after = rescued(&before);
@@ -420,7 +420,7 @@ mod tests {
         let mut another = after.clone();
         let mut mine = crate::lease::tests::lease("A", &Role::BUILDER, 5);
         mine.started_at = another.now.wall;
-        let held = crate::Held { record: LeaseRecord::Ours(mine), holder: Holder::Dead("gone".into()) };
+        let held = crate::LeaseState { record: LeaseRecord::Ours(mine), holder: Holder::Dead("gone".into()) };
         another.leases.insert(id("A"), held);
         assert!(!look(&another).events.is_empty());
         let mut working = after.clone();

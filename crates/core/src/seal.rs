@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::{Event, Kind, plan::stamp, starts};
+use super::{Event, Kind, change::stamp, starts};
 
 /// The member of an event's data that holds its seal.
 pub const MEMBER: &str = "seal";

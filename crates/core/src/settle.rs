@@ -4,19 +4,19 @@
 //! took it; what a superseded attempt made is noted and nothing else.
 
 mod apply;
-mod facts;
 pub(super) mod moved;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod verdict;
 
 use serde_json::Value;
 
-pub use facts::Facts;
+pub use usage::Usage;
 
 use super::{
-    Class, EventDraft, Kind, Lease, LeaseChange, Member, Outcome, Plan, QueueLease, Snapshot, Status, Workflow, budget,
-    children, decision,
+    ChangeSet, Class, EventDraft, Kind, Lease, LeaseChange, Member, Outcome, QueueLease, Snapshot, Status, Workflow,
+    budget, children, decision,
     event::Actor,
     landing,
     outcome::{Policy, Retry},
@@ -42,23 +42,23 @@ pub fn decide(
     mine: &Lease,
     outcome: &Outcome,
     retry: &Retry,
-    facts: &Facts,
-) -> Plan {
+    usage: &Usage,
+) -> ChangeSet {
     if superseded(snapshot, mine) {
-        let mut plan = Plan::none();
+        let mut changes = ChangeSet::none();
         // What superseded it may be another task under its id, which waits for this lease to go.
         if snapshot.leases.get(&mine.task_id).is_some_and(|held| held.token() == mine.token) {
-            plan.leases.push(LeaseChange::Drop(mine.task_id.clone()));
+            changes.leases.push(LeaseChange::Drop(mine.task_id.clone()));
         }
         let event = EventDraft::new(Kind::AttemptSuperseded, Actor::Worker(mine.owner.clone()))
             .lease(mine)
             .with("outcome", outcome.word())
             .with("newest", snapshot.highest_token(&mine.task_id).0);
-        plan.event(facts.on(event));
-        return plan;
+        changes.event(usage.on(event));
+        return changes;
     }
     snapshot.chain(&mut [
-        &mut |seen| on_task(seen, workflow, mine, outcome, retry, facts),
+        &mut |seen| on_task(seen, workflow, mine, outcome, retry, usage),
         &mut |seen| pool::settle(seen, mine, outcome),
         &mut |seen| budget::tell(seen, workflow, mine),
         &mut |seen| decision::ask(seen, workflow),
@@ -71,37 +71,37 @@ fn on_task(
     mine: &Lease,
     outcome: &Outcome,
     retry: &Retry,
-    facts: &Facts,
-) -> Plan {
-    let mut plan = Plan::none();
+    usage: &Usage,
+) -> ChangeSet {
+    let mut changes = ChangeSet::none();
     let actor = || Actor::Worker(mine.owner.clone());
     // What had passed and was not taken back is in the target, whatever else kept its attempt from saying so.
     let landed = || landing::passed(snapshot, &mine.task_id);
     let finished = |outcome: &Outcome| {
         let landed = matches!(outcome, Outcome::Failed { .. } | Outcome::Waits { .. }).then(landed).flatten();
-        let pool = facts.resets_at.map(|_| mine.pool.as_str());
-        facts.on(finished(mine, outcome)).with("landed", landed).with("pool", pool)
+        let pool = usage.resets_at.map(|_| mine.pool.as_str());
+        usage.on(finished(mine, outcome)).with("landed", landed).with("pool", pool)
     };
     if snapshot.leases.contains_key(&mine.task_id) {
-        plan.leases.push(LeaseChange::Drop(mine.task_id.clone()));
+        changes.leases.push(LeaseChange::Drop(mine.task_id.clone()));
     }
     let (Some(task), Some(rule)) = (snapshot.queue.get(&mine.task_id), workflow.rule(&mine.role)) else {
-        plan.event(finished(outcome).with("stands", "gone"));
-        return plan;
+        changes.event(finished(outcome).with("stands", "gone"));
+        return changes;
     };
     // Who asked for the end was told yes: what came of the attempt all the same moves the task nowhere else.
-    let asked = landing::asked(snapshot, mine).filter(|_| facts.commit.is_none());
+    let asked = landing::asked(snapshot, mine).filter(|_| usage.commit.is_none());
     let stopped = asked.map(|stop| Outcome::failed(Class::Cancelled, stop.to_string()));
     let outcome = stopped.as_ref().unwrap_or(outcome);
     let moved = (task.status != rule.works).then(|| moved::proposed(snapshot, workflow, rule, task, mine, outcome));
     if let Some(None) = moved {
-        plan.event(finished(outcome).with("stands", task.status.as_str()));
+        changes.event(finished(outcome).with("stands", task.status.as_str()));
         let mut set: Vec<(Member, Value)> = Vec::new();
         if matches!(&task.lease, QueueLease::Ours { token, .. } if *token == mine.token) {
             set.push((Member::Lease, Value::Null));
         }
         // It was said after the merge had passed; that it came too late must not be hidden.
-        if let (Some(commit), Outcome::Done { .. }) = (&facts.commit, outcome) {
+        if let (Some(commit), Outcome::Done { .. }) = (&usage.commit, outcome) {
             set.push((Member::MergedCommit, commit.as_str().into()));
             if !task.status.is_done() {
                 set.push((Member::BlockedReason, landing::too_late(workflow, commit, &task.status).into()));
@@ -109,9 +109,9 @@ fn on_task(
         }
         if !set.is_empty() {
             let event = EventDraft::new(Kind::TaskUpdated, actor()).lease(mine);
-            plan.change(&snapshot.now, task, &task.status, &set, event);
+            changes.change(&snapshot.now, task, &task.status, &set, event);
         }
-        return plan;
+        return changes;
     }
     let mut plan_children = Vec::new();
     let proposed = moved.flatten();
@@ -168,24 +168,24 @@ fn on_task(
         event = event.with("files", files);
     }
     if let Outcome::Failed { class: Class::BudgetExceeded, .. } = outcome {
-        let overran = budget::overran(snapshot, workflow, task, &mine.role, facts);
+        let overran = budget::overran(snapshot, workflow, task, &mine.role, usage);
         event = event.with("overrun", Some(true).filter(|_| overran));
     }
-    plan.event(event);
+    changes.event(event);
     if let Outcome::NeedsInput { question } = outcome {
-        plan.event(decision::question(snapshot, workflow, rule, mine, question));
+        changes.event(decision::question(snapshot, workflow, rule, mine, question));
     }
-    apply(snapshot, &mut plan, rule, task, mine, verdict, facts);
+    apply(snapshot, &mut changes, rule, task, mine, verdict, usage);
     let proposed = if let Outcome::Done { tasks, .. } = outcome { tasks.as_slice() } else { &[] };
     for (new, proposal) in plan_children.into_iter().zip(proposed) {
         let left_out: Vec<&str> = proposal.keys().map(String::as_str).filter(|key| children::is_ours(key)).collect();
         let event = EventDraft::new(Kind::TaskCreated, actor())
             .with("parent", mine.task_id.as_str())
             .with("left_out", Some(left_out).filter(|keys| !keys.is_empty()));
-        plan.add(new, event);
+        changes.add(new, event);
     }
-    pause_failing_role(snapshot, &mut plan, mine, retry);
-    plan
+    pause_failing_role(snapshot, &mut changes, mine, retry);
+    changes
 }
 
 fn finished(mine: &Lease, outcome: &Outcome) -> EventDraft {

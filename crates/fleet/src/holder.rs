@@ -13,7 +13,7 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use oodatcaa_core::plan::stamp;
+use oodatcaa_core::change::stamp;
 use oodatcaa_process::identity;
 use oodatcaa_sys::project::Identity;
 

@@ -1,17 +1,17 @@
 //! A human who starts a role again has seen why it was paused: the pause ends with that.
 
 use super::FleetError;
-use oodatcaa_core::{EventDraft, Kind, Plan, Role, Snapshot, event::Actor};
+use oodatcaa_core::{ChangeSet, EventDraft, Kind, Role, Snapshot, event::Actor};
 use oodatcaa_store::Store;
 
 /// Ends the pause of a role, if it is paused; answers whether it was.
 pub fn resume(store: &dyn Store, role: &Role, human: &str) -> Result<bool, FleetError> {
     let committed = store.transact(&mut |snapshot| decide(snapshot, role, human)).map_err(FleetError::Store)?;
-    Ok(!committed.plan.is_empty())
+    Ok(!committed.changes.is_empty())
 }
 
-fn decide(snapshot: &Snapshot, role: &Role, human: &str) -> Plan {
-    let mut plan = Plan::none();
+fn decide(snapshot: &Snapshot, role: &Role, human: &str) -> ChangeSet {
+    let mut plan = ChangeSet::none();
     if let Some(pause) = snapshot.history.paused(role) {
         plan.event(
             EventDraft::new(Kind::WorkerResumed, Actor::Human(human.into()))

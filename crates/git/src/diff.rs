@@ -6,11 +6,10 @@ use super::{
     Config, Workspace, evidence,
     fault::WorkspaceError,
     git::Git,
-    own_paths, prune,
+    merge, own_paths, prune,
     repo::Repository,
     save::{self, Refs},
     state::State,
-    train,
 };
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Task, TaskId, Token};
@@ -71,7 +70,7 @@ pub fn range(
         None => None,
     };
     let landed = match (&live, &tip, branch) {
-        (None, None, Some(branch)) => train::landed(&repo.git, branch).unwrap_or_default(),
+        (None, None, Some(branch)) => merge::landed(&repo.git, branch).unwrap_or_default(),
         _ => None,
     };
     let tip = match landed.as_ref().and_then(|landed| landed.source.as_deref()) {

@@ -32,7 +32,7 @@ pub struct Directory {
     root: PathBuf,
     held: Held,
     /// Patterns of files that are no work.
-    litter: Vec<String>,
+    ignored: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -61,21 +61,21 @@ impl Seen {
 
 impl Directory {
     /// Looks at a project's directory; `None` where it is too great to know.
-    pub fn look(layout: &Layout, litter: &[String]) -> Result<Option<Self>, WorkspaceError> {
-        let (root, litter) = (layout.root().to_owned(), litter.to_vec());
+    pub fn look(layout: &Layout, ignored: &[String]) -> Result<Option<Self>, WorkspaceError> {
+        let (root, ignored) = (layout.root().to_owned(), ignored.to_vec());
         let held = match Repository::find(layout)? {
             Some(repo) => {
                 let mut checkout = super::shared_checkout(repo);
-                checkout.litter.clone_from(&litter);
+                checkout.ignored.clone_from(&ignored);
                 let tree = checkout.snapshot()?.tree;
                 Held::Tree(Box::new(checkout), tree)
             }
-            None => match files(&root, &litter).map_err(failed("look through", &root))? {
+            None => match files(&root, &ignored).map_err(failed("look through", &root))? {
                 Some(files) => Held::Files(files),
                 None => return Ok(None),
             },
         };
-        Ok(Some(Self { root, held, litter }))
+        Ok(Some(Self { root, held, ignored }))
     }
 
     /// The files that are not as they were.
@@ -88,7 +88,7 @@ impl Directory {
                 Ok(files.into_iter().map(|file| file.path).collect())
             }
             Held::Files(before) => {
-                let now = files(&self.root, &self.litter).map_err(failed("look through", &self.root))?;
+                let now = files(&self.root, &self.ignored).map_err(failed("look through", &self.root))?;
                 let Some(now) = now else { return Ok(vec![".".into()]) };
                 let gone = before.keys().filter(|path| !now.contains_key(*path));
                 let new = now.iter().filter(|(path, seen)| before.get(*path).is_none_or(|old| seen.differs(old)));
@@ -99,7 +99,7 @@ impl Directory {
 }
 
 /// Every file below a directory that may be work; `None` where there are too many.
-fn files(root: &Path, litter: &[String]) -> std::io::Result<Option<BTreeMap<PathBuf, Seen>>> {
+fn files(root: &Path, ignored: &[String]) -> std::io::Result<Option<BTreeMap<PathBuf, Seen>>> {
     let (mut all, mut left) = (BTreeMap::new(), READ);
     let mut open = vec![PathBuf::new()];
     while let Some(dir) = open.pop() {
@@ -112,7 +112,7 @@ fn files(root: &Path, litter: &[String]) -> std::io::Result<Option<BTreeMap<Path
         for entry in entries {
             let path = dir.join(&entry.name);
             let own = OWN.iter().any(|own| path == Path::new(own)) || entry.name == ".git";
-            if own || litter.iter().any(|pattern| is_litter(pattern, &path.to_string_lossy())) {
+            if own || ignored.iter().any(|pattern| is_litter(pattern, &path.to_string_lossy())) {
                 continue;
             }
             let Ok(found) = root.join(&path).symlink_metadata() else { continue };

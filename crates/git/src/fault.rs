@@ -102,7 +102,7 @@ pub enum WorkspaceError {
         /// The task.
         task: TaskId,
         /// What stands against it.
-        why: Keep,
+        why: KeepReason,
     },
     /// A branch cannot be put on top of another as it is.
     #[error("put {branch} on top of {onto}: {}", .files.join(", "))]
@@ -132,7 +132,7 @@ pub enum WorkspaceError {
 
 /// What stands against the removal of a workspace.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Keep {
+pub enum KeepReason {
     /// A worker holds the task.
     #[error("a worker works there")]
     InUse,

@@ -48,7 +48,7 @@ pub(super) fn base(
         return Err(failed(&moved.to_string(), false));
     }
     let git = repo.git.clone().within(PATIENCE);
-    let mine = format!("refs/oodatcaa/fetched/{}-{}", super::train::ref_word(attempt.0.as_str()), attempt.1);
+    let mine = format!("refs/oodatcaa/fetched/{}-{}", super::merge::ref_word(attempt.0.as_str()), attempt.1);
     let spec = format!("+refs/heads/{branch}:{mine}");
     let args =
         ["fetch", "-q", "--no-tags", "--no-write-fetch-head", "--upload-pack=git-upload-pack", "--", remote, &spec];

@@ -26,6 +26,7 @@ pub mod gc;
 pub mod git;
 mod hooks;
 mod lock;
+pub mod merge;
 mod pins;
 pub mod prune;
 pub mod remotes;
@@ -36,14 +37,13 @@ mod screen;
 mod snapshot;
 mod state;
 mod submodules;
-pub mod train;
 mod tree;
 mod trees;
 
 pub use commit::{Author, trailers};
 pub use directory::Directory;
 pub use evidence::Evidence;
-pub use fault::{Keep, WorkspaceError};
+pub use fault::{KeepReason, WorkspaceError};
 pub use oodatcaa_config::{WorkspaceConfig as Config, WorkspaceMode as Mode};
 pub use save::Refs;
 
@@ -229,7 +229,7 @@ impl Workspace {
             set_up: true,
             block: None,
             copied: Vec::new(),
-            litter: Vec::new(),
+            ignored: Vec::new(),
             settled: false,
             created: None,
             lent: None,
@@ -283,7 +283,7 @@ impl Workspace {
             label: Refs::of(layout, task).label(),
         };
         let git = repo.git.moved_to(top, &admin)?;
-        let checkout = Checkout { git, admin, excluded, litter: state.litter.clone() };
+        let checkout = Checkout { git, admin, excluded, ignored: state.ignored.clone() };
         Ok(Self {
             mode: Mode::Worktree,
             task: task.clone(),
@@ -420,13 +420,13 @@ impl Workspace {
     /// Takes files of these patterns for what an agent's program leaves behind: they are no work, now and later.
     pub fn leave_out(&mut self, layout: &Layout, patterns: &[String]) -> Result<(), WorkspaceError> {
         let Some(checkout) = &mut self.checkout else { return Ok(()) };
-        let new: Vec<String> = patterns.iter().filter(|pattern| !checkout.litter.contains(pattern)).cloned().collect();
+        let new: Vec<String> = patterns.iter().filter(|pattern| !checkout.ignored.contains(pattern)).cloned().collect();
         if new.is_empty() {
             return Ok(());
         }
-        checkout.litter.extend(new);
-        let litter = checkout.litter.clone();
-        self.note(layout, |state| state.litter = litter)
+        checkout.ignored.extend(new);
+        let ignored = checkout.ignored.clone();
+        self.note(layout, |state| state.ignored = ignored)
     }
 
     /// Changes what is remembered of it.
@@ -673,7 +673,7 @@ impl Workspace {
 /// The main checkout, of which the project is all or a part.
 fn shared_checkout(repo: Repository) -> Checkout {
     let excluded = own_paths(&repo.prefix);
-    Checkout { git: repo.git, admin: repo.admin, excluded, litter: Vec::new() }
+    Checkout { git: repo.git, admin: repo.admin, excluded, ignored: Vec::new() }
 }
 
 /// The main checkout's own paths, from the top of the repository.

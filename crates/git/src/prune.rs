@@ -13,14 +13,14 @@ use fs2::FileExt;
 
 use super::{
     Config, Workspace, evidence,
-    fault::{Keep, WorkspaceError, failed},
+    fault::{KeepReason, WorkspaceError, failed},
     git::Git,
-    hooks,
+    hooks, merge,
     repo::{Home, Repository},
     save::{self, Refs},
     screen::Copies,
     state::State,
-    train, tree,
+    tree,
     trees::Listed,
 };
 use oodatcaa_core::layout::Layout;
@@ -63,7 +63,7 @@ pub struct Seen {
 
 /// What somebody who wants a worktree removed puts up with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wish {
+pub struct PrunePolicy {
     /// Its commits stay on its branch only.
     pub unmerged: bool,
     /// What is not committed is saved under a ref of ours and goes.
@@ -72,7 +72,7 @@ pub struct Wish {
     pub unsaved: bool,
 }
 
-impl Wish {
+impl PrunePolicy {
     /// Everything.
     pub const FORCE: Self = Self { unmerged: true, dirty: true, unsaved: true };
     /// Nothing that is only there.
@@ -191,7 +191,7 @@ fn ahead(git: &Git, head: &str, base: Option<&str>) -> Result<(usize, bool), Wor
     let (code, tree, _) = git.call(&["merge-tree", "--write-tree", &base, head])?;
     let same = code == 0 && git.run(&["rev-parse", "--verify", &format!("{base}^{{tree}}")])? == tree.trim();
     // An older git cannot merge in memory; then by patches.
-    Ok((count, same || (code != 0 && code != 1 && train::holds_commit(git, &base, head)?)))
+    Ok((count, same || (code != 0 && code != 1 && merge::holds_commit(git, &base, head)?)))
 }
 
 /// Whether a worker holds the task's own lock (R11).
@@ -209,20 +209,25 @@ pub(super) fn newest(layout: &Layout, repo: &Repository, task: &TaskId) -> Resul
 }
 
 /// Removes the worktree of a task that no worker holds; `None` when it has none.
-pub fn remove(layout: &Layout, config: &Config, task: &TaskId, wish: Wish) -> Result<Option<Removed>, WorkspaceError> {
-    take_away(layout, config, task, wish, false)
+pub fn remove(
+    layout: &Layout,
+    config: &Config,
+    task: &TaskId,
+    policy: PrunePolicy,
+) -> Result<Option<Removed>, WorkspaceError> {
+    take_away(layout, config, task, policy, false)
 }
 
 /// Removes the worktree of an earlier task of the same id as the caller holds; its branch stays, what is not
 /// committed is saved.
 pub(super) fn clear(layout: &Layout, config: &Config, task: &TaskId) -> Result<(), WorkspaceError> {
-    take_away(layout, config, task, Wish::CANCELLED, true).map(drop)
+    take_away(layout, config, task, PrunePolicy::CANCELLED, true).map(drop)
 }
 
 impl Workspace {
     /// Removes the worktree of the task that the caller holds, clean and merged.
     pub fn remove(self, layout: &Layout, config: &Config) -> Result<Option<Removed>, WorkspaceError> {
-        take_away(layout, config, &self.task, Wish::SAFE, true)
+        take_away(layout, config, &self.task, PrunePolicy::SAFE, true)
     }
 }
 
@@ -230,7 +235,7 @@ fn take_away(
     layout: &Layout,
     config: &Config,
     task: &TaskId,
-    wish: Wish,
+    policy: PrunePolicy,
     mine: bool,
 ) -> Result<Option<Removed>, WorkspaceError> {
     let Some(repo) = Repository::find(layout)? else { return Ok(None) };
@@ -239,22 +244,22 @@ fn take_away(
     let home = Home::holding(layout, &found.path).expect("it was found by its home");
     let guard = tree::guard(&home, task, WAIT)?;
     let locked = repo.lock(config.lock_wait)?;
-    let kept = |why: Keep| Err(WorkspaceError::Kept { task: task.clone(), why });
+    let kept = |why: KeepReason| Err(WorkspaceError::Kept { task: task.clone(), why });
     if !mine && in_use(layout, task) {
-        return kept(Keep::InUse);
+        return kept(KeepReason::InUse);
     }
     let seen = look(layout, config, &repo, task.clone(), found)?;
     if seen.whole {
-        if (seen.dirty || seen.midway.is_some()) && !wish.dirty {
-            return kept(Keep::Dirty);
+        if (seen.dirty || seen.midway.is_some()) && !policy.dirty {
+            return kept(KeepReason::Dirty);
         }
-        if !seen.left_out.is_empty() && !wish.unsaved {
-            return kept(Keep::Unsaved(seen.left_out));
+        if !seen.left_out.is_empty() && !policy.unsaved {
+            return kept(KeepReason::Unsaved(seen.left_out));
         }
-        if !seen.merged && !wish.unmerged {
+        if !seen.merged && !policy.unmerged {
             let branch = seen.branch.unwrap_or_else(|| "a detached head".into());
             let base = seen.base.unwrap_or_else(|| "no branch".into());
-            return kept(Keep::Unmerged { branch, base, commits: seen.ahead });
+            return kept(KeepReason::Unmerged { branch, base, commits: seen.ahead });
         }
     }
     let mut removed = Removed { path: seen.path.clone(), ..Removed::default() };

@@ -15,10 +15,10 @@ use oodatcaa_sys::files::{self, Durable, RECORD};
 const FILE: &str = "remotes.json";
 
 /// Everything that decides where a remote is, one fact a line: its addresses first.
-pub(super) type Facts = Vec<String>;
+pub(super) type Addresses = Vec<String>;
 
 /// What is remembered of all remotes.
-type Known = BTreeMap<String, Facts>;
+type Known = BTreeMap<String, Addresses>;
 
 /// A remote that is somewhere else than it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl std::fmt::Display for Moved {
 }
 
 /// The facts of a remote as git uses them in these calls.
-fn facts(git: &Git, remote: &str) -> Result<Facts, GitError> {
+fn facts(git: &Git, remote: &str) -> Result<Addresses, GitError> {
     let mut all = Vec::new();
     for (word, args) in [
         ("fetches from", &["remote", "get-url", "--all"][..]),
@@ -88,7 +88,7 @@ fn facts(git: &Git, remote: &str) -> Result<Facts, GitError> {
             0 => urls,
             // Not a name, but an address itself.
             _ if remote.contains('/') => git.run(&["ls-remote", "--get-url", "--", remote])?,
-            _ => return Ok(Facts::new()),
+            _ => return Ok(Addresses::new()),
         };
         all.extend(urls.lines().map(|url| format!("{word} {url}")));
     }
@@ -99,7 +99,7 @@ fn facts(git: &Git, remote: &str) -> Result<Facts, GitError> {
         redirects || (key.starts_with(&of_remote) && !lower.ends_with(".fetch") && !lower.ends_with("url"))
     };
     let own = git.own_settings()?.into_iter().filter(|(key, _)| decides(key) && key != "lfs.storage");
-    let mut own: Facts = own.map(|(key, value)| format!("{key} = {}", value.unwrap_or_default())).collect();
+    let mut own: Addresses = own.map(|(key, value)| format!("{key} = {}", value.unwrap_or_default())).collect();
     own.sort();
     all.extend(own);
     Ok(all)
@@ -141,8 +141,8 @@ pub(super) fn check(git: &Git, remote: &str, dir: Option<&Path>) -> Result<Optio
     }
 }
 
-fn moved(remote: &str, was: &Facts, now: &Facts) -> Moved {
-    let only = |these: &Facts, those: &Facts| {
+fn moved(remote: &str, was: &Addresses, now: &Addresses) -> Moved {
+    let only = |these: &Addresses, those: &Addresses| {
         let lines: Vec<String> =
             these.iter().filter(|line| !those.contains(line)).map(|line| without_passwords(line)).collect();
         let text = oodatcaa_core::text::one_line(&lines.join(", "));

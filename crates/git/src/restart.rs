@@ -4,13 +4,13 @@
 
 use super::{
     Config, Workspace, commit, evidence,
-    fault::{Keep, WorkspaceError},
+    fault::{KeepReason, WorkspaceError},
     git::Git,
-    prune,
+    merge, prune,
     repo::{Home, Repository},
     save::{self, Refs},
     snapshot::Checkout,
-    train, tree,
+    tree,
 };
 use oodatcaa_core::Task;
 use oodatcaa_core::layout::Layout;
@@ -48,7 +48,7 @@ pub fn restart(layout: &Layout, config: &Config, task: &Task, how: Anew) -> Resu
     });
     let guard = found.as_ref().map(|home| tree::guard(home, &task.id, config.lock_wait)).transpose()?;
     if prune::in_use(layout, &task.id) {
-        return Err(WorkspaceError::Kept { task: task.id.clone(), why: Keep::InUse });
+        return Err(WorkspaceError::Kept { task: task.id.clone(), why: KeepReason::InUse });
     }
     let newest = prune::newest(layout, &repo, &task.id)?;
     let restarted = match Workspace::attach(layout, config, &task.id, newest)?.filter(|_| found.is_some()) {
@@ -80,7 +80,7 @@ fn without_tree(git: &Git, refs: &Refs, branch: &str, base: &str) -> Result<Rest
     };
     let kept = keep(git, refs, &tip, base)?;
     git.run(&["update-ref", "-m", "oodatcaa: begin again", &name, base, &tip])?;
-    train::forget(git, branch)?;
+    merge::forget(git, branch)?;
     Ok(Restarted { branch: Some(branch.into()), kept, saved: None })
 }
 
@@ -101,7 +101,7 @@ impl Workspace {
             Anew::Fresh => {
                 git.run(&["update-ref", "-m", "oodatcaa: begin again", &name, base])?;
                 git.be_like(&format!("{base}^{{tree}}"))?;
-                train::forget(git, branch)?;
+                merge::forget(git, branch)?;
             }
             Anew::Rebase => {
                 git.be_like("HEAD^{tree}")?;
@@ -118,7 +118,7 @@ impl Workspace {
 }
 
 fn rebase(checkout: &Checkout, branch: &str, base: &str, onto: Option<&str>) -> Result<(), WorkspaceError> {
-    let git = save::as_keeper(&checkout.git);
+    let git = save::as_shim(&checkout.git);
     let (code, _, said) = git.call(&["rebase", "-q", "--no-fork-point", base])?;
     if code == 0 {
         return Ok(());

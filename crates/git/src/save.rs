@@ -14,7 +14,7 @@ use oodatcaa_core::{TaskId, Token};
 use oodatcaa_sys::project::Identity;
 
 /// Who makes the commits that are only there to keep something.
-const KEEPER: (&str, &str) = ("oodatcaa", "oodatcaa@oodatcaa.invalid");
+const SHIM: (&str, &str) = ("oodatcaa", "oodatcaa@oodatcaa.invalid");
 
 /// The refs of one task. Two projects in one repository, each with a task of the same id, have none in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,13 +95,13 @@ pub(super) fn project(layout: &Layout) -> String {
 }
 
 /// With us as the one who commits.
-pub(super) fn as_keeper(git: &Git) -> Git {
-    git.clone().with_env("GIT_COMMITTER_NAME", KEEPER.0).with_env("GIT_COMMITTER_EMAIL", KEEPER.1)
+pub(super) fn as_shim(git: &Git) -> Git {
+    git.clone().with_env("GIT_COMMITTER_NAME", SHIM.0).with_env("GIT_COMMITTER_EMAIL", SHIM.1)
 }
 
 /// Makes a commit of a tree; nothing points to it yet.
 pub(super) fn commit_tree(git: &Git, tree: &str, parents: &[&str], message: &str) -> Result<String, WorkspaceError> {
-    let git = as_keeper(git).with_env("GIT_AUTHOR_NAME", KEEPER.0).with_env("GIT_AUTHOR_EMAIL", KEEPER.1);
+    let git = as_shim(git).with_env("GIT_AUTHOR_NAME", SHIM.0).with_env("GIT_AUTHOR_EMAIL", SHIM.1);
     let mut args = vec!["commit-tree", tree, "-m", message];
     parents.iter().for_each(|parent| args.extend(["-p", parent]));
     Ok(git.run(&args)?)

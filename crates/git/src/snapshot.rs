@@ -33,14 +33,14 @@ pub(super) struct Checkout {
     /// Paths below its top that are never part of a change.
     pub(super) excluded: Vec<String>,
     /// Patterns of untracked files that are no work either.
-    pub(super) litter: Vec<String>,
+    pub(super) ignored: Vec<String>,
 }
 
 impl Checkout {
     fn all_but<'a>(&self, paths: impl Iterator<Item = &'a String>) -> Vec<String> {
         let but = paths.map(|path| format!(":(top,exclude,literal){path}"));
-        let litter = self.litter.iter().map(|pattern| format!(":(top,exclude,glob){pattern}"));
-        std::iter::once(":(top)".to_owned()).chain(but).chain(litter).collect()
+        let ignored = self.ignored.iter().map(|pattern| format!(":(top,exclude,glob){pattern}"));
+        std::iter::once(":(top)".to_owned()).chain(but).chain(ignored).collect()
     }
 
     /// Pathspecs for `git add`: everything but what is excluded, and this.

@@ -54,7 +54,7 @@ pub(super) struct State {
     pub(super) admin: Option<String>,
     /// Patterns of what agents' programs leave there that is no work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) litter: Vec<String>,
+    pub(super) ignored: Vec<String>,
     /// An attempt has ended here, so the task's entry names the branch.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) settled: bool,

@@ -199,7 +199,7 @@ fn fresh(
         set_up: ready,
         block: None,
         copied: Vec::new(),
-        litter: Vec::new(),
+        ignored: Vec::new(),
         settled: false,
         created: None,
         lent: None,
@@ -329,7 +329,7 @@ fn choose(
     let heads = repo.branches()?;
     let there = |name: &str| heads.iter().any(|head| head == name);
     // Whatever was merged or taken back under a name is not to be taken for another task's.
-    let used = super::train::used_branches(&repo.git)?;
+    let used = super::merge::used_branches(&repo.git)?;
     let at = |name: &str| listed.iter().find(|tree| tree.branch.as_deref() == Some(name));
     let crossed = |name: &str| {
         heads.iter().any(|head| {

@@ -1,6 +1,6 @@
-//! The worker's end of an attempt: start a keeper, tell it what to do, hear what becomes of it.
+//! The worker's end of an attempt: start a shim, tell it what to do, hear what becomes of it.
 //!
-//! It waits for nothing and decides nothing; the keeper does. It only sees to it that there is an end: of a keeper
+//! It waits for nothing and decides nothing; the shim does. It only sees to it that there is an end: of a shim
 //! that is stopped, or late beyond its limits, it does the work itself.
 
 use std::{
@@ -25,22 +25,22 @@ use super::{
     wire::{self, MODE, Order, Start, TAG},
 };
 
-/// A keeper says at once after the end whether it stays; longer is not waited for it.
+/// A shim says at once after the end whether it stays; longer is not waited for it.
 const RETIRING: Duration = Duration::from_millis(200);
 
-/// How long to look for what a dead keeper has left behind.
+/// How long to look for what a dead shim has left behind.
 const SWEEP: Duration = Duration::from_secs(5);
 
-/// Between two looks at a keeper.
+/// Between two looks at a shim.
 const PACE: Duration = Duration::from_secs(1);
 
-/// What a keeper gets beyond its own limits, before the worker does its work.
+/// What a shim gets beyond its own limits, before the worker does its work.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// A keeper that does not know its work yet. It may be started before there is any, so that its
+/// A shim that does not know its work yet. It may be started before there is any, so that its
 /// start-up costs an attempt no time; dropped unused, it leaves.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct Shim {
     child: Option<Child>,
     /// What it says, as far as it has been taken out of the child.
     heard: Option<BufReader<ChildStdout>>,
@@ -48,12 +48,12 @@ pub struct Keeper {
     again: bool,
 }
 
-impl Keeper {
+impl Shim {
     /// Starts one for one attempt after the other: [`Attempt::retire`] gives it back.
     pub fn spawn_to_stay(exe: &Path) -> io::Result<Self> {
-        let mut keeper = Self::spawn(exe, None)?;
-        keeper.again = true;
-        Ok(keeper)
+        let mut shim = Self::spawn(exe, None)?;
+        shim.again = true;
+        Ok(shim)
     }
 
     /// Starts one for one attempt. `exe` is our own `agent-daemon`; `run_dir` the attempt's directory, if it is known already.
@@ -68,25 +68,25 @@ impl Keeper {
         Ok(Self { child: Some(command.spawn()?), heard: None, again: false })
     }
 
-    /// The keeper's process id.
+    /// The shim's process id.
     pub fn pid(&self) -> u32 {
         self.child.as_ref().map_or(0, Child::id)
     }
 
-    /// Gives it its work. `nudge` is a file that it touches when the tree is gone and so is this worker.
+    /// Gives it its work. `wake` is a file that it touches when the tree is gone and so is this worker.
     /// An error means that nothing was started.
     pub fn run(
         mut self,
         run_dir: &Path,
         invocation: &Invocation,
         limits: &Limits,
-        nudge: Option<&Path>,
+        wake: Option<&Path>,
     ) -> io::Result<Attempt> {
         let start = Start {
             run_dir: std::path::absolute(run_dir)?,
             invocation: invocation.clone(),
             limits: *limits,
-            nudge: nudge.map(std::path::absolute).transpose()?,
+            wake: wake.map(std::path::absolute).transpose()?,
             again: self.again,
         };
         let outputs = [invocation.stdout.clone(), invocation.stderr.clone()];
@@ -100,10 +100,10 @@ impl Keeper {
                 listener.listen();
             }
         })?;
-        let child = self.child.as_mut().expect("a keeper runs once");
-        let mut stdin = child.stdin.take().expect("a keeper's standard input is a pipe");
-        let keeper = child.id();
-        let handle = Handle::open(keeper);
+        let child = self.child.as_mut().expect("a shim runs once");
+        let mut stdin = child.stdin.take().expect("a shim's standard input is a pipe");
+        let shim = child.id();
+        let handle = Handle::open(shim);
         // The agent of an earlier attempt may have stopped it.
         if let (Some(handle), true) = (&handle, self.heard.is_some()) {
             handle.send(Signal::CONT);
@@ -111,9 +111,9 @@ impl Keeper {
         // Without the whole line it starts nothing.
         stdin.write_all(&order)?;
 
-        let mut child = self.child.take().expect("a keeper runs once");
+        let mut child = self.child.take().expect("a shim runs once");
         let said = child.stdout.take().map(BufReader::new).or(self.heard.take());
-        let said = said.expect("a keeper's standard output is a pipe");
+        let said = said.expect("a shim's standard output is a pipe");
         let (sender, reports) = unbounded();
         let (give_back, free) = bounded(1);
         let (began, family) = (Instant::now(), Family::default());
@@ -131,7 +131,7 @@ impl Keeper {
         Ok(Attempt {
             stdin: Some(stdin),
             handle,
-            keeper,
+            shim,
             reports,
             free,
             told: Cell::new(false),
@@ -140,7 +140,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for Shim {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
             // It keeps nothing yet, so nothing is lost by the short way.
@@ -154,22 +154,22 @@ impl Drop for Keeper {
 pub struct Attempt {
     stdin: Option<ChildStdin>,
     handle: Option<Handle>,
-    keeper: u32,
+    shim: u32,
     reports: Receiver<Report>,
-    /// Gives the keeper back when it can serve another attempt.
-    free: Receiver<Keeper>,
+    /// Gives the shim back when it can serve another attempt.
+    free: Receiver<Shim>,
     /// It was told something that may still be on its way.
     told: Cell<bool>,
     watched: RefCell<Watched>,
 }
 
-/// Who was seen below a keeper, for the case that it dies before them.
+/// Who was seen below a shim, for the case that it dies before them.
 type Family = Arc<Mutex<HashSet<(u32, u64)>>>;
 
-/// What the worker itself sees to, whatever becomes of the keeper.
+/// What the worker itself sees to, whatever becomes of the shim.
 struct Watched {
     next: Instant,
-    /// When the keeper must have come to an end.
+    /// When the shim must have come to an end.
     deadline: Option<Instant>,
     grace: Duration,
     looks: u32,
@@ -191,9 +191,9 @@ impl Watched {
 }
 
 impl Attempt {
-    /// Starts an attempt. `keeper` is our own `agent-daemon`; `run_dir` is the attempt's directory.
-    pub fn start(keeper: &Path, run_dir: &Path, invocation: &Invocation, limits: &Limits) -> io::Result<Self> {
-        Keeper::spawn(keeper, Some(run_dir))?.run(run_dir, invocation, limits, None)
+    /// Starts an attempt. `shim` is our own `agent-daemon`; `run_dir` is the attempt's directory.
+    pub fn start(shim: &Path, run_dir: &Path, invocation: &Invocation, limits: &Limits) -> io::Result<Self> {
+        Shim::spawn(shim, Some(run_dir))?.run(run_dir, invocation, limits, None)
     }
 
     /// What becomes of it. Exactly one [`Report::Ended`] comes, always, as the last one.
@@ -201,9 +201,9 @@ impl Attempt {
         &self.reports
     }
 
-    /// The keeper's process id.
-    pub fn keeper(&self) -> u32 {
-        self.keeper
+    /// The shim's process id.
+    pub fn shim(&self) -> u32 {
+        self.shim
     }
 
     /// When [`Attempt::look`] is to be called next.
@@ -211,7 +211,7 @@ impl Attempt {
         self.watched.borrow().due()
     }
 
-    /// Looks after the keeper, which may have been stopped, or be unable to go on: one that is stopped is woken, and
+    /// Looks after the shim, which may have been stopped, or be unable to go on: one that is stopped is woken, and
     /// at the second look, or past the deadline, its work is done here. Answers why, when that is so.
     pub fn look(&self) -> Option<&'static str> {
         let now = Instant::now();
@@ -220,11 +220,11 @@ impl Attempt {
             return None;
         }
         watched.next = now + PACE;
-        let stopped = platform::look(self.keeper).is_some_and(|seen| seen.stopped);
+        let stopped = platform::look(self.shim).is_some_and(|seen| seen.stopped);
         watched.stops = if stopped { watched.stops + 1 } else { 0 };
         // All processes are looked at for it, so not each time.
         if stopped || watched.looks.is_multiple_of(2) {
-            let below = tree::descendants(self.keeper);
+            let below = tree::descendants(self.shim);
             let mut family = watched.family.lock().unwrap_or_else(PoisonError::into_inner);
             *family = below.iter().filter(|seen| !seen.dead).map(Seen::identity).collect();
         }
@@ -233,8 +233,8 @@ impl Attempt {
         if late || watched.stops > 1 {
             watched.deadline = None;
             watched.next = now + SWEEP + MARGIN;
-            self.end_keeper();
-            return Some(if late { "its keeper did not end it in time" } else { "its keeper was stopped" });
+            self.end_shim();
+            return Some(if late { "its shim did not end it in time" } else { "its shim was stopped" });
         }
         if stopped {
             self.wake();
@@ -243,7 +243,7 @@ impl Attempt {
     }
 
     /// The listener does the rest as soon as it is dead.
-    fn end_keeper(&self) {
+    fn end_shim(&self) {
         if let Some(handle) = &self.handle {
             handle.send(Signal::KILL);
         }
@@ -254,20 +254,20 @@ impl Attempt {
         self.told.set(true);
         self.watched.borrow_mut().hurry(stop);
         if let (Ok(line), Some(mut stdin)) = (wire::line(&Order::Stop(stop)), self.stdin.as_ref()) {
-            // A keeper that cannot hear this any more has ended, or is reported by the listener.
+            // A shim that cannot hear this any more has ended, or is reported by the listener.
             let _ = stdin.write_all(&line);
         }
         self.wake();
     }
 
-    /// After its end: its keeper, if that can serve another attempt.
-    pub fn retire(mut self) -> Option<Keeper> {
-        let mut keeper = self.free.recv_timeout(RETIRING).ok().filter(|_| !self.told.get())?;
-        keeper.child.as_mut()?.stdin = self.stdin.take();
-        Some(keeper)
+    /// After its end: its shim, if that can serve another attempt.
+    pub fn retire(mut self) -> Option<Shim> {
+        let mut shim = self.free.recv_timeout(RETIRING).ok().filter(|_| !self.told.get())?;
+        shim.child.as_mut()?.stdin = self.stdin.take();
+        Some(shim)
     }
 
-    /// An agent may have stopped its keeper; it must hear what it is told.
+    /// An agent may have stopped its shim; it must hear what it is told.
     fn wake(&self) {
         if let Some(handle) = &self.handle {
             handle.send(Signal::CONT);
@@ -281,7 +281,7 @@ impl Drop for Attempt {
     }
 }
 
-/// Hears a keeper out and reaps it.
+/// Hears a shim out and reaps it.
 struct Listener {
     child: Child,
     said: BufReader<ChildStdout>,
@@ -290,7 +290,7 @@ struct Listener {
     began: Instant,
     family: Family,
     sender: Sender<Report>,
-    give_back: Sender<Keeper>,
+    give_back: Sender<Shim>,
 }
 
 impl Listener {
@@ -306,12 +306,12 @@ impl Listener {
             }
         }
         if !ended {
-            let exit = self.bury();
+            let exit = self.finish_dead();
             let _ = self.sender.send(Report::Ended(exit));
         } else if self.hear().is_some_and(|line| line == wire::FREE) {
-            let keeper = Keeper { child: Some(self.child), heard: Some(self.said), again: true };
+            let shim = Shim { child: Some(self.child), heard: Some(self.said), again: true };
             // One that nobody wants is ended and reaped with what carries it.
-            let _ = self.give_back.send(keeper);
+            let _ = self.give_back.send(shim);
             return;
         }
         let _ = self.child.wait();
@@ -327,8 +327,8 @@ impl Listener {
         })
     }
 
-    /// Does a dead keeper's work. While it is not reaped its number, and so its session's, is nobody else's.
-    fn bury(&mut self) -> Exit {
+    /// Does a dead shim's work. While it is not reaped its number, and so its session's, is nobody else's.
+    fn finish_dead(&mut self) -> Exit {
         let _ = self.child.kill();
         let family = std::mem::take(&mut *self.family.lock().unwrap_or_else(PoisonError::into_inner));
         let leftovers = sweep::end_session(&self.run_dir, self.child.id(), family, SWEEP);

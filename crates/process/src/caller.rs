@@ -1,6 +1,6 @@
 //! Who calls: a person at a terminal or in a script of theirs, or something that an agent started.
 //!
-//! Variables can be taken off and sessions left, so they are only two of the signs. A keeper is the subreaper of all
+//! Variables can be taken off and sessions left, so they are only two of the signs. A shim is the subreaper of all
 //! that its agent starts, so whatever forks twice, or gives itself a terminal, has it among its ancestors still.
 //! What runs wholly apart from us (a timer, another service manager's unit) is not recognised.
 
@@ -43,7 +43,7 @@ pub fn started_by() -> Option<String> {
 
 fn sign(pid: u32, own: bool) -> Option<String> {
     if !own && platform::program(pid).is_some_and(|name| name == "agent-daemon") {
-        return Some(format!("process {pid}, which it comes from, is a worker or its keeper"));
+        return Some(format!("process {pid}, which it comes from, is a worker or its shim"));
     }
     let marked = platform::environment(pid).iter().any(|variable| MARKS.iter().any(|mark| variable.starts_with(mark)));
     marked.then(|| format!("process {pid}, which it comes from, is an agent's"))

@@ -1,9 +1,9 @@
 //! One attempt's process tree: what to execute, how it ended, how to end it (R18).
 //!
-//! Between a worker and its agent stands a keeper ([`keeper`]): a small process that adopts whatever
+//! Between a worker and its agent stands a shim ([`shim`]): a small process that adopts whatever
 //! the agent leaves behind and ends it all when the agent is done, when the worker says so, or when
-//! the worker is gone. [`Attempt`] is the worker's end of it, [`end_leftovers`] does the keeper's
-//! work where the keeper is dead, too.
+//! the worker is gone. [`Attempt`] is the worker's end of it, [`end_leftovers`] does the shim's
+//! work where the shim is dead, too.
 //!
 //! What the exit means, and which task it was for, others know.
 
@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 mod attempt;
 pub mod caller;
 pub mod identity;
-pub mod keeper;
 #[cfg(target_os = "linux")]
 mod linux;
+pub mod shim;
 mod sweep;
 mod tree;
 mod wire;
@@ -26,7 +26,7 @@ mod wire;
 #[cfg(target_os = "linux")]
 use linux as platform;
 
-pub use attempt::{Attempt, Keeper};
+pub use attempt::{Attempt, Shim};
 pub use sweep::{end_leftovers, leftovers};
 pub use wire::{Report, read_exit, tag};
 
@@ -106,7 +106,7 @@ pub enum Ended {
         /// The program is not there.
         not_found: bool,
     },
-    /// The keeper itself is gone, and with it the knowledge.
+    /// The shim itself is gone, and with it the knowledge.
     Unknown,
 }
 

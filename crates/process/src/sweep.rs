@@ -1,7 +1,7 @@
-//! Ends what an attempt left running when its worker, or also its keeper, is dead (R14).
+//! Ends what an attempt left running when its worker, or also its shim, is dead (R14).
 //!
 //! A process is the attempt's when it carries the attempt's tag in its environment, is the living
-//! keeper that the attempt's directory names, or descends from such a one. Nobody else is touched.
+//! shim that the attempt's directory names, or descends from such a one. Nobody else is touched.
 
 use std::{
     collections::HashSet,
@@ -36,22 +36,22 @@ pub fn leftovers(run_dir: &Path) -> Vec<u32> {
 }
 
 /// Ends all that belongs to the attempt with this directory and sees it gone. Answers how many processes
-/// (the keeper not counted) were ended, or after `wait` who is still there.
+/// (the shim not counted) were ended, or after `wait` who is still there.
 ///
-/// A living keeper is told to do it. The calling process and its ancestors are never ended, only named.
+/// A living shim is told to do it. The calling process and its ancestors are never ended, only named.
 pub fn end_leftovers(run_dir: &Path, wait: Duration) -> Result<u32, Vec<u32>> {
     end(&Scope::new(run_dir, None), wait)
 }
 
-/// As [`end_leftovers`], and also those in the session of a dead keeper, which the caller has not reaped yet, and
+/// As [`end_leftovers`], and also those in the session of a dead shim, which the caller has not reaped yet, and
 /// those that were seen below it while it lived.
 pub(super) fn end_session(
     run_dir: &Path,
-    keeper: u32,
+    shim: u32,
     family: HashSet<(u32, u64)>,
     wait: Duration,
 ) -> Result<u32, Vec<u32>> {
-    end(&Scope { family, ..Scope::new(run_dir, Some(keeper)) }, wait)
+    end(&Scope { family, ..Scope::new(run_dir, Some(shim)) }, wait)
 }
 
 fn end(scope: &Scope, wait: Duration) -> Result<u32, Vec<u32>> {
@@ -61,14 +61,14 @@ fn end(scope: &Scope, wait: Duration) -> Result<u32, Vec<u32>> {
 
     let first = scope.find();
     met.extend(first.ours.iter().map(Seen::identity));
-    let keeper = scope.keeper().and_then(|pid| first.ours.iter().find(|seen| seen.pid == pid).copied());
-    if let Some(keeper) = keeper {
-        met.remove(&keeper.identity());
+    let shim = scope.shim().and_then(|pid| first.ours.iter().find(|seen| seen.pid == pid).copied());
+    if let Some(shim) = shim {
+        met.remove(&shim.identity());
         // Without its worker it is ending the tree already; the second signal means "now".
         for until in [begun + gentle, begun + gentle + gentle / 2] {
-            tree::send(&keeper, Signal::TERM);
-            tree::send(&keeper, Signal::CONT);
-            if all_gone_by(&[keeper], until) {
+            tree::send(&shim, Signal::TERM);
+            tree::send(&shim, Signal::CONT);
+            if all_gone_by(&[shim], until) {
                 break;
             }
         }
@@ -87,7 +87,7 @@ fn end(scope: &Scope, wait: Duration) -> Result<u32, Vec<u32>> {
             return Err(found.ours.iter().chain(&found.spared).map(|seen| seen.pid).collect());
         }
         let killed = tree::kill(|| scope.find().ours);
-        met.extend(killed.iter().filter(|seen| keeper.is_none_or(|k| k.pid != seen.pid)).map(Seen::identity));
+        met.extend(killed.iter().filter(|seen| shim.is_none_or(|k| k.pid != seen.pid)).map(Seen::identity));
         all_gone_by(&killed, (begun + wait).min(Instant::now() + ROUND));
     }
 }
@@ -108,7 +108,7 @@ fn all_gone_by(family: &[Seen], until: Instant) -> bool {
 /// How the processes of one attempt are recognised.
 struct Scope {
     tags: Vec<Vec<u8>>,
-    keeper: Option<KeeperRecord>,
+    shim: Option<KeeperRecord>,
     session: Option<u32>,
     /// Also these, whatever they have made of their environment and session.
     family: HashSet<(u32, u64)>,
@@ -126,30 +126,30 @@ impl Scope {
     fn new(run_dir: &Path, session: Option<u32>) -> Self {
         // In a copy of a project the record is the original's, which is nobody's business here.
         let ours = |record: &KeeperRecord| record.boot_id == identity::boot_id() && record.is_of(run_dir);
-        let keeper = KeeperRecord::read(run_dir).filter(ours);
+        let shim = KeeperRecord::read(run_dir).filter(ours);
         let real = run_dir.canonicalize().ok();
         // The worker may have reached the directory by another path than we do, and it may have been moved since.
-        let theirs = keeper.as_ref().map(|record| record.run_dir.clone());
+        let theirs = shim.as_ref().map(|record| record.run_dir.clone());
         let mut paths: Vec<PathBuf> = std::path::absolute(run_dir).ok().into_iter().chain(real).chain(theirs).collect();
         paths.sort();
         paths.dedup();
         let tag = |path: &PathBuf| [TAG.as_bytes(), b"=", path.as_os_str().as_bytes()].concat();
-        Self { tags: paths.iter().map(tag).collect(), keeper, session, family: HashSet::new() }
+        Self { tags: paths.iter().map(tag).collect(), shim, session, family: HashSet::new() }
     }
 
-    /// The process id of the keeper, if it lives and is one. What stands in the directory the agent may have written.
-    fn keeper(&self) -> Option<u32> {
-        let record = self.keeper.as_ref()?;
-        let is_keeper = platform::arguments(record.pid).first().is_some_and(|word| word == MODE.as_bytes());
-        (is_keeper && identity::alive(record.pid, record.started)).then_some(record.pid)
+    /// The process id of the shim, if it lives and is one. What stands in the directory the agent may have written.
+    fn shim(&self) -> Option<u32> {
+        let record = self.shim.as_ref()?;
+        let is_shim = platform::arguments(record.pid).first().is_some_and(|word| word == MODE.as_bytes());
+        (is_shim && identity::alive(record.pid, record.started)).then_some(record.pid)
     }
 
     fn find(&self) -> Found {
         let me = std::process::id();
         let all = platform::all();
-        let keeper = self.keeper();
+        let shim = self.shim();
         let is_root = |seen: &Seen| {
-            Some(seen.pid) == keeper
+            Some(seen.pid) == shim
                 || Some(seen.session) == self.session
                 || self.family.contains(&seen.identity())
                 || self.tags.iter().any(|tag| platform::carries(seen.pid, tag))
@@ -200,17 +200,17 @@ mod tests {
             std::fs::create_dir(dir).expect("made");
         }
         KeeperRecord::of_this_process(&first).write().expect("written");
-        std::fs::copy(first.join("keeper.json"), copy.join("keeper.json")).expect("copied");
-        assert!(Scope::new(&first, None).keeper.is_some());
-        assert!(Scope::new(&copy, None).keeper.is_none());
+        std::fs::copy(first.join("shim.json"), copy.join("shim.json")).expect("copied");
+        assert!(Scope::new(&first, None).shim.is_some());
+        assert!(Scope::new(&copy, None).shim.is_none());
         std::fs::rename(&first, &moved).expect("moved");
-        assert!(Scope::new(&moved, None).keeper.is_some());
+        assert!(Scope::new(&moved, None).shim.is_some());
     }
 
     #[test]
-    fn a_device_or_a_pipe_in_the_place_of_a_keepers_record_names_nobody() {
+    fn a_device_or_a_pipe_in_the_place_of_a_shims_record_names_nobody() {
         let dir = tempfile::tempdir().expect("a directory");
-        let record = dir.path().join("keeper.json");
+        let record = dir.path().join("shim.json");
         for device in ["/dev/zero", "/dev/ptmx"] {
             std::os::unix::fs::symlink(device, &record).expect("a link");
             assert_eq!(end_leftovers(dir.path(), Duration::ZERO), Ok(0), "{device}");

@@ -1,6 +1,6 @@
 //! Families of processes: who descends from whom, and how to signal and end them all.
 //!
-//! Why, and with how much patience, the keeper and the sweep decide.
+//! Why, and with how much patience, the shim and the sweep decide.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,6 +1,6 @@
-//! What worker and keeper say to each other, and what the keeper leaves in the attempt's directory.
+//! What worker and shim say to each other, and what the shim leaves in the attempt's directory.
 //!
-//! One JSON object a line: orders on the keeper's standard input, reports on its standard output.
+//! One JSON object a line: orders on the shim's standard input, reports on its standard output.
 
 use std::{
     io,
@@ -17,8 +17,8 @@ use oodatcaa_sys::{
     project::Identity,
 };
 
-/// The argument that makes a program of ours a keeper.
-pub(super) const MODE: &str = "keeper";
+/// The argument that makes a program of ours a shim.
+pub(super) const MODE: &str = "shim";
 
 /// The variable that marks every process of an attempt: the attempt's directory, absolute.
 pub(super) const TAG: &str = "OODATCAA_RUN_DIR";
@@ -30,11 +30,11 @@ pub fn tag(run_dir: &Path) -> (String, String) {
     (TAG.into(), dir.to_string_lossy().into_owned())
 }
 
-/// What a keeper says after the end of an attempt when it can serve another one.
+/// What a shim says after the end of an attempt when it can serve another one.
 pub(super) const FREE: &[u8] = b"\"free\"";
 
-/// The keeper's identity in the attempt's directory.
-const KEEPER_FILE: &str = "keeper.json";
+/// The shim's identity in the attempt's directory.
+const SHIM_FILE: &str = "shim.json";
 
 /// The attempt's end in its directory.
 const EXIT_FILE: &str = "exit.json";
@@ -62,13 +62,13 @@ pub(super) struct Start {
     /// How long and how much.
     pub(super) limits: Limits,
     /// A file to touch when the tree is gone and nobody is there to be told.
-    pub(super) nudge: Option<PathBuf>,
-    /// The keeper is to stay for another attempt.
+    pub(super) wake: Option<PathBuf>,
+    /// The shim is to stay for another attempt.
     #[serde(default)]
     pub(super) again: bool,
 }
 
-/// What the keeper reports.
+/// What the shim reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Report {
@@ -92,7 +92,7 @@ pub(super) struct KeeperRecord {
     pub(super) boot_id: String,
     /// The attempt's directory in the words of the tag.
     pub(super) run_dir: PathBuf,
-    /// What that directory is: a copy of it names the keeper of another attempt.
+    /// What that directory is: a copy of it names the shim of another attempt.
     #[serde(default)]
     pub(super) dir: Option<Identity>,
 }
@@ -116,19 +116,19 @@ impl KeeperRecord {
 
     /// Leaves it in the attempt's directory. It means nothing after a power cut, so it need not survive one.
     pub(super) fn write(&self) -> io::Result<()> {
-        write(&self.run_dir, KEEPER_FILE, self, false)
+        write(&self.run_dir, SHIM_FILE, self, false)
     }
 
     /// Takes it out of the attempt's directory: nobody keeps that attempt any more.
     pub(super) fn remove(run_dir: &Path) -> io::Result<()> {
-        let path = run_dir.join(KEEPER_FILE);
+        let path = run_dir.join(SHIM_FILE);
         files::remove(Layout::root_of(&path), &path)?;
         Ok(())
     }
 
     /// From an attempt's directory.
     pub(super) fn read(run_dir: &Path) -> Option<Self> {
-        read(run_dir, KEEPER_FILE)
+        read(run_dir, SHIM_FILE)
     }
 }
 
@@ -138,7 +138,7 @@ pub(super) fn write_exit(run_dir: &Path, exit: &Exit, durable: bool) -> io::Resu
     write(run_dir, EXIT_FILE, exit, durable)
 }
 
-/// The end of an attempt from its directory; `None` while it runs, or when its keeper died.
+/// The end of an attempt from its directory; `None` while it runs, or when its shim died.
 pub fn read_exit(run_dir: &Path) -> Option<Exit> {
     read(run_dir, EXIT_FILE)
 }
@@ -182,7 +182,7 @@ mod tests {
         };
         let limits =
             Limits { wall: None, silence: None, output: 1, memory: Some(7), grace: Duration::from_millis(1500) };
-        let start = Start { run_dir: "/r".into(), invocation: invocation.clone(), limits, nudge: None, again: false };
+        let start = Start { run_dir: "/r".into(), invocation: invocation.clone(), limits, wake: None, again: false };
         let line = line(&Order::Start(Box::new(start))).expect("plain text");
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         let Ok(Order::Start(back)) = serde_json::from_slice(&line) else { panic!("a start") };

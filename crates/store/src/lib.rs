@@ -1,7 +1,7 @@
 //! Where tasks, leases and events live: one trait, so that rules and workers know no backend.
 //!
-//! A store takes a decision (a pure function from [`Snapshot`] to [`Plan`]), runs it in its one
-//! critical section, and commits the plan as one. What is claimed, renewed or settled it does not know.
+//! A store takes a decision (a pure function from [`Snapshot`] to [`ChangeSet`]), runs it in its one
+//! critical section, and commits the change set as one. What is claimed, renewed or settled it does not know.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, reason = "files are opened by sys::files"))]
 
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use crossbeam_channel::Receiver;
 
-use oodatcaa_core::{Event, Plan, Snapshot};
+use oodatcaa_core::{ChangeSet, Event, Snapshot};
 use oodatcaa_sys::files::{FileError, Why};
 
 pub mod file;
@@ -35,27 +35,27 @@ pub trait Store: Send + Sync {
     /// Runs `decide` in the critical section and commits its plan (R2).
     ///
     /// `decide` may be called again, on newer content, when somebody wrote beside the lock (R3); the
-    /// plan of its last call is the one that was committed. An empty plan writes nothing, but what others
+    /// plan of its last call is the one that was committed. An empty change set writes nothing, but what others
     /// did may be noted with it. When this returns `Ok`, the queue and the journal are on disk; news on which
     /// nobody builds (`attempt.started`, `gate.finished`, `worker.started`) may follow with the next change.
     ///
-    /// While the queue cannot be read, that is the error; only a plan that does nothing but renew leases,
+    /// While the queue cannot be read, that is the error; only a change set that does nothing but renew leases,
     /// decided on the last good content, is committed all the same (R4: running attempts go on).
-    fn transact(&self, decide: &mut dyn FnMut(&Snapshot) -> Plan) -> Result<Committed, StoreError>;
+    fn transact(&self, decide: &mut dyn FnMut(&Snapshot) -> ChangeSet) -> Result<Committed, StoreError>;
 
     /// The same for one who renews a lease of their own: whether the holders of others' still live is not proved
     /// for it, only looked at.
-    fn renew(&self, decide: &mut dyn FnMut(&Snapshot) -> Plan) -> Result<Committed, StoreError> {
+    fn renew(&self, decide: &mut dyn FnMut(&Snapshot) -> ChangeSet) -> Result<Committed, StoreError> {
         self.transact(decide)
     }
 
     /// The same, and then `deed` while still nobody else can change anything: what is done in the world stands to
     /// what others say as the commit does. When the deed fails, what it answers is committed too; an error then says
-    /// that it could not be. It is done once, after the last call of `decide`, also when the plan was empty.
+    /// that it could not be. It is done once, after the last call of `decide`, also when the change set was empty.
     fn transact_then(
         &self,
-        decide: &mut dyn FnMut(&Snapshot) -> Plan,
-        deed: &mut dyn FnMut(&Snapshot) -> Plan,
+        decide: &mut dyn FnMut(&Snapshot) -> ChangeSet,
+        deed: &mut dyn FnMut(&Snapshot) -> ChangeSet,
     ) -> Result<Committed, StoreError>;
 
     /// Whether something of a commit has still to be written; the next change, also an empty one, begins with it.
@@ -84,7 +84,7 @@ pub struct Reading {
 #[derive(Clone, Debug)]
 pub struct Committed {
     /// The plan that was committed.
-    pub plan: Plan,
+    pub changes: ChangeSet,
     /// Its events, numbered, together with those that the store itself added (`task.observed`, …).
     pub events: Vec<Event>,
 }

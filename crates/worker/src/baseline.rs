@@ -14,7 +14,7 @@ use super::{
 };
 use oodatcaa_config::GateConfig;
 use oodatcaa_core::{Outcome, text};
-use oodatcaa_git::train::{Base, Yard};
+use oodatcaa_git::merge::{Base, MergeDirs};
 use oodatcaa_sys::files::{self, Durable};
 
 /// How long green is believed.
@@ -33,7 +33,7 @@ pub(super) enum Verdict {
 /// Where gates are tried.
 pub(super) struct Ground {
     pub(super) commit: String,
-    pub(super) yard: Yard,
+    pub(super) dirs: MergeDirs,
     /// Where the target stood when the attempt began.
     pub(super) target: Option<String>,
 }
@@ -56,7 +56,7 @@ fn try_on(run: &mut Run, name: &str, gate: &GateConfig, ground: &Ground, afresh:
     let (shared, dir, env) = (run.shared.clone(), run.assignment.run_dir.clone(), run.env.clone());
     let (stop, setup) = (Arc::clone(&run.halt), &shared.setup);
     let made = run
-        .beside(|| Base::make(&setup.layout, &setup.config.workspace, &ground.yard, &ground.commit, &dir, &env, &stop));
+        .beside(|| Base::make(&setup.layout, &setup.config.workspace, &ground.dirs, &ground.commit, &dir, &env, &stop));
     if let Some(stopped) = run.is_stopped() {
         return Err(stopped);
     }

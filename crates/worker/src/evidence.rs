@@ -13,9 +13,9 @@ use oodatcaa_agent::{
     result::{self, Answer},
 };
 use oodatcaa_config::GateConfig;
-use oodatcaa_core::{Class, EventDraft, Kind, Outcome, Plan, Task, environment, history::GATE, settle, text};
+use oodatcaa_core::{ChangeSet, Class, EventDraft, Kind, Outcome, Task, environment, history::GATE, settle, text};
 use oodatcaa_git::{Author, Directory, Workspace, WorkspaceError, prune, trailers};
-use oodatcaa_process::{Ended, Invocation, Keeper, Limits, StopCause};
+use oodatcaa_process::{Ended, Invocation, Limits, Shim, StopCause};
 use oodatcaa_sys::files;
 
 /// With less room than this nobody can have written anything.
@@ -346,9 +346,9 @@ pub(super) fn execute(run: &mut Run, name: &str, gate: &GateConfig, cwd: &Path, 
         memory: run.shared.setup.role.memory,
         grace: run.shared.setup.config.fleet.grace,
     };
-    let nudge = run.shared.setup.layout.lease(&run.assignment.task.id);
-    let keeper = Keeper::spawn(&run.shared.setup.exe, Some(&dir)).map_err(broken)?;
-    let attempt = keeper.run(&dir, &invocation, &limits, Some(&nudge)).map_err(broken)?;
+    let wake = run.shared.setup.layout.lease(&run.assignment.task.id);
+    let shim = Shim::spawn(&run.shared.setup.exe, Some(&dir)).map_err(broken)?;
+    let attempt = shim.run(&dir, &invocation, &limits, Some(&wake)).map_err(broken)?;
     let exit = run.follow(&attempt, false);
     if let Some(stopped) = run.verdict_of_stop(&exit) {
         return Err(stopped);
@@ -375,8 +375,8 @@ pub(super) fn execute(run: &mut Run, name: &str, gate: &GateConfig, cwd: &Path, 
         .with("exit", words.as_str());
     let mine = run.assignment.lease.clone();
     let noted = run.shared.store.transact(&mut |snapshot| match settle::superseded(snapshot, &mine) {
-        true => Plan::none(),
-        false => Plan { events: vec![event.clone()], ..Plan::none() },
+        true => ChangeSet::none(),
+        false => ChangeSet { events: vec![event.clone()], ..ChangeSet::none() },
     });
     if let Err(error) = noted {
         log::warn!("cannot note the gate `{name}`: failed to {}", super::chain(&error));

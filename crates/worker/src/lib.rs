@@ -19,29 +19,29 @@ use oodatcaa_agent::Agent;
 use oodatcaa_config::{Config, GateConfig, RoleConfig};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{
-    Class, EventDraft, Kind, Lease, Owner, Plan, Problem, Role, RoleRule, Snapshot, TaskId, Token, Workflow,
+    ChangeSet, Class, EventDraft, Kind, Lease, Owner, Problem, Role, RoleRule, Snapshot, TaskId, Token, Workflow,
     event::Actor, pool::Offer, text,
 };
 use oodatcaa_git::{Mode, mode_for};
-use oodatcaa_process::{Keeper, Stop};
+use oodatcaa_process::{Shim, Stop};
 use oodatcaa_store::{Store, StoreError};
 
 mod baseline;
-mod beat;
 mod control;
 mod evidence;
-mod look;
+mod heartbeat;
 mod merge;
+mod merge_queue;
 mod moved;
 mod output;
 mod ready;
+mod reconcile;
 pub mod record;
 pub mod recover;
+mod resume;
 mod run;
-mod station;
 mod sweep;
 mod verdict;
-mod warm;
 mod watch;
 
 use control::{Control, Why};
@@ -75,7 +75,7 @@ pub struct Setup {
     pub once: bool,
     /// Claim beyond the WIP limit.
     pub ignore_wip: bool,
-    /// Our own program, which is the keeper as well.
+    /// Our own program, which is the shim as well.
     pub exe: PathBuf,
 }
 
@@ -84,7 +84,7 @@ struct Shared {
     setup: Setup,
     store: Box<dyn Store>,
     /// Where this worker's merges meet.
-    station: station::Station,
+    merge_queue: merge_queue::MergeQueue,
 }
 
 impl Shared {
@@ -129,7 +129,7 @@ pub enum Signal {
 
 /// Why a worker left.
 #[derive(Debug)]
-pub enum Left {
+pub enum Exit {
     /// It was told to, or `--once` is over.
     Done,
     /// `--once`, and the store could not be used; or the project is elsewhere.
@@ -169,8 +169,8 @@ pub struct Worker {
     /// Others hold leases, so their lives are looked after.
     watching: bool,
     mend: Option<Class>,
-    /// Keepers for the next claims: those of ended attempts, or one whose start-up overlaps with the commit.
-    spares: Vec<Keeper>,
+    /// Shims for the next claims: those of ended attempts, or one whose start-up overlaps with the commit.
+    spares: Vec<Shim>,
     /// When what could not be settled is tried again.
     again: Option<Again>,
     /// Where the project lies.
@@ -209,7 +209,7 @@ impl Worker {
     pub fn new(setup: Setup, store: Box<dyn Store>, signals: Receiver<Signal>) -> Self {
         Self {
             place: moved::Place::of(setup.layout.root()),
-            shared: Arc::new(Shared { setup, store, station: station::Station::default() }),
+            shared: Arc::new(Shared { setup, store, merge_queue: merge_queue::MergeQueue::default() }),
             signals,
             changes: never(),
             ended: crossbeam_channel::unbounded(),
@@ -245,7 +245,7 @@ impl Worker {
     }
 
     /// Works until it is told to stop; `ready` is called once the worker watches the queue.
-    pub fn run(mut self, ready: impl FnOnce()) -> Left {
+    pub fn run(mut self, ready: impl FnOnce()) -> Exit {
         let shared = Arc::clone(&self.shared);
         let setup = &shared.setup;
         if !setup.once {
@@ -289,10 +289,10 @@ impl Worker {
             let seen = shared.store.read().ok().filter(|seen| seen.invalid.is_none());
             drop(recover::recover(&setup.layout, &setup.config, seen.as_ref().map(|seen| &seen.snapshot)));
         }
-        let mut first = self.look();
+        let mut first = self.reconcile();
         if setup.once {
             if let Some(error) = first.take() {
-                return Left::Store(error);
+                return Exit::Store(error);
             }
             if self.running.is_empty() && self.said.is_empty() {
                 log::info!("nothing to do");
@@ -301,16 +301,16 @@ impl Worker {
         loop {
             if (setup.once || self.stopping.is_some()) && self.running.is_empty() {
                 if let Some(error) = self.place.left.take() {
-                    return Left::Store(error);
+                    return Exit::Store(error);
                 }
                 self.note(Kind::WorkerStopped, &[]);
                 log::info!("{} stopped", shared.role());
-                return self.mend.filter(|_| setup.once).map_or(Left::Done, Left::Mend);
+                return self.mend.filter(|_| setup.once).map_or(Exit::Done, Exit::Mend);
             }
             select! {
                 recv(self.signals) -> signal => match signal {
-                    Ok(Signal::Wake) => drop(self.look()),
-                    Ok(Signal::Stop) | Err(_) => if self.stop() { return Left::AtOnce },
+                    Ok(Signal::Wake) => drop(self.reconcile()),
+                    Ok(Signal::Stop) | Err(_) => if self.stop() { return Exit::AtOnce },
                 },
                 recv(self.changes) -> change => {
                     if change.is_err() {
@@ -334,7 +334,7 @@ impl Worker {
 
     fn take_back(&mut self, ended: Ended) {
         self.mend = ended.mend.or(self.mend);
-        self.spares.extend(ended.keeper);
+        self.spares.extend(ended.shim);
         if let Some(running) = self.running.get_mut(&(ended.task, ended.token)) {
             running.settlement = Some(ended.settlement);
         }
@@ -347,7 +347,7 @@ impl Worker {
     /// Settles what has ended; what is to be done next goes into the same commit.
     fn go_on(&mut self) {
         if !self.shared.setup.once {
-            drop(self.look());
+            drop(self.reconcile());
         } else if let Err(error) = self.settle() {
             self.settle_again(&error);
         }
@@ -375,7 +375,7 @@ impl Worker {
             }
             return;
         }
-        drop(self.look());
+        drop(self.reconcile());
     }
 
     /// Takes one more signal to stop; `true` means leave at once (contract section 7).
@@ -432,7 +432,7 @@ impl Worker {
         for (key, value) in data {
             draft = draft.with(key, value.clone());
         }
-        let noted = shared.store.transact(&mut |_| Plan { events: vec![draft.clone()], ..Plan::none() });
+        let noted = shared.store.transact(&mut |_| ChangeSet { events: vec![draft.clone()], ..ChangeSet::none() });
         if let Err(error) = noted {
             log::debug!("cannot note {kind}: failed to {}", chain(&error));
         }

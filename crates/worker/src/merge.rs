@@ -1,4 +1,4 @@
-//! The integrator is code first: a task's branch goes into the target by the merge train, with the gates
+//! The integrator is code first: a task's branch goes into the target by the merge queue, with the gates
 //! run on the result; no model is asked.
 
 use std::{
@@ -15,12 +15,12 @@ use super::{
     Shared, chain,
     control::{Control, Why},
     evidence,
+    merge_queue::{Answer, Drive, Turn},
     recover::Found,
     run::Run,
-    station::{Answer, Drive, Turn},
 };
 use oodatcaa_core::{
-    Class, Lease, Outcome, Plan, Snapshot, TaskId,
+    ChangeSet, Class, Lease, Outcome, Snapshot, TaskId,
     decision::{self, Approved},
     environment,
     landing::{self, Veto},
@@ -29,7 +29,7 @@ use oodatcaa_core::{
 use oodatcaa_git::{
     Author, Workspace,
     git::Git,
-    train::{self, Deed, GateFailure, Gates, Leash, Line, Order, Passing, Policy, TrainError, Yard},
+    merge::{self, Deed, GateFailure, Gates, Leash, MergeDirs, MergeError, MergeRequest, MergeTarget, Passing, Policy},
 };
 use oodatcaa_process::{self as process, Stop};
 use oodatcaa_sys::files;
@@ -46,7 +46,7 @@ pub(super) struct Brought {
 /// Merges the branch of the workspace.
 pub(super) fn merge(run: &mut Run, workspace: &Workspace) -> Outcome {
     let wrong = |what: &str| Outcome::failed(Class::Config, format!("{what}: the branch cannot be merged"));
-    let (Some(branch), Some(yard)) = (workspace.branch().map(String::from), Yard::of(workspace)) else {
+    let (Some(branch), Some(dirs)) = (workspace.branch().map(String::from), MergeDirs::of(workspace)) else {
         return wrong("there is no branch");
     };
     let Some(target) = workspace.base_branch().map(String::from) else {
@@ -64,19 +64,19 @@ pub(super) fn merge(run: &mut Run, workspace: &Workspace) -> Outcome {
         Err(error) => return Outcome::failed(error.class(), format!("failed to {}", chain(&error))),
     }
     let author = Author::of(config.workspace.author.as_deref(), &run.assignment.rule.role);
-    let line = Line {
+    let into = MergeTarget {
         repo: run.shared.setup.layout.root().to_owned(),
-        dir: yard.dir,
-        place: yard.place,
+        dir: dirs.dir,
+        place: dirs.place,
         target: target.clone(),
         policy: config.merge.policy,
         push: config.merge.push.clone(),
         remotes: run.shared.setup.layout.user_state().map(Into::into),
         tags: config.merge.tags,
         changelog: config.merge.changelog,
-        author: train::Author { name: author.name, email: author.mail },
+        author: merge::Author { name: author.name, email: author.mail },
     };
-    let order = Order {
+    let request = MergeRequest {
         task: run.assignment.task.id.clone(),
         title: run.assignment.task.title.clone(),
         token: run.assignment.lease.token,
@@ -92,7 +92,7 @@ pub(super) fn merge(run: &mut Run, workspace: &Workspace) -> Outcome {
         return Outcome::failed(Class::AgentCrashed, format!("cannot write the attempt's directory: {error}"));
     }
     run.tell_merge();
-    let (merged, driver) = match ride(run, &line, &order, &after) {
+    let (merged, driver) = match merge_batch(run, &into, &request, &after) {
         Ok(ridden) => ridden,
         Err(stopped) => {
             forget_what_did_not_land(run);
@@ -106,7 +106,7 @@ pub(super) fn merge(run: &mut Run, workspace: &Workspace) -> Outcome {
                 true => format!("{branch} was in {target} already, as {short}"),
                 false => format!("merged {branch} into {target} as {short}"),
             };
-            if let Some(name) = &line.push {
+            if let Some(name) = &into.push {
                 summary.push_str(&format!("; {name} holds it"));
             }
             if let Some(behind) = &merged.behind {
@@ -119,11 +119,11 @@ pub(super) fn merge(run: &mut Run, workspace: &Workspace) -> Outcome {
             Outcome::Done { summary, tasks: Vec::new() }
         }
         Err(error) => {
-            if let TrainError::NotApproved { found, .. } = &error {
+            if let MergeError::NotApproved { found, .. } = &error {
                 ask_again(run, found);
             }
             forget_what_did_not_land(run);
-            lost(run).unwrap_or_else(|| refused(&error, &line, &branch, workspace))
+            lost(run).unwrap_or_else(|| refused(&error, &into, &branch, workspace))
         }
     }
 }
@@ -153,19 +153,24 @@ fn ask_again(run: &Run, found: &str) {
 }
 
 /// What came of an order, and whose attempt drove where it was not ours.
-type Ridden = (Result<train::Merged, TrainError>, Option<TaskId>);
+type Batched = (Result<merge::Merged, MergeError>, Option<TaskId>);
 
-/// Rides with whatever else this worker merges at the moment.
-fn ride(run: &mut Run, line: &Line, order: &Order, after: &[String]) -> Result<Ridden, Outcome> {
+/// Merges together with whatever else this worker merges at the moment.
+fn merge_batch(
+    run: &mut Run,
+    into: &MergeTarget,
+    request: &MergeRequest,
+    after: &[String],
+) -> Result<Batched, Outcome> {
     let shared = Arc::clone(&run.shared);
     let gates = evidence::gates(&shared, &run.assignment.task);
-    let drive = match shared.station.enter(order, run.lease(), line, &gates) {
+    let drive = match shared.merge_queue.enter(request, run.lease(), into, &gates) {
         Turn::Drive(drive) => drive,
         Turn::Wait(told) => loop {
             select! {
                 recv(told) -> answer => match answer {
                     Ok(Answer::Came(result, driver)) => return Ok((*result, Some(driver))),
-                    Ok(Answer::Drive) | Err(_) => break shared.station.follow(),
+                    Ok(Answer::Drive) | Err(_) => break shared.merge_queue.follow(),
                 },
                 recv(run.control) -> control => {
                     match control {
@@ -173,13 +178,13 @@ fn ride(run: &mut Run, line: &Line, order: &Order, after: &[String]) -> Result<R
                         // The main loop is gone, so this process is about to be.
                         Err(_) => run.control = never(),
                     }
-                    if shared.station.withdraw(&order.task) {
+                    if shared.merge_queue.withdraw(&request.task) {
                         let gone = || Outcome::failed(Class::Interrupted, "the worker is gone");
                         return Err(run.is_stopped().unwrap_or_else(gone));
                     }
                 }
                 recv(at(run.beat_due)) -> _ => {
-                    if !run.beat() && shared.station.withdraw(&order.task) {
+                    if !run.heartbeat() && shared.merge_queue.withdraw(&request.task) {
                         return Err(superseded());
                     }
                 }
@@ -189,8 +194,8 @@ fn ride(run: &mut Run, line: &Line, order: &Order, after: &[String]) -> Result<R
     match run.is_stopped() {
         Some(stopped) => Err(stopped),
         // A merge names its token, too (R10).
-        None if !run.beat() => Err(superseded()),
-        None => drive_on(run, drive, line, order, (gates, after)).map(|own| (own, None)),
+        None if !run.heartbeat() => Err(superseded()),
+        None => drive_on(run, drive, into, request, (gates, after)).map(|own| (own, None)),
     }
 }
 
@@ -211,23 +216,23 @@ fn lost(run: &mut Run) -> Option<Outcome> {
 fn drive_on(
     run: &mut Run,
     mut drive: Drive<'_>,
-    line: &Line,
-    order: &Order,
+    into: &MergeTarget,
+    request: &MergeRequest,
     (gates, after): (Vec<String>, &[String]),
-) -> Result<Result<train::Merged, TrainError>, Outcome> {
-    let mut orders = vec![order.clone()];
-    let mut wanted = BTreeMap::from([(order.task.clone(), gates)]);
+) -> Result<Result<merge::Merged, MergeError>, Outcome> {
+    let mut orders = vec![request.clone()];
+    let mut wanted = BTreeMap::from([(request.task.clone(), gates)]);
     let mut leases = vec![run.lease().clone()];
     // What is red after the merge is taken back as a whole, so each goes alone where that is asked.
     if after.is_empty() {
-        for ticket in drive.board(line) {
-            orders.push(ticket.order.clone());
+        for ticket in drive.board(into) {
+            orders.push(ticket.request.clone());
             leases.push(ticket.lease.clone());
-            wanted.insert(ticket.order.task.clone(), ticket.gates.clone());
+            wanted.insert(ticket.request.task.clone(), ticket.gates.clone());
         }
     }
     if orders.len() > 1 {
-        let names: Vec<&str> = orders.iter().map(|order| order.task.as_str()).collect();
+        let names: Vec<&str> = orders.iter().map(|request| request.task.as_str()).collect();
         log::info!("merging {} together", names.join(", "));
     }
     let leash = Leash { tag: Some(process::tag(&run.assignment.run_dir)), ..Leash::default() };
@@ -236,23 +241,23 @@ fn drive_on(
     let shared = Arc::clone(&run.shared);
     let checks = Checks { shared, leases, wanted, after: after.to_vec(), leash: leash.clone(), ask, answered };
     let (report, other) = thread::scope(|scope| {
-        let train = scope.spawn(move || {
+        let merge = scope.spawn(move || {
             let mut checks = checks;
-            train::batch(line, &orders, &mut checks)
+            merge::batch(into, &orders, &mut checks)
         });
         let other = attend(run, &leash, &asked, &answer);
-        (train.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), other)
+        (merge.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), other)
     });
     let mut own = None;
     for (task, result) in report.done {
-        if task == order.task {
+        if task == request.task {
             own = Some(result);
         } else {
-            drive.tell(&task, result, &order.task);
+            drive.tell(&task, result, &request.task);
         }
     }
-    match own.unwrap_or_else(|| Err(report.stopped.unwrap_or(TrainError::MovedOn))) {
-        Err(TrainError::Stopped) => {
+    match own.unwrap_or_else(|| Err(report.stopped.unwrap_or(MergeError::MovedOn))) {
+        Err(MergeError::Stopped) => {
             let stopped = || Outcome::failed(Class::Interrupted, "the merge was stopped");
             Err(other.or_else(|| run.is_stopped()).unwrap_or_else(stopped))
         }
@@ -263,7 +268,7 @@ fn drive_on(
 /// A tree, the gates to run in it, and whether the target has what is in it already.
 type Question = (PathBuf, Vec<String>, bool);
 
-/// While a train goes beside: beats, hears who wants it to end, runs the gates that it asks for. Answers what else
+/// While a merge goes beside: renews the lease, hears who wants it to end, runs the gates that it asks for. Answers what else
 /// than a red gate ended these.
 fn attend(
     run: &mut Run,
@@ -308,7 +313,7 @@ fn attend(
                 leash.stop.store(true, Ordering::Relaxed);
             }
             recv(at(run.beat_due)) -> _ => {
-                if !run.beat() {
+                if !run.heartbeat() {
                     run.stopped.get_or_insert(Why::Lost(Veto::Superseded));
                 }
             }
@@ -317,37 +322,37 @@ fn attend(
     }
 }
 
-/// What it means for the task that the train did not take it.
-fn refused(error: &TrainError, line: &Line, branch: &str, workspace: &Workspace) -> Outcome {
+/// What it means for the task that the merge did not take it.
+fn refused(error: &MergeError, into: &MergeTarget, branch: &str, workspace: &Workspace) -> Outcome {
     let reason = format!("failed to {}", chain(error));
     match error {
-        TrainError::Conflict { files, onto } => {
-            let more = workspace.git().map(|git| both_sides(git, line, branch, onto, files)).unwrap_or_default();
+        MergeError::Conflict { files, onto } => {
+            let more = workspace.git().map(|git| both_sides(git, into, branch, onto, files)).unwrap_or_default();
             Outcome::Conflict { files: files.clone(), reason: format!("{reason}.{more}") }
         }
-        TrainError::Empty { .. } => Outcome::NoChange {
-            summary: format!("nothing was merged: {branch} holds nothing that {} does not", line.target),
+        MergeError::Empty { .. } => Outcome::NoChange {
+            summary: format!("nothing was merged: {branch} holds nothing that {} does not", into.target),
         },
-        TrainError::GatesRed { .. } | TrainError::RedAfter { .. } => Outcome::NeedsAdapt { reason },
+        MergeError::GatesRed { .. } | MergeError::RedAfter { .. } => Outcome::NeedsAdapt { reason },
         // Nobody's fault, and nothing that the task could do about it.
-        TrainError::MovedOn
-        | TrainError::NotApproved { .. }
-        | TrainError::Busy { .. }
-        | TrainError::Diverged { .. }
-        | TrainError::Unreachable { .. }
-        | TrainError::NotAsked(_)
-        | TrainError::Stopped => Outcome::Waits { reason },
-        TrainError::Unwanted { .. } => Outcome::failed(Class::Interrupted, reason),
+        MergeError::MovedOn
+        | MergeError::NotApproved { .. }
+        | MergeError::Busy { .. }
+        | MergeError::Diverged { .. }
+        | MergeError::Unreachable { .. }
+        | MergeError::NotAsked(_)
+        | MergeError::Stopped => Outcome::Waits { reason },
+        MergeError::Unwanted { .. } => Outcome::failed(Class::Interrupted, reason),
         // No task may be merged before a human has looked.
-        TrainError::NotReverted { .. }
-        | TrainError::Place { .. }
-        | TrainError::NoBranch { .. }
-        | TrainError::RemoteMoved { .. }
-        | TrainError::PushRefused { .. } => Outcome::failed(Class::Config, reason),
-        TrainError::Git(error) if error.passes() => Outcome::Waits { reason: super::ready::held(error, reason) },
-        TrainError::Git(error) => Outcome::failed(error.class(), reason),
-        TrainError::Unproven { .. } => Outcome::failed(Class::Network, reason),
-        TrainError::Refused { .. } | TrainError::Io { .. } => {
+        MergeError::NotReverted { .. }
+        | MergeError::Place { .. }
+        | MergeError::NoBranch { .. }
+        | MergeError::RemoteMoved { .. }
+        | MergeError::PushRefused { .. } => Outcome::failed(Class::Config, reason),
+        MergeError::Git(error) if error.passes() => Outcome::Waits { reason: super::ready::held(error, reason) },
+        MergeError::Git(error) => Outcome::failed(error.class(), reason),
+        MergeError::Unproven { .. } => Outcome::failed(Class::Network, reason),
+        MergeError::Refused { .. } | MergeError::Io { .. } => {
             let class = if environment::of_git(&reason).is_some() { Class::Environment } else { Class::AgentCrashed };
             Outcome::failed(class, reason)
         }
@@ -355,8 +360,8 @@ fn refused(error: &TrainError, line: &Line, branch: &str, workspace: &Workspace)
 }
 
 /// For whoever resolves a conflict: what the target holds by now, and the command that brings it in.
-fn both_sides(git: &Git, line: &Line, branch: &str, onto: &str, files: &[String]) -> String {
-    let target = &line.target;
+fn both_sides(git: &Git, into: &MergeTarget, branch: &str, onto: &str, files: &[String]) -> String {
+    let target = &into.target;
     let range = format!("refs/heads/{branch}..{onto}");
     let count = format!("-{NAMED}");
     let mut args = vec!["--literal-pathspecs", "log", "--no-show-signature", "--no-merges", "--format=%h %s", &count];
@@ -371,8 +376,8 @@ fn both_sides(git: &Git, line: &Line, branch: &str, onto: &str, files: &[String]
     // What the remote has beyond the local branch has no name here.
     let is_local = git.asks(&["merge-base", "--is-ancestor", onto, &format!("refs/heads/{target}")]).unwrap_or(true);
     let name = if is_local { target.as_str() } else { onto };
-    let verb = if line.policy == Policy::Rebase { "rebase" } else { "merge" };
-    let end = if line.policy == Policy::Rebase { "git rebase --continue" } else { "git commit" };
+    let verb = if into.policy == Policy::Rebase { "rebase" } else { "merge" };
+    let end = if into.policy == Policy::Rebase { "git rebase --continue" } else { "git commit" };
     format!(
         " {target} has changed them since {branch} left it:{}\nTo resolve it, run `git {verb} {name}` in the worktree \
          (for this it is allowed), keep in each of these files what both sides want, `git add` them, `{end}`, then \
@@ -381,10 +386,10 @@ fn both_sides(git: &Git, line: &Line, branch: &str, onto: &str, files: &[String]
     )
 }
 
-/// What a train asks: the run that drives it, and the store.
+/// What a merge asks: the run that drives it, and the store.
 struct Checks {
     shared: Arc<Shared>,
-    /// Of everybody who rides.
+    /// Of everybody who is in the batch.
     leases: Vec<Lease>,
     /// The gates that each task's result must pass.
     wanted: BTreeMap<TaskId, Vec<String>>,
@@ -424,7 +429,7 @@ impl Gates for Checks {
         self.check(tree, self.after.clone(), true)
     }
 
-    fn pass(&mut self, changes: &[Passing], deed: Deed<'_>) -> Result<(), TrainError> {
+    fn pass(&mut self, changes: &[Passing], deed: Deed<'_>) -> Result<(), MergeError> {
         let merges = self.merges(changes);
         let may = |snapshot: &Snapshot| landing::pass(snapshot, self.shared.workflow(), &merges);
         let vetoed = RefCell::new(None);
@@ -443,7 +448,7 @@ impl Gates for Checks {
                     let is_done = did.is_ok();
                     done = Some(did);
                     if is_done {
-                        return Plan::none();
+                        return ChangeSet::none();
                     }
                 }
                 landing::withdraw(snapshot, &merges)
@@ -456,9 +461,9 @@ impl Gates for Checks {
             return done;
         }
         match (vetoed.into_inner(), noted) {
-            (Some((task, veto)), _) => Err(TrainError::Unwanted { task, why: veto.to_string() }),
-            (None, Err(error)) => Err(TrainError::NotAsked(format!("failed to {}", chain(&error)))),
-            (None, Ok(_)) => Err(TrainError::NotAsked("others wrote the queue again and again".into())),
+            (Some((task, veto)), _) => Err(MergeError::Unwanted { task, why: veto.to_string() }),
+            (None, Err(error)) => Err(MergeError::NotAsked(format!("failed to {}", chain(&error)))),
+            (None, Ok(_)) => Err(MergeError::NotAsked("others wrote the queue again and again".into())),
         }
     }
 

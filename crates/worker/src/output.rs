@@ -15,7 +15,7 @@ use oodatcaa_process::{Attempt, Stop};
 const CIRCLE_PACE: Duration = Duration::from_secs(15);
 
 /// An agent that seems to go round in circles, and what its workspace held since then.
-pub(super) struct Circling {
+pub(super) struct LoopDetection {
     since: Instant,
     looked: Instant,
     content: Option<String>,
@@ -63,7 +63,7 @@ impl Run {
     /// Ends an agent that makes the same calls again and again while its workspace stays as it is.
     fn look_for_circles(&mut self, attempt: &Attempt) {
         let Some(watch) = self.watch.as_mut().filter(|watch| watch.ended.is_none()) else { return };
-        let Some(circle) = watch.circles() else { return self.circle = None };
+        let Some(circle) = watch.loops() else { return self.circle = None };
         let due = self.circle.as_ref().is_none_or(|seen| seen.looked.elapsed() >= CIRCLE_PACE.min(circle.patience));
         if !due {
             return;
@@ -88,7 +88,7 @@ impl Run {
                     attempt.stop(Stop::Gently);
                 }
             }
-            seen => *seen = Some(Circling { since: looked, looked, content }),
+            seen => *seen = Some(LoopDetection { since: looked, looked, content }),
         }
     }
 

@@ -12,8 +12,8 @@ use super::{
     control::Control,
     evidence,
     record::Record,
+    resume::{self, Resume},
     run::Run,
-    warm::{self, Warm},
 };
 use oodatcaa_agent::prompt::{self, PromptError};
 use oodatcaa_config::{Commits, Trust, trust};
@@ -82,8 +82,8 @@ impl Run {
             false => workspace.fork_commit().map_err(wrong)?,
         };
         self.ground = commit
-            .zip(workspace::train::Yard::of(&workspace))
-            .map(|(commit, yard)| super::baseline::Ground { commit, yard, target });
+            .zip(workspace::merge::MergeDirs::of(&workspace))
+            .map(|(commit, dirs)| super::baseline::Ground { commit, dirs, target });
         Ok(Some(workspace))
     }
 
@@ -96,7 +96,7 @@ impl Run {
         }
     }
 
-    /// Does something that may take long on a thread beside, and beats all the while (R12); `halt` is set when
+    /// Does something that may take long on a thread beside, and renews the lease all the while (R12); `halt` is set when
     /// somebody asks for the end.
     pub(super) fn beside<T: Send>(&mut self, work: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
@@ -116,7 +116,7 @@ impl Run {
                             Err(_) => self.control = never(),
                         }
                     }
-                    recv(at(self.beat_due)) -> _ => { self.beat(); }
+                    recv(at(self.beat_due)) -> _ => { self.heartbeat(); }
                 }
             }
             work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -124,20 +124,20 @@ impl Run {
     }
 
     /// A place for the program's own state, and the session to go on with, where there are such.
-    fn warm_up(&mut self, workspace: Option<&Workspace>) -> Result<Option<Warm>, Outcome> {
+    fn try_resume(&mut self, workspace: Option<&Workspace>) -> Result<Option<Resume>, Outcome> {
         let shared = Arc::clone(&self.shared);
         let (layout, agent) = (&shared.setup.layout, shared.agent(&self.lease().by));
-        let now = if agent.can_resume() { warm::content(workspace) } else { None };
-        let mut warm = warm::find(self.earlier(), self.lease(), agent, now.as_deref());
+        let now = if agent.can_resume() { resume::content(workspace) } else { None };
+        let mut resume = resume::find(self.earlier(), self.lease(), agent, now.as_deref());
         if agent.wants_home() {
-            let wanted = warm.as_ref().and_then(|warm| warm.home.clone());
-            let slot = warm::take(layout, shared.role(), &self.lease().by, wanted.as_deref()).map_err(|error| {
+            let wanted = resume.as_ref().and_then(|resume| resume.home.clone());
+            let slot = resume::take(layout, shared.role(), &self.lease().by, wanted.as_deref()).map_err(|error| {
                 let what = format!("cannot have a directory for the state of {}: {error}", self.lease().by);
                 Outcome::failed(Class::PermissionDenied, what)
             })?;
             // Its sessions lie there.
-            warm = warm.filter(|warm| warm.home.as_ref() == Some(&slot.path));
-            agent.furnish(&slot.path).map_err(|error| {
+            resume = resume.filter(|resume| resume.home.as_ref() == Some(&slot.path));
+            agent.prepare_home(&slot.path).map_err(|error| {
                 let what = format!("{} cannot be made ready for {}: {error}", slot.path.display(), self.lease().by);
                 Outcome::failed(Class::PermissionDenied, what)
             })?;
@@ -145,11 +145,11 @@ impl Run {
             self.record.home = Some(slot.path.clone());
             self.slot = Some(slot);
         }
-        if let Some(warm) = &warm {
-            self.assignment.resume = Some(warm.session.clone());
-            self.record.resumed = Some(warm.session.clone());
+        if let Some(resume) = &resume {
+            self.assignment.resume = Some(resume.session.clone());
+            self.record.resumed = Some(resume.session.clone());
         }
-        Ok(warm)
+        Ok(resume)
     }
 
     /// That the claim could make the attempt's directory; if not, what stands in its way.
@@ -185,9 +185,9 @@ impl Run {
     pub(super) fn prepare(&mut self, workspace: Option<&Workspace>) -> Result<(), Outcome> {
         let shared = Arc::clone(&self.shared);
         let root = shared.setup.layout.root();
-        let warm = self.warm_up(workspace)?;
-        let prompt = match &warm {
-            Some(warm) => self.prompt_to_go_on(warm)?,
+        let resume = self.try_resume(workspace)?;
+        let prompt = match &resume {
+            Some(resume) => self.prompt_to_go_on(resume)?,
             None => self.prompt()?,
         };
         let path = self.assignment.prompt_file();
@@ -233,10 +233,10 @@ impl Run {
     }
 
     /// What the session does not know yet, and nothing else.
-    fn prompt_to_go_on(&self, warm: &Warm) -> Result<String, Outcome> {
+    fn prompt_to_go_on(&self, resume: &Resume) -> Result<String, Outcome> {
         let wrong = |reason: String| Outcome::failed(Class::Config, reason);
         let facts = self.facts().map_err(wrong)?;
-        prompt::go_on(&self.assignment, &facts, &warm.words)
+        prompt::go_on(&self.assignment, &facts, &resume.words)
             .map_err(|error| wrong(format!("failed to {}", chain(&error))))
     }
 

@@ -8,7 +8,7 @@ use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{RoleRule, Snapshot, TaskId, Workflow, landing, rescue};
 use oodatcaa_git::{
     Mode,
-    train::{self, GateFailure, Gates, TrainError, What},
+    merge::{self, GateFailure, Gates, MergeError, What},
 };
 
 /// What stands in for the gates where nobody holds a task to run them for.
@@ -51,7 +51,7 @@ impl Found {
     pub(super) fn has_landed(&self, layout: &Layout, config: &Config, task: &TaskId, commit: &str) -> bool {
         self.finished.contains(task)
             || (self.open && config.merge.push.is_some())
-            || train::stands(layout, &config.workspace, commit).unwrap_or_else(|error| {
+            || merge::stands(layout, &config.workspace, commit).unwrap_or_else(|error| {
                 log::warn!(task = task.as_str(); "cannot tell whether {task} is merged: failed to {}", chain(&error));
                 true
             })
@@ -65,8 +65,8 @@ pub(super) fn recover(layout: &Layout, config: &Config, seen: Option<&Snapshot>)
     if config.workspace.mode == Mode::Shared {
         return Found::default();
     }
-    let yards = match train::yards(layout, &config.workspace) {
-        Ok(yards) => yards,
+    let all = match merge::all(layout, &config.workspace) {
+        Ok(all) => all,
         Err(error) => {
             log::warn!("cannot look for half done merges: failed to {}", chain(&error));
             return found;
@@ -75,8 +75,8 @@ pub(super) fn recover(layout: &Layout, config: &Config, seen: Option<&Snapshot>)
     let Some(seen) = seen else { return found };
     found.open = false;
     let mut gates = Later { after: !config.merge.after.is_empty(), workflow: &config.workflow, seen };
-    for yard in yards {
-        match train::mend(layout.root(), &yard.dir, &mut gates) {
+    for dirs in all {
+        match merge::mend(layout.root(), &dirs.dir, &mut gates) {
             Ok(recovered) => recovered.iter().for_each(|one| {
                 let what = match &one.what {
                     What::Finished(merged) => {
@@ -88,7 +88,7 @@ pub(super) fn recover(layout: &Layout, config: &Config, seen: Option<&Snapshot>)
                 };
                 log::warn!(task = one.task.as_str(); "{}: a merge that a dead integrator had left is {what}", one.task);
             }),
-            Err(TrainError::Stopped) => {
+            Err(MergeError::Stopped) => {
                 found.open = true;
                 log::info!("a half done merge waits for its gates; the next merge runs them");
             }
@@ -103,8 +103,8 @@ pub(super) fn recover(layout: &Layout, config: &Config, seen: Option<&Snapshot>)
 
 /// Asks git whether what had passed of what these attempts merged has landed, and forgets what has not. Merges that
 /// they left half done are finished or undone first.
-pub fn see_what_landed(layout: &Layout, config: &Config, seen: Option<&Snapshot>, left: &mut [rescue::Left]) {
-    let merges = |left: &rescue::Left| {
+pub fn see_what_landed(layout: &Layout, config: &Config, seen: Option<&Snapshot>, left: &mut [rescue::Orphan]) {
+    let merges = |left: &rescue::Orphan| {
         let rule = left.role.as_ref().and_then(|role| config.workflow.rule(role));
         rule.is_none_or(RoleRule::merges)
     };

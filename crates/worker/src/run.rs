@@ -14,21 +14,21 @@ use crossbeam_channel::{Receiver, Sender, at, never, select};
 use super::{
     Shared,
     baseline::Ground,
-    beat::{News, SOON, pace},
     chain,
     control::{Control, Why},
     evidence,
+    heartbeat::{News, SOON, pace},
     merge::{self, Brought},
-    output::Circling,
+    output::LoopDetection,
     record::Record,
+    resume::{self, Slot},
     verdict::Settlement,
-    warm::{self, Slot},
     watch::Watch,
 };
 use oodatcaa_agent::{self as agent, Assignment};
 use oodatcaa_core::{Class, Lease, Outcome, Snapshot, Task, TaskId, Token, budget, outcome::Policy, text};
 use oodatcaa_git::{Directory, Workspace};
-use oodatcaa_process::{Attempt, Exit, Keeper, Limits, Report, Stop, StopCause};
+use oodatcaa_process::{Attempt, Exit, Limits, Report, Shim, Stop, StopCause};
 use oodatcaa_sys::files::{self, Durable};
 
 /// So many decisions and messages of one attempt are kept.
@@ -45,8 +45,8 @@ pub(super) struct Ended {
     pub(super) settlement: Settlement,
     /// What only a human can mend.
     pub(super) mend: Option<Class>,
-    /// Its keeper, when that can serve another attempt.
-    pub(super) keeper: Option<Keeper>,
+    /// Its shim, when that can serve another attempt.
+    pub(super) shim: Option<Shim>,
 }
 
 /// Starts a run on a thread of its own.
@@ -85,13 +85,13 @@ pub(super) struct Run {
     pub(super) beat_due: Instant,
     /// The agent's start, until it is told.
     pub(super) news: Option<News>,
-    pub(super) keeper: Option<Keeper>,
+    pub(super) shim: Option<Shim>,
     pub(super) watch: Option<Watch>,
     pub(super) watch_due: Instant,
     /// The agent had said its last word and was ended by us.
     pub(super) lingered: bool,
     /// It seems to go round in circles.
-    pub(super) circle: Option<Circling>,
+    pub(super) circle: Option<LoopDetection>,
     /// A probe's answer has been told.
     pub(super) answered: bool,
     /// The commit at which the task's branch stood when the attempt ended.
@@ -108,14 +108,14 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Of a task that has just been claimed; `keeper` is one that was started ahead.
+    /// Of a task that has just been claimed; `shim` is one that was started ahead.
     pub(super) fn new(
         shared: Arc<Shared>,
         task: Task,
         lease: Lease,
         snapshot: Snapshot,
         control: Receiver<Control>,
-        keeper: Option<Keeper>,
+        shim: Option<Shim>,
     ) -> Self {
         let layout = &shared.setup.layout;
         let run_dir = layout.run(&task.id, &lease.run_name());
@@ -141,7 +141,7 @@ impl Run {
             record,
             beat_due,
             news: None,
-            keeper,
+            shim,
             watch: None,
             watch_due: Instant::now(),
             lingered: false,
@@ -202,7 +202,7 @@ impl Run {
         if self.record.seen.as_ref().is_some_and(|seen| seen.session.is_some())
             && self.shared.agent(&self.lease().by).can_resume()
         {
-            self.record.content = warm::content(workspace.as_ref());
+            self.record.content = resume::content(workspace.as_ref());
         }
         self.head = workspace.as_ref().and_then(Workspace::head);
         if self.brought.is_some()
@@ -249,7 +249,7 @@ impl Run {
         Ended {
             task: self.lease().task_id.clone(),
             token: self.lease().token,
-            keeper: self.keeper.take(),
+            shim: self.shim.take(),
             settlement: self.settlement(outcome),
             mend,
         }
@@ -298,9 +298,9 @@ impl Run {
     fn work(&mut self, workspace: Option<&Workspace>) -> Outcome {
         let run_dir = self.assignment.run_dir.clone();
         // Started first, so that its start-up overlaps with ours.
-        let keeper = match self.keeper.take() {
-            Some(keeper) => Ok(keeper),
-            None => Keeper::spawn_to_stay(&self.shared.setup.exe),
+        let shim = match self.shim.take() {
+            Some(shim) => Ok(shim),
+            None => Shim::spawn_to_stay(&self.shared.setup.exe),
         };
         if let Err(outcome) = self.prepare(workspace) {
             return outcome;
@@ -324,18 +324,18 @@ impl Run {
         if !self.is_still_mine() {
             return Outcome::failed(Class::Superseded, "its task was taken over before its agent was started");
         }
-        let nudge = self.shared.setup.layout.lease(&self.assignment.task.id);
-        let started = keeper.and_then(|keeper| keeper.run(&run_dir, &invocation, &limits, Some(&nudge)));
+        let wake = self.shared.setup.layout.lease(&self.assignment.task.id);
+        let started = shim.and_then(|shim| shim.run(&run_dir, &invocation, &limits, Some(&wake)));
         let exit = match started {
             Ok(attempt) => {
                 let (stdout, stderr) = (invocation.stdout.clone(), invocation.stderr.clone());
                 self.watch = watcher.map(|watcher| Watch::new(watcher, stdout, stderr, self.secrets()));
                 let exit = self.follow(&attempt, true);
-                self.keeper = attempt.retire();
+                self.shim = attempt.retire();
                 exit
             }
             Err(error) => {
-                return Outcome::failed(Class::AgentCrashed, format!("the keeper cannot be started: {error}"));
+                return Outcome::failed(Class::AgentCrashed, format!("the shim cannot be started: {error}"));
             }
         };
         self.record.exit = Some(exit.clone());
@@ -384,8 +384,8 @@ impl Run {
         let asked = matches!(exit.stopped, Some(StopCause::Asked | StopCause::WorkerGone));
         asked.then(|| match &self.stopped {
             Some(why) => why.outcome(),
-            // Somebody signalled the keeper itself, e.g. `pkill agent-daemon`.
-            None => Outcome::failed(Class::Interrupted, "somebody stopped the attempt's keeper"),
+            // Somebody signalled the shim itself, e.g. `pkill agent-daemon`.
+            None => Outcome::failed(Class::Interrupted, "somebody stopped the attempt's shim"),
         })
     }
 
@@ -410,7 +410,7 @@ impl Run {
                     }
                 },
                 recv(self.news.as_ref().map_or_else(never, |news| at(news.due))) -> _ => self.tell_start(),
-                recv(at(self.beat_due)) -> _ => { self.beat(); }
+                recv(at(self.beat_due)) -> _ => { self.heartbeat(); }
                 recv(self.watch_timer()) -> _ => self.look_at_output(attempt),
                 recv(at(attempt.due())) -> _ => {
                     if let Some(why) = attempt.look() {

@@ -9,14 +9,14 @@ use oodatcaa_git::{Config, Mode, Workspace};
 use oodatcaa_process as process;
 use oodatcaa_sys::files;
 
-/// How long the keeper of a dead worker, and then the sweep, may take.
+/// How long the shim of a dead worker, and then the sweep, may take.
 const WAIT: Duration = Duration::from_secs(5);
 
 /// Ends the processes of each; answers those of which nothing is left.
-pub(super) fn end(shared: &Shared, left: Vec<rescue::Left>) -> Vec<rescue::Left> {
+pub(super) fn end(shared: &Shared, left: Vec<rescue::Orphan>) -> Vec<rescue::Orphan> {
     let setup = &shared.setup;
     let (layout, trees) = (&setup.layout, &setup.config.workspace);
-    let mut gone: Vec<rescue::Left> = left.into_iter().filter(|left| end_one(layout, left)).collect();
+    let mut gone: Vec<rescue::Orphan> = left.into_iter().filter(|left| end_one(layout, left)).collect();
     if trees.mode == Mode::Worktree {
         gone.iter().for_each(|left| keep(layout, trees, left));
         let seen = shared.store.read().ok().filter(|seen| seen.invalid.is_none());
@@ -26,7 +26,7 @@ pub(super) fn end(shared: &Shared, left: Vec<rescue::Left>) -> Vec<rescue::Left>
 }
 
 /// Saves what the attempt had not committed (R23). The worktree stays as it is, so that nothing is lost without it either.
-fn keep(layout: &Layout, trees: &Config, left: &rescue::Left) {
+fn keep(layout: &Layout, trees: &Config, left: &rescue::Orphan) {
     let saved = Workspace::attach(layout, trees, &left.task, left.token)
         .and_then(|workspace| workspace.map_or(Ok(None), |workspace| workspace.save()));
     match saved {
@@ -38,7 +38,7 @@ fn keep(layout: &Layout, trees: &Config, left: &rescue::Left) {
     }
 }
 
-fn end_one(layout: &Layout, left: &rescue::Left) -> bool {
+fn end_one(layout: &Layout, left: &rescue::Orphan) -> bool {
     let run = layout.run(&left.task, &left.run);
     for dir in tags(&run) {
         match process::end_leftovers(&dir, WAIT) {

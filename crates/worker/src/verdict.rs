@@ -3,14 +3,16 @@
 use std::time::{Duration, Instant};
 
 use super::{Shared, Worker, chain, run::Run};
-use oodatcaa_core::{EventDraft, Kind, Lease, Outcome, Plan, Snapshot, TaskId, Token, outcome::Policy, settle, text};
+use oodatcaa_core::{
+    ChangeSet, EventDraft, Kind, Lease, Outcome, Snapshot, TaskId, Token, outcome::Policy, settle, text,
+};
 use oodatcaa_store::StoreError;
 
 /// What an attempt came to. It is kept until it is in the store, because it must not be lost.
 pub(super) struct Settlement {
     lease: Lease,
     outcome: Outcome,
-    facts: settle::Facts,
+    facts: settle::Usage,
     /// That it started, if the journal has not been told yet.
     start: Option<EventDraft>,
     /// What the agent decided and wanted others to know.
@@ -41,7 +43,7 @@ impl Run {
     /// The attempt's end, for the main loop to settle.
     pub(super) fn settlement(&mut self, outcome: Outcome) -> Settlement {
         let seen = self.record.seen.clone().unwrap_or_default();
-        let facts = settle::Facts {
+        let facts = settle::Usage {
             tokens_in: seen.tokens_in,
             tokens_out: seen.tokens_out,
             cached: seen.tokens_cached,
@@ -73,17 +75,17 @@ impl Settlement {
         (self.lease.task_id.clone(), self.lease.token)
     }
 
-    fn decide(&self, snapshot: &Snapshot, shared: &Shared) -> Plan {
+    fn decide(&self, snapshot: &Snapshot, shared: &Shared) -> ChangeSet {
         let retry = &shared.setup.config.retry;
-        let mut plan = Plan::none();
+        let mut changes = ChangeSet::none();
         if let Some(start) = self.start.clone().filter(|_| !settle::superseded(snapshot, &self.lease)) {
-            plan.event(start);
+            changes.event(start);
         }
         let end = settle::decide(snapshot, shared.workflow(), &self.lease, &self.outcome, retry, &self.facts);
         let superseded = settle::superseded(snapshot, &self.lease);
-        plan.then(end);
-        plan.events.extend(self.words.iter().filter(|_| !superseded).cloned());
-        plan
+        changes.then(end);
+        changes.events.extend(self.words.iter().filter(|_| !superseded).cloned());
+        changes
     }
 
     /// Says what became of it, by the events of its own plan.
@@ -128,7 +130,7 @@ impl Settlement {
     }
 }
 
-/// Settlements in one plan, and what each of them brought into it.
+/// Settlements in one change set, and what each of them brought into it.
 #[derive(Default)]
 pub(super) struct Settled(Vec<((TaskId, Token), Vec<EventDraft>)>);
 
@@ -138,14 +140,14 @@ impl Worker {
         self.running.values().any(|running| running.settlement.is_some())
     }
 
-    /// Puts everything that is to be settled into a plan; what is seen next has it.
-    pub(super) fn plan_settlements(&self, seen: &mut Snapshot, plan: &mut Plan) -> Settled {
+    /// Puts everything that is to be settled into a change set; what is seen next has it.
+    pub(super) fn plan_settlements(&self, seen: &mut Snapshot, changes: &mut ChangeSet) -> Settled {
         let mut settled = Settled::default();
         for settlement in self.running.values().filter_map(|running| running.settlement.as_ref()) {
             let one = settlement.decide(seen, &self.shared);
             settled.0.push((settlement.key(), one.events.clone()));
             seen.advance(&one);
-            plan.then(one);
+            changes.then(one);
         }
         settled
     }
@@ -168,9 +170,9 @@ impl Worker {
         let mut settled = Settled::default();
         let shared = std::sync::Arc::clone(&self.shared);
         shared.store.transact(&mut |snapshot| {
-            let mut plan = Plan::none();
-            settled = self.plan_settlements(&mut snapshot.clone(), &mut plan);
-            plan
+            let mut changes = ChangeSet::none();
+            settled = self.plan_settlements(&mut snapshot.clone(), &mut changes);
+            changes
         })?;
         self.have_settled(settled);
         Ok(())

@@ -8,7 +8,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-use oodatcaa_agent::{Circle, Observation, Stream, Watcher, output};
+use oodatcaa_agent::{Loop, Observation, Stream, Watcher, output};
 use oodatcaa_core::Class;
 use oodatcaa_core::layout::Layout;
 use oodatcaa_sys::files;
@@ -50,8 +50,8 @@ impl Watch {
     }
 
     /// It makes the same calls again and again.
-    pub(super) fn circles(&self) -> Option<Circle> {
-        self.watcher.circles().map(|circle| Circle { words: self.masked(&circle.words), ..circle })
+    pub(super) fn loops(&self) -> Option<Loop> {
+        self.watcher.loops().map(|circle| Loop { words: self.masked(&circle.words), ..circle })
     }
 
     /// Its last event is long past and the program still runs.

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use super::{Patient, check::Checks};
+use super::{DoctorContext, check::Checks};
 use oodatcaa_agent::{
     cli,
     descriptor::{Descriptor, Evidence},
@@ -29,7 +29,7 @@ impl Unit<'_> {
 /// Checks an agent whose program was found on `path`.
 pub(super) fn check(
     checks: &mut Checks,
-    patient: &Patient<'_>,
+    context: &DoctorContext<'_>,
     name: &str,
     agent: &AgentConfig,
     path: &str,
@@ -37,11 +37,11 @@ pub(super) fn check(
 ) {
     // What is wrong with the description has been told.
     let Ok(described) = cli::describe(name, agent) else { return };
-    let wanted = cli::program(&described, agent, path, patient.layout.root());
-    if let Some(file) = find_program(&wanted, path, patient.layout.root()) {
+    let wanted = cli::program(&described, agent, path, context.layout.root());
+    if let Some(file) = find_program(&wanted, path, context.layout.root()) {
         version(checks, name, &described, &file, path);
     }
-    login(checks, patient, name, agent, &described, unit);
+    login(checks, context, name, agent, &described, unit);
     if described.evidence != Evidence::Measured {
         let what =
             format!("the adapter of `{name}` was written from documentation, and never held against the program");
@@ -76,13 +76,13 @@ fn version(checks: &mut Checks, name: &str, described: &Descriptor, file: &Path,
 
 fn login(
     checks: &mut Checks,
-    patient: &Patient<'_>,
+    context: &DoctorContext<'_>,
     name: &str,
     agent: &AgentConfig,
     described: &Descriptor,
     unit: &Unit<'_>,
 ) {
-    let terminal = |variable: &str| patient.world.var(variable).map(String::from);
+    let terminal = |variable: &str| context.world.var(variable).map(String::from);
     let service = |variable: &str| match variable {
         "HOME" => terminal("HOME"),
         _ => agent.set.get(variable).cloned().or_else(|| match unit.0 {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Patient, adapters,
+    DoctorContext, adapters,
     check::{Check, Checks, Group},
     gates, sentence,
 };
@@ -17,11 +17,11 @@ use oodatcaa_sys::files;
 /// Words in the names of variables that hold secrets.
 const SECRET: &[&str] = &["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL"];
 
-pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
+pub(super) fn check(context: &DoctorContext<'_>) -> Vec<Check> {
     let mut checks = Checks::of(Group::Agents);
-    let Ok(loaded) = &patient.loaded else { return Vec::new() };
-    let unit = unit(patient);
-    let (path, whose) = search_path(patient, unit.as_deref());
+    let Ok(loaded) = &context.loaded else { return Vec::new() };
+    let unit = unit(context);
+    let (path, whose) = search_path(context, unit.as_deref());
     // Roles that share an agent share its line.
     let mut by_agent: BTreeMap<&str, (&AgentConfig, Vec<&str>)> = BTreeMap::new();
     let mut without: Vec<&str> = Vec::new();
@@ -32,8 +32,8 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
             // The whole chain: the last of it works as well, once.
             Ok(chain) => {
                 let lacks = |agent: &AgentConfig| {
-                    let unknown = secrets::resolve(&agent.set, &patient.world, patient.layout.root()).is_err();
-                    unknown || missing(patient, agent, &path).is_some()
+                    let unknown = secrets::resolve(&agent.set, &context.world, context.layout.root()).is_err();
+                    unknown || missing(context, agent, &path).is_some()
                 };
                 if chain.iter().all(|(_, agent)| lacks(agent)) {
                     idle.push(rule.role.as_str());
@@ -61,29 +61,29 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
     }
     for (name, (agent, roles)) in by_agent {
         let is_needed = roles.iter().any(|role| idle.contains(role));
-        program(&mut checks, patient, (name, agent, is_needed), &roles.join(", "), (&path, whose));
-        secret(&mut checks, patient, name, agent, is_needed);
+        program(&mut checks, context, (name, agent, is_needed), &roles.join(", "), (&path, whose));
+        secret(&mut checks, context, name, agent, is_needed);
         if agent.kind == AgentKind::Adapter {
-            adapters::check(&mut checks, patient, name, agent, &path, &adapters::Unit(unit.as_deref()));
+            adapters::check(&mut checks, context, name, agent, &path, &adapters::Unit(unit.as_deref()));
         }
     }
-    gates::check(&mut checks, patient, loaded, &path);
-    prompts(&mut checks, patient, loaded);
+    gates::check(&mut checks, context, loaded, &path);
+    prompts(&mut checks, context, loaded);
     checks.into_vec()
 }
 
 /// The `PATH` that workers have: the units' own where they are installed, else that of this terminal.
-fn search_path(patient: &Patient<'_>, unit: Option<&str>) -> (String, &'static str) {
+fn search_path(context: &DoctorContext<'_>, unit: Option<&str>) -> (String, &'static str) {
     match unit.and_then(unit_path) {
         Some(path) => (path, "the services' PATH"),
-        None => (patient.host.path.clone(), "PATH"),
+        None => (context.host.path.clone(), "PATH"),
     }
 }
 
 /// The text of one of the project's units, where they are installed.
-fn unit(patient: &Patient<'_>) -> Option<String> {
-    let dir = patient.host.units();
-    let unit = units::of_project(&dir, patient.layout.root()).unwrap_or_default().into_iter().next()?;
+fn unit(context: &DoctorContext<'_>) -> Option<String> {
+    let dir = context.host.units();
+    let unit = units::of_project(&dir, context.layout.root()).unwrap_or_default().into_iter().next()?;
     files::read_text(&dir, unit.as_ref(), 1 << 20).ok().flatten()
 }
 
@@ -95,15 +95,15 @@ fn unit_path(unit: &str) -> Option<String> {
 }
 
 /// The program of an agent that is not found, as its attempts would look for it.
-fn missing(patient: &Patient<'_>, agent: &AgentConfig, path: &str) -> Option<String> {
+fn missing(context: &DoctorContext<'_>, agent: &AgentConfig, path: &str) -> Option<String> {
     let mut seen = agent.clone();
     seen.set.entry("PATH".into()).or_insert_with(|| path.into());
-    agent::missing_program(&seen, patient.layout.root())
+    agent::missing_program(&seen, context.layout.root())
 }
 
 fn program(
     checks: &mut Checks,
-    patient: &Patient<'_>,
+    context: &DoctorContext<'_>,
     (name, agent, is_needed): (&str, &AgentConfig, bool),
     roles: &str,
     (path, whose): (&str, &str),
@@ -117,7 +117,7 @@ fn program(
             format!("agentctl config show --origin agents.{}", agent_of(name)),
         );
     }
-    match missing(patient, agent, path) {
+    match missing(context, agent, path) {
         Some(program) => {
             let what = format!("agent `{name}` ({roles}): `{program}` is not found on {whose}");
             let run = agent::install(name, agent).unwrap_or_else(|| format!("command -v {program}"));
@@ -148,8 +148,8 @@ fn program(
     }
 }
 
-fn secret(checks: &mut Checks, patient: &Patient<'_>, name: &str, agent: &AgentConfig, is_needed: bool) {
-    if let Err(error) = secrets::resolve(&agent.set, &patient.world, patient.layout.root()) {
+fn secret(checks: &mut Checks, context: &DoctorContext<'_>, name: &str, agent: &AgentConfig, is_needed: bool) {
+    if let Err(error) = secrets::resolve(&agent.set, &context.world, context.layout.root()) {
         let what = format!("agent `{name}`: {}", sentence(error));
         let run = format!("agentctl config show --origin agents.{}", agent_of(name));
         let service = "a service sees only the variables of its unit";
@@ -171,17 +171,17 @@ fn secret(checks: &mut Checks, patient: &Patient<'_>, name: &str, agent: &AgentC
     }
 }
 
-fn prompts(checks: &mut Checks, patient: &Patient<'_>, loaded: &Loaded) {
+fn prompts(checks: &mut Checks, context: &DoctorContext<'_>, loaded: &Loaded) {
     let mut good = 0;
     for rule in loaded.config.workflow.rules() {
-        let path = patient.layout.prompt(&rule.role);
+        let path = context.layout.prompt(&rule.role);
         let rendered = match prompt::load(&path) {
             Err(prompt::PromptError::Missing { .. }) if prompt::shipped(&rule.role).is_some() => {
                 good += 1;
                 continue;
             }
             Err(error) => Err(error),
-            Ok(template) => prompt::render(&template, &example(patient, rule), &prompt::PromptFacts::default()),
+            Ok(template) => prompt::render(&template, &example(context, rule), &prompt::PromptFacts::default()),
         };
         match rendered {
             Ok(_) => good += 1,
@@ -203,9 +203,9 @@ fn prompts(checks: &mut Checks, patient: &Patient<'_>, loaded: &Loaded) {
 }
 
 /// An attempt for a template to show itself on.
-fn example(patient: &Patient<'_>, rule: &RoleRule) -> Assignment {
+fn example(context: &DoctorContext<'_>, rule: &RoleRule) -> Assignment {
     let id = TaskId::parse("EXAMPLE").expect("a good id");
-    agent::example::assignment(rule, patient.layout.root(), &patient.layout.run(&id, &RunName::of(Token(1))))
+    agent::example::assignment(rule, context.layout.root(), &context.layout.run(&id, &RunName::of(Token(1))))
 }
 
 #[cfg(test)]

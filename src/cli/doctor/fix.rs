@@ -2,12 +2,12 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{Patient, service};
+use super::{DoctorContext, service};
 use crate::error::Failure;
 use oodatcaa_core::{
-    lease::Standing,
+    lease::LeaseHealth,
     outcome::Retry,
-    rescue::{self, Left},
+    rescue::{self, Orphan},
     text::one_line,
 };
 use oodatcaa_fleet::pidfile;
@@ -25,7 +25,7 @@ pub(super) enum Remedy {
     /// Create a directory that is missing.
     Directory(PathBuf),
     /// Give back what a dead owner held.
-    GiveBack(Left),
+    GiveBack(Orphan),
     /// Remove a pid file that nobody holds.
     PidFile(String),
 }
@@ -45,39 +45,39 @@ impl Remedy {
 }
 
 /// Everything that can be mended without a human.
-pub(super) fn find(patient: &Patient<'_>) -> Vec<Remedy> {
+pub(super) fn find(context: &DoctorContext<'_>) -> Vec<Remedy> {
     let mut remedies = Vec::new();
-    let missing = [patient.layout.work(), patient.layout.prompts()];
+    let missing = [context.layout.work(), context.layout.prompts()];
     remedies.extend(missing.into_iter().filter(|dir| dir.symlink_metadata().is_err()).map(Remedy::Directory));
-    remedies.extend(service::stale_pid_files(patient).into_iter().map(Remedy::PidFile));
-    if let (Some(snapshot), true) = (patient.snapshot(), patient.store.is_ok()) {
-        let whole = patient.reading.as_ref().is_some_and(|reading| matches!(reading, Ok(r) if r.invalid.is_none()));
+    remedies.extend(service::stale_pid_files(context).into_iter().map(Remedy::PidFile));
+    if let (Some(snapshot), true) = (context.snapshot(), context.store.is_ok()) {
+        let whole = context.reading.as_ref().is_some_and(|reading| matches!(reading, Ok(r) if r.invalid.is_none()));
         // Who is silent and lives is a worker's business, or a human's.
-        let lost = |left: &Left| {
+        let lost = |left: &Orphan| {
             let held = snapshot.leases.get(&left.task);
-            held.is_some_and(|held| held.ours().is_some() && matches!(held.standing(&snapshot.now), Standing::Lost(_)))
+            held.is_some_and(|held| held.ours().is_some() && matches!(held.health(&snapshot.now), LeaseHealth::Lost(_)))
         };
-        let left = rescue::find(snapshot, &patient.workflow()).into_iter().filter(|left| whole && !lost(left));
+        let left = rescue::find(snapshot, &context.workflow()).into_iter().filter(|left| whole && !lost(left));
         remedies.extend(left.map(Remedy::GiveBack));
     }
     remedies
 }
 
 /// Does it.
-pub(super) fn apply(patient: &Patient<'_>, remedy: &Remedy) -> Result<(), Failure> {
+pub(super) fn apply(context: &DoctorContext<'_>, remedy: &Remedy) -> Result<(), Failure> {
     match remedy {
-        Remedy::Directory(path) => Ok(files::make_dir(patient.layout.root(), path)?),
-        Remedy::PidFile(name) => pidfile::clean(patient.layout, name).map(drop).map_err(Failure::from),
-        Remedy::GiveBack(left) => give_back(patient, left),
+        Remedy::Directory(path) => Ok(files::make_dir(context.layout.root(), path)?),
+        Remedy::PidFile(name) => pidfile::clean(context.layout, name).map(drop).map_err(Failure::from),
+        Remedy::GiveBack(left) => give_back(context, left),
     }
 }
 
 /// As a worker does it: first end what the dead owner left running, then give the task back (R14).
-fn give_back(patient: &Patient<'_>, left: &Left) -> Result<(), Failure> {
-    let Ok(store) = &patient.store else { return Ok(()) };
-    let run = patient.layout.run(&left.task, &left.run);
+fn give_back(context: &DoctorContext<'_>, left: &Orphan) -> Result<(), Failure> {
+    let Ok(store) = &context.store else { return Ok(()) };
+    let run = context.layout.run(&left.task, &left.run);
     let dir = run.join("gates");
-    let gates = files::list(patient.layout.root(), &dir, 10_000).ok().flatten().unwrap_or_default();
+    let gates = files::list(context.layout.root(), &dir, 10_000).ok().flatten().unwrap_or_default();
     let gates = gates.into_iter().map(|entry| dir.join(entry.name));
     for tag in std::iter::once(run.clone()).chain(gates) {
         if let Err(pids) = process::end_leftovers(&tag, GONE) {
@@ -86,11 +86,11 @@ fn give_back(patient: &Patient<'_>, left: &Left) -> Result<(), Failure> {
             return Err(Failure::new("timed_out", message).hint(format!("look at them: ps -fp {pids}")));
         }
     }
-    let workflow = patient.workflow();
-    let retry = patient.loaded.as_ref().map_or_else(|_| Retry::default(), |loaded| loaded.config.retry.clone());
+    let workflow = context.workflow();
+    let retry = context.loaded.as_ref().map_or_else(|_| Retry::default(), |loaded| loaded.config.retry.clone());
     let mut ended = [left.clone()];
-    if let (Ok(loaded), Ok(seen)) = (&patient.loaded, store.read()) {
-        recover::see_what_landed(patient.layout, &loaded.config, Some(&seen.snapshot), &mut ended);
+    if let (Ok(loaded), Ok(seen)) = (&context.loaded, store.read()) {
+        recover::see_what_landed(context.layout, &loaded.config, Some(&seen.snapshot), &mut ended);
     }
     store.transact(&mut |snapshot| rescue::decide(snapshot, &workflow, &retry, &ended, "agentctl-doctor"))?;
     Ok(())

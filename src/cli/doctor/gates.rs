@@ -2,24 +2,24 @@
 
 use std::{collections::BTreeMap, sync::atomic::AtomicBool};
 
-use super::{Patient, check::Checks};
+use super::{DoctorContext, check::Checks};
 use crate::cli::gate;
 use oodatcaa_config::{GateConfig, Loaded, WorkspaceMode};
 use oodatcaa_core::{Role, text};
-use oodatcaa_git::{mode_for, train::Base};
+use oodatcaa_git::{merge::Base, mode_for};
 
-pub(super) fn check(checks: &mut Checks, patient: &Patient<'_>, loaded: &Loaded, path: &str) {
+pub(super) fn check(checks: &mut Checks, context: &DoctorContext<'_>, loaded: &Loaded, path: &str) {
     for (name, gate) in &loaded.config.gates {
         let argv: Vec<&str> = gate.argv.iter().map(String::as_str).collect();
         let run = format!("agentctl config show --origin gates.{name}");
-        match gate::missing(&argv, path, patient.layout.root()) {
+        match gate::missing(&argv, path, context.layout.root()) {
             Some(what) => checks.bad("gate_not_found", format!("gate `{name}`: {what}"), "no task passes it", run),
-            None if patient.tries_gates => tried(checks, patient, loaded, name, gate),
+            None if context.tries_gates => tried(checks, context, loaded, name, gate),
             None => checks.good("gate", format!("gate `{name}`: {}", gate.argv.join(" "))),
         }
     }
-    unproved(checks, patient, loaded);
-    let Some(snapshot) = patient.snapshot() else { return };
+    unproved(checks, context, loaded);
+    let Some(snapshot) = context.snapshot() else { return };
     for task in snapshot.queue.tasks().filter(|task| !task.status.is_finished()) {
         for gate in task.gates.iter().filter(|gate| !loaded.config.gates.contains_key(*gate)) {
             let what = format!("task {} demands the gate `{gate}`, which is not defined or not trusted", task.id);
@@ -29,7 +29,7 @@ pub(super) fn check(checks: &mut Checks, patient: &Patient<'_>, loaded: &Loaded,
 }
 
 /// Runs a gate on the commit that work begins with.
-fn tried(checks: &mut Checks, patient: &Patient<'_>, loaded: &Loaded, name: &str, gate: &GateConfig) {
+fn tried(checks: &mut Checks, context: &DoctorContext<'_>, loaded: &Loaded, name: &str, gate: &GateConfig) {
     let run = format!("agentctl config show --origin gates.{name}");
     if !gate.baseline {
         return checks.good("gate", format!("gate `{name}` is meant to be red before the work"));
@@ -38,7 +38,7 @@ fn tried(checks: &mut Checks, patient: &Patient<'_>, loaded: &Loaded, name: &str
     let run_gate = || -> Result<bool, String> {
         let place = tempfile::Builder::new().prefix("oodatcaa-doctor-").tempdir().map_err(|error| error.to_string())?;
         let (env, stop) = (BTreeMap::new(), AtomicBool::new(false));
-        let base = Base::of_project(patient.layout, config, place.path(), &env, &stop)
+        let base = Base::of_project(context.layout, config, place.path(), &env, &stop)
             .map_err(|error| format!("it cannot be tried: failed to {error}"))?;
         let Some(base) = base else { return Ok(false) };
         base.passes(config, gate, place.path(), &stop).map_err(|error| error.to_string())?;
@@ -57,7 +57,7 @@ fn tried(checks: &mut Checks, patient: &Patient<'_>, loaded: &Loaded, name: &str
 }
 
 /// What nobody would notice in this configuration.
-fn unproved(checks: &mut Checks, patient: &Patient<'_>, loaded: &Loaded) {
+fn unproved(checks: &mut Checks, context: &DoctorContext<'_>, loaded: &Loaded) {
     let config = &loaded.config;
     let of = |role: &Role| config.roles.get(role);
     let any_gate = config.roles.values().any(|role| !role.gates.is_empty()) || !config.merge.after.is_empty();
@@ -76,7 +76,7 @@ fn unproved(checks: &mut Checks, patient: &Patient<'_>, loaded: &Loaded) {
         let why = "a builder that changes nothing passes";
         checks.warn("unproved", "roles.builder.change is false", why, "agentctl config show --origin roles.builder");
     }
-    if matches!(mode_for(patient.layout, &config.workspace), Ok(WorkspaceMode::Shared)) {
+    if matches!(mode_for(context.layout, &config.workspace), Ok(WorkspaceMode::Shared)) {
         let what = "all attempts work in the project's own directory";
         let why = "what one of them made cannot be told from what another made, and nothing is merged";
         checks.warn("unproved", what, why, "agentctl config show --origin workspace.mode");

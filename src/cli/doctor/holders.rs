@@ -8,11 +8,11 @@ use std::{
 };
 
 use super::{
-    Patient,
+    DoctorContext,
     check::{Check, Checks, Group},
 };
 use crate::error::quoted;
-use oodatcaa_core::{plan::stamp, text};
+use oodatcaa_core::{change::stamp, text};
 use oodatcaa_sys::{
     files::{self, Kind},
     locks,
@@ -24,31 +24,31 @@ const LONG: Duration = Duration::from_millis(1_500);
 /// So many entries of a directory are looked at.
 const MOST: usize = 10_000;
 
-pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
+pub(super) fn check(context: &DoctorContext<'_>) -> Vec<Check> {
     let mut checks = Checks::of(Group::Leases);
-    queue_lock(&mut checks, patient);
-    owners(&mut checks, patient);
+    queue_lock(&mut checks, context);
+    owners(&mut checks, context);
     checks.into_vec()
 }
 
 /// A worker that was stopped in the middle of a change keeps everybody else from making one.
-fn queue_lock(checks: &mut Checks, patient: &Patient<'_>) {
-    let path = patient.layout.queue_lock();
-    let Ok(Some(file)) = files::open(patient.layout.root(), &path) else { return };
+fn queue_lock(checks: &mut Checks, context: &DoctorContext<'_>) {
+    let path = context.layout.queue_lock();
+    let Ok(Some(file)) = files::open(context.layout.root(), &path) else { return };
     let deadline = Instant::now() + LONG;
     while file.try_lock_shared().is_err() {
         if Instant::now() >= deadline {
-            return held(checks, patient, &file, &path);
+            return held(checks, context, &file, &path);
         }
         thread::sleep(Duration::from_millis(20));
     }
 }
 
-fn held(checks: &mut Checks, patient: &Patient<'_>, file: &std::fs::File, path: &Path) {
+fn held(checks: &mut Checks, context: &DoctorContext<'_>, file: &std::fs::File, path: &Path) {
     let pid = locks::holder_pid(file);
     let who = locks::holder(file).unwrap_or_else(|| "a process that the system does not name".into());
     let role = pid.and_then(role_of).map(|role| format!(", a worker of {role}")).unwrap_or_default();
-    let since = patient.snapshot().map(|snapshot| stamp(snapshot.history.at));
+    let since = context.snapshot().map(|snapshot| stamp(snapshot.history.at));
     let since = since.map(|since| format!("; the last change is of {since}")).unwrap_or_default();
     let run = match pid {
         Some(pid) if locks::is_stopped(pid) => format!("kill -CONT {pid}   # or end it: kill -KILL {pid}"),
@@ -67,8 +67,8 @@ fn role_of(pid: u32) -> Option<String> {
 }
 
 /// One command of ours under `sudo` leaves files that the owner's workers cannot write.
-fn owners(checks: &mut Checks, patient: &Patient<'_>) {
-    let layout = patient.layout;
+fn owners(checks: &mut Checks, context: &DoctorContext<'_>) {
+    let layout = context.layout;
     let Ok(root) = layout.root().metadata() else { return };
     let mut others: Vec<(PathBuf, u32)> = Vec::new();
     let ours = [layout.mark(), layout.leases(), layout.locks(), layout.pids(), layout.logs()];

@@ -3,7 +3,7 @@
 use std::{os::unix::fs::MetadataExt as _, path::Path};
 
 use super::{
-    Patient,
+    DoctorContext,
     check::{Check, Checks, Group},
 };
 use oodatcaa_sys::files::named;
@@ -13,7 +13,7 @@ const FEW_FILES: u64 = 256;
 /// A worker watches with one instance; editors and browsers take the rest.
 const FEW_INSTANCES: u64 = 16;
 
-pub(super) fn check(_patient: &Patient<'_>) -> Vec<Check> {
+pub(super) fn check(_patient: &DoctorContext<'_>) -> Vec<Check> {
     let mut checks = Checks::of(Group::Host);
     clock(&mut checks);
     inotify(&mut checks);

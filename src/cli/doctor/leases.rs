@@ -3,15 +3,15 @@
 use std::{collections::BTreeSet, os::unix::fs::MetadataExt as _, path::Path};
 
 use super::{
-    Patient,
+    DoctorContext,
     check::{Check, Checks, Group},
 };
-use oodatcaa_core::{Held, LeaseRecord, TaskId, lease::Standing, text};
+use oodatcaa_core::{LeaseRecord, LeaseState, TaskId, lease::LeaseHealth, text};
 use oodatcaa_sys::files;
 
-pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
+pub(super) fn check(context: &DoctorContext<'_>) -> Vec<Check> {
     let mut checks = Checks::of(Group::Leases);
-    let Some(snapshot) = patient.snapshot() else { return Vec::new() };
+    let Some(snapshot) = context.snapshot() else { return Vec::new() };
     let mut live = 0;
     for (task, held) in &snapshot.leases {
         if snapshot.queue.get(task).is_none() {
@@ -23,12 +23,12 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
                 release(task),
             );
         }
-        match held.standing(&snapshot.now) {
-            Standing::Live => {
+        match held.health(&snapshot.now) {
+            LeaseHealth::Live => {
                 live += 1;
                 foreign(&mut checks, task, held);
             }
-            Standing::Dead(reason) => {
+            LeaseHealth::Dead(reason) => {
                 let why = "a worker gives the task back within seconds; when none runs, it waits";
                 checks.warn(
                     "dead_lease",
@@ -37,13 +37,13 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
                     "agentctl doctor --fix",
                 );
             }
-            Standing::Lost(reason) => {
+            LeaseHealth::Lost(reason) => {
                 let why = "its owner lives and does not beat: stopped, or stuck; another worker takes over";
                 checks.warn("lost_lease", format!("the lease of {task} is lost: {reason}"), why, release(task));
             }
         }
     }
-    let workflow = patient.workflow();
+    let workflow = context.workflow();
     for task in snapshot.queue.tasks() {
         if let Some(rule) = workflow.working(&task.status)
             && !snapshot.leases.contains_key(&task.id)
@@ -54,7 +54,7 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
             checks.warn("no_lease", what, &why, "agentctl doctor --fix");
         }
     }
-    locks(&mut checks, patient);
+    locks(&mut checks, context);
     if checks.is_empty() {
         checks.good(
             "leases",
@@ -71,7 +71,7 @@ fn release(task: &TaskId) -> String {
     format!("agentctl lease release {task}")
 }
 
-fn foreign(checks: &mut Checks, task: &TaskId, held: &Held) {
+fn foreign(checks: &mut Checks, task: &TaskId, held: &LeaseState) {
     match &held.record {
         LeaseRecord::Foreign(lease) => {
             let until = lease.until.map(|until| until.format("%Y-%m-%d %H:%M UTC").to_string()).unwrap_or_default();
@@ -93,11 +93,11 @@ fn foreign(checks: &mut Checks, task: &TaskId, held: &Held) {
 }
 
 /// Lock files: those without a lease are harmless, unless somebody holds them.
-fn locks(checks: &mut Checks, patient: &Patient<'_>) {
-    let Some(snapshot) = patient.snapshot() else { return };
+fn locks(checks: &mut Checks, context: &DoctorContext<'_>) {
+    let Some(snapshot) = context.snapshot() else { return };
     let held = held_inodes();
-    let dir = patient.layout.locks();
-    let Ok(Some(entries)) = files::list(patient.layout.root(), &dir, 1_000_000) else { return };
+    let dir = context.layout.locks();
+    let Ok(Some(entries)) = files::list(context.layout.root(), &dir, 1_000_000) else { return };
     let mut idle = 0;
     for entry in entries {
         let (name, path) = (entry.name.to_string_lossy().into_owned(), dir.join(&entry.name));

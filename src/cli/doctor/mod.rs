@@ -41,7 +41,7 @@ pub struct DoctorArgs {
 }
 
 /// What the checks look at; gathered once, each part on its own so that one that fails hides no other.
-pub(super) struct Patient<'a> {
+pub(super) struct DoctorContext<'a> {
     pub(super) layout: &'a Layout,
     pub(super) world: World,
     pub(super) loaded: Result<Loaded, Failure>,
@@ -53,7 +53,7 @@ pub(super) struct Patient<'a> {
     pub(super) tries_gates: bool,
 }
 
-impl<'a> Patient<'a> {
+impl<'a> DoctorContext<'a> {
     fn new(layout: &'a Layout, world: World, host: Host) -> Self {
         let loaded = Config::load_in(&world, layout, &Overrides::default()).map_err(Failure::from);
         let options = FileOptions {
@@ -106,23 +106,23 @@ pub fn run(ctx: &Context, args: &DoctorArgs) -> Done {
 
 /// [`run`], in this environment.
 pub fn run_in(talk: &dyn Talk, world: &World, host: Host, layout: &Layout, args: &DoctorArgs) -> Done {
-    let mut patient = Patient::new(layout, world.clone(), host.clone());
-    let mut remedies = fix::find(&patient);
+    let mut context = DoctorContext::new(layout, world.clone(), host.clone());
+    let mut remedies = fix::find(&context);
     if args.fix {
         for remedy in &remedies {
             talk.say(&format!(" fix   {}", remedy.what()));
-            if let Err(failure) = fix::apply(&patient, remedy) {
+            if let Err(failure) = fix::apply(&context, remedy) {
                 talk.warn(&failure.to_string());
             }
         }
         if remedies.is_empty() {
             talk.say("nothing to mend without you");
         }
-        patient = Patient::new(layout, world.clone(), host);
-        remedies = fix::find(&patient);
+        context = DoctorContext::new(layout, world.clone(), host);
+        remedies = fix::find(&context);
     }
-    patient.tries_gates = args.gates;
-    let checks = patient.checks();
+    context.tries_gates = args.gates;
+    let checks = context.checks();
     check::render(talk, &checks, !args.fix && !remedies.is_empty());
     let bad = checks.iter().any(|check| check.state == State::Bad);
     Ok(if bad { exit::NEGATIVE } else { exit::OK })

@@ -5,7 +5,7 @@ use std::path::Path;
 use rustix::fs::Access;
 
 use super::{
-    Patient,
+    DoctorContext,
     check::{Check, Checks, Group},
 };
 use crate::{
@@ -23,17 +23,17 @@ const NO_ROOM: u64 = 64 << 20;
 /// One attempt may write this much (its two output files).
 const LITTLE_ROOM: u64 = 1 << 30;
 
-pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
+pub(super) fn check(context: &DoctorContext<'_>) -> Vec<Check> {
     let mut checks = Checks::of(Group::Project);
-    directories(&mut checks, patient.layout);
-    own_state(&mut checks, patient);
-    if let Err(error) = &patient.store {
+    directories(&mut checks, context.layout);
+    own_state(&mut checks, context);
+    if let Err(error) = &context.store {
         checks.bad("store", sentence_of(error), "no worker can start with these files as they are", "");
     }
-    room(&mut checks, patient.layout);
-    configuration(&mut checks, patient);
-    old_homes(&mut checks, patient.layout);
-    git(&mut checks, patient);
+    room(&mut checks, context.layout);
+    configuration(&mut checks, context);
+    old_homes(&mut checks, context.layout);
+    git(&mut checks, context);
     checks.into_vec()
 }
 
@@ -99,8 +99,8 @@ fn closed(place: &Path) -> Option<&Path> {
 }
 
 /// Checks the user's own state, where what a project must not bring along lies: trust, counts of starts.
-fn own_state(checks: &mut Checks, patient: &Patient<'_>) {
-    let layout = patient.world.at_home(patient.layout.clone());
+fn own_state(checks: &mut Checks, context: &DoctorContext<'_>) {
+    let layout = context.world.at_home(context.layout.clone());
     let why = "what you trusted, approved and spent here is kept there; without it nothing is trusted, and starts of \
                agents are counted in the project's own files only";
     let Some(place) = layout.user_state() else {
@@ -157,8 +157,8 @@ fn old_homes(checks: &mut Checks, layout: &Layout) {
     }
 }
 
-fn configuration(checks: &mut Checks, patient: &Patient<'_>) {
-    let loaded = match &patient.loaded {
+fn configuration(checks: &mut Checks, context: &DoctorContext<'_>) {
+    let loaded = match &context.loaded {
         Ok(loaded) => loaded,
         Err(failure) => {
             let run = "agentctl config show --default";
@@ -198,9 +198,9 @@ fn configuration(checks: &mut Checks, patient: &Patient<'_>) {
     }
 }
 
-fn git(checks: &mut Checks, patient: &Patient<'_>) {
-    let layout = patient.layout;
-    let config = patient.loaded.as_ref().map(|loaded| loaded.config.workspace.clone()).unwrap_or_default();
+fn git(checks: &mut Checks, context: &DoctorContext<'_>) {
+    let layout = context.layout;
+    let config = context.loaded.as_ref().map(|loaded| loaded.config.workspace.clone()).unwrap_or_default();
     match workspace::condition(layout, &config) {
         Ok(None) => {
             let why = "what an agent breaks cannot be taken back, and gates cannot see what changed";

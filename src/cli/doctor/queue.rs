@@ -1,21 +1,21 @@
 //! The queue file and the journal: readable, without contradictions, and somebody for every task.
 
 use super::{
-    Patient,
+    DoctorContext,
     check::{Check, Checks, Group},
     journal, project,
 };
 use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{Snapshot, Status, Task, Workflow, observe, text};
+use oodatcaa_core::{Snapshot, Status, Task, Workflow, external_edits, text};
 use oodatcaa_sys::files::named;
 
 /// More of a kind than this are only counted.
 const MOST: usize = 10;
 
-pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
+pub(super) fn check(context: &DoctorContext<'_>) -> Vec<Check> {
     let mut checks = Checks::of(Group::Queue);
     let why = "nothing can be claimed";
-    match &patient.reading {
+    match &context.reading {
         // What keeps the store from opening has been told with the project's files.
         None => checks.bad("queue", "the queue could not be looked at", why, ""),
         Some(Err(error)) => {
@@ -25,12 +25,12 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
             if let Some(invalid) = &reading.invalid {
                 checks.bad("queue", invalid.to_string(), why, "agentctl queue validate");
             } else {
-                queue(&mut checks, &reading.snapshot, &patient.workflow());
+                queue(&mut checks, &reading.snapshot, &context.workflow());
             }
         }
     }
-    lost_edits(&mut checks, patient.layout);
-    journal::check(&mut checks, patient.layout.root(), &patient.layout.journal(), chrono::Utc::now());
+    lost_edits(&mut checks, context.layout);
+    journal::check(&mut checks, context.layout.root(), &context.layout.journal(), chrono::Utc::now());
     checks.into_vec()
 }
 
@@ -57,7 +57,7 @@ fn queue(checks: &mut Checks, snapshot: &Snapshot, workflow: &Workflow) {
         let what = format!("and {} like these", text::many(problems.len() - MOST, "more problem"));
         checks.bad("problem", what, "", "agentctl queue validate");
     }
-    let behind = observe::behind(snapshot);
+    let behind = external_edits::behind(snapshot);
     if let Some(behind) = &behind {
         let what = format!("an old queue file was put back: {}", text::one_line(&behind.reason));
         checks.bad("old_file", what, "nothing is claimed until you have said which is right", "agentctl queue repair");

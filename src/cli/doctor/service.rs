@@ -6,25 +6,25 @@ use std::{
 };
 
 use super::{
-    Patient,
+    DoctorContext,
     check::{Check, Checks, Group},
     sentence,
 };
 use oodatcaa_agent::environment;
 use oodatcaa_fleet::{Backend, Mode, Row, State, pidfile};
 
-pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
+pub(super) fn check(context: &DoctorContext<'_>) -> Vec<Check> {
     let mut checks = Checks::of(Group::Service);
-    manager(&mut checks, patient);
-    let roles: Vec<_> = patient.workflow().rules().iter().map(|rule| rule.role.clone()).collect();
-    match patient.fleet.status(&roles) {
-        Ok(rows) => workers(&mut checks, patient, &rows),
+    manager(&mut checks, context);
+    let roles: Vec<_> = context.workflow().rules().iter().map(|rule| rule.role.clone()).collect();
+    match context.fleet.status(&roles) {
+        Ok(rows) => workers(&mut checks, context, &rows),
         Err(error) => {
             checks.warn("workers", sentence(error), "which workers run is not known", "agentctl fleet status");
         }
     }
-    others(&mut checks, patient);
-    for name in stale_pid_files(patient) {
+    others(&mut checks, context);
+    for name in stale_pid_files(context) {
         let why = "it is left from a worker that was killed; nothing is ever signalled by it";
         checks.warn("stale_pid_file", format!("the pid file of {name} is stale"), why, "agentctl doctor --fix");
     }
@@ -32,25 +32,25 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Check> {
 }
 
 /// Pid files that nobody holds.
-pub(super) fn stale_pid_files(patient: &Patient<'_>) -> Vec<String> {
-    let names = pidfile::names(patient.layout).unwrap_or_default();
-    let stale = |name: &String| matches!(pidfile::inspect(patient.layout, name), Ok(pidfile::State::Stale(_)));
+pub(super) fn stale_pid_files(context: &DoctorContext<'_>) -> Vec<String> {
+    let names = pidfile::names(context.layout).unwrap_or_default();
+    let stale = |name: &String| matches!(pidfile::inspect(context.layout, name), Ok(pidfile::State::Stale(_)));
     names.into_iter().filter(stale).collect()
 }
 
-fn manager(checks: &mut Checks, patient: &Patient<'_>) {
-    let choice = match patient.fleet.found(Backend::Auto) {
+fn manager(checks: &mut Checks, context: &DoctorContext<'_>) {
+    let choice = match context.fleet.found(Backend::Auto) {
         Ok(choice) => choice,
         Err(error) => return checks.warn("manager", sentence(error), "", "agentctl fleet status"),
     };
     checks.good("manager", format!("workers run in {} mode: {}", choice.mode.as_str(), choice.why));
-    if choice.mode == Mode::Systemd && patient.host.linger.as_ref().is_some_and(|linger| !linger.exists()) {
+    if choice.mode == Mode::Systemd && context.host.linger.as_ref().is_some_and(|linger| !linger.exists()) {
         let why = "the services end when you log out";
         checks.warn("linger", "the systemd user manager ends with your session", why, "loginctl enable-linger");
     }
 }
 
-fn workers(checks: &mut Checks, patient: &Patient<'_>, rows: &[Row]) {
+fn workers(checks: &mut Checks, context: &DoctorContext<'_>, rows: &[Row]) {
     let of = |wanted: fn(&State) -> bool| -> Vec<&str> {
         rows.iter().filter(|row| wanted(&row.state)).map(|row| row.name.as_str()).collect()
     };
@@ -67,7 +67,7 @@ fn workers(checks: &mut Checks, patient: &Patient<'_>, rows: &[Row]) {
         }
     }
     let stopped = of(|state| *state == State::Stopped);
-    let waiting: Vec<&str> = stopped.into_iter().filter(|name| waits_for(patient, name)).collect();
+    let waiting: Vec<&str> = stopped.into_iter().filter(|name| waits_for(context, name)).collect();
     if waiting.is_empty() {
         let what = if running.is_empty() {
             "no worker runs; no task waits for one".into()
@@ -81,7 +81,7 @@ fn workers(checks: &mut Checks, patient: &Patient<'_>, rows: &[Row]) {
             "workers",
             what,
             "nothing happens to those tasks",
-            match patient.loaded {
+            match context.loaded {
                 Ok(_) => format!("agentctl fleet start {}", waiting.join(" ")),
                 Err(_) => format!("mend the configuration, then: agentctl fleet start {}", waiting.join(" ")),
             },
@@ -91,10 +91,10 @@ fn workers(checks: &mut Checks, patient: &Patient<'_>, rows: &[Row]) {
 }
 
 /// Programs of our names that a shell would start instead of those that stand beside this one.
-fn others(checks: &mut Checks, patient: &Patient<'_>) {
+fn others(checks: &mut Checks, context: &DoctorContext<'_>) {
     let ours = std::env::current_exe().and_then(|exe| exe.canonicalize()).unwrap_or_default();
     for name in ["agentctl", "agent-daemon"] {
-        let Some(first) = environment::find_program(name, &patient.host.path, Path::new("/")) else { continue };
+        let Some(first) = environment::find_program(name, &context.host.path, Path::new("/")) else { continue };
         let mine = ours.with_file_name(name);
         if first.canonicalize().is_ok_and(|first| first != mine) {
             let what = format!("`{name}` on your PATH is {}, which is not of this installation", first.display());
@@ -104,9 +104,9 @@ fn others(checks: &mut Checks, patient: &Patient<'_>) {
     }
 }
 
-fn waits_for(patient: &Patient<'_>, name: &str) -> bool {
-    let Some(snapshot) = patient.snapshot() else { return false };
-    let workflow = patient.workflow();
+fn waits_for(context: &DoctorContext<'_>, name: &str) -> bool {
+    let Some(snapshot) = context.snapshot() else { return false };
+    let workflow = context.workflow();
     let Some(rule) = workflow.rules().iter().find(|rule| rule.role.as_str() == name) else { return false };
     snapshot.queue.tasks().any(|task| task.status == rule.takes && snapshot.queue.is_free(task))
 }

@@ -7,12 +7,12 @@ use std::{
 };
 
 use super::*;
-use crate::cli::talk::tests::Memo;
+use crate::cli::talk::tests::FakeUi;
 use oodatcaa_core::Role;
 
 struct Scene {
     directory: tempfile::TempDir,
-    talk: Memo,
+    talk: FakeUi,
 }
 
 impl Scene {
@@ -21,7 +21,7 @@ impl Scene {
         fs::create_dir_all(directory.path().join("home")).expect("created");
         fs::create_dir_all(directory.path().join("bin")).expect("created");
         fs::create_dir_all(directory.path().join("p/.git")).expect("created");
-        Self { directory, talk: Memo { answer: Some(true), ..Memo::default() } }
+        Self { directory, talk: FakeUi { answer: Some(true), ..FakeUi::default() } }
     }
 
     fn root(&self) -> PathBuf {

@@ -16,7 +16,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::error::Failure;
-use oodatcaa_core::{plan::stamp, text};
+use oodatcaa_core::{change::stamp, text};
 
 mod screen;
 mod table;
@@ -208,8 +208,8 @@ impl Ui {
     /// A table as this terminal shows it.
     pub fn aligned(&self, table: &Table) -> String {
         match self.ascii {
-            // What alignment itself puts in has twins of its own width.
-            true => twins(&table.in_ascii().aligned(self.width()).replace('…', ".")),
+            // What alignment itself puts in has such letters of its own width.
+            true => ascii_fallback(&table.in_ascii().aligned(self.width()).replace('…', ".")),
             false => table.aligned(self.width()),
         }
     }
@@ -324,14 +324,18 @@ impl Ui {
         }
     }
 
-    /// Our own text as this terminal can show it: ASCII twins where it speaks no UTF-8.
+    /// Our own text as this terminal can show it: ASCII where it speaks no UTF-8.
     fn shown<'a>(&self, line: &'a str) -> Cow<'a, str> {
-        if self.ascii && self.terminal && !line.is_ascii() { Cow::Owned(twins(line)) } else { Cow::Borrowed(line) }
+        if self.ascii && self.terminal && !line.is_ascii() {
+            Cow::Owned(ascii_fallback(line))
+        } else {
+            Cow::Borrowed(line)
+        }
     }
 
     fn talk(&self, line: &str) {
         let line = &*text::painted(line);
-        let line = if self.ascii && !line.is_ascii() { Cow::Owned(twins(line)) } else { Cow::Borrowed(line) };
+        let line = if self.ascii && !line.is_ascii() { Cow::Owned(ascii_fallback(line)) } else { Cow::Borrowed(line) };
         match self.talk_terminal {
             true => self.talk_raw(&table::wrap_line(&line, self.width())),
             false => self.talk_raw(&line),
@@ -372,7 +376,7 @@ fn is_named(value: &Value) -> bool {
     }
 }
 
-fn twins(line: &str) -> String {
+fn ascii_fallback(line: &str) -> String {
     let mut ascii = String::with_capacity(line.len());
     for c in line.chars() {
         match c {
@@ -400,7 +404,7 @@ mod tests {
 
     #[test]
     fn glyphs_have_ascii_twins() {
-        assert_eq!(twins("● a → b … ✓ ✗ ○ — ü"), "> a -> b ... + x . - ü");
+        assert_eq!(ascii_fallback("● a → b … ✓ ✗ ○ — ü"), "> a -> b ... + x . - ü");
     }
 
     #[test]

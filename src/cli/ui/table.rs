@@ -114,7 +114,7 @@ impl Table {
     pub(super) fn in_ascii(&self) -> Self {
         let mut all = self.clone();
         let items = all.rows.iter_mut().flatten().filter(|item| !item.shown.is_ascii());
-        items.for_each(|item| item.shown = super::twins(&item.shown));
+        items.for_each(|item| item.shown = super::ascii_fallback(&item.shown));
         all
     }
 

@@ -1,4 +1,4 @@
-//! An agent that speaks the Agent Client Protocol, behind a real keeper and our real client.
+//! An agent that speaks the Agent Client Protocol, behind a real shim and our real client.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use oodatcaa_core::{Class, Outcome, Role};
 use oodatcaa_process::{Attempt, Exit, Limits, Report, Stop, leftovers};
 
 const SIM: &str = env!("CARGO_BIN_EXE_agent-sim");
-const KEEPER: &str = env!("CARGO_BIN_EXE_agent-daemon");
+const SHIM: &str = env!("CARGO_BIN_EXE_agent-daemon");
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A project, and an agent that plays what it is told.
@@ -62,7 +62,7 @@ impl Bench {
     fn start(&self, assignment: &Assignment) -> Attempt {
         let limits = Limits { wall: Some(PATIENCE), silence: None, output: 256 << 20, memory: None, grace: PATIENCE };
         let invocation = self.agent().invocation(assignment);
-        Attempt::start(Path::new(KEEPER), &assignment.run_dir, &invocation, &limits).unwrap()
+        Attempt::start(Path::new(SHIM), &assignment.run_dir, &invocation, &limits).unwrap()
     }
 
     fn end(&self, assignment: &Assignment, attempt: &Attempt) -> Played {
@@ -71,7 +71,7 @@ impl Bench {
         let mut watcher = self.agent().watcher(assignment).unwrap();
         watcher.feed(Stream::Stdout, said.as_bytes(), Duration::ZERO);
         watcher.finish(Duration::ZERO);
-        // Its keeper goes a moment after it has told the end.
+        // Its shim goes a moment after it has told the end.
         crate::support::eventually("nothing is left", || leftovers(&assignment.run_dir).is_empty().then_some(()));
         let outcome = self.agent().outcome(assignment, &exit);
         Played { outcome, seen: watcher.seen().clone(), said }
@@ -136,10 +136,10 @@ fn what_is_not_allowed_is_refused_and_told() {
     let mut all = Bench::new(&["run=make"]);
     all.config.permissions = Some("all".into());
     assert_eq!(all.play().seen.denials, 0);
-    let mut plan = Bench::new(&["write=x=y"]);
-    plan.config.permissions = Some("plan".into());
-    let planned = plan.play();
-    assert!(held(&planned.outcome) && plan.file("x").is_empty(), "{:?}", planned.outcome);
+    let mut changes = Bench::new(&["write=x=y"]);
+    changes.config.permissions = Some("plan".into());
+    let planned = changes.play();
+    assert!(held(&planned.outcome) && changes.file("x").is_empty(), "{:?}", planned.outcome);
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn eight_workers_on_a_full_disk_leave_at_the_first_term_and_nobody_is_charged() 
     eventually("all work", || ids.iter().all(|id| started(&small.project, id)).then_some(()));
     eventually("all is told", || (small.project.events_of("attempt.started").len() == 8).then_some(()));
     small.fill();
-    // What keepers take away makes room for a moment; somebody else needs that, too.
+    // What shims take away makes room for a moment; somebody else needs that, too.
     let (filler, over) = (small.filler(), Arc::new(AtomicBool::new(false)));
     let others = thread::spawn({
         let (path, over) = (filler, Arc::clone(&over));

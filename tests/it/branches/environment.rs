@@ -44,7 +44,7 @@ fn a_gate_that_is_red_where_nobody_worked_is_held_against_nobody() {
     let tried: Vec<bool> = project.events_of("gate.finished").iter().map(|e| e["data"]["tried"].is_string()).collect();
     assert_eq!(tried, [false, true]);
     let trees = super::state_home(&project);
-    let left = walk(&trees).into_iter().filter(|name| name.starts_with("train-base-")).count();
+    let left = walk(&trees).into_iter().filter(|name| name.starts_with("merge-base-")).count();
     assert_eq!(left, 0, "the tree that it was tried in is gone");
 }
 

@@ -77,12 +77,12 @@ impl Scene {
         }
         assert_eq!(git(root, &["status", "--porcelain"]), self.status, "{step}");
         let trees = git(root, &["worktree", "list"]);
-        assert!(!trees.contains("train-") && !trees.contains("/wt/A "), "{step}: {trees}");
+        assert!(!trees.contains("merge-") && !trees.contains("/wt/A "), "{step}: {trees}");
         for name in ["index.lock", "index.oodatcaa", "index.oodatcaa.lock", "MERGE_HEAD"] {
             assert!(!root.join(".git").join(name).exists(), "{step}: {name}");
         }
         for home in fs::read_dir(&self.trees.0).unwrap().flatten() {
-            for yard in ["merges", "train"] {
+            for yard in ["merges", "merge"] {
                 let left: Vec<PathBuf> = fs::read_dir(home.path().join(yard))
                     .into_iter()
                     .flatten()
@@ -214,7 +214,7 @@ fn a_red_gate_after_the_merge_takes_it_back_also_when_the_integrator_is_killed_a
         let reason = scene.project.task("A")["blocked_reason"].as_str().expect("a reason").to_owned();
         assert!(reason.contains("the gate later was red after it"), "{step}: {reason}");
         let trees = git(scene.root(), &["worktree", "list"]);
-        assert!(!trees.contains("train-"), "{step}: {trees}");
+        assert!(!trees.contains("merge-"), "{step}: {trees}");
         assert_eq!(git(scene.root(), &["status", "--porcelain"]), scene.status, "{step}");
     }
 }

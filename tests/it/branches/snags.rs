@@ -199,8 +199,8 @@ fn a_git_that_somebody_kills_is_nobodys_fault_wherever_it_is() {
     for (pattern, role) in [
         ("*\" worktree add \"*", "builder"),
         ("*\" rev-parse --is-bare-repository \"*", "builder"),
-        ("*\" worktree add \"*/train-*", "integrator"),
-        ("*/train-*\" rev-parse --is-bare-repository \"*", "integrator"),
+        ("*\" worktree add \"*/merge-*", "integrator"),
+        ("*/merge-*\" rev-parse --is-bare-repository \"*", "integrator"),
         ("*\" merge-base --is-ancestor \"*", "integrator"),
         ("*\" merge \"*", "integrator"),
         ("*\" update-ref \"*", "integrator"),

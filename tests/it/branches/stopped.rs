@@ -84,7 +84,7 @@ impl Scene {
         assert_eq!(self.main(), self.first, "{what}: nothing landed: {}", self.project.diagnosis());
         assert!(!self.project.path("made-A.txt").exists(), "{what}");
         assert_eq!(git(self.project.root(), &["status", "--porcelain"]), "", "{what}");
-        assert!(!git(self.project.root(), &["worktree", "list"]).contains("train-"), "{what}");
+        assert!(!git(self.project.root(), &["worktree", "list"]).contains("merge-"), "{what}");
     }
 
     fn ends(&mut self, n: usize) {
@@ -97,7 +97,7 @@ impl Scene {
 fn a_merge_that_is_stopped_while_git_is_slow_does_not_land_and_ends_at_once() {
     for (what, status) in [("run stop", "blocked"), ("cancel --stop", "cancelled"), ("by hand", "cancelled")] {
         let mut scene = Scene::new("");
-        let path = scene.slow_git("*\" worktree add \"*/train-*", 20);
+        let path = scene.slow_git("*\" worktree add \"*/merge-*", 20);
         let n = scene.integrator_with(&path);
         scene.is_slow();
         let begun = Instant::now();
@@ -122,7 +122,7 @@ fn a_merge_that_is_stopped_while_git_is_slow_does_not_land_and_ends_at_once() {
 #[test]
 fn a_worker_that_merges_with_a_slow_git_obeys_the_first_term() {
     let mut scene = Scene::new("");
-    let path = scene.slow_git("*\" worktree add \"*/train-*", 30);
+    let path = scene.slow_git("*\" worktree add \"*/merge-*", 30);
     let n = scene.integrator_with(&path);
     scene.is_slow();
     let begun = Instant::now();
@@ -135,7 +135,7 @@ fn a_worker_that_merges_with_a_slow_git_obeys_the_first_term() {
 #[test]
 fn a_merge_with_a_slow_git_beats_all_the_while_and_is_not_taken_over() {
     let mut scene = Scene::new("[roles.integrator]\nttl = \"2s\"\n");
-    let path = scene.slow_git("*\" worktree add \"*/train-*", 5);
+    let path = scene.slow_git("*\" worktree add \"*/merge-*", 5);
     let n = scene.integrator_with(&path);
     scene.is_slow();
     let other = scene.project.start("builder", &["--interval", "1s"]);
@@ -152,7 +152,7 @@ fn a_merge_with_a_slow_git_beats_all_the_while_and_is_not_taken_over() {
 fn what_an_integrator_merges_that_slept_through_its_takeover_does_not_land() {
     for cancelled in [false, true] {
         let mut scene = Scene::new("[roles.integrator]\nttl = \"1s\"\n");
-        let path = scene.slow_git("*\" worktree add \"*/train-*", 3);
+        let path = scene.slow_git("*\" worktree add \"*/merge-*", 3);
         let n = scene.integrator_with(&path);
         scene.is_slow();
         scene.project.stop_outside_of_the_lock(n);
@@ -432,7 +432,7 @@ impl Storm {
         }
         let task = |id: &String| json!({"id": id, "title": "", "type": "Build", "status": "ready_for_integrator", "branch": format!("feat/{id}")});
         scene.project.queue(json!(ids.iter().map(task).collect::<Vec<_>>()));
-        let path = scene.slow_git("*\" worktree add \"*/train-*", slow);
+        let path = scene.slow_git("*\" worktree add \"*/merge-*", slow);
         let workers = [0, 1].map(|n| worker(&mut scene, n, &path));
         let ttl = Duration::from_secs(ttl);
         Self { scene, ids, path, workers, random: seed, ttl, stopped: Vec::new(), progress: 0 }
@@ -497,7 +497,7 @@ impl Storm {
         }
     }
 
-    /// Kills one git of theirs, or one keeper.
+    /// Kills one git of theirs, or one shim.
     fn kill_one(&mut self, name: &str) {
         let workers = self.workers.map(|n| self.scene.project.pid(n));
         let root = self.scene.project.root().to_string_lossy().into_owned();
@@ -617,7 +617,7 @@ fn an_approval_that_is_withdrawn_while_the_merge_is_made_keeps_it_from_landing()
     let mut scene = Scene::new("[merge]\napproval = true");
     assert!(scene.agentctl(&["inbox"]).1.contains("approve A"));
     assert!(scene.agentctl(&["approve", "A"]).0);
-    let path = scene.slow_git("*\" worktree add \"*/train-*", 5);
+    let path = scene.slow_git("*\" worktree add \"*/merge-*", 5);
     let n = scene.integrator_with(&path);
     scene.is_slow();
     // What the yes was for is not what it was any more.

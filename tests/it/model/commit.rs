@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use oodatcaa_core::{Event, Lease, LeaseChange, Now, Plan, Queue, Snapshot, TaskId, observe};
+use oodatcaa_core::{ChangeSet, Event, Lease, LeaseChange, Now, Queue, Snapshot, TaskId, external_edits};
 
 use super::{
     same::Outlines,
@@ -17,7 +17,7 @@ pub(super) struct Commit {
     /// The content that was decided on.
     pub(super) base: Marked<Queue>,
     /// All of it, with what was observed.
-    plan: Arc<Plan>,
+    changes: Arc<ChangeSet>,
     pub(super) outlines: Arc<Outlines>,
     pub(super) now: Now,
     /// What is taken back if the queue turns out to be another.
@@ -28,12 +28,15 @@ pub(super) struct Commit {
 impl Commit {
     /// All that it is.
     pub(super) fn whole(&self) -> String {
-        format!("{:?} {:?} {:?} {:?} {:?} {:?}", self.stage, self.base.value, self.plan, self.now, self.undo, self.what)
+        format!(
+            "{:?} {:?} {:?} {:?} {:?} {:?}",
+            self.stage, self.base.value, self.changes, self.now, self.undo, self.what
+        )
     }
 
     /// Whether it takes this task's lease away.
     pub(super) fn drops(&self, id: &TaskId) -> bool {
-        net(&self.plan.leases).any(|change| matches!(change, LeaseChange::Drop(gone) if gone == id))
+        net(&self.changes.leases).any(|change| matches!(change, LeaseChange::Drop(gone) if gone == id))
     }
 }
 
@@ -63,17 +66,17 @@ pub(super) struct Settled {
 
 impl World {
     /// Takes the lock, observes, decides; the worker then has a commit under way. `false`: there is nothing to commit.
-    pub(super) fn begin(&mut self, at: usize, decide: impl FnOnce(&Snapshot) -> (Plan, What)) -> bool {
+    pub(super) fn begin(&mut self, at: usize, decide: impl FnOnce(&Snapshot) -> (ChangeSet, What)) -> bool {
         let snapshot = self.snapshot(Some(self.workers[at].pid));
-        let (plan, what) = observed(&snapshot, decide);
-        if plan == Plan::none() {
+        let (changes, what) = observed(&snapshot, decide);
+        if changes == ChangeSet::none() {
             return false;
         }
         let commit = Commit {
             stage: Stage::Leases,
             base: self.files.queue.clone(),
-            outlines: Arc::new(Outlines::of(&plan)),
-            plan: Arc::new(plan),
+            outlines: Arc::new(Outlines::of(&changes)),
+            changes: Arc::new(changes),
             now: snapshot.now,
             undo: Vec::new(),
             what,
@@ -95,7 +98,7 @@ impl World {
         let pid = self.workers[at].pid;
         match commit.stage {
             Stage::Leases => {
-                for change in net(&commit.plan.leases) {
+                for change in net(&commit.changes.leases) {
                     let (LeaseChange::Take(lease) | LeaseChange::Write(lease)) = change else { continue };
                     let (id, take) = (lease.task_id.clone(), matches!(change, LeaseChange::Take(_)));
                     let settles = commit.what.settled.as_ref().is_some_and(|settled| settled.lease.task_id == id);
@@ -107,7 +110,7 @@ impl World {
                     let new = take && self.files.flocks.insert(id.clone(), pid) != Some(pid);
                     commit.undo.push((id, before, new));
                 }
-                commit.stage = if commit.plan.touches_queue() { Stage::Queue } else { Stage::Journal };
+                commit.stage = if commit.changes.touches_queue() { Stage::Queue } else { Stage::Journal };
             }
             Stage::Queue => {
                 if *self.files.queue.value != *commit.base.value {
@@ -123,14 +126,14 @@ impl World {
                     self.files.lock = None;
                     return;
                 }
-                let whole = Plan { leases: Vec::new(), events: Vec::new(), ..(*commit.plan).clone() };
+                let whole = ChangeSet { leases: Vec::new(), events: Vec::new(), ..(*commit.changes).clone() };
                 let after = self.snapshot(None).after(&whole).queue;
                 self.look_at_change(&commit, &after);
                 self.files.queue = Marked::queue(after);
                 commit.stage = Stage::Journal;
             }
             Stage::Drops => {
-                for change in net(&commit.plan.leases) {
+                for change in net(&commit.changes.leases) {
                     if let LeaseChange::Drop(id) = change {
                         self.look_at_drop(&commit, id);
                         self.files.leases.remove(id);
@@ -144,19 +147,19 @@ impl World {
                 return;
             }
             Stage::Journal => {
-                self.journal(&commit.plan, &commit.now);
+                self.journal(&commit.changes, &commit.now);
                 commit.stage = Stage::Drops;
             }
         }
         self.workers[at].commit = Some(commit);
     }
 
-    pub(super) fn journal(&mut self, plan: &Plan, now: &Now) {
-        if plan.events.is_empty() {
+    pub(super) fn journal(&mut self, changes: &ChangeSet, now: &Now) {
+        if changes.events.is_empty() {
             return;
         }
         let mut history = (*self.files.journal.value).clone();
-        for draft in &plan.events {
+        for draft in &changes.events {
             let event = Event::number(draft.clone(), history.seq + 1, now.wall, "");
             history.apply(&event);
         }
@@ -164,19 +167,19 @@ impl World {
     }
 
     /// A commit as one step: what `agentctl` does.
-    pub(super) fn at_once(&mut self, decide: impl FnOnce(&Snapshot) -> Plan) -> bool {
+    pub(super) fn at_once(&mut self, decide: impl FnOnce(&Snapshot) -> ChangeSet) -> bool {
         let snapshot = self.snapshot(Some(0));
         let mut own = false;
-        let (plan, _) = observed(&snapshot, |seen| {
-            let plan = decide(seen);
-            own = !plan.is_empty();
-            (plan, What::default())
+        let (changes, _) = observed(&snapshot, |seen| {
+            let changes = decide(seen);
+            own = !changes.is_empty();
+            (changes, What::default())
         });
         if !own {
             return false;
         }
-        self.files.queue = Marked::queue(snapshot.after(&Plan { leases: Vec::new(), ..plan.clone() }).queue);
-        for change in net(&plan.leases) {
+        self.files.queue = Marked::queue(snapshot.after(&ChangeSet { leases: Vec::new(), ..changes.clone() }).queue);
+        for change in net(&changes.leases) {
             match change {
                 LeaseChange::Write(lease) => {
                     drop(self.files.leases.insert(lease.task_id.clone(), Filed(lease.clone())));
@@ -185,7 +188,7 @@ impl World {
                 LeaseChange::Take(_) => unreachable!("agentctl takes no leases"),
             }
         }
-        self.journal(&plan, &snapshot.now);
+        self.journal(&changes, &snapshot.now);
         self.pass(self.tick);
         true
     }
@@ -205,10 +208,10 @@ fn net(changes: &[LeaseChange]) -> impl Iterator<Item = &LeaseChange> {
 }
 
 /// As the store does it: what others did is noted before what is decided.
-fn observed(snapshot: &Snapshot, decide: impl FnOnce(&Snapshot) -> (Plan, What)) -> (Plan, What) {
-    let mut whole = observe::decide(snapshot);
+fn observed(snapshot: &Snapshot, decide: impl FnOnce(&Snapshot) -> (ChangeSet, What)) -> (ChangeSet, What) {
+    let mut whole = external_edits::decide(snapshot);
     let seen = if whole.is_empty() { snapshot.clone() } else { snapshot.after(&whole) };
-    let (plan, what) = decide(&seen);
-    whole.then(plan);
+    let (changes, what) = decide(&seen);
+    whole.then(changes);
     (whole, what)
 }

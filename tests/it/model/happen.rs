@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use oodatcaa_core::{Held, Plan, TaskId, Token, claim, event::Actor, observe, operate, rescue, settle};
+use oodatcaa_core::{
+    ChangeSet, LeaseState, TaskId, Token, claim, event::Actor, external_edits, manual, rescue, settle,
+};
 
 use super::{
     walk::{Careless, Fleet, Happens, TTL, Verb, blank},
@@ -81,7 +83,7 @@ impl Fleet {
             Happens::Beat(at) => {
                 let mine = world.workers[*at].run.as_ref().expect("running").lease.clone();
                 let seen = world.snapshot(Some(world.workers[*at].pid));
-                let Some(lease) = seen.leases.get(&mine.task_id).and_then(Held::ours) else { return false };
+                let Some(lease) = seen.leases.get(&mine.task_id).and_then(LeaseState::ours) else { return false };
                 if settle::superseded(&seen, &mine) || lease.silence(&seen.now) < TTL / 3 {
                     return false;
                 }
@@ -97,7 +99,7 @@ impl Fleet {
                     world.files.lock = None;
                 }
             }
-            Happens::Keeper(task, token) => {
+            Happens::Shim(task, token) => {
                 world.agents.remove(&(task.clone(), Token(*token)));
             }
             Happens::Restart(at) => {
@@ -137,11 +139,11 @@ impl Fleet {
             }
             Happens::Repair => {
                 world.at_once(|seen| {
-                    let mut plan = Plan::none();
-                    if observe::behind(seen).is_some() {
-                        plan.event(observe::baseline(seen, Actor::Human("me".into())));
+                    let mut changes = ChangeSet::none();
+                    if external_edits::behind(seen).is_some() {
+                        changes.event(external_edits::baseline(seen, Actor::Human("me".into())));
                     }
-                    plan
+                    changes
                 });
             }
             Happens::Verb(verb, id) => {
@@ -161,11 +163,11 @@ impl Fleet {
         let flow = &self.workflow;
         world.at_once(|seen| {
             let answer = match verb {
-                Verb::Cancel => operate::cancel(seen, id, None, true, &me),
-                Verb::Stop => operate::stop(seen, id, "enough", &me),
-                Verb::Done => operate::done(seen, id, "it is", &me),
-                Verb::Retry => operate::retry(seen, flow, id, Some(&flow.rules()[0].takes), &me),
-                Verb::Release => operate::release(seen, flow, id, token.unwrap_or_default(), None, "hangs", &me),
+                Verb::Cancel => manual::cancel(seen, id, None, true, &me),
+                Verb::Stop => manual::stop(seen, id, "enough", &me),
+                Verb::Done => manual::done(seen, id, "it is", &me),
+                Verb::Retry => manual::retry(seen, flow, id, Some(&flow.rules()[0].takes), &me),
+                Verb::Release => manual::release(seen, flow, id, token.unwrap_or_default(), None, "hangs", &me),
             };
             answer.unwrap_or_default()
         })

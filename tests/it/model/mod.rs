@@ -1,7 +1,7 @@
 //! The protocol of claims, leases and settlements as a model: the program's own rules, every order of events.
 //!
 //! A worker's walk, the steps of a commit, people's hands and the clocks are the model's; what is decided at
-//! each step, `claim`, `settle`, `rescue`, `coordinate`, `observe` and `operate` decide. Not in the model: bytes
+//! each step, `claim`, `settle`, `rescue`, `coordinate`, `external_edits` and `manual` decide. Not in the model: bytes
 //! (the store's tests), processes (a sweep ends an attempt's agents at once), pools, budgets and decisions.
 
 mod commit;

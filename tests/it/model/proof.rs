@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use oodatcaa_core::{Queue, Status, TaskId, lease::Standing, observe};
+use oodatcaa_core::{Queue, Status, TaskId, external_edits, lease::LeaseHealth};
 use stateright::Property;
 
 use super::{
@@ -20,7 +20,7 @@ impl Fleet {
             if self.is_drained(&world) {
                 return true;
             }
-            if observe::behind(&world.snapshot(None)).is_some() && world.files.lock.is_none() {
+            if external_edits::behind(&world.snapshot(None)).is_some() && world.files.lock.is_none() {
                 self.apply(&mut world, &Happens::Repair);
             }
             for at in 0..world.workers.len() {
@@ -33,7 +33,7 @@ impl Fleet {
             let orphans: Vec<_> =
                 world.agents.iter().filter(|(_, pid)| !world.lives(**pid)).map(|(key, _)| key.clone()).collect();
             for (task, token) in orphans {
-                self.apply(&mut world, &Happens::Keeper(task, token.0));
+                self.apply(&mut world, &Happens::Shim(task, token.0));
             }
             // Whoever has the lock goes first.
             let mut order: Vec<usize> = (0..world.workers.len()).collect();
@@ -155,7 +155,7 @@ pub(super) fn properties() -> Vec<Property<Fleet>> {
             };
             fleet.workflow.rules().iter().all(|rule| {
                 let live = seen.leases.iter().filter(|(id, held)| {
-                    held.role() == Some(&rule.role) && held.standing(&seen.now) == Standing::Live && !goes(id)
+                    held.role() == Some(&rule.role) && held.health(&seen.now) == LeaseHealth::Live && !goes(id)
                 });
                 live.count() <= fleet.limit as usize
             })

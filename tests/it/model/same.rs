@@ -13,7 +13,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use oodatcaa_core::{
-    EventDraft, History, Lease, LeaseChange, Member, Plan, Queue, QueueLease, Role, Status, TaskId,
+    ChangeSet, EventDraft, History, Lease, LeaseChange, Member, Queue, QueueLease, Role, Status, TaskId,
     history::TaskHistory, lease::StopRequest,
 };
 use serde_json::Value;
@@ -281,9 +281,9 @@ pub(super) struct Outlines {
 }
 
 impl Outlines {
-    pub(super) fn of(plan: &Plan) -> Self {
+    pub(super) fn of(changes: &ChangeSet) -> Self {
         let Self { mut edits, mut events, mut leases } = Self::default();
-        for edit in &plan.edits {
+        for edit in &changes.edits {
             edits.say(&edit.task);
             for (member, value) in &edit.set {
                 edits.say(member.key());
@@ -294,8 +294,8 @@ impl Outlines {
                 }
             }
         }
-        plan.events.iter().for_each(|event| events.event(event));
-        for change in &plan.leases {
+        changes.events.iter().for_each(|event| events.event(event));
+        for change in &changes.leases {
             match change {
                 LeaseChange::Take(lease) | LeaseChange::Write(lease) => {
                     leases.say(matches!(change, LeaseChange::Take(_)));

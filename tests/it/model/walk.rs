@@ -9,9 +9,10 @@ use std::{
 };
 
 use oodatcaa_core::{
-    Held, Holder, Lease, Member, Outcome, Owner, Plan, QueueLease, Role, RoleRule, Snapshot, Status, TaskId, Workflow,
+    ChangeSet, Holder, Lease, LeaseState, Member, Outcome, Owner, QueueLease, Role, RoleRule, Snapshot, Status, TaskId,
+    Workflow,
     claim::{self, Claimant},
-    coordinate, observe,
+    coordinate, external_edits,
     outcome::{Class, Retry},
     pool::Offer,
     rescue, settle,
@@ -78,8 +79,8 @@ pub(super) enum Happens {
     Beat(usize),
     /// SIGKILL.
     Crash(usize),
-    /// The keeper of a dead worker has ended its agent.
-    Keeper(TaskId, u64),
+    /// The shim of a dead worker has ended its agent.
+    Shim(TaskId, u64),
     /// A new process in its place.
     Restart(usize),
     /// SIGSTOP.
@@ -197,31 +198,31 @@ impl Fleet {
     }
 
     /// One look under the lock, chained as the worker chains it.
-    pub(super) fn look(&self, worker: &Worker, at: usize, seen: &Snapshot) -> (Plan, What) {
+    pub(super) fn look(&self, worker: &Worker, at: usize, seen: &Snapshot) -> (ChangeSet, What) {
         let mut me = self.claimant(at, worker.pid);
         me.ignore_wip = self.careless == Some(Careless::CountsOutside) && worker.room == Some(true);
-        let ended: &[rescue::Left] = if worker.left.ended { &worker.left.all } else { &[] };
-        let (mut plan, settled) = self.settle(worker, seen);
-        let mut seen = seen.after(&plan);
+        let ended: &[rescue::Orphan] = if worker.left.ended { &worker.left.all } else { &[] };
+        let (mut changes, settled) = self.settle(worker, seen);
+        let mut seen = seen.after(&changes);
         let rest = seen.chain(&mut [
             &mut |seen| rescue::decide(&self.lives(seen), &self.workflow, &retry(), ended, &me.owner.tag),
             &mut |seen| coordinate::decide(seen, &self.workflow),
         ]);
         seen = seen.after(&rest);
-        plan.then(rest);
+        changes.then(rest);
         let mut claimed = None;
         if (worker.run.is_none() || settled.is_some())
             && let Ok((take, lease)) = claim::decide(&seen, &self.workflow, &me)
         {
-            plan.then(take);
+            changes.then(take);
             claimed = Some(lease);
         }
-        (plan, What { settled, claimed })
+        (changes, What { settled, claimed })
     }
 
     /// The settlement of an attempt that has ended.
-    fn settle(&self, worker: &Worker, seen: &Snapshot) -> (Plan, Option<Settled>) {
-        let Some(Run { lease, at: At::Over(said) }) = &worker.run else { return (Plan::none(), None) };
+    fn settle(&self, worker: &Worker, seen: &Snapshot) -> (ChangeSet, Option<Settled>) {
+        let Some(Run { lease, at: At::Over(said) }) = &worker.run else { return (ChangeSet::none(), None) };
         let outcome = match said {
             Said::Done => Outcome::Done { summary: String::new(), tasks: Vec::new() },
             Said::Failed => Outcome::failed(Class::AgentFailed, "no"),
@@ -233,10 +234,10 @@ impl Fleet {
         if self.careless == Some(Careless::Unfenced) {
             forget_newer(&mut seen, lease);
         }
-        let plan = settle::decide(&seen, &self.workflow, lease, &outcome, &retry(), &settle::Facts::default());
+        let changes = settle::decide(&seen, &self.workflow, lease, &outcome, &retry(), &settle::Usage::default());
         let id = &lease.task_id;
-        let moves = plan.edits.iter().any(|edit| edit.task == *id && edit.set.contains_key(&Member::Status));
-        (plan, Some(Settled { lease: lease.clone(), moves, done: *said == Said::Done }))
+        let moves = changes.edits.iter().any(|edit| edit.task == *id && edit.set.contains_key(&Member::Status));
+        (changes, Some(Settled { lease: lease.clone(), moves, done: *said == Said::Done }))
     }
 
     /// Why a worker would end its attempt, as it sees the files.
@@ -246,7 +247,7 @@ impl Fleet {
         if settle::superseded(&seen, lease) {
             return Some(Said::Superseded);
         }
-        let held = seen.leases.get(&lease.task_id).and_then(Held::ours);
+        let held = seen.leases.get(&lease.task_id).and_then(LeaseState::ours);
         let task = seen.queue.get(&lease.task_id);
         let ours = QueueLease::Ours { owner: lease.owner.clone(), token: lease.token };
         match (held, task) {
@@ -356,7 +357,7 @@ impl Model for Fleet {
         };
         // The baseline is taken by the first worker that starts.
         let start = world.snapshot(None);
-        world.journal(&observe::decide(&start), &start.now);
+        world.journal(&external_edits::decide(&start), &start.now);
         vec![world]
     }
 
@@ -375,7 +376,7 @@ impl Model for Fleet {
             }
         }
         let orphans = world.agents.iter().filter(|(_, pid)| !world.lives(**pid));
-        actions.extend(orphans.map(|((task, token), _)| Happens::Keeper(task.clone(), token.0)));
+        actions.extend(orphans.map(|((task, token), _)| Happens::Shim(task.clone(), token.0)));
         if left.longs > 0 {
             actions.push(Happens::Long);
         }
@@ -400,7 +401,10 @@ impl Model for Fleet {
         if world.saved.is_some() {
             actions.push(Happens::PutBack);
         }
-        if self.budget.restores > 0 && world.files.lock.is_none() && observe::behind(&world.snapshot(None)).is_some() {
+        if self.budget.restores > 0
+            && world.files.lock.is_none()
+            && external_edits::behind(&world.snapshot(None)).is_some()
+        {
             actions.push(Happens::Repair);
         }
     }

@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use oodatcaa_core::{Held, History, Holder, Lease, LeaseRecord, Now, Queue, Snapshot, Status, TaskId, Token, rescue};
+use oodatcaa_core::{
+    History, Holder, Lease, LeaseRecord, LeaseState, Now, Queue, Snapshot, Status, TaskId, Token, rescue,
+};
 
 use super::{commit::Commit, same::Outline};
 
@@ -57,7 +59,7 @@ pub(super) struct Worker {
 /// What a worker found left over, and whether it has ended what was running of it.
 #[derive(Clone, Default)]
 pub(super) struct Lefts {
-    pub(super) all: Vec<rescue::Left>,
+    pub(super) all: Vec<rescue::Orphan>,
     pub(super) ended: bool,
 }
 
@@ -194,7 +196,7 @@ impl World {
             }
         };
         let leases = self.files.leases.iter().map(|(id, Filed(lease))| {
-            (id.clone(), Held { record: LeaseRecord::Ours(lease.clone()), holder: holder(lease) })
+            (id.clone(), LeaseState { record: LeaseRecord::Ours(lease.clone()), holder: holder(lease) })
         });
         Snapshot {
             now: self.now(),

@@ -10,7 +10,7 @@ fn an_exit_status_is_reported_and_on_disk() {
     assert_eq!((&exit.ended, exit.stopped, exit.leftovers, exit.output), (&Ended::Exited(7), None, 0, [4, 4]));
     assert_eq!(read_exit(place.path()), Some(exit));
     assert_eq!((place.text("stdout.log").as_str(), place.text("stderr.log").as_str()), ("out\n", "err\n"));
-    assert!(!place.path().join("keeper.log").exists(), "{}", place.text("keeper.log"));
+    assert!(!place.path().join("shim.log").exists(), "{}", place.text("shim.log"));
 }
 
 #[test]
@@ -38,14 +38,14 @@ fn a_missing_program_is_told_from_other_hindrances() {
     let place = Place::new();
     let mut invocation = place.invocation(&["true"]);
     invocation.cwd = place.path().join("gone");
-    let exit = end_of(&Attempt::start(Path::new(KEEPER), place.path(), &invocation, &limits()).unwrap());
+    let exit = end_of(&Attempt::start(Path::new(SHIM), place.path(), &invocation, &limits()).unwrap());
     assert!(matches!(exit.ended, Ended::NotStarted { not_found: false, .. }), "{exit:?}");
 }
 
 #[test]
-fn a_missing_keeper_is_an_error_at_once() {
+fn a_missing_shim_is_an_error_at_once() {
     let place = Place::new();
-    let started = Attempt::start(Path::new("/no/such/keeper"), place.path(), &place.invocation(&["true"]), &limits());
+    let started = Attempt::start(Path::new("/no/such/shim"), place.path(), &place.invocation(&["true"]), &limits());
     assert!(started.is_err());
 }
 
@@ -55,7 +55,7 @@ fn an_agent_gets_its_environment_and_nothing_else() {
     let place = Place::new();
     let mut invocation = place.invocation(&["env"]);
     invocation.env.insert("GIVEN".into(), "a value = with all\tsorts".into());
-    let exit = end_of(&Attempt::start(Path::new(KEEPER), place.path(), &invocation, &limits()).unwrap());
+    let exit = end_of(&Attempt::start(Path::new(SHIM), place.path(), &invocation, &limits()).unwrap());
     assert_eq!(exit.ended, Ended::Exited(0));
     let mut expected = invocation.env.clone();
     expected.insert(TAG.into(), place.path().display().to_string());
@@ -82,12 +82,12 @@ fn an_agent_gets_no_descriptor_of_ours() {
     until("the agent has replaced the shell", || {
         fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|words| words.starts_with(b"sleep"))
     });
-    let keepers = links(attempt.keeper());
+    let shims = links(attempt.shim());
     let agents = links(pid);
-    assert!(!agents.contains(&lock) && !keepers.contains(&lock));
+    assert!(!agents.contains(&lock) && !shims.contains(&lock));
     let channel = |link: &&PathBuf| link.to_string_lossy().starts_with(['p', 's']);
     let leaked: Vec<&PathBuf> =
-        keepers.iter().filter(channel).filter(|link| agents.contains(link) && !foreign.contains(link)).collect();
+        shims.iter().filter(channel).filter(|link| agents.contains(link) && !foreign.contains(link)).collect();
     assert_eq!(leaked, Vec::<&PathBuf>::new());
     attempt.stop(Stop::Now);
     end_of(&attempt);
@@ -104,7 +104,7 @@ fn standard_input_is_a_file_or_nothing() {
     fs::write(&prompt, "do it\n").unwrap();
     let mut invocation = place.invocation(&["cat"]);
     invocation.stdin = Some(prompt);
-    end_of(&Attempt::start(Path::new(KEEPER), place.path(), &invocation, &limits()).unwrap());
+    end_of(&Attempt::start(Path::new(SHIM), place.path(), &invocation, &limits()).unwrap());
     assert_eq!(place.text("stdout.log"), "do it\n");
 }
 
@@ -151,51 +151,51 @@ fn twenty_attempts_run_side_by_side() {
 }
 
 #[test]
-fn a_keeper_may_wait_for_its_work() {
-    let keeper = Keeper::spawn(Path::new(KEEPER), None).unwrap();
+fn a_shim_may_wait_for_its_work() {
+    let shim = Shim::spawn(Path::new(SHIM), None).unwrap();
     let place = Place::new();
-    let attempt = keeper.run(place.path(), &place.invocation(&["sh", "-c", "exit 4"]), &limits(), None).unwrap();
+    let attempt = shim.run(place.path(), &place.invocation(&["sh", "-c", "exit 4"]), &limits(), None).unwrap();
     assert_eq!(end_of(&attempt).ended, Ended::Exited(4));
 }
 
 #[test]
-fn a_keeper_that_stays_keeps_one_attempt_after_the_other_and_nothing_points_from_the_old_one_to_it() {
-    let mut keeper = Keeper::spawn_to_stay(Path::new(KEEPER)).unwrap();
-    let pid = keeper.pid();
+fn a_shim_that_stays_keeps_one_attempt_after_the_other_and_nothing_points_from_the_old_one_to_it() {
+    let mut shim = Shim::spawn_to_stay(Path::new(SHIM)).unwrap();
+    let pid = shim.pid();
     for code in [4, 0, 7] {
         let place = Place::new();
         let invocation = place.invocation(&["sh", "-c", &format!("exit {code}")]);
-        let attempt = keeper.run(place.path(), &invocation, &limits(), None).unwrap();
+        let attempt = shim.run(place.path(), &invocation, &limits(), None).unwrap();
         while !matches!(attempt.reports().recv_timeout(PATIENCE).unwrap(), Report::Ended(exit) if exit.ended == Ended::Exited(code))
         {
         }
-        keeper = attempt.retire().expect("it stays");
-        assert_eq!(keeper.pid(), pid);
+        shim = attempt.retire().expect("it stays");
+        assert_eq!(shim.pid(), pid);
         assert!(place.text("exit.json").contains(&code.to_string()));
-        assert_eq!(place.text("keeper.json"), "");
+        assert_eq!(place.text("shim.json"), "");
         place.assert_nothing_left();
     }
-    drop(keeper);
+    drop(shim);
     assert!(!Path::new(&format!("/proc/{pid}")).exists());
 }
 
 #[test]
-fn a_keeper_that_was_told_to_stop_is_not_given_back() {
+fn a_shim_that_was_told_to_stop_is_not_given_back() {
     let place = Place::new();
-    let keeper = Keeper::spawn_to_stay(Path::new(KEEPER)).unwrap();
-    let attempt = keeper.run(place.path(), &place.invocation(&["sleep", "60"]), &limits(), None).unwrap();
-    let (program, keeper) = (pid_of(&attempt), attempt.keeper());
+    let shim = Shim::spawn_to_stay(Path::new(SHIM)).unwrap();
+    let attempt = shim.run(place.path(), &place.invocation(&["sleep", "60"]), &limits(), None).unwrap();
+    let (program, shim) = (pid_of(&attempt), attempt.shim());
     attempt.stop(Stop::Now);
     while !matches!(attempt.reports().recv_timeout(PATIENCE).unwrap(), Report::Ended(_)) {}
     assert!(attempt.retire().is_none());
-    until("both are gone", || alive(&[program, keeper]).is_empty());
+    until("both are gone", || alive(&[program, shim]).is_empty());
 }
 
 #[test]
-fn a_keeper_without_work_leaves() {
-    let keeper = Keeper::spawn(Path::new(KEEPER), None).unwrap();
-    let pid = keeper.pid();
-    drop(keeper);
+fn a_shim_without_work_leaves() {
+    let shim = Shim::spawn(Path::new(SHIM), None).unwrap();
+    let pid = shim.pid();
+    drop(shim);
     assert!(!Path::new(&format!("/proc/{pid}")).exists());
 }
 

@@ -1,4 +1,4 @@
-//! Worker or keeper is dead: the tree ends all the same, and nobody else is touched.
+//! Worker or shim is dead: the tree ends all the same, and nobody else is touched.
 
 use super::*;
 
@@ -23,18 +23,18 @@ fn worker_for_others() {
     let mut invocation = place.invocation(&["sh", "-c", script]);
     invocation.cwd.clone_from(&dir);
     let grace = Limits { grace: Duration::from_secs(3600), ..limits() };
-    let keeper = Keeper::spawn(Path::new(KEEPER), None).unwrap();
-    let attempt = keeper.run(&dir, &invocation, &grace, Some(&dir.join("nudge"))).unwrap();
+    let shim = Shim::spawn(Path::new(SHIM), None).unwrap();
+    let attempt = shim.run(&dir, &invocation, &grace, Some(&dir.join("nudge"))).unwrap();
     end_of(&attempt);
 }
 
 #[test]
 fn a_killed_workers_agents_end_within_a_second_and_others_are_nudged() {
     let place = Place::new();
-    let nudge = place.path().join("nudge");
-    fs::write(&nudge, "").unwrap();
+    let wake = place.path().join("nudge");
+    fs::write(&wake, "").unwrap();
     let long_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
-    fs::File::open(&nudge).unwrap().set_modified(long_ago).unwrap();
+    fs::File::open(&wake).unwrap().set_modified(long_ago).unwrap();
     let mut worker = Command::new(std::env::current_exe().unwrap())
         .args(["process::gone::worker_for_others", "--exact", "--test-threads=1"])
         .env("OODATCAA_TEST_WORKER_IN", place.path())
@@ -50,11 +50,11 @@ fn a_killed_workers_agents_end_within_a_second_and_others_are_nudged() {
     worker.wait().unwrap();
     let exit = read_exit(place.path()).unwrap();
     assert_eq!((&exit.ended, exit.stopped), (&Ended::Signalled(9), Some(StopCause::WorkerGone)));
-    assert!(fs::metadata(&nudge).unwrap().modified().unwrap() > long_ago + Duration::from_secs(60));
+    assert!(fs::metadata(&wake).unwrap().modified().unwrap() > long_ago + Duration::from_secs(60));
 }
 
 #[test]
-fn a_killed_keeper_means_an_unknown_end_and_leaves_nothing() {
+fn a_killed_shim_means_an_unknown_end_and_leaves_nothing() {
     let place = Place::new();
     let attempt = place.sh(
         "trap '' TERM; sleep 600 & setsid sleep 600 & env -i sh -c 'echo $$ > pid; exec sleep 600' & echo 12345; wait",
@@ -63,7 +63,7 @@ fn a_killed_keeper_means_an_unknown_end_and_leaves_nothing() {
     let bare = place.numbers("pid");
     until("the family runs", || place.text("stdout.log") == "12345\n");
     let family = leftovers(place.path());
-    kill(attempt.keeper(), "KILL");
+    kill(attempt.shim(), "KILL");
     let exit = end_of(&attempt);
     assert_eq!((&exit.ended, exit.output), (&Ended::Unknown, [6, 0]));
     assert!(exit.leftovers >= 4, "{exit:?}");
@@ -72,7 +72,7 @@ fn a_killed_keeper_means_an_unknown_end_and_leaves_nothing() {
 }
 
 #[test]
-fn a_keeper_whose_worker_died_meanwhile_starts_nothing() {
+fn a_shim_whose_worker_died_meanwhile_starts_nothing() {
     let place = Place::new();
     let order = serde_json::json!({"start": {
         "run_dir": place.path(),
@@ -82,10 +82,10 @@ fn a_keeper_whose_worker_died_meanwhile_starts_nothing() {
     }});
     let orders = place.path().join("orders");
     fs::write(&orders, format!("{order}\n")).unwrap();
-    // The end of the file is all that a keeper hears of its worker's death.
-    let mut keeper = Command::new(KEEPER);
-    keeper.arg("keeper").stdin(fs::File::open(&orders).unwrap()).stdout(Stdio::null());
-    assert!(keeper.status().unwrap().success());
+    // The end of the file is all that a shim hears of its worker's death.
+    let mut shim = Command::new(SHIM);
+    shim.arg("shim").stdin(fs::File::open(&orders).unwrap()).stdout(Stdio::null());
+    assert!(shim.status().unwrap().success());
     assert!(matches!(read_exit(place.path()).unwrap().ended, Ended::NotStarted { not_found: false, .. }));
     assert!(!place.path().join("started").exists());
 }
@@ -113,7 +113,7 @@ impl Drop for Stranger {
 }
 
 #[test]
-fn what_a_dead_keeper_left_is_found_by_its_tag_and_nobody_else_is_touched() {
+fn what_a_dead_shim_left_is_found_by_its_tag_and_nobody_else_is_touched() {
     let place = Place::new();
     let dir = place.path().to_str().unwrap();
     let pids = place.path().join("pids");
@@ -148,41 +148,41 @@ fn the_tag_is_found_by_another_path_to_the_same_directory() {
     fs::create_dir(&run).unwrap();
     let link = place.path().join("link");
     symlink(&run, &link).unwrap();
-    let attempt = Attempt::start(Path::new(KEEPER), &link, &place.invocation(&["sleep", "600"]), &limits()).unwrap();
+    let attempt = Attempt::start(Path::new(SHIM), &link, &place.invocation(&["sleep", "600"]), &limits()).unwrap();
     let pid = pid_of(&attempt);
-    kill(attempt.keeper(), "STOP");
+    kill(attempt.shim(), "STOP");
     assert!(leftovers(&run).contains(&pid));
     attempt.stop(Stop::Now);
     end_of(&attempt);
 }
 
 #[test]
-fn a_keeper_record_that_names_somebody_else_harms_nobody() {
+fn a_shim_record_that_names_somebody_else_harms_nobody() {
     let place = Place::new();
     let stranger = Stranger::new(&["sleep", "600"], &[]);
     let pid = stranger.0.id();
     let record = |pid: u32, started: u64| {
         let (boot, dir) = (identity::boot_id(), place.path().display());
         let text = format!(r#"{{"pid":{pid},"started":{started},"boot_id":"{boot}","run_dir":"{dir}"}}"#);
-        fs::write(place.path().join("keeper.json"), text).unwrap();
+        fs::write(place.path().join("shim.json"), text).unwrap();
     };
     record(pid, identity::started(pid).unwrap());
     assert_eq!(end_leftovers(place.path(), PATIENCE), Ok(0));
     assert!(stranger.alive());
 
-    // A keeper, but started at another time than the record says: its number was given away.
+    // A shim, but started at another time than the record says: its number was given away.
     let other = Place::new();
     let attempt = other.sh("echo ready; exec sleep 600");
     until("it is ready", || other.text("stdout.log") == "ready\n");
-    record(attempt.keeper(), identity::started(attempt.keeper()).unwrap() - 1);
+    record(attempt.shim(), identity::started(attempt.shim()).unwrap() - 1);
     assert_eq!(end_leftovers(place.path(), PATIENCE), Ok(0));
-    assert!(identity::started(attempt.keeper()).is_some());
+    assert!(identity::started(attempt.shim()).is_some());
     attempt.stop(Stop::Now);
     end_of(&attempt);
 }
 
 #[test]
-fn the_keeper_of_a_wedged_worker_is_told_to_end() {
+fn the_shim_of_a_wedged_worker_is_told_to_end() {
     let place = Place::new();
     let attempt = place.fake("ignore-term.sh", &Limits { grace: Duration::from_secs(3600), ..limits() });
     until("the whole family runs", || leftovers(place.path()).len() >= 5);

@@ -116,7 +116,7 @@ fn a_family_that_keeps_forking_while_it_is_killed_ends() {
 }
 
 #[test]
-fn a_keeper_that_its_agent_has_stopped_still_hears_its_worker() {
+fn a_shim_that_its_agent_has_stopped_still_hears_its_worker() {
     let place = Place::new();
     let attempt = place.sh("kill -STOP $PPID; echo ready; exec sleep 600");
     until("it is ready", || place.text("stdout.log") == "ready\n");
@@ -125,13 +125,13 @@ fn a_keeper_that_its_agent_has_stopped_still_hears_its_worker() {
 }
 
 #[test]
-fn a_keeper_that_is_asked_by_term_ends_its_agent_and_hears_no_other_signal() {
+fn a_shim_that_is_asked_by_term_ends_its_agent_and_hears_no_other_signal() {
     let place = Place::new();
     let script = "trap 'sleep 0.2; exit 3' TERM; echo ready; while :; do sleep 0.05; done";
     let attempt = place.start(&["sh", "-c", script], &Limits { grace: PATIENCE, ..limits() });
     until("it is ready", || place.text("stdout.log") == "ready\n");
     for signal in ["HUP", "INT", "TERM"] {
-        kill(attempt.keeper(), signal);
+        kill(attempt.shim(), signal);
     }
     let exit = end_of(&attempt);
     assert_eq!((&exit.ended, exit.stopped), (&Ended::Exited(3), Some(StopCause::Asked)), "two stops would have killed");
@@ -147,8 +147,8 @@ fn a_tree_that_holds_too_much_memory_is_ended_as_a_whole() {
     let limit = Limits { memory: Some(48 << 20), grace: Duration::from_secs(3600), ..limits() };
     let exit = end_of(&place.start(&["sh", "-c", HOLDS_64_MIB], &limit));
     assert_eq!(exit.stopped, Some(StopCause::Memory), "{exit:?}");
-    assert!(place.text("keeper.log").starts_with("memory: "), "{}", place.text("keeper.log"));
-    assert!(place.text("keeper.log").contains("the limit is 48 MiB"), "{}", place.text("keeper.log"));
+    assert!(place.text("shim.log").starts_with("memory: "), "{}", place.text("shim.log"));
+    assert!(place.text("shim.log").contains("the limit is 48 MiB"), "{}", place.text("shim.log"));
     place.assert_nothing_left();
 }
 
@@ -162,12 +162,12 @@ fn a_tree_below_its_memory_limit_is_left_alone() {
 }
 
 #[test]
-fn the_kernel_takes_the_agent_before_its_keeper() {
+fn the_kernel_takes_the_agent_before_its_shim() {
     let place = Place::new();
     let attempt = place.sh("cat /proc/self/oom_score_adj; exec sleep 600");
     until("it has told", || place.text("stdout.log").ends_with('\n'));
     let adj = |text: String| text.trim().parse::<i32>().unwrap();
-    let keeper = || adj(fs::read_to_string(format!("/proc/{}/oom_score_adj", attempt.keeper())).unwrap());
+    let shim = || adj(fs::read_to_string(format!("/proc/{}/oom_score_adj", attempt.shim())).unwrap());
     // It takes its own mark off again right after the start.
-    until("the agent goes first", || adj(place.text("stdout.log")) == (keeper() + 500).min(1000));
+    until("the agent goes first", || adj(place.text("stdout.log")) == (shim() + 500).min(1000));
 }

@@ -74,7 +74,7 @@ fn observed(program: Program, run: &Path) -> Observation {
     let descriptor = descriptor::load(program.name(), &BTreeMap::new()).expect("ships");
     let mut reader = Reader::new(&descriptor);
     reader.feed(Stream::Stdout, &fs::read(run.join("stdout.log")).expect("an output"));
-    reader.finish().facts().observation.clone()
+    reader.finish().run().observation.clone()
 }
 
 fn from_a_story_to_done(program: Program) {

@@ -1,4 +1,4 @@
-//! Each program by itself under our keeper: that what we know of it still holds, and that nothing of it stays.
+//! Each program by itself under our shim: that what we know of it still holds, and that nothing of it stays.
 
 use std::{
     fs,
@@ -58,8 +58,8 @@ impl Bench {
             stdout: self.run.path().join("stdout.log"),
             stderr: self.run.path().join("stderr.log"),
         };
-        let keeper = Path::new(env!("CARGO_BIN_EXE_agent-daemon"));
-        Attempt::start(keeper, self.run.path(), &invocation, limits).expect("a keeper")
+        let shim = Path::new(env!("CARGO_BIN_EXE_agent-daemon"));
+        Attempt::start(shim, self.run.path(), &invocation, limits).expect("a shim")
     }
 
     fn end(&self, attempt: &Attempt) -> Exit {
@@ -67,8 +67,8 @@ impl Bench {
         loop {
             match attempt.reports().recv_deadline(until) {
                 Ok(Report::Ended(exit)) => {
-                    // The keeper itself leaves right after its last word.
-                    let left = leftovers(self.run.path()).into_iter().filter(|pid| *pid != attempt.keeper());
+                    // The shim itself leaves right after its last word.
+                    let left = leftovers(self.run.path()).into_iter().filter(|pid| *pid != attempt.shim());
                     assert_eq!(left.collect::<Vec<_>>(), Vec::<u32>::new(), "nothing of it stays");
                     return exit;
                 }
@@ -189,7 +189,7 @@ fn is_ended_with_the_children_of_its_tools(program: Program) {
         assert!(ended.is_none(), "{ended:?} {}", bench.said());
         started.exists().then_some(())
     });
-    assert!(leftovers(bench.run.path()).len() >= 4, "the keeper, the program and what its tool started");
+    assert!(leftovers(bench.run.path()).len() >= 4, "the shim, the program and what its tool started");
     attempt.stop(Stop::Gently);
     let exit = bench.end(&attempt);
     assert_eq!(exit.stopped, Some(StopCause::Asked), "{exit:?}");

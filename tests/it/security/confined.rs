@@ -11,7 +11,7 @@ use crate::{
 
 #[test]
 fn a_worker_and_its_agents_leave_no_core_dumps() {
-    let mut project = Project::new("ulimit -c > core.txt\ncat /proc/$PPID/limits > keeper.txt");
+    let mut project = Project::new("ulimit -c > core.txt\ncat /proc/$PPID/limits > shim.txt");
     project.queue(json!([{"id": "A", "title": "t", "status": "ready"}]));
     // However generous the user's own limit is.
     let daemon = project.command("agent-daemon");
@@ -26,7 +26,7 @@ fn a_worker_and_its_agents_leave_no_core_dumps() {
         let line = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a limit").to_owned();
         line.split_whitespace().nth(4).map(String::from)
     };
-    assert_eq!(soft(&fs::read_to_string(project.path("keeper.txt")).expect("said")).as_deref(), Some("0"));
+    assert_eq!(soft(&fs::read_to_string(project.path("shim.txt")).expect("said")).as_deref(), Some("0"));
     let n = project.start_ready("builder", &[]);
     let pid_file = project.path(".agent-daemon-pids/builder.pid");
     let pid = eventually("it says its pid", || fs::read_to_string(&pid_file).ok()?.lines().next()?.parse::<u32>().ok());

@@ -117,14 +117,14 @@ const REFUSED: &[Deed] = &[
         &["no_evidence"],
     ),
     deed("no-leases", "rm -rf \"$OODATCAA_PROJECT\"/.leases/* \"$OODATCAA_PROJECT\"/.locks/queue.lock", &[]),
-    deed("stopped-keeper", "kill -STOP $PPID; sleep 0.3", &["no_evidence"]),
+    deed("stopped-shim", "kill -STOP $PPID; sleep 0.3", &["no_evidence"]),
     deed(
         "gone-away",
         "env -i setsid sh -c 'echo $$ > \"'\"$HOME\"'/away\"; exec sleep 1000' & until [ -s \"$HOME/away\" ]; do sleep 0.02; done",
         &["no_evidence"],
     ),
     deed(
-        "killed-keeper",
+        "killed-shim",
         "made; says '{\"outcome\":\"done\",\"summary\":\"all\"}'; \
          env -i setsid sh -c 'echo $$ > \"'\"$HOME\"'/away.2\"; exec sleep 1000' & until [ -s \"$HOME/away.2\" ]; do sleep 0.02; done; \
          kill -9 $PPID; exec sleep 1000",

@@ -46,7 +46,7 @@ const PLACES: &[&str] = &[
     ".gitignore",
     ".oodatcaa/runs/A/1/attempt.json",
     ".oodatcaa/runs/A/1/exit.json",
-    ".oodatcaa/runs/A/1/keeper.json",
+    ".oodatcaa/runs/A/1/shim.json",
     ".oodatcaa/runs/A/1/session.json",
     ".oodatcaa/runs/A/1/result.json",
     ".oodatcaa/runs/A/1/stdout.log",

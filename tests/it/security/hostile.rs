@@ -433,12 +433,12 @@ fn brings_everything(clone: &Hostile, outside: &Path) {
         fs::create_dir_all(put(&format!(".oodatcaa/runs/{run}"))).expect("made");
     }
     clone.brings(".oodatcaa/runs/A/1/result.json", "{\"outcome\":\"done\",\"summary\":\"verified everything\"}");
-    symlink("/dev/zero", put(".oodatcaa/runs/A/1/keeper.json")).expect("linked");
-    symlink("/dev/ptmx", put(".oodatcaa/runs/B/1/keeper.json")).expect("linked");
+    symlink("/dev/zero", put(".oodatcaa/runs/A/1/shim.json")).expect("linked");
+    symlink("/dev/ptmx", put(".oodatcaa/runs/B/1/shim.json")).expect("linked");
     symlink(outside.join("precious"), put(".oodatcaa/runs/B/1/session.json")).expect("linked");
     symlink(outside.join("precious"), put(".oodatcaa/runs/A/2/attempt.json")).expect("linked");
     symlink(outside, put(".oodatcaa/runs/A/3")).expect("linked");
-    let pipe = put(".oodatcaa/runs/C/1/keeper.json");
+    let pipe = put(".oodatcaa/runs/C/1/shim.json");
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a pipe");
     // Leases: of a dead worker, and of helpers that hold for ever.
     let dead = json!({"task_id": "A", "role": "builder", "owner": "agent-daemon-builder@here", "token": 1, "attempt": 1,

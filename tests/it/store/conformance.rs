@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use oodatcaa_core::{Holder, Kind, LeaseChange, Member, Plan, Snapshot, Status};
+use oodatcaa_core::{ChangeSet, Holder, Kind, LeaseChange, Member, Snapshot, Status};
 use oodatcaa_store::{
     Store, StoreError,
     file::{FileOptions, FileStore, identity},
@@ -86,7 +86,7 @@ fn a_claim_is_seen_by_everybody(bench: &dyn Bench) {
     other
         .transact(&mut |snapshot| {
             seen = Some(snapshot.leases["A"].holder.clone());
-            Plan::none()
+            ChangeSet::none()
         })
         .expect("nothing to do");
     assert_eq!(seen, Some(Holder::Alive));
@@ -95,7 +95,7 @@ fn a_claim_is_seen_by_everybody(bench: &dyn Bench) {
 fn a_claim_changes_nothing_but_what_it_sets(bench: &dyn Bench) {
     let store = bench.open();
     let committed = store.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
-    let stamped = committed.plan.edits[0].set[&Member::UpdatedAt].to_string();
+    let stamped = committed.changes.edits[0].set[&Member::UpdatedAt].to_string();
     let expected = QUEUE
         .replacen("\"ready\",\n      \"lease\": null", "\"in_progress\",\n      \"lease\": \"builder@here#1\"", 1)
         .replacen("[ 1,2 ]", &format!("[ 1,2 ],\n      \"updated_at\": {stamped}"), 1);
@@ -106,8 +106,8 @@ fn an_empty_plan_writes_nothing(bench: &dyn Bench) {
     let store = bench.open();
     store.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
     let (text, seq) = (bench.text(), store.events(0).expect("read").len());
-    let committed = store.transact(&mut |_| Plan::none()).expect("nothing to do");
-    assert!(committed.plan.is_empty() && committed.events.is_empty());
+    let committed = store.transact(&mut |_| ChangeSet::none()).expect("nothing to do");
+    assert!(committed.changes.is_empty() && committed.events.is_empty());
     assert_eq!((bench.text(), store.events(0).expect("read").len()), (text, seq));
 }
 
@@ -160,7 +160,7 @@ fn a_holder_that_is_gone_is_dead(bench: &dyn Bench) {
         let mut dead = false;
         let decide = &mut |snapshot: &Snapshot| {
             dead = matches!(snapshot.leases["A"].holder, Holder::Dead(_));
-            Plan::none()
+            ChangeSet::none()
         };
         other.transact(decide).expect("nothing to do");
         dead
@@ -178,7 +178,7 @@ fn a_heartbeat_leaves_queue_and_journal_alone(bench: &dyn Bench) {
         .transact(&mut |snapshot| {
             let lease = snapshot.leases["A"].ours().expect("ours").beaten(&snapshot.now);
             beaten = Some(lease.clone());
-            Plan { leases: vec![LeaseChange::Write(lease)], ..Plan::none() }
+            ChangeSet { leases: vec![LeaseChange::Write(lease)], ..ChangeSet::none() }
         })
         .expect("committed");
     assert_eq!(store.read().expect("read").snapshot.leases["A"].ours(), beaten.as_ref());
@@ -196,9 +196,9 @@ fn no_change_is_lost_between_workers(bench: &dyn Bench) {
                         store
                             .transact(&mut |snapshot| {
                                 let attempts = snapshot.queue.find("B").expect("there").attempts;
-                                let mut plan = Plan::none();
-                                plan.set(&id("B"), Member::Attempts, attempts + 1);
-                                plan
+                                let mut changes = ChangeSet::none();
+                                changes.set(&id("B"), Member::Attempts, attempts + 1);
+                                changes
                             })
                             .expect("committed");
                     }
@@ -222,7 +222,7 @@ fn an_edit_by_hand_is_observed_once(bench: &dyn Bench) {
     let committed = one
         .transact(&mut |snapshot| {
             known = snapshot.history.task(&id("B")).and_then(|known| known.status.clone());
-            Plan::none()
+            ChangeSet::none()
         })
         .expect("observed");
     assert_eq!(known, Some(Status::DONE), "a decision knows what was observed");
@@ -239,10 +239,10 @@ fn an_edit_by_hand_is_observed_once(bench: &dyn Bench) {
         ]
     );
     for store in [&one, &other] {
-        assert_eq!(store.transact(&mut |_| Plan::none()).expect("nothing to do").events, []);
+        assert_eq!(store.transact(&mut |_| ChangeSet::none()).expect("nothing to do").events, []);
     }
     bench.edit(QUEUE);
-    let committed = other.transact(&mut |_| Plan::none()).expect("observed");
+    let committed = other.transact(&mut |_| ChangeSet::none()).expect("observed");
     let gone: Vec<bool> = committed.events.iter().map(|event| event.flag("gone")).collect();
     assert_eq!(gone, [false, false, true]);
 }
@@ -253,12 +253,12 @@ fn a_decision_is_made_anew_on_what_somebody_wrote(bench: &dyn Bench) {
     let committed = store
         .transact(&mut |snapshot| {
             calls += 1;
-            let plan = claim(snapshot, "A");
+            let changes = claim(snapshot, "A");
             if calls == 1 {
                 // As long as before, so that only the content tells.
                 bench.edit(&bench.text().replace("\"attempts\": 0", "\"attempts\": 7"));
             }
-            plan
+            changes
         })
         .expect("committed");
     assert_eq!(calls, 2);
@@ -330,7 +330,7 @@ fn a_broken_queue_stops_changes_and_no_reading(bench: &dyn Bench) {
     }
     let beat = &mut |snapshot: &Snapshot| {
         let lease = snapshot.leases["A"].ours().expect("ours").beaten(&snapshot.now);
-        Plan { leases: vec![LeaseChange::Write(lease)], ..Plan::none() }
+        ChangeSet { leases: vec![LeaseChange::Write(lease)], ..ChangeSet::none() }
     };
     one.transact(beat).expect("who works goes on");
     let reading = one.read().expect("the last good content");
@@ -348,9 +348,9 @@ fn a_broken_queue_stops_changes_and_no_reading(bench: &dyn Bench) {
 fn a_plan_about_nothing_fails_and_leaves_no_lease(bench: &dyn Bench) {
     let store = bench.open();
     let error = store.transact(&mut |snapshot| {
-        let mut plan = claim(snapshot, "A");
-        plan.set(&id("Z"), Member::Branch, "b");
-        plan
+        let mut changes = claim(snapshot, "A");
+        changes.set(&id("Z"), Member::Branch, "b");
+        changes
     });
     assert!(error.is_err());
     assert_eq!(bench.text(), QUEUE);
@@ -374,7 +374,7 @@ fn a_task_is_taken_again_in_one_commit(bench: &dyn Bench) {
     other
         .transact(&mut |snapshot| {
             holders = snapshot.leases.values().map(|held| (held.token().0, held.holder.clone())).collect();
-            Plan::none()
+            ChangeSet::none()
         })
         .expect("nothing to do");
     assert_eq!(holders, [(2, Holder::Alive), (1, Holder::Alive)]);

@@ -3,7 +3,7 @@
 use std::{os::unix::process::ExitStatusExt, path::Path, process::Command};
 
 use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{Holder, LeaseChange, Plan, Snapshot, Status};
+use oodatcaa_core::{ChangeSet, Holder, LeaseChange, Snapshot, Status};
 use oodatcaa_store::{
     Store, StoreError,
     file::{FileOptions, FileStore, identity},
@@ -90,7 +90,7 @@ fn a_directory_that_does_not_reach_the_disk_is_tried_once_more_with_a_fresh_file
         // Unknown to the disk is not unknown to us: what stands there now is what counts.
         let other = project.open();
         assert_eq!(status(&store, "A"), status(&other, "A"));
-        other.transact(&mut |_| Plan::none()).expect("goes on");
+        other.transact(&mut |_| ChangeSet::none()).expect("goes on");
     });
 }
 
@@ -107,7 +107,7 @@ fn a_lease_that_cannot_be_removed_is_a_dead_one() {
             .open()
             .transact(&mut |snapshot| {
                 holder = snapshot.leases.get("A").map(|held| held.holder.clone());
-                Plan::none()
+                ChangeSet::none()
             })
             .expect("nothing to do");
         assert!(matches!(holder, Some(Holder::Dead(_))), "{holder:?}");
@@ -151,9 +151,9 @@ enum Operation {
 }
 
 /// The lease of `A`, written again.
-fn beat(snapshot: &Snapshot) -> Plan {
+fn beat(snapshot: &Snapshot) -> ChangeSet {
     let lease = snapshot.leases["A"].ours().expect("ours").beaten(&snapshot.now);
-    Plan { leases: vec![LeaseChange::Write(lease)], ..Plan::none() }
+    ChangeSet { leases: vec![LeaseChange::Write(lease)], ..ChangeSet::none() }
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn fails_once(point: &str, error: &str, operation: Operation) {
             .queue
             .tasks()
             .all(|task| snapshot.history.task(&task.id).and_then(|known| known.status.as_ref()) == Some(&task.status));
-        Plan::none()
+        ChangeSet::none()
     };
     let mut look = look;
     other.transact(&mut look).unwrap_or_else(|error| panic!("{words}: {error}"));
@@ -283,7 +283,7 @@ fn a_kill_between_any_two_steps_is_mended() {
                 let lease = snapshot.leases.get("A").map(|held| held.holder.clone());
                 let known = snapshot.history.task(&id("A")).and_then(|known| known.status.clone());
                 seen = Some((lease, known == snapshot.queue.find("A").map(|task| task.status.clone())));
-                Plan::none()
+                ChangeSet::none()
             })
             .unwrap_or_else(|error| panic!("{point}: {error}"));
         let (lease, agrees) = seen.expect("called");

@@ -10,7 +10,7 @@ use std::{
 };
 
 use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{LeaseRecord, Member, Plan, Status};
+use oodatcaa_core::{ChangeSet, LeaseRecord, Member, Status};
 use oodatcaa_store::{
     Store, StoreError,
     file::{FileOptions, FileStore, identity},
@@ -139,9 +139,9 @@ fn no_change_is_lost_even_when_somebody_removes_the_lock_file() {
         for _ in 0..15 {
             let more = &mut |snapshot: &oodatcaa_core::Snapshot| {
                 let attempts = snapshot.queue.find("B").expect("there").attempts;
-                let mut plan = Plan::none();
-                plan.set(&id("B"), Member::Attempts, attempts + 1);
-                plan
+                let mut changes = ChangeSet::none();
+                changes.set(&id("B"), Member::Attempts, attempts + 1);
+                changes
             };
             store.transact(more).expect("so many removals do not outlast the tries of one call");
         }
@@ -175,10 +175,10 @@ fn contender() {
     for _ in 0..20 {
         let committed = store.transact(&mut |snapshot| {
             let task = snapshot.queue.find("B").expect("there");
-            let mut plan =
+            let mut changes =
                 moved(snapshot, "B", if task.status == Status::READY { &Status::BLOCKED } else { &Status::READY });
-            plan.set(&task.id, Member::Attempts, task.attempts + 1);
-            plan
+            changes.set(&task.id, Member::Attempts, task.attempts + 1);
+            changes
         });
         committed.expect("committed");
     }

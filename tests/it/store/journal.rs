@@ -2,7 +2,7 @@
 
 use std::{fs, io::Write};
 
-use oodatcaa_core::{Plan, Status, observe};
+use oodatcaa_core::{ChangeSet, Status, external_edits};
 use oodatcaa_store::Store;
 
 use super::{Project, QUEUE, claim, id, kinds, moved, nothing, settle};
@@ -79,7 +79,7 @@ fn an_event_that_a_crash_swallowed_is_told_with_its_true_actor() {
     project.open().transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
     fs::write(project.layout().journal(), before).expect("written");
     let store = project.open();
-    let committed = store.transact(&mut |_| Plan::none()).expect("observed");
+    let committed = store.transact(&mut |_| ChangeSet::none()).expect("observed");
     assert_eq!(kinds(&committed.events), ["lease.acquired", "task.moved"]);
     assert_eq!(committed.events[1].text("to"), Some("in_progress"));
     assert!(committed.events.iter().all(|event| event.actor == "worker:builder@here"), "as the lease names it");
@@ -118,8 +118,8 @@ fn an_old_queue_that_was_put_back_is_left_as_it_is_and_seen() {
     let mut seen = None;
     store
         .transact(&mut |snapshot| {
-            seen = Some((observe::behind(snapshot).is_some(), snapshot.highest_token(&id("A")).0));
-            Plan::none()
+            seen = Some((external_edits::behind(snapshot).is_some(), snapshot.highest_token(&id("A")).0));
+            ChangeSet::none()
         })
         .expect("nothing to do");
     assert_eq!(seen, Some((true, 1)), "the token is not forgotten");

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use oodatcaa_core::{Holder, LeaseRecord, Plan, Status};
+use oodatcaa_core::{ChangeSet, Holder, LeaseRecord, Status};
 use oodatcaa_store::{Store, file::identity};
 
 use super::{Project, QUEUE, claim, eventually, id, moved, settle};
@@ -15,7 +15,7 @@ fn holder(store: &dyn Store, task: &str) -> Option<Holder> {
     store
         .transact(&mut |snapshot| {
             holder = snapshot.leases.get(task).map(|held| held.holder.clone());
-            Plan::none()
+            ChangeSet::none()
         })
         .expect("nothing to do");
     holder
@@ -43,8 +43,8 @@ fn helpers_leases_are_read_in_every_dialect() {
     assert_eq!(leases["B"].owner(), "somebody");
     assert!(matches!(leases["C"].record, LeaseRecord::Broken { .. }));
 
-    let mut plan = None;
-    store.transact(&mut |snapshot| plan.insert(claim(snapshot, "B")).clone()).expect("taken over");
+    let mut changes = None;
+    store.transact(&mut |snapshot| changes.insert(claim(snapshot, "B")).clone()).expect("taken over");
     assert!(!project.layout().leases().join("B-somebody.json").exists(), "ours stands in its place");
     assert!(store.read().expect("read").snapshot.leases["B"].ours().is_some());
     store.transact(&mut |snapshot| settle(snapshot, "A", &Status::READY)).expect("dropped");
@@ -60,7 +60,7 @@ fn a_lease_says_what_was_written_last_however_fast() {
         one.transact(&mut |snapshot| {
             let lease = snapshot.leases["A"].ours().expect("ours").clone();
             let lease = oodatcaa_core::Lease { pgid: Some(1_000 + group), ..lease };
-            Plan { leases: vec![oodatcaa_core::LeaseChange::Write(lease)], ..Plan::none() }
+            ChangeSet { leases: vec![oodatcaa_core::LeaseChange::Write(lease)], ..ChangeSet::none() }
         })
         .expect("committed");
         let read = other.read().expect("read").snapshot;

@@ -11,10 +11,11 @@ use std::{
 };
 
 use oodatcaa_core::{
-    Class, Held, Lease, LeaseChange, LeaseRecord, Outcome, Plan, Role, Snapshot, Status, TaskId, Token, Workflow,
+    ChangeSet, Class, Lease, LeaseChange, LeaseRecord, LeaseState, Outcome, Role, Snapshot, Status, TaskId, Token,
+    Workflow,
     claim::{self, Claimant},
     event::Actor,
-    operate,
+    manual,
     outcome::Retry,
     policy::Policy,
     pool::Offer,
@@ -291,10 +292,10 @@ impl Real {
         let mut claimed = None;
         self.stores[by]
             .transact(&mut |seen| {
-                let (plan, lease) = claim::decide(seen, &flow(), &me)
-                    .map_or_else(|_| (Plan::none(), None), |(plan, lease)| (plan, Some(lease)));
+                let (changes, lease) = claim::decide(seen, &flow(), &me)
+                    .map_or_else(|_| (ChangeSet::none(), None), |(changes, lease)| (changes, Some(lease)));
                 claimed = lease;
-                plan
+                changes
             })
             .expect("committed");
         if let Some(lease) = claimed {
@@ -308,13 +309,13 @@ impl Real {
     fn beat(&self, by: usize, task: &str) -> Result<(), StoreError> {
         let Some(mine) = self.holds[by].get(task) else { return Ok(()) };
         let beat = |seen: &Snapshot| {
-            let mut plan = Plan::none();
+            let mut changes = ChangeSet::none();
             if let Some(LeaseRecord::Ours(lease)) = seen.leases.get(task).map(|held| &held.record)
                 && !settle::superseded(seen, mine)
             {
-                plan.leases.push(LeaseChange::Write(lease.beaten(&seen.now)));
+                changes.leases.push(LeaseChange::Write(lease.beaten(&seen.now)));
             }
-            plan
+            changes
         };
         self.stores[by].transact(&mut |seen| beat(seen)).map(drop)
     }
@@ -326,7 +327,7 @@ impl Real {
             false => Outcome::failed(Class::Interrupted, "no"),
         };
         self.stores[by]
-            .transact(&mut |seen| settle::decide(seen, &flow(), &mine, &outcome, &retry(), &settle::Facts::default()))
+            .transact(&mut |seen| settle::decide(seen, &flow(), &mine, &outcome, &retry(), &settle::Usage::default()))
             .expect("committed");
     }
 
@@ -339,12 +340,12 @@ impl Real {
     fn verb(&self, verb: Verb, task: &TaskId) {
         let me = Actor::Human("me".into());
         let decide = |seen: &Snapshot| match verb {
-            Verb::Done => operate::done(seen, task, "it is", &me),
-            Verb::Block => operate::block(seen, task, "wait", &me),
-            Verb::Cancel => operate::cancel(seen, task, None, false, &me),
+            Verb::Done => manual::done(seen, task, "it is", &me),
+            Verb::Block => manual::block(seen, task, "wait", &me),
+            Verb::Cancel => manual::cancel(seen, task, None, false, &me),
             Verb::Release => {
-                let token = seen.leases.get(task).map_or(Token(0), Held::token);
-                operate::release(seen, &flow(), task, token, None, "hangs", &me)
+                let token = seen.leases.get(task).map_or(Token(0), LeaseState::token);
+                manual::release(seen, &flow(), task, token, None, "hangs", &me)
             }
         };
         self.project.open_as(None).transact(&mut |seen| decide(seen).unwrap_or_default()).expect("committed");
@@ -371,7 +372,7 @@ impl Real {
         let whole = self.project.queue();
         let cut = if half { whole.len() / 2 } else { 1 };
         self.write(&whole[..cut], half);
-        let look = self.stores[by].transact(&mut |_| Plan::none());
+        let look = self.stores[by].transact(&mut |_| ChangeSet::none());
         assert!(matches!(look, Err(StoreError::Invalid(_))), "{look:?}");
         for task in self.holds[by].keys() {
             // A lease that is not there cannot be beaten; then the broken queue is the answer.
@@ -380,7 +381,7 @@ impl Real {
         }
         assert_eq!(self.project.queue(), whole[..cut], "what cannot be read is not written over");
         self.write(&whole, !half);
-        self.stores[by].transact(&mut |_| Plan::none()).expect("whole again");
+        self.stores[by].transact(&mut |_| ChangeSet::none()).expect("whole again");
     }
 }
 
@@ -463,7 +464,7 @@ impl StateMachineTest for Table {
 
     fn teardown(real: Real, _: Table) {
         // Whoever polls next makes journal and queue agree.
-        real.stores[0].transact(&mut |_| Plan::none()).expect("committed");
+        real.stores[0].transact(&mut |_| ChangeSet::none()).expect("committed");
         let seen = real.stores[0].read().expect("read").snapshot;
         for task in seen.queue.tasks() {
             let told = seen.history.task(&task.id).and_then(|known| known.status.clone());

@@ -13,7 +13,7 @@ use super::{Project, QUEUE, claim, id, settle};
 
 fn claimed(store: &dyn Store, task: &str) -> (Token, RunName) {
     let committed = store.transact(&mut |snapshot| claim(snapshot, task)).expect("committed");
-    let lease = committed.plan.takes().next().expect("a claim");
+    let lease = committed.changes.takes().next().expect("a claim");
     (lease.token, lease.run_name())
 }
 

@@ -353,7 +353,7 @@ impl Drop for Project {
             let _ = child.kill();
             let _ = child.wait();
         }
-        // A keeper that has just lost its worker still writes into the directory.
+        // A shim that has just lost its worker still writes into the directory.
         let deadline = Instant::now() + Duration::from_secs(5);
         while !self.agents().is_empty() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(10));

@@ -112,7 +112,7 @@ fn a_project_that_is_renamed_keeps_its_worktrees() {
     let again = Workspace::prepare(&layout, &repo.config, &one, Token(2)).unwrap();
     assert_eq!((again.path(), again.branch()), (first.path(), first.branch()));
     assert_eq!(git(again.path(), &["rev-parse", "HEAD"]), work);
-    assert!(prune::remove(&layout, &repo.config, &two.id, Wish::SAFE).unwrap().is_some());
+    assert!(prune::remove(&layout, &repo.config, &two.id, PrunePolicy::SAFE).unwrap().is_some());
 }
 
 #[test]

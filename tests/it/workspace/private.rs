@@ -18,7 +18,7 @@ impl Repo {
     }
 
     fn takes_away(&self, task: &Task) {
-        let removed = prune::remove(&self.layout(), &self.config, &task.id, Wish::FORCE).unwrap();
+        let removed = prune::remove(&self.layout(), &self.config, &task.id, PrunePolicy::FORCE).unwrap();
         assert!(removed.is_some_and(|removed| !removed.path.exists()));
     }
 }
@@ -43,8 +43,8 @@ fn a_submodule_is_ready_in_a_new_worktree_and_its_commits_outlive_it() {
 
     write(&lib, "lib.txt", "better\n");
     assert_eq!(workspace.unfinished_submodules().unwrap(), ["lib"]);
-    let kept = prune::remove(&repo.layout(), &repo.config, &one.id, Wish::CANCELLED);
-    assert!(matches!(kept, Err(WorkspaceError::Kept { why: Keep::Unsaved(_), .. })), "{kept:?}");
+    let kept = prune::remove(&repo.layout(), &repo.config, &one.id, PrunePolicy::CANCELLED);
+    assert!(matches!(kept, Err(WorkspaceError::Kept { why: KeepReason::Unsaved(_), .. })), "{kept:?}");
     let better = commit_all(&lib, "better");
     assert!(workspace.unfinished_submodules().unwrap().is_empty());
     commit_all(workspace.path(), "use it");

@@ -1,11 +1,11 @@
 //! A client for agents that speak the Agent Client Protocol: our own program in a hidden mode, between
-//! a keeper and such an agent.
+//! a shim and such an agent.
 //!
-//! The protocol is a conversation, and a keeper only gives a program its prompt and keeps its output.
+//! The protocol is a conversation, and a shim only gives a program its prompt and keeps its output.
 //! So this process reads the prompt from its standard input, holds the conversation, answers what the
 //! agent may do, and writes what happens to its standard output, one event a line, for the dialect
 //! `acp` to read. What an event means, the description `acp` says; limits and the end of the tree are
-//! the keeper's and the watcher's.
+//! the shim's and the watcher's.
 
 mod answer;
 mod events;
@@ -109,7 +109,7 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let files = Files::new(&flags.workspace, &flags.also, flags.permissions != Permit::Plan);
+    let files = Files::new(&flags.workspace, &flags.also, flags.permissions != Permit::ChangeSet);
     let mut talk = Talk::new(peer, events, files, &flags);
     let good = talk.hold(&prompt);
     talk.close();

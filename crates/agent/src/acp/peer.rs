@@ -148,7 +148,7 @@ impl Peer {
                 break;
             }
         }
-        // What it leaves behind the keeper ends.
+        // What it leaves behind the shim ends.
         let _ = self.child.kill();
         let _ = self.child.wait();
         None

@@ -10,7 +10,7 @@ use super::clock::clock;
 use crate::{
     descriptor::{Descriptor, ErrorRule, RetryUnit, Source},
     failure::{self, Failure},
-    stream::{Facts, Hit, State},
+    stream::{Hit, RunState, State},
 };
 use oodatcaa_core::environment;
 use oodatcaa_process::Ended;
@@ -28,19 +28,19 @@ pub struct Judgement {
 
 /// Judges a run; `None` for a success. `lingered`: it was ended by us after its last word.
 pub fn judge(descriptor: &Descriptor, state: &State, ended: &Ended, lingered: bool) -> Option<Judgement> {
-    let facts = state.facts();
+    let run = state.run();
     let code = match ended {
         Ended::Exited(code) => Some(*code),
         _ => None,
     };
     let good_exit = lingered || code.is_some_and(|code| descriptor.success.rc.contains(&code));
-    let said_well = facts.terminal.is_some_and(|terminal| terminal.ok);
+    let said_well = run.terminal.is_some_and(|terminal| terminal.ok);
     let found = |hit: &Hit| {
-        let words = facts.message.clone().unwrap_or_else(|| plain_words(&hit.words));
-        Some(judged(facts, hit.failure, words))
+        let words = run.message.clone().unwrap_or_else(|| plain_words(&hit.words));
+        Some(judged(run, hit.failure, words))
     };
     let hits = |wanted: &dyn Fn(&ErrorRule) -> bool| {
-        let rules = descriptor.errors.iter().zip(&facts.hits);
+        let rules = descriptor.errors.iter().zip(&run.hits);
         rules.filter(|(rule, _)| wanted(rule)).find_map(|(_, hit)| hit.clone())
     };
 
@@ -48,16 +48,16 @@ pub fn judge(descriptor: &Descriptor, state: &State, ended: &Ended, lingered: bo
         return found(&hit);
     }
     if let Some((failure, line)) = by_stderr(descriptor, state, &|rule| rule.always) {
-        return Some(judged(facts, failure, line));
+        return Some(judged(run, failure, line));
     }
     if said_well && good_exit {
-        let nothing_worked = facts.observation.denials > 0 && facts.tools_ok == 0;
-        let words = format!("{} tool calls were not allowed, and none worked", facts.observation.denials);
-        return nothing_worked.then(|| judged(facts, Failure::ToolDenied, words));
+        let nothing_worked = run.observation.denials > 0 && run.tools_ok == 0;
+        let words = format!("{} tool calls were not allowed, and none worked", run.observation.denials);
+        return nothing_worked.then(|| judged(run, Failure::ToolDenied, words));
     }
     // Without a time it is no window that is used up, whatever the event is called.
-    if facts.quota.as_ref().is_some_and(|quota| quota.resets_at.is_some()) {
-        return Some(judged(facts, Failure::QuotaWindow, facts.message.clone().unwrap_or_default()));
+    if run.quota.as_ref().is_some_and(|quota| quota.resets_at.is_some()) {
+        return Some(judged(run, Failure::QuotaWindow, run.message.clone().unwrap_or_default()));
     }
     for by_value in [true, false] {
         if let Some(hit) = hits(&|rule| rule.regex.is_none() == by_value) {
@@ -67,19 +67,19 @@ pub fn judge(descriptor: &Descriptor, state: &State, ended: &Ended, lingered: bo
     if let Some(code) = code
         && let Some(failure) = by_exit(descriptor, code)
     {
-        return Some(judged(facts, failure, facts.message.clone().unwrap_or_default()));
+        return Some(judged(run, failure, run.message.clone().unwrap_or_default()));
     }
     if let Some((failure, line)) = by_stderr(descriptor, state, &|_| true) {
-        return Some(judged(facts, failure, line));
+        return Some(judged(run, failure, line));
     }
-    if let Some((failure, words)) = &facts.early {
-        return Some(judged(facts, *failure, words.clone()));
+    if let Some((failure, words)) = &run.early {
+        return Some(judged(run, *failure, words.clone()));
     }
-    let message = facts.message.clone();
+    let message = run.message.clone();
     let (failure, words) = match ended {
         Ended::Signalled(signal) => (Failure::Killed, failure::signal(*signal)),
         Ended::Unknown => (Failure::Killed, "how it ended is not known".into()),
-        _ if facts.terminal.is_some() && !said_well => (Failure::Unknown, message.unwrap_or_default()),
+        _ if run.terminal.is_some() && !said_well => (Failure::Unknown, message.unwrap_or_default()),
         _ if code.is_some_and(|code| environment::CANNOT_RUN.contains(&code)) => {
             (Failure::NotInstalled, state.stderr().trim().to_owned())
         }
@@ -94,7 +94,7 @@ pub fn judge(descriptor: &Descriptor, state: &State, ended: &Ended, lingered: bo
         }
         _ => (Failure::Protocol, message.unwrap_or_default()),
     };
-    Some(judged(facts, failure, words))
+    Some(judged(run, failure, words))
 }
 
 /// A word of an enumeration (`401`, `rate_limit`) says nothing to people that the failure does not say.
@@ -116,18 +116,18 @@ fn by_exit(descriptor: &Descriptor, code: i32) -> Option<Failure> {
     rules.filter_map(|rule| rule.map.get(&code.to_string())).next().copied()
 }
 
-fn judged(facts: &Facts, failure: Failure, words: String) -> Judgement {
-    Judgement { failure, words, retry_at: retry_at(facts, failure, Utc::now()) }
+fn judged(run: &RunState, failure: Failure, words: String) -> Judgement {
+    Judgement { failure, words, retry_at: retry_at(run, failure, Utc::now()) }
 }
 
 /// When the service said that it serves again; a time that makes no sense is none.
-pub fn retry_at(facts: &Facts, failure: Failure, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+pub fn retry_at(run: &RunState, failure: Failure, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     use Failure::{Billing, Overloaded, ProviderError, QuotaWindow, RateLimited};
     if !matches!(failure, Billing | Overloaded | ProviderError | QuotaWindow | RateLimited) {
         return None;
     }
-    let stated = facts.quota.as_ref().and_then(|quota| quota.resets_at);
-    let at = match (stated, &facts.retry) {
+    let stated = run.quota.as_ref().and_then(|quota| quota.resets_at);
+    let at = match (stated, &run.retry) {
         (Some(seconds), _) => DateTime::from_timestamp(seconds, 0),
         (None, Some((unit, word))) => written(*unit, word, now),
         (None, None) => None,

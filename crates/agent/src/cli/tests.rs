@@ -88,7 +88,7 @@ fn the_slots_home_holds_the_programs_state() {
         &AgentConfig { set: BTreeMap::from([("GEMINI_API_KEY".into(), "k".into())]), ..config("gemini") },
     );
     assert!(gemini.wants_home());
-    gemini.furnish(&dir.path().join("home")).expect("a good slot");
+    gemini.prepare_home(&dir.path().join("home")).expect("a good slot");
     let env = gemini.invocation(&assignment).env;
     assert!(env["GEMINI_CLI_HOME"].starts_with(&*dir.path().to_string_lossy()));
     let settings = dir.path().join("home/gemini/.gemini/settings.json");
@@ -225,12 +225,12 @@ fn the_same_calls_again_and_again_are_a_circle() {
         let command = ["make", "make test"][second as usize % 2];
         opencode.feed(Stream::Stdout, call(command).as_bytes(), at(second * 10));
     }
-    let circle = opencode.circles().expect("a circle");
+    let circle = opencode.loops().expect("a circle");
     assert_eq!((circle.class, circle.patience), (Class::AgentFailed, Duration::from_secs(300)));
     assert!(circle.words.starts_with("38 tool calls in a row") && circle.words.contains("`bash`"), "{circle:?}");
     assert_eq!(opencode.verdict(at(400)), None, "whether something changes, others see");
     opencode.feed(Stream::Stdout, call("make install").as_bytes(), at(401));
-    assert_eq!(opencode.circles(), None, "something new");
+    assert_eq!(opencode.loops(), None, "something new");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::{
     descriptor::Descriptor,
     failure::Failure,
     stream::State,
-    watcher::{Circle, Observation, Stream, Watcher},
+    watcher::{Loop, Observation, Stream, Watcher},
 };
 use oodatcaa_core::{Class, text};
 
@@ -40,14 +40,14 @@ impl Watch {
     }
 
     fn look(&mut self) {
-        if let Some((unit, word, count)) = &self.state.facts().waits
+        if let Some((unit, word, count)) = &self.state.run().waits
             && *count != self.waits.0
         {
             let now = Utc::now();
             let until = judge::written(*unit, word, now).filter(|until| *until - now >= BRIEF);
             self.waits = (*count, until);
         }
-        self.seen.clone_from(&self.state.facts().observation);
+        self.seen.clone_from(&self.state.run().observation);
         if let Some(before) = &self.before {
             before.take_off(&mut self.seen);
         }
@@ -55,7 +55,7 @@ impl Watch {
 
     /// What would be a reason to end the run, and when.
     fn limits(&self) -> Vec<(Duration, Failure, String)> {
-        let facts = self.state.facts();
+        let run = self.state.run();
         let limits = &self.descriptor.limits;
         let mut all = Vec::new();
         let mut limit = |seconds: u64, since: Duration, failure: Failure, words: &dyn Fn(String) -> String| {
@@ -64,28 +64,28 @@ impl Watch {
                 all.push((since + time, failure, words(text::duration(time))));
             }
         };
-        if facts.observation.ended {
+        if run.observation.ended {
             return all;
         }
-        if facts.events == 0 {
+        if run.events == 0 {
             limit(limits.first_output_s, Duration::ZERO, Failure::Stalled, &|time| {
                 format!("no event in its first {time}")
             });
         }
-        match facts.open.values().min_by_key(|open| open.since) {
+        match run.open.values().min_by_key(|open| open.since) {
             Some(open) => limit(limits.tool_s, open.since, Failure::Stalled, &|time| {
                 format!("its tool `{}` has been open for {time}", open.name)
             }),
-            None => limit(limits.stall_s, facts.progress, limits.stall, &|time| {
+            None => limit(limits.stall_s, run.progress, limits.stall, &|time| {
                 format!("no event of the model or a tool for {time}")
             }),
         }
-        if limits.steps > 0 && facts.observation.steps > limits.steps {
-            let words = format!("{} steps, more than the {} allowed", facts.observation.steps, limits.steps);
+        if limits.steps > 0 && run.observation.steps > limits.steps {
+            let words = format!("{} steps, more than the {} allowed", run.observation.steps, limits.steps);
             all.push((Duration::ZERO, Failure::TurnLimit, words));
         }
-        if limits.idle_steps > 0 && facts.idle_steps >= limits.idle_steps {
-            let words = format!("{} steps in a row without a tool and without new words", facts.idle_steps);
+        if limits.idle_steps > 0 && run.idle_steps >= limits.idle_steps {
+            let words = format!("{} steps in a row without a tool and without new words", run.idle_steps);
             all.push((Duration::ZERO, Failure::Loop, words));
         }
         all
@@ -96,7 +96,7 @@ impl Watch {
             // It has told how it ended; nothing is left to be cut short.
             return None;
         }
-        if let Some(early) = &self.state.facts().early {
+        if let Some(early) = &self.state.run().early {
             return Some(early.clone());
         }
         self.limits().into_iter().find(|(at, ..)| *at <= now).map(|(_, failure, words)| (failure, words))
@@ -122,7 +122,7 @@ impl Watcher for Watch {
     fn verdict(&self, now: Duration) -> Option<(Class, String)> {
         let (failure, words) = self.failure(now)?;
         let kind = failure.words().trim_end_matches('.').to_lowercase();
-        let mut reason = match (&self.state.facts().early, words.is_empty()) {
+        let mut reason = match (&self.state.run().early, words.is_empty()) {
             // Our own limits say all of it.
             (None, _) => format!("ended: {words}"),
             (Some(_), true) => format!("ended: {kind}"),
@@ -134,8 +134,8 @@ impl Watcher for Watch {
         Some((failure.class(), reason))
     }
 
-    fn circles(&self) -> Option<Circle> {
-        let (limits, repeat) = (&self.descriptor.limits, &self.state.facts().repeat);
+    fn loops(&self) -> Option<Loop> {
+        let (limits, repeat) = (&self.descriptor.limits, &self.state.run().repeat);
         if limits.repeats == 0 || repeat.count < limits.repeats || self.seen.ended {
             return None;
         }
@@ -143,21 +143,21 @@ impl Watcher for Watch {
             "{} tool calls in a row that it had made before, the last of them `{}`, and nothing changed",
             repeat.count, repeat.name
         );
-        Some(Circle { class: Failure::Loop.class(), patience: Duration::from_secs(limits.repeat_s), words })
+        Some(Loop { class: Failure::Loop.class(), patience: Duration::from_secs(limits.repeat_s), words })
     }
 
     fn next_check(&self, now: Duration) -> Option<Duration> {
-        if self.state.facts().observation.ended {
+        if self.state.run().observation.ended {
             let linger = Duration::from_secs(self.descriptor.limits.linger_s);
-            return (!linger.is_zero()).then(|| (self.state.facts().ended_at + linger).max(now));
+            return (!linger.is_zero()).then(|| (self.state.run().ended_at + linger).max(now));
         }
         self.limits().into_iter().map(|(at, ..)| at.max(now)).min()
     }
 
     fn retry_at(&self) -> Option<DateTime<Utc>> {
-        let facts = self.state.facts();
-        let (failure, _) = facts.early.as_ref()?;
-        judge::retry_at(facts, *failure, Utc::now())
+        let run = self.state.run();
+        let (failure, _) = run.early.as_ref()?;
+        judge::retry_at(run, *failure, Utc::now())
     }
 
     fn waits(&self) -> Option<DateTime<Utc>> {
@@ -166,7 +166,7 @@ impl Watcher for Watch {
 
     fn lingers(&self, now: Duration) -> bool {
         let linger = Duration::from_secs(self.descriptor.limits.linger_s);
-        let facts = self.state.facts();
-        facts.observation.ended && !linger.is_zero() && facts.ended_at + linger <= now
+        let run = self.state.run();
+        run.observation.ended && !linger.is_zero() && run.ended_at + linger <= now
     }
 }

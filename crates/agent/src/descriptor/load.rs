@@ -34,7 +34,7 @@ pub enum BadDescriptor {
     },
     /// `extends` goes round.
     #[error("use the adapter `{0}`: what it `extends` leads back to it")]
-    Circle(String),
+    Loop(String),
     /// It is not of the form.
     #[error("use the adapter `{name}`: {what}")]
     Form {
@@ -63,7 +63,7 @@ pub fn table(name: &str, own: &BTreeMap<String, Table>) -> Result<Table, BadDesc
 
 fn merged(name: &str, own: &BTreeMap<String, Table>, seen: &mut Vec<String>) -> Result<Table, BadDescriptor> {
     if seen.iter().any(|other| other == name) {
-        return Err(BadDescriptor::Circle(name.into()));
+        return Err(BadDescriptor::Loop(name.into()));
     }
     seen.push(name.into());
     let ships = shipped(name);
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!((mine.id.as_str(), mine.program.names[0].as_str()), ("mine", "mine"));
         assert!(!mine.map.terminal.is_empty());
         let round = own("a", "extends = \"a\"");
-        assert_eq!(load("a", &round), Err(BadDescriptor::Circle("a".into())));
+        assert_eq!(load("a", &round), Err(BadDescriptor::Loop("a".into())));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::{Grammar, event, facts::Facts, usage::Figures};
+use super::{Grammar, event, state::RunState, usage::Figures};
 use crate::descriptor::Descriptor;
 
 #[derive(Default)]
@@ -24,7 +24,7 @@ const MESSAGES: usize = 100_000;
 const NAME: usize = 100;
 
 impl Claude {
-    fn figures(&mut self, id: &str, usage: &Value, facts: &mut Facts) {
+    fn figures(&mut self, id: &str, usage: &Value, state: &mut RunState) {
         let number = |name: &str| usage.get(name).and_then(Value::as_u64).unwrap_or(0);
         let cached = number("cache_read_input_tokens");
         let input = number("input_tokens").saturating_add(number("cache_creation_input_tokens")).saturating_add(cached);
@@ -40,12 +40,12 @@ impl Claude {
             false => None,
         };
         self.all = self.all.minus(before.unwrap_or_default()).plus(figures);
-        facts.live(self.all);
+        state.live(self.all);
     }
 }
 
 impl Grammar for Claude {
-    fn read(&mut self, event: &Value, descriptor: &Descriptor, facts: &mut Facts) {
+    fn read(&mut self, event: &Value, descriptor: &Descriptor, state: &mut RunState) {
         let message = event.get("message");
         let content = message.and_then(|message| message.get("content")).and_then(Value::as_array);
         let word =
@@ -54,18 +54,18 @@ impl Grammar for Claude {
             Some("assistant") => {
                 let id = message.map(|message| word(message, "id")).unwrap_or_default();
                 if let Some(usage) = message.and_then(|message| message.get("usage")) {
-                    self.figures(&id, usage, facts);
+                    self.figures(&id, usage, state);
                 }
                 // The program's own words about an error come as a message, too: no model has said anything.
                 let synthetic = message.is_some_and(|message| word(message, "model") == "<synthetic>");
                 if !synthetic && (id.is_empty() || id != self.last) {
-                    facts.step();
+                    state.step();
                     self.last = id;
                 }
                 for block in content.into_iter().flatten() {
                     match block.get("type").and_then(Value::as_str) {
-                        Some("text") => facts.text(&word(block, "text"), false),
-                        Some("tool_use") => facts.tool(&word(block, "id"), &word(block, "name"), block.get("input")),
+                        Some("text") => state.text(&word(block, "text"), false),
+                        Some("tool_use") => state.tool(&word(block, "id"), &word(block, "name"), block.get("input")),
                         _ => {}
                     }
                 }
@@ -74,11 +74,11 @@ impl Grammar for Claude {
                 for block in content.into_iter().flatten() {
                     if block.get("type").and_then(Value::as_str) == Some("tool_result") {
                         let failed = block.get("is_error").and_then(Value::as_bool).unwrap_or(false);
-                        facts.tool_end(&word(block, "tool_use_id"), !failed);
+                        state.tool_end(&word(block, "tool_use_id"), !failed);
                     }
                 }
             }
-            _ => event::read(event, descriptor, facts),
+            _ => event::read(event, descriptor, state),
         }
     }
 }

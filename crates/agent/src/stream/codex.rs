@@ -2,16 +2,16 @@
 
 use serde_json::Value;
 
-use super::{Grammar, facts::Facts};
+use super::{Grammar, state::RunState};
 use crate::descriptor::Descriptor;
 
 pub(super) struct Codex;
 
 impl Grammar for Codex {
-    fn read(&mut self, event: &Value, _: &Descriptor, facts: &mut Facts) {
+    fn read(&mut self, event: &Value, _: &Descriptor, state: &mut RunState) {
         let kind = event.get("type").and_then(Value::as_str).unwrap_or_default();
         if kind == "turn.started" {
-            facts.resumes();
+            state.resumes();
         }
         let Some(item) = event.get("item") else { return };
         let word = |name: &str| item.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -21,29 +21,29 @@ impl Grammar for Codex {
         );
         match (kind, word("type")) {
             ("item.completed", "agent_message") => {
-                facts.step();
-                facts.text(word("text"), false);
+                state.step();
+                state.text(word("text"), false);
             }
-            ("item.started", _) if tool => begin(item, facts),
+            ("item.started", _) if tool => begin(item, state),
             ("item.completed", _) if tool => {
                 // Some items only complete.
-                if !facts.open.contains_key(word("id")) {
-                    begin(item, facts);
+                if !state.open.contains_key(word("id")) {
+                    begin(item, state);
                 }
-                facts.tool_end(word("id"), !matches!(word("status"), "failed" | "declined"));
+                state.tool_end(word("id"), !matches!(word("status"), "failed" | "declined"));
             }
             _ => {}
         }
     }
 }
 
-fn begin(item: &Value, facts: &mut Facts) {
+fn begin(item: &Value, state: &mut RunState) {
     let word = |name: &str| item.get(name).and_then(Value::as_str).unwrap_or_default();
-    facts.step();
+    state.step();
     let input = ["command", "changes", "arguments", "query"].into_iter().find_map(|name| item.get(name));
     let name = match word("tool") {
         "" => word("type"),
         tool => tool,
     };
-    facts.tool(word("id"), name, input);
+    state.tool(word("id"), name, input);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Grammar, event, facts::Facts};
+use super::{Grammar, event, state::RunState};
 use crate::descriptor::Descriptor;
 
 /// What is held back until the end.
@@ -33,7 +33,7 @@ impl Grammar for Object {
         serde_json::from_str::<Value>(&text[from..]).ok()
     }
 
-    fn read(&mut self, event: &Value, descriptor: &Descriptor, facts: &mut Facts) {
-        event::read(event, descriptor, facts);
+    fn read(&mut self, event: &Value, descriptor: &Descriptor, state: &mut RunState) {
+        event::read(event, descriptor, state);
     }
 }

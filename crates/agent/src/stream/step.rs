@@ -3,16 +3,16 @@
 
 use serde_json::Value;
 
-use super::{Grammar, event, facts::Facts};
+use super::{Grammar, event, state::RunState};
 use crate::descriptor::Descriptor;
 
 pub(super) struct Steps;
 
 impl Grammar for Steps {
-    fn read(&mut self, event: &Value, descriptor: &Descriptor, facts: &mut Facts) {
+    fn read(&mut self, event: &Value, descriptor: &Descriptor, state: &mut RunState) {
         if event.get("type").and_then(Value::as_str) == Some("step_start") {
-            facts.resumes();
+            state.resumes();
         }
-        event::read(event, descriptor, facts);
+        event::read(event, descriptor, state);
     }
 }

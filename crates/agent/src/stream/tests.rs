@@ -156,7 +156,7 @@ fn every_transcript_is_understood() {
     for expected in TRANSCRIPTS {
         let (adapter, state) = state(expected);
         let judged = judge::judge(&adapter, &state, &Ended::Exited(expected.code), false);
-        let seen = &state.facts().observation;
+        let seen = &state.run().observation;
         let failure = judged.as_ref().map(|judged| judged.failure);
         let tokens = seen.tokens_in.zip(seen.tokens_out).filter(|tokens| *tokens != (0, 0));
         let text = expected.text.is_none() || seen.last_text.as_deref() == expected.text;
@@ -183,7 +183,7 @@ fn no_transcript_is_left_out() {
 fn cost_is_what_the_program_says_and_unknown_where_it_says_nothing() {
     let cost = |file: &str| {
         let adapter = adapter(file.split('-').next().expect("a name"));
-        read(&adapter, &transcript(file), b"").facts().observation.cost_usd
+        read(&adapter, &transcript(file), b"").run().observation.cost_usd
     };
     assert_eq!(cost("claude-write.jsonl").map(|cost| (cost * 1e6).round()), Some(13_626.0));
     assert_eq!(cost("opencode-perm-ask.jsonl"), Some(0.004_542));
@@ -204,9 +204,9 @@ fn the_last_tool_and_the_model_are_seen() {
     ] {
         let adapter = adapter(file.split('-').next().expect("a name"));
         let state = read(&adapter, &transcript(file), b"");
-        let seen = &state.facts().observation;
+        let seen = &state.run().observation;
         assert_eq!((seen.last_tool.as_deref(), seen.model.as_deref()), (Some(tool), model), "{file}");
-        assert!(state.facts().open.is_empty() && seen.steps > 0 && seen.ended, "{file}");
+        assert!(state.run().open.is_empty() && seen.steps > 0 && seen.ended, "{file}");
     }
 }
 
@@ -216,7 +216,7 @@ fn a_wait_that_the_service_asked_for_is_kept() {
         let adapter = adapter(file.split('-').next().expect("a name"));
         let state = read(&adapter, &transcript(file), b"");
         let now = chrono::Utc::now();
-        let at = judge::retry_at(state.facts(), F::RateLimited, now).expect(file);
+        let at = judge::retry_at(state.run(), F::RateLimited, now).expect(file);
         assert_eq!((at - now).num_seconds(), seconds, "{file}");
     }
 }
@@ -270,7 +270,7 @@ fn a_line_above_the_cap_is_dropped_and_the_run_goes_on() {
     bytes.extend(b"{\"type\":\"result\",\"subtype\":\"success\",\"is_error\":false,\"num_turns\":1,\"result\":\"ok\"}");
     let state = read(&claude, &bytes, b"");
     assert_eq!(judge::judge(&claude, &state, &Ended::Exited(0), false), None);
-    assert_eq!(state.facts().observation.last_text.as_deref(), Some("ok"));
+    assert_eq!(state.run().observation.last_text.as_deref(), Some("ok"));
 }
 
 #[test]
@@ -324,7 +324,7 @@ proptest! {
         }
         let state = reader.finish();
         let whole = read(&adapter, &bytes, b"");
-        prop_assert_eq!(state.facts(), whole.facts());
+        prop_assert_eq!(state.run(), whole.run());
     }
 
     #[test]
@@ -348,12 +348,12 @@ fn one_object_in_place_of_lines_is_read_at_its_end() {
     let own = BTreeMap::from([("mine".to_owned(), own.parse().expect("TOML"))]);
     let mine = descriptor::load("mine", &own).expect("loads");
     let state = read(&mine, &transcript("gemini-write-json.json"), b"");
-    let seen = &state.facts().observation;
-    assert_eq!(state.facts().terminal.map(|terminal| terminal.ok), Some(true));
+    let seen = &state.run().observation;
+    assert_eq!(state.run().terminal.map(|terminal| terminal.ok), Some(true));
     assert_eq!((seen.tokens_in, seen.tokens_out), (Some(2_468), Some(112)));
     assert_eq!(seen.last_text.as_deref(), Some(DONE));
     let torn = read(&mine, b"{\"response\": ", b"");
-    assert_eq!(torn.facts().terminal, None);
+    assert_eq!(torn.run().terminal, None);
 }
 
 /// What a program came to, by what it wrote.
@@ -431,6 +431,6 @@ fn tokens_are_counted_once_however_many_messages_interleave() {
     let first: String = (0..300).map(|id| event(id, 1)).collect();
     let second: String = (0..300).map(|id| event(id, 5)).collect();
     let state = read(&adapter("claude"), (first + &second).as_bytes(), b"");
-    let seen = &state.facts().observation;
+    let seen = &state.run().observation;
     assert_eq!((seen.tokens_in, seen.tokens_out), (Some(3_000), Some(1_500)));
 }

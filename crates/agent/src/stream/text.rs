@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Grammar, event, facts::Facts};
+use super::{Grammar, event, state::RunState};
 use crate::{descriptor::Descriptor, output};
 
 pub(super) struct Text {
@@ -56,7 +56,7 @@ impl Grammar for Text {
         self.held.take().map(|held| line(&held.text))
     }
 
-    fn read(&mut self, event: &Value, descriptor: &Descriptor, facts: &mut Facts) {
-        event::read(event, descriptor, facts);
+    fn read(&mut self, event: &Value, descriptor: &Descriptor, state: &mut RunState) {
+        event::read(event, descriptor, state);
     }
 }

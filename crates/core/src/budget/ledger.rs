@@ -8,7 +8,7 @@ use std::{
 use chrono::NaiveDate;
 use serde_json::Value;
 
-use crate::{Event, Role, settle::Facts, text};
+use crate::{Event, Role, settle::Usage, text};
 
 /// A limit, or an amount spent, in one unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,15 +129,15 @@ impl Spent {
         }
     }
 
-    pub(super) fn add(&mut self, facts: &Facts) {
-        let tokens = facts.tokens_in.unwrap_or_default().saturating_add(facts.tokens_out.unwrap_or_default());
+    pub(super) fn add(&mut self, usage: &Usage) {
+        let tokens = usage.tokens_in.unwrap_or_default().saturating_add(usage.tokens_out.unwrap_or_default());
         self.tokens = self.tokens.saturating_add(tokens);
         // A cast from a float saturates, and a negative or missing number counts nothing.
-        self.micros = self.micros.saturating_add((facts.cost_usd.unwrap_or_default() * 1e6).round() as u64);
-        self.millis = self.millis.saturating_add((facts.seconds.unwrap_or_default() * 1e3).round() as u64);
-        self.turns = self.turns.saturating_add(u64::from(facts.turns.unwrap_or_default()));
+        self.micros = self.micros.saturating_add((usage.cost_usd.unwrap_or_default() * 1e6).round() as u64);
+        self.millis = self.millis.saturating_add((usage.seconds.unwrap_or_default() * 1e3).round() as u64);
+        self.turns = self.turns.saturating_add(u64::from(usage.turns.unwrap_or_default()));
         self.attempts = self.attempts.saturating_add(1);
-        self.unpriced = self.unpriced.saturating_add(u32::from(facts.cost_usd.is_none()));
+        self.unpriced = self.unpriced.saturating_add(u32::from(usage.cost_usd.is_none()));
     }
 }
 
@@ -167,7 +167,7 @@ impl Ledger {
         known.copied().unwrap_or_default()
     }
 
-    pub(super) fn spend(&mut self, event: &Event, facts: &Facts) {
+    pub(super) fn spend(&mut self, event: &Event, usage: &Usage) {
         let day = event.time.date_naive();
         if self.day.is_none_or(|known| known < day) {
             let raises = std::mem::take(&mut self.raises);
@@ -178,9 +178,9 @@ impl Ledger {
             *self = Self { day: Some(day), raises, raised, told, ..Self::default() };
         }
         if self.day == Some(day) {
-            self.total.add(facts);
+            self.total.add(usage);
             if let Some(role) = &event.role {
-                self.roles.entry(role.clone()).or_default().add(facts);
+                self.roles.entry(role.clone()).or_default().add(usage);
             }
         }
     }

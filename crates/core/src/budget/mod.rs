@@ -13,10 +13,10 @@ use std::{collections::BTreeSet, time::Duration};
 use serde_json::Value;
 
 use super::{
-    Event, EventDraft, History, Kind, Lease, Plan, Role, Snapshot, Task, Workflow,
+    ChangeSet, Event, EventDraft, History, Kind, Lease, Role, Snapshot, Task, Workflow,
     decision::{Decision, Topic, Wanted},
     event::Actor,
-    settle::Facts,
+    settle::Usage,
     text,
 };
 
@@ -130,7 +130,7 @@ pub fn of_role_stop(snapshot: &Snapshot, workflow: &Workflow, role: &Role) -> Op
 
 /// What one attempt may still spend; `None` where nothing limits it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Left {
+pub struct Remaining {
     /// Tokens read and written.
     pub tokens: Option<u64>,
     /// Dollars.
@@ -142,7 +142,7 @@ pub struct Left {
 }
 
 /// What an attempt of this role on this task may still spend: the least of all its budgets.
-pub fn left(snapshot: &Snapshot, workflow: &Workflow, task: &Task, role: &Role) -> Left {
+pub fn left(snapshot: &Snapshot, workflow: &Workflow, task: &Task, role: &Role) -> Remaining {
     let own = Account {
         limits: workflow.policy().budgets.attempt,
         spent: Spent::default(),
@@ -152,7 +152,7 @@ pub fn left(snapshot: &Snapshot, workflow: &Workflow, task: &Task, role: &Role) 
     let all = [own, of_task(snapshot, workflow, task), of_role(snapshot, workflow, role), of_day(snapshot, workflow)];
     let least =
         |unit| all.iter().filter_map(|account| Some(account.limit(unit)?.saturating_sub(account.spent.of(unit)))).min();
-    Left {
+    Remaining {
         tokens: least(Unit::Tokens),
         usd: least(Unit::Money).map(|micros| micros as f64 / 1e6),
         wall: least(Unit::Wall).map(Duration::from_millis),
@@ -161,15 +161,15 @@ pub fn left(snapshot: &Snapshot, workflow: &Workflow, task: &Task, role: &Role) 
 }
 
 /// Whether an attempt that was ended for its budget had used up only its own, which no other account shows.
-pub(super) fn overran(snapshot: &Snapshot, workflow: &Workflow, task: &Task, role: &Role, facts: &Facts) -> bool {
+pub(super) fn overran(snapshot: &Snapshot, workflow: &Workflow, task: &Task, role: &Role, usage: &Usage) -> bool {
     let mut all = [of_task(snapshot, workflow, task), of_role(snapshot, workflow, role), of_day(snapshot, workflow)];
-    all.iter_mut().for_each(|account| account.spent.add(facts));
+    all.iter_mut().for_each(|account| account.spent.add(usage));
     all.iter().all(|account| account.used_up().is_none())
 }
 
 /// Tells, once each, of budgets that an attempt has brought to 80 % and to their end.
-pub fn tell(snapshot: &Snapshot, workflow: &Workflow, mine: &Lease) -> Plan {
-    let mut plan = Plan::none();
+pub fn tell(snapshot: &Snapshot, workflow: &Workflow, mine: &Lease) -> ChangeSet {
+    let mut changes = ChangeSet::none();
     let task = snapshot.queue.get(&mine.task_id).map(|task| of_task(snapshot, workflow, task));
     let accounts = [Some(of_day(snapshot, workflow)), Some(of_role(snapshot, workflow, &mine.role)), task];
     for account in accounts.into_iter().flatten() {
@@ -193,10 +193,10 @@ pub fn tell(snapshot: &Snapshot, workflow: &Workflow, mine: &Lease) -> Plan {
                 .with("limit", unit.json(limit));
             event.task = Some(mine.task_id.clone());
             event.role = Some(mine.role.clone());
-            plan.event(event);
+            changes.event(event);
         }
     }
-    plan
+    changes
 }
 
 fn told(subject: &str, unit: &str, level: &str, limit: &Value) -> String {
@@ -261,10 +261,10 @@ impl History {
         match event.kind {
             // What was simulated cost nobody anything.
             Kind::AttemptFinished | Kind::AttemptSuperseded if !event.simulated => {
-                let facts = Facts::of(event);
-                self.ledger.spend(event, &facts);
+                let usage = Usage::of(event);
+                self.ledger.spend(event, &usage);
                 if let Some(task) = &event.task {
-                    self.tasks.entry(task.clone()).or_default().spent.add(&facts);
+                    self.tasks.entry(task.clone()).or_default().spent.add(&usage);
                 }
             }
             Kind::BudgetExceeded => {

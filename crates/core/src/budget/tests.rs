@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     Class, Outcome, Status,
+    change::tests::{now_at, snapshot},
     claim::{
         self, Idle,
         tests::{claimant, id, task, with_limit},
@@ -12,7 +13,6 @@ use crate::{
     coordinate,
     decision::{Word, resolve},
     outcome::Retry,
-    plan::tests::{now_at, snapshot},
     policy::Policy,
     settle, why,
 };
@@ -30,25 +30,25 @@ fn many() -> Snapshot {
     with_limit(snapshot(tasks), &Role::BUILDER, 9)
 }
 
-fn used(tokens: u64) -> Facts {
-    Facts { tokens_in: Some(tokens), ..Facts::default() }
+fn used(tokens: u64) -> Usage {
+    Usage { tokens_in: Some(tokens), ..Usage::default() }
 }
 
-fn run(now: &mut Snapshot, flow: &Workflow, facts: &Facts) -> Result<Plan, Idle> {
+fn run(now: &mut Snapshot, flow: &Workflow, usage: &Usage) -> Result<ChangeSet, Idle> {
     let failed = Outcome::failed(Class::Interrupted, "stop");
-    run_to(now, flow, facts, &failed)
+    run_to(now, flow, usage, &failed)
 }
 
-fn run_to(now: &mut Snapshot, flow: &Workflow, facts: &Facts, outcome: &Outcome) -> Result<Plan, Idle> {
-    let (plan, lease) = claim::decide(now, flow, &claimant(&Role::BUILDER))?;
-    *now = now.after(&plan);
-    let plan = settle::decide(now, flow, &lease, outcome, &Retry::default(), facts);
-    *now = now.after(&plan);
-    Ok(plan)
+fn run_to(now: &mut Snapshot, flow: &Workflow, usage: &Usage, outcome: &Outcome) -> Result<ChangeSet, Idle> {
+    let (changes, lease) = claim::decide(now, flow, &claimant(&Role::BUILDER))?;
+    *now = now.after(&changes);
+    let changes = settle::decide(now, flow, &lease, outcome, &Retry::default(), usage);
+    *now = now.after(&changes);
+    Ok(changes)
 }
 
-fn levels(plan: &Plan) -> Vec<String> {
-    let told = plan.events.iter().filter(|event| event.kind == Kind::BudgetExceeded);
+fn levels(changes: &ChangeSet) -> Vec<String> {
+    let told = changes.events.iter().filter(|event| event.kind == Kind::BudgetExceeded);
     told.map(|event| format!("{} {}", event.data["scope"], event.data["level"]).replace('"', "")).collect()
 }
 
@@ -57,8 +57,8 @@ fn open(now: &Snapshot) -> Vec<String> {
 }
 
 fn approve(now: &mut Snapshot, flow: &Workflow, id: &str) {
-    let plan = resolve(now, flow, id, Word::Approve, &Actor::Human("me".into())).expect("approved");
-    *now = now.after(&plan);
+    let changes = resolve(now, flow, id, Word::Approve, &Actor::Human("me".into())).expect("approved");
+    *now = now.after(&changes);
 }
 
 #[test]
@@ -131,12 +131,12 @@ fn with_an_unknown_price_the_tokens_still_bind() {
     let day = Limits { tokens: Some(100), micros: Some(5_000_000), ..Limits::default() };
     let flow = flow(Budgets { day, ..Budgets::default() });
     let mut now = many();
-    run(&mut now, &flow, &Facts { cost_usd: None, ..used(100) }).expect("a claim");
+    run(&mut now, &flow, &Usage { cost_usd: None, ..used(100) }).expect("a claim");
     let Err(Idle::Budget(stop)) = run(&mut now, &flow, &used(1)) else { panic!("stopped") };
     assert!(stop.words.contains("100 tokens of 100"), "{stop}");
     let mut now = many();
-    run(&mut now, &flow, &Facts::default()).expect("a claim");
-    run(&mut now, &flow, &Facts { cost_usd: Some(5.0), ..Facts::default() }).expect("a claim");
+    run(&mut now, &flow, &Usage::default()).expect("a claim");
+    run(&mut now, &flow, &Usage { cost_usd: Some(5.0), ..Usage::default() }).expect("a claim");
     let Err(Idle::Budget(stop)) = run(&mut now, &flow, &used(1)) else { panic!("stopped") };
     assert_eq!(stop.words, "the budget of this day is used up: $5.00 of $5.00 (and 1 attempt of unknown price)");
 }
@@ -152,17 +152,17 @@ fn an_attempt_is_given_the_least_that_is_left() {
     let flow = flow(budgets);
     let mut now = many();
     let left = |now: &Snapshot| super::left(now, &flow, now.queue.find("T0").expect("there"), &Role::BUILDER);
-    let all = Left { tokens: Some(60), usd: Some(2.5), wall: Some(Duration::from_secs(90)), turns: Some(9) };
+    let all = Remaining { tokens: Some(60), usd: Some(2.5), wall: Some(Duration::from_secs(90)), turns: Some(9) };
     assert_eq!(left(&now), all);
-    let facts = Facts { cost_usd: Some(1.0), seconds: Some(30.0), turns: Some(4), ..used(55) };
-    run(&mut now, &flow, &facts).expect("a claim");
+    let usage = Usage { cost_usd: Some(1.0), seconds: Some(30.0), turns: Some(4), ..used(55) };
+    run(&mut now, &flow, &usage).expect("a claim");
     assert_eq!(
         left(&now),
-        Left { tokens: Some(45), usd: Some(1.5), wall: Some(Duration::from_secs(60)), turns: Some(9) }
+        Remaining { tokens: Some(45), usd: Some(1.5), wall: Some(Duration::from_secs(60)), turns: Some(9) }
     );
     assert_eq!(
         super::left(&now, &Workflow::shipped(), now.queue.find("T0").expect("there"), &Role::BUILDER),
-        Left::default()
+        Remaining::default()
     );
 }
 
@@ -190,13 +190,13 @@ fn what_was_simulated_costs_nothing_and_what_was_superseded_does() {
     let mut now = many();
     let mut me = claimant(&Role::BUILDER);
     me.agents[0].simulated = true;
-    let (plan, lease) = claim::decide(&now, &flow, &me).expect("a claim");
-    now = now.after(&plan);
+    let (changes, lease) = claim::decide(&now, &flow, &me).expect("a claim");
+    now = now.after(&changes);
     let stop = Outcome::failed(Class::Interrupted, "stop");
     now = now.after(&settle::decide(&now, &flow, &lease, &stop, &Retry::default(), &used(500)));
     assert_eq!(now.history.ledger.on(now.now.wall.date_naive()), Spent::default());
-    let (plan, lease) = claim::decide(&now, &flow, &claimant(&Role::BUILDER)).expect("a claim");
-    now = now.after(&plan);
+    let (changes, lease) = claim::decide(&now, &flow, &claimant(&Role::BUILDER)).expect("a claim");
+    now = now.after(&changes);
     let old = Lease { token: crate::Token(lease.token.0 - 1), ..lease };
     now = now.after(&settle::decide(&now, &flow, &old, &stop, &Retry::default(), &used(500)));
     assert_eq!(now.history.ledger.on(now.now.wall.date_naive()).tokens, 500);
@@ -220,10 +220,10 @@ proptest! {
             now = now.after(&coordinate::decide(&now, &flow));
             let spent = now.history.ledger.on(now.now.wall.date_naive());
             let over = spent.tokens >= limit || spent.micros >= cents * 10_000;
-            match run(&mut now, &flow, &Facts { cost_usd: price, ..used(amount) }) {
-                Ok(plan) => {
+            match run(&mut now, &flow, &Usage { cost_usd: price, ..used(amount) }) {
+                Ok(changes) => {
                     prop_assert!(!over);
-                    warned += levels(&plan).iter().filter(|level| *level == "day warning").count();
+                    warned += levels(&changes).iter().filter(|level| *level == "day warning").count();
                 }
                 Err(Idle::Budget(_)) => prop_assert!(over),
                 Err(Idle::Waiting { .. } | Idle::Nothing) => {}

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    Held, Holder, LeaseRecord, Role, Status, TaskId,
-    plan::tests::{now_at, snapshot},
+    Holder, LeaseRecord, LeaseState, Role, Status, TaskId,
+    change::tests::{now_at, snapshot},
 };
 use std::sync::Arc;
 
@@ -84,8 +84,8 @@ fn who_is_finished_urges_nobody_and_a_circle_ends() {
 #[test]
 fn a_claim_takes_task_and_lease_in_one_plan() {
     let before = snapshot(vec![task("A", Status::READY)]);
-    let (plan, lease) = decide(&before, &Workflow::shipped(), &claimant(&Role::BUILDER)).expect("a claim");
-    let after = before.after(&plan);
+    let (changes, lease) = decide(&before, &Workflow::shipped(), &claimant(&Role::BUILDER)).expect("a claim");
+    let after = before.after(&changes);
     let claimed = after.queue.get(&id("A")).expect("there");
     assert_eq!(claimed.status, Status::IN_PROGRESS);
     assert_eq!(claimed.agent.as_deref(), Some("builder"));
@@ -136,7 +136,7 @@ fn the_limit_counts_working_tasks_of_the_role_only() {
 fn a_lease_on_a_task_that_has_moved_on_still_counts() {
     let mut before = snapshot(vec![task("A", Status::READY), task("B", Status::AWAITING_TEST)]);
     let lease = crate::lease::tests::lease("B", &Role::BUILDER, 1);
-    before.leases.insert(id("B"), Held { record: LeaseRecord::Ours(lease), holder: Holder::Alive });
+    before.leases.insert(id("B"), LeaseState { record: LeaseRecord::Ours(lease), holder: Holder::Alive });
     assert_eq!(claim(&before), Err(Idle::Full { wip: 1, limit: 1 }));
 }
 
@@ -144,7 +144,7 @@ fn a_lease_on_a_task_that_has_moved_on_still_counts() {
 fn leases_of_other_roles_are_none_of_its_limit() {
     let mut before = snapshot(vec![task("A", Status::READY), task("B", Status::READY_FOR_INTEGRATOR)]);
     let lease = crate::lease::tests::lease("B", &Role::TESTER, 1);
-    before.leases.insert(id("B"), Held { record: LeaseRecord::Ours(lease), holder: Holder::Alive });
+    before.leases.insert(id("B"), LeaseState { record: LeaseRecord::Ours(lease), holder: Holder::Alive });
     assert_eq!(wip(&before, &claimant(&Role::BUILDER).rule), 0);
     assert_eq!(wip(&before, &claimant(&Role::TESTER).rule), 1);
     assert_eq!(claim(&before), Ok("A".into()));
@@ -261,10 +261,10 @@ fn a_merge_waits_for_no_quota_tries_none_and_opens_none() {
     assert!(said(&before).contains("takes it next"), "{}", said(&before));
     for at in [1_000, 9_000] {
         before.now = now_at(at);
-        let (plan, lease) = decide(&before, &Workflow::shipped(), &me).expect("a claim");
+        let (changes, lease) = decide(&before, &Workflow::shipped(), &me).expect("a claim");
         assert!(!lease.probe);
         let done = crate::Outcome::Done { summary: String::new(), tasks: Vec::new() };
-        assert!(pool::settle(&before.after(&plan), &lease, &done).events.is_empty());
+        assert!(pool::settle(&before.after(&changes), &lease, &done).events.is_empty());
     }
 }
 
@@ -274,8 +274,8 @@ fn a_task_whose_agents_were_started_often_waits_for_its_time_and_then_for_a_pers
     let bounds = flow.policy().bounds;
     let mut now = snapshot(vec![task("A", Status::READY)]);
     for starts in 1..=bounds.starts {
-        let (plan, _) = decide(&now, &flow, &mine).expect("a claim");
-        now = now.after(&plan);
+        let (changes, _) = decide(&now, &flow, &mine).expect("a claim");
+        now = now.after(&changes);
         // It comes back by whatever way, and nobody is charged.
         now.leases.clear();
         Arc::make_mut(&mut now.queue).edit(&id("A"), |task| {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Closed, Decision, End, Topic, about, ask, ask::aside};
-use crate::{EventDraft, Kind, Member, Plan, Snapshot, Status, Task, Workflow, event::Actor, plan::stamp, text};
+use crate::{ChangeSet, EventDraft, Kind, Member, Snapshot, Status, Task, Workflow, change::stamp, event::Actor, text};
 
 /// A human's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,15 +123,16 @@ fn newer(snapshot: &Snapshot, decision: &Decision) -> Option<String> {
     latest.filter(|latest| latest.is_open()).map(|latest| latest.id.clone())
 }
 
-/// A plan of [`resolve`], if the yes in it is about the commit that begins so.
-pub fn pinned(plan: Plan, commit: Option<&str>) -> Result<Plan, Refusal> {
-    let (Some(wanted), Some(event)) = (commit, plan.events.iter().rfind(|event| event.kind == Kind::DecisionResolved))
+/// A change set of [`resolve`], if the yes in it is about the commit that begins so.
+pub fn pinned(changes: ChangeSet, commit: Option<&str>) -> Result<ChangeSet, Refusal> {
+    let (Some(wanted), Some(event)) =
+        (commit, changes.events.iter().rfind(|event| event.kind == Kind::DecisionResolved))
     else {
-        return Ok(plan);
+        return Ok(changes);
     };
     let text = |name| event.data.get(name).and_then(Value::as_str);
     if wanted.len() >= 4 && text("commit").is_some_and(|commit| commit.starts_with(&wanted.to_ascii_lowercase())) {
-        return Ok(plan);
+        return Ok(changes);
     }
     Err(Refusal::OtherCommit {
         id: text("decision").unwrap_or_default().into(),
@@ -150,7 +151,7 @@ pub fn resolve(
     name: &str,
     word: Word<'_>,
     actor: &Actor,
-) -> Result<Plan, Refusal> {
+) -> Result<ChangeSet, Refusal> {
     if !matches!(actor, Actor::Human(_)) {
         return Err(Refusal::NotHuman);
     }
@@ -171,9 +172,9 @@ pub fn resolve(
         }
     }
     let decision = find(&seen, name)?;
-    let mut plan = inbox;
-    plan.then(apply(&seen, workflow, decision, word, actor)?);
-    Ok(plan)
+    let mut changes = inbox;
+    changes.then(apply(&seen, workflow, decision, word, actor)?);
+    Ok(changes)
 }
 
 fn apply(
@@ -182,46 +183,46 @@ fn apply(
     decision: &Decision,
     word: Word<'_>,
     actor: &Actor,
-) -> Result<Plan, Refusal> {
-    let mut plan = Plan::none();
+) -> Result<ChangeSet, Refusal> {
+    let mut changes = ChangeSet::none();
     let event = about(Kind::DecisionResolved, actor.clone(), decision);
     let task = decision.task.as_ref().and_then(|id| snapshot.queue.get(id));
     match (word, decision.topic) {
         (Word::Approve, Topic::Question) => return Err(Refusal::WantsAnswer(decision.id.clone())),
         (Word::Approve, _) => {
             let event = event.with("verdict", "approved").with("content", decision.content.as_str());
-            plan.event(event.with("commit", decision.commit.as_deref()));
+            changes.event(event.with("commit", decision.commit.as_deref()));
         }
         (Word::Reject(reason), topic) => {
             let reason = reason.trim();
             if reason.is_empty() {
                 return Err(Refusal::Empty);
             }
-            plan.event(event.with("verdict", "rejected").with("reason", text::cut(reason, 2_000)));
+            changes.event(event.with("verdict", "rejected").with("reason", text::cut(reason, 2_000)));
             if let Some(task) = task {
-                turn_down(snapshot, workflow, &mut plan, task, topic, reason, actor);
+                turn_down(snapshot, workflow, &mut changes, task, topic, reason, actor);
             }
         }
         (Word::Answer(words), Topic::Question) => {
             let answer = chosen(decision, words)?;
-            plan.event(event.with("verdict", "answered").with("answer", text::cut(&answer, 4_000)));
+            changes.event(event.with("verdict", "answered").with("answer", text::cut(&answer, 4_000)));
             if let Some(task) = task {
                 let back = decision.back.clone().unwrap_or_else(|| workflow.start(task, false));
                 let event = EventDraft::new(Kind::TaskMoved, actor.clone())
                     .with("verb", "answer")
                     .with("reason", format!("{} was answered", decision.id));
-                plan.change(&snapshot.now, task, &back, &[(Member::BlockedReason, Value::Null)], event);
+                changes.change(&snapshot.now, task, &back, &[(Member::BlockedReason, Value::Null)], event);
             }
         }
         (Word::Answer(_), _) => return Err(Refusal::WantsYesOrNo(decision.id.clone())),
     }
-    Ok(plan)
+    Ok(changes)
 }
 
 fn turn_down(
     snapshot: &Snapshot,
     workflow: &Workflow,
-    plan: &mut Plan,
+    changes: &mut ChangeSet,
     task: &Task,
     topic: Topic,
     reason: &str,
@@ -236,7 +237,7 @@ fn turn_down(
         Topic::Question => (Status::NEEDS_MANUAL, format!("{actor} did not answer the agent's question: {reason}")),
         Topic::Budget => (Status::NEEDS_MANUAL, format!("{actor} allowed it no further budget: {reason}")),
     };
-    aside(snapshot, plan, task, &to, &text::cut(&words, 2_000), actor.clone());
+    aside(snapshot, changes, task, &to, &text::cut(&words, 2_000), actor.clone());
 }
 
 /// The answer that was meant: a number picks one that was offered.

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::{Decision, End, Topic, about, content};
 use crate::{
-    EventDraft, Kind, Lease, Member, Plan, RoleRule, Snapshot, Status, Task, Workflow, budget, event::Actor,
-    plan::stamp, text,
+    ChangeSet, EventDraft, Kind, Lease, Member, RoleRule, Snapshot, Status, Task, Workflow, budget, change::stamp,
+    event::Actor, text,
 };
 
 /// Something to ask.
@@ -42,8 +42,8 @@ fn deadline(snapshot: &Snapshot, workflow: &Workflow) -> Option<DateTime<Utc>> {
 
 /// Asks for everything that waits for a human and has not been asked yet. What has been asked is
 /// expected to be tidy.
-pub fn ask(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
-    let mut plan = Plan::none();
+pub fn ask(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
+    let mut changes = ChangeSet::none();
     let mut wanted: Vec<Wanted<'_>> = Vec::new();
     for task in snapshot.queue.tasks() {
         let Some(topic) = missing(snapshot, workflow, task) else { continue };
@@ -60,10 +60,10 @@ pub fn ask(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
     for wanted in wanted {
         let before = snapshot.history.decisions.latest(&wanted.subject, wanted.topic);
         if before.is_none_or(|before| again(before, &wanted)) {
-            plan.event(wanted.event(snapshot, workflow, Actor::Policy(wanted.topic.word().into())));
+            changes.event(wanted.event(snapshot, workflow, Actor::Policy(wanted.topic.word().into())));
         }
     }
-    plan
+    changes
 }
 
 /// Whether something is asked again that has been asked before.
@@ -113,17 +113,17 @@ pub fn question(snapshot: &Snapshot, workflow: &Workflow, rule: &RoleRule, mine:
 }
 
 /// Ends what is overdue by its default, and withdraws what is no longer a question.
-pub fn tidy(snapshot: &Snapshot, workflow: &Workflow) -> Plan {
-    let mut plan = Plan::none();
+pub fn tidy(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
+    let mut changes = ChangeSet::none();
     for decision in snapshot.history.decisions.open() {
         if let Some(why) = moot(snapshot, workflow, decision) {
             let event = about(Kind::DecisionExpired, Actor::Policy("withdrawn".into()), decision);
-            plan.event(event.with("verdict", End::Withdrawn.word()).with("reason", why));
+            changes.event(event.with("verdict", End::Withdrawn.word()).with("reason", why));
         } else if decision.deadline.is_some_and(|deadline| deadline <= snapshot.now.wall) {
-            expire(snapshot, &mut plan, decision);
+            expire(snapshot, &mut changes, decision);
         }
     }
-    plan
+    changes
 }
 
 /// Why an open decision is no longer one.
@@ -147,9 +147,9 @@ fn moot(snapshot: &Snapshot, workflow: &Workflow, decision: &Decision) -> Option
     }
 }
 
-fn expire(snapshot: &Snapshot, plan: &mut Plan, decision: &Decision) {
+fn expire(snapshot: &Snapshot, changes: &mut ChangeSet, decision: &Decision) {
     let event = about(Kind::DecisionExpired, Actor::Timeout, decision).with("applied", decision.default.as_str());
-    plan.event(event);
+    changes.event(event);
     let Some(task) = decision.task.as_ref().and_then(|id| snapshot.queue.get(id)) else { return };
     let until = decision.deadline.map(stamp).unwrap_or_default();
     let reason = match decision.topic {
@@ -158,12 +158,19 @@ fn expire(snapshot: &Snapshot, plan: &mut Plan, decision: &Decision) {
         Topic::Question => format!("nobody answered until {until}: {}", decision.question),
         Topic::Budget => format!("nobody allowed more until {until}: {}", decision.question),
     };
-    aside(snapshot, plan, task, &Status::NEEDS_MANUAL, &text::cut(&reason, 2_000), Actor::Timeout);
+    aside(snapshot, changes, task, &Status::NEEDS_MANUAL, &text::cut(&reason, 2_000), Actor::Timeout);
 }
 
 /// Sets a task aside for a reason.
-pub(super) fn aside(snapshot: &Snapshot, plan: &mut Plan, task: &Task, to: &Status, reason: &str, actor: Actor) {
+pub(super) fn aside(
+    snapshot: &Snapshot,
+    changes: &mut ChangeSet,
+    task: &Task,
+    to: &Status,
+    reason: &str,
+    actor: Actor,
+) {
     let kind = if task.status == *to { Kind::TaskUpdated } else { Kind::TaskMoved };
     let event = EventDraft::new(kind, actor).with("verb", "decide").with("reason", reason);
-    plan.change(&snapshot.now, task, to, &[(Member::BlockedReason, reason.into())], event);
+    changes.change(&snapshot.now, task, to, &[(Member::BlockedReason, reason.into())], event);
 }

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{
-    Event, EventDraft, History, Kind, Plan, Role, Snapshot, Status, Task, TaskId, Workflow, event::Actor, seal,
+    ChangeSet, Event, EventDraft, History, Kind, Role, Snapshot, Status, Task, TaskId, Workflow, event::Actor, seal,
 };
 
 mod answer;
@@ -233,23 +233,25 @@ pub fn approved_commit(snapshot: &Snapshot, workflow: &Workflow, task: &Task) ->
 }
 
 /// Notes that a task's branch stands at another commit than its approval is about, and asks again for that one.
-pub fn moved(snapshot: &Snapshot, workflow: &Workflow, task: &TaskId, commit: &str) -> Plan {
-    let Some(decision) = snapshot.history.decisions.latest(task.as_str(), Topic::Merge) else { return Plan::none() };
+pub fn moved(snapshot: &Snapshot, workflow: &Workflow, task: &TaskId, commit: &str) -> ChangeSet {
+    let Some(decision) = snapshot.history.decisions.latest(task.as_str(), Topic::Merge) else {
+        return ChangeSet::none();
+    };
     let settled = decision.closed.as_ref().is_some_and(|closed| closed.how != End::Approved);
     if decision.commit.as_deref() == Some(commit) || settled {
-        return Plan::none();
+        return ChangeSet::none();
     }
     let short: String = commit.chars().take(12).collect();
-    let mut plan = Plan::none();
-    plan.event(
+    let mut changes = ChangeSet::none();
+    changes.event(
         about(Kind::DecisionExpired, Actor::Policy("withdrawn".into()), decision)
             .with("verdict", End::Withdrawn.word())
             .with("reason", format!("its branch stands at {short} now"))
             .with("commit", commit),
     );
-    let seen = snapshot.after(&plan);
-    plan.then(ask(&seen, workflow));
-    plan
+    let seen = snapshot.after(&changes);
+    changes.then(ask(&seen, workflow));
+    changes
 }
 
 /// The open decision that holds a task, if one does.

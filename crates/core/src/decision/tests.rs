@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    Lease, Outcome, Plan,
+    ChangeSet, Lease, Outcome,
+    change::tests::{now_at, snapshot},
     claim::{
         self, Idle,
         tests::{claimant, id, task},
@@ -12,7 +13,6 @@ use crate::{
     coordinate,
     event::Actor,
     outcome::{Class, Retry},
-    plan::tests::{now_at, snapshot},
     policy::Policy,
     settle, why,
 };
@@ -36,19 +36,19 @@ fn ready() -> Snapshot {
 }
 
 fn say(now: &mut Snapshot, name: &str, word: Word<'_>) -> Result<(), Refusal> {
-    let plan = resolve(now, &flow(), name, word, &me())?;
-    *now = now.after(&plan);
+    let changes = resolve(now, &flow(), name, word, &me())?;
+    *now = now.after(&changes);
     Ok(())
 }
 
 fn claim(now: &mut Snapshot, role: &Role) -> Result<Lease, Idle> {
-    let (plan, lease) = claim::decide(now, &flow(), &claimant(role))?;
-    *now = now.after(&plan);
+    let (changes, lease) = claim::decide(now, &flow(), &claimant(role))?;
+    *now = now.after(&changes);
     Ok(lease)
 }
 
 fn end(now: &mut Snapshot, lease: &Lease, outcome: &Outcome, commit: Option<&str>) {
-    let facts = settle::Facts { commit: commit.map(String::from), ..settle::Facts::default() };
+    let facts = settle::Usage { commit: commit.map(String::from), ..settle::Usage::default() };
     *now = now.after(&settle::decide(now, &flow(), lease, outcome, &Retry::default(), &facts));
 }
 
@@ -186,10 +186,10 @@ fn silence_denies_by_the_declared_deadline_and_nobody_else_is_named() {
     now.now = now_at(1_000 + 7 * 86_400 - 1);
     assert!(coordinate::decide(&now, &flow()).is_empty());
     now.now = now_at(1_000 + 7 * 86_400);
-    let plan = coordinate::decide(&now, &flow());
-    assert!(plan.events.iter().all(|event| event.actor == Actor::Timeout), "{:?}", plan.events);
+    let changes = coordinate::decide(&now, &flow());
+    assert!(changes.events.iter().all(|event| event.actor == Actor::Timeout), "{:?}", changes.events);
     assert_eq!(say(&mut now.clone(), "A.1", Word::Approve), Err(Refusal::Overdue("A.1".into())));
-    now = now.after(&plan);
+    now = now.after(&changes);
     assert_eq!(only(&now).status, Status::NEEDS_MANUAL);
     assert!(only(&now).blocked_reason.as_deref().is_some_and(|reason| reason.contains("nobody approved")));
     edit(&mut now, |task| task.status = Status::READY_FOR_INTEGRATOR);
@@ -293,10 +293,10 @@ fn what_an_agent_makes_of_untrusted_text_is_not_trusted_either() {
         serde_json::json!({"title": "first step", "type": "Build", "trusted": true, "source": {"trusted": true}});
     let tasks = vec![child.as_object().expect("an object").clone()];
     let outcome = Outcome::Done { summary: String::new(), tasks };
-    let plan = settle::decide(&now, &flow(), &lease, &outcome, &Retry::default(), &settle::Facts::default());
-    assert_eq!(plan.add[0].json["trusted"], false);
-    assert!(!plan.add[0].json.contains_key("source"));
-    now = now.after(&plan);
+    let changes = settle::decide(&now, &flow(), &lease, &outcome, &Retry::default(), &settle::Usage::default());
+    assert_eq!(changes.add[0].json["trusted"], false);
+    assert!(!changes.add[0].json.contains_key("source"));
+    now = now.after(&changes);
     assert!(!now.queue.find("A-B01").expect("the child").trusted);
     assert_eq!(open(&now), ["A-B01.1 intake"]);
 }
@@ -305,9 +305,10 @@ fn what_an_agent_makes_of_untrusted_text_is_not_trusted_either() {
 fn the_journal_alone_tells_what_was_decided() {
     let mut now = ready();
     say(&mut now, "A.1", Word::Approve).expect("approved");
-    let mut plan = Plan::none();
-    plan.event(EventDraft::new(Kind::DecisionResolved, me()).with("decision", "ghost.1").with("verdict", "approved"));
-    let after = now.after(&plan);
+    let mut changes = ChangeSet::none();
+    changes
+        .event(EventDraft::new(Kind::DecisionResolved, me()).with("decision", "ghost.1").with("verdict", "approved"));
+    let after = now.after(&changes);
     assert_eq!(after.history.decisions, now.history.decisions, "what was never asked cannot be decided");
 }
 

@@ -4,13 +4,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Held, Holder, Role, Status, Workflow,
+    Holder, LeaseState, Role, Status, Workflow,
+    change::tests::{now_at, snapshot},
     claim::{
         self, Idle,
         tests::{claimant, id, task, with_limit},
     },
     outcome::Retry,
-    plan::tests::{now_at, snapshot},
     rescue, settle, why,
 };
 
@@ -30,14 +30,14 @@ fn claim(now: &mut Snapshot) -> Result<Lease, Idle> {
 fn claim_of(now: &mut Snapshot, pools: &[&str]) -> Result<Lease, Idle> {
     let mut me = claimant(&Role::BUILDER);
     me.agents = pools.iter().map(|&pool| Offer { by: pool.into(), pool: pool.into(), simulated: false }).collect();
-    let (plan, lease) = claim::decide(now, &flow(), &me)?;
-    *now = now.after(&plan);
+    let (changes, lease) = claim::decide(now, &flow(), &me)?;
+    *now = now.after(&changes);
     Ok(lease)
 }
 
 fn end(now: &mut Snapshot, lease: &Lease, outcome: &Outcome) {
-    let plan = settle::decide(now, &flow(), lease, outcome, &Retry::default(), &settle::Facts::default());
-    *now = now.after(&plan);
+    let changes = settle::decide(now, &flow(), lease, outcome, &Retry::default(), &settle::Usage::default());
+    *now = now.after(&changes);
 }
 
 fn limited(until: Option<u64>) -> Outcome {
@@ -130,8 +130,8 @@ fn a_probe_that_fails_at_its_work_has_been_answered_and_one_that_learned_nothing
         now.now = now_at(2_000);
         let probe = claim(&mut now).expect("the probe");
         end(&mut now, &probe, &Outcome::failed(class, "x"));
-        assert_eq!(matches!(standing(&now, "cmd"), Standing::Open), open, "{class}");
-        assert_eq!(matches!(standing(&now, "cmd"), Standing::HalfOpen(_)), !open, "{class}");
+        assert_eq!(matches!(state(&now, "cmd"), PoolState::Open), open, "{class}");
+        assert_eq!(matches!(state(&now, "cmd"), PoolState::HalfOpen(_)), !open, "{class}");
     }
 }
 
@@ -158,7 +158,7 @@ fn attempts_that_were_under_way_neither_double_the_pause_nor_open_the_pool() {
     end(&mut now, &leases[1], &limited(None));
     assert_eq!((until(&now), now.history.pools["cmd"].limits), (now_at(1_300).wall, 1));
     end(&mut now, &leases[2], &done());
-    assert!(matches!(standing(&now, "cmd"), Standing::Closed(_)));
+    assert!(matches!(state(&now, "cmd"), PoolState::Closed(_)));
 }
 
 #[test]
@@ -183,10 +183,10 @@ fn the_next_agent_of_a_chain_works_while_the_first_is_limited() {
 #[test]
 fn every_waiting_task_says_why_and_until_when() {
     let mut now = many(3);
-    let mut plan = Plan::none();
+    let mut changes = ChangeSet::none();
     let started = EventDraft::new(Kind::WorkerStarted, Actor::Worker("w".into())).role(&Role::BUILDER);
-    plan.event(started.with("pools", vec!["cmd"]));
-    now = now.after(&plan);
+    changes.event(started.with("pools", vec!["cmd"]));
+    now = now.after(&changes);
     let lease = claim(&mut now).expect("open");
     end(&mut now, &lease, &limited(Some(1_600)));
     for task in now.queue.tasks() {
@@ -235,10 +235,10 @@ proptest! {
         for step in steps {
             match step {
                 Step::Claim => {
-                    let before = standing(&now, "cmd");
+                    let before = state(&now, "cmd");
                     let (may, probes) = (
-                        matches!(before, Standing::Open | Standing::HalfOpen(_)),
-                        matches!(before, Standing::HalfOpen(_)),
+                        matches!(before, PoolState::Open | PoolState::HalfOpen(_)),
+                        matches!(before, PoolState::HalfOpen(_)),
                     );
                     match claim(&mut now) {
                         Ok(lease) => {
@@ -276,14 +276,14 @@ proptest! {
                 Step::End(..) | Step::Die(_) => {}
             }
             if now.history.pools.contains_key("cmd") {
-                let probes = now.leases.values().filter_map(Held::ours).filter(|lease| lease.probe);
+                let probes = now.leases.values().filter_map(LeaseState::ours).filter(|lease| lease.probe);
                 prop_assert!(probes.count() <= 1);
             }
         }
     }
 }
 
-fn beat(held: &mut Held, at: u64) {
+fn beat(held: &mut LeaseState, at: u64) {
     if let crate::LeaseRecord::Ours(lease) = &mut held.record {
         *lease = lease.beaten(&now_at(at));
     }
@@ -316,9 +316,9 @@ fn of_an_agents_accounts_the_one_comes_first_whose_window_ends_first() {
     assert_eq!(asked(&now, &flow(), &names), names, "where nothing is known the order is the person's");
     for (name, ends) in [("c@a", 9_000), ("c@b", 5_000), ("x", 2_000)] {
         let lease = claim_of(&mut now, &[name]).expect("open");
-        let facts = settle::Facts { resets_at: Some(now_at(ends).wall), ..settle::Facts::default() };
-        let plan = settle::decide(&now, &flow(), &lease, &done(), &Retry::default(), &facts);
-        now = now.after(&plan);
+        let facts = settle::Usage { resets_at: Some(now_at(ends).wall), ..settle::Usage::default() };
+        let changes = settle::decide(&now, &flow(), &lease, &done(), &Retry::default(), &facts);
+        now = now.after(&changes);
     }
     let mut now = Snapshot { queue: many(3).queue, ..now };
     assert_eq!(asked(&now, &flow(), &names), ["c@b", "c@a", "c@d", "x"], "and another agent is not asked before");

@@ -2,21 +2,21 @@
 
 use serde_json::Value;
 
-use super::{Facts, verdict::Verdict};
+use super::{Usage, verdict::Verdict};
 use crate::{
-    EventDraft, Kind, Lease, Member, Plan, RoleRule, Snapshot, Task, TaskId, event::Actor, outcome::Retry, plan::stamp,
-    text,
+    ChangeSet, EventDraft, Kind, Lease, Member, RoleRule, Snapshot, Task, TaskId, change::stamp, event::Actor,
+    outcome::Retry, text,
 };
 
-/// Writes a verdict into the plan: the task, its move, the pause of its role.
+/// Writes a verdict into the change set: the task, its move, the pause of its role.
 pub(super) fn apply(
     snapshot: &Snapshot,
-    plan: &mut Plan,
+    changes: &mut ChangeSet,
     rule: &RoleRule,
     task: &Task,
     mine: &Lease,
     verdict: Verdict,
-    facts: &Facts,
+    usage: &Usage,
 ) {
     let actor = || Actor::Worker(mine.owner.clone());
     let mut set: Vec<(Member, Value)> = vec![(Member::Lease, Value::Null)];
@@ -41,21 +41,21 @@ pub(super) fn apply(
     if verdict.to.is_done() {
         set.push((Member::CompletedAt, stamp(snapshot.now.wall).into()));
         // Only what our own code has merged is called merged.
-        let merged = [(Member::MergedCommit, &facts.commit), (Member::Tag, &facts.tag)];
+        let merged = [(Member::MergedCommit, &usage.commit), (Member::Tag, &usage.tag)];
         set.extend(merged.into_iter().filter_map(|(member, value)| Some((member, value.as_deref()?.into()))));
     }
-    if facts.branch.is_some() && facts.branch != task.branch {
-        set.push((Member::Branch, facts.branch.as_deref().into()));
+    if usage.branch.is_some() && usage.branch != task.branch {
+        set.push((Member::Branch, usage.branch.as_deref().into()));
     }
     let reason = verdict.reason.as_deref().map(|reason| text::cut(reason, 2_000));
     let event = EventDraft::new(Kind::TaskMoved, actor()).lease(mine).with("reason", reason.clone());
-    plan.change(&snapshot.now, task, &verdict.to, &set, event);
+    changes.change(&snapshot.now, task, &verdict.to, &set, event);
     if let Some(class) = verdict.pause
         && snapshot.history.paused(&mine.role).is_none()
     {
         // The class stands beside it.
         let bare = reason.as_deref().map(|text| text.strip_prefix(&format!("{class}: ")).unwrap_or(text));
-        plan.event(
+        changes.event(
             EventDraft::new(Kind::WorkerPaused, actor())
                 .role(&mine.role)
                 .with("class", class.as_str())
@@ -65,18 +65,18 @@ pub(super) fn apply(
 }
 
 /// Different tasks failing one after the other make the environment the suspect (R22).
-pub(super) fn pause_failing_role(snapshot: &Snapshot, plan: &mut Plan, mine: &Lease, retry: &Retry) {
+pub(super) fn pause_failing_role(snapshot: &Snapshot, changes: &mut ChangeSet, mine: &Lease, retry: &Retry) {
     if retry.pause_after == 0 {
         return;
     }
-    let after = snapshot.after(&Plan { events: plan.events.clone(), ..Plan::none() });
+    let after = snapshot.after(&ChangeSet { events: changes.events.clone(), ..ChangeSet::none() });
     let Some(role) = after.history.roles.get(&mine.role) else { return };
     if role.paused.is_none() && role.failing.len() >= retry.pause_after as usize {
         let tasks: Vec<&str> = role.failing.iter().map(TaskId::as_str).collect();
-        let ended = plan.events.iter().rev().find(|event| event.kind == Kind::AttemptFinished);
+        let ended = changes.events.iter().rev().find(|event| event.kind == Kind::AttemptFinished);
         let word = |key: &str| ended?.data.get(key)?.as_str().map(|words| text::cut(&text::one_line(words), 300));
         let last = word("class").zip(word("reason")).map(|(class, reason)| format!("; the last: {class}: {reason}"));
-        plan.event(
+        changes.event(
             EventDraft::new(Kind::WorkerPaused, Actor::Policy("R22".into()))
                 .role(&mine.role)
                 .with("class", "environment")

@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::{
-    Held, Holder, LeaseRecord, Now, Role, Task, Token,
+    Holder, LeaseRecord, LeaseState, Now, Role, Task, Token,
+    change::tests::{now_at, snapshot},
     claim::{
         self,
         tests::{claimant, id, task},
     },
-    plan::tests::{now_at, snapshot},
     policy::Policy,
 };
 use std::sync::Arc;
@@ -24,12 +24,12 @@ fn branched(status: Status) -> Task {
 fn claimed(mut first: Task, role: &Role) -> (Snapshot, Lease) {
     first.status = flow().rule(role).expect("shipped").takes.clone();
     let before = snapshot(vec![first]);
-    let (plan, lease) = claim::decide(&before, &flow(), &claimant(role)).expect("a claim");
-    (before.after(&plan), lease)
+    let (changes, lease) = claim::decide(&before, &flow(), &claimant(role)).expect("a claim");
+    (before.after(&changes), lease)
 }
 
 fn settled(before: &Snapshot, lease: &Lease, outcome: &Outcome) -> Snapshot {
-    before.after(&decide(before, &flow(), lease, outcome, &Retry::default(), &Facts::default()))
+    before.after(&decide(before, &flow(), lease, outcome, &Retry::default(), &Usage::default()))
 }
 
 fn done() -> Outcome {
@@ -61,11 +61,11 @@ fn success_moves_a_task_to_the_next_stage_and_lets_go() {
 fn a_superseded_attempt_changes_nothing_but_the_journal() {
     let (mut before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
     let newer = Lease { token: Token(lease.token.0 + 1), ..lease.clone() };
-    before.leases.insert(id("A"), Held { record: LeaseRecord::Ours(newer), holder: Holder::Alive });
-    let plan = decide(&before, &flow(), &lease, &done(), &Retry::default(), &Facts::default());
-    assert!(!plan.touches_queue() && plan.leases.is_empty());
-    assert_eq!(plan.events.len(), 1);
-    assert_eq!(plan.events[0].kind, Kind::AttemptSuperseded);
+    before.leases.insert(id("A"), LeaseState { record: LeaseRecord::Ours(newer), holder: Holder::Alive });
+    let changes = decide(&before, &flow(), &lease, &done(), &Retry::default(), &Usage::default());
+    assert!(!changes.touches_queue() && changes.leases.is_empty());
+    assert_eq!(changes.events.len(), 1);
+    assert_eq!(changes.events[0].kind, Kind::AttemptSuperseded);
 }
 
 #[test]
@@ -104,9 +104,9 @@ fn a_status_that_the_agent_set_is_taken_for_its_word() {
         Arc::make_mut(&mut before.queue).edit(&id("A"), |task| {
             (task.status, task.blocked_reason) = (set.clone(), said.map(String::from));
         });
-        let plan = decide(&before, &flow(), &lease, &done(), &Retry::default(), &Facts::default());
-        assert_eq!(only(&before.after(&plan)).status, to, "{role} {set}");
-        let words = plan.events.iter().filter_map(|event| event.data.get("reason")?.as_str()).collect::<Vec<_>>();
+        let changes = decide(&before, &flow(), &lease, &done(), &Retry::default(), &Usage::default());
+        assert_eq!(only(&before.after(&changes)).status, to, "{role} {set}");
+        let words = changes.events.iter().filter_map(|event| event.data.get("reason")?.as_str()).collect::<Vec<_>>();
         assert!(words.contains(&reason.as_str()), "{role} {set}: {words:?}");
     }
     // What is none of these is checked like the result that came with it.
@@ -162,16 +162,16 @@ fn a_human_who_stops_an_attempt_keeps_the_task_from_starting_over() {
 
 #[test]
 fn what_a_person_was_told_yes_to_holds_whatever_the_attempt_came_to_and_whoever_wrote_over_it() {
-    use crate::{event::Actor, lease::StopRequest, observe, operate, rescue};
+    use crate::{event::Actor, external_edits, lease::StopRequest, manual, rescue};
     let me = Actor::Human("me".into());
     let outcomes =
         [done(), Outcome::failed(Class::AgentFailed, "exit 1"), Outcome::failed(Class::Cancelled, "stopped")];
     let written =
         [None, Some(Status::DONE), Some(Status::READY), Some(Status::AWAITING_TEST), Some(Status::NEEDS_MANUAL)];
     let (before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
-    let before = before.after(&observe::decide(&before));
-    let cancel = |seen: &Snapshot| operate::cancel(seen, &id("A"), Some("no"), true, &me).expect("it runs");
-    let stop = |seen: &Snapshot| operate::stop(seen, &id("A"), "no", &me).expect("it runs");
+    let before = before.after(&external_edits::decide(&before));
+    let cancel = |seen: &Snapshot| manual::cancel(seen, &id("A"), Some("no"), true, &me).expect("it runs");
+    let stop = |seen: &Snapshot| manual::stop(seen, &id("A"), "no", &me).expect("it runs");
     let both = before.after(&stop(&before));
     let both = both.after(&cancel(&both));
     let cancelled: &[Status] = &[Status::CANCELLED];
@@ -184,7 +184,7 @@ fn what_a_person_was_told_yes_to_holds_whatever_the_attempt_came_to_and_whoever_
             let mut seen = asked.clone();
             if let Some(written) = written {
                 Arc::make_mut(&mut seen.queue).edit(&id("A"), |task| task.status = written.clone());
-                seen = seen.after(&observe::decide(&seen));
+                seen = seen.after(&external_edits::decide(&seen));
             }
             for outcome in &outcomes {
                 let after = settled(&seen, &lease, outcome);
@@ -215,8 +215,8 @@ fn passing_trouble_is_free_five_times_in_a_row() {
         now = settled(&now, &lease, &Outcome::failed(Class::Network, "unreachable"));
         assert_eq!(only(&now).attempts, u32::from(round > 5), "round {round}");
         now.now = now_at(10_000 * round);
-        let (plan, next) = claim::decide(&now, &flow(), &claimant(&Role::BUILDER)).expect("claimed again");
-        now = now.after(&plan);
+        let (changes, next) = claim::decide(&now, &flow(), &claimant(&Role::BUILDER)).expect("claimed again");
+        now = now.after(&changes);
         lease = next;
     }
 }
@@ -236,8 +236,8 @@ fn three_tasks_failing_in_a_row_pause_the_role() {
     let mut now = claim::tests::with_limit(snapshot(tasks), &Role::BUILDER, 3);
     for round in 0..3 {
         assert_eq!(now.history.paused(&Role::BUILDER), None, "round {round}");
-        let (plan, lease) = claim::decide(&now, &flow(), &claimant(&Role::BUILDER)).expect("a claim");
-        now = settled(&now.after(&plan), &lease, &Outcome::failed(Class::AgentFailed, "exit status 1"));
+        let (changes, lease) = claim::decide(&now, &flow(), &claimant(&Role::BUILDER)).expect("a claim");
+        now = settled(&now.after(&changes), &lease, &Outcome::failed(Class::AgentFailed, "exit status 1"));
     }
     let pause = now.history.paused(&Role::BUILDER).expect("paused");
     assert_eq!(pause.class, "environment");
@@ -252,12 +252,12 @@ fn after_three_adapt_loops_a_human_is_asked() {
         assert_eq!(only(&now).status, Status::NEEDS_ADAPT);
         for role in [Role::REFINER, Role::BUILDER] {
             now.now = later(&now);
-            let (plan, mine) = claim::decide(&now, &flow(), &claimant(&role)).expect("a claim");
-            now = settled(&now.after(&plan), &mine, &done());
+            let (changes, mine) = claim::decide(&now, &flow(), &claimant(&role)).expect("a claim");
+            now = settled(&now.after(&changes), &mine, &done());
         }
         now.now = later(&now);
-        let (plan, mine) = claim::decide(&now, &flow(), &claimant(&Role::TESTER)).expect("a claim");
-        now = now.after(&plan);
+        let (changes, mine) = claim::decide(&now, &flow(), &claimant(&Role::TESTER)).expect("a claim");
+        now = now.after(&changes);
         lease = mine;
     }
     now = settled(&now, &lease, &Outcome::NeedsAdapt { reason: "still red".into() });
@@ -293,10 +293,10 @@ fn what_a_planner_may_not_say_of_a_task_is_left_out_and_told() {
         }
         let tasks = vec![proposal.as_object().expect("an object").clone()];
         let outcome = Outcome::Done { summary: String::new(), tasks };
-        let plan = decide(&before, &flow(), &lease, &outcome, &Retry::default(), &Facts::default());
-        let created = plan.events.iter().find(|event| event.kind == Kind::TaskCreated).expect("it is made");
+        let changes = decide(&before, &flow(), &lease, &outcome, &Retry::default(), &Usage::default());
+        let created = changes.events.iter().find(|event| event.kind == Kind::TaskCreated).expect("it is made");
         assert_eq!(created.data.get("left_out"), left_out.as_ref());
-        assert_eq!(before.after(&plan).queue.find("A-B01").expect("the child").status, Status::READY);
+        assert_eq!(before.after(&changes).queue.find("A-B01").expect("the child").status, Status::READY);
     }
 }
 
@@ -304,8 +304,8 @@ fn what_a_planner_may_not_say_of_a_task_is_left_out_and_told() {
 fn a_merge_that_came_before_its_task_was_put_aside_is_told_on_the_task() {
     let (mut before, lease) = claimed(branched(Status::READY), &Role::INTEGRATOR);
     Arc::make_mut(&mut before.queue).edit(&id("A"), |task| task.status = Status::CANCELLED);
-    let facts = Facts { commit: Some("c0ffee".into()), ..Facts::default() };
-    let after = before.after(&decide(&before, &flow(), &lease, &done(), &Retry::default(), &facts));
+    let usage = Usage { commit: Some("c0ffee".into()), ..Usage::default() };
+    let after = before.after(&decide(&before, &flow(), &lease, &done(), &Retry::default(), &usage));
     assert_eq!(only(&after).status, Status::CANCELLED);
     assert!(only(&after).blocked_reason.as_deref().is_some_and(|words| words.starts_with("merged as c0ffee")));
 }
@@ -322,9 +322,9 @@ fn a_question_waits_for_a_human() {
 fn settling_twice_settles_once() {
     let (before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
     let after = settled(&before, &lease, &done());
-    let plan = decide(&after, &flow(), &lease, &done(), &Retry::default(), &Facts::default());
-    assert!(!plan.touches_queue());
-    assert_eq!(plan.events.len(), 1);
+    let changes = decide(&after, &flow(), &lease, &done(), &Retry::default(), &Usage::default());
+    assert!(!changes.touches_queue());
+    assert_eq!(changes.events.len(), 1);
 }
 
 fn later(now: &Snapshot) -> Now {
@@ -341,8 +341,8 @@ fn back_to_the_merge(mut now: Snapshot) -> (Snapshot, Lease) {
         now.now = later(&now);
         let status = only(&now).status.clone();
         let role = flow().taking(&status).next().expect("a role takes it").role.clone();
-        let (plan, lease) = claim::decide(&now, &flow(), &claimant(&role)).expect("a claim");
-        now = now.after(&plan);
+        let (changes, lease) = claim::decide(&now, &flow(), &claimant(&role)).expect("a claim");
+        now = now.after(&changes);
         if role == Role::INTEGRATOR {
             return (now, lease);
         }
@@ -378,8 +378,8 @@ fn a_human_who_moves_a_task_gives_its_author_two_more_conflicts() {
         }
     }
     let me = Actor::Human("me".into());
-    let plan = crate::operate::retry(&now, &flow(), &id("A"), None, &me).expect("retried");
-    now = now.after(&plan);
+    let changes = crate::manual::retry(&now, &flow(), &id("A"), None, &me).expect("retried");
+    now = now.after(&changes);
     assert_eq!(now.history.task(&id("A")).expect("known").conflicts, 0);
 }
 
@@ -407,17 +407,17 @@ fn what_is_in_the_way_is_waited_for_longer_and_longer_and_never_charged() {
         assert!(why.contains("is tried again") && why.contains("commit your changes"), "{why}");
         assert!(now.history.task(&id("A")).expect("known").failures.is_empty(), "no failure of the task");
         now.now = now_at(10_000 * round);
-        let (plan, next) = claim::decide(&now, &flow(), &claimant(&Role::INTEGRATOR)).expect("claimed again");
-        (now, lease) = (now.after(&plan), next);
+        let (changes, next) = claim::decide(&now, &flow(), &claimant(&Role::INTEGRATOR)).expect("claimed again");
+        (now, lease) = (now.after(&changes), next);
     }
 }
 
 #[test]
 fn why_says_that_a_task_came_back_from_its_merge() {
     let (now, lease) = back_to_the_merge(snapshot(vec![branched(Status::READY)]));
-    let plan = decide(&now, &flow(), &lease, &conflict(), &Retry::default(), &Facts::default());
-    assert_eq!(plan.events[0].data["files"], serde_json::json!(["a.txt"]), "the journal names them");
-    let now = now.after(&plan);
+    let changes = decide(&now, &flow(), &lease, &conflict(), &Retry::default(), &Usage::default());
+    assert_eq!(changes.events[0].data["files"], serde_json::json!(["a.txt"]), "the journal names them");
+    let now = now.after(&changes);
     let why = crate::why::sentence(&now, &flow(), only(&now));
     assert!(why.ends_with("; it came back from its merge: conflicts in a.txt"), "{why}");
 }
@@ -434,17 +434,17 @@ fn a_providers_trouble_is_nothing_that_the_next_attempt_is_told() {
 #[test]
 fn a_transient_failure_waits_and_says_why() {
     let (before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
-    let plan = decide(
+    let changes = decide(
         &before,
         &flow(),
         &lease,
         &Outcome::failed(Class::Overloaded, "529"),
         &Retry::default(),
-        &Facts::default(),
+        &Usage::default(),
     );
-    let moved = plan.events.iter().find(|event| event.kind == Kind::TaskMoved).expect("moved");
+    let moved = changes.events.iter().find(|event| event.kind == Kind::TaskMoved).expect("moved");
     assert_eq!(moved.text("reason"), Some("overloaded: 529"));
-    assert!(only(&before.after(&plan)).not_before.is_some_and(|time| time > before.now.wall));
+    assert!(only(&before.after(&changes)).not_before.is_some_and(|time| time > before.now.wall));
 }
 
 #[test]
@@ -454,8 +454,8 @@ fn the_last_attempt_is_charged_like_those_before_it() {
         first.attempts = attempts;
         let (before, lease) = claimed(first, &Role::BUILDER);
         let failed = Outcome::failed(Class::AgentFailed, "x");
-        let plan = decide(&before, &flow(), &lease, &failed, &Retry::default(), &Facts::default());
-        let finished = plan.events.iter().find(|event| event.kind == Kind::AttemptFinished).expect("finished");
+        let changes = decide(&before, &flow(), &lease, &failed, &Retry::default(), &Usage::default());
+        let finished = changes.events.iter().find(|event| event.kind == Kind::AttemptFinished).expect("finished");
         assert_eq!(finished.data.get("charged"), Some(&true.into()), "after {attempts}");
     }
 }
@@ -478,14 +478,14 @@ fn what_waits_is_tried_again_later_and_later() {
 
 #[test]
 fn a_word_that_is_written_over_is_kept_with_its_reason() {
-    use crate::{event::Actor, observe, operate};
+    use crate::{event::Actor, external_edits, manual};
     let (before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
     let me = Actor::Human("me".into());
-    let mut seen = before.after(&operate::cancel(&before, &id("A"), Some("not needed"), true, &me).expect("it runs"));
+    let mut seen = before.after(&manual::cancel(&before, &id("A"), Some("not needed"), true, &me).expect("it runs"));
     Arc::make_mut(&mut seen.queue).edit(&id("A"), |task| task.status = Status::READY);
-    let seen = seen.after(&observe::decide(&seen));
-    let plan = decide(&seen, &flow(), &lease, &done(), &Retry::default(), &Facts::default());
-    let event = plan.events.iter().find(|event| event.kind == Kind::TaskMoved).expect("it moves");
+    let seen = seen.after(&external_edits::decide(&seen));
+    let changes = decide(&seen, &flow(), &lease, &done(), &Retry::default(), &Usage::default());
+    let event = changes.events.iter().find(|event| event.kind == Kind::TaskMoved).expect("it moves");
     assert_eq!(
         (&event.data["to"], &event.data["reason"]),
         (&"cancelled".into(), &"stopped by human:me: not needed".into())
@@ -525,8 +525,8 @@ fn children_that_were_cancelled_are_none() {
         let mut child = task("B", status);
         child.parent = Some("A".into());
         let before = snapshot(vec![task("A", Status::NEEDS_PLAN), child]);
-        let (plan, lease) = claim::decide(&before, &flow(), &claimant(&Role::PLANNER)).expect("a claim");
-        let after = settled(&before.after(&plan), &lease, &done());
+        let (changes, lease) = claim::decide(&before, &flow(), &claimant(&Role::PLANNER)).expect("a claim");
+        let after = settled(&before.after(&changes), &lease, &done());
         assert_eq!(only(&after).status, next);
     }
 }
@@ -537,10 +537,10 @@ fn the_branch_of_the_work_is_written_once_and_never_taken_away() {
         let mut first = task("A", Status::READY);
         first.branch = known.map(String::from);
         let (before, lease) = claimed(first, &Role::BUILDER);
-        let facts = Facts { branch: made.map(String::from), ..Facts::default() };
-        let plan = decide(&before, &flow(), &lease, &done(), &Retry::default(), &facts);
-        let sets = plan.edits.iter().any(|edit| edit.set.contains_key(&Member::Branch));
-        (only(&before.after(&plan)).branch.clone(), sets)
+        let usage = Usage { branch: made.map(String::from), ..Usage::default() };
+        let changes = decide(&before, &flow(), &lease, &done(), &Retry::default(), &usage);
+        let sets = changes.edits.iter().any(|edit| edit.set.contains_key(&Member::Branch));
+        (only(&before.after(&changes)).branch.clone(), sets)
     };
     assert_eq!(branch(None, Some("feat/a")), (Some("feat/a".into()), true));
     assert_eq!(branch(Some("feat/a"), Some("feat/a")), (Some("feat/a".into()), false));

@@ -10,17 +10,17 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    EventDraft, Holder, Lease, Member, Now, Outcome, Plan, Queue, QueueLease, Role, Status, Token, Workflow,
+    ChangeSet, EventDraft, Holder, Lease, Member, Now, Outcome, Queue, QueueLease, Role, Status, Token, Workflow,
     budget::{Budgets, Limits},
+    change::tests::snapshot,
     claim::{
         self,
         tests::{claimant, id, task},
     },
     coordinate,
     event::Actor,
-    observe, operate,
+    external_edits, manual,
     outcome::Retry,
-    plan::tests::snapshot,
     policy::Policy,
     rescue, settle, why,
 };
@@ -151,8 +151,8 @@ impl World {
         Self { now, flow: flow(), survives, running, starts, days, added: 0 }
     }
 
-    fn commit(&mut self, plan: &Plan) {
-        self.now.advance(plan);
+    fn commit(&mut self, changes: &ChangeSet) {
+        self.now.advance(changes);
         if self.survives == Survives::Journal {
             self.now.kept = Arc::default();
         }
@@ -165,20 +165,20 @@ impl World {
     /// A worker's look; what it starts is counted here, by nobody's books.
     fn look(&mut self, at: usize) {
         let role = self.role(at);
-        self.commit(&observe::decide(&self.now));
+        self.commit(&external_edits::decide(&self.now));
         let left = rescue::find(&self.now, &self.flow);
         self.commit(&rescue::decide(&self.now, &self.flow, &retry(), &left, "w@h"));
         self.commit(&coordinate::decide(&self.now, &self.flow));
         if self.running.contains_key(&at) {
             return;
         }
-        let Ok((plan, lease)) = claim::decide(&self.now, &self.flow, &claimant(&role)) else { return };
+        let Ok((changes, lease)) = claim::decide(&self.now, &self.flow, &claimant(&role)) else { return };
         let of = self.now.queue.get(&lease.task_id).expect("claimed");
         if !self.flow.merges(self.flow.rule(&role).expect("shipped"), of) {
             *self.starts.entry(lease.task_id.clone()).or_default() += 1;
             *self.days.entry(self.now.now.wall.date_naive()).or_default() += 1;
         }
-        self.commit(&plan);
+        self.commit(&changes);
         self.running.insert(at, lease);
     }
 
@@ -197,10 +197,10 @@ impl World {
             Answer::Waits => Outcome::Waits { reason: words() },
             Answer::Fails(class) => Outcome::failed(*class, words()),
         };
-        self.commit(&observe::decide(&self.now));
-        let facts = settle::Facts::default();
-        let plan = settle::decide(&self.now, &self.flow, &lease, &outcome, &retry(), &facts);
-        self.commit(&plan);
+        self.commit(&external_edits::decide(&self.now));
+        let usage = settle::Usage::default();
+        let changes = settle::decide(&self.now, &self.flow, &lease, &outcome, &retry(), &usage);
+        self.commit(&changes);
     }
 
     fn edits(&mut self, at: usize, edit: &Edit) {
@@ -252,9 +252,9 @@ impl World {
             }
             Step::Resumes(at) => {
                 let role = self.role(*at);
-                let mut plan = Plan::none();
-                plan.event(EventDraft::new(Kind::WorkerResumed, Actor::Human("me".into())).role(&role));
-                self.commit(&plan);
+                let mut changes = ChangeSet::none();
+                changes.event(EventDraft::new(Kind::WorkerResumed, Actor::Human("me".into())).role(&role));
+                self.commit(&changes);
             }
             Step::Jumps(days) => {
                 let Now { wall, mono } = self.now.now;
@@ -268,7 +268,7 @@ impl World {
         self.running.clear();
         self.now.leases.clear();
         (0..3).for_each(|_| self.commit(&coordinate::decide(&self.now, &self.flow)));
-        if observe::behind(&self.now).is_some() {
+        if external_edits::behind(&self.now).is_some() {
             return Ok(());
         }
         for task in self.now.queue.tasks() {
@@ -398,8 +398,8 @@ fn only_a_humans_verb_takes_a_count_back() {
     world.look(0);
     assert_eq!(said(&world, "B").0, Status::NEEDS_MANUAL);
     for (actor, counted) in [(Actor::Outside, 4), (Actor::Human("me".into()), 0)] {
-        let plan = operate::retry(&world.now, &world.flow, &id("B"), Some(&Status::READY), &actor).expect("retried");
-        world.commit(&plan);
+        let changes = manual::retry(&world.now, &world.flow, &id("B"), Some(&Status::READY), &actor).expect("retried");
+        world.commit(&changes);
         let task = world.now.queue.find("B").expect("there");
         assert_eq!(world.now.starts(task, &BOUNDS), counted, "{actor}");
         world.commit(&coordinate::decide(&world.now, &world.flow));
@@ -468,6 +468,6 @@ fn a_task_that_was_started_before_starts_were_counted_is_counted_from_the_journa
 fn a_claim_says_in_the_queue_how_often_agents_were_started() {
     let mut before = snapshot(vec![task("B", Status::READY)]);
     Arc::make_mut(&mut before.queue).edit(&id("B"), |task| task.starts = 2);
-    let (plan, lease) = claim::decide(&before, &flow(), &claimant(&Role::BUILDER)).expect("a claim");
-    assert_eq!((plan.edits[0].set[&Member::Starts].clone(), lease.token), (json!(3), Token(1)));
+    let (changes, lease) = claim::decide(&before, &flow(), &claimant(&Role::BUILDER)).expect("a claim");
+    assert_eq!((changes.edits[0].set[&Member::Starts].clone(), lease.token), (json!(3), Token(1)));
 }

@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-use super::{Role, RoleRule, Snapshot, Task, TaskId, Workflow, claim, observe};
+use super::{Role, RoleRule, Snapshot, Task, TaskId, Workflow, claim, external_edits};
 
 mod facts;
 mod reason;
@@ -86,7 +86,7 @@ pub fn sentence(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> String
 pub struct Explainer<'a> {
     snapshot: &'a Snapshot,
     workflow: &'a Workflow,
-    behind: OnceCell<Option<observe::Behind>>,
+    behind: OnceCell<Option<external_edits::Behind>>,
     lines: RefCell<BTreeMap<&'a Role, Rc<Line<'a>>>>,
 }
 
@@ -125,8 +125,8 @@ impl<'a> Explainer<'a> {
         main_reason(self, task)
     }
 
-    fn behind(&self) -> Option<&observe::Behind> {
-        self.behind.get_or_init(|| observe::behind(self.snapshot)).as_ref()
+    fn behind(&self) -> Option<&external_edits::Behind> {
+        self.behind.get_or_init(|| external_edits::behind(self.snapshot)).as_ref()
     }
 
     fn line(&self, rule: &'a RoleRule) -> Rc<Line<'a>> {
@@ -146,9 +146,9 @@ impl<'a> Explainer<'a> {
 mod tests {
     use super::*;
     use crate::{
-        Held, Holder, LeaseRecord, Status,
+        Holder, LeaseRecord, LeaseState, Status,
+        change::tests::{now_at, snapshot},
         claim::tests::{id, task, with_limit},
-        plan::tests::{now_at, snapshot},
     };
 
     fn said(snapshot: &Snapshot, name: &str) -> (String, &'static str) {
@@ -187,7 +187,7 @@ mod tests {
     fn a_working_task_says_who_and_since_when() {
         let mut before = snapshot(vec![task("A", Status::IN_PROGRESS)]);
         let lease = crate::lease::tests::lease("A", &Role::BUILDER, 1);
-        before.leases.insert(id("A"), Held { record: LeaseRecord::Ours(lease), holder: Holder::Alive });
+        before.leases.insert(id("A"), LeaseState { record: LeaseRecord::Ours(lease), holder: Holder::Alive });
         before.now = now_at(1_010);
         assert_eq!(said(&before, "A"), ("w@h works on it (attempt 1, pid 7) for 10s, heartbeat 10s ago".into(), "R11"));
     }

@@ -4,13 +4,12 @@ use super::{Cause, Explainer, NOTHING, Why, why};
 use crate::{
     Role, RoleRule, Snapshot, Status, Task, TaskId, Workflow,
     budget::{self, Stop},
+    change::stamp,
     claim::{self, Obstacle},
     coordinate,
     decision::{self, Decision, Hold, Topic},
     history::{self, Pause, TaskHistory},
-    landing,
-    plan::stamp,
-    pool,
+    landing, pool,
     queue::Waits,
     text::{cut, duration, one_line},
 };
@@ -113,9 +112,9 @@ fn working(snapshot: &Snapshot, task: &Task, role: &Role) -> Why {
             format!("agentctl fleet start {role} (if none runs)"),
         );
     };
-    use crate::lease::Standing;
-    match (held.standing(&snapshot.now), held.ours()) {
-        (Standing::Live, Some(lease)) => {
+    use crate::lease::LeaseHealth;
+    match (held.health(&snapshot.now), held.ours()) {
+        (LeaseHealth::Live, Some(lease)) => {
             let since = (snapshot.now.wall - lease.started_at).to_std().unwrap_or_default();
             let beat = lease.silence(&snapshot.now);
             let what = if lease.simulated { "simulated attempt" } else { "attempt" };
@@ -129,10 +128,10 @@ fn working(snapshot: &Snapshot, task: &Task, role: &Role) -> Why {
             );
             why("R11", sentence, format!("agentctl logs {id} -f"))
         }
-        (Standing::Live, None) => {
+        (LeaseHealth::Live, None) => {
             why("R11", format!("{} holds a lease on it until its TTL is over", one_line(held.owner())), NOTHING)
         }
-        (Standing::Dead(reason) | Standing::Lost(reason), _) => why(
+        (LeaseHealth::Dead(reason) | LeaseHealth::Lost(reason), _) => why(
             "R14",
             format!(
                 "its owner {} is gone ({reason}); the next worker that looks gives it back",

@@ -21,11 +21,11 @@ use super::{
 use crate::{Committed, StoreError};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{
-    Event, EventDraft, Held, Kind, Lease, LeaseChange, LeaseRecord, Member, Plan, QueueLease, Snapshot, Status, TaskId,
-    starts,
+    ChangeSet, Event, EventDraft, Kind, Lease, LeaseChange, LeaseRecord, LeaseState, Member, QueueLease, Snapshot,
+    Status, TaskId, starts,
 };
 
-/// A plan on its way into the files.
+/// A change set on its way into the files.
 pub(super) struct Attempt<'a> {
     pub(super) store: &'a FileStore,
     pub(super) state: &'a mut State,
@@ -33,11 +33,11 @@ pub(super) struct Attempt<'a> {
     /// What was decided on.
     pub(super) snapshot: Snapshot,
     /// What others did, noted, and what they wrote over, to be written again; the snapshot has it already.
-    pub(super) observed: Plan,
-    pub(super) plan: Plan,
+    pub(super) observed: ChangeSet,
+    pub(super) changes: ChangeSet,
 }
 
-/// What a plan makes of one task's lease, all its changes taken together.
+/// What a change set makes of one task's lease, all its changes taken together.
 enum Net {
     Take(Lease),
     Write(Lease),
@@ -61,9 +61,9 @@ impl Attempt<'_> {
             return Ok(None);
         }
         let mut undo = Undo::default();
-        for lease in self.plan.takes().cloned().collect::<Vec<_>>() {
+        for lease in self.changes.takes().cloned().collect::<Vec<_>>() {
             let made = Made::make(&self.store.layout, &lease.task_id, lease.token);
-            self.plan.name_run(&lease.task_id, &made.name);
+            self.changes.name_run(&lease.task_id, &made.name);
             undo.runs.push(made);
         }
         let committed = self.commit_named(&mut undo);
@@ -76,9 +76,9 @@ impl Attempt<'_> {
     /// Whether every token that is given out is greater than what directories and the user's state know of.
     fn tokens_are_new(&mut self) -> bool {
         let mut new = true;
-        for lease in self.plan.takes() {
+        for lease in self.changes.takes() {
             let queue = self.snapshot.queue.get(&lease.task_id).map(|task| &task.lease);
-            let held = self.snapshot.leases.get(&lease.task_id).map(Held::token);
+            let held = self.snapshot.leases.get(&lease.task_id).map(LeaseState::token);
             let written = [held, queue.and_then(QueueLease::token)].into_iter().flatten();
             if let Some(made_up) = written.max().filter(|token| *token > lease.token) {
                 log::warn!("{}: nobody has counted to the token {made_up}; it is passed over", lease.task_id);
@@ -96,15 +96,15 @@ impl Attempt<'_> {
     }
 
     fn commit_named(&mut self, undo: &mut Undo) -> Result<Option<Committed>, StoreError> {
-        let net = net(&self.plan.leases);
-        let beats_only = is_beat(&self.plan);
-        // Who only looked, or only beats, leaves it to the workers' next commit or poll to tell what was observed.
-        let mut whole = match beats_only || (self.plan.is_empty() && self.store.me.is_none()) {
-            true => Plan::none(),
+        let net = net(&self.changes.leases);
+        let beats_only = is_beat(&self.changes);
+        // Who only looked, or only renews a lease, leaves it to the workers' next commit or poll to tell what was observed.
+        let mut whole = match beats_only || (self.changes.is_empty() && self.store.me.is_none()) {
+            true => ChangeSet::none(),
             false => std::mem::take(&mut self.observed),
         };
-        whole.then(self.plan.clone());
-        if !whole.events.is_empty() && self.plan.is_empty() && !self.is_unchanged()? {
+        whole.then(self.changes.clone());
+        if !whole.events.is_empty() && self.changes.is_empty() && !self.is_unchanged()? {
             return Ok(None);
         }
         let mut events = self.store.numbered(self.state, whole.events.iter().cloned(), &self.snapshot.now);
@@ -118,7 +118,7 @@ impl Attempt<'_> {
         if !self.put_queue(&whole)? {
             return Ok(None);
         }
-        // From here on the plan is committed, and no error may say otherwise. What was decided on is let go, so that
+        // From here on the change set is committed, and no error may say otherwise. What was decided on is let go, so that
         // what is remembered of the journal is not copied to be added to.
         self.snapshot.history = Default::default();
         if !events.is_empty() {
@@ -133,7 +133,7 @@ impl Attempt<'_> {
                     log::error!("{error}: {}; it will be written before the next change", source_of(&error));
                     self.state.pending.extend(events.iter().cloned());
                     let go = net.iter().filter(|(_, change)| matches!(change, Net::Drop));
-                    let token = |task: &TaskId| self.snapshot.leases.get(task).map(Held::token);
+                    let token = |task: &TaskId| self.snapshot.leases.get(task).map(LeaseState::token);
                     self.state.to_drop.extend(go.filter_map(|(task, _)| Some((task.clone(), token(task)?))));
                 }
             }
@@ -142,7 +142,7 @@ impl Attempt<'_> {
         if self.state.pending.is_empty() {
             self.drop_leases(&net);
         }
-        Ok(Some(Committed { plan: std::mem::take(&mut self.plan), events }))
+        Ok(Some(Committed { changes: std::mem::take(&mut self.changes), events }))
     }
 
     /// Writes into the ledger what it keeps of these events, before they are true: a crash may count a start too many,
@@ -167,7 +167,7 @@ impl Attempt<'_> {
     }
 
     /// Whether queue and journal will agree after this commit: every status that is set is told.
-    fn agrees(&self, whole: &Plan) -> bool {
+    fn agrees(&self, whole: &ChangeSet) -> bool {
         if !whole.touches_queue() {
             return true;
         }
@@ -217,8 +217,8 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Replaces the queue, if the plan changes it; `false` when it is not what was decided on any more.
-    fn put_queue(&mut self, whole: &Plan) -> Result<bool, StoreError> {
+    /// Replaces the queue, if the change set changes it; `false` when it is not what was decided on any more.
+    fn put_queue(&mut self, whole: &ChangeSet) -> Result<bool, StoreError> {
         if !whole.touches_queue() {
             return Ok(true);
         }
@@ -291,7 +291,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Removes what the plan drops. A lease that stays although it should go is mended by a rescue (R15).
+    /// Removes what the change set drops. A lease that stays although it should go is mended by a rescue (R15).
     fn drop_leases(&mut self, net: &BTreeMap<TaskId, Net>) {
         for (task, change) in net {
             let mut files = self.state.leases.files_of(&self.store.layout, task).into_iter();
@@ -345,16 +345,16 @@ pub(super) fn drop_late(layout: &Layout, state: &mut State) -> Result<(), StoreE
     Ok(())
 }
 
-/// Whether a plan does nothing but write leases again that are there.
-pub(super) fn is_beat(plan: &Plan) -> bool {
-    !plan.leases.is_empty()
-        && !plan.touches_queue()
-        && plan.events.is_empty()
-        && plan.leases.iter().all(|change| matches!(change, LeaseChange::Write(_)))
+/// Whether a change set does nothing but write leases again that are there.
+pub(super) fn is_beat(changes: &ChangeSet) -> bool {
+    !changes.leases.is_empty()
+        && !changes.touches_queue()
+        && changes.events.is_empty()
+        && changes.leases.iter().all(|change| matches!(change, LeaseChange::Write(_)))
 }
 
-/// Whether a plan only tells what goes on: nobody builds on it, so it reaches the disk with the next change.
-fn is_news(plan: &Plan) -> bool {
+/// Whether a change set only tells what goes on: nobody builds on it, so it reaches the disk with the next change.
+fn is_news(changes: &ChangeSet) -> bool {
     let news = |event: &EventDraft| {
         use Kind::{AttemptStarted, GateFinished, LeaseRenewedLate, WorkerStarted, WorkerStopped, WorkerStopping};
         matches!(
@@ -362,12 +362,12 @@ fn is_news(plan: &Plan) -> bool {
             AttemptStarted | GateFinished | LeaseRenewedLate | WorkerStarted | WorkerStopping | WorkerStopped
         )
     };
-    !plan.touches_queue()
-        && plan.events.iter().all(news)
-        && plan.leases.iter().all(|change| matches!(change, LeaseChange::Write(_)))
+    !changes.touches_queue()
+        && changes.events.iter().all(news)
+        && changes.leases.iter().all(|change| matches!(change, LeaseChange::Write(_)))
 }
 
-/// Takes all changes of a plan to one lease together: the last word counts, and a write after a taking is part of it.
+/// Takes all changes of a change set to one lease together: the last word counts, and a write after a taking is part of it.
 fn net(changes: &[LeaseChange]) -> BTreeMap<TaskId, Net> {
     let mut net = BTreeMap::new();
     for change in changes {

@@ -24,8 +24,8 @@ impl Loose {
         };
         let moment = |keys: &[&str]| keys.iter().find_map(|key| time(object.get(*key)?));
         let start = moment(&["started_at", "acquired", "acquired_at"]);
-        let beat = moment(&["heartbeat_at", "last_heartbeat"]);
-        let until = match (start.max(beat), ttl(object)) {
+        let heartbeat = moment(&["heartbeat_at", "last_heartbeat"]);
+        let until = match (start.max(heartbeat), ttl(object)) {
             (Some(from), Some(ttl)) => from.checked_add_signed(ttl),
             _ => moment(&["expires_at", "expires"]),
         };

@@ -7,7 +7,7 @@ use super::{
     lock::{self, TaskLock},
 };
 use crate::StoreError;
-use oodatcaa_core::{Held, Holder, Lease, LeaseRecord, Owner, TaskId};
+use oodatcaa_core::{Holder, Lease, LeaseRecord, LeaseState, Owner, TaskId};
 use oodatcaa_sys::files;
 
 /// This machine in this boot.
@@ -99,7 +99,7 @@ impl FileStore {
         records: BTreeMap<TaskId, LeaseRecord>,
         held: &HashMap<TaskId, TaskLock>,
         locked: bool,
-    ) -> Result<BTreeMap<TaskId, Held>, StoreError> {
+    ) -> Result<BTreeMap<TaskId, LeaseState>, StoreError> {
         // Many leases have one holder.
         let mut known = HashMap::new();
         let mut by_process = |lease: &Lease| {
@@ -113,7 +113,7 @@ impl FileStore {
                     LeaseRecord::Ours(lease) => self.holder(lease, held, locked, &mut by_process)?,
                     LeaseRecord::Foreign(_) | LeaseRecord::Broken { .. } => Holder::Unknown,
                 };
-                Ok((task, Held { record, holder }))
+                Ok((task, LeaseState { record, holder }))
             })
             .collect()
     }

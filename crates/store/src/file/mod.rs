@@ -56,8 +56,8 @@ use self::{
 use super::{Committed, Invalid, Reading, Store, StoreError};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{
-    Beside, Event, EventDraft, ForeignLease, Held, History, Holder, Kind, LeaseRecord, Now, Owner, Plan, QueueLease,
-    Snapshot, TaskId, Token, event::Actor, history, observe,
+    Beside, ChangeSet, Event, EventDraft, ForeignLease, History, Holder, Kind, LeaseRecord, LeaseState, Now, Owner,
+    QueueLease, Snapshot, TaskId, Token, event::Actor, external_edits, history,
 };
 use oodatcaa_sys::{files, project::Identity};
 
@@ -354,7 +354,7 @@ impl FileStore {
         &self,
         queue: &oodatcaa_core::Queue,
         held: &HashMap<TaskId, TaskLock>,
-        leases: &mut std::collections::BTreeMap<TaskId, Held>,
+        leases: &mut std::collections::BTreeMap<TaskId, LeaseState>,
         now: &Now,
     ) -> Result<(), StoreError> {
         for task in queue.tasks().filter(|task| !leases.contains_key(&task.id)).collect::<Vec<_>>() {
@@ -369,7 +369,8 @@ impl FileStore {
                     token: Some(*token),
                     until,
                 };
-                leases.insert(task.id.clone(), Held { record: LeaseRecord::Foreign(lease), holder: Holder::Alive });
+                leases
+                    .insert(task.id.clone(), LeaseState { record: LeaseRecord::Foreign(lease), holder: Holder::Alive });
             }
         }
         Ok(())
@@ -403,18 +404,18 @@ impl Store for FileStore {
         if self.has_stayed(before) { Ok(reading) } else { self.read_once() }
     }
 
-    fn transact(&self, decide: &mut dyn FnMut(&Snapshot) -> Plan) -> Result<Committed, StoreError> {
+    fn transact(&self, decide: &mut dyn FnMut(&Snapshot) -> ChangeSet) -> Result<Committed, StoreError> {
         self.run(decide, None, How::Whole)
     }
 
-    fn renew(&self, decide: &mut dyn FnMut(&Snapshot) -> Plan) -> Result<Committed, StoreError> {
+    fn renew(&self, decide: &mut dyn FnMut(&Snapshot) -> ChangeSet) -> Result<Committed, StoreError> {
         self.run(decide, None, How::Renewal)
     }
 
     fn transact_then(
         &self,
-        decide: &mut dyn FnMut(&Snapshot) -> Plan,
-        deed: &mut dyn FnMut(&Snapshot) -> Plan,
+        decide: &mut dyn FnMut(&Snapshot) -> ChangeSet,
+        deed: &mut dyn FnMut(&Snapshot) -> ChangeSet,
     ) -> Result<Committed, StoreError> {
         self.run(decide, Some(deed), How::Whole)
     }
@@ -470,8 +471,8 @@ impl FileStore {
     /// Looks, decides and commits, again and again while others write in between; then the deed.
     fn run(
         &self,
-        decide: &mut dyn FnMut(&Snapshot) -> Plan,
-        mut deed: Option<&mut dyn FnMut(&Snapshot) -> Plan>,
+        decide: &mut dyn FnMut(&Snapshot) -> ChangeSet,
+        mut deed: Option<&mut dyn FnMut(&Snapshot) -> ChangeSet>,
         how: How,
     ) -> Result<Committed, StoreError> {
         let started = Instant::now();
@@ -496,7 +497,7 @@ impl FileStore {
                     tried => tried?,
                 };
             }
-            // The deed is done under the lock of the commit, and sees what others wrote beside it while the plan went
+            // The deed is done under the lock of the commit, and sees what others wrote beside it while the change set went
             // to the disk. What it answers is about what has been done, so that it can be told later as well.
             let told = match &mut deed {
                 Some(deed) if committed.is_some() => {
@@ -518,7 +519,7 @@ impl FileStore {
         &self,
         state: &mut State,
         lock: &QueueLock,
-        decide: &mut dyn FnMut(&Snapshot) -> Plan,
+        decide: &mut dyn FnMut(&Snapshot) -> ChangeSet,
         how: How,
     ) -> Result<Option<Committed>, StoreError> {
         let (now, before) = (Self::now(), self.changed_at());
@@ -541,10 +542,12 @@ impl FileStore {
             Err(Bad::Failed(error)) => return Err(error),
             Err(Bad::Missing) if how == How::Deed => return Err(StoreError::Missing(self.layout.queue())),
             Err(Bad::Invalid(wrong)) if how == How::Deed => return Err(StoreError::Invalid(wrong)),
-            Err(Bad::Missing) => return self.beat(state, lock, now, decide, StoreError::Missing(self.layout.queue())),
+            Err(Bad::Missing) => {
+                return self.heartbeat(state, lock, now, decide, StoreError::Missing(self.layout.queue()));
+            }
             Err(Bad::Invalid(wrong)) => {
                 let error = self.note_invalid(state, &now, wrong)?;
-                return self.beat(state, lock, now, decide, error);
+                return self.heartbeat(state, lock, now, decide, error);
             }
         }
         let records = state.leases.scan(&self.layout)?;
@@ -570,30 +573,30 @@ impl FileStore {
         let mut snapshot =
             Snapshot { now, queue, leases, history, kept, beside: Beside { placed, ..Beside::default() } };
         self.fetch_records(&mut snapshot);
-        let mut observed = Plan::none();
+        let mut observed = ChangeSet::none();
         if good.agreed != Some(snapshot.history.seq) {
             if snapshot.history.invalid.is_some() {
                 observed.event(EventDraft::new(Kind::QueueValid, Actor::Outside));
             }
-            observed.then(observe::decide(&snapshot));
+            observed.then(external_edits::decide(&snapshot));
         }
         if observed.is_empty() {
             good.agreed = Some(snapshot.history.seq);
         } else {
             snapshot = snapshot.after(&observed);
         }
-        let plan = decide(&snapshot);
-        Attempt { store: self, state, lock, snapshot, observed, plan }.commit()
+        let changes = decide(&snapshot);
+        Attempt { store: self, state, lock, snapshot, observed, changes }.commit()
     }
 
     /// Without a queue that can be read, running attempts go on (R4): leases are renewed, on the last good
     /// content, and nothing else is done.
-    fn beat(
+    fn heartbeat(
         &self,
         state: &mut State,
         lock: &QueueLock,
         now: Now,
-        decide: &mut dyn FnMut(&Snapshot) -> Plan,
+        decide: &mut dyn FnMut(&Snapshot) -> ChangeSet,
         error: StoreError,
     ) -> Result<Option<Committed>, StoreError> {
         let Some(good) = state.good.as_ref().filter(|_| self.me.is_some()) else { return Err(error) };
@@ -602,11 +605,11 @@ impl FileStore {
         let leases = self.holders(records, &state.held, true)?;
         self.is_here()?;
         let snapshot = Snapshot { now, queue, leases, history, kept: state.kept(), beside: Beside::default() };
-        let plan = decide(&snapshot);
-        if !commit::is_beat(&plan) {
+        let changes = decide(&snapshot);
+        if !commit::is_beat(&changes) {
             return Err(error);
         }
-        Attempt { store: self, state, lock, snapshot, observed: Plan::none(), plan }.commit()
+        Attempt { store: self, state, lock, snapshot, observed: ChangeSet::none(), changes }.commit()
     }
 
     /// Writes the events that an earlier commit could not, with their own time; nothing else goes before them.

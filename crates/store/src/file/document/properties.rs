@@ -9,7 +9,7 @@ use super::{
     tests::{adding, assert_same, id, parse, set},
     *,
 };
-use oodatcaa_core::{self, Plan, Snapshot, plan::stamp};
+use oodatcaa_core::{self, ChangeSet, Snapshot, change::stamp};
 
 /// Any JSON value as somebody may have written it.
 fn raw_value() -> impl Strategy<Value = String> {
@@ -119,19 +119,19 @@ proptest! {
     #[test]
     fn editing_and_reading_can_be_exchanged(text in raw_queue(), edits in any_plan(), add in any::<bool>(), count in 0..9_u64) {
         let document = parse(&text);
-        let mut plan = Plan::none();
+        let mut changes = ChangeSet::none();
         for (task, member, value) in edits {
             let name = format!("T{}{}", task / 2, if task % 2 == 0 { "" } else { "-1" });
             if document.queue().find(&name).is_some() {
-                plan.set(&id(&name), member, value);
+                changes.set(&id(&name), member, value);
             }
         }
-        plan.counters.insert("done_tasks".into(), count);
+        changes.counters.insert("done_tasks".into(), count);
         if add {
             let json = json!({"id": "N", "status": "ready", "x": [1, {"y": "ä"}], "z": {}});
-            plan.add = adding("N", &json).add;
+            changes.add = adding("N", &json).add;
         }
-        let edited = document.apply(&plan).expect("edited");
+        let edited = document.apply(&changes).expect("edited");
         let again = parse(edited.text());
         assert_same(&edited, &again);
 
@@ -144,7 +144,7 @@ proptest! {
             beside: Default::default(),
             kept: Arc::default(),
         };
-        let wanted = snapshot.after(&plan).queue;
+        let wanted = snapshot.after(&changes).queue;
         for (one, other) in wanted.tasks().zip(again.queue().tasks()) {
             prop_assert_eq!((&one.id, &one.status, &one.lease), (&other.id, &other.status, &other.lease));
             prop_assert_eq!((one.updated_at, one.nested, one.place), (other.updated_at, other.nested, other.place));

@@ -1,4 +1,4 @@
-//! A plan becomes splices of text: what a plan sets is replaced or inserted, every other byte is copied (R1).
+//! A change set becomes splices of text: what a change set sets is replaced or inserted, every other byte is copied (R1).
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,15 +11,15 @@ use super::{
     style::{self, Style},
 };
 use crate::Invalid;
-use oodatcaa_core::{Member, Plan, TaskId};
+use oodatcaa_core::{ChangeSet, Member, TaskId};
 
-/// Why a plan cannot be written into a queue file. Nothing has been written then.
+/// Why a change set cannot be written into a queue file. Nothing has been written then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EditError {
     /// The plan sets members of a task that is not there.
     #[error("task {0} is not in the queue")]
     NoTask(TaskId),
-    /// The text with the changes in it would not say what the plan wanted; this is a defect of ours.
+    /// The text with the changes in it would not say what the change set wanted; this is a defect of ours.
     #[error("the edited queue would not say what was decided about {0}")]
     Unfaithful(String),
     /// The text with the changes in it would not be a queue, for instance with an id that is taken.
@@ -34,15 +34,15 @@ struct Splice {
 }
 
 impl Document {
-    /// The text with a plan's edits, additions and counters in it.
-    pub fn edited(&self, plan: &Plan) -> Result<String, EditError> {
-        self.apply(plan).map(|document| document.text)
+    /// The text with a change set's edits, additions and counters in it.
+    pub fn edited(&self, changes: &ChangeSet) -> Result<String, EditError> {
+        self.apply(changes).map(|document| document.text)
     }
 
-    /// The document with a plan's edits, additions and counters in it, read back and compared with the plan.
-    pub fn apply(&self, plan: &Plan) -> Result<Self, EditError> {
+    /// The document with a change set's edits, additions and counters in it, read back and compared with the change set.
+    pub fn apply(&self, changes: &ChangeSet) -> Result<Self, EditError> {
         let mut edits: BTreeMap<&TaskId, BTreeMap<Member, &Value>> = BTreeMap::new();
-        for edit in &plan.edits {
+        for edit in &changes.edits {
             edits.entry(&edit.task).or_default().extend(edit.set.iter().map(|(member, value)| (*member, value)));
         }
         let ascii = self.text.is_ascii() && self.text.contains("\\u");
@@ -50,13 +50,13 @@ impl Document {
         for (task, set) in &edits {
             self.edit(task, set, ascii, &mut splices)?;
         }
-        self.count(&plan.counters, &mut splices);
-        if !plan.add.is_empty() {
-            splices.push(self.append(plan, ascii));
+        self.count(&changes.counters, &mut splices);
+        if !changes.add.is_empty() {
+            splices.push(self.append(changes, ascii));
         }
         splices.sort_by_key(|splice| splice.at.start);
-        let mut next = self.spliced(&splices, !plan.add.is_empty())?;
-        next.verify(plan, &edits)?;
+        let mut next = self.spliced(&splices, !changes.add.is_empty())?;
+        next.verify(changes, &edits)?;
         Ok(next)
     }
 
@@ -106,14 +106,14 @@ impl Document {
     }
 
     /// New tasks at the end of `tasks`, in the style of the last one.
-    fn append(&self, plan: &Plan, ascii: bool) -> Splice {
+    fn append(&self, changes: &ChangeSet, ascii: bool) -> Splice {
         let Tail { count, last, before } = self.tail;
         let sample = Style::of(last.in_text(&self.text), ascii).filter(|_| count > 0);
         let style = sample.unwrap_or_else(|| {
             let body = self.text.trim_start_matches('\u{feff}').trim_ascii();
             Style::of(body, ascii).expect("it has a member `tasks`").inner()
         });
-        let entries: Vec<String> = plan.add.iter().map(|new| style.object(&new.json)).collect();
+        let entries: Vec<String> = changes.add.iter().map(|new| style.object(&new.json)).collect();
         if count == 0 {
             return Splice { at: self.tasks, with: style.list(&entries) };
         }
@@ -161,8 +161,12 @@ impl Document {
         Ok(next)
     }
 
-    /// Reads back what was edited, takes it into the queue, and compares it with the plan.
-    fn verify(&mut self, plan: &Plan, edits: &BTreeMap<&TaskId, BTreeMap<Member, &Value>>) -> Result<(), EditError> {
+    /// Reads back what was edited, takes it into the queue, and compares it with the change set.
+    fn verify(
+        &mut self,
+        changes: &ChangeSet,
+        edits: &BTreeMap<&TaskId, BTreeMap<Member, &Value>>,
+    ) -> Result<(), EditError> {
         for (id, set) in edits {
             let unfaithful = || EditError::Unfaithful(id.to_string());
             let old = self.queue.get(id).ok_or_else(unfaithful)?;
@@ -179,20 +183,20 @@ impl Document {
             let read = read.ok_or_else(unfaithful)?;
             Arc::make_mut(&mut self.queue).edit(id, |task| *task = oodatcaa_core::Task { place, ..read });
         }
-        for (key, count) in &plan.counters {
+        for (key, count) in &changes.counters {
             if let Some(counter) = Arc::make_mut(&mut self.queue).counters.get_mut(key) {
                 *counter = Some(*count);
             }
         }
-        if let Some(metadata) = self.metadata.filter(|_| !plan.counters.is_empty()) {
+        if let Some(metadata) = self.metadata.filter(|_| !changes.counters.is_empty()) {
             let members = json::members(metadata.in_text(&self.text)).unwrap_or_default();
-            for (key, count) in &plan.counters {
+            for (key, count) in &changes.counters {
                 if json::last(&members, key).is_some_and(|member| member.value != count.to_string()) {
                     return Err(EditError::Unfaithful(key.clone()));
                 }
             }
         }
-        for new in &plan.add {
+        for new in &changes.add {
             let written = self.queue.get(&new.task.id).map(|task| self.entries[task.place].in_text(&self.text));
             let same = written
                 .and_then(|text| serde_json::from_str::<Value>(text).ok())

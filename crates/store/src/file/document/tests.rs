@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::*;
-use oodatcaa_core::{self, NewTask, Plan, QueueLease, Status, Task, TaskId};
+use oodatcaa_core::{self, ChangeSet, NewTask, QueueLease, Status, Task, TaskId};
 
 const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/queues");
 
@@ -19,16 +19,16 @@ pub(super) fn id(text: &str) -> TaskId {
     TaskId::parse(text).expect("a good id")
 }
 
-pub(super) fn set(task: &str, member: oodatcaa_core::Member, value: impl Into<Value>) -> Plan {
-    let mut plan = Plan::none();
-    plan.set(&id(task), member, value);
-    plan
+pub(super) fn set(task: &str, member: oodatcaa_core::Member, value: impl Into<Value>) -> ChangeSet {
+    let mut changes = ChangeSet::none();
+    changes.set(&id(task), member, value);
+    changes
 }
 
-pub(super) fn adding(task: &str, members: &Value) -> Plan {
+pub(super) fn adding(task: &str, members: &Value) -> ChangeSet {
     let status = Status::new(members["status"].as_str().unwrap_or_default());
     let json: Map<String, Value> = members.as_object().expect("an object").clone();
-    Plan { add: vec![NewTask { task: Task::new(id(task), status), json }], ..Plan::none() }
+    ChangeSet { add: vec![NewTask { task: Task::new(id(task), status), json }], ..ChangeSet::none() }
 }
 
 /// The real queues that can be read, by name.
@@ -61,9 +61,9 @@ fn a_claim_in_a_real_queue_changes_the_lines_of_its_members_only() {
     for (path, text) in real() {
         let document = parse(&text);
         for task in document.queue().tasks() {
-            let mut plan = set(task.id.as_str(), oodatcaa_core::Member::Status, "in_progress");
-            plan.set(&task.id, oodatcaa_core::Member::Lease, "w@h#1");
-            let edited = document.edited(&plan).unwrap_or_else(|error| panic!("{path} {}: {error}", task.id));
+            let mut changes = set(task.id.as_str(), oodatcaa_core::Member::Status, "in_progress");
+            changes.set(&task.id, oodatcaa_core::Member::Lease, "w@h#1");
+            let edited = document.edited(&changes).unwrap_or_else(|error| panic!("{path} {}: {error}", task.id));
             if task.lease != QueueLease::None || !text.contains("\"lease\": null") {
                 continue;
             }
@@ -229,9 +229,9 @@ fn a_member_is_inserted_as_its_neighbours_stand() {
 #[test]
 fn null_is_written_where_the_member_is_and_nowhere_else() {
     let document = parse(r#"{"tasks": [{"id": "A", "lease": {"agent": "x"}}]}"#);
-    let mut plan = set("A", oodatcaa_core::Member::Lease, Value::Null);
-    plan.set(&id("A"), oodatcaa_core::Member::Branch, Value::Null);
-    assert_eq!(document.edited(&plan).as_deref(), Ok(r#"{"tasks": [{"id": "A", "lease": null}]}"#));
+    let mut changes = set("A", oodatcaa_core::Member::Lease, Value::Null);
+    changes.set(&id("A"), oodatcaa_core::Member::Branch, Value::Null);
+    assert_eq!(document.edited(&changes).as_deref(), Ok(r#"{"tasks": [{"id": "A", "lease": null}]}"#));
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn an_ascii_file_with_escapes_stays_one() {
 fn counters_that_exist_are_set() {
     let document = parse(r#"{"tasks": [], "metadata": {"done_tasks": 1, "b_tasks": null}}"#);
     let counters = [("done_tasks", 2), ("b_tasks", 3), ("c_tasks", 4)].map(|(key, n)| (key.into(), n)).into();
-    let edited = document.edited(&Plan { counters, ..Plan::none() });
+    let edited = document.edited(&ChangeSet { counters, ..ChangeSet::none() });
     assert_eq!(edited.as_deref(), Ok(r#"{"tasks": [], "metadata": {"done_tasks": 2, "b_tasks": 3}}"#));
 }
 
@@ -319,11 +319,11 @@ fn nesting_does_not_overflow_the_stack() {
 #[test]
 fn a_parent_and_its_nested_task_are_edited_in_one_plan() {
     let text = r#"{"tasks": [{"id": "A", "subtasks": [{"id": "A-1", "status": "x"}, {"id": "A-2"}]}, {"id": "B"}]}"#;
-    let mut plan = set("A", oodatcaa_core::Member::Status, "done");
-    plan.set(&id("A-1"), oodatcaa_core::Member::Status, "longer than before");
-    plan.set(&id("A-2"), oodatcaa_core::Member::Attempts, 2);
-    plan.set(&id("B"), oodatcaa_core::Member::Branch, "b");
-    let document = parse(text).apply(&plan).expect("edited");
+    let mut changes = set("A", oodatcaa_core::Member::Status, "done");
+    changes.set(&id("A-1"), oodatcaa_core::Member::Status, "longer than before");
+    changes.set(&id("A-2"), oodatcaa_core::Member::Attempts, 2);
+    changes.set(&id("B"), oodatcaa_core::Member::Branch, "b");
+    let document = parse(text).apply(&changes).expect("edited");
     assert_eq!(
         document.text(),
         r#"{"tasks": [{"id": "A", "subtasks": [{"id": "A-1", "status": "longer than before"}, {"id": "A-2", "attempts": 2}], "status": "done"}, {"id": "B", "branch": "b"}]}"#

@@ -1,0 +1,126 @@
+//! A commit as it is, to try gates on: the temporary worktree of a merge, with the project's copies and `setup`.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+};
+
+use super::{
+    Author, MergeDirs, MergeError,
+    land::Repo,
+    tree::{self, Tree},
+};
+use crate::{Config, Mode, WorkspaceError, files, hooks, repo::Repository};
+use oodatcaa_config::GateConfig;
+use oodatcaa_core::layout::Layout;
+use oodatcaa_sys::files::named;
+
+/// What the names of such trees begin with; a merge's own tree is swept by its log, these by the next one.
+const NAME: &str = "merge-base-";
+
+/// Why there is no such tree.
+#[derive(Debug, thiserror::Error)]
+pub enum BaseError {
+    /// The tree could not be made.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+    /// It could not be set up as tasks' worktrees are.
+    #[error(transparent)]
+    Setup(#[from] WorkspaceError),
+}
+
+/// The tree; it goes when it is dropped.
+pub struct Base {
+    repo: Repo,
+    path: PathBuf,
+    project: PathBuf,
+    id: String,
+}
+
+impl Base {
+    /// Makes it. What `setup` says goes below `run_dir`.
+    pub fn make(
+        layout: &Layout,
+        config: &Config,
+        dirs: &MergeDirs,
+        commit: &str,
+        run_dir: &Path,
+        env: &BTreeMap<String, String>,
+        stop: &AtomicBool,
+    ) -> Result<Self, BaseError> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let author = Author { name: String::new(), email: String::new() };
+        let repo = Repo::open(layout.root(), &super::keep(&dirs.dir), &author)?;
+        sweep(&repo, &dirs.place)?;
+        let id = format!("{NAME}{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = Tree::plan(&repo, &dirs.place, &id)?;
+        let mut base = Self { repo, project: path.clone(), path, id };
+        base.project = Tree::add(&base.repo, &base.path, commit)?.project()?;
+        let spare = |path: &Path| crate::OWN.iter().any(|own| path.starts_with(own));
+        for pattern in &config.copy {
+            // What cannot be copied was told when the task's own worktree was made.
+            let _ = files::copy(layout.root(), &base.project, pattern, &spare, &mut files::Made::default());
+        }
+        // For a person's questions it is a temporary directory elsewhere.
+        let root = if run_dir.starts_with(layout.root()) { layout.root() } else { run_dir };
+        let place = hooks::Place { cwd: &base.project, root, run_dir: &run_dir.join("hooks").join("base") };
+        hooks::run("setup", &config.setup, config, place, env, stop)?;
+        Ok(base)
+    }
+
+    /// Of what a project's work begins with now; `None` where attempts work in the project's own directory.
+    pub fn of_project(
+        layout: &Layout,
+        config: &Config,
+        run_dir: &Path,
+        env: &BTreeMap<String, String>,
+        stop: &AtomicBool,
+    ) -> Result<Option<Self>, BaseError> {
+        if crate::mode_for(layout, config)? == Mode::Shared {
+            return Ok(None);
+        }
+        let Some(repo) = Repository::find(layout)? else { return Ok(None) };
+        let base = repo.base(config)?;
+        let dirs = MergeDirs::of_project(layout, config)?;
+        Self::make(layout, config, &dirs, &base.commit, run_dir, env, stop).map(Some)
+    }
+
+    /// Runs a gate in it, for a person.
+    pub fn passes(
+        &self,
+        config: &Config,
+        gate: &GateConfig,
+        run_dir: &Path,
+        stop: &AtomicBool,
+    ) -> Result<(), WorkspaceError> {
+        let limits = Config { hook_timeout: gate.timeout, hook_env: gate.env.clone(), ..config.clone() };
+        let place = hooks::Place { cwd: &self.project, root: run_dir, run_dir: &run_dir.join("gate") };
+        hooks::run("gate", &gate.argv, &limits, place, &BTreeMap::new(), stop)
+    }
+
+    /// The project's root in it.
+    pub fn project(&self) -> &Path {
+        &self.project
+    }
+}
+
+impl Drop for Base {
+    fn drop(&mut self) {
+        if let Err(error) = tree::remove(&self.repo, &self.path, &self.id) {
+            log::warn!("{} stays: {error}", self.path.display());
+        }
+    }
+}
+
+/// Removes those whose makers are gone.
+fn sweep(repo: &Repo, place: &Path) -> Result<(), MergeError> {
+    for name in named::directories(place) {
+        let name = name.to_string_lossy().into_owned();
+        let maker = name.strip_prefix(NAME).and_then(|rest| rest.split_once('-')).map(|(pid, _)| pid);
+        if maker.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            tree::remove(repo, &place.join(&name), &name)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,361 @@
+//! Moves the target branch by compare-and-swap, together with the files of its checkout.
+//!
+//! While the target moves, the index of its checkout is locked the way git itself locks it, so that
+//! no commit of the user can fall between the files and the branch. The files come first: a branch
+//! that moved under old files would look as if the user had taken the merge back.
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{self, Write},
+    os::unix::ffi::OsStringExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Author, Deed, Leash, MergeError, checkout, safe,
+    steps::{Checkout, Landing, Log, Step, point},
+};
+use crate::{
+    git::{Git, Keep, Spot},
+    lock, trees,
+};
+use oodatcaa_sys::files;
+
+/// How long the repository's lock is waited for.
+const LOCK_WAIT: Duration = Duration::from_secs(60);
+/// How often is listened for a stop meanwhile.
+const LISTEN: Duration = Duration::from_millis(200);
+/// How long an index that another git has locked is waited for.
+const INDEX_WAIT: Duration = Duration::from_secs(5);
+
+/// A repository.
+#[derive(Clone)]
+pub(super) struct Repo {
+    pub(super) git: Git,
+    leash: Option<Leash>,
+    /// The directory that all worktrees share.
+    pub(super) common: PathBuf,
+    /// The directory that knows where remotes were.
+    pub(super) remotes: Option<PathBuf>,
+    /// The top of the checkout that we were given; none in a bare repository.
+    pub(super) top: Option<PathBuf>,
+    /// The project below that top.
+    pub(super) prefix: PathBuf,
+}
+
+/// The repository's lock, held until it is dropped, and by a git that has it as its input until that ends.
+pub(super) struct RepoLock(pub(super) Arc<File>);
+
+impl Repo {
+    /// Finds the repository of a checkout, or takes a bare one; what git sees of its configuration is kept in a
+    /// directory of ours.
+    pub(super) fn open(dir: &Path, keep: &Keep, author: &Author) -> Result<Self, MergeError> {
+        let spot = Spot::found_from(dir)?;
+        let (common, top) = (spot.common.clone(), spot.top.clone());
+        let prefix = match &top {
+            Some(_) => PathBuf::from(Git::looking(dir).run(&["rev-parse", "--show-prefix"])?.trim_end_matches('/')),
+            None => PathBuf::new(),
+        };
+        Ok(Self {
+            git: safe::dressed(Git::pinned(spot, keep)?, author),
+            leash: None,
+            common,
+            remotes: None,
+            top,
+            prefix,
+        })
+    }
+
+    /// The same for what may be ended at any moment, because nothing of it stands in the world yet.
+    pub(super) fn tied(&self, leash: &Leash) -> Self {
+        Self { git: leash.tie(self.git.clone(), &leash.stop), leash: Some(leash.clone()), ..self.clone() }
+    }
+
+    /// The same for a push: only who will not wait at all ends it.
+    pub(super) fn tied_for_push(&self, leash: &Leash) -> Self {
+        Self { git: leash.tie(self.git.clone(), &leash.now), ..self.clone() }
+    }
+
+    /// With the directory that knows where remotes were.
+    pub(super) fn knowing(self, remotes: Option<&Path>) -> Self {
+        Self { remotes: remotes.map(Into::into), ..self }
+    }
+
+    /// The commit that a branch points to.
+    pub(super) fn head(&self, branch: &str) -> Result<String, MergeError> {
+        let full = format!("refs/heads/{branch}");
+        let unknown = || MergeError::NoBranch { branch: oodatcaa_core::text::cut(branch, 200) };
+        if branch.contains('\0') || !self.git.asks(&["check-ref-format", &full])? {
+            return Err(unknown());
+        }
+        super::verify::read_ref(&self.git, &full)?.ok_or_else(unknown)
+    }
+
+    /// Takes the repository's lock; git's own commands on worktrees and configuration race.
+    pub(super) fn lock(&self) -> Result<RepoLock, MergeError> {
+        let deadline = Instant::now() + LOCK_WAIT;
+        loop {
+            match lock::take(&self.common, LISTEN) {
+                Ok(file) => {
+                    trees::mend(&self.common);
+                    return Ok(RepoLock(file));
+                }
+                Err(_) if self.leash.as_ref().is_some_and(Leash::is_stopped) => return Err(MergeError::Stopped),
+                Err(lock::Refused::Held(..)) if Instant::now() < deadline => {}
+                Err(lock::Refused::Held(path, _, holder)) => {
+                    let source = io::Error::new(io::ErrorKind::TimedOut, format!("it is held by {holder}"));
+                    return Err(MergeError::Io { doing: "lock", path, source });
+                }
+                Err(lock::Refused::Io(path, source)) => return Err(MergeError::Io { doing: "lock", path, source }),
+            }
+        }
+    }
+}
+
+/// A list of paths that ends each with a zero byte.
+pub(super) fn paths(listed: &[u8]) -> Vec<PathBuf> {
+    let parts = listed.split(|byte| *byte == 0).filter(|part| !part.is_empty());
+    parts.map(|part| PathBuf::from(OsString::from_vec(part.to_vec()))).collect()
+}
+
+/// A change of a ref in the same transaction as the target's.
+pub(super) enum RefChange {
+    /// Points there, wherever it pointed before.
+    Set(String, String),
+    /// Must not have been there.
+    Create(String, String),
+    /// Is removed, if it is there.
+    Remove(String),
+}
+
+/// What stands between the files of the checkouts and the branch: does the deed, or says why not.
+pub(super) type Fence<'a> = &'a mut dyn FnMut(Deed<'_>) -> Result<(), MergeError>;
+
+/// A fence for what has been decided already.
+pub(super) fn open_fence(deed: Deed<'_>) -> Result<(), MergeError> {
+    deed()
+}
+
+/// Moves the target from one commit to another, if it still is where it should be and the fence lets it.
+pub(super) fn land(
+    repo: &Repo,
+    log: &mut Log,
+    (from, to): (&str, &str),
+    refs: &[RefChange],
+    fence: Fence<'_>,
+) -> Result<(), MergeError> {
+    repo.git.make_whole(from, to)?;
+    let lock = repo.lock()?;
+    let target = log.state.target.clone();
+    if repo.head(&target)? != from {
+        return Err(MergeError::MovedOn);
+    }
+    let checkouts = of_branch(repo, &target)?;
+    log.state.landing = Some(Landing { from: from.into(), to: to.into(), checkouts: checkouts.clone() });
+    log.save(Step::Landing)?;
+    let mut held = Vec::new();
+    let ready = checkouts.iter().try_for_each(|checkout| {
+        held.push(IndexLock::take(checkout, &log.state.id, INDEX_WAIT)?);
+        checkout::probe(repo, checkout, from, to)
+    });
+    if let Err(error) = ready {
+        for lock in held {
+            lock.give_back()?;
+        }
+        log.state.landing = None;
+        log.save(Step::Green)?;
+        return Err(error);
+    }
+    point(Step::Locked);
+    let moved =
+        checkouts.iter().try_for_each(|checkout| checkout::forward(repo, &lock, checkout, from, to)).and_then(|()| {
+            point(Step::Files);
+            // All that takes time comes before the fence.
+            let transaction = transaction(repo, &target, from, to, refs)?;
+            fence(&mut || Ok(transaction.run(&["update-ref", "-m", "oodatcaa: integrate", "--stdin"]).map(drop)?))
+        });
+    if let Err(error) = moved {
+        for (checkout, lock) in checkouts.iter().zip(held) {
+            checkout::mend(repo, checkout, to, from)?;
+            lock.give_back()?;
+        }
+        log.state.landing = None;
+        log.save(Step::Green)?;
+        // Whoever moves branches without our lock was quicker.
+        return Err(if repo.head(&target)? == from { error } else { MergeError::MovedOn });
+    }
+    point(Step::Moved);
+    for lock in held {
+        lock.keep()?;
+    }
+    log.state.landing = None;
+    log.save(Step::Landed)
+}
+
+/// Asks whether the target could move now, without moving anything.
+pub(super) fn ready(repo: &Repo, log: &Log, from: &str, to: &str) -> Result<(), MergeError> {
+    let _lock = repo.lock()?;
+    for checkout in of_branch(repo, &log.state.target)? {
+        let lock = IndexLock::take(&checkout, &log.state.id, INDEX_WAIT)?;
+        let free = checkout::probe(repo, &checkout, from, to);
+        lock.give_back()?;
+        free?;
+    }
+    Ok(())
+}
+
+/// The change of the target and of the refs that go with it.
+fn transaction(repo: &Repo, target: &str, from: &str, to: &str, refs: &[RefChange]) -> Result<Git, MergeError> {
+    let mut input = format!("update refs/heads/{target} {to} {from}\n");
+    for change in refs {
+        match change {
+            RefChange::Set(name, commit) => input.push_str(&format!("update {name} {commit}\n")),
+            RefChange::Create(name, commit) => input.push_str(&format!("create {name} {commit}\n")),
+            RefChange::Remove(name) => {
+                if repo.git.asks(&["show-ref", "--verify", "-q", name])? {
+                    input.push_str(&format!("delete {name}\n"));
+                }
+            }
+        }
+    }
+    Ok(repo.git.clone().with_input(input))
+}
+
+/// The checkouts of a branch; one in the middle of something of the user's own is busy.
+pub(super) fn of_branch(repo: &Repo, target: &str) -> Result<Vec<Checkout>, MergeError> {
+    let full = format!("refs/heads/{target}");
+    let busy = |path: &Path, what: &str| MergeError::Busy {
+        checkout: path.into(),
+        files: Vec::new(),
+        why: format!("a {what} of yours is under way there; finish or abort it"),
+    };
+    let mut found = Vec::new();
+    for tree in trees::list(&repo.git, &repo.common)? {
+        if tree.branch.as_deref() != Some(target) || !tree.path.is_dir() {
+            continue;
+        }
+        for (file, what) in [("MERGE_HEAD", "merge"), ("CHERRY_PICK_HEAD", "cherry-pick"), ("REVERT_HEAD", "revert")] {
+            if tree.admin.join(file).exists() {
+                return Err(busy(&tree.path, what));
+            }
+        }
+        found.push(Checkout { path: tree.path, git_dir: tree.admin });
+    }
+    // A rebase of the target has left the branch for the time being and comes back to it.
+    let mut dirs = vec![repo.common.clone()];
+    dirs.extend(trees::admins(&repo.common));
+    for dir in dirs {
+        for state in ["rebase-merge", "rebase-apply"] {
+            if files::named::text(dir.join(state).join("head-name")).is_ok_and(|name| name.trim() == full) {
+                return Err(busy(repo.top.as_deref().unwrap_or(&repo.common), "rebase"));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The lock of a checkout's index, held as git holds it, and the index that is being made beside it.
+#[derive(Debug)]
+pub(super) struct IndexLock {
+    lock: PathBuf,
+    index: PathBuf,
+    scratch: PathBuf,
+}
+
+/// Our name in a lock, by which a successor knows it.
+const MARK: &str = "oodatcaa ";
+
+impl IndexLock {
+    fn of(checkout: &Checkout) -> Self {
+        Self {
+            lock: checkout.git_dir.join("index.lock"),
+            index: checkout.git_dir.join("index"),
+            scratch: scratch(checkout),
+        }
+    }
+
+    /// Takes it; when it is free, the scratch index is a copy of the index.
+    pub(super) fn take(checkout: &Checkout, id: &str, wait: Duration) -> Result<Self, MergeError> {
+        let this = Self::of(checkout);
+        let failed = |source| MergeError::Io { doing: "lock", path: this.lock.clone(), source };
+        let deadline = Instant::now() + wait;
+        loop {
+            let made = files::named::create_new(&this.lock)
+                .and_then(|mut file| file.write_all(format!("{MARK}{id}\n").as_bytes()));
+            match made {
+                Ok(()) => break,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(failed(error)),
+            }
+            // The same merge, before it was killed.
+            if files::named::text(&this.lock).is_ok_and(|text| text.trim() == format!("{MARK}{id}")) {
+                break;
+            }
+            if Instant::now() >= deadline {
+                return Err(MergeError::Busy {
+                    checkout: checkout.path.clone(),
+                    files: Vec::new(),
+                    why: format!("another git holds {}; if none is running, remove that file", this.lock.display()),
+                });
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let copied = this.copy();
+        if let Err(source) = copied {
+            let path = this.scratch.clone();
+            this.give_back()?;
+            return Err(MergeError::Io { doing: "copy the index to", path, source });
+        }
+        Ok(this)
+    }
+
+    /// A fresh copy of the index. It keeps the index's time: git compares it with the files' times
+    /// to know which of them may have changed unseen.
+    fn copy(&self) -> io::Result<()> {
+        let _ = files::named::remove(&self.scratch);
+        match files::named::copy(&self.index, &self.scratch, files::INDEX) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The scratch index becomes the index.
+    pub(super) fn keep(self) -> Result<(), MergeError> {
+        let failed = |source| MergeError::Io { doing: "replace", path: self.index.clone(), source };
+        files::named::rename(&self.scratch, &self.index).map_err(failed)?;
+        self.unlock()
+    }
+
+    /// Everything stays as it was.
+    pub(super) fn give_back(self) -> Result<(), MergeError> {
+        let _ = files::named::remove(&self.scratch);
+        self.unlock()
+    }
+
+    fn unlock(&self) -> Result<(), MergeError> {
+        let failed = |source| MergeError::Io { doing: "remove", path: self.lock.clone(), source };
+        files::named::remove(&self.lock).map(drop).map_err(failed)
+    }
+}
+
+/// Where the next index of a checkout is made.
+pub(super) fn scratch(checkout: &Checkout) -> PathBuf {
+    checkout.git_dir.join("index.oodatcaa")
+}
+
+/// Waits for a git that a killed merge has left behind, then removes what it may have left.
+pub(super) fn settle_scratch(checkout: &Checkout) -> Result<(), MergeError> {
+    let lock = checkout.git_dir.join("index.oodatcaa.lock");
+    let deadline = Instant::now() + INDEX_WAIT;
+    while lock.exists() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(20));
+    }
+    for path in [lock, scratch(checkout)] {
+        files::named::remove(&path).map_err(|source| MergeError::Io { doing: "remove", path: path.clone(), source })?;
+    }
+    Ok(())
+}

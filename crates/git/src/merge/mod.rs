@@ -1,0 +1,473 @@
+//! The merge queue: takes finished branches into the target branch, in code alone.
+//!
+//! A result is made in a detached temporary worktree, the gates run on exactly that commit, then the
+//! target moves to it by compare-and-swap, so the target only ever points to a commit whose gates
+//! were green. Between any two steps the process may be killed: [`recover()`] finishes or undoes.
+//!
+//! It knows nothing of queues, leases and agents; what to do with a conflict or a red gate is its
+//! caller's business.
+
+mod base;
+mod batch;
+mod build;
+mod changelog;
+mod checkout;
+mod dirs;
+mod land;
+mod recover;
+mod remote;
+mod safe;
+mod steps;
+mod tree;
+mod verify;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+pub use base::{Base, BaseError};
+pub use dirs::{MergeDirs, all};
+pub use recover::{Recovered, What, mend, recover};
+pub use safe::Author;
+pub(super) use safe::ref_word;
+pub use steps::Step;
+pub(super) use verify::holds_commit;
+pub use verify::{Landed, forget, holds, landed, stands, used_branches};
+
+pub use oodatcaa_config::MergePolicy as Policy;
+
+use land::Repo;
+
+use crate::git::{Git, GitError, Keep};
+use oodatcaa_core::{TaskId, Token};
+
+/// How often a result is made anew because the target has moved in the meantime.
+const TRIES: u32 = 8;
+
+/// What is the same for all requests of a merge.
+#[derive(Clone, Debug)]
+pub struct MergeTarget {
+    /// The repository: a checkout of it or a bare one.
+    pub repo: PathBuf,
+    /// Where the state files lie; one directory for all merges of a repository.
+    pub dir: PathBuf,
+    /// Where temporary worktrees are made; outside of the repository.
+    pub place: PathBuf,
+    /// The branch that takes the results.
+    pub target: String,
+    /// How.
+    pub policy: Policy,
+    /// The remote that gets the target; none keeps everything local.
+    pub push: Option<String>,
+    /// The directory of the user's own state that knows where remotes are; without one nobody remembers.
+    pub remotes: Option<PathBuf>,
+    /// Tags `pre/<task>-<UTC>` and `<task>-complete`.
+    pub tags: bool,
+    /// An entry in `CHANGELOG.md`.
+    pub changelog: bool,
+    /// Who commits and tags.
+    pub author: Author,
+}
+
+/// One task's branch that waits.
+#[derive(Clone, Debug)]
+pub struct MergeRequest {
+    /// The task.
+    pub task: TaskId,
+    /// Its title; anything.
+    pub title: String,
+    /// The attempt that integrates it.
+    pub token: Token,
+    /// The branch.
+    pub branch: String,
+    /// The only commit of it that may be merged; any where absent.
+    pub commit: Option<String>,
+}
+
+impl MergeRequest {
+    /// Refuses what the branch holds if somebody said yes to something else.
+    fn admits(&self, found: &str) -> Result<(), MergeError> {
+        match &self.commit {
+            Some(approved) if approved != found => Err(MergeError::NotApproved {
+                branch: self.branch.clone(),
+                approved: approved.clone(),
+                found: found.into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Why a gate does not let a result pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GateFailure {
+    /// It is red.
+    Red {
+        /// Its name.
+        gate: String,
+        /// What it said.
+        reason: String,
+    },
+    /// It was stopped before it could tell; nothing is concluded from that.
+    Stopped,
+}
+
+/// How a merge hears that it shall end, and what marks the processes that it starts meanwhile. What has passed
+/// goes to its end all the same.
+#[derive(Clone, Debug, Default)]
+pub struct Leash {
+    /// Set when the merge shall end before it has passed.
+    pub stop: Arc<AtomicBool>,
+    /// Set when also a push that has begun shall end.
+    pub now: Arc<AtomicBool>,
+    /// A variable of every git that may be ended.
+    pub tag: Option<(String, String)>,
+}
+
+impl Leash {
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn tie(&self, git: Git, stop: &Arc<AtomicBool>) -> Git {
+        let git = git.until(Arc::clone(stop));
+        match &self.tag {
+            Some((name, value)) => git.with_env(name, value),
+            None => git,
+        }
+    }
+}
+
+/// One change that is about to become part of the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passing {
+    /// The task.
+    pub task: TaskId,
+    /// The attempt that integrates it.
+    pub token: Token,
+    /// The commit.
+    pub commit: String,
+}
+
+/// What moves the target.
+pub type Deed<'a> = &'a mut dyn FnMut() -> Result<(), MergeError>;
+
+/// What a merge asks on its way. Where gates run, `tree` is the project's root in a worktree that has exactly the
+/// result.
+pub trait Gates {
+    /// Before the target moves: whether it may. The tasks are those that the result has more than the target.
+    fn before(&mut self, tree: &Path, tasks: &[TaskId]) -> Result<(), GateFailure>;
+
+    /// After the target has moved: whether it may stay; else the merge is reverted.
+    fn after(&mut self, tree: &Path, tasks: &[TaskId]) -> Result<(), GateFailure> {
+        let _ = (tree, tasks);
+        Ok(())
+    }
+
+    /// Right before the target moves, or the push begins: does the deed, if all of these still may pass; what others
+    /// say must not come between the answer and the deed. [`MergeError::Unwanted`] names one that may not.
+    fn pass(&mut self, changes: &[Passing], deed: Deed<'_>) -> Result<(), MergeError> {
+        let _ = changes;
+        deed()
+    }
+
+    /// What had passed could not be brought to the target.
+    fn not_passed(&mut self, changes: &[Passing]) {
+        let _ = changes;
+    }
+
+    /// Why what a killed merge has brought to the target shall not stay there.
+    fn unwanted(&mut self, task: &TaskId) -> Option<String> {
+        let _ = task;
+        None
+    }
+
+    /// How it is told to end.
+    fn leash(&self) -> Leash {
+        Leash::default()
+    }
+}
+
+impl<F: FnMut(&Path) -> Result<(), GateFailure>> Gates for F {
+    fn before(&mut self, tree: &Path, _: &[TaskId]) -> Result<(), GateFailure> {
+        self(tree)
+    }
+}
+
+/// A change that is in the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Merged {
+    /// The commit that brought it.
+    pub commit: String,
+    /// The tag on it.
+    pub tag: Option<String>,
+    /// The tag on what was there before.
+    pub before: Option<String>,
+    /// The stable patch id of what it brought.
+    pub patch_id: String,
+    /// `true` when the target had it before this call.
+    pub already: bool,
+    /// Why the local branch is behind the remote, which has the change.
+    pub behind: Option<String>,
+}
+
+/// Why a change is not in the target.
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    /// Branch and target have changed the same lines.
+    #[error("merge it: conflicts in {}", list(files))]
+    Conflict {
+        /// Where.
+        files: Vec<String>,
+        /// The commit that it was to go on top of.
+        onto: String,
+    },
+    /// A gate is red on the result; the target was not touched.
+    #[error("merge it: the gate {gate} is red on the result: {reason}")]
+    GatesRed {
+        /// Which.
+        gate: String,
+        /// What it said.
+        reason: String,
+    },
+    /// A gate was red after the merge; the merge was reverted.
+    #[error("keep the merge: the gate {gate} was red after it, it was reverted: {reason}")]
+    RedAfter {
+        /// Which.
+        gate: String,
+        /// What it said.
+        reason: String,
+        /// The revert, on the target.
+        revert: String,
+    },
+    /// A gate was red after the merge, and the merge cannot be reverted; the target is red.
+    #[error("revert the merge after the red gate {gate} ({reason}): {why}; a human must mend the target")]
+    NotReverted {
+        /// Which.
+        gate: String,
+        /// What it said.
+        reason: String,
+        /// What stands in the way.
+        why: String,
+    },
+    /// The gates, or a git, were stopped before they could tell.
+    #[error("finish the merge: it was stopped")]
+    Stopped,
+    /// Nobody could be asked whether the merge may still pass.
+    #[error("ask whether the merge may still pass: {0}")]
+    NotAsked(String),
+    /// What others said of a task before its merge could pass.
+    #[error("merge {task}: {why}")]
+    Unwanted {
+        /// The task.
+        task: TaskId,
+        /// Why not.
+        why: String,
+    },
+    /// The branch holds another commit than the one that was approved.
+    #[error("merge {branch}: it stands at {found}, and {} was approved", if approved.is_empty() { "no commit of it" } else { approved })]
+    NotApproved {
+        /// The branch.
+        branch: String,
+        /// The commit that was approved; empty for none.
+        approved: String,
+        /// The one that it stands at.
+        found: String,
+    },
+    /// The target moved on, again and again.
+    #[error("move the target: others were quicker {TRIES} times")]
+    MovedOn,
+    /// Something of the user's stands in the way; the target was not touched.
+    #[error("update the checkout {}: {}{why}", checkout.display(), prefix(files))]
+    Busy {
+        /// The checkout.
+        checkout: PathBuf,
+        /// The files in the way.
+        files: Vec<String>,
+        /// A sentence for the human.
+        why: String,
+    },
+    /// The branch has nothing that the target does not have.
+    #[error("find anything to merge: {branch} holds no change of its own")]
+    Empty {
+        /// The branch.
+        branch: String,
+    },
+    /// There is no such branch.
+    #[error("find the branch {}", oodatcaa_core::text::one_line(branch))]
+    NoBranch {
+        /// Its name.
+        branch: String,
+    },
+    /// The target here and at the remote have both moved.
+    #[error("put {target} on {remote}: both have commits that the other has not; pull first")]
+    Diverged {
+        /// The branch.
+        target: String,
+        /// The remote.
+        remote: String,
+    },
+    /// The remote does not answer.
+    #[error("reach {remote}: {said}")]
+    Unreachable {
+        /// The remote.
+        remote: String,
+        /// What was said of it.
+        said: String,
+    },
+    /// The remote does not take it.
+    #[error("push to {remote}: {said}")]
+    PushRefused {
+        /// The remote.
+        remote: String,
+        /// What it said.
+        said: String,
+    },
+    /// The remote is somewhere else than it was; a person has to say that this is right.
+    #[error("use {}: {moved}", moved.remote)]
+    RemoteMoved {
+        /// What changed.
+        moved: super::remotes::Moved,
+    },
+    /// The push was accepted, but the remote does not hold the change.
+    #[error("find the change at {remote} after the push")]
+    Unproven {
+        /// The remote.
+        remote: String,
+    },
+    /// The place for temporary worktrees will not do.
+    #[error("make a worktree at {}: it is inside of the repository or its name is not UTF-8", place.display())]
+    Place {
+        /// Where.
+        place: PathBuf,
+    },
+    /// Git says no to something that should have worked.
+    #[error("git {command}: {said}")]
+    Refused {
+        /// The command.
+        command: String,
+        /// What it said.
+        said: String,
+    },
+    /// A call of git.
+    #[error(transparent)]
+    Git(GitError),
+    /// A file.
+    #[error("{doing} {}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+impl From<GitError> for MergeError {
+    fn from(error: GitError) -> Self {
+        match error {
+            GitError::Stopped { .. } => Self::Stopped,
+            error => Self::Git(error),
+        }
+    }
+}
+
+fn list(files: &[String]) -> String {
+    let shown: Vec<String> = files.iter().take(10).map(|file| oodatcaa_core::text::one_line(file)).collect();
+    let more = files.len().saturating_sub(shown.len());
+    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
+}
+
+fn prefix(files: &[String]) -> String {
+    if files.is_empty() { String::new() } else { format!("{}: ", list(files)) }
+}
+
+/// Orders that have an end of their own.
+type Ended = Vec<(TaskId, Result<Merged, MergeError>)>;
+
+/// What came of several requests.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// The requests that have an end of their own, in the order of their ends.
+    pub done: Ended,
+    /// What stopped the merge, if something did; requests that are not in `done` were not reached.
+    pub stopped: Option<MergeError>,
+}
+
+/// Takes one branch into the target.
+pub fn integrate(line: &MergeTarget, order: &MergeRequest, gates: &mut dyn Gates) -> Result<Merged, MergeError> {
+    let mut report = batch(line, std::slice::from_ref(order), gates);
+    match (report.done.pop(), report.stopped) {
+        (Some((_, result)), _) => result,
+        (None, Some(error)) => Err(error),
+        (None, None) => Err(MergeError::MovedOn),
+    }
+}
+
+/// Takes several branches into the target, one upon the other: the gates run once on the top; when
+/// they are red, the longest green beginning is found by halving and merged, and the one after it
+/// is refused. A branch that conflicts with another of the batch is tried again after it.
+pub fn batch(line: &MergeTarget, orders: &[MergeRequest], gates: &mut dyn Gates) -> Report {
+    let report = merge_batch(line, orders, gates);
+    steps::point(Step::Ended);
+    report
+}
+
+fn merge_batch(line: &MergeTarget, orders: &[MergeRequest], gates: &mut dyn Gates) -> Report {
+    let mut report = Report::default();
+    let listens = |task: &str| orders.iter().any(|order| order.task.as_str() == task);
+    match recover::recover_for(&line.repo, &line.dir, gates, &listens) {
+        // What was taken back would only be merged to be taken back again, unless it has been worked on.
+        Ok(recovered) => recovered.into_iter().for_each(|one| {
+            let stands = || Repo::open(&line.repo, &keep(&line.dir), &line.author)?.head(&one.branch);
+            let order = orders.iter().find(|order| order.task == one.task && order.branch == one.branch);
+            if let (What::Reverted(error), Some(_), Ok(source)) = (one.what, order, stands())
+                && source == one.source
+            {
+                report.done.push((one.task, Err(error)));
+            }
+        }),
+        Err(error) => {
+            report.stopped = Some(error);
+            return report;
+        }
+    }
+    let is_done = |report: &Report, order: &MergeRequest| report.done.iter().any(|(task, _)| *task == order.task);
+    let mut waiting: Vec<&MergeRequest> = orders.iter().filter(|order| !is_done(&report, order)).collect();
+    let mut tries = 0;
+    let mut single = false;
+    while let Some(first) = waiting.first() {
+        let now: Vec<&MergeRequest> = if single { vec![first] } else { waiting.clone() };
+        match batch::batch(line, &now, gates, &mut report) {
+            Ok(()) => tries = 0,
+            Err(MergeError::MovedOn) if tries + 1 < TRIES => tries += 1,
+            // One order's file may be in the way of all.
+            Err(MergeError::Busy { .. }) if now.len() > 1 => single = true,
+            Err(MergeError::Unwanted { task, why }) => {
+                report.done.push((task.clone(), Err(MergeError::Unwanted { task, why })));
+            }
+            Err(error) if now.len() == 1 && is_own(&error) => report.done.push((first.task.clone(), Err(error))),
+            Err(error) => {
+                report.stopped = Some(error);
+                return report;
+            }
+        }
+        waiting.retain(|order| !is_done(&report, order));
+    }
+    report
+}
+
+/// Where what git sees of the repository's configuration lies for the merges of a directory.
+fn keep(dir: &Path) -> Keep {
+    Keep::In(dir.with_file_name("git"))
+}
+
+/// `true` for what concerns one request and not the merge.
+fn is_own(error: &MergeError) -> bool {
+    matches!(error, MergeError::Busy { .. } | MergeError::Refused { .. })
+}

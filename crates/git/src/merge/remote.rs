@@ -1,0 +1,146 @@
+//! The remote's side of the target: what it has, the push, the proof that it holds the change.
+
+use super::{MergeError, land::Repo, steps::MergeEntry, verify};
+use crate::{
+    WorkspaceError,
+    git::{GitError, Started, without_passwords},
+    remotes,
+};
+use oodatcaa_core::text;
+
+/// The remote's head of a branch, fetched; `None` when the remote has no such branch.
+pub(super) fn head(repo: &Repo, remote: &str, branch: &str, id: &str) -> Result<Option<String>, MergeError> {
+    check(repo, remote)?;
+    let full = format!("refs/heads/{branch}");
+    let listed =
+        answer(remote, repo.git.run(&["ls-remote", "-q", "--upload-pack=git-upload-pack", "--", remote, &full]))?;
+    if !listed.lines().any(|line| line.ends_with(&format!("\t{full}"))) {
+        return Ok(None);
+    }
+    let mine = own_ref(id);
+    let spec = format!("+{full}:{mine}");
+    let fetch = ["fetch", "-q", "--no-tags", "--no-write-fetch-head", "--upload-pack=git-upload-pack", "--", remote];
+    answer(remote, repo.git.run(&[&fetch[..], &[&spec]].concat()))?;
+    verify::read_ref(&repo.git, &mine)
+}
+
+/// Forgets what was fetched for a merge.
+pub(super) fn forget(repo: &Repo, id: &str) -> Result<(), MergeError> {
+    let mine = own_ref(id);
+    match verify::read_ref(&repo.git, &mine)? {
+        Some(commit) => Ok(repo.git.delete_ref(&mine, &commit)?),
+        None => Ok(()),
+    }
+}
+
+fn own_ref(id: &str) -> String {
+    format!("refs/oodatcaa/fetched/{}", super::safe::ref_word(id))
+}
+
+/// A push that has begun.
+pub(super) struct Push(Started);
+
+/// Begins to push a commit as the branch; never by force. Whoever pushes has asked for the remote's head before, with
+/// the same calls: they go where that one came from, whatever is configured by now.
+pub(super) fn push(repo: &Repo, remote: &str, branch: &str, commit: &str) -> Result<Push, MergeError> {
+    is_plain(remote)?;
+    let spec = format!("{commit}:refs/heads/{branch}");
+    let receive = "--receive-pack=git-receive-pack";
+    let push = ["push", "-q", "--porcelain", "--no-verify", receive, "--", remote, &spec];
+    Ok(Push(answer(remote, repo.git.start(&push))?))
+}
+
+impl Push {
+    /// Waits for its end; `false` when the remote has moved on.
+    pub(super) fn end(self, remote: &str) -> Result<bool, MergeError> {
+        let (code, out, said) = answer(remote, self.0.call())?;
+        if code == 0 {
+            return Ok(true);
+        }
+        let words = format!("{out}\n{said}");
+        if ["non-fast-forward", "fetch first", "cannot lock ref"].iter().any(|sign| words.contains(sign)) {
+            return Ok(false);
+        }
+        Err(refused(remote, &words))
+    }
+}
+
+/// What git said of a remote that it could not use: nobody is there, or it does not want us.
+fn refused(remote: &str, words: &str) -> MergeError {
+    let said = without_passwords(words.trim());
+    let remote = without_passwords(remote);
+    let (remote, said) = (text::cut(&text::one_line(&remote), 100), text::cut(&text::many_lines(&said), 2_000));
+    match remotes::is_away(&said) {
+        true => MergeError::Unreachable { remote, said },
+        false => MergeError::PushRefused { remote, said },
+    }
+}
+
+fn answer<T>(remote: &str, called: Result<T, GitError>) -> Result<T, MergeError> {
+    called.map_err(|error| match error {
+        GitError::Failed { said, .. } => refused(remote, &said),
+        GitError::TimedOut { .. } => MergeError::Unreachable {
+            remote: text::cut(&text::one_line(remote), 100),
+            said: "no answer in time".into(),
+        },
+        error => error.into(),
+    })
+}
+
+/// Fetches and proves that the remote's branch holds every entry; answers with its head.
+pub(super) fn prove(
+    repo: &Repo,
+    remote: &str,
+    branch: &str,
+    id: &str,
+    entries: &[MergeEntry],
+) -> Result<(), MergeError> {
+    let unproven = || MergeError::Unproven { remote: remote.into() };
+    let head = head(repo, remote, branch, id)?.ok_or_else(unproven)?;
+    for entry in entries {
+        if !carries(repo, &head, entry)? {
+            return Err(unproven());
+        }
+    }
+    Ok(())
+}
+
+/// Whether the remote's branch holds what the target holds of a branch already. It may not: somebody merged by
+/// hand, or an earlier merge stayed local.
+pub(super) fn holds(repo: &Repo, remote: &str, branch: &str, id: &str, source: &str) -> Result<bool, MergeError> {
+    match head(repo, remote, branch, id)? {
+        Some(head) => verify::held(&repo.git, &head, source),
+        None => Ok(false),
+    }
+}
+
+/// `true` when a commit's history has the entry: the very commit with the very patch, or its patches.
+pub(super) fn carries(repo: &Repo, head: &str, entry: &MergeEntry) -> Result<bool, MergeError> {
+    let there = repo.git.asks(&["merge-base", "--is-ancestor", &entry.commit, head])?;
+    if there && verify::patch_id(&repo.git, &entry.base, &entry.commit)? == entry.patch {
+        return Ok(true);
+    }
+    verify::held(&repo.git, head, &entry.source)
+}
+
+/// Refuses what is no name or address of a remote.
+fn is_plain(remote: &str) -> Result<(), MergeError> {
+    if !remotes::is_plain(remote) {
+        return Err(MergeError::PushRefused {
+            remote: text::cut(&text::one_line(remote), 100),
+            said: "no such remote".into(),
+        });
+    }
+    Ok(())
+}
+
+/// The remote must be where it was.
+fn check(repo: &Repo, remote: &str) -> Result<(), MergeError> {
+    is_plain(remote)?;
+    match remotes::check(&repo.git, remote, repo.remotes.as_deref()) {
+        Ok(None) => Ok(()),
+        Ok(Some(moved)) => Err(MergeError::RemoteMoved { moved }),
+        Err(WorkspaceError::Git(error)) => answer(remote, Err(error)),
+        Err(error) => Err(MergeError::Refused { command: "remote get-url".into(), said: error.to_string() }),
+    }
+}

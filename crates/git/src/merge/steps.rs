@@ -1,0 +1,330 @@
+//! The steps of a merge and the file that remembers the last one, so that a killed merge can be
+//! finished or undone.
+//!
+//! The file is written with temp + fsync + rename + fsync of the directory before the step that it
+//! announces. A lock file beside it is held by the living merge: a file whose lock is free belongs
+//! to nobody and is recovered.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use fs2::FileExt;
+use serde::{Deserialize, Serialize};
+
+use super::{Author, MergeError};
+use crate::lock;
+use oodatcaa_sys::files;
+
+/// Where a merge stands. A name is also the place where a test may end the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// The state file is there.
+    Begun,
+    /// The temporary worktree is there.
+    Tree,
+    /// The results are commits.
+    Built,
+    /// The gates were green.
+    Green,
+    /// The result is about to be pushed.
+    Pushing,
+    /// The remote holds the result.
+    Pushed,
+    /// The target is about to move; files of its checkout may change.
+    Landing,
+    /// The index of the target's checkout is locked.
+    Locked,
+    /// The files of the target's checkout are new.
+    Files,
+    /// The target has moved.
+    Moved,
+    /// The target has moved and its checkout is whole.
+    Landed,
+    /// The gates after the merge were red; the merge is about to be taken back.
+    Reverting,
+    /// The merge was taken back.
+    Reverted,
+    /// The gates after the merge were green, or there are none.
+    Checked,
+    /// The results have their tags.
+    Tagged,
+    /// The temporary worktree is gone.
+    Cleaned,
+    /// All is done, and nobody has been told.
+    Ended,
+}
+
+impl Step {
+    /// Every step, in order.
+    pub const ALL: [Self; 17] = [
+        Self::Begun,
+        Self::Tree,
+        Self::Built,
+        Self::Green,
+        Self::Pushing,
+        Self::Pushed,
+        Self::Landing,
+        Self::Locked,
+        Self::Files,
+        Self::Moved,
+        Self::Landed,
+        Self::Reverting,
+        Self::Reverted,
+        Self::Checked,
+        Self::Tagged,
+        Self::Cleaned,
+        Self::Ended,
+    ];
+
+    /// The step's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Begun => "begun",
+            Self::Tree => "tree",
+            Self::Built => "built",
+            Self::Green => "green",
+            Self::Pushing => "pushing",
+            Self::Pushed => "pushed",
+            Self::Landing => "landing",
+            Self::Locked => "locked",
+            Self::Files => "files",
+            Self::Moved => "moved",
+            Self::Landed => "landed",
+            Self::Reverting => "reverting",
+            Self::Reverted => "reverted",
+            Self::Checked => "checked",
+            Self::Tagged => "tagged",
+            Self::Cleaned => "cleaned",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+/// A place where a test may end the process as SIGKILL does: `OODATCAA_TRAIN_ABORT=<step>`.
+/// A release build has no such place.
+pub(super) fn point(step: Step) {
+    if cfg!(debug_assertions) && std::env::var("OODATCAA_TRAIN_ABORT").is_ok_and(|name| name == step.name()) {
+        // It cannot fail on ourselves; if it did, the test that asked for it would tell.
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+}
+
+/// One task's change on the merge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct MergeEntry {
+    pub(super) task: String,
+    pub(super) title: String,
+    pub(super) token: u64,
+    pub(super) branch: String,
+    /// The branch's head.
+    pub(super) source: String,
+    /// What it stands on.
+    pub(super) base: String,
+    /// The result.
+    pub(super) commit: String,
+    /// The stable patch id of `base..commit`.
+    pub(super) patch: String,
+    /// The tag on the old head.
+    pub(super) before: Option<String>,
+    /// The tag on the result.
+    pub(super) after: Option<String>,
+}
+
+/// A checkout of the target branch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Checkout {
+    pub(super) path: PathBuf,
+    /// Where its index lies.
+    pub(super) git_dir: PathBuf,
+}
+
+/// The target on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Landing {
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) checkouts: Vec<Checkout>,
+}
+
+/// Everything that a successor must know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct State {
+    pub(super) format: u32,
+    pub(super) id: String,
+    /// The directory that the repository's worktrees share.
+    pub(super) common: PathBuf,
+    pub(super) target: String,
+    pub(super) step: Step,
+    pub(super) tree: Option<PathBuf>,
+    pub(super) entries: Vec<MergeEntry>,
+    pub(super) landing: Option<Landing>,
+    pub(super) push: Option<String>,
+    /// The directory that knows where remotes were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) remotes: Option<PathBuf>,
+    pub(super) tags: bool,
+    pub(super) author: Author,
+    /// What a red gate after the merge said.
+    pub(super) red: Option<(String, String)>,
+    /// Nobody wants it any more; `red` then says why, of no gate.
+    #[serde(default)]
+    pub(super) unwanted: bool,
+}
+
+/// The version of the state file.
+pub(super) const FORMAT: u32 = 1;
+
+impl State {
+    pub(super) fn top(&self) -> Option<&str> {
+        self.entries.last().map(|entry| entry.commit.as_str())
+    }
+}
+
+/// A state and the file that holds it, locked by us.
+pub(super) struct Log {
+    dir: PathBuf,
+    pub(super) state: State,
+    lock: File,
+}
+
+fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> MergeError {
+    move |source| MergeError::Io { doing, path: path.into(), source }
+}
+
+fn state_file(dir: &Path, id: &str) -> PathBuf {
+    dir.join(format!("{id}.json"))
+}
+
+fn lock_file(dir: &Path, id: &str) -> PathBuf {
+    dir.join(format!("{id}.lock"))
+}
+
+/// What the names of merges begin with.
+pub(super) const PREFIX: &str = "merge-";
+
+/// Tells whether this is the name of a merge: of ours, or of a version that called them trains.
+pub(super) fn is_name(id: &str) -> bool {
+    id.starts_with(PREFIX) || id.starts_with("train-")
+}
+
+/// A name that no other merge has.
+pub(super) fn unique(task: &str) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let nanos = chrono::Utc::now().timestamp_nanos_opt().unwrap_or_default();
+    format!("{PREFIX}{task}-{nanos:x}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+impl Drop for Log {
+    /// Said aloud: a child that another thread is just starting has our descriptor for a moment,
+    /// and would keep the lock for as long.
+    fn drop(&mut self) {
+        // Closing it does the same a little later.
+        let _ = FileExt::unlock(&self.lock);
+    }
+}
+
+impl Log {
+    pub(super) fn begin(dir: &Path, state: State) -> Result<Self, MergeError> {
+        files::make_named_dir(dir).map_err(|error| failed("make", dir)(error.into()))?;
+        let path = lock_file(dir, &state.id);
+        // Somebody who looks for orphans may hold it for the moment between our two calls.
+        let lock = (0..1_000)
+            .find_map(|_| match lock::try_take(&path) {
+                Ok(None) => {
+                    std::thread::yield_now();
+                    None
+                }
+                Ok(Some(lock)) => Some(Ok(lock)),
+                Err(error) => Some(Err(error)),
+            })
+            .unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
+            .map_err(failed("lock", &path))?;
+        let mut log = Self { dir: dir.into(), state, lock };
+        log.save(Step::Begun)?;
+        Ok(log)
+    }
+
+    /// Follows a repository that lies elsewhere by now.
+    pub(super) fn moved_to(&mut self, common: &Path) {
+        let (from, to) = (self.state.common.clone(), common.to_owned());
+        let (old_top, new_top) = (from.parent().map(Path::to_owned), to.parent().map(Path::to_owned));
+        for checkout in self.state.landing.iter_mut().flat_map(|landing| &mut landing.checkouts) {
+            if let Ok(below) = checkout.git_dir.strip_prefix(&from) {
+                checkout.git_dir = to.join(below);
+            }
+            if let (Some(old), Some(new)) = (&old_top, &new_top)
+                && checkout.path == *old
+            {
+                checkout.path.clone_from(new);
+            }
+        }
+        self.state.common = to;
+    }
+
+    /// Announces a step.
+    pub(super) fn save(&mut self, step: Step) -> Result<(), MergeError> {
+        self.state.step = step;
+        self.write()?;
+        point(step);
+        Ok(())
+    }
+
+    /// Writes what has changed beside the step.
+    pub(super) fn write(&self) -> Result<(), MergeError> {
+        let path = state_file(&self.dir, &self.state.id);
+        let text = serde_json::to_vec_pretty(&self.state).expect("texts become JSON");
+        files::named::write(&path, text, files::Durable::Yes).map_err(failed("write", &path))
+    }
+
+    /// Forgets the merge: nothing of it is left to do.
+    pub(super) fn close(self) -> Result<(), MergeError> {
+        let path = state_file(&self.dir, &self.state.id);
+        // An earlier version that was killed may have been writing.
+        let temporary = self.dir.join(format!(".{}.new", self.state.id));
+        for path in [temporary, path, lock_file(&self.dir, &self.state.id)] {
+            files::named::remove(&path).map_err(failed("remove", &path))?;
+        }
+        Ok(())
+    }
+
+    /// The merges in a directory that nobody drives any more.
+    pub(super) fn orphans(dir: &Path) -> Result<Vec<Self>, MergeError> {
+        let listed = files::list(dir, Path::new(""), 1_000_000).map_err(|error| failed("read", dir)(error.into()))?;
+        let mut found = Vec::new();
+        for entry in listed.into_iter().flatten() {
+            let name = entry.name.to_string_lossy().into_owned();
+            let Some(id) = name.strip_suffix(".json").or_else(|| name.strip_suffix(".lock")) else { continue };
+            if !is_name(id) || found.iter().any(|log: &Self| log.state.id == id) {
+                continue;
+            }
+            let lock_path = lock_file(dir, id);
+            let Some(lock) = lock::try_take(&lock_path).map_err(failed("lock", &lock_path))? else { continue };
+            let path = state_file(dir, id);
+            // Read under the lock only: its driver may have ended in between.
+            match files::named::text(&path) {
+                Ok(text) => {
+                    let state: State =
+                        serde_json::from_str(&text).map_err(|error| failed("read", &path)(error.into()))?;
+                    if state.format != FORMAT || state.id != id {
+                        let reason =
+                            format!("merge {}, format {}; this program knows {FORMAT}", state.id, state.format);
+                        return Err(failed("read", &path)(io::Error::other(reason)));
+                    }
+                    found.push(Self { dir: dir.into(), state, lock });
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let _ = files::named::remove(&dir.join(format!(".{id}.new")));
+                    let _ = files::named::remove(&lock_path);
+                }
+                Err(error) => return Err(failed("read", &path)(error)),
+            }
+        }
+        found.sort_by(|a, b| a.state.id.cmp(&b.state.id));
+        Ok(found)
+    }
+}

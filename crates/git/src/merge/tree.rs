@@ -1,0 +1,79 @@
+//! The temporary worktree of a merge: detached, outside of the repository, removed always.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{MergeError, land::Repo, steps};
+use crate::{git::Git, trees};
+use oodatcaa_sys::files;
+
+/// A temporary worktree.
+pub(super) struct Tree {
+    pub(super) path: PathBuf,
+    pub(super) git: Git,
+    prefix: PathBuf,
+}
+
+impl Tree {
+    /// Where a tree of this merge will be.
+    pub(super) fn plan(repo: &Repo, place: &Path, id: &str) -> Result<PathBuf, MergeError> {
+        let failed =
+            |error: files::FileError| MergeError::Io { doing: "make", path: place.into(), source: error.into() };
+        files::make_named_dir(place).map_err(failed)?;
+        let place =
+            fs::canonicalize(place).map_err(|source| MergeError::Io { doing: "find", path: place.into(), source })?;
+        if repo.top.as_deref().is_some_and(|top| place.starts_with(top)) || place.starts_with(&repo.common) {
+            return Err(MergeError::Place { place });
+        }
+        Ok(place.join(id))
+    }
+
+    /// Makes the worktree at a commit.
+    pub(super) fn add(repo: &Repo, path: &Path, commit: &str) -> Result<Self, MergeError> {
+        let lock = repo.lock()?;
+        let at = path.to_str().ok_or_else(|| MergeError::Place { place: path.into() })?;
+        let args = ["worktree", "add", "-q", "--detach", "--no-checkout", "--", at, commit];
+        repo.git.on_itself().holding(Arc::clone(&lock.0)).run(&args)?;
+        drop(lock);
+        let git = repo.git.moved_to(path, &admin(repo, path)?)?;
+        git.verify()?;
+        git.run(&["read-tree", "--reset", "-u", "HEAD"])?;
+        Ok(Self { path: path.into(), git, prefix: repo.prefix.clone() })
+    }
+
+    /// The project's root in it, where its gates run; made where the result does not have it.
+    pub(super) fn project(&self) -> Result<PathBuf, MergeError> {
+        crate::tree::inside(&self.path, &self.prefix)
+            .map_err(|_| MergeError::Place { place: self.path.join(&self.prefix) })
+    }
+
+    /// The same for what may not be ended.
+    pub(super) fn firm(&self) -> Self {
+        Self { path: self.path.clone(), git: self.git.clone().to_its_end(), prefix: self.prefix.clone() }
+    }
+
+    /// Puts the worktree at a commit; whatever else is in it is thrown away, ignored files stay.
+    pub(super) fn go(&self, commit: &str) -> Result<(), MergeError> {
+        Ok(self.git.be_exactly(commit)?)
+    }
+}
+
+/// Git's own directory of a merge's tree. Git cleans the names that it gives; where it knows nothing of the tree, it is
+/// the tree's own name, which is ours alone.
+fn admin(repo: &Repo, path: &Path) -> Result<PathBuf, MergeError> {
+    let name = path.file_name().ok_or_else(|| MergeError::Place { place: path.into() })?;
+    Ok(trees::admin_for(&repo.common, path).unwrap_or_else(|| repo.common.join("worktrees").join(name)))
+}
+
+/// Removes a merge's worktree and what git knows of it, however much of it is there.
+pub(super) fn remove(repo: &Repo, path: &Path, id: &str) -> Result<(), MergeError> {
+    // The path comes from a file; nothing but a tree of ours is ever wiped.
+    if path.file_name().is_none_or(|name| name != id) || !steps::is_name(id) {
+        return Err(MergeError::Place { place: path.into() });
+    }
+    let _lock = repo.lock()?;
+    Ok(repo.git.remove_worktree(path, &admin(repo, path)?)?)
+}

@@ -1,0 +1,292 @@
+//! Proof by content: whether a target holds a branch, by ancestry, patch id and our own record.
+
+use std::{collections::BTreeSet, path::Path};
+
+use super::{Author, MergeError, MergeRequest, land::Repo, safe};
+use crate::{
+    Config, WorkspaceError,
+    git::{Git, Keep},
+    repo::Repository,
+};
+use oodatcaa_core::layout::Layout;
+
+/// Of a diff that decides by content: no program of the repository, nothing folded together.
+const DIFF: &[&str] =
+    &["-p", "--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--full-index", "--binary"];
+
+/// `true` when every patch of the branch is in the target.
+///
+/// That is so when the target descends from the branch, when each of its patches has its like there
+/// by patch id, when all of them together have (a squash), or when the target's own line has the
+/// commit that merged exactly this head of the branch. A merge that was reverted is still held by
+/// this measure.
+pub fn holds(repo: &Path, target: &str, branch: &str) -> Result<bool, MergeError> {
+    let repo = Repo::open(repo, &Keep::Shortly, &Author { name: String::new(), email: String::new() })?;
+    let (target, branch) = (repo.head(target)?, repo.head(branch)?);
+    held(&repo.git, &target, &branch)
+}
+
+/// The same for commits, for the rest of the workspace.
+pub(crate) fn holds_commit(git: &Git, target: &str, source: &str) -> Result<bool, WorkspaceError> {
+    held(git, target, source).map_err(|error| match error {
+        MergeError::Git(error) => error.into(),
+        other => WorkspaceError::NoBase(other.to_string()),
+    })
+}
+
+/// The same for commits.
+pub(super) fn held(git: &Git, target: &str, source: &str) -> Result<bool, MergeError> {
+    if git.asks(&["merge-base", "--is-ancestor", source, target])? {
+        return Ok(true);
+    }
+    if by_patches(git, target, source)?.is_some() {
+        return Ok(true);
+    }
+    Ok(record(git, target, source)?.is_some())
+}
+
+/// By patch ids alone: the newest commit of the target that has the branch's last patch, or all of them together.
+pub(super) fn by_patches(git: &Git, target: &str, source: &str) -> Result<Option<String>, MergeError> {
+    let merges = git.run(&["rev-list", "--count", "--merges", &format!("{target}..{source}")])?;
+    let cherry = git.run(&["cherry", target, source])?;
+    let all = merges == "0" && !cherry.lines().any(|line| line.starts_with('+'));
+    let (code, base, _) = git.call(&["merge-base", target, source])?;
+    if code != 0 {
+        return Ok(None);
+    }
+    let mut mine = BTreeSet::from([patch_id(git, &base, source)?]);
+    if all {
+        for commit in cherry.lines().filter_map(|line| line.strip_prefix("- ")) {
+            mine.insert(patch_id(git, &format!("{commit}^1"), commit)?);
+        }
+    }
+    // A commit without a change proves nothing.
+    mine.remove("");
+    if mine.is_empty() {
+        return Ok(None);
+    }
+    let mut args = vec!["log", "--no-merges", "--no-show-signature", "--format=commit %H"];
+    args.extend(DIFF);
+    let range = format!("{base}..{target}");
+    args.push(&range);
+    let theirs = git.bytes(&args)?;
+    let ids = git.clone().with_input(theirs).run(&["patch-id", "--stable"])?;
+    let mut pairs = ids.lines().filter_map(|line| line.split_once(' '));
+    Ok(pairs.find(|(id, _)| mine.contains(*id)).map(|(_, commit)| commit.trim().to_owned()))
+}
+
+/// The stable patch id of all that changed between two commits; empty when nothing did.
+pub(super) fn patch_id(git: &Git, from: &str, to: &str) -> Result<String, MergeError> {
+    let mut args = vec!["diff-tree", "-r"];
+    args.extend(DIFF);
+    args.extend([from, to]);
+    let diff = git.bytes(&args)?;
+    let ids = git.clone().with_input(diff).run(&["patch-id", "--stable"])?;
+    Ok(ids.split(' ').next().unwrap_or_default().to_owned())
+}
+
+/// The commit on the target's own line by which we merged this head of a branch.
+pub(super) fn record(git: &Git, target: &str, source: &str) -> Result<Option<String>, MergeError> {
+    // The words of an agent come in by the second parent, or were cleaned when they were replayed.
+    let grep = format!("--grep=Oodatcaa-Source: {source}");
+    let found = git.run(&["log", "--first-parent", "--fixed-strings", &grep, "-n", "1", "--format=%H", target])?;
+    Ok(Some(found).filter(|commit| !commit.is_empty()))
+}
+
+/// The commit by which the order's present content is in the target already, if it is.
+pub(super) fn already(
+    git: &Git,
+    target: &str,
+    order: &MergeRequest,
+    source: &str,
+) -> Result<Option<String>, MergeError> {
+    if reverted(git, order, source, target)?.is_some() {
+        return Ok(None);
+    }
+    let ours = |commit: &str| -> Result<bool, MergeError> {
+        let sources = trailers(git, commit, "Oodatcaa-Source")?;
+        let tasks = trailers(git, commit, "Oodatcaa-Task")?;
+        Ok(sources.contains(source) && tasks.contains(order.task.as_str()))
+    };
+    let merged = merged(git, order)?;
+    if let Some(commit) = merged.clone()
+        && git.asks(&["merge-base", "--is-ancestor", &commit, target])?
+        && ours(&commit)?
+    {
+        return Ok(Some(commit));
+    }
+    if let Some(commit) = record(git, target, source)?
+        && ours(&commit)?
+    {
+        return Ok(Some(commit));
+    }
+    if git.asks(&["merge-base", "--is-ancestor", source, target])? {
+        // Its branch may have gone after the merge, and been made anew for nobody knew of it.
+        if let Some(commit) = merged
+            && git.asks(&["merge-base", "--is-ancestor", &commit, target])?
+        {
+            return Ok(Some(commit));
+        }
+        // On the target's own line it is where the branch began; beside it, somebody merged it.
+        let line = git.run(&["rev-list", "--first-parent", target])?;
+        if line.lines().any(|commit| commit == source) {
+            return Err(MergeError::Empty { branch: order.branch.clone() });
+        }
+        let since = git.run(&["rev-list", "--first-parent", "--ancestry-path", &format!("{source}..{target}")])?;
+        return Ok(since.lines().last().map(str::to_owned));
+    }
+    let (code, fork, _) = git.call(&["merge-base", target, source])?;
+    if code == 0 && git.asks(&["diff-tree", "-r", "--quiet", &fork, source])? {
+        // Commits alone are no change.
+        return Err(MergeError::Empty { branch: order.branch.clone() });
+    }
+    by_patches(git, target, source)
+}
+
+/// The commit by which this very branch was merged, as our own record has it.
+fn merged(git: &Git, order: &MergeRequest) -> Result<Option<String>, MergeError> {
+    if let Some(commit) = read_ref(git, &merged_ref(&order.branch))? {
+        return Ok(Some(commit));
+    }
+    // Records were once named after the task alone, which another task may have had since.
+    let Some(commit) = read_ref(git, &format!("refs/oodatcaa/merged/{}", safe::ref_word(order.task.as_str())))? else {
+        return Ok(None);
+    };
+    let message = git.run(&["log", "-1", "--no-show-signature", "--format=%B", &commit])?;
+    let line = format!("Branch: {}", order.branch);
+    Ok(message.lines().any(|other| other == line).then_some(commit))
+}
+
+/// The revert of the last merge of the order's branch, if the target has it, and the heads that it took back.
+pub(super) fn reverted(
+    git: &Git,
+    order: &MergeRequest,
+    source: &str,
+    target: &str,
+) -> Result<Option<(String, BTreeSet<String>)>, MergeError> {
+    let commit = match read_ref(git, &reverted_ref(&order.branch))? {
+        Some(commit) => commit,
+        None => match old_reverted(git, order.task.as_str(), source)? {
+            Some((_, commit)) => commit,
+            None => return Ok(None),
+        },
+    };
+    if !git.asks(&["merge-base", "--is-ancestor", &commit, target])? {
+        return Ok(None);
+    }
+    let sources = trailers(git, &commit, "Oodatcaa-Reverted-Source")?;
+    Ok(Some((commit, sources)))
+}
+
+/// A ref that says by which commit a task's merge was taken back, from when it was named after the task, and that
+/// commit. The name of a task says nothing of what its branch holds, so the branch must hold what was taken back.
+pub(super) fn old_reverted(git: &Git, task: &str, source: &str) -> Result<Option<(String, String)>, MergeError> {
+    let name = format!("refs/oodatcaa/reverted/{}", safe::ref_word(task));
+    let Some(commit) = read_ref(git, &name)? else { return Ok(None) };
+    // One that began after the revert has both from its target.
+    if git.is_ancestor(&commit, source)? {
+        return Ok(None);
+    }
+    let sources = trailers(git, &commit, "Oodatcaa-Reverted-Source")?;
+    Ok(any_in(git, &sources, source)?.then_some((name, commit)))
+}
+
+/// Whether one of these commits is in the history of another.
+pub(super) fn any_in(git: &Git, commits: &BTreeSet<String>, of: &str) -> Result<bool, MergeError> {
+    for commit in commits {
+        if git.is_ancestor(commit, of)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn trailers(git: &Git, commit: &str, key: &str) -> Result<BTreeSet<String>, MergeError> {
+    let message = git.run(&["log", "-1", "--no-show-signature", "--format=%B", commit])?;
+    let wanted = format!("{key}: ");
+    // Only the last paragraph holds trailers, and in ours every line is made by us.
+    let last = message.trim_end().rsplit("\n\n").next().unwrap_or_default().to_owned();
+    Ok(last.lines().filter_map(|line| line.strip_prefix(&wanted)).map(|value| value.trim().to_owned()).collect())
+}
+
+/// What a ref points to, if it is there.
+pub(super) fn read_ref(git: &Git, name: &str) -> Result<Option<String>, MergeError> {
+    let (code, out, _) = git.call(&["rev-parse", "-q", "--verify", &format!("{name}^{{commit}}")])?;
+    Ok((code == 0 && !out.is_empty()).then_some(out))
+}
+
+/// The ref that says by which commit a branch was merged.
+pub(super) fn merged_ref(branch: &str) -> String {
+    format!("{MERGED}{}", branch_word(branch))
+}
+
+/// The ref that says by which commit a branch's merge was taken back.
+pub(super) fn reverted_ref(branch: &str) -> String {
+    format!("{REVERTED}{}", branch_word(branch))
+}
+
+/// Forgets that a branch was merged or taken back: it begins anew.
+pub fn forget(git: &Git, branch: &str) -> Result<(), crate::git::GitError> {
+    for name in [merged_ref(branch), reverted_ref(branch)] {
+        let (code, old, _) = git.call(&["rev-parse", "-q", "--verify", &name])?;
+        if code == 0 {
+            git.delete_ref(&name, &old)?;
+        }
+    }
+    Ok(())
+}
+
+/// What a merge brought into its target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Landed {
+    /// The target before it.
+    pub from: String,
+    /// And after it.
+    pub to: String,
+    /// The head of the branch that was merged.
+    pub source: Option<String>,
+}
+
+/// How a branch was merged, also when it is gone by now.
+pub fn landed(git: &Git, branch: &str) -> Result<Option<Landed>, MergeError> {
+    let Some(to) = read_ref(git, &merged_ref(branch))? else { return Ok(None) };
+    let source = trailers(git, &to, "Oodatcaa-Source")?.into_iter().next();
+    let mut from = to.clone();
+    // A replayed branch is several commits.
+    while let Some(parent) = read_ref(git, &format!("{from}^1"))? {
+        from = parent;
+        if source
+            .as_ref()
+            .is_none_or(|source| !trailers(git, &from, "Oodatcaa-Source").is_ok_and(|all| all.contains(source)))
+        {
+            break;
+        }
+    }
+    Ok(Some(Landed { from, to, source }))
+}
+
+/// Whether a commit by which something was merged is in a project's target, and was not taken back there since.
+pub fn stands(layout: &Layout, config: &Config, commit: &str) -> Result<bool, WorkspaceError> {
+    let Some(repo) = Repository::find(layout)? else { return Ok(false) };
+    let (git, target) = (&repo.git, repo.base(config)?.commit);
+    if repo.commit(commit)?.is_none() || !git.asks(&["merge-base", "--is-ancestor", commit, &target])? {
+        return Ok(false);
+    }
+    let grep = format!("--grep=Oodatcaa-Reverts: {commit}");
+    let range = format!("{commit}..{target}");
+    Ok(git.run(&["log", "--first-parent", "--fixed-strings", &grep, "-n", "1", "--format=%H", &range])?.is_empty())
+}
+
+const MERGED: &str = "refs/oodatcaa/merges/";
+const REVERTED: &str = "refs/oodatcaa/reverts/";
+
+/// A branch's name as one part of the name of a ref.
+fn branch_word(branch: &str) -> String {
+    branch.replace('%', "%25").replace('/', "%2F")
+}
+
+/// The branches that were merged or taken back, whether they are still there or not.
+pub fn used_branches(git: &Git) -> Result<BTreeSet<String>, crate::git::GitError> {
+    let listed = git.run(&["for-each-ref", "--format=%(refname:lstrip=3)", MERGED, REVERTED])?;
+    Ok(listed.lines().map(|word| word.replace("%2F", "/").replace("%25", "%")).collect())
+}

@@ -1,0 +1,114 @@
+//! All that a shim waits for, in one call: orders, the worker's end, children's ends, signals.
+
+use std::{
+    collections::VecDeque,
+    io::{self, Read as _},
+    os::unix::net::UnixStream,
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+
+use crate::wire::Order;
+
+/// What has been heard and not yet been asked for.
+pub(super) struct EventSource {
+    /// Wakes for a child's end; says nothing else.
+    children: UnixStream,
+    /// One byte for every signal that asks for an end.
+    signals: UnixStream,
+    /// Nobody reads what comes here.
+    _unheard: UnixStream,
+    asked: usize,
+    orders: VecDeque<serde_json::Result<Order>>,
+    /// The beginning of a line whose end has not come yet.
+    partial: Vec<u8>,
+    worker_gone: bool,
+}
+
+impl EventSource {
+    /// From now on no signal is missed.
+    pub(super) fn new() -> io::Result<Self> {
+        let children = pipe(&[SIGCHLD])?;
+        let signals = pipe(&[SIGTERM])?;
+        // Meant for the worker, which decides what they mean for its attempts. Handled, not ignored:
+        // an agent would inherit that.
+        let _unheard = pipe(&[SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2])?;
+        let (orders, partial) = (VecDeque::new(), Vec::new());
+        Ok(Self { children, signals, _unheard, asked: 0, orders, partial, worker_gone: false })
+    }
+
+    /// The next order that came.
+    pub(super) fn order(&mut self) -> Option<serde_json::Result<Order>> {
+        self.orders.pop_front()
+    }
+
+    /// How many signals have asked for an end so far.
+    pub(super) fn asked(&self) -> usize {
+        self.asked
+    }
+
+    /// Nobody will give orders any more.
+    pub(super) fn worker_gone(&self) -> bool {
+        self.worker_gone
+    }
+
+    /// Waits until something happens, or for this long. May return without a reason.
+    pub(super) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let stdin = rustix::stdio::stdin();
+        let mut fds = vec![PollFd::new(&self.children, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
+        if !self.worker_gone {
+            fds.push(PollFd::new(&stdin, PollFlags::IN));
+        }
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        drain(&self.children);
+        self.asked += drain(&self.signals);
+        if ready.get(2) == Some(&true) {
+            self.read_orders();
+        }
+        Ok(())
+    }
+
+    fn read_orders(&mut self) {
+        let mut buffer = [0; 4096];
+        match rustix::io::read(rustix::stdio::stdin(), &mut buffer) {
+            Ok(0) => self.worker_gone = true,
+            Ok(count) => self.partial.extend_from_slice(&buffer[..count]),
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(_) => self.worker_gone = true,
+        }
+        while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.partial.drain(..=end).collect();
+            self.orders.push_back(serde_json::from_slice(&line));
+        }
+    }
+}
+
+/// The reading end of a pipe into which these signals write.
+fn pipe(signals: &[i32]) -> io::Result<UnixStream> {
+    let (read, write) = UnixStream::pair()?;
+    read.set_nonblocking(true)?;
+    for signal in signals {
+        signal_hook::low_level::pipe::register(*signal, write.try_clone()?)?;
+    }
+    Ok(read)
+}
+
+/// How many bytes were waiting.
+fn drain(mut from: &UnixStream) -> usize {
+    let mut buffer = [0; 64];
+    let mut total = 0;
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        total += count;
+    }
+    total
+}

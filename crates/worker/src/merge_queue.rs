@@ -1,0 +1,127 @@
+//! Merges of one worker at the same time go together: the first drives, who comes meanwhile waits and goes with
+//! the next, so that the gates run once for all of them (and by halves when they are red).
+//!
+//! Each has a lease of its own and keeps beating it; only what this very worker holds at the same moment is ever
+//! put together.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use oodatcaa_core::{Lease, TaskId};
+use oodatcaa_git::merge::{MergeError, MergeRequest, MergeTarget, Merged};
+
+/// A merge that waits for its batch.
+pub(super) struct Ticket {
+    pub(super) request: MergeRequest,
+    pub(super) lease: Lease,
+    pub(super) target: MergeTarget,
+    /// The gates that its result must pass.
+    pub(super) gates: Vec<String>,
+    answer: Sender<Answer>,
+}
+
+/// What one who waits is told.
+pub(super) enum Answer {
+    /// What came of it, in the batch that the attempt on this task drove.
+    Came(Box<Result<Merged, MergeError>>, TaskId),
+    /// The batch ended before it was reached, and it is the next to drive.
+    Drive,
+}
+
+/// What one who comes shall do.
+pub(super) enum Turn<'a> {
+    /// Drive, and take those along.
+    Drive(Drive<'a>),
+    /// Wait.
+    Wait(Receiver<Answer>),
+}
+
+/// Where merges meet.
+#[derive(Default)]
+pub(super) struct MergeQueue(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    driven: bool,
+    waiting: Vec<Ticket>,
+}
+
+impl MergeQueue {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Comes with an order.
+    pub(super) fn enter(
+        &self,
+        request: &MergeRequest,
+        lease: &Lease,
+        target: &MergeTarget,
+        gates: &[String],
+    ) -> Turn<'_> {
+        let mut state = self.state();
+        if !state.driven {
+            state.driven = true;
+            return Turn::Drive(Drive { merge_queue: self, others: Vec::new() });
+        }
+        let (answer, told) = crossbeam_channel::bounded(1);
+        let (request, lease, target) = (request.clone(), lease.clone(), target.clone());
+        state.waiting.push(Ticket { request, lease, target, gates: gates.to_vec(), answer });
+        Turn::Wait(told)
+    }
+
+    /// Takes the place of a driver who has named us.
+    pub(super) fn follow(&self) -> Drive<'_> {
+        Drive { merge_queue: self, others: Vec::new() }
+    }
+
+    /// Goes unmerged; `false` when the batch has begun.
+    pub(super) fn withdraw(&self, task: &TaskId) -> bool {
+        let mut state = self.state();
+        let before = state.waiting.len();
+        state.waiting.retain(|ticket| ticket.request.task != *task);
+        state.waiting.len() < before
+    }
+}
+
+/// The right to drive.
+pub(super) struct Drive<'a> {
+    merge_queue: &'a MergeQueue,
+    others: Vec<Ticket>,
+}
+
+impl Drive<'_> {
+    /// Takes along those who wait for the same target.
+    pub(super) fn board(&mut self, target: &MergeTarget) -> &[Ticket] {
+        let mut state = self.merge_queue.state();
+        let (mine, rest) = std::mem::take(&mut state.waiting)
+            .into_iter()
+            .partition(|ticket| (&ticket.target.target, &ticket.target.dir) == (&target.target, &target.dir));
+        (self.others, state.waiting) = (mine, rest);
+        &self.others
+    }
+
+    /// Tells one of those who are merged along.
+    pub(super) fn tell(&mut self, task: &TaskId, result: Result<Merged, MergeError>, driver: &TaskId) {
+        if let Some(at) = self.others.iter().position(|ticket| ticket.request.task == *task) {
+            // One who was stopped meanwhile does not listen; that it is merged shows at the next claim.
+            let _ = self.others.swap_remove(at).answer.send(Answer::Came(Box::new(result), driver.clone()));
+        }
+    }
+}
+
+impl Drop for Drive<'_> {
+    /// The first of those who wait drives next, the others wait on for it.
+    fn drop(&mut self) {
+        let mut state = self.merge_queue.state();
+        let left = std::mem::take(&mut state.waiting);
+        state.waiting = self.others.drain(..).chain(left).collect();
+        while !state.waiting.is_empty() {
+            if state.waiting.remove(0).answer.send(Answer::Drive).is_ok() {
+                return;
+            }
+        }
+        state.driven = false;
+    }
+}

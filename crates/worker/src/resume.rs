@@ -1,0 +1,189 @@
+//! Going on with an earlier attempt's session, and the private place of a slot in which sessions lie (R22).
+//!
+//! A session is only gone on with where nothing has changed since it ended: the same agent, the same content
+//! of the workspace, and no failure that asks for a fresh start.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
+
+use fs2::FileExt as _;
+
+use super::record::Record;
+use oodatcaa_agent::Agent;
+use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{Class, Lease, Role, outcome::Policy};
+use oodatcaa_git::Workspace;
+use oodatcaa_sys::files;
+
+/// How many earlier attempts are looked through for the role's last.
+const BACK: usize = 100;
+
+/// An earlier attempt that can be gone on with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Resume {
+    pub(super) session: String,
+    pub(super) home: Option<PathBuf>,
+    /// What became of it.
+    pub(super) words: String,
+}
+
+/// What the workspace holds, in a form that can be compared later.
+pub(super) fn content(workspace: Option<&Workspace>) -> Option<String> {
+    let Some(workspace) = workspace else { return Some("unversioned".into()) };
+    match workspace.content() {
+        Ok(content) => content,
+        Err(error) => {
+            log::debug!("cannot note what the worktree holds: failed to {}", super::chain(&error));
+            None
+        }
+    }
+}
+
+/// The role's last attempt among the earlier ones, newest first, if this one can go on with its session.
+pub(super) fn find(
+    earlier: impl Iterator<Item = Record>,
+    lease: &Lease,
+    agent: &dyn Agent,
+    now: Option<&str>,
+) -> Option<Resume> {
+    if !agent.can_resume() {
+        return None;
+    }
+    let last = earlier.take(BACK).find(|record| record.role == lease.role)?;
+    goes_on(&last, lease, now)
+}
+
+fn goes_on(last: &Record, lease: &Lease, now: Option<&str>) -> Option<Resume> {
+    let class = match last.class.as_deref().map(str::parse::<Class>) {
+        Some(class) => Some(class.ok()?),
+        None => None,
+    };
+    // A fresh start is what these ask for (R22).
+    let fresh = class.is_some_and(|class| matches!(class.policy(), Policy::Work | Policy::Context));
+    let same = last.content.is_some() && last.content.as_deref() == now;
+    if last.by != lease.by || last.state != "finished" || fresh || !same {
+        return None;
+    }
+    let words = last.summary.clone().filter(|_| class.is_some()).unwrap_or_default();
+    let words = match class {
+        Some(Class::Cancelled) => format!("A person stopped you, and has let the task go on since. Heed why: {words}"),
+        Some(class) => format!("It was not your fault: go on where you were.\n{class}: {words}"),
+        None => String::new(),
+    };
+    let session = last.seen.as_ref()?.session.clone().filter(|session| is_name(session))?;
+    Some(Resume { session, home: last.home.clone(), words })
+}
+
+/// A directory for the state of the agent's program, held by one attempt at a time.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) path: PathBuf,
+    _lock: File,
+}
+
+/// Takes this one of the role's directories if it is free, else the first that is. An agent's accounts, which its name
+/// tells apart, have directories of their own.
+pub(super) fn take(layout: &Layout, role: &Role, by: &str, wanted: Option<&Path>) -> io::Result<Slot> {
+    let (Some(base), Some(homes)) = (layout.user_base(), layout.homes()) else {
+        return Err(io::Error::other("neither HOME nor XDG_STATE_HOME says where"));
+    };
+    files::make_named_dir(base)?;
+    files::make_dir(base, &homes)?;
+    let wanted = wanted.filter(|path| path.parent() == Some(&homes) && path.is_dir());
+    let account = by.split_once('@').map(|(_, account)| format!("@{account}")).unwrap_or_default();
+    let all = (1..=1_000).map(|n| homes.join(format!("{role}{account}-{n}")));
+    for path in wanted.map(Path::to_owned).into_iter().chain(all) {
+        let mut name = path.clone().into_os_string();
+        name.push(".lock");
+        let lock = files::hold(base, Path::new(&name))?;
+        if lock.try_lock_exclusive().is_ok() {
+            files::make_dir(base, &path)?;
+            return Ok(Slot { path, _lock: lock });
+        }
+    }
+    Err(io::Error::other("a thousand of them are in use"))
+}
+
+/// Whether a session's name can only be a name: it comes out of a file of the project and becomes an argument.
+fn is_name(session: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    !session.is_empty() && session.len() <= 128 && !session.starts_with(['-', '.']) && session.chars().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oodatcaa_agent::{Observation, example};
+    use oodatcaa_core::{Token, Workflow};
+
+    fn record(class: Option<Class>) -> (Record, Lease) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let workflow = Workflow::shipped();
+        let assignment = example::assignment(workflow.rule(&Role::BUILDER).expect("ships"), dir.path(), dir.path());
+        let mut record = Record::new(&assignment.task, &assignment.lease);
+        record.state = "finished".into();
+        record.class = class.map(|class| class.to_string());
+        record.summary = Some("the window is used up".into());
+        record.content = Some("c1:t1".into());
+        record.seen = Some(Observation { session: Some("s-1".into()), ..Observation::default() });
+        let lease = Lease { token: Token(assignment.lease.token.0 + 1), ..assignment.lease };
+        (record, lease)
+    }
+
+    #[test]
+    fn a_session_goes_on_after_passing_trouble_and_stops_but_not_after_bad_work() {
+        for class in Class::ALL {
+            let (record, lease) = record(Some(*class));
+            let goes_on = goes_on(&record, &lease, Some("c1:t1")).is_some();
+            let expected = !matches!(class.policy(), Policy::Work | Policy::Context);
+            assert_eq!(goes_on, expected, "{class}");
+        }
+        let (record, lease) = record(None);
+        assert!(goes_on(&record, &lease, Some("c1:t1")).is_some(), "a conflict comes back to its author");
+    }
+
+    #[test]
+    fn a_session_does_not_go_on_with_another_agent_content_or_without_a_name() {
+        let (mut last, mut lease) = record(Some(Class::Overloaded));
+        assert_eq!(goes_on(&last, &lease, Some("c2:t1")), None, "somebody worked in between");
+        assert_eq!(goes_on(&last, &lease, None), None);
+        last.content = None;
+        assert_eq!(goes_on(&last, &lease, None), None, "nobody knows what was there");
+        last.content = Some("c1:t1".into());
+        last.state = "running".into();
+        assert_eq!(goes_on(&last, &lease, Some("c1:t1")), None, "its worker died");
+        last.state = "finished".into();
+        lease.by = "another".into();
+        assert_eq!(goes_on(&last, &lease, Some("c1:t1")), None);
+        lease.by = last.by.clone();
+        for hostile in ["--dangerously-skip-permissions", "", "a b", "../../x", "s\n1"] {
+            last.seen = Some(Observation { session: Some(hostile.into()), ..Observation::default() });
+            assert_eq!(goes_on(&last, &lease, Some("c1:t1")), None, "{hostile}");
+        }
+        last.seen = None;
+        assert_eq!(goes_on(&last, &lease, Some("c1:t1")), None);
+    }
+
+    #[test]
+    fn two_attempts_never_share_a_slot_and_a_wanted_one_is_given_when_it_is_free() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let layout = Layout::new(dir.path()).kept_in(dir.path().join("state/projects/p"));
+        let first = take(&layout, &Role::BUILDER, "claude", None).expect("a slot");
+        let second = take(&layout, &Role::BUILDER, "claude", Some(&first.path)).expect("a slot");
+        assert_ne!(first.path, second.path);
+        assert!(second.path.ends_with("builder-2"), "{:?}", second.path);
+        let path = second.path.clone();
+        drop(second);
+        assert_eq!(take(&layout, &Role::BUILDER, "claude", Some(&path)).expect("a slot").path, path);
+        let work = take(&layout, &Role::BUILDER, "claude@work", None).expect("a slot");
+        assert!(work.path.ends_with("builder@work-1"), "{:?}", work.path);
+        let alone = Layout::new(dir.path());
+        assert!(take(&alone, &Role::BUILDER, "claude", None).is_err(), "never below the project");
+        let strange = dir.path().join("elsewhere");
+        std::fs::create_dir(&strange).expect("a directory");
+        assert_eq!(take(&layout, &Role::BUILDER, "claude", Some(&strange)).expect("a slot").path, path);
+    }
+}
