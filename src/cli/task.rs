@@ -90,7 +90,7 @@ pub struct Add {
     id: Option<String>,
     /// Start with planning (the default)
     #[arg(long, group = "start")]
-    changes: bool,
+    plan: bool,
     /// Start with building, without a plan
     #[arg(long, group = "start")]
     ready: bool,

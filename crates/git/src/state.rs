@@ -53,7 +53,7 @@ pub(super) struct State {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) admin: Option<String>,
     /// Patterns of what agents' programs leave there that is no work.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", alias = "litter")]
     pub(super) ignored: Vec<String>,
     /// An attempt has ended here, so the task's entry names the branch.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -19,6 +19,8 @@ fn a_new_task_gets_an_id_a_place_and_an_event() {
     assert_eq!(events.len(), 1);
     assert_eq!((&events[0]["actor"], &events[0]["data"]["to"]), (&json!(me()), &json!("needs_plan")));
 
+    let said = agentctl(&project, &["add", "Fix it first", "--plan", "--dry-run", "--accept", "x", "--json"]).ok();
+    assert_eq!(said.json()["to"], "needs_plan");
     let said = agentctl(&project, &["add", "No proof", "--ready", "--parent", "P001"]).ok();
     assert!(said.out.starts_with("P001-B01\tready\t"), "{}", said.out);
     assert!(said.err.contains("warning: no acceptance criteria"), "{}", said.err);

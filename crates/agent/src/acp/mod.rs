@@ -109,7 +109,7 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let files = Files::new(&flags.workspace, &flags.also, flags.permissions != Permit::ChangeSet);
+    let files = Files::new(&flags.workspace, &flags.also, flags.permissions != Permit::Plan);
     let mut talk = Talk::new(peer, events, files, &flags);
     let good = talk.hold(&prompt);
     talk.close();

@@ -14,7 +14,7 @@ pub(super) enum Permit {
     /// Everything.
     All,
     /// Reading.
-    ChangeSet,
+    Plan,
 }
 
 /// Members of a tool's input that name a file.
@@ -35,7 +35,7 @@ impl Permit {
                 paths.into_iter().try_for_each(|path| files.may_write(path))
             }
             (Self::Edits, _) => Err(format!("`{kind}` is not allowed with permissions `edits`")),
-            (Self::ChangeSet, _) => Err(format!("`{kind}` is not allowed with permissions `plan`")),
+            (Self::Plan, _) => Err(format!("`{kind}` is not allowed with permissions `plan`")),
         }
     }
 
@@ -90,9 +90,9 @@ mod tests {
         assert!(!judge(Permit::Edits, json!({"title": "who knows"})));
         assert!(judge(Permit::Edits, json!({"kind": "read", "locations": [{"path": "/etc/hosts"}]})));
         let plan = Files::new(&root, &[root.join("elsewhere/result.json")], false);
-        assert!(Permit::ChangeSet.judge(&edit(&inside), &plan).is_err());
+        assert!(Permit::Plan.judge(&edit(&inside), &plan).is_err());
         let result = root.join("elsewhere/result.json").display().to_string();
-        assert!(Permit::ChangeSet.judge(&edit(&result), &plan).is_ok());
+        assert!(Permit::Plan.judge(&edit(&result), &plan).is_ok());
         assert!(judge(Permit::All, json!({"kind": "execute"})));
     }
 

@@ -220,7 +220,7 @@ impl Talk {
     fn choose_mode(&mut self, opened: &Value) -> Result<(), Trouble> {
         let modes = opened.pointer("/modes/availableModes").and_then(Value::as_array).into_iter().flatten();
         let knows = modes.into_iter().any(|mode| mode.get("id").is_some_and(|id| id == "plan"));
-        if self.permit == Permit::ChangeSet && knows {
+        if self.permit == Permit::Plan && knows {
             self.ask("session/set_mode", &json!({"sessionId": self.session, "modeId": "plan"}))?;
         }
         Ok(())

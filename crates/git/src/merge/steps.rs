@@ -161,6 +161,7 @@ pub(super) struct State {
     pub(super) target: String,
     pub(super) step: Step,
     pub(super) tree: Option<PathBuf>,
+    #[serde(alias = "cars")]
     pub(super) entries: Vec<MergeEntry>,
     pub(super) landing: Option<Landing>,
     pub(super) push: Option<String>,
