@@ -11,7 +11,6 @@ use std::{
 use clap::{Parser, ValueEnum};
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::error::{Failure, say, sysexit};
 use oodatcaa_agent::{self as agent, Agent};
 use oodatcaa_config::{AgentConfig, Config, Loaded, Overrides, World, secrets, trust};
 use oodatcaa_core::layout::Layout;
@@ -20,6 +19,7 @@ use oodatcaa_fleet::{
     self as fleet, Reporter, Side, Verdict,
     pidfile::{self, PidFile},
 };
+use oodatcaa_ops::{ErrorKind, Failure, sysexit};
 use oodatcaa_process::caller;
 use oodatcaa_store::file::{self, FileOptions, FileStore};
 use oodatcaa_sys::descriptors;
@@ -99,13 +99,13 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let wrong = error.use_stderr();
             // A closed pipe takes the help text with it; there is nobody left to tell.
-            let _ = say(&error);
+            let _ = crate::print_refused(&error);
             return if wrong { ExitCode::from(sysexit::USAGE) } else { ExitCode::SUCCESS };
         }
     };
     run(&args).unwrap_or_else(|failure| {
         complain(&failure);
-        ExitCode::from(failure.sysexit())
+        ExitCode::from(failure.kind.sysexit())
     })
 }
 
@@ -141,9 +141,9 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
             let words = failure.human();
             log::error!("{}", words.trim_start_matches("error: ").trim_end());
             if let Some(reporter) = reporter {
-                reporter.failed(failure.sysexit());
+                reporter.failed(failure.kind.sysexit());
             }
-            Ok(ExitCode::from(failure.sysexit()))
+            Ok(ExitCode::from(failure.kind.sysexit()))
         }
     }
 }
@@ -187,7 +187,7 @@ fn work(
     };
     let signals = match signals() {
         Ok(signals) => signals,
-        Err(error) => return Err((Failure::of("bug", &error), reporter)),
+        Err(error) => return Err((Failure::of(ErrorKind::Bug, &error), reporter)),
     };
     let left = Worker::new(setup, Box::new(store), signals).run(|| {
         worker::tell_manager(&[sd_notify::NotifyState::Ready]);
@@ -214,10 +214,10 @@ fn leave() -> ! {
 fn project(args: &Args) -> Result<Layout, Failure> {
     let from = match &args.project {
         Some(dir) => dir.clone(),
-        None => env::current_dir().map_err(|error| Failure::of("no_project", &error))?,
+        None => env::current_dir().map_err(|error| Failure::of(ErrorKind::NoProject, &error))?,
     };
     let missing = || {
-        Failure::new("no_project", format!("there is no .oodatcaa directory in {} or above", from.display()))
+        Failure::new(ErrorKind::NoProject, format!("there is no .oodatcaa directory in {} or above", from.display()))
             .hint("agentctl init")
     };
     let from = from.canonicalize().map_err(|_| missing())?;
@@ -249,11 +249,14 @@ fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Se
     for warning in &loaded.warnings {
         let _ = writeln!(std::io::stderr(), "warning: {warning}");
     }
-    let exe = env::current_exe().map_err(|error| Failure::of("bug", &error))?;
+    let exe = env::current_exe().map_err(|error| Failure::of(ErrorKind::Bug, &error))?;
     let host = file::identity("").host;
     let tag = match &args.owner {
         Some(tag) if tag.is_empty() || tag.contains('#') || tag.chars().any(char::is_control) => {
-            return Err(Failure::new("usage", "an owner tag is not empty and has neither `#` nor control characters"));
+            return Err(Failure::new(
+                ErrorKind::Usage,
+                "an owner tag is not empty and has neither `#` nor control characters",
+            ));
         }
         Some(tag) => format!("{tag}@{host}"),
         None => format!("agent-daemon-{role}@{host}"),
@@ -285,7 +288,8 @@ fn open(name: &str, described: &AgentConfig, layout: &Layout) -> Result<Result<B
     let Some(missing) = agent::missing_program(&described, layout.root()) else {
         return Ok(Ok(agent::open(name, &described)));
     };
-    let failure = Failure::new("agent_not_found", format!("the program of the agent `{name}` is missing: {missing}"));
+    let failure =
+        Failure::new(ErrorKind::AgentNotFound, format!("the program of the agent `{name}` is missing: {missing}"));
     Ok(Err(match agent::install(name, &described) {
         Some(install) => failure.hint(install),
         None => failure.hint(format!("install it, or correct argv of [agents.{name}] in .oodatcaa/config.toml")),

@@ -7,7 +7,8 @@
 //!
 //! | floor | crates |
 //! |---|---|
-//! | 4 | this one |
+//! | 5 | this one |
+//! | 4 | [`oodatcaa_ops`] |
 //! | 3 | [`oodatcaa_worker`], [`oodatcaa_fleet`] |
 //! | 2 | [`oodatcaa_agent`], [`oodatcaa_git`] |
 //! | 1 | [`oodatcaa_store`], [`oodatcaa_process`], [`oodatcaa_config`] |
@@ -19,4 +20,14 @@
 
 pub mod cli;
 pub mod daemon;
-pub mod error;
+
+use std::io::Write as _;
+
+/// Prints what clap says of a command line: help on standard output, what is wrong on standard error. The latter
+/// repeats words of the command line, which may paint over a terminal.
+pub fn print_refused(refused: &clap::Error) -> std::io::Result<()> {
+    if !refused.use_stderr() {
+        return refused.print();
+    }
+    write!(anstream::stderr(), "{}", oodatcaa_core::text::painted(&refused.render().ansi().to_string()))
+}

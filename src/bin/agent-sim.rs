@@ -11,7 +11,7 @@ use std::{
 };
 
 use clap::Parser;
-use oodatcaa::error;
+use oodatcaa::print_refused;
 use oodatcaa_agent::{
     sim_acp,
     sim_play::{Body, Ending, Stage, criteria, play},
@@ -73,7 +73,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version go to standard output and are no error.
             let code = if error.use_stderr() { USAGE } else { 0 };
-            return if error::say(&error).is_ok() { code.into() } else { CANNOT_WRITE.into() };
+            return if print_refused(&error).is_ok() { code.into() } else { CANNOT_WRITE.into() };
         }
     };
     match run(&flags) {

@@ -11,7 +11,6 @@ use super::{
     pool,
     ui::{Column, Item, Table, Tone},
 };
-use crate::error::{Failure, exit};
 use oodatcaa_agent::{
     self as agent,
     conform::{self, Verdict},
@@ -22,6 +21,7 @@ use oodatcaa_agent::{
 };
 use oodatcaa_config::{AgentConfig, AgentKind};
 use oodatcaa_fleet::Host;
+use oodatcaa_ops::{ErrorKind, Failure, exit};
 use oodatcaa_sys::files;
 
 /// Verbs of `agent`.
@@ -87,7 +87,7 @@ fn one(ctx: &Context, name: &str) -> Result<AgentConfig, Failure> {
         None => {
             let message = format!("there is no agent and no adapter `{}`", oodatcaa_core::text::one_line(name));
             let near = nearest(name, all.keys().map(String::as_str));
-            let failure = Failure::new("not_found", message);
+            let failure = Failure::new(ErrorKind::NotFound, message);
             Err(near
                 .into_iter()
                 .fold(failure, |failure, near| failure.hint(format!("agentctl agent show {near}")))
@@ -243,15 +243,18 @@ fn value(row: &Row) -> Value {
 fn show(ctx: &Context, name: &str) -> Done {
     let config = one(ctx, name)?;
     if config.kind != AgentKind::Adapter {
-        return Err(Failure::new("not_found", format!("the agent `{name}` has no adapter; it is its argv alone"))
-            .hint(format!("agentctl config show agents.{name}")));
+        return Err(Failure::new(
+            ErrorKind::NotFound,
+            format!("the agent `{name}` has no adapter; it is its argv alone"),
+        )
+        .hint(format!("agentctl config show agents.{name}")));
     }
     let adapter = config.adapter.as_deref().unwrap_or(name);
     let found = table(adapter, &config.adapters).and_then(|table| {
         descriptor::load::read(adapter, table.clone())?;
         Ok(table)
     });
-    let found = found.map_err(|bad| Failure::new("config_invalid", format!("cannot {bad}")))?;
+    let found = found.map_err(|bad| Failure::new(ErrorKind::ConfigInvalid, format!("cannot {bad}")))?;
     if ctx.ui.json() {
         let mut object = serde_json::to_value(&found).unwrap_or_default();
         object["schema"] = "oodatcaa/adapter.v1".into();
@@ -259,7 +262,7 @@ fn show(ctx: &Context, name: &str) -> Done {
         return Ok(0);
     }
     let text = toml::to_string_pretty(&found)
-        .map_err(|error| Failure::new("bug", format!("the description cannot be written: {error}")))?;
+        .map_err(|error| Failure::new(ErrorKind::Bug, format!("the description cannot be written: {error}")))?;
     ctx.ui.bytes(text.as_bytes());
     Ok(0)
 }
@@ -267,7 +270,7 @@ fn show(ctx: &Context, name: &str) -> Done {
 fn test(ctx: &Context, name: &str) -> Done {
     let config = one(ctx, name)?;
     if config.kind != AgentKind::Adapter {
-        return Err(Failure::new("not_found", format!("the agent `{name}` has no adapter to be held against"))
+        return Err(Failure::new(ErrorKind::NotFound, format!("the agent `{name}` has no adapter to be held against"))
             .hint("agentctl doctor"));
     }
     // Not below /tmp, where a sandbox of one of the programs breaks.

@@ -7,17 +7,16 @@ use super::{
     fail::{Done, exit},
     filter::{Filter, check_names},
     lease,
-    refused::refused,
     sight::Sight,
     ui::Tone,
 };
-use crate::error::Failure;
 use oodatcaa_core::{
     ChangeSet, Snapshot, Status, Task, TaskId, Workflow,
     event::Actor,
     manual::{self, Answer, Refusal},
     text::{many, one_line},
 };
+use oodatcaa_ops::{ErrorKind, Failure, refused};
 
 /// What every changing verb takes.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
@@ -143,7 +142,7 @@ fn passing(ctx: &Context, terms: &[&str]) -> Result<Vec<String>, Failure> {
     let wanted = |task: &&Task| (filter.wants_finished() || !task.status.is_finished()) && filter.passes(&sight, task);
     let found: Vec<String> = sight.in_order().into_iter().filter(wanted).map(|task| task.id.to_string()).collect();
     if found.is_empty() {
-        return Err(Failure::new("not_found", format!("no task passes the filter {}", terms.join(" ")))
+        return Err(Failure::new(ErrorKind::NotFound, format!("no task passes the filter {}", terms.join(" ")))
             .hint(format!("agentctl ls {}", terms.join(" "))));
     }
     Ok(found)

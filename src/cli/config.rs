@@ -10,12 +10,12 @@ use super::{
     talk::Talk,
     ui::{Column, Item, Table, Tone},
 };
-use crate::error::Failure;
 use oodatcaa_agent::prompt;
 use oodatcaa_config::{Config, Loaded, NamedCommand, Origin, Overrides, Trust, World, trust};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Role, text::one_line};
 use oodatcaa_git::remotes;
+use oodatcaa_ops::{ErrorKind, Failure};
 
 /// Look at the configuration, and trust it
 #[derive(Clone, Debug, clap::Args)]
@@ -81,7 +81,7 @@ fn show(ctx: &Context, args: &ShowArgs) -> Done {
     let settings: Vec<_> = loaded.settings.iter().filter(|setting| wanted(&setting.key)).collect();
     if let (Some(key), true) = (&args.key, settings.is_empty()) {
         let message = format!("nothing is set below `{}`", one_line(key));
-        return Err(Failure::new("not_found", message).hint("agentctl config show"));
+        return Err(Failure::new(ErrorKind::NotFound, message).hint("agentctl config show"));
     }
     if ctx.ui.json() {
         let all = settings.iter().map(|setting| {
@@ -345,7 +345,7 @@ mod tests {
             let mut scene = scene(PROJECT);
             scene.talk.answer = answer;
             match answer {
-                None => assert_eq!(scene.trust(false).expect_err("cannot ask").exit, 2),
+                None => assert_eq!(scene.trust(false).expect_err("cannot ask").kind.exit(), 2),
                 Some(_) => assert_eq!(scene.trust(false), Ok(0)),
             }
             assert_eq!(scene.state(), Trust::Untrusted { changed: false });
@@ -355,7 +355,7 @@ mod tests {
     #[test]
     fn a_configuration_that_does_not_load_is_not_trusted() {
         let scene = scene("[agents.a]\nargv = []\n");
-        assert_eq!(scene.trust(false).expect_err("does not load").code, "config_invalid");
+        assert_eq!(scene.trust(false).expect_err("does not load").kind.word(), "config_invalid");
     }
 
     #[test]

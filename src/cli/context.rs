@@ -6,10 +6,10 @@
 use std::{cell::OnceCell, path::PathBuf};
 
 use super::{fail, ui::Ui};
-use crate::error::{Failure, quoted};
 use oodatcaa_config::{Config, Loaded, Overrides, World};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Queue, Task, Workflow, event::Actor, policy::Policy, text};
+use oodatcaa_ops::{ErrorKind, Failure, quoted};
 use oodatcaa_process::caller;
 use oodatcaa_store::{
     Reading, Store,
@@ -71,7 +71,7 @@ impl Context {
         }
         let directory = self.directory()?;
         if self.project.is_some() && !directory.is_dir() {
-            return Err(Failure::new("no_project", format!("there is no directory {}", directory.display())));
+            return Err(Failure::new(ErrorKind::NoProject, format!("there is no directory {}", directory.display())));
         }
         let message = match self.project {
             Some(_) => format!("{} is no project: it has no {} directory", directory.display(), Layout::MARK),
@@ -79,7 +79,7 @@ impl Context {
                 format!("not in a project: neither {} nor a parent has a {}", directory.display(), Layout::MARK)
             }
         };
-        Err(Failure::new("no_project", message)
+        Err(Failure::new(ErrorKind::NoProject, message)
             .hint(match self.project {
                 Some(_) => format!("set one up there: agentctl -C {} init", quoted(&directory)),
                 None => "set one up here: agentctl init".into(),
@@ -147,7 +147,7 @@ pub fn task<'a>(queue: &'a Queue, id: &str) -> Result<&'a Task, Failure> {
     let skipped = queue.problems.iter().find(|problem| problem.task.as_deref() == Some(id));
     if let (None, Some(problem)) = (found, skipped) {
         let words = text::cut(&text::one_line(&problem.to_string()), 300);
-        return Err(Failure::new("not_found", words).hint("agentctl queue validate"));
+        return Err(Failure::new(ErrorKind::NotFound, words).hint("agentctl queue validate"));
     }
     found.ok_or_else(|| fail::no_task(id, queue.tasks().map(|task| task.id.as_str())))
 }

@@ -22,7 +22,6 @@ use super::{
     fail::Done,
     ui::{Tone, Ui},
 };
-use crate::error::{Failure, exit, quoted};
 use oodatcaa_config::{Config, Overrides, World, trust};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Kind, Role, Snapshot, Task, text, why};
@@ -30,6 +29,7 @@ use oodatcaa_fleet::{
     Backend, Fleet, Happened, Host, Mode, READY_WITHIN,
     pidfile::{self, State},
 };
+use oodatcaa_ops::{ErrorKind, Failure, exit, quoted};
 use oodatcaa_process as process;
 use oodatcaa_store::{
     Store,
@@ -64,15 +64,16 @@ const KILL_AFTER: Duration = Duration::from_secs(1);
 /// Plays the demo.
 pub fn run(ctx: &Context, args: &Args) -> Done {
     if ctx.ui.json() {
-        return Err(Failure::new("usage", "the demo is told in words, to be watched; it has no form for programs")
-            .hint(
-                "what it did, as objects: agentctl demo --dir DIR, then: agentctl -C DIR/project events tail --json",
-            ));
+        return Err(Failure::new(
+            ErrorKind::Usage,
+            "the demo is told in words, to be watched; it has no form for programs",
+        )
+        .hint("what it did, as objects: agentctl demo --dir DIR, then: agentctl -C DIR/project events tail --json"));
     }
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&interrupted))
-            .map_err(|error| Failure::new("bug", "failed to listen for Ctrl-C").cause(error.to_string()))?;
+            .map_err(|error| Failure::new(ErrorKind::Bug, "failed to listen for Ctrl-C").cause(error.to_string()))?;
     }
     let layout = project::create(args.dir.as_deref())?;
     let ui = &ctx.ui;
@@ -162,13 +163,15 @@ impl Demo<'_> {
                 return Ok(());
             }
             if self.interrupted.load(Ordering::Relaxed) {
-                return Err(Failure::new("interrupted", "interrupted; the workers are stopped").hint(format!(
-                    "the scratch project is still there: rm -rf {}",
-                    quoted(self.layout.root().parent().unwrap_or(self.layout.root()))
-                )));
+                return Err(Failure::new(ErrorKind::Interrupted, "interrupted; the workers are stopped").hint(
+                    format!(
+                        "the scratch project is still there: rm -rf {}",
+                        quoted(self.layout.root().parent().unwrap_or(self.layout.root()))
+                    ),
+                ));
             }
             if Instant::now() >= deadline {
-                return Err(Failure::new("timed_out", "the sprint is not done in time"));
+                return Err(Failure::new(ErrorKind::TimedOut, "the sprint is not done in time"));
             }
             // A missed message is made up for by the next look.
             let _ = changes.recv_timeout(Duration::from_millis(200));
@@ -181,7 +184,7 @@ impl Demo<'_> {
             if let Happened::Failed { why, lines, .. } = &report.what {
                 let lines = lines.iter().fold(String::new(), |all, line| format!("{all}\n  {line}"));
                 failed.get_or_insert_with(|| {
-                    Failure::new("failed", format!("the {} has not started: {why}", report.name)).cause(lines)
+                    Failure::new(ErrorKind::Failed, format!("the {} has not started: {why}", report.name)).cause(lines)
                 });
             }
         })?;
@@ -235,14 +238,14 @@ impl Demo<'_> {
     }
 
     fn agentctl(&self, words: &[&str]) -> Result<String, Failure> {
-        let program = std::env::current_exe().map_err(|error| Failure::of("failed", &error))?;
+        let program = std::env::current_exe().map_err(|error| Failure::of(ErrorKind::Failed, &error))?;
         let mut command = std::process::Command::new(program);
         command.arg("-C").arg(self.layout.root()).args(["--no-input", "--color", "never"]).args(words);
         let output = command.stdin(std::process::Stdio::null()).output();
-        let output = output.map_err(|error| Failure::of("failed", &error))?;
+        let output = output.map_err(|error| Failure::of(ErrorKind::Failed, &error))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            return Err(Failure::new("failed", format!("agentctl {} has failed", words.join(" "))).cause(said));
+            return Err(Failure::new(ErrorKind::Failed, format!("agentctl {} has failed", words.join(" "))).cause(said));
         }
         Ok(String::from_utf8_lossy(&output.stdout).replace('\t', "  "))
     }
@@ -277,13 +280,13 @@ impl Demo<'_> {
         if left.is_empty() {
             return Ok(());
         }
-        Err(Failure::new("failed", format!("these workers do not stop: {}", left.join(", ")))
+        Err(Failure::new(ErrorKind::Failed, format!("these workers do not stop: {}", left.join(", ")))
             .hint(format!("agentctl -C {} fleet status", quoted(self.layout.root()))))
     }
 
     /// What stands in the way of each task that is not done.
     fn explain(&self, failure: &Failure, snapshot: &Snapshot, config: &Config) {
-        if failure.code == "interrupted" {
+        if failure.kind == ErrorKind::Interrupted {
             return;
         }
         for task in snapshot.queue.tasks().filter(|task| !task.status.is_done()) {
@@ -322,7 +325,7 @@ impl Demo<'_> {
             self.ui.line(&Tone::Good.paint("  ✓ No worker, agent or lease is left."));
             return Ok(());
         }
-        Err(Failure::new("failed", format!("the demo did not go as it should: {}", missing.join("; ")))
+        Err(Failure::new(ErrorKind::Failed, format!("the demo did not go as it should: {}", missing.join("; ")))
             .hint(format!("see what happened: less {}", quoted(&self.layout.journal()))))
     }
 }

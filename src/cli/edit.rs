@@ -6,8 +6,8 @@ use super::{
     fail::Done,
     task::{check_gates, read_text},
 };
-use crate::error::Failure;
 use oodatcaa_core::manual::{self, TaskPatch};
+use oodatcaa_ops::{ErrorKind, Failure};
 
 /// Flags of `edit`.
 #[derive(Debug, clap::Args)]
@@ -89,7 +89,7 @@ pub fn edit(ctx: &Context, args: &Edit) -> Done {
         gates: some(&args.gates),
     };
     if changes == TaskPatch::default() {
-        return Err(Failure::new("usage", "nothing to change was said").hint("agentctl help task edit"));
+        return Err(Failure::new(ErrorKind::Usage, "nothing to change was said").hint("agentctl help task edit"));
     }
     let (id, changed) =
         decide_on(ctx, args.dry, &args.id, |snapshot, _, id, actor| manual::edit(snapshot, id, &changes, actor))?;
@@ -103,7 +103,7 @@ pub fn edit(ctx: &Context, args: &Edit) -> Done {
 pub fn prio(ctx: &Context, args: &Prio) -> Done {
     let (number, ids) = args.words.split_last().expect("clap wants two");
     let priority = number.parse().map_err(|_| {
-        Failure::new("usage", format!("`{number}` is no priority; it stands last, as a whole number"))
+        Failure::new(ErrorKind::Usage, format!("`{number}` is no priority; it stands last, as a whole number"))
             .hint("agentctl task prio T001 T002 5")
     })?;
     let changes = TaskPatch { priority: Some(priority), ..TaskPatch::default() };

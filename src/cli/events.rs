@@ -9,8 +9,8 @@ use super::{
     fail::{Done, exit, nearest, no_task},
     ui::{Column, Item, Table, Tone, Ui},
 };
-use crate::error::Failure;
 use oodatcaa_core::{Event, Kind, change::stamp, text::cut};
+use oodatcaa_ops::{ErrorKind, Failure};
 
 /// Verbs of `events`.
 #[derive(Debug, clap::Subcommand)]
@@ -77,7 +77,7 @@ fn check(ctx: &Context, args: &Tail) -> Result<(), Failure> {
         if !Kind::ALL.iter().any(|kind| names(*kind, wanted)) {
             let near = nearest(wanted, Kind::ALL.iter().map(|kind| kind.as_str()));
             let near = if near.is_empty() { Kind::ALL.iter().map(|kind| kind.as_str().into()).collect() } else { near };
-            return Err(Failure::new("usage", format!("there is no event type `{wanted}`")).hint(format!(
+            return Err(Failure::new(ErrorKind::Usage, format!("there is no event type `{wanted}`")).hint(format!(
                 "there are, for example, {}: agentctl events tail --type {}",
                 near.join(", "),
                 near[0]

@@ -4,8 +4,8 @@ use super::{
     fail::nearest,
     sight::{Sight, State},
 };
-use crate::error::Failure;
 use oodatcaa_core::{Status, Task};
+use oodatcaa_ops::{ErrorKind, Failure};
 
 /// Another way to write the minus before a term, which a command line takes for a flag.
 pub const NOT: &str = "not:";
@@ -188,15 +188,18 @@ fn priority(text: &str) -> Result<Term, Failure> {
 }
 
 fn usage(message: String) -> Failure {
-    Failure::new("usage", message)
+    Failure::new(ErrorKind::Usage, message)
 }
 
 /// Checks that the roles and statuses somebody named exist.
 pub fn check_names(sight: &Sight, filter: &Filter) -> Result<(), Failure> {
     let known: Vec<&str> = sight.workflow.rules().iter().map(|rule| rule.role.as_str()).collect();
     if let Some(role) = filter.roles().find(|role| !known.contains(role)) {
-        return Err(Failure::new("no_role", format!("there is no role `{role}`; there are: {}", known.join(", ")))
-            .hint("agentctl status"));
+        return Err(Failure::new(
+            ErrorKind::NoRole,
+            format!("there is no role `{role}`; there are: {}", known.join(", ")),
+        )
+        .hint("agentctl status"));
     }
     // A task may stand in a status that no role knows.
     let there = |word: &str| sight.snapshot.queue.tasks().any(|task| task.status.as_str() == word);
@@ -205,7 +208,8 @@ pub fn check_names(sight: &Sight, filter: &Filter) -> Result<(), Failure> {
         Some(word) => {
             let all = sight.workflow.statuses();
             let near = nearest(word, all.iter().map(Status::as_str)).first().map(|near| (*near).clone());
-            let failure = Failure::new("not_found", format!("no role knows the status `{word}`, and no task has it"));
+            let failure =
+                Failure::new(ErrorKind::NotFound, format!("no role knows the status `{word}`, and no task has it"));
             Err(match near {
                 Some(near) => failure.hint(format!("agentctl ls status:{near}")),
                 None => failure.hint("agentctl help states"),

@@ -9,7 +9,6 @@ use super::{
     fail::{Done, exit},
     ui::{Column, Item, Table, Tone},
 };
-use crate::error::Failure;
 use oodatcaa_core::{
     LeaseState, Role,
     event::Actor,
@@ -18,6 +17,7 @@ use oodatcaa_core::{
 use oodatcaa_fleet::{
     self as fleet, Backend, Choice, Fleet, FleetError, Happened, Host, Mode, READY_WITHIN, Report, Row, State,
 };
+use oodatcaa_ops::Failure;
 use oodatcaa_store::StoreError;
 
 /// Flags of `fleet`.

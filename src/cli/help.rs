@@ -10,8 +10,8 @@ use super::{
     fail::{Done, exit, nearest},
     ui::Tone,
 };
-use crate::error::{Failure, sysexit};
 use oodatcaa_core::{Status, Workflow};
+use oodatcaa_ops::{ErrorKind, Failure, sysexit};
 
 /// Flags of `help`.
 #[derive(Debug, Default, clap::Args)]
@@ -146,7 +146,8 @@ fn of_command(path: &[&str]) -> Result<String, Failure> {
         let names: Vec<String> = at.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
         let Some(next) = at.find_subcommand(word) else {
             let topics = TOPICS.iter().map(|(topic, _)| *topic);
-            let failure = Failure::new("usage", format!("there is no command and no topic `{}`", path.join(" ")));
+            let failure =
+                Failure::new(ErrorKind::Usage, format!("there is no command and no topic `{}`", path.join(" ")));
             let near = nearest(word, names.iter().map(String::as_str).chain(topics));
             return Err(match near.first() {
                 Some(near) => failure.hint(format!("agentctl help {near}")),

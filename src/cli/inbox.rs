@@ -10,15 +10,15 @@ use super::{
     fail::{self, Done},
     ui::{Column, Item, Table, Tone},
 };
-use crate::error::Failure;
 use oodatcaa_core::{
     ChangeSet, Snapshot, Workflow,
     change::stamp,
-    decision::{self, Decision, Refusal, Topic, Word},
+    decision::{self, Decision, Topic, Word},
     needs::{self, Need},
     text::{cut, many, one_line},
 };
 use oodatcaa_git::diff;
+use oodatcaa_ops::{Failure, undecided};
 use oodatcaa_worker::record::Record;
 
 /// So many attempts on a task are asked what they did beside their work.
@@ -319,7 +319,7 @@ fn say(ctx: &Context, dry: Dry, id: &str, word: Word<'_>, commit: Option<&str>) 
         })?;
         seen.expect("a store that says Ok has decided")
     };
-    let changes = answer.map_err(|refusal| refused(&before, &refusal))?;
+    let changes = answer.map_err(|refusal| undecided(&before, &refusal))?;
     let after = before.after(&changes);
     // The word's own event is the last about a decision; before it stands what was put right.
     let named = changes.events.iter().rev().find(|event| event.kind == oodatcaa_core::Kind::DecisionResolved);
@@ -365,42 +365,4 @@ fn tell(ctx: &Context, before: &Snapshot, after: &Snapshot, decision: &Decision,
         },
         _ => {}
     }
-}
-
-/// The failure that a refusal is.
-fn refused(snapshot: &Snapshot, refusal: &Refusal) -> Failure {
-    let inbox = || "see what waits: agentctl inbox".to_owned();
-    let (word, hint) = match refusal {
-        Refusal::Unknown(id) => {
-            let open = snapshot.history.decisions.open();
-            let ids = open.iter().map(|decision| decision.id.as_str());
-            let near = fail::nearest(id, ids.chain(snapshot.queue.tasks().map(|task| task.id.as_str())));
-            let near = if near.is_empty() { inbox() } else { format!("the nearest are {}", near.join(", ")) };
-            ("not_found", near)
-        }
-        Refusal::Nothing(task) => ("refused", format!("agentctl why {task}")),
-        Refusal::Several { .. } => ("usage", inbox()),
-        Refusal::Closed { .. } => ("refused", "a decision counts once; what is open: agentctl inbox".into()),
-        Refusal::OtherCommit { .. } => ("refused", inbox()),
-        Refusal::Changed { newer: Some(newer), .. } => {
-            ("refused", format!("look at it again, then: agentctl approve {newer}"))
-        }
-        Refusal::Changed { newer: None, .. } => ("refused", inbox()),
-        Refusal::Overdue(id) => {
-            let task = id.rsplit_once('.').map_or(id.as_str(), |(task, _)| task);
-            ("refused", format!("to be asked again: agentctl task retry {task}"))
-        }
-        Refusal::WantsAnswer(id) => ("refused", format!("agentctl answer {id} \"…\"")),
-        Refusal::WantsYesOrNo(id) => {
-            ("refused", format!("agentctl approve {id}, or agentctl reject {id} --reason \"…\""))
-        }
-        Refusal::NoOption { options, .. } => {
-            let all: Vec<String> =
-                options.iter().enumerate().map(|(at, option)| format!("{}) {}", at + 1, one_line(option))).collect();
-            ("usage", cut(&all.join("  "), 1_000))
-        }
-        Refusal::Empty => ("usage", "agentctl help answer".into()),
-        Refusal::NotHuman => ("permission_denied", "say it from a terminal of your own".into()),
-    };
-    Failure::new(word, cut(&one_line(&refusal.to_string()), 1_000)).hint(hint)
 }

@@ -11,13 +11,13 @@ use super::{
     sight::{self, health_word},
     ui::{Column, Item, Table, Tone},
 };
-use crate::error::Failure;
 use oodatcaa_core::{
     RunName, Snapshot, TaskId, landing,
     lease::LeaseHealth,
     manual, rescue,
     text::{duration, many, one_line},
 };
+use oodatcaa_ops::{ErrorKind, Failure};
 use oodatcaa_process as process;
 use oodatcaa_worker::recover;
 
@@ -204,11 +204,11 @@ fn alive(snapshot: &Snapshot, id: &TaskId) -> Failure {
     let Some(lease) = held.ours() else {
         let message =
             format!("{owner} took this lease for longer than until now, and nobody can be asked whether it lives");
-        return Failure::new("lease_held", message).hint(insist);
+        return Failure::new(ErrorKind::LeaseHeld, message).hint(insist);
     };
     let beat = duration(Duration::from_secs(lease.silence(&snapshot.now).as_secs()));
     let message = format!("{owner} (pid {}) is alive and renewed this lease {beat} ago", lease.pid);
-    Failure::new("lease_held", message)
+    Failure::new(ErrorKind::LeaseHeld, message)
         .hint(format!("stop the run first: agentctl run stop {id} --reason \"…\""))
         .hint(insist)
 }
@@ -225,7 +225,7 @@ pub fn end_processes(ctx: &Context, id: &TaskId, run: &RunName) -> Result<(), Fa
         Err(pids) => {
             let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
             let message = format!("processes of the attempt {id}/{token} do not end: {}", pids.join(", "));
-            Err(Failure::new("timed_out", message)
+            Err(Failure::new(ErrorKind::TimedOut, message)
                 .hint(format!("look at them: ps -o pid,stat,args -p {}", pids.join(","))))
         }
     }

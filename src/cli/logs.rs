@@ -18,9 +18,9 @@ use super::{
     sight::{Sight, State},
     ui::Tone,
 };
-use crate::error::Failure;
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Snapshot, TaskId, Token, lease::LeaseHealth, text::many_lines};
+use oodatcaa_ops::{ErrorKind, Failure};
 use oodatcaa_sys::files;
 
 /// Flags of `logs`.
@@ -54,7 +54,7 @@ impl Args {
             // A gate's name is a part of a file's name: it must not lead anywhere else.
             Some(gate) => TaskId::parse(gate)
                 .map(|gate| format!("gate-{gate}.log"))
-                .map_err(|bad| Failure::new("usage", format!("the gate's name {bad}"))),
+                .map_err(|bad| Failure::new(ErrorKind::Usage, format!("the gate's name {bad}"))),
         }
     }
 }
@@ -90,8 +90,11 @@ fn once(ctx: &Context, args: &Args, snapshot: &Snapshot, task: &TaskId, token: T
     }
     let Some(mut log) = Log::open(layout, &dir.join(name), args.tail)? else {
         let there = others(layout, &dir);
-        return Err(Failure::new("not_found", format!("the attempt {task}/{token} has no {name}; it has: {there}"))
-            .hint(format!("agentctl run show {task}/{token}")));
+        return Err(Failure::new(
+            ErrorKind::NotFound,
+            format!("the attempt {task}/{token} has no {name}; it has: {there}"),
+        )
+        .hint(format!("agentctl run show {task}/{token}")));
     };
     heading(ctx, task, token, name);
     if log.is_empty() {

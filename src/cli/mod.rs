@@ -5,15 +5,15 @@
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use self::{
     context::Context,
     fail::Done,
     ui::{Color, Settings, Ui},
 };
-use crate::error::Failure;
 use oodatcaa_config::{World, trust};
+use oodatcaa_ops::{ErrorKind, Failure};
 use oodatcaa_process::caller;
 use oodatcaa_sys::descriptors;
 
@@ -39,7 +39,6 @@ pub mod list;
 pub mod logs;
 pub mod pool;
 pub mod queue;
-pub mod refused;
 pub mod run;
 pub mod runs;
 pub mod shell;
@@ -254,7 +253,9 @@ fn admit(matches: &clap::ArgMatches) -> Result<(), Failure> {
         None => Ok(()),
         Some(why) => {
             let message = format!("only a human decides, and this was called from within an agent's attempt: {why}");
-            Err(Failure::new("permission_denied", message).hint("say it from a terminal of your own").see("security"))
+            Err(Failure::new(ErrorKind::PermissionDenied, message)
+                .hint("say it from a terminal of your own")
+                .see("security"))
         }
     }
 }
@@ -340,7 +341,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = done.and_then(|code| ctx.ui.finish().map(|()| code));
     ExitCode::from(done.unwrap_or_else(|failure| {
         ctx.ui.fail(&failure);
-        failure.exit
+        failure.kind.exit()
     }))
 }
 
@@ -375,7 +376,7 @@ fn parse(args: &[OsString]) -> Result<(Cli, Result<(), Failure>), ExitCode> {
         .try_get_matches_from(args)
         .and_then(|found| Cli::from_arg_matches(&found).map(|cli| (cli, admit(&found))));
     parsed.map_err(|error| {
-        let told = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+        let told = matches!(error.kind(), clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion);
         if told || !words.contains(&"--json") {
             if told {
                 // Whoever closed the stream does not want to know.
@@ -391,9 +392,9 @@ fn parse(args: &[OsString]) -> Result<(Cli, Result<(), Failure>), ExitCode> {
         // Up to the first empty line it says what is wrong, the names of what is missing among it.
         let words: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
         let words = words.join(" ");
-        let failure = Failure::new("usage", words.trim_start_matches("error: ")).hint("agentctl --help");
+        let failure = Failure::new(ErrorKind::Usage, words.trim_start_matches("error: ")).hint("agentctl --help");
         Ui::new(Settings { json: true, ..Settings::default() }).fail(&failure);
-        ExitCode::from(failure.exit)
+        ExitCode::from(failure.kind.exit())
     })
 }
 

@@ -7,7 +7,6 @@ use super::{
     context::Context,
     fail::{Done, nearest},
 };
-use crate::error::Failure;
 use oodatcaa_agent as agent;
 use oodatcaa_core::{
     Snapshot,
@@ -16,6 +15,7 @@ use oodatcaa_core::{
     pool::{self, PoolState},
     text::{cut, duration, one_line},
 };
+use oodatcaa_ops::{ErrorKind, Failure};
 
 /// Flags of `agent reopen`.
 #[derive(Debug, clap::Args)]
@@ -30,7 +30,7 @@ pub struct Reopen {
 /// Says that a pool is open, whatever its provider said last.
 pub fn reopen(ctx: &Context, args: &Reopen) -> Done {
     if !matches!(ctx.actor(), Actor::Human(_)) {
-        return Err(Failure::new("permission_denied", "only a human opens a pool before its time")
+        return Err(Failure::new(ErrorKind::PermissionDenied, "only a human opens a pool before its time")
             .hint("say it from a terminal of your own"));
     }
     let config = &ctx.loaded()?.config.agents;
@@ -42,7 +42,7 @@ pub fn reopen(ctx: &Context, args: &Reopen) -> Done {
     let ours: Vec<String> = config.iter().map(|(name, config)| agent::open(name, config).pool()).collect();
     if !known.contains_key(&name) && !ours.contains(&name) {
         let near = nearest(&name, known.keys().chain(&ours).map(String::as_str));
-        let failure = Failure::new("not_found", format!("there is no pool `{}`", cut(&one_line(&name), 200)));
+        let failure = Failure::new(ErrorKind::NotFound, format!("there is no pool `{}`", cut(&one_line(&name), 200)));
         let hint = |failure: Failure, near: String| failure.hint(format!("agentctl agent reopen {near}"));
         return Err(near.into_iter().fold(failure, hint).hint("agentctl status"));
     }

@@ -14,7 +14,6 @@ use super::{
     lease,
     ui::{Column, Item, Table, Tone},
 };
-use crate::error::{Failure, quoted};
 use oodatcaa_agent::result;
 use oodatcaa_config as config;
 use oodatcaa_core::{
@@ -25,6 +24,7 @@ use oodatcaa_core::{
     manual, rescue,
     text::{many, one_line},
 };
+use oodatcaa_ops::{ErrorKind, Failure, quoted};
 use oodatcaa_store::{
     Invalid,
     file::{LONGEST, document::Document},
@@ -138,7 +138,7 @@ fn validate(ctx: &Context, args: &Validate) -> Done {
 }
 
 fn missing(path: &Path, next: &str) -> Failure {
-    Failure::new("not_found", format!("there is no file {}", quoted(path))).hint(next)
+    Failure::new(ErrorKind::NotFound, format!("there is no file {}", quoted(path))).hint(next)
 }
 
 fn of_invalid(invalid: Invalid) -> Problem {

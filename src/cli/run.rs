@@ -15,13 +15,13 @@ use super::{
     sight::seconds_item,
     ui::{Column, Item, Table, Tone},
 };
-use crate::error::Failure;
 use oodatcaa_core::{
     TaskId, Token,
     change::stamp,
     manual,
     text::{duration, one_line, parse_duration},
 };
+use oodatcaa_ops::{ErrorKind, Failure};
 use oodatcaa_process::{self as process, Ended, Exit, StopCause};
 use oodatcaa_sys::files;
 
@@ -273,7 +273,7 @@ fn gates(attempt: &Attempt) -> String {
 fn stop(ctx: &Context, args: &Stop) -> Done {
     let reason = args.reason.trim();
     if reason.is_empty() {
-        return Err(Failure::new("usage", "the reason is empty").hint("say why: --reason \"…\""));
+        return Err(Failure::new(ErrorKind::Usage, "the reason is empty").hint("say why: --reason \"…\""));
     }
     let snapshot = ctx.read()?.snapshot;
     let (task, token) = runs::named(ctx, &snapshot, &args.run)?;
@@ -281,7 +281,7 @@ fn stop(ctx: &Context, args: &Stop) -> Done {
     if let (Some(wanted), Some(running)) = (token, running)
         && wanted != running
     {
-        return Err(Failure::new("refused", format!("{task}/{wanted} has ended; {task}/{running} runs now"))
+        return Err(Failure::new(ErrorKind::Refused, format!("{task}/{wanted} has ended; {task}/{running} runs now"))
             .hint(format!("agentctl run stop {task}/{running} --reason \"…\"")));
     }
     if !args.dry.dry_run && running.is_some() && !ctx.ui.confirm(&format!("stop the attempt of {task}?"))? {
@@ -324,7 +324,7 @@ fn stop(ctx: &Context, args: &Stop) -> Done {
     }
     match stopped {
         Some(false) => Err(Failure::new(
-            "timed_out",
+            ErrorKind::TimedOut,
             format!("{task}/{token} has not stopped within {}", duration(args.wait.unwrap_or_default())),
         )
         .hint(format!("agentctl why {task}"))),

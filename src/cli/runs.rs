@@ -9,9 +9,9 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{context::Context, fail::no_task};
-use crate::error::Failure;
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Event, Kind, Role, RunName, Snapshot, TaskId, Token, change::stamp, lease::LeaseHealth};
+use oodatcaa_ops::{ErrorKind, Failure};
 use oodatcaa_sys::files;
 
 /// One attempt.
@@ -253,7 +253,7 @@ pub fn named(ctx: &Context, snapshot: &Snapshot, words: &str) -> Result<(TaskId,
         None => None,
         Some(token) => {
             let parsed = token.parse().map(Token);
-            let bad = |_| Failure::new("usage", format!("`{words}` is no attempt; write TASK or TASK/TOKEN"));
+            let bad = |_| Failure::new(ErrorKind::Usage, format!("`{words}` is no attempt; write TASK or TASK/TOKEN"));
             Some(parsed.map_err(bad)?)
         }
     };
@@ -263,16 +263,15 @@ pub fn named(ctx: &Context, snapshot: &Snapshot, words: &str) -> Result<(TaskId,
 /// A task that nobody has worked on yet, or an attempt that is not there.
 pub fn none(layout: &Layout, task: &TaskId, token: Option<Token>) -> Failure {
     match token {
-        None => {
-            Failure::new("not_found", format!("nobody has worked on {task} yet")).hint(format!("agentctl why {task}"))
-        }
+        None => Failure::new(ErrorKind::NotFound, format!("nobody has worked on {task} yet"))
+            .hint(format!("agentctl why {task}")),
         Some(token) => {
             let mut there: Vec<Token> = directories(layout, Some(task)).iter().map(|(_, run)| run.token()).collect();
             there.sort_unstable();
             there.dedup();
             let tokens: Vec<String> = there.iter().map(|token| format!("{task}/{token}")).collect();
             let there = if tokens.is_empty() { "none".into() } else { tokens.join(", ") };
-            Failure::new("not_found", format!("there is no attempt {task}/{token}; there are: {there}"))
+            Failure::new(ErrorKind::NotFound, format!("there is no attempt {task}/{token}; there are: {there}"))
                 .hint(format!("agentctl run list {task}"))
         }
     }

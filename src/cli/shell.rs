@@ -16,8 +16,8 @@ use super::{
     fail::{self, Done, exit},
     ui::{Settings, Ui},
 };
-use crate::error::Failure;
 use oodatcaa_core::text::{cut, one_line};
+use oodatcaa_ops::{ErrorKind, Failure};
 
 /// Flags of `completions`.
 #[derive(Debug, clap::Args)]
@@ -37,12 +37,13 @@ pub struct Man {
 /// Prints a completion script.
 pub fn completions(ctx: &Context, args: &Completions) -> Done {
     let shell = args.shell.or_else(Shell::from_env).ok_or_else(|| {
-        Failure::new("usage", "which shell? $SHELL does not say").hint("source <(agentctl completions bash)")
+        Failure::new(ErrorKind::Usage, "which shell? $SHELL does not say").hint("source <(agentctl completions bash)")
     })?;
     let name = shell.to_string();
     let shells = Shells::builtins();
     let known = shells.completer(&name).ok_or_else(|| {
-        Failure::new("usage", format!("no completions are written for {name}")).hint("agentctl completions bash")
+        Failure::new(ErrorKind::Usage, format!("no completions are written for {name}"))
+            .hint("agentctl completions bash")
     })?;
     let mut script = Vec::new();
     known.write_registration(VARIABLE, "agentctl", "agentctl", "agentctl", &mut script)?;

@@ -16,7 +16,6 @@ use super::{
     sight::{Sight, State, seconds_item, title},
     ui::{Column, Item, Key, Table, Tone},
 };
-use crate::error::Failure;
 use oodatcaa_config::AgentKind;
 use oodatcaa_core::{
     LeaseRecord, Role, RoleRule, Task,
@@ -27,6 +26,7 @@ use oodatcaa_core::{
     text::{many, one_line, parse_duration},
 };
 use oodatcaa_fleet::pidfile;
+use oodatcaa_ops::Failure;
 use oodatcaa_store::Reading;
 
 /// Flags of `status`.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::ui::Ui;
-use crate::error::Failure;
+use oodatcaa_ops::Failure;
 
 /// Somebody to talk to.
 pub trait Talk {
@@ -90,7 +90,7 @@ pub(crate) mod tests {
 
         fn confirm(&self, question: &str) -> Result<bool, Failure> {
             self.said.borrow_mut().push(format!("{question}?"));
-            self.answer.ok_or_else(|| Failure::new("needs_confirmation", "cannot ask"))
+            self.answer.ok_or_else(|| Failure::new(oodatcaa_ops::ErrorKind::NeedsConfirmation, "cannot ask"))
         }
     }
 }

@@ -16,7 +16,6 @@ use super::{
     sight::Sight,
     ui::Tone,
 };
-use crate::error::Failure;
 use oodatcaa_core::{
     Event, Snapshot, Status, TaskId, Workflow,
     event::Actor,
@@ -24,6 +23,7 @@ use oodatcaa_core::{
     text::one_line,
 };
 use oodatcaa_git::restart::{self, Anew};
+use oodatcaa_ops::{ErrorKind, Failure};
 use oodatcaa_sys::files;
 
 /// Verbs of `task`.
@@ -274,7 +274,8 @@ pub(super) fn check_gates(ctx: &Context, wanted: &[String]) -> Result<(), Failur
     let there: Vec<&str> = gates.keys().map(String::as_str).collect();
     let there = if there.is_empty() { "none".into() } else { there.join(", ") };
     let message = format!("there is no gate `{}`; configured are: {there}", one_line(gate));
-    Err(Failure::new("usage", message).hint("gates of a project count once it is trusted: agentctl config trust"))
+    Err(Failure::new(ErrorKind::Usage, message)
+        .hint("gates of a project count once it is trusted: agentctl config trust"))
 }
 
 fn description(args: &Add) -> Result<Option<String>, Failure> {
@@ -304,7 +305,8 @@ fn reason(words: Option<&str>) -> Option<&str> {
 }
 
 fn needed(words: &str) -> Result<&str, Failure> {
-    reason(Some(words)).ok_or_else(|| Failure::new("usage", "the reason is empty").hint("say why: --reason \"…\""))
+    reason(Some(words))
+        .ok_or_else(|| Failure::new(ErrorKind::Usage, "the reason is empty").hint("say why: --reason \"…\""))
 }
 
 fn move_to(ctx: &Context, args: &Move) -> Done {
@@ -362,7 +364,7 @@ fn cancel(ctx: &Context, args: &Cancel) -> Done {
             manual::cancel(snapshot, id, reason, args.stop, actor)
         })
         .map_err(|mut failure| {
-            if failure.code == "lease_held" {
+            if failure.kind == ErrorKind::LeaseHeld {
                 failure.hints.insert(0, format!("stop it with this: agentctl task cancel {id} --stop"));
             }
             failure

@@ -10,12 +10,12 @@ use super::{
     fail::{self, Done, exit},
     ui::{Column, Item, Table, Tone},
 };
-use crate::error::Failure;
 use oodatcaa_core::{Snapshot, Status, TaskId, lease::LeaseHealth, text::many};
 use oodatcaa_git::{
     Config, KeepReason, WorkspaceError,
     prune::{self, PrunePolicy, Removed, Seen},
 };
+use oodatcaa_ops::{ErrorKind, Failure};
 
 /// Verbs of `worktree`.
 #[derive(Debug, clap::Subcommand)]
@@ -162,7 +162,10 @@ fn place(ctx: &Context, id: &str) -> Result<(TaskId, PathBuf), Failure> {
     let task = named(ctx, &snapshot, id)?;
     match prune::path_of(ctx.layout()?, &task)? {
         Some(path) => Ok((task, path)),
-        None => Err(Failure::new("not_found", format!("{task} has no worktree")).hint(format!("agentctl why {task}"))),
+        None => {
+            Err(Failure::new(ErrorKind::NotFound, format!("{task} has no worktree"))
+                .hint(format!("agentctl why {task}")))
+        }
     }
 }
 
@@ -182,13 +185,16 @@ fn path(ctx: &Context, args: &One) -> Done {
 fn open(ctx: &Context, args: &Open) -> Done {
     let (task, path) = place(ctx, &args.id)?;
     if ctx.ui.json() {
-        return Err(Failure::new("usage", "an editor or a shell is opened for a person, and answers no program")
-            .hint(format!("agentctl worktree path {task} --json")));
+        return Err(Failure::new(
+            ErrorKind::Usage,
+            "an editor or a shell is opened for a person, and answers no program",
+        )
+        .hint(format!("agentctl worktree path {task} --json")));
     }
     let variables: &[&str] = if args.shell { &["SHELL"] } else { &["VISUAL", "EDITOR"] };
     let program = variables.iter().find_map(|name| std::env::var(name).ok().filter(|words| !words.trim().is_empty()));
     let program = program.ok_or_else(|| {
-        Failure::new("usage", format!("{} names no program", variables.join(" or ")))
+        Failure::new(ErrorKind::Usage, format!("{} names no program", variables.join(" or ")))
             .hint(format!("go there: cd \"$(agentctl worktree path {task})\""))
     })?;
     // As every program that reads these variables does it: words without a shell.
@@ -324,7 +330,7 @@ fn rm(ctx: &Context, args: &Rm) -> Done {
     let snapshot = ctx.read()?.snapshot;
     let policy = if args.force { PrunePolicy::FORCE } else { PrunePolicy::SAFE };
     let seen = prune::list(layout, config)?.into_iter().find(|seen| seen.task == task);
-    let seen = seen.ok_or_else(|| Failure::new("not_found", format!("{task} has no worktree")))?;
+    let seen = seen.ok_or_else(|| Failure::new(ErrorKind::NotFound, format!("{task} has no worktree")))?;
     let held = snapshot.leases.get(&task).is_some_and(|held| held.health(&snapshot.now) == LeaseHealth::Live);
     let foreseen = if held || seen.in_use { Err(KeepReason::InUse) } else { check(&seen, policy) };
     if let Err(why) = foreseen {

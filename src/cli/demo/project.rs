@@ -5,12 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{cli::fail::io, error::Failure};
+use crate::cli::fail::io;
 use oodatcaa_agent::prompt;
 use oodatcaa_config::{World, trust};
 use oodatcaa_core::Workflow;
 use oodatcaa_core::layout::Layout;
 use oodatcaa_git::{self as workspace, Author};
+use oodatcaa_ops::{ErrorKind, Failure};
 
 const QUEUE: &str = include_str!("sprint.json");
 const SIM: &str = include_str!("sim.toml");
@@ -50,7 +51,7 @@ fn named(dir: &Path) -> Result<PathBuf, Failure> {
     fs::create_dir_all(dir).map_err(|error| io("create", dir, &error))?;
     let mut entries = fs::read_dir(dir).map_err(|error| io("read", dir, &error))?;
     if entries.next().is_some() {
-        return Err(Failure::new("refused", format!("{} is not empty", dir.display()))
+        return Err(Failure::new(ErrorKind::Refused, format!("{} is not empty", dir.display()))
             .hint("let the demo make a directory of its own: agentctl demo"));
     }
     Ok(dir.into())
@@ -97,7 +98,7 @@ mod tests {
     fn a_directory_with_something_in_it_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("mine"), "").unwrap();
-        assert_eq!(create(Some(dir.path())).unwrap_err().code, "refused");
+        assert_eq!(create(Some(dir.path())).unwrap_err().kind.word(), "refused");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

@@ -7,11 +7,11 @@ use super::{
     check::{Check, Checks, Group},
     gates, sentence,
 };
-use crate::error::quoted;
 use oodatcaa_agent::{self as agent, Assignment, prompt};
 use oodatcaa_config::{AgentConfig, AgentKind, ConfigError, Loaded, secrets};
 use oodatcaa_core::{RoleRule, RunName, TaskId, Token, pool::agent_of};
 use oodatcaa_fleet::units;
+use oodatcaa_ops::quoted;
 use oodatcaa_sys::files;
 
 /// Words in the names of variables that hold secrets.

@@ -3,7 +3,6 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{DoctorContext, service};
-use crate::error::Failure;
 use oodatcaa_core::{
     lease::LeaseHealth,
     outcome::Retry,
@@ -11,6 +10,7 @@ use oodatcaa_core::{
     text::one_line,
 };
 use oodatcaa_fleet::pidfile;
+use oodatcaa_ops::{ErrorKind, Failure};
 use oodatcaa_process as process;
 use oodatcaa_store::Store as _;
 use oodatcaa_sys::files;
@@ -83,7 +83,7 @@ fn give_back(context: &DoctorContext<'_>, left: &Orphan) -> Result<(), Failure> 
         if let Err(pids) = process::end_leftovers(&tag, GONE) {
             let pids = pids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
             let message = format!("processes of the dead owner of {} do not end", left.task);
-            return Err(Failure::new("timed_out", message).hint(format!("look at them: ps -fp {pids}")));
+            return Err(Failure::new(ErrorKind::TimedOut, message).hint(format!("look at them: ps -fp {pids}")));
         }
     }
     let workflow = context.workflow();

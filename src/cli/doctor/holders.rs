@@ -11,8 +11,8 @@ use super::{
     DoctorContext,
     check::{Check, Checks, Group},
 };
-use crate::error::quoted;
 use oodatcaa_core::{change::stamp, text};
+use oodatcaa_ops::quoted;
 use oodatcaa_sys::{
     files::{self, Kind},
     locks,

@@ -8,8 +8,8 @@ use std::{
 use chrono::{DateTime, Utc};
 
 use super::check::Checks;
-use crate::error::quoted;
 use oodatcaa_core::text;
+use oodatcaa_ops::quoted;
 use oodatcaa_sys::files;
 
 /// What one reading found.

@@ -108,7 +108,7 @@ fn locks(checks: &mut Checks, context: &DoctorContext<'_>) {
         }
         if inode(&path).is_some_and(|inode| held.contains(&inode)) {
             let why = "somebody was superseded or hangs, and still holds the task's lock";
-            let run = format!("fuser -v {}", crate::error::quoted(&path));
+            let run = format!("fuser -v {}", oodatcaa_ops::quoted(&path));
             checks.warn("lock_held", format!("the lock of {task} is held and there is no lease"), why, run);
         } else {
             idle += 1;

@@ -3,11 +3,11 @@
 //! Looking changes nothing. `--fix` does the few things that cannot do harm, and says each before it does it.
 
 use super::{context::Context, fail::Done, talk::Talk};
-use crate::error::{Failure, exit};
 use oodatcaa_config::{Config, Loaded, Overrides, World};
 use oodatcaa_core::Workflow;
 use oodatcaa_core::layout::Layout;
 use oodatcaa_fleet::{Fleet, Host};
+use oodatcaa_ops::{Failure, exit};
 use oodatcaa_store::{
     Reading, Store, StoreError,
     file::{FileOptions, FileStore, identity},

@@ -8,13 +8,11 @@ use super::{
     DoctorContext,
     check::{Check, Checks, Group},
 };
-use crate::{
-    cli::init::text,
-    error::{Failure, quoted},
-};
+use crate::cli::init::text;
 use oodatcaa_config::Trust;
 use oodatcaa_core::layout::Layout;
 use oodatcaa_git as workspace;
+use oodatcaa_ops::{Failure, quoted};
 use oodatcaa_store::StoreError;
 use oodatcaa_sys::files;
 

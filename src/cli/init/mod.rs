@@ -12,10 +12,10 @@ use self::{
     plan::{Plan, Wish},
 };
 use super::{context::Context, fail::Done, talk::Talk};
-use crate::error::{Failure, quoted};
 use oodatcaa_config::{Config, Loaded, Overrides, Trust, World, trust};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::text::one_line;
+use oodatcaa_ops::{ErrorKind, Failure, quoted};
 use oodatcaa_store::file::document::Document;
 use oodatcaa_sys::files;
 
@@ -182,7 +182,7 @@ fn next(talk: &dyn Talk, loaded: &Loaded, plan: &Plan, problems: bool) {
 
 /// The failure of a directory that should not be made a project by accident.
 pub(crate) fn not_here(message: String, root: &Path) -> Failure {
-    Failure::new("refused", message).hint(format!("if you mean it: agentctl -C {} init --force", quoted(root)))
+    Failure::new(ErrorKind::Refused, message).hint(format!("if you mean it: agentctl -C {} init --force", quoted(root)))
 }
 
 #[cfg(test)]

@@ -8,11 +8,11 @@ use super::{
     not_here,
     text::{self, Chosen},
 };
-use crate::error::{Failure, quoted};
 use oodatcaa_agent::prompt;
 use oodatcaa_config::{self as config, Config, Overrides, World, near};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::text::many;
+use oodatcaa_ops::{ErrorKind, Failure, quoted};
 use oodatcaa_sys::files;
 
 /// What the user asked for.
@@ -76,7 +76,9 @@ pub fn may_be_a_project(world: &World, layout: &Layout, force: bool) -> Result<(
     match mark.symlink_metadata() {
         Ok(metadata) if !metadata.is_dir() => {
             let message = format!("{} is there and is no directory of its own", mark.display());
-            return Err(Failure::new("unsafe_path", message).hint(format!("look at it: ls -ld {}", quoted(&mark))));
+            return Err(
+                Failure::new(ErrorKind::UnsafePath, message).hint(format!("look at it: ls -ld {}", quoted(&mark)))
+            );
         }
         Ok(_) => return Ok(()),
         Err(_) if force => return Ok(()),
@@ -215,7 +217,8 @@ fn describe(name: &str, before: &Config, plan: &mut Plan) -> Result<(), Failure>
 fn unknown(name: &str) -> Failure {
     let names: Vec<&str> = KNOWN.iter().map(|known| known.name).collect();
     let meant = near::nearest(name, names.iter().copied());
-    let failure = Failure::new("usage", format!("no agent `{name}` is known; there are: {}", names.join(", ")));
+    let failure =
+        Failure::new(ErrorKind::Usage, format!("no agent `{name}` is known; there are: {}", names.join(", ")));
     match meant {
         Some(meant) => failure.hint(format!("agentctl init --agent {meant}")),
         None => failure.hint("any program will do: how to describe yours is shown by: agentctl config show --default"),

@@ -141,7 +141,7 @@ fn nothing_is_written_before_the_answer() {
         let before = scene.tree();
         let result = scene.run(&InitArgs { dry_run, ..args(None) });
         match (answer, dry_run) {
-            (None, false) => assert_eq!(result.expect_err("cannot ask").exit, 2),
+            (None, false) => assert_eq!(result.expect_err("cannot ask").kind.exit(), 2),
             _ => assert_eq!(result, Ok(0)),
         }
         assert_eq!(scene.tree(), before);
@@ -199,7 +199,7 @@ fn an_agent_is_taken_by_name() {
     assert_eq!(scene.run(&args(Some("sim"))), Ok(0));
     assert_eq!(scene.loaded().agent(&Role::BUILDER).expect("an agent").0, "sim");
     let failure = Scene::new().run(&args(Some("cluade"))).expect_err("unknown");
-    assert_eq!((failure.exit, failure.hints[0].as_str()), (2, "agentctl init --agent claude"));
+    assert_eq!((failure.kind.exit(), failure.hints[0].as_str()), (2, "agentctl init --agent claude"));
     let scene = Scene::new();
     assert_eq!(scene.run(&args(Some("gemini"))), Ok(0));
     assert!(scene.talk.text().contains("gemini is not on PATH"));
@@ -210,13 +210,13 @@ fn a_directory_is_not_made_a_project_by_accident() {
     let scene = Scene::new().file(".oodatcaa/x", "").file("below/y", "");
     let below = scene.root().join("below");
     let failure = scene.run_at(&below, &args(None)).expect_err("nested");
-    assert_eq!((failure.code, failure.exit), ("refused", 5));
+    assert_eq!((failure.kind.word(), failure.kind.exit()), ("refused", 5));
     assert_eq!(scene.run_at(&below, &InitArgs { force: true, ..args(None) }), Ok(0));
     let home = scene.directory.path().join("home");
     assert!(scene.run_at(&home, &args(None)).is_err());
     let scene = Scene::new();
     std::os::unix::fs::symlink("/tmp", scene.layout().mark()).expect("a link");
-    assert_eq!(scene.run(&args(None)).expect_err("a link").code, "unsafe_path");
+    assert_eq!(scene.run(&args(None)).expect_err("a link").kind.word(), "unsafe_path");
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn a_failure_on_the_way_leaves_nothing_behind() {
     let scene = scene.file(".oodatcaa/prompts", "a file");
     let before = scene.tree();
     let failure = scene.run(&args(None)).expect_err("no directory");
-    assert_eq!(failure.code, "unsafe_path");
+    assert_eq!(failure.kind.word(), "unsafe_path");
     assert_eq!(scene.tree(), before);
 }
 
@@ -234,6 +234,6 @@ fn a_failure_on_the_way_leaves_nothing_behind() {
 fn a_broken_configuration_stops_it_before_the_first_write() {
     let scene = Scene::new().file(".oodatcaa/config.toml", "[fleet\n");
     let before = scene.tree();
-    assert_eq!(scene.run(&args(None)).expect_err("broken").code, "config_invalid");
+    assert_eq!(scene.run(&args(None)).expect_err("broken").kind.word(), "config_invalid");
     assert_eq!(scene.tree(), before);
 }

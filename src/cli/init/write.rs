@@ -7,20 +7,24 @@ use std::{
 };
 
 use super::plan::{Plan, PlannedFile};
-use crate::error::{Failure, quoted};
 use oodatcaa_config::{Config, Overrides, World, trust};
 use oodatcaa_core::layout::Layout;
+use oodatcaa_ops::{ErrorKind, Failure, quoted};
 
 /// Everything that can be known before the first byte is written.
 pub(super) fn check(layout: &Layout, plan: &Plan) -> Result<(), Failure> {
     for file in &plan.files {
         let directory = existing_parent(&file.path);
         if !directory.starts_with(layout.root()) {
-            return Err(Failure::new("unsafe_path", format!("{} is not below the project", file.path.display())));
+            return Err(Failure::new(
+                ErrorKind::UnsafePath,
+                format!("{} is not below the project", file.path.display()),
+            ));
         }
         let metadata = directory.symlink_metadata().map_err(|error| Failure::io("look at", directory, &error))?;
         if !metadata.is_dir() {
-            let failure = Failure::new("unsafe_path", format!("{} is no directory of its own", directory.display()));
+            let failure =
+                Failure::new(ErrorKind::UnsafePath, format!("{} is no directory of its own", directory.display()));
             return Err(failure.hint(format!("look at it: ls -ld {}", quoted(directory))));
         }
         use rustix::fs::Access;
@@ -126,7 +130,7 @@ fn replace(path: &Path, old: &str, content: &str, undo: &mut Undo) -> Result<(),
             Ok(())
         }
         Ok(false) => {
-            Err(Failure::new("refused", format!("{} changed meanwhile", path.display())).hint("agentctl init"))
+            Err(Failure::new(ErrorKind::Refused, format!("{} changed meanwhile", path.display())).hint("agentctl init"))
         }
         Err(error) => Err(Failure::io("write", path, &error)),
     }

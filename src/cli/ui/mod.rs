@@ -15,8 +15,8 @@ use anstream::{AutoStream, ColorChoice};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::error::Failure;
 use oodatcaa_core::{change::stamp, text};
+use oodatcaa_ops::{ErrorKind, Failure};
 
 mod screen;
 mod table;
@@ -286,9 +286,8 @@ impl Ui {
             return Ok(true);
         }
         if self.settings.no_input || !io::stdin().is_terminal() {
-            return Err(
-                Failure::new("needs_confirmation", format!("cannot ask: {question}")).hint("say yes beforehand: --yes")
-            );
+            return Err(Failure::new(ErrorKind::NeedsConfirmation, format!("cannot ask: {question}"))
+                .hint("say yes beforehand: --yes"));
         }
         self.flush();
         let mut err = self.err.borrow_mut();

@@ -1,6 +1,6 @@
 //! What an error of the fleet means to people: starting, stopping and finding workers.
 
-use super::{Failure, from::io_failure, quoted};
+use super::{ErrorKind, Failure, from::io_failure, quoted};
 use oodatcaa_fleet::FleetError;
 
 impl From<FleetError> for Failure {
@@ -8,24 +8,24 @@ impl From<FleetError> for Failure {
         match error {
             FleetError::Running { ref name, .. } => {
                 let role = oodatcaa_fleet::pidfile::role_of(name);
-                Self::of("already_running", &error)
+                Self::of(ErrorKind::AlreadyRunning, &error)
                     .hint("see which run: agentctl fleet status")
                     .hint(format!("to have a further one: agent-daemon --role {role} --owner TAG --detach"))
             }
-            FleetError::Unsafe { ref path, .. } => Self::of("unsafe_path", &error)
+            FleetError::Unsafe { ref path, .. } => Self::of(ErrorKind::UnsafePath, &error)
                 .hint(format!("look at it, then move it away: ls -ld {}", quoted(path)))
                 .see("security"),
             FleetError::File(error) => error.into(),
             FleetError::Io { ref path, ref source, .. } => io_failure(&error, path, source),
             FleetError::NoDaemon => {
-                Self::of("not_found", &error).hint("install all of it: cargo install --locked --path .")
+                Self::of(ErrorKind::NotFound, &error).hint("install all of it: cargo install --locked --path .")
             }
-            FleetError::NoRole { .. } => Self::of("no_role", &error).see("roles"),
+            FleetError::NoRole { .. } => Self::of(ErrorKind::NoRole, &error).see("roles"),
             FleetError::NoSystemd(_) => {
-                Self::of("unreachable", &error).hint("without systemd: agentctl fleet start --backend process")
+                Self::of(ErrorKind::Unreachable, &error).hint("without systemd: agentctl fleet start --backend process")
             }
             FleetError::Foreign { ref project, .. } => {
-                let failure = Self::of("refused", &error);
+                let failure = Self::of(ErrorKind::Refused, &error);
                 match project {
                     Some(project) => failure
                         .hint(format!("let that project go first: agentctl -C {} fleet uninstall", quoted(project))),
@@ -33,10 +33,12 @@ impl From<FleetError> for Failure {
                 }
                 .hint("or run this project without systemd: agentctl fleet start --backend process")
             }
-            FleetError::Manager { .. } => Self::of("failed", &error)
+            FleetError::Manager { .. } => Self::of(ErrorKind::Failed, &error)
                 .hint("see how the user manager is: systemctl --user status")
                 .hint("or run without it: agentctl fleet start --backend process"),
-            FleetError::Detach(_) => Self::of("failed", &error).hint("run it in the foreground, without --detach"),
+            FleetError::Detach(_) => {
+                Self::of(ErrorKind::Failed, &error).hint("run it in the foreground, without --detach")
+            }
             FleetError::Store(store) => store.into(),
         }
     }

@@ -1,0 +1,7 @@
+//! What people and programs see of a fleet, and what they can do to it.
+
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, reason = "files are opened by sys::files"))]
+
+mod failure;
+
+pub use failure::{ErrorKind, Failure, exit, nearest, no_task, quoted, refused, sysexit, undecided};
