@@ -191,33 +191,25 @@ fn workers_whose_wall_clocks_are_years_apart_take_nothing_from_each_other() {
 }
 
 #[test]
-fn a_worker_in_another_time_namespace_takes_nothing_away_and_loses_nothing() {
+fn a_worker_in_another_time_namespace_is_refused_with_what_to_do() {
     if !available(true, &["unshare"]) {
         return;
     }
-    if !Command::new("unshare")
-        .args(["-T", "--boottime", "86400", "--monotonic", "7200", "true"])
-        .status()
-        .is_ok_and(|done| done.success())
-    {
+    let shift = ["-T", "--boottime", "86400", "--monotonic", "7200"];
+    if !Command::new("unshare").args(shift).arg("true").status().is_ok_and(|done| done.success()) {
         eprintln!("skipped: there are no time namespaces here");
         return;
     }
     let witness = Witness::new();
     let project = Project::new(&witness.script());
-    project.config("[roles.builder]\nttl = \"6s\"");
-    project.queue(Witness::tasks(2));
-    witness.hold(true);
-    let sleeper = |command: &Command| copied(command, "unshare", &["-T", "--boottime", "86400", "--monotonic", "7200"]);
-    let workers = vec![
-        worker(&project, &witness, "awake", "builder", |command| copied(command, "env", &[])),
-        worker(&project, &witness, "sleeper", "builder", sleeper),
-    ];
-    beaten(&project, 2, 3);
-    assert!(project.events_of("lease.rescued").is_empty(), "{}", witness.said());
-    witness.hold(false);
-    project.wait_for("T0", "awaiting_test");
-    project.wait_for("T1", "awaiting_test");
-    end(workers);
-    assert_eq!(project.events_of("lease.acquired").len(), 2, "{}", witness.said());
+    project.queue(Witness::tasks(1));
+    let mut worker = project.command("agent-daemon");
+    worker.args(["--role", "builder", "--once"]);
+    let mut shifted = copied(&worker, "unshare", &shift);
+    let refused = shifted.output().expect("unshare starts");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success(), "{said}");
+    assert!(said.contains("time namespace (monotonic +7200 s, boottime +86400 s)"), "{said}");
+    assert!(said.contains("start the worker outside of it"), "{said}");
+    assert!(project.events_of("lease.acquired").is_empty(), "{said}");
 }

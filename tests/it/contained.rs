@@ -10,11 +10,12 @@ use std::{
 
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{ChangeSet, Holder};
-use oodatcaa_process::{end_leftovers, identity, leftovers};
+use oodatcaa_process::{end_leftovers, leftovers};
 use oodatcaa_store::{
     Store,
     file::{self, FileOptions, FileStore},
 };
+use oodatcaa_sys::identity;
 use rustix::process::Signal;
 use serde_json::json;
 

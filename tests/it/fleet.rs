@@ -109,7 +109,7 @@ fn binary(name: &str) -> PathBuf {
 }
 
 fn runs(pid: u32) -> bool {
-    oodatcaa_process::identity::started(pid).is_some()
+    oodatcaa_sys::identity::started(pid).is_some()
 }
 
 #[track_caller]

@@ -13,9 +13,9 @@ use std::{
 };
 
 use oodatcaa_process::{
-    Attempt, Ended, Exit, Invocation, Limits, Report, Shim, Stop, StopCause, end_leftovers, identity, leftovers,
-    read_exit,
+    Attempt, Ended, Exit, Invocation, Limits, Report, Shim, Stop, StopCause, end_leftovers, leftovers, read_exit,
 };
+use oodatcaa_sys::identity;
 
 mod ends;
 mod gone;

@@ -250,10 +250,8 @@ fn failed(descriptor: &Descriptor, state: &State, judged: judge::Judgement, secr
 
 fn last_lines(text: &str, count: usize) -> String {
     let plain = output::plain(text);
-    let lines: Vec<&str> = plain.lines().filter(|line| !line.trim().is_empty()).collect();
-    let kept: Vec<String> =
-        lines.iter().skip(lines.len().saturating_sub(count)).map(|line| text::cut(line, 400)).collect();
-    kept.join("\n")
+    let kept = oodatcaa_sys::tail::last(&plain, count, |line| !line.trim().is_empty());
+    kept.iter().map(|line| text::cut(line, 400)).collect::<Vec<_>>().join("\n")
 }
 
 /// The program that is missing, if it is.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Outcome, text};
-use oodatcaa_sys::files;
+use oodatcaa_sys::tail;
 
 /// How much of a file's end is looked at.
 const TAIL: u64 = 256 * 1024;
@@ -17,23 +17,15 @@ const LINE: usize = 400;
 /// The end of a file: at most a quarter of a megabyte, read as UTF-8 as far as it is; a line that
 /// is cut by that bound is left out. Empty when there is nothing to read.
 pub fn tail(path: &Path) -> String {
-    let bytes = files::read_tail(Layout::root_of(path), path, TAIL).ok().flatten().unwrap_or_default();
-    let mut text = String::from_utf8_lossy(&bytes).into_owned();
-    if bytes.len() as u64 == TAIL
-        && let Some(cut) = text.find('\n')
-    {
-        text.drain(..=cut);
-    }
-    text
+    tail::text(Layout::root_of(path), path, TAIL)
 }
 
 /// The last `count` lines that say something, without control characters and secrets.
 pub fn last_lines(path: &Path, count: usize, secrets: &[String]) -> String {
     // Masked first: half a secret would not be found.
     let all = mask(&plain(&tail(path)), secrets);
-    let lines: Vec<&str> = all.lines().filter(|line| !line.trim().is_empty()).collect();
-    let kept: Vec<String> = lines.iter().skip(lines.len().saturating_sub(count)).map(|l| text::cut(l, LINE)).collect();
-    kept.join("\n")
+    let kept = tail::last(&all, count, |line| !line.trim().is_empty());
+    kept.iter().map(|line| text::cut(line, LINE)).collect::<Vec<_>>().join("\n")
 }
 
 /// Takes terminal sequences out whole and makes other control characters visible. A lone carriage

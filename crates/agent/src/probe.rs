@@ -1,10 +1,9 @@
 //! Whether an agent CLI is there, of which version, and signed in; nothing here spends a token.
 
 use std::{
-    io::Read as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::{Duration, Instant},
+    process::Command,
+    time::Duration,
 };
 
 use super::{
@@ -109,33 +108,13 @@ pub fn fit(program: &Program, found: &str) -> Fit {
 /// Asks a program for its version; at most for `patience`.
 pub fn ask_version(file: &Path, program: &Program, path: &str, patience: Duration) -> Result<String, String> {
     let mut command = Command::new(file);
-    command.args(&program.version_args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    command.env("PATH", path).env("NO_COLOR", "1").env("TERM", "dumb");
-    let mut child = command.spawn().map_err(|error| format!("it cannot be started: {error}"))?;
-    let until = Instant::now() + patience;
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break status,
-            Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
-            outcome => {
-                // Best effort: a program that hangs is told of, not waited for.
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(match outcome {
-                    Err(error) => format!("it cannot be waited for: {error}"),
-                    _ => format!("it has not answered for {} s", patience.as_secs()),
-                });
-            }
-        }
-    };
-    let mut text = String::new();
-    if let Some(out) = child.stdout.take() {
-        // What is not text has no version in it.
-        let _ = out.take(4_096).read_to_string(&mut text);
-    }
-    match version(&text) {
+    command.args(&program.version_args).env("PATH", path).env("NO_COLOR", "1").env("TERM", "dumb");
+    let answer =
+        oodatcaa_sys::command::ask(&mut command, patience).map_err(|error| format!("it cannot be started: {error}"))?;
+    let answer = answer.ok_or_else(|| format!("it has not answered for {} s", patience.as_secs()))?;
+    match version(&String::from_utf8_lossy(&answer.out)) {
         Some((found, _)) => Ok(found),
-        None => Err(format!("it prints no version ({status})")),
+        None => Err(format!("it prints no version ({})", answer.status)),
     }
 }
 

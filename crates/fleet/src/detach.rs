@@ -145,10 +145,8 @@ pub(super) fn tail(path: &Path, from: u64) -> Vec<String> {
     let root = path.ancestors().nth(2).unwrap_or(path);
     let length = files::look(root, path).ok().flatten().map_or(0, |meta| meta.len());
     let bytes = length.saturating_sub(from).min(TAIL_BYTES);
-    let bytes = files::read_tail(root, path, bytes).ok().flatten().unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|line| (*line).to_owned()).collect()
+    let text = oodatcaa_sys::tail::text(root, path, bytes);
+    oodatcaa_sys::tail::last(&text, TAIL_LINES, |line| !line.trim().is_empty()).into_iter().map(String::from).collect()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 
 use oodatcaa_core::change::stamp;
-use oodatcaa_process::identity;
+use oodatcaa_sys::identity;
 use oodatcaa_sys::project::Identity;
 
 /// Who holds a pid file.

@@ -3,13 +3,11 @@
 //! Gathered once and passed down, so that tests can show another machine.
 
 use std::{
-    env,
-    fs::{self, File},
-    io::{Read, Seek},
+    env, fs,
     os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::{Duration, Instant},
+    process::Command,
+    time::Duration,
 };
 
 use super::units::joined_path;
@@ -123,31 +121,12 @@ fn is_program(path: &Path) -> bool {
 }
 
 /// Runs a program for its answer; it is ended when it takes longer.
-///
-/// Its output goes to files: what it leaves running in the background cannot hold us up.
 pub(super) fn ask(mut command: Command, within: Duration) -> Result<Answer, String> {
-    let sorry = |error: std::io::Error| error.to_string();
-    let (out, err) = (tempfile::tempfile().map_err(sorry)?, tempfile::tempfile().map_err(sorry)?);
-    command.stdin(Stdio::null()).stdout(out.try_clone().map_err(sorry)?).stderr(err.try_clone().map_err(sorry)?);
-    let mut child = command.spawn().map_err(sorry)?;
-    let deadline = Instant::now() + within;
-    let status = loop {
-        match child.try_wait().map_err(sorry)? {
-            Some(status) => break status,
-            None if Instant::now() >= deadline => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(format!("no answer within {within:?}"));
-            }
-            None => std::thread::sleep(Duration::from_millis(2)),
-        }
-    };
-    let text = |mut file: File| {
-        let mut bytes = Vec::new();
-        let _ = file.rewind().and_then(|()| file.read_to_end(&mut bytes));
-        String::from_utf8_lossy(&bytes).trim().to_owned()
-    };
-    Ok(Answer { ok: status.success(), code: status.code(), out: text(out), err: text(err) })
+    let answer = oodatcaa_sys::command::ask(&mut command, within).map_err(|error| error.to_string())?;
+    let answer = answer.ok_or_else(|| format!("no answer within {within:?}"))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    let status = answer.status;
+    Ok(Answer { ok: status.success(), code: status.code(), out: text(&answer.out), err: text(&answer.err) })
 }
 
 #[cfg(test)]

@@ -5,20 +5,20 @@
 //! started when the file says, in this boot. What is signalled and when, the backends decide.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Read, Seek, Write},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
-
-use fs2::FileExt;
 
 use super::FleetError;
 pub use super::holder::{Handle, Holder};
 use oodatcaa_core::Role;
 use oodatcaa_core::layout::Layout;
-use oodatcaa_sys::files::{self, Durable};
+use oodatcaa_sys::{
+    files::{self, Durable},
+    lock::{self, Lock},
+};
 
 /// How long a free lock may look held: somebody who asks holds it shared for a moment.
 const PROBE: Duration = Duration::from_secs(1);
@@ -78,7 +78,7 @@ pub fn names(layout: &Layout) -> Result<Vec<String>, FleetError> {
 /// A pid file that this process holds; dropping it removes the file.
 #[derive(Debug)]
 pub struct PidFile {
-    file: File,
+    lock: Lock,
     path: PathBuf,
 }
 
@@ -89,8 +89,8 @@ impl PidFile {
         let path = path(layout, name);
         let deadline = Instant::now() + PROBE;
         loop {
-            if let Some(file) = lock(&path, true)? {
-                let mut held = Self { file, path };
+            if let Some(lock) = Lock::try_take(&path, lock::open(layout.root(), &path))? {
+                let held = Self { lock, path };
                 held.write().map_err(|source| FleetError::io("write", &held.path, source))?;
                 return Ok(held);
             }
@@ -104,16 +104,17 @@ impl PidFile {
 
     /// The file holds the pid and nothing else, so that `kill $(cat FILE)` does what it says; who that is stands
     /// beside it, and is there first.
-    fn write(&mut self) -> io::Result<()> {
+    fn write(&self) -> io::Result<()> {
         let root = root_of(&self.path);
         let me = Holder::myself(root)?;
         let beside = beside(&self.path);
         let told =
             files::write_atomic(root, &beside, format!("{}\n", serde_json::to_string(&me)?).as_bytes(), Durable::No);
         told.map_err(|error| io::Error::other(format!("{error}: {}", error.why)))?;
-        self.file.set_len(0)?;
-        self.file.rewind()?;
-        self.file.write_all(format!("{}\n", me.pid).as_bytes())
+        let mut file = self.lock.file();
+        file.set_len(0)?;
+        file.rewind()?;
+        file.write_all(format!("{}\n", me.pid).as_bytes())
     }
 
     /// Where it lies.
@@ -125,7 +126,7 @@ impl PidFile {
 impl Drop for PidFile {
     fn drop(&mut self) {
         // Under the lock, and only the file that it stands on: somebody may have put another there.
-        if same(&self.file, &self.path) {
+        if self.lock.is_in_force().unwrap_or(false) {
             let _ = files::remove(root_of(&self.path), &beside(&self.path));
             let _ = files::remove(root_of(&self.path), &self.path);
         }
@@ -136,11 +137,7 @@ impl Drop for PidFile {
 pub fn inspect(layout: &Layout, name: &str) -> Result<State, FleetError> {
     let path = path(layout, name);
     let Some(file) = files::open(layout.root(), &path)? else { return Ok(State::Absent) };
-    let held = match FileExt::try_lock_shared(&file) {
-        Ok(()) => false,
-        Err(source) if source.kind() == io::ErrorKind::WouldBlock => true,
-        Err(source) => return Err(FleetError::io("lock", &path, source)),
-    };
+    let held = lock::is_held(&file).map_err(|source| FleetError::io("lock", &path, source))?;
     let text = text(&file).map_err(|source| FleetError::io("read", &path, source))?;
     let holder = holder(&path, &text)?;
     Ok(match holder {
@@ -155,36 +152,18 @@ pub fn inspect(layout: &Layout, name: &str) -> Result<State, FleetError> {
 /// Removes a pid file that nobody holds; `false` when somebody does.
 pub fn clean(layout: &Layout, name: &str) -> Result<bool, FleetError> {
     let path = path(layout, name);
-    let Some(file) = lock(&path, false)? else { return Ok(!path.exists()) };
+    if files::look(layout.root(), &path)?.is_none() {
+        return Ok(true);
+    }
+    let Some(_lock) = Lock::try_take(&path, lock::open(layout.root(), &path))? else { return Ok(false) };
     files::remove(layout.root(), &beside(&path))?;
     files::remove(layout.root(), &path)?;
-    drop(file);
     Ok(true)
-}
-
-/// Opens and locks; `None` when somebody else holds it, or (without `create`) when there is no file.
-fn lock(path: &Path, create: bool) -> Result<Option<File>, FleetError> {
-    loop {
-        let opened = if create { files::hold(root_of(path), path).map(Some) } else { files::open(root_of(path), path) };
-        let Some(file) = opened? else { return Ok(None) };
-        match FileExt::try_lock_exclusive(&file) {
-            // What was locked may have been unlinked between open and lock.
-            Ok(()) if same(&file, path) => return Ok(Some(file)),
-            Ok(()) => {}
-            Err(source) if source.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(source) => return Err(FleetError::io("lock", path, source)),
-        }
-    }
 }
 
 /// The project that a pid file lies in.
 fn root_of(path: &Path) -> &Path {
     path.ancestors().nth(2).unwrap_or(path)
-}
-
-fn same(file: &File, path: &Path) -> bool {
-    let (Ok(ours), Ok(there)) = (file.metadata(), fs::symlink_metadata(path)) else { return false };
-    (ours.dev(), ours.ino()) == (there.dev(), there.ino())
 }
 
 fn text(file: &File) -> io::Result<String> {
@@ -222,10 +201,12 @@ pub(super) fn private_dir(layout: &Layout, dir: &Path) -> Result<(), FleetError>
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::MetadataExt as _};
+
     use rustix::process::Signal;
 
     use super::*;
-    use oodatcaa_process::identity;
+    use oodatcaa_sys::identity;
 
     fn project() -> (tempfile::TempDir, Layout) {
         let dir = tempfile::tempdir().unwrap();
@@ -266,10 +247,11 @@ mod tests {
         let mut old = Holder::myself(dir.path()).unwrap();
         (old.root, old.project) = (None, None);
         plant(&layout, "tester", &format!("{}\n{}\n", old.pid, serde_json::to_string(&old).unwrap()));
-        let file = lock(&path(&layout, "tester"), false).unwrap().expect("free");
+        let path = path(&layout, "tester");
+        let lock = Lock::try_take(&path, lock::open(layout.root(), &path)).unwrap().expect("free");
         assert_eq!(inspect(&layout, "tester").unwrap(), State::Running(old.clone()));
         assert!(!old.is_elsewhere(dir.path()), "which nobody knows");
-        drop(file);
+        drop(lock);
     }
 
     #[test]

@@ -4,8 +4,7 @@
 //! ours, are never touched. Talking to the manager is `systemd`'s.
 
 use std::{
-    fs,
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,6 +12,7 @@ use std::{
 use super::FleetError;
 use oodatcaa_core::Role;
 use oodatcaa_core::layout::Layout;
+use oodatcaa_sys::files::{Durable, named};
 
 const TEMPLATE: &str = include_str!("../../../systemd/agent.service.in");
 const PROJECT_KEY: &str = "X-OodatcaaProject=";
@@ -161,7 +161,7 @@ pub fn install(dir: &Path, roles: &[Role], facts: &UnitFacts<'_>, path_too: bool
     fs::create_dir_all(dir).map_err(|source| FleetError::io("create", dir, source))?;
     for (unit, text, new) in wanted {
         let path = dir.join(&unit);
-        write(dir, &path, &text).map_err(|source| FleetError::io("write", &path, source))?;
+        named::write_as(&path, &text, 0o644, Durable::No).map_err(|source| FleetError::io("write", &path, source))?;
         if new { changes.added.push(unit) } else { changes.updated.push(unit) }
     }
     Ok(changes)
@@ -169,15 +169,6 @@ pub fn install(dir: &Path, roles: &[Role], facts: &UnitFacts<'_>, path_too: bool
 
 fn without_path(text: &str) -> String {
     text.lines().filter(|line| !line.starts_with("Environment=\"PATH=")).collect::<Vec<_>>().join("\n")
-}
-
-fn write(dir: &Path, path: &Path, text: &str) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let mut file = tempfile::Builder::new().prefix(".agent-").tempfile_in(dir)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-    file.persist(path)?;
-    Ok(())
 }
 
 /// The names of all units of this project in the directory, sorted.

@@ -32,6 +32,7 @@ pub use spot::Spot;
 
 pub(super) use oodatcaa_core::text::without_passwords;
 use oodatcaa_core::{Class, environment, text};
+use oodatcaa_sys::command;
 
 /// What would run something, or wait for somebody; stronger than every file.
 const ALWAYS: [&str; 12] = [
@@ -583,9 +584,10 @@ impl Started {
     fn outputs(mut self) -> Result<(i32, Vec<u8>, Vec<u8>), GitError> {
         let begun = Instant::now();
         let (deadline, mut patience) = (begun + self.git.limit, PATIENCE);
-        let mut pause = Duration::from_micros(200);
         let status = loop {
-            if let Some(status) = self.child.try_wait().map_err(GitError::NotStarted)? {
+            let until = deadline.min(begun + patience);
+            let is_stopped = || self.git.is_stopped();
+            if let Some(status) = command::wait(&mut self.child, until, is_stopped).map_err(GitError::NotStarted)? {
                 self.over = true;
                 break status;
             }
@@ -597,12 +599,8 @@ impl Started {
             if Instant::now() >= deadline {
                 return Err(GitError::TimedOut { command: command(), dir: dir() });
             }
-            if begun.elapsed() >= patience {
-                patience *= 4;
-                self.git.look_for_snags()?;
-            }
-            thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(20));
+            patience *= 4;
+            self.git.look_for_snags()?;
         };
         if let Some(fed) = self.fed.take() {
             // It only ever ends; what it could not write is told by the exit status.
@@ -631,12 +629,8 @@ impl Drop for Started {
         if self.over {
             return;
         }
-        // It is ours and not reaped yet, so the number is still its group's.
-        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw) {
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        command::signal_group(&self.child, rustix::process::Signal::KILL);
+        command::kill(&mut self.child);
     }
 }
 

@@ -6,11 +6,10 @@ use std::{
     path::Path,
     process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
-    thread,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 
 use super::{
     Config,
@@ -18,7 +17,7 @@ use super::{
 };
 use oodatcaa_core::{environment, text};
 use oodatcaa_process as process;
-use oodatcaa_sys::files;
+use oodatcaa_sys::{command, files, tail};
 
 /// Variables that every program needs.
 const ALWAYS: [&str; 12] = [
@@ -65,44 +64,35 @@ pub(super) fn run(
     let out = files::append(root, &log).map_err(|error| failed("write", &log)(error.into()))?;
     out.set_len(0).map_err(failed("write", &log))?;
     let also = out.try_clone().map_err(failed("write", &log))?;
-    let mut command = Command::new(program);
-    command.args(args).current_dir(cwd).stdin(Stdio::null()).stdout(out).stderr(also).process_group(0).env_clear();
-    command.envs(inherited(&config.hook_env)).envs(env).env("OODATCAA_RUN_DIR", run_dir);
+    let mut hooked = Command::new(program);
+    hooked.args(args).current_dir(cwd).stdin(Stdio::null()).stdout(out).stderr(also).process_group(0).env_clear();
+    hooked.envs(inherited(&config.hook_env)).envs(env).env("OODATCAA_RUN_DIR", run_dir);
     let wrong = |words: String, cannot: bool| WorkspaceError::Hook { hook, words, cannot };
-    let mut child = command.spawn().map_err(|error| wrong(format!("cannot be started: {error}"), true))?;
-    let group = Pid::from_child(&child);
-    let deadline = Instant::now() + config.hook_timeout;
+    let mut child = hooked.spawn().map_err(|error| wrong(format!("cannot be started: {error}"), true))?;
     let stopped = || stop.load(Ordering::Relaxed);
-    let mut asked: Option<Instant> = None;
-    let mut pause = Duration::from_millis(1);
-    let status = loop {
-        match child.try_wait().map_err(|error| wrong(format!("cannot be waited for: {error}"), false))? {
-            Some(status) => break status,
-            None if asked.is_none() && (stopped() || Instant::now() >= deadline) => {
-                asked = Some(Instant::now());
-                // Not reaped yet, so the number is still its own.
-                let _ = kill_process_group(group, Signal::TERM);
-            }
-            None if asked.is_some_and(|asked| asked.elapsed() >= GRACE) => {
-                let _ = kill_process_group(group, Signal::KILL);
-            }
-            None => {}
+    let lost = |error: std::io::Error| wrong(format!("cannot be waited for: {error}"), false);
+    let mut ended = command::wait(&mut child, Instant::now() + config.hook_timeout, stopped).map_err(lost)?;
+    let cut_short = ended.is_none();
+    for signal in [Signal::TERM, Signal::KILL].into_iter().chain(std::iter::repeat(Signal::KILL)) {
+        if ended.is_some() {
+            break;
         }
-        thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(50));
-    };
+        command::signal_group(&child, signal);
+        ended = command::wait(&mut child, Instant::now() + GRACE, || false).map_err(lost)?;
+    }
     if let Err(pids) = process::end_leftovers(run_dir, GRACE) {
         log::warn!("`{hook}` left processes that do not end: {pids:?}");
     }
-    let how = match (asked, status.code()) {
-        (Some(_), _) if stopped() => "was stopped".into(),
-        (Some(_), _) => format!("ran longer than {}", text::duration(config.hook_timeout)),
-        (None, Some(0)) => return Ok(()),
-        (None, Some(code)) => format!("ended with exit status {code}"),
-        (None, None) => "was ended by a signal".into(),
+    let code = ended.and_then(|status| status.code());
+    let how = match code {
+        _ if cut_short && stopped() => "was stopped".into(),
+        _ if cut_short => format!("ran longer than {}", text::duration(config.hook_timeout)),
+        Some(0) => return Ok(()),
+        Some(code) => format!("ended with exit status {code}"),
+        None => "was ended by a signal".into(),
     };
-    let tail = tail(root, &log);
-    let cannot = asked.is_none() && status.code().is_some_and(|code| environment::CANNOT_RUN.contains(&code));
+    let tail = text::many_lines(&tail::last(&tail::text(root, &log, 2_000), 20, |_| true).join("\n"));
+    let cannot = !cut_short && code.is_some_and(|code| environment::CANNOT_RUN.contains(&code));
     Err(wrong(
         if tail.is_empty() {
             how
@@ -128,13 +118,6 @@ fn inherited(names: &[String]) -> Vec<(String, String)> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(name, _)| wanted(name))
         .collect()
-}
-
-fn tail(root: &Path, log: &Path) -> String {
-    let bytes = files::read_tail(root, log, 2_000).ok().flatten().unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().collect();
-    text::many_lines(&lines[lines.len().saturating_sub(20)..].join("\n"))
 }
 
 #[cfg(test)]
@@ -172,6 +155,6 @@ mod tests {
         let (dir, done) = hook("sleep 1000 & echo $! > pid; sleep 1000", Duration::from_millis(300));
         assert!(done.expect_err("it is ended").to_string().contains("ran longer than 300ms"));
         let pid: u32 = std::fs::read_to_string(dir.path().join("pid")).expect("there").trim().parse().expect("a pid");
-        assert!(process::identity::started(pid).is_none_or(|started| !process::identity::alive(pid, started)));
+        assert!(oodatcaa_sys::identity::started(pid).is_none());
     }
 }

@@ -6,13 +6,13 @@ use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
-use fs2::FileExt;
-
-use oodatcaa_sys::{files, locks};
+use oodatcaa_sys::{
+    files,
+    lock::{self, Lock},
+};
 
 /// The lock's name in the repository's common directory.
 const LOCK: &str = "oodatcaa.lock";
@@ -30,25 +30,19 @@ pub(super) enum Refused {
 pub(super) fn take(common: &Path, wait: Duration) -> Result<Arc<File>, Refused> {
     let path = common.join(LOCK);
     let started = Instant::now();
-    let mut pause = Duration::from_millis(2);
-    loop {
-        match try_take(&path) {
-            Ok(Some(file)) => return Ok(Arc::new(file)),
-            Ok(None) => {}
-            Err(error) => return Err(Refused::Io(path, error)),
-        }
-        if started.elapsed() >= wait {
+    match Lock::take(&path, started + wait, || open(&path)) {
+        Ok(Some(lock)) => Ok(Arc::new(lock.into_file())),
+        Ok(None) => {
             let holder = holder(&path);
-            return Err(Refused::Held(path, started.elapsed(), holder));
+            Err(Refused::Held(path, started.elapsed(), holder))
         }
-        thread::sleep(pause);
-        pause = (pause * 3 / 2).min(Duration::from_millis(50));
+        Err(error) => Err(Refused::Io(path, error)),
     }
 }
 
 /// Who holds a lock file, in words.
 pub(super) fn holder(path: &Path) -> String {
-    open(path).ok().and_then(|file| locks::holder(&file)).unwrap_or_else(|| "somebody".into())
+    lock::holder_at(path).unwrap_or_else(|| "somebody".into())
 }
 
 /// Opens a file for a lock: a link is refused, and nobody else may open it.
@@ -62,16 +56,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Takes a lock file if it is free and still the one at its path.
-pub(super) fn try_take(path: &Path) -> io::Result<Option<File>> {
-    let file = open(path)?;
-    match FileExt::try_lock_exclusive(&file) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(None),
-        Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => return Ok(None),
-        Err(error) => return Err(error),
-    }
-    let mine = file.metadata()?;
-    let same = fs::symlink_metadata(path).is_ok_and(|meta| (meta.dev(), meta.ino()) == (mine.dev(), mine.ino()));
-    Ok(same.then_some(file))
+/// Takes a lock file if it is free.
+pub(super) fn try_take(path: &Path) -> io::Result<Option<Lock>> {
+    Lock::try_take(path, || open(path))
 }

@@ -9,8 +9,6 @@ use std::{
     time::Duration,
 };
 
-use fs2::FileExt;
-
 use super::{
     Config, Workspace, evidence,
     fault::{KeepReason, WorkspaceError, failed},
@@ -25,7 +23,7 @@ use super::{
 };
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{TaskId, Token};
-use oodatcaa_sys::files;
+use oodatcaa_sys::{files, lock};
 
 /// How long somebody else may take who makes or removes the same worktree.
 const WAIT: Duration = Duration::from_secs(30);
@@ -197,10 +195,7 @@ fn ahead(git: &Git, head: &str, base: Option<&str>) -> Result<(usize, bool), Wor
 /// Whether a worker holds the task's own lock (R11).
 pub fn in_use(layout: &Layout, task: &TaskId) -> bool {
     let Ok(Some(file)) = files::open(layout.root(), &layout.task_lock(task)) else { return false };
-    match FileExt::try_lock_shared(&file) {
-        Ok(()) => false,
-        Err(error) => error.raw_os_error() == fs2::lock_contended_error().raw_os_error(),
-    }
+    lock::is_held(&file).unwrap_or(false)
 }
 
 /// The newest attempt that began in a task's workspace.

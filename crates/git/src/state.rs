@@ -6,9 +6,9 @@ use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
-use fs2::FileExt as _;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -17,7 +17,10 @@ use super::{
     repo::Home,
 };
 use oodatcaa_core::{Task, TaskId, Token};
-use oodatcaa_sys::files;
+use oodatcaa_sys::{files, lock::Lock};
+
+/// How long others are waited for who choose a block of ports.
+const CHOOSING: Duration = Duration::from_secs(60);
 
 /// How many blocks are looked at for one that is free.
 const TRIED: usize = 200;
@@ -133,8 +136,12 @@ impl State {
         let root = home.dir.parent().unwrap_or(&home.dir);
         make_dir(root)?;
         let path = root.join("ports.lock");
-        let lock = files::named::hold(&path).map_err(failed("open", &path))?;
-        lock.lock_exclusive().map_err(failed("lock", &path))?;
+        let open = || files::named::hold(&path);
+        let lock = Lock::take(&path, Instant::now() + CHOOSING, open).map_err(failed("lock", &path))?;
+        if lock.is_none() {
+            let holder = super::lock::holder(&path);
+            return Err(WorkspaceError::Busy { path, holder, waited: CHOOSING });
+        }
         let taken: BTreeSet<u32> = homes(root)
             .iter()
             .flat_map(|home| State::all(home).into_iter().filter_map(|task| State::load(home, &task)?.block))

@@ -10,8 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fs2::FileExt as _;
-
 use super::{
     Config, branch,
     fault::{WorkspaceError, failed},
@@ -29,6 +27,7 @@ use oodatcaa_core::layout::Layout;
 use oodatcaa_sys::{
     self as sys,
     files::{Durable, FileError, Why, named},
+    lock::Lock,
 };
 
 /// How long a living git may hold the lock of a branch.
@@ -51,20 +50,13 @@ pub(super) struct Made {
 pub(super) fn guard(home: &Home, task: &oodatcaa_core::TaskId, wait: Duration) -> Result<Arc<File>, WorkspaceError> {
     make_dir(&home.tasks())?;
     let path = home.tasks().join(format!("{task}.lock"));
-    let file = named::hold(&path).map_err(failed("open", &path))?;
     let started = Instant::now();
-    while let Err(error) = file.try_lock_exclusive() {
-        let taken = error.raw_os_error() == fs2::lock_contended_error().raw_os_error();
-        if !taken && error.kind() != std::io::ErrorKind::Interrupted {
-            return Err(failed("lock", &path)(error));
-        }
-        if started.elapsed() >= wait {
-            let holder = super::lock::holder(&path);
-            return Err(WorkspaceError::Busy { path, holder, waited: started.elapsed() });
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Ok(Arc::new(file))
+    let lock = Lock::take(&path, started + wait, || named::hold(&path)).map_err(failed("lock", &path))?;
+    let Some(lock) = lock else {
+        let holder = super::lock::holder(&path);
+        return Err(WorkspaceError::Busy { path, holder, waited: started.elapsed() });
+    };
+    Ok(Arc::new(lock.into_file()))
 }
 
 /// Finds the home of a task's worktree, which may lie elsewhere than the configuration says now.

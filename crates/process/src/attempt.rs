@@ -20,10 +20,11 @@ use rustix::process::Signal;
 
 use super::{
     Exit, Invocation, Limits, Report, Stop,
-    platform::{self, Handle, Seen},
+    platform::Handle,
     sweep, tree,
     wire::{self, MODE, Order, Start, TAG},
 };
+use oodatcaa_sys::identity::Process;
 
 /// A shim says at once after the end whether it stays; longer is not waited for it.
 const RETIRING: Duration = Duration::from_millis(200);
@@ -220,13 +221,13 @@ impl Attempt {
             return None;
         }
         watched.next = now + PACE;
-        let stopped = platform::look(self.shim).is_some_and(|seen| seen.stopped);
+        let stopped = Process::look(self.shim).is_some_and(|seen| seen.stopped);
         watched.stops = if stopped { watched.stops + 1 } else { 0 };
         // All processes are looked at for it, so not each time.
         if stopped || watched.looks.is_multiple_of(2) {
             let below = tree::descendants(self.shim);
             let mut family = watched.family.lock().unwrap_or_else(PoisonError::into_inner);
-            *family = below.iter().filter(|seen| !seen.dead).map(Seen::identity).collect();
+            *family = below.iter().filter(|seen| !seen.dead).map(Process::identity).collect();
         }
         watched.looks = watched.looks.wrapping_add(1);
         let late = watched.deadline.is_some_and(|deadline| now >= deadline);

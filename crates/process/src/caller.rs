@@ -5,6 +5,7 @@
 //! What runs wholly apart from us (a timer, another service manager's unit) is not recognised.
 
 use super::platform;
+use oodatcaa_sys::identity::Process;
 
 /// Variables that only attempts have.
 const MARKS: [&[u8]; 2] = [b"OODATCAA_TASK_ID=", b"OODATCAA_RUN_DIR="];
@@ -29,7 +30,7 @@ pub fn started_by() -> Option<String> {
         if let Some(why) = sign(pid, pid == me) {
             return Some(why);
         }
-        let Some(looked) = platform::look(pid) else { break };
+        let Some(looked) = Process::look(pid) else { break };
         // A session outlives what was between its leader and us.
         if looked.session != pid
             && let Some(why) = sign(looked.session, false)

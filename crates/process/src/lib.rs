@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 
 mod attempt;
 pub mod caller;
-pub mod identity;
 #[cfg(target_os = "linux")]
 mod linux;
 pub mod shim;

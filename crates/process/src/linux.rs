@@ -3,7 +3,7 @@
 //! The one seam of this floor: another platform brings a module with the same functions. Whom to
 //! signal, and when, others decide.
 
-use std::{io, path::PathBuf, process::Command, sync::OnceLock};
+use std::{io, path::PathBuf, process::Command};
 
 use rustix::{
     fd::OwnedFd,
@@ -12,74 +12,6 @@ use rustix::{
 };
 
 use oodatcaa_sys::files;
-
-/// A process at the moment it was looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
-    /// Its process id.
-    pub(super) pid: u32,
-    /// Its parent's.
-    pub(super) parent: u32,
-    /// Its session's.
-    pub(super) session: u32,
-    /// Start time in clock ticks since boot; together with the pid its identity.
-    pub(super) started: u64,
-    /// It only waits to be reaped.
-    pub(super) dead: bool,
-    /// It is stopped, and hears of other signals only when continued.
-    pub(super) stopped: bool,
-}
-
-impl Seen {
-    /// What tells it from every other process of this boot.
-    pub(super) fn identity(&self) -> (u32, u64) {
-        (self.pid, self.started)
-    }
-}
-
-/// Looks at one process.
-pub(super) fn look(pid: u32) -> Option<Seen> {
-    parse(pid, &files::named::bytes(format!("/proc/{pid}/stat")).ok()?)
-}
-
-/// Looks at all processes. Not atomic: who is born or re-parented meanwhile may be missing.
-pub(super) fn all() -> Vec<Seen> {
-    files::named::directories("/proc").filter_map(|name| look(name.to_str()?.parse().ok()?)).collect()
-}
-
-/// Reads `/proc/PID/stat`. The name in it may hold anything, also spaces and parentheses, so the
-/// fields are counted from its last closing parenthesis.
-fn parse(pid: u32, stat: &[u8]) -> Option<Seen> {
-    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
-    let fields: Vec<&str> = std::str::from_utf8(&stat[name_end + 1..]).ok()?.split_ascii_whitespace().collect();
-    let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
-    let state = *fields.first()?;
-    // A leader that has left its threads behind shows as a zombie, too, and is not dead.
-    let alone = number(17)? <= 1;
-    Some(Seen {
-        pid,
-        parent: u32::try_from(number(1)?).ok()?,
-        session: fields.get(3)?.parse().unwrap_or(0),
-        started: number(19)?.saturating_add_signed(-boot_shift()),
-        dead: matches!(state, "Z" | "X" | "x") && alone,
-        stopped: matches!(state, "T" | "t"),
-    })
-}
-
-/// How many clock ticks the start times that this process is shown are ahead of the machine's: another time
-/// namespace counts from another boot. What is written down is in the machine's.
-fn boot_shift() -> i64 {
-    static SHIFT: OnceLock<i64> = OnceLock::new();
-    *SHIFT.get_or_init(|| {
-        let offsets = files::named::text("/proc/self/timens_offsets").unwrap_or_default();
-        let ticks = offsets.lines().find_map(|line| {
-            let mut fields = line.strip_prefix("boottime")?.split_ascii_whitespace();
-            let (seconds, nanos): (i64, i64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-            seconds.checked_mul(100)?.checked_add(nanos / 10_000_000)
-        });
-        ticks.unwrap_or_default()
-    })
-}
 
 /// Tells whether a process was started with exactly this `NAME=value`. `false` when it may not be asked.
 pub(super) fn carries(pid: u32, variable: &[u8]) -> bool {
@@ -131,11 +63,6 @@ pub(super) fn arguments(pid: u32) -> Vec<Vec<u8>> {
     all.split(|byte| *byte == 0).skip(1).map(<[u8]>::to_vec).collect()
 }
 
-/// The identity of this boot.
-pub(super) fn boot_id() -> Option<String> {
-    Some(files::named::text("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned())
-}
-
 /// A process that keeps its meaning even when its number is given to another one.
 pub(super) enum Handle {
     /// The kernel's handle.
@@ -183,37 +110,4 @@ pub(super) fn spawn_first_to_go(command: &mut Command) -> io::Result<std::proces
         let _ = std::fs::write(&own, before.to_string());
     }
     child
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_full_of_parentheses_does_not_shift_the_fields() {
-        let stat = b"42 (a) R 1 (b)) S 7 42 41 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 3 0 889123 1 1";
-        let seen = Seen { pid: 42, parent: 7, session: 41, started: 889_123, dead: false, stopped: false };
-        assert_eq!(parse(42, stat), Some(seen));
-    }
-
-    #[test]
-    fn a_zombie_is_dead_only_without_threads() {
-        let zombie = b"42 (a) Z 7 42 41 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 889123 1 1";
-        let threads = b"42 (a) Z 7 42 41 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 2 0 889123 1 1";
-        assert!(parse(42, zombie).expect("well-formed").dead);
-        assert!(!parse(42, threads).expect("well-formed").dead);
-    }
-
-    #[test]
-    fn a_torn_line_is_no_process() {
-        assert_eq!(parse(42, b"42 (a) S 7 42"), None);
-        assert_eq!(parse(42, b""), None);
-    }
-
-    #[test]
-    fn this_process_is_seen_among_all() {
-        let me = look(std::process::id()).expect("this process runs");
-        assert!(!me.dead);
-        assert!(all().iter().any(|seen| seen.identity() == me.identity()));
-    }
 }

@@ -14,11 +14,10 @@ use std::{
 use rustix::process::Signal;
 
 use super::{
-    identity,
-    platform::{self, Seen},
-    tree,
+    platform, tree,
     wire::{KeeperRecord, MODE, TAG},
 };
+use oodatcaa_sys::identity::{self, Process};
 
 /// Longest time that is spent on asking before killing.
 const GENTLE: Duration = Duration::from_secs(1);
@@ -60,7 +59,7 @@ fn end(scope: &Scope, wait: Duration) -> Result<u32, Vec<u32>> {
     let mut met: HashSet<(u32, u64)> = HashSet::new();
 
     let first = scope.find();
-    met.extend(first.ours.iter().map(Seen::identity));
+    met.extend(first.ours.iter().map(Process::identity));
     let shim = scope.shim().and_then(|pid| first.ours.iter().find(|seen| seen.pid == pid).copied());
     if let Some(shim) = shim {
         met.remove(&shim.identity());
@@ -87,13 +86,13 @@ fn end(scope: &Scope, wait: Duration) -> Result<u32, Vec<u32>> {
             return Err(found.ours.iter().chain(&found.spared).map(|seen| seen.pid).collect());
         }
         let killed = tree::kill(|| scope.find().ours);
-        met.extend(killed.iter().filter(|seen| shim.is_none_or(|k| k.pid != seen.pid)).map(Seen::identity));
+        met.extend(killed.iter().filter(|seen| shim.is_none_or(|k| k.pid != seen.pid)).map(Process::identity));
         all_gone_by(&killed, (begun + wait).min(Instant::now() + ROUND));
     }
 }
 
 /// Waits until none of these runs any more.
-fn all_gone_by(family: &[Seen], until: Instant) -> bool {
+fn all_gone_by(family: &[Process], until: Instant) -> bool {
     loop {
         if !family.iter().any(|seen| identity::alive(seen.pid, seen.started)) {
             return true;
@@ -117,9 +116,9 @@ struct Scope {
 /// Who was found, all alive.
 #[derive(Default)]
 struct Found {
-    ours: Vec<Seen>,
+    ours: Vec<Process>,
     /// Ours, too, but this process descends from them.
-    spared: Vec<Seen>,
+    spared: Vec<Process>,
 }
 
 impl Scope {
@@ -146,15 +145,15 @@ impl Scope {
 
     fn find(&self) -> Found {
         let me = std::process::id();
-        let all = platform::all();
+        let all = Process::all();
         let shim = self.shim();
-        let is_root = |seen: &Seen| {
+        let is_root = |seen: &Process| {
             Some(seen.pid) == shim
                 || Some(seen.session) == self.session
                 || self.family.contains(&seen.identity())
                 || self.tags.iter().any(|tag| platform::carries(seen.pid, tag))
         };
-        let roots: Vec<Seen> =
+        let roots: Vec<Process> =
             all.iter().filter(|seen| !seen.dead && seen.pid != me && is_root(seen)).copied().collect();
         let below = tree::below(&all, roots.iter().map(|seen| seen.pid));
         let ancestors = ancestors(&all, me);
@@ -167,7 +166,7 @@ impl Scope {
     }
 }
 
-fn ancestors(all: &[Seen], of: u32) -> HashSet<u32> {
+fn ancestors(all: &[Process], of: u32) -> HashSet<u32> {
     let mut found = HashSet::new();
     let mut next = of;
     while let Some(seen) = all.iter().find(|seen| seen.pid == next) {
@@ -185,7 +184,7 @@ mod tests {
 
     #[test]
     fn ancestors_reach_up_to_the_first_process() {
-        let all = platform::all();
+        let all = Process::all();
         let found = ancestors(&all, std::process::id());
         let parent = std::os::unix::process::parent_id();
         assert!(found.contains(&parent));

@@ -6,15 +6,16 @@ use std::collections::{HashMap, HashSet};
 
 use rustix::process::Signal;
 
-use super::platform::{self, Handle, Seen};
+use super::platform::Handle;
+use oodatcaa_sys::identity::Process;
 
 /// How often newcomers are looked for while a family is frozen. A family that forks faster than it
 /// can be listed is met again in the caller's next round.
 const FREEZE_ROUNDS: u32 = 30;
 
 /// Those of `all` that descend from one of `roots`, without the roots.
-pub(super) fn below(all: &[Seen], roots: impl IntoIterator<Item = u32>) -> Vec<Seen> {
-    let mut children: HashMap<u32, Vec<&Seen>> = HashMap::new();
+pub(super) fn below(all: &[Process], roots: impl IntoIterator<Item = u32>) -> Vec<Process> {
+    let mut children: HashMap<u32, Vec<&Process>> = HashMap::new();
     for seen in all {
         children.entry(seen.parent).or_default().push(seen);
     }
@@ -33,19 +34,19 @@ pub(super) fn below(all: &[Seen], roots: impl IntoIterator<Item = u32>) -> Vec<S
 }
 
 /// The descendants of a process, as they are now.
-pub(super) fn descendants(of: u32) -> Vec<Seen> {
-    below(&platform::all(), [of])
+pub(super) fn descendants(of: u32) -> Vec<Process> {
+    below(&Process::all(), [of])
 }
 
 /// Signals the process that was seen, and nobody who may have got its number since.
-pub(super) fn send(seen: &Seen, signal: Signal) -> bool {
+pub(super) fn send(seen: &Process, signal: Signal) -> bool {
     // The handle first: what is read after it belongs to the process that it holds, or nobody gets the signal.
     let Some(handle) = Handle::open(seen.pid) else { return false };
-    platform::look(seen.pid).is_some_and(|now| now.started == seen.started) && handle.send(signal)
+    Process::look(seen.pid).is_some_and(|now| now.started == seen.started) && handle.send(signal)
 }
 
 /// Asks processes to end; those that are stopped are woken to hear it.
-pub(super) fn terminate(family: &[Seen]) {
+pub(super) fn terminate(family: &[Process]) {
     for seen in family.iter().filter(|seen| !seen.dead) {
         send(seen, Signal::TERM);
         if seen.stopped {
@@ -56,10 +57,10 @@ pub(super) fn terminate(family: &[Seen]) {
 
 /// Freezes all that `find` finds until it finds nobody new, so that none can fork away, then kills them.
 /// Answers whom it met alive.
-pub(super) fn kill(mut find: impl FnMut() -> Vec<Seen>) -> Vec<Seen> {
+pub(super) fn kill(mut find: impl FnMut() -> Vec<Process>) -> Vec<Process> {
     let mut frozen = HashSet::new();
     for _ in 0..FREEZE_ROUNDS {
-        let newcomers: Vec<Seen> = find().into_iter().filter(|seen| frozen.insert(seen.identity())).collect();
+        let newcomers: Vec<Process> = find().into_iter().filter(|seen| frozen.insert(seen.identity())).collect();
         if newcomers.is_empty() {
             break;
         }
@@ -81,8 +82,8 @@ mod tests {
 
     use super::*;
 
-    fn seen(pid: u32, parent: u32) -> Seen {
-        Seen { pid, parent, session: 1, started: 1, dead: false, stopped: false }
+    fn seen(pid: u32, parent: u32) -> Process {
+        Process { pid, parent, session: 1, started: 1, dead: false, stopped: false }
     }
 
     #[test]
@@ -100,7 +101,7 @@ mod tests {
             roots in proptest::collection::hash_set(0..40u32, 0..4),
         ) {
             // Each one's parent was born before it; 0 is nobody.
-            let all: Vec<Seen> = (1..).zip(&parents).map(|(pid, parent)| seen(pid, *parent % pid)).collect();
+            let all: Vec<Process> = (1..).zip(&parents).map(|(pid, parent)| seen(pid, *parent % pid)).collect();
             let parent_of = |pid: u32| all.iter().find(|seen| seen.pid == pid).map(|seen| seen.parent);
             let leads = |pid: u32| std::iter::successors(parent_of(pid), |pid| parent_of(*pid)).any(|at| roots.contains(&at));
             let mut expected: Vec<u32> =
@@ -121,10 +122,10 @@ mod tests {
     #[test]
     fn a_number_given_to_another_process_gets_no_signal() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep is there");
-        let mut one = platform::look(child.id()).expect("it runs");
+        let mut one = Process::look(child.id()).expect("it runs");
         one.started -= 1;
         assert!(!send(&one, Signal::KILL));
-        assert!(platform::look(child.id()).is_some_and(|now| !now.dead));
+        assert!(Process::look(child.id()).is_some_and(|now| !now.dead));
         one.started += 1;
         assert!(send(&one, Signal::KILL));
         child.wait().expect("our own child");

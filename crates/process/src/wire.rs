@@ -10,10 +10,11 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Exit, Invocation, Limits, Stop, identity};
+use super::{Exit, Invocation, Limits, Stop};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_sys::{
     files::{self, Durable},
+    identity,
     project::Identity,
 };
 

@@ -10,22 +10,25 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::{File, Metadata},
-    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    io::{self, Read as _, Seek as _, SeekFrom},
     path::Path,
-    sync::atomic::{AtomicU64, Ordering},
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, openat, renameat, statat, unlinkat},
+    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, statat, unlinkat},
     io::Errno,
 };
 
+mod atomic;
 mod error;
 pub mod named;
 mod place;
+mod private_dir;
 
+pub use atomic::{Durable, rename, rename_new, write_atomic};
 pub use error::{FileError, Why};
-use place::{CAREFUL, DIRECTORY, Need, PRIVATE, Place, make_at, no_file};
+use place::{CAREFUL, DIRECTORY, Need, PRIVATE, Place, no_file};
+pub use private_dir::{close, make_dir, make_named_dir, make_new_dir};
 
 /// The beginning of the names of temporary files; nobody has to wake for them.
 pub const TEMPORARY: &str = ".oodatcaa-tmp.";
@@ -37,15 +40,6 @@ pub const RECORD: u64 = 4 << 20;
 pub const INDEX: u64 = 1 << 30;
 
 type Result<T> = std::result::Result<T, FileError>;
-
-/// Whether what was written must survive a power cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durable {
-    /// It must: file and directory are synced.
-    Yes,
-    /// It means nothing after one.
-    No,
-}
 
 /// One name in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,62 +143,6 @@ pub fn create_new(root: &Path, path: &Path) -> Result<File> {
     place.create(&at, name, OFlags::RDWR, PRIVATE).map_err(|error| place.failed(error))
 }
 
-/// Writes a file whole, for our eyes only, in the place of whatever bore the name: readers see the old content
-/// or the new.
-pub fn write_atomic(root: &Path, path: &Path, content: &[u8], durable: Durable) -> Result<()> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let place = Place::new("write", root, path)?;
-    let (at, name) = place.parent()?.ok_or_else(|| place.failed(Errno::NOENT))?;
-    let (temporary, mut file) = loop {
-        // Whoever guesses the name only makes us take the next.
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let temporary = OsString::from(format!("{TEMPORARY}{}.{count}", std::process::id()));
-        match place.create(&at, &temporary, OFlags::WRONLY, PRIVATE) {
-            Ok(file) => break (temporary, file),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(place.failed(error)),
-        }
-    };
-    let mut write = || -> io::Result<()> {
-        file.write_all(content)?;
-        if durable == Durable::Yes {
-            file.sync_all()?;
-        }
-        renameat(&at, &temporary, &at, name)?;
-        if durable == Durable::Yes {
-            File::from(openat(&at, ".", DIRECTORY | OFlags::RDONLY, Mode::empty())?).sync_all()?;
-        }
-        Ok(())
-    };
-    write().map_err(|error| {
-        let _ = unlinkat(&at, &temporary, AtFlags::empty());
-        place.failed(error)
-    })
-}
-
-/// Gives a file or directory below a root another name below it, over what bore that name.
-pub fn rename(root: &Path, from: &Path, to: &Path) -> Result<()> {
-    let (from, to) = (Place::new("rename", root, from)?, Place::new("replace", root, to)?);
-    let missing = || from.failed(Errno::NOENT);
-    let ((old, name), (new, other)) = (from.parent()?.ok_or_else(missing)?, to.parent()?.ok_or_else(missing)?);
-    renameat(&old, name, &new, other).map_err(|error| from.failed(error))
-}
-
-/// Moves a file or directory to a name that is free; fails where it is taken.
-pub fn rename_new(root: &Path, from: &Path, to: &Path) -> Result<()> {
-    let (from, to) = (Place::new("rename", root, from)?, Place::new("create", root, to)?);
-    let missing = || from.failed(Errno::NOENT);
-    let ((old, name), (new, other)) = (from.parent()?.ok_or_else(missing)?, to.parent()?.ok_or_else(missing)?);
-    match rustix::fs::renameat_with(&old, name, &new, other, RenameFlags::NOREPLACE) {
-        // The file system cannot promise it; then we look, and only a moment stays.
-        Err(Errno::INVAL | Errno::NOSYS) if statat(&new, other, AtFlags::SYMLINK_NOFOLLOW).is_err() => {
-            renameat(&old, name, &new, other)
-        }
-        done => done,
-    }
-    .map_err(|error| to.failed(error))
-}
-
 /// Removes a name that is no directory's; `false` when there is none.
 pub fn remove(root: &Path, path: &Path) -> Result<bool> {
     unlink(root, path, AtFlags::empty())
@@ -292,42 +230,6 @@ pub fn look(root: &Path, path: &Path) -> Result<Option<Metadata>> {
         Err(Errno::NOENT) => Ok(None),
         Err(error) => Err(place.failed(error)),
     }
-}
-
-/// Makes a directory and those above it below the root, for our eyes only, unless they are there.
-pub fn make_dir(root: &Path, path: &Path) -> Result<()> {
-    let place = Place::new("create", root, path)?;
-    let at = place.directory(Some(Mode::RWXU))?.ok_or_else(|| place.failed(Errno::NOENT))?;
-    let meta = File::from(at).metadata().map_err(|error| place.failed(error))?;
-    place.check_owner(&meta)
-}
-
-/// Makes a directory that the user named by its own path, and those above it, for our eyes only, unless they are
-/// there; links are followed.
-pub fn make_named_dir(path: &Path) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    let place = Place { doing: "create", root: path, shown: path.into(), way: Vec::new() };
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| place.failed(error))
-}
-
-/// Closes a directory of ours to everybody else.
-pub fn close(root: &Path, path: &Path) -> Result<()> {
-    let place = Place::new("close to others", root, path)?;
-    let at = place.directory(None)?.ok_or_else(|| place.failed(Errno::NOENT))?;
-    let at = openat(&at, ".", DIRECTORY | OFlags::RDONLY, Mode::empty()).map_err(|error| place.failed(error))?;
-    let mode = rustix::fs::fstat(&at).map_err(|error| place.failed(error))?.st_mode;
-    if mode & 0o077 == 0 {
-        return Ok(());
-    }
-    rustix::fs::fchmod(&at, Mode::RWXU).map_err(|error| place.failed(error))
-}
-
-/// Makes a directory that was not there, for our eyes only, and those above it; fails where the name is taken.
-pub fn make_new_dir(root: &Path, path: &Path) -> Result<()> {
-    let place = Place::new("create", root, path)?;
-    let Some((name, above)) = place.way.split_last() else { return Err(place.failed(Errno::EXIST)) };
-    let at = place.descend(above, Some(Mode::RWXU))?.ok_or_else(|| place.failed(Errno::NOENT))?;
-    make_at(&at, name, Mode::RWXU).map_err(|error| place.failed(error))
 }
 
 fn unlink(root: &Path, path: &Path, flags: AtFlags) -> Result<bool> {

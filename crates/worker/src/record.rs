@@ -12,7 +12,10 @@ use oodatcaa_agent::{Observation, result::Answer};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Lease, Outcome, Role, Snapshot, Task, TaskId, Token, text};
 use oodatcaa_process::Exit;
-use oodatcaa_sys::files::{self, Durable, FileError};
+use oodatcaa_sys::{
+    files::{self, Durable, FileError},
+    tail,
+};
 
 /// `attempt.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -182,8 +185,6 @@ pub(super) fn last_summary(layout: &Layout, snapshot: &Snapshot, task: &TaskId) 
 
 /// The last lines of a log, with control characters made harmless; empty when it cannot be read.
 pub fn tail(path: &Path, lines: usize, bytes: u64) -> String {
-    let content = files::read_tail(Layout::root_of(path), path, bytes).ok().flatten().unwrap_or_default();
-    let content = String::from_utf8_lossy(&content);
-    let all: Vec<&str> = content.lines().collect();
-    text::many_lines(&all[all.len().saturating_sub(lines)..].join("\n"))
+    let content = tail::text(Layout::root_of(path), path, bytes);
+    text::many_lines(&tail::last(&content, lines, |_| true).join("\n"))
 }

@@ -4,19 +4,19 @@
 //! of the workspace, and no failure that asks for a fresh start.
 
 use std::{
-    fs::File,
     io,
     path::{Path, PathBuf},
 };
-
-use fs2::FileExt as _;
 
 use super::record::Record;
 use oodatcaa_agent::Agent;
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Class, Lease, Role, outcome::Policy};
 use oodatcaa_git::Workspace;
-use oodatcaa_sys::files;
+use oodatcaa_sys::{
+    files,
+    lock::{self, Lock},
+};
 
 /// How many earlier attempts are looked through for the role's last.
 const BACK: usize = 100;
@@ -81,7 +81,7 @@ fn goes_on(last: &Record, lease: &Lease, now: Option<&str>) -> Option<Resume> {
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) path: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// Takes this one of the role's directories if it is free, else the first that is. An agent's accounts, which its name
@@ -98,8 +98,7 @@ pub(super) fn take(layout: &Layout, role: &Role, by: &str, wanted: Option<&Path>
     for path in wanted.map(Path::to_owned).into_iter().chain(all) {
         let mut name = path.clone().into_os_string();
         name.push(".lock");
-        let lock = files::hold(base, Path::new(&name))?;
-        if lock.try_lock_exclusive().is_ok() {
+        if let Some(lock) = Lock::try_take(Path::new(&name), lock::open(base, Path::new(&name)))? {
             files::make_dir(base, &path)?;
             return Ok(Slot { path, _lock: lock });
         }

@@ -15,7 +15,7 @@ use oodatcaa_core::{change::stamp, text};
 use oodatcaa_ops::quoted;
 use oodatcaa_sys::{
     files::{self, Kind},
-    locks,
+    lock,
 };
 
 /// Others hold the queue's lock for milliseconds.
@@ -36,7 +36,7 @@ fn queue_lock(checks: &mut Checks, context: &DoctorContext<'_>) {
     let path = context.layout.queue_lock();
     let Ok(Some(file)) = files::open(context.layout.root(), &path) else { return };
     let deadline = Instant::now() + LONG;
-    while file.try_lock_shared().is_err() {
+    while lock::is_held(&file).is_ok_and(|held| held) {
         if Instant::now() >= deadline {
             return held(checks, context, &file, &path);
         }
@@ -45,13 +45,13 @@ fn queue_lock(checks: &mut Checks, context: &DoctorContext<'_>) {
 }
 
 fn held(checks: &mut Checks, context: &DoctorContext<'_>, file: &std::fs::File, path: &Path) {
-    let pid = locks::holder_pid(file);
-    let who = locks::holder(file).unwrap_or_else(|| "a process that the system does not name".into());
+    let pid = lock::holder_pid(file);
+    let who = lock::holder(file).unwrap_or_else(|| "a process that the system does not name".into());
     let role = pid.and_then(role_of).map(|role| format!(", a worker of {role}")).unwrap_or_default();
     let since = context.snapshot().map(|snapshot| stamp(snapshot.history.at));
     let since = since.map(|since| format!("; the last change is of {since}")).unwrap_or_default();
     let run = match pid {
-        Some(pid) if locks::is_stopped(pid) => format!("kill -CONT {pid}   # or end it: kill -KILL {pid}"),
+        Some(pid) if lock::is_stopped(pid) => format!("kill -CONT {pid}   # or end it: kill -KILL {pid}"),
         Some(pid) => format!("ps -fp {pid}   # and, if it hangs: kill -KILL {pid}"),
         None => format!("fuser -v {}", quoted(path)),
     };

@@ -1,13 +1,13 @@
 //! Leases and locks: who holds what, and whether somebody still stands behind it.
 
-use std::{collections::BTreeSet, os::unix::fs::MetadataExt as _, path::Path};
+use std::{os::unix::fs::MetadataExt as _, path::Path};
 
 use super::{
     DoctorContext,
     check::{Check, Checks, Group},
 };
 use oodatcaa_core::{LeaseRecord, LeaseState, TaskId, lease::LeaseHealth, text};
-use oodatcaa_sys::files;
+use oodatcaa_sys::{files, lock};
 
 pub(super) fn check(context: &DoctorContext<'_>) -> Vec<Check> {
     let mut checks = Checks::of(Group::Leases);
@@ -95,7 +95,7 @@ fn foreign(checks: &mut Checks, task: &TaskId, held: &LeaseState) {
 /// Lock files: those without a lease are harmless, unless somebody holds them.
 fn locks(checks: &mut Checks, context: &DoctorContext<'_>) {
     let Some(snapshot) = context.snapshot() else { return };
-    let held = held_inodes();
+    let held = lock::held_inodes();
     let dir = context.layout.locks();
     let Ok(Some(entries)) = files::list(context.layout.root(), &dir, 1_000_000) else { return };
     let mut idle = 0;
@@ -121,29 +121,4 @@ fn locks(checks: &mut Checks, context: &DoctorContext<'_>) {
 
 fn inode(path: &Path) -> Option<u64> {
     Some(path.metadata().ok()?.ino())
-}
-
-/// The files on which somebody holds an flock, as the kernel lists them; looking there disturbs nobody.
-fn held_inodes() -> BTreeSet<u64> {
-    let text = files::named::text("/proc/locks").unwrap_or_default();
-    text.lines().filter_map(held_inode).collect()
-}
-
-fn held_inode(line: &str) -> Option<u64> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let flock = words.get(1) == Some(&"FLOCK");
-    let place = words.iter().find(|word| word.matches(':').count() == 2)?;
-    flock.then(|| place.rsplit(':').next()?.parse().ok()).flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_kernels_list_of_locks_is_understood() {
-        assert_eq!(held_inode("1: FLOCK  ADVISORY  WRITE 4242 08:01:1234567 0 EOF"), Some(1_234_567));
-        assert_eq!(held_inode("2: POSIX  ADVISORY  READ 4242 08:01:7 0 EOF"), None);
-        assert_eq!(held_inode("1: -> FLOCK  ADVISORY  WRITE 4242 08:01:7 0 EOF"), None);
-    }
 }

@@ -1,7 +1,6 @@
 //! Writes a plan: all of it or nothing, and over nothing that appeared meanwhile.
 
 use std::{
-    io::Write as _,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
@@ -10,6 +9,7 @@ use super::plan::{Plan, PlannedFile};
 use oodatcaa_config::{Config, Overrides, World, trust};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_ops::{ErrorKind, Failure, quoted};
+use oodatcaa_sys::files::{self, Durable, named};
 
 /// Everything that can be known before the first byte is written.
 pub(super) fn check(layout: &Layout, plan: &Plan) -> Result<(), Failure> {
@@ -70,15 +70,7 @@ pub(super) fn write(world: &World, layout: &Layout, plan: &Plan) -> Result<(), F
         std::fs::set_permissions(&from, std::fs::Permissions::from_mode(0o755))
             .map_err(|error| Failure::io("change", &from, &error))?;
         // Onto an empty directory the move would succeed; onto anything else it must not.
-        rustix::fs::renameat_with(rustix::fs::CWD, &from, rustix::fs::CWD, &mark, rustix::fs::RenameFlags::NOREPLACE)
-            .or_else(|errno| match errno {
-                // Some file systems know no such flag.
-                rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS if !mark.exists() => {
-                    rustix::fs::rename(&from, &mark)
-                }
-                other => Err(other),
-            })
-            .map_err(|errno| Failure::io("create", &mark, &errno.into()))?;
+        files::rename_new(layout.root(), &from, &mark).map_err(|error| Failure::io("create", &mark, &error.into()))?;
     }
     undo.keep();
     if let Ok(directory) = std::fs::File::open(layout.root()) {
@@ -97,17 +89,7 @@ fn create(path: &Path, content: &str, undo: &mut Undo) -> Result<(), Failure> {
         std::fs::create_dir(&directory).map_err(|error| Failure::io("create", &directory, &error))?;
         undo.directories.push(directory);
     }
-    let write = || -> std::io::Result<()> {
-        let mut file = tempfile::Builder::new()
-            .prefix(".init-")
-            .permissions(std::fs::Permissions::from_mode(0o644))
-            .tempfile_in(directory)?;
-        file.write_all(content.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist_noclobber(path)?;
-        Ok(())
-    };
-    write().map_err(|error| Failure::io("write", path, &error))?;
+    named::write_new(path, content, 0o644).map_err(|error| Failure::io("write", path, &error))?;
     undo.files.push(path.into());
     Ok(())
 }
@@ -117,12 +99,7 @@ fn replace(path: &Path, old: &str, content: &str, undo: &mut Undo) -> Result<(),
         if std::fs::read_to_string(path)? != old {
             return Ok(false);
         }
-        let mut file = tempfile::NamedTempFile::new_in(path.parent().expect("a file has a directory"))?;
-        file.write_all(content.as_bytes())?;
-        file.as_file().set_permissions(path.metadata()?.permissions())?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(true)
+        named::write_as(path, content, path.metadata()?.permissions().mode(), Durable::Yes).map(|()| true)
     };
     match write() {
         Ok(true) => {

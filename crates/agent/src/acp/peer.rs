@@ -10,6 +10,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use oodatcaa_sys::command;
 use serde_json::{Value, json};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
@@ -136,22 +137,14 @@ impl Peer {
     /// Ends the conversation: the end of its input tells the agent. Answers how it ended, if it did by itself.
     pub(super) fn farewell(&mut self) -> Option<std::process::ExitStatus> {
         self.stdin = None;
-        let until = Instant::now() + FAREWELL;
-        while Instant::now() < until {
-            match self.child.try_wait() {
-                Ok(Some(status)) => return Some(status),
-                Ok(None) => {}
-                Err(_) => return None,
-            }
-            // What else it still says is not waited for, only taken.
-            if let Ok(Heard::Told) = self.inbox.recv_timeout(Duration::from_millis(20)) {
-                break;
-            }
+        // What else it still says is not waited for, only taken.
+        let told = || matches!(self.inbox.try_recv(), Ok(Heard::Told));
+        let ended = command::wait(&mut self.child, Instant::now() + FAREWELL, told);
+        if let Ok(None) = ended {
+            // What it leaves behind the shim ends.
+            command::kill(&mut self.child);
         }
-        // What it leaves behind the shim ends.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        None
+        ended.ok().flatten()
     }
 }
 

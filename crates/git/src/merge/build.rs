@@ -1,6 +1,6 @@
 //! Makes a task's result on top of a commit, inside the temporary worktree: merge, squash, replay.
 
-use std::{collections::BTreeSet, fs, io::Write};
+use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _};
 
 use super::{MergeError, MergeRequest, MergeTarget, Policy, changelog, safe, tree::Tree, verify};
 use oodatcaa_core::text;
@@ -211,12 +211,8 @@ impl Maker<'_> {
         else {
             return Ok(());
         };
-        let mut file = tempfile::NamedTempFile::new_in(&project).map_err(failed)?;
-        file.write_all(new.as_bytes()).map_err(failed)?;
-        let mode = fs::symlink_metadata(&path)
-            .map_or_else(|_| std::os::unix::fs::PermissionsExt::from_mode(0o644), |meta| meta.permissions());
-        file.as_file().set_permissions(mode).map_err(failed)?;
-        file.persist(&path).map_err(|error| failed(error.error))?;
+        let mode = fs::symlink_metadata(&path).map_or(0o644, |meta| meta.permissions().mode());
+        files::named::write_as(&path, new, mode, files::Durable::No).map_err(failed)?;
         self.tree.git.run(&["add", "-f", "--", &path.to_string_lossy()])?;
         Ok(())
     }

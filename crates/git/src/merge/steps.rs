@@ -6,18 +6,16 @@
 //! to nobody and is recovered.
 
 use std::{
-    fs::File,
     io,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use fs2::FileExt;
 use serde::{Deserialize, Serialize};
 
 use super::{Author, MergeError};
 use crate::lock;
-use oodatcaa_sys::files;
+use oodatcaa_sys::{files, lock::Lock};
 
 /// Where a merge stands. A name is also the place where a test may end the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -190,7 +188,7 @@ impl State {
 pub(super) struct Log {
     dir: PathBuf,
     pub(super) state: State,
-    lock: File,
+    lock: Lock,
 }
 
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> MergeError {
@@ -221,11 +219,8 @@ pub(super) fn unique(task: &str) -> String {
 }
 
 impl Drop for Log {
-    /// Said aloud: a child that another thread is just starting has our descriptor for a moment,
-    /// and would keep the lock for as long.
     fn drop(&mut self) {
-        // Closing it does the same a little later.
-        let _ = FileExt::unlock(&self.lock);
+        self.lock.release();
     }
 }
 

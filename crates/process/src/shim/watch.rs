@@ -12,11 +12,10 @@ use rustix::{
 
 use super::{Log, events::EventSource, memory::Memory, output::Output};
 use crate::{
-    Ended, Exit, Limits, Stop, StopCause,
-    platform::Seen,
-    tree,
+    Ended, Exit, Limits, Stop, StopCause, tree,
     wire::{ORPHAN_GRACE, Order},
 };
+use oodatcaa_sys::identity::Process;
 
 /// What a program leaves behind may be just about to end, like the last part of a pipeline.
 const COURTESY: Duration = Duration::from_millis(100);
@@ -237,9 +236,9 @@ impl Watch {
     }
 
     /// Those who live although the program does not.
-    fn count(&mut self, family: &[Seen]) {
+    fn count(&mut self, family: &[Process]) {
         if self.status.is_some() {
-            self.leftovers.extend(family.iter().filter(|seen| !seen.dead).map(Seen::identity));
+            self.leftovers.extend(family.iter().filter(|seen| !seen.dead).map(Process::identity));
         }
     }
 

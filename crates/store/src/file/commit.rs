@@ -14,7 +14,7 @@ use super::{
     document::Document,
     journal,
     leases::{self, Before},
-    lock::{QueueLock, TaskLock},
+    lock,
     replace::{Put, Replacement},
     runs::{self, Made},
 };
@@ -24,12 +24,13 @@ use oodatcaa_core::{
     ChangeSet, Event, EventDraft, Kind, Lease, LeaseChange, LeaseRecord, LeaseState, Member, QueueLease, Snapshot,
     Status, TaskId, starts,
 };
+use oodatcaa_sys::lock::Lock;
 
 /// A change set on its way into the files.
 pub(super) struct Attempt<'a> {
     pub(super) store: &'a FileStore,
     pub(super) state: &'a mut State,
-    pub(super) lock: &'a QueueLock,
+    pub(super) lock: &'a Lock,
     /// What was decided on.
     pub(super) snapshot: Snapshot,
     /// What others did, noted, and what they wrote over, to be written again; the snapshot has it already.
@@ -198,9 +199,9 @@ impl Attempt<'_> {
                         let source = io::Error::other("a store that was opened without an owner takes no leases");
                         return Err(failed("take the lease", &path)(source));
                     }
-                    let held = self.state.held.get(task).map(TaskLock::is_in_force).transpose()?;
+                    let held = self.state.held.get(task).map(Lock::is_in_force).transpose()?;
                     if held != Some(true) {
-                        let lock = TaskLock::take(&self.store.layout.task_lock(task))?;
+                        let lock = lock::task_lock(&self.store.layout.task_lock(task))?;
                         self.state.held.insert(task.clone(), lock);
                         undo.locks.push(task.clone());
                     }

@@ -1,26 +1,27 @@
 //! Who we are on this machine, and whether somebody whom a lease names still is (R11).
 
-use std::collections::{BTreeMap, HashMap};
-
-use super::{
-    FileStore,
-    lock::{self, TaskLock},
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
 };
+
+use super::{FileStore, lock};
 use crate::StoreError;
 use oodatcaa_core::{Holder, Lease, LeaseRecord, LeaseState, Owner, TaskId};
-use oodatcaa_sys::files;
+use oodatcaa_sys::{identity, lock::Lock};
 
 /// This machine in this boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Machine {
     pub(super) host: String,
     pub(super) boot_id: String,
+    /// Start times that are read here are not those that are written in leases.
+    shifted: bool,
 }
 
 impl Machine {
     pub(super) fn this() -> Self {
-        let boot_id = files::named::text("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        Self { host: rustix::system::uname().nodename().to_string_lossy().into_owned(), boot_id: boot_id.trim().into() }
+        Self { host: identity::host(), boot_id: identity::boot_id(), shifted: identity::shifted_clocks().is_some() }
     }
 
     /// What can be said of a lease's holder by its boot alone.
@@ -37,49 +38,20 @@ impl Machine {
 
 /// This process, under a tag for people.
 pub fn identity(tag: &str) -> Owner {
-    let Machine { host, boot_id } = Machine::this();
+    let Machine { host, boot_id, .. } = Machine::this();
     let pid = std::process::id();
-    Owner { tag: tag.into(), host, boot_id, pid, pid_started: started(pid).unwrap_or_default() }
+    Owner { tag: tag.into(), host, boot_id, pid, pid_started: identity::started(pid).unwrap_or_default() }
 }
 
-/// How far the monotonic clock and the one since boot are shifted for this process: another time namespace shows
-/// other times of the same machine, and all that we write down is in those of the machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Shift {
-    pub(super) monotonic: i128,
-    boot: i128,
-}
-
-impl Shift {
-    /// In nanoseconds, of the namespace that this process is in.
-    pub(super) fn ours() -> Self {
-        static OURS: std::sync::OnceLock<Shift> = std::sync::OnceLock::new();
-        *OURS.get_or_init(|| Self::parse(&files::named::text("/proc/self/timens_offsets").unwrap_or_default()))
-    }
-
-    fn parse(offsets: &str) -> Self {
-        let of = |clock: &str| {
-            let mut fields = offsets.lines().find_map(|line| line.strip_prefix(clock))?.split_ascii_whitespace();
-            let (seconds, nanos): (i128, i128) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-            Some(seconds * 1_000_000_000 + nanos)
-        };
-        Self { monotonic: of("monotonic").unwrap_or_default(), boot: of("boottime").unwrap_or_default() }
-    }
-
-    /// A start time as this namespace shows it, in the machine's clock ticks.
-    fn ticks(self, shown: u64) -> u64 {
-        // The kernel shows hundredths of a second whatever it counts in.
-        u64::try_from(i128::from(shown) - self.boot.div_euclid(10_000_000)).unwrap_or_default()
-    }
-}
-
-/// When a process was started, in clock ticks since boot; `None` when it is gone or only waits to be reaped.
-fn started(pid: u32) -> Option<u64> {
-    let stat = files::named::text(format!("/proc/{pid}/stat")).ok()?;
-    // The name may hold anything, parentheses too; what follows the last one is regular.
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X" | "x") { None } else { Some(Shift::ours().ticks(fields.nth(18)?.parse().ok()?)) }
+/// Refuses to take leases in a time namespace: others on this machine would compare our heartbeats and start times with
+/// clocks that show something else, and take what we work on, or we what they work on.
+pub(super) fn check_clocks(root: &Path) -> Result<(), StoreError> {
+    let Some(shifted) = identity::shifted_clocks() else { return Ok(()) };
+    let reason = format!(
+        "this process runs in a time namespace ({shifted}), where it cannot be told whether another worker is alive; \
+         start the worker outside of it (without `unshare --time`, or with a container whose clocks are the machine's)"
+    );
+    Err(StoreError::Unsafe { path: root.into(), reason })
 }
 
 /// Whether the process that a lease names is still that process, by the start time of the one that has its number.
@@ -97,13 +69,13 @@ impl FileStore {
     pub(super) fn holders(
         &self,
         records: BTreeMap<TaskId, LeaseRecord>,
-        held: &HashMap<TaskId, TaskLock>,
+        held: &HashMap<TaskId, Lock>,
         locked: bool,
     ) -> Result<BTreeMap<TaskId, LeaseState>, StoreError> {
         // Many leases have one holder.
         let mut known = HashMap::new();
         let mut by_process = |lease: &Lease| {
-            let started = *known.entry(lease.pid).or_insert_with(|| started(lease.pid));
+            let started = *known.entry(lease.pid).or_insert_with(|| identity::started(lease.pid));
             by_start_time(lease, started)
         };
         records
@@ -121,7 +93,7 @@ impl FileStore {
     fn holder(
         &self,
         lease: &Lease,
-        held: &HashMap<TaskId, TaskLock>,
+        held: &HashMap<TaskId, Lock>,
         locked: bool,
         by_process_id: &mut dyn FnMut(&Lease) -> Holder,
     ) -> Result<Holder, StoreError> {
@@ -130,12 +102,12 @@ impl FileStore {
         }
         // Another name in the same boot is a container: its process ids mean nothing here, its locks do.
         let mut by_process = |otherwise| {
-            if lease.host == self.machine.host { by_process_id(lease) } else { otherwise }
+            if lease.host == self.machine.host && !self.machine.shifted { by_process_id(lease) } else { otherwise }
         };
         if !locked {
             return Ok(by_process(Holder::Unknown));
         }
-        if held.get(&lease.task_id).map(TaskLock::is_in_force).transpose()? == Some(true) {
+        if held.get(&lease.task_id).map(Lock::is_in_force).transpose()? == Some(true) {
             return Ok(Holder::Alive);
         }
         Ok(match lock::is_free(&self.layout.task_lock(&lease.task_id))? {
@@ -143,37 +115,5 @@ impl FileStore {
             Some(false) => by_process(Holder::Alive),
             None => by_process(Holder::Unknown),
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn this_process_is_alive() {
-        let me = identity("me@here");
-        assert!(me.pid_started > 0);
-        assert_eq!(started(me.pid), Some(me.pid_started));
-        assert!(!me.boot_id.is_empty());
-    }
-
-    #[test]
-    fn times_of_another_namespace_become_those_of_the_machine() {
-        let shift = Shift::parse("monotonic          -7         500000000\nboottime        86400         0\n");
-        assert_eq!(shift, Shift { monotonic: -6_500_000_000, boot: 86_400_000_000_000 });
-        assert_eq!(shift.ticks(8_640_042), 42);
-        assert_eq!(Shift::parse(""), Shift::default(), "a kernel without such namespaces");
-    }
-
-    #[test]
-    fn a_process_that_waits_to_be_reaped_is_gone() {
-        let mut child = std::process::Command::new("true").spawn().expect("`true` starts");
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while started(child.id()).is_some() {
-            assert!(std::time::Instant::now() < deadline, "`true` ends");
-            std::thread::yield_now();
-        }
-        child.wait().expect("it ended");
     }
 }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{Invalid, StoreError};
 use oodatcaa_core::{Event, EventDraft, History, Kind, event::Actor};
-use oodatcaa_sys::files;
+use oodatcaa_sys::{files, lock::Lock};
 
 /// Space that is set aside behind the journal's end, so that a full disk cannot part a change from its event.
 const RESERVE: u64 = 64 * 1024;
@@ -288,11 +288,10 @@ impl Journal {
     /// somebody took its file away, still append one after the other, and the later one counts on and leaves out what
     /// the other one has told by then.
     pub(super) fn append(&mut self, events: &mut Vec<Event>, durable: bool) -> Result<(), StoreError> {
-        let (mut file, _) = disk::append(&self.path)?;
-        let deadline = Instant::now() + APPENDING;
-        while fs2::FileExt::try_lock_exclusive(&file).is_err() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let open = || disk::append(&self.path).map(|(file, _)| file);
+        let lock = Lock::take(&self.path, Instant::now() + APPENDING, open)?;
+        // Whoever holds it for longer than that is stopped; the change is in the queue by now and has to be told.
+        let mut file = lock.map_or_else(open, |lock| Ok(lock.into_file()))?;
         self.refresh()?;
         if events.first().is_some_and(|first| first.seq <= self.history.seq) {
             events.retain(|event| !super::is_told(&self.history, event));

@@ -189,12 +189,9 @@ pub(super) fn write(path: &Path, lease: &Lease) -> Result<(), StoreError> {
 }
 
 fn put(path: &Path, content: &[u8]) -> Result<(), StoreError> {
-    let directory = path.parent().expect("leases stand in a directory");
     let write = || -> io::Result<()> {
         disk::point("store.lease")?;
-        let mut temporary = disk::temporary(directory)?;
-        io::Write::write_all(temporary.as_file_mut(), content)?;
-        temporary.persist(path).map_err(|error| error.error)?;
+        files::named::write(path, content, files::Durable::No)?;
         disk::point("store.lease.written")
     };
     write().map_err(failed("write the lease", path))

@@ -1,22 +1,20 @@
 //! Locks: the queue's, bounded in time and fair among the threads of a store, and one for each task (R2, R11).
 //!
-//! All are flocks on files that hold nothing. A descriptor is closed to let go, never unlocked, so that a
-//! child which got it by accident is all that could keep the lock.
+//! All are flocks on files that hold nothing.
 
 use std::{
     collections::VecDeque,
-    fs::File,
-    io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use fs2::FileExt;
-
-use super::disk::{self, Stamp, failed};
+use super::disk::{self, failed};
 use crate::StoreError;
-use oodatcaa_sys::files;
+use oodatcaa_sys::{
+    files,
+    lock::{self, Lock},
+};
 
 /// The threads of one store, in the order in which they came.
 #[derive(Debug, Default)]
@@ -64,62 +62,35 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// The lock of every change to queue, leases and journal.
-#[derive(Debug)]
-pub(super) struct QueueLock {
-    file: File,
-    path: PathBuf,
+/// Takes the lock of every change to queue, leases and journal, waiting until the deadline at most.
+pub(super) fn queue_lock(path: &Path, deadline: Instant, started: Instant) -> Result<Lock, StoreError> {
+    Lock::take(path, deadline, || disk::hold(path))?.ok_or_else(|| StoreError::Busy {
+        path: path.into(),
+        waited: started.elapsed(),
+        holder: lock::holder_at(path),
+    })
 }
 
-impl QueueLock {
-    /// Takes it, waiting until the deadline at most.
-    pub(super) fn take(path: &Path, deadline: Instant, started: Instant) -> Result<Self, StoreError> {
-        let mut pause = Duration::from_micros(300);
-        loop {
-            let file = disk::hold(path)?;
-            let holder = if try_exclusive(&file).map_err(failed("lock", path))? {
-                let lock = Self { file, path: path.into() };
-                if lock.is_in_force()? {
-                    return Ok(lock);
-                }
-                None
-            } else {
-                Some(file)
-            };
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                let holder = holder.as_ref().and_then(oodatcaa_sys::locks::holder);
-                return Err(StoreError::Busy { path: path.into(), waited: started.elapsed(), holder });
-            }
-            std::thread::sleep(jittered(pause).min(left));
-            pause = (pause * 3 / 2).min(Duration::from_millis(20));
-        }
-    }
-
-    /// `false` when somebody put another file in its place: then others do not wait for us (R2).
-    pub(super) fn is_in_force(&self) -> Result<bool, StoreError> {
-        is_at(&self.file, &self.path)
-    }
-}
-
-fn is_at(file: &File, path: &Path) -> Result<bool, StoreError> {
-    let ours = Stamp::of(&file.metadata().map_err(failed("look at", path))?);
-    Ok(disk::stamp(path)?.is_some_and(|there| there.is_same_file(&ours)))
-}
-
-fn try_exclusive(file: &File) -> io::Result<bool> {
-    tried(|| FileExt::try_lock_exclusive(file))
-}
-
-fn tried(attempt: impl Fn() -> io::Result<()>) -> io::Result<bool> {
+/// Takes the lock that proves a task's worker alive, held for a whole attempt; only for one who holds the queue lock.
+/// Somebody who holds it without a lease has been superseded: the file is replaced, and what they hold is a lock on
+/// nothing.
+pub(super) fn task_lock(path: &Path) -> Result<Lock, StoreError> {
     loop {
-        match attempt() {
-            Ok(()) => return Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => return Ok(false),
-            Err(error) => return Err(error),
+        if let Some(lock) = Lock::try_take(path, || disk::hold(path))? {
+            return Ok(lock);
         }
+        let holder = lock::holder_at(path);
+        let holder = holder.as_deref().unwrap_or("somebody");
+        log::warn!("{} is held by {holder} without a lease; it is replaced", path.display());
+        files::named::remove(path).map_err(failed("replace", path))?;
     }
+}
+
+/// Tells whether a task's lock is free; `None` when there is no such file. Only for one who holds the queue lock: the
+/// answer is a proof as long as nobody can take it.
+pub(super) fn is_free(path: &Path) -> Result<Option<bool>, StoreError> {
+    let Some((file, _)) = disk::open(path)? else { return Ok(None) };
+    lock::is_held(&file).map(|held| Some(!held)).map_err(failed("lock", path))
 }
 
 /// The tries of one change beside somebody who writes without asking: a few in any case, then until the deadline.
@@ -149,60 +120,13 @@ impl Tries {
             if self.made >= Self::LEAST && Instant::now() >= self.deadline {
                 return false;
             }
-            std::thread::sleep(jittered(self.pause));
+            std::thread::sleep(lock::jittered(self.pause));
             // Never in step with who writes at fixed times, and never so long that few tries are left.
             self.pause = (self.pause * 3 / 2).min(Duration::from_millis(40));
         }
         self.made += 1;
         true
     }
-}
-
-/// Spreads those who wait; the clock's last digits are random enough.
-fn jittered(pause: Duration) -> Duration {
-    let digits = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic).tv_nsec;
-    pause / 2 + pause.mul_f64((digits % 1_000) as f64 / 1_000.0)
-}
-
-/// The lock that proves a task's worker alive, held for a whole attempt.
-#[derive(Debug)]
-pub(super) struct TaskLock {
-    file: File,
-    path: PathBuf,
-}
-
-impl TaskLock {
-    /// Takes it; only for one who holds the queue lock. Somebody who holds it without a lease has been
-    /// superseded: the file is replaced, and what they hold is a lock on nothing.
-    pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
-        loop {
-            let file = disk::hold(path)?;
-            if try_exclusive(&file).map_err(failed("lock", path))? {
-                let lock = Self { file, path: path.into() };
-                if lock.is_in_force()? {
-                    return Ok(lock);
-                }
-            } else {
-                log::warn!(
-                    "{} is held by {} without a lease; it is replaced",
-                    path.display(),
-                    oodatcaa_sys::locks::holder(&file).as_deref().unwrap_or("somebody")
-                );
-                files::named::remove(path).map_err(failed("replace", path))?;
-            }
-        }
-    }
-
-    /// `true` while the path leads to the file that is locked.
-    pub(super) fn is_in_force(&self) -> Result<bool, StoreError> {
-        is_at(&self.file, &self.path)
-    }
-}
-
-/// Whether a task's lock is free; `None` when there is no such file. Only for one who holds the queue lock.
-pub(super) fn is_free(path: &Path) -> Result<Option<bool>, StoreError> {
-    let Some((file, _)) = disk::open(path)? else { return Ok(None) };
-    tried(|| FileExt::try_lock_shared(&file)).map(Some).map_err(failed("lock", path))
 }
 
 #[cfg(test)]
@@ -219,32 +143,20 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("queue.lock");
         let now = Instant::now();
-        let _held = QueueLock::take(&path, now, now).expect("free");
-        let error = QueueLock::take(&path, now + Duration::from_millis(30), now).expect_err("held");
+        let _held = queue_lock(&path, now, now).expect("free");
+        let error = queue_lock(&path, now + Duration::from_millis(30), now).expect_err("held");
         let StoreError::Busy { waited, holder, .. } = error else { panic!("{error:?}") };
         assert!(waited >= Duration::from_millis(30) && waited < Duration::from_secs(5), "{waited:?}");
         assert!(holder.is_some_and(|holder| holder.contains(&std::process::id().to_string())));
     }
 
     #[test]
-    fn a_lock_on_a_file_that_was_removed_is_not_in_force() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("queue.lock");
-        let now = Instant::now();
-        let old = QueueLock::take(&path, now, now).expect("free");
-        std::fs::remove_file(&path).expect("removed");
-        assert!(!old.is_in_force().expect("looked"));
-        let new = QueueLock::take(&path, now, now).expect("another file");
-        assert!(new.is_in_force().expect("looked"));
-    }
-
-    #[test]
     fn a_task_lock_of_somebody_without_a_lease_is_replaced() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("T1.lock");
-        let wedged = TaskLock::take(&path).expect("free");
+        let wedged = task_lock(&path).expect("free");
         assert_eq!(is_free(&path).expect("looked"), Some(false));
-        let new = TaskLock::take(&path).expect("replaced");
+        let new = task_lock(&path).expect("replaced");
         assert!(new.is_in_force().expect("looked") && !wedged.is_in_force().expect("looked"));
         drop(wedged);
         assert_eq!(is_free(&path).expect("looked"), Some(false));

@@ -49,7 +49,7 @@ use self::{
     identity::Machine,
     journal::Journal,
     leases::Leases,
-    lock::{QueueLock, TaskLock, Tries, Turns},
+    lock::{Tries, Turns},
     replace::{Put, Replacement},
     seals::Seals,
 };
@@ -59,7 +59,7 @@ use oodatcaa_core::{
     Beside, ChangeSet, Event, EventDraft, ForeignLease, History, Holder, Kind, LeaseRecord, LeaseState, Now, Owner,
     QueueLease, Snapshot, TaskId, Token, event::Actor, external_edits, history,
 };
-use oodatcaa_sys::{files, project::Identity};
+use oodatcaa_sys::{files, lock::Lock, project::Identity};
 
 /// How long a reader waits for somebody who is in the middle of writing the file in place.
 const PATIENCE: Duration = Duration::from_millis(150);
@@ -106,7 +106,7 @@ struct State {
     /// The ledger of starts, out of reach of what happens to the project's files; a journal of fewer events.
     ledger: Option<Journal>,
     /// The locks of the tasks that this store's owner works on.
-    held: HashMap<TaskId, TaskLock>,
+    held: HashMap<TaskId, Lock>,
     /// Events of commits whose journal line could not be written; they go first.
     pending: Vec<Event>,
     /// Leases that go once these have been written: until then they tell whose the change was (R33).
@@ -176,6 +176,7 @@ impl FileStore {
         if me.is_some() {
             disk::check_owner(&layout.mark())?;
             disk::check_filesystem(layout.root())?;
+            identity::check_clocks(layout.root())?;
         }
         let machine = Machine::this();
         Ok(Self {
@@ -209,10 +210,7 @@ impl FileStore {
 
     fn now() -> Now {
         let mono = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        let seconds = u64::try_from(mono.tv_sec).unwrap_or_default();
-        let nanos = u32::try_from(mono.tv_nsec).unwrap_or_default();
-        let mono = i128::from(seconds) * 1_000_000_000 + i128::from(nanos) - identity::Shift::ours().monotonic;
-        Now::new(Utc::now(), Duration::from_nanos(u64::try_from(mono).unwrap_or_default()))
+        Now::new(Utc::now(), mono.try_into().unwrap_or_default())
     }
 
     /// Reads the queue, or finds that it is as it was.
@@ -314,7 +312,7 @@ impl FileStore {
         let deadline = started + self.options.lock_wait;
         let mut tries = Tries::until(deadline);
         while tries.again() {
-            let lock = QueueLock::take(&self.layout.queue_lock(), deadline, started)?;
+            let lock = lock::queue_lock(&self.layout.queue_lock(), deadline, started)?;
             let state = &mut *self.state();
             match self.look_patiently(state, PATIENCE_TO_WRITE) {
                 Ok(()) => {}
@@ -353,13 +351,13 @@ impl FileStore {
     fn proved_by_locks(
         &self,
         queue: &oodatcaa_core::Queue,
-        held: &HashMap<TaskId, TaskLock>,
+        held: &HashMap<TaskId, Lock>,
         leases: &mut std::collections::BTreeMap<TaskId, LeaseState>,
         now: &Now,
     ) -> Result<(), StoreError> {
         for task in queue.tasks().filter(|task| !leases.contains_key(&task.id)).collect::<Vec<_>>() {
             let QueueLease::Ours { owner, token } = &task.lease else { continue };
-            let ours = held.get(&task.id).map(TaskLock::is_in_force).transpose()? == Some(true);
+            let ours = held.get(&task.id).map(Lock::is_in_force).transpose()? == Some(true);
             if ours || lock::is_free(&self.layout.task_lock(&task.id))? == Some(false) {
                 let until = now.wall.checked_add_signed(chrono::Duration::seconds(60));
                 let lease = ForeignLease {
@@ -488,7 +486,7 @@ impl FileStore {
                 waited: started.elapsed(),
                 holder: Some("other threads of this process".into()),
             })?;
-            let lock = QueueLock::take(&path, deadline, started)?;
+            let lock = lock::queue_lock(&path, deadline, started)?;
             let state = &mut *self.state();
             if committed.is_none() {
                 committed = match self.attempt(state, &lock, decide, how) {
@@ -518,7 +516,7 @@ impl FileStore {
     fn attempt(
         &self,
         state: &mut State,
-        lock: &QueueLock,
+        lock: &Lock,
         decide: &mut dyn FnMut(&Snapshot) -> ChangeSet,
         how: How,
     ) -> Result<Option<Committed>, StoreError> {
@@ -594,7 +592,7 @@ impl FileStore {
     fn heartbeat(
         &self,
         state: &mut State,
-        lock: &QueueLock,
+        lock: &Lock,
         now: Now,
         decide: &mut dyn FnMut(&Snapshot) -> ChangeSet,
         error: StoreError,

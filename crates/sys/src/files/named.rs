@@ -9,7 +9,7 @@ use std::{
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, openat};
 
-use super::{CAREFUL, DIRECTORY, Durable, Entry, FileError, Kind, Place, RECORD, Why};
+use super::{CAREFUL, DIRECTORY, Durable, Entry, FileError, Kind, Place, RECORD, Why, atomic};
 
 /// More than there are names in any directory that is listed whole.
 const MANY: usize = 1_000_000;
@@ -50,6 +50,18 @@ pub fn directories(dir: impl AsRef<Path>) -> impl Iterator<Item = std::ffi::OsSt
 pub fn write(path: &Path, content: impl AsRef<[u8]>, durable: Durable) -> io::Result<()> {
     let (above, name) = split(path);
     Ok(super::write_atomic(above, name, content.as_ref(), durable)?)
+}
+
+/// Writes a file whole with a mode, in the place of whatever bore the name.
+pub fn write_as(path: &Path, content: impl AsRef<[u8]>, mode: u32, durable: Durable) -> io::Result<()> {
+    let (above, name) = split(path);
+    Ok(atomic::put(above, name, content.as_ref(), Mode::from_raw_mode(mode & 0o7777), durable, true)?)
+}
+
+/// Makes a file whole and durable with a mode; fails where the name is taken.
+pub fn write_new(path: &Path, content: impl AsRef<[u8]>, mode: u32) -> io::Result<()> {
+    let (above, name) = split(path);
+    Ok(atomic::put(above, name, content.as_ref(), Mode::from_raw_mode(mode & 0o7777), Durable::Yes, false)?)
 }
 
 /// Opens a file to lock it, made for our eyes only where there is none.

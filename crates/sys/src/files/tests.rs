@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     os::unix::fs::{PermissionsExt as _, symlink},
     path::PathBuf,
     time::{Duration, Instant},
@@ -226,10 +227,10 @@ fn a_directory_swapped_for_a_link_meanwhile_is_never_followed() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let (dir, aside, link) = (root.join("dir"), root.join("aside"), root.join("link"));
-            while !done.load(Ordering::Relaxed) {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
                 symlink(&out, &link).expect("linked");
                 let swap = |from: &Path, to: &Path| {
-                    rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE).expect("swapped");
+                    rustix::fs::renameat_with(CWD, from, CWD, to, rustix::fs::RenameFlags::EXCHANGE).expect("swapped");
                 };
                 swap(&dir, &link);
                 swap(&dir, &link);
@@ -251,7 +252,7 @@ fn a_directory_swapped_for_a_link_meanwhile_is_never_followed() {
                 let _ = remove(&root, Path::new("dir/g"));
             }
         }
-        done.store(true, Ordering::Relaxed);
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     assert_eq!(fs::read_to_string(room.path("out/f")).expect("there"), "theirs");
     assert_eq!(fs::read_dir(room.path("out")).expect("there").count(), 2, "nothing was made there");
