@@ -355,7 +355,7 @@ fn json_line(out: &mut env_logger::fmt::Formatter, role: &str, record: &log::Rec
         }
     }
     let mut facts = Facts(serde_json::Map::new());
-    facts.0.insert("time".into(), oodatcaa_core::change::stamp(chrono::Utc::now()).into());
+    facts.0.insert("time".into(), oodatcaa_core::time::stamp(chrono::Utc::now()).into());
     facts.0.insert("level".into(), record.level().as_str().to_ascii_lowercase().into());
     facts.0.insert("role".into(), role.into());
     facts.0.insert("message".into(), text::many_lines(&record.args().to_string()).into());

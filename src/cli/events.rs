@@ -9,7 +9,7 @@ use super::{
     fail::{Done, exit, nearest, no_task},
     ui::{Column, Item, Table, Tone, Ui},
 };
-use oodatcaa_core::{Event, Kind, change::stamp, text::cut};
+use oodatcaa_core::{Event, Kind, text::cut, time::stamp};
 use oodatcaa_ops::{ErrorKind, Failure};
 
 /// Verbs of `events`.

@@ -12,10 +12,11 @@ use super::{
 };
 use oodatcaa_core::{
     ChangeSet, Snapshot, Workflow,
-    change::stamp,
-    decision::{self, Decision, Topic, Word},
+    decision::{self, Word},
     needs::{self, Need},
+    state::decisions::{Decision, Topic},
     text::{cut, many, one_line},
+    time::stamp,
 };
 use oodatcaa_git::diff;
 use oodatcaa_ops::{Failure, undecided};

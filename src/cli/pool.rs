@@ -10,10 +10,11 @@ use super::{
 use oodatcaa_agent as agent;
 use oodatcaa_core::{
     Snapshot,
-    change::stamp,
     event::Actor,
     pool::{self, PoolState},
+    state,
     text::{cut, duration, one_line},
+    time::stamp,
 };
 use oodatcaa_ops::{ErrorKind, Failure};
 
@@ -38,7 +39,7 @@ pub fn reopen(ctx: &Context, args: &Reopen) -> Done {
         Some(named) => agent::open(&args.pool, named).pool(),
         None => args.pool.clone(),
     };
-    let known = ctx.read()?.snapshot.history.pools.clone();
+    let known = ctx.read()?.snapshot.history.pools.closed.clone();
     let ours: Vec<String> = config.iter().map(|(name, config)| agent::open(name, config).pool()).collect();
     if !known.contains_key(&name) && !ours.contains(&name) {
         let near = nearest(&name, known.keys().chain(&ours).map(String::as_str));
@@ -47,7 +48,7 @@ pub fn reopen(ctx: &Context, args: &Reopen) -> Done {
         return Err(near.into_iter().fold(failure, hint).hint("agentctl status"));
     }
     let changed = decide(ctx, args.dry, |snapshot, _, actor| Ok(pool::reopen(snapshot, &name, actor)))?;
-    let was = changed.before.history.pools.get(&name);
+    let was = changed.before.history.pools.closed.get(&name);
     let is_changed = !changed.changes.is_empty();
     if ctx.ui.json() {
         ctx.ui.value(&json!({
@@ -97,12 +98,12 @@ pub fn sentences(snapshot: &Snapshot) -> Vec<String> {
         let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
         Some(format!("the quota of `{}` {words}{reason}", one_line(name)))
     };
-    snapshot.history.pools.keys().filter_map(sentence).collect()
+    snapshot.history.pools.closed.keys().filter_map(sentence).collect()
 }
 
 /// The same for programs.
 pub fn objects(snapshot: &Snapshot) -> Vec<Value> {
-    let object = |(name, closed): (&String, &pool::Closed)| {
+    let object = |(name, closed): (&String, &state::pools::ClosedPool)| {
         json!({
             "pool": name,
             "state": state(snapshot, name),
@@ -113,5 +114,5 @@ pub fn objects(snapshot: &Snapshot) -> Vec<Value> {
             "limits": closed.limits,
         })
     };
-    snapshot.history.pools.iter().map(object).collect()
+    snapshot.history.pools.closed.iter().map(object).collect()
 }

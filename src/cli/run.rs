@@ -16,10 +16,9 @@ use super::{
     ui::{Column, Item, Table, Tone},
 };
 use oodatcaa_core::{
-    TaskId, Token,
-    change::stamp,
-    manual,
+    TaskId, Token, manual,
     text::{duration, one_line, parse_duration},
+    time::stamp,
 };
 use oodatcaa_ops::{ErrorKind, Failure};
 use oodatcaa_process::{self as process, Ended, Exit, StopCause};

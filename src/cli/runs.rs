@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{context::Context, fail::no_task};
 use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{Event, Kind, Role, RunName, Snapshot, TaskId, Token, change::stamp, lease::LeaseHealth};
+use oodatcaa_core::{Event, Kind, Role, RunName, Snapshot, TaskId, Token, lease::LeaseHealth, time::stamp};
 use oodatcaa_ops::{ErrorKind, Failure};
 use oodatcaa_sys::files;
 

@@ -9,11 +9,10 @@ use super::{
     ui::Tone,
 };
 use oodatcaa_core::{
-    Task,
-    change::stamp,
-    landing,
+    Task, landing,
     lease::LeaseHealth,
     text::{duration, many_lines, one_line},
+    time::stamp,
 };
 
 /// Flags of `show` and `why`.

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::ui::{Item, Tone};
 use oodatcaa_core::{
-    LeaseRecord, LeaseState, QueueLease, RoleRule, Snapshot, Status, Task, Workflow, change::stamp, lease::LeaseHealth,
-    text, why,
+    LeaseRecord, LeaseState, QueueLease, RoleRule, Snapshot, Status, Task, Workflow, lease::LeaseHealth, text,
+    time::stamp, why,
 };
 
 /// A snapshot together with the table of roles.

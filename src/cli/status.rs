@@ -18,12 +18,11 @@ use super::{
 };
 use oodatcaa_config::AgentKind;
 use oodatcaa_core::{
-    LeaseRecord, Role, RoleRule, Task,
-    change::stamp,
-    claim, external_edits,
+    LeaseRecord, Role, RoleRule, Task, claim, external_edits,
     lease::LeaseHealth,
     needs,
     text::{many, one_line, parse_duration},
+    time::stamp,
 };
 use oodatcaa_fleet::pidfile;
 use oodatcaa_ops::Failure;

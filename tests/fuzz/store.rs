@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{
-    ChangeSet, Class, Event, EventDraft, Kind, LeaseRecord, Now, Outcome, Owner, Role, Snapshot, TaskId, Token,
+    ChangeSet, Class, Event, EventDraft, Kind, LeaseRecord, Now, Outcome, Owner, Role, Snapshot, TaskId, Token, Usage,
     Workflow, claim, coordinate, event::Actor, outcome::Retry, pool::Offer, rescue, settle,
 };
 use oodatcaa_store::{
@@ -73,7 +73,7 @@ pub(super) fn is_decided(queue: &std::sync::Arc<oodatcaa_core::Queue>, workflow:
         assert_eq!(changes.leases.len(), 1, "one claim, one lease");
         let taken = given.after(&changes);
         let failed = Outcome::failed(Class::AgentFailed, "x");
-        let settled = settle::decide(&taken, workflow, &lease, &failed, &Retry::default(), &settle::Usage::default());
+        let settled = settle::decide(&taken, workflow, &lease, &failed, &Retry::default(), &Usage::default());
         let after = taken.after(&settled);
         assert!(!after.leases.contains_key(&lease.task_id), "it is given back");
     }
@@ -217,7 +217,7 @@ impl Target for JournalText {
         assert_eq!(history.seq, done.events.last().expect("one").seq);
         let known = (
             history.roles.len().min(2),
-            history.pools.len().min(2),
+            history.pools.closed.len().min(2),
             history.task(&TaskId::parse("A").expect("a good id")).is_some(),
         );
         kind((known, done.events.len().min(4), claimed.is_ok(), whole == input.len()))

@@ -18,7 +18,7 @@ use std::{
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{
     ChangeSet, Event, EventDraft, Kind, Lease, LeaseChange, Member, Owner, Role, Snapshot, Status, TaskId, Token,
-    change::stamp, event::Actor,
+    event::Actor, time::stamp,
 };
 use oodatcaa_store::{
     Store, StoreError,

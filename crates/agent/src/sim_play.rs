@@ -13,7 +13,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::sim_script::{Behaviour, Call, CrashSignal, Edit, Part, spread};
-use oodatcaa_core::{Class, change};
+use oodatcaa_core::{Class, time};
 
 /// Where it plays.
 #[derive(Clone, Debug)]
@@ -136,7 +136,7 @@ fn rate_limited(part: &Part, stage: &Stage, talk: &mut Talk<'_>, err: &mut dyn W
     let words = format!("simulated: too many requests; come back in {seconds} s");
     writeln!(err, "agent-sim: {} on {}: {words}", stage.call.role, stage.call.task)?;
     let wait = chrono::Duration::try_seconds(i64::try_from(seconds).unwrap_or(i64::MAX)).unwrap_or_default();
-    let at = chrono::Utc::now().checked_add_signed(wait).map(change::stamp);
+    let at = chrono::Utc::now().checked_add_signed(wait).map(time::stamp);
     talk.last("error_rate_limited", &words, at)?;
     Ok(Ending::Exit(1))
 }

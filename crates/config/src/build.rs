@@ -12,10 +12,8 @@ use super::{
 };
 use oodatcaa_core::{
     Role, RoleRule, Status, Workflow,
-    budget::{Budgets, Limits},
     outcome::Retry,
-    policy::{Makes, OnRetry, Policy},
-    starts::Bounds,
+    policy::{Bounds, Budgets, Limits, Makes, OnRetry, Policy},
 };
 
 /// The names in a section that holds tables by name.

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{ConfigError, World, layers};
-use oodatcaa_core::change::stamp;
 use oodatcaa_core::layout::Layout;
+use oodatcaa_core::time::stamp;
 use oodatcaa_sys::files::{self, Durable, FileError};
 
 /// Trusts every project for the life of a process, where it is `1` (CI).

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 /// Who waits for themselves, in time and space that grow with places and edges and not with the length of cycles.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Cycles {
+pub(crate) struct Cycles {
     /// For each place of a cycle those of the same cycle that it waits for; empty for all others.
     ahead: Vec<Vec<usize>>,
     /// How many places each cycle has, by the cycle of a place.
@@ -17,11 +17,11 @@ pub(super) struct Cycles {
 
 /// A way from a place back to itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Way {
+pub(crate) struct Way {
     /// The place itself, and those that follow; where `among` says something, the beginning only.
-    pub(super) places: Vec<usize>,
+    pub(crate) places: Vec<usize>,
     /// How many wait for each other, where the whole way is too long to be looked for.
-    pub(super) among: Option<usize>,
+    pub(crate) among: Option<usize>,
 }
 
 /// A place of no cycle.
@@ -35,7 +35,7 @@ const TOLD: usize = 4;
 
 impl Cycles {
     /// Of a graph: for each place those that it waits for.
-    pub(super) fn of(ahead: &[Vec<usize>]) -> Self {
+    pub(crate) fn of(ahead: &[Vec<usize>]) -> Self {
         let part = parts(ahead);
         let mut sizes = vec![0; ahead.len()];
         part.iter().for_each(|&part| sizes[part] += 1);
@@ -49,7 +49,7 @@ impl Cycles {
     }
 
     /// The shortest way from a place back to itself, or how it begins; `None` when there is none.
-    pub(super) fn way(&self, place: usize) -> Option<Way> {
+    pub(crate) fn way(&self, place: usize) -> Option<Way> {
         if *self.cycle.get(place)? == FREE {
             return None;
         }
@@ -84,13 +84,13 @@ impl Cycles {
 
 /// For every place that something more urgent waits for, over whatever it may be, the most urgent of those.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Urged {
+pub(crate) struct Urged {
     by: HashMap<usize, usize>,
 }
 
 impl Urged {
     /// Of a graph, and of what each place has for a priority of its own; small ones are urgent.
-    pub(super) fn of(ahead: &[Vec<usize>], priority: impl Fn(usize) -> i64) -> Self {
+    pub(crate) fn of(ahead: &[Vec<usize>], priority: impl Fn(usize) -> i64) -> Self {
         let mut by = HashMap::new();
         if ahead.iter().all(Vec::is_empty) {
             return Self { by };
@@ -117,7 +117,7 @@ impl Urged {
     }
 
     /// Who lends a place its urgency.
-    pub(super) fn by(&self, place: usize) -> Option<usize> {
+    pub(crate) fn by(&self, place: usize) -> Option<usize> {
         self.by.get(&place).copied()
     }
 }

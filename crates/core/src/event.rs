@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Role, TaskId, Token};
+use crate::{Role, TaskId, Token};
 
 macro_rules! kinds {
     ($($name:ident = $text:literal: $doc:literal),* $(,)?) => {
@@ -169,13 +169,25 @@ impl EventDraft {
 
     /// About the attempt of this lease.
     #[must_use]
-    pub fn lease(mut self, lease: &super::Lease) -> Self {
+    pub fn lease(mut self, lease: &crate::Lease) -> Self {
         self.task = Some(lease.task_id.clone());
         self.role = Some(lease.role.clone());
         self.attempt = Some(lease.attempt);
         self.token = Some(lease.token);
         self.simulated = lease.simulated;
         self
+    }
+
+    /// A claim: all of it stands in the lease.
+    pub(crate) fn claimed(lease: &crate::Lease) -> Self {
+        Self::new(Kind::LeaseAcquired, Actor::Worker(lease.owner.clone()))
+            .lease(lease)
+            .with("owner", lease.owner.as_str())
+            .with("ttl_seconds", lease.ttl_seconds)
+            .with("by", lease.by.as_str())
+            .with("pool", lease.pool.as_str())
+            .with("probe", Some(true).filter(|_| lease.probe))
+            .with("run", Some(lease.run.as_str()).filter(|run| !run.is_empty()))
     }
 
     /// One more fact; an absent value is left out.

@@ -8,86 +8,7 @@ use std::{fmt, time::Duration};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Now, Role, Status, TaskId, text};
-
-/// The fencing number of a claim: greater than every one before it for the same task (R10).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Token(pub u64);
-
-impl Token {
-    /// What is beyond, no claim has reached on its own: somebody made it up.
-    const PLAUSIBLE: Self = Self(1 << 40);
-
-    /// The same for the journal, where there is room for those that follow the greatest of the above.
-    pub(super) const PLAUSIBLE_TOLD: Self = Self(1 << 41);
-
-    /// Tokens that follow one another so closely are believed wherever they stand.
-    const NEAR: u64 = 1_000;
-
-    /// Whether this may be a token, `known` being the greatest that is believed so far. What is not believed is
-    /// passed over, so that nobody can have the numbers begin again by writing a great one somewhere.
-    pub fn is_plausible(self, known: Self) -> bool {
-        self <= Self::PLAUSIBLE || self.0 <= known.0.saturating_add(Self::NEAR)
-    }
-
-    /// The greatest that can be believed of one that is known and of others.
-    pub fn greatest(known: Self, others: impl IntoIterator<Item = Self>) -> Self {
-        let mut others: Vec<Self> = others.into_iter().collect();
-        others.sort_unstable();
-        others.into_iter().fold(known, |known, token| if token.is_plausible(known) { token.max(known) } else { known })
-    }
-}
-
-impl fmt::Display for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// The name of an attempt's directory below its task's: the token, and random digits where something lay in the
-/// token's own place already, so that nothing that was there before speaks for the attempt (R27).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RunName(String);
-
-impl RunName {
-    /// The name that scripts know.
-    pub fn of(token: Token) -> Self {
-        Self(token.to_string())
-    }
-
-    /// Another name for the same attempt, told apart by random digits.
-    pub fn beside(token: Token, random: u64) -> Self {
-        Self(format!("{token}-{random:016x}"))
-    }
-
-    /// Reads a name as it stands in leases, in the journal and in directories; anything else is none.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (token, random) = text.split_once('-').map_or((text, None), |(token, random)| (token, Some(random)));
-        let is_token = token.parse::<u64>().is_ok_and(|number| number.to_string() == token);
-        let is_random = |text: &str| {
-            (6..=16).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        };
-        (is_token && random.is_none_or(is_random)).then(|| Self(text.into()))
-    }
-
-    /// The attempt's token.
-    pub fn token(&self) -> Token {
-        let digits = self.0.split('-').next().unwrap_or_default();
-        Token(digits.parse().unwrap_or_default())
-    }
-
-    /// As text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for RunName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
+use crate::{Now, Role, RunName, Status, TaskId, Token, text};
 
 /// Who a worker is: its tag for people and the facts that prove it alive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -351,59 +272,18 @@ pub const LONGEST: chrono::Duration = chrono::Duration::hours(24);
 const AHEAD: chrono::Duration = chrono::Duration::minutes(1);
 
 /// Whether a lease counts that says to last until then. Nobody holds a task for ever by writing a far time.
-pub(super) fn lasts(now: DateTime<Utc>, until: DateTime<Utc>) -> bool {
+pub(crate) fn lasts(now: DateTime<Utc>, until: DateTime<Utc>) -> bool {
     now < until && until <= now + LONGEST + AHEAD
 }
 
 fn silent_for(time: Duration) -> String {
-    format!("no heartbeat for {}", super::text::duration(time))
+    format!("no heartbeat for {}", crate::text::duration(time))
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use crate::change::tests::now_at;
-
-    pub(crate) fn lease(task: &str, role: &Role, token: u64) -> Lease {
-        let now = now_at(1_000);
-        Lease {
-            task_id: TaskId::parse(task).expect("a good id"),
-            role: role.clone(),
-            owner: "w@h".into(),
-            token: Token(token),
-            run: String::new(),
-            attempt: 1,
-            started_at: now.wall,
-            ttl_seconds: 600,
-            heartbeat_at: now.wall,
-            host: "h".into(),
-            boot_id: "b".into(),
-            pid: 7,
-            pid_started: 9,
-            pgid: None,
-            heartbeat_mono_ms: now.mono_ms(),
-            by: "cmd".into(),
-            simulated: false,
-            pool: String::new(),
-            probe: false,
-            stop: None,
-            landing: None,
-        }
-    }
-
-    #[test]
-    fn a_token_that_nobody_can_have_counted_to_is_believed_only_beside_one_that_is() {
-        let Token(most) = Token::PLAUSIBLE;
-        assert!(Token(most).is_plausible(Token(0)) && !Token(most + 1).is_plausible(Token(0)));
-        assert!(
-            Token(most + 1_001).is_plausible(Token(most + 1)) && !Token(most + 1_002).is_plausible(Token(most + 1))
-        );
-        assert_eq!(
-            (most, Token::PLAUSIBLE_TOLD),
-            (1 << 40, Token(2 * most)),
-            "the journal has room for those after it"
-        );
-    }
+    use crate::testing::{lease, now_at};
 
     #[test]
     fn who_asked_for_an_end_is_told_with_what_they_said_if_anything() {
@@ -414,22 +294,6 @@ pub(crate) mod tests {
             (said("").to(), StopRequest { cancel: true, ..said("") }.to()),
             (Status::BLOCKED, Status::CANCELLED)
         );
-    }
-
-    #[test]
-    fn the_name_of_a_run_is_read_as_it_was_written_and_nothing_else_is_one() {
-        for name in [RunName::of(Token(7)), RunName::beside(Token(7), 0xbeef)] {
-            assert_eq!(RunName::parse(&name.to_string()), Some(name.clone()));
-            assert_eq!((name.to_string().as_str(), name.token()), (name.as_str(), Token(7)));
-        }
-        let mut mine = lease("T", &Role::BUILDER, 7);
-        for (run, name) in [("7", "7"), ("7-beefbeef", "7-beefbeef"), ("8-beefbeef", "7"), ("../8", "7"), ("", "7")] {
-            mine.run = run.into();
-            assert_eq!(mine.run_name().as_str(), name, "{run}");
-        }
-        for other in ["", "07", "+7", "-7", "7-", "7-beef", "7-BEEFBEEF", "7-0123456789abcdef0", "7/../8", "7 "] {
-            assert_eq!(RunName::parse(other), None, "{other}");
-        }
     }
 
     fn held(holder: Holder) -> LeaseState {

@@ -6,40 +6,43 @@
 #![deny(clippy::disallowed_methods, reason = "the rules see a snapshot and nothing of the world, in their tests too")]
 #![deny(clippy::disallowed_types, reason = "the rules see a snapshot and nothing of the world, in their tests too")]
 
-pub mod budget;
 pub mod change;
-pub mod children;
-pub mod claim;
-pub mod coordinate;
 mod cycles;
-pub mod decision;
 pub mod environment;
 pub mod event;
-pub mod external_edits;
-pub mod history;
-pub mod landing;
 pub mod layout;
 pub mod lease;
-pub mod manual;
+mod member;
 pub mod needs;
 pub mod outcome;
 pub mod policy;
-pub mod pool;
+mod problems;
 pub mod queue;
-pub mod rescue;
+mod rules;
 pub mod seal;
-pub mod settle;
-pub mod starts;
+mod snapshot;
+pub mod state;
+mod status;
 pub mod task;
+#[cfg(test)]
+mod testing;
 pub mod text;
+pub mod time;
+mod token;
 pub mod why;
 pub mod workflow;
 
-pub use change::{Beside, ChangeSet, LeaseChange, Member, NewTask, Now, Snapshot, TaskEdit};
+pub use change::{ChangeSet, LeaseChange, NewTask, TaskEdit};
 pub use event::{Event, EventDraft, Kind};
-pub use history::History;
-pub use lease::{ForeignLease, Holder, Lease, LeaseRecord, LeaseState, Owner, RunName, Token};
+pub use lease::{ForeignLease, Holder, Lease, LeaseRecord, LeaseState, Owner};
+pub use member::Member;
 pub use outcome::{Class, Outcome};
 pub use queue::{Problem, Queue};
+pub use rules::{budget, children, claim, coordinate, decision, external_edits, landing, manual, pool, rescue, settle};
+pub use snapshot::{Beside, Snapshot};
+pub use state::{History, Usage};
+pub use status::{Role, Status};
 pub use task::{QueueLease, Task, TaskId};
-pub use workflow::{Role, RoleRule, Status, Workflow};
+pub use time::Now;
+pub use token::{RunName, Token};
+pub use workflow::{RoleRule, Workflow};

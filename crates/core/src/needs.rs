@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::{
-    Role, Snapshot, TaskId, Workflow,
-    decision::Decision,
-    external_edits,
+use crate::{
+    Role, Snapshot, TaskId, Workflow, external_edits,
+    state::decisions::{Decision, Topic},
     text::{many, one_line},
     why::{self, Cause, Explainer},
 };
@@ -129,7 +128,7 @@ pub fn list<'a>(snapshot: &'a Snapshot, workflow: &'a Workflow, invalid: Option<
     for decision in snapshot.history.decisions.open() {
         let cause = Cause::Decision(decision.id.clone());
         let next = match decision.topic {
-            super::decision::Topic::Question => format!("agentctl answer {} TEXT", decision.id),
+            Topic::Question => format!("agentctl answer {} TEXT", decision.id),
             _ => format!("agentctl approve {}", decision.id),
         };
         let mut words = decision.question.clone();
@@ -174,9 +173,8 @@ mod tests {
     use super::*;
     use crate::{
         Status,
-        change::tests::{now_at, snapshot},
-        claim::tests::{id, task, with_limit},
-        history::{self, Pause, RoleHistory},
+        state::{self, Pause, RoleHistory},
+        testing::{id, now_at, snapshot, task, with_limit},
     };
     use std::sync::Arc;
 
@@ -198,8 +196,7 @@ mod tests {
         role(Role::TESTER);
         let mut later = task("D", Status::READY);
         later.not_before = Some(now_at(9_000).wall);
-        all.queue =
-            Arc::new(super::super::Queue::of(vec![task("A", Status::READY), later, task("C", Status::BLOCKED)]));
+        all.queue = Arc::new(crate::Queue::of(vec![task("A", Status::READY), later, task("C", Status::BLOCKED)]));
         let expected =
             [("role:builder".into(), "paused", 2), ("role:tester".into(), "paused", 0), ("C".into(), "task", 1)];
         assert_eq!(seen(&all), expected);
@@ -210,11 +207,11 @@ mod tests {
     #[test]
     fn what_was_in_the_way_again_and_again_is_told_and_tried_all_the_same() {
         let mut all = snapshot(vec![task("A", Status::READY)]);
-        for (waits, told) in [(history::PATIENCE - 1, 0), (history::PATIENCE, 1)] {
+        for (waits, told) in [(state::PATIENCE - 1, 0), (state::PATIENCE, 1)] {
             for not_before in [None, Some(now_at(9_000).wall)] {
                 let mut task = task("A", Status::READY);
                 (task.not_before, task.blocked_reason) = (not_before, Some("another git holds x.lock".into()));
-                all.queue = Arc::new(super::super::Queue::of(vec![task]));
+                all.queue = Arc::new(crate::Queue::of(vec![task]));
                 Arc::make_mut(&mut all.history).tasks.entry(id("A")).or_default().waits = waits;
                 let workflow = Workflow::shipped();
                 let listed = list(&all, &workflow, None);

@@ -225,7 +225,7 @@ impl Default for Retry {
 }
 
 /// `first · 2ⁿ⁻¹`, at most `longest`; n from 1.
-pub(super) fn doubled(first: Duration, longest: Duration, n: u32) -> Duration {
+pub(crate) fn doubled(first: Duration, longest: Duration, n: u32) -> Duration {
     let factor = 1u32.checked_shl(n.saturating_sub(1).min(31)).unwrap_or(u32::MAX);
     first.saturating_mul(factor).min(longest)
 }

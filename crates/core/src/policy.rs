@@ -2,11 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{
-    Role,
-    budget::{Budgets, Limits},
-    starts::Bounds,
-};
+use serde_json::Value;
+
+use crate::{Role, outcome, text};
 
 /// What holds for every role.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,4 +63,126 @@ impl Default for Policy {
             broken: None,
         }
     }
+}
+
+/// How often, how deep and how many: where everything ends, whatever agents answer (R26).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Starts of agents for one task before a human is asked; 12.
+    pub starts: u32,
+    /// How deep planners may plan: children are the first generation; 3.
+    pub generations: u32,
+    /// Children, and theirs, that planners may make of one task; 30.
+    pub children: u32,
+    /// The first wait before a further start; `retry.backoff`.
+    pub backoff: std::time::Duration,
+    /// The longest; `retry.backoff_max`.
+    pub backoff_max: std::time::Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        let retry = outcome::Retry::default();
+        Self { starts: 12, generations: 3, children: 30, backoff: retry.backoff, backoff_max: retry.backoff_max }
+    }
+}
+
+impl Bounds {
+    /// The wait between a task's last start and the next after so many: none for the first half of what is allowed,
+    /// then more and more, however each of them ended.
+    pub fn pace(&self, starts: u32) -> std::time::Duration {
+        match starts.checked_sub(self.starts.div_ceil(2)) {
+            None | Some(0) => std::time::Duration::ZERO,
+            Some(n) => outcome::doubled(self.backoff, self.backoff_max, n),
+        }
+    }
+}
+
+/// A limit, or an amount spent, in one unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unit {
+    /// Tokens read and written.
+    Tokens,
+    /// Millionths of a dollar.
+    Money,
+    /// Milliseconds on the wall clock.
+    Wall,
+    /// Turns of the conversation.
+    Turns,
+    /// Starts of agents.
+    Starts,
+}
+
+impl Unit {
+    pub(crate) const ALL: [Unit; 5] = [Self::Tokens, Self::Money, Self::Wall, Self::Turns, Self::Starts];
+
+    /// The word in events and in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Tokens => "tokens",
+            Self::Money => "usd",
+            Self::Wall => "wall",
+            Self::Turns => "turns",
+            Self::Starts => "starts",
+        }
+    }
+
+    /// An amount, for people.
+    pub fn shown(self, amount: u64) -> String {
+        match self {
+            Self::Tokens => format!("{amount} tokens"),
+            Self::Money => format!("${:.2}", amount as f64 / 1e6),
+            Self::Wall => text::duration(Duration::from_secs(amount / 1_000)),
+            Self::Turns => text::many(usize::try_from(amount).unwrap_or(usize::MAX), "turn"),
+            Self::Starts => text::many(usize::try_from(amount).unwrap_or(usize::MAX), "start"),
+        }
+    }
+
+    pub(crate) fn json(self, amount: u64) -> Value {
+        match self {
+            Self::Tokens | Self::Turns | Self::Starts => amount.into(),
+            Self::Money => (amount as f64 / 1e6).into(),
+            Self::Wall => (amount as f64 / 1e3).into(),
+        }
+    }
+}
+
+/// Limits of one scope; `None` for no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Tokens read and written.
+    pub tokens: Option<u64>,
+    /// Millionths of a dollar.
+    pub micros: Option<u64>,
+    /// Time on the wall clock.
+    pub wall: Option<Duration>,
+    /// Turns of the conversation.
+    pub turns: Option<u32>,
+    /// Starts of agents; of a day, of all roles or of one.
+    pub starts: Option<u32>,
+}
+
+impl Limits {
+    pub(crate) fn of(&self, unit: Unit) -> Option<u64> {
+        match unit {
+            Unit::Tokens => self.tokens,
+            Unit::Money => self.micros,
+            Unit::Wall => self.wall.map(|wall| u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)),
+            Unit::Turns => self.turns.map(u64::from),
+            Unit::Starts => self.starts.map(u64::from),
+        }
+    }
+}
+
+/// The limits of every scope.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budgets {
+    /// Of one attempt.
+    pub attempt: Limits,
+    /// Of all attempts on one task.
+    pub task: Limits,
+    /// Of all attempts of one role on one day.
+    pub role: Limits,
+    /// Of all attempts on one day.
+    pub day: Limits,
 }

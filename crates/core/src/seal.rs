@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::{Event, Kind, change::stamp, starts};
+use crate::{Event, Kind, time::stamp};
 
 /// The member of an event's data that holds its seal.
 pub const MEMBER: &str = "seal";
@@ -70,6 +70,14 @@ impl std::fmt::Debug for Key {
     }
 }
 
+/// The verbs by which a human lets a task start anew.
+const VERBS: [&str; 3] = ["retry", "move", "unblock"];
+
+/// Tells whether a human who says this lets a task start anew.
+pub(crate) fn starts_anew(verb: &str) -> bool {
+    VERBS.contains(&verb)
+}
+
 fn by_human(event: &Event) -> bool {
     event.actor.starts_with("human:")
 }
@@ -80,7 +88,7 @@ pub fn allows(event: &Event) -> bool {
         Kind::DecisionResolved => event.text("verdict") != Some("rejected"),
         Kind::WorkerResumed | Kind::AgentResumed => true,
         // A person lets a task start anew, or takes a queue file for the truth.
-        Kind::TaskMoved | Kind::TaskUpdated => by_human(event) && event.text("verb").is_some_and(starts::is_anew),
+        Kind::TaskMoved | Kind::TaskUpdated => by_human(event) && event.text("verb").is_some_and(starts_anew),
         Kind::QueueValid => by_human(event) && event.data.contains_key("statuses"),
         _ => false,
     }

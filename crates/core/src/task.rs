@@ -7,7 +7,7 @@ use std::{borrow::Borrow, fmt, sync::Arc};
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
-use super::{Status, Token};
+use crate::{Status, Token, text};
 
 /// A task id that may become a file name: `[A-Za-z0-9._-]{1,128}`, no leading dot or dash (R5).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -248,6 +248,9 @@ impl Task {
         hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// The longest title, in characters.
+    pub const LONGEST_TITLE: usize = 300;
+
     /// The priority of a task that names none.
     pub const DEFAULT_PRIORITY: i64 = 100;
 
@@ -259,6 +262,11 @@ impl Task {
     /// `true` when its work starts with testing (`Test…`).
     pub fn is_test(&self) -> bool {
         self.kind_starts(&["test"])
+    }
+
+    /// Returns where its text comes from, for people.
+    pub(crate) fn source_words(&self) -> String {
+        text::cut(&self.source.as_deref().map_or("somebody who is not trusted".into(), text::one_line), 200)
     }
 
     fn kind_starts(&self, prefixes: &[&str]) -> bool {

@@ -3,98 +3,11 @@
 //! The table is data: five roles ship, a project may change them and add its own. What an
 //! attempt's outcome means for a task is decided in `settle`, from this table.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Queue, policy::Policy};
-
-/// A status word of the queue file. Any word is kept; only those in the [`Workflow`] are acted on.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Status(Cow<'static, str>);
-
-/// A role's name.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Role(Cow<'static, str>);
-
-macro_rules! word {
-    ($type:ident { $($name:ident = $text:literal),* $(,)? }) => {
-        #[expect(missing_docs, reason = "each constant is the word it is named after")]
-        impl $type {
-            $(pub const $name: $type = $type(Cow::Borrowed($text));)*
-        }
-
-        impl $type {
-            /// Wraps a word as it stands in a file.
-            pub fn new(word: impl Into<String>) -> Self {
-                let word = word.into();
-                match word.as_str() {
-                    $($text => Self::$name,)*
-                    _ => Self(Cow::Owned(word)),
-                }
-            }
-
-            /// The word itself.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
-            }
-        }
-
-        impl fmt::Debug for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&self.0, f)
-            }
-        }
-    };
-}
-
-word!(Status {
-    NEEDS_PLAN = "needs_plan",
-    PLANNING = "planning",
-    PLANNING_COMPLETE = "planning_complete",
-    READY = "ready",
-    IN_PROGRESS = "in_progress",
-    AWAITING_TEST = "awaiting_test",
-    TESTING = "testing",
-    NEEDS_ADAPT = "needs_adapt",
-    ADAPTING = "adapting",
-    READY_FOR_INTEGRATOR = "ready_for_integrator",
-    INTEGRATING = "integrating",
-    BLOCKED = "blocked",
-    NEEDS_MANUAL = "needs_manual",
-    FAILED = "failed",
-    CANCELLED = "cancelled",
-    DONE = "done",
-    COMPLETED = "completed",
-});
-
-word!(Role {
-    PLANNER = "planner",
-    BUILDER = "builder",
-    TESTER = "tester",
-    REFINER = "refiner",
-    INTEGRATOR = "integrator",
-});
-
-impl Status {
-    /// `done`, also under its old name `completed`.
-    pub fn is_done(&self) -> bool {
-        *self == Self::DONE || *self == Self::COMPLETED
-    }
-
-    /// Nothing more will happen to the task unless a human says so.
-    pub fn is_finished(&self) -> bool {
-        self.is_done() || *self == Self::CANCELLED
-    }
-}
+use crate::{Queue, Role, Status, policy::Policy};
 
 /// One row of the table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,7 +61,7 @@ pub enum BadWorkflow {
     Finished(Role, Status),
     /// A role whose name cannot be a file name.
     #[error("role name `{0}` {1}")]
-    Name(Role, super::task::BadId),
+    Name(Role, crate::task::BadId),
 }
 
 impl Workflow {
@@ -187,7 +100,7 @@ impl Workflow {
     /// Checks a table: one working status per role, nothing taken that is being worked in.
     pub fn new(rules: Vec<RoleRule>) -> Result<Self, BadWorkflow> {
         for (at, rule) in rules.iter().enumerate() {
-            if let Err(bad) = super::TaskId::parse(rule.role.as_str()) {
+            if let Err(bad) = crate::TaskId::parse(rule.role.as_str()) {
                 return Err(BadWorkflow::Name(rule.role.clone(), bad));
             }
             for status in [&rule.takes, &rule.works] {
@@ -227,7 +140,7 @@ impl Workflow {
     }
 
     /// Whether a role would merge the task's branch, so that no agent is started.
-    pub fn merges(&self, rule: &RoleRule, task: &super::Task) -> bool {
+    pub fn merges(&self, rule: &RoleRule, task: &crate::Task) -> bool {
         self.policy.merges && rule.merges() && task.branch.is_some()
     }
 
@@ -267,7 +180,7 @@ impl Workflow {
     }
 
     /// Where the work of a task starts when nothing holds it any more (R8).
-    pub fn start(&self, task: &super::Task, has_children: bool) -> Status {
+    pub fn start(&self, task: &crate::Task, has_children: bool) -> Status {
         if task.is_build() {
             Status::READY
         } else if task.is_test() {
@@ -294,6 +207,13 @@ impl Workflow {
                     || rule.done_with_children.as_ref() == Some(status)
                     || rule.replan.as_ref() == Some(status)
             })
+    }
+
+    /// Tells whether a status keeps a task from being worked on, which is safe whoever set it; so is a word that nobody
+    /// knows.
+    pub(crate) fn holds_back(&self, status: &Status) -> bool {
+        let aside = [Status::CANCELLED, Status::BLOCKED, Status::NEEDS_MANUAL, Status::FAILED];
+        aside.contains(status) || !self.knows(status)
     }
 
     /// Every word that [`Workflow::knows`], in the order of the table, without repeats.

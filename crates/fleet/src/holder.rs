@@ -13,7 +13,7 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use oodatcaa_core::change::stamp;
+use oodatcaa_core::time::stamp;
 use oodatcaa_sys::identity;
 use oodatcaa_sys::project::Identity;
 

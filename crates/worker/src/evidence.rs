@@ -13,7 +13,7 @@ use oodatcaa_agent::{
     result::{self, Answer},
 };
 use oodatcaa_config::GateConfig;
-use oodatcaa_core::{ChangeSet, Class, EventDraft, Kind, Outcome, Task, environment, history::GATE, settle, text};
+use oodatcaa_core::{ChangeSet, Class, EventDraft, Kind, Outcome, Task, environment, state::GATE, text};
 use oodatcaa_git::{Author, Directory, Workspace, WorkspaceError, prune, trailers};
 use oodatcaa_process::{Ended, Invocation, Limits, Shim, StopCause};
 use oodatcaa_sys::files;
@@ -374,7 +374,7 @@ pub(super) fn execute(run: &mut Run, name: &str, gate: &GateConfig, cwd: &Path, 
         .with("tried", Some(suffix).filter(|suffix| !suffix.is_empty()))
         .with("exit", words.as_str());
     let mine = run.assignment.lease.clone();
-    let noted = run.shared.store.transact(&mut |snapshot| match settle::superseded(snapshot, &mine) {
+    let noted = run.shared.store.transact(&mut |snapshot| match snapshot.supersedes(&mine) {
         true => ChangeSet::none(),
         false => ChangeSet { events: vec![event.clone()], ..ChangeSet::none() },
     });

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use super::{chain, run::Run};
-use oodatcaa_core::{ChangeSet, EventDraft, Kind, Lease, LeaseChange, LeaseRecord, change::stamp, settle};
+use oodatcaa_core::{ChangeSet, EventDraft, Kind, Lease, LeaseChange, LeaseRecord, time::stamp};
 
 /// An attempt that is over sooner tells its start together with its end, in one commit.
 pub(super) const SOON: Duration = Duration::from_millis(30);
@@ -43,7 +43,7 @@ impl Run {
     fn note_start(&mut self, event: &EventDraft) {
         let (mine, pgid) = (self.lease().clone(), self.lease().pgid);
         let noted = self.shared.store.renew(&mut |snapshot| {
-            if settle::superseded(snapshot, &mine) {
+            if snapshot.supersedes(&mine) {
                 return ChangeSet::none();
             }
             let mut changes = ChangeSet { events: vec![event.clone()], ..ChangeSet::none() };
@@ -74,7 +74,7 @@ impl Run {
             let Some(LeaseRecord::Ours(lease)) = snapshot.leases.get(&mine.task_id).map(|held| &held.record) else {
                 return ChangeSet::none();
             };
-            if settle::superseded(snapshot, &mine) {
+            if snapshot.supersedes(&mine) {
                 return ChangeSet::none();
             }
             refused = false;

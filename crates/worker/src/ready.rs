@@ -17,7 +17,7 @@ use super::{
 };
 use oodatcaa_agent::prompt::{self, PromptError};
 use oodatcaa_config::{Commits, Trust, trust};
-use oodatcaa_core::{Class, Outcome, history::PATIENCE};
+use oodatcaa_core::{Class, Outcome, state::PATIENCE};
 use oodatcaa_git::{self as workspace, Workspace, WorkspaceError, git::GitError};
 use oodatcaa_sys::files::{self, Durable, FileError, Why};
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Shared, Worker, chain, run::Run};
 use oodatcaa_core::{
-    ChangeSet, EventDraft, Kind, Lease, Outcome, Snapshot, TaskId, Token, outcome::Policy, settle, text,
+    ChangeSet, EventDraft, Kind, Lease, Outcome, Snapshot, TaskId, Token, Usage, outcome::Policy, settle, text,
 };
 use oodatcaa_store::StoreError;
 
@@ -12,7 +12,7 @@ use oodatcaa_store::StoreError;
 pub(super) struct Settlement {
     lease: Lease,
     outcome: Outcome,
-    facts: settle::Usage,
+    facts: Usage,
     /// That it started, if the journal has not been told yet.
     start: Option<EventDraft>,
     /// What the agent decided and wanted others to know.
@@ -43,7 +43,7 @@ impl Run {
     /// The attempt's end, for the main loop to settle.
     pub(super) fn settlement(&mut self, outcome: Outcome) -> Settlement {
         let seen = self.record.seen.clone().unwrap_or_default();
-        let facts = settle::Usage {
+        let facts = Usage {
             tokens_in: seen.tokens_in,
             tokens_out: seen.tokens_out,
             cached: seen.tokens_cached,
@@ -78,11 +78,11 @@ impl Settlement {
     fn decide(&self, snapshot: &Snapshot, shared: &Shared) -> ChangeSet {
         let retry = &shared.setup.config.retry;
         let mut changes = ChangeSet::none();
-        if let Some(start) = self.start.clone().filter(|_| !settle::superseded(snapshot, &self.lease)) {
+        if let Some(start) = self.start.clone().filter(|_| !snapshot.supersedes(&self.lease)) {
             changes.event(start);
         }
         let end = settle::decide(snapshot, shared.workflow(), &self.lease, &self.outcome, retry, &self.facts);
-        let superseded = settle::superseded(snapshot, &self.lease);
+        let superseded = snapshot.supersedes(&self.lease);
         changes.then(end);
         changes.events.extend(self.words.iter().filter(|_| !superseded).cloned());
         changes

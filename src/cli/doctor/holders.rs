@@ -11,7 +11,7 @@ use super::{
     DoctorContext,
     check::{Check, Checks, Group},
 };
-use oodatcaa_core::{change::stamp, text};
+use oodatcaa_core::{text, time::stamp};
 use oodatcaa_ops::quoted;
 use oodatcaa_sys::{
     files::{self, Kind},

@@ -15,7 +15,7 @@ use anstream::{AutoStream, ColorChoice};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use oodatcaa_core::{change::stamp, text};
+use oodatcaa_core::{text, time::stamp};
 use oodatcaa_ops::{ErrorKind, Failure};
 
 mod screen;

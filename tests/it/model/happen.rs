@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use oodatcaa_core::{
-    ChangeSet, LeaseState, TaskId, Token, claim, event::Actor, external_edits, manual, rescue, settle,
-};
+use oodatcaa_core::{ChangeSet, LeaseState, TaskId, Token, claim, event::Actor, external_edits, manual, rescue};
 
 use super::{
     walk::{Careless, Fleet, Happens, TTL, Verb, blank},
@@ -84,7 +82,7 @@ impl Fleet {
                 let mine = world.workers[*at].run.as_ref().expect("running").lease.clone();
                 let seen = world.snapshot(Some(world.workers[*at].pid));
                 let Some(lease) = seen.leases.get(&mine.task_id).and_then(LeaseState::ours) else { return false };
-                if settle::superseded(&seen, &mine) || lease.silence(&seen.now) < TTL / 3 {
+                if seen.supersedes(&mine) || lease.silence(&seen.now) < TTL / 3 {
                     return false;
                 }
                 let beaten = lease.beaten(&seen.now);

@@ -14,7 +14,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use oodatcaa_core::{
     ChangeSet, EventDraft, History, Lease, LeaseChange, Member, Queue, QueueLease, Role, Status, TaskId,
-    history::TaskHistory, lease::StopRequest,
+    lease::StopRequest, state::TaskHistory,
 };
 use serde_json::Value;
 

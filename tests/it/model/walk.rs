@@ -10,7 +10,7 @@ use std::{
 
 use oodatcaa_core::{
     ChangeSet, Holder, Lease, LeaseState, Member, Outcome, Owner, QueueLease, Role, RoleRule, Snapshot, Status, TaskId,
-    Workflow,
+    Usage, Workflow,
     claim::{self, Claimant},
     coordinate, external_edits,
     outcome::{Class, Retry},
@@ -234,7 +234,7 @@ impl Fleet {
         if self.careless == Some(Careless::Unfenced) {
             forget_newer(&mut seen, lease);
         }
-        let changes = settle::decide(&seen, &self.workflow, lease, &outcome, &retry(), &settle::Usage::default());
+        let changes = settle::decide(&seen, &self.workflow, lease, &outcome, &retry(), &Usage::default());
         let id = &lease.task_id;
         let moves = changes.edits.iter().any(|edit| edit.task == *id && edit.set.contains_key(&Member::Status));
         (changes, Some(Settled { lease: lease.clone(), moves, done: *said == Said::Done }))
@@ -244,7 +244,7 @@ impl Fleet {
     pub(super) fn trouble(world: &World, run: &Run) -> Option<Said> {
         let seen = world.snapshot(None);
         let lease = &run.lease;
-        if settle::superseded(&seen, lease) {
+        if seen.supersedes(lease) {
             return Some(Said::Superseded);
         }
         let held = seen.leases.get(&lease.task_id).and_then(LeaseState::ours);

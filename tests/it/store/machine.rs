@@ -12,15 +12,14 @@ use std::{
 
 use oodatcaa_core::{
     ChangeSet, Class, Lease, LeaseChange, LeaseRecord, LeaseState, Outcome, Role, Snapshot, Status, TaskId, Token,
-    Workflow,
+    Usage, Workflow,
     claim::{self, Claimant},
     event::Actor,
     manual,
     outcome::Retry,
-    policy::Policy,
+    policy::{Bounds, Policy},
     pool::Offer,
     rescue, settle,
-    starts::Bounds,
 };
 use oodatcaa_store::{Store, StoreError, file::FileStore};
 use proptest::{
@@ -311,7 +310,7 @@ impl Real {
         let beat = |seen: &Snapshot| {
             let mut changes = ChangeSet::none();
             if let Some(LeaseRecord::Ours(lease)) = seen.leases.get(task).map(|held| &held.record)
-                && !settle::superseded(seen, mine)
+                && !seen.supersedes(mine)
             {
                 changes.leases.push(LeaseChange::Write(lease.beaten(&seen.now)));
             }
@@ -327,7 +326,7 @@ impl Real {
             false => Outcome::failed(Class::Interrupted, "no"),
         };
         self.stores[by]
-            .transact(&mut |seen| settle::decide(seen, &flow(), &mine, &outcome, &retry(), &settle::Usage::default()))
+            .transact(&mut |seen| settle::decide(seen, &flow(), &mine, &outcome, &retry(), &Usage::default()))
             .expect("committed");
     }
 

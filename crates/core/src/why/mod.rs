@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-use super::{Role, RoleRule, Snapshot, Task, TaskId, Workflow, claim, external_edits};
+use crate::{Role, RoleRule, Snapshot, Task, TaskId, Workflow, claim, external_edits};
 
 mod facts;
 mod reason;
@@ -147,8 +147,7 @@ mod tests {
     use super::*;
     use crate::{
         Holder, LeaseRecord, LeaseState, Status,
-        change::tests::{now_at, snapshot},
-        claim::tests::{id, task, with_limit},
+        testing::{id, now_at, snapshot, task, with_limit},
     };
 
     fn said(snapshot: &Snapshot, name: &str) -> (String, &'static str) {
@@ -186,7 +185,7 @@ mod tests {
     #[test]
     fn a_working_task_says_who_and_since_when() {
         let mut before = snapshot(vec![task("A", Status::IN_PROGRESS)]);
-        let lease = crate::lease::tests::lease("A", &Role::BUILDER, 1);
+        let lease = crate::testing::lease("A", &Role::BUILDER, 1);
         before.leases.insert(id("A"), LeaseState { record: LeaseRecord::Ours(lease), holder: Holder::Alive });
         before.now = now_at(1_010);
         assert_eq!(said(&before, "A"), ("w@h works on it (attempt 1, pid 7) for 10s, heartbeat 10s ago".into(), "R11"));

@@ -4,14 +4,17 @@ use super::{Cause, Explainer, NOTHING, Why, why};
 use crate::{
     Role, RoleRule, Snapshot, Status, Task, TaskId, Workflow,
     budget::{self, Stop},
-    change::stamp,
     claim::{self, Obstacle},
     coordinate,
-    decision::{self, Decision, Hold, Topic},
-    history::{self, Pause, TaskHistory},
+    decision::{self, Hold},
     landing, pool,
     queue::Waits,
+    state::{
+        self, Pause, TaskHistory,
+        decisions::{Decision, Topic},
+    },
     text::{cut, duration, one_line},
+    time::stamp,
 };
 
 pub(super) fn main_reason(seen: &Explainer<'_>, task: &Task) -> Why {
@@ -222,7 +225,7 @@ fn taken_by<'a>(seen: &Explainer<'a>, task: &Task, takers: &[&'a RoleRule]) -> W
 fn in_vain(snapshot: &Snapshot, task: &Task, answer: Why) -> Why {
     let id = &task.id;
     let times = snapshot.history.task(id).map_or(0, |known| known.waits);
-    if times < history::PATIENCE || answer.person.is_some() {
+    if times < state::PATIENCE || answer.person.is_some() {
         return answer;
     }
     let reason = task.blocked_reason.as_deref().map_or_else(String::new, |reason| format!(": {}", one_line(reason)));
@@ -307,7 +310,7 @@ fn held(snapshot: &Snapshot, task: &Task, hold: &Hold) -> Why {
     let cause = decision.map_or(Cause::Task(task.id.clone()), |decision| Cause::Decision(decision.id.clone()));
     match hold.topic {
         Topic::Intake => {
-            let origin = decision::origin(task);
+            let origin = task.source_words();
             why("R17", format!("its text comes from {origin}; no agent sees it before a human approves{asked}"), next)
                 .needs(cause)
         }

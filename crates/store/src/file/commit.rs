@@ -22,7 +22,7 @@ use crate::{Committed, StoreError};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{
     ChangeSet, Event, EventDraft, Kind, Lease, LeaseChange, LeaseRecord, LeaseState, Member, QueueLease, Snapshot,
-    Status, TaskId, starts,
+    Status, TaskId, state::starts,
 };
 use oodatcaa_sys::lock::Lock;
 

@@ -57,7 +57,7 @@ use super::{Committed, Invalid, Reading, Store, StoreError};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{
     Beside, ChangeSet, Event, EventDraft, ForeignLease, History, Holder, Kind, LeaseRecord, LeaseState, Now, Owner,
-    QueueLease, Snapshot, TaskId, Token, event::Actor, external_edits, history,
+    QueueLease, Snapshot, TaskId, Token, event::Actor, external_edits, state,
 };
 use oodatcaa_sys::{files, lock::Lock, project::Identity};
 
@@ -662,7 +662,7 @@ fn is_told(history: &History, event: &Event) -> bool {
     let Some(known) = event.task.as_ref().and_then(|task| history.task(task)) else { return false };
     let token = event.token.unwrap_or_default();
     match event.kind {
-        _ if event.flag("stamped") => known.updated_at.is_some_and(|told| told >= history::written_at(event)),
+        _ if event.flag("stamped") => known.updated_at.is_some_and(|told| told >= state::written_at(event)),
         Kind::LeaseAcquired => known.runs.contains_key(&token),
         Kind::AttemptStarted | Kind::AttemptFinished | Kind::AttemptSuperseded => known.ended >= token,
         _ => false,

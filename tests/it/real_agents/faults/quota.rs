@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use oodatcaa_core::change::stamp;
+use oodatcaa_core::time::stamp;
 use serde_json::{Value, json};
 
 use super::{Program, Shop, assert_uncharged, builds, time};

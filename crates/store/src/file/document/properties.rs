@@ -9,7 +9,7 @@ use super::{
     tests::{adding, assert_same, id, parse, set},
     *,
 };
-use oodatcaa_core::{self, ChangeSet, Snapshot, change::stamp};
+use oodatcaa_core::{self, ChangeSet, Snapshot, time::stamp};
 
 /// Any JSON value as somebody may have written it.
 fn raw_value() -> impl Strategy<Value = String> {

@@ -1,0 +1,250 @@
+//! What may be spent — tokens, money, time, turns, starts — per attempt, task, role and day, and what was.
+//!
+//! Every unit counts for itself: where the price is not known, the other limits still bind. A role's
+//! and the fleet's budgets are of one UTC day; a task's is of its life. A human may raise one by the
+//! same amount again, by a decision.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::question::Wanted;
+use crate::{
+    ChangeSet, EventDraft, Kind, Lease, Role, Snapshot, Task, Usage, Workflow,
+    event::Actor,
+    policy::{Budgets, Limits, Unit},
+    state::{
+        decisions::{Decision, Topic},
+        spending::Spent,
+    },
+    text,
+};
+
+/// One budget that somebody draws from.
+#[derive(Clone, Debug)]
+struct Account {
+    subject: String,
+    scope: &'static str,
+    limits: Limits,
+    spent: Spent,
+    raises: u32,
+}
+
+impl Account {
+    fn limit(&self, unit: Unit) -> Option<u64> {
+        self.limits.of(unit).map(|limit| limit.saturating_mul(u64::from(self.raises) + 1))
+    }
+
+    /// The first unit that is used up.
+    fn used_up(&self) -> Option<(Unit, u64)> {
+        Unit::ALL.into_iter().find_map(|unit| {
+            let limit = self.limit(unit)?;
+            (self.spent.of(unit) >= limit).then_some((unit, limit))
+        })
+    }
+
+    fn content(&self) -> String {
+        let limits = Unit::ALL.into_iter().filter_map(|unit| Some(format!("{}={}", unit.word(), self.limit(unit)?)));
+        limits.collect::<Vec<_>>().join(",")
+    }
+}
+
+fn of_task(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Account {
+    let subject = task.id.to_string();
+    let spent = snapshot.history.task(&task.id).map(|known| known.spent).unwrap_or_default();
+    let raises = snapshot.history.ledger.raises(&subject);
+    Account { subject, scope: "task", limits: workflow.policy().budgets.task, spent, raises }
+}
+
+fn of_role(snapshot: &Snapshot, workflow: &Workflow, role: &Role) -> Account {
+    let day = snapshot.now.wall.date_naive();
+    let subject = format!("role:{role}:{day}");
+    let spent = Spent { starts: snapshot.starts_on(day, Some(role)), ..snapshot.history.ledger.of_role(role, day) };
+    let raises = snapshot.history.ledger.raises(&subject);
+    Account { subject, scope: "role", limits: workflow.policy().budgets.role, spent, raises }
+}
+
+fn of_day(snapshot: &Snapshot, workflow: &Workflow) -> Account {
+    let day = snapshot.now.wall.date_naive();
+    let subject = format!("day:{day}");
+    let spent = Spent { starts: snapshot.starts_on(day, None), ..snapshot.history.ledger.on(day) };
+    let raises = snapshot.history.ledger.raises(&subject);
+    Account { subject, scope: "day", limits: workflow.policy().budgets.day, spent, raises }
+}
+
+/// A budget that is used up: nothing more is claimed from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// Whose: `task`, `role`, `day`.
+    pub scope: &'static str,
+    /// In words, with what was spent and what the limit is.
+    pub words: String,
+    /// The decision about more of it, while it is open.
+    pub decision: Option<String>,
+}
+
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
+fn stop(snapshot: &Snapshot, account: &Account, words: String) -> Stop {
+    let decision = snapshot.history.decisions.latest(&account.subject, Topic::Budget);
+    let decision = decision.filter(|decision| decision.is_open()).map(|decision| decision.id.clone());
+    Stop { scope: account.scope, words, decision }
+}
+
+fn words(account: &Account, whose: &str) -> Option<String> {
+    let (unit, limit) = account.used_up()?;
+    let spent = unit.shown(account.spent.of(unit));
+    let mut words = format!("the budget of {whose} is used up: {spent} of {}", unit.shown(limit));
+    if unit == Unit::Money && account.spent.unpriced > 0 {
+        words.push_str(&format!(" (and {} of unknown price)", text::many(account.spent.unpriced as usize, "attempt")));
+    }
+    Some(words)
+}
+
+/// What stops a task, whoever would take it.
+pub fn of_task_stop(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Option<Stop> {
+    let account = of_task(snapshot, workflow, task);
+    let overrun = || {
+        let known = snapshot.history.task(&task.id).filter(|known| known.overrun)?;
+        let why = known.failures.last().map(|(_, reason)| format!(": {}", text::one_line(reason))).unwrap_or_default();
+        Some(format!("its last attempt used up the budget of one attempt{why}"))
+    };
+    let words = words(&account, &format!("the task {}", task.id)).or_else(overrun)?;
+    Some(stop(snapshot, &account, words))
+}
+
+/// What stops a role, whatever it would take.
+pub fn of_role_stop(snapshot: &Snapshot, workflow: &Workflow, role: &Role) -> Option<Stop> {
+    let (day, own) = (of_day(snapshot, workflow), of_role(snapshot, workflow, role));
+    let whole = words(&day, "this day").map(|words| stop(snapshot, &day, words));
+    whole.or_else(|| words(&own, &format!("`{role}` for this day")).map(|words| stop(snapshot, &own, words)))
+}
+
+/// What one attempt may still spend; `None` where nothing limits it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Remaining {
+    /// Tokens read and written.
+    pub tokens: Option<u64>,
+    /// Dollars.
+    pub usd: Option<f64>,
+    /// Time on the wall clock.
+    pub wall: Option<Duration>,
+    /// Turns of the conversation.
+    pub turns: Option<u32>,
+}
+
+/// What an attempt of this role on this task may still spend: the least of all its budgets.
+pub fn left(snapshot: &Snapshot, workflow: &Workflow, task: &Task, role: &Role) -> Remaining {
+    let own = Account {
+        limits: workflow.policy().budgets.attempt,
+        spent: Spent::default(),
+        scope: "attempt",
+        ..of_task(snapshot, workflow, task)
+    };
+    let all = [own, of_task(snapshot, workflow, task), of_role(snapshot, workflow, role), of_day(snapshot, workflow)];
+    let least =
+        |unit| all.iter().filter_map(|account| Some(account.limit(unit)?.saturating_sub(account.spent.of(unit)))).min();
+    Remaining {
+        tokens: least(Unit::Tokens),
+        usd: least(Unit::Money).map(|micros| micros as f64 / 1e6),
+        wall: least(Unit::Wall).map(Duration::from_millis),
+        turns: least(Unit::Turns).map(|turns| u32::try_from(turns).unwrap_or(u32::MAX)),
+    }
+}
+
+/// Whether an attempt that was ended for its budget had used up only its own, which no other account shows.
+pub(super) fn overran(snapshot: &Snapshot, workflow: &Workflow, task: &Task, role: &Role, usage: &Usage) -> bool {
+    let mut all = [of_task(snapshot, workflow, task), of_role(snapshot, workflow, role), of_day(snapshot, workflow)];
+    all.iter_mut().for_each(|account| account.spent.add(usage));
+    all.iter().all(|account| account.used_up().is_none())
+}
+
+/// Tells, once each, of budgets that an attempt has brought to 80 % and to their end.
+pub fn tell(snapshot: &Snapshot, workflow: &Workflow, mine: &Lease) -> ChangeSet {
+    let mut changes = ChangeSet::none();
+    let task = snapshot.queue.get(&mine.task_id).map(|task| of_task(snapshot, workflow, task));
+    let accounts = [Some(of_day(snapshot, workflow)), Some(of_role(snapshot, workflow, &mine.role)), task];
+    for account in accounts.into_iter().flatten() {
+        for unit in Unit::ALL {
+            let Some(limit) = account.limit(unit) else { continue };
+            let spent = account.spent.of(unit);
+            let level = match spent {
+                spent if spent >= limit => "stop",
+                spent if u128::from(spent) * 5 >= u128::from(limit) * 4 => "warning",
+                _ => continue,
+            };
+            if snapshot.history.ledger.has_told(&account.subject, unit, level, limit) {
+                continue;
+            }
+            let mut event = EventDraft::new(Kind::BudgetExceeded, Actor::Worker(mine.owner.clone()))
+                .with("level", level)
+                .with("scope", account.scope)
+                .with("subject", account.subject.as_str())
+                .with("unit", unit.word())
+                .with("spent", unit.json(spent))
+                .with("limit", unit.json(limit));
+            event.task = Some(mine.task_id.clone());
+            event.role = Some(mine.role.clone());
+            changes.event(event);
+        }
+    }
+    changes
+}
+
+/// The budgets that a human has to decide about, because something waits for more of them.
+pub(super) fn wanted<'a>(snapshot: &'a Snapshot, workflow: &'a Workflow) -> Vec<Wanted<'a>> {
+    let budgets = &workflow.policy().budgets;
+    let mut all = Vec::new();
+    let whole = of_day(snapshot, workflow);
+    let nothing_binds = Budgets { day: Limits::default(), ..*budgets } == Budgets::default();
+    if nothing_binds && whole.used_up().is_none() {
+        return all;
+    }
+    let mut day = false;
+    let mut roles: BTreeSet<&Role> = BTreeSet::new();
+    for task in snapshot.queue.tasks() {
+        let takers = || workflow.rules().iter().filter(|rule| rule.takes == task.status);
+        if takers().next().is_none() || snapshot.leases.contains_key(&task.id) {
+            continue;
+        }
+        day = true;
+        roles.extend(takers().map(|rule| &rule.role));
+        if let Some(stop) = of_task_stop(snapshot, workflow, task) {
+            all.push(want(&of_task(snapshot, workflow, task), &stop, Some(task)));
+        }
+    }
+    if let Some(words) = words(&whole, "this day").filter(|_| day) {
+        let stop = stop(snapshot, &whole, words);
+        all.push(want(&whole, &stop, None));
+    }
+    for role in roles {
+        let account = of_role(snapshot, workflow, role);
+        if let Some(words) = words(&account, &format!("`{role}` for this day")) {
+            let stop = stop(snapshot, &account, words);
+            all.push(want(&account, &stop, None));
+        }
+    }
+    all
+}
+
+fn want<'a>(account: &Account, stop: &Stop, task: Option<&'a Task>) -> Wanted<'a> {
+    Wanted {
+        topic: Topic::Budget,
+        subject: account.subject.clone(),
+        task,
+        question: format!("{stop}; allow the same amount again?"),
+        content: account.content(),
+        commit: None,
+    }
+}
+
+/// Whether an open decision about a budget has nothing to decide any more.
+pub(super) fn moot(snapshot: &Snapshot, workflow: &Workflow, decision: &Decision) -> bool {
+    let wanted = wanted(snapshot, workflow);
+    !wanted.iter().any(|wanted| wanted.subject == decision.subject && wanted.content == decision.content)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,279 @@
+//! Which task an owner gets now, or the reason why none (R6, R7).
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use crate::{
+    ChangeSet, EventDraft, Kind, Lease, LeaseChange, Member, Owner, QueueLease, RoleRule, Snapshot, Task, Token,
+    Workflow,
+    budget::{self, Stop},
+    decision::{self, Hold},
+    event::Actor,
+    external_edits::{self, Behind},
+    landing,
+    lease::{LeaseHealth, lasts},
+    pool::{self, Limited, Offer},
+    queue::Waits,
+    state::Pause,
+};
+
+/// Who wants work.
+#[derive(Clone, Debug)]
+pub struct Claimant {
+    /// The worker.
+    pub owner: Owner,
+    /// The role's row.
+    pub rule: RoleRule,
+    /// The agents that may work, the preferred one first; the first whose pool is open does (R22).
+    pub agents: Vec<Offer>,
+    /// Claim beyond the WIP limit (for tests).
+    pub ignore_wip: bool,
+}
+
+/// Why nothing was claimed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// The role is paused.
+    Paused(Pause),
+    /// An old queue file was put back (R10).
+    Behind(Behind),
+    /// The WIP limit is reached.
+    Full {
+        /// What counts.
+        wip: u32,
+        /// The limit.
+        limit: u32,
+    },
+    /// The quota of every agent of the role is used up (R22).
+    Limited(Limited),
+    /// The budget of the role, or of the day, is used up.
+    Budget(Stop),
+    /// Tasks in the role's status are held by something.
+    Waiting {
+        /// How many.
+        tasks: usize,
+        /// The earliest `not_before` among them, when that is all that holds it.
+        until: Option<DateTime<Utc>>,
+    },
+    /// No task is in the role's status.
+    Nothing,
+}
+
+impl std::fmt::Display for Idle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Paused(pause) => write!(f, "paused ({}): {}", pause.class, pause.reason),
+            Self::Behind(behind) => write!(f, "an old queue file was put back: {}", behind.reason),
+            Self::Full { wip, limit } => write!(f, "WIP limit reached ({wip} of {limit})"),
+            Self::Limited(limited) => limited.fmt(f),
+            Self::Budget(stop) => stop.fmt(f),
+            Self::Waiting { tasks, .. } => write!(f, "{tasks} waiting, none claimable yet"),
+            Self::Nothing => f.write_str("nothing to do"),
+        }
+    }
+}
+
+/// What keeps one task from being claimed by a role that takes its status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Somebody holds a lease on it.
+    Leased(String),
+    /// Its `lease` member says something that is not ours to ignore.
+    Marked(String),
+    /// It is for another role.
+    OtherRole(String),
+    /// A dependency.
+    Waits(Waits),
+    /// A human has to decide first.
+    Decision(Hold),
+    /// Its budget is used up.
+    Budget(Stop),
+    /// Its agents were started as often as is allowed.
+    Spent(u32),
+    /// Not yet.
+    NotBefore(DateTime<Utc>),
+    /// Its agents were started so often that the next start waits, however the last one ended.
+    Paced(DateTime<Utc>, u32),
+}
+
+/// The lease on a task, while it is one.
+pub fn leased(snapshot: &Snapshot, task: &Task) -> Option<String> {
+    if let Some(held) = snapshot.leases.get(&task.id) {
+        // A dead owner's lease holds as well, until what it left running has been ended (R14).
+        return match held.health(&snapshot.now) {
+            LeaseHealth::Live | LeaseHealth::Lost(_) | LeaseHealth::Dead(_) => Some(held.owner().to_owned()),
+        };
+    }
+    match &task.lease {
+        QueueLease::Inline { owner, until: Some(until) } if lasts(snapshot.now.wall, *until) => Some(owner.clone()),
+        _ => None,
+    }
+}
+
+/// The first thing that holds a task whose status the role takes (R6).
+pub fn obstacle(snapshot: &Snapshot, workflow: &Workflow, rule: &RoleRule, task: &Task) -> Option<Obstacle> {
+    if let Some(owner) = leased(snapshot, task) {
+        return Some(Obstacle::Leased(owner));
+    }
+    if let QueueLease::Other(text) = &task.lease {
+        return Some(Obstacle::Marked(text.clone()));
+    }
+    if let Some(role) = task.role.as_ref().filter(|role| **role != rule.role.as_str()) {
+        return Some(Obstacle::OtherRole(role.clone()));
+    }
+    match snapshot.queue.waits(task) {
+        Waits::No => {}
+        waits => return Some(Obstacle::Waits(waits)),
+    }
+    if let Some(hold) = decision::hold(snapshot, workflow, &rule.role, task) {
+        return Some(Obstacle::Decision(hold));
+    }
+    if let Some(stop) = budget::of_task_stop(snapshot, workflow, task) {
+        return Some(Obstacle::Budget(stop));
+    }
+    let held = task.not_before.filter(|time| snapshot.now.wall < *time).map(Obstacle::NotBefore);
+    of_starts(snapshot, workflow, rule, task).or(held)
+}
+
+/// How the starts of a task's agents hold it: for good at the bound, and before it for longer and longer (R26).
+fn of_starts(snapshot: &Snapshot, workflow: &Workflow, rule: &RoleRule, task: &Task) -> Option<Obstacle> {
+    let bounds = &workflow.policy().bounds;
+    if workflow.merges(rule, task) {
+        return None;
+    }
+    let starts = snapshot.starts(task, bounds);
+    if starts >= bounds.starts {
+        return Some(Obstacle::Spent(starts));
+    }
+    let last = snapshot.last_start(task)?;
+    let next = last + chrono::Duration::from_std(bounds.pace(starts)).unwrap_or_default();
+    // A last start that is still to come tells of a clock that was put back; the bound holds all the same.
+    (last <= snapshot.now.wall && snapshot.now.wall < next).then_some(Obstacle::Paced(next, starts))
+}
+
+/// Whether nothing holds a task whose status the role takes (R6); [`obstacle`] says what does.
+fn is_claimable(snapshot: &Snapshot, workflow: &Workflow, rule: &RoleRule, task: &Task) -> bool {
+    snapshot.queue.is_free(task) && obstacle(snapshot, workflow, rule, task).is_none()
+}
+
+/// What counts against a role's limit: tasks in its working status, and leases of the role on other tasks (R7).
+pub fn wip(snapshot: &Snapshot, rule: &RoleRule) -> u32 {
+    let working = snapshot.queue.tasks().filter(|task| task.status == rule.works).count();
+    let elsewhere = snapshot.leases.iter().filter(|(id, held)| {
+        held.role() == Some(&rule.role) && snapshot.queue.get(id).is_none_or(|task| task.status != rule.works)
+    });
+    u32::try_from(working + elsewhere.count()).unwrap_or(u32::MAX)
+}
+
+/// The tasks that a role could claim now, in the order of R6 ([`super::Queue::rank`]).
+pub fn candidates<'a>(snapshot: &'a Snapshot, workflow: &Workflow, rule: &'a RoleRule) -> Vec<&'a Task> {
+    let mut tasks: Vec<&Task> = snapshot
+        .queue
+        .tasks()
+        .filter(|task| task.status == rule.takes && is_claimable(snapshot, workflow, rule, task))
+        .collect();
+    tasks.sort_by_cached_key(|task| snapshot.queue.rank(task));
+    tasks
+}
+
+/// The claim of one task by one owner: its plan and its lease.
+pub fn decide(snapshot: &Snapshot, workflow: &Workflow, me: &Claimant) -> Result<(ChangeSet, Lease), Idle> {
+    let rule = &me.rule;
+    if let Some(pause) = snapshot.history.paused(&rule.role) {
+        return Err(Idle::Paused(pause.clone()));
+    }
+    let mut waiting = snapshot.queue.tasks().filter(|task| task.status == rule.takes).peekable();
+    if waiting.peek().is_none() {
+        return Err(Idle::Nothing);
+    }
+    if let Some(behind) = external_edits::behind(snapshot) {
+        return Err(Idle::Behind(behind));
+    }
+    let (wip, limit) = (wip(snapshot, rule), workflow.wip_limit(&snapshot.queue, &rule.role));
+    if wip >= limit && !me.ignore_wip {
+        return Err(Idle::Full { wip, limit });
+    }
+    debug_assert!(workflow.rule(&rule.role).is_some(), "a claimant's role is in the table");
+    let best = snapshot
+        .queue
+        .tasks()
+        .filter(|task| task.status == rule.takes && is_claimable(snapshot, workflow, rule, task))
+        .min_by_key(|task| snapshot.queue.rank(task));
+    let Some(task) = best else {
+        let tasks: Vec<&Task> = waiting.collect();
+        let until = tasks
+            .iter()
+            .filter(|task| snapshot.queue.is_free(task))
+            .filter_map(|task| match obstacle(snapshot, workflow, rule, task) {
+                Some(Obstacle::NotBefore(time) | Obstacle::Paced(time, _)) => Some(time),
+                _ => None,
+            })
+            .min();
+        return Err(Idle::Waiting { tasks: tasks.len(), until });
+    };
+    if let Some(stop) = budget::of_role_stop(snapshot, workflow, &rule.role) {
+        return Err(Idle::Budget(stop));
+    }
+    let (offer, probe) = match me.agents.first() {
+        // No agent is asked, so no quota holds a merge, and nothing is tried by it.
+        Some(first) if workflow.merges(rule, task) => (first, false),
+        _ => {
+            let chain = pool::chain(snapshot, workflow, rule, task, &me.agents);
+            pool::choose(snapshot, &chain).map_err(Idle::Limited)?
+        }
+    };
+    Ok(take(snapshot, workflow, me, task, offer, probe))
+}
+
+fn take(
+    snapshot: &Snapshot,
+    workflow: &Workflow,
+    me: &Claimant,
+    task: &Task,
+    offer: &Offer,
+    probe: bool,
+) -> (ChangeSet, Lease) {
+    let now = &snapshot.now;
+    let merge = workflow.merges(&me.rule, task);
+    let lease = Lease {
+        task_id: task.id.clone(),
+        role: me.rule.role.clone(),
+        owner: me.owner.tag.clone(),
+        token: Token(snapshot.highest_token(&task.id).0 + 1),
+        run: String::new(),
+        attempt: task.attempts.saturating_add(1),
+        started_at: now.wall,
+        ttl_seconds: me.rule.ttl.as_secs(),
+        heartbeat_at: now.wall,
+        host: me.owner.host.clone(),
+        boot_id: me.owner.boot_id.clone(),
+        pid: me.owner.pid,
+        pid_started: me.owner.pid_started,
+        pgid: None,
+        heartbeat_mono_ms: now.mono_ms(),
+        by: offer.by.clone(),
+        simulated: offer.simulated,
+        pool: offer.pool.clone(),
+        probe,
+        stop: None,
+        landing: landing::passed(snapshot, &task.id).filter(|_| merge),
+    };
+    let actor = || Actor::Worker(me.owner.tag.clone());
+    let mut changes = ChangeSet::none();
+    changes.leases.push(LeaseChange::Take(lease.clone()));
+    changes
+        .event(EventDraft::claimed(&lease).with("origin", task.origin()).with("merge", Some(true).filter(|_| merge)));
+    let mut set: Vec<(Member, Value)> =
+        vec![(Member::Agent, lease.role.as_str().into()), (Member::Lease, lease.in_queue().into())];
+    if !merge {
+        set.push((Member::Starts, snapshot.starts(task, &workflow.policy().bounds).saturating_add(1).into()));
+    }
+    if task.not_before.is_some() {
+        set.push((Member::NotBefore, Value::Null));
+    }
+    changes.change(now, task, &me.rule.works, &set, EventDraft::new(Kind::TaskMoved, actor()).lease(&lease));
+    (changes, lease)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! What the old fleet's Negotiator prompt did by hand, in code (R8): tasks are unblocked, parents
+//! move on, counters are put right. What a human must decide is reported elsewhere, never guessed.
+
+use crate::{
+    ChangeSet, EventDraft, Kind, Member, Queue, Snapshot, Status, Task, Workflow, decision, event::Actor, landing, text,
+};
+use serde_json::Value;
+
+/// Everything that can be coordinated now, as one change set.
+pub fn decide(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
+    // A queue that lacks what the journal knows is not coordinated: a human must look first (R10).
+    if crate::external_edits::behind(snapshot).is_some() {
+        return ChangeSet::none();
+    }
+    snapshot.chain(&mut [
+        &mut |seen| landing::tell(seen, workflow),
+        &mut |seen| decision::tidy(seen, workflow),
+        &mut |seen| advance_parents(seen, workflow),
+        &mut |seen| unblock(seen, workflow),
+        &mut |seen| end_at_the_bound(seen, workflow),
+        &mut |seen| decision::ask(seen, workflow),
+        &mut |seen| count(seen, workflow),
+    ])
+}
+
+fn policy() -> Actor {
+    Actor::Policy("R8".into())
+}
+
+/// Whether R8 would move this blocked task, were its dependencies done.
+pub fn unblocks_itself(task: &Task) -> bool {
+    task.status == Status::BLOCKED && !task.dependencies.is_empty() && !has_reason(task)
+}
+
+fn has_reason(task: &Task) -> bool {
+    task.blocked_reason.as_deref().is_some_and(|reason| !reason.trim().is_empty())
+}
+
+fn unblock(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
+    let mut changes = ChangeSet::none();
+    for task in snapshot.queue.tasks() {
+        if !unblocks_itself(task) || !snapshot.queue.is_free(task) || crate::claim::leased(snapshot, task).is_some() {
+            continue;
+        }
+        let to = workflow.start(task, snapshot.queue.children(&task.id).len() > 0);
+        if !workflow.knows(&to) {
+            continue;
+        }
+        let event = EventDraft::new(Kind::TaskMoved, policy()).with("reason", "every dependency is done");
+        changes.change(&snapshot.now, task, &to, &[], event);
+    }
+    changes
+}
+
+fn advance_parents(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
+    let mut changes = ChangeSet::none();
+    let mut open = snapshot.queue.tasks().filter(|task| task.status == Status::PLANNING_COMPLETE).peekable();
+    if open.peek().is_none() || !workflow.knows(&Status::PLANNING_COMPLETE) {
+        return changes;
+    }
+    for parent in open {
+        let children: Vec<&Task> = snapshot.queue.children(&parent.id).collect();
+        if children.is_empty() {
+            continue;
+        }
+        if !children.iter().all(|child| child.status.is_finished()) || crate::claim::leased(snapshot, parent).is_some()
+        {
+            continue;
+        }
+        let done = children.iter().filter(|child| child.status.is_done()).count();
+        let event = EventDraft::new(Kind::TaskMoved, policy());
+        if done > 0 {
+            let reason = format!("{done} of {} children are done, the rest is cancelled", children.len());
+            let set = [(Member::CompletedAt, Value::from(crate::time::stamp(snapshot.now.wall)))];
+            changes.change(&snapshot.now, parent, &Status::DONE, &set, event.with("reason", reason));
+        } else {
+            let reason = "all of its children were cancelled: cancel it too, or plan it again";
+            let set = [(Member::BlockedReason, Value::from(reason))];
+            changes.change(&snapshot.now, parent, &Status::NEEDS_MANUAL, &set, event.with("reason", reason));
+        }
+    }
+    changes
+}
+
+/// What was started as often as is allowed waits for a human, whatever way it came back (R26).
+fn end_at_the_bound(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
+    let mut changes = ChangeSet::none();
+    let bounds = &workflow.policy().bounds;
+    for task in snapshot.queue.tasks() {
+        let starts = snapshot.starts(task, bounds);
+        let mut takers = workflow.taking(&task.status).peekable();
+        if starts < bounds.starts || takers.peek().is_none() || takers.any(|rule| workflow.merges(rule, task)) {
+            continue;
+        }
+        if crate::claim::leased(snapshot, task).is_some() {
+            continue;
+        }
+        let last = snapshot.history.task(&task.id).and_then(|known| known.failures.last());
+        let last = task.blocked_reason.as_deref().or(last.map(|(_, reason)| reason.as_str()));
+        let last = last.map(|words| format!("; the last trouble: {words}")).unwrap_or_default();
+        let reason = format!("its agents were started {starts} times, which is the limit, and it is not done{last}");
+        let reason = text::cut(&reason, 2_000);
+        let set = [(Member::BlockedReason, Value::from(reason.as_str()))];
+        let event = EventDraft::new(Kind::TaskMoved, Actor::Policy("R26".into())).with("reason", reason);
+        changes.change(&snapshot.now, task, &Status::NEEDS_MANUAL, &set, event);
+    }
+    changes
+}
+
+/// What a counter of `metadata` should say; `None` for counters whose meaning is the author's own.
+fn counted(queue: &Queue, workflow: &Workflow, key: &str) -> Option<u64> {
+    let top = || queue.tasks().filter(|task| !task.nested);
+    let count = match key.strip_suffix("_tasks")? {
+        "total" => top().count(),
+        "done" | "completed" => top().filter(|task| task.status.is_done()).count(),
+        word => {
+            let status = Status::new(word);
+            if !workflow.knows(&status) {
+                return None;
+            }
+            top().filter(|task| task.status == status).count()
+        }
+    };
+    Some(count as u64)
+}
+
+fn count(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
+    let mut changes = ChangeSet::none();
+    for (key, value) in &snapshot.queue.counters {
+        if let (Some(now), Some(then)) = (counted(&snapshot.queue, workflow, key), value)
+            && now != *then
+        {
+            changes.counters.insert(key.clone(), now);
+        }
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{snapshot, task};
+    use std::sync::Arc;
+
+    fn typed(id: &str, status: Status, kind: &str, dependencies: &[&str]) -> Task {
+        let mut task = task(id, status);
+        task.kind = Some(kind.into());
+        task.dependencies = dependencies.iter().map(|&d| d.into()).collect();
+        task
+    }
+
+    fn coordinated(tasks: Vec<Task>) -> Snapshot {
+        let before = snapshot(tasks);
+        let before = before.after(&crate::external_edits::decide(&before));
+        let after = before.after(&decide(&before, &Workflow::shipped()));
+        assert!(decide(&after, &Workflow::shipped()).is_empty(), "once is enough");
+        after
+    }
+
+    fn status(snapshot: &Snapshot, id: &str) -> Status {
+        snapshot.queue.find(id).expect("there").status.clone()
+    }
+
+    #[test]
+    fn a_blocked_task_starts_where_its_work_starts() {
+        let after = coordinated(vec![
+            typed("D", Status::DONE, "Build", &[]),
+            typed("B", Status::BLOCKED, "Build", &["D"]),
+            typed("I", Status::BLOCKED, "Implementation", &["D"]),
+            typed("T", Status::BLOCKED, "Testing", &["D"]),
+            typed("S", Status::BLOCKED, "Story", &["D"]),
+        ]);
+        assert_eq!(
+            ["B", "I", "T", "S"].map(|id| status(&after, id)),
+            [Status::READY, Status::READY, Status::AWAITING_TEST, Status::NEEDS_PLAN]
+        );
+    }
+
+    #[test]
+    fn a_reason_a_missing_list_or_an_open_dependency_keep_it_blocked() {
+        let mut reasoned = typed("R", Status::BLOCKED, "Build", &["D"]);
+        reasoned.blocked_reason = Some("waits for the vendor".into());
+        let after = coordinated(vec![
+            typed("D", Status::DONE, "Build", &[]),
+            typed("O", Status::READY, "Build", &[]),
+            reasoned,
+            typed("N", Status::BLOCKED, "Build", &[]),
+            typed("W", Status::BLOCKED, "Build", &["D", "O"]),
+            typed("G", Status::BLOCKED, "Build", &["ghost"]),
+        ]);
+        for id in ["R", "N", "W", "G"] {
+            assert_eq!(status(&after, id), Status::BLOCKED, "{id}");
+        }
+    }
+
+    #[test]
+    fn a_parent_is_done_when_its_children_are_and_who_waits_for_it_is_unblocked() {
+        let mut first = task("P-B01", Status::DONE);
+        first.parent = Some("P".into());
+        let mut second = task("P-T01", Status::CANCELLED);
+        second.parent = Some("P".into());
+        let after = coordinated(vec![
+            task("P", Status::PLANNING_COMPLETE),
+            first,
+            second,
+            typed("Q", Status::BLOCKED, "Build", &["P"]),
+        ]);
+        assert_eq!((status(&after, "P"), status(&after, "Q")), (Status::DONE, Status::READY));
+    }
+
+    #[test]
+    fn a_parent_whose_children_were_all_cancelled_asks_a_human() {
+        let mut child = task("P-B01", Status::CANCELLED);
+        child.parent = Some("P".into());
+        let after = coordinated(vec![task("P", Status::PLANNING_COMPLETE), child]);
+        assert_eq!(status(&after, "P"), Status::NEEDS_MANUAL);
+    }
+
+    #[test]
+    fn counters_that_exist_are_put_right_and_others_are_not_invented() {
+        let mut before = snapshot(vec![task("A", Status::READY), task("B", Status::DONE)]);
+        Arc::make_mut(&mut before.queue).counters = [
+            ("total_tasks", Some(7)),
+            ("ready_tasks", Some(1)),
+            ("completed_tasks", Some(0)),
+            ("story_tasks", Some(5)),
+            ("done_tasks", None),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into();
+        let changes = decide(&before, &Workflow::shipped());
+        let fixed: Vec<String> = changes.counters.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(fixed, ["completed_tasks=1", "total_tasks=2"]);
+    }
+}

@@ -1,0 +1,267 @@
+//! What a human's word on a decision does. It counts once, and for the content that was asked about.
+
+use serde_json::Value;
+
+use super::ask;
+use crate::{
+    ChangeSet, EventDraft, Kind, Member, Snapshot, Status, Task, Workflow,
+    event::Actor,
+    rules::question::{about, aside},
+    state::decisions::{Closed, Decision, End, Topic},
+    text,
+    time::stamp,
+};
+
+/// A human's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word<'a> {
+    /// Yes.
+    Approve,
+    /// No, for this reason.
+    Reject(&'a str),
+    /// An answer, or the number of one that was offered.
+    Answer(&'a str),
+}
+
+/// Why a word does not count. Reads as a sentence of its own.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such decision, and no such task.
+    #[error("there is no decision `{0}`")]
+    Unknown(String),
+    /// The task waits for nobody.
+    #[error("nothing of {0} waits for a decision")]
+    Nothing(String),
+    /// The task waits for several.
+    #[error("{task} waits for several decisions: {}", ids.join(", "))]
+    Several {
+        /// The task.
+        task: String,
+        /// The decisions.
+        ids: Vec<String>,
+    },
+    /// Somebody, or the deadline, was faster.
+    #[error("{id} was {} by {} at {}{}", closed.how.word(), closed.by, stamp(closed.at), said(closed))]
+    Closed {
+        /// The decision.
+        id: String,
+        /// Its end.
+        closed: Closed,
+    },
+    /// What it was about has changed.
+    #[error("what {id} was about has changed since it was asked{}", newer.as_deref().map(|id| format!("; it is asked again as {id}")).unwrap_or_default())]
+    Changed {
+        /// The decision.
+        id: String,
+        /// The one that is asked in its place.
+        newer: Option<String>,
+    },
+    /// It is about another commit than somebody wanted.
+    #[error("{id} is about {}, not about {wanted}", commit.as_deref().unwrap_or("no commit"))]
+    OtherCommit {
+        /// The decision.
+        id: String,
+        /// The commit it is about.
+        commit: Option<String>,
+        /// What was wanted.
+        wanted: String,
+    },
+    /// Its deadline is over, and its default holds.
+    #[error("the deadline of {0} is over, so it was rejected")]
+    Overdue(String),
+    /// A question wants an answer, not a yes.
+    #[error("{0} is a question; approving it says nothing")]
+    WantsAnswer(String),
+    /// What can only be approved or rejected.
+    #[error("{0} can be approved or rejected, not answered")]
+    WantsYesOrNo(String),
+    /// The number of an answer that was not offered.
+    #[error("{id} offers {} answers, and {number} is none of them", options.len())]
+    NoOption {
+        /// The decision.
+        id: String,
+        /// What was said.
+        number: usize,
+        /// What was offered.
+        options: Vec<String>,
+    },
+    /// Nothing was said.
+    #[error("an answer, and the reason of a rejection, cannot be empty")]
+    Empty,
+    /// An agent, or something that it started.
+    #[error("only a human decides, and this was called from within an agent's attempt")]
+    NotHuman,
+}
+
+fn said(closed: &Closed) -> String {
+    if closed.words.is_empty() { String::new() } else { format!(" ({})", text::one_line(&closed.words)) }
+}
+
+/// The open decision that somebody named by its id, or by the task that has only one.
+pub fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Decision, Refusal> {
+    let decisions = &snapshot.history.decisions;
+    if let Some(decision) = decisions.get(name) {
+        return match &decision.closed {
+            Some(closed)
+                if closed.how == End::Withdrawn
+                    && let Some(newer) = newer(snapshot, decision) =>
+            {
+                Err(Refusal::Changed { id: decision.id.clone(), newer: Some(newer) })
+            }
+            Some(closed) => Err(Refusal::Closed { id: decision.id.clone(), closed: closed.clone() }),
+            None => Ok(decision),
+        };
+    }
+    let open: Vec<&Decision> = decisions.open().into_iter().filter(|decision| decision.subject == name).collect();
+    match open.as_slice() {
+        [one] => Ok(one),
+        [] if snapshot.queue.find(name).is_some() => Err(Refusal::Nothing(name.into())),
+        [] => Err(Refusal::Unknown(name.into())),
+        several => Err(Refusal::Several {
+            task: name.into(),
+            ids: several.iter().map(|decision| decision.id.clone()).collect(),
+        }),
+    }
+}
+
+/// The open decision that was asked in the place of another.
+fn newer(snapshot: &Snapshot, decision: &Decision) -> Option<String> {
+    let latest = snapshot.history.decisions.latest(&decision.subject, decision.topic);
+    latest.filter(|latest| latest.is_open()).map(|latest| latest.id.clone())
+}
+
+/// A change set of [`resolve`], if the yes in it is about the commit that begins so.
+pub fn pinned(changes: ChangeSet, commit: Option<&str>) -> Result<ChangeSet, Refusal> {
+    let (Some(wanted), Some(event)) =
+        (commit, changes.events.iter().rfind(|event| event.kind == Kind::DecisionResolved))
+    else {
+        return Ok(changes);
+    };
+    let text = |name| event.data.get(name).and_then(Value::as_str);
+    if wanted.len() >= 4 && text("commit").is_some_and(|commit| commit.starts_with(&wanted.to_ascii_lowercase())) {
+        return Ok(changes);
+    }
+    Err(Refusal::OtherCommit {
+        id: text("decision").unwrap_or_default().into(),
+        commit: text("commit").map(String::from),
+        wanted: wanted.into(),
+    })
+}
+
+/// Applies a human's word to the decision that `name` names: an id, or a task with only one open.
+///
+/// The inbox is put right first, so that a word never counts for something else than was asked. A
+/// decision that is named by its id must have been asked before; a task's may be asked just now.
+pub fn resolve(
+    snapshot: &Snapshot,
+    workflow: &Workflow,
+    name: &str,
+    word: Word<'_>,
+    actor: &Actor,
+) -> Result<ChangeSet, Refusal> {
+    if !matches!(actor, Actor::Human(_)) {
+        return Err(Refusal::NotHuman);
+    }
+    let before = snapshot.history.decisions.get(name);
+    let inbox = snapshot.chain(&mut [&mut |seen| ask::tidy(seen, workflow), &mut |seen| ask::ask(seen, workflow)]);
+    let seen = snapshot.after(&inbox);
+    if before.is_none() && seen.history.decisions.get(name).is_some() {
+        return Err(Refusal::Unknown(name.into()));
+    }
+    if let Some(before) = before.filter(|before| before.is_open()) {
+        let after = seen.history.decisions.get(name);
+        if after.is_some_and(|after| after.ended(End::Expired)) {
+            return Err(Refusal::Overdue(name.into()));
+        }
+        if after.is_none_or(|after| !after.is_open()) {
+            let newer = seen.history.decisions.latest(&before.subject, before.topic).filter(|other| other.is_open());
+            return Err(Refusal::Changed { id: name.into(), newer: newer.map(|newer| newer.id.clone()) });
+        }
+    }
+    let decision = find(&seen, name)?;
+    let mut changes = inbox;
+    changes.then(apply(&seen, workflow, decision, word, actor)?);
+    Ok(changes)
+}
+
+fn apply(
+    snapshot: &Snapshot,
+    workflow: &Workflow,
+    decision: &Decision,
+    word: Word<'_>,
+    actor: &Actor,
+) -> Result<ChangeSet, Refusal> {
+    let mut changes = ChangeSet::none();
+    let event = about(Kind::DecisionResolved, actor.clone(), decision);
+    let task = decision.task.as_ref().and_then(|id| snapshot.queue.get(id));
+    match (word, decision.topic) {
+        (Word::Approve, Topic::Question) => return Err(Refusal::WantsAnswer(decision.id.clone())),
+        (Word::Approve, _) => {
+            let event = event.with("verdict", "approved").with("content", decision.content.as_str());
+            changes.event(event.with("commit", decision.commit.as_deref()));
+        }
+        (Word::Reject(reason), topic) => {
+            let reason = reason.trim();
+            if reason.is_empty() {
+                return Err(Refusal::Empty);
+            }
+            changes.event(event.with("verdict", "rejected").with("reason", text::cut(reason, 2_000)));
+            if let Some(task) = task {
+                turn_down(snapshot, workflow, &mut changes, task, topic, reason, actor);
+            }
+        }
+        (Word::Answer(words), Topic::Question) => {
+            let answer = chosen(decision, words)?;
+            changes.event(event.with("verdict", "answered").with("answer", text::cut(&answer, 4_000)));
+            if let Some(task) = task {
+                let back = decision.back.clone().unwrap_or_else(|| workflow.start(task, false));
+                let event = EventDraft::new(Kind::TaskMoved, actor.clone())
+                    .with("verb", "answer")
+                    .with("reason", format!("{} was answered", decision.id));
+                changes.change(&snapshot.now, task, &back, &[(Member::BlockedReason, Value::Null)], event);
+            }
+        }
+        (Word::Answer(_), _) => return Err(Refusal::WantsYesOrNo(decision.id.clone())),
+    }
+    Ok(changes)
+}
+
+fn turn_down(
+    snapshot: &Snapshot,
+    workflow: &Workflow,
+    changes: &mut ChangeSet,
+    task: &Task,
+    topic: Topic,
+    reason: &str,
+    actor: &Actor,
+) {
+    let (to, words) = match topic {
+        Topic::Merge => {
+            let to = workflow.merging().map_or(Status::NEEDS_MANUAL, |rule| rule.failed.clone());
+            (to, format!("{actor} did not approve the merge: {reason}"))
+        }
+        Topic::Intake => (Status::CANCELLED, format!("{actor} did not let it in: {reason}")),
+        Topic::Question => (Status::NEEDS_MANUAL, format!("{actor} did not answer the agent's question: {reason}")),
+        Topic::Budget => (Status::NEEDS_MANUAL, format!("{actor} allowed it no further budget: {reason}")),
+    };
+    aside(snapshot, changes, task, &to, &text::cut(&words, 2_000), actor.clone());
+}
+
+/// The answer that was meant: a number picks one that was offered.
+fn chosen(decision: &Decision, words: &str) -> Result<String, Refusal> {
+    let words = words.trim();
+    if words.is_empty() {
+        return Err(Refusal::Empty);
+    }
+    match words.parse::<usize>() {
+        Ok(number) if !decision.options.is_empty() => {
+            let picked = number.checked_sub(1).and_then(|at| decision.options.get(at));
+            picked.cloned().ok_or_else(|| Refusal::NoOption {
+                id: decision.id.clone(),
+                number,
+                options: decision.options.clone(),
+            })
+        }
+        _ => Ok(words.into()),
+    }
+}

@@ -1,0 +1,158 @@
+//! When a human is asked, and when a question ends without one.
+
+use serde_json::Value;
+
+use super::{content, hold::hold};
+use crate::{
+    ChangeSet, EventDraft, Kind, Lease, RoleRule, Snapshot, Status, Task, TaskId, Workflow, budget,
+    event::Actor,
+    rules::question::{Wanted, about, aside},
+    state::decisions::{Decision, End, Topic},
+    text,
+    time::stamp,
+};
+
+/// Asks for everything that waits for a human and has not been asked yet. What has been asked is
+/// expected to be tidy.
+pub fn ask(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
+    let mut changes = ChangeSet::none();
+    let mut wanted: Vec<Wanted<'_>> = Vec::new();
+    for task in snapshot.queue.tasks() {
+        let Some(topic) = missing(snapshot, workflow, task) else { continue };
+        let title = text::cut(&text::one_line(&task.title), 200);
+        let question = match topic {
+            Topic::Intake => {
+                format!("let agents work on {} \"{title}\", which comes from {}?", task.id, task.source_words())
+            }
+            _ => format!("merge {} \"{title}\"?", task.id),
+        };
+        let content = content::of(snapshot, workflow, task, topic);
+        let commit = content::commit(snapshot, workflow, task).filter(|_| topic == Topic::Merge);
+        wanted.push(Wanted { topic, subject: task.id.to_string(), task: Some(task), question, content, commit });
+    }
+    wanted.extend(budget::wanted(snapshot, workflow));
+    for wanted in wanted {
+        let before = snapshot.history.decisions.latest(&wanted.subject, wanted.topic);
+        if before.is_none_or(|before| again(before, &wanted)) {
+            changes.event(wanted.event(snapshot, workflow, Actor::Policy(wanted.topic.word().into())));
+        }
+    }
+    changes
+}
+
+/// Whether something is asked again that has been asked before.
+fn again(before: &Decision, wanted: &Wanted<'_>) -> bool {
+    match before.closed.as_ref().map(|closed| closed.how) {
+        None => false,
+        // Nobody is asked a second time for the same money; a task that was turned down was set
+        // aside, so it has been brought back.
+        Some(End::Rejected | End::Expired) if wanted.topic == Topic::Budget && wanted.task.is_none() => {
+            before.content != wanted.content
+        }
+        Some(_) => true,
+    }
+}
+
+/// What must be decided before any role may take a task where it stands.
+fn missing(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Option<Topic> {
+    if snapshot.leases.contains_key(&task.id) {
+        return None;
+    }
+    workflow.taking(&task.status).find_map(|rule| hold(snapshot, workflow, &rule.role, task)).map(|h| h.topic)
+}
+
+/// The event that asks an agent's question; its task has just been set aside.
+pub(crate) fn question(
+    snapshot: &Snapshot,
+    workflow: &Workflow,
+    rule: &RoleRule,
+    mine: &Lease,
+    words: &str,
+) -> EventDraft {
+    let wanted = Wanted {
+        topic: Topic::Question,
+        subject: mine.task_id.to_string(),
+        task: None,
+        question: words.into(),
+        content: String::new(),
+        commit: None,
+    };
+    let options: Vec<Value> =
+        content::options(words).into_iter().map(|option| text::cut(&option, 500).into()).collect();
+    wanted
+        .event(snapshot, workflow, Actor::Worker(mine.owner.clone()))
+        .lease(mine)
+        .with("options", Some(options).filter(|options| !options.is_empty()))
+        .with("back", rule.takes.as_str())
+}
+
+/// Ends what is overdue by its default, and withdraws what is no longer a question.
+pub fn tidy(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
+    let mut changes = ChangeSet::none();
+    for decision in snapshot.history.decisions.open() {
+        if let Some(why) = moot(snapshot, workflow, decision) {
+            let event = about(Kind::DecisionExpired, Actor::Policy("withdrawn".into()), decision);
+            changes.event(event.with("verdict", End::Withdrawn.word()).with("reason", why));
+        } else if decision.deadline.is_some_and(|deadline| deadline <= snapshot.now.wall) {
+            expire(snapshot, &mut changes, decision);
+        }
+    }
+    changes
+}
+
+/// Why an open decision is no longer one.
+fn moot(snapshot: &Snapshot, workflow: &Workflow, decision: &Decision) -> Option<&'static str> {
+    if decision.topic == Topic::Budget {
+        return budget::moot(snapshot, workflow, decision).then_some("the budget is no longer used up");
+    }
+    let Some(task) = decision.task.as_ref().and_then(|id| snapshot.queue.get(id)) else {
+        return Some("the task is gone");
+    };
+    if decision.topic == Topic::Question {
+        return (task.status != Status::NEEDS_MANUAL).then_some("the task has been moved on");
+    }
+    match missing(snapshot, workflow, task) {
+        Some(topic) if topic != decision.topic => Some("something else must be decided first"),
+        None => Some("the task has been moved on"),
+        Some(_) if decision.content != content::of(snapshot, workflow, task, decision.topic) => {
+            Some("the task has changed since")
+        }
+        Some(_) => None,
+    }
+}
+
+fn expire(snapshot: &Snapshot, changes: &mut ChangeSet, decision: &Decision) {
+    let event = about(Kind::DecisionExpired, Actor::Timeout, decision).with("applied", decision.default.as_str());
+    changes.event(event);
+    let Some(task) = decision.task.as_ref().and_then(|id| snapshot.queue.get(id)) else { return };
+    let until = decision.deadline.map(stamp).unwrap_or_default();
+    let reason = match decision.topic {
+        Topic::Merge => format!("nobody approved the merge until {until}"),
+        Topic::Intake => format!("nobody let it in until {until}; it comes from {}", task.source_words()),
+        Topic::Question => format!("nobody answered until {until}: {}", decision.question),
+        Topic::Budget => format!("nobody allowed more until {until}: {}", decision.question),
+    };
+    aside(snapshot, changes, task, &Status::NEEDS_MANUAL, &text::cut(&reason, 2_000), Actor::Timeout);
+}
+
+/// Notes that a task's branch stands at another commit than its approval is about, and asks again for that one.
+pub fn moved(snapshot: &Snapshot, workflow: &Workflow, task: &TaskId, commit: &str) -> ChangeSet {
+    let Some(decision) = snapshot.history.decisions.latest(task.as_str(), Topic::Merge) else {
+        return ChangeSet::none();
+    };
+    let settled = decision.closed.as_ref().is_some_and(|closed| closed.how != End::Approved);
+    if decision.commit.as_deref() == Some(commit) || settled {
+        return ChangeSet::none();
+    }
+    let short: String = commit.chars().take(12).collect();
+    let mut changes = ChangeSet::none();
+    changes.event(
+        about(Kind::DecisionExpired, Actor::Policy("withdrawn".into()), decision)
+            .with("verdict", End::Withdrawn.word())
+            .with("reason", format!("its branch stands at {short} now"))
+            .with("commit", commit),
+    );
+    let seen = snapshot.after(&changes);
+    changes.then(ask(&seen, workflow));
+    changes
+}

@@ -1,0 +1,606 @@
+//! What others did to the queue file, told by comparing it with the journal (R3, R10, R15, R33).
+//!
+//! The store runs this before every other decision. It never undoes a human's edit: it notes it. It writes only
+//! where it can be shown that another program's "read, change, replace" wrote over a change that we had made in
+//! between, so that neither is lost. What looks like an older file is put in front of a human.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::{
+    ChangeSet, EventDraft, History, Kind, Lease, NewTask, QueueLease, Snapshot, Status, Task, TaskId, Token, Usage,
+    children,
+    event::Actor,
+    lease::LeaseHealth,
+    state::{TaskHistory, Write},
+    time::stamp,
+};
+
+/// A program that reads the queue, changes it and puts it back takes no longer than this. A file that lacks an older
+/// change of ours is an old file put back, which a human must confirm (R10).
+pub const RACE: Duration = Duration::from_secs(3);
+
+/// The journal knows more than the queue file: an old file was put back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Behind {
+    /// One task that shows it; the first in the file.
+    pub task: TaskId,
+    /// What is missing from the file.
+    pub reason: String,
+    /// How many tasks show it.
+    pub count: usize,
+}
+
+/// How a task of the file compares with the journal.
+enum Found<'a> {
+    /// As the journal says.
+    Same,
+    /// New to the journal.
+    New,
+    /// Another task under an id that was used before.
+    Reused,
+    /// Somebody set another status.
+    Edited(&'a Status),
+    /// Somebody wrote over these changes, which we had just made.
+    Overwritten(&'a TaskHistory, Vec<&'a Write>),
+    /// The file lacks a change that we made before.
+    Behind(&'a TaskHistory),
+}
+
+fn compare<'a>(snapshot: &'a Snapshot, task: &Task) -> Found<'a> {
+    let Some(known) = snapshot.history.task(&task.id).filter(|known| known.status.is_some()) else { return Found::New };
+    let status = known.status.as_ref().expect("just filtered");
+    let as_it_is = || if task.status == *status { Found::Same } else { Found::Edited(status) };
+    let stale_token = task.lease.token().is_some_and(|token| token < known.token);
+    if known.updated_at.is_some() && task.updated_at >= known.updated_at && !stale_token {
+        return as_it_is();
+    }
+    // The entry has less of ours than we wrote, or nothing of ours was there to be had.
+    let Some(ours) = known.updated_at else {
+        return if is_another(snapshot, known, task) && task.status != *status { Found::Reused } else { as_it_is() };
+    };
+    if let Some(lost) = lost(snapshot, known, task) {
+        return Found::Overwritten(known, lost);
+    }
+    if is_another(snapshot, known, task) {
+        return Found::Reused;
+    }
+    let replaced = known.replaced.get(&task.status);
+    match task.updated_at {
+        // A stamp that is missing makes nothing old; a status that we had replaced does.
+        None if !stale_token && (task.status == *status || replaced.is_none()) => as_it_is(),
+        Some(has) if has < ours && task.status != *status && replaced.is_none_or(|at| *at <= has) => as_it_is(),
+        _ => Found::Behind(known),
+    }
+}
+
+/// Whether the entry is another task than the one that the journal knows: it says something else of itself and
+/// bears no stamp of ours.
+fn is_another(snapshot: &Snapshot, known: &TaskHistory, task: &Task) -> bool {
+    let stamped =
+        |write: &Write| write.task == task.id && (task.updated_at == Some(write.at) || task.updated_at == write.before);
+    known.origin.as_deref().is_some_and(|origin| origin != task.origin())
+        && (task.updated_at.is_none() || !snapshot.history.recent.iter().any(|write| stamped(write)))
+}
+
+/// The changes that another program's replacement of the file took out of an entry, oldest first: the entry stands
+/// as it stood right before the first of them, and the file was put there in the moments after it.
+fn lost<'a>(snapshot: &'a Snapshot, known: &TaskHistory, task: &Task) -> Option<Vec<&'a Write>> {
+    let later = |write: &&Write| write.task == task.id && task.updated_at.is_none_or(|has| write.at > has);
+    let lost: Vec<&Write> = snapshot.history.recent.iter().map(AsRef::as_ref).filter(later).collect();
+    let first = lost.first()?;
+    let is_as_before = match first.before {
+        Some(before) => task.updated_at == Some(before),
+        None => known.origin.as_deref().is_none_or(|origin| origin == task.origin()),
+    };
+    (is_as_before && first.from.as_ref() == Some(&task.status) && is_moments_ago(snapshot, first)).then_some(lost)
+}
+
+/// Whether the file was put in its place so soon after a change that its writer cannot have seen it.
+fn is_moments_ago(snapshot: &Snapshot, write: &Write) -> bool {
+    let placed = snapshot.beside.placed.unwrap_or(snapshot.now.wall);
+    (placed - write.at).to_std().unwrap_or_default() <= RACE
+}
+
+/// Notes what others did, and writes again what they wrote over.
+pub fn decide(snapshot: &Snapshot) -> ChangeSet {
+    let mut changes = ChangeSet::none();
+    if !snapshot.history.baseline {
+        changes.event(baseline(snapshot, Actor::Policy("R24".into())));
+        return changes;
+    }
+    for task in snapshot.queue.tasks() {
+        match compare(snapshot, task) {
+            Found::Same | Found::Behind(_) => {}
+            Found::New => changes.event(created(snapshot, task)),
+            Found::Reused => {
+                let mut event = created(snapshot, task).with("reused", true);
+                // Whoever works on the task that was there before has lost the right to this one.
+                let held = snapshot.leases.contains_key(&task.id);
+                event.token = held.then(|| Token(snapshot.highest_token(&task.id).0 + 1));
+                changes.event(event);
+            }
+            Found::Edited(before) => match unjournalled(snapshot, task, before) {
+                Some(events) => changes.events.extend(events),
+                None => changes.event(
+                    outside(Kind::TaskObserved, snapshot, &task.id)
+                        .with("from", before.as_str())
+                        .with("to", task.status.as_str())
+                        .with("origin", task.origin()),
+                ),
+            },
+            Found::Overwritten(known, lost) => rewrite(snapshot, &mut changes, task, known, &lost),
+        }
+    }
+    for id in gone(&snapshot.history, snapshot) {
+        if let Some((new, event)) = added_again(snapshot, id) {
+            changes.event(event);
+            changes.add.push(new);
+            continue;
+        }
+        let known = &snapshot.history.tasks[id];
+        changes.event(
+            outside(Kind::TaskObserved, snapshot, id)
+                .with("from", known.status.as_ref().map(Status::as_str))
+                .with("gone", true),
+        );
+    }
+    changes
+}
+
+fn created(snapshot: &Snapshot, task: &Task) -> EventDraft {
+    outside(Kind::TaskCreated, snapshot, &task.id)
+        .with("to", task.status.as_str())
+        .with("title", crate::text::cut(&task.title, 200))
+        .with("origin", task.origin())
+}
+
+/// What somebody did who did not say who they are; while an attempt is at work on the task, that is its agent for
+/// all that can be told.
+fn outside(kind: Kind, snapshot: &Snapshot, id: &TaskId) -> EventDraft {
+    let during = match snapshot.leases.get(id) {
+        Some(held) => held.ours().is_some() && held.health(&snapshot.now) == LeaseHealth::Live,
+        None => snapshot.history.task(id).is_some_and(|known| known.live),
+    };
+    EventDraft::new(kind, Actor::Outside).task(id).with("during_attempt", Some(true).filter(|_| during))
+}
+
+fn gone<'a>(history: &'a History, snapshot: &Snapshot) -> Vec<&'a TaskId> {
+    let known = history.tasks.iter().filter(|(_, known)| known.status.is_some());
+    let mut gone: Vec<&TaskId> = known.map(|(id, _)| id).filter(|id| snapshot.queue.get(id).is_none()).collect();
+    gone.sort();
+    gone
+}
+
+const WRITTEN_OVER: &str = "another program replaced the file with one that lacked this change; it was written again";
+
+fn rewrite(snapshot: &Snapshot, changes: &mut ChangeSet, task: &Task, known: &TaskHistory, lost: &[&Write]) {
+    let mut set: Map<String, Value> = Map::new();
+    set.extend(lost.iter().flat_map(|write| write.set.clone()));
+    let event = EventDraft::new(Kind::TaskUpdated, Actor::Policy("R3".into())).with("reason", WRITTEN_OVER);
+    write_again(snapshot, changes, task, known, &set, event);
+}
+
+/// Sets members to what we had written, and the status to the one that the journal knows.
+fn write_again(
+    snapshot: &Snapshot,
+    changes: &mut ChangeSet,
+    task: &Task,
+    known: &TaskHistory,
+    set: &Map<String, Value>,
+    mut event: EventDraft,
+) {
+    use crate::Member as M;
+    let all = [
+        M::Agent,
+        M::Lease,
+        M::Attempts,
+        M::Starts,
+        M::NotBefore,
+        M::BlockedReason,
+        M::Branch,
+        M::MergedCommit,
+        M::Tag,
+        M::CompletedAt,
+    ];
+    let set: Vec<_> = all.into_iter().filter_map(|member| Some((member, set.get(member.key())?.clone()))).collect();
+    let to = known.status.clone().unwrap_or_else(|| task.status.clone());
+    if to != task.status {
+        event.kind = Kind::TaskMoved;
+    }
+    changes.change(&snapshot.now, task, &to, &set, event);
+}
+
+/// A task of ours that a file lacks which was made from the state before we added it. Whoever had it before their
+/// eyes, because a later change of ours is in their file, has deleted it.
+fn added_again(snapshot: &Snapshot, id: &TaskId) -> Option<(NewTask, EventDraft)> {
+    let recent = &snapshot.history.recent;
+    let at = recent.iter().rposition(|write| write.task == *id && write.entry.is_some())?;
+    let added = &recent[at];
+    let mut json = added.entry.clone()?;
+    let in_file = |write: &Write| {
+        snapshot.queue.get(&write.task).is_some_and(|task| task.updated_at.is_some_and(|has| has >= write.at))
+    };
+    let of_same_commit = |write: &Write| write.at == added.at && added.parent.as_deref() == Some(write.task.as_str());
+    let was_seen = recent.iter().any(|write| (write.at > added.at || of_same_commit(write)) && in_file(write));
+    if was_seen || !is_moments_ago(snapshot, added) {
+        return None;
+    }
+    for write in recent.iter().skip(at + 1).filter(|write| write.task == *id) {
+        json.extend(write.set.clone());
+    }
+    json.insert("updated_at".into(), stamp(snapshot.now.wall).into());
+    let task = children::task_of(id, &json);
+    let event = EventDraft::new(Kind::TaskUpdated, Actor::Policy("R3".into()))
+        .task(id)
+        .with("stamped", true)
+        .with("origin", task.origin())
+        .with("parent", added.parent.clone())
+        .with("reason", "another program replaced the file with one that lacked this task; it was added again")
+        .with("entry", json.clone());
+    Some((NewTask { task, json }, event))
+}
+
+/// What the journal would have said of a change of a worker's that died before it could say it: told by what was
+/// written before, the lease and the attempt's record (R33).
+fn unjournalled(snapshot: &Snapshot, task: &Task, before: &Status) -> Option<Vec<EventDraft>> {
+    let lease = snapshot.leases.get(&task.id)?.ours()?;
+    let known = snapshot.history.task(&task.id)?;
+    let stamp_of_ours = task.updated_at.filter(|has| known.updated_at.is_none_or(|told| *has > told))?;
+    let actor = || Actor::Worker(lease.owner.clone());
+    let mut events = Vec::new();
+    if task.lease.token() == Some(lease.token) && !known.runs.contains_key(&lease.token) {
+        events.push(EventDraft::claimed(lease).with("rebuilt", true));
+    } else if task.lease == QueueLease::None && known.ended < lease.token {
+        events.push(finished(lease, task, snapshot.beside.records.get(&task.id)?)?);
+    } else {
+        return None;
+    }
+    let mut set = Map::new();
+    set.insert("status".into(), task.status.as_str().into());
+    set.insert("updated_at".into(), stamp(stamp_of_ours).into());
+    set.insert("attempts".into(), task.attempts.into());
+    set.insert("blocked_reason".into(), task.blocked_reason.clone().into());
+    let text = task.lease.token().map(|_| lease.in_queue());
+    set.insert("lease".into(), text.into());
+    events.push(
+        EventDraft::new(Kind::TaskMoved, actor())
+            .lease(lease)
+            .with("from", before.as_str())
+            .with("to", task.status.as_str())
+            .with("reason", task.blocked_reason.clone())
+            .with("stamped", true)
+            .with("origin", task.origin())
+            .with("set", set)
+            .with("rebuilt", true),
+    );
+    Some(events)
+}
+
+/// The end of an attempt, by its own record.
+fn finished(lease: &Lease, task: &Task, record: &Map<String, Value>) -> Option<EventDraft> {
+    let text = |key: &str| record.get(key).and_then(Value::as_str);
+    if text("state") != Some("finished") || record.get("token").and_then(Value::as_u64) != Some(lease.token.0) {
+        return None;
+    }
+    let mut facts: Usage =
+        record.get("seen").and_then(|seen| serde_json::from_value(seen.clone()).ok()).unwrap_or_default();
+    facts.seconds = record.get("seconds").and_then(Value::as_f64);
+    let charged = task.attempts >= lease.attempt;
+    let event = EventDraft::new(Kind::AttemptFinished, Actor::Worker(lease.owner.clone()))
+        .lease(lease)
+        .with("outcome", text("outcome"))
+        .with("class", text("class"))
+        .with("reason", text("summary"))
+        .with("charged", Some(true).filter(|_| charged))
+        .with("failure", Some(true).filter(|_| charged))
+        .with("rebuilt", true);
+    Some(facts.on(event))
+}
+
+/// The event that takes the queue as it stands for the truth from now on.
+pub fn baseline(snapshot: &Snapshot, actor: Actor) -> EventDraft {
+    let each = |what: &dyn Fn(&Task) -> String| -> Map<String, Value> {
+        snapshot.queue.tasks().map(|task| (task.id.to_string(), what(task).into())).collect()
+    };
+    EventDraft::new(Kind::QueueValid, actor)
+        .with("statuses", each(&|task| task.status.to_string()))
+        .with("origins", each(&Task::origin))
+}
+
+/// Takes the journal for the truth instead: what an old file lacks is written into it.
+pub fn restore(snapshot: &Snapshot, actor: &Actor) -> ChangeSet {
+    let mut changes = ChangeSet::none();
+    for task in snapshot.queue.tasks() {
+        if let Found::Behind(known) = compare(snapshot, task) {
+            let event =
+                EventDraft::new(Kind::TaskUpdated, actor.clone()).with("reason", "an old queue file was put back");
+            write_again(snapshot, &mut changes, task, known, &known.wrote, event);
+        }
+    }
+    changes
+}
+
+/// Whether an old queue file was put back; while it is, nothing is claimed (R10).
+pub fn behind(snapshot: &Snapshot) -> Option<Behind> {
+    let mut found: Option<Behind> = None;
+    for task in snapshot.queue.tasks() {
+        let Found::Behind(known) = compare(snapshot, task) else { continue };
+        match &mut found {
+            Some(behind) => behind.count += 1,
+            None => {
+                let status = known.status.as_ref().map_or("?", Status::as_str);
+                let when = known.updated_at.map(crate::time::stamp).unwrap_or_default();
+                let reason = format!(
+                    "the journal says that {} became `{status}` at {when} (token {}), the queue file does not have that change",
+                    task.id, known.token
+                );
+                found = Some(Behind { task: task.id.clone(), reason, count: 1 });
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Event, Member, Queue,
+        testing::{now_at, snapshot},
+    };
+    use std::sync::Arc;
+
+    fn id(text: &str) -> TaskId {
+        TaskId::parse(text).expect("a good id")
+    }
+
+    /// A queue whose task `T` we moved from ready to in_progress, and again to awaiting_test, at second 1000.
+    fn moved() -> (Snapshot, Snapshot) {
+        let first = snapshot(vec![Task::new(id("T"), Status::READY), Task::new(id("U"), Status::READY)]);
+        let first = first.after(&decide(&first));
+        let mut changes = ChangeSet::none();
+        let task = first.queue.get(&id("T")).expect("there").clone();
+        let event = EventDraft::new(Kind::TaskMoved, Actor::Worker("w".into()));
+        changes.change(&first.now, &task, &Status::IN_PROGRESS, &[(Member::Lease, "w#1".into())], event.clone());
+        let second = first.after(&changes);
+        let task = second.queue.get(&id("T")).expect("there").clone();
+        let mut changes = ChangeSet::none();
+        changes.change(&first.now, &task, &Status::AWAITING_TEST, &[(Member::Lease, serde_json::Value::Null)], event);
+        (first, second.after(&changes))
+    }
+
+    fn kinds(changes: &ChangeSet) -> Vec<Kind> {
+        changes.events.iter().map(|event| event.kind).collect()
+    }
+
+    #[test]
+    fn the_first_look_takes_a_baseline_and_the_second_finds_nothing() {
+        let first = snapshot(vec![Task::new(id("T"), Status::READY)]);
+        let changes = decide(&first);
+        assert_eq!(kinds(&changes), [Kind::QueueValid]);
+        assert!(!changes.touches_queue());
+        assert!(decide(&first.after(&changes)).is_empty());
+    }
+
+    #[test]
+    fn our_own_moves_are_no_news() {
+        let (_, last) = moved();
+        assert!(decide(&last).is_empty());
+        assert_eq!(behind(&last), None);
+    }
+
+    #[test]
+    fn a_hand_edit_is_noted_and_kept() {
+        let (_, mut last) = moved();
+        Arc::make_mut(&mut last.queue).edit(&id("T"), |task| task.status = Status::CANCELLED);
+        let changes = decide(&last);
+        assert_eq!(kinds(&changes), [Kind::TaskObserved]);
+        assert!(!changes.touches_queue());
+        assert!(decide(&last.after(&changes)).is_empty());
+    }
+
+    #[test]
+    fn tasks_that_appear_and_vanish_are_noted() {
+        let (_, mut last) = moved();
+        last.queue = Arc::new(Queue::of(
+            last.queue
+                .tasks()
+                .filter(|task| task.id != id("U"))
+                .cloned()
+                .chain([Task::new(id("V"), Status::NEEDS_PLAN)])
+                .collect(),
+        ));
+        let changes = decide(&last);
+        assert_eq!(kinds(&changes), [Kind::TaskCreated, Kind::TaskObserved]);
+        assert!(changes.events[1].data["gone"] == true);
+        assert!(decide(&last.after(&changes)).is_empty());
+    }
+
+    #[test]
+    fn a_change_that_another_program_wrote_over_is_written_again() {
+        let (first, mut last) = moved();
+        // The other program read before our two moves, changed `U`, and replaced the file after them.
+        let mut edited = (*first.queue).clone();
+        edited.edit(&id("U"), |task| task.priority = 3);
+        last.queue = Arc::new(edited);
+        let changes = decide(&last);
+        let after = last.after(&changes);
+        assert_eq!(after.queue.get(&id("T")).expect("there").status, Status::AWAITING_TEST);
+        assert_eq!(after.queue.get(&id("T")).expect("there").lease, crate::QueueLease::None);
+        assert_eq!(after.queue.get(&id("U")).expect("there").priority, 3, "their edit stays");
+        assert!(decide(&after).is_empty());
+    }
+
+    #[test]
+    fn a_decision_made_in_a_race_stands() {
+        let (first, mut last) = moved();
+        let mut edited = (*first.queue).clone();
+        edited.edit(&id("T"), |task| task.status = Status::CANCELLED);
+        last.queue = Arc::new(edited);
+        let changes = decide(&last);
+        assert_eq!(kinds(&changes), [Kind::TaskObserved]);
+        assert!(!changes.touches_queue());
+        assert!(decide(&last.after(&changes)).is_empty());
+    }
+
+    #[test]
+    fn an_old_file_put_back_later_is_not_touched_and_told() {
+        let (first, mut last) = moved();
+        last.queue = first.queue.clone();
+        last.now = now_at(1_000 + 3_600);
+        assert!(decide(&last).is_empty());
+        let found = behind(&last).expect("behind");
+        assert_eq!((found.task, found.count), (id("T"), 1));
+        // A human confirms: the file is the truth, and no token is forgotten.
+        let mut changes = ChangeSet::none();
+        changes.event(baseline(&last, Actor::Human("me".into())));
+        let confirmed = last.after(&changes);
+        assert_eq!(behind(&confirmed), None);
+        assert!(decide(&confirmed).is_empty());
+    }
+
+    #[test]
+    fn an_old_token_in_the_file_is_an_old_file() {
+        let (_, mut last) = moved();
+        let mut event = EventDraft::new(Kind::LeaseAcquired, Actor::Worker("w".into())).task(&id("T"));
+        event.token = Some(crate::Token(5));
+        let seq = last.history.seq + 1;
+        Arc::make_mut(&mut last.history).apply(&Event::number(event, seq, last.now.wall, ""));
+        Arc::make_mut(&mut last.queue).edit(&id("T"), |task| task.lease = crate::QueueLease::from_text("w#3"));
+        last.now = now_at(1_000 + 3_600);
+        assert!(behind(&last).is_some());
+    }
+
+    /// As [`moved`], and somebody put another entry for `T` into the file, so long after the last change.
+    fn with_entry(seconds: u64, edit: impl FnOnce(&mut Task)) -> Snapshot {
+        let (first, mut last) = moved();
+        let mut queue = (*first.queue).clone();
+        queue.edit(&id("T"), edit);
+        last.queue = Arc::new(queue);
+        last.now = now_at(1_000 + seconds);
+        last
+    }
+
+    #[test]
+    fn an_id_that_is_used_again_is_a_new_task_however_soon() {
+        for seconds in [0, 2, 30, 3_600] {
+            let seen = with_entry(seconds, |task| task.title = "rotate the keys".into());
+            let changes = decide(&seen);
+            assert_eq!(kinds(&changes), [Kind::TaskCreated], "after {seconds} s");
+            assert!(!changes.touches_queue() && behind(&seen).is_none());
+            let after = seen.after(&changes);
+            assert!(decide(&after).is_empty());
+            assert_eq!(after.queue.get(&id("T")).expect("there").status, Status::READY);
+        }
+    }
+
+    #[test]
+    fn an_older_file_is_never_undone_and_a_human_is_asked() {
+        // Our last change is young, but the first that the file lacks is not.
+        for seconds in [4, 30, 61] {
+            let seen = with_entry(seconds, |_| {});
+            assert!(decide(&seen).is_empty(), "after {seconds} s");
+            assert!(behind(&seen).is_some());
+            let restored = seen.after(&restore(&seen, &Actor::Human("me".into())));
+            assert_eq!(restored.queue.get(&id("T")).expect("there").status, Status::AWAITING_TEST);
+            assert!(behind(&restored).is_none() && decide(&restored).is_empty());
+        }
+    }
+
+    #[test]
+    fn when_a_file_was_put_in_its_place_counts_and_not_when_somebody_looks() {
+        let mut seen = with_entry(3_600, |_| {});
+        seen.beside.placed = Some(now_at(1_001).wall);
+        assert_eq!(kinds(&decide(&seen)), [Kind::TaskMoved], "nobody had looked since");
+    }
+
+    #[test]
+    fn a_stamp_that_is_missing_makes_nothing_old() {
+        let seen = with_entry(3_600, |task| task.status = Status::AWAITING_TEST);
+        assert!(decide(&seen).is_empty() && behind(&seen).is_none(), "it says what the journal says");
+        let seen = with_entry(3_600, |task| task.status = Status::CANCELLED);
+        assert_eq!(kinds(&decide(&seen)), [Kind::TaskObserved], "nobody but a human has set that");
+    }
+
+    fn added() -> (Snapshot, Snapshot) {
+        let before = snapshot(vec![Task::new(id("P"), Status::PLANNING), Task::new(id("U"), Status::READY)]);
+        let before = before.after(&decide(&before));
+        let mut changes = ChangeSet::none();
+        for name in ["P-1", "P-2"] {
+            let json = serde_json::json!({"id": name, "title": name, "status": "ready", "x": [1],
+                "updated_at": stamp(before.now.wall)});
+            let json = json.as_object().expect("an object").clone();
+            let event = EventDraft::new(Kind::TaskCreated, Actor::Worker("w".into())).with("parent", "P");
+            changes.add(NewTask { task: children::task_of(&id(name), &json), json }, event);
+        }
+        let parent = before.queue.get(&id("P")).expect("there");
+        let event = EventDraft::new(Kind::TaskMoved, Actor::Worker("w".into()));
+        changes.change(&before.now, parent, &Status::new("planning_complete"), &[], event);
+        let after = before.after(&changes);
+        (before, after)
+    }
+
+    #[test]
+    fn tasks_of_ours_that_a_replaced_file_lacks_are_added_again_whole() {
+        let (before, mut last) = added();
+        let mut edited = (*before.queue).clone();
+        edited.edit(&id("U"), |task| task.priority = 3);
+        last.queue = Arc::new(edited);
+        let changes = decide(&last);
+        assert_eq!(changes.add.len(), 2);
+        assert!(changes.add.iter().all(|new| new.json["x"] == serde_json::json!([1])));
+        let after = last.after(&changes);
+        assert!(decide(&after).is_empty());
+        assert_eq!(after.queue.get(&id("P")).expect("there").status.as_str(), "planning_complete");
+        // And once more, in the next race.
+        let mut again = after.clone();
+        again.queue = before.queue.clone();
+        assert_eq!(decide(&again).add.len(), 2);
+    }
+
+    #[test]
+    fn a_task_that_a_human_deletes_stays_deleted() {
+        let (_, last) = added();
+        let without = |snapshot: &Snapshot| {
+            let rest = snapshot.queue.tasks().filter(|task| task.id != id("P-2")).cloned();
+            Snapshot { queue: Arc::new(Queue::of(rest.collect())), ..snapshot.clone() }
+        };
+        // They had it before their eyes: what was written together with it is in their file.
+        assert_eq!(kinds(&decide(&without(&last))), [Kind::TaskObserved]);
+        let mut later = without(&last);
+        later.now = now_at(1_010);
+        assert_eq!(kinds(&decide(&later)), [Kind::TaskObserved]);
+    }
+
+    #[test]
+    fn a_worker_that_died_before_it_could_tell_is_told_by_lease_and_record() {
+        let before = snapshot(vec![Task::new(id("T"), Status::READY)]);
+        let before = before.after(&decide(&before));
+        let me = crate::testing::claimant(&crate::Role::BUILDER);
+        let (changes, lease) = crate::claim::decide(&before, &crate::Workflow::shipped(), &me).expect("a claim");
+        let claimed = before.after(&changes);
+        // The claim stands in queue and lease, and the journal knows nothing of it.
+        let untold = Snapshot { history: before.history.clone(), ..claimed.clone() };
+        let changes = decide(&untold);
+        assert_eq!(kinds(&changes), [Kind::LeaseAcquired, Kind::TaskMoved]);
+        assert!(changes.events.iter().all(|event| event.actor == Actor::Worker(lease.owner.clone())));
+        assert!(decide(&untold.after(&changes)).is_empty());
+        // And so its end.
+        let mut ended = claimed.clone();
+        ended.now = now_at(1_060);
+        Arc::make_mut(&mut ended.queue).edit(&id("T"), |task| {
+            (task.status, task.lease) = (Status::AWAITING_TEST, QueueLease::None);
+            task.updated_at = Some(now_at(1_050).wall);
+        });
+        let record = serde_json::json!({"state": "finished", "token": 1, "outcome": "done", "summary": "made it",
+            "seconds": 1.5, "seen": {"cost_usd": 0.25}});
+        ended.beside.records.insert(id("T"), record.as_object().expect("an object").clone());
+        let changes = decide(&ended);
+        assert_eq!(kinds(&changes), [Kind::AttemptFinished, Kind::TaskMoved]);
+        assert_eq!(changes.events[0].data["cost_usd"], 0.25);
+        assert_eq!(changes.events[0].text("reason"), Some("made it"));
+        assert!(decide(&ended.after(&changes)).is_empty());
+    }
+}

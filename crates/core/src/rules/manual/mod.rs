@@ -1,0 +1,453 @@
+//! What a person may do to the queue: add, move, retry, cancel, block, unblock, finish, stop.
+//!
+//! Each answers with a change set or with a refusal that a person can act on. Whatever is asked, with or
+//! without force: work that is running keeps its task, its lease and its finished dependencies.
+
+use serde_json::Value;
+
+use crate::{
+    ChangeSet, Event, EventDraft, Kind, Lease, LeaseChange, LeaseState, Member, QueueLease, Snapshot, Status, Task,
+    TaskId, Token, Workflow,
+    event::Actor,
+    landing,
+    lease::{LeaseHealth, StopRequest, lasts},
+    seal,
+    time::stamp,
+};
+
+mod add;
+mod edit;
+mod refusal;
+
+pub use add::{Wanted, add, next_id};
+pub use edit::{TaskPatch, depend, edit, undepend};
+pub use refusal::Refusal;
+
+/// A change set, or why there is none.
+pub type Answer = Result<ChangeSet, Refusal>;
+
+fn find<'a>(snapshot: &'a Snapshot, id: &TaskId) -> Result<&'a Task, Refusal> {
+    snapshot.queue.get(id).ok_or_else(|| Refusal::Unknown(id.to_string()))
+}
+
+/// `Err` while somebody holds the task, or held it and has not been cleared away.
+fn free(snapshot: &Snapshot, task: &Task) -> Result<(), Refusal> {
+    if let Some(held) = snapshot.leases.get(&task.id) {
+        let (task, owner) = (task.id.clone(), held.owner().to_owned());
+        return Err(match (held.health(&snapshot.now), held.ours()) {
+            (LeaseHealth::Live, Some(lease)) => Refusal::Running { task, owner, token: lease.token.0 },
+            (LeaseHealth::Live, None) => Refusal::Held { task, owner },
+            (LeaseHealth::Dead(reason), _) => Refusal::Abandoned { task, owner, reason, dead: true },
+            (LeaseHealth::Lost(reason), _) => Refusal::Abandoned { task, owner, reason, dead: false },
+        });
+    }
+    match &task.lease {
+        QueueLease::Inline { owner, until: Some(until) } if lasts(snapshot.now.wall, *until) => {
+            Err(Refusal::Held { task: task.id.clone(), owner: owner.clone() })
+        }
+        _ => not_landed(snapshot, task),
+    }
+}
+
+/// Why a task that has ended is not changed: its work may be in the target, whatever its status says.
+fn ended(snapshot: &Snapshot, task: &Task) -> Refusal {
+    let (id, status) = (task.id.clone(), task.status.clone());
+    match landing::merged(snapshot, task) {
+        Some(commit) => Refusal::Merged { task: id, commit, status },
+        None => Refusal::Ended { task: id, status },
+    }
+}
+
+/// `Err` when the task's work is in the target: to put the task aside does not take that back.
+fn unmerged(snapshot: &Snapshot, task: &Task) -> Result<(), Refusal> {
+    match ended(snapshot, task) {
+        merged @ Refusal::Merged { .. } => Err(merged),
+        _ => Ok(()),
+    }
+}
+
+/// `Err` when the task's merge is in the target and only waits for an integrator to say so.
+fn not_landed(snapshot: &Snapshot, task: &Task) -> Result<(), Refusal> {
+    match landing::passed(snapshot, &task.id) {
+        Some(_) if task.status.is_finished() => Err(ended(snapshot, task)),
+        Some(commit) => Err(Refusal::Landed { task: task.id.clone(), commit }),
+        None => Ok(()),
+    }
+}
+
+/// `Err` when the task is done and running work depends on it.
+fn unneeded(snapshot: &Snapshot, task: &Task) -> Result<(), Refusal> {
+    if !task.status.is_done() {
+        return Ok(());
+    }
+    let running = |other: &&Task| free(snapshot, other).is_err();
+    let depends = |other: &&Task| other.dependencies.iter().any(|name| name == task.id.as_str());
+    match snapshot.queue.tasks().filter(depends).find(running) {
+        Some(by) => Err(Refusal::Needed { task: task.id.clone(), by: by.id.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// One task moved by hand (or only mended where it stands), with everything that belongs to its old stage cleared.
+struct Hand<'a> {
+    snapshot: &'a Snapshot,
+    task: &'a Task,
+    actor: &'a Actor,
+    verb: &'static str,
+    reason: Option<&'a str>,
+}
+
+impl Hand<'_> {
+    fn to(&self, to: &Status, blocked_reason: Option<&str>) -> ChangeSet {
+        let task = self.task;
+        let mut set: Vec<(Member, Value)> = Vec::new();
+        if task.attempts != 0 {
+            set.push((Member::Attempts, 0.into()));
+        }
+        // A human lets it start anew: only so is the count of all its starts taken back (R26).
+        if seal::starts_anew(self.verb) && self.snapshot.has_counted(task) {
+            set.push((Member::Starts, 0.into()));
+        }
+        if task.not_before.is_some() {
+            set.push((Member::NotBefore, Value::Null));
+        }
+        if task.blocked_reason.as_deref() != blocked_reason {
+            set.push((Member::BlockedReason, blocked_reason.into()));
+        }
+        if task.lease != QueueLease::None {
+            set.push((Member::Lease, Value::Null));
+        }
+        if to.is_done() {
+            set.push((Member::CompletedAt, stamp(self.snapshot.now.wall).into()));
+        } else if task.status.is_done() {
+            set.push((Member::CompletedAt, Value::Null));
+        }
+        // What is begun anew is to be merged anew.
+        if task.merged_commit.is_some() && !to.is_finished() {
+            set.push((Member::MergedCommit, Value::Null));
+        }
+        let kind = if task.status == *to { Kind::TaskUpdated } else { Kind::TaskMoved };
+        let mut changes = ChangeSet::none();
+        if kind == Kind::TaskMoved || !set.is_empty() {
+            let event = EventDraft::new(kind, self.actor.clone()).with("verb", self.verb).with("reason", self.reason);
+            changes.change(&self.snapshot.now, task, to, &set, event);
+        }
+        changes
+    }
+}
+
+/// Where a person may move a task without force: back to be worked on again, on past planning, or aside.
+/// Never forward past work that has not been done.
+pub fn legal_moves(workflow: &Workflow, task: &Task) -> Vec<Status> {
+    let place = |status: &Status| workflow.rules().iter().position(|rule| rule.takes == *status);
+    let from = place(&task.status);
+    let mut legal: Vec<Status> = Vec::new();
+    let mut add = |status: &Status| {
+        if *status != task.status && !legal.contains(status) {
+            legal.push(status.clone());
+        }
+    };
+    for (at, rule) in workflow.rules().iter().enumerate() {
+        // What waits aside (blocked, parked, cancelled, an unknown word) may start anywhere; what is done, nowhere.
+        let back = from.is_none_or(|from| at <= from || rule.failed == rule.takes);
+        let planned = workflow.rules().first().is_some_and(|first| first.done == rule.takes);
+        if !task.status.is_done() && (back || planned) {
+            add(&rule.takes);
+        }
+        if rule.takes == task.status {
+            add(&rule.failed);
+        }
+    }
+    if !task.status.is_finished() {
+        [Status::BLOCKED, Status::NEEDS_MANUAL, Status::CANCELLED, Status::DONE].iter().for_each(add);
+    }
+    legal
+}
+
+/// Moves a task to another status.
+pub fn move_to(
+    snapshot: &Snapshot,
+    workflow: &Workflow,
+    id: &TaskId,
+    to: &Status,
+    reason: Option<&str>,
+    force: bool,
+    actor: &Actor,
+) -> Answer {
+    let task = find(snapshot, id)?;
+    if !workflow.knows(to) {
+        return Err(Refusal::UnknownStatus { asked: to.to_string(), known: workflow.statuses() });
+    }
+    if let Some(rule) = workflow.working(to) {
+        return Err(Refusal::OnlyByClaim { task: id.clone(), to: to.clone(), role: rule.role.clone() });
+    }
+    if task.status == *to {
+        return Ok(ChangeSet::none());
+    }
+    free(snapshot, task)?;
+    unneeded(snapshot, task)?;
+    let legal = legal_moves(workflow, task);
+    if !force && !legal.contains(to) {
+        return Err(Refusal::Illegal { task: id.clone(), from: task.status.clone(), to: to.clone(), legal });
+    }
+    if reason.is_none() && (*to == Status::DONE || *to == Status::BLOCKED) {
+        return Err(Refusal::NeedsReason { task: id.clone(), to: to.clone() });
+    }
+    let parked = [Status::BLOCKED, Status::NEEDS_MANUAL, Status::FAILED].contains(to);
+    let hand = Hand { snapshot, task, actor, verb: "move", reason };
+    Ok(hand.to(to, reason.filter(|_| parked)))
+}
+
+/// The stage whose failure parked the task, from its journal: the status that the role which failed last takes.
+pub fn failed_stage(workflow: &Workflow, id: &TaskId, events: &[Event]) -> Option<Status> {
+    let of_task = events.iter().rev().filter(|event| event.task.as_ref() == Some(id));
+    for event in of_task {
+        match event.kind {
+            Kind::AttemptFinished if event.text("class").is_some() || event.flag("failure") => {
+                return event.role.as_ref().and_then(|role| workflow.rule(role)).map(|rule| rule.takes.clone());
+            }
+            Kind::TaskMoved | Kind::TaskObserved => {
+                let from = event.text("from").map(Status::new)?;
+                if let Some(rule) = workflow.working(&from) {
+                    return Some(rule.takes.clone());
+                }
+                if workflow.taking(&from).next().is_some() {
+                    return Some(from);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Tries a task again: forgets its failures and takes it back to where the failed stage starts.
+pub fn retry(snapshot: &Snapshot, workflow: &Workflow, id: &TaskId, stage: Option<&Status>, actor: &Actor) -> Answer {
+    let task = find(snapshot, id)?;
+    if task.status.is_done() {
+        return Err(ended(snapshot, task));
+    }
+    free(snapshot, task)?;
+    if task.status.is_finished() {
+        unmerged(snapshot, task)?;
+    }
+    // What waits to be mended goes back to what failed; what waits for any other role only waits no longer.
+    let waits_for_its_role = workflow.taking(&task.status).any(|rule| !workflow.adapts(rule));
+    let stays = waits_for_its_role || task.status == Status::PLANNING_COMPLETE;
+    let to = match (stays, stage.filter(|stage| workflow.knows(stage))) {
+        (true, _) => task.status.clone(),
+        (false, Some(stage)) => stage.clone(),
+        (false, None) => start(snapshot, workflow, task),
+    };
+    Ok(Hand { snapshot, task, actor, verb: "retry", reason: None }.to(&to, None))
+}
+
+/// Takes a task back to where its work begins, with its failures forgotten: what was done is to be done anew.
+pub fn begin_again(snapshot: &Snapshot, workflow: &Workflow, id: &TaskId, actor: &Actor) -> Answer {
+    let task = find(snapshot, id)?;
+    if task.status.is_done() {
+        return Err(ended(snapshot, task));
+    }
+    free(snapshot, task)?;
+    if task.status.is_finished() {
+        unmerged(snapshot, task)?;
+    }
+    let planned = [Status::NEEDS_PLAN, Status::PLANNING_COMPLETE].contains(&task.status);
+    let to = match planned {
+        true => task.status.clone(),
+        false if workflow.taking(&Status::READY).next().is_some() => Status::READY,
+        false => start(snapshot, workflow, task),
+    };
+    Ok(Hand { snapshot, task, actor, verb: "retry", reason: None }.to(&to, None))
+}
+
+fn start(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Status {
+    let has_children = snapshot.queue.children(&task.id).next().is_some();
+    workflow.start(task, has_children)
+}
+
+/// Cancels a task; one that is being worked on only with `stop`, which asks its worker to end the attempt.
+pub fn cancel(snapshot: &Snapshot, id: &TaskId, reason: Option<&str>, stop: bool, actor: &Actor) -> Answer {
+    let task = find(snapshot, id)?;
+    if task.status.is_done() {
+        return Err(ended(snapshot, task));
+    }
+    match (free(snapshot, task), held(snapshot, id)) {
+        (Err(Refusal::Running { .. }), Some(Lease { landing: Some(commit), .. })) => {
+            Err(Refusal::Landing { task: id.clone(), commit: commit.clone() })
+        }
+        (Err(Refusal::Running { .. }), Some(lease)) if stop => {
+            let mut changes = ask_to_stop(lease, reason.unwrap_or("the task was cancelled"), true, actor);
+            if task.status != Status::CANCELLED {
+                let event =
+                    EventDraft::new(Kind::TaskMoved, actor.clone()).with("verb", "cancel").with("reason", reason);
+                // The lease stands until its worker has ended the attempt; only the status says so at once.
+                changes.change(&snapshot.now, task, &Status::CANCELLED, &[], event);
+            }
+            Ok(changes)
+        }
+        (Err(merged @ Refusal::Merged { .. }), _) => Err(merged),
+        (Err(_), _) if task.status == Status::CANCELLED => Ok(ChangeSet::none()),
+        (Err(refusal), _) => Err(refusal),
+        (Ok(()), _) if landing::merged(snapshot, task).is_some() => Err(ended(snapshot, task)),
+        (Ok(()), _) if task.status == Status::CANCELLED => Ok(ChangeSet::none()),
+        (Ok(()), _) => {
+            let hand = Hand { snapshot, task, actor, verb: "cancel", reason };
+            Ok(hand.to(&Status::CANCELLED, task.blocked_reason.as_deref()))
+        }
+    }
+}
+
+/// Sets a task aside until somebody unblocks it.
+pub fn block(snapshot: &Snapshot, id: &TaskId, reason: &str, actor: &Actor) -> Answer {
+    let task = find(snapshot, id)?;
+    if task.status.is_finished() {
+        return Err(ended(snapshot, task));
+    }
+    free(snapshot, task)?;
+    let hand = Hand { snapshot, task, actor, verb: "block", reason: Some(reason) };
+    Ok(hand.to(&Status::BLOCKED, Some(reason)))
+}
+
+/// The status that a task was blocked from, from its journal.
+pub fn blocked_from(workflow: &Workflow, id: &TaskId, events: &[Event]) -> Option<Status> {
+    let mut moves = events
+        .iter()
+        .rev()
+        .filter(|event| event.task.as_ref() == Some(id) && matches!(event.kind, Kind::TaskMoved | Kind::TaskObserved));
+    let last = moves.find(|event| event.text("to") == Some(Status::BLOCKED.as_str()))?;
+    let from = Status::new(last.text("from")?);
+    match workflow.working(&from) {
+        Some(rule) => Some(rule.takes.clone()),
+        None => workflow.taking(&from).next().map(|_| from.clone()),
+    }
+}
+
+/// Lets a blocked task go on: at once when every dependency is done, else as soon as they are (R8).
+/// With `force` it leaves `blocked` now; a claim still waits for its dependencies (R6).
+pub fn unblock(
+    snapshot: &Snapshot,
+    workflow: &Workflow,
+    id: &TaskId,
+    before: Option<&Status>,
+    reason: Option<&str>,
+    force: bool,
+    actor: &Actor,
+) -> Answer {
+    let task = find(snapshot, id)?;
+    if task.status.is_finished() {
+        return Err(ended(snapshot, task));
+    }
+    if task.status != Status::BLOCKED {
+        return Ok(ChangeSet::none());
+    }
+    free(snapshot, task)?;
+    let hand = Hand { snapshot, task, actor, verb: "unblock", reason };
+    if force || snapshot.queue.is_free(task) {
+        let to = before.filter(|to| workflow.knows(to)).cloned().unwrap_or_else(|| start(snapshot, workflow, task));
+        return Ok(hand.to(&to, None));
+    }
+    if task.blocked_reason.is_none() {
+        let open = |name: &&String| snapshot.queue.find(name).is_none_or(|other| !other.status.is_done());
+        let on: Vec<&str> = task.dependencies.iter().filter(open).map(String::as_str).collect();
+        return Err(Refusal::Waits { task: id.clone(), on: on.join(", ") });
+    }
+    Ok(hand.to(&Status::BLOCKED, None))
+}
+
+/// A human says that it is done.
+pub fn done(snapshot: &Snapshot, id: &TaskId, reason: &str, actor: &Actor) -> Answer {
+    let task = find(snapshot, id)?;
+    if task.status.is_done() {
+        return Ok(ChangeSet::none());
+    }
+    free(snapshot, task)?;
+    Ok(Hand { snapshot, task, actor, verb: "done", reason: Some(reason) }.to(&Status::DONE, None))
+}
+
+fn held<'a>(snapshot: &'a Snapshot, id: &TaskId) -> Option<&'a Lease> {
+    snapshot.leases.get(id).and_then(LeaseState::ours)
+}
+
+fn ask_to_stop(lease: &Lease, reason: &str, cancel: bool, actor: &Actor) -> ChangeSet {
+    let stop = StopRequest { actor: actor.to_string(), reason: reason.to_owned(), cancel };
+    let mut changes = ChangeSet::none();
+    // The first word counts, and that the task is cancelled is more than that its attempt stops.
+    if lease.stop.as_ref().is_none_or(|said| cancel && !said.cancel) {
+        changes.leases.push(LeaseChange::Write(Lease { stop: Some(stop), ..lease.clone() }));
+    }
+    changes
+}
+
+/// Asks the worker of a running attempt to stop it. Asking twice changes nothing.
+pub fn stop(snapshot: &Snapshot, id: &TaskId, reason: &str, actor: &Actor) -> Answer {
+    let Some(at) = snapshot.leases.get(id) else {
+        let task = find(snapshot, id)?;
+        not_landed(snapshot, task)?;
+        unmerged(snapshot, task)?;
+        return Err(Refusal::NotRunning(id.clone()));
+    };
+    let (task, owner) = (id.clone(), at.owner().to_owned());
+    match (at.health(&snapshot.now), at.ours()) {
+        (LeaseHealth::Live, Some(Lease { landing: Some(commit), .. })) => {
+            Err(Refusal::Landing { task, commit: commit.clone() })
+        }
+        (LeaseHealth::Live, Some(lease)) => Ok(ask_to_stop(lease, reason, false, actor)),
+        (LeaseHealth::Live, None) => Err(Refusal::Held { task, owner }),
+        (LeaseHealth::Dead(reason), _) => Err(Refusal::Abandoned { task, owner, reason, dead: true }),
+        (LeaseHealth::Lost(reason), _) => Err(Refusal::Abandoned { task, owner, reason, dead: false }),
+    }
+}
+
+/// Takes a task away from an owner who still lives, and gives it back: for a worker that hangs.
+/// Its token stays the greatest seen, so that nothing it says later counts (R10). A merge of it that had passed is
+/// forgotten where git has said of its commit that it is `not_landed`.
+pub fn release(
+    snapshot: &Snapshot,
+    workflow: &Workflow,
+    id: &TaskId,
+    token: Token,
+    not_landed: Option<&str>,
+    reason: &str,
+    actor: &Actor,
+) -> Answer {
+    let Some(held) = snapshot.leases.get(id).filter(|held| held.token() == token) else {
+        return Ok(ChangeSet::none());
+    };
+    let mut changes = ChangeSet::none();
+    changes.leases.push(LeaseChange::Drop(id.clone()));
+    let mut event = EventDraft::new(Kind::LeaseRescued, actor.clone()).task(id).with("owner", held.owner());
+    if let Some(lease) = held.ours() {
+        event = event.lease(lease);
+    }
+    let event = event.with("reason", reason).with("forced", true).with("died", false);
+    let landed = landing::passed(snapshot, id).filter(|commit| Some(commit.as_str()) != not_landed);
+    changes.event(event.with("landed", landed));
+    if let Some(task) = snapshot.queue.get(id) {
+        let back = workflow.working(&task.status).map_or(&task.status, |rule| &rule.takes);
+        let kind = if task.status == *back { Kind::TaskUpdated } else { Kind::TaskMoved };
+        let event = EventDraft::new(kind, actor.clone()).with("verb", "release").with("reason", reason);
+        changes.change(&snapshot.now, task, back, &[(Member::Lease, Value::Null)], event);
+    }
+    Ok(changes)
+}
+
+/// Clears a task's `lease` member that no lease file stands behind.
+pub fn clear_mark(snapshot: &Snapshot, id: &TaskId, force: bool, reason: Option<&str>, actor: &Actor) -> Answer {
+    let task = find(snapshot, id)?;
+    if task.lease == QueueLease::None {
+        return Ok(ChangeSet::none());
+    }
+    if !force || snapshot.leases.contains_key(id) {
+        free(snapshot, task)?;
+    }
+    let event = EventDraft::new(Kind::TaskUpdated, actor.clone()).with("verb", "release").with("reason", reason);
+    let mut changes = ChangeSet::none();
+    changes.change(&snapshot.now, task, &task.status, &[(Member::Lease, Value::Null)], event);
+    Ok(changes)
+}
+
+#[cfg(test)]
+mod property;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,15 @@
+//! The rules: each looks at a snapshot and answers with a change set.
+
+pub mod budget;
+pub mod children;
+pub mod claim;
+pub mod coordinate;
+pub mod decision;
+pub mod external_edits;
+pub mod landing;
+pub mod manual;
+pub mod pool;
+mod question;
+pub mod rescue;
+pub mod settle;
+mod starts;

@@ -1,0 +1,242 @@
+//! Pools of quota that all workers share: an (adapter, account, model) of which a provider said "not now" (R22).
+//!
+//! The first limit closes a pool until the stated reset, or else for five minutes, doubling up to an
+//! hour. After that exactly one claim goes through, the probe. What comes of it opens the pool or
+//! closes it again. A pool stands in the journal while it is closed; who probes it, in the leases.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    ChangeSet, Class, EventDraft, Kind, Lease, Outcome, RoleRule, Snapshot, Task, Workflow, event::Actor,
+    outcome::Policy, state::pools::ClosedPool, text, time::stamp,
+};
+
+/// The first pause, where nobody stated one.
+const FIRST: Duration = Duration::from_secs(5 * 60);
+
+/// The longest pause, where nobody stated one.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+
+/// The longest pause that is believed; longer than a week's window.
+const BELIEVED: chrono::Duration = chrono::Duration::days(8);
+
+/// An agent that a role may work with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The agent's name in the configuration.
+    pub by: String,
+    /// The pool that it draws from: `adapter/account/model`.
+    pub pool: String,
+    /// It is the simulated agent (R21).
+    pub simulated: bool,
+}
+/// How a pool stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolState<'a> {
+    /// Nothing is known against it.
+    Open,
+    /// Nothing is asked of it yet.
+    Closed(&'a ClosedPool),
+    /// Its time is over; one claim may try it.
+    HalfOpen(&'a ClosedPool),
+    /// That claim is at work.
+    Probed(&'a ClosedPool),
+}
+
+/// Why no agent of a role can work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limited {
+    /// The pool that is back first.
+    pub pool: String,
+    /// When it may be tried; `None` while it is being tried.
+    pub until: Option<DateTime<Utc>>,
+    /// What the provider said.
+    pub reason: String,
+}
+
+impl std::fmt::Display for Limited {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { pool, until, reason } = self;
+        match until {
+            Some(until) => write!(f, "the quota of `{pool}` is used up until {}", stamp(*until))?,
+            None => write!(f, "the quota of `{pool}` was used up, and one attempt tries whether it is back")?,
+        }
+        if reason.is_empty() { Ok(()) } else { write!(f, ": {reason}") }
+    }
+}
+
+/// How a pool stands now.
+pub fn state<'a>(snapshot: &'a Snapshot, pool: &str) -> PoolState<'a> {
+    let Some(closed) = snapshot.history.pools.closed.get(pool) else { return PoolState::Open };
+    if snapshot.now.wall < closed.until {
+        return PoolState::Closed(closed);
+    }
+    // A dead prober holds the place until it is rescued: what it left running may still be asking (R14).
+    let probes = |lease: &Lease| lease.probe && lease.pool == pool;
+    match snapshot.leases.values().filter_map(|held| held.ours()).any(probes) {
+        true => PoolState::Probed(closed),
+        false => PoolState::HalfOpen(closed),
+    }
+}
+
+/// The agent that a name stands for: `claude` for each of its accounts, `claude@work` and `claude@home`.
+pub fn agent_of(by: &str) -> &str {
+    by.split_once('@').map_or(by, |(agent, _)| agent)
+}
+
+/// Whether a task has failed before, and nobody has mended that yet.
+pub fn is_retry(snapshot: &Snapshot, task: &Task) -> bool {
+    task.attempts > 0 || snapshot.history.task(&task.id).is_some_and(|known| !known.failures.is_empty())
+}
+
+/// The agents that may work on a task, in the order in which they are asked: those for what has failed before, then
+/// as the role names them. Of one agent's accounts the one comes first that an unfinished session belongs to, then
+/// the one whose window ends first, as what is left of it would be lost.
+pub fn chain<'a>(
+    snapshot: &Snapshot,
+    workflow: &Workflow,
+    rule: &RoleRule,
+    task: &Task,
+    offers: &'a [Offer],
+) -> Vec<&'a Offer> {
+    let special = workflow.policy().on_retry.get(&rule.role);
+    let retry = is_retry(snapshot, task);
+    let is_special = |offer: &&Offer| special.is_some_and(|special| special.agents.contains(&offer.by));
+    let (first, rest): (Vec<&Offer>, Vec<&Offer>) = offers.iter().partition(is_special);
+    let mut chain = match (retry, special) {
+        (true, _) => [first, rest].concat(),
+        (false, Some(special)) if special.only => rest,
+        (false, _) => offers.iter().collect(),
+    };
+    let known = snapshot.history.task(&task.id);
+    let began = known.and_then(|known| known.unjudged.as_ref().filter(|(role, _)| *role == rule.role));
+    let stays = began.and_then(|(role, _)| known?.work.get(role)).map(|work| work.by.as_str());
+    let place: Vec<&str> = chain.iter().map(|offer| agent_of(&offer.by)).collect();
+    chain.sort_by_key(|offer| {
+        let agent = place.iter().position(|name| *name == agent_of(&offer.by));
+        let ends = snapshot.history.pools.windows.get(&offer.pool).filter(|ends| **ends > snapshot.now.wall);
+        (agent, stays != Some(offer.by.as_str()), ends.is_none(), ends.copied())
+    });
+    chain
+}
+
+/// The first agent of a chain that may work now, and whether it is a probe.
+pub fn choose<'a>(snapshot: &Snapshot, offers: &[&'a Offer]) -> Result<(&'a Offer, bool), Limited> {
+    for &offer in offers {
+        match state(snapshot, &offer.pool) {
+            PoolState::Open => return Ok((offer, false)),
+            PoolState::HalfOpen(_) => return Ok((offer, true)),
+            PoolState::Closed(_) | PoolState::Probed(_) => {}
+        }
+    }
+    Err(limited(snapshot, offers.iter().map(|offer| offer.pool.as_str())).unwrap_or_else(|| Limited {
+        pool: "none".into(),
+        until: None,
+        reason: "the role has no agent".into(),
+    }))
+}
+
+/// What holds all of these pools, if all are held.
+pub fn limited<'p>(snapshot: &Snapshot, pools: impl Iterator<Item = &'p str>) -> Option<Limited> {
+    let mut first: Option<Limited> = None;
+    for pool in pools {
+        let (closed, until) = match state(snapshot, pool) {
+            PoolState::Open | PoolState::HalfOpen(_) => return None,
+            PoolState::Closed(closed) => (closed, Some(closed.until)),
+            PoolState::Probed(closed) => (closed, None),
+        };
+        // `None` sorts first: a probe that runs may open its pool at any moment.
+        if first.as_ref().is_none_or(|first| until < first.until) {
+            first = Some(Limited { pool: pool.into(), until, reason: text::one_line(&closed.reason) });
+        }
+    }
+    first
+}
+
+/// The pool of an attempt; one that was claimed by an older worker is known by its agent's name.
+fn pool_of(lease: &Lease) -> &str {
+    if lease.pool.is_empty() { &lease.by } else { &lease.pool }
+}
+
+/// What the end of an attempt says about its pool.
+pub fn settle(snapshot: &Snapshot, lease: &Lease, outcome: &Outcome) -> ChangeSet {
+    match outcome {
+        Outcome::Failed { class, reason, retry_at } => match class.policy() {
+            Policy::Quota => limit(snapshot, lease, *class, reason, *retry_at),
+            // The provider has answered, whatever came of the work.
+            Policy::Work | Policy::Context if !matches!(class, Class::Timeout | Class::Silent) => {
+                answered(snapshot, lease)
+            }
+            // Nothing was learned, so another probe may go.
+            Policy::Work | Policy::Context | Policy::Transient | Policy::Auth | Policy::Stop => ChangeSet::none(),
+        },
+        _ => answered(snapshot, lease),
+    }
+}
+
+/// The provider limits an attempt that waits by itself until then: nobody else asks before.
+pub fn waits(snapshot: &Snapshot, lease: &Lease, reason: &str, until: DateTime<Utc>) -> ChangeSet {
+    match snapshot.supersedes(lease) {
+        true => ChangeSet::none(),
+        false => limit(snapshot, lease, Class::RateLimited, reason, Some(until)),
+    }
+}
+
+fn limit(snapshot: &Snapshot, lease: &Lease, class: Class, reason: &str, stated: Option<DateTime<Utc>>) -> ChangeSet {
+    let (pool, now) = (pool_of(lease), snapshot.now.wall);
+    let known = snapshot.history.pools.closed.get(pool);
+    // Attempts that were under way when the pool closed hit the same limit; only a probe finds a new one.
+    let limits = known.map_or(1, |known| known.limits + u32::from(lease.probe));
+    let stated = stated.filter(|until| *until > now).map(|until| until.min(now + BELIEVED));
+    let closed = known.filter(|known| now < known.until).map(|known| known.until);
+    let until = match (stated, closed) {
+        (Some(stated), Some(closed)) => stated.max(closed),
+        (Some(until), None) | (None, Some(until)) => until,
+        (None, None) => now + pause(limits),
+    };
+    let mut changes = ChangeSet::none();
+    changes.event(
+        EventDraft::new(Kind::AgentLimited, Actor::Worker(lease.owner.clone()))
+            .lease(lease)
+            .with("pool", pool)
+            .with("until", stamp(until))
+            .with("class", class.as_str())
+            .with("stated", stated.is_some())
+            .with("limits", limits)
+            .with("reason", text::cut(reason, 500)),
+    );
+    changes
+}
+
+/// The pause after so many limits in a row, where nobody stated one.
+fn pause(limits: u32) -> chrono::Duration {
+    let factor = 1u32.checked_shl(limits.saturating_sub(1).min(31)).unwrap_or(u32::MAX);
+    chrono::Duration::from_std(FIRST.saturating_mul(factor).min(LONGEST)).expect("an hour at most")
+}
+
+/// The provider has answered a probe: its pool is open. May be called as soon as the first answer is
+/// seen; nothing happens for an attempt that is no probe.
+pub fn answered(snapshot: &Snapshot, lease: &Lease) -> ChangeSet {
+    let pool = pool_of(lease);
+    let mut changes = ChangeSet::none();
+    if lease.probe && snapshot.history.pools.closed.contains_key(pool) {
+        changes.event(
+            EventDraft::new(Kind::AgentResumed, Actor::Worker(lease.owner.clone())).lease(lease).with("pool", pool),
+        );
+    }
+    changes
+}
+
+/// A human says that a pool is open.
+pub fn reopen(snapshot: &Snapshot, pool: &str, actor: &Actor) -> ChangeSet {
+    let mut changes = ChangeSet::none();
+    if snapshot.history.pools.closed.contains_key(pool) {
+        changes.event(EventDraft::new(Kind::AgentResumed, actor.clone()).with("pool", pool));
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests;

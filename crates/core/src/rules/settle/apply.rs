@@ -1,0 +1,94 @@
+//! A verdict becomes changes of the queue and events.
+
+use serde_json::Value;
+
+use super::verdict::Verdict;
+use crate::{
+    ChangeSet, EventDraft, Kind, Lease, Member, RoleRule, Snapshot, Task, TaskId, Usage, event::Actor, outcome::Retry,
+    text, time::stamp,
+};
+
+/// Writes a verdict into the change set: the task, its move, the pause of its role.
+pub(super) fn apply(
+    snapshot: &Snapshot,
+    changes: &mut ChangeSet,
+    rule: &RoleRule,
+    task: &Task,
+    mine: &Lease,
+    verdict: Verdict,
+    usage: &Usage,
+) {
+    let actor = || Actor::Worker(mine.owner.clone());
+    let mut set: Vec<(Member, Value)> = vec![(Member::Lease, Value::Null)];
+    // Attempts are counted per stage; where a stage failed for good, `blocked_reason` says how often it was tried.
+    let attempts = match verdict.to == rule.takes {
+        true => task.attempts.saturating_add(u32::from(verdict.charged)),
+        false => 0,
+    };
+    if attempts != task.attempts {
+        set.push((Member::Attempts, attempts.into()));
+    }
+    if verdict.turned_away && task.starts > 0 {
+        set.push((Member::Starts, (task.starts - 1).into()));
+    }
+    if verdict.not_before.is_some() || task.not_before.is_some() {
+        set.push((Member::NotBefore, verdict.not_before.map_or(Value::Null, |time| stamp(time).into())));
+    }
+    let blocked_reason = verdict.blocked_reason.map(|reason| text::cut(&reason, 2_000));
+    if blocked_reason.is_some() || task.blocked_reason.is_some() {
+        set.push((Member::BlockedReason, blocked_reason.map_or(Value::Null, Value::from)));
+    }
+    if verdict.to.is_done() {
+        set.push((Member::CompletedAt, stamp(snapshot.now.wall).into()));
+        // Only what our own code has merged is called merged.
+        let merged = [(Member::MergedCommit, &usage.commit), (Member::Tag, &usage.tag)];
+        set.extend(merged.into_iter().filter_map(|(member, value)| Some((member, value.as_deref()?.into()))));
+    }
+    if usage.branch.is_some() && usage.branch != task.branch {
+        set.push((Member::Branch, usage.branch.as_deref().into()));
+    }
+    let reason = verdict.reason.as_deref().map(|reason| text::cut(reason, 2_000));
+    let event = EventDraft::new(Kind::TaskMoved, actor()).lease(mine).with("reason", reason.clone());
+    changes.change(&snapshot.now, task, &verdict.to, &set, event);
+    if let Some(class) = verdict.pause
+        && snapshot.history.paused(&mine.role).is_none()
+    {
+        // The class stands beside it.
+        let bare = reason.as_deref().map(|text| text.strip_prefix(&format!("{class}: ")).unwrap_or(text));
+        changes.event(
+            EventDraft::new(Kind::WorkerPaused, actor())
+                .role(&mine.role)
+                .with("class", class.as_str())
+                .with("reason", bare),
+        );
+    }
+}
+
+/// Different tasks failing one after the other make the environment the suspect (R22).
+pub(super) fn pause_failing_role(snapshot: &Snapshot, changes: &mut ChangeSet, mine: &Lease, retry: &Retry) {
+    if retry.pause_after == 0 {
+        return;
+    }
+    let after = snapshot.after(&ChangeSet { events: changes.events.clone(), ..ChangeSet::none() });
+    let Some(role) = after.history.roles.get(&mine.role) else { return };
+    if role.paused.is_none() && role.failing.len() >= retry.pause_after as usize {
+        let tasks: Vec<&str> = role.failing.iter().map(TaskId::as_str).collect();
+        let ended = changes.events.iter().rev().find(|event| event.kind == Kind::AttemptFinished);
+        let word = |key: &str| ended?.data.get(key)?.as_str().map(|words| text::cut(&text::one_line(words), 300));
+        let last = word("class").zip(word("reason")).map(|(class, reason)| format!("; the last: {class}: {reason}"));
+        changes.event(
+            EventDraft::new(Kind::WorkerPaused, Actor::Policy("R22".into()))
+                .role(&mine.role)
+                .with("class", "environment")
+                .with(
+                    "reason",
+                    format!(
+                        "{} tasks failed one after the other ({}): suspect the environment{}",
+                        tasks.len(),
+                        tasks.join(", "),
+                        last.unwrap_or_default()
+                    ),
+                ),
+        );
+    }
+}

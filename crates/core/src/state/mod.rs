@@ -1,0 +1,146 @@
+//! What the journal tells the rules: a fold over events, one at a time.
+//!
+//! Everything here can be rebuilt by reading the journal from its start. No decision is taken here.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    ops::Deref,
+    sync::Arc,
+};
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use crate::{Event, Kind, Role, Status, TaskId};
+
+pub mod decisions;
+pub mod pools;
+mod roles;
+pub mod spending;
+pub mod starts;
+mod task;
+mod usage;
+mod writes;
+
+use decisions::Decisions;
+use pools::Pools;
+pub use roles::{Pause, RoleHistory};
+use spending::Ledger;
+use starts::Starts;
+pub use task::{GATE, Known, PATIENCE, SetBy, TaskHistory, Work};
+pub use usage::Usage;
+pub use writes::{Write, written_at};
+
+/// The fold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// The last event's number; 0 for an empty journal.
+    pub seq: u64,
+    /// Whether a baseline of statuses has been recorded.
+    pub baseline: bool,
+    /// Per task.
+    pub tasks: HashMap<TaskId, Known>,
+    /// Per role.
+    pub roles: BTreeMap<Role, RoleHistory>,
+    /// What humans were asked, and what they said.
+    pub decisions: Decisions,
+    /// What was spent.
+    pub ledger: Ledger,
+    /// How often agents were started.
+    pub starts: Starts,
+    /// What is known against pools of quota.
+    pub pools: Pools,
+    /// Our last changes to the queue, oldest first.
+    pub recent: VecDeque<Arc<Write>>,
+    /// The time of the last event.
+    pub at: DateTime<Utc>,
+    /// The error that the last `queue.invalid` named, until a `queue.valid`.
+    pub invalid: Option<String>,
+}
+
+impl History {
+    /// What is remembered of a task.
+    pub fn task(&self, id: &TaskId) -> Option<&TaskHistory> {
+        self.tasks.get(id).map(Deref::deref)
+    }
+
+    /// Why a role is paused.
+    pub fn paused(&self, role: &Role) -> Option<&Pause> {
+        self.roles.get(role).and_then(|role| role.paused.as_ref())
+    }
+
+    /// Takes in one more event.
+    pub fn apply(&mut self, event: &Event) {
+        self.seq = self.seq.max(event.seq);
+        self.at = self.at.max(event.time);
+        self.apply_to_recent(event);
+        self.starts.apply(event);
+        if let Some(id) = &event.task {
+            self.tasks.entry(id.clone()).or_default().apply(event);
+        }
+        if let Some(role) = &event.role {
+            self.roles.entry(role.clone()).or_default().apply(event);
+        }
+        self.pools.apply(event);
+        self.ledger.apply(event);
+        if let Some(decision) = self.decisions.apply(event)
+            && let Some(task) = &decision.task
+        {
+            self.tasks.entry(task.clone()).or_default().decided(decision, event);
+        }
+        match event.kind {
+            Kind::QueueInvalid => self.invalid = Some(event.text("message").unwrap_or_default().into()),
+            Kind::QueueValid => {
+                self.invalid = None;
+                self.apply_baseline(event);
+            }
+            _ => {}
+        }
+    }
+
+    /// How long, and how many, of our own changes are remembered whole.
+    const RECENT: (chrono::Duration, usize) = (chrono::Duration::seconds(15), 4_096);
+
+    fn apply_to_recent(&mut self, event: &Event) {
+        let Some(task) = event.task.as_ref().filter(|_| event.flag("stamped")) else { return };
+        let at = written_at(event);
+        let old = |write: &Arc<Write>| write.at + Self::RECENT.0 < at;
+        while self.recent.len() >= Self::RECENT.1 || self.recent.front().is_some_and(old) {
+            self.recent.pop_front();
+        }
+        let known = self.task(task);
+        let object = |key: &str| event.data.get(key).and_then(Value::as_object).cloned();
+        self.recent.push_back(Arc::new(Write {
+            task: task.clone(),
+            at,
+            before: known.and_then(|known| known.updated_at),
+            from: known.and_then(|known| known.status.clone()),
+            set: object("set").unwrap_or_default(),
+            entry: object("entry"),
+            parent: event.text("parent").map(String::from),
+        }));
+    }
+
+    fn apply_baseline(&mut self, event: &Event) {
+        let Some(statuses) = event.data.get("statuses").and_then(Value::as_object) else { return };
+        // After the first, only a person may take the file for the truth.
+        if self.baseline && !event.sealed {
+            return;
+        }
+        self.baseline = true;
+        // A baseline that a human confirmed forgets what was written before it, and nothing of the tokens.
+        for known in self.tasks.values_mut() {
+            (known.status, known.set_by) = (None, SetBy::Others);
+            known.forget_writing();
+        }
+        self.recent.clear();
+        let origins = event.data.get("origins").and_then(Value::as_object);
+        for (name, status) in statuses {
+            if let (Ok(id), Some(status)) = (TaskId::parse(name), status.as_str()) {
+                let known = self.tasks.entry(id).or_default();
+                known.status = Some(Status::new(status));
+                known.origin = origins.and_then(|origins| origins.get(name)?.as_str()).map(Into::into);
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! How often agents were started: per task, per day and role; and what planners made of a task (R26).
+//!
+//! One fold serves twice: over the journal, and over the ledger in the user's own state directory, which keeps the
+//! same events where nothing that happens to the project's files reaches them. With the queue's own member that is
+//! three tellers, and the greatest counts: whoever loses or edits one of them lowers nothing.
+//!
+//! Only a verb of ours that a human gave takes a count back, and only for the task that it named.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use crate::{Class, Event, Kind, Role, Status, Task, TaskId, outcome::Policy, seal};
+
+/// So many days are remembered.
+const DAYS: usize = 40;
+
+/// What is counted of one task.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    /// Starts since a human last allowed more.
+    pub(crate) starts: u32,
+    /// How many of them the provider turned away: its pool waits for that, and asks seldom.
+    pub(crate) turned_away: u32,
+    /// The last of them.
+    pub(crate) last: Option<DateTime<Utc>>,
+    /// What planners made of it, in all generations, since a human last allowed more.
+    children: u32,
+    /// Of a task that a planner made: the task that all of its family comes from, and how far from it.
+    from: Option<(TaskId, u32)>,
+    /// What told it from others under its id at its last start ([`Task::origin`]), and whether we have seen it to its
+    /// end since: then another one under the id is another task, of the next sprint.
+    origin: String,
+    ended: bool,
+}
+
+impl Count {
+    fn is_of_another(&self, origin: impl FnOnce() -> String) -> bool {
+        self.ended && self.origin != origin()
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Day {
+    all: u32,
+    roles: BTreeMap<Role, u32>,
+}
+
+/// The fold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Starts {
+    tasks: HashMap<TaskId, Count>,
+    days: BTreeMap<NaiveDate, Day>,
+}
+
+/// What an event says about starts.
+enum Says {
+    Started,
+    TurnedAway,
+    Planned(TaskId),
+    Allowed,
+    Ended,
+}
+
+fn says(event: &Event) -> Option<Says> {
+    match event.kind {
+        // A merge is no start of an agent.
+        Kind::LeaseAcquired => (!event.flag("merge")).then_some(Says::Started),
+        Kind::AttemptFinished => {
+            let class = event.text("class").and_then(|class| class.parse::<Class>().ok());
+            let limited = class.is_some_and(|class| class.policy() == Policy::Quota);
+            (limited || event.flag("turned_away")).then_some(Says::TurnedAway)
+        }
+        Kind::TaskCreated if event.actor.starts_with("worker:") => {
+            event.text("parent").and_then(|parent| TaskId::parse(parent).ok()).map(Says::Planned)
+        }
+        Kind::TaskMoved if event.text("to").is_some_and(|to| Status::new(to).is_finished()) => Some(Says::Ended),
+        Kind::TaskMoved | Kind::TaskUpdated if event.actor.starts_with("human:") && event.sealed => {
+            event.text("verb").is_some_and(seal::starts_anew).then_some(Says::Allowed)
+        }
+        _ => None,
+    }
+}
+
+/// What the ledger keeps of an event; nothing of most.
+pub fn kept(event: &Event) -> Option<Event> {
+    // What is told after a crash was written here before it.
+    says(event).filter(|_| !event.flag("rebuilt"))?;
+    let mut event = event.clone();
+    event.data.retain(|key, _| ["class", "origin", "parent", "to", "turned_away", "verb"].contains(&key.as_str()));
+    Some(event)
+}
+
+impl Starts {
+    /// Takes in one more event.
+    pub(super) fn apply(&mut self, event: &Event) {
+        let (Some(says), Some(id)) = (says(event), &event.task) else { return };
+        match says {
+            Says::Started => {
+                let count = self.tasks.entry(id.clone()).or_default();
+                if let Some(origin) = event.text("origin") {
+                    if count.is_of_another(|| origin.into()) {
+                        *count = Count::default();
+                    }
+                    origin.clone_into(&mut count.origin);
+                }
+                count.starts = count.starts.saturating_add(1);
+                (count.last, count.ended) = (Some(event.time), false);
+                // What is simulated costs nobody anything.
+                if !event.simulated {
+                    self.on_day(event);
+                }
+            }
+            Says::TurnedAway => {
+                let count = self.tasks.entry(id.clone()).or_default();
+                count.turned_away = count.turned_away.saturating_add(1).min(count.starts);
+            }
+            Says::Planned(parent) => {
+                let (root, generation) = self.family(&parent);
+                let above = self.tasks.entry(root.clone()).or_default();
+                above.children = above.children.saturating_add(1);
+                self.tasks.entry(id.clone()).or_default().from = Some((root, generation + 1));
+            }
+            Says::Allowed => {
+                let root = self.family(id).0;
+                let count = self.tasks.entry(id.clone()).or_default();
+                (count.starts, count.turned_away, count.last) = (0, 0, None);
+                self.tasks.entry(root).or_default().children = 0;
+            }
+            Says::Ended => self.tasks.entry(id.clone()).or_default().ended = true,
+        }
+    }
+
+    fn on_day(&mut self, event: &Event) {
+        let day = self.days.entry(event.time.date_naive()).or_default();
+        day.all = day.all.saturating_add(1);
+        if let Some(role) = &event.role {
+            let of_role = day.roles.entry(role.clone()).or_default();
+            *of_role = of_role.saturating_add(1);
+        }
+        if self.days.len() > DAYS {
+            self.days.pop_first();
+        }
+    }
+
+    /// The task that a task's family comes from, and the generation of the task.
+    pub(crate) fn family(&self, id: &TaskId) -> (TaskId, u32) {
+        self.tasks.get(id).and_then(|count| count.from.clone()).unwrap_or_else(|| (id.clone(), 0))
+    }
+
+    /// Returns what planners made of a family since a human last allowed more.
+    pub(crate) fn planned(&self, root: &TaskId) -> u32 {
+        self.tasks.get(root).map_or(0, |count| count.children)
+    }
+
+    pub(crate) fn of(&self, task: &Task) -> Option<&Count> {
+        self.tasks.get(&task.id).filter(|count| !count.is_of_another(|| task.origin()))
+    }
+
+    pub(crate) fn on(&self, day: NaiveDate, role: Option<&Role>) -> u32 {
+        let Some(day) = self.days.get(&day) else { return 0 };
+        role.map_or(day.all, |role| day.roles.get(role).copied().unwrap_or_default())
+    }
+}

@@ -1,0 +1,328 @@
+//! What the journal tells of one task.
+
+use std::{
+    collections::BTreeMap,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use super::{
+    decisions::{Decision, End, Topic},
+    spending::Spent,
+    usage::Usage,
+    writes::written_at,
+};
+use crate::{Class, Event, Kind, Member, Role, RunName, Status, Token, outcome::Policy};
+
+/// So often in a row something may be in a task's way before a person is told: about half an hour with the waits that
+/// ship.
+pub const PATIENCE: u32 = 10;
+
+/// How the reason of a red gate begins.
+pub const GATE: &str = "the gate `";
+
+/// What is remembered of one task.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskHistory {
+    /// The greatest token ever given out (R10).
+    pub token: Token,
+    /// What tells it from another task under its id ([`super::Task::origin`]), where that has been told.
+    pub origin: Option<Box<str>>,
+    /// The greatest token whose attempt's end has been told.
+    pub ended: Token,
+    /// The status that the journal last saw.
+    pub status: Option<Status>,
+    /// Who set it.
+    pub set_by: SetBy,
+    /// It was called done in the queue file itself, by no verb and no attempt of ours.
+    pub by_hand: bool,
+    /// How its last attempt failed, where it did: a class.
+    pub ended_as: Option<String>,
+    /// An attempt is at work on it, as far as the journal tells.
+    pub live: bool,
+    /// The greatest token whose attempt lost its right to the task: what it says no longer counts.
+    pub given_back: Token,
+    /// Says that what somebody left of it was given back, and that nobody has claimed it since.
+    pub is_given_back: bool,
+    /// The `updated_at` that we last wrote into the queue; a file without it, or with an older
+    /// one, is an old file put back (R10).
+    pub updated_at: Option<DateTime<Utc>>,
+    /// Attempts in a row that ended without being charged for a passing trouble (R22).
+    pub transient: u32,
+    /// Workers in a row that this task has taken down with it (R14).
+    pub deaths: u32,
+    /// How often a refiner has given it back since a human last touched it.
+    pub adapts: u32,
+    /// How often its merge has ended in conflicts since a human last touched it.
+    pub conflicts: u32,
+    /// Attempts in a row that found something in the way; from [`PATIENCE`] on a person is told.
+    pub waits: u32,
+    /// What went wrong lately and in which role, oldest first, for the next prompt (R17).
+    pub failures: Vec<(Role, String)>,
+    /// The passing trouble that its last attempt ended with, for people (R22).
+    pub trouble: Option<String>,
+    /// What a human answered to its agents' questions, oldest first: question and answer (R17).
+    pub answers: Vec<(String, String)>,
+    /// The directories of its attempts, as their claims named them; what else lies there speaks for nobody (R27).
+    pub runs: BTreeMap<Token, RunName>,
+    /// The commit at which its branch was seen, and the newest token then, where that was another than its work's.
+    pub tip: Option<(Token, String)>,
+    /// The last claim of each role, and the commit at which its work ended where that is known.
+    pub work: BTreeMap<Role, Work>,
+    /// The first of its latest attempts in a row, of one role, whose work nobody has judged: interrupted ones.
+    pub unjudged: Option<(Role, Token)>,
+    /// The commit as which it was merged by an attempt that did not live, or wait, to say so.
+    pub landed: Option<String>,
+    /// The commit as which it was merged last, since it was begun.
+    pub merged: Option<String>,
+    /// What its attempts spent.
+    pub spent: Spent,
+    /// Its last attempt used up the budget of an attempt, and nobody has allowed more yet.
+    pub overrun: bool,
+    /// The statuses that we replaced since the baseline, and when we last did.
+    pub replaced: BTreeMap<Status, DateTime<Utc>>,
+    /// The members that we wrote since the baseline, with their last values.
+    pub wrote: Map<String, Value>,
+}
+
+/// Who set a task's status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SetBy {
+    /// Somebody, with an editor or a program of theirs, while no attempt was at work on the task.
+    #[default]
+    Others,
+    /// Somebody while an attempt was: its agent, for all that can be told.
+    Attempt,
+    /// A worker of ours, a rule, or a human by a verb of ours.
+    Us,
+}
+
+/// The last work of a role on a task.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// The token of its claim.
+    pub token: Token,
+    /// Who worked: the agent's name.
+    pub by: String,
+    /// The commit at which it ended.
+    pub commit: Option<String>,
+}
+
+impl TaskHistory {
+    /// How many failures, and how many answers, are kept.
+    pub const FAILURES: usize = 5;
+
+    /// What people should know of a task that is done, where nothing of ours has proved it.
+    pub fn doubt(&self) -> Option<String> {
+        let by = self.by_hand.then_some("somebody set it to that in the queue file");
+        let failed = self.ended_as.as_ref().map(|class| format!("its last attempt ended as `{class}`"));
+        match (by, failed) {
+            (None, None) => None,
+            (Some(by), None) => Some(by.into()),
+            (None, Some(failed)) => Some(failed),
+            (Some(by), Some(failed)) => Some(format!("{by}, and {failed}")),
+        }
+    }
+
+    fn answered(&mut self, question: &str, answer: &str) {
+        if self.answers.len() == Self::FAILURES {
+            self.answers.remove(0);
+        }
+        self.answers.push((question.into(), answer.into()));
+    }
+
+    /// The file is somebody else's again: nothing of ours stands in it.
+    pub(super) fn forget_writing(&mut self) {
+        self.updated_at = None;
+        self.replaced.clear();
+        self.wrote.clear();
+    }
+
+    fn stamped(&mut self, event: &Event) {
+        self.updated_at = Some(written_at(event));
+        if let Some(set) = event.data.get("set").and_then(Value::as_object) {
+            self.wrote.extend(set.iter().map(|(key, value)| (key.clone(), value.clone())));
+        }
+    }
+
+    fn failed(&mut self, role: Option<&Role>, reason: &str) {
+        if self.failures.len() == Self::FAILURES {
+            self.failures.remove(0);
+        }
+        self.failures.push((role.cloned().unwrap_or_else(|| Role::new("?")), reason.into()));
+    }
+}
+
+/// What is remembered of one task, shared between copies of the fold until one of them changes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known(Arc<TaskHistory>);
+
+impl Deref for Known {
+    type Target = TaskHistory;
+
+    fn deref(&self) -> &TaskHistory {
+        &self.0
+    }
+}
+
+impl DerefMut for Known {
+    fn deref_mut(&mut self) -> &mut TaskHistory {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+/// Whether an attempt ended before anybody could say what its work is worth.
+fn is_unjudged(event: &Event) -> bool {
+    let class = event.text("class").and_then(|class| class.parse::<Class>().ok());
+    class.is_some_and(|class| match class.policy() {
+        Policy::Stop | Policy::Quota | Policy::Auth => true,
+        Policy::Transient => event.flag("transient"),
+        Policy::Context | Policy::Work => false,
+    })
+}
+
+/// The commit as which the queue has been told that the task was merged; `null` where it was told that it is not.
+fn told_as_merged(event: &Event) -> Option<&Value> {
+    event.data.get("set")?.get(Member::MergedCommit.key())
+}
+
+impl TaskHistory {
+    pub(super) fn apply(&mut self, event: &Event) {
+        let outside = event.actor == "outside";
+        // What an attempt does to its own task is no human's word.
+        let by_hand = event.actor.starts_with("human:") || outside && !event.flag("during_attempt");
+        if let Some(token) = event.token
+            && (token <= Token::PLAUSIBLE_TOLD || token.is_plausible(self.token))
+        {
+            self.token = self.token.max(token);
+        }
+        if let Some(origin) = event.text("origin") {
+            if event.kind == Kind::TaskCreated && self.origin.as_deref().is_some_and(|old| old != origin) {
+                // Another task under an id that was used before: only the numbers go on.
+                let (token, ended) = (self.token, self.ended);
+                *self = Self { token, ended, ..Self::default() };
+            }
+            self.origin = Some(origin.into());
+        }
+        if let Some(commit) = told_as_merged(event) {
+            self.landed = None;
+            self.merged = commit.as_str().map(String::from);
+        }
+        match event.kind {
+            Kind::TaskCreated | Kind::TaskMoved | Kind::TaskObserved => {
+                self.status = event.text("to").map(Status::new);
+                self.set_by = match outside {
+                    true if event.flag("during_attempt") => SetBy::Attempt,
+                    true => SetBy::Others,
+                    false => SetBy::Us,
+                };
+                self.by_hand = outside && self.status.as_ref().is_some_and(Status::is_done);
+                // An answer is part of the work, not a new start.
+                if by_hand && event.text("verb") != Some("answer") {
+                    self.overrun = false;
+                    (self.adapts, self.deaths, self.transient) = (0, 0, 0);
+                    (self.conflicts, self.waits) = (0, 0);
+                    self.failures.clear();
+                }
+                if event.flag("stamped") {
+                    self.stamped(event);
+                    if let Some(from) = event.text("from") {
+                        self.replaced.insert(Status::new(from), written_at(event));
+                    }
+                } else {
+                    self.forget_writing();
+                }
+                if self.status.as_ref().is_some_and(Status::is_finished) {
+                    self.failures.clear();
+                    self.answers.clear();
+                    self.conflicts = 0;
+                }
+            }
+            Kind::LeaseAcquired => {
+                self.live = true;
+                self.is_given_back = false;
+                self.merged = None;
+                if let (Some(role), Some(token)) = (&event.role, event.token) {
+                    if self.unjudged.as_ref().is_none_or(|(other, _)| other != role) {
+                        self.unjudged = Some((role.clone(), token));
+                    }
+                    let by = event.text("by").unwrap_or_default().into();
+                    self.work.insert(role.clone(), Work { token, by, commit: None });
+                    let named = event.text("run").and_then(RunName::parse).filter(|name| name.token() == token);
+                    self.runs.insert(token, named.unwrap_or_else(|| RunName::of(token)));
+                }
+            }
+            Kind::TaskUpdated if event.flag("stamped") => self.stamped(event),
+            Kind::AttemptSuperseded => {
+                self.ended = self.ended.max(event.token.unwrap_or_default());
+                self.spend(event);
+            }
+            Kind::AttemptFinished => {
+                self.ended = self.ended.max(event.token.unwrap_or_default());
+                self.spend(event);
+                self.live = false;
+                self.landed = event.text("landed").map(String::from);
+                if let Some(work) = event.role.as_ref().and_then(|role| self.work.get_mut(role)) {
+                    work.commit = event.text("head").or(event.text("commit")).map(String::from);
+                }
+                self.ended_as = event.text("class").map(String::from);
+                self.overrun = event.flag("overrun");
+                if !is_unjudged(event) {
+                    self.unjudged = None;
+                }
+                self.deaths = 0;
+                self.transient = if event.flag("transient") { self.transient + 1 } else { 0 };
+                self.waits = if event.text("outcome") == Some("waits") { self.waits + 1 } else { 0 };
+                if event.text("outcome") == Some("conflict") {
+                    self.conflicts += 1;
+                }
+                self.trouble = event.text("reason").filter(|_| event.flag("transient")).map(String::from);
+                if event.flag("adapted") {
+                    self.adapts += 1;
+                }
+                if matches!(event.text("outcome"), Some("done" | "no_change")) {
+                    // What it had done wrong it has mended.
+                    self.failures.retain(|(role, _)| Some(role) != event.role.as_ref());
+                }
+                if event.text("class") == Some(Class::GateFailed.as_str()) {
+                    // Gates run in their order up to the first that is red: those before it are green now.
+                    self.failures.retain(|(role, words)| Some(role) != event.role.as_ref() || !words.starts_with(GATE));
+                }
+                if event.flag("failure") {
+                    self.failed(event.role.as_ref(), event.text("reason").unwrap_or_default());
+                }
+            }
+            Kind::LeaseRescued => {
+                self.live = false;
+                self.landed = event.text("landed").map(String::from);
+                self.given_back = self.given_back.max(event.token.unwrap_or_default());
+                self.is_given_back = true;
+                self.deaths += u32::from(event.flag("died"));
+            }
+            Kind::DecisionResolved if event.sealed && event.text("kind") == Some(Topic::Budget.word()) => {
+                self.overrun = false;
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes in the end of a decision about it.
+    pub(super) fn decided(&mut self, decision: &Decision, event: &Event) {
+        let Some(closed) = &decision.closed else { return };
+        match (closed.how, event.text("commit")) {
+            (End::Answered, _) => self.answered(&decision.question, &closed.words),
+            (End::Withdrawn, Some(commit)) => self.tip = Some((self.token, commit.into())),
+            _ => {}
+        }
+    }
+
+    fn spend(&mut self, event: &Event) {
+        // What was simulated cost nobody anything.
+        if !event.simulated {
+            self.spent.add(&Usage::of(event));
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What the tests of the rules begin with.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::DateTime;
+
+use crate::{
+    Lease, Now, Owner, Queue, Role, Snapshot, Status, Task, TaskId, Token, Workflow, claim::Claimant, pool::Offer,
+};
+
+pub(crate) fn now_at(seconds: u64) -> Now {
+    let wall = DateTime::from_timestamp(1_767_600_000 + seconds as i64, 0).expect("a time");
+    Now::new(wall, Duration::from_secs(seconds))
+}
+
+pub(crate) fn snapshot(tasks: Vec<Task>) -> Snapshot {
+    Snapshot::of(now_at(1_000), Queue::of(tasks))
+}
+
+pub(crate) fn id(text: &str) -> TaskId {
+    TaskId::parse(text).expect("a good id")
+}
+
+pub(crate) fn task(name: &str, status: Status) -> Task {
+    Task::new(id(name), status)
+}
+
+fn owner(tag: &str) -> Owner {
+    Owner { tag: tag.into(), host: "h".into(), boot_id: "b".into(), pid: 7, pid_started: 9 }
+}
+
+pub(crate) fn claimant(role: &Role) -> Claimant {
+    Claimant {
+        owner: owner("w@h"),
+        rule: Workflow::shipped().rule(role).expect("shipped").clone(),
+        agents: vec![Offer { by: "cmd".into(), pool: "cmd".into(), simulated: false }],
+        ignore_wip: false,
+    }
+}
+
+pub(crate) fn with_limit(mut snapshot: Snapshot, role: &Role, limit: u32) -> Snapshot {
+    Arc::make_mut(&mut snapshot.queue).wip_limits.insert(role.to_string(), limit);
+    snapshot
+}
+
+pub(crate) fn lease(task: &str, role: &Role, token: u64) -> Lease {
+    let now = now_at(1_000);
+    Lease {
+        task_id: TaskId::parse(task).expect("a good id"),
+        role: role.clone(),
+        owner: "w@h".into(),
+        token: Token(token),
+        run: String::new(),
+        attempt: 1,
+        started_at: now.wall,
+        ttl_seconds: 600,
+        heartbeat_at: now.wall,
+        host: "h".into(),
+        boot_id: "b".into(),
+        pid: 7,
+        pid_started: 9,
+        pgid: None,
+        heartbeat_mono_ms: now.mono_ms(),
+        by: "cmd".into(),
+        simulated: false,
+        pool: String::new(),
+        probe: false,
+        stop: None,
+        landing: None,
+    }
+}
