@@ -19,6 +19,17 @@ fn two(great: u64, unit: &str, small: u64, small_unit: &str) -> String {
     if small == 0 { format!("{great}{unit}") } else { format!("{great}{unit}{small}{small_unit}") }
 }
 
+/// Returns an error with its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        words.push_str(&format!(": {inner}"));
+        cause = inner.source();
+    }
+    words
+}
+
 /// Reads a duration: `90m`, `1h30m`, `45s`, `500ms`, `2d`, or a bare number of seconds.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is not a duration; write e.g. `45s`, `90m`, `1h30m` or a number of seconds");

@@ -193,17 +193,6 @@ fn is_no_room(error: &std::io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
-/// An error with its causes, in one line.
-pub(super) fn chain(error: &WorkspaceError) -> String {
-    let mut words = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        words.push_str(&format!(": {inner}"));
-        cause = inner.source();
-    }
-    words
-}
-
 /// For `map_err`: what was tried on which path.
 pub(super) fn failed(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> WorkspaceError {
     let path = path.into();

@@ -139,7 +139,7 @@ impl Stores {
                 log::warn!(
                     "the submodule {path} is not ready in {}: failed to {}",
                     tree.display(),
-                    super::fault::chain(&error)
+                    oodatcaa_core::text::chain(&error)
                 );
             }
         }

@@ -1,4 +1,4 @@
-//! Whether a red gate says anything of the work: it is tried on the commit that the work began with (R34).
+//! Finds out whether a red gate says anything of the work: it is run on the commit that the work began with.
 //!
 //! Only when a gate is red does anybody need to know, so only then is it asked. Green is remembered for a while in
 //! the user's own state directory; red is asked again each time, because a person may have mended it.
@@ -7,13 +7,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    chain,
-    evidence::{self, Ran},
+use crate::{
+    gate::{self, Ran},
     run::Run,
 };
 use oodatcaa_config::GateConfig;
-use oodatcaa_core::{Outcome, text};
+use oodatcaa_core::{Outcome, text, text::chain};
 use oodatcaa_git::merge::{Base, MergeDirs};
 use oodatcaa_sys::files::{self, Durable};
 
@@ -21,7 +20,7 @@ use oodatcaa_sys::files::{self, Durable};
 const BELIEVED: chrono::Duration = chrono::Duration::hours(1);
 
 /// What a gate says of a commit that nobody has worked on.
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// It is green there, so its red is about the work.
     Green,
     /// It is red there, too, and how.
@@ -30,34 +29,35 @@ pub(super) enum Verdict {
     Unknown,
 }
 
-/// Where gates are tried.
-pub(super) struct Ground {
-    pub(super) commit: String,
-    pub(super) dirs: MergeDirs,
+/// The commit that the work began with, and where gates can be run on it.
+pub(crate) struct Baseline {
+    pub(crate) commit: String,
+    pub(crate) dirs: MergeDirs,
     /// Where the target stood when the attempt began.
-    pub(super) target: Option<String>,
+    pub(crate) target: Option<String>,
 }
 
-/// Asks a gate about the commit that the work began with; `afresh` when what was remembered does not count.
-pub(super) fn ask(run: &mut Run, name: &str, gate: &GateConfig, afresh: bool) -> Result<Verdict, Outcome> {
-    let Some(ground) = run.ground.take().filter(|_| gate.baseline) else { return Ok(Verdict::Unknown) };
-    let answer = try_on(run, name, gate, &ground, afresh);
-    run.ground = Some(ground);
-    answer
-}
-
-fn try_on(run: &mut Run, name: &str, gate: &GateConfig, ground: &Ground, afresh: bool) -> Result<Verdict, Outcome> {
-    let key = key(&ground.commit, gate);
+/// Runs a gate on the commit that the work began with; `afresh` when what was remembered does not count.
+pub(crate) fn ask(
+    run: &mut Run,
+    baseline: Option<&Baseline>,
+    name: &str,
+    gate: &GateConfig,
+    afresh: bool,
+) -> Result<Verdict, Outcome> {
+    let Some(baseline) = baseline.filter(|_| gate.baseline) else { return Ok(Verdict::Unknown) };
+    let key = key(&baseline.commit, gate);
     if !afresh && is_remembered(run, &key) {
         return Ok(Verdict::Green);
     }
-    let short: String = ground.commit.chars().take(12).collect();
+    let short: String = baseline.commit.chars().take(12).collect();
     log::info!(task = run.lease().task_id.as_str(); "{}: the gate `{name}` is red; trying it on {short}, where the work began", run.lease().task_id);
     let (shared, dir, env) = (run.shared.clone(), run.assignment.run_dir.clone(), run.env.clone());
     let (stop, setup) = (Arc::clone(&run.halt), &shared.setup);
-    let made = run
-        .beside(|| Base::make(&setup.layout, &setup.config.workspace, &ground.dirs, &ground.commit, &dir, &env, &stop));
-    if let Some(stopped) = run.is_stopped() {
+    let made = run.beside(|| {
+        Base::make(&setup.layout, &setup.config.workspace, &baseline.dirs, &baseline.commit, &dir, &env, &stop)
+    });
+    if let Some(stopped) = run.stop_outcome() {
         return Err(stopped);
     }
     let base = match made {
@@ -67,23 +67,23 @@ fn try_on(run: &mut Run, name: &str, gate: &GateConfig, ground: &Ground, afresh:
             return Ok(Verdict::Unknown);
         }
     };
-    let ran = evidence::execute(run, name, gate, base.project(), ".before")?;
+    let ran = gate::execute(run, name, gate, base.project(), ".before")?;
     if ran.ok {
         remember(run, &key);
         return Ok(Verdict::Green);
     }
-    Ok(Verdict::Red { commit: short, words: told(&ran) })
+    Ok(Verdict::Red { commit: short, words: describe(&ran) })
 }
 
-/// How a gate was red, in one line.
-fn told(ran: &Ran) -> String {
+/// Describes in one line how a gate was red.
+fn describe(ran: &Ran) -> String {
     match text::telling(&ran.tail) {
         Some(line) => format!("{}: {}", ran.words, text::cut(line, 300)),
         None => ran.words.clone(),
     }
 }
 
-/// What decides whether a gate is green on a commit, as a name.
+/// Returns a name for everything that decides whether a gate is green on a commit.
 fn key(commit: &str, gate: &GateConfig) -> String {
     let facts: BTreeMap<&str, &[String]> = BTreeMap::from([("argv", gate.argv.as_slice()), ("env", &gate.env)]);
     let facts = serde_json::to_string(&facts).unwrap_or_default();

@@ -7,14 +7,14 @@ use oodatcaa_process::Stop;
 
 /// What the worker tells a run.
 #[derive(Clone, Debug)]
-pub(super) enum Control {
+pub(crate) enum Control {
     /// End the attempt.
     Stop(Stop, Why),
 }
 
 /// Why an attempt is stopped from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Why {
+pub(crate) enum Why {
     /// The worker stops.
     Shutdown,
     /// It has lost its right.
@@ -32,7 +32,7 @@ impl fmt::Display for Why {
 
 impl Why {
     /// What a stop means for the attempt.
-    pub(super) fn outcome(&self) -> Outcome {
+    pub(crate) fn outcome(&self) -> Outcome {
         let class = match self {
             Self::Shutdown => Class::Interrupted,
             Self::Lost(veto) => veto.class(),

@@ -1,50 +1,24 @@
-//! Proof that our own code asks for before a task moves on (R20): a result file, named files, gates.
+//! Proof that our own code asks for before a task moves on: a result file, named files, a change, gates.
 
 use std::path::{Component, Path};
 
-use super::{
-    Shared,
-    baseline::{self, Verdict},
-    record::GateRecord,
+use crate::{
+    baseline::{self, Baseline, Verdict},
+    gate,
     run::Run,
 };
 use oodatcaa_agent::{
     output,
     result::{self, Answer},
 };
-use oodatcaa_config::GateConfig;
-use oodatcaa_core::{ChangeSet, Class, EventDraft, Kind, Outcome, Task, environment, state::GATE, text};
+use oodatcaa_core::{Class, Outcome, environment, state::GATE, text, text::chain};
 use oodatcaa_git::{Author, Directory, Workspace, WorkspaceError, prune, trailers};
-use oodatcaa_process::{Ended, Invocation, Limits, Shim, StopCause};
-use oodatcaa_sys::files;
 
 /// With less room than this nobody can have written anything.
 const LEAST_ROOM: u64 = 1 << 20;
 
-/// Bytes of a gate's log.
-const GATE_OUTPUT: u64 = 16 << 20;
-
-/// The gates of an attempt: the role's, then the task's own, each once.
-pub(super) fn gates(shared: &Shared, task: &Task) -> Vec<String> {
-    let mut names = shared.setup.role.gates.clone();
-    for name in &task.gates {
-        if !names.contains(name) {
-            names.push(name.clone());
-        }
-    }
-    names
-}
-
-/// What to say of a gate that nobody configured.
-pub(super) fn unknown_gate(name: &str) -> String {
-    let name = text::cut(&text::one_line(name), 100);
-    format!(
-        "the gate `{name}` is not configured; add [gates.{name}] to .oodatcaa/config.toml, or take it out of the task"
-    )
-}
-
 /// Checks everything in order of cost; the first that is missing is the outcome.
-pub(super) fn check(run: &mut Run) -> Result<(), Outcome> {
+pub(crate) fn check(run: &mut Run, baseline: Option<&Baseline>) -> Result<(), Outcome> {
     let missing = |reason: String| Outcome::failed(Class::NoEvidence, reason);
     let role = run.shared.setup.role.clone();
     if role.require_result && !run.assignment.result_file().is_file() {
@@ -66,10 +40,11 @@ pub(super) fn check(run: &mut Run) -> Result<(), Outcome> {
             return Err(missing(format!("the required file `{name}` is not there")));
         }
     }
-    check_gates(run)
+    let names = gate::names(&run.shared, &run.assignment.task);
+    run_gates(run, baseline, &names).map_err(|(_, outcome)| outcome)
 }
 
-/// Every acceptance criterion has an answer with evidence, and each answer says that it is met.
+/// Checks that every acceptance criterion has an answer with evidence, and that each answer says that it is met.
 fn check_criteria(run: &mut Run) -> Result<(), Outcome> {
     let criteria = run.assignment.task.acceptance_criteria.len();
     if criteria == 0 {
@@ -80,7 +55,7 @@ fn check_criteria(run: &mut Run) -> Result<(), Outcome> {
     let judged = judge_criteria(criteria, &answers);
     let secrets = run.secrets();
     let masked = |answer: Answer| Answer { evidence: output::mask(&answer.evidence, &secrets), ..answer };
-    run.record().criteria = answers.into_iter().map(masked).collect();
+    run.record.criteria = answers.into_iter().map(masked).collect();
     judged
 }
 
@@ -107,26 +82,52 @@ fn judge_criteria(criteria: usize, answers: &[Answer]) -> Result<(), Outcome> {
     Err(Outcome::failed(Class::NoEvidence, reason))
 }
 
-/// Runs the gates in the workspace, in order; the first that is red is the outcome.
-pub(super) fn check_gates(run: &mut Run) -> Result<(), Outcome> {
-    let names = gates(&run.shared, &run.assignment.task);
-    run_gates(run, &names).map_err(|(_, outcome)| outcome)
-}
-
-/// Runs these gates in order; the first that is red is named, with the outcome.
-pub(super) fn run_gates(run: &mut Run, names: &[String]) -> Result<(), (String, Outcome)> {
+/// Runs gates in the attempt's workspace, in order; the first that is red is named, with the outcome.
+pub(crate) fn run_gates(run: &mut Run, baseline: Option<&Baseline>, names: &[String]) -> Result<(), (String, Outcome)> {
     for name in names {
-        let stopped = run.is_stopped().map_or(Ok(()), Err);
-        stopped.and_then(|()| gate(run, name)).map_err(|outcome| (name.clone(), outcome))?;
+        let stopped = run.stop_outcome().map_or(Ok(()), Err);
+        stopped.and_then(|()| run_gate(run, baseline, name)).map_err(|outcome| (name.clone(), outcome))?;
     }
     Ok(())
 }
 
-/// In a worktree our own eyes see what was done: what is left is committed, and a builder without a change has no proof.
-pub(super) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome) -> Result<(), Outcome> {
-    let broken = |error: WorkspaceError| Outcome::failed(error.class(), format!("failed to {}", super::chain(&error)));
+/// Runs one gate; where it is red, finds out whether that says anything of the work.
+fn run_gate(run: &mut Run, baseline: Option<&Baseline>, name: &str) -> Result<(), Outcome> {
+    let config = run.shared.gate(name).cloned().ok_or_else(|| Outcome::failed(Class::Config, gate::unknown(name)))?;
+    let cwd = run.assignment.workspace.clone();
+    let ran = gate::execute(run, name, &config, &cwd, "")?;
+    if ran.ok {
+        return Ok(());
+    }
+    let strange = ran.cannot || environment::no_room(&ran.tail).is_some();
+    let tail = if ran.tail.is_empty() { String::new() } else { format!("; its last lines:\n{}", ran.tail) };
+    // What is shown in one line is cut at its end: why it failed comes before what stands around it.
+    let why =
+        text::telling(&ran.tail).filter(|line| !ran.tail.lines().next().is_some_and(|first| first.contains(line)));
+    let why = why.map(|line| format!(": {}", text::cut(line, 200))).unwrap_or_default();
+    let words = format!("{GATE}{name}` {}{why}{tail}", ran.words);
+    let role = run.shared.role().clone();
+    match baseline::ask(run, baseline, name, &config, strange)? {
+        Verdict::Red { commit, words } => Err(Outcome::failed(
+            Class::Environment,
+            format!(
+                "the gate `{name}` {words}, also on {commit}, on which nobody has worked yet: it says nothing of the \
+                 work. Make it green there, or, where it is meant to be red until a task is done, set \
+                 `baseline = \"skip\"` in [gates.{name}]; then: agentctl fleet start {role}"
+            ),
+        )),
+        Verdict::Unknown if strange => {
+            Err(Outcome::failed(Class::Environment, format!("{words}\nafter mending it: agentctl fleet start {role}")))
+        }
+        Verdict::Green | Verdict::Unknown => Err(Outcome::failed(Class::GateFailed, words)),
+    }
+}
+
+/// Checks what was done in a worktree, and commits what is left there: who says done without a change has no proof.
+pub(crate) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome) -> Result<(), Outcome> {
+    let broken = |error: WorkspaceError| Outcome::failed(error.class(), format!("failed to {}", chain(&error)));
     if let Err(error) = run.beside(|| workspace.verify()) {
-        let why = format!("what the agent did in its worktree is not taken for work: {}", super::chain(&error));
+        let why = format!("what the agent did in its worktree is not taken for work: {}", chain(&error));
         return Err(Outcome::failed(Class::NoEvidence, why));
     }
     let known = run.snapshot.history.task(&run.assignment.task.id);
@@ -150,7 +151,7 @@ pub(super) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
             let least = run.shared.setup.config.workspace.disk_min.min(LEAST_ROOM);
             match prune::room(workspace.path(), least) {
                 Ok(()) => and_left_out(refused, &evidence.left_out),
-                Err(error) => Outcome::failed(Class::Environment, format!("failed to {}", super::chain(&error))),
+                Err(error) => Outcome::failed(Class::Environment, format!("failed to {}", chain(&error))),
             }
         })?;
     }
@@ -165,9 +166,9 @@ pub(super) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
         let all = look_at.join(", ");
         log::warn!(task = run.assignment.task.id.as_str(); "{}: look at these before you merge: {}", run.assignment.task.id, text::one_line(&all));
     }
-    look_at.extend(run.record().beside.iter().cloned());
-    run.record().beside.extend(left_out);
-    run.record().risky = look_at;
+    look_at.extend(run.record.beside.iter().cloned());
+    run.record.beside.extend(left_out);
+    run.record.risky = look_at;
     if !run.commits() {
         return Ok(());
     }
@@ -193,21 +194,21 @@ pub(super) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
     }
 }
 
-/// Tells what happened beside the work while the agent worked, however the attempt ended.
-pub(super) fn tell_beside(run: &mut Run, workspace: &Workspace) {
-    let told = beside(run, workspace);
+/// Records what happened beside the work while the agent worked, however the attempt ended.
+pub(crate) fn note_beside(run: &mut Run, workspace: &Workspace, baseline: Option<&Baseline>) {
+    let told = beside(run, workspace, baseline);
     if !told.is_empty() {
         let id = &run.assignment.task.id;
         log::warn!(task = id.as_str(); "{id}: beside its work: {}", text::one_line(&told.join(", ")));
     }
-    run.record().risky.clone_from(&told);
-    run.record().beside = told;
+    run.record.risky.clone_from(&told);
+    run.record.beside = told;
 }
 
-/// What happened beside the work while the agent worked: to the target, and to its own task in the queue.
-fn beside(run: &Run, workspace: &Workspace) -> Vec<String> {
+/// Lists what happened beside the work while the agent worked: to the target, and to its own task in the queue.
+fn beside(run: &Run, workspace: &Workspace, baseline: Option<&Baseline>) -> Vec<String> {
     let mut told = Vec::new();
-    let began = run.ground.as_ref().and_then(|ground| ground.target.clone());
+    let began = baseline.and_then(|baseline| baseline.target.clone());
     let now = workspace.target_commit().ok().flatten();
     if let (Some(began), Some(now), Some(git), Some(target)) = (began, now, workspace.git(), workspace.base_branch())
         && began != now
@@ -240,15 +241,14 @@ fn beside(run: &Run, workspace: &Workspace) -> Vec<String> {
     told
 }
 
-/// In a directory that attempts share, what was there before tells what was made.
-pub(super) fn check_directory(before: &Directory, outcome: &Outcome) -> Result<(), Outcome> {
-    let changed = before
-        .changed()
-        .map_err(|error| Outcome::failed(error.class(), format!("failed to {}", super::chain(&error))))?;
+/// Checks what was done in a directory that attempts share, by what was there before.
+pub(crate) fn check_directory(before: &Directory, outcome: &Outcome) -> Result<(), Outcome> {
+    let changed =
+        before.changed().map_err(|error| Outcome::failed(error.class(), format!("failed to {}", chain(&error))))?;
     judge_change(outcome, !changed.is_empty(), &changed, true)
 }
 
-/// A refusal that also says what was made and is no part of the change.
+/// Adds to a refusal what was made and is no part of the change.
 fn and_left_out(mut refused: Outcome, left_out: &[String]) -> Outcome {
     if let (Outcome::Failed { reason, .. }, false) = (&mut refused, left_out.is_empty()) {
         reason.push_str(&format!("; what could not be taken in: {}", text::one_line(&left_out.join(", "))));
@@ -256,7 +256,7 @@ fn and_left_out(mut refused: Outcome, left_out: &[String]) -> Outcome {
     refused
 }
 
-/// Whether what was said fits to what was made: content, never the number of commits.
+/// Checks that the agent's answer fits what was made: content, never the number of commits.
 fn judge_change(outcome: &Outcome, worked: bool, changed: &[String], is_apart: bool) -> Result<(), Outcome> {
     let reason = match outcome {
         Outcome::Done { .. } if !worked => {
@@ -273,120 +273,6 @@ fn judge_change(outcome: &Outcome, worked: bool, changed: &[String], is_apart: b
         _ => return Ok(()),
     };
     Err(Outcome::failed(Class::NoEvidence, reason))
-}
-
-/// How a gate ended.
-pub(super) struct Ran {
-    pub(super) ok: bool,
-    /// It could not be run at all.
-    pub(super) cannot: bool,
-    /// In words.
-    pub(super) words: String,
-    /// Its last lines.
-    pub(super) tail: String,
-}
-
-fn gate(run: &mut Run, name: &str) -> Result<(), Outcome> {
-    let gate = run.shared.gate(name).cloned().ok_or_else(|| Outcome::failed(Class::Config, unknown_gate(name)))?;
-    let cwd = run.assignment.workspace.clone();
-    let ran = execute(run, name, &gate, &cwd, "")?;
-    if ran.ok {
-        return Ok(());
-    }
-    let strange = ran.cannot || environment::no_room(&ran.tail).is_some();
-    let tail = if ran.tail.is_empty() { String::new() } else { format!("; its last lines:\n{}", ran.tail) };
-    // What is shown in one line is cut at its end: why it failed comes before what stands around it.
-    let why =
-        text::telling(&ran.tail).filter(|line| !ran.tail.lines().next().is_some_and(|first| first.contains(line)));
-    let why = why.map(|line| format!(": {}", text::cut(line, 200))).unwrap_or_default();
-    let words = format!("{GATE}{name}` {}{why}{tail}", ran.words);
-    let role = run.shared.role().clone();
-    match baseline::ask(run, name, &gate, strange)? {
-        Verdict::Red { commit, words } => Err(Outcome::failed(
-            Class::Environment,
-            format!(
-                "the gate `{name}` {words}, also on {commit}, on which nobody has worked yet: it says nothing of the \
-                 work. Make it green there, or, where it is meant to be red until a task is done, set \
-                 `baseline = \"skip\"` in [gates.{name}]; then: agentctl fleet start {role}"
-            ),
-        )),
-        Verdict::Unknown if strange => {
-            Err(Outcome::failed(Class::Environment, format!("{words}\nafter mending it: agentctl fleet start {role}")))
-        }
-        Verdict::Green | Verdict::Unknown => Err(Outcome::failed(Class::GateFailed, words)),
-    }
-}
-
-/// Runs a gate in a directory; `suffix` keeps what it leaves apart from another run of it. Only a stop is an error.
-pub(super) fn execute(run: &mut Run, name: &str, gate: &GateConfig, cwd: &Path, suffix: &str) -> Result<Ran, Outcome> {
-    // A gate has a directory of its own below the run's, so that its exit status and its tag are its own.
-    let dir = run
-        .assignment
-        .run_dir
-        .join("gates")
-        .join(oodatcaa_core::TaskId::parse(name).map_or("unnamed".into(), |id| id.to_string()) + suffix);
-    let broken = |error: std::io::Error| {
-        Outcome::failed(Class::AgentCrashed, format!("the gate `{name}` cannot be started: {error}"))
-    };
-    files::make_dir(run.shared.setup.layout.root(), &dir).map_err(|error| broken(error.into()))?;
-    let log =
-        run.assignment.run_dir.join(format!("gate-{}.log", dir.file_name().unwrap_or_default().to_string_lossy()));
-    let invocation = Invocation {
-        argv: gate.argv.clone(),
-        env: run.environment(&gate.env),
-        cwd: cwd.to_owned(),
-        stdin: None,
-        stdout: log.clone(),
-        stderr: log.clone(),
-    };
-    let limits = Limits {
-        wall: Some(gate.timeout).filter(|limit| !limit.is_zero()),
-        silence: None,
-        output: GATE_OUTPUT,
-        memory: run.shared.setup.role.memory,
-        grace: run.shared.setup.config.fleet.grace,
-    };
-    let wake = run.shared.setup.layout.lease(&run.assignment.task.id);
-    let shim = Shim::spawn(&run.shared.setup.exe, Some(&dir)).map_err(broken)?;
-    let attempt = shim.run(&dir, &invocation, &limits, Some(&wake)).map_err(broken)?;
-    let exit = run.follow(&attempt, false);
-    if let Some(stopped) = run.verdict_of_stop(&exit) {
-        return Err(stopped);
-    }
-    let ok = exit.ended == Ended::Exited(0) && exit.stopped.is_none();
-    let words = match (&exit.stopped, &exit.ended) {
-        (Some(StopCause::Wall), _) => format!("ran longer than {}", text::duration(gate.timeout)),
-        (Some(StopCause::Output), _) => format!("wrote more than {GATE_OUTPUT} bytes"),
-        (Some(StopCause::Memory), _) => "held more memory than the limit `memory` of its role".into(),
-        (Some(_), _) => "was stopped".into(),
-        (None, Ended::Exited(code)) => format!("ended with exit status {code}"),
-        (None, Ended::Signalled(signal)) => format!("was ended by signal {signal}"),
-        (None, Ended::NotStarted { error, .. }) => format!("cannot be started: {error}"),
-        (None, Ended::Unknown) => "ended, nobody knows how".into(),
-    };
-    let shown = if suffix.is_empty() { name.to_owned() } else { format!("{name} ({suffix})") };
-    run.record().gates.push(GateRecord { name: shown, ok, words: words.clone(), millis: exit.millis });
-    run.save();
-    let event = EventDraft::new(Kind::GateFinished, run.shared.actor())
-        .lease(&run.assignment.lease)
-        .with("gate", text::cut(name, 100))
-        .with("ok", ok)
-        .with("tried", Some(suffix).filter(|suffix| !suffix.is_empty()))
-        .with("exit", words.as_str());
-    let mine = run.assignment.lease.clone();
-    let noted = run.shared.store.transact(&mut |snapshot| match snapshot.supersedes(&mine) {
-        true => ChangeSet::none(),
-        false => ChangeSet { events: vec![event.clone()], ..ChangeSet::none() },
-    });
-    if let Err(error) = noted {
-        log::warn!("cannot note the gate `{name}`: failed to {}", super::chain(&error));
-    }
-    let cannot = match exit.ended {
-        Ended::NotStarted { .. } => true,
-        Ended::Exited(code) => environment::CANNOT_RUN.contains(&code),
-        Ended::Signalled(_) | Ended::Unknown => false,
-    };
-    Ok(Ran { ok, cannot, words, tail: super::record::tail(&log, 40, 4_000) })
 }
 
 #[cfg(test)]

@@ -1,105 +1,87 @@
-//! Signs of life of an attempt: that its agent has started, and the heartbeat of its lease (R10, R12).
+//! Signs of life of an attempt: the heartbeat of its lease, and the event that its agent has started.
 
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::{chain, run::Run};
-use oodatcaa_core::{ChangeSet, EventDraft, Kind, Lease, LeaseChange, LeaseRecord, time::stamp};
+use crate::setup::Shared;
+use oodatcaa_core::{ChangeSet, EventDraft, Kind, Lease, LeaseChange, LeaseRecord, Snapshot, text::chain};
 
-/// An attempt that is over sooner tells its start together with its end, in one commit.
-pub(super) const SOON: Duration = Duration::from_millis(30);
+/// An attempt that is over sooner journals its start together with its end, in one commit.
+const SOON: Duration = Duration::from_millis(30);
 
-/// An agent that has just started.
-pub(super) struct News {
-    pub(super) pid: u32,
-    pub(super) pgid: u32,
-    pub(super) due: Instant,
-    /// When that was, which is not when it is told.
-    pub(super) at: DateTime<Utc>,
+/// An agent that has just started, which the journal does not know yet.
+pub(crate) struct AgentStart {
+    pub(crate) pid: u32,
+    pub(crate) pgid: u32,
+    /// When to journal it.
+    pub(crate) due: Instant,
+    /// When it started.
+    pub(crate) at: DateTime<Utc>,
 }
 
-impl Run {
-    /// That the agent has started, as the journal tells it, if that has not been told yet.
-    pub(super) fn start_untold(&mut self) -> Option<EventDraft> {
-        let News { pid, pgid, at, .. } = self.news.take()?;
-        self.assignment.lease.pgid = Some(pgid);
-        let event = EventDraft::new(Kind::AttemptStarted, self.shared.actor()).lease(self.lease());
-        Some(event.with("pid", pid).with("by", self.lease().by.as_str()).with("at", stamp(at)))
-    }
-
-    pub(super) fn tell_start(&mut self) {
-        if let Some(event) = self.start_untold() {
-            self.note_start(&event);
-        }
-    }
-
-    /// That a merge has started, which runs no agent.
-    pub(super) fn tell_merge(&mut self) {
-        let event = EventDraft::new(Kind::AttemptStarted, self.shared.actor()).lease(self.lease());
-        self.note_start(&event.with("pid", std::process::id()).with("by", "merge"));
-    }
-
-    fn note_start(&mut self, event: &EventDraft) {
-        let (mine, pgid) = (self.lease().clone(), self.lease().pgid);
-        let noted = self.shared.store.renew(&mut |snapshot| {
-            if snapshot.supersedes(&mine) {
-                return ChangeSet::none();
-            }
-            let mut changes = ChangeSet { events: vec![event.clone()], ..ChangeSet::none() };
-            if let Some(LeaseRecord::Ours(lease)) = snapshot.leases.get(&mine.task_id).map(|held| &held.record) {
-                changes.leases.push(LeaseChange::Write(Lease { pgid, ..lease.beaten(&snapshot.now) }));
-            }
-            changes
-        });
-        self.beat_due = Instant::now() + pace(self.lease());
-        if let Err(error) = noted {
-            log::warn!(task = mine.task_id.as_str(); "cannot note the start of {}: failed to {}", mine.task_id, chain(&error));
-        }
-    }
-
-    /// Before an agent starts: who slept since the claim may have been taken over, and hears it by beating.
-    pub(super) fn is_still_mine(&mut self) -> bool {
-        Instant::now() < self.beat_due || self.heartbeat()
-    }
-
-    /// One heartbeat; it is refused, and the attempt stopped, when a greater token exists (R10).
-    /// Answers `false` when it was refused.
-    pub(super) fn heartbeat(&mut self) -> bool {
-        self.beat_due = Instant::now() + pace(self.lease());
-        let mine = self.lease().clone();
-        let (mut late, mut refused) = (false, false);
-        let beaten = self.shared.store.renew(&mut |snapshot| {
-            refused = true;
-            let Some(LeaseRecord::Ours(lease)) = snapshot.leases.get(&mine.task_id).map(|held| &held.record) else {
-                return ChangeSet::none();
-            };
-            if snapshot.supersedes(&mine) {
-                return ChangeSet::none();
-            }
-            refused = false;
-            late = lease.silence(&snapshot.now) > lease.ttl();
-            let mut changes =
-                ChangeSet { leases: vec![LeaseChange::Write(lease.beaten(&snapshot.now))], ..ChangeSet::none() };
-            if late {
-                changes.event(EventDraft::new(Kind::LeaseRenewedLate, self.shared.actor()).lease(&mine));
-            }
-            changes
-        });
-        match beaten {
-            Ok(_) if late => {
-                log::warn!(task = mine.task_id.as_str(); "the heartbeat of {} came late; nobody had taken over", mine.task_id);
-            }
-            Ok(_) => {}
-            Err(error) => {
-                log::warn!(task = mine.task_id.as_str(); "no heartbeat for {}: failed to {}", mine.task_id, chain(&error));
-            }
-        }
-        !refused
+impl AgentStart {
+    pub(crate) fn now(pid: u32, pgid: u32) -> Self {
+        Self { pid, pgid, due: Instant::now() + SOON, at: Utc::now() }
     }
 }
 
-/// Time between heartbeats (R12).
-pub(super) fn pace(lease: &Lease) -> Duration {
+/// Returns the time between two heartbeats of a lease.
+pub(crate) fn pace(lease: &Lease) -> Duration {
     (lease.ttl() / 3).min(Duration::from_secs(60)).max(Duration::from_millis(100))
+}
+
+/// Returns the lease as it stands in the store, unless a newer claim has replaced ours.
+fn still_ours<'a>(snapshot: &'a Snapshot, mine: &Lease) -> Option<&'a Lease> {
+    match snapshot.leases.get(&mine.task_id).map(|held| &held.record) {
+        Some(LeaseRecord::Ours(lease)) if !snapshot.supersedes(mine) => Some(lease),
+        _ => None,
+    }
+}
+
+/// Journals the start of an attempt and writes its process group into the lease, in one commit.
+pub(crate) fn note_start(shared: &Shared, mine: &Lease, event: &EventDraft) {
+    let noted = shared.store.renew(&mut |snapshot| {
+        if snapshot.supersedes(mine) {
+            return ChangeSet::none();
+        }
+        let mut changes = ChangeSet { events: vec![event.clone()], ..ChangeSet::none() };
+        if let Some(lease) = still_ours(snapshot, mine) {
+            let lease = Lease { pgid: mine.pgid, ..lease.beaten(&snapshot.now) };
+            changes.leases.push(LeaseChange::Write(lease));
+        }
+        changes
+    });
+    if let Err(error) = noted {
+        log::warn!(task = mine.task_id.as_str(); "cannot note the start of {}: failed to {}", mine.task_id, chain(&error));
+    }
+}
+
+/// Writes one heartbeat; returns `false` when it was refused because a newer claim exists.
+///
+/// A heartbeat that cannot be written is not refused: a full disk is no reason to end an attempt.
+pub(crate) fn beat(shared: &Shared, mine: &Lease) -> bool {
+    let (mut late, mut refused) = (false, false);
+    let beaten = shared.store.renew(&mut |snapshot| {
+        let lease = still_ours(snapshot, mine);
+        refused = lease.is_none();
+        let Some(lease) = lease else { return ChangeSet::none() };
+        late = lease.silence(&snapshot.now) > lease.ttl();
+        let mut changes =
+            ChangeSet { leases: vec![LeaseChange::Write(lease.beaten(&snapshot.now))], ..ChangeSet::none() };
+        if late {
+            changes.event(EventDraft::new(Kind::LeaseRenewedLate, shared.actor()).lease(mine));
+        }
+        changes
+    });
+    match beaten {
+        Ok(_) if late => {
+            log::warn!(task = mine.task_id.as_str(); "the heartbeat of {} came late; nobody had taken over", mine.task_id);
+        }
+        Ok(_) => {}
+        Err(error) => {
+            log::warn!(task = mine.task_id.as_str(); "no heartbeat for {}: failed to {}", mine.task_id, chain(&error));
+        }
+    }
+    !refused
 }

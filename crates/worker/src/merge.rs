@@ -2,34 +2,34 @@
 //! run on the result; no model is asked.
 
 use std::{
-    cell::RefCell,
     collections::BTreeMap,
-    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     thread,
 };
 
-use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
+use crossbeam_channel::{Receiver, Sender, at, bounded, select};
 
-use super::{
-    Shared, chain,
-    control::{Control, Why},
-    evidence,
+use crate::{
+    baseline::Baseline,
+    control::Why,
+    evidence, gate,
+    merge_gates::{Checks, Question},
     merge_queue::{Answer, Drive, Turn},
+    prepare::name_lock,
     recover::Found,
     run::Run,
 };
 use oodatcaa_core::{
-    ChangeSet, Class, Lease, Outcome, Snapshot, TaskId,
+    Class, Outcome, TaskId,
     decision::{self, Approved},
     environment,
     landing::{self, Veto},
-    text,
+    text::{self, chain},
 };
 use oodatcaa_git::{
     Author, Workspace,
     git::Git,
-    merge::{self, Deed, GateFailure, Gates, Leash, MergeDirs, MergeError, MergeRequest, MergeTarget, Passing, Policy},
+    merge::{self, GateFailure, Leash, MergeDirs, MergeError, MergeRequest, MergeTarget, Merged, Policy},
 };
 use oodatcaa_process::{self as process, Stop};
 use oodatcaa_sys::files;
@@ -37,41 +37,42 @@ use oodatcaa_sys::files;
 /// How many commits of the other side a conflict names.
 const NAMED: usize = 6;
 
-/// What a merge brought, for the queue.
-pub(super) struct Brought {
-    pub(super) commit: String,
-    pub(super) tag: Option<String>,
+/// A branch that is in the target, for the queue.
+pub(crate) struct Landed {
+    pub(crate) commit: String,
+    pub(crate) tag: Option<String>,
+    pub(crate) summary: String,
 }
 
-/// Merges the branch of the workspace.
-pub(super) fn merge(run: &mut Run, workspace: &Workspace) -> Outcome {
-    let wrong = |what: &str| Outcome::failed(Class::Config, format!("{what}: the branch cannot be merged"));
-    let (Some(branch), Some(dirs)) = (workspace.branch().map(String::from), MergeDirs::of(workspace)) else {
+/// Merges the branch of the worktree into the target.
+pub(crate) fn merge(run: &mut Run, workspace: &Workspace, baseline: Option<&Baseline>) -> Result<Landed, Outcome> {
+    let wrong = |what: &str| Err(Outcome::failed(Class::Config, format!("{what}: the branch cannot be merged")));
+    let (Some(branch), Some(dirs)) = (workspace.branch(), MergeDirs::of(workspace)) else {
         return wrong("there is no branch");
     };
-    let Some(target) = workspace.base_branch().map(String::from) else {
+    let Some(target) = workspace.base_branch() else {
         return wrong("the main checkout is on no branch, and `workspace.base` names none");
     };
-    let config = &run.shared.setup.config;
-    let after = config.merge.after.clone();
+    let shared = Arc::clone(&run.shared);
+    let (layout, config) = (&shared.setup.layout, &shared.setup.config);
     // Asked before the merge: afterwards it would have to be taken back.
-    if let Some(name) = after.iter().find(|name| run.shared.gate(name).is_none()) {
-        return Outcome::failed(Class::Config, evidence::unknown_gate(name));
+    if let Some(name) = config.merge.after.iter().find(|name| shared.gate(name).is_none()) {
+        return Err(Outcome::failed(Class::Config, gate::unknown(name)));
     }
     match workspace.refuses(config.merge.push.is_some()) {
         Ok(None) => {}
-        Ok(Some(reason)) => return Outcome::NeedsAdapt { reason },
-        Err(error) => return Outcome::failed(error.class(), format!("failed to {}", chain(&error))),
+        Ok(Some(reason)) => return Err(Outcome::NeedsAdapt { reason }),
+        Err(error) => return Err(Outcome::failed(error.class(), format!("failed to {}", chain(&error)))),
     }
     let author = Author::of(config.workspace.author.as_deref(), &run.assignment.rule.role);
     let into = MergeTarget {
-        repo: run.shared.setup.layout.root().to_owned(),
+        repo: layout.root().to_owned(),
         dir: dirs.dir,
         place: dirs.place,
-        target: target.clone(),
+        target: target.to_owned(),
         policy: config.merge.policy,
         push: config.merge.push.clone(),
-        remotes: run.shared.setup.layout.user_state().map(Into::into),
+        remotes: layout.user_state().map(Into::into),
         tags: config.merge.tags,
         changelog: config.merge.changelog,
         author: merge::Author { name: author.name, email: author.mail },
@@ -80,55 +81,55 @@ pub(super) fn merge(run: &mut Run, workspace: &Workspace) -> Outcome {
         task: run.assignment.task.id.clone(),
         title: run.assignment.task.title.clone(),
         token: run.assignment.lease.token,
-        branch: branch.clone(),
+        branch: branch.to_owned(),
         commit: match decision::approved_commit(&run.snapshot, run.shared.workflow(), &run.assignment.task) {
             Approved::Anything => None,
             Approved::Commit(commit) => Some(commit),
             Approved::Nothing => Some(String::new()),
         },
     };
-    // What came of it is written there before the queue hears of it.
-    if let Err(error) = files::make_dir(run.shared.setup.layout.root(), &run.assignment.run_dir) {
-        return Outcome::failed(Class::AgentCrashed, format!("cannot write the attempt's directory: {error}"));
+    // What came of it is written there before the queue hears of it, also where somebody has removed the directory.
+    if let Err(error) = files::make_dir(layout.root(), &run.assignment.run_dir) {
+        return Err(Outcome::failed(Class::AgentCrashed, format!("cannot write the attempt's directory: {error}")));
     }
-    run.tell_merge();
-    let (merged, driver) = match merge_batch(run, &into, &request, &after) {
-        Ok(ridden) => ridden,
-        Err(stopped) => {
-            forget_what_did_not_land(run);
-            return stopped;
+    run.note_merge();
+    let merged = merge_batch(run, baseline, &into, &request, &config.merge.after);
+    if !matches!(merged, Ok((Ok(_), _))) {
+        if let Ok((Err(MergeError::NotApproved { found, .. }), _)) = &merged {
+            ask_again(run, found);
         }
-    };
-    match merged {
-        Ok(merged) => {
-            let short: String = merged.commit.chars().take(12).collect();
-            let mut summary = match merged.already {
-                true => format!("{branch} was in {target} already, as {short}"),
-                false => format!("merged {branch} into {target} as {short}"),
-            };
-            if let Some(name) = &into.push {
-                summary.push_str(&format!("; {name} holds it"));
-            }
-            if let Some(behind) = &merged.behind {
-                summary.push_str(&format!("; the local {target} stays behind: failed to {behind}"));
-            }
-            if let Some(driver) = driver {
-                summary.push_str(&format!("; together with {driver}, whose attempt has the gates' logs"));
-            }
-            run.brought = Some(Brought { commit: merged.commit, tag: merged.tag });
-            Outcome::Done { summary, tasks: Vec::new() }
-        }
-        Err(error) => {
-            if let MergeError::NotApproved { found, .. } = &error {
-                ask_again(run, found);
-            }
-            forget_what_did_not_land(run);
-            lost(run).unwrap_or_else(|| refused(&error, &into, &branch, workspace))
-        }
+        forget_what_did_not_land(run);
+    }
+    match merged? {
+        (Ok(merged), driver) => Ok(Landed {
+            summary: summarize(&merged, branch, &into, driver.as_ref()),
+            commit: merged.commit,
+            tag: merged.tag,
+        }),
+        (Err(error), _) => Err(lost(run).unwrap_or_else(|| refused(&error, &into, branch, workspace))),
     }
 }
 
-/// A merge that passed and came to nothing is none: its lease must not say that it is too late to stop it.
+/// Says where a branch is now, and what did not follow it there.
+fn summarize(merged: &Merged, branch: &str, into: &MergeTarget, driver: Option<&TaskId>) -> String {
+    let (target, short) = (&into.target, merged.commit.chars().take(12).collect::<String>());
+    let mut summary = match merged.already {
+        true => format!("{branch} was in {target} already, as {short}"),
+        false => format!("merged {branch} into {target} as {short}"),
+    };
+    if let Some(name) = &into.push {
+        summary.push_str(&format!("; {name} holds it"));
+    }
+    if let Some(behind) = &merged.behind {
+        summary.push_str(&format!("; the local {target} stays behind: failed to {behind}"));
+    }
+    if let Some(driver) = driver {
+        summary.push_str(&format!("; together with {driver}, whose attempt has the gates' logs"));
+    }
+    summary
+}
+
+/// Takes back what the lease says of a merge that passed and came to nothing: it must not say that it is too late to stop.
 fn forget_what_did_not_land(run: &Run) {
     let shared = &run.shared;
     let Ok(seen) = shared.store.read() else { return };
@@ -143,7 +144,7 @@ fn forget_what_did_not_land(run: &Run) {
     }
 }
 
-/// Somebody has put a commit on the branch since it was approved: it is asked about that one.
+/// Asks for an approval of the commit that was put on the branch since another one was approved.
 fn ask_again(run: &Run, found: &str) {
     let (workflow, task) = (run.shared.workflow(), &run.assignment.task.id);
     let asked = run.shared.store.transact(&mut |now| decision::moved(now, workflow, task, found));
@@ -153,17 +154,18 @@ fn ask_again(run: &Run, found: &str) {
 }
 
 /// What came of an order, and whose attempt drove where it was not ours.
-type Batched = (Result<merge::Merged, MergeError>, Option<TaskId>);
+type Batched = (Result<Merged, MergeError>, Option<TaskId>);
 
 /// Merges together with whatever else this worker merges at the moment.
 fn merge_batch(
     run: &mut Run,
+    baseline: Option<&Baseline>,
     into: &MergeTarget,
     request: &MergeRequest,
     after: &[String],
 ) -> Result<Batched, Outcome> {
     let shared = Arc::clone(&run.shared);
-    let gates = evidence::gates(&shared, &run.assignment.task);
+    let gates = gate::names(&shared, &run.assignment.task);
     let drive = match shared.merge_queue.enter(request, run.lease(), into, &gates) {
         Turn::Drive(drive) => drive,
         Turn::Wait(told) => loop {
@@ -173,14 +175,11 @@ fn merge_batch(
                     Ok(Answer::Drive) | Err(_) => break shared.merge_queue.follow(),
                 },
                 recv(run.control) -> control => {
-                    match control {
-                        Ok(Control::Stop(_, why)) => drop(run.stopped.get_or_insert(why)),
-                        // The main loop is gone, so this process is about to be.
-                        Err(_) => run.control = never(),
-                    }
+                    run.hear(control);
+                    // Once the batch has taken it along, what becomes of it is no longer ours to say.
                     if shared.merge_queue.withdraw(&request.task) {
                         let gone = || Outcome::failed(Class::Interrupted, "the worker is gone");
-                        return Err(run.is_stopped().unwrap_or_else(gone));
+                        return Err(run.stop_outcome().unwrap_or_else(gone));
                     }
                 }
                 recv(at(run.beat_due)) -> _ => {
@@ -191,11 +190,11 @@ fn merge_batch(
             }
         },
     };
-    match run.is_stopped() {
+    match run.stop_outcome() {
         Some(stopped) => Err(stopped),
-        // A merge names its token, too (R10).
+        // Like every write, a merge is refused once a newer claim exists; the fence asks again before the target moves.
         None if !run.heartbeat() => Err(superseded()),
-        None => drive_on(run, drive, into, request, (gates, after)).map(|own| (own, None)),
+        None => drive_on(run, baseline, drive, into, request, (gates, after)).map(|own| (own, None)),
     }
 }
 
@@ -203,10 +202,10 @@ fn superseded() -> Outcome {
     Outcome::failed(Class::Superseded, "a newer claim of the task exists; nothing was merged")
 }
 
-/// What others have said of the task since: of a merge that did not come about it is the reason, whatever else went
+/// Returns what others have said of the task since: it is the reason why a merge did not come about, whatever else went
 /// wrong.
 fn lost(run: &mut Run) -> Option<Outcome> {
-    run.is_stopped().or_else(|| {
+    run.stop_outcome().or_else(|| {
         let seen = run.shared.store.read().ok()?;
         landing::lost(&seen.snapshot, run.lease()).map(|veto| Why::Lost(veto).outcome())
     })
@@ -215,11 +214,12 @@ fn lost(run: &mut Run) -> Option<Outcome> {
 /// Merges ours and what waits for the same target.
 fn drive_on(
     run: &mut Run,
+    baseline: Option<&Baseline>,
     mut drive: Drive<'_>,
     into: &MergeTarget,
     request: &MergeRequest,
     (gates, after): (Vec<String>, &[String]),
-) -> Result<Result<merge::Merged, MergeError>, Outcome> {
+) -> Result<Result<Merged, MergeError>, Outcome> {
     let mut orders = vec![request.clone()];
     let mut wanted = BTreeMap::from([(request.task.clone(), gates)]);
     let mut leases = vec![run.lease().clone()];
@@ -245,7 +245,7 @@ fn drive_on(
             let mut checks = checks;
             merge::batch(into, &orders, &mut checks)
         });
-        let other = attend(run, &leash, &asked, &answer);
+        let other = attend(run, baseline, &leash, &asked, &answer);
         (merge.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), other)
     });
     let mut own = None;
@@ -259,23 +259,22 @@ fn drive_on(
     match own.unwrap_or_else(|| Err(report.stopped.unwrap_or(MergeError::MovedOn))) {
         Err(MergeError::Stopped) => {
             let stopped = || Outcome::failed(Class::Interrupted, "the merge was stopped");
-            Err(other.or_else(|| run.is_stopped()).unwrap_or_else(stopped))
+            Err(other.or_else(|| run.stop_outcome()).unwrap_or_else(stopped))
         }
         own => Ok(own),
     }
 }
 
-/// A tree, the gates to run in it, and whether the target has what is in it already.
-type Question = (PathBuf, Vec<String>, bool);
-
-/// While a merge goes beside: renews the lease, hears who wants it to end, runs the gates that it asks for. Answers what else
-/// than a red gate ended these.
+/// Attends to a merge on another thread: renews the lease, hears who wants it to end, runs the gates that it asks for.
+/// Returns what else than a red gate ended these.
 fn attend(
     run: &mut Run,
+    baseline: Option<&Baseline>,
     leash: &Leash,
     asked: &Receiver<Question>,
     answer: &Sender<Result<(), GateFailure>>,
 ) -> Option<Outcome> {
+    let mut baseline = baseline;
     let mut other = None;
     loop {
         select! {
@@ -283,32 +282,22 @@ fn attend(
                 let Ok((tree, names, moved)) = question else { return other };
                 if moved {
                     // The target has the merge already: what is red there now is no word about how it was before.
-                    run.ground = None;
+                    baseline = None;
                 }
                 let workspace = std::mem::replace(&mut run.assignment.workspace, tree);
-                let checked = evidence::run_gates(run, &names);
+                let checked = evidence::run_gates(run, baseline, &names);
                 run.assignment.workspace = workspace;
-                let said = checked.map_err(|(gate, outcome)| match outcome {
+                let result = checked.map_err(|(gate, outcome)| match outcome {
                     Outcome::Failed { class: Class::GateFailed, reason, .. } => GateFailure::Red { gate, reason },
                     outcome => {
                         other = Some(outcome);
                         GateFailure::Stopped
                     }
                 });
-                let _ = answer.send(said);
+                let _ = answer.send(result);
             }
             recv(run.control) -> control => {
-                let how = match control {
-                    Ok(Control::Stop(how, why)) => {
-                        run.stopped.get_or_insert(why);
-                        how
-                    }
-                    // The main loop is gone, so this process is about to be.
-                    Err(_) => {
-                        run.control = never();
-                        Stop::Now
-                    }
-                };
+                let how = run.hear(control);
                 leash.now.fetch_or(how == Stop::Now, Ordering::Relaxed);
                 leash.stop.store(true, Ordering::Relaxed);
             }
@@ -322,7 +311,7 @@ fn attend(
     }
 }
 
-/// What it means for the task that the merge did not take it.
+/// Returns what it means for the task that the merge did not take it.
 fn refused(error: &MergeError, into: &MergeTarget, branch: &str, workspace: &Workspace) -> Outcome {
     let reason = format!("failed to {}", chain(error));
     match error {
@@ -349,7 +338,7 @@ fn refused(error: &MergeError, into: &MergeTarget, branch: &str, workspace: &Wor
         | MergeError::NoBranch { .. }
         | MergeError::RemoteMoved { .. }
         | MergeError::PushRefused { .. } => Outcome::failed(Class::Config, reason),
-        MergeError::Git(error) if error.passes() => Outcome::Waits { reason: super::ready::held(error, reason) },
+        MergeError::Git(error) if error.passes() => Outcome::Waits { reason: name_lock(error, reason) },
         MergeError::Git(error) => Outcome::failed(error.class(), reason),
         MergeError::Unproven { .. } => Outcome::failed(Class::Network, reason),
         MergeError::Refused { .. } | MergeError::Io { .. } => {
@@ -359,7 +348,7 @@ fn refused(error: &MergeError, into: &MergeTarget, branch: &str, workspace: &Wor
     }
 }
 
-/// For whoever resolves a conflict: what the target holds by now, and the command that brings it in.
+/// Tells who resolves a conflict what the target holds by now, and the command that brings it in.
 fn both_sides(git: &Git, into: &MergeTarget, branch: &str, onto: &str, files: &[String]) -> String {
     let target = &into.target;
     let range = format!("refs/heads/{branch}..{onto}");
@@ -384,102 +373,4 @@ fn both_sides(git: &Git, into: &MergeTarget, branch: &str, onto: &str, files: &[
          run the gates again.",
         theirs.concat()
     )
-}
-
-/// What a merge asks: the run that drives it, and the store.
-struct Checks {
-    shared: Arc<Shared>,
-    /// Of everybody who is in the batch.
-    leases: Vec<Lease>,
-    /// The gates that each task's result must pass.
-    wanted: BTreeMap<TaskId, Vec<String>>,
-    after: Vec<String>,
-    leash: Leash,
-    ask: Sender<Question>,
-    answered: Receiver<Result<(), GateFailure>>,
-}
-
-impl Checks {
-    fn check(&self, tree: &Path, names: Vec<String>, moved: bool) -> Result<(), GateFailure> {
-        let asked = self.ask.send((tree.to_owned(), names, moved)).is_ok();
-        self.answered.recv().ok().filter(|_| asked).unwrap_or(Err(GateFailure::Stopped))
-    }
-
-    fn merges(&self, changes: &[Passing]) -> Vec<(Lease, String)> {
-        let lease = |change: &Passing| {
-            let mine = |lease: &&Lease| (&lease.task_id, lease.token) == (&change.task, change.token);
-            self.leases.iter().find(mine).cloned()
-        };
-        changes.iter().filter_map(|change| Some((lease(change)?, change.commit.clone()))).collect()
-    }
-}
-
-impl Gates for Checks {
-    fn before(&mut self, tree: &Path, tasks: &[TaskId]) -> Result<(), GateFailure> {
-        let mut names: Vec<String> = Vec::new();
-        for name in tasks.iter().filter_map(|task| self.wanted.get(task)).flatten() {
-            if !names.contains(name) {
-                names.push(name.clone());
-            }
-        }
-        self.check(tree, names, false)
-    }
-
-    fn after(&mut self, tree: &Path, _: &[TaskId]) -> Result<(), GateFailure> {
-        self.check(tree, self.after.clone(), true)
-    }
-
-    fn pass(&mut self, changes: &[Passing], deed: Deed<'_>) -> Result<(), MergeError> {
-        let merges = self.merges(changes);
-        let may = |snapshot: &Snapshot| landing::pass(snapshot, self.shared.workflow(), &merges);
-        let vetoed = RefCell::new(None);
-        let mut done = None;
-        let noted = self.shared.store.transact_then(
-            &mut |snapshot| {
-                let may = may(snapshot);
-                *vetoed.borrow_mut() = may.as_ref().err().cloned();
-                may.unwrap_or_default()
-            },
-            &mut |snapshot| {
-                let mut vetoed = vetoed.borrow_mut();
-                *vetoed = vetoed.take().or_else(|| may(snapshot).err());
-                if vetoed.is_none() {
-                    let did = deed();
-                    let is_done = did.is_ok();
-                    done = Some(did);
-                    if is_done {
-                        return ChangeSet::none();
-                    }
-                }
-                landing::withdraw(snapshot, &merges)
-            },
-        );
-        if let (Some(done), _) = (done, &noted) {
-            if let Err(error) = noted {
-                log::warn!("cannot note how a merge passed: failed to {}", chain(&error));
-            }
-            return done;
-        }
-        match (vetoed.into_inner(), noted) {
-            (Some((task, veto)), _) => Err(MergeError::Unwanted { task, why: veto.to_string() }),
-            (None, Err(error)) => Err(MergeError::NotAsked(format!("failed to {}", chain(&error)))),
-            (None, Ok(_)) => Err(MergeError::NotAsked("others wrote the queue again and again".into())),
-        }
-    }
-
-    fn not_passed(&mut self, changes: &[Passing]) {
-        let merges = self.merges(changes);
-        if let Err(error) = self.shared.store.transact(&mut |snapshot| landing::withdraw(snapshot, &merges)) {
-            log::warn!("cannot note that a merge did not pass: failed to {}", chain(&error));
-        }
-    }
-
-    fn unwanted(&mut self, task: &TaskId) -> Option<String> {
-        let seen = self.shared.store.read().ok().filter(|seen| seen.invalid.is_none())?;
-        landing::unwanted(&seen.snapshot, self.shared.workflow(), task).map(|veto| veto.to_string())
-    }
-
-    fn leash(&self) -> Leash {
-        self.leash.clone()
-    }
 }

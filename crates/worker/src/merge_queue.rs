@@ -12,17 +12,17 @@ use oodatcaa_core::{Lease, TaskId};
 use oodatcaa_git::merge::{MergeError, MergeRequest, MergeTarget, Merged};
 
 /// A merge that waits for its batch.
-pub(super) struct Ticket {
-    pub(super) request: MergeRequest,
-    pub(super) lease: Lease,
-    pub(super) target: MergeTarget,
+pub(crate) struct Ticket {
+    pub(crate) request: MergeRequest,
+    pub(crate) lease: Lease,
+    pub(crate) target: MergeTarget,
     /// The gates that its result must pass.
-    pub(super) gates: Vec<String>,
+    pub(crate) gates: Vec<String>,
     answer: Sender<Answer>,
 }
 
 /// What one who waits is told.
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// What came of it, in the batch that the attempt on this task drove.
     Came(Box<Result<Merged, MergeError>>, TaskId),
     /// The batch ended before it was reached, and it is the next to drive.
@@ -30,7 +30,7 @@ pub(super) enum Answer {
 }
 
 /// What one who comes shall do.
-pub(super) enum Turn<'a> {
+pub(crate) enum Turn<'a> {
     /// Drive, and take those along.
     Drive(Drive<'a>),
     /// Wait.
@@ -39,7 +39,7 @@ pub(super) enum Turn<'a> {
 
 /// Where merges meet.
 #[derive(Default)]
-pub(super) struct MergeQueue(Mutex<State>);
+pub(crate) struct MergeQueue(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -53,7 +53,7 @@ impl MergeQueue {
     }
 
     /// Comes with an order.
-    pub(super) fn enter(
+    pub(crate) fn enter(
         &self,
         request: &MergeRequest,
         lease: &Lease,
@@ -72,12 +72,12 @@ impl MergeQueue {
     }
 
     /// Takes the place of a driver who has named us.
-    pub(super) fn follow(&self) -> Drive<'_> {
+    pub(crate) fn follow(&self) -> Drive<'_> {
         Drive { merge_queue: self, others: Vec::new() }
     }
 
     /// Goes unmerged; `false` when the batch has begun.
-    pub(super) fn withdraw(&self, task: &TaskId) -> bool {
+    pub(crate) fn withdraw(&self, task: &TaskId) -> bool {
         let mut state = self.state();
         let before = state.waiting.len();
         state.waiting.retain(|ticket| ticket.request.task != *task);
@@ -86,14 +86,14 @@ impl MergeQueue {
 }
 
 /// The right to drive.
-pub(super) struct Drive<'a> {
+pub(crate) struct Drive<'a> {
     merge_queue: &'a MergeQueue,
     others: Vec<Ticket>,
 }
 
 impl Drive<'_> {
     /// Takes along those who wait for the same target.
-    pub(super) fn board(&mut self, target: &MergeTarget) -> &[Ticket] {
+    pub(crate) fn board(&mut self, target: &MergeTarget) -> &[Ticket] {
         let mut state = self.merge_queue.state();
         let (mine, rest) = std::mem::take(&mut state.waiting)
             .into_iter()
@@ -103,7 +103,7 @@ impl Drive<'_> {
     }
 
     /// Tells one of those who are merged along.
-    pub(super) fn tell(&mut self, task: &TaskId, result: Result<Merged, MergeError>, driver: &TaskId) {
+    pub(crate) fn tell(&mut self, task: &TaskId, result: Result<Merged, MergeError>, driver: &TaskId) {
         if let Some(at) = self.others.iter().position(|ticket| ticket.request.task == *task) {
             // One who was stopped meanwhile does not listen; that it is merged shows at the next claim.
             let _ = self.others.swap_remove(at).answer.send(Answer::Came(Box::new(result), driver.clone()));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Stopping, Worker};
+use crate::worker::{Stopping, Worker};
 use oodatcaa_process::Stop;
 use oodatcaa_store::StoreError;
 use oodatcaa_sys::project::Anchor;
@@ -12,20 +12,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a worker knows of the place of its project.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     anchor: Option<Anchor>,
     /// Since when it has been elsewhere.
     since: Option<Instant>,
     /// Why the worker leaves.
-    pub(super) left: Option<StoreError>,
+    pub(crate) left: Option<StoreError>,
 }
 
 impl Place {
-    pub(super) fn of(root: &std::path::Path) -> Self {
+    pub(crate) fn of(root: &std::path::Path) -> Self {
         Self { anchor: Anchor::of(root).ok(), since: None, left: None }
     }
 
-    pub(super) fn is_here(&mut self) {
+    pub(crate) fn is_here(&mut self) {
         self.since = None;
     }
 }
@@ -33,7 +33,7 @@ impl Place {
 impl Worker {
     /// After a look that failed: leaves when the project lies somewhere else for good. It does not follow, because
     /// what it has started works with the old paths, and never works in what lies at the old place now.
-    pub(super) fn leave_if_moved(&mut self, error: StoreError) -> Option<StoreError> {
+    pub(crate) fn leave_if_moved(&mut self, error: StoreError) -> Option<StoreError> {
         let place = &mut self.place;
         let moved = place.anchor.as_ref().and_then(|anchor| Some((anchor.moved_to()?, anchor.is_replaced())));
         let Some((now, replaced)) = moved.filter(|_| place.left.is_none()) else { return Some(error) };

@@ -6,18 +6,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    Running, Worker, chain,
+use crate::{
     control::{Control, Why},
-    run, sweep, tell_manager,
-    verdict::Settled,
+    proved,
+    run::Run,
+    settle::Settled,
+    sweep,
+    worker::{Handle, Worker, tell_manager},
 };
 use oodatcaa_core::{
-    ChangeSet, Lease, LeaseChange, Problem, Snapshot,
+    ChangeSet, Kind, Lease, LeaseChange, Problem, Snapshot,
     claim::{self, Claimant, Idle},
     coordinate, external_edits, landing,
     pool::Limited,
-    rescue, text,
+    rescue,
+    text::{self, chain},
 };
 use oodatcaa_process::{Shim, Stop};
 use oodatcaa_store::StoreError;
@@ -27,14 +30,14 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 impl Worker {
     /// Looks at the store once: rescue, coordination, claims. Answers what went wrong, after having said it.
-    pub(super) fn reconcile(&mut self) -> Option<StoreError> {
+    pub(crate) fn reconcile(&mut self) -> Option<StoreError> {
         self.due = Some(Instant::now() + self.shared.setup.interval);
         self.look_because(true)
     }
 
     /// The same because something may have changed. If nothing has, nothing is decided again: what only time
     /// brings is left to the next tick, which stays where it was.
-    pub(super) fn look_if_changed(&mut self) {
+    pub(crate) fn look_if_changed(&mut self) {
         drop(self.look_because(false));
     }
 
@@ -52,7 +55,7 @@ impl Worker {
                 let words = chain(&error);
                 // With `--once` it is the whole answer, and is given once, with what helps. Whoever leaves claims nothing
                 // anyway, and what keeps attempts from being settled was told as that.
-                let told = self.stopping.is_some() || self.again.as_ref().is_some_and(|again| again.is_about(&words));
+                let told = self.stopping.is_some() || self.again.as_ref().is_some_and(|again| again.said == words);
                 if self.trouble.as_deref() != Some(&words) && !self.shared.setup.once && !told {
                     log::error!(
                         "claiming is stopped, running attempts go on: failed to {words}; what helps: agentctl doctor"
@@ -250,7 +253,7 @@ impl Worker {
         }
         let is_told = |back: &&rescue::Orphan| {
             let mut events = committed.changes.events.iter();
-            events.any(|event| event.kind == super::Kind::LeaseRescued && event.task.as_ref() == Some(&back.task))
+            events.any(|event| event.kind == Kind::LeaseRescued && event.task.as_ref() == Some(&back.task))
         };
         for back in ended.iter().filter(is_told) {
             log::warn!(task = back.task.as_str(); "{} is given back: {}", back.task, back.reason);
@@ -283,14 +286,14 @@ impl Worker {
         let (control, controlled) = crossbeam_channel::unbounded();
         self.running.insert(
             (lease.task_id.clone(), lease.token),
-            Running { lease: lease.clone(), control, told: None, settlement: None },
+            Handle { lease: lease.clone(), control, told: None, settlement: None },
         );
-        let run = run::Run::new(Arc::clone(&self.shared), task, lease, snapshot.clone(), controlled, self.spares.pop());
-        run::spawn(run, &self.ended.0);
+        let run = Run::new(Arc::clone(&self.shared), task, lease, snapshot.clone(), controlled, self.spares.pop());
+        proved::spawn(run, &self.finished.0);
         self.tell_status();
     }
 
-    pub(super) fn tell_status(&self) {
+    pub(crate) fn tell_status(&self) {
         let names: Vec<&str> = self.running.keys().map(|(task, _)| task.as_str()).collect();
         let words = if names.is_empty() { "idle".to_owned() } else { format!("working on {}", names.join(", ")) };
         tell_manager(&[sd_notify::NotifyState::Status(&words)]);

@@ -1,4 +1,4 @@
-//! What stands in an attempt's directory: `attempt.json` in our words, private files, tails of logs.
+//! `attempt.json`, our own record of an attempt, and the tails of its logs.
 
 use std::{
     path::{Path, PathBuf},
@@ -116,7 +116,8 @@ pub struct GateRecord {
 }
 
 impl Record {
-    pub(super) fn new(task: &Task, lease: &Lease) -> Self {
+    /// Begins the record of an attempt.
+    pub(crate) fn new(task: &Task, lease: &Lease) -> Self {
         Self {
             schema: "oodatcaa/attempt.v1".into(),
             task: task.id.clone(),
@@ -151,7 +152,8 @@ impl Record {
         }
     }
 
-    pub(super) fn finish(&mut self, outcome: &Outcome) {
+    /// Records how the attempt ended.
+    pub(crate) fn finish(&mut self, outcome: &Outcome) {
         let seconds = self.since.elapsed();
         self.state = "finished".into();
         self.finished_at = chrono::Duration::from_std(seconds).ok().map(|passed| self.started_at + passed);
@@ -163,10 +165,20 @@ impl Record {
         }
     }
 
-    pub(super) fn save(&self, dir: &Path) -> Result<(), FileError> {
+    /// Writes the record into the attempt's directory.
+    pub(crate) fn save(&self, dir: &Path) -> Result<(), FileError> {
         let mut json = serde_json::to_vec_pretty(self).expect("plain members");
         json.push(b'\n');
         files::write_atomic(Layout::root_of(dir), &dir.join("attempt.json"), &json, Durable::No)
+    }
+
+    /// Reads the records of earlier attempts on a lease's task, the newest first. Only directories that the journal names
+    /// are believed.
+    pub(crate) fn earlier(layout: &Layout, snapshot: &Snapshot, lease: &Lease) -> impl Iterator<Item = Self> {
+        let (layout, id, mine) = (layout.clone(), lease.task_id.clone(), lease.token);
+        let known = snapshot.history.task(&id).map(|known| known.runs.clone()).unwrap_or_default();
+        let names = known.into_values().rev().filter(move |name| name.token() < mine);
+        names.filter_map(move |name| Self::load(&layout.run(&id, &name)))
     }
 
     /// Reads the record of an attempt; `None` when there is none, or none that can be read.
@@ -176,14 +188,14 @@ impl Record {
     }
 }
 
-/// What the last attempt on a task said of itself.
-pub(super) fn last_summary(layout: &Layout, snapshot: &Snapshot, task: &TaskId) -> Option<String> {
+/// Returns what the last attempt on a task said of itself.
+pub(crate) fn last_summary(layout: &Layout, snapshot: &Snapshot, task: &TaskId) -> Option<String> {
     let (_, newest) = snapshot.history.task(task)?.runs.last_key_value()?;
     let record = Record::load(&layout.run(task, newest))?;
     record.summary.filter(|_| record.state == "finished")
 }
 
-/// The last lines of a log, with control characters made harmless; empty when it cannot be read.
+/// Returns the last lines of a log, with control characters made harmless; empty when it cannot be read.
 pub fn tail(path: &Path, lines: usize, bytes: u64) -> String {
     let content = tail::text(Layout::root_of(path), path, bytes);
     text::many_lines(&tail::last(&content, lines, |_| true).join("\n"))

@@ -2,10 +2,8 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use super::chain;
 use oodatcaa_config::Config;
-use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{RoleRule, Snapshot, TaskId, Workflow, landing, rescue};
+use oodatcaa_core::{RoleRule, Snapshot, TaskId, Workflow, landing, layout::Layout, rescue, text::chain};
 use oodatcaa_git::{
     Mode,
     merge::{self, GateFailure, Gates, MergeError, What},
@@ -34,7 +32,7 @@ impl Gates for Later<'_> {
 
 /// What was found of merges that a dead integrator left half done.
 #[derive(Default)]
-pub(super) struct Found {
+pub(crate) struct Found {
     finished: BTreeSet<TaskId>,
     /// Some of them could not be finished or undone yet.
     open: bool,
@@ -42,13 +40,13 @@ pub(super) struct Found {
 
 impl Found {
     /// Nobody has looked.
-    pub(super) fn unknown() -> Self {
+    pub(crate) fn unknown() -> Self {
         Self { open: true, ..Self::default() }
     }
 
     /// Whether a merge that had passed is in the target. What nobody can tell, because the remote does not answer,
     /// may be.
-    pub(super) fn has_landed(&self, layout: &Layout, config: &Config, task: &TaskId, commit: &str) -> bool {
+    pub(crate) fn has_landed(&self, layout: &Layout, config: &Config, task: &TaskId, commit: &str) -> bool {
         self.finished.contains(task)
             || (self.open && config.merge.push.is_some())
             || merge::stands(layout, &config.workspace, commit).unwrap_or_else(|error| {
@@ -60,7 +58,7 @@ impl Found {
 
 /// Finishes or undoes the merges that a dead integrator left half done. What needs gates is finished by the next
 /// merge, and until then the checkout is whole. Who cannot read what is wanted leaves it to the next.
-pub(super) fn recover(layout: &Layout, config: &Config, seen: Option<&Snapshot>) -> Found {
+pub(crate) fn recover(layout: &Layout, config: &Config, seen: Option<&Snapshot>) -> Found {
     let mut found = Found::unknown();
     if config.workspace.mode == Mode::Shared {
         return Found::default();

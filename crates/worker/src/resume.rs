@@ -1,4 +1,4 @@
-//! Going on with an earlier attempt's session, and the private place of a slot in which sessions lie (R22).
+//! Going on with an earlier attempt's session, and the private place of a slot in which sessions lie.
 //!
 //! A session is only gone on with where nothing has changed since it ended: the same agent, the same content
 //! of the workspace, and no failure that asks for a fresh start.
@@ -6,12 +6,12 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use super::record::Record;
+use crate::{record::Record, run::Run};
 use oodatcaa_agent::Agent;
-use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{Class, Lease, Role, outcome::Policy};
+use oodatcaa_core::{Class, Lease, Outcome, Role, layout::Layout, outcome::Policy, text::chain};
 use oodatcaa_git::Workspace;
 use oodatcaa_sys::{
     files,
@@ -23,32 +23,56 @@ const BACK: usize = 100;
 
 /// An earlier attempt that can be gone on with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Resume {
-    pub(super) session: String,
-    pub(super) home: Option<PathBuf>,
+pub(crate) struct Resume {
+    pub(crate) session: String,
+    pub(crate) home: Option<PathBuf>,
     /// What became of it.
-    pub(super) words: String,
+    pub(crate) words: String,
 }
 
-/// What the workspace holds, in a form that can be compared later.
-pub(super) fn content(workspace: Option<&Workspace>) -> Option<String> {
+/// Finds a session to go on with and takes a place for the program's own state, where the agent has such.
+pub(crate) fn open(run: &mut Run, workspace: Option<&Workspace>) -> Result<(Option<Resume>, Option<Slot>), Outcome> {
+    let shared = Arc::clone(&run.shared);
+    let (layout, agent) = (&shared.setup.layout, shared.agent(&run.lease().by));
+    let now = if agent.can_resume() { content(workspace) } else { None };
+    let mut resume = find(Record::earlier(layout, &run.snapshot, run.lease()), run.lease(), agent, now.as_deref());
+    let mut slot = None;
+    if agent.wants_home() {
+        let by = &run.lease().by;
+        let wanted = resume.as_ref().and_then(|resume| resume.home.as_deref());
+        let denied = |what: String| Outcome::failed(Class::PermissionDenied, what);
+        let taken = take(layout, shared.role(), by, wanted)
+            .map_err(|error| denied(format!("cannot have a directory for the state of {by}: {error}")))?;
+        // A session lies in the slot that it began in; in another one the program would not find it.
+        resume = resume.filter(|resume| resume.home.as_ref() == Some(&taken.path));
+        agent
+            .prepare_home(&taken.path)
+            .map_err(|error| denied(format!("{} cannot be made ready for {by}: {error}", taken.path.display())))?;
+        run.assignment.home = Some(taken.path.clone());
+        run.record.home = Some(taken.path.clone());
+        slot = Some(taken);
+    }
+    if let Some(resume) = &resume {
+        run.assignment.resume = Some(resume.session.clone());
+        run.record.resumed = Some(resume.session.clone());
+    }
+    Ok((resume, slot))
+}
+
+/// Returns what the workspace holds, in a form that can be compared later.
+pub(crate) fn content(workspace: Option<&Workspace>) -> Option<String> {
     let Some(workspace) = workspace else { return Some("unversioned".into()) };
     match workspace.content() {
         Ok(content) => content,
         Err(error) => {
-            log::debug!("cannot note what the worktree holds: failed to {}", super::chain(&error));
+            log::debug!("cannot note what the worktree holds: failed to {}", chain(&error));
             None
         }
     }
 }
 
-/// The role's last attempt among the earlier ones, newest first, if this one can go on with its session.
-pub(super) fn find(
-    earlier: impl Iterator<Item = Record>,
-    lease: &Lease,
-    agent: &dyn Agent,
-    now: Option<&str>,
-) -> Option<Resume> {
+/// Returns the role's last attempt among the earlier ones, newest first, if this one can go on with its session.
+fn find(earlier: impl Iterator<Item = Record>, lease: &Lease, agent: &dyn Agent, now: Option<&str>) -> Option<Resume> {
     if !agent.can_resume() {
         return None;
     }
@@ -61,7 +85,7 @@ fn goes_on(last: &Record, lease: &Lease, now: Option<&str>) -> Option<Resume> {
         Some(class) => Some(class.ok()?),
         None => None,
     };
-    // A fresh start is what these ask for (R22).
+    // The session that did bad work is rarely the one that sees why: these start afresh.
     let fresh = class.is_some_and(|class| matches!(class.policy(), Policy::Work | Policy::Context));
     let same = last.content.is_some() && last.content.as_deref() == now;
     if last.by != lease.by || last.state != "finished" || fresh || !same {
@@ -79,14 +103,14 @@ fn goes_on(last: &Record, lease: &Lease, now: Option<&str>) -> Option<Resume> {
 
 /// A directory for the state of the agent's program, held by one attempt at a time.
 #[derive(Debug)]
-pub(super) struct Slot {
-    pub(super) path: PathBuf,
+pub(crate) struct Slot {
+    pub(crate) path: PathBuf,
     _lock: Lock,
 }
 
 /// Takes this one of the role's directories if it is free, else the first that is. An agent's accounts, which its name
 /// tells apart, have directories of their own.
-pub(super) fn take(layout: &Layout, role: &Role, by: &str, wanted: Option<&Path>) -> io::Result<Slot> {
+fn take(layout: &Layout, role: &Role, by: &str, wanted: Option<&Path>) -> io::Result<Slot> {
     let (Some(base), Some(homes)) = (layout.user_base(), layout.homes()) else {
         return Err(io::Error::other("neither HOME nor XDG_STATE_HOME says where"));
     };
@@ -106,7 +130,7 @@ pub(super) fn take(layout: &Layout, role: &Role, by: &str, wanted: Option<&Path>
     Err(io::Error::other("a thousand of them are in use"))
 }
 
-/// Whether a session's name can only be a name: it comes out of a file of the project and becomes an argument.
+/// Tells whether a session's name can only be a name: it comes out of a file of the project and becomes an argument.
 fn is_name(session: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     !session.is_empty() && session.len() <= 128 && !session.starts_with(['-', '.']) && session.chars().all(plain)

@@ -2,9 +2,12 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{Shared, chain, recover};
-use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{rescue, text};
+use crate::{recover, setup::Shared};
+use oodatcaa_core::{
+    layout::Layout,
+    rescue,
+    text::{self, chain},
+};
 use oodatcaa_git::{Config, Mode, Workspace};
 use oodatcaa_process as process;
 use oodatcaa_sys::files;
@@ -13,7 +16,7 @@ use oodatcaa_sys::files;
 const WAIT: Duration = Duration::from_secs(5);
 
 /// Ends the processes of each; answers those of which nothing is left.
-pub(super) fn end(shared: &Shared, left: Vec<rescue::Orphan>) -> Vec<rescue::Orphan> {
+pub(crate) fn end(shared: &Shared, left: Vec<rescue::Orphan>) -> Vec<rescue::Orphan> {
     let setup = &shared.setup;
     let (layout, trees) = (&setup.layout, &setup.config.workspace);
     let mut gone: Vec<rescue::Orphan> = left.into_iter().filter(|left| end_one(layout, left)).collect();

@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Seek, SeekFrom},
     path::PathBuf,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use chrono::{DateTime, Utc};
@@ -13,14 +13,11 @@ use oodatcaa_core::Class;
 use oodatcaa_core::layout::Layout;
 use oodatcaa_sys::files;
 
-/// How often the output files are looked at.
-pub(super) const PACE: Duration = Duration::from_millis(400);
-
 /// Bytes that are read at once.
 const CHUNK: u64 = 1 << 20;
 
 /// An agent's two output files and who looks at them.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     watcher: Box<dyn Watcher>,
     files: [(Stream, PathBuf, u64); 2],
     since: Instant,
@@ -29,17 +26,17 @@ pub(super) struct Watch {
     /// What must not be shown of what the agent says.
     secrets: Vec<String>,
     /// Why the attempt was ended by us.
-    pub(super) ended: Option<(Class, String)>,
+    pub(crate) ended: Option<(Class, String)>,
 }
 
 impl Watch {
-    pub(super) fn new(watcher: Box<dyn Watcher>, stdout: PathBuf, stderr: PathBuf, secrets: Vec<String>) -> Self {
+    pub(crate) fn new(watcher: Box<dyn Watcher>, stdout: PathBuf, stderr: PathBuf, secrets: Vec<String>) -> Self {
         let files = [(Stream::Stdout, stdout, 0), (Stream::Stderr, stderr, 0)];
         Self { watcher, files, since: Instant::now(), told: Observation::default(), waits: None, secrets, ended: None }
     }
 
     /// Reads what is new; answers a reason to end the attempt, once.
-    pub(super) fn look(&mut self) -> Option<(Class, String)> {
+    pub(crate) fn look(&mut self) -> Option<(Class, String)> {
         self.read();
         let now = self.since.elapsed();
         if self.ended.is_some() {
@@ -50,17 +47,17 @@ impl Watch {
     }
 
     /// It makes the same calls again and again.
-    pub(super) fn loops(&self) -> Option<Loop> {
+    pub(crate) fn loops(&self) -> Option<Loop> {
         self.watcher.loops().map(|circle| Loop { words: self.masked(&circle.words), ..circle })
     }
 
     /// Its last event is long past and the program still runs.
-    pub(super) fn lingers(&self) -> bool {
+    pub(crate) fn lingers(&self) -> bool {
         self.watcher.lingers(self.since.elapsed())
     }
 
     /// Reads the rest when both files are whole.
-    pub(super) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.read();
         self.watcher.finish(self.since.elapsed());
     }
@@ -86,7 +83,7 @@ impl Watch {
     }
 
     /// What was seen, if it is more than was told before.
-    pub(super) fn news(&mut self) -> Option<Observation> {
+    pub(crate) fn news(&mut self) -> Option<Observation> {
         let seen = self.watcher.seen();
         if *seen == self.told {
             return None;
@@ -107,14 +104,14 @@ impl Watch {
     }
 
     /// Until when the agent waits by itself for its limited service, once for each time.
-    pub(super) fn waits(&mut self) -> Option<DateTime<Utc>> {
+    pub(crate) fn waits(&mut self) -> Option<DateTime<Utc>> {
         let waits = self.watcher.waits().filter(|until| self.waits != Some(*until))?;
         self.waits = Some(waits);
         Some(waits)
     }
 
     /// When the agent's service said that it serves again.
-    pub(super) fn retry_at(&self) -> Option<DateTime<Utc>> {
+    pub(crate) fn retry_at(&self) -> Option<DateTime<Utc>> {
         self.watcher.retry_at()
     }
 }

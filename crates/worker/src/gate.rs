@@ -1,0 +1,118 @@
+//! Gates: commands whose exit decides whether a task may go on.
+
+use std::path::Path;
+
+use crate::{
+    follow::Child,
+    record::{self, GateRecord},
+    run::Run,
+    setup::Shared,
+};
+use oodatcaa_config::GateConfig;
+use oodatcaa_core::{ChangeSet, Class, EventDraft, Kind, Outcome, Task, TaskId, environment, text, text::chain};
+use oodatcaa_process::{Ended, Invocation, Limits, Shim, StopCause};
+use oodatcaa_sys::files;
+
+/// Bytes of a gate's log.
+const GATE_OUTPUT: u64 = 16 << 20;
+
+/// Returns the gates of an attempt: the role's, then the task's own, each once.
+pub(crate) fn names(shared: &Shared, task: &Task) -> Vec<String> {
+    let mut names = shared.setup.role.gates.clone();
+    for name in &task.gates {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names
+}
+
+/// Returns the message about a gate that nobody configured.
+pub(crate) fn unknown(name: &str) -> String {
+    let name = text::cut(&text::one_line(name), 100);
+    format!(
+        "the gate `{name}` is not configured; add [gates.{name}] to .oodatcaa/config.toml, or take it out of the task"
+    )
+}
+
+/// How a gate ended.
+pub(crate) struct Ran {
+    pub(crate) ok: bool,
+    /// It could not be run at all.
+    pub(crate) cannot: bool,
+    /// In words.
+    pub(crate) words: String,
+    /// Its last lines.
+    pub(crate) tail: String,
+}
+
+/// Runs a gate in a directory; `suffix` keeps what it leaves apart from another run of it. Only a stop is an error.
+pub(crate) fn execute(run: &mut Run, name: &str, gate: &GateConfig, cwd: &Path, suffix: &str) -> Result<Ran, Outcome> {
+    // A gate has a directory of its own below the run's, so that its exit status and its tag are its own.
+    let dir = run
+        .assignment
+        .run_dir
+        .join("gates")
+        .join(TaskId::parse(name).map_or("unnamed".into(), |id| id.to_string()) + suffix);
+    let broken = |error: std::io::Error| {
+        Outcome::failed(Class::AgentCrashed, format!("the gate `{name}` cannot be started: {error}"))
+    };
+    files::make_dir(run.shared.setup.layout.root(), &dir).map_err(|error| broken(error.into()))?;
+    let log =
+        run.assignment.run_dir.join(format!("gate-{}.log", dir.file_name().unwrap_or_default().to_string_lossy()));
+    let invocation = Invocation {
+        argv: gate.argv.clone(),
+        env: run.environment(&gate.env),
+        cwd: cwd.to_owned(),
+        stdin: None,
+        stdout: log.clone(),
+        stderr: log.clone(),
+    };
+    let limits = Limits {
+        wall: Some(gate.timeout).filter(|limit| !limit.is_zero()),
+        silence: None,
+        output: GATE_OUTPUT,
+        memory: run.shared.setup.role.memory,
+        grace: run.shared.setup.config.fleet.grace,
+    };
+    let wake = run.shared.setup.layout.lease(&run.assignment.task.id);
+    let shim = Shim::spawn(&run.shared.setup.exe, Some(&dir)).map_err(broken)?;
+    let attempt = shim.run(&dir, &invocation, &limits, Some(&wake)).map_err(broken)?;
+    let exit = run.follow(&attempt, Child::Gate);
+    if let Some(stopped) = run.stopped_outcome(&exit) {
+        return Err(stopped);
+    }
+    let ok = exit.ended == Ended::Exited(0) && exit.stopped.is_none();
+    let words = match (&exit.stopped, &exit.ended) {
+        (Some(StopCause::Wall), _) => format!("ran longer than {}", text::duration(gate.timeout)),
+        (Some(StopCause::Output), _) => format!("wrote more than {GATE_OUTPUT} bytes"),
+        (Some(StopCause::Memory), _) => "held more memory than the limit `memory` of its role".into(),
+        (Some(_), _) => "was stopped".into(),
+        (None, Ended::Exited(code)) => format!("ended with exit status {code}"),
+        (None, Ended::Signalled(signal)) => format!("was ended by signal {signal}"),
+        (None, Ended::NotStarted { error, .. }) => format!("cannot be started: {error}"),
+        (None, Ended::Unknown) => "ended, nobody knows how".into(),
+    };
+    let shown = if suffix.is_empty() { name.to_owned() } else { format!("{name} ({suffix})") };
+    run.record.gates.push(GateRecord { name: shown, ok, words: words.clone(), millis: exit.millis });
+    run.save();
+    let event = EventDraft::new(Kind::GateFinished, run.shared.actor())
+        .lease(&run.assignment.lease)
+        .with("gate", text::cut(name, 100))
+        .with("ok", ok)
+        .with("tried", Some(suffix).filter(|suffix| !suffix.is_empty()))
+        .with("exit", words.as_str());
+    let noted = run.shared.store.transact(&mut |snapshot| match snapshot.supersedes(run.lease()) {
+        true => ChangeSet::none(),
+        false => ChangeSet { events: vec![event.clone()], ..ChangeSet::none() },
+    });
+    if let Err(error) = noted {
+        log::warn!("cannot note the gate `{name}`: failed to {}", chain(&error));
+    }
+    let cannot = match exit.ended {
+        Ended::NotStarted { .. } => true,
+        Ended::Exited(code) => environment::CANNOT_RUN.contains(&code),
+        Ended::Signalled(_) | Ended::Unknown => false,
+    };
+    Ok(Ran { ok, cannot, words, tail: record::tail(&log, 40, 4_000) })
+}

@@ -1,0 +1,269 @@
+//! An attempt, straight down: prepared, running, proved, and handed to the main loop to be settled.
+//!
+//! Nothing between claim and settlement leaves this file early: whatever goes wrong becomes an outcome, and the outcome is
+//! settled.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
+
+use crossbeam_channel::Sender;
+
+use crate::{
+    evidence, gate,
+    merge::{self, Landed},
+    prepare::Prepared,
+    resume::{self, Slot},
+    run::Run,
+    running::{Running, is_good},
+    settlement::Settlement,
+};
+use oodatcaa_agent as agent;
+use oodatcaa_core::{
+    Class, Outcome, TaskId, Token,
+    outcome::Policy,
+    text::{self, chain},
+};
+use oodatcaa_git::{Directory, Workspace};
+use oodatcaa_process::Shim;
+use oodatcaa_sys::files::{self, Durable};
+
+/// How many decisions and messages of one attempt are kept.
+const MOST_WORDS: usize = 20;
+
+/// Characters of each that are kept.
+const LONGEST_WORDS: usize = 500;
+
+/// Last phase: what an attempt hands to the main loop.
+pub(crate) struct Finished {
+    pub(crate) task: TaskId,
+    pub(crate) token: Token,
+    /// What is to be settled.
+    pub(crate) settlement: Settlement,
+    /// What only a human can mend.
+    pub(crate) mend: Option<Class>,
+    /// Its shim, when that can serve another attempt.
+    pub(crate) shim: Option<Shim>,
+}
+
+/// Starts an attempt on a thread of its own.
+pub(crate) fn spawn(run: Run, finished: &Sender<Finished>) {
+    let name = format!("run {}", run.lease().task_id);
+    // The thread takes the run out; without a thread it is still here, to be settled.
+    let slot = Arc::new(Mutex::new(Some(run)));
+    let take = |slot: &Mutex<Option<Run>>| slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let body = {
+        let (slot, finished) = (Arc::clone(&slot), finished.clone());
+        move || {
+            if let Some(run) = take(&slot) {
+                // The worker may have left after a third signal; then nobody listens.
+                let _ = finished.send(walk(run));
+            }
+        }
+    };
+    if let Err(error) = thread::Builder::new().name(name.chars().take(15).collect()).stack_size(512 * 1024).spawn(body)
+        && let Some(run) = take(&slot)
+    {
+        let reason = format!("no thread could be started for it: {error}");
+        let _ = finished.send(hand_over(run, Outcome::failed(Class::AgentCrashed, reason), None, None));
+    }
+}
+
+/// Takes an attempt through its phases.
+fn walk(mut run: Run) -> Finished {
+    let proved = match Prepared::new(&mut run) {
+        Ok(prepared) => prove(&mut run, prepared),
+        Err(outcome) => Proved { outcome, workspace: None, landed: None, _slot: None },
+    };
+    proved.finish(run)
+}
+
+/// Third phase: an attempt whose outcome is known and proved, and whose worktree is still ours.
+struct Proved {
+    outcome: Outcome,
+    workspace: Option<Workspace>,
+    /// What a merge brought.
+    landed: Option<Landed>,
+    /// Held until the record names it, so that nobody else works in it before.
+    _slot: Option<Slot>,
+}
+
+/// Does the work of a prepared attempt, a merge or an agent's, and asks for the proof of it.
+fn prove(run: &mut Run, prepared: Prepared) -> Proved {
+    let (mut landed, mut slot) = (None, None);
+    let rule = &run.assignment.rule;
+    let outcome = match &prepared.workspace {
+        Some(workspace) if rule.merges() => match merge::merge(run, workspace, prepared.baseline.as_ref()) {
+            Ok(merged) => {
+                let summary = merged.summary.clone();
+                landed = Some(merged);
+                Outcome::Done { summary, tasks: Vec::new() }
+            }
+            Err(outcome) => outcome,
+        },
+        // It was claimed as a merge, so no start of an agent was counted, and none is made.
+        None if run.shared.workflow().merges(rule, &run.assignment.task) => {
+            let branch = run.assignment.task.branch.as_deref().unwrap_or_default();
+            let reason = format!("there is no repository here in which its branch `{branch}` could be merged");
+            Outcome::Blocked { reason }
+        }
+        _ => {
+            let (outcome, held) = work(run, &prepared);
+            slot = held;
+            outcome
+        }
+    };
+    Proved { outcome, workspace: prepared.workspace, landed, _slot: slot }
+}
+
+/// Has the agent work, and asks for the proof of what it says.
+fn work(run: &mut Run, prepared: &Prepared) -> (Outcome, Option<Slot>) {
+    let (workspace, baseline) = (prepared.workspace.as_ref(), prepared.baseline.as_ref());
+    let before = if workspace.is_none() && run.shared.setup.role.change { look_at_directory(run) } else { None };
+    let (outcome, slot) = match Running::start(run, prepared) {
+        Ok(running) => running.finish(run),
+        Err(outcome) => (outcome, None),
+    };
+    if let Some(workspace) = workspace {
+        evidence::note_beside(run, workspace, baseline);
+    }
+    if !is_good(&outcome) {
+        return (outcome, slot);
+    }
+    // The journal tells the start before it tells what the gates had to say.
+    if !gate::names(&run.shared, &run.assignment.task).is_empty() {
+        run.note_start();
+    }
+    let changed = match (workspace, before) {
+        // What was cut short because the attempt is to end says that, and nothing of git.
+        (Some(workspace), _) => {
+            evidence::check_tree(run, workspace, &outcome).map_err(|failed| run.stop_outcome().unwrap_or(failed))
+        }
+        (None, Some(before)) => evidence::check_directory(&before, &outcome),
+        (None, None) => Ok(()),
+    };
+    let proved = changed.and_then(|()| evidence::check(run, baseline));
+    (proved.err().unwrap_or(outcome), slot)
+}
+
+/// Notes what the directory holds that all tasks share. Where that cannot be known nothing is proved by it, and the log
+/// says so.
+fn look_at_directory(run: &Run) -> Option<Directory> {
+    let setup = &run.shared.setup;
+    let unknown = match Directory::look(&setup.layout, run.shared.agent(&run.lease().by).leaves()) {
+        Ok(Some(directory)) => return Some(directory),
+        Ok(None) => "it holds too many files".to_owned(),
+        Err(error) => format!("failed to {}", chain(&error)),
+    };
+    log::warn!(task = run.lease().task_id.as_str(); "{}: nobody can see what changes in {}: {unknown}", run.lease().task_id, setup.layout.root().display());
+    None
+}
+
+impl Proved {
+    /// Keeps or returns what the attempt had, and completes its record.
+    fn finish(self, mut run: Run) -> Finished {
+        let shared = Arc::clone(&run.shared);
+        let (layout, config) = (&shared.setup.layout, &shared.setup.config.workspace);
+        let id = run.lease().task_id.clone();
+        // What is left to do with it keeps work, and is not stopped any more.
+        let workspace = self.workspace.map(Workspace::to_its_end);
+        let secrets = run.secrets();
+        let outcome = agent::output::mask_outcome(self.outcome, &secrets);
+        mask_result(&run, &secrets);
+        if let Some(workspace) = &workspace {
+            if !is_good(&outcome) {
+                save_work(&mut run, workspace);
+            }
+            return_worktree(&mut run, workspace);
+        }
+        // Compared by the attempt that would like to go on with this one's session.
+        if run.record.seen.as_ref().is_some_and(|seen| seen.session.is_some())
+            && shared.agent(&run.lease().by).can_resume()
+        {
+            run.record.content = resume::content(workspace.as_ref());
+        }
+        let head = workspace.as_ref().and_then(Workspace::head);
+        if self.landed.is_some()
+            && let Some(workspace) = workspace
+        {
+            // Clean and merged, or it stays: nothing is ever thrown away with it.
+            if let Err(error) = run.beside(|| workspace.remove(layout, config)) {
+                log::info!(task = id.as_str(); "{id}: its worktree stays: failed to {}", chain(&error));
+            }
+        }
+        keep_words(&mut run, &secrets);
+        run.record.finish(&outcome);
+        // Before the settlement, so that a crash between the two can be told from what stands there.
+        run.save();
+        hand_over(run, outcome, head, self.landed)
+    }
+}
+
+fn hand_over(mut run: Run, outcome: Outcome, head: Option<String>, landed: Option<Landed>) -> Finished {
+    let mend = match &outcome {
+        Outcome::Failed { class, .. } if class.policy() == Policy::Auth => Some(*class),
+        _ => None,
+    };
+    Finished {
+        task: run.lease().task_id.clone(),
+        token: run.lease().token,
+        shim: run.shim.take(),
+        settlement: Settlement::new(&mut run, outcome, head, landed),
+        mend,
+    }
+}
+
+/// Saves what was not committed, whatever becomes of the task.
+fn save_work(run: &mut Run, workspace: &Workspace) {
+    let id = run.lease().task_id.clone();
+    match run.beside(|| workspace.save()) {
+        Ok(Some(kept)) => {
+            let name = workspace.refs().wip(run.lease().token);
+            log::info!(task = id.as_str(); "{id}: uncommitted work is kept as {name} ({kept})");
+        }
+        Ok(None) => {}
+        Err(error) => {
+            log::error!(task = id.as_str(); "{id}: uncommitted work could not be saved: failed to {}; it stays in {}", chain(&error), workspace.path().display());
+        }
+    }
+}
+
+/// Leaves the worktree to the next attempt, without the changes of a role whose changes are no work.
+fn return_worktree(run: &mut Run, workspace: &Workspace) {
+    let shared = Arc::clone(&run.shared);
+    let (id, layout) = (run.lease().task_id.clone(), &shared.setup.layout);
+    let keeps = run.commits() || run.assignment.rule.merges();
+    let returned = run.beside(|| {
+        let taken = if keeps { Ok(None) } else { workspace.take_back(layout) };
+        taken.and_then(|taken| workspace.settle(layout).map(|()| taken))
+    });
+    match returned {
+        Ok(Some((files, saved))) => {
+            let files = text::cut(&text::one_line(&files.join(", ")), 300);
+            let role = shared.role();
+            log::info!(task = id.as_str(); "{id}: what {role} changed is no work and not on the branch: {files}; it is kept as {saved} (`roles.{role}.commits` decides)");
+        }
+        Ok(None) => {}
+        Err(error) => log::warn!(task = id.as_str(); "{id}: failed to {}", chain(&error)),
+    }
+}
+
+/// Keeps what the agent decided and what it wanted others to know; its words, bounded, and no more than that.
+fn keep_words(run: &mut Run, secrets: &[String]) {
+    let Ok(Some(result)) = agent::result::read(&run.assignment.result_file()) else { return };
+    let shown = |words: &str| text::cut(&agent::output::mask(&text::one_line(words), secrets), LONGEST_WORDS);
+    run.record.decisions = result.decisions.iter().take(MOST_WORDS).map(|choice| shown(&choice.text)).collect();
+    let messages = result.messages.iter().take(MOST_WORDS);
+    run.record.messages = messages.map(|mail| shown(&format!("{}: {}", mail.to, mail.text))).collect();
+}
+
+/// Masks secrets in the agent's result file, which is shown to people and programs; its raw output is its own.
+fn mask_result(run: &Run, secrets: &[String]) {
+    let path = run.assignment.result_file();
+    if let Some(masked) = agent::result::masked(&path, secrets)
+        && let Err(error) = files::write_atomic(run.shared.setup.layout.root(), &path, masked.as_bytes(), Durable::No)
+    {
+        log::warn!("cannot mask the secrets in an answer: failed to {}", chain(&error));
+    }
+}

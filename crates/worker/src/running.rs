@@ -1,0 +1,110 @@
+//! Second phase: the agent, from its start to its end.
+
+use std::time::Duration;
+
+use crate::{
+    follow::Child,
+    output::AgentWatch,
+    prepare::Prepared,
+    prompt,
+    resume::{self, Slot},
+    run::Run,
+    watch::Watch,
+};
+use oodatcaa_core::{Class, Outcome, budget, text};
+use oodatcaa_process::{Attempt, Limits, Shim, StopCause};
+
+/// An agent at work.
+pub(crate) struct Running {
+    child: Attempt,
+    /// Its output, where that can be understood.
+    watch: Option<AgentWatch>,
+    /// Where the agent's program keeps its own state, held while it runs.
+    slot: Option<Slot>,
+    /// What the budgets leave of time, where that is less than the role's own limit.
+    time_left: Option<Duration>,
+}
+
+impl Running {
+    /// Writes the prompt and starts the agent.
+    pub(crate) fn start(run: &mut Run, prepared: &Prepared) -> Result<Self, Outcome> {
+        // Started first, so that its start-up overlaps with ours.
+        let shim = run.shim.take().map_or_else(|| Shim::spawn_to_stay(&run.shared.setup.exe), Ok);
+        let (resume, slot) = resume::open(run, prepared.workspace.as_ref())?;
+        prompt::write(run, prepared, resume.as_ref())?;
+        let agent = run.shared.agent(&run.lease().by);
+        let mut invocation = agent.invocation(&run.assignment);
+        invocation.env.extend(run.env.clone());
+        let watcher = agent.watcher(&run.assignment);
+        let role = &run.shared.setup.role;
+        let (wall, time_left) = wall(run, role.timeout);
+        let limits = Limits {
+            wall,
+            silence: Some(role.silence).filter(|limit| !limit.is_zero()),
+            output: role.output,
+            grace: agent.grace().unwrap_or(run.shared.setup.config.fleet.grace),
+            memory: role.memory,
+        };
+        run.record.argv = invocation.argv.clone();
+        run.record.env = invocation.env.keys().cloned().collect();
+        run.save();
+        if !run.is_still_mine() {
+            return Err(Outcome::failed(Class::Superseded, "its task was taken over before its agent was started"));
+        }
+        let wake = run.shared.setup.layout.lease(&run.assignment.task.id);
+        let child = shim
+            .and_then(|shim| shim.run(&run.assignment.run_dir, &invocation, &limits, Some(&wake)))
+            .map_err(|error| Outcome::failed(Class::AgentCrashed, format!("the shim cannot be started: {error}")))?;
+        let secrets = run.secrets();
+        let watch =
+            watcher.map(|watcher| AgentWatch::new(Watch::new(watcher, invocation.stdout, invocation.stderr, secrets)));
+        Ok(Self { child, watch, slot, time_left })
+    }
+
+    /// Waits for the agent's end, and returns what it means.
+    pub(crate) fn finish(mut self, run: &mut Run) -> (Outcome, Option<Slot>) {
+        let exit = run.follow(&self.child, Child::Agent(self.watch.as_mut()));
+        run.shim = self.child.retire();
+        run.record.exit = Some(exit.clone());
+        let mut lingered = false;
+        let mut ended = None;
+        if let Some(AgentWatch { watch, lingered: by_us, .. }) = &mut self.watch {
+            watch.finish();
+            run.record.seen = watch.news().or(run.record.seen.take());
+            lingered = *by_us;
+            ended = watch.ended.take().map(|(class, reason)| (class, reason, watch.retry_at()));
+        }
+        let agent = |run: &Run| run.shared.agent(&run.lease().by).outcome(&run.assignment, &exit);
+        let outcome = match ended {
+            Some((class, reason, retry_at)) if run.stopped.is_none() => {
+                // What it had completed before its budget ended it is not thrown away.
+                let completed = (class == Class::BudgetExceeded).then(|| agent(run)).filter(is_good);
+                completed.unwrap_or(Outcome::Failed { class, reason, retry_at })
+            }
+            _ => match (self.time_left, exit.stopped) {
+                (Some(left), Some(StopCause::Wall)) => {
+                    let left = text::duration(left);
+                    let reason = format!("its budget of time is used up, {left} were left");
+                    Outcome::failed(Class::BudgetExceeded, reason)
+                }
+                // A program that does not end by itself after its last event is judged as if it had.
+                (_, Some(StopCause::Asked)) if lingered && run.stopped.is_none() => agent(run),
+                _ => run.stopped_outcome(&exit).unwrap_or_else(|| agent(run)),
+            },
+        };
+        (outcome, self.slot)
+    }
+}
+
+/// Tells whether an outcome says that the work is complete.
+pub(crate) fn is_good(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Done { .. } | Outcome::NoChange { .. })
+}
+
+/// Returns the wall-clock limit, and what the budgets leave where that is the limit.
+fn wall(run: &Run, of_role: Duration) -> (Option<Duration>, Option<Duration>) {
+    let left = budget::left(&run.snapshot, run.shared.workflow(), &run.assignment.task, run.shared.role()).wall;
+    let of_role = Some(of_role).filter(|limit| !limit.is_zero());
+    let left = left.filter(|left| of_role.is_none_or(|limit| *left < limit));
+    (left.or(of_role), left)
+}

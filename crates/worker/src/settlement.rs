@@ -1,0 +1,118 @@
+//! What an attempt came to: the change set that settles it, and what the log says of it.
+
+use std::time::{Duration, Instant};
+
+use crate::{merge::Landed, run::Run, setup::Shared};
+use oodatcaa_core::{
+    ChangeSet, EventDraft, Kind, Lease, Outcome, Snapshot, TaskId, Token, Usage, outcome::Policy, settle, text,
+};
+
+/// What an attempt came to. It is kept until it is in the store, because it must not be lost.
+pub(crate) struct Settlement {
+    pub(crate) lease: Lease,
+    pub(crate) outcome: Outcome,
+    facts: Usage,
+    /// That it started, if the journal has not been told yet.
+    start: Option<EventDraft>,
+    /// What the agent decided and wanted others to know.
+    words: Vec<EventDraft>,
+}
+
+/// When what could not be settled is tried again.
+pub(crate) struct Again {
+    pub(crate) at: Instant,
+    pub(crate) pause: Duration,
+    /// The error that has been logged.
+    pub(crate) said: String,
+}
+
+impl Settlement {
+    /// Takes from an attempt what is to be settled.
+    pub(crate) fn new(run: &mut Run, outcome: Outcome, head: Option<String>, landed: Option<Landed>) -> Self {
+        let seen = run.record.seen.clone().unwrap_or_default();
+        let (commit, tag) = landed.map(|landed| (landed.commit, landed.tag)).unzip();
+        let facts = Usage {
+            tokens_in: seen.tokens_in,
+            tokens_out: seen.tokens_out,
+            cached: seen.tokens_cached,
+            cost_usd: seen.cost_usd,
+            turns: seen.turns,
+            session: seen.session,
+            seconds: run.record.seconds,
+            head,
+            commit,
+            tag: tag.flatten(),
+            resets_at: seen.resets_at,
+            branch: run.assignment.task.branch.clone(),
+        };
+        let mail = |what: &str, words: &String| {
+            EventDraft::new(Kind::MessageSent, run.shared.actor())
+                .lease(run.lease())
+                .with("from", "agent")
+                .with("what", what)
+                .with("text", words.as_str())
+        };
+        let decisions = run.record.decisions.iter().map(|words| mail("decision", words));
+        let words = decisions.chain(run.record.messages.iter().map(|words| mail("message", words))).collect();
+        Self { start: run.take_start(), lease: run.lease().clone(), outcome, facts, words }
+    }
+
+    pub(crate) fn key(&self) -> (TaskId, Token) {
+        (self.lease.task_id.clone(), self.lease.token)
+    }
+
+    /// Decides what settles the attempt: its start if the journal does not know it, its end, and what the agent said.
+    pub(crate) fn decide(&self, snapshot: &Snapshot, shared: &Shared) -> ChangeSet {
+        let retry = &shared.setup.config.retry;
+        let mut changes = ChangeSet::none();
+        if let Some(start) = self.start.clone().filter(|_| !snapshot.supersedes(&self.lease)) {
+            changes.event(start);
+        }
+        let end = settle::decide(snapshot, shared.workflow(), &self.lease, &self.outcome, retry, &self.facts);
+        let superseded = snapshot.supersedes(&self.lease);
+        changes.then(end);
+        changes.events.extend(self.words.iter().filter(|_| !superseded).cloned());
+        changes
+    }
+
+    /// Logs what became of it, by the events of its own change set.
+    pub(crate) fn report(&self, shared: &Shared, events: &[EventDraft]) {
+        let (id, outcome) = (&self.lease.task_id, &self.outcome);
+        let words = text::cut(&text::one_line(outcome.words()), 300);
+        if events.iter().any(|event| event.kind == Kind::AttemptSuperseded) {
+            match &self.facts.commit {
+                Some(commit) => {
+                    log::warn!(task = id.as_str(); "{id}: superseded after it was merged as {commit}; the newer claim finds it there");
+                }
+                None => log::warn!(task = id.as_str(); "{id}: superseded, nothing of it was applied"),
+            }
+            return;
+        }
+        let moved = events.iter().find(|event| event.kind == Kind::TaskMoved && event.task.as_ref() == Some(id));
+        let to = moved.and_then(|event| event.text("to")).unwrap_or("as it stands");
+        if let Some(paused) = events.iter().find(|event| event.kind == Kind::WorkerPaused) {
+            let role = paused.role.as_ref().unwrap_or(shared.role());
+            let (class, why) = (paused.text("class").unwrap_or("?"), paused.text("reason").unwrap_or_default());
+            log::error!(
+                task = id.as_str();
+                "{id}: {} → {to}, and {role} is paused ({class}): {}; after mending it: agentctl fleet start {role}",
+                outcome.word(), text::cut(&text::one_line(why), 1_000)
+            );
+            return;
+        }
+        match outcome {
+            Outcome::Done { .. } | Outcome::NoChange { .. } => {
+                let words = if words.is_empty() { words } else { format!(": {words}") };
+                log::info!(task = id.as_str(); "{id}: {} → {to}{words}", outcome.word());
+            }
+            Outcome::Failed { class, .. } if class.policy() == Policy::Stop => {
+                log::info!(task = id.as_str(); "{id}: {class} → {to}: {words}");
+            }
+            Outcome::Failed { class, .. } => log::warn!(task = id.as_str(); "{id}: {class} → {to}: {words}"),
+            Outcome::Waits { .. } | Outcome::Conflict { .. } => {
+                log::warn!(task = id.as_str(); "{id}: {} → {to}: {words}", outcome.word());
+            }
+            _ => log::info!(task = id.as_str(); "{id}: {} → {to}: {words}", outcome.word()),
+        }
+    }
+}

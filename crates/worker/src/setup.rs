@@ -1,0 +1,76 @@
+//! What a worker is made of, and what its main loop and its attempts share.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::merge_queue::MergeQueue;
+use oodatcaa_agent::Agent;
+use oodatcaa_config::{Config, GateConfig, RoleConfig};
+use oodatcaa_core::{Owner, Role, RoleRule, Workflow, event::Actor, layout::Layout, pool::Offer};
+use oodatcaa_store::Store;
+
+/// Everything a worker is made of.
+pub struct Setup {
+    /// The paths of the project.
+    pub layout: Layout,
+    /// The configuration.
+    pub config: Config,
+    /// The role's row of the workflow.
+    pub rule: RoleRule,
+    /// How the role works.
+    pub role: RoleConfig,
+    /// The role's agents, the preferred one first; the next works while the quota of those before it is used up.
+    pub agents: Vec<Box<dyn Agent>>,
+    /// The agents of the role that cannot work here, and why not.
+    pub lacks: Vec<(String, String)>,
+    /// The identity of this process.
+    pub owner: Owner,
+    /// Attempts at once; the role's WIP limit when absent.
+    pub slots: Option<u32>,
+    /// The fallback poll.
+    pub interval: Duration,
+    /// One poll, claim, run and settle, then leave.
+    pub once: bool,
+    /// Claim beyond the WIP limit.
+    pub ignore_wip: bool,
+    /// Our own program, which is the shim as well.
+    pub exe: PathBuf,
+}
+
+/// What attempts and main loop share.
+pub(crate) struct Shared {
+    pub(crate) setup: Setup,
+    pub(crate) store: Box<dyn Store>,
+    /// Where this worker's merges meet.
+    pub(crate) merge_queue: MergeQueue,
+}
+
+impl Shared {
+    pub(crate) fn workflow(&self) -> &Workflow {
+        &self.setup.config.workflow
+    }
+
+    pub(crate) fn role(&self) -> &Role {
+        &self.setup.rule.role
+    }
+
+    /// Returns the agent that a lease names; a lease is only taken with one of them.
+    pub(crate) fn agent(&self, by: &str) -> &dyn Agent {
+        let named = self.setup.agents.iter().find(|agent| agent.name() == by);
+        named.or(self.setup.agents.first()).expect("a worker has an agent").as_ref()
+    }
+
+    /// Returns the pools from which the role's agents draw.
+    pub(crate) fn offers(&self) -> Vec<Offer> {
+        let offer =
+            |agent: &dyn Agent| Offer { by: agent.name().into(), pool: agent.pool(), simulated: agent.simulated() };
+        self.setup.agents.iter().map(|agent| offer(agent.as_ref())).collect()
+    }
+
+    pub(crate) fn actor(&self) -> Actor {
+        Actor::Worker(self.setup.owner.tag.clone())
+    }
+
+    pub(crate) fn gate(&self, name: &str) -> Option<&GateConfig> {
+        self.setup.config.gates.get(name)
+    }
+}

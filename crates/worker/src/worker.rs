@@ -1,0 +1,379 @@
+//! One worker: a process that serves one role.
+//!
+//! It waits for four things at once — a signal, a change, a tick, the end of a run — and after each
+//! looks at the store: what is left over is rescued, what can be coordinated is, and what can be
+//! claimed is claimed, in one commit. Each claim becomes a [`run`] on a thread of its own.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender, never, select};
+
+use crate::{
+    control::{Control, Why},
+    merge_queue::MergeQueue,
+    moved::Place,
+    proved::Finished,
+    recover,
+    settlement::{Again, Settlement},
+    setup::{Setup, Shared},
+};
+use oodatcaa_core::{
+    ChangeSet, Class, EventDraft, Kind, Lease, Problem, Snapshot, TaskId, Token,
+    pool::Offer,
+    text::{self, chain},
+};
+use oodatcaa_git::{Mode, mode_for};
+use oodatcaa_process::{Shim, Stop};
+use oodatcaa_store::{Store, StoreError};
+
+/// How often a worker looks whether the owners of others' leases still live; only while there are any.
+const LIVENESS: Duration = Duration::from_secs(2);
+
+/// What a worker is told from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// TERM or INT.
+    Stop,
+    /// HUP: look again now.
+    Wake,
+}
+
+/// Why a worker left.
+#[derive(Debug)]
+pub enum Exit {
+    /// It was told to, or `--once` is over.
+    Done,
+    /// `--once`, and the store could not be used; or the project is elsewhere.
+    Store(StoreError),
+    /// `--once`, and the attempt failed for a reason that only a human can mend.
+    Mend(Class),
+    /// A third signal: at once, without settling; the next worker rescues.
+    AtOnce,
+}
+
+/// What the main loop keeps of an attempt.
+pub(crate) struct Handle {
+    pub(crate) lease: Lease,
+    pub(crate) control: Sender<Control>,
+    pub(crate) told: Option<Why>,
+    /// It is over, and this is not in the store yet.
+    pub(crate) settlement: Option<Settlement>,
+}
+
+/// A worker.
+pub struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) signals: Receiver<Signal>,
+    pub(crate) changes: Receiver<()>,
+    pub(crate) finished: (Sender<Finished>, Receiver<Finished>),
+    pub(crate) running: BTreeMap<(TaskId, Token), Handle>,
+    pub(crate) stopping: Option<Stopping>,
+    /// The last thing said about having nothing to do, so that it is said once.
+    pub(crate) said: String,
+    pub(crate) trouble: Option<String>,
+    /// What has been said of the queue file.
+    pub(crate) problems: Vec<Problem>,
+    /// When the next look is due although nothing happened.
+    pub(crate) due: Option<Instant>,
+    /// What was seen when there was nothing to do, if nothing has been done since.
+    pub(crate) idle: Option<Snapshot>,
+    /// Others hold leases, so their lives are looked after.
+    pub(crate) watching: bool,
+    pub(crate) mend: Option<Class>,
+    /// Shims for the next claims: those of ended attempts, or one whose start-up overlaps with the commit.
+    pub(crate) spares: Vec<Shim>,
+    /// When what could not be settled is tried again.
+    pub(crate) again: Option<Again>,
+    /// Where the project lies.
+    pub(crate) place: Place,
+}
+
+/// When there is something to do although nothing happens.
+#[derive(Clone, Copy, Debug)]
+struct Wakes {
+    due: Option<Instant>,
+    liveness: Option<Instant>,
+    /// Once a worker stops: when it loses patience, if that is still to come.
+    stopping: Option<Option<Instant>>,
+    again: Option<Instant>,
+}
+
+impl Wakes {
+    /// A tick moves on what is answered here; a time that stayed in the past would keep a core busy.
+    fn next(self) -> Option<Instant> {
+        let of_work = match self.stopping {
+            Some(patience) => patience,
+            None => self.due.into_iter().chain(self.liveness).min(),
+        };
+        of_work.into_iter().chain(self.again).min()
+    }
+}
+
+pub(crate) struct Stopping {
+    pub(crate) signals: u32,
+    pub(crate) deadline: Instant,
+    pub(crate) forced: bool,
+}
+
+impl Worker {
+    /// Puts a worker together; nothing happens yet.
+    pub fn new(setup: Setup, store: Box<dyn Store>, signals: Receiver<Signal>) -> Self {
+        Self {
+            place: Place::of(setup.layout.root()),
+            shared: Arc::new(Shared { setup, store, merge_queue: MergeQueue::default() }),
+            signals,
+            changes: never(),
+            finished: crossbeam_channel::unbounded(),
+            running: BTreeMap::new(),
+            stopping: None,
+            said: String::new(),
+            trouble: None,
+            problems: Vec::new(),
+            due: None,
+            idle: None,
+            watching: false,
+            mend: None,
+            spares: Vec::new(),
+            again: None,
+        }
+    }
+
+    /// Says at once what would keep every task of a worktree from starting.
+    fn look_at_git(&self) {
+        let setup = &self.shared.setup;
+        let config = &setup.config.workspace;
+        if config.mode == Mode::Worktree {
+            match mode_for(&setup.layout, config) {
+                Ok(Mode::Worktree) => {}
+                // Nothing is wrong with that; `doctor` says what it costs.
+                Ok(Mode::Shared) => log::info!(
+                    "there is no git repository around {}, so all tasks are worked on in it",
+                    setup.layout.root().display()
+                ),
+                Err(error) => log::error!("no task can start: failed to {}", chain(&error)),
+            }
+        }
+    }
+
+    /// Works until it is told to stop; `ready` is called once the worker watches the queue.
+    pub fn run(mut self, ready: impl FnOnce()) -> Exit {
+        let shared = Arc::clone(&self.shared);
+        let setup = &shared.setup;
+        if !setup.once {
+            match shared.store.changes() {
+                Ok(changes) => self.changes = changes,
+                Err(error) => {
+                    let every = text::duration(setup.interval);
+                    log::warn!(
+                        "cannot watch for changes, so the queue is looked at every {every}: failed to {}",
+                        chain(&error)
+                    );
+                }
+            }
+        }
+        let names: Vec<&str> = setup.agents.iter().map(|agent| agent.name()).collect();
+        // Those that only work on what has failed keep nobody else from waiting.
+        let special = shared.workflow().policy().on_retry.get(shared.role()).filter(|special| special.only);
+        let usual = |offer: &Offer| !special.is_some_and(|special| special.agents.contains(&offer.by));
+        let pools = shared.offers().into_iter().filter(usual).map(|offer| offer.pool);
+        let pools: Vec<String> = pools.collect();
+        let lacks: serde_json::Map<String, serde_json::Value> =
+            setup.lacks.iter().map(|(name, why)| (name.clone(), why.as_str().into())).collect();
+        self.note(
+            Kind::WorkerStarted,
+            &[
+                ("pid", setup.owner.pid.into()),
+                ("agent", names.join(", ").into()),
+                ("pools", pools.into()),
+                ("lacks", Some(lacks).filter(|lacks| !lacks.is_empty()).into()),
+            ],
+        );
+        log::info!(
+            "{} watches {} with the agent `{}`",
+            shared.role(),
+            setup.layout.queue().display(),
+            names.join("`, then `")
+        );
+        ready();
+        self.look_at_git();
+        if setup.rule.merges() {
+            let seen = shared.store.read().ok().filter(|seen| seen.invalid.is_none());
+            drop(recover::recover(&setup.layout, &setup.config, seen.as_ref().map(|seen| &seen.snapshot)));
+        }
+        let mut first = self.reconcile();
+        if setup.once {
+            if let Some(error) = first.take() {
+                return Exit::Store(error);
+            }
+            if self.running.is_empty() && self.said.is_empty() {
+                log::info!("nothing to do");
+            }
+        }
+        loop {
+            if (setup.once || self.stopping.is_some()) && self.running.is_empty() {
+                if let Some(error) = self.place.left.take() {
+                    return Exit::Store(error);
+                }
+                self.note(Kind::WorkerStopped, &[]);
+                log::info!("{} stopped", shared.role());
+                return self.mend.filter(|_| setup.once).map_or(Exit::Done, Exit::Mend);
+            }
+            select! {
+                recv(self.signals) -> signal => match signal {
+                    Ok(Signal::Wake) => drop(self.reconcile()),
+                    Ok(Signal::Stop) | Err(_) => if self.stop() { return Exit::AtOnce },
+                },
+                recv(self.changes) -> change => {
+                    if change.is_err() {
+                        self.changes = never();
+                    }
+                    self.look_if_changed();
+                }
+                recv(self.finished.1) -> finished => {
+                    if let Ok(finished) = finished {
+                        self.take_back(finished);
+                        while let Ok(more) = self.finished.1.try_recv() {
+                            self.take_back(more);
+                        }
+                    }
+                    self.go_on();
+                }
+                recv(self.timer()) -> _ => self.tick(),
+            }
+        }
+    }
+
+    fn take_back(&mut self, finished: Finished) {
+        self.mend = finished.mend.or(self.mend);
+        self.spares.extend(finished.shim);
+        if let Some(running) = self.running.get_mut(&(finished.task, finished.token)) {
+            running.settlement = Some(finished.settlement);
+        }
+        if self.place.left.is_some() {
+            // There is nowhere to settle it; who starts in the new place gives it back.
+            self.running.retain(|_, running| running.settlement.is_none());
+        }
+    }
+
+    /// Settles what has ended; what is to be done next goes into the same commit.
+    fn go_on(&mut self) {
+        if !self.shared.setup.once {
+            drop(self.reconcile());
+        } else if let Err(error) = self.settle() {
+            self.settle_again(&error);
+        }
+    }
+
+    fn timer(&self) -> Receiver<Instant> {
+        let wakes = Wakes {
+            due: self.due,
+            liveness: self.watching.then(|| Instant::now() + LIVENESS),
+            stopping: self.stopping.as_ref().map(|stopping| (!stopping.forced).then_some(stopping.deadline)),
+            again: self.again.as_ref().map(|again| again.at),
+        };
+        wakes.next().map_or_else(never, crossbeam_channel::at)
+    }
+
+    fn tick(&mut self) {
+        if self.again.as_ref().is_some_and(|again| Instant::now() >= again.at) {
+            return self.go_on();
+        }
+        if let Some(stopping) = &mut self.stopping {
+            if !stopping.forced && Instant::now() >= stopping.deadline {
+                stopping.forced = true;
+                log::info!("the drain time is over, stopping {}", text::many(self.running.len(), "attempt"));
+                self.tell_all(Stop::Gently);
+            }
+            return;
+        }
+        drop(self.reconcile());
+    }
+
+    /// Takes one more signal to stop; `true` means leave at once (contract section 7).
+    fn stop(&mut self) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let drain = shared.setup.config.fleet.drain;
+        match &mut self.stopping {
+            None => {
+                self.stopping = Some(Stopping { signals: 1, deadline: Instant::now() + drain, forced: false });
+                let extend = u32::try_from((drain + shared.setup.config.fleet.grace).as_micros()).unwrap_or(u32::MAX);
+                tell_manager(&[
+                    sd_notify::NotifyState::Stopping,
+                    sd_notify::NotifyState::ExtendTimeoutUsec(extend.saturating_add(5_000_000)),
+                ]);
+                self.note(Kind::WorkerStopping, &[("running", self.running.len().into())]);
+                self.hurry_settling();
+                if self.running.is_empty() {
+                    log::info!("stopping");
+                } else {
+                    let wait = text::duration(drain);
+                    log::info!(
+                        "stopping: nothing more is claimed; what runs ({}) may end within {wait}",
+                        self.running.len()
+                    );
+                }
+            }
+            Some(stopping) if stopping.signals == 1 => {
+                stopping.signals = 2;
+                stopping.forced = true;
+                log::warn!("second signal: ending what runs ({}) now", self.running.len());
+                self.tell_all(Stop::Now);
+                self.give_up_settling();
+            }
+            Some(_) => {
+                log::warn!("third signal: leaving at once; the next worker gives back what is held");
+                return true;
+            }
+        }
+        false
+    }
+
+    pub(crate) fn tell_all(&mut self, how: Stop) {
+        for running in self.running.values() {
+            // A run that has just ended no longer listens, and has settled.
+            let _ = running.control.send(Control::Stop(how, Why::Shutdown));
+        }
+    }
+
+    /// Notes an event of the worker itself; a store that cannot be written has been complained about elsewhere.
+    fn note(&self, kind: Kind, data: &[(&str, serde_json::Value)]) {
+        let shared = &self.shared;
+        let mut draft = EventDraft::new(kind, shared.actor()).role(shared.role());
+        draft.simulated = shared.setup.agents.first().is_some_and(|agent| agent.simulated());
+        for (key, value) in data {
+            draft = draft.with(key, value.clone());
+        }
+        let noted = shared.store.transact(&mut |_| ChangeSet { events: vec![draft.clone()], ..ChangeSet::none() });
+        if let Err(error) = noted {
+            log::debug!("cannot note {kind}: failed to {}", chain(&error));
+        }
+    }
+}
+
+/// Speaks to systemd, where it listens.
+pub fn tell_manager(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        log::debug!("cannot speak to the service manager: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_drains_does_not_wake_for_looks_that_it_no_longer_takes() {
+        let now = Instant::now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let wakes = Wakes { due: Some(now), liveness: Some(at(2)), stopping: None, again: None };
+        assert_eq!(wakes.next(), Some(now));
+        assert_eq!(Wakes { stopping: Some(Some(at(20))), ..wakes }.next(), Some(at(20)), "its patience");
+        assert_eq!(Wakes { stopping: Some(None), ..wakes }.next(), None, "it only waits for its attempts");
+        assert_eq!(Wakes { stopping: Some(None), again: Some(at(1)), ..wakes }.next(), Some(at(1)));
+        assert_eq!(Wakes { due: None, again: Some(at(1)), ..wakes }.next(), Some(at(1)));
+    }
+}
