@@ -249,6 +249,9 @@ fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Se
     for warning in &loaded.warnings {
         let _ = writeln!(std::io::stderr(), "warning: {warning}");
     }
+    for hint in &loaded.hints {
+        let _ = writeln!(std::io::stderr(), "hint: {hint}");
+    }
     let exe = env::current_exe().map_err(|error| Failure::of(ErrorKind::Bug, &error))?;
     let host = file::identity("").host;
     let tag = match &args.owner {

@@ -72,6 +72,9 @@ fn show(ctx: &Context, args: &ShowArgs) -> Done {
     for warning in &loaded.warnings {
         ctx.ui.warn(&one_line(warning));
     }
+    for hint in &loaded.hints {
+        ctx.ui.foot(&format!("hint: {}", one_line(hint)));
+    }
     let wanted = |key: &str| {
         args.key.as_ref().is_none_or(|start| {
             key.strip_prefix(start.as_str())
@@ -96,6 +99,7 @@ fn show(ctx: &Context, args: &ShowArgs) -> Done {
             "trust": trust_word(loaded.trust),
             "settings": all.collect::<Vec<_>>(),
             "warnings": loaded.warnings,
+            "hints": loaded.hints,
         }));
         return Ok(0);
     }
@@ -211,7 +215,7 @@ pub fn trust_in(talk: &dyn Talk, world: &World, layout: &Layout, args: &TrustArg
 /// Shows the remote that is fetched from and pushed to where it is not what it was, and takes it as it is after a yes.
 fn remote(talk: &dyn Talk, layout: &Layout, loaded: &Loaded) -> Result<(), Failure> {
     let config = &loaded.config;
-    let Some(name) = config.merge.push.as_ref().or(config.workspace.fetch.as_ref()) else { return Ok(()) };
+    let Some(name) = config.merge.push.as_ref().or(config.workspace.fetch_from.as_ref()) else { return Ok(()) };
     let Some(moved) = remotes::has_moved(layout, name)? else { return Ok(()) };
     talk.line(&format!("{}: {}", moved.remote, moved.change()));
     if talk.confirm("use it as it is now?")? {

@@ -82,7 +82,7 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
 
     let config = Config::load(&layout, &Overrides::default())?.config;
     let roles: Vec<Role> = config.workflow.rules().iter().map(|rule| rule.role.clone()).collect();
-    let fleet = Fleet::new(&layout, Host::here(), roles.clone(), config.fleet.drain + config.fleet.grace);
+    let fleet = Fleet::new(&layout, Host::here(), roles.clone(), config.fleet.shutdown_timeout + config.fleet.grace);
     let store = FileStore::open(&layout, None, FileOptions { lock_wait: config.fleet.lock_wait })?;
     ui.line("");
     for task in store.read()?.snapshot.queue.tasks() {

@@ -102,7 +102,8 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
 /// The fleet of the project that the command is in.
 fn of_project(ctx: &Context) -> Result<Fleet, Failure> {
     // Stopping works with a broken configuration, too.
-    let stop_after = ctx.loaded().map_or(STOP_AFTER, |loaded| loaded.config.fleet.drain + loaded.config.fleet.grace);
+    let stop_after =
+        ctx.loaded().map_or(STOP_AFTER, |loaded| loaded.config.fleet.shutdown_timeout + loaded.config.fleet.grace);
     let roles = ctx.workflow().rules().iter().map(|rule| rule.role.clone());
     Ok(Fleet::new(ctx.layout()?, Host::here(), roles, stop_after))
 }
@@ -170,7 +171,7 @@ fn tell_attempts(ctx: &Context, roles: &[Role]) {
     let Ok(reading) = ctx.store().and_then(|store| Ok(store.read()?)) else { return };
     let held = reading.snapshot.leases.values().filter_map(LeaseState::ours);
     let running = held.filter(|lease| roles.contains(&lease.role)).count();
-    let drain = ctx.loaded().map_or(STOP_AFTER, |loaded| loaded.config.fleet.drain);
+    let drain = ctx.loaded().map_or(STOP_AFTER, |loaded| loaded.config.fleet.shutdown_timeout);
     match running {
         0 => {}
         1 => ctx.ui.say(&format!("1 attempt may end within {}, else it is given back", text::duration(drain))),

@@ -93,10 +93,11 @@ pub fn run(ctx: &Context, verb: &Verb) -> Done {
         Verb::Validate(args) => validate(ctx, args),
         Verb::Repair(args) => repair(ctx, args),
         Verb::Schema(args) => {
+            let config_schema = config::schema();
             ctx.ui.bytes(match args.what {
                 What::Queue => QUEUE_SCHEMA.as_bytes(),
                 What::Event => EVENT_SCHEMA.as_bytes(),
-                What::Config => config::SCHEMA.as_bytes(),
+                What::Config => config_schema.as_bytes(),
                 What::Result => result::SCHEMA.as_bytes(),
             });
             Ok(exit::OK)

@@ -229,7 +229,7 @@ fn origins_are_told_for_every_layer() {
     assert_eq!(origin("fleet.interval")["name"], "OODATCAA_INTERVAL");
     assert_eq!(origin("fleet.grace")["line"], 3);
     assert!(origin("retry.attempts")["path"].as_str().unwrap().starts_with(place.at("home").to_str().unwrap()));
-    assert_eq!(origin("fleet.drain")["kind"], "default");
+    assert_eq!(origin("fleet.shutdown_timeout")["kind"], "default");
     assert_eq!(report["trust"], "trusted");
 
     let table = ok(&place.run_in(&place.at("p"), &["config", "show", "--origin", "fleet.grace"], &vars));

@@ -200,7 +200,7 @@ fn the_first_term_drains_and_the_attempt_may_end() {
     let config = std::fs::read_to_string(project.path(".oodatcaa/config.toml")).expect("the configuration");
     std::fs::write(
         project.path(".oodatcaa/config.toml"),
-        config.replace("fleet.drain = \"1s\"", "fleet.drain = \"60s\""),
+        config.replace("fleet.shutdown_timeout = \"1s\"", "fleet.shutdown_timeout = \"60s\""),
     )
     .expect("written");
     let n = project.start("builder", &["--slots", "1"]);
@@ -234,7 +234,7 @@ fn the_second_term_kills_and_settles_and_the_third_leaves() {
     let config = std::fs::read_to_string(project.path(".oodatcaa/config.toml")).expect("the configuration");
     std::fs::write(
         project.path(".oodatcaa/config.toml"),
-        config.replace("fleet.drain = \"1s\"", "fleet.drain = \"600s\""),
+        config.replace("fleet.shutdown_timeout = \"1s\"", "fleet.shutdown_timeout = \"600s\""),
     )
     .expect("written");
     let n = project.start("builder", &[]);

@@ -39,7 +39,7 @@ cat >"$user_home/project/.oodatcaa/config.toml" <<'END'
 [fleet]
 agent = "sim"
 interval = "1s"
-drain = "3s"
+shutdown_timeout = "3s"
 grace = "1s"
 END
 printf 'seconds = 0.3\n[[rules]]\ntask = "SLOW"\nseconds = 60\n' >"$user_home/project/.oodatcaa/sim.toml"
@@ -106,7 +106,7 @@ check "an attempt is under way" in_progress "$(status_of SLOW)"
 from=$SECONDS
 out=$(run agents-stop ROLES=builder); code=$?
 check "stopping one worker stops that one" "0 *builder*stopped*" "$code $out"
-check "within what the drain allows" yes "$([ $((SECONDS - from)) -le 15 ] && echo yes)"
+check "within what the shutdown timeout allows" yes "$([ $((SECONDS - from)) -le 15 ] && echo yes)"
 check "its unit is inactive, not failed" inactive "$(of builder ActiveState)"
 check "the others go on" active "$(of tester ActiveState)"
 check "the task is given back" ready "$(status_of SLOW)"
@@ -153,7 +153,7 @@ home=$(mktemp -d /tmp/pid-file-mode.XXXXXX)
 trap 'rm -rf "$home"' EXIT
 mkdir -p "$home/project/.oodatcaa/work"
 cp -r "$root/.oodatcaa/prompts" "$home/project/.oodatcaa/"
-printf '[fleet]\nagent = "sim"\ninterval = "1s"\ndrain = "3s"\ngrace = "1s"\n' >"$home/project/.oodatcaa/config.toml"
+printf '[fleet]\nagent = "sim"\ninterval = "1s"\nshutdown_timeout = "3s"\ngrace = "1s"\n' >"$home/project/.oodatcaa/config.toml"
 printf 'seconds = 0.3\n' >"$home/project/.oodatcaa/sim.toml"
 queue T1 ready >"$home/project/.oodatcaa/work/SPRINT_QUEUE.json"
 project=$home/project

@@ -63,7 +63,7 @@ impl Command {
                 ),
                 StopCause::Silence => Outcome::failed(
                     Class::Silent,
-                    format!("ended after {after}: it wrote nothing for the limit `silence` of its role"),
+                    format!("ended after {after}: it wrote nothing for `idle_timeout`, the limit of its role"),
                 ),
                 StopCause::Output => Outcome::failed(
                     Class::AgentFailed,

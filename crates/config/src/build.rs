@@ -1,22 +1,25 @@
 //! From checked values to the configuration's types, and what only shows when they are seen together.
 
-mod trees;
-
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use toml::Value;
 
 use super::{
-    AgentConfig, AgentKind, Commits, Config, Fault, Fleet, GateConfig, Origin, PromptVia, RoleConfig, Setting, Trust,
-    WorkspaceMode, keys::KEYS, layers::Flat, load::Findings, merge::MergePolicy, near, secrets, values,
+    AgentConfig, AgentKind, Config, Fault, Fetch, Fleet, GateConfig, MergeConfig, MergePolicy, Origin, PromptVia,
+    RoleConfig, Setting, Trust, WorkspaceConfig, WorkspaceMode,
+    declare::FromValue,
+    keys::{self, keys},
+    kind::Kind,
+    layers::Flat,
+    load::Findings,
+    near, secrets,
 };
 use oodatcaa_core::{
     Role, RoleRule, Status, Workflow,
-    outcome::Retry,
-    policy::{Bounds, Budgets, Limits, Makes, OnRetry, Policy},
+    policy::{Bounds, Budgets, Makes, OnRetry, Policy},
 };
 
-/// The names in a section that holds tables by name.
+/// Returns the names in a section that holds tables by name.
 fn names(all: &Flat, section: &str) -> Vec<String> {
     let mut names: Vec<&String> =
         all.keys().filter(|path| path.len() > 1 && path[0] == section).map(|path| &path[1]).collect();
@@ -27,7 +30,7 @@ fn names(all: &Flat, section: &str) -> Vec<String> {
 /// Sets what a role, agent or gate leaves to the table of keys.
 pub(super) fn fill_in_defaults(all: &mut Flat) {
     let mut known: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for key in KEYS {
+    for key in keys() {
         let (Some(default), Some((section, member))) = (key.default_value(), key.path.split_once(".*.")) else {
             continue;
         };
@@ -38,25 +41,19 @@ pub(super) fn fill_in_defaults(all: &mut Flat) {
     }
 }
 
-/// A value as it may be shown.
+/// Returns a value as it may be shown.
 pub(super) fn masked(path: &[String], value: &Value) -> Value {
-    match (path, value.as_str()) {
-        ([agents, _, set, _], Some(text)) if agents == "agents" && set == "set" => {
-            Value::String(secrets::shown(text).into())
-        }
-        ([agents, _, accounts, _, set, _], Some(text))
-            if agents == "agents" && accounts == "accounts" && set == "set" =>
-        {
-            Value::String(secrets::shown(text).into())
-        }
-        ([adapters, _, env, set, _], Some(text)) if adapters == "adapters" && env == "env" && set == "set" => {
-            Value::String(secrets::shown(text).into())
-        }
+    let parts: Vec<&str> = path.iter().map(String::as_str).collect();
+    match (parts.as_slice(), value.as_str()) {
+        (
+            ["agents", _, "set", _] | ["agents", _, "accounts", _, "set", _] | ["adapters", _, "env", "set", _],
+            Some(text),
+        ) => Value::String(secrets::shown(text).into()),
         _ => value.clone(),
     }
 }
 
-/// Every value in force, secrets masked.
+/// Returns every value in force, secrets masked.
 pub(super) fn settings(all: &Flat) -> Vec<Setting> {
     let setting = |(path, (value, origin)): (&Vec<String>, &(Value, Origin))| Setting {
         key: path.join("."),
@@ -67,8 +64,9 @@ pub(super) fn settings(all: &Flat) -> Vec<Setting> {
     all.iter().filter(|(_, (value, _))| !value.is_table()).map(setting).collect()
 }
 
-/// The values, read by key; they have been checked, and defaults are filled in.
-struct Values<'a>(&'a Flat);
+/// The values, read by key; they have been checked, and defaults are filled in. What is missing all the same stands for
+/// a fault that has been noted, and reads as empty.
+pub(super) struct Values<'a>(pub(super) &'a Flat);
 
 impl<'a> Values<'a> {
     /// Returns what stands below this path, without looking through the rest.
@@ -83,37 +81,17 @@ impl<'a> Values<'a> {
         self.0.get(&path)
     }
 
-    fn read<T>(&self, path: &[&str], read: impl Fn(&Value) -> Result<T, String>) -> Option<T> {
-        self.get(path).and_then(|(value, _)| read(value).ok())
+    /// Reads a key of a table; the key may have dots itself.
+    pub(super) fn take<T: FromValue>(&self, table: &[&str], key: &str, kind: Kind) -> T {
+        let path: Vec<&str> = table.iter().copied().chain(key.split('.')).collect();
+        T::from_value(kind, self.get(&path).map(|(value, _)| value))
     }
 
     fn text(&self, path: &[&str]) -> Option<String> {
-        self.read(path, |value| values::words(value).map(String::from)).filter(|text| !text.is_empty())
+        Option::from_value(Kind::Text, self.get(path).map(|(value, _)| value))
     }
 
-    fn texts(&self, path: &[&str]) -> Vec<String> {
-        self.read(path, |value| values::list(value).map(|all| all.into_iter().map(String::from).collect()))
-            .unwrap_or_default()
-    }
-
-    // The three below stand for a fault that has been noted already when they find nothing.
-    fn duration(&self, path: &[&str]) -> Duration {
-        self.read(path, values::duration).unwrap_or_default()
-    }
-
-    fn count(&self, path: &[&str]) -> u32 {
-        self.read(path, values::count).unwrap_or_default()
-    }
-
-    fn flag(&self, path: &[&str]) -> bool {
-        self.get(path).and_then(|(value, _)| value.as_bool()).unwrap_or_default()
-    }
-
-    fn size(&self, path: &[&str]) -> u64 {
-        self.read(path, values::size).unwrap_or_default()
-    }
-
-    /// Where the user last said something about a name, to blame for what is missing.
+    /// Returns where the user last said something about a name, to blame for what is missing.
     fn origin(&self, section: &str, name: &str) -> Origin {
         let own = self.0.iter().filter(|(path, _)| path.len() > 1 && path[0] == section && path[1] == name);
         own.map(|(_, (_, origin))| origin)
@@ -137,24 +115,8 @@ pub(super) fn build(
     found: &mut Findings,
 ) -> Result<Config, Fault> {
     let values = Values(all);
-    let everyones_agent = values.text(&["fleet", "agent"]);
-    let fleet = Fleet {
-        interval: values.duration(&["fleet", "interval"]),
-        drain: values.duration(&["fleet", "drain"]),
-        grace: values.duration(&["fleet", "grace"]),
-        lock_wait: values.duration(&["fleet", "lock_wait"]),
-    };
-    let count = |name| values.count(&["retry", name]);
-    let retry = Retry {
-        attempts: count("attempts"),
-        backoff: values.duration(&["retry", "backoff"]),
-        backoff_max: values.duration(&["retry", "backoff_max"]),
-        transient: count("transient"),
-        deaths: count("deaths"),
-        adapts: count("adapts"),
-        conflicts: count("conflicts"),
-        pause_after: count("pause_after"),
-    };
+    let fleet = Fleet::read(&values, &["fleet"]);
+    let retry = keys::retry::read(&values, &["retry"]);
     let adapters = adapters(all);
     let mut agents: BTreeMap<String, AgentConfig> =
         names(all, "agents").into_iter().map(|name| (name.clone(), agent(&values, &name, &adapters, found))).collect();
@@ -168,8 +130,10 @@ pub(super) fn build(
     }
     let gates: BTreeMap<String, GateConfig> =
         names(all, "gates").into_iter().map(|name| (name.clone(), gate(&values, &name, found))).collect();
-    let mut roles: BTreeMap<Role, RoleConfig> =
-        names(all, "roles").into_iter().map(|name| (Role::new(name.as_str()), role(&values, &name))).collect();
+    let mut roles: BTreeMap<Role, RoleConfig> = names(all, "roles")
+        .into_iter()
+        .map(|name| (Role::new(name.as_str()), RoleConfig::read(&values, &["roles", &name])))
+        .collect();
 
     if retry.backoff > retry.backoff_max {
         let message = "is longer than `retry.backoff_max`".into();
@@ -188,7 +152,7 @@ pub(super) fn build(
     };
     let agent_names: Vec<&str> = agents.keys().map(String::as_str).collect();
     let gate_names: Vec<&str> = gates.keys().map(String::as_str).collect();
-    if let Some(name) = &everyones_agent {
+    if let Some(name) = &fleet.agent {
         reference(&["fleet", "agent"], name, "agent", agent_names.clone(), untrusted_agents);
     }
     for (role, config) in &mut roles {
@@ -198,7 +162,7 @@ pub(super) fn build(
         if let Some(first) = config.agents.first() {
             config.agent = Some(first.clone());
         } else if config.agent.is_none() {
-            config.agent.clone_from(&everyones_agent);
+            config.agent.clone_from(&fleet.agent);
         } else if let Some(name) = &config.agent {
             reference(&["roles", role.as_str(), "agent"], name, "agent", agent_names.clone(), untrusted_agents);
         }
@@ -226,24 +190,25 @@ pub(super) fn build(
             reference(&["roles", role.as_str(), "gates"], name, "gate", gate_names.clone(), untrusted_gates);
         }
     }
-    let merge = trees::merge(&values);
+    let merge = MergeConfig::read(&values, &["merge"]);
     for name in &merge.after {
         reference(&["merge", "after"], name, "gate", gate_names.clone(), untrusted_gates);
     }
 
-    let workspace = trees::workspace(&values);
+    let mut workspace = WorkspaceConfig::read(&values, &["workspace"]);
+    // From where the result goes, as long as nobody has said where that is: from where clones come.
+    workspace.fetch_from =
+        (workspace.fetch == Fetch::On).then(|| merge.push.clone().unwrap_or_else(|| "origin".into()));
     let policy = Policy {
-        merge_approval: values.flag(&["merge", "approval"]),
-        deadline: values.duration(&["decisions", "deadline"]),
+        merge_approval: merge.approval,
+        deadline: values.take(&["decisions"], "deadline", Kind::Duration(0)),
         budgets: budgets(&values, &names(all, "budget"), found),
         // The queue lies in the project as well.
         most_at_once: if trust == Trust::Trusted { u32::MAX } else { 1 },
         bounds: Bounds {
-            starts: values.count(&["limits", "starts"]),
-            generations: values.count(&["limits", "generations"]),
-            children: values.count(&["limits", "children"]),
             backoff: retry.backoff,
             backoff_max: retry.backoff_max,
+            ..keys::limits::read(&values, &["limits"])
         },
         merges: workspace.mode == WorkspaceMode::Worktree,
         makes: match merge.policy {
@@ -273,42 +238,13 @@ fn budgets(values: &Values<'_>, names: &[String], found: &mut Findings) -> Budge
                 continue;
             }
         };
-        let at = |member| ["budget", name.as_str(), member];
-        *limits = Limits {
-            tokens: Some(u64::from(values.count(&at("tokens")))).filter(|&limit| limit > 0),
-            micros: values.read(&at("usd"), values::money).filter(|&limit| limit > 0),
-            wall: Some(values.duration(&at("wall"))).filter(|limit| !limit.is_zero()),
-            turns: Some(values.count(&at("turns"))).filter(|&limit| limit > 0),
-            starts: Some(values.count(&at("starts"))).filter(|&limit| limit > 0),
-        };
+        *limits = keys::budget::read(values, &["budget", name]);
+        limits.starts = values.take(&["budget", name], "starts", Kind::Count(0));
     }
     budgets
 }
 
-fn role(values: &Values<'_>, name: &str) -> RoleConfig {
-    let at = |member| ["roles", name, member];
-    RoleConfig {
-        agent: values.text(&at("agent")),
-        agents: values.texts(&at("agents")),
-        on_retry: values.text(&["roles", name, "on_retry", "agent"]).into_iter().collect(),
-        timeout: values.duration(&at("timeout")),
-        silence: values.duration(&at("silence")),
-        output: values.size(&at("output")),
-        memory: Some(values.size(&at("memory"))).filter(|limit| *limit > 0),
-        gates: values.texts(&at("gates")),
-        files: values.texts(&at("files")),
-        require_result: values.flag(&at("require_result")),
-        change: values.flag(&at("change")),
-        criteria: values.flag(&at("criteria")),
-        commits: match values.text(&at("commits")).as_deref() {
-            Some("always") => Commits::Always,
-            Some("never") => Commits::Never,
-            _ => Commits::Auto,
-        },
-    }
-}
-
-/// The tables below `adapters`, put together again.
+/// Puts the tables below `adapters` together again.
 fn adapters(all: &Flat) -> BTreeMap<String, toml::Table> {
     let mut adapters: BTreeMap<String, toml::Table> = BTreeMap::new();
     for (path, (value, _)) in all.iter().filter(|(path, _)| path.len() > 2 && path[0] == "adapters") {
@@ -338,44 +274,32 @@ fn agent(
         let own = values.below(&["agents", name, member]).filter(|(path, _)| path.len() == 4);
         own.filter_map(|(path, value)| Some((path[3].clone(), value.as_str()?.to_owned())))
     };
-    let named = values.text(&at("adapter"));
-    let (kind, adapter) = match (values.text(&at("kind")).as_deref(), named) {
+    let mut agent = AgentConfig::read(values, &["agents", name]);
+    (agent.kind, agent.adapter) = match (values.text(&at("kind")).as_deref(), agent.adapter) {
         (Some("sim"), _) => (AgentKind::Sim, None),
         (Some("command"), _) | (None, None) => (AgentKind::Command, None),
         (Some(adapter), None) => (AgentKind::Adapter, Some(adapter.to_owned())),
         (_, Some(adapter)) => (AgentKind::Adapter, Some(adapter)),
     };
-    let prompt = match values.text(&at("prompt")).as_deref() {
-        Some("file") => PromptVia::File,
-        _ => PromptVia::Stdin,
-    };
-    let argv = values.texts(&at("argv"));
-    if kind == AgentKind::Command {
-        if values.get(&at("argv")).is_none() {
+    match agent.kind {
+        AgentKind::Command if values.get(&at("argv")).is_none() => {
             found.faults.push(missing(values, "agents", name, "argv", "a program and its arguments"));
-        } else if prompt == PromptVia::File && !argv.iter().any(|arg| arg.contains("{prompt_file}")) {
+        }
+        AgentKind::Command
+            if agent.prompt == PromptVia::File && !agent.argv.iter().any(|arg| arg.contains("{prompt_file}")) =>
+        {
             let message = "has no {prompt_file}, and `prompt` is \"file\": it would never see its prompt".into();
             found.faults.push(values.fault(&at("argv"), message));
         }
+        AgentKind::Adapter => agent.adapters.clone_from(adapters),
+        AgentKind::Command | AgentKind::Sim => {}
     }
-    AgentConfig {
-        kind,
-        argv,
-        prompt,
-        env: values.texts(&at("env")),
-        set: below("set").collect(),
-        exits: below("exits").filter_map(|(code, class)| Some((code.parse().ok()?, class.parse().ok()?))).collect(),
-        install: values.text(&at("install")),
-        adapter,
-        model: values.text(&at("model")),
-        permissions: values.text(&at("permissions")),
-        account: values.text(&at("account")),
-        args: values.texts(&at("args")),
-        adapters: if kind == AgentKind::Adapter { adapters.clone() } else { BTreeMap::new() },
-    }
+    agent.set = below("set").collect();
+    agent.exits = below("exits").filter_map(|(code, class)| Some((code.parse().ok()?, class.parse().ok()?))).collect();
+    agent
 }
 
-/// The names of an agent's accounts.
+/// Returns the names of an agent's accounts.
 fn accounts(values: &Values<'_>, name: &str) -> Vec<String> {
     let own = values.below(&["agents", name, "accounts"]).filter(|(path, _)| path.len() == 6);
     let mut all: Vec<String> = own.map(|(path, _)| path[3].clone()).collect();
@@ -383,7 +307,7 @@ fn accounts(values: &Values<'_>, name: &str) -> Vec<String> {
     all
 }
 
-/// An agent with one of its accounts.
+/// Returns an agent with one of its accounts.
 fn of_account(values: &Values<'_>, name: &str, account: &str, agent: &AgentConfig) -> AgentConfig {
     let mut agent = AgentConfig { account: Some(account.into()), ..agent.clone() };
     let own = values.below(&["agents", name, "accounts", account]).filter(|(path, _)| path.len() == 6);
@@ -391,7 +315,7 @@ fn of_account(values: &Values<'_>, name: &str, account: &str, agent: &AgentConfi
     agent
 }
 
-/// Who works on what has failed before, where a role says so.
+/// Returns who works on what has failed before, where a role says so.
 fn on_retry(roles: &BTreeMap<Role, RoleConfig>) -> BTreeMap<Role, OnRetry> {
     let some = roles.iter().filter(|(_, config)| !config.on_retry.is_empty());
     let chain = |config: &RoleConfig| OnRetry {
@@ -402,16 +326,10 @@ fn on_retry(roles: &BTreeMap<Role, RoleConfig>) -> BTreeMap<Role, OnRetry> {
 }
 
 fn gate(values: &Values<'_>, name: &str, found: &mut Findings) -> GateConfig {
-    let at = |member| ["gates", name, member];
-    if values.get(&at("argv")).is_none() {
+    if values.get(&["gates", name, "argv"]).is_none() {
         found.faults.push(missing(values, "gates", name, "argv", "a program and its arguments"));
     }
-    GateConfig {
-        baseline: values.text(&at("baseline")).as_deref() != Some("skip"),
-        argv: values.texts(&at("argv")),
-        timeout: values.duration(&at("timeout")),
-        env: values.texts(&at("env")),
-    }
+    GateConfig::read(values, &["gates", name])
 }
 
 fn missing(values: &Values<'_>, section: &str, name: &str, member: &str, expected: &str) -> Fault {
@@ -419,7 +337,7 @@ fn missing(values: &Values<'_>, section: &str, name: &str, member: &str, expecte
     Fault { origin: values.origin(section, name), key: format!("{section}.{name}.{member}"), message }
 }
 
-/// The table: the shipped roles in their order, then the project's own by name.
+/// Returns the workflow: the shipped roles in their order, then the project's own by name.
 fn workflow(values: &Values<'_>, mut names: Vec<String>, found: &mut Findings) -> Result<Workflow, Fault> {
     let shipped = Workflow::shipped();
     let place = |name: &String| shipped.rules().iter().position(|rule| rule.role.as_str() == name);
@@ -445,7 +363,7 @@ fn workflow(values: &Values<'_>, mut names: Vec<String>, found: &mut Findings) -
             failed: needed("failed"),
             done_with_children: text("done_with_children"),
             replan: text("replan"),
-            ttl: values.duration(&["roles", name, "ttl"]),
+            ttl: values.take(&["roles", name], "ttl", Kind::Duration(1_000)),
         });
     }
     if !found.faults.is_empty() {

@@ -12,7 +12,13 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{ConfigError, Origin, Overrides, World, keys::KEYS};
+use super::{
+    ConfigError, Origin, Overrides, World,
+    declare::{Key, toml_value},
+    describe,
+    keys::{SCOPES, keys},
+};
+use oodatcaa_core::Workflow;
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::text::{cut, one_line};
 use oodatcaa_sys::files::{self, FileError};
@@ -26,12 +32,12 @@ const LONGEST: u64 = 1 << 20;
 /// No directory of adapters or prompts holds more.
 const MOST: usize = 200;
 
-/// The user's own file, wherever it leads; `None` when there is no such file.
+/// Reads the user's own file, wherever it leads; `None` when there is no such file.
 pub(super) fn read_own(path: &Path) -> Result<Option<String>, ConfigError> {
     text(path, files::read_named(path, LONGEST))
 }
 
-/// A file of the project; `None` when there is no such file.
+/// Reads a file of the project; `None` when there is no such file.
 pub(super) fn read(layout: &Layout, path: &Path) -> Result<Option<String>, ConfigError> {
     text(path, files::read_granting(layout.root(), path, LONGEST))
 }
@@ -48,8 +54,8 @@ fn text(path: &Path, read: Result<Option<Vec<u8>>, FileError>) -> Result<Option<
     }
 }
 
-/// The project's files of adapters, by the adapters' names, and what is not used of them, with the reason. Such
-/// a file stops nobody: who needs it is told.
+/// Reads the project's files of adapters, by the adapters' names, and what is not used of them, with the reason. Such
+/// a file stops nothing else: whoever needs it gets the reason.
 pub(super) fn adapters(layout: &Layout) -> (BTreeMap<String, String>, Vec<String>) {
     let (mut found, mut refused, mut bytes) = (BTreeMap::new(), Vec::new(), 0);
     let directory = layout.adapters();
@@ -75,7 +81,7 @@ pub(super) fn adapters(layout: &Layout) -> (BTreeMap<String, String>, Vec<String
     (found, refused)
 }
 
-/// The files of a directory of the project with this ending, by their names without it.
+/// Lists the files of a directory of the project with this ending, by their names without it.
 pub(super) fn listed(
     layout: &Layout,
     directory: &Path,
@@ -157,21 +163,52 @@ pub(super) fn lay(under: &mut Flat, over: Flat) {
     }
 }
 
-/// The environment's layer: `OODATCAA_` and a key of `[fleet]` or `[retry]` in capitals.
-pub(super) fn environment(world: &World) -> Flat {
-    let mut flat = Flat::new();
-    for key in KEYS {
-        let Some((section @ ("fleet" | "retry"), name)) = key.path.split_once('.') else { continue };
-        let variable = format!("OODATCAA_{}", name.to_uppercase());
-        if let Some(value) = world.var(&variable) {
-            let value = Value::String(value.into());
-            flat.insert(vec![section.into(), name.into()], (value, Origin::Env(variable)));
+/// Returns what holds where nobody sets anything: the declared defaults, and the shipped roles and agents.
+pub(super) fn built_in() -> Flat {
+    let mut all = Flat::new();
+    let mut put = |path: &str, value: Value| {
+        all.insert(path.split('.').map(Into::into).collect(), (value, Origin::Default));
+    };
+    for key in keys() {
+        match (key.default_value(), key.path.strip_prefix("budget.*")) {
+            (Some(value), Some(member)) => {
+                for scope in SCOPES {
+                    put(&format!("budget.{scope}{member}"), value.clone());
+                }
+            }
+            (Some(value), None) if !key.path.contains('*') => put(key.path, value),
+            _ => {}
         }
     }
-    flat
+    for rule in Workflow::shipped().rules() {
+        for (name, value) in describe::role(rule) {
+            put(&format!("roles.{}.{name}", rule.role), toml_value(&value));
+        }
+    }
+    put("agents.sim.kind", Value::String("sim".into()));
+    all
 }
 
-/// The flags' layer.
+/// Returns the environment's layer: `OODATCAA_` and a key of `[fleet]` or `[retry]` in capitals, by its new name and,
+/// before that, by its old one.
+pub(super) fn environment(world: &World) -> [Flat; 2] {
+    let layer = |name_of: fn(&'static Key) -> Option<&'static str>| {
+        let mut flat = Flat::new();
+        for key in keys() {
+            let Some((section @ ("fleet" | "retry"), _)) = key.path.split_once('.') else { continue };
+            let Some(name) = name_of(key) else { continue };
+            let variable = format!("OODATCAA_{}", name.to_uppercase());
+            if let Some(value) = world.var(&variable) {
+                let value = Value::String(value.into());
+                flat.insert(vec![section.into(), name.into()], (value, Origin::Env(variable)));
+            }
+        }
+        flat
+    };
+    [layer(|key| key.was), layer(|key| key.path.split('.').nth(1))]
+}
+
+/// Returns the flags' layer.
 pub(super) fn flags(overrides: &Overrides) -> Flat {
     let entry = |(key, value, flag): &(String, Value, String)| {
         (key.split('.').map(Into::into).collect(), (value.clone(), Origin::Flag(flag.clone())))
@@ -187,7 +224,7 @@ pub(super) struct ProjectFile {
     pub(super) below: Vec<String>,
 }
 
-/// Line and column, both from 1, of a place in a text.
+/// Returns line and column, both from 1, of a place in a text.
 fn position(text: &str, at: usize) -> (usize, usize) {
     let at = (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
     let before = &text[..at];

@@ -6,19 +6,22 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, reason = "files are opened by sys::files"))]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use toml::Value;
 
 use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{Class, Role, Workflow, outcome::Retry};
+use oodatcaa_core::{Role, Workflow, outcome::Retry};
 
 mod build;
+mod declare;
+mod describe;
 mod fault;
 mod keys;
+mod kind;
 mod layers;
 mod load;
-mod merge;
+mod lookup;
 pub mod near;
 pub mod secrets;
 #[cfg(test)]
@@ -26,14 +29,15 @@ mod tests;
 mod tighten;
 pub mod trust;
 mod values;
-mod workspace;
 mod world;
 
+pub use describe::schema;
 pub use fault::{ConfigError, Fault, Origin};
-pub use keys::schema;
-pub use merge::{MergeConfig, MergePolicy};
+pub use keys::{
+    AgentConfig, AgentKind, Commits, Fetch, Fleet, GateConfig, MergeConfig, MergePolicy, OnBase, PromptVia, RoleConfig,
+    WorkspaceConfig, WorkspaceMode,
+};
 pub use trust::Trust;
-pub use workspace::{WorkspaceConfig, WorkspaceMode};
 pub use world::World;
 
 /// The whole configuration, checked.
@@ -51,7 +55,7 @@ pub struct Config {
     pub adapters: BTreeMap<String, toml::Table>,
     /// The gates by name.
     pub gates: BTreeMap<String, GateConfig>,
-    /// When to try again (R22).
+    /// When to try again.
     pub retry: Retry,
     /// Where attempts work.
     pub workspace: WorkspaceConfig,
@@ -59,129 +63,6 @@ pub struct Config {
     pub merge: MergeConfig,
     /// How the project's files stand, so what of them is in the rest.
     pub trust: Trust,
-}
-
-/// `[fleet]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fleet {
-    /// The fallback poll; file changes wake a worker at once. 60 s.
-    pub interval: Duration,
-    /// How long running attempts may go on after the first TERM. 20 s.
-    pub drain: Duration,
-    /// Between TERM and KILL of an agent. 5 s.
-    pub grace: Duration,
-    /// How long to wait for the queue lock. 10 s.
-    pub lock_wait: Duration,
-}
-
-/// `[roles.NAME]`, without what stands in the table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoleConfig {
-    /// The agent that works; the `agent` of `[fleet]` when absent; `None` when neither says one.
-    pub agent: Option<String>,
-    /// All agents that may work, `agent` first; the next works while the quota of those before it is used up.
-    pub agents: Vec<String>,
-    /// Those that work on a task that has failed before, ahead of the others; none for no difference.
-    pub on_retry: Vec<String>,
-    /// Wall-clock limit of an attempt. 60 min.
-    pub timeout: Duration,
-    /// Longest silence of an agent. 10 min; zero turns it off.
-    pub silence: Duration,
-    /// Bytes per output file. 64 MiB.
-    pub output: u64,
-    /// Bytes of memory of an agent and all that it started. No limit.
-    pub memory: Option<u64>,
-    /// Gates to run after the agent said done, by name, in order.
-    pub gates: Vec<String>,
-    /// Files that must be there after the attempt, below the workspace (R20).
-    pub files: Vec<String>,
-    /// Without a `result.json` an attempt is `no_evidence`.
-    pub require_result: bool,
-    /// The attempt must have changed files, or say `no_change` (R20).
-    pub change: bool,
-    /// Every acceptance criterion of the task must be answered in `result.json`, with evidence (R20).
-    pub criteria: bool,
-    /// Whether what it changes in a worktree becomes commits.
-    pub commits: Commits,
-}
-
-/// Whether what a role changes in a worktree becomes commits of the task's branch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Commits {
-    /// Where the role builds or mends; else it is put aside.
-    #[default]
-    Auto,
-    /// It does.
-    Always,
-    /// It is saved, and taken out of the worktree again.
-    Never,
-}
-
-/// `[agents.NAME]`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct AgentConfig {
-    /// Which implementation.
-    pub kind: AgentKind,
-    /// Program and arguments; `{prompt_file}`, `{task_id}`, `{role}`, `{run_dir}`, `{result_file}`,
-    /// `{workspace}`, `{project}`, `{attempt}` stand for whole or partial arguments.
-    pub argv: Vec<String>,
-    /// How the prompt reaches it.
-    pub prompt: PromptVia,
-    /// Names of variables that it inherits, besides the few that every program needs.
-    pub env: Vec<String>,
-    /// Variables that it is given.
-    pub set: BTreeMap<String, String>,
-    /// Exit codes with a meaning of their own.
-    pub exits: BTreeMap<i32, Class>,
-    /// How to install it, for the message when it is missing.
-    pub install: Option<String>,
-    /// The adapter, where the kind is one.
-    pub adapter: Option<String>,
-    /// The model to ask for.
-    pub model: Option<String>,
-    /// What it may do unasked, in the words of its adapter.
-    pub permissions: Option<String>,
-    /// The account that it uses.
-    pub account: Option<String>,
-    /// Further arguments for an adapter's program.
-    pub args: Vec<String>,
-    /// What the configuration says about adapters, by name; the form is the adapters' matter.
-    pub adapters: BTreeMap<String, toml::Table>,
-}
-
-/// Which implementation an agent is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AgentKind {
-    /// Any program.
-    #[default]
-    Command,
-    /// A program that an adapter describes.
-    Adapter,
-    /// The simulated agent that ships with us; only where it is named (R21).
-    Sim,
-}
-
-/// How a prompt reaches a program.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PromptVia {
-    /// On standard input.
-    #[default]
-    Stdin,
-    /// By the path in an argument.
-    File,
-}
-
-/// `[gates.NAME]`: a command whose exit code decides.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GateConfig {
-    /// Whether it is tried on the commit that the work began with before it is held against anybody (R34).
-    pub baseline: bool,
-    /// Program and arguments.
-    pub argv: Vec<String>,
-    /// Wall-clock limit. 10 min.
-    pub timeout: Duration,
-    /// Names of variables that it inherits, besides the few that every program needs.
-    pub env: Vec<String>,
 }
 
 /// What flags of the command line set, over everything else.
@@ -206,8 +87,10 @@ pub struct Loaded {
     pub config: Config,
     /// Every value that is in force, by key, with its origin; secrets are masked.
     pub settings: Vec<Setting>,
-    /// What the user should know: unknown keys, and commands that are not trusted.
+    /// What the user should know, such as commands that are not trusted.
     pub warnings: Vec<String>,
+    /// What may stay as it is: keys that have a new name.
+    pub hints: Vec<String>,
     /// How the project's configuration stands.
     pub trust: Trust,
     /// The agents and gates of the project's files, trusted or not.
@@ -251,13 +134,11 @@ pub struct NamedCommand {
     pub more: BTreeMap<String, String>,
 }
 
-/// The published schema of a configuration, draft-07.
-pub const SCHEMA: &str = include_str!("../../../schema/config.schema.json");
-
 impl Config {
-    /// The built-in configuration with a comment for every key; also a template.
+    /// Returns the built-in configuration with a comment for every key; also a template.
     pub fn commented_default() -> &'static str {
-        include_str!("default.toml")
+        static TEXT: LazyLock<String> = LazyLock::new(describe::template);
+        &TEXT
     }
 
     /// Reads all layers in the environment of this process.
@@ -270,19 +151,19 @@ impl Config {
         load::load(world, layout, overrides)
     }
 
-    /// The name of the agent that works for a role, whether or not it is defined.
+    /// Returns the name of the agent that works for a role, whether or not it is defined.
     pub fn agent_name(&self, role: &Role) -> Option<&str> {
         self.roles.get(role).and_then(|role| role.agent.as_deref())
     }
 
-    /// The roles by name, in the order of the table.
+    /// Returns the roles by name, in the order of the table.
     pub fn role_names(&self) -> Vec<String> {
         self.workflow.rules().iter().map(|rule| rule.role.to_string()).collect()
     }
 }
 
 impl Loaded {
-    /// The role of this name, which somebody asked for.
+    /// Returns the role of this name.
     pub fn role(&self, name: &str) -> Result<Role, ConfigError> {
         let role = Role::new(name);
         match self.config.workflow.rule(&role) {
@@ -291,7 +172,7 @@ impl Loaded {
         }
     }
 
-    /// The agent that works for a role; without one, or without trust, nothing may be claimed (R21).
+    /// Returns the agent that works for a role; without one, or without trust, nothing may be claimed.
     pub fn agent(&self, role: &Role) -> Result<(&str, &AgentConfig), ConfigError> {
         let chosen = ["fleet.agent".to_owned(), format!("roles.{role}.agent"), format!("roles.{role}.agents")];
         let is_chosen = || self.chosen.iter().any(|setting| chosen.contains(&setting.key));
@@ -308,7 +189,7 @@ impl Loaded {
         }
     }
 
-    /// All agents that work for a role, the preferred one first, those for what has failed last; never empty.
+    /// Returns all agents that work for a role, the preferred one first, those for what has failed last; never empty.
     pub fn agents(&self, role: &Role) -> Result<Vec<(&str, &AgentConfig)>, ConfigError> {
         let first = self.agent(role)?;
         let config = self.config.roles.get(role);
@@ -326,7 +207,7 @@ impl Loaded {
         Ok(found)
     }
 
-    /// The gates of a role and of the further names that a task demands, in order. A gate that is
+    /// Returns the gates of a role and of the further names that a task demands, in order. A gate that is
     /// not trusted is an error: what it guards must not pass without it.
     pub fn gates<'a>(&'a self, role: &Role, further: &[String]) -> Result<Vec<(&'a str, &'a GateConfig)>, ConfigError> {
         let own = self.config.roles.get(role).map(|role| role.gates.as_slice()).unwrap_or_default();
@@ -344,7 +225,7 @@ impl Loaded {
         Ok(found)
     }
 
-    /// Whether this agent was dropped because the project is not trusted.
+    /// Tells whether this agent was dropped because the project is not trusted.
     pub fn agent_is_untrusted(&self, name: &str) -> bool {
         self.untrusted_agents.iter().any(|other| other == name)
     }

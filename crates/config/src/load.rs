@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use toml::Value;
 
 use super::{
-    Config, ConfigError, Fault, Loaded, NamedCommand, Origin, Overrides, Setting, Trust, World, build, keys,
+    ConfigError, Fault, Loaded, NamedCommand, Origin, Overrides, Setting, Trust, World, build,
+    kind::Kind,
     layers::{self, Flat, ProjectFile},
+    lookup::{self, Place},
     near, secrets,
     tighten::{self, Held},
     trust::{self, Fingerprint},
@@ -19,12 +21,13 @@ use oodatcaa_core::text::one_line;
 #[derive(Default)]
 pub(super) struct Findings {
     pub(super) warnings: Vec<String>,
+    pub(super) hints: Vec<String>,
     pub(super) faults: Vec<Fault>,
 }
 
 pub(super) fn load(world: &World, layout: &Layout, overrides: &Overrides) -> Result<Loaded, ConfigError> {
     let mut found = Findings::default();
-    let mut all = layers::flatten(Config::commented_default(), "(built in)".as_ref(), |_| Origin::Default)?;
+    let mut all = layers::built_in();
 
     if let Some(path) = world.user_config()
         && let Some(text) = layers::read_own(&path)?
@@ -53,7 +56,7 @@ pub(super) fn load(world: &World, layout: &Layout, overrides: &Overrides) -> Res
     } else {
         project.into_iter().for_each(|layer| layers::lay(&mut all, layer));
     }
-    for layer in [layers::environment(world), layers::flags(overrides)] {
+    for layer in layers::environment(world).into_iter().chain([layers::flags(overrides)]) {
         layers::lay(&mut all, checked(layer, &mut found));
     }
 
@@ -75,6 +78,7 @@ pub(super) fn load(world: &World, layout: &Layout, overrides: &Overrides) -> Res
             config,
             settings: build::settings(&all),
             warnings: found.warnings,
+            hints: found.hints,
             trust,
             commands,
             chosen: asked.chosen,
@@ -114,14 +118,14 @@ impl Asked {
     }
 }
 
-/// A project's file by paths; an adapter's stands below the adapter's name.
+/// Returns a project's file by paths; an adapter's stands below the adapter's name.
 fn flat(file: &ProjectFile) -> Result<Flat, ConfigError> {
     let flat = layers::flatten(&file.text, &file.path, |place| Origin::in_file(&file.path, place))?;
     let below = |path: Vec<String>| file.below.iter().cloned().chain(path).collect();
     Ok(flat.into_iter().map(|(path, value)| (below(path), value)).collect())
 }
 
-/// The project's files, read once: what is hashed is what is used.
+/// Reads the project's files once: what is hashed is what is used.
 fn project_files(layout: &Layout) -> Result<(Vec<ProjectFile>, Fingerprint, Vec<String>), ConfigError> {
     let config = layers::read(layout, &layout.config())?;
     let local = layers::read(layout, &layout.local_config())?;
@@ -138,7 +142,7 @@ fn project_files(layout: &Layout) -> Result<(Vec<ProjectFile>, Fingerprint, Vec<
     Ok((adapters.into_iter().map(adapter).chain(plain).collect(), fingerprint, refused))
 }
 
-/// Whether a path belongs to a command that may only run when the user trusts the project.
+/// Tells whether a path belongs to a command that may only run when the user trusts the project.
 fn is_command(path: &[String]) -> bool {
     match path.first().map(String::as_str) {
         Some("agents" | "adapters" | "gates") => true,
@@ -150,7 +154,7 @@ fn is_command(path: &[String]) -> bool {
 /// The members of `[workspace]` that run something, or hand something over to what runs.
 const HOOKS: [&str; 3] = ["setup", "teardown", "hook_env"];
 
-/// The commands that the project's files name, for the user to look at.
+/// Returns the commands that the project's files name, for the user to look at.
 fn commands(project: &[Flat]) -> Vec<NamedCommand> {
     let mut commands: BTreeMap<(&'static str, String), NamedCommand> = BTreeMap::new();
     for (path, (value, _)) in project.iter().flatten() {
@@ -227,8 +231,17 @@ fn trust_of(world: &World, layout: &Layout, asked: &Asked, fingerprint: &Fingerp
     state
 }
 
-/// The entries of a layer that the table of keys allows; notes the others.
-fn checked(layer: Flat, found: &mut Findings) -> Flat {
+/// Returns the entries of a layer that are declared, by their new names; notes the others.
+fn checked(mut layer: Flat, found: &mut Findings) -> Flat {
+    let old: Vec<(Vec<String>, Vec<String>)> =
+        layer.keys().filter_map(|path| Some((path.clone(), lookup::renamed(path)?))).collect();
+    for (path, new) in old {
+        let Some((value, origin)) = layer.remove(&path) else { continue };
+        let (was, now) = (one_line(&path.join(".")), one_line(&new.join(".")));
+        let more = if layer.contains_key(&new) { ", which stands there as well and counts" } else { "" };
+        found.hints.push(format!("{origin}: `{was}` is now called `{now}`{more}"));
+        layer.entry(new).or_insert((value, origin));
+    }
     layer
         .into_iter()
         .filter(|(path, (value, origin))| match check(path, value) {
@@ -238,7 +251,7 @@ fn checked(layer: Flat, found: &mut Findings) -> Flat {
                 false
             }
             Err(Wrong::Unknown { depth }) => {
-                let known = keys::siblings(&path[..depth]);
+                let known = lookup::siblings(&path[..depth]);
                 // A key that nobody reads would take its proof or its limit away without a word.
                 let meant = near::nearest(&path[depth], known.iter().copied());
                 let meant = match (meant, known.is_empty()) {
@@ -263,23 +276,23 @@ enum Wrong {
 
 fn check(path: &[String], value: &Value) -> Result<(), Wrong> {
     let bad = |message: String| Wrong::Value(message);
-    match keys::place(path) {
-        keys::Place::Unknown => {
-            let depth = (1..path.len()).rev().find(|&n| matches!(keys::place(&path[..n]), keys::Place::Table));
+    match lookup::place(path) {
+        Place::Unknown => {
+            let depth = (1..path.len()).rev().find(|&n| matches!(lookup::place(&path[..n]), Place::Table));
             Err(Wrong::Unknown { depth: depth.unwrap_or(0) })
         }
-        keys::Place::Below(key) => {
+        Place::Below(key) => {
             let below = key.path.split('.').count();
             Err(bad(format!("is below `{}`, which takes a value and no table", path[..below].join("."))))
         }
-        keys::Place::Table => {
+        Place::Table => {
             names(path).map_err(bad)?;
             value.is_table().then_some(()).ok_or_else(|| bad(values::not_a_table(value)))
         }
-        keys::Place::Leaf(key) => {
+        Place::Leaf(key) => {
             names(path).map_err(bad)?;
             key.kind.check(value).map_err(bad)?;
-            if let (keys::Kind::EnvValue, Some(text)) = (key.kind, value.as_str()) {
+            if let (Kind::EnvValue, Some(text)) = (key.kind, value.as_str()) {
                 secrets::check(text).map_err(bad)?;
             }
             Ok(())

@@ -1,12 +1,17 @@
 //! The configuration as a whole: real files in scratch directories, an environment of its own.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, time::Duration};
 
 use super::{
-    keys::{KEYS, Place, place},
+    declare::UntilTrusted,
+    keys::keys,
+    kind::Kind,
+    lookup::{Place, place},
     *,
 };
-use oodatcaa_core::{Status, Workflow};
+use oodatcaa_core::{Class, Status, Workflow};
+
+mod reference;
 
 struct Scene {
     directory: tempfile::TempDir,
@@ -86,7 +91,8 @@ fn nothing_set_is_the_built_in_configuration() {
         loaded.config.fleet,
         Fleet {
             interval: Duration::from_secs(60),
-            drain: Duration::from_secs(20),
+            agent: None,
+            shutdown_timeout: Duration::from_secs(20),
             grace: Duration::from_secs(5),
             lock_wait: Duration::from_secs(10)
         }
@@ -95,39 +101,62 @@ fn nothing_set_is_the_built_in_configuration() {
     assert_eq!(loaded.config.agents["sim"].kind, AgentKind::Sim);
     let builder = &loaded.config.roles[&Role::BUILDER];
     assert_eq!((builder.agent.as_deref(), builder.timeout), (None, Duration::from_secs(3600)));
-    assert_eq!((builder.silence, builder.output), (Duration::from_secs(600), 64 << 20));
+    assert_eq!((builder.idle_timeout, builder.output), (Duration::from_secs(600), 64 << 20));
     assert!(matches!(loaded.agent(&Role::BUILDER), Err(ConfigError::NoAgent { .. })), "never sim by default");
 }
 
 #[test]
-fn every_key_is_documented_in_the_commented_default() {
+fn every_key_is_in_the_commented_default_below_a_comment() {
     let text = Config::commented_default();
-    for key in KEYS {
-        let section = match key.path.split('.').next() {
-            Some("roles") => "[roles.planner]".to_owned(),
-            Some("budget") => "[budget.attempt]".to_owned(),
-            Some("agents") => "# [agents.mine]".to_owned(),
-            // Its form is told elsewhere.
-            Some("adapters") => continue,
-            Some("gates") => "# [gates.test]".to_owned(),
-            Some(section) => format!("[{section}]"),
-            None => unreachable!("a path is never empty"),
-        };
-        let body = text.split_once(&format!("{section}\n")).expect(&section).1;
-        let name = key.path.split('.').rfind(|part| *part != "*").expect("a name");
-        let at = body.lines().position(|line| line.trim_start_matches("# ").starts_with(&format!("{name} = ")));
-        let at = at.unwrap_or_else(|| panic!("{} is not in {section}", key.path));
-        assert!(body.lines().nth(at - 1).expect("a line before").starts_with('#'), "{} has no comment", key.path);
+    let lines: Vec<&str> = text.lines().collect();
+    for key in keys().filter(|key| !key.path.starts_with("adapters.")) {
+        let name = key.path.trim_end_matches(".*").rsplit('.').next().expect("a name");
+        let end = format!("{name} = ");
+        let is_it =
+            |line: &str| line.trim_start_matches("# ").rsplit('.').next().is_some_and(|line| line.starts_with(&end));
+        assert!(
+            lines.windows(2).any(|pair| pair[0].starts_with('#') && is_it(pair[1])),
+            "{} is not there, or has no comment",
+            key.path
+        );
     }
+    let fleet = text.split_once("\n[fleet]\n").expect("a table").1;
+    assert!(
+        fleet.starts_with("# The agent of every role that names none of its own: a name from `[agents.*]`."),
+        "{fleet}"
+    );
+}
+
+#[test]
+fn a_key_that_was_renamed_is_understood_by_its_old_name_and_told_once() {
+    let place =
+        Scene::new().user("[fleet]\ndrain = 7\n[roles.builder]\nsilence = \"3m\"\n").var("OODATCAA_TRUST_PROJECT", "1");
+    let loaded = place.load().expect("loads");
+    assert_eq!(loaded.config.fleet.shutdown_timeout, Duration::from_secs(7));
+    assert_eq!(loaded.config.roles[&Role::BUILDER].idle_timeout, Duration::from_secs(180));
+    let hints: Vec<String> = loaded.hints.iter().map(|hint| place.short(hint)).collect();
+    assert_eq!((loaded.warnings.len(), hints.len()), (0, 2), "{hints:?}");
+    assert_eq!(hints[0], "~/home/.config/oodatcaa/config.toml:2: `fleet.drain` is now called `fleet.shutdown_timeout`");
+    assert!(origin(&loaded, "roles.builder.idle_timeout").ends_with("config.toml:4"));
+
+    // A later layer wins by either name; in one file the new name counts.
+    let place = place.project("[fleet]\ndrain = 8\n").local("[fleet]\nshutdown_timeout = 9\ndrain = 10\n");
+    let loaded = place.load().expect("loads");
+    assert_eq!(loaded.config.fleet.shutdown_timeout, Duration::from_secs(9));
+    assert!(loaded.hints[3].contains("which stands there as well and counts"), "{:?}", loaded.hints);
+    let place = place.var("OODATCAA_DRAIN", "11s");
+    assert_eq!(place.load().expect("loads").config.fleet.shutdown_timeout, Duration::from_secs(11));
+    let place = place.var("OODATCAA_SHUTDOWN_TIMEOUT", "12s");
+    assert_eq!(place.load().expect("loads").config.fleet.shutdown_timeout, Duration::from_secs(12));
 }
 
 #[test]
 fn the_commented_default_is_a_template_with_its_examples_uncommented() {
     let text = Config::commented_default();
     let (head, examples) = text.split_once("# An agent of your own").expect("examples");
-    let examples: Vec<&str> = examples.lines().skip(1).map(|line| line.trim_start_matches("# ")).collect();
-    let examples: Vec<&str> =
-        examples.into_iter().filter(|line| line.starts_with('[') || line.contains(" = ")).collect();
+    let is_toml =
+        |line: &&str| line.starts_with('[') || line.split_once(" = ").is_some_and(|(key, _)| !key.contains([' ', '`']));
+    let examples: Vec<&str> = examples.lines().filter_map(|line| line.strip_prefix("# ")).filter(is_toml).collect();
     let place = Scene::new().user(&format!("{head}{}\n", examples.join("\n")));
     let loaded = place.load().expect("loads");
     assert_eq!(loaded.warnings, Vec::<String>::new());
@@ -136,22 +165,10 @@ fn the_commented_default_is_a_template_with_its_examples_uncommented() {
 }
 
 #[test]
-fn the_published_schema_is_the_table_of_keys() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schema/config.schema.json");
-    let mut now = serde_json::to_string_pretty(&schema()).expect("JSON");
-    now.push('\n');
-    if std::env::var_os("UPDATE_SCHEMA").is_some() {
-        fs::write(&path, &now).expect("written");
-    }
-    let published = fs::read_to_string(&path).unwrap_or_default();
-    assert!(published == now, "schema/config.schema.json is old; write it again: UPDATE_SCHEMA=1 cargo test schema");
-}
-
-#[test]
 fn every_layer_overrides_the_one_before_it_key_by_key() {
     let text = |n: u32| format!("[fleet]\ninterval = \"{n}s\"\n");
     let place = Scene::new()
-        .user(&format!("{}drain = 1\ngrace = 1\nlock_wait = 1\n[retry]\nattempts = 9\n", text(1)))
+        .user(&format!("{}shutdown_timeout = 1\ngrace = 1\nlock_wait = 1\n[retry]\nattempts = 9\n", text(1)))
         .var("OODATCAA_TRUST_PROJECT", "1")
         .project(&format!("{}grace = 2\nlock_wait = 2\n", text(2)))
         .local(&format!("{}lock_wait = 3\n", text(3)))
@@ -160,12 +177,12 @@ fn every_layer_overrides_the_one_before_it_key_by_key() {
         .var("OODATCAA_TASK_ID", "P1");
     let loaded = place.load().expect("loads");
     let fleet = &loaded.config.fleet;
-    let seconds = [fleet.interval, fleet.lock_wait, fleet.grace, fleet.drain].map(|time| time.as_secs());
+    let seconds = [fleet.interval, fleet.lock_wait, fleet.grace, fleet.shutdown_timeout].map(|time| time.as_secs());
     assert_eq!((seconds, loaded.config.retry.attempts), ([4, 3, 2, 1], 7));
     assert_eq!(origin(&loaded, "fleet.interval"), "env OODATCAA_INTERVAL");
     assert!(origin(&loaded, "fleet.lock_wait").ends_with("/.oodatcaa/config.local.toml:3"));
     assert!(origin(&loaded, "fleet.grace").ends_with("/.oodatcaa/config.toml:3"));
-    assert!(origin(&loaded, "fleet.drain").ends_with("/oodatcaa/config.toml:3"));
+    assert!(origin(&loaded, "fleet.shutdown_timeout").ends_with("/oodatcaa/config.toml:3"));
     assert_eq!(origin(&loaded, "retry.backoff"), "default");
 
     let loaded = place.load_with(&Overrides::default().with("fleet.interval", "500ms", "--interval")).expect("loads");
@@ -190,10 +207,10 @@ fn an_unknown_key_is_a_fault_with_its_place_and_the_nearest_name() {
 
 #[test]
 fn no_table_of_the_configuration_takes_a_key_that_nobody_reads() {
-    for key in KEYS.iter().filter(|key| key.kind != keys::Kind::Any) {
+    for key in keys().filter(|key| key.kind != Kind::Any) {
         let table = key.path.rsplit_once('.').expect("a table").0.replace('*', "name");
         // Names of the user's own stand here.
-        if KEYS.iter().any(|other| other.path == format!("{}.*", key.path.rsplit_once('.').expect("a table").0)) {
+        if keys().any(|other| other.path == format!("{}.*", key.path.rsplit_once('.').expect("a table").0)) {
             continue;
         }
         let path: Vec<String> = table.split('.').chain(["nonsense"]).map(Into::into).collect();
@@ -205,11 +222,11 @@ fn no_table_of_the_configuration_takes_a_key_that_nobody_reads() {
 
 #[test]
 fn every_wrong_value_is_told_with_file_line_key_and_what_was_expected() {
-    let text = "[fleet]\ninterval = 0\ndrain = \"soon\"\ngrace = { x = 1 }\n[retry]\nattempts = 2.5\n[roles]\nbuilder = 3\n[roles.qa]\ntakes = \"ready\"\n";
+    let text = "[fleet]\ninterval = 0\nshutdown_timeout = \"soon\"\ngrace = { x = 1 }\n[retry]\nattempts = 2.5\n[roles]\nbuilder = 3\n[roles.qa]\ntakes = \"ready\"\n";
     let faults = Scene::new().project(text).var("OODATCAA_TRUST_PROJECT", "1").faults();
     let expected = [
         ".oodatcaa/config.toml:2:1: `fleet.interval` is 0s; at least 100ms is needed",
-        ".oodatcaa/config.toml:3:1: `fleet.drain` is wrong: `soon` is not a duration; write e.g. `45s`, `90m`, `1h30m` or a number of seconds",
+        ".oodatcaa/config.toml:3:1: `fleet.shutdown_timeout` is wrong: `soon` is not a duration; write e.g. `45s`, `90m`, `1h30m` or a number of seconds",
         ".oodatcaa/config.toml:4:11: `fleet.grace.x` is below `fleet.grace`, which takes a value and no table",
         ".oodatcaa/config.toml:6:1: `retry.attempts` is 2.5; expected a whole number",
         ".oodatcaa/config.toml:8:1: `roles.builder` is 3; expected a table",
@@ -390,8 +407,7 @@ fn a_configuration_as_large_as_may_be_takes_no_more_than_its_size() {
 }
 
 /// What an untrusted project may say of a key that the user has set to the middle one of three values.
-fn sample(kind: keys::Kind) -> [&'static str; 3] {
-    use keys::Kind;
+fn sample(kind: Kind) -> [&'static str; 3] {
     match kind {
         Kind::Duration(_) => ["\"1s\"", "\"2s\"", "\"3s\""],
         Kind::Count(_) | Kind::Money => ["1", "2", "3"],
@@ -403,7 +419,7 @@ fn sample(kind: keys::Kind) -> [&'static str; 3] {
 
 #[test]
 fn every_key_decides_what_a_project_may_do_with_it_before_it_is_trusted_and_nothing_loosens() {
-    for key in KEYS {
+    for key in keys() {
         let path: Vec<String> = key.path.replace('*', "name").split('.').map(Into::into).collect();
         let flat = |value: &str| {
             let value = value.parse::<toml::Table>().ok().and_then(|t| t.get("v").cloned()).expect("TOML");
@@ -417,7 +433,7 @@ fn every_key_decides_what_a_project_may_do_with_it_before_it_is_trusted_and_noth
         let [tight, middle, loose] = sample(key.kind);
         let kept = |value: &str| format!("v = {value}").parse::<toml::Table>().expect("TOML")["v"].to_string();
         match key.untrusted {
-            keys::UntilTrusted::Ignored => assert_eq!(lay(middle, tight), (kept(middle), 1), "{}", key.path),
+            UntilTrusted::Ignored => assert_eq!(lay(middle, tight), (kept(middle), 1), "{}", key.path),
             _ => {
                 assert_eq!(lay(middle, tight), (kept(tight), 0), "{} may be tightened", key.path);
                 if loose != middle {
@@ -426,13 +442,13 @@ fn every_key_decides_what_a_project_may_do_with_it_before_it_is_trusted_and_noth
                 assert_eq!(lay(tight, middle), (kept(tight), 1), "{} is not loosened", key.path);
             }
         }
-        if key.untrusted == keys::UntilTrusted::Limit {
+        if key.untrusted == UntilTrusted::Limit {
             assert_eq!(lay(middle, "0"), (kept(middle), 1), "{}: no limit is looser than any", key.path);
             assert_eq!(lay("0", middle), (kept(middle), 0), "{}: a limit is tighter than none", key.path);
         }
         let loosens = ["agent", "argv", "env", "set", "push", "root", "copy", "setup", "prompt", "takes", "done"];
         if loosens.iter().any(|word| key.path.split('.').any(|part| part == *word)) {
-            assert_eq!(key.untrusted, keys::UntilTrusted::Ignored, "{}", key.path);
+            assert_eq!(key.untrusted, UntilTrusted::Ignored, "{}", key.path);
         }
     }
 }
@@ -461,7 +477,7 @@ fn files_that_are_no_configuration_are_refused_by_name() {
 
 #[test]
 fn every_key_of_the_table_is_found_by_its_own_path() {
-    for key in KEYS {
+    for key in keys() {
         let path: Vec<String> = key.path.replace('*', "name").split('.').map(Into::into).collect();
         assert!(matches!(place(&path), Place::Leaf(found) if found.path == key.path), "{}", key.path);
     }
@@ -500,4 +516,52 @@ fn an_agents_accounts_are_agents_of_their_own_and_a_role_that_names_it_gets_all_
     assert!(wrong.len() == 1 && wrong[0].contains("names the agent `c@other`"), "{wrong:?}");
     let wrong = Scene::new().user("[roles.builder]\non_retry.agent = \"stron\"").faults();
     assert!(wrong[0].contains("names the agent `stron`"), "{wrong:?}");
+}
+
+/// The key of CONTRIBUTING, declared as it says there.
+mod made_up {
+    #![expect(unreachable_pub, reason = "the declaration makes it public")]
+
+    use crate::{
+        build::Values,
+        declare::{Key, Section, UntilTrusted, name, section},
+        kind::Kind,
+        layers::built_in,
+    };
+
+    section! {
+        /// What is made up.
+        pub struct Bell = "bell" {
+            /// How often a finished task rings; 0 for never.
+            rings: u32, Count(0), Limit = 3;
+        }
+    }
+}
+
+#[test]
+fn the_steps_of_contributing_make_a_key_with_all_that_belongs_to_it() {
+    let text = include_str!("../../../CONTRIBUTING.md");
+    let (_, steps) = text.split_once("## To add a key of the configuration").expect("the steps");
+    let declared: Vec<&str> = steps.lines().map(str::trim).filter(|line| line.contains("rings")).take(2).collect();
+    assert_eq!(declared, ["/// How often a finished task rings; 0 for never.", "rings: u32, Count(0), Limit = 3;"]);
+    assert!(steps.contains("UPDATE=1 cargo test -p oodatcaa-config"));
+
+    let sections = [made_up::Bell::SECTION];
+    let text = describe::template_of(&sections);
+    assert!(
+        text.ends_with("# What is made up.\n[bell]\n# How often a finished task rings; 0 for never.\nrings = 3\n"),
+        "{text}"
+    );
+    let schema: serde_json::Value = serde_json::from_str(&describe::schema_of(&sections)).expect("JSON");
+    assert_eq!(
+        schema["properties"]["bell"]["properties"]["rings"]["description"],
+        "How often a finished task rings; 0 for never."
+    );
+    let key = sections[0].keys[0];
+    assert_eq!(
+        (key.untrusted, key.kind, key.default_value()),
+        (UntilTrusted::Limit, Kind::Count(0), Some(Value::Integer(3)))
+    );
+    let set = layers::Flat::from([(vec!["bell".into(), "rings".into()], (Value::Integer(7), Origin::Default))]);
+    assert_eq!(made_up::Bell::read(&build::Values(&set), &["bell"]).rings, 7);
 }

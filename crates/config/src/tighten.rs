@@ -1,14 +1,15 @@
 //! What counts of a project that the user has not trusted: only what makes something tighter.
 //!
-//! The table of keys says for each key what that is. Everything else is held back until the user has looked at
+//! The declaration of each key says what that is. Everything else is held back until the user has looked at
 //! it, so a clone never chooses what runs, as what, with which words, or with less proof than the user asks for.
 
 use toml::Value;
 
 use super::{
     Origin,
-    keys::{self, Place, UntilTrusted},
+    declare::UntilTrusted,
     layers::Flat,
+    lookup::{self, Place},
 };
 
 /// A value that does not count until the project is trusted.
@@ -45,7 +46,7 @@ enum Counts {
 }
 
 fn tightened(under: &Flat, path: &[String], value: &Value) -> Counts {
-    let key = match keys::place(path) {
+    let key = match lookup::place(path) {
         Place::Leaf(key) => key,
         // An empty table: a name of its own, or nothing.
         _ if is_known(under, path) => return Counts::Same,
@@ -70,7 +71,7 @@ fn tightened(under: &Flat, path: &[String], value: &Value) -> Counts {
     if tighter { Counts::As(value.clone()) } else { Counts::Not }
 }
 
-/// Both lists. A list that leaves out an entry of the one below it would take it away once it is trusted.
+/// Accepts a list that holds the one below it. A list that leaves out an entry of the one below it would take it away once it is trusted.
 fn added(below: &Value, value: &Value) -> Counts {
     let (Some(old), Some(new)) = (below.as_array(), value.as_array()) else { return Counts::Not };
     if old.iter().any(|entry| !new.contains(entry)) {
@@ -79,7 +80,7 @@ fn added(below: &Value, value: &Value) -> Counts {
     Counts::As(value.clone())
 }
 
-/// Whether the user's own layers, or what ships, know the role, agent or gate that a path is about.
+/// Tells whether the user's own layers, or what ships, know the role, agent or gate that a path is about.
 fn is_known(under: &Flat, path: &[String]) -> bool {
     match path {
         [section, name, ..] if ["roles", "agents", "adapters", "gates"].contains(&section.as_str()) => {

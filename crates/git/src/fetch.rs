@@ -32,7 +32,7 @@ pub(super) fn base(
     repo: &Repository,
     attempt: (&TaskId, Token),
 ) -> Result<(), WorkspaceError> {
-    let Some(remote) = config.fetch.as_deref() else { return Ok(()) };
+    let Some(remote) = config.fetch_from.as_deref() else { return Ok(()) };
     // Where there is no branch that is said with the reason a moment later.
     let Ok(Some(branch)) = repo.base(config).map(|base| base.branch) else { return Ok(()) };
     let failed = |said: &str, away: bool| WorkspaceError::Fetch {

@@ -11,7 +11,7 @@ use crate::{
     gate::{self, Ran},
     run::Run,
 };
-use oodatcaa_config::GateConfig;
+use oodatcaa_config::{GateConfig, OnBase};
 use oodatcaa_core::{Outcome, text, text::chain};
 use oodatcaa_git::merge::{Base, MergeDirs};
 use oodatcaa_sys::files::{self, Durable};
@@ -45,7 +45,7 @@ pub(crate) fn ask(
     gate: &GateConfig,
     afresh: bool,
 ) -> Result<Verdict, Outcome> {
-    let Some(baseline) = baseline.filter(|_| gate.baseline) else { return Ok(Verdict::Unknown) };
+    let Some(baseline) = baseline.filter(|_| gate.baseline == OnBase::Check) else { return Ok(Verdict::Unknown) };
     let key = key(&baseline.commit, gate);
     if !afresh && is_remembered(run, &key) {
         return Ok(Verdict::Green);

@@ -40,7 +40,7 @@ impl Running {
         let (wall, time_left) = wall(run, role.timeout);
         let limits = Limits {
             wall,
-            silence: Some(role.silence).filter(|limit| !limit.is_zero()),
+            silence: Some(role.idle_timeout).filter(|limit| !limit.is_zero()),
             output: role.output,
             grace: agent.grace().unwrap_or(run.shared.setup.config.fleet.grace),
             memory: role.memory,

@@ -285,7 +285,7 @@ impl Worker {
         if let Some(stopping) = &mut self.stopping {
             if !stopping.forced && Instant::now() >= stopping.deadline {
                 stopping.forced = true;
-                log::info!("the drain time is over, stopping {}", text::many(self.running.len(), "attempt"));
+                log::info!("the shutdown timeout is over, stopping {}", text::many(self.running.len(), "attempt"));
                 self.tell_all(Stop::Gently);
             }
             return;
@@ -296,7 +296,7 @@ impl Worker {
     /// Takes one more signal to stop; `true` means leave at once (contract section 7).
     fn stop(&mut self) -> bool {
         let shared = Arc::clone(&self.shared);
-        let drain = shared.setup.config.fleet.drain;
+        let drain = shared.setup.config.fleet.shutdown_timeout;
         match &mut self.stopping {
             None => {
                 self.stopping = Some(Stopping { signals: 1, deadline: Instant::now() + drain, forced: false });

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::atomic::AtomicBool};
 
 use super::{DoctorContext, check::Checks};
 use crate::cli::gate;
-use oodatcaa_config::{GateConfig, Loaded, WorkspaceMode};
+use oodatcaa_config::{GateConfig, Loaded, OnBase, WorkspaceMode};
 use oodatcaa_core::{Role, text};
 use oodatcaa_git::{merge::Base, mode_for};
 
@@ -31,7 +31,7 @@ pub(super) fn check(checks: &mut Checks, context: &DoctorContext<'_>, loaded: &L
 /// Runs a gate on the commit that work begins with.
 fn tried(checks: &mut Checks, context: &DoctorContext<'_>, loaded: &Loaded, name: &str, gate: &GateConfig) {
     let run = format!("agentctl config show --origin gates.{name}");
-    if !gate.baseline {
+    if gate.baseline == OnBase::Skip {
         return checks.good("gate", format!("gate `{name}` is meant to be red before the work"));
     }
     let config = &loaded.config.workspace;

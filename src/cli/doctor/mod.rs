@@ -65,7 +65,8 @@ impl<'a> DoctorContext<'a> {
             Ok(store) => Some(store.read()),
             Err(_) => FileStore::open(layout, None, options).ok().map(|store| store.read()),
         };
-        let stop_after = loaded.as_ref().map(|l| l.config.fleet.drain + l.config.fleet.grace).unwrap_or_default();
+        let stop_after =
+            loaded.as_ref().map(|l| l.config.fleet.shutdown_timeout + l.config.fleet.grace).unwrap_or_default();
         let roles: Vec<_> = workflow(&loaded).rules().iter().map(|rule| rule.role.clone()).collect();
         let fleet = Fleet::new(layout, host.clone(), roles, stop_after);
         Self { layout, world, loaded, store, reading, fleet, host, tries_gates: false }

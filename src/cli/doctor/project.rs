@@ -185,6 +185,9 @@ fn configuration(checks: &mut Checks, context: &DoctorContext<'_>) {
         Trust::Trusted => checks.good("trust", "the project's configuration and prompts are trusted"),
         Trust::NothingToTrust => checks.good("config", "the configuration loads; the project's files choose nothing"),
     }
+    for hint in &loaded.hints {
+        checks.good("config", hint.as_str());
+    }
     // The warning about trust has been told above, with its own command.
     for warning in loaded.warnings.iter().filter(|warning| !warning.contains("agentctl config trust")) {
         checks.warn(

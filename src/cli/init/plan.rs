@@ -140,7 +140,7 @@ pub fn plan(world: &World, layout: &Layout, found: &Found, wish: &Wish<'_>) -> R
         }
         let schema = layout.mark().join("config.schema.json");
         if schema.symlink_metadata().is_err() {
-            plan.file(layout, schema, "what editors know of config.toml".into(), config::SCHEMA.into());
+            plan.file(layout, schema, "what editors know of config.toml".into(), config::schema());
         }
     } else if let Some(name) = wish.agent {
         describe(name, &before.config, &mut plan)?;

@@ -103,7 +103,7 @@ fn a_project_is_set_up_and_its_own_commands_are_trusted() {
     let text = fs::read_to_string(scene.layout().config()).expect("there");
     let schema = text.lines().next().and_then(|line| line.strip_prefix("#:schema ./")).expect("the first line");
     let schema = fs::read_to_string(scene.layout().mark().join(schema)).expect("what it names is there");
-    assert_eq!(schema, oodatcaa_config::SCHEMA);
+    assert_eq!(schema, oodatcaa_config::schema());
     assert!(
         Config::commented_default().starts_with(text.lines().next().expect("a line")),
         "it may be put in its place"

@@ -54,7 +54,7 @@ impl Shop {
             agent(*program, path, &endpoint.url(), set)
         });
         let config = format!(
-            "workspace.mode = \"worktree\"\nworkspace.root = \"{}\"\nfleet.agent = \"{}\"\nfleet.grace = \"500ms\"\nfleet.drain = \"1s\"\n\
+            "workspace.mode = \"worktree\"\nworkspace.root = \"{}\"\nfleet.agent = \"{}\"\nfleet.grace = \"500ms\"\nfleet.shutdown_timeout = \"1s\"\n\
              retry.backoff = \"100ms\"\n{more}\n{}",
             trees.path().display(),
             programs[0].name(),

@@ -97,7 +97,7 @@ impl Project {
     pub(crate) fn config(&self, more: &str) -> &Self {
         let script = self.path("agent.sh");
         let base = format!(
-            "fleet.agent = \"script\"\nfleet.grace = \"500ms\"\nfleet.drain = \"1s\"\nretry.backoff = \"50ms\"\nretry.pause_after = 0\n\
+            "fleet.agent = \"script\"\nfleet.grace = \"500ms\"\nfleet.shutdown_timeout = \"1s\"\nretry.backoff = \"50ms\"\nretry.pause_after = 0\n\
              [agents.script]\nkind = \"command\"\nargv = [\"{}\"]\n{more}\n",
             script.display()
         );

@@ -56,7 +56,7 @@ fn what_we_did_to_it_comes_first() {
         (StopCause::Asked, Class::Interrupted, "stopped by us after 1m5s"),
         (StopCause::WorkerGone, Class::Interrupted, "its worker died"),
         (StopCause::Wall, Class::Timeout, "limit `timeout`"),
-        (StopCause::Silence, Class::Silent, "limit `silence`"),
+        (StopCause::Silence, Class::Silent, "`idle_timeout`"),
         (StopCause::Output, Class::AgentFailed, "limit `output` of its role (7 bytes to stdout"),
         (StopCause::Memory, Class::AgentFailed, "more memory than the limit `memory` of its role"),
     ] {

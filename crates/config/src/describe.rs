@@ -1,0 +1,176 @@
+//! What is made of the declared keys for people and their editors: the JSON schema and the commented template.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value as Json, json};
+
+use super::{
+    declare::{Key, Section},
+    keys::SECTIONS,
+};
+use oodatcaa_core::{RoleRule, Status, Workflow, text};
+
+/// Returns the JSON schema of a configuration file.
+pub fn schema() -> String {
+    schema_of(SECTIONS)
+}
+
+pub(crate) fn schema_of(sections: &[Section]) -> String {
+    let mut root = json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "$id": "config.schema.json",
+        "title": "oodatcaa configuration",
+        "type": "object",
+        "properties": {}
+    });
+    for key in sections.iter().flat_map(|section| section.keys) {
+        let mut leaf = key.kind.schema();
+        leaf["description"] = json!(key.sentence());
+        if let Some(old) = key.old_path() {
+            let mut leaf = leaf.clone();
+            leaf["description"] = json!(format!("The old name of `{}`.", key.path));
+            *at(&mut root, &old) = leaf;
+        }
+        *at(&mut root, key.path) = leaf;
+    }
+    close(&mut root);
+    format!("{root:#}\n")
+}
+
+/// Returns the schema at a path, made where there is none.
+fn at<'a>(root: &'a mut Json, path: &str) -> &'a mut Json {
+    path.split('.').fold(root, |at, part| {
+        let table = at.as_object_mut().expect("built as objects");
+        table.entry("type").or_insert_with(|| json!("object"));
+        if part == "*" {
+            return table.entry("additionalProperties").or_insert_with(|| json!({}));
+        }
+        let all = table.entry("properties").or_insert_with(|| json!({}));
+        all.as_object_mut().expect("built as objects").entry(part).or_insert_with(|| json!({}))
+    })
+}
+
+/// Lets every table hold only what is known.
+fn close(schema: &mut Json) {
+    let Some(table) = schema.as_object_mut() else { return };
+    if let Some(Json::Object(below)) = table.get_mut("properties") {
+        below.values_mut().for_each(close);
+    }
+    if let Some(below) = table.get_mut("additionalProperties") {
+        close(below);
+    }
+    if table.contains_key("properties") {
+        table.entry("additionalProperties").or_insert_with(|| false.into());
+    }
+}
+
+const HEAD: &str = r#"#:schema ./config.schema.json
+#
+# The built-in configuration. Every key is here: those without a leading `#` with the value that
+# they have when nobody sets them, the others as examples.
+#
+# Layers, later ones win, key by key:
+#   1. this text
+#   2. $XDG_CONFIG_HOME/oodatcaa/config.toml     yours, for all projects (~/.config/oodatcaa/config.toml)
+#   3. .oodatcaa/config.toml                     the project's, shared
+#   4. .oodatcaa/config.local.toml               this checkout's, ignored by git
+#   5. environment                               see below
+#   6. flags                                     e.g. agent-daemon --interval 5
+# `agentctl config show --origin` tells for every value where it comes from.
+#
+# Files 3 and 4, .oodatcaa/adapters/ and .oodatcaa/prompts/ come with a clone. Until you have looked at them
+# (`agentctl config trust`) they only count where they make something tighter: a smaller limit, a further gate,
+# `approval = true`. Trust holds until one of them changes. OODATCAA_TRUST_PROJECT=1 trusts for one process (CI).
+#
+# Environment: every key of [fleet] and [retry] is OODATCAA_ and its name in capitals, e.g. OODATCAA_AGENT=claude,
+# OODATCAA_INTERVAL=5s, OODATCAA_ATTEMPTS=5.
+#
+# Durations are text such as "45s", "90m", "1h30m", "500ms", or a number of seconds.
+"#;
+
+/// Returns the built-in configuration with a comment for every key; also a template.
+pub(crate) fn template() -> String {
+    template_of(SECTIONS)
+}
+
+pub(crate) fn template_of(sections: &[Section]) -> String {
+    let mut out = String::from(HEAD);
+    let mut open = String::new();
+    for section in sections {
+        // A table below a name is shown for one name; those of the user's own making are examples.
+        let (table, mark) = match section.path {
+            "budget.*" => ("budget.attempt", ""),
+            "roles.*" => ("roles.planner", ""),
+            "agents.*" => ("agents.mine", "# "),
+            "adapters.*" => ("adapters.mine", "# "),
+            "gates.*" => ("gates.test", "# "),
+            plain => (plain, ""),
+        };
+        if open != table {
+            if open.starts_with("roles.") {
+                out.push_str(&other_roles());
+            }
+            out.push('\n');
+            comment(&mut out, "", section.about);
+            let _ = writeln!(out, "{mark}[{table}]");
+            open = table.into();
+        }
+        for key in section.keys {
+            entry(&mut out, mark, section, key);
+        }
+    }
+    out
+}
+
+fn comment(out: &mut String, mark: &str, lines: &[&str]) {
+    for line in lines {
+        let _ = writeln!(out, "{mark}#{line}");
+    }
+}
+
+fn entry(out: &mut String, mark: &str, section: &Section, key: &Key) {
+    comment(out, mark, key.doc);
+    let name = key.path.strip_prefix(section.path).unwrap_or(key.path).trim_start_matches('.');
+    let name = match (name, name.strip_suffix(".*")) {
+        // What a description of an adapter may hold is not known here.
+        ("*", _) => "extends",
+        (_, Some(table)) => &table.replace('*', "work"),
+        (name, None) => name,
+    };
+    let planner = Workflow::shipped().rules().first().map(role).filter(|_| section.path == "roles.*");
+    let own = planner.and_then(|all| all.into_iter().find(|(own, _)| *own == name));
+    let value = own.as_ref().map(|(_, value)| value.as_str()).or(key.example).or(key.default).unwrap_or("\"\"");
+    let _ = writeln!(out, "{mark}{name} = {value}");
+}
+
+/// Returns what a shipped role says of itself, as TOML.
+pub(crate) fn role(rule: &RoleRule) -> Vec<(&'static str, String)> {
+    let shipped = match rule.role.as_str() {
+        "builder" => Some(("change", "true".to_owned())),
+        "tester" => Some(("criteria", "true".to_owned())),
+        _ => None,
+    };
+    let ttl = text::duration(rule.ttl);
+    let words = [
+        ("takes", Some(rule.takes.as_str())),
+        ("works", Some(rule.works.as_str())),
+        ("done", Some(rule.done.as_str())),
+        ("done_with_children", rule.done_with_children.as_ref().map(Status::as_str)),
+        ("failed", Some(rule.failed.as_str())),
+        ("replan", rule.replan.as_ref().map(Status::as_str)),
+        ("ttl", Some(&*ttl)),
+    ];
+    words.into_iter().filter_map(|(name, word)| Some((name, format!("\"{}\"", word?)))).chain(shipped).collect()
+}
+
+/// Returns the tables of the shipped roles but the first, and the simulated agent.
+fn other_roles() -> String {
+    let mut out = String::new();
+    for rule in &Workflow::shipped().rules()[1..] {
+        let _ = writeln!(out, "\n[roles.{}]", rule.role);
+        for (name, value) in role(rule) {
+            let _ = writeln!(out, "{name} = {value}");
+        }
+    }
+    out + "\n# The simulated agent: edits files by a script, calls no model. Only where it is named.\n[agents.sim]\nkind = \"sim\"\n"
+}
