@@ -103,6 +103,10 @@ install-services: ## Install the workers as systemd units of this user (PROJECT=
 uninstall-services: ## Stop, disable and remove those units (PROJECT=DIR)
 	@systemd/uninstall-services.sh '$(PROJECT)'
 
+.PHONY: schema
+schema: ## Write schema/cli.schema.json, what --json prints, from the types that print it
+	UPDATE=1 $(CARGO) test --locked --features failpoints --test it cli::schema::the_published_schema
+
 .PHONY: clean
 clean: ## Remove what was built
 	$(CARGO) clean

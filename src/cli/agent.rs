@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     context::Context,
@@ -21,7 +21,10 @@ use oodatcaa_agent::{
 };
 use oodatcaa_config::{AgentConfig, AgentKind};
 use oodatcaa_fleet::Host;
-use oodatcaa_ops::{ErrorKind, Failure, exit};
+use oodatcaa_ops::{
+    ErrorKind, Failure, exit,
+    view::{AdapterView, AgentView, CaseView},
+};
 use oodatcaa_sys::files;
 
 /// Verbs of `agent`.
@@ -67,8 +70,8 @@ pub fn run(ctx: &Context, verb: &Verb) -> Done {
 fn everyone(ctx: &Context) -> Result<BTreeMap<String, (AgentConfig, bool)>, Failure> {
     let mut all: BTreeMap<String, (AgentConfig, bool)> = BTreeMap::new();
     let mut own = BTreeMap::new();
-    if ctx.find_layout()?.is_some() {
-        let config = &ctx.loaded()?.config;
+    if ctx.project.find_layout()?.is_some() {
+        let config = &ctx.project.loaded()?.config;
         own = config.adapters.clone();
         all.extend(config.agents.iter().map(|(name, agent)| (name.clone(), (agent.clone(), true))));
     }
@@ -170,7 +173,7 @@ fn list(ctx: &Context, args: &ListArgs) -> Done {
         asked.into_iter().filter_map(|row| row.join().ok()).collect()
     });
     if ctx.ui.json() {
-        ctx.ui.value(&Value::Array(rows.iter().map(value).collect()));
+        ctx.ui.value(&rows.iter().map(view).collect::<Vec<_>>());
         return Ok(0);
     }
     let mut table = Table::new([
@@ -220,24 +223,19 @@ fn items(row: &Row) -> Vec<Item> {
     ]
 }
 
-fn value(row: &Row) -> Value {
-    let login = match &row.login {
-        None | Some(Login::Unknown) => Value::Null,
-        Some(login) => json!(login.is_good()),
-    };
-    json!({
-        "schema": "oodatcaa/agent.v1",
-        "name": row.name,
-        "adapter": row.adapter,
-        "configured": row.configured,
-        "evidence": row.evidence,
-        "program": row.program,
-        "version": row.version,
-        "tested": row.fit.map(|fit| fit == Fit::Tested),
-        "signed_in": login,
-        "pool": row.pool,
-        "problem": row.problem,
-    })
+fn view(row: &Row) -> AgentView {
+    AgentView {
+        name: row.name.clone(),
+        adapter: row.adapter.clone(),
+        configured: row.configured,
+        evidence: row.evidence,
+        program: row.program.as_ref().map(|path| path.to_string_lossy().into_owned()),
+        version: row.version.clone(),
+        tested: row.fit.map(|fit| fit == Fit::Tested),
+        signed_in: row.login.as_ref().filter(|login| **login != Login::Unknown).map(Login::is_good),
+        pool: row.pool.clone(),
+        problem: row.problem.clone(),
+    }
 }
 
 fn show(ctx: &Context, name: &str) -> Done {
@@ -256,9 +254,11 @@ fn show(ctx: &Context, name: &str) -> Done {
     });
     let found = found.map_err(|bad| Failure::new(ErrorKind::ConfigInvalid, format!("cannot {bad}")))?;
     if ctx.ui.json() {
-        let mut object = serde_json::to_value(&found).unwrap_or_default();
-        object["schema"] = "oodatcaa/adapter.v1".into();
-        ctx.ui.value(&object);
+        let description = match serde_json::to_value(&found) {
+            Ok(Value::Object(description)) => description,
+            _ => Default::default(),
+        };
+        ctx.ui.value(&AdapterView { description });
         return Ok(0);
     }
     let text = toml::to_string_pretty(&found)
@@ -293,15 +293,12 @@ fn test(ctx: &Context, name: &str) -> Done {
         Verdict::NotTried => ("not tried", Tone::Faint),
     };
     if ctx.ui.json() {
-        let all = cases.iter().map(|case| {
-            json!({
-                "schema": "oodatcaa/case.v1",
-                "case": case.name,
-                "verdict": word(case.verdict).0,
-                "words": case.words,
-            })
-        });
-        ctx.ui.value(&Value::Array(all.collect()));
+        let view = |case: &conform::Case| CaseView {
+            case: case.name.into(),
+            verdict: word(case.verdict).0,
+            words: case.words.clone(),
+        };
+        ctx.ui.value(&cases.iter().map(view).collect::<Vec<_>>());
     } else {
         let mut table = Table::new([Column::new("CASE"), Column::new("VERDICT"), Column::flexible("WHAT WAS SEEN")]);
         for case in &cases {

@@ -1,13 +1,12 @@
 //! One change of the queue by a person: decided under the lock, or only looked at; told with its undo.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use super::{
-    context::{Context, task as find},
+    context::Context,
     fail::{Done, exit},
     filter::{Filter, check_names},
     lease,
-    sight::Sight,
     ui::Tone,
 };
 use oodatcaa_core::{
@@ -16,7 +15,7 @@ use oodatcaa_core::{
     manual::{self, Answer, Refusal},
     text::{many, one_line},
 };
-use oodatcaa_ops::{ErrorKind, Failure, refused};
+use oodatcaa_ops::{ErrorKind, Failure, ReadModel, find_task, refused, view::ChangeView};
 
 /// What every changing verb takes.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
@@ -41,7 +40,7 @@ pub fn decide(
     decide: impl FnMut(&Snapshot, &Workflow, &Actor) -> Answer,
 ) -> Result<Changed, Failure> {
     // Changing anything by roles that are not the project's would be wrong, so no stand-in here.
-    decide_by(ctx, dry, &ctx.loaded()?.config.workflow, decide)
+    decide_by(ctx, dry, &ctx.project.loaded()?.config.workflow, decide)
 }
 
 /// The same for what no table of roles decides, so that a broken configuration keeps nobody from it.
@@ -59,7 +58,7 @@ pub fn decide_by(
         return Ok(Changed { before, changes });
     }
     let mut seen: Option<(Snapshot, Answer)> = None;
-    ctx.store()?.transact(&mut |snapshot| {
+    ctx.project.store()?.transact(&mut |snapshot| {
         let answer = decide(snapshot, workflow, &actor);
         let changes = answer.clone().unwrap_or_default();
         seen = Some((snapshot.clone(), answer));
@@ -77,7 +76,7 @@ pub fn decide_on(
     id: &str,
     on: impl FnMut(&Snapshot, &Workflow, &TaskId, &Actor) -> Answer,
 ) -> Result<(TaskId, Changed), Failure> {
-    decide_on_by(ctx, dry, &ctx.loaded()?.config.workflow, id, on)
+    decide_on_by(ctx, dry, &ctx.project.loaded()?.config.workflow, id, on)
 }
 
 /// The same for what no table of roles decides ([`decide_by`]).
@@ -88,7 +87,7 @@ pub fn decide_on_by(
     id: &str,
     mut on: impl FnMut(&Snapshot, &Workflow, &TaskId, &Actor) -> Answer,
 ) -> Result<(TaskId, Changed), Failure> {
-    let id = find(&ctx.read()?.snapshot.queue, id)?.id.clone();
+    let id = find_task(&ctx.read()?.snapshot.queue, id)?.id.clone();
     let mut dead = false;
     let first = decide_by(ctx, dry, workflow, |snapshot, workflow, actor| {
         let answer = on(snapshot, workflow, &id, actor);
@@ -136,11 +135,11 @@ pub fn each(ctx: &Context, dry: Dry, verb: &str, words: &[String], mut on: impl 
 /// The ids of the tasks that pass a filter; those that have ended only where it speaks of them.
 fn passing(ctx: &Context, terms: &[&str]) -> Result<Vec<String>, Failure> {
     let reading = ctx.read()?;
-    let sight = Sight::new(&reading.snapshot, ctx.workflow());
+    let model = ReadModel::new(&reading.snapshot, ctx.workflow());
     let filter = Filter::parse(terms.iter().copied())?;
-    check_names(&sight, &filter)?;
-    let wanted = |task: &&Task| (filter.wants_finished() || !task.status.is_finished()) && filter.passes(&sight, task);
-    let found: Vec<String> = sight.in_order().into_iter().filter(wanted).map(|task| task.id.to_string()).collect();
+    check_names(&model, &filter)?;
+    let wanted = |task: &&Task| (filter.wants_finished() || !task.status.is_finished()) && filter.passes(&model, task);
+    let found: Vec<String> = model.in_order().into_iter().filter(wanted).map(|task| task.id.to_string()).collect();
     if found.is_empty() {
         return Err(Failure::new(ErrorKind::NotFound, format!("no task passes the filter {}", terms.join(" ")))
             .hint(format!("agentctl ls {}", terms.join(" "))));
@@ -157,19 +156,18 @@ pub fn tell(ctx: &Context, verb: &str, id: &TaskId, changed: &Changed, dry: Dry)
     let undo = was.zip(is).filter(|_| is_changed).and_then(|(was, is)| undo(workflow, was, is));
     let status = |task: Option<&Task>| task.map(|task| task.status.to_string());
     if ctx.ui.json() {
-        let sight = Sight::new(&after, workflow);
-        ctx.ui.value(&json!({
-            "schema": "oodatcaa/change.v1",
-            "id": id,
-            "verb": verb,
-            "from": status(was),
-            "to": status(is),
-            "changed": is_changed,
-            "dry_run": dry.dry_run,
-            "set": set(&changed.changes, id),
-            "undo": undo,
-            "task": is.map(|task| sight.task(task)),
-        }));
+        let model = ReadModel::new(&after, workflow);
+        ctx.ui.value(&ChangeView {
+            id: id.clone(),
+            verb: verb.into(),
+            from: was.map(|task| task.status.clone()),
+            to: is.map(|task| task.status.clone()),
+            changed: is_changed,
+            dry_run: dry.dry_run,
+            set: set(&changed.changes, id),
+            undo,
+            task: is.map(|task| model.task(task)),
+        });
         return Ok(0);
     }
     let (from, to) = (status(was).unwrap_or_default(), status(is).unwrap_or_default());
@@ -199,9 +197,9 @@ pub fn tell(ctx: &Context, verb: &str, id: &TaskId, changed: &Changed, dry: Dry)
     Ok(0)
 }
 
-fn set(changes: &ChangeSet, id: &TaskId) -> Value {
+fn set(changes: &ChangeSet, id: &TaskId) -> Map<String, Value> {
     let edits = changes.edits.iter().filter(|edit| edit.task == *id).flat_map(|edit| &edit.set);
-    Value::Object(edits.map(|(member, value)| (member.key().into(), value.clone())).collect())
+    edits.map(|(member, value)| (member.key().into(), value.clone())).collect()
 }
 
 fn members(changes: &ChangeSet, id: &TaskId) -> String {

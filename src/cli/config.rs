@@ -2,20 +2,21 @@
 
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
-
 use super::{
     context::Context,
     fail::Done,
-    talk::Talk,
+    talk::{Talk, json_of},
     ui::{Column, Item, Table, Tone},
 };
 use oodatcaa_agent::prompt;
-use oodatcaa_config::{Config, Loaded, NamedCommand, Origin, Overrides, Trust, World, trust};
+use oodatcaa_config::{Config, Loaded, NamedCommand, Origin, Overrides, Setting, Trust, World, trust};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Role, text::one_line};
 use oodatcaa_git::remotes;
-use oodatcaa_ops::{ErrorKind, Failure};
+use oodatcaa_ops::{
+    ErrorKind, Failure,
+    view::{ChosenView, CommandView, ConfigView, OriginView, SettingView, TrustView},
+};
 
 /// Look at the configuration, and trust it
 #[derive(Clone, Debug, clap::Args)]
@@ -63,12 +64,12 @@ pub fn run(ctx: &Context, args: &ConfigArgs) -> Done {
             Ok(0)
         }
         Verb::Show(args) => show(ctx, args),
-        Verb::Trust(args) => trust_in(&ctx.ui, &World::of_process(), ctx.layout()?, args),
+        Verb::Trust(args) => trust_in(&ctx.ui, &World::of_process(), ctx.project.layout()?, args),
     }
 }
 
 fn show(ctx: &Context, args: &ShowArgs) -> Done {
-    let loaded = Config::load(ctx.layout()?, &Overrides::default())?;
+    let loaded = Config::load(ctx.project.layout()?, &Overrides::default())?;
     for warning in &loaded.warnings {
         ctx.ui.warn(&one_line(warning));
     }
@@ -87,20 +88,17 @@ fn show(ctx: &Context, args: &ShowArgs) -> Done {
         return Err(Failure::new(ErrorKind::NotFound, message).hint("agentctl config show"));
     }
     if ctx.ui.json() {
-        let all = settings.iter().map(|setting| {
-            json!({
-                "key": setting.key,
-                "value": serde_json::to_value(&setting.value).unwrap_or_default(),
-                "origin": origin(&setting.origin),
-            })
+        let view = |setting: &&Setting| SettingView {
+            key: setting.key.clone(),
+            value: serde_json::to_value(&setting.value).unwrap_or_default(),
+            origin: origin(&setting.origin),
+        };
+        ctx.ui.value(&ConfigView {
+            trust: trust_word(loaded.trust),
+            settings: settings.iter().map(view).collect(),
+            warnings: loaded.warnings.clone(),
+            hints: loaded.hints.clone(),
         });
-        ctx.ui.value(&json!({
-            "schema": "oodatcaa/config.v1",
-            "trust": trust_word(loaded.trust),
-            "settings": all.collect::<Vec<_>>(),
-            "warnings": loaded.warnings,
-            "hints": loaded.hints,
-        }));
         return Ok(0);
     }
     let mut columns = vec![Column::new("KEY"), Column::flexible("VALUE")];
@@ -115,7 +113,7 @@ fn show(ctx: &Context, args: &ShowArgs) -> Done {
             Item::new(setting.value.to_string()),
         ];
         if args.origin {
-            row.push(Item::new(shown(&setting.origin, ctx.layout()?)).or_piped(setting.origin.to_string()));
+            row.push(Item::new(shown(&setting.origin, ctx.project.layout()?)).or_piped(setting.origin.to_string()));
         }
         table.row(row);
     }
@@ -134,14 +132,14 @@ fn shown(origin: &Origin, layout: &Layout) -> String {
     }
 }
 
-fn origin(origin: &Origin) -> Value {
+fn origin(origin: &Origin) -> OriginView {
     match origin {
-        Origin::Default => json!({"kind": "default"}),
+        Origin::Default => OriginView::Default,
         Origin::File { path, line, column } => {
-            json!({"kind": "file", "path": path, "line": line, "column": column})
+            OriginView::File { path: path.to_string_lossy().into_owned(), line: *line, column: *column }
         }
-        Origin::Env(name) => json!({"kind": "env", "name": name}),
-        Origin::Flag(name) => json!({"kind": "flag", "name": name}),
+        Origin::Env(name) => OriginView::Env { name: name.clone() },
+        Origin::Flag(name) => OriginView::Flag { name: name.clone() },
     }
 }
 
@@ -160,11 +158,14 @@ pub fn trust_in(talk: &dyn Talk, world: &World, layout: &Layout, args: &TrustArg
     if args.forget {
         let was = trust::forget_in(world, layout)?;
         if talk.json() {
-            talk.value(&json!({
-                "schema": "oodatcaa/trust.v1",
-                "project": layout.root(),
-                "trust": "untrusted",
-                "changed": was,
+            talk.value(&json_of(&TrustView {
+                project: layout.root().to_string_lossy().into_owned(),
+                trust: "untrusted",
+                changed: was,
+                sha256: None,
+                commands: None,
+                settings: None,
+                prompts: None,
             }));
         } else if was {
             talk.say(&format!(
@@ -271,20 +272,22 @@ fn details(command: &NamedCommand) -> Vec<String> {
 fn tell(talk: &dyn Talk, loaded: &Loaded, layout: &Layout, sentence: &str, place: Option<PathBuf>) {
     if talk.json() {
         let trusted = if place.is_some() { "trusted" } else { trust_word(loaded.trust) };
-        let commands: Vec<Value> = loaded
-            .commands
-            .iter()
-            .map(|c| json!({"what": c.what, "name": c.name, "argv": c.argv, "more": c.more}))
-            .collect();
-        talk.value(&json!({
-            "schema": "oodatcaa/trust.v1",
-            "project": layout.root(),
-            "trust": trusted,
-            "changed": place.is_some(),
-            "sha256": loaded.fingerprint.as_str(),
-            "commands": commands,
-            "settings": loaded.chosen.iter().map(|s| json!({"key": s.key, "value": s.value})).collect::<Vec<_>>(),
-            "prompts": loaded.fingerprint.prompts().collect::<Vec<_>>(),
+        let command = |c: &NamedCommand| CommandView {
+            what: c.what.into(),
+            name: c.name.clone(),
+            argv: c.argv.clone(),
+            more: c.more.clone(),
+        };
+        let chosen =
+            |s: &Setting| ChosenView { key: s.key.clone(), value: serde_json::to_value(&s.value).unwrap_or_default() };
+        talk.value(&json_of(&TrustView {
+            project: layout.root().to_string_lossy().into_owned(),
+            trust: trusted,
+            changed: place.is_some(),
+            sha256: Some(loaded.fingerprint.as_str().into()),
+            commands: Some(loaded.commands.iter().map(command).collect()),
+            settings: Some(loaded.chosen.iter().map(chosen).collect()),
+            prompts: Some(loaded.fingerprint.prompts().map(Into::into).collect()),
         }));
         return;
     }

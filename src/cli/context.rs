@@ -1,153 +1,49 @@
-//! What a command works with: the project it is in, its store, its configuration, who asks.
-//!
-//! Everything is looked up when it is first asked for, so that a verb pays for what it needs and
-//! works where the rest is broken.
+//! What a command works with: where it prints, and the project that it is about.
 
-use std::{cell::OnceCell, path::PathBuf};
+use std::path::PathBuf;
 
-use super::{fail, ui::Ui};
-use oodatcaa_config::{Config, Loaded, Overrides, World};
-use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{Queue, Task, Workflow, event::Actor, policy::Policy, text};
-use oodatcaa_ops::{ErrorKind, Failure, quoted};
-use oodatcaa_process::caller;
-use oodatcaa_store::{
-    Reading, Store,
-    file::{FileOptions, FileStore},
-};
+use super::ui::Ui;
+use oodatcaa_core::{Workflow, event::Actor};
+use oodatcaa_ops::{Failure, Project};
+use oodatcaa_store::Reading;
 
 /// The surroundings of one command.
 pub struct Context {
     /// Where it prints.
     pub ui: Ui,
-    project: Option<PathBuf>,
-    layout: OnceCell<Layout>,
-    store: OnceCell<FileStore>,
-    loaded: OnceCell<Loaded>,
-    workflow: OnceCell<Workflow>,
+    /// What it is about.
+    pub project: Project,
+    warned: std::cell::Cell<bool>,
 }
 
 impl Context {
-    /// In the project that was named, or else the one around the working directory.
+    /// Returns the surroundings for the project that was named, or the one around the working directory.
     pub fn new(ui: Ui, project: Option<PathBuf>) -> Self {
-        Self {
-            ui,
-            project,
-            layout: OnceCell::new(),
-            store: OnceCell::new(),
-            loaded: OnceCell::new(),
-            workflow: OnceCell::new(),
-        }
+        Self { ui, project: Project::new(project), warned: std::cell::Cell::default() }
     }
 
-    /// The directory that was named, or else the working directory.
-    pub fn directory(&self) -> Result<PathBuf, Failure> {
-        let directory = match &self.project {
-            Some(project) => std::path::absolute(project),
-            None => std::env::current_dir(),
-        };
-        directory.map_err(|error| fail::io("find", self.project.as_deref().unwrap_or(".".as_ref()), &error))
-    }
-
-    /// The project, or `None` where there is none.
-    pub fn find_layout(&self) -> Result<Option<&Layout>, Failure> {
-        if let Some(layout) = self.layout.get() {
-            return Ok(Some(layout));
-        }
-        let directory = self.directory()?;
-        let directory = directory.canonicalize().unwrap_or(directory);
-        let found = match self.project {
-            // A directory that was named is meant; its parents are not.
-            Some(_) => directory.join(Layout::MARK).is_dir().then(|| Layout::new(directory)),
-            None => Layout::find(&directory, std::path::Path::is_dir),
-        };
-        Ok(found.map(|layout| self.layout.get_or_init(|| World::of_process().at_home(layout))))
-    }
-
-    /// The project; without one the command cannot work (exit 3).
-    pub fn layout(&self) -> Result<&Layout, Failure> {
-        if let Some(layout) = self.find_layout()? {
-            return Ok(layout);
-        }
-        let directory = self.directory()?;
-        if self.project.is_some() && !directory.is_dir() {
-            return Err(Failure::new(ErrorKind::NoProject, format!("there is no directory {}", directory.display())));
-        }
-        let message = match self.project {
-            Some(_) => format!("{} is no project: it has no {} directory", directory.display(), Layout::MARK),
-            None => {
-                format!("not in a project: neither {} nor a parent has a {}", directory.display(), Layout::MARK)
-            }
-        };
-        Err(Failure::new(ErrorKind::NoProject, message)
-            .hint(match self.project {
-                Some(_) => format!("set one up there: agentctl -C {} init", quoted(&directory)),
-                None => "set one up here: agentctl init".into(),
-            })
-            .hint("or look at a running one first: agentctl demo"))
-    }
-
-    /// The configuration; a broken one is a failure.
-    pub fn loaded(&self) -> Result<&Loaded, Failure> {
-        if let Some(loaded) = self.loaded.get() {
-            return Ok(loaded);
-        }
-        let loaded = Config::load(self.layout()?, &Overrides::default())?;
-        Ok(self.loaded.get_or_init(|| loaded))
-    }
-
-    /// The table of roles. With a broken configuration the shipped one serves, and a warning says so:
-    /// looking at tasks works always. It says that no worker can start.
+    /// Returns the table of roles; warns once where the shipped one stands in for a broken configuration.
     pub fn workflow(&self) -> &Workflow {
-        self.workflow.get_or_init(|| match self.loaded() {
-            Ok(loaded) => loaded.config.workflow.clone(),
-            // Outside of a project there is nothing to show, and the verb says so.
-            Err(_) if self.layout().is_err() => Workflow::shipped(),
-            Err(failure) => {
-                let broken = failure.sentence();
-                self.ui.warn(&format!("{broken}; the shipped roles are shown"));
-                Workflow::shipped().under(Policy { broken: Some(broken), ..Policy::default() })
-            }
-        })
-    }
-
-    /// The store; opened without an identity, it never takes a lease.
-    pub fn store(&self) -> Result<&dyn Store, Failure> {
-        if let Some(store) = self.store.get() {
-            return Ok(store);
+        let workflow = self.project.workflow();
+        if let Some(broken) = &workflow.policy().broken
+            && !self.warned.replace(true)
+        {
+            self.ui.warn(&format!("{broken}; the shipped roles are shown"));
         }
-        let lock_wait = self.loaded().map_or(FileOptions::default().lock_wait, |loaded| loaded.config.fleet.lock_wait);
-        let store = FileStore::open(self.layout()?, None, FileOptions { lock_wait })?;
-        Ok(self.store.get_or_init(|| store))
+        workflow
     }
 
-    /// What stands there now, without a lock; of a broken queue file the last good content, with a banner.
+    /// Reads what stands there now; warns where it is the last good content of a broken queue file.
     pub fn read(&self) -> Result<Reading, Failure> {
-        let reading = self.store()?.read()?;
+        let reading = self.project.read()?;
         if let Some(invalid) = &reading.invalid {
             self.ui.warn(&format!("the queue file cannot be read, this is its last good content: {invalid}"));
         }
         Ok(reading)
     }
 
-    /// Who asks: the user that this process belongs to, and how. Something that an agent started is no human, and
-    /// the journal does not call it one.
+    /// Tells who asks.
     pub fn actor(&self) -> Actor {
-        match caller::attempt() {
-            Some(_) => Actor::Outside,
-            None => Actor::Human(format!("{}@{}", text::cut(&text::one_line(&caller::user()), 64), caller::way())),
-        }
+        self.project.actor()
     }
-}
-
-/// A task by an id as somebody typed it; without one the nearest are named (exit 3).
-pub fn task<'a>(queue: &'a Queue, id: &str) -> Result<&'a Task, Failure> {
-    let found = queue.find(id).or_else(|| queue.tasks().find(|task| task.id.as_str().eq_ignore_ascii_case(id)));
-    // One that stands in the file and cannot be used is told as what it is.
-    let skipped = queue.problems.iter().find(|problem| problem.task.as_deref() == Some(id));
-    if let (None, Some(problem)) = (found, skipped) {
-        let words = text::cut(&text::one_line(&problem.to_string()), 300);
-        return Err(Failure::new(ErrorKind::NotFound, words).hint("agentctl queue validate"));
-    }
-    found.ok_or_else(|| fail::no_task(id, queue.tasks().map(|task| task.id.as_str())))
 }

@@ -1,15 +1,16 @@
 //! `agentctl run diff`: what a task or one attempt on it changed.
 
-use serde_json::json;
-
 use super::{
     context::Context,
     fail::{Done, exit},
-    runs,
     ui::{Column, Item, Table, Tone},
 };
 use oodatcaa_core::text::many_lines;
 use oodatcaa_git::diff;
+use oodatcaa_ops::{
+    runs,
+    view::{ChangedFileView, DiffView},
+};
 
 /// Flags of `diff`.
 #[derive(Debug, clap::Args)]
@@ -24,23 +25,22 @@ pub struct Args {
 
 /// Prints a diff.
 pub fn run(ctx: &Context, args: &Args) -> Done {
-    let (layout, snapshot) = (ctx.layout()?, ctx.read()?.snapshot);
-    let (task, token) = runs::named(ctx, &snapshot, &args.run)?;
+    let (layout, snapshot) = (ctx.project.layout()?, ctx.read()?.snapshot);
+    let (task, token) = runs::named(&ctx.project, &snapshot, &args.run)?;
     let branch = snapshot.queue.get(&task).and_then(|task| task.branch.as_deref());
-    let range = diff::range(layout, &ctx.loaded()?.config.workspace, &task, branch, token)?;
+    let range = diff::range(layout, &ctx.project.loaded()?.config.workspace, &task, branch, token)?;
     let files = range.files()?;
     if ctx.ui.json() {
         let patch = if args.stat { None } else { Some(String::from_utf8_lossy(&range.patch()?).into_owned()) };
-        ctx.ui.value(&json!({
-            "schema": "oodatcaa/diff.v1",
-            "task": task,
-            "token": token,
-            "from": range.from,
-            "to": range.to,
-            "until": range.until,
-            "files": files,
-            "patch": patch,
-        }));
+        ctx.ui.value(&DiffView {
+            task,
+            token,
+            files: files.into_iter().map(changed_file).collect(),
+            patch,
+            from: range.from,
+            to: range.to,
+            until: range.until,
+        });
         return Ok(exit::OK);
     }
     if files.is_empty() {
@@ -82,4 +82,8 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
         ctx.ui.foot(&format!("look at these closely, other programs obey them: {}", risky.join(", ")));
     }
     Ok(exit::OK)
+}
+
+fn changed_file(file: diff::FileChange) -> ChangedFileView {
+    ChangedFileView { path: file.path, added: file.added, removed: file.removed, risky: file.risky }
 }

@@ -46,7 +46,7 @@ const LOOK: Duration = Duration::from_secs(5);
 pub fn run(ctx: &Context, verb: &Verb) -> Done {
     let Verb::Tail(args) = verb;
     check(ctx, args)?;
-    let store = ctx.store()?;
+    let store = ctx.project.store()?;
     // Listening starts before reading, so that nothing falls between the two.
     let changes = args.follow.then(|| store.changes()).transpose()?;
     let all = store.events(args.after.unwrap_or_default())?;
@@ -104,13 +104,9 @@ fn passes(args: &Tail, event: &Event) -> bool {
         && args.task.as_deref().is_none_or(|id| event.task.as_ref().is_some_and(|task| task.as_str() == id))
 }
 
-fn object(event: &Event) -> Value {
-    serde_json::to_value(event).expect("an event is JSON")
-}
-
 fn print(ui: &Ui, events: &[Event]) {
     if ui.json() {
-        ui.value(&Value::Array(events.iter().map(object).collect()));
+        ui.value(&events);
         return;
     }
     let mut table = Table::new([
@@ -131,7 +127,7 @@ fn print(ui: &Ui, events: &[Event]) {
 
 fn follow(ui: &Ui, event: &Event) {
     if ui.json() {
-        ui.record(&object(event));
+        ui.record(event);
         return;
     }
     let items = row(ui, event);

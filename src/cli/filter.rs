@@ -1,11 +1,8 @@
 //! The filter text of `ls`: `role:builder is:blocked,stale prio:<2 -is:done some words`.
 
-use super::{
-    fail::nearest,
-    sight::{Sight, State},
-};
+use super::fail::nearest;
 use oodatcaa_core::{Status, Task};
-use oodatcaa_ops::{ErrorKind, Failure};
+use oodatcaa_ops::{ErrorKind, Failure, ReadModel, TaskState};
 
 /// Another way to write the minus before a term, which a command line takes for a flag.
 pub const NOT: &str = "not:";
@@ -37,7 +34,7 @@ enum Term {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Is {
-    State(State),
+    State(TaskState),
     Blocked,
     Open,
     Simulated,
@@ -93,24 +90,26 @@ impl Filter {
             *wanted
                 && match term {
                     Term::Status(words) => words.iter().any(|w| oodatcaa_core::Status::new(w.as_str()).is_finished()),
-                    Term::Is(words) => words.iter().any(|is| matches!(is, Is::State(State::Done | State::Cancelled))),
+                    Term::Is(words) => {
+                        words.iter().any(|is| matches!(is, Is::State(TaskState::Done | TaskState::Cancelled)))
+                    }
                     _ => false,
                 }
         })
     }
 
     /// Whether a task passes.
-    pub fn passes(&self, sight: &Sight, task: &Task) -> bool {
-        self.terms.iter().all(|(wanted, term)| term.holds(sight, task) == *wanted)
+    pub fn passes(&self, model: &ReadModel, task: &Task) -> bool {
+        self.terms.iter().all(|(wanted, term)| term.holds(model, task) == *wanted)
     }
 }
 
 impl Term {
-    fn holds(&self, sight: &Sight, task: &Task) -> bool {
+    fn holds(&self, model: &ReadModel, task: &Task) -> bool {
         match self {
-            Self::Role(roles) => roles.iter().any(|role| role == sight.role(task)),
+            Self::Role(roles) => roles.iter().any(|role| role == model.role(task)),
             Self::Status(words) => words.iter().any(|word| word == task.status.as_str()),
-            Self::Is(words) => words.iter().any(|is| is.holds(sight, task)),
+            Self::Is(words) => words.iter().any(|is| is.holds(model, task)),
             Self::Priority(order, or_equal, than) => {
                 let found = task.priority.cmp(than);
                 found == *order || (*or_equal && found.is_eq())
@@ -123,14 +122,14 @@ impl Term {
 }
 
 impl Is {
-    fn holds(self, sight: &Sight, task: &Task) -> bool {
+    fn holds(self, model: &ReadModel, task: &Task) -> bool {
         match self {
             // A task that failed for good waits for a person as well.
-            Self::State(State::NeedsYou) => sight.needs_you(task),
-            Self::State(state) => sight.state(task) == state,
+            Self::State(TaskState::NeedsYou) => model.needs_you(task),
+            Self::State(state) => model.state(task) == state,
             Self::Blocked => task.status == oodatcaa_core::Status::BLOCKED,
             Self::Open => !task.status.is_finished(),
-            Self::Simulated => sight.simulated(task),
+            Self::Simulated => model.simulated(task),
             Self::Nested => task.nested,
         }
     }
@@ -162,7 +161,7 @@ fn term(token: &str) -> Result<(bool, Term), Failure> {
 
 fn is(word: &str) -> Result<Is, Failure> {
     let more = [("blocked", Is::Blocked), ("open", Is::Open), ("sim", Is::Simulated), ("nested", Is::Nested)];
-    let all = State::ALL.iter().map(|state| (state.word(), Is::State(*state))).chain(more);
+    let all = TaskState::ALL.iter().map(|state| (state.word(), Is::State(*state))).chain(more);
     if let Some((_, is)) = all.clone().find(|(known, _)| *known == word) {
         return Ok(is);
     }
@@ -192,8 +191,8 @@ fn usage(message: String) -> Failure {
 }
 
 /// Checks that the roles and statuses somebody named exist.
-pub fn check_names(sight: &Sight, filter: &Filter) -> Result<(), Failure> {
-    let known: Vec<&str> = sight.workflow.rules().iter().map(|rule| rule.role.as_str()).collect();
+pub fn check_names(model: &ReadModel, filter: &Filter) -> Result<(), Failure> {
+    let known: Vec<&str> = model.workflow.rules().iter().map(|rule| rule.role.as_str()).collect();
     if let Some(role) = filter.roles().find(|role| !known.contains(role)) {
         return Err(Failure::new(
             ErrorKind::NoRole,
@@ -202,11 +201,11 @@ pub fn check_names(sight: &Sight, filter: &Filter) -> Result<(), Failure> {
         .hint("agentctl status"));
     }
     // A task may stand in a status that no role knows.
-    let there = |word: &str| sight.snapshot.queue.tasks().any(|task| task.status.as_str() == word);
-    match filter.statuses().find(|word| !sight.workflow.knows(&Status::new(*word)) && !there(word)) {
+    let there = |word: &str| model.snapshot.queue.tasks().any(|task| task.status.as_str() == word);
+    match filter.statuses().find(|word| !model.workflow.knows(&Status::new(*word)) && !there(word)) {
         None => Ok(()),
         Some(word) => {
-            let all = sight.workflow.statuses();
+            let all = model.workflow.statuses();
             let near = nearest(word, all.iter().map(Status::as_str)).first().map(|near| (*near).clone());
             let failure =
                 Failure::new(ErrorKind::NotFound, format!("no role knows the status `{word}`, and no task has it"));
@@ -237,9 +236,9 @@ mod tests {
         ];
         let snapshot = Snapshot::of(Now::new(chrono::Utc::now(), std::time::Duration::ZERO), Queue::of(tasks));
         let workflow = Workflow::shipped();
-        let sight = Sight::new(&snapshot, &workflow);
+        let model = ReadModel::new(&snapshot, &workflow);
         let filter = Filter::parse([filter]).expect("a good filter");
-        snapshot.queue.tasks().filter(|task| filter.passes(&sight, task)).map(|task| task.id.to_string()).collect()
+        snapshot.queue.tasks().filter(|task| filter.passes(&model, task)).map(|task| task.id.to_string()).collect()
     }
 
     #[test]

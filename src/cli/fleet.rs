@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use serde_json::{Value, json};
-
 use super::{
     context::Context,
     fail::{Done, exit},
@@ -17,7 +15,10 @@ use oodatcaa_core::{
 use oodatcaa_fleet::{
     self as fleet, Backend, Choice, Fleet, FleetError, Happened, Host, Mode, READY_WITHIN, Report, Row, State,
 };
-use oodatcaa_ops::Failure;
+use oodatcaa_ops::{
+    Failure,
+    view::{FleetView, UnitsView, WorkerResult, WorkerView},
+};
 use oodatcaa_store::StoreError;
 
 /// Flags of `fleet`.
@@ -102,10 +103,12 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
 /// The fleet of the project that the command is in.
 fn of_project(ctx: &Context) -> Result<Fleet, Failure> {
     // Stopping works with a broken configuration, too.
-    let stop_after =
-        ctx.loaded().map_or(STOP_AFTER, |loaded| loaded.config.fleet.shutdown_timeout + loaded.config.fleet.grace);
+    let stop_after = ctx
+        .project
+        .loaded()
+        .map_or(STOP_AFTER, |loaded| loaded.config.fleet.shutdown_timeout + loaded.config.fleet.grace);
     let roles = ctx.workflow().rules().iter().map(|rule| rule.role.clone());
-    Ok(Fleet::new(ctx.layout()?, Host::here(), roles, stop_after))
+    Ok(Fleet::new(ctx.project.layout()?, Host::here(), roles, stop_after))
 }
 
 fn start(ctx: &Context, fleet: &Fleet, which: &Which) -> Done {
@@ -149,7 +152,7 @@ const READY: Duration = READY_WITHIN.saturating_add(Duration::from_secs(5));
 /// A human who starts a role has seen why it was paused. An agent that does is no human.
 fn resume(ctx: &Context, roles: &[Role]) {
     let Actor::Human(human) = ctx.actor() else { return };
-    let store = match ctx.store() {
+    let store = match ctx.project.store() {
         Ok(store) => store,
         Err(failure) => return ctx.ui.warn(&format!("pauses are not looked at: {}", failure.sentence())),
     };
@@ -168,10 +171,10 @@ fn resume(ctx: &Context, roles: &[Role]) {
 
 /// Says why a stop may take a while. What cannot be read is no reason not to stop.
 fn tell_attempts(ctx: &Context, roles: &[Role]) {
-    let Ok(reading) = ctx.store().and_then(|store| Ok(store.read()?)) else { return };
+    let Ok(reading) = ctx.project.store().and_then(|store| Ok(store.read()?)) else { return };
     let held = reading.snapshot.leases.values().filter_map(LeaseState::ours);
     let running = held.filter(|lease| roles.contains(&lease.role)).count();
-    let drain = ctx.loaded().map_or(STOP_AFTER, |loaded| loaded.config.fleet.shutdown_timeout);
+    let drain = ctx.project.loaded().map_or(STOP_AFTER, |loaded| loaded.config.fleet.shutdown_timeout);
     match running {
         0 => {}
         1 => ctx.ui.say(&format!("1 attempt may end within {}, else it is given back", text::duration(drain))),
@@ -198,7 +201,7 @@ struct Told {
     human: bool,
     /// Hints that were given for one that failed, without its name.
     hints: BTreeSet<String>,
-    workers: Vec<Value>,
+    workers: Vec<WorkerResult>,
 }
 
 impl Told {
@@ -212,7 +215,7 @@ impl Told {
             Happened::NotRunning { .. } => ("not_running", None),
             Happened::Failed { .. } => ("failed", None),
         };
-        let mut worker = json!({"name": report.name, "result": word, "pid": pid});
+        let mut worker = WorkerResult { name: report.name.clone(), result: word, pid, error: None, log: None };
         match &report.what {
             Happened::Started { pid } => ctx.ui.say(&good(&format!("{name} started, process {pid}"))),
             Happened::RunsAlready { pid, mode } => {
@@ -230,8 +233,7 @@ impl Told {
             Happened::Failed { why, lines, human } => {
                 self.failed += 1;
                 self.human |= human;
-                worker["error"] = json!(why);
-                worker["log"] = json!(lines);
+                (worker.error, worker.log) = (Some(why.clone()), Some(lines.clone()));
                 ctx.ui.say(&Tone::Bad.paint(&format!("✗ {name} {}", one_line(why))));
                 for line in lines {
                     // What helps is the same for all that fail in the same way.
@@ -248,9 +250,7 @@ impl Told {
     fn end(self, ctx: &Context, fleet: &Fleet, choice: &Choice, roles: &[Role]) -> Done {
         let rows = fleet.status(roles)?;
         if ctx.ui.json() {
-            let mut all = object(choice, &rows, roles);
-            all["results"] = json!(self.workers);
-            ctx.ui.value(&all);
+            ctx.ui.value(&FleetView { results: Some(self.workers), ..view(choice, &rows, roles) });
         } else {
             ctx.ui.say(&summary(&rows, roles));
         }
@@ -280,7 +280,7 @@ fn status(ctx: &Context, fleet: &Fleet, which: &Which) -> Done {
         Way::Process => rows.retain(|row| row.mode != Some(Mode::Systemd)),
     }
     if ctx.ui.json() {
-        ctx.ui.value(&object(&choice, &rows, &roles));
+        ctx.ui.value(&view(&choice, &rows, &roles));
         return Ok(0);
     }
     tell_choice(ctx, &choice);
@@ -293,7 +293,7 @@ fn status(ctx: &Context, fleet: &Fleet, which: &Which) -> Done {
         Column::flexible("SAYS"),
         Column::flexible("LOG"),
     ]);
-    let below = format!("{}/", ctx.layout()?.root().display());
+    let below = format!("{}/", ctx.project.layout()?.root().display());
     for row in &rows {
         let seconds = row.up.map(|up| up.as_secs());
         table.row([
@@ -312,13 +312,20 @@ fn status(ctx: &Context, fleet: &Fleet, which: &Which) -> Done {
     Ok(0)
 }
 
+fn state_word(state: &State) -> &'static str {
+    match state {
+        State::Running => "running",
+        State::Starting => "starting",
+        State::Stopping => "stopping",
+        State::Stopped => "stopped",
+        State::Failed(_) => "failed",
+    }
+}
+
 fn state_words(state: &State) -> String {
     match state {
-        State::Running => "running".into(),
-        State::Starting => "starting".into(),
-        State::Stopping => "stopping".into(),
-        State::Stopped => "stopped".into(),
         State::Failed(why) => format!("failed: {why}"),
+        state => state_word(state).into(),
     }
 }
 
@@ -349,34 +356,31 @@ fn working(rows: &[Row]) -> usize {
     rows.iter().filter(|row| row.state == State::Running).count()
 }
 
-fn object(choice: &Choice, rows: &[Row], roles: &[Role]) -> Value {
-    let workers = rows.iter().map(|row| {
-        let (state, reason) = match &row.state {
-            State::Failed(why) => ("failed".to_owned(), Some(why)),
-            state => (state_words(state), None),
-        };
-        json!({
-            "name": row.name,
-            "role": fleet::pidfile::role_of(&row.name),
-            "state": state,
-            "reason": reason,
-            "pid": row.pid,
-            "up_seconds": row.up.map(|up| up.as_secs()),
-            "mode": row.mode.map(Mode::as_str),
-            "says": row.says,
-            "log": row.log,
-        })
-    });
-    json!({
-        "schema": "oodatcaa/fleet.v1",
-        "mode": choice.mode.as_str(),
-        "why": choice.why,
-        "notes": choice.notes,
-        "workers": workers.collect::<Vec<_>>(),
-        "running": running(rows, roles),
-        "workers_running": working(rows),
-        "roles": roles.len(),
-    })
+fn view(choice: &Choice, rows: &[Row], roles: &[Role]) -> FleetView {
+    let worker = |row: &Row| WorkerView {
+        name: row.name.clone(),
+        role: fleet::pidfile::role_of(&row.name).into(),
+        state: state_word(&row.state),
+        reason: match &row.state {
+            State::Failed(why) => Some(why.clone()),
+            _ => None,
+        },
+        pid: row.pid,
+        up_seconds: row.up.map(|up| up.as_secs()),
+        mode: row.mode.map(Mode::as_str),
+        says: row.says.clone(),
+        log: row.log.clone(),
+    };
+    FleetView {
+        mode: choice.mode.as_str(),
+        why: choice.why.clone(),
+        notes: choice.notes.clone(),
+        workers: rows.iter().map(worker).collect(),
+        running: running(rows, roles),
+        workers_running: working(rows),
+        roles: roles.len(),
+        results: None,
+    }
 }
 
 fn install(ctx: &Context, fleet: &Fleet, names: &Names) -> Done {
@@ -386,7 +390,7 @@ fn install(ctx: &Context, fleet: &Fleet, names: &Names) -> Done {
         notes.insert(0, "the units are installed and up to date".into());
     }
     if ctx.ui.json() {
-        ctx.ui.value(&json!({"schema": "oodatcaa/units.v1", "notes": notes}));
+        ctx.ui.value(&UnitsView { notes, results: None });
         return Ok(0);
     }
     for note in &notes {
@@ -405,7 +409,7 @@ fn uninstall(ctx: &Context, fleet: &Fleet) -> Done {
     let mut told = Told::default();
     let notes = fleet.uninstall(&mut |report| told.take(ctx, report))?;
     if ctx.ui.json() {
-        ctx.ui.value(&json!({"schema": "oodatcaa/units.v1", "notes": notes, "results": told.workers}));
+        ctx.ui.value(&UnitsView { notes, results: Some(told.workers) });
     } else {
         notes.iter().for_each(|note| ctx.ui.say(note));
     }

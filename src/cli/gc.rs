@@ -2,8 +2,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde_json::json;
-
 use super::{
     change::Dry,
     context::Context,
@@ -13,9 +11,10 @@ use super::{
 };
 use oodatcaa_core::text::{duration, many, parse_duration};
 use oodatcaa_git::{
-    gc::{self, Old, What},
+    gc::{self, What},
     prune,
 };
+use oodatcaa_ops::view::{GcView, OldRefView, OldRunView};
 
 /// Flags of `gc`.
 #[derive(Debug, clap::Args)]
@@ -29,7 +28,7 @@ pub struct Args {
 
 /// Removes worktrees of merged and cancelled tasks, old runs, and old refs of saved work.
 pub fn run(ctx: &Context, args: &Args) -> Done {
-    let (layout, config) = (ctx.layout()?, &ctx.loaded()?.config.workspace);
+    let (layout, config) = (ctx.project.layout()?, &ctx.project.loaded()?.config.workspace);
     let dry = args.dry.dry_run;
     let keep = args.keep.unwrap_or(config.keep);
     let reading = ctx.read()?;
@@ -63,17 +62,29 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
     }
     let aside = prune::aside(layout, config)?;
     if ctx.ui.json() {
-        ctx.ui.value(&json!({
-            "schema": "oodatcaa/gc.v1",
-            "dry_run": dry,
-            "keep_seconds": keep.as_secs(),
-            "worktrees": outcome.iter().map(|one| worktree::outcome(one, dry)).collect::<Vec<_>>(),
-            "runs": old.iter().filter_map(object_of_run).collect::<Vec<_>>(),
-            "refs": old.iter().filter_map(object_of_ref).collect::<Vec<_>>(),
-            "aside": aside.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
-            "bytes": freed,
-            "free_bytes": prune::free(layout.root()),
-        }));
+        let (runs, refs) = old.iter().fold((Vec::new(), Vec::new()), |(mut runs, mut refs), one| {
+            let (task, age_seconds) = (one.task.clone(), one.age.as_secs());
+            match &one.what {
+                What::Run(dir) => {
+                    let dir = dir.to_string_lossy().into_owned();
+                    runs.push(OldRunView { task, dir, age_seconds, bytes: one.bytes });
+                }
+                What::Ref { name, commit } => {
+                    refs.push(OldRefView { task, reference: name.clone(), commit: commit.clone(), age_seconds });
+                }
+            }
+            (runs, refs)
+        });
+        ctx.ui.value(&GcView {
+            dry_run: dry,
+            keep_seconds: keep.as_secs(),
+            worktrees: outcome.iter().map(|one| worktree::outcome(one, dry)).collect(),
+            runs,
+            refs,
+            aside: aside.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
+            bytes: freed,
+            free_bytes: prune::free(layout.root()),
+        });
         return Ok(exit::OK);
     }
     let mut table = Table::new([Column::flexible("WHAT"), Column::new("BECAME"), Column::flexible("WHY")]);
@@ -105,14 +116,4 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
     ctx.ui.table(&table);
     ctx.ui.say(&format!("{} MiB {}", freed >> 20, if dry { "would be freed" } else { "freed" }));
     Ok(exit::OK)
-}
-
-fn object_of_run(old: &Old) -> Option<serde_json::Value> {
-    let What::Run(dir) = &old.what else { return None };
-    Some(json!({"task": old.task, "dir": dir.to_string_lossy(), "age_seconds": old.age.as_secs(), "bytes": old.bytes}))
-}
-
-fn object_of_ref(old: &Old) -> Option<serde_json::Value> {
-    let What::Ref { name, commit } = &old.what else { return None };
-    Some(json!({"task": old.task, "ref": name, "commit": commit, "age_seconds": old.age.as_secs()}))
 }

@@ -2,8 +2,6 @@
 
 use std::fmt::Write as _;
 
-use serde_json::json;
-
 use super::{
     command,
     context::Context,
@@ -11,7 +9,7 @@ use super::{
     ui::Tone,
 };
 use oodatcaa_core::{Status, Workflow};
-use oodatcaa_ops::{ErrorKind, Failure, sysexit};
+use oodatcaa_ops::{ErrorKind, Failure, sysexit, view::HelpView};
 
 /// Flags of `help`.
 #[derive(Debug, Default, clap::Args)]
@@ -132,7 +130,7 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
         path => of_command(path)?,
     };
     if ctx.ui.json() {
-        ctx.ui.value(&json!({"schema": "oodatcaa/help.v1", "about": words.join(" "), "text": text}));
+        ctx.ui.value(&HelpView { about: words.join(" "), text });
     } else {
         ctx.ui.bytes(text.as_bytes());
     }
@@ -177,7 +175,7 @@ fn text(ctx: &Context, topic: &str) -> String {
 }
 
 fn project(ctx: &Context) -> Option<Workflow> {
-    ctx.find_layout().ok().flatten().map(|_| ctx.workflow().clone())
+    ctx.project.find_layout().ok().flatten().map(|_| ctx.workflow().clone())
 }
 
 fn exit_codes() -> String {

@@ -2,7 +2,7 @@
 //!
 //! Works without any daemon: the inbox asks itself what nobody has asked yet.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     change::Dry,
@@ -16,10 +16,12 @@ use oodatcaa_core::{
     needs::{self, Need},
     state::decisions::{Decision, Topic},
     text::{cut, many, one_line},
-    time::stamp,
 };
 use oodatcaa_git::diff;
-use oodatcaa_ops::{Failure, undecided};
+use oodatcaa_ops::{
+    Failure, undecided,
+    view::{DecisionView, NeedView},
+};
 use oodatcaa_worker::record::Record;
 
 /// So many attempts on a task are asked what they did beside their work.
@@ -67,29 +69,6 @@ fn put_right(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
     snapshot.chain(&mut [&mut |seen| decision::tidy(seen, workflow), &mut |seen| decision::ask(seen, workflow)])
 }
 
-/// `oodatcaa/decision.v1`.
-fn object(snapshot: &Snapshot, decision: &Decision) -> Value {
-    let task = decision.task.as_ref().and_then(|id| snapshot.queue.get(id));
-    json!({
-        "schema": "oodatcaa/decision.v1",
-        "id": decision.id,
-        "kind": decision.topic.word(),
-        "task": decision.task,
-        "title": task.map(|task| &task.title),
-        "role": decision.role,
-        "question": decision.question,
-        "options": decision.options,
-        "asked_at": stamp(decision.asked_at),
-        "deadline": decision.deadline.map(stamp),
-        "default": decision.default,
-        "commit": decision.commit,
-        "unsigned_by": decision.unsigned,
-        "state": decision.closed.as_ref().map_or("open", |closed| closed.how.word()),
-        "by": decision.closed.as_ref().map(|closed| &closed.by),
-        "words": decision.closed.as_ref().map(|closed| &closed.words),
-    })
-}
-
 /// Flags of `inbox`.
 #[derive(Debug, Default, clap::Args)]
 pub struct List {
@@ -113,7 +92,7 @@ pub fn list(ctx: &Context, args: &List) -> Done {
         // What is shown here can be decided, so it is asked first. Where nothing can be written it is shown all the same.
         snapshot = snapshot.after(&changes);
         let mut seen = None;
-        let asked = ctx.store()?.transact(&mut |now| {
+        let asked = ctx.project.store()?.transact(&mut |now| {
             let changes = put_right(now, workflow);
             seen = Some(now.after(&changes));
             changes
@@ -127,7 +106,7 @@ pub fn list(ctx: &Context, args: &List) -> Done {
     let needs = needs::list(&snapshot, workflow, invalid.as_deref());
     let code = if args.check && !needs.is_empty() { fail::exit::HUMAN } else { 0 };
     if ctx.ui.json() {
-        ctx.ui.value(&Value::Array(needs.iter().map(|need| entry(ctx, &snapshot, need)).collect()));
+        ctx.ui.value(&needs.iter().map(|need| entry(ctx, &snapshot, need)).collect::<Vec<_>>());
         return Ok(code);
     }
     if needs.is_empty() {
@@ -181,7 +160,7 @@ fn size(ctx: &Context, decision: &Decision) -> Option<String> {
     let commit = decision.commit.as_deref().filter(|_| decision.topic == Topic::Merge)?;
     let short: String = commit.chars().take(12).collect();
     let mut words = format!("commit {short}");
-    let (layout, config) = (ctx.layout().ok()?, &ctx.loaded().ok()?.config);
+    let (layout, config) = (ctx.project.layout().ok()?, &ctx.project.loaded().ok()?.config);
     let changed =
         diff::range(layout, &config.workspace, decision.task.as_ref()?, None, None).and_then(|range| range.files());
     if let Ok(files) = changed {
@@ -205,7 +184,7 @@ fn size(ctx: &Context, decision: &Decision) -> Option<String> {
 /// the attempts on the task did beside their work.
 fn look_at(ctx: &Context, snapshot: &Snapshot, decision: &Decision) -> Vec<String> {
     let (Some(task), Topic::Merge) = (&decision.task, decision.topic) else { return Vec::new() };
-    let (Ok(layout), Ok(loaded)) = (ctx.layout(), ctx.loaded()) else { return Vec::new() };
+    let (Ok(layout), Ok(loaded)) = (ctx.project.layout(), ctx.project.loaded()) else { return Vec::new() };
     let changed = diff::range(layout, &loaded.config.workspace, task, None, None).and_then(|range| range.files());
     let mut all: Vec<String> = changed.unwrap_or_default().into_iter().filter_map(|file| file.look_at).collect();
     let runs = snapshot.history.task(task).map(|known| known.runs.values()).into_iter().flatten();
@@ -221,7 +200,7 @@ fn look_at(ctx: &Context, snapshot: &Snapshot, decision: &Decision) -> Vec<Strin
 /// Looks where the branches stand that wait for a yes, and asks again about those that have moved since. `name` is
 /// a decision or a task; all of them without one.
 fn follow_branches(ctx: &Context, name: Option<&str>) -> Result<(), Failure> {
-    let (layout, loaded) = (ctx.layout()?, ctx.loaded()?);
+    let (layout, loaded) = (ctx.project.layout()?, ctx.project.loaded()?);
     let (config, workflow) = (&loaded.config.workspace, &loaded.config.workflow);
     if !workflow.policy().merge_approval {
         return Ok(());
@@ -236,7 +215,7 @@ fn follow_branches(ctx: &Context, name: Option<&str>) -> Result<(), Failure> {
         if decision.commit.as_deref() == Some(tip.as_str()) {
             continue;
         }
-        let noted = ctx.store()?.transact(&mut |now| {
+        let noted = ctx.project.store()?.transact(&mut |now| {
             now.chain(&mut [&mut |seen| put_right(seen, workflow), &mut |seen| {
                 decision::moved(seen, workflow, &task.id, &tip)
             }])
@@ -252,32 +231,10 @@ fn waits(count: usize) -> String {
     if count == 1 { "1 task waits".into() } else { format!("{count} tasks wait") }
 }
 
-/// `oodatcaa/need.v1`: what a decision's object has as well, and what to run.
-fn entry(ctx: &Context, snapshot: &Snapshot, need: &Need<'_>) -> Value {
+/// Describes something that waits, with what deserves a look.
+fn entry(ctx: &Context, snapshot: &Snapshot, need: &Need<'_>) -> NeedView {
     let look = need.decision.map(|decision| look_at(ctx, snapshot, decision)).unwrap_or_default();
-    let mut all = match need.decision {
-        Some(decision) => object(snapshot, decision),
-        None => json!({
-            "id": need.id(),
-            "kind": need.kind(),
-            "task": need.task(),
-            "title": need.task().and_then(|id| snapshot.queue.get(id)).map(|task| &task.title),
-            "role": need.role(),
-            "question": need.words,
-            "options": [],
-            "asked_at": need.since.map(stamp),
-            "deadline": null,
-            "default": null,
-            "state": "open",
-        }),
-    };
-    if let Value::Object(all) = &mut all {
-        all.insert("schema".into(), "oodatcaa/need.v1".into());
-        all.insert("next".into(), need.next.as_str().into());
-        all.insert("look_at".into(), look.into());
-        all.insert("tasks".into(), need.tasks.iter().map(|id| id.as_str()).collect::<Vec<_>>().into());
-    }
-    all
+    NeedView::of(snapshot, need, look)
 }
 
 /// Says yes, to each in turn.
@@ -299,7 +256,7 @@ pub fn answer(ctx: &Context, args: &Answer) -> Done {
 }
 
 fn say(ctx: &Context, dry: Dry, id: &str, word: Word<'_>, commit: Option<&str>) -> Done {
-    let (workflow, actor) = (&ctx.loaded()?.config.workflow, ctx.actor());
+    let (workflow, actor) = (&ctx.project.loaded()?.config.workflow, ctx.actor());
     if word == Word::Approve && !dry.dry_run {
         follow_branches(ctx, Some(id))?;
     }
@@ -312,7 +269,7 @@ fn say(ctx: &Context, dry: Dry, id: &str, word: Word<'_>, commit: Option<&str>) 
         (before, answer)
     } else {
         let mut seen = None;
-        ctx.store()?.transact(&mut |snapshot| {
+        ctx.project.store()?.transact(&mut |snapshot| {
             let answer = resolved(snapshot);
             let changes = answer.clone().unwrap_or_default();
             seen = Some((snapshot.clone(), answer));
@@ -331,19 +288,9 @@ fn say(ctx: &Context, dry: Dry, id: &str, word: Word<'_>, commit: Option<&str>) 
 }
 
 fn tell(ctx: &Context, before: &Snapshot, after: &Snapshot, decision: &Decision, dry: Dry) {
-    let status = |snapshot: &Snapshot| {
-        let task = decision.task.as_ref().and_then(|id| snapshot.queue.get(id));
-        task.map(|task| task.status.to_string())
-    };
-    let (from, to) = (status(before), status(after));
+    let view = DecisionView::of(before, after, decision, dry.dry_run);
     if ctx.ui.json() {
-        let mut all = object(after, decision);
-        if let Value::Object(all) = &mut all {
-            all.insert("from".into(), json!(from));
-            all.insert("to".into(), json!(to));
-            all.insert("dry_run".into(), dry.dry_run.into());
-        }
-        ctx.ui.value(&all);
+        ctx.ui.value(&view);
         return;
     }
     let word = decision.closed.as_ref().map_or("open", |closed| closed.how.word());
@@ -358,7 +305,7 @@ fn tell(ctx: &Context, before: &Snapshot, after: &Snapshot, decision: &Decision,
     if dry.dry_run {
         ctx.ui.say("nothing was changed (--dry-run)");
     }
-    match (from, to) {
+    match (view.from, view.to) {
         (Some(from), Some(to)) if from != to => ctx.ui.say(&one_line(&format!("{from} → {to}"))),
         _ if decision.topic == Topic::Merge => match size(ctx, decision) {
             Some(size) => ctx.ui.say(&format!("it holds for {size}; another commit asks again")),

@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use super::{
     change::{Changed, Dry, decide, tell},
     context::Context,
     fail::{self, Done},
-    sight::{self, health_word},
     ui::{Column, Item, Table, Tone},
 };
 use oodatcaa_core::{
@@ -17,7 +14,10 @@ use oodatcaa_core::{
     manual, rescue,
     text::{duration, many, one_line},
 };
-use oodatcaa_ops::{ErrorKind, Failure};
+use oodatcaa_ops::{
+    ErrorKind, Failure,
+    view::{LeaseEntry, LeaseView, health_word},
+};
 use oodatcaa_process as process;
 use oodatcaa_worker::recover;
 
@@ -62,14 +62,11 @@ fn list(ctx: &Context) -> Done {
     let snapshot = &reading.snapshot;
     let leases = || snapshot.leases.iter().map(|(id, held)| (id, held, held.health(&snapshot.now)));
     if ctx.ui.json() {
-        let all = leases().map(|(id, held, health)| {
-            let mut object = json!({"schema": "oodatcaa/lease.v1", "task": id});
-            if let (Value::Object(all), Value::Object(more)) = (&mut object, sight::lease(held, &health)) {
-                all.extend(more);
-            }
-            object
-        });
-        ctx.ui.value(&Value::Array(all.collect()));
+        let entry = |(id, held, health): (&TaskId, _, LeaseHealth)| LeaseEntry {
+            task: id.clone(),
+            lease: LeaseView::of(held, &health),
+        };
+        ctx.ui.value(&leases().map(entry).collect::<Vec<_>>());
         return Ok(0);
     }
     let mut table = Table::new([
@@ -165,7 +162,7 @@ fn release(ctx: &Context, args: &Release) -> Done {
             tell_release(ctx, &id, &changed, args.dry)
         }
         LeaseHealth::Dead(_) | LeaseHealth::Lost(_) if args.dry.dry_run => {
-            let retry = &ctx.loaded()?.config.retry;
+            let retry = &ctx.project.loaded()?.config.retry;
             let changed = decide(ctx, args.dry, |snapshot, workflow, actor| {
                 let left: Vec<_> =
                     rescue::find(snapshot, workflow).into_iter().filter(|left| left.task == id).collect();
@@ -183,7 +180,7 @@ fn release(ctx: &Context, args: &Release) -> Done {
 }
 
 fn has_landed(ctx: &Context, id: &TaskId, commit: &str) -> bool {
-    let (layout, loaded) = (ctx.layout(), ctx.loaded());
+    let (layout, loaded) = (ctx.project.layout(), ctx.project.loaded());
     // Where git cannot be asked it may have.
     layout.ok().zip(loaded.ok()).is_none_or(|(layout, loaded)| recover::has_landed(layout, &loaded.config, id, commit))
 }
@@ -215,7 +212,7 @@ fn alive(snapshot: &Snapshot, id: &TaskId) -> Failure {
 
 /// Ends what an attempt left running and sees it gone (R14).
 pub fn end_processes(ctx: &Context, id: &TaskId, run: &RunName) -> Result<(), Failure> {
-    let (run_dir, token) = (ctx.layout()?.run(id, run), run.token());
+    let (run_dir, token) = (ctx.project.layout()?.run(id, run), run.token());
     match process::end_leftovers(&run_dir, GONE) {
         Ok(0) => Ok(()),
         Ok(ended) => {
@@ -233,14 +230,14 @@ pub fn end_processes(ctx: &Context, id: &TaskId, run: &RunName) -> Result<(), Fa
 
 /// Gives back the task of a dead or lost owner: first its processes, then the task (R14).
 pub fn give_back(ctx: &Context, id: &TaskId) -> Result<Changed, Failure> {
-    let loaded = ctx.loaded()?;
+    let loaded = ctx.project.loaded()?;
     let (workflow, retry) = (&loaded.config.workflow, &loaded.config.retry);
     let snapshot = ctx.read()?.snapshot;
     let mut left: Vec<_> = rescue::find(&snapshot, workflow).into_iter().filter(|left| left.task == *id).collect();
     for left in &left {
         end_processes(ctx, id, &left.run)?;
     }
-    recover::see_what_landed(ctx.layout()?, &loaded.config, Some(&snapshot), &mut left);
+    recover::see_what_landed(ctx.project.layout()?, &loaded.config, Some(&snapshot), &mut left);
     decide(ctx, Dry::default(), |snapshot, workflow, actor| {
         let mut changes = rescue::decide(snapshot, workflow, retry, &left, "");
         // It was a person who gave it back, not a worker.

@@ -1,15 +1,14 @@
 //! `agentctl ls`: the tasks, in the order in which they are claimed, each with why it stands where it stands.
 
-use serde_json::Value;
-
 use super::{
+    cells,
     context::Context,
     fail::Done,
     filter::{Filter, check_names},
-    sight::{self, Sight},
     ui::{Column, Item, Table, Tone},
 };
 use oodatcaa_core::text::{cut, many, one_line};
+use oodatcaa_ops::ReadModel;
 
 /// The order of the rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -49,23 +48,23 @@ pub struct Args {
 /// Prints the tasks that pass.
 pub fn run(ctx: &Context, args: &Args) -> Done {
     let reading = ctx.read()?;
-    let sight = Sight::new(&reading.snapshot, ctx.workflow());
+    let model = ReadModel::new(&reading.snapshot, ctx.workflow());
     let filter = Filter::parse(args.filter.iter().map(String::as_str))?.and_role(&args.role).and_status(&args.status);
-    check_names(&sight, &filter)?;
+    check_names(&model, &filter)?;
     let finished = args.all || filter.wants_finished();
 
-    let mut tasks = sight.in_order();
+    let mut tasks = model.in_order();
     match args.sort {
         Order::Priority => {}
         Order::File => tasks.sort_by_key(|task| task.place),
         Order::Updated => tasks.sort_by_key(|task| std::cmp::Reverse(task.updated_at)),
     }
-    tasks.retain(|task| (finished || !task.status.is_finished()) && filter.passes(&sight, task));
+    tasks.retain(|task| (finished || !task.status.is_finished()) && filter.passes(&model, task));
     let found = tasks.len();
     tasks.truncate(args.limit.unwrap_or(usize::MAX));
 
     if ctx.ui.json() {
-        ctx.ui.value(&Value::Array(tasks.iter().map(|task| sight.task(task)).collect()));
+        ctx.ui.value(&tasks.iter().map(|task| model.task(task)).collect::<Vec<_>>());
         return Ok(0);
     }
     let mut table = Table::new([
@@ -77,17 +76,17 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
         Column::flexible("WHY"),
     ]);
     for task in &tasks {
-        let state = sight.state(task);
+        let state = model.state(task);
         table.row([
-            sight::id_item(task, state),
-            Item::new(task.status.as_str()).tone(state.tone()),
-            Item::new(sight.role(task)),
+            cells::id_item(task, state),
+            Item::new(task.status.as_str()).tone(cells::tone(state)),
+            Item::new(model.role(task)),
             Item::new(task.priority.to_string()),
-            Item::new(sight::title(task)),
-            Item::new(sight.sentence(task)).tone(Tone::Faint),
+            Item::new(cells::title(&task.title)),
+            Item::new(model.sentence(task)).tone(Tone::Faint),
         ]);
     }
-    let problems = &sight.snapshot.queue.problems;
+    let problems = &model.snapshot.queue.problems;
     if let Some(first) = problems.first() {
         let first = one_line(&cut(&first.to_string(), 300));
         ctx.ui.warn(&match problems.len() - 1 {
@@ -95,9 +94,9 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
             more => format!("the queue file: {first}; and {}: agentctl queue validate", many(more, "more problem")),
         });
     }
-    let hidden = sight.snapshot.queue.len() - found;
+    let hidden = model.snapshot.queue.len() - found;
     if table.is_empty() {
-        match (sight.snapshot.queue.is_empty(), finished) {
+        match (model.snapshot.queue.is_empty(), finished) {
             (true, _) if !problems.is_empty() => ctx.ui.say("no task of the queue can be used"),
             (true, _) => ctx.ui.say("the queue is empty; add a task: agentctl add \"…\" --accept \"…\""),
             (_, false) => ctx.ui.say(&format!("nothing to show; {hidden} more with --all or another filter")),

@@ -7,20 +7,16 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_channel::Receiver;
-use notify::Watcher as _;
-use serde_json::{Value, json};
-
 use super::{
     context::Context,
     fail::{self, Done, exit},
-    runs,
-    sight::{Sight, State},
     ui::Tone,
 };
+use crossbeam_channel::Receiver;
+use notify::Watcher as _;
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Snapshot, TaskId, Token, lease::LeaseHealth, text::many_lines};
-use oodatcaa_ops::{ErrorKind, Failure};
+use oodatcaa_ops::{ErrorKind, Failure, ReadModel, TaskState, runs, view::LogView};
 use oodatcaa_sys::files;
 
 /// Flags of `logs`.
@@ -64,9 +60,9 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Prints a log.
 pub fn run(ctx: &Context, args: &Args) -> Done {
-    let layout = ctx.layout()?;
+    let layout = ctx.project.layout()?;
     let snapshot = ctx.read()?.snapshot;
-    let (task, token) = runs::named(ctx, &snapshot, &args.run)?;
+    let (task, token) = runs::named(&ctx.project, &snapshot, &args.run)?;
     let name = args.file()?;
     if !args.follow {
         let token =
@@ -83,7 +79,7 @@ fn newest(layout: &Layout, snapshot: &Snapshot, task: &TaskId, name: &str) -> Op
 }
 
 fn once(ctx: &Context, args: &Args, snapshot: &Snapshot, task: &TaskId, token: Token, name: &str) -> Done {
-    let layout = ctx.layout()?;
+    let layout = ctx.project.layout()?;
     let dir = runs::dir(layout, snapshot, task, token);
     if !dir.is_dir() {
         return Err(runs::none(layout, task, Some(token)));
@@ -121,7 +117,7 @@ fn heading(ctx: &Context, task: &TaskId, token: Token, name: &str) {
 }
 
 fn follow(ctx: &Context, args: &Args, task: &TaskId, only: Option<Token>, name: &str) -> Done {
-    let layout = ctx.layout()?;
+    let layout = ctx.project.layout()?;
     let mut wake = Wake::new(layout, task);
     let mut at: Option<(Token, Option<Log>)> = None;
     let mut waiting = false;
@@ -179,14 +175,15 @@ struct Now {
 
 impl Now {
     fn look(ctx: &Context, task: &TaskId) -> Result<Self, Failure> {
-        let snapshot = ctx.store()?.read()?.snapshot;
+        let snapshot = ctx.project.store()?.read()?.snapshot;
         let live = snapshot.leases.get(task).filter(|held| held.health(&snapshot.now) == LeaseHealth::Live);
-        let sight = Sight::new(&snapshot, ctx.workflow());
+        let model = ReadModel::new(&snapshot, ctx.workflow());
         let found = snapshot.queue.get(task);
-        let ended = |state| matches!(state, State::Done | State::Cancelled | State::NeedsYou | State::Failed);
+        let ended =
+            |state| matches!(state, TaskState::Done | TaskState::Cancelled | TaskState::NeedsYou | TaskState::Failed);
         let (running, over) =
-            (live.map(oodatcaa_core::LeaseState::token), found.is_none_or(|task| ended(sight.state(task))));
-        let why = found.map_or("the task has left the queue".into(), |task| sight.sentence(task));
+            (live.map(oodatcaa_core::LeaseState::token), found.is_none_or(|task| ended(model.state(task))));
+        let why = found.map_or("the task has left the queue".into(), |task| model.sentence(task));
         Ok(Self { running, ended: over, why, snapshot })
     }
 }
@@ -296,10 +293,9 @@ impl Log {
         let text = String::from_utf8_lossy(lines);
         for line in text.lines() {
             if ctx.ui.json() {
-                let stream = self.path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+                let stream = self.path.file_stem().map(|stem| stem.to_string_lossy());
                 let run = format!("{task}/{token}");
-                let object: Value = json!({"schema": "oodatcaa/log.v1", "run": run, "stream": stream, "line": line});
-                ctx.ui.record(&object);
+                ctx.ui.record(&LogView { run: &run, stream: stream.as_deref(), line });
             } else {
                 // Colours are dropped rather than shown as rubbish; everything else that moves a cursor is made visible.
                 ctx.ui.verbatim(&many_lines(&anstream::adapter::strip_str(line).to_string()));

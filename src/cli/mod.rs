@@ -13,11 +13,12 @@ use self::{
     ui::{Color, Settings, Ui},
 };
 use oodatcaa_config::{World, trust};
-use oodatcaa_ops::{ErrorKind, Failure};
+use oodatcaa_ops::{ErrorKind, Failure, view::VersionView};
 use oodatcaa_process::caller;
 use oodatcaa_sys::descriptors;
 
 pub mod agent;
+mod cells;
 pub mod change;
 pub mod config;
 pub mod context;
@@ -40,10 +41,8 @@ pub mod logs;
 pub mod pool;
 pub mod queue;
 pub mod run;
-pub mod runs;
 pub mod shell;
 pub mod show;
-pub mod sight;
 pub mod status;
 pub mod talk;
 pub mod task;
@@ -264,7 +263,7 @@ fn admit(matches: &clap::ArgMatches) -> Result<(), Failure> {
 fn version(ctx: &Context) -> Done {
     let version = env!("CARGO_PKG_VERSION");
     if ctx.ui.json() {
-        ctx.ui.value(&serde_json::json!({"schema": "oodatcaa/version.v1", "name": "agentctl", "version": version}));
+        ctx.ui.value(&VersionView { name: "agentctl", version });
     } else {
         ctx.ui.line(&format!("agentctl {version}"));
     }
@@ -347,7 +346,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Without a command: how the fleet stands, to somebody who looks at it; never starts anything.
 fn bare(ctx: &Context) -> Done {
-    if (ctx.ui.terminal() || ctx.ui.json()) && ctx.find_layout()?.is_some() {
+    if (ctx.ui.terminal() || ctx.ui.json()) && ctx.project.find_layout()?.is_some() {
         return status::run(ctx, &status::Args::default());
     }
     help::run(ctx, &help::Args::default())

@@ -1,7 +1,5 @@
 //! Pools of quota as people see them: which are not open, until when and why; and opening one by hand.
 
-use serde_json::{Value, json};
-
 use super::{
     change::{Dry, decide},
     context::Context,
@@ -11,12 +9,14 @@ use oodatcaa_agent as agent;
 use oodatcaa_core::{
     Snapshot,
     event::Actor,
-    pool::{self, PoolState},
-    state,
+    pool,
     text::{cut, duration, one_line},
     time::stamp,
 };
-use oodatcaa_ops::{ErrorKind, Failure};
+use oodatcaa_ops::{
+    ErrorKind, Failure,
+    view::{PoolState, ReopenView},
+};
 
 /// Flags of `agent reopen`.
 #[derive(Debug, clap::Args)]
@@ -34,7 +34,7 @@ pub fn reopen(ctx: &Context, args: &Reopen) -> Done {
         return Err(Failure::new(ErrorKind::PermissionDenied, "only a human opens a pool before its time")
             .hint("say it from a terminal of your own"));
     }
-    let config = &ctx.loaded()?.config.agents;
+    let config = &ctx.project.loaded()?.config.agents;
     let name = match config.get(&args.pool) {
         Some(named) => agent::open(&args.pool, named).pool(),
         None => args.pool.clone(),
@@ -51,15 +51,14 @@ pub fn reopen(ctx: &Context, args: &Reopen) -> Done {
     let was = changed.before.history.pools.closed.get(&name);
     let is_changed = !changed.changes.is_empty();
     if ctx.ui.json() {
-        ctx.ui.value(&json!({
-            "schema": "oodatcaa/pool.v1",
-            "pool": name,
-            "was": state(&changed.before, &name),
-            "until": was.map(|was| stamp(was.until)),
-            "reason": was.map(|was| &was.reason),
-            "changed": is_changed,
-            "dry_run": args.dry.dry_run,
-        }));
+        ctx.ui.value(&ReopenView {
+            was: PoolState::of(&changed.before, &name),
+            until: was.map(|was| was.until.into()),
+            reason: was.map(|was| was.reason.clone()),
+            changed: is_changed,
+            dry_run: args.dry.dry_run,
+            pool: name,
+        });
         return Ok(0);
     }
     ctx.ui.line(&one_line(&name));
@@ -73,46 +72,23 @@ pub fn reopen(ctx: &Context, args: &Reopen) -> Done {
     Ok(0)
 }
 
-fn state(snapshot: &Snapshot, name: &str) -> &'static str {
-    match pool::state(snapshot, name) {
-        PoolState::Open => "open",
-        PoolState::Closed(_) => "closed",
-        PoolState::HalfOpen(_) => "half_open",
-        PoolState::Probed(_) => "probed",
-    }
-}
-
 /// The pools that are not open, each as a sentence.
 pub fn sentences(snapshot: &Snapshot) -> Vec<String> {
     let sentence = |name: &String| {
         let (closed, words) = match pool::state(snapshot, name) {
-            PoolState::Open => return None,
-            PoolState::Closed(closed) => {
+            pool::PoolState::Open => return None,
+            pool::PoolState::Closed(closed) => {
                 let left = (closed.until - snapshot.now.wall).to_std().unwrap_or_default();
                 (closed, format!("is used up until {} (in {})", stamp(closed.until), duration(left)))
             }
-            PoolState::HalfOpen(closed) => (closed, "was used up; the next attempt tries whether it is back".into()),
-            PoolState::Probed(closed) => (closed, "was used up, and one attempt tries whether it is back".into()),
+            pool::PoolState::HalfOpen(closed) => {
+                (closed, "was used up; the next attempt tries whether it is back".into())
+            }
+            pool::PoolState::Probed(closed) => (closed, "was used up, and one attempt tries whether it is back".into()),
         };
         let reason = cut(&one_line(&closed.reason), 200);
         let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
         Some(format!("the quota of `{}` {words}{reason}", one_line(name)))
     };
     snapshot.history.pools.closed.keys().filter_map(sentence).collect()
-}
-
-/// The same for programs.
-pub fn objects(snapshot: &Snapshot) -> Vec<Value> {
-    let object = |(name, closed): (&String, &state::pools::ClosedPool)| {
-        json!({
-            "pool": name,
-            "state": state(snapshot, name),
-            "until": stamp(closed.until),
-            "since": stamp(closed.since),
-            "class": closed.class,
-            "reason": closed.reason,
-            "limits": closed.limits,
-        })
-    };
-    snapshot.history.pools.closed.iter().map(object).collect()
 }

@@ -5,8 +5,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::json;
-
 use super::{
     change::{self, Dry},
     context::Context,
@@ -24,7 +22,10 @@ use oodatcaa_core::{
     manual, rescue,
     text::{many, one_line},
 };
-use oodatcaa_ops::{ErrorKind, Failure, quoted};
+use oodatcaa_ops::{
+    ErrorKind, Failure, quoted,
+    view::{MendView, ProblemView, RepairView, ValidationView},
+};
 use oodatcaa_store::{
     Invalid,
     file::{LONGEST, document::Document},
@@ -119,14 +120,14 @@ fn validate(ctx: &Context, args: &Validate) -> Done {
                 .ok_or_else(|| missing(file, "the project's own: agentctl queue validate"))?,
         ),
         None => {
-            let path = ctx.layout()?.queue();
-            let bytes =
-                files::read(ctx.layout()?.root(), &path, LONGEST)?.ok_or_else(|| missing(&path, "agentctl init"))?;
+            let path = ctx.project.layout()?.queue();
+            let bytes = files::read(ctx.project.layout()?.root(), &path, LONGEST)?
+                .ok_or_else(|| missing(&path, "agentctl init"))?;
             (path, bytes)
         }
     };
     // Any file can be checked anywhere; the project's own roles count where there is a project.
-    let workflow = match ctx.find_layout()? {
+    let workflow = match ctx.project.find_layout()? {
         Some(_) => ctx.workflow().clone(),
         None => Workflow::shipped(),
     };
@@ -149,20 +150,13 @@ fn of_invalid(invalid: Invalid) -> Problem {
 
 fn tell(ctx: &Context, path: &Path, tasks: Option<usize>, problems: &[Problem]) {
     if ctx.ui.json() {
-        ctx.ui.value(&json!({
-            "schema": "oodatcaa/validation.v1",
-            "file": path.display().to_string(),
-            "ok": problems.is_empty(),
-            "readable": tasks.is_some(),
-            "tasks": tasks,
-            "problems": problems.iter().map(|problem| json!({
-                "line": Some(problem.line).filter(|&line| line > 0),
-                "column": Some(problem.column).filter(|&column| column > 0),
-                "task": problem.task,
-                "code": problem.code,
-                "message": problem.message,
-            })).collect::<Vec<_>>(),
-        }));
+        ctx.ui.value(&ValidationView {
+            file: path.display().to_string(),
+            ok: problems.is_empty(),
+            readable: tasks.is_some(),
+            tasks,
+            problems: problems.iter().map(problem_view).collect(),
+        });
         return;
     }
     for problem in problems {
@@ -181,6 +175,16 @@ fn tell(ctx: &Context, path: &Path, tasks: Option<usize>, problems: &[Problem]) 
     match problems.len() {
         0 => ctx.ui.say(&format!("{path}: {tasks}, no problems")),
         n => ctx.ui.say(&format!("{path}: {tasks}, {}", many(n, "problem"))),
+    }
+}
+
+fn problem_view(problem: &Problem) -> ProblemView {
+    ProblemView {
+        line: Some(problem.line).filter(|&line| line > 0),
+        column: Some(problem.column).filter(|&column| column > 0),
+        task: problem.task.clone(),
+        code: problem.code,
+        message: problem.message.clone(),
     }
 }
 
@@ -253,22 +257,19 @@ fn mends(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Mend> {
 
 fn repair(ctx: &Context, args: &Repair) -> Done {
     let dry = args.dry;
-    let loaded = ctx.loaded()?;
+    let loaded = ctx.project.loaded()?;
     let workflow = &loaded.config.workflow;
-    let reading = ctx.store()?.read()?;
+    let reading = ctx.project.store()?.read()?;
     if let Some(invalid) = reading.invalid {
         return Err(Failure::from(invalid).hint("mend it in an editor; nothing here guesses what was meant"));
     }
     let found = mends(&reading.snapshot, workflow);
     if ctx.ui.json() {
-        ctx.ui.value(&json!({
-            "schema": "oodatcaa/repair.v1",
-            "dry_run": dry.dry_run,
-            "mends": found.iter().map(|mend| {
-                let (what, task, words) = mend.words();
-                json!({"what": what, "task": task, "message": words})
-            }).collect::<Vec<_>>(),
-        }));
+        let view = |mend: &Mend| {
+            let (what, task, message) = mend.words();
+            MendView { what, task, message }
+        };
+        ctx.ui.value(&RepairView { dry_run: dry.dry_run, mends: found.iter().map(view).collect() });
     } else {
         let mut table = Table::new([Column::new("WHAT"), Column::new("TASK"), Column::flexible("MEND")]);
         for mend in &found {
@@ -287,7 +288,7 @@ fn repair(ctx: &Context, args: &Repair) -> Done {
         ctx.ui.say(&format!("would mend {}", found.len()));
         return Ok(exit::OK);
     }
-    if !ctx.ui.confirm(&format!("mend {} in {}?", count(found.len()), ctx.layout()?.name()))? {
+    if !ctx.ui.confirm(&format!("mend {} in {}?", count(found.len()), ctx.project.layout()?.name()))? {
         ctx.ui.say("nothing was changed");
         return Ok(exit::FAILED);
     }
@@ -296,7 +297,7 @@ fn repair(ctx: &Context, args: &Repair) -> Done {
     for left in &lefts {
         lease::end_processes(ctx, &left.task, &left.run)?;
     }
-    recover::see_what_landed(ctx.layout()?, &loaded.config, Some(&reading.snapshot), &mut lefts);
+    recover::see_what_landed(ctx.project.layout()?, &loaded.config, Some(&reading.snapshot), &mut lefts);
     let retry = &loaded.config.retry;
     change::decide(ctx, dry, |snapshot, workflow, actor| {
         let mut wanted = mends(snapshot, workflow);

@@ -5,22 +5,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
+    cells::seconds_item,
     change::{Dry, decide_by},
     context::Context,
     fail::{Done, exit},
-    runs::{self, Attempt},
-    sight::seconds_item,
     ui::{Column, Item, Table, Tone},
 };
 use oodatcaa_core::{
     TaskId, Token, manual,
     text::{duration, one_line, parse_duration},
-    time::stamp,
 };
-use oodatcaa_ops::{ErrorKind, Failure};
+use oodatcaa_ops::{
+    ErrorKind, Failure, runs,
+    view::{AttemptDetail, FileView, StopView},
+};
 use oodatcaa_process::{self as process, Ended, Exit, StopCause};
 use oodatcaa_sys::files;
 
@@ -85,15 +86,15 @@ pub fn run(ctx: &Context, verb: &Verb) -> Done {
 }
 
 fn list(ctx: &Context, args: &List) -> Done {
-    let (layout, snapshot) = (ctx.layout()?, ctx.read()?.snapshot);
-    let only = args.task.as_deref().map(|task| runs::named(ctx, &snapshot, task)).transpose()?;
-    let events = ctx.store()?.events(0)?;
+    let (layout, snapshot) = (ctx.project.layout()?, ctx.read()?.snapshot);
+    let only = args.task.as_deref().map(|task| runs::named(&ctx.project, &snapshot, task)).transpose()?;
+    let events = ctx.project.store()?.events(0)?;
     let mut all = runs::all(layout, &snapshot, &events, only.as_ref().map(|(task, _)| task));
     all.retain(|attempt| !args.running || attempt.running);
     all.drain(..all.len().saturating_sub(args.limit.unwrap_or(usize::MAX)));
     let now = snapshot.now.wall;
     if ctx.ui.json() {
-        ctx.ui.value(&Value::Array(all.iter().map(|attempt| attempt.object(layout, now)).collect()));
+        ctx.ui.value(&all.iter().map(|attempt| attempt.view(layout, now)).collect::<Vec<_>>());
         return Ok(exit::OK);
     }
     let mut table = Table::new([
@@ -130,7 +131,7 @@ fn list(ctx: &Context, args: &List) -> Done {
     Ok(exit::OK)
 }
 
-fn tone(attempt: &Attempt) -> Tone {
+fn tone(attempt: &runs::Attempt) -> Tone {
     match attempt.state() {
         "running" => Tone::Busy,
         "done" | "no_change" => Tone::Good,
@@ -140,9 +141,9 @@ fn tone(attempt: &Attempt) -> Tone {
 }
 
 fn show(ctx: &Context, args: &Show) -> Done {
-    let (layout, snapshot) = (ctx.layout()?, ctx.read()?.snapshot);
-    let (task, token) = runs::named(ctx, &snapshot, &args.run)?;
-    let events = ctx.store()?.events(0)?;
+    let (layout, snapshot) = (ctx.project.layout()?, ctx.read()?.snapshot);
+    let (task, token) = runs::named(&ctx.project, &snapshot, &args.run)?;
+    let events = ctx.project.store()?.events(0)?;
     let all = runs::all(layout, &snapshot, &events, Some(&task));
     let mut fitting = all.iter().filter(|attempt| token.is_none_or(|token| attempt.token == token));
     let attempt =
@@ -162,12 +163,13 @@ fn show(ctx: &Context, args: &Show) -> Done {
     };
     let now = snapshot.now.wall;
     if ctx.ui.json() {
-        let mut object = attempt.object(layout, now);
-        object["record"] = record("attempt.json").unwrap_or_default();
-        object["exit"] = record("exit.json").unwrap_or_default();
-        object["result"] = record("result.json").unwrap_or_default();
-        object["files"] = files.iter().map(|(name, bytes)| json!({"name": name, "bytes": bytes})).collect();
-        ctx.ui.value(&object);
+        ctx.ui.value(&AttemptDetail {
+            attempt: attempt.view(layout, now),
+            record: record("attempt.json"),
+            exit: record("exit.json"),
+            result: record("result.json"),
+            files: files.into_iter().map(|(name, bytes)| FileView { name, bytes }).collect(),
+        });
         return Ok(exit::OK);
     }
     let name = attempt.name();
@@ -264,7 +266,7 @@ fn ending(exit: &Exit) -> String {
     words
 }
 
-fn gates(attempt: &Attempt) -> String {
+fn gates(attempt: &runs::Attempt) -> String {
     let gates = attempt.gates.iter().map(|(name, ok)| format!("{} {name}", if *ok { "✓" } else { "✗" }));
     gates.collect::<Vec<_>>().join("  ")
 }
@@ -275,7 +277,7 @@ fn stop(ctx: &Context, args: &Stop) -> Done {
         return Err(Failure::new(ErrorKind::Usage, "the reason is empty").hint("say why: --reason \"…\""));
     }
     let snapshot = ctx.read()?.snapshot;
-    let (task, token) = runs::named(ctx, &snapshot, &args.run)?;
+    let (task, token) = runs::named(&ctx.project, &snapshot, &args.run)?;
     let running = snapshot.leases.get(&task).map(oodatcaa_core::LeaseState::token);
     if let (Some(wanted), Some(running)) = (token, running)
         && wanted != running
@@ -296,16 +298,15 @@ fn stop(ctx: &Context, args: &Stop) -> Done {
         None => None,
     };
     if ctx.ui.json() {
-        ctx.ui.value(&json!({
-            "schema": "oodatcaa/stop.v1",
-            "run": format!("{task}/{token}"),
-            "task": task,
-            "token": token,
-            "changed": asked,
-            "dry_run": args.dry.dry_run,
-            "stopped": stopped,
-            "at": stamp(changed.before.now.wall),
-        }));
+        ctx.ui.value(&StopView {
+            run: format!("{task}/{token}"),
+            task: task.clone(),
+            token,
+            changed: asked,
+            dry_run: args.dry.dry_run,
+            stopped,
+            at: changed.before.now.wall.into(),
+        });
     } else if ctx.ui.quiet() {
         ctx.ui.line(task.as_str());
     } else {
@@ -333,10 +334,10 @@ fn stop(ctx: &Context, args: &Stop) -> Done {
 
 /// Whether the attempt's lease is gone before the time is over.
 fn wait_for(ctx: &Context, task: &TaskId, token: Token, wait: Duration) -> Result<bool, Failure> {
-    let changes = ctx.store()?.changes()?;
+    let changes = ctx.project.store()?.changes()?;
     let deadline = Instant::now() + wait;
     loop {
-        let snapshot = ctx.store()?.read()?.snapshot;
+        let snapshot = ctx.project.store()?.read()?.snapshot;
         if snapshot.leases.get(task).is_none_or(|held| held.token() != token) {
             return Ok(true);
         }

@@ -8,8 +8,6 @@ use clap_complete::{
     env::{CompleteEnv, Shells},
 };
 
-use serde_json::json;
-
 use super::{
     command,
     context::Context,
@@ -17,7 +15,10 @@ use super::{
     ui::{Settings, Ui},
 };
 use oodatcaa_core::text::{cut, one_line};
-use oodatcaa_ops::{ErrorKind, Failure};
+use oodatcaa_ops::{
+    ErrorKind, Failure,
+    view::{CompletionsView, ManView},
+};
 
 /// Flags of `completions`.
 #[derive(Debug, clap::Args)]
@@ -48,8 +49,7 @@ pub fn completions(ctx: &Context, args: &Completions) -> Done {
     let mut script = Vec::new();
     known.write_registration(VARIABLE, "agentctl", "agentctl", "agentctl", &mut script)?;
     if ctx.ui.json() {
-        let script = String::from_utf8_lossy(&script);
-        ctx.ui.value(&json!({"schema": "oodatcaa/completions.v1", "shell": name, "script": script}));
+        ctx.ui.value(&CompletionsView { shell: name, script: String::from_utf8_lossy(&script).into_owned() });
     } else {
         ctx.ui.bytes(&script);
     }
@@ -76,7 +76,7 @@ pub fn tasks() -> ArgValueCandidates {
         let project = std::env::var_os("OODATCAA_PROJECT").map(PathBuf::from);
         let ctx = Context::new(Ui::new(Settings { quiet: true, ..Settings::default() }), project);
         // Without a project, or with a queue that cannot be read, there is nothing to offer.
-        let Ok(reading) = ctx.store().and_then(|store| Ok(store.read()?)) else { return Vec::new() };
+        let Ok(reading) = ctx.project.store().and_then(|store| Ok(store.read()?)) else { return Vec::new() };
         let mut all: Vec<_> = reading.snapshot.queue.tasks().collect();
         all.sort_by_key(|task| task.status.is_finished());
         let shown = |words: &str| cut(&one_line(words), 60);
@@ -97,8 +97,8 @@ pub fn man(ctx: &Context, args: &Man) -> Done {
         let mut page = Vec::new();
         clap_mangen::Man::new(command()).render(&mut page)?;
         if ctx.ui.json() {
-            let page = String::from_utf8_lossy(&page);
-            ctx.ui.value(&json!({"schema": "oodatcaa/man.v1", "page": page}));
+            let page = Some(String::from_utf8_lossy(&page).into_owned());
+            ctx.ui.value(&ManView { page, directory: None });
         } else {
             ctx.ui.bytes(&page);
         }
@@ -107,7 +107,7 @@ pub fn man(ctx: &Context, args: &Man) -> Done {
     let written = std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(command(), dir));
     written.map_err(|error| fail::io("write the man pages to", dir, &error))?;
     if ctx.ui.json() {
-        ctx.ui.value(&json!({"schema": "oodatcaa/man.v1", "directory": dir}));
+        ctx.ui.value(&ManView { page: None, directory: Some(dir.to_string_lossy().into_owned()) });
     }
     ctx.ui.say(&format!("see: man -l {}/agentctl.1", dir.display()));
     Ok(exit::OK)

@@ -1,19 +1,12 @@
 //! `agentctl show` and `agentctl why`: one task, everything about it, and what keeps it from moving.
 
-use serde_json::{Value, json};
-
-use super::{
-    context::{Context, task as find},
-    fail::Done,
-    sight::{self, Sight, health_word},
-    ui::Tone,
-};
+use super::{cells, context::Context, fail::Done, ui::Tone};
 use oodatcaa_core::{
     Task, landing,
     lease::LeaseHealth,
     text::{duration, many_lines, one_line},
-    time::stamp,
 };
+use oodatcaa_ops::{ReadModel, find_task, view::health_word};
 
 /// Flags of `show` and `why`.
 #[derive(Debug, clap::Args)]
@@ -26,19 +19,19 @@ pub struct Args {
 /// Prints one task.
 pub fn show(ctx: &Context, args: &Args) -> Done {
     let reading = ctx.read()?;
-    let sight = Sight::new(&reading.snapshot, ctx.workflow());
-    let task = find(&sight.snapshot.queue, &args.id)?;
+    let model = ReadModel::new(&reading.snapshot, ctx.workflow());
+    let task = find_task(&model.snapshot.queue, &args.id)?;
     if ctx.ui.json() {
-        ctx.ui.value(&object(&sight, task));
+        ctx.ui.value(&model.detail(task));
         return Ok(0);
     }
     let pretty = ctx.ui.pretty();
-    let mut facts = facts(ctx, &sight, task);
+    let mut facts = facts(ctx, &model, task);
     facts.retain(|(_, value)| !value.is_empty());
     if pretty {
-        let title = Tone::Strong.paint(&one_line(&sight::title(task)));
-        let state = sight.state(task);
-        ctx.ui.line(&format!("{} {title}", state.tone().paint(&format!("{} {}", state.glyph(), task.id))));
+        let title = Tone::Strong.paint(&one_line(cells::title(&task.title)));
+        let state = model.state(task);
+        ctx.ui.line(&format!("{} {title}", cells::tone(state).paint(&format!("{} {}", cells::glyph(state), task.id))));
         for (name, value) in &facts[1..] {
             ctx.ui.line(&format!("  {}{}", Tone::Faint.paint(&format!("{name:<14}")), one_line(value)));
         }
@@ -72,9 +65,9 @@ fn list(items: &[String]) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
-fn facts(ctx: &Context, sight: &Sight, task: &Task) -> Vec<(&'static str, String)> {
-    let now = sight.snapshot.now.wall;
-    let queue = &sight.snapshot.queue;
+fn facts(ctx: &Context, model: &ReadModel, task: &Task) -> Vec<(&'static str, String)> {
+    let now = model.snapshot.now.wall;
+    let queue = &model.snapshot.queue;
     let relatives = |tasks: &[&Task]| {
         tasks.iter().map(|task| format!("{} ({})", task.id, task.status)).collect::<Vec<_>>().join(", ")
     };
@@ -83,16 +76,16 @@ fn facts(ctx: &Context, sight: &Sight, task: &Task) -> Vec<(&'static str, String
         None => format!("{name} (missing)"),
     });
     let children: Vec<&Task> = queue.children(&task.id).collect();
-    let dependents = sight.dependents();
-    let role = sight.role(task);
+    let dependents = model.dependents();
+    let role = model.role(task);
     let status = if role.is_empty() { task.status.to_string() } else { format!("{} (role {role})", task.status) };
-    let simulated = if sight.simulated(task) { " · SIMULATED" } else { "" };
-    let known = sight.snapshot.history.task(&task.id);
+    let simulated = if model.simulated(task) { " · SIMULATED" } else { "" };
+    let known = model.snapshot.history.task(&task.id);
     vec![
-        ("title", format!("{} {}", task.id, sight::title(task))),
+        ("title", format!("{} {}", task.id, cells::title(&task.title))),
         ("status", status + simulated),
-        ("why", sight.sentence(task)),
-        ("lease", lease(ctx, sight, task)),
+        ("why", model.sentence(task)),
+        ("lease", lease(ctx, model, task)),
         ("priority", task.priority.to_string()),
         ("type", task.kind.clone().unwrap_or_default()),
         ("complexity", task.complexity.clone().unwrap_or_default()),
@@ -116,19 +109,19 @@ fn facts(ctx: &Context, sight: &Sight, task: &Task) -> Vec<(&'static str, String
         ),
         ("gates", task.gates.join(", ")),
         ("branch", task.branch.clone().unwrap_or_default()),
-        ("merged", landing::merged(sight.snapshot, task).unwrap_or_default()),
+        ("merged", landing::merged(model.snapshot, task).unwrap_or_default()),
         ("updated", task.updated_at.map(|time| ctx.ui.moment(time, now)).unwrap_or_default()),
     ]
 }
 
-fn lease(ctx: &Context, sight: &Sight, task: &Task) -> String {
-    let Some((held, health)) = sight.held(task) else { return String::new() };
+fn lease(ctx: &Context, model: &ReadModel, task: &Task) -> String {
+    let Some((held, health)) = model.held(task) else { return String::new() };
     let mut words = format!("{} by {}", health_word(&health), held.owner());
     if let Some(lease) = held.ours() {
-        let now = sight.snapshot.now.wall;
+        let now = model.snapshot.now.wall;
         let beat = ctx.ui.moment(lease.heartbeat_at, now);
         words += &format!(", token {}, try {}, pid {}, heartbeat {beat}", lease.token, lease.attempt, lease.pid);
-        if let Some(time) = sight.running_for(task) {
+        if let Some(time) = model.running_for(task) {
             words += &format!(", for {}", duration(std::time::Duration::from_secs(time.as_secs())));
         }
         if let Some(stop) = &lease.stop {
@@ -141,56 +134,22 @@ fn lease(ctx: &Context, sight: &Sight, task: &Task) -> String {
     words
 }
 
-fn object(sight: &Sight, task: &Task) -> Value {
-    let mut object = sight.task(task);
-    let dependents = sight.dependents();
-    let ids = |tasks: Vec<&Task>| tasks.into_iter().map(|task| task.id.clone()).collect::<Vec<_>>();
-    let known = sight.snapshot.history.task(&task.id);
-    let more = json!({
-        "description": task.description,
-        "acceptance_criteria": task.acceptance_criteria,
-        "exit_gates": task.exit_gates,
-        "complexity": task.complexity,
-        "merged_commit": landing::merged(sight.snapshot, task),
-        "children": ids(sight.snapshot.queue.children(&task.id).collect()),
-        "dependents": ids(dependents.get(task.id.as_str()).cloned().unwrap_or_default()),
-        "token": known.map(|known| known.token),
-        "failures": known.map(|known| {
-            known.failures.iter().map(|(role, reason)| json!({"role": role, "reason": reason})).collect::<Vec<_>>()
-        }).unwrap_or_default(),
-    });
-    if let (Value::Object(all), Value::Object(more)) = (&mut object, more) {
-        all.extend(more);
-    }
-    object
-}
-
 /// Prints why a task stands where it stands (R9).
 pub fn why(ctx: &Context, args: &Args) -> Done {
     let reading = ctx.read()?;
-    let sight = Sight::new(&reading.snapshot, ctx.workflow());
-    let task = find(&sight.snapshot.queue, &args.id)?;
-    let why = sight.why(task);
+    let model = ReadModel::new(&reading.snapshot, ctx.workflow());
+    let task = find_task(&model.snapshot.queue, &args.id)?;
+    let why = model.why_view(task);
     if ctx.ui.json() {
-        ctx.ui.value(&json!({
-            "schema": "oodatcaa/why.v1",
-            "id": task.id,
-            "status": task.status,
-            "state": sight.state(task).word(),
-            "sentence": why.sentence,
-            "rule": why.rule,
-            "facts": why.facts.iter().map(|fact| json!({"ok": fact.ok, "text": fact.text})).collect::<Vec<_>>(),
-            "next": why.next,
-            "at": stamp(sight.snapshot.now.wall),
-        }));
+        ctx.ui.value(&why);
         return Ok(0);
     }
     if !ctx.ui.pretty() {
-        let columns = [task.id.as_str(), task.status.as_str(), why.rule, &why.sentence, &why.next];
+        let columns = [task.id.as_str(), task.status.as_str(), &why.rule, &why.sentence, &why.next];
         ctx.ui.line(&columns.map(one_line).join("\t"));
         return Ok(0);
     }
-    let tone = sight.state(task).tone();
+    let tone = cells::tone(model.state(task));
     ctx.ui.line(&format!(
         "{} ({}): {}",
         Tone::Strong.paint(task.id.as_str()),

@@ -21,6 +21,11 @@ pub trait Talk {
     fn confirm(&self, question: &str) -> Result<bool, Failure>;
 }
 
+/// Returns a view as JSON; every view can be written.
+pub fn json_of(view: &impl serde::Serialize) -> Value {
+    serde_json::to_value(view).expect("a view is JSON")
+}
+
 impl Talk for Ui {
     fn json(&self) -> bool {
         self.json()

@@ -5,15 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::json;
-
 use super::{
     change::{Changed, Dry, decide, decide_on, decide_on_by, each, tell},
     context::Context,
     edit,
     fail::{self, Done},
     list, show,
-    sight::Sight,
     ui::Tone,
 };
 use oodatcaa_core::{
@@ -23,7 +20,7 @@ use oodatcaa_core::{
     text::one_line,
 };
 use oodatcaa_git::restart::{self, Anew};
-use oodatcaa_ops::{ErrorKind, Failure};
+use oodatcaa_ops::{ErrorKind, Failure, ReadModel, view::ChangeView};
 use oodatcaa_sys::files;
 
 /// Verbs of `task`.
@@ -234,19 +231,18 @@ pub fn add(ctx: &Context, args: &Add) -> Done {
     let undo = format!("agentctl task cancel {}", task.id);
     if ctx.ui.json() {
         let after = changed.before.after(&changed.changes);
-        let sight = Sight::new(&after, ctx.workflow());
-        ctx.ui.value(&json!({
-            "schema": "oodatcaa/change.v1",
-            "id": task.id,
-            "verb": "add",
-            "from": null,
-            "to": task.status,
-            "changed": true,
-            "dry_run": args.dry.dry_run,
-            "set": changed.changes.add[0].json,
-            "undo": undo,
-            "task": sight.task(task),
-        }));
+        let model = ReadModel::new(&after, ctx.workflow());
+        ctx.ui.value(&ChangeView {
+            id: task.id.clone(),
+            verb: "add".into(),
+            from: None,
+            to: Some(task.status.clone()),
+            changed: true,
+            dry_run: args.dry.dry_run,
+            set: changed.changes.add[0].json.clone(),
+            undo: Some(undo),
+            task: Some(model.task(task)),
+        });
         return Ok(0);
     }
     let title = one_line(&task.title);
@@ -269,7 +265,7 @@ pub(super) fn check_gates(ctx: &Context, wanted: &[String]) -> Result<(), Failur
     if wanted.is_empty() {
         return Ok(());
     }
-    let gates = &ctx.loaded()?.config.gates;
+    let gates = &ctx.project.loaded()?.config.gates;
     let Some(gate) = wanted.iter().find(|gate| !gates.contains_key(*gate)) else { return Ok(()) };
     let there: Vec<&str> = gates.keys().map(String::as_str).collect();
     let there = if there.is_empty() { "none".into() } else { there.join(", ") };
@@ -321,7 +317,7 @@ fn move_to(ctx: &Context, args: &Move) -> Done {
 
 /// The journal of one task; only asked for where it decides.
 fn journal(ctx: &Context) -> Result<Vec<Event>, Failure> {
-    Ok(ctx.store()?.events(0)?)
+    Ok(ctx.project.store()?.events(0)?)
 }
 
 fn retry(ctx: &Context, args: &Retry) -> Done {
@@ -339,7 +335,7 @@ fn retry(ctx: &Context, args: &Retry) -> Done {
             let (id, changed) = decide_on(ctx, Dry { dry_run: true }, id, decision)?;
             let how = if args.fresh { Anew::Fresh } else { Anew::Rebase };
             let task = changed.before.queue.get(&id).expect("it was decided on");
-            let done = restart::restart(ctx.layout()?, &ctx.loaded()?.config.workspace, task, how)?;
+            let done = restart::restart(ctx.project.layout()?, &ctx.project.loaded()?.config.workspace, task, how)?;
             if let Some(kept) = done.kept {
                 ctx.ui.say(&format!("what {} had is kept as {kept}", done.branch.as_deref().unwrap_or("its branch")));
             }

@@ -2,8 +2,6 @@
 
 use std::{path::PathBuf, process::Command};
 
-use serde_json::{Value, json};
-
 use super::{
     change::Dry,
     context::Context,
@@ -15,7 +13,10 @@ use oodatcaa_git::{
     Config, KeepReason, WorkspaceError,
     prune::{self, PrunePolicy, Removed, Seen},
 };
-use oodatcaa_ops::{ErrorKind, Failure};
+use oodatcaa_ops::{
+    ErrorKind, Failure,
+    view::{WorktreePathView, WorktreeRemovalView, WorktreeView},
+};
 
 /// Verbs of `worktree`.
 #[derive(Debug, clap::Subcommand)]
@@ -76,7 +77,7 @@ pub fn run(ctx: &Context, verb: &Verb) -> Done {
 }
 
 fn config(ctx: &Context) -> Result<&Config, Failure> {
-    Ok(&ctx.loaded()?.config.workspace)
+    Ok(&ctx.project.loaded()?.config.workspace)
 }
 
 fn status(snapshot: &Snapshot, task: &TaskId) -> Option<Status> {
@@ -84,10 +85,10 @@ fn status(snapshot: &Snapshot, task: &TaskId) -> Option<Status> {
 }
 
 fn list(ctx: &Context) -> Done {
-    let (layout, snapshot) = (ctx.layout()?, ctx.read()?.snapshot);
+    let (layout, snapshot) = (ctx.project.layout()?, ctx.read()?.snapshot);
     let all = prune::list(layout, config(ctx)?)?;
     if ctx.ui.json() {
-        ctx.ui.value(&Value::Array(all.iter().map(|seen| object(seen, &snapshot)).collect()));
+        ctx.ui.value(&all.iter().map(|seen| view(seen, &snapshot)).collect::<Vec<_>>());
         return Ok(exit::OK);
     }
     let mut table = Table::new([
@@ -128,31 +129,30 @@ fn state(seen: &Seen) -> (Tone, String) {
     }
 }
 
-fn object(seen: &Seen, snapshot: &Snapshot) -> Value {
-    json!({
-        "schema": "oodatcaa/worktree.v1",
-        "task": seen.task,
-        "status": status(snapshot, &seen.task),
-        "path": seen.path.to_string_lossy(),
-        "branch": seen.branch,
-        "base": seen.base,
-        "ahead": seen.ahead,
-        "merged": seen.merged,
-        "dirty": seen.dirty,
-        "midway": seen.midway,
-        "left_out": seen.left_out,
-        "in_use": seen.in_use,
-        "whole": seen.whole,
-        "port_base": seen.port,
-    })
+fn view(seen: &Seen, snapshot: &Snapshot) -> WorktreeView {
+    WorktreeView {
+        task: seen.task.clone(),
+        status: status(snapshot, &seen.task),
+        path: seen.path.to_string_lossy().into_owned(),
+        branch: seen.branch.clone(),
+        base: seen.base.clone(),
+        ahead: seen.ahead,
+        merged: seen.merged,
+        dirty: seen.dirty,
+        midway: seen.midway,
+        left_out: seen.left_out.clone(),
+        in_use: seen.in_use,
+        whole: seen.whole,
+        port_base: seen.port,
+    }
 }
 
 /// A task as somebody typed it; one that has left the queue may have left a worktree.
 fn named(ctx: &Context, snapshot: &Snapshot, id: &str) -> Result<TaskId, Failure> {
-    if let Ok(task) = super::context::task(&snapshot.queue, id) {
+    if let Ok(task) = oodatcaa_ops::find_task(&snapshot.queue, id) {
         return Ok(task.id.clone());
     }
-    let layout = ctx.layout()?;
+    let layout = ctx.project.layout()?;
     let left = TaskId::parse(id).ok().filter(|id| prune::path_of(layout, id).is_ok_and(|path| path.is_some()));
     left.ok_or_else(|| fail::no_task(id, snapshot.queue.tasks().map(|task| task.id.as_str())))
 }
@@ -160,7 +160,7 @@ fn named(ctx: &Context, snapshot: &Snapshot, id: &str) -> Result<TaskId, Failure
 fn place(ctx: &Context, id: &str) -> Result<(TaskId, PathBuf), Failure> {
     let snapshot = ctx.read()?.snapshot;
     let task = named(ctx, &snapshot, id)?;
-    match prune::path_of(ctx.layout()?, &task)? {
+    match prune::path_of(ctx.project.layout()?, &task)? {
         Some(path) => Ok((task, path)),
         None => {
             Err(Failure::new(ErrorKind::NotFound, format!("{task} has no worktree"))
@@ -172,8 +172,7 @@ fn place(ctx: &Context, id: &str) -> Result<(TaskId, PathBuf), Failure> {
 fn path(ctx: &Context, args: &One) -> Done {
     let (task, path) = place(ctx, &args.id)?;
     if ctx.ui.json() {
-        let path = path.to_string_lossy();
-        ctx.ui.value(&json!({"schema": "oodatcaa/worktree_path.v1", "task": task, "path": path}));
+        ctx.ui.value(&WorktreePathView { task, path: path.to_string_lossy().into_owned() });
     } else {
         use std::os::unix::ffi::OsStrExt as _;
         ctx.ui.bytes(path.as_os_str().as_bytes());
@@ -249,7 +248,7 @@ pub struct PruneOutcome {
 
 /// Removes what is merged or cancelled; with `dry` only says what would be.
 pub fn sweep(ctx: &Context, dry: bool) -> Result<Vec<PruneOutcome>, Failure> {
-    let (layout, config) = (ctx.layout()?, config(ctx)?);
+    let (layout, config) = (ctx.project.layout()?, config(ctx)?);
     let snapshot = ctx.read()?.snapshot;
     let mut all = Vec::new();
     for seen in prune::list(layout, config)? {
@@ -269,18 +268,18 @@ pub fn sweep(ctx: &Context, dry: bool) -> Result<Vec<PruneOutcome>, Failure> {
     Ok(all)
 }
 
-/// One object of a sweep.
-pub fn outcome(one: &PruneOutcome, dry: bool) -> Value {
-    json!({
-        "schema": "oodatcaa/worktree_removal.v1",
-        "task": one.seen.task,
-        "path": one.seen.path.to_string_lossy(),
-        "removed": one.done.is_ok(),
-        "dry_run": dry,
-        "saved": one.done.as_ref().ok().and_then(|removed| removed.saved.clone()),
-        "branch_deleted": one.done.as_ref().ok().and_then(|removed| removed.branch.clone()),
-        "kept_because": one.done.as_ref().err().map(ToString::to_string),
-    })
+/// Describes what became of one worktree.
+pub fn outcome(one: &PruneOutcome, dry: bool) -> WorktreeRemovalView {
+    let removed = one.done.as_ref().ok();
+    WorktreeRemovalView {
+        task: one.seen.task.clone(),
+        path: one.seen.path.to_string_lossy().into_owned(),
+        removed: removed.is_some(),
+        dry_run: dry,
+        saved: removed.and_then(|removed| removed.saved.clone()),
+        branch_deleted: removed.and_then(|removed| removed.branch.clone()),
+        kept_because: one.done.as_ref().err().map(ToString::to_string),
+    }
 }
 
 /// One row of a sweep: task, what became of it, why.
@@ -311,7 +310,7 @@ fn prune(ctx: &Context, dry: Dry) -> Done {
     }
     let all = sweep(ctx, dry.dry_run)?;
     if ctx.ui.json() {
-        ctx.ui.value(&Value::Array(all.iter().map(|one| outcome(one, dry.dry_run)).collect()));
+        ctx.ui.value(&all.iter().map(|one| outcome(one, dry.dry_run)).collect::<Vec<_>>());
         return Ok(exit::OK);
     }
     let mut table = Table::new([Column::new("TASK"), Column::new("WORKTREE"), Column::flexible("WHY")]);
@@ -325,7 +324,7 @@ fn prune(ctx: &Context, dry: Dry) -> Done {
 }
 
 fn rm(ctx: &Context, args: &Rm) -> Done {
-    let (layout, config) = (ctx.layout()?, config(ctx)?);
+    let (layout, config) = (ctx.project.layout()?, config(ctx)?);
     let (task, _) = place(ctx, &args.id)?;
     let snapshot = ctx.read()?.snapshot;
     let policy = if args.force { PrunePolicy::FORCE } else { PrunePolicy::SAFE };

@@ -6,11 +6,13 @@ use serde::{Deserialize, Serialize};
 
 /// A status word of the queue file. Any word is kept; only those in the [`Workflow`] are acted on.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Status(Cow<'static, str>);
 
 /// A role's name.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Role(Cow<'static, str>);
 

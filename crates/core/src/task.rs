@@ -11,6 +11,7 @@ use crate::{Status, Token, text};
 
 /// A task id that may become a file name: `[A-Za-z0-9._-]{1,128}`, no leading dot or dash (R5).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(with = "String"))]
 pub struct TaskId(Arc<str>);
 
 /// Why a text cannot be a task id.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The fencing number of a claim: greater than every one before it for the same task (R10).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Token(pub u64);
 

@@ -28,7 +28,7 @@ pub struct Range {
 }
 
 /// One changed file.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileChange {
     /// The path, from the top of the repository.
     pub path: String,
@@ -39,7 +39,6 @@ pub struct FileChange {
     /// Other programs, agents or CI obey it, or it was a test and is gone.
     pub risky: bool,
     /// How it is named to whoever should look at it, where it is risky.
-    #[serde(skip)]
     pub look_at: Option<String>,
 }
 

@@ -2,8 +2,7 @@
 
 use std::error::Error;
 
-use serde_json::{Value, json};
-
+use crate::view::{ErrorBody, ErrorView};
 use oodatcaa_core::text::{many_lines, one_line};
 
 mod fleet;
@@ -100,17 +99,16 @@ impl Failure {
     }
 
     /// Renders it for programs.
-    pub fn json(&self) -> Value {
-        let mut error = json!({
-            "code": self.kind.word(),
-            "message": self.sentence(),
-            "hint": self.hints.first(),
-            "retryable": self.kind.retryable(),
-        });
-        if self.hints.len() > 1 {
-            error["hints"] = json!(self.hints);
+    pub fn view(&self) -> ErrorView {
+        ErrorView {
+            error: ErrorBody {
+                code: self.kind.word(),
+                message: self.sentence(),
+                hint: self.hints.first().cloned(),
+                retryable: self.kind.retryable(),
+                hints: Some(self.hints.clone()).filter(|hints| hints.len() > 1),
+            },
         }
-        json!({ "schema": "oodatcaa/error.v1", "error": error })
     }
 }
 
@@ -125,6 +123,8 @@ impl Error for Failure {}
 #[cfg(test)]
 mod tests {
     use std::io;
+
+    use serde_json::json;
 
     use super::*;
     use oodatcaa_store::{Invalid, StoreError};
@@ -164,7 +164,7 @@ mod tests {
     fn a_failure_is_json_for_programs() {
         let failure = Failure::new(ErrorKind::LeaseHeld, "w@h is alive").hint("agentctl run stop P1");
         assert_eq!(
-            failure.json(),
+            serde_json::to_value(failure.view()).expect("JSON"),
             json!({"schema": "oodatcaa/error.v1", "error": {"code": "lease_held", "message": "w@h is alive", "hint": "agentctl run stop P1", "retryable": true}})
         );
     }

@@ -3,5 +3,12 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, reason = "files are opened by sys::files"))]
 
 mod failure;
+mod project;
+mod read_model;
+pub mod runs;
+mod status;
+pub mod view;
 
 pub use failure::{ErrorKind, Failure, exit, nearest, no_task, quoted, refused, sysexit, undecided};
+pub use project::{Project, find_task};
+pub use read_model::{ReadModel, TaskState};

@@ -1,9 +1,8 @@
 //! One thing that was looked at, and how it is told.
 
-use serde_json::{Value, json};
-
-use crate::cli::talk::Talk;
+use crate::cli::talk::{Talk, json_of};
 use oodatcaa_core::text::one_line;
+use oodatcaa_ops::view::{CheckView, DoctorView};
 
 /// Where a check belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +135,7 @@ impl Checks {
 /// Shows a report.
 pub fn render(talk: &dyn Talk, checks: &[Check], fixable: bool) {
     if talk.json() {
-        talk.value(&json(checks));
+        talk.value(&json_of(&view(checks)));
         return;
     }
     for group in Group::ALL {
@@ -162,26 +161,20 @@ pub fn render(talk: &dyn Talk, checks: &[Check], fixable: bool) {
     talk.say(&format!("{}, {}{fix}", plural(bad, "problem"), plural(warn, "warning")));
 }
 
-fn json(checks: &[Check]) -> Value {
-    let all: Vec<Value> = checks
-        .iter()
-        .map(|check| {
-            json!({
-                "group": check.group.word(),
-                "id": check.id,
-                "state": check.state.word(),
-                "what": check.what,
-                "why": Some(&check.why).filter(|why| !why.is_empty()),
-                "run": check.run,
-            })
-        })
-        .collect();
+fn view(checks: &[Check]) -> DoctorView {
+    let of = |check: &Check| CheckView {
+        group: check.group.word(),
+        id: check.id,
+        state: check.state.word(),
+        what: check.what.clone(),
+        why: Some(check.why.clone()).filter(|why| !why.is_empty()),
+        run: check.run.clone(),
+    };
     let count = |state| checks.iter().filter(|check| check.state == state).count();
-    json!({
-        "schema": "oodatcaa/doctor.v1",
-        "ok": count(State::Bad) == 0,
-        "problems": count(State::Bad),
-        "warnings": count(State::Warn),
-        "checks": all,
-    })
+    DoctorView {
+        ok: count(State::Bad) == 0,
+        problems: count(State::Bad),
+        warnings: count(State::Warn),
+        checks: checks.iter().map(of).collect(),
+    }
 }

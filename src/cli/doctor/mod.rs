@@ -102,7 +102,7 @@ fn workflow(loaded: &Result<Loaded, Failure>) -> Workflow {
 
 /// Runs the command.
 pub fn run(ctx: &Context, args: &DoctorArgs) -> Done {
-    run_in(&ctx.ui, &World::of_process(), Host::here(), ctx.layout()?, args)
+    run_in(&ctx.ui, &World::of_process(), Host::here(), ctx.project.layout()?, args)
 }
 
 /// [`run`], in this environment.

@@ -5,17 +5,22 @@
 
 use std::path::Path;
 
-use serde_json::json;
-
 use self::{
     look::Found,
     plan::{Plan, Wish},
 };
-use super::{context::Context, fail::Done, talk::Talk};
+use super::{
+    context::Context,
+    fail::Done,
+    talk::{Talk, json_of},
+};
 use oodatcaa_config::{Config, Loaded, Overrides, Trust, World, trust};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::text::one_line;
-use oodatcaa_ops::{ErrorKind, Failure, quoted};
+use oodatcaa_ops::{
+    ErrorKind, Failure, quoted,
+    view::{InitView, WrittenView},
+};
 use oodatcaa_store::file::document::Document;
 use oodatcaa_sys::files;
 
@@ -45,7 +50,7 @@ pub struct InitArgs {
 
 /// Runs the command.
 pub fn run(ctx: &Context, args: &InitArgs) -> Done {
-    run_in(&ctx.ui, &World::of_process(), &ctx.directory()?, args)
+    run_in(&ctx.ui, &World::of_process(), &ctx.project.directory()?, args)
 }
 
 /// [`run`], in this environment.
@@ -76,15 +81,14 @@ pub fn run_in(talk: &dyn Talk, world: &World, directory: &Path, args: &InitArgs)
     }
     let loaded = if args.dry_run { None } else { Some(Config::load_in(world, &layout, &Overrides::default())?) };
     if talk.json() {
-        let written: Vec<_> = plan.files.iter().map(|file| json!({"path": file.shown, "what": file.what})).collect();
-        talk.value(&json!({
-            "schema": "oodatcaa/init.v1",
-            "project": layout.root(),
-            "dry_run": args.dry_run,
-            "files": written,
-            "agent": plan.agent,
-            "agents_found": found.agents.iter().map(|(known, _)| known.name).collect::<Vec<_>>(),
-            "queue_problems": problems,
+        let written = |file: &plan::PlannedFile| WrittenView { path: file.shown.clone(), what: file.what.clone() };
+        talk.value(&json_of(&InitView {
+            project: layout.root().to_string_lossy().into_owned(),
+            dry_run: args.dry_run,
+            files: plan.files.iter().map(written).collect(),
+            agent: plan.agent.clone(),
+            agents_found: found.agents.iter().map(|(known, _)| known.name).collect(),
+            queue_problems: problems,
         }));
     } else if let Some(loaded) = loaded {
         next(talk, &loaded, &plan, !problems.is_empty());

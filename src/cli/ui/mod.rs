@@ -13,6 +13,7 @@ use std::{
 
 use anstream::{AutoStream, ColorChoice};
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::Value;
 
 use oodatcaa_core::{text, time::stamp};
@@ -215,17 +216,18 @@ impl Ui {
     }
 
     /// One JSON value: indented for a person, on one line for a program.
-    pub fn value(&self, value: &Value) {
-        debug_assert!(is_named(value), "a program could not tell what this is: {value}");
+    pub fn value(&self, value: &impl Serialize) {
+        debug_assert!(is_named(value), "a program could not tell what this is");
         let text = if self.terminal { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
         let text = text::harmless_json(text.expect("a JSON value can be written"));
         self.put(&[text.as_bytes(), b"\n"]);
     }
 
     /// One JSON value of a stream: always on one line, and at once.
-    pub fn record(&self, value: &Value) {
-        debug_assert!(is_named(value), "a program could not tell what this is: {value}");
-        self.put(&[text::harmless_json(value.to_string()).as_bytes(), b"\n"]);
+    pub fn record(&self, value: &impl Serialize) {
+        debug_assert!(is_named(value), "a program could not tell what this is");
+        let text = serde_json::to_string(value).expect("a JSON value can be written");
+        self.put(&[text::harmless_json(text).as_bytes(), b"\n"]);
         self.flush();
     }
 
@@ -268,7 +270,9 @@ impl Ui {
     pub fn fail(&self, failure: &Failure) {
         self.flush();
         if self.settings.json {
-            self.talk_raw(&text::harmless_json(failure.json().to_string()));
+            self.talk_raw(&text::harmless_json(
+                serde_json::to_string(&failure.view()).expect("a JSON value can be written"),
+            ));
             return;
         }
         for line in failure.human().lines() {
@@ -367,10 +371,10 @@ impl Ui {
 }
 
 /// Whether each object says which form it has: our own by `schema`, an event by `specversion` and `type`.
-fn is_named(value: &Value) -> bool {
-    match value {
-        Value::Array(all) => all.iter().all(is_named),
-        Value::Object(object) => object.contains_key("schema") || object.contains_key("specversion"),
+fn is_named(value: &impl Serialize) -> bool {
+    match serde_json::to_value(value) {
+        Ok(Value::Array(all)) => all.iter().all(is_named),
+        Ok(Value::Object(object)) => object.contains_key("schema") || object.contains_key("specversion"),
         _ => false,
     }
 }

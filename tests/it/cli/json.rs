@@ -151,6 +151,9 @@ fn every_command_answers_programs_with_objects_that_say_what_they_are() {
         for object in told {
             let name = ["schema", "specversion", "$schema"].iter().find_map(|member| object[member].as_str());
             assert!(name.is_some_and(|name| !name.is_empty()), "{words:?}: {object}");
+            if object.get("schema").is_some() {
+                super::schema::is_described(&object).unwrap_or_else(|wrong| panic!("{words:?}: {wrong}: {object}"));
+            }
         }
     }
     // What clap alone refuses is an object, too, and names what is missing.

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{agentctl, sprint};
 
-/// As much of JSON Schema as our two files use; enough to see a file that does not fit.
-fn fits(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), String> {
+/// As much of JSON Schema as our files use; enough to see a value that does not fit.
+pub(super) fn fits(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), String> {
     if let Some(name) = schema["$ref"].as_str() {
         return fits(root, root.pointer(name.trim_start_matches('#')).expect("a definition"), value, at);
     }
@@ -34,7 +34,10 @@ fn fits(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), Str
     if let Some(words) = schema["enum"].as_array().filter(|words| !words.contains(value)) {
         return Err(format!("{at} is {value}, not one of {words:?}"));
     }
-    if let Some(some) = schema["anyOf"].as_array() {
+    if schema.get("const").is_some_and(|only| only != value) {
+        return Err(format!("{at} is {value}, not {}", schema["const"]));
+    }
+    if let Some(some) = schema["anyOf"].as_array().or(schema["oneOf"].as_array()) {
         some.iter().map(|one| fits(root, one, value, at)).find(Result::is_ok).ok_or(format!("{at} fits none"))??;
     }
     for (name, value) in value.as_object().into_iter().flatten() {
@@ -102,4 +105,57 @@ fn every_hint_is_a_command_that_parses() {
         let parsed = oodatcaa::cli::command().try_get_matches_from(["agentctl".into()].into_iter().chain(words));
         assert!(parsed.is_ok(), "{hint}: {}", parsed.unwrap_err());
     }
+}
+
+/// With `UPDATE=1` the file is written instead: `make schema`.
+#[test]
+fn the_published_schema_is_the_one_of_our_types() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/cli.schema.json");
+    let schema = serde_json::to_string_pretty(&oodatcaa_ops::view::schema()).unwrap() + "\n";
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, &schema).unwrap();
+    }
+    assert_eq!(fs::read_to_string(path).unwrap_or_default(), schema, "run: make schema");
+}
+
+/// Fails for an object of ours that its type does not describe to the last member.
+pub(super) fn is_described(value: &Value) -> Result<(), String> {
+    let schema = oodatcaa_ops::view::schema();
+    let name = &value["schema"];
+    let of = |one: &&Value| {
+        let path = one["$ref"].as_str().expect("a definition").trim_start_matches('#');
+        schema.pointer(path).expect("a definition")["properties"]["schema"]["const"] == *name
+    };
+    let known: Vec<&Value> = schema["anyOf"].as_array().expect("all of them").iter().filter(of).collect();
+    let mut wrong = vec![format!("no type is called {name}")];
+    for one in known {
+        match fits(&schema, one, value, "it").and_then(|()| knows_all(&schema, one, value, "it")) {
+            Ok(()) => return Ok(()),
+            Err(error) => wrong.push(error),
+        }
+    }
+    Err(wrong.join("; "))
+}
+
+/// Fails for a member that a definition does not name, unless it takes any.
+fn knows_all(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), String> {
+    if let Some(name) = schema["$ref"].as_str() {
+        return knows_all(root, root.pointer(name.trim_start_matches('#')).expect("a definition"), value, at);
+    }
+    let some = schema["anyOf"].as_array().or(schema["oneOf"].as_array());
+    if let Some(one) = some.into_iter().flatten().find(|one| fits(root, one, value, at).is_ok()) {
+        return knows_all(root, one, value, at);
+    }
+    for (name, value) in value.as_object().into_iter().flatten() {
+        let takes_any = schema.get("additionalProperties").is_some() || schema.get("properties").is_none();
+        match schema["properties"].get(name) {
+            Some(inner) => knows_all(root, inner, value, &format!("{at}.{name}"))?,
+            None if takes_any => {}
+            None => return Err(format!("{at} has {name}, which nobody describes")),
+        }
+    }
+    for (n, value) in value.as_array().into_iter().flatten().enumerate() {
+        knows_all(root, &schema["items"], value, &format!("{at}[{n}]"))?;
+    }
+    Ok(())
 }

@@ -6,12 +6,15 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
 
-use super::{context::Context, fail::no_task};
+use crate::{
+    ErrorKind, Failure, Project, no_task,
+    view::{AttemptView, GateView, Moment},
+};
+
 use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{Event, Kind, Role, RunName, Snapshot, TaskId, Token, lease::LeaseHealth, time::stamp};
-use oodatcaa_ops::{ErrorKind, Failure};
+use oodatcaa_core::{Event, Kind, Role, RunName, Snapshot, TaskId, Token, lease::LeaseHealth};
+
 use oodatcaa_sys::files;
 
 /// One attempt.
@@ -73,23 +76,23 @@ impl Attempt {
         }
     }
 
-    /// `TASK/TOKEN`.
+    /// Returns its name, `TASK/TOKEN`.
     pub fn name(&self) -> String {
         format!("{}/{}", self.task, self.token)
     }
 
-    /// Its directory.
+    /// Returns its directory.
     pub fn dir(&self, layout: &Layout) -> PathBuf {
         layout.run(&self.task, &self.run)
     }
 
-    /// How long it took, or has taken until now.
+    /// Returns how long it took, or has taken until now.
     pub fn took(&self, now: DateTime<Utc>) -> Option<std::time::Duration> {
         let end = self.ended.or(self.running.then_some(now))?;
         (end - self.started?).to_std().ok()
     }
 
-    /// In one word.
+    /// Tells how it stands, in one word.
     pub fn state(&self) -> &str {
         match &self.outcome {
             _ if self.running => "running",
@@ -132,34 +135,33 @@ impl Attempt {
         }
     }
 
-    /// `oodatcaa/run.v1`.
-    pub fn object(&self, layout: &Layout, now: DateTime<Utc>) -> Value {
-        json!({
-            "schema": "oodatcaa/run.v1",
-            "run": self.name(),
-            "task": self.task,
-            "token": self.token,
-            "role": self.role,
-            "attempt": self.number,
-            "state": self.state(),
-            "running": self.running,
-            "owner": self.owner,
-            "agent": self.by,
-            "simulated": self.simulated,
-            "started_at": self.started.map(stamp),
-            "ended_at": self.ended.map(stamp),
-            "seconds": self.took(now).map(|time| time.as_millis() as f64 / 1000.0),
-            "outcome": self.outcome,
-            "class": self.class,
-            "charged": self.charged,
-            "reason": self.reason,
-            "gates": self.gates.iter().map(|(name, ok)| json!({"gate": name, "ok": ok})).collect::<Vec<_>>(),
-            "dir": self.dir(layout).display().to_string(),
-        })
+    /// Describes it for programs.
+    pub fn view(&self, layout: &Layout, now: DateTime<Utc>) -> AttemptView {
+        AttemptView {
+            run: self.name(),
+            task: self.task.clone(),
+            token: self.token,
+            role: self.role.clone(),
+            attempt: self.number,
+            state: self.state().into(),
+            running: self.running,
+            owner: self.owner.clone(),
+            agent: self.by.clone(),
+            simulated: self.simulated,
+            started_at: self.started.map(Moment),
+            ended_at: self.ended.map(Moment),
+            seconds: self.took(now).map(|time| time.as_millis() as f64 / 1000.0),
+            outcome: self.outcome.clone(),
+            class: self.class.clone(),
+            charged: self.charged,
+            reason: self.reason.clone(),
+            gates: self.gates.iter().map(|(gate, ok)| GateView { gate: gate.clone(), ok: *ok }).collect(),
+            dir: self.dir(layout).display().to_string(),
+        }
     }
 }
 
-/// Every attempt that is known of, by task and token; of one task only, where one is named.
+/// Returns every attempt that is known of, by task and token; of one task only, where one is named.
 pub fn all(layout: &Layout, snapshot: &Snapshot, events: &[Event], only: Option<&TaskId>) -> Vec<Attempt> {
     let mut found: BTreeMap<(TaskId, Token), Attempt> = BTreeMap::new();
     let mut at = |task: &TaskId, token: Token, change: &dyn Fn(&mut Attempt)| {
@@ -198,7 +200,7 @@ pub fn all(layout: &Layout, snapshot: &Snapshot, events: &[Event], only: Option<
 /// More are not looked for: of tasks, and of attempts of one task.
 const MOST: usize = 1_000_000;
 
-/// The attempts that have a directory.
+/// Lists the attempts that have a directory.
 fn directories(layout: &Layout, only: Option<&TaskId>) -> Vec<(TaskId, RunName)> {
     let tasks = match only {
         Some(task) => vec![task.clone()],
@@ -216,12 +218,12 @@ fn names(layout: &Layout, dir: &Path) -> impl Iterator<Item = String> + use<> {
     entries.into_iter().filter_map(|entry| entry.name.into_string().ok())
 }
 
-/// The newest attempt of a task that has a directory.
+/// Returns the newest attempt of a task that has a directory.
 pub fn newest(layout: &Layout, task: &TaskId) -> Option<Token> {
     directories(layout, Some(task)).into_iter().map(|(_, run)| run.token()).max()
 }
 
-/// The attempts that have a directory, in order.
+/// Returns the attempts that have a directory, in order.
 pub fn tokens(layout: &Layout, task: &TaskId) -> Vec<Token> {
     let mut all: Vec<Token> = directories(layout, Some(task)).into_iter().map(|(_, run)| run.token()).collect();
     all.sort();
@@ -229,13 +231,13 @@ pub fn tokens(layout: &Layout, task: &TaskId) -> Vec<Token> {
     all
 }
 
-/// The directory of an attempt, as its lease or the journal names it; else the one that bears its token.
+/// Returns the directory of an attempt, as its lease or the journal names it; else the one that bears its token.
 pub fn dir(layout: &Layout, snapshot: &Snapshot, task: &TaskId, token: Token) -> PathBuf {
     layout.run(task, &snapshot.run_name(task, token).unwrap_or_else(|| RunName::of(token)))
 }
 
-/// What a person typed: `TASK`, or `TASK/TOKEN`.
-pub fn named(ctx: &Context, snapshot: &Snapshot, words: &str) -> Result<(TaskId, Option<Token>), Failure> {
+/// Reads what a person typed: `TASK`, or `TASK/TOKEN`.
+pub fn named(project: &Project, snapshot: &Snapshot, words: &str) -> Result<(TaskId, Option<Token>), Failure> {
     let (task, token) = match words.split_once('/') {
         Some((task, token)) => (task, Some(token)),
         None => (words, None),
@@ -246,7 +248,7 @@ pub fn named(ctx: &Context, snapshot: &Snapshot, words: &str) -> Result<(TaskId,
         // A task that has left the queue may have left attempts.
         None => TaskId::parse(task)
             .ok()
-            .filter(|id| ctx.layout().is_ok_and(|l| newest(l, id).is_some()))
+            .filter(|id| project.layout().is_ok_and(|l| newest(l, id).is_some()))
             .ok_or_else(unknown)?,
     };
     let token = match token {
@@ -260,7 +262,7 @@ pub fn named(ctx: &Context, snapshot: &Snapshot, words: &str) -> Result<(TaskId,
     Ok((id, token))
 }
 
-/// A task that nobody has worked on yet, or an attempt that is not there.
+/// Returns the failure for a task that nobody has worked on yet, or an attempt that is not there.
 pub fn none(layout: &Layout, task: &TaskId, token: Option<Token>) -> Failure {
     match token {
         None => Failure::new(ErrorKind::NotFound, format!("nobody has worked on {task} yet"))

@@ -1,0 +1,241 @@
+//! One reading of a project: the state of each task in one word, who works on it, and why it stands there.
+//!
+//! Everything that shows tasks asks here, so that all say the same of the same task.
+
+use std::{collections::HashMap, time::Duration};
+
+use serde::Serialize;
+
+use crate::view::{FactView, FailureView, LeaseView, Moment, TaskDetail, TaskView, WhyView};
+use oodatcaa_core::{
+    LeaseState, QueueLease, RoleRule, Snapshot, Status, Task, Workflow, landing, lease::LeaseHealth, why,
+};
+
+/// A snapshot together with the table of roles.
+pub struct ReadModel<'a> {
+    /// What stands there.
+    pub snapshot: &'a Snapshot,
+    /// Who takes what.
+    pub workflow: &'a Workflow,
+    explainer: why::Explainer<'a>,
+}
+
+/// How a task stands, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum TaskState {
+    /// A worker has it.
+    Running,
+    /// It looks as if a worker had it, and none has.
+    Stale,
+    /// A human must act.
+    NeedsYou,
+    /// Attempts are used up.
+    Failed,
+    /// It waits for its time to be tried again.
+    Retry,
+    /// It waits for a worker, a dependency or its children.
+    Waiting,
+    /// Cancelled.
+    Cancelled,
+    /// Done.
+    Done,
+}
+
+impl TaskState {
+    /// Every state.
+    pub const ALL: [TaskState; 8] = [
+        Self::Running,
+        Self::Stale,
+        Self::NeedsYou,
+        Self::Failed,
+        Self::Retry,
+        Self::Waiting,
+        Self::Cancelled,
+        Self::Done,
+    ];
+
+    /// Returns the word in JSON and in filters.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Stale => "stale",
+            Self::NeedsYou => "needs_you",
+            Self::Failed => "failed",
+            Self::Retry => "retry",
+            Self::Waiting => "waiting",
+            Self::Cancelled => "cancelled",
+            Self::Done => "done",
+        }
+    }
+}
+
+impl<'a> ReadModel<'a> {
+    /// Returns the model of what was read.
+    pub fn new(snapshot: &'a Snapshot, workflow: &'a Workflow) -> Self {
+        Self { snapshot, workflow, explainer: why::Explainer::new(snapshot, workflow) }
+    }
+
+    /// Returns a task's lease and how it stands.
+    pub fn held(&self, task: &Task) -> Option<(&'a LeaseState, LeaseHealth)> {
+        self.snapshot.leases.get(&task.id).map(|held| (held, held.health(&self.snapshot.now)))
+    }
+
+    /// Returns the rule of the role that has to do with the task now.
+    pub fn rule(&self, task: &Task) -> Option<&'a RoleRule> {
+        let fits = |rule: &&RoleRule| task.role.as_deref().is_none_or(|role| role == rule.role.as_str());
+        let rules = self.workflow.rules().iter();
+        rules
+            .clone()
+            .find(|rule| rule.works == task.status)
+            .or_else(|| rules.filter(|r| r.takes == task.status).find(fits))
+    }
+
+    /// Returns the name of that role, or nothing.
+    pub fn role(&self, task: &Task) -> &'a str {
+        self.rule(task).map_or("", |rule| rule.role.as_str())
+    }
+
+    /// Tells how the task stands.
+    pub fn state(&self, task: &Task) -> TaskState {
+        let now = self.snapshot.now.wall;
+        let inline = matches!(&task.lease, QueueLease::Inline { until: Some(until), .. } if now < *until);
+        match self.held(task) {
+            Some((_, LeaseHealth::Live)) => return TaskState::Running,
+            Some(_) if !task.status.is_finished() => return TaskState::Stale,
+            None if inline => return TaskState::Running,
+            _ => {}
+        }
+        let status = &task.status;
+        if status.is_done() {
+            TaskState::Done
+        } else if *status == Status::CANCELLED {
+            TaskState::Cancelled
+        } else if *status == Status::FAILED {
+            TaskState::Failed
+        } else if self.workflow.working(status).is_some() {
+            TaskState::Stale
+        } else if self.needs_you(task) {
+            TaskState::NeedsYou
+        } else if task.not_before.is_some_and(|time| now < time) {
+            TaskState::Retry
+        } else {
+            TaskState::Waiting
+        }
+    }
+
+    /// Tells whether nothing but a person's act moves it on; the inbox says the same.
+    pub fn needs_you(&self, task: &Task) -> bool {
+        !task.status.is_finished() && self.explainer.person(task).is_some()
+    }
+
+    /// Returns for how long a running task has been worked on.
+    pub fn running_for(&self, task: &Task) -> Option<Duration> {
+        let (held, health) = self.held(task)?;
+        let lease = held.ours().filter(|_| health == LeaseHealth::Live)?;
+        Some((self.snapshot.now.wall - lease.started_at).to_std().unwrap_or_default())
+    }
+
+    /// Tells whether the simulated agent is at work on it.
+    pub fn simulated(&self, task: &Task) -> bool {
+        self.held(task).and_then(|(held, _)| held.ours()).is_some_and(|lease| lease.simulated)
+    }
+
+    /// Explains why the task does not move.
+    pub fn why(&self, task: &Task) -> why::Why {
+        self.explainer.explain(task)
+    }
+
+    /// Explains it in one sentence.
+    pub fn sentence(&self, task: &Task) -> String {
+        self.explainer.sentence(task)
+    }
+
+    /// Returns the tasks in the order in which they are claimed.
+    pub fn in_order(&self) -> Vec<&'a Task> {
+        let mut tasks: Vec<&Task> = self.snapshot.queue.tasks().collect();
+        tasks.sort_by_cached_key(|task| self.snapshot.queue.rank(task));
+        tasks
+    }
+
+    /// Returns for each id the tasks that name it among their dependencies.
+    pub fn dependents(&self) -> HashMap<&'a str, Vec<&'a Task>> {
+        let mut all: HashMap<&str, Vec<&Task>> = HashMap::new();
+        for task in self.snapshot.queue.tasks() {
+            for name in &task.dependencies {
+                all.entry(name).or_default().push(task);
+            }
+        }
+        all
+    }
+
+    /// Describes a task for a list.
+    pub fn task(&self, task: &Task) -> TaskView {
+        let held = self.held(task);
+        let why = self.explainer.briefly(task);
+        TaskView {
+            id: task.id.clone(),
+            title: task.title.clone(),
+            status: task.status.clone(),
+            state: self.state(task),
+            role: self.rule(task).map(|rule| rule.role.clone()),
+            kind: task.kind.clone(),
+            priority: task.priority,
+            agent: task.agent.clone(),
+            lease: held.as_ref().map(|(held, health)| LeaseView::of(held, health)),
+            running_seconds: self.running_for(task).map(|time| time.as_secs()),
+            attempts: task.attempts,
+            starts: self.snapshot.starts(task, &self.workflow.policy().bounds),
+            not_before: task.not_before.map(Moment),
+            blocked_reason: task.blocked_reason.clone(),
+            dependencies: task.dependencies.clone(),
+            parent: task.parent.clone(),
+            nested: task.nested,
+            branch: task.branch.clone(),
+            gates: task.gates.clone(),
+            only_role: task.role.clone(),
+            updated_at: task.updated_at.map(Moment),
+            simulated: self.simulated(task),
+            needs_you: why.person.is_some() && !task.status.is_finished(),
+            why: why.sentence,
+            next: why.next,
+        }
+    }
+
+    /// Describes everything that is known of a task.
+    pub fn detail(&self, task: &Task) -> TaskDetail {
+        let ids = |tasks: &mut dyn Iterator<Item = &Task>| tasks.map(|task| task.id.clone()).collect();
+        let known = self.snapshot.history.task(&task.id);
+        let failures = known.map(|known| known.failures.iter()).into_iter().flatten();
+        TaskDetail {
+            task: self.task(task),
+            description: task.description.clone(),
+            acceptance_criteria: task.acceptance_criteria.clone(),
+            exit_gates: task.exit_gates.clone(),
+            complexity: task.complexity.clone(),
+            merged_commit: landing::merged(self.snapshot, task),
+            children: ids(&mut self.snapshot.queue.children(&task.id)),
+            dependents: ids(&mut self.dependents().remove(task.id.as_str()).unwrap_or_default().into_iter()),
+            token: known.map(|known| known.token),
+            failures: failures
+                .map(|(role, reason)| FailureView { role: role.clone(), reason: reason.clone() })
+                .collect(),
+        }
+    }
+
+    /// Explains at length why a task stands where it stands.
+    pub fn why_view(&self, task: &Task) -> WhyView {
+        let why = self.why(task);
+        WhyView {
+            id: task.id.clone(),
+            status: task.status.clone(),
+            state: self.state(task),
+            sentence: why.sentence,
+            rule: why.rule.into(),
+            facts: why.facts.into_iter().map(|fact| FactView { ok: fact.ok, text: fact.text }).collect(),
+            next: why.next,
+            at: self.snapshot.now.wall.into(),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What waits for a person, and what people have decided.
+
+use serde::Serialize;
+
+use super::Moment;
+use oodatcaa_core::{Role, Snapshot, TaskId, needs::Need, state::decisions::Decision};
+
+/// A question to a person, open or answered.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Question {
+    /// What to answer it by.
+    pub id: String,
+    /// What it is about: `merge`, `question`, `budget`, `task`, `paused`, …
+    pub kind: String,
+    /// The task.
+    pub task: Option<TaskId>,
+    /// The task's title.
+    pub title: Option<String>,
+    /// The role that asks.
+    pub role: Option<Role>,
+    /// What is asked.
+    pub question: String,
+    /// The answers that were offered.
+    pub options: Vec<String>,
+    /// When it was asked.
+    pub asked_at: Option<Moment>,
+    /// When it answers itself.
+    pub deadline: Option<Moment>,
+    /// What the answer is then.
+    pub default: Option<String>,
+    /// The commit that it is about.
+    pub commit: Option<String>,
+    /// Whose word does not count because nobody sealed it.
+    pub unsigned_by: Option<String>,
+    /// `open`, or how it ended.
+    pub state: String,
+    /// Who answered.
+    pub by: Option<String>,
+    /// What they said.
+    pub words: Option<String>,
+}
+
+impl Question {
+    fn of(snapshot: &Snapshot, decision: &Decision) -> Self {
+        let task = decision.task.as_ref().and_then(|id| snapshot.queue.get(id));
+        let closed = decision.closed.as_ref();
+        Self {
+            id: decision.id.clone(),
+            kind: decision.topic.word().into(),
+            task: decision.task.clone(),
+            title: task.map(|task| task.title.clone()),
+            role: decision.role.clone(),
+            question: decision.question.clone(),
+            options: decision.options.clone(),
+            asked_at: Some(decision.asked_at.into()),
+            deadline: decision.deadline.map(Moment),
+            default: Some(decision.default.clone()),
+            commit: decision.commit.clone(),
+            unsigned_by: decision.unsigned.clone(),
+            state: closed.map_or("open", |closed| closed.how.word()).into(),
+            by: closed.map(|closed| closed.by.clone()),
+            words: closed.map(|closed| closed.words.clone()),
+        }
+    }
+}
+
+/// A person's word on a question, and what it changed.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "schema", rename = "oodatcaa/decision.v1")]
+pub struct DecisionView {
+    /// The question.
+    #[serde(flatten)]
+    pub question: Question,
+    /// The status of its task before.
+    pub from: Option<String>,
+    /// The status of its task now.
+    pub to: Option<String>,
+    /// Whether nothing was written.
+    pub dry_run: bool,
+}
+
+impl DecisionView {
+    /// Describes a decision and what it makes of its task.
+    pub fn of(before: &Snapshot, after: &Snapshot, decision: &Decision, dry_run: bool) -> Self {
+        let status = |snapshot: &Snapshot| {
+            let task = decision.task.as_ref().and_then(|id| snapshot.queue.get(id));
+            task.map(|task| task.status.to_string())
+        };
+        Self { question: Question::of(after, decision), from: status(before), to: status(after), dry_run }
+    }
+}
+
+/// Something that waits for a person.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "schema", rename = "oodatcaa/need.v1")]
+pub struct NeedView {
+    /// What is asked.
+    #[serde(flatten)]
+    pub question: Question,
+    /// What to run.
+    pub next: String,
+    /// What deserves a look before a yes.
+    pub look_at: Vec<String>,
+    /// The tasks that it holds.
+    pub tasks: Vec<TaskId>,
+}
+
+impl NeedView {
+    /// Describes something that waits, with what deserves a look.
+    pub fn of(snapshot: &Snapshot, need: &Need<'_>, look_at: Vec<String>) -> Self {
+        let question = need.decision.map_or_else(
+            || Question {
+                id: need.id().clone(),
+                kind: need.kind().into(),
+                task: need.task().cloned(),
+                title: need.task().and_then(|id| snapshot.queue.get(id)).map(|task| task.title.clone()),
+                role: need.role().cloned(),
+                question: need.words.clone(),
+                options: Vec::new(),
+                asked_at: need.since.map(Moment),
+                deadline: None,
+                default: None,
+                commit: None,
+                unsigned_by: None,
+                state: "open".into(),
+                by: None,
+                words: None,
+            },
+            |decision| Question::of(snapshot, decision),
+        );
+        Self { question, next: need.next.clone(), look_at, tasks: need.tasks.iter().map(|id| (*id).clone()).collect() }
+    }
+}

@@ -1,0 +1,102 @@
+//! A lease: who works on a task, and whether somebody still stands behind it.
+
+use serde::Serialize;
+
+use super::Moment;
+use oodatcaa_core::{
+    LeaseRecord, LeaseState, Role, TaskId,
+    lease::{LeaseHealth, StopRequest},
+};
+
+/// A lease, as it stands in a task. What only a lease of ours tells is `null` for others.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct LeaseView {
+    /// Who took it.
+    pub owner: String,
+    /// The role that it counts for.
+    pub role: Option<Role>,
+    /// Its fencing token.
+    pub token: Option<u64>,
+    /// `live`, `dead` or `lost`.
+    pub state: &'static str,
+    /// Why it is dead or lost.
+    pub detail: Option<String>,
+    /// The number of the try in its stage.
+    pub attempt: Option<u32>,
+    /// When it was taken.
+    pub started_at: Option<Moment>,
+    /// When it was renewed last.
+    pub heartbeat_at: Option<Moment>,
+    /// How long it lives without being renewed.
+    pub ttl_seconds: Option<u64>,
+    /// The owner's machine.
+    pub host: Option<String>,
+    /// The owner's process.
+    pub pid: Option<u32>,
+    /// The process group of its agent.
+    pub pgid: Option<u32>,
+    /// The agent that works.
+    pub agent: Option<String>,
+    /// Whether the simulated agent works.
+    pub simulated: bool,
+    /// Who asked it to stop, and why.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<serde_json::Map<String, serde_json::Value>>"))]
+    pub stop: Option<StopRequest>,
+    /// `ours`, `foreign` (another program's) or `broken`.
+    pub dialect: &'static str,
+}
+
+impl LeaseView {
+    /// Describes a lease of the given health.
+    pub fn of(held: &LeaseState, health: &LeaseHealth) -> Self {
+        let ours = held.ours();
+        let detail = match health {
+            LeaseHealth::Live => None,
+            LeaseHealth::Dead(why) | LeaseHealth::Lost(why) => Some(why.clone()),
+        };
+        Self {
+            owner: held.owner().to_owned(),
+            role: held.role().cloned(),
+            token: Some(held.token().0).filter(|&token| token > 0),
+            state: health_word(health),
+            detail,
+            attempt: ours.map(|lease| lease.attempt),
+            started_at: ours.map(|lease| lease.started_at.into()),
+            heartbeat_at: ours.map(|lease| lease.heartbeat_at.into()),
+            ttl_seconds: ours.map(|lease| lease.ttl_seconds),
+            host: ours.map(|lease| lease.host.clone()),
+            pid: ours.map(|lease| lease.pid),
+            pgid: ours.and_then(|lease| lease.pgid),
+            agent: ours.map(|lease| lease.by.clone()).filter(|by| !by.is_empty()),
+            simulated: ours.is_some_and(|lease| lease.simulated),
+            stop: ours.and_then(|lease| lease.stop.clone()),
+            dialect: match held.record {
+                LeaseRecord::Ours(_) => "ours",
+                LeaseRecord::Foreign(_) => "foreign",
+                LeaseRecord::Broken { .. } => "broken",
+            },
+        }
+    }
+}
+
+/// Returns how a lease stands, in one word.
+pub fn health_word(health: &LeaseHealth) -> &'static str {
+    match health {
+        LeaseHealth::Live => "live",
+        LeaseHealth::Dead(_) => "dead",
+        LeaseHealth::Lost(_) => "lost",
+    }
+}
+
+/// A lease with the task that it is for.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "schema", rename = "oodatcaa/lease.v1")]
+pub struct LeaseEntry {
+    /// The task.
+    pub task: TaskId,
+    /// The lease.
+    #[serde(flatten)]
+    pub lease: LeaseView,
+}

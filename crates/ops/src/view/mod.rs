@@ -1,0 +1,100 @@
+//! What `--json` prints: one type for each object, whose name stands in its member `schema`.
+//!
+//! The members of these types are an interface: a new one may come, none goes and none changes its meaning. With the
+//! feature `schema` each can tell its JSON Schema; `schema/cli.schema.json` is made from them.
+
+mod agent;
+mod change;
+mod config;
+mod doctor;
+mod fleet;
+mod inbox;
+mod lease;
+mod moment;
+mod pool;
+mod program;
+mod queue;
+mod run;
+mod status;
+mod task;
+mod worktree;
+
+pub use agent::{AdapterView, AgentView, CaseView};
+pub use change::{ChangeView, ReopenView};
+pub use config::{ChosenView, CommandView, ConfigView, OriginView, SettingView, TrustView};
+pub use doctor::{CheckView, DoctorView};
+pub use fleet::{FleetView, UnitsView, WorkerResult, WorkerView};
+pub use inbox::{DecisionView, NeedView, Question};
+pub use lease::{LeaseEntry, LeaseView, health_word};
+pub use moment::Moment;
+pub use pool::{PoolState, PoolView};
+pub use program::{CompletionsView, ErrorBody, ErrorView, HelpView, InitView, ManView, VersionView, WrittenView};
+pub use queue::{MendView, ProblemView, RepairView, ValidationView};
+pub use run::{AttemptDetail, AttemptView, FileView, GateView, LogView, StopView};
+pub use status::{RoleView, StartsView, StatusView};
+pub use task::{FactView, FailureView, TaskDetail, TaskView, WhyView};
+pub use worktree::{
+    ChangedFileView, DiffView, GcView, OldRefView, OldRunView, WorktreePathView, WorktreeRemovalView, WorktreeView,
+};
+
+/// Returns one JSON Schema for everything that `--json` prints.
+#[cfg(feature = "schema")]
+pub fn schema() -> serde_json::Value {
+    let mut generator = schemars::generate::SchemaSettings::draft2020_12().into_generator();
+    let all = [
+        generator.subschema_for::<AdapterView>(),
+        generator.subschema_for::<AgentView>(),
+        generator.subschema_for::<AttemptDetail>(),
+        generator.subschema_for::<AttemptView>(),
+        generator.subschema_for::<CaseView>(),
+        generator.subschema_for::<ChangeView>(),
+        generator.subschema_for::<CompletionsView>(),
+        generator.subschema_for::<ConfigView>(),
+        generator.subschema_for::<DecisionView>(),
+        generator.subschema_for::<DiffView>(),
+        generator.subschema_for::<DoctorView>(),
+        generator.subschema_for::<ErrorView>(),
+        generator.subschema_for::<FleetView>(),
+        generator.subschema_for::<GcView>(),
+        generator.subschema_for::<HelpView>(),
+        generator.subschema_for::<InitView>(),
+        generator.subschema_for::<LeaseEntry>(),
+        generator.subschema_for::<LogView<'_>>(),
+        generator.subschema_for::<ManView>(),
+        generator.subschema_for::<NeedView>(),
+        generator.subschema_for::<RepairView>(),
+        generator.subschema_for::<ReopenView>(),
+        generator.subschema_for::<StatusView>(),
+        generator.subschema_for::<StopView>(),
+        generator.subschema_for::<TaskDetail>(),
+        generator.subschema_for::<TaskView>(),
+        generator.subschema_for::<TrustView>(),
+        generator.subschema_for::<UnitsView>(),
+        generator.subschema_for::<ValidationView>(),
+        generator.subschema_for::<VersionView>(),
+        generator.subschema_for::<WhyView>(),
+        generator.subschema_for::<WorktreePathView>(),
+        generator.subschema_for::<WorktreeRemovalView>(),
+        generator.subschema_for::<WorktreeView>(),
+    ];
+    let mut definitions = generator.take_definitions(true);
+    for (key, definition) in &mut definitions {
+        // What serde writes as the tag of a struct, schemars leaves out.
+        let name = match key.as_str() {
+            "AttemptDetail" => "oodatcaa/run.v1",
+            "TaskDetail" => "oodatcaa/task.v1",
+            name if name.starts_with("oodatcaa/") => name,
+            _ => continue,
+        };
+        definition["properties"]["schema"] = serde_json::json!({ "const": name });
+        let mut required = vec!["schema".into()];
+        required.extend(definition["required"].as_array().into_iter().flatten().cloned());
+        definition["required"] = required.into();
+    }
+    serde_json::json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "What agentctl --json prints: each object by its member `schema`",
+        "anyOf": all.to_vec(),
+        "$defs": definitions,
+    })
+}
