@@ -210,7 +210,7 @@ fn alive(snapshot: &Snapshot, id: &TaskId) -> Failure {
         .hint(insist)
 }
 
-/// Ends what an attempt left running and sees it gone (R14).
+/// Ends what an attempt left running and sees it gone.
 pub fn end_processes(ctx: &Context, id: &TaskId, run: &RunName) -> Result<(), Failure> {
     let (run_dir, token) = (ctx.project.layout()?.run(id, run), run.token());
     match process::end_leftovers(&run_dir, GONE) {
@@ -228,7 +228,7 @@ pub fn end_processes(ctx: &Context, id: &TaskId, run: &RunName) -> Result<(), Fa
     }
 }
 
-/// Gives back the task of a dead or lost owner: first its processes, then the task (R14).
+/// Gives back the task of a dead or lost owner: first its processes, then the task.
 pub fn give_back(ctx: &Context, id: &TaskId) -> Result<Changed, Failure> {
     let loaded = ctx.project.loaded()?;
     let (workflow, retry) = (&loaded.config.workflow, &loaded.config.retry);

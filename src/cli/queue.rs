@@ -195,7 +195,7 @@ enum Mend {
     Lease(rescue::Orphan),
     /// A `lease` text that no lease file stands behind.
     Mark(TaskId, String),
-    /// An old queue file that was put back, to be taken for the truth (R10).
+    /// An old queue file that was put back, to be taken for the truth.
     Old(external_edits::Behind),
 }
 

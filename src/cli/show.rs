@@ -134,7 +134,7 @@ fn lease(ctx: &Context, model: &ReadModel, task: &Task) -> String {
     words
 }
 
-/// Prints why a task stands where it stands (R9).
+/// Prints why a task stands where it stands.
 pub fn why(ctx: &Context, args: &Args) -> Done {
     let reading = ctx.read()?;
     let model = ReadModel::new(&reading.snapshot, ctx.workflow());

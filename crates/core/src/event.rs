@@ -106,7 +106,7 @@ pub enum Actor {
     Human(String),
     /// `worker:<owner>`.
     Worker(String),
-    /// `policy:<rule>`, e.g. `policy:R8`.
+    /// `policy:<rule>`, e.g. `policy:coordination`.
     Policy(String),
     /// A declared deadline passed.
     Timeout,

@@ -44,7 +44,7 @@ mod tests {
         };
         assert!(decide(&snapshot, &Role::BUILDER, "me").is_empty());
 
-        let pause = EventDraft::new(Kind::WorkerPaused, Actor::Policy("R22".into()))
+        let pause = EventDraft::new(Kind::WorkerPaused, Actor::Policy("failure".into()))
             .role(&Role::BUILDER)
             .with("reason", "agent not found");
         let mut history = History::default();

@@ -72,7 +72,7 @@ pub(super) fn apply(context: &DoctorContext<'_>, remedy: &Remedy) -> Result<(), 
     }
 }
 
-/// As a worker does it: first end what the dead owner left running, then give the task back (R14).
+/// As a worker does it: first end what the dead owner left running, then give the task back.
 fn give_back(context: &DoctorContext<'_>, left: &Orphan) -> Result<(), Failure> {
     let Ok(store) = &context.store else { return Ok(()) };
     let run = context.layout.run(&left.task, &left.run);

@@ -1,4 +1,4 @@
-//! The journal's lines, one by one: numbers that follow each other, nothing torn (R24).
+//! The journal's lines, one by one: numbers that follow each other, nothing torn.
 
 use std::{
     io::{BufRead, BufReader, Read as _},

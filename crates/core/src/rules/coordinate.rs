@@ -24,7 +24,7 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
 }
 
 fn policy() -> Actor {
-    Actor::Policy("R8".into())
+    Actor::Policy("coordination".into())
 }
 
 /// Whether R8 would move this blocked task, were its dependencies done.
@@ -101,7 +101,7 @@ fn end_at_the_bound(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
         let reason = format!("its agents were started {starts} times, which is the limit, and it is not done{last}");
         let reason = text::cut(&reason, 2_000);
         let set = [(Member::BlockedReason, Value::from(reason.as_str()))];
-        let event = EventDraft::new(Kind::TaskMoved, Actor::Policy("R26".into())).with("reason", reason);
+        let event = EventDraft::new(Kind::TaskMoved, Actor::Policy("bounds".into())).with("reason", reason);
         changes.change(&snapshot.now, task, &Status::NEEDS_MANUAL, &set, event);
     }
     changes

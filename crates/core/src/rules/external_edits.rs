@@ -107,7 +107,7 @@ fn is_moments_ago(snapshot: &Snapshot, write: &Write) -> bool {
 pub fn decide(snapshot: &Snapshot) -> ChangeSet {
     let mut changes = ChangeSet::none();
     if !snapshot.history.baseline {
-        changes.event(baseline(snapshot, Actor::Policy("R24".into())));
+        changes.event(baseline(snapshot, Actor::Policy("journal".into())));
         return changes;
     }
     for task in snapshot.queue.tasks() {
@@ -178,7 +178,7 @@ const WRITTEN_OVER: &str = "another program replaced the file with one that lack
 fn rewrite(snapshot: &Snapshot, changes: &mut ChangeSet, task: &Task, known: &TaskHistory, lost: &[&Write]) {
     let mut set: Map<String, Value> = Map::new();
     set.extend(lost.iter().flat_map(|write| write.set.clone()));
-    let event = EventDraft::new(Kind::TaskUpdated, Actor::Policy("R3".into())).with("reason", WRITTEN_OVER);
+    let event = EventDraft::new(Kind::TaskUpdated, Actor::Policy("external-edits".into())).with("reason", WRITTEN_OVER);
     write_again(snapshot, changes, task, known, &set, event);
 }
 
@@ -232,7 +232,7 @@ fn added_again(snapshot: &Snapshot, id: &TaskId) -> Option<(NewTask, EventDraft)
     }
     json.insert("updated_at".into(), stamp(snapshot.now.wall).into());
     let task = children::task_of(id, &json);
-    let event = EventDraft::new(Kind::TaskUpdated, Actor::Policy("R3".into()))
+    let event = EventDraft::new(Kind::TaskUpdated, Actor::Policy("external-edits".into()))
         .task(id)
         .with("stamped", true)
         .with("origin", task.origin())

@@ -174,7 +174,7 @@ pub(super) fn tell(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
         }
         let words = too_late(workflow, commit, &task.status);
         let set = [(Member::MergedCommit, commit.as_str().into()), (Member::BlockedReason, words.as_str().into())];
-        let event = EventDraft::new(Kind::TaskUpdated, Actor::Policy("R32".into())).with("reason", words);
+        let event = EventDraft::new(Kind::TaskUpdated, Actor::Policy("merge".into())).with("reason", words);
         changes.change(&snapshot.now, task, &task.status, &set, event);
     }
     changes

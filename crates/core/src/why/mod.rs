@@ -20,7 +20,7 @@ pub(crate) use reason::{broken, paused};
 pub struct Why {
     /// The sentence.
     pub sentence: String,
-    /// The rule that holds it, e.g. `R7`.
+    /// The rule that holds it, e.g. `limit`.
     pub rule: &'static str,
     /// What was looked at.
     pub facts: Vec<Fact>,
@@ -169,11 +169,11 @@ mod tests {
     fn the_sentence_names_what_holds() {
         let mut tasks = vec![task("A", Status::READY), task("B", Status::IN_PROGRESS)];
         tasks[0].dependencies = vec!["B".into()];
-        assert_eq!(said(&snapshot(tasks.clone()), "A"), ("it waits for B, which is `in_progress`".into(), "R6"));
+        assert_eq!(said(&snapshot(tasks.clone()), "A"), ("it waits for B, which is `in_progress`".into(), "ready"));
         tasks[0].dependencies.clear();
         assert_eq!(
             said(&snapshot(tasks.clone()), "A"),
-            ("the WIP limit of `builder` is reached (1 of 1)".into(), "R7")
+            ("the WIP limit of `builder` is reached (1 of 1)".into(), "limit")
         );
         let wide = with_limit(snapshot(tasks.clone()), &Role::BUILDER, 2);
         assert_eq!(said(&wide, "A").0, "it is claimable; a worker of `builder` takes it next");
@@ -188,7 +188,10 @@ mod tests {
         let lease = crate::testing::lease("A", &Role::BUILDER, 1);
         before.leases.insert(id("A"), LeaseState { record: LeaseRecord::Ours(lease), holder: Holder::Alive });
         before.now = now_at(1_010);
-        assert_eq!(said(&before, "A"), ("w@h works on it (attempt 1, pid 7) for 10s, heartbeat 10s ago".into(), "R11"));
+        assert_eq!(
+            said(&before, "A"),
+            ("w@h works on it (attempt 1, pid 7) for 10s, heartbeat 10s ago".into(), "lease")
+        );
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(super) fn main_reason(seen: &Explainer<'_>, task: &Task) -> Why {
 pub(crate) fn broken(workflow: &Workflow) -> Option<Why> {
     let broken = workflow.policy().broken.as_deref()?;
     let sentence = format!("no worker can start until the configuration is mended: {}", cut(&one_line(broken), 1_000));
-    Some(why("R22", sentence, "agentctl doctor (after mending it)").needs(Cause::Config))
+    Some(why("failure", sentence, "agentctl doctor (after mending it)").needs(Cause::Config))
 }
 
 fn reason(seen: &Explainer<'_>, task: &Task) -> Why {
@@ -43,9 +43,9 @@ fn reason(seen: &Explainer<'_>, task: &Task) -> Why {
         return match doubt {
             Some(doubt) => {
                 let next = format!("agentctl task move {id} ready --force --reason \"…\" (if it is not)");
-                why("R6", format!("it is done; {doubt}"), next)
+                why("ready", format!("it is done; {doubt}"), next)
             }
-            None => why("R6", "it is done", NOTHING),
+            None => why("ready", "it is done", NOTHING),
         };
     }
     if task.status == Status::CANCELLED
@@ -54,10 +54,10 @@ fn reason(seen: &Explainer<'_>, task: &Task) -> Why {
         let sentence = format!("it was cancelled after it had been merged as {commit}, and its work is in the target");
         let take_back = landing::take_back(workflow, &commit);
         let next = format!("take it back: {take_back}; or leave it: agentctl task done {id} --reason \"…\"");
-        return why("R32", sentence, next);
+        return why("merge", sentence, next);
     }
     if task.status == Status::CANCELLED {
-        return why("R6", "it was cancelled", format!("agentctl task retry {id} (to bring it back)"));
+        return why("ready", "it was cancelled", format!("agentctl task retry {id} (to bring it back)"));
     }
     if let Some(role) = workflow.working(&task.status) {
         return working(snapshot, task, &role.role);
@@ -65,7 +65,7 @@ fn reason(seen: &Explainer<'_>, task: &Task) -> Why {
     if let Some(held) = snapshot.leases.get(id) {
         let sentence = format!("it is `{}`, and {} still holds a lease on it", task.status, one_line(held.owner()));
         return why(
-            "R11",
+            "lease",
             sentence,
             format!("agentctl lease list (a live attempt ends by itself; else agentctl lease release {id})"),
         );
@@ -85,16 +85,20 @@ fn reason(seen: &Explainer<'_>, task: &Task) -> Why {
     {
         let question = cut(&one_line(&decision.question), 500);
         let sentence = format!("an agent asks a human: {question} ({}{})", decision.id, until(decision));
-        return why("R19", sentence, format!("agentctl answer {} TEXT", decision.id))
+        return why("result", sentence, format!("agentctl answer {} TEXT", decision.id))
             .needs(Cause::Decision(decision.id.clone()));
     }
     if task.status == Status::NEEDS_MANUAL || task.status == Status::FAILED {
         let reason = task.blocked_reason.as_deref().map_or("no reason is written down".into(), one_line);
-        return why("R22", format!("a human must act: {reason}"), format!("agentctl task retry {id} (or cancel it)"))
-            .needs(Cause::Task(id.clone()));
+        return why(
+            "failure",
+            format!("a human must act: {reason}"),
+            format!("agentctl task retry {id} (or cancel it)"),
+        )
+        .needs(Cause::Task(id.clone()));
     }
     if workflow.knows(&task.status) {
-        return why("R6", format!("no role takes `{}`", task.status), format!("agentctl task move {id} STATUS"))
+        return why("ready", format!("no role takes `{}`", task.status), format!("agentctl task move {id} STATUS"))
             .needs(Cause::Task(id.clone()));
     }
     let words: Vec<String> = workflow.statuses().iter().map(Status::to_string).collect();
@@ -103,14 +107,14 @@ fn reason(seen: &Explainer<'_>, task: &Task) -> Why {
         one_line(task.status.as_str()),
         words.join(", ")
     );
-    why("R6", sentence, format!("agentctl task move {id} STATUS")).needs(Cause::Task(id.clone()))
+    why("ready", sentence, format!("agentctl task move {id} STATUS")).needs(Cause::Task(id.clone()))
 }
 
 fn working(snapshot: &Snapshot, task: &Task, role: &Role) -> Why {
     let id = &task.id;
     let Some(held) = snapshot.leases.get(id) else {
         return why(
-            "R15",
+            "agreement",
             format!("it is `{}` but nobody holds a lease on it; the next worker that looks gives it back", task.status),
             format!("agentctl fleet start {role} (if none runs)"),
         );
@@ -129,13 +133,13 @@ fn working(snapshot: &Snapshot, task: &Task, role: &Role) -> Why {
                 duration(since),
                 duration(std::time::Duration::from_secs(beat.as_secs()))
             );
-            why("R11", sentence, format!("agentctl logs {id} -f"))
+            why("lease", sentence, format!("agentctl logs {id} -f"))
         }
         (LeaseHealth::Live, None) => {
-            why("R11", format!("{} holds a lease on it until its TTL is over", one_line(held.owner())), NOTHING)
+            why("lease", format!("{} holds a lease on it until its TTL is over", one_line(held.owner())), NOTHING)
         }
         (LeaseHealth::Dead(reason) | LeaseHealth::Lost(reason), _) => why(
-            "R14",
+            "rescue",
             format!(
                 "its owner {} is gone ({reason}); the next worker that looks gives it back",
                 one_line(held.owner())
@@ -149,7 +153,7 @@ fn taken_by<'a>(seen: &Explainer<'a>, task: &Task, takers: &[&'a RoleRule]) -> W
     let (id, snapshot) = (&task.id, seen.snapshot);
     if let Some(behind) = seen.behind() {
         let sentence = format!("claiming is stopped, an old queue file was put back: {}", behind.reason);
-        return why("R10", sentence, "agentctl queue repair").needs(Cause::Queue);
+        return why("tokens", sentence, "agentctl queue repair").needs(Cause::Queue);
     }
     // With several takers the first that nothing keeps from it answers, else the first.
     let rule =
@@ -168,16 +172,16 @@ fn taken_by<'a>(seen: &Explainer<'a>, task: &Task, takers: &[&'a RoleRule]) -> W
     }
     match obstacle {
         Some(Obstacle::Leased(owner)) => {
-            why("R11", format!("{} holds a lease on it", one_line(&owner)), format!("agentctl lease release {id}"))
+            why("lease", format!("{} holds a lease on it", one_line(&owner)), format!("agentctl lease release {id}"))
         }
         Some(Obstacle::Marked(text)) => why(
-            "R6",
+            "ready",
             format!("its `lease` member says {:?}, which no worker of ours wrote", one_line(&text)),
             format!("agentctl lease release {id} (clears it)"),
         )
         .needs(Cause::Task(id.clone())),
         Some(Obstacle::OtherRole(role)) => why(
-            "R6",
+            "ready",
             format!("it is only for the role `{}`, and `{}` is taken by `{}`", one_line(&role), task.status, rule.role),
             format!("agentctl task move {id} STATUS"),
         )
@@ -186,7 +190,7 @@ fn taken_by<'a>(seen: &Explainer<'a>, task: &Task, takers: &[&'a RoleRule]) -> W
         Some(Obstacle::Decision(hold)) => held(snapshot, task, &hold),
         Some(Obstacle::Budget(stop)) => used_up(&stop),
         Some(Obstacle::Spent(starts)) => why(
-            "R26",
+            "bounds",
             format!("its agents were started {starts} times, which is the limit; the next worker that looks asks you"),
             format!("agentctl task retry {id} (allows as many again)"),
         )
@@ -199,7 +203,7 @@ fn taken_by<'a>(seen: &Explainer<'a>, task: &Task, takers: &[&'a RoleRule]) -> W
                 stamp(time),
                 duration(left)
             );
-            why("R26", sentence, format!("agentctl task retry {id} (to try now, and count anew)"))
+            why("bounds", sentence, format!("agentctl task retry {id} (to try now, and count anew)"))
         }
         Some(Obstacle::NotBefore(time)) => {
             let left = (time - snapshot.now.wall).to_std().unwrap_or_default();
@@ -210,7 +214,7 @@ fn taken_by<'a>(seen: &Explainer<'a>, task: &Task, takers: &[&'a RoleRule]) -> W
             if let Some(reason) = task.blocked_reason.as_deref().or_else(trouble).or_else(failed) {
                 sentence.push_str(&format!(", after: {}", one_line(reason)));
             }
-            in_vain(snapshot, task, why("R22", sentence, format!("agentctl task retry {id} (to try now)")))
+            in_vain(snapshot, task, why("failure", sentence, format!("agentctl task retry {id} (to try now)")))
         }
         None => {
             let answer = claimable(seen, task, rule);
@@ -230,7 +234,8 @@ fn in_vain(snapshot: &Snapshot, task: &Task, answer: Why) -> Why {
     }
     let reason = task.blocked_reason.as_deref().map_or_else(String::new, |reason| format!(": {}", one_line(reason)));
     let sentence = format!("something was in its way {times} times in a row, and it is tried again and again{reason}");
-    why("R22", sentence, format!("agentctl task retry {id} (after mending the cause)")).needs(Cause::Task(id.clone()))
+    why("failure", sentence, format!("agentctl task retry {id} (after mending the cause)"))
+        .needs(Cause::Task(id.clone()))
 }
 
 /// What is added for a task that goes before others for the sake of another one.
@@ -263,7 +268,7 @@ fn claimable<'a>(seen: &Explainer<'a>, task: &Task, rule: &'a RoleRule) -> Why {
         let left = limited.until.map(|until| (until - snapshot.now.wall).to_std().unwrap_or_default());
         let left = left.map(|left| format!(" (in {})", duration(left))).unwrap_or_default();
         let next = format!("nothing to do, or agentctl agent reopen {} (if you know that it is back)", limited.pool);
-        return why("R22", format!("no agent of `{role}` can work{left}: {limited}"), next);
+        return why("failure", format!("no agent of `{role}` can work{left}: {limited}"), next);
     }
     let line = seen.line(rule);
     let (wip, limit) = (line.wip, seen.workflow.wip_limit(&snapshot.queue, role));
@@ -278,22 +283,22 @@ fn claimable<'a>(seen: &Explainer<'a>, task: &Task, rule: &'a RoleRule) -> Why {
             }
             _ => NOTHING.to_owned(),
         };
-        return why("R7", sentence, next);
+        return why("limit", sentence, next);
     }
     let ahead = line.places.get(&task.id).copied().unwrap_or_default();
     let room = usize::try_from(limit - wip).unwrap_or(usize::MAX);
     let next = format!("agentctl fleet start {role} (if none runs)");
     match ahead {
-        n if n < room => why("R6", format!("it is claimable; a worker of `{role}` takes it next"), next),
-        1 => why("R6", format!("it is claimable, 1 task is before it in the order of `{role}`"), next),
-        n => why("R6", format!("it is claimable, {n} tasks are before it in the order of `{role}`"), next),
+        n if n < room => why("ready", format!("it is claimable; a worker of `{role}` takes it next"), next),
+        1 => why("ready", format!("it is claimable, 1 task is before it in the order of `{role}`"), next),
+        n => why("ready", format!("it is claimable, {n} tasks are before it in the order of `{role}`"), next),
     }
 }
 
 /// Why nothing of a role moves while it is paused.
 pub(crate) fn paused(role: &Role, pause: &Pause) -> Why {
     let sentence = format!("the role `{role}` is paused ({}): {}", pause.class, one_line(&pause.reason));
-    why("R22", sentence, format!("agentctl fleet start {role} (after mending the cause)"))
+    why("failure", sentence, format!("agentctl fleet start {role} (after mending the cause)"))
         .needs(Cause::Role(role.clone()))
 }
 
@@ -311,45 +316,49 @@ fn held(snapshot: &Snapshot, task: &Task, hold: &Hold) -> Why {
     match hold.topic {
         Topic::Intake => {
             let origin = task.source_words();
-            why("R17", format!("its text comes from {origin}; no agent sees it before a human approves{asked}"), next)
-                .needs(cause)
+            why(
+                "prompt",
+                format!("its text comes from {origin}; no agent sees it before a human approves{asked}"),
+                next,
+            )
+            .needs(cause)
         }
-        _ => why("R6", format!("a human must approve it before it is merged{asked}"), next).needs(cause),
+        _ => why("ready", format!("a human must approve it before it is merged{asked}"), next).needs(cause),
     }
 }
 
 fn used_up(stop: &Stop) -> Why {
     match &stop.decision {
-        Some(id) => why("R22", stop.to_string(), format!("agentctl approve {id} (allows the same amount again)"))
+        Some(id) => why("failure", stop.to_string(), format!("agentctl approve {id} (allows the same amount again)"))
             .needs(Cause::Decision(id.clone())),
-        None => why("R22", stop.to_string(), format!("raise [budget.{}] in .oodatcaa/config.toml", stop.scope))
+        None => why("failure", stop.to_string(), format!("raise [budget.{}] in .oodatcaa/config.toml", stop.scope))
             .needs(Cause::Budget(stop.scope)),
     }
 }
 
 fn waiting(id: &TaskId, waits: &Waits) -> Why {
     match waits {
-        Waits::No => why("R6", "nothing holds it", NOTHING),
+        Waits::No => why("ready", "nothing holds it", NOTHING),
         Waits::On(other, status) => why(
-            "R6",
+            "ready",
             format!("it waits for {other}, which is `{}`", one_line(status.as_str())),
             format!("agentctl why {other}"),
         ),
         Waits::OnCancelled(other) => why(
-            "R8",
+            "coordination",
             format!("it depends on {other}, which was cancelled; a human must decide"),
             format!("agentctl task retry {other}, or: agentctl task dep rm {id} {other}"),
         )
         .needs(Cause::Task(id.clone())),
         Waits::OnMissing(name) => why(
-            "R8",
+            "coordination",
             format!("it depends on `{}`, which is not in the queue", one_line(name)),
             format!("agentctl task dep rm {id} {} (or add a task with that id)", one_line(name)),
         )
         .needs(Cause::Task(id.clone())),
         Waits::InCycle(way) => {
             let (this, next) = (&way.way[0], way.way.get(1).unwrap_or(&way.way[0]));
-            why("R8", format!("it waits for itself: {way}"), format!("agentctl task dep rm {this} {next}"))
+            why("coordination", format!("it waits for itself: {way}"), format!("agentctl task dep rm {this} {next}"))
                 .needs(Cause::Task(id.clone()))
         }
     }
@@ -358,19 +367,23 @@ fn waiting(id: &TaskId, waits: &Waits) -> Why {
 fn blocked(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Why {
     let id = &task.id;
     if let Some(reason) = task.blocked_reason.as_deref().filter(|reason| !reason.trim().is_empty()) {
-        return why("R8", format!("it is blocked: {}", one_line(reason)), format!("agentctl task unblock {id}"))
-            .needs(Cause::Task(id.clone()));
+        return why(
+            "coordination",
+            format!("it is blocked: {}", one_line(reason)),
+            format!("agentctl task unblock {id}"),
+        )
+        .needs(Cause::Task(id.clone()));
     }
     if !coordinate::unblocks_itself(task) {
         let sentence = "it is blocked without a reason and without dependencies, so nothing can unblock it by itself";
-        return why("R8", sentence, format!("agentctl task unblock {id}")).needs(Cause::Task(id.clone()));
+        return why("coordination", sentence, format!("agentctl task unblock {id}")).needs(Cause::Task(id.clone()));
     }
     match snapshot.queue.waits(task) {
         Waits::No => {
             let has_children = snapshot.queue.children(id).next().is_some();
             let to = workflow.start(task, has_children);
             why(
-                "R8",
+                "coordination",
                 format!("every dependency is done; the next worker that looks makes it `{to}`"),
                 "agentctl fleet start (if no worker runs)",
             )
@@ -384,18 +397,18 @@ fn parent(snapshot: &Snapshot, task: &Task) -> Why {
     let mut open = snapshot.queue.children(&task.id).filter(|child| !child.status.is_finished());
     match open.next() {
         None if all == 0 => why(
-            "R8",
+            "coordination",
             "it is planned, but no task names it as its parent, so nothing will finish it",
             format!("agentctl task move {} ready (or done --reason …)", task.id),
         )
         .needs(Cause::Task(task.id.clone())),
         None => why(
-            "R8",
+            "coordination",
             "its children are all finished; the next worker that looks moves it on",
             "agentctl fleet start (if no worker runs)",
         ),
         Some(first) => why(
-            "R8",
+            "coordination",
             format!(
                 "it waits for {} of its {all} children, the first is {} (`{}`)",
                 open.count() + 1,

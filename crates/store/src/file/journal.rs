@@ -427,6 +427,6 @@ pub(super) fn invalid(wrong: &Invalid) -> EventDraft {
 
 /// The event that says that an unfinished line was cut off the journal (R24).
 pub(super) fn cut(bytes: u64) -> EventDraft {
-    EventDraft::new(Kind::QueueValid, Actor::Policy("R24".into()))
+    EventDraft::new(Kind::QueueValid, Actor::Policy("journal".into()))
         .with("note", format!("{bytes} bytes of an unfinished line were cut off the journal"))
 }

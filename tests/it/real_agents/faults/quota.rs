@@ -33,7 +33,7 @@ fn a_used_up_window_stops_every_worker_until_its_reset_and_then_one_probe_goes_f
         let sentence = why["sentence"].as_str().expect("a sentence");
         let words = ["claude/default/claude-sonnet-4-5", &stamp(until)];
         assert!(words.iter().all(|word| sentence.contains(word)), "{why}");
-        assert_eq!((why["rule"].as_str(), why["status"].as_str()), (Some("R22"), Some("ready")), "{why}");
+        assert_eq!((why["rule"].as_str(), why["status"].as_str()), (Some("failure"), Some("ready")), "{why}");
     }
     assert!(Utc::now() < until, "all of that was looked at before the reset: {}", shop.said());
 

@@ -256,7 +256,7 @@ fn text_of_somebody_untrusted_waits_for_a_human_in_every_role() {
         assert_eq!(open(&now), ["A.1 intake"], "{}", rule.role);
         assert!(claim(&mut now, &rule.role).is_err());
         let told = why::explain(&now, &flow(), only(&now));
-        assert_eq!(told.rule, "R17");
+        assert_eq!(told.rule, "prompt");
         assert!(told.sentence.contains("issue mallory"), "{}", told.sentence);
         say(&mut now, "A.1", Word::Approve).expect("let in");
         if rule.role == Role::INTEGRATOR {

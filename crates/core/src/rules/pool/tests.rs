@@ -189,7 +189,7 @@ fn every_waiting_task_says_why_and_until_when() {
     end(&mut now, &lease, &limited(Some(1_600)));
     for task in now.queue.tasks() {
         let why = why::explain(&now, &flow(), task);
-        assert_eq!(why.rule, "R22");
+        assert_eq!(why.rule, "failure");
         assert_eq!(
             why.sentence,
             "no agent of `builder` can work (in 10m): the quota of `cmd` is used up until 2026-01-05T08:26:40.000Z: 429"

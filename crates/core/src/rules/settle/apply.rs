@@ -77,7 +77,7 @@ pub(super) fn pause_failing_role(snapshot: &Snapshot, changes: &mut ChangeSet, m
         let word = |key: &str| ended?.data.get(key)?.as_str().map(|words| text::cut(&text::one_line(words), 300));
         let last = word("class").zip(word("reason")).map(|(class, reason)| format!("; the last: {class}: {reason}"));
         changes.event(
-            EventDraft::new(Kind::WorkerPaused, Actor::Policy("R22".into()))
+            EventDraft::new(Kind::WorkerPaused, Actor::Policy("failure".into()))
                 .role(&mine.role)
                 .with("class", "environment")
                 .with(
