@@ -7,7 +7,7 @@ use std::{
 
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{
-    ChangeSet, Lease, LeaseChange, Outcome, Role, Usage, Workflow,
+    AttemptReport, ChangeSet, Lease, LeaseChange, Outcome, Role, Workflow,
     claim::{self, Claimant},
     outcome::Retry,
     pool::Offer,
@@ -115,7 +115,7 @@ fn work(store: &FileStore, tag: &str) -> Seen {
         let Some(lease) = lease else { continue };
         let outcome = Outcome::Done { summary: String::new(), tasks: Vec::new() };
         seen.commit(store, |snapshot| {
-            settle::decide(snapshot, &workflow, &lease, &outcome, &Retry::default(), &Usage::default())
+            settle::decide(snapshot, &workflow, &lease, &outcome, &Retry::default(), &AttemptReport::default())
         });
         seen.done += 1;
     }

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
     ui::{Column, Item, Table, Tone},
 };
 use oodatcaa_core::{
-    TaskId, Token, manual,
+    TaskId, Token, Usage, manual,
     text::{duration, one_line, parse_duration},
 };
 use oodatcaa_ops::{
@@ -227,10 +228,11 @@ fn show(ctx: &Context, args: &Show) -> Done {
 fn tokens(record: &Value) -> String {
     let seen = &record["seen"];
     let mut parts = Vec::new();
-    for (key, what) in [("tokens_in", "in"), ("tokens_out", "out"), ("tokens_cached", "of them cached")] {
-        parts.extend(seen[key].as_u64().map(|count| format!("{count} {what}")));
+    let usage = Usage::deserialize(seen).unwrap_or_default();
+    for (count, what) in [(usage.tokens_in, "in"), (usage.tokens_out, "out"), (usage.cached, "of them cached")] {
+        parts.extend(count.map(|count| format!("{count} {what}")));
     }
-    parts.extend(seen["cost_usd"].as_f64().map(|cost| format!("${cost:.4}")));
+    parts.extend(usage.cost_usd.map(|cost| format!("${cost:.4}")));
     parts.extend(seen["denials"].as_u64().filter(|count| *count > 0).map(|count| format!("{count} calls not allowed")));
     parts.join(", ")
 }

@@ -194,7 +194,12 @@ impl Target for StreamBytes {
         assert!(whole.stderr().len() <= 4_096 + 4, "the tail is bounded");
         let seen = &whole.run().observation;
         let terminal = whole.run().terminal.as_ref().map(|terminal| terminal.ok);
-        let some = (seen.session.is_some(), seen.model.is_some(), seen.tokens_in.is_some(), seen.cost_usd.is_some());
+        let some = (
+            seen.session.is_some(),
+            seen.model.is_some(),
+            seen.usage.tokens_in.is_some(),
+            seen.usage.cost_usd.is_some(),
+        );
         kind((at, terminal, some, seen.steps.min(3), seen.denials.min(2), seen.last_text.is_some(), seen.ended))
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use oodatcaa_core::Class;
+use oodatcaa_core::{Class, Usage};
 
 /// Which of a program's two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,16 +24,9 @@ pub struct Observation {
     pub session: Option<String>,
     /// The model as the program names it.
     pub model: Option<String>,
-    /// Tokens that went in, those from a cache among them.
-    pub tokens_in: Option<u64>,
-    /// Tokens that came out.
-    pub tokens_out: Option<u64>,
-    /// Of those that went in, those that came from a cache.
-    pub tokens_cached: Option<u64>,
-    /// Cost in US dollars, as the program reports it.
-    pub cost_usd: Option<f64>,
-    /// Turns, as the program counts them.
-    pub turns: Option<u32>,
+    /// What it has used up.
+    #[serde(flatten)]
+    pub usage: Usage,
     /// The tool that was used last.
     pub last_tool: Option<String>,
     /// The model's last words; at the end its answer.

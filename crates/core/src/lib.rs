@@ -40,7 +40,7 @@ pub use outcome::{Class, Outcome};
 pub use queue::{Problem, Queue};
 pub use rules::{budget, children, claim, coordinate, decision, external_edits, landing, manual, pool, rescue, settle};
 pub use snapshot::{Beside, Snapshot};
-pub use state::{History, Usage};
+pub use state::{AttemptReport, History, Usage};
 pub use status::{Role, Status};
 pub use task::{QueueLease, Task, TaskId};
 pub use time::Now;

@@ -122,15 +122,15 @@ fn note_answer(run: &Run) {
 /// binds.
 fn over_budget(run: &Run, seen: &Observation) -> Option<String> {
     let left = budget::left(&run.snapshot, run.shared.workflow(), &run.assignment.task, run.shared.role());
-    let tokens = seen.tokens_in.unwrap_or_default().saturating_add(seen.tokens_out.unwrap_or_default());
+    let tokens = seen.usage.tokens();
     if let Some(limit) = left.tokens.filter(|limit| tokens >= *limit) {
         return Some(format!("{tokens} tokens are used up, {limit} were left"));
     }
-    if let (Some(limit), Some(cost)) = (left.usd, seen.cost_usd)
+    if let (Some(limit), Some(cost)) = (left.usd, seen.usage.cost_usd)
         && cost >= limit
     {
         return Some(format!("${cost:.2} are used up, ${limit:.2} were left"));
     }
-    let turns = seen.turns.unwrap_or(seen.steps);
+    let turns = seen.usage.turns.unwrap_or(seen.steps);
     left.turns.filter(|limit| turns >= *limit).map(|limit| format!("{turns} turns are used up, {limit} were left"))
 }

@@ -4,14 +4,15 @@ use std::time::{Duration, Instant};
 
 use crate::{merge::Landed, run::Run, setup::Shared};
 use oodatcaa_core::{
-    ChangeSet, EventDraft, Kind, Lease, Outcome, Snapshot, TaskId, Token, Usage, outcome::Policy, settle, text,
+    AttemptReport, ChangeSet, EventDraft, Kind, Lease, Outcome, Snapshot, TaskId, Token, Usage, outcome::Policy,
+    settle, text,
 };
 
 /// What an attempt came to. It is kept until it is in the store, because it must not be lost.
 pub(crate) struct Settlement {
     pub(crate) lease: Lease,
     pub(crate) outcome: Outcome,
-    facts: Usage,
+    report: AttemptReport,
     /// That it started, if the journal has not been told yet.
     start: Option<EventDraft>,
     /// What the agent decided and wanted others to know.
@@ -31,14 +32,9 @@ impl Settlement {
     pub(crate) fn new(run: &mut Run, outcome: Outcome, head: Option<String>, landed: Option<Landed>) -> Self {
         let seen = run.record.seen.clone().unwrap_or_default();
         let (commit, tag) = landed.map(|landed| (landed.commit, landed.tag)).unzip();
-        let facts = Usage {
-            tokens_in: seen.tokens_in,
-            tokens_out: seen.tokens_out,
-            cached: seen.tokens_cached,
-            cost_usd: seen.cost_usd,
-            turns: seen.turns,
+        let report = AttemptReport {
+            usage: Usage { seconds: run.record.seconds, ..seen.usage },
             session: seen.session,
-            seconds: run.record.seconds,
             head,
             commit,
             tag: tag.flatten(),
@@ -54,7 +50,7 @@ impl Settlement {
         };
         let decisions = run.record.decisions.iter().map(|words| mail("decision", words));
         let words = decisions.chain(run.record.messages.iter().map(|words| mail("message", words))).collect();
-        Self { start: run.take_start(), lease: run.lease().clone(), outcome, facts, words }
+        Self { start: run.take_start(), lease: run.lease().clone(), outcome, report, words }
     }
 
     pub(crate) fn key(&self) -> (TaskId, Token) {
@@ -68,7 +64,7 @@ impl Settlement {
         if let Some(start) = self.start.clone().filter(|_| !snapshot.supersedes(&self.lease)) {
             changes.event(start);
         }
-        let end = settle::decide(snapshot, shared.workflow(), &self.lease, &self.outcome, retry, &self.facts);
+        let end = settle::decide(snapshot, shared.workflow(), &self.lease, &self.outcome, retry, &self.report);
         let superseded = snapshot.supersedes(&self.lease);
         changes.then(end);
         changes.events.extend(self.words.iter().filter(|_| !superseded).cloned());
@@ -80,7 +76,7 @@ impl Settlement {
         let (id, outcome) = (&self.lease.task_id, &self.outcome);
         let words = text::cut(&text::one_line(outcome.words()), 300);
         if events.iter().any(|event| event.kind == Kind::AttemptSuperseded) {
-            match &self.facts.commit {
+            match &self.report.commit {
                 Some(commit) => {
                     log::warn!(task = id.as_str(); "{id}: superseded after it was merged as {commit}; the newer claim finds it there");
                 }

@@ -119,8 +119,8 @@ fn it_writes_a_file_through_us_when_it_asks() {
     let seen = &played.seen;
     assert!(seen.session.as_deref().is_some_and(|session| session.starts_with("sim-")));
     assert_eq!((seen.model.as_deref(), seen.last_tool.as_deref()), (Some("sim-1"), Some("write hello.txt")));
-    assert_eq!((seen.tokens_in, seen.tokens_out, seen.tokens_cached), (Some(130), Some(20), Some(30)));
-    assert_eq!((seen.cost_usd, seen.steps, seen.denials, seen.ended), (Some(0.75), 1, 0, true));
+    assert_eq!((seen.usage.tokens_in, seen.usage.tokens_out, seen.usage.cached), (Some(130), Some(20), Some(30)));
+    assert_eq!((seen.usage.cost_usd, seen.steps, seen.denials, seen.ended), (Some(0.75), 1, 0, true));
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn a_session_is_loaded_again_and_its_past_is_no_news() {
     assert_eq!(played.seen.session, Some(session));
     assert!(!played.said.contains("simulated, and old"), "{}", played.said);
     assert!(played.done().ends_with("new words"));
-    assert_eq!(played.seen.cost_usd, Some(0.25), "only what has come since");
+    assert_eq!(played.seen.usage.cost_usd, Some(0.25), "only what has come since");
 
     let lost = Assignment { resume: Some("sim-lost".into()), ..bench.assignment(3) };
     assert_eq!(bench.end(&lost, &bench.start(&lost)).class().0, Class::SessionLost);

@@ -161,8 +161,11 @@ fn from_a_story_to_done(program: Program) {
             None => assert!(sessions.insert(session), "{run:?} {seen:?}"),
         }
         // The endpoint counts the same for each of its answers; what a session had used before is not told again.
-        let answers = noted.tokens_out.expect("tokens") / TOKENS_OUT;
-        assert_eq!((noted.tokens_in, noted.tokens_cached), (Some(answers * TOKENS_IN), Some(answers * TOKENS_CACHED)));
+        let answers = noted.usage.tokens_out.expect("tokens") / TOKENS_OUT;
+        assert_eq!(
+            (noted.usage.tokens_in, noted.usage.cached),
+            (Some(answers * TOKENS_IN), Some(answers * TOKENS_CACHED))
+        );
         told += answers;
         assert_eq!((record.by.as_str(), record.simulated), (program.name(), false));
     }

@@ -11,8 +11,8 @@ use std::{
 };
 
 use oodatcaa_core::{
-    ChangeSet, Class, Lease, LeaseChange, LeaseRecord, LeaseState, Outcome, Role, Snapshot, Status, TaskId, Token,
-    Usage, Workflow,
+    AttemptReport, ChangeSet, Class, Lease, LeaseChange, LeaseRecord, LeaseState, Outcome, Role, Snapshot, Status,
+    TaskId, Token, Workflow,
     claim::{self, Claimant},
     event::Actor,
     manual,
@@ -326,7 +326,7 @@ impl Real {
             false => Outcome::failed(Class::Interrupted, "no"),
         };
         self.stores[by]
-            .transact(&mut |seen| settle::decide(seen, &flow(), &mine, &outcome, &retry(), &Usage::default()))
+            .transact(&mut |seen| settle::decide(seen, &flow(), &mine, &outcome, &retry(), &AttemptReport::default()))
             .expect("committed");
     }
 

@@ -6,7 +6,7 @@ use std::{ffi::OsStr, path::Path};
 use serde::{Deserialize, Serialize};
 
 use crate::{descriptor::Descriptor, watcher::Observation};
-use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{Usage, layout::Layout};
 use oodatcaa_sys::files::{self, Durable};
 
 /// What stands in an attempt's directory for the next one of the same session.
@@ -16,19 +16,17 @@ const FILE: &str = "session.json";
 const MOST_RUNS: usize = 100_000;
 
 /// A session's figures at the end of an attempt.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Before {
     session: String,
-    tokens_in: Option<u64>,
-    tokens_out: Option<u64>,
-    tokens_cached: Option<u64>,
+    #[serde(flatten)]
+    usage: Usage,
 }
 
 /// Notes the figures for a later attempt.
 pub(super) fn remember(run_dir: &Path, descriptor: &Descriptor, seen: &Observation) {
     let Some(session) = seen.session.clone().filter(|_| descriptor.map.cumulative) else { return };
-    let before =
-        Before { session, tokens_in: seen.tokens_in, tokens_out: seen.tokens_out, tokens_cached: seen.tokens_cached };
+    let before = Before { session, usage: seen.usage };
     let text = serde_json::to_vec(&before).expect("plain members");
     let written = files::write_atomic(Layout::root_of(run_dir), &run_dir.join(FILE), &text, Durable::No);
     if let Err(error) = written {
@@ -57,10 +55,7 @@ pub(super) fn before(run_dir: &Path, session: &str) -> Before {
 impl Before {
     /// Takes off what was used before.
     pub(super) fn take_off(&self, seen: &mut Observation) {
-        let less = |now: Option<u64>, before: Option<u64>| now.map(|now| now.saturating_sub(before.unwrap_or(0)));
-        seen.tokens_in = less(seen.tokens_in, self.tokens_in);
-        seen.tokens_out = less(seen.tokens_out, self.tokens_out);
-        seen.tokens_cached = less(seen.tokens_cached, self.tokens_cached);
+        seen.usage = seen.usage.without_tokens_of(self.usage);
     }
 }
 
@@ -75,7 +70,8 @@ mod tests {
     fn what_a_session_had_used_before_is_not_counted_again() {
         let codex = descriptor::load("codex", &BTreeMap::new()).expect("ships");
         let root = tempfile::tempdir().expect("a directory");
-        let seen = |n| Observation { session: Some("s".into()), tokens_in: Some(n), ..Observation::default() };
+        let usage = |n| Usage { tokens_in: Some(n), ..Usage::default() };
+        let seen = |n| Observation { session: Some("s".into()), usage: usage(n), ..Observation::default() };
         for (token, figure) in [("7", 100), ("9", 250)] {
             std::fs::create_dir(root.path().join(token)).expect("made");
             remember(&root.path().join(token), &codex, &seen(figure));
@@ -83,7 +79,7 @@ mod tests {
         let later = root.path().join("12");
         let mut now = seen(400);
         before(&later, "s").take_off(&mut now);
-        assert_eq!((now.tokens_in, now.tokens_out), (Some(150), None));
+        assert_eq!(now.usage, usage(150));
         assert_eq!(before(&later, "other"), Before::default());
         assert_eq!(before(&root.path().join("7"), "s"), Before::default());
     }

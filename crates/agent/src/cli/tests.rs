@@ -316,7 +316,7 @@ fn figures_that_stand_in_a_file_are_read_and_count_from_the_sessions_begin() {
         watcher.feed(Stream::Stdout, end.as_bytes(), at(1));
         watcher.finish(at(2));
         cli.outcome(assignment, &Exit { ended: oodatcaa_process::Ended::Exited(0), ..Exit::unknown() });
-        (watcher.seen().tokens_in, watcher.seen().tokens_out)
+        (watcher.seen().usage.tokens_in, watcher.seen().usage.tokens_out)
     };
     assignment.run_dir = dir.path().join("runs/1");
     assert_eq!(run(&assignment, 100), (Some(100), Some(7)));

@@ -4,15 +4,16 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::{Grammar, event, state::RunState, usage::Figures};
+use super::{Grammar, event, state::RunState};
 use crate::descriptor::Descriptor;
+use oodatcaa_core::Usage;
 
 #[derive(Default)]
 pub(super) struct Claude {
     /// Figures by message: one message comes in several events, each with the message's figures so far.
-    messages: HashMap<String, Figures>,
+    messages: HashMap<String, Usage>,
     /// What all of them came to.
-    all: Figures,
+    all: Usage,
     /// The message that came last.
     last: String,
 }
@@ -32,14 +33,15 @@ impl Claude {
         if input == 0 && output == 0 {
             return;
         }
-        let figures = Figures { input: Some(input), output: Some(output), cached: Some(cached), ..Figures::default() };
+        let figures =
+            Usage { tokens_in: Some(input), tokens_out: Some(output), cached: Some(cached), ..Usage::default() };
         let id: String = id.chars().take(NAME).collect();
         let before = match self.messages.len() < MESSAGES || self.messages.contains_key(&id) {
             true => self.messages.insert(id, figures),
             false if id == self.last => return,
             false => None,
         };
-        self.all = self.all.minus(before.unwrap_or_default()).plus(figures);
+        self.all = self.all.without_tokens_of(before.unwrap_or_default()).plus(figures);
         state.live(self.all);
     }
 }

@@ -8,14 +8,13 @@ use std::{
 
 use serde_json::Value;
 
-use super::usage::Figures;
 use crate::{
     descriptor::{Descriptor, Pick, RetryRule, RetryUnit, Source},
     failure::Failure,
     output,
     watcher::Observation,
 };
-use oodatcaa_core::text;
+use oodatcaa_core::{Usage, text};
 
 /// Longest text of the model that is kept, in bytes.
 const LONGEST: usize = 16_384;
@@ -118,8 +117,8 @@ pub struct RunState {
     pub idle_steps: u32,
     now: Duration,
     counts: Vec<u32>,
-    figures: Vec<Figures>,
-    live: Figures,
+    figures: Vec<Usage>,
+    live: Usage,
     in_text: bool,
     /// The step has called a tool, or is the first.
     busy: bool,
@@ -188,8 +187,8 @@ impl RunState {
             idle_steps: 0,
             now: Duration::ZERO,
             counts: vec![0; descriptor.early.len()],
-            figures: vec![Figures::default(); descriptor.map.usage.len()],
-            live: Figures::default(),
+            figures: vec![Usage::default(); descriptor.map.usage.len()],
+            live: Usage::default(),
             in_text: false,
             busy: true,
             said: [0; 2],
@@ -266,28 +265,30 @@ impl RunState {
         self.observation.ended = false;
     }
 
-    /// Figures of the usage rule at this place.
-    pub(super) fn usage(&mut self, at: usize, figures: Figures, sum: bool) {
+    /// Usage of the usage rule at this place.
+    pub(super) fn usage(&mut self, at: usize, figures: Usage, sum: bool) {
         self.figures[at] = if sum { self.figures[at].plus(figures) } else { figures };
         self.figure_out();
     }
 
-    /// Figures that hold until the program gives its own account.
-    pub(super) fn live(&mut self, figures: Figures) {
+    /// Usage that hold until the program gives its own account.
+    pub(super) fn live(&mut self, figures: Usage) {
         self.live = figures;
         self.figure_out();
     }
 
     fn figure_out(&mut self) {
-        let told = self.figures.iter().fold(Figures::default(), |all, figures| all.plus(*figures));
-        let seen = &mut self.observation;
-        seen.tokens_in = told.input.or(self.live.input);
-        seen.tokens_out = told.output.or(self.live.output);
-        seen.tokens_cached = told.cached.or(self.live.cached);
-        seen.turns = told.turns.or(self.live.turns);
-        let worked = seen.tokens_in.unwrap_or(0) > 0 || seen.tokens_out.unwrap_or(0) > 0;
+        let own = self.figures.iter().fold(Usage::default(), |all, figures| all.plus(*figures));
+        let usage = Usage {
+            tokens_in: own.tokens_in.or(self.live.tokens_in),
+            tokens_out: own.tokens_out.or(self.live.tokens_out),
+            cached: own.cached.or(self.live.cached),
+            turns: own.turns.or(self.live.turns),
+            ..own
+        };
         // Work that is said to cost nothing has no known price.
-        seen.cost_usd = told.cost.filter(|cost| *cost > 0.0 || !worked);
+        let cost_usd = usage.cost_usd.filter(|cost| *cost > 0.0 || usage.tokens() == 0);
+        self.observation.usage = Usage { cost_usd, ..usage };
     }
 
     pub(super) fn terminal(&mut self, descriptor: &Descriptor, event: &Value) {

@@ -158,7 +158,7 @@ fn every_transcript_is_understood() {
         let judged = judge::judge(&adapter, &state, &Ended::Exited(expected.code), false);
         let seen = &state.run().observation;
         let failure = judged.as_ref().map(|judged| judged.failure);
-        let tokens = seen.tokens_in.zip(seen.tokens_out).filter(|tokens| *tokens != (0, 0));
+        let tokens = seen.usage.tokens_in.zip(seen.usage.tokens_out).filter(|tokens| *tokens != (0, 0));
         let text = expected.text.is_none() || seen.last_text.as_deref() == expected.text;
         if failure != expected.failure || tokens != expected.tokens || !text {
             wrong.push(format!("{}: {failure:?} {tokens:?} {:?} {judged:?}", expected.file, seen.last_text));
@@ -183,7 +183,7 @@ fn no_transcript_is_left_out() {
 fn cost_is_what_the_program_says_and_unknown_where_it_says_nothing() {
     let cost = |file: &str| {
         let adapter = adapter(file.split('-').next().expect("a name"));
-        read(&adapter, &transcript(file), b"").run().observation.cost_usd
+        read(&adapter, &transcript(file), b"").run().observation.usage.cost_usd
     };
     assert_eq!(cost("claude-write.jsonl").map(|cost| (cost * 1e6).round()), Some(13_626.0));
     assert_eq!(cost("opencode-perm-ask.jsonl"), Some(0.004_542));
@@ -350,7 +350,7 @@ fn one_object_in_place_of_lines_is_read_at_its_end() {
     let state = read(&mine, &transcript("gemini-write-json.json"), b"");
     let seen = &state.run().observation;
     assert_eq!(state.run().terminal.map(|terminal| terminal.ok), Some(true));
-    assert_eq!((seen.tokens_in, seen.tokens_out), (Some(2_468), Some(112)));
+    assert_eq!((seen.usage.tokens_in, seen.usage.tokens_out), (Some(2_468), Some(112)));
     assert_eq!(seen.last_text.as_deref(), Some(DONE));
     let torn = read(&mine, b"{\"response\": ", b"");
     assert_eq!(torn.run().terminal, None);
@@ -432,5 +432,5 @@ fn tokens_are_counted_once_however_many_messages_interleave() {
     let second: String = (0..300).map(|id| event(id, 5)).collect();
     let state = read(&adapter("claude"), (first + &second).as_bytes(), b"");
     let seen = &state.run().observation;
-    assert_eq!((seen.tokens_in, seen.tokens_out), (Some(3_000), Some(1_500)));
+    assert_eq!((seen.usage.tokens_in, seen.usage.tokens_out), (Some(3_000), Some(1_500)));
 }

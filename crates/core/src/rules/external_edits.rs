@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::{
-    ChangeSet, EventDraft, History, Kind, Lease, NewTask, QueueLease, Snapshot, Status, Task, TaskId, Token, Usage,
-    children,
+    AttemptReport, ChangeSet, EventDraft, History, Kind, Lease, NewTask, QueueLease, Snapshot, Status, Task, TaskId,
+    Token, children,
     event::Actor,
     lease::LeaseHealth,
     state::{TaskHistory, Write},
@@ -284,9 +284,9 @@ fn finished(lease: &Lease, task: &Task, record: &Map<String, Value>) -> Option<E
     if text("state") != Some("finished") || record.get("token").and_then(Value::as_u64) != Some(lease.token.0) {
         return None;
     }
-    let mut facts: Usage =
+    let mut report: AttemptReport =
         record.get("seen").and_then(|seen| serde_json::from_value(seen.clone()).ok()).unwrap_or_default();
-    facts.seconds = record.get("seconds").and_then(Value::as_f64);
+    report.usage.seconds = record.get("seconds").and_then(Value::as_f64);
     let charged = task.attempts >= lease.attempt;
     let event = EventDraft::new(Kind::AttemptFinished, Actor::Worker(lease.owner.clone()))
         .lease(lease)
@@ -296,7 +296,7 @@ fn finished(lease: &Lease, task: &Task, record: &Map<String, Value>) -> Option<E
         .with("charged", Some(true).filter(|_| charged))
         .with("failure", Some(true).filter(|_| charged))
         .with("rebuilt", true);
-    Some(facts.on(event))
+    Some(report.on(event))
 }
 
 /// The event that takes the queue as it stands for the truth from now on.

@@ -28,7 +28,7 @@ pub use roles::{Pause, RoleHistory};
 use spending::Ledger;
 use starts::Starts;
 pub use task::{GATE, Known, PATIENCE, SetBy, TaskHistory, Work};
-pub use usage::Usage;
+pub use usage::{AttemptReport, Usage};
 pub use writes::{Write, written_at};
 
 /// The fold.

@@ -39,7 +39,7 @@ impl Spent {
     }
 
     pub(crate) fn add(&mut self, usage: &Usage) {
-        let tokens = usage.tokens_in.unwrap_or_default().saturating_add(usage.tokens_out.unwrap_or_default());
+        let tokens = usage.tokens();
         self.tokens = self.tokens.saturating_add(tokens);
         // A cast from a float saturates, and a negative or missing number counts nothing.
         self.micros = self.micros.saturating_add((usage.cost_usd.unwrap_or_default() * 1e6).round() as u64);

@@ -1,4 +1,4 @@
-//! What an attempt used up and made, as its last event says it.
+//! What an attempt used up and what it made, as the journal keeps it.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::{Event, EventDraft};
 
-/// What an attempt used up, as far as it is known; what is not known is not 0.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// What an agent used up, as far as it is known; what is not known is not 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// Tokens that the model read, those from its cache included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -15,21 +15,73 @@ pub struct Usage {
     /// Tokens that the model wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens_out: Option<u64>,
-    /// How many of the tokens read came from its cache.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// How many of the tokens read came from its cache; records of older versions call them `tokens_cached`.
+    #[serde(default, alias = "tokens_cached", skip_serializing_if = "Option::is_none")]
     pub cached: Option<u64>,
-    /// The price as the agent reported it.
+    /// The price in US dollars, as the agent reported it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<f64>,
-    /// Turns of the conversation.
+    /// Turns of the conversation, as the program counts them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turns: Option<u32>,
-    /// The session's name, by which it can be resumed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session: Option<String>,
     /// How long it took on the wall clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
+}
+
+fn both<T>(a: Option<T>, b: Option<T>, add: impl Fn(T, T) -> T) -> Option<T> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(add(a, b)),
+        (a, b) => a.or(b),
+    }
+}
+
+impl Usage {
+    /// Returns the tokens of both directions; those that are not known count nothing.
+    pub fn tokens(&self) -> u64 {
+        self.tokens_in.unwrap_or_default().saturating_add(self.tokens_out.unwrap_or_default())
+    }
+
+    /// Adds two usages; what neither knows stays unknown.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            tokens_in: both(self.tokens_in, other.tokens_in, u64::saturating_add),
+            tokens_out: both(self.tokens_out, other.tokens_out, u64::saturating_add),
+            cached: both(self.cached, other.cached, u64::saturating_add),
+            cost_usd: both(self.cost_usd, other.cost_usd, |a, b| a + b),
+            turns: both(self.turns, other.turns, u32::saturating_add),
+            seconds: both(self.seconds, other.seconds, |a, b| a + b),
+        }
+    }
+
+    /// Takes off tokens that were counted before, and nothing else.
+    #[must_use]
+    pub fn without_tokens_of(self, before: Self) -> Self {
+        let less = |now: Option<u64>, before: Option<u64>| now.map(|now| now.saturating_sub(before.unwrap_or(0)));
+        Self {
+            tokens_in: less(self.tokens_in, before.tokens_in),
+            tokens_out: less(self.tokens_out, before.tokens_out),
+            cached: less(self.cached, before.cached),
+            ..self
+        }
+    }
+
+    /// Reads the usage from an event of the journal.
+    pub fn of(event: &Event) -> Self {
+        serde_json::from_value(Value::Object(event.data.clone())).unwrap_or_default()
+    }
+}
+
+/// What an attempt used up and made, as its last event says it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AttemptReport {
+    /// What it used up.
+    #[serde(flatten)]
+    pub usage: Usage,
+    /// The session's name, by which it can be resumed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
     /// The commit at which the branch of the work stood when it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<String>,
@@ -47,16 +99,32 @@ pub struct Usage {
     pub branch: Option<String>,
 }
 
-impl Usage {
+impl AttemptReport {
     /// Notes everything that is known on an event.
     pub(crate) fn on(&self, event: EventDraft) -> EventDraft {
         let known = serde_json::to_value(self).unwrap_or_default();
         let known = known.as_object().cloned().unwrap_or_default();
         known.into_iter().fold(event, |event, (key, value)| event.with(&key, value))
     }
+}
 
-    /// Reads them back from an event of the journal.
-    pub fn of(event: &Event) -> Self {
-        serde_json::from_value(Value::Object(event.data.clone())).unwrap_or_default()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_neither_knows_stays_unknown() {
+        let a = Usage { tokens_in: Some(1), ..Usage::default() };
+        let b = Usage { tokens_in: Some(2), cost_usd: Some(0.5), ..Usage::default() };
+        assert_eq!(a.plus(b), Usage { tokens_in: Some(3), cost_usd: Some(0.5), ..Usage::default() });
+        assert_eq!(b.without_tokens_of(a), Usage { tokens_in: Some(1), cost_usd: Some(0.5), ..Usage::default() });
+    }
+
+    #[test]
+    fn a_record_of_an_older_version_is_read() {
+        let old = r#"{"session":"s","tokens_in":130,"tokens_out":null,"tokens_cached":30,"steps":2,"cost_usd":0.25}"#;
+        let report: AttemptReport = serde_json::from_str(old).expect("it can be read");
+        let usage = Usage { tokens_in: Some(130), cached: Some(30), cost_usd: Some(0.25), ..Usage::default() };
+        assert_eq!(report, AttemptReport { usage, session: Some("s".into()), ..AttemptReport::default() });
     }
 }

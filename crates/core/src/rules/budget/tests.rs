@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Class, Outcome, Status,
+    AttemptReport, Class, Outcome, Status,
     claim::{self, Idle},
     coordinate,
     decision::{Word, resolve},
@@ -32,6 +32,10 @@ fn used(tokens: u64) -> Usage {
     Usage { tokens_in: Some(tokens), ..Usage::default() }
 }
 
+fn reported(usage: Usage) -> AttemptReport {
+    AttemptReport { usage, ..AttemptReport::default() }
+}
+
 fn run(now: &mut Snapshot, flow: &Workflow, usage: &Usage) -> Result<ChangeSet, Idle> {
     let failed = Outcome::failed(Class::Interrupted, "stop");
     run_to(now, flow, usage, &failed)
@@ -40,7 +44,7 @@ fn run(now: &mut Snapshot, flow: &Workflow, usage: &Usage) -> Result<ChangeSet, 
 fn run_to(now: &mut Snapshot, flow: &Workflow, usage: &Usage, outcome: &Outcome) -> Result<ChangeSet, Idle> {
     let (changes, lease) = claim::decide(now, flow, &claimant(&Role::BUILDER))?;
     *now = now.after(&changes);
-    let changes = settle::decide(now, flow, &lease, outcome, &Retry::default(), usage);
+    let changes = settle::decide(now, flow, &lease, outcome, &Retry::default(), &reported(*usage));
     *now = now.after(&changes);
     Ok(changes)
 }
@@ -191,12 +195,12 @@ fn what_was_simulated_costs_nothing_and_what_was_superseded_does() {
     let (changes, lease) = claim::decide(&now, &flow, &me).expect("a claim");
     now = now.after(&changes);
     let stop = Outcome::failed(Class::Interrupted, "stop");
-    now = now.after(&settle::decide(&now, &flow, &lease, &stop, &Retry::default(), &used(500)));
+    now = now.after(&settle::decide(&now, &flow, &lease, &stop, &Retry::default(), &reported(used(500))));
     assert_eq!(now.history.ledger.on(now.now.wall.date_naive()), Spent::default());
     let (changes, lease) = claim::decide(&now, &flow, &claimant(&Role::BUILDER)).expect("a claim");
     now = now.after(&changes);
     let old = Lease { token: crate::Token(lease.token.0 - 1), ..lease };
-    now = now.after(&settle::decide(&now, &flow, &old, &stop, &Retry::default(), &used(500)));
+    now = now.after(&settle::decide(&now, &flow, &old, &stop, &Retry::default(), &reported(used(500))));
     assert_eq!(now.history.ledger.on(now.now.wall.date_naive()).tokens, 500);
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    ChangeSet, EventDraft, Kind, Lease, Outcome, Role, Snapshot, Status, Task, Usage, Workflow,
+    AttemptReport, ChangeSet, EventDraft, Kind, Lease, Outcome, Role, Snapshot, Status, Task, Workflow,
     claim::{self, Idle},
     coordinate,
     event::Actor,
@@ -47,7 +47,7 @@ fn claim(now: &mut Snapshot, role: &Role) -> Result<Lease, Idle> {
 }
 
 fn end(now: &mut Snapshot, lease: &Lease, outcome: &Outcome, commit: Option<&str>) {
-    let facts = Usage { commit: commit.map(String::from), ..Usage::default() };
+    let facts = AttemptReport { commit: commit.map(String::from), ..AttemptReport::default() };
     *now = now.after(&settle::decide(now, &flow(), lease, outcome, &Retry::default(), &facts));
 }
 
@@ -292,7 +292,7 @@ fn what_an_agent_makes_of_untrusted_text_is_not_trusted_either() {
         serde_json::json!({"title": "first step", "type": "Build", "trusted": true, "source": {"trusted": true}});
     let tasks = vec![child.as_object().expect("an object").clone()];
     let outcome = Outcome::Done { summary: String::new(), tasks };
-    let changes = settle::decide(&now, &flow(), &lease, &outcome, &Retry::default(), &Usage::default());
+    let changes = settle::decide(&now, &flow(), &lease, &outcome, &Retry::default(), &AttemptReport::default());
     assert_eq!(changes.add[0].json["trusted"], false);
     assert!(!changes.add[0].json.contains_key("source"));
     now = now.after(&changes);

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::verdict::Verdict;
 use crate::{
-    ChangeSet, EventDraft, Kind, Lease, Member, RoleRule, Snapshot, Task, TaskId, Usage, event::Actor, outcome::Retry,
-    text, time::stamp,
+    AttemptReport, ChangeSet, EventDraft, Kind, Lease, Member, RoleRule, Snapshot, Task, TaskId, event::Actor,
+    outcome::Retry, text, time::stamp,
 };
 
 /// Writes a verdict into the change set: the task, its move, the pause of its role.
@@ -16,7 +16,7 @@ pub(super) fn apply(
     task: &Task,
     mine: &Lease,
     verdict: Verdict,
-    usage: &Usage,
+    report: &AttemptReport,
 ) {
     let actor = || Actor::Worker(mine.owner.clone());
     let mut set: Vec<(Member, Value)> = vec![(Member::Lease, Value::Null)];
@@ -41,11 +41,11 @@ pub(super) fn apply(
     if verdict.to.is_done() {
         set.push((Member::CompletedAt, stamp(snapshot.now.wall).into()));
         // Only what our own code has merged is called merged.
-        let merged = [(Member::MergedCommit, &usage.commit), (Member::Tag, &usage.tag)];
+        let merged = [(Member::MergedCommit, &report.commit), (Member::Tag, &report.tag)];
         set.extend(merged.into_iter().filter_map(|(member, value)| Some((member, value.as_deref()?.into()))));
     }
-    if usage.branch.is_some() && usage.branch != task.branch {
-        set.push((Member::Branch, usage.branch.as_deref().into()));
+    if report.branch.is_some() && report.branch != task.branch {
+        set.push((Member::Branch, report.branch.as_deref().into()));
     }
     let reason = verdict.reason.as_deref().map(|reason| text::cut(reason, 2_000));
     let event = EventDraft::new(Kind::TaskMoved, actor()).lease(mine).with("reason", reason.clone());

@@ -12,8 +12,8 @@ mod verdict;
 use serde_json::Value;
 
 use crate::{
-    ChangeSet, Class, EventDraft, Kind, Lease, LeaseChange, Member, Outcome, QueueLease, Snapshot, Status, Usage,
-    Workflow, budget, children, decision,
+    AttemptReport, ChangeSet, Class, EventDraft, Kind, Lease, LeaseChange, Member, Outcome, QueueLease, Snapshot,
+    Status, Workflow, budget, children, decision,
     event::Actor,
     landing,
     outcome::{Policy, Retry},
@@ -32,7 +32,7 @@ pub fn decide(
     mine: &Lease,
     outcome: &Outcome,
     retry: &Retry,
-    usage: &Usage,
+    report: &AttemptReport,
 ) -> ChangeSet {
     if snapshot.supersedes(mine) {
         let mut changes = ChangeSet::none();
@@ -44,11 +44,11 @@ pub fn decide(
             .lease(mine)
             .with("outcome", outcome.word())
             .with("newest", snapshot.highest_token(&mine.task_id).0);
-        changes.event(usage.on(event));
+        changes.event(report.on(event));
         return changes;
     }
     snapshot.chain(&mut [
-        &mut |seen| on_task(seen, workflow, mine, outcome, retry, usage),
+        &mut |seen| on_task(seen, workflow, mine, outcome, retry, report),
         &mut |seen| pool::settle(seen, mine, outcome),
         &mut |seen| budget::tell(seen, workflow, mine),
         &mut |seen| decision::ask(seen, workflow),
@@ -61,7 +61,7 @@ fn on_task(
     mine: &Lease,
     outcome: &Outcome,
     retry: &Retry,
-    usage: &Usage,
+    report: &AttemptReport,
 ) -> ChangeSet {
     let mut changes = ChangeSet::none();
     let actor = || Actor::Worker(mine.owner.clone());
@@ -69,8 +69,8 @@ fn on_task(
     let landed = || landing::passed(snapshot, &mine.task_id);
     let finished = |outcome: &Outcome| {
         let landed = matches!(outcome, Outcome::Failed { .. } | Outcome::Waits { .. }).then(landed).flatten();
-        let pool = usage.resets_at.map(|_| mine.pool.as_str());
-        usage.on(finished(mine, outcome)).with("landed", landed).with("pool", pool)
+        let pool = report.resets_at.map(|_| mine.pool.as_str());
+        report.on(finished(mine, outcome)).with("landed", landed).with("pool", pool)
     };
     if snapshot.leases.contains_key(&mine.task_id) {
         changes.leases.push(LeaseChange::Drop(mine.task_id.clone()));
@@ -80,7 +80,7 @@ fn on_task(
         return changes;
     };
     // Who asked for the end was told yes: what came of the attempt all the same moves the task nowhere else.
-    let asked = landing::asked(snapshot, mine).filter(|_| usage.commit.is_none());
+    let asked = landing::asked(snapshot, mine).filter(|_| report.commit.is_none());
     let stopped = asked.map(|stop| Outcome::failed(Class::Cancelled, stop.to_string()));
     let outcome = stopped.as_ref().unwrap_or(outcome);
     let moved = (task.status != rule.works).then(|| moved::proposed(snapshot, workflow, rule, task, mine, outcome));
@@ -91,7 +91,7 @@ fn on_task(
             set.push((Member::Lease, Value::Null));
         }
         // It was said after the merge had passed; that it came too late must not be hidden.
-        if let (Some(commit), Outcome::Done { .. }) = (&usage.commit, outcome) {
+        if let (Some(commit), Outcome::Done { .. }) = (&report.commit, outcome) {
             set.push((Member::MergedCommit, commit.as_str().into()));
             if !task.status.is_done() {
                 set.push((Member::BlockedReason, landing::too_late(workflow, commit, &task.status).into()));
@@ -158,14 +158,14 @@ fn on_task(
         event = event.with("files", files);
     }
     if let Outcome::Failed { class: Class::BudgetExceeded, .. } = outcome {
-        let overran = budget::overran(snapshot, workflow, task, &mine.role, usage);
+        let overran = budget::overran(snapshot, workflow, task, &mine.role, &report.usage);
         event = event.with("overrun", Some(true).filter(|_| overran));
     }
     changes.event(event);
     if let Outcome::NeedsInput { question } = outcome {
         changes.event(decision::question(snapshot, workflow, rule, mine, question));
     }
-    apply(snapshot, &mut changes, rule, task, mine, verdict, usage);
+    apply(snapshot, &mut changes, rule, task, mine, verdict, report);
     let proposed = if let Outcome::Done { tasks, .. } = outcome { tasks.as_slice() } else { &[] };
     for (new, proposal) in plan_children.into_iter().zip(proposed) {
         let left_out: Vec<&str> = proposal.keys().map(String::as_str).filter(|key| children::is_ours(key)).collect();

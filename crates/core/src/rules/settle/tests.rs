@@ -26,7 +26,7 @@ fn claimed(mut first: Task, role: &Role) -> (Snapshot, Lease) {
 }
 
 fn settled(before: &Snapshot, lease: &Lease, outcome: &Outcome) -> Snapshot {
-    before.after(&decide(before, &flow(), lease, outcome, &Retry::default(), &Usage::default()))
+    before.after(&decide(before, &flow(), lease, outcome, &Retry::default(), &AttemptReport::default()))
 }
 
 fn done() -> Outcome {
@@ -59,7 +59,7 @@ fn a_superseded_attempt_changes_nothing_but_the_journal() {
     let (mut before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
     let newer = Lease { token: Token(lease.token.0 + 1), ..lease.clone() };
     before.leases.insert(id("A"), LeaseState { record: LeaseRecord::Ours(newer), holder: Holder::Alive });
-    let changes = decide(&before, &flow(), &lease, &done(), &Retry::default(), &Usage::default());
+    let changes = decide(&before, &flow(), &lease, &done(), &Retry::default(), &AttemptReport::default());
     assert!(!changes.touches_queue() && changes.leases.is_empty());
     assert_eq!(changes.events.len(), 1);
     assert_eq!(changes.events[0].kind, Kind::AttemptSuperseded);
@@ -101,7 +101,7 @@ fn a_status_that_the_agent_set_is_taken_for_its_word() {
         Arc::make_mut(&mut before.queue).edit(&id("A"), |task| {
             (task.status, task.blocked_reason) = (set.clone(), said.map(String::from));
         });
-        let changes = decide(&before, &flow(), &lease, &done(), &Retry::default(), &Usage::default());
+        let changes = decide(&before, &flow(), &lease, &done(), &Retry::default(), &AttemptReport::default());
         assert_eq!(only(&before.after(&changes)).status, to, "{role} {set}");
         let words = changes.events.iter().filter_map(|event| event.data.get("reason")?.as_str()).collect::<Vec<_>>();
         assert!(words.contains(&reason.as_str()), "{role} {set}: {words:?}");
@@ -290,7 +290,7 @@ fn what_a_planner_may_not_say_of_a_task_is_left_out_and_told() {
         }
         let tasks = vec![proposal.as_object().expect("an object").clone()];
         let outcome = Outcome::Done { summary: String::new(), tasks };
-        let changes = decide(&before, &flow(), &lease, &outcome, &Retry::default(), &Usage::default());
+        let changes = decide(&before, &flow(), &lease, &outcome, &Retry::default(), &AttemptReport::default());
         let created = changes.events.iter().find(|event| event.kind == Kind::TaskCreated).expect("it is made");
         assert_eq!(created.data.get("left_out"), left_out.as_ref());
         assert_eq!(before.after(&changes).queue.find("A-B01").expect("the child").status, Status::READY);
@@ -301,7 +301,7 @@ fn what_a_planner_may_not_say_of_a_task_is_left_out_and_told() {
 fn a_merge_that_came_before_its_task_was_put_aside_is_told_on_the_task() {
     let (mut before, lease) = claimed(branched(Status::READY), &Role::INTEGRATOR);
     Arc::make_mut(&mut before.queue).edit(&id("A"), |task| task.status = Status::CANCELLED);
-    let usage = Usage { commit: Some("c0ffee".into()), ..Usage::default() };
+    let usage = AttemptReport { commit: Some("c0ffee".into()), ..AttemptReport::default() };
     let after = before.after(&decide(&before, &flow(), &lease, &done(), &Retry::default(), &usage));
     assert_eq!(only(&after).status, Status::CANCELLED);
     assert!(only(&after).blocked_reason.as_deref().is_some_and(|words| words.starts_with("merged as c0ffee")));
@@ -319,7 +319,7 @@ fn a_question_waits_for_a_human() {
 fn settling_twice_settles_once() {
     let (before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
     let after = settled(&before, &lease, &done());
-    let changes = decide(&after, &flow(), &lease, &done(), &Retry::default(), &Usage::default());
+    let changes = decide(&after, &flow(), &lease, &done(), &Retry::default(), &AttemptReport::default());
     assert!(!changes.touches_queue());
     assert_eq!(changes.events.len(), 1);
 }
@@ -412,7 +412,7 @@ fn what_is_in_the_way_is_waited_for_longer_and_longer_and_never_charged() {
 #[test]
 fn why_says_that_a_task_came_back_from_its_merge() {
     let (now, lease) = back_to_the_merge(snapshot(vec![branched(Status::READY)]));
-    let changes = decide(&now, &flow(), &lease, &conflict(), &Retry::default(), &Usage::default());
+    let changes = decide(&now, &flow(), &lease, &conflict(), &Retry::default(), &AttemptReport::default());
     assert_eq!(changes.events[0].data["files"], serde_json::json!(["a.txt"]), "the journal names them");
     let now = now.after(&changes);
     let why = crate::why::sentence(&now, &flow(), only(&now));
@@ -437,7 +437,7 @@ fn a_transient_failure_waits_and_says_why() {
         &lease,
         &Outcome::failed(Class::Overloaded, "529"),
         &Retry::default(),
-        &Usage::default(),
+        &AttemptReport::default(),
     );
     let moved = changes.events.iter().find(|event| event.kind == Kind::TaskMoved).expect("moved");
     assert_eq!(moved.text("reason"), Some("overloaded: 529"));
@@ -451,7 +451,7 @@ fn the_last_attempt_is_charged_like_those_before_it() {
         first.attempts = attempts;
         let (before, lease) = claimed(first, &Role::BUILDER);
         let failed = Outcome::failed(Class::AgentFailed, "x");
-        let changes = decide(&before, &flow(), &lease, &failed, &Retry::default(), &Usage::default());
+        let changes = decide(&before, &flow(), &lease, &failed, &Retry::default(), &AttemptReport::default());
         let finished = changes.events.iter().find(|event| event.kind == Kind::AttemptFinished).expect("finished");
         assert_eq!(finished.data.get("charged"), Some(&true.into()), "after {attempts}");
     }
@@ -481,7 +481,7 @@ fn a_word_that_is_written_over_is_kept_with_its_reason() {
     let mut seen = before.after(&manual::cancel(&before, &id("A"), Some("not needed"), true, &me).expect("it runs"));
     Arc::make_mut(&mut seen.queue).edit(&id("A"), |task| task.status = Status::READY);
     let seen = seen.after(&external_edits::decide(&seen));
-    let changes = decide(&seen, &flow(), &lease, &done(), &Retry::default(), &Usage::default());
+    let changes = decide(&seen, &flow(), &lease, &done(), &Retry::default(), &AttemptReport::default());
     let event = changes.events.iter().find(|event| event.kind == Kind::TaskMoved).expect("it moves");
     assert_eq!(
         (&event.data["to"], &event.data["reason"]),
@@ -534,7 +534,7 @@ fn the_branch_of_the_work_is_written_once_and_never_taken_away() {
         let mut first = task("A", Status::READY);
         first.branch = known.map(String::from);
         let (before, lease) = claimed(first, &Role::BUILDER);
-        let usage = Usage { branch: made.map(String::from), ..Usage::default() };
+        let usage = AttemptReport { branch: made.map(String::from), ..AttemptReport::default() };
         let changes = decide(&before, &flow(), &lease, &done(), &Retry::default(), &usage);
         let sets = changes.edits.iter().any(|edit| edit.set.contains_key(&Member::Branch));
         (only(&before.after(&changes)).branch.clone(), sets)

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    ChangeSet, Class, EventDraft, Holder, Kind, Lease, Member, Now, Outcome, Queue, QueueLease, Role, Status, Token,
-    Usage, Workflow,
+    AttemptReport, ChangeSet, Class, EventDraft, Holder, Kind, Lease, Member, Now, Outcome, Queue, QueueLease, Role,
+    Status, Token, Workflow,
     claim::{self},
     coordinate,
     event::Actor,
@@ -196,7 +196,7 @@ impl World {
             Answer::Fails(class) => Outcome::failed(*class, words()),
         };
         self.commit(&external_edits::decide(&self.now));
-        let usage = Usage::default();
+        let usage = AttemptReport::default();
         let changes = settle::decide(&self.now, &self.flow, &lease, &outcome, &retry(), &usage);
         self.commit(&changes);
     }
