@@ -1,7 +1,5 @@
 //! One change of the queue by a person: decided under the lock, or only looked at; told with its undo.
 
-use serde_json::{Map, Value};
-
 use super::{
     context::Context,
     fail::{Done, exit},
@@ -10,12 +8,12 @@ use super::{
     ui::Tone,
 };
 use oodatcaa_core::{
-    ChangeSet, Snapshot, Status, Task, TaskId, Workflow,
+    Snapshot, Status, Task, TaskId, Workflow,
     event::Actor,
-    manual::{self, Answer, Refusal},
+    manual::Answer,
     text::{many, one_line},
 };
-use oodatcaa_ops::{ErrorKind, Failure, ReadModel, find_task, refused, view::ChangeView};
+use oodatcaa_ops::{Changed, ErrorKind, Failure, ReadModel};
 
 /// What every changing verb takes.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
@@ -23,85 +21,6 @@ pub struct Dry {
     /// Only show what would be changed
     #[arg(long)]
     pub dry_run: bool,
-}
-
-/// What was, or would be, committed.
-pub struct Changed {
-    /// The snapshot it was decided on.
-    pub before: Snapshot,
-    /// The plan; empty when there was nothing to change.
-    pub changes: ChangeSet,
-}
-
-/// Runs a decision: in the store's critical section, or (`dry`) on what stands there now.
-pub fn decide(
-    ctx: &Context,
-    dry: Dry,
-    decide: impl FnMut(&Snapshot, &Workflow, &Actor) -> Answer,
-) -> Result<Changed, Failure> {
-    // Changing anything by roles that are not the project's would be wrong, so no stand-in here.
-    decide_by(ctx, dry, &ctx.project.loaded()?.config.workflow, decide)
-}
-
-/// The same for what no table of roles decides, so that a broken configuration keeps nobody from it.
-pub fn decide_by(
-    ctx: &Context,
-    dry: Dry,
-    workflow: &Workflow,
-    mut decide: impl FnMut(&Snapshot, &Workflow, &Actor) -> Answer,
-) -> Result<Changed, Failure> {
-    let actor = ctx.actor();
-    if dry.dry_run {
-        let before = ctx.read()?.snapshot;
-        let changes =
-            decide(&before, workflow, &actor).map_err(|refusal| refused(&refusal, &before.queue, workflow))?;
-        return Ok(Changed { before, changes });
-    }
-    let mut seen: Option<(Snapshot, Answer)> = None;
-    ctx.project.store()?.transact(&mut |snapshot| {
-        let answer = decide(snapshot, workflow, &actor);
-        let changes = answer.clone().unwrap_or_default();
-        seen = Some((snapshot.clone(), answer));
-        changes
-    })?;
-    let (before, answer) = seen.expect("a store that says Ok has decided");
-    let changes = answer.map_err(|refusal| refused(&refusal, &before.queue, workflow))?;
-    Ok(Changed { before, changes })
-}
-
-/// The same for a decision about one task; a dead owner's lease on it is given back first.
-pub fn decide_on(
-    ctx: &Context,
-    dry: Dry,
-    id: &str,
-    on: impl FnMut(&Snapshot, &Workflow, &TaskId, &Actor) -> Answer,
-) -> Result<(TaskId, Changed), Failure> {
-    decide_on_by(ctx, dry, &ctx.project.loaded()?.config.workflow, id, on)
-}
-
-/// The same for what no table of roles decides ([`decide_by`]).
-pub fn decide_on_by(
-    ctx: &Context,
-    dry: Dry,
-    workflow: &Workflow,
-    id: &str,
-    mut on: impl FnMut(&Snapshot, &Workflow, &TaskId, &Actor) -> Answer,
-) -> Result<(TaskId, Changed), Failure> {
-    let id = find_task(&ctx.read()?.snapshot.queue, id)?.id.clone();
-    let mut dead = false;
-    let first = decide_by(ctx, dry, workflow, |snapshot, workflow, actor| {
-        let answer = on(snapshot, workflow, &id, actor);
-        dead = matches!(answer, Err(Refusal::Abandoned { dead: true, .. }));
-        answer
-    });
-    let changed = match first {
-        Err(_) if dead && !dry.dry_run => {
-            lease::give_back(ctx, &id)?;
-            decide_by(ctx, dry, workflow, |snapshot, workflow, actor| on(snapshot, workflow, &id, actor))?
-        }
-        other => other?,
-    };
-    Ok((id, changed))
 }
 
 /// Does something to each of the tasks that were named: by id, or by terms of a filter (`is:failed role:builder`),
@@ -149,47 +68,38 @@ fn passing(ctx: &Context, terms: &[&str]) -> Result<Vec<String>, Failure> {
 
 /// Tells what became of a task: on standard output what it is now, on standard error how to undo it.
 pub fn tell(ctx: &Context, verb: &str, id: &TaskId, changed: &Changed, dry: Dry) -> Done {
-    let after = changed.before.after(&changed.changes);
-    let workflow = ctx.workflow();
-    let (was, is) = (changed.before.queue.get(id), after.queue.get(id));
-    let is_changed = !changed.changes.is_empty();
-    let undo = was.zip(is).filter(|_| is_changed).and_then(|(was, is)| undo(workflow, was, is));
-    let status = |task: Option<&Task>| task.map(|task| task.status.to_string());
+    let view = changed.view(ctx.workflow(), verb, id, dry.dry_run);
     if ctx.ui.json() {
-        let model = ReadModel::new(&after, workflow);
-        ctx.ui.value(&ChangeView {
-            id: id.clone(),
-            verb: verb.into(),
-            from: was.map(|task| task.status.clone()),
-            to: is.map(|task| task.status.clone()),
-            changed: is_changed,
-            dry_run: dry.dry_run,
-            set: set(&changed.changes, id),
-            undo,
-            task: is.map(|task| model.task(task)),
-        });
+        ctx.ui.value(&view);
         return Ok(0);
     }
-    let (from, to) = (status(was).unwrap_or_default(), status(is).unwrap_or_default());
+    let word = |status: &Option<Status>| status.as_ref().map(|status| one_line(status.as_str())).unwrap_or_default();
+    let (from, to) = (word(&view.from), word(&view.to));
     if ctx.ui.quiet() {
         ctx.ui.line(id.as_str());
     } else if ctx.ui.pretty() {
         let name = Tone::Strong.paint(id.as_str());
-        let words = match (is_changed, from == to) {
-            (true, false) => format!("{name} {} → {}", one_line(&from), one_line(&to)),
-            _ => format!("{name} {}", one_line(&to)),
-        };
-        ctx.ui.line(&words);
+        ctx.ui.line(&match view.changed && from != to {
+            true => format!("{name} {from} → {to}"),
+            false => format!("{name} {to}"),
+        });
     } else {
-        ctx.ui.line(&format!("{id}\t{}\t{}", one_line(&from), one_line(&to)));
+        ctx.ui.line(&format!("{id}\t{from}\t{to}"));
     }
-    match (dry.dry_run, is_changed) {
-        (_, false) if verb == "release" => ctx.ui.say(&format!("nothing to change: nobody holds {id}")),
-        (_, false) => ctx.ui.say(&format!("nothing to change: {id} is `{}` already", one_line(&to))),
-        (true, true) => ctx.ui.say(&format!("would set: {}", members(&changed.changes, id))),
+    let mut members: Vec<String> = view.set.iter().map(|(member, value)| format!("{member} = {value}")).collect();
+    members.extend(changed.asks_to_stop().then(|| "a request to stop".into()));
+    let members = one_line(&members.join(", "));
+    match (dry.dry_run, view.changed) {
+        (_, false) => {
+            ctx.ui.say(&match view.task.as_ref().is_some_and(|task| task.status.as_str() == to) && verb != "release" {
+                true => format!("nothing to change: {id} is `{to}` already"),
+                false => format!("nothing to change: nobody holds {id}"),
+            })
+        }
+        (true, true) => ctx.ui.say(&format!("would set: {members}")),
         (false, true) => {
-            ctx.ui.say(&format!("set: {}", members(&changed.changes, id)));
-            if let Some(undo) = undo {
+            ctx.ui.say(&format!("set: {members}"));
+            if let Some(undo) = view.undo {
                 ctx.ui.say(&format!("undo: {undo}"));
             }
         }
@@ -197,48 +107,32 @@ pub fn tell(ctx: &Context, verb: &str, id: &TaskId, changed: &Changed, dry: Dry)
     Ok(0)
 }
 
-fn set(changes: &ChangeSet, id: &TaskId) -> Map<String, Value> {
-    let edits = changes.edits.iter().filter(|edit| edit.task == *id).flat_map(|edit| &edit.set);
-    edits.map(|(member, value)| (member.key().into(), value.clone())).collect()
+/// Decides about the queue by the project's own roles: changing anything by others would be wrong, so none stand in.
+pub fn decide(
+    ctx: &Context,
+    dry: Dry,
+    decide: impl FnMut(&Snapshot, &Workflow, &Actor) -> Answer,
+) -> Result<Changed, Failure> {
+    ctx.project.decide(dry.dry_run, &ctx.project.loaded()?.config.workflow, decide)
 }
 
-fn members(changes: &ChangeSet, id: &TaskId) -> String {
-    let edits = changes.edits.iter().filter(|edit| edit.task == *id).flat_map(|edit| &edit.set);
-    let mut all: Vec<String> = edits.map(|(member, value)| format!("{} = {value}", member.key())).collect();
-    if changes.leases.iter().any(|change| matches!(change, oodatcaa_core::LeaseChange::Write(_))) {
-        all.push("a request to stop".into());
-    }
-    one_line(&all.join(", "))
+/// Decides about one task in the same way.
+pub fn decide_on(
+    ctx: &Context,
+    dry: Dry,
+    id: &str,
+    on: impl FnMut(&Snapshot, &Workflow, &TaskId, &Actor) -> Answer,
+) -> Result<(TaskId, Changed), Failure> {
+    decide_on_by(ctx, dry, &ctx.project.loaded()?.config.workflow, id, on)
 }
 
-/// The command that takes a task back to where it was; none where no command may.
-fn undo(workflow: &Workflow, was: &Task, is: &Task) -> Option<String> {
-    let id = &was.id;
-    let quoted = |text: &str| format!("'{}'", one_line(text).replace('\'', "'\\''"));
-    if was.status == Status::BLOCKED && (is.status != Status::BLOCKED || is.blocked_reason != was.blocked_reason) {
-        let reason = was.blocked_reason.as_deref().unwrap_or("blocked again");
-        return Some(format!("agentctl task block {id} --reason {}", quoted(reason)));
-    }
-    if was.status == is.status {
-        if was.priority != is.priority {
-            return Some(format!("agentctl task prio {id} {}", was.priority));
-        }
-        let (more, fewer) =
-            (is.dependencies.len() > was.dependencies.len(), is.dependencies.len() < was.dependencies.len());
-        let (have, lack) =
-            if more { (&is.dependencies, &was.dependencies) } else { (&was.dependencies, &is.dependencies) };
-        let names: Vec<&str> = have.iter().filter(|name| !lack.contains(name)).map(String::as_str).collect();
-        return (more || fewer).then(|| {
-            format!("agentctl task dep {} {id} {}", if more { "rm" } else { "add" }, one_line(&names.join(" ")))
-        });
-    }
-    if was.status.is_done() {
-        return Some(format!("agentctl task done {id} --reason \"it was done\""));
-    }
-    let back = match workflow.working(&was.status) {
-        Some(rule) => &rule.takes,
-        None => &was.status,
-    };
-    let force = if manual::legal_moves(workflow, is).contains(back) { "" } else { " --force" };
-    Some(format!("agentctl task move {id} {back}{force}"))
+/// Decides about one task by what no table of roles says, so that a broken configuration keeps nobody from it.
+pub fn decide_on_by(
+    ctx: &Context,
+    dry: Dry,
+    workflow: &Workflow,
+    id: &str,
+    on: impl FnMut(&Snapshot, &Workflow, &TaskId, &Actor) -> Answer,
+) -> Result<(TaskId, Changed), Failure> {
+    ctx.project.decide_on(dry.dry_run, workflow, id, on, |id| lease::give_back(ctx, id).map(|_| ()))
 }

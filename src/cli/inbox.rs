@@ -263,20 +263,7 @@ fn say(ctx: &Context, dry: Dry, id: &str, word: Word<'_>, commit: Option<&str>) 
     let resolved = |snapshot: &Snapshot| {
         decision::resolve(snapshot, workflow, id, word, &actor).and_then(|changes| decision::pinned(changes, commit))
     };
-    let (before, answer) = if dry.dry_run {
-        let before = ctx.read()?.snapshot;
-        let answer = resolved(&before);
-        (before, answer)
-    } else {
-        let mut seen = None;
-        ctx.project.store()?.transact(&mut |snapshot| {
-            let answer = resolved(snapshot);
-            let changes = answer.clone().unwrap_or_default();
-            seen = Some((snapshot.clone(), answer));
-            changes
-        })?;
-        seen.expect("a store that says Ok has decided")
-    };
+    let (before, answer) = ctx.project.decided(dry.dry_run, resolved)?;
     let changes = answer.map_err(|refusal| undecided(&before, &refusal))?;
     let after = before.after(&changes);
     // The word's own event is the last about a decision; before it stands what was put right.

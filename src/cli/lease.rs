@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    change::{Changed, Dry, decide, tell},
+    change::{Dry, decide, tell},
     context::Context,
     fail::{self, Done},
     ui::{Column, Item, Table, Tone},
@@ -15,7 +15,7 @@ use oodatcaa_core::{
     text::{duration, many, one_line},
 };
 use oodatcaa_ops::{
-    ErrorKind, Failure,
+    Changed, ErrorKind, Failure,
     view::{LeaseEntry, LeaseView, health_word},
 };
 use oodatcaa_process as process;
@@ -187,7 +187,7 @@ fn has_landed(ctx: &Context, id: &TaskId, commit: &str) -> bool {
 
 /// Tells of a release, and of what had been merged under the lease.
 fn tell_release(ctx: &Context, id: &TaskId, changed: &Changed, dry: Dry) -> Done {
-    let after = changed.before.after(&changed.changes);
+    let after = changed.after();
     if let Some(commit) = landing::passed(&after, id) {
         ctx.ui.warn(&format!("{id} has been merged as {commit}; the next integrator marks it done"));
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     cells::seconds_item,
-    change::{Dry, decide_by},
+    change::Dry,
     context::Context,
     fail::{Done, exit},
     ui::{Column, Item, Table, Tone},
@@ -291,8 +291,9 @@ fn stop(ctx: &Context, args: &Stop) -> Done {
         ctx.ui.say("nothing was changed");
         return Ok(exit::FAILED);
     }
-    let changed =
-        decide_by(ctx, args.dry, ctx.workflow(), |snapshot, _, actor| manual::stop(snapshot, &task, reason, actor))?;
+    let changed = ctx
+        .project
+        .decide(args.dry.dry_run, ctx.workflow(), |snapshot, _, actor| manual::stop(snapshot, &task, reason, actor))?;
     let token = changed.before.leases.get(&task).map(oodatcaa_core::LeaseState::token).unwrap_or_default();
     let asked = !changed.changes.is_empty();
     let stopped = match args.wait.filter(|_| !args.dry.dry_run) {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    change::{Changed, Dry, decide, decide_on, decide_on_by, each, tell},
+    change::{Dry, decide, decide_on, decide_on_by, each, tell},
     context::Context,
     edit,
     fail::{self, Done},
@@ -20,7 +20,7 @@ use oodatcaa_core::{
     text::one_line,
 };
 use oodatcaa_git::restart::{self, Anew};
-use oodatcaa_ops::{ErrorKind, Failure, ReadModel, view::ChangeView};
+use oodatcaa_ops::{Changed, ErrorKind, Failure, ReadModel, view::ChangeView};
 use oodatcaa_sys::files;
 
 /// Verbs of `task`.
@@ -230,19 +230,8 @@ pub fn add(ctx: &Context, args: &Add) -> Done {
     }
     let undo = format!("agentctl task cancel {}", task.id);
     if ctx.ui.json() {
-        let after = changed.before.after(&changed.changes);
-        let model = ReadModel::new(&after, ctx.workflow());
-        ctx.ui.value(&ChangeView {
-            id: task.id.clone(),
-            verb: "add".into(),
-            from: None,
-            to: Some(task.status.clone()),
-            changed: true,
-            dry_run: args.dry.dry_run,
-            set: changed.changes.add[0].json.clone(),
-            undo: Some(undo),
-            task: Some(model.task(task)),
-        });
+        let view = changed.view(ctx.workflow(), "add", &task.id, args.dry.dry_run);
+        ctx.ui.value(&ChangeView { undo: Some(undo), ..view });
         return Ok(0);
     }
     let title = one_line(&task.title);
@@ -387,7 +376,7 @@ fn unblock(ctx: &Context, args: &Unblock) -> Done {
             let before = manual::blocked_from(workflow, id, &events);
             manual::unblock(snapshot, workflow, id, before.as_ref(), reason, args.force, actor)
         })?;
-        let after = changed.before.after(&changed.changes);
+        let after = changed.after();
         if let Some(task) = after.queue.get(&id)
             && !after.queue.is_free(task)
         {
@@ -408,7 +397,7 @@ fn done(ctx: &Context, args: &Reasoned) -> Done {
 
 /// A task that leaves `done`, or will never get there, holds those that depend on it.
 fn dependents(ctx: &Context, id: &TaskId, changed: &Changed) {
-    let after = changed.before.after(&changed.changes);
+    let after = changed.after();
     let moved = |snapshot: &oodatcaa_core::Snapshot| snapshot.queue.get(id).map(|task| task.status.clone());
     let (Some(was), Some(is)) = (moved(&changed.before), moved(&after)) else { return };
     if was == is || (is != Status::CANCELLED && !was.is_done()) {

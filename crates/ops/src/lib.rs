@@ -2,6 +2,7 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, reason = "files are opened by sys::files"))]
 
+mod change;
 mod failure;
 mod project;
 mod read_model;
@@ -9,6 +10,7 @@ pub mod runs;
 mod status;
 pub mod view;
 
+pub use change::Changed;
 pub use failure::{ErrorKind, Failure, exit, nearest, no_task, quoted, refused, sysexit, undecided};
 pub use project::{Project, find_task};
 pub use read_model::{ReadModel, TaskState};
