@@ -55,7 +55,7 @@ test-agents: ## The tests with all five real agent programs, against a model pro
 torture: ## Crashes, storms and the model at full size, half an hour (SEED=N to repeat a storm, CASES=2000)
 	$(CARGO) test --locked --features failpoints --test it -- --ignored --nocapture --test-threads=1 \
 		torture_at_full_size storm_at_full_size every_file_at_full_size power_cuts_at_full_size kills_at_every_call failures_of_every_call in_a_long_storm
-	PROPTEST_CASES=$(CASES) $(CARGO) test --locked --features failpoints --test it -- --nocapture store::machine
+	PROPTEST_CASES=$(CASES) $(CARGO) test --locked -p oodatcaa-store --features failpoints --test store -- --nocapture machine
 	$(CARGO) test --locked --release --test it -- --ignored --nocapture --test-threads=1 model_at_full_size
 
 .PHONY: plant-bugs

@@ -107,8 +107,10 @@ impl Seen {
                 let name = binary.rsplit(['/', '(']).next().unwrap_or_default();
                 let name = name.strip_prefix("oodatcaa_").and_then(|rest| rest.split('-').next());
                 of_crate = name.map(|name| format!("{name}::")).unwrap_or_default();
-            } else if line.trim_start().starts_with("Running ") {
-                of_crate.clear();
+            } else if let Some(binary) = line.trim_start().strip_prefix("Running ") {
+                // Those in a crate's `tests/` go by the crate's name, too, which is their binary's; `it` is of us all.
+                let name = binary.rsplit('/').next().unwrap_or_default().split('-').next().unwrap_or_default();
+                of_crate = if name == "it" { String::new() } else { format!("{name}::") };
             } else if let Some((name, result)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) {
                 let word = result.split([' ', ',']).next().unwrap_or_default();
                 let name = name.trim_end_matches(" - should panic");

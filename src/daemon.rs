@@ -21,7 +21,7 @@ use oodatcaa_fleet::{
 };
 use oodatcaa_ops::{ErrorKind, Failure, sysexit};
 use oodatcaa_process::caller;
-use oodatcaa_store::file::{self, FileOptions, FileStore};
+use oodatcaa_store as store;
 use oodatcaa_sys::descriptors;
 use oodatcaa_worker::{self as worker, Exit, Setup, Signal, Worker};
 
@@ -170,7 +170,7 @@ fn work(
     reporter: Option<Reporter>,
 ) -> Result<ExitCode, (Failure, Option<Reporter>)> {
     // Who we are is known after the fork only.
-    let setup = Setup { owner: file::identity(&setup.owner.tag), ..setup };
+    let setup = Setup { owner: store::identity(&setup.owner.tag), ..setup };
     let _pid_file = match reporter.is_some() {
         false if setup.once => None,
         // In the foreground and under systemd the file only tells that somebody serves the role.
@@ -180,8 +180,8 @@ fn work(
             Err(error) => return Err((error.into(), reporter)),
         },
     };
-    let options = FileOptions { lock_wait: setup.config.fleet.lock_wait };
-    let store = match FileStore::open(layout, Some(setup.owner.clone()), options) {
+    let lock_wait = setup.config.fleet.lock_wait;
+    let store = match store::open(layout.root(), layout, Some(setup.owner.clone()), lock_wait) {
         Ok(store) => store,
         Err(error) => return Err((error.into(), reporter)),
     };
@@ -189,7 +189,7 @@ fn work(
         Ok(signals) => signals,
         Err(error) => return Err((Failure::of(ErrorKind::Bug, &error), reporter)),
     };
-    let left = Worker::new(setup, Box::new(store), signals).run(|| {
+    let left = Worker::new(setup, store, signals).run(|| {
         worker::tell_manager(&[sd_notify::NotifyState::Ready]);
         if let Some(reporter) = reporter {
             reporter.ready();
@@ -253,7 +253,7 @@ fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Se
         let _ = writeln!(std::io::stderr(), "hint: {hint}");
     }
     let exe = env::current_exe().map_err(|error| Failure::of(ErrorKind::Bug, &error))?;
-    let host = file::identity("").host;
+    let host = store::identity("").host;
     let tag = match &args.owner {
         Some(tag) if tag.is_empty() || tag.contains('#') || tag.chars().any(char::is_control) => {
             return Err(Failure::new(
@@ -271,7 +271,7 @@ fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Se
         slots: args.slots,
         once: args.once,
         ignore_wip: args.ignore_wip,
-        owner: file::identity(&tag),
+        owner: store::identity(&tag),
         role: how,
         rule,
         exe,

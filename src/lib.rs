@@ -14,7 +14,7 @@
 //! | 1 | [`oodatcaa_store`], [`oodatcaa_process`], [`oodatcaa_config`] |
 //! | 0 | [`oodatcaa_core`], [`oodatcaa_sys`] |
 //!
-//! Start reading at [`oodatcaa_core::claim`], then [`oodatcaa_store::Store`], then [`oodatcaa_worker`].
+//! Start reading at [`oodatcaa_core::claim`], then [`oodatcaa_store::Desk`], then [`oodatcaa_worker`].
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, reason = "files are opened by sys::files"))]
 

@@ -4,10 +4,7 @@ use std::{fs, time::Instant};
 
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{ChangeSet, Role, Workflow, claim};
-use oodatcaa_store::{
-    Store,
-    file::{FileOptions, FileStore, identity},
-};
+use oodatcaa_store::{Desk, LOCK_WAIT, identity};
 
 use crate::{
     contention::claimant,
@@ -22,9 +19,9 @@ fn millis(begun: Instant) -> f64 {
     begun.elapsed().as_secs_f64() * 1000.0
 }
 
-fn open(project: &Project) -> FileStore {
+fn open(project: &Project) -> Desk {
     let layout = Layout::new(project.root());
-    FileStore::open(&layout, Some(identity("bench@here")), FileOptions::default()).expect("a store")
+    oodatcaa_store::open(layout.root(), &layout, Some(identity("bench@here")), LOCK_WAIT).expect("a store")
 }
 
 pub(crate) fn claims(table: &mut Table) {

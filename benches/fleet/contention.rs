@@ -13,10 +13,7 @@ use oodatcaa_core::{
     pool::Offer,
     settle,
 };
-use oodatcaa_store::{
-    Store,
-    file::{FileOptions, FileStore, identity},
-};
+use oodatcaa_store::{Desk, identity};
 
 use crate::{
     support::{Project, Spread, rounds, tasks},
@@ -32,9 +29,9 @@ pub(crate) fn claimant(role: &Role, tag: &str, ignore_wip: bool) -> Claimant {
     }
 }
 
-fn open(project: &Project, tag: &str) -> FileStore {
-    let options = FileOptions { lock_wait: Duration::from_secs(300) };
-    FileStore::open(&Layout::new(project.root()), Some(identity(tag)), options).expect("a store")
+fn open(project: &Project, tag: &str) -> Desk {
+    let layout = Layout::new(project.root());
+    oodatcaa_store::open(layout.root(), &layout, Some(identity(tag)), Duration::from_secs(300)).expect("a store")
 }
 
 #[derive(Default)]
@@ -92,7 +89,7 @@ pub(crate) fn contention(table: &mut Table) {
     );
 }
 
-fn work(store: &FileStore, tag: &str) -> Seen {
+fn work(store: &Desk, tag: &str) -> Seen {
     let (workflow, me) = (Workflow::shipped(), claimant(&Role::BUILDER, tag, true));
     let mut seen = Seen::default();
     loop {
@@ -122,7 +119,7 @@ fn work(store: &FileStore, tag: &str) -> Seen {
 }
 
 impl Seen {
-    fn commit(&mut self, store: &FileStore, mut decide: impl FnMut(&oodatcaa_core::Snapshot) -> ChangeSet) {
+    fn commit(&mut self, store: &Desk, mut decide: impl FnMut(&oodatcaa_core::Snapshot) -> ChangeSet) {
         let asked = Instant::now();
         let mut decided = None;
         store
@@ -166,7 +163,7 @@ pub(crate) fn heartbeats(table: &mut Table) {
         std::thread::sleep(Duration::from_millis(120));
         let before = cpu();
         store
-            .renew(&mut |snapshot| ChangeSet {
+            .transact(&mut |snapshot| ChangeSet {
                 leases: vec![LeaseChange::Write(lease.beaten(&snapshot.now))],
                 ..ChangeSet::none()
             })

@@ -31,10 +31,7 @@ use oodatcaa_fleet::{
 };
 use oodatcaa_ops::{ErrorKind, Failure, exit, quoted};
 use oodatcaa_process as process;
-use oodatcaa_store::{
-    Store,
-    file::{FileOptions, FileStore},
-};
+use oodatcaa_store::Desk;
 use oodatcaa_sys::files;
 
 mod narrator;
@@ -83,7 +80,7 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
     let config = Config::load(&layout, &Overrides::default())?.config;
     let roles: Vec<Role> = config.workflow.rules().iter().map(|rule| rule.role.clone()).collect();
     let fleet = Fleet::new(&layout, Host::here(), roles.clone(), config.fleet.shutdown_timeout + config.fleet.grace);
-    let store = FileStore::open(&layout, None, FileOptions { lock_wait: config.fleet.lock_wait })?;
+    let store = oodatcaa_store::open(layout.root(), &layout, None, config.fleet.lock_wait)?;
     ui.line("");
     for task in store.read()?.snapshot.queue.tasks() {
         ui.line(&format!("  {:<4} {:<14} {}", task.id, task.status, text::one_line(&task.title)));
@@ -129,7 +126,7 @@ struct Demo<'a> {
     layout: &'a Layout,
     fleet: &'a Fleet,
     roles: &'a [Role],
-    store: &'a dyn Store,
+    store: &'a Desk,
     interrupted: &'a AtomicBool,
     narrator: Narrator,
     began: DateTime<Utc>,

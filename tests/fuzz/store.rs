@@ -7,10 +7,7 @@ use oodatcaa_core::{
     AttemptReport, ChangeSet, Class, Event, EventDraft, Kind, LeaseRecord, Now, Outcome, Owner, Role, Snapshot, TaskId,
     Token, Workflow, claim, coordinate, event::Actor, outcome::Retry, pool::Offer, rescue, settle,
 };
-use oodatcaa_store::{
-    Store as _,
-    file::{FileOptions, FileStore},
-};
+use oodatcaa_store::Desk;
 
 use super::{Target, kind, shape};
 
@@ -35,9 +32,9 @@ fn project() -> tempfile::TempDir {
     dir
 }
 
-fn open(dir: &tempfile::TempDir) -> FileStore {
-    let options = FileOptions { lock_wait: Duration::from_secs(5) };
-    FileStore::open(&Layout::new(dir.path()), None, options).expect("it opens")
+fn open(dir: &tempfile::TempDir) -> Desk {
+    let layout = Layout::new(dir.path());
+    oodatcaa_store::open(layout.root(), &layout, None, Duration::from_secs(5)).expect("it opens")
 }
 
 /// Puts a file there as others do, in one step.
@@ -82,7 +79,7 @@ pub(super) fn is_decided(queue: &std::sync::Arc<oodatcaa_core::Queue>, workflow:
 /// A file `.leases/A.json`, in whatever words.
 pub(super) struct LeaseText {
     dir: tempfile::TempDir,
-    store: FileStore,
+    store: Desk,
     workflow: Workflow,
 }
 

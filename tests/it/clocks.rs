@@ -14,10 +14,7 @@ use oodatcaa_core::{
     pool::Offer,
     rescue,
 };
-use oodatcaa_store::{
-    Store,
-    file::{FileOptions, FileStore, identity},
-};
+use oodatcaa_store::{LOCK_WAIT, identity};
 use proptest::prelude::*;
 
 use crate::support::{Project, eventually, tools::available, witness::Witness};
@@ -35,8 +32,8 @@ fn claimed() -> Snapshot {
     let project = Project::that_succeeds();
     project.queue(Witness::tasks(3));
     let layout = Layout::new(project.root());
-    let store =
-        FileStore::open(&layout, Some(identity("builder@here")), FileOptions::default()).expect("the store opens");
+    let store = oodatcaa_store::open(layout.root(), &layout, Some(identity("builder@here")), LOCK_WAIT)
+        .expect("the store opens");
     let take = |snapshot: &Snapshot| {
         claim::decide(snapshot, &Workflow::shipped(), &claimant())
             .map_or_else(|_| ChangeSet::none(), |(changes, _)| changes)

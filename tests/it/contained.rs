@@ -11,10 +11,7 @@ use std::{
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{ChangeSet, Holder};
 use oodatcaa_process::{end_leftovers, leftovers};
-use oodatcaa_store::{
-    Store,
-    file::{self, FileOptions, FileStore},
-};
+use oodatcaa_store::LOCK_WAIT;
 use oodatcaa_sys::identity;
 use rustix::process::Signal;
 use serde_json::json;
@@ -171,7 +168,7 @@ fn inside_a_namespace() {
         assert!(identity::started(pid).is_some(), "nobody who got the number is touched");
 
         let layout = Layout::new(project.root());
-        let me = file::identity("me@here");
+        let me = oodatcaa_store::identity("me@here");
         let lease = json!({"task_id": "A", "role": "builder", "owner": "old@here", "token": 1, "attempt": 1,
             "started_at": "2026-01-05T09:00:00.000Z", "ttl_seconds": 5400, "heartbeat_at": "2026-01-05T09:00:00.000Z",
             "host": me.host, "boot_id": me.boot_id, "pid": pid, "pid_started": started});
@@ -179,7 +176,7 @@ fn inside_a_namespace() {
         fs::create_dir_all(layout.locks()).expect("a directory");
         fs::write(layout.leases().join("A.json"), lease.to_string()).expect("written");
         fs::write(layout.locks().join("A.lock"), "").expect("written");
-        let store = FileStore::open(&layout, Some(me), FileOptions::default()).expect("the store opens");
+        let store = oodatcaa_store::open(layout.root(), &layout, Some(me), LOCK_WAIT).expect("the store opens");
         let mut holder = None;
         let look = |snapshot: &oodatcaa_core::Snapshot| {
             holder = snapshot.leases.get("A").map(|held| held.holder.clone());
@@ -222,8 +219,9 @@ fn cannot_renew(project: &Project, witness: &Witness, worker: usize) -> std::pro
     let words = witness.path("tracer");
     let tracer = Command::new("strace")
         .args(["-f", "-o", "/dev/null", "--inject=rename,renameat,renameat2:error=EIO"])
+        // It is renamed by its name in the directory that is held open.
         .arg("-P")
-        .arg(project.path(".leases/A.json"))
+        .arg(project.path(".leases"))
         .args(["-p", &project.pid(worker).to_string()])
         .stderr(fs::File::create(&words).expect("a file"))
         .spawn()

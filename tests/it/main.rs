@@ -35,7 +35,6 @@ mod queues;
 mod real_agents;
 mod screens;
 mod security;
-mod store;
 mod storm;
 mod support;
 mod systemd;

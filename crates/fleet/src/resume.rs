@@ -2,10 +2,10 @@
 
 use super::FleetError;
 use oodatcaa_core::{ChangeSet, EventDraft, Kind, Role, Snapshot, event::Actor};
-use oodatcaa_store::Store;
+use oodatcaa_store::Desk;
 
 /// Ends the pause of a role, if it is paused; answers whether it was.
-pub fn resume(store: &dyn Store, role: &Role, human: &str) -> Result<bool, FleetError> {
+pub fn resume(store: &Desk, role: &Role, human: &str) -> Result<bool, FleetError> {
     let committed = store.transact(&mut |snapshot| decide(snapshot, role, human)).map_err(FleetError::Store)?;
     Ok(!committed.changes.is_empty())
 }

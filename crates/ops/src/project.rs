@@ -10,17 +10,14 @@ use oodatcaa_config::{Config, Loaded, Overrides, World};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Queue, Task, Workflow, event::Actor, policy::Policy, text};
 use oodatcaa_process::caller;
-use oodatcaa_store::{
-    Reading, Store,
-    file::{FileOptions, FileStore},
-};
+use oodatcaa_store::{Desk, LOCK_WAIT, Reading};
 
 /// A project, or the place where one was looked for.
 #[derive(Debug)]
 pub struct Project {
     named: Option<PathBuf>,
     layout: OnceCell<Layout>,
-    store: OnceCell<FileStore>,
+    store: OnceCell<Desk>,
     loaded: OnceCell<Loaded>,
     workflow: OnceCell<Workflow>,
 }
@@ -105,12 +102,13 @@ impl Project {
     }
 
     /// Opens the store, without an identity: it never takes a lease.
-    pub fn store(&self) -> Result<&dyn Store, Failure> {
+    pub fn store(&self) -> Result<&Desk, Failure> {
         if let Some(store) = self.store.get() {
             return Ok(store);
         }
-        let lock_wait = self.loaded().map_or(FileOptions::default().lock_wait, |loaded| loaded.config.fleet.lock_wait);
-        let store = FileStore::open(self.layout()?, None, FileOptions { lock_wait })?;
+        let lock_wait = self.loaded().map_or(LOCK_WAIT, |loaded| loaded.config.fleet.lock_wait);
+        let layout = self.layout()?;
+        let store = oodatcaa_store::open(layout.root(), layout, None, lock_wait)?;
         Ok(self.store.get_or_init(|| store))
     }
 

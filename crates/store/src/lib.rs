@@ -1,18 +1,76 @@
-//! Where tasks, leases and events live: one trait, so that rules and workers know no backend.
+//! Where tasks, leases and events live, behind one trait, so that rules and workers know no backend.
 //!
-//! A store takes a decision (a pure function from [`Snapshot`] to [`ChangeSet`]), runs it in its one
-//! critical section, and commits the change set as one. What is claimed, renewed or settled it does not know.
+//! Knows what must hold for every store and how the one of files keeps it. Does not know what is claimed, settled or
+//! rescued: a decision is a pure function from [`Snapshot`] to [`ChangeSet`].
+//!
+//! ```text
+//!   worker, commands                 Desk                             Store
+//!   decide(&Snapshot) ─────> begin ─────────────────────────────────> critical section
+//!                            read  <───────────────────────────────── Snapshot
+//!                            external edits, then decide
+//!                            commit ───────────── ChangeSet ────────> all of it, or "moved": once more
+//! ```
+//!
+//! Start reading at [`Desk`], then [`Store`]; [`mod@file`] is the store of files. What every store must do stands as
+//! tests in `tests/store/conformance.rs`, with a store in memory that shows how little one needs.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, reason = "files are opened by sys::files"))]
 
-use std::path::PathBuf;
+use std::{
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::Receiver;
 
-use oodatcaa_core::{ChangeSet, Event, Snapshot};
+use oodatcaa_core::{ChangeSet, Event, Owner, RunName, Snapshot, TaskId, layout::Layout};
 use oodatcaa_sys::files::{FileError, Why};
 
+mod desk;
 pub mod file;
+
+pub use desk::{Committed, Desk};
+pub use file::identity;
+
+/// How long a change waits for others, unless the configuration says otherwise.
+pub const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// Opens the store of a project that `url` names: a path of the project's root, or `file:` and that path. Without an
+/// owner it takes no leases. `lock_wait` bounds how long a change waits for others.
+pub fn open(
+    url: impl AsRef<OsStr>,
+    layout: &Layout,
+    owner: Option<Owner>,
+    lock_wait: Duration,
+) -> Result<Desk, StoreError> {
+    let url = url.as_ref();
+    let root = root_of(url)?;
+    let at = match layout.user_state() {
+        Some(state) => Layout::new(root).kept_in(state),
+        None => Layout::new(root),
+    };
+    let takes_leases = owner.is_some();
+    let store = file::FileStore::open(&at, owner)?;
+    Ok(Desk::new(Box::new(store), takes_leases, lock_wait))
+}
+
+/// Reads a project's root out of a URL; any scheme but `file:` is refused.
+fn root_of(url: &OsStr) -> Result<&Path, StoreError> {
+    let bytes = url.as_bytes();
+    let is_scheme =
+        |name: &&[u8]| name.len() > 1 && name.iter().all(|c| c.is_ascii_alphanumeric() || b"+-.".contains(c));
+    let scheme = bytes.iter().position(|byte| *byte == b':').map(|end| &bytes[..end]).filter(is_scheme);
+    match scheme {
+        None => Ok(Path::new(url)),
+        Some(b"file") => {
+            let path = &bytes[b"file:".len()..];
+            Ok(Path::new(OsStr::from_bytes(path.strip_prefix(b"//").unwrap_or(path))))
+        }
+        Some(other) => Err(StoreError::Scheme(String::from_utf8_lossy(other).into_owned())),
+    }
+}
 
 impl From<FileError> for StoreError {
     fn from(error: FileError) -> Self {
@@ -24,51 +82,55 @@ impl From<FileError> for StoreError {
     }
 }
 
-/// A backend. Object-safe and shared between threads.
+/// A backend, shared between threads.
 pub trait Store: Send + Sync {
-    /// What stands there now, without taking any lock (R2: every reading verb works while daemons run).
+    /// Reads what stands there now, without taking any lock, so that every reading command works while daemons run.
     ///
-    /// When the queue cannot be read, the last good content this store has seen is answered together
-    /// with what is wrong; without any good content that is an error.
+    /// When the queue cannot be read, the last good content this store has seen is answered together with what is
+    /// wrong; without any good content that is an error.
     fn read(&self) -> Result<Reading, StoreError>;
 
-    /// Runs `decide` in the critical section and commits its plan (R2).
-    ///
-    /// `decide` may be called again, on newer content, when somebody wrote beside the lock (R3); the
-    /// plan of its last call is the one that was committed. An empty change set writes nothing, but what others
-    /// did may be noted with it. When this returns `Ok`, the queue and the journal are on disk; news on which
-    /// nobody builds (`attempt.started`, `gate.finished`, `worker.started`) may follow with the next change.
-    ///
-    /// While the queue cannot be read, that is the error; only a change set that does nothing but renew leases,
-    /// decided on the last good content, is committed all the same (R4: running attempts go on).
-    fn transact(&self, decide: &mut dyn FnMut(&Snapshot) -> ChangeSet) -> Result<Committed, StoreError>;
+    /// Opens the critical section, waiting for others until the deadline at most.
+    fn begin(&self, deadline: Instant) -> Result<Box<dyn Transaction + '_>, StoreError>;
 
-    /// The same for one who renews a lease of their own: whether the holders of others' still live is not proved
-    /// for it, only looked at.
-    fn renew(&self, decide: &mut dyn FnMut(&Snapshot) -> ChangeSet) -> Result<Committed, StoreError> {
-        self.transact(decide)
-    }
+    /// Opens a channel that gets a message when something may have changed. Wake-ups may be spurious and may be missed;
+    /// whoever listens polls as well.
+    fn changes(&self) -> Result<Receiver<()>, StoreError>;
 
-    /// The same, and then `deed` while still nobody else can change anything: what is done in the world stands to
-    /// what others say as the commit does. When the deed fails, what it answers is committed too; an error then says
-    /// that it could not be. It is done once, after the last call of `decide`, also when the change set was empty.
-    fn transact_then(
-        &self,
-        decide: &mut dyn FnMut(&Snapshot) -> ChangeSet,
-        deed: &mut dyn FnMut(&Snapshot) -> ChangeSet,
-    ) -> Result<Committed, StoreError>;
+    /// Returns the events after the one with this number.
+    fn events(&self, after: u64) -> Result<Vec<Event>, StoreError>;
 
-    /// Whether something of a commit has still to be written; the next change, also an empty one, begins with it.
+    /// Tells whether something of a commit has still to be written; the next transaction begins with it.
     fn owes(&self) -> bool {
         false
     }
 
-    /// A channel that gets a message when something may have changed. Wake-ups may be spurious and
-    /// may be missed; whoever listens polls as well.
-    fn changes(&self) -> Result<Receiver<()>, StoreError>;
+    /// Returns where its queue is, for messages.
+    fn place(&self) -> PathBuf;
+}
 
-    /// The journal after the event with this number.
-    fn events(&self, after: u64) -> Result<Vec<Event>, StoreError>;
+/// The critical section of a store, until it is dropped: nobody who asks the store can change anything meanwhile.
+///
+/// A revision alone would not do: that a lease's holder is dead is only proved while nobody can take its lock, and what
+/// a merge does to the target must happen while nobody can take the right to it away.
+pub trait Transaction {
+    /// Reads what stands there now; `None` when that could not be read as one, because somebody moved it. While the
+    /// queue cannot be read, the last good content comes with what is wrong, or that is the error.
+    fn read(&mut self) -> Result<Option<Reading>, StoreError>;
+
+    /// Commits what was decided on a snapshot, all or nothing; `None` when the snapshot is not what stands there any
+    /// more, since some write beside every lock. When it answers that it is committed, queue and journal last, and only
+    /// news on which nobody builds may follow with the next commit.
+    fn commit(&mut self, on: Snapshot, changes: ChangeSet) -> Result<Option<Written>, StoreError>;
+}
+
+/// What [`Transaction::commit`] answers.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    /// The events, numbered.
+    pub events: Vec<Event>,
+    /// The directories of the attempts that were claimed.
+    pub runs: Vec<(TaskId, RunName)>,
 }
 
 /// What [`Store::read`] answers.
@@ -80,16 +142,7 @@ pub struct Reading {
     pub invalid: Option<Invalid>,
 }
 
-/// What [`Store::transact`] answers.
-#[derive(Clone, Debug)]
-pub struct Committed {
-    /// The plan that was committed.
-    pub changes: ChangeSet,
-    /// Its events, numbered, together with those that the store itself added (`task.observed`, …).
-    pub events: Vec<Event>,
-}
-
-/// Why a queue file cannot be read (R4).
+/// Why a queue cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path}:{line}:{column}: {message}", path = .path.display())]
 pub struct Invalid {
@@ -103,9 +156,32 @@ pub struct Invalid {
     pub message: String,
 }
 
+/// What [`Invalid`] says where there is no queue.
+const NO_QUEUE: &str = "there is no queue file";
+
+impl Invalid {
+    /// Describes a queue that is not there.
+    pub fn missing(path: PathBuf) -> Self {
+        Self { path, line: 1, column: 1, message: NO_QUEUE.into() }
+    }
+
+    fn is_missing(&self) -> bool {
+        self.message == NO_QUEUE
+    }
+}
+
+impl From<Invalid> for StoreError {
+    fn from(invalid: Invalid) -> Self {
+        if invalid.is_missing() { Self::Missing(invalid.path) } else { Self::Invalid(invalid) }
+    }
+}
+
 /// Why a store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// The URL names a kind of store that this program does not have.
+    #[error("open a store of the kind `{0}:`; this program knows paths and `file:` only")]
+    Scheme(String),
     /// There is no queue file.
     #[error("find the queue file {}", .0.display())]
     Missing(PathBuf),
@@ -138,6 +214,14 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The machine or the file system cannot keep two workers apart here.
+    #[error("use {}: {reason}", path.display())]
+    Unfit {
+        /// The project.
+        path: PathBuf,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// The operating system said no.
     #[error("{doing} {}", path.display())]
     Io {
@@ -152,8 +236,25 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether a file was not there that had been a moment ago.
+    /// Tells whether a file was not there that had been a moment ago.
     fn is_missing(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_and_a_file_url_name_a_root_and_other_schemes_are_refused() {
+        let root = |url: &str| root_of(OsStr::new(url)).map(Path::to_owned).map_err(|error| error.to_string());
+        for (url, path) in
+            [("/p", "/p"), ("a:b/c", "a:b/c"), ("file:/p q", "/p q"), ("file:///p", "/p"), ("x/y:z", "x/y:z")]
+        {
+            assert_eq!(root(url), Ok(path.into()), "{url}");
+        }
+        let refused = root("postgres://host/db").expect_err("refused");
+        assert!(refused.contains("`postgres:`") && refused.contains("`file:` only"), "{refused}");
     }
 }

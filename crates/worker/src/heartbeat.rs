@@ -41,7 +41,7 @@ fn still_ours<'a>(snapshot: &'a Snapshot, mine: &Lease) -> Option<&'a Lease> {
 
 /// Journals the start of an attempt and writes its process group into the lease, in one commit.
 pub(crate) fn note_start(shared: &Shared, mine: &Lease, event: &EventDraft) {
-    let noted = shared.store.renew(&mut |snapshot| {
+    let noted = shared.store.transact(&mut |snapshot| {
         if snapshot.supersedes(mine) {
             return ChangeSet::none();
         }
@@ -62,7 +62,7 @@ pub(crate) fn note_start(shared: &Shared, mine: &Lease, event: &EventDraft) {
 /// A heartbeat that cannot be written is not refused: a full disk is no reason to end an attempt.
 pub(crate) fn beat(shared: &Shared, mine: &Lease) -> bool {
     let (mut late, mut refused) = (false, false);
-    let beaten = shared.store.renew(&mut |snapshot| {
+    let beaten = shared.store.transact(&mut |snapshot| {
         let lease = still_ours(snapshot, mine);
         refused = lease.is_none();
         let Some(lease) = lease else { return ChangeSet::none() };

@@ -6,7 +6,7 @@ use crate::merge_queue::MergeQueue;
 use oodatcaa_agent::Agent;
 use oodatcaa_config::{Config, GateConfig, RoleConfig};
 use oodatcaa_core::{Owner, Role, RoleRule, Workflow, event::Actor, layout::Layout, pool::Offer};
-use oodatcaa_store::Store;
+use oodatcaa_store::Desk;
 
 /// Everything a worker is made of.
 pub struct Setup {
@@ -39,7 +39,7 @@ pub struct Setup {
 /// What attempts and main loop share.
 pub(crate) struct Shared {
     pub(crate) setup: Setup,
-    pub(crate) store: Box<dyn Store>,
+    pub(crate) store: Desk,
     /// Where this worker's merges meet.
     pub(crate) merge_queue: MergeQueue,
 }

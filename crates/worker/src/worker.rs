@@ -28,7 +28,7 @@ use oodatcaa_core::{
 };
 use oodatcaa_git::{Mode, mode_for};
 use oodatcaa_process::{Shim, Stop};
-use oodatcaa_store::{Store, StoreError};
+use oodatcaa_store::{Desk, StoreError};
 
 /// How often a worker looks whether the owners of others' leases still live; only while there are any.
 const LIVENESS: Duration = Duration::from_secs(2);
@@ -121,7 +121,7 @@ pub(crate) struct Stopping {
 
 impl Worker {
     /// Puts a worker together; nothing happens yet.
-    pub fn new(setup: Setup, store: Box<dyn Store>, signals: Receiver<Signal>) -> Self {
+    pub fn new(setup: Setup, store: Desk, signals: Receiver<Signal>) -> Self {
         Self {
             place: Place::of(setup.layout.root()),
             shared: Arc::new(Shared { setup, store, merge_queue: MergeQueue::default() }),

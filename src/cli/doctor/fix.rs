@@ -12,7 +12,6 @@ use oodatcaa_core::{
 use oodatcaa_fleet::pidfile;
 use oodatcaa_ops::{ErrorKind, Failure};
 use oodatcaa_process as process;
-use oodatcaa_store::Store as _;
 use oodatcaa_sys::files;
 use oodatcaa_worker::recover;
 

@@ -8,10 +8,7 @@ use oodatcaa_core::Workflow;
 use oodatcaa_core::layout::Layout;
 use oodatcaa_fleet::{Fleet, Host};
 use oodatcaa_ops::{Failure, exit};
-use oodatcaa_store::{
-    Reading, Store, StoreError,
-    file::{FileOptions, FileStore, identity},
-};
+use oodatcaa_store::{Desk, LOCK_WAIT, Reading, StoreError, identity};
 
 mod adapters;
 mod agents;
@@ -45,7 +42,7 @@ pub(super) struct DoctorContext<'a> {
     pub(super) layout: &'a Layout,
     pub(super) world: World,
     pub(super) loaded: Result<Loaded, Failure>,
-    pub(super) store: Result<FileStore, StoreError>,
+    pub(super) store: Result<Desk, StoreError>,
     pub(super) reading: Option<Result<Reading, StoreError>>,
     pub(super) fleet: Fleet,
     pub(super) host: Host,
@@ -56,14 +53,13 @@ pub(super) struct DoctorContext<'a> {
 impl<'a> DoctorContext<'a> {
     fn new(layout: &'a Layout, world: World, host: Host) -> Self {
         let loaded = Config::load_in(&world, layout, &Overrides::default()).map_err(Failure::from);
-        let options = FileOptions {
-            lock_wait: loaded.as_ref().map_or(FileOptions::default().lock_wait, |l| l.config.fleet.lock_wait),
-        };
+        let lock_wait = loaded.as_ref().map_or(LOCK_WAIT, |l| l.config.fleet.lock_wait);
+        let open = |owner| oodatcaa_store::open(layout.root(), layout, owner, lock_wait);
         // With an identity, as a worker opens it: what would stop a worker shows here.
-        let store = FileStore::open(layout, Some(identity("agentctl-doctor")), options);
+        let store = open(Some(identity("agentctl-doctor")));
         let reading = match &store {
             Ok(store) => Some(store.read()),
-            Err(_) => FileStore::open(layout, None, options).ok().map(|store| store.read()),
+            Err(_) => open(None).ok().map(|store| store.read()),
         };
         let stop_after =
             loaded.as_ref().map(|l| l.config.fleet.shutdown_timeout + l.config.fleet.grace).unwrap_or_default();

@@ -8,7 +8,7 @@ use std::{
 };
 
 use oodatcaa_core::Role;
-use oodatcaa_store::file::{FileOptions, FileStore};
+use oodatcaa_store::LOCK_WAIT;
 use serde_json::{Value, json};
 
 use super::Project;
@@ -109,7 +109,7 @@ impl Witness {
             assert!(Instant::now() < deadline, "{}\n{}", project.text(), self.said());
             if project.events_of("worker.paused").len() > project.events_of("worker.resumed").len() {
                 let layout = oodatcaa_core::layout::Layout::new(project.root());
-                let store = FileStore::open(&layout, None, FileOptions::default()).expect("the store opens");
+                let store = oodatcaa_store::open(layout.root(), &layout, None, LOCK_WAIT).expect("the store opens");
                 oodatcaa_fleet::resume(&store, &Role::BUILDER, "tester").expect("resumed");
             }
             let mut command = project.command("agent-daemon");

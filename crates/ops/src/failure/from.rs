@@ -106,6 +106,8 @@ impl From<StoreError> for Failure {
                 let hint = format!("look at it, then move it away or mend it: ls -ld {}", quoted(path));
                 Self::of(ErrorKind::UnsafePath, &error).hint(hint).see("security")
             }
+            StoreError::Unfit { .. } => Self::of(ErrorKind::UnsafePath, &error).see("security"),
+            StoreError::Scheme(_) => Self::of(ErrorKind::Usage, &error).hint("name the project's root as a path"),
             StoreError::Io { ref path, ref source, .. } => io_failure(&error, path, source),
         }
     }

@@ -1,40 +1,37 @@
-//! One plan becomes files: leases, then the queue, then the journal, then leases that go.
+//! One change set becomes files: leases, then the queue, then the journal, then leases that go.
 //!
 //! A crash between any two leaves what the next poll mends (R15): a lease without a worker, a status without
 //! its event. An error before the queue was replaced takes the leases back.
 
 use std::{collections::BTreeMap, fs, io};
 
-use serde_json::Value;
-
 use super::{
-    FileStore, Good, State,
+    FileStore, State,
     disk::{self, failed},
     displaced::Displaced,
     document::Document,
     journal,
     leases::{self, Before},
     lock,
+    look::Good,
     replace::{Put, Replacement},
     runs::{self, Made},
 };
-use crate::{Committed, StoreError};
+use crate::{StoreError, Written};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{
-    ChangeSet, Event, EventDraft, Kind, Lease, LeaseChange, LeaseRecord, LeaseState, Member, QueueLease, Snapshot,
-    Status, TaskId, state::starts,
+    ChangeSet, Event, EventDraft, Kind, Lease, LeaseChange, LeaseRecord, LeaseState, QueueLease, Snapshot, TaskId,
+    state::starts,
 };
 use oodatcaa_sys::lock::Lock;
 
 /// A change set on its way into the files.
-pub(super) struct Attempt<'a> {
+pub(super) struct Commit<'a> {
     pub(super) store: &'a FileStore,
     pub(super) state: &'a mut State,
     pub(super) lock: &'a Lock,
     /// What was decided on.
     pub(super) snapshot: Snapshot,
-    /// What others did, noted, and what they wrote over, to be written again; the snapshot has it already.
-    pub(super) observed: ChangeSet,
     pub(super) changes: ChangeSet,
 }
 
@@ -55,9 +52,9 @@ struct Undo {
     ledger: Option<u64>,
 }
 
-impl Attempt<'_> {
+impl Commit<'_> {
     /// Commits; `None` when somebody wrote the queue since it was decided about.
-    pub(super) fn commit(&mut self) -> Result<Option<Committed>, StoreError> {
+    pub(super) fn run(&mut self) -> Result<Option<Written>, StoreError> {
         if !self.tokens_are_new() {
             return Ok(None);
         }
@@ -67,11 +64,16 @@ impl Attempt<'_> {
             self.changes.name_run(&lease.task_id, &made.name);
             undo.runs.push(made);
         }
-        let committed = self.commit_named(&mut undo);
-        if !matches!(committed, Ok(Some(_))) {
-            undo.run(self.state);
+        match self.write(&mut undo) {
+            Ok(Some(events)) => {
+                let runs = undo.runs.into_iter().map(Made::into_name).collect();
+                Ok(Some(Written { events, runs }))
+            }
+            other => {
+                undo.run(self.state);
+                other.map(|_| None)
+            }
         }
-        committed
     }
 
     /// Whether every token that is given out is greater than what directories and the user's state know of.
@@ -96,54 +98,41 @@ impl Attempt<'_> {
         new
     }
 
-    fn commit_named(&mut self, undo: &mut Undo) -> Result<Option<Committed>, StoreError> {
+    fn write(&mut self, undo: &mut Undo) -> Result<Option<Vec<Event>>, StoreError> {
         let net = net(&self.changes.leases);
-        let beats_only = is_beat(&self.changes);
-        // Who only looked, or only renews a lease, leaves it to the workers' next commit or poll to tell what was observed.
-        let mut whole = match beats_only || (self.changes.is_empty() && self.store.me.is_none()) {
-            true => ChangeSet::none(),
-            false => std::mem::take(&mut self.observed),
-        };
-        whole.then(self.changes.clone());
-        if !whole.events.is_empty() && self.changes.is_empty() && !self.is_unchanged()? {
+        let only_tells = !self.changes.touches_queue() && net.is_empty() && !self.changes.events.is_empty();
+        // What is told of a queue must be true of what stands there now.
+        if only_tells && !self.is_unchanged()? {
             return Ok(None);
         }
-        let mut events = self.store.numbered(self.state, whole.events.iter().cloned(), &self.snapshot.now);
-        let agreed = self.agrees(&whole);
+        let drafts = self.changes.events.iter().cloned();
+        let mut events = self.state.journal.number(drafts, self.snapshot.now.wall, &self.store.source);
         if !events.is_empty() {
             self.state.journal.reserve(journal::lines(&events).len())?;
         }
 
         undo.ledger = self.keep(&events);
         self.put_leases(&net, undo)?;
-        if !self.put_queue(&whole)? {
+        if !self.put_queue()? {
             return Ok(None);
         }
         // From here on the change set is committed, and no error may say otherwise. What was decided on is let go, so that
         // what is remembered of the journal is not copied to be added to.
         self.snapshot.history = Default::default();
-        if !events.is_empty() {
-            match self.state.journal.append(&mut events, !is_news(&whole)) {
-                Ok(()) => {
-                    let seq = self.state.journal.history().seq;
-                    if let Some(good) = &mut self.state.good {
-                        good.agreed = agreed.then_some(seq);
-                    }
-                }
-                Err(error) => {
-                    log::error!("{error}: {}; it will be written before the next change", source_of(&error));
-                    self.state.pending.extend(events.iter().cloned());
-                    let go = net.iter().filter(|(_, change)| matches!(change, Net::Drop));
-                    let token = |task: &TaskId| self.snapshot.leases.get(task).map(LeaseState::token);
-                    self.state.to_drop.extend(go.filter_map(|(task, _)| Some((task.clone(), token(task)?))));
-                }
-            }
+        if !events.is_empty()
+            && let Err(error) = self.state.journal.append(&mut events, !is_news(&self.changes))
+        {
+            log::error!("{error}: {}; it will be written before the next change", source_of(&error));
+            self.state.pending.extend(events.iter().cloned());
+            let go = net.iter().filter(|(_, change)| matches!(change, Net::Drop));
+            let token = |task: &TaskId| self.snapshot.leases.get(task).map(LeaseState::token);
+            self.state.to_drop.extend(go.filter_map(|(task, _)| Some((task.clone(), token(task)?))));
         }
         // Until the journal knows, the lease tells whose change it was (R33).
         if self.state.pending.is_empty() {
             self.drop_leases(&net);
         }
-        Ok(Some(Committed { changes: std::mem::take(&mut self.changes), events }))
+        Ok(Some(events))
     }
 
     /// Writes into the ledger what it keeps of these events, before they are true: a crash may count a start too many,
@@ -165,28 +154,6 @@ impl Attempt<'_> {
             ledger.make_place()?;
             ledger.append(&mut kept, false).map(|()| end)
         })
-    }
-
-    /// Whether queue and journal will agree after this commit: every status that is set is told.
-    fn agrees(&self, whole: &ChangeSet) -> bool {
-        if !whole.touches_queue() {
-            return true;
-        }
-        let told = |id: &TaskId| {
-            let moves = |event: &&EventDraft| {
-                matches!(event.kind, Kind::TaskCreated | Kind::TaskMoved | Kind::TaskObserved)
-                    && event.task.as_ref() == Some(id)
-            };
-            match whole.events.iter().rev().find(moves) {
-                Some(event) => event.data.get("to").and_then(Value::as_str),
-                None => self.snapshot.history.task(id)?.status.as_ref().map(Status::as_str),
-            }
-        };
-        let edited = whole.edits.iter().all(|edit| {
-            let set = edit.set.get(&Member::Status).and_then(Value::as_str);
-            set.or(self.snapshot.queue.get(&edit.task).map(|task| task.status.as_str())) == told(&edit.task)
-        });
-        edited && whole.add.iter().all(|new| told(&new.task.id) == Some(new.task.status.as_str()))
     }
 
     /// Writes leases.
@@ -219,13 +186,14 @@ impl Attempt<'_> {
     }
 
     /// Replaces the queue, if the change set changes it; `false` when it is not what was decided on any more.
-    fn put_queue(&mut self, whole: &ChangeSet) -> Result<bool, StoreError> {
-        if !whole.touches_queue() {
+    fn put_queue(&mut self) -> Result<bool, StoreError> {
+        if !self.changes.touches_queue() {
             return Ok(true);
         }
         let path = self.store.layout.queue();
         let good = self.state.good.as_ref().expect("it was decided on");
-        let next = good.document.apply(whole).map_err(|error| failed("edit", &path)(io::Error::other(error)))?;
+        let next =
+            good.document.apply(&self.changes).map_err(|error| failed("edit", &path)(io::Error::other(error)))?;
         if next.text() == good.document.text() {
             return self.is_unchanged();
         }
@@ -253,7 +221,7 @@ impl Attempt<'_> {
         };
         self.make_durable(&next)?;
         let stamp = disk::stamp(&path)?;
-        let next = stamp.map(|stamp| Good { document: next, stamp, fresh: true, agreed: None });
+        let next = stamp.map(|stamp| Good { document: next, stamp, fresh: true });
         if let Some(old) = std::mem::replace(&mut self.state.good, next) {
             let displaced = Displaced::new(displaced, old.document.into_text());
             self.store.late.look_after(&self.store.layout, displaced);
@@ -344,14 +312,6 @@ pub(super) fn drop_late(layout: &Layout, state: &mut State) -> Result<(), StoreE
         state.held.remove(&task);
     }
     Ok(())
-}
-
-/// Whether a change set does nothing but write leases again that are there.
-pub(super) fn is_beat(changes: &ChangeSet) -> bool {
-    !changes.leases.is_empty()
-        && !changes.touches_queue()
-        && changes.events.is_empty()
-        && changes.leases.iter().all(|change| matches!(change, LeaseChange::Write(_)))
 }
 
 /// Whether a change set only tells what goes on: nobody builds on it, so it reaches the disk with the next change.

@@ -265,7 +265,7 @@ pub(super) fn check_filesystem(path: &Path) -> Result<(), StoreError> {
         "it is on {kind}, where a lock may not keep others out, so that two workers could take one task; \
          move the project to a local disk (ext4, xfs, btrfs, tmpfs)"
     );
-    Err(StoreError::Unsafe { path: path.into(), reason })
+    Err(StoreError::Unfit { path: path.into(), reason })
 }
 
 /// The name of a file system that other machines or programs may serve, by its magic number.

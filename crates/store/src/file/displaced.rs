@@ -17,10 +17,15 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::{
-    FileOptions, FileStore, disk,
-    document::{Document, merge::without_what_is_old},
-    replace::Moment,
+    Bad, FileStore, PATIENCE_TO_WRITE, disk,
+    document::{
+        Document,
+        merge::{merged, without_what_is_old},
+    },
+    lock,
+    replace::{Moment, Put, Replacement},
 };
+use crate::{LOCK_WAIT, StoreError, desk::Tries};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_sys::files;
 
@@ -231,7 +236,7 @@ fn take_in(layout: &Layout, displaced: &mut Displaced, last: bool, more: &mut Ve
         }
         Err(_) => return Ok(()),
     };
-    let store = FileStore::open(layout, None, FileOptions::default()).map_err(|error| error.to_string())?;
+    let store = FileStore::open(layout, None).map_err(|error| error.to_string())?;
     let newer = match displaced.may_be_old {
         true => Some(without_what_is_old(&displaced.base, theirs.text()).map_err(|error| error.to_string())?),
         false => None,
@@ -245,4 +250,47 @@ fn take_in(layout: &Layout, displaced: &mut Displaced, last: bool, more: &mut Ve
     let since = displaced.taken.take().map_or_else(Instant::now, |(_, since)| since);
     displaced.taken = Some((theirs.text().to_owned(), since));
     Ok(())
+}
+
+impl FileStore {
+    /// Puts an edit into the queue that was made in a file which was no longer it; `base` is what that had held.
+    /// `displaced` gets the files that this displaces; `false` when the queue holds the edit already.
+    fn merge(&self, base: &str, theirs: &str, displaced: &mut Vec<Displaced>) -> Result<bool, StoreError> {
+        self.prepare()?;
+        let (path, started) = (self.layout.queue(), Instant::now());
+        let deadline = started + LOCK_WAIT;
+        let mut tries = Tries::until(deadline);
+        while tries.again() {
+            let lock = lock::queue_lock(&self.layout.queue_lock(), deadline, started)?;
+            let state = &mut *self.state();
+            match self.look_patiently(state, PATIENCE_TO_WRITE) {
+                Ok(()) => {}
+                Err(Bad::Failed(error)) => return Err(error),
+                Err(Bad::Invalid(wrong)) => return Err(wrong.into()),
+            }
+            let now = state.good.as_ref().expect("looked at just now").document.text().to_owned();
+            let wrong = |error: serde_json::Error| disk::failed("edit", &path)(std::io::Error::other(error));
+            let Some(text) = merged(base, theirs, &now).map_err(wrong)? else { return Ok(false) };
+            let old = std::fs::symlink_metadata(&path).ok();
+            let put = || -> std::io::Result<Put> {
+                let contents = (now.as_bytes(), text.as_bytes());
+                let refused = Put::Refused(None);
+                let Some(replacement) = Replacement::write(&path, contents, old.as_ref())? else { return Ok(refused) };
+                replacement.sync()?;
+                if lock.is_in_force().is_ok_and(|held| held) {
+                    replacement.put(&path, now.as_bytes())
+                } else {
+                    Ok(refused)
+                }
+            };
+            match put().map_err(disk::failed("save", &path))? {
+                Put::Done(file) => {
+                    displaced.push(Displaced::new(file, now));
+                    return Ok(true);
+                }
+                Put::Refused(moment) => displaced.extend(Displaced::in_a(moment, &now, &text)),
+            }
+        }
+        Err(StoreError::Contended { path, tries: tries.made() })
+    }
 }

@@ -294,7 +294,7 @@ impl Journal {
         let mut file = lock.map_or_else(open, |lock| Ok(lock.into_file()))?;
         self.refresh()?;
         if events.first().is_some_and(|first| first.seq <= self.history.seq) {
-            events.retain(|event| !super::is_told(&self.history, event));
+            events.retain(|event| !super::transaction::is_told(&self.history, event));
             if events.is_empty() {
                 return Ok(());
             }

@@ -1,6 +1,6 @@
 //! `.leases/ID.json`: read in every dialect, written in ours (contract section 5); remembered while unchanged.
 //!
-//! Who still stands behind a lease is found out by [`super::lock`] and [`mod@super::identity`].
+//! Who still stands behind a lease is found out by [`super::holders`].
 
 use std::{
     collections::{BTreeMap, HashMap, btree_map::Entry},

@@ -6,7 +6,7 @@ use std::{
     collections::VecDeque,
     path::Path,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::disk::{self, failed};
@@ -93,47 +93,14 @@ pub(super) fn is_free(path: &Path) -> Result<Option<bool>, StoreError> {
     lock::is_held(&file).map(|held| Some(!held)).map_err(failed("lock", path))
 }
 
-/// The tries of one change beside somebody who writes without asking: a few in any case, then until the deadline.
-#[derive(Debug)]
-pub(super) struct Tries {
-    made: u32,
-    pause: Duration,
-    deadline: Instant,
-}
-
-impl Tries {
-    /// So many there are whatever the clock says.
-    pub(super) const LEAST: u32 = 5;
-
-    pub(super) fn until(deadline: Instant) -> Self {
-        Self { made: 0, pause: Duration::from_millis(1), deadline }
-    }
-
-    /// How often it was tried.
-    pub(super) fn made(&self) -> u32 {
-        self.made
-    }
-
-    /// Pauses before every try but the first, longer each time; `false` when it is time to give up. Not to be called by one who holds a lock.
-    pub(super) fn again(&mut self) -> bool {
-        if self.made > 0 {
-            if self.made >= Self::LEAST && Instant::now() >= self.deadline {
-                return false;
-            }
-            std::thread::sleep(lock::jittered(self.pause));
-            // Never in step with who writes at fixed times, and never so long that few tries are left.
-            self.pause = (self.pause * 3 / 2).min(Duration::from_millis(40));
-        }
-        self.made += 1;
-        true
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicU32, Ordering},
+        },
+        time::Duration,
     };
 
     use super::*;

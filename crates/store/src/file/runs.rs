@@ -16,6 +16,7 @@ const MANY: usize = 1_000_000;
 /// An attempt's directory that this commit made, empty.
 #[derive(Debug)]
 pub(super) struct Made {
+    task: TaskId,
     pub(super) name: RunName,
     root: PathBuf,
     path: PathBuf,
@@ -38,7 +39,7 @@ impl Made {
         for _ in 0..3 {
             let path = layout.run(task, &name);
             match files::make_new_dir(&root, &path) {
-                Ok(()) => return Self { name, root, path, kept },
+                Ok(()) => return Self { task: task.clone(), name, root, path, kept },
                 Err(error) if error.is_taken() => {
                     log::warn!("{} was there before its attempt; it is left alone", path.display());
                 }
@@ -46,7 +47,12 @@ impl Made {
             }
             name = RunName::beside(token, random());
         }
-        Self { path: layout.run(task, &name), name, root, kept }
+        Self { task: task.clone(), path: layout.run(task, &name), name, root, kept }
+    }
+
+    /// Returns what it is called, for the attempt that works there from now on.
+    pub(super) fn into_name(self) -> (TaskId, RunName) {
+        (self.task, self.name)
     }
 
     /// Takes it away again, as long as nothing is in it: the token has not been given out.

@@ -1,4 +1,6 @@
 //! What every store promises ([`conformance`]), and what the store of files promises beyond that.
+#![expect(clippy::print_stderr, reason = "a test that could not run says so")]
+#![cfg_attr(feature = "failpoints", expect(clippy::print_stdout, reason = "figures for docs/PROOF.md"))]
 
 mod conformance;
 #[cfg(feature = "failpoints")]
@@ -7,6 +9,7 @@ mod files;
 mod journal;
 mod leases;
 mod machine;
+mod memory;
 mod runs;
 
 use std::{
@@ -20,10 +23,7 @@ use oodatcaa_core::{
     ChangeSet, Event, EventDraft, Kind, Lease, LeaseChange, Member, Owner, Role, Snapshot, Status, TaskId, Token,
     event::Actor, time::stamp,
 };
-use oodatcaa_store::{
-    Store, StoreError,
-    file::{FileOptions, FileStore, identity},
-};
+use oodatcaa_store::{Desk, StoreError, identity};
 
 const QUEUE: &str = r#"{
   "sprint_id": "S1",
@@ -40,6 +40,10 @@ const QUEUE: &str = r#"{
   ]
 }
 "#;
+
+fn open(layout: &Layout, me: Option<Owner>, lock_wait: Duration) -> Result<Desk, StoreError> {
+    oodatcaa_store::open(layout.root(), layout, me, lock_wait)
+}
 
 /// A project of its own in a directory that goes away with it.
 struct Project {
@@ -62,12 +66,12 @@ impl Project {
         Layout::new(self.directory.path())
     }
 
-    fn open(&self) -> FileStore {
+    fn open(&self) -> Desk {
         self.open_as(Some(identity("builder@here")))
     }
 
-    fn open_as(&self, me: Option<Owner>) -> FileStore {
-        FileStore::open(&self.layout(), me, FileOptions { lock_wait: Duration::from_secs(20) }).expect("opened")
+    fn open_as(&self, me: Option<Owner>) -> Desk {
+        open(&self.layout(), me, Duration::from_secs(20)).expect("opened")
     }
 
     fn queue(&self) -> String {
@@ -165,11 +169,11 @@ fn kinds(events: &[Event]) -> Vec<String> {
     events.iter().map(|event| event.kind.to_string()).collect()
 }
 
-fn status(store: &dyn Store, task: &str) -> String {
+fn status(store: &Desk, task: &str) -> String {
     store.read().expect("read").snapshot.queue.find(task).expect("there").status.to_string()
 }
 
-fn nothing(store: &dyn Store) -> Result<(), StoreError> {
+fn nothing(store: &Desk) -> Result<(), StoreError> {
     store.transact(&mut |_| ChangeSet::none()).map(|_| ())
 }
 

@@ -4,12 +4,9 @@ use std::{os::unix::process::ExitStatusExt, path::Path, process::Command};
 
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{ChangeSet, Holder, LeaseChange, Snapshot, Status};
-use oodatcaa_store::{
-    Store, StoreError,
-    file::{FileOptions, FileStore, identity},
-};
+use oodatcaa_store::{Desk, LOCK_WAIT, StoreError, identity};
 
-use super::{Project, QUEUE, claim, id, kinds, moved, settle, status};
+use super::{Project, QUEUE, claim, id, kinds, moved, open, settle, status};
 
 /// Before the queue was replaced, in order.
 const BEFORE: [&str; 6] =
@@ -26,7 +23,7 @@ fn alone(name: &str, body: impl FnOnce()) {
         return body();
     }
     let exe = std::env::current_exe().expect("this test");
-    let test = format!("store::failing::{name}");
+    let test = format!("failing::{name}");
     let output = Command::new(exe).args(["--exact", &test, "--nocapture"]).env(ALONE, "1").output().expect("started");
     assert!(
         output.status.success(),
@@ -40,7 +37,7 @@ fn alone(name: &str, body: impl FnOnce()) {
 }
 
 /// One scenario at a time, with some history in the project, so that every file is there.
-fn scenario() -> (fail::FailScenario<'static>, Project, FileStore) {
+fn scenario() -> (fail::FailScenario<'static>, Project, Desk) {
     let scenario = fail::FailScenario::setup();
     let project = Project::new();
     let store = project.open();
@@ -236,7 +233,7 @@ fn fails_once(point: &str, error: &str, operation: Operation) {
 fn victim() {
     let _scenario = fail::FailScenario::setup();
     let layout = Layout::new(std::env::var_os("VICTIM_OF").expect("started by the other test"));
-    let store = FileStore::open(&layout, Some(identity("victim@here")), FileOptions::default()).expect("opened");
+    let store = open(&layout, Some(identity("victim@here")), LOCK_WAIT).expect("opened");
     if let Some(edited) = std::env::var_os("VICTIM_IS_BESIDE") {
         // Somebody puts their file in the queue's place after the last look at it.
         let queue = layout.queue();
@@ -253,7 +250,7 @@ fn kill_at(point: &str, project: &Path) {
 fn kill_beside(point: &str, project: &Path, edited: Option<&Path>) {
     let exe = std::env::current_exe().expect("this test");
     let output = Command::new(exe)
-        .args(["--exact", "store::failing::victim", "--ignored", "--nocapture"])
+        .args(["--exact", "failing::victim", "--ignored", "--nocapture"])
         .env("VICTIM_OF", project)
         .envs(edited.map(|path| ("VICTIM_IS_BESIDE", path)))
         .env("FAILPOINTS", format!("{point}=return(kill)"))

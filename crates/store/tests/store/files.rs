@@ -11,12 +11,9 @@ use std::{
 
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{ChangeSet, LeaseRecord, Member, Status};
-use oodatcaa_store::{
-    Store, StoreError,
-    file::{FileOptions, FileStore, identity},
-};
+use oodatcaa_store::{LOCK_WAIT, StoreError, identity};
 
-use super::{Project, QUEUE, claim, id, kinds, moved, nothing, status};
+use super::{Project, QUEUE, claim, id, kinds, moved, nothing, open, status};
 
 fn refused(result: Result<(), StoreError>, why: &str) {
     match result {
@@ -80,7 +77,7 @@ fn links_in_the_place_of_our_files_are_refused() {
     for name in [".leases", ".locks"] {
         let project = Project::new();
         symlink(elsewhere.path(), project.directory.path().join(name)).expect("linked");
-        let opened = FileStore::open(&project.layout(), None, FileOptions::default());
+        let opened = open(&project.layout(), None, LOCK_WAIT);
         refused(opened.map(|_| ()), "symbolic link");
     }
     type Place = fn(&Layout) -> std::path::PathBuf;
@@ -109,7 +106,7 @@ fn links_in_the_place_of_our_files_are_refused() {
 fn what_everybody_may_write_is_refused() {
     let project = Project::new();
     fs::set_permissions(project.layout().work(), fs::Permissions::from_mode(0o777)).expect("set");
-    let opened = FileStore::open(&project.layout(), None, FileOptions::default());
+    let opened = open(&project.layout(), None, LOCK_WAIT);
     refused(opened.map(|_| ()), "everybody may write");
     fs::set_permissions(project.layout().work(), fs::Permissions::from_mode(0o755)).expect("set");
     fs::set_permissions(project.layout().queue(), fs::Permissions::from_mode(0o666)).expect("set");
@@ -125,9 +122,9 @@ fn nobody_works_for_another_user_not_even_root() {
     let project = Project::new();
     let mark = project.layout().mark();
     std::os::unix::fs::chown(&mark, Some(65_534), Some(65_534)).expect("ours to give away");
-    let worker = FileStore::open(&project.layout(), Some(identity("w")), FileOptions::default());
+    let worker = open(&project.layout(), Some(identity("w")), LOCK_WAIT);
     refused(worker.map(drop), "it belongs to user 65534");
-    FileStore::open(&project.layout(), None, FileOptions::default()).expect("a person may look");
+    open(&project.layout(), None, LOCK_WAIT).expect("a person may look");
 }
 
 #[test]
@@ -171,7 +168,7 @@ fn no_change_is_lost_even_when_somebody_removes_the_lock_file() {
 fn contender() {
     let layout = Layout::new(std::env::var_os("CONTENDER_OF").expect("started by the other test"));
     let me = identity(&format!("contender@{}", std::process::id()));
-    let store = FileStore::open(&layout, Some(me), FileOptions { lock_wait: Duration::from_secs(60) }).expect("opened");
+    let store = open(&layout, Some(me), Duration::from_secs(60)).expect("opened");
     for _ in 0..20 {
         let committed = store.transact(&mut |snapshot| {
             let task = snapshot.queue.find("B").expect("there");
@@ -189,7 +186,7 @@ fn processes_lose_nothing_between_them() {
     let project = Project::new();
     let start = || {
         Command::new(std::env::current_exe().expect("this test"))
-            .args(["--exact", "store::files::contender", "--ignored"])
+            .args(["--exact", "files::contender", "--ignored"])
             .env("CONTENDER_OF", project.directory.path())
             .stdout(Stdio::null())
             .spawn()
@@ -218,8 +215,7 @@ fn a_lock_that_another_process_holds_is_told_with_its_name() {
         .expect("`flock` is there");
     let mut word = [0; 5];
     std::io::Read::read_exact(holder.stdout.as_mut().expect("piped"), &mut word).expect("it holds");
-    let store =
-        FileStore::open(&project.layout(), None, FileOptions { lock_wait: Duration::from_millis(60) }).expect("opened");
+    let store = open(&project.layout(), None, Duration::from_millis(60)).expect("opened");
     let error = store.transact(&mut |_| panic!("not ours")).expect_err("held");
     let told = error.to_string();
     assert!(matches!(error, StoreError::Busy { holder: Some(_), .. }), "{error:?}");
@@ -311,7 +307,7 @@ fn a_full_disk_changes_nothing_and_everything_goes_on_when_there_is_room() {
     fs::create_dir_all(layout.work()).expect("created");
     fs::write(layout.queue(), QUEUE).expect("written");
     let me = Some(identity("builder@here"));
-    let store = FileStore::open(&layout, me, FileOptions::default()).expect("opened");
+    let store = open(&layout, me, LOCK_WAIT).expect("opened");
     store.transact(&mut |snapshot| moved(snapshot, "B", &Status::BLOCKED)).expect("committed");
     let before = fs::read(layout.queue()).expect("read");
     let journal = fs::read(layout.journal()).expect("read");
@@ -341,7 +337,7 @@ fn a_disk_that_became_read_only_is_told() {
     let layout = Layout::new(small.0.path());
     fs::create_dir_all(layout.work()).expect("created");
     fs::write(layout.queue(), QUEUE).expect("written");
-    let store = FileStore::open(&layout, Some(identity("x")), FileOptions::default()).expect("opened");
+    let store = open(&layout, Some(identity("x")), LOCK_WAIT).expect("opened");
     store.transact(&mut |snapshot| moved(snapshot, "B", &Status::BLOCKED)).expect("committed");
     // The file that the commit displaced is held for some seconds, and a disk with such files stays writable.
     super::eventually("the disk is read-only", || {

@@ -21,7 +21,7 @@ use oodatcaa_core::{
     pool::Offer,
     rescue, settle,
 };
-use oodatcaa_store::{Store, StoreError, file::FileStore};
+use oodatcaa_store::{Desk, StoreError};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
@@ -253,7 +253,7 @@ impl ReferenceStateMachine for Table {
 /// The files, and the two workers' stores and memories.
 struct Real {
     project: Project,
-    stores: [FileStore; 2],
+    stores: [Desk; 2],
     holds: [BTreeMap<&'static str, Lease>; 2],
     /// The greatest token ever seen, per task.
     seen: BTreeMap<&'static str, u64>,
@@ -277,13 +277,13 @@ fn retry() -> Retry {
 }
 
 impl Real {
-    fn open(project: &Project, by: usize) -> FileStore {
-        project.open_as(Some(oodatcaa_store::file::identity(&format!("w{by}"))))
+    fn open(project: &Project, by: usize) -> Desk {
+        project.open_as(Some(oodatcaa_store::identity(&format!("w{by}"))))
     }
 
     fn claim(&mut self, by: usize) {
         let me = Claimant {
-            owner: oodatcaa_store::file::identity(&format!("w{by}")),
+            owner: oodatcaa_store::identity(&format!("w{by}")),
             rule: flow().rule(&Role::BUILDER).expect("shipped").clone(),
             agents: vec![Offer { by: "cmd".into(), pool: "cmd".into(), simulated: false }],
             ignore_wip: false,

@@ -3,7 +3,6 @@
 use std::{fs, io::Write};
 
 use oodatcaa_core::{ChangeSet, Status, external_edits};
-use oodatcaa_store::Store;
 
 use super::{Project, QUEUE, claim, id, kinds, moved, nothing, settle};
 

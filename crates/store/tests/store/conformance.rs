@@ -1,4 +1,5 @@
-//! What any store must do, whatever it keeps its content in: a list of checks against `dyn Store`.
+//! What any store must do, whatever it keeps its content in, and what it must do when that is JSON text: lists of checks
+//! against a [`Desk`].
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
@@ -6,33 +7,35 @@ use std::{
 };
 
 use oodatcaa_core::{ChangeSet, Holder, Kind, LeaseChange, Member, Snapshot, Status};
-use oodatcaa_store::{
-    Store, StoreError,
-    file::{FileOptions, FileStore, identity},
-};
+use oodatcaa_store::{Desk, StoreError, identity};
 
-use super::{Project, QUEUE, claim, eventually, id, kinds, moved, settle, status};
+use super::{Project, QUEUE, claim, eventually, id, kinds, memory::Memory, moved, open, settle, status};
 
 /// A project in some backend, with as many stores on it as a check asks for.
-trait Bench: Sync {
-    /// One more worker's store.
-    fn open(&self) -> Box<dyn Store>;
-    /// One that gives up after so long.
-    fn open_for(&self, lock_wait: Duration) -> Box<dyn Store>;
-    /// What stands in the queue, as text.
+pub(crate) trait Bench: Sync {
+    /// Opens one more worker's store.
+    fn open(&self) -> Desk;
+}
+
+/// One that keeps its queue as JSON text, which others write without asking.
+trait TextBench: Bench {
+    /// Opens a store that gives up after so long.
+    fn open_for(&self, lock_wait: Duration) -> Desk;
+    /// Returns what stands in the queue.
     fn text(&self) -> String;
-    /// Somebody writes the queue without asking the store.
+    /// Writes the queue without asking the store.
     fn edit(&self, text: &str);
 }
 
 impl Bench for Project {
-    fn open(&self) -> Box<dyn Store> {
-        Box::new(Project::open(self))
+    fn open(&self) -> Desk {
+        Project::open(self)
     }
+}
 
-    fn open_for(&self, lock_wait: Duration) -> Box<dyn Store> {
-        let me = Some(identity("builder@here"));
-        Box::new(FileStore::open(&self.layout(), me, FileOptions { lock_wait }).expect("opened"))
+impl TextBench for Project {
+    fn open_for(&self, lock_wait: Duration) -> Desk {
+        open(&self.layout(), Some(identity("builder@here")), lock_wait).expect("opened")
     }
 
     fn text(&self) -> String {
@@ -44,31 +47,41 @@ impl Bench for Project {
     }
 }
 
-/// The checks; each gets a bench of its own.
-const CHECKS: &[fn(&dyn Bench)] = &[
+/// What every store must do; each check gets a bench of its own, with the tasks A and B, both ready.
+pub(crate) const EVERY_STORE: &[fn(&dyn Bench)] = &[
     a_claim_is_seen_by_everybody,
-    a_claim_changes_nothing_but_what_it_sets,
-    an_empty_plan_writes_nothing,
+    an_empty_change_set_writes_nothing,
     events_are_numbered_without_a_gap,
     events_bear_the_time_of_the_decision,
     a_token_outlives_its_lease,
     a_holder_that_is_gone_is_dead,
     a_heartbeat_leaves_queue_and_journal_alone,
     no_change_is_lost_between_workers,
+    what_a_failed_deed_answers_is_committed,
+    a_change_set_about_nothing_fails_and_leaves_no_lease,
+    a_task_is_taken_again_in_one_commit,
+];
+
+/// What a store must do besides whose queue is JSON text.
+const JSON_TEXT: &[fn(&dyn TextBench)] = &[
+    a_claim_changes_nothing_but_what_it_sets,
+    no_byte_changes_without_a_change,
     an_edit_by_hand_is_observed_once,
     a_decision_is_made_anew_on_what_somebody_wrote,
     nobodys_endless_writing_is_overwritten,
     what_a_failed_deed_answers_is_committed_beside_one_who_writes_all_the_time,
     a_broken_queue_stops_changes_and_no_reading,
-    a_plan_about_nothing_fails_and_leaves_no_lease,
-    a_task_is_taken_again_in_one_commit,
 ];
 
 #[test]
 fn the_file_store_does_what_every_store_must() {
-    for check in CHECKS {
-        check(&Project::new());
-    }
+    EVERY_STORE.iter().for_each(|check| check(&Project::new()));
+    JSON_TEXT.iter().for_each(|check| check(&Project::new()));
+}
+
+#[test]
+fn a_store_in_memory_does_what_every_store_must() {
+    EVERY_STORE.iter().for_each(|check| check(&Memory::new()));
 }
 
 fn a_claim_is_seen_by_everybody(bench: &dyn Bench) {
@@ -92,7 +105,7 @@ fn a_claim_is_seen_by_everybody(bench: &dyn Bench) {
     assert_eq!(seen, Some(Holder::Alive));
 }
 
-fn a_claim_changes_nothing_but_what_it_sets(bench: &dyn Bench) {
+fn a_claim_changes_nothing_but_what_it_sets(bench: &dyn TextBench) {
     let store = bench.open();
     let committed = store.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
     let stamped = committed.changes.edits[0].set[&Member::UpdatedAt].to_string();
@@ -102,13 +115,39 @@ fn a_claim_changes_nothing_but_what_it_sets(bench: &dyn Bench) {
     assert_eq!(bench.text(), expected);
 }
 
-fn an_empty_plan_writes_nothing(bench: &dyn Bench) {
+fn an_empty_change_set_writes_nothing(bench: &dyn Bench) {
     let store = bench.open();
     store.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
-    let (text, seq) = (bench.text(), store.events(0).expect("read").len());
+    let seq = store.events(0).expect("read").len();
     let committed = store.transact(&mut |_| ChangeSet::none()).expect("nothing to do");
     assert!(committed.changes.is_empty() && committed.events.is_empty());
-    assert_eq!((bench.text(), store.events(0).expect("read").len()), (text, seq));
+    assert_eq!(store.events(0).expect("read").len(), seq);
+}
+
+fn no_byte_changes_without_a_change(bench: &dyn TextBench) {
+    let store = bench.open();
+    store.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
+    let text = bench.text();
+    store.transact(&mut |_| ChangeSet::none()).expect("nothing to do");
+    store.transact(&mut |snapshot| heartbeat(snapshot, "A")).expect("committed");
+    assert_eq!(bench.text(), text);
+}
+
+/// Renews a lease.
+fn heartbeat(snapshot: &Snapshot, task: &str) -> ChangeSet {
+    let lease = snapshot.leases[task].ours().expect("ours").beaten(&snapshot.now);
+    ChangeSet { leases: vec![LeaseChange::Write(lease)], ..ChangeSet::none() }
+}
+
+fn what_a_failed_deed_answers_is_committed(bench: &dyn Bench) {
+    let (store, mut deeds) = (bench.open(), 0);
+    let told = store.transact_then(&mut |snapshot| moved(snapshot, "A", &Status::BLOCKED), &mut |snapshot| {
+        deeds += 1;
+        assert_eq!(snapshot.queue.find("A").expect("there").status, Status::BLOCKED, "it sees the commit");
+        moved(snapshot, "A", &Status::NEEDS_MANUAL)
+    });
+    told.expect("committed");
+    assert_eq!((deeds, status(&store, "A").as_str()), (1, "needs_manual"));
 }
 
 fn events_are_numbered_without_a_gap(bench: &dyn Bench) {
@@ -172,17 +211,21 @@ fn a_holder_that_is_gone_is_dead(bench: &dyn Bench) {
 fn a_heartbeat_leaves_queue_and_journal_alone(bench: &dyn Bench) {
     let store = bench.open();
     store.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
-    let (text, events) = (bench.text(), store.events(0).expect("read"));
+    let (queue, events) = (store.read().expect("read").snapshot.queue, store.events(0).expect("read"));
     let mut beaten = None;
     store
         .transact(&mut |snapshot| {
-            let lease = snapshot.leases["A"].ours().expect("ours").beaten(&snapshot.now);
-            beaten = Some(lease.clone());
-            ChangeSet { leases: vec![LeaseChange::Write(lease)], ..ChangeSet::none() }
+            let changes = heartbeat(snapshot, "A");
+            beaten = match &changes.leases[0] {
+                LeaseChange::Write(lease) => Some(lease.clone()),
+                other => panic!("{other:?}"),
+            };
+            changes
         })
         .expect("committed");
-    assert_eq!(store.read().expect("read").snapshot.leases["A"].ours(), beaten.as_ref());
-    assert_eq!((bench.text(), store.events(0).expect("read")), (text, events));
+    let snapshot = store.read().expect("read").snapshot;
+    assert_eq!(snapshot.leases["A"].ours(), beaten.as_ref());
+    assert_eq!((&*snapshot.queue, store.events(0).expect("read")), (&*queue, events));
 }
 
 fn no_change_is_lost_between_workers(bench: &dyn Bench) {
@@ -210,7 +253,7 @@ fn no_change_is_lost_between_workers(bench: &dyn Bench) {
     assert_eq!(u64::from(attempts), 4 * ROUNDS);
 }
 
-fn an_edit_by_hand_is_observed_once(bench: &dyn Bench) {
+fn an_edit_by_hand_is_observed_once(bench: &dyn TextBench) {
     let (one, other) = (bench.open(), bench.open());
     one.transact(&mut |snapshot| moved(snapshot, "A", &Status::BLOCKED)).expect("committed");
     let edited = bench
@@ -247,7 +290,7 @@ fn an_edit_by_hand_is_observed_once(bench: &dyn Bench) {
     assert_eq!(gone, [false, false, true]);
 }
 
-fn a_decision_is_made_anew_on_what_somebody_wrote(bench: &dyn Bench) {
+fn a_decision_is_made_anew_on_what_somebody_wrote(bench: &dyn TextBench) {
     let store = bench.open();
     let mut calls = 0;
     let committed = store
@@ -263,12 +306,12 @@ fn a_decision_is_made_anew_on_what_somebody_wrote(bench: &dyn Bench) {
         .expect("committed");
     assert_eq!(calls, 2);
     assert_eq!(store.read().expect("read").snapshot.queue.find("B").expect("there").attempts, 7);
-    assert_eq!(status(&*store, "A"), "in_progress");
+    assert_eq!(status(&store, "A"), "in_progress");
     assert_eq!(kinds(&committed.events), ["queue.valid", "task.moved", "lease.acquired"]);
     assert_eq!(store.events(0).expect("read").len(), 3);
 }
 
-fn nobodys_endless_writing_is_overwritten(bench: &dyn Bench) {
+fn nobodys_endless_writing_is_overwritten(bench: &dyn TextBench) {
     let (wait, started) = (Duration::from_millis(300), Instant::now());
     let store = bench.open_for(wait);
     let mut calls = 0;
@@ -288,7 +331,7 @@ fn nobodys_endless_writing_is_overwritten(bench: &dyn Bench) {
     store.transact(&mut |snapshot| claim(snapshot, "A")).expect("and can be taken");
 }
 
-fn what_a_failed_deed_answers_is_committed_beside_one_who_writes_all_the_time(bench: &dyn Bench) {
+fn what_a_failed_deed_answers_is_committed_beside_one_who_writes_all_the_time(bench: &dyn TextBench) {
     let (store, done) = (bench.open(), AtomicBool::new(false));
     let (mut deeds, writes) = (0, AtomicU32::new(0));
     std::thread::scope(|scope| {
@@ -317,7 +360,7 @@ fn what_a_failed_deed_answers_is_committed_beside_one_who_writes_all_the_time(be
     assert_eq!(statuses.last().map(String::as_str), Some("needs_manual"), "{statuses:?}");
 }
 
-fn a_broken_queue_stops_changes_and_no_reading(bench: &dyn Bench) {
+fn a_broken_queue_stops_changes_and_no_reading(bench: &dyn TextBench) {
     let (one, other) = (bench.open(), bench.open());
     one.transact(&mut |snapshot| claim(snapshot, "A")).expect("committed");
     let whole = bench.text();
@@ -328,11 +371,7 @@ fn a_broken_queue_stops_changes_and_no_reading(bench: &dyn Bench) {
         let StoreError::Invalid(invalid) = error else { panic!("{error:?}") };
         assert_eq!((invalid.line, invalid.message.starts_with("not JSON")), (15, true), "{invalid}");
     }
-    let beat = &mut |snapshot: &Snapshot| {
-        let lease = snapshot.leases["A"].ours().expect("ours").beaten(&snapshot.now);
-        ChangeSet { leases: vec![LeaseChange::Write(lease)], ..ChangeSet::none() }
-    };
-    one.transact(beat).expect("who works goes on");
+    one.transact(&mut |snapshot| heartbeat(snapshot, "A")).expect("who works goes on");
     let reading = one.read().expect("the last good content");
     assert_eq!((reading.snapshot.queue.len(), reading.snapshot.leases.len()), (2, 1));
     assert!(reading.invalid.is_some());
@@ -345,7 +384,7 @@ fn a_broken_queue_stops_changes_and_no_reading(bench: &dyn Bench) {
     assert_eq!(told, ["queue.invalid", "queue.valid", "task.moved"]);
 }
 
-fn a_plan_about_nothing_fails_and_leaves_no_lease(bench: &dyn Bench) {
+fn a_change_set_about_nothing_fails_and_leaves_no_lease(bench: &dyn Bench) {
     let store = bench.open();
     let error = store.transact(&mut |snapshot| {
         let mut changes = claim(snapshot, "A");
@@ -353,7 +392,6 @@ fn a_plan_about_nothing_fails_and_leaves_no_lease(bench: &dyn Bench) {
         changes
     });
     assert!(error.is_err());
-    assert_eq!(bench.text(), QUEUE);
     let snapshot = store.read().expect("read").snapshot;
     assert!(snapshot.leases.is_empty());
     assert_eq!(snapshot.history.seq, 0);

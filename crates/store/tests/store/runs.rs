@@ -4,14 +4,11 @@ use std::fs;
 
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{RunName, Status, Token};
-use oodatcaa_store::{
-    Store,
-    file::{FileOptions, FileStore, identity},
-};
+use oodatcaa_store::{Desk, LOCK_WAIT, identity};
 
-use super::{Project, QUEUE, claim, id, settle};
+use super::{Project, QUEUE, claim, id, open, settle};
 
-fn claimed(store: &dyn Store, task: &str) -> (Token, RunName) {
+fn claimed(store: &Desk, task: &str) -> (Token, RunName) {
     let committed = store.transact(&mut |snapshot| claim(snapshot, task)).expect("committed");
     let lease = committed.changes.takes().next().expect("a claim");
     (lease.token, lease.run_name())
@@ -48,7 +45,7 @@ fn tokens_go_on_from_the_users_state_when_all_of_the_project_is_new() {
     let (project, state) = (Project::new(), tempfile::tempdir().expect("a directory"));
     let open = |project: &Project| {
         let layout: Layout = project.layout().kept_in(state.path().join("p"));
-        FileStore::open(&layout, Some(identity("builder@here")), FileOptions::default()).expect("opened")
+        open(&layout, Some(identity("builder@here")), LOCK_WAIT).expect("opened")
     };
     let store = open(&project);
     assert_eq!(claimed(&store, "A").0, Token(1));

@@ -51,7 +51,7 @@ pub(super) fn check_clocks(root: &Path) -> Result<(), StoreError> {
         "this process runs in a time namespace ({shifted}), where it cannot be told whether another worker is alive; \
          start the worker outside of it (without `unshare --time`, or with a container whose clocks are the machine's)"
     );
-    Err(StoreError::Unsafe { path: root.into(), reason })
+    Err(StoreError::Unfit { path: root.into(), reason })
 }
 
 /// Whether the process that a lease names is still that process, by the start time of the one that has its number.

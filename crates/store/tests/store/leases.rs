@@ -6,11 +6,11 @@ use std::{
 };
 
 use oodatcaa_core::{ChangeSet, Holder, LeaseRecord, Status};
-use oodatcaa_store::{Store, file::identity};
+use oodatcaa_store::{Desk, identity};
 
 use super::{Project, QUEUE, claim, eventually, id, moved, settle};
 
-fn holder(store: &dyn Store, task: &str) -> Option<Holder> {
+fn holder(store: &Desk, task: &str) -> Option<Holder> {
     let mut holder = None;
     store
         .transact(&mut |snapshot| {

@@ -1,0 +1,131 @@
+//! Looks at the queue, again and again, as cheaply as it can; with patience for somebody who is writing it, and with an
+//! eye on the project's directory, which may be moved away meanwhile.
+
+use std::{
+    os::unix::fs::MetadataExt as _,
+    time::{Duration, Instant},
+};
+
+use super::{
+    FileStore, State,
+    disk::{self, LONGEST, Stamp},
+    document::Document,
+};
+use crate::{Invalid, StoreError};
+use oodatcaa_sys::project::Identity;
+
+/// How long a reader waits for somebody who is in the middle of writing the file in place.
+pub(super) const PATIENCE: Duration = Duration::from_millis(150);
+
+/// How long a change waits for the same: on a busy machine a program may be held up between emptying a file and
+/// writing it, and what a person asks for is not refused for that.
+pub(super) const PATIENCE_TO_WRITE: Duration = Duration::from_secs(2);
+
+/// The last queue that could be read.
+#[derive(Debug)]
+pub(super) struct Good {
+    pub(super) document: Document,
+    pub(super) stamp: Stamp,
+    /// So fresh that another change could hide behind the same stamp.
+    pub(super) fresh: bool,
+}
+
+/// Why there is no new queue to look at.
+pub(super) enum Bad {
+    Invalid(Invalid),
+    Failed(StoreError),
+}
+
+impl FileStore {
+    /// Reads the queue, or finds that it is as it was.
+    fn look(&self, state: &mut State) -> Result<(), Bad> {
+        let path = self.layout.queue();
+        let missing = || Bad::Invalid(Invalid::missing(path.clone()));
+        let stamp = disk::stamp(&path).map_err(Bad::Failed)?.ok_or_else(missing)?;
+        if let Some(good) = &state.good
+            && good.stamp == stamp
+            && !good.fresh
+        {
+            return Ok(());
+        }
+        if let Some(good) = &mut state.good
+            && stamp.size == good.document.text().len() as u64
+        {
+            let (mut file, stamp) = disk::open(&path).map_err(Bad::Failed)?.ok_or_else(missing)?;
+            let fresh = stamp.is_fresh();
+            if disk::holds(&mut file, good.document.text().as_bytes()).is_ok_and(|same| same) {
+                (good.stamp, good.fresh) = (stamp, fresh);
+                return Ok(());
+            }
+        }
+        if stamp.size > LONGEST || disk::is_mostly_hole(&path, stamp.size) {
+            let message =
+                format!("the file has {} bytes, most of which nobody has written; expected a queue", stamp.size);
+            return Err(Bad::Invalid(Invalid { path: path.clone(), line: 1, column: 1, message }));
+        }
+        let (bytes, stamp) = disk::read(&path).map_err(Bad::Failed)?.ok_or_else(missing)?;
+        let fresh = stamp.is_fresh();
+        let document = match &state.good {
+            Some(good) => good.document.reread_bytes(bytes),
+            None => Document::from_bytes(&path, bytes),
+        };
+        let document = document.map_err(Bad::Invalid)?;
+        state.good = Some(Good { document, stamp, fresh });
+        Ok(())
+    }
+
+    /// The same, with patience for somebody who is writing in place or replacing the file.
+    pub(super) fn look_patiently(&self, state: &mut State, patience: Duration) -> Result<(), Bad> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let bad = match self.look(state) {
+                Ok(()) => return Ok(()),
+                Err(bad) => bad,
+            };
+            let changing = match (&bad, disk::stamp(&self.layout.queue())) {
+                (Bad::Invalid(_), Ok(None)) => state.good.is_some() || self.is_being_replaced(patience),
+                (Bad::Invalid(_), Ok(Some(stamp))) => stamp.is_younger_than(patience),
+                _ => false,
+            };
+            if !changing || Instant::now() >= deadline {
+                return Err(bad);
+            }
+            std::thread::sleep(Duration::from_millis(15));
+        }
+    }
+
+    /// Whether a queue that is missing may have been moved away just now, by an editor that writes it anew.
+    pub(super) fn is_being_replaced(&self, patience: Duration) -> bool {
+        std::fs::symlink_metadata(self.layout.work()).is_ok_and(|meta| Stamp::of(&meta).is_younger_than(patience))
+    }
+
+    /// That the project's directory is there and the same. While it is away (moved, not mounted) nothing that is
+    /// missing below it means anything.
+    pub(super) fn is_here(&self) -> Result<(), StoreError> {
+        let Some(then) = &self.root else { return Ok(()) };
+        let away = |what: &str| {
+            let source = std::io::Error::new(std::io::ErrorKind::NotFound, format!("{what}; it is waited for"));
+            Err(disk::failed("find the project's directory", self.layout.root())(source))
+        };
+        match Identity::of(self.layout.root()) {
+            Ok(now) if (now.ino, now.born) == (then.ino, then.born) => Ok(()),
+            Ok(_) => away("another directory is in its place"),
+            Err(_) => away("it is away"),
+        }
+    }
+
+    /// When the project's directory was last changed itself, and when what is in it.
+    pub(super) fn changed_at(&self) -> Option<[(i64, i64); 2]> {
+        let meta = std::fs::symlink_metadata(self.layout.root()).ok()?;
+        Some([(meta.ctime(), meta.ctime_nsec()), (meta.mtime(), meta.mtime_nsec())])
+    }
+
+    /// Whether the directory has been here all the while. Who moves it away and back changes it and nothing in it, and
+    /// what was read meanwhile may have been missing.
+    pub(super) fn has_stayed(&self, before: Option<[(i64, i64); 2]>) -> bool {
+        match (before, self.changed_at()) {
+            (Some([then, within]), Some([now, within_now])) => then == now || within != within_now,
+            (before, now) => before == now,
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The critical section: mended first, read under the lock, and given up when somebody takes the lock's file away.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, MutexGuard},
+    time::{Duration, Instant},
+};
+
+use super::{
+    Bad, FileStore, PATIENCE, PATIENCE_TO_WRITE, State,
+    commit::{self, Commit},
+    disk, journal, lock,
+    lock::Turn,
+    replace,
+};
+use crate::{Invalid, Reading, StoreError, Transaction, Written};
+use oodatcaa_core::{
+    Beside, ChangeSet, Event, ForeignLease, History, Holder, Kind, LeaseRecord, LeaseState, Now, QueueLease, Snapshot,
+    TaskId, state,
+};
+use oodatcaa_sys::{files, lock::Lock};
+
+/// One holder of the queue's lock.
+pub(super) struct FileTransaction<'a> {
+    store: &'a FileStore,
+    // Let go in this order: the next one finds what this one has read.
+    state: MutexGuard<'a, State>,
+    lock: Lock,
+    _turn: Turn<'a>,
+}
+
+impl<'a> FileTransaction<'a> {
+    /// Waits for its turn and the lock, and mends what a crash left behind.
+    pub(super) fn begin(store: &'a FileStore, deadline: Instant) -> Result<Self, StoreError> {
+        store.prepare()?;
+        let (path, started) = (store.layout.queue_lock(), Instant::now());
+        let turn = store.turns.wait(deadline).ok_or_else(|| StoreError::Busy {
+            path: path.clone(),
+            waited: started.elapsed(),
+            holder: Some("other threads of this process".into()),
+        })?;
+        loop {
+            let lock = lock::queue_lock(&path, deadline, started)?;
+            let mut state = store.state();
+            match store.mend(&mut state) {
+                // Who took the lock's file away let another one sweep up what we were about to mend.
+                Err(error) if error.is_missing() && !lock.is_in_force()? => {}
+                mended => return mended.map(|()| Self { store, state, lock, _turn: turn }),
+            }
+        }
+    }
+
+    /// Takes an error for somebody else's change where that somebody has taken the lock's file away, and with it the
+    /// files that we were about to use.
+    fn unless_superseded<T>(&self, done: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
+        match done {
+            Err(error) if error.is_missing() && !self.lock.is_in_force()? => Ok(None),
+            done => done,
+        }
+    }
+
+    fn look(&mut self) -> Result<Option<Reading>, StoreError> {
+        let (store, state) = (self.store, &mut *self.state);
+        let (now, before) = (FileStore::now(), store.changed_at());
+        store.is_here()?;
+        let invalid = match store.look_patiently(state, PATIENCE_TO_WRITE) {
+            Ok(()) => None,
+            Err(Bad::Failed(error)) => return Err(error),
+            Err(Bad::Invalid(wrong)) => {
+                store.note_invalid(state, &now, &wrong)?;
+                if state.good.is_none() {
+                    return Err(wrong.into());
+                }
+                Some(wrong)
+            }
+        };
+        let records = state.leases.scan(&store.layout)?;
+        let mut leases = store.holders(records, &state.held, true)?;
+        store.is_here()?;
+        if !store.has_stayed(before) {
+            return Ok(None);
+        }
+        let kept = state.kept();
+        let good = state.good.as_ref().expect("returned above without one");
+        let (queue, placed) = (good.document.queue().clone(), good.stamp.placed());
+        store.proved_by_locks(&queue, &state.held, &mut leases, &now)?;
+        let mut history = state.journal.history().clone();
+        for (task, token) in &state.tokens {
+            if history.task(task).is_none_or(|known| known.token < *token) {
+                Arc::make_mut(&mut history).tasks.entry(task.clone()).or_default().token = *token;
+            }
+        }
+        let beside = Beside { placed, ..Beside::default() };
+        let mut snapshot = Snapshot { now, queue, leases, history, kept, beside };
+        store.fetch_records(&mut snapshot);
+        Ok(Some(Reading { snapshot, invalid }))
+    }
+}
+
+impl Transaction for FileTransaction<'_> {
+    fn read(&mut self) -> Result<Option<Reading>, StoreError> {
+        let looked = self.look();
+        self.unless_superseded(looked)
+    }
+
+    fn commit(&mut self, on: Snapshot, changes: ChangeSet) -> Result<Option<Written>, StoreError> {
+        let (store, state, lock) = (self.store, &mut *self.state, &self.lock);
+        let committed = Commit { store, state, lock, snapshot: on, changes }.run();
+        self.unless_superseded(committed)
+    }
+}
+
+impl FileStore {
+    /// Checks and makes what a commit needs; only for one who is about to take the lock.
+    pub(super) fn prepare(&self) -> Result<(), StoreError> {
+        self.is_here()?;
+        let deadline = Instant::now() + PATIENCE;
+        while disk::stamp(&self.layout.queue())?.is_none() && self.state().good.is_none() {
+            if !self.is_being_replaced(PATIENCE) || Instant::now() >= deadline {
+                return Err(StoreError::Missing(self.layout.queue()));
+            }
+            std::thread::sleep(Duration::from_millis(15));
+        }
+        for directory in [self.layout.mark(), self.layout.work()] {
+            disk::check_directory(&directory)?;
+        }
+        if !self.state().prepared {
+            disk::check_filesystem(self.layout.root())?;
+        }
+        disk::make_directory(&self.layout.locks())?;
+        disk::make_directory(&self.layout.leases())
+    }
+
+    /// Mends what a crash, or an error that was told, left behind; only for one who holds the lock.
+    fn mend(&self, state: &mut State) -> Result<(), StoreError> {
+        self.is_here()?;
+        if !state.prepared {
+            replace::recover(&self.layout.queue()).map_err(disk::failed("mend", &self.layout.queue()))?;
+            disk::sweep(&self.layout.work());
+            disk::sweep(&self.layout.leases());
+            state.prepared = true;
+        }
+        let cut = state.journal.mend()?;
+        if cut > 0 {
+            state.pending.push(Event::number(journal::cut(cut), 0, Self::now().wall, &self.source));
+        }
+        Self::flush(state)?;
+        commit::drop_late(&self.layout, state)?;
+        state.with_ledger(|ledger| ledger.mend().map(drop));
+        Ok(())
+    }
+
+    /// Writes the events that an earlier commit could not, with their own time; nothing else goes before them.
+    fn flush(state: &mut State) -> Result<(), StoreError> {
+        // Others may have looked meanwhile, and told what they found.
+        let history = Arc::clone(state.journal.history());
+        state.pending.retain(|event| !is_told(&history, event));
+        if state.pending.is_empty() {
+            return Ok(());
+        }
+        for (seq, event) in (history.seq + 1..).zip(&mut state.pending) {
+            (event.seq, event.id, event.time) = (seq, seq.to_string(), event.time.max(history.at));
+        }
+        drop(history);
+        state.journal.seal(&mut state.pending);
+        state.journal.append(&mut state.pending, true)?;
+        state.pending.clear();
+        Ok(())
+    }
+
+    /// A claim whose lease file somebody took away is proved by the task's lock: while that is held, its worker lives
+    /// and nobody else gets the task (R11).
+    fn proved_by_locks(
+        &self,
+        queue: &oodatcaa_core::Queue,
+        held: &HashMap<TaskId, Lock>,
+        leases: &mut std::collections::BTreeMap<TaskId, LeaseState>,
+        now: &Now,
+    ) -> Result<(), StoreError> {
+        for task in queue.tasks().filter(|task| !leases.contains_key(&task.id)).collect::<Vec<_>>() {
+            let QueueLease::Ours { owner, token } = &task.lease else { continue };
+            let ours = held.get(&task.id).map(Lock::is_in_force).transpose()? == Some(true);
+            if ours || lock::is_free(&self.layout.task_lock(&task.id))? == Some(false) {
+                let until = now.wall.checked_add_signed(chrono::Duration::seconds(60));
+                let lease = ForeignLease {
+                    task_id: task.id.clone(),
+                    owner: owner.clone(),
+                    role: None,
+                    token: Some(*token),
+                    until,
+                };
+                leases
+                    .insert(task.id.clone(), LeaseState { record: LeaseRecord::Foreign(lease), holder: Holder::Alive });
+            }
+        }
+        Ok(())
+    }
+
+    /// What the attempts noted of themselves whose end the queue shows and the journal does not.
+    fn fetch_records(&self, snapshot: &mut Snapshot) {
+        for (task, lease) in snapshot.leases.iter().filter_map(|(task, held)| Some((task, held.ours()?))) {
+            let told = snapshot.history.task(task).and_then(|known| known.status.as_ref());
+            if snapshot.queue.get(task).is_none_or(|task| Some(&task.status) == told) {
+                continue;
+            }
+            let path = self.layout.run(task, &lease.run_name()).join("attempt.json");
+            let bytes = files::read(self.layout.root(), &path, files::RECORD).ok().flatten();
+            if let Some(record) = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+                snapshot.beside.records.insert(task.clone(), record);
+            }
+        }
+    }
+
+    /// Journals a queue that cannot be read, once for each different trouble (R4).
+    fn note_invalid(&self, state: &mut State, now: &Now, wrong: &Invalid) -> Result<(), StoreError> {
+        if !wrong.is_missing() && state.journal.history().invalid.as_deref() != Some(wrong.message.as_str()) {
+            let mut events = state.journal.number([journal::invalid(wrong)], now.wall, &self.source);
+            state.journal.append(&mut events, true)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the journal knows of this without its event.
+pub(super) fn is_told(history: &History, event: &Event) -> bool {
+    let Some(known) = event.task.as_ref().and_then(|task| history.task(task)) else { return false };
+    let token = event.token.unwrap_or_default();
+    match event.kind {
+        _ if event.flag("stamped") => known.updated_at.is_some_and(|told| told >= state::written_at(event)),
+        Kind::LeaseAcquired => known.runs.contains_key(&token),
+        Kind::AttemptStarted | Kind::AttemptFinished | Kind::AttemptSuperseded => known.ended >= token,
+        _ => false,
+    }
+}
