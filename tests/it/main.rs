@@ -29,7 +29,6 @@ mod merge;
 mod model;
 mod order;
 mod power;
-mod process;
 mod proof;
 mod queues;
 mod real_agents;

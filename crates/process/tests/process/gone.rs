@@ -36,7 +36,7 @@ fn a_killed_workers_agents_end_within_a_second_and_others_are_nudged() {
     let long_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
     fs::File::open(&wake).unwrap().set_modified(long_ago).unwrap();
     let mut worker = Command::new(std::env::current_exe().unwrap())
-        .args(["process::gone::worker_for_others", "--exact", "--test-threads=1"])
+        .args(["gone::worker_for_others", "--exact", "--test-threads=1"])
         .env("OODATCAA_TEST_WORKER_IN", place.path())
         .stdout(Stdio::null())
         .spawn()

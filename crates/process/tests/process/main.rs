@@ -21,7 +21,7 @@ mod ends;
 mod gone;
 mod stops;
 
-const SHIM: &str = env!("CARGO_BIN_EXE_agent-daemon");
+const SHIM: &str = env!("CARGO_BIN_EXE_shim");
 const TAG: &str = "OODATCAA_RUN_DIR";
 
 /// Long enough for a busy machine; nothing waits for it that works.
@@ -75,7 +75,7 @@ impl Place {
 
     /// One of the fake agents that others use as well.
     fn fake(&self, name: &str, limits: &Limits) -> Attempt {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/agents").join(name);
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/agents").join(name);
         let mut invocation = self.invocation(&[script.to_str().unwrap()]);
         let result = self.path().join("result.json").display().to_string();
         for (name, value) in [("TASK_ID", "T-1"), ("ROLE", "builder"), ("RESULT_FILE", &result)] {
