@@ -282,21 +282,23 @@ fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Se
 
 /// Opens one agent of a chain; the inner error says what it lacks here, its program or a secret.
 fn open(name: &str, described: &AgentConfig, layout: &Layout) -> Result<Result<Box<dyn Agent>, Failure>, Failure> {
-    agent::check(name, described)?;
     let mut described = described.clone();
-    match secrets::resolve(&described.set, &World::of_process(), layout.root()) {
-        Ok(set) => described.set = set,
-        Err(error) => return Ok(Err(error.into())),
+    let unresolved =
+        secrets::resolve(&described.set, &World::of_process(), layout.root()).map(|set| described.set = set).err();
+    let agent = agent::open(name, &described);
+    if let Some(bad) = agent.problem() {
+        return Err(bad.clone().into());
     }
-    let Some(missing) = agent::missing_program(&described, layout.root()) else {
-        return Ok(Ok(agent::open(name, &described)));
-    };
+    if let Some(error) = unresolved {
+        return Ok(Err(error.into()));
+    }
+    let Some(missing) = agent.missing_program(layout.root()) else { return Ok(Ok(agent)) };
     let failure =
         Failure::new(ErrorKind::AgentNotFound, format!("the program of the agent `{name}` is missing: {missing}"));
-    Ok(Err(match agent::install(name, &described) {
-        Some(install) => failure.hint(install),
-        None => failure.hint(format!("install it, or correct argv of [agents.{name}] in .oodatcaa/config.toml")),
-    }))
+    let install = agent.install();
+    Ok(Err(failure.hint(
+        install.unwrap_or_else(|| format!("install it, or correct argv of [agents.{name}] in .oodatcaa/config.toml")),
+    )))
 }
 
 fn signals() -> std::io::Result<Receiver<Signal>> {

@@ -115,6 +115,7 @@ struct Row {
 fn look(name: &str, config: &AgentConfig, configured: bool) -> Row {
     let here = std::env::current_dir().unwrap_or_default();
     let path = environment::path(&config.set);
+    let opened = agent::open(name, config);
     let mut row = Row {
         name: name.into(),
         configured,
@@ -128,8 +129,8 @@ fn look(name: &str, config: &AgentConfig, configured: bool) -> Row {
         version: None,
         fit: None,
         login: None,
-        pool: agent::open(name, config).pool(),
-        problem: agent::check(name, config).err().map(|bad| format!("cannot {bad}")),
+        pool: opened.pool(),
+        problem: opened.problem().map(|bad| format!("cannot {bad}")),
     };
     if config.kind != AgentKind::Adapter {
         let program = match config.kind {

@@ -58,7 +58,7 @@ fn the_steps_of_the_document_make_an_agent_that_keeps_its_description() {
     let loaded = load(&project);
     assert_eq!(loaded.warnings, Vec::<String>::new());
     let quill = &loaded.config.agents["quill"];
-    assert_eq!(agent::check("quill", quill), Ok(()));
+    assert_eq!(agent::open("quill", quill).problem(), None);
     assert_eq!(agent::open("quill", quill).pool(), "quill/default/default");
     let room = tempfile::tempdir().unwrap();
     let shim = PathBuf::from(env!("CARGO_BIN_EXE_agent-daemon"));
@@ -117,7 +117,8 @@ fn what_it_writes_is_seen_while_it_works() {
     // A tool is open, so silence is no stall.
     assert_eq!(watcher.verdict(at(500)), None);
     watcher.feed(Stream::Stdout, b"{\"type\":\"tool\",\"state\":\"end\",\"id\":\"1\",\"ok\":true}\n", at(600));
-    assert_eq!(watcher.next_check(at(600)), Some(at(720)));
+    assert_eq!(watcher.verdict(at(719)), None);
+    assert!(matches!(watcher.verdict(at(720)), Some((Class::Silent, _))));
     // Retries are no progress.
     watcher.feed(Stream::Stdout, b"{\"type\":\"retry\",\"code\":500}\n", at(700));
     assert!(matches!(watcher.verdict(at(721)), Some((Class::Silent, _))));

@@ -141,7 +141,7 @@ fn attempt(agent: &dyn Agent, assignment: Assignment) -> Played {
     let exit = wait(&mut start(&invocation));
     let text = |path: &Path| fs::read_to_string(path).expect("output");
     Played {
-        outcome: agent.outcome(&assignment, &exit),
+        outcome: agent.outcome(&assignment, &exit, None),
         stdout: text(&invocation.stdout),
         stderr: text(&invocation.stderr),
         assignment,

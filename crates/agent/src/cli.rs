@@ -16,7 +16,7 @@ use super::{
     failure::Failure,
     home, output,
     stream::State,
-    watcher::{Observation, Stream, Watcher},
+    watcher::{Observation, Stream},
 };
 use oodatcaa_config::{AgentConfig, AgentKind, PromptVia};
 use oodatcaa_core::layout::Layout;
@@ -31,6 +31,7 @@ mod sessions;
 mod watch;
 
 pub use invoke::{check, program};
+pub use watch::Watcher;
 
 /// An agent CLI.
 #[derive(Clone, Debug)]
@@ -43,7 +44,11 @@ pub struct Cli {
 impl Cli {
     /// As descriptor and configuration describe it. What is wrong with them shows at every attempt.
     pub fn new(name: &str, config: &AgentConfig) -> Self {
-        let descriptor = describe(name, config).and_then(|found| check(name, config, &found).map(|()| found));
+        let descriptor = describe(name, config).and_then(|found| {
+            check(name, config, &found)?;
+            crate::check_variables(name, config)?;
+            Ok(found)
+        });
         Self { name: name.into(), config: config.clone(), descriptor: descriptor.map(Arc::new) }
     }
 
@@ -129,6 +134,21 @@ impl Agent for Cli {
         format!("{adapter}/{account}/{model}")
     }
 
+    fn problem(&self) -> Option<&BadAgent> {
+        self.descriptor.as_ref().err()
+    }
+
+    fn missing_program(&self, cwd: &Path) -> Option<String> {
+        let path = environment::path(&self.config.set);
+        let wanted = program(self.descriptor.as_ref().ok()?, &self.config, &path, cwd);
+        environment::find_program(&wanted, &path, cwd).is_none().then_some(wanted)
+    }
+
+    fn install(&self) -> Option<String> {
+        let shipped = || self.descriptor.as_ref().ok()?.program.install.clone();
+        self.config.install.clone().or_else(shipped)
+    }
+
     fn invocation(&self, assignment: &Assignment) -> Invocation {
         match &self.descriptor {
             Ok(descriptor) => invoke::invocation(descriptor, &self.config, assignment),
@@ -144,9 +164,9 @@ impl Agent for Cli {
         }
     }
 
-    fn watcher(&self, assignment: &Assignment) -> Option<Box<dyn Watcher>> {
+    fn watcher(&self, assignment: &Assignment) -> Option<Watcher> {
         let descriptor = self.descriptor.as_ref().ok()?;
-        Some(Box::new(watch::Watch::new(Arc::clone(descriptor), assignment)))
+        Some(Watcher::new(Arc::clone(descriptor), assignment))
     }
 
     fn grace(&self) -> Option<Duration> {
@@ -178,12 +198,19 @@ impl Agent for Cli {
         self.descriptor.as_ref().map(|descriptor| Self::secrets(self, descriptor, assignment)).unwrap_or_default()
     }
 
-    fn outcome(&self, assignment: &Assignment, exit: &Exit) -> Outcome {
+    fn outcome(&self, assignment: &Assignment, exit: &Exit, watched: Option<&Watcher>) -> Outcome {
         let descriptor = match &self.descriptor {
             Ok(descriptor) => descriptor,
             Err(bad) => return Outcome::failed(Class::Config, format!("cannot {bad}")),
         };
-        let state = self.read(descriptor, assignment);
+        let read;
+        let state = match watched {
+            Some(watcher) => watcher.state(),
+            None => {
+                read = self.read(descriptor, assignment);
+                &read
+            }
+        };
         sessions::remember(&assignment.run_dir, descriptor, &state.run().observation);
         let command = self.command(descriptor, assignment);
         // It had said its last word, lingered, and was ended for that.
@@ -192,11 +219,11 @@ impl Agent for Cli {
             return outcome;
         }
         let secrets = Self::secrets(self, descriptor, assignment);
-        match judge::judge(descriptor, &state, &exit.ended, lingered) {
-            Some(judged) => failed(descriptor, &state, judged, &secrets),
-            None => command.by_result(assignment, exit).unwrap_or_else(|| match said_nothing(&state) {
+        match judge::judge(descriptor, state, &exit.ended, lingered) {
+            Some(judged) => failed(descriptor, state, judged, &secrets),
+            None => command.by_result(assignment, exit).unwrap_or_else(|| match said_nothing(state) {
                 true => Outcome::failed(Failure::NoEffect.class(), NOTHING),
-                false => done(&state, &secrets),
+                false => done(state, &secrets),
             }),
         }
     }
@@ -252,14 +279,6 @@ fn last_lines(text: &str, count: usize) -> String {
     let plain = output::plain(text);
     let kept = oodatcaa_sys::tail::last(&plain, count, |line| !line.trim().is_empty());
     kept.iter().map(|line| text::cut(line, 400)).collect::<Vec<_>>().join("\n")
-}
-
-/// The program that is missing, if it is.
-pub fn missing_program(name: &str, config: &AgentConfig, cwd: &Path) -> Option<String> {
-    let descriptor = describe(name, config).ok()?;
-    let path = environment::path(&config.set);
-    let wanted = program(&descriptor, config, &path, cwd);
-    environment::find_program(&wanted, &path, cwd).is_none().then_some(wanted)
 }
 
 #[cfg(test)]

@@ -4,8 +4,12 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::{Agent, Assignment, argv::fill, environment, failure, find_program, output, result};
-use oodatcaa_config::{AgentConfig, PromptVia};
+use super::{
+    Agent, Assignment, BadAgent, Watcher,
+    argv::{self, fill},
+    environment, failure, find_program, output, result,
+};
+use oodatcaa_config::{AgentConfig, AgentKind, PromptVia};
 use oodatcaa_core::{Class, Outcome, environment as machine, text};
 use oodatcaa_process::{Ended, Exit, Invocation, StopCause};
 
@@ -14,7 +18,7 @@ use oodatcaa_process::{Ended, Exit, Invocation, StopCause};
 pub struct Command {
     name: String,
     argv: Vec<String>,
-    bad: Option<super::BadAgent>,
+    bad: Option<BadAgent>,
     prompt: PromptVia,
     env: Vec<String>,
     set: BTreeMap<String, String>,
@@ -28,7 +32,7 @@ impl Command {
         Self {
             name: name.into(),
             argv: config.argv.clone(),
-            bad: super::check(name, config).err(),
+            bad: check(name, config).err(),
             prompt: config.prompt,
             env: config.env.clone(),
             set: config.set.clone(),
@@ -206,6 +210,15 @@ impl Command {
     }
 }
 
+fn check(name: &str, config: &AgentConfig) -> Result<(), BadAgent> {
+    argv::check(&config.argv).map_err(|what| BadAgent::Argv { name: name.into(), what })?;
+    let sees_file = argv::mentions(&config.argv, "prompt_file");
+    if config.kind == AgentKind::Command && config.prompt == PromptVia::File && !sees_file {
+        return Err(BadAgent::PromptUnseen(name.into()));
+    }
+    super::check_variables(name, config)
+}
+
 fn no_interpreter(file: &Path) -> String {
     format!("the program {} is there, but the interpreter in its first line is missing", file.display())
 }
@@ -217,6 +230,19 @@ impl Agent for Command {
 
     fn simulated(&self) -> bool {
         false
+    }
+
+    fn problem(&self) -> Option<&BadAgent> {
+        self.bad.as_ref()
+    }
+
+    fn missing_program(&self, cwd: &Path) -> Option<String> {
+        let program = argv::program(&self.argv, cwd, cwd);
+        find_program(&program, &environment::path(&self.set), cwd).is_none().then_some(program)
+    }
+
+    fn install(&self) -> Option<String> {
+        self.install.clone()
     }
 
     fn invocation(&self, assignment: &Assignment) -> Invocation {
@@ -236,7 +262,7 @@ impl Agent for Command {
         Self::secrets(self, assignment)
     }
 
-    fn outcome(&self, assignment: &Assignment, exit: &Exit) -> Outcome {
+    fn outcome(&self, assignment: &Assignment, exit: &Exit, _watched: Option<&Watcher>) -> Outcome {
         self.forced(assignment, exit)
             .or_else(|| self.by_result(assignment, exit))
             .unwrap_or_else(|| self.by_exit(assignment, exit))

@@ -60,13 +60,13 @@ pub fn run(name: &str, config: &AgentConfig, room: &Path, shim: Option<&Path>) -
         Ok(descriptor) => descriptor,
         Err(bad) => return vec![case("descriptor", Verdict::Broken, format!("cannot {bad}"))],
     };
-    let mut cases = vec![match super::check(name, config) {
-        Ok(()) => case(
+    let mut cases = vec![match super::open(name, config).problem() {
+        None => case(
             "descriptor",
             Verdict::Kept,
             format!("{:?}, dialect {:?}", descriptor.evidence, descriptor.dialect).to_lowercase(),
         ),
-        Err(bad) => case("descriptor", Verdict::Broken, format!("cannot {bad}")),
+        Some(bad) => case("descriptor", Verdict::Broken, format!("cannot {bad}")),
     }];
     cases.extend(command_line(name, config, &descriptor, room));
     let path = environment::path(&config.set);
@@ -236,7 +236,7 @@ fn execute(agent: &cli::Cli, assignment: &Assignment, shim: &Path) -> std::io::R
         if let Ended::NotStarted { error, .. } = &exit.ended {
             return Err(std::io::Error::other(error.clone()));
         }
-        return Ok(ended_by_us.unwrap_or_else(|| agent.outcome(assignment, &exit)));
+        return Ok(ended_by_us.unwrap_or_else(|| agent.outcome(assignment, &exit, None)));
     }
 }
 

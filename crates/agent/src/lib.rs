@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use oodatcaa_config::{AgentConfig, AgentKind, PromptVia};
+use oodatcaa_config::{AgentConfig, AgentKind};
 use oodatcaa_core::{Lease, Outcome, RoleRule, Task};
 use oodatcaa_process::{Exit, Invocation};
 
@@ -45,8 +45,9 @@ pub mod sim_script;
 pub mod stream;
 pub mod watcher;
 
+pub use cli::Watcher;
 pub use environment::{environment, find_program};
-pub use watcher::{Loop, Observation, Stream, Watcher};
+pub use watcher::{Loop, Observation, Stream};
 
 /// Everything an agent is told about its attempt.
 #[derive(Clone, Debug)]
@@ -94,8 +95,17 @@ pub trait Agent: Send + Sync {
         self.name().into()
     }
 
-    /// Looks at the output while the agent works, where the agent's output can be understood.
-    fn watcher(&self, _assignment: &Assignment) -> Option<Box<dyn Watcher>> {
+    /// Returns what is wrong with its configuration. Each attempt would end as a `config` failure, and nothing is executed.
+    fn problem(&self) -> Option<&BadAgent>;
+
+    /// Returns its program, if that is not there: a worker looks for it before it claims anything.
+    fn missing_program(&self, cwd: &Path) -> Option<String>;
+
+    /// Returns how to install its program, where that is known.
+    fn install(&self) -> Option<String>;
+
+    /// Returns what reads the output while the agent works, where that output can be understood.
+    fn watcher(&self, _assignment: &Assignment) -> Option<Watcher> {
         None
     }
 
@@ -132,9 +142,9 @@ pub trait Agent: Send + Sync {
     /// What to execute for this attempt. The prompt has been written to [`Assignment::prompt_file`].
     fn invocation(&self, assignment: &Assignment) -> Invocation;
 
-    /// What its exit means, from exit status, output files and result file (R19). Gates and other
-    /// evidence (R20) are asked for afterwards, by the worker.
-    fn outcome(&self, assignment: &Assignment, exit: &Exit) -> Outcome;
+    /// Returns what its exit means, by exit status, output and result file. Gates and other evidence are asked for afterwards,
+    /// by the worker. Without the watcher that has read the output, the output files are read.
+    fn outcome(&self, assignment: &Assignment, exit: &Exit, watched: Option<&Watcher>) -> Outcome;
 }
 
 /// Why an agent cannot be used as it is configured.
@@ -181,8 +191,7 @@ pub enum BadAgent {
     },
 }
 
-/// Opens the agent of this name. A configuration that [`check`] refuses still opens: each of its
-/// attempts ends as a `config` failure, and nothing is executed.
+/// Opens the agent of this name. A configuration that cannot be used opens as well: see [`Agent::problem`].
 pub fn open(name: &str, config: &AgentConfig) -> Box<dyn Agent> {
     match config.kind {
         AgentKind::Command => Box::new(command::Command::new(name, config)),
@@ -191,48 +200,13 @@ pub fn open(name: &str, config: &AgentConfig) -> Box<dyn Agent> {
     }
 }
 
-/// Checks an agent's configuration, for the moment when it is loaded.
-pub fn check(name: &str, config: &AgentConfig) -> Result<(), BadAgent> {
-    let template = if config.kind == AgentKind::Sim { sim::argv(config) } else { config.argv.clone() };
-    if config.kind == AgentKind::Adapter {
-        cli::check(name, config, &cli::describe(name, config)?)?;
-        return ours(name, config);
-    }
-    argv::check(&template).map_err(|what| BadAgent::Argv { name: name.into(), what })?;
-    let sees_file = argv::mentions(&template, "prompt_file");
-    if config.kind == AgentKind::Command && config.prompt == PromptVia::File && !sees_file {
-        return Err(BadAgent::PromptUnseen(name.into()));
-    }
-    ours(name, config)
-}
-
-/// Nobody else sets our variables.
-fn ours(name: &str, config: &AgentConfig) -> Result<(), BadAgent> {
+/// Checks that nobody else sets our variables.
+fn check_variables(name: &str, config: &AgentConfig) -> Result<(), BadAgent> {
     let names = config.env.iter().chain(config.set.keys());
     match names.into_iter().find(|variable| variable.starts_with(environment::OURS)) {
         Some(variable) => Err(BadAgent::OurVariable { name: name.into(), variable: variable.clone() }),
         None => Ok(()),
     }
-}
-
-/// How to install an agent's program, where that is known.
-pub fn install(name: &str, config: &AgentConfig) -> Option<String> {
-    let adapter = || match config.kind {
-        AgentKind::Adapter => cli::describe(name, config).ok()?.program.install,
-        _ => None,
-    };
-    config.install.clone().or_else(adapter)
-}
-
-/// The program of an agent, if it is not there: what a role's worker looks for before it claims anything (R21).
-pub fn missing_program(config: &AgentConfig, workspace: &Path) -> Option<String> {
-    if config.kind == AgentKind::Adapter {
-        return cli::missing_program(config.adapter.as_deref().unwrap_or_default(), config, workspace);
-    }
-    let template = if config.kind == AgentKind::Sim { sim::argv(config) } else { config.argv.clone() };
-    let program = argv::program(&template, workspace, workspace);
-    let path = environment::path(&config.set);
-    find_program(&program, &path, workspace).is_none().then_some(program)
 }
 
 #[cfg(test)]
@@ -263,32 +237,33 @@ pub(crate) mod tests {
 
     #[test]
     fn a_prompt_by_file_must_be_named_in_the_argv() {
+        let check = |config: &AgentConfig| open("mine", config).problem().cloned();
         let mut file = config(&["tool", "--print"]);
-        assert_eq!(check("mine", &file), Ok(()));
-        file.prompt = PromptVia::File;
-        assert_eq!(check("mine", &file), Err(BadAgent::PromptUnseen("mine".into())));
+        assert_eq!(check(&file), None);
+        file.prompt = oodatcaa_config::PromptVia::File;
+        assert_eq!(check(&file), Some(BadAgent::PromptUnseen("mine".into())));
         file.argv.push("--prompt={prompt_file}".into());
-        assert_eq!(check("mine", &file), Ok(()));
+        assert_eq!(check(&file), None);
     }
 
     #[test]
     fn a_missing_program_is_found_out_before_there_is_a_task() {
         let dir = tempfile::tempdir().expect("a directory");
-        let missing = |argv: &[&str]| missing_program(&config(argv), dir.path());
+        let missing = |argv: &[&str]| open("mine", &config(argv)).missing_program(dir.path());
         assert_eq!(missing(&["sh", "{title}"]), None);
         assert_eq!(missing(&["no-such-agent"]), Some("no-such-agent".into()));
         let expected = dir.path().join("agent").display().to_string();
         assert_eq!(missing(&["{project}/agent"]), Some(expected));
         let mut elsewhere = config(&["sh"]);
         elsewhere.set.insert("PATH".into(), "/nonexistent".into());
-        assert_eq!(missing_program(&elsewhere, dir.path()), Some("sh".into()));
+        assert_eq!(open("mine", &elsewhere).missing_program(dir.path()), Some("sh".into()));
     }
 
     #[test]
     fn our_own_variables_are_nobody_elses() {
         let mut config = config(&["tool"]);
         config.env.push("OODATCAA_TRUST_PROJECT".into());
-        assert!(matches!(check("mine", &config), Err(BadAgent::OurVariable { .. })));
+        assert!(matches!(open("mine", &config).problem(), Some(BadAgent::OurVariable { .. })));
     }
 
     #[test]

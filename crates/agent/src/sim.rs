@@ -8,7 +8,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::{Agent, Assignment, command::Command, output};
+use super::{Agent, Assignment, BadAgent, Watcher, command::Command, output};
 use oodatcaa_config::{AgentConfig, PromptVia};
 use oodatcaa_core::{Class, Outcome, text};
 use oodatcaa_process::{Ended, Exit, Invocation};
@@ -45,7 +45,7 @@ impl Sim {
 }
 
 /// The argv with the program that stands beside our own, so that both are of one version.
-pub(super) fn argv(config: &AgentConfig) -> Vec<String> {
+fn argv(config: &AgentConfig) -> Vec<String> {
     let mut argv = config.argv.clone();
     match argv.first_mut() {
         Some(program) if program == PROGRAM => *program = beside_us(),
@@ -98,11 +98,23 @@ impl Agent for Sim {
         true
     }
 
+    fn problem(&self) -> Option<&BadAgent> {
+        self.command.problem()
+    }
+
+    fn missing_program(&self, cwd: &Path) -> Option<String> {
+        self.command.missing_program(cwd)
+    }
+
+    fn install(&self) -> Option<String> {
+        self.command.install()
+    }
+
     fn invocation(&self, assignment: &Assignment) -> Invocation {
         self.command.invocation(assignment)
     }
 
-    fn outcome(&self, assignment: &Assignment, exit: &Exit) -> Outcome {
+    fn outcome(&self, assignment: &Assignment, exit: &Exit, _watched: Option<&Watcher>) -> Outcome {
         if let Some(forced) = self.command.forced(assignment, exit) {
             return forced;
         }
@@ -135,7 +147,7 @@ mod tests {
             std::fs::write(assignment.result_file(), result).expect("written");
         }
         let exit = Exit { ended: Ended::Exited(code), stopped: None, millis: 1, leftovers: 0, output: [0, 0] };
-        Sim::new("sim", &config(&[])).outcome(&assignment, &exit)
+        Sim::new("sim", &config(&[])).outcome(&assignment, &exit, None)
     }
 
     const GOOD: &str = r#"{"type":"result","subtype":"success","is_error":false,"result":"simulated: fine"}"#;

@@ -1,4 +1,4 @@
-//! What is seen of an agent while it works, and who looks.
+//! What is seen of an agent while it works.
 
 use std::time::Duration;
 
@@ -51,43 +51,4 @@ pub struct Loop {
     pub patience: Duration,
     /// What is said then.
     pub words: String,
-}
-
-/// Looks at an attempt's output while it is written.
-pub trait Watcher: Send {
-    /// More of a stream; `now` counts from the start of the attempt.
-    fn feed(&mut self, stream: Stream, bytes: &[u8], now: Duration);
-
-    /// Both streams have ended.
-    fn finish(&mut self, _now: Duration) {}
-
-    /// What was seen so far.
-    fn seen(&self) -> &Observation;
-
-    /// A reason to end the attempt now, if there is one.
-    fn verdict(&self, now: Duration) -> Option<(Class, String)>;
-
-    /// Whether it makes the same calls again and again; whether something changes by them, others see.
-    fn loops(&self) -> Option<Loop> {
-        None
-    }
-
-    /// When to ask again for a [`verdict`](Self::verdict), where nothing is fed before.
-    fn next_check(&self, now: Duration) -> Option<Duration>;
-
-    /// With a verdict about a limit: when the service said that it serves again.
-    fn retry_at(&self) -> Option<DateTime<Utc>> {
-        None
-    }
-
-    /// The service has limited the program, which waits until then by itself and will go on.
-    fn waits(&self) -> Option<DateTime<Utc>> {
-        None
-    }
-
-    /// Its last event is long past, and the program still runs: end it and ask `outcome` as if it
-    /// had ended by itself.
-    fn lingers(&self, _now: Duration) -> bool {
-        false
-    }
 }

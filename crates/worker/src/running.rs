@@ -74,7 +74,9 @@ impl Running {
             lingered = *by_us;
             ended = watch.ended.take().map(|(class, reason)| (class, reason, watch.retry_at()));
         }
-        let agent = |run: &Run| run.shared.agent(&run.lease().by).outcome(&run.assignment, &exit);
+        // The watcher has read all of the output already.
+        let watched = self.watch.as_ref().map(|output| output.watch.watcher());
+        let agent = |run: &Run| run.shared.agent(&run.lease().by).outcome(&run.assignment, &exit, watched);
         let outcome = match ended {
             Some((class, reason, retry_at)) if run.stopped.is_none() => {
                 // What it had completed before its budget ended it is not thrown away.

@@ -18,7 +18,7 @@ const CHUNK: u64 = 1 << 20;
 
 /// An agent's two output files and who looks at them.
 pub(crate) struct Watch {
-    watcher: Box<dyn Watcher>,
+    watcher: Watcher,
     files: [(Stream, PathBuf, u64); 2],
     since: Instant,
     told: Observation,
@@ -30,7 +30,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(watcher: Box<dyn Watcher>, stdout: PathBuf, stderr: PathBuf, secrets: Vec<String>) -> Self {
+    pub(crate) fn new(watcher: Watcher, stdout: PathBuf, stderr: PathBuf, secrets: Vec<String>) -> Self {
         let files = [(Stream::Stdout, stdout, 0), (Stream::Stderr, stderr, 0)];
         Self { watcher, files, since: Instant::now(), told: Observation::default(), waits: None, secrets, ended: None }
     }
@@ -60,6 +60,10 @@ impl Watch {
     pub(crate) fn finish(&mut self) {
         self.read();
         self.watcher.finish(self.since.elapsed());
+    }
+
+    pub(crate) fn watcher(&self) -> &Watcher {
+        &self.watcher
     }
 
     fn read(&mut self) {

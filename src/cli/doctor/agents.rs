@@ -98,7 +98,7 @@ fn unit_path(unit: &str) -> Option<String> {
 fn missing(context: &DoctorContext<'_>, agent: &AgentConfig, path: &str) -> Option<String> {
     let mut seen = agent.clone();
     seen.set.entry("PATH".into()).or_insert_with(|| path.into());
-    agent::missing_program(&seen, context.layout.root())
+    agent::open("", &seen).missing_program(context.layout.root())
 }
 
 fn program(
@@ -108,11 +108,12 @@ fn program(
     roles: &str,
     (path, whose): (&str, &str),
 ) {
-    if let Err(error) = agent::check(name, agent) {
+    let opened = agent::open(name, agent);
+    if let Some(error) = opened.problem() {
         let why = "every attempt would end as a `config` failure";
         return checks.bad(
             "agent",
-            sentence(error),
+            sentence(error.clone()),
             why,
             format!("agentctl config show --origin agents.{}", agent_of(name)),
         );
@@ -120,7 +121,7 @@ fn program(
     match missing(context, agent, path) {
         Some(program) => {
             let what = format!("agent `{name}` ({roles}): `{program}` is not found on {whose}");
-            let run = agent::install(name, agent).unwrap_or_else(|| format!("command -v {program}"));
+            let run = opened.install().unwrap_or_else(|| format!("command -v {program}"));
             match is_needed {
                 true => checks.bad("agent_not_found", what, "its roles pause until a human acts", run),
                 false => checks.warn("agent_not_found", what, "its roles work with their other agents meanwhile", run),

@@ -199,7 +199,7 @@ mod tests {
             assert_eq!(loaded.warnings, Vec::<String>::new());
             let agent = &loaded.config.agents[known.name];
             assert_eq!((agent.adapter.as_deref(), agent.permissions.as_deref()), (Some(known.name), known.permissions));
-            assert_eq!(oodatcaa_agent::check(known.name, agent), Ok(()));
+            assert_eq!(oodatcaa_agent::open(known.name, agent).problem(), None);
             assert_eq!(loaded.config.gates["test"].argv, ["make", "test"]);
         }
         for chosen in [Chosen::None, Chosen::Sim] {

@@ -37,7 +37,7 @@ impl Bench {
         argv.extend(["--sessions".into(), dir.path().join("sessions").display().to_string()]);
         let config =
             AgentConfig { kind: AgentKind::Adapter, adapter: Some("acp".into()), argv, ..AgentConfig::default() };
-        assert_eq!(agent::check("it", &config), Ok(()));
+        assert_eq!(agent::open("it", &config).problem(), None);
         fs::create_dir(dir.path().join("w")).unwrap();
         Self { dir, config }
     }
@@ -73,7 +73,7 @@ impl Bench {
         watcher.finish(Duration::ZERO);
         // Its shim goes a moment after it has told the end.
         crate::support::eventually("nothing is left", || leftovers(&assignment.run_dir).is_empty().then_some(()));
-        let outcome = self.agent().outcome(assignment, &exit);
+        let outcome = self.agent().outcome(assignment, &exit, None);
         Played { outcome, seen: watcher.seen().clone(), said }
     }
 
@@ -218,7 +218,7 @@ fn an_agent_that_dies_midway_is_no_success() {
     let mut missing = Bench::new(&[]);
     missing.config.argv = vec!["/no/such/agent".into()];
     assert_eq!(missing.play().class().0, Class::AgentNotFound);
-    assert!(agent::missing_program(&missing.config, missing.root()).is_some());
+    assert!(missing.agent().missing_program(missing.root()).is_some());
 }
 
 #[test]

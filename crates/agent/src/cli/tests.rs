@@ -55,7 +55,7 @@ fn a_name_that_could_be_an_option_or_a_template_is_none() {
         assert_eq!(resumed.len(), 8, "{bad:?}: {resumed:?}");
         let model = AgentConfig { model: Some(bad.into()), ..config("claude") };
         assert_eq!(argv(&model, |_| {}), Vec::<String>::new(), "{bad:?}: nothing is executed");
-        assert!(super::super::check("x", &model).is_err(), "{bad:?}");
+        assert!(Cli::new("x", &model).problem().is_some(), "{bad:?}");
     }
 }
 
@@ -66,14 +66,14 @@ fn a_bad_configuration_executes_nothing_and_says_why() {
     let assignment = assignment(dir.path());
     assert!(cli.invocation(&assignment).argv.is_empty());
     let exit = Exit::unknown();
-    match cli.outcome(&assignment, &exit) {
+    match cli.outcome(&assignment, &exit, None) {
         Outcome::Failed { class: Class::Config, reason, .. } => {
             assert!(reason.starts_with("cannot use agent `x`: cannot find the adapter `claud`; there are: acp, aider"));
         }
         other => panic!("{other:?}"),
     }
     let permissions = AgentConfig { permissions: Some("root".into()), ..config("claude") };
-    let error = super::super::check("x", &permissions).expect_err("unknown").to_string();
+    let error = Cli::new("x", &permissions).problem().expect("unknown").to_string();
     assert_eq!(error, "use agent `x`: its permissions are `root`; its adapter has: all, auto, edits, plan");
 }
 
@@ -108,7 +108,7 @@ fn the_pool_is_adapter_account_and_model() {
     assert_eq!(Cli::new("x", &spoken).pool(), "gemini/default/default");
 }
 
-fn watch(adapter: &str) -> Box<dyn Watcher> {
+fn watch(adapter: &str) -> Watcher {
     let dir = tempfile::tempdir().expect("a directory");
     Cli::new("x", &config(adapter)).watcher(&assignment(dir.path())).expect("a dialect")
 }
@@ -117,20 +117,21 @@ const fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn class(watcher: &dyn Watcher, now: Duration) -> Option<Class> {
+fn class(watcher: &Watcher, now: Duration) -> Option<Class> {
     watcher.verdict(now).map(|(class, _)| class)
 }
 
 #[test]
 fn silence_before_the_first_event_and_after_the_last_one_is_a_stall() {
     let mut claude = watch("claude");
-    assert_eq!((claude.next_check(at(0)), class(&*claude, at(59))), (Some(at(60)), None));
-    assert_eq!(class(&*claude, at(61)), Some(Class::Silent));
+    assert_eq!((class(&claude, at(59)), class(&claude, at(60))), (None, Some(Class::Silent)));
+    assert_eq!(class(&claude, at(61)), Some(Class::Silent));
     claude.feed(Stream::Stdout, b"{\"type\":\"system\",\"subtype\":\"init\"}\n", at(62));
     claude.feed(Stream::Stdout, b"{\"type\":\"system\",\"subtype\":\"api_retry\",\"error\":\"rate_limit\"}\n", at(300));
-    assert_eq!(claude.next_check(at(300)), Some(at(362)), "a retry is no progress");
+    assert_eq!(class(&claude, at(361)), None);
+    assert_eq!(class(&claude, at(362)), Some(Class::Silent), "a retry is no progress");
     claude.feed(Stream::Stderr, b"bytes are no progress\n", at(350));
-    assert_eq!(class(&*claude, at(362)), Some(Class::Silent));
+    assert_eq!(class(&claude, at(362)), Some(Class::Silent));
 }
 
 #[test]
@@ -169,11 +170,11 @@ fn a_refused_key_ends_the_run_at_once() {
 fn steps_that_lead_nowhere_are_a_loop() {
     let mut opencode = watch("opencode");
     for step in 0..5 {
-        assert_eq!(class(&*opencode, at(step)), None, "{step}");
+        assert_eq!(class(&opencode, at(step)), None, "{step}");
         opencode.feed(Stream::Stdout, b"{\"type\":\"step_start\"}\n{\"type\":\"step_finish\"}\n", at(step));
     }
     opencode.feed(Stream::Stdout, b"{\"type\":\"step_start\"}\n", at(5));
-    assert_eq!(class(&*opencode, at(5)), Some(Class::AgentFailed));
+    assert_eq!(class(&opencode, at(5)), Some(Class::AgentFailed));
 }
 
 #[test]
@@ -183,7 +184,7 @@ fn a_program_that_waits_in_silence_when_its_service_limits_it_is_limited_and_not
         let mut qwen = watch("qwen");
         let recorded = std::fs::read(transcripts.join(name)).expect("a transcript");
         qwen.feed(Stream::Stdout, &recorded, at(2));
-        assert_eq!(class(&*qwen, at(181)), None, "{name}");
+        assert_eq!(class(&qwen, at(181)), None, "{name}");
         let (class, words) = qwen.verdict(at(183)).expect("a reason");
         assert_eq!((class, class.policy()), (Class::RateLimited, oodatcaa_core::outcome::Policy::Quota), "{name}");
         assert!(words.contains("no event of the model or a tool for 3m"), "{words}");
@@ -201,7 +202,7 @@ fn a_stream_that_is_cut_at_the_same_words_again_and_again_is_a_loop() {
     let mut opencode = watch("opencode");
     for n in 0..30 {
         opencode.feed(Stream::Stdout, step(&format!("words {n}")).as_bytes(), at(n));
-        assert_eq!(class(&*opencode, at(n)), None, "it says something new each time");
+        assert_eq!(class(&opencode, at(n)), None, "it says something new each time");
     }
     for n in 30..36 {
         opencode.feed(Stream::Stdout, step("I will now").as_bytes(), at(n));
@@ -265,16 +266,16 @@ fn a_result_file_has_its_say_about_a_success_only() {
         )
     };
     write("stdout.log", &end(false));
-    assert_eq!(claude.outcome(&assignment, &exit(0)).word(), "replan");
+    assert_eq!(claude.outcome(&assignment, &exit(0), None).word(), "replan");
     write("stdout.log", &end(true));
-    let failed = claude.outcome(&assignment, &exit(1));
+    let failed = claude.outcome(&assignment, &exit(1), None);
     assert!(matches!(failed, Outcome::Failed { class: Class::RateLimited, .. }), "{failed:?}");
     // It had said its last word, and was ended because it stayed.
     write("stdout.log", &end(false));
     let lingered = Exit { stopped: Some(StopCause::Asked), ended: oodatcaa_process::Ended::Signalled(15), ..exit(0) };
-    assert_eq!(claude.outcome(&assignment, &lingered).word(), "replan");
+    assert_eq!(claude.outcome(&assignment, &lingered, None).word(), "replan");
     std::fs::remove_file(assignment.result_file()).expect("removed");
-    assert_eq!(claude.outcome(&assignment, &exit(0)).words(), "words");
+    assert_eq!(claude.outcome(&assignment, &exit(0), None).words(), "words");
 }
 
 #[test]
@@ -315,7 +316,7 @@ fn figures_that_stand_in_a_file_are_read_and_count_from_the_sessions_begin() {
         let mut watcher = cli.watcher(assignment).expect("a dialect");
         watcher.feed(Stream::Stdout, end.as_bytes(), at(1));
         watcher.finish(at(2));
-        cli.outcome(assignment, &Exit { ended: oodatcaa_process::Ended::Exited(0), ..Exit::unknown() });
+        cli.outcome(assignment, &Exit { ended: oodatcaa_process::Ended::Exited(0), ..Exit::unknown() }, None);
         (watcher.seen().usage.tokens_in, watcher.seen().usage.tokens_out)
     };
     assignment.run_dir = dir.path().join("runs/1");

@@ -10,11 +10,12 @@ use crate::{
     descriptor::Descriptor,
     failure::Failure,
     stream::State,
-    watcher::{Loop, Observation, Stream, Watcher},
+    watcher::{Loop, Observation, Stream},
 };
 use oodatcaa_core::{Class, text};
 
-pub(super) struct Watch {
+/// Looks at an attempt's output while it is written.
+pub struct Watcher {
     descriptor: Arc<Descriptor>,
     run_dir: PathBuf,
     state: State,
@@ -24,10 +25,10 @@ pub(super) struct Watch {
     waits: (u32, Option<DateTime<Utc>>),
 }
 
-/// Shorter waits than this are nobody's business.
+/// Shorter waits than this are not told.
 const BRIEF: TimeDelta = TimeDelta::seconds(2);
 
-impl Watch {
+impl Watcher {
     pub(super) fn new(descriptor: Arc<Descriptor>, assignment: &Assignment) -> Self {
         let before = assignment
             .resume
@@ -37,6 +38,11 @@ impl Watch {
         let state = State::new(&descriptor);
         let run_dir = assignment.run_dir.clone();
         Self { descriptor, run_dir, state, before, seen: Observation::default(), waits: (0, None) }
+    }
+
+    /// Returns all that was read, for the judgement at the end.
+    pub(super) fn state(&self) -> &State {
+        &self.state
     }
 
     fn look(&mut self) {
@@ -103,23 +109,27 @@ impl Watch {
     }
 }
 
-impl Watcher for Watch {
-    fn feed(&mut self, stream: Stream, bytes: &[u8], now: Duration) {
+impl Watcher {
+    /// Takes in more of a stream; `now` counts from the start of the attempt.
+    pub fn feed(&mut self, stream: Stream, bytes: &[u8], now: Duration) {
         self.state.feed(&self.descriptor, stream, bytes, now);
         self.look();
     }
 
-    fn finish(&mut self, now: Duration) {
+    /// Takes in the end of both streams, and the file that the program may have left.
+    pub fn finish(&mut self, now: Duration) {
         self.state.finish(&self.descriptor, now);
         self.state.file(&self.descriptor, &self.run_dir, now);
         self.look();
     }
 
-    fn seen(&self) -> &Observation {
+    /// Returns what was seen so far.
+    pub fn seen(&self) -> &Observation {
         &self.seen
     }
 
-    fn verdict(&self, now: Duration) -> Option<(Class, String)> {
+    /// Returns a reason to end the attempt now, if there is one.
+    pub fn verdict(&self, now: Duration) -> Option<(Class, String)> {
         let (failure, words) = self.failure(now)?;
         let kind = failure.words().trim_end_matches('.').to_lowercase();
         let mut reason = match (&self.state.run().early, words.is_empty()) {
@@ -134,7 +144,8 @@ impl Watcher for Watch {
         Some((failure.class(), reason))
     }
 
-    fn loops(&self) -> Option<Loop> {
+    /// Returns the calls that it makes again and again; whether something changes by them, others see.
+    pub fn loops(&self) -> Option<Loop> {
         let (limits, repeat) = (&self.descriptor.limits, &self.state.run().repeat);
         if limits.repeats == 0 || repeat.count < limits.repeats || self.seen.ended {
             return None;
@@ -146,25 +157,21 @@ impl Watcher for Watch {
         Some(Loop { class: Failure::Loop.class(), patience: Duration::from_secs(limits.repeat_s), words })
     }
 
-    fn next_check(&self, now: Duration) -> Option<Duration> {
-        if self.state.run().observation.ended {
-            let linger = Duration::from_secs(self.descriptor.limits.linger_s);
-            return (!linger.is_zero()).then(|| (self.state.run().ended_at + linger).max(now));
-        }
-        self.limits().into_iter().map(|(at, ..)| at.max(now)).min()
-    }
-
-    fn retry_at(&self) -> Option<DateTime<Utc>> {
+    /// Returns, with a verdict about a limit, when the service said that it serves again.
+    pub fn retry_at(&self) -> Option<DateTime<Utc>> {
         let run = self.state.run();
         let (failure, _) = run.early.as_ref()?;
         judge::retry_at(run, *failure, Utc::now())
     }
 
-    fn waits(&self) -> Option<DateTime<Utc>> {
+    /// Returns until when the program waits by itself for its limited service.
+    pub fn waits(&self) -> Option<DateTime<Utc>> {
         self.waits.1
     }
 
-    fn lingers(&self, now: Duration) -> bool {
+    /// Tells whether its last event is long past and the program still runs: it is ended then, and judged as if it had ended
+    /// by itself.
+    pub fn lingers(&self, now: Duration) -> bool {
         let linger = Duration::from_secs(self.descriptor.limits.linger_s);
         let run = self.state.run();
         run.observation.ended && !linger.is_zero() && run.ended_at + linger <= now

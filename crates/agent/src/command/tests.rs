@@ -1,10 +1,7 @@
 //! What `command` must hold.
 
 use super::*;
-use crate::{
-    check as check_agent,
-    tests::{assignment, config},
-};
+use crate::tests::{assignment, config};
 
 fn argv(template: &[&str]) -> Vec<String> {
     template.iter().map(|&argument| argument.into()).collect()
@@ -39,7 +36,7 @@ impl Case {
         if let Some(result) = self.result {
             std::fs::write(assignment.result_file(), result).expect("written");
         }
-        Command::new("mine", &self.config).outcome(&assignment, &self.exit)
+        Command::new("mine", &self.config).outcome(&assignment, &self.exit, None)
     }
 
     fn failure(&self) -> (Class, String) {
@@ -159,7 +156,7 @@ fn a_refused_configuration_executes_nothing() {
     let dir = tempfile::tempdir().expect("a directory");
     let assignment = assignment(dir.path());
     let config = config(&["tool", "{nonsense}"]);
-    assert!(check_agent("mine", &config).is_err());
+    assert!(Command::new("mine", &config).problem().is_some());
     let agent = Command::new("mine", &config);
     assert_eq!(agent.invocation(&assignment).argv, Vec::<String>::new());
     let exit = Exit {
@@ -169,7 +166,7 @@ fn a_refused_configuration_executes_nothing() {
         leftovers: 0,
         output: [0, 0],
     };
-    let outcome = agent.outcome(&assignment, &exit);
+    let outcome = agent.outcome(&assignment, &exit, None);
     assert!(matches!(&outcome, Outcome::Failed { class: Class::Config, .. }) && outcome.words().contains("{nonsense}"));
 }
 
