@@ -19,6 +19,12 @@ fn two(great: u64, unit: &str, small: u64, small_unit: &str) -> String {
     if small == 0 { format!("{great}{unit}") } else { format!("{great}{unit}{small}{small_unit}") }
 }
 
+/// Returns a word as a POSIX shell reads it back: quoted, unless it needs no quotes.
+pub fn shell_word(word: &str) -> String {
+    let plain = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+@%,:=".contains(c));
+    if plain { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
 /// Returns an error with its causes, in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();

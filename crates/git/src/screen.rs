@@ -146,7 +146,7 @@ pub(super) fn refuse(
             let what = if *by_path { "a copy" } else { "the content of a copy" };
             format!("{} ({what}, in {})", text::one_line(path), cut(&change.commit))
         });
-        let names: Vec<String> = found.keys().map(|path| quoted(path)).collect();
+        let names: Vec<String> = found.keys().map(|path| text::shell_word(path)).collect();
         let at = fork.as_deref().map_or("the commit where the branch began", cut);
         words.push(format!(
             "the branch holds what `workspace.copy` brought into the worktree and nobody may merge: {}. Take it out of \
@@ -162,7 +162,7 @@ pub(super) fn refuse(
             words.push(format!(
                 "{path} is a repository of its own that was committed as a link which leads nowhere (`.gitmodules` does \
                  not name it). Take it out: `git rm --cached {}`, `git commit`",
-                quoted(&path)
+                text::shell_word(&path)
             ));
             continue;
         };
@@ -171,7 +171,7 @@ pub(super) fn refuse(
             words.push(format!(
                 "the submodule {path} points to {at}, which no repository has but perhaps the one in this worktree; \
                  check it out there, `git add {}`, `git commit`",
-                quoted(&path)
+                text::shell_word(&path)
             ));
         } else if published && !stores.published(name, &commit)? {
             words.push(format!(
@@ -185,10 +185,6 @@ pub(super) fn refuse(
 
 fn cut(commit: &str) -> &str {
     commit.get(..12).unwrap_or(commit)
-}
-
-fn quoted(path: &str) -> String {
-    format!("'{}'", path.replace('\'', r"'\''"))
 }
 
 fn fork(git: &Git, target: &str) -> Result<Option<String>, WorkspaceError> {

@@ -7,7 +7,7 @@ use oodatcaa_core::{
     ChangeSet, LeaseChange, Snapshot, Status, Task, TaskId, Workflow,
     event::Actor,
     manual::{self, Answer, Refusal},
-    text::one_line,
+    text::{one_line, shell_word},
 };
 
 /// What was, or would be, committed.
@@ -122,10 +122,9 @@ impl Changed {
 /// Returns the command that takes a task back to where it was; none where no command may.
 fn undo(workflow: &Workflow, was: &Task, is: &Task) -> Option<String> {
     let id = &was.id;
-    let quoted = |text: &str| format!("'{}'", one_line(text).replace('\'', "'\\''"));
     if was.status == Status::BLOCKED && (is.status != Status::BLOCKED || is.blocked_reason != was.blocked_reason) {
         let reason = was.blocked_reason.as_deref().unwrap_or("blocked again");
-        return Some(format!("agentctl task block {id} --reason {}", quoted(reason)));
+        return Some(format!("agentctl task block {id} --reason {}", shell_word(&one_line(reason))));
     }
     if was.status == is.status {
         if was.priority != is.priority {

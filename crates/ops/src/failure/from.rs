@@ -5,7 +5,7 @@ use std::{error::Error, io};
 use super::{ErrorKind, Failure};
 use oodatcaa_agent::BadAgent;
 use oodatcaa_config::{ConfigError, secrets::SecretError, trust::TrustError};
-use oodatcaa_core::text::one_line;
+use oodatcaa_core::text::{self, one_line};
 use oodatcaa_store::{Invalid, StoreError};
 use oodatcaa_sys::files::{FileError, Why};
 
@@ -60,11 +60,9 @@ impl Failure {
     }
 }
 
-/// A path as a shell takes it.
+/// Returns a path as a shell reads it back.
 pub fn quoted(path: &std::path::Path) -> String {
-    let text = path.display().to_string();
-    let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+@%,:=".contains(c));
-    if plain { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    text::shell_word(&path.to_string_lossy())
 }
 
 impl From<FileError> for Failure {
