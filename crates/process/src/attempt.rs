@@ -69,7 +69,7 @@ impl Shim {
         Ok(Self { child: Some(command.spawn()?), heard: None, again: false })
     }
 
-    /// The shim's process id.
+    /// Returns the shim's process id.
     pub fn pid(&self) -> u32 {
         self.child.as_ref().map_or(0, Child::id)
     }
@@ -197,17 +197,17 @@ impl Attempt {
         Shim::spawn(shim, Some(run_dir))?.run(run_dir, invocation, limits, None)
     }
 
-    /// What becomes of it. Exactly one [`Report::Ended`] comes, always, as the last one.
+    /// Returns what becomes of it. Exactly one [`Report::Ended`] comes, always, as the last one.
     pub fn reports(&self) -> &Receiver<Report> {
         &self.reports
     }
 
-    /// The shim's process id.
+    /// Returns the shim's process id.
     pub fn shim(&self) -> u32 {
         self.shim
     }
 
-    /// When [`Attempt::look`] is to be called next.
+    /// Returns when [`Attempt::look`] is to be called next.
     pub fn due(&self) -> Instant {
         self.watched.borrow().due()
     }
@@ -243,7 +243,7 @@ impl Attempt {
         None
     }
 
-    /// The listener does the rest as soon as it is dead.
+    /// Kills the shim; the listener does the rest as soon as it is dead.
     fn end_shim(&self) {
         if let Some(handle) = &self.handle {
             handle.send(Signal::KILL);
@@ -261,14 +261,14 @@ impl Attempt {
         self.wake();
     }
 
-    /// After its end: its shim, if that can serve another attempt.
+    /// Returns its shim after its end, if that can serve another attempt.
     pub fn retire(mut self) -> Option<Shim> {
         let mut shim = self.free.recv_timeout(RETIRING).ok().filter(|_| !self.told.get())?;
         shim.child.as_mut()?.stdin = self.stdin.take();
         Some(shim)
     }
 
-    /// An agent may have stopped its shim; it must hear what it is told.
+    /// Continues the shim, which an agent may have stopped: it must hear what it is told.
     fn wake(&self) {
         if let Some(handle) = &self.handle {
             handle.send(Signal::CONT);
@@ -318,7 +318,7 @@ impl Listener {
         let _ = self.child.wait();
     }
 
-    /// The next line.
+    /// Returns the next line.
     fn hear(&mut self) -> Option<Vec<u8>> {
         let mut line = Vec::new();
         let length = self.said.read_until(b'\n', &mut line).ok()?;

@@ -13,13 +13,13 @@ const MARKS: [&[u8]; 2] = [b"OODATCAA_TASK_ID=", b"OODATCAA_RUN_DIR="];
 /// How many ancestors are looked at; a longer line of them is nobody's.
 const MOST: usize = 10_000;
 
-/// Why this process belongs to an attempt; `None` where no sign says so.
+/// Returns why this process belongs to an attempt; `None` where no sign says so.
 pub fn attempt() -> Option<String> {
     let unit = || platform::service(std::process::id());
     started_by().or_else(|| unit().map(|unit| format!("it runs in the worker's unit {unit}")))
 }
 
-/// The same for one who may be a worker: its own unit says nothing.
+/// Returns the same for a process that may be a worker: its own unit says nothing.
 pub fn started_by() -> Option<String> {
     let me = std::process::id();
     if std::env::vars_os().any(|(name, _)| is_mark(name.as_encoded_bytes())) {
@@ -54,14 +54,14 @@ fn is_mark(name: &[u8]) -> bool {
     MARKS.iter().any(|mark| mark[..mark.len() - 1] == *name)
 }
 
-/// The name of the user that this process belongs to, as the system knows it, whatever the environment says;
+/// Returns the name of the user that this process belongs to, as the system knows it, whatever the environment says;
 /// the number where it has none.
 pub fn user() -> String {
     let uid = rustix::process::getuid().as_raw();
     platform::name_of(uid).unwrap_or_else(|| uid.to_string())
 }
 
-/// How a command was given: typed at a terminal, or by a program.
+/// Returns how a command was given: typed at a terminal, or by a program.
 pub fn way() -> &'static str {
     let typed = rustix::termios::isatty(rustix::stdio::stdin()) && rustix::termios::isatty(rustix::stdio::stderr());
     if typed { "tty" } else { "pipe" }

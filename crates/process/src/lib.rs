@@ -1,11 +1,16 @@
-//! One attempt's process tree: what to execute, how it ended, how to end it (R18).
+//! One attempt's process tree: what to execute, how it ended, how to end it.
 //!
-//! Between a worker and its agent stands a shim ([`shim`]): a small process that adopts whatever
-//! the agent leaves behind and ends it all when the agent is done, when the worker says so, or when
-//! the worker is gone. [`Attempt`] is the worker's end of it, [`end_leftovers`] does the shim's
-//! work where the shim is dead, too.
+//! Knows processes, limits and signals. Does not know what an exit means, which task it was for, or what an agent is.
 //!
-//! What the exit means, and which task it was for, others know.
+//! ```text
+//!   worker                    shim                                agent and all that it starts
+//!   Attempt ──── orders ────> one thread: orders, children,       a process group; orphans come
+//!           <─── reports ──── limits, the worker's death ───────> home to the shim
+//!   end_leftovers: does the shim's work where worker and shim are dead
+//! ```
+//!
+//! A shim ([`shim`]) is a small process that adopts whatever the agent leaves behind and ends it all when the agent is
+//! done, when the worker says so, or when the worker is gone. Start reading at [`Attempt`], then [`shim`].
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, reason = "files are opened by sys::files"))]
 
@@ -34,7 +39,7 @@ pub use wire::{Report, read_exit, tag};
 pub struct Invocation {
     /// Program and arguments; the program may be a bare name to be found on `PATH` of `env`.
     pub argv: Vec<String>,
-    /// The whole environment of the agent; nothing else is inherited (R16).
+    /// The whole environment of the agent; nothing else is inherited.
     pub env: BTreeMap<String, String>,
     /// Working directory.
     pub cwd: PathBuf,
@@ -125,7 +130,7 @@ pub struct Exit {
 }
 
 impl Exit {
-    /// When nobody is left to tell how.
+    /// Describes an end of which nobody is left to tell.
     pub fn unknown() -> Self {
         Self { ended: Ended::Unknown, stopped: None, millis: 0, leftovers: 0, output: [0, 0] }
     }

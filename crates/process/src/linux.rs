@@ -19,27 +19,27 @@ pub(super) fn carries(pid: u32, variable: &[u8]) -> bool {
         .is_ok_and(|all| all.split(|byte| *byte == 0).any(|one| one == variable))
 }
 
-/// The variables that a process was started with; none where it may not be asked.
+/// Lists the variables that a process was started with; none where it may not be asked.
 pub(super) fn environment(pid: u32) -> Vec<Vec<u8>> {
     let all = files::named::bytes(format!("/proc/{pid}/environ")).unwrap_or_default();
     all.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
 }
 
-/// The name of the file that a process runs, also where the file has been replaced since.
+/// Returns the name of the file that a process runs, also where the file has been replaced since.
 pub(super) fn program(pid: u32) -> Option<String> {
     let file = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
     let name = file.file_name()?.to_string_lossy();
     Some(name.strip_suffix(" (deleted)").unwrap_or(&name).to_owned())
 }
 
-/// The service of ours in whose control group a process is.
+/// Returns the service of ours in whose control group a process is.
 pub(super) fn service(pid: u32) -> Option<String> {
     let groups = files::named::text(format!("/proc/{pid}/cgroup")).ok()?;
     let ours = |part: &&str| part.starts_with("agent-") && part.ends_with(".service");
     groups.lines().flat_map(|line| line.split('/')).find(ours).map(String::from)
 }
 
-/// The name of a user by the number, where the system's own file knows it.
+/// Returns the name of a user by the number, where the system's own file knows it.
 pub(super) fn name_of(uid: u32) -> Option<String> {
     let users = files::named::text("/etc/passwd").ok()?;
     users.lines().find_map(|line| {
@@ -57,7 +57,7 @@ pub(super) fn memory(pid: u32) -> Option<u64> {
     own.split_ascii_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// The arguments of a process, without the program.
+/// Lists the arguments of a process, without the program.
 pub(super) fn arguments(pid: u32) -> Vec<Vec<u8>> {
     let all = files::named::bytes(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     all.split(|byte| *byte == 0).skip(1).map(<[u8]>::to_vec).collect()
@@ -72,7 +72,7 @@ pub(super) enum Handle {
 }
 
 impl Handle {
-    /// Of the process that has this number now.
+    /// Opens the process that has this number now.
     pub(super) fn open(pid: u32) -> Option<Self> {
         let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
         match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
@@ -91,7 +91,7 @@ impl Handle {
     }
 }
 
-/// From now on orphans from below this process become its children, not those of `init`.
+/// Makes orphans from below this process its children from now on, not those of `init`.
 pub(super) fn adopt_orphans() -> io::Result<()> {
     Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
 }

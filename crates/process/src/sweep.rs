@@ -1,4 +1,4 @@
-//! Ends what an attempt left running when its worker, or also its shim, is dead (R14).
+//! Ends what an attempt left running when its worker, or also its shim, is dead.
 //!
 //! A process is the attempt's when it carries the attempt's tag in its environment, is the living
 //! shim that the attempt's directory names, or descends from such a one. Nobody else is touched.
@@ -28,7 +28,7 @@ const PACE: Duration = Duration::from_millis(5);
 /// How long killed processes get before the next round.
 const ROUND: Duration = Duration::from_millis(200);
 
-/// The processes that belong to the attempt with this directory.
+/// Lists the processes that belong to the attempt with this directory.
 pub fn leftovers(run_dir: &Path) -> Vec<u32> {
     let found = Scope::new(run_dir, None).find();
     found.ours.iter().chain(&found.spared).map(|seen| seen.pid).collect()
@@ -42,7 +42,7 @@ pub fn end_leftovers(run_dir: &Path, wait: Duration) -> Result<u32, Vec<u32>> {
     end(&Scope::new(run_dir, None), wait)
 }
 
-/// As [`end_leftovers`], and also those in the session of a dead shim, which the caller has not reaped yet, and
+/// Does what [`end_leftovers`] does, and also ends those in the session of a dead shim, which the caller has not reaped yet, and
 /// those that were seen below it while it lived.
 pub(super) fn end_session(
     run_dir: &Path,
@@ -136,7 +136,7 @@ impl Scope {
         Self { tags: paths.iter().map(tag).collect(), shim, session, family: HashSet::new() }
     }
 
-    /// The process id of the shim, if it lives and is one. What stands in the directory the agent may have written.
+    /// Returns the process id of the shim, if it lives and is one. What stands in the directory the agent may have written.
     fn shim(&self) -> Option<u32> {
         let record = self.shim.as_ref()?;
         let is_shim = platform::arguments(record.pid).first().is_some_and(|word| word == MODE.as_bytes());

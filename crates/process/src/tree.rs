@@ -13,7 +13,7 @@ use oodatcaa_sys::identity::Process;
 /// can be listed is met again in the caller's next round.
 const FREEZE_ROUNDS: u32 = 30;
 
-/// Those of `all` that descend from one of `roots`, without the roots.
+/// Returns those of `all` that descend from one of `roots`, without the roots.
 pub(super) fn below(all: &[Process], roots: impl IntoIterator<Item = u32>) -> Vec<Process> {
     let mut children: HashMap<u32, Vec<&Process>> = HashMap::new();
     for seen in all {
@@ -33,7 +33,7 @@ pub(super) fn below(all: &[Process], roots: impl IntoIterator<Item = u32>) -> Ve
     found
 }
 
-/// The descendants of a process, as they are now.
+/// Lists the descendants of a process, as they are now.
 pub(super) fn descendants(of: u32) -> Vec<Process> {
     below(&Process::all(), [of])
 }

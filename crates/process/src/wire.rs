@@ -24,7 +24,7 @@ pub(super) const MODE: &str = "shim";
 /// The variable that marks every process of an attempt: the attempt's directory, absolute.
 pub(super) const TAG: &str = "OODATCAA_RUN_DIR";
 
-/// The variable, with its value, that makes a process part of the attempt with this directory: what ends an attempt's
+/// Returns the variable, with its value, that makes a process part of the attempt with this directory: what ends an attempt's
 /// leftovers finds it by that.
 pub fn tag(run_dir: &Path) -> (String, String) {
     let dir = std::path::absolute(run_dir).unwrap_or_else(|_| run_dir.to_owned());
@@ -99,7 +99,7 @@ pub(super) struct KeeperRecord {
 }
 
 impl KeeperRecord {
-    /// Of this process.
+    /// Describes this process.
     pub(super) fn of_this_process(run_dir: &Path) -> Self {
         let pid = std::process::id();
         let started = identity::started(pid).unwrap_or_default();
@@ -107,7 +107,7 @@ impl KeeperRecord {
         Self { pid, started, boot_id: identity::boot_id(), run_dir: run_dir.to_owned(), dir }
     }
 
-    /// Whether it is about this very directory, wherever that has been moved to.
+    /// Tells whether it is about this very directory, wherever that has been moved to.
     pub(super) fn is_of(&self, run_dir: &Path) -> bool {
         match &self.dir {
             Some(dir) => Identity::of(run_dir).is_ok_and(|here| here == *dir),
@@ -127,7 +127,7 @@ impl KeeperRecord {
         Ok(())
     }
 
-    /// From an attempt's directory.
+    /// Reads it from an attempt's directory.
     pub(super) fn read(run_dir: &Path) -> Option<Self> {
         read(run_dir, SHIM_FILE)
     }
@@ -139,12 +139,12 @@ pub(super) fn write_exit(run_dir: &Path, exit: &Exit, durable: bool) -> io::Resu
     write(run_dir, EXIT_FILE, exit, durable)
 }
 
-/// The end of an attempt from its directory; `None` while it runs, or when its shim died.
+/// Reads the end of an attempt from its directory; `None` while it runs, or when its shim died.
 pub fn read_exit(run_dir: &Path) -> Option<Exit> {
     read(run_dir, EXIT_FILE)
 }
 
-/// The directory is an agent's to write in, and a clone may bring one: no links, no pipes, no end of bytes.
+/// Reads a record. The directory is an agent's to write in, and a clone may bring one: no links, no pipes, no end of bytes.
 fn read<T: DeserializeOwned>(dir: &Path, name: &str) -> Option<T> {
     let path = dir.join(name);
     serde_json::from_slice(&files::read(Layout::root_of(&path), &path, files::RECORD).ok()??).ok()
@@ -159,7 +159,7 @@ fn write(dir: &Path, name: &str, value: &impl Serialize, durable: bool) -> io::R
     Ok(files::write_atomic(Layout::root_of(&path), &path, &text, durable)?)
 }
 
-/// One line of the conversation.
+/// Renders one line of the conversation.
 pub(super) fn line(message: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');

@@ -67,13 +67,13 @@ pub fn read(root: &Path, path: &Path, cap: u64) -> Result<Option<Vec<u8>>> {
     place.open(OFlags::RDONLY, Need::Nothing)?.map(|file| place.drain(file, cap)).transpose()
 }
 
-/// [`read`] for a file that grants something: it is refused where everybody may write to it.
+/// Reads a file that grants something as [`read`] does; it is refused where everybody may write to it.
 pub fn read_granting(root: &Path, path: &Path, cap: u64) -> Result<Option<Vec<u8>>> {
     let place = Place::new("read", root, path)?;
     place.open(OFlags::RDONLY, Need::Closed)?.map(|file| place.drain(file, cap)).transpose()
 }
 
-/// [`read`], as text.
+/// Reads as [`read`] does, as text.
 pub fn read_text(root: &Path, path: &Path, cap: u64) -> Result<Option<String>> {
     let place = Place::new("read", root, path)?;
     let Some(bytes) = read(root, path, cap)? else { return Ok(None) };
@@ -221,7 +221,7 @@ pub fn list(root: &Path, path: &Path, cap: usize) -> Result<Option<Vec<Entry>>> 
     read().map(Some).map_err(|why| place.because(why))
 }
 
-/// What stands under a name, a link for itself; `None` when there is nothing.
+/// Looks at what bears a name, a link for itself; `None` when there is nothing.
 pub fn look(root: &Path, path: &Path) -> Result<Option<Metadata>> {
     let place = Place::new("look at", root, path)?;
     let Some((at, name)) = place.parent()? else { return Ok(None) };

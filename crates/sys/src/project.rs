@@ -63,7 +63,7 @@ impl Anchor {
         Ok(Self { dir: rustix::fs::openat(CWD, dir, flags, Mode::empty())?, at: fs::canonicalize(dir)? })
     }
 
-    /// Where the directory is now, if that is another place than at first. One that is unmounted, or gone, has none.
+    /// Returns where the directory is now, if that is another place than at first. One that is unmounted, or gone, has none.
     pub fn moved_to(&self) -> Option<PathBuf> {
         let held = PathBuf::from(format!("/proc/self/fd/{}", self.dir.as_raw_fd()));
         let now = fs::read_link(&held).ok().filter(|now| *now != self.at)?;
@@ -71,7 +71,7 @@ impl Anchor {
         ((ours.dev(), ours.ino()) == (there.dev(), there.ino())).then_some(now)
     }
 
-    /// Whether something else lies where it was.
+    /// Tells whether something else lies where it was.
     pub fn is_replaced(&self) -> bool {
         fs::symlink_metadata(&self.at).is_ok()
     }

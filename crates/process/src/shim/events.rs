@@ -31,7 +31,7 @@ pub(super) struct EventSource {
 }
 
 impl EventSource {
-    /// From now on no signal is missed.
+    /// Registers for signals: from now on none is missed.
     pub(super) fn new() -> io::Result<Self> {
         let children = pipe(&[SIGCHLD])?;
         let signals = pipe(&[SIGTERM])?;
@@ -42,17 +42,17 @@ impl EventSource {
         Ok(Self { children, signals, _unheard, asked: 0, orders, partial, worker_gone: false })
     }
 
-    /// The next order that came.
+    /// Returns the next order that came.
     pub(super) fn order(&mut self) -> Option<serde_json::Result<Order>> {
         self.orders.pop_front()
     }
 
-    /// How many signals have asked for an end so far.
+    /// Returns how many signals have asked for an end so far.
     pub(super) fn asked(&self) -> usize {
         self.asked
     }
 
-    /// Nobody will give orders any more.
+    /// Tells whether the worker is gone, so that no orders will come.
     pub(super) fn worker_gone(&self) -> bool {
         self.worker_gone
     }
@@ -93,7 +93,7 @@ impl EventSource {
     }
 }
 
-/// The reading end of a pipe into which these signals write.
+/// Opens a pipe into which these signals write, and returns its reading end.
 fn pipe(signals: &[i32]) -> io::Result<UnixStream> {
     let (read, write) = UnixStream::pair()?;
     read.set_nonblocking(true)?;
@@ -103,7 +103,7 @@ fn pipe(signals: &[i32]) -> io::Result<UnixStream> {
     Ok(read)
 }
 
-/// How many bytes were waiting.
+/// Takes what is waiting and returns how many bytes that were.
 fn drain(mut from: &UnixStream) -> usize {
     let mut buffer = [0; 64];
     let mut total = 0;

@@ -18,13 +18,13 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// From now on; a limit of zero is none.
+    /// Watches from now on; a limit of zero is none.
     pub(super) fn new(limit: Option<u64>, now: Instant) -> Self {
         let limit = limit.filter(|limit| *limit > 0);
         Self { limit, next: limit.map(|_| now + NEAR) }
     }
 
-    /// When to look again; never, without a limit.
+    /// Returns when to look again; never, without a limit.
     pub(super) fn next(&self) -> Option<Instant> {
         self.next
     }

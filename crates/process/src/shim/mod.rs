@@ -1,4 +1,4 @@
-//! The shim of an attempt, and then of the next: our own program in a hidden mode, between a worker and its agent (R18).
+//! The shim of an attempt, and then of the next: our own program in a hidden mode, between a worker and its agent.
 //!
 //! It has a session of its own and adopts every orphan from below, so that nothing its agent starts
 //! can get away. It is one thread that waits for four things at once: an order of its worker, the
@@ -89,14 +89,14 @@ fn next(events: &mut EventSource) -> io::Result<Option<Box<Start>>> {
     }
 }
 
-/// Whether nothing of an attempt is left, so that another may begin. Who looks into the directory of the one
+/// Tells whether nothing of an attempt is left, so that another may begin. Who looks into the directory of the one
 /// that is over must not take what follows for a part of it.
 fn is_free(run_dir: &Path, events: &EventSource) -> bool {
     let childless = matches!(wait(WaitOptions::NOHANG), Err(Errno::CHILD));
     childless && !events.worker_gone() && events.asked() == 0 && KeeperRecord::remove(run_dir).is_ok()
 }
 
-/// From start to end.
+/// Runs one attempt from start to end.
 fn attend(start: &Start, events: &mut EventSource, log: &Log) -> Exit {
     // Who cannot be found again after a crash, or would lose orphans, starts nothing.
     let ready = platform::adopt_orphans().and_then(|()| KeeperRecord::of_this_process(&start.run_dir).write());

@@ -37,7 +37,7 @@ impl Output {
         output
     }
 
-    /// When to look again; never, when no limit demands it.
+    /// Returns when to look again; never, when no limit demands it.
     pub(super) fn next(&self) -> Option<Instant> {
         self.next
     }
@@ -87,7 +87,7 @@ impl Output {
         cut
     }
 
-    /// Half-way to the cap at the present pace, or a quarter of the silence that is left to bear.
+    /// Returns when the cap is half reached at the present pace, or a quarter of the allowed silence is over.
     fn next_look(&self, now: Instant, per_second: u64) -> Option<Instant> {
         let for_cap = self.cap.map(|cap| {
             let left = cap.saturating_sub(self.sizes[0].max(self.sizes[1]));

@@ -60,7 +60,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Of a program that was just started.
+    /// Watches a program that was just started.
     pub(super) fn new(program: u32, output: Output, limits: &Limits) -> Self {
         Self {
             program,
@@ -145,7 +145,7 @@ impl Watch {
         }
     }
 
-    /// Whoever was asked to end gets no more time than until then.
+    /// Shortens the time that those who were asked to end have left.
     fn hurry(&mut self, latest: Instant) {
         if let Phase::Terminating { until } = &mut self.phase {
             *until = (*until).min(latest);
@@ -183,7 +183,7 @@ impl Watch {
         }
     }
 
-    /// When something will be due.
+    /// Returns when something will be due.
     fn next(&self) -> Option<Instant> {
         let wall = self.limits.wall.filter(|wall| !wall.is_zero()).map(|wall| self.began + wall);
         match self.phase {
@@ -235,7 +235,7 @@ impl Watch {
         }
     }
 
-    /// Those who live although the program does not.
+    /// Counts those that live although the program does not.
     fn count(&mut self, family: &[Process]) {
         if self.status.is_some() {
             self.leftovers.extend(family.iter().filter(|seen| !seen.dead).map(Process::identity));

@@ -1,6 +1,6 @@
 //! One change set becomes files: leases, then the queue, then the journal, then leases that go.
 //!
-//! A crash between any two leaves what the next poll mends (R15): a lease without a worker, a status without
+//! A crash between any two leaves what the next poll mends: a lease without a worker, a status without
 //! its event. An error before the queue was replaced takes the leases back.
 
 use std::{collections::BTreeMap, fs, io};
@@ -76,7 +76,7 @@ impl Commit<'_> {
         }
     }
 
-    /// Whether every token that is given out is greater than what directories and the user's state know of.
+    /// Tells whether every token that is given out is greater than what directories and the user's state know of.
     fn tokens_are_new(&mut self) -> bool {
         let mut new = true;
         for lease in self.changes.takes() {
@@ -128,7 +128,7 @@ impl Commit<'_> {
             let token = |task: &TaskId| self.snapshot.leases.get(task).map(LeaseState::token);
             self.state.to_drop.extend(go.filter_map(|(task, _)| Some((task.clone(), token(task)?))));
         }
-        // Until the journal knows, the lease tells whose change it was (R33).
+        // Until the journal knows, the lease tells whose change it was.
         if self.state.pending.is_empty() {
             self.drop_leases(&net);
         }
@@ -229,7 +229,7 @@ impl Commit<'_> {
         Ok(true)
     }
 
-    /// Whether the queue is byte for byte what was decided on, and the lock still ours.
+    /// Tells whether the queue is byte for byte what was decided on, and the lock still ours.
     fn is_unchanged(&self) -> Result<bool, StoreError> {
         let good = self.state.good.as_ref().expect("it was decided on");
         let path = self.store.layout.queue();
@@ -260,7 +260,7 @@ impl Commit<'_> {
         }
     }
 
-    /// Removes what the change set drops. A lease that stays although it should go is mended by a rescue (R15).
+    /// Removes what the change set drops. A lease that stays although it should go is mended by a rescue.
     fn drop_leases(&mut self, net: &BTreeMap<TaskId, Net>) {
         for (task, change) in net {
             let mut files = self.state.leases.files_of(&self.store.layout, task).into_iter();
@@ -314,7 +314,7 @@ pub(super) fn drop_late(layout: &Layout, state: &mut State) -> Result<(), StoreE
     Ok(())
 }
 
-/// Whether a change set only tells what goes on: nobody builds on it, so it reaches the disk with the next change.
+/// Tells whether a change set only tells what goes on: nobody builds on it, so it reaches the disk with the next change.
 fn is_news(changes: &ChangeSet) -> bool {
     let news = |event: &EventDraft| {
         use Kind::{AttemptStarted, GateFinished, LeaseRenewedLate, WorkerStarted, WorkerStopped, WorkerStopping};
@@ -345,7 +345,7 @@ fn net(changes: &[LeaseChange]) -> BTreeMap<TaskId, Net> {
     net
 }
 
-/// An error with its source.
+/// Renders an error with its source.
 pub(super) fn whole(error: &StoreError) -> String {
     format!("{error}: {}", source_of(error))
 }

@@ -1,4 +1,4 @@
-//! The dialects in which helper scripts and old daemons write a lease (contract section 5).
+//! The dialects in which helper scripts and old daemons write a lease.
 
 use chrono::{DateTime, Duration, Local, NaiveDate, NaiveDateTime, TimeZone, Utc};
 use serde_json::{Map, Value};
@@ -42,7 +42,7 @@ impl Loose {
     }
 }
 
-/// `ttl_seconds`, or `ttl`, which means minutes up to 240.
+/// Reads `ttl_seconds`, or `ttl`, which means minutes up to 240.
 fn ttl(object: &Map<String, Value>) -> Option<Duration> {
     let number = |key: &str| match object.get(key)? {
         Value::String(text) => text.trim().parse::<f64>().ok(),

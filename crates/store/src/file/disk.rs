@@ -36,17 +36,17 @@ impl Stamp {
         }
     }
 
-    /// `true` for the same file, changed or not.
+    /// Tells whether it is the same file, changed or not.
     pub(super) fn is_same_file(&self, other: &Self) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }
 
-    /// `true` when the last change is so fresh that a further one could bear the same times.
+    /// Tells whether the last change is so fresh that a further one could bear the same times.
     pub(super) fn is_fresh(&self) -> bool {
         self.is_younger_than(Duration::from_millis(100))
     }
 
-    /// `true` when the last change lies less than this behind us.
+    /// Tells whether the last change lies less than this behind us.
     pub(super) fn is_younger_than(&self, age: Duration) -> bool {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
         let since = |(seconds, nanos): (i64, i64)| {
@@ -55,13 +55,13 @@ impl Stamp {
         since(self.changed.max(self.modified)) < i64::try_from(age.as_millis()).unwrap_or(i64::MAX)
     }
 
-    /// When the file got its content in this place, on the wall clock.
+    /// Returns when the file got its content in this place, on the wall clock.
     pub(super) fn placed(&self) -> Option<chrono::DateTime<chrono::Utc>> {
         chrono::DateTime::from_timestamp(self.changed.0, u32::try_from(self.changed.1).ok()?)
     }
 }
 
-/// A named place where tests may let a commit fail or die, between any two durable steps.
+/// Marks a place where tests may let a commit fail or die, between any two durable steps.
 ///
 /// `return(28)` answers with that error of the system, `return(kill)` ends the process as SIGKILL does.
 pub(super) fn point(name: &'static str) -> io::Result<()> {
@@ -136,16 +136,6 @@ pub(super) fn make_directory(path: &Path) -> Result<(), StoreError> {
     Ok(files::make_dir(path.parent().unwrap_or(path), path)?)
 }
 
-/// What root creates in somebody's project belongs to them, as far as the system lets us.
-pub(super) fn resemble(file: &File, directory: Option<&Path>) {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
-    if let Some(meta) = directory.and_then(|directory| fs::symlink_metadata(directory).ok()) {
-        let _ = std::os::unix::fs::fchown(file, Some(meta.uid()), Some(meta.gid()));
-    }
-}
-
 /// Opens a file to lock, creating it for our eyes only; what stands in it stays.
 pub(super) fn hold(path: &Path) -> Result<File, StoreError> {
     checked(path, files::hold(path.parent().unwrap_or(path), path)?)
@@ -170,7 +160,7 @@ pub(super) fn open(path: &Path) -> Result<Option<(File, Stamp)>, StoreError> {
     Ok(Some((file, Stamp::of(&meta))))
 }
 
-/// Whether most of a long file has never been written: what `truncate -s` makes.
+/// Tells whether most of a long file has never been written: what `truncate -s` makes.
 pub(super) fn is_mostly_hole(path: &Path, size: u64) -> bool {
     size > 16 << 20 && fs::symlink_metadata(path).is_ok_and(|meta| meta.blocks().saturating_mul(512) < size / 2)
 }
@@ -194,7 +184,7 @@ pub(super) fn read(path: &Path) -> Result<Option<(Vec<u8>, Stamp)>, StoreError> 
     if bytes.len() as u64 > LONGEST { Err(long(bytes.len() as u64)) } else { Ok(Some((bytes, stamp))) }
 }
 
-/// Whether a file holds exactly this. It is compared piece by piece: nothing of its size is built.
+/// Tells whether a file holds exactly this. It is compared piece by piece: nothing of its size is built.
 pub(super) fn holds(file: &mut File, expected: &[u8]) -> io::Result<bool> {
     let mut rest = expected;
     let mut piece = [0; 64 * 1024];
@@ -219,7 +209,7 @@ pub(super) fn whole(file: &mut File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The stamp of what a path leads to; `None` when there is nothing.
+/// Returns the stamp of what a path leads to; `None` when there is nothing.
 pub(super) fn stamp(path: &Path) -> Result<Option<Stamp>, StoreError> {
     match fs::symlink_metadata(path) {
         Ok(meta) => Ok(Some(Stamp::of(&meta))),
@@ -228,7 +218,7 @@ pub(super) fn stamp(path: &Path) -> Result<Option<Stamp>, StoreError> {
     }
 }
 
-/// A temporary file of ours. Its name stays out of errors: the same trouble must read the same each time.
+/// Makes a temporary file. Its name stays out of errors: the same trouble must read the same each time.
 pub(super) fn temporary(directory: &Path) -> io::Result<tempfile::NamedTempFile> {
     tempfile::Builder::new().prefix(TEMPORARY).make_in(directory, named::create_new)
 }
@@ -244,7 +234,7 @@ pub(super) fn sweep(directory: &Path) {
     leftovers(directory).iter().for_each(|path| discard(path));
 }
 
-/// The temporary files in a directory.
+/// Lists the temporary files in a directory.
 pub(super) fn leftovers(directory: &Path) -> Vec<PathBuf> {
     let names = named::entries(directory).into_iter().map(|entry| entry.name);
     names.filter(|name| name.to_string_lossy().starts_with(TEMPORARY)).map(|name| directory.join(name)).collect()
@@ -268,7 +258,7 @@ pub(super) fn check_filesystem(path: &Path) -> Result<(), StoreError> {
     Err(StoreError::Unfit { path: path.into(), reason })
 }
 
-/// The name of a file system that other machines or programs may serve, by its magic number.
+/// Returns the name of a file system that other machines or programs may serve, by its magic number.
 fn shared(magic: u32) -> Option<&'static str> {
     Some(match magic {
         0x6969 => "NFS",

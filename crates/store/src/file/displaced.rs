@@ -1,4 +1,4 @@
-//! What others write into a file that was the queue a moment ago, because they had it open, is taken in (R3).
+//! What others write into a file that was the queue a moment ago, because they had it open, is taken in.
 //!
 //! Whoever opens the queue to write into it in place holds the file, not the name; when our commit puts another file
 //! under that name meanwhile, their writing goes nowhere. So each file that a commit displaces is looked at again,
@@ -66,18 +66,18 @@ pub(super) struct Displaced {
 }
 
 impl Displaced {
-    /// A file that was the queue and held this.
+    /// Watches a file that was the queue and held this.
     pub(super) fn new(file: File, base: String) -> Self {
         Self::of(Source::File(file), base)
     }
 
-    /// An edit that stood aside for a moment, and what it was made from: who read the queue in this moment writes it
+    /// Remembers an edit that stood aside for a moment, and what it was made from: who read the queue in this moment writes it
     /// again without the edit.
     fn edit(edited: Vec<u8>, base: String) -> Self {
         Self::of(Source::Text(edited), base)
     }
 
-    /// What others may have written, or write over, in the moment in which `ours` stood in the place of an edit of `old`.
+    /// Watches what others may have written, or write over, in the moment in which `ours` stood in the place of an edit of `old`.
     pub(super) fn in_a(moment: Option<Moment>, old: &str, ours: &str) -> impl Iterator<Item = Self> {
         let both = moment.map(|Moment { edited, instead }| {
             let instead = instead.map(|file| Self::new(file, ours.to_owned()));
@@ -90,7 +90,7 @@ impl Displaced {
         Self { source, base, may_be_old: false, taken: None, since: Instant::now(), looks: 0, looked: Instant::now() }
     }
 
-    /// How many bytes of it are remembered.
+    /// Returns how many bytes of it are remembered.
     fn size(&self) -> usize {
         let text = if let Source::Text(text) = &self.source { text.len() } else { 0 };
         self.base.len() + text
@@ -103,12 +103,12 @@ impl Displaced {
         Some(self.since + Duration::from_millis(*LOOKS.get(self.looks)?))
     }
 
-    /// Whether what was taken in of it may still be put back by somebody.
+    /// Tells whether what was taken in of it may still be put back by somebody.
     fn is_watched(&self) -> bool {
         self.taken.as_ref().is_some_and(|(_, since)| since.elapsed() <= AGAIN)
     }
 
-    /// What it holds now, if that is something else than before.
+    /// Reads what it holds now, if that is something else than before.
     fn written(&mut self) -> io::Result<Option<Vec<u8>>> {
         match &mut self.source {
             Source::Text(text) => Ok((*text != self.base.as_bytes()).then(|| text.clone())),
@@ -119,7 +119,7 @@ impl Displaced {
         }
     }
 
-    /// Whether another process has it open, as far as we may see that.
+    /// Tells whether another process has it open, as far as we may see that.
     fn is_open_elsewhere(&self) -> bool {
         let Source::File(file) = &self.source else { return false };
         let Ok(mine) = file.metadata() else { return false };
@@ -161,7 +161,7 @@ impl Late {
 }
 
 impl Drop for Late {
-    /// A program that ends waits for those who still have a displaced file open.
+    /// Waits, before the program ends, for those who still have a displaced file open.
     fn drop(&mut self) {
         if let Some((tell, running)) = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             drop(tell);

@@ -1,4 +1,4 @@
-//! Who we are on this machine, and whether somebody whom a lease names still is (R11).
+//! Who we are on this machine, and whether somebody whom a lease names still is.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -24,7 +24,7 @@ impl Machine {
         Self { host: identity::host(), boot_id: identity::boot_id(), shifted: identity::shifted_clocks().is_some() }
     }
 
-    /// What can be said of a lease's holder by its boot alone.
+    /// Judges a lease's holder by its boot alone, where that is enough.
     fn by_boot(&self, lease: &Lease) -> Option<Holder> {
         if lease.boot_id == self.boot_id && !lease.boot_id.is_empty() {
             None
@@ -36,7 +36,7 @@ impl Machine {
     }
 }
 
-/// This process, under a tag for people.
+/// Identifies this process, under a tag for people.
 pub fn identity(tag: &str) -> Owner {
     let Machine { host, boot_id, .. } = Machine::this();
     let pid = std::process::id();
@@ -54,7 +54,7 @@ pub(super) fn check_clocks(root: &Path) -> Result<(), StoreError> {
     Err(StoreError::Unfit { path: root.into(), reason })
 }
 
-/// Whether the process that a lease names is still that process, by the start time of the one that has its number.
+/// Tells whether the process that a lease names is still that process, by the start time of the one that has its number.
 fn by_start_time(lease: &Lease, started: Option<u64>) -> Holder {
     match started {
         Some(started) if started == lease.pid_started => Holder::Alive,

@@ -1,4 +1,4 @@
-//! The journal: one event a line, appended under the queue lock, read once and then only what is new (R24).
+//! The journal: one event a line, appended under the queue lock, read once and then only what is new.
 
 use std::{
     fs::File,
@@ -102,7 +102,7 @@ impl Journal {
         events.iter_mut().for_each(|event| self.seals.seal(event));
     }
 
-    /// What the events tell.
+    /// Returns what the events add up to.
     pub(super) fn history(&self) -> &Arc<History> {
         &self.history
     }
@@ -206,7 +206,7 @@ impl Journal {
         Ok(Some(line).filter(|_| !broken))
     }
 
-    /// `false` when what was read before stands there no more.
+    /// Tells whether what was read before still stands there.
     fn continues(&self, file: &File) -> io::Result<bool> {
         let mut there = vec![0; self.tail.len()];
         let length = read_at(file, &mut there, self.offset - self.tail.len() as u64)?;
@@ -322,7 +322,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Where the last whole line ends.
+    /// Returns where the last whole line ends.
     pub(super) fn end(&self) -> u64 {
         self.offset
     }
@@ -343,7 +343,7 @@ impl Journal {
         self.forget();
     }
 
-    /// The events after a number.
+    /// Returns the events after a number.
     pub(super) fn events(&mut self, after: u64) -> Result<Vec<Event>, StoreError> {
         self.refresh()?;
         if after >= self.history.seq {
@@ -383,7 +383,7 @@ impl Journal {
     }
 }
 
-/// Whether an event may have this number when the one before it has that.
+/// Tells whether an event may have this number when the one before it has that.
 fn is_plausible(seq: u64, before: u64) -> bool {
     if before == 0 { seq <= GREATEST } else { seq <= before.saturating_add(JUMP) }
 }
@@ -412,12 +412,12 @@ fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// `//<host>/<project name>`: where events come from.
+/// Returns where events come from: `//<host>/<project name>`.
 pub(super) fn source(host: &str, root: &Path) -> String {
     let name = root.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     format!("//{host}/{name}")
 }
-/// The event that says why the queue cannot be read (R4).
+/// Drafts the event that says why the queue cannot be read.
 pub(super) fn invalid(wrong: &Invalid) -> EventDraft {
     EventDraft::new(Kind::QueueInvalid, Actor::Outside)
         .with("line", wrong.line)
@@ -425,7 +425,7 @@ pub(super) fn invalid(wrong: &Invalid) -> EventDraft {
         .with("message", wrong.message.as_str())
 }
 
-/// The event that says that an unfinished line was cut off the journal (R24).
+/// Drafts the event that says that an unfinished line was cut off the journal.
 pub(super) fn cut(bytes: u64) -> EventDraft {
     EventDraft::new(Kind::QueueValid, Actor::Policy("journal".into()))
         .with("note", format!("{bytes} bytes of an unfinished line were cut off the journal"))

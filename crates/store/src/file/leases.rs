@@ -1,4 +1,4 @@
-//! `.leases/ID.json`: read in every dialect, written in ours (contract section 5); remembered while unchanged.
+//! `.leases/ID.json`: read in every dialect, written in ours; remembered while unchanged.
 //!
 //! Who still stands behind a lease is found out by [`super::holders`].
 
@@ -53,7 +53,7 @@ struct Found {
 }
 
 impl Leases {
-    /// What stands there now. Files that did not change are not opened.
+    /// Reads what stands there now. Files that did not change are not opened.
     pub(super) fn scan(&mut self, layout: &Layout) -> Result<BTreeMap<TaskId, LeaseRecord>, StoreError> {
         let directory = layout.leases();
         for known in self.files.values_mut() {
@@ -108,7 +108,7 @@ impl Leases {
         Ok(())
     }
 
-    /// The files that speak of a task, ours first if it is there.
+    /// Lists the files that name a task, ours first.
     pub(super) fn files_of(&self, layout: &Layout, task: &TaskId) -> Vec<PathBuf> {
         let ours = layout.lease(task);
         let others = self
@@ -121,7 +121,7 @@ impl Leases {
     }
 }
 
-/// Of several files about one task ours counts, then the one that lives longest.
+/// Ranks several files about one task: ours counts, then the one that lives longest.
 fn weight(found: &Found) -> (u8, bool, Option<chrono::DateTime<chrono::Utc>>) {
     match &found.record {
         LeaseRecord::Ours(_) => (2, found.proper, None),
@@ -214,7 +214,7 @@ impl Before {
         Ok(Self { path: path.into(), content: disk::read(path)?.map(|(bytes, _)| bytes) })
     }
 
-    /// Puts it back as it was. What fails here is mended by the next rescue (R15).
+    /// Puts it back as it was. What fails here is mended by the next rescue.
     pub(super) fn restore(self) {
         let restored = match &self.content {
             Some(content) => put(&self.path, content),

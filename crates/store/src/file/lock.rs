@@ -1,4 +1,4 @@
-//! Locks: the queue's, bounded in time and fair among the threads of a store, and one for each task (R2, R11).
+//! Locks: the queue's, bounded in time and fair among the threads of a store, and one for each task.
 //!
 //! All are flocks on files that hold nothing.
 

@@ -74,7 +74,7 @@ impl FileStore {
         Ok(())
     }
 
-    /// The same, with patience for somebody who is writing in place or replacing the file.
+    /// Looks as [`Self::look`] does, with patience for somebody who is writing in place or replacing the file.
     pub(super) fn look_patiently(&self, state: &mut State, patience: Duration) -> Result<(), Bad> {
         let deadline = Instant::now() + patience;
         loop {
@@ -94,12 +94,12 @@ impl FileStore {
         }
     }
 
-    /// Whether a queue that is missing may have been moved away just now, by an editor that writes it anew.
+    /// Tells whether a queue that is missing may have been moved away just now, by an editor that writes it anew.
     pub(super) fn is_being_replaced(&self, patience: Duration) -> bool {
         std::fs::symlink_metadata(self.layout.work()).is_ok_and(|meta| Stamp::of(&meta).is_younger_than(patience))
     }
 
-    /// That the project's directory is there and the same. While it is away (moved, not mounted) nothing that is
+    /// Checks that the project's directory is there and the same. While it is away (moved, not mounted) nothing that is
     /// missing below it means anything.
     pub(super) fn is_here(&self) -> Result<(), StoreError> {
         let Some(then) = &self.root else { return Ok(()) };
@@ -114,13 +114,13 @@ impl FileStore {
         }
     }
 
-    /// When the project's directory was last changed itself, and when what is in it.
+    /// Returns when the project's directory was last changed itself, and when what is in it.
     pub(super) fn changed_at(&self) -> Option<[(i64, i64); 2]> {
         let meta = std::fs::symlink_metadata(self.layout.root()).ok()?;
         Some([(meta.ctime(), meta.ctime_nsec()), (meta.mtime(), meta.mtime_nsec())])
     }
 
-    /// Whether the directory has been here all the while. Who moves it away and back changes it and nothing in it, and
+    /// Tells whether the directory has been here all the while. Who moves it away and back changes it and nothing in it, and
     /// what was read meanwhile may have been missing.
     pub(super) fn has_stayed(&self, before: Option<[(i64, i64); 2]>) -> bool {
         match (before, self.changed_at()) {

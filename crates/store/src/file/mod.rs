@@ -84,7 +84,7 @@ struct State {
     held: HashMap<TaskId, Lock>,
     /// Events of commits whose journal line could not be written; they go first.
     pending: Vec<Event>,
-    /// Leases that go once these have been written: until then they tell whose the change was (R33).
+    /// Leases that go once these have been written: until then they tell whose the change was.
     to_drop: Vec<(TaskId, Token)>,
     /// Tokens that are known of tasks beside queue, leases and journal; looked at by claims only.
     tokens: HashMap<TaskId, Token>,
@@ -106,7 +106,7 @@ impl State {
         }
     }
 
-    /// What the ledger tells.
+    /// Returns what the ledger adds up to.
     fn kept(&mut self) -> Arc<History> {
         let told = self.with_ledger(|ledger| ledger.refresh().map(|()| ledger.history().clone()));
         told.unwrap_or_default()

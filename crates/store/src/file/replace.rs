@@ -1,5 +1,5 @@
 //! A file takes another's place: written beside it, exchanged with it, and back again when the other was not the one
-//! that was to go (R3).
+//! that was to go.
 //!
 //! While the two are exchanged, an edit of the last moment stands under a temporary name. Whoever comes after a crash
 //! of that moment tells it from a file of ours by the name, which says what was expected there and what was put there.
@@ -56,13 +56,11 @@ impl Replacement {
             return Ok(None);
         }
         let mut temporary = disk::temporary(directory)?;
-        match meta {
-            Some(old) => {
-                let _ = std::os::unix::fs::fchown(temporary.as_file(), Some(old.uid()), Some(old.gid()));
-                let mode = fs::Permissions::from_mode(old.mode() & 0o7777);
-                temporary.as_file().set_permissions(mode)?;
-            }
-            None => disk::resemble(temporary.as_file(), Some(directory)),
+        if let Some(old) = meta {
+            // The owner first: a change of it takes set-id bits away.
+            let _ = std::os::unix::fs::fchown(temporary.as_file(), Some(old.uid()), Some(old.gid()));
+            let mode = fs::Permissions::from_mode(old.mode() & 0o7777);
+            temporary.as_file().set_permissions(mode)?;
         }
         temporary.as_file_mut().write_all(content)?;
         // A disk that lies about what it took must not lie its way into the place of a good file.
@@ -80,7 +78,7 @@ impl Replacement {
     }
 
     /// Takes the place of a file that should still hold `old`; what holds something else is put back, since then
-    /// somebody wrote in the last moment (R3).
+    /// somebody wrote in the last moment.
     pub(super) fn put(self, path: &Path, old: &[u8]) -> io::Result<Put> {
         point("store.rename")?;
         let temporary = self.mark.name(self.temporary.into_temp_path())?;

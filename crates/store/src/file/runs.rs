@@ -1,5 +1,5 @@
 //! Attempts' directories and tokens: made and remembered while a claim is committed, so that nothing that lay there
-//! before, and no file that was taken away, can speak for an attempt (R10, R27).
+//! before, and no file that was taken away, can speak for an attempt.
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -71,7 +71,7 @@ fn random() -> u64 {
     hasher.finish()
 }
 
-/// The greatest token that is known of a task beside queue, leases and journal: by the names of its attempts'
+/// Returns the greatest token that is known of a task beside queue, leases and journal: by the names of its attempts'
 /// directories and by the user's own state, which nothing that befalls the project can take back.
 pub(super) fn highest_token(layout: &Layout, task: &TaskId) -> Token {
     let listed = files::list(layout.root(), &layout.runs().join(task.as_str()), MANY).ok().flatten();

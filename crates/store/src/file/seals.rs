@@ -51,7 +51,7 @@ impl Seals {
         event.sealed = self.key(false).is_some_and(|key| key.holds(&project, event));
     }
 
-    /// The key; made where it is wanted and there is none. One that is not there may be made by others any time.
+    /// Returns the key; it is made where it is wanted and there is none. Others may make it any time, so its absence is not remembered.
     fn key(&mut self, wanted: bool) -> Option<&Key> {
         if self.key.is_none() {
             let (base, _) = self.place.as_ref()?;

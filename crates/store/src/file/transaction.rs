@@ -168,8 +168,8 @@ impl FileStore {
         Ok(())
     }
 
-    /// A claim whose lease file somebody took away is proved by the task's lock: while that is held, its worker lives
-    /// and nobody else gets the task (R11).
+    /// Proves claims whose lease file was taken away by the task's lock: while that is held, its worker lives
+    /// and nobody else gets the task.
     fn proved_by_locks(
         &self,
         queue: &oodatcaa_core::Queue,
@@ -196,7 +196,7 @@ impl FileStore {
         Ok(())
     }
 
-    /// What the attempts noted of themselves whose end the queue shows and the journal does not.
+    /// Reads the records of attempts whose end the queue shows and the journal does not.
     fn fetch_records(&self, snapshot: &mut Snapshot) {
         for (task, lease) in snapshot.leases.iter().filter_map(|(task, held)| Some((task, held.ours()?))) {
             let told = snapshot.history.task(task).and_then(|known| known.status.as_ref());
@@ -211,7 +211,7 @@ impl FileStore {
         }
     }
 
-    /// Journals a queue that cannot be read, once for each different trouble (R4).
+    /// Journals a queue that cannot be read, once for each different trouble.
     fn note_invalid(&self, state: &mut State, now: &Now, wrong: &Invalid) -> Result<(), StoreError> {
         if !wrong.is_missing() && state.journal.history().invalid.as_deref() != Some(wrong.message.as_str()) {
             let mut events = state.journal.number([journal::invalid(wrong)], now.wall, &self.source);
@@ -221,7 +221,7 @@ impl FileStore {
     }
 }
 
-/// Whether the journal knows of this without its event.
+/// Tells whether the journal knows of this without its event.
 pub(super) fn is_told(history: &History, event: &Event) -> bool {
     let Some(known) = event.task.as_ref().and_then(|task| history.task(task)) else { return false };
     let token = event.token.unwrap_or_default();

@@ -44,14 +44,14 @@ impl From<rustix::io::Errno> for Why {
 }
 
 impl Why {
-    /// The reason behind an error of the system's kind, where it is one of ours.
+    /// Returns the reason inside a system error, where it is one of ours.
     pub fn of(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
     }
 }
 
 impl FileError {
-    /// Whether the name was taken by something else.
+    /// Tells whether the name was taken by something else.
     pub fn is_taken(&self) -> bool {
         matches!(&self.why, Why::Io(error) if error.kind() == io::ErrorKind::AlreadyExists)
     }

@@ -30,7 +30,7 @@ pub fn bytes(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     Ok(place.drain(file, RECORD)?)
 }
 
-/// [`bytes`], as text.
+/// Reads as [`bytes`] does, as text.
 pub fn text(path: impl AsRef<Path>) -> io::Result<String> {
     String::from_utf8(bytes(path)?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
@@ -41,7 +41,7 @@ pub fn entries(dir: impl AsRef<Path>) -> Vec<Entry> {
     super::list(dir, Path::new(""), MANY).ok().flatten().unwrap_or_default()
 }
 
-/// The names of the directories in a directory.
+/// Lists the names of the directories in a directory.
 pub fn directories(dir: impl AsRef<Path>) -> impl Iterator<Item = std::ffi::OsString> {
     entries(dir).into_iter().filter(|entry| entry.kind == Kind::Directory).map(|entry| entry.name)
 }

@@ -77,13 +77,13 @@ impl<'a> Place<'a> {
         self.because(Why::Io(error.into()))
     }
 
-    /// The directory that holds the name; `None` when it is missing.
+    /// Opens the directory that holds the name; `None` when it is missing.
     pub(super) fn parent(&self) -> Result<Option<(OwnedFd, &'a OsStr)>> {
         let (name, above) = self.way.split_last().ok_or_else(|| self.refuse("it is a directory"))?;
         Ok(self.descend(above, None)?.map(|at| (at, *name)))
     }
 
-    /// The directory of this name itself.
+    /// Opens the directory of this name itself.
     pub(super) fn directory(&self, make: Option<Mode>) -> Result<Option<OwnedFd>> {
         self.descend(&self.way, make)
     }
@@ -218,7 +218,7 @@ pub(super) fn make_at(at: &OwnedFd, name: &OsStr, mode: Mode) -> rustix::io::Res
     Ok(())
 }
 
-/// What root makes in somebody's project belongs to them, as far as the system lets us.
+/// Gives what root makes in another user's project to them, as far as the system lets us.
 fn resemble(made: &OwnedFd, directory: &OwnedFd) {
     if rustix::process::geteuid().is_root()
         && let Ok(stat) = rustix::fs::fstat(directory)
@@ -248,7 +248,7 @@ pub(super) fn open_up(at: &OwnedFd, name: &OsStr) {
     }
 }
 
-/// What a name stands for, in words, unless it is what was wanted or nothing.
+/// Names in words what bears a name, unless it is what was wanted or nothing.
 fn other_than(at: &OwnedFd, name: &OsStr, wanted: FileType) -> Option<String> {
     let found = FileType::from_raw_mode(statat(at, name, AtFlags::SYMLINK_NOFOLLOW).ok()?.st_mode);
     (found != wanted).then(|| words(found, wanted))

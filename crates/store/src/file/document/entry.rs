@@ -1,4 +1,4 @@
-//! From an entry of `tasks` to a domain task: every member of contract section 3, tolerant in its types.
+//! From an entry of `tasks` to a domain task: every member that we know, tolerant in its types.
 //!
 //! A member that decides whether a task may run (`id`, `status`, `dependencies`, `not_before`, `role`, `gates`,
 //! `trusted`) and cannot be understood makes the task invisible; any other falls back to its default. Both are told.
@@ -41,7 +41,7 @@ pub(super) struct Raised {
     pub(super) message: String,
 }
 
-/// The members that we read, each with a place of its own.
+/// Collects the members that we read, each in a place of its own.
 fn slot(key: &str) -> Option<usize> {
     Some(match key {
         "id" => 0,
@@ -303,7 +303,7 @@ struct Source {
     trusted: Option<bool>,
 }
 
-/// A text, or an object that names kind, author and place, and says whether they are trusted.
+/// Reads a text, or an object that names kind, author and place, and says whether they are trusted.
 fn source(raw: &str) -> Result<Source, Wrong> {
     if !raw.starts_with('{') {
         return Ok(Source { words: Some(words(raw)?).filter(|words| !words.is_empty()), trusted: None });
@@ -320,7 +320,7 @@ fn source(raw: &str) -> Result<Source, Wrong> {
     Ok(Source { words: Some(said.join(" ")).filter(|words| !words.is_empty()), trusted })
 }
 
-/// Text for people, in any shape that people write it.
+/// Reads text for people, in any shape that people write it.
 fn words(raw: &str) -> Result<String, Wrong> {
     match raw.as_bytes()[0] {
         b'"' => Ok(json::unquoted(raw).into_owned()),
@@ -352,7 +352,7 @@ fn time(raw: &str) -> Result<Option<DateTime<Utc>>, Wrong> {
     dialect::time(&value).map(Some).ok_or_else(|| "a time such as `2026-01-05T09:00:00Z`".into())
 }
 
-/// A list of names; one bare name counts as a list of one.
+/// Reads a list of names; one bare name counts as a list of one.
 fn names(raw: &str) -> Result<Vec<String>, Wrong> {
     let wrong = || Wrong::from("a list of strings");
     match raw.as_bytes()[0] {

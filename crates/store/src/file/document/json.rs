@@ -18,14 +18,14 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Where a slice of `text` stands in it.
+    /// Finds where a slice of `text` stands in it.
     pub(super) fn of(text: &str, part: &str) -> Self {
         let start = part.as_ptr() as usize - text.as_ptr() as usize;
         debug_assert!(start + part.len() <= text.len(), "a part lies inside its text");
         Self { start, end: start + part.len() }
     }
 
-    /// The slice.
+    /// Returns the slice.
     pub(super) fn in_text(self, text: &str) -> &str {
         &text[self.start..self.end]
     }
@@ -66,22 +66,22 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// The members of an object, duplicates included, in order.
+/// Lists the members of an object, duplicates included, in order.
 pub(super) fn members(object: &str) -> serde_json::Result<Vec<Member<'_>>> {
     serde_json::from_str::<Members<'_>>(object).map(|members| members.0)
 }
 
-/// The last member with this key, which is the one that counts (as `jq` sees it).
+/// Returns the last member with this key, which is the one that counts (as `jq` sees it).
 pub(super) fn last<'m, 'a>(members: &'m [Member<'a>], key: &str) -> Option<&'m Member<'a>> {
     members.iter().rev().find(|member| member.key == key)
 }
 
-/// The elements of a list.
+/// Lists the elements of a list.
 pub(super) fn elements(list: &str) -> serde_json::Result<Vec<&str>> {
     serde_json::from_str::<Vec<&RawValue>>(list).map(|all| all.into_iter().map(RawValue::get).collect())
 }
 
-/// What a string in quotes means. Escapes that mean nothing (half of a surrogate pair) stay as they are written.
+/// Reads a string in quotes. Escapes that mean nothing (half of a surrogate pair) stay as they are written.
 pub(super) fn unquoted(quoted: &str) -> Cow<'_, str> {
     let inner = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
     if inner.contains('\\') {
@@ -91,7 +91,7 @@ pub(super) fn unquoted(quoted: &str) -> Cow<'_, str> {
     }
 }
 
-/// What kind of value starts like this, for messages.
+/// Names the kind of value that starts like this, for messages.
 pub(super) fn kind(raw: &str) -> &'static str {
     match raw.as_bytes().first() {
         Some(b'{') => "an object",
@@ -103,7 +103,7 @@ pub(super) fn kind(raw: &str) -> &'static str {
     }
 }
 
-/// Line and column, in characters, both from 1, of a byte offset.
+/// Returns line and column, in characters, both from 1, of a byte offset.
 pub(super) fn place(text: &str, offset: usize) -> (usize, usize) {
     let before = &text[..text.floor_char_boundary(offset)];
     let line = before.bytes().filter(|&b| b == b'\n').count() + 1;

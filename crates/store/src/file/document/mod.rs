@@ -1,7 +1,7 @@
-//! The queue file as lossless text (R1): read into tasks, edited by splicing, every other byte left alone.
+//! The queue file as lossless text: read into tasks, edited by splicing, every other byte left alone.
 //!
 //! Usable without a store. Reading tells two kinds of trouble apart: what makes the whole file unusable
-//! ([`Invalid`], R4), and what makes one task unusable ([`Problem`]), which is skipped while the rest goes on.
+//! ([`Invalid`]), and what makes one task unusable ([`Problem`]), which is skipped while the rest goes on.
 
 mod entry;
 mod json;
@@ -80,12 +80,12 @@ impl Document {
         text_of(&self.path, bytes).and_then(|text| self.reread(text))
     }
 
-    /// The tasks.
+    /// Returns the tasks.
     pub fn queue(&self) -> &Arc<Queue> {
         &self.queue
     }
 
-    /// Everything that is wrong, each with its place: what the reading found, and what the tasks show together.
+    /// Lists everything that is wrong, each with its place: what the reading found, and what the tasks show together.
     pub fn problems(&self, workflow: &Workflow) -> Vec<Problem> {
         let (mut all, unplaced): (Vec<_>, Vec<_>) =
             self.queue.problems(workflow).into_iter().partition(|problem| problem.line > 0);
@@ -106,18 +106,18 @@ impl Document {
         all
     }
 
-    /// The text alone.
+    /// Returns the text alone.
     pub fn into_text(self) -> String {
         self.text
     }
 
-    /// The text, byte for byte as it was read.
+    /// Returns the text, byte for byte as it was read.
     pub fn text(&self) -> &str {
         &self.text
     }
 }
 
-/// The bytes of a queue file as text.
+/// Reads the bytes of a queue file as text.
 fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, Invalid> {
     String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();

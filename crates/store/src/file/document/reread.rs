@@ -122,7 +122,7 @@ impl Document {
 /// Compared as a whole as long as they are the same.
 const CHUNK: usize = 16 * 1024;
 
-/// How many bytes two texts have in common, going through both piece by piece.
+/// Counts the bytes that two texts have in common, going through both piece by piece.
 fn common<'a>(
     one: impl Iterator<Item = &'a [u8]>,
     other: impl Iterator<Item = &'a [u8]>,

@@ -1,4 +1,4 @@
-//! A change set becomes splices of text: what a change set sets is replaced or inserted, every other byte is copied (R1).
+//! A change set becomes splices of text: what a change set sets is replaced or inserted, every other byte is copied.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -34,12 +34,12 @@ struct Splice {
 }
 
 impl Document {
-    /// The text with a change set's edits, additions and counters in it.
+    /// Renders the text with a change set's edits, additions and counters in it.
     pub fn edited(&self, changes: &ChangeSet) -> Result<String, EditError> {
         self.apply(changes).map(|document| document.text)
     }
 
-    /// The document with a change set's edits, additions and counters in it, read back and compared with the change set.
+    /// Builds the document with a change set's edits, additions and counters in it, read back and compared with the change set.
     pub fn apply(&self, changes: &ChangeSet) -> Result<Self, EditError> {
         let mut edits: BTreeMap<&TaskId, BTreeMap<Member, &Value>> = BTreeMap::new();
         for edit in &changes.edits {
@@ -105,7 +105,7 @@ impl Document {
         }
     }
 
-    /// New tasks at the end of `tasks`, in the style of the last one.
+    /// Adds new tasks at the end of `tasks`, in the style of the last one.
     fn append(&self, changes: &ChangeSet, ascii: bool) -> Splice {
         let Tail { count, last, before } = self.tail;
         let sample = Style::of(last.in_text(&self.text), ascii).filter(|_| count > 0);
@@ -209,7 +209,7 @@ impl Document {
     }
 }
 
-/// Whether a piece of text is this value already.
+/// Tells whether a piece of text is this value already.
 fn says(raw: &str, value: &Value) -> bool {
     serde_json::from_str::<Value>(raw).is_ok_and(|present| present == *value)
 }
@@ -231,7 +231,7 @@ impl Moved {
         )
     }
 
-    /// An offset at an insertion stays before what is inserted.
+    /// Maps an offset; one at an insertion stays before what is inserted.
     fn offset(&self, old: usize) -> usize {
         let before = self.0.partition_point(|(at, _)| *at < old);
         let sum = before.checked_sub(1).map_or(0, |at| self.0[at].1);

@@ -45,7 +45,7 @@ fn colon_of(object: &str, member: &Member<'_>) -> String {
     object[key.end..value.start].into()
 }
 
-/// What stands between the last member's value and a further one, and between its key and its value.
+/// Returns what stands between the last member's value and a further one, and between its key and its value.
 pub(super) fn after_last(object: &str, members: &[Member<'_>]) -> (String, String) {
     let last = members.last().expect("a task has its id");
     let colon = colon_of(object, last);
@@ -93,7 +93,7 @@ impl Style {
         })
     }
 
-    /// The style of an entry of a list that is a member of an object of this style.
+    /// Returns the style of an entry of a list that is a member of an object of this style.
     pub(super) fn inner(&self) -> Self {
         if !self.is_pretty() {
             return self.clone();
@@ -108,7 +108,7 @@ impl Style {
         }
     }
 
-    /// A list of whole objects of this style, as the value of a member one level above.
+    /// Renders a list of whole objects of this style, as the value of a member one level above.
     pub(super) fn list(&self, entries: &[String]) -> String {
         if self.is_pretty() {
             let close = indent(&self.trail);
@@ -120,7 +120,7 @@ impl Style {
         }
     }
 
-    /// Between two objects on one line.
+    /// Returns what stands between two objects on one line.
     pub(super) fn between(&self) -> String {
         if self.is_pretty() { format!(",{}", self.trail) } else { self.comma.clone() }
     }
