@@ -29,6 +29,11 @@ demo: ## A simulated sprint of six tasks with five workers, in a scratch project
 	$(CARGO) build --locked --bins
 	@$(TARGET)/debug/agentctl demo
 
+.PHONY: picture
+picture: ## docs/demo.svg anew, from a real run of the demo in a terminal
+	$(CARGO) build --locked --bins
+	scripts/picture.sh
+
 .PHONY: check
 check: ## Format, lints, documentation, licences: what needs no running
 	$(CARGO) fmt --check

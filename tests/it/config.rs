@@ -125,15 +125,11 @@ fn a_project_whose_test_tool_is_missing_gets_no_gate_and_the_reason_and_doctor_n
     ok(&place.run(&["doctor"]));
 }
 
-/// The example of the README, as somebody would copy it.
-fn example_of_the_readme() -> String {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let (_, section) = readme.split_once("## Your own agent CLI").unwrap();
-    let lines = section.lines().skip_while(|line| !line.starts_with("    ["));
-    lines
-        .take_while(|line| line.is_empty() || line.starts_with("    "))
-        .map(|line| format!("{}\n", line.trim()))
-        .collect()
+/// The example of the document, as somebody would copy it.
+fn example_of_the_document() -> String {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/agents.md")).unwrap();
+    let (_, rest) = text.split_once("```toml\n").unwrap();
+    rest.split_once("```").unwrap().0.into()
 }
 
 #[test]
@@ -152,8 +148,8 @@ fn what_is_appended_to_the_configuration_that_init_wrote_is_used_or_told_with_bo
     ok(&place.run(&["config", "trust", "--yes"]));
     assert!(ok(&place.run(&["config", "show", "agents.codex"])).contains("codex"));
 
-    // The README's example has tables that stand there already.
-    let example = example_of_the_readme();
+    // The document's example has tables that stand there already.
+    let example = example_of_the_document();
     assert!(example.starts_with("[fleet]\nagent = \"mine\"") && example.contains("[gates.test]"), "{example}");
     let line = |text: &str, which: &str| text.lines().position(|line| line == which).unwrap() + 1;
     fs::write(&config, format!("{written}{example}")).unwrap();

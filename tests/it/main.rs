@@ -15,6 +15,7 @@ mod config;
 mod contained;
 mod crash;
 mod disturbed;
+mod documents;
 
 #[path = "../endpoint/mod.rs"]
 mod endpoint;

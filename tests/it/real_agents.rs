@@ -5,6 +5,7 @@
 
 mod faults;
 mod fleet;
+mod guide;
 mod programs;
 mod raw;
 mod setup;
