@@ -90,12 +90,8 @@ pub fn tell(ctx: &Context, verb: &str, id: &TaskId, changed: &Changed, dry: Dry)
     members.extend(changed.asks_to_stop().then(|| "a request to stop".into()));
     let members = one_line(&members.join(", "));
     match (dry.dry_run, view.changed) {
-        (_, false) => {
-            ctx.ui.say(&match view.task.as_ref().is_some_and(|task| task.status.as_str() == to) && verb != "release" {
-                true => format!("nothing to change: {id} is `{to}` already"),
-                false => format!("nothing to change: nobody holds {id}"),
-            })
-        }
+        (_, false) if verb == "release" => ctx.ui.say(&format!("nothing to change: nobody holds {id}")),
+        (_, false) => ctx.ui.say(&format!("nothing to change: {id} is `{to}` already")),
         (true, true) => ctx.ui.say(&format!("would set: {members}")),
         (false, true) => {
             ctx.ui.say(&format!("set: {members}"));

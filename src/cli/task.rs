@@ -20,7 +20,7 @@ use oodatcaa_core::{
     text::one_line,
 };
 use oodatcaa_git::restart::{self, Anew};
-use oodatcaa_ops::{Changed, ErrorKind, Failure, ReadModel, view::ChangeView};
+use oodatcaa_ops::{Changed, ErrorKind, Failure, view::ChangeView};
 use oodatcaa_sys::files;
 
 /// Verbs of `task`.
