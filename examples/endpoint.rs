@@ -13,10 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-#[path = "../tests/endpoint/mod.rs"]
-mod endpoint;
-
-use endpoint::{Endpoint, Script};
+use oodatcaa_testkit::endpoint::{Endpoint, Script};
 
 #[derive(clap::Parser)]
 struct Flags {

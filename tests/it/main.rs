@@ -17,8 +17,7 @@ mod crash;
 mod disturbed;
 mod documents;
 
-#[path = "../endpoint/mod.rs"]
-mod endpoint;
+use oodatcaa_testkit::endpoint;
 mod files;
 mod fleet;
 #[path = "../fuzz/mod.rs"]

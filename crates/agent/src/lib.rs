@@ -37,11 +37,6 @@ pub mod prompt;
 mod prompt_data;
 pub mod result;
 pub mod sim;
-#[expect(clippy::disallowed_methods, reason = "it plays an agent, in a process of its own")]
-pub mod sim_acp;
-#[expect(clippy::disallowed_methods, reason = "it plays an agent, in a process of its own")]
-pub mod sim_play;
-pub mod sim_script;
 pub mod stream;
 pub mod watcher;
 

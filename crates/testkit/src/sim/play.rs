@@ -12,24 +12,24 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::sim_script::{Behaviour, Call, CrashSignal, Edit, Part, spread};
+use super::script::{Behaviour, Call, CrashSignal, Edit, Part, spread};
 use oodatcaa_core::{Class, time};
 
 /// Where it plays.
 #[derive(Clone, Debug)]
-pub struct Stage {
+pub(crate) struct Stage {
     /// Which run it is.
-    pub call: Call,
+    pub(crate) call: Call,
     /// Where it edits.
-    pub workspace: PathBuf,
+    pub(crate) workspace: PathBuf,
     /// Where its result goes, if anywhere.
-    pub result_file: Option<PathBuf>,
+    pub(crate) result_file: Option<PathBuf>,
     /// How many acceptance criteria its prompt has.
-    pub criteria: usize,
+    pub(crate) criteria: usize,
 }
 
 /// Counts the acceptance criteria of a prompt.
-pub fn criteria(prompt: &str) -> usize {
+pub(crate) fn criteria(prompt: &str) -> usize {
     let section = prompt.lines().skip_while(|line| *line != "## Acceptance criteria").skip(1);
     let is_one = |line: &&str| line.split_once(". ").is_some_and(|(number, _)| number.parse::<u32>().is_ok());
     section.take_while(|line| !line.starts_with("## ")).filter(is_one).count()
@@ -37,7 +37,7 @@ pub fn criteria(prompt: &str) -> usize {
 
 /// How the program has to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// With this exit status.
     Exit(u8),
     /// By this signal.
@@ -45,7 +45,7 @@ pub enum Ending {
 }
 
 /// What only a program can do to itself.
-pub trait Body {
+pub(crate) trait Body {
     /// Passes time.
     fn sleep(&mut self, time: Duration);
 
@@ -60,7 +60,7 @@ pub trait Body {
 const BEAT: Duration = Duration::from_millis(250);
 
 /// Plays a part to its end, on these two outputs.
-pub fn play(
+pub(crate) fn play(
     part: &Part,
     stage: &Stage,
     body: &mut dyn Body,

@@ -3,10 +3,11 @@
 use serde_json::Value;
 
 /// Tokens of every answer; the same everywhere, so that a test can count on them.
-pub(crate) const TOKENS_IN: u64 = 1234;
-pub(crate) const TOKENS_OUT: u64 = 56;
+pub const TOKENS_IN: u64 = 1234;
+/// Tokens that a model wrote in each answer.
+pub const TOKENS_OUT: u64 = 56;
 /// Of the input, what came from the cache.
-pub(crate) const TOKENS_CACHED: u64 = 100;
+pub const TOKENS_CACHED: u64 = 100;
 
 /// The protocols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

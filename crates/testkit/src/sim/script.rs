@@ -7,27 +7,27 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::result;
+use oodatcaa_agent::result;
 use oodatcaa_core::Class;
 
 /// A whole script.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Script {
+pub(crate) struct Script {
     /// Where all chance comes from.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// How many times faster than written time passes; 1 when absent.
-    pub speed: Option<f64>,
+    pub(crate) speed: Option<f64>,
     /// How long an attempt takes where its rule does not say.
-    pub seconds: Option<Span>,
+    pub(crate) seconds: Option<Span>,
     /// The first rule that matches is played; without one the attempt succeeds.
-    pub rules: Vec<Rule>,
+    pub(crate) rules: Vec<Rule>,
 }
 
 /// A time in seconds: fixed, or between two bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(untagged)]
-pub enum Span {
+pub(crate) enum Span {
     /// Exactly so long.
     Fixed(f64),
     /// Between these, by the seed.
@@ -37,48 +37,48 @@ pub enum Span {
 /// What to do, and when.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Rule {
+pub(crate) struct Rule {
     /// For this role; `*` and `?` as in file names. Any when absent.
-    pub role: Option<String>,
+    pub(crate) role: Option<String>,
     /// For these tasks, likewise.
-    pub task: Option<String>,
+    pub(crate) task: Option<String>,
     /// On these tries of a stage, from 1 (an uncharged failure does not count on).
-    pub attempts: Vec<u32>,
+    pub(crate) attempts: Vec<u32>,
     /// On these runs of the role on the task, from 1, each counted.
-    pub calls: Vec<u32>,
+    pub(crate) calls: Vec<u32>,
     /// In this share of all cases, by the seed.
-    pub chance: Option<f64>,
+    pub(crate) chance: Option<f64>,
     /// What to do.
     #[serde(rename = "do")]
-    pub behaviour: Behaviour,
+    pub(crate) behaviour: Behaviour,
     /// How long it takes.
-    pub seconds: Option<Span>,
+    pub(crate) seconds: Option<Span>,
     /// What it says in the end.
-    pub summary: Option<String>,
+    pub(crate) summary: Option<String>,
     /// Files to edit in the workspace.
-    pub edits: Vec<Edit>,
+    pub(crate) edits: Vec<Edit>,
     /// Tasks to propose.
-    pub tasks: Vec<Map<String, Value>>,
+    pub(crate) tasks: Vec<Map<String, Value>>,
     /// `exit`: the exit status. `fail` uses it too.
-    pub exit: Option<u8>,
+    pub(crate) exit: Option<u8>,
     /// `say_failed`: what kind of failure.
-    pub class: Option<Class>,
+    pub(crate) class: Option<Class>,
     /// `ask`: the question.
-    pub question: Option<String>,
+    pub(crate) question: Option<String>,
     /// `ask`: answers to pick from.
-    pub options: Vec<String>,
+    pub(crate) options: Vec<String>,
     /// `rate_limited`: seconds until the service is back.
-    pub retry_after: Option<u64>,
+    pub(crate) retry_after: Option<u64>,
     /// `flood`: how much.
-    pub megabytes: Option<u64>,
+    pub(crate) megabytes: Option<u64>,
     /// `crash`: `ABRT` or `KILL`.
-    pub signal: Option<CrashSignal>,
+    pub(crate) signal: Option<CrashSignal>,
 }
 
 /// How it crashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub enum CrashSignal {
+pub(crate) enum CrashSignal {
     /// As a failed assertion does.
     Abrt,
     /// As the kernel does when memory is short.
@@ -88,19 +88,19 @@ pub enum CrashSignal {
 /// A file to edit.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Edit {
+pub(crate) struct Edit {
     /// Below the workspace; `{task_id}`, `{role}`, `{attempt}` and `{token}` are filled in, here and below.
-    pub path: String,
+    pub(crate) path: String,
     /// The whole new content.
-    pub content: Option<String>,
+    pub(crate) content: Option<String>,
     /// What to put at the end.
-    pub append: Option<String>,
+    pub(crate) append: Option<String>,
 }
 
 /// What the simulated agent can do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Behaviour {
+pub(crate) enum Behaviour {
     /// Works, says done.
     #[default]
     Succeed,
@@ -144,28 +144,28 @@ pub enum Behaviour {
 
 /// Which run it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
+pub(crate) struct Call {
     /// The task.
-    pub task: String,
+    pub(crate) task: String,
     /// The role.
-    pub role: String,
+    pub(crate) role: String,
     /// The try in its stage.
-    pub attempt: u32,
+    pub(crate) attempt: u32,
     /// The fencing token.
-    pub token: u64,
+    pub(crate) token: u64,
     /// Which run of this role on this task it is, from 1.
-    pub nth: u32,
+    pub(crate) nth: u32,
 }
 
 /// What one run is going to be.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Part {
+pub(crate) struct Part {
     /// The rule, or one that succeeds.
-    pub rule: Rule,
+    pub(crate) rule: Rule,
     /// How long it works.
-    pub time: Duration,
+    pub(crate) time: Duration,
     /// Where the rest of the chance comes from.
-    pub seed: u64,
+    pub(crate) seed: u64,
 }
 
 /// How long an attempt takes where nobody says.
@@ -173,7 +173,7 @@ const USUAL: Span = Span::Between([1.0, 3.0]);
 
 impl Script {
     /// Reads and checks a script.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let script: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         script.check()?;
         Ok(script)
@@ -191,7 +191,7 @@ impl Script {
     }
 
     /// What this run is going to be. `speed` overrides the script's.
-    pub fn part(&self, call: &Call, speed: Option<f64>) -> Part {
+    pub(crate) fn part(&self, call: &Call, speed: Option<f64>) -> Part {
         let seed = mix(self.seed, call);
         let rule = self.rules.iter().enumerate().find(|(at, rule)| rule.fits(call, seed, *at)).map(|(_, rule)| rule);
         let rule = rule.cloned().unwrap_or_default();

@@ -31,10 +31,9 @@ mod tests;
 mod tools;
 
 use ask::{Ask, Protocol, Say};
-#[cfg(test)]
-pub(crate) use ask::{TOKENS_CACHED, TOKENS_IN, TOKENS_OUT};
+pub use ask::{TOKENS_CACHED, TOKENS_IN, TOKENS_OUT};
 use http::{Body, Request};
-pub(crate) use script::Script;
+pub use script::Script;
 use script::{Act, Asked, Break, Hang, Trouble};
 
 /// Connections at one time; what comes on top is refused.
@@ -46,29 +45,29 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// One request as it was seen and answered; a line of the log.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Seen {
+pub struct Seen {
     /// Its number, from 1.
-    pub(crate) n: usize,
+    pub n: usize,
     /// Milliseconds since the start.
-    pub(crate) at: u64,
+    pub at: u64,
     /// Method and path, without the query.
-    pub(crate) request: String,
+    pub request: String,
     /// The rule of the script that answered.
-    pub(crate) rule: String,
+    pub rule: String,
     /// The number of the request under this rule, helper requests not counted.
-    pub(crate) nth: u32,
+    pub nth: u32,
     /// Tool results since the prompt.
-    pub(crate) turn: usize,
+    pub turn: usize,
     /// A request beside the work, e.g. for a title.
-    pub(crate) helper: bool,
+    pub helper: bool,
     /// What was answered: `text`, `call Write`, `429`, `hang before`, …
-    pub(crate) answer: String,
+    pub answer: String,
     /// The tools on offer.
-    pub(crate) tools: Vec<String>,
+    pub tools: Vec<String>,
     /// The model that was asked for.
-    pub(crate) model: String,
+    pub model: String,
     /// Bytes of the request.
-    pub(crate) bytes: usize,
+    pub bytes: usize,
 }
 
 #[derive(Default)]
@@ -99,14 +98,14 @@ impl Shared {
 }
 
 /// The endpoint; it stops when it is dropped.
-pub(crate) struct Endpoint {
+pub struct Endpoint {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
 
 impl Endpoint {
     /// Listens on a free port of the loopback. Each request becomes a line of `log`.
-    pub(crate) fn start(script: Script, log: Option<&Path>) -> io::Result<Self> {
+    pub fn start(script: Script, log: Option<&Path>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let log = log.map(File::create).transpose()?;
@@ -122,29 +121,28 @@ impl Endpoint {
     }
 
     /// `http://127.0.0.1:PORT`.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// From now on it answers by this script; what the rules were asked so far is forgotten.
-    #[cfg(test)]
-    pub(crate) fn play(&self, script: Script) {
+    pub fn play(&self, script: Script) {
         let mut state = self.shared.state();
         (state.script, state.asked) = (script, HashMap::new());
     }
 
     /// Everything that was asked, in order.
-    pub(crate) fn seen(&self) -> Vec<Seen> {
+    pub fn seen(&self) -> Vec<Seen> {
         self.shared.state().seen.clone()
     }
 
     /// What was wanted from outside by way of the proxy variables; it was refused.
-    pub(crate) fn outside(&self) -> Vec<String> {
+    pub fn outside(&self) -> Vec<String> {
         self.shared.state().outside.clone()
     }
 
     /// Connections that are open, the hanging ones among them.
-    pub(crate) fn open(&self) -> usize {
+    pub fn open(&self) -> usize {
         self.shared.open.load(Ordering::SeqCst)
     }
 }

@@ -28,7 +28,7 @@ use super::{
 /// The rules, the first that fits counts.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Script {
+pub struct Script {
     #[serde(default)]
     rules: Vec<Rule>,
 }
@@ -165,7 +165,7 @@ impl Act {
 
 impl Script {
     /// Reads rules from TOML.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         toml::from_str(text).map_err(|error| error.to_string())
     }
 

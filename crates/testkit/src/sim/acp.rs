@@ -11,7 +11,7 @@ use clap::Parser;
 use serde_json::{Value, json};
 
 /// The argument that makes `agent-sim` speak the protocol.
-pub const MODE: &str = "acp";
+pub(crate) const MODE: &str = "acp";
 
 /// A simulated agent that speaks the Agent Client Protocol on its standard input and output.
 #[derive(Debug, Parser)]
@@ -37,7 +37,7 @@ struct Flags {
 }
 
 /// Runs until its input ends.
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let flags = match Flags::try_parse_from(std::env::args_os().skip(2)) {
         Ok(flags) => flags,
         Err(error) => {
