@@ -80,7 +80,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     if interval < Duration::from_millis(100) { Err("an interval is at least 100ms".into()) } else { Ok(interval) }
 }
 
-/// Memory holds secrets, a dump would hold them too; agents inherit it and may ask for more themselves.
+/// Forbids core dumps: memory holds secrets. Agents inherit the limit and may ask for more themselves.
 fn no_core_dumps() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     // It only ever lowers a limit, which the system does not refuse.
@@ -148,7 +148,7 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
 }
 
-/// What the process that was started says when the daemon has gone its own way.
+/// Tells, in the process that was started, what became of the daemon that it left behind.
 fn told(name: &str, verdict: &Verdict) -> ExitCode {
     let mut out = std::io::stderr();
     let (code, words) = match verdict {
@@ -162,7 +162,7 @@ fn told(name: &str, verdict: &Verdict) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// From a made-up mind to the exit code. A failure before the worker is ready gives the reporter back.
+/// Runs a worker to its exit code. A failure before it is ready gives the reporter back.
 fn work(
     setup: Setup,
     layout: &Layout,

@@ -66,7 +66,7 @@ pub fn run(ctx: &Context, verb: &Verb) -> Done {
     }
 }
 
-/// The configured agents, then the adapters that none of them uses. Works without a project, too.
+/// Lists the configured agents, then the adapters that none of them uses. Works without a project, too.
 fn everyone(ctx: &Context) -> Result<BTreeMap<String, (AgentConfig, bool)>, Failure> {
     let mut all: BTreeMap<String, (AgentConfig, bool)> = BTreeMap::new();
     let mut own = BTreeMap::new();

@@ -51,7 +51,7 @@ pub fn each(ctx: &Context, dry: Dry, verb: &str, words: &[String], mut on: impl 
     first.map_or(Ok(exit::OK), Err)
 }
 
-/// The ids of the tasks that pass a filter; those that have ended only where it speaks of them.
+/// Returns the ids of the tasks that pass a filter; those that have ended only where it speaks of them.
 fn passing(ctx: &Context, terms: &[&str]) -> Result<Vec<String>, Failure> {
     let reading = ctx.read()?;
     let model = ReadModel::new(&reading.snapshot, ctx.workflow());

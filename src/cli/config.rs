@@ -122,7 +122,7 @@ fn show(ctx: &Context, args: &ShowArgs) -> Done {
     Ok(0)
 }
 
-/// An origin for people: files of the project by their name in it.
+/// Names an origin for people: files of the project by their name in it.
 fn shown(origin: &Origin, layout: &Layout) -> String {
     match origin {
         Origin::File { path, line, .. } => {
@@ -143,7 +143,7 @@ fn origin(origin: &Origin) -> OriginView {
     }
 }
 
-/// A trust's word for programs.
+/// Returns the word for programs.
 pub fn trust_word(trust: Trust) -> &'static str {
     match trust {
         Trust::Trusted => "trusted",
@@ -153,7 +153,7 @@ pub fn trust_word(trust: Trust) -> &'static str {
     }
 }
 
-/// `config trust`, in this environment.
+/// Runs `config trust` in an environment.
 pub fn trust_in(talk: &dyn Talk, world: &World, layout: &Layout, args: &TrustArgs) -> Done {
     if args.forget {
         let was = trust::forget_in(world, layout)?;

@@ -281,7 +281,7 @@ impl Demo<'_> {
             .hint(format!("agentctl -C {} fleet status", quoted(self.layout.root()))))
     }
 
-    /// What stands in the way of each task that is not done.
+    /// Lists what stands in the way of each task that is not done.
     fn explain(&self, failure: &Failure, snapshot: &Snapshot, config: &Config) {
         if failure.kind == ErrorKind::Interrupted {
             return;
@@ -327,7 +327,7 @@ impl Demo<'_> {
     }
 }
 
-/// The directories of all attempts.
+/// Lists the directories of all attempts.
 fn runs(layout: &Layout) -> Vec<PathBuf> {
     let below = |dir: &Path| -> Vec<PathBuf> {
         let all = files::list(layout.root(), dir, 10_000).ok().flatten().unwrap_or_default();

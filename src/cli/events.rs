@@ -162,7 +162,7 @@ fn row(ui: &Ui, event: &Event) -> [Item; 6] {
     ]
 }
 
-/// What an event says, in one line.
+/// Says what an event tells, in one line.
 fn words(event: &Event) -> String {
     let mut all: Vec<String> = Vec::new();
     if event.simulated {

@@ -7,7 +7,7 @@ pub use oodatcaa_ops::{exit, nearest, no_task};
 /// What a command answers: its exit code, or why there is none.
 pub type Done = Result<u8, Failure>;
 
-/// The operating system said no.
+/// Returns the failure for an error of the operating system.
 pub fn io(doing: &str, path: &std::path::Path, error: &std::io::Error) -> Failure {
     let said = Failure::from(match error.raw_os_error() {
         Some(number) => std::io::Error::from_raw_os_error(number),

@@ -10,7 +10,7 @@ pub const NOT: &str = "not:";
 /// The keys of terms.
 const KEYS: [&str; 5] = ["role", "status", "is", "prio", "priority"];
 
-/// The same word with its minus written out, where it is a term and not a flag.
+/// Writes the minus of a word out where it is a term and not a flag.
 pub fn unminused(word: &str) -> Option<String> {
     let rest = word.strip_prefix('-')?;
     let (name, _) = rest.split_once(':')?;
@@ -48,7 +48,7 @@ impl Filter {
         Ok(Self { terms })
     }
 
-    /// One more term: the role's business.
+    /// Adds a term: tasks that these roles have to do.
     #[must_use]
     pub fn and_role(mut self, roles: &[String]) -> Self {
         if !roles.is_empty() {
@@ -57,7 +57,7 @@ impl Filter {
         self
     }
 
-    /// One more term: one of these statuses.
+    /// Adds a term: tasks in these statuses.
     #[must_use]
     pub fn and_status(mut self, statuses: &[String]) -> Self {
         if !statuses.is_empty() {
@@ -66,7 +66,7 @@ impl Filter {
         self
     }
 
-    /// The roles that it names.
+    /// Returns the roles that it names.
     pub fn roles(&self) -> impl Iterator<Item = &str> {
         let roles = self.terms.iter().filter_map(|(_, term)| match term {
             Term::Role(roles) => Some(roles),
@@ -75,7 +75,7 @@ impl Filter {
         roles.flatten().map(String::as_str)
     }
 
-    /// The statuses that it asks for.
+    /// Returns the statuses that it asks for.
     pub fn statuses(&self) -> impl Iterator<Item = &str> {
         let statuses = self.terms.iter().filter_map(|(_, term)| match term {
             Term::Status(words) => Some(words),
@@ -84,7 +84,7 @@ impl Filter {
         statuses.flatten().map(String::as_str)
     }
 
-    /// `true` when a term speaks about how tasks end, so that ended ones are not left out by default.
+    /// Tells whether a term speaks about how tasks end, so that ended ones are not left out by default.
     pub fn wants_finished(&self) -> bool {
         self.terms.iter().any(|(wanted, term)| {
             *wanted
@@ -98,7 +98,7 @@ impl Filter {
         })
     }
 
-    /// Whether a task passes.
+    /// Tells whether a task passes.
     pub fn passes(&self, model: &ReadModel, task: &Task) -> bool {
         self.terms.iter().all(|(wanted, term)| term.holds(model, task) == *wanted)
     }

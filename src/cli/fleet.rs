@@ -100,7 +100,7 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
     }
 }
 
-/// The fleet of the project that the command is in.
+/// Returns the fleet of the project that the command is in.
 fn of_project(ctx: &Context) -> Result<Fleet, Failure> {
     // Stopping works with a broken configuration, too.
     let stop_after = ctx
@@ -149,7 +149,7 @@ fn restart(ctx: &Context, fleet: &Fleet, which: &Which) -> Done {
 /// A little more than a detached daemon gives itself: then it is the daemon that says what was wrong.
 const READY: Duration = READY_WITHIN.saturating_add(Duration::from_secs(5));
 
-/// A human who starts a role has seen why it was paused. An agent that does is no human.
+/// Ends the pauses of roles: a person who starts one has seen why it was paused. An agent is no person.
 fn resume(ctx: &Context, roles: &[Role]) {
     let Actor::Human(human) = ctx.actor() else { return };
     let store = match ctx.project.store() {

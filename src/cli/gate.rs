@@ -7,7 +7,7 @@ use std::{
 
 use oodatcaa_agent::find_program;
 
-/// What is missing for a command, as a sentence; `None` where nothing is known to be.
+/// Says what is missing for a command; `None` where nothing is known to be.
 pub(super) fn missing(argv: &[&str], search_path: &str, root: &Path) -> Option<String> {
     let program = *argv.first()?;
     let Some(found) = find_program(program, search_path, root) else {

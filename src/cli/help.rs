@@ -76,7 +76,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("completions", &["agentctl completions bash"]),
 ];
 
-/// The whole tree with examples below the help of each verb that has some.
+/// Adds examples below the help of each verb that has some.
 pub fn with_examples(mut tree: clap::Command) -> clap::Command {
     for (path, examples) in EXAMPLES {
         let lines: String = examples.iter().fold("Examples:".into(), |all, example| format!("{all}\n  {example}"));
@@ -92,7 +92,7 @@ fn below(tree: clap::Command, path: &[&str], text: &str) -> clap::Command {
     }
 }
 
-/// The tree whose own help shows the commands in groups.
+/// Returns the tree whose own help shows the commands in groups.
 pub fn grouped() -> clap::Command {
     let tree = command();
     let about = |name: &str| {

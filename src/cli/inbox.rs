@@ -64,7 +64,7 @@ pub struct Answer {
     dry: Dry,
 }
 
-/// What is asked now, put right.
+/// Asks what is to be asked now, and closes what nobody asks any more.
 fn put_right(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
     snapshot.chain(&mut [&mut |seen| decision::tidy(seen, workflow), &mut |seen| decision::ask(seen, workflow)])
 }
@@ -155,7 +155,7 @@ pub fn list(ctx: &Context, args: &List) -> Done {
     Ok(code)
 }
 
-/// What a decision about a merge is about: the commit, how much it changes, and what judges it before it lands.
+/// Describes what a merge brings: the commit, how much it changes, and the gates that judge it before it lands.
 fn size(ctx: &Context, decision: &Decision) -> Option<String> {
     let commit = decision.commit.as_deref().filter(|_| decision.topic == Topic::Merge)?;
     let short: String = commit.chars().take(12).collect();

@@ -72,7 +72,7 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
     follow(ctx, args, &task, token, &name)
 }
 
-/// The last attempt that has such a log, for a merge runs no agent; else the last of all.
+/// Returns the last attempt that has such a log, for a merge runs no agent; else the last of all.
 fn newest(layout: &Layout, snapshot: &Snapshot, task: &TaskId, name: &str) -> Option<Token> {
     let has_it = |token: &Token| runs::dir(layout, snapshot, task, *token).join(name).is_file();
     runs::tokens(layout, task).into_iter().rev().find(has_it).or_else(|| runs::newest(layout, task))
@@ -304,7 +304,7 @@ impl Log {
     }
 }
 
-/// Where the last so many lines of a file begin, but not before `first`.
+/// Finds where the last so many lines of a file begin, but not before `first`.
 fn last_lines(file: &mut File, lines: usize, first: u64) -> io::Result<u64> {
     let length = file.seek(SeekFrom::End(0))?;
     let (mut start, mut seen) = (length, 0);

@@ -259,7 +259,7 @@ fn admit(matches: &clap::ArgMatches) -> Result<(), Failure> {
     }
 }
 
-/// The same words as `--version`.
+/// Prints the same words as `--version`.
 fn version(ctx: &Context) -> Done {
     let version = env!("CARGO_PKG_VERSION");
     if ctx.ui.json() {
@@ -344,7 +344,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }))
 }
 
-/// Without a command: how the fleet stands, to somebody who looks at it; never starts anything.
+/// Answers a line without a command: shows how the fleet stands, or help; never starts anything.
 fn bare(ctx: &Context) -> Done {
     if (ctx.ui.terminal() || ctx.ui.json()) && ctx.project.find_layout()?.is_some() {
         return status::run(ctx, &status::Args::default());
@@ -352,12 +352,12 @@ fn bare(ctx: &Context) -> Done {
     help::run(ctx, &help::Args::default())
 }
 
-/// The tree, for help, completions and man pages.
+/// Returns the tree of commands, for help, completions and man pages.
 pub fn command() -> clap::Command {
     help::with_examples(Cli::command())
 }
 
-/// The command line, and whether its command may be given here.
+/// Parses the command line, and tells whether its command may be given here.
 fn parse(args: &[OsString]) -> Result<(Cli, Result<(), Failure>), ExitCode> {
     let words: Vec<&str> = args.iter().skip(1).filter_map(|arg| arg.to_str()).collect();
     let color = words.iter().enumerate().find_map(|(at, word)| match word.strip_prefix("--color") {
@@ -397,7 +397,7 @@ fn parse(args: &[OsString]) -> Result<(Cli, Result<(), Failure>), ExitCode> {
     })
 }
 
-/// What the parts below log goes to standard error, where it was asked for.
+/// Sends what the crates below log to standard error, where it was asked for.
 fn listen(verbose: u8) {
     let level = match verbose {
         0 => log::LevelFilter::Error,

@@ -72,7 +72,7 @@ pub fn reopen(ctx: &Context, args: &Reopen) -> Done {
     Ok(0)
 }
 
-/// The pools that are not open, each as a sentence.
+/// Describes the pools that are not open, each in a sentence.
 pub fn sentences(snapshot: &Snapshot) -> Vec<String> {
     let sentence = |name: &String| {
         let (closed, words) = match pool::state(snapshot, name) {

@@ -217,7 +217,7 @@ impl Mend {
     }
 }
 
-/// What can be mended, and (the second) what somebody else must do.
+/// Finds what can be mended without guessing.
 fn mends(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Mend> {
     let mut all: Vec<Mend> = rescue::find(snapshot, workflow).into_iter().map(Mend::Lease).collect();
     let alive = |held: &oodatcaa_core::LeaseState| held.health(&snapshot.now) == LeaseHealth::Live;
@@ -319,7 +319,7 @@ fn count(things: usize) -> String {
     many(things, "thing")
 }
 
-/// Only what was shown and agreed to is done; what has changed since is left alone.
+/// Tells whether this was shown and agreed to; what has changed since is left alone.
 fn confirmed(mend: &Mend, shown: &[Mend]) -> bool {
     shown.iter().any(|other| match (mend, other) {
         (Mend::Lease(now), Mend::Lease(then)) => now.task == then.task && now.token == then.token,

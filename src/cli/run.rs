@@ -224,7 +224,7 @@ fn show(ctx: &Context, args: &Show) -> Done {
     Ok(exit::OK)
 }
 
-/// What it used up, as far as its program told.
+/// Says what it used up, as far as its program told.
 fn tokens(record: &Value) -> String {
     let seen = &record["seen"];
     let mut parts = Vec::new();
@@ -242,7 +242,7 @@ fn argv(record: &Value) -> String {
     words.filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
 }
 
-/// How the program ended, in words.
+/// Says how the program ended.
 fn ending(exit: &Exit) -> String {
     let took = duration(Duration::from_millis(exit.millis));
     let mut words = match &exit.ended {
@@ -335,7 +335,7 @@ fn stop(ctx: &Context, args: &Stop) -> Done {
     }
 }
 
-/// Whether the attempt's lease is gone before the time is over.
+/// Waits until the attempt's lease is gone; `false` when the time was over first.
 fn wait_for(ctx: &Context, task: &TaskId, token: Token, wait: Duration) -> Result<bool, Failure> {
     let changes = ctx.project.store()?.changes()?;
     let deadline = Instant::now() + wait;

@@ -7,15 +7,15 @@ use oodatcaa_ops::Failure;
 
 /// Somebody to talk to.
 pub trait Talk {
-    /// `true` when objects are wanted instead of words.
+    /// Tells whether objects are wanted instead of words.
     fn json(&self) -> bool;
-    /// One line of data.
+    /// Prints a line of data.
     fn line(&self, line: &str);
-    /// One JSON value of data.
+    /// Prints a JSON value.
     fn value(&self, value: &Value);
-    /// A line of talk: what was done, what to do next.
+    /// Tells a person what was done or what to do next.
     fn say(&self, line: &str);
-    /// Something to be aware of.
+    /// Warns a person.
     fn warn(&self, message: &str);
     /// Asks; `Err` where nobody can answer.
     fn confirm(&self, question: &str) -> Result<bool, Failure>;

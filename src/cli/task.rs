@@ -271,7 +271,7 @@ fn description(args: &Add) -> Result<Option<String>, Failure> {
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
-/// A file that the person names, or standard input (`-`).
+/// Reads a file that the person names, or standard input (`-`).
 pub(super) fn read_text(file: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     let read = match file.as_os_str() == "-" {
@@ -304,7 +304,7 @@ fn move_to(ctx: &Context, args: &Move) -> Done {
     tell(ctx, "move", &id, &changed, args.dry)
 }
 
-/// The journal of one task; only asked for where it decides.
+/// Reads the journal, which only some verbs need.
 fn journal(ctx: &Context) -> Result<Vec<Event>, Failure> {
     Ok(ctx.project.store()?.events(0)?)
 }
@@ -395,7 +395,7 @@ fn done(ctx: &Context, args: &Reasoned) -> Done {
     })
 }
 
-/// A task that leaves `done`, or will never get there, holds those that depend on it.
+/// Warns of tasks that wait for one that has left `done`, or will never get there.
 fn dependents(ctx: &Context, id: &TaskId, changed: &Changed) {
     let after = changed.after();
     let moved = |snapshot: &oodatcaa_core::Snapshot| snapshot.queue.get(id).map(|task| task.status.clone());

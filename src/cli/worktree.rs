@@ -147,7 +147,7 @@ fn view(seen: &Seen, snapshot: &Snapshot) -> WorktreeView {
     }
 }
 
-/// A task as somebody typed it; one that has left the queue may have left a worktree.
+/// Finds a task as somebody typed it; one that has left the queue may have left a worktree.
 fn named(ctx: &Context, snapshot: &Snapshot, id: &str) -> Result<TaskId, Failure> {
     if let Ok(task) = oodatcaa_ops::find_task(&snapshot.queue, id) {
         return Ok(task.id.clone());
@@ -209,7 +209,7 @@ fn open(ctx: &Context, args: &Open) -> Done {
     Ok(if ended.success() { exit::OK } else { exit::FAILED })
 }
 
-/// What is put up with for a task that stands so; `Err` for one whose worktree is still needed.
+/// Chooses what may be lost with a worktree; `Err` for one that is still needed.
 fn policy(snapshot: &Snapshot, seen: &Seen) -> Result<PrunePolicy, KeepReason> {
     let held = snapshot.leases.get(&seen.task).is_some_and(|held| held.health(&snapshot.now) == LeaseHealth::Live);
     match status(snapshot, &seen.task) {
@@ -220,7 +220,7 @@ fn policy(snapshot: &Snapshot, seen: &Seen) -> Result<PrunePolicy, KeepReason> {
     }
 }
 
-/// What a removal would say, without removing anything.
+/// Checks what a removal would say, without removing anything.
 fn check(seen: &Seen, policy: PrunePolicy) -> Result<(), KeepReason> {
     if seen.whole {
         if (seen.dirty || seen.midway.is_some()) && !policy.dirty {
@@ -282,7 +282,7 @@ pub fn outcome(one: &PruneOutcome, dry: bool) -> WorktreeRemovalView {
     }
 }
 
-/// One row of a sweep: task, what became of it, why.
+/// Returns a row of a sweep: task, what became of it, why.
 pub fn row(one: &PruneOutcome, dry: bool) -> [Item; 3] {
     let (tone, word, why) = match &one.done {
         Ok(_) if dry => (Tone::Warn, "would go", String::new()),

@@ -17,7 +17,7 @@ pub(super) const RESCUED: &str = "D5";
 /// The task whose worktree, diff and approval are shown.
 pub(super) const SHOWN: &str = "D1";
 
-/// What there is to see.
+/// Returns what there is to see.
 pub(super) fn promise() -> String {
     format!(
         "  {ADAPTED} will fail its test once, {WAITING} waits for {AWAITED}, and the worker of {RESCUED} is killed.\n  \
@@ -42,22 +42,22 @@ impl Narrator {
         line.map(|line| format!("{at:6.1} s  {line}{simulated}"))
     }
 
-    /// The number of the last event.
+    /// Returns the number of the last event.
     pub(super) fn seq(&self) -> u64 {
         self.events.last().map_or(0, |event| event.seq)
     }
 
-    /// A worker was killed at this time.
+    /// Notes that a worker was killed at this time.
     pub(super) fn killed(&mut self, at: DateTime<Utc>) {
         self.killed = Some(at);
     }
 
-    /// Whether one has been killed.
+    /// Tells whether one has been killed.
     pub(super) fn has_killed(&self) -> bool {
         self.killed.is_some()
     }
 
-    /// Whether the killed worker's task has been given back.
+    /// Tells whether the killed worker's task has been given back.
     pub(super) fn has_rescued(&self) -> bool {
         self.rescue().is_some()
     }
@@ -76,7 +76,7 @@ impl Narrator {
         self.of(RESCUED, Kind::LeaseRescued).find(|event| event.time >= killed)
     }
 
-    /// The stories of the demo; `Err` is one that did not happen.
+    /// Tells the stories of the demo; `Err` is one that did not happen.
     pub(super) fn stories(&self) -> Vec<Result<String, String>> {
         let adapted = match (self.moved(ADAPTED, Some("testing"), "needs_adapt"), self.moved(ADAPTED, None, "done")) {
             (Some(failed), Some(_)) => {
@@ -112,12 +112,12 @@ impl Narrator {
         vec![adapted, waited, rescued, merged]
     }
 
-    /// Whether the journal has seen a task done.
+    /// Tells whether the journal has seen a task done.
     pub(super) fn has_seen_done(&self, task: &str) -> bool {
         self.moved(task, None, "done").is_some()
     }
 
-    /// How many attempts there were, and how many of them were simulated.
+    /// Counts the attempts, and those of them that were simulated.
     pub(super) fn attempts(&self) -> (usize, usize) {
         let started = || self.events.iter().filter(|event| event.kind == Kind::AttemptStarted);
         (started().count(), started().filter(|event| event.simulated).count())

@@ -72,7 +72,7 @@ pub(super) fn check(context: &DoctorContext<'_>) -> Vec<Check> {
     checks.into_vec()
 }
 
-/// The `PATH` that workers have: the units' own where they are installed, else that of this terminal.
+/// Returns the `PATH` that workers have: the units' own where they are installed, else that of this terminal.
 fn search_path(context: &DoctorContext<'_>, unit: Option<&str>) -> (String, &'static str) {
     match unit.and_then(unit_path) {
         Some(path) => (path, "the services' PATH"),
@@ -80,7 +80,7 @@ fn search_path(context: &DoctorContext<'_>, unit: Option<&str>) -> (String, &'st
     }
 }
 
-/// The text of one of the project's units, where they are installed.
+/// Reads one of the project's units, where they are installed.
 fn unit(context: &DoctorContext<'_>) -> Option<String> {
     let dir = context.host.units();
     let unit = units::of_project(&dir, context.layout.root()).unwrap_or_default().into_iter().next()?;
@@ -94,7 +94,7 @@ fn unit_path(unit: &str) -> Option<String> {
     })
 }
 
-/// The program of an agent that is not found, as its attempts would look for it.
+/// Returns the program of an agent that is not found, looked for as its attempts would.
 fn missing(context: &DoctorContext<'_>, agent: &AgentConfig, path: &str) -> Option<String> {
     let mut seen = agent.clone();
     seen.set.entry("PATH".into()).or_insert_with(|| path.into());
@@ -203,7 +203,7 @@ fn prompts(checks: &mut Checks, context: &DoctorContext<'_>, loaded: &Loaded) {
     }
 }
 
-/// An attempt for a template to show itself on.
+/// Makes up an attempt for a template to show itself on.
 fn example(context: &DoctorContext<'_>, rule: &RoleRule) -> Assignment {
     let id = TaskId::parse("EXAMPLE").expect("a good id");
     agent::example::assignment(rule, context.layout.root(), &context.layout.run(&id, &RunName::of(Token(1))))

@@ -25,7 +25,7 @@ impl Group {
     /// All, in the order in which they are shown.
     pub const ALL: &[Group] = &[Self::Project, Self::Queue, Self::Leases, Self::Agents, Self::Service, Self::Host];
 
-    /// Its name.
+    /// Returns its name.
     pub fn word(self) -> &'static str {
         match self {
             Self::Project => "project",
@@ -92,22 +92,22 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// None yet.
+    /// Returns a list without checks.
     pub fn of(group: Group) -> Self {
         Self { group, all: Vec::new() }
     }
 
-    /// All is well.
+    /// Notes that all is well.
     pub fn good(&mut self, id: &'static str, what: impl Into<String>) {
         self.push(id, State::Good, what.into(), "", None);
     }
 
-    /// Something should be known.
+    /// Notes something that should be known.
     pub fn warn(&mut self, id: &'static str, what: impl Into<String>, why: &str, run: impl Into<String>) {
         self.push(id, State::Warn, what.into(), why, Some(run.into()).filter(|run| !run.is_empty()));
     }
 
-    /// Something does not work.
+    /// Notes something that does not work.
     pub fn bad(&mut self, id: &'static str, what: impl Into<String>, why: &str, run: impl Into<String>) {
         self.push(id, State::Bad, what.into(), why, Some(run.into()).filter(|run| !run.is_empty()));
     }
@@ -116,17 +116,17 @@ impl Checks {
         self.all.push(Check { group: self.group, id, state, what, why: why.into(), run });
     }
 
-    /// How many there are.
+    /// Counts them.
     pub fn len(&self) -> usize {
         self.all.len()
     }
 
-    /// `true` for none yet.
+    /// Tells whether there are none yet.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
-    /// What was collected.
+    /// Returns what was collected.
     pub fn into_vec(self) -> Vec<Check> {
         self.all
     }

@@ -30,7 +30,7 @@ pub(super) enum Remedy {
 }
 
 impl Remedy {
-    /// What will be done.
+    /// Says what will be done.
     pub(super) fn what(&self) -> String {
         match self {
             Self::Directory(path) => format!("create {}", path.display()),
@@ -43,7 +43,7 @@ impl Remedy {
     }
 }
 
-/// Everything that can be mended without a human.
+/// Finds everything that can be mended without a person.
 pub(super) fn find(context: &DoctorContext<'_>) -> Vec<Remedy> {
     let mut remedies = Vec::new();
     let missing = [context.layout.work(), context.layout.prompts()];
@@ -71,7 +71,7 @@ pub(super) fn apply(context: &DoctorContext<'_>, remedy: &Remedy) -> Result<(), 
     }
 }
 
-/// As a worker does it: first end what the dead owner left running, then give the task back.
+/// Gives a task back as a worker does: first ends what the dead owner left running.
 fn give_back(context: &DoctorContext<'_>, left: &Orphan) -> Result<(), Failure> {
     let Ok(store) = &context.store else { return Ok(()) };
     let run = context.layout.run(&left.task, &left.run);

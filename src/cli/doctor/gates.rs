@@ -56,7 +56,7 @@ fn tried(checks: &mut Checks, context: &DoctorContext<'_>, loaded: &Loaded, name
     }
 }
 
-/// What nobody would notice in this configuration.
+/// Warns of what nobody would notice in this configuration.
 fn unproved(checks: &mut Checks, context: &DoctorContext<'_>, loaded: &Loaded) {
     let config = &loaded.config;
     let of = |role: &Role| config.roles.get(role);

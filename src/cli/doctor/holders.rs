@@ -31,7 +31,7 @@ pub(super) fn check(context: &DoctorContext<'_>) -> Vec<Check> {
     checks.into_vec()
 }
 
-/// A worker that was stopped in the middle of a change keeps everybody else from making one.
+/// Names who holds the queue's lock: a worker that was stopped with it keeps everybody else out.
 fn queue_lock(checks: &mut Checks, context: &DoctorContext<'_>) {
     let path = context.layout.queue_lock();
     let Ok(Some(file)) = files::open(context.layout.root(), &path) else { return };
@@ -59,14 +59,14 @@ fn held(checks: &mut Checks, context: &DoctorContext<'_>, file: &std::fs::File, 
     checks.bad("queue_lock_held", format!("the queue's lock is held by {who}{role}{since}"), why, run);
 }
 
-/// The role that a process serves, by its command line.
+/// Returns the role that a process serves, by its command line.
 fn role_of(pid: u32) -> Option<String> {
     let line = files::named::text(format!("/proc/{pid}/cmdline")).ok()?;
     let role = line.split('\0').skip_while(|word| *word != "--role").nth(1)?;
     Some(text::cut(&text::one_line(role), 40))
 }
 
-/// One command of ours under `sudo` leaves files that the owner's workers cannot write.
+/// Finds files of another owner: one command of ours under `sudo` leaves some that workers cannot write.
 fn owners(checks: &mut Checks, context: &DoctorContext<'_>) {
     let layout = context.layout;
     let Ok(root) = layout.root().metadata() else { return };

@@ -49,7 +49,7 @@ fn inotify(checks: &mut Checks) {
     }
 }
 
-/// The inotify instances of this user's processes, as far as they can be seen.
+/// Counts the inotify instances of this user's processes, as far as they can be seen.
 fn instances() -> u64 {
     let me = rustix::process::geteuid().as_raw();
     let numbers = named::directories("/proc").filter(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit));

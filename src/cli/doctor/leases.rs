@@ -92,7 +92,7 @@ fn foreign(checks: &mut Checks, task: &TaskId, held: &LeaseState) {
     }
 }
 
-/// Lock files: those without a lease are harmless, unless somebody holds them.
+/// Checks lock files: those without a lease are harmless, unless somebody holds them.
 fn locks(checks: &mut Checks, context: &DoctorContext<'_>) {
     let Some(snapshot) = context.snapshot() else { return };
     let held = lock::held_inodes();

@@ -68,12 +68,12 @@ impl<'a> DoctorContext<'a> {
         Self { layout, world, loaded, store, reading, fleet, host, tries_gates: false }
     }
 
-    /// The table of roles; the shipped one where the configuration does not load.
+    /// Returns the table of roles; the shipped one where the configuration does not load.
     pub(super) fn workflow(&self) -> Workflow {
         workflow(&self.loaded)
     }
 
-    /// What stands in the files, where it can be read.
+    /// Returns what stands in the files, where it can be read.
     pub(super) fn snapshot(&self) -> Option<&oodatcaa_core::Snapshot> {
         Some(&self.reading.as_ref()?.as_ref().ok()?.snapshot)
     }
@@ -101,7 +101,7 @@ pub fn run(ctx: &Context, args: &DoctorArgs) -> Done {
     run_in(&ctx.ui, &World::of_process(), Host::here(), ctx.project.layout()?, args)
 }
 
-/// [`run`], in this environment.
+/// Runs the checks in an environment.
 pub fn run_in(talk: &dyn Talk, world: &World, host: Host, layout: &Layout, args: &DoctorArgs) -> Done {
     let mut context = DoctorContext::new(layout, world.clone(), host.clone());
     let mut remedies = fix::find(&context);
@@ -125,7 +125,7 @@ pub fn run_in(talk: &dyn Talk, world: &World, host: Host, layout: &Layout, args:
     Ok(if bad { exit::NEGATIVE } else { exit::OK })
 }
 
-/// The message of an error of a lower floor, for one line of a report.
+/// Says an error of a lower floor in one line of a report.
 fn sentence(failure: impl Into<Failure>) -> String {
     failure.into().sentence()
 }

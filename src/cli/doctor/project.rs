@@ -35,7 +35,7 @@ pub(super) fn check(context: &DoctorContext<'_>) -> Vec<Check> {
     checks.into_vec()
 }
 
-/// An error of the store in one line.
+/// Says an error of the store in one line.
 pub(super) fn sentence_of(error: &StoreError) -> String {
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
     format!("failed to {error}{cause}")

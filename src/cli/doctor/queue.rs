@@ -86,7 +86,7 @@ fn queue(checks: &mut Checks, snapshot: &Snapshot, workflow: &Workflow) {
     }
 }
 
-/// `true` for a task that waits for a role that does not exist. What waits for a human or moves on by
+/// Tells whether a task waits for a role that does not exist. What waits for a human or moves on by
 /// itself does not count, and unknown words are told as problems.
 fn nobody_takes(task: &Task, workflow: &Workflow) -> bool {
     let status = &task.status;

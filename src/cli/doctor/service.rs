@@ -31,7 +31,7 @@ pub(super) fn check(context: &DoctorContext<'_>) -> Vec<Check> {
     checks.into_vec()
 }
 
-/// Pid files that nobody holds.
+/// Finds pid files that nobody holds.
 pub(super) fn stale_pid_files(context: &DoctorContext<'_>) -> Vec<String> {
     let names = pidfile::names(context.layout).unwrap_or_default();
     let stale = |name: &String| matches!(pidfile::inspect(context.layout, name), Ok(pidfile::State::Stale(_)));

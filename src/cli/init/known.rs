@@ -89,7 +89,7 @@ pub const KNOWN: &[Known] = &[
     },
 ];
 
-/// A program by name.
+/// Finds a program by its name.
 pub fn find(name: &str) -> Option<&'static Known> {
     KNOWN.iter().find(|known| known.name == name)
 }

@@ -80,13 +80,13 @@ fn tests(root: &Path) -> Vec<Test> {
     tests
 }
 
-/// `true` for the line of a makefile that makes this target.
+/// Tells whether a line of a makefile makes this target.
 fn is_target(line: &str, target: &str) -> bool {
     let Some((names, rest)) = line.split_once(':') else { return false };
     !line.starts_with([' ', '\t', '#', '.']) && !rest.starts_with('=') && names.split_whitespace().any(|n| n == target)
 }
 
-/// `true` when there is a test script that is not the one `npm init` writes.
+/// Tells whether there is a test script that is not the one `npm init` writes.
 fn has_test_script(package: &str) -> bool {
     let package: serde_json::Value = serde_json::from_str(package).unwrap_or_default();
     package["scripts"]["test"].as_str().is_some_and(|script| !script.contains("no test specified"))

@@ -53,7 +53,7 @@ pub fn run(ctx: &Context, args: &InitArgs) -> Done {
     run_in(&ctx.ui, &World::of_process(), &ctx.project.directory()?, args)
 }
 
-/// [`run`], in this environment.
+/// Sets a project up in an environment.
 pub fn run_in(talk: &dyn Talk, world: &World, directory: &Path, args: &InitArgs) -> Done {
     let root = directory.canonicalize().map_err(|error| Failure::io("find", directory, &error))?;
     let layout = Layout::new(root);
@@ -96,7 +96,7 @@ pub fn run_in(talk: &dyn Talk, world: &World, directory: &Path, args: &InitArgs)
     Ok(0)
 }
 
-/// What is wrong with the queue of a project that is there already. A file that cannot be read at all
+/// Lists what is wrong with the queue of a project that is there already. A file that cannot be read at all
 /// is told like the rest: nothing here needs it.
 fn validate(world: &World, layout: &Layout) -> Result<Vec<String>, Failure> {
     if layout.queue().symlink_metadata().is_err() {
@@ -184,7 +184,7 @@ fn next(talk: &dyn Talk, loaded: &Loaded, plan: &Plan, problems: bool) {
     }
 }
 
-/// The failure of a directory that should not be made a project by accident.
+/// Returns the failure for a directory that should not be made a project by accident.
 pub(crate) fn not_here(message: String, root: &Path) -> Failure {
     Failure::new(ErrorKind::Refused, message).hint(format!("if you mean it: agentctl -C {} init --force", quoted(root)))
 }

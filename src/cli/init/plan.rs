@@ -57,14 +57,14 @@ pub struct PlannedFile {
 }
 
 impl PlannedFile {
-    /// What happens to it.
+    /// Says what happens to it.
     pub fn verb(&self) -> &'static str {
         if self.replaces.is_some() { "extend" } else { "create" }
     }
 }
 
 impl Plan {
-    /// Nothing to write.
+    /// Tells whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
@@ -171,7 +171,7 @@ impl Plan {
     }
 }
 
-/// The agent of a new configuration: the one that was named, else the first that was found.
+/// Chooses the agent of a new configuration: the one that was named, else the first that was found.
 fn choose(found: &Found, wish: &Wish<'_>, before: &Config, plan: &mut Plan) -> Result<(Chosen, String), Failure> {
     let Some(name) = wish.agent else {
         let others: Vec<&str> = found.agents.iter().skip(1).map(|(known, _)| known.name).collect();
@@ -200,7 +200,7 @@ fn choose(found: &Found, wish: &Wish<'_>, before: &Config, plan: &mut Plan) -> R
     Ok((Chosen::Known(known), name.into()))
 }
 
-/// An agent was named and the configuration is there already: what to write into it by hand.
+/// Says what to write by hand into a configuration that is there already.
 fn describe(name: &str, before: &Config, plan: &mut Plan) -> Result<(), Failure> {
     if before.agents.contains_key(name) {
         plan.remarks.push(format!("config.toml is there and stays; to use it, write into [fleet]: agent = \"{name}\""));

@@ -32,7 +32,7 @@ pub enum Chosen {
     Theirs,
 }
 
-/// The project's configuration.
+/// Writes the project's configuration.
 pub fn config(chosen: Chosen, name: &str, tests: &[Test], workflow: &Workflow, git: bool) -> String {
     // Editors look for it beside this file; `init` writes it there.
     let mut text = String::from(
@@ -100,7 +100,7 @@ pub fn config(chosen: Chosen, name: &str, tests: &[Test], workflow: &Workflow, g
     text
 }
 
-/// `[agents.NAME]` of a program that we know.
+/// Writes `[agents.NAME]` of a program that we know.
 pub fn agent(known: &Known) -> String {
     let mut text = String::new();
     for note in known.notes {
@@ -117,7 +117,7 @@ pub fn agent(known: &Known) -> String {
     text
 }
 
-/// An empty queue: one task at a time in every role.
+/// Writes an empty queue: one task at a time in every role.
 pub fn queue(workflow: &Workflow) -> String {
     let limits: serde_json::Map<String, serde_json::Value> =
         workflow.rules().iter().map(|rule| (rule.role.to_string(), json!(1))).collect();
@@ -133,7 +133,7 @@ pub fn queue(workflow: &Workflow) -> String {
     text
 }
 
-/// The lines that a `.gitignore` lacks, and its text with them.
+/// Returns the lines that a `.gitignore` lacks, and its text with them.
 pub fn gitignore(old: &str) -> (Vec<&'static str>, String) {
     let plain = |line: &str| line.trim().trim_start_matches("**/").trim_matches('/').to_owned();
     let there: Vec<String> = old.lines().filter(|line| !line.starts_with('#')).map(plain).collect();

@@ -11,7 +11,7 @@ use oodatcaa_core::layout::Layout;
 use oodatcaa_ops::{ErrorKind, Failure, quoted};
 use oodatcaa_sys::files::{self, Durable, named};
 
-/// Everything that can be known before the first byte is written.
+/// Checks everything that can be known before the first byte is written.
 pub(super) fn check(layout: &Layout, plan: &Plan) -> Result<(), Failure> {
     for file in &plan.files {
         let directory = existing_parent(&file.path);
@@ -34,7 +34,7 @@ pub(super) fn check(layout: &Layout, plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The nearest directory above a path that is there.
+/// Returns the nearest directory above a path that is there.
 fn existing_parent(path: &Path) -> &Path {
     path.ancestors().skip(1).find(|dir| dir.symlink_metadata().is_ok()).unwrap_or(Path::new("/"))
 }
@@ -123,7 +123,7 @@ struct Undo {
 }
 
 impl Undo {
-    /// For what goes by itself.
+    /// Tells whether a file goes by itself.
     fn nothing() -> Self {
         let mut undo = Self::default();
         undo.kept = true;

@@ -76,7 +76,7 @@ impl Tone {
         }
     }
 
-    /// The text with this tone around it; a stream that may not colour takes it off again.
+    /// Paints a text; a stream that may not colour takes it off again.
     pub fn paint(self, text: &str) -> String {
         if self == Self::Plain {
             return text.into();
@@ -132,22 +132,22 @@ impl Ui {
         }
     }
 
-    /// `true` when objects are wanted instead of words.
+    /// Tells whether objects are wanted instead of words.
     pub fn json(&self) -> bool {
         self.settings.json
     }
 
-    /// `true` when only ids are wanted.
+    /// Tells whether only ids are wanted.
     pub fn quiet(&self) -> bool {
         self.settings.quiet
     }
 
-    /// `true` when a person looks at standard output and wants words.
+    /// Tells whether a person looks at standard output and wants words.
     pub fn pretty(&self) -> bool {
         self.terminal && !self.settings.json
     }
 
-    /// `true` when standard output is a terminal.
+    /// Tells whether standard output is a terminal.
     pub fn terminal(&self) -> bool {
         self.terminal
     }
@@ -165,12 +165,12 @@ impl Ui {
         rows.filter(|&rows| rows > 0)
     }
 
-    /// `true` when nobody reads standard output any more.
+    /// Tells whether nobody reads standard output any more.
     pub fn closed(&self) -> bool {
         self.trouble.get().is_some()
     }
 
-    /// One line of data; on a terminal wrapped at words.
+    /// Prints a line of data; on a terminal wrapped at words.
     pub fn line(&self, line: &str) {
         match self.terminal {
             true => line.split('\n').for_each(|line| {
@@ -180,22 +180,22 @@ impl Ui {
         }
     }
 
-    /// A line in as many as this terminal needs for it.
+    /// Wraps a line for this terminal.
     pub fn wrapped(&self, line: &str) -> String {
         table::wrap_line(line, self.width())
     }
 
-    /// One line of somebody else's text, code or a log: never wrapped.
+    /// Prints a line of code or of a log: never wrapped.
     pub fn verbatim(&self, line: &str) {
         self.put(&[self.shown(&text::painted(line)).as_bytes(), b"\n"]);
     }
 
-    /// Data as it is, byte for byte.
+    /// Prints data as it is, byte for byte.
     pub fn bytes(&self, bytes: &[u8]) {
         self.put(&[bytes]);
     }
 
-    /// A table: aligned on a terminal, tabs in a pipe, the first column alone with `-q`.
+    /// Prints a table: aligned on a terminal, tabs in a pipe, the first column alone with `-q`.
     pub fn table(&self, table: &Table) {
         if self.quiet() {
             table.rows().for_each(|row| self.line(row[0].piped()));
@@ -206,7 +206,7 @@ impl Ui {
         }
     }
 
-    /// A table as this terminal shows it.
+    /// Renders a table as this terminal shows it.
     pub fn aligned(&self, table: &Table) -> String {
         match self.ascii {
             // What alignment itself puts in has such letters of its own width.
@@ -215,7 +215,7 @@ impl Ui {
         }
     }
 
-    /// One JSON value: indented for a person, on one line for a program.
+    /// Prints a JSON value: indented for a person, on one line for a program.
     pub fn value(&self, value: &impl Serialize) {
         debug_assert!(is_named(value), "a program could not tell what this is");
         let text = if self.terminal { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
@@ -223,7 +223,7 @@ impl Ui {
         self.put(&[text.as_bytes(), b"\n"]);
     }
 
-    /// One JSON value of a stream: always on one line, and at once.
+    /// Prints a JSON value of a stream: always on one line, and at once.
     pub fn record(&self, value: &impl Serialize) {
         debug_assert!(is_named(value), "a program could not tell what this is");
         let text = serde_json::to_string(value).expect("a JSON value can be written");
@@ -231,12 +231,12 @@ impl Ui {
         self.flush();
     }
 
-    /// The terminal's other screen, for frames; keys and signals end it.
+    /// Opens the terminal's other screen, for frames; keys and signals end it.
     pub fn screen(&self) -> Screen {
         Screen::new(self.terminal && self.cursor && !self.settings.json)
     }
 
-    /// A whole screen in place of the one before.
+    /// Prints a whole screen in place of the one before.
     pub fn frame(&self, frame: &str) {
         if self.terminal && self.cursor {
             self.flush();
@@ -247,26 +247,26 @@ impl Ui {
         self.flush();
     }
 
-    /// A line of talk: what was done, what to do next.
+    /// Tells a person what was done or what to do next.
     pub fn say(&self, line: &str) {
         if !self.settings.quiet {
             self.talk(line);
         }
     }
 
-    /// A line of talk for people at a terminal only: the hint below a table.
+    /// Tells a person at a terminal what to do next, below a table.
     pub fn foot(&self, line: &str) {
         if self.terminal && self.talk_terminal && !self.settings.json {
             self.say(&Tone::Faint.paint(line));
         }
     }
 
-    /// Something to be aware of.
+    /// Warns a person.
     pub fn warn(&self, message: &str) {
         self.talk(&format!("{} {message}", Tone::Warn.paint("warning:")));
     }
 
-    /// A failure: words with hints, or one object (`--json`).
+    /// Prints a failure: words with hints, or one object (`--json`).
     pub fn fail(&self, failure: &Failure) {
         self.flush();
         if self.settings.json {
@@ -301,7 +301,7 @@ impl Ui {
         Ok(read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 
-    /// A moment: how long ago for a person, RFC 3339 for a program.
+    /// Says a moment: how long ago for a person, RFC 3339 for a program.
     pub fn moment(&self, time: DateTime<Utc>, now: DateTime<Utc>) -> String {
         if !self.pretty() {
             return stamp(time);
@@ -318,7 +318,7 @@ impl Ui {
         self.note(result);
     }
 
-    /// The end: `Err` when standard output could not be written, for another reason than a closed pipe.
+    /// Ends the output; fails when it could not be written, for another reason than a closed pipe.
     pub fn finish(&self) -> Result<(), Failure> {
         self.flush();
         match self.trouble.get() {
@@ -327,7 +327,7 @@ impl Ui {
         }
     }
 
-    /// Our own text as this terminal can show it: ASCII where it speaks no UTF-8.
+    /// Returns a text as this terminal can show it: ASCII where it speaks no UTF-8.
     fn shown<'a>(&self, line: &'a str) -> Cow<'a, str> {
         if self.ascii && self.terminal && !line.is_ascii() {
             Cow::Owned(ascii_fallback(line))
@@ -370,7 +370,7 @@ impl Ui {
     }
 }
 
-/// Whether each object says which form it has: our own by `schema`, an event by `specversion` and `type`.
+/// Tells whether each object says which form it has: our own by `schema`, an event by `specversion`.
 fn is_named(value: &impl Serialize) -> bool {
     match serde_json::to_value(value) {
         Ok(Value::Array(all)) => all.iter().all(is_named),

@@ -40,7 +40,7 @@ impl Screen {
         Self { keys, before, alternate: cursor }
     }
 
-    /// Where keys and signals arrive.
+    /// Returns where keys and signals arrive.
     pub fn keys(&self) -> &Receiver<Key> {
         &self.keys
     }

@@ -23,17 +23,17 @@ enum Kind {
 }
 
 impl Column {
-    /// A column as wide as its widest text.
+    /// Returns a column as wide as its widest text.
     pub const fn new(heading: &'static str) -> Self {
         Self { heading, kind: Kind::Fixed }
     }
 
-    /// A column that a narrow terminal does without; the last one goes first.
+    /// Returns a column that a narrow terminal does without; the last one goes first.
     pub const fn optional(heading: &'static str) -> Self {
         Self { heading, kind: Kind::Optional }
     }
 
-    /// A column of free text, wrapped at words.
+    /// Returns a column of free text, wrapped at words.
     pub const fn flexible(heading: &'static str) -> Self {
         Self { heading, kind: Kind::Flexible }
     }
@@ -48,31 +48,31 @@ pub struct Item {
 }
 
 impl Item {
-    /// The same text for people and programs.
+    /// Returns an item with the same text for people and programs.
     pub fn new(words: impl AsRef<str>) -> Self {
         Self { shown: text::one_line(words.as_ref()), piped: None, tone: Tone::Plain }
     }
 
-    /// In a tone.
+    /// Sets its tone.
     #[must_use]
     pub fn tone(mut self, tone: Tone) -> Self {
         self.tone = tone;
         self
     }
 
-    /// With another text for programs: the time instead of how long ago it was.
+    /// Sets another text for programs: the time instead of how long ago it was.
     #[must_use]
     pub fn or_piped(mut self, words: impl AsRef<str>) -> Self {
         self.piped = Some(text::one_line(words.as_ref()));
         self
     }
 
-    /// What a terminal gets, outside of a table.
+    /// Returns what a terminal gets, outside of a table.
     pub fn painted(&self) -> String {
         self.tone.paint(&self.shown)
     }
 
-    /// What a pipe gets.
+    /// Returns what a pipe gets.
     pub fn piped(&self) -> &str {
         self.piped.as_deref().unwrap_or(&self.shown)
     }
@@ -92,7 +92,7 @@ const NARROWEST: usize = 20;
 const LINES: usize = 8;
 
 impl Table {
-    /// A table without rows.
+    /// Returns a table without rows.
     pub fn new(columns: impl Into<Vec<Column>>) -> Self {
         Self { columns: columns.into(), rows: Vec::new() }
     }
@@ -104,12 +104,12 @@ impl Table {
         self.rows.push(items);
     }
 
-    /// The rows.
+    /// Returns the rows.
     pub fn rows(&self) -> impl Iterator<Item = &[Item]> {
         self.rows.iter().map(Vec::as_slice)
     }
 
-    /// The same in the letters of a terminal that speaks no UTF-8; done before anything is aligned, since a twin may
+    /// Writes it in the letters of a terminal that speaks no UTF-8, before anything is aligned, since a substitute may
     /// be wider.
     pub(super) fn in_ascii(&self) -> Self {
         let mut all = self.clone();
@@ -118,12 +118,12 @@ impl Table {
         all
     }
 
-    /// `true` without rows.
+    /// Tells whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// For a pipe: no heading, nothing cut.
+    /// Renders it for a pipe: no heading, nothing cut.
     pub fn tabbed(&self) -> String {
         let mut all = String::new();
         for row in &self.rows {
@@ -138,7 +138,7 @@ impl Table {
         all
     }
 
-    /// For a terminal of so many columns. Where one line is too short for a row, optional columns go first and free
+    /// Renders it for a terminal of so many columns. Where one line is too short for a row, optional columns go first and free
     /// text is wrapped; where even that is too wide, free text stands below the rest of its row.
     pub fn aligned(&self, width: usize) -> String {
         let mut columns: Vec<usize> = (0..self.columns.len()).collect();
@@ -178,7 +178,7 @@ impl Table {
         all
     }
 
-    /// Short items side by side, free text below them, indented.
+    /// Renders short items side by side, free text below them, indented.
     fn stacked(&self, columns: &[usize], width: usize) -> String {
         let mut all = String::new();
         for row in &self.rows {
@@ -209,7 +209,7 @@ impl Table {
         all
     }
 
-    /// The width of each column's widest text.
+    /// Measures each column's widest text.
     fn natural(&self) -> Vec<usize> {
         let mut widths: Vec<usize> = self.columns.iter().map(|column| column.heading.width()).collect();
         for row in &self.rows {
@@ -228,7 +228,7 @@ fn shown(item: &Item) -> (&str, Tone) {
     }
 }
 
-/// One row, each item wrapped in its column.
+/// Renders a row, each item wrapped in its column.
 fn lines(all: &mut String, items: &[(&str, Tone)], widths: &[usize]) {
     let wrapped: Vec<Vec<String>> =
         items.iter().zip(widths).map(|((item, _), width)| wrap(item, *width, LINES)).collect();
@@ -248,7 +248,7 @@ fn lines(all: &mut String, items: &[(&str, Tone)], widths: &[usize]) {
     }
 }
 
-/// The text in lines of at most so many columns, broken at spaces and, where a word alone is too long, within it;
+/// Breaks a text into lines of at most so many columns, at spaces and, where a word alone is too long, within it;
 /// what is too much for `most` lines is cut with an ellipsis.
 pub(super) fn wrap(words: &str, width: usize, most: usize) -> Vec<String> {
     let width = width.max(1);
@@ -281,7 +281,7 @@ pub(super) fn wrap(words: &str, width: usize, most: usize) -> Vec<String> {
     lines
 }
 
-/// A line of our own, painted or not, in lines of at most so many columns where its words allow; what follows is
+/// Breaks a line of ours, painted or not, into lines of at most so many columns where its words allow; what follows is
 /// indented by two more than the line itself.
 pub(super) fn wrap_line(line: &str, width: usize) -> String {
     let wide = |words: &str| match words.contains('\x1b') {

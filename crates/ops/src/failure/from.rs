@@ -29,7 +29,7 @@ fn kind_of(error: &io::Error) -> ErrorKind {
     }
 }
 
-/// A failure of reading or writing a path, with what helps against it.
+/// Returns the failure for an error on a path, with what helps against it.
 pub(super) fn io_failure(error: &(dyn Error + 'static), path: &std::path::Path, source: &io::Error) -> Failure {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(path);
     let (path, directory) = (quoted(path), quoted(directory));
@@ -51,7 +51,7 @@ pub(super) fn io_failure(error: &(dyn Error + 'static), path: &std::path::Path, 
 }
 
 impl Failure {
-    /// Reading or writing a path failed; `doing` reads after "failed to".
+    /// Returns the failure for reading or writing a path; `doing` reads after "failed to".
     pub fn io(doing: &str, path: &std::path::Path, source: &io::Error) -> Self {
         let mut failure = io_failure(source, path, source);
         failure.message = format!("failed to {doing} {}", path.display());
