@@ -95,6 +95,7 @@ impl Shim {
         let order = wire::line(&Order::Start(Box::new(start)))?;
 
         // All that may fail comes first: once the order is out, there is an attempt to be heard out.
+        // The thread exists before the order, since a thread that cannot be started must not leave an agent unheard.
         let (hand_over, handed) = bounded::<Listener>(1);
         thread::Builder::new().name("attempt".into()).spawn(move || {
             if let Ok(listener) = handed.recv() {
@@ -230,9 +231,11 @@ impl Attempt {
             *family = below.iter().filter(|seen| !seen.dead).map(Process::identity).collect();
         }
         watched.looks = watched.looks.wrapping_add(1);
+        // Its own limits come first: this is for a shim that hangs.
         let late = watched.deadline.is_some_and(|deadline| now >= deadline);
         if late || watched.stops > 1 {
             watched.deadline = None;
+            // The listener needs this long at most; to kill again meanwhile would find nobody.
             watched.next = now + SWEEP + MARGIN;
             self.end_shim();
             return Some(if late { "its shim did not end it in time" } else { "its shim was stopped" });

@@ -32,6 +32,7 @@ pub fn started_by() -> Option<String> {
         }
         let Some(looked) = Process::look(pid) else { break };
         // A session outlives what was between its leader and us.
+        // The leader may be dead by now; then its number is at most somebody who has no sign.
         if looked.session != pid
             && let Some(why) = sign(looked.session, false)
         {

@@ -75,6 +75,7 @@ impl Handle {
     /// Opens the process that has this number now.
     pub(super) fn open(pid: u32) -> Option<Self> {
         let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
+        // Kernels before 5.3 and some sandboxes have none.
         match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
             Ok(fd) => Some(Self::Fd(fd)),
             Err(Errno::SRCH) => None,
@@ -103,6 +104,7 @@ pub(super) fn spawn_first_to_go(command: &mut Command) -> io::Result<std::proces
     let own = PathBuf::from("/proc/self/oom_score_adj");
     let before = files::named::text(&own).ok().and_then(|text| text.trim().parse::<i32>().ok());
     if let Some(before) = before {
+        // The child inherits the value, so it is never without it, not even between fork and exec.
         let _ = std::fs::write(&own, (before + MORE).min(1000).to_string());
     }
     let child = command.spawn();

@@ -64,6 +64,7 @@ fn end(scope: &Scope, wait: Duration) -> Result<u32, Vec<u32>> {
     if let Some(shim) = shim {
         met.remove(&shim.identity());
         // Without its worker it is ending the tree already; the second signal means "now".
+        // Not killed at once: what it knows of the exit would be lost with it.
         for until in [begun + gentle, begun + gentle + gentle / 2] {
             tree::send(&shim, Signal::TERM);
             tree::send(&shim, Signal::CONT);
@@ -81,6 +82,7 @@ fn end(scope: &Scope, wait: Duration) -> Result<u32, Vec<u32>> {
         if found.ours.is_empty() && found.spared.is_empty() {
             return Ok(u32::try_from(met.len()).unwrap_or(u32::MAX));
         }
+        // Looked at before it is given up: the last round may have ended them.
         let late = begun.elapsed() >= wait;
         if found.ours.is_empty() || late {
             return Err(found.ours.iter().chain(&found.spared).map(|seen| seen.pid).collect());
@@ -139,6 +141,7 @@ impl Scope {
     /// Returns the process id of the shim, if it lives and is one. What stands in the directory the agent may have written.
     fn shim(&self) -> Option<u32> {
         let record = self.shim.as_ref()?;
+        // Number and start time could be copied from any process of this boot by who writes the record.
         let is_shim = platform::arguments(record.pid).first().is_some_and(|word| word == MODE.as_bytes());
         (is_shim && identity::alive(record.pid, record.started)).then_some(record.pid)
     }

@@ -65,6 +65,7 @@ pub(super) fn kill(mut find: impl FnMut() -> Vec<Process>) -> Vec<Process> {
             break;
         }
         for seen in &newcomers {
+            // Frozen before any is killed: a parent that sees its child die may start two.
             send(seen, Signal::STOP);
         }
     }

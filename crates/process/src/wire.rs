@@ -110,6 +110,7 @@ impl KeeperRecord {
     /// Tells whether it is about this very directory, wherever that has been moved to.
     pub(super) fn is_of(&self, run_dir: &Path) -> bool {
         match &self.dir {
+            // By what the directory is, since it may have been moved, and a path may name a copy.
             Some(dir) => Identity::of(run_dir).is_ok_and(|here| here == *dir),
             None => self.run_dir.canonicalize().ok().is_some_and(|there| run_dir.canonicalize().ok() == Some(there)),
         }

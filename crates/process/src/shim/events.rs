@@ -84,6 +84,7 @@ impl EventSource {
             Ok(0) => self.worker_gone = true,
             Ok(count) => self.partial.extend_from_slice(&buffer[..count]),
             Err(Errno::INTR | Errno::AGAIN) => {}
+            // Whatever is wrong with the pipe, nobody can give orders through it.
             Err(_) => self.worker_gone = true,
         }
         while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {

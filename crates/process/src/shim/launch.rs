@@ -44,7 +44,9 @@ pub(super) fn launch(start: &Start) -> Result<(u32, Output), Ended> {
     let stdout = append(&what.stdout).map_err(named(&what.stdout))?;
     let stderr = append(&what.stderr).map_err(named(&what.stderr))?;
     let mut command = Command::new(&program);
+    // Under the name that was asked for: some programs look at it to know what they are.
     command.arg0(name).args(arguments).current_dir(&what.cwd).process_group(0);
+    // The tag last, so that nothing in a configuration can take an agent out of its attempt.
     command.env_clear().envs(&what.env).env(TAG, &start.run_dir);
     command.stdin(input);
     command.stdout(stdout.try_clone().map_err(named(&what.stdout))?);

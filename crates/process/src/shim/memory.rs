@@ -36,6 +36,7 @@ impl Memory {
             return None;
         }
         let held = Held::measure();
+        // To read `/proc` of a large tree costs more than it is worth while there is room.
         let wait = if held.total > limit / 4 * 3 { NEAR } else { PACE };
         self.next = Some(now + wait);
         (held.total > limit).then(|| held.words(limit))

@@ -99,6 +99,7 @@ fn is_free(run_dir: &Path, events: &EventSource) -> bool {
 /// Runs one attempt from start to end.
 fn attend(start: &Start, events: &mut EventSource, log: &Log) -> Exit {
     // Who cannot be found again after a crash, or would lose orphans, starts nothing.
+    // Both before the program: an orphan that went to `init` meanwhile would never come home.
     let ready = platform::adopt_orphans().and_then(|()| KeeperRecord::of_this_process(&start.run_dir).write());
     if let Err(error) = ready {
         return not_started(format!("keep the attempt in {}: {error}", start.run_dir.display()), false);

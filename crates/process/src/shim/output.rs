@@ -79,6 +79,7 @@ impl Output {
         for (file, size) in self.files.iter().zip(&mut self.sizes) {
             if *size > cap {
                 cut = true;
+                // Cut and not only told: a program that is about to be killed can still fill a disk within its grace.
                 if file.set_len(cap).is_ok() {
                     *size = cap;
                 }

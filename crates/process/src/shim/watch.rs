@@ -119,6 +119,7 @@ impl Watch {
         let now = Instant::now();
         self.status = Some((status, now));
         match &mut self.phase {
+            // Asking at once would cut off what the rest of a pipeline is just writing.
             Phase::Running => self.phase = Phase::Lingering { until: now + COURTESY.min(self.limits.grace) },
             Phase::Terminating { until } => *until = (*until).min(now + LEFTOVER_GRACE),
             Phase::Lingering { .. } | Phase::Killing { .. } => {}
@@ -223,6 +224,7 @@ impl Watch {
 
     fn kill_round(&mut self) {
         self.signal_group(Signal::KILL);
+        // Also those that left the group by `setsid`: as orphans they are our children.
         let met = tree::kill(|| tree::descendants(std::process::id()));
         self.count(&met);
     }
