@@ -59,6 +59,7 @@ impl Commit<'_> {
             return Ok(None);
         }
         let mut undo = Undo::default();
+        // First of all: the directory's name is in the lease and in the event, and who makes it exclusively owns it.
         for lease in self.changes.takes().cloned().collect::<Vec<_>>() {
             let made = Made::make(&self.store.layout, &lease.task_id, lease.token);
             self.changes.name_run(&lease.task_id, &made.name);
@@ -108,10 +109,13 @@ impl Commit<'_> {
         let drafts = self.changes.events.iter().cloned();
         let mut events = self.state.journal.number(drafts, self.snapshot.now.wall, &self.store.source);
         if !events.is_empty() {
+            // Before the queue: a full disk must refuse the change, not swallow its event.
             self.state.journal.reserve(journal::lines(&events).len())?;
         }
 
         undo.ledger = self.keep(&events);
+        // Before the queue: a lease without an active status is swept, an active status without a lease looks like a
+        // crash.
         self.put_leases(&net, undo)?;
         if !self.put_queue()? {
             return Ok(None);
@@ -146,6 +150,7 @@ impl Commit<'_> {
         // What is remembered of it is added to, not copied.
         self.snapshot.kept = Default::default();
         self.state.with_ledger(|ledger| {
+            // The ledger has fewer events, so numbers of its own.
             for (seq, event) in (ledger.history().seq + 1..).zip(&mut kept) {
                 (event.seq, event.id) = (seq, seq.to_string());
             }
@@ -166,6 +171,7 @@ impl Commit<'_> {
                         let source = io::Error::other("a store that was opened without an owner takes no leases");
                         return Err(failed("take the lease", &path)(source));
                     }
+                    // A task taken again by us keeps its lock: between letting go and taking it others could.
                     let held = self.state.held.get(task).map(Lock::is_in_force).transpose()?;
                     if held != Some(true) {
                         let lock = lock::task_lock(&self.store.layout.task_lock(task))?;
@@ -176,6 +182,7 @@ impl Commit<'_> {
                     leases::write(&path, lease)?;
                 }
                 Net::Write(lease) => {
+                    // Not locked anew: only its owner writes a lease again.
                     undo.files.push(Before::of(&path)?);
                     leases::write(&path, lease)?;
                 }
@@ -194,6 +201,7 @@ impl Commit<'_> {
         let good = self.state.good.as_ref().expect("it was decided on");
         let next =
             good.document.apply(&self.changes).map_err(|error| failed("edit", &path)(io::Error::other(error)))?;
+        // Nothing to write, but what was decided still has to be about what stands there.
         if next.text() == good.document.text() {
             return self.is_unchanged();
         }
@@ -201,10 +209,12 @@ impl Commit<'_> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             old => old.map_err(failed("look at", &path))?,
         };
+        // A link here would choose which of the user's files is replaced.
         disk::check(&path, &old, false)?;
         let contents = (good.document.text().as_bytes(), next.text().as_bytes());
         let written = Replacement::write(&path, contents, Some(&old)).map_err(failed("save", &path))?;
         let Some(replacement) = written else { return Ok(false) };
+        // The slow part, before the last look: what others write meanwhile is still seen.
         replacement.sync().map_err(failed("save", &path))?;
         // Whose stamp is another has been written to; what stands in it is compared when it is taken away.
         if disk::stamp(&path)?.as_ref() != Some(&good.stamp) || !self.lock.is_in_force()? {
@@ -334,6 +344,7 @@ fn net(changes: &[LeaseChange]) -> BTreeMap<TaskId, Net> {
     for change in changes {
         let (task, change) = match change {
             LeaseChange::Take(lease) => (&lease.task_id, Net::Take(lease.clone())),
+            // Its lock has still to be taken.
             LeaseChange::Write(lease) => match net.get(&lease.task_id) {
                 Some(Net::Take(_)) => (&lease.task_id, Net::Take(lease.clone())),
                 _ => (&lease.task_id, Net::Write(lease.clone())),

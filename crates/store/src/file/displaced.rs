@@ -125,6 +125,8 @@ impl Displaced {
         let Ok(mine) = file.metadata() else { return false };
         let (proc, me) = (Path::new("/proc"), std::process::id().to_string());
         let processes = files::list(proc, proc, 1 << 20).ok().flatten().unwrap_or_default();
+        // Nothing tells who else has a file open but each process's own list; a lease (`F_SETLEASE`) would, by a signal to
+        // the whole process.
         let numbers = processes.into_iter().filter_map(|entry| entry.name.into_string().ok());
         numbers.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()) && *name != me).any(|pid| {
             let of_it = proc.join(pid).join("fd");
@@ -205,6 +207,7 @@ fn look_after(layout: &Layout, told: &Receiver<Displaced>) {
             !last || displaced.is_watched()
         });
         all.extend(more);
+        // Somebody who writes without pause must not fill our memory with what they displaced.
         while all.iter().map(Displaced::size).sum::<usize>() > MOST {
             drop(all.remove(0));
         }
@@ -236,6 +239,7 @@ fn take_in(layout: &Layout, displaced: &mut Displaced, last: bool, more: &mut Ve
         }
         Err(_) => return Ok(()),
     };
+    // A store of its own: this thread may outlive the one that displaced the file, and takes no lease.
     let store = FileStore::open(layout, None).map_err(|error| error.to_string())?;
     let newer = match displaced.may_be_old {
         true => Some(without_what_is_old(&displaced.base, theirs.text()).map_err(|error| error.to_string())?),

@@ -107,6 +107,7 @@ impl FileStore {
         if !locked {
             return Ok(by_process(Holder::Unknown));
         }
+        // Asking our own lock through another descriptor would say that somebody else holds it.
         if held.get(&lease.task_id).map(Lock::is_in_force).transpose()? == Some(true) {
             return Ok(Holder::Alive);
         }

@@ -1,9 +1,10 @@
 //! The journal: one event a line, appended under the queue lock, read once and then only what is new.
 
+mod scan;
+
 use std::{
     fs::File,
     io::{self, Write},
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -12,6 +13,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
+use self::scan::Piece;
 use super::{
     disk::{self, Stamp, failed},
     seals::Seals,
@@ -34,12 +36,6 @@ const JUMP: u64 = 1_000_000;
 
 /// The greatest number that a journal may begin with: one that goes on from another.
 const GREATEST: u64 = 1 << 40;
-
-/// So much is read at a time.
-const PIECE: usize = 1 << 20;
-
-/// No line is longer; one that is, is passed over.
-const LONGEST: usize = 16 << 20;
 
 /// How long others are waited for who append at the same moment, which only a lock file that was taken away allows.
 const APPENDING: Duration = Duration::from_secs(2);
@@ -147,6 +143,7 @@ impl Journal {
             self.forget();
             return Ok(Rest::Nothing);
         };
+        // Rotated, restored or written anew: then all of it is read again.
         let same = self.stamp.is_none_or(|old| old.is_same_file(&stamp)) && stamp.size >= self.offset;
         if !same || !self.continues(&file).map_err(failed("read", &self.path))? {
             self.forget();
@@ -161,55 +158,21 @@ impl Journal {
         })
     }
 
-    /// Takes in all whole lines up to `size`, piece by piece; answers what follows the last one, `None` when that is
-    /// no part of a line.
+    /// Takes in all whole lines up to `size`; returns what follows the last one, `None` when that is no part of a line.
     fn read_on(&mut self, file: &File, size: u64) -> io::Result<Option<Vec<u8>>> {
-        let mut line: Vec<u8> = Vec::new();
-        // The line at hand is too long, or has a hole in it, and is passed over up to its end.
-        let mut broken = false;
-        let mut at = self.offset;
-        while at < size {
-            match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
-                // Nothing but a hole follows.
-                Err(rustix::io::Errno::NXIO) => return Ok((at == self.offset && size == at).then_some(line)),
-                Ok(data) if data > at => (at, broken) = (data, true),
-                // Not every file system can tell.
-                _ => {}
-            }
-            let mut piece = vec![0; PIECE.min(usize::try_from(size - at).unwrap_or(PIECE))];
-            let length = read_at(file, &mut piece, at)?;
-            if length == 0 {
-                break;
-            }
-            at += length as u64;
-            let piece = &piece[..length];
-            let Some(first) = piece.iter().position(|&byte| byte == b'\n').map(|end| end + 1) else {
-                line.extend_from_slice(piece);
-                if line.len() > LONGEST {
-                    (broken, line) = (true, Vec::new());
-                }
-                continue;
-            };
-            let whole = piece.iter().rposition(|&byte| byte == b'\n').map_or(first, |end| end + 1);
-            line.extend_from_slice(&piece[..first]);
-            if broken || line.len() > LONGEST {
-                let end = at - (length - first) as u64;
+        scan::lines(file, self.offset, size, &mut |piece| match piece {
+            Piece::Lines(lines) => self.take_in(lines),
+            Piece::Broken { end, tail } => {
                 log::warn!("{}: the line at byte {} is no event and is skipped", self.path.display(), self.offset);
-                (self.offset, self.tail) = (end, line[line.len().saturating_sub(TAIL)..].to_vec());
-            } else {
-                self.take_in(&line);
+                (self.offset, self.tail) = (end, tail[tail.len().saturating_sub(TAIL)..].to_vec());
             }
-            broken = false;
-            self.take_in(&piece[first..whole]);
-            line = piece[whole..].to_vec();
-        }
-        Ok(Some(line).filter(|_| !broken))
+        })
     }
 
     /// Tells whether what was read before still stands there.
     fn continues(&self, file: &File) -> io::Result<bool> {
         let mut there = vec![0; self.tail.len()];
-        let length = read_at(file, &mut there, self.offset - self.tail.len() as u64)?;
+        let length = scan::read_at(file, &mut there, self.offset - self.tail.len() as u64)?;
         Ok(there[..length] == self.tail[..])
     }
 
@@ -249,6 +212,7 @@ impl Journal {
                     log::warn!("{}: the line at byte {start} is skipped: {error}", self.path.display());
                 }
             }
+            // Whoever follows the journal reads its end again and again, not all of it.
             if self.offset - self.marks.last().map_or(0, |mark| mark.1) >= STRIDE {
                 self.marks.push((history.seq, self.offset));
             }
@@ -269,6 +233,7 @@ impl Journal {
             disk::sync_directory(directory).map_err(failed("make durable", directory))?;
         }
         let want = end - self.offset + RESERVE;
+        // Behind the end and without changing the size: readers see nothing of it.
         match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::KEEP_SIZE, self.offset, want) {
             Ok(()) => self.reserved = self.offset + want,
             Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => {
@@ -302,6 +267,7 @@ impl Journal {
                 (event.seq, event.id) = (seq, seq.to_string());
             }
         }
+        // One write: appends of others cannot come between two lines of one commit.
         let lines = lines(events);
         let mut write = || -> io::Result<()> {
             disk::point("store.journal")?;
@@ -351,35 +317,18 @@ impl Journal {
         }
         let from = self.marks.iter().rev().find(|(seq, _)| *seq <= after).map_or(0, |(_, end)| *end);
         let Some((file, _)) = disk::open(&self.path)? else { return Ok(Vec::new()) };
-        let read = || -> io::Result<Vec<Event>> {
-            let (mut events, mut line, mut at, mut before) = (Vec::new(), Vec::new(), from, 0);
-            while at < self.offset {
-                if let Ok(data) = rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(at)) {
-                    at = at.max(data);
-                }
-                let mut piece = vec![0; PIECE.min(usize::try_from(self.offset - at).unwrap_or(PIECE))];
-                let length = read_at(&file, &mut piece, at)?;
-                if length == 0 {
-                    break;
-                }
-                at += length as u64;
-                for part in piece[..length].split_inclusive(|&byte| byte == b'\n') {
-                    if line.len() <= LONGEST {
-                        line.extend_from_slice(part);
-                    }
-                    if part.ends_with(b"\n") {
-                        let event = serde_json::from_slice::<Event>(&line).ok();
-                        if let Some(event) = event.filter(|event| from > 0 || is_plausible(event.seq, before)) {
-                            before = before.max(event.seq);
-                            events.extend(Some(event).filter(|event| event.seq > after));
-                        }
-                        line.clear();
-                    }
+        let (mut events, mut before) = (Vec::new(), 0);
+        let read = scan::lines(&file, from, self.offset, &mut |piece| {
+            let Piece::Lines(lines) = piece else { return };
+            for line in lines.split_inclusive(|&byte| byte == b'\n') {
+                let event = serde_json::from_slice::<Event>(line).ok();
+                if let Some(event) = event.filter(|event| from > 0 || is_plausible(event.seq, before)) {
+                    before = before.max(event.seq);
+                    events.extend(Some(event).filter(|event| event.seq > after));
                 }
             }
-            Ok(events)
-        };
-        read().map_err(failed("read", &self.path))
+        });
+        read.map(|_| events).map_err(failed("read", &self.path))
     }
 }
 
@@ -398,25 +347,12 @@ pub(super) fn lines(events: &[Event]) -> Vec<u8> {
     lines
 }
 
-/// Reads until the buffer is full or the file ends.
-fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
-            Ok(0) => break,
-            Ok(more) => filled += more,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
-}
-
 /// Returns where events come from: `//<host>/<project name>`.
 pub(super) fn source(host: &str, root: &Path) -> String {
     let name = root.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     format!("//{host}/{name}")
 }
+
 /// Drafts the event that says why the queue cannot be read.
 pub(super) fn invalid(wrong: &Invalid) -> EventDraft {
     EventDraft::new(Kind::QueueInvalid, Actor::Outside)

@@ -61,6 +61,7 @@ impl Leases {
         }
         let there = disk::check_directory(&directory)?;
         let stamp = disk::stamp(&directory)?;
+        // A directory's mtime changes with its names; what is written into a file that is there does not show in it.
         if there && self.listed.is_some() && self.listed == stamp {
             // Nobody came and nobody went; what is there may have been written to.
             let names: Vec<OsString> = self.files.keys().cloned().collect();
@@ -142,6 +143,7 @@ fn found(path: &Path, stamp: Stamp) -> Result<Option<Found>, StoreError> {
             proper: true,
         })
     };
+    // It still holds its task: who wrote it may be at work.
     if stamp.size > MAX {
         return Ok(broken(format!("it is {} bytes long", stamp.size)));
     }
@@ -166,6 +168,7 @@ fn found(path: &Path, stamp: Stamp) -> Result<Option<Found>, StoreError> {
         },
     };
     let proper = by_name.as_ref() == Some(&task);
+    // What is not whole in our words is a helper's, whose token and times are believed as far as they go.
     let record = serde_json::from_value::<Lease>(value.clone()).map_or_else(
         |_| {
             LeaseRecord::Foreign(ForeignLease {

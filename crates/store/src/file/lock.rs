@@ -39,6 +39,8 @@ impl Turns {
         let mut waiting = self.waiting();
         let ticket = waiting.0;
         waiting.0 += 1;
+        // A condition variable alone wakes anybody, and a busy thread would overtake one that sleeps between its
+        // tries.
         waiting.1.push_back(ticket);
         // Made now, so that giving up gives the ticket back.
         let turn = Turn { turns: self, ticket };

@@ -42,6 +42,7 @@ impl FileStore {
         let path = self.layout.queue();
         let missing = || Bad::Invalid(Invalid::missing(path.clone()));
         let stamp = disk::stamp(&path).map_err(Bad::Failed)?.ok_or_else(missing)?;
+        // Equal stamps mean equal content, unless the last change is so fresh that another fits into the same tick.
         if let Some(good) = &state.good
             && good.stamp == stamp
             && !good.fresh
@@ -49,6 +50,7 @@ impl FileStore {
             return Ok(());
         }
         if let Some(good) = &mut state.good
+            // `touch`, a checkout of the same commit, our own write: to compare costs less than to parse.
             && stamp.size == good.document.text().len() as u64
         {
             let (mut file, stamp) = disk::open(&path).map_err(Bad::Failed)?.ok_or_else(missing)?;
@@ -65,6 +67,7 @@ impl FileStore {
         }
         let (bytes, stamp) = disk::read(&path).map_err(Bad::Failed)?.ok_or_else(missing)?;
         let fresh = stamp.is_fresh();
+        // A rewrite changes few tasks of many as a rule.
         let document = match &state.good {
             Some(good) => good.document.reread_bytes(bytes),
             None => Document::from_bytes(&path, bytes),
@@ -82,6 +85,7 @@ impl FileStore {
                 Ok(()) => return Ok(()),
                 Err(bad) => bad,
             };
+            // Editors empty a file before they fill it, and some remove it: only what stays wrong is wrong.
             let changing = match (&bad, disk::stamp(&self.layout.queue())) {
                 (Bad::Invalid(_), Ok(None)) => state.good.is_some() || self.is_being_replaced(patience),
                 (Bad::Invalid(_), Ok(Some(stamp))) => stamp.is_younger_than(patience),
@@ -124,6 +128,7 @@ impl FileStore {
     /// what was read meanwhile may have been missing.
     pub(super) fn has_stayed(&self, before: Option<[(i64, i64); 2]>) -> bool {
         match (before, self.changed_at()) {
+            // A rename changes ctime alone; a new entry below changes mtime with it.
             (Some([then, within]), Some([now, within_now])) => then == now || within != within_now,
             (before, now) => before == now,
         }

@@ -127,6 +127,7 @@ impl Replacement {
 /// away meanwhile, to write the file anew.
 fn put_back(edit: &Path, path: &Path) -> io::Result<bool> {
     for _ in 0..TRIES {
+        // By exchange, since a plain rename would drop what others put there in this moment.
         match named::exchange(edit, path) {
             Err(rustix::io::Errno::NOENT) => {}
             done => return Ok(done.map(|()| true)?),

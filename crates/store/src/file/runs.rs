@@ -36,6 +36,7 @@ impl Made {
         });
         let root = layout.root().to_owned();
         let mut name = RunName::of(token);
+        // A second collision is no accident, and a task must not wait for who plants directories.
         for _ in 0..3 {
             let path = layout.run(task, &name);
             match files::make_new_dir(&root, &path) {

@@ -88,6 +88,7 @@ fn make(base: &Path) -> Option<Key> {
         }
         let mut file = files::create_new(base, &beside)?;
         file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+        // Written whole beside it, since a reader must never find half a key.
         match files::rename_new(base, &beside, &path) {
             // Another process was faster: its key is the key.
             Err(error) if error.is_taken() => files::remove(base, &beside).map(drop),

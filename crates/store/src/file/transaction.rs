@@ -41,6 +41,7 @@ impl<'a> FileTransaction<'a> {
         })?;
         loop {
             let lock = lock::queue_lock(&path, deadline, started)?;
+            // After the lock: readers of this process are not kept waiting for other processes.
             let mut state = store.state();
             match store.mend(&mut state) {
                 // Who took the lock's file away let another one sweep up what we were about to mend.
@@ -68,6 +69,7 @@ impl<'a> FileTransaction<'a> {
             Err(Bad::Failed(error)) => return Err(error),
             Err(Bad::Invalid(wrong)) => {
                 store.note_invalid(state, &now, &wrong)?;
+                // Nothing to go on with; with the last good content leases can at least be renewed.
                 if state.good.is_none() {
                     return Err(wrong.into());
                 }
@@ -86,6 +88,7 @@ impl<'a> FileTransaction<'a> {
         store.proved_by_locks(&queue, &state.held, &mut leases, &now)?;
         let mut history = state.journal.history().clone();
         for (task, token) in &state.tokens {
+            // A journal that was taken back, or thrown away, must not make us give a token out twice.
             if history.task(task).is_none_or(|known| known.token < *token) {
                 Arc::make_mut(&mut history).tasks.entry(task.clone()).or_default().token = *token;
             }
@@ -134,12 +137,14 @@ impl FileStore {
     /// Mends what a crash, or an error that was told, left behind; only for one who holds the lock.
     fn mend(&self, state: &mut State) -> Result<(), StoreError> {
         self.is_here()?;
+        // Once is enough: later leftovers are of those who die while we live, and the next store finds them.
         if !state.prepared {
             replace::recover(&self.layout.queue()).map_err(disk::failed("mend", &self.layout.queue()))?;
             disk::sweep(&self.layout.work());
             disk::sweep(&self.layout.leases());
             state.prepared = true;
         }
+        // Before anything is read: what is decided must know all that was told.
         let cut = state.journal.mend()?;
         if cut > 0 {
             state.pending.push(Event::number(journal::cut(cut), 0, Self::now().wall, &self.source));
@@ -158,6 +163,8 @@ impl FileStore {
         if state.pending.is_empty() {
             return Ok(());
         }
+        // Numbers are given anew, since others have used theirs; the time stays true, or later than what stands
+        // there.
         for (seq, event) in (history.seq + 1..).zip(&mut state.pending) {
             (event.seq, event.id, event.time) = (seq, seq.to_string(), event.time.max(history.at));
         }
@@ -181,6 +188,7 @@ impl FileStore {
             let QueueLease::Ours { owner, token } = &task.lease else { continue };
             let ours = held.get(&task.id).map(Lock::is_in_force).transpose()? == Some(true);
             if ours || lock::is_free(&self.layout.task_lock(&task.id))? == Some(false) {
+                // A minute: it is looked at anew long before, and a holder that dies frees its lock.
                 let until = now.wall.checked_add_signed(chrono::Duration::seconds(60));
                 let lease = ForeignLease {
                     task_id: task.id.clone(),

@@ -29,6 +29,7 @@ pub(super) fn watch(layout: &Layout) -> Result<(RecommendedWatcher, Receiver<()>
     })
     .map_err(|error| failed(&work, error))?;
     watcher.watch(&work, RecursiveMode::NonRecursive).map_err(|error| failed(&work, error))?;
+    // Not recursive: each watched directory costs the user one of a few thousand watches.
     for directory in [layout.leases(), layout.runtime()] {
         if directory.is_dir() {
             watcher.watch(&directory, RecursiveMode::NonRecursive).map_err(|error| failed(&directory, error))?;

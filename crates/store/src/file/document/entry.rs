@@ -5,14 +5,11 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use chrono::{DateTime, Utc};
-use serde_json::Value;
-
 use super::{
-    super::dialect,
     json::{self, Span},
+    value::{Wrong, count, flag, lease, names, number, shown, source, statements, string, time, words},
 };
-use oodatcaa_core::{QueueLease, Status, Task, TaskId};
+use oodatcaa_core::{Status, Task, TaskId};
 
 /// Entries inside entries are followed this deep.
 const DEPTH: usize = 32;
@@ -41,53 +38,51 @@ pub(super) struct Raised {
     pub(super) message: String,
 }
 
-/// Collects the members that we read, each in a place of its own.
+/// The members that we read.
+const KEYS: [&str; 28] = [
+    "id",
+    "title",
+    "status",
+    "priority",
+    "type",
+    "agent",
+    "lease",
+    "dependencies",
+    "depends_on",
+    "parent",
+    "parent_task",
+    "subtasks",
+    "description",
+    "acceptance_criteria",
+    "exit_gates",
+    "complexity",
+    "attempts",
+    "not_before",
+    "blocked_reason",
+    "branch",
+    "role",
+    "gates",
+    "updated_at",
+    "trusted",
+    "source",
+    "created_at",
+    "starts",
+    "merged_commit",
+];
+
+/// Returns the place of a member among those that we read.
 fn slot(key: &str) -> Option<usize> {
-    Some(match key {
-        "id" => 0,
-        "title" => 1,
-        "status" => 2,
-        "priority" => 3,
-        "type" => 4,
-        "agent" => 5,
-        "lease" => 6,
-        "dependencies" => 7,
-        "depends_on" => 8,
-        "parent" => 9,
-        "parent_task" => 10,
-        "subtasks" => 11,
-        "description" => 12,
-        "acceptance_criteria" => 13,
-        "exit_gates" => 14,
-        "complexity" => 15,
-        "attempts" => 16,
-        "not_before" => 17,
-        "blocked_reason" => 18,
-        "branch" => 19,
-        "role" => 20,
-        "gates" => 21,
-        "updated_at" => 22,
-        "trusted" => 23,
-        "source" => 24,
-        "created_at" => 25,
-        "starts" => 26,
-        "merged_commit" => 27,
-        _ => return None,
-    })
+    KEYS.iter().position(|known| *known == key)
 }
 
-const SLOTS: usize = 28;
-
 /// The value of each known member; of one that is written twice the last.
-struct Known<'a>([Option<&'a str>; SLOTS]);
+struct Known<'a>([Option<&'a str>; KEYS.len()]);
 
 impl<'a> Known<'a> {
     fn get(&self, key: &str) -> Option<&'a str> {
         slot(key).and_then(|at| self.0[at]).filter(|raw| *raw != "null")
     }
 }
-
-type Wrong = String;
 
 impl<'a> Reader<'a> {
     pub(super) fn new(text: &'a str) -> Self {
@@ -101,12 +96,14 @@ impl<'a> Reader<'a> {
 
     /// Takes in one entry and the entries inside it.
     pub(super) fn entry(&mut self, raw: &'a str, parent: Option<&str>, depth: usize) {
+        // The list was split before, so this entry alone is broken.
         let Ok(members) = json::members(raw) else {
             return self.raise(raw, None, "bad_type", "an entry cannot be read and is skipped".into());
         };
-        let mut known = Known([None; SLOTS]);
+        let mut known = Known([None; KEYS.len()]);
         for member in &members {
             if let Some(at) = slot(&member.key) {
+                // As `jq` and most parsers see it; an editor's user may have meant the other.
                 if known.0[at].is_some() {
                     let id = known.0[0].map(json::unquoted).unwrap_or_default();
                     let message = format!("task {id} has the member `{}` twice; the last one counts", member.key);
@@ -272,149 +269,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn shown(raw: &str) -> String {
-    if raw.starts_with(['{', '[']) {
-        json::kind(raw).into()
-    } else {
-        format!("`{}`", oodatcaa_core::text::cut(&oodatcaa_core::text::one_line(raw), 40))
-    }
-}
-
-fn string(raw: &str) -> Result<Option<String>, Wrong> {
-    if raw.starts_with('"') {
-        Ok(Some(json::unquoted(raw).into_owned()).filter(|text| !text.is_empty()))
-    } else {
-        Err("a string".into())
-    }
-}
-
-fn flag(raw: &str) -> Result<Option<bool>, Wrong> {
-    match raw {
-        "true" => Ok(Some(true)),
-        "false" => Ok(Some(false)),
-        _ => Err("`true` or `false`".into()),
-    }
-}
-
-/// Where a task comes from.
-#[derive(Default)]
-struct Source {
-    words: Option<String>,
-    trusted: Option<bool>,
-}
-
-/// Reads a text, or an object that names kind, author and place, and says whether they are trusted.
-fn source(raw: &str) -> Result<Source, Wrong> {
-    if !raw.starts_with('{') {
-        return Ok(Source { words: Some(words(raw)?).filter(|words| !words.is_empty()), trusted: None });
-    }
-    let members = json::members(raw).map_err(|_| Wrong::from("a text or an object"))?;
-    let trusted = match json::last(&members, "trusted").map(|member| member.value) {
-        None | Some("null") => None,
-        Some(value) => flag(value).map_err(|wrong| format!("an object whose `trusted` is {wrong}"))?,
-    };
-    let parts = ["kind", "author", "url", "id"].iter().filter_map(|key| {
-        json::last(&members, key).filter(|member| member.value.starts_with('"')).map(|m| json::unquoted(m.value))
-    });
-    let said: Vec<_> = parts.collect();
-    Ok(Source { words: Some(said.join(" ")).filter(|words| !words.is_empty()), trusted })
-}
-
-/// Reads text for people, in any shape that people write it.
-fn words(raw: &str) -> Result<String, Wrong> {
-    match raw.as_bytes()[0] {
-        b'"' => Ok(json::unquoted(raw).into_owned()),
-        b'[' => statements(raw).map(|lines| lines.join("\n")),
-        b'{' => Err("a text".into()),
-        _ => Ok(raw.into()),
-    }
-}
-
-fn number(raw: &str) -> Result<i64, Wrong> {
-    let text = if raw.starts_with('"') { json::unquoted(raw) } else { raw.into() };
-    let number: f64 = text.trim().parse().map_err(|_| Wrong::from("a number"))?;
-    // A float cast saturates: a priority beyond the range of i64 is the first or the last.
-    if number.is_nan() { Err("a number".into()) } else { Ok(number.floor() as i64) }
-}
-
-pub(super) fn count(raw: &str) -> Result<u32, Wrong> {
-    match number(raw) {
-        Ok(n) if !raw.starts_with('"') => u32::try_from(n).map_err(|_| "a count".into()),
-        _ => Err("a count".into()),
-    }
-}
-
-fn time(raw: &str) -> Result<Option<DateTime<Utc>>, Wrong> {
-    if raw == "\"\"" {
-        return Ok(None);
-    }
-    let value: Value = serde_json::from_str(raw).unwrap_or_default();
-    dialect::time(&value).map(Some).ok_or_else(|| "a time such as `2026-01-05T09:00:00Z`".into())
-}
-
-/// Reads a list of names; one bare name counts as a list of one.
-fn names(raw: &str) -> Result<Vec<String>, Wrong> {
-    let wrong = || Wrong::from("a list of strings");
-    match raw.as_bytes()[0] {
-        b'"' => Ok(string(raw)?.into_iter().collect()),
-        b'[' => json::elements(raw)
-            .map_err(|_| wrong())?
-            .into_iter()
-            .map(|name| match name.as_bytes()[0] {
-                b'"' => Ok(json::unquoted(name).into_owned()),
-                b'{' => json::members(name)
-                    .ok()
-                    .and_then(|members| json::last(&members, "id").and_then(|id| string(id.value).ok().flatten()))
-                    .ok_or_else(wrong),
-                _ => Err(wrong()),
-            })
-            .collect(),
-        _ => Err(wrong()),
-    }
-}
-
-/// Statements for people: a text, or a list of texts or of objects that carry one.
-fn statements(raw: &str) -> Result<Vec<String>, Wrong> {
-    let wrong = || Wrong::from("a list of texts");
-    match raw.as_bytes()[0] {
-        b'"' => Ok(string(raw)?.into_iter().collect()),
-        b'[' => Ok(json::elements(raw).map_err(|_| wrong())?.into_iter().map(statement).collect()),
-        b'{' => Ok(json::members(raw)
-            .map_err(|_| wrong())?
-            .into_iter()
-            .map(|member| format!("{}: {}", member.key, statement(member.value)))
-            .collect()),
-        _ => Err(wrong()),
-    }
-}
-
-fn statement(raw: &str) -> String {
-    if raw.starts_with('"') {
-        return json::unquoted(raw).into_owned();
-    }
-    let members = if raw.starts_with('{') { json::members(raw).unwrap_or_default() } else { Vec::new() };
-    ["text", "description", "criterion", "statement", "title", "name"]
-        .iter()
-        .find_map(|key| json::last(&members, key).filter(|member| member.value.starts_with('"')))
-        .map_or_else(|| raw.into(), |member| json::unquoted(member.value).into_owned())
-}
-
-fn lease(raw: Option<&str>) -> QueueLease {
-    let Some(raw) = raw else { return QueueLease::None };
-    match raw.as_bytes()[0] {
-        b'"' => QueueLease::from_text(&json::unquoted(raw)),
-        b'{' => match serde_json::from_str::<Value>(raw) {
-            Ok(Value::Object(object)) if object.is_empty() => QueueLease::None,
-            Ok(Value::Object(object)) => {
-                let lease = dialect::Loose::read(&object);
-                QueueLease::Inline { owner: lease.owner.unwrap_or_else(|| "unknown".into()), until: lease.until }
-            }
-            _ => QueueLease::Other(raw.into()),
-        },
-        _ => QueueLease::Other(raw.into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -423,13 +277,7 @@ mod tests {
     /// Whoever has a rule read one more member says here whether an agent may propose it.
     #[test]
     fn every_member_that_is_read_is_either_proposable_or_ours() {
-        let source = include_str!("entry.rs");
-        let arms = source.lines().filter_map(|line| line.trim().strip_prefix('"')?.split_once("\" => "));
-        let is_slot = |place: &str| place.trim_end_matches(',').parse::<usize>().is_ok();
-        let keys: Vec<&str> = arms.filter(|(_, place)| is_slot(place)).map(|(key, _)| key).collect();
-        assert_eq!(keys.len(), SLOTS);
-        for key in keys {
-            assert!(slot(key).is_some(), "{key}");
+        for key in KEYS {
             assert_ne!(children::TAKEN.contains(&key), children::is_ours(key), "{key}");
         }
     }

@@ -16,6 +16,7 @@ pub fn merged(base: &str, theirs: &str, current: &str) -> serde_json::Result<Opt
     if merged == now {
         return Ok(None);
     }
+    // Spans cannot be kept here, since both sides have changed; the indentation can.
     let mut text = match current.split_once('\n') {
         Some((_, rest)) => {
             let indent: String = rest.chars().take_while(|c| matches!(c, ' ' | '\t')).collect();
@@ -46,6 +47,7 @@ fn bring_up(base: &Value, theirs: &mut Value) {
         (Value::Object(base), Value::Object(theirs)) => {
             let is_task = id_of(&Value::Object(base.clone())).is_some();
             if is_task && base.get("updated_at") != theirs.get("updated_at") {
+                // Another stamp: what they have of our members is from before our last change.
                 for key in Member::ALL.map(Member::key) {
                     match base.get(key) {
                         Some(value) => drop(theirs.insert(key.into(), value.clone())),
@@ -61,6 +63,7 @@ fn bring_up(base: &Value, theirs: &mut Value) {
             for (at, task) in base.iter().enumerate() {
                 match theirs.iter_mut().find(|there| id_of(there) == id_of(task)) {
                     Some(there) => bring_up(task, there),
+                    // Entries that we added since they read the file are no entries that they removed.
                     None => theirs.insert(at.min(theirs.len()), task.clone()),
                 }
             }
@@ -91,6 +94,7 @@ fn both(base: Option<&Value>, theirs: Option<&Value>, now: Option<&Value>) -> Op
 }
 
 fn members(base: &Map<String, Value>, theirs: &Map<String, Value>, now: &Map<String, Value>) -> Map<String, Value> {
+    // In the order of the file as it is; what is new to it comes last.
     let keys = now.keys().chain(theirs.keys().filter(|key| !now.contains_key(*key)));
     let one = |key: &String| match (key.as_str(), now.get(key)) {
         // The stamp tells which of our changes are in the entry, and they all are.

@@ -9,6 +9,7 @@ pub mod merge;
 mod reread;
 mod splice;
 mod style;
+mod value;
 
 use std::{
     collections::BTreeMap,
@@ -179,6 +180,7 @@ fn read(text: &str) -> Result<Parts, Wrong> {
     let Some(tasks) = json::last(&members, "tasks") else {
         return Err(Wrong::at(text, first, "there is no `tasks`; expected a list".into()));
     };
+    // Only the brackets of `tasks` and of its entries must be whole for the rest to be used.
     let listed =
         (tasks.value.starts_with('[')).then(|| json::elements(tasks.value).ok()).flatten().ok_or_else(|| {
             Wrong::at(text, tasks.value, format!("`tasks` is {}; expected a list", json::kind(tasks.value)))
@@ -196,6 +198,7 @@ fn read(text: &str) -> Result<Parts, Wrong> {
         tail.last = Span::of(text, raw);
         reader.entry(raw, None, 0);
     }
+    // Not one of the two is right by itself, and to work on the wrong one is worse than to wait.
     if let Some((id, first, second)) = reader.duplicate {
         let line = |offset| json::place(text, offset).0;
         let message =
@@ -253,7 +256,7 @@ fn limits(text: &str, members: &[Member<'_>]) -> Result<BTreeMap<String, u32>, W
     members
         .iter()
         .map(|member| {
-            let limit = entry::count(member.value).map_err(|expected| {
+            let limit = value::count(member.value).map_err(|expected| {
                 let shown = oodatcaa_core::text::cut(&oodatcaa_core::text::one_line(member.value), 40);
                 let message = format!("`wip_limits.{}` is `{shown}`; expected {expected}", member.key);
                 Wrong::at(text, member.value, message)
@@ -265,6 +268,7 @@ fn limits(text: &str, members: &[Member<'_>]) -> Result<BTreeMap<String, u32>, W
 
 /// Gives the problems their lines, in one pass over the text.
 fn places(text: &str, mut raised: Vec<Raised>) -> Vec<Problem> {
+    // To count lines from the beginning for each would be quadratic in a file of which all is wrong.
     raised.sort_by_key(|problem| problem.offset);
     let (mut line, mut column, mut seen) = (1, 1, 0);
     raised

@@ -25,6 +25,7 @@ impl Document {
         if !self.queue.problems.is_empty() {
             return Err(text);
         }
+        // Bytes and not lines: many queues are one line. Compared in chunks, which the processor does in wide steps.
         let (old, new) = (self.text.as_bytes(), text.as_bytes());
         let before = common(old.chunks(CHUNK), new.chunks(CHUNK), |one, other| {
             one.iter().zip(other).take_while(|(one, other)| one == other).count()
@@ -33,6 +34,7 @@ impl Document {
         let behind = common(old.rchunks(CHUNK), new.rchunks(CHUNK), |one, other| {
             one.iter().rev().zip(other.iter().rev()).take_while(|(one, other)| one == other).count()
         });
+        // The two runs of equal bytes may overlap, as when `aa` becomes `aaa`.
         let changed = Span { start: before, end: old.len() - behind.min(shortest - before) };
         match self.between(changed, &text) {
             Some(parts) => Ok(Self { path: self.path.clone(), text, ..parts }),
@@ -48,6 +50,7 @@ impl Document {
         // Where the entries of `tasks` stand among those of all tasks; nested ones follow theirs.
         let tops: Vec<usize> =
             self.queue.tasks().enumerate().filter(|(_, task)| !task.nested).map(|(at, _)| at).collect();
+        // An entry that was skipped has no place among the tasks, so it cannot be counted past.
         if tops.len() != self.tail.count {
             return None;
         }
@@ -59,6 +62,7 @@ impl Document {
         let moved = |offset: usize| (offset + text.len()).checked_sub(self.text.len());
 
         let (open, close) = (format!("[{}", if first { KNOWN } else { "" }), if last { KNOWN } else { "" });
+        // Between two `null`s the commas at both ends are where JSON wants them, and the parser proves that they are.
         let list = format!("{open}{}{close}]", text.get(start..moved(end)?)?);
         let mut found = json::elements(&list).ok()?;
         if (first && found.first() != Some(&KNOWN)) || (last && found.pop() != Some(KNOWN)) {
@@ -75,6 +79,7 @@ impl Document {
             entries.push(span);
             reader.entry(span.in_text(text), None, 0);
         }
+        // Whoever has to say a line number reads the whole.
         if reader.duplicate.is_some() || !reader.problems.is_empty() {
             return None;
         }

@@ -45,6 +45,8 @@ impl Document {
         for edit in &changes.edits {
             edits.entry(&edit.task).or_default().extend(edit.set.iter().map(|(member, value)| (*member, value)));
         }
+        // A file whose writer escapes everything beyond ASCII goes on as such, or its next diff would touch every
+        // line.
         let ascii = self.text.is_ascii() && self.text.contains("\\u");
         let mut splices = Vec::new();
         for (task, set) in &edits {
@@ -54,6 +56,7 @@ impl Document {
         if !changes.add.is_empty() {
             splices.push(self.append(changes, ascii));
         }
+        // Edits come by task, not by place, and the text is copied once, from front to back.
         splices.sort_by_key(|splice| splice.at.start);
         let mut next = self.spliced(&splices, !changes.add.is_empty())?;
         next.verify(changes, &edits)?;
@@ -75,10 +78,12 @@ impl Document {
         let (comma, colon) = style::after_last(object, &members);
         for (member, value) in set {
             match json::last(&members, member.key()) {
+                // Another spelling of the same value is the author's, and stays.
                 Some(present) if says(present.value, value) => {}
                 Some(present) => {
                     splices.push(Splice { at: Span::of(&self.text, present.value), with: style::scalar(value, ascii) });
                 }
+                // To write `null` where nothing stood would only make noise in the file's history.
                 None if value.is_null() => {}
                 None => {
                     added.push_str(&format!("{comma}\"{}\"{colon}{}", member.key(), style::scalar(value, ascii)));
@@ -86,6 +91,7 @@ impl Document {
             }
         }
         if !added.is_empty() {
+            // At the end: the order above is the author's.
             let end = Span::of(&self.text, members.last().expect("a task has its id").value).end;
             splices.push(Splice { at: Span { start: end, end }, with: added });
         }
@@ -97,6 +103,7 @@ impl Document {
         let Some(metadata) = self.metadata.filter(|_| !counters.is_empty()) else { return };
         let members = json::members(metadata.in_text(&self.text)).unwrap_or_default();
         for (key, count) in counters {
+            // A counter that nobody keeps is not begun by us.
             if let Some(member) = json::last(&members, key)
                 && member.value != count.to_string()
             {
@@ -114,10 +121,12 @@ impl Document {
             Style::of(body, ascii).expect("it has a member `tasks`").inner()
         });
         let entries: Vec<String> = changes.add.iter().map(|new| style.object(&new.json)).collect();
+        // There is no entry whose style and gap could be taken.
         if count == 0 {
             return Splice { at: self.tasks, with: style.list(&entries) };
         }
         let gap = &self.text[before..last.start];
+        // Between the last two stands the comma as well; before a single one only what follows the bracket.
         let gap = match count {
             1 if gap.is_empty() => style.between(),
             1 => format!(",{gap}"),
@@ -177,6 +186,7 @@ impl Document {
                 Some(present) => says(present.value, wanted),
                 None => wanted.is_null(),
             });
+            // Read by the same reader as a file, so that memory and disk cannot come to mean different things.
             let mut reader = Reader::new(&self.text);
             reader.entry(object, parent.as_deref().filter(|_| old.nested), usize::from(old.nested));
             let read = reader.tasks.into_iter().next().filter(|task| task.id == **id && faithful);
@@ -233,6 +243,7 @@ impl Moved {
 
     /// Maps an offset; one at an insertion stays before what is inserted.
     fn offset(&self, old: usize) -> usize {
+        // Strictly before: what is inserted at an offset pushes away only what follows.
         let before = self.0.partition_point(|(at, _)| *at < old);
         let sum = before.checked_sub(1).map_or(0, |at| self.0[at].1);
         old.checked_add_signed(sum).expect("texts do not shrink below zero")
