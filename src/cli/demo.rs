@@ -24,7 +24,7 @@ use super::{
 };
 use oodatcaa_config::{Config, Overrides, World, trust};
 use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{Kind, Role, Snapshot, Task, text, why};
+use oodatcaa_core::{Data, Kind, Role, Snapshot, Task, text, why};
 use oodatcaa_fleet::{
     Backend, Fleet, Happened, Host, Mode, READY_WITHIN,
     pidfile::{self, State},
@@ -191,16 +191,16 @@ impl Demo<'_> {
     /// Shows what has happened since the last look, and notes when the builder has begun with what is to be rescued.
     fn follow(&mut self) -> Result<(), Failure> {
         for event in self.store.events(self.narrator.seq())? {
-            let begun = event.kind == Kind::AttemptStarted
+            let begun = event.kind() == Kind::AttemptStarted
                 && event.task.as_ref().is_some_and(|task| task.as_str() == narrator::RESCUED)
                 && event.role.as_ref() == Some(&Role::BUILDER);
             if begun && !self.narrator.has_killed() {
                 self.kill_at = Some(Instant::now() + KILL_AFTER);
             }
-            if event.kind == Kind::DecisionRequested
-                && let (Some(decision), Some(task)) = (event.text("decision"), &event.task)
+            if let Data::DecisionRequested(asked) = event.data()
+                && let (Some(decision), Some(task)) = (&asked.decision, &event.task)
             {
-                self.asked.push((decision.into(), task.to_string()));
+                self.asked.push((decision.clone(), task.to_string()));
             }
             if let Some(line) = self.narrator.take(event, self.began) {
                 self.ui.line(&line);

@@ -9,7 +9,7 @@ use super::{
     fail::{Done, exit, nearest, no_task},
     ui::{Column, Item, Table, Tone, Ui},
 };
-use oodatcaa_core::{Event, Kind, text::cut, time::stamp};
+use oodatcaa_core::{Data, Event, Kind, Status, text::cut, time::stamp};
 use oodatcaa_ops::{ErrorKind, Failure};
 
 /// Verbs of `events`.
@@ -100,7 +100,7 @@ fn names(kind: Kind, wanted: &str) -> bool {
 }
 
 fn passes(args: &Tail, event: &Event) -> bool {
-    (args.kinds.is_empty() || args.kinds.iter().any(|wanted| names(event.kind, wanted)))
+    (args.kinds.is_empty() || args.kinds.iter().any(|wanted| names(event.kind(), wanted)))
         && args.task.as_deref().is_none_or(|id| event.task.as_ref().is_some_and(|task| task.as_str() == id))
 }
 
@@ -146,19 +146,19 @@ fn row(ui: &Ui, event: &Event) -> [Item; 6] {
         true => event.time.format("%m-%d %H:%M:%S").to_string(),
         false => stamp(event.time),
     };
-    let tone = match event.kind {
-        Kind::AttemptFinished if event.text("class").is_some() => Tone::Bad,
-        Kind::WorkerPaused | Kind::QueueInvalid | Kind::LeaseRescued | Kind::LeaseLost => Tone::Warn,
-        Kind::TaskMoved if event.text("to") == Some("done") => Tone::Good,
+    let tone = match event.data() {
+        Data::AttemptFinished(ended) if ended.class.is_some() => Tone::Bad,
+        Data::WorkerPaused(_) | Data::QueueInvalid(_) | Data::LeaseRescued(_) => Tone::Warn,
+        Data::TaskMoved(change) if change.to == Some(Status::DONE) => Tone::Good,
         _ => Tone::Plain,
     };
     [
         Item::new(event.seq.to_string()).tone(Tone::Faint),
         Item::new(time).tone(Tone::Faint),
-        Item::new(event.kind.as_str()).tone(tone),
+        Item::new(event.kind().as_str()).tone(tone),
         Item::new(&event.subject),
         Item::new(&event.actor).tone(Tone::Faint),
-        Item::new(words(event)).or_piped(Value::Object(event.data.clone()).to_string()),
+        Item::new(words(event)).or_piped(Value::Object(event.data().members()).to_string()),
     ]
 }
 
@@ -168,7 +168,9 @@ fn words(event: &Event) -> String {
     if event.simulated {
         all.push("SIM".into());
     }
-    match (event.text("from"), event.text("to")) {
+    let members = event.data().members();
+    let text = |key: &str| members.get(key).and_then(Value::as_str);
+    match (text("from"), text("to")) {
         (Some(from), Some(to)) => all.push(format!("{from} → {to}")),
         (None, Some(to)) => all.push(format!("→ {to}")),
         _ => {}
@@ -177,7 +179,7 @@ fn words(event: &Event) -> String {
         all.push(format!("try {attempt}"));
     }
     for key in ["outcome", "class", "title", "gate", "ok", "owner", "pid", "message", "reason"] {
-        match event.data.get(key) {
+        match members.get(key) {
             Some(Value::String(text)) => all.push(cut(text, 300)),
             Some(Value::Bool(yes)) => all.push(format!("{key}: {}", if *yes { "yes" } else { "no" })),
             Some(Value::Number(number)) => all.push(format!("{key} {number}")),

@@ -2,8 +2,6 @@
 //!
 //! Works without any daemon: the inbox asks itself what nobody has asked yet.
 
-use serde_json::Value;
-
 use super::{
     change::Dry,
     context::Context,
@@ -11,7 +9,7 @@ use super::{
     ui::{Column, Item, Table, Tone},
 };
 use oodatcaa_core::{
-    ChangeSet, Snapshot, Workflow,
+    ChangeSet, Data, Snapshot, Workflow,
     decision::{self, Word},
     needs::{self, Need},
     state::decisions::{Decision, Topic},
@@ -267,8 +265,10 @@ fn say(ctx: &Context, dry: Dry, id: &str, word: Word<'_>, commit: Option<&str>) 
     let changes = answer.map_err(|refusal| undecided(&before, &refusal))?;
     let after = before.after(&changes);
     // The word's own event is the last about a decision; before it stands what was put right.
-    let named = changes.events.iter().rev().find(|event| event.kind == oodatcaa_core::Kind::DecisionResolved);
-    let named = named.and_then(|event| event.data.get("decision")).and_then(Value::as_str);
+    let named = changes.events.iter().rev().find_map(|event| match &event.data {
+        Data::DecisionResolved(decided) => decided.decision.as_deref(),
+        _ => None,
+    });
     let decision = named.and_then(|id| after.history.decisions.get(id)).expect("a word that counts closes a decision");
     tell(ctx, &before, &after, decision, dry);
     Ok(0)

@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{
-    AttemptReport, ChangeSet, Class, Event, EventDraft, Kind, LeaseRecord, Now, Outcome, Owner, Role, Snapshot, TaskId,
+    AttemptReport, ChangeSet, Class, Data, Event, EventDraft, LeaseRecord, Now, Outcome, Owner, Role, Snapshot, TaskId,
     Token, Workflow, claim, coordinate, event::Actor, outcome::Retry, pool::Offer, rescue, settle,
 };
 use oodatcaa_store::Desk;
@@ -158,7 +158,7 @@ pub(super) struct JournalText(tempfile::TempDir);
 
 /// The numbers of the events in it.
 fn numbers(bytes: &[u8]) -> Vec<u64> {
-    let events = bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Event>(line).ok());
+    let events = bytes.split(|byte| *byte == b'\n').filter_map(|line| Event::parse(line).ok());
     events.map(|event| event.seq).collect()
 }
 
@@ -194,7 +194,7 @@ impl Target for JournalText {
         let before = store.read().expect("a journal never stands in the way").snapshot;
         let workflow = Workflow::shipped();
         let claimed = claim::decide(&before, &workflow, &claimant(&workflow));
-        let event = EventDraft::new(Kind::WorkerStarted, Actor::Worker("w@h".into()));
+        let event = EventDraft::new(Data::WorkerStarted(Default::default()), Actor::Worker("w@h".into()));
         let done = store.transact(&mut |_| ChangeSet { events: vec![event.clone()], ..ChangeSet::none() });
         let done = done.expect("a journal can be added to");
         // A jump to a number that nobody can have counted to is passed over, so the greatest one says nothing.
@@ -208,7 +208,7 @@ impl Target for JournalText {
         assert!(after.starts_with(&input[..whole]), "a line is lost");
         let lines = after[whole..].split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         for line in lines {
-            serde_json::from_slice::<Event>(line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+            Event::parse(line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
         }
         let history = store.read().expect("readable").snapshot.history;
         assert_eq!(history.seq, done.events.last().expect("one").seq);

@@ -7,7 +7,12 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::{EventDraft, Kind, Lease, Member, Now, RunName, Status, Task, TaskId, text, time::stamp};
+use crate::{
+    Data, EventDraft, Lease, Member, Now, RunName, Status, Task, TaskId,
+    event::{Actor, payload::TaskChange},
+    text,
+    time::stamp,
+};
 
 /// Members to set in one task. `Value::Null` writes `null` where the member exists and nothing where it does not.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,13 +97,13 @@ impl ChangeSet {
         set.insert(Member::UpdatedAt, stamp(now.wall).into());
         let written: serde_json::Map<String, Value> =
             set.iter().map(|(member, value)| (member.key().into(), value.clone())).collect();
-        let mut event = event.task(&task.id).with("stamped", true).with("origin", task.origin()).with("set", written);
-        if task.status == *to {
-            event.kind = Kind::TaskUpdated;
-        } else {
-            event = event.with("from", task.status.as_str()).with("to", to.as_str());
-        }
-        self.event(event);
+        let said = event.data.task_change().cloned().unwrap_or_default();
+        let change = TaskChange { stamped: true, origin: Some(task.origin()), set: Some(written), ..said };
+        let data = match task.status == *to {
+            true => Data::TaskUpdated(change),
+            false => Data::TaskMoved(TaskChange { from: Some(task.status.clone()), to: Some(to.clone()), ..change }),
+        };
+        self.event(EventDraft { data, ..event.task(&task.id) });
         for (member, value) in set {
             self.set(&task.id, member, value);
         }
@@ -121,24 +126,26 @@ impl ChangeSet {
                 lease.run = name.to_string();
             }
         }
-        let claims = self.events.iter_mut().filter(|event| event.kind == Kind::LeaseAcquired);
-        for event in claims.filter(|event| event.task.as_ref() == Some(task) && event.token == Some(name.token())) {
-            event.data.insert("run".into(), name.as_str().into());
+        for event in &mut self.events {
+            if let Data::LeaseAcquired(claimed) = &mut event.data
+                && (event.task.as_ref(), event.token) == (Some(task), Some(name.token()))
+            {
+                claimed.run = Some(name.to_string());
+            }
         }
     }
 
-    /// Adds a task and tells it, with all of its entry, so that it can be added again (R33).
-    pub fn add(&mut self, new: NewTask, event: EventDraft) {
-        let title = text::cut(&new.task.title, 200);
-        self.event(
-            event
-                .task(&new.task.id)
-                .with("to", new.task.status.as_str())
-                .with("title", title)
-                .with("stamped", new.json.contains_key(Member::UpdatedAt.key()))
-                .with("origin", new.task.origin())
-                .with("entry", new.json.clone()),
-        );
+    /// Adds a task and tells it, with all of its entry, so that it can be added again.
+    pub fn add(&mut self, new: NewTask, actor: Actor, said: TaskChange) {
+        let created = TaskChange {
+            to: Some(new.task.status.clone()),
+            title: Some(text::cut(&new.task.title, 200)),
+            stamped: new.json.contains_key(Member::UpdatedAt.key()),
+            origin: Some(new.task.origin()),
+            entry: Some(new.json.clone()),
+            ..said
+        };
+        self.event(EventDraft::new(Data::TaskCreated(created), actor).task(&new.task.id));
         self.add.push(new);
     }
 
@@ -164,7 +171,7 @@ impl ChangeSet {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::{event::Actor, testing::snapshot};
+    use crate::testing::snapshot;
 
     #[test]
     fn a_later_plan_has_the_last_word_on_a_member() {
@@ -189,7 +196,8 @@ pub(crate) mod tests {
             &mut |_| {
                 let mut changes = ChangeSet::none();
                 changes.set(&id, Member::Status, "in_progress");
-                changes.event(EventDraft::new(Kind::TaskMoved, Actor::Timeout).task(&id).with("to", "in_progress"));
+                let moved = TaskChange { to: Some(Status::IN_PROGRESS), ..TaskChange::default() };
+                changes.event(EventDraft::new(Data::TaskMoved(moved), Actor::Timeout).task(&id));
                 changes
             },
             &mut |snapshot| {

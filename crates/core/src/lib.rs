@@ -33,14 +33,14 @@ pub mod why;
 pub mod workflow;
 
 pub use change::{ChangeSet, LeaseChange, NewTask, TaskEdit};
-pub use event::{Event, EventDraft, Kind};
+pub use event::{AttemptReport, Data, Event, EventDraft, Kind, Usage};
 pub use lease::{ForeignLease, Holder, Lease, LeaseRecord, LeaseState, Owner};
 pub use member::Member;
 pub use outcome::{Class, Outcome};
 pub use queue::{Problem, Queue};
 pub use rules::{budget, children, claim, coordinate, decision, external_edits, landing, manual, pool, rescue, settle};
 pub use snapshot::{Beside, Snapshot};
-pub use state::{AttemptReport, History, Usage};
+pub use state::History;
 pub use status::{Role, Status};
 pub use task::{QueueLease, Task, TaskId};
 pub use time::Now;

@@ -9,10 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::{Event, Kind, time::stamp};
-
-/// The member of an event's data that holds its seal.
-pub const MEMBER: &str = "seal";
+use crate::{Data, Event, event::SEAL, time::stamp};
 
 /// The user's key.
 #[derive(Clone, PartialEq, Eq)]
@@ -45,18 +42,18 @@ impl Key {
 
     /// The seal of an event in this project.
     pub fn seal(&self, project: &str, event: &Event) -> String {
-        let data: BTreeMap<&str, &Value> =
-            event.data.iter().filter(|(name, _)| *name != MEMBER).map(|(name, value)| (name.as_str(), value)).collect();
+        let data = event.data().members();
+        let data: BTreeMap<&String, &Value> = data.iter().filter(|(name, _)| *name != SEAL).collect();
         let data = serde_json::to_string(&data).expect("JSON values are JSON");
         let task = event.task.as_ref().map(ToString::to_string).unwrap_or_default();
         let role = event.role.as_ref().map(ToString::to_string).unwrap_or_default();
         let time = stamp(event.time);
-        self.hmac(&["oodatcaa event 1", project, event.kind.as_str(), &event.actor, &task, &role, &time, &data])
+        self.hmac(&["oodatcaa event 1", project, event.kind().as_str(), &event.actor, &task, &role, &time, &data])
     }
 
     /// Whether an event carries its seal.
     pub fn holds(&self, project: &str, event: &Event) -> bool {
-        let given = event.text(MEMBER).unwrap_or_default();
+        let given = event.data().seal().unwrap_or_default();
         let ours = self.seal(project, event);
         // Every byte is looked at, so that the time tells nothing of where they differ.
         given.len() == ours.len() && given.bytes().zip(ours.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
@@ -78,18 +75,16 @@ pub(crate) fn starts_anew(verb: &str) -> bool {
     VERBS.contains(&verb)
 }
 
-fn by_human(event: &Event) -> bool {
-    event.actor.starts_with("human:")
-}
-
 /// Whether an event allows something that would be held back without it.
 pub fn allows(event: &Event) -> bool {
-    match event.kind {
-        Kind::DecisionResolved => event.text("verdict") != Some("rejected"),
-        Kind::WorkerResumed | Kind::AgentResumed => true,
+    match event.data() {
+        Data::DecisionResolved(decided) => decided.verdict.as_deref() != Some("rejected"),
+        Data::WorkerResumed(_) | Data::AgentResumed(_) => true,
         // A person lets a task start anew, or takes a queue file for the truth.
-        Kind::TaskMoved | Kind::TaskUpdated => by_human(event) && event.text("verb").is_some_and(starts_anew),
-        Kind::QueueValid => by_human(event) && event.data.contains_key("statuses"),
+        Data::TaskMoved(change) | Data::TaskUpdated(change) => {
+            event.is_by_human() && change.verb.as_deref().is_some_and(starts_anew)
+        }
+        Data::QueueValid(readable) => event.is_by_human() && readable.statuses.is_some(),
         _ => false,
     }
 }
@@ -99,16 +94,20 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::{EventDraft, event::Actor};
+    use crate::{
+        EventDraft,
+        event::{Actor, payload::Decided},
+    };
 
-    fn event(change: impl FnOnce(&mut Event)) -> Event {
-        let draft = EventDraft::new(Kind::DecisionResolved, Actor::Human("me@tty".into()))
-            .with("decision", "A.1")
-            .with("verdict", "approved")
-            .with("commit", "abc");
-        let mut event = Event::number(draft, 7, DateTime::UNIX_EPOCH, "//h/p");
-        change(&mut event);
-        event
+    fn event() -> Event {
+        let decided = Decided {
+            decision: Some("A.1".into()),
+            verdict: Some("approved".into()),
+            commit: Some("abc".into()),
+            ..Decided::default()
+        };
+        let draft = EventDraft::new(Data::DecisionResolved(decided), Actor::Human("me@tty".into()));
+        Event::number(draft, 7, DateTime::UNIX_EPOCH, "//h/p")
     }
 
     fn key(byte: u8) -> Key {
@@ -117,30 +116,32 @@ mod tests {
 
     #[test]
     fn a_seal_is_for_one_event_of_one_project_under_one_key() {
-        let sealed = |event: &Event| {
-            let mut sealed = event.clone();
-            sealed.data.insert(MEMBER.into(), key(1).seal("p", event).into());
-            sealed
-        };
-        let first = sealed(&event(|_| ()));
+        let mut first = event();
+        first.set_seal(key(1).seal("p", &event()));
         assert!(key(1).holds("p", &first));
         assert!(!key(2).holds("p", &first) && !key(1).holds("q", &first));
-        assert!(!key(1).holds("p", &event(|_| ())), "without a seal");
-        let changes: [fn(&mut Event); 5] = [
-            |event| drop(event.data.insert("commit".into(), "def".into())),
-            |event| drop(event.data.insert("more".into(), 1.into())),
-            |event| event.actor = "human:you@tty".into(),
-            |event| event.kind = Kind::WorkerResumed,
-            |event| event.time += chrono::Duration::seconds(1),
-        ];
-        for change in changes {
-            let mut other = first.clone();
-            change(&mut other);
+        assert!(!key(1).holds("p", &event()), "without a seal");
+        let Data::DecisionResolved(decided) = first.data() else { panic!("{first:?}") };
+        let other = |data| first.clone().with_data(data);
+        let mut more = decided.clone();
+        more.rest.insert("more".into(), 1.into());
+        let commit = Some("def".into());
+        let (mut by_another, mut later) = (first.clone(), first.clone());
+        by_another.actor = "human:you@tty".into();
+        later.time += chrono::Duration::seconds(1);
+        for other in [
+            other(Data::DecisionResolved(Decided { commit, ..decided.clone() })),
+            other(Data::DecisionResolved(more)),
+            other(Data::DecisionExpired(decided.clone())),
+            by_another,
+            later,
+        ] {
             assert!(!key(1).holds("p", &other), "{other:?}");
         }
         let text = serde_json::to_string(&first).expect("JSON");
-        assert!(key(1).holds("p", &serde_json::from_str(&text).expect("an event")), "it survives the journal");
-        let renumbered = Event { seq: 9, id: "9".into(), ..first };
+        assert!(key(1).holds("p", &Event::parse(text.as_bytes()).expect("an event")), "it survives the journal");
+        let mut renumbered = first;
+        (renumbered.seq, renumbered.id) = (9, "9".into());
         assert!(key(1).holds("p", &renumbered), "its number may change until it is written");
     }
 

@@ -1,7 +1,10 @@
 //! A human who starts a role again has seen why it was paused: the pause ends with that.
 
 use super::FleetError;
-use oodatcaa_core::{ChangeSet, EventDraft, Kind, Role, Snapshot, event::Actor};
+use oodatcaa_core::{
+    ChangeSet, Data, EventDraft, Role, Snapshot,
+    event::{Actor, payload::Resumed},
+};
 use oodatcaa_store::Desk;
 
 /// Ends the pause of a role, if it is paused; answers whether it was.
@@ -13,11 +16,8 @@ pub fn resume(store: &Desk, role: &Role, human: &str) -> Result<bool, FleetError
 fn decide(snapshot: &Snapshot, role: &Role, human: &str) -> ChangeSet {
     let mut plan = ChangeSet::none();
     if let Some(pause) = snapshot.history.paused(role) {
-        plan.event(
-            EventDraft::new(Kind::WorkerResumed, Actor::Human(human.into()))
-                .role(role)
-                .with("paused_for", pause.reason.as_str()),
-        );
+        let resumed = Resumed { paused_for: Some(pause.reason.clone()), ..Resumed::default() };
+        plan.event(EventDraft::new(Data::WorkerResumed(resumed), Actor::Human(human.into())).role(role));
     }
     plan
 }
@@ -29,7 +29,7 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use oodatcaa_core::{Event, History, Now, Queue};
+    use oodatcaa_core::{Event, History, Now, Queue, event::payload::Paused};
 
     #[test]
     fn only_a_paused_role_is_resumed_and_then_it_is_not_paused() {
@@ -44,9 +44,8 @@ mod tests {
         };
         assert!(decide(&snapshot, &Role::BUILDER, "me").is_empty());
 
-        let pause = EventDraft::new(Kind::WorkerPaused, Actor::Policy("failure".into()))
-            .role(&Role::BUILDER)
-            .with("reason", "agent not found");
+        let paused = Paused { reason: Some("agent not found".into()), ..Paused::default() };
+        let pause = EventDraft::new(Data::WorkerPaused(paused), Actor::Policy("failure".into())).role(&Role::BUILDER);
         let mut history = History::default();
         history.apply(&Event::number(pause, 1, DateTime::UNIX_EPOCH, "//h/p"));
         snapshot.history = Arc::new(history.clone());

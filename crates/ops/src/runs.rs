@@ -13,7 +13,7 @@ use crate::{
 };
 
 use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{Event, Kind, Role, RunName, Snapshot, TaskId, Token, lease::LeaseHealth};
+use oodatcaa_core::{Data, Event, Role, RunName, Snapshot, TaskId, Token, lease::LeaseHealth};
 
 use oodatcaa_sys::files;
 
@@ -102,35 +102,35 @@ impl Attempt {
     }
 
     fn learn(&mut self, event: &Event) {
-        let text = |key: &str| event.text(key).map(String::from);
         self.role = event.role.clone().or_else(|| self.role.take());
         self.number = event.attempt.or(self.number);
         self.simulated |= event.simulated;
-        match event.kind {
-            Kind::LeaseAcquired => {
+        match event.data() {
+            Data::LeaseAcquired(claimed) => {
                 self.started = Some(event.time);
-                (self.owner, self.by) = (text("owner"), text("by"));
-                let named = event.text("run").and_then(RunName::parse).filter(|name| name.token() == self.token);
-                self.run = named.unwrap_or_else(|| self.run.clone());
+                (self.owner, self.by) = (claimed.owner.clone(), claimed.by.clone());
+                let named = claimed.run.as_deref().and_then(RunName::parse);
+                self.run = named.filter(|name| name.token() == self.token).unwrap_or_else(|| self.run.clone());
             }
-            Kind::AttemptStarted => {
+            Data::AttemptStarted(started) => {
                 self.started = self.started.or(Some(event.time));
-                self.by = text("by").or_else(|| self.by.take());
+                self.by = started.by.clone().or_else(|| self.by.take());
             }
-            Kind::AttemptFinished => {
-                (self.outcome, self.class, self.reason) = (text("outcome"), text("class"), text("reason"));
-                self.charged = Some(event.flag("charged"));
+            Data::AttemptFinished(ended) => {
+                (self.outcome, self.class, self.reason) =
+                    (ended.outcome.clone(), ended.class.clone(), ended.reason.clone());
+                self.charged = Some(ended.charged);
                 self.ended = Some(event.time);
             }
-            Kind::AttemptSuperseded => {
+            Data::AttemptSuperseded(_) => {
                 self.outcome = Some("superseded".into());
                 self.ended = Some(event.time);
             }
-            Kind::LeaseRescued if self.outcome.is_none() => {
-                (self.outcome, self.reason) = (Some("rescued".into()), text("reason"));
+            Data::LeaseRescued(rescued) if self.outcome.is_none() => {
+                (self.outcome, self.reason) = (Some("rescued".into()), rescued.reason.clone());
                 self.ended = Some(event.time);
             }
-            Kind::GateFinished => self.gates.extend(text("gate").map(|gate| (gate, event.flag("ok")))),
+            Data::GateFinished(ran) => self.gates.extend(ran.gate.clone().map(|gate| (gate, ran.ok == Some(true)))),
             _ => {}
         }
     }

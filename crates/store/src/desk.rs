@@ -9,7 +9,11 @@ use std::{
 use crossbeam_channel::Receiver;
 
 use super::{Reading, Store, StoreError, Transaction};
-use oodatcaa_core::{ChangeSet, Event, EventDraft, Kind, LeaseChange, Queue, Snapshot, event::Actor, external_edits};
+use oodatcaa_core::{
+    ChangeSet, Data, Event, EventDraft, LeaseChange, Queue, Snapshot,
+    event::{Actor, payload::Readable},
+    external_edits,
+};
 use oodatcaa_sys::lock;
 
 /// A decision: what a snapshot should become.
@@ -156,7 +160,7 @@ impl Desk {
         }
         let mut found = ChangeSet::none();
         if snapshot.history.invalid.is_some() {
-            found.event(EventDraft::new(Kind::QueueValid, Actor::Outside));
+            found.event(EventDraft::new(Data::QueueValid(Readable::default()), Actor::Outside));
         }
         found.then(external_edits::decide(snapshot));
         if found.is_empty() {

@@ -9,7 +9,9 @@ use crate::{
     setup::Shared,
 };
 use oodatcaa_config::GateConfig;
-use oodatcaa_core::{ChangeSet, Class, EventDraft, Kind, Outcome, Task, TaskId, environment, text, text::chain};
+use oodatcaa_core::{
+    ChangeSet, Class, Data, EventDraft, Outcome, Task, TaskId, environment, event::payload::GateRun, text, text::chain,
+};
 use oodatcaa_process::{Ended, Invocation, Limits, Shim, StopCause};
 use oodatcaa_sys::files;
 
@@ -96,12 +98,14 @@ pub(crate) fn execute(run: &mut Run, name: &str, gate: &GateConfig, cwd: &Path, 
     let shown = if suffix.is_empty() { name.to_owned() } else { format!("{name} ({suffix})") };
     run.record.gates.push(GateRecord { name: shown, ok, words: words.clone(), millis: exit.millis });
     run.save();
-    let event = EventDraft::new(Kind::GateFinished, run.shared.actor())
-        .lease(&run.assignment.lease)
-        .with("gate", text::cut(name, 100))
-        .with("ok", ok)
-        .with("tried", Some(suffix).filter(|suffix| !suffix.is_empty()))
-        .with("exit", words.as_str());
+    let ran = GateRun {
+        gate: Some(text::cut(name, 100)),
+        ok: Some(ok),
+        tried: Some(suffix.to_owned()).filter(|suffix| !suffix.is_empty()),
+        exit: Some(words.clone()),
+        ..GateRun::default()
+    };
+    let event = EventDraft::new(Data::GateFinished(ran), run.shared.actor()).lease(&run.assignment.lease);
     let noted = run.shared.store.transact(&mut |snapshot| match snapshot.supersedes(run.lease()) {
         true => ChangeSet::none(),
         false => ChangeSet { events: vec![event.clone()], ..ChangeSet::none() },

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use crate::setup::Shared;
-use oodatcaa_core::{ChangeSet, EventDraft, Kind, Lease, LeaseChange, LeaseRecord, Snapshot, text::chain};
+use oodatcaa_core::{
+    ChangeSet, Data, EventDraft, Lease, LeaseChange, LeaseRecord, Snapshot, event::payload::Bare, text::chain,
+};
 
 /// An attempt that is over sooner journals its start together with its end, in one commit.
 const SOON: Duration = Duration::from_millis(30);
@@ -70,7 +72,7 @@ pub(crate) fn beat(shared: &Shared, mine: &Lease) -> bool {
         let mut changes =
             ChangeSet { leases: vec![LeaseChange::Write(lease.beaten(&snapshot.now))], ..ChangeSet::none() };
         if late {
-            changes.event(EventDraft::new(Kind::LeaseRenewedLate, shared.actor()).lease(mine));
+            changes.event(EventDraft::new(Data::LeaseRenewedLate(Bare::default()), shared.actor()).lease(mine));
         }
         changes
     });

@@ -253,7 +253,7 @@ impl Worker {
         }
         let is_told = |back: &&rescue::Orphan| {
             let mut events = committed.changes.events.iter();
-            events.any(|event| event.kind == Kind::LeaseRescued && event.task.as_ref() == Some(&back.task))
+            events.any(|event| event.kind() == Kind::LeaseRescued && event.task.as_ref() == Some(&back.task))
         };
         for back in ended.iter().filter(is_told) {
             log::warn!(task = back.task.as_str(); "{} is given back: {}", back.task, back.reason);

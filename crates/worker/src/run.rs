@@ -23,7 +23,9 @@ use crate::{
 };
 use oodatcaa_agent::{self as agent, Assignment};
 use oodatcaa_config::Commits;
-use oodatcaa_core::{Class, EventDraft, Kind, Lease, Outcome, Snapshot, Task, text::chain, time::stamp};
+use oodatcaa_core::{
+    Class, Data, EventDraft, Lease, Outcome, Snapshot, Task, event::payload::Started, text::chain, time::stamp,
+};
 use oodatcaa_process::{Exit, Shim, Stop, StopCause};
 
 /// An attempt from its claim to its end.
@@ -99,8 +101,7 @@ impl Run {
     pub(crate) fn take_start(&mut self) -> Option<EventDraft> {
         let AgentStart { pid, pgid, at, .. } = self.started.take()?;
         self.assignment.lease.pgid = Some(pgid);
-        let event = EventDraft::new(Kind::AttemptStarted, self.shared.actor()).lease(self.lease());
-        Some(event.with("pid", pid).with("by", self.lease().by.as_str()).with("at", stamp(at)))
+        Some(self.started(pid, &self.lease().by, Some(stamp(at))))
     }
 
     /// Journals the agent's start, if that has not been done yet.
@@ -112,8 +113,12 @@ impl Run {
 
     /// Journals that a merge has started, which runs no agent.
     pub(crate) fn note_merge(&mut self) {
-        let event = EventDraft::new(Kind::AttemptStarted, self.shared.actor()).lease(self.lease());
-        self.note_start_as(&event.with("pid", std::process::id()).with("by", "merge"));
+        self.note_start_as(&self.started(std::process::id(), "merge", None));
+    }
+
+    fn started(&self, pid: u32, by: &str, at: Option<String>) -> EventDraft {
+        let started = Started { pid: Some(pid), by: Some(by.into()), at, ..Started::default() };
+        EventDraft::new(Data::AttemptStarted(started), self.shared.actor()).lease(self.lease())
     }
 
     fn note_start_as(&mut self, event: &EventDraft) {

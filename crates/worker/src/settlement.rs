@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::{merge::Landed, run::Run, setup::Shared};
 use oodatcaa_core::{
-    AttemptReport, ChangeSet, EventDraft, Kind, Lease, Outcome, Snapshot, TaskId, Token, Usage, outcome::Policy,
-    settle, text,
+    AttemptReport, ChangeSet, Data, EventDraft, Kind, Lease, Outcome, Snapshot, Status, TaskId, Token, Usage,
+    event::payload::Mail, outcome::Policy, settle, text,
 };
 
 /// What an attempt came to. It is kept until it is in the store, because it must not be lost.
@@ -42,11 +42,9 @@ impl Settlement {
             branch: run.assignment.task.branch.clone(),
         };
         let mail = |what: &str, words: &String| {
-            EventDraft::new(Kind::MessageSent, run.shared.actor())
-                .lease(run.lease())
-                .with("from", "agent")
-                .with("what", what)
-                .with("text", words.as_str())
+            let (from, what, text) = (Some("agent".into()), Some(what.into()), Some(words.clone()));
+            let mail = Mail { from, what, text, ..Mail::default() };
+            EventDraft::new(Data::MessageSent(mail), run.shared.actor()).lease(run.lease())
         };
         let decisions = run.record.decisions.iter().map(|words| mail("decision", words));
         let words = decisions.chain(run.record.messages.iter().map(|words| mail("message", words))).collect();
@@ -75,7 +73,7 @@ impl Settlement {
     pub(crate) fn report(&self, shared: &Shared, events: &[EventDraft]) {
         let (id, outcome) = (&self.lease.task_id, &self.outcome);
         let words = text::cut(&text::one_line(outcome.words()), 300);
-        if events.iter().any(|event| event.kind == Kind::AttemptSuperseded) {
+        if events.iter().any(|event| event.kind() == Kind::AttemptSuperseded) {
             match &self.report.commit {
                 Some(commit) => {
                     log::warn!(task = id.as_str(); "{id}: superseded after it was merged as {commit}; the newer claim finds it there");
@@ -84,11 +82,17 @@ impl Settlement {
             }
             return;
         }
-        let moved = events.iter().find(|event| event.kind == Kind::TaskMoved && event.task.as_ref() == Some(id));
-        let to = moved.and_then(|event| event.text("to")).unwrap_or("as it stands");
-        if let Some(paused) = events.iter().find(|event| event.kind == Kind::WorkerPaused) {
-            let role = paused.role.as_ref().unwrap_or(shared.role());
-            let (class, why) = (paused.text("class").unwrap_or("?"), paused.text("reason").unwrap_or_default());
+        let moved = events.iter().filter(|event| event.task.as_ref() == Some(id)).find_map(|event| match &event.data {
+            Data::TaskMoved(change) => change.to.as_ref(),
+            _ => None,
+        });
+        let to = moved.map_or("as it stands", Status::as_str);
+        let paused = events.iter().find_map(|event| match &event.data {
+            Data::WorkerPaused(paused) => Some((event.role.as_ref().unwrap_or(shared.role()), paused)),
+            _ => None,
+        });
+        if let Some((role, paused)) = paused {
+            let (class, why) = (paused.class.as_deref().unwrap_or("?"), paused.reason.as_deref().unwrap_or_default());
             log::error!(
                 task = id.as_str();
                 "{id}: {} → {to}, and {role} is paused ({class}): {}; after mending it: agentctl fleet start {role}",

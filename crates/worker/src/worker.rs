@@ -22,7 +22,8 @@ use crate::{
     setup::{Setup, Shared},
 };
 use oodatcaa_core::{
-    ChangeSet, Class, EventDraft, Kind, Lease, Problem, Snapshot, TaskId, Token,
+    ChangeSet, Class, Data, EventDraft, Lease, Problem, Snapshot, TaskId, Token,
+    event::payload,
     pool::Offer,
     text::{self, chain},
 };
@@ -181,17 +182,13 @@ impl Worker {
         let usual = |offer: &Offer| !special.is_some_and(|special| special.agents.contains(&offer.by));
         let pools = shared.offers().into_iter().filter(usual).map(|offer| offer.pool);
         let pools: Vec<String> = pools.collect();
-        let lacks: serde_json::Map<String, serde_json::Value> =
-            setup.lacks.iter().map(|(name, why)| (name.clone(), why.as_str().into())).collect();
-        self.note(
-            Kind::WorkerStarted,
-            &[
-                ("pid", setup.owner.pid.into()),
-                ("agent", names.join(", ").into()),
-                ("pools", pools.into()),
-                ("lacks", Some(lacks).filter(|lacks| !lacks.is_empty()).into()),
-            ],
-        );
+        self.note(Data::WorkerStarted(payload::Worker {
+            pid: Some(setup.owner.pid),
+            agent: Some(names.join(", ")),
+            pools: Some(payload::Texts(pools)),
+            lacks: setup.lacks.iter().map(|(name, why)| (name.clone(), why.as_str().into())).collect(),
+            ..payload::Worker::default()
+        }));
         log::info!(
             "{} watches {} with the agent `{}`",
             shared.role(),
@@ -218,7 +215,7 @@ impl Worker {
                 if let Some(error) = self.place.left.take() {
                     return Exit::Store(error);
                 }
-                self.note(Kind::WorkerStopped, &[]);
+                self.note(Data::WorkerStopped(payload::Worker::default()));
                 log::info!("{} stopped", shared.role());
                 return self.mend.filter(|_| setup.once).map_or(Exit::Done, Exit::Mend);
             }
@@ -305,7 +302,8 @@ impl Worker {
                     sd_notify::NotifyState::Stopping,
                     sd_notify::NotifyState::ExtendTimeoutUsec(extend.saturating_add(5_000_000)),
                 ]);
-                self.note(Kind::WorkerStopping, &[("running", self.running.len().into())]);
+                let running = Some(self.running.len() as u64);
+                self.note(Data::WorkerStopping(payload::Worker { running, ..payload::Worker::default() }));
                 self.hurry_settling();
                 if self.running.is_empty() {
                     log::info!("stopping");
@@ -340,13 +338,10 @@ impl Worker {
     }
 
     /// Notes an event of the worker itself; a store that cannot be written has been complained about elsewhere.
-    fn note(&self, kind: Kind, data: &[(&str, serde_json::Value)]) {
-        let shared = &self.shared;
-        let mut draft = EventDraft::new(kind, shared.actor()).role(shared.role());
+    fn note(&self, data: Data) {
+        let (shared, kind) = (&self.shared, data.kind());
+        let mut draft = EventDraft::new(data, shared.actor()).role(shared.role());
         draft.simulated = shared.setup.agents.first().is_some_and(|agent| agent.simulated());
-        for (key, value) in data {
-            draft = draft.with(key, value.clone());
-        }
         let noted = shared.store.transact(&mut |_| ChangeSet { events: vec![draft.clone()], ..ChangeSet::none() });
         if let Err(error) = noted {
             log::debug!("cannot note {kind}: failed to {}", chain(&error));

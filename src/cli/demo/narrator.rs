@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
-use oodatcaa_core::{Event, Kind, text::one_line};
+use oodatcaa_core::{Data, Event, Kind, Status, text::one_line};
 
 /// The task whose test fails once.
 pub(super) const ADAPTED: &str = "D2";
@@ -63,12 +63,15 @@ impl Narrator {
     }
 
     fn of<'a>(&'a self, task: &'a str, kind: Kind) -> impl Iterator<Item = &'a Event> {
-        self.events.iter().filter(move |e| e.kind == kind && e.task.as_ref().is_some_and(|id| id.as_str() == task))
+        self.events.iter().filter(move |e| e.kind() == kind && e.task.as_ref().is_some_and(|id| id.as_str() == task))
     }
 
     fn moved<'a>(&'a self, task: &'a str, from: Option<&str>, to: &str) -> Option<&'a Event> {
-        self.of(task, Kind::TaskMoved)
-            .find(|event| event.text("to") == Some(to) && from.is_none_or(|from| event.text("from") == Some(from)))
+        let is = |status: &Option<Status>, word: &str| status.as_ref().is_some_and(|status| status.as_str() == word);
+        self.of(task, Kind::TaskMoved).find(|event| {
+            let change = event.data().task_change();
+            change.is_some_and(|change| is(&change.to, to) && from.is_none_or(|from| is(&change.from, from)))
+        })
     }
 
     fn rescue(&self) -> Option<&Event> {
@@ -80,7 +83,7 @@ impl Narrator {
     pub(super) fn stories(&self) -> Vec<Result<String, String>> {
         let adapted = match (self.moved(ADAPTED, Some("testing"), "needs_adapt"), self.moved(ADAPTED, None, "done")) {
             (Some(failed), Some(_)) => {
-                let why = failed.text("reason").map(|why| format!(": {}", one_line(why))).unwrap_or_default();
+                let why = reason(failed).map(|why| format!(": {}", one_line(why))).unwrap_or_default();
                 Ok(format!("{ADAPTED} failed its test{why}. The refiner adapted it, then it passed."))
             }
             _ => Err(format!("{ADAPTED} did not fail its test and come back")),
@@ -119,23 +122,28 @@ impl Narrator {
 
     /// Counts the attempts, and those of them that were simulated.
     pub(super) fn attempts(&self) -> (usize, usize) {
-        let started = || self.events.iter().filter(|event| event.kind == Kind::AttemptStarted);
+        let started = || self.events.iter().filter(|event| event.kind() == Kind::AttemptStarted);
         (started().count(), started().filter(|event| event.simulated).count())
     }
+}
+
+fn reason(moved: &Event) -> Option<&str> {
+    moved.data().task_change()?.reason.as_deref()
 }
 
 fn line(event: &Event) -> Option<String> {
     let task = event.task.as_ref().map_or("", |task| task.as_str());
     let role = event.role.as_ref().map_or("", |role| role.as_str());
-    let text = |key: &str| one_line(event.text(key).unwrap_or_default());
-    match event.kind {
-        Kind::TaskMoved => {
-            let reason = event.text("reason").map(|why| format!("  {}", one_line(why))).unwrap_or_default();
-            Some(format!("{task:<4} {role:<11} {} → {}{reason}", text("from"), text("to")))
+    let line = |text: &Option<String>| one_line(text.as_deref().unwrap_or_default());
+    match event.data() {
+        Data::TaskMoved(change) => {
+            let status = |status: &Option<Status>| one_line(status.as_ref().map_or("", Status::as_str));
+            let reason = reason(event).map(|why| format!("  {}", one_line(why))).unwrap_or_default();
+            Some(format!("{task:<4} {role:<11} {} → {}{reason}", status(&change.from), status(&change.to)))
         }
-        Kind::LeaseRescued => Some(format!("{task:<4} {role:<11} rescued  {}", text("reason"))),
-        Kind::WorkerStarted => Some(format!("     {role:<11} worker is ready")),
-        Kind::WorkerPaused => Some(format!("     {role:<11} paused: {}", text("reason"))),
+        Data::LeaseRescued(rescued) => Some(format!("{task:<4} {role:<11} rescued  {}", line(&rescued.reason))),
+        Data::WorkerStarted(_) => Some(format!("     {role:<11} worker is ready")),
+        Data::WorkerPaused(paused) => Some(format!("     {role:<11} paused: {}", line(&paused.reason))),
         _ => None,
     }
 }

@@ -144,10 +144,10 @@ impl Outline {
     }
 
     fn event(&mut self, event: &EventDraft) {
-        self.say((event.kind.as_str(), &event.task, event.role.as_ref().map(Role::as_str)));
+        self.say((event.kind().as_str(), &event.task, event.role.as_ref().map(Role::as_str)));
         self.say((event.attempt, event.token));
         self.text(&event.actor.to_string());
-        event.data.iter().for_each(|(key, value)| {
+        event.data.members().iter().for_each(|(key, value)| {
             self.say(key);
             if key != "reason" {
                 self.value(value);

@@ -2,7 +2,7 @@
 //! move on, counters are put right. What a human must decide is reported elsewhere, never guessed.
 
 use crate::{
-    ChangeSet, EventDraft, Kind, Member, Queue, Snapshot, Status, Task, Workflow, decision, event::Actor, landing, text,
+    ChangeSet, EventDraft, Member, Queue, Snapshot, Status, Task, Workflow, decision, event::Actor, landing, text,
 };
 use serde_json::Value;
 
@@ -46,7 +46,7 @@ fn unblock(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
         if !workflow.knows(&to) {
             continue;
         }
-        let event = EventDraft::new(Kind::TaskMoved, policy()).with("reason", "every dependency is done");
+        let event = EventDraft::change(policy()).reason("every dependency is done");
         changes.change(&snapshot.now, task, &to, &[], event);
     }
     changes
@@ -68,15 +68,15 @@ fn advance_parents(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
             continue;
         }
         let done = children.iter().filter(|child| child.status.is_done()).count();
-        let event = EventDraft::new(Kind::TaskMoved, policy());
+        let event = EventDraft::change(policy());
         if done > 0 {
             let reason = format!("{done} of {} children are done, the rest is cancelled", children.len());
             let set = [(Member::CompletedAt, Value::from(crate::time::stamp(snapshot.now.wall)))];
-            changes.change(&snapshot.now, parent, &Status::DONE, &set, event.with("reason", reason));
+            changes.change(&snapshot.now, parent, &Status::DONE, &set, event.reason(reason.as_str()));
         } else {
             let reason = "all of its children were cancelled: cancel it too, or plan it again";
             let set = [(Member::BlockedReason, Value::from(reason))];
-            changes.change(&snapshot.now, parent, &Status::NEEDS_MANUAL, &set, event.with("reason", reason));
+            changes.change(&snapshot.now, parent, &Status::NEEDS_MANUAL, &set, event.reason(reason));
         }
     }
     changes
@@ -101,7 +101,7 @@ fn end_at_the_bound(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
         let reason = format!("its agents were started {starts} times, which is the limit, and it is not done{last}");
         let reason = text::cut(&reason, 2_000);
         let set = [(Member::BlockedReason, Value::from(reason.as_str()))];
-        let event = EventDraft::new(Kind::TaskMoved, Actor::Policy("bounds".into())).with("reason", reason);
+        let event = EventDraft::change(Actor::Policy("bounds".into())).reason(reason.as_str());
         changes.change(&snapshot.now, task, &Status::NEEDS_MANUAL, &set, event);
     }
     changes

@@ -9,9 +9,12 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::{
-    AttemptReport, ChangeSet, EventDraft, History, Kind, Lease, NewTask, QueueLease, Snapshot, Status, Task, TaskId,
+    AttemptReport, ChangeSet, Data, EventDraft, History, Lease, NewTask, QueueLease, Snapshot, Status, Task, TaskId,
     Token, children,
-    event::Actor,
+    event::{
+        Actor,
+        payload::{Claimed, Ended, Readable, TaskChange},
+    },
     lease::LeaseHealth,
     state::{TaskHistory, Write},
     time::stamp,
@@ -113,22 +116,20 @@ pub fn decide(snapshot: &Snapshot) -> ChangeSet {
     for task in snapshot.queue.tasks() {
         match compare(snapshot, task) {
             Found::Same | Found::Behind(_) => {}
-            Found::New => changes.event(created(snapshot, task)),
+            Found::New => changes.event(created(snapshot, task, false)),
             Found::Reused => {
-                let mut event = created(snapshot, task).with("reused", true);
                 // Whoever works on the task that was there before has lost the right to this one.
                 let held = snapshot.leases.contains_key(&task.id);
-                event.token = held.then(|| Token(snapshot.highest_token(&task.id).0 + 1));
-                changes.event(event);
+                let token = held.then(|| Token(snapshot.highest_token(&task.id).0 + 1));
+                changes.event(EventDraft { token, ..created(snapshot, task, true) });
             }
             Found::Edited(before) => match unjournalled(snapshot, task, before) {
                 Some(events) => changes.events.extend(events),
-                None => changes.event(
-                    outside(Kind::TaskObserved, snapshot, &task.id)
-                        .with("from", before.as_str())
-                        .with("to", task.status.as_str())
-                        .with("origin", task.origin()),
-                ),
+                None => {
+                    let (from, to) = (Some(before.clone()), Some(task.status.clone()));
+                    let said = TaskChange { from, to, origin: Some(task.origin()), ..TaskChange::default() };
+                    changes.event(outside(Data::TaskObserved, snapshot, &task.id, said));
+                }
             },
             Found::Overwritten(known, lost) => rewrite(snapshot, &mut changes, task, known, &lost),
         }
@@ -139,31 +140,32 @@ pub fn decide(snapshot: &Snapshot) -> ChangeSet {
             changes.add.push(new);
             continue;
         }
-        let known = &snapshot.history.tasks[id];
-        changes.event(
-            outside(Kind::TaskObserved, snapshot, id)
-                .with("from", known.status.as_ref().map(Status::as_str))
-                .with("gone", true),
-        );
+        let from = snapshot.history.tasks[id].status.clone();
+        let said = TaskChange { from, gone: true, ..TaskChange::default() };
+        changes.event(outside(Data::TaskObserved, snapshot, id, said));
     }
     changes
 }
 
-fn created(snapshot: &Snapshot, task: &Task) -> EventDraft {
-    outside(Kind::TaskCreated, snapshot, &task.id)
-        .with("to", task.status.as_str())
-        .with("title", crate::text::cut(&task.title, 200))
-        .with("origin", task.origin())
+fn created(snapshot: &Snapshot, task: &Task, reused: bool) -> EventDraft {
+    let said = TaskChange {
+        to: Some(task.status.clone()),
+        title: Some(crate::text::cut(&task.title, 200)),
+        origin: Some(task.origin()),
+        reused,
+        ..TaskChange::default()
+    };
+    outside(Data::TaskCreated, snapshot, &task.id, said)
 }
 
 /// What somebody did who did not say who they are; while an attempt is at work on the task, that is its agent for
 /// all that can be told.
-fn outside(kind: Kind, snapshot: &Snapshot, id: &TaskId) -> EventDraft {
-    let during = match snapshot.leases.get(id) {
+fn outside(kind: fn(TaskChange) -> Data, snapshot: &Snapshot, id: &TaskId, said: TaskChange) -> EventDraft {
+    let during_attempt = match snapshot.leases.get(id) {
         Some(held) => held.ours().is_some() && held.health(&snapshot.now) == LeaseHealth::Live,
         None => snapshot.history.task(id).is_some_and(|known| known.live),
     };
-    EventDraft::new(kind, Actor::Outside).task(id).with("during_attempt", Some(true).filter(|_| during))
+    EventDraft::new(kind(TaskChange { during_attempt, ..said }), Actor::Outside).task(id)
 }
 
 fn gone<'a>(history: &'a History, snapshot: &Snapshot) -> Vec<&'a TaskId> {
@@ -178,7 +180,7 @@ const WRITTEN_OVER: &str = "another program replaced the file with one that lack
 fn rewrite(snapshot: &Snapshot, changes: &mut ChangeSet, task: &Task, known: &TaskHistory, lost: &[&Write]) {
     let mut set: Map<String, Value> = Map::new();
     set.extend(lost.iter().flat_map(|write| write.set.clone()));
-    let event = EventDraft::new(Kind::TaskUpdated, Actor::Policy("external-edits".into())).with("reason", WRITTEN_OVER);
+    let event = EventDraft::change(Actor::Policy("external-edits".into())).reason(WRITTEN_OVER);
     write_again(snapshot, changes, task, known, &set, event);
 }
 
@@ -189,7 +191,7 @@ fn write_again(
     task: &Task,
     known: &TaskHistory,
     set: &Map<String, Value>,
-    mut event: EventDraft,
+    event: EventDraft,
 ) {
     use crate::Member as M;
     let all = [
@@ -206,9 +208,6 @@ fn write_again(
     ];
     let set: Vec<_> = all.into_iter().filter_map(|member| Some((member, set.get(member.key())?.clone()))).collect();
     let to = known.status.clone().unwrap_or_else(|| task.status.clone());
-    if to != task.status {
-        event.kind = Kind::TaskMoved;
-    }
     changes.change(&snapshot.now, task, &to, &set, event);
 }
 
@@ -232,13 +231,15 @@ fn added_again(snapshot: &Snapshot, id: &TaskId) -> Option<(NewTask, EventDraft)
     }
     json.insert("updated_at".into(), stamp(snapshot.now.wall).into());
     let task = children::task_of(id, &json);
-    let event = EventDraft::new(Kind::TaskUpdated, Actor::Policy("external-edits".into()))
-        .task(id)
-        .with("stamped", true)
-        .with("origin", task.origin())
-        .with("parent", added.parent.clone())
-        .with("reason", "another program replaced the file with one that lacked this task; it was added again")
-        .with("entry", json.clone());
+    let said = TaskChange {
+        stamped: true,
+        origin: Some(task.origin()),
+        parent: added.parent.clone(),
+        reason: Some("another program replaced the file with one that lacked this task; it was added again".into()),
+        entry: Some(json.clone()),
+        ..TaskChange::default()
+    };
+    let event = EventDraft::new(Data::TaskUpdated(said), Actor::Policy("external-edits".into())).task(id);
     Some((NewTask { task, json }, event))
 }
 
@@ -248,12 +249,12 @@ fn unjournalled(snapshot: &Snapshot, task: &Task, before: &Status) -> Option<Vec
     let lease = snapshot.leases.get(&task.id)?.ours()?;
     let known = snapshot.history.task(&task.id)?;
     let stamp_of_ours = task.updated_at.filter(|has| known.updated_at.is_none_or(|told| *has > told))?;
-    let actor = || Actor::Worker(lease.owner.clone());
+    let event = |data| EventDraft::new(data, Actor::Worker(lease.owner.clone())).lease(lease);
     let mut events = Vec::new();
     if task.lease.token() == Some(lease.token) && !known.runs.contains_key(&lease.token) {
-        events.push(EventDraft::claimed(lease).with("rebuilt", true));
+        events.push(event(Data::LeaseAcquired(Claimed { rebuilt: true, ..Claimed::from(lease) })));
     } else if task.lease == QueueLease::None && known.ended < lease.token {
-        events.push(finished(lease, task, snapshot.beside.records.get(&task.id)?)?);
+        events.push(event(Data::AttemptFinished(finished(lease, task, snapshot.beside.records.get(&task.id)?)?)));
     } else {
         return None;
     }
@@ -264,39 +265,40 @@ fn unjournalled(snapshot: &Snapshot, task: &Task, before: &Status) -> Option<Vec
     set.insert("blocked_reason".into(), task.blocked_reason.clone().into());
     let text = task.lease.token().map(|_| lease.in_queue());
     set.insert("lease".into(), text.into());
-    events.push(
-        EventDraft::new(Kind::TaskMoved, actor())
-            .lease(lease)
-            .with("from", before.as_str())
-            .with("to", task.status.as_str())
-            .with("reason", task.blocked_reason.clone())
-            .with("stamped", true)
-            .with("origin", task.origin())
-            .with("set", set)
-            .with("rebuilt", true),
-    );
+    events.push(event(Data::TaskMoved(TaskChange {
+        from: Some(before.clone()),
+        to: Some(task.status.clone()),
+        reason: task.blocked_reason.clone(),
+        stamped: true,
+        origin: Some(task.origin()),
+        set: Some(set),
+        rebuilt: true,
+        ..TaskChange::default()
+    })));
     Some(events)
 }
 
 /// The end of an attempt, by its own record.
-fn finished(lease: &Lease, task: &Task, record: &Map<String, Value>) -> Option<EventDraft> {
-    let text = |key: &str| record.get(key).and_then(Value::as_str);
-    if text("state") != Some("finished") || record.get("token").and_then(Value::as_u64) != Some(lease.token.0) {
+fn finished(lease: &Lease, task: &Task, record: &Map<String, Value>) -> Option<Ended> {
+    let text = |key: &str| record.get(key).and_then(Value::as_str).map(String::from);
+    if text("state").as_deref() != Some("finished")
+        || record.get("token").and_then(Value::as_u64) != Some(lease.token.0)
+    {
         return None;
     }
-    let mut report: AttemptReport =
-        record.get("seen").and_then(|seen| serde_json::from_value(seen.clone()).ok()).unwrap_or_default();
+    let seen = record.get("seen").and_then(|seen| serde_json::from_value(seen.clone()).ok());
+    let mut report: AttemptReport = seen.unwrap_or_default();
     report.usage.seconds = record.get("seconds").and_then(Value::as_f64);
     let charged = task.attempts >= lease.attempt;
-    let event = EventDraft::new(Kind::AttemptFinished, Actor::Worker(lease.owner.clone()))
-        .lease(lease)
-        .with("outcome", text("outcome"))
-        .with("class", text("class"))
-        .with("reason", text("summary"))
-        .with("charged", Some(true).filter(|_| charged))
-        .with("failure", Some(true).filter(|_| charged))
-        .with("rebuilt", true);
-    Some(report.on(event))
+    Some(Ended {
+        outcome: text("outcome"),
+        class: text("class"),
+        reason: text("summary"),
+        charged,
+        failure: charged,
+        rebuilt: true,
+        ..Ended::from(&report)
+    })
 }
 
 /// The event that takes the queue as it stands for the truth from now on.
@@ -304,9 +306,12 @@ pub fn baseline(snapshot: &Snapshot, actor: Actor) -> EventDraft {
     let each = |what: &dyn Fn(&Task) -> String| -> Map<String, Value> {
         snapshot.queue.tasks().map(|task| (task.id.to_string(), what(task).into())).collect()
     };
-    EventDraft::new(Kind::QueueValid, actor)
-        .with("statuses", each(&|task| task.status.to_string()))
-        .with("origins", each(&Task::origin))
+    let readable = Readable {
+        statuses: Some(each(&|task| task.status.to_string())),
+        origins: Some(each(&Task::origin)),
+        ..Readable::default()
+    };
+    EventDraft::new(Data::QueueValid(readable), actor)
 }
 
 /// Takes the journal for the truth instead: what an old file lacks is written into it.
@@ -314,8 +319,7 @@ pub fn restore(snapshot: &Snapshot, actor: &Actor) -> ChangeSet {
     let mut changes = ChangeSet::none();
     for task in snapshot.queue.tasks() {
         if let Found::Behind(known) = compare(snapshot, task) {
-            let event =
-                EventDraft::new(Kind::TaskUpdated, actor.clone()).with("reason", "an old queue file was put back");
+            let event = EventDraft::change(actor.clone()).reason("an old queue file was put back");
             write_again(snapshot, &mut changes, task, known, &known.wrote, event);
         }
     }
@@ -347,7 +351,7 @@ pub fn behind(snapshot: &Snapshot) -> Option<Behind> {
 mod tests {
     use super::*;
     use crate::{
-        Event, Member, Queue,
+        Event, Kind, Member, Queue,
         testing::{now_at, snapshot},
     };
     use std::sync::Arc;
@@ -362,7 +366,7 @@ mod tests {
         let first = first.after(&decide(&first));
         let mut changes = ChangeSet::none();
         let task = first.queue.get(&id("T")).expect("there").clone();
-        let event = EventDraft::new(Kind::TaskMoved, Actor::Worker("w".into()));
+        let event = EventDraft::change(Actor::Worker("w".into()));
         changes.change(&first.now, &task, &Status::IN_PROGRESS, &[(Member::Lease, "w#1".into())], event.clone());
         let second = first.after(&changes);
         let task = second.queue.get(&id("T")).expect("there").clone();
@@ -372,7 +376,7 @@ mod tests {
     }
 
     fn kinds(changes: &ChangeSet) -> Vec<Kind> {
-        changes.events.iter().map(|event| event.kind).collect()
+        changes.events.iter().map(EventDraft::kind).collect()
     }
 
     #[test]
@@ -414,7 +418,7 @@ mod tests {
         ));
         let changes = decide(&last);
         assert_eq!(kinds(&changes), [Kind::TaskCreated, Kind::TaskObserved]);
-        assert!(changes.events[1].data["gone"] == true);
+        assert!(changes.events[1].data.members()["gone"] == true);
         assert!(decide(&last.after(&changes)).is_empty());
     }
 
@@ -464,7 +468,8 @@ mod tests {
     #[test]
     fn an_old_token_in_the_file_is_an_old_file() {
         let (_, mut last) = moved();
-        let mut event = EventDraft::new(Kind::LeaseAcquired, Actor::Worker("w".into())).task(&id("T"));
+        let mut event =
+            EventDraft::new(Data::LeaseAcquired(Claimed::default()), Actor::Worker("w".into())).task(&id("T"));
         event.token = Some(crate::Token(5));
         let seq = last.history.seq + 1;
         Arc::make_mut(&mut last.history).apply(&Event::number(event, seq, last.now.wall, ""));
@@ -532,11 +537,12 @@ mod tests {
             let json = serde_json::json!({"id": name, "title": name, "status": "ready", "x": [1],
                 "updated_at": stamp(before.now.wall)});
             let json = json.as_object().expect("an object").clone();
-            let event = EventDraft::new(Kind::TaskCreated, Actor::Worker("w".into())).with("parent", "P");
-            changes.add(NewTask { task: children::task_of(&id(name), &json), json }, event);
+            let said = TaskChange { parent: Some("P".into()), ..TaskChange::default() };
+            let new = NewTask { task: children::task_of(&id(name), &json), json };
+            changes.add(new, Actor::Worker("w".into()), said);
         }
         let parent = before.queue.get(&id("P")).expect("there");
-        let event = EventDraft::new(Kind::TaskMoved, Actor::Worker("w".into()));
+        let event = EventDraft::change(Actor::Worker("w".into()));
         changes.change(&before.now, parent, &Status::new("planning_complete"), &[], event);
         let after = before.after(&changes);
         (before, after)
@@ -599,8 +605,8 @@ mod tests {
         ended.beside.records.insert(id("T"), record.as_object().expect("an object").clone());
         let changes = decide(&ended);
         assert_eq!(kinds(&changes), [Kind::AttemptFinished, Kind::TaskMoved]);
-        assert_eq!(changes.events[0].data["cost_usd"], 0.25);
-        assert_eq!(changes.events[0].text("reason"), Some("made it"));
+        assert_eq!(changes.events[0].data.members()["cost_usd"], 0.25);
+        assert_eq!(changes.events[0].data.members()["reason"], "made it");
         assert!(decide(&ended.after(&changes)).is_empty());
     }
 }

@@ -6,8 +6,11 @@
 use std::fmt;
 
 use crate::{
-    ChangeSet, Class, EventDraft, Kind, Lease, LeaseChange, LeaseState, Member, QueueLease, Snapshot, Status, Task,
-    TaskId, Workflow, decision, event::Actor, lease::StopRequest, policy::Makes,
+    ChangeSet, Class, Data, EventDraft, Lease, LeaseChange, LeaseState, Member, QueueLease, Snapshot, Status, Task,
+    TaskId, Workflow, decision,
+    event::{Actor, payload::Landing},
+    lease::StopRequest,
+    policy::Makes,
 };
 
 /// Why an attempt has lost its right.
@@ -110,8 +113,8 @@ pub fn pass(snapshot: &Snapshot, workflow: &Workflow, merges: &[(Lease, String)]
                 .leases
                 .push(LeaseChange::Write(Lease { landing: Some(commit.clone()), ..now.beaten(&snapshot.now) }));
         }
-        let event = EventDraft::new(Kind::MergeLanding, Actor::Worker(lease.owner.clone())).lease(lease);
-        changes.event(event.with("commit", commit.as_str()));
+        let landing = Landing { commit: Some(commit.clone()), ..Landing::default() };
+        changes.event(EventDraft::new(Data::MergeLanding(landing), Actor::Worker(lease.owner.clone())).lease(lease));
     }
     Ok(changes)
 }
@@ -174,7 +177,7 @@ pub(super) fn tell(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
         }
         let words = too_late(workflow, commit, &task.status);
         let set = [(Member::MergedCommit, commit.as_str().into()), (Member::BlockedReason, words.as_str().into())];
-        let event = EventDraft::new(Kind::TaskUpdated, Actor::Policy("merge".into())).with("reason", words);
+        let event = EventDraft::change(Actor::Policy("merge".into())).reason(words.as_str());
         changes.change(&snapshot.now, task, &task.status, &set, event);
     }
     changes
@@ -203,7 +206,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Holder, LeaseRecord, Role, Task, Token,
+        Holder, Kind, LeaseRecord, Role, Task, Token,
         testing::{lease, snapshot},
     };
 
@@ -238,7 +241,7 @@ mod tests {
         let changes = pass(&snapshot, &workflow, &[(mine.clone(), "c0ffee".into())]).expect("nobody minds");
         let after = snapshot.after(&changes);
         assert_eq!(held(&after, &id()).expect("held").landing.as_deref(), Some("c0ffee"));
-        assert_eq!(changes.events[0].kind, Kind::MergeLanding);
+        assert_eq!(changes.events[0].kind(), Kind::MergeLanding);
         let back = after.after(&withdraw(&after, &[(mine, String::new())]));
         assert_eq!(held(&back, &id()).expect("held").landing, None);
     }

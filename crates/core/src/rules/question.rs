@@ -3,9 +3,12 @@
 use chrono::{DateTime, Utc};
 
 use crate::{
-    ChangeSet, EventDraft, Kind, Member, Snapshot, Status, Task, Workflow,
-    event::Actor,
-    state::decisions::{Decision, Topic},
+    ChangeSet, Data, EventDraft, Member, Snapshot, Status, Task, Workflow,
+    event::{
+        Actor,
+        payload::{Asked, Decided, Texts},
+    },
+    state::decisions::{Decision, End, Topic},
     text,
     time::stamp,
 };
@@ -18,21 +21,29 @@ pub(super) struct Wanted<'a> {
     pub(super) question: String,
     pub(super) content: String,
     pub(super) commit: Option<String>,
+    /// Answers to pick from.
+    pub(super) options: Vec<String>,
+    /// Where the task goes back to when it is answered.
+    pub(super) back: Option<Status>,
 }
 
 impl Wanted<'_> {
     /// The event that asks, as the next decision of its subject.
     pub(super) fn event(&self, snapshot: &Snapshot, workflow: &Workflow, actor: Actor) -> EventDraft {
-        let mut event = EventDraft::new(Kind::DecisionRequested, actor)
-            .with("decision", snapshot.history.decisions.next_id(&self.subject))
-            .with("kind", self.topic.word())
-            .with("question", text::cut(&self.question, 4_000))
-            .with("content", self.content.as_str())
-            .with("commit", self.commit.as_deref())
-            .with("default", "deny")
-            .with("deadline", deadline(snapshot, workflow).map(stamp));
-        event.task = self.task.map(|task| task.id.clone());
-        event
+        let asked = Asked {
+            decision: Some(snapshot.history.decisions.next_id(&self.subject)),
+            kind: Some(self.topic.word().into()),
+            question: Some(text::cut(&self.question, 4_000)),
+            content: Some(self.content.clone()),
+            commit: self.commit.clone(),
+            default: Some("deny".into()),
+            deadline: deadline(snapshot, workflow).map(stamp),
+            options: Texts(self.options.clone()),
+            back: self.back.clone(),
+            ..Asked::default()
+        };
+        let task = self.task.map(|task| task.id.clone());
+        EventDraft { task, ..EventDraft::new(Data::DecisionRequested(asked), actor) }
     }
 }
 
@@ -41,13 +52,20 @@ fn deadline(snapshot: &Snapshot, workflow: &Workflow) -> Option<DateTime<Utc>> {
     snapshot.now.wall.checked_add_signed(chrono::Duration::from_std(wait).ok()?)
 }
 
-/// An event about a decision.
-pub(super) fn about(kind: Kind, actor: Actor, decision: &Decision) -> EventDraft {
-    let mut event =
-        EventDraft::new(kind, actor).with("decision", decision.id.as_str()).with("kind", decision.topic.word());
-    event.task.clone_from(&decision.task);
-    event.role.clone_from(&decision.role);
-    event
+/// Drafts the end of a decision.
+pub(super) fn ended(decision: &Decision, how: End, actor: Actor, said: Decided) -> EventDraft {
+    let decided = Decided {
+        decision: Some(decision.id.clone()),
+        kind: Some(decision.topic.word().into()),
+        verdict: Some(how.word().into()).filter(|_| how != End::Expired),
+        ..said
+    };
+    let data = match how {
+        End::Approved | End::Rejected | End::Answered => Data::DecisionResolved(decided),
+        End::Expired | End::Withdrawn => Data::DecisionExpired(decided),
+    };
+    let (task, role) = (decision.task.clone(), decision.role.clone());
+    EventDraft { task, role, ..EventDraft::new(data, actor) }
 }
 
 /// Sets a task aside for a reason.
@@ -59,7 +77,6 @@ pub(super) fn aside(
     reason: &str,
     actor: Actor,
 ) {
-    let kind = if task.status == *to { Kind::TaskUpdated } else { Kind::TaskMoved };
-    let event = EventDraft::new(kind, actor).with("verb", "decide").with("reason", reason);
+    let event = EventDraft::change(actor).verb("decide").reason(reason);
     changes.change(&snapshot.now, task, to, &[(Member::BlockedReason, reason.into())], event);
 }

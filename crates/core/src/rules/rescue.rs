@@ -3,9 +3,9 @@
 //! In two steps: [`find`] says what must be ended first, [`decide`] gives back what has been seen gone.
 
 use crate::{
-    ChangeSet, EventDraft, Kind, LeaseChange, LeaseState, Member, QueueLease, Role, RoleRule, RunName, Snapshot, Task,
+    ChangeSet, Data, EventDraft, LeaseChange, LeaseState, Member, QueueLease, Role, RoleRule, RunName, Snapshot, Task,
     TaskId, Token, Workflow,
-    event::Actor,
+    event::{Actor, payload::Rescued},
     landing,
     lease::{LeaseHealth, lasts},
     outcome::Retry,
@@ -109,15 +109,21 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, retry: &Retry, ended: &[
             continue;
         }
         let held = snapshot.leases.get(&left.task).and_then(|held| held.ours());
-        let mut event = EventDraft::new(Kind::LeaseRescued, actor()).task(&left.task);
-        if let Some(lease) = held {
-            event = event.lease(lease).with("owner", lease.owner.as_str());
-        } else {
-            event.role = left.role.clone();
-            event.token = Some(left.token).filter(|token| token.0 > 0);
-        }
-        let event = event.with("reason", left.reason.as_str()).with("died", left.died);
-        changes.event(event.with("landed", left.landed.as_deref()));
+        let rescued = Rescued {
+            owner: held.map(|lease| lease.owner.clone()),
+            reason: Some(left.reason.clone()),
+            died: Some(left.died),
+            landed: left.landed.clone(),
+            ..Rescued::default()
+        };
+        let event = EventDraft::new(Data::LeaseRescued(rescued), actor()).task(&left.task);
+        changes.event(match held {
+            Some(lease) => event.lease(lease),
+            None => {
+                let token = Some(left.token).filter(|token| token.0 > 0);
+                EventDraft { role: left.role.clone(), token, ..event }
+            }
+        });
         if let Some(task) = snapshot.queue.get(&left.task) {
             give_back(snapshot, workflow, retry, &mut changes, task, left, actor());
         }
@@ -145,12 +151,11 @@ fn give_back(
     actor: Actor,
 ) {
     let ours_in_queue = matches!(task.lease, QueueLease::Ours { .. });
-    let mut event = EventDraft::new(Kind::TaskMoved, actor);
+    let mut event = EventDraft::change(actor);
     event.role = left.role.clone();
     let Some(rule) = workflow.working(&task.status).or_else(|| lapsed(snapshot, workflow, task, left)) else {
         // The task has moved on; only our mark on it goes.
         if ours_in_queue {
-            event.kind = Kind::TaskUpdated;
             changes.change(&snapshot.now, task, &task.status, &[(Member::Lease, Value::Null)], event);
         }
         return;
@@ -163,7 +168,7 @@ fn give_back(
         if !stop.cancel {
             set.push((Member::BlockedReason, reason.as_str().into()));
         }
-        changes.change(&snapshot.now, task, &stop.to(), &set, event.with("reason", reason));
+        changes.change(&snapshot.now, task, &stop.to(), &set, event.reason(reason.as_str()));
         return;
     }
     let deaths = snapshot.history.task(&task.id).map_or(0, |known| known.deaths) + u32::from(left.died);
@@ -175,7 +180,7 @@ fn give_back(
         if task.attempts != 0 {
             set.push((Member::Attempts, 0.into()));
         }
-        changes.change(&snapshot.now, task, &rule.failed, &set, event.with("reason", reason));
+        changes.change(&snapshot.now, task, &rule.failed, &set, event.reason(reason.as_str()));
         return;
     }
     if poison {
@@ -185,7 +190,7 @@ fn give_back(
     if task.status != rule.works {
         reason.push_str(&format!("; nobody has checked what made its agent set it to `{}`", task.status));
     }
-    changes.change(&snapshot.now, task, &rule.takes, &set, event.with("reason", reason));
+    changes.change(&snapshot.now, task, &rule.takes, &set, event.reason(reason.as_str()));
 }
 
 /// The role whose attempt set the task's status itself and did not live to have that checked: it does not count.
@@ -200,7 +205,7 @@ fn lapsed<'a>(snapshot: &Snapshot, workflow: &'a Workflow, task: &Task, left: &O
 mod tests {
     use super::*;
     use crate::{
-        Holder, LeaseRecord, Status,
+        Holder, Kind, LeaseRecord, Status,
         claim::{self},
         testing::{claimant, id, now_at, snapshot, task},
     };
@@ -241,8 +246,12 @@ mod tests {
             let mut before = working(&rule.role);
             kill(&mut before);
             let changes = decide(&before, &flow(), &Retry::default(), &find(&before, &flow()), "r@h");
-            let reason = changes.events.iter().rev().find_map(|event| event.data.get("reason")?.as_str());
-            assert_eq!(reason, Some("interrupted: its process is gone"));
+            let reason = changes
+                .events
+                .iter()
+                .rev()
+                .find_map(|event| event.data.members().get("reason")?.as_str().map(String::from));
+            assert_eq!(reason.as_deref(), Some("interrupted: its process is gone"));
             let after = before.after(&changes);
             assert_eq!(only(&after).status, rule.takes);
             assert_eq!((only(&after).attempts, after.leases.len()), (0, 0));
@@ -367,7 +376,7 @@ mod tests {
     fn the_token_of_what_nobody_holds_is_told_where_there_was_one() {
         let told = |before: &Snapshot| {
             let changes = decide(before, &flow(), &Retry::default(), &find(before, &flow()), "r@h");
-            changes.events.iter().find(|event| event.kind == Kind::LeaseRescued).expect("told").token
+            changes.events.iter().find(|event| event.kind() == Kind::LeaseRescued).expect("told").token
         };
         assert_eq!(told(&snapshot(vec![task("A", Status::TESTING)])), None);
         for token in [1, 9] {

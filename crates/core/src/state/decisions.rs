@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
-use crate::{Event, Kind, Role, Status, TaskId, seal};
+use crate::{
+    Data, Event, Kind, Role, Status, TaskId,
+    event::payload::{Asked, Decided},
+    seal,
+};
 
 /// What a decision is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -163,15 +166,18 @@ impl Decisions {
         format!("{subject}.{}", self.asked.get(subject).copied().unwrap_or_default() + 1)
     }
 
-    /// Takes in one more event; answers with the decision that it ended.
-    pub(super) fn apply(&mut self, event: &Event) -> Option<&Decision> {
-        let id = event.text("decision")?;
-        match event.kind {
-            Kind::DecisionRequested => self.ask(requested(id, event)?),
-            Kind::DecisionResolved | Kind::DecisionExpired => return self.close(id, event),
-            _ => {}
+    /// Takes in one more event; returns the decision that it ended, and what was said.
+    pub(super) fn apply<'a>(&mut self, event: &'a Event) -> Option<(&Decision, &'a Decided)> {
+        match event.data() {
+            Data::DecisionRequested(asked) => {
+                self.ask(requested(asked, event)?);
+                None
+            }
+            Data::DecisionResolved(decided) | Data::DecisionExpired(decided) => {
+                Some((self.close(decided, event)?, decided))
+            }
+            _ => None,
         }
-        None
     }
 
     fn ask(&mut self, decision: Decision) {
@@ -190,51 +196,52 @@ impl Decisions {
         self.all.insert(decision.id.clone(), decision);
     }
 
-    fn close(&mut self, id: &str, event: &Event) -> Option<&Decision> {
-        let decision = self.all.get_mut(id)?;
-        if seal::allows(event) && event.kind == Kind::DecisionResolved {
+    fn close(&mut self, decided: &Decided, event: &Event) -> Option<&Decision> {
+        let decision = self.all.get_mut(decided.decision.as_deref()?)?;
+        let expired = event.kind() == Kind::DecisionExpired;
+        if seal::allows(event) && !expired {
             // A word counts once, and for the content that it was said about.
-            let same = event.text("content").is_none_or(|content| content == decision.content);
+            let same = decided.content.as_ref().is_none_or(|content| *content == decision.content);
             if !event.sealed || !same || !decision.is_open() {
                 decision.unsigned = Some(event.actor.clone()).filter(|_| decision.is_open());
                 return None;
             }
             decision.unsigned = None;
-            if let Some(commit) = event.text("commit") {
-                decision.commit = Some(commit.into());
+            if let Some(commit) = &decided.commit {
+                decision.commit = Some(commit.clone());
             }
         }
-        let how = match (event.kind, event.text("verdict")) {
-            (Kind::DecisionExpired, Some("withdrawn")) => End::Withdrawn,
-            (Kind::DecisionExpired, _) => End::Expired,
-            (_, Some("approved")) => End::Approved,
-            (_, Some("answered")) => End::Answered,
+        let how = match decided.verdict.as_deref() {
+            Some("withdrawn") if expired => End::Withdrawn,
+            _ if expired => End::Expired,
+            Some("approved") => End::Approved,
+            Some("answered") => End::Answered,
             _ => End::Rejected,
         };
-        let words = event.text("answer").or(event.text("reason")).unwrap_or_default().to_owned();
+        let words = decided.answer.as_ref().or(decided.reason.as_ref()).cloned().unwrap_or_default();
         decision.closed = Some(Closed { how, at: event.time, by: event.actor.clone(), words });
         Some(decision)
     }
 }
 
-fn requested(id: &str, event: &Event) -> Option<Decision> {
-    let topic = Topic::ALL.into_iter().find(|topic| event.text("kind") == Some(topic.word()))?;
-    let options = event.data.get("options").and_then(Value::as_array);
+fn requested(asked: &Asked, event: &Event) -> Option<Decision> {
+    let id = asked.decision.as_deref()?;
+    let topic = Topic::ALL.into_iter().find(|topic| asked.kind.as_deref() == Some(topic.word()))?;
     Some(Decision {
         id: id.into(),
         topic,
         subject: id.rsplit_once('.')?.0.into(),
         task: event.task.clone(),
         role: event.role.clone(),
-        question: event.text("question").unwrap_or_default().into(),
-        options: options.into_iter().flatten().filter_map(|text| text.as_str().map(String::from)).collect(),
-        back: event.text("back").map(Status::new),
-        content: event.text("content").unwrap_or_default().into(),
-        commit: event.text("commit").map(String::from),
+        question: asked.question.clone().unwrap_or_default(),
+        options: asked.options.0.clone(),
+        back: asked.back.clone(),
+        content: asked.content.clone().unwrap_or_default(),
+        commit: asked.commit.clone(),
         unsigned: None,
         asked_at: event.time,
-        deadline: event.text("deadline").and_then(|time| time.parse().ok()),
-        default: event.text("default").unwrap_or("deny").into(),
+        deadline: asked.deadline.as_ref().and_then(|time| time.parse().ok()),
+        default: asked.default.clone().unwrap_or_else(|| "deny".into()),
         closed: None,
     })
 }

@@ -9,9 +9,8 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
-use crate::{Event, Kind, Role, Status, TaskId};
+use crate::{Data, Event, Role, Status, TaskId, event::payload::Readable};
 
 pub mod decisions;
 pub mod pools;
@@ -19,7 +18,6 @@ mod roles;
 pub mod spending;
 pub mod starts;
 mod task;
-mod usage;
 mod writes;
 
 use decisions::Decisions;
@@ -28,7 +26,6 @@ pub use roles::{Pause, RoleHistory};
 use spending::Ledger;
 use starts::Starts;
 pub use task::{GATE, Known, PATIENCE, SetBy, TaskHistory, Work};
-pub use usage::{AttemptReport, Usage};
 pub use writes::{Write, written_at};
 
 /// The fold.
@@ -83,16 +80,16 @@ impl History {
         }
         self.pools.apply(event);
         self.ledger.apply(event);
-        if let Some(decision) = self.decisions.apply(event)
+        if let Some((decision, decided)) = self.decisions.apply(event)
             && let Some(task) = &decision.task
         {
-            self.tasks.entry(task.clone()).or_default().decided(decision, event);
+            self.tasks.entry(task.clone()).or_default().decided(decision, decided);
         }
-        match event.kind {
-            Kind::QueueInvalid => self.invalid = Some(event.text("message").unwrap_or_default().into()),
-            Kind::QueueValid => {
+        match event.data() {
+            Data::QueueInvalid(unreadable) => self.invalid = Some(unreadable.message.clone().unwrap_or_default()),
+            Data::QueueValid(readable) => {
                 self.invalid = None;
-                self.apply_baseline(event);
+                self.apply_baseline(event, readable);
             }
             _ => {}
         }
@@ -102,27 +99,27 @@ impl History {
     const RECENT: (chrono::Duration, usize) = (chrono::Duration::seconds(15), 4_096);
 
     fn apply_to_recent(&mut self, event: &Event) {
-        let Some(task) = event.task.as_ref().filter(|_| event.flag("stamped")) else { return };
+        let change = event.data().task_change().filter(|change| change.stamped);
+        let (Some(task), Some(change)) = (&event.task, change) else { return };
         let at = written_at(event);
         let old = |write: &Arc<Write>| write.at + Self::RECENT.0 < at;
         while self.recent.len() >= Self::RECENT.1 || self.recent.front().is_some_and(old) {
             self.recent.pop_front();
         }
         let known = self.task(task);
-        let object = |key: &str| event.data.get(key).and_then(Value::as_object).cloned();
         self.recent.push_back(Arc::new(Write {
             task: task.clone(),
             at,
             before: known.and_then(|known| known.updated_at),
             from: known.and_then(|known| known.status.clone()),
-            set: object("set").unwrap_or_default(),
-            entry: object("entry"),
-            parent: event.text("parent").map(String::from),
+            set: change.set.clone().unwrap_or_default(),
+            entry: change.entry.clone(),
+            parent: change.parent.clone(),
         }));
     }
 
-    fn apply_baseline(&mut self, event: &Event) {
-        let Some(statuses) = event.data.get("statuses").and_then(Value::as_object) else { return };
+    fn apply_baseline(&mut self, event: &Event, readable: &Readable) {
+        let Some(statuses) = &readable.statuses else { return };
         // After the first, only a person may take the file for the truth.
         if self.baseline && !event.sealed {
             return;
@@ -134,12 +131,12 @@ impl History {
             known.forget_writing();
         }
         self.recent.clear();
-        let origins = event.data.get("origins").and_then(Value::as_object);
         for (name, status) in statuses {
             if let (Ok(id), Some(status)) = (TaskId::parse(name), status.as_str()) {
                 let known = self.tasks.entry(id).or_default();
                 known.status = Some(Status::new(status));
-                known.origin = origins.and_then(|origins| origins.get(name)?.as_str()).map(Into::into);
+                known.origin =
+                    readable.origins.as_ref().and_then(|origins| origins.get(name)?.as_str()).map(Into::into);
             }
         }
     }

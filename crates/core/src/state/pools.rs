@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::{Event, Kind};
+use crate::{
+    Class, Data, Event,
+    event::payload::{Ended, Quota},
+};
 
 /// A pool that was limited and has not been seen to work since.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,25 +35,22 @@ pub struct Pools {
 
 impl Pools {
     pub(super) fn apply(&mut self, event: &Event) {
-        let Some(pool) = event.text("pool") else { return };
-        match event.kind {
-            Kind::AttemptFinished => {
-                let ends = event.text("resets_at").and_then(|time| time.parse().ok());
-                self.windows.extend(ends.map(|ends| (pool.to_owned(), ends)));
+        match event.data() {
+            Data::AttemptFinished(Ended { pool: Some(pool), resets_at, .. }) => {
+                self.windows.extend(resets_at.map(|ends| (pool.clone(), ends)));
             }
-            Kind::AgentLimited => {
-                let Some(until) = event.text("until").and_then(|time| time.parse().ok()) else { return };
-                let limits = event.data.get("limits").and_then(serde_json::Value::as_u64).unwrap_or(1);
+            Data::AgentLimited(Quota { pool: Some(pool), until: Some(until), class, limits, reason, .. }) => {
+                let Ok(until) = until.parse() else { return };
                 let closed = ClosedPool {
                     until,
                     since: event.time,
-                    class: event.text("class").unwrap_or("rate_limited").into(),
-                    reason: event.text("reason").unwrap_or_default().into(),
-                    limits: u32::try_from(limits).unwrap_or(u32::MAX),
+                    class: class.clone().unwrap_or_else(|| Class::RateLimited.as_str().into()),
+                    reason: reason.clone().unwrap_or_default(),
+                    limits: limits.map_or(1, |limits| u32::try_from(limits).unwrap_or(u32::MAX)),
                 };
-                self.closed.insert(pool.into(), closed);
+                self.closed.insert(pool.clone(), closed);
             }
-            Kind::AgentResumed if event.sealed => drop(self.closed.remove(pool)),
+            Data::AgentResumed(Quota { pool: Some(pool), .. }) if event.sealed => drop(self.closed.remove(pool)),
             _ => {}
         }
     }

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
-use crate::{Event, Kind, TaskId};
+use crate::{Data, Event, TaskId, event::payload::Texts};
 
 /// What is remembered of one role.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,33 +32,30 @@ pub struct Pause {
 
 impl RoleHistory {
     pub(super) fn apply(&mut self, event: &Event) {
-        match event.kind {
-            Kind::WorkerPaused => {
+        match event.data() {
+            Data::WorkerPaused(paused) => {
                 self.paused = Some(Pause {
-                    class: event.text("class").unwrap_or("unclassified").into(),
-                    reason: event.text("reason").unwrap_or_default().into(),
+                    class: paused.class.clone().unwrap_or_else(|| "unclassified".into()),
+                    reason: paused.reason.clone().unwrap_or_default(),
                     since: event.time,
                 });
             }
-            Kind::WorkerStarted => {
-                if let Some(pools) = event.data.get("pools").and_then(Value::as_array) {
-                    self.pools = pools.iter().filter_map(|pool| pool.as_str().map(String::from)).collect();
+            Data::WorkerStarted(worker) => {
+                if let Some(Texts(pools)) = &worker.pools {
+                    self.pools.clone_from(pools);
                 }
                 self.lacks.remove(&event.actor);
-                if let Some(lacks) =
-                    event.data.get("lacks").and_then(Value::as_object).filter(|lacks| !lacks.is_empty())
-                {
-                    let lacks = lacks.iter().filter_map(|(agent, why)| Some((agent.clone(), why.as_str()?.into())));
+                if !worker.lacks.is_empty() {
+                    let lacks = worker.lacks.iter();
+                    let lacks = lacks.filter_map(|(agent, why)| Some((agent.clone(), why.as_str()?.into())));
                     self.lacks.insert(event.actor.clone(), lacks.collect());
                 }
             }
-            Kind::WorkerStopped => drop(self.lacks.remove(&event.actor)),
-            Kind::WorkerResumed if event.sealed => (self.paused, self.failing) = (None, BTreeSet::new()),
-            Kind::AttemptFinished => match &event.task {
-                Some(task) if event.flag("charged") => {
-                    self.failing.insert(task.clone());
-                }
-                _ if event.text("class").is_none() => self.failing.clear(),
+            Data::WorkerStopped(_) => drop(self.lacks.remove(&event.actor)),
+            Data::WorkerResumed(_) if event.sealed => (self.paused, self.failing) = (None, BTreeSet::new()),
+            Data::AttemptFinished(ended) => match &event.task {
+                Some(task) if ended.charged => drop(self.failing.insert(task.clone())),
+                _ if ended.class.is_none() => self.failing.clear(),
                 _ => {}
             },
             _ => {}

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::NaiveDate;
 use serde_json::Value;
 
-use super::{decisions::Topic, usage::Usage};
-use crate::{Event, Kind, Role, policy::Unit};
+use super::decisions::{End, Topic};
+use crate::{Data, Event, Role, Usage, event::payload::Decided, policy::Unit};
 
 /// What was spent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,23 +106,25 @@ impl Ledger {
 
     /// Takes in one more event.
     pub(super) fn apply(&mut self, event: &Event) {
-        match event.kind {
+        match event.data() {
             // What was simulated cost nobody anything.
-            Kind::AttemptFinished | Kind::AttemptSuperseded if !event.simulated => {
-                self.spend(event, &Usage::of(event));
+            Data::AttemptFinished(ended) | Data::AttemptSuperseded(ended) if !event.simulated => {
+                self.spend(event, &ended.usage);
             }
-            Kind::BudgetExceeded => {
-                let text = |key| event.text(key).unwrap_or_default();
-                if let Some(limit) = event.data.get("limit") {
-                    self.told.insert(notice(text("subject"), text("unit"), text("level"), limit));
+            Data::BudgetExceeded(spending) => {
+                let text = |text: &Option<String>| text.clone().unwrap_or_default();
+                if let Some(limit) = &spending.limit {
+                    let (subject, unit, level) = (&spending.subject, &spending.unit, &spending.level);
+                    self.told.insert(notice(&text(subject), &text(unit), &text(level), limit));
                 }
             }
-            Kind::DecisionResolved if event.text("kind") == Some(Topic::Budget.word()) => {
-                let approved = event.text("verdict") == Some("approved") && event.sealed;
-                let subject = event.text("decision").and_then(|id| id.rsplit_once('.')).map(|(subject, _)| subject);
+            Data::DecisionResolved(Decided {
+                decision: Some(id), kind: Some(kind), verdict: Some(verdict), ..
+            }) if kind == Topic::Budget.word() && verdict == End::Approved.word() && event.sealed => {
                 // Each decision counts once, however often its line stands in the journal.
-                let new = approved && event.text("decision").is_some_and(|id| self.raised.insert(id.into()));
-                if let Some(subject) = subject.filter(|_| new) {
+                if self.raised.insert(id.clone())
+                    && let Some((subject, _)) = id.rsplit_once('.')
+                {
                     *self.raises.entry(subject.into()).or_default() += 1;
                 }
             }

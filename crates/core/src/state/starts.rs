@@ -10,7 +10,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use crate::{Class, Event, Kind, Role, Status, Task, TaskId, outcome::Policy, seal};
+use crate::{
+    Data, Event, Role, Status, Task, TaskId,
+    event::payload::{Claimed, Ended, TaskChange},
+    outcome::Policy,
+    seal,
+};
 
 /// So many days are remembered.
 const DAYS: usize = 40;
@@ -54,41 +59,60 @@ pub struct Starts {
 }
 
 /// What an event says about starts.
-enum Says {
-    Started,
+enum Says<'a> {
+    Started(Option<&'a String>),
     TurnedAway,
     Planned(TaskId),
     Allowed,
     Ended,
 }
 
-fn says(event: &Event) -> Option<Says> {
-    match event.kind {
+fn says(event: &Event) -> Option<Says<'_>> {
+    match event.data() {
         // A merge is no start of an agent.
-        Kind::LeaseAcquired => (!event.flag("merge")).then_some(Says::Started),
-        Kind::AttemptFinished => {
-            let class = event.text("class").and_then(|class| class.parse::<Class>().ok());
-            let limited = class.is_some_and(|class| class.policy() == Policy::Quota);
-            (limited || event.flag("turned_away")).then_some(Says::TurnedAway)
+        Data::LeaseAcquired(claimed) => (!claimed.merge).then_some(Says::Started(claimed.origin.as_ref())),
+        Data::AttemptFinished(ended) => {
+            let limited = ended.known_class().is_some_and(|class| class.policy() == Policy::Quota);
+            (limited || ended.turned_away).then_some(Says::TurnedAway)
         }
-        Kind::TaskCreated if event.actor.starts_with("worker:") => {
-            event.text("parent").and_then(|parent| TaskId::parse(parent).ok()).map(Says::Planned)
+        Data::TaskCreated(change) if event.actor.starts_with("worker:") => {
+            change.parent.as_ref().and_then(|parent| TaskId::parse(parent).ok()).map(Says::Planned)
         }
-        Kind::TaskMoved if event.text("to").is_some_and(|to| Status::new(to).is_finished()) => Some(Says::Ended),
-        Kind::TaskMoved | Kind::TaskUpdated if event.actor.starts_with("human:") && event.sealed => {
-            event.text("verb").is_some_and(seal::starts_anew).then_some(Says::Allowed)
+        Data::TaskMoved(change) if change.to.as_ref().is_some_and(Status::is_finished) => Some(Says::Ended),
+        Data::TaskMoved(change) | Data::TaskUpdated(change) if event.is_by_human() && event.sealed => {
+            change.verb.as_deref().is_some_and(seal::starts_anew).then_some(Says::Allowed)
         }
         _ => None,
     }
 }
 
-/// What the ledger keeps of an event; nothing of most.
+/// Returns what the ledger keeps of an event; nothing of most. What is told after a crash was written there before it.
 pub fn kept(event: &Event) -> Option<Event> {
-    // What is told after a crash was written here before it.
-    says(event).filter(|_| !event.flag("rebuilt"))?;
-    let mut event = event.clone();
-    event.data.retain(|key, _| ["class", "origin", "parent", "to", "turned_away", "verb"].contains(&key.as_str()));
-    Some(event)
+    says(event)?;
+    let only = |change: &TaskChange| TaskChange {
+        origin: change.origin.clone(),
+        parent: change.parent.clone(),
+        to: change.to.clone(),
+        verb: change.verb.clone(),
+        ..TaskChange::default()
+    };
+    let data = match event.data() {
+        Data::LeaseAcquired(Claimed { rebuilt: true, .. })
+        | Data::AttemptFinished(Ended { rebuilt: true, .. })
+        | Data::TaskMoved(TaskChange { rebuilt: true, .. }) => return None,
+        Data::LeaseAcquired(claimed) => {
+            Data::LeaseAcquired(Claimed { origin: claimed.origin.clone(), ..Claimed::default() })
+        }
+        Data::AttemptFinished(ended) => {
+            let (class, turned_away) = (ended.class.clone(), ended.turned_away);
+            Data::AttemptFinished(Ended { class, turned_away, ..Ended::default() })
+        }
+        Data::TaskCreated(change) => Data::TaskCreated(only(change)),
+        Data::TaskMoved(change) => Data::TaskMoved(only(change)),
+        Data::TaskUpdated(change) => Data::TaskUpdated(only(change)),
+        _ => return None,
+    };
+    Some(event.clone().with_data(data))
 }
 
 impl Starts {
@@ -96,10 +120,10 @@ impl Starts {
     pub(super) fn apply(&mut self, event: &Event) {
         let (Some(says), Some(id)) = (says(event), &event.task) else { return };
         match says {
-            Says::Started => {
+            Says::Started(origin) => {
                 let count = self.tasks.entry(id.clone()).or_default();
-                if let Some(origin) = event.text("origin") {
-                    if count.is_of_another(|| origin.into()) {
+                if let Some(origin) = origin {
+                    if count.is_of_another(|| origin.clone()) {
                         *count = Count::default();
                     }
                     origin.clone_into(&mut count.origin);

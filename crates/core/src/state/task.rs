@@ -12,10 +12,13 @@ use serde_json::{Map, Value};
 use super::{
     decisions::{Decision, End, Topic},
     spending::Spent,
-    usage::Usage,
     writes::written_at,
 };
-use crate::{Class, Event, Kind, Member, Role, RunName, Status, Token, outcome::Policy};
+use crate::{
+    Class, Data, Event, Member, Role, RunName, Status, Token,
+    event::payload::{Claimed, Decided, Ended, TaskChange},
+    outcome::Policy,
+};
 
 /// So often in a row something may be in a task's way before a person is told: about half an hour with the waits that
 /// ship.
@@ -141,11 +144,10 @@ impl TaskHistory {
         self.wrote.clear();
     }
 
-    fn stamped(&mut self, event: &Event) {
+    fn stamped(&mut self, event: &Event, change: &TaskChange) {
         self.updated_at = Some(written_at(event));
-        if let Some(set) = event.data.get("set").and_then(Value::as_object) {
-            self.wrote.extend(set.iter().map(|(key, value)| (key.clone(), value.clone())));
-        }
+        let set = change.set.iter().flatten();
+        self.wrote.extend(set.map(|(key, value)| (key.clone(), value.clone())));
     }
 
     fn failed(&mut self, role: Option<&Role>, reason: &str) {
@@ -174,155 +176,176 @@ impl DerefMut for Known {
     }
 }
 
-/// Whether an attempt ended before anybody could say what its work is worth.
-fn is_unjudged(event: &Event) -> bool {
-    let class = event.text("class").and_then(|class| class.parse::<Class>().ok());
-    class.is_some_and(|class| match class.policy() {
+/// Tells whether an attempt ended before anybody could say what its work is worth.
+fn is_unjudged(ended: &Ended) -> bool {
+    ended.known_class().is_some_and(|class| match class.policy() {
         Policy::Stop | Policy::Quota | Policy::Auth => true,
-        Policy::Transient => event.flag("transient"),
+        Policy::Transient => ended.transient,
         Policy::Context | Policy::Work => false,
     })
 }
 
-/// The commit as which the queue has been told that the task was merged; `null` where it was told that it is not.
-fn told_as_merged(event: &Event) -> Option<&Value> {
-    event.data.get("set")?.get(Member::MergedCommit.key())
-}
-
 impl TaskHistory {
     pub(super) fn apply(&mut self, event: &Event) {
-        let outside = event.actor == "outside";
-        // What an attempt does to its own task is no human's word.
-        let by_hand = event.actor.starts_with("human:") || outside && !event.flag("during_attempt");
         if let Some(token) = event.token
             && (token <= Token::PLAUSIBLE_TOLD || token.is_plausible(self.token))
         {
             self.token = self.token.max(token);
         }
-        if let Some(origin) = event.text("origin") {
-            if event.kind == Kind::TaskCreated && self.origin.as_deref().is_some_and(|old| old != origin) {
-                // Another task under an id that was used before: only the numbers go on.
-                let (token, ended) = (self.token, self.ended);
-                *self = Self { token, ended, ..Self::default() };
+        match event.data() {
+            Data::TaskCreated(change) => {
+                let differs = |origin: &String| self.origin.as_deref().is_some_and(|old| old != origin);
+                if change.origin.as_ref().is_some_and(differs) {
+                    // Another task under an id that was used before: only the numbers go on.
+                    let (token, ended) = (self.token, self.ended);
+                    *self = Self { token, ended, ..Self::default() };
+                }
+                self.changed(change);
+                self.moved(event, change);
             }
-            self.origin = Some(origin.into());
-        }
-        if let Some(commit) = told_as_merged(event) {
-            self.landed = None;
-            self.merged = commit.as_str().map(String::from);
-        }
-        match event.kind {
-            Kind::TaskCreated | Kind::TaskMoved | Kind::TaskObserved => {
-                self.status = event.text("to").map(Status::new);
-                self.set_by = match outside {
-                    true if event.flag("during_attempt") => SetBy::Attempt,
-                    true => SetBy::Others,
-                    false => SetBy::Us,
-                };
-                self.by_hand = outside && self.status.as_ref().is_some_and(Status::is_done);
-                // An answer is part of the work, not a new start.
-                if by_hand && event.text("verb") != Some("answer") {
-                    self.overrun = false;
-                    (self.adapts, self.deaths, self.transient) = (0, 0, 0);
-                    (self.conflicts, self.waits) = (0, 0);
-                    self.failures.clear();
-                }
-                if event.flag("stamped") {
-                    self.stamped(event);
-                    if let Some(from) = event.text("from") {
-                        self.replaced.insert(Status::new(from), written_at(event));
-                    }
-                } else {
-                    self.forget_writing();
-                }
-                if self.status.as_ref().is_some_and(Status::is_finished) {
-                    self.failures.clear();
-                    self.answers.clear();
-                    self.conflicts = 0;
+            Data::TaskMoved(change) | Data::TaskObserved(change) => {
+                self.changed(change);
+                self.moved(event, change);
+            }
+            Data::TaskUpdated(change) => {
+                self.changed(change);
+                if change.stamped {
+                    self.stamped(event, change);
                 }
             }
-            Kind::LeaseAcquired => {
-                self.live = true;
-                self.is_given_back = false;
-                self.merged = None;
-                if let (Some(role), Some(token)) = (&event.role, event.token) {
-                    if self.unjudged.as_ref().is_none_or(|(other, _)| other != role) {
-                        self.unjudged = Some((role.clone(), token));
-                    }
-                    let by = event.text("by").unwrap_or_default().into();
-                    self.work.insert(role.clone(), Work { token, by, commit: None });
-                    let named = event.text("run").and_then(RunName::parse).filter(|name| name.token() == token);
-                    self.runs.insert(token, named.unwrap_or_else(|| RunName::of(token)));
-                }
-            }
-            Kind::TaskUpdated if event.flag("stamped") => self.stamped(event),
-            Kind::AttemptSuperseded => {
+            Data::LeaseAcquired(claimed) => self.claimed(event, claimed),
+            Data::AttemptSuperseded(ended) => {
                 self.ended = self.ended.max(event.token.unwrap_or_default());
-                self.spend(event);
+                self.spend(event, ended);
             }
-            Kind::AttemptFinished => {
+            Data::AttemptFinished(ended) => {
                 self.ended = self.ended.max(event.token.unwrap_or_default());
-                self.spend(event);
-                self.live = false;
-                self.landed = event.text("landed").map(String::from);
-                if let Some(work) = event.role.as_ref().and_then(|role| self.work.get_mut(role)) {
-                    work.commit = event.text("head").or(event.text("commit")).map(String::from);
-                }
-                self.ended_as = event.text("class").map(String::from);
-                self.overrun = event.flag("overrun");
-                if !is_unjudged(event) {
-                    self.unjudged = None;
-                }
-                self.deaths = 0;
-                self.transient = if event.flag("transient") { self.transient + 1 } else { 0 };
-                self.waits = if event.text("outcome") == Some("waits") { self.waits + 1 } else { 0 };
-                if event.text("outcome") == Some("conflict") {
-                    self.conflicts += 1;
-                }
-                self.trouble = event.text("reason").filter(|_| event.flag("transient")).map(String::from);
-                if event.flag("adapted") {
-                    self.adapts += 1;
-                }
-                if matches!(event.text("outcome"), Some("done" | "no_change")) {
-                    // What it had done wrong it has mended.
-                    self.failures.retain(|(role, _)| Some(role) != event.role.as_ref());
-                }
-                if event.text("class") == Some(Class::GateFailed.as_str()) {
-                    // Gates run in their order up to the first that is red: those before it are green now.
-                    self.failures.retain(|(role, words)| Some(role) != event.role.as_ref() || !words.starts_with(GATE));
-                }
-                if event.flag("failure") {
-                    self.failed(event.role.as_ref(), event.text("reason").unwrap_or_default());
-                }
+                self.spend(event, ended);
+                self.finished(event, ended);
             }
-            Kind::LeaseRescued => {
+            Data::LeaseRescued(rescued) => {
                 self.live = false;
-                self.landed = event.text("landed").map(String::from);
+                self.landed.clone_from(&rescued.landed);
                 self.given_back = self.given_back.max(event.token.unwrap_or_default());
                 self.is_given_back = true;
-                self.deaths += u32::from(event.flag("died"));
+                self.deaths += u32::from(rescued.died == Some(true));
             }
-            Kind::DecisionResolved if event.sealed && event.text("kind") == Some(Topic::Budget.word()) => {
+            Data::DecisionResolved(decided)
+                if event.sealed && decided.kind.as_deref() == Some(Topic::Budget.word()) =>
+            {
                 self.overrun = false;
             }
             _ => {}
         }
     }
 
+    fn changed(&mut self, change: &TaskChange) {
+        if let Some(origin) = &change.origin {
+            self.origin = Some(origin.as_str().into());
+        }
+        // `null` where the queue was told that it is not merged.
+        if let Some(commit) = change.set.as_ref().and_then(|set| set.get(Member::MergedCommit.key())) {
+            self.landed = None;
+            self.merged = commit.as_str().map(String::from);
+        }
+    }
+
+    fn moved(&mut self, event: &Event, change: &TaskChange) {
+        let outside = event.actor == "outside";
+        // What an attempt does to its own task is no human's word.
+        let by_hand = event.is_by_human() || outside && !change.during_attempt;
+        self.status.clone_from(&change.to);
+        self.set_by = match outside {
+            true if change.during_attempt => SetBy::Attempt,
+            true => SetBy::Others,
+            false => SetBy::Us,
+        };
+        self.by_hand = outside && self.status.as_ref().is_some_and(Status::is_done);
+        // An answer is part of the work, not a new start.
+        if by_hand && change.verb.as_deref() != Some("answer") {
+            self.overrun = false;
+            (self.adapts, self.deaths, self.transient) = (0, 0, 0);
+            (self.conflicts, self.waits) = (0, 0);
+            self.failures.clear();
+        }
+        if change.stamped {
+            self.stamped(event, change);
+            if let Some(from) = &change.from {
+                self.replaced.insert(from.clone(), written_at(event));
+            }
+        } else {
+            self.forget_writing();
+        }
+        if self.status.as_ref().is_some_and(Status::is_finished) {
+            self.failures.clear();
+            self.answers.clear();
+            self.conflicts = 0;
+        }
+    }
+
+    fn claimed(&mut self, event: &Event, claimed: &Claimed) {
+        if let Some(origin) = &claimed.origin {
+            self.origin = Some(origin.as_str().into());
+        }
+        self.live = true;
+        self.is_given_back = false;
+        self.merged = None;
+        if let (Some(role), Some(token)) = (&event.role, event.token) {
+            if self.unjudged.as_ref().is_none_or(|(other, _)| other != role) {
+                self.unjudged = Some((role.clone(), token));
+            }
+            let by = claimed.by.clone().unwrap_or_default();
+            self.work.insert(role.clone(), Work { token, by, commit: None });
+            let named = claimed.run.as_deref().and_then(RunName::parse).filter(|name| name.token() == token);
+            self.runs.insert(token, named.unwrap_or_else(|| RunName::of(token)));
+        }
+    }
+
+    fn finished(&mut self, event: &Event, ended: &Ended) {
+        let outcome = ended.outcome.as_deref();
+        self.live = false;
+        self.landed.clone_from(&ended.landed);
+        if let Some(work) = event.role.as_ref().and_then(|role| self.work.get_mut(role)) {
+            work.commit = ended.head.clone().or(ended.commit.clone());
+        }
+        self.ended_as.clone_from(&ended.class);
+        self.overrun = ended.overrun;
+        if !is_unjudged(ended) {
+            self.unjudged = None;
+        }
+        self.deaths = 0;
+        self.transient = if ended.transient { self.transient + 1 } else { 0 };
+        self.waits = if outcome == Some("waits") { self.waits + 1 } else { 0 };
+        self.conflicts += u32::from(outcome == Some("conflict"));
+        self.trouble = ended.reason.clone().filter(|_| ended.transient);
+        self.adapts += u32::from(ended.adapted);
+        if matches!(outcome, Some("done" | "no_change")) {
+            // What it had done wrong it has mended.
+            self.failures.retain(|(role, _)| Some(role) != event.role.as_ref());
+        }
+        if ended.class.as_deref() == Some(Class::GateFailed.as_str()) {
+            // Gates run in their order up to the first that is red: those before it are green now.
+            self.failures.retain(|(role, words)| Some(role) != event.role.as_ref() || !words.starts_with(GATE));
+        }
+        if ended.failure {
+            self.failed(event.role.as_ref(), ended.reason.as_deref().unwrap_or_default());
+        }
+    }
+
     /// Takes in the end of a decision about it.
-    pub(super) fn decided(&mut self, decision: &Decision, event: &Event) {
+    pub(super) fn decided(&mut self, decision: &Decision, decided: &Decided) {
         let Some(closed) = &decision.closed else { return };
-        match (closed.how, event.text("commit")) {
+        match (closed.how, &decided.commit) {
             (End::Answered, _) => self.answered(&decision.question, &closed.words),
-            (End::Withdrawn, Some(commit)) => self.tip = Some((self.token, commit.into())),
+            (End::Withdrawn, Some(commit)) => self.tip = Some((self.token, commit.clone())),
             _ => {}
         }
     }
 
-    fn spend(&mut self, event: &Event) {
+    fn spend(&mut self, event: &Event, ended: &Ended) {
         // What was simulated cost nobody anything.
         if !event.simulated {
-            self.spent.add(&Usage::of(event));
+            self.spent.add(&ended.usage);
         }
     }
 }

@@ -5,11 +5,11 @@ use serde_json::{Map, Value};
 
 use crate::{Event, Status, TaskId};
 
-/// The stamp that a change of ours left in the file; what was told late has it in its data.
+/// Returns the stamp that a change of ours left in the file; what was told late has it in its data.
 pub fn written_at(event: &Event) -> DateTime<Utc> {
-    let of = |part: &str| event.data.get(part)?.get("updated_at")?.as_str()?.parse().ok();
-    let written: Option<DateTime<Utc>> = of("set").or_else(|| of("entry"));
-    written.map_or(event.time, |written| written.min(event.time))
+    let of = |members: &Option<Map<String, Value>>| members.as_ref()?.get("updated_at")?.as_str()?.parse().ok();
+    let written = event.data().task_change().and_then(|change| of(&change.set).or_else(|| of(&change.entry)));
+    written.map_or(event.time, |written: DateTime<Utc>| written.min(event.time))
 }
 
 /// A change of ours to the queue that was made just now: what another program may have written over (R3, R33).

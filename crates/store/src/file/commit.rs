@@ -20,8 +20,7 @@ use super::{
 use crate::{StoreError, Written};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{
-    ChangeSet, Event, EventDraft, Kind, Lease, LeaseChange, LeaseRecord, LeaseState, QueueLease, Snapshot, TaskId,
-    state::starts,
+    ChangeSet, Event, Lease, LeaseChange, LeaseRecord, LeaseState, QueueLease, Snapshot, TaskId, state::starts,
 };
 use oodatcaa_sys::lock::Lock;
 
@@ -324,17 +323,10 @@ pub(super) fn drop_late(layout: &Layout, state: &mut State) -> Result<(), StoreE
     Ok(())
 }
 
-/// Tells whether a change set only tells what goes on: nobody builds on it, so it reaches the disk with the next change.
+/// Tells whether a change set only says what goes on: nobody builds on it, so it reaches the disk with the next change.
 fn is_news(changes: &ChangeSet) -> bool {
-    let news = |event: &EventDraft| {
-        use Kind::{AttemptStarted, GateFinished, LeaseRenewedLate, WorkerStarted, WorkerStopped, WorkerStopping};
-        matches!(
-            event.kind,
-            AttemptStarted | GateFinished | LeaseRenewedLate | WorkerStarted | WorkerStopping | WorkerStopped
-        )
-    };
     !changes.touches_queue()
-        && changes.events.iter().all(news)
+        && changes.events.iter().all(|event| event.kind().is_news())
         && changes.leases.iter().all(|change| matches!(change, LeaseChange::Write(_)))
 }
 

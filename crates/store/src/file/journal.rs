@@ -19,7 +19,13 @@ use super::{
     seals::Seals,
 };
 use crate::{Invalid, StoreError};
-use oodatcaa_core::{Event, EventDraft, History, Kind, event::Actor};
+use oodatcaa_core::{
+    Data, Event, EventDraft, History,
+    event::{
+        Actor,
+        payload::{Readable, Unreadable},
+    },
+};
 use oodatcaa_sys::{files, lock::Lock};
 
 /// Space that is set aside behind the journal's end, so that a full disk cannot part a change from its event.
@@ -153,7 +159,7 @@ impl Journal {
         let unread = stamp.size.saturating_sub(self.offset);
         Ok(match rest {
             Some(rest) if rest.is_empty() && unread == 0 => Rest::Nothing,
-            Some(rest) if serde_json::from_slice::<Event>(&rest).is_ok() => Rest::Unended,
+            Some(rest) if Event::parse(&rest).is_ok() => Rest::Unended,
             _ => Rest::Torn(unread),
         })
     }
@@ -184,7 +190,7 @@ impl Journal {
         for line in lines.split_inclusive(|&byte| byte == b'\n') {
             let start = self.offset;
             self.offset += line.len() as u64;
-            match serde_json::from_slice::<Event>(line) {
+            match Event::parse(line) {
                 Ok(mut event) => {
                     self.seals.check(&mut event);
                     if !is_plausible(event.seq, history.seq) {
@@ -321,7 +327,7 @@ impl Journal {
         let read = scan::lines(&file, from, self.offset, &mut |piece| {
             let Piece::Lines(lines) = piece else { return };
             for line in lines.split_inclusive(|&byte| byte == b'\n') {
-                let event = serde_json::from_slice::<Event>(line).ok();
+                let event = Event::parse(line).ok();
                 if let Some(event) = event.filter(|event| from > 0 || is_plausible(event.seq, before)) {
                     before = before.max(event.seq);
                     events.extend(Some(event).filter(|event| event.seq > after));
@@ -355,14 +361,18 @@ pub(super) fn source(host: &str, root: &Path) -> String {
 
 /// Drafts the event that says why the queue cannot be read.
 pub(super) fn invalid(wrong: &Invalid) -> EventDraft {
-    EventDraft::new(Kind::QueueInvalid, Actor::Outside)
-        .with("line", wrong.line)
-        .with("column", wrong.column)
-        .with("message", wrong.message.as_str())
+    let unreadable = Unreadable {
+        line: Some(wrong.line),
+        column: Some(wrong.column),
+        message: Some(wrong.message.clone()),
+        ..Unreadable::default()
+    };
+    EventDraft::new(Data::QueueInvalid(unreadable), Actor::Outside)
 }
 
 /// Drafts the event that says that an unfinished line was cut off the journal.
 pub(super) fn cut(bytes: u64) -> EventDraft {
-    EventDraft::new(Kind::QueueValid, Actor::Policy("journal".into()))
-        .with("note", format!("{bytes} bytes of an unfinished line were cut off the journal"))
+    let note = format!("{bytes} bytes of an unfinished line were cut off the journal");
+    let readable = Readable { note: Some(note), ..Readable::default() };
+    EventDraft::new(Data::QueueValid(readable), Actor::Policy("journal".into()))
 }

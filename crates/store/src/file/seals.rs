@@ -34,11 +34,13 @@ impl Seals {
         }
         event.sealed = false;
         let Some((_, project)) = self.place.clone() else {
-            return log::warn!("{} will not count: neither HOME nor XDG_STATE_HOME says where your key is", event.kind);
+            return log::warn!(
+                "{} will not count: neither HOME nor XDG_STATE_HOME says where your key is",
+                event.kind()
+            );
         };
         if let Some(key) = self.key(true) {
-            event.data.insert(seal::MEMBER.into(), key.seal(&project, event).into());
-            event.sealed = true;
+            event.set_seal(key.seal(&project, event));
         }
     }
 
@@ -109,13 +111,17 @@ mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
-    use oodatcaa_core::{EventDraft, Kind, event::Actor};
+    use oodatcaa_core::{
+        Data, EventDraft,
+        event::{Actor, payload::Decided},
+    };
 
     #[test]
     fn what_one_process_seals_another_believes_and_a_forged_one_nobody() {
         let dir = tempfile::tempdir().expect("a directory");
         let layout = |project: &str| Layout::new("/p").kept_in(dir.path().join("state/projects").join(project));
-        let draft = EventDraft::new(Kind::DecisionResolved, Actor::Human("me@tty".into())).with("verdict", "approved");
+        let approved = Decided { verdict: Some("approved".into()), ..Decided::default() };
+        let draft = EventDraft::new(Data::DecisionResolved(approved), Actor::Human("me@tty".into()));
         let mut event = Event::number(draft, 1, chrono::DateTime::UNIX_EPOCH, "");
         let mut forged = event.clone();
         Seals::of(&layout("a")).check(&mut forged);

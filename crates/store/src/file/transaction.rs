@@ -233,8 +233,10 @@ impl FileStore {
 pub(super) fn is_told(history: &History, event: &Event) -> bool {
     let Some(known) = event.task.as_ref().and_then(|task| history.task(task)) else { return false };
     let token = event.token.unwrap_or_default();
-    match event.kind {
-        _ if event.flag("stamped") => known.updated_at.is_some_and(|told| told >= state::written_at(event)),
+    match event.kind() {
+        _ if event.data().task_change().is_some_and(|change| change.stamped) => {
+            known.updated_at.is_some_and(|told| told >= state::written_at(event))
+        }
         Kind::LeaseAcquired => known.runs.contains_key(&token),
         Kind::AttemptStarted | Kind::AttemptFinished | Kind::AttemptSuperseded => known.ended >= token,
         _ => false,

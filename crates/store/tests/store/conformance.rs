@@ -6,10 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use oodatcaa_core::{ChangeSet, Holder, Kind, LeaseChange, Member, Snapshot, Status};
+use oodatcaa_core::{ChangeSet, Event, Holder, Kind, LeaseChange, Member, Snapshot, Status};
 use oodatcaa_store::{Desk, StoreError, identity};
 
 use super::{Project, QUEUE, claim, eventually, id, kinds, memory::Memory, moved, open, settle, status};
+
+/// The status that an event moved a task to.
+fn to(event: &Event) -> Option<&str> {
+    event.data().task_change()?.to.as_ref().map(Status::as_str)
+}
 
 /// A project in some backend, with as many stores on it as a check asks for.
 pub(crate) trait Bench: Sync {
@@ -272,7 +277,7 @@ fn an_edit_by_hand_is_observed_once(bench: &dyn TextBench) {
     let told: Vec<(Kind, Option<&str>, Option<&str>, &str)> = committed
         .events
         .iter()
-        .map(|event| (event.kind, event.task.as_ref().map(AsRef::as_ref), event.text("to"), event.actor.as_str()))
+        .map(|event| (event.kind(), event.task.as_ref().map(AsRef::as_ref), to(event), event.actor.as_str()))
         .collect();
     assert_eq!(
         told,
@@ -286,7 +291,8 @@ fn an_edit_by_hand_is_observed_once(bench: &dyn TextBench) {
     }
     bench.edit(QUEUE);
     let committed = other.transact(&mut |_| ChangeSet::none()).expect("observed");
-    let gone: Vec<bool> = committed.events.iter().map(|event| event.flag("gone")).collect();
+    let gone: Vec<bool> =
+        committed.events.iter().map(|event| event.data().task_change().is_some_and(|change| change.gone)).collect();
     assert_eq!(gone, [false, false, true]);
 }
 
@@ -356,7 +362,7 @@ fn what_a_failed_deed_answers_is_committed_beside_one_who_writes_all_the_time(be
     });
     assert_eq!(deeds, 1);
     let statuses: Vec<_> =
-        store.events(0).expect("read").iter().filter_map(|event| Some(event.text("to")?.to_owned())).collect();
+        store.events(0).expect("read").iter().filter_map(|event| Some(to(event)?.to_owned())).collect();
     assert_eq!(statuses.last().map(String::as_str), Some("needs_manual"), "{statuses:?}");
 }
 

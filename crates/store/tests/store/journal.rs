@@ -19,7 +19,7 @@ fn a_line_that_was_not_finished_is_cut_and_told() {
         store.transact(&mut |snapshot| moved(snapshot, "B", &Status::BLOCKED)).expect("committed");
         assert!(project.journal().starts_with(&whole));
         let events = store.events(3).expect("read");
-        assert_eq!(events[0].text("note"), Some("41 bytes of an unfinished line were cut off the journal"));
+        assert_eq!(events[0].data().members()["note"], "41 bytes of an unfinished line were cut off the journal");
         assert_eq!(events.last().map(|event| event.seq), Some(number + 1));
         let lines = project.journal().lines().map(serde_json::from_str::<serde_json::Value>).all(|line| line.is_ok());
         assert!(lines, "{}", project.journal());
@@ -80,7 +80,7 @@ fn an_event_that_a_crash_swallowed_is_told_with_its_true_actor() {
     let store = project.open();
     let committed = store.transact(&mut |_| ChangeSet::none()).expect("observed");
     assert_eq!(kinds(&committed.events), ["lease.acquired", "task.moved"]);
-    assert_eq!(committed.events[1].text("to"), Some("in_progress"));
+    assert_eq!(committed.events[1].data().members()["to"], "in_progress");
     assert!(committed.events.iter().all(|event| event.actor == "worker:builder@here"), "as the lease names it");
 }
 

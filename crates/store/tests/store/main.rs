@@ -20,8 +20,9 @@ use std::{
 
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{
-    ChangeSet, Event, EventDraft, Kind, Lease, LeaseChange, Member, Owner, Role, Snapshot, Status, TaskId, Token,
-    event::Actor, time::stamp,
+    ChangeSet, Data, Event, EventDraft, Lease, LeaseChange, Member, Owner, Role, Snapshot, Status, TaskId, Token,
+    event::{Actor, payload::TaskChange},
+    time::stamp,
 };
 use oodatcaa_store::{Desk, StoreError, identity};
 
@@ -140,7 +141,9 @@ fn claim(snapshot: &Snapshot, task: &str) -> ChangeSet {
     };
     let mut changes = moved(snapshot, task.as_str(), &Status::IN_PROGRESS);
     changes.set(&task, Member::Lease, lease.in_queue());
-    changes.event(EventDraft::new(Kind::LeaseAcquired, Actor::Worker(lease.owner.clone())).lease(&lease));
+    changes.event(
+        EventDraft::new(Data::LeaseAcquired(Default::default()), Actor::Worker(lease.owner.clone())).lease(&lease),
+    );
     changes.leases.push(LeaseChange::Take(lease));
     changes
 }
@@ -152,8 +155,9 @@ fn moved(snapshot: &Snapshot, task: &str, to: &Status) -> ChangeSet {
     let mut changes = ChangeSet::none();
     changes.set(&task, Member::Status, to.as_str());
     changes.set(&task, Member::UpdatedAt, stamp(snapshot.now.wall));
-    let event = EventDraft::new(Kind::TaskMoved, Actor::Worker("builder@here".into())).task(&task);
-    changes.event(event.with("from", from.as_str()).with("to", to.as_str()).with("stamped", true));
+    let (from, to) = (Some(from.clone()), Some(to.clone()));
+    let moved = TaskChange { from, to, stamped: true, ..TaskChange::default() };
+    changes.event(EventDraft::new(Data::TaskMoved(moved), Actor::Worker("builder@here".into())).task(&task));
     changes
 }
 
@@ -166,7 +170,7 @@ fn settle(snapshot: &Snapshot, task: &str, to: &Status) -> ChangeSet {
 }
 
 fn kinds(events: &[Event]) -> Vec<String> {
-    events.iter().map(|event| event.kind.to_string()).collect()
+    events.iter().map(|event| event.kind().to_string()).collect()
 }
 
 fn status(store: &Desk, task: &str) -> String {

@@ -23,8 +23,9 @@ fn a_claim_makes_its_directory_and_lease_and_journal_name_it() {
     assert_eq!(fs::read_dir(layout.run(&id("A"), &name)).expect("made").count(), 0);
     let lease = fs::read_to_string(layout.lease(&id("A"))).expect("a lease");
     assert!(lease.contains("\"run\": \"1\""), "{lease}");
-    let event = store.events(0).expect("events").into_iter().find(|event| event.text("run").is_some());
-    assert_eq!(event.expect("the claim is told").text("run"), Some("1"));
+    let event =
+        store.events(0).expect("events").into_iter().find_map(|event| Some(event.data().members().get("run")?.clone()));
+    assert_eq!(event.expect("the claim is told"), "1");
     let snapshot = store.read().expect("read").snapshot;
     assert_eq!(snapshot.run_name(&id("A"), token), Some(name));
     assert_eq!(snapshot.run_name(&id("A"), Token(7)), None, "nobody knows of such an attempt");

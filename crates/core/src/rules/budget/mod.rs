@@ -8,8 +8,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::question::Wanted;
 use crate::{
-    ChangeSet, EventDraft, Kind, Lease, Role, Snapshot, Task, Usage, Workflow,
-    event::Actor,
+    ChangeSet, Data, EventDraft, Lease, Role, Snapshot, Task, Usage, Workflow,
+    event::{Actor, payload::Spending},
     policy::{Budgets, Limits, Unit},
     state::{
         decisions::{Decision, Topic},
@@ -178,16 +178,17 @@ pub fn tell(snapshot: &Snapshot, workflow: &Workflow, mine: &Lease) -> ChangeSet
             if snapshot.history.ledger.has_told(&account.subject, unit, level, limit) {
                 continue;
             }
-            let mut event = EventDraft::new(Kind::BudgetExceeded, Actor::Worker(mine.owner.clone()))
-                .with("level", level)
-                .with("scope", account.scope)
-                .with("subject", account.subject.as_str())
-                .with("unit", unit.word())
-                .with("spent", unit.json(spent))
-                .with("limit", unit.json(limit));
-            event.task = Some(mine.task_id.clone());
-            event.role = Some(mine.role.clone());
-            changes.event(event);
+            let spending = Spending {
+                level: Some(level.into()),
+                scope: Some(account.scope.into()),
+                subject: Some(account.subject.clone()),
+                unit: Some(unit.word().into()),
+                spent: Some(unit.json(spent)),
+                limit: Some(unit.json(limit)),
+                ..Spending::default()
+            };
+            let event = EventDraft::new(Data::BudgetExceeded(spending), Actor::Worker(mine.owner.clone()));
+            changes.event(event.task(&mine.task_id).role(&mine.role));
         }
     }
     changes
@@ -237,6 +238,8 @@ fn want<'a>(account: &Account, stop: &Stop, task: Option<&'a Task>) -> Wanted<'a
         question: format!("{stop}; allow the same amount again?"),
         content: account.content(),
         commit: None,
+        options: Vec::new(),
+        back: None,
     }
 }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    AttemptReport, Class, Outcome, Status,
+    AttemptReport, Class, Kind, Outcome, Status,
     claim::{self, Idle},
     coordinate,
     decision::{Word, resolve},
@@ -50,8 +50,9 @@ fn run_to(now: &mut Snapshot, flow: &Workflow, usage: &Usage, outcome: &Outcome)
 }
 
 fn levels(changes: &ChangeSet) -> Vec<String> {
-    let told = changes.events.iter().filter(|event| event.kind == Kind::BudgetExceeded);
-    told.map(|event| format!("{} {}", event.data["scope"], event.data["level"]).replace('"', "")).collect()
+    let told = changes.events.iter().filter(|event| event.kind() == Kind::BudgetExceeded);
+    told.map(|event| format!("{} {}", event.data.members()["scope"], event.data.members()["level"]).replace('"', ""))
+        .collect()
 }
 
 fn open(now: &Snapshot) -> Vec<String> {

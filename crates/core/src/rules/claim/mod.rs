@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::{
-    ChangeSet, EventDraft, Kind, Lease, LeaseChange, Member, Owner, QueueLease, RoleRule, Snapshot, Task, Token,
+    ChangeSet, Data, EventDraft, Lease, LeaseChange, Member, Owner, QueueLease, RoleRule, Snapshot, Task, Token,
     Workflow,
     budget::{self, Stop},
     decision::{self, Hold},
-    event::Actor,
+    event::{Actor, payload::Claimed},
     external_edits::{self, Behind},
     landing,
     lease::{LeaseHealth, lasts},
@@ -261,8 +261,8 @@ fn take(
     let actor = || Actor::Worker(me.owner.tag.clone());
     let mut changes = ChangeSet::none();
     changes.leases.push(LeaseChange::Take(lease.clone()));
-    changes
-        .event(EventDraft::claimed(&lease).with("origin", task.origin()).with("merge", Some(true).filter(|_| merge)));
+    let claimed = Claimed { origin: Some(task.origin()), merge, ..Claimed::from(&lease) };
+    changes.event(EventDraft::new(Data::LeaseAcquired(claimed), actor()).lease(&lease));
     let mut set: Vec<(Member, Value)> =
         vec![(Member::Agent, lease.role.as_str().into()), (Member::Lease, lease.in_queue().into())];
     if !merge {
@@ -271,7 +271,7 @@ fn take(
     if task.not_before.is_some() {
         set.push((Member::NotBefore, Value::Null));
     }
-    changes.change(now, task, &me.rule.works, &set, EventDraft::new(Kind::TaskMoved, actor()).lease(&lease));
+    changes.change(now, task, &me.rule.works, &set, EventDraft::change(actor()).lease(&lease));
     (changes, lease)
 }
 

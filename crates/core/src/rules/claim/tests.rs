@@ -279,7 +279,7 @@ fn a_task_whose_agents_were_started_often_waits_for_its_time_and_then_for_a_pers
 #[test]
 fn a_claim_is_told_with_the_name_of_its_run_if_it_has_one() {
     let mut lease = crate::testing::lease("A", &Role::BUILDER, 7);
-    assert_eq!(EventDraft::claimed(&lease).data.get("run"), None);
+    assert_eq!(Claimed::from(&lease).run, None);
     lease.run = "7-beefbeef".into();
-    assert_eq!(EventDraft::claimed(&lease).data.get("run").and_then(|run| run.as_str()), Some("7-beefbeef"));
+    assert_eq!(Claimed::from(&lease).run.as_deref(), Some("7-beefbeef"));
 }

@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use super::ask;
 use crate::{
-    ChangeSet, EventDraft, Kind, Member, Snapshot, Status, Task, Workflow,
-    event::Actor,
-    rules::question::{about, aside},
+    ChangeSet, Data, EventDraft, Member, Snapshot, Status, Task, Workflow,
+    event::{Actor, payload::Decided},
+    rules::question::{aside, ended},
     state::decisions::{Closed, Decision, End, Topic},
     text,
     time::stamp,
@@ -132,18 +132,18 @@ fn newer(snapshot: &Snapshot, decision: &Decision) -> Option<String> {
 
 /// A change set of [`resolve`], if the yes in it is about the commit that begins so.
 pub fn pinned(changes: ChangeSet, commit: Option<&str>) -> Result<ChangeSet, Refusal> {
-    let (Some(wanted), Some(event)) =
-        (commit, changes.events.iter().rfind(|event| event.kind == Kind::DecisionResolved))
-    else {
-        return Ok(changes);
-    };
-    let text = |name| event.data.get(name).and_then(Value::as_str);
-    if wanted.len() >= 4 && text("commit").is_some_and(|commit| commit.starts_with(&wanted.to_ascii_lowercase())) {
+    let resolved = changes.events.iter().rev().find_map(|event| match &event.data {
+        Data::DecisionResolved(decided) => Some(decided),
+        _ => None,
+    });
+    let (Some(wanted), Some(decided)) = (commit, resolved) else { return Ok(changes) };
+    let same = |commit: &String| commit.starts_with(&wanted.to_ascii_lowercase());
+    if wanted.len() >= 4 && decided.commit.as_ref().is_some_and(same) {
         return Ok(changes);
     }
     Err(Refusal::OtherCommit {
-        id: text("decision").unwrap_or_default().into(),
-        commit: text("commit").map(String::from),
+        id: decided.decision.clone().unwrap_or_default(),
+        commit: decided.commit.clone(),
         wanted: wanted.into(),
     })
 }
@@ -192,32 +192,34 @@ fn apply(
     actor: &Actor,
 ) -> Result<ChangeSet, Refusal> {
     let mut changes = ChangeSet::none();
-    let event = about(Kind::DecisionResolved, actor.clone(), decision);
+    let resolved = |how, said| ended(decision, how, actor.clone(), said);
     let task = decision.task.as_ref().and_then(|id| snapshot.queue.get(id));
     match (word, decision.topic) {
         (Word::Approve, Topic::Question) => return Err(Refusal::WantsAnswer(decision.id.clone())),
         (Word::Approve, _) => {
-            let event = event.with("verdict", "approved").with("content", decision.content.as_str());
-            changes.event(event.with("commit", decision.commit.as_deref()));
+            let (content, commit) = (Some(decision.content.clone()), decision.commit.clone());
+            changes.event(resolved(End::Approved, Decided { content, commit, ..Decided::default() }));
         }
         (Word::Reject(reason), topic) => {
             let reason = reason.trim();
             if reason.is_empty() {
                 return Err(Refusal::Empty);
             }
-            changes.event(event.with("verdict", "rejected").with("reason", text::cut(reason, 2_000)));
+            let said = Decided { reason: Some(text::cut(reason, 2_000)), ..Decided::default() };
+            changes.event(resolved(End::Rejected, said));
             if let Some(task) = task {
                 turn_down(snapshot, workflow, &mut changes, task, topic, reason, actor);
             }
         }
         (Word::Answer(words), Topic::Question) => {
             let answer = chosen(decision, words)?;
-            changes.event(event.with("verdict", "answered").with("answer", text::cut(&answer, 4_000)));
+            let said = Decided { answer: Some(text::cut(&answer, 4_000)), ..Decided::default() };
+            changes.event(resolved(End::Answered, said));
             if let Some(task) = task {
                 let back = decision.back.clone().unwrap_or_else(|| workflow.start(task, false));
-                let event = EventDraft::new(Kind::TaskMoved, actor.clone())
-                    .with("verb", "answer")
-                    .with("reason", format!("{} was answered", decision.id));
+                let event = EventDraft::change(actor.clone())
+                    .verb("answer")
+                    .reason(format!("{} was answered", decision.id).as_str());
                 changes.change(&snapshot.now, task, &back, &[(Member::BlockedReason, Value::Null)], event);
             }
         }

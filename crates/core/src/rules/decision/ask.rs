@@ -1,12 +1,10 @@
 //! When a human is asked, and when a question ends without one.
 
-use serde_json::Value;
-
 use super::{content, hold::hold};
 use crate::{
-    ChangeSet, EventDraft, Kind, Lease, RoleRule, Snapshot, Status, Task, TaskId, Workflow, budget,
-    event::Actor,
-    rules::question::{Wanted, about, aside},
+    ChangeSet, EventDraft, Lease, RoleRule, Snapshot, Status, Task, TaskId, Workflow, budget,
+    event::{Actor, payload::Decided},
+    rules::question::{Wanted, aside, ended},
     state::decisions::{Decision, End, Topic},
     text,
     time::stamp,
@@ -28,7 +26,16 @@ pub fn ask(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
         };
         let content = content::of(snapshot, workflow, task, topic);
         let commit = content::commit(snapshot, workflow, task).filter(|_| topic == Topic::Merge);
-        wanted.push(Wanted { topic, subject: task.id.to_string(), task: Some(task), question, content, commit });
+        wanted.push(Wanted {
+            topic,
+            subject: task.id.to_string(),
+            task: Some(task),
+            question,
+            content,
+            commit,
+            options: Vec::new(),
+            back: None,
+        });
     }
     wanted.extend(budget::wanted(snapshot, workflow));
     for wanted in wanted {
@@ -76,14 +83,10 @@ pub(crate) fn question(
         question: words.into(),
         content: String::new(),
         commit: None,
+        options: content::options(words).iter().map(|option| text::cut(option, 500)).collect(),
+        back: Some(rule.takes.clone()),
     };
-    let options: Vec<Value> =
-        content::options(words).into_iter().map(|option| text::cut(&option, 500).into()).collect();
-    wanted
-        .event(snapshot, workflow, Actor::Worker(mine.owner.clone()))
-        .lease(mine)
-        .with("options", Some(options).filter(|options| !options.is_empty()))
-        .with("back", rule.takes.as_str())
+    wanted.event(snapshot, workflow, Actor::Worker(mine.owner.clone())).lease(mine)
 }
 
 /// Ends what is overdue by its default, and withdraws what is no longer a question.
@@ -91,8 +94,8 @@ pub fn tidy(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
     let mut changes = ChangeSet::none();
     for decision in snapshot.history.decisions.open() {
         if let Some(why) = moot(snapshot, workflow, decision) {
-            let event = about(Kind::DecisionExpired, Actor::Policy("withdrawn".into()), decision);
-            changes.event(event.with("verdict", End::Withdrawn.word()).with("reason", why));
+            let said = Decided { reason: Some(why.into()), ..Decided::default() };
+            changes.event(ended(decision, End::Withdrawn, Actor::Policy("withdrawn".into()), said));
         } else if decision.deadline.is_some_and(|deadline| deadline <= snapshot.now.wall) {
             expire(snapshot, &mut changes, decision);
         }
@@ -122,8 +125,8 @@ fn moot(snapshot: &Snapshot, workflow: &Workflow, decision: &Decision) -> Option
 }
 
 fn expire(snapshot: &Snapshot, changes: &mut ChangeSet, decision: &Decision) {
-    let event = about(Kind::DecisionExpired, Actor::Timeout, decision).with("applied", decision.default.as_str());
-    changes.event(event);
+    let said = Decided { applied: Some(decision.default.clone()), ..Decided::default() };
+    changes.event(ended(decision, End::Expired, Actor::Timeout, said));
     let Some(task) = decision.task.as_ref().and_then(|id| snapshot.queue.get(id)) else { return };
     let until = decision.deadline.map(stamp).unwrap_or_default();
     let reason = match decision.topic {
@@ -146,12 +149,12 @@ pub fn moved(snapshot: &Snapshot, workflow: &Workflow, task: &TaskId, commit: &s
     }
     let short: String = commit.chars().take(12).collect();
     let mut changes = ChangeSet::none();
-    changes.event(
-        about(Kind::DecisionExpired, Actor::Policy("withdrawn".into()), decision)
-            .with("verdict", End::Withdrawn.word())
-            .with("reason", format!("its branch stands at {short} now"))
-            .with("commit", commit),
-    );
+    let said = Decided {
+        reason: Some(format!("its branch stands at {short} now")),
+        commit: Some(commit.into()),
+        ..Decided::default()
+    };
+    changes.event(ended(decision, End::Withdrawn, Actor::Policy("withdrawn".into()), said));
     let seen = snapshot.after(&changes);
     changes.then(ask(&seen, workflow));
     changes

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    AttemptReport, ChangeSet, EventDraft, Kind, Lease, Outcome, Role, Snapshot, Status, Task, Workflow,
+    AttemptReport, ChangeSet, Data, EventDraft, Lease, Outcome, Role, Snapshot, Status, Task, Workflow,
     claim::{self, Idle},
     coordinate,
     event::Actor,
+    event::payload::Decided,
     outcome::{Class, Retry},
     policy::Policy,
     settle,
@@ -305,8 +306,9 @@ fn the_journal_alone_tells_what_was_decided() {
     let mut now = ready();
     say(&mut now, "A.1", Word::Approve).expect("approved");
     let mut changes = ChangeSet::none();
-    changes
-        .event(EventDraft::new(Kind::DecisionResolved, me()).with("decision", "ghost.1").with("verdict", "approved"));
+    let (decision, verdict) = (Some("ghost.1".into()), Some("approved".into()));
+    let ghost = Decided { decision, verdict, ..Decided::default() };
+    changes.event(EventDraft::new(Data::DecisionResolved(ghost), me()));
     let after = now.after(&changes);
     assert_eq!(after.history.decisions, now.history.decisions, "what was never asked cannot be decided");
 }

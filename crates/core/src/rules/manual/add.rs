@@ -4,7 +4,9 @@ use serde_json::{Map, Value};
 
 use super::{Answer, Refusal};
 use crate::{
-    ChangeSet, EventDraft, Kind, NewTask, Snapshot, Status, Task, TaskId, Workflow, event::Actor, time::stamp,
+    ChangeSet, NewTask, Snapshot, Status, Task, TaskId, Workflow,
+    event::{Actor, payload::TaskChange},
+    time::stamp,
 };
 
 /// A task to be added, as a person describes it.
@@ -76,7 +78,7 @@ pub fn add(snapshot: &Snapshot, workflow: &Workflow, wanted: &Wanted, actor: &Ac
     task.created_at = Some(stamp(snapshot.now.wall));
     let json = entry(&task, wanted.priority.is_some(), snapshot);
     let mut changes = ChangeSet::none();
-    changes.add(NewTask { task, json }, EventDraft::new(Kind::TaskCreated, actor.clone()));
+    changes.add(NewTask { task, json }, actor.clone(), TaskChange::default());
     Ok(changes)
 }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Answer, Refusal, find};
 use crate::{
-    ChangeSet, EventDraft, Kind, Member, Snapshot, Task, TaskId,
+    ChangeSet, EventDraft, Member, Snapshot, Task, TaskId,
     event::Actor,
     manual::add::{check_criteria, check_title},
     queue::{Queue, Waits},
@@ -73,7 +73,7 @@ pub fn edit(snapshot: &Snapshot, id: &TaskId, changes: &TaskPatch, actor: &Actor
     }
     let mut changes = ChangeSet::none();
     if !set.is_empty() {
-        let event = EventDraft::new(Kind::TaskUpdated, actor.clone()).with("verb", "edit");
+        let event = EventDraft::change(actor.clone()).verb("edit");
         changes.change(&snapshot.now, task, &task.status, &set, event);
     }
     Ok(changes)

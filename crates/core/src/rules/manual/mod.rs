@@ -6,9 +6,9 @@
 use serde_json::Value;
 
 use crate::{
-    ChangeSet, Event, EventDraft, Kind, Lease, LeaseChange, LeaseState, Member, QueueLease, Snapshot, Status, Task,
+    ChangeSet, Data, Event, EventDraft, Lease, LeaseChange, LeaseState, Member, QueueLease, Snapshot, Status, Task,
     TaskId, Token, Workflow,
-    event::Actor,
+    event::{Actor, payload::Rescued},
     landing,
     lease::{LeaseHealth, StopRequest, lasts},
     seal,
@@ -126,10 +126,9 @@ impl Hand<'_> {
         if task.merged_commit.is_some() && !to.is_finished() {
             set.push((Member::MergedCommit, Value::Null));
         }
-        let kind = if task.status == *to { Kind::TaskUpdated } else { Kind::TaskMoved };
         let mut changes = ChangeSet::none();
-        if kind == Kind::TaskMoved || !set.is_empty() {
-            let event = EventDraft::new(kind, self.actor.clone()).with("verb", self.verb).with("reason", self.reason);
+        if task.status != *to || !set.is_empty() {
+            let event = EventDraft::change(self.actor.clone()).verb(self.verb).reason(self.reason);
             changes.change(&self.snapshot.now, task, to, &set, event);
         }
         changes
@@ -202,17 +201,17 @@ pub fn move_to(
 pub fn failed_stage(workflow: &Workflow, id: &TaskId, events: &[Event]) -> Option<Status> {
     let of_task = events.iter().rev().filter(|event| event.task.as_ref() == Some(id));
     for event in of_task {
-        match event.kind {
-            Kind::AttemptFinished if event.text("class").is_some() || event.flag("failure") => {
+        match event.data() {
+            Data::AttemptFinished(ended) if ended.class.is_some() || ended.failure => {
                 return event.role.as_ref().and_then(|role| workflow.rule(role)).map(|rule| rule.takes.clone());
             }
-            Kind::TaskMoved | Kind::TaskObserved => {
-                let from = event.text("from").map(Status::new)?;
-                if let Some(rule) = workflow.working(&from) {
+            Data::TaskMoved(change) | Data::TaskObserved(change) => {
+                let from = change.from.as_ref()?;
+                if let Some(rule) = workflow.working(from) {
                     return Some(rule.takes.clone());
                 }
-                if workflow.taking(&from).next().is_some() {
-                    return Some(from);
+                if workflow.taking(from).next().is_some() {
+                    return Some(from.clone());
                 }
             }
             _ => {}
@@ -279,8 +278,7 @@ pub fn cancel(snapshot: &Snapshot, id: &TaskId, reason: Option<&str>, stop: bool
         (Err(Refusal::Running { .. }), Some(lease)) if stop => {
             let mut changes = ask_to_stop(lease, reason.unwrap_or("the task was cancelled"), true, actor);
             if task.status != Status::CANCELLED {
-                let event =
-                    EventDraft::new(Kind::TaskMoved, actor.clone()).with("verb", "cancel").with("reason", reason);
+                let event = EventDraft::change(actor.clone()).verb("cancel").reason(reason);
                 // The lease stands until its worker has ended the attempt; only the status says so at once.
                 changes.change(&snapshot.now, task, &Status::CANCELLED, &[], event);
             }
@@ -311,12 +309,11 @@ pub fn block(snapshot: &Snapshot, id: &TaskId, reason: &str, actor: &Actor) -> A
 
 /// The status that a task was blocked from, from its journal.
 pub fn blocked_from(workflow: &Workflow, id: &TaskId, events: &[Event]) -> Option<Status> {
-    let mut moves = events
-        .iter()
-        .rev()
-        .filter(|event| event.task.as_ref() == Some(id) && matches!(event.kind, Kind::TaskMoved | Kind::TaskObserved));
-    let last = moves.find(|event| event.text("to") == Some(Status::BLOCKED.as_str()))?;
-    let from = Status::new(last.text("from")?);
+    let mut moves = events.iter().rev().filter(|event| event.task.as_ref() == Some(id)).filter_map(|event| {
+        let (Data::TaskMoved(change) | Data::TaskObserved(change)) = event.data() else { return None };
+        Some(change)
+    });
+    let from = moves.find(|change| change.to.as_ref() == Some(&Status::BLOCKED))?.from.clone()?;
     match workflow.working(&from) {
         Some(rule) => Some(rule.takes.clone()),
         None => workflow.taking(&from).next().map(|_| from.clone()),
@@ -416,17 +413,19 @@ pub fn release(
     };
     let mut changes = ChangeSet::none();
     changes.leases.push(LeaseChange::Drop(id.clone()));
-    let mut event = EventDraft::new(Kind::LeaseRescued, actor.clone()).task(id).with("owner", held.owner());
-    if let Some(lease) = held.ours() {
-        event = event.lease(lease);
-    }
-    let event = event.with("reason", reason).with("forced", true).with("died", false);
-    let landed = landing::passed(snapshot, id).filter(|commit| Some(commit.as_str()) != not_landed);
-    changes.event(event.with("landed", landed));
+    let rescued = Rescued {
+        owner: Some(held.owner().into()),
+        reason: Some(reason.into()),
+        died: Some(false),
+        landed: landing::passed(snapshot, id).filter(|commit| Some(commit.as_str()) != not_landed),
+        forced: true,
+        ..Rescued::default()
+    };
+    let event = EventDraft::new(Data::LeaseRescued(rescued), actor.clone()).task(id);
+    changes.event(held.ours().map_or(event.clone(), |lease| event.lease(lease)));
     if let Some(task) = snapshot.queue.get(id) {
         let back = workflow.working(&task.status).map_or(&task.status, |rule| &rule.takes);
-        let kind = if task.status == *back { Kind::TaskUpdated } else { Kind::TaskMoved };
-        let event = EventDraft::new(kind, actor.clone()).with("verb", "release").with("reason", reason);
+        let event = EventDraft::change(actor.clone()).verb("release").reason(reason);
         changes.change(&snapshot.now, task, back, &[(Member::Lease, Value::Null)], event);
     }
     Ok(changes)
@@ -441,7 +440,7 @@ pub fn clear_mark(snapshot: &Snapshot, id: &TaskId, force: bool, reason: Option<
     if !force || snapshot.leases.contains_key(id) {
         free(snapshot, task)?;
     }
-    let event = EventDraft::new(Kind::TaskUpdated, actor.clone()).with("verb", "release").with("reason", reason);
+    let event = EventDraft::change(actor.clone()).verb("release").reason(reason);
     let mut changes = ChangeSet::none();
     changes.change(&snapshot.now, task, &task.status, &[(Member::Lease, Value::Null)], event);
     Ok(changes)

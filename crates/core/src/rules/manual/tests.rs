@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    Holder, LeaseRecord, Role,
+    Holder, Kind, LeaseRecord, Role,
+    event::payload::Ended,
     testing::{id, lease, now_at, snapshot, task},
 };
 
@@ -71,8 +72,11 @@ fn a_move_clears_what_belongs_to_the_old_stage() {
     assert_eq!((after.blocked_reason, after.lease), (None, QueueLease::None));
     assert_eq!(after.updated_at, Some(before.now.wall));
     let event = &changes.events[0];
-    assert_eq!((event.kind, event.actor.to_string().as_str()), (Kind::TaskMoved, "human:ada"));
-    assert_eq!((&event.data["from"], &event.data["stamped"]), (&"needs_manual".into(), &true.into()));
+    assert_eq!((event.kind(), event.actor.to_string().as_str()), (Kind::TaskMoved, "human:ada"));
+    assert_eq!(
+        (&event.data.members()["from"], &event.data.members()["stamped"]),
+        (&"needs_manual".into(), &true.into())
+    );
 }
 
 #[test]
@@ -169,11 +173,9 @@ fn a_cancelled_task_comes_back_to_where_it_was() {
 #[test]
 fn a_retry_starts_where_it_failed() {
     let attempt = |role: &Role| {
-        let mut event = EventDraft::new(Kind::AttemptFinished, Actor::Worker("w".into()))
-            .task(&id("T1"))
-            .with("class", "gate_failed");
-        event.role = Some(role.clone());
-        event
+        let ended = Ended { class: Some("gate_failed".into()), ..Ended::default() };
+        let event = EventDraft::new(Data::AttemptFinished(ended), Actor::Worker("w".into()));
+        event.task(&id("T1")).role(role)
     };
     let journal = |drafts: Vec<EventDraft>| -> Vec<Event> {
         drafts.into_iter().zip(1..).map(|(draft, seq)| Event::number(draft, seq, now_at(1).wall, "")).collect()
@@ -198,7 +200,7 @@ fn a_retry_of_a_waiting_task_only_ends_its_wait() {
     (waiting.attempts, waiting.not_before) = (2, Some(now_at(9_000).wall));
     let before = snapshot(vec![waiting]);
     let changes = retry(&before, &flow(), &id("T1"), Some(&Status::NEEDS_PLAN), &human()).expect("retried");
-    assert_eq!(changes.events[0].kind, Kind::TaskUpdated);
+    assert_eq!(changes.events[0].kind(), Kind::TaskUpdated);
     let after = before.after(&changes);
     assert_eq!((status(&after, "T1"), after.queue.find("T1").map(|t| t.attempts)), (Status::READY, Some(0)));
     assert_eq!(
@@ -240,7 +242,7 @@ fn done_by_hand_says_when_and_who() {
     let changes = done(&before, &id("T1"), "did it myself", &human()).expect("done");
     assert_eq!(changes.edits[0].set[&Member::CompletedAt], stamp(before.now.wall));
     assert_eq!(
-        (changes.events[0].actor.clone(), &changes.events[0].data["reason"]),
+        (changes.events[0].actor.clone(), &changes.events[0].data.members()["reason"]),
         (human(), &"did it myself".into())
     );
     assert_eq!(done(&before.after(&changes), &id("T1"), "again", &human()), Ok(ChangeSet::none()));
@@ -328,7 +330,7 @@ fn a_new_task_stands_in_the_file_as_the_rules_see_it() {
     );
     let event = &changes.events[0];
     assert_eq!(
-        (event.kind, &event.data["to"], &event.data["stamped"]),
+        (event.kind(), &event.data.members()["to"], &event.data.members()["stamped"]),
         (Kind::TaskCreated, &"ready".into(), &true.into())
     );
 }

@@ -9,8 +9,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    ChangeSet, Class, EventDraft, Kind, Lease, Outcome, RoleRule, Snapshot, Task, Workflow, event::Actor,
-    outcome::Policy, state::pools::ClosedPool, text, time::stamp,
+    ChangeSet, Class, Data, EventDraft, Lease, Outcome, RoleRule, Snapshot, Task, Workflow,
+    event::{Actor, payload::Quota},
+    outcome::Policy,
+    state::pools::ClosedPool,
+    text,
+    time::stamp,
 };
 
 /// The first pause, where nobody stated one.
@@ -197,17 +201,20 @@ fn limit(snapshot: &Snapshot, lease: &Lease, class: Class, reason: &str, stated:
         (None, None) => now + pause(limits),
     };
     let mut changes = ChangeSet::none();
-    changes.event(
-        EventDraft::new(Kind::AgentLimited, Actor::Worker(lease.owner.clone()))
-            .lease(lease)
-            .with("pool", pool)
-            .with("until", stamp(until))
-            .with("class", class.as_str())
-            .with("stated", stated.is_some())
-            .with("limits", limits)
-            .with("reason", text::cut(reason, 500)),
-    );
+    let quota = Quota {
+        until: Some(stamp(until)),
+        class: Some(class.as_str().into()),
+        stated: Some(stated.is_some()),
+        limits: Some(limits.into()),
+        reason: Some(text::cut(reason, 500)),
+        ..of(pool)
+    };
+    changes.event(EventDraft::new(Data::AgentLimited(quota), Actor::Worker(lease.owner.clone())).lease(lease));
     changes
+}
+
+fn of(pool: &str) -> Quota {
+    Quota { pool: Some(pool.into()), ..Quota::default() }
 }
 
 /// The pause after so many limits in a row, where nobody stated one.
@@ -222,9 +229,8 @@ pub fn answered(snapshot: &Snapshot, lease: &Lease) -> ChangeSet {
     let pool = pool_of(lease);
     let mut changes = ChangeSet::none();
     if lease.probe && snapshot.history.pools.closed.contains_key(pool) {
-        changes.event(
-            EventDraft::new(Kind::AgentResumed, Actor::Worker(lease.owner.clone())).lease(lease).with("pool", pool),
-        );
+        let event = EventDraft::new(Data::AgentResumed(of(pool)), Actor::Worker(lease.owner.clone()));
+        changes.event(event.lease(lease));
     }
     changes
 }
@@ -233,7 +239,7 @@ pub fn answered(snapshot: &Snapshot, lease: &Lease) -> ChangeSet {
 pub fn reopen(snapshot: &Snapshot, pool: &str, actor: &Actor) -> ChangeSet {
     let mut changes = ChangeSet::none();
     if snapshot.history.pools.closed.contains_key(pool) {
-        changes.event(EventDraft::new(Kind::AgentResumed, actor.clone()).with("pool", pool));
+        changes.event(EventDraft::new(Data::AgentResumed(of(pool)), actor.clone()));
     }
     changes
 }

@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     AttemptReport, Holder, LeaseState, Role, Status, Workflow,
     claim::{self, Idle},
+    event::payload::{Texts, Worker},
     outcome::Retry,
     rescue, settle,
     testing::{claimant, id, now_at, snapshot, task, with_limit},
@@ -182,8 +183,8 @@ fn the_next_agent_of_a_chain_works_while_the_first_is_limited() {
 fn every_waiting_task_says_why_and_until_when() {
     let mut now = many(3);
     let mut changes = ChangeSet::none();
-    let started = EventDraft::new(Kind::WorkerStarted, Actor::Worker("w".into())).role(&Role::BUILDER);
-    changes.event(started.with("pools", vec!["cmd"]));
+    let started = Worker { pools: Some(Texts(vec!["cmd".into()])), ..Worker::default() };
+    changes.event(EventDraft::new(Data::WorkerStarted(started), Actor::Worker("w".into())).role(&Role::BUILDER));
     now = now.after(&changes);
     let lease = claim(&mut now).expect("open");
     end(&mut now, &lease, &limited(Some(1_600)));

@@ -4,8 +4,11 @@ use serde_json::Value;
 
 use super::verdict::Verdict;
 use crate::{
-    AttemptReport, ChangeSet, EventDraft, Kind, Lease, Member, RoleRule, Snapshot, Task, TaskId, event::Actor,
-    outcome::Retry, text, time::stamp,
+    AttemptReport, ChangeSet, Class, Data, EventDraft, Lease, Member, RoleRule, Snapshot, Task, TaskId,
+    event::{Actor, payload::Paused},
+    outcome::Retry,
+    text,
+    time::stamp,
 };
 
 /// Writes a verdict into the change set: the task, its move, the pause of its role.
@@ -48,19 +51,14 @@ pub(super) fn apply(
         set.push((Member::Branch, report.branch.as_deref().into()));
     }
     let reason = verdict.reason.as_deref().map(|reason| text::cut(reason, 2_000));
-    let event = EventDraft::new(Kind::TaskMoved, actor()).lease(mine).with("reason", reason.clone());
+    let event = EventDraft::change(actor()).lease(mine).reason(reason.as_deref());
     changes.change(&snapshot.now, task, &verdict.to, &set, event);
     if let Some(class) = verdict.pause
         && snapshot.history.paused(&mine.role).is_none()
     {
         // The class stands beside it.
         let bare = reason.as_deref().map(|text| text.strip_prefix(&format!("{class}: ")).unwrap_or(text));
-        changes.event(
-            EventDraft::new(Kind::WorkerPaused, actor())
-                .role(&mine.role)
-                .with("class", class.as_str())
-                .with("reason", bare),
-        );
+        changes.event(paused(mine, class, bare.map(String::from), actor()));
     }
 }
 
@@ -73,22 +71,23 @@ pub(super) fn pause_failing_role(snapshot: &Snapshot, changes: &mut ChangeSet, m
     let Some(role) = after.history.roles.get(&mine.role) else { return };
     if role.paused.is_none() && role.failing.len() >= retry.pause_after as usize {
         let tasks: Vec<&str> = role.failing.iter().map(TaskId::as_str).collect();
-        let ended = changes.events.iter().rev().find(|event| event.kind == Kind::AttemptFinished);
-        let word = |key: &str| ended?.data.get(key)?.as_str().map(|words| text::cut(&text::one_line(words), 300));
-        let last = word("class").zip(word("reason")).map(|(class, reason)| format!("; the last: {class}: {reason}"));
-        changes.event(
-            EventDraft::new(Kind::WorkerPaused, Actor::Policy("failure".into()))
-                .role(&mine.role)
-                .with("class", "environment")
-                .with(
-                    "reason",
-                    format!(
-                        "{} tasks failed one after the other ({}): suspect the environment{}",
-                        tasks.len(),
-                        tasks.join(", "),
-                        last.unwrap_or_default()
-                    ),
-                ),
+        let last = changes.events.iter().rev().find_map(|event| match &event.data {
+            Data::AttemptFinished(ended) => Some((ended.class.as_deref()?, ended.reason.as_deref()?)),
+            _ => None,
+        });
+        let word = |words: &str| text::cut(&text::one_line(words), 300);
+        let last = last.map(|(class, reason)| format!("; the last: {}: {}", word(class), word(reason)));
+        let reason = format!(
+            "{} tasks failed one after the other ({}): suspect the environment{}",
+            tasks.len(),
+            tasks.join(", "),
+            last.unwrap_or_default()
         );
+        changes.event(paused(mine, Class::Environment, Some(reason), Actor::Policy("failure".into())));
     }
+}
+
+fn paused(mine: &Lease, class: Class, reason: Option<String>, actor: Actor) -> EventDraft {
+    let paused = Paused { class: Some(class.as_str().into()), reason, ..Paused::default() };
+    EventDraft::new(Data::WorkerPaused(paused), actor).role(&mine.role)
 }

@@ -12,9 +12,12 @@ mod verdict;
 use serde_json::Value;
 
 use crate::{
-    AttemptReport, ChangeSet, Class, EventDraft, Kind, Lease, LeaseChange, Member, Outcome, QueueLease, Snapshot,
+    AttemptReport, ChangeSet, Class, Data, EventDraft, Lease, LeaseChange, Member, Outcome, QueueLease, Snapshot,
     Status, Workflow, budget, children, decision,
-    event::Actor,
+    event::{
+        Actor,
+        payload::{Ended, TaskChange, Texts},
+    },
     landing,
     outcome::{Policy, Retry},
     pool, text,
@@ -40,11 +43,12 @@ pub fn decide(
         if snapshot.leases.get(&mine.task_id).is_some_and(|held| held.token() == mine.token) {
             changes.leases.push(LeaseChange::Drop(mine.task_id.clone()));
         }
-        let event = EventDraft::new(Kind::AttemptSuperseded, Actor::Worker(mine.owner.clone()))
-            .lease(mine)
-            .with("outcome", outcome.word())
-            .with("newest", snapshot.highest_token(&mine.task_id).0);
-        changes.event(report.on(event));
+        let ended = Ended {
+            outcome: Some(outcome.word().into()),
+            newest: Some(snapshot.highest_token(&mine.task_id).0),
+            ..Ended::from(report)
+        };
+        changes.event(event(mine, Data::AttemptSuperseded(ended)));
         return changes;
     }
     snapshot.chain(&mut [
@@ -68,15 +72,22 @@ fn on_task(
     // What had passed and was not taken back is in the target, whatever else kept its attempt from saying so.
     let landed = || landing::passed(snapshot, &mine.task_id);
     let finished = |outcome: &Outcome| {
-        let landed = matches!(outcome, Outcome::Failed { .. } | Outcome::Waits { .. }).then(landed).flatten();
-        let pool = report.resets_at.map(|_| mine.pool.as_str());
-        report.on(finished(mine, outcome)).with("landed", landed).with("pool", pool)
+        let class = if let Outcome::Failed { class, .. } = outcome { Some(class.as_str().into()) } else { None };
+        Ended {
+            outcome: Some(outcome.word().into()),
+            class,
+            reason: Some(text::cut(outcome.words(), 2_000)),
+            landed: matches!(outcome, Outcome::Failed { .. } | Outcome::Waits { .. }).then(landed).flatten(),
+            pool: report.resets_at.map(|_| mine.pool.clone()),
+            ..Ended::from(report)
+        }
     };
     if snapshot.leases.contains_key(&mine.task_id) {
         changes.leases.push(LeaseChange::Drop(mine.task_id.clone()));
     }
     let (Some(task), Some(rule)) = (snapshot.queue.get(&mine.task_id), workflow.rule(&mine.role)) else {
-        changes.event(finished(outcome).with("stands", "gone"));
+        let ended = Ended { stands: Some("gone".into()), ..finished(outcome) };
+        changes.event(event(mine, Data::AttemptFinished(ended)));
         return changes;
     };
     // Who asked for the end was told yes: what came of the attempt all the same moves the task nowhere else.
@@ -85,7 +96,8 @@ fn on_task(
     let outcome = stopped.as_ref().unwrap_or(outcome);
     let moved = (task.status != rule.works).then(|| moved::proposed(snapshot, workflow, rule, task, mine, outcome));
     if let Some(None) = moved {
-        changes.event(finished(outcome).with("stands", task.status.as_str()));
+        let ended = Ended { stands: Some(task.status.to_string()), ..finished(outcome) };
+        changes.event(event(mine, Data::AttemptFinished(ended)));
         let mut set: Vec<(Member, Value)> = Vec::new();
         if matches!(&task.lease, QueueLease::Ours { token, .. } if *token == mine.token) {
             set.push((Member::Lease, Value::Null));
@@ -98,8 +110,7 @@ fn on_task(
             }
         }
         if !set.is_empty() {
-            let event = EventDraft::new(Kind::TaskUpdated, actor()).lease(mine);
-            changes.change(&snapshot.now, task, &task.status, &set, event);
+            changes.change(&snapshot.now, task, &task.status, &set, EventDraft::change(actor()).lease(mine));
         }
         return changes;
     }
@@ -129,19 +140,6 @@ fn on_task(
         verdict.pause = pause;
     }
     let success = matches!(outcome, Outcome::Done { .. } | Outcome::NoChange { .. });
-    let mut event = finished(outcome).with("set_itself", proposed.as_ref().map(|_| task.status.as_str()));
-    if verdict.charged {
-        event = event.with("charged", true);
-    }
-    if verdict.transient {
-        event = event.with("transient", true);
-    }
-    if verdict.turned_away {
-        event = event.with("turned_away", true);
-    }
-    if adapting && success {
-        event = event.with("adapted", true);
-    }
     // What the next attempt can do better is told to it; a provider's trouble is none of that (R17).
     let is_nobodys = match outcome {
         Outcome::Failed { class, .. } => {
@@ -150,42 +148,34 @@ fn on_task(
         Outcome::Waits { .. } => true,
         _ => success,
     };
-    if !is_nobodys {
-        event = event.with("failure", true);
-    }
-    if let Outcome::Conflict { files, .. } = outcome {
-        let files: Vec<String> = files.iter().take(FILES).map(|file| text::cut(file, 200)).collect();
-        event = event.with("files", files);
-    }
-    if let Outcome::Failed { class: Class::BudgetExceeded, .. } = outcome {
-        let overran = budget::overran(snapshot, workflow, task, &mine.role, &report.usage);
-        event = event.with("overrun", Some(true).filter(|_| overran));
-    }
-    changes.event(event);
+    let files: &[String] = if let Outcome::Conflict { files, .. } = outcome { files } else { &[] };
+    let ran_over = matches!(outcome, Outcome::Failed { class: Class::BudgetExceeded, .. });
+    let ended = Ended {
+        set_itself: proposed.as_ref().map(|_| task.status.to_string()),
+        charged: verdict.charged,
+        transient: verdict.transient,
+        turned_away: verdict.turned_away,
+        adapted: adapting && success,
+        failure: !is_nobodys,
+        files: Texts(files.iter().take(FILES).map(|file| text::cut(file, 200)).collect()),
+        overrun: ran_over && budget::overran(snapshot, workflow, task, &mine.role, &report.usage),
+        ..finished(outcome)
+    };
+    changes.event(event(mine, Data::AttemptFinished(ended)));
     if let Outcome::NeedsInput { question } = outcome {
         changes.event(decision::question(snapshot, workflow, rule, mine, question));
     }
     apply(snapshot, &mut changes, rule, task, mine, verdict, report);
     let proposed = if let Outcome::Done { tasks, .. } = outcome { tasks.as_slice() } else { &[] };
     for (new, proposal) in plan_children.into_iter().zip(proposed) {
-        let left_out: Vec<&str> = proposal.keys().map(String::as_str).filter(|key| children::is_ours(key)).collect();
-        let event = EventDraft::new(Kind::TaskCreated, actor())
-            .with("parent", mine.task_id.as_str())
-            .with("left_out", Some(left_out).filter(|keys| !keys.is_empty()));
-        changes.add(new, event);
+        let left_out = Texts(proposal.keys().filter(|key| children::is_ours(key)).cloned().collect());
+        let said = TaskChange { parent: Some(mine.task_id.to_string()), left_out, ..TaskChange::default() };
+        changes.add(new, actor(), said);
     }
     pause_failing_role(snapshot, &mut changes, mine, retry);
     changes
 }
 
-fn finished(mine: &Lease, outcome: &Outcome) -> EventDraft {
-    let class = match outcome {
-        Outcome::Failed { class, .. } => Some(class.as_str()),
-        _ => None,
-    };
-    EventDraft::new(Kind::AttemptFinished, Actor::Worker(mine.owner.clone()))
-        .lease(mine)
-        .with("outcome", outcome.word())
-        .with("class", class)
-        .with("reason", text::cut(outcome.words(), 2_000))
+fn event(mine: &Lease, data: Data) -> EventDraft {
+    EventDraft::new(data, Actor::Worker(mine.owner.clone())).lease(mine)
 }

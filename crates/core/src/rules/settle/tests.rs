@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    Holder, LeaseRecord, LeaseState, Now, Role, Task, Token,
+    Holder, Kind, LeaseRecord, LeaseState, Now, Role, Task, Token,
     claim::{self},
     policy::Policy,
     testing::{claimant, id, now_at, snapshot, task},
@@ -62,7 +62,7 @@ fn a_superseded_attempt_changes_nothing_but_the_journal() {
     let changes = decide(&before, &flow(), &lease, &done(), &Retry::default(), &AttemptReport::default());
     assert!(!changes.touches_queue() && changes.leases.is_empty());
     assert_eq!(changes.events.len(), 1);
-    assert_eq!(changes.events[0].kind, Kind::AttemptSuperseded);
+    assert_eq!(changes.events[0].kind(), Kind::AttemptSuperseded);
 }
 
 #[test]
@@ -103,8 +103,12 @@ fn a_status_that_the_agent_set_is_taken_for_its_word() {
         });
         let changes = decide(&before, &flow(), &lease, &done(), &Retry::default(), &AttemptReport::default());
         assert_eq!(only(&before.after(&changes)).status, to, "{role} {set}");
-        let words = changes.events.iter().filter_map(|event| event.data.get("reason")?.as_str()).collect::<Vec<_>>();
-        assert!(words.contains(&reason.as_str()), "{role} {set}: {words:?}");
+        let words = changes
+            .events
+            .iter()
+            .filter_map(|event| event.data.members().get("reason")?.as_str().map(String::from))
+            .collect::<Vec<_>>();
+        assert!(words.contains(&reason), "{role} {set}: {words:?}");
     }
     // What is none of these is checked like the result that came with it.
     let (mut before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
@@ -291,8 +295,8 @@ fn what_a_planner_may_not_say_of_a_task_is_left_out_and_told() {
         let tasks = vec![proposal.as_object().expect("an object").clone()];
         let outcome = Outcome::Done { summary: String::new(), tasks };
         let changes = decide(&before, &flow(), &lease, &outcome, &Retry::default(), &AttemptReport::default());
-        let created = changes.events.iter().find(|event| event.kind == Kind::TaskCreated).expect("it is made");
-        assert_eq!(created.data.get("left_out"), left_out.as_ref());
+        let created = changes.events.iter().find(|event| event.kind() == Kind::TaskCreated).expect("it is made");
+        assert_eq!(created.data.members().get("left_out"), left_out.as_ref());
         assert_eq!(before.after(&changes).queue.find("A-B01").expect("the child").status, Status::READY);
     }
 }
@@ -413,7 +417,7 @@ fn what_is_in_the_way_is_waited_for_longer_and_longer_and_never_charged() {
 fn why_says_that_a_task_came_back_from_its_merge() {
     let (now, lease) = back_to_the_merge(snapshot(vec![branched(Status::READY)]));
     let changes = decide(&now, &flow(), &lease, &conflict(), &Retry::default(), &AttemptReport::default());
-    assert_eq!(changes.events[0].data["files"], serde_json::json!(["a.txt"]), "the journal names them");
+    assert_eq!(changes.events[0].data.members()["files"], serde_json::json!(["a.txt"]), "the journal names them");
     let now = now.after(&changes);
     let why = crate::why::sentence(&now, &flow(), only(&now));
     assert!(why.ends_with("; it came back from its merge: conflicts in a.txt"), "{why}");
@@ -439,8 +443,8 @@ fn a_transient_failure_waits_and_says_why() {
         &Retry::default(),
         &AttemptReport::default(),
     );
-    let moved = changes.events.iter().find(|event| event.kind == Kind::TaskMoved).expect("moved");
-    assert_eq!(moved.text("reason"), Some("overloaded: 529"));
+    let moved = changes.events.iter().find(|event| event.kind() == Kind::TaskMoved).expect("moved");
+    assert_eq!(moved.data.members()["reason"], "overloaded: 529");
     assert!(only(&before.after(&changes)).not_before.is_some_and(|time| time > before.now.wall));
 }
 
@@ -452,8 +456,8 @@ fn the_last_attempt_is_charged_like_those_before_it() {
         let (before, lease) = claimed(first, &Role::BUILDER);
         let failed = Outcome::failed(Class::AgentFailed, "x");
         let changes = decide(&before, &flow(), &lease, &failed, &Retry::default(), &AttemptReport::default());
-        let finished = changes.events.iter().find(|event| event.kind == Kind::AttemptFinished).expect("finished");
-        assert_eq!(finished.data.get("charged"), Some(&true.into()), "after {attempts}");
+        let finished = changes.events.iter().find(|event| event.kind() == Kind::AttemptFinished).expect("finished");
+        assert_eq!(finished.data.members().get("charged"), Some(&true.into()), "after {attempts}");
     }
 }
 
@@ -482,9 +486,9 @@ fn a_word_that_is_written_over_is_kept_with_its_reason() {
     Arc::make_mut(&mut seen.queue).edit(&id("A"), |task| task.status = Status::READY);
     let seen = seen.after(&external_edits::decide(&seen));
     let changes = decide(&seen, &flow(), &lease, &done(), &Retry::default(), &AttemptReport::default());
-    let event = changes.events.iter().find(|event| event.kind == Kind::TaskMoved).expect("it moves");
+    let event = changes.events.iter().find(|event| event.kind() == Kind::TaskMoved).expect("it moves");
     assert_eq!(
-        (&event.data["to"], &event.data["reason"]),
+        (&event.data.members()["to"], &event.data.members()["reason"]),
         (&"cancelled".into(), &"stopped by human:me: not needed".into())
     );
 }

@@ -10,11 +10,12 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    AttemptReport, ChangeSet, Class, EventDraft, Holder, Kind, Lease, Member, Now, Outcome, Queue, QueueLease, Role,
+    AttemptReport, ChangeSet, Class, Data, EventDraft, Holder, Lease, Member, Now, Outcome, Queue, QueueLease, Role,
     Status, Token, Workflow,
     claim::{self},
     coordinate,
     event::Actor,
+    event::payload::Resumed,
     external_edits, manual,
     outcome::Retry,
     policy::{Budgets, Limits, Policy},
@@ -251,7 +252,9 @@ impl World {
             Step::Resumes(at) => {
                 let role = self.role(*at);
                 let mut changes = ChangeSet::none();
-                changes.event(EventDraft::new(Kind::WorkerResumed, Actor::Human("me".into())).role(&role));
+                changes.event(
+                    EventDraft::new(Data::WorkerResumed(Resumed::default()), Actor::Human("me".into())).role(&role),
+                );
                 self.commit(&changes);
             }
             Step::Jumps(days) => {

@@ -1,0 +1,194 @@
+//! The kinds of events, and what each of them says.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::payload::{
+    Asked, Bare, Claimed, Decided, Ended, GateRun, Landing, Mail, Paused, Quota, Readable, Rescued, Resumed, Spending,
+    Started, TaskChange, Unreadable, Worker,
+};
+
+/// What is lost with an event that a power cut takes.
+#[derive(PartialEq)]
+enum Weight {
+    /// Something that others build on: it is on the disk before anything goes on.
+    Truth,
+    /// News of what goes on: it reaches the disk with the next change.
+    News,
+}
+
+macro_rules! kinds {
+    ($($name:ident($payload:ty) = $text:literal, $weight:ident: $doc:literal;)*) => {
+        /// What happened; the middle of a CloudEvents `type`, `oodatcaa.<noun>.<verb>.v1`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Kind {
+            $(#[doc = $doc] $name,)*
+        }
+
+        impl Kind {
+            /// Every kind there is.
+            pub const ALL: &[Kind] = &[$(Kind::$name),*];
+
+            /// Returns `noun.verb`.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Kind::$name => $text,)*
+                }
+            }
+
+            fn weight(self) -> Weight {
+                match self {
+                    $(Kind::$name => Weight::$weight,)*
+                }
+            }
+        }
+
+        /// What happened, and what the event says of it.
+        #[derive(Clone, Debug, PartialEq, Serialize)]
+        #[serde(untagged)]
+        pub enum Data {
+            $(#[doc = $doc] $name($payload),)*
+        }
+
+        impl Data {
+            /// Returns what happened.
+            pub fn kind(&self) -> Kind {
+                match self {
+                    $(Self::$name(_) => Kind::$name,)*
+                }
+            }
+
+            /// Reads what an event of this kind says, a JSON object.
+            pub(super) fn read(kind: Kind, json: &str) -> serde_json::Result<Self> {
+                match kind {
+                    $(Kind::$name => serde_json::from_str(json).map(Self::$name),)*
+                }
+            }
+
+            fn rest(&self) -> &Map<String, Value> {
+                match self {
+                    $(Self::$name(payload) => &payload.rest,)*
+                }
+            }
+
+            fn rest_mut(&mut self) -> &mut Map<String, Value> {
+                match self {
+                    $(Self::$name(payload) => &mut payload.rest,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    TaskCreated(TaskChange) = "task.created", Truth: "A task appeared, by a planner, an operator or a hand edit.";
+    TaskMoved(TaskChange) = "task.moved", Truth: "We moved a task.";
+    TaskUpdated(TaskChange) = "task.updated", Truth: "We changed other members of a task.";
+    TaskObserved(TaskChange) = "task.observed", Truth: "Others changed a task's status, or removed it.";
+    LeaseAcquired(Claimed) = "lease.acquired", Truth: "A task was claimed.";
+    LeaseRenewedLate(Bare) = "lease.renewed_late", News: "A heartbeat came after the TTL, and nobody had taken over.";
+    LeaseRescued(Rescued) = "lease.rescued", Truth: "A dead or lost owner's task was given back.";
+    AttemptStarted(Started) = "attempt.started", News: "An agent was started; of a short run it is told together with its end.";
+    AttemptFinished(Ended) = "attempt.finished", Truth: "An attempt ended.";
+    AttemptSuperseded(Ended) = "attempt.superseded", Truth: "An attempt ended after its token had been replaced; its result was kept, not applied.";
+    GateFinished(GateRun) = "gate.finished", News: "A gate ran.";
+    MergeLanding(Landing) = "merge.landing", Truth: "A merge is about to become the target; what is said from now on is too late for it.";
+    DecisionRequested(Asked) = "decision.requested", Truth: "A human is asked.";
+    DecisionResolved(Decided) = "decision.resolved", Truth: "A human answered.";
+    DecisionExpired(Decided) = "decision.expired", Truth: "Nobody answered in time, or what was asked is no longer so.";
+    MessageSent(Mail) = "message.sent", Truth: "An agent decided something, or wants others to know something.";
+    WorkerStarted(Worker) = "worker.started", News: "A worker process is ready.";
+    WorkerStopping(Worker) = "worker.stopping", News: "A worker claims nothing more.";
+    WorkerStopped(Worker) = "worker.stopped", News: "A worker left.";
+    WorkerPaused(Paused) = "worker.paused", Truth: "A role claims nothing until a human resumes it.";
+    WorkerResumed(Resumed) = "worker.resumed", Truth: "A paused role works again.";
+    AgentLimited(Quota) = "agent.limited", Truth: "An agent's quota is used up.";
+    AgentResumed(Quota) = "agent.resumed", Truth: "An agent's quota is back.";
+    QueueInvalid(Unreadable) = "queue.invalid", Truth: "The queue file cannot be read.";
+    QueueValid(Readable) = "queue.valid", Truth: "The queue file can be read; `statuses` is the baseline of what stands in it.";
+    BudgetExceeded(Spending) = "budget.exceeded", Truth: "A budget is used up, or nearly.";
+}
+
+impl Kind {
+    /// Tells whether nobody builds on such an event, so that it may reach the disk with the next change.
+    pub fn is_news(self) -> bool {
+        self.weight() == Weight::News
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A `type` that this version does not know.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown event type `{0}`")]
+pub struct UnknownKind(pub String);
+
+impl FromStr for Kind {
+    type Err = UnknownKind;
+
+    /// Reads `noun.verb` or the whole `oodatcaa.noun.verb.v1`.
+    fn from_str(text: &str) -> Result<Self, UnknownKind> {
+        let short = text.strip_prefix("oodatcaa.").and_then(|t| t.strip_suffix(".v1")).unwrap_or(text);
+        Kind::ALL.iter().copied().find(|kind| kind.as_str() == short).ok_or_else(|| UnknownKind(text.into()))
+    }
+}
+
+impl Serialize for Kind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("oodatcaa.{self}.v1"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl Data {
+    /// Returns what it says of a task that appeared, moved or changed.
+    pub fn task_change(&self) -> Option<&TaskChange> {
+        match self {
+            Self::TaskCreated(change)
+            | Self::TaskMoved(change)
+            | Self::TaskUpdated(change)
+            | Self::TaskObserved(change) => Some(change),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn task_change_mut(&mut self) -> Option<&mut TaskChange> {
+        match self {
+            Self::TaskCreated(change)
+            | Self::TaskMoved(change)
+            | Self::TaskUpdated(change)
+            | Self::TaskObserved(change) => Some(change),
+            _ => None,
+        }
+    }
+
+    /// Returns everything that it says, as it stands in the journal.
+    pub fn members(&self) -> Map<String, Value> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(members)) => members,
+            _ => Map::new(),
+        }
+    }
+
+    /// Returns the seal, where it bears one.
+    pub(crate) fn seal(&self) -> Option<&str> {
+        self.rest().get(super::SEAL).and_then(Value::as_str)
+    }
+
+    /// Puts a seal on it.
+    pub fn set_seal(&mut self, seal: String) {
+        self.rest_mut().insert(super::SEAL.into(), seal.into());
+    }
+}

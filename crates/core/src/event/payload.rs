@@ -1,0 +1,372 @@
+//! What an event says beyond who did it, when and to what: one structure per sort of event.
+//!
+//! Journals outlive versions. A member that is missing, or of a type that it should not have, counts as absent; one that
+//! this version does not know stays in `rest` and is written back as it was.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use super::usage::{AttemptReport, Usage};
+use crate::{Class, Lease, Status};
+
+/// Reads a member; one of the wrong type counts as absent.
+pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(T::deserialize(Value::deserialize(deserializer)?).unwrap_or_default())
+}
+
+/// Tells whether a member is left out when it is written.
+fn is_absent<T: Default + PartialEq>(member: &T) -> bool {
+    *member == T::default()
+}
+
+macro_rules! payloads {
+    ($($(#[$about:meta])* $name:ident { $($(#[$said:meta])* $field:ident: $type:ty,)* } $(with $(#[$what:meta])* $more:ident: $more_type:ty)?;)*) => {$(
+        $(#[$about])*
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(default)]
+        pub struct $name {
+            $(
+                $(#[$said])*
+                #[serde(deserialize_with = "lenient", skip_serializing_if = "is_absent")]
+                pub $field: $type,
+            )*
+            $(
+                $(#[$what])*
+                #[serde(flatten)]
+                pub $more: $more_type,
+            )?
+            /// The members that this version does not know, and the seal.
+            #[serde(flatten)]
+            pub rest: Map<String, Value>,
+        }
+    )*};
+}
+
+payloads! {
+    /// A task appeared, moved or changed, by us or by others.
+    TaskChange {
+        /// The status before.
+        from: Option<Status>,
+        /// The status after.
+        to: Option<Status>,
+        /// The title of a new task.
+        title: Option<String>,
+        /// The verb of ours by which a human did it.
+        verb: Option<String>,
+        /// Why.
+        reason: Option<String>,
+        /// We wrote it into the queue, and left our stamp there.
+        stamped: bool,
+        /// What tells the task from another under its id ([`crate::Task::origin`]).
+        origin: Option<String>,
+        /// The members that were set.
+        set: Option<Map<String, Value>>,
+        /// The whole entry of a task that was added.
+        entry: Option<Map<String, Value>>,
+        /// The task that it was added for.
+        parent: Option<String>,
+        /// The members of a proposal that were not taken, because only people, rules and workers set them.
+        left_out: Texts,
+        /// It is another task under an id that was used before.
+        reused: bool,
+        /// Others took the task out of the queue.
+        gone: bool,
+        /// Others did it while an attempt was at work on the task.
+        during_attempt: bool,
+        /// It is told after a crash, by what was found.
+        rebuilt: bool,
+    };
+
+    /// A task was claimed.
+    Claimed {
+        /// The owner's tag.
+        owner: Option<String>,
+        /// How long the lease lives without a heartbeat.
+        ttl_seconds: Option<u64>,
+        /// The agent's name.
+        by: Option<String>,
+        /// The pool that the agent draws from.
+        pool: Option<String>,
+        /// It tries whether that pool is open again.
+        probe: bool,
+        /// The name of the attempt's directory, where it is not the token alone.
+        run: Option<String>,
+        /// What tells the task from another under its id.
+        origin: Option<String>,
+        /// It merges, and starts no agent.
+        merge: bool,
+        /// It is told after a crash, by what was found.
+        rebuilt: bool,
+    };
+
+    /// What a dead, lost or silenced owner held was given back.
+    Rescued {
+        /// The owner's tag.
+        owner: Option<String>,
+        /// The proof, in words.
+        reason: Option<String>,
+        /// The owner is dead, not only silent: the task may have taken it down.
+        died: Option<bool>,
+        /// The commit as which the task had been merged.
+        landed: Option<String>,
+        /// A human took it away from an owner who lives.
+        forced: bool,
+    };
+
+    /// An agent was started.
+    Started {
+        /// Its process.
+        pid: Option<u32>,
+        /// Its name.
+        by: Option<String>,
+        /// When that was, where it is told later.
+        at: Option<String>,
+    };
+
+    /// An attempt ended.
+    Ended {
+        /// The word of its outcome.
+        outcome: Option<String>,
+        /// The class of its failure.
+        class: Option<String>,
+        /// For people and for the next prompt.
+        reason: Option<String>,
+        /// It counts as an attempt of the stage.
+        charged: bool,
+        /// The next prompt tells it.
+        failure: bool,
+        /// A passing trouble, tried again without a charge.
+        transient: bool,
+        /// The provider took no work, or something stood in the way before it was asked.
+        turned_away: bool,
+        /// A task that another role failed at was mended.
+        adapted: bool,
+        /// It used up the budget of one attempt, and no other.
+        overrun: bool,
+        /// Some of the files of a conflict.
+        files: Texts,
+        /// The status that its agent set in the queue file.
+        set_itself: Option<String>,
+        /// Where the task stays, whatever it came to; `gone` where it is not in the queue.
+        stands: Option<String>,
+        /// The commit as which the task had been merged.
+        landed: Option<String>,
+        /// The pool whose window `resets_at` ends.
+        pool: Option<String>,
+        /// The token that superseded it.
+        newest: Option<u64>,
+        /// It is told after a crash, by what was found.
+        rebuilt: bool,
+        /// The session's name, by which it can be resumed.
+        session: Option<String>,
+        /// The commit at which the branch of the work stood when it ended.
+        head: Option<String>,
+        /// Of a merge, the commit that brought it.
+        commit: Option<String>,
+        /// The tag on a merge.
+        tag: Option<String>,
+        /// When the window of its account ends, as the provider said.
+        resets_at: Option<DateTime<Utc>>,
+        /// The branch of the work.
+        branch: Option<String>,
+    } with
+        /// What it used up.
+        usage: Usage;
+
+    /// A gate ran.
+    GateRun {
+        /// Its name.
+        gate: Option<String>,
+        /// It said yes.
+        ok: Option<bool>,
+        /// Which of several tries of it.
+        tried: Option<String>,
+        /// How it ended, in words.
+        exit: Option<String>,
+    };
+
+    /// A merge is about to become the target.
+    Landing {
+        /// The commit that the target becomes.
+        commit: Option<String>,
+    };
+
+    /// A human is asked.
+    Asked {
+        /// The id of the decision.
+        decision: Option<String>,
+        /// What it is about, in one word.
+        kind: Option<String>,
+        /// The question.
+        question: Option<String>,
+        /// The fingerprint of what it is about.
+        content: Option<String>,
+        /// The commit that it is about.
+        commit: Option<String>,
+        /// What holds after the deadline.
+        default: Option<String>,
+        /// Until when an answer is waited for.
+        deadline: Option<String>,
+        /// Answers to pick from by number.
+        options: Texts,
+        /// Where the task goes back to when it is answered.
+        back: Option<Status>,
+    };
+
+    /// A decision ended, by a human's word or without one.
+    Decided {
+        /// The id of the decision.
+        decision: Option<String>,
+        /// What it is about, in one word.
+        kind: Option<String>,
+        /// How it ended, in one word.
+        verdict: Option<String>,
+        /// The fingerprint of what was decided about.
+        content: Option<String>,
+        /// The commit that was approved, or at which the branch stands now.
+        commit: Option<String>,
+        /// Why it was rejected or withdrawn.
+        reason: Option<String>,
+        /// The answer.
+        answer: Option<String>,
+        /// The default that holds because the deadline is over.
+        applied: Option<String>,
+    };
+
+    /// Mail of an agent.
+    Mail {
+        /// Who sent it.
+        from: Option<String>,
+        /// `decision` or `message`.
+        what: Option<String>,
+        /// The words.
+        text: Option<String>,
+    };
+
+    /// A worker came, goes or left.
+    Worker {
+        /// Its process.
+        pid: Option<u32>,
+        /// The names of its agents.
+        agent: Option<String>,
+        /// The pools that it draws from.
+        pools: Option<Texts>,
+        /// The agents that it cannot use, and why not.
+        lacks: Map<String, Value>,
+        /// How many attempts it still has.
+        running: Option<u64>,
+    };
+
+    /// A role claims nothing until a human resumes it.
+    Paused {
+        /// The class of failure that caused it.
+        class: Option<String>,
+        /// For people.
+        reason: Option<String>,
+    };
+
+    /// A paused role works again.
+    Resumed {
+        /// Why it was paused.
+        paused_for: Option<String>,
+    };
+
+    /// What is known of a pool of quota.
+    Quota {
+        /// The pool.
+        pool: Option<String>,
+        /// Until when nothing is asked of it.
+        until: Option<String>,
+        /// The class of the failure that showed it.
+        class: Option<String>,
+        /// The provider said until when.
+        stated: Option<bool>,
+        /// Limits in a row.
+        limits: Option<u64>,
+        /// What the provider said.
+        reason: Option<String>,
+    };
+
+    /// The queue file cannot be read.
+    Unreadable {
+        /// Where.
+        line: Option<usize>,
+        /// Where in the line.
+        column: Option<usize>,
+        /// What is wrong with it.
+        message: Option<String>,
+    };
+
+    /// The queue file can be read.
+    Readable {
+        /// The statuses that count as the truth from now on, by task.
+        statuses: Option<Map<String, Value>>,
+        /// What tells each task from another under its id.
+        origins: Option<Map<String, Value>>,
+        /// What else was found.
+        note: Option<String>,
+    };
+
+    /// A budget is used up, or nearly.
+    Spending {
+        /// `warning` or `stop`.
+        level: Option<String>,
+        /// `task`, `role` or `day`.
+        scope: Option<String>,
+        /// Whose budget it is.
+        subject: Option<String>,
+        /// In what it is counted.
+        unit: Option<String>,
+        /// What was spent.
+        spent: Option<Value>,
+        /// The limit.
+        limit: Option<Value>,
+    };
+
+    /// Nothing more.
+    Bare {};
+}
+
+/// A list of texts; what is no text in it is passed over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Texts(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let all = Vec::<Value>::deserialize(deserializer)?.into_iter();
+        let texts = all.filter_map(|item| if let Value::String(text) = item { Some(text) } else { None });
+        Ok(Self(texts.collect()))
+    }
+}
+
+impl Ended {
+    /// Returns the class of the failure, where it is one that this version knows.
+    pub fn known_class(&self) -> Option<Class> {
+        self.class.as_deref()?.parse().ok()
+    }
+}
+
+impl From<&AttemptReport> for Ended {
+    fn from(report: &AttemptReport) -> Self {
+        let AttemptReport { usage, session, head, commit, tag, resets_at, branch } = report.clone();
+        Self { usage, session, head, commit, tag, resets_at, branch, ..Self::default() }
+    }
+}
+
+impl From<&Lease> for Claimed {
+    fn from(lease: &Lease) -> Self {
+        Self {
+            owner: Some(lease.owner.clone()),
+            ttl_seconds: Some(lease.ttl_seconds),
+            by: Some(lease.by.clone()),
+            pool: Some(lease.pool.clone()),
+            probe: lease.probe,
+            run: Some(lease.run.clone()).filter(|run| !run.is_empty()),
+            ..Self::default()
+        }
+    }
+}
