@@ -7,11 +7,10 @@ use toml::Value;
 use super::{
     AgentConfig, AgentKind, Config, Fault, Fetch, Fleet, GateConfig, MergeConfig, MergePolicy, Origin, PromptVia,
     RoleConfig, Setting, Trust, WorkspaceConfig, WorkspaceMode,
-    declare::FromValue,
+    fault::Findings,
+    flat::{Flat, Values},
     keys::{self, keys},
     kind::Kind,
-    layers::Flat,
-    load::Findings,
     near, secrets,
 };
 use oodatcaa_core::{
@@ -62,48 +61,6 @@ pub(super) fn settings(all: &Flat) -> Vec<Setting> {
     };
     // An empty table says that there is such a name, and nothing of a value.
     all.iter().filter(|(_, (value, _))| !value.is_table()).map(setting).collect()
-}
-
-/// The values, read by key; they have been checked, and defaults are filled in. What is missing all the same stands for
-/// a fault that has been noted, and reads as empty.
-pub(super) struct Values<'a>(pub(super) &'a Flat);
-
-impl<'a> Values<'a> {
-    /// Returns what stands below this path, without looking through the rest.
-    fn below(&self, path: &[&str]) -> impl Iterator<Item = (&'a Vec<String>, &'a Value)> + use<'a> {
-        let from: Vec<String> = path.iter().map(|&name| name.to_owned()).collect();
-        let own = self.0.range(from.clone()..).take_while(move |(path, _)| path.starts_with(&from));
-        own.map(|(path, (value, _))| (path, value))
-    }
-
-    fn get(&self, path: &[&str]) -> Option<&(Value, Origin)> {
-        let path: Vec<String> = path.iter().map(|&part| part.into()).collect();
-        self.0.get(&path)
-    }
-
-    /// Reads a key of a table; the key may have dots itself.
-    pub(super) fn take<T: FromValue>(&self, table: &[&str], key: &str, kind: Kind) -> T {
-        let path: Vec<&str> = table.iter().copied().chain(key.split('.')).collect();
-        T::from_value(kind, self.get(&path).map(|(value, _)| value))
-    }
-
-    fn text(&self, path: &[&str]) -> Option<String> {
-        Option::from_value(Kind::Text, self.get(path).map(|(value, _)| value))
-    }
-
-    /// Returns where the user last said something about a name, to blame for what is missing.
-    fn origin(&self, section: &str, name: &str) -> Origin {
-        let own = self.0.iter().filter(|(path, _)| path.len() > 1 && path[0] == section && path[1] == name);
-        own.map(|(_, (_, origin))| origin)
-            .find(|origin| **origin != Origin::Default)
-            .unwrap_or(&Origin::Default)
-            .clone()
-    }
-
-    fn fault(&self, path: &[&str], message: String) -> Fault {
-        let origin = self.get(path).map_or(Origin::Default, |(_, origin)| origin.clone());
-        Fault { origin, key: path.join("."), message }
-    }
 }
 
 /// Puts the configuration together.
@@ -201,7 +158,7 @@ pub(super) fn build(
         (workspace.fetch == Fetch::On).then(|| merge.push.clone().unwrap_or_else(|| "origin".into()));
     let policy = Policy {
         merge_approval: merge.approval,
-        deadline: values.take(&["decisions"], "deadline", Kind::Duration(0)),
+        deadline: values.take(&["decisions"], "deadline", Kind::Duration(0), None),
         budgets: budgets(&values, &names(all, "budget"), found),
         // The queue lies in the project as well.
         most_at_once: if trust == Trust::Trusted { u32::MAX } else { 1 },
@@ -239,7 +196,7 @@ fn budgets(values: &Values<'_>, names: &[String], found: &mut Findings) -> Budge
             }
         };
         *limits = keys::budget::read(values, &["budget", name]);
-        limits.starts = values.take(&["budget", name], "starts", Kind::Count(0));
+        limits.starts = values.take(&["budget", name], "starts", Kind::Count(0), None);
     }
     budgets
 }
@@ -363,7 +320,7 @@ fn workflow(values: &Values<'_>, mut names: Vec<String>, found: &mut Findings) -
             failed: needed("failed"),
             done_with_children: text("done_with_children"),
             replan: text("replan"),
-            ttl: values.take(&["roles", name], "ttl", Kind::Duration(1_000)),
+            ttl: values.take(&["roles", name], "ttl", Kind::Duration(1_000), None),
         });
     }
     if !found.faults.is_empty() {

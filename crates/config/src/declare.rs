@@ -204,8 +204,7 @@ macro_rules! section {
 
         impl Default for $name {
             fn default() -> Self {
-                let table: Vec<&str> = $path.split('.').collect();
-                Self::read(&Values(&built_in()), &table)
+                Self::read(&Values(&$crate::flat::Flat::new()), &[])
             }
         }
 
@@ -223,7 +222,8 @@ macro_rules! section {
             /// Reads the table of this path, e.g. `["roles", "builder"]`.
             pub(crate) fn read(values: &Values<'_>, table: &[&str]) -> Self {
                 Self {
-                    $($field: values.take(table, name!($field $($key)?), Kind::$kind $(($($arg)*))?),)+
+                    $($field: values.take(table, name!($field $($key)?), Kind::$kind $(($($arg)*))?,
+                        section!(@maybe $(stringify!($default))?)),)+
                     $($($other: Default::default(),)+)?
                 }
             }
@@ -244,7 +244,8 @@ macro_rules! section {
             /// Reads the table of this path.
             pub(crate) fn read(values: &Values<'_>, table: &[&str]) -> $of {
                 $of {
-                    $($field: values.take(table, name!($field $($key)?), Kind::$kind $(($($arg)*))?),)+
+                    $($field: values.take(table, name!($field $($key)?), Kind::$kind $(($($arg)*))?,
+                        Some(stringify!($default))),)+
                     $($($other: Default::default(),)+)?
                 }
             }

@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration, and where a value came from.
+//! Faults of a configuration, and origins of values.
 
 use std::{
     fmt,
@@ -45,7 +45,7 @@ impl Origin {
         Self::File { path: path.into(), line: place.line, column: place.column }
     }
 
-    /// With the column, for something that is wrong there.
+    /// Writes it with the column, for something that is wrong there.
     fn exactly(&self) -> String {
         match self {
             Self::File { column, .. } => format!("{self}:{column}"),
@@ -125,11 +125,19 @@ pub enum ConfigError {
     },
 }
 
+/// What was found on the way.
+#[derive(Default)]
+pub(super) struct Findings {
+    pub(super) warnings: Vec<String>,
+    pub(super) hints: Vec<String>,
+    pub(super) faults: Vec<Fault>,
+}
+
 fn list(faults: &[Fault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// The path may be what stands on the way to the file.
+/// The path may be a directory on the way to the file.
 impl From<FileError> for ConfigError {
     fn from(error: FileError) -> Self {
         Self::Read { path: error.path.clone(), source: error.into() }

@@ -7,10 +7,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    build::Values,
     declare::{Key, Section, UntilTrusted, name, section, words},
+    flat::Values,
+    form::Form,
     kind::Kind,
-    layers::built_in,
 };
 use oodatcaa_core::{
     Class,
@@ -23,7 +23,7 @@ section! {
     pub struct Fleet = "fleet" {
         /// The agent of every role that names none of its own: a name from `[agents.*]`. Empty for none: a worker
         /// without an agent refuses to start. Nothing is ever simulated unless `sim` stands here.
-        agent: Option<String>, Agent, Ignored = "";
+        agent: Option<String>, Maybe(Form::Agent), Ignored = "";
         /// The fallback poll; a change of the queue file wakes a worker at once. At least 100ms.
         interval: Duration, Duration(100), Ignored = "60s";
         /// How long running attempts may go on after the first TERM; then they are stopped and given back.
@@ -83,14 +83,14 @@ section! {
         policy: MergePolicy, Choice(MergePolicy::WORDS), Ignored = "merge";
         /// The remote that gets the target with every merge, e.g. `origin`; the task is done when the remote is proven
         /// to hold its change. Empty keeps everything local.
-        push: Option<String>, Remote, Ignored = "";
+        push: Option<String>, Maybe(Form::Remote), Ignored = "";
         /// Whether every merged task gets a line in `CHANGELOG.md`.
         changelog: bool, Flag, Ignored = false;
         /// Whether merges are tagged `pre/<task>-<UTC>` and `<task>-complete`.
         tags: bool, Flag, Ignored = true;
         /// Gates from `[gates.*]` to run after the target has moved; a red one takes the merge back. Those that decide
         /// before it moves stand with the role: `roles.integrator.gates`.
-        after: Vec<String>, Gates, Adds = [];
+        after: Vec<String>, List(Form::Name), Adds = [];
     }
 }
 
@@ -154,28 +154,28 @@ section! {
         /// it is `shared` all the same. `shared`: in the project's own directory, nothing is merged.
         mode: WorkspaceMode, Choice(WorkspaceMode::WORDS), Ignored = "worktree";
         /// Where worktrees lie, outside of the repository; empty for `$XDG_STATE_HOME/oodatcaa` (`~/.local/state`).
-        root: Option<String>, Text, Ignored = "";
+        root: Option<String>, Text(Form::Any), Ignored = "";
         /// The name of a task's branch, with `{task}`, `{slug}` (of its title) and `{kind}` (feat, fix, docs, …).
-        branch: String, BranchTemplate, Ignored = "feat/{task}-{slug}";
+        branch: String, Text(Form::BranchTemplate), Ignored = "feat/{task}-{slug}";
         /// What branches start from and are merged into; empty for the branch of the main checkout.
-        base: Option<String>, Branch, Ignored = "";
+        base: Option<String>, Maybe(Form::Branch), Ignored = "";
         /// `on`: before a new worktree is made, the base is fetched from the remote of `merge.push`, else `origin`, and
         /// follows it as `git pull --ff-only` would. Nobody is asked for a password; while the remote is away, the task
         /// waits.
         fetch: Fetch, Choice(Fetch::WORDS), Ignored = "off";
         /// Who commits what an agent left uncommitted, as `Name <mail>`; empty for the role.
-        author: Option<String>, Text, Ignored = "";
+        author: Option<String>, Text(Form::Any), Ignored = "";
         /// Untracked files and directories of the main checkout that every worktree gets a copy of, also by patterns,
         /// e.g. `[".env", "conf/*.local", "**/.env"]`. What was copied is never merged.
-        copy: Vec<String>, Paths, Ignored = [];
+        copy: Vec<String>, List(Form::Path), Ignored = [];
         /// Program and arguments to run in a new worktree, never through a shell, e.g. `["npm", "ci"]`.
-        setup: Vec<String>, NoArgv, Ignored = [];
+        setup: Vec<String>, MaybeProgram, Ignored = [];
         /// Program and arguments to run before a worktree goes.
-        teardown: Vec<String>, NoArgv, Ignored = [];
+        teardown: Vec<String>, MaybeProgram, Ignored = [];
         /// Wall-clock limit of `setup` and of `teardown`.
         hook_timeout: Duration, Duration(100), Ignored = "10m";
         /// Names of variables that hooks inherit, besides the few that every program needs.
-        hook_env: Vec<String>, EnvNames, Ignored = [];
+        hook_env: Vec<String>, List(Form::Inherited), Ignored = [];
         /// Every task has a block of ports for itself: `OODATCAA_PORT_BASE` is its first. 0 for no ports.
         port_base: u32, Count(0), Ignored = 20000;
         /// How many ports are in a block.
@@ -183,7 +183,7 @@ section! {
         /// How long to wait for the lock of the repository.
         lock_wait: Duration, Duration(0), Ignored = "2m";
         /// With less room than this on its disk no worktree is made.
-        disk_min: u64, Size, Ignored = "512MiB";
+        disk_min: u64, Size(1 << 10), Ignored = "512MiB";
         /// How long runs and saved work of finished tasks stay; `agentctl gc` removes what is older.
         keep: Duration, Duration(0), Ignored = "30d";
         beside {
@@ -220,17 +220,17 @@ section! {
     /// `takes`, `works`, `done` and `failed`, and a prompt `.oodatcaa/prompts/NAME.md`.
     const ROLE_TABLE = "roles.*" {
         /// The status that it claims.
-        ("takes"): Status, Ignored like "awaiting_review";
+        ("takes"): Text(Form::Status), Ignored like "awaiting_review";
         /// The status while it works; no other role may have it.
-        ("works"): Status, Ignored like "reviewing";
+        ("works"): Text(Form::Status), Ignored like "reviewing";
         /// Where a task goes after success.
-        ("done"): Status, Ignored like "awaiting_test";
+        ("done"): Text(Form::Status), Ignored like "awaiting_test";
         /// Where a task goes after success if it has children; empty for no difference.
-        ("done_with_children"): NoStatus, Ignored = "";
+        ("done_with_children"): Maybe(Form::Status), Ignored = "";
         /// Where a task goes when its attempts are used up.
-        ("failed"): Status, Ignored like "needs_adapt";
+        ("failed"): Text(Form::Status), Ignored like "needs_adapt";
         /// Where a task goes when the agent asks for a new plan; empty for where failed ones go.
-        ("replan"): NoStatus, Ignored = "";
+        ("replan"): Maybe(Form::Status), Ignored = "";
         /// How long a lease lives without a heartbeat. At least 1s.
         ("ttl"): Duration(1_000), Ignored = "45m";
     }
@@ -240,24 +240,24 @@ section! {
     /// `[roles.NAME]`, without what stands in the workflow's table.
     pub struct RoleConfig = "roles.*" {
         /// The agent that works; empty for the one of `[fleet]`.
-        agent: Option<String>, Agent, Ignored = "";
+        agent: Option<String>, Maybe(Form::Agent), Ignored = "";
         /// Agents in order, in place of `agent`: the next works while the quota of those before it is used up.
-        agents: Vec<String>, Agents, Ignored = [];
+        agents: Vec<String>, List(Form::Agent), Ignored = [];
         /// The agent for a task that has failed before and is not mended, e.g. a stronger one; those above as long as
         /// its quota is used up. Empty for no difference.
-        on_retry as "on_retry.agent": Vec<String>, Agent, Ignored = "";
+        on_retry as "on_retry.agent": Vec<String>, Maybe(Form::Agent), Ignored = "";
         /// Wall-clock limit of an attempt.
         timeout: Duration, Duration(100), Smaller = "60m";
         /// Longest time without a byte of output; 0 turns it off.
         idle_timeout was "silence": Duration, Duration(0), Limit = "10m";
         /// Size limit of each output file, in bytes or with a unit.
-        output: u64, Size, Smaller = "64MiB";
+        output: u64, Size(1 << 10), Smaller = "64MiB";
         /// Memory of an agent and all that it started together, e.g. `"4GiB"`; 0 for no limit.
-        memory: Option<u64>, Room, Limit = 0;
+        memory: Option<u64>, MaybeSize(1 << 20), Limit = 0;
         /// Gates to run after the agent said done, in order: names from `[gates.*]`.
-        gates: Vec<String>, Gates, Adds = [];
+        gates: Vec<String>, List(Form::Name), Adds = [];
         /// Files that must be there after the attempt, below the workspace.
-        files: Vec<String>, Paths, Adds = [];
+        files: Vec<String>, List(Form::Path), Adds = [];
         /// Whether an attempt without a `result.json` counts as without evidence.
         require_result: bool, Flag, OnlyTrue = false;
         /// Whether an attempt that says done must have changed files: what git does not ignore, compared with its
@@ -291,7 +291,7 @@ section! {
     /// which are there, `agentctl agent show claude` what each of them is.
     const AGENT_KIND = "agents.*" {
         /// An adapter, `command` for any program, `sim` for the simulated agent; `command` when absent.
-        ("kind"): Adapter, Ignored like "command";
+        ("kind"): Text(Form::Name), Ignored like "command";
     }
 }
 
@@ -299,25 +299,25 @@ section! {
     /// `[agents.NAME]`.
     pub struct AgentConfig = "agents.*" {
         /// The adapter, where `kind` names none; empty for none.
-        adapter: Option<String>, Agent, Ignored like "";
+        adapter: Option<String>, Maybe(Form::Agent), Ignored like "";
         /// The model to ask for; with an adapter.
-        model: Option<String>, Text, Ignored like "";
+        model: Option<String>, Text(Form::Any), Ignored like "";
         /// What it may do unasked, in the words of its adapter: `edits`, `all`, ….
-        permissions: Option<String>, Text, Ignored like "";
+        permissions: Option<String>, Text(Form::Any), Ignored like "";
         /// The account it uses. Agents of one adapter, account and model share its limits.
-        account: Option<String>, Agent, Ignored like "";
+        account: Option<String>, Maybe(Form::Agent), Ignored like "";
         /// Further arguments; with an adapter.
-        args: Vec<String>, Args, Ignored = [];
+        args: Vec<String>, List(Form::Any), Ignored = [];
         /// Program and arguments, never run through a shell. `{prompt_file}` `{task_id}` `{role}` `{run_dir}`
         /// `{result_file}` `{workspace}` `{project}` `{attempt}` are replaced, as whole or as part of an argument.
-        argv: Vec<String>, Argv, Ignored like ["my-agent", "--task", "{task_id}"];
+        argv: Vec<String>, Program, Ignored like ["my-agent", "--task", "{task_id}"];
         /// How the prompt reaches it: `stdin`, or `file` with `{prompt_file}` in `argv`.
         prompt: PromptVia, Choice(PromptVia::WORDS), Ignored = "stdin";
         /// Names of variables that it inherits, besides the few that every program needs; `NAME_*` for all that start
         /// so.
-        env: Vec<String>, EnvNames, Ignored = [] like ["MY_AGENT_*"];
+        env: Vec<String>, List(Form::Inherited), Ignored = [] like ["MY_AGENT_*"];
         /// How to install it, for the message when it is missing.
-        install: Option<String>, Text, Ignored like "npm install -g my-agent";
+        install: Option<String>, Text(Form::Any), Ignored like "npm install -g my-agent";
         beside {
             /// Which implementation.
             kind: AgentKind;
@@ -334,15 +334,15 @@ section! {
 section! {
     const AGENT_TABLES = "agents.*" {
         /// Variables that it is given: text, or a secret by reference: `env:NAME`, `file:PATH` (mode 600).
-        ("set.*"): EnvValue, Ignored like { MY_AGENT_KEY = "env:MY_KEY", MY_AGENT_RETRIES = "2" };
+        ("set.*"): Text(Form::EnvValue), Ignored like { MY_AGENT_KEY = "env:MY_KEY", MY_AGENT_RETRIES = "2" };
         /// What its exit codes mean: overloaded network agent_crashed rate_limited usage_limit auth_expired
         /// agent_not_found config permission_denied environment context_overflow session_lost gate_failed no_evidence
         /// agent_failed timeout silent protocol interrupted superseded cancelled budget_exceeded unclassified.
-        ("exits.*"): Class, Ignored like { 75 = "rate_limited", 77 = "auth_expired" };
+        ("exits.*"): Text(Form::Class), Ignored like { 75 = "rate_limited", 77 = "auth_expired" };
         /// Variables of one of its accounts. Each account is an agent `NAME@ACCOUNT` with a pool and a home of its own.
         /// A role that names `NAME` gets all of them: of those that are open the one whose window ends first works, and
         /// a session goes on with the account that it began with.
-        ("accounts.*.set.*"): EnvValue, Ignored like { MY_AGENT_KEY = "env:WORK_KEY" };
+        ("accounts.*.set.*"): Text(Form::EnvValue), Ignored like { MY_AGENT_KEY = "env:WORK_KEY" };
     }
 }
 
@@ -381,7 +381,7 @@ section! {
     /// A gate: a command whose exit code 0 lets a task pass.
     pub struct GateConfig = "gates.*" {
         /// Program and arguments, never run through a shell.
-        argv: Vec<String>, Argv, Ignored like ["make", "test"];
+        argv: Vec<String>, Program, Ignored like ["make", "test"];
         /// Wall-clock limit of a run.
         timeout: Duration, Duration(100), Ignored = "10m";
         /// `check`: when it is red, it is tried on the commit that the work began with; red there, too, it is the
@@ -389,7 +389,7 @@ section! {
         /// done.
         baseline: OnBase, Choice(OnBase::WORDS), Ignored = "check";
         /// Names of variables that it inherits, besides the few that every program needs.
-        env: Vec<String>, EnvNames, Ignored = [];
+        env: Vec<String>, List(Form::Inherited), Ignored = [];
     }
 }
 

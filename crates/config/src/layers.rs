@@ -1,6 +1,6 @@
 //! Reads the layers and lays them over each other, key by key, each value with its origin.
 //!
-//! What a key means is not known here.
+//! It knows no key's meaning.
 
 use std::{
     collections::BTreeMap,
@@ -16,15 +16,13 @@ use super::{
     ConfigError, Origin, Overrides, World,
     declare::{Key, toml_value},
     describe,
+    flat::Flat,
     keys::{SCOPES, keys},
 };
 use oodatcaa_core::Workflow;
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::text::{cut, one_line};
 use oodatcaa_sys::files::{self, FileError};
-
-/// Values by path. A table appears only when it is empty; lists are values.
-pub(super) type Flat = BTreeMap<Vec<String>, (Value, Origin)>;
 
 /// No configuration that people write is longer.
 const LONGEST: u64 = 1 << 20;
@@ -255,7 +253,7 @@ impl Lines {
     }
 }
 
-/// Says of what stands twice where it stood first, and what to do.
+/// Says of a key or table that is there twice where it was first, and what to do.
 fn duplicate(text: &str, line: usize) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let Some(&second) = lines.get(line - 1) else { return "this key stands twice".into() };

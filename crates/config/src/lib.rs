@@ -1,8 +1,23 @@
-//! What a person may set: layers of TOML, environment and flags, each value with its origin.
+//! The configuration: layers of TOML, environment and flags, in which every value knows where it was written.
 //!
-//! Built-in defaults < `$XDG_CONFIG_HOME/oodatcaa/config.toml` < `.oodatcaa/config.toml` <
-//! `.oodatcaa/config.local.toml` < `OODATCAA_*` environment < flags. What the project's files say
-//! counts only as far as it tightens something, until the user trusts them.
+//! **Answers for**: which keys there are (`keys.rs`), what they hold, who wins, what a project's files may do before
+//! the user trusts them, how secrets are named, and what people read of all this (template, JSON schema, reference).
+//! **Does not know** who uses a value, and nothing of tasks beyond the words of the workflow.
+//!
+//! ```text
+//!   keys.rs: one declaration per key
+//!      │ section!  ──►  fields of Fleet, RoleConfig, …      describe: template, schema
+//!      ▼
+//!   built in < ~/.config/oodatcaa/config.toml < .oodatcaa/config.toml < config.local.toml < OODATCAA_* < flags
+//!      │ layers: text to values by path, with file:line:column
+//!      ▼
+//!   load: old names, unknown keys, checks (lookup, kind, form) ── trust: are the project's files believed?
+//!      │                                                            no: tighten lets through what tightens
+//!      ▼
+//!   build: fields, references between agents, gates and roles  ──►  Loaded { config, settings, warnings, trust }
+//! ```
+//!
+//! Start reading in `keys.rs`, then [`Config::load_in`]. How to add a key: CONTRIBUTING.md.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, reason = "files are opened by sys::files"))]
 
@@ -17,6 +32,8 @@ mod build;
 mod declare;
 mod describe;
 mod fault;
+mod flat;
+mod form;
 mod keys;
 mod kind;
 mod layers;

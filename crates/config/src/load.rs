@@ -6,8 +6,10 @@ use toml::Value;
 
 use super::{
     ConfigError, Fault, Loaded, NamedCommand, Origin, Overrides, Setting, Trust, World, build,
-    kind::Kind,
-    layers::{self, Flat, ProjectFile},
+    fault::Findings,
+    flat::Flat,
+    form,
+    layers::{self, ProjectFile},
     lookup::{self, Place},
     near, secrets,
     tighten::{self, Held},
@@ -16,14 +18,6 @@ use super::{
 };
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::text::one_line;
-
-/// What was found on the way.
-#[derive(Default)]
-pub(super) struct Findings {
-    pub(super) warnings: Vec<String>,
-    pub(super) hints: Vec<String>,
-    pub(super) faults: Vec<Fault>,
-}
 
 pub(super) fn load(world: &World, layout: &Layout, overrides: &Overrides) -> Result<Loaded, ConfigError> {
     let mut found = Findings::default();
@@ -287,15 +281,11 @@ fn check(path: &[String], value: &Value) -> Result<(), Wrong> {
         }
         Place::Table => {
             names(path).map_err(bad)?;
-            value.is_table().then_some(()).ok_or_else(|| bad(values::not_a_table(value)))
+            value.is_table().then_some(()).ok_or_else(|| bad(values::wrong(value, "a table")))
         }
         Place::Leaf(key) => {
             names(path).map_err(bad)?;
-            key.kind.check(value).map_err(bad)?;
-            if let (Kind::EnvValue, Some(text)) = (key.kind, value.as_str()) {
-                secrets::check(text).map_err(bad)?;
-            }
-            Ok(())
+            key.kind.check(value).map_err(bad)
         }
     }
 }
@@ -303,18 +293,18 @@ fn check(path: &[String], value: &Value) -> Result<(), Wrong> {
 /// Checks the names that a path holds.
 fn names(path: &[String]) -> Result<(), String> {
     match path.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["agents", agent, "set", variable, ..] => values::named(agent).and_then(|()| values::variable(variable)),
+        ["agents", agent, "set", variable, ..] => form::named(agent).and_then(|()| form::variable(variable)),
         ["agents", agent, "accounts", account, "set", variable, ..] => {
-            values::named(agent).and_then(|()| values::named(account)).and_then(|()| values::variable(variable))
+            form::named(agent).and_then(|()| form::named(account)).and_then(|()| form::variable(variable))
         }
         ["agents", agent, "exits", code, ..] => {
-            values::named(agent)?;
+            form::named(agent)?;
             match code.parse::<u8>() {
                 Ok(1..) => Ok(()),
                 _ => Err(format!("names the exit code `{code}`; expected a number from 1 to 255")),
             }
         }
-        ["roles" | "agents" | "adapters" | "gates", name, ..] => values::named(name),
+        ["roles" | "agents" | "adapters" | "gates", name, ..] => form::named(name),
         _ => Ok(()),
     }
 }

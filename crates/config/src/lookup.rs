@@ -67,7 +67,9 @@ mod tests {
     #[test]
     fn a_path_is_found_in_the_table() {
         assert!(matches!(place(&path("fleet.interval")), Place::Leaf(key) if key.path == "fleet.interval"));
-        assert!(matches!(place(&path("agents.x.set.TOKEN")), Place::Leaf(key) if key.kind == Kind::EnvValue));
+        assert!(
+            matches!(place(&path("agents.x.set.TOKEN")), Place::Leaf(key) if key.kind == Kind::Text(crate::form::Form::EnvValue))
+        );
         assert!(matches!(place(&path("roles.qa")), Place::Table));
         assert!(matches!(place(&path("fleet.interval.x")), Place::Below(_)));
         assert!(matches!(place(&path("fleet.colour")), Place::Unknown));

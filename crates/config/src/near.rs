@@ -1,6 +1,6 @@
-//! The known word that an unknown one probably meant.
+//! Finds the known word that an unknown one probably meant.
 
-/// The candidate nearest to a word, if one is near enough to be what was meant.
+/// Returns the candidate nearest to a word, if one is near enough to be what was meant.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // The distance costs the product of both lengths; no name of ours is so long.
     let word: String = word.to_lowercase().chars().take(64).collect();

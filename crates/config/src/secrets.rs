@@ -1,4 +1,4 @@
-//! Values of variables that stand somewhere else: `env:NAME`, `file:PATH`; resolved late, never shown.
+//! Values of variables that are kept somewhere else: `env:NAME`, `file:PATH`; resolved late, never shown.
 
 use std::{
     collections::BTreeMap,
@@ -35,7 +35,7 @@ pub enum SecretError {
     },
 }
 
-/// How a value of `set` may be shown: references as they are, everything else masked.
+/// Returns a value of `set` as it may be shown: references as they are, everything else masked.
 pub fn shown(value: &str) -> &str {
     match reference(value) {
         Some(_) => value,

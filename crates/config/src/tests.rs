@@ -411,7 +411,7 @@ fn sample(kind: Kind) -> [&'static str; 3] {
     match kind {
         Kind::Duration(_) => ["\"1s\"", "\"2s\"", "\"3s\""],
         Kind::Count(_) | Kind::Money => ["1", "2", "3"],
-        Kind::Size | Kind::Room => ["\"2MiB\"", "\"3MiB\"", "\"4MiB\""],
+        Kind::Size(_) | Kind::MaybeSize(_) => ["\"2MiB\"", "\"3MiB\"", "\"4MiB\""],
         Kind::Flag => ["true", "false", "false"],
         _ => ["[\"a\", \"b\"]", "[\"a\"]", "[]"],
     }
@@ -423,7 +423,7 @@ fn every_key_decides_what_a_project_may_do_with_it_before_it_is_trusted_and_noth
         let path: Vec<String> = key.path.replace('*', "name").split('.').map(Into::into).collect();
         let flat = |value: &str| {
             let value = value.parse::<toml::Table>().ok().and_then(|t| t.get("v").cloned()).expect("TOML");
-            layers::Flat::from([(path.clone(), (value, Origin::Default))])
+            flat::Flat::from([(path.clone(), (value, Origin::Default))])
         };
         let lay = |below: &str, above: &str| {
             let mut under = flat(&format!("v = {below}"));
@@ -523,10 +523,9 @@ mod made_up {
     #![expect(unreachable_pub, reason = "the declaration makes it public")]
 
     use crate::{
-        build::Values,
         declare::{Key, Section, UntilTrusted, name, section},
+        flat::Values,
         kind::Kind,
-        layers::built_in,
     };
 
     section! {
@@ -562,6 +561,6 @@ fn the_steps_of_contributing_make_a_key_with_all_that_belongs_to_it() {
         (key.untrusted, key.kind, key.default_value()),
         (UntilTrusted::Limit, Kind::Count(0), Some(Value::Integer(3)))
     );
-    let set = layers::Flat::from([(vec!["bell".into(), "rings".into()], (Value::Integer(7), Origin::Default))]);
-    assert_eq!(made_up::Bell::read(&build::Values(&set), &["bell"]).rings, 7);
+    let set = flat::Flat::from([(vec!["bell".into(), "rings".into()], (Value::Integer(7), Origin::Default))]);
+    assert_eq!(made_up::Bell::read(&flat::Values(&set), &["bell"]).rings, 7);
 }

@@ -1,4 +1,4 @@
-//! What counts of a project that the user has not trusted: only what makes something tighter.
+//! Takes from a project that the user has not trusted only what makes something tighter.
 //!
 //! The declaration of each key says what that is. Everything else is held back until the user has looked at
 //! it, so a clone never chooses what runs, as what, with which words, or with less proof than the user asks for.
@@ -8,7 +8,7 @@ use toml::Value;
 use super::{
     Origin,
     declare::UntilTrusted,
-    layers::Flat,
+    flat::Flat,
     lookup::{self, Place},
 };
 

@@ -1,4 +1,4 @@
-//! What the user allows a project: a hash of its configuration, adapters and prompts, remembered outside of it.
+//! The user's permission for a project: a hash of its configuration, adapters and prompts, remembered outside of it.
 //!
 //! All that comes with a clone of a repository; the memory of having looked at it does not. It lies in the
 //! directory of the user's state that belongs to this one directory, so a copy or a new clone starts without.
@@ -23,7 +23,7 @@ pub const TRUST_ALL: &str = "OODATCAA_TRUST_PROJECT";
 /// The largest prompt that is hashed; a larger one is refused where it is used.
 const LONGEST_PROMPT: u64 = 10 << 20;
 
-/// How a project's configuration stands.
+/// A user's word on a project's configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// The user has allowed exactly this content.
@@ -72,7 +72,7 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Of the two files, the adapters' and the prompts' by name; an absent one differs from an empty one.
+    /// Hashes the two files, the adapters' and the prompts' by name; an absent one differs from an empty one.
     pub(super) fn of(
         config: Option<&str>,
         local: Option<&str>,
@@ -102,7 +102,7 @@ impl Fingerprint {
         Self { sha256: hex(hash), before, prompts }
     }
 
-    /// Of a project's files as they are now.
+    /// Hashes a project's files as they are now.
     pub fn read(layout: &Layout) -> Result<Self, TrustError> {
         let wrong = |error| TrustError::Config(Box::new(error));
         let read = |path: PathBuf| layers::read(layout, &path).map_err(wrong);
@@ -111,17 +111,17 @@ impl Fingerprint {
         Ok(Self::of(config.as_deref(), local.as_deref(), (&adapters, &refused), prompts(layout)))
     }
 
-    /// The hash in hexadecimal.
+    /// Returns the hash in hexadecimal.
     pub fn as_str(&self) -> &str {
         &self.sha256
     }
 
-    /// The names of the prompts, without `.md`.
+    /// Returns the names of the prompts, without `.md`.
     pub fn prompts(&self) -> impl Iterator<Item = &str> {
         self.prompts.keys().map(String::as_str)
     }
 
-    /// Whether this is the prompt of that name, byte by byte.
+    /// Tells whether this is the prompt of that name, byte by byte.
     pub fn holds_prompt(&self, name: &str, text: &str) -> bool {
         self.prompts.get(name).is_some_and(|hash| *hash == hex(Sha256::new_with_prefix(text)))
     }
@@ -131,8 +131,8 @@ fn hex(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The hashes of a project's prompts. What the one door refuses (a link, a pipe) is never read, and counts as where
-/// it leads; it is refused again where it is used.
+/// Hashes a project's prompts. What `sys::files` refuses (a link, a pipe) is never read, and counts as where it leads;
+/// it is refused again where it is used.
 pub(super) fn prompts(layout: &Layout) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     // A directory that cannot be listed allows no prompt in it.
@@ -172,18 +172,18 @@ pub fn trust(layout: &Layout) -> Result<PathBuf, TrustError> {
     remember(&World::of_process(), layout, &Fingerprint::read(layout)?)
 }
 
-/// Whether a project's configuration as it is now is the one that was trusted.
+/// Tells whether a project's configuration as it is now is the one that was trusted.
 pub fn state(layout: &Layout) -> Result<Trust, TrustError> {
     lookup(&World::of_process(), layout, &Fingerprint::read(layout)?)
 }
 
-/// Whether the user trusts the project as it is now, with this text as the prompt of that name.
+/// Tells whether the user trusts the project as it is now, with this text as the prompt of that name.
 pub fn allows_prompt(layout: &Layout, name: &str, text: &str) -> Result<bool, TrustError> {
     let fingerprint = Fingerprint::read(layout)?;
     Ok(fingerprint.holds_prompt(name, text) && lookup(&World::of_process(), layout, &fingerprint)? == Trust::Trusted)
 }
 
-/// Remembers one content of a project's configuration; answers where.
+/// Remembers one content of a project's configuration; returns where.
 pub fn remember(world: &World, layout: &Layout, fingerprint: &Fingerprint) -> Result<PathBuf, TrustError> {
     let (base, path) = place(world, layout).ok_or(TrustError::NoPlace)?;
     let remembered =
@@ -199,14 +199,14 @@ pub fn remember(world: &World, layout: &Layout, fingerprint: &Fingerprint) -> Re
     Ok(path)
 }
 
-/// Forgets a project, in this environment; answers `false` when nothing was remembered.
+/// Forgets a project, in this environment; returns `false` when nothing was remembered.
 pub fn forget_in(world: &World, layout: &Layout) -> Result<bool, TrustError> {
     let by_path = forget_by_path(world, layout)?;
     let Some((base, path)) = place(world, layout) else { return Ok(by_path) };
     Ok(files::remove(&base, &path)? || by_path)
 }
 
-/// [`state`] of one content, in this environment; never `NothingToTrust`.
+/// Looks up whether one content is trusted, in this environment; never answers `NothingToTrust`.
 pub fn lookup(world: &World, layout: &Layout, fingerprint: &Fingerprint) -> Result<Trust, TrustError> {
     if world.var(TRUST_ALL) == Some("1") {
         return Ok(Trust::Trusted);
@@ -229,7 +229,7 @@ pub fn lookup(world: &World, layout: &Layout, fingerprint: &Fingerprint) -> Resu
     })
 }
 
-/// The user's state directory, and the file in it that remembers this project.
+/// Returns the user's state directory, and the file in it that remembers this project.
 fn place(world: &World, layout: &Layout) -> Option<(PathBuf, PathBuf)> {
     let layout = if layout.user_state().is_some() { layout.clone() } else { world.at_home(layout.clone()) };
     Some((world.state_dir()?, layout.user_state()?.join("trust.json")))

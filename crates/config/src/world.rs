@@ -9,7 +9,7 @@ use std::{
 use oodatcaa_core::layout::Layout;
 use oodatcaa_sys::project::Identity;
 
-/// Whether an agent has started this process.
+/// `true` where an agent has started this process.
 static WITHIN_AN_ATTEMPT: AtomicBool = AtomicBool::new(false);
 
 /// Environment variables, taken once; tests make their own.
@@ -19,7 +19,7 @@ pub struct World {
 }
 
 impl World {
-    /// The variables of this process; those that are not UTF-8 are left out.
+    /// Returns the variables of this process; those that are not UTF-8 are left out.
     pub fn of_process() -> Self {
         let vars =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
@@ -27,17 +27,17 @@ impl World {
         Self { vars: vars.filter(|(name, _)| granted || name != super::trust::TRUST_ALL).collect() }
     }
 
-    /// From now on no variable of this process makes it trust a project: an agent could have set it.
+    /// Keeps every variable of this process from making it trust a project: an agent could have set it.
     pub fn is_within_an_attempt() {
         WITHIN_AN_ATTEMPT.store(true, Ordering::Relaxed);
     }
 
-    /// Just these variables.
+    /// Returns a world of just these variables.
     pub fn of<'a>(vars: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         Self { vars: vars.into_iter().map(|(name, value)| (name.into(), value.into())).collect() }
     }
 
-    /// The same with one more variable.
+    /// Returns the same with one more variable.
     #[must_use]
     pub fn with(&self, name: &str, value: &str) -> Self {
         let mut world = self.clone();
@@ -45,23 +45,23 @@ impl World {
         world
     }
 
-    /// A variable that is set and not empty.
+    /// Returns a variable that is set and not empty.
     pub fn var(&self, name: &str) -> Option<&str> {
         self.vars.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// The user's configuration file: `$XDG_CONFIG_HOME/oodatcaa/config.toml`, else below `~/.config`.
+    /// Returns the user's configuration file: `$XDG_CONFIG_HOME/oodatcaa/config.toml`, else below `~/.config`.
     pub fn user_config(&self) -> Option<PathBuf> {
         Some(self.base("XDG_CONFIG_HOME", ".config")?.join("oodatcaa/config.toml"))
     }
 
-    /// Where our own state lies: `$XDG_STATE_HOME/oodatcaa`, else below `~/.local/state`.
+    /// Returns the directory of our own state: `$XDG_STATE_HOME/oodatcaa`, else below `~/.local/state`.
     pub fn state_dir(&self) -> Option<PathBuf> {
         Some(self.base("XDG_STATE_HOME", ".local/state")?.join("oodatcaa"))
     }
 
-    /// The project with the directory of the user's state that is its own: found by what the directory is to the
-    /// kernel, so that it goes along with a rename and not with a copy.
+    /// Adds to a project the directory of the user's state that is its own. It is found by device and inode, so that it
+    /// goes along with a rename and not with a copy.
     pub fn at_home(&self, layout: Layout) -> Layout {
         let Ok(identity) = Identity::of(layout.root()) else { return layout };
         let Some(state) = self.state_dir() else { return layout };
@@ -69,17 +69,17 @@ impl World {
         layout.kept_in(state.join("projects").join(id.to_string()))
     }
 
-    /// What earlier versions remember of trust, by path: `$XDG_STATE_HOME/oodatcaa/trust.json`.
+    /// Returns the file in which versions before 0.2 remember trust, by path: `$XDG_STATE_HOME/oodatcaa/trust.json`.
     pub fn trust_file(&self) -> Option<PathBuf> {
         Some(self.state_dir()?.join("trust.json"))
     }
 
-    /// The user's home directory.
+    /// Returns the user's home directory.
     pub fn home(&self) -> Option<&Path> {
         self.var("HOME").map(Path::new).filter(|path| path.is_absolute())
     }
 
-    /// The XDG rule: a variable that is not an absolute path counts as not set.
+    /// Applies the XDG rule: a variable that is not an absolute path counts as not set.
     fn base(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
         let named = self.var(variable).map(PathBuf::from).filter(|path| path.is_absolute());
         named.or_else(|| Some(self.home()?.join(below_home)))
