@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Serialize};
 
-/// A status word of the queue file. Any word is kept; only those in the [`Workflow`] are acted on.
+/// A status word of the queue file. Any word is kept; only those in the [`crate::Workflow`] are acted on.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]

@@ -1,7 +1,7 @@
 //! What one attempt has from its claim to its end: the right to work, the record, and who may stop it.
 //!
 //! What exists only for a while belongs to the phase that has it: [`Prepared`](crate::prepare::Prepared),
-//! [`Running`](crate::running::Running), [`Proved`](crate::proved::Proved).
+//! [`Running`](crate::running::Running), [`Proved`](crate::proved).
 
 use std::{
     collections::BTreeMap,

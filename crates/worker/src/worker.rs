@@ -2,7 +2,7 @@
 //!
 //! It waits for four things at once — a signal, a change, a tick, the end of a run — and after each
 //! looks at the store: what is left over is rescued, what can be coordinated is, and what can be
-//! claimed is claimed, in one commit. Each claim becomes a [`run`] on a thread of its own.
+//! claimed is claimed, in one commit. Each claim becomes a [`mod@crate::run`] on a thread of its own.
 
 use std::{
     collections::BTreeMap,

@@ -32,7 +32,7 @@ pub const GATE: &str = "the gate `";
 pub struct TaskHistory {
     /// The greatest token ever given out (R10).
     pub token: Token,
-    /// What tells it from another task under its id ([`super::Task::origin`]), where that has been told.
+    /// What tells it from another task under its id ([`crate::Task::origin`]), where that has been told.
     pub origin: Option<Box<str>>,
     /// The greatest token whose attempt's end has been told.
     pub ended: Token,

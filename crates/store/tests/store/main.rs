@@ -1,6 +1,6 @@
 //! What every store promises ([`conformance`]), and what the store of files promises beyond that.
 #![expect(clippy::print_stderr, reason = "a test that could not run says so")]
-#![cfg_attr(feature = "failpoints", expect(clippy::print_stdout, reason = "figures for docs/PROOF.md"))]
+#![expect(clippy::print_stdout, reason = "figures for docs/PROOF.md")]
 
 mod conformance;
 #[cfg(feature = "failpoints")]

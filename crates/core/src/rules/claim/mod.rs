@@ -165,7 +165,7 @@ pub fn wip(snapshot: &Snapshot, rule: &RoleRule) -> u32 {
     u32::try_from(working + elsewhere.count()).unwrap_or(u32::MAX)
 }
 
-/// The tasks that a role could claim now, in the order of R6 ([`super::Queue::rank`]).
+/// The tasks that a role could claim now, in the order of R6 ([`crate::Queue::rank`]).
 pub fn candidates<'a>(snapshot: &'a Snapshot, workflow: &Workflow, rule: &'a RoleRule) -> Vec<&'a Task> {
     let mut tasks: Vec<&Task> = snapshot
         .queue
