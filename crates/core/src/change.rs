@@ -59,17 +59,17 @@ pub struct ChangeSet {
 }
 
 impl ChangeSet {
-    /// A change set that changes nothing.
+    /// Makes a change set that changes nothing.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// `true` when there is nothing to commit.
+    /// Tells whether there is nothing to commit.
     pub fn is_empty(&self) -> bool {
         self == &Self::default()
     }
 
-    /// `true` when the queue file has to be written.
+    /// Tells whether the queue file has to be written.
     pub fn touches_queue(&self) -> bool {
         !(self.edits.is_empty() && self.add.is_empty() && self.counters.is_empty())
     }
@@ -88,7 +88,7 @@ impl ChangeSet {
 
     /// Moves a task, or (from and to being equal) only updates it: sets the members together with
     /// `updated_at`, and notes the event that says so. The event carries what was written, so that
-    /// the journal alone can tell (R10, R24).
+    /// the journal alone can tell.
     pub fn change(&mut self, now: &Now, task: &Task, to: &Status, set: &[(Member, Value)], event: EventDraft) {
         let mut set: BTreeMap<Member, Value> = set.iter().cloned().collect();
         if task.status != *to {
@@ -109,7 +109,7 @@ impl ChangeSet {
         }
     }
 
-    /// The claims in it.
+    /// Returns the claims in it.
     pub fn takes(&self) -> impl Iterator<Item = &Lease> {
         self.leases.iter().filter_map(|change| match change {
             LeaseChange::Take(lease) => Some(lease),

@@ -1,5 +1,5 @@
-//! Who waits for whom, for all tasks at once: those that wait for themselves, and by what way (R8); those that
-//! something more urgent waits for (R6).
+//! Who waits for whom, for all tasks at once: those that wait for themselves, and by what way; those that
+//! something more urgent waits for.
 //!
 //! Works on places and edges; what a task is, others know.
 
@@ -34,7 +34,7 @@ const LOOKED_AT: usize = 64;
 const TOLD: usize = 4;
 
 impl Cycles {
-    /// Of a graph: for each place those that it waits for.
+    /// Finds the cycles of a graph, given for each place those that it waits for.
     pub(crate) fn of(ahead: &[Vec<usize>]) -> Self {
         let part = parts(ahead);
         let mut sizes = vec![0; ahead.len()];
@@ -48,7 +48,7 @@ impl Cycles {
         Self { ahead: (0..ahead.len()).map(within).collect(), sizes, cycle }
     }
 
-    /// The shortest way from a place back to itself, or how it begins; `None` when there is none.
+    /// Returns the shortest way from a place back to itself, or how it begins; `None` when there is none.
     pub(crate) fn way(&self, place: usize) -> Option<Way> {
         if *self.cycle.get(place)? == FREE {
             return None;
@@ -89,7 +89,7 @@ pub(crate) struct Urged {
 }
 
 impl Urged {
-    /// Of a graph, and of what each place has for a priority of its own; small ones are urgent.
+    /// Finds who lends urgency in a graph, given what each place has for a priority of its own; small ones are urgent.
     pub(crate) fn of(ahead: &[Vec<usize>], priority: impl Fn(usize) -> i64) -> Self {
         let mut by = HashMap::new();
         if ahead.iter().all(Vec::is_empty) {
@@ -116,14 +116,14 @@ impl Urged {
         Self { by }
     }
 
-    /// Who lends a place its urgency.
+    /// Returns who lends a place its urgency.
     pub(crate) fn by(&self, place: usize) -> Option<usize> {
         self.by.get(&place).copied()
     }
 }
 
-/// The part of the graph that each place belongs to: two are in one part if there is a way from each to the other
-/// (Tarjan, with a stack of its own, for chains may be long).
+/// Returns the part of the graph that each place belongs to: two are in one part if there is a way from each to the
+/// other (Tarjan, with a stack of its own, for chains may be long).
 fn parts(ahead: &[Vec<usize>]) -> Vec<usize> {
     let places = ahead.len();
     let (mut order, mut low, mut part) = (vec![FREE; places], vec![0; places], vec![FREE; places]);

@@ -1,4 +1,4 @@
-//! Words by which programs say that the machine, and not the work, is at fault (R34).
+//! Words by which programs say that the machine, and not the work, is at fault.
 //!
 //! They are only looked for in what a failed program said last, never in the words of a model.
 
@@ -27,13 +27,13 @@ const NOT_FOUND: [&str; 3] = ["command not found", ": not found", "No such file 
 /// Exit codes by which a shell, `env` and our shim say that a program cannot be run, or is not there.
 pub const CANNOT_RUN: [i32; 2] = [126, 127];
 
-/// The line that says that there is no room, or that nothing may be written.
+/// Returns the line that says that there is no room, or that nothing may be written.
 pub fn no_room(words: &str) -> Option<&str> {
     line(words, &|line| NO_ROOM.iter().any(|sign| line.contains(sign)))
 }
 
-/// The line by which git says that a filter of its own configuration cannot be run, that its repository may not be
-/// written, or that there is no room.
+/// Returns the line by which git says that a filter of its own configuration cannot be run, that its repository may not
+/// be written, or that there is no room.
 pub fn of_git(words: &str) -> Option<&str> {
     // A lock that cannot be made, not one that another git holds.
     let is_closed = |line: &str| {

@@ -1,4 +1,4 @@
-//! The right to work on a task until it expires (contract section 5, R10–R14).
+//! The right to work on a task until it expires.
 //!
 //! What a lease file looks like on disk, and who holds which flock, the store finds out;
 //! the rules here only judge what it found.
@@ -25,7 +25,7 @@ pub struct Owner {
     pub pid_started: u64,
 }
 
-/// A lease in our own words; the first of the three dialects, plus what R10 and R11 need.
+/// A lease in our own words; the first of the three dialects, with token and identity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// The task that it is for.
@@ -58,16 +58,16 @@ pub struct Lease {
     /// The agent's process group, once it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pgid: Option<u32>,
-    /// `CLOCK_MONOTONIC` of the last heartbeat in milliseconds: what R13 counts by.
+    /// `CLOCK_MONOTONIC` of the last heartbeat in milliseconds: what the TTL counts by.
     #[serde(default)]
     pub heartbeat_mono_ms: u64,
     /// The name of the agent that works, from the configuration.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub by: String,
-    /// `true` when the simulated agent works (R21).
+    /// `true` when the simulated agent works.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub simulated: bool,
-    /// The pool of quota that the agent draws from (R22).
+    /// The pool of quota that the agent draws from.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub pool: String,
     /// It tries whether that pool is open again.
@@ -110,34 +110,34 @@ impl fmt::Display for StopRequest {
 }
 
 impl Lease {
-    /// The text that stands in the queue's `lease` member.
+    /// Returns the text that stands in the queue's `lease` member.
     pub fn in_queue(&self) -> String {
         format!("{}#{}", self.owner, self.token)
     }
 
-    /// The attempt's directory. A name that cannot be one of this token's counts as none.
+    /// Returns the attempt's directory. A name that cannot be one of this token's counts as none.
     pub fn run_name(&self) -> RunName {
         RunName::parse(&self.run).filter(|name| name.token() == self.token).unwrap_or_else(|| RunName::of(self.token))
     }
 
-    /// Time since the last heartbeat, on the clock that R13 names.
+    /// Returns the time since the last heartbeat, on the monotonic clock.
     pub fn silence(&self, now: &Now) -> Duration {
         now.mono.saturating_sub(Duration::from_millis(self.heartbeat_mono_ms))
     }
 
-    /// The same lease, beaten now.
+    /// Returns the same lease, beaten now.
     #[must_use]
     pub fn beaten(&self, now: &Now) -> Self {
         Self { heartbeat_at: now.wall, heartbeat_mono_ms: now.mono_ms(), ..self.clone() }
     }
 
-    /// How long its life is without a heartbeat.
+    /// Returns how long its life is without a heartbeat.
     pub fn ttl(&self) -> Duration {
         Duration::from_secs(self.ttl_seconds)
     }
 }
 
-/// A lease that a helper script or an old daemon wrote: only its wall-clock TTL counts (R11).
+/// A lease that a helper script or an old daemon wrote: only its wall-clock TTL counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForeignLease {
     /// The task in the file, or the file's name.
@@ -189,19 +189,19 @@ pub struct LeaseState {
     pub holder: Holder,
 }
 
-/// How a lease stands (R11).
+/// How a lease stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseHealth {
     /// Somebody works, or may work.
     Live,
     /// Its owner is gone: rescue at once.
     Dead(String),
-    /// Its owner has been silent for the whole TTL: taken over as R14 says.
+    /// Its owner has been silent for the whole TTL: the task is taken over.
     Lost(String),
 }
 
 impl LeaseState {
-    /// The lease in our own words, if it is one of ours.
+    /// Returns the lease in our own words, if it is one of ours.
     pub fn ours(&self) -> Option<&Lease> {
         match &self.record {
             LeaseRecord::Ours(lease) => Some(lease),
@@ -209,7 +209,7 @@ impl LeaseState {
         }
     }
 
-    /// The greatest token that this file proves to have existed.
+    /// Returns the greatest token that this file proves to have existed.
     pub fn token(&self) -> Token {
         match &self.record {
             LeaseRecord::Ours(lease) => lease.token,
@@ -218,7 +218,7 @@ impl LeaseState {
         }
     }
 
-    /// The role that it counts for (R7).
+    /// Returns the role that it counts for.
     pub fn role(&self) -> Option<&Role> {
         match &self.record {
             LeaseRecord::Ours(lease) => Some(&lease.role),
@@ -227,7 +227,7 @@ impl LeaseState {
         }
     }
 
-    /// The owner's tag, for people.
+    /// Returns the owner's tag, for people.
     pub fn owner(&self) -> &str {
         match &self.record {
             LeaseRecord::Ours(lease) => &lease.owner,
@@ -271,7 +271,7 @@ pub const LONGEST: chrono::Duration = chrono::Duration::hours(24);
 /// How far the clock of whoever wrote it may be ahead of ours.
 const AHEAD: chrono::Duration = chrono::Duration::minutes(1);
 
-/// Whether a lease counts that says to last until then. Nobody holds a task for ever by writing a far time.
+/// Tells whether a lease counts that says to last until then. Nobody holds a task for ever by writing a far time.
 pub(crate) fn lasts(now: DateTime<Utc>, until: DateTime<Utc>) -> bool {
     now < until && until <= now + LONGEST + AHEAD
 }

@@ -1,7 +1,21 @@
-//! The rules of the fleet, on the ground floor: pure functions from what is known to what shall change.
+//! The rules of the fleet: pure functions from what is known to what shall change.
 //!
-//! Nothing here reads a file, asks a clock or starts a process. Every decision takes a
-//! [`Snapshot`] and answers with a [`ChangeSet`]; a store commits the change set.
+//! This crate answers for what a task, a lease and an event are, for what the journal says, and for every decision about
+//! them: who may claim what, what an attempt's outcome means, what is given back, merged, asked or paid for. It reads no
+//! file, asks no clock and starts no process; a store fills the [`Snapshot`], and commits the [`ChangeSet`] that a rule
+//! answers with. The store does not know what is claimed, and nothing here knows how bytes get to the disk.
+//!
+//! ```text
+//!   queue file ─┐                                                    ┌─> edits of the queue
+//!   leases ─────┼─> Snapshot ──> rules::claim, settle, rescue, … ──> ChangeSet ─> leases
+//!   journal ────┘      ^ │       (each sees the result of the        └─> events ──┐
+//!      ^        state::History    one before: Snapshot::chain)                    │
+//!      └──────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! From the ground up: the words (`task`, `queue`, `lease`, `workflow`, `policy`, `event`, `outcome` …); [`state`], folds
+//! over the journal that decide nothing; `snapshot` and [`change`]; `rules`, one module for each decision; [`why`] and
+//! [`needs`], which explain what the rules hold back. Start reading at [`claim`], then [`settle`].
 
 #![deny(clippy::disallowed_methods, reason = "the rules see a snapshot and nothing of the world, in their tests too")]
 #![deny(clippy::disallowed_types, reason = "the rules see a snapshot and nothing of the world, in their tests too")]

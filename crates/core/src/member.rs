@@ -46,7 +46,7 @@ impl Member {
         Self::CompletedAt,
     ];
 
-    /// The member's key in the file.
+    /// Returns the member's key in the file.
     pub fn key(self) -> &'static str {
         match self {
             Self::Status => "status",

@@ -33,7 +33,7 @@ pub struct Need<'a> {
 }
 
 impl Need<'_> {
-    /// The name by which a person speaks of it: of the decision or of the task, `role:NAME`, `queue`.
+    /// Returns the name by which a person speaks of it: of the decision or of the task, `role:NAME`, `queue`.
     pub fn id(&self) -> String {
         match &self.cause {
             Cause::Config => "config".into(),
@@ -46,7 +46,7 @@ impl Need<'_> {
         }
     }
 
-    /// Its kind in one word: that of the decision, or `config`, `queue`, `paused`, `agent`, `budget`, `task`.
+    /// Returns its kind in one word: that of the decision, or `config`, `queue`, `paused`, `agent`, `budget`, `task`.
     pub fn kind(&self) -> &'static str {
         match (&self.cause, self.decision) {
             (_, Some(decision)) => decision.topic.word(),
@@ -59,7 +59,7 @@ impl Need<'_> {
         }
     }
 
-    /// The role that it is about.
+    /// Returns the role that it is about.
     pub fn role(&self) -> Option<&Role> {
         match &self.cause {
             Cause::Role(role) => Some(role),
@@ -67,7 +67,7 @@ impl Need<'_> {
         }
     }
 
-    /// The task that it is about, where it is one alone.
+    /// Returns the task that it is about, where it is one alone.
     pub fn task(&self) -> Option<&TaskId> {
         match &self.cause {
             Cause::Task(id) => Some(id),
@@ -146,7 +146,7 @@ pub fn list<'a>(snapshot: &'a Snapshot, workflow: &'a Workflow, invalid: Option<
     needs
 }
 
-/// The agents that workers were started without: they work with the others of their role.
+/// Returns the agents that workers were started without: they work with the others of their role.
 fn lacking<'a>(snapshot: &Snapshot) -> Vec<Need<'a>> {
     let mut agents: BTreeMap<&str, (&str, Vec<&str>)> = BTreeMap::new();
     for (role, known) in &snapshot.history.roles {

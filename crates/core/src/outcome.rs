@@ -1,4 +1,4 @@
-//! What an attempt means, and the classes of failure with their policies (R19, R22).
+//! What an attempt means, and the classes of failure with their policies.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 macro_rules! classes {
     ($($name:ident = $text:literal in $policy:ident: $doc:literal),* $(,)?) => {
-        /// Why an attempt did not succeed; bounded, everything else is `unclassified` (R22).
+        /// Why an attempt did not succeed; bounded, everything else is `unclassified`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         pub enum Class {
@@ -19,14 +19,14 @@ macro_rules! classes {
             /// Every class.
             pub const ALL: &[Class] = &[$(Class::$name),*];
 
-            /// The word in files and messages.
+            /// Returns the word in files and messages.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Class::$name => $text,)*
                 }
             }
 
-            /// What follows from it.
+            /// Returns what follows from it.
             pub fn policy(self) -> Policy {
                 match self {
                     $(Class::$name => Policy::$policy,)*
@@ -36,7 +36,7 @@ macro_rules! classes {
     };
 }
 
-/// What follows from a class of failure: the rows of R22's table.
+/// What follows from a class of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
     /// Backoff, same session, not charged, at most five in a row.
@@ -106,7 +106,7 @@ pub enum Outcome {
         /// Tasks that the agent proposes (planner); checked before they are added.
         tasks: Vec<Map<String, Value>>,
     },
-    /// There was nothing to change; an outcome of its own (R20).
+    /// There was nothing to change; an outcome of its own.
     NoChange {
         /// The agent's own words.
         summary: String,
@@ -155,12 +155,12 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// A failure without a time to come back.
+    /// Makes a failure without a time to come back.
     pub fn failed(class: Class, reason: impl Into<String>) -> Self {
         Self::Failed { class, reason: reason.into(), retry_at: None }
     }
 
-    /// A short stable word for events and tables.
+    /// Returns a short stable word for events and tables.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Done { .. } => "done",
@@ -176,7 +176,7 @@ impl Outcome {
         }
     }
 
-    /// What it says to people.
+    /// Returns what it says to people.
     pub fn words(&self) -> &str {
         match self {
             Self::Done { summary, .. } | Self::NoChange { summary } => summary,
@@ -188,7 +188,7 @@ impl Outcome {
     }
 }
 
-/// How often and how soon to try again (R22); from the configuration.
+/// How often and how soon to try again; from the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {
     /// Charged attempts per stage; 3.
@@ -224,14 +224,15 @@ impl Default for Retry {
     }
 }
 
-/// `first · 2ⁿ⁻¹`, at most `longest`; n from 1.
+/// Returns `first · 2ⁿ⁻¹`, at most `longest`; n from 1.
 pub(crate) fn doubled(first: Duration, longest: Duration, n: u32) -> Duration {
     let factor = 1u32.checked_shl(n.saturating_sub(1).min(31)).unwrap_or(u32::MAX);
     first.saturating_mul(factor).min(longest)
 }
 
 impl Retry {
-    /// The wait after the `n`th failure in a row, from 1: `backoff · 2ⁿ⁻¹`, at most `backoff_max`, ± 20 % by `seed`.
+    /// Returns the wait after the `n`th failure in a row, from 1: `backoff · 2ⁿ⁻¹`, at most `backoff_max`, ± 20 % by
+    /// `seed`.
     pub fn wait(&self, n: u32, seed: u64) -> Duration {
         let full = doubled(self.backoff, self.backoff_max, n);
         // SplitMix64: spreads neighbouring seeds, so that tasks that fail together come back apart.

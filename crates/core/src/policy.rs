@@ -65,7 +65,7 @@ impl Default for Policy {
     }
 }
 
-/// How often, how deep and how many: where everything ends, whatever agents answer (R26).
+/// How often, how deep and how many: where everything ends, whatever agents answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Starts of agents for one task before a human is asked; 12.
@@ -88,8 +88,8 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// The wait between a task's last start and the next after so many: none for the first half of what is allowed,
-    /// then more and more, however each of them ended.
+    /// Returns the wait between a task's last start and the next after so many: none for the first half of what is
+    /// allowed, then more and more, however each of them ended.
     pub fn pace(&self, starts: u32) -> std::time::Duration {
         match starts.checked_sub(self.starts.div_ceil(2)) {
             None | Some(0) => std::time::Duration::ZERO,
@@ -116,7 +116,7 @@ pub enum Unit {
 impl Unit {
     pub(crate) const ALL: [Unit; 5] = [Self::Tokens, Self::Money, Self::Wall, Self::Turns, Self::Starts];
 
-    /// The word in events and in the configuration.
+    /// Returns the word in events and in the configuration.
     pub fn word(self) -> &'static str {
         match self {
             Self::Tokens => "tokens",
@@ -127,7 +127,7 @@ impl Unit {
         }
     }
 
-    /// An amount, for people.
+    /// Returns an amount, for people.
     pub fn shown(self, amount: u64) -> String {
         match self {
             Self::Tokens => format!("{amount} tokens"),

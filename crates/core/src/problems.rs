@@ -3,8 +3,8 @@
 use crate::{Problem, Queue, Role, Task, Workflow, queue::Waits};
 
 impl Queue {
-    /// Everything that is wrong, for `doctor` and `queue validate`: what the file showed, and what
-    /// the tasks show together.
+    /// Returns everything that is wrong, for `doctor` and `queue validate`: what the file showed, and what the tasks
+    /// show together.
     pub fn problems(&self, workflow: &Workflow) -> Vec<Problem> {
         let mut all = self.problems.clone();
         let mut say = |task: &Task, code, message| {

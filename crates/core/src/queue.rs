@@ -1,4 +1,4 @@
-//! All tasks together: lookup, dependencies, families, counts, and what is wrong (R4–R8).
+//! All tasks together: lookup, dependencies, families, counts, and what is wrong.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -127,7 +127,7 @@ impl Queue {
         true
     }
 
-    /// The queue with other tasks in the place of some; `None` when an id would stand twice.
+    /// Returns the queue with other tasks in the place of some; `None` when an id would stand twice.
     pub fn with(&self, range: std::ops::Range<usize>, new: Vec<Task>) -> Option<Self> {
         let (removed, behind) = (&self.tasks[range.clone()], &self.tasks[range.end..]);
         let mut queue = self.clone();
@@ -163,27 +163,27 @@ impl Queue {
         Some(queue)
     }
 
-    /// All tasks in file order, subtasks after their parent.
+    /// Returns all tasks in file order, subtasks after their parent.
     pub fn tasks(&self) -> impl ExactSizeIterator<Item = &Task> {
         self.tasks.iter().map(AsRef::as_ref)
     }
 
-    /// How many tasks there are.
+    /// Returns how many tasks there are.
     pub fn len(&self) -> usize {
         self.tasks.len()
     }
 
-    /// `true` without tasks.
+    /// Tells whether there are no tasks.
     pub fn is_empty(&self) -> bool {
         self.tasks.is_empty()
     }
 
-    /// A task by id.
+    /// Returns a task by id.
     pub fn get(&self, id: &TaskId) -> Option<&Task> {
         self.find(id.as_str())
     }
 
-    /// A task by an id as somebody wrote it.
+    /// Returns a task by an id as somebody wrote it.
     pub fn find(&self, id: &str) -> Option<&Task> {
         self.index.get(id).map(|&at| &*self.tasks[at])
     }
@@ -196,12 +196,12 @@ impl Queue {
         }
     }
 
-    /// The WIP limit of a role: 1 where the file names none (contract section 3).
+    /// Returns the WIP limit of a role: 1 where the file names none.
     pub fn wip_limit(&self, role: &Role) -> u32 {
         self.wip_limits.get(role.as_str()).copied().unwrap_or(1)
     }
 
-    /// The children of one task.
+    /// Returns the children of one task.
     pub fn children(&self, id: &TaskId) -> impl ExactSizeIterator<Item = &Task> {
         let families = self.families.get_or_init(|| {
             let mut families: HashMap<usize, Vec<usize>> = HashMap::new();
@@ -217,7 +217,7 @@ impl Queue {
         mine.iter().map(|&at| &*self.tasks[at])
     }
 
-    /// What a task waits for, the first of its dependencies that is not done (R6).
+    /// Returns what a task waits for, the first of its dependencies that is not done.
     pub fn waits(&self, task: &Task) -> Waits {
         let mut first = Waits::No;
         for name in &task.dependencies {
@@ -239,20 +239,20 @@ impl Queue {
         }
     }
 
-    /// `true` when every dependency is done.
+    /// Tells whether every dependency is done.
     pub fn is_free(&self, task: &Task) -> bool {
         task.dependencies.iter().all(|name| self.find(name).is_some_and(|other| other.status.is_done()))
     }
 
-    /// The task that lends another its urgency: the most urgent of those that wait for it, also over others, where
-    /// that is more urgent than itself.
+    /// Returns the task that lends another its urgency: the most urgent of those that wait for it, also over others,
+    /// where that is more urgent than itself.
     pub fn urged_by(&self, task: &Task) -> Option<&Task> {
         let urged = self.urged.get_or_init(|| Urged::of(&self.ahead(), |at| self.tasks[at].priority));
         urged.by(*self.index.get(&task.id)?).map(|at| &*self.tasks[at])
     }
 
-    /// What tasks are claimed by, the smallest first: their priority, or that of a more urgent one that waits for
-    /// them, then their place in the file (R6).
+    /// Returns what tasks are claimed by, the smallest first: their priority, or that of a more urgent one that waits
+    /// for them, then their place in the file.
     pub fn rank(&self, task: &Task) -> (i64, usize) {
         (self.urged_by(task).unwrap_or(task).priority, task.place)
     }
@@ -264,12 +264,12 @@ impl Queue {
         self.families.take();
     }
 
-    /// The cycles among tasks that are not finished; found out when first asked.
+    /// Returns the cycles among tasks that are not finished; found out when first asked.
     fn cycles(&self) -> &Cycles {
         self.cycles.get_or_init(|| Cycles::of(&self.ahead()))
     }
 
-    /// For each place those that it waits for, among tasks that are not finished.
+    /// Lists for each place those that it waits for, among tasks that are not finished.
     fn ahead(&self) -> Vec<Vec<usize>> {
         let open = |name: &String| self.index.get(name.as_str()).copied().filter(|&at| self.is_open(at));
         let ahead = |at: usize| self.tasks[at].dependencies.iter().filter_map(open).collect();
@@ -280,7 +280,7 @@ impl Queue {
         !self.tasks[at].status.is_finished()
     }
 
-    /// A way from a task back to itself over dependencies that are not done.
+    /// Returns a way from a task back to itself over dependencies that are not done.
     fn cycle_of(&self, task: &Task) -> Option<Cycle> {
         let way = self.cycles().way(*self.index.get(&task.id)?)?;
         Some(Cycle { way: way.places.iter().map(|&at| self.tasks[at].id.clone()).collect(), among: way.among })

@@ -19,7 +19,7 @@ impl Key {
     /// How long a key is.
     pub const BYTES: usize = 32;
 
-    /// Of these bytes; `None` where they are not as many as a key has.
+    /// Makes a key of these bytes; `None` where they are not as many as a key has.
     pub fn of(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
@@ -40,7 +40,7 @@ impl Key {
         outer.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The seal of an event in this project.
+    /// Returns the seal of an event in this project.
     pub fn seal(&self, project: &str, event: &Event) -> String {
         let data = event.data().members();
         let data: BTreeMap<&String, &Value> = data.iter().filter(|(name, _)| *name != SEAL).collect();
@@ -51,7 +51,7 @@ impl Key {
         self.hmac(&["oodatcaa event 1", project, event.kind().as_str(), &event.actor, &task, &role, &time, &data])
     }
 
-    /// Whether an event carries its seal.
+    /// Tells whether an event carries its seal.
     pub fn holds(&self, project: &str, event: &Event) -> bool {
         let given = event.data().seal().unwrap_or_default();
         let ours = self.seal(project, event);
@@ -75,7 +75,7 @@ pub(crate) fn starts_anew(verb: &str) -> bool {
     VERBS.contains(&verb)
 }
 
-/// Whether an event allows something that would be held back without it.
+/// Tells whether an event allows something that would be held back without it.
 pub fn allows(event: &Event) -> bool {
     match event.data() {
         Data::DecisionResolved(decided) => decided.verdict.as_deref() != Some("rejected"),

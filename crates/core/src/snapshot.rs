@@ -49,7 +49,7 @@ impl Snapshot {
         }
     }
 
-    /// What a change set makes of this snapshot; the store's files will say the same after the commit.
+    /// Returns what a change set makes of this snapshot; the store's files will say the same after the commit.
     #[must_use]
     pub fn after(&self, changes: &ChangeSet) -> Snapshot {
         let mut next = self.clone();
@@ -57,7 +57,7 @@ impl Snapshot {
         next
     }
 
-    /// Whether nothing but time has passed between the two.
+    /// Tells whether nothing but time has passed between the two.
     pub fn shows_the_same(&self, other: &Snapshot) -> bool {
         Arc::ptr_eq(&self.queue, &other.queue)
             && Arc::ptr_eq(&self.history, &other.history)
@@ -65,7 +65,7 @@ impl Snapshot {
             && self.leases == other.leases
     }
 
-    /// The same in place: what only this snapshot holds is not copied.
+    /// Applies a change set in place: what only this snapshot holds is not copied.
     pub fn advance(&mut self, changes: &ChangeSet) {
         let next = self;
         if changes.touches_queue() {
@@ -119,12 +119,12 @@ impl Snapshot {
         all
     }
 
-    /// The same for an id as somebody wrote it; 0 for one that is none.
+    /// Returns the greatest token ever seen for an id as somebody wrote it; 0 for one that is none.
     pub fn highest_token_of(&self, id: &str) -> Token {
         TaskId::parse(id).map(|id| self.highest_token(&id)).unwrap_or_default()
     }
 
-    /// The greatest token ever seen for a task, in queue, lease or journal (R10).
+    /// Returns the greatest token ever seen for a task, in queue, lease or journal.
     pub fn highest_token(&self, id: &TaskId) -> Token {
         let queue = self.queue.get(id).and_then(|task| task.lease.token()).unwrap_or_default();
         let lease = self.leases.get(id).map(LeaseState::token).unwrap_or_default();
@@ -138,8 +138,8 @@ impl Snapshot {
         other || self.highest_token(&mine.task_id) > mine.token
     }
 
-    /// The directory of an attempt, as its lease or the journal names it; `None` where neither knows the attempt, so
-    /// that whatever lies there speaks for nobody (R27).
+    /// Returns the directory of an attempt, as its lease or the journal names it; `None` where neither knows the
+    /// attempt, so that whatever lies there speaks for nobody.
     pub fn run_name(&self, id: &TaskId, token: Token) -> Option<RunName> {
         let held = self.leases.get(id).and_then(LeaseState::ours).filter(|lease| lease.token == token);
         held.map(Lease::run_name).or_else(|| self.history.task(id)?.runs.get(&token).cloned())

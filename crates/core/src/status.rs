@@ -33,7 +33,7 @@ macro_rules! word {
                 }
             }
 
-            /// The word itself.
+            /// Returns the word itself.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -82,12 +82,12 @@ word!(Role {
 });
 
 impl Status {
-    /// `done`, also under its old name `completed`.
+    /// Tells whether it is `done`, also under its old name `completed`.
     pub fn is_done(&self) -> bool {
         *self == Self::DONE || *self == Self::COMPLETED
     }
 
-    /// Nothing more will happen to the task unless a human says so.
+    /// Tells whether nothing more will happen to the task unless a human says so.
     pub fn is_finished(&self) -> bool {
         self.is_done() || *self == Self::CANCELLED
     }

@@ -1,4 +1,4 @@
-//! What one queue entry means to us: its id (R5) and the members that we read (contract section 3).
+//! What one queue entry means to us: its id and the members that we read.
 //!
 //! How an entry stands in the file, byte by byte, is the store's business.
 
@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{Status, Token, text};
 
-/// A task id that may become a file name: `[A-Za-z0-9._-]{1,128}`, no leading dot or dash (R5).
+/// A task id that may become a file name: `[A-Za-z0-9._-]{1,128}`, no leading dot or dash.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(with = "String"))]
 pub struct TaskId(Arc<str>);
@@ -35,7 +35,7 @@ impl TaskId {
     /// The longest id, in characters.
     pub const MAX: usize = 128;
 
-    /// Checks a text against R5.
+    /// Reads a text as an id. Fails with what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, BadId> {
         let first = text.chars().next().ok_or(BadId::Empty)?;
         if let Some(bad) = text.chars().find(|c| !matches!(c, 'A'..='Z' | 'a'..='z' | '0'..='9' | '.' | '_' | '-')) {
@@ -50,7 +50,7 @@ impl TaskId {
         Ok(Self(text.into()))
     }
 
-    /// The id as text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -93,7 +93,7 @@ impl<'de> serde::Deserialize<'de> for TaskId {
     }
 }
 
-/// What the `lease` member of a queue entry says (contract sections 3 and 5).
+/// What the `lease` member of a queue entry says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum QueueLease {
     /// `null`, an empty string, or no such member.
@@ -118,7 +118,7 @@ pub enum QueueLease {
 }
 
 impl QueueLease {
-    /// The token that it names.
+    /// Returns the token that it names.
     pub fn token(&self) -> Option<Token> {
         match self {
             Self::Ours { token, .. } => Some(*token),
@@ -193,12 +193,12 @@ pub struct Task {
     pub source: Option<String>,
     /// When it was made, as it stands in the file.
     pub created_at: Option<String>,
-    /// When we (or a human) last said it changed; a restored old file is recognised by it (R10).
+    /// When we (or a human) last said it changed; a restored old file is recognised by it.
     pub updated_at: Option<DateTime<Utc>>,
 }
 
 impl Task {
-    /// A task with every default, for tests and for tasks about to be created.
+    /// Makes a task with every default, for tests and for tasks about to be created.
     pub fn new(id: TaskId, status: Status) -> Self {
         Self {
             id,
@@ -231,8 +231,8 @@ impl Task {
         }
     }
 
-    /// What tells it from another task under the same id: when it was made, or, where that is not said, what it is
-    /// about.
+    /// Returns what tells it from another task under the same id: when it was made, or, where that is not said, what it
+    /// is about.
     pub fn origin(&self) -> String {
         let mut hash = Sha256::new();
         let mut add = |part: Option<&str>| {
@@ -255,12 +255,12 @@ impl Task {
     /// The priority of a task that names none.
     pub const DEFAULT_PRIORITY: i64 = 100;
 
-    /// `true` when its work starts with building (`Build…`, `Implementation`).
+    /// Tells whether its work starts with building (`Build…`, `Implementation`).
     pub fn is_build(&self) -> bool {
         self.kind_starts(&["build", "implement"])
     }
 
-    /// `true` when its work starts with testing (`Test…`).
+    /// Tells whether its work starts with testing (`Test…`).
     pub fn is_test(&self) -> bool {
         self.kind_starts(&["test"])
     }

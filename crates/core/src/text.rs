@@ -64,8 +64,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     if total.is_zero() && !text.starts_with('0') { Err(wrong()) } else { Ok(total) }
 }
 
-/// Text from outside on one line of a terminal: control characters (escape sequences with them)
-/// become visible, so that a title cannot paint over what stands around it (contract section 9).
+/// Makes text from outside fit for one line of a terminal: control characters (escape sequences with them) become
+/// visible, so that a title cannot paint over what stands around it.
 pub fn one_line(text: &str) -> String {
     text.chars()
         .map(|c| match c {
@@ -76,7 +76,7 @@ pub fn one_line(text: &str) -> String {
         .collect()
 }
 
-/// The same for text of several lines: line feeds and tabs stay.
+/// Does the same for text of several lines: line feeds and tabs stay.
 pub fn many_lines(text: &str) -> String {
     text.split('\n')
         .map(|line| line.split('\t').map(one_line).collect::<Vec<_>>().join("\t"))
@@ -84,7 +84,7 @@ pub fn many_lines(text: &str) -> String {
         .join("\n")
 }
 
-/// A line that we have painted ourselves: colours stay, every other control character becomes visible.
+/// Cleans a line that we have painted ourselves: colours stay, every other control character becomes visible.
 pub fn painted(line: &str) -> Cow<'_, str> {
     if !line.chars().any(is_hostile) {
         return Cow::Borrowed(line);
@@ -106,7 +106,7 @@ pub fn painted(line: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// JSON that a terminal may get: what its strings leave bare and a terminal would obey is escaped.
+/// Makes JSON fit for a terminal: what its strings leave bare and a terminal would obey is escaped.
 pub fn harmless_json(json: String) -> String {
     if !json.chars().any(is_hostile) {
         return json;
@@ -120,16 +120,16 @@ pub fn harmless_json(json: String) -> String {
     })
 }
 
-/// Control characters other than line feed and tab, what reorders a line for its reader, and what a reader cannot
-/// see. Joiners and variation selectors stay: scripts and emoji need them.
+/// Recognises control characters other than line feed and tab, what reorders a line for its reader, and what a reader
+/// cannot see. Joiners and variation selectors stay: scripts and emoji need them.
 fn is_hostile(c: char) -> bool {
     let reorders =
         matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{061c}');
     reorders || is_invisible(c) || (c.is_control() && !matches!(c, '\n' | '\t'))
 }
 
-/// What Unicode lets a reader pass over (Default_Ignorable_Code_Point of Unicode 16), but for joiners and variation
-/// selectors: a model reads it and a person does not.
+/// Recognises what Unicode lets a reader pass over (Default_Ignorable_Code_Point of Unicode 16), but for joiners and
+/// variation selectors: a model reads it and a person does not.
 fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -153,7 +153,7 @@ fn is_invisible(c: char) -> bool {
     )
 }
 
-/// A count with its word: `1 task`, `2 tasks`, `2 processes`.
+/// Writes a count with its word: `1 task`, `2 tasks`, `2 processes`.
 pub fn many(count: usize, what: &str) -> String {
     match what.ends_with('s') {
         _ if count == 1 => format!("1 {what}"),
@@ -194,7 +194,7 @@ pub fn cut(text: &str, max: usize) -> String {
     short
 }
 
-/// A text without the names and passwords that stand in addresses.
+/// Returns a text without the names and passwords that stand in addresses.
 pub fn without_passwords(said: &str) -> String {
     let mut parts = said.split("://");
     let mut kept = parts.next().unwrap_or_default().to_owned();

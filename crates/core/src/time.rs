@@ -9,7 +9,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 pub struct Now {
     /// Wall clock in whole milliseconds, for people and for `not_before`.
     pub wall: DateTime<Utc>,
-    /// `CLOCK_MONOTONIC`: what leases are judged by (R13).
+    /// `CLOCK_MONOTONIC`: what leases are judged by.
     pub mono: Duration,
 }
 
@@ -19,13 +19,13 @@ impl Now {
         Self { wall: wall.trunc_subsecs(3), mono }
     }
 
-    /// The monotonic clock in milliseconds.
+    /// Returns the monotonic clock in milliseconds.
     pub fn mono_ms(&self) -> u64 {
         u64::try_from(self.mono.as_millis()).unwrap_or(u64::MAX)
     }
 }
 
-/// A wall-clock time as it stands in our files: UTC, milliseconds, `Z`.
+/// Returns a wall-clock time as it stands in our files: UTC, milliseconds, `Z`.
 pub fn stamp(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The fencing number of a claim: greater than every one before it for the same task (R10).
+/// The fencing number of a claim: greater than every one before it for the same task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
@@ -20,13 +20,13 @@ impl Token {
     /// Tokens that follow one another so closely are believed wherever they stand.
     const NEAR: u64 = 1_000;
 
-    /// Whether this may be a token, `known` being the greatest that is believed so far. What is not believed is
+    /// Tells whether this may be a token, `known` being the greatest that is believed so far. What is not believed is
     /// passed over, so that nobody can have the numbers begin again by writing a great one somewhere.
     pub fn is_plausible(self, known: Self) -> bool {
         self <= Self::PLAUSIBLE || self.0 <= known.0.saturating_add(Self::NEAR)
     }
 
-    /// The greatest that can be believed of one that is known and of others.
+    /// Returns the greatest that can be believed of one that is known and of others.
     pub fn greatest(known: Self, others: impl IntoIterator<Item = Self>) -> Self {
         let mut others: Vec<Self> = others.into_iter().collect();
         others.sort_unstable();
@@ -41,17 +41,17 @@ impl fmt::Display for Token {
 }
 
 /// The name of an attempt's directory below its task's: the token, and random digits where something lay in the
-/// token's own place already, so that nothing that was there before speaks for the attempt (R27).
+/// token's own place already, so that nothing that was there before speaks for the attempt.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunName(String);
 
 impl RunName {
-    /// The name that scripts know.
+    /// Makes the name that scripts know.
     pub fn of(token: Token) -> Self {
         Self(token.to_string())
     }
 
-    /// Another name for the same attempt, told apart by random digits.
+    /// Makes another name for the same attempt, told apart by random digits.
     pub fn beside(token: Token, random: u64) -> Self {
         Self(format!("{token}-{random:016x}"))
     }
@@ -66,13 +66,13 @@ impl RunName {
         (is_token && random.is_none_or(is_random)).then(|| Self(text.into()))
     }
 
-    /// The attempt's token.
+    /// Returns the attempt's token.
     pub fn token(&self) -> Token {
         let digits = self.0.split('-').next().unwrap_or_default();
         Token(digits.parse().unwrap_or_default())
     }
 
-    /// As text.
+    /// Returns it as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

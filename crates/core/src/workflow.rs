@@ -1,4 +1,4 @@
-//! Who takes which status, works as what, and where the task goes next (contract section 4).
+//! Who takes which status, works as what, and where the task goes next.
 //!
 //! The table is data: five roles ship, a project may change them and add its own. What an
 //! attempt's outcome means for a task is decided in `settle`, from this table.
@@ -31,7 +31,7 @@ pub struct RoleRule {
 }
 
 impl RoleRule {
-    /// Whether it is the last step: what is ready becomes done.
+    /// Tells whether it is the last step: what is ready becomes done.
     pub fn merges(&self) -> bool {
         self.takes == Status::READY_FOR_INTEGRATOR && self.done.is_done()
     }
@@ -65,7 +65,7 @@ pub enum BadWorkflow {
 }
 
 impl Workflow {
-    /// The five roles that ship.
+    /// Returns the five roles that ship.
     pub fn shipped() -> Self {
         let minutes = |n: u64| Duration::from_secs(n * 60);
         let row = |role, takes, works, done, failed, ttl| RoleRule {
@@ -123,63 +123,63 @@ impl Workflow {
         Ok(Self { rules, policy: Policy::default() })
     }
 
-    /// How many tasks a role may work on at once: what the queue says, within the policy.
+    /// Returns how many tasks a role may work on at once: what the queue says, within the policy.
     pub fn wip_limit(&self, queue: &Queue, role: &Role) -> u32 {
         queue.wip_limit(role).min(self.policy.most_at_once)
     }
 
-    /// The same table under this policy.
+    /// Returns the same table under this policy.
     #[must_use]
     pub fn under(self, policy: Policy) -> Self {
         Self { policy, ..self }
     }
 
-    /// What holds for every role.
+    /// Returns what holds for every role.
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
 
-    /// Whether a role would merge the task's branch, so that no agent is started.
+    /// Tells whether a role would merge the task's branch, so that no agent is started.
     pub fn merges(&self, rule: &RoleRule, task: &crate::Task) -> bool {
         self.policy.merges && rule.merges() && task.branch.is_some()
     }
 
-    /// The row of the role that merges.
+    /// Returns the row of the role that merges.
     pub fn merging(&self) -> Option<&RoleRule> {
         self.rule(&Role::INTEGRATOR)
     }
 
-    /// Every row, in the order of the table.
+    /// Returns every row, in the order of the table.
     pub fn rules(&self) -> &[RoleRule] {
         &self.rules
     }
 
-    /// The row of a role.
+    /// Returns the row of a role.
     pub fn rule(&self, role: &Role) -> Option<&RoleRule> {
         self.rules.iter().find(|rule| rule.role == *role)
     }
 
-    /// The role that works in this status.
+    /// Returns the role that works in this status.
     pub fn working(&self, status: &Status) -> Option<&RoleRule> {
         self.rules.iter().find(|rule| rule.works == *status)
     }
 
-    /// The roles that take this status; more than one where a project says so.
+    /// Returns the roles that take this status; more than one where a project says so.
     pub fn taking<'a>(&'a self, status: &'a Status) -> impl Iterator<Item = &'a RoleRule> {
         self.rules.iter().filter(move |rule| rule.takes == *status)
     }
 
-    /// `true` for a role that mends what another role failed at: it takes that role's `failed` status.
+    /// Tells whether a role mends what another role failed at, as it takes that role's `failed` status.
     pub fn adapts(&self, rule: &RoleRule) -> bool {
         self.rules.iter().any(|other| other.role != rule.role && other.failed == rule.takes)
     }
 
-    /// `true` for a role whose changes are work: it builds, or mends what was built. Others look at it.
+    /// Tells whether a role's changes are work: it builds, or mends what was built. Others look at it.
     pub fn builds(&self, rule: &RoleRule) -> bool {
         rule.takes == Status::READY || self.adapts(rule)
     }
 
-    /// Where the work of a task starts when nothing holds it any more (R8).
+    /// Returns where the work of a task starts when nothing holds it any more.
     pub fn start(&self, task: &crate::Task, has_children: bool) -> Status {
         if task.is_build() {
             Status::READY
@@ -194,7 +194,7 @@ impl Workflow {
         }
     }
 
-    /// `true` for a word that the table or the fixed further words define.
+    /// Tells whether the table or the fixed further words define this status.
     pub fn knows(&self, status: &Status) -> bool {
         use Status as S;
         [S::BLOCKED, S::NEEDS_MANUAL, S::FAILED, S::CANCELLED, S::DONE, S::COMPLETED, S::PLANNING_COMPLETE]
@@ -216,7 +216,7 @@ impl Workflow {
         aside.contains(status) || !self.knows(status)
     }
 
-    /// Every word that [`Workflow::knows`], in the order of the table, without repeats.
+    /// Returns every word that [`Workflow::knows`], in the order of the table, without repeats.
     pub fn statuses(&self) -> Vec<Status> {
         let mut all: Vec<Status> = Vec::new();
         let rows = self.rules.iter().flat_map(|rule| {

@@ -101,21 +101,21 @@ impl EventDraft {
         self
     }
 
-    /// About this task.
+    /// Says that it is about this task.
     #[must_use]
     pub fn task(mut self, task: &TaskId) -> Self {
         self.task = Some(task.clone());
         self
     }
 
-    /// About this role.
+    /// Says that it is about this role.
     #[must_use]
     pub fn role(mut self, role: &Role) -> Self {
         self.role = Some(role.clone());
         self
     }
 
-    /// About the attempt of this lease.
+    /// Says that it is about the attempt of this lease.
     #[must_use]
     pub fn lease(mut self, lease: &Lease) -> Self {
         self.task = Some(lease.task_id.clone());

@@ -1,4 +1,4 @@
-//! Tasks that a planner proposes, checked and completed before they may enter the queue (R5, R8, R19).
+//! Tasks that a planner proposes, checked and completed before they may enter the queue.
 
 use std::collections::HashSet;
 
@@ -43,7 +43,7 @@ const OURS: [&str; 17] = [
     "tasks",
 ];
 
-/// Whether a member of a task is none that an agent may propose.
+/// Tells whether a member of a task is none that an agent may propose.
 pub fn is_ours(key: &str) -> bool {
     Member::ALL.iter().any(|member| member.key() == key) || OURS.contains(&key)
 }
@@ -92,7 +92,7 @@ pub fn propose(
     Ok(new)
 }
 
-/// A family ends somewhere, however often its tasks are planned anew (R26).
+/// Refuses more tasks in a family than its bounds allow, however often its tasks are planned anew.
 fn within_bounds(snapshot: &Snapshot, workflow: &Workflow, parent: &Task, more: usize) -> Result<(), String> {
     let bounds = &workflow.policy().bounds;
     let (root, generation) = snapshot.family(&parent.id);
@@ -179,12 +179,12 @@ fn one(
         // Nothing gets ahead of others by being split.
         Some(value) => value.as_i64().ok_or("`priority` must be a whole number")?.max(parent.priority),
     };
-    // With dependencies it waits as `blocked`; R8 moves it to its start when they are done.
+    // With dependencies it waits as `blocked`; coordination moves it to its start when they are done.
     task.status = match task.dependencies.is_empty() {
         true => workflow.start(&task, false),
         false => Status::BLOCKED,
     };
-    // What an agent makes of text that is not trusted is not trusted either (R17).
+    // What an agent makes of text that is not trusted is not trusted either.
     task.trusted = parent.trusted;
     task.source.clone_from(&parent.source);
     let json = entry(snapshot, &task, proposal);
@@ -193,7 +193,7 @@ fn one(
     Ok(NewTask { task, json })
 }
 
-/// A new task as it will stand in the file: the usual members in the usual order, then whatever else was given.
+/// Writes a new task as it will stand in the file: the usual members in the usual order, then whatever else was given.
 pub fn entry(snapshot: &Snapshot, task: &Task, given: &Map<String, Value>) -> Map<String, Value> {
     let mut json = Map::new();
     let optional = |value: &Option<String>| value.as_ref().map(|text| Value::from(text.as_str()));

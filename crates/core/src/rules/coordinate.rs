@@ -1,4 +1,4 @@
-//! What the old fleet's Negotiator prompt did by hand, in code (R8): tasks are unblocked, parents
+//! What the old fleet's Negotiator prompt did by hand, in code: tasks are unblocked, parents
 //! move on, counters are put right. What a human must decide is reported elsewhere, never guessed.
 
 use crate::{
@@ -6,9 +6,9 @@ use crate::{
 };
 use serde_json::Value;
 
-/// Everything that can be coordinated now, as one change set.
+/// Returns everything that can be coordinated now, as one change set.
 pub fn decide(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
-    // A queue that lacks what the journal knows is not coordinated: a human must look first (R10).
+    // A queue that lacks what the journal knows is not coordinated: a human must look first.
     if crate::external_edits::behind(snapshot).is_some() {
         return ChangeSet::none();
     }
@@ -27,7 +27,7 @@ fn policy() -> Actor {
     Actor::Policy("coordination".into())
 }
 
-/// Whether R8 would move this blocked task, were its dependencies done.
+/// Tells whether coordination would move this blocked task, were its dependencies done.
 pub fn unblocks_itself(task: &Task) -> bool {
     task.status == Status::BLOCKED && !task.dependencies.is_empty() && !has_reason(task)
 }
@@ -82,7 +82,7 @@ fn advance_parents(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
     changes
 }
 
-/// What was started as often as is allowed waits for a human, whatever way it came back (R26).
+/// Leaves to a human what was started as often as is allowed, whatever way it came back.
 fn end_at_the_bound(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
     let mut changes = ChangeSet::none();
     let bounds = &workflow.policy().bounds;
@@ -107,7 +107,7 @@ fn end_at_the_bound(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
     changes
 }
 
-/// What a counter of `metadata` should say; `None` for counters whose meaning is the author's own.
+/// Returns what a counter of `metadata` should say; `None` for counters whose meaning is the author's own.
 fn counted(queue: &Queue, workflow: &Workflow, key: &str) -> Option<u64> {
     let top = || queue.tasks().filter(|task| !task.nested);
     let count = match key.strip_suffix("_tasks")? {

@@ -1,4 +1,4 @@
-//! What others did to the queue file, told by comparing it with the journal (R3, R10, R15, R33).
+//! What others did to the queue file, told by comparing it with the journal.
 //!
 //! The store runs this before every other decision. It never undoes a human's edit: it notes it. It writes only
 //! where it can be shown that another program's "read, change, replace" wrote over a change that we had made in
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A program that reads the queue, changes it and puts it back takes no longer than this. A file that lacks an older
-/// change of ours is an old file put back, which a human must confirm (R10).
+/// change of ours is an old file put back, which a human must confirm.
 pub const RACE: Duration = Duration::from_secs(3);
 
 /// The journal knows more than the queue file: an old file was put back.
@@ -78,7 +78,7 @@ fn compare<'a>(snapshot: &'a Snapshot, task: &Task) -> Found<'a> {
     }
 }
 
-/// Whether the entry is another task than the one that the journal knows: it says something else of itself and
+/// Tells whether the entry is another task than the one that the journal knows: it says something else of itself and
 /// bears no stamp of ours.
 fn is_another(snapshot: &Snapshot, known: &TaskHistory, task: &Task) -> bool {
     let stamped =
@@ -87,8 +87,8 @@ fn is_another(snapshot: &Snapshot, known: &TaskHistory, task: &Task) -> bool {
         && (task.updated_at.is_none() || !snapshot.history.recent.iter().any(|write| stamped(write)))
 }
 
-/// The changes that another program's replacement of the file took out of an entry, oldest first: the entry stands
-/// as it stood right before the first of them, and the file was put there in the moments after it.
+/// Returns the changes that another program's replacement of the file took out of an entry, oldest first: the entry
+/// stands as it stood right before the first of them, and the file was put there in the moments after it.
 fn lost<'a>(snapshot: &'a Snapshot, known: &TaskHistory, task: &Task) -> Option<Vec<&'a Write>> {
     let later = |write: &&Write| write.task == task.id && task.updated_at.is_none_or(|has| write.at > has);
     let lost: Vec<&Write> = snapshot.history.recent.iter().map(AsRef::as_ref).filter(later).collect();
@@ -100,7 +100,7 @@ fn lost<'a>(snapshot: &'a Snapshot, known: &TaskHistory, task: &Task) -> Option<
     (is_as_before && first.from.as_ref() == Some(&task.status) && is_moments_ago(snapshot, first)).then_some(lost)
 }
 
-/// Whether the file was put in its place so soon after a change that its writer cannot have seen it.
+/// Tells whether the file was put in its place so soon after a change that its writer cannot have seen it.
 fn is_moments_ago(snapshot: &Snapshot, write: &Write) -> bool {
     let placed = snapshot.beside.placed.unwrap_or(snapshot.now.wall);
     (placed - write.at).to_std().unwrap_or_default() <= RACE
@@ -158,8 +158,8 @@ fn created(snapshot: &Snapshot, task: &Task, reused: bool) -> EventDraft {
     outside(Data::TaskCreated, snapshot, &task.id, said)
 }
 
-/// What somebody did who did not say who they are; while an attempt is at work on the task, that is its agent for
-/// all that can be told.
+/// Drafts the event of what others did to a task. While an attempt is at work on it, nobody can tell them from its
+/// agent.
 fn outside(kind: fn(TaskChange) -> Data, snapshot: &Snapshot, id: &TaskId, said: TaskChange) -> EventDraft {
     let during_attempt = match snapshot.leases.get(id) {
         Some(held) => held.ours().is_some() && held.health(&snapshot.now) == LeaseHealth::Live,
@@ -211,8 +211,8 @@ fn write_again(
     changes.change(&snapshot.now, task, &to, &set, event);
 }
 
-/// A task of ours that a file lacks which was made from the state before we added it. Whoever had it before their
-/// eyes, because a later change of ours is in their file, has deleted it.
+/// Returns a task of ours that a file lacks which was made from the state before we added it. Whoever had it before
+/// their eyes, because a later change of ours is in their file, has deleted it.
 fn added_again(snapshot: &Snapshot, id: &TaskId) -> Option<(NewTask, EventDraft)> {
     let recent = &snapshot.history.recent;
     let at = recent.iter().rposition(|write| write.task == *id && write.entry.is_some())?;
@@ -243,8 +243,8 @@ fn added_again(snapshot: &Snapshot, id: &TaskId) -> Option<(NewTask, EventDraft)
     Some((NewTask { task, json }, event))
 }
 
-/// What the journal would have said of a change of a worker's that died before it could say it: told by what was
-/// written before, the lease and the attempt's record (R33).
+/// Drafts what the journal would have said of a change of a worker's that died before it could say it: told by what was
+/// written before, the lease and the attempt's record.
 fn unjournalled(snapshot: &Snapshot, task: &Task, before: &Status) -> Option<Vec<EventDraft>> {
     let lease = snapshot.leases.get(&task.id)?.ours()?;
     let known = snapshot.history.task(&task.id)?;
@@ -278,7 +278,7 @@ fn unjournalled(snapshot: &Snapshot, task: &Task, before: &Status) -> Option<Vec
     Some(events)
 }
 
-/// The end of an attempt, by its own record.
+/// Reads the end of an attempt from its own record.
 fn finished(lease: &Lease, task: &Task, record: &Map<String, Value>) -> Option<Ended> {
     let text = |key: &str| record.get(key).and_then(Value::as_str).map(String::from);
     if text("state").as_deref() != Some("finished")
@@ -301,7 +301,7 @@ fn finished(lease: &Lease, task: &Task, record: &Map<String, Value>) -> Option<E
     })
 }
 
-/// The event that takes the queue as it stands for the truth from now on.
+/// Drafts the event that takes the queue as it stands for the truth from now on.
 pub fn baseline(snapshot: &Snapshot, actor: Actor) -> EventDraft {
     let each = |what: &dyn Fn(&Task) -> String| -> Map<String, Value> {
         snapshot.queue.tasks().map(|task| (task.id.to_string(), what(task).into())).collect()
@@ -326,7 +326,7 @@ pub fn restore(snapshot: &Snapshot, actor: &Actor) -> ChangeSet {
     changes
 }
 
-/// Whether an old queue file was put back; while it is, nothing is claimed (R10).
+/// Tells whether an old queue file was put back; while it is, nothing is claimed.
 pub fn behind(snapshot: &Snapshot) -> Option<Behind> {
     let mut found: Option<Behind> = None;
     for task in snapshot.queue.tasks() {

@@ -1,4 +1,4 @@
-//! Whether an attempt may still go on, and whether what a merge has made may become the target (R32).
+//! Whether an attempt may still go on, and whether what a merge has made may become the target.
 //!
 //! A merge asks here in the critical section of the store, right before the target moves. What says no then
 //! is heard; what is said later is told that it came too late.
@@ -47,7 +47,7 @@ impl fmt::Display for Veto {
 }
 
 impl Veto {
-    /// The class of failure that it means for the attempt.
+    /// Returns the class of failure that it means for the attempt.
     pub fn class(&self) -> Class {
         match self {
             Self::Superseded | Self::LeaseGone => Class::Superseded,
@@ -62,7 +62,7 @@ pub fn asked<'a>(snapshot: &'a Snapshot, lease: &Lease) -> Option<&'a StopReques
     held(snapshot, &lease.task_id).filter(|held| held.token == lease.token)?.stop.as_ref()
 }
 
-/// Why an attempt must stop, seen from outside of it.
+/// Says why an attempt must stop, seen from outside of it.
 pub fn lost(snapshot: &Snapshot, lease: &Lease) -> Option<Veto> {
     if snapshot.supersedes(lease) {
         return Some(Veto::Superseded);
@@ -85,7 +85,7 @@ pub fn lost(snapshot: &Snapshot, lease: &Lease) -> Option<Veto> {
     }
 }
 
-/// Why what an attempt has merged may not become the target.
+/// Says why what an attempt has merged may not become the target.
 fn veto(snapshot: &Snapshot, workflow: &Workflow, lease: &Lease) -> Option<Veto> {
     if let Some(veto) = lost(snapshot, lease) {
         return Some(veto);
@@ -131,7 +131,7 @@ pub fn withdraw(snapshot: &Snapshot, merges: &[(Lease, String)]) -> ChangeSet {
     changes
 }
 
-/// The commit as which a task has passed, as far as is known of it while nobody has settled it.
+/// Returns the commit as which a task has passed, as far as is known of it while nobody has settled it.
 pub fn passed(snapshot: &Snapshot, id: &TaskId) -> Option<String> {
     match held(snapshot, id) {
         Some(lease) => lease.landing.clone(),
@@ -139,7 +139,7 @@ pub fn passed(snapshot: &Snapshot, id: &TaskId) -> Option<String> {
     }
 }
 
-/// The commit as which a task is in the target, while nobody works on it and nothing of it was begun anew.
+/// Returns the commit as which a task is in the target, while nobody works on it and nothing of it was begun anew.
 pub fn merged(snapshot: &Snapshot, task: &Task) -> Option<String> {
     if snapshot.leases.contains_key(&task.id) {
         return None;
@@ -150,7 +150,7 @@ pub fn merged(snapshot: &Snapshot, task: &Task) -> Option<String> {
     told.or(task.merged_commit.as_ref().filter(|_| task.status.is_finished())).cloned()
 }
 
-/// The command that takes a merge back.
+/// Returns the command that takes a merge back.
 pub fn take_back(workflow: &Workflow, commit: &str) -> String {
     match workflow.policy().makes {
         Makes::MergeCommit => format!("git revert -m 1 {commit}"),
@@ -159,7 +159,7 @@ pub fn take_back(workflow: &Workflow, commit: &str) -> String {
     }
 }
 
-/// What is said of a merge that had passed before its task was put aside.
+/// Returns what is said of a merge that had passed before its task was put aside.
 pub(super) fn too_late(workflow: &Workflow, commit: &str, status: &Status) -> String {
     format!("merged as {commit} before it was `{status}`; to take it back: {}", take_back(workflow, commit))
 }
@@ -183,7 +183,7 @@ pub(super) fn tell(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
     changes
 }
 
-/// Why what a dead attempt had merged shall not stay. Nobody holds the task any more, or its holder is dead.
+/// Says why what a dead attempt had merged shall not stay. Nobody holds the task any more, or its holder is dead.
 pub fn unwanted(snapshot: &Snapshot, workflow: &Workflow, id: &TaskId) -> Option<Veto> {
     let Some(task) = snapshot.queue.get(id) else { return Some(Veto::Gone) };
     if task.status == Status::CANCELLED {

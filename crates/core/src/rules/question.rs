@@ -28,7 +28,7 @@ pub(super) struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    /// The event that asks, as the next decision of its subject.
+    /// Drafts the event that asks, as the next decision of its subject.
     pub(super) fn event(&self, snapshot: &Snapshot, workflow: &Workflow, actor: Actor) -> EventDraft {
         let asked = Asked {
             decision: Some(snapshot.history.decisions.next_id(&self.subject)),

@@ -1,4 +1,4 @@
-//! Giving back what a dead or lost owner held, and mending what a crash left half done (R11, R14, R15).
+//! Giving back what a dead or lost owner held, and mending what a crash left half done.
 //!
 //! In two steps: [`find`] says what must be ended first, [`decide`] gives back what has been seen gone.
 
@@ -38,13 +38,13 @@ pub struct Orphan {
 }
 
 impl Orphan {
-    /// Whether it is the same owner, still gone, and gone all the while.
+    /// Tells whether it is the same owner, still gone, and gone all the while.
     pub fn is(&self, other: &Self) -> bool {
         (&self.task, self.token, self.lease, self.beat) == (&other.task, other.token, other.lease, other.beat)
     }
 }
 
-/// Everything that nobody stands behind any more.
+/// Finds what dead and lost owners left, and working statuses without a lease.
 pub fn find(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Orphan> {
     let mut left: Vec<Orphan> = Vec::new();
     let run = |id: &TaskId, token: Token| snapshot.run_name(id, token).unwrap_or_else(|| RunName::of(token));
@@ -131,7 +131,7 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, retry: &Retry, ended: &[
     changes
 }
 
-/// Whether it was given back already, and only its file is still there: whoever may not remove that would tell it
+/// Tells whether it was given back already, and only its file is still there: whoever may not remove that would tell it
 /// again with every look, without end.
 fn is_told(snapshot: &Snapshot, workflow: &Workflow, left: &Orphan) -> bool {
     let works = |task: &Task| workflow.working(&task.status).is_some() || matches!(task.lease, QueueLease::Ours { .. });
@@ -193,7 +193,8 @@ fn give_back(
     changes.change(&snapshot.now, task, &rule.takes, &set, event.reason(reason.as_str()));
 }
 
-/// The role whose attempt set the task's status itself and did not live to have that checked: it does not count.
+/// Returns the role whose attempt set the task's status itself and did not live to have that checked: it does not
+/// count.
 fn lapsed<'a>(snapshot: &Snapshot, workflow: &'a Workflow, task: &Task, left: &Orphan) -> Option<&'a RoleRule> {
     let by_attempt = moved::set_by(snapshot.history.task(&task.id), task) == SetBy::Attempt;
     let rule = left.role.as_ref().and_then(|role| workflow.rule(role))?;

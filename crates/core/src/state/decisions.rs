@@ -27,7 +27,7 @@ impl Topic {
     /// Every topic.
     pub const ALL: [Topic; 4] = [Self::Merge, Self::Question, Self::Budget, Self::Intake];
 
-    /// The word in events and tables.
+    /// Returns the word in events and tables.
     pub fn word(self) -> &'static str {
         match self {
             Self::Merge => "merge",
@@ -60,7 +60,7 @@ pub enum End {
 }
 
 impl End {
-    /// The word in events and messages.
+    /// Returns the word in events and messages.
     pub fn word(self) -> &'static str {
         match self {
             Self::Approved => "approved",
@@ -122,7 +122,7 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Nobody has decided yet.
+    /// Tells whether nobody has decided yet.
     pub fn is_open(&self) -> bool {
         self.closed.is_none()
     }
@@ -144,24 +144,24 @@ impl Decisions {
     /// How many of a subject are remembered.
     const KEPT: u32 = 8;
 
-    /// One by its id.
+    /// Returns the decision of this id.
     pub fn get(&self, id: &str) -> Option<&Decision> {
         self.all.get(id)
     }
 
-    /// The last one of a subject about a topic.
+    /// Returns the last decision of a subject about a topic.
     pub fn latest(&self, subject: &str, topic: Topic) -> Option<&Decision> {
         self.latest.get(&(subject.to_owned(), topic)).and_then(|id| self.all.get(id))
     }
 
-    /// Those that wait for a human, the oldest first.
+    /// Returns the decisions that wait for a human, the oldest first.
     pub fn open(&self) -> Vec<&Decision> {
         let mut open: Vec<&Decision> = self.all.values().filter(|decision| decision.is_open()).collect();
         open.sort_by(|a, b| (a.asked_at, &a.id).cmp(&(b.asked_at, &b.id)));
         open
     }
 
-    /// The id of the next decision of a subject.
+    /// Returns the id of the next decision of a subject.
     pub(crate) fn next_id(&self, subject: &str) -> String {
         format!("{subject}.{}", self.asked.get(subject).copied().unwrap_or_default() + 1)
     }

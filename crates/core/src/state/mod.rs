@@ -56,12 +56,12 @@ pub struct History {
 }
 
 impl History {
-    /// What is remembered of a task.
+    /// Returns what is remembered of a task.
     pub fn task(&self, id: &TaskId) -> Option<&TaskHistory> {
         self.tasks.get(id).map(Deref::deref)
     }
 
-    /// Why a role is paused.
+    /// Says why a role is paused.
     pub fn paused(&self, role: &Role) -> Option<&Pause> {
         self.roles.get(role).and_then(|role| role.paused.as_ref())
     }

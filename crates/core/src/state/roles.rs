@@ -11,7 +11,7 @@ use crate::{Data, Event, TaskId, event::payload::Texts};
 pub struct RoleHistory {
     /// Why it claims nothing, and since when.
     pub paused: Option<Pause>,
-    /// Different tasks that failed in a row (R22).
+    /// Different tasks that failed in a row.
     pub failing: BTreeSet<TaskId>,
     /// The pools that its workers draw from, as the last one that started said.
     pub pools: Vec<String>,

@@ -65,12 +65,12 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// What was spent on this day.
+    /// Returns what was spent on this day.
     pub fn on(&self, day: NaiveDate) -> Spent {
         if self.day == Some(day) { self.total } else { Spent::default() }
     }
 
-    /// What a role spent on this day.
+    /// Returns what a role spent on this day.
     pub fn of_role(&self, role: &Role, day: NaiveDate) -> Spent {
         let known = self.roles.get(role).filter(|_| self.day == Some(day));
         known.copied().unwrap_or_default()
@@ -94,12 +94,12 @@ impl Ledger {
         }
     }
 
-    /// How often a human raised the budget of a subject.
+    /// Returns how often a human raised the budget of a subject.
     pub(crate) fn raises(&self, subject: &str) -> u32 {
         self.raises.get(subject).copied().unwrap_or_default()
     }
 
-    /// Whether a notice of spending has been written.
+    /// Tells whether a notice of spending has been written.
     pub(crate) fn has_told(&self, subject: &str, unit: Unit, level: &str, limit: u64) -> bool {
         self.told.contains(&notice(subject, unit.word(), level, &unit.json(limit)))
     }
@@ -133,7 +133,7 @@ impl Ledger {
     }
 }
 
-/// The name by which a notice of spending is known.
+/// Returns the name by which a notice of spending is known.
 fn notice(subject: &str, unit: &str, level: &str, limit: &Value) -> String {
     format!("{subject}/{unit}/{level}/{limit}")
 }

@@ -1,4 +1,4 @@
-//! How often agents were started: per task, per day and role; and what planners made of a task (R26).
+//! How often agents were started: per task, per day and role; and what planners made of a task.
 //!
 //! One fold serves twice: over the journal, and over the ledger in the user's own state directory, which keeps the
 //! same events where nothing that happens to the project's files reaches them. With the queue's own member that is
@@ -167,7 +167,7 @@ impl Starts {
         }
     }
 
-    /// The task that a task's family comes from, and the generation of the task.
+    /// Returns the task that a task's family comes from, and the generation of the task.
     pub(crate) fn family(&self, id: &TaskId) -> (TaskId, u32) {
         self.tasks.get(id).and_then(|count| count.from.clone()).unwrap_or_else(|| (id.clone(), 0))
     }

@@ -30,7 +30,7 @@ pub const GATE: &str = "the gate `";
 /// What is remembered of one task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskHistory {
-    /// The greatest token ever given out (R10).
+    /// The greatest token ever given out.
     pub token: Token,
     /// What tells it from another task under its id ([`crate::Task::origin`]), where that has been told.
     pub origin: Option<Box<str>>,
@@ -51,11 +51,11 @@ pub struct TaskHistory {
     /// Says that what somebody left of it was given back, and that nobody has claimed it since.
     pub is_given_back: bool,
     /// The `updated_at` that we last wrote into the queue; a file without it, or with an older
-    /// one, is an old file put back (R10).
+    /// one, is an old file put back.
     pub updated_at: Option<DateTime<Utc>>,
-    /// Attempts in a row that ended without being charged for a passing trouble (R22).
+    /// Attempts in a row that ended without being charged for a passing trouble.
     pub transient: u32,
-    /// Workers in a row that this task has taken down with it (R14).
+    /// Workers in a row that this task has taken down with it.
     pub deaths: u32,
     /// How often a refiner has given it back since a human last touched it.
     pub adapts: u32,
@@ -63,13 +63,13 @@ pub struct TaskHistory {
     pub conflicts: u32,
     /// Attempts in a row that found something in the way; from [`PATIENCE`] on a person is told.
     pub waits: u32,
-    /// What went wrong lately and in which role, oldest first, for the next prompt (R17).
+    /// What went wrong lately and in which role, oldest first, for the next prompt.
     pub failures: Vec<(Role, String)>,
-    /// The passing trouble that its last attempt ended with, for people (R22).
+    /// The passing trouble that its last attempt ended with, for people.
     pub trouble: Option<String>,
-    /// What a human answered to its agents' questions, oldest first: question and answer (R17).
+    /// What a human answered to its agents' questions, oldest first: question and answer.
     pub answers: Vec<(String, String)>,
-    /// The directories of its attempts, as their claims named them; what else lies there speaks for nobody (R27).
+    /// The directories of its attempts, as their claims named them; what else lies there speaks for nobody.
     pub runs: BTreeMap<Token, RunName>,
     /// The commit at which its branch was seen, and the newest token then, where that was another than its work's.
     pub tip: Option<(Token, String)>,
@@ -118,7 +118,7 @@ impl TaskHistory {
     /// How many failures, and how many answers, are kept.
     pub const FAILURES: usize = 5;
 
-    /// What people should know of a task that is done, where nothing of ours has proved it.
+    /// Returns what people should know of a task that is done, where nothing of ours has proved it.
     pub fn doubt(&self) -> Option<String> {
         let by = self.by_hand.then_some("somebody set it to that in the queue file");
         let failed = self.ended_as.as_ref().map(|class| format!("its last attempt ended as `{class}`"));
@@ -137,7 +137,7 @@ impl TaskHistory {
         self.answers.push((question.into(), answer.into()));
     }
 
-    /// The file is somebody else's again: nothing of ours stands in it.
+    /// Forgets what we wrote: the file is another one, and nothing of ours stands in it.
     pub(super) fn forget_writing(&mut self) {
         self.updated_at = None;
         self.replaced.clear();

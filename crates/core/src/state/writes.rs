@@ -12,7 +12,7 @@ pub fn written_at(event: &Event) -> DateTime<Utc> {
     written.map_or(event.time, |written: DateTime<Utc>| written.min(event.time))
 }
 
-/// A change of ours to the queue that was made just now: what another program may have written over (R3, R33).
+/// A change of ours to the queue that was made just now: what another program may have written over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
     /// The task.

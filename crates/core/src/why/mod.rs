@@ -1,4 +1,4 @@
-//! Why a task does not move: one computed sentence that names the rule that holds it, the same on every surface (R9).
+//! Why a task does not move: one computed sentence that names the rule that holds it, the same on every surface.
 
 use std::{
     cell::{OnceCell, RefCell},
@@ -65,7 +65,7 @@ fn why(rule: &'static str, sentence: impl Into<String>, next: impl Into<String>)
 }
 
 impl Why {
-    /// The same, for a person to act on.
+    /// Marks it as something for a person to act on.
     fn needs(self, cause: Cause) -> Self {
         Self { person: Some(cause), ..self }
     }
@@ -76,7 +76,7 @@ pub fn explain(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Why {
     Explainer::new(snapshot, workflow).explain(task)
 }
 
-/// The sentence alone, for a column.
+/// Returns the sentence alone, for a column.
 pub fn sentence(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> String {
     Explainer::new(snapshot, workflow).sentence(task)
 }
@@ -98,7 +98,7 @@ struct Line<'a> {
 }
 
 impl<'a> Explainer<'a> {
-    /// Of the tasks of this snapshot.
+    /// Explains the tasks of this snapshot.
     pub fn new(snapshot: &'a Snapshot, workflow: &'a Workflow) -> Self {
         Self { snapshot, workflow, behind: OnceCell::new(), lines: RefCell::default() }
     }
@@ -110,17 +110,17 @@ impl<'a> Explainer<'a> {
         answer
     }
 
-    /// The sentence alone.
+    /// Returns the sentence alone.
     pub fn sentence(&self, task: &Task) -> String {
         main_reason(self, task).sentence
     }
 
-    /// What a person has to do something about before the task moves.
+    /// Returns what a person has to do something about before the task moves.
     pub fn person(&self, task: &Task) -> Option<Cause> {
         main_reason(self, task).person
     }
 
-    /// The sentence, the next step and the cause, without the facts.
+    /// Returns the sentence, the next step and the cause, without the facts.
     pub fn briefly(&self, task: &Task) -> Why {
         main_reason(self, task)
     }

@@ -28,7 +28,7 @@ pub(super) fn main_reason(seen: &Explainer<'_>, task: &Task) -> Why {
     }
 }
 
-/// Why no worker can start, where the configuration is broken.
+/// Says why no worker can start, where the configuration is broken.
 pub(crate) fn broken(workflow: &Workflow) -> Option<Why> {
     let broken = workflow.policy().broken.as_deref()?;
     let sentence = format!("no worker can start until the configuration is mended: {}", cut(&one_line(broken), 1_000));
@@ -224,8 +224,8 @@ fn taken_by<'a>(seen: &Explainer<'a>, task: &Task, takers: &[&'a RoleRule]) -> W
     }
 }
 
-/// What has been in the way of a task again and again is for a person to see, who may know that it never goes away;
-/// the task is tried all the same.
+/// Shows a person what has been in the way of a task again and again, who may know that it never goes away; the task is
+/// tried all the same.
 fn in_vain(snapshot: &Snapshot, task: &Task, answer: Why) -> Why {
     let id = &task.id;
     let times = snapshot.history.task(id).map_or(0, |known| known.waits);
@@ -238,14 +238,14 @@ fn in_vain(snapshot: &Snapshot, task: &Task, answer: Why) -> Why {
         .needs(Cause::Task(id.clone()))
 }
 
-/// What is added for a task that goes before others for the sake of another one.
+/// Returns what is added for a task that goes before others for the sake of another one.
 fn urged(snapshot: &Snapshot, task: &Task) -> String {
     let by = snapshot.queue.urged_by(task);
     by.map(|by| format!("; it goes before others because {} (priority {}) waits for it", by.id, by.priority))
         .unwrap_or_default()
 }
 
-/// What is added for a task that came back from its merge.
+/// Returns what is added for a task that came back from its merge.
 fn after_conflicts(snapshot: &Snapshot, task: &Task) -> String {
     let times = snapshot.history.task(&task.id).map_or(0, |known| known.conflicts);
     match (&task.blocked_reason, times) {
@@ -295,7 +295,7 @@ fn claimable<'a>(seen: &Explainer<'a>, task: &Task, rule: &'a RoleRule) -> Why {
     }
 }
 
-/// Why nothing of a role moves while it is paused.
+/// Says why nothing of a role moves while it is paused.
 pub(crate) fn paused(role: &Role, pause: &Pause) -> Why {
     let sentence = format!("the role `{role}` is paused ({}): {}", pause.class, one_line(&pause.reason));
     why("failure", sentence, format!("agentctl fleet start {role} (after mending the cause)"))

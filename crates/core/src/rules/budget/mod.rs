@@ -33,7 +33,7 @@ impl Account {
         self.limits.of(unit).map(|limit| limit.saturating_mul(u64::from(self.raises) + 1))
     }
 
-    /// The first unit that is used up.
+    /// Returns the first unit that is used up.
     fn used_up(&self) -> Option<(Unit, u64)> {
         Unit::ALL.into_iter().find_map(|unit| {
             let limit = self.limit(unit)?;
@@ -103,7 +103,7 @@ fn words(account: &Account, whose: &str) -> Option<String> {
     Some(words)
 }
 
-/// What stops a task, whoever would take it.
+/// Returns the budget that stops a task, in whatever role.
 pub fn of_task_stop(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Option<Stop> {
     let account = of_task(snapshot, workflow, task);
     let overrun = || {
@@ -115,7 +115,7 @@ pub fn of_task_stop(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Op
     Some(stop(snapshot, &account, words))
 }
 
-/// What stops a role, whatever it would take.
+/// Returns the budget that stops a role, for whatever task.
 pub fn of_role_stop(snapshot: &Snapshot, workflow: &Workflow, role: &Role) -> Option<Stop> {
     let (day, own) = (of_day(snapshot, workflow), of_role(snapshot, workflow, role));
     let whole = words(&day, "this day").map(|words| stop(snapshot, &day, words));
@@ -135,7 +135,7 @@ pub struct Remaining {
     pub turns: Option<u32>,
 }
 
-/// What an attempt of this role on this task may still spend: the least of all its budgets.
+/// Returns what an attempt of this role on this task may still spend: the least of all its budgets.
 pub fn left(snapshot: &Snapshot, workflow: &Workflow, task: &Task, role: &Role) -> Remaining {
     let own = Account {
         limits: workflow.policy().budgets.attempt,
@@ -154,7 +154,7 @@ pub fn left(snapshot: &Snapshot, workflow: &Workflow, task: &Task, role: &Role) 
     }
 }
 
-/// Whether an attempt that was ended for its budget had used up only its own, which no other account shows.
+/// Tells whether an attempt that was ended for its budget had used up only its own, which no other account shows.
 pub(super) fn overran(snapshot: &Snapshot, workflow: &Workflow, task: &Task, role: &Role, usage: &Usage) -> bool {
     let mut all = [of_task(snapshot, workflow, task), of_role(snapshot, workflow, role), of_day(snapshot, workflow)];
     all.iter_mut().for_each(|account| account.spent.add(usage));
@@ -194,7 +194,7 @@ pub fn tell(snapshot: &Snapshot, workflow: &Workflow, mine: &Lease) -> ChangeSet
     changes
 }
 
-/// The budgets that a human has to decide about, because something waits for more of them.
+/// Returns the budgets that a human has to decide about, because something waits for more of them.
 pub(super) fn wanted<'a>(snapshot: &'a Snapshot, workflow: &'a Workflow) -> Vec<Wanted<'a>> {
     let budgets = &workflow.policy().budgets;
     let mut all = Vec::new();
@@ -243,7 +243,7 @@ fn want<'a>(account: &Account, stop: &Stop, task: Option<&'a Task>) -> Wanted<'a
     }
 }
 
-/// Whether an open decision about a budget has nothing to decide any more.
+/// Tells whether an open decision about a budget has nothing to decide any more.
 pub(super) fn moot(snapshot: &Snapshot, workflow: &Workflow, decision: &Decision) -> bool {
     let wanted = wanted(snapshot, workflow);
     !wanted.iter().any(|wanted| wanted.subject == decision.subject && wanted.content == decision.content)

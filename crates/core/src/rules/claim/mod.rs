@@ -1,4 +1,4 @@
-//! Which task an owner gets now, or the reason why none (R6, R7).
+//! Which task an owner gets now, or the reason why none.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -24,7 +24,7 @@ pub struct Claimant {
     pub owner: Owner,
     /// The role's row.
     pub rule: RoleRule,
-    /// The agents that may work, the preferred one first; the first whose pool is open does (R22).
+    /// The agents that may work, the preferred one first; the first whose pool is open does.
     pub agents: Vec<Offer>,
     /// Claim beyond the WIP limit (for tests).
     pub ignore_wip: bool,
@@ -35,7 +35,7 @@ pub struct Claimant {
 pub enum Idle {
     /// The role is paused.
     Paused(Pause),
-    /// An old queue file was put back (R10).
+    /// An old queue file was put back.
     Behind(Behind),
     /// The WIP limit is reached.
     Full {
@@ -44,7 +44,7 @@ pub enum Idle {
         /// The limit.
         limit: u32,
     },
-    /// The quota of every agent of the role is used up (R22).
+    /// The quota of every agent of the role is used up.
     Limited(Limited),
     /// The budget of the role, or of the day, is used up.
     Budget(Stop),
@@ -96,10 +96,10 @@ pub enum Obstacle {
     Paced(DateTime<Utc>, u32),
 }
 
-/// The lease on a task, while it is one.
+/// Returns the lease on a task, while it is one.
 pub fn leased(snapshot: &Snapshot, task: &Task) -> Option<String> {
     if let Some(held) = snapshot.leases.get(&task.id) {
-        // A dead owner's lease holds as well, until what it left running has been ended (R14).
+        // A dead owner's lease holds as well, until what it left running has been ended.
         return match held.health(&snapshot.now) {
             LeaseHealth::Live | LeaseHealth::Lost(_) | LeaseHealth::Dead(_) => Some(held.owner().to_owned()),
         };
@@ -110,7 +110,7 @@ pub fn leased(snapshot: &Snapshot, task: &Task) -> Option<String> {
     }
 }
 
-/// The first thing that holds a task whose status the role takes (R6).
+/// Returns the first thing that holds a task whose status the role takes.
 pub fn obstacle(snapshot: &Snapshot, workflow: &Workflow, rule: &RoleRule, task: &Task) -> Option<Obstacle> {
     if let Some(owner) = leased(snapshot, task) {
         return Some(Obstacle::Leased(owner));
@@ -135,7 +135,7 @@ pub fn obstacle(snapshot: &Snapshot, workflow: &Workflow, rule: &RoleRule, task:
     of_starts(snapshot, workflow, rule, task).or(held)
 }
 
-/// How the starts of a task's agents hold it: for good at the bound, and before it for longer and longer (R26).
+/// Tells how the starts of a task's agents hold it: for good at the bound, and before it for longer and longer.
 fn of_starts(snapshot: &Snapshot, workflow: &Workflow, rule: &RoleRule, task: &Task) -> Option<Obstacle> {
     let bounds = &workflow.policy().bounds;
     if workflow.merges(rule, task) {
@@ -151,12 +151,12 @@ fn of_starts(snapshot: &Snapshot, workflow: &Workflow, rule: &RoleRule, task: &T
     (last <= snapshot.now.wall && snapshot.now.wall < next).then_some(Obstacle::Paced(next, starts))
 }
 
-/// Whether nothing holds a task whose status the role takes (R6); [`obstacle`] says what does.
+/// Tells whether nothing holds a task whose status the role takes; [`obstacle`] says what does.
 fn is_claimable(snapshot: &Snapshot, workflow: &Workflow, rule: &RoleRule, task: &Task) -> bool {
     snapshot.queue.is_free(task) && obstacle(snapshot, workflow, rule, task).is_none()
 }
 
-/// What counts against a role's limit: tasks in its working status, and leases of the role on other tasks (R7).
+/// Returns what counts against a role's limit: tasks in its working status, and leases of the role on other tasks.
 pub fn wip(snapshot: &Snapshot, rule: &RoleRule) -> u32 {
     let working = snapshot.queue.tasks().filter(|task| task.status == rule.works).count();
     let elsewhere = snapshot.leases.iter().filter(|(id, held)| {
@@ -165,7 +165,7 @@ pub fn wip(snapshot: &Snapshot, rule: &RoleRule) -> u32 {
     u32::try_from(working + elsewhere.count()).unwrap_or(u32::MAX)
 }
 
-/// The tasks that a role could claim now, in the order of R6 ([`crate::Queue::rank`]).
+/// Returns the tasks that a role could claim now, the most urgent first ([`crate::Queue::rank`]).
 pub fn candidates<'a>(snapshot: &'a Snapshot, workflow: &Workflow, rule: &'a RoleRule) -> Vec<&'a Task> {
     let mut tasks: Vec<&Task> = snapshot
         .queue
@@ -176,7 +176,7 @@ pub fn candidates<'a>(snapshot: &'a Snapshot, workflow: &Workflow, rule: &'a Rol
     tasks
 }
 
-/// The claim of one task by one owner: its plan and its lease.
+/// Claims one task for one owner: returns the change set and the lease.
 pub fn decide(snapshot: &Snapshot, workflow: &Workflow, me: &Claimant) -> Result<(ChangeSet, Lease), Idle> {
     let rule = &me.rule;
     if let Some(pause) = snapshot.history.paused(&rule.role) {

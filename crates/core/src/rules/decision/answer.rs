@@ -97,7 +97,7 @@ fn said(closed: &Closed) -> String {
     if closed.words.is_empty() { String::new() } else { format!(" ({})", text::one_line(&closed.words)) }
 }
 
-/// The open decision that somebody named by its id, or by the task that has only one.
+/// Returns the open decision that somebody named by its id, or by the task that has only one.
 pub fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Decision, Refusal> {
     let decisions = &snapshot.history.decisions;
     if let Some(decision) = decisions.get(name) {
@@ -124,13 +124,13 @@ pub fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Decision, Refu
     }
 }
 
-/// The open decision that was asked in the place of another.
+/// Returns the open decision that was asked in the place of another.
 fn newer(snapshot: &Snapshot, decision: &Decision) -> Option<String> {
     let latest = snapshot.history.decisions.latest(&decision.subject, decision.topic);
     latest.filter(|latest| latest.is_open()).map(|latest| latest.id.clone())
 }
 
-/// A change set of [`resolve`], if the yes in it is about the commit that begins so.
+/// Passes on a change set of [`resolve`], if the yes in it is about the commit that begins so.
 pub fn pinned(changes: ChangeSet, commit: Option<&str>) -> Result<ChangeSet, Refusal> {
     let resolved = changes.events.iter().rev().find_map(|event| match &event.data {
         Data::DecisionResolved(decided) => Some(decided),
@@ -249,7 +249,7 @@ fn turn_down(
     aside(snapshot, changes, task, &to, &text::cut(&words, 2_000), actor.clone());
 }
 
-/// The answer that was meant: a number picks one that was offered.
+/// Returns the answer that was meant: a number picks one that was offered.
 fn chosen(decision: &Decision, words: &str) -> Result<String, Refusal> {
     let words = words.trim();
     if words.is_empty() {

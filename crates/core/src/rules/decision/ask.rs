@@ -47,7 +47,7 @@ pub fn ask(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
     changes
 }
 
-/// Whether something is asked again that has been asked before.
+/// Tells whether something is asked again that has been asked before.
 fn again(before: &Decision, wanted: &Wanted<'_>) -> bool {
     match before.closed.as_ref().map(|closed| closed.how) {
         None => false,
@@ -60,7 +60,7 @@ fn again(before: &Decision, wanted: &Wanted<'_>) -> bool {
     }
 }
 
-/// What must be decided before any role may take a task where it stands.
+/// Returns what must be decided before any role may take a task where it stands.
 fn missing(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Option<Topic> {
     if snapshot.leases.contains_key(&task.id) {
         return None;
@@ -68,7 +68,7 @@ fn missing(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Option<Topi
     workflow.taking(&task.status).find_map(|rule| hold(snapshot, workflow, &rule.role, task)).map(|h| h.topic)
 }
 
-/// The event that asks an agent's question; its task has just been set aside.
+/// Drafts the event that asks an agent's question; its task has just been set aside.
 pub(crate) fn question(
     snapshot: &Snapshot,
     workflow: &Workflow,
@@ -103,7 +103,7 @@ pub fn tidy(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
     changes
 }
 
-/// Why an open decision is no longer one.
+/// Says why an open decision is no longer one.
 fn moot(snapshot: &Snapshot, workflow: &Workflow, decision: &Decision) -> Option<&'static str> {
     if decision.topic == Topic::Budget {
         return budget::moot(snapshot, workflow, decision).then_some("the budget is no longer used up");

@@ -7,7 +7,7 @@ use crate::{
     state::{TaskHistory, Work, decisions::Topic},
 };
 
-/// The fingerprint of a task for a topic.
+/// Returns the fingerprint of a task for a topic.
 pub(super) fn of(snapshot: &Snapshot, workflow: &Workflow, task: &Task, topic: Topic) -> String {
     let mut all = Print::default();
     all.add(&task.title);
@@ -25,7 +25,7 @@ pub(super) fn of(snapshot: &Snapshot, workflow: &Workflow, task: &Task, topic: T
     all.end()
 }
 
-/// The last work on a task. Tries to merge do not change what is merged.
+/// Returns the last work on a task. Tries to merge do not change what is merged.
 fn last_work<'a>(snapshot: &'a Snapshot, workflow: &Workflow, task: &Task) -> Option<&'a Work> {
     works(snapshot.history.task(&task.id)?, workflow).max_by_key(|work| work.token)
 }
@@ -35,7 +35,7 @@ fn works<'a>(known: &'a TaskHistory, workflow: &Workflow) -> impl Iterator<Item 
     known.work.iter().filter(move |(role, _)| Some(*role) != merging.as_ref()).map(|(_, work)| work)
 }
 
-/// The commit at which a task's branch stands, as far as it is known: where it was seen since the last work, or
+/// Returns the commit at which a task's branch stands, as far as it is known: where it was seen since the last work, or
 /// where that work ended.
 pub(super) fn commit(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Option<String> {
     let known = snapshot.history.task(&task.id)?;
@@ -69,7 +69,7 @@ impl Print {
     }
 }
 
-/// The answers that a question offers: its lines `1) …`, `2) …`, numbered from 1 without a gap.
+/// Returns the answers that a question offers: its lines `1) …`, `2) …`, numbered from 1 without a gap.
 pub fn options(question: &str) -> Vec<String> {
     let mut found = Vec::new();
     for line in question.lines() {

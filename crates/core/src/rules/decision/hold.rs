@@ -15,7 +15,7 @@ pub struct Hold {
     pub decision: Option<String>,
 }
 
-/// What a human has to decide before this role may take the task.
+/// Returns what a human has to decide before this role may take the task.
 pub fn hold(snapshot: &Snapshot, workflow: &Workflow, role: &Role, task: &Task) -> Option<Hold> {
     let merging = workflow.merging().is_some_and(|rule| rule.role == *role);
     let needed = [(Topic::Intake, !task.trusted), (Topic::Merge, merging && workflow.policy().merge_approval)];
@@ -43,7 +43,7 @@ pub enum Approved {
     Nothing,
 }
 
-/// The commit of a task's branch that may be merged.
+/// Returns the commit of a task's branch that may be merged.
 pub fn approved_commit(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Approved {
     if !workflow.policy().merge_approval {
         return Approved::Anything;
@@ -57,7 +57,7 @@ pub fn approved_commit(snapshot: &Snapshot, workflow: &Workflow, task: &Task) ->
     }
 }
 
-/// The open decision that holds a task, if one does.
+/// Returns the open decision that holds a task, if one does.
 pub fn open_for<'a>(snapshot: &'a Snapshot, task: &Task) -> Option<&'a Decision> {
     let latest = |topic| snapshot.history.decisions.latest(task.id.as_str(), topic);
     Topic::ALL.into_iter().filter_map(latest).find(|decision| decision.is_open())

@@ -68,7 +68,7 @@ pub fn add(snapshot: &Snapshot, workflow: &Workflow, wanted: &Wanted, actor: &Ac
     task.description.clone_from(&wanted.description);
     task.acceptance_criteria.clone_from(&wanted.acceptance_criteria);
     task.gates.clone_from(&wanted.gates);
-    // A human vouches for what they write; an agent hands on what it was given (R17).
+    // A human vouches for what they write; an agent hands on what it was given.
     let parent = wanted.parent.as_deref().and_then(|parent| snapshot.queue.find(parent));
     if let Some(parent) = parent.filter(|parent| !parent.trusted && !matches!(actor, Actor::Human(_))) {
         task.trusted = false;
@@ -82,7 +82,7 @@ pub fn add(snapshot: &Snapshot, workflow: &Workflow, wanted: &Wanted, actor: &Ac
     Ok(changes)
 }
 
-/// The title without the space around it; refuses one that is none.
+/// Returns the title without the space around it; refuses one that is none.
 pub(super) fn check_title(title: &str) -> Result<&str, Refusal> {
     let title = title.trim();
     let length = title.chars().count();
@@ -155,8 +155,8 @@ fn entry(task: &Task, priority: bool, snapshot: &Snapshot) -> Map<String, Value>
     json
 }
 
-/// The next free id in the style of the file: after `P001 … P007` it is `P008`; of the parent `P007`
-/// it is `P007-B01`, or `P007-T01` for a test. Ids that the journal knows are not given twice.
+/// Returns the next free id in the style of the file: after `P001 … P007` it is `P008`; of the parent `P007` it is
+/// `P007-B01`, or `P007-T01` for a test. Ids that the journal knows are not given twice.
 pub fn next_id(snapshot: &Snapshot, parent: Option<&str>, kind: Option<&str>) -> TaskId {
     let ids = || snapshot.queue.tasks().map(|task| task.id.as_str());
     let (prefix, width) = match parent {
@@ -184,7 +184,7 @@ pub fn next_id(snapshot: &Snapshot, parent: Option<&str>, kind: Option<&str>) ->
     }
 }
 
-/// `P007` is `P`, three digits, 7.
+/// Takes an id apart: `P007` is `P`, three digits, 7.
 fn numbered(id: &str) -> Option<(&str, usize, u32)> {
     let prefix = id.trim_end_matches(|c: char| c.is_ascii_digit());
     let digits = &id[prefix.len()..];

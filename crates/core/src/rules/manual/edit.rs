@@ -29,8 +29,8 @@ pub struct TaskPatch {
     pub gates: Option<Vec<String>>,
 }
 
-/// TaskPatch members of a task, also while it is worked on: what runs has been told the old ones. Refuses a task that
-/// has ended, an unknown dependency and a circle of dependencies.
+/// Changes members of a task, also while it is worked on: what runs has been told the old ones. Refuses a task that has
+/// ended, an unknown dependency and a circle of dependencies.
 pub fn edit(snapshot: &Snapshot, id: &TaskId, changes: &TaskPatch, actor: &Actor) -> Answer {
     let task = find(snapshot, id)?;
     if task.status.is_finished() {

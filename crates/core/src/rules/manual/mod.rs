@@ -30,7 +30,7 @@ fn find<'a>(snapshot: &'a Snapshot, id: &TaskId) -> Result<&'a Task, Refusal> {
     snapshot.queue.get(id).ok_or_else(|| Refusal::Unknown(id.to_string()))
 }
 
-/// `Err` while somebody holds the task, or held it and has not been cleared away.
+/// Fails while somebody holds the task, or held it and has not been cleared away.
 fn free(snapshot: &Snapshot, task: &Task) -> Result<(), Refusal> {
     if let Some(held) = snapshot.leases.get(&task.id) {
         let (task, owner) = (task.id.clone(), held.owner().to_owned());
@@ -49,7 +49,7 @@ fn free(snapshot: &Snapshot, task: &Task) -> Result<(), Refusal> {
     }
 }
 
-/// Why a task that has ended is not changed: its work may be in the target, whatever its status says.
+/// Says why a task that has ended is not changed: its work may be in the target, whatever its status says.
 fn ended(snapshot: &Snapshot, task: &Task) -> Refusal {
     let (id, status) = (task.id.clone(), task.status.clone());
     match landing::merged(snapshot, task) {
@@ -58,7 +58,7 @@ fn ended(snapshot: &Snapshot, task: &Task) -> Refusal {
     }
 }
 
-/// `Err` when the task's work is in the target: to put the task aside does not take that back.
+/// Fails when the task's work is in the target: to put the task aside does not take that back.
 fn unmerged(snapshot: &Snapshot, task: &Task) -> Result<(), Refusal> {
     match ended(snapshot, task) {
         merged @ Refusal::Merged { .. } => Err(merged),
@@ -66,7 +66,7 @@ fn unmerged(snapshot: &Snapshot, task: &Task) -> Result<(), Refusal> {
     }
 }
 
-/// `Err` when the task's merge is in the target and only waits for an integrator to say so.
+/// Fails when the task's merge is in the target and only waits for an integrator to say so.
 fn not_landed(snapshot: &Snapshot, task: &Task) -> Result<(), Refusal> {
     match landing::passed(snapshot, &task.id) {
         Some(_) if task.status.is_finished() => Err(ended(snapshot, task)),
@@ -75,7 +75,7 @@ fn not_landed(snapshot: &Snapshot, task: &Task) -> Result<(), Refusal> {
     }
 }
 
-/// `Err` when the task is done and running work depends on it.
+/// Fails when the task is done and running work depends on it.
 fn unneeded(snapshot: &Snapshot, task: &Task) -> Result<(), Refusal> {
     if !task.status.is_done() {
         return Ok(());
@@ -104,7 +104,7 @@ impl Hand<'_> {
         if task.attempts != 0 {
             set.push((Member::Attempts, 0.into()));
         }
-        // A human lets it start anew: only so is the count of all its starts taken back (R26).
+        // A human lets it start anew: only so is the count of all its starts taken back.
         if seal::starts_anew(self.verb) && self.snapshot.has_counted(task) {
             set.push((Member::Starts, 0.into()));
         }
@@ -135,8 +135,8 @@ impl Hand<'_> {
     }
 }
 
-/// Where a person may move a task without force: back to be worked on again, on past planning, or aside.
-/// Never forward past work that has not been done.
+/// Returns where a person may move a task without force: back to be worked on again, on past planning, or aside. Never
+/// forward past work that has not been done.
 pub fn legal_moves(workflow: &Workflow, task: &Task) -> Vec<Status> {
     let place = |status: &Status| workflow.rules().iter().position(|rule| rule.takes == *status);
     let from = place(&task.status);
@@ -197,7 +197,7 @@ pub fn move_to(
     Ok(hand.to(to, reason.filter(|_| parked)))
 }
 
-/// The stage whose failure parked the task, from its journal: the status that the role which failed last takes.
+/// Returns the stage whose failure parked the task, from its journal: the status that the role which failed last takes.
 pub fn failed_stage(workflow: &Workflow, id: &TaskId, events: &[Event]) -> Option<Status> {
     let of_task = events.iter().rev().filter(|event| event.task.as_ref() == Some(id));
     for event in of_task {
@@ -307,7 +307,7 @@ pub fn block(snapshot: &Snapshot, id: &TaskId, reason: &str, actor: &Actor) -> A
     Ok(hand.to(&Status::BLOCKED, Some(reason)))
 }
 
-/// The status that a task was blocked from, from its journal.
+/// Returns the status that a task was blocked from, from its journal.
 pub fn blocked_from(workflow: &Workflow, id: &TaskId, events: &[Event]) -> Option<Status> {
     let mut moves = events.iter().rev().filter(|event| event.task.as_ref() == Some(id)).filter_map(|event| {
         let (Data::TaskMoved(change) | Data::TaskObserved(change)) = event.data() else { return None };
@@ -320,8 +320,8 @@ pub fn blocked_from(workflow: &Workflow, id: &TaskId, events: &[Event]) -> Optio
     }
 }
 
-/// Lets a blocked task go on: at once when every dependency is done, else as soon as they are (R8).
-/// With `force` it leaves `blocked` now; a claim still waits for its dependencies (R6).
+/// Lets a blocked task go on: at once when every dependency is done, else as soon as they are.
+/// With `force` it leaves `blocked` now; a claim still waits for its dependencies.
 pub fn unblock(
     snapshot: &Snapshot,
     workflow: &Workflow,
@@ -352,7 +352,7 @@ pub fn unblock(
     Ok(hand.to(&Status::BLOCKED, None))
 }
 
-/// A human says that it is done.
+/// Marks a task as done, because a human says so.
 pub fn done(snapshot: &Snapshot, id: &TaskId, reason: &str, actor: &Actor) -> Answer {
     let task = find(snapshot, id)?;
     if task.status.is_done() {
@@ -397,7 +397,7 @@ pub fn stop(snapshot: &Snapshot, id: &TaskId, reason: &str, actor: &Actor) -> An
 }
 
 /// Takes a task away from an owner who still lives, and gives it back: for a worker that hangs.
-/// Its token stays the greatest seen, so that nothing it says later counts (R10). A merge of it that had passed is
+/// Its token stays the greatest seen, so that nothing it says later counts. A merge of it that had passed is
 /// forgotten where git has said of its commit that it is `not_landed`.
 pub fn release(
     snapshot: &Snapshot,

@@ -1,4 +1,4 @@
-//! Pools of quota that all workers share: an (adapter, account, model) of which a provider said "not now" (R22).
+//! Pools of quota that all workers share: an (adapter, account, model) of which a provider said "not now".
 //!
 //! The first limit closes a pool until the stated reset, or else for five minutes, doubling up to an
 //! hour. After that exactly one claim goes through, the probe. What comes of it opens the pool or
@@ -33,7 +33,7 @@ pub struct Offer {
     pub by: String,
     /// The pool that it draws from: `adapter/account/model`.
     pub pool: String,
-    /// It is the simulated agent (R21).
+    /// It is the simulated agent.
     pub simulated: bool,
 }
 /// How a pool stands.
@@ -71,13 +71,13 @@ impl std::fmt::Display for Limited {
     }
 }
 
-/// How a pool stands now.
+/// Returns how a pool stands now.
 pub fn state<'a>(snapshot: &'a Snapshot, pool: &str) -> PoolState<'a> {
     let Some(closed) = snapshot.history.pools.closed.get(pool) else { return PoolState::Open };
     if snapshot.now.wall < closed.until {
         return PoolState::Closed(closed);
     }
-    // A dead prober holds the place until it is rescued: what it left running may still be asking (R14).
+    // A dead prober holds the place until it is rescued: what it left running may still be asking.
     let probes = |lease: &Lease| lease.probe && lease.pool == pool;
     match snapshot.leases.values().filter_map(|held| held.ours()).any(probes) {
         true => PoolState::Probed(closed),
@@ -85,18 +85,18 @@ pub fn state<'a>(snapshot: &'a Snapshot, pool: &str) -> PoolState<'a> {
     }
 }
 
-/// The agent that a name stands for: `claude` for each of its accounts, `claude@work` and `claude@home`.
+/// Returns the agent that a name stands for: `claude` for each of its accounts, `claude@work` and `claude@home`.
 pub fn agent_of(by: &str) -> &str {
     by.split_once('@').map_or(by, |(agent, _)| agent)
 }
 
-/// Whether a task has failed before, and nobody has mended that yet.
+/// Tells whether a task has failed before, and nobody has mended that yet.
 pub fn is_retry(snapshot: &Snapshot, task: &Task) -> bool {
     task.attempts > 0 || snapshot.history.task(&task.id).is_some_and(|known| !known.failures.is_empty())
 }
 
-/// The agents that may work on a task, in the order in which they are asked: those for what has failed before, then
-/// as the role names them. Of one agent's accounts the one comes first that an unfinished session belongs to, then
+/// Returns the agents that may work on a task, in the order in which they are asked: those for what has failed before,
+/// then as the role names them. Of one agent's accounts the one comes first that an unfinished session belongs to, then
 /// the one whose window ends first, as what is left of it would be lost.
 pub fn chain<'a>(
     snapshot: &Snapshot,
@@ -126,7 +126,7 @@ pub fn chain<'a>(
     chain
 }
 
-/// The first agent of a chain that may work now, and whether it is a probe.
+/// Returns the first agent of a chain that may work now, and whether it is a probe.
 pub fn choose<'a>(snapshot: &Snapshot, offers: &[&'a Offer]) -> Result<(&'a Offer, bool), Limited> {
     for &offer in offers {
         match state(snapshot, &offer.pool) {
@@ -142,7 +142,7 @@ pub fn choose<'a>(snapshot: &Snapshot, offers: &[&'a Offer]) -> Result<(&'a Offe
     }))
 }
 
-/// What holds all of these pools, if all are held.
+/// Returns what holds all of these pools, if all are held.
 pub fn limited<'p>(snapshot: &Snapshot, pools: impl Iterator<Item = &'p str>) -> Option<Limited> {
     let mut first: Option<Limited> = None;
     for pool in pools {
@@ -159,12 +159,12 @@ pub fn limited<'p>(snapshot: &Snapshot, pools: impl Iterator<Item = &'p str>) ->
     first
 }
 
-/// The pool of an attempt; one that was claimed by an older worker is known by its agent's name.
+/// Returns the pool of an attempt; one that was claimed by an older worker is known by its agent's name.
 fn pool_of(lease: &Lease) -> &str {
     if lease.pool.is_empty() { &lease.by } else { &lease.pool }
 }
 
-/// What the end of an attempt says about its pool.
+/// Returns what the end of an attempt says about its pool.
 pub fn settle(snapshot: &Snapshot, lease: &Lease, outcome: &Outcome) -> ChangeSet {
     match outcome {
         Outcome::Failed { class, reason, retry_at } => match class.policy() {
@@ -180,7 +180,7 @@ pub fn settle(snapshot: &Snapshot, lease: &Lease, outcome: &Outcome) -> ChangeSe
     }
 }
 
-/// The provider limits an attempt that waits by itself until then: nobody else asks before.
+/// Closes the pool of an attempt that waits by itself until its provider lets it go on: nobody else asks before.
 pub fn waits(snapshot: &Snapshot, lease: &Lease, reason: &str, until: DateTime<Utc>) -> ChangeSet {
     match snapshot.supersedes(lease) {
         true => ChangeSet::none(),
@@ -217,14 +217,14 @@ fn of(pool: &str) -> Quota {
     Quota { pool: Some(pool.into()), ..Quota::default() }
 }
 
-/// The pause after so many limits in a row, where nobody stated one.
+/// Returns the pause after so many limits in a row, where nobody stated one.
 fn pause(limits: u32) -> chrono::Duration {
     let factor = 1u32.checked_shl(limits.saturating_sub(1).min(31)).unwrap_or(u32::MAX);
     chrono::Duration::from_std(FIRST.saturating_mul(factor).min(LONGEST)).expect("an hour at most")
 }
 
-/// The provider has answered a probe: its pool is open. May be called as soon as the first answer is
-/// seen; nothing happens for an attempt that is no probe.
+/// Opens the pool of a probe that the provider has answered. May be called as soon as the first answer is seen; nothing
+/// happens for an attempt that is no probe.
 pub fn answered(snapshot: &Snapshot, lease: &Lease) -> ChangeSet {
     let pool = pool_of(lease);
     let mut changes = ChangeSet::none();
@@ -235,7 +235,7 @@ pub fn answered(snapshot: &Snapshot, lease: &Lease) -> ChangeSet {
     changes
 }
 
-/// A human says that a pool is open.
+/// Opens a pool, because a human says so.
 pub fn reopen(snapshot: &Snapshot, pool: &str, actor: &Actor) -> ChangeSet {
     let mut changes = ChangeSet::none();
     if snapshot.history.pools.closed.contains_key(pool) {

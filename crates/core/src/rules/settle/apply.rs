@@ -62,7 +62,7 @@ pub(super) fn apply(
     }
 }
 
-/// Different tasks failing one after the other make the environment the suspect (R22).
+/// Pauses a role whose tasks fail one after the other: the environment is the suspect.
 pub(super) fn pause_failing_role(snapshot: &Snapshot, changes: &mut ChangeSet, mine: &Lease, retry: &Retry) {
     if retry.pause_after == 0 {
         return;

@@ -1,4 +1,4 @@
-//! What an attempt's outcome does to its task (R10, R19, R20, R22).
+//! What an attempt's outcome does to its task.
 //!
 //! A result is applied only while its token is the newest and the task still stands where the attempt
 //! took it; what a superseded attempt made is noted and nothing else.
@@ -140,7 +140,7 @@ fn on_task(
         verdict.pause = pause;
     }
     let success = matches!(outcome, Outcome::Done { .. } | Outcome::NoChange { .. });
-    // What the next attempt can do better is told to it; a provider's trouble is none of that (R17).
+    // What the next attempt can do better is told to it; a provider's trouble is none of that.
     let is_nobodys = match outcome {
         Outcome::Failed { class, .. } => {
             matches!(class.policy(), Policy::Stop | Policy::Quota | Policy::Auth) || verdict.transient

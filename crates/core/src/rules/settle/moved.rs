@@ -9,18 +9,18 @@ use crate::{
     state::{SetBy, TaskHistory},
 };
 
-/// Whether a status that holds the task back stands whatever the attempt comes to: nobody has written it over the word of a person who
-/// was told that the task is cancelled.
+/// Tells whether a status that holds the task back stands whatever the attempt comes to: nobody has written it over the
+/// word of a person who was told that the task is cancelled.
 pub(crate) fn stands(workflow: &Workflow, status: &Status, asked: Option<&StopRequest>) -> bool {
     workflow.holds_back(status) && asked.is_none_or(|stop| !stop.cancel || stop.to() == *status)
 }
 
-/// Who set the status that a task has now.
+/// Returns who set the status that a task has now.
 pub(crate) fn set_by(known: Option<&TaskHistory>, task: &Task) -> SetBy {
     known.filter(|known| known.status.as_ref() == Some(&task.status)).map_or(SetBy::Others, |known| known.set_by)
 }
 
-/// What the attempt came to, the status that it set itself taken for its word; `None` where the status stands.
+/// Returns what the attempt came to, the status that it set itself taken for its word; `None` where the status stands.
 pub(super) fn proposed(
     snapshot: &Snapshot,
     workflow: &Workflow,

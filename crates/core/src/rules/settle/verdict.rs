@@ -1,4 +1,4 @@
-//! Where an outcome sends a task: the table, the policies of the classes, the counts (R19, R22).
+//! Where an outcome sends a task: the table, the policies of the classes, the counts.
 
 use chrono::{DateTime, Utc};
 
@@ -53,7 +53,7 @@ pub(super) struct Case<'a> {
     pub(super) retry: &'a Retry,
 }
 
-/// What follows from an outcome for its task.
+/// Judges what follows from an outcome for its task.
 pub(super) fn judge(case: &Case<'_>, outcome: &Outcome, makes_children: bool) -> Verdict {
     let Case { snapshot, workflow, rule, task, mine, retry } = *case;
     let seed =
@@ -125,8 +125,8 @@ pub(super) fn judge(case: &Case<'_>, outcome: &Outcome, makes_children: bool) ->
     }
 }
 
-/// The role whose work it is that a merge is about: the one that builds; else the one that handed it over,
-/// when that has worked on it.
+/// Returns the role whose work it is that a merge is about: the one that builds; else the one that handed it over, when
+/// that has worked on it.
 fn author<'a>(workflow: &'a Workflow, merging: &RoleRule, known: Option<&TaskHistory>) -> Option<&'a RoleRule> {
     let has_worked = |row: &&RoleRule| known.is_some_and(|known| known.work.contains_key(&row.role));
     let rows = || workflow.rules().iter().filter(|row| row.role != merging.role).filter(has_worked);

@@ -12,42 +12,43 @@ impl Snapshot {
         [&self.history.starts, &self.kept.starts]
     }
 
-    /// How often agents were started for a task since a human last allowed more. Those that a provider turned away
-    /// are left out, up to once more what is allowed.
+    /// Returns how often agents were started for a task since a human last allowed more. Those that a provider turned
+    /// away are left out, up to once more what is allowed.
     pub fn starts(&self, task: &Task, bounds: &Bounds) -> u32 {
         let told = self.tellers().into_iter().filter_map(|told| told.of(task));
         told.map(|count| count.starts - count.turned_away.min(bounds.starts)).fold(task.starts, u32::max)
     }
 
-    /// Whether there is a count for a human to take back.
+    /// Tells whether there is a count for a human to take back.
     pub(super) fn has_counted(&self, task: &Task) -> bool {
         let counted = |told: &&Starts| told.of(task).is_some_and(|count| count.starts > 0);
         let root = self.family(&task.id).0;
         task.starts > 0 || self.tellers().iter().any(counted) || self.planned(&root) > 0
     }
 
-    /// Whether one more start that a provider turns away is left out.
+    /// Tells whether one more start that a provider turns away is left out.
     pub(super) fn spares_another(&self, task: &Task, bounds: &Bounds) -> bool {
         let told = self.tellers().into_iter().filter_map(|told| told.of(task));
         told.map(|count| count.turned_away).max().unwrap_or_default() < bounds.starts
     }
 
-    /// When an agent was last started for a task.
+    /// Returns when an agent was last started for a task.
     pub fn last_start(&self, task: &Task) -> Option<DateTime<Utc>> {
         self.tellers().into_iter().filter_map(|told| told.of(task)?.last).max()
     }
 
-    /// The starts of a day (UTC), of all roles or of one.
+    /// Returns the starts of a day (UTC), of all roles or of one.
     pub fn starts_on(&self, day: NaiveDate, role: Option<&Role>) -> u32 {
         self.tellers().map(|told| told.on(day, role)).into_iter().fold(0, u32::max)
     }
 
-    /// The task that a planned task's family comes from, and its generation; a task that no planner made is its own.
+    /// Returns the task that a planned task's family comes from, and its generation; a task that no planner made is its
+    /// own.
     pub fn family(&self, id: &TaskId) -> (TaskId, u32) {
         self.tellers().map(|told| told.family(id)).into_iter().max_by_key(|(_, generation)| *generation).expect("two")
     }
 
-    /// What planners made of a family since a human last allowed more.
+    /// Returns what planners made of a family since a human last allowed more.
     pub fn planned(&self, root: &TaskId) -> u32 {
         self.tellers().map(|told| told.planned(root)).into_iter().fold(0, u32::max)
     }
