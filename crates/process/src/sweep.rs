@@ -15,7 +15,7 @@ use rustix::process::Signal;
 
 use super::{
     platform, tree,
-    wire::{KeeperRecord, MODE, TAG},
+    wire::{MODE, ShimRecord, TAG},
 };
 use oodatcaa_sys::identity::{self, Process};
 
@@ -109,7 +109,7 @@ fn all_gone_by(family: &[Process], until: Instant) -> bool {
 /// How the processes of one attempt are recognised.
 struct Scope {
     tags: Vec<Vec<u8>>,
-    shim: Option<KeeperRecord>,
+    shim: Option<ShimRecord>,
     session: Option<u32>,
     /// Also these, whatever they have made of their environment and session.
     family: HashSet<(u32, u64)>,
@@ -126,8 +126,8 @@ struct Found {
 impl Scope {
     fn new(run_dir: &Path, session: Option<u32>) -> Self {
         // In a copy of a project the record is the original's, which is nobody's business here.
-        let ours = |record: &KeeperRecord| record.boot_id == identity::boot_id() && record.is_of(run_dir);
-        let shim = KeeperRecord::read(run_dir).filter(ours);
+        let ours = |record: &ShimRecord| record.boot_id == identity::boot_id() && record.is_of(run_dir);
+        let shim = ShimRecord::read(run_dir).filter(ours);
         let real = run_dir.canonicalize().ok();
         // The worker may have reached the directory by another path than we do, and it may have been moved since.
         let theirs = shim.as_ref().map(|record| record.run_dir.clone());
@@ -201,7 +201,7 @@ mod tests {
         for dir in [&first, &copy] {
             std::fs::create_dir(dir).expect("made");
         }
-        KeeperRecord::of_this_process(&first).write().expect("written");
+        ShimRecord::of_this_process(&first).write().expect("written");
         std::fs::copy(first.join("shim.json"), copy.join("shim.json")).expect("copied");
         assert!(Scope::new(&first, None).shim.is_some());
         assert!(Scope::new(&copy, None).shim.is_none());

@@ -84,9 +84,9 @@ pub enum Report {
     Ended(Exit),
 }
 
-/// Who keeps an attempt.
+/// The shim of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct KeeperRecord {
+pub(super) struct ShimRecord {
     pub(super) pid: u32,
     /// Clock ticks since boot.
     pub(super) started: u64,
@@ -98,7 +98,7 @@ pub(super) struct KeeperRecord {
     pub(super) dir: Option<Identity>,
 }
 
-impl KeeperRecord {
+impl ShimRecord {
     /// Describes this process.
     pub(super) fn of_this_process(run_dir: &Path) -> Self {
         let pid = std::process::id();
@@ -121,7 +121,7 @@ impl KeeperRecord {
         write(&self.run_dir, SHIM_FILE, self, false)
     }
 
-    /// Takes it out of the attempt's directory: nobody keeps that attempt any more.
+    /// Takes it out of the attempt's directory: no shim serves that attempt any more.
     pub(super) fn remove(run_dir: &Path) -> io::Result<()> {
         let path = run_dir.join(SHIM_FILE);
         files::remove(Layout::root_of(&path), &path)?;

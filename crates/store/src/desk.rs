@@ -132,6 +132,7 @@ impl Desk {
                 snapshot.advance(&observed);
             }
         }
+        // Also while the queue cannot be read: whether it only renews is seen by what it answers.
         let mut changes = decide(&snapshot);
         let only_renews = only_renews(&changes);
         if let Some(invalid) = invalid
@@ -159,6 +160,7 @@ impl Desk {
             return ChangeSet::none();
         }
         let mut found = ChangeSet::none();
+        // First of all events, so that nobody takes what follows for an edit of the broken file.
         if snapshot.history.invalid.is_some() {
             found.event(EventDraft::new(Data::QueueValid(Readable::default()), Actor::Outside));
         }

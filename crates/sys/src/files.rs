@@ -97,7 +97,7 @@ pub fn read_named(path: &Path, cap: u64) -> Result<Option<Vec<u8>>> {
 }
 
 /// Reads the last `bytes` of a file; `None` when there is none.
-pub fn read_tail(root: &Path, path: &Path, bytes: u64) -> Result<Option<Vec<u8>>> {
+pub(crate) fn read_tail(root: &Path, path: &Path, bytes: u64) -> Result<Option<Vec<u8>>> {
     let place = Place::new("read", root, path)?;
     let Some(mut file) = place.open(OFlags::RDONLY, Need::Nothing)? else { return Ok(None) };
     let mut read = || -> io::Result<Vec<u8>> {

@@ -3,7 +3,7 @@
 //! It has a session of its own and adopts every orphan from below, so that nothing its agent starts
 //! can get away. It is one thread that waits for four things at once: an order of its worker, the
 //! worker's death (the end of its standard input), the death of a child, and the next deadline.
-//! What it keeps an agent for, it does not know.
+//! What an agent is run for, it does not know.
 
 mod events;
 mod launch;
@@ -26,20 +26,20 @@ use rustix::{
 use self::{events::EventSource, launch::launch, watch::Watch};
 use super::{
     Ended, Exit, Report, platform,
-    wire::{self, KeeperRecord, Order, Start},
+    wire::{self, Order, ShimRecord, Start},
 };
 use oodatcaa_core::layout::Layout;
 use oodatcaa_sys::files;
 
 /// Runs as a shim until the attempt is over. Nothing but `agent-daemon` calls this.
 pub fn main() -> ExitCode {
-    match keep() {
+    match serve() {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-fn keep() -> io::Result<()> {
+fn serve() -> io::Result<()> {
     // Fails only for the leader of a group, which a worker's child is not.
     let _ = rustix::process::setsid();
     let mut events = EventSource::new()?;
@@ -93,14 +93,14 @@ fn next(events: &mut EventSource) -> io::Result<Option<Box<Start>>> {
 /// that is over must not take what follows for a part of it.
 fn is_free(run_dir: &Path, events: &EventSource) -> bool {
     let childless = matches!(wait(WaitOptions::NOHANG), Err(Errno::CHILD));
-    childless && !events.worker_gone() && events.asked() == 0 && KeeperRecord::remove(run_dir).is_ok()
+    childless && !events.worker_gone() && events.asked() == 0 && ShimRecord::remove(run_dir).is_ok()
 }
 
 /// Runs one attempt from start to end.
 fn attend(start: &Start, events: &mut EventSource, log: &Log) -> Exit {
     // Who cannot be found again after a crash, or would lose orphans, starts nothing.
     // Both before the program: an orphan that went to `init` meanwhile would never come home.
-    let ready = platform::adopt_orphans().and_then(|()| KeeperRecord::of_this_process(&start.run_dir).write());
+    let ready = platform::adopt_orphans().and_then(|()| ShimRecord::of_this_process(&start.run_dir).write());
     if let Err(error) = ready {
         return not_started(format!("keep the attempt in {}: {error}", start.run_dir.display()), false);
     }

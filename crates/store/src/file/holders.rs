@@ -111,6 +111,7 @@ impl FileStore {
         if held.get(&lease.task_id).map(Lock::is_in_force).transpose()? == Some(true) {
             return Ok(Holder::Alive);
         }
+        // Its process is asked even where the lock is held: a child that got the descriptor may outlive it.
         Ok(match lock::is_free(&self.layout.task_lock(&lease.task_id))? {
             Some(true) => Holder::Dead("nobody holds the task's lock".into()),
             Some(false) => by_process(Holder::Alive),

@@ -190,6 +190,7 @@ impl Store for FileStore {
     fn read(&self) -> Result<Reading, StoreError> {
         let before = self.changed_at();
         let reading = self.read_once()?;
+        // Once: who moves the directory again and again is told what was found.
         if self.has_stayed(before) { Ok(reading) } else { self.read_once() }
     }
 

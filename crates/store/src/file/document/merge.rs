@@ -9,7 +9,7 @@ use oodatcaa_core::Member;
 
 /// Merges into the current text what somebody changed between `base` and `theirs`; `None` when that changes nothing. Where
 /// both changed the same member theirs counts, as in any file that they wrote last.
-pub fn merged(base: &str, theirs: &str, current: &str) -> serde_json::Result<Option<String>> {
+pub(crate) fn merged(base: &str, theirs: &str, current: &str) -> serde_json::Result<Option<String>> {
     let value = |text: &str| serde_json::from_str::<Value>(text.trim_start_matches('\u{feff}'));
     let (base, theirs, now) = (value(base)?, value(theirs)?, value(current)?);
     let merged = both(Some(&base), Some(&theirs), Some(&now)).unwrap_or(Value::Null);
@@ -35,7 +35,7 @@ pub fn merged(base: &str, theirs: &str, current: &str) -> serde_json::Result<Opt
 
 /// Returns what somebody changed, without what their copy of the queue was too old to have: entries of ours that it lacks, and
 /// our members of entries that bear another stamp than the base's. That they lack it is no edit.
-pub fn without_what_is_old(base: &str, theirs: &str) -> serde_json::Result<String> {
+pub(crate) fn without_what_is_old(base: &str, theirs: &str) -> serde_json::Result<String> {
     let value = |text: &str| serde_json::from_str::<Value>(text.trim_start_matches('\u{feff}'));
     let (base, mut theirs) = (value(base)?, value(theirs)?);
     bring_up(&base, &mut theirs);

@@ -5,7 +5,7 @@
 
 mod entry;
 mod json;
-pub mod merge;
+pub(crate) mod merge;
 mod reread;
 mod splice;
 mod style;
@@ -77,7 +77,7 @@ impl Document {
     }
 
     /// Reads the file's new bytes.
-    pub fn reread_bytes(&self, bytes: Vec<u8>) -> Result<Self, Invalid> {
+    pub(crate) fn reread_bytes(&self, bytes: Vec<u8>) -> Result<Self, Invalid> {
         text_of(&self.path, bytes).and_then(|text| self.reread(text))
     }
 
@@ -108,7 +108,7 @@ impl Document {
     }
 
     /// Returns the text alone.
-    pub fn into_text(self) -> String {
+    pub(crate) fn into_text(self) -> String {
         self.text
     }
 
