@@ -27,6 +27,8 @@ pub(super) struct FileTransaction<'a> {
     state: MutexGuard<'a, State>,
     lock: Lock,
     _turn: Turn<'a>,
+    /// The project's directory as it was before anything was read: also the journal, which is mended first.
+    before: Option<[(i64, i64); 2]>,
 }
 
 impl<'a> FileTransaction<'a> {
@@ -43,10 +45,11 @@ impl<'a> FileTransaction<'a> {
             let lock = lock::queue_lock(&path, deadline, started)?;
             // After the lock: readers of this process are not kept waiting for other processes.
             let mut state = store.state();
+            let before = store.changed_at();
             match store.mend(&mut state) {
                 // Who took the lock's file away let another one sweep up what we were about to mend.
                 Err(error) if error.is_missing() && !lock.is_in_force()? => {}
-                mended => return mended.map(|()| Self { store, state, lock, _turn: turn }),
+                mended => return mended.map(|()| Self { store, state, lock, _turn: turn, before }),
             }
         }
     }
@@ -62,7 +65,7 @@ impl<'a> FileTransaction<'a> {
 
     fn look(&mut self) -> Result<Option<Reading>, StoreError> {
         let (store, state) = (self.store, &mut *self.state);
-        let (now, before) = (FileStore::now(), store.changed_at());
+        let now = FileStore::now();
         store.is_here()?;
         let invalid = match store.look_patiently(state, PATIENCE_TO_WRITE) {
             Ok(()) => None,
@@ -79,7 +82,7 @@ impl<'a> FileTransaction<'a> {
         let records = state.leases.scan(&store.layout)?;
         let mut leases = store.holders(records, &state.held, true)?;
         store.is_here()?;
-        if !store.has_stayed(before) {
+        if !store.has_stayed(self.before) {
             return Ok(None);
         }
         let kept = state.kept();
