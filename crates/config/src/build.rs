@@ -96,10 +96,27 @@ pub(super) fn build(
         let message = "is longer than `retry.backoff_max`".into();
         found.faults.push(values.fault(&["retry", "backoff"], message));
     }
-    let mut reference = |path: &[&str], name: &str, what: &str, known: Vec<&str>, untrusted: &[String]| {
-        if !known.contains(&name) && !untrusted.iter().any(|other| other == name) {
-            let meant = near::nearest(name, known.iter().copied());
-            let more = match (meant, known.is_empty()) {
+    let merge = MergeConfig::read(&values, &["merge"]);
+
+    let known = |what: &str| -> Vec<&str> {
+        if what == "agent" {
+            agents.keys().map(String::as_str).collect()
+        } else {
+            gates.keys().map(String::as_str).collect()
+        }
+    };
+    let mut refer = |path: &[&str], what: &str, names: &[String]| {
+        for name in names {
+            let (defined, untrusted) = match what {
+                "agent" => (agents.contains_key(name), untrusted_agents),
+                _ => (gates.contains_key(name), untrusted_gates),
+            };
+            // What was dropped for want of trust is told where it is needed, with the command that allows it.
+            if defined || untrusted.contains(name) {
+                continue;
+            }
+            let known = known(what);
+            let more = match (near::nearest(name, known.iter().copied()), known.is_empty()) {
                 (Some(word), _) => format!("did you mean `{word}`?"),
                 (None, false) => format!("there are: {}", known.join(", ")),
                 (None, true) => format!("there are none; write a table [{what}s.{name}]"),
@@ -107,33 +124,16 @@ pub(super) fn build(
             found.faults.push(values.fault(path, format!("names the {what} `{name}`, which is not defined; {more}")));
         }
     };
-    let agent_names: Vec<&str> = agents.keys().map(String::as_str).collect();
-    let gate_names: Vec<&str> = gates.keys().map(String::as_str).collect();
-    if let Some(name) = &fleet.agent {
-        reference(&["fleet", "agent"], name, "agent", agent_names.clone(), untrusted_agents);
-    }
+    refer(&["fleet", "agent"], "agent", fleet.agent.as_slice());
+    refer(&["merge", "after"], "gate", &merge.after);
     for (role, config) in &mut roles {
-        for name in &config.agents {
-            reference(&["roles", role.as_str(), "agents"], name, "agent", agent_names.clone(), untrusted_agents);
-        }
-        if let Some(first) = config.agents.first() {
-            config.agent = Some(first.clone());
-        } else if config.agent.is_none() {
-            config.agent.clone_from(&fleet.agent);
-        } else if let Some(name) = &config.agent {
-            reference(&["roles", role.as_str(), "agent"], name, "agent", agent_names.clone(), untrusted_agents);
-        }
+        let role = role.as_str();
+        refer(&["roles", role, "agents"], "agent", &config.agents);
+        refer(&["roles", role, "on_retry", "agent"], "agent", &config.on_retry);
+        refer(&["roles", role, "gates"], "gate", &config.gates);
         if config.agents.is_empty() {
-            config.agents.extend(config.agent.clone());
-        }
-        for name in &config.on_retry {
-            reference(
-                &["roles", role.as_str(), "on_retry", "agent"],
-                name,
-                "agent",
-                agent_names.clone(),
-                untrusted_agents,
-            );
+            refer(&["roles", role, "agent"], "agent", config.agent.as_slice());
+            config.agents.extend(config.agent.take().or_else(|| fleet.agent.clone()));
         }
         for chain in [&mut config.agents, &mut config.on_retry] {
             let each = |name: &String| match accounts.get(name) {
@@ -143,13 +143,6 @@ pub(super) fn build(
             *chain = chain.iter().flat_map(each).collect();
         }
         config.agent = config.agents.first().cloned();
-        for name in &config.gates {
-            reference(&["roles", role.as_str(), "gates"], name, "gate", gate_names.clone(), untrusted_gates);
-        }
-    }
-    let merge = MergeConfig::read(&values, &["merge"]);
-    for name in &merge.after {
-        reference(&["merge", "after"], name, "gate", gate_names.clone(), untrusted_gates);
     }
 
     let mut workspace = WorkspaceConfig::read(&values, &["workspace"]);

@@ -203,6 +203,7 @@ pub(super) fn environment(world: &World) -> [Flat; 2] {
         }
         flat
     };
+    // Two layers, so that the new name wins where a shell still sets the old one.
     [layer(|key| key.was), layer(|key| key.path.split('.').nth(1))]
 }
 

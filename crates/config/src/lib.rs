@@ -135,7 +135,7 @@ pub struct Setting {
 }
 
 /// A command that a project's configuration names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NamedCommand {
     /// `agent`, `adapter` or `gate`.
     pub what: &'static str,

@@ -163,40 +163,23 @@ fn commands(project: &[Flat]) -> Vec<NamedCommand> {
         if what == "hook" && value.as_array().is_some_and(Vec::is_empty) {
             continue;
         }
-        let command = commands.entry((what, name.clone())).or_insert_with(|| NamedCommand {
-            what,
-            name: name.clone(),
-            argv: Vec::new(),
-            env: Vec::new(),
-            set: BTreeMap::new(),
-            more: BTreeMap::new(),
-        });
+        let empty = || NamedCommand { what, name: name.clone(), ..NamedCommand::default() };
+        let command = commands.entry((what, name.clone())).or_insert_with(empty);
         let texts = || values::list(value).unwrap_or_default().into_iter().map(String::from).collect();
-        match path.get(2).map(String::as_str) {
-            None if what == "hook" && name == "hook_env" => command.env = texts(),
-            None if what == "hook" => command.argv = texts(),
-            Some(_) if what == "adapter" => {
-                let below = path[2..].join(".");
-                let value = match value.as_str().filter(|_| below.starts_with("env.set.")) {
-                    Some(text) => secrets::shown(text).into(),
-                    None => value.to_string(),
-                };
-                command.more.insert(below, value);
+        // What a clone brings is shown before anybody has looked at it, so secrets are masked here already.
+        let shown = build::masked(path, value);
+        let below: Vec<&str> = path[2..].iter().map(String::as_str).collect();
+        match (what, below.as_slice()) {
+            ("hook", []) if name == "hook_env" => command.env = texts(),
+            ("hook", []) | ("agent" | "gate", ["argv"]) => command.argv = texts(),
+            ("agent" | "gate", ["env"]) => command.env = texts(),
+            ("agent", ["set", variable]) => {
+                command.set.insert((*variable).into(), shown.as_str().unwrap_or(secrets::MASK).into());
             }
-            Some("argv") => command.argv = texts(),
-            Some("env") => command.env = texts(),
-            Some("set") if path.len() == 4 => {
-                let shown = value.as_str().map_or(secrets::MASK, secrets::shown);
-                command.set.insert(path[3].clone(), shown.into());
+            (_, []) => {}
+            (_, below) => {
+                command.more.insert(below.join("."), shown.to_string());
             }
-            Some("accounts") => {
-                let shown = value.as_str().map_or(secrets::MASK, secrets::shown);
-                command.more.insert(path[2..].join("."), shown.into());
-            }
-            Some(_) => {
-                command.more.insert(path[2..].join("."), value.to_string());
-            }
-            None => {}
         }
     }
     commands.into_values().collect()

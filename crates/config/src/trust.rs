@@ -172,11 +172,6 @@ pub fn trust(layout: &Layout) -> Result<PathBuf, TrustError> {
     remember(&World::of_process(), layout, &Fingerprint::read(layout)?)
 }
 
-/// Tells whether a project's configuration as it is now is the one that was trusted.
-pub fn state(layout: &Layout) -> Result<Trust, TrustError> {
-    lookup(&World::of_process(), layout, &Fingerprint::read(layout)?)
-}
-
 /// Tells whether the user trusts the project as it is now, with this text as the prompt of that name.
 pub fn allows_prompt(layout: &Layout, name: &str, text: &str) -> Result<bool, TrustError> {
     let fingerprint = Fingerprint::read(layout)?;
@@ -241,6 +236,7 @@ fn root(layout: &Layout) -> String {
 }
 
 fn load<T: serde::de::DeserializeOwned>(base: &Path, path: &Path) -> Result<Option<T>, TrustError> {
+    // `read_granting` refuses what others may write: they could have trusted a project in our name.
     let Some(bytes) = files::read_granting(base, path, files::RECORD)? else { return Ok(None) };
     serde_json::from_slice(&bytes).map(Some).map_err(|error| TrustError::Broken {
         path: path.into(),

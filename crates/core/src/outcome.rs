@@ -67,7 +67,7 @@ classes! {
     ContextOverflow = "context_overflow" in Context: "The model's context is full.",
     SessionLost = "session_lost" in Context: "The session to resume is not there.",
     GateFailed = "gate_failed" in Work: "A gate said no.",
-    NoEvidence = "no_evidence" in Work: "The agent said done and the proof is missing (R20).",
+    NoEvidence = "no_evidence" in Work: "The agent said done and the proof is missing.",
     AgentFailed = "agent_failed" in Work: "The agent said, or its exit status says, that it failed.",
     Timeout = "timeout" in Work: "The wall-clock limit passed.",
     Silent = "silent" in Work: "Nothing was heard for too long.",
