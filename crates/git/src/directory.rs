@@ -12,11 +12,10 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    OWN,
-    evidence::differing,
     fault::{WorkspaceError, failed},
+    project::OWN,
     repo::Repository,
-    snapshot::Checkout,
+    snapshot::{Checkout, differing},
 };
 use oodatcaa_core::layout::Layout;
 
@@ -65,7 +64,7 @@ impl Directory {
         let (root, ignored) = (layout.root().to_owned(), ignored.to_vec());
         let held = match Repository::find(layout)? {
             Some(repo) => {
-                let mut checkout = super::shared_checkout(repo);
+                let mut checkout = super::project::shared_checkout(repo);
                 checkout.ignored.clone_from(&ignored);
                 let tree = checkout.snapshot()?.tree;
                 Held::Tree(Box::new(checkout), tree)

@@ -3,7 +3,7 @@
 use super::{
     fault::WorkspaceError,
     save::Refs,
-    snapshot::{Checkout, Snapshot},
+    snapshot::{Checkout, Snapshot, differing},
 };
 use oodatcaa_core::Token;
 
@@ -101,29 +101,6 @@ impl Start {
         let commit = super::save::read(&checkout.git, &format!("{noted}^1"))?;
         Ok(Some(Self { commit, tree }))
     }
-}
-
-pub(super) struct Differing {
-    pub(super) path: String,
-    /// It became a link or a repository inside.
-    odd: bool,
-    /// It is not there any more.
-    gone: bool,
-}
-
-/// The files that differ between two trees.
-pub(super) fn differing(checkout: &Checkout, from: &str, to: &str) -> Result<Vec<Differing>, WorkspaceError> {
-    let args = ["diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-ext-diff", "--no-textconv", from, to];
-    let listed = checkout.git.run(&args)?;
-    let mut fields = listed.split('\0');
-    let mut all = Vec::new();
-    while let (Some(meta), Some(path)) = (fields.next(), fields.next()) {
-        let mut modes = meta.trim_start_matches(':').split(' ');
-        let (old, new) = (modes.next().unwrap_or_default(), modes.next().unwrap_or_default());
-        let odd = old != new && matches!(new, "120000" | "160000");
-        all.push(Differing { path: path.into(), odd, gone: new == "000000" });
-    }
-    Ok(all)
 }
 
 /// Directories whose files other programs obey.

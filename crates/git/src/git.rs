@@ -8,31 +8,33 @@
 use std::{
     ffi::OsStr,
     fs::File,
-    io::{Read, Write},
-    os::unix::process::{CommandExt as _, ExitStatusExt as _},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Child, Stdio},
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+mod call;
 pub(super) mod destroy;
+mod error;
 mod plain;
 pub mod program;
 pub(super) mod snags;
 mod spot;
 mod whole;
 
+pub use call::Started;
+pub use error::GitError;
 pub use plain::Keep;
 pub use spot::Spot;
 
+use oodatcaa_core::text;
 pub(super) use oodatcaa_core::text::without_passwords;
-use oodatcaa_core::{Class, environment, text};
-use oodatcaa_sys::command;
 
 /// What would run something, or wait for somebody; stronger than every file.
 const ALWAYS: [&str; 12] = [
@@ -53,12 +55,6 @@ const ALWAYS: [&str; 12] = [
 
 /// How long one call may take.
 const LIMIT: Duration = Duration::from_secs(120);
-
-/// When a call that does not end is asked for the first time what it waits for; then four times as late each time.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// The most that a call may say; more is no answer to anything that we ask.
-const MOST_SAID: u64 = 256 << 20;
 
 /// How often a call may meet a worktree that is being made.
 const MEETINGS: u32 = 50;
@@ -94,109 +90,6 @@ struct Pin {
     /// What git takes for the repository; the repository itself where its worktrees are at stake.
     plain: Option<Arc<plain::Plain>>,
     keep: Keep,
-}
-
-/// Why a call of git did not work.
-#[derive(Debug, thiserror::Error)]
-pub enum GitError {
-    /// There is no git.
-    #[error("run git")]
-    NotStarted(#[source] std::io::Error),
-    /// The one that is there lacks what is needed.
-    #[error("use {}: git {found} is too old, at least {} is needed", program.display(), program::OLDEST)]
-    TooOld {
-        /// Which.
-        program: PathBuf,
-        /// Its version.
-        found: program::Version,
-    },
-    /// It said no.
-    #[error("git {command} in {}: {said}", dir.display())]
-    Failed {
-        /// The arguments.
-        command: String,
-        /// Where.
-        dir: PathBuf,
-        /// The exit status.
-        code: i32,
-        /// What it said on standard error, bounded.
-        said: String,
-    },
-    /// It was ended because somebody asked for the end.
-    #[error("finish git {command} in {}: it was stopped", dir.display())]
-    Stopped {
-        /// The arguments.
-        command: String,
-        /// Where.
-        dir: PathBuf,
-    },
-    /// A signal that was not ours ended it: what it was asked is not answered.
-    #[error("finish git {command} in {}: somebody ended it with signal {signal}", dir.display())]
-    Killed {
-        /// The arguments.
-        command: String,
-        /// Where.
-        dir: PathBuf,
-        /// Which.
-        signal: i32,
-    },
-    /// It took too long and was ended.
-    #[error("git {command} in {}: no answer in time", dir.display())]
-    TimedOut {
-        /// The arguments.
-        command: String,
-        /// Where.
-        dir: PathBuf,
-    },
-    /// What stands there is not what we made, so nothing is done to it.
-    #[error("use {}: {why}", at.display())]
-    NotOurs {
-        /// What.
-        at: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A file of ours or of git's.
-    #[error("{doing} {}", path.display())]
-    Files {
-        /// What was tried.
-        doing: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-}
-
-impl GitError {
-    /// What follows for an attempt (R22): what only a person can mend is not tried again and again.
-    pub fn class(&self) -> Class {
-        match self {
-            Self::NotStarted(_) | Self::TooOld { .. } | Self::NotOurs { .. } => Class::Config,
-            Self::Failed { said, .. } if environment::of_git(said).is_some() => Class::Environment,
-            Self::Killed { .. } => Class::Interrupted,
-            Self::Failed { .. } | Self::Stopped { .. } | Self::TimedOut { .. } | Self::Files { .. } => {
-                Class::AgentCrashed
-            }
-        }
-    }
-
-    /// The lock that stood in its way: of a git that works at the moment, or that died.
-    pub fn lock(&self) -> Option<&str> {
-        let Self::Failed { said, .. } = self else { return None };
-        let (_, after) = said.split_once("Unable to create '")?;
-        after.split_once("': File exists").map(|(path, _)| path).filter(|path| path.ends_with(".lock"))
-    }
-
-    /// Whether it passes by itself, sooner or later: nobody's fault, and nothing to charge or to pause for.
-    pub fn passes(&self) -> bool {
-        self.lock().is_some() || matches!(self, Self::Killed { .. })
-    }
-
-    pub(super) fn not_ours(at: &Path, why: impl Into<String>) -> Self {
-        Self::NotOurs { at: at.into(), why: why.into() }
-    }
 }
 
 impl Git {
@@ -461,7 +354,7 @@ impl Git {
             return Err(GitError::Stopped { command: words(args), dir: self.dir().into() });
         }
         if let Place::Pinned(pin) = &self.place
-            && !super::trees::shares(&pin.spot.admin, &pin.spot.common)
+            && !super::admin::shares(&pin.spot.admin, &pin.spot.common)
         {
             // The one thing that git takes from there whatever it is told: where refs are.
             let file = pin.spot.admin.join("commondir");
@@ -511,14 +404,8 @@ impl Git {
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         // A group of its own: what it starts is ended with it, and a terminal's Ctrl-C is ours to pass on.
-        let mut child = command.process_group(0).spawn().map_err(GitError::NotStarted)?;
-        let out = drain(child.stdout.take());
-        let said = drain(child.stderr.take());
-        let fed = child.stdin.take().zip(self.input.clone()).map(|(mut pipe, bytes)| {
-            // What git does not read any more it does not need; its exit status says the rest.
-            thread::spawn(move || drop(pipe.write_all(&bytes)))
-        });
-        Ok(Started { git: self.clone(), command: words(args), child, out, said, fed, over: false })
+        let child = command.process_group(0).spawn().map_err(GitError::NotStarted)?;
+        Ok(Started::new(self.clone(), words(args), child))
     }
 
     /// The directories in which git keeps what it knows of this checkout.
@@ -526,7 +413,7 @@ impl Git {
         match &self.place {
             Place::Looking(_) => {
                 let top = self.fences.first().map_or(Path::new("/"), PathBuf::as_path);
-                vec![super::trees::link_of(top).unwrap_or_else(|| top.join(".git"))]
+                vec![super::admin::link_of(top).unwrap_or_else(|| top.join(".git"))]
             }
             Place::Pinned(Pin { spot, .. }) if spot.admin == spot.common => vec![spot.common.clone()],
             Place::Pinned(Pin { spot, .. }) => vec![spot.admin.clone(), spot.common.clone()],
@@ -545,7 +432,7 @@ impl Git {
             Place::Pinned(_) => return Ok(()),
         };
         while let Some(snag) = snags::below(top, false) {
-            if !super::trees::is_our_place(top) || !snag.let_go(top) {
+            if !super::admin::is_our_place(top) || !snag.let_go(top) {
                 return Err(snag.error());
             }
         }
@@ -562,78 +449,6 @@ impl Git {
     }
 }
 
-/// A call of git that runs.
-pub struct Started {
-    git: Git,
-    command: String,
-    child: Child,
-    out: Option<Reader>,
-    said: Option<Reader>,
-    fed: Option<thread::JoinHandle<()>>,
-    over: bool,
-}
-
-impl Started {
-    /// Waits for its exit status and both outputs, whatever they are.
-    pub fn call(self) -> Result<(i32, String, String), GitError> {
-        let (code, out, said) = self.outputs()?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches('\n').to_owned();
-        Ok((code, text(&out), text(&said)))
-    }
-
-    fn outputs(mut self) -> Result<(i32, Vec<u8>, Vec<u8>), GitError> {
-        let begun = Instant::now();
-        let (deadline, mut patience) = (begun + self.git.limit, PATIENCE);
-        let status = loop {
-            let until = deadline.min(begun + patience);
-            let is_stopped = || self.git.is_stopped();
-            if let Some(status) = command::wait(&mut self.child, until, is_stopped).map_err(GitError::NotStarted)? {
-                self.over = true;
-                break status;
-            }
-            // Dropping it ends it.
-            let (command, dir) = (|| self.command.clone(), || self.git.dir().to_path_buf());
-            if self.git.is_stopped() {
-                return Err(GitError::Stopped { command: command(), dir: dir() });
-            }
-            if Instant::now() >= deadline {
-                return Err(GitError::TimedOut { command: command(), dir: dir() });
-            }
-            patience *= 4;
-            self.git.look_for_snags()?;
-        };
-        if let Some(fed) = self.fed.take() {
-            // It only ever ends; what it could not write is told by the exit status.
-            let _ = fed.join();
-        }
-        let all = |handle: Option<Reader>| handle.and_then(|handle| handle.join().ok()).unwrap_or_default();
-        let (out, said) = (all(self.out.take()), all(self.said.take()));
-        let (command, dir) = (|| self.command.clone(), || self.git.dir().to_path_buf());
-        let Some(code) = status.code() else {
-            return Err(GitError::Killed {
-                command: command(),
-                dir: dir(),
-                signal: status.signal().unwrap_or_default(),
-            });
-        };
-        if out.len().max(said.len()) as u64 > MOST_SAID {
-            let said = format!("it said more than {} MiB", MOST_SAID >> 20);
-            return Err(GitError::Failed { command: command(), dir: dir(), code, said });
-        }
-        Ok((code, out, said))
-    }
-}
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        if self.over {
-            return;
-        }
-        command::signal_group(&self.child, rustix::process::Signal::KILL);
-        command::kill(&mut self.child);
-    }
-}
-
 /// Whether git met a worktree that was being made.
 fn is_half_made(said: &[u8]) -> bool {
     let said = String::from_utf8_lossy(said);
@@ -645,26 +460,10 @@ fn words<S: AsRef<OsStr>>(args: &[S]) -> String {
     text::cut(&text::one_line(&without_passwords(&words.join(" "))), 300)
 }
 
-/// Reads one of git's outputs.
-type Reader = thread::JoinHandle<Vec<u8>>;
-
-/// Reads a pipe to its end beside us, so that neither of two pipes can fill up and block git.
-fn drain(pipe: Option<impl Read + Send + 'static>) -> Option<Reader> {
-    // Closed where there is more than anybody wants, which ends git.
-    let mut pipe = pipe?.take(MOST_SAID + 1);
-    thread::Builder::new()
-        .name("git".into())
-        .spawn(move || {
-            let mut bytes = Vec::new();
-            // What was read before an error still tells something.
-            let _ = pipe.read_to_end(&mut bytes);
-            bytes
-        })
-        .ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     #[test]

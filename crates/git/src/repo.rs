@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Config, branch,
+    Config, admin, branch,
     fault::{WorkspaceError, failed},
     git::{Git, Keep, Spot},
     lock, trees,
@@ -141,8 +141,8 @@ impl Repository {
     /// The private directory of a worktree of this repository whose `.git` leads there; `None` for any other.
     pub(super) fn admin_of(&self, tree: &Path) -> Option<PathBuf> {
         let admin =
-            trees::admins(&self.common).into_iter().find(|admin| trees::top_of(admin).as_deref() == Some(tree))?;
-        (trees::link_of(tree)? == admin.canonicalize().ok()?).then_some(admin)
+            admin::admins(&self.common).into_iter().find(|admin| admin::top_of(admin).as_deref() == Some(tree))?;
+        (admin::link_of(tree)? == admin.canonicalize().ok()?).then_some(admin)
     }
 }
 

@@ -165,7 +165,7 @@ pub(super) fn missing(
         let (code, fork, _) = git.call(&["merge-base", "HEAD", &name])?;
         let began = checkout.tree_of(Some(fork.lines().next().unwrap_or_default()).filter(|_| code == 0))?;
         let names = |from: &str, to: &str| -> Result<Vec<String>, WorkspaceError> {
-            Ok(super::evidence::differing(checkout, from, to)?.into_iter().map(|file| file.path).collect())
+            Ok(super::snapshot::differing(checkout, from, to)?.into_iter().map(|file| file.path).collect())
         };
         let lacking = names(tree, &of("^{tree}"))?;
         let mut files = names(&began, &of("^{tree}"))?;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Config, branch,
+    Config, admin, branch,
     fault::{WorkspaceError, failed},
     files::{self, Made as Copied},
     git::{Git, destroy, snags},
@@ -20,7 +20,7 @@ use super::{
     screen::Copies,
     state::{self, State, make_dir},
     submodules::Stores,
-    trees::{self, Listed},
+    trees::Listed,
 };
 use oodatcaa_core::Task;
 use oodatcaa_core::layout::Layout;
@@ -268,16 +268,16 @@ fn rejoin(common: &Path, home: &Home, path: &Path, admin: &Path) -> Result<(), W
     };
     let link = path.join(".git");
     let back = admin.join("gitdir");
-    if !trees::names(admin, path) {
+    if !admin::names(admin, path) {
         aside_link(home, &back)?;
         put(&back, format!("{}\n", link.display()))?;
     }
     let shared = admin.join("commondir");
-    if !trees::shares(admin, common) {
+    if !admin::shares(admin, common) {
         aside_link(home, &shared)?;
         put(&shared, "../..\n".into())?;
     }
-    if trees::link_of(path) != admin.canonicalize().ok() {
+    if admin::link_of(path) != admin.canonicalize().ok() {
         aside_link(home, &link)?;
         put(&link, format!("gitdir: {}\n", admin.display()))?;
     }
@@ -430,7 +430,7 @@ fn copy_all(
 ) -> Result<Vec<String>, WorkspaceError> {
     let target = inside(tree, &repo.prefix)?;
     let mut made = Copied::default();
-    let spare = |path: &Path| super::OWN.iter().any(|own| path.starts_with(own));
+    let spare = |path: &Path| super::project::OWN.iter().any(|own| path.starts_with(own));
     for pattern in &config.copy {
         if let Err(error) = files::copy(layout.root(), &target, pattern, &spare, &mut made) {
             log::warn!("{pattern}, of `workspace.copy`, is not copied: {error}");

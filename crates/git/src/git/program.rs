@@ -11,7 +11,7 @@ use std::{
     sync::{Mutex, OnceLock, PoisonError},
 };
 
-use super::GitError;
+use super::error::GitError;
 
 /// The oldest git that does all that is asked of it.
 pub const OLDEST: Version = Version(2, 30, 0);

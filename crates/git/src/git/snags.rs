@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::GitError;
+use super::error::GitError;
 use oodatcaa_sys::files::{self, Kind};
 
 /// How many names a search looks at, and how many in one directory; what lies beyond them is left to the limit of

@@ -30,7 +30,7 @@ impl Spot {
         if !fs::symlink_metadata(&self.admin).is_ok_and(|meta| meta.is_dir()) {
             return wrong(top, format!("the repository does not know it any more: {} is gone", self.admin.display()));
         }
-        if !crate::trees::shares(&self.admin, &self.common) {
+        if !crate::admin::shares(&self.admin, &self.common) {
             let file = self.admin.join("commondir");
             return wrong(&file, "it has been changed and does not lead to the repository any more".into());
         }
@@ -45,7 +45,7 @@ impl Spot {
         }
         if self.admin != self.common {
             let link = top.join(".git");
-            if crate::trees::link_of(top) != self.admin.canonicalize().ok() {
+            if crate::admin::link_of(top) != self.admin.canonicalize().ok() {
                 return wrong(&link, "it has been replaced and does not lead to the repository any more".into());
             }
             let back = self.admin.join("gitdir");

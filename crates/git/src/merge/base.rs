@@ -57,7 +57,7 @@ impl Base {
         let path = Tree::plan(&repo, &dirs.place, &id)?;
         let mut base = Self { repo, project: path.clone(), path, id };
         base.project = Tree::add(&base.repo, &base.path, commit)?.project()?;
-        let spare = |path: &Path| crate::OWN.iter().any(|own| path.starts_with(own));
+        let spare = |path: &Path| crate::project::OWN.iter().any(|own| path.starts_with(own));
         for pattern in &config.copy {
             // What cannot be copied was told when the task's own worktree was made.
             let _ = files::copy(layout.root(), &base.project, pattern, &spare, &mut files::Made::default());
@@ -77,7 +77,7 @@ impl Base {
         env: &BTreeMap<String, String>,
         stop: &AtomicBool,
     ) -> Result<Option<Self>, BaseError> {
-        if crate::mode_for(layout, config)? == Mode::Shared {
+        if crate::project::mode_for(layout, config)? == Mode::Shared {
             return Ok(None);
         }
         let Some(repo) = Repository::find(layout)? else { return Ok(None) };

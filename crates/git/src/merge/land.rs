@@ -247,7 +247,7 @@ pub(super) fn of_branch(repo: &Repo, target: &str) -> Result<Vec<Checkout>, Merg
     }
     // A rebase of the target has left the branch for the time being and comes back to it.
     let mut dirs = vec![repo.common.clone()];
-    dirs.extend(trees::admins(&repo.common));
+    dirs.extend(crate::admin::admins(&repo.common));
     for dir in dirs {
         for state in ["rebase-merge", "rebase-apply"] {
             if files::named::text(dir.join(state).join("head-name")).is_ok_and(|name| name.trim() == full) {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{MergeError, land::Repo, steps};
-use crate::{git::Git, trees};
+use crate::git::Git;
 use oodatcaa_sys::files;
 
 /// A temporary worktree.
@@ -65,7 +65,7 @@ impl Tree {
 /// the tree's own name, which is ours alone.
 fn admin(repo: &Repo, path: &Path) -> Result<PathBuf, MergeError> {
     let name = path.file_name().ok_or_else(|| MergeError::Place { place: path.into() })?;
-    Ok(trees::admin_for(&repo.common, path).unwrap_or_else(|| repo.common.join("worktrees").join(name)))
+    Ok(crate::admin::admin_for(&repo.common, path).unwrap_or_else(|| repo.common.join("worktrees").join(name)))
 }
 
 /// Removes a merge's worktree and what git knows of it, however much of it is there.

@@ -1,0 +1,179 @@
+//! Why a branch was not merged.
+
+use std::path::PathBuf;
+
+use super::TRIES;
+use crate::{git::GitError, remotes};
+use oodatcaa_core::TaskId;
+
+/// Why a change is not in the target.
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    /// Branch and target have changed the same lines.
+    #[error("merge it: conflicts in {}", list(files))]
+    Conflict {
+        /// Where.
+        files: Vec<String>,
+        /// The commit that it was to go on top of.
+        onto: String,
+    },
+    /// A gate is red on the result; the target was not touched.
+    #[error("merge it: the gate {gate} is red on the result: {reason}")]
+    GatesRed {
+        /// Which.
+        gate: String,
+        /// What it said.
+        reason: String,
+    },
+    /// A gate was red after the merge; the merge was reverted.
+    #[error("keep the merge: the gate {gate} was red after it, it was reverted: {reason}")]
+    RedAfter {
+        /// Which.
+        gate: String,
+        /// What it said.
+        reason: String,
+        /// The revert, on the target.
+        revert: String,
+    },
+    /// A gate was red after the merge, and the merge cannot be reverted; the target is red.
+    #[error("revert the merge after the red gate {gate} ({reason}): {why}; a human must mend the target")]
+    NotReverted {
+        /// Which.
+        gate: String,
+        /// What it said.
+        reason: String,
+        /// What stands in the way.
+        why: String,
+    },
+    /// The gates, or a git, were stopped before they could tell.
+    #[error("finish the merge: it was stopped")]
+    Stopped,
+    /// Nobody could be asked whether the merge may still pass.
+    #[error("ask whether the merge may still pass: {0}")]
+    NotAsked(String),
+    /// What others said of a task before its merge could pass.
+    #[error("merge {task}: {why}")]
+    Unwanted {
+        /// The task.
+        task: TaskId,
+        /// Why not.
+        why: String,
+    },
+    /// The branch holds another commit than the one that was approved.
+    #[error("merge {branch}: it stands at {found}, and {} was approved", if approved.is_empty() { "no commit of it" } else { approved })]
+    NotApproved {
+        /// The branch.
+        branch: String,
+        /// The commit that was approved; empty for none.
+        approved: String,
+        /// The one that it stands at.
+        found: String,
+    },
+    /// The target moved on, again and again.
+    #[error("move the target: others were quicker {TRIES} times")]
+    MovedOn,
+    /// Something of the user's stands in the way; the target was not touched.
+    #[error("update the checkout {}: {}{why}", checkout.display(), prefix(files))]
+    Busy {
+        /// The checkout.
+        checkout: PathBuf,
+        /// The files in the way.
+        files: Vec<String>,
+        /// A sentence for the human.
+        why: String,
+    },
+    /// The branch has nothing that the target does not have.
+    #[error("find anything to merge: {branch} holds no change of its own")]
+    Empty {
+        /// The branch.
+        branch: String,
+    },
+    /// There is no such branch.
+    #[error("find the branch {}", oodatcaa_core::text::one_line(branch))]
+    NoBranch {
+        /// Its name.
+        branch: String,
+    },
+    /// The target here and at the remote have both moved.
+    #[error("put {target} on {remote}: both have commits that the other has not; pull first")]
+    Diverged {
+        /// The branch.
+        target: String,
+        /// The remote.
+        remote: String,
+    },
+    /// The remote does not answer.
+    #[error("reach {remote}: {said}")]
+    Unreachable {
+        /// The remote.
+        remote: String,
+        /// What was said of it.
+        said: String,
+    },
+    /// The remote does not take it.
+    #[error("push to {remote}: {said}")]
+    PushRefused {
+        /// The remote.
+        remote: String,
+        /// What it said.
+        said: String,
+    },
+    /// The remote is somewhere else than it was; a person has to say that this is right.
+    #[error("use {}: {moved}", moved.remote)]
+    RemoteMoved {
+        /// What changed.
+        moved: remotes::Moved,
+    },
+    /// The push was accepted, but the remote does not hold the change.
+    #[error("find the change at {remote} after the push")]
+    Unproven {
+        /// The remote.
+        remote: String,
+    },
+    /// The place for temporary worktrees will not do.
+    #[error("make a worktree at {}: it is inside of the repository or its name is not UTF-8", place.display())]
+    Place {
+        /// Where.
+        place: PathBuf,
+    },
+    /// Git says no to something that should have worked.
+    #[error("git {command}: {said}")]
+    Refused {
+        /// The command.
+        command: String,
+        /// What it said.
+        said: String,
+    },
+    /// A call of git.
+    #[error(transparent)]
+    Git(GitError),
+    /// A file.
+    #[error("{doing} {}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+impl From<GitError> for MergeError {
+    fn from(error: GitError) -> Self {
+        match error {
+            GitError::Stopped { .. } => Self::Stopped,
+            error => Self::Git(error),
+        }
+    }
+}
+
+fn list(files: &[String]) -> String {
+    let shown: Vec<String> = files.iter().take(10).map(|file| oodatcaa_core::text::one_line(file)).collect();
+    let more = files.len().saturating_sub(shown.len());
+    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
+}
+
+fn prefix(files: &[String]) -> String {
+    if files.is_empty() { String::new() } else { format!("{}: ", list(files)) }
+}

@@ -1,0 +1,84 @@
+//! The git around a project: whether there is one, in what condition, and what of it is the main checkout's own.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    Config, Mode, admin,
+    commit::Author,
+    fault::WorkspaceError,
+    git::{self, Git},
+    repo::{Home, Repository},
+    snapshot::Checkout,
+};
+use oodatcaa_core::layout::Layout;
+
+/// Below a project's root: what is the main checkout's and never part of a task's change.
+pub(crate) const OWN: [&str; 9] = [
+    ".oodatcaa/work",
+    ".oodatcaa/runs",
+    ".oodatcaa/homes",
+    ".oodatcaa/config.local.toml",
+    ".leases",
+    ".locks",
+    ".agent-daemon-logs",
+    ".agent-daemon-pids",
+    ".agent-daemon-run",
+];
+
+/// How the project's attempts work here: `shared` where no directory above has a `.git`, whatever is configured. A
+/// repository that cannot be used, or has no commit yet, is an error: nobody asked for the person's own directory.
+pub fn mode_for(layout: &Layout, config: &Config) -> Result<Mode, WorkspaceError> {
+    if config.mode == Mode::Shared {
+        return Ok(Mode::Shared);
+    }
+    match Repository::find(layout)? {
+        Some(repo) => repo.base(config).map(|_| Mode::Worktree),
+        None => Ok(Mode::Shared),
+    }
+}
+
+/// What is to be known of the git around a project.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    /// The version of git.
+    pub version: git::program::Version,
+    /// Worktrees that a git which died left half made, and that git itself stops at.
+    pub half_made: Vec<PathBuf>,
+    /// Where worktrees of the project's tasks lie or would lie; `None` where its attempts share one directory.
+    pub home: Option<PathBuf>,
+}
+
+/// Looks at the git around a project as a worker would; `None` where there is none.
+pub fn condition(layout: &Layout, config: &Config) -> Result<Option<Condition>, WorkspaceError> {
+    let Some(repo) = Repository::find(layout)? else { return Ok(None) };
+    let mut home = None;
+    if config.mode == Mode::Worktree {
+        repo.base(config)?;
+        repo.git.verify()?;
+        home = Some(Home::of(layout, config)?.dir);
+    }
+    Ok(Some(Condition { version: repo.git.new_enough()?, half_made: admin::half_made(&repo.common), home }))
+}
+
+/// Makes a repository of a project that has none, with a first commit of all that is there.
+pub fn first_commit(layout: &Layout, message: &str, author: &Author) -> Result<(), WorkspaceError> {
+    Git::looking(layout.root()).run(&["init", "--quiet"])?;
+    let repo = Repository::find(layout)?.ok_or_else(|| WorkspaceError::NoBase("git made no repository".into()))?;
+    let git = ["AUTHOR", "COMMITTER"].iter().fold(repo.git, |git, who| {
+        git.with_env(&format!("GIT_{who}_NAME"), &author.name).with_env(&format!("GIT_{who}_EMAIL"), &author.mail)
+    });
+    git.run(&["add", "--all"])?;
+    git.run(&["commit", "--quiet", "--no-verify", "--message", message])?;
+    Ok(())
+}
+
+/// The main checkout, of which the project is all or a part.
+pub(crate) fn shared_checkout(repo: Repository) -> Checkout {
+    let excluded = own_paths(&repo.prefix);
+    Checkout { git: repo.git, admin: repo.admin, excluded, ignored: Vec::new() }
+}
+
+/// The main checkout's own paths, from the top of the repository.
+pub(crate) fn own_paths(prefix: &Path) -> Vec<String> {
+    OWN.iter().map(|path| prefix.join(path).to_string_lossy().into_owned()).collect()
+}

@@ -1,0 +1,296 @@
+//! Where an attempt works: made or found, and what is known of it.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use crate::{
+    Config, Mode, branch,
+    evidence::Start,
+    fault::WorkspaceError,
+    fetch,
+    git::Git,
+    hooks,
+    project::{own_paths, shared_checkout},
+    prune,
+    repo::{Home, Repository},
+    save::Refs,
+    screen::Copies,
+    snapshot::Checkout,
+    state::State,
+    submodules::Stores,
+    tree,
+};
+use oodatcaa_core::{RunName, Task, TaskId, Token, layout::Layout};
+
+mod begin;
+mod work;
+
+/// Where one attempt works.
+#[derive(Debug)]
+pub struct Workspace {
+    pub(crate) mode: Mode,
+    pub(crate) task: TaskId,
+    pub(crate) token: Token,
+    pub(crate) path: PathBuf,
+    pub(crate) top: PathBuf,
+    pub(crate) branch: Option<String>,
+    pub(crate) base_branch: Option<String>,
+    pub(crate) checkout: Option<Checkout>,
+    pub(crate) start: Start,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) copies: Copies,
+    pub(crate) stores: Option<Stores>,
+    pub(crate) refs: Refs,
+}
+
+impl Workspace {
+    /// Makes or finds the workspace of a task, for one attempt on it.
+    ///
+    /// What an earlier attempt left uncommitted stays in the tree and does not count as this one's work; a git
+    /// operation that it left half done is saved and ended.
+    pub fn prepare(layout: &Layout, config: &Config, task: &Task, token: Token) -> Result<Self, WorkspaceError> {
+        let run_dir = layout.run(&task.id, &RunName::of(token));
+        Self::prepare_until(layout, config, task, token, &run_dir, &Arc::default())
+    }
+
+    /// The same, with a way to stop what may take long: the project's `setup` command, and all that git does here
+    /// until [`Self::to_its_end`].
+    pub fn prepare_until(
+        layout: &Layout,
+        config: &Config,
+        task: &Task,
+        token: Token,
+        run_dir: &Path,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Self, WorkspaceError> {
+        let found = Repository::find(layout)?.map(|repo| repo.until(stop));
+        let Some(repo) = found.as_ref().filter(|_| config.mode == Mode::Worktree) else {
+            let mut workspace = Self::shared(layout, found, &task.id, token)?;
+            workspace.begin()?;
+            return Ok(workspace);
+        };
+        if config.untrusted {
+            return Err(WorkspaceError::Untrusted);
+        }
+        if prune::path_of(layout, &task.id)?.is_none() {
+            fetch::base(layout, config, repo, (&task.id, token))?;
+        }
+        let base = tree::base(layout, config, repo, task)?;
+        let made = tree::prepare(layout, config, repo, task, &base)?;
+        let mut state = made.state;
+        let mut workspace = Self::in_tree(layout, config, repo, &state, (&made.path, made.admin), &task.id, token)?;
+        workspace.verify()?;
+        if let Some(lent) = state.lent.take() {
+            workspace.put_back_to(lent)?;
+            state.save(&made.home)?;
+        }
+        workspace.tidy()?;
+        if let Some(checkout) = &workspace.checkout {
+            tree::leave_alone(&checkout.git, &checkout.others())?;
+        }
+        workspace.begin()?;
+        if !state.set_up {
+            let run_dir = run_dir.join("hooks").join("setup");
+            let env = workspace.hook_env(layout);
+            let place = hooks::Place { cwd: &workspace.path, root: layout.root(), run_dir: &run_dir };
+            hooks::run("setup", &config.setup, config, place, &env, stop)?;
+            state.set_up = true;
+            state.save(&made.home)?;
+            // What the project's own command made is not the agent's work.
+            workspace.begin_again()?;
+        }
+        drop(made.guard);
+        Ok(workspace)
+    }
+
+    /// The workspace of an earlier attempt as it stands, with nothing made, mended or run; `None` when its task
+    /// has none.
+    pub fn attach(
+        layout: &Layout,
+        config: &Config,
+        task: &TaskId,
+        token: Token,
+    ) -> Result<Option<Self>, WorkspaceError> {
+        let Some(repo) = Repository::find(layout)? else { return Ok(None) };
+        let listed = repo.worktrees()?;
+        let is_its = |path: &Path| {
+            path.file_name().is_some_and(|name| name == task.as_str()) && Home::holding(layout, path).is_some()
+        };
+        let Some(found) = listed.into_iter().find(|tree| is_its(&tree.path)) else {
+            if config.mode == Mode::Worktree {
+                return Ok(None);
+            }
+            let mut workspace = Self::shared(layout, Some(repo), task, token)?;
+            workspace.remember()?;
+            return Ok(Some(workspace));
+        };
+        tree::follow(&repo, &found.path)?;
+        let home = Home::holding(layout, &found.path).expect("it was found by its home");
+        let state = State::load(&home, task).unwrap_or_else(|| State {
+            version: 1,
+            task: task.clone(),
+            project: layout.root().into(),
+            branch: found.branch.clone().unwrap_or_else(|| format!("oodatcaa/{}", branch::component(task))),
+            made: false,
+            base: repo.base(config).ok().and_then(|base| base.branch),
+            ready: true,
+            set_up: true,
+            block: None,
+            copied: Vec::new(),
+            ignored: Vec::new(),
+            settled: false,
+            created: None,
+            lent: None,
+            admin: None,
+        });
+        let top = (found.path.as_path(), found.admin);
+        let mut workspace = Self::in_tree(layout, config, &repo, &state, top, task, token)?;
+        workspace.remember()?;
+        Ok(Some(workspace))
+    }
+
+    /// With calls of git that nobody ends before their time.
+    #[must_use]
+    pub fn to_its_end(mut self) -> Self {
+        self.checkout = self.checkout.map(|checkout| Checkout { git: checkout.git.to_its_end(), ..checkout });
+        self.stores = self.stores.map(|stores| Stores { git: stores.git.to_its_end(), ..stores });
+        self
+    }
+
+    fn in_tree(
+        layout: &Layout,
+        config: &Config,
+        repo: &Repository,
+        state: &State,
+        (top, admin): (&Path, PathBuf),
+        task: &TaskId,
+        token: Token,
+    ) -> Result<Self, WorkspaceError> {
+        let path = tree::inside(top, &repo.prefix)?;
+        let mut env = BTreeMap::from([("OODATCAA_BRANCH".to_owned(), state.branch.clone())]);
+        if let Some(port) = state.port(config) {
+            env.insert("OODATCAA_PORT_BASE".into(), port.to_string());
+            env.insert("OODATCAA_PORTS".into(), config.ports.to_string());
+        }
+        let mut excluded = own_paths(&repo.prefix);
+        excluded.extend(state.copied.iter().cloned());
+        let home = top.parent().and_then(Path::parent).map(|dir| Home { dir: dir.into() });
+        let mut copies = Copies::default();
+        if let Some(home) = home {
+            copies = Copies::load(&home, task, &state.copied);
+            if let Some(list) = copies.ignore(&repo.git, &home, task)? {
+                env.insert("GIT_CONFIG_COUNT".into(), "1".into());
+                env.insert("GIT_CONFIG_KEY_0".into(), "core.excludesFile".into());
+                env.insert("GIT_CONFIG_VALUE_0".into(), list.to_string_lossy().into_owned());
+            }
+        }
+        let stores = Stores {
+            git: repo.git.clone(),
+            common: repo.common.clone(),
+            admin: admin.clone(),
+            label: Refs::of(layout, task).label(),
+        };
+        let git = repo.git.moved_to(top, &admin)?;
+        let checkout = Checkout { git, admin, excluded, ignored: state.ignored.clone() };
+        Ok(Self {
+            mode: Mode::Worktree,
+            task: task.clone(),
+            token,
+            path,
+            top: top.into(),
+            branch: Some(state.branch.clone()),
+            base_branch: state.base.clone(),
+            checkout: Some(checkout),
+            start: Start { commit: None, tree: String::new() },
+            env,
+            copies,
+            stores: Some(stores),
+            refs: Refs::of(layout, task),
+        })
+    }
+
+    /// The project's own directory, with git's help where there is git.
+    fn shared(layout: &Layout, repo: Option<Repository>, task: &TaskId, token: Token) -> Result<Self, WorkspaceError> {
+        let checkout = repo.map(shared_checkout);
+        Ok(Self {
+            mode: Mode::Shared,
+            task: task.clone(),
+            token,
+            path: layout.root().into(),
+            top: checkout.as_ref().map_or_else(|| layout.root().into(), |checkout| checkout.git.dir().into()),
+            branch: None,
+            base_branch: None,
+            checkout,
+            start: Start { commit: None, tree: String::new() },
+            env: BTreeMap::new(),
+            copies: Copies::default(),
+            stores: None,
+            refs: Refs::of(layout, task),
+        })
+    }
+
+    /// How it works.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The task.
+    pub fn task(&self) -> &TaskId {
+        &self.task
+    }
+
+    /// Where the agent works: the project's root in the worktree, or the project itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The top of the worktree; the same as the path unless the project is a part of its repository.
+    pub fn top(&self) -> &Path {
+        &self.top
+    }
+
+    /// The task's branch; `None` in the project's own directory.
+    pub fn branch(&self) -> Option<&str> {
+        self.branch.as_deref()
+    }
+
+    /// Where the branch started and goes to.
+    pub fn base_branch(&self) -> Option<&str> {
+        self.base_branch.as_deref()
+    }
+
+    /// The commit where this attempt began; `None` without one.
+    pub fn base(&self) -> Option<&str> {
+        self.start.commit.as_deref()
+    }
+
+    /// Variables for everything that runs there: the branch, the ports.
+    pub fn env(&self) -> &BTreeMap<String, String> {
+        &self.env
+    }
+
+    /// Hardened calls of git at its top; `None` without git.
+    pub fn git(&self) -> Option<&Git> {
+        self.checkout.as_ref().map(|checkout| &checkout.git)
+    }
+
+    /// Makes sure that the worktree is still the one that was made: an agent may have put a repository of its own in
+    /// its place, and what git says of that one is no work of the task's.
+    pub fn verify(&self) -> Result<(), WorkspaceError> {
+        match &self.checkout {
+            Some(checkout) if self.mode == Mode::Worktree => Ok(checkout.git.verify()?),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn hook_env(&self, layout: &Layout) -> BTreeMap<String, String> {
+        let mut env = self.env.clone();
+        env.insert("OODATCAA_TASK_ID".into(), self.task.to_string());
+        env.insert("OODATCAA_PROJECT".into(), layout.root().to_string_lossy().into_owned());
+        env.insert("OODATCAA_WORKSPACE".into(), self.path.to_string_lossy().into_owned());
+        env
+    }
+}

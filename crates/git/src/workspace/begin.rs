@@ -1,0 +1,96 @@
+//! The beginning of an attempt in a worktree: what an earlier one left half done is ended, and how it was is noted.
+
+use super::Workspace;
+use crate::{
+    evidence::{self, Start},
+    fault::WorkspaceError,
+    save,
+    snapshot::Checkout,
+};
+
+impl Workspace {
+    /// Ends what an earlier attempt left half done, with everything saved before.
+    pub(super) fn tidy(&mut self) -> Result<(), WorkspaceError> {
+        let Some(checkout) = &self.checkout else { return Ok(()) };
+        if let Some(what) = evidence::midway(checkout)? {
+            let saved = self.save()?;
+            let at = saved.as_deref().unwrap_or("nothing");
+            log::warn!("{}: {what} was left half done; it is ended, its work is saved in {at}", self.task);
+            self.end_midway(checkout)?;
+            checkout.git.reset_hard()?;
+        }
+        self.put_on_branch(checkout)
+    }
+
+    pub(crate) fn end_midway(&self, checkout: &Checkout) -> Result<(), WorkspaceError> {
+        for command in [["rebase", "--quit"], ["cherry-pick", "--quit"], ["revert", "--quit"], ["bisect", "reset"]] {
+            // Those that are not under way say so.
+            let _ = checkout.git.call(&command)?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the task's branch is checked out and holds what was committed beside it.
+    pub(super) fn put_on_branch(&self, checkout: &Checkout) -> Result<(), WorkspaceError> {
+        let Some(branch) = &self.branch else { return Ok(()) };
+        if checkout.current()?.as_ref() == Some(branch) {
+            return Ok(());
+        }
+        let name = format!("refs/heads/{branch}");
+        let git = &checkout.git;
+        let head = checkout.head()?;
+        let tip = save::read(git, &name)?;
+        let ahead = match (&head, &tip) {
+            (Some(head), Some(tip)) => git.asks(&["merge-base", "--is-ancestor", tip.as_str(), head])?,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if ahead {
+            let head = head.unwrap_or_default();
+            git.run(&["update-ref", "-m", "oodatcaa: take in", &name, &head, &tip.unwrap_or_default()])?;
+            git.run(&["symbolic-ref", "-m", "oodatcaa: take in", "HEAD", &name])?;
+            return Ok(());
+        }
+        let saved = self.save()?;
+        log::warn!(
+            "{}: something else than the branch {branch} is checked out; it is saved in {}",
+            self.task,
+            saved.as_deref().unwrap_or("its branch")
+        );
+        Ok(git.check_out_over(branch)?)
+    }
+
+    /// Notes how it is now, unless this attempt has begun already.
+    pub(super) fn begin(&mut self) -> Result<(), WorkspaceError> {
+        if !self.remember()? {
+            self.begin_again()?;
+        }
+        Ok(())
+    }
+
+    /// Reads what was noted when the attempt began; without a note it begins with the branch.
+    pub(super) fn remember(&mut self) -> Result<bool, WorkspaceError> {
+        let Some(checkout) = &self.checkout else { return Ok(true) };
+        if let Some(start) = Start::noted(checkout, &self.refs, self.token)? {
+            self.start = start;
+            return Ok(true);
+        }
+        let commit = self.fork(checkout)?.or(checkout.head()?);
+        let tree = checkout.tree_of(commit.as_deref())?;
+        self.start = Start { commit, tree };
+        Ok(false)
+    }
+
+    pub(super) fn begin_again(&mut self) -> Result<(), WorkspaceError> {
+        let Some(checkout) = &self.checkout else { return Ok(()) };
+        let seen = checkout.snapshot()?;
+        let head = checkout.head()?;
+        // A commit of its own, also where all is clean: its time is when the attempt began.
+        let parents: Vec<&str> = head.iter().map(String::as_str).collect();
+        let message = format!("oodatcaa: how {} was when attempt {} began", self.task, self.token);
+        let note = save::commit_tree(&checkout.git, &seen.tree, &parents, &message)?;
+        checkout.git.run(&["update-ref", "-m", "oodatcaa: begin", &self.refs.start(self.token), &note])?;
+        self.start = Start { commit: head, tree: seen.tree };
+        Ok(())
+    }
+}
