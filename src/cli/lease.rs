@@ -14,12 +14,12 @@ use oodatcaa_core::{
     manual, rescue,
     text::{duration, many, one_line},
 };
+use oodatcaa_git::takeover;
 use oodatcaa_ops::{
     Changed, ErrorKind, Failure,
     view::{LeaseEntry, LeaseView, health_word},
 };
 use oodatcaa_process as process;
-use oodatcaa_worker::recover;
 
 /// How long processes that were told to end may take to be gone.
 const GONE: Duration = Duration::from_secs(10);
@@ -182,7 +182,7 @@ fn release(ctx: &Context, args: &Release) -> Done {
 fn has_landed(ctx: &Context, id: &TaskId, commit: &str) -> bool {
     let (layout, loaded) = (ctx.project.layout(), ctx.project.loaded());
     // Where git cannot be asked it may have.
-    layout.ok().zip(loaded.ok()).is_none_or(|(layout, loaded)| recover::has_landed(layout, &loaded.config, id, commit))
+    layout.ok().zip(loaded.ok()).is_none_or(|(layout, loaded)| takeover::has_landed(layout, &loaded.config, id, commit))
 }
 
 /// Tells of a release, and of what had been merged under the lease.
@@ -237,7 +237,7 @@ pub fn give_back(ctx: &Context, id: &TaskId) -> Result<Changed, Failure> {
     for left in &left {
         end_processes(ctx, id, &left.run)?;
     }
-    recover::see_what_landed(ctx.project.layout()?, &loaded.config, Some(&snapshot), &mut left);
+    takeover::see_what_landed(ctx.project.layout()?, &loaded.config, Some(&snapshot), &mut left);
     decide(ctx, Dry::default(), |snapshot, workflow, actor| {
         let mut changes = rescue::decide(snapshot, workflow, retry, &left, "");
         // It was a person who gave it back, not a worker.

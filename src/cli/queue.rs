@@ -22,6 +22,7 @@ use oodatcaa_core::{
     manual, rescue,
     text::{many, one_line},
 };
+use oodatcaa_git::takeover;
 use oodatcaa_ops::{
     ErrorKind, Failure, quoted,
     view::{MendView, ProblemView, RepairView, ValidationView},
@@ -31,7 +32,6 @@ use oodatcaa_store::{
     file::{LONGEST, document::Document},
 };
 use oodatcaa_sys::files;
-use oodatcaa_worker::recover;
 
 /// Verbs of `queue`.
 #[derive(Debug, clap::Subcommand)]
@@ -297,7 +297,7 @@ fn repair(ctx: &Context, args: &Repair) -> Done {
     for left in &lefts {
         lease::end_processes(ctx, &left.task, &left.run)?;
     }
-    recover::see_what_landed(ctx.project.layout()?, &loaded.config, Some(&reading.snapshot), &mut lefts);
+    takeover::see_what_landed(ctx.project.layout()?, &loaded.config, Some(&reading.snapshot), &mut lefts);
     let retry = &loaded.config.retry;
     change::decide(ctx, dry, |snapshot, workflow, actor| {
         let mut wanted = mends(snapshot, workflow);

@@ -42,6 +42,7 @@ mod screen;
 mod snapshot;
 mod state;
 mod submodules;
+pub mod takeover;
 mod tree;
 mod trees;
 mod workspace;

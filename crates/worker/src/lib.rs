@@ -37,7 +37,6 @@ mod prompt;
 mod proved;
 mod reconcile;
 pub mod record;
-pub mod recover;
 mod resume;
 mod run;
 mod running;

@@ -16,7 +16,6 @@ use crate::{
     merge_gates::{Checks, Question},
     merge_queue::{Answer, Drive, Turn},
     prepare::name_lock,
-    recover::Found,
     run::Run,
 };
 use oodatcaa_core::{
@@ -30,6 +29,7 @@ use oodatcaa_git::{
     Author, Workspace,
     git::Git,
     merge::{self, GateFailure, Leash, MergeDirs, MergeError, MergeRequest, MergeTarget, Merged, Policy},
+    takeover::Found,
 };
 use oodatcaa_process::{self as process, Stop};
 use oodatcaa_sys::files;

@@ -2,13 +2,13 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{recover, setup::Shared};
+use crate::setup::Shared;
 use oodatcaa_core::{
     layout::Layout,
     rescue,
     text::{self, chain},
 };
-use oodatcaa_git::{Config, Mode, Workspace};
+use oodatcaa_git::{Config, Mode, Workspace, takeover};
 use oodatcaa_process as process;
 use oodatcaa_sys::files;
 
@@ -23,7 +23,7 @@ pub(crate) fn end(shared: &Shared, left: Vec<rescue::Orphan>) -> Vec<rescue::Orp
     if trees.mode == Mode::Worktree {
         gone.iter().for_each(|left| keep(layout, trees, left));
         let seen = shared.store.read().ok().filter(|seen| seen.invalid.is_none());
-        recover::see_what_landed(layout, &setup.config, seen.as_ref().map(|seen| &seen.snapshot), &mut gone);
+        takeover::see_what_landed(layout, &setup.config, seen.as_ref().map(|seen| &seen.snapshot), &mut gone);
     }
     gone
 }

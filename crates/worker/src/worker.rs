@@ -17,7 +17,6 @@ use crate::{
     merge_queue::MergeQueue,
     moved::Place,
     proved::Finished,
-    recover,
     settlement::{Again, Settlement},
     setup::{Setup, Shared},
 };
@@ -27,7 +26,7 @@ use oodatcaa_core::{
     pool::Offer,
     text::{self, chain},
 };
-use oodatcaa_git::{Mode, mode_for};
+use oodatcaa_git::{Mode, mode_for, takeover};
 use oodatcaa_process::{Shim, Stop};
 use oodatcaa_store::{Desk, StoreError};
 
@@ -199,7 +198,7 @@ impl Worker {
         self.look_at_git();
         if setup.rule.merges() {
             let seen = shared.store.read().ok().filter(|seen| seen.invalid.is_none());
-            drop(recover::recover(&setup.layout, &setup.config, seen.as_ref().map(|seen| &seen.snapshot)));
+            drop(takeover::finish_dead(&setup.layout, &setup.config, seen.as_ref().map(|seen| &seen.snapshot)));
         }
         let mut first = self.reconcile();
         if setup.once {

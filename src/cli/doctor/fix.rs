@@ -10,10 +10,10 @@ use oodatcaa_core::{
     text::one_line,
 };
 use oodatcaa_fleet::pidfile;
+use oodatcaa_git::takeover;
 use oodatcaa_ops::{ErrorKind, Failure};
 use oodatcaa_process as process;
 use oodatcaa_sys::files;
-use oodatcaa_worker::recover;
 
 /// How long processes that a dead worker left may take to end.
 const GONE: Duration = Duration::from_secs(5);
@@ -89,7 +89,7 @@ fn give_back(context: &DoctorContext<'_>, left: &Orphan) -> Result<(), Failure> 
     let retry = context.loaded.as_ref().map_or_else(|_| Retry::default(), |loaded| loaded.config.retry.clone());
     let mut ended = [left.clone()];
     if let (Ok(loaded), Ok(seen)) = (&context.loaded, store.read()) {
-        recover::see_what_landed(context.layout, &loaded.config, Some(&seen.snapshot), &mut ended);
+        takeover::see_what_landed(context.layout, &loaded.config, Some(&seen.snapshot), &mut ended);
     }
     store.transact(&mut |snapshot| rescue::decide(snapshot, &workflow, &retry, &ended, "agentctl-doctor"))?;
     Ok(())

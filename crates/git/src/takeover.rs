@@ -1,13 +1,15 @@
-//! Merges that a dead integrator left half done: finished, or undone, and what of them is in the target.
+//! Merges that a dead integrator left half done: finished or undone before their tasks are given back.
+//!
+//! Workers and the operator's commands both do so, and tell as merged only what git says is in the target.
 
 use std::{collections::BTreeSet, path::Path};
 
-use oodatcaa_config::Config;
-use oodatcaa_core::{RoleRule, Snapshot, TaskId, Workflow, landing, layout::Layout, rescue, text::chain};
-use oodatcaa_git::{
+use crate::{
     Mode,
     merge::{self, GateFailure, Gates, MergeError, What},
 };
+use oodatcaa_config::Config;
+use oodatcaa_core::{RoleRule, Snapshot, TaskId, Workflow, landing, layout::Layout, rescue, text::chain};
 
 /// What stands in for the gates where nobody holds a task to run them for.
 struct Later<'a> {
@@ -30,23 +32,23 @@ impl Gates for Later<'_> {
     }
 }
 
-/// What was found of merges that a dead integrator left half done.
-#[derive(Default)]
-pub(crate) struct Found {
+/// What was found of the merges that a dead integrator left half done.
+#[derive(Debug, Default)]
+pub struct Found {
     finished: BTreeSet<TaskId>,
     /// Some of them could not be finished or undone yet.
     open: bool,
 }
 
 impl Found {
-    /// Nobody has looked.
-    pub(crate) fn unknown() -> Self {
+    /// Returns what is known before anybody has looked.
+    pub fn unknown() -> Self {
         Self { open: true, ..Self::default() }
     }
 
-    /// Whether a merge that had passed is in the target. What nobody can tell, because the remote does not answer,
-    /// may be.
-    pub(crate) fn has_landed(&self, layout: &Layout, config: &Config, task: &TaskId, commit: &str) -> bool {
+    /// Tells whether a merge that had passed is in the target. One that cannot be told, because the remote does not answer,
+    /// counts as landed: merging it twice is worse than looking again.
+    pub fn has_landed(&self, layout: &Layout, config: &Config, task: &TaskId, commit: &str) -> bool {
         self.finished.contains(task)
             || (self.open && config.merge.push.is_some())
             || merge::stands(layout, &config.workspace, commit).unwrap_or_else(|error| {
@@ -57,8 +59,8 @@ impl Found {
 }
 
 /// Finishes or undoes the merges that a dead integrator left half done. What needs gates is finished by the next
-/// merge, and until then the checkout is whole. Who cannot read what is wanted leaves it to the next.
-pub(crate) fn recover(layout: &Layout, config: &Config, seen: Option<&Snapshot>) -> Found {
+/// merge, and until then the checkout is whole. Without a snapshot nothing is done: nobody knows what is still wanted.
+pub fn finish_dead(layout: &Layout, config: &Config, seen: Option<&Snapshot>) -> Found {
     let mut found = Found::unknown();
     if config.workspace.mode == Mode::Shared {
         return Found::default();
@@ -99,8 +101,8 @@ pub(crate) fn recover(layout: &Layout, config: &Config, seen: Option<&Snapshot>)
     found
 }
 
-/// Asks git whether what had passed of what these attempts merged has landed, and forgets what has not. Merges that
-/// they left half done are finished or undone first.
+/// Asks git which of the merges of these attempts have landed, and forgets the others. Merges that they left half done are
+/// finished or undone first.
 pub fn see_what_landed(layout: &Layout, config: &Config, seen: Option<&Snapshot>, left: &mut [rescue::Orphan]) {
     let merges = |left: &rescue::Orphan| {
         let rule = left.role.as_ref().and_then(|role| config.workflow.rule(role));
@@ -109,13 +111,13 @@ pub fn see_what_landed(layout: &Layout, config: &Config, seen: Option<&Snapshot>
     if config.workspace.mode == Mode::Shared || !left.iter().any(merges) {
         return;
     }
-    let recovered = recover(layout, config, seen);
+    let recovered = finish_dead(layout, config, seen);
     for left in left {
         left.landed = left.landed.take().filter(|commit| recovered.has_landed(layout, config, &left.task, commit));
     }
 }
 
-/// The same of one whose owner may be at work: nothing of it is finished or undone.
+/// Tells whether a merge has landed whose owner may be at work: nothing of it is finished or undone.
 pub fn has_landed(layout: &Layout, config: &Config, task: &TaskId, commit: &str) -> bool {
     config.workspace.mode == Mode::Worktree && Found::unknown().has_landed(layout, config, task, commit)
 }
