@@ -101,7 +101,7 @@ fn pieces(argument: &str) -> Vec<Piece> {
     all
 }
 
-/// The names of the placeholders in an argument.
+/// Returns the names of the placeholders in an argument.
 pub(super) fn named(argument: &str) -> Vec<String> {
     values(argument).collect()
 }
@@ -113,7 +113,7 @@ fn values(argument: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// `true` when some argument names this placeholder.
+/// Returns `true` when some argument names this placeholder.
 pub fn mentions(argv: &[String], name: &str) -> bool {
     argv.iter().any(|argument| values(argument).any(|value| value == name))
 }
@@ -146,7 +146,7 @@ pub fn check(argv: &[String]) -> Result<(), BadArgv> {
     }
 }
 
-/// Where the script of `sh -c SCRIPT` stands, also behind `env`, `nice` and the like.
+/// Returns where the script of `sh -c SCRIPT` stands, also behind `env`, `nice` and the like.
 fn script_at(argv: &[String]) -> Option<usize> {
     const SHELLS: &[&str] = &["sh", "bash", "dash", "zsh", "ksh", "mksh", "fish", "ash", "busybox"];
     let is_shell = |argument: &String| {
@@ -185,7 +185,7 @@ pub(super) fn fill(argv: &[String], assignment: &Assignment) -> Vec<String> {
     argv.iter().map(|argument| filled(argument).collect()).collect()
 }
 
-/// The program of a checked argv template, for whoever looks for it before there is a task.
+/// Returns the program of a checked argv template, for whoever looks for it before there is a task.
 pub fn program(argv: &[String], project: &Path, workspace: &Path) -> String {
     let filled = pieces(argv.first().map_or("", String::as_str)).into_iter().map(|piece| match piece {
         Piece::Text(text) => text,

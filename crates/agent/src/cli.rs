@@ -42,7 +42,7 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// As descriptor and configuration describe it. What is wrong with them shows at every attempt.
+    /// Makes the agent that descriptor and configuration describe. What is wrong with them shows at every attempt.
     pub fn new(name: &str, config: &AgentConfig) -> Self {
         let descriptor = describe(name, config).and_then(|found| {
             check(name, config, &found)?;
@@ -52,7 +52,7 @@ impl Cli {
         Self { name: name.into(), config: config.clone(), descriptor: descriptor.map(Arc::new) }
     }
 
-    /// The parts that any program shares: what we did to it, its result file.
+    /// Returns the parts that any program shares: what we did to it, its result file.
     fn command(&self, descriptor: &Descriptor, assignment: &Assignment) -> Command {
         let set = environment::path(&self.config.set);
         let argv = vec![program(descriptor, &self.config, &set, &assignment.workspace)];
@@ -82,7 +82,7 @@ impl Cli {
         all
     }
 
-    /// What the whole output told.
+    /// Reads the whole output.
     fn read(&self, descriptor: &Descriptor, assignment: &Assignment) -> State {
         let mut state = State::new(descriptor);
         for (stream, name) in [(Stream::Stdout, "stdout.log"), (Stream::Stderr, "stderr.log")] {
@@ -99,7 +99,7 @@ impl Cli {
         state
     }
 
-    /// What the run came to by its output alone, for tests and for people.
+    /// Judges the run by its output alone, for tests and for people.
     pub fn judgement(&self, assignment: &Assignment, exit: &Exit) -> Option<(Observation, Option<judge::Judgement>)> {
         let descriptor = self.descriptor.as_ref().ok()?;
         let state = self.read(descriptor, assignment);
@@ -108,7 +108,7 @@ impl Cli {
     }
 }
 
-/// The descriptor of an agent.
+/// Returns the descriptor of an agent.
 pub fn describe(name: &str, config: &AgentConfig) -> Result<Descriptor, BadAgent> {
     let adapter = config.adapter.as_deref().unwrap_or(name);
     descriptor::load(adapter, &config.adapters).map_err(|what| BadAgent::Descriptor { name: name.into(), what })
@@ -229,7 +229,7 @@ impl Agent for Cli {
     }
 }
 
-/// Why a run without anything to show for it is no success (R19).
+/// Why a run without anything to show for it is no success.
 const NOTHING: &str =
     "the program ended well, and there is no result: no result file, no word of the model, no tool that worked";
 
@@ -238,7 +238,7 @@ fn said_nothing(state: &State) -> bool {
     words.trim().is_empty() && state.run().tools_ok == 0
 }
 
-/// A success without a result file: the model's last words say what was done.
+/// Returns a success without a result file: the model's last words say what was done.
 fn done(state: &State, secrets: &[String]) -> Outcome {
     let seen = &state.run().observation;
     let words = seen.last_text.as_deref().unwrap_or_default();

@@ -27,7 +27,7 @@ pub struct Command {
 }
 
 impl Command {
-    /// As the configuration describes it.
+    /// Makes the agent that the configuration describes.
     pub fn new(name: &str, config: &AgentConfig) -> Self {
         Self {
             name: name.into(),
@@ -41,17 +41,17 @@ impl Command {
         }
     }
 
-    /// The same with another argv.
+    /// Returns the same with another argv.
     pub(super) fn with_argv(self, argv: Vec<String>) -> Self {
         Self { argv, ..self }
     }
 
-    /// The values that must not be shown.
+    /// Returns the values that must not be shown.
     pub(super) fn secrets(&self, assignment: &Assignment) -> Vec<String> {
         environment::secrets(&environment(assignment, &self.env, &self.set), &self.set)
     }
 
-    /// What has to be said before anything that the agent said: it was ended by us, or never ran.
+    /// Returns what has to be said before anything that the agent said: it was ended by us, or never ran.
     pub(super) fn forced(&self, assignment: &Assignment, exit: &Exit) -> Option<Outcome> {
         if let Some(bad) = &self.bad {
             return Some(Outcome::failed(Class::Config, format!("cannot {bad}")));
@@ -150,7 +150,7 @@ impl Command {
         }
     }
 
-    /// What the exit alone says, when nothing else decided.
+    /// Returns what the exit alone says, when nothing else decided.
     pub(super) fn by_exit(&self, assignment: &Assignment, exit: &Exit) -> Outcome {
         let run_dir = &assignment.run_dir;
         let with_output = |mut words: String| {
@@ -192,7 +192,7 @@ impl Command {
         }
     }
 
-    /// What the result file says, if there is one; an unreadable one after a crash is part of the crash.
+    /// Returns what the result file says, if there is one; an unreadable one after a crash is part of the crash.
     pub(super) fn by_result(&self, assignment: &Assignment, exit: &Exit) -> Option<Outcome> {
         match result::read(&assignment.result_file()) {
             Ok(result) => {

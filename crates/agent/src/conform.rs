@@ -124,7 +124,7 @@ fn login(descriptor: &Descriptor, config: &AgentConfig) -> Case {
     }
 }
 
-/// Every group of arguments with a value: nothing is left to fill in.
+/// Checks every group of arguments with a value: nothing may be left to fill in.
 fn command_line(name: &str, config: &AgentConfig, descriptor: &Descriptor, room: &Path) -> Vec<Case> {
     let agent = cli::Cli::new(name, config);
     let fresh = assignment(room);
@@ -146,7 +146,7 @@ fn command_line(name: &str, config: &AgentConfig, descriptor: &Descriptor, room:
     cases
 }
 
-/// A run with a service that is not there must end by itself or by a limit, as a trouble of the network.
+/// Checks that a run with a service that is not there ends by itself or by a limit, as a trouble of the network.
 fn closed_port(name: &str, config: &AgentConfig, descriptor: &Descriptor, room: &Path, shim: &Path) -> Case {
     const NAME: &str = "closed-port";
     let Some(endpoint) = &descriptor.endpoint else {
@@ -262,19 +262,19 @@ impl Tail {
     }
 }
 
-/// A port that nobody listens on: one that was free a moment ago.
+/// Returns a port that nobody listens on: one that was free a moment ago.
 fn closed() -> Option<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).ok()?;
     Some(listener.local_addr().ok()?.port())
 }
 
-/// An attempt for a program to show itself on.
+/// Returns an attempt for a program to show itself on.
 fn assignment(room: &Path) -> Assignment {
     let rule = Workflow::shipped().rule(&Role::BUILDER).expect("ships").clone();
     example::assignment(&rule, &room.join("project"), &room.join("run/1"))
 }
 
-/// An agent of an adapter that nobody configured.
+/// Returns an agent of an adapter that nobody configured.
 pub fn bare(adapter: &str, adapters: &BTreeMap<String, toml::Table>) -> AgentConfig {
     AgentConfig {
         kind: AgentKind::Adapter,

@@ -1,4 +1,4 @@
-//! The environment of an agent: an allow-list, and the facts of the attempt (R16).
+//! The environment of an agent: an allow-list, and the facts of the attempt.
 //!
 //! Nothing is inherited because it happens to be there, and nothing of ours that could approve
 //! something ever reaches an agent.
@@ -20,7 +20,7 @@ const BASE: &[&str] = &["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_
 /// Where programs are looked for when nobody says otherwise.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// The whole environment of an attempt's agent (or gate).
+/// Returns the whole environment of an attempt's agent (or gate).
 ///
 /// `inherit` names further variables to take over from this process; a trailing `*` stands for
 /// any ending (`ANTHROPIC_*`). `set` has the last word on everything but our own names.
@@ -77,7 +77,7 @@ fn names(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// The `PATH` that an agent with this `set` is given.
+/// Returns the `PATH` that an agent with this `set` is given.
 pub fn path(set: &BTreeMap<String, String>) -> String {
     let inherited = std::env::var("PATH").ok();
     absolute_only(set.get("PATH").or(inherited.as_ref()).map_or("", String::as_str))
@@ -124,7 +124,7 @@ const HARMLESS: &[&str] = &[
     "no_proxy",
 ];
 
-/// The values that must not be shown: what the configuration gives, and what it names to be inherited, unless it is
+/// Returns the values that must not be shown: what the configuration gives, and what it names to be inherited, unless it is
 /// known to be harmless. Of an address the password is one by itself.
 pub fn secrets(env: &BTreeMap<String, String>, set: &BTreeMap<String, String>) -> Vec<String> {
     const WORDS: &[&str] = &["KEY", "TOKEN", "SECRET", "PASS", "CREDENTIAL", "COOKIE", "AUTH"];
@@ -150,7 +150,7 @@ pub fn secrets(env: &BTreeMap<String, String>, set: &BTreeMap<String, String>) -
     all
 }
 
-/// The password in an address, `scheme://user:password@host`.
+/// Returns the password in an address, `scheme://user:password@host`.
 fn password(address: &str) -> Option<&str> {
     let (_, rest) = address.split_once("://")?;
     let host = rest.find(['/', '?', '#']).unwrap_or(rest.len());

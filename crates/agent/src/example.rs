@@ -5,7 +5,7 @@ use std::path::Path;
 use super::Assignment;
 use oodatcaa_core::{Lease, RoleRule, Task, TaskId, Token};
 
-/// An attempt of this role that stands in no queue and no lease.
+/// Makes an attempt of this role that is in no queue and no lease.
 pub fn assignment(rule: &RoleRule, project: &Path, run_dir: &Path) -> Assignment {
     let id = TaskId::parse("EXAMPLE").expect("a good id");
     let now = chrono::Utc::now();

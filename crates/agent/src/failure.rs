@@ -1,4 +1,4 @@
-//! Why an agent CLI failed, as finely as the CLIs themselves tell, and what that is in the rules' terms (R22).
+//! Why an agent CLI failed, as finely as the CLIs themselves tell, and what that is in the rules' terms.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,21 +17,21 @@ macro_rules! failures {
             /// Every one.
             pub const ALL: &[Failure] = &[$(Failure::$name),*];
 
-            /// The word in descriptors.
+            /// Returns the word in descriptors.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Failure::$name => $text,)*
                 }
             }
 
-            /// A sentence for people.
+            /// Returns a sentence for people.
             pub fn words(self) -> &'static str {
                 match self {
                     $(Failure::$name => $doc,)*
                 }
             }
 
-            /// What it is to the rules.
+            /// Returns what it is to the rules.
             pub fn class(self) -> Class {
                 match self {
                     $(Failure::$name => Class::$class,)*
@@ -72,7 +72,7 @@ failures! {
     Unknown = "unknown" is Unclassified: "Nothing of the above.",
 }
 
-/// How a program ended by a signal that we did not send.
+/// Returns how a program ended by a signal that we did not send.
 pub fn signal(signal: i32) -> String {
     const KILL: i32 = 9;
     match signal {

@@ -21,7 +21,7 @@ use oodatcaa_sys::files;
 /// Looks a variable up, as the program will find it.
 pub type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Whether the program's state can stand in a slot's directory: not where the only sign-in is a file
+/// Tells whether the program's state can stand in a slot's directory: not where the only sign-in is a file
 /// that nobody knows how to bring there.
 pub fn wanted(descriptor: &Descriptor, variable: Variable<'_>) -> bool {
     let home = &descriptor.home;
@@ -29,13 +29,13 @@ pub fn wanted(descriptor: &Descriptor, variable: Variable<'_>) -> bool {
     home.mode == HomeMode::PerSlot && (!home.links.is_empty() || !by_file())
 }
 
-/// The slot's directory, where the program's state can stand in it.
+/// Returns the slot's directory, where the program's state can stand in it.
 pub fn usable<'a>(descriptor: &Descriptor, slot: Option<&'a Path>, variable: Variable<'_>) -> Option<&'a Path> {
     let good = |slot: &&Path| !descriptor.home.forbid_under.iter().any(|place| slot.starts_with(place));
     slot.filter(good).filter(|_| wanted(descriptor, variable))
 }
 
-/// The variables that move the program's state to this directory.
+/// Returns the variables that move the program's state to this directory.
 pub fn redirected(descriptor: &Descriptor, slot: &Path) -> BTreeMap<String, String> {
     let place = |value: &String| value.replace("{slot}", &slot.to_string_lossy());
     descriptor.home.redirect.iter().map(|(name, value)| (name.clone(), place(value))).collect()
@@ -77,7 +77,7 @@ pub fn prepare_home(descriptor: &Descriptor, slot: &Path, variable: Variable<'_>
     Ok(())
 }
 
-/// A relative path that stays below where it starts.
+/// Tells whether a path is relative and stays below where it starts.
 pub fn stays_below(name: &str) -> bool {
     !name.is_empty() && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
 }
@@ -103,7 +103,7 @@ fn directory(slot: &Path, wanted: &Path) -> io::Result<()> {
     }
 }
 
-/// What stands there itself, not what a link leads to.
+/// Returns what stands there itself, not what a link leads to.
 fn seen(at: &Path) -> io::Result<Option<Metadata>> {
     match fs::symlink_metadata(at) {
         Ok(meta) => Ok(Some(meta)),

@@ -66,12 +66,12 @@ pub struct Assignment {
 }
 
 impl Assignment {
-    /// Where the rendered prompt stands.
+    /// Returns where the rendered prompt stands.
     pub fn prompt_file(&self) -> PathBuf {
         self.run_dir.join("prompt.md")
     }
 
-    /// Where the agent may write its result (R19).
+    /// Returns where the agent may write its result.
     pub fn result_file(&self) -> PathBuf {
         self.run_dir.join("result.json")
     }
@@ -79,13 +79,13 @@ impl Assignment {
 
 /// A program that does the work of one attempt.
 pub trait Agent: Send + Sync {
-    /// Its name in the configuration.
+    /// Returns its name in the configuration.
     fn name(&self) -> &str;
 
-    /// `true` for the simulated agent: everything that it touched says so (R21).
+    /// Returns `true` for the simulated agent: everything that it touched says so.
     fn simulated(&self) -> bool;
 
-    /// What shares one allowance with others: adapter, account and model (R22).
+    /// Returns what shares one allowance with others: adapter, account and model.
     fn pool(&self) -> String {
         self.name().into()
     }
@@ -104,7 +104,7 @@ pub trait Agent: Send + Sync {
         None
     }
 
-    /// Between TERM and KILL, where the program needs another time than the fleet gives.
+    /// Returns the time between TERM and KILL, where the program needs another time than the fleet gives.
     fn grace(&self) -> Option<Duration> {
         None
     }
@@ -114,12 +114,12 @@ pub trait Agent: Send + Sync {
         &[]
     }
 
-    /// `true` when it can go on with a session of its own: then [`Assignment::resume`] may name one.
+    /// Returns `true` when it can go on with a session of its own: then [`Assignment::resume`] may name one.
     fn can_resume(&self) -> bool {
         false
     }
 
-    /// `true` when its own state can stand in the slot's directory: then [`Assignment::home`] may name one.
+    /// Returns `true` when its own state can stand in the slot's directory: then [`Assignment::home`] may name one.
     fn wants_home(&self) -> bool {
         false
     }
@@ -129,12 +129,12 @@ pub trait Agent: Send + Sync {
         Ok(())
     }
 
-    /// The values that it is given and that must not be shown, the longest first.
+    /// Returns the values that it is given and that must not be shown, the longest first.
     fn secrets(&self, _assignment: &Assignment) -> Vec<String> {
         Vec::new()
     }
 
-    /// What to execute for this attempt. The prompt has been written to [`Assignment::prompt_file`].
+    /// Returns what to execute for this attempt. The prompt has been written to [`Assignment::prompt_file`].
     fn invocation(&self, assignment: &Assignment) -> Invocation;
 
     /// Returns what its exit means, by exit status, output and result file. Gates and other evidence are asked for afterwards,

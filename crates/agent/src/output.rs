@@ -14,13 +14,13 @@ const TAIL: u64 = 256 * 1024;
 /// The longest single line that is kept, in characters.
 const LINE: usize = 400;
 
-/// The end of a file: at most a quarter of a megabyte, read as UTF-8 as far as it is; a line that
+/// Returns the end of a file: at most a quarter of a megabyte, read as UTF-8 as far as it is; a line that
 /// is cut by that bound is left out. Empty when there is nothing to read.
 pub fn tail(path: &Path) -> String {
     tail::text(Layout::root_of(path), path, TAIL)
 }
 
-/// The last `count` lines that say something, without control characters and secrets.
+/// Returns the last `count` lines that say something, without control characters and secrets.
 pub fn last_lines(path: &Path, count: usize, secrets: &[String]) -> String {
     // Masked first: half a secret would not be found.
     let all = mask(&plain(&tail(path)), secrets);
@@ -90,7 +90,7 @@ pub fn mask(said: &str, secrets: &[String]) -> String {
     text::without_passwords(&all)
 }
 
-/// The same for every text in a value.
+/// Masks every text in a value.
 pub fn mask_json(value: &mut Value, secrets: &[String]) {
     match value {
         Value::String(text) => *text = mask(text, secrets),
@@ -110,7 +110,7 @@ fn mask_members(members: &mut Map<String, Value>, secrets: &[String]) {
         .collect();
 }
 
-/// The same for everything that an attempt's outcome says.
+/// Returns the same for everything that an attempt's outcome says.
 pub fn mask_outcome(outcome: Outcome, secrets: &[String]) -> Outcome {
     let masked = |text: String| mask(&text, secrets);
     match outcome {

@@ -25,18 +25,18 @@ pub enum Login {
 }
 
 impl Login {
-    /// `false` only when it is known not to be signed in.
+    /// Returns `false` only when it is known not to be signed in.
     pub fn is_good(&self) -> bool {
         !matches!(self, Self::Missing(_))
     }
 }
 
-/// Where the program is.
+/// Returns where the program is.
 pub fn find(program: &Program, path: &str, cwd: &Path) -> Option<PathBuf> {
     program.names.iter().find_map(|name| find_program(name, path, cwd))
 }
 
-/// How it is signed in, as far as variables and files tell.
+/// Returns how it is signed in, as far as variables and files tell.
 pub fn login(descriptor: &Descriptor, variable: &dyn Fn(&str) -> Option<String>) -> Login {
     let set = |name: &String| variable(name).is_some_and(|value| !value.is_empty());
     let groups = &descriptor.env.requires_any;
@@ -55,13 +55,13 @@ pub fn login(descriptor: &Descriptor, variable: &dyn Fn(&str) -> Option<String>)
     }
 }
 
-/// The file that a login left in the user's own place.
+/// Returns the file that a login left in the user's own place.
 pub fn login_file(descriptor: &Descriptor, variable: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
     let files = descriptor.env.login_files.iter();
     files.filter_map(|pattern| place(pattern, variable)).find(|file| file.is_file())
 }
 
-/// A place below the home directory or `{VARIABLE}`, where that is set.
+/// Resolves a place below the home directory or `{VARIABLE}`, where that is set.
 pub fn place(pattern: &str, variable: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
     match pattern.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
         Some((name, rest)) => Some(PathBuf::from(format!("{}{rest}", variable(name).filter(|v| !v.is_empty())?))),
@@ -69,7 +69,7 @@ pub fn place(pattern: &str, variable: &dyn Fn(&str) -> Option<String>) -> Option
     }
 }
 
-/// The first version number in a text, e.g. of `codex-cli 0.169.0`.
+/// Returns the first version number in a text, e.g. of `codex-cli 0.169.0`.
 pub fn version(text: &str) -> Option<(String, Vec<u64>)> {
     let start = text.find(|c: char| c.is_ascii_digit())?;
     let rest = &text[start..];
@@ -93,7 +93,7 @@ pub enum Fit {
     TooOld,
 }
 
-/// How a version stands to a descriptor's.
+/// Returns how a version stands to a descriptor's.
 pub fn fit(program: &Program, found: &str) -> Fit {
     let parts = |text: &str| version(text).map(|(_, parts)| parts);
     if program.tested.iter().any(|tested| parts(tested) == parts(found)) {

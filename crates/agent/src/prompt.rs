@@ -1,4 +1,4 @@
-//! From a role's template and a task to the text that the agent reads (R17).
+//! From a role's template and a task to the text that the agent reads.
 //!
 //! Templates are strict: a variable that does not exist is an error with its line, never an empty
 //! place. Text from outside prints itself as data (`prompt_data`), so that no template, shipped or
@@ -121,13 +121,13 @@ pub enum PromptError {
 }
 
 impl PromptError {
-    /// The class of failure that an attempt without a prompt is.
+    /// Returns the class of failure that an attempt without a prompt is.
     pub fn class(&self) -> Class {
         Class::Config
     }
 }
 
-/// The template that ships for a role.
+/// Returns the template that ships for a role.
 pub fn shipped(role: &Role) -> Option<&'static str> {
     match role.as_str() {
         "planner" => Some(include_str!("../../../.oodatcaa/prompts/planner.md")),
@@ -173,7 +173,7 @@ pub fn render(template: &str, assignment: &Assignment, facts: &PromptFacts) -> R
     fill(&name, template, &context! { facts => told, ..values })
 }
 
-/// What is said to a session that goes on with the task where it stopped; `words` say what ended it.
+/// Returns what is said to a session that goes on with the task where it stopped; `words` say what ended it.
 pub fn go_on(assignment: &Assignment, facts: &PromptFacts, words: &str) -> Result<String, PromptError> {
     let values = variables(assignment, facts);
     fill("go_on", include_str!("prompt_go_on.md"), &context! { ended => block(words), ..values })
@@ -198,7 +198,7 @@ fn fill(name: &str, template: &str, values: &Value) -> Result<String, PromptErro
     Ok(String::from_utf8(bounded.0).expect("templates and values are text"))
 }
 
-/// What is wrong, in words that help the person who wrote the template.
+/// Returns what is wrong, in words that help the person who wrote the template.
 fn words(error: &Error, template: &str) -> String {
     let place = error.range().and_then(|range| template.get(range)).map(str::trim).unwrap_or_default();
     let detail = error.detail().unwrap_or_default();

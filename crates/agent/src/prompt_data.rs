@@ -1,4 +1,4 @@
-//! Text from outside as a value of a template: it prints itself as data, whatever the template does (R17).
+//! Text from outside as a value of a template: it prints itself as data, whatever the template does.
 //!
 //! A fence is longer than any run of its character in the text, so that the text cannot close it;
 //! what could be read as a line of its own, or as a command to a terminal, is gone before.
@@ -22,12 +22,12 @@ struct Data {
     something: bool,
 }
 
-/// A value that prints as a fenced block marked as data.
+/// Returns a value that prints as a fenced block marked as data.
 pub(super) fn block(text: &str) -> Value {
     value(text, fenced)
 }
 
-/// A value that prints as a code span on one line.
+/// Returns a value that prints as a code span on one line.
 pub(super) fn line(text: &str) -> Value {
     value(text, span)
 }
@@ -41,7 +41,7 @@ fn value(text: &str, print: fn(&str) -> String) -> Value {
 /// The longest word; more is a sentence, whatever stands between its parts.
 const LONGEST_WORD: usize = 40;
 
-/// A word of the queue file: plain, and so comparable in templates, where it is one; everything else is data.
+/// Returns a word of the queue file: plain, and so comparable in templates, where it is one; everything else is data.
 pub(super) fn word(text: &str) -> Value {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
     if !text.is_empty() && text.len() <= LONGEST_WORD && text.chars().all(plain) { text.into() } else { line(text) }
@@ -61,7 +61,7 @@ impl Object for Data {
     }
 }
 
-/// One line as a code span.
+/// Writes one line as a code span.
 fn span(text: &str) -> String {
     let text = visible(&text::one_line(&text::cut(text.trim(), LONGEST_LINE)));
     let fence = "`".repeat(longest_run(&text) + 1);
@@ -70,7 +70,7 @@ fn span(text: &str) -> String {
     format!("{fence}{space}{text}{space}{fence}")
 }
 
-/// Any text as a fenced block.
+/// Writes any text as a fenced block.
 fn fenced(text: &str) -> String {
     let short = match text.char_indices().nth(LONGEST_BLOCK) {
         Some((end, _)) => {
@@ -83,7 +83,7 @@ fn fenced(text: &str) -> String {
     format!("\n{fence}data\n{}\n{fence}\n", kept.trim_end_matches('\n'))
 }
 
-/// The separators that some readers take for line ends become visible; [`text::one_line`] has made the rest so.
+/// Makes the separators visible that some readers take for line ends; [`text::one_line`] has made the rest so.
 fn visible(text: &str) -> String {
     text.chars().map(|c| if matches!(c, '\u{2028}' | '\u{2029}') { '\u{fffd}' } else { c }).collect()
 }

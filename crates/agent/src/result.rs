@@ -1,4 +1,4 @@
-//! The file in which an agent says what its attempt came to (R19).
+//! The file in which an agent says what its attempt came to.
 //!
 //! It is written by a model and therefore read with suspicion: bounded, strict, never through a
 //! link. What is wrong with it is said with its place, because the words go into the next prompt.
@@ -157,7 +157,7 @@ fn bytes(path: &Path) -> Result<Option<Vec<u8>>, String> {
     })
 }
 
-/// The text of a result file with its secrets blanked out, where it holds any.
+/// Returns the text of a result file with its secrets masked, where it holds any.
 pub fn masked(path: &Path, secrets: &[String]) -> Option<String> {
     let text = String::from_utf8(bytes(path).ok()??).ok()?;
     let masked = output::mask(&text, secrets);
@@ -219,7 +219,7 @@ impl AgentResult {
         Ok(())
     }
 
-    /// What it means for the attempt.
+    /// Returns what it means for the attempt.
     pub fn into_outcome(self) -> Outcome {
         let summary = shown(&self.summary);
         match self.outcome {
@@ -241,7 +241,7 @@ impl AgentResult {
 }
 
 impl Question {
-    /// Question, answers and default as one text for people.
+    /// Joins question, answers and default to one text for people.
     pub fn in_one_text(&self) -> String {
         let mut all = self.text.trim().to_owned();
         for (n, option) in self.options.iter().enumerate() {
@@ -254,13 +254,13 @@ impl Question {
     }
 }
 
-/// Whether an agent may say this of itself: what follows from stops and from gates, only we can know.
+/// Tells whether an agent may say this of itself: what follows from stops and from gates, only we can know.
 pub fn may_claim(class: Class) -> bool {
     class.policy() != Policy::Stop
         && !matches!(class, Class::GateFailed | Class::NoEvidence | Class::Config | Class::Environment)
 }
 
-/// A text of an agent as it goes on into queue and journal.
+/// Returns a text of an agent as it goes on into queue and journal.
 fn shown(text: &str) -> String {
     text::cut(output::plain(text).trim(), LONGEST)
 }

@@ -23,13 +23,13 @@ pub struct Sim {
 }
 
 impl Sim {
-    /// As the configuration describes it; an `argv` is only needed for options (`["agent-sim", "--speed", "10"]`).
+    /// Makes the agent that the configuration describes; an `argv` is only needed for options (`["agent-sim", "--speed", "10"]`).
     pub fn new(name: &str, config: &AgentConfig) -> Self {
         let config = AgentConfig { prompt: PromptVia::Stdin, ..config.clone() };
         Self { command: Command::new(name, &AgentConfig { argv: argv(&config), ..config }) }
     }
 
-    /// The same with this program.
+    /// Returns the same with this program.
     #[must_use]
     pub fn at(name: &str, config: &AgentConfig, program: &Path) -> Self {
         let mut argv = argv(config);
@@ -38,13 +38,13 @@ impl Sim {
         Self { command: command.with_argv(argv) }
     }
 
-    /// The program that is run: the one that stands beside our own, where the configuration names no other.
+    /// Returns the program that is run: the one that stands beside our own, where the configuration names no other.
     pub fn program(config: &AgentConfig) -> String {
         argv(config).swap_remove(0)
     }
 }
 
-/// The argv with the program that stands beside our own, so that both are of one version.
+/// Returns the argv with the program that stands beside our own, so that both are of one version.
 fn argv(config: &AgentConfig) -> Vec<String> {
     let mut argv = config.argv.clone();
     match argv.first_mut() {
@@ -74,7 +74,7 @@ struct Last {
     retry_at: Option<DateTime<Utc>>,
 }
 
-/// The last `result` line, if the stream ends with one.
+/// Returns the last `result` line, if the stream ends with one.
 fn last_line(stdout: &str) -> Option<Result<Last, serde_json::Error>> {
     let line = stdout.lines().rev().find(|line| !line.trim().is_empty())?;
     let value: serde_json::Value = serde_json::from_str(line).ok()?;

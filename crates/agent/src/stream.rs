@@ -31,17 +31,17 @@ pub use state::{Hit, Quota, RunState, Terminal};
 
 /// What is particular to a dialect; the rest is said by the descriptor.
 trait Grammar: Send {
-    /// The event that a line is, if it is one.
+    /// Returns the event that a line is, if it is one.
     fn event(&mut self, line: &str) -> Option<Value> {
         serde_json::from_str::<Value>(line).ok().filter(Value::is_object)
     }
 
-    /// What was held back until it is known that nothing follows.
+    /// Returns what was held back until it is known that nothing follows.
     fn rest(&mut self) -> Option<Value> {
         None
     }
 
-    /// The words, tools and steps of an event.
+    /// Takes in the words, tools and steps of an event.
     fn read(&mut self, event: &Value, descriptor: &Descriptor, state: &mut RunState);
 }
 
@@ -64,7 +64,7 @@ pub struct State {
 }
 
 impl State {
-    /// At the begin of a run.
+    /// Makes the state of a run that begins.
     pub fn new(descriptor: &Descriptor) -> Self {
         let grammar: Box<dyn Grammar> = match descriptor.dialect {
             Dialect::Claude => Box::new(claude::Claude::default()),
@@ -84,7 +84,7 @@ impl State {
         }
     }
 
-    /// More of a stream.
+    /// Takes in more of a stream.
     pub fn feed(&mut self, descriptor: &Descriptor, stream: Stream, bytes: &[u8], now: Duration) {
         match stream {
             Stream::Stdout => {
@@ -101,7 +101,7 @@ impl State {
         }
     }
 
-    /// The end of both streams.
+    /// Takes in the end of both streams.
     pub fn finish(&mut self, descriptor: &Descriptor, now: Duration) {
         let Self { grammar, stdout, stderr, tail, state } = self;
         stdout.finish(&mut |line| match grammar.event(line) {
@@ -114,7 +114,7 @@ impl State {
         stderr.finish(&mut |line| complain(descriptor, line, tail, state));
     }
 
-    /// The file that the program has left, before the end of the streams.
+    /// Takes in the file that the program has left, before the end of the streams.
     pub fn file(&mut self, descriptor: &Descriptor, run_dir: &Path, now: Duration) {
         let Some(name) = &descriptor.output.file else { return };
         // What cannot be read told nothing.
@@ -130,12 +130,12 @@ impl State {
         }
     }
 
-    /// What is known.
+    /// Returns what is known.
     pub fn run(&self) -> &RunState {
         &self.state
     }
 
-    /// The end of standard error.
+    /// Returns the end of standard error.
     pub fn stderr(&self) -> &str {
         &self.tail
     }
@@ -147,19 +147,19 @@ impl<'a> Reader<'a> {
         Self { descriptor, state: State::new(descriptor) }
     }
 
-    /// More of a stream.
+    /// Takes in more of a stream.
     pub fn feed(&mut self, stream: Stream, bytes: &[u8]) {
         self.state.feed(self.descriptor, stream, bytes, Duration::ZERO);
     }
 
-    /// Everything that was read, after the end.
+    /// Returns everything that was read, after the end.
     pub fn finish(mut self) -> State {
         self.state.finish(self.descriptor, Duration::ZERO);
         self.state
     }
 }
 
-/// A line between the events: the program's own words, which descriptors know as events of the type `plain`.
+/// Takes in a line between the events: the program's own words, which descriptors know as events of the type `plain`.
 fn plain(descriptor: &Descriptor, line: &str, state: &mut RunState) {
     if line.trim().is_empty() || line.len() > STDERR_TAIL {
         return;
@@ -185,7 +185,7 @@ fn complain(descriptor: &Descriptor, line: &str, tail: &mut String, state: &mut 
     }
 }
 
-/// What every dialect has in common, as the descriptor places it, then the dialect's own part.
+/// Takes in what every dialect has in common, as the descriptor places it, then the dialect's own part.
 fn note(descriptor: &Descriptor, grammar: &mut dyn Grammar, event: &Value, state: &mut RunState, now: Duration) {
     let map = &descriptor.map;
     state.seen(now, map.quiet.iter().any(|quiet| quiet.holds(event)));

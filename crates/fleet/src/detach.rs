@@ -64,13 +64,13 @@ pub enum Verdict {
 pub struct Reporter(PipeWriter);
 
 impl Reporter {
-    /// The daemon holds its pid file and watches the queue.
+    /// Tells that the daemon holds its pid file and watches the queue.
     pub fn ready(mut self) {
         // A parent that was killed does not read; that is nobody's trouble.
         let _ = writeln!(self.0, "ready {}", std::process::id());
     }
 
-    /// The daemon is about to exit with this code.
+    /// Tells that the daemon is about to exit with this code.
     pub fn failed(mut self, code: u8) {
         let _ = writeln!(self.0, "failed {code}");
     }
@@ -140,7 +140,7 @@ fn listen(mut pipe: PipeReader, log: &Path, from: u64, within: Duration) -> Verd
     }
 }
 
-/// The last lines of a log after a position.
+/// Returns the last lines of a log after a position.
 pub(super) fn tail(path: &Path, from: u64) -> Vec<String> {
     let root = path.ancestors().nth(2).unwrap_or(path);
     let length = files::look(root, path).ok().flatten().map_or(0, |meta| meta.len());

@@ -53,17 +53,17 @@ impl Holder {
         })
     }
 
-    /// Whether it serves another place than this one: the project was moved here since, or copied.
+    /// Tells whether it serves another place than this one: the project was moved here since, or copied.
     pub fn is_elsewhere(&self, root: &Path) -> bool {
         self.root.as_deref().is_some_and(|its| root.canonicalize().is_ok_and(|here| here != its))
     }
 
-    /// Whether this very process still runs; a zombie does not.
+    /// Tells whether this very process still runs; a zombie does not.
     pub fn alive(&self) -> bool {
         identity::boot_id() == self.boot_id && identity::alive(self.pid, self.started)
     }
 
-    /// A handle on this very process, which no reuse of its pid can redirect; `None` when it is gone.
+    /// Returns a handle on this very process, which no reuse of its pid can redirect; `None` when it is gone.
     pub fn handle(&self) -> io::Result<Option<Handle>> {
         let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
         match pidfd_open(pid, PidfdFlags::empty()) {

@@ -45,7 +45,7 @@ pub struct Answer {
 }
 
 impl Host {
-    /// This one.
+    /// Returns the host that we run on.
     pub fn here() -> Self {
         let var = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
         let home = var("HOME").map_or_else(|| "/".into(), PathBuf::from);
@@ -62,12 +62,12 @@ impl Host {
         }
     }
 
-    /// Where the user's units lie.
+    /// Returns where the user's units lie.
     pub fn units(&self) -> PathBuf {
         self.config_home.join("systemd/user")
     }
 
-    /// Why the systemd user manager cannot be used; `Ok` when it works.
+    /// Returns why the systemd user manager cannot be used; `Ok` when it works.
     ///
     /// `systemctl` on the `PATH` proves nothing: it is there in containers and under `su`, too.
     pub fn manager(&self) -> Result<(), String> {
@@ -94,7 +94,7 @@ impl Host {
         ask(command, within).map_err(|why| format!("{}: {why}", self.systemctl.display()))
     }
 
-    /// Where agents' programs are found: the login shell's `PATH`, and what this one has besides
+    /// Returns where agents' programs are found: the login shell's `PATH`, and what this one has besides
     /// (version managers of languages often set theirs up in interactive shells only).
     pub fn login_path(&self) -> String {
         const MARK: &str = "oodatcaa-path:";
@@ -107,7 +107,7 @@ impl Host {
         joined_path(login.as_deref().unwrap_or_default(), &self.path)
     }
 
-    /// The program of this name beside our own one, else on the `PATH`.
+    /// Returns the program of this name beside our own one, else on the `PATH`.
     pub fn program(&self, name: &str) -> Option<PathBuf> {
         let ours = env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(name)));
         let dirs = self.path.split(':').map(Path::new).filter(|dir| dir.is_absolute()).map(|dir| dir.join(name));

@@ -43,13 +43,13 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// The fleet of the project at this layout with the roles of its table; `stop_after` is what a
+    /// Returns the fleet of the project at this layout with the roles of its table; `stop_after` is what a
     /// daemon takes by itself to stop at most: its drain and its grace.
     pub fn new(layout: &Layout, host: Host, roles: impl IntoIterator<Item = Role>, stop_after: Duration) -> Self {
         Self { layout: layout.clone(), host, roles: roles.into_iter().collect(), stop_after }
     }
 
-    /// The roles of these names; all of the table when none is named.
+    /// Returns the roles of these names; all of the table when none is named.
     pub fn roles(&self, names: &[String]) -> Result<Vec<Role>, FleetError> {
         if names.is_empty() {
             return Ok(self.roles.clone());
@@ -89,7 +89,7 @@ impl Fleet {
         }
     }
 
-    /// The way that the fleet of this project would be found, for those who only look or stop.
+    /// Returns the way that the fleet of this project would be found, for those who only look or stop.
     pub fn found(&self, backend: Backend) -> Result<Choice, FleetError> {
         let choice = |mode, why: &str| Ok(Choice { mode, why: why.into(), notes: Vec::new() });
         match (backend, self.host.manager()) {
@@ -168,7 +168,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// How the workers of these roles are, the further instances among them.
+    /// Returns how the workers of these roles are, the further instances among them.
     pub fn status(&self, roles: &[Role]) -> Result<Vec<Row>, FleetError> {
         let units = if self.host.manager().is_ok() { self.units()? } else { Vec::new() };
         let wanted: Vec<Role> = roles.iter().filter(|role| units.contains(&units::unit_name(role))).cloned().collect();

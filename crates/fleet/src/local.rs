@@ -31,7 +31,7 @@ const OF_A_SERVICE: [&str; 7] =
 /// How long a worker of a project that was moved may take to leave.
 const MOVED: Duration = Duration::from_secs(10);
 
-/// The daemon's exit codes after which trying again changes nothing: program, permission or trust, configuration.
+/// Tells whether trying again changes nothing after this exit code: program, permission or trust, configuration.
 fn needs_human(code: i32) -> bool {
     [69, 77, 78].contains(&code)
 }
@@ -146,7 +146,7 @@ fn end(handle: &Handle, deadline: Instant) -> Result<bool, String> {
     }
 }
 
-/// What a pid file says once its daemon has had the moment it needs to write itself into it.
+/// Returns what a pid file says once its daemon has had the moment it needs to write itself into it.
 fn settled(layout: &Layout, name: &str) -> Result<pidfile::State, FleetError> {
     let deadline = Instant::now() + Duration::from_secs(2);
     loop {
@@ -157,7 +157,7 @@ fn settled(layout: &Layout, name: &str) -> Result<pidfile::State, FleetError> {
     }
 }
 
-/// The daemons of these roles that have a pid file.
+/// Returns the daemons of these roles that have a pid file.
 pub(super) fn status(layout: &Layout, roles: &[Role]) -> Result<Vec<Row>, FleetError> {
     let mut rows = Vec::new();
     for (_, name) in instances(layout, roles)? {
@@ -180,7 +180,7 @@ pub(super) fn status(layout: &Layout, roles: &[Role]) -> Result<Vec<Row>, FleetE
     Ok(rows)
 }
 
-/// The row of a role that runs nowhere.
+/// Returns the row of a role that runs nowhere.
 pub(super) fn stopped(layout: &Layout, role: &Role) -> Row {
     let name = pidfile::name(role, None);
     Row {

@@ -29,7 +29,7 @@ const LONGEST: u64 = 16_384;
 /// No project has as many daemons.
 const MOST: usize = 10_000;
 
-/// The name of a daemon's pid file and log: its role, or `<role>@<tag>` for a further instance.
+/// Returns the name of a daemon's pid file and log: its role, or `<role>@<tag>` for a further instance.
 pub fn name(role: &Role, tag: Option<&str>) -> String {
     let plain = |text: &str| -> String {
         text.chars().map(|c| if c.is_ascii_alphanumeric() || "._-@".contains(c) { c } else { '_' }).collect()
@@ -40,7 +40,7 @@ pub fn name(role: &Role, tag: Option<&str>) -> String {
     }
 }
 
-/// The role in the name of a pid file.
+/// Returns the role in the name of a pid file.
 pub fn role_of(name: &str) -> &str {
     name.split_once('@').map_or(name, |(role, _)| role)
 }
@@ -58,17 +58,17 @@ pub enum State {
     Running(Holder),
 }
 
-/// The path of a daemon's pid file.
+/// Returns the path of a daemon's pid file.
 pub fn path(layout: &Layout, name: &str) -> PathBuf {
     layout.pids().join(format!("{name}.pid"))
 }
 
-/// The path of a daemon's log in the PID-file mode.
+/// Returns the path of a daemon's log in the PID-file mode.
 pub fn log_path(layout: &Layout, name: &str) -> PathBuf {
     layout.logs().join(format!("{name}.log"))
 }
 
-/// The names of all pid files, sorted.
+/// Returns the names of all pid files, sorted.
 pub fn names(layout: &Layout) -> Result<Vec<String>, FleetError> {
     let entries = files::list(layout.root(), &layout.pids(), MOST)?.unwrap_or_default();
     let names = entries.into_iter().filter_map(|entry| entry.name.into_string().ok());
@@ -102,7 +102,7 @@ impl PidFile {
         }
     }
 
-    /// The file holds the pid and nothing else, so that `kill $(cat FILE)` does what it says; who that is stands
+    /// Writes the pid and nothing else into the file, so that `kill $(cat FILE)` does what it says; who that is stands
     /// beside it, and is there first.
     fn write(&self) -> io::Result<()> {
         let root = root_of(&self.path);
@@ -117,7 +117,7 @@ impl PidFile {
         file.write_all(format!("{}\n", me.pid).as_bytes())
     }
 
-    /// Where it lies.
+    /// Returns where it lies.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -133,7 +133,7 @@ impl Drop for PidFile {
     }
 }
 
-/// What the pid file of this name says.
+/// Returns what the pid file of this name says.
 pub fn inspect(layout: &Layout, name: &str) -> Result<State, FleetError> {
     let path = path(layout, name);
     let Some(file) = files::open(layout.root(), &path)? else { return Ok(State::Absent) };
@@ -161,7 +161,7 @@ pub fn clean(layout: &Layout, name: &str) -> Result<bool, FleetError> {
     Ok(true)
 }
 
-/// The project that a pid file lies in.
+/// Returns the project that a pid file lies in.
 fn root_of(path: &Path) -> &Path {
     path.ancestors().nth(2).unwrap_or(path)
 }
@@ -172,12 +172,12 @@ fn text(file: &File) -> io::Result<String> {
     Ok(text)
 }
 
-/// Where it stands who holds a pid file.
+/// Returns where it stands who holds a pid file.
 fn beside(path: &Path) -> PathBuf {
     path.with_extension("json")
 }
 
-/// Who holds a pid file that says this; its second line in those of earlier versions.
+/// Returns who holds a pid file that says this; its second line in those of earlier versions.
 fn holder(path: &Path, text: &str) -> Result<Option<Holder>, FleetError> {
     let Some(pid) = text.lines().next().and_then(|line| line.trim().parse::<u32>().ok()) else { return Ok(None) };
     let told = match text.lines().nth(1) {

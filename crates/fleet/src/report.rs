@@ -24,7 +24,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// As it is shown.
+    /// Returns the word that is shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Systemd => "systemd",
@@ -81,7 +81,7 @@ pub enum Happened {
 }
 
 impl Happened {
-    /// Whether what was asked for is now so.
+    /// Tells whether what was asked for is now so.
     pub fn ok(&self) -> bool {
         !matches!(self, Self::Failed { .. })
     }

@@ -88,12 +88,12 @@ fn ending(shown: &Shown) -> String {
     }
 }
 
-/// How the units of these roles are.
+/// Returns how the units of these roles are.
 pub(super) fn status(host: &Host, roles: &[Role]) -> Result<Vec<Row>, FleetError> {
     Ok(roles.iter().zip(show(host, roles)?).map(|(role, shown)| row(role, &shown)).collect())
 }
 
-/// The roles among these whose unit has something to stop.
+/// Returns the roles among these whose unit has something to stop.
 pub(super) fn active(host: &Host, roles: &[Role]) -> Result<Vec<Role>, FleetError> {
     let shown = show(host, roles)?;
     let stops = |shown: &Shown| !matches!(of(shown, "ActiveState"), "inactive" | "failed");

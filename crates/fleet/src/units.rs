@@ -32,12 +32,12 @@ pub struct UnitFacts<'a> {
     pub stop_after: Duration,
 }
 
-/// The unit's name of a role.
+/// Returns the unit's name of a role.
 pub fn unit_name(role: &Role) -> String {
     format!("agent-{}.service", super::pidfile::name(role, None))
 }
 
-/// The unit's text of a role.
+/// Returns the unit's text of a role.
 pub fn text(role: &Role, facts: &UnitFacts<'_>) -> String {
     let project = facts.project.display().to_string();
     let stop = (facts.stop_after + MARGIN).as_secs().max(30).to_string();
@@ -77,13 +77,13 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", specifiers(text).replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// One argument of a command line: no specifier and no variable is expanded in it.
+/// Writes one argument of a command line: no specifier and no variable is expanded in it.
 fn argument(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@=".contains(c);
     if !text.is_empty() && text.chars().all(plain) { text.into() } else { quoted(text).replace('$', "$$") }
 }
 
-/// Whether a path can stand in a unit file at all.
+/// Tells whether a path can stand in a unit file at all.
 fn writable(path: &Path) -> Result<(), FleetError> {
     match path.to_str() {
         Some(text) if !text.contains(|c: char| c.is_control()) && text.trim() == text => Ok(()),
@@ -102,7 +102,7 @@ pub enum Installed {
     Foreign(Option<PathBuf>),
 }
 
-/// Whose unit of this name lies in the directory.
+/// Returns whose unit of this name lies in the directory.
 pub fn installed(dir: &Path, unit: &str, project: &Path) -> Result<Installed, FleetError> {
     let path = dir.join(unit);
     let text = match fs::read_to_string(&path) {
@@ -128,7 +128,7 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// `true` when nothing was written.
+    /// Returns `true` when nothing was written.
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.updated.is_empty()
     }
@@ -171,7 +171,7 @@ fn without_path(text: &str) -> String {
     text.lines().filter(|line| !line.starts_with("Environment=\"PATH=")).collect::<Vec<_>>().join("\n")
 }
 
-/// The names of all units of this project in the directory, sorted.
+/// Returns the names of all units of this project in the directory, sorted.
 pub fn of_project(dir: &Path, project: &Path) -> Result<Vec<String>, FleetError> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
@@ -206,7 +206,7 @@ pub fn remove(dir: &Path, unit: &str) -> Result<Option<PathBuf>, FleetError> {
     Ok(drop_ins.exists().then_some(drop_ins))
 }
 
-/// This text of a `PATH` with the directories of another one added, each once, absolute ones only.
+/// Joins the text of a `PATH` with the directories of another one added, each once, absolute ones only.
 pub fn joined_path(first: &str, second: &str) -> String {
     let mut dirs: Vec<&str> = Vec::new();
     for dir in first.split(':').chain(second.split(':')) {
@@ -217,7 +217,7 @@ pub fn joined_path(first: &str, second: &str) -> String {
     dirs.join(":")
 }
 
-/// What of the layout the units need.
+/// Returns what of the layout the units need.
 pub(super) fn facts<'a>(layout: &'a Layout, daemon: &'a Path, path: &'a str, stop_after: Duration) -> UnitFacts<'a> {
     UnitFacts { project: layout.root(), daemon, path, stop_after }
 }

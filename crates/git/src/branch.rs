@@ -13,7 +13,7 @@ const LONGEST: usize = 180;
 /// The longest slug of a title.
 const SLUG: usize = 40;
 
-/// Whether git takes the name for a branch, and nothing else can be meant by it.
+/// Tells whether git takes the name for a branch, and nothing else can be meant by it.
 pub fn is_legal(name: &str) -> bool {
     let part =
         |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock") && !part.ends_with('.');
@@ -30,7 +30,7 @@ pub fn is_legal(name: &str) -> bool {
         && name.split('/').all(part)
 }
 
-/// The name of a branch for a task, by a template with `{task}`, `{slug}` and `{kind}`.
+/// Returns the name of a branch for a task, by a template with `{task}`, `{slug}` and `{kind}`.
 pub fn name(template: &str, task: &Task) -> String {
     let id = component(&task.id);
     let slug = slug(&task.title, SLUG);
@@ -46,7 +46,7 @@ pub fn name(template: &str, task: &Task) -> String {
     format!("oodatcaa/{id}")
 }
 
-/// A name beside one that is taken.
+/// Returns a name beside one that is taken.
 pub fn numbered(name: &str, n: usize) -> String {
     let end = format!("-{n}");
     let mut cut = name.len().min(LONGEST - end.len());
@@ -56,7 +56,7 @@ pub fn numbered(name: &str, n: usize) -> String {
     format!("{}{end}", name[..cut].trim_end_matches(['-', '.', '/', '_']))
 }
 
-/// A task's id as one part of a ref. What git does not take is replaced, and a hash keeps it apart.
+/// Returns a task's id as one part of a ref. What git does not take is replaced, and a hash keeps it apart.
 pub fn component(task: &TaskId) -> String {
     let id = task.as_str();
     if !id.contains("..") && !id.ends_with('.') && !id.to_ascii_lowercase().ends_with(".lock") {
@@ -65,7 +65,7 @@ pub fn component(task: &TaskId) -> String {
     format!("{}-{}", id.replace('.', "_"), hash8(id.as_bytes()))
 }
 
-/// Eight hexadecimal digits that stand for something longer.
+/// Returns eight hexadecimal digits that stand for something longer.
 pub fn hash8(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -19,7 +19,7 @@ pub struct Author {
 }
 
 impl Author {
-    /// The one that the configuration names, as `Name <mail>`, else the role itself.
+    /// Returns the one that the configuration names, as `Name <mail>`, else the role itself.
     pub fn of(configured: Option<&str>, role: &Role) -> Self {
         let clean = |text: &str| -> String {
             let kept: String = one_line(text).chars().filter(|c| !matches!(c, '<' | '>' | '\u{fffd}')).collect();
@@ -39,7 +39,7 @@ impl Author {
     }
 }
 
-/// The lines at the end of a commit that say what it came from.
+/// Returns the lines at the end of a commit that say what it came from.
 pub fn trailers(lease: &Lease) -> Vec<(&'static str, String)> {
     let mut all = vec![
         ("Oodatcaa-Task", lease.task_id.to_string()),
@@ -55,7 +55,7 @@ pub fn trailers(lease: &Lease) -> Vec<(&'static str, String)> {
     all
 }
 
-/// A message whose subject is one line, with its trailers.
+/// Writes a message whose subject is one line, with its trailers.
 pub(super) fn message(text: &str, trailers: &[(&str, String)]) -> String {
     let clean = oodatcaa_core::text::many_lines(&text.chars().take(BODY).collect::<String>());
     let (subject, body) = clean.trim().split_once('\n').unwrap_or((clean.trim(), ""));

@@ -131,7 +131,7 @@ pub fn range(
     Ok(Range { from, to, until, git: repo.git, paths })
 }
 
-/// The commit at which a task's branch stands: the branch that we made, or else the one that the task names. `None`
+/// Returns the commit at which a task's branch stands: the branch that we made, or else the one that the task names. `None`
 /// where there is neither, or no repository.
 pub fn tip(layout: &Layout, config: &Config, task: &Task) -> Result<Option<String>, WorkspaceError> {
     let Some(branch) = branch_of(layout, config, &task.id).or_else(|| task.branch.clone()) else { return Ok(None) };
@@ -153,12 +153,12 @@ impl Range {
         args
     }
 
-    /// The diff, byte for byte.
+    /// Returns the diff, byte for byte.
     pub fn patch(&self) -> Result<Vec<u8>, WorkspaceError> {
         Ok(self.git.bytes(&self.args(&["-M"]))?)
     }
 
-    /// The files, with how many lines.
+    /// Returns the files, with how many lines.
     pub fn files(&self) -> Result<Vec<FileChange>, WorkspaceError> {
         let listed = self.git.run(&self.args(&["--raw", "--numstat", "-z", "--no-renames"]))?;
         let mut fields = listed.split('\0');

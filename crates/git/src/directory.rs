@@ -1,4 +1,4 @@
-//! What a directory that attempts share held at one moment, to see what one of them has made of it (R20).
+//! What a directory that attempts share held at one moment, to see what one of them has made of it.
 //!
 //! With git it is a tree of all that git does not ignore; without git the sizes, times and digests of the files.
 //! Nothing is written to the project, and nothing outlives the process.
@@ -77,7 +77,7 @@ impl Directory {
         Ok(Some(Self { root, held, ignored }))
     }
 
-    /// The files that are not as they were.
+    /// Returns the files that are not as they were.
     pub fn changed(&self) -> Result<Vec<String>, WorkspaceError> {
         match &self.held {
             Held::Tree(checkout, tree) => {
@@ -97,7 +97,7 @@ impl Directory {
     }
 }
 
-/// Every file below a directory that may be work; `None` where there are too many.
+/// Returns every file below a directory that may be work; `None` where there are too many.
 fn files(root: &Path, ignored: &[String]) -> std::io::Result<Option<BTreeMap<PathBuf, Seen>>> {
     let (mut all, mut left) = (BTreeMap::new(), READ);
     let mut open = vec![PathBuf::new()];
@@ -130,12 +130,12 @@ fn files(root: &Path, ignored: &[String]) -> std::io::Result<Option<BTreeMap<Pat
     Ok(Some(all))
 }
 
-/// Whether a path is what a pattern names, at the top: a name, or its beginning and `*`.
+/// Tells whether a path is what a pattern names, at the top: a name, or its beginning and `*`.
 fn is_litter(pattern: &str, path: &str) -> bool {
     pattern.strip_suffix('*').map_or(path == pattern, |start| path.starts_with(start))
 }
 
-/// The digest of a file's content, or of where a link leads; `None` beyond the bound.
+/// Returns the digest of a file's content, or of where a link leads; `None` beyond the bound.
 fn digest(root: &Path, path: &Path, found: &std::fs::Metadata, left: &mut u64) -> Option<[u8; 32]> {
     let content = if found.is_symlink() {
         std::fs::read_link(path).ok()?.into_os_string().into_encoded_bytes()

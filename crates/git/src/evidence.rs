@@ -1,4 +1,4 @@
-//! What an attempt has done to its workspace, as our own code sees it (R20).
+//! What an attempt has done to its workspace, as our own code sees it.
 
 use super::{
     fault::WorkspaceError,
@@ -31,7 +31,7 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Whether this proves that work was done.
+    /// Tells whether this proves that work was done.
     pub fn is_work(&self) -> bool {
         !self.changed.is_empty()
     }
@@ -93,7 +93,7 @@ pub(super) struct Start {
 }
 
 impl Start {
-    /// How it was noted to be when an attempt began, if it was.
+    /// Returns how it was noted to be when an attempt began, if it was.
     pub(super) fn noted(checkout: &Checkout, refs: &Refs, token: Token) -> Result<Option<Self>, WorkspaceError> {
         let Some(noted) = super::save::read(&checkout.git, &refs.start(token))? else { return Ok(None) };
         let tree = checkout.tree_of(Some(&noted))?;
@@ -169,14 +169,14 @@ pub(super) fn look_at(path: &str, gone: bool, odd: bool) -> Option<String> {
     }
 }
 
-/// Whether a file looks like a test.
+/// Tells whether a file looks like a test.
 fn is_test(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
     let mut words = lower.split(|c: char| !c.is_ascii_alphanumeric());
     words.any(|word| matches!(word, "test" | "tests" | "spec" | "specs" | "testdata" | "testing"))
 }
 
-/// Whether other programs, agents or CI obey a file.
+/// Tells whether other programs, agents or CI obey a file.
 fn is_risky(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
     let mut parts: Vec<&str> = lower.split('/').collect();
@@ -187,7 +187,7 @@ fn is_risky(path: &str) -> bool {
     own || RISKY_FILES.contains(&name) || parts.iter().any(|part| RISKY_DIRS.contains(part))
 }
 
-/// The git operation that is half done in a checkout.
+/// Returns the git operation that is half done in a checkout.
 pub(super) fn midway(checkout: &Checkout) -> Result<Option<&'static str>, WorkspaceError> {
     let there = |name: &str| checkout.admin.join(name).exists();
     let found = match () {

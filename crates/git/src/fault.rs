@@ -158,7 +158,7 @@ pub enum KeepReason {
 }
 
 impl WorkspaceError {
-    /// What follows for an attempt (R22).
+    /// Returns what follows for an attempt.
     pub fn class(&self) -> Class {
         match self {
             Self::Git(error) => error.class(),
@@ -187,13 +187,13 @@ impl WorkspaceError {
     }
 }
 
-/// A full disk, a used up quota.
+/// Tells whether a disk is full or a quota used up.
 fn is_no_room(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
-/// For `map_err`: what was tried on which path.
+/// Makes for `map_err` an error of what was tried on which path.
 pub(super) fn failed(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> WorkspaceError {
     let path = path.into();
     move |source| WorkspaceError::Io { doing, path, source }

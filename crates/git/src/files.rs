@@ -137,7 +137,7 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Below a directory that is a copy as a whole.
+    /// Copies what lies below a directory that is a copy as a whole.
     fn inside(&mut self, dir: &OwnedFd, name: &OsStr, path: &Path) -> io::Result<()> {
         let known = self.made.paths.len();
         self.take(dir, name, path)?;
@@ -145,7 +145,7 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// The directory of a copy, made where it is not there; a link on the way is refused.
+    /// Returns the directory of a copy, made where it is not there; a link on the way is refused.
     fn target(&self, path: &Path) -> io::Result<OwnedFd> {
         let mut target = rustix::fs::open(self.to, DIRECTORY, Mode::empty())?;
         for part in path {
@@ -201,7 +201,7 @@ fn kind(dir: &OwnedFd, name: &OsStr) -> io::Result<Option<FileType>> {
     }
 }
 
-/// The names in a directory and what they stand for, in order; what git keeps for itself is no one's copy.
+/// Returns the names in a directory and what they stand for, in order; what git keeps for itself is no one's copy.
 fn entries(dir: &OwnedFd) -> io::Result<Vec<(OsString, FileType)>> {
     let mut all = Vec::new();
     for entry in Dir::read_from(dir)? {
@@ -222,7 +222,7 @@ fn is_pattern(part: &OsStr) -> bool {
     part.as_bytes().iter().any(|byte| matches!(byte, b'*' | b'?'))
 }
 
-/// Whether one part of a path is like a pattern of `*` and `?`; a dot at its beginning must be said.
+/// Tells whether one part of a path is like a pattern of `*` and `?`; a dot at its beginning must be said.
 fn matches(pattern: &OsStr, name: &OsStr) -> bool {
     fn like(pattern: &[u8], name: &[u8]) -> bool {
         match (pattern.split_first(), name.split_first()) {

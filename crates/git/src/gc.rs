@@ -145,7 +145,7 @@ fn names(dir: &Path) -> Vec<(String, PathBuf)> {
         .collect()
 }
 
-/// Since its newest file was written.
+/// Returns the time since its newest file was written.
 fn age(dir: &Path, now: SystemTime) -> Duration {
     let all = files::named::entries(dir).into_iter().map(|entry| dir.join(entry.name)).chain([dir.into()]);
     let newest = all.filter_map(|path| path.symlink_metadata().ok()).filter_map(|found| found.modified().ok()).max();

@@ -1,4 +1,4 @@
-//! Our calls of git: by argv, with bounded time, and pinned to one repository and one checkout (reliability S7).
+//! Our calls of git: by argv, with bounded time, and pinned to one repository and one checkout.
 //!
 //! Git is told where the repository, the checkout and the index are; it never finds them by what lies in a worktree,
 //! which an agent may have replaced. The repository's own configuration is not read but for what is on a list
@@ -125,12 +125,13 @@ impl Git {
         own.plainly()
     }
 
-    /// The same calls in another checkout of the same repository.
+    /// Returns the same calls in another checkout of the same repository.
     pub fn moved_to(&self, top: &Path, admin: &Path) -> Result<Self, GitError> {
         let Place::Pinned(pin) = &self.place else {
             return Err(GitError::not_ours(top, "its repository is not known"));
         };
         let spot = Spot { top: Some(top.into()), admin: admin.into(), common: pin.spot.common.clone() };
+        // What git takes for the repository can serve several checkouts only where it says nothing of one of them.
         let shared = pin.plain.clone().filter(|plain| plain.shared);
         let mut moved = self.clone();
         moved.fences.push(top.into());
@@ -146,7 +147,7 @@ impl Git {
         Ok(git)
     }
 
-    /// The same calls with the repository itself, for what git writes into it of its worktrees.
+    /// Returns the same calls with the repository itself, for what git writes into it of its worktrees.
     pub(super) fn on_itself(&self) -> Self {
         let mut own = self.clone();
         if let Place::Pinned(pin) = &mut own.place {
@@ -167,27 +168,27 @@ impl Git {
         Ok(self)
     }
 
-    /// With more or less time for each call.
+    /// Sets the time that each call may take.
     #[must_use]
     pub fn within(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
     }
 
-    /// With calls that are ended, with all that they have started, as soon as this is set.
+    /// Ends calls, with all that they have started, as soon as this is set.
     #[must_use]
     pub fn until(mut self, stop: Arc<AtomicBool>) -> Self {
         self.stop = Some(stop);
         self
     }
 
-    /// With calls that nobody ends before their time.
+    /// Lets nobody end calls before their time.
     #[must_use]
     pub fn to_its_end(self) -> Self {
         Self { stop: None, ..self }
     }
 
-    /// With a file that every call keeps open as its standard input: a lock on it lasts as long as git does,
+    /// Takes a file that every call keeps open as its standard input: a lock on it lasts as long as git does,
     /// also when we die.
     #[must_use]
     pub fn holding(mut self, file: Arc<File>) -> Self {
@@ -195,21 +196,21 @@ impl Git {
         self
     }
 
-    /// With a file that takes the standard output of every call.
+    /// Sends the standard output of every call to a file.
     #[must_use]
     pub(super) fn into_file(mut self, file: Arc<File>) -> Self {
         self.output = Some(file);
         self
     }
 
-    /// With a setting that is stronger than every file's.
+    /// Adds a setting that is stronger than every file's.
     #[must_use]
     pub fn with_setting(mut self, key: &str, value: &str) -> Self {
         self.settings.push((key.into(), value.into()));
         self
     }
 
-    /// Where it calls.
+    /// Returns where it calls.
     pub fn dir(&self) -> &Path {
         match &self.place {
             Place::Looking(dir) => dir,
@@ -217,7 +218,7 @@ impl Git {
         }
     }
 
-    /// The directory that all worktrees share, where it is known.
+    /// Returns the directory that all worktrees share, where it is known.
     pub(super) fn common(&self) -> Option<&Path> {
         match &self.place {
             Place::Looking(_) => None,
@@ -230,7 +231,7 @@ impl Git {
         program::check(&self.fences)
     }
 
-    /// The words that add everything of a checkout: also what lies outside of a sparse one, which needs a word since
+    /// Returns the words that add everything of a checkout: also what lies outside of a sparse one, which needs a word since
     /// git 2.34 and is no word before that.
     pub(super) fn add_all(&self) -> Result<Vec<String>, GitError> {
         let mut words = ["add", "-A"].map(String::from).to_vec();
@@ -240,7 +241,7 @@ impl Git {
         Ok(words)
     }
 
-    /// The top of the checkout that has this private directory, if these calls are pinned to that one.
+    /// Returns the top of the checkout that has this private directory, if these calls are pinned to that one.
     pub(super) fn top_of(&self, admin: &Path) -> Option<PathBuf> {
         match &self.place {
             Place::Pinned(pin) if pin.spot.admin == admin => pin.spot.top.clone(),
@@ -248,7 +249,7 @@ impl Git {
         }
     }
 
-    /// What the repository's own configuration says, all of it.
+    /// Returns what the repository's own configuration says, all of it.
     pub(super) fn own_settings(&self) -> Result<Vec<(String, Option<String>)>, GitError> {
         Ok(plain::entries(&self.run(&["config", "--list", "--show-scope", "-z"])?))
     }
@@ -262,7 +263,7 @@ impl Git {
         }
     }
 
-    /// With a variable, e.g. `GIT_INDEX_FILE` or `GIT_AUTHOR_NAME`.
+    /// Adds a variable, e.g. `GIT_INDEX_FILE` or `GIT_AUTHOR_NAME`.
     #[must_use]
     pub fn with_env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.into(), value.into()));
@@ -289,6 +290,7 @@ impl Git {
                 other => return other,
             }
             thread::sleep(pause);
+            // Another git holds it for milliseconds, unless it died: then the error names the lock.
             pause *= 2;
         }
     }
@@ -303,7 +305,7 @@ impl Git {
         }
     }
 
-    /// Whether a commit is in the history of another; one that is not there any more is in none.
+    /// Tells whether a commit is in the history of another; one that is not there any more is in none.
     pub fn is_ancestor(&self, old: &str, new: &str) -> Result<bool, GitError> {
         match self.asks(&["merge-base", "--is-ancestor", old, new]) {
             Err(GitError::Failed { .. }) => Ok(false),
@@ -311,7 +313,7 @@ impl Git {
         }
     }
 
-    /// With bytes on standard input; without them it is empty.
+    /// Gives bytes on standard input; without them it is empty.
     #[must_use]
     pub fn with_input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = Some(bytes.into());
@@ -333,7 +335,7 @@ impl Git {
         Ok((code, text(&out), text(&said)))
     }
 
-    /// Git lists worktrees before it does anything, and gives up on one that another git is just making.
+    /// Runs a command, again where it met a worktree that another git was just making: git lists them all before it begins.
     fn exec<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<(i32, Vec<u8>, Vec<u8>), GitError> {
         for _ in 0..MEETINGS {
             match self.exec_once(args)? {
@@ -363,6 +365,7 @@ impl Git {
         if let Some(snag) = self.own_dirs().iter().find_map(|dir| snags::among(dir)) {
             return Err(snag.error());
         }
+        // Git appends to a log through whatever link stands in its place.
         let said: Vec<&str> = args.iter().filter_map(|arg| arg.as_ref().to_str()).collect();
         let input = self.input.as_deref().and_then(|input| std::str::from_utf8(input).ok()).unwrap_or_default();
         for log in whole::logs_of(&said, input) {
@@ -377,6 +380,7 @@ impl Git {
         for (key, value) in pins.chain(self.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()))) {
             command.arg("-c").arg(format!("{key}={value}"));
         }
+        // The lock lasts as long as git, not as long as we do: a git that outlives us still keeps others out.
         let stdin = match &self.holding {
             _ if self.input.is_some() => Stdio::piped(),
             Some(file) => file.try_clone().map_err(GitError::NotStarted)?.into(),
@@ -388,12 +392,14 @@ impl Git {
         };
         command.args(args).stdin(stdin).stdout(stdout).stderr(Stdio::piped());
         command
+            // Nobody is there to answer, and a question would only end with the time limit.
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_OPTIONAL_LOCKS", "0")
             .env("GIT_ASKPASS", "true")
             // A commit is what its name says: nothing that an agent can write tells of another in its place.
             .env("GIT_NO_REPLACE_OBJECTS", "1")
             .env("GIT_GRAFT_FILE", "/dev/null/none")
+            // Some refusals are told apart by git's own words.
             .env("LC_ALL", "C");
         if let Place::Pinned(pin) = &self.place {
             let common = pin.plain.as_ref().map_or(&pin.spot.common, |plain| &plain.dir);
@@ -408,7 +414,7 @@ impl Git {
         Ok(Started::new(self.clone(), words(args), child))
     }
 
-    /// The directories in which git keeps what it knows of this checkout.
+    /// Returns the directories in which git keeps what it knows of this checkout.
     fn own_dirs(&self) -> Vec<PathBuf> {
         match &self.place {
             Place::Looking(_) => {
@@ -449,7 +455,7 @@ impl Git {
     }
 }
 
-/// Whether git met a worktree that was being made.
+/// Tells whether git met a worktree that was being made.
 fn is_half_made(said: &[u8]) -> bool {
     let said = String::from_utf8_lossy(said);
     said.starts_with("fatal: failed to read ") && said.contains("worktrees/") && said.contains("/commondir")

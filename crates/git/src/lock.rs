@@ -40,7 +40,7 @@ pub(super) fn take(common: &Path, wait: Duration) -> Result<Arc<File>, Refused> 
     }
 }
 
-/// Who holds a lock file, in words.
+/// Returns who holds a lock file, in words.
 pub(super) fn holder(path: &Path) -> String {
     lock::holder_at(path).unwrap_or_else(|| "somebody".into())
 }

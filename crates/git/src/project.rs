@@ -25,7 +25,7 @@ pub(crate) const OWN: [&str; 9] = [
     ".agent-daemon-run",
 ];
 
-/// How the project's attempts work here: `shared` where no directory above has a `.git`, whatever is configured. A
+/// Returns how the project's attempts work here: `shared` where no directory above has a `.git`, whatever is configured. A
 /// repository that cannot be used, or has no commit yet, is an error: nobody asked for the person's own directory.
 pub fn mode_for(layout: &Layout, config: &Config) -> Result<Mode, WorkspaceError> {
     if config.mode == Mode::Shared {
@@ -72,13 +72,13 @@ pub fn first_commit(layout: &Layout, message: &str, author: &Author) -> Result<(
     Ok(())
 }
 
-/// The main checkout, of which the project is all or a part.
+/// Returns the main checkout, of which the project is all or a part.
 pub(crate) fn shared_checkout(repo: Repository) -> Checkout {
     let excluded = own_paths(&repo.prefix);
     Checkout { git: repo.git, admin: repo.admin, excluded, ignored: Vec::new() }
 }
 
-/// The main checkout's own paths, from the top of the repository.
+/// Returns the main checkout's own paths, from the top of the repository.
 pub(crate) fn own_paths(prefix: &Path) -> Vec<String> {
     OWN.iter().map(|path| prefix.join(path).to_string_lossy().into_owned()).collect()
 }

@@ -1,7 +1,7 @@
 //! Looking at all worktrees of a project, and removing those that nobody needs any more.
 //!
 //! A worktree goes only by `git worktree remove`, and never while somebody works there, while it holds work that
-//! is nowhere else, or before its branch is merged; insisting saves that work first (R23).
+//! is nowhere else, or before its branch is merged; insisting saves that work first.
 
 use std::{
     path::{Path, PathBuf},
@@ -90,7 +90,7 @@ pub struct Removed {
     pub branch: Option<String>,
 }
 
-/// Whether the disk has room for a worktree.
+/// Tells whether the disk has room for a worktree.
 pub fn room(dir: &Path, wanted: u64) -> Result<(), WorkspaceError> {
     match free(dir) {
         Some(free) if free < wanted => Err(WorkspaceError::DiskLow { path: dir.into(), free, wanted }),
@@ -104,7 +104,7 @@ pub fn free(dir: &Path) -> Option<u64> {
     found.f_bavail.checked_mul(found.f_frsize)
 }
 
-/// Every worktree of the project's tasks.
+/// Returns every worktree of the project's tasks.
 pub fn list(layout: &Layout, config: &Config) -> Result<Vec<Seen>, WorkspaceError> {
     let Some(repo) = Repository::find(layout)? else { return Ok(Vec::new()) };
     let mut all = Vec::new();
@@ -117,7 +117,7 @@ pub fn list(layout: &Layout, config: &Config) -> Result<Vec<Seen>, WorkspaceErro
     Ok(all)
 }
 
-/// Where a task's worktree lies; `None` when it has none.
+/// Returns where a task's worktree lies; `None` when it has none.
 pub fn path_of(layout: &Layout, task: &TaskId) -> Result<Option<PathBuf>, WorkspaceError> {
     let Some(repo) = Repository::find(layout)? else { return Ok(None) };
     let trees = repo.worktrees()?;
@@ -172,7 +172,7 @@ fn look(
     Ok(seen)
 }
 
-/// How many commits a base does not hold, and whether it holds their work all the same: merged, squashed,
+/// Returns how many commits a base does not hold, and whether it holds their work all the same: merged, squashed,
 /// rebased or picked.
 fn ahead(git: &Git, head: &str, base: Option<&str>) -> Result<(usize, bool), WorkspaceError> {
     let Some(base) = base else { return Ok((0, false)) };
@@ -192,13 +192,13 @@ fn ahead(git: &Git, head: &str, base: Option<&str>) -> Result<(usize, bool), Wor
     Ok((count, same || (code != 0 && code != 1 && merge::holds_commit(git, &base, head)?)))
 }
 
-/// Whether a worker holds the task's own lock (R11).
+/// Tells whether a worker holds the task's own lock.
 pub fn in_use(layout: &Layout, task: &TaskId) -> bool {
     let Ok(Some(file)) = files::open(layout.root(), &layout.task_lock(task)) else { return false };
     lock::is_held(&file).unwrap_or(false)
 }
 
-/// The newest attempt that began in a task's workspace.
+/// Returns the newest attempt that began in a task's workspace.
 pub(super) fn newest(layout: &Layout, repo: &Repository, task: &TaskId) -> Result<Token, WorkspaceError> {
     Ok(Refs::of(layout, task).tokens(&repo.git, "start")?.last().copied().unwrap_or_default())
 }
@@ -294,7 +294,7 @@ fn take_away(
     Ok(Some(removed))
 }
 
-/// The directories that were put aside because they were no worktrees; nothing removes them.
+/// Returns the directories that were put aside because they were no worktrees; nothing removes them.
 pub fn aside(layout: &Layout, config: &Config) -> Result<Vec<PathBuf>, WorkspaceError> {
     let dir = Home::of(layout, config)?.dir.join("aside");
     let listed = files::list(&dir, Path::new(""), 1_000_000).map_err(|error| failed("list", &dir)(error.into()))?;

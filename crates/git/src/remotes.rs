@@ -52,13 +52,13 @@ const AWAY: &[&str] = &[
 /// Signs of one that never will before a human acts.
 const UNWANTED: &[&str] = &["Permission denied", "Authentication failed", "Host key verification failed"];
 
-/// Whether what git says of a remote means that nobody is there at the moment; else a person has to do something.
+/// Tells whether what git says of a remote means that nobody is there at the moment; else a person has to do something.
 pub(super) fn is_away(said: &str) -> bool {
     let has = |signs: &[&str]| signs.iter().any(|sign| said.contains(sign));
     has(AWAY) && !has(UNWANTED)
 }
 
-/// A remote's name or address may not be an option or a program.
+/// Checks that a remote's name or address is no option and no program.
 pub(super) fn is_plain(remote: &str) -> bool {
     !(remote.is_empty() || remote.starts_with('-') || remote.contains("::") || remote.chars().any(char::is_control))
 }
@@ -76,7 +76,7 @@ impl std::fmt::Display for Moved {
     }
 }
 
-/// The facts of a remote as git uses them in these calls.
+/// Returns the address of a remote as git uses it in these calls.
 fn facts(git: &Git, remote: &str) -> Result<Addresses, GitError> {
     let mut all = Vec::new();
     for (word, args) in [
@@ -151,7 +151,7 @@ fn moved(remote: &str, was: &Addresses, now: &Addresses) -> Moved {
     Moved { remote: remote.into(), was: only(was, now), now: only(now, was) }
 }
 
-/// Whether a remote is somewhere else than it was when the project first used it.
+/// Tells whether a remote is somewhere else than it was when the project first used it.
 pub fn has_moved(layout: &Layout, remote: &str) -> Result<Option<Moved>, WorkspaceError> {
     let (Some(repo), Some(dir)) = (Repository::find(layout)?, layout.user_state()) else { return Ok(None) };
     let now = facts(&repo.git, remote)?;

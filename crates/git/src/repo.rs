@@ -47,7 +47,7 @@ pub(super) struct Base {
 }
 
 impl Repository {
-    /// With calls of git that are ended as soon as this is set.
+    /// Ends calls of git as soon as this is set.
     pub(super) fn until(self, stop: &Arc<AtomicBool>) -> Self {
         Self { git: self.git.until(Arc::clone(stop)), ..self }
     }
@@ -86,12 +86,12 @@ impl Repository {
         Ok(Some(Self { git, admin: admin.into(), common, prefix: PathBuf::from(prefix.trim_end_matches('/')) }))
     }
 
-    /// The worktrees, the main checkout first.
+    /// Returns the worktrees, the main checkout first.
     pub(super) fn worktrees(&self) -> Result<Vec<trees::Listed>, WorkspaceError> {
         Ok(trees::list(&self.git, &self.common)?)
     }
 
-    /// What branches start from.
+    /// Returns what branches start from.
     pub(super) fn base(&self, config: &Config) -> Result<Base, WorkspaceError> {
         let missing = |why: String| Err(WorkspaceError::NoBase(why));
         if let Some(name) = &config.base {
@@ -115,14 +115,14 @@ impl Repository {
         }
     }
 
-    /// The commit that a name stands for.
+    /// Returns the commit that a name stands for.
     pub(super) fn commit(&self, name: &str) -> Result<Option<String>, WorkspaceError> {
         let (code, commit, _) =
             self.git.call(&["rev-parse", "-q", "--verify", "--end-of-options", &format!("{name}^{{commit}}")])?;
         Ok((code == 0 && !commit.is_empty()).then_some(commit))
     }
 
-    /// The names of all branches.
+    /// Returns the names of all branches.
     pub(super) fn branches(&self) -> Result<Vec<String>, WorkspaceError> {
         let listed = self.git.run(&["for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads/"])?;
         Ok(listed.lines().map(String::from).collect())
@@ -138,7 +138,7 @@ impl Repository {
         Ok(Locked { repo: self, git: self.git.clone().holding(file) })
     }
 
-    /// The private directory of a worktree of this repository whose `.git` leads there; `None` for any other.
+    /// Returns the private directory of a worktree of this repository whose `.git` leads there; `None` for any other.
     pub(super) fn admin_of(&self, tree: &Path) -> Option<PathBuf> {
         let admin =
             admin::admins(&self.common).into_iter().find(|admin| admin::top_of(admin).as_deref() == Some(tree))?;
@@ -159,7 +159,7 @@ pub(super) struct Home {
 }
 
 impl Home {
-    /// Of this project, by its configuration.
+    /// Finds the home of this project, by its configuration.
     pub(super) fn of(layout: &Layout, config: &Config) -> Result<Self, WorkspaceError> {
         let world = oodatcaa_config::World::of_process();
         let root = match config.root.as_deref() {
@@ -178,14 +178,14 @@ impl Home {
         Ok(there.into_iter().next().unwrap_or_else(|| Self { dir: root.join(Self::name(layout)) }))
     }
 
-    /// The last part of its path; the same wherever the root is. The project may be renamed later.
+    /// Returns the last part of its path, which is the same wherever the root is. The project may be renamed later.
     fn name(layout: &Layout) -> String {
         let name = branch::slug(&layout.name(), 32);
         let name = if name.is_empty() { "project" } else { &name };
         format!("{name}-{}", super::save::project(layout))
     }
 
-    /// Whether a directory is this project's home: by its name, or by the mark in it where an earlier version named
+    /// Tells whether a directory is this project's home: by its name, or by the mark in it where an earlier version named
     /// it after the project's path.
     fn is_of(&self, layout: &Layout) -> bool {
         use std::os::unix::ffi::OsStrExt as _;
@@ -211,7 +211,7 @@ impl Home {
         files::named::write(&mark, format!("{project}\n"), files::Durable::No).map_err(failed("write", &mark))
     }
 
-    /// The home that a worktree lies in, if it is one of this project's.
+    /// Returns the home that a worktree lies in, if it is one of this project's.
     pub(super) fn holding(layout: &Layout, tree: &Path) -> Option<Self> {
         let trees = tree.parent()?;
         let home = Self { dir: trees.parent()?.into() };

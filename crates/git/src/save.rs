@@ -1,4 +1,4 @@
-//! Keeping work safe: everything that is not committed, as a commit under a ref of ours (R23).
+//! Keeping work safe: everything that is not committed, as a commit under a ref of ours.
 //!
 //! Neither the index nor the files are touched, so it may happen while an agent works. What was saved before
 //! stays reachable from what is saved later.
@@ -24,37 +24,37 @@ pub struct Refs {
 }
 
 impl Refs {
-    /// Those of a task of this project.
+    /// Returns the refs of a task of this project.
     pub fn of(layout: &Layout, task: &TaskId) -> Self {
         Self { project: project(layout), task: branch::component(task) }
     }
 
-    /// The ref of an attempt's saved work.
+    /// Returns the ref of an attempt's saved work.
     pub fn wip(&self, token: Token) -> String {
         format!("{}/{token}", self.dir("wip"))
     }
 
-    /// The ref of what an attempt began with.
+    /// Returns the ref of what an attempt began with.
     pub fn start(&self, token: Token) -> String {
         format!("{}/{token}", self.dir("start"))
     }
 
-    /// The ref of a branch that was left for a new one.
+    /// Returns the ref of a branch that was left for a new one.
     pub(super) fn old(&self, tip: &str) -> String {
         format!("{}/{}", self.dir("old"), tip.get(..12).unwrap_or(tip))
     }
 
-    /// What all refs of one kind begin with.
+    /// Returns what all refs of one kind begin with.
     pub(super) fn dir(&self, kind: &str) -> String {
         format!("refs/oodatcaa/{kind}/{}/{}", self.project, self.task)
     }
 
-    /// What names the task in a ref that others make.
+    /// Returns what names the task in a ref that others make.
     pub(super) fn label(&self) -> String {
         format!("{}/{}", self.project, self.task)
     }
 
-    /// The attempts that have a ref of this kind, in order.
+    /// Returns the attempts that have a ref of this kind, in order.
     pub(super) fn tokens(&self, git: &Git, kind: &str) -> Result<Vec<Token>, WorkspaceError> {
         let listed = git.run(&["for-each-ref", "--format=%(refname:lstrip=-1)", &format!("{}/", self.dir(kind))])?;
         let mut all: Vec<Token> = listed.lines().filter_map(|name| name.parse().ok().map(Token)).collect();
@@ -84,7 +84,7 @@ impl Refs {
     }
 }
 
-/// What names a project in refs and in the directory of its worktrees: the same after a rename.
+/// Returns what names a project in refs and in the directory of its worktrees: the same after a rename.
 pub(super) fn project(layout: &Layout) -> String {
     let root = layout.root();
     let id = match Identity::of(root) {
@@ -94,7 +94,7 @@ pub(super) fn project(layout: &Layout) -> String {
     id.chars().take(8).collect()
 }
 
-/// With us as the one who commits.
+/// Names us as the one who commits.
 pub(super) fn as_shim(git: &Git) -> Git {
     git.clone().with_env("GIT_COMMITTER_NAME", SHIM.0).with_env("GIT_COMMITTER_EMAIL", SHIM.1)
 }
@@ -107,7 +107,7 @@ pub(super) fn commit_tree(git: &Git, tree: &str, parents: &[&str], message: &str
     Ok(git.run(&args)?)
 }
 
-/// The commit that a ref of ours points to.
+/// Returns the commit that a ref of ours points to.
 pub(super) fn read(git: &Git, name: &str) -> Result<Option<String>, WorkspaceError> {
     let (code, commit, _) = git.call(&["rev-parse", "-q", "--verify", &format!("{name}^{{commit}}")])?;
     Ok((code == 0).then_some(commit))
@@ -149,7 +149,7 @@ pub(super) fn keep(checkout: &Checkout, seen: &Snapshot, name: &str, what: &str)
     Ok(commit)
 }
 
-/// What earlier attempts left and was saved, at their end or before this one began, and is not in a tree: the ref,
+/// Returns what earlier attempts left and was saved, at their end or before this one began, and is not in a tree: the ref,
 /// and the files. The latest first.
 pub(super) fn missing(
     checkout: &Checkout,
@@ -180,7 +180,7 @@ pub(super) fn missing(
 /// How many saves of earlier attempts are told.
 const TOLD: usize = 3;
 
-/// Whether a branch holds a commit.
+/// Tells whether a branch holds a commit.
 fn holds(checkout: &Checkout, branch: Option<&str>, commit: &str) -> Result<bool, WorkspaceError> {
     if checkout.current()?.is_some() {
         return Ok(true);

@@ -33,7 +33,7 @@ impl Copies {
         home.tasks().join(format!("{task}.copied"))
     }
 
-    /// Those of a task; of old worktrees only the paths are known.
+    /// Reads those of a task; of old worktrees only the paths are known.
     pub(super) fn load(home: &Home, task: &TaskId, paths: &[String]) -> Self {
         let blobs = match paths {
             [] => String::new(),
@@ -122,7 +122,7 @@ struct Change {
     path: String,
 }
 
-/// What must not come into `target` of all that `HEAD` has beyond it, in words for whoever mends it; `None` when
+/// Returns what must not come into `target` of all that `HEAD` has beyond it, in words for whoever mends it; `None` when
 /// everything may. `published` says that others must be able to get every commit of a submodule.
 pub(super) fn refuse(
     git: &Git,
@@ -192,7 +192,7 @@ fn fork(git: &Git, target: &str) -> Result<Option<String>, WorkspaceError> {
     Ok((code == 0).then(|| fork.lines().next().unwrap_or_default().to_owned()))
 }
 
-/// Every path that a commit beyond the target wrote: what was taken out again later comes along all the same.
+/// Returns every path that a commit beyond the target wrote: what was taken out again later comes along all the same.
 fn changes(git: &Git, target: &str) -> Result<Vec<Change>, WorkspaceError> {
     let commits = git.run(&["rev-list", &format!("{target}..HEAD")])?;
     if commits.is_empty() {
@@ -217,7 +217,7 @@ fn changes(git: &Git, target: &str) -> Result<Vec<Change>, WorkspaceError> {
     Ok(all)
 }
 
-/// The links to repositories that differ between two commits, as the newer one has them.
+/// Returns the links to repositories that differ between two commits, as the newer one has them.
 fn links(git: &Git, fork: Option<&str>) -> Result<Vec<(String, String)>, WorkspaceError> {
     let Some(fork) = fork else { return Ok(Vec::new()) };
     let args = ["diff-tree", "-r", "--raw", "--no-renames", "--no-abbrev", "--ignore-submodules=none", fork, "HEAD"];
@@ -230,7 +230,7 @@ fn links(git: &Git, fork: Option<&str>) -> Result<Vec<(String, String)>, Workspa
     Ok(said.lines().filter_map(link).collect())
 }
 
-/// A path as git quotes one with signs in it that no list of lines can hold.
+/// Reads a path as git quotes one with signs in it that no list of lines can hold.
 fn plain(path: &str) -> String {
     match path.strip_prefix('"').and_then(|path| path.strip_suffix('"')) {
         Some(inner) => inner.replace("\\\"", "\"").replace("\\t", "\t").replace("\\n", "\n").replace("\\\\", "\\"),

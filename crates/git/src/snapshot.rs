@@ -59,26 +59,26 @@ impl Checkout {
         self.excluded.iter().map(|path| format!(":(top,literal){path}")).collect()
     }
 
-    /// Whether a path below the top is never part of a change.
+    /// Tells whether a path below the top is never part of a change.
     pub(super) fn excludes(&self, path: &str) -> bool {
         self.excluded
             .iter()
             .any(|other| path.strip_prefix(other.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
     }
 
-    /// The commit that is checked out; `None` before the first one.
+    /// Returns the commit that is checked out; `None` before the first one.
     pub(super) fn head(&self) -> Result<Option<String>, WorkspaceError> {
         let (code, commit, _) = self.git.call(&["rev-parse", "-q", "--verify", "HEAD^{commit}"])?;
         Ok((code == 0).then_some(commit))
     }
 
-    /// The branch that is checked out; `None` for a detached head.
+    /// Returns the branch that is checked out; `None` for a detached head.
     pub(super) fn current(&self) -> Result<Option<String>, WorkspaceError> {
         let (code, name, _) = self.git.call(&["symbolic-ref", "-q", "HEAD"])?;
         Ok(name.strip_prefix("refs/heads/").filter(|_| code == 0).map(String::from))
     }
 
-    /// The tree of a commit; the empty one before the first.
+    /// Returns the tree of a commit; the empty one before the first.
     pub(super) fn tree_of(&self, commit: Option<&str>) -> Result<String, WorkspaceError> {
         match commit {
             Some(commit) => Ok(self.git.run(&["rev-parse", "--verify", &format!("{commit}^{{tree}}")])?),
@@ -86,7 +86,7 @@ impl Checkout {
         }
     }
 
-    /// What cannot go into a tree: repositories inside, and files that are too great.
+    /// Returns what cannot go into a tree: repositories inside, and files that are too great.
     pub(super) fn left_out(&self, top: &Path) -> Result<Vec<String>, WorkspaceError> {
         let mut args = vec!["ls-files".to_owned(), "-o".into(), "--exclude-standard".into(), "-z".into(), "--".into()];
         args.extend(self.all_but(self.excluded.iter()));
@@ -152,7 +152,7 @@ pub(super) struct Differing {
     pub(super) gone: bool,
 }
 
-/// The files that differ between two trees.
+/// Returns the files that differ between two trees.
 pub(super) fn differing(checkout: &Checkout, from: &str, to: &str) -> Result<Vec<Differing>, WorkspaceError> {
     let args = ["diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-ext-diff", "--no-textconv", from, to];
     let listed = checkout.git.run(&args)?;

@@ -70,7 +70,7 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Whether it is of another task than this one, which only has the same id: an entry that has been worked on names
+    /// Tells whether it is of another task than this one, which only has the same id: an entry that has been worked on names
     /// its branch, and says all its life the same of when it was made.
     pub(super) fn is_of_another(&self, task: &Task) -> bool {
         let made =
@@ -109,7 +109,7 @@ impl State {
         files::named::remove(&path).map(drop).map_err(failed("remove", &path))
     }
 
-    /// Every task that something is remembered of.
+    /// Returns every task that something is remembered of.
     pub(super) fn all(home: &Home) -> Vec<TaskId> {
         let entries = files::named::entries(home.tasks()).into_iter();
         let ids = entries.filter_map(|entry| TaskId::parse(entry.name.to_str()?.strip_suffix(".json")?).ok());
@@ -160,14 +160,14 @@ impl State {
         self.save(home)
     }
 
-    /// The first port of its block.
+    /// Returns the first port of its block.
     pub(super) fn port(&self, config: &Config) -> Option<u32> {
         let block = self.block?;
         (config.port_base > 0).then(|| config.port_base + block * config.ports)
     }
 }
 
-/// Whether another program listens on one of these ports.
+/// Tells whether another program listens on one of these ports.
 fn in_use(first: u32, count: u32) -> bool {
     let taken = |port: u32, host: IpAddr| {
         let Ok(port) = u16::try_from(port) else { return true };

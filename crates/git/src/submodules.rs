@@ -30,12 +30,12 @@ pub(super) struct Stores {
 }
 
 impl Stores {
-    /// The submodule's repository in the main checkout, where it is set up there.
+    /// Returns the submodule's repository in the main checkout, where it is set up there.
     fn main(&self, name: &str) -> Option<PathBuf> {
         repository(&self.common.join("modules"), name)
     }
 
-    /// The one in the worktree.
+    /// Returns the one in the worktree.
     fn own(&self, name: &str) -> Option<PathBuf> {
         repository(&self.admin.join("modules"), name)
     }
@@ -52,14 +52,14 @@ impl Stores {
         Ok(self.git.beside(Spot { top, admin: repository.into(), common: repository.into() })?)
     }
 
-    /// Whether a commit outlives the worktree.
+    /// Tells whether a commit outlives the worktree.
     pub(super) fn have(&self, name: &str, commit: &str) -> Result<bool, WorkspaceError> {
         let there =
             |git: &Git| git.call(&["cat-file", "-e", &format!("{commit}^{{commit}}")]).map(|(code, ..)| code == 0);
         Ok(there(&self.keeping(name)?)? || there(&self.git)?)
     }
 
-    /// Whether a remote of the submodule has a commit, as far as is known here.
+    /// Tells whether a remote of the submodule has a commit, as far as is known here.
     pub(super) fn published(&self, name: &str, commit: &str) -> Result<bool, WorkspaceError> {
         let contains = format!("--contains={commit}");
         for dir in [self.main(name), self.own(name)].into_iter().flatten() {
@@ -183,7 +183,7 @@ impl Stores {
         Ok(())
     }
 
-    /// The submodules of a worktree that hold what is not committed in them.
+    /// Returns the submodules of a worktree that hold what is not committed in them.
     pub(super) fn dirty(&self, tree: &Path) -> Result<Vec<String>, WorkspaceError> {
         let at = self.git.moved_to(tree, &self.admin)?;
         let mut all = Vec::new();
@@ -201,7 +201,7 @@ impl Stores {
     }
 }
 
-/// The submodules that a commit's `.gitmodules` names, by their paths.
+/// Returns the submodules that a commit's `.gitmodules` names, by their paths.
 pub(super) fn named(git: &Git, commit: &str) -> Result<BTreeMap<String, String>, WorkspaceError> {
     let blob = format!("--blob={commit}:.gitmodules");
     let (code, listed, _) = git.call(&["config", &blob, "-z", "--get-regexp", r"^submodule\..*\.path$"])?;
@@ -216,7 +216,7 @@ pub(super) fn named(git: &Git, commit: &str) -> Result<BTreeMap<String, String>,
     Ok(listed.split('\0').filter_map(entry).collect())
 }
 
-/// Whether a name from a file of the repository stays below where it is put.
+/// Tells whether a name from a file of the repository stays below where it is put.
 fn is_plain(path: &str) -> bool {
     !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
 }

@@ -63,10 +63,12 @@ impl Found {
 pub fn finish_dead(layout: &Layout, config: &Config, seen: Option<&Snapshot>) -> Found {
     let mut found = Found::unknown();
     if config.workspace.mode == Mode::Shared {
+        // Without worktrees nothing is ever merged here, so nothing is open.
         return Found::default();
     }
     let all = match merge::all(layout, &config.workspace) {
         Ok(all) => all,
+        // Unknown, not empty: a task must not be given back as unmerged because git could not be asked.
         Err(error) => {
             log::warn!("cannot look for half done merges: failed to {}", chain(&error));
             return found;

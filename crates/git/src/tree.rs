@@ -72,7 +72,7 @@ pub(super) fn home(layout: &Layout, config: &Config, listed: &[Listed], task: &s
     Ok(Home { dir })
 }
 
-/// What the branch of a task starts from. A task that has begun goes where it began, whatever is checked out now.
+/// Returns what the branch of a task starts from. A task that has begun goes where it began, whatever is checked out now.
 pub(super) fn base(layout: &Layout, config: &Config, repo: &Repository, task: &Task) -> Result<Base, WorkspaceError> {
     match repo.base(config) {
         Err(WorkspaceError::Detached) => {}
@@ -204,7 +204,7 @@ enum Found {
     Whole { branch: Option<String> },
 }
 
-/// What stands where the worktree should be; clears away what is in the way.
+/// Finds what lies where the worktree should be, and clears away what is in the way.
 fn find(
     locked: &Locked<'_>,
     home: &Home,
@@ -237,7 +237,7 @@ fn find(
     Ok(Found::Nothing)
 }
 
-/// The private directory of a worktree. One whose repository has been moved is linked with it again.
+/// Returns the private directory of a worktree. One whose repository has been moved is linked with it again.
 pub(super) fn follow(repo: &Repository, path: &Path) -> Result<Option<PathBuf>, WorkspaceError> {
     let found = repo.admin_of(path);
     let link = named::text(path.join(".git")).unwrap_or_default();
@@ -442,7 +442,7 @@ fn copy_all(
     Ok(made.paths.iter().map(|path| below(path).to_string_lossy().into_owned()).collect())
 }
 
-/// The project's root in a worktree; made where the branch does not hold it.
+/// Returns the project's root in a worktree; made where the branch does not hold it.
 pub(super) fn inside(tree: &Path, prefix: &Path) -> Result<PathBuf, WorkspaceError> {
     let target = tree.join(prefix);
     match sys::files::make_dir(tree, prefix) {

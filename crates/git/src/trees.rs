@@ -28,7 +28,7 @@ pub(super) struct Listed {
     pub(super) locked: Option<String>,
 }
 
-/// All of them, the main checkout first. What is half made is left out.
+/// Returns all of them, the main checkout first. What is half made is left out.
 pub(super) fn list(git: &Git, common: &Path) -> Result<Vec<Listed>, GitError> {
     let mut all = Vec::new();
     if let Some(top) = main_checkout(git, common)? {
@@ -49,6 +49,7 @@ pub(super) fn mend(common: &Path) {
         let ours = place_of(&admin).is_some_and(|place| is_our_place(&place));
         let age = admin.symlink_metadata().ok().and_then(|meta| meta.modified().ok()?.elapsed().ok());
         let dead = place_of(&admin).is_none() && age.is_some_and(|age| age > LONG);
+        // A young one may be in the making by a git of the user's own.
         if ours || dead {
             log::warn!("{} was left half made by a git that died, and is removed", admin.display());
             if let Err(error) = destroy::remove_dir(&admin) {
@@ -70,7 +71,7 @@ fn listed(git: &Git, path: PathBuf, admin: PathBuf) -> Listed {
     Listed { path, admin, branch, locked }
 }
 
-/// The top of the main checkout; `None` for a bare repository.
+/// Returns the top of the main checkout; `None` for a bare repository.
 fn main_checkout(git: &Git, common: &Path) -> Result<Option<PathBuf>, GitError> {
     if let Some(top) = git.top_of(common) {
         return Ok(Some(top));

@@ -56,7 +56,7 @@ impl Workspace {
         Self::prepare_until(layout, config, task, token, &run_dir, &Arc::default())
     }
 
-    /// The same, with a way to stop what may take long: the project's `setup` command, and all that git does here
+    /// Makes or finds it in the same way, with a way to stop what may take long: the project's `setup` command, and all that git does here
     /// until [`Self::to_its_end`].
     pub fn prepare_until(
         layout: &Layout,
@@ -82,6 +82,7 @@ impl Workspace {
         let made = tree::prepare(layout, config, repo, task, &base)?;
         let mut state = made.state;
         let mut workspace = Self::in_tree(layout, config, repo, &state, (&made.path, made.admin), &task.id, token)?;
+        // Before git writes there: an agent may have put a repository of its own in its place.
         workspace.verify()?;
         if let Some(lent) = state.lent.take() {
             workspace.put_back_to(lent)?;
@@ -102,11 +103,12 @@ impl Workspace {
             // What the project's own command made is not the agent's work.
             workspace.begin_again()?;
         }
+        // Held until now, so that nobody prunes it while it is made.
         drop(made.guard);
         Ok(workspace)
     }
 
-    /// The workspace of an earlier attempt as it stands, with nothing made, mended or run; `None` when its task
+    /// Returns the workspace of an earlier attempt as it stands, with nothing made, mended or run; `None` when its task
     /// has none.
     pub fn attach(
         layout: &Layout,
@@ -127,6 +129,7 @@ impl Workspace {
             workspace.remember()?;
             return Ok(Some(workspace));
         };
+        // Its repository may have been moved since.
         tree::follow(&repo, &found.path)?;
         let home = Home::holding(layout, &found.path).expect("it was found by its home");
         let state = State::load(&home, task).unwrap_or_else(|| State {
@@ -152,7 +155,7 @@ impl Workspace {
         Ok(Some(workspace))
     }
 
-    /// With calls of git that nobody ends before their time.
+    /// Lets nobody end calls of git before their time.
     #[must_use]
     pub fn to_its_end(mut self) -> Self {
         self.checkout = self.checkout.map(|checkout| Checkout { git: checkout.git.to_its_end(), ..checkout });
@@ -212,7 +215,7 @@ impl Workspace {
         })
     }
 
-    /// The project's own directory, with git's help where there is git.
+    /// Returns the project's own directory, with git's help where there is git.
     fn shared(layout: &Layout, repo: Option<Repository>, task: &TaskId, token: Token) -> Result<Self, WorkspaceError> {
         let checkout = repo.map(shared_checkout);
         Ok(Self {
@@ -232,37 +235,37 @@ impl Workspace {
         })
     }
 
-    /// How it works.
+    /// Returns how it works.
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// The task.
+    /// Returns the task.
     pub fn task(&self) -> &TaskId {
         &self.task
     }
 
-    /// Where the agent works: the project's root in the worktree, or the project itself.
+    /// Returns where the agent works: the project's root in the worktree, or the project itself.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The top of the worktree; the same as the path unless the project is a part of its repository.
+    /// Returns the top of the worktree; the same as the path unless the project is a part of its repository.
     pub fn top(&self) -> &Path {
         &self.top
     }
 
-    /// The task's branch; `None` in the project's own directory.
+    /// Returns the task's branch; `None` in the project's own directory.
     pub fn branch(&self) -> Option<&str> {
         self.branch.as_deref()
     }
 
-    /// Where the branch started and goes to.
+    /// Returns where the branch started and goes to.
     pub fn base_branch(&self) -> Option<&str> {
         self.base_branch.as_deref()
     }
 
-    /// The commit where this attempt began; `None` without one.
+    /// Returns the commit where this attempt began; `None` without one.
     pub fn base(&self) -> Option<&str> {
         self.start.commit.as_deref()
     }
@@ -272,7 +275,7 @@ impl Workspace {
         &self.env
     }
 
-    /// Hardened calls of git at its top; `None` without git.
+    /// Returns hardened calls of git at its top; `None` without git.
     pub fn git(&self) -> Option<&Git> {
         self.checkout.as_ref().map(|checkout| &checkout.git)
     }

@@ -95,6 +95,7 @@ fn is_remembered(run: &Run, key: &str) -> bool {
     let Ok(Some(text)) = files::read_text(root, &root.join("baseline").join(key), files::RECORD) else { return false };
     let at = text.trim().parse::<chrono::DateTime<chrono::Utc>>();
     let now = chrono::Utc::now();
+    // A time to come is of a clock that was set back: believed, it would hold for as long as that.
     at.is_ok_and(|at| at <= now && now - at < BELIEVED)
 }
 

@@ -31,7 +31,7 @@ impl fmt::Display for Why {
 }
 
 impl Why {
-    /// What a stop means for the attempt.
+    /// Returns what a stop means for the attempt.
     pub(crate) fn outcome(&self) -> Outcome {
         let class = match self {
             Self::Shutdown => Class::Interrupted,

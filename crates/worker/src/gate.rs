@@ -77,6 +77,7 @@ pub(crate) fn execute(run: &mut Run, name: &str, gate: &GateConfig, cwd: &Path, 
         memory: run.shared.setup.role.memory,
         grace: run.shared.setup.config.fleet.grace,
     };
+    // Touched by the shim when we die, which wakes the other workers.
     let wake = run.shared.setup.layout.lease(&run.assignment.task.id);
     let shim = Shim::spawn(&run.shared.setup.exe, Some(&dir)).map_err(broken)?;
     let attempt = shim.run(&dir, &invocation, &limits, Some(&wake)).map_err(broken)?;
@@ -113,6 +114,7 @@ pub(crate) fn execute(run: &mut Run, name: &str, gate: &GateConfig, cwd: &Path, 
     if let Err(error) = noted {
         log::warn!("cannot note the gate `{name}`: failed to {}", chain(&error));
     }
+    // A gate that cannot run says nothing of the work, so it is not held against it.
     let cannot = match exit.ended {
         Ended::NotStarted { .. } => true,
         Ended::Exited(code) => environment::CANNOT_RUN.contains(&code),

@@ -135,6 +135,7 @@ fn forget_what_did_not_land(run: &Run) {
     let Ok(seen) = shared.store.read() else { return };
     let task = &run.assignment.task.id;
     let Some(commit) = landing::passed(&seen.snapshot, task) else { return };
+    // Asked of git and not of the error: it may have failed after the target had moved.
     let (layout, config) = (&shared.setup.layout, &shared.setup.config);
     if !Found::unknown().has_landed(layout, config, task, &commit) {
         let merge = [(run.lease().clone(), commit)];
@@ -236,6 +237,7 @@ fn drive_on(
         log::info!("merging {} together", names.join(", "));
     }
     let leash = Leash { tag: Some(process::tag(&run.assignment.run_dir)), ..Leash::default() };
+    // The merge asks and waits, so nothing is ever queued; the answer must not block us when it has given up.
     let (ask, asked) = bounded(0);
     let (answer, answered) = bounded(1);
     let shared = Arc::clone(&run.shared);

@@ -112,11 +112,12 @@ impl Drive<'_> {
 }
 
 impl Drop for Drive<'_> {
-    /// The first of those who wait drives next, the others wait on for it.
+    /// Names the first of those who wait as the next driver, for whom the others wait on.
     fn drop(&mut self) {
         let mut state = self.merge_queue.state();
         let left = std::mem::take(&mut state.waiting);
         state.waiting = self.others.drain(..).chain(left).collect();
+        // One that was stopped meanwhile does not listen: then the next one drives.
         while !state.waiting.is_empty() {
             if state.waiting.remove(0).answer.send(Answer::Drive).is_ok() {
                 return;

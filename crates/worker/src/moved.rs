@@ -31,7 +31,7 @@ impl Place {
 }
 
 impl Worker {
-    /// After a look that failed: leaves when the project lies somewhere else for good. It does not follow, because
+    /// Leaves when the project lies somewhere else for good, after a look that failed. It does not follow, because
     /// what it has started works with the old paths, and never works in what lies at the old place now.
     pub(crate) fn leave_if_moved(&mut self, error: StoreError) -> Option<StoreError> {
         let place = &mut self.place;
@@ -48,6 +48,7 @@ impl Worker {
             now.display()
         );
         place.left = Some(error);
+        // As after a second signal: what runs writes to the old paths, where another project may lie by now.
         self.stopping = Some(Stopping { signals: 2, deadline: Instant::now(), forced: true });
         self.tell_all(Stop::Now);
         self.give_up_settling();

@@ -168,6 +168,7 @@ impl Proved {
         let id = run.lease().task_id.clone();
         // What is left to do with it keeps work, and is not stopped any more.
         let workspace = self.workspace.map(Workspace::to_its_end);
+        // Before anything of what the agent said reaches record, journal or log.
         let secrets = run.secrets();
         let outcome = agent::output::mask_outcome(self.outcome, &secrets);
         mask_result(&run, &secrets);

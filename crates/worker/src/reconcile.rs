@@ -35,7 +35,7 @@ impl Worker {
         self.look_because(true)
     }
 
-    /// The same because something may have changed. If nothing has, nothing is decided again: what only time
+    /// Looks because something may have changed. If nothing has, nothing is decided again: what only time
     /// brings is left to the next tick, which stays where it was.
     pub(crate) fn look_if_changed(&mut self) {
         drop(self.look_because(false));
@@ -82,6 +82,7 @@ impl Worker {
             }
             self.take_in(&reading.snapshot);
             if !self.has_work(&reading.snapshot) && !shared.store.owes() {
+                // The watch reports our own writes as well: the same content is not decided on twice.
                 self.idle = Some(reading.snapshot);
                 return Ok(());
             }
@@ -136,7 +137,7 @@ impl Worker {
         }
     }
 
-    /// Whether a commit would change anything, decided on what was read without the lock.
+    /// Tells whether a commit would change anything, decided on what was read without the lock.
     fn has_work(&mut self, snapshot: &Snapshot) -> bool {
         let shared = &self.shared;
         let workflow = shared.workflow();
@@ -150,6 +151,7 @@ impl Worker {
         }
         match claim::decide(snapshot, workflow, &self.claimant()) {
             Ok(_) => {
+                // Its start-up overlaps with the commit, which waits for the disk.
                 if self.spares.is_empty() {
                     self.spares.extend(Shim::spawn_to_stay(&shared.setup.exe).ok());
                 }
@@ -189,7 +191,7 @@ impl Worker {
         }
     }
 
-    /// One commit: settles what has come to its end, gives back what others left, coordinates, fills the free
+    /// Commits once: settles what has come to its end, gives back what others left, coordinates, fills the free
     /// slots; answers what is left over. What is settled is not lost when the rest cannot be done.
     fn commit(&mut self, ended: &[rescue::Orphan]) -> Result<Vec<rescue::Orphan>, StoreError> {
         let settling = self.is_settling();
@@ -219,6 +221,7 @@ impl Worker {
         let committed = shared.store.transact(&mut |snapshot| {
             found = self.is_settling().then(|| snapshot.clone());
             left = rescue::find(snapshot, workflow);
+            // The store decides again when somebody wrote meanwhile: nothing of the first decision may stay.
             claimed.clear();
             idle = None;
             let mut slots = self.free_slots(snapshot);
@@ -260,6 +263,7 @@ impl Worker {
         }
         let snapshot = last.expect("the decision has run");
         for lease in claimed {
+            // The store may have given the attempt another directory than its token names, where something lay there.
             let named = committed.changes.leases.iter().find_map(|change| match change {
                 LeaseChange::Take(taken) if taken.task_id == lease.task_id => Some(taken.clone()),
                 _ => None,
@@ -305,6 +309,7 @@ impl Worker {
             let why = landing::lost(snapshot, &running.lease).map(Why::Lost);
             let Some(why) = why.filter(|why| running.told.as_ref() != Some(why)) else { continue };
             log::warn!(task = running.lease.task_id.as_str(); "stopping the attempt on {}: {why}", running.lease.task_id);
+            // A run that has just ended no longer listens, and its settlement is judged by the same rule.
             let _ = running.control.send(Control::Stop(Stop::Gently, why.clone()));
             running.told = Some(why);
         }

@@ -122,6 +122,7 @@ fn take(layout: &Layout, role: &Role, by: &str, wanted: Option<&Path>) -> io::Re
     for path in wanted.map(Path::to_owned).into_iter().chain(all) {
         let mut name = path.clone().into_os_string();
         name.push(".lock");
+        // A lock that dies with us: no directory stays taken by a worker that was killed.
         if let Some(lock) = Lock::try_take(Path::new(&name), lock::open(base, Path::new(&name)))? {
             files::make_dir(base, &path)?;
             return Ok(Slot { path, _lock: lock });

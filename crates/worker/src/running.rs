@@ -45,12 +45,14 @@ impl Running {
             grace: agent.grace().unwrap_or(run.shared.setup.config.fleet.grace),
             memory: role.memory,
         };
+        // On disk before the agent starts, so that a crash leaves a record of what was started.
         run.record.argv = invocation.argv.clone();
         run.record.env = invocation.env.keys().cloned().collect();
         run.save();
         if !run.is_still_mine() {
             return Err(Outcome::failed(Class::Superseded, "its task was taken over before its agent was started"));
         }
+        // Touched by the shim when we die, which wakes the other workers.
         let wake = run.shared.setup.layout.lease(&run.assignment.task.id);
         let child = shim
             .and_then(|shim| shim.run(&run.assignment.run_dir, &invocation, &limits, Some(&wake)))

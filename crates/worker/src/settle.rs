@@ -26,6 +26,7 @@ impl Worker {
     pub(crate) fn plan_settlements(&self, seen: &mut Snapshot, changes: &mut ChangeSet) -> Settled {
         let mut settled = Settled::default();
         for settlement in self.running.values().filter_map(|running| running.settlement.as_ref()) {
+            // Each is decided on what the one before has made of the snapshot: as if that were committed.
             let one = settlement.decide(seen, &self.shared);
             settled.0.push((settlement.key(), one.events.clone()));
             seen.advance(&one);
@@ -41,6 +42,7 @@ impl Worker {
                 settlement.report(&self.shared, &events);
             }
         }
+        // Others may have ended since the change set was decided; they are tried when theirs is due.
         if !self.is_settling() {
             self.again = None;
         }

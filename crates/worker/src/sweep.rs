@@ -1,4 +1,4 @@
-//! Ending what a dead or lost owner left running, before its task is given back (R14).
+//! Ending what a dead or lost owner left running, before its task is given back.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -28,7 +28,7 @@ pub(crate) fn end(shared: &Shared, left: Vec<rescue::Orphan>) -> Vec<rescue::Orp
     gone
 }
 
-/// Saves what the attempt had not committed (R23). The worktree stays as it is, so that nothing is lost without it either.
+/// Saves what the attempt had not committed. The worktree stays as it is, so that nothing is lost without it either.
 fn keep(layout: &Layout, trees: &Config, left: &rescue::Orphan) {
     let saved = Workspace::attach(layout, trees, &left.task, left.token)
         .and_then(|workspace| workspace.map_or(Ok(None), |workspace| workspace.save()));
@@ -43,6 +43,7 @@ fn keep(layout: &Layout, trees: &Config, left: &rescue::Orphan) {
 
 fn end_one(layout: &Layout, left: &rescue::Orphan) -> bool {
     let run = layout.run(&left.task, &left.run);
+    // By tag and not by pid: what an agent started may have left its group, its session and its parent.
     for dir in tags(&run) {
         match process::end_leftovers(&dir, WAIT) {
             Ok(0) => {}
@@ -56,6 +57,7 @@ fn end_one(layout: &Layout, left: &rescue::Orphan) -> bool {
                     left.task,
                     pids.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
                 );
+                // Two agents on one task are worse than a task that waits.
                 return false;
             }
         }
@@ -66,7 +68,7 @@ fn end_one(layout: &Layout, left: &rescue::Orphan) -> bool {
 /// No attempt has as many gates or hooks.
 const MOST_TAGS: usize = 10_000;
 
-/// The attempt's own directory, its gates' and its hooks': each is the tag of its processes.
+/// Returns the attempt's own directory, its gates' and its hooks': each is the tag of its processes.
 fn tags(run: &std::path::Path) -> Vec<PathBuf> {
     let mut tags = vec![run.to_owned()];
     for below in ["gates", "hooks"] {

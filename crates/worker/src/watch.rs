@@ -46,12 +46,12 @@ impl Watch {
         self.ended.clone()
     }
 
-    /// It makes the same calls again and again.
+    /// Returns the calls that the agent makes again and again.
     pub(crate) fn loops(&self) -> Option<Loop> {
         self.watcher.loops().map(|circle| Loop { words: self.masked(&circle.words), ..circle })
     }
 
-    /// Its last event is long past and the program still runs.
+    /// Tells whether its last event is long past and the program still runs.
     pub(crate) fn lingers(&self) -> bool {
         self.watcher.lingers(self.since.elapsed())
     }
@@ -86,7 +86,7 @@ impl Watch {
         }
     }
 
-    /// What was seen, if it is more than was told before.
+    /// Returns what was seen, if it is more than was told before.
     pub(crate) fn news(&mut self) -> Option<Observation> {
         let seen = self.watcher.seen();
         if *seen == self.told {
@@ -107,14 +107,14 @@ impl Watch {
         output::mask(said, &self.secrets)
     }
 
-    /// Until when the agent waits by itself for its limited service, once for each time.
+    /// Returns until when the agent waits by itself for its limited service, once for each time.
     pub(crate) fn waits(&mut self) -> Option<DateTime<Utc>> {
         let waits = self.watcher.waits().filter(|until| self.waits != Some(*until))?;
         self.waits = Some(waits);
         Some(waits)
     }
 
-    /// When the agent's service said that it serves again.
+    /// Returns when the agent's service said that it serves again.
     pub(crate) fn retry_at(&self) -> Option<DateTime<Utc>> {
         self.watcher.retry_at()
     }

@@ -103,7 +103,7 @@ struct Wakes {
 }
 
 impl Wakes {
-    /// A tick moves on what is answered here; a time that stayed in the past would keep a core busy.
+    /// Returns when to wake next. A tick moves it on; a time that stayed in the past would keep a core busy.
     fn next(self) -> Option<Instant> {
         let of_work = match self.stopping {
             Some(patience) => patience,
@@ -197,6 +197,7 @@ impl Worker {
         ready();
         self.look_at_git();
         if setup.rule.merges() {
+            // What a killed integrator left in the checkout would stand in the way of every merge of ours.
             let seen = shared.store.read().ok().filter(|seen| seen.invalid.is_none());
             drop(takeover::finish_dead(&setup.layout, &setup.config, seen.as_ref().map(|seen| &seen.snapshot)));
         }
@@ -225,6 +226,7 @@ impl Worker {
                 },
                 recv(self.changes) -> change => {
                     if change.is_err() {
+                        // A closed channel is ready all the time and would keep a core busy; the poll goes on.
                         self.changes = never();
                     }
                     self.look_if_changed();
@@ -232,6 +234,7 @@ impl Worker {
                 recv(self.finished.1) -> finished => {
                     if let Ok(finished) = finished {
                         self.take_back(finished);
+                        // What has ended at the same moment is settled in the same commit.
                         while let Ok(more) = self.finished.1.try_recv() {
                             self.take_back(more);
                         }
@@ -245,6 +248,7 @@ impl Worker {
 
     fn take_back(&mut self, finished: Finished) {
         self.mend = finished.mend.or(self.mend);
+        // A shim of which nothing is left saves the next attempt the start of a process.
         self.spares.extend(finished.shim);
         if let Some(running) = self.running.get_mut(&(finished.task, finished.token)) {
             running.settlement = Some(finished.settlement);
@@ -257,6 +261,7 @@ impl Worker {
 
     /// Settles what has ended; what is to be done next goes into the same commit.
     fn go_on(&mut self) {
+        // With `--once` nothing more is claimed, so only the settlement is committed.
         if !self.shared.setup.once {
             drop(self.reconcile());
         } else if let Err(error) = self.settle() {
@@ -289,7 +294,7 @@ impl Worker {
         drop(self.reconcile());
     }
 
-    /// Takes one more signal to stop; `true` means leave at once (contract section 7).
+    /// Takes one more signal to stop; `true` means leave at once.
     fn stop(&mut self) -> bool {
         let shared = Arc::clone(&self.shared);
         let drain = shared.setup.config.fleet.shutdown_timeout;
@@ -297,6 +302,7 @@ impl Worker {
             None => {
                 self.stopping = Some(Stopping { signals: 1, deadline: Instant::now() + drain, forced: false });
                 let extend = u32::try_from((drain + shared.setup.config.fleet.grace).as_micros()).unwrap_or(u32::MAX);
+                // Its own timeout knows nothing of how long attempts may still run, and ends in SIGKILL.
                 tell_manager(&[
                     sd_notify::NotifyState::Stopping,
                     sd_notify::NotifyState::ExtendTimeoutUsec(extend.saturating_add(5_000_000)),

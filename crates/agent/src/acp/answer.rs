@@ -12,12 +12,12 @@ pub(super) enum Trouble {
     Told,
 }
 
-/// A trouble that we see and the agent does not.
+/// Returns a trouble that we see and the agent does not.
 pub(super) fn ours(message: String) -> Trouble {
     Trouble::Error { code: 0, message }
 }
 
-/// An error as the agent tells it; what it means often stands beside the message.
+/// Returns an error as the agent tells it; what it means often stands beside the message.
 pub(super) fn told(error: &Value) -> Trouble {
     let code = error.get("code").and_then(Value::as_i64).unwrap_or_default();
     let mut message = error.get("message").and_then(Value::as_str).unwrap_or("an error without words").to_owned();
@@ -37,7 +37,7 @@ pub(super) fn told(error: &Value) -> Trouble {
     Trouble::Error { code, message }
 }
 
-/// The figures of an answer, as the protocol has them or as one agent writes them.
+/// Returns the figures of an answer, as the protocol has them or as one agent writes them.
 pub(super) fn usage(answer: &Value) -> Option<Value> {
     let number = |pointer: &str| answer.pointer(pointer).and_then(Value::as_u64);
     if let (Some(input), Some(output)) = (number("/usage/inputTokens"), number("/usage/outputTokens")) {

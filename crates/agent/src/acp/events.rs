@@ -26,12 +26,12 @@ impl Events {
         let _ = self.out.write_all(line.as_bytes()).and_then(|()| self.out.flush());
     }
 
-    /// Something that ends the run, or does not let it begin.
+    /// Writes an error that ends the run, or does not let it begin.
     pub(super) fn error(&mut self, stage: &str, code: Option<i64>, message: &str, kind: Option<&str>) {
         self.tell(&json!({"type": "error", "stage": stage, "code": code, "message": message, "kind": kind}));
     }
 
-    /// A line that is no message.
+    /// Writes a line that is no message.
     pub(super) fn noise(&mut self, words: &str) {
         self.noise += 1;
         if self.noise <= NOISE {

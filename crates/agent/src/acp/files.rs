@@ -35,14 +35,14 @@ struct Place {
 }
 
 impl Files {
-    /// In this workspace, and these files.
+    /// Makes the door to this workspace and these files.
     pub(super) fn new(workspace: &Path, also: &[PathBuf], writable: bool) -> Self {
         let mut roots = vec![workspace.to_owned()];
         roots.extend(workspace.canonicalize());
         Self { roots, also: also.to_vec(), writable }
     }
 
-    /// Whether the agent may change this file by itself.
+    /// Tells whether the agent may change this file by itself.
     pub(super) fn may_write(&self, path: &str) -> Result<(), String> {
         let place = self.writable(path).map_err(|(_, why)| why)?;
         // What stands there already is looked at; what does not yet, nobody can have linked.

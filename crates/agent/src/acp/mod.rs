@@ -70,7 +70,7 @@ struct Flags {
     agent: Vec<OsString>,
 }
 
-/// Our program that has this mode: it stands beside the one that runs.
+/// Returns our program that has this mode: it stands beside the one that runs.
 pub fn program() -> String {
     const PROGRAM: &str = "agent-daemon";
     let here = std::env::current_exe().ok();

@@ -85,7 +85,7 @@ impl Peer {
         Ok(Self { child, stdin, inbox, next: 0 })
     }
 
-    /// What comes next; `None` when the time is over.
+    /// Returns what comes next; `None` when the time is over.
     pub(super) fn hear(&self, until: Option<Instant>) -> Option<Heard> {
         match until {
             Some(until) => self.inbox.recv_deadline(until).ok(),
@@ -93,7 +93,7 @@ impl Peer {
         }
     }
 
-    /// Whether we were told to end, as far as that can be heard in a moment.
+    /// Tells whether we were told to end, as far as that can be heard in a moment.
     pub(super) fn is_told(&self) -> bool {
         let until = Instant::now() + MOMENT;
         while let Some(heard) = self.hear(Some(until)) {

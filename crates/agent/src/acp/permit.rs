@@ -21,7 +21,7 @@ pub(super) enum Permit {
 const PATHS: &[&str] = &["path", "file_path", "filePath", "filepath", "absolute_path", "target_file"];
 
 impl Permit {
-    /// Whether a tool call may go on; else why not.
+    /// Tells whether a tool call may go on; else why not.
     pub(super) fn judge(self, call: &Value, files: &Files) -> Result<(), String> {
         let kind = call.get("kind").and_then(Value::as_str).unwrap_or("other");
         match (self, kind) {
@@ -39,7 +39,7 @@ impl Permit {
         }
     }
 
-    /// The answer: the option that grants least, or refuses least. Something that is allowed once is
+    /// Returns the answer: the option that grants least, or refuses least. Something that is allowed once is
     /// never allowed for good, unless everything is.
     pub(super) fn choose(self, options: &[Value], allowed: bool) -> Option<Value> {
         let wanted: &[&str] = match (allowed, self) {
@@ -53,7 +53,7 @@ impl Permit {
     }
 }
 
-/// The files that a tool call names.
+/// Returns the files that a tool call names.
 fn paths(call: &Value) -> Vec<&str> {
     let list = |name: &str| call.get(name).and_then(Value::as_array).into_iter().flatten();
     let places = list("locations").chain(list("content")).filter_map(|place| place.get("path"));

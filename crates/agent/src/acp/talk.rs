@@ -56,7 +56,7 @@ pub(super) struct Talk {
 }
 
 impl Talk {
-    /// With an agent that was just started.
+    /// Begins to talk with an agent that was just started.
     pub(super) fn new(peer: Peer, events: Events, files: Files, flags: &Flags) -> Self {
         Self {
             peer,
@@ -216,7 +216,7 @@ impl Talk {
         Ok(Some(model))
     }
 
-    /// Where only planning is allowed, an agent that knows such a mode is put into it.
+    /// Puts an agent that knows a mode for planning into it, where only planning is allowed.
     fn choose_mode(&mut self, opened: &Value) -> Result<(), Trouble> {
         let modes = opened.pointer("/modes/availableModes").and_then(Value::as_array).into_iter().flatten();
         let knows = modes.into_iter().any(|mode| mode.get("id").is_some_and(|id| id == "plan"));
@@ -371,7 +371,7 @@ impl Talk {
         }));
     }
 
-    /// A session's cost so far; of an old session only what has come since.
+    /// Notes a session's cost so far; of an old session only what has come since.
     fn cost(&mut self, update: &Value) {
         let dollars = update.pointer("/cost/currency").is_some_and(|currency| currency == "USD");
         let Some(cost) = update.pointer("/cost/amount").and_then(Value::as_f64).filter(|_| dollars) else {

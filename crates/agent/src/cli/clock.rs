@@ -36,7 +36,7 @@ impl Zone {
     }
 }
 
-/// The end of the minute in which the clock of the zone that is named, or this machine's, shows the time next, or did
+/// Returns the end of the minute in which the clock of the zone that is named, or this machine's, shows the time next, or did
 /// a moment ago; of the day that is said, where one is. `None` for what is no time, or in a zone that nobody knows.
 pub(super) fn clock(word: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let (word, zone) = match word.trim().strip_suffix(')').and_then(|word| word.rsplit_once('(')) {

@@ -44,7 +44,7 @@ pub fn check(name: &str, config: &AgentConfig, descriptor: &Descriptor) -> Resul
     Ok(())
 }
 
-/// A word that can stand as an argument and is nothing but a name.
+/// Tells whether a word can stand as an argument and is nothing but a name.
 fn is_plain(word: &str) -> bool {
     !word.is_empty()
         && word.len() <= 200
@@ -52,7 +52,7 @@ fn is_plain(word: &str) -> bool {
         && word.chars().all(|c| c.is_ascii_alphanumeric() || "._:/@+[]-".contains(c))
 }
 
-/// The program: what the configuration names, else the first of the descriptor's names that is there.
+/// Returns the program: what the configuration names, else the first of the descriptor's names that is there.
 pub fn program(descriptor: &Descriptor, config: &AgentConfig, path: &str, cwd: &Path) -> String {
     if !config.argv.is_empty() {
         return argv::program(&config.argv, cwd, cwd);
@@ -78,8 +78,8 @@ pub(super) fn invocation(descriptor: &Descriptor, config: &AgentConfig, assignme
     }
 }
 
-/// A prompt that starts with `/` or `!` is a command to some programs, and one of them runs it in a
-/// shell: such a prompt gets a heading.
+/// Puts a heading above a prompt that starts with `/` or `!`: it is a command to some programs, and one of them runs it in a
+/// shell.
 fn head(prompt: &Path) {
     let root = Layout::root_of(prompt);
     let Ok(Some(text)) = files::read_text(root, prompt, LONGEST_PROMPT) else { return };
@@ -142,7 +142,7 @@ fn arguments(descriptor: &Descriptor, config: &AgentConfig, assignment: &Assignm
     all
 }
 
-/// One argument with its values; `None` when one of them is absent.
+/// Fills in the values of one argument; `None` when one of them is absent.
 fn fill(argument: &str, assignment: &Assignment, own: &dyn Fn(&str) -> Option<Option<String>>) -> Option<String> {
     // One name at a time, so that a value is never read as a template.
     let Some(name) = argv::named(argument).into_iter().find(|name| own(name).is_some()) else {
@@ -153,7 +153,7 @@ fn fill(argument: &str, assignment: &Assignment, own: &dyn Fn(&str) -> Option<Op
     Some(format!("{}{value}{}", fill(before, assignment, own)?, fill(after, assignment, own)?))
 }
 
-/// Names to inherit, and variables to set.
+/// Returns the names to inherit, and the variables to set.
 pub(super) fn variables(
     descriptor: &Descriptor,
     config: &AgentConfig,

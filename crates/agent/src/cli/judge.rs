@@ -97,7 +97,7 @@ pub fn judge(descriptor: &Descriptor, state: &State, ended: &Ended, lingered: bo
     Some(judged(run, failure, words))
 }
 
-/// A word of an enumeration (`401`, `rate_limit`) says nothing to people that the failure does not say.
+/// Returns words that are a sentence; one of an enumeration (`401`) tells people no more than the failure does.
 fn plain_words(words: &str) -> String {
     if words.contains(' ') { words.to_owned() } else { String::new() }
 }
@@ -120,7 +120,7 @@ fn judged(run: &RunState, failure: Failure, words: String) -> Judgement {
     Judgement { failure, words, retry_at: retry_at(run, failure, Utc::now()) }
 }
 
-/// When the service said that it serves again; a time that makes no sense is none.
+/// Returns when the service said that it serves again; a time that makes no sense is none.
 pub fn retry_at(run: &RunState, failure: Failure, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     use Failure::{Billing, Overloaded, ProviderError, QuotaWindow, RateLimited};
     if !matches!(failure, Billing | Overloaded | ProviderError | QuotaWindow | RateLimited) {

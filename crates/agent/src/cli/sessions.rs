@@ -34,7 +34,7 @@ pub(super) fn remember(run_dir: &Path, descriptor: &Descriptor, seen: &Observati
     }
 }
 
-/// What the session had used before this attempt, by the newest attempt of the task that knows.
+/// Returns what the session had used before this attempt, by the newest attempt of the task that knows.
 pub(super) fn before(run_dir: &Path, session: &str) -> Before {
     let number = |name: &OsStr| name.to_str().and_then(|name| name.parse::<u64>().ok());
     let Some((own, task)) = run_dir.file_name().and_then(number).zip(run_dir.parent()) else {

@@ -59,7 +59,7 @@ impl Watcher {
         }
     }
 
-    /// What would be a reason to end the run, and when.
+    /// Returns what would be a reason to end the run, and when.
     fn limits(&self) -> Vec<(Duration, Failure, String)> {
         let run = self.state.run();
         let limits = &self.descriptor.limits;

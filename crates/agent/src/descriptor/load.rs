@@ -45,18 +45,18 @@ pub enum BadDescriptor {
     },
 }
 
-/// A description that ships.
+/// Returns a description that ships.
 pub fn shipped(name: &str) -> Option<&'static str> {
     SHIPPED.iter().find(|(shipped, _)| *shipped == name).map(|(_, text)| *text)
 }
 
-/// The description in force: the one that ships, under what `own` says; `extends` names another to start from.
+/// Returns the description in force: the one that ships, under what `own` says; `extends` names another to start from.
 pub fn load(name: &str, own: &BTreeMap<String, Table>) -> Result<Descriptor, BadDescriptor> {
     let table = merged(name, own, &mut Vec::new())?;
     read(name, table)
 }
 
-/// The table in force, not yet read.
+/// Returns the table in force, not yet read.
 pub fn table(name: &str, own: &BTreeMap<String, Table>) -> Result<Table, BadDescriptor> {
     merged(name, own, &mut Vec::new())
 }

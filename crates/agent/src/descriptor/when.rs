@@ -21,7 +21,7 @@ impl Pointer {
         }
     }
 
-    /// Every value that it points to.
+    /// Returns every value that it points to.
     pub fn all<'a>(&self, event: &'a Value) -> Vec<&'a Value> {
         let mut found = vec![event];
         for part in &self.0 {
@@ -43,12 +43,12 @@ impl Pointer {
         found
     }
 
-    /// The first value that is not null.
+    /// Returns the first value that is not null.
     pub fn first<'a>(&self, event: &'a Value) -> Option<&'a Value> {
         self.all(event).into_iter().find(|value| !value.is_null())
     }
 
-    /// The first value as text; numbers and truth values as they are written.
+    /// Returns the first value as text; numbers and truth values as they are written.
     pub fn word<'a>(&self, event: &'a Value) -> Option<Cow<'a, str>> {
         self.first(event).and_then(word)
     }
@@ -60,7 +60,7 @@ impl<'de> Deserialize<'de> for Pointer {
     }
 }
 
-/// A plain value as text.
+/// Returns a plain value as text.
 pub fn word(value: &Value) -> Option<Cow<'_, str>> {
     match value {
         Value::String(text) => Some(Cow::Borrowed(text)),
@@ -131,7 +131,7 @@ impl Word {
 pub struct When(BTreeMap<String, Words>);
 
 impl When {
-    /// Whether it holds.
+    /// Tells whether it holds.
     pub fn holds(&self, event: &Value) -> bool {
         self.0.iter().all(|(name, words)| {
             let value = if name.starts_with('/') { event.pointer(name) } else { event.get(name) };
@@ -142,7 +142,7 @@ impl When {
         })
     }
 
-    /// `true` when it says nothing.
+    /// Returns `true` when it says nothing.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -163,7 +163,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Whether it holds. What is not there does not.
+    /// Tells whether it holds. What is not there does not.
     pub fn holds(&self, event: &Value) -> bool {
         let Some(value) = self.ptr.first(event) else { return false };
         let equal = self.eq.as_ref().is_none_or(|wanted| match (wanted, value) {

@@ -16,7 +16,7 @@ impl Grammar for Events {
     }
 }
 
-/// Words, tools and steps by `[map]`.
+/// Takes in words, tools and steps by `[map]`.
 pub(super) fn read(event: &Value, descriptor: &Descriptor, state: &mut RunState) {
     let map = &descriptor.map;
     if map.step.iter().any(|step| step.holds(event)) {

@@ -34,12 +34,12 @@ impl Lines {
         }
     }
 
-    /// How many lines were too long.
+    /// Returns how many lines were too long.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// What stands there without a line feed is a line as well.
+    /// Ends the stream: what stands there without a line feed is a line as well.
     pub(crate) fn finish(&mut self, tell: &mut dyn FnMut(&str)) {
         self.end(tell);
     }

@@ -126,7 +126,7 @@ pub struct RunState {
     said: [u64; 2],
 }
 
-/// The value of a pick in this event.
+/// Returns the value of a pick in this event.
 pub(super) fn pick(pick: &Pick, event: &Value) -> Option<String> {
     if !pick.when.holds(event) {
         return None;
@@ -144,7 +144,7 @@ fn caught<'a>(pattern: &regex::Regex, word: &'a str) -> Option<&'a str> {
     caught.name("value").or_else(|| caught.get(0)).map(|found| found.as_str())
 }
 
-/// A time as the first rule that finds one finds it; the first rule is the most exact one.
+/// Returns a time as the first rule that finds one finds it; the first rule is the most exact one.
 fn told(rules: &[RetryRule], event: &Value) -> Option<(RetryUnit, String)> {
     rules.iter().filter(|rule| rule.when.holds(event)).find_map(|rule| {
         let word = rule.ptr.word(event)?;
@@ -162,7 +162,7 @@ fn hash_of(what: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// A text of the program, bounded and fit for people.
+/// Returns a text of the program, bounded and fit for people.
 fn shown(words: &str) -> String {
     text::cut(&output::plain(words), 2_000)
 }
@@ -195,7 +195,7 @@ impl RunState {
         }
     }
 
-    /// An event has come.
+    /// Notes that an event has come.
     pub(super) fn seen(&mut self, now: Duration, quiet: bool) {
         self.now = now;
         self.events += 1;
@@ -204,7 +204,7 @@ impl RunState {
         }
     }
 
-    /// Words of the model; a `delta` continues those before.
+    /// Takes in words of the model; a `delta` continues those before.
     pub(super) fn text(&mut self, words: &str, delta: bool) {
         if words.is_empty() {
             return;
@@ -227,7 +227,7 @@ impl RunState {
         self.observation.last_text = Some(all);
     }
 
-    /// A step of the model.
+    /// Counts a step of the model.
     pub(super) fn step(&mut self) {
         self.observation.steps = self.observation.steps.saturating_add(1);
         let [now, before] = self.said;
@@ -238,7 +238,7 @@ impl RunState {
         self.in_text = false;
     }
 
-    /// A tool begins.
+    /// Notes that a tool begins.
     pub(super) fn tool(&mut self, id: &str, name: &str, input: Option<&Value>) {
         self.busy = true;
         self.idle_steps = 0;
@@ -253,25 +253,25 @@ impl RunState {
         self.observation.last_tool = Some(name);
     }
 
-    /// A tool has ended.
+    /// Notes that a tool has ended.
     pub(super) fn tool_end(&mut self, id: &str, ok: bool) {
         self.open.remove(id);
         self.tools_ok = self.tools_ok.saturating_add(u32::from(ok));
     }
 
-    /// The run goes on, so what seemed its end was none.
+    /// Takes back the end of the run: it goes on.
     pub(super) fn resumes(&mut self) {
         self.terminal = None;
         self.observation.ended = false;
     }
 
-    /// Usage of the usage rule at this place.
+    /// Takes in the figures of the usage rule at this place.
     pub(super) fn usage(&mut self, at: usize, figures: Usage, sum: bool) {
         self.figures[at] = if sum { self.figures[at].plus(figures) } else { figures };
         self.figure_out();
     }
 
-    /// Usage that hold until the program gives its own account.
+    /// Takes in figures that hold until the program gives its own account.
     pub(super) fn live(&mut self, figures: Usage) {
         self.live = figures;
         self.figure_out();

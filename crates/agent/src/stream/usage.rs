@@ -54,7 +54,7 @@ fn tokens(pointers: &[Pointer], event: &Value) -> Option<u64> {
     (!found.is_empty()).then(|| found.into_iter().fold(0, u64::saturating_add))
 }
 
-/// `1.2k` as people are shown it.
+/// Reads a figure such as `1.2k`, as people are shown it.
 fn rounded(word: &str) -> Option<u64> {
     let (number, factor) = match word.as_bytes().last()? {
         b'k' | b'K' => (&word[..word.len() - 1], 1_000.0),

@@ -66,6 +66,7 @@ impl Started {
             if Instant::now() >= deadline {
                 return Err(GitError::TimedOut { command: command(), dir: dir() });
             }
+            // Looking costs a walk through the directories, so a slow but sound call is not looked at again and again.
             patience *= 4;
             self.git.look_for_snags()?;
         };
@@ -96,6 +97,7 @@ impl Drop for Started {
         if self.over {
             return;
         }
+        // The group first: a helper that holds our pipes would keep their readers waiting.
         command::signal_group(&self.child, rustix::process::Signal::KILL);
         command::kill(&mut self.child);
     }

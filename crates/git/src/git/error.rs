@@ -79,7 +79,7 @@ pub enum GitError {
 }
 
 impl GitError {
-    /// What follows for an attempt (R22): what only a person can mend is not tried again and again.
+    /// Returns what follows for an attempt: what only a person can mend is not tried again and again.
     pub fn class(&self) -> Class {
         match self {
             Self::NotStarted(_) | Self::TooOld { .. } | Self::NotOurs { .. } => Class::Config,
@@ -91,14 +91,14 @@ impl GitError {
         }
     }
 
-    /// The lock that stood in its way: of a git that works at the moment, or that died.
+    /// Returns the lock that stood in its way: of a git that works at the moment, or that died.
     pub fn lock(&self) -> Option<&str> {
         let Self::Failed { said, .. } = self else { return None };
         let (_, after) = said.split_once("Unable to create '")?;
         after.split_once("': File exists").map(|(path, _)| path).filter(|path| path.ends_with(".lock"))
     }
 
-    /// Whether it passes by itself, sooner or later: nobody's fault, and nothing to charge or to pause for.
+    /// Tells whether it passes by itself, sooner or later: nobody's fault, and nothing to charge or to pause for.
     pub fn passes(&self) -> bool {
         self.lock().is_some() || matches!(self, Self::Killed { .. })
     }

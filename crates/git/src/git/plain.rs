@@ -33,7 +33,7 @@ pub enum Keep {
 }
 
 impl Keep {
-    /// In the user's own directory for a project, if there is one.
+    /// Keeps them in the user's own directory for a project, if there is one.
     pub fn of(layout: &oodatcaa_core::layout::Layout) -> Self {
         layout.user_state().map_or(Self::Shortly, |dir| Self::In(dir.join("git")))
     }
@@ -123,7 +123,7 @@ fn sweep(place: &Path) {
     }
 }
 
-/// The settings of the repository's own files, with those that they include, from a list with scopes.
+/// Returns the settings of the repository's own files, with those that they include, from a list with scopes.
 pub(super) fn entries(listed: &str) -> Vec<(String, Option<String>)> {
     let mut fields = listed.split('\0');
     let mut all = Vec::new();
@@ -136,7 +136,7 @@ pub(super) fn entries(listed: &str) -> Vec<(String, Option<String>)> {
     all
 }
 
-/// The file, from what is on the list.
+/// Writes the text of the file, from the settings that are on the list.
 fn render(entries: &[(String, Option<String>)], common: &Path, bare: bool) -> Vec<u8> {
     let mut text = String::from("# Made by oodatcaa from the repository's own configuration; it names no program.\n");
     for (key, value) in entries {
@@ -216,7 +216,7 @@ const CORE: &[&str] = &[
     "fsyncmethod",
 ];
 
-/// What becomes of a setting; sections and names in small letters.
+/// Returns what becomes of a setting; sections and names in small letters.
 fn judge(section: &str, sub: Option<&str>, name: &str, value: &str) -> Judged {
     let kept = match (section, sub) {
         ("core", None) => CORE.contains(&name),
@@ -254,7 +254,7 @@ fn judge(section: &str, sub: Option<&str>, name: &str, value: &str) -> Judged {
     if kept { Judged::Kept } else { Judged::Dropped }
 }
 
-/// Whether a filter is that of `git-lfs`, which its users set up in each repository.
+/// Tells whether a filter is that of `git-lfs`, which its users set up in each repository.
 fn is_lfs(name: &str, value: &str) -> bool {
     let words: Vec<&str> = value.split_whitespace().collect();
     match name {

@@ -63,7 +63,7 @@ const HANDED_ON: &[&str] = &[
     "GIT_CONFIG_GLOBAL",
 ];
 
-/// A call of git that finds nothing else than it must: the program, its `PATH`, the variables of the list.
+/// Returns a call of git that finds nothing else than it must: the program, its `PATH`, the variables of the list.
 pub(super) fn command(fences: &[PathBuf]) -> Result<Command, GitError> {
     let mut command = Command::new(find(fences)?);
     command.env_clear().env("PATH", path(fences));
@@ -98,14 +98,14 @@ fn path(fences: &[PathBuf]) -> OsString {
     std::env::join_paths(kept).unwrap_or_default()
 }
 
-/// Whether neither a path nor what it leads to lies beneath a fence.
+/// Tells whether neither a path nor what it leads to lies beneath a fence.
 fn is_outside(path: &Path, fences: &[PathBuf]) -> bool {
     let real = path.canonicalize();
     let beneath = |fence: &PathBuf| path.starts_with(fence) || real.as_ref().is_ok_and(|real| real.starts_with(fence));
     !fences.iter().any(|fence| beneath(fence) || fence.canonicalize().is_ok_and(|fence| beneath(&fence)))
 }
 
-/// The version of the git that is called; asked once for each program.
+/// Returns the version of the git that is called; asked once for each program.
 pub fn version(fences: &[PathBuf]) -> Result<Version, GitError> {
     static KNOWN: Mutex<BTreeMap<PathBuf, Version>> = Mutex::new(BTreeMap::new());
     let program = find(fences)?;

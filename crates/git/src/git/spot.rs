@@ -20,7 +20,7 @@ pub struct Spot {
 }
 
 impl Spot {
-    /// See [`Git::verify`].
+    /// Verifies the checkout: see [`Git::verify`].
     pub(super) fn verify(&self, git: &Git) -> Result<(), GitError> {
         let Some(top) = &self.top else { return Ok(()) };
         let wrong = |at: &Path, why: String| Err(GitError::not_ours(at, why));
@@ -83,7 +83,7 @@ impl Spot {
         Ok(())
     }
 
-    /// The checkout that git itself finds from a directory, or the bare repository.
+    /// Returns the checkout that git itself finds from a directory, or the bare repository.
     pub(crate) fn found_from(dir: &Path) -> Result<Self, GitError> {
         Self::found_by(&Git::looking(dir))
     }

@@ -28,7 +28,7 @@ impl Git {
     }
 }
 
-/// The reflogs that a call may add to: those of the refs that it names, and that of what is checked out.
+/// Returns the reflogs that a call may add to: those of the refs that it names, and that of what is checked out.
 pub(super) fn logs_of<'a>(args: &'a [&'a str], input: &'a str) -> impl Iterator<Item = &'a str> {
     let moves = args.first() == Some(&"update-ref");
     let words = args.iter().copied().chain(input.split_whitespace());

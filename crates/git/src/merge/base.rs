@@ -69,7 +69,7 @@ impl Base {
         Ok(base)
     }
 
-    /// Of what a project's work begins with now; `None` where attempts work in the project's own directory.
+    /// Makes a tree of what a project's work begins with now; `None` where attempts work in the project's own directory.
     pub fn of_project(
         layout: &Layout,
         config: &Config,
@@ -99,7 +99,7 @@ impl Base {
         hooks::run("gate", &gate.argv, &limits, place, &BTreeMap::new(), stop)
     }
 
-    /// The project's root in it.
+    /// Returns the project's root in it.
     pub fn project(&self) -> &Path {
         &self.project
     }

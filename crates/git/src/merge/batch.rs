@@ -93,7 +93,7 @@ pub(super) fn batch(
     }
 }
 
-/// `true` when something stands in the world that only a recovery can finish.
+/// Returns `true` when something stands in the world that only a recovery can finish.
 fn unfinished(state: &State, error: &MergeError) -> bool {
     let pushing = matches!(state.step, Step::Pushing | Step::Pushed)
         && !matches!(
@@ -113,7 +113,7 @@ pub(super) fn clean(repo: &Repo, log: Log) -> Result<(), MergeError> {
     log.close()
 }
 
-/// The same, but for what it remembers.
+/// Removes the same, but for what it remembers.
 pub(super) fn sweep(repo: &Repo, log: &Log) -> Result<(), MergeError> {
     if let Some(path) = &log.state.tree {
         tree::remove(repo, path, &log.state.id)?;
@@ -121,7 +121,7 @@ pub(super) fn sweep(repo: &Repo, log: &Log) -> Result<(), MergeError> {
     remote::forget(repo, &log.state.id)
 }
 
-/// What a result stands on: the target, or the remote's if that is further.
+/// Returns what a result stands on: the target, or the remote's if that is further.
 pub(super) fn onto(repo: &Repo, push: Option<&str>, target: &str, from: &str, id: &str) -> Result<String, MergeError> {
     let Some(name) = push else { return Ok(from.into()) };
     let Some(theirs) = remote::head(repo, name, target, id)? else { return Ok(from.into()) };
@@ -231,7 +231,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// The results, one upon the other.
+    /// Returns the results, one upon the other.
     fn build(
         &mut self,
         orders: &[(&MergeRequest, String)],
@@ -272,7 +272,7 @@ impl Batch<'_> {
         Ok(entries)
     }
 
-    /// How many entries from the first on are green together, and what the next one's gate said.
+    /// Returns how many entries from the first on are green together, and what the next one's gate said.
     fn longest_green(
         &self,
         entries: &[MergeEntry],
@@ -332,7 +332,7 @@ fn passing(entry: &MergeEntry) -> Passing {
     Passing { task: task(entry), token: Token(entry.token), commit: entry.commit.clone() }
 }
 
-/// The refs that move together with the target.
+/// Returns the refs that move together with the target.
 pub(super) fn landing_refs(repo: &Repo, state: &State) -> Result<Vec<RefChange>, MergeError> {
     let mut refs = Vec::new();
     for entry in &state.entries {
@@ -349,7 +349,7 @@ pub(super) fn landing_refs(repo: &Repo, state: &State) -> Result<Vec<RefChange>,
     Ok(refs)
 }
 
-/// The task of a entry.
+/// Returns the task of an entry.
 pub(super) fn task(entry: &MergeEntry) -> TaskId {
     TaskId::parse(&entry.task).expect("a car's task was an id when it was written")
 }

@@ -74,7 +74,7 @@ impl Maker<'_> {
         self.commit(&self.message(""))
     }
 
-    /// One commit after the other along the branch's own line; its merges are replayed as what they
+    /// Replays one commit after the other along the branch's own line; its merges are replayed as what they
     /// changed, so that the conflicts which they solved stay solved.
     fn replay(&self, again: bool) -> Result<(), MergeError> {
         let (git, base) = (&self.tree.git, self.base);
@@ -175,7 +175,7 @@ impl Maker<'_> {
         self.signed(&format!("{subject}\n\nBranch: {}\n", self.order.branch))
     }
 
-    /// With the trailers that tell a merged task.
+    /// Adds the trailers that tell a merged task.
     fn signed(&self, message: &str) -> String {
         let message = message.trim_end();
         let last = message.rsplit("\n\n").next().unwrap_or_default();
@@ -192,7 +192,7 @@ impl Maker<'_> {
         )
     }
 
-    /// The changelog's entry, staged.
+    /// Writes the changelog's entry and stages it.
     fn note(&self) -> Result<(), MergeError> {
         if !self.line.changelog {
             return Ok(());
@@ -220,20 +220,20 @@ impl Maker<'_> {
 
 const COMMIT: &[&str] = &["commit", "-q", "--no-verify", "--no-gpg-sign", "--cleanup=whitespace", "-F", "-"];
 
-/// The first line of a message of ours.
+/// Returns the first line of a message of ours.
 fn subject(verb: &str, order: &MergeRequest) -> String {
     let verb = if verb.is_empty() { String::new() } else { format!("{verb} ") };
     format!("{verb}{}", subject_of(order.task.as_str(), &order.title))
 }
 
-/// A task in one line: its id and its title, made harmless.
+/// Writes a task in one line: its id and its title, made harmless.
 pub(super) fn subject_of(task: &str, title: &str) -> String {
     let words: Vec<String> = text::one_line(&text::cut(title, 400)).split_whitespace().map(str::to_owned).collect();
     let title = text::cut(&words.join(" "), 100);
     if title.is_empty() { task.to_owned() } else { format!("{task}: {title}") }
 }
 
-/// A message of somebody else without lines that only we may write.
+/// Returns a message of somebody else without lines that only we may write.
 fn foreign(message: &str) -> String {
     let ours = |line: &&str| !line.trim_start().to_ascii_lowercase().starts_with("oodatcaa-");
     let kept: Vec<&str> = message.lines().filter(ours).collect();
@@ -241,7 +241,7 @@ fn foreign(message: &str) -> String {
     if text.trim().is_empty() { "(no message)".into() } else { text }
 }
 
-/// The files in conflict.
+/// Returns the files in conflict.
 pub(super) fn unmerged(git: &crate::git::Git) -> Result<Vec<String>, MergeError> {
     let listed = git.bytes(&["diff", "--name-only", "--no-ext-diff", "--no-textconv", "--diff-filter=U", "-z"])?;
     Ok(super::land::paths(&listed).iter().map(|path| path.display().to_string()).collect())
@@ -295,7 +295,7 @@ pub(super) fn revert(
     Ok(made)
 }
 
-/// A tag object on a commit, not yet named by a ref, under the first name that is free.
+/// Returns a tag object on a commit, not yet named by a ref, under the first name that is free.
 pub(super) fn free_tag(git: &crate::git::Git, name: &str) -> Result<String, MergeError> {
     // A tag `pre` leaves no room for tags below `pre/`.
     let parent = name.split_once('/').map(|(parent, _)| format!("refs/tags/{parent}"));
@@ -330,12 +330,12 @@ pub(super) fn tag_object(
     Ok(git.clone().with_input(object).run(&["mktag"])?)
 }
 
-/// The name of the tag on the old head.
+/// Returns the name of the tag on the old head.
 pub(super) fn before_name(task: &str) -> String {
     format!("pre/{}-{}", safe::ref_word(task), chrono::Utc::now().format("%Y-%m-%dT%H%M%SZ"))
 }
 
-/// The name of the tag on the result.
+/// Returns the name of the tag on the result.
 pub(super) fn after_name(task: &str) -> String {
     safe::ref_word(&format!("{task}-complete"))
 }

@@ -8,13 +8,13 @@ pub(super) const FILE: &str = "CHANGELOG.md";
 const HEAD: &str = "# Changelog\n\nAll notable changes are kept here, in the form of \
                     [Keep a Changelog](https://keepachangelog.com/en/1.1.0/).\n";
 
-/// The line of a task.
+/// Returns the line of a task.
 pub(super) fn line(task: &str, title: &str) -> String {
     let title = text::cut(text::one_line(title).trim(), 200);
     if title.is_empty() { format!("- {task}") } else { format!("- {} ({task})", plain(&title)) }
 }
 
-/// Text that Markdown shows as it is.
+/// Escapes a text so that Markdown shows it as it is.
 fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -26,7 +26,7 @@ fn plain(text: &str) -> String {
     out
 }
 
-/// The changelog with the line in it, or `None` when it is there already.
+/// Returns the changelog with the line in it, or `None` when it is there already.
 pub(super) fn with(old: Option<&str>, line: &str) -> Option<String> {
     let old = old.filter(|text| !text.trim().is_empty()).unwrap_or(HEAD);
     let feed = if old.contains("\r\n") { "\r\n" } else { "\n" };

@@ -25,7 +25,7 @@ use oodatcaa_sys::files;
 /// Longer files are not looked into: a half-written one of this length stays as a change of the person's.
 const LONGEST: u64 = 1 << 30;
 
-/// Git in a checkout that is still what it was, on the scratch index.
+/// Returns git in a checkout that is still what it was, on the scratch index.
 fn at(repo: &Repo, checkout: &Checkout) -> Result<Git, MergeError> {
     let git = repo.git.moved_to(&checkout.path, &checkout.git_dir)?;
     git.verify()?;
@@ -63,7 +63,7 @@ fn list(git: &Git, args: &[&str]) -> Result<BTreeSet<PathBuf>, MergeError> {
     Ok(paths(&git.bytes(&args)?).into_iter().collect())
 }
 
-/// What git does not know and what stands where something that changes must stand.
+/// Returns what git does not know and what stands where something that changes must stand.
 fn in_the_way(git: &Git, checkout: &Checkout, changed: &BTreeSet<PathBuf>) -> Result<BTreeSet<PathBuf>, MergeError> {
     let tracked: BTreeSet<PathBuf> = paths(&git.bytes(&["ls-files", "-z"])?).into_iter().collect();
     let mut found = BTreeSet::new();
@@ -185,7 +185,7 @@ fn index(git: &Git) -> Result<BTreeMap<PathBuf, (String, String)>, MergeError> {
     Ok(found)
 }
 
-/// What stands on the disk, as git would record it.
+/// Returns what stands on the disk, as git would record it.
 fn state_of(git: &Git, path: &Path, full: &Path) -> Result<Entry, MergeError> {
     let Ok(meta) = fs::symlink_metadata(full) else { return Ok(None) };
     if meta.is_symlink() {
@@ -210,7 +210,7 @@ fn state_of(git: &Git, path: &Path, full: &Path) -> Result<Entry, MergeError> {
     Ok(Some((mode.into(), object)))
 }
 
-/// `true` for a file that is the beginning of one of the two: a write that was cut short.
+/// Returns `true` for a file that is the beginning of one of the two: a write that was cut short.
 fn is_cut_short(git: &Git, full: &Path, old: &Entry, new: &Entry) -> Result<bool, MergeError> {
     let Ok(meta) = fs::symlink_metadata(full) else { return Ok(true) };
     if !meta.is_file() {
@@ -258,7 +258,7 @@ fn begins_with(whole: &File, part: &File) -> io::Result<bool> {
     }
 }
 
-/// `true` when a part of the path above the file is a link, which might lead anywhere.
+/// Returns `true` when a part of the path above the file is a link, which might lead anywhere.
 fn is_behind_link(top: &Path, path: &Path) -> bool {
     let safe = path.components().all(|part| matches!(part, Component::Normal(_)));
     let mut full = top.to_owned();

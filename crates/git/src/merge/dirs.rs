@@ -22,19 +22,19 @@ impl MergeDirs {
         Self { dir: home.join("merges"), place: home.join("merge") }
     }
 
-    /// The one that the configuration of a project names.
+    /// Returns the one that the configuration of a project names.
     pub fn of_project(layout: &Layout, config: &Config) -> Result<Self, WorkspaceError> {
         Ok(Self::below(&Home::of(layout, config)?.dir))
     }
 
-    /// The one for a task's worktree; `None` in the project's own directory.
+    /// Returns the one for a task's worktree; `None` in the project's own directory.
     pub fn of(workspace: &Workspace) -> Option<Self> {
         workspace.branch()?;
         workspace.top().parent()?.parent().map(Self::below)
     }
 }
 
-/// Every place of a project: that of its configuration, and those of worktrees that lie elsewhere.
+/// Lists every place of a project: that of its configuration, and those of worktrees that lie elsewhere.
 pub fn all(layout: &Layout, config: &Config) -> Result<Vec<MergeDirs>, WorkspaceError> {
     let Some(repo) = Repository::find(layout)? else { return Ok(Vec::new()) };
     let listed = repo.worktrees()?;

@@ -70,22 +70,22 @@ impl Repo {
         })
     }
 
-    /// The same for what may be ended at any moment, because nothing of it stands in the world yet.
+    /// Returns the same for what may be ended at any moment, because nothing of it stands in the world yet.
     pub(super) fn tied(&self, leash: &Leash) -> Self {
         Self { git: leash.tie(self.git.clone(), &leash.stop), leash: Some(leash.clone()), ..self.clone() }
     }
 
-    /// The same for a push: only who will not wait at all ends it.
+    /// Returns the same for a push: only who will not wait at all ends it.
     pub(super) fn tied_for_push(&self, leash: &Leash) -> Self {
         Self { git: leash.tie(self.git.clone(), &leash.now), ..self.clone() }
     }
 
-    /// With the directory that knows where remotes were.
+    /// Takes the directory that knows where remotes were.
     pub(super) fn knowing(self, remotes: Option<&Path>) -> Self {
         Self { remotes: remotes.map(Into::into), ..self }
     }
 
-    /// The commit that a branch points to.
+    /// Returns the commit that a branch points to.
     pub(super) fn head(&self, branch: &str) -> Result<String, MergeError> {
         let full = format!("refs/heads/{branch}");
         let unknown = || MergeError::NoBranch { branch: oodatcaa_core::text::cut(branch, 200) };
@@ -116,7 +116,7 @@ impl Repo {
     }
 }
 
-/// A list of paths that ends each with a zero byte.
+/// Joins paths, each with a zero byte at its end.
 pub(super) fn paths(listed: &[u8]) -> Vec<PathBuf> {
     let parts = listed.split(|byte| *byte == 0).filter(|part| !part.is_empty());
     parts.map(|part| PathBuf::from(OsString::from_vec(part.to_vec()))).collect()
@@ -135,7 +135,7 @@ pub(super) enum RefChange {
 /// What stands between the files of the checkouts and the branch: does the deed, or says why not.
 pub(super) type Fence<'a> = &'a mut dyn FnMut(Deed<'_>) -> Result<(), MergeError>;
 
-/// A fence for what has been decided already.
+/// Does the deed at once, as a fence for what has been decided already.
 pub(super) fn open_fence(deed: Deed<'_>) -> Result<(), MergeError> {
     deed()
 }
@@ -208,7 +208,7 @@ pub(super) fn ready(repo: &Repo, log: &Log, from: &str, to: &str) -> Result<(), 
     Ok(())
 }
 
-/// The change of the target and of the refs that go with it.
+/// Returns the change of the target and of the refs that go with it.
 fn transaction(repo: &Repo, target: &str, from: &str, to: &str, refs: &[RefChange]) -> Result<Git, MergeError> {
     let mut input = format!("update refs/heads/{target} {to} {from}\n");
     for change in refs {
@@ -225,7 +225,7 @@ fn transaction(repo: &Repo, target: &str, from: &str, to: &str, refs: &[RefChang
     Ok(repo.git.clone().with_input(input))
 }
 
-/// The checkouts of a branch; one in the middle of something of the user's own is busy.
+/// Returns the checkouts of a branch; one in the middle of something of the user's own is busy.
 pub(super) fn of_branch(repo: &Repo, target: &str) -> Result<Vec<Checkout>, MergeError> {
     let full = format!("refs/heads/{target}");
     let busy = |path: &Path, what: &str| MergeError::Busy {
@@ -313,7 +313,7 @@ impl IndexLock {
         Ok(this)
     }
 
-    /// A fresh copy of the index. It keeps the index's time: git compares it with the files' times
+    /// Returns a fresh copy of the index. It keeps the index's time: git compares it with the files' times
     /// to know which of them may have changed unseen.
     fn copy(&self) -> io::Result<()> {
         let _ = files::named::remove(&self.scratch);
@@ -323,14 +323,14 @@ impl IndexLock {
         }
     }
 
-    /// The scratch index becomes the index.
+    /// Puts the scratch index in the place of the index.
     pub(super) fn keep(self) -> Result<(), MergeError> {
         let failed = |source| MergeError::Io { doing: "replace", path: self.index.clone(), source };
         files::named::rename(&self.scratch, &self.index).map_err(failed)?;
         self.unlock()
     }
 
-    /// Everything stays as it was.
+    /// Gives the lock back; everything stays as it was.
     pub(super) fn give_back(self) -> Result<(), MergeError> {
         let _ = files::named::remove(&self.scratch);
         self.unlock()
@@ -342,7 +342,7 @@ impl IndexLock {
     }
 }
 
-/// Where the next index of a checkout is made.
+/// Returns where the next index of a checkout is made.
 pub(super) fn scratch(checkout: &Checkout) -> PathBuf {
     checkout.git_dir.join("index.oodatcaa")
 }

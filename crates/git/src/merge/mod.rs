@@ -161,34 +161,34 @@ pub type Deed<'a> = &'a mut dyn FnMut() -> Result<(), MergeError>;
 /// What a merge asks on its way. Where gates run, `tree` is the project's root in a worktree that has exactly the
 /// result.
 pub trait Gates {
-    /// Before the target moves: whether it may. The tasks are those that the result has more than the target.
+    /// Checks before the target moves whether it may. The tasks are those that the result has more than the target.
     fn before(&mut self, tree: &Path, tasks: &[TaskId]) -> Result<(), GateFailure>;
 
-    /// After the target has moved: whether it may stay; else the merge is reverted.
+    /// Checks after the target has moved whether it may stay; else the merge is reverted.
     fn after(&mut self, tree: &Path, tasks: &[TaskId]) -> Result<(), GateFailure> {
         let _ = (tree, tasks);
         Ok(())
     }
 
-    /// Right before the target moves, or the push begins: does the deed, if all of these still may pass; what others
+    /// Does the deed right before the target moves, or the push begins, if all of these still may pass; what others
     /// say must not come between the answer and the deed. [`MergeError::Unwanted`] names one that may not.
     fn pass(&mut self, changes: &[Passing], deed: Deed<'_>) -> Result<(), MergeError> {
         let _ = changes;
         deed()
     }
 
-    /// What had passed could not be brought to the target.
+    /// Hears that what had passed could not be brought to the target.
     fn not_passed(&mut self, changes: &[Passing]) {
         let _ = changes;
     }
 
-    /// Why what a killed merge has brought to the target shall not stay there.
+    /// Returns why what a killed merge has brought to the target shall not stay there.
     fn unwanted(&mut self, task: &TaskId) -> Option<String> {
         let _ = task;
         None
     }
 
-    /// How it is told to end.
+    /// Returns the leash by which it can be ended.
     fn leash(&self) -> Leash {
         Leash::default()
     }
@@ -292,12 +292,12 @@ fn merge_batch(line: &MergeTarget, orders: &[MergeRequest], gates: &mut dyn Gate
     report
 }
 
-/// Where what git sees of the repository's configuration lies for the merges of a directory.
+/// Returns where what git sees of the repository's configuration lies for the merges of a directory.
 fn keep(dir: &Path) -> Keep {
     Keep::In(dir.with_file_name("git"))
 }
 
-/// `true` for what concerns one request and not the merge.
+/// Returns `true` for what concerns one request and not the merge.
 fn is_own(error: &MergeError) -> bool {
     matches!(error, MergeError::Busy { .. } | MergeError::Refused { .. })
 }

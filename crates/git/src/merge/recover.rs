@@ -48,13 +48,13 @@ pub fn recover(repo: &Path, dir: &Path, gates: &mut dyn Gates) -> Result<Vec<Rec
     recover_for(repo, dir, gates, &|_| true)
 }
 
-/// The same where nobody takes a task's result: that a merge was taken back is kept for the next one who has the
+/// Recovers in the same way where nobody takes a task's result: that a merge was taken back is kept for the next one who has the
 /// task, else it would be merged again only to be taken back again. That one was merged shows by itself.
 pub fn mend(repo: &Path, dir: &Path, gates: &mut dyn Gates) -> Result<Vec<Recovered>, MergeError> {
     recover_for(repo, dir, gates, &|_| false)
 }
 
-/// `listens` says whose results are taken.
+/// Recovers as [`recover`] does; `listens` says whose results are taken.
 pub(super) fn recover_for(
     repo: &Path,
     dir: &Path,
@@ -161,7 +161,7 @@ fn mend_landing(repo: &Repo, log: &mut Log) -> Result<(), MergeError> {
     log.save(if moved { Step::Landed } else { Step::Green })
 }
 
-/// `true` when the remote has the result, although we did not live to see it.
+/// Returns `true` when the remote has the result, although we did not live to see it.
 fn pushed(repo: &Repo, log: &Log) -> Result<bool, MergeError> {
     let (Some(name), Some(top)) = (&log.state.push, log.state.top()) else { return Ok(false) };
     if log.state.step < Step::Green {
@@ -218,7 +218,7 @@ pub(super) fn follow(repo: &Repo, log: &mut Log, from: &str, top: &str) -> Resul
     Ok(Some(format!("{} here has commits that the remote has not; pull", log.state.target)))
 }
 
-/// From the landing to the end: the gates after the merge, the revert if they are red, the tags.
+/// Goes from the landing to the end: the gates after the merge, the revert if they are red, the tags.
 pub(super) fn settle(
     repo: &Repo,
     log: &mut Log,
@@ -264,7 +264,7 @@ pub(super) fn settle(
     Ok(taken_back(tasks, &(gate, reason), &outcome))
 }
 
-/// The end of tasks whose merge was, or should have been, taken back.
+/// Ends tasks whose merge was, or should have been, taken back.
 fn taken_back(tasks: Vec<TaskId>, (gate, reason): &(String, String), revert: &Result<String, String>) -> Ended {
     let (gate, reason) = (gate.clone(), reason.clone());
     let error = || match revert {
@@ -276,7 +276,7 @@ fn taken_back(tasks: Vec<TaskId>, (gate, reason): &(String, String), revert: &Re
     tasks.into_iter().map(|task| (task, Err(error()))).collect()
 }
 
-/// A worktree at the result, in the place of the one that the killed merge had.
+/// Makes a worktree at the result, in the place of the one that the killed merge had.
 fn fresh_tree(repo: &Repo, log: &mut Log) -> Result<Tree, MergeError> {
     let Some(path) = log.state.tree.clone() else {
         return Err(MergeError::Place { place: repo.common.clone() });

@@ -8,7 +8,7 @@ use crate::{
 };
 use oodatcaa_core::text;
 
-/// The remote's head of a branch, fetched; `None` when the remote has no such branch.
+/// Returns the remote's head of a branch, fetched; `None` when the remote has no such branch.
 pub(super) fn head(repo: &Repo, remote: &str, branch: &str, id: &str) -> Result<Option<String>, MergeError> {
     check(repo, remote)?;
     let full = format!("refs/heads/{branch}");
@@ -65,7 +65,7 @@ impl Push {
     }
 }
 
-/// What git said of a remote that it could not use: nobody is there, or it does not want us.
+/// Returns what git said of a remote that it could not use: nobody is there, or it does not want us.
 fn refused(remote: &str, words: &str) -> MergeError {
     let said = without_passwords(words.trim());
     let remote = without_passwords(remote);
@@ -105,7 +105,7 @@ pub(super) fn prove(
     Ok(())
 }
 
-/// Whether the remote's branch holds what the target holds of a branch already. It may not: somebody merged by
+/// Tells whether the remote's branch holds what the target holds of a branch already. It may not: somebody merged by
 /// hand, or an earlier merge stayed local.
 pub(super) fn holds(repo: &Repo, remote: &str, branch: &str, id: &str, source: &str) -> Result<bool, MergeError> {
     match head(repo, remote, branch, id)? {
@@ -114,7 +114,7 @@ pub(super) fn holds(repo: &Repo, remote: &str, branch: &str, id: &str, source: &
     }
 }
 
-/// `true` when a commit's history has the entry: the very commit with the very patch, or its patches.
+/// Returns `true` when a commit's history has the entry: the very commit with the very patch, or its patches.
 pub(super) fn carries(repo: &Repo, head: &str, entry: &MergeEntry) -> Result<bool, MergeError> {
     let there = repo.git.asks(&["merge-base", "--is-ancestor", &entry.commit, head])?;
     if there && verify::patch_id(&repo.git, &entry.base, &entry.commit)? == entry.patch {
@@ -134,7 +134,7 @@ fn is_plain(remote: &str) -> Result<(), MergeError> {
     Ok(())
 }
 
-/// The remote must be where it was.
+/// Checks that the remote is where it was.
 fn check(repo: &Repo, remote: &str) -> Result<(), MergeError> {
     is_plain(remote)?;
     match remotes::check(&repo.git, remote, repo.remotes.as_deref()) {

@@ -13,7 +13,7 @@ pub struct Author {
 }
 
 impl Author {
-    /// With characters that git accepts; an empty part gets ours.
+    /// Drops characters that git does not accept; an empty part gets ours.
     pub(super) fn clean(&self) -> Self {
         let clean = |part: &str, otherwise: &str| {
             let part: String = text::cut(&text::one_line(part), 200).replace(['<', '>', '\u{fffd}'], "");
@@ -24,7 +24,7 @@ impl Author {
     }
 }
 
-/// The same calls for this author.
+/// Returns the same calls for this author.
 pub(super) fn dressed(git: Git, author: &Author) -> Git {
     let Author { name, email } = author.clean();
     git.with_env("GIT_SEQUENCE_EDITOR", "true")
@@ -35,7 +35,7 @@ pub(super) fn dressed(git: Git, author: &Author) -> Git {
         .with_env("GIT_COMMITTER_EMAIL", &email)
 }
 
-/// A task's id as one part of the name of a ref: ids may hold what refs may not.
+/// Returns a task's id as one part of the name of a ref: ids may hold what refs may not.
 pub(crate) fn ref_word(id: &str) -> String {
     let mut word = String::with_capacity(id.len());
     for (at, c) in id.char_indices() {

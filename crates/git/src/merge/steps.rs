@@ -79,7 +79,7 @@ impl Step {
         Self::Ended,
     ];
 
-    /// The step's name.
+    /// Returns the step's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Begun => "begun",
@@ -103,7 +103,7 @@ impl Step {
     }
 }
 
-/// A place where a test may end the process as SIGKILL does: `OODATCAA_TRAIN_ABORT=<step>`.
+/// Marks a place where a test may end the process as SIGKILL does: `OODATCAA_TRAIN_ABORT=<step>`.
 /// A release build has no such place.
 pub(super) fn point(step: Step) {
     if cfg!(debug_assertions) && std::env::var("OODATCAA_TRAIN_ABORT").is_ok_and(|name| name == step.name()) {
@@ -211,7 +211,7 @@ pub(super) fn is_name(id: &str) -> bool {
     id.starts_with(PREFIX) || id.starts_with("train-")
 }
 
-/// A name that no other merge has.
+/// Returns a name that no other merge has.
 pub(super) fn unique(task: &str) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let nanos = chrono::Utc::now().timestamp_nanos_opt().unwrap_or_default();
@@ -288,7 +288,7 @@ impl Log {
         Ok(())
     }
 
-    /// The merges in a directory that nobody drives any more.
+    /// Returns the merges in a directory that nobody drives any more.
     pub(super) fn orphans(dir: &Path) -> Result<Vec<Self>, MergeError> {
         let listed = files::list(dir, Path::new(""), 1_000_000).map_err(|error| failed("read", dir)(error.into()))?;
         let mut found = Vec::new();

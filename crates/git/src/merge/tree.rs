@@ -18,7 +18,7 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Where a tree of this merge will be.
+    /// Returns where a tree of this merge will be.
     pub(super) fn plan(repo: &Repo, place: &Path, id: &str) -> Result<PathBuf, MergeError> {
         let failed =
             |error: files::FileError| MergeError::Io { doing: "make", path: place.into(), source: error.into() };
@@ -44,13 +44,13 @@ impl Tree {
         Ok(Self { path: path.into(), git, prefix: repo.prefix.clone() })
     }
 
-    /// The project's root in it, where its gates run; made where the result does not have it.
+    /// Returns the project's root in it, where its gates run; made where the result does not have it.
     pub(super) fn project(&self) -> Result<PathBuf, MergeError> {
         crate::tree::inside(&self.path, &self.prefix)
             .map_err(|_| MergeError::Place { place: self.path.join(&self.prefix) })
     }
 
-    /// The same for what may not be ended.
+    /// Returns the same for what may not be ended.
     pub(super) fn firm(&self) -> Self {
         Self { path: self.path.clone(), git: self.git.clone().to_its_end(), prefix: self.prefix.clone() }
     }
@@ -61,7 +61,7 @@ impl Tree {
     }
 }
 
-/// Git's own directory of a merge's tree. Git cleans the names that it gives; where it knows nothing of the tree, it is
+/// Returns git's own directory of a merge's tree. Git cleans the names that it gives; where it knows nothing of the tree, it is
 /// the tree's own name, which is ours alone.
 fn admin(repo: &Repo, path: &Path) -> Result<PathBuf, MergeError> {
     let name = path.file_name().ok_or_else(|| MergeError::Place { place: path.into() })?;

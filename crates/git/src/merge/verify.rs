@@ -14,7 +14,7 @@ use oodatcaa_core::layout::Layout;
 const DIFF: &[&str] =
     &["-p", "--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--full-index", "--binary"];
 
-/// `true` when every patch of the branch is in the target.
+/// Returns `true` when every patch of the branch is in the target.
 ///
 /// That is so when the target descends from the branch, when each of its patches has its like there
 /// by patch id, when all of them together have (a squash), or when the target's own line has the
@@ -26,7 +26,7 @@ pub fn holds(repo: &Path, target: &str, branch: &str) -> Result<bool, MergeError
     held(&repo.git, &target, &branch)
 }
 
-/// The same for commits, for the rest of the workspace.
+/// Returns the same for commits, for the rest of the workspace.
 pub(crate) fn holds_commit(git: &Git, target: &str, source: &str) -> Result<bool, WorkspaceError> {
     held(git, target, source).map_err(|error| match error {
         MergeError::Git(error) => error.into(),
@@ -34,7 +34,7 @@ pub(crate) fn holds_commit(git: &Git, target: &str, source: &str) -> Result<bool
     })
 }
 
-/// The same for commits.
+/// Returns the same for commits.
 pub(super) fn held(git: &Git, target: &str, source: &str) -> Result<bool, MergeError> {
     if git.asks(&["merge-base", "--is-ancestor", source, target])? {
         return Ok(true);
@@ -45,7 +45,7 @@ pub(super) fn held(git: &Git, target: &str, source: &str) -> Result<bool, MergeE
     Ok(record(git, target, source)?.is_some())
 }
 
-/// By patch ids alone: the newest commit of the target that has the branch's last patch, or all of them together.
+/// Finds by patch ids alone the newest commit of the target that has the branch's last patch, or all of them together.
 pub(super) fn by_patches(git: &Git, target: &str, source: &str) -> Result<Option<String>, MergeError> {
     let merges = git.run(&["rev-list", "--count", "--merges", &format!("{target}..{source}")])?;
     let cherry = git.run(&["cherry", target, source])?;
@@ -75,7 +75,7 @@ pub(super) fn by_patches(git: &Git, target: &str, source: &str) -> Result<Option
     Ok(pairs.find(|(id, _)| mine.contains(*id)).map(|(_, commit)| commit.trim().to_owned()))
 }
 
-/// The stable patch id of all that changed between two commits; empty when nothing did.
+/// Returns the stable patch id of all that changed between two commits; empty when nothing did.
 pub(super) fn patch_id(git: &Git, from: &str, to: &str) -> Result<String, MergeError> {
     let mut args = vec!["diff-tree", "-r"];
     args.extend(DIFF);
@@ -85,7 +85,7 @@ pub(super) fn patch_id(git: &Git, from: &str, to: &str) -> Result<String, MergeE
     Ok(ids.split(' ').next().unwrap_or_default().to_owned())
 }
 
-/// The commit on the target's own line by which we merged this head of a branch.
+/// Returns the commit on the target's own line by which we merged this head of a branch.
 pub(super) fn record(git: &Git, target: &str, source: &str) -> Result<Option<String>, MergeError> {
     // The words of an agent come in by the second parent, or were cleaned when they were replayed.
     let grep = format!("--grep=Oodatcaa-Source: {source}");
@@ -93,7 +93,7 @@ pub(super) fn record(git: &Git, target: &str, source: &str) -> Result<Option<Str
     Ok(Some(found).filter(|commit| !commit.is_empty()))
 }
 
-/// The commit by which the order's present content is in the target already, if it is.
+/// Returns the commit by which the order's present content is in the target already, if it is.
 pub(super) fn already(
     git: &Git,
     target: &str,
@@ -143,7 +143,7 @@ pub(super) fn already(
     by_patches(git, target, source)
 }
 
-/// The commit by which this very branch was merged, as our own record has it.
+/// Returns the commit by which this very branch was merged, as our own record has it.
 fn merged(git: &Git, order: &MergeRequest) -> Result<Option<String>, MergeError> {
     if let Some(commit) = read_ref(git, &merged_ref(&order.branch))? {
         return Ok(Some(commit));
@@ -157,7 +157,7 @@ fn merged(git: &Git, order: &MergeRequest) -> Result<Option<String>, MergeError>
     Ok(message.lines().any(|other| other == line).then_some(commit))
 }
 
-/// The revert of the last merge of the order's branch, if the target has it, and the heads that it took back.
+/// Returns the revert of the last merge of the order's branch, if the target has it, and the heads that it took back.
 pub(super) fn reverted(
     git: &Git,
     order: &MergeRequest,
@@ -178,7 +178,7 @@ pub(super) fn reverted(
     Ok(Some((commit, sources)))
 }
 
-/// A ref that says by which commit a task's merge was taken back, from when it was named after the task, and that
+/// Returns a ref that says by which commit a task's merge was taken back, from when it was named after the task, and that
 /// commit. The name of a task says nothing of what its branch holds, so the branch must hold what was taken back.
 pub(super) fn old_reverted(git: &Git, task: &str, source: &str) -> Result<Option<(String, String)>, MergeError> {
     let name = format!("refs/oodatcaa/reverted/{}", safe::ref_word(task));
@@ -191,7 +191,7 @@ pub(super) fn old_reverted(git: &Git, task: &str, source: &str) -> Result<Option
     Ok(any_in(git, &sources, source)?.then_some((name, commit)))
 }
 
-/// Whether one of these commits is in the history of another.
+/// Tells whether one of these commits is in the history of another.
 pub(super) fn any_in(git: &Git, commits: &BTreeSet<String>, of: &str) -> Result<bool, MergeError> {
     for commit in commits {
         if git.is_ancestor(commit, of)? {
@@ -209,18 +209,18 @@ fn trailers(git: &Git, commit: &str, key: &str) -> Result<BTreeSet<String>, Merg
     Ok(last.lines().filter_map(|line| line.strip_prefix(&wanted)).map(|value| value.trim().to_owned()).collect())
 }
 
-/// What a ref points to, if it is there.
+/// Returns what a ref points to, if it is there.
 pub(super) fn read_ref(git: &Git, name: &str) -> Result<Option<String>, MergeError> {
     let (code, out, _) = git.call(&["rev-parse", "-q", "--verify", &format!("{name}^{{commit}}")])?;
     Ok((code == 0 && !out.is_empty()).then_some(out))
 }
 
-/// The ref that says by which commit a branch was merged.
+/// Returns the ref that says by which commit a branch was merged.
 pub(super) fn merged_ref(branch: &str) -> String {
     format!("{MERGED}{}", branch_word(branch))
 }
 
-/// The ref that says by which commit a branch's merge was taken back.
+/// Returns the ref that says by which commit a branch's merge was taken back.
 pub(super) fn reverted_ref(branch: &str) -> String {
     format!("{REVERTED}{}", branch_word(branch))
 }
@@ -247,7 +247,7 @@ pub struct Landed {
     pub source: Option<String>,
 }
 
-/// How a branch was merged, also when it is gone by now.
+/// Returns how a branch was merged, also when it is gone by now.
 pub fn landed(git: &Git, branch: &str) -> Result<Option<Landed>, MergeError> {
     let Some(to) = read_ref(git, &merged_ref(branch))? else { return Ok(None) };
     let source = trailers(git, &to, "Oodatcaa-Source")?.into_iter().next();
@@ -265,7 +265,7 @@ pub fn landed(git: &Git, branch: &str) -> Result<Option<Landed>, MergeError> {
     Ok(Some(Landed { from, to, source }))
 }
 
-/// Whether a commit by which something was merged is in a project's target, and was not taken back there since.
+/// Tells whether a commit by which something was merged is in a project's target, and was not taken back there since.
 pub fn stands(layout: &Layout, config: &Config, commit: &str) -> Result<bool, WorkspaceError> {
     let Some(repo) = Repository::find(layout)? else { return Ok(false) };
     let (git, target) = (&repo.git, repo.base(config)?.commit);
@@ -280,12 +280,12 @@ pub fn stands(layout: &Layout, config: &Config, commit: &str) -> Result<bool, Wo
 const MERGED: &str = "refs/oodatcaa/merges/";
 const REVERTED: &str = "refs/oodatcaa/reverts/";
 
-/// A branch's name as one part of the name of a ref.
+/// Returns a branch's name as one part of the name of a ref.
 fn branch_word(branch: &str) -> String {
     branch.replace('%', "%25").replace('/', "%2F")
 }
 
-/// The branches that were merged or taken back, whether they are still there or not.
+/// Returns the branches that were merged or taken back, whether they are still there or not.
 pub fn used_branches(git: &Git) -> Result<BTreeSet<String>, crate::git::GitError> {
     let listed = git.run(&["for-each-ref", "--format=%(refname:lstrip=3)", MERGED, REVERTED])?;
     Ok(listed.lines().map(|word| word.replace("%2F", "/").replace("%25", "%")).collect())

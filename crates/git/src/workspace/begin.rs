@@ -16,6 +16,7 @@ impl Workspace {
             let saved = self.save()?;
             let at = saved.as_deref().unwrap_or("nothing");
             log::warn!("{}: {what} was left half done; it is ended, its work is saved in {at}", self.task);
+            // Ended, never aborted: an abort would put back what stood before and throw the work away.
             self.end_midway(checkout)?;
             checkout.git.reset_hard()?;
         }
@@ -45,6 +46,7 @@ impl Workspace {
             (Some(_), None) => true,
             (None, _) => false,
         };
+        // The agent worked beside the branch: its commits are taken in, as nothing of the branch is lost by that.
         if ahead {
             let head = head.unwrap_or_default();
             git.run(&["update-ref", "-m", "oodatcaa: take in", &name, &head, &tip.unwrap_or_default()])?;
@@ -75,6 +77,7 @@ impl Workspace {
             self.start = start;
             return Ok(true);
         }
+        // A crash before the note, or a note that somebody removed: all that the branch has counts as this attempt's.
         let commit = self.fork(checkout)?.or(checkout.head()?);
         let tree = checkout.tree_of(commit.as_deref())?;
         self.start = Start { commit, tree };

@@ -16,14 +16,14 @@ use crate::{
 use oodatcaa_core::{Token, layout::Layout};
 
 impl Workspace {
-    /// What has changed since the attempt began.
+    /// Returns what has changed since the attempt began.
     pub fn evidence(&self) -> Result<Evidence, WorkspaceError> {
         let Some(checkout) = &self.checkout else { return Ok(Evidence::default()) };
         let seen = checkout.snapshot()?;
         evidence::look(checkout, seen, &self.start, self.base_branch.as_deref())
     }
 
-    /// What has changed since an earlier attempt began, with which this one goes on; as for this one where nothing
+    /// Returns what has changed since an earlier attempt began, with which this one goes on; as for this one where nothing
     /// was noted then.
     pub fn evidence_since(&self, first: Token) -> Result<Evidence, WorkspaceError> {
         let Some(checkout) = &self.checkout else { return Ok(Evidence::default()) };
@@ -131,6 +131,7 @@ impl Workspace {
         let git = &checkout.git;
         let (head, tip) = (checkout.head()?, save::read(git, &format!("refs/heads/{base}"))?);
         let (Some(head), Some(tip)) = (head, tip) else { return Ok(()) };
+        // Only a branch that is behind and nothing else: whoever has work of its own rebases when it merges.
         if head == tip || !git.asks(&["merge-base", "--is-ancestor", &head, &tip])? {
             return Ok(());
         }
@@ -159,12 +160,12 @@ impl Workspace {
         screen::refuse(&checkout.git, stores, &self.copies, &format!("refs/heads/{base}"), published)
     }
 
-    /// The submodules that hold changes which are not committed in them.
+    /// Returns the submodules that hold changes which are not committed in them.
     pub fn unfinished_submodules(&self) -> Result<Vec<String>, WorkspaceError> {
         self.stores.as_ref().map_or(Ok(Vec::new()), |stores| stores.dirty(&self.top))
     }
 
-    /// What earlier attempts saved and this one does not find in its tree, in words for its prompt.
+    /// Returns what earlier attempts saved and this one does not find in its tree, in words for its prompt.
     pub fn saved_before(&self) -> Result<Vec<String>, WorkspaceError> {
         let (Some(checkout), Mode::Worktree) = (&self.checkout, self.mode) else { return Ok(Vec::new()) };
         let saved = save::missing(checkout, (&self.refs, self.token), &self.start.tree)?;
@@ -180,36 +181,36 @@ impl Workspace {
         Ok(saved.into_iter().rev().map(words).collect())
     }
 
-    /// The names of the task's refs.
+    /// Returns the names of the task's refs.
     pub fn refs(&self) -> &Refs {
         &self.refs
     }
 
-    /// What it holds, in a form to be compared with another moment's: commit and content; `None` without git.
+    /// Returns what it holds, in a form to be compared with another moment's: commit and content; `None` without git.
     pub fn content(&self) -> Result<Option<String>, WorkspaceError> {
         let Some(checkout) = &self.checkout else { return Ok(None) };
         let head = checkout.head()?.unwrap_or_default();
         Ok(Some(format!("{head}:{}", checkout.snapshot()?.tree)))
     }
 
-    /// The commit in which the branch left the one that it goes to; `None` without one.
+    /// Returns the commit in which the branch left the one that it goes to; `None` without one.
     pub fn fork_commit(&self) -> Result<Option<String>, WorkspaceError> {
         self.checkout.as_ref().map_or(Ok(None), |checkout| self.fork(checkout))
     }
 
-    /// The commit at which the branch that it goes to stands now; `None` without one.
+    /// Returns the commit at which the branch that it goes to stands now; `None` without one.
     pub fn target_commit(&self) -> Result<Option<String>, WorkspaceError> {
         let (Some(checkout), Some(base)) = (&self.checkout, &self.base_branch) else { return Ok(None) };
         save::read(&checkout.git, &format!("refs/heads/{base}"))
     }
 
-    /// The commit at which its branch stands; `None` where it has none of its own.
+    /// Returns the commit at which its branch stands; `None` where it has none of its own.
     pub fn head(&self) -> Option<String> {
         let checkout = self.checkout.as_ref().filter(|_| self.branch.is_some())?;
         checkout.head().ok().flatten()
     }
 
-    /// The commit in which the branch left the one that it goes to.
+    /// Returns the commit in which the branch left the one that it goes to.
     pub(super) fn fork(&self, checkout: &Checkout) -> Result<Option<String>, WorkspaceError> {
         let Some(base) = &self.base_branch else { return Ok(None) };
         let name = format!("refs/heads/{base}");
