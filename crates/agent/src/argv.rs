@@ -10,7 +10,7 @@ use super::Assignment;
 use oodatcaa_core::text;
 
 /// What an argv template may name.
-pub const PLACEHOLDERS: &[&str] =
+pub(crate) const PLACEHOLDERS: &[&str] =
     &["prompt_file", "task_id", "role", "run_dir", "result_file", "workspace", "project", "attempt", "title"];
 
 /// The longest title that is put into an argument, in characters; the kernel bounds the whole argv.
@@ -114,7 +114,7 @@ fn values(argument: &str) -> impl Iterator<Item = String> {
 }
 
 /// Returns `true` when some argument names this placeholder.
-pub fn mentions(argv: &[String], name: &str) -> bool {
+pub(crate) fn mentions(argv: &[String], name: &str) -> bool {
     argv.iter().any(|argument| values(argument).any(|value| value == name))
 }
 

@@ -16,7 +16,7 @@ use super::{
     failure::Failure,
     home, output,
     stream::State,
-    watcher::{Observation, Stream},
+    watcher::Stream,
 };
 use oodatcaa_config::{AgentConfig, AgentKind, PromptVia};
 use oodatcaa_core::layout::Layout;
@@ -97,14 +97,6 @@ impl Cli {
         state.finish(descriptor, Duration::ZERO);
         state.file(descriptor, &assignment.run_dir, Duration::ZERO);
         state
-    }
-
-    /// Judges the run by its output alone, for tests and for people.
-    pub fn judgement(&self, assignment: &Assignment, exit: &Exit) -> Option<(Observation, Option<judge::Judgement>)> {
-        let descriptor = self.descriptor.as_ref().ok()?;
-        let state = self.read(descriptor, assignment);
-        let judged = judge::judge(descriptor, &state, &exit.ended, false);
-        Some((state.run().observation.clone(), judged))
     }
 }
 

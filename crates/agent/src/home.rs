@@ -30,13 +30,13 @@ pub fn wanted(descriptor: &Descriptor, variable: Variable<'_>) -> bool {
 }
 
 /// Returns the slot's directory, where the program's state can stand in it.
-pub fn usable<'a>(descriptor: &Descriptor, slot: Option<&'a Path>, variable: Variable<'_>) -> Option<&'a Path> {
+pub(crate) fn usable<'a>(descriptor: &Descriptor, slot: Option<&'a Path>, variable: Variable<'_>) -> Option<&'a Path> {
     let good = |slot: &&Path| !descriptor.home.forbid_under.iter().any(|place| slot.starts_with(place));
     slot.filter(good).filter(|_| wanted(descriptor, variable))
 }
 
 /// Returns the variables that move the program's state to this directory.
-pub fn redirected(descriptor: &Descriptor, slot: &Path) -> BTreeMap<String, String> {
+pub(crate) fn redirected(descriptor: &Descriptor, slot: &Path) -> BTreeMap<String, String> {
     let place = |value: &String| value.replace("{slot}", &slot.to_string_lossy());
     descriptor.home.redirect.iter().map(|(name, value)| (name.clone(), place(value))).collect()
 }
@@ -78,7 +78,7 @@ pub fn prepare_home(descriptor: &Descriptor, slot: &Path, variable: Variable<'_>
 }
 
 /// Tells whether a path is relative and stays below where it starts.
-pub fn stays_below(name: &str) -> bool {
+pub(crate) fn stays_below(name: &str) -> bool {
     !name.is_empty() && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
 }
 

@@ -91,7 +91,7 @@ pub fn mask(said: &str, secrets: &[String]) -> String {
 }
 
 /// Masks every text in a value.
-pub fn mask_json(value: &mut Value, secrets: &[String]) {
+pub(crate) fn mask_json(value: &mut Value, secrets: &[String]) {
     match value {
         Value::String(text) => *text = mask(text, secrets),
         Value::Array(all) => all.iter_mut().for_each(|value| mask_json(value, secrets)),

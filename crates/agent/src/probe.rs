@@ -56,7 +56,7 @@ pub fn login(descriptor: &Descriptor, variable: &dyn Fn(&str) -> Option<String>)
 }
 
 /// Returns the file that a login left in the user's own place.
-pub fn login_file(descriptor: &Descriptor, variable: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
+pub(crate) fn login_file(descriptor: &Descriptor, variable: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
     let files = descriptor.env.login_files.iter();
     files.filter_map(|pattern| place(pattern, variable)).find(|file| file.is_file())
 }

@@ -19,7 +19,7 @@ use oodatcaa_sys::files::{self, Why};
 pub const LARGEST: u64 = 4 * 1024 * 1024;
 
 /// The most tasks that one result may propose.
-pub const MOST_TASKS: usize = 200;
+pub(crate) const MOST_TASKS: usize = 200;
 
 /// The longest text that goes on into the queue and the journal, in characters.
 const LONGEST: usize = 4_000;
@@ -28,7 +28,7 @@ const LONGEST: usize = 4_000;
 pub const SCHEMA: &str = include_str!("../../../schema/result.schema.json");
 
 /// The shape in short, for prompts.
-pub const HINT: &str = r#"{
+pub(crate) const HINT: &str = r#"{
   "outcome": "done | failed | needs_adapt | replan | blocked | needs_input | no_change",
   "summary": "what you did and what proves it, or why not; for people and for the next role",
   "tasks": [{"id": "X-B01", "title": "...", "type": "Build", "description": "...",
@@ -242,7 +242,7 @@ impl AgentResult {
 
 impl Question {
     /// Joins question, answers and default to one text for people.
-    pub fn in_one_text(&self) -> String {
+    pub(crate) fn in_one_text(&self) -> String {
         let mut all = self.text.trim().to_owned();
         for (n, option) in self.options.iter().enumerate() {
             all.push_str(&format!("\n{}) {option}", n + 1));

@@ -54,7 +54,7 @@ impl Holder {
     }
 
     /// Tells whether it serves another place than this one: the project was moved here since, or copied.
-    pub fn is_elsewhere(&self, root: &Path) -> bool {
+    pub(crate) fn is_elsewhere(&self, root: &Path) -> bool {
         self.root.as_deref().is_some_and(|its| root.canonicalize().is_ok_and(|here| here != its))
     }
 
@@ -90,7 +90,7 @@ impl Handle {
     }
 
     /// Waits until the process has ended; `false` when it has not by then.
-    pub fn ended_by(&self, deadline: Instant) -> io::Result<bool> {
+    pub(crate) fn ended_by(&self, deadline: Instant) -> io::Result<bool> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };

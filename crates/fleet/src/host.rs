@@ -96,7 +96,7 @@ impl Host {
 
     /// Returns where agents' programs are found: the login shell's `PATH`, and what this one has besides
     /// (version managers of languages often set theirs up in interactive shells only).
-    pub fn login_path(&self) -> String {
+    pub(crate) fn login_path(&self) -> String {
         const MARK: &str = "oodatcaa-path:";
         let login = self.shell.as_ref().and_then(|shell| {
             let mut command = Command::new(shell);

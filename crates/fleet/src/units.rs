@@ -207,7 +207,7 @@ pub fn remove(dir: &Path, unit: &str) -> Result<Option<PathBuf>, FleetError> {
 }
 
 /// Joins the text of a `PATH` with the directories of another one added, each once, absolute ones only.
-pub fn joined_path(first: &str, second: &str) -> String {
+pub(crate) fn joined_path(first: &str, second: &str) -> String {
     let mut dirs: Vec<&str> = Vec::new();
     for dir in first.split(':').chain(second.split(':')) {
         if dir.starts_with('/') && !dir.contains(|c: char| c.is_control()) && !dirs.contains(&dir) {

@@ -14,7 +14,7 @@ const LONGEST: usize = 180;
 const SLUG: usize = 40;
 
 /// Tells whether git takes the name for a branch, and nothing else can be meant by it.
-pub fn is_legal(name: &str) -> bool {
+pub(crate) fn is_legal(name: &str) -> bool {
     let part =
         |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock") && !part.ends_with('.');
     let hex = name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -57,7 +57,7 @@ pub fn numbered(name: &str, n: usize) -> String {
 }
 
 /// Returns a task's id as one part of a ref. What git does not take is replaced, and a hash keeps it apart.
-pub fn component(task: &TaskId) -> String {
+pub(crate) fn component(task: &TaskId) -> String {
     let id = task.as_str();
     if !id.contains("..") && !id.ends_with('.') && !id.to_ascii_lowercase().ends_with(".lock") {
         return id.into();

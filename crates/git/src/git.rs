@@ -66,7 +66,6 @@ pub struct Git {
     /// Git is never called from beneath these.
     fences: Vec<PathBuf>,
     env: Vec<(String, String)>,
-    settings: Vec<(String, String)>,
     limit: Duration,
     holding: Option<Arc<File>>,
     /// What its standard output is, if nobody is to read it.
@@ -101,7 +100,6 @@ impl Git {
             fences: vec![top.into()],
             place: Place::Looking(dir),
             env: Vec::new(),
-            settings: Vec::new(),
             limit: LIMIT,
             holding: None,
             output: None,
@@ -203,13 +201,6 @@ impl Git {
         self
     }
 
-    /// Adds a setting that is stronger than every file's.
-    #[must_use]
-    pub fn with_setting(mut self, key: &str, value: &str) -> Self {
-        self.settings.push((key.into(), value.into()));
-        self
-    }
-
     /// Returns where it calls.
     pub fn dir(&self) -> &Path {
         match &self.place {
@@ -265,7 +256,7 @@ impl Git {
 
     /// Adds a variable, e.g. `GIT_INDEX_FILE` or `GIT_AUTHOR_NAME`.
     #[must_use]
-    pub fn with_env(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with_env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.into(), value.into()));
         self
     }
@@ -306,7 +297,7 @@ impl Git {
     }
 
     /// Tells whether a commit is in the history of another; one that is not there any more is in none.
-    pub fn is_ancestor(&self, old: &str, new: &str) -> Result<bool, GitError> {
+    pub(crate) fn is_ancestor(&self, old: &str, new: &str) -> Result<bool, GitError> {
         match self.asks(&["merge-base", "--is-ancestor", old, new]) {
             Err(GitError::Failed { .. }) => Ok(false),
             answer => answer,
@@ -315,7 +306,7 @@ impl Git {
 
     /// Gives bytes on standard input; without them it is empty.
     #[must_use]
-    pub fn with_input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn with_input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = Some(bytes.into());
         self
     }
@@ -376,8 +367,7 @@ impl Git {
         for setting in ALWAYS {
             command.args(["-c", setting]);
         }
-        let pins = super::pins::PINS.iter().copied();
-        for (key, value) in pins.chain(self.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()))) {
+        for (key, value) in super::pins::PINS {
             command.arg("-c").arg(format!("{key}={value}"));
         }
         // The lock lasts as long as git, not as long as we do: a git that outlives us still keeps others out.
@@ -494,7 +484,8 @@ mod tests {
         git.run(&["init", "-q"]).expect("a repository");
         let seen = dir.path().join("seen");
         let slow = format!("!echo $$ > {}.new; mv {0}.new {0}; sleep 600 & wait", seen.display());
-        let git = git.with_setting("alias.slow", &slow);
+        let git = git.with_env("GIT_CONFIG_COUNT", "1").with_env("GIT_CONFIG_KEY_0", "alias.slow");
+        let git = git.with_env("GIT_CONFIG_VALUE_0", &slow);
         let call = thread::spawn(move || git.run(&["slow"]));
         let until = Instant::now() + Duration::from_secs(20);
         while !seen.exists() && Instant::now() < until {

@@ -14,7 +14,7 @@ use std::{
 use super::error::GitError;
 
 /// The oldest git that does all that is asked of it.
-pub const OLDEST: Version = Version(2, 30, 0);
+pub(crate) const OLDEST: Version = Version(2, 30, 0);
 
 /// A version of git.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

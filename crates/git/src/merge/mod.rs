@@ -38,7 +38,8 @@ pub use safe::Author;
 pub(super) use safe::ref_word;
 pub use steps::Step;
 pub(super) use verify::holds_commit;
-pub use verify::{Landed, forget, holds, landed, stands, used_branches};
+pub(super) use verify::used_branches;
+pub use verify::{Landed, forget, holds, landed, stands};
 
 pub use oodatcaa_config::MergePolicy as Policy;
 

@@ -286,7 +286,7 @@ fn branch_word(branch: &str) -> String {
 }
 
 /// Returns the branches that were merged or taken back, whether they are still there or not.
-pub fn used_branches(git: &Git) -> Result<BTreeSet<String>, crate::git::GitError> {
+pub(crate) fn used_branches(git: &Git) -> Result<BTreeSet<String>, crate::git::GitError> {
     let listed = git.run(&["for-each-ref", "--format=%(refname:lstrip=3)", MERGED, REVERTED])?;
     Ok(listed.lines().map(|word| word.replace("%2F", "/").replace("%25", "%")).collect())
 }
