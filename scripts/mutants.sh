@@ -13,7 +13,7 @@ status=0
 "$target/tools/bin/cargo-mutants" mutants --dir "$here" --package oodatcaa-core --config "$here/.cargo/mutants.toml" \
     --output "$target/mutants" --timeout "${MUTANTS_TIMEOUT:-120}" --no-shuffle --colors never \
     --file crates/core/src/lease.rs --file crates/core/src/token.rs --file crates/core/src/rules/claim/mod.rs \
-    --file crates/core/src/rules/rescue.rs --file 'crates/core/src/rules/settle/*.rs' \
+    --file crates/core/src/rules/rescue/mod.rs --file 'crates/core/src/rules/settle/*.rs' \
     "$@" -- --lib -- --skip cycles::tests::great_cycles || status=$?
 count() { wc -l <"$target/mutants/mutants.out/$1.txt"; }
 [ -d "$target/mutants/mutants.out" ] || exit "$status"

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Answer, Refusal, find};
+use super::{Answer, Refusal, checks::find};
 use crate::{
     ChangeSet, EventDraft, Member, Snapshot, Task, TaskId,
     event::Actor,

@@ -6,87 +6,25 @@
 use serde_json::Value;
 
 use crate::{
-    ChangeSet, Data, Event, EventDraft, Lease, LeaseChange, LeaseState, Member, QueueLease, Snapshot, Status, Task,
-    TaskId, Token, Workflow,
-    event::{Actor, payload::Rescued},
-    landing,
-    lease::{LeaseHealth, StopRequest, lasts},
-    seal,
-    time::stamp,
+    ChangeSet, Data, Event, EventDraft, Lease, Member, QueueLease, Snapshot, Status, Task, TaskId, Workflow,
+    event::Actor, landing, seal, time::stamp,
 };
 
 mod add;
+mod attempts;
+mod checks;
 mod edit;
 mod refusal;
 
 pub use add::{Wanted, add, next_id};
+use attempts::ask_to_stop;
+pub use attempts::{clear_mark, release, stop};
+use checks::{ended, find, free, held, unmerged, unneeded};
 pub use edit::{TaskPatch, depend, edit, undepend};
 pub use refusal::Refusal;
 
 /// A change set, or why there is none.
 pub type Answer = Result<ChangeSet, Refusal>;
-
-fn find<'a>(snapshot: &'a Snapshot, id: &TaskId) -> Result<&'a Task, Refusal> {
-    snapshot.queue.get(id).ok_or_else(|| Refusal::Unknown(id.to_string()))
-}
-
-/// Fails while somebody holds the task, or held it and has not been cleared away.
-fn free(snapshot: &Snapshot, task: &Task) -> Result<(), Refusal> {
-    if let Some(held) = snapshot.leases.get(&task.id) {
-        let (task, owner) = (task.id.clone(), held.owner().to_owned());
-        return Err(match (held.health(&snapshot.now), held.ours()) {
-            (LeaseHealth::Live, Some(lease)) => Refusal::Running { task, owner, token: lease.token.0 },
-            (LeaseHealth::Live, None) => Refusal::Held { task, owner },
-            (LeaseHealth::Dead(reason), _) => Refusal::Abandoned { task, owner, reason, dead: true },
-            (LeaseHealth::Lost(reason), _) => Refusal::Abandoned { task, owner, reason, dead: false },
-        });
-    }
-    match &task.lease {
-        QueueLease::Inline { owner, until: Some(until) } if lasts(snapshot.now.wall, *until) => {
-            Err(Refusal::Held { task: task.id.clone(), owner: owner.clone() })
-        }
-        _ => not_landed(snapshot, task),
-    }
-}
-
-/// Says why a task that has ended is not changed: its work may be in the target, whatever its status says.
-fn ended(snapshot: &Snapshot, task: &Task) -> Refusal {
-    let (id, status) = (task.id.clone(), task.status.clone());
-    match landing::merged(snapshot, task) {
-        Some(commit) => Refusal::Merged { task: id, commit, status },
-        None => Refusal::Ended { task: id, status },
-    }
-}
-
-/// Fails when the task's work is in the target: to put the task aside does not take that back.
-fn unmerged(snapshot: &Snapshot, task: &Task) -> Result<(), Refusal> {
-    match ended(snapshot, task) {
-        merged @ Refusal::Merged { .. } => Err(merged),
-        _ => Ok(()),
-    }
-}
-
-/// Fails when the task's merge is in the target and only waits for an integrator to say so.
-fn not_landed(snapshot: &Snapshot, task: &Task) -> Result<(), Refusal> {
-    match landing::passed(snapshot, &task.id) {
-        Some(_) if task.status.is_finished() => Err(ended(snapshot, task)),
-        Some(commit) => Err(Refusal::Landed { task: task.id.clone(), commit }),
-        None => Ok(()),
-    }
-}
-
-/// Fails when the task is done and running work depends on it.
-fn unneeded(snapshot: &Snapshot, task: &Task) -> Result<(), Refusal> {
-    if !task.status.is_done() {
-        return Ok(());
-    }
-    let running = |other: &&Task| free(snapshot, other).is_err();
-    let depends = |other: &&Task| other.dependencies.iter().any(|name| name == task.id.as_str());
-    match snapshot.queue.tasks().filter(depends).find(running) {
-        Some(by) => Err(Refusal::Needed { task: task.id.clone(), by: by.id.clone() }),
-        None => Ok(()),
-    }
-}
 
 /// One task moved by hand (or only mended where it stands), with everything that belongs to its old stage cleared.
 struct Hand<'a> {
@@ -360,90 +298,6 @@ pub fn done(snapshot: &Snapshot, id: &TaskId, reason: &str, actor: &Actor) -> An
     }
     free(snapshot, task)?;
     Ok(Hand { snapshot, task, actor, verb: "done", reason: Some(reason) }.to(&Status::DONE, None))
-}
-
-fn held<'a>(snapshot: &'a Snapshot, id: &TaskId) -> Option<&'a Lease> {
-    snapshot.leases.get(id).and_then(LeaseState::ours)
-}
-
-fn ask_to_stop(lease: &Lease, reason: &str, cancel: bool, actor: &Actor) -> ChangeSet {
-    let stop = StopRequest { actor: actor.to_string(), reason: reason.to_owned(), cancel };
-    let mut changes = ChangeSet::none();
-    // The first word counts, and that the task is cancelled is more than that its attempt stops.
-    if lease.stop.as_ref().is_none_or(|said| cancel && !said.cancel) {
-        changes.leases.push(LeaseChange::Write(Lease { stop: Some(stop), ..lease.clone() }));
-    }
-    changes
-}
-
-/// Asks the worker of a running attempt to stop it. Asking twice changes nothing.
-pub fn stop(snapshot: &Snapshot, id: &TaskId, reason: &str, actor: &Actor) -> Answer {
-    let Some(at) = snapshot.leases.get(id) else {
-        let task = find(snapshot, id)?;
-        not_landed(snapshot, task)?;
-        unmerged(snapshot, task)?;
-        return Err(Refusal::NotRunning(id.clone()));
-    };
-    let (task, owner) = (id.clone(), at.owner().to_owned());
-    match (at.health(&snapshot.now), at.ours()) {
-        (LeaseHealth::Live, Some(Lease { landing: Some(commit), .. })) => {
-            Err(Refusal::Landing { task, commit: commit.clone() })
-        }
-        (LeaseHealth::Live, Some(lease)) => Ok(ask_to_stop(lease, reason, false, actor)),
-        (LeaseHealth::Live, None) => Err(Refusal::Held { task, owner }),
-        (LeaseHealth::Dead(reason), _) => Err(Refusal::Abandoned { task, owner, reason, dead: true }),
-        (LeaseHealth::Lost(reason), _) => Err(Refusal::Abandoned { task, owner, reason, dead: false }),
-    }
-}
-
-/// Takes a task away from an owner who still lives, and gives it back: for a worker that hangs.
-/// Its token stays the greatest seen, so that nothing it says later counts. A merge of it that had passed is
-/// forgotten where git has said of its commit that it is `not_landed`.
-pub fn release(
-    snapshot: &Snapshot,
-    workflow: &Workflow,
-    id: &TaskId,
-    token: Token,
-    not_landed: Option<&str>,
-    reason: &str,
-    actor: &Actor,
-) -> Answer {
-    let Some(held) = snapshot.leases.get(id).filter(|held| held.token() == token) else {
-        return Ok(ChangeSet::none());
-    };
-    let mut changes = ChangeSet::none();
-    changes.leases.push(LeaseChange::Drop(id.clone()));
-    let rescued = Rescued {
-        owner: Some(held.owner().into()),
-        reason: Some(reason.into()),
-        died: Some(false),
-        landed: landing::passed(snapshot, id).filter(|commit| Some(commit.as_str()) != not_landed),
-        forced: true,
-        ..Rescued::default()
-    };
-    let event = EventDraft::new(Data::LeaseRescued(rescued), actor.clone()).task(id);
-    changes.event(held.ours().map_or(event.clone(), |lease| event.lease(lease)));
-    if let Some(task) = snapshot.queue.get(id) {
-        let back = workflow.working(&task.status).map_or(&task.status, |rule| &rule.takes);
-        let event = EventDraft::change(actor.clone()).verb("release").reason(reason);
-        changes.change(&snapshot.now, task, back, &[(Member::Lease, Value::Null)], event);
-    }
-    Ok(changes)
-}
-
-/// Clears a task's `lease` member that no lease file stands behind.
-pub fn clear_mark(snapshot: &Snapshot, id: &TaskId, force: bool, reason: Option<&str>, actor: &Actor) -> Answer {
-    let task = find(snapshot, id)?;
-    if task.lease == QueueLease::None {
-        return Ok(ChangeSet::none());
-    }
-    if !force || snapshot.leases.contains_key(id) {
-        free(snapshot, task)?;
-    }
-    let event = EventDraft::change(actor.clone()).verb("release").reason(reason);
-    let mut changes = ChangeSet::none();
-    changes.change(&snapshot.now, task, &task.status, &[(Member::Lease, Value::Null)], event);
-    Ok(changes)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    Holder, Kind, LeaseRecord, Role,
+    Holder, Kind, Lease, LeaseRecord, LeaseState, Role, Token,
     event::payload::Ended,
     testing::{id, lease, now_at, snapshot, task},
 };
