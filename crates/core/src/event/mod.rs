@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use crate::{Lease, Role, TaskId, Token};
 
 mod kind;
+mod lenient;
 pub mod payload;
 mod usage;
 

@@ -4,23 +4,14 @@
 //! this version does not know stays in `rest` and is written back as it was.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::usage::{AttemptReport, Usage};
+use super::{
+    lenient::{is_absent, lenient},
+    usage::{AttemptReport, Usage},
+};
 use crate::{Class, Lease, Status};
-
-/// Reads a member; one of the wrong type counts as absent.
-pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Ok(T::deserialize(Value::deserialize(deserializer)?).unwrap_or_default())
-}
-
-/// Tells whether a member is left out when it is written.
-fn is_absent<T: Default + PartialEq>(member: &T) -> bool {
-    *member == T::default()
-}
 
 macro_rules! payloads {
     ($($(#[$about:meta])* $name:ident { $($(#[$said:meta])* $field:ident: $type:ty,)* } $(with $(#[$what:meta])* $more:ident: $more_type:ty)?;)*) => {$(

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::payload::lenient;
+use super::lenient::lenient;
 
 /// What an agent used up, as far as it is known; what is not known is not 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
