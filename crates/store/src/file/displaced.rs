@@ -42,6 +42,10 @@ const OFTEN: Duration = Duration::from_millis(50);
 /// So many bytes of displaced files are remembered at once; the oldest goes first.
 const MOST: usize = 64 << 20;
 
+/// How long the end of a program waits for edits of the last moment. Beside somebody who replaces the queue without a
+/// pause there is always one more, since each that is taken in displaces another file.
+const ENDING: Duration = Duration::from_secs(10);
+
 /// Where an edit may show.
 #[derive(Debug)]
 enum Source {
@@ -174,8 +178,13 @@ impl Drop for Late {
 
 fn look_after(layout: &Layout, told: &Receiver<Displaced>) {
     let mut all: Vec<Displaced> = Vec::new();
-    let mut ending = false;
+    let mut end: Option<Instant> = None;
     loop {
+        let ending = end.is_some();
+        if end.is_some_and(|end| Instant::now() >= end) {
+            log::debug!("the queue is replaced without a pause: {} displaced files are let go", all.len());
+            return;
+        }
         let next = all.iter().filter_map(Displaced::due).min();
         let news = match next {
             _ if ending && all.is_empty() => return,
@@ -189,7 +198,7 @@ fn look_after(layout: &Layout, told: &Receiver<Displaced>) {
         match news {
             Ok(displaced) => all.push(displaced),
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => ending = true,
+            Err(RecvTimeoutError::Disconnected) => end = end.or_else(|| Some(Instant::now() + ENDING)),
         }
         let mut more = Vec::new();
         all.retain_mut(|displaced| {
