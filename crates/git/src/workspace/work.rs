@@ -32,7 +32,7 @@ impl Workspace {
     }
 
     /// Commits what is not committed on the task's branch; `None` when there is nothing, and always in the
-    /// project's own directory. No hook runs. The trailers are ours: see [`trailers`].
+    /// project's own directory. No hook runs. The trailers are ours: see [`crate::trailers`].
     pub fn commit_rest(
         &self,
         message: &str,
