@@ -1,8 +1,15 @@
 //! What does the work of an attempt: what to execute, and what its exit means.
 //!
-//! One file per kind of agent; what they share (environment, output, result file, prompt) stands
-//! beside them. Starting, watching and ending the program is the process floor's business, what
-//! the outcome means for the task is `settle`'s.
+//! Knows agents' programs: how each is called ([`descriptor`], [`argv`]), what its output tells while it runs
+//! ([`stream`], [`watcher`]), what it left ([`result`]), and which [`failure`] its end was. Does not start, limit or end
+//! a process, and does not know what an outcome does to a task.
+//!
+//! ```text
+//!   Assignment ──> Agent::invocation ──> (process runs it) ──> Watcher: output as it comes ──> Agent::outcome ──> Outcome
+//!        └─ prompt, environment, home                              └─ session, tokens, a reason to end it
+//! ```
+//!
+//! Start reading at [`Agent`], then [`cli`]: the kind that most programs are. A new program is a file in `adapters/`.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, reason = "files are opened by sys::files"))]
 

@@ -2,7 +2,15 @@
 //!
 //! Two ways to run it. Under the systemd user manager each role is a unit that the manager watches;
 //! in the PID-file mode each role is a detached process that holds its pid file locked. Every answer
-//! says which way was chosen, and why. What a worker does once it runs is `worker`'s.
+//! says which way was chosen, and why. Does not know what a worker does once it runs.
+//!
+//! ```text
+//!   Fleet::choose ──> Choice: systemd, or pid files, and why
+//!     start, stop, restart ──> a Report for each worker
+//!     status ────────────────> Rows: units of the manager and held pid files together
+//! ```
+//!
+//! Start reading at [`Fleet`], then [`pidfile`] and [`units`].
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, reason = "files are opened by sys::files"))]
 

@@ -1,4 +1,19 @@
 //! What people and programs see of a fleet, and what they can do to it.
+//!
+//! Answers for the read model (how a task stands, who works on it, what waits for a person), for changes that a person
+//! makes, and for what a failure means: its kind, its causes, the command that helps. `agentctl` calls it, and whatever
+//! else shows or drives a fleet will. Does not know tables, colours, command lines or HTTP.
+//!
+//! ```text
+//!   Project ── layout, configuration, store, who asks
+//!      │
+//!      ├─ read ──> Snapshot ──> ReadModel ──> view::{TaskView, StatusView, NeedView, …} ──> --json, tables, pages
+//!      │
+//!      └─ decide(|snapshot, workflow, actor| …) ──> Changed ──> view::ChangeView, with the command that undoes it
+//!                                            └────> Failure: ErrorKind, causes, hints
+//! ```
+//!
+//! Start reading at [`Project`], then [`ReadModel`] and [`view`].
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, reason = "files are opened by sys::files"))]
 
