@@ -65,8 +65,8 @@ struct Flags {
     linger: Option<u64>,
 }
 
-/// Runs the program, from its command line to its exit code.
-pub fn main() -> ExitCode {
+/// Runs the program, from its command line to its exit code. `refused` prints what clap says of a command line.
+pub fn main(refused: fn(&clap::Error) -> io::Result<()>) -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|mode| mode == acp::MODE) {
         return acp::main();
     }
@@ -75,7 +75,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help and version go to standard output and are no error.
             let code = if error.use_stderr() { USAGE } else { 0 };
-            return if error.print().is_ok() { code.into() } else { CANNOT_WRITE.into() };
+            return if refused(&error).is_ok() { code.into() } else { CANNOT_WRITE.into() };
         }
     };
     match run(&flags) {
