@@ -4,6 +4,7 @@
 //! way it ends, its workers end with it.
 
 use std::{
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -238,7 +239,8 @@ impl Demo<'_> {
         let program = std::env::current_exe().map_err(|error| Failure::of(ErrorKind::Failed, &error))?;
         let mut command = std::process::Command::new(program);
         command.arg("-C").arg(self.layout.root()).args(["--no-input", "--color", "never"]).args(words);
-        let output = command.stdin(std::process::Stdio::null()).output();
+        // Ctrl-C goes to all of the terminal's group; the demo hears it and ends in order, so its commands need not.
+        let output = command.stdin(std::process::Stdio::null()).process_group(0).output();
         let output = output.map_err(|error| Failure::of(ErrorKind::Failed, &error))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
