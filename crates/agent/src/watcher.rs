@@ -1,4 +1,4 @@
-//! What is seen of an agent while it works.
+//! Watches an agent while it works: reads its output as it comes, and finds reasons to end it.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub enum Stream {
     Stderr,
 }
 
-/// What an agent's output told so far. What it did not tell is `None`, never zero.
+/// Findings from an agent's output so far; one that it did not tell is `None`, never zero.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Observation {
@@ -24,7 +24,7 @@ pub struct Observation {
     pub session: Option<String>,
     /// The model as the program names it.
     pub model: Option<String>,
-    /// What it has used up.
+    /// Tokens, turns and money that it has used up.
     #[serde(flatten)]
     pub usage: Usage,
     /// The tool that was used last.
@@ -45,10 +45,10 @@ pub struct Observation {
 /// Calls that repeat themselves: a reason to end the attempt if nothing changes by them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loop {
-    /// What it would be ended as.
+    /// The class of failure that its end would have.
     pub class: Class,
-    /// How long the workspace must not change before that.
+    /// The time for which the workspace must not change before that.
     pub patience: Duration,
-    /// What is said then.
+    /// The reason that people are told.
     pub words: String,
 }
