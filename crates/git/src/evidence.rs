@@ -2,6 +2,7 @@
 
 use super::{
     fault::WorkspaceError,
+    git::listed,
     save::Refs,
     snapshot::{Checkout, Snapshot, differing},
 };
@@ -103,62 +104,8 @@ impl Start {
     }
 }
 
-/// Directories whose files other programs obey.
-const RISKY_DIRS: [&str; 19] = [
-    ".claude",
-    ".codex",
-    ".gemini",
-    ".opencode",
-    ".qwen",
-    ".cursor",
-    ".copilot",
-    ".aider",
-    ".agents",
-    ".github",
-    ".gitlab",
-    ".circleci",
-    ".buildkite",
-    ".husky",
-    ".githooks",
-    "hooks",
-    ".vscode",
-    ".devcontainer",
-    ".cargo",
-];
-
-/// Files that other programs obey.
-const RISKY_FILES: [&str; 30] = [
-    ".mcp.json",
-    "agents.md",
-    "claude.md",
-    "gemini.md",
-    "qwen.md",
-    ".cursorrules",
-    "opencode.json",
-    ".gitlab-ci.yml",
-    ".travis.yml",
-    "azure-pipelines.yml",
-    "bitbucket-pipelines.yml",
-    "jenkinsfile",
-    "makefile",
-    "gnumakefile",
-    "justfile",
-    "dockerfile",
-    "docker-compose.yml",
-    "compose.yaml",
-    ".pre-commit-config.yaml",
-    "lefthook.yml",
-    ".gitattributes",
-    ".gitmodules",
-    ".gitconfig",
-    ".envrc",
-    ".env",
-    ".npmrc",
-    ".pypirc",
-    "build.rs",
-    "conftest.py",
-    "setup.py",
-];
+/// Files that other programs obey, and directories of such files.
+const RISKY: &str = include_str!("risky.txt");
 
 /// Names a changed file that deserves a look before it is merged.
 pub(super) fn look_at(path: &str, gone: bool, odd: bool) -> Option<String> {
@@ -179,12 +126,14 @@ fn is_test(path: &str) -> bool {
 /// Tells whether other programs, agents or CI obey a file.
 fn is_risky(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
-    let mut parts: Vec<&str> = lower.split('/').collect();
-    let name = parts.pop().unwrap_or_default();
+    let (dirs, name) = lower.rsplit_once('/').unwrap_or(("", &lower));
     let own = lower.split_once(".oodatcaa/").is_some_and(|(before, rest)| {
         (before.is_empty() || before.ends_with('/')) && (rest.starts_with("config") || rest.starts_with("prompts/"))
     });
-    own || RISKY_FILES.contains(&name) || parts.iter().any(|part| RISKY_DIRS.contains(part))
+    own || listed(RISKY).any(|risky| match risky.strip_suffix('/') {
+        Some(dir) => dirs.split('/').any(|part| part == dir),
+        None => name == risky,
+    })
 }
 
 /// Returns the git operation that is half done in a checkout.

@@ -36,22 +36,8 @@ pub use spot::Spot;
 use oodatcaa_core::text;
 pub(super) use oodatcaa_core::text::without_passwords;
 
-/// What would run something, or wait for somebody; stronger than every file.
-const ALWAYS: [&str; 12] = [
-    "core.hooksPath=/dev/null",
-    "core.fsmonitor=false",
-    "protocol.ext.allow=never",
-    "submodule.recurse=false",
-    "core.pager=cat",
-    "commit.gpgSign=false",
-    "tag.gpgSign=false",
-    "gc.auto=0",
-    "maintenance.auto=false",
-    "core.editor=true",
-    "advice.detachedHead=false",
-    // A cache that says which tree a commit has, and that whoever may write to the repository can make up.
-    "core.commitGraph=false",
-];
+/// Settings that every call is given; stronger than every file.
+const SETTINGS: &str = include_str!("git/settings.txt");
 
 /// How long one call may take.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -364,11 +350,8 @@ impl Git {
         }
         let mut command = program::command(&self.fences)?;
         command.arg("-C").arg(self.dir());
-        for setting in ALWAYS {
+        for setting in listed(SETTINGS) {
             command.args(["-c", setting]);
-        }
-        for (key, value) in super::pins::PINS {
-            command.arg("-c").arg(format!("{key}={value}"));
         }
         // The lock lasts as long as git, not as long as we do: a git that outlives us still keeps others out.
         let stdin = match &self.holding {
@@ -443,6 +426,11 @@ impl Git {
         let said = text::cut(&text::many_lines(&without_passwords(said)), 2_000);
         GitError::Failed { command: words(args), dir: self.dir().into(), code, said }
     }
+}
+
+/// Returns the lines of a list in a file of ours, without comments.
+pub(super) fn listed(text: &str) -> impl Iterator<Item = &str> + Clone {
+    text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
 /// Tells whether git met a worktree that was being made.

@@ -31,7 +31,6 @@ pub mod git;
 mod hooks;
 mod lock;
 pub mod merge;
-mod pins;
 mod project;
 pub mod prune;
 pub mod remotes;

@@ -13,7 +13,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Git, GitError};
+use super::{Git, GitError, listed};
 use oodatcaa_sys::files::{self, Durable, named};
 
 /// What of a repository is not its configuration, its hooks or its own worktree's.
@@ -142,12 +142,19 @@ fn render(entries: &[(String, Option<String>)], common: &Path, bare: bool) -> Ve
     for (key, value) in entries {
         let Some((section, name)) = key.split_once('.') else { continue };
         let (sub, name) = name.rsplit_once('.').map_or((None, name), |(sub, name)| (Some(sub), name));
-        let value = value.as_deref();
-        match judge(&section.to_ascii_lowercase(), sub, &name.to_ascii_lowercase(), value.unwrap_or("true")) {
-            Judged::Kept => text.push_str(&line(section, sub, name, value)),
-            // `false` says conflict; without a command git would merge as it does any text.
-            Judged::Replaced(other) => text.push_str(&line(section, sub, name, Some(other))),
-            Judged::Dropped => {}
+        let mut value = value.as_deref();
+        let (kind, key) = (section.to_ascii_lowercase(), name.to_ascii_lowercase());
+        let kept = match (kind.as_str(), sub) {
+            ("filter", Some(sub)) => is_lfs(&key, value.unwrap_or("true")) && (key != "required" || sub == "lfs"),
+            ("merge", Some(_)) if key == "driver" => {
+                // `false` says conflict; without a command git would merge as it does any text.
+                value = Some("false");
+                true
+            }
+            _ => is_kept(&kind, sub, &key),
+        };
+        if kept {
+            text.push_str(&line(section, sub, name, value));
         }
     }
     text.push_str(&line("core", None, "bare", Some(if bare { "true" } else { "false" })));
@@ -172,86 +179,17 @@ fn line(section: &str, sub: Option<&str>, name: &str, value: Option<&str>) -> St
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Judged {
-    Kept,
-    Dropped,
-    Replaced(&'static str),
-}
+/// Settings that the copy has.
+const KEPT: &str = include_str!("kept.txt");
 
-/// Members of `core` that are about bytes, names and files, and execute nothing.
-const CORE: &[&str] = &[
-    "repositoryformatversion",
-    "filemode",
-    "ignorecase",
-    "precomposeunicode",
-    "protecthfs",
-    "protectntfs",
-    "symlinks",
-    "longpaths",
-    "autocrlf",
-    "eol",
-    "safecrlf",
-    "checkroundtripencoding",
-    "sparsecheckout",
-    "sparsecheckoutcone",
-    "excludesfile",
-    "attributesfile",
-    "compression",
-    "loosecompression",
-    "bigfilethreshold",
-    "trustctime",
-    "checkstat",
-    "sharedrepository",
-    "logallrefupdates",
-    "quotepath",
-    "whitespace",
-    "splitindex",
-    "untrackedcache",
-    "commitgraph",
-    "multipackindex",
-    "packedrefstimeout",
-    "filesreflocktimeout",
-    "fsync",
-    "fsyncmethod",
-];
-
-/// Returns what becomes of a setting; sections and names in small letters.
-fn judge(section: &str, sub: Option<&str>, name: &str, value: &str) -> Judged {
-    let kept = match (section, sub) {
-        ("core", None) => CORE.contains(&name),
-        ("extensions", _) => name != "worktreeconfig",
-        ("remote", None) => name == "pushdefault",
-        ("remote", Some(_)) => matches!(
-            name,
-            "url"
-                | "pushurl"
-                | "fetch"
-                | "push"
-                | "tagopt"
-                | "prune"
-                | "promisor"
-                | "partialclonefilter"
-                | "proxy"
-                | "lfsurl"
-        ),
-        ("url", Some(_)) => matches!(name, "insteadof" | "pushinsteadof"),
-        ("submodule", None) => name == "active",
-        ("submodule", Some(_)) => matches!(name, "url" | "active" | "branch"),
-        ("credential", _) => matches!(name, "username" | "usehttppath"),
-        ("lfs", _) => matches!(
-            name,
-            "url" | "pushurl" | "fetchinclude" | "fetchexclude" | "access" | "locksverify" | "repositoryformatversion"
-        ),
-        ("filter", Some(sub)) => is_lfs(name, value) && (name != "required" || sub == "lfs"),
-        ("merge", Some(_)) if name == "driver" => return Judged::Replaced("false"),
-        ("merge" | "diff", None) => !matches!(name, "tool" | "guitool" | "external"),
-        ("branch" | "user" | "author" | "committer" | "i18n" | "index" | "pack" | "http" | "apply" | "feature", _) => {
-            true
-        }
-        _ => false,
+/// Tells whether a setting is on the list; section and name in small letters.
+fn is_kept(section: &str, sub: Option<&str>, name: &str) -> bool {
+    let is_it = |listed: &str| {
+        let Some((of, key)) = listed.split_once('.') else { return false };
+        let (below, key) = key.rsplit_once('.').map_or((None, key), |(below, key)| (Some(below), key));
+        of == section && below.is_some() == sub.is_some() && (key == "*" || key == name)
     };
-    if kept { Judged::Kept } else { Judged::Dropped }
+    listed(KEPT).any(is_it) && !listed(KEPT).filter_map(|line| line.strip_prefix('!')).any(is_it)
 }
 
 /// Tells whether a filter is that of `git-lfs`, which its users set up in each repository.
