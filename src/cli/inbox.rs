@@ -8,6 +8,7 @@ use super::{
     fail::{self, Done},
     ui::{Column, Item, Table, Tone},
 };
+use oodatcaa_agent::record::Record;
 use oodatcaa_core::{
     ChangeSet, Data, Snapshot, Workflow,
     decision::{self, Word},
@@ -20,7 +21,6 @@ use oodatcaa_ops::{
     Failure, undecided,
     view::{DecisionView, NeedView},
 };
-use oodatcaa_worker::record::Record;
 
 /// So many attempts on a task are asked what they did beside their work.
 const RUNS: usize = 30;

@@ -42,6 +42,7 @@ pub mod output;
 pub mod probe;
 pub mod prompt;
 mod prompt_data;
+pub mod record;
 pub mod result;
 pub mod sim;
 pub mod stream;

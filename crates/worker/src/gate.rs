@@ -2,18 +2,15 @@
 
 use std::path::Path;
 
-use crate::{
-    follow::Child,
-    record::{self, GateRecord},
-    run::Run,
-    setup::Shared,
-};
+use crate::{follow::Child, run::Run, setup::Shared};
+use oodatcaa_agent::record::GateRecord;
 use oodatcaa_config::GateConfig;
 use oodatcaa_core::{
-    ChangeSet, Class, Data, EventDraft, Outcome, Task, TaskId, environment, event::payload::GateRun, text, text::chain,
+    ChangeSet, Class, Data, EventDraft, Outcome, Task, TaskId, environment, event::payload::GateRun, layout::Layout,
+    text, text::chain,
 };
 use oodatcaa_process::{Ended, Invocation, Limits, Shim, StopCause};
-use oodatcaa_sys::files;
+use oodatcaa_sys::{files, tail};
 
 /// Bytes of a gate's log.
 const GATE_OUTPUT: u64 = 16 << 20;
@@ -120,5 +117,7 @@ pub(crate) fn execute(run: &mut Run, name: &str, gate: &GateConfig, cwd: &Path, 
         Ended::Exited(code) => environment::CANNOT_RUN.contains(&code),
         Ended::Signalled(_) | Ended::Unknown => false,
     };
-    Ok(Ran { ok, cannot, words, tail: record::tail(&log, 40, 4_000) })
+    let content = tail::text(Layout::root_of(&log), &log, 4_000);
+    let tail = text::many_lines(&tail::last(&content, 40, |_| true).join("\n"));
+    Ok(Ran { ok, cannot, words, tail })
 }

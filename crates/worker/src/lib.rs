@@ -36,7 +36,6 @@ mod prepare;
 mod prompt;
 mod proved;
 mod reconcile;
-pub mod record;
 mod resume;
 mod run;
 mod running;

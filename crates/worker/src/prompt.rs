@@ -3,11 +3,13 @@
 use crate::{
     gate,
     prepare::{Prepared, cannot_write},
-    record::{self, Record},
     resume::Resume,
     run::Run,
 };
-use oodatcaa_agent::prompt::{self, Handed, PromptError, PromptFacts, Related};
+use oodatcaa_agent::{
+    prompt::{self, Handed, PromptError, PromptFacts, Related},
+    record::Record,
+};
 use oodatcaa_config::{Trust, trust};
 use oodatcaa_core::{Class, Outcome, Task, text::chain};
 use oodatcaa_sys::files::{self, Durable};
@@ -71,7 +73,11 @@ fn is_allowed(run: &Run, template: &str) -> Result<bool, Outcome> {
 /// Gathers what the prompt says of the task, of those around it, and of what was before.
 fn facts(run: &Run, prepared: &Prepared) -> Result<PromptFacts, String> {
     let (queue, task) = (&run.snapshot.queue, &run.assignment.task);
-    let layout = &run.shared.setup.layout;
+    let last_summary = |other: &Task| {
+        let (_, newest) = run.snapshot.history.task(&other.id)?.runs.last_key_value()?;
+        let record = Record::load(&run.shared.setup.layout.run(&other.id, newest))?;
+        record.summary.filter(|_| record.state == "finished")
+    };
     let related = |other: &Task, summary: Option<String>| Related {
         id: other.id.to_string(),
         title: other.title.clone(),
@@ -96,9 +102,7 @@ fn facts(run: &Run, prepared: &Prepared) -> Result<PromptFacts, String> {
         gates.push((name, gate.argv.join(" ")));
     }
     Ok(PromptFacts {
-        dependencies: dependencies
-            .map(|other| related(other, record::last_summary(layout, &run.snapshot, &other.id)))
-            .collect(),
+        dependencies: dependencies.map(|other| related(other, last_summary(other))).collect(),
         children: queue.children(&task.id).map(|child| related(child, None)).collect(),
         failures,
         answers: known.map(|known| known.answers.clone()).unwrap_or_default(),

@@ -9,8 +9,8 @@ use std::{
     sync::Arc,
 };
 
-use crate::{record::Record, run::Run};
-use oodatcaa_agent::Agent;
+use crate::run::Run;
+use oodatcaa_agent::{Agent, record::Record};
 use oodatcaa_core::{Class, Lease, Outcome, Role, layout::Layout, outcome::Policy, text::chain};
 use oodatcaa_git::Workspace;
 use oodatcaa_sys::{

@@ -18,10 +18,9 @@ use crossbeam_channel::{Receiver, RecvError, at, never, select};
 use crate::{
     control::{Control, Why},
     heartbeat::{self, AgentStart, pace},
-    record::Record,
     setup::Shared,
 };
-use oodatcaa_agent::{self as agent, Assignment};
+use oodatcaa_agent::{self as agent, Assignment, record::Record};
 use oodatcaa_config::Commits;
 use oodatcaa_core::{
     Class, Data, EventDraft, Lease, Outcome, Snapshot, Task, event::payload::Started, text::chain, time::stamp,

@@ -6,8 +6,8 @@ use std::{
     path::Path,
 };
 
+use oodatcaa_agent::record::Record;
 use oodatcaa_agent::{Observation, Stream, descriptor, stream::Reader};
-use oodatcaa_worker::record::Record;
 use serde_json::json;
 
 use super::{

@@ -1,4 +1,4 @@
-//! `attempt.json`, our own record of an attempt, and the tails of its logs.
+//! `attempt.json`, our own record of an attempt.
 
 use std::{
     path::{Path, PathBuf},
@@ -8,14 +8,10 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use oodatcaa_agent::{Observation, result::Answer};
-use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{Lease, Outcome, Role, Snapshot, Task, TaskId, Token, text};
+use crate::{Observation, result::Answer};
+use oodatcaa_core::{Lease, Outcome, Role, Snapshot, Task, TaskId, Token, layout::Layout, text};
 use oodatcaa_process::Exit;
-use oodatcaa_sys::{
-    files::{self, Durable, FileError},
-    tail,
-};
+use oodatcaa_sys::files::{self, Durable, FileError};
 
 /// `attempt.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -117,7 +113,7 @@ pub struct GateRecord {
 
 impl Record {
     /// Begins the record of an attempt.
-    pub(crate) fn new(task: &Task, lease: &Lease) -> Self {
+    pub fn new(task: &Task, lease: &Lease) -> Self {
         Self {
             schema: "oodatcaa/attempt.v1".into(),
             task: task.id.clone(),
@@ -153,7 +149,7 @@ impl Record {
     }
 
     /// Records how the attempt ended.
-    pub(crate) fn finish(&mut self, outcome: &Outcome) {
+    pub fn finish(&mut self, outcome: &Outcome) {
         let seconds = self.since.elapsed();
         self.state = "finished".into();
         self.finished_at = chrono::Duration::from_std(seconds).ok().map(|passed| self.started_at + passed);
@@ -166,7 +162,7 @@ impl Record {
     }
 
     /// Writes the record into the attempt's directory.
-    pub(crate) fn save(&self, dir: &Path) -> Result<(), FileError> {
+    pub fn save(&self, dir: &Path) -> Result<(), FileError> {
         let mut json = serde_json::to_vec_pretty(self).expect("plain members");
         json.push(b'\n');
         files::write_atomic(Layout::root_of(dir), &dir.join("attempt.json"), &json, Durable::No)
@@ -174,7 +170,7 @@ impl Record {
 
     /// Reads the records of earlier attempts on a lease's task, the newest first. Only directories that the journal names
     /// are believed.
-    pub(crate) fn earlier(layout: &Layout, snapshot: &Snapshot, lease: &Lease) -> impl Iterator<Item = Self> {
+    pub fn earlier(layout: &Layout, snapshot: &Snapshot, lease: &Lease) -> impl Iterator<Item = Self> {
         let (layout, id, mine) = (layout.clone(), lease.task_id.clone(), lease.token);
         let known = snapshot.history.task(&id).map(|known| known.runs.clone()).unwrap_or_default();
         let names = known.into_values().rev().filter(move |name| name.token() < mine);
@@ -186,17 +182,4 @@ impl Record {
         let bytes = files::read(Layout::root_of(dir), &dir.join("attempt.json"), files::RECORD).ok()??;
         serde_json::from_slice(&bytes).ok()
     }
-}
-
-/// Returns what the last attempt on a task said of itself.
-pub(crate) fn last_summary(layout: &Layout, snapshot: &Snapshot, task: &TaskId) -> Option<String> {
-    let (_, newest) = snapshot.history.task(task)?.runs.last_key_value()?;
-    let record = Record::load(&layout.run(task, newest))?;
-    record.summary.filter(|_| record.state == "finished")
-}
-
-/// Returns the last lines of a log, with control characters made harmless; empty when it cannot be read.
-pub fn tail(path: &Path, lines: usize, bytes: u64) -> String {
-    let content = tail::text(Layout::root_of(path), path, bytes);
-    text::many_lines(&tail::last(&content, lines, |_| true).join("\n"))
 }
