@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     context::Context,
-    fail::{Done, nearest},
+    fail::Done,
     pool,
     ui::{Column, Item, Table, Tone},
 };
@@ -20,6 +20,7 @@ use oodatcaa_agent::{
     sim::Sim,
 };
 use oodatcaa_config::{AgentConfig, AgentKind};
+use oodatcaa_core::text::{near, one_line};
 use oodatcaa_fleet::Host;
 use oodatcaa_ops::{
     ErrorKind, Failure, exit,
@@ -88,8 +89,8 @@ fn one(ctx: &Context, name: &str) -> Result<AgentConfig, Failure> {
     match all.remove(name) {
         Some((config, _)) => Ok(config),
         None => {
-            let message = format!("there is no agent and no adapter `{}`", oodatcaa_core::text::one_line(name));
-            let near = nearest(name, all.keys().map(String::as_str));
+            let message = format!("there is no agent and no adapter `{}`", one_line(name));
+            let near = near(name, all.keys().map(String::as_str));
             let failure = Failure::new(ErrorKind::NotFound, message);
             Err(near
                 .into_iter()

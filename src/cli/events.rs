@@ -6,10 +6,14 @@ use serde_json::Value;
 
 use super::{
     context::Context,
-    fail::{Done, exit, nearest, no_task},
+    fail::{Done, exit, no_task},
     ui::{Column, Item, Table, Tone, Ui},
 };
-use oodatcaa_core::{Data, Event, Kind, Status, text::cut, time::stamp};
+use oodatcaa_core::{
+    Data, Event, Kind, Status,
+    text::{cut, near},
+    time::stamp,
+};
 use oodatcaa_ops::{ErrorKind, Failure};
 
 /// Verbs of `events`.
@@ -75,8 +79,8 @@ pub fn run(ctx: &Context, verb: &Verb) -> Done {
 fn check(ctx: &Context, args: &Tail) -> Result<(), Failure> {
     for wanted in &args.kinds {
         if !Kind::ALL.iter().any(|kind| names(*kind, wanted)) {
-            let near = nearest(wanted, Kind::ALL.iter().map(|kind| kind.as_str()));
-            let near = if near.is_empty() { Kind::ALL.iter().map(|kind| kind.as_str().into()).collect() } else { near };
+            let near = near(wanted, Kind::ALL.iter().map(|kind| kind.as_str()));
+            let near = if near.is_empty() { Kind::ALL.iter().map(|kind| kind.as_str()).collect() } else { near };
             return Err(Failure::new(ErrorKind::Usage, format!("there is no event type `{wanted}`")).hint(format!(
                 "there are, for example, {}: agentctl events tail --type {}",
                 near.join(", "),

@@ -2,7 +2,7 @@
 
 use oodatcaa_ops::Failure;
 
-pub use oodatcaa_ops::{exit, nearest, no_task};
+pub use oodatcaa_ops::{exit, no_task};
 
 /// What a command answers: its exit code, or why there is none.
 pub type Done = Result<u8, Failure>;

@@ -1,7 +1,6 @@
 //! The filter text of `ls`: `role:builder is:blocked,stale prio:<2 -is:done some words`.
 
-use super::fail::nearest;
-use oodatcaa_core::{Status, Task};
+use oodatcaa_core::{Status, Task, text::near};
 use oodatcaa_ops::{ErrorKind, Failure, ReadModel, TaskState};
 
 /// Another way to write the minus before a term, which a command line takes for a flag.
@@ -150,7 +149,7 @@ fn term(token: &str) -> Result<(bool, Term), Failure> {
         Some(("is", words)) => Term::Is(list(words).iter().map(|word| is(word)).collect::<Result<_, _>>()?),
         Some(("prio" | "priority", number)) => priority(number)?,
         // A key that is nearly one of ours was meant as one; other words with a colon are words of a title.
-        Some((key, rest)) if let Some(near) = nearest(key, KEYS.iter().copied()).first() => {
+        Some((key, rest)) if let Some(near) = near(key, KEYS.iter().copied()).first() => {
             return Err(usage(format!("`{key}:` is no filter; there are: {}", KEYS.join(", ")))
                 .hint(format!("agentctl ls {near}:{rest}")));
         }
@@ -167,7 +166,7 @@ fn is(word: &str) -> Result<Is, Failure> {
     }
     let words: Vec<&str> = all.map(|(known, _)| known).collect();
     let failure = usage(format!("`is:{word}` is not known; there are: {}", words.join(", ")));
-    Err(match nearest(word, words.into_iter()).first() {
+    Err(match near(word, words).first() {
         Some(near) => failure.hint(format!("agentctl ls is:{near}")),
         None => failure,
     })
@@ -206,7 +205,7 @@ pub fn check_names(model: &ReadModel, filter: &Filter) -> Result<(), Failure> {
         None => Ok(()),
         Some(word) => {
             let all = model.workflow.statuses();
-            let near = nearest(word, all.iter().map(Status::as_str)).first().map(|near| (*near).clone());
+            let near = near(word, all.iter().map(Status::as_str)).first().copied();
             let failure =
                 Failure::new(ErrorKind::NotFound, format!("no role knows the status `{word}`, and no task has it"));
             Err(match near {

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use super::{
     command,
     context::Context,
-    fail::{Done, exit, nearest},
+    fail::{Done, exit},
     ui::Tone,
 };
-use oodatcaa_core::{Status, Workflow};
+use oodatcaa_core::{Status, Workflow, text::near};
 use oodatcaa_ops::{ErrorKind, Failure, sysexit, view::HelpView};
 
 /// Flags of `help`.
@@ -146,7 +146,7 @@ fn of_command(path: &[&str]) -> Result<String, Failure> {
             let topics = TOPICS.iter().map(|(topic, _)| *topic);
             let failure =
                 Failure::new(ErrorKind::Usage, format!("there is no command and no topic `{}`", path.join(" ")));
-            let near = nearest(word, names.iter().map(String::as_str).chain(topics));
+            let near = near(word, names.iter().map(String::as_str).chain(topics));
             return Err(match near.first() {
                 Some(near) => failure.hint(format!("agentctl help {near}")),
                 None => failure.hint("agentctl help"),

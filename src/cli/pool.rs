@@ -3,14 +3,14 @@
 use super::{
     change::{Dry, decide},
     context::Context,
-    fail::{Done, nearest},
+    fail::Done,
 };
 use oodatcaa_agent as agent;
 use oodatcaa_core::{
     Snapshot,
     event::Actor,
     pool,
-    text::{cut, duration, one_line},
+    text::{cut, duration, near, one_line},
     time::stamp,
 };
 use oodatcaa_ops::{
@@ -42,9 +42,9 @@ pub fn reopen(ctx: &Context, args: &Reopen) -> Done {
     let known = ctx.read()?.snapshot.history.pools.closed.clone();
     let ours: Vec<String> = config.iter().map(|(name, config)| agent::open(name, config).pool()).collect();
     if !known.contains_key(&name) && !ours.contains(&name) {
-        let near = nearest(&name, known.keys().chain(&ours).map(String::as_str));
+        let near = near(&name, known.keys().chain(&ours).map(String::as_str));
         let failure = Failure::new(ErrorKind::NotFound, format!("there is no pool `{}`", cut(&one_line(&name), 200)));
-        let hint = |failure: Failure, near: String| failure.hint(format!("agentctl agent reopen {near}"));
+        let hint = |failure: Failure, near: &str| failure.hint(format!("agentctl agent reopen {near}"));
         return Err(near.into_iter().fold(failure, hint).hint("agentctl status"));
     }
     let changed = decide(ctx, args.dry, |snapshot, _, actor| Ok(pool::reopen(snapshot, &name, actor)))?;

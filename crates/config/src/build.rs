@@ -11,11 +11,12 @@ use super::{
     flat::{Flat, Values},
     keys::{self, keys},
     kind::Kind,
-    near, secrets,
+    secrets,
 };
 use oodatcaa_core::{
     Role, RoleRule, Status, Workflow,
     policy::{Bounds, Budgets, Makes, OnRetry, Policy},
+    text::near,
 };
 
 /// Returns the names in a section that holds tables by name.
@@ -116,7 +117,7 @@ pub(super) fn build(
                 continue;
             }
             let known = known(what);
-            let more = match (near::nearest(name, known.iter().copied()), known.is_empty()) {
+            let more = match (near(name, known.iter().copied()).first(), known.is_empty()) {
                 (Some(word), _) => format!("did you mean `{word}`?"),
                 (None, false) => format!("there are: {}", known.join(", ")),
                 (None, true) => format!("there are none; write a table [{what}s.{name}]"),

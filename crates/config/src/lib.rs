@@ -39,7 +39,6 @@ mod kind;
 mod layers;
 mod load;
 mod lookup;
-pub mod near;
 pub mod secrets;
 #[cfg(test)]
 mod tests;

@@ -11,13 +11,13 @@ use super::{
     form,
     layers::{self, ProjectFile},
     lookup::{self, Place},
-    near, secrets,
+    secrets,
     tighten::{self, Held},
     trust::{self, Fingerprint},
     values,
 };
 use oodatcaa_core::layout::Layout;
-use oodatcaa_core::text::one_line;
+use oodatcaa_core::text::{near, one_line};
 
 pub(super) fn load(world: &World, layout: &Layout, overrides: &Overrides) -> Result<Loaded, ConfigError> {
     let mut found = Findings::default();
@@ -230,8 +230,7 @@ fn checked(mut layer: Flat, found: &mut Findings) -> Flat {
             Err(Wrong::Unknown { depth }) => {
                 let known = lookup::siblings(&path[..depth]);
                 // A key that nobody reads would take its proof or its limit away without a word.
-                let meant = near::nearest(&path[depth], known.iter().copied());
-                let meant = match (meant, known.is_empty()) {
+                let meant = match (near(&path[depth], known.iter().copied()).first(), known.is_empty()) {
                     (Some(word), _) => format!("did you mean `{word}`?"),
                     (None, false) => format!("there are: {}", known.join(", ")),
                     (None, true) => "see which there are: agentctl config show --default".into(),

@@ -153,6 +153,21 @@ fn is_invisible(c: char) -> bool {
     )
 }
 
+/// Returns the names that a word which is none of them may have meant, best first, at most three: those that begin with
+/// it or that it begins with, and those with a slip or two in them.
+pub fn near<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    // The distance costs the product of both lengths; no name of ours is so long.
+    let word: String = word.to_lowercase().chars().take(64).collect();
+    let far = |name: &str| match name.to_lowercase() {
+        name if name.starts_with(&word) || word.starts_with(&name) => 1,
+        name => strsim::osa_distance(&word, &name),
+    };
+    let limit = (1 + word.chars().count() / 4).min(3);
+    let mut near: Vec<_> = names.into_iter().map(|name| (far(name), name)).filter(|(far, _)| *far <= limit).collect();
+    near.sort_unstable();
+    near.into_iter().take(3).map(|(_, name)| name).collect()
+}
+
 /// Writes a count with its word: `1 task`, `2 tasks`, `2 processes`.
 pub fn many(count: usize, what: &str) -> String {
     match what.ends_with('s') {
@@ -256,6 +271,23 @@ mod tests {
         let shown = harmless_json(value.to_string());
         assert!(!shown.chars().any(is_hostile), "{shown}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).expect("JSON"), value);
+    }
+
+    #[test]
+    fn near_names_are_offered_and_far_ones_are_not() {
+        let ids = ["P001", "P001-B01", "P010", "W777"];
+        assert_eq!(near("p001", ids), ["P001", "P001-B01", "P010"]);
+        assert_eq!(near("P01", ids), ["P001", "P010"]);
+        assert_eq!(near("zzz", ids), Vec::<&str>::new());
+        let keys = ["interval", "drain", "grace", "lock_wait"];
+        let meant = |word| near(word, keys).first().copied();
+        assert_eq!(
+            ["intervall", "Interval", "drian", "lockwait"].map(meant),
+            ["interval", "interval", "drain", "lock_wait"].map(Some)
+        );
+        assert_eq!(near("colour", ["interval", "drain"]), Vec::<&str>::new());
+        assert_eq!(near("", ["a"]), ["a"]);
+        assert_eq!(near("x", []), Vec::<&str>::new());
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod workspace;
 
 pub use from::quoted;
 pub use kind::{ErrorKind, exit, sysexit};
-pub use missing::{nearest, no_task};
+pub use missing::no_task;
 pub use refusal::{refused, undecided};
 
 /// A failure, ready to be shown.

@@ -26,6 +26,6 @@ mod status;
 pub mod view;
 
 pub use change::Changed;
-pub use failure::{ErrorKind, Failure, exit, nearest, no_task, quoted, refused, sysexit, undecided};
+pub use failure::{ErrorKind, Failure, exit, no_task, quoted, refused, sysexit, undecided};
 pub use project::{Project, find_task};
 pub use read_model::{ReadModel, TaskState};

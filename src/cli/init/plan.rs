@@ -9,9 +9,9 @@ use super::{
     text::{self, Chosen},
 };
 use oodatcaa_agent::prompt;
-use oodatcaa_config::{self as config, Config, Overrides, World, near};
+use oodatcaa_config::{self as config, Config, Overrides, World};
 use oodatcaa_core::layout::Layout;
-use oodatcaa_core::text::many;
+use oodatcaa_core::text::{many, near};
 use oodatcaa_ops::{ErrorKind, Failure, quoted};
 use oodatcaa_sys::files;
 
@@ -216,10 +216,9 @@ fn describe(name: &str, before: &Config, plan: &mut Plan) -> Result<(), Failure>
 
 fn unknown(name: &str) -> Failure {
     let names: Vec<&str> = KNOWN.iter().map(|known| known.name).collect();
-    let meant = near::nearest(name, names.iter().copied());
     let failure =
         Failure::new(ErrorKind::Usage, format!("no agent `{name}` is known; there are: {}", names.join(", ")));
-    match meant {
+    match near(name, names.iter().copied()).first() {
         Some(meant) => failure.hint(format!("agentctl init --agent {meant}")),
         None => failure.hint("any program will do: how to describe yours is shown by: agentctl config show --default"),
     }

@@ -1,13 +1,10 @@
 //! What a refusal of the rules means to people: its kind, and what to do instead.
 
-use super::{
-    ErrorKind, Failure,
-    missing::{nearest, no_task},
-};
+use super::{ErrorKind, Failure, missing::no_task};
 use oodatcaa_core::{
     Queue, Snapshot, Workflow, decision, landing,
     manual::Refusal,
-    text::{cut, one_line},
+    text::{cut, near, one_line},
 };
 
 /// Returns the failure for a refused change of a task.
@@ -82,7 +79,7 @@ pub fn undecided(snapshot: &Snapshot, refusal: &decision::Refusal) -> Failure {
         decision::Refusal::Unknown(id) => {
             let open = snapshot.history.decisions.open();
             let ids = open.iter().map(|decision| decision.id.as_str());
-            let near = nearest(id, ids.chain(snapshot.queue.tasks().map(|task| task.id.as_str())));
+            let near = near(id, ids.chain(snapshot.queue.tasks().map(|task| task.id.as_str())));
             let near = if near.is_empty() { inbox() } else { format!("the nearest are {}", near.join(", ")) };
             (ErrorKind::NotFound, near)
         }
