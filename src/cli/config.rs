@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use super::{
     context::Context,
     fail::Done,
-    talk::{Talk, json_of},
-    ui::{Column, Item, Table, Tone},
+    ui::{Column, Item, Table, Tone, Ui},
 };
 use oodatcaa_agent::prompt;
 use oodatcaa_config::{Config, Loaded, NamedCommand, Origin, Overrides, Setting, Trust, World, trust};
@@ -154,11 +153,11 @@ pub fn trust_word(trust: Trust) -> &'static str {
 }
 
 /// Runs `config trust` in an environment.
-pub fn trust_in(talk: &dyn Talk, world: &World, layout: &Layout, args: &TrustArgs) -> Done {
+pub fn trust_in(ui: &Ui, world: &World, layout: &Layout, args: &TrustArgs) -> Done {
     if args.forget {
         let was = trust::forget_in(world, layout)?;
-        if talk.json() {
-            talk.value(&json_of(&TrustView {
+        if ui.json() {
+            ui.value(&TrustView {
                 project: layout.root().to_string_lossy().into_owned(),
                 trust: "untrusted",
                 changed: was,
@@ -166,43 +165,43 @@ pub fn trust_in(talk: &dyn Talk, world: &World, layout: &Layout, args: &TrustArg
                 commands: None,
                 settings: None,
                 prompts: None,
-            }));
+            });
         } else if was {
-            talk.say(&format!(
+            ui.say(&format!(
                 "{} is not trusted any more; its files only count where they tighten something",
                 layout.root().display()
             ));
         } else {
-            talk.say(&format!("{} was not trusted; nothing to forget", layout.root().display()));
+            ui.say(&format!("{} was not trusted; nothing to forget", layout.root().display()));
         }
         return Ok(0);
     }
     let loaded = Config::load_in(world, layout, &Overrides::default())?;
     match loaded.trust {
         Trust::Trusted if world.var(trust::TRUST_ALL) == Some("1") => {
-            remote(talk, layout, &loaded)?;
+            remote(ui, layout, &loaded)?;
             let why = format!("{}=1 trusts every project here; nothing was remembered", trust::TRUST_ALL);
-            tell(talk, &loaded, layout, &why, None);
+            tell(ui, &loaded, layout, &why, None);
         }
         Trust::Trusted => {
-            remote(talk, layout, &loaded)?;
-            tell(talk, &loaded, layout, "is trusted already, exactly as it is now", None);
+            remote(ui, layout, &loaded)?;
+            tell(ui, &loaded, layout, "is trusted already, exactly as it is now", None);
         }
         Trust::Untrusted { .. } | Trust::NothingToTrust => {
-            if !talk.json() {
-                offer(talk, &loaded, layout);
+            if !ui.json() {
+                offer(ui, &loaded, layout);
             }
             // With its commands, so that nothing is trusted that does not even load.
             let whole = Config::load_in(&world.with(trust::TRUST_ALL, "1"), layout, &Overrides::default())?;
-            if !talk.confirm("allow all of this?")? {
-                talk.say("nothing was remembered; the project's files only count where they tighten something");
+            if !ui.confirm("allow all of this?")? {
+                ui.say("nothing was remembered; the project's files only count where they tighten something");
                 return Ok(0);
             }
             // What was shown, not what stands there by now.
             let place = trust::remember(world, layout, &loaded.fingerprint)?;
-            remote(talk, layout, &whole)?;
+            remote(ui, layout, &whole)?;
             tell(
-                talk,
+                ui,
                 &loaded,
                 layout,
                 "is trusted until its configuration, its adapters or its prompts change",
@@ -214,41 +213,41 @@ pub fn trust_in(talk: &dyn Talk, world: &World, layout: &Layout, args: &TrustArg
 }
 
 /// Shows the remote that is fetched from and pushed to where it is not what it was, and takes it as it is after a yes.
-fn remote(talk: &dyn Talk, layout: &Layout, loaded: &Loaded) -> Result<(), Failure> {
+fn remote(ui: &Ui, layout: &Layout, loaded: &Loaded) -> Result<(), Failure> {
     let config = &loaded.config;
     let Some(name) = config.merge.push.as_ref().or(config.workspace.fetch_from.as_ref()) else { return Ok(()) };
     let Some(moved) = remotes::has_moved(layout, name)? else { return Ok(()) };
-    talk.line(&format!("{}: {}", moved.remote, moved.change()));
-    if talk.confirm("use it as it is now?")? {
+    ui.line(&format!("{}: {}", moved.remote, moved.change()));
+    if ui.confirm("use it as it is now?")? {
         remotes::accept(layout, name)?;
     }
     Ok(())
 }
 
-fn offer(talk: &dyn Talk, loaded: &Loaded, layout: &Layout) {
+fn offer(ui: &Ui, loaded: &Loaded, layout: &Layout) {
     let changed = loaded.trust == Trust::Untrusted { changed: true };
     let why = if changed { ", which has changed since you trusted it" } else { "" };
-    talk.line(&format!("to trust {}{why}, allows its files:", layout.root().display()));
+    ui.line(&format!("to trust {}{why}, allows its files:", layout.root().display()));
     for command in &loaded.commands {
-        talk.line(&format!("  to run the {} {}", command.what, one_line(&command.name)));
+        ui.line(&format!("  to run the {} {}", command.what, one_line(&command.name)));
         for line in details(command) {
-            talk.line(&format!("    {line}"));
+            ui.line(&format!("    {line}"));
         }
     }
     for setting in &loaded.chosen {
         let value = one_line(&setting.value.to_string());
-        talk.line(&format!("  to set {} = {value}   ({})", one_line(&setting.key), shown(&setting.origin, layout)));
+        ui.line(&format!("  to set {} = {value}   ({})", one_line(&setting.key), shown(&setting.origin, layout)));
     }
     for name in loaded.fingerprint.prompts() {
         let path = layout.prompt(&Role::new(name));
         let same = prompt::shipped(&Role::new(name)).is_some_and(|ours| loaded.fingerprint.holds_prompt(name, ours));
         let what = if same { "the one that ships" } else { "look at it" };
         let path = path.strip_prefix(layout.root()).unwrap_or(&path).display().to_string();
-        talk.line(&format!("  to instruct agents: {} ({what})", one_line(&path)));
+        ui.line(&format!("  to instruct agents: {} ({what})", one_line(&path)));
     }
-    talk.line("  to let roles work on as many tasks at once as `wip_limits` of its queue says");
+    ui.line("  to let roles work on as many tasks at once as `wip_limits` of its queue says");
     if !loaded.commands.is_empty() {
-        talk.line("commands run as you, whenever a worker of this project works");
+        ui.line("commands run as you, whenever a worker of this project works");
     }
 }
 
@@ -269,8 +268,8 @@ fn details(command: &NamedCommand) -> Vec<String> {
     lines
 }
 
-fn tell(talk: &dyn Talk, loaded: &Loaded, layout: &Layout, sentence: &str, place: Option<PathBuf>) {
-    if talk.json() {
+fn tell(ui: &Ui, loaded: &Loaded, layout: &Layout, sentence: &str, place: Option<PathBuf>) {
+    if ui.json() {
         let trusted = if place.is_some() { "trusted" } else { trust_word(loaded.trust) };
         let command = |c: &NamedCommand| CommandView {
             what: c.what.into(),
@@ -280,7 +279,7 @@ fn tell(talk: &dyn Talk, loaded: &Loaded, layout: &Layout, sentence: &str, place
         };
         let chosen =
             |s: &Setting| ChosenView { key: s.key.clone(), value: serde_json::to_value(&s.value).unwrap_or_default() };
-        talk.value(&json_of(&TrustView {
+        ui.value(&TrustView {
             project: layout.root().to_string_lossy().into_owned(),
             trust: trusted,
             changed: place.is_some(),
@@ -288,19 +287,19 @@ fn tell(talk: &dyn Talk, loaded: &Loaded, layout: &Layout, sentence: &str, place
             commands: Some(loaded.commands.iter().map(command).collect()),
             settings: Some(loaded.chosen.iter().map(chosen).collect()),
             prompts: Some(loaded.fingerprint.prompts().map(Into::into).collect()),
-        }));
+        });
         return;
     }
-    talk.say(&format!("{}: {sentence}", layout.root().display()));
+    ui.say(&format!("{}: {sentence}", layout.root().display()));
     if let Some(place) = place {
-        talk.say(&format!("remembered in {}; to take it back: agentctl config trust --forget", place.display()));
+        ui.say(&format!("remembered in {}; to take it back: agentctl config trust --forget", place.display()));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::talk::tests::FakeUi;
+    use crate::cli::ui::{Settings, tests::FakeUi};
 
     const PROJECT: &str =
         "[agents.a]\nargv = [\"a\", \"\\u001b[2J\"]\nset = { KEY = \"sk-1\" }\n[gates.g]\nargv = [\"g\"]\n";
@@ -309,7 +308,7 @@ mod tests {
         _directory: tempfile::TempDir,
         world: World,
         layout: Layout,
-        talk: FakeUi,
+        fake: FakeUi,
     }
 
     fn scene(config: &str) -> Scene {
@@ -318,12 +317,12 @@ mod tests {
         std::fs::create_dir_all(layout.mark()).expect("created");
         std::fs::write(layout.config(), config).expect("written");
         let world = World::of([("HOME", directory.path().to_str().expect("UTF-8"))]);
-        Scene { _directory: directory, world, layout, talk: FakeUi { answer: Some(true), ..FakeUi::default() } }
+        Scene { _directory: directory, world, layout, fake: FakeUi::new(Settings::default(), Some(true)) }
     }
 
     impl Scene {
         fn trust(&self, forget: bool) -> Done {
-            trust_in(&self.talk, &self.world, &self.layout, &TrustArgs { forget })
+            trust_in(&self.fake.ui, &self.world, &self.layout, &TrustArgs { forget })
         }
 
         fn state(&self) -> Trust {
@@ -336,7 +335,7 @@ mod tests {
         let scene = scene(PROJECT);
         assert_eq!(scene.trust(false), Ok(0));
         assert_eq!(scene.state(), Trust::Trusted);
-        let text = scene.talk.text();
+        let text = scene.fake.text();
         assert!(
             text.contains(r#"runs   "a""#) && text.contains("gets   KEY=•••") && text.contains("run the gate g"),
             "{text}"
@@ -350,7 +349,7 @@ mod tests {
     fn without_a_yes_nothing_is_remembered() {
         for answer in [Some(false), None] {
             let mut scene = scene(PROJECT);
-            scene.talk.answer = answer;
+            scene.fake = FakeUi::new(Settings::default(), answer);
             match answer {
                 None => assert_eq!(scene.trust(false).expect_err("cannot ask").kind.exit(), 2),
                 Some(_) => assert_eq!(scene.trust(false), Ok(0)),
@@ -373,7 +372,7 @@ mod tests {
         std::fs::write(scene.layout.prompt(&Role::TESTER), prompt::shipped(&Role::TESTER).expect("ships"))
             .expect("written");
         assert_eq!(scene.trust(false), Ok(0));
-        let text = scene.talk.text();
+        let text = scene.fake.text();
         for words in [
             "to set merge.push = \"origin\"   (.oodatcaa/config.toml:2)",
             "to set fleet.agent = \"sim\"",

@@ -10,7 +10,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use self::{
     context::Context,
     fail::Done,
-    ui::{Color, Settings, Ui},
+    ui::{Settings, Ui},
 };
 use oodatcaa_config::{World, trust};
 use oodatcaa_ops::{ErrorKind, Failure, view::VersionView};
@@ -44,7 +44,6 @@ pub mod run;
 pub mod shell;
 pub mod show;
 pub mod status;
-pub mod talk;
 pub mod task;
 pub mod ui;
 pub mod worktree;
@@ -56,37 +55,13 @@ pub mod worktree;
     after_help = "Without a command: `status` inside a project, else this help.\nTopics: agentctl help exit-codes|states|filters|files|environment|…"
 )]
 pub struct Cli {
+    /// The project's directory [default: the one around the working directory]
+    #[arg(short = 'C', long, global = true, value_name = "DIR", env = "OODATCAA_PROJECT", help_heading = "Everywhere")]
+    project: Option<PathBuf>,
     #[command(flatten)]
-    global: Global,
+    settings: Settings,
     #[command(subcommand)]
     command: Option<Command>,
-}
-
-/// Flags that every command has.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Everywhere")]
-struct Global {
-    /// The project's directory [default: the one around the working directory]
-    #[arg(short = 'C', long, global = true, value_name = "DIR", env = "OODATCAA_PROJECT")]
-    project: Option<PathBuf>,
-    /// Objects instead of words, for programs
-    #[arg(long, global = true)]
-    json: bool,
-    /// Ids only, and no talk
-    #[arg(short, long, global = true)]
-    quiet: bool,
-    /// Say more about what is done; twice for everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    verbose: u8,
-    /// When to colour
-    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t)]
-    color: Color,
-    /// Never ask; fail instead
-    #[arg(long, global = true)]
-    no_input: bool,
-    /// Answer every question with yes
-    #[arg(short, long, global = true)]
-    yes: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -323,16 +298,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(parsed) => parsed,
         Err(code) => return code,
     };
-    let global = cli.global;
-    let settings = Settings {
-        json: global.json,
-        quiet: global.quiet,
-        color: global.color,
-        no_input: global.no_input,
-        yes: global.yes,
-    };
-    listen(global.verbose);
-    let ctx = Context::new(Ui::new(settings), global.project);
+    listen(cli.settings.verbose);
+    let ctx = Context::new(Ui::new(cli.settings), cli.project);
     let done = admitted.and_then(|()| match cli.command {
         Some(command) => dispatch(&ctx, command),
         None => bare(&ctx),
@@ -365,13 +332,8 @@ fn parse(args: &[OsString]) -> Result<(Cli, Result<(), Failure>), ExitCode> {
         Some(value) => value.strip_prefix('='),
         None => None,
     });
-    let choice = match color {
-        Some("always") => clap::ColorChoice::Always,
-        Some("never") => clap::ColorChoice::Never,
-        _ => clap::ColorChoice::Auto,
-    };
     let parsed = help::grouped()
-        .color(choice)
+        .color(color.and_then(|color| color.parse().ok()).unwrap_or_default())
         .try_get_matches_from(args)
         .and_then(|found| Cli::from_arg_matches(&found).map(|cli| (cli, admit(&found))));
     parsed.map_err(|error| {

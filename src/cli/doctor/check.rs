@@ -1,6 +1,6 @@
 //! One thing that was looked at, and how it is told.
 
-use crate::cli::talk::{Talk, json_of};
+use crate::cli::ui::Ui;
 use oodatcaa_core::text::one_line;
 use oodatcaa_ops::view::{CheckView, DoctorView};
 
@@ -133,9 +133,9 @@ impl Checks {
 }
 
 /// Shows a report.
-pub fn render(talk: &dyn Talk, checks: &[Check], fixable: bool) {
-    if talk.json() {
-        talk.value(&json_of(&view(checks)));
+pub fn render(ui: &Ui, checks: &[Check], fixable: bool) {
+    if ui.json() {
+        ui.value(&view(checks));
         return;
     }
     for group in Group::ALL {
@@ -143,14 +143,14 @@ pub fn render(talk: &dyn Talk, checks: &[Check], fixable: bool) {
         if own.is_empty() {
             continue;
         }
-        talk.line(group.word());
+        ui.line(group.word());
         for check in own {
-            talk.line(&format!(" {} {}", check.state.glyph(), one_line(&check.what)));
+            ui.line(&format!(" {} {}", check.state.glyph(), one_line(&check.what)));
             if !check.why.is_empty() {
-                talk.line(&format!("     {}", one_line(&check.why)));
+                ui.line(&format!("     {}", one_line(&check.why)));
             }
             if let Some(run) = &check.run {
-                talk.line(&format!("     → {}", one_line(run)));
+                ui.line(&format!("     → {}", one_line(run)));
             }
         }
     }
@@ -158,7 +158,7 @@ pub fn render(talk: &dyn Talk, checks: &[Check], fixable: bool) {
     let (bad, warn) = (count(State::Bad), count(State::Warn));
     let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     let fix = if fixable { "; what is safe is mended by: agentctl doctor --fix" } else { "" };
-    talk.say(&format!("{}, {}{fix}", plural(bad, "problem"), plural(warn, "warning")));
+    ui.say(&format!("{}, {}{fix}", plural(bad, "problem"), plural(warn, "warning")));
 }
 
 fn view(checks: &[Check]) -> DoctorView {

@@ -2,7 +2,7 @@
 //!
 //! Looking changes nothing. `--fix` does the few things that cannot do harm, and says each before it does it.
 
-use super::{context::Context, fail::Done, talk::Talk};
+use super::{context::Context, fail::Done, ui::Ui};
 use oodatcaa_config::{Config, Loaded, Overrides, World};
 use oodatcaa_core::Workflow;
 use oodatcaa_core::layout::Layout;
@@ -102,25 +102,25 @@ pub fn run(ctx: &Context, args: &DoctorArgs) -> Done {
 }
 
 /// Runs the checks in an environment.
-pub fn run_in(talk: &dyn Talk, world: &World, host: Host, layout: &Layout, args: &DoctorArgs) -> Done {
+pub fn run_in(ui: &Ui, world: &World, host: Host, layout: &Layout, args: &DoctorArgs) -> Done {
     let mut context = DoctorContext::new(layout, world.clone(), host.clone());
     let mut remedies = fix::find(&context);
     if args.fix {
         for remedy in &remedies {
-            talk.say(&format!(" fix   {}", remedy.what()));
+            ui.say(&format!(" fix   {}", remedy.what()));
             if let Err(failure) = fix::apply(&context, remedy) {
-                talk.warn(&failure.to_string());
+                ui.warn(&failure.to_string());
             }
         }
         if remedies.is_empty() {
-            talk.say("nothing to mend without you");
+            ui.say("nothing to mend without you");
         }
         context = DoctorContext::new(layout, world.clone(), host);
         remedies = fix::find(&context);
     }
     context.tries_gates = args.gates;
     let checks = context.checks();
-    check::render(talk, &checks, !args.fix && !remedies.is_empty());
+    check::render(ui, &checks, !args.fix && !remedies.is_empty());
     let bad = checks.iter().any(|check| check.state == State::Bad);
     Ok(if bad { exit::NEGATIVE } else { exit::OK })
 }

@@ -9,7 +9,7 @@ use std::{
 use super::*;
 use crate::cli::{
     init::{InitArgs, run_in as init},
-    talk::tests::FakeUi,
+    ui::{Settings, tests::FakeUi},
 };
 use oodatcaa_core::{Role, TaskId};
 
@@ -32,8 +32,8 @@ impl Scene {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("changed");
         let text = |name: &str| at.join(name).display().to_string();
         let world = World::of([("HOME", text("home").as_str()), ("PATH", text("bin").as_str())]);
-        let talk = FakeUi { answer: Some(true), ..FakeUi::default() };
-        init(&talk, &world, &at.join("p"), &InitArgs::default()).expect("set up");
+        let talk = FakeUi::new(Settings::default(), Some(true));
+        init(&talk.ui, &world, &at.join("p"), &InitArgs::default()).expect("set up");
         let layout = Layout::new(at.join("p"));
         let author = oodatcaa_git::Author { name: "me".into(), mail: "me@invalid".into() };
         oodatcaa_git::first_commit(&layout, "a project", &author).expect("a repository");
@@ -59,9 +59,9 @@ impl Scene {
     }
 
     fn doctor(&self, fix: bool) -> (u8, String) {
-        let talk = FakeUi::default();
+        let talk = FakeUi::new(Settings::default(), None);
         let code =
-            run_in(&talk, &self.world, self.host(), &self.layout, &DoctorArgs { fix, gates: false }).expect("looks");
+            run_in(&talk.ui, &self.world, self.host(), &self.layout, &DoctorArgs { fix, gates: false }).expect("looks");
         (code, talk.text())
     }
 
@@ -251,8 +251,8 @@ fn a_stale_pid_file_is_removed_by_fix() {
 #[test]
 fn the_report_is_json_for_programs() {
     let scene = Scene::new();
-    let talk = FakeUi { json: true, ..FakeUi::default() };
-    run_in(&talk, &scene.world, scene.host(), &scene.layout, &DoctorArgs::default()).expect("looks");
+    let talk = FakeUi::new(Settings { json: true, ..Settings::default() }, None);
+    run_in(&talk.ui, &scene.world, scene.host(), &scene.layout, &DoctorArgs::default()).expect("looks");
     let report: serde_json::Value = serde_json::from_str(&talk.text()).expect("one value");
     assert_eq!(report["ok"], true);
     assert_eq!(report["checks"][0]["group"], "project");

@@ -9,11 +9,7 @@ use self::{
     look::Found,
     plan::{Plan, Wish},
 };
-use super::{
-    context::Context,
-    fail::Done,
-    talk::{Talk, json_of},
-};
+use super::{context::Context, fail::Done, ui::Ui};
 use oodatcaa_config::{Config, Loaded, Overrides, Trust, World, trust};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::text::one_line;
@@ -54,7 +50,7 @@ pub fn run(ctx: &Context, args: &InitArgs) -> Done {
 }
 
 /// Sets a project up in an environment.
-pub fn run_in(talk: &dyn Talk, world: &World, directory: &Path, args: &InitArgs) -> Done {
+pub fn run_in(ui: &Ui, world: &World, directory: &Path, args: &InitArgs) -> Done {
     let root = directory.canonicalize().map_err(|error| Failure::io("find", directory, &error))?;
     let layout = Layout::new(root);
     plan::may_be_a_project(world, &layout, args.force)?;
@@ -63,35 +59,35 @@ pub fn run_in(talk: &dyn Talk, world: &World, directory: &Path, args: &InitArgs)
     let found = look::look(layout.root(), world.var("PATH").unwrap_or_default());
     let wish = Wish { agent: args.agent.as_deref() };
     let plan = plan::plan(world, &layout, &found, &wish)?;
-    show(talk, &layout, &found, &plan, &problems);
+    show(ui, &layout, &found, &plan, &problems);
     if plan.is_empty() {
-        talk.say("nothing is missing; nothing to write");
+        ui.say("nothing is missing; nothing to write");
     } else if args.dry_run {
-        talk.say("nothing was written (--dry-run)");
+        ui.say("nothing was written (--dry-run)");
     } else {
         write::check(&layout, &plan)?;
-        if !talk.confirm("write these?")? {
-            talk.say("nothing was written");
+        if !ui.confirm("write these?")? {
+            ui.say("nothing was written");
             return Ok(0);
         }
         write::write(world, &layout, &plan)?;
         if plan.may_trust {
-            trust_own(talk, world, &layout);
+            trust_own(ui, world, &layout);
         }
     }
     let loaded = if args.dry_run { None } else { Some(Config::load_in(world, &layout, &Overrides::default())?) };
-    if talk.json() {
+    if ui.json() {
         let written = |file: &plan::PlannedFile| WrittenView { path: file.shown.clone(), what: file.what.clone() };
-        talk.value(&json_of(&InitView {
+        ui.value(&InitView {
             project: layout.root().to_string_lossy().into_owned(),
             dry_run: args.dry_run,
             files: plan.files.iter().map(written).collect(),
             agent: plan.agent.clone(),
             agents_found: found.agents.iter().map(|(known, _)| known.name).collect(),
             queue_problems: problems,
-        }));
+        });
     } else if let Some(loaded) = loaded {
-        next(talk, &loaded, &plan, !problems.is_empty());
+        next(ui, &loaded, &plan, !problems.is_empty());
     }
     Ok(0)
 }
@@ -113,17 +109,17 @@ fn validate(world: &World, layout: &Layout) -> Result<Vec<String>, Failure> {
 }
 
 /// Remembers the configuration that was just written here; somebody may have changed it since.
-fn trust_own(talk: &dyn Talk, world: &World, layout: &Layout) {
+fn trust_own(ui: &Ui, world: &World, layout: &Layout) {
     let remembered =
         trust::Fingerprint::read(layout).and_then(|fingerprint| trust::remember(world, layout, &fingerprint));
     if let Err(error) = remembered {
         let failure = Failure::from(error);
-        talk.warn(&format!("its commands are not trusted yet ({failure}); allow them: agentctl config trust"));
+        ui.warn(&format!("its commands are not trusted yet ({failure}); allow them: agentctl config trust"));
     }
 }
 
-fn show(talk: &dyn Talk, layout: &Layout, found: &Found, plan: &Plan, problems: &[String]) {
-    if talk.json() {
+fn show(ui: &Ui, layout: &Layout, found: &Found, plan: &Plan, problems: &[String]) {
+    if ui.json() {
         return;
     }
     let mut seen: Vec<String> = vec![if found.git.is_some() { "git".into() } else { "no git".into() }];
@@ -136,31 +132,31 @@ fn show(talk: &dyn Talk, layout: &Layout, found: &Found, plan: &Plan, problems: 
         if layout.mark().is_dir() { ".oodatcaa/ is there; what is in it stays as it is" } else { "no .oodatcaa/ yet" }
             .into(),
     );
-    talk.line(&format!(" found   {}", seen.join(" · ")));
+    ui.line(&format!(" found   {}", seen.join(" · ")));
     for problem in problems.iter().take(5) {
-        talk.line(&format!(" queue   {problem}"));
+        ui.line(&format!(" queue   {problem}"));
     }
     if problems.len() > 5 {
-        talk.line(&format!(" queue   and {} more: agentctl queue validate", problems.len() - 5));
+        ui.line(&format!(" queue   and {} more: agentctl queue validate", problems.len() - 5));
     }
     let width = plan.files.iter().map(|file| file.shown.chars().count()).max().unwrap_or_default();
     for (n, file) in plan.files.iter().enumerate() {
         let head = if n == 0 { "plan" } else { "" };
-        talk.line(&format!(" {head:<7} {:<7} {:<width$}   {}", file.verb(), file.shown, file.what));
+        ui.line(&format!(" {head:<7} {:<7} {:<width$}   {}", file.verb(), file.shown, file.what));
     }
     for (n, line) in plan.safety.iter().enumerate() {
-        talk.line(&format!(" {:<7} {line}", if n == 0 { "safety" } else { "" }));
+        ui.line(&format!(" {:<7} {line}", if n == 0 { "safety" } else { "" }));
     }
     for line in &plan.remarks {
-        talk.line(&format!(" note    {line}"));
+        ui.line(&format!(" note    {line}"));
     }
     // As it is to be pasted.
     for line in plan.paste.lines() {
-        talk.line(line);
+        ui.line(line);
     }
 }
 
-fn next(talk: &dyn Talk, loaded: &Loaded, plan: &Plan, problems: bool) {
+fn next(ui: &Ui, loaded: &Loaded, plan: &Plan, problems: bool) {
     let mut lines: Vec<String> = Vec::new();
     if problems {
         lines.push("agentctl queue validate".into());
@@ -180,7 +176,7 @@ fn next(talk: &dyn Talk, loaded: &Loaded, plan: &Plan, problems: bool) {
     }
     lines.push("agentctl fleet start   then: agentctl status --watch".into());
     for (n, line) in lines.iter().enumerate() {
-        talk.say(&format!(" {:<7} {line}", if n == 0 { "next" } else { "" }));
+        ui.say(&format!(" {:<7} {line}", if n == 0 { "next" } else { "" }));
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::*;
-use crate::cli::talk::tests::FakeUi;
+use crate::cli::ui::{Settings, tests::FakeUi};
 use oodatcaa_core::Role;
 
 struct Scene {
@@ -21,7 +21,7 @@ impl Scene {
         fs::create_dir_all(directory.path().join("home")).expect("created");
         fs::create_dir_all(directory.path().join("bin")).expect("created");
         fs::create_dir_all(directory.path().join("p/.git")).expect("created");
-        Self { directory, talk: FakeUi { answer: Some(true), ..FakeUi::default() } }
+        Self { directory, talk: FakeUi::new(Settings::default(), Some(true)) }
     }
 
     fn root(&self) -> PathBuf {
@@ -56,7 +56,7 @@ impl Scene {
     }
 
     fn run_at(&self, directory: &Path, args: &InitArgs) -> Result<u8, Failure> {
-        run_in(&self.talk, &self.world(), directory, args)
+        run_in(&self.talk.ui, &self.world(), directory, args)
     }
 
     fn loaded(&self) -> Loaded {
@@ -137,7 +137,7 @@ fn a_gate_that_cannot_be_run_is_not_proposed_and_that_is_said() {
 fn nothing_is_written_before_the_answer() {
     for (answer, dry_run) in [(Some(false), false), (None, false), (None, true)] {
         let mut scene = Scene::new().program("claude");
-        scene.talk.answer = answer;
+        scene.talk = FakeUi::new(Settings::default(), answer);
         let before = scene.tree();
         let result = scene.run(&InitArgs { dry_run, ..args(None) });
         match (answer, dry_run) {

@@ -7,7 +7,7 @@
 use std::{
     borrow::Cow,
     cell::{Cell, RefCell},
-    io::{self, BufRead as _, BufWriter, IsTerminal as _, Write},
+    io::{self, BufRead, BufReader, BufWriter, IsTerminal as _, Write},
     time::Duration,
 };
 
@@ -24,28 +24,6 @@ mod table;
 
 pub use screen::{Key, Screen};
 pub use table::{Column, Item, Table};
-
-/// When to colour.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Color {
-    /// On a terminal, unless the environment says otherwise.
-    #[default]
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
-
-impl From<Color> for ColorChoice {
-    fn from(color: Color) -> Self {
-        match color {
-            Color::Auto => Self::Auto,
-            Color::Always => Self::Always,
-            Color::Never => Self::Never,
-        }
-    }
-}
 
 /// What a piece of text is, for its colour; one of the terminal's own 16.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,18 +64,27 @@ impl Tone {
     }
 }
 
-/// What the global flags say about output and input.
-#[derive(Clone, Copy, Debug, Default)]
+/// The flags that say how a command speaks.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Everywhere")]
 pub struct Settings {
-    /// Objects instead of words.
+    /// Objects instead of words, for programs
+    #[arg(long, global = true)]
     pub json: bool,
-    /// Ids only, and no talk.
+    /// Ids only, and no talk
+    #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// When to colour.
-    pub color: Color,
-    /// Never ask.
+    /// Say more about what is done; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// When to colour; `auto` means on a terminal, unless the environment says otherwise
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t)]
+    pub color: clap::ColorChoice,
+    /// Never ask; fail instead
+    #[arg(long, global = true)]
     pub no_input: bool,
-    /// Every question is answered with yes.
+    /// Answer every question with yes
+    #[arg(short, long, global = true)]
     pub yes: bool,
 }
 
@@ -108,26 +95,34 @@ pub struct Ui {
     talk_terminal: bool,
     cursor: bool,
     ascii: bool,
-    out: RefCell<BufWriter<AutoStream<io::Stdout>>>,
-    err: RefCell<AutoStream<io::Stderr>>,
+    out: RefCell<Box<dyn Write>>,
+    err: RefCell<Box<dyn Write>>,
+    /// Where answers come from, where somebody can be asked.
+    answers: Option<RefCell<Box<dyn BufRead>>>,
     trouble: Cell<Option<io::ErrorKind>>,
 }
 
 impl Ui {
-    /// Looks at the two streams and at the environment.
+    /// Looks at the standard streams and at the environment.
     pub fn new(settings: Settings) -> Self {
         let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(env).unwrap_or_default().to_ascii_lowercase();
         let utf8 = locale.contains("utf-8") || locale.contains("utf8");
-        let choice = ColorChoice::from(settings.color);
+        let choice = match settings.color {
+            clap::ColorChoice::Auto => ColorChoice::Auto,
+            clap::ColorChoice::Always => ColorChoice::Always,
+            clap::ColorChoice::Never => ColorChoice::Never,
+        };
+        let asks = !settings.no_input && io::stdin().is_terminal();
         Self {
             settings,
             terminal: io::stdout().is_terminal(),
             talk_terminal: io::stderr().is_terminal(),
             cursor: env("TERM").is_some_and(|term| term != "dumb"),
             ascii: !utf8 || env("OODATCAA_ASCII").is_some(),
-            out: RefCell::new(BufWriter::with_capacity(1 << 16, AutoStream::new(io::stdout(), choice))),
-            err: RefCell::new(AutoStream::new(io::stderr(), choice)),
+            out: RefCell::new(Box::new(BufWriter::with_capacity(1 << 16, AutoStream::new(io::stdout(), choice)))),
+            err: RefCell::new(Box::new(AutoStream::new(io::stderr(), choice))),
+            answers: asks.then(|| RefCell::new(Box::new(BufReader::new(io::stdin())) as _)),
             trouble: Cell::new(None),
         }
     }
@@ -289,15 +284,15 @@ impl Ui {
         if self.settings.yes {
             return Ok(true);
         }
-        if self.settings.no_input || !io::stdin().is_terminal() {
+        let Some(answers) = &self.answers else {
             return Err(Failure::new(ErrorKind::NeedsConfirmation, format!("cannot ask: {question}"))
                 .hint("say yes beforehand: --yes"));
-        }
+        };
         self.flush();
         let mut err = self.err.borrow_mut();
         let _ = write!(err, "{question} [y/N] ").and_then(|()| err.flush());
         let mut answer = String::new();
-        let read = io::stdin().lock().read_line(&mut answer);
+        let read = answers.borrow_mut().read_line(&mut answer);
         Ok(read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 
@@ -402,8 +397,52 @@ fn ascii_fallback(line: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::rc::Rc;
+
     use super::*;
+
+    /// A [`Ui`] that keeps what it says and answers questions with what a test gave it.
+    pub(crate) struct FakeUi {
+        pub(crate) ui: Ui,
+        said: Said,
+    }
+
+    #[derive(Clone, Default)]
+    struct Said(Rc<RefCell<Vec<u8>>>);
+
+    impl Write for Said {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.borrow_mut().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl FakeUi {
+        pub(crate) fn new(settings: Settings, answer: Option<bool>) -> Self {
+            let said = Said::default();
+            let stream = || RefCell::new(Box::new(said.clone()) as Box<dyn Write>);
+            let answers = answer.map(|yes| if yes { "y\ny\n" } else { "n\n" }.as_bytes());
+            let ui = Ui {
+                terminal: false,
+                talk_terminal: false,
+                cursor: false,
+                ascii: false,
+                out: stream(),
+                err: stream(),
+                answers: answers.map(|words| RefCell::new(Box::new(words) as _)),
+                ..Ui::new(settings)
+            };
+            Self { ui, said }
+        }
+
+        pub(crate) fn text(&self) -> String {
+            String::from_utf8(self.said.0.borrow().clone()).expect("text")
+        }
+    }
 
     #[test]
     fn glyphs_have_ascii_twins() {
