@@ -13,7 +13,7 @@ use self::{
     ui::{Settings, Ui},
 };
 use oodatcaa_config::{World, trust};
-use oodatcaa_ops::{ErrorKind, Failure, view::VersionView};
+use oodatcaa_ops::{ErrorKind, Failure};
 use oodatcaa_process::caller;
 use oodatcaa_sys::descriptors;
 
@@ -64,147 +64,111 @@ pub struct Cli {
     command: Option<Command>,
 }
 
-#[derive(Debug, Subcommand)]
-enum Command {
+/// Declares the commands and runs the one that was given.
+macro_rules! commands {
+    ($($(#[$about:meta])* $name:ident($args:ty) => $run:path;)*) => {
+        #[derive(Debug, Subcommand)]
+        enum Command {
+            $($(#[$about])* $name($args),)*
+        }
+
+        fn dispatch(ctx: &Context, command: Command) -> Done {
+            match command {
+                $(Command::$name(args) => $run(ctx, &args),)*
+            }
+        }
+    };
+}
+
+commands! {
     /// Set a project up: look at it, show what would be written, ask, write
-    Init(init::InitArgs),
+    Init(init::InitArgs) => init::run;
     /// Watch five workers do a sprint of six tasks, all of it simulated
-    Demo(demo::Args),
+    Demo(demo::Args) => demo::run;
     /// What is wrong here, and what to run against it
-    Doctor(doctor::DoctorArgs),
+    Doctor(doctor::DoctorArgs) => doctor::run;
     /// Who works on what, what waits, and what needs you
     #[command(visible_alias = "st")]
-    Status(status::Args),
+    Status(status::Args) => status::run;
     /// List tasks, each with why it stands where it stands
-    Ls(list::Args),
+    Ls(list::Args) => list::run;
     /// Everything about one task
-    Show(show::Args),
+    Show(show::Args) => show::show;
     /// Why a task does not move
-    Why(show::Args),
+    Why(show::Args) => show::why;
     /// What waits for you, and what to run
-    Inbox(inbox::List),
+    Inbox(inbox::List) => inbox::list;
     /// Say yes to what waits for you
-    Approve(inbox::Approve),
+    Approve(inbox::Approve) => inbox::approve;
     /// Say no, and why
     #[command(alias = "deny")]
-    Reject(inbox::Reject),
+    Reject(inbox::Reject) => inbox::reject;
     /// Answer an agent's question
-    Answer(inbox::Answer),
+    Answer(inbox::Answer) => inbox::answer;
     /// Add a task
-    Add(Box<task::Add>),
+    Add(Box<task::Add>) => task::add;
     /// Change tasks
     #[command(subcommand)]
-    Task(Box<task::Verb>),
+    Task(Box<task::Verb>) => task::run;
     /// Start, stop and show the workers
-    Fleet(fleet::Args),
+    Fleet(fleet::Args) => fleet::run;
     /// What an attempt's agent wrote
-    Logs(logs::Args),
+    Logs(logs::Args) => logs::run;
     /// Attempts: list, show, stop
     #[command(subcommand)]
-    Run(run::Verb),
+    Run(run::Verb) => run::run;
     /// Who holds what, and giving it back
     #[command(subcommand)]
-    Lease(lease::Verb),
+    Lease(lease::Verb) => lease::run;
     /// Where tasks are worked on: list, open, remove
     #[command(subcommand)]
-    Worktree(worktree::Verb),
+    Worktree(worktree::Verb) => worktree::run;
     /// Make room: worktrees, runs and saved work of finished tasks
-    Gc(gc::Args),
+    Gc(gc::Args) => gc::run;
     /// Check and mend the queue file
     #[command(subcommand)]
-    Queue(queue::Verb),
+    Queue(queue::Verb) => queue::run;
     /// The journal
     #[command(subcommand)]
-    Events(events::Verb),
+    Events(events::Verb) => events::run;
     /// The agent programs: which are there, what describes them, do they keep it
     #[command(subcommand)]
-    Agent(agent::Verb),
+    Agent(agent::Verb) => agent::run;
     /// What is configured, where from, and whether its commands may run
-    Config(config::ConfigArgs),
+    Config(config::ConfigArgs) => config::run;
     /// Print a completion script for a shell
-    Completions(shell::Completions),
+    Completions(shell::Completions) => shell::completions;
     /// Print the manual page, or write all of them to a directory
-    Man(shell::Man),
+    Man(shell::Man) => shell::man;
     /// Print the version
-    Version,
+    Version(shell::Version) => shell::version;
     /// A command's help, or a topic: exit-codes, states, files, environment, …
-    Help(help::Args),
+    Help(help::Args) => help::run;
 }
 
-/// Who may give a command. Whatever could loosen, release or decide something is for people: not for what an agent
+/// Every command with its verbs: those that look or only hold something back, which anybody may give, and those that
+/// could loosen, release or decide something. The latter, some only with a flag, are for people: not for what an agent
 /// started, however it got there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum For {
-    /// Anybody: it looks, or it only holds something back.
-    Anybody,
-    /// A person.
-    People,
-    /// A person, where this flag is given.
-    PeopleWith(&'static str),
-}
-
-/// Every command, and whom it is for.
-const COMMANDS: &[(&str, For)] = &[
-    ("init", For::People),
-    ("demo", For::Anybody),
-    ("doctor", For::PeopleWith("fix")),
-    ("status", For::Anybody),
-    ("ls", For::Anybody),
-    ("show", For::Anybody),
-    ("why", For::Anybody),
-    ("inbox", For::Anybody),
-    ("approve", For::People),
-    ("reject", For::People),
-    ("answer", For::People),
-    ("add", For::Anybody),
-    ("task add", For::Anybody),
-    ("task list", For::Anybody),
-    ("task show", For::Anybody),
-    ("task why", For::Anybody),
-    ("task move", For::PeopleWith("force")),
-    ("task edit", For::People),
-    ("task prio", For::Anybody),
-    ("task dep add", For::Anybody),
-    ("task dep rm", For::People),
-    ("task retry", For::People),
-    ("task cancel", For::Anybody),
-    ("task block", For::Anybody),
-    ("task unblock", For::People),
-    ("task done", For::People),
+const COMMANDS: &[(&str, &[&str], &[&str])] = &[
+    (
+        "",
+        &["demo", "status", "ls", "show", "why", "inbox", "add", "logs", "version", "completions", "man", "help"],
+        &["init", "doctor --fix", "approve", "reject", "answer", "gc"],
+    ),
+    (
+        "task",
+        &["add", "list", "show", "why", "prio", "dep add", "cancel", "block"],
+        &["move --force", "edit", "dep rm", "retry", "unblock", "done"],
+    ),
     // A paused role goes on by a person's word only; who starts the workers does not matter.
-    ("fleet start", For::Anybody),
-    ("fleet stop", For::Anybody),
-    ("fleet restart", For::Anybody),
-    ("fleet status", For::Anybody),
-    ("fleet install", For::People),
-    ("fleet uninstall", For::People),
-    ("logs", For::Anybody),
-    ("run list", For::Anybody),
-    ("run show", For::Anybody),
-    ("run diff", For::Anybody),
-    ("run stop", For::Anybody),
-    ("lease list", For::Anybody),
-    ("lease release", For::People),
-    ("worktree list", For::Anybody),
-    ("worktree path", For::Anybody),
-    ("worktree open", For::Anybody),
-    ("worktree prune", For::People),
-    ("worktree rm", For::People),
-    ("gc", For::People),
-    ("queue validate", For::Anybody),
-    ("queue repair", For::People),
-    ("queue schema", For::Anybody),
-    ("events tail", For::Anybody),
-    ("agent list", For::Anybody),
-    ("agent show", For::Anybody),
-    ("agent test", For::Anybody),
-    ("agent reopen", For::People),
-    ("config show", For::Anybody),
-    ("config trust", For::People),
-    ("version", For::Anybody),
-    ("completions", For::Anybody),
-    ("man", For::Anybody),
-    ("help", For::Anybody),
+    ("fleet", &["start", "stop", "restart", "status"], &["install", "uninstall"]),
+    ("run", &["list", "show", "diff", "stop"], &[]),
+    ("lease", &["list"], &["release"]),
+    ("worktree", &["list", "path", "open"], &["prune", "rm"]),
+    ("queue", &["validate", "schema"], &["repair"]),
+    ("events", &["tail"], &[]),
+    ("agent", &["list", "show", "test"], &["reopen"]),
+    ("config", &["show"], &["trust"]),
 ];
 
 /// Refuses a command that is for people where an agent, or something that it started, gave it.
@@ -215,14 +179,14 @@ fn admit(matches: &clap::ArgMatches) -> Result<(), Failure> {
         at = below;
     }
     let name = words.join(" ");
-    let whom = COMMANDS.iter().find(|(known, _)| *known == name).map(|(_, whom)| *whom);
-    let people = match whom {
-        Some(For::Anybody) => false,
-        Some(For::PeopleWith(flag)) => at.get_flag(flag),
-        Some(For::People) => true,
-        // Without a command the status is shown. A command that has not decided is for people.
-        None => !name.is_empty(),
-    };
+    let (command, verb) = name.split_once(' ').unwrap_or(("", &name));
+    let without_flag =
+        |known: &&str| known.split_once(" --").is_some_and(|(known, flag)| known == verb && !at.get_flag(flag));
+    let of_command = COMMANDS.iter().find(|(known, ..)| *known == command);
+    let anybody =
+        of_command.is_some_and(|(_, anybody, people)| anybody.contains(&verb) || people.iter().any(without_flag));
+    // Without a command the status is shown. A command that has not decided is for people.
+    let people = !name.is_empty() && !anybody;
     match caller::attempt().filter(|_| people) {
         None => Ok(()),
         Some(why) => {
@@ -231,49 +195,6 @@ fn admit(matches: &clap::ArgMatches) -> Result<(), Failure> {
                 .hint("say it from a terminal of your own")
                 .see("security"))
         }
-    }
-}
-
-/// Prints the same words as `--version`.
-fn version(ctx: &Context) -> Done {
-    let version = env!("CARGO_PKG_VERSION");
-    if ctx.ui.json() {
-        ctx.ui.value(&VersionView { name: "agentctl", version });
-    } else {
-        ctx.ui.line(&format!("agentctl {version}"));
-    }
-    Ok(0)
-}
-
-fn dispatch(ctx: &Context, command: Command) -> Done {
-    match command {
-        Command::Init(args) => init::run(ctx, &args),
-        Command::Demo(args) => demo::run(ctx, &args),
-        Command::Doctor(args) => doctor::run(ctx, &args),
-        Command::Status(args) => status::run(ctx, &args),
-        Command::Ls(args) => list::run(ctx, &args),
-        Command::Show(args) => show::show(ctx, &args),
-        Command::Why(args) => show::why(ctx, &args),
-        Command::Inbox(args) => inbox::list(ctx, &args),
-        Command::Approve(args) => inbox::approve(ctx, &args),
-        Command::Reject(args) => inbox::reject(ctx, &args),
-        Command::Answer(args) => inbox::answer(ctx, &args),
-        Command::Add(args) => task::add(ctx, &args),
-        Command::Task(verb) => task::run(ctx, &verb),
-        Command::Fleet(args) => fleet::run(ctx, &args),
-        Command::Logs(args) => logs::run(ctx, &args),
-        Command::Run(verb) => run::run(ctx, &verb),
-        Command::Lease(verb) => lease::run(ctx, &verb),
-        Command::Worktree(verb) => worktree::run(ctx, &verb),
-        Command::Gc(args) => gc::run(ctx, &args),
-        Command::Queue(verb) => queue::run(ctx, &verb),
-        Command::Events(verb) => events::run(ctx, &verb),
-        Command::Agent(verb) => agent::run(ctx, &verb),
-        Command::Config(args) => config::run(ctx, &args),
-        Command::Version => version(ctx),
-        Command::Completions(args) => shell::completions(ctx, &args),
-        Command::Man(args) => shell::man(ctx, &args),
-        Command::Help(args) => help::run(ctx, &args),
     }
 }
 
@@ -387,13 +308,18 @@ mod tests {
         }
         let mut all = Vec::new();
         walk(&command(), "", &mut all);
+        let said: Vec<(String, &str)> = COMMANDS
+            .iter()
+            .flat_map(|(command, anybody, people)| anybody.iter().chain(*people).map(move |verb| (command, verb)))
+            .map(|(command, verb)| (command, verb.split_once(" --").unwrap_or((verb, ""))))
+            .map(|(command, (verb, flag))| (format!("{command} {verb}").trim().to_owned(), flag))
+            .collect();
         for (path, leaf) in &all {
-            let whom =
-                COMMANDS.iter().find(|(known, _)| known == path).unwrap_or_else(|| panic!("{path} says nothing"));
-            if let For::PeopleWith(flag) = whom.1 {
-                assert!(leaf.get_arguments().any(|arg| arg.get_id() == flag), "{path} has no --{flag}");
-            }
+            let (_, flag) =
+                said.iter().find(|(known, _)| known == path).unwrap_or_else(|| panic!("{path} says nothing"));
+            let has_flag = flag.is_empty() || leaf.get_arguments().any(|arg| arg.get_id() == flag);
+            assert!(has_flag, "{path} has no --{flag}");
         }
-        assert_eq!(COMMANDS.len(), all.len());
+        assert_eq!(said.len(), all.len());
     }
 }

@@ -1,4 +1,4 @@
-//! What a shell and `man` want to know: completions and man pages, made from the tree of commands.
+//! What a shell and `man` want to know: the version, completions and man pages, made from the tree of commands.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ use super::{
 use oodatcaa_core::text::{cut, one_line};
 use oodatcaa_ops::{
     ErrorKind, Failure,
-    view::{CompletionsView, ManView},
+    view::{CompletionsView, ManView, VersionView},
 };
 
 /// Flags of `completions`.
@@ -33,6 +33,21 @@ pub struct Completions {
 pub struct Man {
     /// Where all pages are written [default: the main page on standard output]
     dir: Option<PathBuf>,
+}
+
+/// Flags of `version`.
+#[derive(Debug, clap::Args)]
+pub struct Version;
+
+/// Prints the same words as `--version`.
+pub fn version(ctx: &Context, _: &Version) -> Done {
+    let version = env!("CARGO_PKG_VERSION");
+    if ctx.ui.json() {
+        ctx.ui.value(&VersionView { name: "agentctl", version });
+    } else {
+        ctx.ui.line(&format!("agentctl {version}"));
+    }
+    Ok(exit::OK)
 }
 
 /// Prints a completion script.
