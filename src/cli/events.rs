@@ -92,7 +92,7 @@ fn check(ctx: &Context, args: &Tail) -> Result<(), Failure> {
         let snapshot = ctx.read()?.snapshot;
         // The journal remembers tasks that have left the queue.
         if snapshot.queue.find(id).is_none() && !snapshot.history.tasks.keys().any(|known| known.as_str() == id) {
-            return Err(no_task(id, snapshot.queue.tasks().map(|task| task.id.as_str())));
+            return Err(no_task(id, &snapshot.queue));
         }
     }
     Ok(())

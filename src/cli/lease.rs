@@ -125,7 +125,7 @@ fn release(ctx: &Context, args: &Release) -> Done {
             .keys()
             .find(|id| id.as_str() == args.id)
             .cloned()
-            .ok_or_else(|| fail::no_task(&args.id, snapshot.queue.tasks().map(|task| task.id.as_str())))?,
+            .ok_or_else(|| fail::no_task(&args.id, &snapshot.queue))?,
     };
     let reason = args.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
     let Some(held) = snapshot.leases.get(&id) else {

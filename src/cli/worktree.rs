@@ -154,7 +154,7 @@ fn named(ctx: &Context, snapshot: &Snapshot, id: &str) -> Result<TaskId, Failure
     }
     let layout = ctx.project.layout()?;
     let left = TaskId::parse(id).ok().filter(|id| prune::path_of(layout, id).is_ok_and(|path| path.is_some()));
-    left.ok_or_else(|| fail::no_task(id, snapshot.queue.tasks().map(|task| task.id.as_str())))
+    left.ok_or_else(|| fail::no_task(id, &snapshot.queue))
 }
 
 fn place(ctx: &Context, id: &str) -> Result<(TaskId, PathBuf), Failure> {

@@ -35,7 +35,7 @@ pub struct Failure {
 impl Failure {
     /// Returns a failure without causes or hints.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), causes: Vec::new(), hints: Vec::new(), see: None }
+        Self { kind, message: message.into(), causes: Vec::new(), hints: Vec::new(), see: kind.topic() }
     }
 
     /// Returns "failed to" and an error of a lower floor, its sources as causes.
@@ -47,6 +47,13 @@ impl Failure {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
+        self
+    }
+
+    /// Adds things to do, the best first.
+    #[must_use]
+    fn hints(mut self, hints: &[&str]) -> Self {
+        self.hints.extend(hints.iter().map(|hint| (*hint).into()));
         self
     }
 
@@ -70,7 +77,7 @@ impl Failure {
         self
     }
 
-    /// Names a topic of `agentctl help`.
+    /// Names a topic of `agentctl help`, in place of its kind's.
     #[must_use]
     pub fn see(mut self, topic: &'static str) -> Self {
         self.see = Some(topic);

@@ -136,5 +136,5 @@ pub fn find_task<'a>(queue: &'a Queue, id: &str) -> Result<&'a Task, Failure> {
         let words = text::cut(&text::one_line(&problem.to_string()), 300);
         return Err(Failure::new(ErrorKind::NotFound, words).hint("agentctl queue validate"));
     }
-    found.ok_or_else(|| no_task(id, queue.tasks().map(|task| task.id.as_str())))
+    found.ok_or_else(|| no_task(id, queue))
 }

@@ -1,45 +1,40 @@
 //! What an error of the fleet means to people: starting, stopping and finding workers.
 
 use super::{ErrorKind, Failure, from::io_failure, quoted};
-use oodatcaa_fleet::FleetError;
+use oodatcaa_fleet::{FleetError, pidfile};
 
 impl From<FleetError> for Failure {
     fn from(error: FleetError) -> Self {
+        let told = |kind, hints: &[&str]| Self::of(kind, &error).hints(hints);
+        let without_systemd = "or run it without systemd: agentctl fleet start --backend process";
         match error {
-            FleetError::Running { ref name, .. } => {
-                let role = oodatcaa_fleet::pidfile::role_of(name);
-                Self::of(ErrorKind::AlreadyRunning, &error)
-                    .hint("see which run: agentctl fleet status")
-                    .hint(format!("to have a further one: agent-daemon --role {role} --owner TAG --detach"))
-            }
-            FleetError::Unsafe { ref path, .. } => Self::of(ErrorKind::UnsafePath, &error)
-                .hint(format!("look at it, then move it away: ls -ld {}", quoted(path)))
-                .see("security"),
             FleetError::File(error) => error.into(),
+            FleetError::Store(error) => error.into(),
             FleetError::Io { ref path, ref source, .. } => io_failure(&error, path, source),
-            FleetError::NoDaemon => {
-                Self::of(ErrorKind::NotFound, &error).hint("install all of it: cargo install --locked --path .")
+            FleetError::Running { ref name, .. } => {
+                let role = pidfile::role_of(name);
+                let further = format!("to have a further one: agent-daemon --role {role} --owner TAG --detach");
+                told(ErrorKind::AlreadyRunning, &["see which run: agentctl fleet status", &further])
             }
-            FleetError::NoRole { .. } => Self::of(ErrorKind::NoRole, &error).see("roles"),
+            FleetError::Unsafe { ref path, .. } => {
+                told(ErrorKind::UnsafePath, &[&format!("look at it, then move it away: ls -ld {}", quoted(path))])
+            }
+            FleetError::NoDaemon => told(ErrorKind::NotFound, &["install all of it: cargo install --locked --path ."]),
+            FleetError::NoRole { .. } => told(ErrorKind::NoRole, &[]),
             FleetError::NoSystemd(_) => {
-                Self::of(ErrorKind::Unreachable, &error).hint("without systemd: agentctl fleet start --backend process")
+                told(ErrorKind::Unreachable, &["without systemd: agentctl fleet start --backend process"])
             }
             FleetError::Foreign { ref project, .. } => {
-                let failure = Self::of(ErrorKind::Refused, &error);
-                match project {
-                    Some(project) => failure
-                        .hint(format!("let that project go first: agentctl -C {} fleet uninstall", quoted(project))),
-                    None => failure.hint("move that unit away if nobody needs it"),
-                }
-                .hint("or run this project without systemd: agentctl fleet start --backend process")
+                let first = match project {
+                    Some(at) => format!("let that project go first: agentctl -C {} fleet uninstall", quoted(at)),
+                    None => "move that unit away if nobody needs it".into(),
+                };
+                told(ErrorKind::Refused, &[&first, without_systemd])
             }
-            FleetError::Manager { .. } => Self::of(ErrorKind::Failed, &error)
-                .hint("see how the user manager is: systemctl --user status")
-                .hint("or run without it: agentctl fleet start --backend process"),
-            FleetError::Detach(_) => {
-                Self::of(ErrorKind::Failed, &error).hint("run it in the foreground, without --detach")
+            FleetError::Manager { .. } => {
+                told(ErrorKind::Failed, &["see how the user manager is: systemctl --user status", without_systemd])
             }
-            FleetError::Store(store) => store.into(),
+            FleetError::Detach(_) => told(ErrorKind::Failed, &["run it in the foreground, without --detach"]),
         }
     }
 }
