@@ -21,7 +21,7 @@ use oodatcaa_core::{
 };
 use oodatcaa_ops::{
     ErrorKind, Failure, runs,
-    view::{AttemptDetail, FileView, StopView},
+    view::{AttemptDetail, AttemptView, FileView, GateView, StopView},
 };
 use oodatcaa_process::{self as process, Ended, Exit, StopCause};
 use oodatcaa_sys::files;
@@ -95,7 +95,7 @@ fn list(ctx: &Context, args: &List) -> Done {
     all.drain(..all.len().saturating_sub(args.limit.unwrap_or(usize::MAX)));
     let now = snapshot.now.wall;
     if ctx.ui.json() {
-        ctx.ui.value(&all.iter().map(|attempt| attempt.view(layout, now)).collect::<Vec<_>>());
+        ctx.ui.value(&all);
         return Ok(exit::OK);
     }
     let mut table = Table::new([
@@ -112,14 +112,14 @@ fn list(ctx: &Context, args: &List) -> Done {
     for attempt in &all {
         let sim = if attempt.simulated { "SIM " } else { "" };
         table.row([
-            Item::new(attempt.name()),
+            Item::new(&attempt.run),
             Item::new(attempt.role.as_ref().map(oodatcaa_core::Role::as_str).unwrap_or_default()),
-            Item::new(attempt.number.map(|number| number.to_string()).unwrap_or_default()),
-            Item::new(attempt.state()).tone(tone(attempt)),
+            Item::new(attempt.attempt.map(|number| number.to_string()).unwrap_or_default()),
+            Item::new(&attempt.state).tone(tone(attempt)),
             Item::new(attempt.class.as_deref().unwrap_or_default()),
-            Item::new(format!("{sim}{}", attempt.by.as_deref().unwrap_or_default())),
-            Item::new(attempt.started.map(|time| ctx.ui.moment(time, now)).unwrap_or_default()),
-            seconds_item(attempt.took(now)),
+            Item::new(format!("{sim}{}", attempt.agent.as_deref().unwrap_or_default())),
+            Item::new(attempt.started_at.map(|time| ctx.ui.moment(time.0, now)).unwrap_or_default()),
+            seconds_item(attempt.seconds.map(Duration::from_secs_f64)),
             Item::new(attempt.reason.as_deref().unwrap_or_default()),
         ]);
     }
@@ -132,8 +132,8 @@ fn list(ctx: &Context, args: &List) -> Done {
     Ok(exit::OK)
 }
 
-fn tone(attempt: &runs::Attempt) -> Tone {
-    match attempt.state() {
+fn tone(attempt: &AttemptView) -> Tone {
+    match attempt.state.as_str() {
         "running" => Tone::Busy,
         "done" | "no_change" => Tone::Good,
         "failed" => Tone::Bad,
@@ -146,10 +146,9 @@ fn show(ctx: &Context, args: &Show) -> Done {
     let (task, token) = runs::named(&ctx.project, &snapshot, &args.run)?;
     let events = ctx.project.store()?.events(0)?;
     let all = runs::all(layout, &snapshot, &events, Some(&task));
-    let mut fitting = all.iter().filter(|attempt| token.is_none_or(|token| attempt.token == token));
-    let attempt =
-        fitting.by_ref().max_by_key(|attempt| attempt.token).ok_or_else(|| runs::none(layout, &task, token))?;
-    let dir = attempt.dir(layout);
+    let fitting = all.into_iter().filter(|attempt| token.is_none_or(|token| attempt.token == token));
+    let attempt = fitting.max_by_key(|attempt| attempt.token).ok_or_else(|| runs::none(layout, &task, token))?;
+    let dir = runs::dir(layout, &snapshot, &task, attempt.token);
     let root = layout.root();
     let files: Vec<(String, u64)> = files::list(root, &dir, 1_000)?
         .unwrap_or_default()
@@ -165,7 +164,7 @@ fn show(ctx: &Context, args: &Show) -> Done {
     let now = snapshot.now.wall;
     if ctx.ui.json() {
         ctx.ui.value(&AttemptDetail {
-            attempt: attempt.view(layout, now),
+            attempt,
             record: record("attempt.json"),
             exit: record("exit.json"),
             result: record("result.json"),
@@ -173,7 +172,7 @@ fn show(ctx: &Context, args: &Show) -> Done {
         });
         return Ok(exit::OK);
     }
-    let name = attempt.name();
+    let name = attempt.run.clone();
     let words = |value: &Value| value.as_str().map(String::from).unwrap_or_default();
     let seen = |key: &str| record("attempt.json").map(|record| words(&record["seen"][key])).unwrap_or_default();
     let said = |key: &str| {
@@ -182,27 +181,27 @@ fn show(ctx: &Context, args: &Show) -> Done {
     };
     let facts = [
         ("run", name.clone()),
-        ("state", format!("{}{}", if attempt.simulated { "SIMULATED " } else { "" }, attempt.state())),
+        ("state", format!("{}{}", if attempt.simulated { "SIMULATED " } else { "" }, attempt.state)),
         ("role", attempt.role.as_ref().map(ToString::to_string).unwrap_or_default()),
-        ("try", attempt.number.map(|number| number.to_string()).unwrap_or_default()),
-        ("agent", attempt.by.clone().unwrap_or_default()),
+        ("try", attempt.attempt.map(|number| number.to_string()).unwrap_or_default()),
+        ("agent", attempt.agent.clone().unwrap_or_default()),
         ("owner", attempt.owner.clone().unwrap_or_default()),
-        ("started", attempt.started.map(|time| ctx.ui.moment(time, now)).unwrap_or_default()),
-        ("ended", attempt.ended.map(|time| ctx.ui.moment(time, now)).unwrap_or_default()),
-        ("took", attempt.took(now).map(duration).unwrap_or_default()),
+        ("started", attempt.started_at.map(|time| ctx.ui.moment(time.0, now)).unwrap_or_default()),
+        ("ended", attempt.ended_at.map(|time| ctx.ui.moment(time.0, now)).unwrap_or_default()),
+        ("took", attempt.seconds.map(|time| duration(Duration::from_secs_f64(time))).unwrap_or_default()),
         ("class", attempt.class.clone().unwrap_or_default()),
         ("charged", attempt.charged.map(|yes| if yes { "yes" } else { "no" }.to_owned()).unwrap_or_default()),
         ("says", attempt.reason.clone().unwrap_or_default()),
         ("command", record("attempt.json").map(|record| argv(&record)).unwrap_or_default()),
         ("exit", process::read_exit(&dir).as_ref().map(ending).unwrap_or_default()),
-        ("gates", gates(attempt)),
+        ("gates", gates(&attempt.gates)),
         ("tokens", record("attempt.json").map(|record| tokens(&record)).unwrap_or_default()),
         ("session", seen("session")),
         ("last tool", seen("last_tool")),
         ("decisions", said("decisions")),
         ("messages", said("messages")),
         ("look at", said("risky")),
-        ("directory", dir.display().to_string()),
+        ("directory", attempt.dir.clone()),
     ];
     for (what, words) in facts.iter().filter(|(_, words)| !words.is_empty()) {
         let words = one_line(words);
@@ -268,8 +267,8 @@ fn ending(exit: &Exit) -> String {
     words
 }
 
-fn gates(attempt: &runs::Attempt) -> String {
-    let gates = attempt.gates.iter().map(|(name, ok)| format!("{} {name}", if *ok { "✓" } else { "✗" }));
+fn gates(gates: &[GateView]) -> String {
+    let gates = gates.iter().map(|ran| format!("{} {}", if ran.ok { "✓" } else { "✗" }, ran.gate));
     gates.collect::<Vec<_>>().join("  ")
 }
 

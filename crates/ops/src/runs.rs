@@ -11,162 +11,86 @@ use crate::{
     ErrorKind, Failure, Project, no_task,
     view::{AttemptView, GateView, Moment},
 };
-
 use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{Data, Event, Role, RunName, Snapshot, TaskId, Token, lease::LeaseHealth};
-
+use oodatcaa_core::{Data, Event, RunName, Snapshot, TaskId, Token, lease::LeaseHealth};
 use oodatcaa_sys::files;
 
-/// One attempt.
-#[derive(Clone, Debug)]
-pub struct Attempt {
-    /// The task.
-    pub task: TaskId,
-    /// The token; together with the task its name.
-    pub token: Token,
-    /// The name of its directory.
-    pub run: RunName,
-    /// The role that worked.
-    pub role: Option<Role>,
-    /// The number of the try in its stage.
-    pub number: Option<u32>,
-    /// The worker.
-    pub owner: Option<String>,
-    /// The agent.
-    pub by: Option<String>,
-    /// The simulated agent.
-    pub simulated: bool,
-    /// When it was claimed.
-    pub started: Option<DateTime<Utc>>,
-    /// When it was over.
-    pub ended: Option<DateTime<Utc>>,
-    /// `done`, `failed`, …; `rescued` when its owner died.
-    pub outcome: Option<String>,
-    /// The class of failure.
-    pub class: Option<String>,
-    /// Whether it was charged.
-    pub charged: Option<bool>,
-    /// What it says to people.
-    pub reason: Option<String>,
-    /// The gates that ran: name, and whether it let the task go.
-    pub gates: Vec<(String, bool)>,
-    /// A worker holds its lease now.
-    pub running: bool,
-}
-
-impl Attempt {
-    fn new(task: TaskId, token: Token) -> Self {
+impl AttemptView {
+    fn new(layout: &Layout, snapshot: &Snapshot, task: &TaskId, token: Token) -> Self {
         Self {
-            run: RunName::of(token),
-            task,
+            run: format!("{task}/{token}"),
+            dir: dir(layout, snapshot, task, token).display().to_string(),
+            task: task.clone(),
             token,
             role: None,
-            number: None,
+            attempt: None,
+            state: "unknown".into(),
+            running: false,
             owner: None,
-            by: None,
+            agent: None,
             simulated: false,
-            started: None,
-            ended: None,
+            started_at: None,
+            ended_at: None,
+            seconds: None,
             outcome: None,
             class: None,
             charged: None,
             reason: None,
             gates: Vec::new(),
-            running: false,
-        }
-    }
-
-    /// Returns its name, `TASK/TOKEN`.
-    pub fn name(&self) -> String {
-        format!("{}/{}", self.task, self.token)
-    }
-
-    /// Returns its directory.
-    pub fn dir(&self, layout: &Layout) -> PathBuf {
-        layout.run(&self.task, &self.run)
-    }
-
-    /// Returns how long it took, or has taken until now.
-    pub fn took(&self, now: DateTime<Utc>) -> Option<std::time::Duration> {
-        let end = self.ended.or(self.running.then_some(now))?;
-        (end - self.started?).to_std().ok()
-    }
-
-    /// Tells how it stands, in one word.
-    pub fn state(&self) -> &str {
-        match &self.outcome {
-            _ if self.running => "running",
-            Some(outcome) => outcome,
-            None => "unknown",
         }
     }
 
     fn learn(&mut self, event: &Event) {
+        let at = Some(Moment(event.time));
         self.role = event.role.clone().or_else(|| self.role.take());
-        self.number = event.attempt.or(self.number);
+        self.attempt = event.attempt.or(self.attempt);
         self.simulated |= event.simulated;
         match event.data() {
             Data::LeaseAcquired(claimed) => {
-                self.started = Some(event.time);
-                (self.owner, self.by) = (claimed.owner.clone(), claimed.by.clone());
-                let named = claimed.run.as_deref().and_then(RunName::parse);
-                self.run = named.filter(|name| name.token() == self.token).unwrap_or_else(|| self.run.clone());
+                self.started_at = at;
+                (self.owner, self.agent) = (claimed.owner.clone(), claimed.by.clone());
             }
             Data::AttemptStarted(started) => {
-                self.started = self.started.or(Some(event.time));
-                self.by = started.by.clone().or_else(|| self.by.take());
+                self.started_at = self.started_at.or(at);
+                self.agent = started.by.clone().or_else(|| self.agent.take());
             }
             Data::AttemptFinished(ended) => {
                 (self.outcome, self.class, self.reason) =
                     (ended.outcome.clone(), ended.class.clone(), ended.reason.clone());
-                self.charged = Some(ended.charged);
-                self.ended = Some(event.time);
+                (self.charged, self.ended_at) = (Some(ended.charged), at);
             }
-            Data::AttemptSuperseded(_) => {
-                self.outcome = Some("superseded".into());
-                self.ended = Some(event.time);
-            }
+            Data::AttemptSuperseded(_) => (self.outcome, self.ended_at) = (Some("superseded".into()), at),
             Data::LeaseRescued(rescued) if self.outcome.is_none() => {
                 (self.outcome, self.reason) = (Some("rescued".into()), rescued.reason.clone());
-                self.ended = Some(event.time);
+                self.ended_at = at;
             }
-            Data::GateFinished(ran) => self.gates.extend(ran.gate.clone().map(|gate| (gate, ran.ok == Some(true)))),
+            Data::GateFinished(ran) => {
+                self.gates.extend(ran.gate.clone().map(|gate| GateView { gate, ok: ran.ok == Some(true) }));
+            }
             _ => {}
         }
     }
 
-    /// Describes it for programs.
-    pub fn view(&self, layout: &Layout, now: DateTime<Utc>) -> AttemptView {
-        AttemptView {
-            run: self.name(),
-            task: self.task.clone(),
-            token: self.token,
-            role: self.role.clone(),
-            attempt: self.number,
-            state: self.state().into(),
-            running: self.running,
-            owner: self.owner.clone(),
-            agent: self.by.clone(),
-            simulated: self.simulated,
-            started_at: self.started.map(Moment),
-            ended_at: self.ended.map(Moment),
-            seconds: self.took(now).map(|time| time.as_millis() as f64 / 1000.0),
-            outcome: self.outcome.clone(),
-            class: self.class.clone(),
-            charged: self.charged,
-            reason: self.reason.clone(),
-            gates: self.gates.iter().map(|(gate, ok)| GateView { gate: gate.clone(), ok: *ok }).collect(),
-            dir: self.dir(layout).display().to_string(),
+    /// Says in one word how it stands, and how long it took, or has taken until now.
+    fn finish(&mut self, now: DateTime<Utc>) {
+        if self.running {
+            self.state = "running".into();
+        } else if let Some(outcome) = &self.outcome {
+            self.state.clone_from(outcome);
         }
+        let end = self.ended_at.or(self.running.then_some(Moment(now)));
+        let took = end.zip(self.started_at).and_then(|(end, start)| (end.0 - start.0).to_std().ok());
+        self.seconds = took.map(|time| time.as_millis() as f64 / 1000.0);
     }
 }
 
-/// Returns every attempt that is known of, by task and token; of one task only, where one is named.
-pub fn all(layout: &Layout, snapshot: &Snapshot, events: &[Event], only: Option<&TaskId>) -> Vec<Attempt> {
-    let mut found: BTreeMap<(TaskId, Token), Attempt> = BTreeMap::new();
-    let mut at = |task: &TaskId, token: Token, change: &dyn Fn(&mut Attempt)| {
+/// Returns every attempt that is known of, the newest last; of one task only, where one is named.
+pub fn all(layout: &Layout, snapshot: &Snapshot, events: &[Event], only: Option<&TaskId>) -> Vec<AttemptView> {
+    let mut found: BTreeMap<(TaskId, Token), AttemptView> = BTreeMap::new();
+    let mut at = |task: &TaskId, token: Token, change: &dyn Fn(&mut AttemptView)| {
         if token.0 > 0 && only.is_none_or(|only| only == task) {
-            change(found.entry((task.clone(), token)).or_insert_with(|| Attempt::new(task.clone(), token)));
+            let new = || AttemptView::new(layout, snapshot, task, token);
+            change(found.entry((task.clone(), token)).or_insert_with(new));
         }
     };
     for event in events {
@@ -181,19 +105,19 @@ pub fn all(layout: &Layout, snapshot: &Snapshot, events: &[Event], only: Option<
         if let Some(lease) = held.ours() {
             let live = held.health(&snapshot.now) == LeaseHealth::Live;
             at(task, lease.token, &|attempt| {
-                attempt.running = live && attempt.ended.is_none();
-                attempt.run = lease.run_name();
+                attempt.running = live && attempt.ended_at.is_none();
                 attempt.role = Some(lease.role.clone());
-                attempt.number = Some(lease.attempt);
+                attempt.attempt = Some(lease.attempt);
                 attempt.simulated |= lease.simulated;
                 attempt.owner = Some(lease.owner.clone());
-                attempt.started = Some(lease.started_at);
-                attempt.by = Some(lease.by.clone()).filter(|by| !by.is_empty());
+                attempt.started_at = Some(lease.started_at.into());
+                attempt.agent = Some(lease.by.clone()).filter(|by| !by.is_empty());
             });
         }
     }
-    let mut all: Vec<Attempt> = found.into_values().collect();
-    all.sort_by(|a, b| (a.started, &a.task, a.token).cmp(&(b.started, &b.task, b.token)));
+    let mut all: Vec<AttemptView> = found.into_values().collect();
+    all.iter_mut().for_each(|attempt| attempt.finish(snapshot.now.wall));
+    all.sort_by(|a, b| (a.started_at, &a.task, a.token).cmp(&(b.started_at, &b.task, b.token)));
     all
 }
 
@@ -218,17 +142,17 @@ fn names(layout: &Layout, dir: &Path) -> impl Iterator<Item = String> + use<> {
     entries.into_iter().filter_map(|entry| entry.name.into_string().ok())
 }
 
-/// Returns the newest attempt of a task that has a directory.
-pub fn newest(layout: &Layout, task: &TaskId) -> Option<Token> {
-    directories(layout, Some(task)).into_iter().map(|(_, run)| run.token()).max()
-}
-
 /// Returns the attempts that have a directory, in order.
 pub fn tokens(layout: &Layout, task: &TaskId) -> Vec<Token> {
     let mut all: Vec<Token> = directories(layout, Some(task)).into_iter().map(|(_, run)| run.token()).collect();
     all.sort();
     all.dedup();
     all
+}
+
+/// Returns the newest attempt of a task that has a directory.
+pub fn newest(layout: &Layout, task: &TaskId) -> Option<Token> {
+    tokens(layout, task).pop()
 }
 
 /// Returns the directory of an attempt, as its lease or the journal names it; else the one that bears its token.
@@ -238,43 +162,27 @@ pub fn dir(layout: &Layout, snapshot: &Snapshot, task: &TaskId, token: Token) ->
 
 /// Reads what a person typed: `TASK`, or `TASK/TOKEN`.
 pub fn named(project: &Project, snapshot: &Snapshot, words: &str) -> Result<(TaskId, Option<Token>), Failure> {
-    let (task, token) = match words.split_once('/') {
-        Some((task, token)) => (task, Some(token)),
-        None => (words, None),
-    };
-    let unknown = || no_task(task, snapshot.queue.tasks().map(|task| task.id.as_str()));
+    let (task, token) = words.split_once('/').map_or((words, None), |(task, token)| (task, Some(token)));
     let id = match snapshot.queue.find(task) {
         Some(found) => found.id.clone(),
         // A task that has left the queue may have left attempts.
         None => TaskId::parse(task)
             .ok()
-            .filter(|id| project.layout().is_ok_and(|l| newest(l, id).is_some()))
-            .ok_or_else(unknown)?,
+            .filter(|id| project.layout().is_ok_and(|layout| newest(layout, id).is_some()))
+            .ok_or_else(|| no_task(task, &snapshot.queue))?,
     };
-    let token = match token {
-        None => None,
-        Some(token) => {
-            let parsed = token.parse().map(Token);
-            let bad = |_| Failure::new(ErrorKind::Usage, format!("`{words}` is no attempt; write TASK or TASK/TOKEN"));
-            Some(parsed.map_err(bad)?)
-        }
-    };
-    Ok((id, token))
+    let bad = |_| Failure::new(ErrorKind::Usage, format!("`{words}` is no attempt; write TASK or TASK/TOKEN"));
+    Ok((id, token.map(|token| token.parse().map(Token)).transpose().map_err(bad)?))
 }
 
 /// Returns the failure for a task that nobody has worked on yet, or an attempt that is not there.
 pub fn none(layout: &Layout, task: &TaskId, token: Option<Token>) -> Failure {
-    match token {
-        None => Failure::new(ErrorKind::NotFound, format!("nobody has worked on {task} yet"))
-            .hint(format!("agentctl why {task}")),
-        Some(token) => {
-            let mut there: Vec<Token> = directories(layout, Some(task)).iter().map(|(_, run)| run.token()).collect();
-            there.sort_unstable();
-            there.dedup();
-            let tokens: Vec<String> = there.iter().map(|token| format!("{task}/{token}")).collect();
-            let there = if tokens.is_empty() { "none".into() } else { tokens.join(", ") };
-            Failure::new(ErrorKind::NotFound, format!("there is no attempt {task}/{token}; there are: {there}"))
-                .hint(format!("agentctl run list {task}"))
-        }
-    }
+    let Some(token) = token else {
+        return Failure::new(ErrorKind::NotFound, format!("nobody has worked on {task} yet"))
+            .hint(format!("agentctl why {task}"));
+    };
+    let there: Vec<String> = tokens(layout, task).iter().map(|token| format!("{task}/{token}")).collect();
+    let there = if there.is_empty() { "none".into() } else { there.join(", ") };
+    Failure::new(ErrorKind::NotFound, format!("there is no attempt {task}/{token}; there are: {there}"))
+        .hint(format!("agentctl run list {task}"))
 }
