@@ -1,6 +1,14 @@
-//! The table behind docs/PROOF.md names tests that are there, and leaves out no requirement.
+//! The documents that say what shows what leave nothing out, and name tests that are there.
 
-use std::{fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
 
 fn sources(dir: &Path, all: &mut String) {
     for entry in fs::read_dir(dir).expect("a directory").flatten() {
@@ -13,13 +21,33 @@ fn sources(dir: &Path, all: &mut String) {
     }
 }
 
+/// The text of all sources, to look names up in.
+struct Code(String);
+
+impl Code {
+    fn read() -> Self {
+        let mut all = String::new();
+        ["src", "crates", "tests"].iter().for_each(|dir| sources(&root().join(dir), &mut all));
+        Self(all)
+    }
+
+    fn has_function(&self, name: &str) -> bool {
+        self.0.contains(&format!("fn {name}("))
+    }
+
+    /// Tells whether a path leads to a test or to a module; `module::*` and `module::tests` stand for all tests of one.
+    fn has(&self, path: &str) -> bool {
+        let last = path.split("::").filter(|part| *part != "*").last().expect("a name");
+        let is_module = || self.0.contains(&format!("mod {last};")) || self.0.contains(&format!("mod {last} {{"));
+        self.has_function(last) || is_module()
+    }
+}
+
 #[test]
 fn every_requirement_has_its_tests_or_a_reason_and_every_test_is_there() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let table = fs::read_to_string(root.join("tests/proof.toml")).expect("the table");
+    let table = fs::read_to_string(root().join("tests/proof.toml")).expect("the table");
     let table: toml::Table = table.parse().expect("TOML");
-    let mut code = String::new();
-    ["src", "crates", "tests"].iter().for_each(|dir| sources(&root.join(dir), &mut code));
+    let code = Code::read();
     let groups = table["group"].as_array().expect("groups");
     let lines: Vec<&toml::Value> = groups.iter().filter_map(|group| group.get("line")?.as_array()).flatten().collect();
     for line in &lines {
@@ -33,8 +61,7 @@ fn every_requirement_has_its_tests_or_a_reason_and_every_test_is_there() {
         assert!(!by.is_empty() || line.get("open").is_some(), "{line}: neither a test nor a reason");
         for name in by.into_iter().filter(|name| !name.starts_with("make ")) {
             let last = name.rsplit("::").next().expect("a name");
-            let there = code.contains(&format!("fn {last}("));
-            assert!(there, "{name}: there is no such test");
+            assert!(code.has_function(last), "{name}: there is no such test");
         }
     }
     for number in 1..=40 {
@@ -45,11 +72,8 @@ fn every_requirement_has_its_tests_or_a_reason_and_every_test_is_there() {
 
 #[test]
 fn every_rule_names_tests_that_are_there() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let rules = fs::read_to_string(root.join("docs/rules.md")).expect("the rules");
-    let mut code = String::new();
-    ["src", "crates", "tests"].iter().for_each(|dir| sources(&root.join(dir), &mut code));
-    let is_module = |name: &str| code.contains(&format!("mod {name};")) || code.contains(&format!("mod {name} {{"));
+    let rules = fs::read_to_string(root().join("docs/rules.md")).expect("the rules");
+    let code = Code::read();
     let rows = rules.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| rule |"));
     let mut count = 0;
     for row in rows {
@@ -58,21 +82,97 @@ fn every_rule_names_tests_that_are_there() {
         let names: Vec<&str> = columns[1].split('`').skip(1).step_by(2).collect();
         assert!(!names.is_empty(), "no test proves it: {row}");
         for name in names {
-            // `module::*` and `module::tests` stand for all tests of a module.
-            let path: Vec<&str> = name.split("::").filter(|part| *part != "*").collect();
-            let last = path.last().expect("a name");
-            assert!(code.contains(&format!("fn {last}(")) || is_module(last), "{name}: there is no such test");
+            assert!(code.has(name), "{name}: there is no such test");
         }
         count += 1;
     }
     assert!(count > 20, "{count} rules");
 }
 
+/// How many rows of docs/PARITY.md each system has, and how many faults; of C there is also C97b.
+const ROWS: [(&str, u32); 7] = [("A", 49), ("B", 44), ("C", 113), ("D", 30), ("A-V", 19), ("B-V", 8), ("C-V", 16)];
+const ANSWERS: [&str; 4] = ["works", "works in part", "not yet", "not wanted"];
+
+/// Splits a row's name into what comes before its number, and its number with what follows.
+fn halves(row: &str) -> (&str, &str) {
+    row.split_at(row.find(|c: char| c.is_ascii_digit()).unwrap_or_else(|| panic!("{row} has no number")))
+}
+
+/// Returns the rows that a cell such as `A1, A3–A5` names.
+fn rows(cell: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    for part in cell.split(", ") {
+        let Some((first, last)) = part.split_once('–') else {
+            all.push(part.to_owned());
+            continue;
+        };
+        let ((system, first), (same, last)) = (halves(first), halves(last));
+        assert_eq!(system, same, "{cell}");
+        let number = |text: &str| text.parse::<u32>().unwrap_or_else(|_| panic!("{cell}: {text} is no number"));
+        all.extend((number(first)..=number(last)).map(|number| format!("{system}{number}")));
+    }
+    all
+}
+
+#[test]
+fn parity_answers_every_row_once_and_names_tests_that_are_there() {
+    let text = fs::read_to_string(root().join("docs/PARITY.md")).expect("the table");
+    let makefile = fs::read_to_string(root().join("Makefile")).expect("the Makefile");
+    let mut open: BTreeSet<String> =
+        ROWS.iter().flat_map(|(system, last)| (1..=*last).map(move |number| format!("{system}{number}"))).collect();
+    open.insert("C97b".into());
+    let mut told: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    // The rows of each system, and how many of them have each answer.
+    let mut counted: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for line in text.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = line.trim_start_matches('|').strip_suffix('|').expect(line).split('|').collect();
+        let cells: Vec<&str> = cells.into_iter().map(str::trim).collect();
+        match cells.as_slice() {
+            ["" | "row", ..] => {}
+            [system, numbers @ ..] if numbers.len() == 1 + ANSWERS.len() => {
+                let numbers = numbers.iter().map(|number| number.parse().expect(line)).collect();
+                assert!(told.insert((*system).to_owned(), numbers).is_none(), "counted twice: {line}");
+            }
+            [ids, feature, here, shown] => {
+                let is = |answer: &&str| here == answer || here.starts_with(&format!("{answer}: "));
+                let answer = ANSWERS.iter().position(is).unwrap_or_else(|| panic!("no answer: {line}"));
+                assert!(!feature.is_empty(), "no feature: {line}");
+                assert!(!["works in part", "not wanted"].contains(here), "what is missing, or why not: {line}");
+                assert!(!here.starts_with("works") || !shown.is_empty(), "nothing shows it: {line}");
+                for id in rows(ids) {
+                    assert!(open.remove(&id), "{id} stands twice, or is no row");
+                    for system in [halves(&id).0, "all"] {
+                        let counts = counted.entry(system.to_owned()).or_insert_with(|| vec![0; 1 + ANSWERS.len()]);
+                        counts[0] += 1;
+                        counts[1 + answer] += 1;
+                    }
+                }
+                for name in shown.split('`').skip(1).step_by(2) {
+                    if let Some(target) = name.strip_prefix("make ") {
+                        assert!(makefile.contains(&format!("\n{target}:")), "{name}: there is no such target");
+                    } else if name.starts_with("agentctl ") {
+                        let parsed = oodatcaa::cli::command().try_get_matches_from(name.split(' '));
+                        assert!(parsed.is_ok(), "{name}: {parsed:?}");
+                    }
+                }
+            }
+            _ => panic!("neither a row nor a count: {line}"),
+        }
+    }
+    assert!(open.is_empty(), "without an answer: {open:?}");
+    assert_eq!(told, counted, "the counts at the top");
+    let code = Code::read();
+    for name in text.split('`').skip(1).step_by(2) {
+        assert!(!name.contains("::") || code.has(name), "{name}: there is no such test");
+        let is_document = name.starts_with("docs/") && name.ends_with(".md");
+        assert!(!is_document || root().join(name).is_file(), "{name}: there is no such document");
+    }
+}
+
 /// The words that choose tests stand behind `--`, or behind the name of the test binary.
 #[test]
 fn torture_runs_every_test_that_is_left_to_it_and_each_of_its_words_names_one() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let makefile = fs::read_to_string(root.join("Makefile")).expect("the Makefile").replace("\\\n", " ");
+    let makefile = fs::read_to_string(root().join("Makefile")).expect("the Makefile").replace("\\\n", " ");
     let recipe = makefile.split("\ntorture:").nth(1).expect("a target").lines().skip(1);
     let words: Vec<&str> = recipe
         .take_while(|line| line.starts_with('\t'))
@@ -80,8 +180,7 @@ fn torture_runs_every_test_that_is_left_to_it_and_each_of_its_words_names_one() 
         .flat_map(|(_, words)| words.split_whitespace())
         .filter(|word| !word.starts_with('-'))
         .collect();
-    let mut code = String::new();
-    ["src", "crates", "tests"].iter().for_each(|dir| sources(&root.join(dir), &mut code));
+    let code = Code::read().0;
     let left = code.split("#[ignore = \"").skip(1).filter_map(|part| {
         let (reason, rest) = part.split_once('"')?;
         let name = rest.split_once("fn ")?.1.split('(').next()?;
@@ -101,12 +200,11 @@ fn torture_runs_every_test_that_is_left_to_it_and_each_of_its_words_names_one() 
 
 #[test]
 fn every_planted_bug_fits_into_the_code_as_it_is() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let patches = fs::read_dir(root.join("tests/planted")).expect("the patches");
+    let patches = fs::read_dir(root().join("tests/planted")).expect("the patches");
     let patches: Vec<_> = patches.map(|patch| patch.expect("an entry").path()).collect();
     assert!(!patches.is_empty());
     for patch in patches {
-        let git = std::process::Command::new("git").args(["apply", "--check"]).arg(&patch).current_dir(root).output();
+        let git = std::process::Command::new("git").args(["apply", "--check"]).arg(&patch).current_dir(root()).output();
         let said = git.expect("git runs");
         assert!(said.status.success(), "{}: {}", patch.display(), String::from_utf8_lossy(&said.stderr));
     }
