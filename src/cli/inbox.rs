@@ -280,7 +280,7 @@ fn tell(ctx: &Context, before: &Snapshot, after: &Snapshot, decision: &Decision,
         ctx.ui.value(&view);
         return;
     }
-    let word = decision.closed.as_ref().map_or("open", |closed| closed.how.word());
+    let word = decision.closed.as_ref().map_or("open", |closed| closed.how.as_str());
     let question = cut(&one_line(&decision.question), 200);
     if ctx.ui.quiet() {
         ctx.ui.line(&decision.id);

@@ -294,7 +294,7 @@ fn check_task(task: &Map<String, Value>) -> Result<&str, String> {
     }
     // Where it starts is said by its type; many models write a status and a branch all the same, and are not heard.
     let quiet = [Member::Status, Member::Branch];
-    let mut ours = Member::ALL.iter().filter(|member| !quiet.contains(member)).map(|member| member.key());
+    let mut ours = Member::of_rules().filter(|member| !quiet.contains(member)).map(Member::as_str);
     match ours.find(|name| task.get(*name).is_some_and(|value| !value.is_null())) {
         Some(name) => Err(format!("`{name}` of task `{id}` is not yours to set")),
         None => Ok(id),

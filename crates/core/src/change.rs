@@ -96,7 +96,7 @@ impl ChangeSet {
         }
         set.insert(Member::UpdatedAt, stamp(now.wall).into());
         let written: serde_json::Map<String, Value> =
-            set.iter().map(|(member, value)| (member.key().into(), value.clone())).collect();
+            set.iter().map(|(member, value)| (member.as_str().into(), value.clone())).collect();
         let said = event.data.task_change().cloned().unwrap_or_default();
         let change = TaskChange { stamped: true, origin: Some(task.origin()), set: Some(written), ..said };
         let data = match task.status == *to {
@@ -140,7 +140,7 @@ impl ChangeSet {
         let created = TaskChange {
             to: Some(new.task.status.clone()),
             title: Some(text::cut(&new.task.title, 200)),
-            stamped: new.json.contains_key(Member::UpdatedAt.key()),
+            stamped: new.json.contains_key(Member::UpdatedAt.as_str()),
             origin: Some(new.task.origin()),
             entry: Some(new.json.clone()),
             ..said

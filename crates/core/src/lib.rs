@@ -26,7 +26,7 @@ pub mod environment;
 pub mod event;
 pub mod layout;
 pub mod lease;
-mod member;
+pub mod member;
 pub mod needs;
 pub mod outcome;
 pub mod policy;
@@ -44,6 +44,7 @@ pub mod text;
 pub mod time;
 mod token;
 pub mod why;
+mod words;
 pub mod workflow;
 
 pub use change::{ChangeSet, LeaseChange, NewTask, TaskEdit};

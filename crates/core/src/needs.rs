@@ -49,7 +49,7 @@ impl Need<'_> {
     /// Returns its kind in one word: that of the decision, or `config`, `queue`, `paused`, `agent`, `budget`, `task`.
     pub fn kind(&self) -> &'static str {
         match (&self.cause, self.decision) {
-            (_, Some(decision)) => decision.topic.word(),
+            (_, Some(decision)) => decision.topic.as_str(),
             (Cause::Config, _) => "config",
             (Cause::Queue, _) => "queue",
             (Cause::Role(_), _) => "paused",

@@ -6,35 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-macro_rules! classes {
-    ($($name:ident = $text:literal in $policy:ident: $doc:literal),* $(,)?) => {
-        /// Why an attempt did not succeed; bounded, everything else is `unclassified`.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(rename_all = "snake_case")]
-        pub enum Class {
-            $(#[doc = $doc] $name,)*
-        }
-
-        impl Class {
-            /// Every class.
-            pub const ALL: &[Class] = &[$(Class::$name),*];
-
-            /// Returns the word in files and messages.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Class::$name => $text,)*
-                }
-            }
-
-            /// Returns what follows from it.
-            pub fn policy(self) -> Policy {
-                match self {
-                    $(Class::$name => Policy::$policy,)*
-                }
-            }
-        }
-    };
-}
+use crate::words::words;
 
 /// What follows from a class of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,35 +25,37 @@ pub enum Policy {
     Stop,
 }
 
-classes! {
-    Overloaded = "overloaded" in Transient: "The model's service is overloaded.",
-    Network = "network" in Transient: "The model's service cannot be reached.",
-    AgentCrashed = "agent_crashed" in Transient: "The agent or its shim died by a signal that we did not send.",
-    RateLimited = "rate_limited" in Quota: "Too many requests.",
-    UsageLimit = "usage_limit" in Quota: "The account's window is used up.",
-    AuthExpired = "auth_expired" in Auth: "The agent is not signed in.",
-    AgentNotFound = "agent_not_found" in Auth: "The agent's program is not there.",
-    Config = "config" in Auth: "Our configuration, a prompt template or an argument is wrong.",
-    PermissionDenied = "permission_denied" in Auth: "The agent or we may not do what is needed.",
-    Environment = "environment" in Auth: "The machine or the project lacks what every attempt needs: room, a program, a gate that can be green.",
-    ContextOverflow = "context_overflow" in Context: "The model's context is full.",
-    SessionLost = "session_lost" in Context: "The session to resume is not there.",
-    GateFailed = "gate_failed" in Work: "A gate said no.",
-    NoEvidence = "no_evidence" in Work: "The agent said done and the proof is missing.",
-    AgentFailed = "agent_failed" in Work: "The agent said, or its exit status says, that it failed.",
-    Timeout = "timeout" in Work: "The wall-clock limit passed.",
-    Silent = "silent" in Work: "Nothing was heard for too long.",
-    Protocol = "protocol" in Work: "The agent's output or result file cannot be read.",
-    Interrupted = "interrupted" in Stop: "We were told to stop, or the worker died.",
-    Superseded = "superseded" in Stop: "A greater token exists.",
-    Cancelled = "cancelled" in Stop: "A human stopped it.",
-    BudgetExceeded = "budget_exceeded" in Stop: "A budget is used up.",
-    Unclassified = "unclassified" in Work: "Nothing of the above.",
-}
+words! {
+    /// Why an attempt did not succeed; bounded, everything else is `unclassified`.
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Class;
 
-impl std::fmt::Display for Class {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.as_str())
+    /// Returns what follows from it.
+    policy: Policy {
+        Overloaded = "overloaded", Transient: "The model's service is overloaded.";
+        Network = "network", Transient: "The model's service cannot be reached.";
+        AgentCrashed = "agent_crashed", Transient: "The agent or its shim died by a signal that we did not send.";
+        RateLimited = "rate_limited", Quota: "Too many requests.";
+        UsageLimit = "usage_limit", Quota: "The account's window is used up.";
+        AuthExpired = "auth_expired", Auth: "The agent is not signed in.";
+        AgentNotFound = "agent_not_found", Auth: "The agent's program is not there.";
+        Config = "config", Auth: "Our configuration, a prompt template or an argument is wrong.";
+        PermissionDenied = "permission_denied", Auth: "The agent or we may not do what is needed.";
+        Environment = "environment", Auth: "The machine or the project lacks what every attempt needs: room, a program, a gate that can be green.";
+        ContextOverflow = "context_overflow", Context: "The model's context is full.";
+        SessionLost = "session_lost", Context: "The session to resume is not there.";
+        GateFailed = "gate_failed", Work: "A gate said no.";
+        NoEvidence = "no_evidence", Work: "The agent said done and the proof is missing.";
+        AgentFailed = "agent_failed", Work: "The agent said, or its exit status says, that it failed.";
+        Timeout = "timeout", Work: "The wall-clock limit passed.";
+        Silent = "silent", Work: "Nothing was heard for too long.";
+        Protocol = "protocol", Work: "The agent's output or result file cannot be read.";
+        Interrupted = "interrupted", Stop: "We were told to stop, or the worker died.";
+        Superseded = "superseded", Stop: "A greater token exists.";
+        Cancelled = "cancelled", Stop: "A human stopped it.";
+        BudgetExceeded = "budget_exceeded", Stop: "A budget is used up.";
+        Unclassified = "unclassified", Work: "Nothing of the above.";
     }
 }
 
@@ -89,7 +63,7 @@ impl std::str::FromStr for Class {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Class::ALL.iter().copied().find(|class| class.as_str() == text).ok_or_else(|| {
+        Self::of_word(text).ok_or_else(|| {
             let all: Vec<&str> = Class::ALL.iter().map(|class| class.as_str()).collect();
             format!("`{text}` is no class of failure; there are: {}", all.join(", "))
         })

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value;
 
-use crate::{Role, outcome, text};
+use crate::{Role, outcome, text, words::words};
 
 /// What holds for every role.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,9 +75,9 @@ pub struct Bounds {
     /// Children, and theirs, that planners may make of one task; 30.
     pub children: u32,
     /// The first wait before a further start; `retry.backoff`.
-    pub backoff: std::time::Duration,
+    pub backoff: Duration,
     /// The longest; `retry.backoff_max`.
-    pub backoff_max: std::time::Duration,
+    pub backoff_max: Duration,
 }
 
 impl Default for Bounds {
@@ -90,43 +90,26 @@ impl Default for Bounds {
 impl Bounds {
     /// Returns the wait between a task's last start and the next after so many: none for the first half of what is
     /// allowed, then more and more, however each of them ended.
-    pub fn pace(&self, starts: u32) -> std::time::Duration {
+    pub fn pace(&self, starts: u32) -> Duration {
         match starts.checked_sub(self.starts.div_ceil(2)) {
-            None | Some(0) => std::time::Duration::ZERO,
+            None | Some(0) => Duration::ZERO,
             Some(n) => outcome::doubled(self.backoff, self.backoff_max, n),
         }
     }
 }
 
-/// A limit, or an amount spent, in one unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Unit {
-    /// Tokens read and written.
-    Tokens,
-    /// Millionths of a dollar.
-    Money,
-    /// Milliseconds on the wall clock.
-    Wall,
-    /// Turns of the conversation.
-    Turns,
-    /// Starts of agents.
-    Starts,
+words! {
+    /// A limit, or an amount spent, in one unit.
+    pub enum Unit {
+        Tokens = "tokens": "Tokens read and written.";
+        Money = "usd": "Millionths of a dollar.";
+        Wall = "wall": "Milliseconds on the wall clock.";
+        Turns = "turns": "Turns of the conversation.";
+        Starts = "starts": "Starts of agents.";
+    }
 }
 
 impl Unit {
-    pub(crate) const ALL: [Unit; 5] = [Self::Tokens, Self::Money, Self::Wall, Self::Turns, Self::Starts];
-
-    /// Returns the word in events and in the configuration.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Tokens => "tokens",
-            Self::Money => "usd",
-            Self::Wall => "wall",
-            Self::Turns => "turns",
-            Self::Starts => "starts",
-        }
-    }
-
     /// Returns an amount, for people.
     pub fn shown(self, amount: u64) -> String {
         match self {

@@ -110,7 +110,7 @@ impl Changed {
     fn set(&self, id: &TaskId) -> Map<String, Value> {
         let edits = self.changes.edits.iter().filter(|edit| edit.task == *id).flat_map(|edit| &edit.set);
         let added = self.changes.add.iter().filter(|new| new.task.id == *id).flat_map(|new| new.json.clone());
-        added.chain(edits.map(|(member, value)| (member.key().into(), value.clone()))).collect()
+        added.chain(edits.map(|(member, value)| (member.as_str().into(), value.clone()))).collect()
     }
 
     /// Tells whether a running attempt is asked to stop.

@@ -286,7 +286,7 @@ impl Outlines {
         for edit in &changes.edits {
             edits.say(&edit.task);
             for (member, value) in &edit.set {
-                edits.say(member.key());
+                edits.say(member.as_str());
                 match member {
                     Member::BlockedReason => edits.say(value.is_null()),
                     Member::Starts => {}

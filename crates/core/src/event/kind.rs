@@ -1,6 +1,6 @@
 //! The kinds of events, and what each of them says.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -9,10 +9,11 @@ use super::payload::{
     Asked, Bare, Claimed, Decided, Ended, GateRun, Landing, Mail, Paused, Quota, Readable, Rescued, Resumed, Spending,
     Started, TaskChange, Unreadable, Worker,
 };
+use crate::words::words;
 
 /// What is lost with an event that a power cut takes.
-#[derive(PartialEq)]
-enum Weight {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
     /// Something that others build on: it is on the disk before anything goes on.
     Truth,
     /// News of what goes on: it reaches the disk with the next change.
@@ -21,28 +22,12 @@ enum Weight {
 
 macro_rules! kinds {
     ($($name:ident($payload:ty) = $text:literal, $weight:ident: $doc:literal;)*) => {
-        /// What happened; the middle of a CloudEvents `type`, `oodatcaa.<noun>.<verb>.v1`.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Kind {
-            $(#[doc = $doc] $name,)*
-        }
+        words! {
+            /// What happened; the middle of a CloudEvents `type`, `oodatcaa.<noun>.<verb>.v1`.
+            pub enum Kind;
 
-        impl Kind {
-            /// Every kind there is.
-            pub const ALL: &[Kind] = &[$(Kind::$name),*];
-
-            /// Returns `noun.verb`.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Kind::$name => $text,)*
-                }
-            }
-
-            fn weight(self) -> Weight {
-                match self {
-                    $(Kind::$name => Weight::$weight,)*
-                }
-            }
+            /// Returns what is lost with it.
+            weight: Weight { $($name = $text, $weight: $doc;)* }
         }
 
         /// What happened, and what the event says of it.
@@ -118,12 +103,6 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
 /// A `type` that this version does not know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown event type `{0}`")]
@@ -135,7 +114,7 @@ impl FromStr for Kind {
     /// Reads `noun.verb` or the whole `oodatcaa.noun.verb.v1`.
     fn from_str(text: &str) -> Result<Self, UnknownKind> {
         let short = text.strip_prefix("oodatcaa.").and_then(|t| t.strip_suffix(".v1")).unwrap_or(text);
-        Kind::ALL.iter().copied().find(|kind| kind.as_str() == short).ok_or_else(|| UnknownKind(text.into()))
+        Kind::of_word(short).ok_or_else(|| UnknownKind(text.into()))
     }
 }
 

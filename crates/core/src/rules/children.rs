@@ -1,51 +1,19 @@
 //! Tasks that a planner proposes, checked and completed before they may enter the queue.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::{Member, NewTask, Snapshot, Status, Task, TaskId, Workflow, time::stamp};
+use crate::{
+    Member, NewTask, Snapshot, Status, Task, TaskId, Workflow, manual::next_id, member::Writer, queue::Waits, text,
+};
 
 /// How many tasks one attempt may propose.
 pub const MAX: usize = 100;
 
-/// The members of a proposal that become a task's own; what else rules read or write is never taken from an agent.
-pub const TAKEN: [&str; 9] = [
-    "id",
-    "title",
-    "type",
-    "description",
-    "priority",
-    "acceptance_criteria",
-    "dependencies",
-    "depends_on",
-    "complexity",
-];
-
-/// Members that only people, rules and workers set, beside those that rules write.
-const OURS: [&str; 17] = [
-    "role",
-    "gates",
-    "exit_gates",
-    "budget",
-    "trusted",
-    "source",
-    "parent",
-    "parent_task",
-    "subtasks",
-    "starts",
-    "created_at",
-    "approval",
-    "approved",
-    "simulated",
-    "metadata",
-    "wip_limits",
-    "tasks",
-];
-
-/// Tells whether a member of a task is none that an agent may propose.
-pub fn is_ours(key: &str) -> bool {
-    Member::ALL.iter().any(|member| member.key() == key) || OURS.contains(&key)
+/// Tells whether a member of a task is none that an agent may propose; what no rule reads, it may.
+pub(crate) fn is_ours(key: &str) -> bool {
+    Member::of_word(key).is_some_and(|member| member.written_by() != Writer::Author)
 }
 
 /// Checks proposals all or nothing; the error names the first that cannot be taken.
@@ -61,32 +29,21 @@ pub fn propose(
     if !proposals.is_empty() {
         within_bounds(snapshot, workflow, parent, proposals.len())?;
     }
-    let mut taken: HashSet<String> = HashSet::new();
+    // Each sees those before it.
+    let mut seen = snapshot.clone();
     let mut new: Vec<NewTask> = Vec::new();
     for (at, proposal) in proposals.iter().enumerate() {
-        let task =
-            one(snapshot, workflow, parent, proposal, &taken).map_err(|reason| format!("task {}: {reason}", at + 1))?;
-        taken.insert(task.task.id.to_string());
-        new.push(task);
+        let one = one(&seen, workflow, parent, proposal).map_err(|reason| format!("task {}: {reason}", at + 1))?;
+        Arc::make_mut(&mut seen.queue).push(one.task.clone());
+        new.push(one);
     }
-    for task in &new {
-        for name in &task.task.dependencies {
-            if !taken.contains(name) && snapshot.queue.find(name).is_none() {
-                return Err(format!(
-                    "{} depends on `{name}`, which is neither in the queue nor proposed",
-                    task.task.id
-                ));
-            }
+    for NewTask { task, .. } in &new {
+        if let Some(name) = task.dependencies.iter().find(|name| seen.queue.find(name).is_none()) {
+            return Err(format!("{} depends on `{name}`, which is neither in the queue nor proposed", task.id));
         }
-    }
-    // A cycle among the new ones would wait for ever.
-    let mut queue = (*snapshot.queue).clone();
-    for task in &new {
-        queue.push(task.task.clone());
-    }
-    for task in &new {
-        if let crate::queue::Waits::InCycle(way) = queue.waits(&task.task) {
-            return Err(format!("{} waits for itself: {way}", task.task.id));
+        // A cycle among the new ones would wait for ever.
+        if let Waits::InCycle(way) = seen.queue.waits(task) {
+            return Err(format!("{} waits for itself: {way}", task.id));
         }
     }
     Ok(new)
@@ -118,9 +75,8 @@ fn one(
     workflow: &Workflow,
     parent: &Task,
     proposal: &Map<String, Value>,
-    taken: &HashSet<String>,
 ) -> Result<NewTask, String> {
-    let text = |key: &str| match proposal.get(key) {
+    let string = |key: &str| match proposal.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
         Some(other) => Err(format!("`{key}` must be a text, not {other}")),
@@ -133,32 +89,23 @@ fn one(
             .collect(),
         Some(_) => Err(format!("`{key}` must be a list of texts")),
     };
-    let title = text("title")?.filter(|title| !title.trim().is_empty()).ok_or("it has no `title`")?;
-    let kind = text("type")?.unwrap_or_else(|| "Build".into());
-    let is_free =
-        |id: &str| snapshot.queue.find(id).is_none() && !taken.contains(id) && snapshot.highest_token_of(id).0 == 0;
-    let id = match text("id")? {
+    let title = string("title")?.filter(|title| !title.trim().is_empty()).ok_or("it has no `title`")?;
+    let kind = string("type")?.unwrap_or_else(|| "Build".into());
+    let id = match string("id")? {
         Some(id) => {
             let id = TaskId::parse(&id).map_err(|bad| format!("its id {bad}"))?;
-            if snapshot.queue.get(&id).is_some() || taken.contains(id.as_str()) {
+            if snapshot.queue.get(&id).is_some() {
                 return Err(format!("the id `{id}` is taken"));
             }
-            if !is_free(id.as_str()) {
+            if snapshot.highest_token(&id).0 > 0 {
                 return Err(format!("the id `{id}` was used before"));
             }
             id
         }
-        None => {
-            let letter = if kind.to_ascii_lowercase().starts_with("test") { 'T' } else { 'B' };
-            (1..)
-                .map(|n| format!("{}-{letter}{n:02}", parent.id))
-                .find(|id| is_free(id))
-                .and_then(|id| TaskId::parse(&id).ok())
-                .ok_or("no id can be made from the parent's")?
-        }
+        None => next_id(snapshot, Some(parent.id.as_str()), Some(&kind)),
     };
     let mut task = Task::new(id, Status::BLOCKED);
-    task.title = crate::text::cut(&crate::text::one_line(&title), Task::LONGEST_TITLE);
+    task.title = text::cut(&text::one_line(&title), Task::LONGEST_TITLE);
     task.kind = Some(kind);
     task.parent = Some(parent.id.to_string());
     task.dependencies = match list("dependencies")? {
@@ -168,8 +115,8 @@ fn one(
     if task.dependencies.iter().any(|name| *name == parent.id.as_str()) {
         return Err(format!("it depends on {}, whose part it is", parent.id));
     }
-    task.description = text("description")?;
-    task.complexity = text("complexity")?;
+    task.description = string("description")?;
+    task.complexity = string("complexity")?;
     task.acceptance_criteria = list("acceptance_criteria")?;
     // What a person demands of the whole is demanded of its parts.
     task.gates.clone_from(&parent.gates);
@@ -187,80 +134,12 @@ fn one(
     // What an agent makes of text that is not trusted is not trusted either.
     task.trusted = parent.trusted;
     task.source.clone_from(&parent.source);
-    let json = entry(snapshot, &task, proposal);
-    task.created_at = json.get("created_at").and_then(Value::as_str).map(String::from);
     task.updated_at = Some(snapshot.now.wall);
-    Ok(NewTask { task, json })
-}
-
-/// Writes a new task as it will stand in the file: the usual members in the usual order, then whatever else was given.
-pub fn entry(snapshot: &Snapshot, task: &Task, given: &Map<String, Value>) -> Map<String, Value> {
-    let mut json = Map::new();
-    let optional = |value: &Option<String>| value.as_ref().map(|text| Value::from(text.as_str()));
-    let list = |items: &[String]| (!items.is_empty()).then(|| Value::from(items.to_vec()));
-    json.insert("id".into(), task.id.as_str().into());
-    json.insert("title".into(), task.title.as_str().into());
-    json.insert("type".into(), optional(&task.kind).unwrap_or("Story".into()));
-    json.insert("status".into(), task.status.as_str().into());
-    json.insert("priority".into(), task.priority.into());
-    json.insert("agent".into(), Value::Null);
-    json.insert("lease".into(), Value::Null);
-    json.insert("dependencies".into(), task.dependencies.clone().into());
-    for (key, value) in [
-        ("parent", optional(&task.parent)),
-        ("complexity", optional(&task.complexity)),
-        ("description", optional(&task.description)),
-        ("acceptance_criteria", list(&task.acceptance_criteria)),
-        ("gates", list(&task.gates)),
-        ("exit_gates", list(&task.exit_gates)),
-    ] {
-        if let Some(value) = value {
-            json.insert(key.into(), value);
-        }
-    }
-    if !task.trusted {
-        json.insert("trusted".into(), false.into());
-        json.extend(optional(&task.source).map(|source| ("source".to_owned(), source)));
-    }
+    let mut json = task.entry();
     // What no rule reads is kept as it was said.
-    for (key, value) in given {
-        if !json.contains_key(key) && !is_ours(key) && !TAKEN.contains(&key.as_str()) && !value.is_null() {
-            json.insert(key.clone(), value.clone());
-        }
-    }
-    json.insert(Member::UpdatedAt.key().into(), stamp(snapshot.now.wall).into());
-    json
-}
-
-/// Reads an entry that we wrote back into a task.
-pub fn task_of(id: &TaskId, json: &Map<String, Value>) -> Task {
-    let text = |key: &str| json.get(key).and_then(Value::as_str).map(String::from);
-    let list = |key: &str| -> Vec<String> {
-        let items = json.get(key).and_then(Value::as_array).into_iter().flatten();
-        items.filter_map(Value::as_str).map(String::from).collect()
-    };
-    let time = |key: &str| text(key).and_then(|time| time.parse().ok());
-    let mut task = Task::new(id.clone(), Status::new(text("status").unwrap_or_default()));
-    task.title = text("title").unwrap_or_default();
-    task.kind = text("type");
-    task.priority = json.get("priority").and_then(Value::as_i64).unwrap_or(task.priority);
-    task.agent = text("agent");
-    task.lease = crate::QueueLease::from_text(&text("lease").unwrap_or_default());
-    task.dependencies = list("dependencies");
-    task.parent = text("parent");
-    task.complexity = text("complexity");
-    task.description = text("description");
-    task.acceptance_criteria = list("acceptance_criteria");
-    task.gates = list("gates");
-    task.attempts = json.get("attempts").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
-    task.not_before = time("not_before");
-    task.blocked_reason = text("blocked_reason");
-    task.branch = text("branch");
-    task.trusted = json.get("trusted").and_then(Value::as_bool).unwrap_or(true);
-    task.source = text("source");
-    task.created_at = text("created_at");
-    task.updated_at = time("updated_at");
-    task
+    let more = proposal.iter().filter(|(key, value)| Member::of_word(key).is_none() && !value.is_null());
+    json.extend(more.map(|(key, value)| (key.clone(), value.clone())));
+    Ok(NewTask { task, json })
 }
 
 #[cfg(test)]
@@ -300,7 +179,8 @@ mod tests {
 
     #[test]
     fn a_proposal_carries_nothing_that_a_rule_reads_but_what_is_named() {
-        for key in OURS.into_iter().chain(Member::ALL.iter().map(|member| member.key())) {
+        for member in Member::ALL.iter().filter(|member| member.written_by() != Writer::Author) {
+            let key = member.as_str();
             let plain = proposed(&[json!({"title": "a"})]).expect("good");
             let new = proposed(&[json!({"title": "a", key: "integrator"})]).expect("good");
             assert_eq!(new, plain, "{key}");

@@ -32,7 +32,7 @@ impl Wanted<'_> {
     pub(super) fn event(&self, snapshot: &Snapshot, workflow: &Workflow, actor: Actor) -> EventDraft {
         let asked = Asked {
             decision: Some(snapshot.history.decisions.next_id(&self.subject)),
-            kind: Some(self.topic.word().into()),
+            kind: Some(self.topic.as_str().into()),
             question: Some(text::cut(&self.question, 4_000)),
             content: Some(self.content.clone()),
             commit: self.commit.clone(),
@@ -56,8 +56,8 @@ fn deadline(snapshot: &Snapshot, workflow: &Workflow) -> Option<DateTime<Utc>> {
 pub(super) fn ended(decision: &Decision, how: End, actor: Actor, said: Decided) -> EventDraft {
     let decided = Decided {
         decision: Some(decision.id.clone()),
-        kind: Some(decision.topic.word().into()),
-        verdict: Some(how.word().into()).filter(|_| how != End::Expired),
+        kind: Some(decision.topic.as_str().into()),
+        verdict: Some(how.as_str().into()).filter(|_| how != End::Expired),
         ..said
     };
     let data = match how {

@@ -8,67 +8,27 @@ use crate::{
     Data, Event, Kind, Role, Status, TaskId,
     event::payload::{Asked, Decided},
     seal,
+    words::words,
 };
 
-/// What a decision is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Topic {
-    /// May this be merged?
-    Merge,
-    /// An agent's question.
-    Question,
-    /// May more be spent?
-    Budget,
-    /// May an agent see this text of somebody who is no trusted contributor?
-    Intake,
-}
-
-impl Topic {
-    /// Every topic.
-    pub const ALL: [Topic; 4] = [Self::Merge, Self::Question, Self::Budget, Self::Intake];
-
-    /// Returns the word in events and tables.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Merge => "merge",
-            Self::Question => "question",
-            Self::Budget => "budget",
-            Self::Intake => "intake",
-        }
+words! {
+    /// What a decision is about.
+    pub enum Topic {
+        Merge = "merge": "May this be merged?";
+        Question = "question": "An agent's question.";
+        Budget = "budget": "May more be spent?";
+        Intake = "intake": "May an agent see this text of somebody who is no trusted contributor?";
     }
 }
 
-impl std::fmt::Display for Topic {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.word())
-    }
-}
-
-/// How a decision ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// A human said yes.
-    Approved,
-    /// A human said no.
-    Rejected,
-    /// A human answered.
-    Answered,
-    /// Nobody spoke before the deadline; the default holds.
-    Expired,
-    /// What it was about is no longer so.
-    Withdrawn,
-}
-
-impl End {
-    /// Returns the word in events and messages.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Approved => "approved",
-            Self::Rejected => "rejected",
-            Self::Answered => "answered",
-            Self::Expired => "expired",
-            Self::Withdrawn => "withdrawn",
-        }
+words! {
+    /// How a decision ended.
+    pub enum End {
+        Approved = "approved": "A human said yes.";
+        Rejected = "rejected": "A human said no.";
+        Answered = "answered": "A human answered.";
+        Expired = "expired": "Nobody spoke before the deadline; the default holds.";
+        Withdrawn = "withdrawn": "What it was about is no longer so.";
     }
 }
 
@@ -226,7 +186,7 @@ impl Decisions {
 
 fn requested(asked: &Asked, event: &Event) -> Option<Decision> {
     let id = asked.decision.as_deref()?;
-    let topic = Topic::ALL.into_iter().find(|topic| asked.kind.as_deref() == Some(topic.word()))?;
+    let topic = Topic::of_word(asked.kind.as_deref()?)?;
     Some(Decision {
         id: id.into(),
         topic,

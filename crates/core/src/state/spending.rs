@@ -101,7 +101,7 @@ impl Ledger {
 
     /// Tells whether a notice of spending has been written.
     pub(crate) fn has_told(&self, subject: &str, unit: Unit, level: &str, limit: u64) -> bool {
-        self.told.contains(&notice(subject, unit.word(), level, &unit.json(limit)))
+        self.told.contains(&notice(subject, unit.as_str(), level, &unit.json(limit)))
     }
 
     /// Takes in one more event.
@@ -120,7 +120,7 @@ impl Ledger {
             }
             Data::DecisionResolved(Decided {
                 decision: Some(id), kind: Some(kind), verdict: Some(verdict), ..
-            }) if kind == Topic::Budget.word() && verdict == End::Approved.word() && event.sealed => {
+            }) if kind == Topic::Budget.as_str() && verdict == End::Approved.as_str() && event.sealed => {
                 // Each decision counts once, however often its line stands in the journal.
                 if self.raised.insert(id.clone())
                     && let Some((subject, _)) = id.rsplit_once('.')

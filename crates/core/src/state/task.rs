@@ -231,7 +231,7 @@ impl TaskHistory {
                 self.deaths += u32::from(rescued.died == Some(true));
             }
             Data::DecisionResolved(decided)
-                if event.sealed && decided.kind.as_deref() == Some(Topic::Budget.word()) =>
+                if event.sealed && decided.kind.as_deref() == Some(Topic::Budget.as_str()) =>
             {
                 self.overrun = false;
             }
@@ -244,7 +244,7 @@ impl TaskHistory {
             self.origin = Some(origin.as_str().into());
         }
         // `null` where the queue was told that it is not merged.
-        if let Some(commit) = change.set.as_ref().and_then(|set| set.get(Member::MergedCommit.key())) {
+        if let Some(commit) = change.set.as_ref().and_then(|set| set.get(Member::MergedCommit.as_str())) {
             self.landed = None;
             self.merged = commit.as_str().map(String::from);
         }

@@ -47,7 +47,7 @@ impl Question {
         let closed = decision.closed.as_ref();
         Self {
             id: decision.id.clone(),
-            kind: decision.topic.word().into(),
+            kind: decision.topic.as_str().into(),
             task: decision.task.clone(),
             title: task.map(|task| task.title.clone()),
             role: decision.role.clone(),
@@ -58,7 +58,7 @@ impl Question {
             default: Some(decision.default.clone()),
             commit: decision.commit.clone(),
             unsigned_by: decision.unsigned.clone(),
-            state: closed.map_or("open", |closed| closed.how.word()).into(),
+            state: closed.map_or("open", |closed| closed.how.as_str()).into(),
             by: closed.map(|closed| closed.by.clone()),
             words: closed.map(|closed| closed.words.clone()),
         }

@@ -35,14 +35,15 @@ impl Account {
 
     /// Returns the first unit that is used up.
     fn used_up(&self) -> Option<(Unit, u64)> {
-        Unit::ALL.into_iter().find_map(|unit| {
+        Unit::ALL.iter().copied().find_map(|unit| {
             let limit = self.limit(unit)?;
             (self.spent.of(unit) >= limit).then_some((unit, limit))
         })
     }
 
     fn content(&self) -> String {
-        let limits = Unit::ALL.into_iter().filter_map(|unit| Some(format!("{}={}", unit.word(), self.limit(unit)?)));
+        let limits =
+            Unit::ALL.iter().copied().filter_map(|unit| Some(format!("{}={}", unit.as_str(), self.limit(unit)?)));
         limits.collect::<Vec<_>>().join(",")
     }
 }
@@ -167,7 +168,7 @@ pub fn tell(snapshot: &Snapshot, workflow: &Workflow, mine: &Lease) -> ChangeSet
     let task = snapshot.queue.get(&mine.task_id).map(|task| of_task(snapshot, workflow, task));
     let accounts = [Some(of_day(snapshot, workflow)), Some(of_role(snapshot, workflow, &mine.role)), task];
     for account in accounts.into_iter().flatten() {
-        for unit in Unit::ALL {
+        for &unit in Unit::ALL {
             let Some(limit) = account.limit(unit) else { continue };
             let spent = account.spent.of(unit);
             let level = match spent {
@@ -182,7 +183,7 @@ pub fn tell(snapshot: &Snapshot, workflow: &Workflow, mine: &Lease) -> ChangeSet
                 level: Some(level.into()),
                 scope: Some(account.scope.into()),
                 subject: Some(account.subject.clone()),
-                unit: Some(unit.word().into()),
+                unit: Some(unit.as_str().into()),
                 spent: Some(unit.json(spent)),
                 limit: Some(unit.json(limit)),
                 ..Spending::default()

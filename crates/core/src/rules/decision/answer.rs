@@ -41,7 +41,7 @@ pub enum Refusal {
         ids: Vec<String>,
     },
     /// Somebody, or the deadline, was faster.
-    #[error("{id} was {} by {} at {}{}", closed.how.word(), closed.by, stamp(closed.at), said(closed))]
+    #[error("{id} was {} by {} at {}{}", closed.how.as_str(), closed.by, stamp(closed.at), said(closed))]
     Closed {
         /// The decision.
         id: String,

@@ -41,7 +41,7 @@ pub fn ask(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
     for wanted in wanted {
         let before = snapshot.history.decisions.latest(&wanted.subject, wanted.topic);
         if before.is_none_or(|before| again(before, &wanted)) {
-            changes.event(wanted.event(snapshot, workflow, Actor::Policy(wanted.topic.word().into())));
+            changes.event(wanted.event(snapshot, workflow, Actor::Policy(wanted.topic.as_str().into())));
         }
     }
     changes

@@ -60,5 +60,5 @@ pub fn approved_commit(snapshot: &Snapshot, workflow: &Workflow, task: &Task) ->
 /// Returns the open decision that holds a task, if one does.
 pub fn open_for<'a>(snapshot: &'a Snapshot, task: &Task) -> Option<&'a Decision> {
     let latest = |topic| snapshot.history.decisions.latest(task.id.as_str(), topic);
-    Topic::ALL.into_iter().filter_map(latest).find(|decision| decision.is_open())
+    Topic::ALL.iter().copied().filter_map(latest).find(|decision| decision.is_open())
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::{
-    AttemptReport, ChangeSet, Data, EventDraft, History, Lease, NewTask, QueueLease, Snapshot, Status, Task, TaskId,
-    Token, children,
+    AttemptReport, ChangeSet, Data, EventDraft, History, Lease, Member, NewTask, QueueLease, Snapshot, Status, Task,
+    TaskId, Token,
     event::{
         Actor,
         payload::{Claimed, Ended, Readable, TaskChange},
@@ -193,20 +193,8 @@ fn write_again(
     set: &Map<String, Value>,
     event: EventDraft,
 ) {
-    use crate::Member as M;
-    let all = [
-        M::Agent,
-        M::Lease,
-        M::Attempts,
-        M::Starts,
-        M::NotBefore,
-        M::BlockedReason,
-        M::Branch,
-        M::MergedCommit,
-        M::Tag,
-        M::CompletedAt,
-    ];
-    let set: Vec<_> = all.into_iter().filter_map(|member| Some((member, set.get(member.key())?.clone()))).collect();
+    let own = Member::of_rules().filter(|member| !matches!(member, Member::Status | Member::UpdatedAt));
+    let set: Vec<_> = own.filter_map(|member| Some((member, set.get(member.as_str())?.clone()))).collect();
     let to = known.status.clone().unwrap_or_else(|| task.status.clone());
     changes.change(&snapshot.now, task, &to, &set, event);
 }
@@ -230,7 +218,7 @@ fn added_again(snapshot: &Snapshot, id: &TaskId) -> Option<(NewTask, EventDraft)
         json.extend(write.set.clone());
     }
     json.insert("updated_at".into(), stamp(snapshot.now.wall).into());
-    let task = children::task_of(id, &json);
+    let task = Task::of_entry(id, &json);
     let said = TaskChange {
         stamped: true,
         origin: Some(task.origin()),

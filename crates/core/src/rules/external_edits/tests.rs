@@ -188,7 +188,7 @@ fn added() -> (Snapshot, Snapshot) {
             "updated_at": stamp(before.now.wall)});
         let json = json.as_object().expect("an object").clone();
         let said = TaskChange { parent: Some("P".into()), ..TaskChange::default() };
-        let new = NewTask { task: children::task_of(&id(name), &json), json };
+        let new = NewTask { task: Task::of_entry(&id(name), &json), json };
         changes.add(new, Actor::Worker("w".into()), said);
     }
     let parent = before.queue.get(&id("P")).expect("there");

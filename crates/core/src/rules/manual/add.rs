@@ -1,7 +1,5 @@
 //! New tasks: what a person must say, what is filled in, which id comes next.
 
-use serde_json::{Map, Value};
-
 use super::{Answer, Refusal};
 use crate::{
     ChangeSet, NewTask, Snapshot, Status, Task, TaskId, Workflow,
@@ -76,7 +74,7 @@ pub fn add(snapshot: &Snapshot, workflow: &Workflow, wanted: &Wanted, actor: &Ac
     }
     task.updated_at = Some(snapshot.now.wall);
     task.created_at = Some(stamp(snapshot.now.wall));
-    let json = entry(&task, wanted.priority.is_some(), snapshot);
+    let json = task.entry();
     let mut changes = ChangeSet::none();
     changes.add(NewTask { task, json }, actor.clone(), TaskChange::default());
     Ok(changes)
@@ -115,44 +113,6 @@ fn kind_for(status: &Status) -> Option<String> {
         _ => return None,
     };
     Some(kind.into())
-}
-
-fn entry(task: &Task, priority: bool, snapshot: &Snapshot) -> Map<String, Value> {
-    let mut json = Map::new();
-    let mut put = |key: &str, value: Value| {
-        json.insert(key.into(), value);
-    };
-    put("id", task.id.as_str().into());
-    put("title", task.title.as_str().into());
-    if let Some(kind) = &task.kind {
-        put("type", kind.as_str().into());
-    }
-    put("status", task.status.as_str().into());
-    if priority {
-        put("priority", task.priority.into());
-    }
-    put("agent", Value::Null);
-    put("lease", Value::Null);
-    put("dependencies", task.dependencies.clone().into());
-    if let Some(parent) = &task.parent {
-        put("parent", parent.as_str().into());
-    }
-    if let Some(description) = &task.description {
-        put("description", description.as_str().into());
-    }
-    put("acceptance_criteria", task.acceptance_criteria.clone().into());
-    if !task.gates.is_empty() {
-        put("gates", task.gates.clone().into());
-    }
-    if !task.trusted {
-        put("trusted", false.into());
-        if let Some(source) = &task.source {
-            put("source", source.as_str().into());
-        }
-    }
-    put("created_at", stamp(snapshot.now.wall).into());
-    put("updated_at", stamp(snapshot.now.wall).into());
-    json
 }
 
 /// Returns the next free id in the style of the file: after `P001 … P007` it is `P008`; of the parent `P007` it is

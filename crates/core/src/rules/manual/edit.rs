@@ -136,7 +136,7 @@ mod tests {
             ..TaskPatch::default()
         };
         let changes = edit(&before, &id("A"), &wanted, &me()).expect("allowed");
-        let members: Vec<&str> = changes.edits[0].set.keys().map(|member| member.key()).collect();
+        let members: Vec<&str> = changes.edits[0].set.keys().map(|member| member.as_str()).collect();
         assert_eq!(members, ["updated_at", "title", "acceptance_criteria"]);
         let after = before.after(&changes);
         assert_eq!(after.queue.get(&id("A")).expect("there").title, "A better title");

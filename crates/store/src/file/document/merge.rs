@@ -48,7 +48,7 @@ fn bring_up(base: &Value, theirs: &mut Value) {
             let is_task = id_of(&Value::Object(base.clone())).is_some();
             if is_task && base.get("updated_at") != theirs.get("updated_at") {
                 // Another stamp: what they have of our members is from before our last change.
-                for key in Member::ALL.map(Member::key) {
+                for key in Member::of_rules().map(Member::as_str) {
                     match base.get(key) {
                         Some(value) => drop(theirs.insert(key.into(), value.clone())),
                         None => drop(theirs.remove(key)),

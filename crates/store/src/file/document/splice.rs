@@ -77,7 +77,7 @@ impl Document {
         let mut added = String::new();
         let (comma, colon) = style::after_last(object, &members);
         for (member, value) in set {
-            match json::last(&members, member.key()) {
+            match json::last(&members, member.as_str()) {
                 // Another spelling of the same value is the author's, and stays.
                 Some(present) if says(present.value, value) => {}
                 Some(present) => {
@@ -86,7 +86,7 @@ impl Document {
                 // To write `null` where nothing stood would only make noise in the file's history.
                 None if value.is_null() => {}
                 None => {
-                    added.push_str(&format!("{comma}\"{}\"{colon}{}", member.key(), style::scalar(value, ascii)));
+                    added.push_str(&format!("{comma}\"{}\"{colon}{}", member.as_str(), style::scalar(value, ascii)));
                 }
             }
         }
@@ -182,7 +182,7 @@ impl Document {
             let (place, parent) = (old.place, old.parent.clone());
             let object = self.entries[place].in_text(&self.text);
             let members = json::members(object).map_err(|_| unfaithful())?;
-            let faithful = set.iter().all(|(member, wanted)| match json::last(&members, member.key()) {
+            let faithful = set.iter().all(|(member, wanted)| match json::last(&members, member.as_str()) {
                 Some(present) => says(present.value, wanted),
                 None => wanted.is_null(),
             });
