@@ -281,7 +281,7 @@ fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Se
 }
 
 /// Opens one agent of a chain; the inner error says what it lacks here, its program or a secret.
-fn open(name: &str, described: &AgentConfig, layout: &Layout) -> Result<Result<Box<dyn Agent>, Failure>, Failure> {
+fn open(name: &str, described: &AgentConfig, layout: &Layout) -> Result<Result<Agent, Failure>, Failure> {
     let mut described = described.clone();
     let unresolved =
         secrets::resolve(&described.set, &World::of_process(), layout.root()).map(|set| described.set = set).err();

@@ -14,10 +14,9 @@ use super::{
 use oodatcaa_agent::{
     self as agent,
     conform::{self, Verdict},
-    descriptor::{self, Evidence, load::table},
+    descriptor::{self, Evidence},
     environment,
     probe::{self, Fit, Login},
-    sim::Sim,
 };
 use oodatcaa_config::{AgentConfig, AgentKind};
 use oodatcaa_core::text::{near, one_line};
@@ -133,22 +132,13 @@ fn look(name: &str, config: &AgentConfig, configured: bool) -> Row {
         pool: opened.pool(),
         problem: opened.problem().map(|bad| format!("cannot {bad}")),
     };
-    if config.kind != AgentKind::Adapter {
-        let program = match config.kind {
-            AgentKind::Sim => Sim::program(config),
-            _ => config.argv.first().cloned().unwrap_or_default(),
-        };
-        row.program = environment::find_program(&program, &path, &here);
-        return row;
-    }
-    let Ok(described) = agent::cli::describe(name, config) else { return row };
+    row.program = environment::find_program(&opened.program(&path, &here), &path, &here);
+    let Some(described) = opened.descriptor() else { return row };
     row.evidence = match described.evidence {
         Evidence::Measured => "measured",
         Evidence::Documented => "documented only",
         Evidence::Example => "example",
     };
-    let wanted = agent::cli::program(&described, config, &path, &here);
-    row.program = environment::find_program(&wanted, &path, &here);
     if let Some(file) = &row.program {
         match probe::ask_version(file, &described.program, &path, Duration::from_secs(20)) {
             Ok(version) => {
@@ -159,7 +149,7 @@ fn look(name: &str, config: &AgentConfig, configured: bool) -> Row {
         }
     }
     let variable = |name: &str| config.set.get(name).cloned().or_else(|| std::env::var(name).ok());
-    row.login = Some(probe::login(&described, &variable));
+    row.login = Some(probe::login(described, &variable));
     row
 }
 
@@ -250,8 +240,8 @@ fn show(ctx: &Context, name: &str) -> Done {
         .hint(format!("agentctl config show agents.{name}")));
     }
     let adapter = config.adapter.as_deref().unwrap_or(name);
-    let found = table(adapter, &config.adapters).and_then(|table| {
-        descriptor::load::read(adapter, table.clone())?;
+    let found = descriptor::table(adapter, &config.adapters).and_then(|table| {
+        descriptor::read(adapter, table.clone())?;
         Ok(table)
     });
     let found = found.map_err(|bad| Failure::new(ErrorKind::ConfigInvalid, format!("cannot {bad}")))?;

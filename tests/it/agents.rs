@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use oodatcaa_agent::{self as agent, Agent, Assignment, prompt, result, sim::Sim};
+use oodatcaa_agent::{self as agent, Agent, Assignment, prompt, result};
 use oodatcaa_config::{AgentConfig, AgentKind};
 use oodatcaa_core::{Class, Lease, Outcome, Role, Status, Task, TaskId, Token, Workflow};
 use oodatcaa_process::{Ended, Exit, Invocation};
@@ -97,9 +97,9 @@ fn config(kind: AgentKind, argv: &[&str]) -> AgentConfig {
     AgentConfig { kind, argv: argv.iter().map(|&argument| argument.into()).collect(), ..AgentConfig::default() }
 }
 
-fn sim(options: &[&str]) -> Sim {
-    let argv: Vec<&str> = ["agent-sim"].iter().chain(options).copied().collect();
-    Sim::at("sim", &config(AgentKind::Sim, &argv), Path::new(SIM))
+fn sim(options: &[&str]) -> Agent {
+    let argv: Vec<&str> = [SIM].iter().chain(options).copied().collect();
+    agent::open("sim", &config(AgentKind::Sim, &argv))
 }
 
 fn start(invocation: &Invocation) -> Child {
@@ -136,7 +136,7 @@ fn until(what: &str, mut reached: impl FnMut() -> bool) {
     }
 }
 
-fn attempt(agent: &dyn Agent, assignment: Assignment) -> Played {
+fn attempt(agent: &Agent, assignment: Assignment) -> Played {
     let invocation = agent.invocation(&assignment);
     let exit = wait(&mut start(&invocation));
     let text = |path: &Path| fs::read_to_string(path).expect("output");
@@ -295,9 +295,9 @@ fn a_question_comes_with_its_answers() {
 fn an_exit_status_can_have_a_meaning() {
     let bench = Bench::new();
     bench.script("[[rules]]\ndo = \"exit\"\nexit = 75");
-    let mut config = config(AgentKind::Sim, &["agent-sim", "--speed", "100"]);
+    let mut config = config(AgentKind::Sim, &[SIM, "--speed", "100"]);
     config.exits.insert(75, Class::UsageLimit);
-    let played = attempt(&Sim::at("sim", &config, Path::new(SIM)), bench.assignment(&Role::BUILDER, "T", 1));
+    let played = attempt(&agent::open("sim", &config), bench.assignment(&Role::BUILDER, "T", 1));
     assert_eq!(played.class(), Class::UsageLimit);
 }
 
@@ -455,7 +455,7 @@ fn a_hostile_title_is_one_harmless_argument() {
     for (n, title) in titles.iter().enumerate() {
         let mut assignment = bench.assignment(&Role::BUILDER, "P1", n as u64 + 1);
         assignment.task.title = (*title).into();
-        let played = attempt(&*agent, assignment);
+        let played = attempt(&agent, assignment);
         assert_eq!(played.exit.ended, Ended::Exited(0), "{}", played.stderr);
         let seen = fs::read_to_string(bench.root().join("seen")).expect("written");
         let lines: Vec<&str> = seen.lines().collect();
@@ -484,7 +484,7 @@ fn only_the_listed_environment_reaches_a_program() {
     config.set.insert("GIVEN".into(), "line one\nline two".into());
     let mut assignment = bench.assignment(&Role::BUILDER, "P1", 4);
     assignment.task.branch = Some("feat/x".into());
-    let played = attempt(&*agent::open("mine", &config), assignment);
+    let played = attempt(&agent::open("mine", &config), assignment);
     assert_eq!(played.outcome.word(), "done", "{}", played.stderr);
     let seen = fs::read_to_string(bench.root().join("seen")).expect("written");
     let seen: BTreeMap<&str, &str> = seen.split('\0').filter_map(|pair| pair.split_once('=')).collect();
@@ -503,7 +503,7 @@ fn a_program_may_say_what_it_came_to() {
     let bench = Bench::new();
     let script = r#"printf '{"outcome":"blocked","summary":"no network"}' > "$OODATCAA_RESULT_FILE"; exit 9"#;
     let agent = agent::open("mine", &config(AgentKind::Command, &["sh", "-c", script]));
-    let played = attempt(&*agent, bench.assignment(&Role::BUILDER, "P1", 1));
+    let played = attempt(&agent, bench.assignment(&Role::BUILDER, "P1", 1));
     assert_eq!(played.outcome, Outcome::Blocked { reason: "no network".into() });
     assert!(!agent.simulated());
 }

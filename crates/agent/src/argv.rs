@@ -16,47 +16,6 @@ pub(crate) const PLACEHOLDERS: &[&str] =
 /// The longest title that is put into an argument, in characters; the kernel bounds the whole argv.
 const LONGEST_TITLE: usize = 500;
 
-/// What is wrong with an argv template.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadArgv {
-    /// Nothing to execute.
-    #[error("its argv is empty; write e.g. `argv = [\"my-agent\", \"--print\"]`")]
-    Empty,
-    /// A name that stands for nothing.
-    #[error("argv[{at}] names `{{{name}}}`; there are: {all}. For a literal `{{{name}}}` write `{{{{{name}}}}}`", all = listed())]
-    Unknown {
-        /// Which argument, from 0.
-        at: usize,
-        /// The name.
-        name: String,
-    },
-    /// The program would depend on the task.
-    #[error("argv[0] names `{{{0}}}`; a program may depend on `{{project}}` and `{{workspace}}` only")]
-    Program(String),
-    /// A title that starts with a dash would be read as an option.
-    #[error(
-        "argv[{0}] starts with `{{title}}`, and a title may start with a dash; put text before it (`Task: {{title}}`, `--title={{title}}`) or `--` before the argument"
-    )]
-    TitleFirst(usize),
-    /// A value would become part of a shell script.
-    #[error(
-        "argv[{at}] is a shell script with `{{{name}}}` in it; values never go through a shell. Use an argument (`sh -c 'agent \"$1\"' -- \"{{{name}}}\"`) or the `OODATCAA_*` variables"
-    )]
-    Script {
-        /// Which argument, from 0.
-        at: usize,
-        /// The placeholder.
-        name: String,
-    },
-    /// An argument cannot hold it.
-    #[error("argv[{0}] holds a NUL character")]
-    Nul(usize),
-}
-
-fn listed() -> String {
-    PLACEHOLDERS.iter().map(|name| format!("`{{{name}}}`")).collect::<Vec<_>>().join(", ")
-}
-
 /// A piece of an argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
@@ -102,11 +61,7 @@ fn pieces(argument: &str) -> Vec<Piece> {
 }
 
 /// Returns the names of the placeholders in an argument.
-pub(super) fn named(argument: &str) -> Vec<String> {
-    values(argument).collect()
-}
-
-fn values(argument: &str) -> impl Iterator<Item = String> {
+pub(super) fn named(argument: &str) -> impl Iterator<Item = String> {
     pieces(argument).into_iter().filter_map(|piece| match piece {
         Piece::Value(name) => Some(name),
         Piece::Text(_) => None,
@@ -114,34 +69,45 @@ fn values(argument: &str) -> impl Iterator<Item = String> {
 }
 
 /// Returns `true` when some argument names this placeholder.
-pub(crate) fn mentions(argv: &[String], name: &str) -> bool {
-    argv.iter().any(|argument| values(argument).any(|value| value == name))
+pub(crate) fn mentions<'a>(argv: impl IntoIterator<Item = &'a String>, name: &str) -> bool {
+    argv.into_iter().any(|argument| named(argument).any(|value| value == name))
 }
 
-/// Checks an argv template.
-pub fn check(argv: &[String]) -> Result<(), BadArgv> {
-    let program = argv.first().filter(|program| !program.is_empty()).ok_or(BadArgv::Empty)?;
+/// Checks an argv template; says what is wrong with it.
+pub(super) fn check(argv: &[String]) -> Result<(), String> {
+    let Some(program) = argv.first().filter(|program| !program.is_empty()) else {
+        return Err("its argv is empty; write e.g. `argv = [\"my-agent\", \"--print\"]`".into());
+    };
     let script = script_at(argv);
     let mut options_ended = false;
     for (at, argument) in argv.iter().enumerate() {
+        let wrong = |what: String| Err(format!("argv[{at}] {what}"));
         if argument.contains('\0') {
-            return Err(BadArgv::Nul(at));
+            return wrong("holds a NUL character".into());
         }
-        if let Some(name) = values(argument).find(|name| !PLACEHOLDERS.contains(&name.as_str())) {
-            return Err(BadArgv::Unknown { at, name });
+        if let Some(name) = named(argument).find(|name| !PLACEHOLDERS.contains(&name.as_str())) {
+            let all = PLACEHOLDERS.iter().map(|name| format!("`{{{name}}}`")).collect::<Vec<_>>().join(", ");
+            return wrong(format!(
+                "names `{{{name}}}`; there are: {all}. For a literal `{{{name}}}` write `{{{{{name}}}}}`"
+            ));
         }
-        if script == Some(at)
-            && let Some(name) = values(argument).next()
-        {
-            return Err(BadArgv::Script { at, name });
+        if let Some(name) = named(argument).next().filter(|_| script == Some(at)) {
+            return wrong(format!(
+                "is a shell script with `{{{name}}}` in it; values never go through a shell. Use an argument (`sh -c 'agent \"$1\"' -- \"{{{name}}}\"`) or the `OODATCAA_*` variables"
+            ));
         }
         if !options_ended && pieces(argument).first() == Some(&Piece::Value("title".into())) && at > 0 {
-            return Err(BadArgv::TitleFirst(at));
+            return wrong(
+                "starts with `{title}`, and a title may start with a dash; put text before it (`Task: {title}`, `--title={title}`) or `--` before the argument"
+                    .into(),
+            );
         }
         options_ended |= argument == "--";
     }
-    match values(program).find(|name| !matches!(name.as_str(), "project" | "workspace")) {
-        Some(name) => Err(BadArgv::Program(name)),
+    match named(program).find(|name| !matches!(name.as_str(), "project" | "workspace")) {
+        Some(name) => {
+            Err(format!("argv[0] names `{{{name}}}`; a program may depend on `{{project}}` and `{{workspace}}` only"))
+        }
         None => Ok(()),
     }
 }
@@ -186,7 +152,7 @@ pub(super) fn fill(argv: &[String], assignment: &Assignment) -> Vec<String> {
 }
 
 /// Returns the program of a checked argv template, for whoever looks for it before there is a task.
-pub fn program(argv: &[String], project: &Path, workspace: &Path) -> String {
+pub(super) fn program(argv: &[String], project: &Path, workspace: &Path) -> String {
     let filled = pieces(argv.first().map_or("", String::as_str)).into_iter().map(|piece| match piece {
         Piece::Text(text) => text,
         Piece::Value(name) if name == "project" => project.to_string_lossy().into_owned(),

@@ -1,88 +1,63 @@
-//! Any program, described by an argv template and a map of exit codes: how a user plugs in a CLI.
-//!
-//! How values come into the argv is `argv`'s matter; here stands what the exit of the program means.
+//! Any program, described by an argv template and a map of exit codes: what its exit means, and what an agent CLI's means
+//! beside its output.
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
-use super::{
-    Agent, Assignment, BadAgent, Watcher,
-    argv::{self, fill},
-    environment, failure, find_program, output, result,
-};
+use super::{Agent, Assignment, argv, failure, find_program, output, result};
 use oodatcaa_config::{AgentConfig, AgentKind, PromptVia};
 use oodatcaa_core::{Class, Outcome, environment as machine, text};
-use oodatcaa_process::{Ended, Exit, Invocation, StopCause};
+use oodatcaa_process::{Ended, Exit, StopCause};
 
-/// Any program.
-#[derive(Clone, Debug)]
-pub struct Command {
-    name: String,
-    argv: Vec<String>,
-    bad: Option<BadAgent>,
-    prompt: PromptVia,
-    env: Vec<String>,
-    set: BTreeMap<String, String>,
-    exits: BTreeMap<i32, Class>,
-    install: Option<String>,
+/// Checks what a configuration says of its command.
+pub(super) fn check(config: &AgentConfig) -> Result<(), String> {
+    argv::check(&config.argv)?;
+    if config.kind == AgentKind::Command
+        && config.prompt == PromptVia::File
+        && !argv::mentions(&config.argv, "prompt_file")
+    {
+        let needed = "`prompt = \"file\"` needs `{prompt_file}` in its argv, or the program never sees its prompt";
+        return Err(needed.into());
+    }
+    Ok(())
 }
 
-impl Command {
-    /// Makes the agent that the configuration describes.
-    pub fn new(name: &str, config: &AgentConfig) -> Self {
-        Self {
-            name: name.into(),
-            argv: config.argv.clone(),
-            bad: check(name, config).err(),
-            prompt: config.prompt,
-            env: config.env.clone(),
-            set: config.set.clone(),
-            exits: config.exits.clone(),
-            install: config.install.clone(),
-        }
-    }
-
-    /// Returns the same with another argv.
-    pub(super) fn with_argv(self, argv: Vec<String>) -> Self {
-        Self { argv, ..self }
-    }
-
-    /// Returns the values that must not be shown.
-    pub(super) fn secrets(&self, assignment: &Assignment) -> Vec<String> {
-        environment::secrets(&environment(assignment, &self.env, &self.set), &self.set)
+impl Agent {
+    /// Returns what the exit of any program means.
+    pub(super) fn command_outcome(&self, assignment: &Assignment, exit: &Exit) -> Outcome {
+        self.forced(assignment, exit)
+            .or_else(|| self.by_result(assignment, exit))
+            .unwrap_or_else(|| self.by_exit(assignment, exit))
     }
 
     /// Returns what has to be said before anything that the agent said: it was ended by us, or never ran.
     pub(super) fn forced(&self, assignment: &Assignment, exit: &Exit) -> Option<Outcome> {
-        if let Some(bad) = &self.bad {
+        if let Some(bad) = self.problem() {
             return Some(Outcome::failed(Class::Config, format!("cannot {bad}")));
         }
         if let Some(cause) = exit.stopped {
             let after = text::duration(std::time::Duration::from_millis(exit.millis));
-            return Some(match cause {
-                StopCause::Asked => Outcome::failed(Class::Interrupted, format!("stopped by us after {after}")),
-                StopCause::WorkerGone => Outcome::failed(Class::Interrupted, format!("its worker died after {after}")),
-                StopCause::Wall => Outcome::failed(
-                    Class::Timeout,
-                    format!("was not finished after {after}, the limit `timeout` of its role; ended"),
-                ),
-                StopCause::Silence => Outcome::failed(
-                    Class::Silent,
-                    format!("ended after {after}: it wrote nothing for `idle_timeout`, the limit of its role"),
-                ),
-                StopCause::Output => Outcome::failed(
-                    Class::AgentFailed,
-                    format!(
-                        "ended after {after}: it wrote more than the limit `output` of its role ({} bytes to stdout, {} to stderr)",
-                        exit.output[0], exit.output[1]
-                    ),
-                ),
-                StopCause::Memory => Outcome::failed(
-                    Class::AgentFailed,
-                    format!(
-                        "ended after {after}: it and what it had started held more memory than the limit `memory` of its role"
-                    ),
-                ),
-            });
+            let (class, words) = match cause {
+                StopCause::Asked => (Class::Interrupted, format!("stopped by us after {after}")),
+                StopCause::WorkerGone => (Class::Interrupted, format!("its worker died after {after}")),
+                StopCause::Wall => {
+                    (Class::Timeout, format!("was not finished after {after}, the limit `timeout` of its role; ended"))
+                }
+                StopCause::Silence => {
+                    let limit = "it wrote nothing for `idle_timeout`, the limit of its role";
+                    (Class::Silent, format!("ended after {after}: {limit}"))
+                }
+                StopCause::Output => {
+                    let [out, err] = exit.output;
+                    let wrote = format!("({out} bytes to stdout, {err} to stderr)");
+                    let limit = "it wrote more than the limit `output` of its role";
+                    (Class::AgentFailed, format!("ended after {after}: {limit} {wrote}"))
+                }
+                StopCause::Memory => {
+                    let limit = "it and what it had started held more memory than the limit `memory` of its role";
+                    (Class::AgentFailed, format!("ended after {after}: {limit}"))
+                }
+            };
+            return Some(Outcome::failed(class, words));
         }
         match &exit.ended {
             Ended::NotStarted { error, not_found } => Some(self.not_started(assignment, error, *not_found)),
@@ -91,31 +66,29 @@ impl Command {
     }
 
     fn not_started(&self, assignment: &Assignment, error: &str, not_found: bool) -> Outcome {
-        let argv = fill(&self.argv, assignment);
-        let program = argv.first().map_or("", String::as_str);
-        let env = environment(assignment, &self.env, &self.set);
-        let path = env.get("PATH").map_or("", String::as_str);
         if !assignment.workspace.is_dir() {
             let workspace = assignment.workspace.display();
             return Outcome::failed(Class::Config, format!("the workspace {workspace} is not there"));
         }
+        let env = self.environment(assignment);
+        let path = env.get("PATH").map_or("", String::as_str);
+        let program = self.program_in(path, &assignment.project, &assignment.workspace);
+        let file = find_program(&program, path, &assignment.workspace);
         if not_found {
-            let reason = match find_program(program, path, &assignment.workspace) {
+            let reason = match file {
                 Some(file) => no_interpreter(&file),
                 None if program.contains('/') => format!("the program `{program}` is not there"),
                 None => format!("the program `{program}` is not on PATH ({path})"),
             };
-            let hint = match &self.install {
+            let hint = match self.install() {
                 Some(hint) => format!("install it: {hint}"),
                 None => format!("install it, or name another in `agents.{}.argv`", self.name),
             };
             return Outcome::failed(Class::AgentNotFound, format!("{reason}; {hint}"));
         }
         let words = error.to_ascii_lowercase();
-        let file = find_program(program, path, &assignment.workspace);
-        if let Some(file) =
-            file.filter(|file| words.contains("no such file") && error.starts_with(&*file.to_string_lossy()))
-        {
+        let named = |file: &std::path::PathBuf| error.starts_with(&*file.to_string_lossy());
+        if let Some(file) = file.filter(|file| words.contains("no such file") && named(file)) {
             return Outcome::failed(Class::AgentNotFound, no_interpreter(&file));
         }
         let short = ["temporarily unavailable", "cannot allocate memory", "too many open files"];
@@ -166,7 +139,7 @@ impl Command {
             words
         };
         match exit.ended {
-            Ended::Exited(code) => match self.exits.get(&code) {
+            Ended::Exited(code) => match self.config.exits.get(&code) {
                 Some(&class) => {
                     Outcome::failed(class, with_output(format!("exit status {code}, which means `{class}` here")))
                 }
@@ -210,63 +183,8 @@ impl Command {
     }
 }
 
-fn check(name: &str, config: &AgentConfig) -> Result<(), BadAgent> {
-    argv::check(&config.argv).map_err(|what| BadAgent::Argv { name: name.into(), what })?;
-    let sees_file = argv::mentions(&config.argv, "prompt_file");
-    if config.kind == AgentKind::Command && config.prompt == PromptVia::File && !sees_file {
-        return Err(BadAgent::PromptUnseen(name.into()));
-    }
-    super::check_variables(name, config)
-}
-
 fn no_interpreter(file: &Path) -> String {
     format!("the program {} is there, but the interpreter in its first line is missing", file.display())
-}
-
-impl Agent for Command {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn simulated(&self) -> bool {
-        false
-    }
-
-    fn problem(&self) -> Option<&BadAgent> {
-        self.bad.as_ref()
-    }
-
-    fn missing_program(&self, cwd: &Path) -> Option<String> {
-        let program = argv::program(&self.argv, cwd, cwd);
-        find_program(&program, &environment::path(&self.set), cwd).is_none().then_some(program)
-    }
-
-    fn install(&self) -> Option<String> {
-        self.install.clone()
-    }
-
-    fn invocation(&self, assignment: &Assignment) -> Invocation {
-        // A configuration that was refused executes nothing: an empty argv cannot start.
-        let argv = if self.bad.is_some() { Vec::new() } else { fill(&self.argv, assignment) };
-        Invocation {
-            argv,
-            env: environment(assignment, &self.env, &self.set),
-            cwd: assignment.workspace.clone(),
-            stdin: (self.prompt == PromptVia::Stdin).then(|| assignment.prompt_file()),
-            stdout: assignment.run_dir.join("stdout.log"),
-            stderr: assignment.run_dir.join("stderr.log"),
-        }
-    }
-
-    fn secrets(&self, assignment: &Assignment) -> Vec<String> {
-        Self::secrets(self, assignment)
-    }
-
-    fn outcome(&self, assignment: &Assignment, exit: &Exit, _watched: Option<&Watcher>) -> Outcome {
-        self.forced(assignment, exit)
-            .or_else(|| self.by_result(assignment, exit))
-            .unwrap_or_else(|| self.by_exit(assignment, exit))
-    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Agent, Assignment, Stream, cli,
+    Agent, Assignment, Stream,
     descriptor::Descriptor,
     environment, example, home,
     probe::{self, Fit, Login},
@@ -56,94 +56,83 @@ const CLOSED_PORT: Duration = Duration::from_secs(120);
 
 /// Runs every case of an agent. `room` is a directory of its own; `shim` our own `agent-daemon`.
 pub fn run(name: &str, config: &AgentConfig, room: &Path, shim: Option<&Path>) -> Vec<Case> {
-    let descriptor = match cli::describe(name, config) {
-        Ok(descriptor) => descriptor,
-        Err(bad) => return vec![case("descriptor", Verdict::Broken, format!("cannot {bad}"))],
-    };
-    let mut cases = vec![match super::open(name, config).problem() {
-        None => case(
-            "descriptor",
-            Verdict::Kept,
-            format!("{:?}, dialect {:?}", descriptor.evidence, descriptor.dialect).to_lowercase(),
-        ),
-        Some(bad) => case("descriptor", Verdict::Broken, format!("cannot {bad}")),
+    let agent = super::open(name, config);
+    let mut cases = vec![match (agent.problem(), agent.descriptor()) {
+        (Some(bad), _) => case("descriptor", Verdict::Broken, format!("cannot {bad}")),
+        (None, found) => {
+            let words = found.map(|found| format!("{:?}, dialect {:?}", found.evidence, found.dialect));
+            case("descriptor", Verdict::Kept, words.unwrap_or_default().to_lowercase())
+        }
     }];
-    cases.extend(command_line(name, config, &descriptor, room));
+    let Some(descriptor) = agent.descriptor() else { return cases };
+    cases.extend(command_line(&agent, descriptor, room));
     let path = environment::path(&config.set);
-    let wanted = cli::program(&descriptor, config, &path, room);
+    let wanted = agent.program(&path, room);
     let Some(file) = environment::find_program(&wanted, &path, room) else {
         let wanted = if wanted.is_empty() { "its program" } else { &wanted };
         let install =
             descriptor.program.install.as_deref().map(|how| format!("; install it: {how}")).unwrap_or_default();
         cases.push(case("program", Verdict::Broken, format!("`{wanted}` is not on PATH{install}")));
-        cases.push(case("version", Verdict::NotTried, "without the program"));
-        cases.push(case("closed-port", Verdict::NotTried, "without the program"));
+        cases.extend(["version", "closed-port"].map(|name| case(name, Verdict::NotTried, "without the program")));
         return cases;
     };
     cases.push(case("program", Verdict::Kept, file.display().to_string()));
-    cases.push(version(&descriptor, &file, &path));
-    cases.push(login(&descriptor, config));
+    cases.push(version(descriptor, &file, &path));
+    cases.push(login(descriptor, config));
     cases.push(match shim {
-        Some(shim) => closed_port(name, config, &descriptor, room, shim),
+        Some(shim) => closed_port(name, config, descriptor, room, shim),
         None => case("closed-port", Verdict::NotTried, "agent-daemon, which keeps the program's tree, is not found"),
     });
     cases
 }
 
 fn version(descriptor: &Descriptor, file: &Path, path: &str) -> Case {
-    match probe::ask_version(file, &descriptor.program, path, VERSION) {
-        Err(why) => case("version", Verdict::Broken, why),
-        Ok(found) => match probe::fit(&descriptor.program, &found) {
-            Fit::Tested => case("version", Verdict::Kept, format!("{found}, the one that was tested")),
-            Fit::TooOld => case("version", Verdict::Broken, format!("{found} is too old")),
-            Fit::Untested if descriptor.program.tested.is_empty() => {
-                case("version", Verdict::Note, format!("{found}; no version was ever tested"))
-            }
-            Fit::Untested => {
-                let tested = descriptor.program.tested.join(", ");
-                case("version", Verdict::Note, format!("{found}; tested was {tested}"))
-            }
+    let program = &descriptor.program;
+    let (verdict, words) = match probe::ask_version(file, program, path, VERSION) {
+        Err(why) => (Verdict::Broken, why),
+        Ok(found) => match (probe::fit(program, &found), program.tested.as_slice()) {
+            (Fit::Tested, _) => (Verdict::Kept, format!("{found}, the one that was tested")),
+            (Fit::TooOld, _) => (Verdict::Broken, format!("{found} is too old")),
+            (Fit::Untested, []) => (Verdict::Note, format!("{found}; no version was ever tested")),
+            (Fit::Untested, tested) => (Verdict::Note, format!("{found}; tested was {}", tested.join(", "))),
         },
-    }
+    };
+    case("version", verdict, words)
 }
 
 fn login(descriptor: &Descriptor, config: &AgentConfig) -> Case {
     let variable = |name: &str| config.set.get(name).cloned().or_else(|| std::env::var(name).ok());
-    match probe::login(descriptor, &variable) {
-        Login::Variable(name) => {
-            case("signed-in", Verdict::Kept, format!("by {name}; whether it is accepted is not tried"))
-        }
-        Login::File(file) => {
-            case("signed-in", Verdict::Kept, format!("by {}; whether it is accepted is not tried", file.display()))
-        }
-        Login::Unknown => case("signed-in", Verdict::NotTried, "its descriptor knows no way to see that"),
+    let by = |what: String| (Verdict::Kept, format!("by {what}; whether it is accepted is not tried"));
+    let (verdict, words) = match probe::login(descriptor, &variable) {
+        Login::Variable(name) => by(name),
+        Login::File(file) => by(file.display().to_string()),
+        Login::Unknown => (Verdict::NotTried, "its descriptor knows no way to see that".into()),
         Login::Missing(names) => {
             let how = descriptor.program.login.clone().unwrap_or_else(|| format!("set one of {}", names.join(", ")));
-            case("signed-in", Verdict::Note, format!("no; {how}"))
+            (Verdict::Note, format!("no; {how}"))
         }
-    }
+    };
+    case("signed-in", verdict, words)
 }
 
 /// Checks every group of arguments with a value: nothing may be left to fill in.
-fn command_line(name: &str, config: &AgentConfig, descriptor: &Descriptor, room: &Path) -> Vec<Case> {
-    let agent = cli::Cli::new(name, config);
+fn command_line(agent: &Agent, descriptor: &Descriptor, room: &Path) -> [Case; 2] {
+    const SESSION: &str = "00000000-session";
     let fresh = assignment(room);
-    let resumed = Assignment { resume: Some("00000000-session".into()), ..fresh.clone() };
-    let mut cases = Vec::new();
-    let first = agent.invocation(&fresh).argv;
-    cases.push(if first.is_empty() {
-        case("argv", Verdict::Broken, "nothing would be executed")
-    } else {
-        case("argv", Verdict::Kept, first.join(" "))
-    });
-    let second = agent.invocation(&resumed).argv;
-    let has = second.iter().any(|argument| argument.contains("00000000-session"));
-    cases.push(match (descriptor.args.resume.is_empty(), has) {
-        (true, _) => case("resume", Verdict::Note, "it cannot resume a session; every attempt starts fresh"),
-        (false, true) => case("resume", Verdict::Kept, "the session is named"),
-        (false, false) => case("resume", Verdict::Broken, "the session is not in the arguments"),
-    });
-    cases
+    let resumed = Assignment { resume: Some(SESSION.into()), ..fresh.clone() };
+    let argv = agent.invocation(&fresh).argv;
+    let names_it = agent.invocation(&resumed).argv.iter().any(|argument| argument.contains(SESSION));
+    [
+        match argv.as_slice() {
+            [] => case("argv", Verdict::Broken, "nothing would be executed"),
+            argv => case("argv", Verdict::Kept, argv.join(" ")),
+        },
+        match (descriptor.args.resume.is_empty(), names_it) {
+            (true, _) => case("resume", Verdict::Note, "it cannot resume a session; every attempt starts fresh"),
+            (false, true) => case("resume", Verdict::Kept, "the session is named"),
+            (false, false) => case("resume", Verdict::Broken, "the session is not in the arguments"),
+        },
+    ]
 }
 
 /// Checks that a run with a service that is not there ends by itself or by a limit, as a trouble of the network.
@@ -180,7 +169,7 @@ fn closed_port(name: &str, config: &AgentConfig, descriptor: &Descriptor, room: 
         .and_then(|()| std::fs::create_dir_all(&assignment.run_dir))
         .and_then(|()| std::fs::create_dir_all(&assignment.workspace))
         .and_then(|()| std::fs::write(assignment.prompt_file(), "# Task\n\nSay hello.\n"))
-        .and_then(|()| execute(&cli::Cli::new(name, &config), &assignment, shim));
+        .and_then(|()| execute(&super::open(name, &config), &assignment, shim));
     let seconds = began.elapsed().as_secs();
     match tried {
         Err(error) => case(NAME, Verdict::NotTried, format!("it cannot be started: {error}")),
@@ -199,7 +188,7 @@ fn closed_port(name: &str, config: &AgentConfig, descriptor: &Descriptor, room: 
     }
 }
 
-fn execute(agent: &cli::Cli, assignment: &Assignment, shim: &Path) -> std::io::Result<Outcome> {
+fn execute(agent: &Agent, assignment: &Assignment, shim: &Path) -> std::io::Result<Outcome> {
     let limits = Limits {
         wall: Some(CLOSED_PORT),
         silence: None,

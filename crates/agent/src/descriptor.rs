@@ -9,30 +9,24 @@ use serde::Deserialize;
 
 use super::failure::Failure;
 
-pub mod check;
-pub mod load;
-pub mod rules;
-pub mod when;
+mod check;
+mod load;
+mod rules;
+pub(crate) mod when;
 
-pub use load::{BadDescriptor, SHIPPED, load, shipped};
-pub use rules::{
-    EarlyRule, ErrorRule, Map, Pick, QuotaRule, RetryRule, RetryUnit, Source, TerminalRule, ToolRule, UsageMode,
-    UsageRule,
-};
-pub use when::{Guard, Pattern, Pointer, When};
+pub use load::{SHIPPED, load, read, table};
+pub(crate) use rules::{EarlyRule, ErrorRule, Map, Pick, RetryRule, RetryUnit, Source, ToolRule, UsageMode, UsageRule};
+pub(crate) use when::{Pattern, Pointer};
 
-/// How a program writes what it does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+/// The form in which a program writes what it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Dialect {
+pub(crate) enum Dialect {
     /// JSON lines with messages of content blocks: Claude Code and those that took its form.
     Claude,
-    /// JSON lines of threads, turns and items: Codex.
-    Codex,
     /// JSON lines of events that `[map]` alone tells apart.
+    #[default]
     Event,
-    /// JSON lines of steps without an event that ends the run: opencode.
-    Step,
     /// Lines of text.
     Text,
     /// One JSON object in place of lines, once all is over.
@@ -42,137 +36,115 @@ pub enum Dialect {
 }
 
 /// How far a description has been held against the real program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
     /// Measured with the real program.
     Measured,
     /// Written from its documentation only.
+    #[default]
     Documented,
     /// An example of the format; not to be relied upon.
     Example,
 }
 
 /// One agent CLI.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Descriptor {
     /// Its name.
-    #[serde(default)]
-    pub id: String,
+    pub(crate) id: String,
     /// How it writes what it does.
-    pub dialect: Dialect,
+    pub(crate) dialect: Dialect,
     /// How far this has been held against the real program.
-    #[serde(default = "documented")]
     pub evidence: Evidence,
     /// What people should know.
-    #[serde(default)]
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     /// Which program.
     pub program: Program,
     /// Its command line.
-    #[serde(default)]
     pub args: Args,
     /// How the prompt reaches it.
-    #[serde(default)]
-    pub prompt: Prompt,
+    pub(crate) prompt: Prompt,
     /// Its environment.
-    #[serde(default)]
-    pub env: Env,
+    pub(crate) env: Env,
     /// Where it keeps its own state.
-    #[serde(default)]
-    pub home: Home,
+    pub(crate) home: Home,
     /// How to point it at another service, for tests.
-    #[serde(default)]
-    pub endpoint: Option<Endpoint>,
+    pub(crate) endpoint: Option<Endpoint>,
     /// Its output's form.
-    #[serde(default)]
-    pub output: Output,
+    pub(crate) output: Output,
     /// Where things stand in its events.
-    #[serde(default)]
-    pub map: Map,
+    pub(crate) map: Map,
     /// What counts as success besides the event that ends the run.
-    #[serde(default)]
-    pub success: Success,
+    pub(crate) success: Success,
     /// What failures look like; the first that fits wins, in the order of `source`.
-    #[serde(default)]
-    pub errors: Vec<ErrorRule>,
+    pub(crate) errors: Vec<ErrorRule>,
     /// What is reason enough to end the run at once.
-    #[serde(default)]
-    pub early: Vec<EarlyRule>,
+    pub(crate) early: Vec<EarlyRule>,
     /// Where it says when to come back.
-    #[serde(default)]
-    pub retry: Vec<RetryRule>,
+    pub(crate) retry: Vec<RetryRule>,
     /// Where it says that it waits by itself because the service limits it, and for how long.
-    #[serde(default)]
-    pub waits: Vec<RetryRule>,
+    pub(crate) waits: Vec<RetryRule>,
     /// Limits that it does not keep by itself.
-    #[serde(default)]
-    pub limits: Limits,
+    pub(crate) limits: Limits,
     /// How it is ended.
-    #[serde(default)]
-    pub kill: Kill,
+    pub(crate) kill: Kill,
     /// What it leaves in a workspace.
-    #[serde(default)]
-    pub workspace: Workspace,
+    pub(crate) workspace: Workspace,
 }
 
-fn documented() -> Evidence {
-    Evidence::Documented
+impl Descriptor {
+    /// Returns a line for people on how to sign in, where that is what failed and where it is known.
+    pub(crate) fn how_to_sign_in(&self, failure: Failure) -> String {
+        let login = self.program.login.as_ref().filter(|_| failure == Failure::Auth);
+        login.map(|login| format!("\nto sign in: {login}")).unwrap_or_default()
+    }
 }
 
 /// `[program]`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Program {
     /// Names to look for on `PATH`, the first that is there is taken. None at all where the agent's configuration
     /// names the program.
     pub names: Vec<String>,
-    /// What makes it print its version.
-    #[serde(default = "version_args")]
-    pub version_args: Vec<String>,
+    /// The arguments that make it print its version; `--version` when absent.
+    pub(crate) version_args: Vec<String>,
     /// Versions that it was tested with, as printed.
-    #[serde(default)]
     pub tested: Vec<String>,
     /// The oldest version that can work.
-    #[serde(default)]
-    pub min: Option<String>,
+    pub(crate) min: Option<String>,
     /// How to install it.
-    #[serde(default)]
     pub install: Option<String>,
     /// How to sign in.
-    #[serde(default)]
     pub login: Option<String>,
 }
 
-fn version_args() -> Vec<String> {
-    vec!["--version".into()]
-}
-
 /// `[args]`: groups of whole arguments. A group with a placeholder that has no value is left out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Args {
     /// Always there, first.
-    pub base: Vec<String>,
+    pub(crate) base: Vec<String>,
     /// `{model}`.
-    pub model: Vec<String>,
+    pub(crate) model: Vec<String>,
     /// By the name of what it may do; `permissions` of the agent picks one.
     pub permissions: BTreeMap<String, Vec<String>>,
     /// The one that is picked when nobody says.
-    pub permission: Option<String>,
+    pub(crate) permission: Option<String>,
     /// `{session}`.
-    pub resume: Vec<String>,
+    pub(crate) resume: Vec<String>,
     /// Always there, last.
-    pub prompt: Vec<String>,
+    pub(crate) prompt: Vec<String>,
     /// With the dialect `acp`: the agent's own arguments; all others are our client's.
-    pub agent: Vec<String>,
+    pub(crate) agent: Vec<String>,
 }
 
 /// How a prompt travels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Via {
+pub(crate) enum Via {
     /// On standard input, which is closed behind it.
     #[default]
     Stdin,
@@ -181,35 +153,35 @@ pub enum Via {
 }
 
 /// `[prompt]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Prompt {
+pub(crate) struct Prompt {
     /// How it travels.
-    pub via: Via,
+    pub(crate) via: Via,
 }
 
 /// `[env]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Env {
+pub(crate) struct Env {
     /// Names of variables that it inherits.
-    pub allow: Vec<String>,
+    pub(crate) allow: Vec<String>,
     /// Variables that it is given.
-    pub set: BTreeMap<String, String>,
+    pub(crate) set: BTreeMap<String, String>,
     /// Variables that it is given when we are root.
-    pub if_root: BTreeMap<String, String>,
+    pub(crate) if_root: BTreeMap<String, String>,
     /// Of each list one variable must be there, or a login file: else it is not signed in.
-    pub requires_any: Vec<Vec<String>>,
+    pub(crate) requires_any: Vec<Vec<String>>,
     /// Files that a login leaves, below the home directory or `{VARIABLE}`.
-    pub login_files: Vec<String>,
+    pub(crate) login_files: Vec<String>,
     /// Variables whose values are never shown.
-    pub secret: Vec<String>,
+    pub(crate) secret: Vec<String>,
 }
 
 /// Where a program keeps its state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum HomeMode {
+pub(crate) enum HomeMode {
     /// In the user's own place.
     #[default]
     Own,
@@ -218,45 +190,45 @@ pub enum HomeMode {
 }
 
 /// `[home]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Home {
+pub(crate) struct Home {
     /// Where.
-    pub mode: HomeMode,
+    pub(crate) mode: HomeMode,
     /// Variables that move it; `{slot}` is the slot's directory.
-    pub redirect: BTreeMap<String, String>,
+    pub(crate) redirect: BTreeMap<String, String>,
     /// Files that must be there, below the slot's directory.
-    pub files: BTreeMap<String, String>,
+    pub(crate) files: BTreeMap<String, String>,
     /// What is linked in while the user is signed in by a file: by its name below the slot's directory, where
     /// it may stand below the home directory or `{VARIABLE}`.
-    pub links: BTreeMap<String, Vec<String>>,
+    pub(crate) links: BTreeMap<String, Vec<String>>,
     /// Places where it does not work.
-    pub forbid_under: Vec<String>,
+    pub(crate) forbid_under: Vec<String>,
 }
 
 /// `[endpoint]`: variables that point it at `{url}`, without a real key.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     /// Variables; `{url}` is the service's address without a path.
-    pub set: BTreeMap<String, String>,
+    pub(crate) set: BTreeMap<String, String>,
     /// Further arguments; `{url}` as above.
-    pub args: Vec<String>,
+    pub(crate) args: Vec<String>,
     /// The model to ask for.
-    pub model: Option<String>,
+    pub(crate) model: Option<String>,
 }
 
 /// `[output]`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Output {
+pub(crate) struct Output {
     /// A line that is longer is dropped.
-    pub max_line: usize,
+    pub(crate) max_line: usize,
     /// Text is wrapped at this column.
-    pub wrap: Option<usize>,
+    pub(crate) wrap: Option<usize>,
     /// A JSON file below the attempt's directory that the program leaves at its end: one more event, of the type
     /// `file`, with the file's content as `content`.
-    pub file: Option<String>,
+    pub(crate) file: Option<String>,
 }
 
 impl Default for Output {
@@ -266,41 +238,35 @@ impl Default for Output {
 }
 
 /// `[success]`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Success {
-    /// Exit codes of a success.
-    pub rc: Vec<i32>,
-}
-
-impl Default for Success {
-    fn default() -> Self {
-        Self { rc: vec![0] }
-    }
+pub(crate) struct Success {
+    /// Exit codes of a success; 0 when absent.
+    pub(crate) rc: Vec<i32>,
 }
 
 /// `[limits]`; 0 for none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Seconds to the first event.
-    pub first_output_s: u64,
+    pub(crate) first_output_s: u64,
     /// Seconds without an event of model or tool, while no tool is open.
-    pub stall_s: u64,
+    pub(crate) stall_s: u64,
     /// Names the failure that such a stall is, where the program waits without a word when its service limits it.
-    pub stall: Failure,
+    pub(crate) stall: Failure,
     /// Seconds that one tool may be open.
-    pub tool_s: u64,
+    pub(crate) tool_s: u64,
     /// Steps of the model.
-    pub steps: u32,
+    pub(crate) steps: u32,
     /// Steps in a row without a tool and without words that the one before had not said.
-    pub idle_steps: u32,
+    pub(crate) idle_steps: u32,
     /// The same tool call in a row, for at least `repeat_s`.
-    pub repeats: u32,
+    pub(crate) repeats: u32,
     /// Seconds.
-    pub repeat_s: u64,
+    pub(crate) repeat_s: u64,
     /// Seconds that it may run on after the event that ends the run.
-    pub linger_s: u64,
+    pub(crate) linger_s: u64,
 }
 
 impl Default for Limits {
@@ -320,17 +286,17 @@ impl Default for Limits {
 }
 
 /// `[kill]`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Kill {
+pub(crate) struct Kill {
     /// Seconds between TERM and KILL; the fleet's when absent.
-    pub grace_s: Option<u64>,
+    pub(crate) grace_s: Option<u64>,
 }
 
 /// `[workspace]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Workspace {
+pub(crate) struct Workspace {
     /// What it leaves that is no work.
-    pub ignore: Vec<String>,
+    pub(crate) ignore: Vec<String>,
 }

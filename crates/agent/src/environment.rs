@@ -92,46 +92,18 @@ fn absolute_only(path: &str) -> String {
 
 /// Variables whose values tell nothing that must not be told; every other one that is handed on may hold a secret,
 /// whatever its name.
-const HARMLESS: &[&str] = &[
-    "PATH",
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "SHELL",
-    "LANG",
-    "LANGUAGE",
-    "LC_*",
-    "TZ",
-    "TMPDIR",
-    "TERM",
-    "COLORTERM",
-    "NO_COLOR",
-    "PWD",
-    "EDITOR",
-    "VISUAL",
-    "PAGER",
-    "CI",
-    "NODE_ENV",
-    "RUST_LOG",
-    "RUST_BACKTRACE",
-    "JAVA_HOME",
-    "GIT_AUTHOR_*",
-    "GIT_COMMITTER_*",
-    "GIT_TERMINAL_PROMPT",
-    "XDG_*",
-    "OODATCAA_*",
-    "NO_PROXY",
-    "no_proxy",
-];
+const HARMLESS: &str = "PATH HOME USER LOGNAME SHELL LANG LANGUAGE LC_* TZ TMPDIR TERM COLORTERM NO_COLOR PWD EDITOR VISUAL \
+     PAGER CI NODE_ENV RUST_LOG RUST_BACKTRACE JAVA_HOME GIT_AUTHOR_* GIT_COMMITTER_* GIT_TERMINAL_PROMPT XDG_* \
+     OODATCAA_* NO_PROXY no_proxy";
 
 /// Returns the values that must not be shown: what the configuration gives, and what it names to be inherited, unless it is
-/// known to be harmless. Of an address the password is one by itself.
-pub fn secrets(env: &BTreeMap<String, String>, set: &BTreeMap<String, String>) -> Vec<String> {
+/// known to be harmless, or `named` as a secret all the same. Of an address the password is one by itself.
+pub fn secrets(env: &BTreeMap<String, String>, set: &BTreeMap<String, String>, named: &[String]) -> Vec<String> {
     const WORDS: &[&str] = &["KEY", "TOKEN", "SECRET", "PASS", "CREDENTIAL", "COOKIE", "AUTH"];
     const PLAIN: &[&str] = &["MODEL", "REGION"];
     let telling = |name: &str| WORDS.iter().any(|word| name.to_ascii_uppercase().contains(word));
     let plain = |name: &str, value: &str| {
-        let known = HARMLESS.iter().any(|pattern| names(pattern, name));
+        let known = HARMLESS.split(' ').any(|pattern| names(pattern, name));
         // A place is none by itself, nor is a number.
         known || !telling(name) && (value.starts_with('/') || PLAIN.iter().any(|end| name.ends_with(end)))
     };
@@ -142,7 +114,7 @@ pub fn secrets(env: &BTreeMap<String, String>, set: &BTreeMap<String, String>) -
         let words = value.lines().map(str::trim).chain(password(value));
         std::iter::once(value).chain(words).filter(|part| long(name, part)).map(String::from).collect()
     };
-    let handed = env.iter().filter(|(name, value)| !plain(name, value));
+    let handed = env.iter().filter(|(name, value)| named.contains(name) || !plain(name, value));
     let mut all: Vec<String> = handed.chain(set).flat_map(|(name, value)| parts(name, value)).collect();
     // A value that is part of another must not spoil it before it is found.
     all.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
@@ -266,7 +238,7 @@ mod tests {
             ("MY_TOKEN", "short"),
         ]);
         env.extend(set.clone());
-        assert_eq!(secrets(&env, &set), ["https://user:pass@host", "sk-123456789"]);
+        assert_eq!(secrets(&env, &set, &[]), ["https://user:pass@host", "sk-123456789"]);
         let listed = map(&[
             ("PGPASSWORD", "hunter2"),
             ("DATABASE_URL", "postgres://app:correct-horse@db/x"),
@@ -279,7 +251,7 @@ mod tests {
             ("CARGO_HOME", "/home/me/.cargo"),
             ("DEBUG", "1"),
         ]);
-        let hidden = secrets(&listed, &BTreeMap::new());
+        let hidden = secrets(&listed, &BTreeMap::new(), &[]);
         for value in ["hunter2", "correct-horse", "ghp_0123456789", "npm_12", "whatever-it-is", "proxy-word"] {
             assert!(hidden.iter().any(|secret| secret == value), "{value}: {hidden:?}");
         }
@@ -289,6 +261,6 @@ mod tests {
         }
         let key: BTreeMap<String, String> = map(&[("PEM", "-----BEGIN\nMIIEvQIBADANBg\nshort\n")]);
         let lines = ["-----BEGIN\nMIIEvQIBADANBg\nshort\n", "MIIEvQIBADANBg", "-----BEGIN"];
-        assert_eq!(secrets(&BTreeMap::new(), &key), lines);
+        assert_eq!(secrets(&BTreeMap::new(), &key, &[]), lines);
     }
 }

@@ -19,11 +19,11 @@ use super::{
 use oodatcaa_sys::files;
 
 /// Looks a variable up, as the program will find it.
-pub type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(crate) type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Tells whether the program's state can stand in a slot's directory: not where the only sign-in is a file
 /// that nobody knows how to bring there.
-pub fn wanted(descriptor: &Descriptor, variable: Variable<'_>) -> bool {
+pub(crate) fn wanted(descriptor: &Descriptor, variable: Variable<'_>) -> bool {
     let home = &descriptor.home;
     let by_file = || matches!(probe::login(descriptor, variable), Login::File(_));
     home.mode == HomeMode::PerSlot && (!home.links.is_empty() || !by_file())
@@ -43,7 +43,7 @@ pub(crate) fn redirected(descriptor: &Descriptor, slot: &Path) -> BTreeMap<Strin
 
 /// Makes the directories, files and links that the program needs to find there. Whatever leads out of
 /// the slot's directory and is not ours is refused.
-pub fn prepare_home(descriptor: &Descriptor, slot: &Path, variable: Variable<'_>) -> io::Result<()> {
+pub(crate) fn prepare_home(descriptor: &Descriptor, slot: &Path, variable: Variable<'_>) -> io::Result<()> {
     directory(slot, slot)?;
     for place in redirected(descriptor, slot).values() {
         // A variable may also be a plain word.
@@ -141,7 +141,7 @@ fn at_place(at: &Path, error: &io::Error) -> io::Error {
 }
 
 /// Looks up what a configuration sets, then what this process has.
-pub fn lookup(set: &BTreeMap<String, String>) -> impl Fn(&str) -> Option<String> {
+pub(crate) fn lookup(set: &BTreeMap<String, String>) -> impl Fn(&str) -> Option<String> {
     move |name| set.get(name).cloned().or_else(|| std::env::var(name).ok())
 }
 

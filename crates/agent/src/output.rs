@@ -20,10 +20,15 @@ pub fn tail(path: &Path) -> String {
     tail::text(Layout::root_of(path), path, TAIL)
 }
 
-/// Returns the last `count` lines that say something, without control characters and secrets.
+/// Returns the last `count` lines of a file that say something, without control characters and secrets.
 pub fn last_lines(path: &Path, count: usize, secrets: &[String]) -> String {
+    end_of(&tail(path), count, secrets)
+}
+
+/// Returns the same of a text.
+pub(crate) fn end_of(raw: &str, count: usize, secrets: &[String]) -> String {
     // Masked first: half a secret would not be found.
-    let all = mask(&plain(&tail(path)), secrets);
+    let all = mask(&plain(raw), secrets);
     let kept = tail::last(&all, count, |line| !line.trim().is_empty());
     kept.iter().map(|line| text::cut(line, LINE)).collect::<Vec<_>>().join("\n")
 }

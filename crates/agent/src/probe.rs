@@ -6,10 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    descriptor::{Descriptor, Program},
-    environment::find_program,
-};
+use super::descriptor::{Descriptor, Program};
 
 /// How a program is signed in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,11 +28,6 @@ impl Login {
     }
 }
 
-/// Returns where the program is.
-pub fn find(program: &Program, path: &str, cwd: &Path) -> Option<PathBuf> {
-    program.names.iter().find_map(|name| find_program(name, path, cwd))
-}
-
 /// Returns how it is signed in, as far as variables and files tell.
 pub fn login(descriptor: &Descriptor, variable: &dyn Fn(&str) -> Option<String>) -> Login {
     let set = |name: &String| variable(name).is_some_and(|value| !value.is_empty());
@@ -46,7 +38,8 @@ pub fn login(descriptor: &Descriptor, variable: &dyn Fn(&str) -> Option<String>)
     {
         return Login::Variable(name.clone());
     }
-    if let Some(file) = login_file(descriptor, variable) {
+    let files = descriptor.env.login_files.iter().filter_map(|pattern| place(pattern, variable));
+    if let Some(file) = files.into_iter().find(|file| file.is_file()) {
         return Login::File(file);
     }
     match missing.is_empty() {
@@ -55,14 +48,8 @@ pub fn login(descriptor: &Descriptor, variable: &dyn Fn(&str) -> Option<String>)
     }
 }
 
-/// Returns the file that a login left in the user's own place.
-pub(crate) fn login_file(descriptor: &Descriptor, variable: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
-    let files = descriptor.env.login_files.iter();
-    files.filter_map(|pattern| place(pattern, variable)).find(|file| file.is_file())
-}
-
 /// Resolves a place below the home directory or `{VARIABLE}`, where that is set.
-pub fn place(pattern: &str, variable: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
+pub(crate) fn place(pattern: &str, variable: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
     match pattern.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
         Some((name, rest)) => Some(PathBuf::from(format!("{}{rest}", variable(name).filter(|v| !v.is_empty())?))),
         None => Some(Path::new(&variable("HOME")?).join(pattern)),
@@ -70,7 +57,7 @@ pub fn place(pattern: &str, variable: &dyn Fn(&str) -> Option<String>) -> Option
 }
 
 /// Returns the first version number in a text, e.g. of `codex-cli 0.169.0`.
-pub fn version(text: &str) -> Option<(String, Vec<u64>)> {
+pub(crate) fn version(text: &str) -> Option<(String, Vec<u64>)> {
     let start = text.find(|c: char| c.is_ascii_digit())?;
     let rest = &text[start..];
     let word = &rest[..rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len())];
@@ -108,7 +95,9 @@ pub fn fit(program: &Program, found: &str) -> Fit {
 /// Asks a program for its version; at most for `patience`.
 pub fn ask_version(file: &Path, program: &Program, path: &str, patience: Duration) -> Result<String, String> {
     let mut command = Command::new(file);
-    command.args(&program.version_args).env("PATH", path).env("NO_COLOR", "1").env("TERM", "dumb");
+    let usual = ["--version".to_owned()];
+    let args = if program.version_args.is_empty() { &usual[..] } else { &program.version_args };
+    command.args(args).env("PATH", path).env("NO_COLOR", "1").env("TERM", "dumb");
     let answer =
         oodatcaa_sys::command::ask(&mut command, patience).map_err(|error| format!("it cannot be started: {error}"))?;
     let answer = answer.ok_or_else(|| format!("it has not answered for {} s", patience.as_secs()))?;

@@ -1,66 +1,30 @@
-//! The adapter of the simulated agent: how `agent-sim` is called, and what its last line means.
+//! The simulated agent: how `agent-sim` is called, and what its last line means.
 //!
-//! It reads a stream of JSON lines as the adapters of real CLIs do: without a last line of type
-//! `result` nothing was achieved, whatever the exit status says.
-
-use std::path::Path;
+//! It writes a stream of JSON lines as real CLIs do: without a last line of type `result` nothing was achieved, whatever
+//! the exit status says.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::{Agent, Assignment, BadAgent, Watcher, command::Command, output};
+use super::{Agent, Assignment, output};
 use oodatcaa_config::{AgentConfig, PromptVia};
 use oodatcaa_core::{Class, Outcome, text};
-use oodatcaa_process::{Ended, Exit, Invocation};
+use oodatcaa_process::{Ended, Exit};
 
 /// The program's name.
 const PROGRAM: &str = "agent-sim";
 
-/// The simulated agent.
-#[derive(Clone, Debug)]
-pub struct Sim {
-    command: Command,
-}
-
-impl Sim {
-    /// Makes the agent that the configuration describes; an `argv` is only needed for options (`["agent-sim", "--speed", "10"]`).
-    pub fn new(name: &str, config: &AgentConfig) -> Self {
-        let config = AgentConfig { prompt: PromptVia::Stdin, ..config.clone() };
-        Self { command: Command::new(name, &AgentConfig { argv: argv(&config), ..config }) }
+/// Names the program that stands beside our own, so that both are of one version; an `argv` is only needed for options
+/// (`["agent-sim", "--speed", "10"]`).
+pub(super) fn complete(config: &mut AgentConfig) {
+    config.prompt = PromptVia::Stdin;
+    if config.argv.is_empty() {
+        config.argv.push(PROGRAM.into());
     }
-
-    /// Returns the same with this program.
-    #[must_use]
-    pub fn at(name: &str, config: &AgentConfig, program: &Path) -> Self {
-        let mut argv = argv(config);
-        argv[0] = program.to_string_lossy().into_owned();
-        let Self { command } = Self::new(name, config);
-        Self { command: command.with_argv(argv) }
+    let beside_us = std::env::current_exe().ok().map(|exe| exe.with_file_name(PROGRAM)).filter(|file| file.is_file());
+    if let Some(file) = beside_us.filter(|_| config.argv[0] == PROGRAM) {
+        config.argv[0] = file.to_string_lossy().into_owned();
     }
-
-    /// Returns the program that is run: the one that stands beside our own, where the configuration names no other.
-    pub fn program(config: &AgentConfig) -> String {
-        argv(config).swap_remove(0)
-    }
-}
-
-/// Returns the argv with the program that stands beside our own, so that both are of one version.
-fn argv(config: &AgentConfig) -> Vec<String> {
-    let mut argv = config.argv.clone();
-    match argv.first_mut() {
-        Some(program) if program == PROGRAM => *program = beside_us(),
-        Some(_) => {}
-        None => argv.push(beside_us()),
-    }
-    argv
-}
-
-fn beside_us() -> String {
-    std::env::current_exe()
-        .ok()
-        .map(|exe| exe.with_file_name(PROGRAM))
-        .filter(|file| file.is_file())
-        .map_or_else(|| PROGRAM.into(), |file| file.to_string_lossy().into_owned())
 }
 
 /// The last line of the stream, as far as it is needed.
@@ -70,7 +34,6 @@ struct Last {
     is_error: bool,
     #[serde(default)]
     result: String,
-    #[serde(default)]
     retry_at: Option<DateTime<Utc>>,
 }
 
@@ -89,36 +52,13 @@ impl Last {
     }
 }
 
-impl Agent for Sim {
-    fn name(&self) -> &str {
-        self.command.name()
-    }
-
-    fn simulated(&self) -> bool {
-        true
-    }
-
-    fn problem(&self) -> Option<&BadAgent> {
-        self.command.problem()
-    }
-
-    fn missing_program(&self, cwd: &Path) -> Option<String> {
-        self.command.missing_program(cwd)
-    }
-
-    fn install(&self) -> Option<String> {
-        self.command.install()
-    }
-
-    fn invocation(&self, assignment: &Assignment) -> Invocation {
-        self.command.invocation(assignment)
-    }
-
-    fn outcome(&self, assignment: &Assignment, exit: &Exit, _watched: Option<&Watcher>) -> Outcome {
-        if let Some(forced) = self.command.forced(assignment, exit) {
+impl Agent {
+    /// Returns what the exit of the simulated agent means.
+    pub(super) fn sim_outcome(&self, assignment: &Assignment, exit: &Exit) -> Outcome {
+        if let Some(forced) = self.forced(assignment, exit) {
             return forced;
         }
-        let by_exit = || self.command.by_exit(assignment, exit);
+        let by_exit = || self.by_exit(assignment, exit);
         let Ended::Exited(code) = exit.ended else { return by_exit() };
         match last_line(&output::tail(&assignment.run_dir.join("stdout.log"))) {
             None if code == 0 => Outcome::failed(Class::Protocol, "its output ends without a `result` line"),
@@ -126,7 +66,7 @@ impl Agent for Sim {
             Some(Err(error)) => Outcome::failed(Class::Protocol, format!("its `result` line is wrong: {error}")),
             Some(Ok(last)) if last.is_error => last.failure(),
             Some(Ok(_)) if code != 0 => by_exit(),
-            Some(Ok(last)) => self.command.by_result(assignment, exit).unwrap_or_else(|| Outcome::Done {
+            Some(Ok(last)) => self.by_result(assignment, exit).unwrap_or_else(|| Outcome::Done {
                 summary: text::cut(output::plain(&last.result).trim(), 4_000),
                 tasks: Vec::new(),
             }),
@@ -137,7 +77,8 @@ impl Agent for Sim {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::{assignment, config};
+    use crate::{open, tests::assignment};
+    use oodatcaa_config::AgentKind;
 
     fn outcome(stdout: &str, result: Option<&str>, code: i32) -> Outcome {
         let dir = tempfile::tempdir().expect("a directory");
@@ -147,7 +88,8 @@ mod tests {
             std::fs::write(assignment.result_file(), result).expect("written");
         }
         let exit = Exit { ended: Ended::Exited(code), stopped: None, millis: 1, leftovers: 0, output: [0, 0] };
-        Sim::new("sim", &config(&[])).outcome(&assignment, &exit, None)
+        let config = AgentConfig { kind: AgentKind::Sim, ..AgentConfig::default() };
+        open("sim", &config).outcome(&assignment, &exit, None)
     }
 
     const GOOD: &str = r#"{"type":"result","subtype":"success","is_error":false,"result":"simulated: fine"}"#;

@@ -1,33 +1,31 @@
-//! From an agent CLI's output to what it means: seven dialects behind one small trait.
+//! From an agent CLI's output to what it means: a few dialects behind one small trait.
 //!
 //! Reading is incremental and tolerant: what is not understood is progress, never a failure; a line
 //! that is too long is dropped and the run goes on. The model's own words are kept for people and
 //! never judged.
 
-use std::{io::Read as _, path::Path, time::Duration};
+use std::{io::Read as _, path::Path, sync::Arc, time::Duration};
 
-use chrono::DateTime;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
-    descriptor::{Descriptor, Dialect, UsageMode},
+    descriptor::{Descriptor, Dialect, Map, Pick, UsageMode},
     watcher::Stream,
 };
 use oodatcaa_core::layout::Layout;
 use oodatcaa_sys::files;
 
 mod claude;
-mod codex;
 mod event;
 pub(super) mod lines;
 mod object;
 mod state;
-mod step;
 mod text;
 mod usage;
 
 use lines::Lines;
-pub use state::{Hit, Quota, RunState, Terminal};
+pub(crate) use state::Hit;
+pub use state::RunState;
 
 /// What is particular to a dialect; the rest is said by the descriptor.
 trait Grammar: Send {
@@ -42,180 +40,139 @@ trait Grammar: Send {
     }
 
     /// Takes in the words, tools and steps of an event.
-    fn read(&mut self, event: &Value, descriptor: &Descriptor, state: &mut RunState);
+    fn read(&mut self, event: &Value, map: &Map, run: &mut RunState) {
+        event::read(event, map, run);
+    }
 }
 
 /// How much of standard error is kept for patterns.
 const STDERR_TAIL: usize = 4_096;
 
-/// Reads one run.
-pub struct Reader<'a> {
-    descriptor: &'a Descriptor,
-    state: State,
-}
-
-/// A reader's memory, apart from the descriptor that it reads by.
-pub struct State {
+/// Reads what one run writes.
+pub struct Reader {
+    descriptor: Arc<Descriptor>,
     grammar: Box<dyn Grammar>,
     stdout: Lines,
     stderr: Lines,
-    tail: String,
-    state: RunState,
+    run: RunState,
 }
 
-impl State {
-    /// Makes the state of a run that begins.
-    pub fn new(descriptor: &Descriptor) -> Self {
+impl Reader {
+    /// Makes the reader of a run that begins.
+    pub fn new(descriptor: Arc<Descriptor>) -> Self {
+        let output = &descriptor.output;
         let grammar: Box<dyn Grammar> = match descriptor.dialect {
             Dialect::Claude => Box::new(claude::Claude::default()),
-            Dialect::Codex => Box::new(codex::Codex),
             // Our own client writes events.
             Dialect::Event | Dialect::Acp => Box::new(event::Events),
-            Dialect::Step => Box::new(step::Steps),
-            Dialect::JsonObject => Box::new(object::Object::new(descriptor.output.max_line)),
-            Dialect::Text => Box::new(text::Text::new(descriptor.output.wrap)),
+            Dialect::JsonObject => Box::new(object::Object::new(output.max_line)),
+            Dialect::Text => Box::new(text::Text::new(output.wrap)),
         };
-        Self {
-            grammar,
-            stdout: Lines::new(descriptor.output.max_line),
-            stderr: Lines::new(STDERR_TAIL),
-            tail: String::new(),
-            state: RunState::new(descriptor),
-        }
+        let (stdout, stderr) = (Lines::new(output.max_line), Lines::new(STDERR_TAIL));
+        let run = RunState::new(&descriptor);
+        Self { descriptor, grammar, stdout, stderr, run }
     }
 
-    /// Takes in more of a stream.
-    pub fn feed(&mut self, descriptor: &Descriptor, stream: Stream, bytes: &[u8], now: Duration) {
+    /// Takes in more of a stream; `now` counts from the start of the run.
+    pub fn feed(&mut self, stream: Stream, bytes: &[u8], now: Duration) {
+        let Self { descriptor, grammar, stdout, stderr, run } = self;
         match stream {
-            Stream::Stdout => {
-                let Self { grammar, stdout, state, .. } = self;
-                stdout.feed(bytes, &mut |line| match grammar.event(line) {
-                    Some(event) => note(descriptor, &mut **grammar, &event, state, now),
-                    None => plain(descriptor, line, state),
-                });
-            }
-            Stream::Stderr => {
-                let Self { stderr, tail, state, .. } = self;
-                stderr.feed(bytes, &mut |line| complain(descriptor, line, tail, state));
-            }
+            Stream::Stdout => stdout.feed(bytes, &mut |line| match grammar.event(line) {
+                Some(event) => note(descriptor, &mut **grammar, &event, run, now),
+                None => plain(descriptor, line, run),
+            }),
+            Stream::Stderr => stderr.feed(bytes, &mut |line| {
+                run.early_stderr(descriptor, line);
+                run.stderr.push_str(line);
+                run.stderr.push('\n');
+                keep_end(&mut run.stderr, STDERR_TAIL);
+            }),
         }
     }
 
-    /// Takes in the end of both streams.
-    pub fn finish(&mut self, descriptor: &Descriptor, now: Duration) {
-        let Self { grammar, stdout, stderr, tail, state } = self;
-        stdout.finish(&mut |line| match grammar.event(line) {
-            Some(event) => note(descriptor, &mut **grammar, &event, state, now),
-            None => plain(descriptor, line, state),
-        });
-        if let Some(event) = grammar.rest() {
-            note(descriptor, &mut **grammar, &event, state, now);
+    /// Takes in the end of both streams, and the file that the program may have left.
+    pub fn finish(&mut self, run_dir: &Path, now: Duration) {
+        // What stands there without a line feed is a line as well.
+        self.feed(Stream::Stdout, b"\n", now);
+        let rest = self.grammar.rest();
+        for event in rest.into_iter().chain(self.file(run_dir)) {
+            note(&self.descriptor, &mut *self.grammar, &event, &mut self.run, now);
         }
-        stderr.finish(&mut |line| complain(descriptor, line, tail, state));
+        self.feed(Stream::Stderr, b"\n", now);
     }
 
-    /// Takes in the file that the program has left, before the end of the streams.
-    pub fn file(&mut self, descriptor: &Descriptor, run_dir: &Path, now: Duration) {
-        let Some(name) = &descriptor.output.file else { return };
-        // What cannot be read told nothing.
-        let path = run_dir.join(name);
-        let Ok(Some(file)) = files::open(Layout::root_of(&path), &path) else { return };
+    /// Returns the file that the program has left, as an event; one that cannot be read told nothing.
+    fn file(&self, run_dir: &Path) -> Option<Value> {
+        let output = &self.descriptor.output;
+        let path = run_dir.join(output.file.as_ref()?);
+        let file = files::open(Layout::root_of(&path), &path).ok()??;
         let mut text = Vec::new();
-        if file.take(descriptor.output.max_line as u64).read_to_end(&mut text).is_err() {
-            return;
-        }
-        if let Ok(content) = serde_json::from_slice::<Value>(&text) {
-            let event = serde_json::json!({"type": "file", "content": content});
-            note(descriptor, &mut *self.grammar, &event, &mut self.state, now);
-        }
+        file.take(output.max_line as u64).read_to_end(&mut text).ok()?;
+        let content: Value = serde_json::from_slice(&text).ok()?;
+        Some(json!({"type": "file", "content": content}))
+    }
+
+    /// Returns the descriptor that it reads by.
+    pub(crate) fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
     }
 
     /// Returns what is known.
     pub fn run(&self) -> &RunState {
-        &self.state
-    }
-
-    /// Returns the end of standard error.
-    pub fn stderr(&self) -> &str {
-        &self.tail
+        &self.run
     }
 }
 
-impl<'a> Reader<'a> {
-    /// Reads by this descriptor.
-    pub fn new(descriptor: &'a Descriptor) -> Self {
-        Self { descriptor, state: State::new(descriptor) }
-    }
-
-    /// Takes in more of a stream.
-    pub fn feed(&mut self, stream: Stream, bytes: &[u8]) {
-        self.state.feed(self.descriptor, stream, bytes, Duration::ZERO);
-    }
-
-    /// Returns everything that was read, after the end.
-    pub fn finish(mut self) -> State {
-        self.state.finish(self.descriptor, Duration::ZERO);
-        self.state
-    }
+/// Cuts a text to its end.
+fn keep_end(text: &mut String, most: usize) {
+    text.drain(..text.ceil_char_boundary(text.len().saturating_sub(most)));
 }
 
 /// Takes in a line between the events: the program's own words, which descriptors know as events of the type `plain`.
-fn plain(descriptor: &Descriptor, line: &str, state: &mut RunState) {
+fn plain(descriptor: &Descriptor, line: &str, run: &mut RunState) {
     if line.trim().is_empty() || line.len() > STDERR_TAIL {
         return;
     }
-    let event = serde_json::json!({"type": "plain", "text": line});
-    if let Some(message) = descriptor.map.message.iter().find_map(|pick| state::pick(pick, &event)) {
-        state.message = Some(message);
-    }
-    state.errors(descriptor, &event);
-    state.retry(descriptor, &event);
-}
-
-fn complain(descriptor: &Descriptor, line: &str, tail: &mut String, state: &mut RunState) {
-    state.early_stderr(descriptor, line);
-    tail.push_str(line);
-    tail.push('\n');
-    if tail.len() > STDERR_TAIL {
-        let mut cut = tail.len() - STDERR_TAIL;
-        while !tail.is_char_boundary(cut) {
-            cut += 1;
-        }
-        tail.drain(..cut);
-    }
+    let event = json!({"type": "plain", "text": line});
+    run.message(&descriptor.map, &event);
+    run.errors(descriptor, &event);
+    run.retry(descriptor, &event);
 }
 
 /// Takes in what every dialect has in common, as the descriptor places it, then the dialect's own part.
-fn note(descriptor: &Descriptor, grammar: &mut dyn Grammar, event: &Value, state: &mut RunState, now: Duration) {
+fn note(descriptor: &Descriptor, grammar: &mut dyn Grammar, event: &Value, run: &mut RunState, now: Duration) {
     let map = &descriptor.map;
-    state.seen(now, map.quiet.iter().any(|quiet| quiet.holds(event)));
-    if state.observation.session.is_none() {
-        state.observation.session = map.session.iter().find_map(|pick| state::pick(pick, event));
+    run.seen(now, map.quiet.iter().any(|quiet| quiet.holds(event)));
+    if run.observation.session.is_none() {
+        run.observation.session = Pick::first(&map.session, event);
     }
-    if let Some(model) = map.model.iter().find_map(|pick| state::pick(pick, event)) {
-        state.observation.model = Some(model);
+    if let Some(model) = Pick::first(&map.model, event) {
+        run.observation.model = Some(model);
     }
-    if let Some(message) = map.message.iter().find_map(|pick| state::pick(pick, event)) {
-        state.message = Some(message);
+    run.message(map, event);
+    if let Some(ends) = Pick::epoch(&map.resets, event) {
+        run.observation.resets_at = Some(ends);
     }
-    if let Some(ends) = map.resets.iter().find_map(|pick| state::pick(pick, event)) {
-        state.observation.resets_at = ends.parse().ok().and_then(|ends| DateTime::from_timestamp(ends, 0));
-    }
-    state.observation.denials += u32::from(map.denied.iter().any(|denied| denied.holds(event)));
+    run.observation.denials += u32::from(map.denied.iter().any(|denied| denied.holds(event)));
     if let Some(list) = map.denials.as_ref().and_then(|ptr| ptr.first(event)).and_then(Value::as_array) {
-        state.observation.denials = state.observation.denials.max(u32::try_from(list.len()).unwrap_or(u32::MAX));
+        run.observation.denials = run.observation.denials.max(u32::try_from(list.len()).unwrap_or(u32::MAX));
     }
-    grammar.read(event, descriptor, state);
+    if map.continues.iter().any(|continues| continues.holds(event)) {
+        run.continues();
+    }
+    grammar.read(event, map, run);
     for (at, rule) in map.usage.iter().enumerate() {
         if let Some(figures) = usage::read(rule, event) {
-            state.usage(at, figures, rule.mode == UsageMode::Sum);
+            run.usage(at, figures, rule.mode == UsageMode::Sum);
         }
     }
-    state.terminal(descriptor, event);
-    state.quota(descriptor, event);
-    state.errors(descriptor, event);
-    state.retry(descriptor, event);
-    state.early(descriptor, event);
+    run.terminal(map, event);
+    if let Some(resets) = Pick::epoch(&map.quota, event) {
+        run.quota = Some(resets);
+    }
+    run.errors(descriptor, event);
+    run.retry(descriptor, event);
+    run.early(descriptor, event);
 }
 
 #[cfg(test)]

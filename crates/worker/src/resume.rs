@@ -72,7 +72,7 @@ pub(crate) fn content(workspace: Option<&Workspace>) -> Option<String> {
 }
 
 /// Returns the role's last attempt among the earlier ones, newest first, if this one can go on with its session.
-fn find(earlier: impl Iterator<Item = Record>, lease: &Lease, agent: &dyn Agent, now: Option<&str>) -> Option<Resume> {
+fn find(earlier: impl Iterator<Item = Record>, lease: &Lease, agent: &Agent, now: Option<&str>) -> Option<Resume> {
     if !agent.can_resume() {
         return None;
     }

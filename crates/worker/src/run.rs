@@ -215,7 +215,7 @@ impl Run {
     pub(crate) fn secrets(&self) -> Vec<String> {
         let mut all = self.shared.agent(&self.lease().by).secrets(&self.assignment);
         for gate in self.shared.setup.config.gates.values() {
-            all.extend(agent::environment::secrets(&self.environment(&gate.env), &Default::default()));
+            all.extend(agent::environment::secrets(&self.environment(&gate.env), &Default::default(), &[]));
         }
         all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         all.dedup();

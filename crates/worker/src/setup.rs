@@ -19,7 +19,7 @@ pub struct Setup {
     /// How the role works.
     pub role: RoleConfig,
     /// The role's agents, the preferred one first; the next works while the quota of those before it is used up.
-    pub agents: Vec<Box<dyn Agent>>,
+    pub agents: Vec<Agent>,
     /// The agents of the role that cannot work here, and why not.
     pub lacks: Vec<(String, String)>,
     /// The identity of this process.
@@ -54,16 +54,15 @@ impl Shared {
     }
 
     /// Returns the agent that a lease names; a lease is only taken with one of them.
-    pub(crate) fn agent(&self, by: &str) -> &dyn Agent {
+    pub(crate) fn agent(&self, by: &str) -> &Agent {
         let named = self.setup.agents.iter().find(|agent| agent.name() == by);
-        named.or(self.setup.agents.first()).expect("a worker has an agent").as_ref()
+        named.or(self.setup.agents.first()).expect("a worker has an agent")
     }
 
     /// Returns the pools from which the role's agents draw.
     pub(crate) fn offers(&self) -> Vec<Offer> {
-        let offer =
-            |agent: &dyn Agent| Offer { by: agent.name().into(), pool: agent.pool(), simulated: agent.simulated() };
-        self.setup.agents.iter().map(|agent| offer(agent.as_ref())).collect()
+        let offer = |agent: &Agent| Offer { by: agent.name().into(), pool: agent.pool(), simulated: agent.simulated() };
+        self.setup.agents.iter().map(offer).collect()
     }
 
     pub(crate) fn actor(&self) -> Actor {

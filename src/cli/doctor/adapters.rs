@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use super::{DoctorContext, check::Checks};
 use oodatcaa_agent::{
-    cli,
+    self as agent,
     descriptor::{Descriptor, Evidence},
     environment::find_program,
     probe::{self, Fit, Login},
@@ -31,17 +31,18 @@ pub(super) fn check(
     checks: &mut Checks,
     context: &DoctorContext<'_>,
     name: &str,
-    agent: &AgentConfig,
+    config: &AgentConfig,
     path: &str,
     unit: &Unit<'_>,
 ) {
     // What is wrong with the description has been told.
-    let Ok(described) = cli::describe(name, agent) else { return };
-    let wanted = cli::program(&described, agent, path, context.layout.root());
+    let opened = agent::open(name, config);
+    let Some(described) = opened.descriptor() else { return };
+    let wanted = opened.program(path, context.layout.root());
     if let Some(file) = find_program(&wanted, path, context.layout.root()) {
-        version(checks, name, &described, &file, path);
+        version(checks, name, described, &file, path);
     }
-    login(checks, context, name, agent, &described, unit);
+    login(checks, context, name, config, described, unit);
     if described.evidence != Evidence::Measured {
         let what =
             format!("the adapter of `{name}` was written from documentation, and never held against the program");
@@ -78,14 +79,14 @@ fn login(
     checks: &mut Checks,
     context: &DoctorContext<'_>,
     name: &str,
-    agent: &AgentConfig,
+    config: &AgentConfig,
     described: &Descriptor,
     unit: &Unit<'_>,
 ) {
     let terminal = |variable: &str| context.world.var(variable).map(String::from);
     let service = |variable: &str| match variable {
         "HOME" => terminal("HOME"),
-        _ => agent.set.get(variable).cloned().or_else(|| match unit.0 {
+        _ => config.set.get(variable).cloned().or_else(|| match unit.0 {
             // A service sees nothing of a terminal's variables.
             Some(_) => unit.variable(variable),
             None => terminal(variable),

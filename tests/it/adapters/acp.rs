@@ -55,7 +55,7 @@ impl Bench {
         Assignment { workspace: self.root().join("w"), ..assignment }
     }
 
-    fn agent(&self) -> Box<dyn Agent> {
+    fn agent(&self) -> Agent {
         agent::open("it", &self.config)
     }
 

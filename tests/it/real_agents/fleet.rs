@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
+    time::Duration,
 };
 
 use oodatcaa_agent::record::Record;
@@ -72,9 +73,10 @@ result = { outcome = "done", summary = "it is in" }
 /// What the program said of a run, read by its adapter.
 fn observed(program: Program, run: &Path) -> Observation {
     let descriptor = descriptor::load(program.name(), &BTreeMap::new()).expect("ships");
-    let mut reader = Reader::new(&descriptor);
-    reader.feed(Stream::Stdout, &fs::read(run.join("stdout.log")).expect("an output"));
-    reader.finish().run().observation.clone()
+    let mut reader = Reader::new(descriptor.into());
+    reader.feed(Stream::Stdout, &fs::read(run.join("stdout.log")).expect("an output"), Duration::ZERO);
+    reader.finish(run, Duration::ZERO);
+    reader.run().observation.clone()
 }
 
 fn from_a_story_to_done(program: Program) {

@@ -79,7 +79,7 @@ impl Peer {
                     let _ = sender.send(Heard::Noise(format!("a line of more than {LONGEST} bytes was dropped")));
                 }
             }
-            lines.finish(&mut |line| hear(line, &sender));
+            lines.end(&mut |line| hear(line, &sender));
             let _ = sender.send(Heard::Gone);
         })?;
         Ok(Self { child, stdin, inbox, next: 0 })

@@ -8,7 +8,7 @@ fn argv(template: &[&str]) -> Vec<String> {
 }
 
 fn wrong(template: &[&str]) -> String {
-    check(&argv(template)).expect_err("a bad argv").to_string()
+    check(&argv(template)).expect_err("a bad argv")
 }
 
 #[test]

@@ -3,43 +3,41 @@
 use std::{collections::BTreeMap, path::Path};
 
 use crate::{
-    Assignment, BadAgent, acp, argv,
-    descriptor::{Descriptor, Dialect, Via},
-    environment, home,
+    Assignment, acp, argv,
+    descriptor::{Descriptor, Dialect},
+    home,
 };
 use oodatcaa_config::AgentConfig;
 use oodatcaa_core::layout::Layout;
-use oodatcaa_process::Invocation;
 use oodatcaa_sys::files::{self, Durable};
 
 /// More than any prompt that is rendered.
 const LONGEST_PROMPT: u64 = 64 << 20;
 
 /// Checks what a configuration says against the descriptor.
-pub fn check(name: &str, config: &AgentConfig, descriptor: &Descriptor) -> Result<(), BadAgent> {
-    let wrong = |what: String| Err(BadAgent::Setting { name: name.into(), what });
+pub(crate) fn check(config: &AgentConfig, descriptor: &Descriptor) -> Result<(), String> {
     if let Some(model) = config.model.as_deref().filter(|model| !is_plain(model)) {
-        return wrong(format!("its model `{}` is no name of a model", oodatcaa_core::text::one_line(model)));
+        return Err(format!("its model `{}` is no name of a model", oodatcaa_core::text::one_line(model)));
     }
     if config.model.is_some() && descriptor.args.model.is_empty() {
-        return wrong("it has a `model`, and its adapter has no argument for one".into());
+        return Err("it has a `model`, and its adapter has no argument for one".into());
     }
     if let Some(permissions) = &config.permissions
         && !descriptor.args.permissions.contains_key(permissions)
     {
         let known: Vec<&str> = descriptor.args.permissions.keys().map(String::as_str).collect();
-        return wrong(format!("its permissions are `{permissions}`; its adapter has: {}", known.join(", ")));
+        return Err(format!("its permissions are `{permissions}`; its adapter has: {}", known.join(", ")));
     }
     if config.argv.is_empty() && descriptor.program.names.is_empty() {
-        return wrong("its adapter names no program; write e.g. `argv = [\"opencode\", \"acp\"]`".into());
+        return Err("its adapter names no program; write e.g. `argv = [\"opencode\", \"acp\"]`".into());
     }
     if !config.argv.is_empty() {
-        argv::check(&config.argv).map_err(|what| BadAgent::Argv { name: name.into(), what })?;
+        argv::check(&config.argv)?;
     }
     if !config.args.is_empty() {
         // Checked behind a program, which they are not.
         let all: Vec<String> = std::iter::once("x".to_owned()).chain(config.args.iter().cloned()).collect();
-        argv::check(&all).map_err(|what| BadAgent::Argv { name: name.into(), what })?;
+        argv::check(&all)?;
     }
     Ok(())
 }
@@ -52,35 +50,9 @@ fn is_plain(word: &str) -> bool {
         && word.chars().all(|c| c.is_ascii_alphanumeric() || "._:/@+[]-".contains(c))
 }
 
-/// Returns the program: what the configuration names, else the first of the descriptor's names that is there.
-pub fn program(descriptor: &Descriptor, config: &AgentConfig, path: &str, cwd: &Path) -> String {
-    if !config.argv.is_empty() {
-        return argv::program(&config.argv, cwd, cwd);
-    }
-    let names = &descriptor.program.names;
-    let there = names.iter().find(|name| environment::find_program(name, path, cwd).is_some());
-    there.or(names.first()).cloned().unwrap_or_default()
-}
-
-pub(super) fn invocation(descriptor: &Descriptor, config: &AgentConfig, assignment: &Assignment) -> Invocation {
-    let (inherit, set) = variables(descriptor, config, assignment.home.as_deref());
-    head(&assignment.prompt_file());
-    let env = environment(assignment, &inherit, &set);
-    let path = env.get("PATH").map_or("", String::as_str);
-    let argv = arguments(descriptor, config, assignment, path);
-    Invocation {
-        argv,
-        env,
-        cwd: assignment.workspace.clone(),
-        stdin: (descriptor.prompt.via == Via::Stdin).then(|| assignment.prompt_file()),
-        stdout: assignment.run_dir.join("stdout.log"),
-        stderr: assignment.run_dir.join("stderr.log"),
-    }
-}
-
 /// Puts a heading above a prompt that starts with `/` or `!`: it is a command to some programs, and one of them runs it in a
 /// shell.
-fn head(prompt: &Path) {
+pub(crate) fn head(prompt: &Path) {
     let root = Layout::root_of(prompt);
     let Ok(Some(text)) = files::read_text(root, prompt, LONGEST_PROMPT) else { return };
     if !text.trim_start().starts_with(['/', '!', '@', '-']) {
@@ -91,7 +63,13 @@ fn head(prompt: &Path) {
     }
 }
 
-fn arguments(descriptor: &Descriptor, config: &AgentConfig, assignment: &Assignment, path: &str) -> Vec<String> {
+/// Returns the whole command line of an attempt.
+pub(crate) fn arguments(
+    descriptor: &Descriptor,
+    config: &AgentConfig,
+    assignment: &Assignment,
+    program: String,
+) -> Vec<String> {
     let args = &descriptor.args;
     let model = config.model.as_ref().filter(|model| is_plain(model));
     // A session's name comes from the program's output: it must not become an option.
@@ -110,36 +88,16 @@ fn arguments(descriptor: &Descriptor, config: &AgentConfig, assignment: &Assignm
     };
     let permission = config.permissions.as_ref().or(args.permission.as_ref());
     let permission = permission.and_then(|name| args.permissions.get(name));
-    let mut all = Vec::new();
+    let may = permission.map(|arguments| group(arguments)).unwrap_or_default();
+    let (model, resume, further) = (group(&args.model), group(&args.resume), argv::fill(&config.args, assignment));
+    let own_argv = (!config.argv.is_empty()).then(|| argv::fill(&config.argv, assignment));
     if descriptor.dialect == Dialect::Acp {
-        all.extend([acp::program(), acp::MODE.to_owned()]);
-        all.extend(
-            [&args.base, permission.unwrap_or(&Vec::new()), &args.model, &args.resume]
-                .into_iter()
-                .flat_map(|it| group(it)),
-        );
-        all.push("--".into());
-        if config.argv.is_empty() {
-            all.push(program(descriptor, config, path, &assignment.workspace));
-            all.extend(group(&args.agent));
-        } else {
-            all.extend(argv::fill(&config.argv, assignment));
-        }
-        all.extend(argv::fill(&config.args, assignment));
-        return all;
+        let client = vec![acp::program(), acp::MODE.to_owned()];
+        let agent = own_argv.unwrap_or_else(|| [vec![program], group(&args.agent)].concat());
+        return [client, group(&args.base), may, model, resume, vec!["--".into()], agent, further].concat();
     }
-    if config.argv.is_empty() {
-        all.push(program(descriptor, config, path, &assignment.workspace));
-        all.extend(group(&args.base));
-        all.extend(permission.map(|arguments| group(arguments)).unwrap_or_default());
-    } else {
-        all.extend(argv::fill(&config.argv, assignment));
-    }
-    all.extend(group(&args.model));
-    all.extend(argv::fill(&config.args, assignment));
-    all.extend(group(&args.resume));
-    all.extend(group(&args.prompt));
-    all
+    let begin = own_argv.unwrap_or_else(|| [vec![program], group(&args.base), may].concat());
+    [begin, model, further, resume, group(&args.prompt)].concat()
 }
 
 /// Fills in the values of one argument; `None` when one of them is absent.
@@ -154,7 +112,7 @@ fn fill(argument: &str, assignment: &Assignment, own: &dyn Fn(&str) -> Option<Op
 }
 
 /// Returns the names to inherit, and the variables to set.
-pub(super) fn variables(
+pub(crate) fn variables(
     descriptor: &Descriptor,
     config: &AgentConfig,
     home: Option<&Path>,

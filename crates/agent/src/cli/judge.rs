@@ -10,31 +10,33 @@ use super::clock::clock;
 use crate::{
     descriptor::{Descriptor, ErrorRule, RetryUnit, Source},
     failure::{self, Failure},
-    stream::{Hit, RunState, State},
+    stream::{Hit, Reader, RunState},
 };
 use oodatcaa_core::environment;
 use oodatcaa_process::Ended;
 
 /// Why a run is no success.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judgement {
+pub(crate) struct Judgement {
     /// What it is.
-    pub failure: Failure,
+    pub(crate) failure: Failure,
     /// The program's own words about it.
-    pub words: String,
+    pub(crate) words: String,
     /// When the service said that it serves again.
-    pub retry_at: Option<DateTime<Utc>>,
+    pub(crate) retry_at: Option<DateTime<Utc>>,
 }
 
 /// Judges a run; `None` for a success. `lingered`: it was ended by us after its last word.
-pub fn judge(descriptor: &Descriptor, state: &State, ended: &Ended, lingered: bool) -> Option<Judgement> {
-    let run = state.run();
+pub(crate) fn judge(reader: &Reader, ended: &Ended, lingered: bool) -> Option<Judgement> {
+    let (descriptor, run) = (reader.descriptor(), reader.run());
     let code = match ended {
         Ended::Exited(code) => Some(*code),
         _ => None,
     };
-    let good_exit = lingered || code.is_some_and(|code| descriptor.success.rc.contains(&code));
-    let said_well = run.terminal.is_some_and(|terminal| terminal.ok);
+    let rc = &descriptor.success.rc;
+    let is_good = |code: i32| rc.contains(&code) || rc.is_empty() && code == 0;
+    let good_exit = lingered || code.is_some_and(is_good);
+    let said_well = run.terminal == Some(true);
     let found = |hit: &Hit| {
         let words = run.message.clone().unwrap_or_else(|| plain_words(&hit.words));
         Some(judged(run, hit.failure, words))
@@ -47,7 +49,7 @@ pub fn judge(descriptor: &Descriptor, state: &State, ended: &Ended, lingered: bo
     if let Some(hit) = hits(&|rule| rule.always) {
         return found(&hit);
     }
-    if let Some((failure, line)) = by_stderr(descriptor, state, &|rule| rule.always) {
+    if let Some((failure, line)) = by_stderr(descriptor, run, &|rule| rule.always) {
         return Some(judged(run, failure, line));
     }
     if said_well && good_exit {
@@ -55,8 +57,8 @@ pub fn judge(descriptor: &Descriptor, state: &State, ended: &Ended, lingered: bo
         let words = format!("{} tool calls were not allowed, and none worked", run.observation.denials);
         return nothing_worked.then(|| judged(run, Failure::ToolDenied, words));
     }
-    // Without a time it is no window that is used up, whatever the event is called.
-    if run.quota.as_ref().is_some_and(|quota| quota.resets_at.is_some()) {
+    // An event without a time has set nothing: no window is used up, whatever it is called.
+    if run.quota.is_some() {
         return Some(judged(run, Failure::QuotaWindow, run.message.clone().unwrap_or_default()));
     }
     for by_value in [true, false] {
@@ -69,7 +71,7 @@ pub fn judge(descriptor: &Descriptor, state: &State, ended: &Ended, lingered: bo
     {
         return Some(judged(run, failure, run.message.clone().unwrap_or_default()));
     }
-    if let Some((failure, line)) = by_stderr(descriptor, state, &|_| true) {
+    if let Some((failure, line)) = by_stderr(descriptor, run, &|_| true) {
         return Some(judged(run, failure, line));
     }
     if let Some((failure, words)) = &run.early {
@@ -81,14 +83,14 @@ pub fn judge(descriptor: &Descriptor, state: &State, ended: &Ended, lingered: bo
         Ended::Unknown => (Failure::Killed, "how it ended is not known".into()),
         _ if run.terminal.is_some() && !said_well => (Failure::Unknown, message.unwrap_or_default()),
         _ if code.is_some_and(|code| environment::CANNOT_RUN.contains(&code)) => {
-            (Failure::NotInstalled, state.stderr().trim().to_owned())
+            (Failure::NotInstalled, run.stderr.trim().to_owned())
         }
-        _ if !good_exit && environment::no_room(state.stderr()).is_some() => {
-            (Failure::NoRoom, environment::no_room(state.stderr()).unwrap_or_default().to_owned())
+        _ if !good_exit && environment::no_room(&run.stderr).is_some() => {
+            (Failure::NoRoom, environment::no_room(&run.stderr).unwrap_or_default().to_owned())
         }
         _ if !good_exit => {
             let code = code.map_or_else(String::new, |code| format!("exit status {code}"));
-            let tail = state.stderr().trim();
+            let tail = run.stderr.trim();
             let tail = if tail.is_empty() { message.unwrap_or_default() } else { tail.to_owned() };
             (Failure::Unknown, format!("{code}: {tail}").trim_end_matches([':', ' ']).to_owned())
         }
@@ -103,10 +105,14 @@ fn plain_words(words: &str) -> String {
 }
 
 /// Finds the pattern that the end of standard error fits, and the line.
-fn by_stderr(descriptor: &Descriptor, state: &State, wanted: &dyn Fn(&ErrorRule) -> bool) -> Option<(Failure, String)> {
+fn by_stderr(
+    descriptor: &Descriptor,
+    run: &RunState,
+    wanted: &dyn Fn(&ErrorRule) -> bool,
+) -> Option<(Failure, String)> {
     descriptor.errors.iter().filter(|rule| rule.source == Source::Stderr && wanted(rule)).find_map(|rule| {
         let (pattern, failure) = (rule.regex.as_ref()?, rule.class?);
-        let line = state.stderr().lines().find(|line| pattern.0.is_match(line))?;
+        let line = run.stderr.lines().find(|line| pattern.0.is_match(line))?;
         Some((failure, line.to_owned()))
     })
 }
@@ -121,21 +127,16 @@ fn judged(run: &RunState, failure: Failure, words: String) -> Judgement {
 }
 
 /// Returns when the service said that it serves again; a time that makes no sense is none.
-pub fn retry_at(run: &RunState, failure: Failure, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+pub(crate) fn retry_at(run: &RunState, failure: Failure, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     use Failure::{Billing, Overloaded, ProviderError, QuotaWindow, RateLimited};
     if !matches!(failure, Billing | Overloaded | ProviderError | QuotaWindow | RateLimited) {
         return None;
     }
-    let stated = run.quota.as_ref().and_then(|quota| quota.resets_at);
-    let at = match (stated, &run.retry) {
-        (Some(seconds), _) => DateTime::from_timestamp(seconds, 0),
-        (None, Some((unit, word))) => written(*unit, word, now),
-        (None, None) => None,
-    };
+    let at = run.quota.or_else(|| run.retry.as_ref().and_then(|(unit, word)| written(*unit, word, now)));
     at.filter(|at| *at > now - TimeDelta::hours(1) && *at < now + TimeDelta::days(32))
 }
 
-pub(super) fn written(unit: RetryUnit, word: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+pub(crate) fn written(unit: RetryUnit, word: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let number = || word.trim().parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
     #[expect(clippy::cast_possible_truncation, reason = "a cast from a float saturates, and the time is checked")]
     match unit {

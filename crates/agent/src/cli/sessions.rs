@@ -17,14 +17,14 @@ const MOST_RUNS: usize = 100_000;
 
 /// A session's figures at the end of an attempt.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Before {
+pub(crate) struct Before {
     session: String,
     #[serde(flatten)]
     usage: Usage,
 }
 
 /// Notes the figures for a later attempt.
-pub(super) fn remember(run_dir: &Path, descriptor: &Descriptor, seen: &Observation) {
+pub(crate) fn remember(run_dir: &Path, descriptor: &Descriptor, seen: &Observation) {
     let Some(session) = seen.session.clone().filter(|_| descriptor.map.cumulative) else { return };
     let before = Before { session, usage: seen.usage };
     let text = serde_json::to_vec(&before).expect("plain members");
@@ -35,7 +35,7 @@ pub(super) fn remember(run_dir: &Path, descriptor: &Descriptor, seen: &Observati
 }
 
 /// Returns what the session had used before this attempt, by the newest attempt of the task that knows.
-pub(super) fn before(run_dir: &Path, session: &str) -> Before {
+pub(crate) fn before(run_dir: &Path, session: &str) -> Before {
     let number = |name: &OsStr| name.to_str().and_then(|name| name.parse::<u64>().ok());
     let Some((own, task)) = run_dir.file_name().and_then(number).zip(run_dir.parent()) else {
         return Before::default();
@@ -54,7 +54,7 @@ pub(super) fn before(run_dir: &Path, session: &str) -> Before {
 
 impl Before {
     /// Takes off what was used before.
-    pub(super) fn take_off(&self, seen: &mut Observation) {
+    pub(crate) fn take_off(&self, seen: &mut Observation) {
         seen.usage = seen.usage.without_tokens_of(self.usage);
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::tests::assignment;
+use crate::{descriptor, open, tests::assignment};
+use oodatcaa_config::{AgentConfig, AgentKind};
 
 fn config(adapter: &str) -> AgentConfig {
     AgentConfig { kind: AgentKind::Adapter, adapter: Some(adapter.into()), ..AgentConfig::default() }
@@ -14,7 +15,7 @@ fn argv(config: &AgentConfig, change: impl FnOnce(&mut Assignment)) -> Vec<Strin
     let mut assignment = assignment(dir.path());
     change(&mut assignment);
     let root = dir.path().display().to_string();
-    Cli::new("x", config).invocation(&assignment).argv.iter().map(|arg| arg.replace(&root, "ROOT")).collect()
+    open("x", config).invocation(&assignment).argv.iter().map(|arg| arg.replace(&root, "ROOT")).collect()
 }
 
 #[test]
@@ -55,14 +56,14 @@ fn a_name_that_could_be_an_option_or_a_template_is_none() {
         assert_eq!(resumed.len(), 8, "{bad:?}: {resumed:?}");
         let model = AgentConfig { model: Some(bad.into()), ..config("claude") };
         assert_eq!(argv(&model, |_| {}), Vec::<String>::new(), "{bad:?}: nothing is executed");
-        assert!(Cli::new("x", &model).problem().is_some(), "{bad:?}");
+        assert!(open("x", &model).problem().is_some(), "{bad:?}");
     }
 }
 
 #[test]
 fn a_bad_configuration_executes_nothing_and_says_why() {
     let dir = tempfile::tempdir().expect("a directory");
-    let cli = Cli::new("x", &config("claud"));
+    let cli = open("x", &config("claud"));
     let assignment = assignment(dir.path());
     assert!(cli.invocation(&assignment).argv.is_empty());
     let exit = Exit::unknown();
@@ -73,7 +74,7 @@ fn a_bad_configuration_executes_nothing_and_says_why() {
         other => panic!("{other:?}"),
     }
     let permissions = AgentConfig { permissions: Some("root".into()), ..config("claude") };
-    let error = Cli::new("x", &permissions).problem().expect("unknown").to_string();
+    let error = open("x", &permissions).problem().expect("unknown").to_string();
     assert_eq!(error, "use agent `x`: its permissions are `root`; its adapter has: all, auto, edits, plan");
 }
 
@@ -83,10 +84,8 @@ fn the_slots_home_holds_the_programs_state() {
     let mut assignment = assignment(dir.path());
     // Not below /tmp, as far as a test can: the rule itself is tested by the path.
     assignment.home = Some(dir.path().join("home"));
-    let gemini = Cli::new(
-        "x",
-        &AgentConfig { set: BTreeMap::from([("GEMINI_API_KEY".into(), "k".into())]), ..config("gemini") },
-    );
+    let gemini =
+        open("x", &AgentConfig { set: BTreeMap::from([("GEMINI_API_KEY".into(), "k".into())]), ..config("gemini") });
     assert!(gemini.wants_home());
     gemini.prepare_home(&dir.path().join("home")).expect("a good slot");
     let env = gemini.invocation(&assignment).env;
@@ -94,23 +93,23 @@ fn the_slots_home_holds_the_programs_state() {
     let settings = dir.path().join("home/gemini/.gemini/settings.json");
     assert!(std::fs::read_to_string(settings).expect("written").contains("maxAttempts"));
     assignment.home = Some("/tmp/x/home".into());
-    let codex = Cli::new("x", &config("codex")).invocation(&assignment).env;
+    let codex = open("x", &config("codex")).invocation(&assignment).env;
     assert!(codex.get("CODEX_HOME").is_none_or(|home| !home.starts_with("/tmp/x")), "its sandbox breaks there");
 }
 
 #[test]
 fn the_pool_is_adapter_account_and_model() {
     let named = AgentConfig { model: Some("opus".into()), account: Some("work".into()), ..config("claude") };
-    assert_eq!(Cli::new("x", &named).pool(), "claude/work/opus");
-    assert_eq!(Cli::new("x", &config("codex")).pool(), "codex/default/default");
+    assert_eq!(open("x", &named).pool(), "claude/work/opus");
+    assert_eq!(open("x", &config("codex")).pool(), "codex/default/default");
     // What an agent is reached by makes no account of its own.
     let spoken = AgentConfig { argv: vec!["/opt/bin/gemini".into(), "--experimental-acp".into()], ..config("acp") };
-    assert_eq!(Cli::new("x", &spoken).pool(), "gemini/default/default");
+    assert_eq!(open("x", &spoken).pool(), "gemini/default/default");
 }
 
 fn watch(adapter: &str) -> Watcher {
     let dir = tempfile::tempdir().expect("a directory");
-    Cli::new("x", &config(adapter)).watcher(&assignment(dir.path())).expect("a dialect")
+    open("x", &config(adapter)).watcher(&assignment(dir.path())).expect("a dialect")
 }
 
 const fn at(seconds: u64) -> Duration {
@@ -241,7 +240,7 @@ fn a_prompt_never_starts_like_a_command() {
     for (before, after) in [("/init\n", "# Task\n\n/init\n"), ("!rm -r x", "# Task\n\n!rm -r x"), ("# Fine", "# Fine")]
     {
         std::fs::write(assignment.prompt_file(), before).expect("written");
-        Cli::new("x", &config("claude")).invocation(&assignment);
+        open("x", &config("claude")).invocation(&assignment);
         assert_eq!(std::fs::read_to_string(assignment.prompt_file()).expect("there"), after);
     }
 }
@@ -257,7 +256,7 @@ fn a_result_file_has_its_say_about_a_success_only() {
         leftovers: 0,
         output: [0, 0],
     };
-    let claude = Cli::new("x", &config("claude"));
+    let claude = open("x", &config("claude"));
     let write = |name: &str, text: &str| std::fs::write(assignment.run_dir.join(name), text).expect("written");
     write("result.json", r#"{"outcome":"replan","summary":"why"}"#);
     let end = |error: bool| {
@@ -295,10 +294,10 @@ fn every_adapter_that_can_resume_names_the_session() {
         let config = |adapter| AgentConfig { argv: named.clone(), ..config(adapter) };
         let argv = argv(&config(adapter), |assignment| assignment.resume = Some("5f3a-01".into()));
         assert!(argv.ends_with(&tail.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>()), "{adapter}: {argv:?}");
-        assert!(Cli::new("x", &config(adapter)).can_resume(), "{adapter}");
+        assert!(open("x", &config(adapter)).can_resume(), "{adapter}");
     }
     for (adapter, _) in descriptor::SHIPPED.iter().filter(|(name, _)| !tails.iter().any(|(known, _)| known == name)) {
-        assert!(!Cli::new("x", &config(adapter)).can_resume(), "{adapter}: how it resumes is not tested");
+        assert!(!open("x", &config(adapter)).can_resume(), "{adapter}: how it resumes is not tested");
     }
 }
 
@@ -306,7 +305,7 @@ fn every_adapter_that_can_resume_names_the_session() {
 fn figures_that_stand_in_a_file_are_read_and_count_from_the_sessions_begin() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut assignment = assignment(dir.path());
-    let cli = Cli::new("x", &config("copilot"));
+    let cli = open("x", &config("copilot"));
     let run = |assignment: &Assignment, tokens: u64| {
         let usage = format!(r#"{{"modelMetrics":{{"m":{{"usage":{{"inputTokens":{tokens},"outputTokens":7}}}}}}}}"#);
         std::fs::create_dir_all(&assignment.run_dir).expect("made");

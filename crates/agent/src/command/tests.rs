@@ -1,7 +1,10 @@
 //! What `command` must hold.
 
 use super::*;
-use crate::tests::{assignment, config};
+use crate::{
+    open,
+    tests::{assignment, config},
+};
 
 fn argv(template: &[&str]) -> Vec<String> {
     template.iter().map(|&argument| argument.into()).collect()
@@ -36,7 +39,7 @@ impl Case {
         if let Some(result) = self.result {
             std::fs::write(assignment.result_file(), result).expect("written");
         }
-        Command::new("mine", &self.config).outcome(&assignment, &self.exit, None)
+        open("mine", &self.config).outcome(&assignment, &self.exit, None)
     }
 
     fn failure(&self) -> (Class, String) {
@@ -156,8 +159,8 @@ fn a_refused_configuration_executes_nothing() {
     let dir = tempfile::tempdir().expect("a directory");
     let assignment = assignment(dir.path());
     let config = config(&["tool", "{nonsense}"]);
-    assert!(Command::new("mine", &config).problem().is_some());
-    let agent = Command::new("mine", &config);
+    assert!(open("mine", &config).problem().is_some());
+    let agent = open("mine", &config);
     assert_eq!(agent.invocation(&assignment).argv, Vec::<String>::new());
     let exit = Exit {
         ended: Ended::NotStarted { error: "nothing to execute".into(), not_found: true },
@@ -175,7 +178,7 @@ fn the_prompt_goes_the_way_that_was_configured() {
     let dir = tempfile::tempdir().expect("a directory");
     let assignment = assignment(dir.path());
     let mut config = config(&["tool", "{prompt_file}"]);
-    assert_eq!(Command::new("m", &config).invocation(&assignment).stdin, Some(assignment.prompt_file()));
+    assert_eq!(open("m", &config).invocation(&assignment).stdin, Some(assignment.prompt_file()));
     config.prompt = PromptVia::File;
-    assert_eq!(Command::new("m", &config).invocation(&assignment).stdin, None);
+    assert_eq!(open("m", &config).invocation(&assignment).stdin, None);
 }

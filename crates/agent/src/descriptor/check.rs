@@ -1,13 +1,13 @@
 //! What the form of a description does not say by itself.
 
 use super::{Descriptor, Dialect, Source, Via};
-use crate::{argv, environment, home};
+use crate::{argv, environment, home, probe};
 
 /// What may stand in `[args]` besides the placeholders of every argv.
-pub const OWN: &[&str] = &["model", "session", "slot"];
+const OWN: &[&str] = &["model", "session", "slot"];
 
 /// Answers with what is wrong.
-pub fn check(descriptor: &Descriptor) -> Result<(), String> {
+pub(super) fn check(descriptor: &Descriptor) -> Result<(), String> {
     program(descriptor)?;
     args(descriptor)?;
     variables(descriptor)?;
@@ -21,7 +21,7 @@ fn program(descriptor: &Descriptor) -> Result<(), String> {
         return Err("`program.names` names no program".into());
     }
     if let Some(min) = &descriptor.program.min
-        && super::super::probe::version(min).is_none()
+        && probe::version(min).is_none()
     {
         return Err(format!("`program.min` is `{min}`; expected e.g. \"2.0.0\""));
     }
@@ -38,20 +38,16 @@ fn args(descriptor: &Descriptor) -> Result<(), String> {
         ("agent", &args.agent),
     ];
     let permissions = args.permissions.iter().map(|(name, group)| (name.as_str(), group));
+    let known = || argv::PLACEHOLDERS.iter().filter(|name| **name != "title").chain(OWN).copied();
     for (name, group) in groups.into_iter().chain(permissions) {
-        for argument in group {
-            for placeholder in argv::named(argument) {
-                let known = argv::PLACEHOLDERS.contains(&placeholder.as_str()) && placeholder != "title";
-                if !known && !OWN.contains(&placeholder.as_str()) {
-                    let all: Vec<&str> =
-                        argv::PLACEHOLDERS.iter().filter(|p| **p != "title").chain(OWN).copied().collect();
-                    return Err(format!("`args.{name}` names `{{{placeholder}}}`; there are: {}", all.join(", ")));
-                }
-            }
+        let mut named = group.iter().flat_map(|argument| argv::named(argument));
+        if let Some(placeholder) = named.find(|placeholder| !known().any(|name| name == placeholder)) {
+            let all: Vec<&str> = known().collect();
+            return Err(format!("`args.{name}` names `{{{placeholder}}}`; there are: {}", all.join(", ")));
         }
     }
     for (name, group, needed) in [("model", &args.model, "model"), ("resume", &args.resume, "session")] {
-        if !group.is_empty() && !group.iter().any(|argument| argv::named(argument).contains(&needed.to_owned())) {
+        if !group.is_empty() && !argv::mentions(group, needed) {
             return Err(format!("`args.{name}` has no `{{{needed}}}`"));
         }
     }
@@ -60,8 +56,7 @@ fn args(descriptor: &Descriptor) -> Result<(), String> {
     {
         return Err(format!("`args.permission` is `{name}`, which `args.permissions` does not have"));
     }
-    let all = args.base.iter().chain(&args.prompt);
-    let sees_file = all.clone().any(|argument| argv::named(argument).contains(&"prompt_file".to_owned()));
+    let sees_file = argv::mentions(args.base.iter().chain(&args.prompt), "prompt_file");
     if descriptor.prompt.via == Via::File && !sees_file {
         return Err("`prompt.via` is \"file\", and neither `args.base` nor `args.prompt` has `{prompt_file}`".into());
     }

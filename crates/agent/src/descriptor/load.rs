@@ -1,6 +1,6 @@
 //! Descriptions by name: those that ship, and what a configuration lays over them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml::{Table, Value};
 
@@ -21,75 +21,48 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("goose", include_str!("../adapters/goose.toml")),
 ];
 
-/// Why a description cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadDescriptor {
-    /// Nobody described it.
-    #[error("find the adapter `{name}`; there are: {known}")]
-    Missing {
-        /// Its name.
-        name: String,
-        /// Those that there are.
-        known: String,
-    },
-    /// `extends` goes round.
-    #[error("use the adapter `{0}`: what it `extends` leads back to it")]
-    Loop(String),
-    /// It is not of the form.
-    #[error("use the adapter `{name}`: {what}")]
-    Form {
-        /// Its name.
-        name: String,
-        /// What is wrong.
-        what: String,
-    },
-}
-
 /// Returns a description that ships.
-pub fn shipped(name: &str) -> Option<&'static str> {
+fn shipped(name: &str) -> Option<&'static str> {
     SHIPPED.iter().find(|(shipped, _)| *shipped == name).map(|(_, text)| *text)
 }
 
 /// Returns the description in force: the one that ships, under what `own` says; `extends` names another to start from.
-pub fn load(name: &str, own: &BTreeMap<String, Table>) -> Result<Descriptor, BadDescriptor> {
-    let table = merged(name, own, &mut Vec::new())?;
-    read(name, table)
+pub fn load(name: &str, own: &BTreeMap<String, Table>) -> Result<Descriptor, String> {
+    read(name, table(name, own)?)
 }
 
 /// Returns the table in force, not yet read.
-pub fn table(name: &str, own: &BTreeMap<String, Table>) -> Result<Table, BadDescriptor> {
+pub fn table(name: &str, own: &BTreeMap<String, Table>) -> Result<Table, String> {
     merged(name, own, &mut Vec::new())
 }
 
-fn merged(name: &str, own: &BTreeMap<String, Table>, seen: &mut Vec<String>) -> Result<Table, BadDescriptor> {
+fn merged(name: &str, own: &BTreeMap<String, Table>, seen: &mut Vec<String>) -> Result<Table, String> {
     if seen.iter().any(|other| other == name) {
-        return Err(BadDescriptor::Loop(name.into()));
+        return Err(format!("use the adapter `{name}`: what it `extends` leads back to it"));
     }
     seen.push(name.into());
-    let ships = shipped(name);
-    let form = |what: String| BadDescriptor::Form { name: name.into(), what };
-    let mut base = match ships {
-        Some(text) => text.parse::<Table>().map_err(|error| form(error.message().to_owned()))?,
+    let mut base = match shipped(name) {
+        Some(text) => text.parse().map_err(|error: toml::de::Error| cannot_use(name, error.message()))?,
+        None if !own.contains_key(name) => return Err(missing(name, own)),
         None => Table::new(),
     };
-    let Some(over) = own.get(name) else {
-        return if ships.is_some() { Ok(base) } else { Err(missing(name, own)) };
-    };
-    let mut over = over.clone();
+    let mut over = own.get(name).cloned().unwrap_or_default();
     match over.remove("extends") {
         None => {}
         Some(Value::String(other)) => base = merged(&other, own, seen)?,
-        Some(_) => return Err(form("`extends` is the name of another adapter".into())),
+        Some(_) => return Err(cannot_use(name, "`extends` is the name of another adapter")),
     }
     lay(&mut base, over);
     Ok(base)
 }
 
-fn missing(name: &str, own: &BTreeMap<String, Table>) -> BadDescriptor {
-    let mut known: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).chain(own.keys().map(String::as_str)).collect();
-    known.sort_unstable();
-    known.dedup();
-    BadDescriptor::Missing { name: name.into(), known: known.join(", ") }
+fn cannot_use(name: &str, what: &str) -> String {
+    format!("use the adapter `{name}`: {what}")
+}
+
+fn missing(name: &str, own: &BTreeMap<String, Table>) -> String {
+    let known: BTreeSet<&str> = SHIPPED.iter().map(|(name, _)| *name).chain(own.keys().map(String::as_str)).collect();
+    format!("find the adapter `{name}`; there are: {}", known.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 /// Tables are merged, anything else is replaced.
@@ -105,14 +78,13 @@ fn lay(under: &mut Table, over: Table) {
 }
 
 /// Reads and checks one.
-pub fn read(name: &str, mut table: Table) -> Result<Descriptor, BadDescriptor> {
-    let form = |what: String| BadDescriptor::Form { name: name.into(), what };
+pub fn read(name: &str, mut table: Table) -> Result<Descriptor, String> {
     table.insert("id".into(), Value::String(name.into()));
     let descriptor: Descriptor = table.try_into().map_err(|error: toml::de::Error| {
         let place = error.to_string().lines().find(|line| line.starts_with("in ")).unwrap_or_default().to_owned();
-        form(format!("{} {place}", error.message()).trim().to_owned())
+        cannot_use(name, format!("{} {place}", error.message()).trim())
     })?;
-    check::check(&descriptor).map_err(form)?;
+    check::check(&descriptor).map_err(|what| cannot_use(name, &what))?;
     Ok(descriptor)
 }
 
@@ -151,16 +123,17 @@ mod tests {
         assert_eq!((mine.id.as_str(), mine.program.names[0].as_str()), ("mine", "mine"));
         assert!(!mine.map.terminal.is_empty());
         let round = own("a", "extends = \"a\"");
-        assert_eq!(load("a", &round), Err(BadDescriptor::Loop("a".into())));
+        let error = load("a", &round).expect_err("it goes round");
+        assert_eq!(error, "use the adapter `a`: what it `extends` leads back to it");
     }
 
     #[test]
     fn what_is_wrong_is_said_with_its_place() {
-        let wrong = |text: &str| load("claude", &own("claude", text)).expect_err(text).to_string();
+        let wrong = |text: &str| load("claude", &own("claude", text)).expect_err(text);
         assert!(wrong("[limits]\nstal_s = 1\n").contains("unknown field `stal_s`"));
         assert!(wrong("[[errors]]\nsource = \"field\"\nptr = \"x\"\n").contains("no JSON pointer"));
         assert!(wrong("dialect = \"xml\"").contains("unknown variant `xml`"));
-        let missing = load("claud", &BTreeMap::new()).expect_err("missing").to_string();
+        let missing = load("claud", &BTreeMap::new()).expect_err("missing");
         assert!(missing.starts_with("find the adapter `claud`; there are: acp, aider, amp, claude"), "{missing}");
     }
 }

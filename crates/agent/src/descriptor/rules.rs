@@ -2,72 +2,97 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::when::{Guard, Pattern, Pointer, When};
 use crate::failure::Failure;
+use oodatcaa_core::text;
 
 /// A value of an event.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Pick {
+pub(crate) struct Pick {
     /// Of which events.
     #[serde(default)]
-    pub when: When,
+    pub(crate) when: When,
     /// Where it stands.
-    pub ptr: Pointer,
+    pub(crate) ptr: Pointer,
     /// With a pattern: what its group `value` caught, or its whole match.
-    #[serde(default)]
-    pub regex: Option<Pattern>,
+    pub(crate) regex: Option<Pattern>,
     /// The text continues the one before.
     #[serde(default)]
-    pub delta: bool,
+    pub(crate) delta: bool,
 }
 
-/// A tool's begin or end.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+impl Pick {
+    /// Returns the value in this event.
+    pub(crate) fn read(&self, event: &Value) -> Option<String> {
+        found(&self.when, &self.ptr, self.regex.as_ref(), event)
+    }
+
+    /// Returns the first value that one of these finds.
+    pub(crate) fn first(all: &[Self], event: &Value) -> Option<String> {
+        all.iter().find_map(|pick| pick.read(event))
+    }
+
+    /// Returns the same as a time, in seconds since 1970.
+    pub(crate) fn epoch(all: &[Self], event: &Value) -> Option<DateTime<Utc>> {
+        DateTime::from_timestamp(Self::first(all, event)?.parse().ok()?, 0)
+    }
+}
+
+/// Returns the text that stands at a place of an event, or the part of it that a pattern catches; never empty.
+fn found(when: &When, ptr: &Pointer, regex: Option<&Pattern>, event: &Value) -> Option<String> {
+    let word = when.holds(event).then(|| ptr.word(event)).flatten()?;
+    let word = match regex {
+        None => word.into_owned(),
+        Some(pattern) => pattern.caught(&word)?.to_owned(),
+    };
+    Some(word).filter(|word| !word.is_empty())
+}
+
+/// A tool's begin or end; an end that has a name also begins a call that was not told of before.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ToolRule {
+pub(crate) struct ToolRule {
     /// Of which events.
-    pub when: When,
+    pub(crate) when: When,
     /// What ties begin and end together.
-    pub id: Pointer,
+    pub(crate) id: Pointer,
     /// The tool's name.
-    #[serde(default)]
-    pub name: Option<Pointer>,
+    pub(crate) name: Option<Pointer>,
     /// What it was asked to do, for the loop guard.
-    #[serde(default)]
-    pub input: Option<Pointer>,
+    pub(crate) input: Option<Pointer>,
     /// The end of a call that worked.
     #[serde(default)]
-    pub ok: Vec<Guard>,
+    pub(crate) ok: Vec<Guard>,
 }
 
 /// An event that ends the run.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TerminalRule {
+pub(crate) struct TerminalRule {
     /// Of which events.
     #[serde(default)]
-    pub when: When,
+    pub(crate) when: When,
     /// What must hold for a success.
     #[serde(default)]
-    pub ok: Vec<Guard>,
+    pub(crate) ok: Vec<Guard>,
     /// The event says that the run failed, whatever else.
     #[serde(default)]
-    pub failed: bool,
+    pub(crate) failed: bool,
     /// The final text, else the last one stands.
-    #[serde(default)]
-    pub text: Option<Pointer>,
+    pub(crate) text: Option<Pointer>,
     /// A pattern that must be found at `text`.
-    #[serde(default)]
-    pub regex: Option<Pattern>,
+    pub(crate) regex: Option<Pattern>,
 }
 
 /// Whether later figures replace or add.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum UsageMode {
+pub(crate) enum UsageMode {
     /// The last event has it all.
     #[default]
     Last,
@@ -76,82 +101,71 @@ pub enum UsageMode {
 }
 
 /// Where figures stand. Lists are added up.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct UsageRule {
+pub(crate) struct UsageRule {
     /// Of which events.
-    pub when: When,
+    pub(crate) when: When,
     /// Whether later figures replace or add.
-    pub mode: UsageMode,
+    pub(crate) mode: UsageMode,
     /// Tokens that went in; together with those from a cache.
-    pub input: Vec<Pointer>,
+    pub(crate) input: Vec<Pointer>,
     /// Tokens that came out.
-    pub output: Vec<Pointer>,
+    pub(crate) output: Vec<Pointer>,
     /// Of the input, what came from a cache.
-    pub cached: Vec<Pointer>,
+    pub(crate) cached: Vec<Pointer>,
     /// US dollars.
-    pub cost: Option<Pointer>,
+    pub(crate) cost: Option<Pointer>,
     /// Turns.
-    pub turns: Option<Pointer>,
+    pub(crate) turns: Option<Pointer>,
     /// With a pattern: its groups `input`, `output`, `cost`, looked for at `ptr`.
-    pub regex: Option<Pattern>,
+    pub(crate) regex: Option<Pattern>,
     /// Where `regex` looks.
-    pub ptr: Option<Pointer>,
-}
-
-/// An event about the account's window.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct QuotaRule {
-    /// The event that says: no more until the reset.
-    pub when: When,
-    /// When it is reset, in seconds since 1970.
-    pub resets_at: Pointer,
-    /// The window's name.
-    #[serde(default)]
-    pub window: Option<Pointer>,
+    pub(crate) ptr: Option<Pointer>,
 }
 
 /// `[map]`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Map {
+pub(crate) struct Map {
     /// The session, the first that is there.
-    pub session: Vec<Pick>,
+    pub(crate) session: Vec<Pick>,
     /// The model.
-    pub model: Vec<Pick>,
+    pub(crate) model: Vec<Pick>,
     /// The model's words.
-    pub text: Vec<Pick>,
+    pub(crate) text: Vec<Pick>,
     /// The words of an error.
-    pub message: Vec<Pick>,
+    pub(crate) message: Vec<Pick>,
     /// A tool begins.
-    pub tool_start: Vec<ToolRule>,
+    pub(crate) tool_start: Vec<ToolRule>,
     /// A tool has ended.
-    pub tool_end: Vec<ToolRule>,
+    pub(crate) tool_end: Vec<ToolRule>,
     /// A step of the model.
-    pub step: Vec<When>,
+    pub(crate) step: Vec<When>,
     /// A tool call that was not allowed.
-    pub denied: Vec<When>,
+    pub(crate) denied: Vec<When>,
     /// A list of tool calls that were not allowed.
-    pub denials: Option<Pointer>,
+    pub(crate) denials: Option<Pointer>,
     /// What ends the run.
-    pub terminal: Vec<TerminalRule>,
+    pub(crate) terminal: Vec<TerminalRule>,
+    /// Events that show that the run goes on after what seemed its end.
+    pub(crate) continues: Vec<When>,
     /// Figures.
-    pub usage: Vec<UsageRule>,
+    pub(crate) usage: Vec<UsageRule>,
     /// Figures count from the begin of the session, not of the run.
-    pub cumulative: bool,
-    /// The account's window is used up.
-    pub quota: Option<QuotaRule>,
+    pub(crate) cumulative: bool,
+    /// When the account's window that is used up is reset: seconds since 1970.
+    pub(crate) quota: Vec<Pick>,
     /// When the account's window ends that is running, used up or not: seconds since 1970.
-    pub resets: Vec<Pick>,
+    pub(crate) resets: Vec<Pick>,
     /// Events that are no progress: retries and warnings.
-    pub quiet: Vec<When>,
+    pub(crate) quiet: Vec<When>,
 }
 
 /// Where a failure shows. Never in the model's words or a tool's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Source {
+pub(crate) enum Source {
     /// In a field of an event.
     Field,
     /// In the exit code.
@@ -161,52 +175,47 @@ pub enum Source {
 }
 
 /// `[[errors]]`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ErrorRule {
+pub(crate) struct ErrorRule {
     /// Where it shows.
-    pub source: Source,
+    pub(crate) source: Source,
     /// `field`: of which events.
     #[serde(default)]
-    pub when: When,
+    pub(crate) when: When,
     /// `field`: where it stands.
-    #[serde(default)]
-    pub ptr: Option<Pointer>,
+    pub(crate) ptr: Option<Pointer>,
     /// `field`, `exit`: failures by value.
     #[serde(default)]
-    pub map: BTreeMap<String, Failure>,
+    pub(crate) map: BTreeMap<String, Failure>,
     /// `field`, `stderr`: what is looked for.
-    #[serde(default)]
-    pub regex: Option<Pattern>,
+    pub(crate) regex: Option<Pattern>,
     /// The failure when `regex` is found, or when the field is there at all.
-    #[serde(default)]
-    pub class: Option<Failure>,
+    pub(crate) class: Option<Failure>,
     /// Counts even when the run calls itself a success.
     #[serde(default)]
-    pub always: bool,
+    pub(crate) always: bool,
 }
 
 /// `[[early]]`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct EarlyRule {
+pub(crate) struct EarlyRule {
     /// Of which events.
     #[serde(default)]
-    pub when: When,
+    pub(crate) when: When,
     /// Where `regex` looks in the event.
-    #[serde(default)]
-    pub ptr: Option<Pointer>,
+    pub(crate) ptr: Option<Pointer>,
     /// What is looked for, in the event or in lines of standard error.
-    #[serde(default)]
-    pub regex: Option<Pattern>,
+    pub(crate) regex: Option<Pattern>,
     /// Looks at standard error.
     #[serde(default)]
-    pub stderr: bool,
+    pub(crate) stderr: bool,
     /// So many of them.
     #[serde(default = "one")]
-    pub count: u32,
+    pub(crate) count: u32,
     /// What it is.
-    pub class: Failure,
+    pub(crate) class: Failure,
 }
 
 fn one() -> u32 {
@@ -216,7 +225,7 @@ fn one() -> u32 {
 /// What a time to come back is written as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum RetryUnit {
+pub(crate) enum RetryUnit {
     /// Seconds from now.
     Seconds,
     /// Milliseconds from now.
@@ -228,17 +237,24 @@ pub enum RetryUnit {
 }
 
 /// `[[retry]]`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RetryRule {
+pub(crate) struct RetryRule {
     /// Of which events.
     #[serde(default)]
-    pub when: When,
+    pub(crate) when: When,
     /// Where it stands.
-    pub ptr: Pointer,
+    pub(crate) ptr: Pointer,
     /// Its group `value` is the time.
-    #[serde(default)]
-    pub regex: Option<Pattern>,
+    pub(crate) regex: Option<Pattern>,
     /// What it is written as.
-    pub unit: RetryUnit,
+    pub(crate) unit: RetryUnit,
+}
+
+impl RetryRule {
+    /// Returns a time as the first rule that finds one finds it; the first rule is the most exact one.
+    pub(crate) fn first(all: &[Self], event: &Value) -> Option<(RetryUnit, String)> {
+        let read = |rule: &Self| found(&rule.when, &rule.ptr, rule.regex.as_ref(), event);
+        all.iter().find_map(|rule| Some((rule.unit, text::cut(&read(rule)?, 40))))
+    }
 }

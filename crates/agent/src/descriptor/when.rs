@@ -3,16 +3,19 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use regex::{Regex, RegexBuilder};
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::Deserialize;
 use serde_json::Value;
 
 /// A JSON pointer; a part that is `*` stands for every member.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pointer(Vec<String>);
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Pointer(Vec<String>);
 
-impl Pointer {
+impl TryFrom<String> for Pointer {
+    type Error = String;
+
     /// Reads `/a/*/b`.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    fn try_from(text: String) -> Result<Self, String> {
         match text.strip_prefix('/') {
             Some(rest) if !rest.is_empty() => {
                 Ok(Self(rest.split('/').map(|part| part.replace("~1", "/").replace("~0", "~")).collect()))
@@ -20,159 +23,118 @@ impl Pointer {
             _ => Err(format!("`{text}` is no JSON pointer; write e.g. `/message/content`")),
         }
     }
+}
 
+impl Pointer {
     /// Returns every value that it points to.
-    pub fn all<'a>(&self, event: &'a Value) -> Vec<&'a Value> {
-        let mut found = vec![event];
-        for part in &self.0 {
-            found = found
-                .into_iter()
-                .flat_map(|value| -> Vec<&'a Value> {
-                    match (value, part.as_str()) {
-                        (Value::Object(members), "*") => members.values().collect(),
-                        (Value::Array(items), "*") => items.iter().collect(),
-                        (Value::Object(members), name) => members.get(name).into_iter().collect(),
-                        (Value::Array(items), index) => {
-                            index.parse().ok().and_then(|n: usize| items.get(n)).into_iter().collect()
-                        }
-                        _ => Vec::new(),
-                    }
-                })
-                .collect();
-        }
-        found
+    pub(crate) fn all<'a>(&self, event: &'a Value) -> Vec<&'a Value> {
+        let below = |value: &'a Value, part: &str| -> Vec<&'a Value> {
+            match value {
+                Value::Object(members) if part == "*" => members.values().collect(),
+                Value::Array(items) if part == "*" => items.iter().collect(),
+                Value::Object(members) => members.get(part).into_iter().collect(),
+                Value::Array(items) => part.parse().ok().and_then(|n: usize| items.get(n)).into_iter().collect(),
+                _ => Vec::new(),
+            }
+        };
+        self.0.iter().fold(vec![event], |found, part| found.into_iter().flat_map(|value| below(value, part)).collect())
     }
 
     /// Returns the first value that is not null.
-    pub fn first<'a>(&self, event: &'a Value) -> Option<&'a Value> {
+    pub(crate) fn first<'a>(&self, event: &'a Value) -> Option<&'a Value> {
         self.all(event).into_iter().find(|value| !value.is_null())
     }
 
     /// Returns the first value as text; numbers and truth values as they are written.
-    pub fn word<'a>(&self, event: &'a Value) -> Option<Cow<'a, str>> {
+    pub(crate) fn word<'a>(&self, event: &'a Value) -> Option<Cow<'a, str>> {
         self.first(event).and_then(word)
     }
 }
 
-impl<'de> Deserialize<'de> for Pointer {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Self::parse(&String::deserialize(from)?).map_err(D::Error::custom)
-    }
-}
-
 /// Returns a plain value as text.
-pub fn word(value: &Value) -> Option<Cow<'_, str>> {
+pub(crate) fn word(value: &Value) -> Option<Cow<'_, str>> {
     match value {
         Value::String(text) => Some(Cow::Borrowed(text)),
-        Value::Number(number) => Some(Cow::Owned(number.to_string())),
-        Value::Bool(flag) => Some(Cow::Borrowed(if *flag { "true" } else { "false" })),
+        Value::Number(_) | Value::Bool(_) => Some(Cow::Owned(value.to_string())),
         _ => None,
     }
 }
 
 /// A regular expression.
-#[derive(Clone, Debug)]
-pub struct Pattern(pub Regex);
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Pattern(pub(crate) Regex);
+
+impl TryFrom<String> for Pattern {
+    type Error = String;
+
+    /// Reads one; `^` and `$` stand for the ends of lines.
+    fn try_from(text: String) -> Result<Self, String> {
+        RegexBuilder::new(&text).multi_line(true).size_limit(1 << 20).build().map(Self).map_err(|error| {
+            // The parser draws a picture of the place first.
+            let said = error.to_string();
+            let what = said.lines().next_back().unwrap_or_default().trim_start_matches("error: ");
+            format!("`{text}` is no regular expression: {what}")
+        })
+    }
+}
 
 impl Pattern {
-    /// Reads one; `^` and `$` stand for the ends of lines.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let built = RegexBuilder::new(text).multi_line(true).size_limit(1 << 20).build();
-        built.map(Self).map_err(|error| format!("`{text}` is no regular expression: {}", last_line(&error.to_string())))
+    /// Returns what the group `value` caught, or the whole match.
+    pub(crate) fn caught<'a>(&self, word: &'a str) -> Option<&'a str> {
+        let caught = self.0.captures(word)?;
+        caught.name("value").or_else(|| caught.get(0)).map(|found| found.as_str())
+    }
+
+    /// Tells whether a rule's words fit: its pattern, where it has one, is found in them.
+    pub(crate) fn fits(own: Option<&Self>, words: Option<&str>) -> bool {
+        own.is_none_or(|own| words.is_some_and(|words| own.0.is_match(words)))
     }
 }
 
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.as_str() == other.0.as_str()
-    }
-}
-
-fn last_line(text: &str) -> &str {
-    text.lines().next_back().unwrap_or_default().trim_start_matches("error: ")
-}
-
-impl<'de> Deserialize<'de> for Pattern {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Self::parse(&String::deserialize(from)?).map_err(D::Error::custom)
-    }
-}
-
-/// One word or any of several.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
-enum Words {
-    One(Word),
-    Any(Vec<Word>),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
-enum Word {
-    Text(String),
-    Number(i64),
-    Flag(bool),
-}
-
-impl Word {
-    fn is(&self, value: &Value) -> bool {
-        match (self, value) {
-            (Self::Text(text), Value::String(other)) => text == other,
-            (Self::Number(number), Value::Number(other)) => other.as_i64() == Some(*number),
-            (Self::Flag(flag), Value::Bool(other)) => flag == other,
-            _ => false,
-        }
-    }
-}
-
-/// A condition on an event: members (or pointers) and what they must be. The empty one always holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+/// A condition on an event: members (or pointers) and what they must be, one value or any of a list. The empty one always
+/// holds.
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(transparent)]
-pub struct When(BTreeMap<String, Words>);
+pub(crate) struct When(BTreeMap<String, Value>);
 
 impl When {
     /// Tells whether it holds.
-    pub fn holds(&self, event: &Value) -> bool {
-        self.0.iter().all(|(name, words)| {
+    pub(crate) fn holds(&self, event: &Value) -> bool {
+        self.0.iter().all(|(name, wanted)| {
             let value = if name.starts_with('/') { event.pointer(name) } else { event.get(name) };
-            value.is_some_and(|value| match words {
-                Words::One(word) => word.is(value),
-                Words::Any(words) => words.iter().any(|word| word.is(value)),
+            value.is_some_and(|value| match wanted {
+                Value::Array(any) => any.contains(value),
+                one => one == value,
             })
         })
     }
 
     /// Returns `true` when it says nothing.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
 /// What a value must be for a run to count as a success.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Guard {
+pub(crate) struct Guard {
     /// Where it stands.
-    pub ptr: Pointer,
+    ptr: Pointer,
     /// It is exactly this.
-    #[serde(default)]
-    pub eq: Option<toml::Value>,
+    eq: Option<Value>,
     /// It is a number above this.
-    #[serde(default)]
-    pub gt: Option<f64>,
+    gt: Option<f64>,
 }
 
 impl Guard {
     /// Tells whether it holds. What is not there does not.
-    pub fn holds(&self, event: &Value) -> bool {
-        let Some(value) = self.ptr.first(event) else { return false };
-        let equal = self.eq.as_ref().is_none_or(|wanted| match (wanted, value) {
-            (toml::Value::String(a), Value::String(b)) => a == b,
-            (toml::Value::Boolean(a), Value::Bool(b)) => a == b,
-            (toml::Value::Integer(a), Value::Number(b)) => b.as_i64() == Some(*a),
-            _ => false,
-        });
-        equal && self.gt.is_none_or(|least| value.as_f64().is_some_and(|number| number > least))
+    pub(crate) fn holds(&self, event: &Value) -> bool {
+        self.ptr.first(event).is_some_and(|value| {
+            self.eq.as_ref().is_none_or(|wanted| wanted == value)
+                && self.gt.is_none_or(|least| value.as_f64().is_some_and(|number| number > least))
+        })
     }
 }
 
@@ -185,13 +147,14 @@ mod tests {
     #[test]
     fn a_star_stands_for_every_member() {
         let event = json!({"usage": {"a": {"in": 1}, "b": {"in": 2}, "c": {}}, "list": [{"in": 3}], "none": null});
-        let all = |text: &str| Pointer::parse(text).expect("a pointer").all(&event).len();
+        let pointer = |text: &str| Pointer::try_from(text.to_owned());
+        let all = |text: &str| pointer(text).expect("a pointer").all(&event).len();
         assert_eq!(all("/usage/*/in"), 2);
         assert_eq!(all("/list/0/in"), 1);
         assert_eq!(all("/list/*/in"), 1);
         assert_eq!(all("/usage/x/in"), 0);
-        assert_eq!(Pointer::parse("/none").expect("a pointer").first(&event), None);
-        assert!(Pointer::parse("usage").is_err() && Pointer::parse("/").is_err());
+        assert_eq!(pointer("/none").expect("a pointer").first(&event), None);
+        assert!(pointer("usage").is_err() && pointer("/").is_err());
     }
 
     #[test]
@@ -208,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_broken_pattern_says_what_is_wrong() {
-        let error = Pattern::parse("(a").expect_err("broken");
+        let error = Pattern::try_from("(a".to_owned()).expect_err("broken");
         assert!(error.contains("`(a` is no regular expression: unclosed group"), "{error}");
     }
 }

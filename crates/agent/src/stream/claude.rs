@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::{Grammar, event, state::RunState};
-use crate::descriptor::Descriptor;
+use crate::descriptor::Map;
 use oodatcaa_core::Usage;
 
 #[derive(Default)]
@@ -25,7 +25,7 @@ const MESSAGES: usize = 100_000;
 const NAME: usize = 100;
 
 impl Claude {
-    fn figures(&mut self, id: &str, usage: &Value, state: &mut RunState) {
+    fn figures(&mut self, id: &str, usage: &Value, run: &mut RunState) {
         let number = |name: &str| usage.get(name).and_then(Value::as_u64).unwrap_or(0);
         let cached = number("cache_read_input_tokens");
         let input = number("input_tokens").saturating_add(number("cache_creation_input_tokens")).saturating_add(cached);
@@ -42,12 +42,12 @@ impl Claude {
             false => None,
         };
         self.all = self.all.without_tokens_of(before.unwrap_or_default()).plus(figures);
-        state.live(self.all);
+        run.live(self.all);
     }
 }
 
 impl Grammar for Claude {
-    fn read(&mut self, event: &Value, descriptor: &Descriptor, state: &mut RunState) {
+    fn read(&mut self, event: &Value, map: &Map, run: &mut RunState) {
         let message = event.get("message");
         let content = message.and_then(|message| message.get("content")).and_then(Value::as_array);
         let word =
@@ -56,18 +56,18 @@ impl Grammar for Claude {
             Some("assistant") => {
                 let id = message.map(|message| word(message, "id")).unwrap_or_default();
                 if let Some(usage) = message.and_then(|message| message.get("usage")) {
-                    self.figures(&id, usage, state);
+                    self.figures(&id, usage, run);
                 }
                 // The program's own words about an error come as a message, too: no model has said anything.
                 let synthetic = message.is_some_and(|message| word(message, "model") == "<synthetic>");
                 if !synthetic && (id.is_empty() || id != self.last) {
-                    state.step();
+                    run.step();
                     self.last = id;
                 }
                 for block in content.into_iter().flatten() {
                     match block.get("type").and_then(Value::as_str) {
-                        Some("text") => state.text(&word(block, "text"), false),
-                        Some("tool_use") => state.tool(&word(block, "id"), &word(block, "name"), block.get("input")),
+                        Some("text") => run.text(&word(block, "text"), false),
+                        Some("tool_use") => run.tool(&word(block, "id"), &word(block, "name"), block.get("input")),
                         _ => {}
                     }
                 }
@@ -76,11 +76,11 @@ impl Grammar for Claude {
                 for block in content.into_iter().flatten() {
                     if block.get("type").and_then(Value::as_str) == Some("tool_result") {
                         let failed = block.get("is_error").and_then(Value::as_bool).unwrap_or(false);
-                        state.tool_end(&word(block, "tool_use_id"), !failed);
+                        run.tool_end(&word(block, "tool_use_id"), !failed);
                     }
                 }
             }
-            _ => event::read(event, descriptor, state),
+            _ => event::read(event, map, run),
         }
     }
 }

@@ -39,12 +39,8 @@ impl Lines {
         self.dropped
     }
 
-    /// Ends the stream: what stands there without a line feed is a line as well.
-    pub(crate) fn finish(&mut self, tell: &mut dyn FnMut(&str)) {
-        self.end(tell);
-    }
-
-    fn end(&mut self, tell: &mut dyn FnMut(&str)) {
+    /// Ends a line, or the stream: what stands there without a line feed is a line as well.
+    pub(crate) fn end(&mut self, tell: &mut dyn FnMut(&str)) {
         let held = std::mem::take(&mut self.held);
         if std::mem::take(&mut self.dropping) || held.is_empty() {
             return;
@@ -70,7 +66,7 @@ mod tests {
         for piece in [&b"ab"[..], b"cd\nabc", b"de\n\n", b"x\r\n\xff\nlast"] {
             lines.feed(piece, &mut |line| seen.push(line.to_owned()));
         }
-        lines.finish(&mut |line| seen.push(line.to_owned()));
+        lines.end(&mut |line| seen.push(line.to_owned()));
         assert_eq!(seen, ["abcd", "x", "\u{fffd}", "last"]);
     }
 }

@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Grammar, event, state::RunState};
-use crate::descriptor::Descriptor;
+use super::Grammar;
 
 /// What is held back until the end.
 pub(super) struct Object {
@@ -31,9 +30,5 @@ impl Grammar for Object {
         // Some programs talk before it.
         let from = text.find('{')?;
         serde_json::from_str::<Value>(&text[from..]).ok()
-    }
-
-    fn read(&mut self, event: &Value, descriptor: &Descriptor, state: &mut RunState) {
-        event::read(event, descriptor, state);
     }
 }

@@ -6,10 +6,12 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use super::keep_end;
 use crate::{
-    descriptor::{Descriptor, Pick, RetryRule, RetryUnit, Source},
+    descriptor::{Descriptor, EarlyRule, Map, Pattern, Pick, RetryRule, RetryUnit, Source, when},
     failure::Failure,
     output,
     watcher::Observation,
@@ -19,38 +21,22 @@ use oodatcaa_core::{Usage, text};
 /// Longest text of the model that is kept, in bytes.
 const LONGEST: usize = 16_384;
 
-/// The event that ended the run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terminal {
-    /// It says that all is well.
-    pub ok: bool,
-}
-
 /// An error rule that found something.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hit {
+pub(crate) struct Hit {
     /// What it is.
-    pub failure: Failure,
+    pub(crate) failure: Failure,
     /// Where it was found, as text.
-    pub words: String,
-}
-
-/// The account's window is used up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Quota {
-    /// When it is reset, in seconds since 1970.
-    pub resets_at: Option<i64>,
-    /// Its name.
-    pub window: Option<String>,
+    pub(crate) words: String,
 }
 
 /// A tool that has not answered yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Open {
+pub(crate) struct Open {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Since when, from the start of the run.
-    pub since: Duration,
+    pub(crate) since: Duration,
 }
 
 /// How many different calls a circle may have.
@@ -58,13 +44,13 @@ const CIRCLE: usize = 8;
 
 /// The same few tool calls again and again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Repeat {
+pub(crate) struct Repeat {
     /// The last different calls, the newest last.
     known: VecDeque<u64>,
     /// How many calls in a row were none but these.
-    pub count: u32,
+    pub(crate) count: u32,
     /// The tool of the last one.
-    pub name: String,
+    pub(crate) name: String,
 }
 
 impl Repeat {
@@ -83,38 +69,40 @@ impl Repeat {
 }
 
 /// What is known of a run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunState {
     /// What others are told.
     pub observation: Observation,
-    /// How it ended, if it did.
-    pub terminal: Option<Terminal>,
+    /// Whether the event that ended it says that all is well; `None` before that event.
+    pub terminal: Option<bool>,
     /// What each error rule found last.
-    pub hits: Vec<Option<Hit>>,
+    pub(crate) hits: Vec<Option<Hit>>,
     /// The program's words about an error.
-    pub message: Option<String>,
-    /// The account's window is used up.
-    pub quota: Option<Quota>,
+    pub(crate) message: Option<String>,
+    /// When the account's window is reset that is used up.
+    pub(crate) quota: Option<DateTime<Utc>>,
     /// When to come back, as it was written.
-    pub retry: Option<(RetryUnit, String)>,
+    pub(crate) retry: Option<(RetryUnit, String)>,
     /// How long the program waits by itself, as it was written, and how often it said so.
-    pub waits: Option<(RetryUnit, String, u32)>,
+    pub(crate) waits: Option<(RetryUnit, String, u32)>,
+    /// The end of standard error.
+    pub stderr: String,
     /// A reason to end it now.
-    pub early: Option<(Failure, String)>,
+    pub(crate) early: Option<(Failure, String)>,
     /// Tool calls that worked.
-    pub tools_ok: u32,
+    pub(crate) tools_ok: u32,
     /// Events of any kind.
-    pub events: u64,
+    pub(crate) events: u64,
     /// When the last event came that was progress.
-    pub progress: Duration,
+    pub(crate) progress: Duration,
     /// When the event came that ended the run.
-    pub ended_at: Duration,
+    pub(crate) ended_at: Duration,
     /// Tools that have not answered yet.
-    pub open: BTreeMap<String, Open>,
+    pub(crate) open: BTreeMap<String, Open>,
     /// The same tool call in a row.
-    pub repeat: Repeat,
+    pub(crate) repeat: Repeat,
     /// Steps in a row without a tool that said nothing, or nothing but the one before.
-    pub idle_steps: u32,
+    pub(crate) idle_steps: u32,
     now: Duration,
     counts: Vec<u32>,
     figures: Vec<Usage>,
@@ -124,36 +112,6 @@ pub struct RunState {
     busy: bool,
     /// Holds what this step and the one before have said, as numbers; 0 for nothing.
     said: [u64; 2],
-}
-
-/// Returns the value of a pick in this event.
-pub(super) fn pick(pick: &Pick, event: &Value) -> Option<String> {
-    if !pick.when.holds(event) {
-        return None;
-    }
-    let word = pick.ptr.word(event)?;
-    let word = match &pick.regex {
-        None => word.into_owned(),
-        Some(pattern) => caught(&pattern.0, &word)?.to_owned(),
-    };
-    (!word.is_empty()).then_some(word)
-}
-
-fn caught<'a>(pattern: &regex::Regex, word: &'a str) -> Option<&'a str> {
-    let caught = pattern.captures(word)?;
-    caught.name("value").or_else(|| caught.get(0)).map(|found| found.as_str())
-}
-
-/// Returns a time as the first rule that finds one finds it; the first rule is the most exact one.
-fn told(rules: &[RetryRule], event: &Value) -> Option<(RetryUnit, String)> {
-    rules.iter().filter(|rule| rule.when.holds(event)).find_map(|rule| {
-        let word = rule.ptr.word(event)?;
-        let value = match &rule.regex {
-            None => word.as_ref(),
-            Some(pattern) => caught(&pattern.0, &word)?,
-        };
-        Some((rule.unit, text::cut(value, 40)))
-    })
 }
 
 fn hash_of(what: &impl Hash) -> u64 {
@@ -170,28 +128,11 @@ fn shown(words: &str) -> String {
 impl RunState {
     pub(super) fn new(descriptor: &Descriptor) -> Self {
         Self {
-            observation: Observation::default(),
-            terminal: None,
             hits: vec![None; descriptor.errors.len()],
-            message: None,
-            quota: None,
-            retry: None,
-            waits: None,
-            early: None,
-            tools_ok: 0,
-            events: 0,
-            progress: Duration::ZERO,
-            ended_at: Duration::ZERO,
-            open: BTreeMap::new(),
-            repeat: Repeat::default(),
-            idle_steps: 0,
-            now: Duration::ZERO,
             counts: vec![0; descriptor.early.len()],
             figures: vec![Usage::default(); descriptor.map.usage.len()],
-            live: Usage::default(),
-            in_text: false,
             busy: true,
-            said: [0; 2],
+            ..Self::default()
         }
     }
 
@@ -215,14 +156,8 @@ impl RunState {
             _ => String::new(),
         };
         all.push_str(words);
-        if all.len() > LONGEST {
-            // The end of an answer says more than its begin.
-            let mut cut = all.len() - LONGEST;
-            while !all.is_char_boundary(cut) {
-                cut += 1;
-            }
-            all.drain(..cut);
-        }
+        // The end of an answer says more than its begin.
+        keep_end(&mut all, LONGEST);
         self.in_text = delta;
         self.observation.last_text = Some(all);
     }
@@ -260,7 +195,7 @@ impl RunState {
     }
 
     /// Takes back the end of the run: it goes on.
-    pub(super) fn resumes(&mut self) {
+    pub(super) fn continues(&mut self) {
         self.terminal = None;
         self.observation.ended = false;
     }
@@ -291,15 +226,10 @@ impl RunState {
         self.observation.usage = Usage { cost_usd, ..usage };
     }
 
-    pub(super) fn terminal(&mut self, descriptor: &Descriptor, event: &Value) {
-        for rule in &descriptor.map.terminal {
-            if !rule.when.holds(event) {
-                continue;
-            }
+    pub(super) fn terminal(&mut self, map: &Map, event: &Value) {
+        for rule in map.terminal.iter().filter(|rule| rule.when.holds(event)) {
             let words = rule.text.as_ref().and_then(|ptr| ptr.word(event));
-            if let Some(pattern) = &rule.regex
-                && !words.as_ref().is_some_and(|words| pattern.0.is_match(words))
-            {
+            if !Pattern::fits(rule.regex.as_ref(), words.as_deref()) {
                 continue;
             }
             let ok = !rule.failed && rule.ok.iter().all(|guard| guard.holds(event));
@@ -307,7 +237,7 @@ impl RunState {
                 self.in_text = false;
                 self.text(words, false);
             }
-            self.terminal = Some(Terminal { ok });
+            self.terminal = Some(ok);
             self.observation.ended = true;
             self.ended_at = self.now;
             self.open.clear();
@@ -315,12 +245,10 @@ impl RunState {
         }
     }
 
-    pub(super) fn quota(&mut self, descriptor: &Descriptor, event: &Value) {
-        if let Some(rule) = descriptor.map.quota.as_ref().filter(|rule| rule.when.holds(event)) {
-            self.quota = Some(Quota {
-                resets_at: rule.resets_at.first(event).and_then(Value::as_i64),
-                window: rule.window.as_ref().and_then(|ptr| ptr.word(event)).map(|word| shown(&word)),
-            });
+    /// Keeps the program's words about an error.
+    pub(super) fn message(&mut self, map: &Map, event: &Value) {
+        if let Some(message) = Pick::first(&map.message, event) {
+            self.message = Some(message);
         }
     }
 
@@ -329,7 +257,7 @@ impl RunState {
             let Some(ptr) = rule.ptr.as_ref().filter(|_| rule.source == Source::Field && rule.when.holds(event)) else {
                 continue;
             };
-            let found = ptr.all(event).into_iter().filter_map(super::super::descriptor::when::word).find_map(|word| {
+            let found = ptr.all(event).into_iter().filter_map(when::word).find_map(|word| {
                 let failure = match (&rule.regex, rule.class) {
                     (Some(pattern), Some(class)) => pattern.0.is_match(&word).then_some(class),
                     (None, Some(class)) => Some(class),
@@ -344,43 +272,37 @@ impl RunState {
     }
 
     pub(super) fn retry(&mut self, descriptor: &Descriptor, event: &Value) {
-        if let Some(told) = told(&descriptor.retry, event) {
+        if let Some(told) = RetryRule::first(&descriptor.retry, event) {
             self.retry = Some(told);
         }
-        if let Some((unit, word)) = told(&descriptor.waits, event) {
+        if let Some((unit, word)) = RetryRule::first(&descriptor.waits, event) {
             let count = self.waits.as_ref().map_or(0, |(_, _, count)| *count);
             self.waits = Some((unit, word, count.saturating_add(1)));
         }
     }
 
     pub(super) fn early(&mut self, descriptor: &Descriptor, event: &Value) {
-        for (at, rule) in descriptor.early.iter().enumerate().filter(|(_, rule)| !rule.stderr) {
-            if !rule.when.holds(event) {
-                continue;
-            }
+        let rules = descriptor.early.iter().enumerate();
+        for (at, rule) in rules.filter(|(_, rule)| !rule.stderr && rule.when.holds(event)) {
             let words = rule.ptr.as_ref().and_then(|ptr| ptr.word(event));
-            if let Some(pattern) = &rule.regex
-                && !words.as_ref().is_some_and(|words| pattern.0.is_match(words))
-            {
-                continue;
+            if Pattern::fits(rule.regex.as_ref(), words.as_deref()) {
+                self.count_early(at, rule, words.as_deref().unwrap_or_default());
             }
-            let words = words.map(std::borrow::Cow::into_owned);
-            self.count_early(at, rule.count, rule.class, words);
         }
     }
 
     pub(super) fn early_stderr(&mut self, descriptor: &Descriptor, line: &str) {
         for (at, rule) in descriptor.early.iter().enumerate().filter(|(_, rule)| rule.stderr) {
-            if rule.regex.as_ref().is_some_and(|pattern| pattern.0.is_match(line)) {
-                self.count_early(at, rule.count, rule.class, Some(line.to_owned()));
+            if Pattern::fits(rule.regex.as_ref(), Some(line)) {
+                self.count_early(at, rule, line);
             }
         }
     }
 
-    fn count_early(&mut self, at: usize, enough: u32, failure: Failure, words: Option<String>) {
+    fn count_early(&mut self, at: usize, rule: &EarlyRule, words: &str) {
         self.counts[at] = self.counts[at].saturating_add(1);
-        if self.counts[at] >= enough && self.early.is_none() {
-            self.early = Some((failure, shown(&words.unwrap_or_default())));
+        if self.counts[at] >= rule.count && self.early.is_none() {
+            self.early = Some((rule.class, shown(words)));
         }
     }
 }

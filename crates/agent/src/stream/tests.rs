@@ -21,11 +21,12 @@ fn transcript(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn read(descriptor: &Descriptor, stdout: &[u8], stderr: &[u8]) -> State {
-    let mut reader = Reader::new(descriptor);
-    reader.feed(Stream::Stdout, stdout);
-    reader.feed(Stream::Stderr, stderr);
-    reader.finish()
+fn read(descriptor: &Descriptor, stdout: &[u8], stderr: &[u8]) -> Reader {
+    let mut reader = Reader::new(Arc::new(descriptor.clone()));
+    reader.feed(Stream::Stdout, stdout, Duration::ZERO);
+    reader.feed(Stream::Stderr, stderr, Duration::ZERO);
+    reader.finish(Path::new("/nonexistent"), Duration::ZERO);
+    reader
 }
 
 /// What a transcript must come to. An empty failure is a success.
@@ -141,21 +142,20 @@ const TRANSCRIPTS: &[Expected] = &[
     bad("amp-noauth.txt", 143, F::Auth),
 ];
 
-fn state(expected: &Expected) -> (Descriptor, State) {
+fn state(expected: &Expected) -> Reader {
     let adapter = adapter(expected.file.split('-').next().expect("a name"));
     let bytes = transcript(expected.file);
     // These two were caught on standard error.
     let on_stderr = expected.file.contains("noauth.stderr") || expected.file.starts_with("amp");
-    let state = if on_stderr { read(&adapter, b"", &bytes) } else { read(&adapter, &bytes, b"") };
-    (adapter, state)
+    if on_stderr { read(&adapter, b"", &bytes) } else { read(&adapter, &bytes, b"") }
 }
 
 #[test]
 fn every_transcript_is_understood() {
     let mut wrong = Vec::new();
     for expected in TRANSCRIPTS {
-        let (adapter, state) = state(expected);
-        let judged = judge::judge(&adapter, &state, &Ended::Exited(expected.code), false);
+        let state = state(expected);
+        let judged = judge::judge(&state, &Ended::Exited(expected.code), false);
         let seen = &state.run().observation;
         let failure = judged.as_ref().map(|judged| judged.failure);
         let tokens = seen.usage.tokens_in.zip(seen.usage.tokens_out).filter(|tokens| *tokens != (0, 0));
@@ -231,13 +231,13 @@ fn the_models_words_are_never_judged() {
     );
     let codex = adapter("codex");
     let state = read(&codex, lines.as_bytes(), b"");
-    assert_eq!(judge::judge(&codex, &state, &Ended::Exited(0), false), None);
+    assert_eq!(judge::judge(&state, &Ended::Exited(0), false), None);
     let claude = adapter("claude");
     let line = format!(
         "{{\"type\":\"result\",\"subtype\":\"success\",\"is_error\":false,\"num_turns\":1,\"result\":\"{words}\"}}\n"
     );
     let state = read(&claude, line.as_bytes(), b"");
-    assert_eq!(judge::judge(&claude, &state, &Ended::Exited(0), false), None);
+    assert_eq!(judge::judge(&state, &Ended::Exited(0), false), None);
 }
 
 #[test]
@@ -250,13 +250,13 @@ fn a_window_that_is_used_up_says_until_when() {
          \"result\":\"You've hit your session limit\"}}\n"
     );
     let state = read(&claude, lines.as_bytes(), b"");
-    let judged = judge::judge(&claude, &state, &Ended::Exited(1), false).expect("a failure");
+    let judged = judge::judge(&state, &Ended::Exited(1), false).expect("a failure");
     assert_eq!(judged.failure, F::QuotaWindow);
     assert_eq!(judged.retry_at.map(|at| at.timestamp()), Some(until));
     let codex = adapter("codex");
     let line = "{\"type\":\"turn.failed\",\"error\":{\"message\":\"You’ve hit your usage limit. Upgrade, or try again at 6:10 PM.\"}}";
     let state = read(&codex, line.as_bytes(), b"");
-    let judged = judge::judge(&codex, &state, &Ended::Exited(1), false).expect("a failure");
+    let judged = judge::judge(&state, &Ended::Exited(1), false).expect("a failure");
     assert!(judged.failure == F::QuotaWindow && judged.retry_at.is_some(), "{judged:?}");
 }
 
@@ -269,7 +269,7 @@ fn a_line_above_the_cap_is_dropped_and_the_run_goes_on() {
     bytes.extend(b"\"}]}}\n\xff\xfe not JSON\n{\"type\":\"news\"}\n");
     bytes.extend(b"{\"type\":\"result\",\"subtype\":\"success\",\"is_error\":false,\"num_turns\":1,\"result\":\"ok\"}");
     let state = read(&claude, &bytes, b"");
-    assert_eq!(judge::judge(&claude, &state, &Ended::Exited(0), false), None);
+    assert_eq!(judge::judge(&state, &Ended::Exited(0), false), None);
     assert_eq!(state.run().observation.last_text.as_deref(), Some("ok"));
 }
 
@@ -284,7 +284,7 @@ fn a_run_without_its_last_event_is_no_success_whatever_its_exit_status() {
         let lines: Vec<&str> = text.lines().collect();
         let cut = lines[..lines.len() - 1].join("\n");
         let state = read(&adapter, cut.as_bytes(), b"");
-        let judged = judge::judge(&adapter, &state, &Ended::Exited(0), false).expect(file);
+        let judged = judge::judge(&state, &Ended::Exited(0), false).expect(file);
         assert_eq!(judged.failure, F::Protocol, "{file}");
     }
 }
@@ -304,7 +304,7 @@ proptest! {
         code in 0..256,
     ) {
         let state = read(&adapter, &stdout, &stderr);
-        judge::judge(&adapter, &state, &Ended::Exited(code), false);
+        judge::judge(&state, &Ended::Exited(code), false);
     }
 
     #[test]
@@ -318,11 +318,11 @@ proptest! {
         let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut % (bytes.len() + 1)).collect();
         cuts.extend([0, bytes.len()]);
         cuts.sort_unstable();
-        let mut reader = Reader::new(&adapter);
+        let mut state = Reader::new(Arc::new(adapter.clone()));
         for pair in cuts.windows(2) {
-            reader.feed(Stream::Stdout, &bytes[pair[0]..pair[1]]);
+            state.feed(Stream::Stdout, &bytes[pair[0]..pair[1]], Duration::ZERO);
         }
-        let state = reader.finish();
+        state.finish(Path::new("/nonexistent"), Duration::ZERO);
         let whole = read(&adapter, &bytes, b"");
         prop_assert_eq!(state.run(), whole.run());
     }
@@ -338,7 +338,7 @@ proptest! {
         let lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
         let mixed: Vec<u8> = order.iter().flat_map(|at| [lines[at % lines.len()], b"\n"].concat()).collect();
         let state = read(&adapter, &mixed, b"");
-        judge::judge(&adapter, &state, &Ended::Exited(0), false);
+        judge::judge(&state, &Ended::Exited(0), false);
     }
 }
 
@@ -349,7 +349,7 @@ fn one_object_in_place_of_lines_is_read_at_its_end() {
     let mine = descriptor::load("mine", &own).expect("loads");
     let state = read(&mine, &transcript("gemini-write-json.json"), b"");
     let seen = &state.run().observation;
-    assert_eq!(state.run().terminal.map(|terminal| terminal.ok), Some(true));
+    assert_eq!(state.run().terminal, Some(true));
     assert_eq!((seen.usage.tokens_in, seen.usage.tokens_out), (Some(2_468), Some(112)));
     assert_eq!(seen.last_text.as_deref(), Some(DONE));
     let torn = read(&mine, b"{\"response\": ", b"");
@@ -360,7 +360,7 @@ fn one_object_in_place_of_lines_is_read_at_its_end() {
 fn judged(name: &str, stdout: &str, stderr: &str, code: i32) -> Option<judge::Judgement> {
     let descriptor = adapter(name);
     let state = read(&descriptor, stdout.as_bytes(), stderr.as_bytes());
-    judge::judge(&descriptor, &state, &Ended::Exited(code), false)
+    judge::judge(&state, &Ended::Exited(code), false)
 }
 
 #[test]

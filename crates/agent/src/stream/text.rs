@@ -3,19 +3,13 @@
 
 use serde_json::{Value, json};
 
-use super::{Grammar, event, state::RunState};
-use crate::{descriptor::Descriptor, output};
+use super::Grammar;
+use crate::output;
 
 pub(super) struct Text {
     wrap: Option<usize>,
-    held: Option<Held>,
-}
-
-/// A line that may go on in the next one.
-struct Held {
-    text: String,
-    /// The length of its last row.
-    row: usize,
+    /// A line that may go on in the next one, and the length of its last row.
+    held: Option<(String, usize)>,
 }
 
 /// No line that people write goes on for longer.
@@ -38,25 +32,20 @@ impl Grammar for Text {
         let Some(wrap) = self.wrap else { return Some(line(row)) };
         let length = row.chars().count();
         let first = row.split_whitespace().next().map_or(0, |word| word.chars().count());
-        if let Some(held) = &mut self.held {
+        if let Some((text, last)) = &mut self.held {
             // It would have fitted, so the break is the writer's.
-            let wrapped = first > 0 && !row.starts_with(' ') && held.row + 1 + first >= wrap;
-            if wrapped && held.text.len() + row.len() < ROWS {
-                held.text.push(' ');
-                held.text.push_str(row);
-                held.row = length;
+            let wrapped = first > 0 && !row.starts_with(' ') && *last + 1 + first >= wrap;
+            if wrapped && text.len() + row.len() < ROWS {
+                text.push(' ');
+                text.push_str(row);
+                *last = length;
                 return None;
             }
         }
-        let before = self.held.replace(Held { text: row.into(), row: length });
-        before.map(|held| line(&held.text))
+        self.held.replace((row.into(), length)).map(|(before, _)| line(&before))
     }
 
     fn rest(&mut self) -> Option<Value> {
-        self.held.take().map(|held| line(&held.text))
-    }
-
-    fn read(&mut self, event: &Value, descriptor: &Descriptor, state: &mut RunState) {
-        event::read(event, descriptor, state);
+        self.held.take().map(|(text, _)| line(&text))
     }
 }

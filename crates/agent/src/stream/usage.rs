@@ -10,6 +10,7 @@ pub(super) fn read(rule: &UsageRule, event: &Value) -> Option<Usage> {
     if !rule.when.holds(event) {
         return None;
     }
+    let number = |ptr: &Option<Pointer>| ptr.as_ref().and_then(|ptr| ptr.first(event));
     let usage = match (&rule.regex, &rule.ptr) {
         (Some(pattern), Some(ptr)) => {
             let text = ptr.word(event)?;
@@ -27,18 +28,8 @@ pub(super) fn read(rule: &UsageRule, event: &Value) -> Option<Usage> {
             tokens_in: tokens(&rule.input, event),
             tokens_out: tokens(&rule.output, event),
             cached: tokens(&rule.cached, event),
-            cost_usd: rule
-                .cost
-                .as_ref()
-                .and_then(|ptr| ptr.first(event))
-                .and_then(Value::as_f64)
-                .filter(|cost| money(*cost)),
-            turns: rule
-                .turns
-                .as_ref()
-                .and_then(|ptr| ptr.first(event))
-                .and_then(Value::as_u64)
-                .and_then(|turns| u32::try_from(turns).ok()),
+            cost_usd: number(&rule.cost).and_then(Value::as_f64).filter(|cost| money(*cost)),
+            turns: number(&rule.turns).and_then(Value::as_u64).and_then(|turns| u32::try_from(turns).ok()),
             seconds: None,
         },
     };
