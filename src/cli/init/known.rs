@@ -1,113 +1,59 @@
 //! The agent programs that `init` recognises, and what each may do unasked when it is set up.
-//!
-//! How each is run, its adapter knows; here stands the least that lets it do the work of a builder.
 
-/// A program.
-#[derive(Clone, Copy, Debug)]
-pub struct Known {
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use serde::{Deserialize, Serialize};
+
+use oodatcaa_agent::descriptor;
+
+/// A program; what its members mean is said in `known.toml`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Known {
     /// Its name, also that of its program and of its adapter.
-    pub name: &'static str,
-    /// What it may do unasked, in the words of its adapter.
-    pub permissions: Option<&'static str>,
-    /// How to install it.
-    pub install: &'static str,
-    /// What it may do when started like this, one sentence.
-    pub rights: &'static str,
-    /// Comments that go above its entry.
-    pub notes: &'static [&'static str],
-    /// Whether it can write a file outside of what it edits: then a result file can be demanded.
-    pub writes_result: bool,
+    pub(crate) name: String,
+    pub(super) permissions: Option<String>,
+    pub(super) rights: String,
+    #[serde(default)]
+    notes: Vec<String>,
+    #[serde(default = "can_write")]
+    pub(super) result: bool,
+}
+
+fn can_write() -> bool {
+    true
+}
+
+impl Known {
+    /// Returns how it is installed.
+    pub(super) fn install(&self) -> String {
+        let adapter = descriptor::load(&self.name, &BTreeMap::new()).ok();
+        adapter.and_then(|adapter| adapter.program.install).unwrap_or_default()
+    }
 }
 
 /// Every program that we know, the one to take first first.
-pub const KNOWN: &[Known] = &[
-    Known {
-        name: "claude",
-        permissions: Some("auto"),
-        install: "npm install -g @anthropic-ai/claude-code",
-        rights: "it may edit files and run commands that its own second model lets pass",
-        notes: &[
-            "Without its auto mode: permissions = \"edits\" and args = [\"--allowedTools\", \"Bash(git *),Bash(make *)\"]; or permissions = \"all\".",
-        ],
-        writes_result: true,
-    },
-    Known {
-        name: "codex",
-        permissions: Some("auto"),
-        install: "npm install -g @openai/codex",
-        rights: "it may edit files and run commands within the project, in its own sandbox; its reviewer decides on the rest",
-        notes: &["CODEX_HOME must not be below /tmp: its sandbox breaks there."],
-        writes_result: true,
-    },
-    Known {
-        name: "gemini",
-        permissions: Some("edits"),
-        install: "npm install -g @google/gemini-cli",
-        rights: "it may edit files; it is not offered a shell",
-        notes: &["To let it run commands: permissions = \"all\"."],
-        writes_result: true,
-    },
-    Known {
-        name: "opencode",
-        permissions: Some("all"),
-        install: "npm install -g opencode-ai",
-        rights: "it may do everything that its own settings do not deny, without asking",
-        notes: &[],
-        writes_result: true,
-    },
-    Known {
-        name: "qwen",
-        permissions: Some("all"),
-        install: "npm install -g @qwen-code/qwen-code",
-        rights: "it may edit files and run any command without asking",
-        notes: &["It waits without end and without a word when its service limits it; a limit of ours ends that."],
-        writes_result: true,
-    },
-    Known {
-        name: "copilot",
-        permissions: Some("all"),
-        install: "npm install -g @github/copilot",
-        rights: "it may edit files and run any command without asking",
-        notes: &[],
-        writes_result: true,
-    },
-    Known {
-        name: "cursor-agent",
-        permissions: Some("all"),
-        install: "see https://cursor.com/cli",
-        rights: "it may edit files and run any command without asking",
-        notes: &["Its adapter was written from documentation only: look at its first runs."],
-        writes_result: true,
-    },
-    Known {
-        name: "aider",
-        permissions: None,
-        install: "python3 -m pip install aider-chat",
-        rights: "it may edit files; it runs no commands",
-        notes: &["It ends with 0 even when its service refuses it: give every role a gate that looks at the work."],
-        writes_result: false,
-    },
-];
+pub(super) static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
+    let all: Result<BTreeMap<String, Vec<Known>>, _> = toml::from_str(include_str!("known.toml"));
+    all.expect("a test has read it").remove("program").expect("it has programs")
+});
 
 /// Finds a program by its name.
-pub fn find(name: &str) -> Option<&'static Known> {
+pub(super) fn find(name: &str) -> Option<&'static Known> {
     KNOWN.iter().find(|known| known.name == name)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use oodatcaa_agent::descriptor;
 
     #[test]
     fn every_entry_has_an_adapter_that_knows_its_permissions() {
-        for known in KNOWN {
-            let adapter = descriptor::load(known.name, &BTreeMap::new()).expect("ships");
-            assert_eq!(adapter.program.install.as_deref(), Some(known.install));
+        for known in KNOWN.iter() {
+            let adapter = descriptor::load(&known.name, &BTreeMap::new()).expect("ships");
+            assert_eq!(adapter.program.install, Some(known.install()));
             assert_eq!(adapter.program.names[0], known.name);
-            if let Some(permissions) = known.permissions {
+            if let Some(permissions) = &known.permissions {
                 assert!(adapter.args.permissions.contains_key(permissions), "{}", known.name);
             }
         }

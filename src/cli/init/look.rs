@@ -12,32 +12,33 @@ use oodatcaa_sys::files;
 
 /// What was found.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub(super) struct Found {
     /// The top of the git work tree around the directory.
-    pub git: Option<PathBuf>,
+    pub(super) git: Option<PathBuf>,
     /// Ways to test the project that can be run here, the one to take first first.
-    pub tests: Vec<Test>,
+    pub(super) tests: Vec<Test>,
     /// Ways to test it that cannot, and what is missing.
-    pub untried: Vec<(Test, String)>,
+    pub(super) untried: Vec<(Test, String)>,
     /// Agent programs on the search path, the one to take first first.
-    pub agents: Vec<(&'static Known, PathBuf)>,
+    pub(super) agents: Vec<(&'static Known, PathBuf)>,
 }
 
 /// A way to test a project.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Test {
+#[derive(Clone, Debug, serde::Serialize)]
+pub(super) struct Test {
     /// The kind of project, for people.
-    pub kind: &'static str,
+    pub(super) kind: &'static str,
     /// The file that told.
-    pub file: &'static str,
+    pub(super) file: &'static str,
     /// Program and arguments.
-    pub argv: Vec<&'static str>,
+    pub(super) argv: Vec<&'static str>,
 }
 
 /// Looks around a directory.
-pub fn look(root: &Path, search_path: &str) -> Found {
+pub(super) fn look(root: &Path, search_path: &str) -> Found {
     let git = root.ancestors().find(|dir| dir.join(".git").exists()).map(Into::into);
-    let agents = KNOWN.iter().filter_map(|known| Some((known, find_program(known.name, search_path, root)?))).collect();
+    let agents =
+        KNOWN.iter().filter_map(|known| Some((known, find_program(&known.name, search_path, root)?))).collect();
     let (mut runnable, mut untried) = (Vec::new(), Vec::new());
     for test in tests(root) {
         match gate::missing(&test.argv, search_path, root) {

@@ -7,23 +7,23 @@ use std::path::Path;
 
 use self::{
     look::Found,
-    plan::{Plan, Wish},
+    plan::{Plan, PlannedFile},
 };
 use super::{context::Context, fail::Done, ui::Ui};
 use oodatcaa_config::{Config, Loaded, Overrides, Trust, World, trust};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::text::one_line;
 use oodatcaa_ops::{
-    ErrorKind, Failure, quoted,
+    Failure,
     view::{InitView, WrittenView},
 };
 use oodatcaa_store::file::document::Document;
 use oodatcaa_sys::files;
 
-pub mod known;
-pub mod look;
-pub mod plan;
-pub mod text;
+mod known;
+mod look;
+mod plan;
+pub(super) mod text;
 #[expect(
     clippy::disallowed_methods,
     reason = "the plan has refused every link on the way, and nothing is written over"
@@ -57,10 +57,9 @@ pub fn run_in(ui: &Ui, world: &World, directory: &Path, args: &InitArgs) -> Done
     let problems = validate(world, &layout)?;
 
     let found = look::look(layout.root(), world.var("PATH").unwrap_or_default());
-    let wish = Wish { agent: args.agent.as_deref() };
-    let plan = plan::plan(world, &layout, &found, &wish)?;
+    let plan = plan::plan(world, &layout, &found, args.agent.as_deref())?;
     show(ui, &layout, &found, &plan, &problems);
-    if plan.is_empty() {
+    if plan.files.is_empty() {
         ui.say("nothing is missing; nothing to write");
     } else if args.dry_run {
         ui.say("nothing was written (--dry-run)");
@@ -77,13 +76,13 @@ pub fn run_in(ui: &Ui, world: &World, directory: &Path, args: &InitArgs) -> Done
     }
     let loaded = if args.dry_run { None } else { Some(Config::load_in(world, &layout, &Overrides::default())?) };
     if ui.json() {
-        let written = |file: &plan::PlannedFile| WrittenView { path: file.shown.clone(), what: file.what.clone() };
+        let written = |file: &PlannedFile| WrittenView { path: file.shown.clone(), what: file.what.clone() };
         ui.value(&InitView {
             project: layout.root().to_string_lossy().into_owned(),
             dry_run: args.dry_run,
             files: plan.files.iter().map(written).collect(),
             agent: plan.agent.clone(),
-            agents_found: found.agents.iter().map(|(known, _)| known.name).collect(),
+            agents_found: found.agents.iter().map(|(known, _)| known.name.as_str()).collect(),
             queue_problems: problems,
         });
     } else if let Some(loaded) = loaded {
@@ -122,67 +121,54 @@ fn show(ui: &Ui, layout: &Layout, found: &Found, plan: &Plan, problems: &[String
     if ui.json() {
         return;
     }
-    let mut seen: Vec<String> = vec![if found.git.is_some() { "git".into() } else { "no git".into() }];
+    let mut seen = vec![if found.git.is_some() { "git" } else { "no git" }.to_owned()];
     seen.extend(found.tests.iter().map(|test| format!("{} ({})", test.kind, test.argv.join(" "))));
     seen.extend(found.agents.iter().map(|(known, path)| format!("{} ({})", known.name, path.display())));
     if found.agents.is_empty() {
         seen.push("no agent program on PATH".into());
     }
-    seen.push(
-        if layout.mark().is_dir() { ".oodatcaa/ is there; what is in it stays as it is" } else { "no .oodatcaa/ yet" }
-            .into(),
-    );
-    ui.line(&format!(" found   {}", seen.join(" · ")));
-    for problem in problems.iter().take(5) {
-        ui.line(&format!(" queue   {problem}"));
-    }
-    if problems.len() > 5 {
-        ui.line(&format!(" queue   and {} more: agentctl queue validate", problems.len() - 5));
+    let is_there = layout.mark().is_dir();
+    seen.push(if is_there { ".oodatcaa/ is there; what is in it stays as it is" } else { "no .oodatcaa/ yet" }.into());
+    let mut shown_problems: Vec<String> = problems.iter().take(5).cloned().collect();
+    if problems.len() > shown_problems.len() {
+        let more = problems.len() - shown_problems.len();
+        shown_problems.push(format!("and {more} more: agentctl queue validate"));
     }
     let width = plan.files.iter().map(|file| file.shown.chars().count()).max().unwrap_or_default();
-    for (n, file) in plan.files.iter().enumerate() {
-        let head = if n == 0 { "plan" } else { "" };
-        ui.line(&format!(" {head:<7} {:<7} {:<width$}   {}", file.verb(), file.shown, file.what));
-    }
-    for (n, line) in plan.safety.iter().enumerate() {
-        ui.line(&format!(" {:<7} {line}", if n == 0 { "safety" } else { "" }));
-    }
-    for line in &plan.remarks {
-        ui.line(&format!(" note    {line}"));
-    }
+    let file = |file: &PlannedFile| {
+        let verb = if file.replaces.is_some() { "extend" } else { "create" };
+        format!("{verb:<7} {:<width$}   {}", file.shown, file.what)
+    };
+    let parts = [
+        ("found", &[seen.join(" · ")][..]),
+        ("queue", &shown_problems),
+        ("plan", &plan.files.iter().map(file).collect::<Vec<_>>()),
+        ("safety", &plan.safety),
+        ("note", &plan.remarks),
+    ];
+    parts.iter().flat_map(|(head, lines)| under(head, lines)).for_each(|line| ui.line(&line));
     // As it is to be pasted.
-    for line in plan.paste.lines() {
-        ui.line(line);
-    }
+    plan.paste.lines().for_each(|line| ui.line(line));
+}
+
+/// Puts lines beside a heading.
+fn under(head: &str, lines: &[String]) -> Vec<String> {
+    lines.iter().enumerate().map(|(n, line)| format!(" {:<7} {line}", if n == 0 { head } else { "" })).collect()
 }
 
 fn next(ui: &Ui, loaded: &Loaded, plan: &Plan, problems: bool) {
-    let mut lines: Vec<String> = Vec::new();
-    if problems {
-        lines.push("agentctl queue validate".into());
-    }
-    if loaded.config.workflow.rules().iter().any(|rule| loaded.config.agent_name(&rule.role).is_none()) {
-        lines.push("install an agent program, e.g.: npm install -g @anthropic-ai/claude-code".into());
-        lines.push(
-            "then write it down: agentctl init --agent claude --dry-run   shows what belongs into config.toml".into(),
-        );
-    }
-    if matches!(loaded.trust, Trust::Untrusted { .. }) {
-        lines.push("agentctl config trust".into());
-    }
-    lines.push("agentctl doctor".into());
-    if plan.new_project {
-        lines.push("agentctl add \"Fix the flaky test\" --accept \"passes 20 times in a row\"".into());
-    }
-    lines.push("agentctl fleet start   then: agentctl status --watch".into());
-    for (n, line) in lines.iter().enumerate() {
-        ui.say(&format!(" {:<7} {line}", if n == 0 { "next" } else { "" }));
-    }
-}
-
-/// Returns the failure for a directory that should not be made a project by accident.
-pub(crate) fn not_here(message: String, root: &Path) -> Failure {
-    Failure::new(ErrorKind::Refused, message).hint(format!("if you mean it: agentctl -C {} init --force", quoted(root)))
+    let no_agent = loaded.config.workflow.rules().iter().any(|rule| loaded.config.agent_name(&rule.role).is_none());
+    let lines = [
+        (problems, "agentctl queue validate"),
+        (no_agent, "install an agent program, e.g.: npm install -g @anthropic-ai/claude-code"),
+        (no_agent, "then write it down: agentctl init --agent claude --dry-run   shows what belongs into config.toml"),
+        (matches!(loaded.trust, Trust::Untrusted { .. }), "agentctl config trust"),
+        (true, "agentctl doctor"),
+        (plan.new_project, "agentctl add \"Fix the flaky test\" --accept \"passes 20 times in a row\""),
+        (true, "agentctl fleet start   then: agentctl status --watch"),
+    ];
+    let lines: Vec<String> = lines.iter().filter(|(fits, _)| *fits).map(|(_, line)| (*line).to_owned()).collect();
+    under("next", &lines).iter().for_each(|line| ui.say(line));
 }
 
 #[cfg(test)]

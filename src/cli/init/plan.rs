@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    known::{self, KNOWN},
+    known::{self, KNOWN, Known},
     look::Found,
-    not_here,
-    text::{self, Chosen},
+    text,
 };
 use oodatcaa_agent::prompt;
 use oodatcaa_config::{self as config, Config, Overrides, World};
@@ -15,153 +14,95 @@ use oodatcaa_core::text::{many, near};
 use oodatcaa_ops::{ErrorKind, Failure, quoted};
 use oodatcaa_sys::files;
 
-/// What the user asked for.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Wish<'a> {
-    /// The agent, by name.
-    pub agent: Option<&'a str>,
-}
-
 /// Everything that would be written.
 #[derive(Clone, Debug, Default)]
-pub struct Plan {
+pub(super) struct Plan {
     /// The files, in the order in which they are written.
-    pub files: Vec<PlannedFile>,
+    pub(super) files: Vec<PlannedFile>,
     /// The agent that the new configuration names.
-    pub agent: Option<String>,
+    pub(super) agent: Option<String>,
     /// What protects the user.
-    pub safety: Vec<String>,
+    pub(super) safety: Vec<String>,
     /// What the user should know.
-    pub remarks: Vec<String>,
+    pub(super) remarks: Vec<String>,
     /// What the user has to add to a configuration that is there already; empty for nothing.
-    pub paste: String,
+    pub(super) paste: String,
     /// There was no `.oodatcaa` before.
-    pub new_project: bool,
+    pub(super) new_project: bool,
     /// The whole configuration is ours: it may be trusted.
-    pub may_trust: bool,
+    pub(super) may_trust: bool,
 }
 
 /// A file to write.
 #[derive(Clone, Debug)]
-pub struct PlannedFile {
-    /// Where.
-    pub path: PathBuf,
-    /// Where, for people.
-    pub shown: String,
-    /// What it is.
-    pub what: String,
-    /// Its whole content.
-    pub content: String,
+pub(super) struct PlannedFile {
+    pub(super) path: PathBuf,
+    /// Its path for people.
+    pub(super) shown: String,
+    /// What it is, for people.
+    pub(super) what: String,
+    pub(super) content: String,
     /// What was there when the plan was made; `None` for no file.
-    pub replaces: Option<String>,
-}
-
-impl PlannedFile {
-    /// Says what happens to it.
-    pub fn verb(&self) -> &'static str {
-        if self.replaces.is_some() { "extend" } else { "create" }
-    }
-}
-
-impl Plan {
-    /// Tells whether there is nothing to write.
-    pub fn is_empty(&self) -> bool {
-        self.files.is_empty()
-    }
+    pub(super) replaces: Option<String>,
 }
 
 /// Refuses the directories that nobody wants as a project, unless forced.
-pub fn may_be_a_project(world: &World, layout: &Layout, force: bool) -> Result<(), Failure> {
+pub(super) fn may_be_a_project(world: &World, layout: &Layout, force: bool) -> Result<(), Failure> {
     let (root, mark) = (layout.root(), layout.mark());
     match mark.symlink_metadata() {
         Ok(metadata) if !metadata.is_dir() => {
             let message = format!("{} is there and is no directory of its own", mark.display());
-            return Err(
-                Failure::new(ErrorKind::UnsafePath, message).hint(format!("look at it: ls -ld {}", quoted(&mark)))
-            );
+            let hint = format!("look at it: ls -ld {}", quoted(&mark));
+            return Err(Failure::new(ErrorKind::UnsafePath, message).hint(hint));
         }
         Ok(_) => return Ok(()),
         Err(_) if force => return Ok(()),
         Err(_) => {}
     }
-    if root == Path::new("/") || world.home().and_then(|home| home.canonicalize().ok()).is_some_and(|home| home == root)
-    {
-        return Err(not_here(format!("{} is no directory of one project", root.display()), root));
+    let not_here = |message: String| {
+        let hint = format!("if you mean it: agentctl -C {} init --force", quoted(root));
+        Failure::new(ErrorKind::Refused, message).hint(hint)
+    };
+    let home = world.home().and_then(|home| home.canonicalize().ok());
+    if root == Path::new("/") || home.is_some_and(|home| home == root) {
+        return Err(not_here(format!("{} is no directory of one project", root.display())));
     }
-    let parent = root.parent().and_then(|parent| Layout::find(parent, Path::is_dir));
-    match parent {
-        Some(parent) => {
-            let message = format!("{} belongs to the project {} already", root.display(), parent.root().display());
-            Err(not_here(message, root)
-                .hint(format!("to work with that one: agentctl -C {} status", quoted(parent.root()))))
-        }
-        None => Ok(()),
-    }
+    let Some(parent) = root.parent().and_then(|parent| Layout::find(parent, Path::is_dir)) else { return Ok(()) };
+    let message = format!("{} belongs to the project {} already", root.display(), parent.root().display());
+    let hint = format!("to work with that one: agentctl -C {} status", quoted(parent.root()));
+    Err(not_here(message).hint(hint))
 }
 
-/// Makes the plan.
-pub fn plan(world: &World, layout: &Layout, found: &Found, wish: &Wish<'_>) -> Result<Plan, Failure> {
+/// Makes the plan; `agent` is the one that the user named.
+pub(super) fn plan(world: &World, layout: &Layout, found: &Found, agent: Option<&str>) -> Result<Plan, Failure> {
     let mut plan = Plan { new_project: !layout.mark().is_dir(), ..Plan::default() };
     // What stands there must be readable before anything is added to it.
-    let before = Config::load_in(world, layout, &Overrides::default())?;
-    let workflow = &before.config.workflow;
-
-    if layout.config().symlink_metadata().is_err() {
-        let (chosen, name) = choose(found, wish, &before.config, &mut plan)?;
-        plan.agent = (!name.is_empty()).then_some(name.clone());
-        let content = text::config(chosen, &name, &found.tests, workflow, found.git.is_some());
-        let gate = found.tests.first().map_or("no gate", |_| "gate `test`");
-        let agent = plan.agent.as_ref().map_or("no agent".into(), |agent| format!("agent `{agent}`"));
-        plan.file(layout, layout.config(), format!("{agent}, {gate}"), content);
-        plan.may_trust = !layout.local_config().exists();
-        if layout.queue().symlink_metadata().is_err() {
-            plan.safety.push("one task at a time in every role".into());
-        }
-        plan.safety
-            .push("at most 60m per attempt and 3 attempts per stage; nothing is simulated unless you name it".into());
-        plan.safety.push(
-            "at most 12 starts of agents a task and 1000 a day; a limit on money: agentctl config show budget".into(),
-        );
-        if found.git.is_some() {
-            plan.safety.push("each task has a git worktree and a branch of its own, outside of this directory".into());
-        }
-        plan.safety.push("nothing is merged before you have approved it: agentctl inbox".into());
-        if let Chosen::Known(known) = chosen {
-            plan.safety.push(format!("{}: {}", known.name, known.rights));
-        }
-        for (test, what) in &found.untried {
-            let command = test.argv.join(" ");
-            plan.remarks.push(format!("no gate `{command}`: {what}; how to add one: agentctl config show --default"));
-        }
-        if !found.tests.is_empty() {
-            plan.remarks.push("whether the gate is green here is not tried yet: agentctl doctor --gates".into());
-            let command = found.tests[0].argv.join(" ");
-            plan.safety.push(format!("`{command}` must succeed before a task leaves builder, tester or integrator"));
-        }
-        let schema = layout.mark().join("config.schema.json");
-        if schema.symlink_metadata().is_err() {
-            plan.file(layout, schema, "what editors know of config.toml".into(), config::schema());
-        }
-    } else if let Some(name) = wish.agent {
-        describe(name, &before.config, &mut plan)?;
+    let before = Config::load_in(world, layout, &Overrides::default())?.config;
+    if is_missing(&layout.config()) {
+        plan.configuration(layout, found, agent, &before)?;
+    } else if let Some(name) = agent {
+        plan.describe(name, &before)?;
     }
-    if layout.queue().symlink_metadata().is_err() {
-        plan.file(layout, layout.queue(), "an empty queue, WIP 1 in every role".into(), text::queue(workflow));
+    if is_missing(&layout.queue()) {
+        let queue = text::queue(&before.workflow);
+        plan.file(layout, layout.queue(), "an empty queue, WIP 1 in every role".into(), queue);
     }
-    for rule in workflow.rules() {
+    for rule in before.workflow.rules() {
         let path = layout.prompt(&rule.role);
-        if path.symlink_metadata().is_err()
-            && let Some(content) = prompt::shipped(&rule.role)
-        {
+        if let (true, Some(content)) = (is_missing(&path), prompt::shipped(&rule.role)) {
             plan.file(layout, path, "prompt template, yours to change".into(), content.into());
         }
     }
     if found.git.is_some() {
-        ignore(layout, &mut plan)?;
+        plan.ignore(layout)?;
     } else {
         plan.remarks.push("without git nothing that an agent does can be taken back: git init".into());
     }
     Ok(plan)
+}
+
+fn is_missing(path: &Path) -> bool {
+    path.symlink_metadata().is_err()
 }
 
 impl Plan {
@@ -169,80 +110,120 @@ impl Plan {
         let shown = path.strip_prefix(layout.root()).unwrap_or(&path).display().to_string();
         self.files.push(PlannedFile { path, shown, what, content, replaces: None });
     }
-}
 
-/// Chooses the agent of a new configuration: the one that was named, else the first that was found.
-fn choose(found: &Found, wish: &Wish<'_>, before: &Config, plan: &mut Plan) -> Result<(Chosen, String), Failure> {
-    let Some(name) = wish.agent else {
-        let others: Vec<&str> = found.agents.iter().skip(1).map(|(known, _)| known.name).collect();
-        if !others.is_empty() {
-            plan.remarks.push(format!("also found: {}; to take another one: --agent NAME", others.join(", ")));
+    /// Plans a new configuration, and says what it protects from.
+    fn configuration(
+        &mut self,
+        layout: &Layout,
+        found: &Found,
+        wanted: Option<&str>,
+        before: &Config,
+    ) -> Result<(), Failure> {
+        let (agent, known) = self.choose(found, wanted, before)?;
+        let content = text::config(agent.as_deref(), known, &found.tests, &before.workflow, found.git.is_some());
+        let named = agent.as_ref().map_or("no agent".into(), |agent| format!("agent `{agent}`"));
+        let gate = found.tests.first().map_or("no gate", |_| "gate `test`");
+        self.file(layout, layout.config(), format!("{named}, {gate}"), content);
+        let schema = layout.mark().join("config.schema.json");
+        if is_missing(&schema) {
+            self.file(layout, schema, "what editors know of config.toml".into(), config::schema());
         }
-        return Ok(match found.agents.first() {
-            Some((known, _)) => (Chosen::Known(known), known.name.into()),
+        self.agent = agent;
+        self.may_trust = !layout.local_config().exists();
+
+        let safety = [
+            (is_missing(&layout.queue()), "one task at a time in every role"),
+            (true, "at most 60m per attempt and 3 attempts per stage; nothing is simulated unless you name it"),
+            (true, "at most 12 starts of agents a task and 1000 a day; a limit on money: agentctl config show budget"),
+            (found.git.is_some(), "each task has a git worktree and a branch of its own, outside of this directory"),
+            (true, "nothing is merged before you have approved it: agentctl inbox"),
+        ];
+        self.safety.extend(safety.iter().filter(|(holds, _)| *holds).map(|(_, line)| (*line).to_owned()));
+        self.safety.extend(known.map(|known| format!("{}: {}", known.name, known.rights)));
+        for (test, what) in &found.untried {
+            let command = test.argv.join(" ");
+            self.remarks.push(format!("no gate `{command}`: {what}; how to add one: agentctl config show --default"));
+        }
+        if let Some(test) = found.tests.first() {
+            let command = test.argv.join(" ");
+            self.safety.push(format!("`{command}` must succeed before a task leaves builder, tester or integrator"));
+            self.remarks.push("whether the gate is green here is not tried yet: agentctl doctor --gates".into());
+        }
+        Ok(())
+    }
+
+    /// Chooses the agent of a new configuration: the one that was named, else the first that was found.
+    fn choose(
+        &mut self,
+        found: &Found,
+        wanted: Option<&str>,
+        before: &Config,
+    ) -> Result<(Option<String>, Option<&'static Known>), Failure> {
+        let known = match wanted {
             None => {
-                plan.remarks
-                    .push("no agent program was found; the configuration names none, and no worker will start".into());
-                (Chosen::None, String::new())
+                let mut names = found.agents.iter().map(|(known, _)| known.name.as_str());
+                let first = names.next();
+                let others: Vec<&str> = names.collect();
+                if first.is_none() {
+                    let remark = "no agent program was found; the configuration names none, and no worker will start";
+                    self.remarks.push(remark.into());
+                } else if !others.is_empty() {
+                    self.remarks.push(format!("also found: {}; to take another one: --agent NAME", others.join(", ")));
+                }
+                first.and_then(known::find)
             }
-        });
-    };
-    if name == "sim" {
-        return Ok((Chosen::Sim, name.into()));
+            Some(name) if name == "sim" || before.agents.contains_key(name) => return Ok((Some(name.into()), None)),
+            Some(name) => {
+                let known = named(name)?;
+                if !found.agents.iter().any(|(other, _)| other.name == name) {
+                    self.remarks.push(format!("{name} is not on PATH; install it: {}", known.install()));
+                }
+                Some(known)
+            }
+        };
+        Ok((known.map(|known| known.name.clone()), known))
     }
-    if before.agents.contains_key(name) {
-        return Ok((Chosen::Theirs, name.into()));
-    }
-    let known = known::find(name).ok_or_else(|| unknown(name))?;
-    if !found.agents.iter().any(|(other, _)| other.name == name) {
-        plan.remarks.push(format!("{name} is not on PATH; install it: {}", known.install));
-    }
-    Ok((Chosen::Known(known), name.into()))
-}
 
-/// Says what to write by hand into a configuration that is there already.
-fn describe(name: &str, before: &Config, plan: &mut Plan) -> Result<(), Failure> {
-    if before.agents.contains_key(name) {
-        plan.remarks.push(format!("config.toml is there and stays; to use it, write into [fleet]: agent = \"{name}\""));
-        return Ok(());
+    /// Says what to write by hand into a configuration that is there already.
+    fn describe(&mut self, name: &str, before: &Config) -> Result<(), Failure> {
+        let remark = if before.agents.contains_key(name) {
+            format!("config.toml is there and stays; to use it, write into [fleet]: agent = \"{name}\"")
+        } else {
+            self.paste = text::agent(named(name)?);
+            format!("config.toml is there and stays; to use {name}, write agent = \"{name}\" into [fleet] and append:")
+        };
+        self.remarks.push(remark);
+        Ok(())
     }
-    let known = known::find(name).ok_or_else(|| unknown(name))?;
-    plan.remarks.push(format!(
-        "config.toml is there and stays; to use {name}, write agent = \"{name}\" into [fleet] and append:"
-    ));
-    plan.paste = text::agent(known);
-    Ok(())
-}
 
-fn unknown(name: &str) -> Failure {
-    let names: Vec<&str> = KNOWN.iter().map(|known| known.name).collect();
-    let failure =
-        Failure::new(ErrorKind::Usage, format!("no agent `{name}` is known; there are: {}", names.join(", ")));
-    match near(name, names.iter().copied()).first() {
-        Some(meant) => failure.hint(format!("agentctl init --agent {meant}")),
-        None => failure.hint("any program will do: how to describe yours is shown by: agentctl config show --default"),
-    }
-}
-
-fn ignore(layout: &Layout, plan: &mut Plan) -> Result<(), Failure> {
-    let path = layout.root().join(".gitignore");
-    let old = match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_file() => files::read_text(layout.root(), &path, 1 << 20)?,
-        Ok(_) => {
-            plan.remarks.push(".gitignore is no regular file and stays as it is".into());
-            return Ok(());
+    /// Plans the lines that `.gitignore` lacks.
+    fn ignore(&mut self, layout: &Layout) -> Result<(), Failure> {
+        let path = layout.root().join(".gitignore");
+        let old = match path.symlink_metadata() {
+            Ok(metadata) if metadata.is_file() => files::read_text(layout.root(), &path, 1 << 20)?,
+            Ok(_) => {
+                self.remarks.push(".gitignore is no regular file and stays as it is".into());
+                return Ok(());
+            }
+            Err(_) => None,
+        };
+        let (missing, content) = text::gitignore(old.as_deref().unwrap_or_default());
+        if !missing.is_empty() {
+            let what = format!("+{}: runs, leases, locks, logs, journal", many(missing.len(), "line"));
+            self.file(layout, path, what, content);
+            self.files.last_mut().expect("just planned").replaces = old;
         }
-        Err(_) => None,
-    };
-    let (missing, content) = text::gitignore(old.as_deref().unwrap_or_default());
-    if !missing.is_empty() {
-        plan.file(
-            layout,
-            path,
-            format!("+{}: runs, leases, locks, logs, journal", many(missing.len(), "line")),
-            content,
-        );
-        plan.files.last_mut().expect("just planned").replaces = old;
+        Ok(())
     }
-    Ok(())
+}
+
+fn named(name: &str) -> Result<&'static Known, Failure> {
+    known::find(name).ok_or_else(|| {
+        let names: Vec<&str> = KNOWN.iter().map(|known| known.name.as_str()).collect();
+        let message = format!("no agent `{name}` is known; there are: {}", names.join(", "));
+        Failure::new(ErrorKind::Usage, message).hint(match near(name, names.iter().copied()).first() {
+            Some(meant) => format!("agentctl init --agent {meant}"),
+            None => "any program will do: how to describe yours is shown by: agentctl config show --default".into(),
+        })
+    })
 }

@@ -16,16 +16,14 @@ pub(super) fn check(layout: &Layout, plan: &Plan) -> Result<(), Failure> {
     for file in &plan.files {
         let directory = existing_parent(&file.path);
         if !directory.starts_with(layout.root()) {
-            return Err(Failure::new(
-                ErrorKind::UnsafePath,
-                format!("{} is not below the project", file.path.display()),
-            ));
+            let message = format!("{} is not below the project", file.path.display());
+            return Err(Failure::new(ErrorKind::UnsafePath, message));
         }
         let metadata = directory.symlink_metadata().map_err(|error| Failure::io("look at", directory, &error))?;
         if !metadata.is_dir() {
-            let failure =
-                Failure::new(ErrorKind::UnsafePath, format!("{} is no directory of its own", directory.display()));
-            return Err(failure.hint(format!("look at it: ls -ld {}", quoted(directory))));
+            let message = format!("{} is no directory of its own", directory.display());
+            let hint = format!("look at it: ls -ld {}", quoted(directory));
+            return Err(Failure::new(ErrorKind::UnsafePath, message).hint(hint));
         }
         use rustix::fs::Access;
         rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK)
@@ -49,11 +47,9 @@ pub(super) fn write(world: &World, layout: &Layout, plan: &Plan) -> Result<(), F
     let staging = tempfile::Builder::new().prefix(".oodatcaa-init-").tempdir_in(layout.root());
     let staging = staging.map_err(|error| Failure::io("create a directory in", layout.root(), &error))?;
     let staged = Layout::new(staging.path());
-    // Goes with its directory, whatever happens.
-    let mut staging_undo = Undo::nothing();
     for file in &inside {
         let below = file.path.strip_prefix(layout.root()).expect("planned below the root");
-        create(&staging.path().join(below), &file.content, &mut staging_undo)?;
+        create(&staging.path().join(below), &file.content, &mut undo)?;
     }
     if plan.new_project {
         // With its commands, which nobody can have trusted at that place.
@@ -72,7 +68,7 @@ pub(super) fn write(world: &World, layout: &Layout, plan: &Plan) -> Result<(), F
         // Onto an empty directory the move would succeed; onto anything else it must not.
         files::rename_new(layout.root(), &from, &mark).map_err(|error| Failure::io("create", &mark, &error.into()))?;
     }
-    undo.keep();
+    undo.0.clear();
     if let Ok(directory) = std::fs::File::open(layout.root()) {
         // Best effort: what was written is whole either way.
         let _ = directory.sync_all();
@@ -87,10 +83,10 @@ fn create(path: &Path, content: &str, undo: &mut Undo) -> Result<(), Failure> {
     missing.reverse();
     for directory in missing {
         std::fs::create_dir(&directory).map_err(|error| Failure::io("create", &directory, &error))?;
-        undo.directories.push(directory);
+        undo.0.push(Written::Directory(directory));
     }
     named::write_new(path, content, 0o644).map_err(|error| Failure::io("write", path, &error))?;
-    undo.files.push(path.into());
+    undo.0.push(Written::File(path.into()));
     Ok(())
 }
 
@@ -103,7 +99,7 @@ fn replace(path: &Path, old: &str, content: &str, undo: &mut Undo) -> Result<(),
     };
     match write() {
         Ok(true) => {
-            undo.contents.push((path.into(), old.into()));
+            undo.0.push(Written::Over(path.into(), old.into()));
             Ok(())
         }
         Ok(false) => {
@@ -113,42 +109,26 @@ fn replace(path: &Path, old: &str, content: &str, undo: &mut Undo) -> Result<(),
     }
 }
 
+enum Written {
+    File(PathBuf),
+    Directory(PathBuf),
+    /// A file that was there before, with what it held.
+    Over(PathBuf, String),
+}
+
 /// Takes back what was written when the rest fails.
 #[derive(Default)]
-struct Undo {
-    files: Vec<PathBuf>,
-    directories: Vec<PathBuf>,
-    contents: Vec<(PathBuf, String)>,
-    kept: bool,
-}
-
-impl Undo {
-    /// Tells whether a file goes by itself.
-    fn nothing() -> Self {
-        let mut undo = Self::default();
-        undo.kept = true;
-        undo
-    }
-
-    fn keep(mut self) {
-        self.kept = true;
-    }
-}
+struct Undo(Vec<Written>);
 
 impl Drop for Undo {
     fn drop(&mut self) {
-        if self.kept {
-            return;
-        }
-        // Best effort: whatever stays is told by the failure that led here.
-        for path in self.files.drain(..).rev() {
-            let _ = std::fs::remove_file(path);
-        }
-        for (path, old) in self.contents.drain(..) {
-            let _ = std::fs::write(path, old);
-        }
-        for path in self.directories.drain(..).rev() {
-            let _ = std::fs::remove_dir(path);
+        for written in self.0.drain(..).rev() {
+            // Best effort: whatever stays is told by the failure that led here.
+            let _ = match written {
+                Written::File(path) => std::fs::remove_file(path),
+                Written::Directory(path) => std::fs::remove_dir(path),
+                Written::Over(path, old) => std::fs::write(path, old),
+            };
         }
     }
 }
