@@ -9,7 +9,7 @@ use super::{
     context::Context,
     fail::Done,
     pool,
-    ui::{Column, Item, Table, Tone},
+    ui::{Item, Table, Tone},
 };
 use oodatcaa_agent::{
     self as agent,
@@ -168,15 +168,7 @@ fn list(ctx: &Context, args: &ListArgs) -> Done {
         ctx.ui.value(&rows.iter().map(view).collect::<Vec<_>>());
         return Ok(0);
     }
-    let mut table = Table::new([
-        Column::new("NAME"),
-        Column::new("ADAPTER"),
-        Column::new("CONFIGURED"),
-        Column::new("VERSION"),
-        Column::new("SIGNED IN"),
-        Column::new("POOL"),
-        Column::flexible("NOTE"),
-    ]);
+    let mut table = Table::new("NAME | ADAPTER | CONFIGURED | VERSION | SIGNED IN | POOL | NOTE~");
     for row in &rows {
         table.row(items(row));
     }
@@ -292,7 +284,7 @@ fn test(ctx: &Context, name: &str) -> Done {
         };
         ctx.ui.value(&cases.iter().map(view).collect::<Vec<_>>());
     } else {
-        let mut table = Table::new([Column::new("CASE"), Column::new("VERDICT"), Column::flexible("WHAT WAS SEEN")]);
+        let mut table = Table::new("CASE | VERDICT | WHAT WAS SEEN~");
         for case in &cases {
             let (word, tone) = word(case.verdict);
             table.row([Item::new(case.name), Item::new(word).tone(tone), Item::new(&case.words)]);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::ui::{Item, Tone};
-use oodatcaa_core::{Task, text};
-use oodatcaa_ops::TaskState;
+use oodatcaa_core::text;
+use oodatcaa_ops::{TaskState, view::TaskView};
 
 /// Returns the sign of a state, one column wide.
 pub(super) fn glyph(state: TaskState) -> &'static str {
@@ -31,16 +31,14 @@ pub(super) fn tone(state: TaskState) -> Tone {
 }
 
 /// Returns a task's id with its sign on a terminal, the id alone in a pipe.
-pub(super) fn id_item(task: &Task, state: TaskState) -> Item {
-    Item::new(format!("{} {}", glyph(state), task.id)).or_piped(task.id.as_str()).tone(tone(state))
+pub(super) fn id_item(task: &TaskView) -> Item {
+    Item::new(format!("{} {}", glyph(task.state), task.id)).or_piped(&task.id).tone(tone(task.state))
 }
 
 /// Returns a duration for people, whole seconds for programs; empty without one.
-pub(super) fn seconds_item(time: Option<Duration>) -> Item {
-    match time {
-        Some(time) => Item::new(text::duration(time)).or_piped(time.as_secs().to_string()),
-        None => Item::default(),
-    }
+pub(super) fn seconds_item(seconds: Option<f64>) -> Item {
+    let item = |time: Duration| Item::new(text::duration(time)).or_piped(time.as_secs());
+    seconds.map(Duration::from_secs_f64).map_or_else(Item::default, item)
 }
 
 /// Returns a task's title; one that is empty says so.

@@ -5,7 +5,6 @@ use super::{
     fail::{Done, exit},
     filter::{Filter, check_names},
     lease,
-    ui::Tone,
 };
 use oodatcaa_core::{
     Snapshot, Status, Task, TaskId, Workflow,
@@ -34,8 +33,7 @@ pub fn each(ctx: &Context, dry: Dry, verb: &str, words: &[String], mut on: impl 
         let shown: Vec<&str> = found.iter().take(8).map(String::as_str).collect();
         let more = if found.len() > shown.len() { ", …" } else { "" };
         let question = format!("{verb} {}: {}{more}?", many(found.len(), "task"), shown.join(", "));
-        if !dry.dry_run && !ctx.ui.confirm(&question)? {
-            ctx.ui.say("nothing was changed");
+        if !dry.dry_run && !ctx.ui.agreed(&question)? {
             return Ok(exit::FAILED);
         }
         all.extend(found.into_iter().filter(|id| !ids.contains(&id.as_str())));
@@ -69,22 +67,11 @@ fn passing(ctx: &Context, terms: &[&str]) -> Result<Vec<String>, Failure> {
 /// Tells what became of a task: on standard output what it is now, on standard error how to undo it.
 pub fn tell(ctx: &Context, verb: &str, id: &TaskId, changed: &Changed, dry: Dry) -> Done {
     let view = changed.view(ctx.workflow(), verb, id, dry.dry_run);
-    if ctx.ui.json() {
-        ctx.ui.value(&view);
-        return Ok(0);
-    }
     let word = |status: &Option<Status>| status.as_ref().map(|status| one_line(status.as_str())).unwrap_or_default();
     let (from, to) = (word(&view.from), word(&view.to));
-    if ctx.ui.quiet() {
-        ctx.ui.line(id.as_str());
-    } else if ctx.ui.pretty() {
-        let name = Tone::Strong.paint(id.as_str());
-        ctx.ui.line(&match view.changed && from != to {
-            true => format!("{name} {from} → {to}"),
-            false => format!("{name} {to}"),
-        });
-    } else {
-        ctx.ui.line(&format!("{id}\t{from}\t{to}"));
+    let words = if view.changed && from != to { format!("{from} → {to}") } else { to.clone() };
+    if !ctx.ui.outcome(&view, id.as_str(), &words, &[&from, &to]) {
+        return Ok(exit::OK);
     }
     let mut members: Vec<String> = view.set.iter().map(|(member, value)| format!("{member} = {value}")).collect();
     members.extend(changed.asks_to_stop().then(|| "a request to stop".into()));

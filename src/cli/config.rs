@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{
     context::Context,
     fail::Done,
-    ui::{Column, Item, Table, Tone, Ui},
+    ui::{Item, Table, Tone, Ui},
 };
 use oodatcaa_agent::prompt;
 use oodatcaa_config::{Config, Loaded, NamedCommand, Origin, Overrides, Setting, Trust, World, trust};
@@ -100,19 +100,15 @@ fn show(ctx: &Context, args: &ShowArgs) -> Done {
         });
         return Ok(0);
     }
-    let mut columns = vec![Column::new("KEY"), Column::flexible("VALUE")];
-    if args.origin {
-        columns.push(Column::new("ORIGIN"));
-    }
-    let mut table = Table::new(columns);
+    let mut table = Table::new(if args.origin { "KEY | VALUE~ | ORIGIN" } else { "KEY | VALUE~" });
     for setting in settings {
         let plain = setting.origin == Origin::Default;
         let mut row = vec![
             Item::new(&setting.key).tone(if plain { Tone::Faint } else { Tone::Plain }),
-            Item::new(setting.value.to_string()),
+            Item::new(&setting.value),
         ];
         if args.origin {
-            row.push(Item::new(shown(&setting.origin, ctx.project.layout()?)).or_piped(setting.origin.to_string()));
+            row.push(Item::new(shown(&setting.origin, ctx.project.layout()?)).or_piped(&setting.origin));
         }
         table.row(row);
     }

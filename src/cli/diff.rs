@@ -3,7 +3,7 @@
 use super::{
     context::Context,
     fail::{Done, exit},
-    ui::{Column, Item, Table, Tone},
+    ui::{Item, Table, Tone},
 };
 use oodatcaa_core::text::many_lines;
 use oodatcaa_git::diff;
@@ -48,8 +48,7 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
         return Ok(exit::OK);
     }
     if args.stat || ctx.ui.quiet() {
-        let mut table =
-            Table::new([Column::flexible("FILE"), Column::new("ADDED"), Column::new("REMOVED"), Column::new("NOTE")]);
+        let mut table = Table::new("FILE~ | ADDED | REMOVED | NOTE");
         let count = |lines: Option<u64>| lines.map_or("binary".into(), |lines| lines.to_string());
         for file in &files {
             table.row([

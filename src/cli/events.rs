@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     context::Context,
     fail::{Done, exit, no_task},
-    ui::{Column, Item, Table, Tone, Ui},
+    ui::{Item, Tone, Ui},
 };
 use oodatcaa_core::{
     Data, Event, Kind, Status,
@@ -60,8 +60,9 @@ pub fn run(ctx: &Context, verb: &Verb) -> Done {
     events.drain(..events.len().saturating_sub(wanted));
 
     let Some(changes) = changes else {
-        print(&ctx.ui, &events);
-        return Ok(exit::OK);
+        let headings = "SEQ | TIME | TYPE | SUBJECT | ACTOR? | WHAT~";
+        let rows = events.iter().map(|event| row(&ctx.ui, event));
+        return ctx.ui.list(&events, headings, rows, "no such events", "");
     };
     events.iter().for_each(|event| follow(&ctx.ui, event));
     while !ctx.ui.closed() {
@@ -108,27 +109,6 @@ fn passes(args: &Tail, event: &Event) -> bool {
         && args.task.as_deref().is_none_or(|id| event.task.as_ref().is_some_and(|task| task.as_str() == id))
 }
 
-fn print(ui: &Ui, events: &[Event]) {
-    if ui.json() {
-        ui.value(&events);
-        return;
-    }
-    let mut table = Table::new([
-        Column::new("SEQ"),
-        Column::new("TIME"),
-        Column::new("TYPE"),
-        Column::new("SUBJECT"),
-        Column::optional("ACTOR"),
-        Column::flexible("WHAT"),
-    ]);
-    events.iter().for_each(|event| table.row(row(ui, event)));
-    if table.is_empty() {
-        ui.say("no such events");
-    } else {
-        ui.table(&table);
-    }
-}
-
 fn follow(ui: &Ui, event: &Event) {
     if ui.json() {
         ui.record(event);
@@ -157,7 +137,7 @@ fn row(ui: &Ui, event: &Event) -> [Item; 6] {
         _ => Tone::Plain,
     };
     [
-        Item::new(event.seq.to_string()).tone(Tone::Faint),
+        Item::new(event.seq).tone(Tone::Faint),
         Item::new(time).tone(Tone::Faint),
         Item::new(event.kind().as_str()).tone(tone),
         Item::new(&event.subject),

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{
     context::Context,
     fail::{Done, exit},
-    ui::{Column, Item, Table, Tone},
+    ui::{Item, Table, Tone},
 };
 use oodatcaa_core::{
     LeaseState, Role,
@@ -284,26 +284,18 @@ fn status(ctx: &Context, fleet: &Fleet, which: &Which) -> Done {
         return Ok(0);
     }
     tell_choice(ctx, &choice);
-    let mut table = Table::new([
-        Column::new("ROLE"),
-        Column::new("STATE"),
-        Column::optional("PID"),
-        Column::optional("FOR"),
-        Column::optional("MODE"),
-        Column::flexible("SAYS"),
-        Column::flexible("LOG"),
-    ]);
+    let mut table = Table::new("ROLE | STATE | PID? | FOR? | MODE? | SAYS~ | LOG~");
     let below = format!("{}/", ctx.project.layout()?.root().display());
     for row in &rows {
         let seconds = row.up.map(|up| up.as_secs());
         table.row([
             Item::new(&row.name).tone(Tone::Strong),
             Item::new(state_words(&row.state)).tone(tone(&row.state)),
-            Item::new(row.pid.map(|pid| pid.to_string()).unwrap_or_default()),
+            Item::of(row.pid),
             Item::new(seconds.map(|s| text::duration(Duration::from_secs(s))).unwrap_or_default())
                 .or_piped(seconds.map(|seconds| seconds.to_string()).unwrap_or_default()),
-            Item::new(row.mode.map(Mode::as_str).unwrap_or_default()),
-            Item::new(row.says.as_deref().unwrap_or_default()),
+            Item::of(row.mode.map(Mode::as_str)),
+            Item::of(row.says.as_deref()),
             Item::new(row.log.strip_prefix(&below).unwrap_or(&row.log)).or_piped(&row.log).tone(Tone::Faint),
         ]);
     }

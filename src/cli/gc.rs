@@ -1,20 +1,16 @@
 //! `agentctl gc`: makes room where finished tasks have left something for long enough.
 
-use std::time::{Duration, SystemTime};
+use std::{path::Path, time::Duration};
 
 use super::{
     change::Dry,
     context::Context,
     fail::{Done, exit},
-    ui::{Column, Item, Table, Tone},
+    ui::{Item, Table},
     worktree,
 };
 use oodatcaa_core::text::{duration, many, parse_duration};
-use oodatcaa_git::{
-    gc::{self, What},
-    prune,
-};
-use oodatcaa_ops::view::{GcView, OldRefView, OldRunView};
+use oodatcaa_ops::view::OldRunView;
 
 /// Flags of `gc`.
 #[derive(Debug, clap::Args)]
@@ -28,92 +24,57 @@ pub struct Args {
 
 /// Removes worktrees of merged and cancelled tasks, old runs, and old refs of saved work.
 pub fn run(ctx: &Context, args: &Args) -> Done {
-    let (layout, config) = (ctx.project.layout()?, &ctx.project.loaded()?.config.workspace);
     let dry = args.dry.dry_run;
-    let keep = args.keep.unwrap_or(config.keep);
+    let keep = args.keep.unwrap_or(ctx.project.loaded()?.config.workspace.keep);
     let reading = ctx.read()?;
     if let Some(invalid) = reading.invalid {
         // What is finished is not known.
         return Err(invalid.into());
     }
-    let old = gc::find(layout, &reading.snapshot, keep, SystemTime::now())?;
     if !dry {
-        let trees = worktree::sweep(ctx, true)?.iter().filter(|one| one.done.is_ok()).count();
-        let total = old.len() + trees;
-        if total > 0
-            && !ctx.ui.confirm(&format!(
-                "remove {}, and {} of runs and saved work older than {}?",
-                many(trees, "worktree"),
-                many(old.len(), "piece"),
-                duration(keep)
-            ))?
-        {
-            ctx.ui.say("nothing was changed");
+        let would = ctx.project.clear_away(&reading.snapshot, keep, true)?;
+        let trees = would.worktrees.iter().filter(|one| one.removed).count();
+        let pieces = would.runs.len() + would.refs.len();
+        let question = format!(
+            "remove {}, and {} of runs and saved work older than {}?",
+            many(trees, "worktree"),
+            many(pieces, "piece"),
+            duration(keep)
+        );
+        if trees + pieces > 0 && !ctx.ui.agreed(&question)? {
             return Ok(exit::FAILED);
         }
     }
-    let outcome = worktree::sweep(ctx, dry)?;
-    let mut freed = 0;
-    for one in &old {
-        if !dry {
-            gc::remove(layout, one)?;
-        }
-        freed += one.bytes;
-    }
-    let aside = prune::aside(layout, config)?;
+    let done = ctx.project.clear_away(&reading.snapshot, keep, dry)?;
     if ctx.ui.json() {
-        let (runs, refs) = old.iter().fold((Vec::new(), Vec::new()), |(mut runs, mut refs), one| {
-            let (task, age_seconds) = (one.task.clone(), one.age.as_secs());
-            match &one.what {
-                What::Run(dir) => {
-                    let dir = dir.to_string_lossy().into_owned();
-                    runs.push(OldRunView { task, dir, age_seconds, bytes: one.bytes });
-                }
-                What::Ref { name, commit } => {
-                    refs.push(OldRefView { task, reference: name.clone(), commit: commit.clone(), age_seconds });
-                }
-            }
-            (runs, refs)
-        });
-        ctx.ui.value(&GcView {
-            dry_run: dry,
-            keep_seconds: keep.as_secs(),
-            worktrees: outcome.iter().map(|one| worktree::outcome(one, dry)).collect(),
-            runs,
-            refs,
-            aside: aside.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
-            bytes: freed,
-            free_bytes: prune::free(layout.root()),
-        });
+        ctx.ui.value(&done);
         return Ok(exit::OK);
     }
-    let mut table = Table::new([Column::flexible("WHAT"), Column::new("BECAME"), Column::flexible("WHY")]);
-    for one in &outcome {
-        let [task, word, why] = worktree::row(one, dry);
+    let mut table = Table::new("WHAT~ | BECAME | WHY~");
+    for one in &done.worktrees {
+        let [task, word, why] = worktree::row(one);
         table.row([Item::new(format!("worktree {}", task.piped())), word, why]);
     }
-    for one in &old {
-        let what = match &one.what {
-            What::Run(dir) => dir.strip_prefix(layout.root()).unwrap_or(dir).to_string_lossy().into_owned(),
-            What::Ref { name, .. } => name.clone(),
-        };
-        let (tone, word) = if dry { (Tone::Warn, "would go") } else { (Tone::Good, "removed") };
-        let age = duration(Duration::from_secs(one.age.as_secs()));
-        table.row([
-            Item::new(what),
-            Item::new(word).tone(tone),
-            Item::new(format!("{age} old, {} KiB", one.bytes >> 10)),
-        ]);
+    let root = ctx.project.layout()?.root();
+    let run = |run: &OldRunView| {
+        let dir = Path::new(&run.dir);
+        (dir.strip_prefix(root).unwrap_or(dir).display().to_string(), run.age_seconds, run.bytes)
+    };
+    let saved = done.refs.iter().map(|saved| (saved.reference.clone(), saved.age_seconds, 0));
+    for (what, age, bytes) in done.runs.iter().map(run).chain(saved) {
+        let (tone, word) = worktree::went(dry);
+        let why = format!("{} old, {} KiB", duration(Duration::from_secs(age)), bytes >> 10);
+        table.row([Item::new(what), Item::new(word).tone(tone), Item::new(why)]);
     }
-    for path in &aside {
+    for path in &done.aside {
         let why = "put aside because it was no worktree; look at it, then remove it yourself";
-        table.row([Item::new(path.to_string_lossy()), Item::new("kept"), Item::new(why)]);
+        table.row([Item::new(path), Item::new("kept"), Item::new(why)]);
     }
     if table.is_empty() {
         ctx.ui.say("nothing to clear away");
         return Ok(exit::OK);
     }
     ctx.ui.table(&table);
-    ctx.ui.say(&format!("{} MiB {}", freed >> 20, if dry { "would be freed" } else { "freed" }));
+    ctx.ui.say(&format!("{} MiB {}", done.bytes >> 20, if dry { "would be freed" } else { "freed" }));
     Ok(exit::OK)
 }

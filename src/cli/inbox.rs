@@ -6,7 +6,7 @@ use super::{
     change::Dry,
     context::Context,
     fail::{self, Done},
-    ui::{Column, Item, Table, Tone},
+    ui::{Item, Table, Tone},
 };
 use oodatcaa_agent::record::Record;
 use oodatcaa_core::{
@@ -111,14 +111,7 @@ pub fn list(ctx: &Context, args: &List) -> Done {
         ctx.ui.say("nothing waits for you");
         return Ok(0);
     }
-    let mut table = Table::new([
-        Column::new("ID"),
-        Column::new("KIND"),
-        Column::flexible("WHAT"),
-        Column::flexible("NEXT"),
-        Column::optional("SINCE"),
-        Column::optional("DEADLINE"),
-    ]);
+    let mut table = Table::new("ID | KIND | WHAT~ | NEXT~ | SINCE? | DEADLINE?");
     let now = snapshot.now.wall;
     for need in &needs {
         let deadline = need.decision.and_then(|decision| decision.deadline);

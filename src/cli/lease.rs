@@ -6,10 +6,10 @@ use super::{
     change::{Dry, decide, tell},
     context::Context,
     fail::{self, Done},
-    ui::{Column, Item, Table, Tone},
+    ui::{Item, Tone},
 };
 use oodatcaa_core::{
-    RunName, Snapshot, TaskId, landing,
+    LeaseState, RunName, Snapshot, TaskId, landing,
     lease::LeaseHealth,
     manual, rescue,
     text::{duration, many, one_line},
@@ -17,7 +17,7 @@ use oodatcaa_core::{
 use oodatcaa_git::takeover;
 use oodatcaa_ops::{
     Changed, ErrorKind, Failure,
-    view::{LeaseEntry, LeaseView, health_word},
+    view::{LeaseEntry, LeaseView, Moment},
 };
 use oodatcaa_process as process;
 
@@ -60,58 +60,32 @@ pub fn run(ctx: &Context, verb: &Verb) -> Done {
 fn list(ctx: &Context) -> Done {
     let reading = ctx.read()?;
     let snapshot = &reading.snapshot;
-    let leases = || snapshot.leases.iter().map(|(id, held)| (id, held, held.health(&snapshot.now)));
-    if ctx.ui.json() {
-        let entry = |(id, held, health): (&TaskId, _, LeaseHealth)| LeaseEntry {
-            task: id.clone(),
-            lease: LeaseView::of(held, &health),
-        };
-        ctx.ui.value(&leases().map(entry).collect::<Vec<_>>());
-        return Ok(0);
-    }
-    let mut table = Table::new([
-        Column::new("TASK"),
-        Column::new("STATE"),
-        Column::optional("ROLE"),
-        Column::flexible("OWNER"),
-        Column::optional("TOKEN"),
-        Column::optional("TRY"),
-        Column::optional("PID"),
-        Column::optional("STARTED"),
-        Column::new("HEARTBEAT"),
-        Column::flexible("NOTE"),
-    ]);
-    for (id, held, health) in leases() {
-        let now = snapshot.now.wall;
-        let ours = held.ours();
-        let (tone, detail) = match &health {
-            LeaseHealth::Live => (Tone::Good, String::new()),
-            LeaseHealth::Dead(why) | LeaseHealth::Lost(why) => (Tone::Warn, why.clone()),
-        };
-        let sim = if ours.is_some_and(|lease| lease.simulated) { "SIM " } else { "" };
-        let stop = ours.and_then(|lease| lease.stop.as_ref()).map(|stop| format!("stopping: {} ", stop.reason));
-        table.row([
-            Item::new(id.as_str()),
-            Item::new(health_word(&health)).tone(tone),
-            Item::new(held.role().map(oodatcaa_core::Role::as_str).unwrap_or_default()),
-            Item::new(held.owner()),
-            Item::new(
-                Some(held.token().0).filter(|&token| token > 0).map(|token| token.to_string()).unwrap_or_default(),
-            ),
-            Item::new(ours.map(|lease| lease.attempt.to_string()).unwrap_or_default()),
-            Item::new(ours.map(|lease| lease.pid.to_string()).unwrap_or_default()),
-            Item::new(ours.map(|lease| ctx.ui.moment(lease.started_at, now)).unwrap_or_default()),
-            Item::new(ours.map(|lease| ctx.ui.moment(lease.heartbeat_at, now)).unwrap_or_default()),
-            Item::new(format!("{sim}{}{detail}", stop.unwrap_or_default())),
-        ]);
-    }
-    if table.is_empty() {
-        ctx.ui.say("no leases: nobody works on anything");
-        return Ok(0);
-    }
-    ctx.ui.table(&table);
-    ctx.ui.foot("agentctl logs TASK -f · agentctl run stop TASK --reason … · agentctl lease release TASK");
-    Ok(0)
+    let now = snapshot.now.wall;
+    let entry = |(id, held): (&TaskId, &LeaseState)| LeaseEntry {
+        task: id.clone(),
+        lease: LeaseView::of(held, &held.health(&snapshot.now)),
+    };
+    let entries: Vec<LeaseEntry> = snapshot.leases.iter().map(entry).collect();
+    let moment = |time: Option<Moment>| Item::of(time.map(|time| ctx.ui.moment(time.0, now)));
+    let rows = entries.iter().map(|LeaseEntry { task, lease }| {
+        let sim = if lease.simulated { "SIM " } else { "" };
+        let stop = lease.stop.as_ref().map(|stop| format!("stopping: {} ", stop.reason)).unwrap_or_default();
+        [
+            Item::new(task),
+            Item::new(lease.state).tone(if lease.detail.is_some() { Tone::Warn } else { Tone::Good }),
+            Item::of(lease.role.as_ref()),
+            Item::new(&lease.owner),
+            Item::of(lease.token),
+            Item::of(lease.attempt),
+            Item::of(lease.pid),
+            moment(lease.started_at),
+            moment(lease.heartbeat_at),
+            Item::new(format!("{sim}{stop}{}", lease.detail.as_deref().unwrap_or_default())),
+        ]
+    });
+    let headings = "TASK | STATE | ROLE? | OWNER~ | TOKEN? | TRY? | PID? | STARTED? | HEARTBEAT | NOTE~";
+    let foot = "agentctl logs TASK -f · agentctl run stop TASK --reason … · agentctl lease release TASK";
+    ctx.ui.list(&entries, headings, rows, "no leases: nobody works on anything", foot)
 }
 
 fn release(ctx: &Context, args: &Release) -> Done {
@@ -140,8 +114,7 @@ fn release(ctx: &Context, args: &Release) -> Done {
             let question =
                 format!("{} is alive and works on {id}; end its agent and take the task away?", held.owner());
             if !args.dry.dry_run {
-                if !ctx.ui.confirm(&one_line(&question))? {
-                    ctx.ui.say("nothing was changed");
+                if !ctx.ui.agreed(&one_line(&question))? {
                     return Ok(fail::exit::FAILED);
                 }
                 let run = snapshot.run_name(&id, token).unwrap_or_else(|| RunName::of(token));

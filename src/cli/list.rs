@@ -5,10 +5,10 @@ use super::{
     context::Context,
     fail::Done,
     filter::{Filter, check_names},
-    ui::{Column, Item, Table, Tone},
+    ui::{Item, Tone},
 };
 use oodatcaa_core::text::{cut, many, one_line};
-use oodatcaa_ops::ReadModel;
+use oodatcaa_ops::{ReadModel, view::TaskView};
 
 /// The order of the rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -63,31 +63,8 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
     let found = tasks.len();
     tasks.truncate(args.limit.unwrap_or(usize::MAX));
 
-    if ctx.ui.json() {
-        ctx.ui.value(&tasks.iter().map(|task| model.task(task)).collect::<Vec<_>>());
-        return Ok(0);
-    }
-    let mut table = Table::new([
-        Column::new("ID"),
-        Column::new("STATUS"),
-        Column::optional("ROLE"),
-        Column::optional("PRIO"),
-        Column::flexible("TITLE"),
-        Column::flexible("WHY"),
-    ]);
-    for task in &tasks {
-        let state = model.state(task);
-        table.row([
-            cells::id_item(task, state),
-            Item::new(task.status.as_str()).tone(cells::tone(state)),
-            Item::new(model.role(task)),
-            Item::new(task.priority.to_string()),
-            Item::new(cells::title(&task.title)),
-            Item::new(model.sentence(task)).tone(Tone::Faint),
-        ]);
-    }
     let problems = &model.snapshot.queue.problems;
-    if let Some(first) = problems.first() {
+    if let Some(first) = problems.first().filter(|_| !ctx.ui.json()) {
         let first = one_line(&cut(&first.to_string(), 300));
         ctx.ui.warn(&match problems.len() - 1 {
             0 => format!("the queue file: {first}"),
@@ -95,17 +72,24 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
         });
     }
     let hidden = model.snapshot.queue.len() - found;
-    if table.is_empty() {
-        match (model.snapshot.queue.is_empty(), finished) {
-            (true, _) if !problems.is_empty() => ctx.ui.say("no task of the queue can be used"),
-            (true, _) => ctx.ui.say("the queue is empty; add a task: agentctl add \"…\" --accept \"…\""),
-            (_, false) => ctx.ui.say(&format!("nothing to show; {hidden} more with --all or another filter")),
-            (_, true) => ctx.ui.say(&format!("none of the {hidden} tasks passes the filter")),
-        }
-        return Ok(0);
-    }
-    ctx.ui.table(&table);
+    let none = match (model.snapshot.queue.is_empty(), finished) {
+        (true, _) if !problems.is_empty() => "no task of the queue can be used".into(),
+        (true, _) => "the queue is empty; add a task: agentctl add \"…\" --accept \"…\"".into(),
+        (_, false) => format!("nothing to show; {hidden} more with --all or another filter"),
+        (_, true) => format!("none of the {hidden} tasks passes the filter"),
+    };
     let more = if hidden > 0 { format!("{hidden} more with --all · ") } else { String::new() };
-    ctx.ui.foot(&format!("{more}agentctl show ID · agentctl why ID · agentctl logs ID -f"));
-    Ok(0)
+    let foot = format!("{more}agentctl show ID · agentctl why ID · agentctl logs ID -f");
+    let views: Vec<TaskView> = tasks.into_iter().map(|task| model.task(task)).collect();
+    let rows = views.iter().map(|task| {
+        [
+            cells::id_item(task),
+            Item::new(&task.status).tone(cells::tone(task.state)),
+            Item::of(task.role.as_ref()),
+            Item::new(task.priority),
+            Item::new(cells::title(&task.title)),
+            Item::new(&task.why).tone(Tone::Faint),
+        ]
+    });
+    ctx.ui.list(&views, "ID | STATUS | ROLE? | PRIO? | TITLE~ | WHY~", rows, &none, &foot)
 }

@@ -10,7 +10,7 @@ use super::{
     context::Context,
     fail::{self, Done, exit},
     lease,
-    ui::{Column, Item, Table, Tone},
+    ui::{Item, Table, Tone},
 };
 use oodatcaa_agent::result;
 use oodatcaa_config as config;
@@ -271,7 +271,7 @@ fn repair(ctx: &Context, args: &Repair) -> Done {
         };
         ctx.ui.value(&RepairView { dry_run: dry.dry_run, mends: found.iter().map(view).collect() });
     } else {
-        let mut table = Table::new([Column::new("WHAT"), Column::new("TASK"), Column::flexible("MEND")]);
+        let mut table = Table::new("WHAT | TASK | MEND~");
         for mend in &found {
             let (what, task, words) = mend.words();
             table.row([Item::new(what).tone(Tone::Warn), Item::new(task), Item::new(words)]);
@@ -288,8 +288,7 @@ fn repair(ctx: &Context, args: &Repair) -> Done {
         ctx.ui.say(&format!("would mend {}", found.len()));
         return Ok(exit::OK);
     }
-    if !ctx.ui.confirm(&format!("mend {} in {}?", count(found.len()), ctx.project.layout()?.name()))? {
-        ctx.ui.say("nothing was changed");
+    if !ctx.ui.agreed(&format!("mend {} in {}?", count(found.len()), ctx.project.layout()?.name()))? {
         return Ok(exit::FAILED);
     }
     let of_lease = |mend: &Mend| if let Mend::Lease(left) = mend { Some(left.clone()) } else { None };

@@ -13,7 +13,7 @@ use super::{
     change::Dry,
     context::Context,
     fail::{Done, exit},
-    ui::{Column, Item, Table, Tone},
+    ui::{Item, Tone},
 };
 use oodatcaa_core::{
     TaskId, Token, Usage, manual,
@@ -21,7 +21,7 @@ use oodatcaa_core::{
 };
 use oodatcaa_ops::{
     ErrorKind, Failure, runs,
-    view::{AttemptDetail, AttemptView, FileView, GateView, StopView},
+    view::{AttemptDetail, AttemptView, FileView, GateView, Moment, StopView},
 };
 use oodatcaa_process::{self as process, Ended, Exit, StopCause};
 use oodatcaa_sys::files;
@@ -94,42 +94,24 @@ fn list(ctx: &Context, args: &List) -> Done {
     all.retain(|attempt| !args.running || attempt.running);
     all.drain(..all.len().saturating_sub(args.limit.unwrap_or(usize::MAX)));
     let now = snapshot.now.wall;
-    if ctx.ui.json() {
-        ctx.ui.value(&all);
-        return Ok(exit::OK);
-    }
-    let mut table = Table::new([
-        Column::new("RUN"),
-        Column::optional("ROLE"),
-        Column::optional("TRY"),
-        Column::new("OUTCOME"),
-        Column::new("CLASS"),
-        Column::optional("AGENT"),
-        Column::optional("STARTED"),
-        Column::optional("TOOK"),
-        Column::flexible("REASON"),
-    ]);
-    for attempt in &all {
+    let moment = |time: Option<Moment>| Item::of(time.map(|time| ctx.ui.moment(time.0, now)));
+    let rows = all.iter().map(|attempt| {
         let sim = if attempt.simulated { "SIM " } else { "" };
-        table.row([
+        [
             Item::new(&attempt.run),
-            Item::new(attempt.role.as_ref().map(oodatcaa_core::Role::as_str).unwrap_or_default()),
-            Item::new(attempt.attempt.map(|number| number.to_string()).unwrap_or_default()),
+            Item::of(attempt.role.as_ref()),
+            Item::of(attempt.attempt),
             Item::new(&attempt.state).tone(tone(attempt)),
-            Item::new(attempt.class.as_deref().unwrap_or_default()),
+            Item::of(attempt.class.as_ref()),
             Item::new(format!("{sim}{}", attempt.agent.as_deref().unwrap_or_default())),
-            Item::new(attempt.started_at.map(|time| ctx.ui.moment(time.0, now)).unwrap_or_default()),
-            seconds_item(attempt.seconds.map(Duration::from_secs_f64)),
-            Item::new(attempt.reason.as_deref().unwrap_or_default()),
-        ]);
-    }
-    if table.is_empty() {
-        ctx.ui.say("no attempts");
-        return Ok(exit::OK);
-    }
-    ctx.ui.table(&table);
-    ctx.ui.foot("agentctl run show RUN · agentctl logs RUN · agentctl run stop RUN --reason …");
-    Ok(exit::OK)
+            moment(attempt.started_at),
+            seconds_item(attempt.seconds),
+            Item::of(attempt.reason.as_ref()),
+        ]
+    });
+    let headings = "RUN | ROLE? | TRY? | OUTCOME | CLASS | AGENT? | STARTED? | TOOK? | REASON~";
+    let foot = "agentctl run show RUN · agentctl logs RUN · agentctl run stop RUN --reason …";
+    ctx.ui.list(&all, headings, rows, "no attempts", foot)
 }
 
 fn tone(attempt: &AttemptView) -> Tone {
@@ -203,14 +185,7 @@ fn show(ctx: &Context, args: &Show) -> Done {
         ("look at", said("risky")),
         ("directory", attempt.dir.clone()),
     ];
-    for (what, words) in facts.iter().filter(|(_, words)| !words.is_empty()) {
-        let words = one_line(words);
-        if ctx.ui.pretty() {
-            ctx.ui.line(&format!("{}{words}", Tone::Faint.paint(&format!("{what:<11}"))));
-        } else {
-            ctx.ui.line(&format!("{what}\t{words}"));
-        }
-    }
+    ctx.ui.facts(&facts);
     for (file, bytes) in &files {
         let file = one_line(file);
         if ctx.ui.pretty() {
@@ -286,8 +261,7 @@ fn stop(ctx: &Context, args: &Stop) -> Done {
         return Err(Failure::new(ErrorKind::Refused, format!("{task}/{wanted} has ended; {task}/{running} runs now"))
             .hint(format!("agentctl run stop {task}/{running} --reason \"…\"")));
     }
-    if !args.dry.dry_run && running.is_some() && !ctx.ui.confirm(&format!("stop the attempt of {task}?"))? {
-        ctx.ui.say("nothing was changed");
+    if !args.dry.dry_run && running.is_some() && !ctx.ui.agreed(&format!("stop the attempt of {task}?"))? {
         return Ok(exit::FAILED);
     }
     let changed = ctx
@@ -299,29 +273,23 @@ fn stop(ctx: &Context, args: &Stop) -> Done {
         Some(wait) => Some(wait_for(ctx, &task, token, wait)?),
         None => None,
     };
-    if ctx.ui.json() {
-        ctx.ui.value(&StopView {
-            run: format!("{task}/{token}"),
-            task: task.clone(),
-            token,
-            changed: asked,
-            dry_run: args.dry.dry_run,
-            stopped,
-            at: changed.before.now.wall.into(),
-        });
-    } else if ctx.ui.quiet() {
-        ctx.ui.line(task.as_str());
-    } else {
-        let words = match (args.dry.dry_run, asked, stopped) {
-            (true, ..) => "would be asked to stop",
-            (_, _, Some(true)) => "stopped",
-            (_, true, _) => "asked to stop",
-            (_, false, _) => "was asked to stop already",
-        };
-        ctx.ui.line(&match ctx.ui.pretty() {
-            true => format!("{} {words}", Tone::Strong.paint(&format!("{task}/{token}"))),
-            false => format!("{task}/{token}\t{words}"),
-        });
+    let view = StopView {
+        run: format!("{task}/{token}"),
+        task: task.clone(),
+        token,
+        changed: asked,
+        dry_run: args.dry.dry_run,
+        stopped,
+        at: changed.before.now.wall.into(),
+    };
+    let words = match (args.dry.dry_run, asked, stopped) {
+        (true, ..) => "would be asked to stop",
+        (_, _, Some(true)) => "stopped",
+        (_, true, _) => "asked to stop",
+        (_, false, _) => "was asked to stop already",
+    };
+    let id = if ctx.ui.quiet() { task.as_str() } else { &view.run };
+    if ctx.ui.outcome(&view, id, words, &[words]) {
         ctx.ui.say(&format!("its task is blocked with this reason; to let it go on: agentctl task unblock {task}"));
     }
     match stopped {

@@ -26,20 +26,14 @@ pub fn show(ctx: &Context, args: &Args) -> Done {
         return Ok(0);
     }
     let pretty = ctx.ui.pretty();
-    let mut facts = facts(ctx, &model, task);
-    facts.retain(|(_, value)| !value.is_empty());
+    let facts = facts(ctx, &model, task);
     if pretty {
         let title = Tone::Strong.paint(&one_line(cells::title(&task.title)));
         let state = model.state(task);
         ctx.ui.line(&format!("{} {title}", cells::tone(state).paint(&format!("{} {}", cells::glyph(state), task.id))));
-        for (name, value) in &facts[1..] {
-            ctx.ui.line(&format!("  {}{}", Tone::Faint.paint(&format!("{name:<14}")), one_line(value)));
-        }
-    } else {
-        for (name, value) in &facts {
-            ctx.ui.line(&format!("{name}\t{}", one_line(value)));
-        }
     }
+    // The title stands above on a terminal.
+    ctx.ui.facts(&facts[usize::from(pretty)..]);
     for (heading, text) in [
         ("Description", task.description.clone()),
         ("Acceptance", list(&task.acceptance_criteria)),

@@ -11,7 +11,7 @@ use super::{
     context::Context,
     fail::{Done, exit},
     pool,
-    ui::{Column, Item, Key, Table, Tone},
+    ui::{Item, Key, Table, Tone},
 };
 use crossbeam_channel::select;
 use oodatcaa_core::{
@@ -152,16 +152,7 @@ impl Screen {
     }
 
     fn table(&self) -> Table {
-        let mut table = Table::new([
-            Column::new("ROLE"),
-            Column::new("STATE"),
-            Column::new("WIP"),
-            Column::optional("WAITING"),
-            Column::flexible("TASK"),
-            Column::optional("TRY"),
-            Column::optional("FOR"),
-            Column::flexible("NOTE"),
-        ]);
+        let mut table = Table::new("ROLE | STATE | WIP | WAITING? | TASK~ | TRY? | FOR? | NOTE~");
         for line in &self.view.roles {
             let role = line.role.as_str();
             let tone = match line.state {
@@ -186,7 +177,7 @@ impl Screen {
                     [
                         Item::new(format!("{} {}", task.id, title(&task.title))),
                         Item::new(task.try_number().to_string()),
-                        seconds_item(task.running_seconds.map(Duration::from_secs)),
+                        seconds_item(task.running_seconds.map(|seconds| seconds as f64)),
                         Item::new(words),
                     ]
                 }

@@ -11,7 +11,6 @@ use super::{
     edit,
     fail::{self, Done},
     list, show,
-    ui::Tone,
 };
 use oodatcaa_core::{
     Event, Snapshot, Status, TaskId, Workflow,
@@ -229,21 +228,13 @@ pub fn add(ctx: &Context, args: &Add) -> Done {
         }
     }
     let undo = format!("agentctl task cancel {}", task.id);
-    if ctx.ui.json() {
-        let view = changed.view(ctx.workflow(), "add", &task.id, args.dry.dry_run);
-        ctx.ui.value(&ChangeView { undo: Some(undo), ..view });
-        return Ok(0);
+    let view =
+        ChangeView { undo: Some(undo.clone()), ..changed.view(ctx.workflow(), "add", &task.id, args.dry.dry_run) };
+    let (status, title) = (task.status.as_str(), one_line(&task.title));
+    if ctx.ui.outcome(&view, task.id.as_str(), &format!("{status} · {title}"), &[status, &title]) {
+        ctx.ui.say(&if args.dry.dry_run { "would be added".into() } else { format!("undo: {undo}") });
     }
-    let title = one_line(&task.title);
-    if ctx.ui.quiet() {
-        ctx.ui.line(task.id.as_str());
-    } else if ctx.ui.pretty() {
-        ctx.ui.line(&format!("{} {} · {title}", Tone::Strong.paint(task.id.as_str()), task.status));
-    } else {
-        ctx.ui.line(&format!("{}\t{}\t{title}", task.id, task.status));
-    }
-    ctx.ui.say(&if args.dry.dry_run { "would be added".into() } else { format!("undo: {undo}") });
-    Ok(0)
+    Ok(fail::exit::OK)
 }
 
 /// No description is longer.
@@ -340,8 +331,7 @@ fn retry(ctx: &Context, args: &Retry) -> Done {
 fn cancel(ctx: &Context, args: &Cancel) -> Done {
     let reason = reason(args.reason.as_deref());
     let names = args.ids.join(", ");
-    if args.stop && !args.dry.dry_run && !ctx.ui.confirm(&format!("stop the attempt of {names} and cancel it?"))? {
-        ctx.ui.say("nothing was changed");
+    if args.stop && !args.dry.dry_run && !ctx.ui.agreed(&format!("stop the attempt of {names} and cancel it?"))? {
         return Ok(fail::exit::FAILED);
     }
     each(ctx, args.dry, "cancel", &args.ids, |id| {

@@ -77,6 +77,25 @@ impl PrunePolicy {
     pub const SAFE: Self = Self { unmerged: false, dirty: false, unsaved: false };
     /// For a task that was cancelled: its work is kept in refs.
     pub const CANCELLED: Self = Self { unmerged: true, dirty: true, unsaved: false };
+
+    /// Checks whether a worktree that nobody works in may go.
+    pub fn check(self, seen: &Seen) -> Result<(), KeepReason> {
+        if !seen.whole {
+            return Ok(());
+        }
+        if (seen.dirty || seen.midway.is_some()) && !self.dirty {
+            return Err(KeepReason::Dirty);
+        }
+        if !seen.left_out.is_empty() && !self.unsaved {
+            return Err(KeepReason::Unsaved(seen.left_out.clone()));
+        }
+        if !seen.merged && !self.unmerged {
+            let branch = seen.branch.clone().unwrap_or_else(|| "a detached head".into());
+            let base = seen.base.clone().unwrap_or_else(|| "no branch".into());
+            return Err(KeepReason::Unmerged { branch, base, commits: seen.ahead });
+        }
+        Ok(())
+    }
 }
 
 /// What became of a worktree that was removed.
@@ -244,18 +263,8 @@ fn take_away(
         return kept(KeepReason::InUse);
     }
     let seen = look(layout, config, &repo, task.clone(), found)?;
-    if seen.whole {
-        if (seen.dirty || seen.midway.is_some()) && !policy.dirty {
-            return kept(KeepReason::Dirty);
-        }
-        if !seen.left_out.is_empty() && !policy.unsaved {
-            return kept(KeepReason::Unsaved(seen.left_out));
-        }
-        if !seen.merged && !policy.unmerged {
-            let branch = seen.branch.unwrap_or_else(|| "a detached head".into());
-            let base = seen.base.unwrap_or_else(|| "no branch".into());
-            return kept(KeepReason::Unmerged { branch, base, commits: seen.ahead });
-        }
+    if let Err(why) = policy.check(&seen) {
+        return kept(why);
     }
     let mut removed = Removed { path: seen.path.clone(), ..Removed::default() };
     let workspace = Workspace::attach(layout, config, task, newest(layout, &repo, task)?)?;

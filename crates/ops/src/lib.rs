@@ -24,6 +24,7 @@ mod read_model;
 pub mod runs;
 mod status;
 pub mod view;
+mod worktrees;
 
 pub use change::Changed;
 pub use failure::{ErrorKind, Failure, exit, no_task, quoted, refused, sysexit, undecided};

@@ -19,11 +19,12 @@ use serde_json::Value;
 use oodatcaa_core::{text, time::stamp};
 use oodatcaa_ops::{ErrorKind, Failure};
 
+mod answer;
 mod screen;
 mod table;
 
 pub use screen::{Key, Screen};
-pub use table::{Column, Item, Table};
+pub use table::{Item, Table};
 
 /// What a piece of text is, for its colour; one of the terminal's own 16.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

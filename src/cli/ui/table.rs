@@ -1,13 +1,14 @@
 //! Rows and columns: aligned and cut for a terminal, tab-separated and whole for a pipe.
 
+use std::fmt::Display;
+
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::Tone;
 use oodatcaa_core::text;
 
-/// A column's heading, and what may happen to it where a line would be too long.
 #[derive(Clone, Copy, Debug)]
-pub struct Column {
+struct Column {
     heading: &'static str,
     kind: Kind,
 }
@@ -16,26 +17,17 @@ pub struct Column {
 enum Kind {
     /// As wide as its widest text.
     Fixed,
-    /// The same, and left out where there is no room.
+    /// The same, and left out where there is no room; the last one goes first.
     Optional,
     /// Free text, wrapped at words.
     Flexible,
 }
 
 impl Column {
-    /// Returns a column as wide as its widest text.
-    pub const fn new(heading: &'static str) -> Self {
-        Self { heading, kind: Kind::Fixed }
-    }
-
-    /// Returns a column that a narrow terminal does without; the last one goes first.
-    pub const fn optional(heading: &'static str) -> Self {
-        Self { heading, kind: Kind::Optional }
-    }
-
-    /// Returns a column of free text, wrapped at words.
-    pub const fn flexible(heading: &'static str) -> Self {
-        Self { heading, kind: Kind::Flexible }
+    fn new(heading: &'static str) -> Self {
+        let ends = [('?', Kind::Optional), ('~', Kind::Flexible)];
+        let found = ends.into_iter().find_map(|(end, kind)| Some(Self { heading: heading.strip_suffix(end)?, kind }));
+        found.unwrap_or(Self { heading, kind: Kind::Fixed })
     }
 }
 
@@ -49,8 +41,13 @@ pub struct Item {
 
 impl Item {
     /// Returns an item with the same text for people and programs.
-    pub fn new(words: impl AsRef<str>) -> Self {
-        Self { shown: text::one_line(words.as_ref()), piped: None, tone: Tone::Plain }
+    pub fn new(words: impl Display) -> Self {
+        Self { shown: text::one_line(&words.to_string()), piped: None, tone: Tone::Plain }
+    }
+
+    /// Returns an item that is empty where there is nothing.
+    pub fn of(words: Option<impl Display>) -> Self {
+        words.map_or_else(Self::default, Self::new)
     }
 
     /// Sets its tone.
@@ -62,8 +59,8 @@ impl Item {
 
     /// Sets another text for programs: the time instead of how long ago it was.
     #[must_use]
-    pub fn or_piped(mut self, words: impl AsRef<str>) -> Self {
-        self.piped = Some(text::one_line(words.as_ref()));
+    pub fn or_piped(mut self, words: impl Display) -> Self {
+        self.piped = Some(text::one_line(&words.to_string()));
         self
     }
 
@@ -92,9 +89,10 @@ const NARROWEST: usize = 20;
 const LINES: usize = 8;
 
 impl Table {
-    /// Returns a table without rows.
-    pub fn new(columns: impl Into<Vec<Column>>) -> Self {
-        Self { columns: columns.into(), rows: Vec::new() }
+    /// Returns a table without rows, from its headings: `ID | ROLE? | TITLE~`. A narrow terminal does without a column
+    /// that ends in `?`; one that ends in `~` is free text, wrapped at words.
+    pub fn new(headings: &'static str) -> Self {
+        Self { columns: headings.split(" | ").map(Column::new).collect(), rows: Vec::new() }
     }
 
     /// Adds a row; it has as many items as there are columns.
@@ -317,7 +315,7 @@ mod tests {
     use super::*;
 
     fn table() -> Table {
-        let mut table = Table::new([Column::new("ID"), Column::flexible("TITLE"), Column::new("FOR")]);
+        let mut table = Table::new("ID | TITLE~ | FOR");
         table.row([
             Item::new("T1"),
             Item::new("A title that goes on\tand on\u{1b}[2J"),
@@ -356,7 +354,7 @@ mod tests {
 
     #[test]
     fn an_optional_column_goes_before_a_text_is_narrowed_too_far() {
-        let mut table = Table::new([Column::new("ID"), Column::optional("ROLE"), Column::flexible("WHY")]);
+        let mut table = Table::new("ID | ROLE? | WHY~");
         table.row([Item::new("T1"), Item::new("integrator"), Item::new("it waits for somebody who is not there yet")]);
         assert!(plain(&table, 60).contains("ROLE"));
         let narrow = plain(&table, 30);
