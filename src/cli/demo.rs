@@ -351,7 +351,7 @@ fn next_steps(ui: &Ui, root: &Path, scratch: &Path) {
         (agentctl.as_str(), " show D2"),
         ("", "Then in a project of your own:"),
         (agentctl.as_str(), " init"),
-        ("", "And this one goes with:"),
+        ("", "To remove this one:"),
         ("", rm.as_str()),
     ];
     for (program, words) in steps {

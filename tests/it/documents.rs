@@ -187,22 +187,25 @@ fn the_exit_codes_of_the_document_are_those_of_the_program() {
     );
 }
 
+/// The documents of the repository, by their paths in it.
+pub(crate) fn every_document() -> Vec<String> {
+    let top = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "ARCHITECTURE.md"].map(String::from);
+    let below = fs::read_dir(root().join("docs")).expect("the documents").flatten();
+    let below = below.map(|entry| format!("docs/{}", entry.file_name().to_string_lossy()));
+    top.into_iter().chain(below).filter(|name| name.ends_with(".md")).collect()
+}
+
 #[test]
 fn the_readme_is_short_and_every_link_of_the_documents_leads_to_a_file() {
     assert!(read("README.md").lines().count() <= 120);
-    let mut all =
-        vec!["README.md".to_owned(), "CONTRIBUTING.md".into(), "SECURITY.md".into(), "ARCHITECTURE.md".into()];
-    for entry in fs::read_dir(root().join("docs")).expect("the documents").flatten() {
-        all.push(format!("docs/{}", entry.file_name().to_string_lossy()));
-    }
-    for document in all.iter().filter(|name| name.ends_with(".md")) {
-        let text = read(document);
+    for document in every_document() {
+        let text = read(&document);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let file = link.split('#').next().expect("a part");
             if file.is_empty() || file.contains("://") || file.contains(' ') {
                 continue;
             }
-            let path = root().join(document).parent().expect("a directory").join(file);
+            let path = root().join(&document).parent().expect("a directory").join(file);
             assert!(path.exists(), "{document}: {link} leads nowhere");
         }
     }

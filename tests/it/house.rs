@@ -19,7 +19,7 @@ fn sources(dir: &Path, into: &mut Vec<PathBuf>) {
 }
 
 /// The product's sources: their path below the repository, where they lie, and their text.
-fn all() -> Vec<(String, PathBuf, String)> {
+pub(crate) fn all() -> Vec<(String, PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
     sources(&root.join("src"), &mut files);

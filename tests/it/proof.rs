@@ -6,6 +6,8 @@ use std::{
     path::Path,
 };
 
+use crate::documents;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -167,6 +169,35 @@ fn parity_answers_every_row_once_and_names_tests_that_are_there() {
         let is_document = name.starts_with("docs/") && name.ends_with(".md");
         assert!(!is_document || root().join(name).is_file(), "{name}: there is no such document");
     }
+}
+
+/// What the steps of CONTRIBUTING make is not there before `contribute` walks them.
+#[test]
+fn every_file_and_test_that_a_document_names_is_there() {
+    let made = ["crates/core/src/rules/untitled.rs", "src/cli/oldest.rs"];
+    let code = Code::read();
+    let (mut files, mut tests) = (0, 0);
+    for document in documents::every_document() {
+        let text = fs::read_to_string(root().join(&document)).expect("a document");
+        for word in text.split('`').skip(1).step_by(2).flat_map(str::split_whitespace) {
+            // `FILE: NAME` says which constant of a file.
+            let word = word.trim_end_matches(':');
+            let is_path = ["crates/", "src/", "tests/", "schema/", "scripts/"].iter().any(|top| word.starts_with(top));
+            if is_path && !word.contains("NAME") && !made.contains(&word) {
+                files += 1;
+                assert!(root().join(word).exists(), "{document}: {word} is not there");
+            }
+            // Tests are sentences: `documents::every_command_of_roles_runs`.
+            if word.contains("::") && word.rsplit("::").next().is_some_and(|last| last.matches('_').count() > 2) {
+                tests += 1;
+                assert!(
+                    code.has(word) || code.0.contains(&format!("{}: \"", word.rsplit("::").next().unwrap_or(word))),
+                    "{document}: there is no test {word}"
+                );
+            }
+        }
+    }
+    assert!(files > 50 && tests > 100, "{files} files, {tests} tests");
 }
 
 /// The words that choose tests stand behind `--`, or behind the name of the test binary.

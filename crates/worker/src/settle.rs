@@ -80,7 +80,7 @@ impl Worker {
         if said != words {
             for settlement in self.running.values().filter_map(|running| running.settlement.as_ref()) {
                 let (id, word) = (&settlement.lease.task_id, settlement.outcome.word());
-                log::error!(task = id.as_str(); "cannot settle {id} yet ({word}): failed to {words}; trying on");
+                log::error!(task = id.as_str(); "cannot settle {id} yet ({word}): failed to {words}; trying again");
             }
         }
         self.again = Some(Again { at: Instant::now() + pause, pause, said: words });
