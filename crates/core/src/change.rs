@@ -8,9 +8,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::{
-    Data, EventDraft, Lease, Member, Now, RunName, Status, Task, TaskId,
+    Data, EventDraft, Lease, Member, Now, Role, RunName, Status, Task, TaskId,
     event::{Actor, payload::TaskChange},
-    text,
     time::stamp,
 };
 
@@ -21,6 +20,80 @@ pub struct TaskEdit {
     pub task: TaskId,
     /// What to set.
     pub set: BTreeMap<Member, Value>,
+}
+
+/// An edit of one task in the making: what is set, where the task goes, by whom and why.
+#[derive(Clone, Debug)]
+pub struct Edit {
+    to: Option<Status>,
+    set: BTreeMap<Member, Value>,
+    said: TaskChange,
+    event: EventDraft,
+}
+
+impl Edit {
+    /// Begins an edit by somebody.
+    pub fn by(actor: Actor) -> Self {
+        let event = EventDraft::new(Data::TaskUpdated(TaskChange::default()), actor);
+        Self { to: None, set: BTreeMap::new(), said: TaskChange::default(), event }
+    }
+
+    /// Begins an edit by the worker of an attempt.
+    pub fn by_attempt(lease: &Lease) -> Self {
+        let edit = Self::by(Actor::Worker(lease.owner.clone()));
+        Self { event: edit.event.lease(lease), ..edit }
+    }
+
+    /// Moves the task to this status; one that stands there already stays.
+    #[must_use]
+    pub fn to(self, status: &Status) -> Self {
+        Self { to: Some(status.clone()), ..self }
+    }
+
+    /// Sets a member.
+    #[must_use]
+    pub fn set(mut self, member: Member, value: impl Into<Value>) -> Self {
+        self.set.insert(member, value.into());
+        self
+    }
+
+    /// Sets a member if that makes a difference.
+    #[must_use]
+    pub fn set_if(self, differs: bool, member: Member, value: impl Into<Value>) -> Self {
+        if differs { self.set(member, value) } else { self }
+    }
+
+    /// Names the verb by which a human does it.
+    #[must_use]
+    pub fn verb(mut self, verb: &str) -> Self {
+        self.said.verb = Some(verb.into());
+        self
+    }
+
+    /// Says why.
+    #[must_use]
+    pub fn reason<'a>(mut self, reason: impl Into<Option<&'a str>>) -> Self {
+        self.said.reason = reason.into().map(String::from);
+        self
+    }
+
+    /// Says why, also in the queue, for whoever the task waits for.
+    #[must_use]
+    pub fn blocked(self, reason: &str) -> Self {
+        self.set(Member::BlockedReason, reason).reason(reason)
+    }
+
+    /// Says that it is about this role.
+    #[must_use]
+    pub fn role(mut self, role: Option<&Role>) -> Self {
+        self.event.role = role.cloned();
+        self
+    }
+
+    /// Tells whether it leaves a task as it is.
+    pub fn is_empty(&self, task: &Task) -> bool {
+        self.set.is_empty() && self.to.as_ref().is_none_or(|to| *to == task.status)
+    }
 }
 
 /// A task to append to the queue's `tasks`.
@@ -86,22 +159,18 @@ impl ChangeSet {
         edit.set.insert(member, value.into());
     }
 
-    /// Moves a task, or (from and to being equal) only updates it: sets the members together with
-    /// `updated_at`, and notes the event that says so. The event carries what was written, so that
-    /// the journal alone can tell.
-    pub fn change(&mut self, now: &Now, task: &Task, to: &Status, set: &[(Member, Value)], event: EventDraft) {
-        let mut set: BTreeMap<Member, Value> = set.iter().cloned().collect();
-        if task.status != *to {
-            set.insert(Member::Status, to.as_str().into());
-        }
+    /// Applies an edit to a task, together with our stamp, and notes the event that says so. The event carries what was
+    /// written, so that the journal alone can tell.
+    pub fn change(&mut self, now: &Now, task: &Task, edit: Edit) {
+        let Edit { to, mut set, said, event } = edit;
+        let to = to.filter(|to| *to != task.status);
+        set.extend(to.as_ref().map(|to| (Member::Status, to.as_str().into())));
         set.insert(Member::UpdatedAt, stamp(now.wall).into());
-        let written: serde_json::Map<String, Value> =
-            set.iter().map(|(member, value)| (member.as_str().into(), value.clone())).collect();
-        let said = event.data.task_change().cloned().unwrap_or_default();
+        let written = set.iter().map(|(member, value)| (member.as_str().into(), value.clone())).collect();
         let change = TaskChange { stamped: true, origin: Some(task.origin()), set: Some(written), ..said };
-        let data = match task.status == *to {
-            true => Data::TaskUpdated(change),
-            false => Data::TaskMoved(TaskChange { from: Some(task.status.clone()), to: Some(to.clone()), ..change }),
+        let data = match to {
+            None => Data::TaskUpdated(change),
+            Some(to) => Data::TaskMoved(TaskChange { from: Some(task.status.clone()), to: Some(to), ..change }),
         };
         self.event(EventDraft { data, ..event.task(&task.id) });
         for (member, value) in set {
@@ -137,14 +206,8 @@ impl ChangeSet {
 
     /// Adds a task and tells it, with all of its entry, so that it can be added again.
     pub fn add(&mut self, new: NewTask, actor: Actor, said: TaskChange) {
-        let created = TaskChange {
-            to: Some(new.task.status.clone()),
-            title: Some(text::cut(&new.task.title, 200)),
-            stamped: new.json.contains_key(Member::UpdatedAt.as_str()),
-            origin: Some(new.task.origin()),
-            entry: Some(new.json.clone()),
-            ..said
-        };
+        let stamped = new.json.contains_key(Member::UpdatedAt.as_str());
+        let created = TaskChange { stamped, entry: Some(new.json.clone()), ..said.of_new(&new.task) };
         self.event(EventDraft::new(Data::TaskCreated(created), actor).task(&new.task.id));
         self.add.push(new);
     }

@@ -123,43 +123,35 @@ impl Urged {
 }
 
 /// Returns the part of the graph that each place belongs to: two are in one part if there is a way from each to the
-/// other (Tarjan, with a stack of its own, for chains may be long).
+/// other (Kosaraju, with stacks of its own, for chains may be long).
 fn parts(ahead: &[Vec<usize>]) -> Vec<usize> {
-    let places = ahead.len();
-    let (mut order, mut low, mut part) = (vec![FREE; places], vec![0; places], vec![FREE; places]);
-    let (mut count, mut open, mut walk) = (0, Vec::new(), Vec::new());
-    for start in 0..places {
-        if order[start] != FREE {
-            continue;
-        }
-        walk.push((start, 0));
+    let mut seen = vec![false; ahead.len()];
+    let mut left = Vec::new();
+    for start in 0..ahead.len() {
+        let mut walk = vec![(start, 0)];
         while let Some((at, step)) = walk.pop() {
-            if step == 0 {
-                (order[at], low[at]) = (count, count);
-                count += 1;
-                open.push(at);
+            // Seen is who has been entered; who comes back to go on has been, too.
+            if step == 0 && std::mem::replace(&mut seen[at], true) {
+                continue;
             }
             match ahead[at].get(step) {
-                Some(&next) if order[next] == FREE => walk.extend([(at, step + 1), (next, 0)]),
-                Some(&next) => {
-                    if part[next] == FREE {
-                        low[at] = low[at].min(order[next]);
-                    }
-                    walk.push((at, step + 1));
-                }
-                None => {
-                    if low[at] == order[at] {
-                        while let Some(last) = open.pop() {
-                            part[last] = at;
-                            if last == at {
-                                break;
-                            }
-                        }
-                    }
-                    if let Some((before, _)) = walk.last() {
-                        low[*before] = low[*before].min(low[at]);
-                    }
-                }
+                Some(&next) => walk.extend([(at, step + 1), (next, 0)]),
+                None => left.push(at),
+            }
+        }
+    }
+    let mut behind = vec![Vec::new(); ahead.len()];
+    for (at, next) in ahead.iter().enumerate().flat_map(|(at, all)| all.iter().map(move |&next| (at, next))) {
+        behind[next].push(at);
+    }
+    // Backwards from whoever was left last, only those of one part can be come to that belong to none yet.
+    let mut part = vec![FREE; ahead.len()];
+    for start in left.into_iter().rev() {
+        let mut walk = vec![start];
+        while let Some(at) = walk.pop() {
+            if part[at] == FREE {
+                part[at] = start;
+                walk.extend(&behind[at]);
             }
         }
     }

@@ -8,10 +8,10 @@ use std::{fmt, time::Duration};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{Now, Role, RunName, Status, TaskId, Token, text};
+use crate::{Now, Role, RoleRule, RunName, Status, TaskId, Token, text};
 
 /// Who a worker is: its tag for people and the facts that prove it alive.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// The tag, e.g. `agent-daemon-builder@host`; never used to decide whether someone lives.
     pub tag: String,
@@ -110,6 +110,33 @@ impl fmt::Display for StopRequest {
 }
 
 impl Lease {
+    /// Makes the lease of a first try that begins now, whoever works on it.
+    pub fn new(owner: &Owner, rule: &RoleRule, task: &TaskId, token: Token, now: &Now) -> Self {
+        Self {
+            task_id: task.clone(),
+            role: rule.role.clone(),
+            owner: owner.tag.clone(),
+            token,
+            run: String::new(),
+            attempt: 1,
+            started_at: now.wall,
+            ttl_seconds: rule.ttl.as_secs(),
+            heartbeat_at: now.wall,
+            host: owner.host.clone(),
+            boot_id: owner.boot_id.clone(),
+            pid: owner.pid,
+            pid_started: owner.pid_started,
+            pgid: None,
+            heartbeat_mono_ms: now.mono_ms(),
+            by: String::new(),
+            simulated: false,
+            pool: String::new(),
+            probe: false,
+            stop: None,
+            landing: None,
+        }
+    }
+
     /// Returns the text that stands in the queue's `lease` member.
     pub fn in_queue(&self) -> String {
         format!("{}#{}", self.owner, self.token)
@@ -154,6 +181,7 @@ pub struct ForeignLease {
 
 /// What stands in `.leases/<task>.json`.
 #[expect(clippy::large_enum_variant, reason = "nearly all of them are ours")]
+#[expect(missing_docs, reason = "what each field is goes without saying")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseRecord {
     /// Written by a worker, with identity.
@@ -161,12 +189,7 @@ pub enum LeaseRecord {
     /// Written by somebody else.
     Foreign(ForeignLease),
     /// A file that says nothing we can read; it holds nothing and is reported.
-    Broken {
-        /// The task that the file's name names.
-        task_id: TaskId,
-        /// What is wrong with it.
-        reason: String,
-    },
+    Broken { task_id: TaskId, reason: String },
 }
 
 /// What the store found out about the holder of a lease.

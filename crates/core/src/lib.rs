@@ -47,7 +47,7 @@ pub mod why;
 mod words;
 pub mod workflow;
 
-pub use change::{ChangeSet, LeaseChange, NewTask, TaskEdit};
+pub use change::{ChangeSet, Edit, LeaseChange, NewTask, TaskEdit};
 pub use event::{AttemptReport, Data, Event, EventDraft, Kind, Usage};
 pub use lease::{ForeignLease, Holder, Lease, LeaseRecord, LeaseState, Owner};
 pub use member::Member;

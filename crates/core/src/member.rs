@@ -71,7 +71,7 @@ impl Member {
 impl Task {
     /// Reads an entry that we wrote.
     pub(crate) fn of_entry(id: &TaskId, entry: &Map<String, Value>) -> Self {
-        let mut task = Self::new(id.clone(), Status::new(""));
+        let mut task = Self::new(id.clone(), Status::default());
         for (key, value) in entry {
             if let Some(member) = Member::of_word(key) {
                 task.set(member, value);

@@ -71,61 +71,27 @@ impl std::str::FromStr for Class {
 }
 
 /// What an attempt came to.
+#[expect(missing_docs, reason = "what each field is goes without saying")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// The work is there, as far as our code can see.
-    Done {
-        /// The agent's own words.
-        summary: String,
-        /// Tasks that the agent proposes (planner); checked before they are added.
-        tasks: Vec<Map<String, Value>>,
-    },
+    /// The work is there, as far as our code can see; a planner's `tasks` are checked before they are added.
+    Done { summary: String, tasks: Vec<Map<String, Value>> },
     /// There was nothing to change; an outcome of its own.
-    NoChange {
-        /// The agent's own words.
-        summary: String,
-    },
+    NoChange { summary: String },
     /// The agent asks for adaptation.
-    NeedsAdapt {
-        /// Why.
-        reason: String,
-    },
+    NeedsAdapt { reason: String },
     /// The agent asks for a new plan.
-    Replan {
-        /// Why.
-        reason: String,
-    },
+    Replan { reason: String },
     /// The agent cannot go on for a reason outside of it.
-    Blocked {
-        /// Why.
-        reason: String,
-    },
+    Blocked { reason: String },
     /// The agent asks a human.
-    NeedsInput {
-        /// The question, in one text.
-        question: String,
-    },
+    NeedsInput { question: String },
     /// The work and the branch that it goes to have changed the same lines.
-    Conflict {
-        /// Where.
-        files: Vec<String>,
-        /// What the other side holds, and what to do.
-        reason: String,
-    },
+    Conflict { files: Vec<String>, reason: String },
     /// Something outside of the task is in the way for the moment; it is tried again by itself, and never charged.
-    Waits {
-        /// What, and what helps.
-        reason: String,
-    },
-    /// It failed.
-    Failed {
-        /// How.
-        class: Class,
-        /// For people and for the next prompt.
-        reason: String,
-        /// When to try again, where the agent's service said so.
-        retry_at: Option<DateTime<Utc>>,
-    },
+    Waits { reason: String },
+    /// It failed; `retry_at` is when its provider said to come back.
+    Failed { class: Class, reason: String, retry_at: Option<DateTime<Utc>> },
 }
 
 impl Outcome {
@@ -148,6 +114,21 @@ impl Outcome {
             Self::Failed { class, .. } if class.policy() == Policy::Stop => "interrupted",
             Self::Failed { .. } => "failed",
         }
+    }
+
+    /// Tells whether the work is there, or none was wanted.
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Done { .. } | Self::NoChange { .. })
+    }
+
+    /// Returns how it failed, if it did.
+    pub fn class(&self) -> Option<Class> {
+        if let Self::Failed { class, .. } = self { Some(*class) } else { None }
+    }
+
+    /// Returns the tasks that the agent proposes.
+    pub(crate) fn proposals(&self) -> &[Map<String, Value>] {
+        if let Self::Done { tasks, .. } = self { tasks } else { &[] }
     }
 
     /// Returns what it says to people.

@@ -119,9 +119,9 @@ impl Snapshot {
         all
     }
 
-    /// Returns the greatest token ever seen for an id as somebody wrote it; 0 for one that is none.
-    pub fn highest_token_of(&self, id: &str) -> Token {
-        TaskId::parse(id).map(|id| self.highest_token(&id)).unwrap_or_default()
+    /// Returns the lease on a task, if it is one of ours.
+    pub fn lease(&self, id: &TaskId) -> Option<&Lease> {
+        self.leases.get(id).and_then(LeaseState::ours)
     }
 
     /// Returns the greatest token ever seen for a task, in queue, lease or journal.
@@ -141,7 +141,7 @@ impl Snapshot {
     /// Returns the directory of an attempt, as its lease or the journal names it; `None` where neither knows the
     /// attempt, so that whatever lies there speaks for nobody.
     pub fn run_name(&self, id: &TaskId, token: Token) -> Option<RunName> {
-        let held = self.leases.get(id).and_then(LeaseState::ours).filter(|lease| lease.token == token);
+        let held = self.lease(id).filter(|lease| lease.token == token);
         held.map(Lease::run_name).or_else(|| self.history.task(id)?.runs.get(&token).cloned())
     }
 }

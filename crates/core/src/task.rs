@@ -94,25 +94,16 @@ impl<'de> serde::Deserialize<'de> for TaskId {
 }
 
 /// What the `lease` member of a queue entry says.
+#[expect(missing_docs, reason = "the variant says what each field is")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum QueueLease {
     /// `null`, an empty string, or no such member.
     #[default]
     None,
     /// Ours: `<owner>#<token>`.
-    Ours {
-        /// The owner tag.
-        owner: String,
-        /// The fencing token.
-        token: Token,
-    },
-    /// The old inline object, which lives until its own wall-clock TTL is over.
-    Inline {
-        /// Who wrote it.
-        owner: String,
-        /// When its TTL ends; `None` when its times cannot be read, which counts as over.
-        until: Option<DateTime<Utc>>,
-    },
+    Ours { owner: String, token: Token },
+    /// The old inline object, which lives until its own wall-clock TTL is over; times that cannot be read count as over.
+    Inline { owner: String, until: Option<DateTime<Utc>> },
     /// Anything else; kept, and overwritten by the next claim.
     Other(String),
 }

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use chrono::DateTime;
 
 use crate::{
-    Lease, Now, Owner, Queue, Role, Snapshot, Status, Task, TaskId, Token, Workflow, claim::Claimant, pool::Offer,
+    Lease, Now, Owner, Queue, Role, RoleRule, Snapshot, Status, Task, TaskId, Token, Workflow, claim::Claimant,
+    pool::Offer,
 };
 
 pub(crate) fn now_at(seconds: u64) -> Now {
@@ -44,28 +45,7 @@ pub(crate) fn with_limit(mut snapshot: Snapshot, role: &Role, limit: u32) -> Sna
 }
 
 pub(crate) fn lease(task: &str, role: &Role, token: u64) -> Lease {
-    let now = now_at(1_000);
-    Lease {
-        task_id: TaskId::parse(task).expect("a good id"),
-        role: role.clone(),
-        owner: "w@h".into(),
-        token: Token(token),
-        run: String::new(),
-        attempt: 1,
-        started_at: now.wall,
-        ttl_seconds: 600,
-        heartbeat_at: now.wall,
-        host: "h".into(),
-        boot_id: "b".into(),
-        pid: 7,
-        pid_started: 9,
-        pgid: None,
-        heartbeat_mono_ms: now.mono_ms(),
-        by: "cmd".into(),
-        simulated: false,
-        pool: String::new(),
-        probe: false,
-        stop: None,
-        landing: None,
-    }
+    let rule = RoleRule { ttl: Duration::from_secs(600), ..claimant(role).rule };
+    let by = "cmd".into();
+    Lease { by, ..Lease::new(&owner("w@h"), &rule, &id(task), Token(token), &now_at(1_000)) }
 }

@@ -20,6 +20,12 @@ impl Token {
     /// Tokens that follow one another so closely are believed wherever they stand.
     const NEAR: u64 = 1_000;
 
+    /// Returns the token of the claim after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
     /// Tells whether this may be a token, `known` being the greatest that is believed so far. What is not believed is
     /// passed over, so that nobody can have the numbers begin again by writing a great one somewhere.
     pub fn is_plausible(self, known: Self) -> bool {

@@ -196,17 +196,16 @@ impl Workflow {
 
     /// Tells whether the table or the fixed further words define this status.
     pub fn knows(&self, status: &Status) -> bool {
-        use Status as S;
-        [S::BLOCKED, S::NEEDS_MANUAL, S::FAILED, S::CANCELLED, S::DONE, S::COMPLETED, S::PLANNING_COMPLETE]
-            .contains(status)
-            || self.rules.iter().any(|rule| {
-                rule.takes == *status
-                    || rule.works == *status
-                    || rule.done == *status
-                    || rule.failed == *status
-                    || rule.done_with_children.as_ref() == Some(status)
-                    || rule.replan.as_ref() == Some(status)
-            })
+        let replan = || self.rules.iter().filter_map(|rule| rule.replan.as_ref());
+        self.words().chain(replan()).chain(&[Status::COMPLETED, Status::PLANNING_COMPLETE]).any(|word| word == status)
+    }
+
+    fn words(&self) -> impl Iterator<Item = &Status> {
+        let rows = self.rules.iter().flat_map(|rule| {
+            let from = [&rule.takes, &rule.works].into_iter();
+            from.chain(&rule.done_with_children).chain([&rule.done, &rule.failed])
+        });
+        rows.chain(&[Status::BLOCKED, Status::NEEDS_MANUAL, Status::FAILED, Status::CANCELLED, Status::DONE])
     }
 
     /// Tells whether a status keeps a task from being worked on, which is safe whoever set it; so is a word that nobody
@@ -216,20 +215,10 @@ impl Workflow {
         aside.contains(status) || !self.knows(status)
     }
 
-    /// Returns every word that [`Workflow::knows`], in the order of the table, without repeats.
+    /// Returns the words for people to choose from, in the order of the table, without repeats.
     pub fn statuses(&self) -> Vec<Status> {
         let mut all: Vec<Status> = Vec::new();
-        let rows = self.rules.iter().flat_map(|rule| {
-            [
-                Some(&rule.takes),
-                Some(&rule.works),
-                rule.done_with_children.as_ref(),
-                Some(&rule.done),
-                Some(&rule.failed),
-            ]
-        });
-        let fixed = [Status::BLOCKED, Status::NEEDS_MANUAL, Status::FAILED, Status::CANCELLED, Status::DONE];
-        for status in rows.flatten().chain(&fixed) {
+        for status in self.words() {
             if !all.contains(status) {
                 all.push(status.clone());
             }

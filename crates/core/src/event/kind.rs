@@ -143,16 +143,6 @@ impl Data {
         }
     }
 
-    pub(crate) fn task_change_mut(&mut self) -> Option<&mut TaskChange> {
-        match self {
-            Self::TaskCreated(change)
-            | Self::TaskMoved(change)
-            | Self::TaskUpdated(change)
-            | Self::TaskObserved(change) => Some(change),
-            _ => None,
-        }
-    }
-
     /// Returns everything that it says, as it stands in the journal.
     pub fn members(&self) -> Map<String, Value> {
         match serde_json::to_value(self) {

@@ -16,7 +16,6 @@ pub mod payload;
 mod usage;
 
 pub use kind::{Data, Kind, UnknownKind};
-use payload::TaskChange;
 pub use usage::{AttemptReport, Usage};
 
 /// The member of `data` that holds the seal of an event.
@@ -74,32 +73,14 @@ impl EventDraft {
         Self { data, actor, task: None, role: None, attempt: None, token: None, simulated: false }
     }
 
-    /// Drafts the event of a change to a task; [`crate::ChangeSet::change`] says what it changes.
-    pub fn change(actor: Actor) -> Self {
-        Self::new(Data::TaskUpdated(TaskChange::default()), actor)
+    /// Drafts an event about an attempt, by its worker.
+    pub fn of(lease: &Lease, data: Data) -> Self {
+        Self::new(data, Actor::Worker(lease.owner.clone())).lease(lease)
     }
 
     /// Returns what happened.
     pub fn kind(&self) -> Kind {
         self.data.kind()
-    }
-
-    /// Names the verb by which a human changes a task.
-    #[must_use]
-    pub fn verb(mut self, verb: &str) -> Self {
-        if let Some(change) = self.data.task_change_mut() {
-            change.verb = Some(verb.into());
-        }
-        self
-    }
-
-    /// Says why a task is changed.
-    #[must_use]
-    pub fn reason<'a>(mut self, reason: impl Into<Option<&'a str>>) -> Self {
-        if let Some(change) = self.data.task_change_mut() {
-            change.reason = reason.into().map(String::from);
-        }
-        self
     }
 
     /// Says that it is about this task.
@@ -257,7 +238,7 @@ impl Event {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{payload::TaskChange, *};
     use crate::Status;
 
     #[test]

@@ -8,30 +8,21 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    lenient::{is_absent, lenient},
+    lenient::members,
     usage::{AttemptReport, Usage},
 };
-use crate::{Class, Lease, Status};
+use crate::{Class, Lease, Status, Task, text};
 
 macro_rules! payloads {
-    ($($(#[$about:meta])* $name:ident { $($(#[$said:meta])* $field:ident: $type:ty,)* } $(with $(#[$what:meta])* $more:ident: $more_type:ty)?;)*) => {$(
-        $(#[$about])*
-        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-        #[serde(default)]
-        pub struct $name {
-            $(
-                $(#[$said])*
-                #[serde(deserialize_with = "lenient", skip_serializing_if = "is_absent")]
-                pub $field: $type,
-            )*
-            $(
-                $(#[$what])*
-                #[serde(flatten)]
-                pub $more: $more_type,
-            )?
-            /// The members that this version does not know, and the seal.
-            #[serde(flatten)]
-            pub rest: Map<String, Value>,
+    ($($(#[$about:meta])* $name:ident { $($members:tt)* } $(with { $($more:tt)* })?;)*) => {$(
+        members! {
+            $(#[$about])*
+            $name { $($members)* }
+            with {
+                $($($more)*)?
+                /// The members that this version does not know, and the seal.
+                rest: Map<String, Value>,
+            }
         }
     )*};
 }
@@ -163,9 +154,10 @@ payloads! {
         resets_at: Option<DateTime<Utc>>,
         /// The branch of the work.
         branch: Option<String>,
-    } with
+    } with {
         /// What it used up.
-        usage: Usage;
+        usage: Usage,
+    };
 
     /// A gate ran.
     GateRun {
@@ -331,6 +323,15 @@ impl<'de> Deserialize<'de> for Texts {
         let all = Vec::<Value>::deserialize(deserializer)?.into_iter();
         let texts = all.filter_map(|item| if let Value::String(text) = item { Some(text) } else { None });
         Ok(Self(texts.collect()))
+    }
+}
+
+impl TaskChange {
+    /// Adds what is told of a task that appeared.
+    #[must_use]
+    pub(crate) fn of_new(self, task: &Task) -> Self {
+        let (to, title) = (Some(task.status.clone()), Some(text::cut(&task.title, 200)));
+        Self { to, title, origin: Some(task.origin()), ..self }
     }
 }
 

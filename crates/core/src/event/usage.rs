@@ -1,32 +1,27 @@
 //! What an attempt used up and what it made, as the journal keeps it.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 
-use super::lenient::lenient;
+use super::lenient::members;
 
-/// What an agent used up, as far as it is known; what is not known is not 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Usage {
-    /// Tokens that the model read, those from its cache included.
-    #[serde(deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
-    pub tokens_in: Option<u64>,
-    /// Tokens that the model wrote.
-    #[serde(deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
-    pub tokens_out: Option<u64>,
-    /// How many of the tokens read came from its cache; records of older versions call them `tokens_cached`.
-    #[serde(alias = "tokens_cached", deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
-    pub cached: Option<u64>,
-    /// The price in US dollars, as the agent reported it.
-    #[serde(deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
-    pub cost_usd: Option<f64>,
-    /// Turns of the conversation, as the program counts them.
-    #[serde(deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
-    pub turns: Option<u32>,
-    /// How long it took on the wall clock.
-    #[serde(deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
-    pub seconds: Option<f64>,
+members! {
+    /// What an agent used up, as far as it is known; what is not known is not 0.
+    #[derive(Copy)]
+    Usage {
+        /// Tokens that the model read, those from its cache included.
+        tokens_in: Option<u64>,
+        /// Tokens that the model wrote.
+        tokens_out: Option<u64>,
+        /// How many of the tokens read came from its cache; records of older versions call them `tokens_cached`.
+        #[serde(alias = "tokens_cached")]
+        cached: Option<u64>,
+        /// The price in US dollars, as the agent reported it.
+        cost_usd: Option<f64>,
+        /// Turns of the conversation, as the program counts them.
+        turns: Option<u32>,
+        /// How long it took on the wall clock.
+        seconds: Option<f64>,
+    }
 }
 
 fn both<T>(a: Option<T>, b: Option<T>, add: impl Fn(T, T) -> T) -> Option<T> {
@@ -68,31 +63,25 @@ impl Usage {
     }
 }
 
-/// What an attempt used up and made, as its last event says it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct AttemptReport {
-    /// What it used up.
-    #[serde(flatten)]
-    pub usage: Usage,
-    /// The session's name, by which it can be resumed.
-    #[serde(deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
-    pub session: Option<String>,
-    /// The commit at which the branch of the work stood when it ended.
-    #[serde(deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
-    pub head: Option<String>,
-    /// Of a merge, the commit that brought it.
-    #[serde(deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
-    pub commit: Option<String>,
-    /// The tag on a merge.
-    #[serde(deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
-    pub tag: Option<String>,
-    /// When the window of its account ends, as the provider said.
-    #[serde(deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
-    pub resets_at: Option<DateTime<Utc>>,
-    /// The branch of the work.
-    #[serde(deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
-    pub branch: Option<String>,
+members! {
+    /// What an attempt used up and made, as its last event says it.
+    AttemptReport {
+        /// The session's name, by which it can be resumed.
+        session: Option<String>,
+        /// The commit at which the branch of the work stood when it ended.
+        head: Option<String>,
+        /// Of a merge, the commit that brought it.
+        commit: Option<String>,
+        /// The tag on a merge.
+        tag: Option<String>,
+        /// When the window of its account ends, as the provider said.
+        resets_at: Option<DateTime<Utc>>,
+        /// The branch of the work.
+        branch: Option<String>,
+    } with {
+        /// What it used up.
+        usage: Usage,
+        }
 }
 
 #[cfg(test)]

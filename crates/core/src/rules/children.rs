@@ -26,9 +26,10 @@ pub fn propose(
     if proposals.len() > MAX {
         return Err(format!("{} tasks at once, at most {MAX} are allowed", proposals.len()));
     }
-    if !proposals.is_empty() {
-        within_bounds(snapshot, workflow, parent, proposals.len())?;
+    if proposals.is_empty() {
+        return Ok(Vec::new());
     }
+    within_bounds(snapshot, workflow, parent, proposals.len())?;
     // Each sees those before it.
     let mut seen = snapshot.clone();
     let mut new: Vec<NewTask> = Vec::new();

@@ -2,9 +2,9 @@
 //! move on, counters are put right. What a human must decide is reported elsewhere, never guessed.
 
 use crate::{
-    ChangeSet, EventDraft, Member, Queue, Snapshot, Status, Task, Workflow, decision, event::Actor, landing, text,
+    ChangeSet, Edit, Member, Queue, Snapshot, Status, Task, Workflow, claim::leased, decision, event::Actor, landing,
+    text, time::stamp,
 };
-use serde_json::Value;
 
 /// Returns everything that can be coordinated now, as one change set.
 pub fn decide(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
@@ -15,7 +15,7 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
     snapshot.chain(&mut [
         &mut |seen| landing::tell(seen, workflow),
         &mut |seen| decision::tidy(seen, workflow),
-        &mut |seen| advance_parents(seen, workflow),
+        &mut |seen| advance_parents(seen),
         &mut |seen| unblock(seen, workflow),
         &mut |seen| end_at_the_bound(seen, workflow),
         &mut |seen| decision::ask(seen, workflow),
@@ -39,45 +39,36 @@ fn has_reason(task: &Task) -> bool {
 fn unblock(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
     let mut changes = ChangeSet::none();
     for task in snapshot.queue.tasks() {
-        if !unblocks_itself(task) || !snapshot.queue.is_free(task) || crate::claim::leased(snapshot, task).is_some() {
+        if !unblocks_itself(task) || !snapshot.queue.is_free(task) || leased(snapshot, task).is_some() {
             continue;
         }
         let to = workflow.start(task, snapshot.queue.children(&task.id).len() > 0);
         if !workflow.knows(&to) {
             continue;
         }
-        let event = EventDraft::change(policy()).reason("every dependency is done");
-        changes.change(&snapshot.now, task, &to, &[], event);
+        changes.change(&snapshot.now, task, Edit::by(policy()).to(&to).reason("every dependency is done"));
     }
     changes
 }
 
-fn advance_parents(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
+fn advance_parents(snapshot: &Snapshot) -> ChangeSet {
     let mut changes = ChangeSet::none();
-    let mut open = snapshot.queue.tasks().filter(|task| task.status == Status::PLANNING_COMPLETE).peekable();
-    if open.peek().is_none() || !workflow.knows(&Status::PLANNING_COMPLETE) {
-        return changes;
-    }
-    for parent in open {
+    for parent in snapshot.queue.tasks().filter(|task| task.status == Status::PLANNING_COMPLETE) {
         let children: Vec<&Task> = snapshot.queue.children(&parent.id).collect();
-        if children.is_empty() {
+        let is_over = !children.is_empty() && children.iter().all(|child| child.status.is_finished());
+        if !is_over || leased(snapshot, parent).is_some() {
             continue;
         }
-        if !children.iter().all(|child| child.status.is_finished()) || crate::claim::leased(snapshot, parent).is_some()
-        {
-            continue;
-        }
-        let done = children.iter().filter(|child| child.status.is_done()).count();
-        let event = EventDraft::change(policy());
-        if done > 0 {
-            let reason = format!("{done} of {} children are done, the rest is cancelled", children.len());
-            let set = [(Member::CompletedAt, Value::from(crate::time::stamp(snapshot.now.wall)))];
-            changes.change(&snapshot.now, parent, &Status::DONE, &set, event.reason(reason.as_str()));
-        } else {
-            let reason = "all of its children were cancelled: cancel it too, or plan it again";
-            let set = [(Member::BlockedReason, Value::from(reason))];
-            changes.change(&snapshot.now, parent, &Status::NEEDS_MANUAL, &set, event.reason(reason));
-        }
+        let edit = match children.iter().filter(|child| child.status.is_done()).count() {
+            0 => Edit::by(policy())
+                .to(&Status::NEEDS_MANUAL)
+                .blocked("all of its children were cancelled: cancel it too, or plan it again"),
+            done => Edit::by(policy())
+                .to(&Status::DONE)
+                .set(Member::CompletedAt, stamp(snapshot.now.wall))
+                .reason(format!("{done} of {} children are done, the rest is cancelled", children.len()).as_str()),
+        };
+        changes.change(&snapshot.now, parent, edit);
     }
     changes
 }
@@ -89,20 +80,16 @@ fn end_at_the_bound(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
     for task in snapshot.queue.tasks() {
         let starts = snapshot.starts(task, bounds);
         let mut takers = workflow.taking(&task.status).peekable();
-        if starts < bounds.starts || takers.peek().is_none() || takers.any(|rule| workflow.merges(rule, task)) {
-            continue;
-        }
-        if crate::claim::leased(snapshot, task).is_some() {
+        let goes_on = starts < bounds.starts || takers.peek().is_none();
+        if goes_on || takers.any(|rule| workflow.merges(rule, task)) || leased(snapshot, task).is_some() {
             continue;
         }
         let last = snapshot.history.task(&task.id).and_then(|known| known.failures.last());
         let last = task.blocked_reason.as_deref().or(last.map(|(_, reason)| reason.as_str()));
         let last = last.map(|words| format!("; the last trouble: {words}")).unwrap_or_default();
         let reason = format!("its agents were started {starts} times, which is the limit, and it is not done{last}");
-        let reason = text::cut(&reason, 2_000);
-        let set = [(Member::BlockedReason, Value::from(reason.as_str()))];
-        let event = EventDraft::change(Actor::Policy("bounds".into())).reason(reason.as_str());
-        changes.change(&snapshot.now, task, &Status::NEEDS_MANUAL, &set, event);
+        let edit = Edit::by(Actor::Policy("bounds".into())).to(&Status::NEEDS_MANUAL);
+        changes.change(&snapshot.now, task, edit.blocked(&text::cut(&reason, 2_000)));
     }
     changes
 }
@@ -125,15 +112,11 @@ fn counted(queue: &Queue, workflow: &Workflow, key: &str) -> Option<u64> {
 }
 
 fn count(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
-    let mut changes = ChangeSet::none();
-    for (key, value) in &snapshot.queue.counters {
-        if let (Some(now), Some(then)) = (counted(&snapshot.queue, workflow, key), value)
-            && now != *then
-        {
-            changes.counters.insert(key.clone(), now);
-        }
-    }
-    changes
+    let counters = snapshot.queue.counters.iter().filter_map(|(key, then)| {
+        let now = counted(&snapshot.queue, workflow, key)?;
+        then.is_some_and(|then| now != then).then(|| (key.clone(), now))
+    });
+    ChangeSet { counters: counters.collect(), ..ChangeSet::none() }
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 use std::fmt;
 
 use crate::{
-    ChangeSet, Class, Data, EventDraft, Lease, LeaseChange, LeaseState, Member, QueueLease, Snapshot, Status, Task,
-    TaskId, Workflow, decision,
+    ChangeSet, Class, Data, Edit, EventDraft, Lease, LeaseChange, Member, QueueLease, Snapshot, Status, Task, TaskId,
+    Workflow, decision,
     event::{Actor, payload::Landing},
     lease::StopRequest,
     policy::Makes,
@@ -59,7 +59,7 @@ impl Veto {
 
 /// Finds the request of somebody who was told yes to it: that the attempt ends, whatever came of it.
 pub fn asked<'a>(snapshot: &'a Snapshot, lease: &Lease) -> Option<&'a StopRequest> {
-    held(snapshot, &lease.task_id).filter(|held| held.token == lease.token)?.stop.as_ref()
+    snapshot.lease(&lease.task_id).filter(|held| held.token == lease.token)?.stop.as_ref()
 }
 
 /// Says why an attempt must stop, seen from outside of it.
@@ -70,13 +70,12 @@ pub fn lost(snapshot: &Snapshot, lease: &Lease) -> Option<Veto> {
     if let Some(stop) = asked(snapshot, lease) {
         return Some(Veto::Asked(stop.clone()));
     }
-    let held = held(snapshot, &lease.task_id);
     match snapshot.queue.get(&lease.task_id) {
         None => Some(Veto::Gone),
         Some(task) if task.status == Status::CANCELLED => Some(Veto::Cancelled),
         // Without the file, but not settled: somebody removed it.
         Some(task)
-            if held.is_none()
+            if snapshot.lease(&lease.task_id).is_none()
                 && task.lease == (QueueLease::Ours { owner: lease.owner.clone(), token: lease.token }) =>
         {
             Some(Veto::LeaseGone)
@@ -90,7 +89,7 @@ fn veto(snapshot: &Snapshot, workflow: &Workflow, lease: &Lease) -> Option<Veto>
     if let Some(veto) = lost(snapshot, lease) {
         return Some(veto);
     }
-    if held(snapshot, &lease.task_id).is_none() {
+    if snapshot.lease(&lease.task_id).is_none() {
         return Some(Veto::LeaseGone);
     }
     let task = snapshot.queue.get(&lease.task_id)?;
@@ -108,13 +107,13 @@ pub fn pass(snapshot: &Snapshot, workflow: &Workflow, merges: &[(Lease, String)]
         if let Some(veto) = veto(snapshot, workflow, lease) {
             return Err((lease.task_id.clone(), veto));
         }
-        if let Some(now) = held(snapshot, &lease.task_id) {
+        if let Some(now) = snapshot.lease(&lease.task_id) {
             changes
                 .leases
                 .push(LeaseChange::Write(Lease { landing: Some(commit.clone()), ..now.beaten(&snapshot.now) }));
         }
         let landing = Landing { commit: Some(commit.clone()), ..Landing::default() };
-        changes.event(EventDraft::new(Data::MergeLanding(landing), Actor::Worker(lease.owner.clone())).lease(lease));
+        changes.event(EventDraft::of(lease, Data::MergeLanding(landing)));
     }
     Ok(changes)
 }
@@ -124,7 +123,7 @@ pub fn withdraw(snapshot: &Snapshot, merges: &[(Lease, String)]) -> ChangeSet {
     let mut changes = ChangeSet::none();
     for (mine, _) in merges {
         let mark = |lease: &&Lease| lease.token == mine.token && lease.landing.is_some();
-        if let Some(lease) = held(snapshot, &mine.task_id).filter(mark) {
+        if let Some(lease) = snapshot.lease(&mine.task_id).filter(mark) {
             changes.leases.push(LeaseChange::Write(Lease { landing: None, ..lease.clone() }));
         }
     }
@@ -133,7 +132,7 @@ pub fn withdraw(snapshot: &Snapshot, merges: &[(Lease, String)]) -> ChangeSet {
 
 /// Returns the commit as which a task has passed, as far as is known of it while nobody has settled it.
 pub fn passed(snapshot: &Snapshot, id: &TaskId) -> Option<String> {
-    match held(snapshot, id) {
+    match snapshot.lease(id) {
         Some(lease) => lease.landing.clone(),
         None => snapshot.history.task(id)?.landed.clone(),
     }
@@ -172,13 +171,12 @@ pub(super) fn tell(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
         let Some(commit) = known.landed.as_ref().or(known.merged.as_ref()) else { continue };
         let Some(task) = snapshot.queue.get(id) else { continue };
         let is_told = task.merged_commit.as_ref() == Some(commit);
-        if is_told || !workflow.holds_back(&task.status) || held(snapshot, id).is_some() {
+        if is_told || !workflow.holds_back(&task.status) || snapshot.lease(id).is_some() {
             continue;
         }
         let words = too_late(workflow, commit, &task.status);
-        let set = [(Member::MergedCommit, commit.as_str().into()), (Member::BlockedReason, words.as_str().into())];
-        let event = EventDraft::change(Actor::Policy("merge".into())).reason(words.as_str());
-        changes.change(&snapshot.now, task, &task.status, &set, event);
+        let edit = Edit::by(Actor::Policy("merge".into())).set(Member::MergedCommit, commit.as_str()).blocked(&words);
+        changes.change(&snapshot.now, task, edit);
     }
     changes
 }
@@ -189,15 +187,11 @@ pub fn unwanted(snapshot: &Snapshot, workflow: &Workflow, id: &TaskId) -> Option
     if task.status == Status::CANCELLED {
         return Some(Veto::Cancelled);
     }
-    if let Some(Lease { stop: Some(stop), landing: None, .. }) = held(snapshot, id) {
+    if let Some(Lease { stop: Some(stop), landing: None, .. }) = snapshot.lease(id) {
         return Some(Veto::Asked(stop.clone()));
     }
     let goes_on = workflow.merging().is_none_or(|rule| [&rule.takes, &rule.works].contains(&&task.status));
     (!goes_on && !task.status.is_done()).then(|| Veto::Moved(task.status.clone()))
-}
-
-fn held<'a>(snapshot: &'a Snapshot, id: &TaskId) -> Option<&'a Lease> {
-    snapshot.leases.get(id).and_then(LeaseState::ours)
 }
 
 #[cfg(test)]
@@ -206,7 +200,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Holder, Kind, LeaseRecord, Role, Task, Token,
+        Holder, Kind, LeaseRecord, LeaseState, Role, Task, Token,
         testing::{lease, snapshot},
     };
 
@@ -240,10 +234,10 @@ mod tests {
         let (snapshot, workflow, mine) = merging();
         let changes = pass(&snapshot, &workflow, &[(mine.clone(), "c0ffee".into())]).expect("nobody minds");
         let after = snapshot.after(&changes);
-        assert_eq!(held(&after, &id()).expect("held").landing.as_deref(), Some("c0ffee"));
+        assert_eq!(after.lease(&id()).expect("held").landing.as_deref(), Some("c0ffee"));
         assert_eq!(changes.events[0].kind(), Kind::MergeLanding);
         let back = after.after(&withdraw(&after, &[(mine, String::new())]));
-        assert_eq!(held(&back, &id()).expect("held").landing, None);
+        assert_eq!(back.lease(&id()).expect("held").landing, None);
     }
 
     #[test]

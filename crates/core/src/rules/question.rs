@@ -3,10 +3,10 @@
 use chrono::{DateTime, Utc};
 
 use crate::{
-    ChangeSet, Data, EventDraft, Member, Snapshot, Status, Task, Workflow,
+    ChangeSet, Data, Edit, EventDraft, Snapshot, Status, Task, Workflow,
     event::{
         Actor,
-        payload::{Asked, Decided, Texts},
+        payload::{Asked, Decided},
     },
     state::decisions::{Decision, End, Topic},
     text,
@@ -19,12 +19,7 @@ pub(super) struct Wanted<'a> {
     pub(super) subject: String,
     pub(super) task: Option<&'a Task>,
     pub(super) question: String,
-    pub(super) content: String,
-    pub(super) commit: Option<String>,
-    /// Answers to pick from.
-    pub(super) options: Vec<String>,
-    /// Where the task goes back to when it is answered.
-    pub(super) back: Option<Status>,
+    pub(super) asked: Asked,
 }
 
 impl Wanted<'_> {
@@ -32,15 +27,11 @@ impl Wanted<'_> {
     pub(super) fn event(&self, snapshot: &Snapshot, workflow: &Workflow, actor: Actor) -> EventDraft {
         let asked = Asked {
             decision: Some(snapshot.history.decisions.next_id(&self.subject)),
-            kind: Some(self.topic.as_str().into()),
+            kind: Some(self.topic.to_string()),
             question: Some(text::cut(&self.question, 4_000)),
-            content: Some(self.content.clone()),
-            commit: self.commit.clone(),
             default: Some("deny".into()),
             deadline: deadline(snapshot, workflow).map(stamp),
-            options: Texts(self.options.clone()),
-            back: self.back.clone(),
-            ..Asked::default()
+            ..self.asked.clone()
         };
         let task = self.task.map(|task| task.id.clone());
         EventDraft { task, ..EventDraft::new(Data::DecisionRequested(asked), actor) }
@@ -56,8 +47,8 @@ fn deadline(snapshot: &Snapshot, workflow: &Workflow) -> Option<DateTime<Utc>> {
 pub(super) fn ended(decision: &Decision, how: End, actor: Actor, said: Decided) -> EventDraft {
     let decided = Decided {
         decision: Some(decision.id.clone()),
-        kind: Some(decision.topic.as_str().into()),
-        verdict: Some(how.as_str().into()).filter(|_| how != End::Expired),
+        kind: Some(decision.topic.to_string()),
+        verdict: Some(how.to_string()).filter(|_| how != End::Expired),
         ..said
     };
     let data = match how {
@@ -77,6 +68,5 @@ pub(super) fn aside(
     reason: &str,
     actor: Actor,
 ) {
-    let event = EventDraft::change(actor).verb("decide").reason(reason);
-    changes.change(&snapshot.now, task, to, &[(Member::BlockedReason, reason.into())], event);
+    changes.change(&snapshot.now, task, Edit::by(actor).verb("decide").to(to).blocked(reason));
 }

@@ -20,7 +20,8 @@ use std::{
 
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{
-    ChangeSet, Data, Event, EventDraft, Lease, LeaseChange, Member, Owner, Role, Snapshot, Status, TaskId, Token,
+    ChangeSet, Data, Event, EventDraft, Lease, LeaseChange, Member, Owner, Role, RoleRule, Snapshot, Status, TaskId,
+    Workflow,
     event::{Actor, payload::TaskChange},
     time::stamp,
 };
@@ -116,29 +117,10 @@ fn id(text: &str) -> TaskId {
 /// The claim of a task, as the rules would plan it.
 fn claim(snapshot: &Snapshot, task: &str) -> ChangeSet {
     let (task, me, now) = (id(task), identity("builder@here"), snapshot.now);
-    let lease = Lease {
-        task_id: task.clone(),
-        role: Role::BUILDER,
-        owner: me.tag,
-        token: Token(snapshot.highest_token(&task).0 + 1),
-        run: String::new(),
-        attempt: 1,
-        started_at: now.wall,
-        ttl_seconds: 600,
-        heartbeat_at: now.wall,
-        host: me.host,
-        boot_id: me.boot_id,
-        pid: me.pid,
-        pid_started: me.pid_started,
-        pgid: None,
-        heartbeat_mono_ms: now.mono_ms(),
-        by: "cmd".into(),
-        simulated: false,
-        pool: String::new(),
-        probe: false,
-        stop: None,
-        landing: None,
-    };
+    let rule = Workflow::shipped().rule(&Role::BUILDER).expect("it ships").clone();
+    let rule = RoleRule { ttl: Duration::from_secs(600), ..rule };
+    let by = "cmd".into();
+    let lease = Lease { by, ..Lease::new(&me, &rule, &task, snapshot.highest_token(&task).next(), &now) };
     let mut changes = moved(snapshot, task.as_str(), &Status::IN_PROGRESS);
     changes.set(&task, Member::Lease, lease.in_queue());
     changes.event(

@@ -9,7 +9,10 @@ use std::{collections::BTreeSet, time::Duration};
 use super::question::Wanted;
 use crate::{
     ChangeSet, Data, EventDraft, Lease, Role, Snapshot, Task, Usage, Workflow,
-    event::{Actor, payload::Spending},
+    event::{
+        Actor,
+        payload::{Asked, Spending},
+    },
     policy::{Budgets, Limits, Unit},
     state::{
         decisions::{Decision, Topic},
@@ -23,6 +26,7 @@ use crate::{
 struct Account {
     subject: String,
     scope: &'static str,
+    whose: String,
     limits: Limits,
     spent: Spent,
     raises: u32,
@@ -49,26 +53,34 @@ impl Account {
 }
 
 fn of_task(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Account {
-    let subject = task.id.to_string();
     let spent = snapshot.history.task(&task.id).map(|known| known.spent).unwrap_or_default();
-    let raises = snapshot.history.ledger.raises(&subject);
-    Account { subject, scope: "task", limits: workflow.policy().budgets.task, spent, raises }
+    let whose = format!("the task {}", task.id);
+    account(snapshot, "task", task.id.to_string(), whose, workflow.policy().budgets.task, spent)
 }
 
 fn of_role(snapshot: &Snapshot, workflow: &Workflow, role: &Role) -> Account {
     let day = snapshot.now.wall.date_naive();
-    let subject = format!("role:{role}:{day}");
     let spent = Spent { starts: snapshot.starts_on(day, Some(role)), ..snapshot.history.ledger.of_role(role, day) };
-    let raises = snapshot.history.ledger.raises(&subject);
-    Account { subject, scope: "role", limits: workflow.policy().budgets.role, spent, raises }
+    let (subject, whose) = (format!("role:{role}:{day}"), format!("`{role}` for this day"));
+    account(snapshot, "role", subject, whose, workflow.policy().budgets.role, spent)
 }
 
 fn of_day(snapshot: &Snapshot, workflow: &Workflow) -> Account {
     let day = snapshot.now.wall.date_naive();
-    let subject = format!("day:{day}");
     let spent = Spent { starts: snapshot.starts_on(day, None), ..snapshot.history.ledger.on(day) };
+    account(snapshot, "day", format!("day:{day}"), "this day".into(), workflow.policy().budgets.day, spent)
+}
+
+fn account(
+    snapshot: &Snapshot,
+    scope: &'static str,
+    subject: String,
+    whose: String,
+    limits: Limits,
+    spent: Spent,
+) -> Account {
     let raises = snapshot.history.ledger.raises(&subject);
-    Account { subject, scope: "day", limits: workflow.policy().budgets.day, spent, raises }
+    Account { subject, scope, whose, limits, spent, raises }
 }
 
 /// A budget that is used up: nothing more is claimed from it.
@@ -94,10 +106,10 @@ fn stop(snapshot: &Snapshot, account: &Account, words: String) -> Stop {
     Stop { scope: account.scope, words, decision }
 }
 
-fn words(account: &Account, whose: &str) -> Option<String> {
+fn words(account: &Account) -> Option<String> {
     let (unit, limit) = account.used_up()?;
     let spent = unit.shown(account.spent.of(unit));
-    let mut words = format!("the budget of {whose} is used up: {spent} of {}", unit.shown(limit));
+    let mut words = format!("the budget of {} is used up: {spent} of {}", account.whose, unit.shown(limit));
     if unit == Unit::Money && account.spent.unpriced > 0 {
         words.push_str(&format!(" (and {} of unknown price)", text::many(account.spent.unpriced as usize, "attempt")));
     }
@@ -112,15 +124,13 @@ pub fn of_task_stop(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Op
         let why = known.failures.last().map(|(_, reason)| format!(": {}", text::one_line(reason))).unwrap_or_default();
         Some(format!("its last attempt used up the budget of one attempt{why}"))
     };
-    let words = words(&account, &format!("the task {}", task.id)).or_else(overrun)?;
-    Some(stop(snapshot, &account, words))
+    Some(stop(snapshot, &account, words(&account).or_else(overrun)?))
 }
 
 /// Returns the budget that stops a role, for whatever task.
 pub fn of_role_stop(snapshot: &Snapshot, workflow: &Workflow, role: &Role) -> Option<Stop> {
-    let (day, own) = (of_day(snapshot, workflow), of_role(snapshot, workflow, role));
-    let whole = words(&day, "this day").map(|words| stop(snapshot, &day, words));
-    whole.or_else(|| words(&own, &format!("`{role}` for this day")).map(|words| stop(snapshot, &own, words)))
+    let accounts = [of_day(snapshot, workflow), of_role(snapshot, workflow, role)];
+    accounts.iter().find_map(|account| Some(stop(snapshot, account, words(account)?)))
 }
 
 /// What one attempt may still spend; `None` where nothing limits it.
@@ -204,50 +214,33 @@ pub(super) fn wanted<'a>(snapshot: &'a Snapshot, workflow: &'a Workflow) -> Vec<
     if nothing_binds && whole.used_up().is_none() {
         return all;
     }
-    let mut day = false;
     let mut roles: BTreeSet<&Role> = BTreeSet::new();
-    for task in snapshot.queue.tasks() {
-        let takers = || workflow.rules().iter().filter(|rule| rule.takes == task.status);
-        if takers().next().is_none() || snapshot.leases.contains_key(&task.id) {
-            continue;
+    for task in snapshot.queue.tasks().filter(|task| !snapshot.leases.contains_key(&task.id)) {
+        let takers: Vec<&Role> = workflow.taking(&task.status).map(|rule| &rule.role).collect();
+        if let Some(stop) = of_task_stop(snapshot, workflow, task).filter(|_| !takers.is_empty()) {
+            all.push(want(&of_task(snapshot, workflow, task), &stop.words, Some(task)));
         }
-        day = true;
-        roles.extend(takers().map(|rule| &rule.role));
-        if let Some(stop) = of_task_stop(snapshot, workflow, task) {
-            all.push(want(&of_task(snapshot, workflow, task), &stop, Some(task)));
-        }
+        roles.extend(takers);
     }
-    if let Some(words) = words(&whole, "this day").filter(|_| day) {
-        let stop = stop(snapshot, &whole, words);
-        all.push(want(&whole, &stop, None));
-    }
-    for role in roles {
-        let account = of_role(snapshot, workflow, role);
-        if let Some(words) = words(&account, &format!("`{role}` for this day")) {
-            let stop = stop(snapshot, &account, words);
-            all.push(want(&account, &stop, None));
-        }
+    let day = (!roles.is_empty()).then_some(whole);
+    for account in day.into_iter().chain(roles.into_iter().map(|role| of_role(snapshot, workflow, role))) {
+        all.extend(words(&account).map(|words| want(&account, &words, None)));
     }
     all
 }
 
-fn want<'a>(account: &Account, stop: &Stop, task: Option<&'a Task>) -> Wanted<'a> {
-    Wanted {
-        topic: Topic::Budget,
-        subject: account.subject.clone(),
-        task,
-        question: format!("{stop}; allow the same amount again?"),
-        content: account.content(),
-        commit: None,
-        options: Vec::new(),
-        back: None,
-    }
+fn want<'a>(account: &Account, words: &str, task: Option<&'a Task>) -> Wanted<'a> {
+    let asked = Asked { content: Some(account.content()), ..Asked::default() };
+    let question = format!("{words}; allow the same amount again?");
+    Wanted { topic: Topic::Budget, subject: account.subject.clone(), task, question, asked }
 }
 
 /// Tells whether an open decision about a budget has nothing to decide any more.
 pub(super) fn moot(snapshot: &Snapshot, workflow: &Workflow, decision: &Decision) -> bool {
     let wanted = wanted(snapshot, workflow);
-    !wanted.iter().any(|wanted| wanted.subject == decision.subject && wanted.content == decision.content)
+    !wanted
+        .iter()
+        .any(|wanted| wanted.subject == decision.subject && wanted.asked.content.as_ref() == Some(&decision.content))
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::{
-    ChangeSet, Data, EventDraft, Lease, LeaseChange, Member, Owner, QueueLease, RoleRule, Snapshot, Task, Token,
+    ChangeSet, Data, Edit, EventDraft, Lease, LeaseChange, Member, Owner, QueueLease, RoleRule, Snapshot, Task,
     Workflow,
     budget::{self, Stop},
     decision::{self, Hold},
-    event::{Actor, payload::Claimed},
+    event::payload::Claimed,
     external_edits::{self, Behind},
     landing,
     lease::{LeaseHealth, lasts},
@@ -31,6 +31,7 @@ pub struct Claimant {
 }
 
 /// Why nothing was claimed.
+#[expect(missing_docs, reason = "what each field is goes without saying")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Idle {
     /// The role is paused.
@@ -38,23 +39,13 @@ pub enum Idle {
     /// An old queue file was put back.
     Behind(Behind),
     /// The WIP limit is reached.
-    Full {
-        /// What counts.
-        wip: u32,
-        /// The limit.
-        limit: u32,
-    },
+    Full { wip: u32, limit: u32 },
     /// The quota of every agent of the role is used up.
     Limited(Limited),
     /// The budget of the role, or of the day, is used up.
     Budget(Stop),
-    /// Tasks in the role's status are held by something.
-    Waiting {
-        /// How many.
-        tasks: usize,
-        /// The earliest `not_before` among them, when that is all that holds it.
-        until: Option<DateTime<Utc>>,
-    },
+    /// Tasks in the role's status are held by something; `until` is the earliest time that one of them waits for.
+    Waiting { tasks: usize, until: Option<DateTime<Utc>> },
     /// No task is in the role's status.
     Nothing,
 }
@@ -233,45 +224,29 @@ fn take(
     offer: &Offer,
     probe: bool,
 ) -> (ChangeSet, Lease) {
-    let now = &snapshot.now;
     let merge = workflow.merges(&me.rule, task);
+    let token = snapshot.highest_token(&task.id).next();
     let lease = Lease {
-        task_id: task.id.clone(),
-        role: me.rule.role.clone(),
-        owner: me.owner.tag.clone(),
-        token: Token(snapshot.highest_token(&task.id).0 + 1),
-        run: String::new(),
         attempt: task.attempts.saturating_add(1),
-        started_at: now.wall,
-        ttl_seconds: me.rule.ttl.as_secs(),
-        heartbeat_at: now.wall,
-        host: me.owner.host.clone(),
-        boot_id: me.owner.boot_id.clone(),
-        pid: me.owner.pid,
-        pid_started: me.owner.pid_started,
-        pgid: None,
-        heartbeat_mono_ms: now.mono_ms(),
         by: offer.by.clone(),
         simulated: offer.simulated,
         pool: offer.pool.clone(),
         probe,
-        stop: None,
         landing: landing::passed(snapshot, &task.id).filter(|_| merge),
+        ..Lease::new(&me.owner, &me.rule, &task.id, token, &snapshot.now)
     };
-    let actor = || Actor::Worker(me.owner.tag.clone());
     let mut changes = ChangeSet::none();
     changes.leases.push(LeaseChange::Take(lease.clone()));
     let claimed = Claimed { origin: Some(task.origin()), merge, ..Claimed::from(&lease) };
-    changes.event(EventDraft::new(Data::LeaseAcquired(claimed), actor()).lease(&lease));
-    let mut set: Vec<(Member, Value)> =
-        vec![(Member::Agent, lease.role.as_str().into()), (Member::Lease, lease.in_queue().into())];
-    if !merge {
-        set.push((Member::Starts, snapshot.starts(task, &workflow.policy().bounds).saturating_add(1).into()));
-    }
-    if task.not_before.is_some() {
-        set.push((Member::NotBefore, Value::Null));
-    }
-    changes.change(now, task, &me.rule.works, &set, EventDraft::change(actor()).lease(&lease));
+    changes.event(EventDraft::of(&lease, Data::LeaseAcquired(claimed)));
+    let starts = snapshot.starts(task, &workflow.policy().bounds).saturating_add(1);
+    let edit = Edit::by_attempt(&lease)
+        .to(&me.rule.works)
+        .set(Member::Agent, lease.role.as_str())
+        .set(Member::Lease, lease.in_queue())
+        .set_if(!merge, Member::Starts, starts)
+        .set_if(task.not_before.is_some(), Member::NotBefore, Value::Null);
+    changes.change(&snapshot.now, task, edit);
     (changes, lease)
 }
 

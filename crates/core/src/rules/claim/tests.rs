@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    Holder, LeaseRecord, LeaseState, Role, Status,
+    Holder, LeaseRecord, LeaseState, Role, Status, Token,
     testing::{claimant, id, now_at, snapshot, task, with_limit},
 };
 use std::sync::Arc;

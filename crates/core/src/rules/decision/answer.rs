@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::ask;
 use crate::{
-    ChangeSet, Data, EventDraft, Member, Snapshot, Status, Task, Workflow,
+    ChangeSet, Data, Edit, Member, Snapshot, Status, Task, Workflow,
     event::{Actor, payload::Decided},
     rules::question::{aside, ended},
     state::decisions::{Closed, Decision, End, Topic},
@@ -24,6 +24,7 @@ pub enum Word<'a> {
 }
 
 /// Why a word does not count. Reads as a sentence of its own.
+#[expect(missing_docs, reason = "the sentence says what each field is")]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// No such decision, and no such task.
@@ -34,38 +35,16 @@ pub enum Refusal {
     Nothing(String),
     /// The task waits for several.
     #[error("{task} waits for several decisions: {}", ids.join(", "))]
-    Several {
-        /// The task.
-        task: String,
-        /// The decisions.
-        ids: Vec<String>,
-    },
+    Several { task: String, ids: Vec<String> },
     /// Somebody, or the deadline, was faster.
     #[error("{id} was {} by {} at {}{}", closed.how.as_str(), closed.by, stamp(closed.at), said(closed))]
-    Closed {
-        /// The decision.
-        id: String,
-        /// Its end.
-        closed: Closed,
-    },
+    Closed { id: String, closed: Closed },
     /// What it was about has changed.
     #[error("what {id} was about has changed since it was asked{}", newer.as_deref().map(|id| format!("; it is asked again as {id}")).unwrap_or_default())]
-    Changed {
-        /// The decision.
-        id: String,
-        /// The one that is asked in its place.
-        newer: Option<String>,
-    },
+    Changed { id: String, newer: Option<String> },
     /// It is about another commit than somebody wanted.
     #[error("{id} is about {}, not about {wanted}", commit.as_deref().unwrap_or("no commit"))]
-    OtherCommit {
-        /// The decision.
-        id: String,
-        /// The commit it is about.
-        commit: Option<String>,
-        /// What was wanted.
-        wanted: String,
-    },
+    OtherCommit { id: String, commit: Option<String>, wanted: String },
     /// Its deadline is over, and its default holds.
     #[error("the deadline of {0} is over, so it was rejected")]
     Overdue(String),
@@ -77,14 +56,7 @@ pub enum Refusal {
     WantsYesOrNo(String),
     /// The number of an answer that was not offered.
     #[error("{id} offers {} answers, and {number} is none of them", options.len())]
-    NoOption {
-        /// The decision.
-        id: String,
-        /// What was said.
-        number: usize,
-        /// What was offered.
-        options: Vec<String>,
-    },
+    NoOption { id: String, number: usize, options: Vec<String> },
     /// Nothing was said.
     #[error("an answer, and the reason of a rejection, cannot be empty")]
     Empty,
@@ -217,10 +189,9 @@ fn apply(
             changes.event(resolved(End::Answered, said));
             if let Some(task) = task {
                 let back = decision.back.clone().unwrap_or_else(|| workflow.start(task, false));
-                let event = EventDraft::change(actor.clone())
-                    .verb("answer")
-                    .reason(format!("{} was answered", decision.id).as_str());
-                changes.change(&snapshot.now, task, &back, &[(Member::BlockedReason, Value::Null)], event);
+                let edit = Edit::by(actor.clone()).verb("answer").to(&back).set(Member::BlockedReason, Value::Null);
+                let reason = format!("{} was answered", decision.id);
+                changes.change(&snapshot.now, task, edit.reason(reason.as_str()));
             }
         }
         (Word::Answer(_), _) => return Err(Refusal::WantsYesOrNo(decision.id.clone())),

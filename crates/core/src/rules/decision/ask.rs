@@ -3,7 +3,10 @@
 use super::{content, hold::hold};
 use crate::{
     ChangeSet, EventDraft, Lease, RoleRule, Snapshot, Status, Task, TaskId, Workflow, budget,
-    event::{Actor, payload::Decided},
+    event::{
+        Actor,
+        payload::{Asked, Decided, Texts},
+    },
     rules::question::{Wanted, aside, ended},
     state::decisions::{Decision, End, Topic},
     text,
@@ -24,18 +27,10 @@ pub fn ask(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
             }
             _ => format!("merge {} \"{title}\"?", task.id),
         };
-        let content = content::of(snapshot, workflow, task, topic);
+        let content = Some(content::of(snapshot, workflow, task, topic));
         let commit = content::commit(snapshot, workflow, task).filter(|_| topic == Topic::Merge);
-        wanted.push(Wanted {
-            topic,
-            subject: task.id.to_string(),
-            task: Some(task),
-            question,
-            content,
-            commit,
-            options: Vec::new(),
-            back: None,
-        });
+        let asked = Asked { content, commit, ..Asked::default() };
+        wanted.push(Wanted { topic, subject: task.id.to_string(), task: Some(task), question, asked });
     }
     wanted.extend(budget::wanted(snapshot, workflow));
     for wanted in wanted {
@@ -54,7 +49,7 @@ fn again(before: &Decision, wanted: &Wanted<'_>) -> bool {
         // Nobody is asked a second time for the same money; a task that was turned down was set
         // aside, so it has been brought back.
         Some(End::Rejected | End::Expired) if wanted.topic == Topic::Budget && wanted.task.is_none() => {
-            before.content != wanted.content
+            Some(&before.content) != wanted.asked.content.as_ref()
         }
         Some(_) => true,
     }
@@ -76,16 +71,11 @@ pub(crate) fn question(
     mine: &Lease,
     words: &str,
 ) -> EventDraft {
-    let wanted = Wanted {
-        topic: Topic::Question,
-        subject: mine.task_id.to_string(),
-        task: None,
-        question: words.into(),
-        content: String::new(),
-        commit: None,
-        options: content::options(words).iter().map(|option| text::cut(option, 500)).collect(),
-        back: Some(rule.takes.clone()),
-    };
+    let options = content::options(words).iter().map(|option| text::cut(option, 500)).collect();
+    let back = Some(rule.takes.clone());
+    let asked = Asked { content: Some(String::new()), options: Texts(options), back, ..Asked::default() };
+    let (subject, question) = (mine.task_id.to_string(), words.into());
+    let wanted = Wanted { topic: Topic::Question, subject, task: None, question, asked };
     wanted.event(snapshot, workflow, Actor::Worker(mine.owner.clone())).lease(mine)
 }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::{
-    AttemptReport, ChangeSet, Data, EventDraft, History, Lease, Member, NewTask, QueueLease, Snapshot, Status, Task,
-    TaskId, Token,
+    AttemptReport, ChangeSet, Data, Edit, EventDraft, History, Lease, Member, NewTask, QueueLease, Snapshot, Status,
+    Task, TaskId,
     event::{
         Actor,
         payload::{Claimed, Ended, Readable, TaskChange},
@@ -120,7 +120,7 @@ pub fn decide(snapshot: &Snapshot) -> ChangeSet {
             Found::Reused => {
                 // Whoever works on the task that was there before has lost the right to this one.
                 let held = snapshot.leases.contains_key(&task.id);
-                let token = held.then(|| Token(snapshot.highest_token(&task.id).0 + 1));
+                let token = held.then(|| snapshot.highest_token(&task.id).next());
                 changes.event(EventDraft { token, ..created(snapshot, task, true) });
             }
             Found::Edited(before) => match unjournalled(snapshot, task, before) {
@@ -148,14 +148,8 @@ pub fn decide(snapshot: &Snapshot) -> ChangeSet {
 }
 
 fn created(snapshot: &Snapshot, task: &Task, reused: bool) -> EventDraft {
-    let said = TaskChange {
-        to: Some(task.status.clone()),
-        title: Some(crate::text::cut(&task.title, 200)),
-        origin: Some(task.origin()),
-        reused,
-        ..TaskChange::default()
-    };
-    outside(Data::TaskCreated, snapshot, &task.id, said)
+    let said = TaskChange { reused, ..TaskChange::default() };
+    outside(Data::TaskCreated, snapshot, &task.id, said.of_new(task))
 }
 
 /// Drafts the event of what others did to a task. While an attempt is at work on it, nobody can tell them from its
@@ -180,8 +174,8 @@ const WRITTEN_OVER: &str = "another program replaced the file with one that lack
 fn rewrite(snapshot: &Snapshot, changes: &mut ChangeSet, task: &Task, known: &TaskHistory, lost: &[&Write]) {
     let mut set: Map<String, Value> = Map::new();
     set.extend(lost.iter().flat_map(|write| write.set.clone()));
-    let event = EventDraft::change(Actor::Policy("external-edits".into())).reason(WRITTEN_OVER);
-    write_again(snapshot, changes, task, known, &set, event);
+    let edit = Edit::by(Actor::Policy("external-edits".into())).reason(WRITTEN_OVER);
+    write_again(snapshot, changes, task, known, &set, edit);
 }
 
 /// Sets members to what we had written, and the status to the one that the journal knows.
@@ -191,12 +185,12 @@ fn write_again(
     task: &Task,
     known: &TaskHistory,
     set: &Map<String, Value>,
-    event: EventDraft,
+    edit: Edit,
 ) {
     let own = Member::of_rules().filter(|member| !matches!(member, Member::Status | Member::UpdatedAt));
-    let set: Vec<_> = own.filter_map(|member| Some((member, set.get(member.as_str())?.clone()))).collect();
-    let to = known.status.clone().unwrap_or_else(|| task.status.clone());
-    changes.change(&snapshot.now, task, &to, &set, event);
+    let ours = own.filter_map(|member| Some((member, set.get(member.as_str())?.clone())));
+    let edit = ours.fold(edit, |edit, (member, value)| edit.set(member, value));
+    changes.change(&snapshot.now, task, edit.to(known.status.as_ref().unwrap_or(&task.status)));
 }
 
 /// Returns a task of ours that a file lacks which was made from the state before we added it. Whoever had it before
@@ -237,7 +231,7 @@ fn unjournalled(snapshot: &Snapshot, task: &Task, before: &Status) -> Option<Vec
     let lease = snapshot.leases.get(&task.id)?.ours()?;
     let known = snapshot.history.task(&task.id)?;
     let stamp_of_ours = task.updated_at.filter(|has| known.updated_at.is_none_or(|told| *has > told))?;
-    let event = |data| EventDraft::new(data, Actor::Worker(lease.owner.clone())).lease(lease);
+    let event = |data| EventDraft::of(lease, data);
     let mut events = Vec::new();
     if task.lease.token() == Some(lease.token) && !known.runs.contains_key(&lease.token) {
         events.push(event(Data::LeaseAcquired(Claimed { rebuilt: true, ..Claimed::from(lease) })));
@@ -307,8 +301,8 @@ pub fn restore(snapshot: &Snapshot, actor: &Actor) -> ChangeSet {
     let mut changes = ChangeSet::none();
     for task in snapshot.queue.tasks() {
         if let Found::Behind(known) = compare(snapshot, task) {
-            let event = EventDraft::change(actor.clone()).reason("an old queue file was put back");
-            write_again(snapshot, &mut changes, task, known, &known.wrote, event);
+            let edit = Edit::by(actor.clone()).reason("an old queue file was put back");
+            write_again(snapshot, &mut changes, task, known, &known.wrote, edit);
         }
     }
     changes

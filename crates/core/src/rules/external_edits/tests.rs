@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    Event, Kind, Member, Queue,
+    Event, Kind, Queue,
     testing::{now_at, snapshot},
 };
 use std::sync::Arc;
@@ -17,12 +17,12 @@ fn moved() -> (Snapshot, Snapshot) {
     let first = first.after(&decide(&first));
     let mut changes = ChangeSet::none();
     let task = first.queue.get(&id("T")).expect("there").clone();
-    let event = EventDraft::change(Actor::Worker("w".into()));
-    changes.change(&first.now, &task, &Status::IN_PROGRESS, &[(Member::Lease, "w#1".into())], event.clone());
+    let edit = Edit::by(Actor::Worker("w".into()));
+    changes.change(&first.now, &task, edit.clone().to(&Status::IN_PROGRESS).set(Member::Lease, "w#1"));
     let second = first.after(&changes);
     let task = second.queue.get(&id("T")).expect("there").clone();
     let mut changes = ChangeSet::none();
-    changes.change(&first.now, &task, &Status::AWAITING_TEST, &[(Member::Lease, serde_json::Value::Null)], event);
+    changes.change(&first.now, &task, edit.to(&Status::AWAITING_TEST).set(Member::Lease, Value::Null));
     (first, second.after(&changes))
 }
 
@@ -192,8 +192,8 @@ fn added() -> (Snapshot, Snapshot) {
         changes.add(new, Actor::Worker("w".into()), said);
     }
     let parent = before.queue.get(&id("P")).expect("there");
-    let event = EventDraft::change(Actor::Worker("w".into()));
-    changes.change(&before.now, parent, &Status::new("planning_complete"), &[], event);
+    let edit = Edit::by(Actor::Worker("w".into())).to(&Status::new("planning_complete"));
+    changes.change(&before.now, parent, edit);
     let after = before.after(&changes);
     (before, after)
 }

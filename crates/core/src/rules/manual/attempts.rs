@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 use super::{
-    Answer, Refusal,
+    Answer, Refusal, changed,
     checks::{find, free, not_landed, unmerged},
 };
 use crate::{
-    ChangeSet, Data, EventDraft, Lease, LeaseChange, Member, QueueLease, Snapshot, TaskId, Token, Workflow,
+    ChangeSet, Data, Edit, EventDraft, Lease, LeaseChange, Member, QueueLease, Snapshot, TaskId, Token, Workflow,
     event::{Actor, payload::Rescued},
     landing,
     lease::{LeaseHealth, StopRequest},
@@ -72,8 +72,8 @@ pub fn release(
     changes.event(held.ours().map_or(event.clone(), |lease| event.lease(lease)));
     if let Some(task) = snapshot.queue.get(id) {
         let back = workflow.working(&task.status).map_or(&task.status, |rule| &rule.takes);
-        let event = EventDraft::change(actor.clone()).verb("release").reason(reason);
-        changes.change(&snapshot.now, task, back, &[(Member::Lease, Value::Null)], event);
+        let edit = Edit::by(actor.clone()).verb("release").to(back).set(Member::Lease, Value::Null);
+        changes.change(&snapshot.now, task, edit.reason(reason));
     }
     Ok(changes)
 }
@@ -87,8 +87,6 @@ pub fn clear_mark(snapshot: &Snapshot, id: &TaskId, force: bool, reason: Option<
     if !force || snapshot.leases.contains_key(id) {
         free(snapshot, task)?;
     }
-    let event = EventDraft::change(actor.clone()).verb("release").reason(reason);
-    let mut changes = ChangeSet::none();
-    changes.change(&snapshot.now, task, &task.status, &[(Member::Lease, Value::Null)], event);
-    Ok(changes)
+    let edit = Edit::by(actor.clone()).verb("release").set(Member::Lease, Value::Null);
+    Ok(changed(snapshot, task, edit.reason(reason)))
 }

@@ -2,7 +2,7 @@
 
 use super::Refusal;
 use crate::{
-    Lease, LeaseState, QueueLease, Snapshot, Task, TaskId, landing,
+    QueueLease, Snapshot, Task, TaskId, landing,
     lease::{LeaseHealth, lasts},
 };
 
@@ -66,8 +66,4 @@ pub(super) fn unneeded(snapshot: &Snapshot, task: &Task) -> Result<(), Refusal> 
         Some(by) => Err(Refusal::Needed { task: task.id.clone(), by: by.id.clone() }),
         None => Ok(()),
     }
-}
-
-pub(super) fn held<'a>(snapshot: &'a Snapshot, id: &TaskId) -> Option<&'a Lease> {
-    snapshot.leases.get(id).and_then(LeaseState::ours)
 }

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::{Answer, Refusal, checks::find};
+use super::{Answer, Refusal, changed, checks::find};
 use crate::{
-    ChangeSet, EventDraft, Member, Snapshot, Task, TaskId,
+    Edit, Member, Snapshot, Task, TaskId,
     event::Actor,
     manual::add::{check_criteria, check_title},
     queue::{Queue, Waits},
@@ -36,12 +36,8 @@ pub fn edit(snapshot: &Snapshot, id: &TaskId, changes: &TaskPatch, actor: &Actor
     if task.status.is_finished() {
         return Err(Refusal::Ended { task: id.clone(), status: task.status.clone() });
     }
-    let mut set: Vec<(Member, Value)> = Vec::new();
-    let mut differs = |member: Member, was: Value, is: Value| {
-        if was != is {
-            set.push((member, is));
-        }
-    };
+    let mut edit = Edit::by(actor.clone()).verb("edit");
+    let mut differs = |member: Member, was: Value, is: Value| edit = edit.clone().set_if(was != is, member, is);
     let text = |text: &Option<String>| text.as_deref().map_or(Value::Null, Value::from);
     if let Some(title) = &changes.title {
         differs(Member::Title, task.title.as_str().into(), check_title(title)?.into());
@@ -67,16 +63,10 @@ pub fn edit(snapshot: &Snapshot, id: &TaskId, changes: &TaskPatch, actor: &Actor
         && *names != task.dependencies
     {
         check_dependencies(snapshot, task, names)?;
-        set.push((Member::Dependencies, names.clone().into()));
         // The other spelling of the same member would count beside it.
-        set.push((Member::DependsOn, Value::Null));
+        edit = edit.set(Member::Dependencies, names.as_slice()).set(Member::DependsOn, Value::Null);
     }
-    let mut changes = ChangeSet::none();
-    if !set.is_empty() {
-        let event = EventDraft::change(actor.clone()).verb("edit");
-        changes.change(&snapshot.now, task, &task.status, &set, event);
-    }
-    Ok(changes)
+    Ok(changed(snapshot, task, edit))
 }
 
 /// Adds dependencies to a task.

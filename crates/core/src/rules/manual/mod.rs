@@ -6,8 +6,8 @@
 use serde_json::Value;
 
 use crate::{
-    ChangeSet, Data, Event, EventDraft, Lease, Member, QueueLease, Snapshot, Status, Task, TaskId, Workflow,
-    event::Actor, landing, seal, time::stamp,
+    ChangeSet, Data, Edit, Event, Lease, Member, QueueLease, Snapshot, Status, Task, TaskId, Workflow, event::Actor,
+    landing, seal, time::stamp,
 };
 
 mod add;
@@ -19,7 +19,7 @@ mod refusal;
 pub use add::{Wanted, add, next_id};
 use attempts::ask_to_stop;
 pub use attempts::{clear_mark, release, stop};
-use checks::{ended, find, free, held, unmerged, unneeded};
+use checks::{ended, find, free, unmerged, unneeded};
 pub use edit::{TaskPatch, depend, edit, undepend};
 pub use refusal::Refusal;
 
@@ -37,40 +37,33 @@ struct Hand<'a> {
 
 impl Hand<'_> {
     fn to(&self, to: &Status, blocked_reason: Option<&str>) -> ChangeSet {
-        let task = self.task;
-        let mut set: Vec<(Member, Value)> = Vec::new();
-        if task.attempts != 0 {
-            set.push((Member::Attempts, 0.into()));
-        }
+        let (snapshot, task) = (self.snapshot, self.task);
         // A human lets it start anew: only so is the count of all its starts taken back.
-        if seal::starts_anew(self.verb) && self.snapshot.has_counted(task) {
-            set.push((Member::Starts, 0.into()));
-        }
-        if task.not_before.is_some() {
-            set.push((Member::NotBefore, Value::Null));
-        }
-        if task.blocked_reason.as_deref() != blocked_reason {
-            set.push((Member::BlockedReason, blocked_reason.into()));
-        }
-        if task.lease != QueueLease::None {
-            set.push((Member::Lease, Value::Null));
-        }
-        if to.is_done() {
-            set.push((Member::CompletedAt, stamp(self.snapshot.now.wall).into()));
-        } else if task.status.is_done() {
-            set.push((Member::CompletedAt, Value::Null));
-        }
-        // What is begun anew is to be merged anew.
-        if task.merged_commit.is_some() && !to.is_finished() {
-            set.push((Member::MergedCommit, Value::Null));
-        }
-        let mut changes = ChangeSet::none();
-        if task.status != *to || !set.is_empty() {
-            let event = EventDraft::change(self.actor.clone()).verb(self.verb).reason(self.reason);
-            changes.change(&self.snapshot.now, task, to, &set, event);
-        }
-        changes
+        let is_anew = seal::starts_anew(self.verb) && snapshot.has_counted(task);
+        let completed_at = to.is_done().then(|| stamp(snapshot.now.wall));
+        let edit = Edit::by(self.actor.clone())
+            .verb(self.verb)
+            .reason(self.reason)
+            .to(to)
+            .set_if(task.attempts != 0, Member::Attempts, 0)
+            .set_if(is_anew, Member::Starts, 0)
+            .set_if(task.not_before.is_some(), Member::NotBefore, Value::Null)
+            .set_if(task.blocked_reason.as_deref() != blocked_reason, Member::BlockedReason, blocked_reason)
+            .set_if(task.lease != QueueLease::None, Member::Lease, Value::Null)
+            .set_if(to.is_done() || task.status.is_done(), Member::CompletedAt, completed_at)
+            // What is begun anew is to be merged anew.
+            .set_if(task.merged_commit.is_some() && !to.is_finished(), Member::MergedCommit, Value::Null);
+        changed(snapshot, task, edit)
     }
+}
+
+/// Returns the change set of an edit, if it makes a difference.
+fn changed(snapshot: &Snapshot, task: &Task, edit: Edit) -> ChangeSet {
+    let mut changes = ChangeSet::none();
+    if !edit.is_empty(task) {
+        changes.change(&snapshot.now, task, edit);
+    }
+    changes
 }
 
 /// Returns where a person may move a task without force: back to be worked on again, on past planning, or aside. Never
@@ -144,12 +137,8 @@ pub fn failed_stage(workflow: &Workflow, id: &TaskId, events: &[Event]) -> Optio
                 return event.role.as_ref().and_then(|role| workflow.rule(role)).map(|rule| rule.takes.clone());
             }
             Data::TaskMoved(change) | Data::TaskObserved(change) => {
-                let from = change.from.as_ref()?;
-                if let Some(rule) = workflow.working(from) {
-                    return Some(rule.takes.clone());
-                }
-                if workflow.taking(from).next().is_some() {
-                    return Some(from.clone());
+                if let Some(stage) = stage_of(workflow, change.from.as_ref()?) {
+                    return Some(stage);
                 }
             }
             _ => {}
@@ -158,8 +147,16 @@ pub fn failed_stage(workflow: &Workflow, id: &TaskId, events: &[Event]) -> Optio
     None
 }
 
-/// Tries a task again: forgets its failures and takes it back to where the failed stage starts.
-pub fn retry(snapshot: &Snapshot, workflow: &Workflow, id: &TaskId, stage: Option<&Status>, actor: &Actor) -> Answer {
+/// Returns the status that is taken where a task is in this one; `None` where no role has to do with it.
+fn stage_of(workflow: &Workflow, status: &Status) -> Option<Status> {
+    match workflow.working(status) {
+        Some(rule) => Some(rule.takes.clone()),
+        None => workflow.taking(status).next().map(|_| status.clone()),
+    }
+}
+
+/// Returns a task that may begin anew: nobody holds it, and its work is not in the target.
+fn idle<'a>(snapshot: &'a Snapshot, id: &TaskId) -> Result<&'a Task, Refusal> {
     let task = find(snapshot, id)?;
     if task.status.is_done() {
         return Err(ended(snapshot, task));
@@ -168,6 +165,12 @@ pub fn retry(snapshot: &Snapshot, workflow: &Workflow, id: &TaskId, stage: Optio
     if task.status.is_finished() {
         unmerged(snapshot, task)?;
     }
+    Ok(task)
+}
+
+/// Tries a task again: forgets its failures and takes it back to where the failed stage starts.
+pub fn retry(snapshot: &Snapshot, workflow: &Workflow, id: &TaskId, stage: Option<&Status>, actor: &Actor) -> Answer {
+    let task = idle(snapshot, id)?;
     // What waits to be mended goes back to what failed; what waits for any other role only waits no longer.
     let waits_for_its_role = workflow.taking(&task.status).any(|rule| !workflow.adapts(rule));
     let stays = waits_for_its_role || task.status == Status::PLANNING_COMPLETE;
@@ -181,14 +184,7 @@ pub fn retry(snapshot: &Snapshot, workflow: &Workflow, id: &TaskId, stage: Optio
 
 /// Takes a task back to where its work begins, with its failures forgotten: what was done is to be done anew.
 pub fn begin_again(snapshot: &Snapshot, workflow: &Workflow, id: &TaskId, actor: &Actor) -> Answer {
-    let task = find(snapshot, id)?;
-    if task.status.is_done() {
-        return Err(ended(snapshot, task));
-    }
-    free(snapshot, task)?;
-    if task.status.is_finished() {
-        unmerged(snapshot, task)?;
-    }
+    let task = idle(snapshot, id)?;
     let planned = [Status::NEEDS_PLAN, Status::PLANNING_COMPLETE].contains(&task.status);
     let to = match planned {
         true => task.status.clone(),
@@ -209,16 +205,16 @@ pub fn cancel(snapshot: &Snapshot, id: &TaskId, reason: Option<&str>, stop: bool
     if task.status.is_done() {
         return Err(ended(snapshot, task));
     }
-    match (free(snapshot, task), held(snapshot, id)) {
+    match (free(snapshot, task), snapshot.lease(id)) {
         (Err(Refusal::Running { .. }), Some(Lease { landing: Some(commit), .. })) => {
             Err(Refusal::Landing { task: id.clone(), commit: commit.clone() })
         }
         (Err(Refusal::Running { .. }), Some(lease)) if stop => {
             let mut changes = ask_to_stop(lease, reason.unwrap_or("the task was cancelled"), true, actor);
             if task.status != Status::CANCELLED {
-                let event = EventDraft::change(actor.clone()).verb("cancel").reason(reason);
                 // The lease stands until its worker has ended the attempt; only the status says so at once.
-                changes.change(&snapshot.now, task, &Status::CANCELLED, &[], event);
+                let edit = Edit::by(actor.clone()).verb("cancel").reason(reason).to(&Status::CANCELLED);
+                changes.change(&snapshot.now, task, edit);
             }
             Ok(changes)
         }
@@ -247,15 +243,12 @@ pub fn block(snapshot: &Snapshot, id: &TaskId, reason: &str, actor: &Actor) -> A
 
 /// Returns the status that a task was blocked from, from its journal.
 pub fn blocked_from(workflow: &Workflow, id: &TaskId, events: &[Event]) -> Option<Status> {
-    let mut moves = events.iter().rev().filter(|event| event.task.as_ref() == Some(id)).filter_map(|event| {
-        let (Data::TaskMoved(change) | Data::TaskObserved(change)) = event.data() else { return None };
-        Some(change)
+    let of_task = events.iter().rev().filter(|event| event.task.as_ref() == Some(id));
+    let mut moves = of_task.filter_map(|event| match event.data() {
+        Data::TaskMoved(change) | Data::TaskObserved(change) => Some(change),
+        _ => None,
     });
-    let from = moves.find(|change| change.to.as_ref() == Some(&Status::BLOCKED))?.from.clone()?;
-    match workflow.working(&from) {
-        Some(rule) => Some(rule.takes.clone()),
-        None => workflow.taking(&from).next().map(|_| from.clone()),
-    }
+    stage_of(workflow, moves.find(|change| change.to.as_ref() == Some(&Status::BLOCKED))?.from.as_ref()?)
 }
 
 /// Lets a blocked task go on: at once when every dependency is done, else as soon as they are.

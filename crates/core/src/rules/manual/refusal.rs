@@ -3,6 +3,7 @@
 use crate::{Role, Status, TaskId};
 
 /// Why something is not done. Reads as a sentence of its own.
+#[expect(missing_docs, reason = "the sentence says what each field is")]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// No such task.
@@ -10,125 +11,46 @@ pub enum Refusal {
     Unknown(String),
     /// No such status.
     #[error("`{asked}` is no status of this project; there are: {}", words(known))]
-    UnknownStatus {
-        /// What was asked for.
-        asked: String,
-        /// What there is.
-        known: Vec<Status>,
-    },
+    UnknownStatus { asked: String, known: Vec<Status> },
     /// Somebody works on it.
     #[error("{owner} works on {task} (token {token})")]
-    Running {
-        /// The task.
-        task: TaskId,
-        /// The owner's tag.
-        owner: String,
-        /// The attempt's token.
-        token: u64,
-    },
+    Running { task: TaskId, owner: String, token: u64 },
     /// Its merge can no longer be stopped.
     #[error("too late: {task} is being merged as {commit}")]
-    Landing {
-        /// The task.
-        task: TaskId,
-        /// The commit that the target becomes.
-        commit: String,
-    },
+    Landing { task: TaskId, commit: String },
     /// Its merge has passed; its integrator ended before it could say so.
     #[error("too late: {task} has been merged as {commit}; the next integrator marks it done")]
-    Landed {
-        /// The task.
-        task: TaskId,
-        /// The commit that brought it.
-        commit: String,
-    },
+    Landed { task: TaskId, commit: String },
     /// Its work is in the target.
     #[error("{task} has been merged as {commit}, and is `{status}`")]
-    Merged {
-        /// The task.
-        task: TaskId,
-        /// The commit that brought it.
-        commit: String,
-        /// Where it stands.
-        status: Status,
-    },
+    Merged { task: TaskId, commit: String, status: Status },
     /// A helper's lease, which nobody can be asked to stop.
     #[error("{owner} holds a lease on {task} that no worker of ours took")]
-    Held {
-        /// The task.
-        task: TaskId,
-        /// Who wrote it.
-        owner: String,
-    },
+    Held { task: TaskId, owner: String },
     /// Its owner is gone and has not been cleared away yet.
     #[error("the lease of {owner} on {task} has not been given back yet: {reason}")]
-    Abandoned {
-        /// The task.
-        task: TaskId,
-        /// The owner's tag.
-        owner: String,
-        /// The proof.
-        reason: String,
-        /// Proved dead, not only silent.
-        dead: bool,
-    },
+    Abandoned { task: TaskId, owner: String, reason: String, dead: bool },
     /// Nobody works on it, so there is nothing to stop.
     #[error("nobody works on {0}")]
     NotRunning(TaskId),
     /// Only a claim puts a task there.
     #[error("only a claim of a {role} may move {task} to `{to}`")]
-    OnlyByClaim {
-        /// The task.
-        task: TaskId,
-        /// The working status.
-        to: Status,
-        /// Whose status it is.
-        role: Role,
-    },
+    OnlyByClaim { task: TaskId, to: Status, role: Role },
     /// A step that would skip work.
     #[error("{}", illegal(task, from, to, legal))]
-    Illegal {
-        /// The task.
-        task: TaskId,
-        /// Where it stands.
-        from: Status,
-        /// Where it should go.
-        to: Status,
-        /// Where it may go.
-        legal: Vec<Status>,
-    },
+    Illegal { task: TaskId, from: Status, to: Status, legal: Vec<Status> },
     /// Running work counts on it being done.
     #[error("{by} is being worked on and depends on {task}, which is done")]
-    Needed {
-        /// The finished task.
-        task: TaskId,
-        /// Who depends on it.
-        by: TaskId,
-    },
+    Needed { task: TaskId, by: TaskId },
     /// It has ended, and this verb does not bring it back.
     #[error("{task} is `{status}`")]
-    Ended {
-        /// The task.
-        task: TaskId,
-        /// How it ended.
-        status: Status,
-    },
+    Ended { task: TaskId, status: Status },
     /// It waits for something that this verb does not change.
     #[error("{task} waits for {on}")]
-    Waits {
-        /// The task.
-        task: TaskId,
-        /// What for.
-        on: String,
-    },
+    Waits { task: TaskId, on: String },
     /// Needs a human's words for the journal.
     #[error("moving {task} to `{to}` needs a reason")]
-    NeedsReason {
-        /// The task.
-        task: TaskId,
-        /// Where it should go.
-        to: Status,
-    },
+    NeedsReason { task: TaskId, to: Status },
     /// The new task cannot be added as it was described.
     #[error("{0}")]
     BadTask(String),

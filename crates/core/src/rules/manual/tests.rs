@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    Holder, Kind, Lease, LeaseRecord, LeaseState, Role, Token,
+    EventDraft, Holder, Kind, Lease, LeaseRecord, LeaseState, Role, Token,
     event::payload::Ended,
     testing::{id, lease, now_at, snapshot, task},
 };
@@ -157,7 +157,7 @@ fn cancelling_a_running_task_asks_its_worker_to_stop() {
 }
 
 fn held_lease(snapshot: &Snapshot) -> &Lease {
-    super::held(snapshot, &id("T1")).expect("there")
+    snapshot.lease(&id("T1")).expect("there")
 }
 
 #[test]

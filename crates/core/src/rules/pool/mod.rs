@@ -209,7 +209,7 @@ fn limit(snapshot: &Snapshot, lease: &Lease, class: Class, reason: &str, stated:
         reason: Some(text::cut(reason, 500)),
         ..of(pool)
     };
-    changes.event(EventDraft::new(Data::AgentLimited(quota), Actor::Worker(lease.owner.clone())).lease(lease));
+    changes.event(EventDraft::of(lease, Data::AgentLimited(quota)));
     changes
 }
 
@@ -229,8 +229,7 @@ pub fn answered(snapshot: &Snapshot, lease: &Lease) -> ChangeSet {
     let pool = pool_of(lease);
     let mut changes = ChangeSet::none();
     if lease.probe && snapshot.history.pools.closed.contains_key(pool) {
-        let event = EventDraft::new(Data::AgentResumed(of(pool)), Actor::Worker(lease.owner.clone()));
-        changes.event(event.lease(lease));
+        changes.event(EventDraft::of(lease, Data::AgentResumed(of(pool))));
     }
     changes
 }

@@ -3,7 +3,7 @@
 //! In two steps: [`find`] says what must be ended first, [`decide`] gives back what has been seen gone.
 
 use crate::{
-    ChangeSet, Data, EventDraft, LeaseChange, LeaseState, Member, QueueLease, Role, RoleRule, RunName, Snapshot, Task,
+    ChangeSet, Data, Edit, EventDraft, LeaseChange, Member, QueueLease, Role, RoleRule, RunName, Snapshot, Task,
     TaskId, Token, Workflow,
     event::{Actor, payload::Rescued},
     landing,
@@ -46,43 +46,35 @@ impl Orphan {
 
 /// Finds what dead and lost owners left, and working statuses without a lease.
 pub fn find(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Orphan> {
+    let orphan = |id: &TaskId, role: Option<&Role>, reason: String| {
+        let token = snapshot.highest_token(id);
+        Orphan {
+            task: id.clone(),
+            token,
+            run: snapshot.run_name(id, token).unwrap_or_else(|| RunName::of(token)),
+            role: role.cloned(),
+            reason,
+            died: false,
+            lease: false,
+            beat: None,
+            landed: landing::passed(snapshot, id),
+        }
+    };
     let mut left: Vec<Orphan> = Vec::new();
-    let run = |id: &TaskId, token: Token| snapshot.run_name(id, token).unwrap_or_else(|| RunName::of(token));
     for (id, held) in &snapshot.leases {
         let (reason, died) = match held.health(&snapshot.now) {
             LeaseHealth::Live => continue,
             LeaseHealth::Dead(reason) => (reason, held.ours().is_some()),
             LeaseHealth::Lost(reason) => (reason, false),
         };
-        let token = snapshot.highest_token(id);
-        left.push(Orphan {
-            task: id.clone(),
-            token,
-            run: run(id, token),
-            role: held.role().cloned(),
-            reason,
-            died,
-            lease: true,
-            beat: held.ours().map(|lease| lease.heartbeat_mono_ms),
-            landed: landing::passed(snapshot, id),
-        });
+        let beat = held.ours().map(|lease| lease.heartbeat_mono_ms);
+        left.push(Orphan { died, lease: true, beat, ..orphan(id, held.role(), reason) });
     }
     for task in snapshot.queue.tasks() {
         let Some(rule) = workflow.working(&task.status) else { continue };
-        if snapshot.leases.contains_key(&task.id) || inline_lives(snapshot, task) {
-            continue;
+        if !snapshot.leases.contains_key(&task.id) && !inline_lives(snapshot, task) {
+            left.push(orphan(&task.id, Some(&rule.role), format!("`{}` without a lease", task.status)));
         }
-        left.push(Orphan {
-            task: task.id.clone(),
-            token: snapshot.highest_token(&task.id),
-            run: run(&task.id, snapshot.highest_token(&task.id)),
-            role: Some(rule.role.clone()),
-            reason: format!("`{}` without a lease", task.status),
-            died: false,
-            lease: false,
-            beat: None,
-            landed: landing::passed(snapshot, &task.id),
-        });
     }
     left
 }
@@ -108,7 +100,7 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, retry: &Retry, ended: &[
         if is_told(snapshot, workflow, left) {
             continue;
         }
-        let held = snapshot.leases.get(&left.task).and_then(|held| held.ours());
+        let held = snapshot.lease(&left.task);
         let rescued = Rescued {
             owner: held.map(|lease| lease.owner.clone()),
             reason: Some(left.reason.clone()),
@@ -150,47 +142,34 @@ fn give_back(
     left: &Orphan,
     actor: Actor,
 ) {
-    let ours_in_queue = matches!(task.lease, QueueLease::Ours { .. });
-    let mut event = EventDraft::change(actor);
-    event.role = left.role.clone();
+    let edit = Edit::by(actor).role(left.role.as_ref()).set(Member::Lease, Value::Null);
+    let mut change = |edit| changes.change(&snapshot.now, task, edit);
     let Some(rule) = workflow.working(&task.status).or_else(|| lapsed(snapshot, workflow, task, left)) else {
         // The task has moved on; only our mark on it goes.
-        if ours_in_queue {
-            changes.change(&snapshot.now, task, &task.status, &[(Member::Lease, Value::Null)], event);
+        if matches!(task.lease, QueueLease::Ours { .. }) {
+            change(edit);
         }
         return;
     };
-    let mut set = vec![(Member::Lease, Value::Null)];
     // Who asked for the end was told yes: the task stays stopped, as if its owner had lived to settle it.
-    let held = snapshot.leases.get(&task.id).and_then(LeaseState::ours);
-    if let Some(stop) = held.filter(|_| left.landed.is_none()).and_then(|lease| lease.stop.as_ref()) {
+    let asked = snapshot.lease(&task.id).filter(|_| left.landed.is_none()).and_then(|lease| lease.stop.as_ref());
+    if let Some(stop) = asked {
         let reason = stop.to_string();
-        if !stop.cancel {
-            set.push((Member::BlockedReason, reason.as_str().into()));
-        }
-        changes.change(&snapshot.now, task, &stop.to(), &set, event.reason(reason.as_str()));
-        return;
+        let edit = edit.to(&stop.to()).set_if(!stop.cancel, Member::BlockedReason, reason.as_str());
+        return change(edit.reason(reason.as_str()));
     }
     let deaths = snapshot.history.task(&task.id).map_or(0, |known| known.deaths) + u32::from(left.died);
     let poison = left.died && deaths >= retry.deaths;
     let attempts = task.attempts.saturating_add(u32::from(poison));
     if poison && attempts >= retry.attempts {
         let reason = format!("its worker died {deaths} times in a row while working on it, the last: {}", left.reason);
-        set.push((Member::BlockedReason, reason.as_str().into()));
-        if task.attempts != 0 {
-            set.push((Member::Attempts, 0.into()));
-        }
-        changes.change(&snapshot.now, task, &rule.failed, &set, event.reason(reason.as_str()));
-        return;
-    }
-    if poison {
-        set.push((Member::Attempts, attempts.into()));
+        return change(edit.to(&rule.failed).set_if(task.attempts != 0, Member::Attempts, 0).blocked(&reason));
     }
     let mut reason = format!("interrupted: {}", left.reason);
     if task.status != rule.works {
         reason.push_str(&format!("; nobody has checked what made its agent set it to `{}`", task.status));
     }
-    changes.change(&snapshot.now, task, &rule.takes, &set, event.reason(reason.as_str()));
+    change(edit.to(&rule.takes).set_if(poison, Member::Attempts, attempts).reason(reason.as_str()));
 }
 
 /// Returns the role whose attempt set the task's status itself and did not live to have that checked: it does not
@@ -198,7 +177,7 @@ fn give_back(
 fn lapsed<'a>(snapshot: &Snapshot, workflow: &'a Workflow, task: &Task, left: &Orphan) -> Option<&'a RoleRule> {
     let by_attempt = moved::set_by(snapshot.history.task(&task.id), task) == SetBy::Attempt;
     let rule = left.role.as_ref().and_then(|role| workflow.rule(role))?;
-    let asked = snapshot.leases.get(&task.id).and_then(LeaseState::ours).and_then(|lease| lease.stop.as_ref());
+    let asked = snapshot.lease(&task.id).and_then(|lease| lease.stop.as_ref());
     (by_attempt && !moved::stands(workflow, &task.status, asked)).then_some(rule)
 }
 

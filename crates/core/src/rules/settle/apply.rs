@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::verdict::Verdict;
 use crate::{
-    AttemptReport, ChangeSet, Class, Data, EventDraft, Lease, Member, RoleRule, Snapshot, Task, TaskId,
+    AttemptReport, ChangeSet, Class, Data, Edit, EventDraft, Lease, Member, RoleRule, Snapshot, Task, TaskId,
     event::{Actor, payload::Paused},
     outcome::Retry,
     text,
@@ -21,44 +21,37 @@ pub(super) fn apply(
     verdict: Verdict,
     report: &AttemptReport,
 ) {
-    let actor = || Actor::Worker(mine.owner.clone());
-    let mut set: Vec<(Member, Value)> = vec![(Member::Lease, Value::Null)];
     // Attempts are counted per stage; where a stage failed for good, `blocked_reason` says how often it was tried.
     let attempts = match verdict.to == rule.takes {
         true => task.attempts.saturating_add(u32::from(verdict.charged)),
         false => 0,
     };
-    if attempts != task.attempts {
-        set.push((Member::Attempts, attempts.into()));
-    }
-    if verdict.turned_away && task.starts > 0 {
-        set.push((Member::Starts, (task.starts - 1).into()));
-    }
-    if verdict.not_before.is_some() || task.not_before.is_some() {
-        set.push((Member::NotBefore, verdict.not_before.map_or(Value::Null, |time| stamp(time).into())));
-    }
     let blocked_reason = verdict.blocked_reason.map(|reason| text::cut(&reason, 2_000));
-    if blocked_reason.is_some() || task.blocked_reason.is_some() {
-        set.push((Member::BlockedReason, blocked_reason.map_or(Value::Null, Value::from)));
-    }
-    if verdict.to.is_done() {
-        set.push((Member::CompletedAt, stamp(snapshot.now.wall).into()));
-        // Only what our own code has merged is called merged.
-        let merged = [(Member::MergedCommit, &report.commit), (Member::Tag, &report.tag)];
-        set.extend(merged.into_iter().filter_map(|(member, value)| Some((member, value.as_deref()?.into()))));
-    }
-    if report.branch.is_some() && report.branch != task.branch {
-        set.push((Member::Branch, report.branch.as_deref().into()));
-    }
     let reason = verdict.reason.as_deref().map(|reason| text::cut(reason, 2_000));
-    let event = EventDraft::change(actor()).lease(mine).reason(reason.as_deref());
-    changes.change(&snapshot.now, task, &verdict.to, &set, event);
+    let is_timed = verdict.not_before.is_some() || task.not_before.is_some();
+    let has_reason = blocked_reason.is_some() || task.blocked_reason.is_some();
+    let is_done = verdict.to.is_done();
+    // Only what our own code has merged is called merged.
+    let (commit, tag) = (report.commit.as_deref(), report.tag.as_deref());
+    let edit = Edit::by_attempt(mine)
+        .to(&verdict.to)
+        .reason(reason.as_deref())
+        .set(Member::Lease, Value::Null)
+        .set_if(attempts != task.attempts, Member::Attempts, attempts)
+        .set_if(verdict.turned_away && task.starts > 0, Member::Starts, task.starts.saturating_sub(1))
+        .set_if(is_timed, Member::NotBefore, verdict.not_before.map(stamp))
+        .set_if(has_reason, Member::BlockedReason, blocked_reason)
+        .set_if(is_done, Member::CompletedAt, stamp(snapshot.now.wall))
+        .set_if(is_done && commit.is_some(), Member::MergedCommit, commit)
+        .set_if(is_done && tag.is_some(), Member::Tag, tag)
+        .set_if(report.branch.is_some() && report.branch != task.branch, Member::Branch, report.branch.as_deref());
+    changes.change(&snapshot.now, task, edit);
     if let Some(class) = verdict.pause
         && snapshot.history.paused(&mine.role).is_none()
     {
         // The class stands beside it.
         let bare = reason.as_deref().map(|text| text.strip_prefix(&format!("{class}: ")).unwrap_or(text));
-        changes.event(paused(mine, class, bare.map(String::from), actor()));
+        changes.event(paused(mine, class, bare.map(String::from), Actor::Worker(mine.owner.clone())));
     }
 }
 

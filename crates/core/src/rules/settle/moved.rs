@@ -37,7 +37,7 @@ pub(super) fn proposed(
     if stands(workflow, &task.status, landing::asked(snapshot, mine)) {
         return None;
     }
-    if !matches!(outcome, Outcome::Done { .. } | Outcome::NoChange { .. }) {
+    if !outcome.is_success() {
         return Some(outcome.clone());
     }
     let reason = || {

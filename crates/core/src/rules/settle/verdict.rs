@@ -10,6 +10,7 @@ use crate::{
 };
 
 /// Where a settlement sends a task, and what else it says.
+#[derive(Default)]
 pub(super) struct Verdict {
     pub(super) to: Status,
     pub(super) reason: Option<String>,
@@ -24,17 +25,8 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    pub(super) fn to(to: &Status) -> Self {
-        Self {
-            to: to.clone(),
-            reason: None,
-            charged: false,
-            not_before: None,
-            blocked_reason: None,
-            pause: None,
-            transient: false,
-            turned_away: false,
-        }
+    fn to(to: &Status) -> Self {
+        Self { to: to.clone(), ..Self::default() }
     }
 
     pub(super) fn held(to: &Status, reason: impl Into<String>) -> Self {
