@@ -25,7 +25,7 @@ use super::{
 };
 use oodatcaa_config::{Config, Overrides, World, trust};
 use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{Data, Kind, Role, Snapshot, Task, text, why};
+use oodatcaa_core::{Data, Kind, Role, Snapshot, Task, text, why::Explainer};
 use oodatcaa_fleet::{
     Backend, Fleet, Happened, Host, Mode, READY_WITHIN,
     pidfile::{self, State},
@@ -289,7 +289,7 @@ impl Demo<'_> {
             return;
         }
         for task in snapshot.queue.tasks().filter(|task| !task.status.is_done()) {
-            self.ui.warn(&why::explain(snapshot, &config.workflow, task).sentence);
+            self.ui.warn(&Explainer::new(snapshot, &config.workflow).briefly(task).sentence);
         }
         self.ui.warn(&format!("the logs are in {}", self.layout.logs().display()));
     }

@@ -54,62 +54,13 @@ impl Layout {
         self.root.file_name().map_or_else(|| "/".into(), |name| name.to_string_lossy().into_owned())
     }
 
-    fn state(&self) -> PathBuf {
-        self.root.join(Self::MARK)
-    }
-
-    /// Returns `.oodatcaa`.
-    pub fn mark(&self) -> PathBuf {
-        self.state()
-    }
-
-    /// Returns the directory of the queue and the journal.
-    pub fn work(&self) -> PathBuf {
-        self.state().join("work")
-    }
-
-    /// Returns the queue file: the truth about tasks.
-    pub fn queue(&self) -> PathBuf {
-        self.work().join("SPRINT_QUEUE.json")
-    }
-
     /// What the extension of a file begins with that keeps an edit of a file of ours, because it could not be brought
     /// into it.
     pub const LOST_EDIT: &str = "lost-edit-";
 
-    /// Returns the journal.
-    pub fn journal(&self) -> PathBuf {
-        self.work().join("events.jsonl")
-    }
-
-    /// Returns the project's configuration.
-    pub fn config(&self) -> PathBuf {
-        self.state().join("config.toml")
-    }
-
-    /// Returns the configuration of this checkout only.
-    pub fn local_config(&self) -> PathBuf {
-        self.state().join("config.local.toml")
-    }
-
-    /// Returns the directory of the project's own adapters.
-    pub fn adapters(&self) -> PathBuf {
-        self.state().join("adapters")
-    }
-
-    /// Returns the directory of the prompt templates.
-    pub fn prompts(&self) -> PathBuf {
-        self.state().join("prompts")
-    }
-
     /// Returns the prompt template of a role.
     pub fn prompt(&self, role: &Role) -> PathBuf {
         self.prompts().join(format!("{role}.md"))
-    }
-
-    /// Returns the directory of all attempts.
-    pub fn runs(&self) -> PathBuf {
-        self.state().join("runs")
     }
 
     /// Returns the directory of the whole state of the user's own, `$XDG_STATE_HOME/oodatcaa`.
@@ -123,35 +74,15 @@ impl Layout {
         Some(self.user.as_deref()?.join("homes"))
     }
 
-    /// Returns where earlier versions kept them; not used any more.
-    pub fn old_homes(&self) -> PathBuf {
-        self.state().join("homes")
-    }
-
     /// Returns the directory of one attempt, by the name that its claim gave it: the token, which is unique in a task's
     /// life (tries of a stage may share their number), or what stands for it where that name was taken.
     pub fn run(&self, task: &TaskId, name: &RunName) -> PathBuf {
         self.runs().join(task.as_str()).join(name.as_str())
     }
 
-    /// Returns the directory of the leases.
-    pub fn leases(&self) -> PathBuf {
-        self.root.join(".leases")
-    }
-
     /// Returns the lease of a task.
     pub fn lease(&self, task: &TaskId) -> PathBuf {
         self.leases().join(format!("{task}.json"))
-    }
-
-    /// Returns the directory of the flock targets.
-    pub fn locks(&self) -> PathBuf {
-        self.root.join(".locks")
-    }
-
-    /// Returns the flock target of every change to queue, leases and journal.
-    pub fn queue_lock(&self) -> PathBuf {
-        self.locks().join("queue.lock")
     }
 
     /// Returns the flock target that proves a task's worker alive.
@@ -163,23 +94,57 @@ impl Layout {
         }
     }
 
-    /// Returns the directory of the logs of the PID-file mode.
-    pub fn logs(&self) -> PathBuf {
-        self.root.join(".agent-daemon-logs")
-    }
-
-    /// Returns the directory of the pid files.
-    pub fn pids(&self) -> PathBuf {
-        self.root.join(".agent-daemon-pids")
-    }
-
-    /// Sockets and other runtime state, mode 0700.
-    pub fn runtime(&self) -> PathBuf {
-        self.root.join(".agent-daemon-run")
-    }
-
     /// Returns the nearest directory at or above `from` that has a `.oodatcaa`, given a way to ask.
     pub fn find(from: &Path, is_dir: impl Fn(&Path) -> bool) -> Option<Self> {
         from.ancestors().find(|dir| is_dir(&dir.join(Self::MARK))).map(Self::new)
     }
+}
+
+/// Makes a method of each row: a name, what it lies in, and its own part of the path.
+macro_rules! places {
+    ($($(#[$about:meta])* $name:ident = $above:ident / $part:expr;)*) => {
+        impl Layout {
+            $(
+                $(#[$about])*
+                pub fn $name(&self) -> PathBuf {
+                    self.$above().join($part)
+                }
+            )*
+        }
+    };
+}
+
+places! {
+    /// Returns `.oodatcaa`.
+    mark = root / Self::MARK;
+    /// Returns the directory of the queue and the journal.
+    work = mark / "work";
+    /// Returns the queue file: the truth about tasks.
+    queue = work / "SPRINT_QUEUE.json";
+    /// Returns the journal.
+    journal = work / "events.jsonl";
+    /// Returns the project's configuration.
+    config = mark / "config.toml";
+    /// Returns the configuration of this checkout only.
+    local_config = mark / "config.local.toml";
+    /// Returns the directory of the project's own adapters.
+    adapters = mark / "adapters";
+    /// Returns the directory of the prompt templates.
+    prompts = mark / "prompts";
+    /// Returns the directory of all attempts.
+    runs = mark / "runs";
+    /// Returns where earlier versions kept them; not used any more.
+    old_homes = mark / "homes";
+    /// Returns the directory of the leases.
+    leases = root / ".leases";
+    /// Returns the directory of the flock targets.
+    locks = root / ".locks";
+    /// Returns the flock target of every change to queue, leases and journal.
+    queue_lock = locks / "queue.lock";
+    /// Returns the directory of the logs of the PID-file mode.
+    logs = root / ".agent-daemon-logs";
+    /// Returns the directory of the pid files.
+    pids = root / ".agent-daemon-pids";
+    /// Returns the directory of sockets and other runtime state, mode 0700.
+    runtime = root / ".agent-daemon-run";
 }

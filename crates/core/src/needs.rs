@@ -12,7 +12,7 @@ use crate::{
     Role, Snapshot, TaskId, Workflow, external_edits,
     state::decisions::{Decision, Topic},
     text::{many, one_line},
-    why::{self, Cause, Explainer},
+    why::{self, Cause, Explainer, Why},
 };
 
 /// One thing that a person has to do something about.
@@ -33,6 +33,10 @@ pub struct Need<'a> {
 }
 
 impl Need<'_> {
+    fn new(cause: Cause, words: String, next: impl Into<String>) -> Self {
+        Self { cause, words, next: next.into(), decision: None, since: None, tasks: Vec::new() }
+    }
+
     /// Returns the name by which a person speaks of it: of the decision or of the task, `role:NAME`, `queue`.
     pub fn id(&self) -> String {
         match &self.cause {
@@ -76,11 +80,12 @@ impl Need<'_> {
     }
 }
 
-/// Lists what waits for a person: a broken configuration, the queue as a whole, paused roles, agents that cannot be used, decisions (the oldest first), budgets, tasks
-/// (in the order of the file). `invalid` says why the queue file cannot be read, while it cannot.
+/// Lists what waits for a person: a broken configuration, the queue as a whole, paused roles, agents that cannot be
+/// used, decisions (the oldest first), budgets, tasks (in the order of the file). `invalid` says why the queue file
+/// cannot be read, while it cannot.
 pub fn list<'a>(snapshot: &'a Snapshot, workflow: &'a Workflow, invalid: Option<&str>) -> Vec<Need<'a>> {
     let explainer = Explainer::new(snapshot, workflow);
-    let mut waiting: BTreeMap<Cause, (why::Why, Vec<&TaskId>)> = BTreeMap::new();
+    let mut waiting: BTreeMap<Cause, (Why, Vec<&TaskId>)> = BTreeMap::new();
     let mut in_order = Vec::new();
     for task in snapshot.queue.tasks().filter(|task| !task.status.is_finished()) {
         let why = explainer.briefly(task);
@@ -91,42 +96,31 @@ pub fn list<'a>(snapshot: &'a Snapshot, workflow: &'a Workflow, invalid: Option<
         });
         entry.1.push(&task.id);
     }
-    let mut tasks = |cause: &Cause| waiting.remove(cause).map(|(_, tasks)| tasks).unwrap_or_default();
-    let mut needs = Vec::new();
-    if let Some(why::Why { sentence: words, next, .. }) = why::broken(workflow) {
-        let tasks = tasks(&Cause::Config);
-        needs.push(Need { cause: Cause::Config, words, next, decision: None, since: None, tasks });
-    }
-    let mut queue = Vec::new();
+    let mut needs: Vec<Need<'a>> = Vec::new();
+    needs.extend(why::broken(workflow).map(|why| Need::new(Cause::Config, why.sentence, why.next)));
+    let mut queue = |words, next: &str| needs.push(Need::new(Cause::Queue, words, next));
     if let Some(invalid) = invalid {
-        queue.push((format!("the queue file cannot be read: {}", one_line(invalid)), "agentctl queue validate"));
+        queue(format!("the queue file cannot be read: {}", one_line(invalid)), "agentctl queue validate");
     }
     if let Some(behind) = external_edits::behind(snapshot) {
         let words = format!("claiming is stopped, an old queue file was put back: {}", behind.reason);
-        queue.push((words, "agentctl queue repair"));
+        queue(words, "agentctl queue repair");
     }
     if let Some(first) = snapshot.queue.problems.first() {
         let more = match snapshot.queue.problems.len() - 1 {
             0 => String::new(),
             more => format!("; and {}", many(more, "more problem")),
         };
-        queue.push((format!("the queue file: {}{more}", one_line(&first.to_string())), "agentctl queue validate"));
-    }
-    let mut held = tasks(&Cause::Queue);
-    for (words, next) in queue {
-        let (cause, next, tasks) = (Cause::Queue, next.into(), std::mem::take(&mut held));
-        needs.push(Need { cause, words, next, decision: None, since: None, tasks });
+        queue(format!("the queue file: {}{more}", one_line(&first.to_string())), "agentctl queue validate");
     }
     for (role, known) in &snapshot.history.roles {
         let Some(pause) = &known.paused else { continue };
-        let (why, cause) = (why::paused(role, pause), Cause::Role(role.clone()));
-        let tasks = tasks(&cause);
-        let (words, next) = (why.sentence, why.next);
-        needs.push(Need { cause, words, next, decision: None, since: Some(pause.since), tasks });
+        let why = why::paused(role, pause);
+        let need = Need::new(Cause::Role(role.clone()), why.sentence, why.next);
+        needs.push(Need { since: Some(pause.since), ..need });
     }
     needs.extend(lacking(snapshot));
     for decision in snapshot.history.decisions.open() {
-        let cause = Cause::Decision(decision.id.clone());
         let next = match decision.topic {
             Topic::Question => format!("agentctl answer {} TEXT", decision.id),
             _ => format!("agentctl approve {}", decision.id),
@@ -135,13 +129,15 @@ pub fn list<'a>(snapshot: &'a Snapshot, workflow: &'a Workflow, invalid: Option<
         if let Some(by) = &decision.unsigned {
             words.push_str(&format!(" (the journal has a yes of {by} that is not signed by you and does not count)"));
         }
-        let since = Some(decision.asked_at);
-        let tasks = tasks(&cause);
-        needs.push(Need { cause, words, next, decision: Some(decision), since, tasks });
+        let need = Need::new(Cause::Decision(decision.id.clone()), words, next);
+        needs.push(Need { decision: Some(decision), since: Some(decision.asked_at), ..need });
+    }
+    for need in &mut needs {
+        need.tasks = waiting.remove(&need.cause).map(|(_, tasks)| tasks).unwrap_or_default();
     }
     for cause in in_order {
         let Some((why, tasks)) = waiting.remove(&cause) else { continue };
-        needs.push(Need { cause, words: why.sentence, next: why.next, decision: None, since: None, tasks });
+        needs.push(Need { tasks, ..Need::new(cause, why.sentence, why.next) });
     }
     needs
 }
@@ -157,13 +153,10 @@ fn lacking<'a>(snapshot: &Snapshot) -> Vec<Need<'a>> {
             }
         }
     }
-    let need = |(agent, (why, roles)): (&str, (&str, Vec<&str>))| Need {
-        cause: Cause::Agent(agent.into()),
-        words: format!("`{}` works without `{}`: {}", roles.join("`, `"), one_line(agent), one_line(why)),
-        next: format!("agentctl fleet restart {} (after mending it)", roles.join(" ")),
-        decision: None,
-        since: None,
-        tasks: Vec::new(),
+    let need = |(agent, (why, roles)): (&str, (&str, Vec<&str>))| {
+        let words = format!("`{}` works without `{}`: {}", roles.join("`, `"), one_line(agent), one_line(why));
+        let next = format!("agentctl fleet restart {} (after mending it)", roles.join(" "));
+        Need::new(Cause::Agent(agent.into()), words, next)
     };
     agents.into_iter().map(need).collect()
 }
@@ -249,7 +242,7 @@ mod tests {
         for status in Workflow::shipped().statuses() {
             let all = snapshot(vec![task("A", status.clone())]);
             let workflow = Workflow::shipped();
-            let person = Explainer::new(&all, &workflow).person(all.queue.get(&id("A")).expect("there"));
+            let person = Explainer::new(&all, &workflow).briefly(all.queue.get(&id("A")).expect("there")).person;
             let listed = list(&all, &workflow, None);
             assert_eq!(person.is_some(), !listed.is_empty(), "{status}");
             assert!(listed.iter().all(|need| need.next.starts_with("agentctl ")), "{status}: {listed:?}");

@@ -5,8 +5,10 @@ use std::{sync::Arc, time::Duration};
 use chrono::DateTime;
 
 use crate::{
-    Lease, Now, Owner, Queue, Role, RoleRule, Snapshot, Status, Task, TaskId, Token, Workflow, claim::Claimant,
+    Lease, Now, Owner, Queue, Role, RoleRule, Snapshot, Status, Task, TaskId, Token, Workflow,
+    claim::Claimant,
     pool::Offer,
+    why::{Explainer, Why},
 };
 
 pub(crate) fn now_at(seconds: u64) -> Now {
@@ -48,4 +50,8 @@ pub(crate) fn lease(task: &str, role: &Role, token: u64) -> Lease {
     let rule = RoleRule { ttl: Duration::from_secs(600), ..claimant(role).rule };
     let by = "cmd".into();
     Lease { by, ..Lease::new(&owner("w@h"), &rule, &id(task), Token(token), &now_at(1_000)) }
+}
+
+pub(crate) fn explain(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Why {
+    Explainer::new(snapshot, workflow).explain(task)
 }

@@ -127,7 +127,7 @@ impl<'a> ReadModel<'a> {
 
     /// Tells whether nothing but a person's act moves it on; the inbox says the same.
     pub fn needs_you(&self, task: &Task) -> bool {
-        !task.status.is_finished() && self.explainer.person(task).is_some()
+        !task.status.is_finished() && self.explainer.briefly(task).person.is_some()
     }
 
     /// Returns for how long a running task has been worked on.
@@ -149,7 +149,7 @@ impl<'a> ReadModel<'a> {
 
     /// Explains it in one sentence.
     pub fn sentence(&self, task: &Task) -> String {
-        self.explainer.sentence(task)
+        self.explainer.briefly(task).sentence
     }
 
     /// Returns the tasks in the order in which they are claimed.

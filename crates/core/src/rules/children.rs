@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
 use crate::{
@@ -82,13 +83,9 @@ fn one(
         Some(Value::String(text)) => Ok(Some(text.clone())),
         Some(other) => Err(format!("`{key}` must be a text, not {other}")),
     };
-    let list = |key: &str| match proposal.get(key) {
-        None | Some(Value::Null) => Ok(Vec::new()),
-        Some(Value::Array(items)) => items
-            .iter()
-            .map(|item| item.as_str().map(String::from).ok_or_else(|| format!("`{key}` must be a list of texts")))
-            .collect(),
-        Some(_) => Err(format!("`{key}` must be a list of texts")),
+    let list = |key: &str| match proposal.get(key).filter(|value| !value.is_null()) {
+        None => Ok(Vec::new()),
+        Some(value) => Vec::<String>::deserialize(value).map_err(|_| format!("`{key}` must be a list of texts")),
     };
     let title = string("title")?.filter(|title| !title.trim().is_empty()).ok_or("it has no `title`")?;
     let kind = string("type")?.unwrap_or_else(|| "Build".into());

@@ -69,16 +69,11 @@ impl Why {
     fn needs(self, cause: Cause) -> Self {
         Self { person: Some(cause), ..self }
     }
-}
 
-/// Explains one task.
-pub fn explain(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Why {
-    Explainer::new(snapshot, workflow).explain(task)
-}
-
-/// Returns the sentence alone, for a column.
-pub fn sentence(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> String {
-    Explainer::new(snapshot, workflow).sentence(task)
+    /// Marks it as something that a person does to the task.
+    fn needs_act_on(self, task: &TaskId) -> Self {
+        self.needs(Cause::Task(task.clone()))
+    }
 }
 
 /// Explains many tasks of one snapshot: what is the same for all of them is looked at once.
@@ -108,16 +103,6 @@ impl<'a> Explainer<'a> {
         let mut answer = main_reason(self, task);
         answer.facts = facts(self.snapshot, self.workflow, task);
         answer
-    }
-
-    /// Returns the sentence alone.
-    pub fn sentence(&self, task: &Task) -> String {
-        main_reason(self, task).sentence
-    }
-
-    /// Returns what a person has to do something about before the task moves.
-    pub fn person(&self, task: &Task) -> Option<Cause> {
-        main_reason(self, task).person
     }
 
     /// Returns the sentence, the next step and the cause, without the facts.
@@ -151,7 +136,8 @@ mod tests {
     };
 
     fn said(snapshot: &Snapshot, name: &str) -> (String, &'static str) {
-        let why = explain(snapshot, &Workflow::shipped(), snapshot.queue.find(name).expect("there"));
+        let workflow = Workflow::shipped();
+        let why = Explainer::new(snapshot, &workflow).explain(snapshot.queue.find(name).expect("there"));
         (why.sentence, why.rule)
     }
 

@@ -1,5 +1,9 @@
 //! The rule that holds a task, in one sentence.
 
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
 use super::{Cause, Explainer, NOTHING, Why, why};
 use crate::{
     Role, RoleRule, Snapshot, Status, Task, TaskId, Workflow,
@@ -7,7 +11,9 @@ use crate::{
     claim::{self, Obstacle},
     coordinate,
     decision::{self, Hold},
-    landing, pool,
+    landing,
+    lease::LeaseHealth,
+    pool,
     queue::Waits,
     state::{
         self, Pause, TaskHistory,
@@ -39,36 +45,28 @@ fn reason(seen: &Explainer<'_>, task: &Task) -> Why {
     let (snapshot, workflow) = (seen.snapshot, seen.workflow);
     let id = &task.id;
     if task.status.is_done() {
-        let doubt = snapshot.history.task(id).and_then(TaskHistory::doubt);
-        return match doubt {
-            Some(doubt) => {
-                let next = format!("agentctl task move {id} ready --force --reason \"…\" (if it is not)");
-                why("ready", format!("it is done; {doubt}"), next)
-            }
-            None => why("ready", "it is done", NOTHING),
+        let Some(doubt) = snapshot.history.task(id).and_then(TaskHistory::doubt) else {
+            return why("ready", "it is done", NOTHING);
         };
+        let next = format!("agentctl task move {id} ready --force --reason \"…\" (if it is not)");
+        return why("ready", format!("it is done; {doubt}"), next);
     }
-    if task.status == Status::CANCELLED
-        && let Some(commit) = landing::merged(snapshot, task)
-    {
+    if task.status == Status::CANCELLED {
+        let Some(commit) = landing::merged(snapshot, task) else {
+            return why("ready", "it was cancelled", format!("agentctl task retry {id} (to bring it back)"));
+        };
         let sentence = format!("it was cancelled after it had been merged as {commit}, and its work is in the target");
         let take_back = landing::take_back(workflow, &commit);
         let next = format!("take it back: {take_back}; or leave it: agentctl task done {id} --reason \"…\"");
         return why("merge", sentence, next);
-    }
-    if task.status == Status::CANCELLED {
-        return why("ready", "it was cancelled", format!("agentctl task retry {id} (to bring it back)"));
     }
     if let Some(role) = workflow.working(&task.status) {
         return working(snapshot, task, &role.role);
     }
     if let Some(held) = snapshot.leases.get(id) {
         let sentence = format!("it is `{}`, and {} still holds a lease on it", task.status, one_line(held.owner()));
-        return why(
-            "lease",
-            sentence,
-            format!("agentctl lease list (a live attempt ends by itself; else agentctl lease release {id})"),
-        );
+        let next = format!("agentctl lease list (a live attempt ends by itself; else agentctl lease release {id})");
+        return why("lease", sentence, next);
     }
     let takers: Vec<&RoleRule> = workflow.rules().iter().filter(|rule| rule.takes == task.status).collect();
     if !takers.is_empty() {
@@ -85,129 +83,109 @@ fn reason(seen: &Explainer<'_>, task: &Task) -> Why {
     {
         let question = cut(&one_line(&decision.question), 500);
         let sentence = format!("an agent asks a human: {question} ({}{})", decision.id, until(decision));
-        return why("result", sentence, format!("agentctl answer {} TEXT", decision.id))
-            .needs(Cause::Decision(decision.id.clone()));
+        let next = format!("agentctl answer {} TEXT", decision.id);
+        return why("result", sentence, next).needs(Cause::Decision(decision.id.clone()));
     }
     if task.status == Status::NEEDS_MANUAL || task.status == Status::FAILED {
         let reason = task.blocked_reason.as_deref().map_or("no reason is written down".into(), one_line);
-        return why(
-            "failure",
-            format!("a human must act: {reason}"),
-            format!("agentctl task retry {id} (or cancel it)"),
-        )
-        .needs(Cause::Task(id.clone()));
+        let next = format!("agentctl task retry {id} (or cancel it)");
+        return why("failure", format!("a human must act: {reason}"), next).needs_act_on(id);
     }
-    if workflow.knows(&task.status) {
-        return why("ready", format!("no role takes `{}`", task.status), format!("agentctl task move {id} STATUS"))
-            .needs(Cause::Task(id.clone()));
-    }
-    let words: Vec<String> = workflow.statuses().iter().map(Status::to_string).collect();
-    let sentence = format!(
-        "its status `{}` is unknown, so no role takes it; known are {}",
-        one_line(task.status.as_str()),
-        words.join(", ")
-    );
-    why("ready", sentence, format!("agentctl task move {id} STATUS")).needs(Cause::Task(id.clone()))
+    let sentence = match workflow.knows(&task.status) {
+        true => format!("no role takes `{}`", task.status),
+        false => {
+            let words: Vec<String> = workflow.statuses().iter().map(Status::to_string).collect();
+            let (status, known) = (one_line(task.status.as_str()), words.join(", "));
+            format!("its status `{status}` is unknown, so no role takes it; known are {known}")
+        }
+    };
+    why("ready", sentence, format!("agentctl task move {id} STATUS")).needs_act_on(id)
 }
 
 fn working(snapshot: &Snapshot, task: &Task, role: &Role) -> Why {
     let id = &task.id;
+    let start = format!("agentctl fleet start {role} (if none runs)");
     let Some(held) = snapshot.leases.get(id) else {
-        return why(
-            "agreement",
-            format!("it is `{}` but nobody holds a lease on it; the next worker that looks gives it back", task.status),
-            format!("agentctl fleet start {role} (if none runs)"),
-        );
+        let what = "nobody holds a lease on it; the next worker that looks gives it back";
+        return why("agreement", format!("it is `{}` but {what}", task.status), start);
     };
-    use crate::lease::LeaseHealth;
+    let owner = one_line(held.owner());
     match (held.health(&snapshot.now), held.ours()) {
         (LeaseHealth::Live, Some(lease)) => {
             let since = (snapshot.now.wall - lease.started_at).to_std().unwrap_or_default();
-            let beat = lease.silence(&snapshot.now);
+            let beat = Duration::from_secs(lease.silence(&snapshot.now).as_secs());
             let what = if lease.simulated { "simulated attempt" } else { "attempt" };
             let sentence = format!(
-                "{} works on it ({what} {}, pid {}) for {}, heartbeat {} ago",
-                one_line(&lease.owner),
+                "{owner} works on it ({what} {}, pid {}) for {}, heartbeat {} ago",
                 lease.attempt,
                 lease.pid,
                 duration(since),
-                duration(std::time::Duration::from_secs(beat.as_secs()))
+                duration(beat)
             );
             why("lease", sentence, format!("agentctl logs {id} -f"))
         }
         (LeaseHealth::Live, None) => {
-            why("lease", format!("{} holds a lease on it until its TTL is over", one_line(held.owner())), NOTHING)
+            why("lease", format!("{owner} holds a lease on it until its TTL is over"), NOTHING)
         }
-        (LeaseHealth::Dead(reason) | LeaseHealth::Lost(reason), _) => why(
-            "rescue",
-            format!(
-                "its owner {} is gone ({reason}); the next worker that looks gives it back",
-                one_line(held.owner())
-            ),
-            format!("agentctl fleet start {role} (if none runs)"),
-        ),
+        (LeaseHealth::Dead(reason) | LeaseHealth::Lost(reason), _) => {
+            let sentence = format!("its owner {owner} is gone ({reason}); the next worker that looks gives it back");
+            why("rescue", sentence, start)
+        }
     }
 }
 
 fn taken_by<'a>(seen: &Explainer<'a>, task: &Task, takers: &[&'a RoleRule]) -> Why {
-    let (id, snapshot) = (&task.id, seen.snapshot);
+    let (id, snapshot, workflow) = (&task.id, seen.snapshot, seen.workflow);
     if let Some(behind) = seen.behind() {
         let sentence = format!("claiming is stopped, an old queue file was put back: {}", behind.reason);
         return why("tokens", sentence, "agentctl queue repair").needs(Cause::Queue);
     }
     // With several takers the first that nothing keeps from it answers, else the first.
-    let rule =
-        takers.iter().find(|rule| claim::obstacle(snapshot, seen.workflow, rule, task).is_none()).unwrap_or(&takers[0]);
-    let obstacle = claim::obstacle(snapshot, seen.workflow, rule, task);
-    // While its role is paused, no time that comes moves it.
-    if let (Some(pause), Some(Obstacle::NotBefore(_) | Obstacle::Paced(..)) | None) =
-        (snapshot.history.paused(&rule.role), &obstacle)
-    {
-        return paused(&rule.role, pause);
+    let of = |rule: &&'a RoleRule| (*rule, claim::obstacle(snapshot, workflow, rule, task));
+    let (rule, obstacle) =
+        takers.iter().map(of).find(|(_, obstacle)| obstacle.is_none()).unwrap_or_else(|| of(&takers[0]));
+    // While its role is paused, or none can start, no time that comes moves it.
+    if let Some(Obstacle::NotBefore(_) | Obstacle::Paced(..)) | None = obstacle {
+        let pause = snapshot.history.paused(&rule.role).map(|pause| paused(&rule.role, pause));
+        if let Some(answer) = pause.or_else(|| broken(workflow)) {
+            return answer;
+        }
     }
-    if let (Some(broken), Some(Obstacle::NotBefore(_) | Obstacle::Paced(..)) | None) =
-        (broken(seen.workflow), &obstacle)
-    {
-        return broken;
-    }
+    let in_time = |time: DateTime<Utc>| {
+        let left = (time - snapshot.now.wall).to_std().unwrap_or_default();
+        format!("{} (in {})", stamp(time), duration(left))
+    };
     match obstacle {
         Some(Obstacle::Leased(owner)) => {
             why("lease", format!("{} holds a lease on it", one_line(&owner)), format!("agentctl lease release {id}"))
         }
-        Some(Obstacle::Marked(text)) => why(
-            "ready",
-            format!("its `lease` member says {:?}, which no worker of ours wrote", one_line(&text)),
-            format!("agentctl lease release {id} (clears it)"),
-        )
-        .needs(Cause::Task(id.clone())),
-        Some(Obstacle::OtherRole(role)) => why(
-            "ready",
-            format!("it is only for the role `{}`, and `{}` is taken by `{}`", one_line(&role), task.status, rule.role),
-            format!("agentctl task move {id} STATUS"),
-        )
-        .needs(Cause::Task(id.clone())),
+        Some(Obstacle::Marked(text)) => {
+            let sentence = format!("its `lease` member says {:?}, which no worker of ours wrote", one_line(&text));
+            why("ready", sentence, format!("agentctl lease release {id} (clears it)")).needs_act_on(id)
+        }
+        Some(Obstacle::OtherRole(role)) => {
+            let (role, status) = (one_line(&role), &task.status);
+            let sentence = format!("it is only for the role `{role}`, and `{status}` is taken by `{}`", rule.role);
+            why("ready", sentence, format!("agentctl task move {id} STATUS")).needs_act_on(id)
+        }
         Some(Obstacle::Waits(waits)) => waiting(id, &waits),
         Some(Obstacle::Decision(hold)) => held(snapshot, task, &hold),
         Some(Obstacle::Budget(stop)) => used_up(&stop),
-        Some(Obstacle::Spent(starts)) => why(
-            "bounds",
-            format!("its agents were started {starts} times, which is the limit; the next worker that looks asks you"),
-            format!("agentctl task retry {id} (allows as many again)"),
-        )
-        .needs(Cause::Task(id.clone())),
+        Some(Obstacle::Spent(starts)) => {
+            let limit = "which is the limit; the next worker that looks asks you";
+            let next = format!("agentctl task retry {id} (allows as many again)");
+            why("bounds", format!("its agents were started {starts} times, {limit}"), next).needs_act_on(id)
+        }
         Some(Obstacle::Paced(time, starts)) => {
-            let left = (time - snapshot.now.wall).to_std().unwrap_or_default();
-            let limit = seen.workflow.policy().bounds.starts;
+            let limit = workflow.policy().bounds.starts;
             let sentence = format!(
-                "its agents were started {starts} times ({limit} is the limit), so the next start waits until {} (in {})",
-                stamp(time),
-                duration(left)
+                "its agents were started {starts} times ({limit} is the limit), so the next start waits until {}",
+                in_time(time)
             );
             why("bounds", sentence, format!("agentctl task retry {id} (to try now, and count anew)"))
         }
         Some(Obstacle::NotBefore(time)) => {
-            let left = (time - snapshot.now.wall).to_std().unwrap_or_default();
-            let mut sentence = format!("it is tried again at {} (in {})", stamp(time), duration(left));
+            let mut sentence = format!("it is tried again at {}", in_time(time));
             let known = snapshot.history.task(id);
             let failed = || known.and_then(|known| known.failures.last()).map(|(_, reason)| reason.as_str());
             let trouble = || known.and_then(|known| known.trouble.as_deref());
@@ -234,8 +212,7 @@ fn in_vain(snapshot: &Snapshot, task: &Task, answer: Why) -> Why {
     }
     let reason = task.blocked_reason.as_deref().map_or_else(String::new, |reason| format!(": {}", one_line(reason)));
     let sentence = format!("something was in its way {times} times in a row, and it is tried again and again{reason}");
-    why("failure", sentence, format!("agentctl task retry {id} (after mending the cause)"))
-        .needs(Cause::Task(id.clone()))
+    why("failure", sentence, format!("agentctl task retry {id} (after mending the cause)")).needs_act_on(id)
 }
 
 /// Returns what is added for a task that goes before others for the sake of another one.
@@ -277,9 +254,8 @@ fn claimable<'a>(seen: &Explainer<'a>, task: &Task, rule: &'a RoleRule) -> Why {
         let next = match snapshot.queue.wip_limit(role) {
             0 => "raise `wip_limits` in the queue file".to_owned(),
             asked if asked > limit => {
-                format!(
-                    "agentctl config trust (the queue allows {asked}; more than {limit} counts in a trusted project)"
-                )
+                let more = format!("the queue allows {asked}; more than {limit} counts in a trusted project");
+                format!("agentctl config trust ({more})")
             }
             _ => NOTHING.to_owned(),
         };
@@ -311,111 +287,88 @@ fn held(snapshot: &Snapshot, task: &Task, hold: &Hold) -> Why {
     let decision = hold.decision.as_deref().and_then(|id| snapshot.history.decisions.get(id));
     let asked = decision.map(|decision| format!(" ({}{})", decision.id, until(decision))).unwrap_or_default();
     let name = decision.map_or(task.id.as_str(), |decision| &decision.id);
-    let next = format!("agentctl approve {name} (or reject it)");
     let cause = decision.map_or(Cause::Task(task.id.clone()), |decision| Cause::Decision(decision.id.clone()));
-    match hold.topic {
+    let (rule, sentence) = match hold.topic {
         Topic::Intake => {
-            let origin = task.source_words();
-            why(
-                "prompt",
-                format!("its text comes from {origin}; no agent sees it before a human approves{asked}"),
-                next,
-            )
-            .needs(cause)
+            let what = "no agent sees it before a human approves";
+            ("prompt", format!("its text comes from {}; {what}{asked}", task.source_words()))
         }
-        _ => why("ready", format!("a human must approve it before it is merged{asked}"), next).needs(cause),
-    }
+        _ => ("ready", format!("a human must approve it before it is merged{asked}")),
+    };
+    why(rule, sentence, format!("agentctl approve {name} (or reject it)")).needs(cause)
 }
 
 fn used_up(stop: &Stop) -> Why {
-    match &stop.decision {
-        Some(id) => why("failure", stop.to_string(), format!("agentctl approve {id} (allows the same amount again)"))
-            .needs(Cause::Decision(id.clone())),
-        None => why("failure", stop.to_string(), format!("raise [budget.{}] in .oodatcaa/config.toml", stop.scope))
-            .needs(Cause::Budget(stop.scope)),
-    }
+    let (next, cause) = match &stop.decision {
+        Some(id) => (format!("agentctl approve {id} (allows the same amount again)"), Cause::Decision(id.clone())),
+        None => (format!("raise [budget.{}] in .oodatcaa/config.toml", stop.scope), Cause::Budget(stop.scope)),
+    };
+    why("failure", stop.to_string(), next).needs(cause)
 }
 
 fn waiting(id: &TaskId, waits: &Waits) -> Why {
-    match waits {
-        Waits::No => why("ready", "nothing holds it", NOTHING),
-        Waits::On(other, status) => why(
-            "ready",
-            format!("it waits for {other}, which is `{}`", one_line(status.as_str())),
-            format!("agentctl why {other}"),
-        ),
-        Waits::OnCancelled(other) => why(
-            "coordination",
+    let (sentence, next) = match waits {
+        Waits::No => return why("ready", "nothing holds it", NOTHING),
+        Waits::On(other, status) => {
+            let sentence = format!("it waits for {other}, which is `{}`", one_line(status.as_str()));
+            return why("ready", sentence, format!("agentctl why {other}"));
+        }
+        Waits::OnCancelled(other) => (
             format!("it depends on {other}, which was cancelled; a human must decide"),
             format!("agentctl task retry {other}, or: agentctl task dep rm {id} {other}"),
-        )
-        .needs(Cause::Task(id.clone())),
-        Waits::OnMissing(name) => why(
-            "coordination",
+        ),
+        Waits::OnMissing(name) => (
             format!("it depends on `{}`, which is not in the queue", one_line(name)),
             format!("agentctl task dep rm {id} {} (or add a task with that id)", one_line(name)),
-        )
-        .needs(Cause::Task(id.clone())),
+        ),
         Waits::InCycle(way) => {
             let (this, next) = (&way.way[0], way.way.get(1).unwrap_or(&way.way[0]));
-            why("coordination", format!("it waits for itself: {way}"), format!("agentctl task dep rm {this} {next}"))
-                .needs(Cause::Task(id.clone()))
+            (format!("it waits for itself: {way}"), format!("agentctl task dep rm {this} {next}"))
         }
-    }
+    };
+    why("coordination", sentence, next).needs_act_on(id)
 }
 
 fn blocked(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Why {
     let id = &task.id;
-    if let Some(reason) = task.blocked_reason.as_deref().filter(|reason| !reason.trim().is_empty()) {
-        return why(
-            "coordination",
-            format!("it is blocked: {}", one_line(reason)),
-            format!("agentctl task unblock {id}"),
-        )
-        .needs(Cause::Task(id.clone()));
-    }
-    if !coordinate::unblocks_itself(task) {
-        let sentence = "it is blocked without a reason and without dependencies, so nothing can unblock it by itself";
-        return why("coordination", sentence, format!("agentctl task unblock {id}")).needs(Cause::Task(id.clone()));
+    let reason = task.blocked_reason.as_deref().filter(|reason| !reason.trim().is_empty());
+    let stuck = match reason {
+        Some(reason) => Some(format!("it is blocked: {}", one_line(reason))),
+        None if coordinate::unblocks_itself(task) => None,
+        None => {
+            Some("it is blocked without a reason and without dependencies, so nothing can unblock it by itself".into())
+        }
+    };
+    if let Some(sentence) = stuck {
+        return why("coordination", sentence, format!("agentctl task unblock {id}")).needs_act_on(id);
     }
     match snapshot.queue.waits(task) {
         Waits::No => {
-            let has_children = snapshot.queue.children(id).next().is_some();
-            let to = workflow.start(task, has_children);
-            why(
-                "coordination",
-                format!("every dependency is done; the next worker that looks makes it `{to}`"),
-                "agentctl fleet start (if no worker runs)",
-            )
+            let to = workflow.start(task, snapshot.queue.children(id).len() > 0);
+            let sentence = format!("every dependency is done; the next worker that looks makes it `{to}`");
+            why("coordination", sentence, "agentctl fleet start (if no worker runs)")
         }
         waits => waiting(id, &waits),
     }
 }
 
 fn parent(snapshot: &Snapshot, task: &Task) -> Why {
-    let all = snapshot.queue.children(&task.id).len();
-    let mut open = snapshot.queue.children(&task.id).filter(|child| !child.status.is_finished());
+    let (id, all) = (&task.id, snapshot.queue.children(&task.id).len());
+    let mut open = snapshot.queue.children(id).filter(|child| !child.status.is_finished());
     match open.next() {
-        None if all == 0 => why(
-            "coordination",
-            "it is planned, but no task names it as its parent, so nothing will finish it",
-            format!("agentctl task move {} ready (or done --reason …)", task.id),
-        )
-        .needs(Cause::Task(task.id.clone())),
-        None => why(
-            "coordination",
-            "its children are all finished; the next worker that looks moves it on",
-            "agentctl fleet start (if no worker runs)",
-        ),
-        Some(first) => why(
-            "coordination",
-            format!(
-                "it waits for {} of its {all} children, the first is {} (`{}`)",
-                open.count() + 1,
-                first.id,
-                one_line(first.status.as_str())
-            ),
-            format!("agentctl why {}", first.id),
-        ),
+        None if all == 0 => {
+            let sentence = "it is planned, but no task names it as its parent, so nothing will finish it";
+            let next = format!("agentctl task move {id} ready (or done --reason …)");
+            why("coordination", sentence, next).needs_act_on(id)
+        }
+        None => {
+            let sentence = "its children are all finished; the next worker that looks moves it on";
+            why("coordination", sentence, "agentctl fleet start (if no worker runs)")
+        }
+        Some(first) => {
+            let (status, open) = (one_line(first.status.as_str()), open.count() + 1);
+            let sentence = format!("it waits for {open} of its {all} children, the first is {} (`{status}`)", first.id);
+            why("coordination", sentence, format!("agentctl why {}", first.id))
+        }
     }
 }

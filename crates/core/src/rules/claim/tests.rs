@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     Holder, LeaseRecord, LeaseState, Role, Status, Token,
+    event::Actor,
     testing::{claimant, id, now_at, snapshot, task, with_limit},
 };
 use std::sync::Arc;
@@ -35,7 +36,7 @@ fn what_an_urgent_task_waits_for_is_as_urgent() {
     let rule = claimant(&Role::BUILDER).rule;
     let names: Vec<&str> = candidates(&before, &flow, &rule).iter().map(|task| task.id.as_str()).collect();
     assert_eq!(names, ["B", "A"], "it says what the claim does");
-    let why = |name: &str| crate::why::sentence(&before, &flow, before.queue.find(name).expect("there"));
+    let why = |name: &str| crate::testing::explain(&before, &flow, before.queue.find(name).expect("there")).sentence;
     let urged = "; it goes before others because D (priority 1) waits for it";
     assert!(why("B").ends_with(urged) && !why("A").contains("before others"), "{} {}", why("A"), why("B"));
 }
@@ -66,6 +67,39 @@ fn a_claim_takes_task_and_lease_in_one_plan() {
     assert_eq!(claimed.lease, QueueLease::Ours { owner: "w@h".into(), token: Token(1) });
     assert_eq!(after.leases[&id("A")].ours(), Some(&lease));
     assert_eq!(after.history.task(&id("A")).expect("known").token, Token(1));
+}
+
+#[test]
+fn a_claim_tells_who_works_and_as_what() {
+    for (role, merge) in [(Role::BUILDER, false), (Role::INTEGRATOR, true)] {
+        let rule = claimant(&role).rule;
+        let mut first = task("A", rule.takes.clone());
+        (first.branch, first.attempts) = (Some("feat/A".into()), 1);
+        let offer = Offer { by: "sim".into(), pool: "sim/me/m".into(), simulated: true };
+        let me = Claimant { agents: vec![offer], ..claimant(&role) };
+        let (changes, lease) = decide(&snapshot(vec![first.clone()]), &Workflow::shipped(), &me).expect("a claim");
+        let told = Claimed {
+            owner: Some("w@h".into()),
+            ttl_seconds: Some(rule.ttl.as_secs()),
+            by: Some("sim".into()),
+            pool: Some("sim/me/m".into()),
+            origin: Some(first.origin()),
+            merge,
+            ..Claimed::default()
+        };
+        let event = EventDraft {
+            data: Data::LeaseAcquired(told),
+            actor: Actor::Worker("w@h".into()),
+            task: Some(id("A")),
+            role: Some(role),
+            attempt: Some(2),
+            token: Some(Token(1)),
+            simulated: true,
+        };
+        assert_eq!(changes.events[0], event);
+        let said = (lease.attempt, lease.by.as_str(), lease.pool.as_str(), lease.simulated, lease.probe);
+        assert_eq!(said, (2, "sim", "sim/me/m", true, false));
+    }
 }
 
 #[test]
@@ -226,7 +260,7 @@ fn a_merge_waits_for_no_quota_tries_none_and_opens_none() {
     Arc::make_mut(&mut before.history).pools.closed.insert("cmd".into(), closed);
     assert!(matches!(decide(&before, &Workflow::shipped(), &me), Err(Idle::Limited(_))));
     let said = |before: &Snapshot| {
-        crate::why::sentence(before, &Workflow::shipped(), before.queue.get(&id("A")).expect("there"))
+        crate::testing::explain(before, &Workflow::shipped(), before.queue.get(&id("A")).expect("there")).sentence
     };
     let told = crate::state::RoleHistory { pools: vec!["cmd".into()], ..Default::default() };
     Arc::make_mut(&mut before.history).roles.insert(Role::INTEGRATOR, told);

@@ -10,7 +10,6 @@ use crate::{
     outcome::Retry,
     rescue, settle,
     testing::{claimant, id, now_at, snapshot, task, with_limit},
-    why,
 };
 
 fn flow() -> Workflow {
@@ -189,7 +188,7 @@ fn every_waiting_task_says_why_and_until_when() {
     let lease = claim(&mut now).expect("open");
     end(&mut now, &lease, &limited(Some(1_600)));
     for task in now.queue.tasks() {
-        let why = why::explain(&now, &flow(), task);
+        let why = crate::testing::explain(&now, &flow(), task);
         assert_eq!(why.rule, "failure");
         assert_eq!(
             why.sentence,
@@ -353,6 +352,6 @@ fn what_has_failed_before_goes_to_the_agent_for_that_and_nothing_else_does() {
         assert_eq!(asked(&now, &under(only), &["weak", "strong"]), ["strong", "weak"]);
     }
     let task = now.queue.find("T0").expect("there");
-    let told = why::explain(&now, &under(true), task);
+    let told = crate::testing::explain(&now, &under(true), task);
     assert!(told.facts.iter().any(|fact| fact.text.contains("strong works on it next")), "{told:?}");
 }

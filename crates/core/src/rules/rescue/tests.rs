@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    Holder, Kind, LeaseRecord, Status,
+    Holder, Kind, Lease, LeaseRecord, Status,
     claim::{self},
     testing::{claimant, id, now_at, snapshot, task},
 };
@@ -54,6 +54,39 @@ fn a_dead_owners_task_goes_back_to_where_it_was_taken_from() {
         assert_eq!((only(&after).attempts, after.leases.len()), (0, 0));
         assert!(find(&after, &flow()).is_empty());
     }
+}
+
+#[test]
+fn what_is_given_back_is_told_with_its_owner_and_the_proof() {
+    let mut before = working(&Role::BUILDER);
+    kill(&mut before);
+    before.leases.get_mut(&id("A")).expect("held").record = match before.leases[&id("A")].record.clone() {
+        LeaseRecord::Ours(lease) => LeaseRecord::Ours(Lease { landing: Some("c0ffee".into()), ..lease }),
+        other => other,
+    };
+    let told =
+        |before: &Snapshot| decide(before, &flow(), &Retry::default(), &find(before, &flow()), "r@h").events[0].clone();
+    let rescued = Rescued {
+        owner: Some("w@h".into()),
+        reason: Some("its process is gone".into()),
+        died: Some(true),
+        landed: Some("c0ffee".into()),
+        ..Rescued::default()
+    };
+    let event = EventDraft {
+        data: Data::LeaseRescued(rescued),
+        actor: Actor::Worker("r@h".into()),
+        task: Some(id("A")),
+        role: Some(Role::BUILDER),
+        attempt: Some(1),
+        token: Some(Token(1)),
+        simulated: false,
+    };
+    assert_eq!(told(&before), event);
+    before.leases.clear();
+    let reason = Some("`in_progress` without a lease".into());
+    let rescued = Rescued { reason, died: Some(false), ..Rescued::default() };
+    assert_eq!(told(&before), EventDraft { data: Data::LeaseRescued(rescued), attempt: None, ..event });
 }
 
 #[test]

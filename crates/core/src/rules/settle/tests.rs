@@ -59,10 +59,12 @@ fn a_superseded_attempt_changes_nothing_but_the_journal() {
     let (mut before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
     let newer = Lease { token: Token(lease.token.0 + 1), ..lease.clone() };
     before.leases.insert(id("A"), LeaseState { record: LeaseRecord::Ours(newer), holder: Holder::Alive });
-    let changes = decide(&before, &flow(), &lease, &done(), &Retry::default(), &AttemptReport::default());
+    let report = AttemptReport { session: Some("s".into()), ..AttemptReport::default() };
+    let changes = decide(&before, &flow(), &lease, &done(), &Retry::default(), &report);
     assert!(!changes.touches_queue() && changes.leases.is_empty());
-    assert_eq!(changes.events.len(), 1);
-    assert_eq!(changes.events[0].kind(), Kind::AttemptSuperseded);
+    let (outcome, session) = (Some("done".into()), Some("s".into()));
+    let ended = Ended { outcome, newest: Some(2), session, ..Ended::default() };
+    assert_eq!(changes.events, [EventDraft::of(&lease, Data::AttemptSuperseded(ended))]);
 }
 
 #[test]
@@ -404,7 +406,7 @@ fn what_is_in_the_way_is_waited_for_longer_and_longer_and_never_charged() {
         let wait = waiting.not_before.expect("a time") - now.now.wall;
         assert!(wait > last || wait.num_seconds() >= 240, "round {round}: {wait} after {last}");
         last = wait;
-        let why = crate::why::sentence(&now, &flow(), waiting);
+        let why = crate::testing::explain(&now, &flow(), waiting).sentence;
         assert!(why.contains("is tried again") && why.contains("commit your changes"), "{why}");
         assert!(now.history.task(&id("A")).expect("known").failures.is_empty(), "no failure of the task");
         now.now = now_at(10_000 * round);
@@ -419,7 +421,7 @@ fn why_says_that_a_task_came_back_from_its_merge() {
     let changes = decide(&now, &flow(), &lease, &conflict(), &Retry::default(), &AttemptReport::default());
     assert_eq!(changes.events[0].data.members()["files"], serde_json::json!(["a.txt"]), "the journal names them");
     let now = now.after(&changes);
-    let why = crate::why::sentence(&now, &flow(), only(&now));
+    let why = crate::testing::explain(&now, &flow(), only(&now)).sentence;
     assert!(why.ends_with("; it came back from its merge: conflicts in a.txt"), "{why}");
 }
 

@@ -21,7 +21,6 @@ use crate::{
     policy::{Budgets, Limits, Policy},
     rescue, settle,
     testing::{claimant, id, snapshot, task},
-    why,
 };
 
 const BOUNDS: Bounds = Bounds {
@@ -335,7 +334,7 @@ fn worn_out(world: &mut World, each: impl Fn(&mut World, usize)) {
 
 fn said(world: &World, name: &str) -> (Status, String, String) {
     let task = world.now.queue.find(name).expect("there");
-    let why = why::explain(&world.now, &world.flow, task);
+    let why = crate::testing::explain(&world.now, &world.flow, task);
     (task.status.clone(), why.sentence, why.next)
 }
 
