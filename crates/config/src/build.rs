@@ -5,41 +5,18 @@ use std::collections::BTreeMap;
 use toml::Value;
 
 use super::{
-    AgentConfig, AgentKind, Config, Fault, Fetch, Fleet, GateConfig, MergeConfig, MergePolicy, Origin, PromptVia,
-    RoleConfig, Setting, Trust, WorkspaceConfig, WorkspaceMode,
+    AgentConfig, AgentKind, Config, Fault, Fetch, Fleet, GateConfig, MergeConfig, MergePolicy, NamedCommand, Origin,
+    PromptVia, RoleConfig, Setting, Trust, WorkspaceConfig, WorkspaceMode,
     fault::Findings,
     flat::{Flat, Values},
-    keys::{self, keys},
+    keys,
     kind::Kind,
-    secrets,
+    lookup, secrets,
 };
 use oodatcaa_core::{
     Role, RoleRule, Status, Workflow,
-    policy::{Bounds, Budgets, Makes, OnRetry, Policy},
-    text::near,
+    policy::{Bounds, Budgets, Limits, Makes, OnRetry, Policy},
 };
-
-/// Returns the names in a section that holds tables by name.
-fn names(all: &Flat, section: &str) -> Vec<String> {
-    let mut names: Vec<&String> =
-        all.keys().filter(|path| path.len() > 1 && path[0] == section).map(|path| &path[1]).collect();
-    names.dedup();
-    names.into_iter().cloned().collect()
-}
-
-/// Sets what a role, agent or gate leaves to the table of keys.
-pub(super) fn fill_in_defaults(all: &mut Flat) {
-    let mut known: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for key in keys() {
-        let (Some(default), Some((section, member))) = (key.default_value(), key.path.split_once(".*.")) else {
-            continue;
-        };
-        for name in known.entry(section).or_insert_with(|| names(all, section)) {
-            let path = vec![section.to_owned(), name.clone(), member.to_owned()];
-            all.entry(path).or_insert_with(|| (default.clone(), Origin::Default));
-        }
-    }
-}
 
 /// Returns a value as it may be shown.
 pub(super) fn masked(path: &[String], value: &Value) -> Value {
@@ -53,107 +30,98 @@ pub(super) fn masked(path: &[String], value: &Value) -> Value {
     }
 }
 
+/// Returns a value with its origin, as it may be shown.
+pub(super) fn setting((path, (value, origin)): (&Vec<String>, &(Value, Origin))) -> Setting {
+    Setting { key: path.join("."), value: masked(path, value), origin: origin.clone() }
+}
+
 /// Returns every value in force, secrets masked.
 pub(super) fn settings(all: &Flat) -> Vec<Setting> {
-    let setting = |(path, (value, origin)): (&Vec<String>, &(Value, Origin))| Setting {
-        key: path.join("."),
-        value: masked(path, value),
-        origin: origin.clone(),
-    };
     // An empty table says that there is such a name, and nothing of a value.
     all.iter().filter(|(_, (value, _))| !value.is_table()).map(setting).collect()
 }
 
-/// Puts the configuration together.
-pub(super) fn build(
-    all: &Flat,
-    untrusted_agents: &[String],
-    untrusted_gates: &[String],
-    trust: Trust,
-    found: &mut Findings,
-) -> Result<Config, Fault> {
-    let values = Values(all);
+/// Puts the configuration together; `dropped` are the commands that do not count for want of trust.
+pub(super) fn build(all: &Flat, dropped: &[NamedCommand], trust: Trust, found: &mut Findings) -> Config {
+    let values = Values::of(all);
     let fleet = Fleet::read(&values, &["fleet"]);
     let retry = keys::retry::read(&values, &["retry"]);
-    let adapters = adapters(all);
-    let mut agents: BTreeMap<String, AgentConfig> =
-        names(all, "agents").into_iter().map(|name| (name.clone(), agent(&values, &name, &adapters, found))).collect();
-    let accounts: BTreeMap<String, Vec<String>> = agents
-        .keys()
-        .map(|name| (name.clone(), accounts(&values, name)))
-        .filter(|(_, some)| !some.is_empty())
+    let adapters: BTreeMap<String, toml::Table> = values
+        .table(&["adapters"])
+        .filter_map(|(name, described)| Some((name.clone(), described.as_table()?.clone())))
         .collect();
-    for (name, account) in accounts.iter().flat_map(|(name, all)| all.iter().map(move |account| (name, account))) {
-        agents.insert(format!("{name}@{account}"), of_account(&values, name, account, &agents[name]));
+    let mut agents = BTreeMap::new();
+    let mut accounts: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (name, _) in values.table(&["agents"]) {
+        let agent = agent(&values, name, &adapters, found);
+        for (account, _) in values.table(&["agents", name, "accounts"]) {
+            let mut of_account = AgentConfig { account: Some(account.clone()), ..agent.clone() };
+            of_account.set.extend(values.texts(&["agents", name, "accounts", account, "set"]));
+            let full = format!("{name}@{account}");
+            accounts.entry(name).or_default().push(full.clone());
+            agents.insert(full, of_account);
+        }
+        agents.insert(name.clone(), agent);
     }
-    let gates: BTreeMap<String, GateConfig> =
-        names(all, "gates").into_iter().map(|name| (name.clone(), gate(&values, &name, found))).collect();
-    let mut roles: BTreeMap<Role, RoleConfig> = names(all, "roles")
-        .into_iter()
-        .map(|name| (Role::new(name.as_str()), RoleConfig::read(&values, &["roles", &name])))
-        .collect();
-
+    let mut gates = BTreeMap::new();
+    for (name, _) in values.table(&["gates"]) {
+        if values.get(&["gates", name, "argv"]).is_none() {
+            found.faults.push(values.missing("gates", name, "argv", "a program and its arguments"));
+        }
+        gates.insert(name.clone(), GateConfig::read(&values, &["gates", name]));
+    }
     if retry.backoff > retry.backoff_max {
-        let message = "is longer than `retry.backoff_max`".into();
-        found.faults.push(values.fault(&["retry", "backoff"], message));
+        found.faults.push(values.fault(&["retry", "backoff"], "is longer than `retry.backoff_max`".into()));
     }
     let merge = MergeConfig::read(&values, &["merge"]);
 
-    let known = |what: &str| -> Vec<&str> {
-        if what == "agent" {
-            agents.keys().map(String::as_str).collect()
-        } else {
-            gates.keys().map(String::as_str).collect()
-        }
-    };
     let mut refer = |path: &[&str], what: &str, names: &[String]| {
-        for name in names {
-            let (defined, untrusted) = match what {
-                "agent" => (agents.contains_key(name), untrusted_agents),
-                _ => (gates.contains_key(name), untrusted_gates),
+        let is_known = |name: &str| if what == "agent" { agents.contains_key(name) } else { gates.contains_key(name) };
+        // What was dropped for want of trust is told where it is needed, with the command that allows it.
+        let is_dropped = |name: &str| dropped.iter().any(|command| command.what == what && command.name == name);
+        for name in names.iter().filter(|name| !is_known(name) && !is_dropped(name)) {
+            let known: Vec<&str> = match what {
+                "agent" => agents.keys().map(String::as_str).collect(),
+                _ => gates.keys().map(String::as_str).collect(),
             };
-            // What was dropped for want of trust is told where it is needed, with the command that allows it.
-            if defined || untrusted.contains(name) {
-                continue;
-            }
-            let known = known(what);
-            let more = match (near(name, known.iter().copied()).first(), known.is_empty()) {
-                (Some(word), _) => format!("did you mean `{word}`?"),
-                (None, false) => format!("there are: {}", known.join(", ")),
-                (None, true) => format!("there are none; write a table [{what}s.{name}]"),
-            };
+            let more = lookup::meant(name, &known)
+                .unwrap_or_else(|| format!("there are none; write a table [{what}s.{name}]"));
             found.faults.push(values.fault(path, format!("names the {what} `{name}`, which is not defined; {more}")));
         }
     };
     refer(&["fleet", "agent"], "agent", fleet.agent.as_slice());
     refer(&["merge", "after"], "gate", &merge.after);
-    for (role, config) in &mut roles {
-        let role = role.as_str();
-        refer(&["roles", role, "agents"], "agent", &config.agents);
-        refer(&["roles", role, "on_retry", "agent"], "agent", &config.on_retry);
-        refer(&["roles", role, "gates"], "gate", &config.gates);
+    let mut roles: BTreeMap<Role, RoleConfig> = BTreeMap::new();
+    for (name, _) in values.table(&["roles"]) {
+        let mut config = RoleConfig::read(&values, &["roles", name]);
+        refer(&["roles", name, "agents"], "agent", &config.agents);
+        refer(&["roles", name, "on_retry", "agent"], "agent", &config.on_retry);
+        refer(&["roles", name, "gates"], "gate", &config.gates);
         if config.agents.is_empty() {
-            refer(&["roles", role, "agent"], "agent", config.agent.as_slice());
+            refer(&["roles", name, "agent"], "agent", config.agent.as_slice());
             config.agents.extend(config.agent.take().or_else(|| fleet.agent.clone()));
         }
         for chain in [&mut config.agents, &mut config.on_retry] {
-            let each = |name: &String| match accounts.get(name) {
-                Some(all) => all.iter().map(|account| format!("{name}@{account}")).collect(),
-                None => vec![name.clone()],
-            };
+            let each = |name: &String| accounts.get(name.as_str()).cloned().unwrap_or_else(|| vec![name.clone()]);
             *chain = chain.iter().flat_map(each).collect();
         }
         config.agent = config.agents.first().cloned();
+        roles.insert(Role::new(name.as_str()), config);
     }
 
     let mut workspace = WorkspaceConfig::read(&values, &["workspace"]);
     // From where the result goes, as long as nobody has said where that is: from where clones come.
     workspace.fetch_from =
         (workspace.fetch == Fetch::On).then(|| merge.push.clone().unwrap_or_else(|| "origin".into()));
+    workspace.untrusted = dropped.iter().any(|command| command.what == "hook");
+    let budget = |scope| Limits {
+        starts: values.take(&["budget", scope], "starts", Kind::Count(0), None),
+        ..keys::budget::read(&values, &["budget", scope])
+    };
     let policy = Policy {
         merge_approval: merge.approval,
         deadline: values.take(&["decisions"], "deadline", Kind::Duration(0), None),
-        budgets: budgets(&values, &names(all, "budget"), found),
+        budgets: Budgets { attempt: budget("attempt"), task: budget("task"), role: budget("role"), day: budget("day") },
         // The queue lies in the project as well.
         most_at_once: if trust == Trust::Trusted { u32::MAX } else { 1 },
         bounds: Bounds {
@@ -170,48 +138,8 @@ pub(super) fn build(
         on_retry: on_retry(&roles),
         broken: None,
     };
-    let workflow = workflow(&values, names(all, "roles"), found)?.under(policy);
-    Ok(Config { fleet, workflow, roles, agents, adapters, gates, retry, workspace, merge, trust })
-}
-
-fn budgets(values: &Values<'_>, names: &[String], found: &mut Findings) -> Budgets {
-    let mut budgets = Budgets::default();
-    for name in names {
-        let limits = match name.as_str() {
-            "attempt" => &mut budgets.attempt,
-            "task" => &mut budgets.task,
-            "role" => &mut budgets.role,
-            "day" => &mut budgets.day,
-            _ => {
-                let message = "is no scope of a budget; there are: attempt, task, role, day".into();
-                let origin = values.origin("budget", name);
-                found.faults.push(Fault { origin, key: format!("budget.{name}"), message });
-                continue;
-            }
-        };
-        *limits = keys::budget::read(values, &["budget", name]);
-        limits.starts = values.take(&["budget", name], "starts", Kind::Count(0), None);
-    }
-    budgets
-}
-
-/// Puts the tables below `adapters` together again.
-fn adapters(all: &Flat) -> BTreeMap<String, toml::Table> {
-    let mut adapters: BTreeMap<String, toml::Table> = BTreeMap::new();
-    for (path, (value, _)) in all.iter().filter(|(path, _)| path.len() > 2 && path[0] == "adapters") {
-        let mut table = adapters.entry(path[1].clone()).or_default();
-        let (last, above) = path[2..].split_last().expect("longer than two");
-        for name in above {
-            let below = table.entry(name.clone()).or_insert_with(|| Value::Table(toml::Table::new()));
-            if !below.is_table() {
-                // A later layer has the last word on what stands there.
-                *below = Value::Table(toml::Table::new());
-            }
-            table = below.as_table_mut().expect("made a table");
-        }
-        table.insert(last.clone(), value.clone());
-    }
-    adapters
+    let workflow = workflow(&values, found).under(policy);
+    Config { fleet, workflow, roles, agents, adapters, gates, retry, workspace, merge, trust }
 }
 
 fn agent(
@@ -221,10 +149,6 @@ fn agent(
     found: &mut Findings,
 ) -> AgentConfig {
     let at = |member| ["agents", name, member];
-    let below = |member: &'static str| {
-        let own = values.below(&["agents", name, member]).filter(|(path, _)| path.len() == 4);
-        own.filter_map(|(path, value)| Some((path[3].clone(), value.as_str()?.to_owned())))
-    };
     let mut agent = AgentConfig::read(values, &["agents", name]);
     (agent.kind, agent.adapter) = match (values.text(&at("kind")).as_deref(), agent.adapter) {
         (Some("sim"), _) => (AgentKind::Sim, None),
@@ -234,7 +158,7 @@ fn agent(
     };
     match agent.kind {
         AgentKind::Command if values.get(&at("argv")).is_none() => {
-            found.faults.push(missing(values, "agents", name, "argv", "a program and its arguments"));
+            found.faults.push(values.missing("agents", name, "argv", "a program and its arguments"));
         }
         AgentKind::Command
             if agent.prompt == PromptVia::File && !agent.argv.iter().any(|arg| arg.contains("{prompt_file}")) =>
@@ -245,24 +169,9 @@ fn agent(
         AgentKind::Adapter => agent.adapters.clone_from(adapters),
         AgentKind::Command | AgentKind::Sim => {}
     }
-    agent.set = below("set").collect();
-    agent.exits = below("exits").filter_map(|(code, class)| Some((code.parse().ok()?, class.parse().ok()?))).collect();
-    agent
-}
-
-/// Returns the names of an agent's accounts.
-fn accounts(values: &Values<'_>, name: &str) -> Vec<String> {
-    let own = values.below(&["agents", name, "accounts"]).filter(|(path, _)| path.len() == 6);
-    let mut all: Vec<String> = own.map(|(path, _)| path[3].clone()).collect();
-    all.dedup();
-    all
-}
-
-/// Returns an agent with one of its accounts.
-fn of_account(values: &Values<'_>, name: &str, account: &str, agent: &AgentConfig) -> AgentConfig {
-    let mut agent = AgentConfig { account: Some(account.into()), ..agent.clone() };
-    let own = values.below(&["agents", name, "accounts", account]).filter(|(path, _)| path.len() == 6);
-    agent.set.extend(own.filter_map(|(path, value)| Some((path[5].clone(), value.as_str()?.to_owned()))));
+    agent.set = values.texts(&at("set"));
+    let exits = values.texts(&at("exits"));
+    agent.exits = exits.iter().filter_map(|(code, class)| Some((code.parse().ok()?, class.parse().ok()?))).collect();
     agent
 }
 
@@ -276,35 +185,21 @@ fn on_retry(roles: &BTreeMap<Role, RoleConfig>) -> BTreeMap<Role, OnRetry> {
     some.map(|(role, config)| (role.clone(), chain(config))).collect()
 }
 
-fn gate(values: &Values<'_>, name: &str, found: &mut Findings) -> GateConfig {
-    if values.get(&["gates", name, "argv"]).is_none() {
-        found.faults.push(missing(values, "gates", name, "argv", "a program and its arguments"));
-    }
-    GateConfig::read(values, &["gates", name])
-}
-
-fn missing(values: &Values<'_>, section: &str, name: &str, member: &str, expected: &str) -> Fault {
-    let message = format!("is missing; expected {expected}");
-    Fault { origin: values.origin(section, name), key: format!("{section}.{name}.{member}"), message }
-}
-
 /// Returns the workflow: the shipped roles in their order, then the project's own by name.
-fn workflow(values: &Values<'_>, mut names: Vec<String>, found: &mut Findings) -> Result<Workflow, Fault> {
+fn workflow(values: &Values<'_>, found: &mut Findings) -> Workflow {
     let shipped = Workflow::shipped();
-    let place = |name: &String| shipped.rules().iter().position(|rule| rule.role.as_str() == name);
-    names.sort_by_key(|name| (place(name).unwrap_or(usize::MAX), name.clone()));
+    let place = |name: &&String| shipped.rules().iter().position(|rule| rule.role.as_str() == **name);
+    let mut names: Vec<&String> = values.table(&["roles"]).map(|(name, _)| name).collect();
+    names.sort_by_key(|name| (place(name).unwrap_or(usize::MAX), *name));
     let mut rules = Vec::new();
-    for name in &names {
+    for &name in &names {
         let text = |member| values.text(&["roles", name, member]).map(Status::new);
-        let mut needed = |member| match text(member) {
-            Some(status) => status,
-            None => {
-                // A value that is there and is wrong has been noted already.
-                if values.get(&["roles", name, member]).is_none() {
-                    found.faults.push(missing(values, "roles", name, member, "a status word"));
-                }
-                Status::new("")
+        let mut needed = |member| {
+            // A value that is there and is wrong has been noted already.
+            if values.get(&["roles", name, member]).is_none() {
+                found.faults.push(values.missing("roles", name, member, "a status word"));
             }
+            text(member).unwrap_or_else(|| Status::new(""))
         };
         rules.push(RoleRule {
             role: Role::new(name.as_str()),
@@ -318,14 +213,15 @@ fn workflow(values: &Values<'_>, mut names: Vec<String>, found: &mut Findings) -
         });
     }
     if !found.faults.is_empty() {
-        return Ok(shipped);
+        return shipped;
     }
-    Workflow::new(rules).map_err(|bad| {
+    Workflow::new(rules).unwrap_or_else(|bad| {
         let origin = names.iter().map(|name| values.origin("roles", name)).find(|origin| *origin != Origin::Default);
-        Fault {
+        found.faults.push(Fault {
             origin: origin.unwrap_or(Origin::Default),
             key: "roles".into(),
             message: format!("is no table that works: {bad}"),
-        }
+        });
+        shipped
     })
 }

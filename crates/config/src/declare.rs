@@ -204,20 +204,15 @@ macro_rules! section {
 
         impl Default for $name {
             fn default() -> Self {
-                Self::read(&Values(&$crate::flat::Flat::new()), &[])
+                Self::read(&Values::of(&$crate::flat::Flat::new()), &[])
             }
         }
 
         impl $name {
-            pub(crate) const SECTION: Section = Section { path: $path, about: &[$($about),+], keys: &[$(Key {
-                path: concat!($path, ".", name!($field $($key)?)),
-                was: section!(@maybe $($was)?),
-                kind: Kind::$kind $(($($arg)*))?,
-                untrusted: UntilTrusted::$untrusted,
-                default: section!(@maybe $(stringify!($default))?),
-                example: section!(@maybe $(stringify!($example))?),
-                doc: &[$($doc),+],
-            }),+] };
+            section!($(#[doc = $about])+ const SECTION = $path {
+                $($(#[doc = $doc])+ (name!($field $($key)?)) $(was $was)?: $kind $(($($arg)*))?,
+                    $untrusted $(= $default)? $(like $example)?;)+
+            });
 
             /// Reads the table of this path, e.g. `["roles", "builder"]`.
             pub(crate) fn read(values: &Values<'_>, table: &[&str]) -> Self {
@@ -252,12 +247,12 @@ macro_rules! section {
         }
     };
     ($(#[doc = $about:literal])* const $name:ident = $path:literal {
-        $($(#[doc = $doc:literal])+ ($key:expr): $kind:ident $(($($arg:tt)*))?,
+        $($(#[doc = $doc:literal])+ ($key:expr) $(was $was:literal)?: $kind:ident $(($($arg:tt)*))?,
             $untrusted:ident $(= $default:tt)? $(like $example:tt)?;)+
     }) => {
         pub(crate) const $name: Section = Section { path: $path, about: &[$($about),*], keys: &[$(Key {
             path: concat!($path, ".", $key),
-            was: None,
+            was: section!(@maybe $($was)?),
             kind: Kind::$kind $(($($arg)*))?,
             untrusted: UntilTrusted::$untrusted,
             default: section!(@maybe $(stringify!($default))?),

@@ -1,11 +1,7 @@
 //! Faults of a configuration, and origins of values.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::{fmt, path::PathBuf};
 
-use super::layers;
 use oodatcaa_core::Role;
 use oodatcaa_sys::files::FileError;
 
@@ -41,10 +37,6 @@ impl fmt::Display for Origin {
 }
 
 impl Origin {
-    pub(super) fn in_file(path: &Path, place: layers::Place) -> Self {
-        Self::File { path: path.into(), line: place.line, column: place.column }
-    }
-
     /// Writes it with the column, for something that is wrong there.
     fn exactly(&self) -> String {
         match self {

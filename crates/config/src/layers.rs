@@ -3,7 +3,7 @@
 //! It knows no key's meaning.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -13,8 +13,8 @@ use toml::{
 };
 
 use super::{
-    ConfigError, Origin, Overrides, World,
-    declare::{Key, toml_value},
+    ConfigError, Origin, World,
+    declare::toml_value,
     describe,
     flat::Flat,
     keys::{SCOPES, keys},
@@ -46,7 +46,8 @@ fn text(path: &Path, read: Result<Option<Vec<u8>>, FileError>) -> Result<Option<
         Ok(text) => Ok(Some(text)),
         Err(error) => {
             let upto = error.utf8_error().valid_up_to();
-            let (line, column) = position(&String::from_utf8_lossy(&error.as_bytes()[..upto]), upto);
+            let good = String::from_utf8_lossy(&error.as_bytes()[..upto]);
+            let (line, column) = Lines::of(&good).place(&good, upto);
             Err(ConfigError::Syntax { path: path.into(), line, column, message: "this is not UTF-8 text".into() })
         }
     }
@@ -97,20 +98,22 @@ pub(super) fn listed(
     Ok(found)
 }
 
-/// Reads TOML into paths; `origin` tells where a line is.
-pub(super) fn flatten(text: &str, path: &Path, origin: impl Fn(Place) -> Origin) -> Result<Flat, ConfigError> {
+/// Reads TOML into paths; what is there is the content of the table `below`.
+pub(super) fn flatten(text: &str, path: &Path, below: &[&str]) -> Result<Flat, ConfigError> {
+    let lines = Lines::of(text);
     let table = DeTable::parse(text).map_err(|error| {
-        let (line, column) = position(text, error.span().map_or(0, |span| span.start));
+        let (line, column) = lines.place(text, error.span().map_or(0, |span| span.start));
         let mut message = error.message().lines().collect::<Vec<_>>().join(", ");
         if message.contains("duplicate key") {
             message = duplicate(text, line);
         }
         ConfigError::Syntax { path: path.into(), line, column, message }
     })?;
-    let lines = Lines::of(text);
     let mut flat = Flat::new();
-    walk(table.get_ref(), &mut Vec::new(), &mut |path, value, at| {
-        flat.insert(path.to_vec(), (value, origin(lines.place(text, at))));
+    let mut at = below.iter().map(|&name| name.to_owned()).collect();
+    walk(table.get_ref(), &mut at, &mut |names, value, at| {
+        let (line, column) = lines.place(text, at);
+        flat.insert(names.to_vec(), (value, Origin::File { path: path.into(), line, column }));
     });
     Ok(flat)
 }
@@ -161,84 +164,57 @@ pub(super) fn lay(under: &mut Flat, over: Flat) {
     }
 }
 
-/// Returns what holds where nobody sets anything: the declared defaults, and the shipped roles and agents.
-pub(super) fn built_in() -> Flat {
+/// Returns the roles and agents that ship.
+pub(super) fn shipped() -> Flat {
     let mut all = Flat::new();
-    let mut put = |path: &str, value: Value| {
+    let mut put = |path: String, value: Value| {
         all.insert(path.split('.').map(Into::into).collect(), (value, Origin::Default));
     };
-    for key in keys() {
-        match (key.default_value(), key.path.strip_prefix("budget.*")) {
-            (Some(value), Some(member)) => {
-                for scope in SCOPES {
-                    put(&format!("budget.{scope}{member}"), value.clone());
-                }
-            }
-            (Some(value), None) if !key.path.contains('*') => put(key.path, value),
-            _ => {}
-        }
-    }
     for rule in Workflow::shipped().rules() {
         for (name, value) in describe::role(rule) {
-            put(&format!("roles.{}.{name}", rule.role), toml_value(&value));
+            put(format!("roles.{}.{name}", rule.role), toml_value(&value));
         }
     }
-    put("agents.sim.kind", Value::String("sim".into()));
+    put("agents.sim.kind".into(), Value::String("sim".into()));
     all
 }
 
-/// Returns the environment's layer: `OODATCAA_` and a key of `[fleet]` or `[retry]` in capitals, by its new name and,
-/// before that, by its old one.
-pub(super) fn environment(world: &World) -> [Flat; 2] {
-    let layer = |name_of: fn(&'static Key) -> Option<&'static str>| {
-        let mut flat = Flat::new();
-        for key in keys() {
-            let Some((section @ ("fleet" | "retry"), _)) = key.path.split_once('.') else { continue };
-            let Some(name) = name_of(key) else { continue };
+/// Fills in what nobody sets, as the keys are declared; below `*` for every name that there is.
+pub(super) fn fill_in_defaults(all: &mut Flat) {
+    let mut known: BTreeMap<&str, BTreeSet<Vec<String>>> = BTreeMap::new();
+    known.insert("budget", SCOPES.map(|scope| vec!["budget".into(), scope.into()]).into());
+    for (default, key) in keys().filter_map(|key| Some((key.default_value()?, key))) {
+        let (section, member) = key.path.split_once(".*.").unwrap_or(("", key.path));
+        let tables = known.entry(section).or_insert_with(|| match section {
+            "" => [Vec::new()].into(),
+            _ => {
+                all.keys().filter(|path| path.len() > 1 && path[0] == section).map(|path| path[..2].to_vec()).collect()
+            }
+        });
+        for table in tables.iter() {
+            let path = table.iter().cloned().chain(member.split('.').map(Into::into)).collect();
+            all.entry(path).or_insert_with(|| (default.clone(), Origin::Default));
+        }
+    }
+}
+
+/// Returns the environment's layer: `OODATCAA_` and a key of `[fleet]` or `[retry]` in capitals.
+pub(super) fn environment(world: &World) -> Flat {
+    let mut flat = Flat::new();
+    for key in keys() {
+        let Some((section @ ("fleet" | "retry"), name)) = key.path.split_once('.') else { continue };
+        for name in key.was.into_iter().chain([name]) {
             let variable = format!("OODATCAA_{}", name.to_uppercase());
             if let Some(value) = world.var(&variable) {
                 let value = Value::String(value.into());
                 flat.insert(vec![section.into(), name.into()], (value, Origin::Env(variable)));
             }
         }
-        flat
-    };
-    // Two layers, so that the new name wins where a shell still sets the old one.
-    [layer(|key| key.was), layer(|key| key.path.split('.').nth(1))]
+    }
+    flat
 }
 
-/// Returns the flags' layer.
-pub(super) fn flags(overrides: &Overrides) -> Flat {
-    let entry = |(key, value, flag): &(String, Value, String)| {
-        (key.split('.').map(Into::into).collect(), (value.clone(), Origin::Flag(flag.clone())))
-    };
-    overrides.set.iter().map(entry).collect()
-}
-
-/// A project file with its text.
-pub(super) struct ProjectFile {
-    pub(super) path: PathBuf,
-    pub(super) text: String,
-    /// The table that it is the content of.
-    pub(super) below: Vec<String>,
-}
-
-/// Returns line and column, both from 1, of a place in a text.
-fn position(text: &str, at: usize) -> (usize, usize) {
-    let at = (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-    let before = &text[..at];
-    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
-}
-
-/// Line and column, both from 1.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
-    pub(super) line: usize,
-    pub(super) column: usize,
-}
-
-/// Where lines begin.
+/// Where lines begin: a place in a large text is found without reading all that stands before it.
 struct Lines(Vec<usize>);
 
 impl Lines {
@@ -246,39 +222,28 @@ impl Lines {
         Self(text.match_indices('\n').map(|(at, _)| at).collect())
     }
 
-    fn place(&self, text: &str, at: usize) -> Place {
+    /// Returns line and column, both from 1.
+    fn place(&self, text: &str, at: usize) -> (usize, usize) {
         let before = self.0.partition_point(|&newline| newline < at);
         let start = before.checked_sub(1).map_or(0, |newline| self.0[newline] + 1);
-        let column = text.get(start..at).map_or(0, |part| part.chars().count()) + 1;
-        Place { line: before + 1, column }
+        (before + 1, text[start..text.floor_char_boundary(at)].chars().count() + 1)
     }
 }
 
 /// Says of a key or table that is there twice where it was first, and what to do.
 fn duplicate(text: &str, line: usize) -> String {
-    let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    let Some(&second) = lines.get(line - 1) else { return "this key stands twice".into() };
+    let head = |line: &'_ str| line.split(['=', '#']).next().unwrap_or_default().trim().to_owned();
+    let lines: Vec<String> = text.lines().map(head).collect();
+    let (above, second) = (&lines[..line - 1], &lines[line - 1]);
+    let first = above.iter().rposition(|other| other == second).map(|first| first + 1);
     let shown = one_line(&cut(second, 80));
-    if second.starts_with('[') {
-        let header = second.split('#').next().unwrap_or_default().trim();
-        let first =
-            lines[..line - 1].iter().position(|other| other.split('#').next().unwrap_or_default().trim() == header);
-        return match first {
-            Some(first) => format!(
-                "the table `{shown}` stands twice; it begins in line {}: move the keys below line {line} there and delete line {line}",
-                first + 1
-            ),
-            None => format!("the table `{shown}` is defined above already: write its keys there"),
-        };
-    }
-    let key = second.split('=').next().unwrap_or_default().trim();
-    let first =
-        lines[..line - 1].iter().rposition(|other| other.split('=').next().is_some_and(|other| other.trim() == key));
-    match first {
-        Some(first) => {
-            format!("`{}` stands twice, first in line {}: keep one of them", one_line(&cut(key, 80)), first + 1)
-        }
-        None => format!("`{shown}` gives a key that has a value already: keep one of them"),
+    match (second.starts_with('['), first) {
+        (true, Some(first)) => format!(
+            "the table `{shown}` stands twice; it begins in line {first}: move the keys below line {line} there and delete line {line}"
+        ),
+        (true, None) => format!("the table `{shown}` is defined above already: write its keys there"),
+        (false, Some(first)) => format!("`{shown}` stands twice, first in line {first}: keep one of them"),
+        (false, None) => format!("`{shown}` has a value already: keep one of them"),
     }
 }
 
@@ -287,7 +252,7 @@ mod tests {
     use super::*;
 
     fn flat(text: &str) -> Flat {
-        flatten(text, Path::new("f"), |place| Origin::in_file("f".as_ref(), place)).expect("TOML")
+        flatten(text, Path::new("f"), &[]).expect("TOML")
     }
 
     fn shown(flat: &Flat) -> Vec<String> {
@@ -328,13 +293,13 @@ mod tests {
 
     #[test]
     fn broken_toml_is_told_with_its_place() {
-        let error = flatten("[fleet]\ninterval = \n", Path::new("c.toml"), |_| Origin::Default).expect_err("broken");
+        let error = flatten("[fleet]\ninterval = \n", Path::new("c.toml"), &[]).expect_err("broken");
         assert!(error.to_string().starts_with("understand the configuration c.toml:2:"), "{error}");
-        let error = flatten("a = 1\na = 2\n", Path::new("c.toml"), |_| Origin::Default).expect_err("twice");
+        let error = flatten("a = 1\na = 2\n", Path::new("c.toml"), &[]).expect_err("twice");
         let words = error.to_string();
         assert!(words.ends_with("c.toml:2:1: `a` stands twice, first in line 1: keep one of them"), "{words}");
         let twice = "[fleet]\nagent = \"a\"\n\n[fleet] # again\n";
-        let words = flatten(twice, Path::new("c.toml"), |_| Origin::Default).expect_err("twice").to_string();
+        let words = flatten(twice, Path::new("c.toml"), &[]).expect_err("twice").to_string();
         assert!(words.contains("c.toml:4:") && words.contains("begins in line 1: move the keys"), "{words}");
     }
 }

@@ -83,15 +83,14 @@ pub struct Config {
 
 /// What flags of the command line set, over everything else.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Overrides {
-    set: Vec<(String, Value, String)>,
-}
+pub struct Overrides(flat::Flat);
 
 impl Overrides {
     /// Sets a key, e.g. `fleet.interval`, by a flag, e.g. `--interval`; text is read as in the environment.
     #[must_use]
     pub fn with(mut self, key: &str, value: &str, flag: &str) -> Self {
-        self.set.push((key.into(), Value::String(value.into()), flag.into()));
+        let path = key.split('.').map(Into::into).collect();
+        self.0.insert(path, (Value::String(value.into()), Origin::Flag(flag.into())));
         self
     }
 }
@@ -115,10 +114,6 @@ pub struct Loaded {
     pub chosen: Vec<Setting>,
     /// The content that trust is about.
     pub fingerprint: trust::Fingerprint,
-    /// The agents that were dropped because the project is not trusted.
-    untrusted_agents: Vec<String>,
-    /// The gates that were dropped because the project is not trusted.
-    untrusted_gates: Vec<String>,
     root: std::path::PathBuf,
 }
 
@@ -232,7 +227,7 @@ impl Loaded {
             match self.config.gates.get_key_value(name) {
                 Some((name, _)) if found.iter().any(|(other, _)| other == name) => {}
                 Some((name, gate)) => found.push((name, gate)),
-                None if self.untrusted_gates.contains(name) => {
+                None if self.is_untrusted("gate", name) => {
                     return Err(self.untrusted(format!("the gate `{name}`")));
                 }
                 None => return Err(ConfigError::NoGate { gate: name.clone() }),
@@ -243,7 +238,12 @@ impl Loaded {
 
     /// Tells whether this agent was dropped because the project is not trusted.
     pub fn agent_is_untrusted(&self, name: &str) -> bool {
-        self.untrusted_agents.iter().any(|other| other == name)
+        self.is_untrusted("agent", name)
+    }
+
+    fn is_untrusted(&self, what: &str, name: &str) -> bool {
+        let dropped = matches!(self.trust, Trust::Untrusted { .. });
+        dropped && self.commands.iter().any(|command| command.what == what && command.name == name)
     }
 
     fn untrusted(&self, what: String) -> ConfigError {

@@ -5,88 +5,68 @@ use std::collections::BTreeMap;
 use toml::Value;
 
 use super::{
-    ConfigError, Fault, Loaded, NamedCommand, Origin, Overrides, Setting, Trust, World, build,
+    ConfigError, Fault, Loaded, NamedCommand, Overrides, Setting, Trust, World, build,
     fault::Findings,
     flat::Flat,
     form,
-    layers::{self, ProjectFile},
+    keys::SCOPES,
+    layers,
     lookup::{self, Place},
-    secrets,
-    tighten::{self, Held},
+    secrets, tighten,
     trust::{self, Fingerprint},
     values,
 };
 use oodatcaa_core::layout::Layout;
-use oodatcaa_core::text::{near, one_line};
+use oodatcaa_core::text::one_line;
 
 pub(super) fn load(world: &World, layout: &Layout, overrides: &Overrides) -> Result<Loaded, ConfigError> {
     let mut found = Findings::default();
-    let mut all = layers::built_in();
+    let mut all = layers::shipped();
 
     if let Some(path) = world.user_config()
         && let Some(text) = layers::read_own(&path)?
     {
-        let user = layers::flatten(&text, &path, |place| Origin::in_file(&path, place))?;
-        layers::lay(&mut all, checked(user, &mut found));
+        layers::lay(&mut all, checked(layers::flatten(&text, &path, &[])?, &mut found));
     }
 
     let (project, fingerprint, refused) = project_files(layout)?;
-    found
-        .warnings
-        .extend(refused.iter().map(|why| format!("an adapter of the project is not used: {}", one_line(why))));
-    let project: Vec<Flat> = project.iter().map(flat).collect::<Result<_, _>>()?;
+    let refused = refused.iter().map(|why| format!("an adapter of the project is not used: {}", one_line(why)));
+    found.warnings.extend(refused);
     let commands = commands(&project);
     let project: Vec<Flat> = project.into_iter().map(|layer| checked(layer, &mut found)).collect();
-    let mut tightened = all.clone();
-    let mut held: Vec<Held> = Vec::new();
+    let (mut tightened, mut held) = (all.clone(), Flat::new());
     for layer in &project {
         held.extend(tighten::lay(&mut tightened, layer.clone()));
     }
     let asked = Asked::new(&commands, &held, &fingerprint);
     let trust = trust_of(world, layout, &asked, &fingerprint, &mut found);
-    let untrusted = matches!(trust, Trust::Untrusted { .. });
-    if untrusted {
+    if matches!(trust, Trust::Untrusted { .. }) {
         all = tightened;
     } else {
         project.into_iter().for_each(|layer| layers::lay(&mut all, layer));
     }
-    for layer in layers::environment(world).into_iter().chain([layers::flags(overrides)]) {
+    for layer in [layers::environment(world), overrides.0.clone()] {
         layers::lay(&mut all, checked(layer, &mut found));
     }
+    layers::fill_in_defaults(&mut all);
 
-    let dropped = |what: &str| -> Vec<String> {
-        commands.iter().filter(|command| untrusted && command.what == what).map(|c| c.name.clone()).collect()
-    };
-    let (untrusted_agents, untrusted_gates) = (dropped("agent"), dropped("gate"));
-    build::fill_in_defaults(&mut all);
-    let mut config = build::build(&all, &untrusted_agents, &untrusted_gates, trust, &mut found);
-    if let Ok(config) = &mut config {
-        config.workspace.untrusted = !dropped("hook").is_empty();
+    let dropped = if matches!(trust, Trust::Untrusted { .. }) { commands.as_slice() } else { &[] };
+    let config = build::build(&all, dropped, trust, &mut found);
+    if !found.faults.is_empty() {
+        found.faults.sort_by(|a, b| a.origin.cmp(&b.origin));
+        return Err(ConfigError::Invalid(found.faults));
     }
-    let invalid = |mut faults: Vec<Fault>| {
-        faults.sort_by(|a, b| a.origin.cmp(&b.origin));
-        Err(ConfigError::Invalid(faults))
-    };
-    match config {
-        Ok(config) if found.faults.is_empty() => Ok(Loaded {
-            config,
-            settings: build::settings(&all),
-            warnings: found.warnings,
-            hints: found.hints,
-            trust,
-            commands,
-            chosen: asked.chosen,
-            fingerprint,
-            untrusted_agents,
-            untrusted_gates,
-            root: layout.root().into(),
-        }),
-        Ok(_) => invalid(found.faults),
-        Err(fault) => {
-            found.faults.push(fault);
-            invalid(found.faults)
-        }
-    }
+    Ok(Loaded {
+        config,
+        settings: build::settings(&all),
+        warnings: found.warnings,
+        hints: found.hints,
+        trust,
+        commands,
+        chosen: asked.chosen,
+        fingerprint,
+        root: layout.root().into(),
+    })
 }
 
 /// What a project's files hold that only counts once they are trusted.
@@ -98,13 +78,9 @@ struct Asked {
 }
 
 impl Asked {
-    fn new(commands: &[NamedCommand], held: &[Held], fingerprint: &Fingerprint) -> Self {
-        let setting = |held: &Held| Setting {
-            key: held.path.join("."),
-            value: build::masked(&held.path, &held.value),
-            origin: held.origin.clone(),
-        };
-        let chosen: Vec<Setting> = held.iter().filter(|held| !is_command(&held.path)).map(setting).collect();
+    fn new(commands: &[NamedCommand], held: &Flat, fingerprint: &Fingerprint) -> Self {
+        let chosen: Vec<Setting> =
+            held.iter().filter(|(path, _)| command_of(path).is_none()).map(build::setting).collect();
         let mut names: Vec<String> = commands.iter().map(|c| format!("{} `{}`", c.what, c.name)).collect();
         names.extend(chosen.iter().map(|setting| format!("`{}`", setting.key)));
         names.extend(fingerprint.prompts().map(|name| format!("prompt `{name}`")));
@@ -112,54 +88,42 @@ impl Asked {
     }
 }
 
-/// Returns a project's file by paths; an adapter's stands below the adapter's name.
-fn flat(file: &ProjectFile) -> Result<Flat, ConfigError> {
-    let flat = layers::flatten(&file.text, &file.path, |place| Origin::in_file(&file.path, place))?;
-    let below = |path: Vec<String>| file.below.iter().cloned().chain(path).collect();
-    Ok(flat.into_iter().map(|(path, value)| (below(path), value)).collect())
-}
-
-/// Reads the project's files once: what is hashed is what is used.
-fn project_files(layout: &Layout) -> Result<(Vec<ProjectFile>, Fingerprint, Vec<String>), ConfigError> {
+/// Reads the project's files once, each a layer: what is hashed is what is used.
+fn project_files(layout: &Layout) -> Result<(Vec<Flat>, Fingerprint, Vec<String>), ConfigError> {
     let config = layers::read(layout, &layout.config())?;
     let local = layers::read(layout, &layout.local_config())?;
     let (adapters, refused) = layers::adapters(layout);
     let fingerprint =
         Fingerprint::of(config.as_deref(), local.as_deref(), (&adapters, &refused), trust::prompts(layout));
-    let adapter = |(name, text): (String, String)| ProjectFile {
-        path: layout.adapters().join(format!("{name}.toml")),
-        text,
-        below: vec!["adapters".into(), name],
-    };
-    let plain = [(layout.config(), config), (layout.local_config(), local)];
-    let plain = plain.into_iter().filter_map(|(path, text)| Some(ProjectFile { path, text: text?, below: Vec::new() }));
-    Ok((adapters.into_iter().map(adapter).chain(plain).collect(), fingerprint, refused))
+    let mut all = Vec::new();
+    for (name, text) in &adapters {
+        all.push(layers::flatten(text, &layout.adapters().join(format!("{name}.toml")), &["adapters", name])?);
+    }
+    for (path, text) in [(layout.config(), config), (layout.local_config(), local)] {
+        if let Some(text) = text {
+            all.push(layers::flatten(&text, &path, &[])?);
+        }
+    }
+    Ok((all, fingerprint, refused))
 }
 
-/// Tells whether a path belongs to a command that may only run when the user trusts the project.
-fn is_command(path: &[String]) -> bool {
-    match path.first().map(String::as_str) {
-        Some("agents" | "adapters" | "gates") => true,
-        Some("workspace") => path.get(1).is_some_and(|member| HOOKS.contains(&member.as_str())),
-        _ => false,
+/// Returns what kind of command a path belongs to: one that may only run when the user trusts the project.
+fn command_of(path: &[String]) -> Option<&'static str> {
+    match (path.first()?.as_str(), path.get(1).map(String::as_str)) {
+        ("agents", _) => Some("agent"),
+        ("adapters", _) => Some("adapter"),
+        ("gates", _) => Some("gate"),
+        // What runs something, or hands something over to what runs.
+        ("workspace", Some("setup" | "teardown" | "hook_env")) => Some("hook"),
+        _ => None,
     }
 }
-
-/// The members of `[workspace]` that run something, or hand something over to what runs.
-const HOOKS: [&str; 3] = ["setup", "teardown", "hook_env"];
 
 /// Returns the commands that the project's files name, for the user to look at.
 fn commands(project: &[Flat]) -> Vec<NamedCommand> {
     let mut commands: BTreeMap<(&'static str, String), NamedCommand> = BTreeMap::new();
     for (path, (value, _)) in project.iter().flatten() {
-        let what = match path.first().map(String::as_str) {
-            Some("agents") => "agent",
-            Some("adapters") => "adapter",
-            Some("gates") => "gate",
-            Some("workspace") if is_command(path) => "hook",
-            _ => continue,
-        };
-        let Some(name) = path.get(1) else { continue };
+        let Some((what, name)) = command_of(path).zip(path.get(1)) else { continue };
         if what == "hook" && value.as_array().is_some_and(Vec::is_empty) {
             continue;
         }
@@ -210,8 +174,7 @@ fn trust_of(world: &World, layout: &Layout, asked: &Asked, fingerprint: &Fingerp
 
 /// Returns the entries of a layer that are declared, by their new names; notes the others.
 fn checked(mut layer: Flat, found: &mut Findings) -> Flat {
-    let old: Vec<(Vec<String>, Vec<String>)> =
-        layer.keys().filter_map(|path| Some((path.clone(), lookup::renamed(path)?))).collect();
+    let old: Vec<_> = layer.keys().filter_map(|path| Some((path.clone(), lookup::renamed(path)?))).collect();
     for (path, new) in old {
         let Some((value, origin)) = layer.remove(&path) else { continue };
         let (was, now) = (one_line(&path.join(".")), one_line(&new.join(".")));
@@ -219,56 +182,34 @@ fn checked(mut layer: Flat, found: &mut Findings) -> Flat {
         found.hints.push(format!("{origin}: `{was}` is now called `{now}`{more}"));
         layer.entry(new).or_insert((value, origin));
     }
+    layer.retain(|path, (value, origin)| match check(path, value) {
+        Ok(()) => true,
+        Err(message) => {
+            found.faults.push(Fault { origin: origin.clone(), key: one_line(&path.join(".")), message });
+            false
+        }
+    });
     layer
-        .into_iter()
-        .filter(|(path, (value, origin))| match check(path, value) {
-            Ok(()) => true,
-            Err(Wrong::Value(message)) => {
-                found.faults.push(Fault { origin: origin.clone(), key: one_line(&path.join(".")), message });
-                false
-            }
-            Err(Wrong::Unknown { depth }) => {
-                let known = lookup::siblings(&path[..depth]);
-                // A key that nobody reads would take its proof or its limit away without a word.
-                let meant = match (near(&path[depth], known.iter().copied()).first(), known.is_empty()) {
-                    (Some(word), _) => format!("did you mean `{word}`?"),
-                    (None, false) => format!("there are: {}", known.join(", ")),
-                    (None, true) => "see which there are: agentctl config show --default".into(),
-                };
-                let message = format!("is no known key; {meant}");
-                found.faults.push(Fault { origin: origin.clone(), key: one_line(&path.join(".")), message });
-                false
-            }
-        })
-        .collect()
 }
 
-enum Wrong {
-    /// The key is known, its value is not good.
-    Value(String),
-    /// The part of the path at this depth is not known.
-    Unknown { depth: usize },
-}
-
-fn check(path: &[String], value: &Value) -> Result<(), Wrong> {
-    let bad = |message: String| Wrong::Value(message);
+/// Checks one entry; says what is wrong with it.
+fn check(path: &[String], value: &Value) -> Result<(), String> {
     match lookup::place(path) {
+        // A key that nobody reads would take its proof or its limit away without a word.
         Place::Unknown => {
-            let depth = (1..path.len()).rev().find(|&n| matches!(lookup::place(&path[..n]), Place::Table));
-            Err(Wrong::Unknown { depth: depth.unwrap_or(0) })
+            let table = (1..path.len()).rev().find(|&n| matches!(lookup::place(&path[..n]), Place::Table)).unwrap_or(0);
+            let meant = lookup::meant(&path[table], &lookup::siblings(&path[..table]));
+            let meant = meant.unwrap_or_else(|| "see which there are: agentctl config show --default".into());
+            Err(format!("is no known key; {meant}"))
         }
         Place::Below(key) => {
             let below = key.path.split('.').count();
-            Err(bad(format!("is below `{}`, which takes a value and no table", path[..below].join("."))))
+            Err(format!("is below `{}`, which takes a value and no table", path[..below].join(".")))
         }
         Place::Table => {
-            names(path).map_err(bad)?;
-            value.is_table().then_some(()).ok_or_else(|| bad(values::wrong(value, "a table")))
+            names(path).and_then(|()| value.is_table().then_some(()).ok_or_else(|| values::wrong(value, "a table")))
         }
-        Place::Leaf(key) => {
-            names(path).map_err(bad)?;
-            key.kind.check(value).map_err(bad)
-        }
+        Place::Leaf(key) => names(path).and_then(|()| key.kind.check(value)),
     }
 }
 
@@ -285,6 +226,9 @@ fn names(path: &[String]) -> Result<(), String> {
                 Ok(1..) => Ok(()),
                 _ => Err(format!("names the exit code `{code}`; expected a number from 1 to 255")),
             }
+        }
+        ["budget", scope, ..] if !SCOPES.contains(scope) => {
+            Err(format!("names no scope of a budget; there are: {}", SCOPES.join(", ")))
         }
         ["roles" | "agents" | "adapters" | "gates", name, ..] => form::named(name),
         _ => Ok(()),

@@ -1,6 +1,9 @@
 //! Finds what a path of a configuration is among the declared keys.
 
+use std::cmp::Ordering;
+
 use super::{declare::Key, keys::keys, kind::Kind};
+use oodatcaa_core::text::near;
 
 /// What a path is in the table.
 #[derive(Clone, Copy, Debug)]
@@ -15,44 +18,50 @@ pub(crate) enum Place {
     Unknown,
 }
 
+/// Tells whether a path goes along with a key's, as far as both go.
+fn fits(key: &Key, path: &[String]) -> bool {
+    key.path.split('.').zip(path).all(|(part, name)| part == "*" || part == name)
+}
+
+fn depth(key: &Key) -> usize {
+    key.path.split('.').count()
+}
+
 /// Returns what a path is.
 pub(crate) fn place(path: &[String]) -> Place {
     let mut found = Place::Unknown;
-    for key in keys() {
-        let parts: Vec<&str> = key.path.split('.').collect();
-        let fits = parts.iter().zip(path).all(|(part, name)| *part == "*" || part == name);
-        match (fits, parts.len().cmp(&path.len())) {
-            (false, _) => {}
-            (true, std::cmp::Ordering::Equal) => return Place::Leaf(key),
-            (true, std::cmp::Ordering::Greater) => found = Place::Table,
-            (true, std::cmp::Ordering::Less) if key.kind == Kind::Any => return Place::Leaf(key),
-            (true, std::cmp::Ordering::Less) => found = Place::Below(key),
+    for key in keys().filter(|key| fits(key, path)) {
+        match depth(key).cmp(&path.len()) {
+            Ordering::Equal => return Place::Leaf(key),
+            Ordering::Less if key.kind == Kind::Any => return Place::Leaf(key),
+            Ordering::Less => found = Place::Below(key),
+            Ordering::Greater => found = Place::Table,
         }
     }
     found
 }
 
-/// Returns the names that could stand where a path's last known table ends, for "did you mean".
+/// Returns the names that could stand where a path's last known table ends.
 pub(crate) fn siblings(above: &[String]) -> Vec<&'static str> {
-    let mut names: Vec<&str> = keys()
-        .filter_map(|key| {
-            let mut parts = key.path.split('.');
-            let fits = above.iter().all(|name| parts.next().is_some_and(|part| part == "*" || part == name));
-            fits.then(|| parts.next()).flatten().filter(|part| *part != "*")
-        })
-        .collect();
+    let below = keys().filter(|key| fits(key, above)).filter_map(|key| key.path.split('.').nth(above.len()));
+    let mut names: Vec<&str> = below.filter(|part| *part != "*").collect();
     names.dedup();
     names
+}
+
+/// Says which of the known names was probably meant, or which there are; `None` where there are none.
+pub(crate) fn meant(word: &str, known: &[&str]) -> Option<String> {
+    match near(word, known.iter().copied()).first() {
+        Some(word) => Some(format!("did you mean `{word}`?")),
+        None => (!known.is_empty()).then(|| format!("there are: {}", known.join(", "))),
+    }
 }
 
 /// Returns the path that a key which was renamed has now.
 pub(crate) fn renamed(path: &[String]) -> Option<Vec<String>> {
     let (last, table) = path.split_last()?;
-    let key = keys().filter(|key| key.was == Some(last.as_str())).find(|key| {
-        let parts: Vec<&str> = key.path.split('.').collect();
-        parts.len() == path.len() && parts.iter().zip(table).all(|(part, name)| *part == "*" || part == name)
-    })?;
-    let name = key.path.rsplit('.').next()?;
+    let was = |key: &&Key| key.was == Some(last.as_str()) && depth(key) == path.len() && fits(key, table);
+    let name = keys().find(was)?.path.rsplit('.').next()?;
     Some(table.iter().cloned().chain([name.to_owned()]).collect())
 }
 

@@ -565,5 +565,5 @@ fn the_steps_of_contributing_make_a_key_with_all_that_belongs_to_it() {
         (UntilTrusted::Limit, Kind::Count(0), Some(Value::Integer(3)))
     );
     let set = flat::Flat::from([(vec!["bell".into(), "rings".into()], (Value::Integer(7), Origin::Default))]);
-    assert_eq!(made_up::Bell::read(&flat::Values(&set), &["bell"]).rings, 7);
+    assert_eq!(made_up::Bell::read(&flat::Values::of(&set), &["bell"]).rings, 7);
 }

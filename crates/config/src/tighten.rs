@@ -6,78 +6,42 @@
 use toml::Value;
 
 use super::{
-    Origin,
     declare::UntilTrusted,
     flat::Flat,
+    layers,
     lookup::{self, Place},
 };
 
-/// A value that does not count until the project is trusted.
-pub(super) struct Held {
-    pub(super) path: Vec<String>,
-    pub(super) value: Value,
-    pub(super) origin: Origin,
-}
-
-/// Lays a project's layer over those of the user as far as it tightens; returns what it would loosen or choose.
-/// A value that stands below already is neither.
-pub(super) fn lay(under: &mut Flat, over: Flat) -> Vec<Held> {
-    let mut held = Vec::new();
-    for (path, (value, origin)) in over {
-        match tightened(under, &path, &value) {
-            Counts::Same => {}
-            Counts::As(value) => {
-                under.insert(path, (value, origin));
-            }
-            Counts::Not => held.push(Held { path, value, origin }),
-        }
-    }
+/// Lays a project's layer over those of the user as far as it tightens or repeats them; returns what it would loosen or
+/// choose, which does not count until the project is trusted.
+pub(super) fn lay(under: &mut Flat, over: Flat) -> Flat {
+    let (counts, held) = over.into_iter().partition(|(path, (value, _))| counts(under, path, value));
+    layers::lay(under, counts);
     held
 }
 
-/// What becomes of a value.
-enum Counts {
-    /// It says what holds anyway.
-    Same,
-    /// It counts, as this.
-    As(Value),
-    /// It does not count.
-    Not,
-}
-
-fn tightened(under: &Flat, path: &[String], value: &Value) -> Counts {
-    let key = match lookup::place(path) {
-        Place::Leaf(key) => key,
-        // An empty table: a name of its own, or nothing.
-        _ if is_known(under, path) => return Counts::Same,
-        _ => return Counts::Not,
-    };
+fn counts(under: &Flat, path: &[String], value: &Value) -> bool {
     if !is_known(under, path) {
-        return Counts::Not;
+        return false;
     }
-    let below = under.get(path).map(|(value, _)| value.clone()).or_else(|| key.default_value());
-    if below.as_ref() == Some(value) {
-        return Counts::Same;
-    }
-    let Some(below) = below else { return Counts::Not };
-    let amounts = || Some((key.kind.amount(value)?, key.kind.amount(&below)?));
-    let tighter = match key.untrusted {
-        UntilTrusted::Ignored => false,
-        UntilTrusted::Smaller => amounts().is_some_and(|(new, old)| new <= old),
-        UntilTrusted::Limit => amounts().is_some_and(|(new, old)| new > 0 && (old == 0 || new <= old)),
-        UntilTrusted::OnlyTrue => *value == Value::Boolean(true),
-        UntilTrusted::Adds => return added(&below, value),
+    // An empty table: a name that is known, or nothing.
+    let Place::Leaf(key) = lookup::place(path) else { return true };
+    let Some(below) = under.get(path).map(|(value, _)| value.clone()).or_else(|| key.default_value()) else {
+        return false;
     };
-    if tighter { Counts::As(value.clone()) } else { Counts::Not }
-}
-
-/// Accepts a list that holds the one below it. A list that leaves out an entry of the one below it would take it away once it is trusted.
-fn added(below: &Value, value: &Value) -> Counts {
-    let (Some(old), Some(new)) = (below.as_array(), value.as_array()) else { return Counts::Not };
-    if old.iter().any(|entry| !new.contains(entry)) {
-        return Counts::Not;
-    }
-    Counts::As(value.clone())
+    let amounts = || Some((key.kind.amount(value)?, key.kind.amount(&below)?));
+    below == *value
+        || match key.untrusted {
+            UntilTrusted::Ignored => false,
+            UntilTrusted::Smaller => amounts().is_some_and(|(new, old)| new <= old),
+            UntilTrusted::Limit => amounts().is_some_and(|(new, old)| new > 0 && (old == 0 || new <= old)),
+            UntilTrusted::OnlyTrue => *value == Value::Boolean(true),
+            // A list that leaves out an entry of the one below it would take it away once it is trusted.
+            UntilTrusted::Adds => below
+                .as_array()
+                .zip(value.as_array())
+                .is_some_and(|(old, new)| old.iter().all(|entry| new.contains(entry))),
+        }
 }
 
 /// Tells whether the user's own layers, or what ships, know the role, agent or gate that a path is about.

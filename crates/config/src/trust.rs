@@ -3,11 +3,7 @@
 //! All that comes with a clone of a repository; the memory of having looked at it does not. It lies in the
 //! directory of the user's state that belongs to this one directory, so a copy or a new clone starts without.
 
-use std::{
-    collections::BTreeMap,
-    os::unix::ffi::OsStrExt as _,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -65,8 +61,6 @@ pub enum TrustError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
     sha256: String,
-    /// As versions before 0.2 counted, without prompts.
-    before: String,
     /// The hash of each prompt.
     prompts: BTreeMap<String, String>,
 }
@@ -92,14 +86,8 @@ impl Fingerprint {
         add(1, local);
         adapters.iter().flat_map(|(name, text)| [name, text]).for_each(|text| add(2, Some(text)));
         refused.iter().for_each(|text| add(4, Some(text)));
-        let before = hex(hash.clone());
-        let mut add = |text: &str| {
-            hash.update([3]);
-            hash.update((text.len() as u64).to_le_bytes());
-            hash.update(text);
-        };
-        prompts.iter().flat_map(|(name, hash)| [name, hash]).for_each(|text| add(text));
-        Self { sha256: hex(hash), before, prompts }
+        prompts.iter().flat_map(|(name, hash)| [name, hash]).for_each(|text| add(3, Some(text)));
+        Self { sha256: hex(hash), prompts }
     }
 
     /// Hashes a project's files as they are now.
@@ -159,14 +147,6 @@ struct Remembered {
     project: String,
 }
 
-/// What versions before 0.2 remember of all projects, by path.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Memory {
-    version: u32,
-    /// By the project's root, links resolved.
-    projects: BTreeMap<String, Remembered>,
-}
-
 /// Remembers a project's configuration as it is now.
 pub fn trust(layout: &Layout) -> Result<PathBuf, TrustError> {
     remember(&World::of_process(), layout, &Fingerprint::read(layout)?)
@@ -181,24 +161,26 @@ pub fn allows_prompt(layout: &Layout, name: &str, text: &str) -> Result<bool, Tr
 /// Remembers one content of a project's configuration; returns where.
 pub fn remember(world: &World, layout: &Layout, fingerprint: &Fingerprint) -> Result<PathBuf, TrustError> {
     let (base, path) = place(world, layout).ok_or(TrustError::NoPlace)?;
-    let remembered =
-        Remembered { sha256: fingerprint.sha256.clone(), trusted_at: stamp(chrono::Utc::now()), project: root(layout) };
+    let root = layout.root().canonicalize().unwrap_or_else(|_| layout.root().into());
+    let remembered = Remembered {
+        sha256: fingerprint.sha256.clone(),
+        trusted_at: stamp(chrono::Utc::now()),
+        project: root.to_string_lossy().into_owned(),
+    };
     let mut json = serde_json::to_string_pretty(&remembered).expect("texts become JSON");
     json.push('\n');
     files::make_named_dir(&base)?;
     files::make_dir(&base, path.parent().expect("it lies in a directory of ours"))?;
     files::write_atomic(&base, &path, json.as_bytes(), Durable::Yes)?;
-    if let Err(error) = forget_by_path(world, layout) {
-        log::debug!("what earlier versions remember stays: failed to {error}");
-    }
     Ok(path)
 }
 
 /// Forgets a project, in this environment; returns `false` when nothing was remembered.
 pub fn forget_in(world: &World, layout: &Layout) -> Result<bool, TrustError> {
-    let by_path = forget_by_path(world, layout)?;
-    let Some((base, path)) = place(world, layout) else { return Ok(by_path) };
-    Ok(files::remove(&base, &path)? || by_path)
+    match place(world, layout) {
+        Some((base, path)) => Ok(files::remove(&base, &path)?),
+        None => Ok(false),
+    }
 }
 
 /// Looks up whether one content is trusted, in this environment; never answers `NothingToTrust`.
@@ -207,21 +189,15 @@ pub fn lookup(world: &World, layout: &Layout, fingerprint: &Fingerprint) -> Resu
         return Ok(Trust::Trusted);
     }
     let Some((base, path)) = place(world, layout) else { return Ok(Trust::Untrusted { changed: false }) };
-    if let Some(remembered) = load::<Remembered>(&base, &path)? {
-        let same = remembered.sha256 == fingerprint.sha256;
-        return Ok(if same { Trust::Trusted } else { Trust::Untrusted { changed: true } });
+    // `read_granting` refuses what others may write: they could have trusted a project in our name.
+    let Some(bytes) = files::read_granting(&base, &path, files::RECORD)? else {
+        return Ok(Trust::Untrusted { changed: false });
+    };
+    match serde_json::from_slice::<Remembered>(&bytes) {
+        Ok(remembered) if remembered.sha256 == fingerprint.sha256 => Ok(Trust::Trusted),
+        Ok(_) => Ok(Trust::Untrusted { changed: true }),
+        Err(error) => Err(TrustError::Broken { path, line: error.line(), message: error.to_string() }),
     }
-    let old = world.trust_file().map(|path| load::<Memory>(&base, &path)).transpose()?.flatten().unwrap_or_default();
-    Ok(match old.projects.get(&root(layout)) {
-        Some(remembered) if remembered.sha256 == fingerprint.before => {
-            // Carried over, so that from now on the prompts count and the path does not.
-            if let Err(error) = remember(world, layout, fingerprint) {
-                log::debug!("trust is not carried over: failed to {error}");
-            }
-            Trust::Trusted
-        }
-        remembered => Trust::Untrusted { changed: remembered.is_some() },
-    })
 }
 
 /// Returns the user's state directory, and the file in it that remembers this project.
@@ -230,37 +206,12 @@ fn place(world: &World, layout: &Layout) -> Option<(PathBuf, PathBuf)> {
     Some((world.state_dir()?, layout.user_state()?.join("trust.json")))
 }
 
-fn root(layout: &Layout) -> String {
-    let root = layout.root().canonicalize().unwrap_or_else(|_| layout.root().into());
-    root.to_string_lossy().into_owned()
-}
-
-fn load<T: serde::de::DeserializeOwned>(base: &Path, path: &Path) -> Result<Option<T>, TrustError> {
-    // `read_granting` refuses what others may write: they could have trusted a project in our name.
-    let Some(bytes) = files::read_granting(base, path, files::RECORD)? else { return Ok(None) };
-    serde_json::from_slice(&bytes).map(Some).map_err(|error| TrustError::Broken {
-        path: path.into(),
-        line: error.line(),
-        message: error.to_string(),
-    })
-}
-
-/// Takes the project out of what earlier versions remember.
-fn forget_by_path(world: &World, layout: &Layout) -> Result<bool, TrustError> {
-    let (Some(base), Some(path)) = (world.state_dir(), world.trust_file()) else { return Ok(false) };
-    let Some(mut memory) = load::<Memory>(&base, &path)? else { return Ok(false) };
-    if memory.projects.remove(&root(layout)).is_none() {
-        return Ok(false);
-    }
-    let mut json = serde_json::to_string_pretty(&memory).expect("texts become JSON");
-    json.push('\n');
-    files::write_atomic(&base, &path, json.as_bytes(), Durable::Yes)?;
-    Ok(true)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    use std::{
+        os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+        path::Path,
+    };
 
     use super::*;
 
@@ -327,25 +278,6 @@ mod tests {
         assert_eq!(state(&moved), Trust::Trusted);
         std::fs::create_dir_all(layout.mark()).expect("another one in its place");
         assert_eq!(state(layout.root()), Trust::Untrusted { changed: false });
-    }
-
-    #[test]
-    fn what_an_earlier_version_remembers_by_path_counts_and_is_carried_over() {
-        let (_directory, world, layout) = place_of();
-        let content = of(Some("a"), None, &[("x", "y")], &[("builder", "p")]);
-        let other = of(Some("a"), None, &[("x", "y")], &[("builder", "other")]);
-        let old = world.trust_file().expect("a place");
-        std::fs::create_dir_all(old.parent().expect("a directory")).expect("made");
-        let entry = serde_json::json!({"sha256": content.before, "trusted_at": "2026-01-01T00:00:00Z"});
-        let elsewhere = serde_json::json!({"sha256": "0", "trusted_at": "2026-01-01T00:00:00Z"});
-        let text = serde_json::json!({"version": 1, "projects": {root(&layout): entry, "/elsewhere": elsewhere}});
-        std::fs::write(&old, text.to_string()).expect("written");
-        assert_eq!(lookup(&world, &layout, &content).expect("looked up"), Trust::Trusted);
-        let base = world.state_dir().expect("a place");
-        let left: Memory = load(&base, &old).expect("reads").expect("there");
-        assert_eq!(left.projects.keys().collect::<Vec<_>>(), ["/elsewhere"]);
-        assert_eq!(lookup(&world, &layout, &content).expect("looked up"), Trust::Trusted);
-        assert_eq!(lookup(&world, &layout, &other).expect("looked up"), Trust::Untrusted { changed: true });
     }
 
     #[test]

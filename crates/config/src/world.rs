@@ -69,11 +69,6 @@ impl World {
         layout.kept_in(state.join("projects").join(id.to_string()))
     }
 
-    /// Returns the file in which versions before 0.2 remember trust, by path: `$XDG_STATE_HOME/oodatcaa/trust.json`.
-    pub fn trust_file(&self) -> Option<PathBuf> {
-        Some(self.state_dir()?.join("trust.json"))
-    }
-
     /// Returns the user's home directory.
     pub fn home(&self) -> Option<&Path> {
         self.var("HOME").map(Path::new).filter(|path| path.is_absolute())
@@ -94,10 +89,10 @@ mod tests {
     fn the_xdg_rules_name_the_users_files() {
         let home = World::of([("HOME", "/h")]);
         assert_eq!(home.user_config(), Some("/h/.config/oodatcaa/config.toml".into()));
-        assert_eq!(home.trust_file(), Some("/h/.local/state/oodatcaa/trust.json".into()));
+        assert_eq!(home.state_dir(), Some("/h/.local/state/oodatcaa".into()));
         let xdg = World::of([("HOME", "/h"), ("XDG_CONFIG_HOME", "/c"), ("XDG_STATE_HOME", "relative")]);
         assert_eq!(xdg.user_config(), Some("/c/oodatcaa/config.toml".into()));
-        assert_eq!(xdg.trust_file(), Some("/h/.local/state/oodatcaa/trust.json".into()));
+        assert_eq!(xdg.state_dir(), Some("/h/.local/state/oodatcaa".into()));
         assert_eq!(World::default().user_config(), None);
     }
 }
