@@ -6,9 +6,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, DirBuilder, Metadata},
+    fs::{self, Metadata},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, symlink},
+    os::unix::fs::symlink,
     path::{Component, Path},
 };
 
@@ -44,18 +44,18 @@ pub(crate) fn redirected(descriptor: &Descriptor, slot: &Path) -> BTreeMap<Strin
 /// Makes the directories, files and links that the program needs to find there. Whatever leads out of
 /// the slot's directory and is not ours is refused.
 pub(crate) fn prepare_home(descriptor: &Descriptor, slot: &Path, variable: Variable<'_>) -> io::Result<()> {
-    directory(slot, slot)?;
+    make_slot(slot)?;
     for place in redirected(descriptor, slot).values() {
         // A variable may also be a plain word.
         if let Ok(below) = Path::new(place).strip_prefix(slot) {
-            directory(slot, &slot.join(below))?;
+            files::make_dir(slot, &slot.join(below))?;
         }
     }
     let by_file = matches!(probe::login(descriptor, variable), Login::File(_));
     for (name, places) in &descriptor.home.links {
         let at = slot.join(name);
         let there = places.iter().filter_map(|place| probe::place(place, variable)).find(|file| file.is_file());
-        directory(slot, at.parent().unwrap_or(slot))?;
+        files::make_dir(slot, at.parent().unwrap_or(slot))?;
         match there.filter(|_| by_file) {
             Some(file) => link(&at, &std::path::absolute(file)?, descriptor.home.files.get(name))?,
             // Signed in otherwise by now: an old link would bring the old sign-in back.
@@ -65,7 +65,7 @@ pub(crate) fn prepare_home(descriptor: &Descriptor, slot: &Path, variable: Varia
     }
     for (name, content) in &descriptor.home.files {
         let at = slot.join(name);
-        directory(slot, at.parent().unwrap_or(slot))?;
+        files::make_dir(slot, at.parent().unwrap_or(slot))?;
         match files::create_new(slot, &at) {
             Err(error) if error.is_taken() => {}
             created => created
@@ -82,25 +82,12 @@ pub(crate) fn stays_below(name: &str) -> bool {
     !name.is_empty() && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
-/// Makes a directory and those above it up to the slot's, and refuses links on the way.
-fn directory(slot: &Path, wanted: &Path) -> io::Result<()> {
-    let below = wanted.strip_prefix(slot).unwrap_or(Path::new(""));
-    let mut at = slot.to_owned();
-    let mut parts = below.components();
-    loop {
-        match seen(&at)? {
-            None => DirBuilder::new().recursive(true).mode(0o700).create(&at).map_err(|error| at_place(&at, &error))?,
-            Some(meta) if meta.is_dir() => {}
-            Some(meta) => {
-                let what = if meta.is_symlink() { "is a link, and may lead elsewhere" } else { "is no directory" };
-                return Err(io::Error::other(format!("{} {what}", at.display())));
-            }
-        }
-        match parts.next() {
-            Some(part) => at.push(part),
-            None => return Ok(()),
-        }
+/// Makes the slot's directory, unless it is there; a link in its place is refused.
+fn make_slot(slot: &Path) -> io::Result<()> {
+    if seen(slot)?.is_some_and(|meta| meta.is_symlink()) {
+        return Err(io::Error::other(format!("{} is a link, and may lead elsewhere", slot.display())));
     }
+    Ok(files::make_named_dir(slot)?)
 }
 
 /// Returns what stands there itself, not what a link leads to.

@@ -13,8 +13,8 @@ use super::{
     prompt_data::{block, line, word},
     result,
 };
+use oodatcaa_core::Role;
 use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{Class, Role};
 use oodatcaa_sys::files::{self, FileError, Why};
 
 /// The largest template, in bytes.
@@ -82,49 +82,19 @@ pub struct Handed {
     pub risky: Vec<String>,
 }
 
-/// Why there is no prompt. Each is a `config` failure.
+/// Why there is no prompt. Each is a failure of the class `config`.
 #[derive(Debug, thiserror::Error)]
 pub enum PromptError {
     /// There is no such file.
-    #[error("read the prompt template {path}: there is no such file")]
-    Missing {
-        /// Where it was looked for.
-        path: String,
-    },
-    /// The file cannot be read.
-    #[error("read the prompt template {path}")]
-    Unreadable {
-        /// Which file.
-        path: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Larger than any prompt should be.
-    #[error("use the prompt template {name}: it has {size} bytes, at most {LARGEST} are allowed")]
-    TooLarge {
-        /// Which template.
-        name: String,
-        /// Its size in bytes.
-        size: u64,
-    },
-    /// A mistake in the template.
-    #[error("render the prompt template {name}, line {line}: {what}")]
-    Template {
-        /// Which template.
-        name: String,
-        /// Where, from 1; 0 where it is not known.
-        line: usize,
-        /// What is wrong.
-        what: String,
-    },
+    #[error("read the prompt template {0}: there is no such file")]
+    Missing(String),
+    /// It cannot be read or used.
+    #[error("{0}")]
+    Bad(String),
 }
 
-impl PromptError {
-    /// Returns the class of failure that an attempt without a prompt is.
-    pub fn class(&self) -> Class {
-        Class::Config
-    }
+fn too_large(name: &str, size: u64) -> PromptError {
+    PromptError::Bad(format!("use the prompt template {name}: it has {size} bytes, at most {LARGEST} are allowed"))
 }
 
 /// Returns the template that ships for a role.
@@ -145,9 +115,9 @@ pub fn load(path: &Path) -> Result<String, PromptError> {
     // A clone may bring a link to a key of its user along; what it leads to would be sent away.
     match files::read_text(Layout::root_of(path), path, LARGEST) {
         Ok(Some(text)) => Ok(text),
-        Ok(None) => Err(PromptError::Missing { path: name() }),
-        Err(FileError { why: Why::TooLong { size, .. }, .. }) => Err(PromptError::TooLarge { name: name(), size }),
-        Err(error) => Err(PromptError::Unreadable { path: name(), source: error.into() }),
+        Ok(None) => Err(PromptError::Missing(name())),
+        Err(FileError { why: Why::TooLong { size, .. }, .. }) => Err(too_large(&name(), size)),
+        Err(error) => Err(PromptError::Bad(format!("read the prompt template {}: {}", name(), error.why))),
     }
 }
 
@@ -157,7 +127,7 @@ pub fn render(template: &str, assignment: &Assignment, facts: &PromptFacts) -> R
     let name = format!("{}.md", assignment.rule.role);
     let size = template.len() as u64;
     if size > LARGEST {
-        return Err(PromptError::TooLarge { name, size });
+        return Err(too_large(&name, size));
     }
     let values = variables(assignment, facts);
     let told = fill("facts", include_str!("prompt_facts.md"), &values)?;
@@ -187,10 +157,9 @@ fn fill(name: &str, template: &str, values: &Value) -> Result<String, PromptErro
     env.set_syntax(syntax.build().expect("the usual delimiters"));
     env.set_fuel(Some(FUEL));
     env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    let wrong = |error: &Error| PromptError::Template {
-        name: name.into(),
-        line: error.line().unwrap_or_default(),
-        what: words(error, template),
+    let wrong = |error: &Error| {
+        let (line, what) = (error.line().unwrap_or_default(), words(error, template));
+        PromptError::Bad(format!("render the prompt template {name}, line {line}: {what}"))
     };
     let compiled = env.template_from_named_str(name, template).map_err(|error| wrong(&error))?;
     let mut bounded = Bounded(Vec::new());

@@ -69,7 +69,6 @@ pub struct Question {
     #[serde(default)]
     pub options: Vec<String>,
     /// The answer that the agent would give.
-    #[serde(default)]
     pub default: Option<String>,
 }
 
@@ -102,7 +101,6 @@ pub struct Mail {
     /// What it says.
     pub text: String,
     /// How urgent it is.
-    #[serde(default)]
     pub priority: Option<String>,
 }
 
@@ -111,7 +109,7 @@ pub struct Mail {
 #[serde(deny_unknown_fields)]
 pub struct AgentResult {
     /// For editors; says nothing.
-    #[serde(default, rename = "$schema")]
+    #[serde(rename = "$schema")]
     pub schema: Option<String>,
     /// What it came to.
     pub outcome: Verdict,
@@ -130,13 +128,10 @@ pub struct AgentResult {
     #[serde(default)]
     pub messages: Vec<Mail>,
     /// What it asks.
-    #[serde(default)]
     pub question: Option<Question>,
     /// With `failed`: what kind of failure.
-    #[serde(default)]
     pub class: Option<Class>,
     /// With `failed`: when to try again, where the model's service said so.
-    #[serde(default)]
     pub retry_at: Option<DateTime<Utc>>,
 }
 
@@ -265,37 +260,37 @@ fn shown(text: &str) -> String {
     text::cut(output::plain(text).trim(), LONGEST)
 }
 
+/// Members of a proposed task, what each must be, and how that is called.
+type Form = (&'static [&'static str], fn(&Value) -> bool, &'static str);
+
+const FORMS: [Form; 3] = [
+    (&["id", "title", "description", "type", "complexity"], Value::is_string, "a text"),
+    (&["dependencies", "depends_on", "acceptance_criteria"], is_list_of_texts, "a list of texts"),
+    (&["priority"], Value::is_i64, "a whole number"),
+];
+
+fn is_list_of_texts(value: &Value) -> bool {
+    value.as_array().is_some_and(|items| items.iter().all(Value::is_string))
+}
+
 fn check_task(task: &Map<String, Value>) -> Result<&str, String> {
-    let text = |name: &str| match task.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.as_str())),
-        Some(other) => Err(format!("`{name}` must be a text, not {}", kind(other))),
-    };
-    let id = text("id")?.ok_or("`id` is missing")?;
+    let said = |name: &str| task.get(name).filter(|value| !value.is_null());
+    let id = said("id").ok_or("`id` is missing")?.as_str().ok_or("`id` must be a text")?;
     TaskId::parse(id).map_err(|bad| format!("`id` {bad}"))?;
-    if text("title")?.is_none_or(|title| title.trim().is_empty()) {
-        return Err(format!("task `{id}` has no `title`"));
-    }
-    for name in ["description", "type", "complexity"] {
-        text(name)?;
-    }
-    for name in ["dependencies", "depends_on", "acceptance_criteria"] {
-        let fits = match task.get(name) {
-            None | Some(Value::Null) => true,
-            Some(Value::Array(items)) => items.iter().all(Value::is_string),
-            Some(_) => false,
-        };
-        if !fits {
-            return Err(format!("`{name}` of task `{id}` must be a list of texts"));
+    for (names, fits, what) in FORMS {
+        let wrong = names.iter().find_map(|name| Some((name, said(name).filter(|value| !fits(value))?)));
+        if let Some((name, value)) = wrong {
+            let value = text::cut(&value.to_string(), 40);
+            return Err(format!("`{name}` of task `{id}` must be {what}, not `{value}`"));
         }
     }
-    if task.get("priority").is_some_and(|priority| !priority.is_i64() && !priority.is_null()) {
-        return Err(format!("`priority` of task `{id}` must be a whole number"));
+    if said("title").and_then(Value::as_str).is_none_or(|title| title.trim().is_empty()) {
+        return Err(format!("task `{id}` has no `title`"));
     }
     // Where it starts is said by its type; many models write a status and a branch all the same, and are not heard.
     let quiet = [Member::Status, Member::Branch];
     let mut ours = Member::of_rules().filter(|member| !quiet.contains(member)).map(Member::as_str);
-    match ours.find(|name| task.get(*name).is_some_and(|value| !value.is_null())) {
+    match ours.find(|name| said(name).is_some()) {
         Some(name) => Err(format!("`{name}` of task `{id}` is not yours to set")),
         None => Ok(id),
     }
@@ -305,17 +300,6 @@ fn check_task(task: &Map<String, Value>) -> Result<&str, String> {
 fn without_nulls(mut task: Map<String, Value>) -> Map<String, Value> {
     task.retain(|_, value| !value.is_null());
     task
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a truth value",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ fn template(run: &Run) -> Result<String, Outcome> {
     match (prompt::load(&path), prompt::shipped(role)) {
         (Ok(template), _) if is_allowed(run, &template)? => Ok(template),
         // Nobody looked at the project's words: those that ship are used.
-        (Ok(_) | Err(PromptError::Missing { .. }), Some(shipped)) => Ok(shipped.into()),
+        (Ok(_) | Err(PromptError::Missing(_)), Some(shipped)) => Ok(shipped.into()),
         (Ok(_), None) => Err(wrong(format!("{} is not trusted: agentctl config trust", path.display()))),
         (Err(error), _) => Err(wrong(format!("failed to {}", chain(&error)))),
     }

@@ -177,7 +177,7 @@ fn prompts(checks: &mut Checks, context: &DoctorContext<'_>, loaded: &Loaded) {
     for rule in loaded.config.workflow.rules() {
         let path = context.layout.prompt(&rule.role);
         let rendered = match prompt::load(&path) {
-            Err(prompt::PromptError::Missing { .. }) if prompt::shipped(&rule.role).is_some() => {
+            Err(prompt::PromptError::Missing(_)) if prompt::shipped(&rule.role).is_some() => {
                 good += 1;
                 continue;
             }

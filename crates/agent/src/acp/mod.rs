@@ -110,7 +110,7 @@ pub fn main() -> ExitCode {
         }
     };
     let files = Files::new(&flags.workspace, &flags.also, flags.permissions != Permit::Plan);
-    let mut talk = Talk::new(peer, events, files, &flags);
+    let mut talk = Talk::new(peer, events, files, flags);
     let good = talk.hold(&prompt);
     talk.close();
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -41,12 +40,7 @@ pub(super) struct Talk {
     peer: Peer,
     events: Events,
     files: Files,
-    permit: Permit,
-    workspace: PathBuf,
-    model: Option<String>,
-    resume: Option<String>,
-    auth: Option<String>,
-    fs: Fs,
+    flags: Flags,
     session: Option<String>,
     /// The agent repeats an old conversation: nothing of that is news.
     repeats: bool,
@@ -57,17 +51,12 @@ pub(super) struct Talk {
 
 impl Talk {
     /// Begins to talk with an agent that was just started.
-    pub(super) fn new(peer: Peer, events: Events, files: Files, flags: &Flags) -> Self {
+    pub(super) fn new(peer: Peer, events: Events, files: Files, flags: Flags) -> Self {
         Self {
             peer,
             events,
             files,
-            permit: flags.permissions,
-            workspace: flags.workspace.clone(),
-            model: flags.model.clone(),
-            resume: flags.resume.clone(),
-            auth: flags.auth.clone(),
-            fs: flags.fs,
+            flags,
             session: None,
             repeats: false,
             tools: BTreeMap::new(),
@@ -112,18 +101,19 @@ impl Talk {
 
     fn walk(&mut self, prompt: &str, stage: &mut &'static str) -> Result<String, Trouble> {
         let able = self.initialize()?;
-        if let Some(method) = self.auth.clone() {
+        if let Some(method) = self.flags.auth.clone() {
             *stage = "authenticate";
             self.ask("authenticate", &json!({"methodId": method}))?;
         }
-        *stage = if self.resume.is_some() { "load" } else { "session" };
+        *stage = if self.flags.resume.is_some() { "load" } else { "session" };
         let opened = self.open(&able)?;
         *stage = "model";
         let model = self.choose_model(&opened)?;
         *stage = "mode";
         self.choose_mode(&opened)?;
         let session = self.session.clone().unwrap_or_default();
-        self.events.tell(&json!({"type": "session", "id": session, "model": model, "resumed": self.resume.is_some()}));
+        self.events
+            .tell(&json!({"type": "session", "id": session, "model": model, "resumed": self.flags.resume.is_some()}));
         *stage = "prompt";
         let answer =
             self.ask("session/prompt", &json!({"sessionId": session, "prompt": [{"type": "text", "text": prompt}]}))?;
@@ -141,7 +131,7 @@ impl Talk {
             &json!({
                 "protocolVersion": VERSION,
                 "clientCapabilities": {
-                    "fs": {"readTextFile": self.fs == Fs::All, "writeTextFile": self.fs != Fs::None},
+                    "fs": {"readTextFile": self.flags.fs == Fs::All, "writeTextFile": self.flags.fs != Fs::None},
                     "terminal": false,
                 },
                 "clientInfo": {"name": "oodatcaa", "version": env!("CARGO_PKG_VERSION")},
@@ -162,8 +152,8 @@ impl Talk {
 
     /// Opens a session, a new one or an old one again.
     fn open(&mut self, able: &Value) -> Result<Value, Trouble> {
-        let cwd = self.workspace.to_string_lossy().into_owned();
-        let Some(session) = self.resume.clone() else {
+        let cwd = self.flags.workspace.to_string_lossy().into_owned();
+        let Some(session) = self.flags.resume.clone() else {
             let opened = self.ask("session/new", &json!({"cwd": cwd, "mcpServers": []})).map_err(|trouble| {
                 let methods = able.get("authMethods").and_then(Value::as_array).into_iter().flatten();
                 let names: Vec<&str> = methods.filter_map(|method| method.get("id")?.as_str()).collect();
@@ -203,7 +193,7 @@ impl Talk {
         let option = options.into_iter().find(|option| option.get("category").is_some_and(|own| own == "model"));
         let in_force = opened.pointer("/models/currentModelId").or_else(|| option?.get("currentValue"));
         let in_force = in_force.and_then(Value::as_str).map(str::to_owned);
-        let Some(model) = self.model.clone().filter(|model| in_force.as_ref() != Some(model)) else {
+        let Some(model) = self.flags.model.clone().filter(|model| in_force.as_ref() != Some(model)) else {
             return Ok(in_force);
         };
         let session = self.session.clone();
@@ -220,7 +210,7 @@ impl Talk {
     fn choose_mode(&mut self, opened: &Value) -> Result<(), Trouble> {
         let modes = opened.pointer("/modes/availableModes").and_then(Value::as_array).into_iter().flatten();
         let knows = modes.into_iter().any(|mode| mode.get("id").is_some_and(|id| id == "plan"));
-        if self.permit == Permit::Plan && knows {
+        if self.flags.permissions == Permit::Plan && knows {
             self.ask("session/set_mode", &json!({"sessionId": self.session, "modeId": "plan"}))?;
         }
         Ok(())
@@ -288,9 +278,9 @@ impl Talk {
         if self.cancelled.is_some() {
             return json!({"outcome": "cancelled"});
         }
-        let judged = self.permit.judge(&call, &self.files);
+        let judged = self.flags.permissions.judge(&call, &self.files);
         let options = params.get("options").and_then(Value::as_array).cloned().unwrap_or_default();
-        let chosen = self.permit.choose(&options, judged.is_ok());
+        let chosen = self.flags.permissions.choose(&options, judged.is_ok());
         let why = match (&judged, &chosen) {
             (Err(why), _) => Some(why.clone()),
             (Ok(()), None) => Some("it offers nothing that grants just this".into()),
@@ -305,7 +295,7 @@ impl Talk {
             tool.refused = true;
             self.events.tell(&json!({"type": "tool", "state": "end", "id": id, "ok": false}));
         }
-        let refused = || self.permit.choose(&options, false);
+        let refused = || self.flags.permissions.choose(&options, false);
         chosen.or_else(refused).unwrap_or_else(|| json!({"outcome": "cancelled"}))
     }
 
@@ -379,7 +369,7 @@ impl Talk {
         };
         if self.repeats {
             self.cost_before = Some(cost);
-        } else if self.resume.is_none() || self.cost_before.is_some() {
+        } else if self.flags.resume.is_none() || self.cost_before.is_some() {
             let since = (cost - self.cost_before.unwrap_or(0.0)).max(0.0);
             self.events.tell(&json!({"type": "cost", "usd": since}));
         }

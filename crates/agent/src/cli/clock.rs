@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use chrono::{DateTime, Datelike as _, Days, FixedOffset, Local, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, Days, FixedOffset, Local, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
 
 use oodatcaa_sys::files;
 
@@ -12,37 +12,16 @@ const ZONES: &str = "/usr/share/zoneinfo";
 /// A zone of more bytes than this is none.
 const LARGEST_ZONE: u64 = 64 * 1024;
 
-/// Which clock a time is read from.
-enum Zone {
-    /// This machine's.
-    Here,
-    /// One that is so many seconds east of UTC now.
-    Fixed(FixedOffset),
-}
-
-impl Zone {
-    fn utc(&self, time: NaiveDateTime) -> Option<DateTime<Utc>> {
-        match self {
-            Self::Here => time.and_local_timezone(Local).earliest().map(|time| time.with_timezone(&Utc)),
-            Self::Fixed(offset) => time.and_local_timezone(*offset).earliest().map(|time| time.with_timezone(&Utc)),
-        }
-    }
-
-    fn today(&self, now: DateTime<Utc>) -> NaiveDate {
-        match self {
-            Self::Here => now.with_timezone(&Local).date_naive(),
-            Self::Fixed(offset) => now.with_timezone(offset).date_naive(),
-        }
-    }
-}
-
 /// Returns the end of the minute in which the clock of the zone that is named, or this machine's, shows the time next, or did
 /// a moment ago; of the day that is said, where one is. `None` for what is no time, or in a zone that nobody knows.
 pub(super) fn clock(word: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let (word, zone) = match word.trim().strip_suffix(')').and_then(|word| word.rsplit_once('(')) {
-        Some((word, name)) => (word, Zone::Fixed(FixedOffset::east_opt(offset(name.trim(), now)?)?)),
-        None => (word, Zone::Here),
-    };
+    match word.trim().strip_suffix(')').and_then(|word| word.rsplit_once('(')) {
+        Some((word, name)) => next(word, now, &FixedOffset::east_opt(offset(name.trim(), now)?)?),
+        None => next(word, now, &Local),
+    }
+}
+
+fn next<Z: TimeZone>(word: &str, now: DateTime<Utc>, zone: &Z) -> Option<DateTime<Utc>> {
     let word = word.replace(',', " ").to_ascii_uppercase();
     let mut parts: Vec<&str> = word.split_whitespace().filter(|part| *part != "AT").collect();
     let mut time = parts.pop()?.to_owned();
@@ -54,10 +33,13 @@ pub(super) fn clock(word: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     }
     let time = NaiveTime::parse_from_str(&time, "%I:%M%p").ok()?;
     // The seconds were cut off, so that at the minute's begin the service may still refuse.
-    let at = |day: NaiveDate| zone.utc(day.and_time(time))?.checked_add_signed(TimeDelta::minutes(1));
+    let at = |day: NaiveDate| {
+        let begin = day.and_time(time).and_local_timezone(zone.clone()).earliest()?;
+        begin.with_timezone(&Utc).checked_add_signed(TimeDelta::minutes(1))
+    };
     // A minute that is just over is no time of tomorrow's, or of next year's.
     let recent = now - TimeDelta::hours(1);
-    let today = zone.today(now);
+    let today = now.with_timezone(zone).date_naive();
     let day_of = |month: &str, day: &str, year: i32| {
         let day = day.trim_end_matches(|c: char| c.is_ascii_alphabetic());
         NaiveDate::parse_from_str(&format!("{month} {day} {year}"), "%b %d %Y").ok()

@@ -45,7 +45,10 @@ fn what_is_wrong_is_said_with_its_place() {
         (r#"{"outcome":"done","summary":"","tasks":[{"id":"A","title":"t"},{"id":"A","title":"t"}]}"#, "twice"),
         (r#"{"outcome":"done","summary":"","tasks":[{"id":"A","title":"t","dependencies":"B"}]}"#, "list of texts"),
         (r#"{"outcome":"done","summary":"","tasks":[{"id":"A","title":"t","lease":"x#1"}]}"#, "not yours to set"),
-        (r#"{"outcome":"done","summary":"","tasks":[{"id":"A","title":7}]}"#, "must be a text, not a number"),
+        (
+            r#"{"outcome":"done","summary":"","tasks":[{"id":"A","title":7}]}"#,
+            "`title` of task `A` must be a text, not `7`",
+        ),
         (r#"{"outcome":"done","summary":""} trailing"#, "trailing characters at line 1"),
         ("[]", "must be one JSON object"),
     ] {
