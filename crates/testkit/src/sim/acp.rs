@@ -10,6 +10,8 @@ use std::{
 use clap::Parser;
 use serde_json::{Value, json};
 
+use super::play::ignore_term;
+
 /// The argument that makes `agent-sim` speak the protocol.
 pub(crate) const MODE: &str = "acp";
 
@@ -51,13 +53,11 @@ pub(crate) fn main() -> ExitCode {
         return ExitCode::from(64);
     }
     let mut play = Play { flags, input: io::stdin().lines(), next: 0, session: String::new() };
-    match play.run() {
-        Ok(code) => code.into(),
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "agent-sim: {error}");
-            ExitCode::from(74)
-        }
+    if let Err(error) = play.run() {
+        let _ = writeln!(io::stderr(), "agent-sim: {error}");
+        return ExitCode::from(74);
     }
+    ExitCode::SUCCESS
 }
 
 struct Play {
@@ -67,15 +67,19 @@ struct Play {
     session: String,
 }
 
-/// What a prompt came to.
-enum Answer {
-    Stop(String),
-    Error(i64, String),
-    Exit(u8),
+/// A result, or an error by code and message.
+type Reply = Result<Value, (i64, String)>;
+
+/// Ends a prompt.
+fn stop(reason: &str) -> Reply {
+    Ok(json!({
+        "stopReason": reason,
+        "usage": {"inputTokens": 100, "outputTokens": 20, "totalTokens": 150, "cachedReadTokens": 30},
+    }))
 }
 
 impl Play {
-    fn run(&mut self) -> io::Result<u8> {
+    fn run(&mut self) -> io::Result<()> {
         while let Some(message) = self.hear()? {
             let method = message.get("method").and_then(Value::as_str).unwrap_or_default();
             let Some(id) = message.get("id") else { continue };
@@ -103,25 +107,16 @@ impl Play {
                     _ => Err((-32602, "no such model".to_owned())),
                 },
                 "session/load" => self.load(&message)?,
-                "session/prompt" => match self.prompt(&message)? {
-                    Answer::Stop(reason) => Ok(json!({
-                        "stopReason": reason,
-                        "usage": {"inputTokens": 100, "outputTokens": 20, "totalTokens": 150, "cachedReadTokens": 30},
-                    })),
-                    Answer::Error(code, message) => Err((code, message)),
-                    Answer::Exit(code) => return Ok(code),
-                },
+                "session/prompt" => self.prompt(&message)?,
                 _ => Err((-32601, format!("Method not found: {method}"))),
             };
-            let reply = match answer {
-                Ok(result) => json!({"jsonrpc": "2.0", "id": id, "result": result}),
-                Err((code, words)) => {
-                    json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": words}})
-                }
+            let (key, answer) = match answer {
+                Ok(result) => ("result", result),
+                Err((code, words)) => ("error", json!({"code": code, "message": words})),
             };
-            self.send(&reply)?;
+            self.send(&json!({"jsonrpc": "2.0", "id": id, key: answer}))?;
         }
-        Ok(0)
+        Ok(())
     }
 
     fn keep(&self) -> io::Result<()> {
@@ -130,7 +125,7 @@ impl Play {
         std::fs::write(dir.join(&self.session), "simulated\n")
     }
 
-    fn load(&mut self, message: &Value) -> io::Result<Result<Value, (i64, String)>> {
+    fn load(&mut self, message: &Value) -> io::Result<Reply> {
         let id = message.pointer("/params/sessionId").and_then(Value::as_str).unwrap_or_default().to_owned();
         let there = self.flags.sessions.as_ref().is_some_and(|dir| !id.is_empty() && dir.join(&id).is_file());
         if !there {
@@ -138,17 +133,14 @@ impl Play {
         }
         self.session = id;
         // What was said before is said again.
-        self.update(
-            &json!({"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": "simulated, and old"}}),
-        )?;
-        self.update(
-            &json!({"sessionUpdate": "tool_call", "toolCallId": "old", "title": "old", "status": "completed"}),
-        )?;
+        self.say("simulated, and old")?;
+        let call = json!({"sessionUpdate": "tool_call", "toolCallId": "old", "title": "old", "status": "completed"});
+        self.update(&call)?;
         self.cost(0.5)?;
         Ok(Ok(json!({})))
     }
 
-    fn prompt(&mut self, message: &Value) -> io::Result<Answer> {
+    fn prompt(&mut self, message: &Value) -> io::Result<Reply> {
         let words = message.pointer("/params/prompt/0/text").and_then(Value::as_str).unwrap_or_default();
         self.say(&format!("simulated: {} bytes of prompt. ", words.len()))?;
         for step in self.flags.steps.clone() {
@@ -167,44 +159,39 @@ impl Play {
                 }
                 "noise" => io::stdout().write_all(b"this is no message\n{\"half\":\n")?,
                 "huge" => self.say(&"x".repeat(first.parse().unwrap_or(0)))?,
-                "die" => return Ok(Answer::Exit(first.parse().unwrap_or(1))),
-                "error" => return Ok(Answer::Error(first.parse().unwrap_or(-32603), second.to_owned())),
-                "stop" => return Ok(Answer::Stop(first.to_owned())),
+                "die" => std::process::exit(first.parse().unwrap_or(1)),
+                "error" => return Ok(Err((first.parse().unwrap_or(-32603), second.to_owned()))),
+                "stop" => return Ok(stop(first)),
                 "wait" => while self.hear()?.is_some() {},
                 "hang" => {
-                    let told = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-                    signal_hook::flag::register(signal_hook::consts::SIGTERM, told)?;
+                    ignore_term()?;
                     self.say("deaf")?;
                     while let Some(message) = self.hear()? {
                         if message.get("method").is_some_and(|method| method == "session/cancel") {
-                            return Ok(Answer::Stop("cancelled".into()));
+                            return Ok(stop("cancelled"));
                         }
                     }
                 }
-                _ => return Ok(Answer::Error(-32602, format!("no such step: {name}"))),
+                _ => return Ok(Err((-32602, format!("no such step: {name}")))),
             }
         }
         self.cost(0.75)?;
-        Ok(Answer::Stop("end_turn".into()))
+        Ok(stop("end_turn"))
     }
 
     fn write(&mut self, path: &str, text: &str) -> io::Result<()> {
         let call = json!({"title": format!("write {path}"), "kind": "edit", "locations": [{"path": path}], "rawInput": {"path": path}});
-        let (path, text) = (path.to_owned(), text.to_owned());
         self.tool("write", &call, |play| {
             let answer = play.ask("fs/write_text_file", json!({"path": path, "content": text}))?;
             Ok(answer.get("error").is_none())
         })
     }
 
-    /// A tool call from its announcement to its end; it is only done when it was allowed.
+    /// Makes a tool call from its announcement to its end; it is only done when it was allowed.
     fn tool(&mut self, name: &str, call: &Value, act: impl FnOnce(&mut Self) -> io::Result<bool>) -> io::Result<()> {
         let id = format!("call-{}", self.next);
-        let with = |more: Value| {
-            let mut all = call.as_object().cloned().unwrap_or_default();
-            all.extend(more.as_object().cloned().unwrap_or_default());
-            Value::Object(all)
-        };
+        let mut asked = call.clone();
+        asked["toolCallId"] = json!(id);
         let announced = json!({"sessionUpdate": "tool_call", "toolCallId": id, "title": name, "kind": call["kind"], "status": "pending"});
         self.update(&announced)?;
         let options = json!([
@@ -212,8 +199,7 @@ impl Play {
             {"optionId": "once", "kind": "allow_once", "name": "Once"},
             {"optionId": "no", "kind": "reject_once", "name": "No"},
         ]);
-        let asked = json!({"toolCall": with(json!({"toolCallId": id})), "options": options});
-        let answer = self.ask("session/request_permission", asked)?;
+        let answer = self.ask("session/request_permission", json!({"toolCall": asked, "options": options}))?;
         let chosen =
             answer.pointer("/result/outcome/optionId").and_then(Value::as_str).unwrap_or("cancelled").to_owned();
         self.say(&format!("permission: {chosen}. "))?;

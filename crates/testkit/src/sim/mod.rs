@@ -17,8 +17,8 @@ mod acp;
 mod play;
 mod script;
 
-use play::{Body, Ending, Stage, criteria, play};
-use script::{Call, CrashSignal, Script};
+use play::{Stage, criteria, ignore_term, play};
+use script::{Call, Script};
 
 const USAGE: u8 = 64;
 const CANNOT_WRITE: u8 = 74;
@@ -78,33 +78,24 @@ pub fn main(refused: fn(&clap::Error) -> io::Result<()>) -> ExitCode {
             return if refused(&error).is_ok() { code.into() } else { CANNOT_WRITE.into() };
         }
     };
-    match run(&flags) {
-        Ok(Ending::Exit(code)) => code.into(),
-        Ok(Ending::Crash(CrashSignal::Abrt)) => {
-            // A core file in the workspace would be an edit that nobody scripted; without the limit it is one.
-            let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
-            let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
-            std::process::abort()
-        }
-        Ok(Ending::Crash(CrashSignal::Kill)) => {
-            let sent = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-            sent.map_or(CANNOT_WRITE, |()| 128 + 9).into()
-        }
-        Err((code, message)) => {
-            // Nobody is left to tell when standard error is gone too.
-            let _ = writeln!(io::stderr(), "agent-sim: {message}");
-            code.into()
-        }
-    }
+    let code = run(&flags).unwrap_or_else(|(code, message)| {
+        // Nobody is left to tell when standard error is gone too.
+        let _ = writeln!(io::stderr(), "agent-sim: {message}");
+        code
+    });
+    code.into()
 }
 
-fn run(flags: &Flags) -> Result<Ending, (u8, String)> {
-    let mut itself = Itself;
+fn run(flags: &Flags) -> Result<u8, (u8, String)> {
+    let cannot = |what: &str| {
+        let what = what.to_owned();
+        move |error: io::Error| (CANNOT_WRITE, format!("cannot {what}{error}"))
+    };
     if let Some(seconds) = flags.linger {
-        rustix::process::setsid().map_err(|error| (CANNOT_WRITE, format!("cannot start a session: {error}")))?;
-        itself.ignore_term().map_err(|error| (CANNOT_WRITE, format!("cannot ignore TERM: {error}")))?;
-        itself.sleep(Duration::from_secs(seconds));
-        return Ok(Ending::Exit(0));
+        rustix::process::setsid().map_err(|error| cannot("start a session: ")(error.into()))?;
+        ignore_term().map_err(cannot("ignore TERM: "))?;
+        std::thread::sleep(Duration::from_secs(seconds));
+        return Ok(0);
     }
     if flags.speed.is_some_and(|speed| !speed.is_finite() || speed <= 0.0) {
         return Err((USAGE, "--speed must be greater than 0".into()));
@@ -120,11 +111,9 @@ fn run(flags: &Flags) -> Result<Ending, (u8, String)> {
     // A real agent reads its prompt to the end; so a writer at the other end never meets a closed pipe.
     let mut prompt = Vec::new();
     let read = io::stdin().lock().take(64 * 1024 * 1024).read_to_end(&mut prompt);
-    read.map_err(|error| (CANNOT_WRITE, format!("cannot read the prompt: {error}")))?;
+    read.map_err(cannot("read the prompt: "))?;
     stage.criteria = criteria(&String::from_utf8_lossy(&prompt));
-    let part = script.part(&stage.call, flags.speed);
-    play(&part, &stage, &mut itself, &mut io::stdout().lock(), &mut io::stderr().lock())
-        .map_err(|error| (CANNOT_WRITE, format!("cannot {error}")))
+    play(&script.part(&stage.call, flags.speed), &stage).map_err(cannot(""))
 }
 
 fn var(name: &str) -> Option<String> {
@@ -172,7 +161,7 @@ fn stage(run_dir: Option<&Path>) -> io::Result<Stage> {
 /// What a run leaves in its directory, so that later runs can count.
 const NOTE: &str = "sim.json";
 
-/// How often this role has been run on this task before, told by the notes in the runs' directories.
+/// Counts the runs of this role on this task before this one, told by the notes in the runs' directories.
 fn earlier_calls(run_dir: &Path, call: &Call) -> u32 {
     let Some(runs) = run_dir.parent().and_then(|task| std::fs::read_dir(task).ok()) else { return 0 };
     let same_role = runs.flatten().filter(|run| run.path() != run_dir).filter(|run| {
@@ -180,25 +169,4 @@ fn earlier_calls(run_dir: &Path, call: &Call) -> u32 {
         note.and_then(|note| serde_json::from_slice::<Value>(&note).ok()).is_some_and(|note| note["role"] == *call.role)
     });
     u32::try_from(same_role.count()).unwrap_or(u32::MAX)
-}
-
-/// This process.
-struct Itself;
-
-impl Body for Itself {
-    fn sleep(&mut self, time: Duration) {
-        std::thread::sleep(time);
-    }
-
-    fn ignore_term(&mut self) -> io::Result<()> {
-        let seen = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        signal_hook::flag::register(signal_hook::consts::SIGTERM, seen).map(drop)
-    }
-
-    fn leave_grandchild(&mut self) -> io::Result<()> {
-        use std::process::{Command, Stdio};
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(["--linger", "3600"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.spawn().map(drop)
-    }
 }

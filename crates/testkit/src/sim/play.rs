@@ -1,12 +1,15 @@
 //! The simulated agent at work: talks JSON lines, takes time, edits files, ends as it was told.
 //!
 //! It runs in a program of its own (`agent-sim`) and knows the fleet only by the environment that
-//! every agent gets. Everything that it writes says `simulated` (R21).
+//! every agent gets. Everything that it writes says `simulated`.
 
 use std::{
     fs,
-    io::{self, Write},
+    io::{self, StdoutLock, Write},
     path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::Arc,
+    thread::sleep,
     time::Duration,
 };
 
@@ -35,70 +38,40 @@ pub(crate) fn criteria(prompt: &str) -> usize {
     section.take_while(|line| !line.starts_with("## ")).filter(is_one).count()
 }
 
-/// How the program has to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// With this exit status.
-    Exit(u8),
-    /// By this signal.
-    Crash(CrashSignal),
-}
-
-/// What only a program can do to itself.
-pub(crate) trait Body {
-    /// Passes time.
-    fn sleep(&mut self, time: Duration);
-
-    /// Stops caring about TERM.
-    fn ignore_term(&mut self) -> io::Result<()>;
-
-    /// Leaves a process in a session of its own behind.
-    fn leave_grandchild(&mut self) -> io::Result<()>;
-}
-
 /// Between two signs of life while it hangs.
 const BEAT: Duration = Duration::from_millis(250);
 
-/// Plays a part to its end, on these two outputs.
-pub(crate) fn play(
-    part: &Part,
-    stage: &Stage,
-    body: &mut dyn Body,
-    out: &mut dyn Write,
-    err: &mut dyn Write,
-) -> io::Result<Ending> {
+/// Plays a part to its end, and returns the exit status of the program.
+pub(crate) fn play(part: &Part, stage: &Stage) -> io::Result<u8> {
     let behaviour = part.rule.behaviour;
-    let mut talk = Talk { out, session: session(part.seed), turns: 0, tools: 0 };
+    let mut talk = Talk { out: io::stdout().lock(), session: session(part.seed), turns: 0, tools: 0 };
     talk.init(stage)?;
     talk.say(&format!("simulated: {} works on {}", stage.call.role, stage.call.task))?;
-    if behaviour == Behaviour::IgnoreTerm {
-        body.ignore_term()?;
-    }
     if behaviour == Behaviour::RateLimited {
-        return rate_limited(part, stage, &mut talk, err);
+        return rate_limited(part, stage, &mut talk);
     }
-    body.sleep(part.time / 2);
+    if behaviour == Behaviour::IgnoreTerm {
+        ignore_term()?;
+    }
+    sleep(part.time / 2);
     match behaviour {
         Behaviour::Silent => loop {
-            body.sleep(Duration::from_secs(3_600));
+            sleep(Duration::from_secs(3_600));
         },
         Behaviour::Hang | Behaviour::IgnoreTerm => loop {
-            body.sleep(BEAT);
+            sleep(BEAT);
             talk.say("simulated: still thinking")?;
         },
-        Behaviour::Crash => {
-            writeln!(err, "agent-sim: simulated crash")?;
-            return Ok(Ending::Crash(part.rule.signal.unwrap_or(CrashSignal::Abrt)));
-        }
+        Behaviour::Crash => return crash(part.rule.signal.unwrap_or(CrashSignal::Abrt)),
         Behaviour::Flood => talk.flood(part.rule.megabytes.unwrap_or(256))?,
-        Behaviour::LeaveGrandchild => body.leave_grandchild()?,
+        Behaviour::LeaveGrandchild => leave_grandchild()?,
         _ => {}
     }
 
     let edited = if behaviour.works() { edit_all(part, stage, &mut talk)? } else { Vec::new() };
-    body.sleep(part.time / 2);
+    sleep(part.time / 2);
     if behaviour == Behaviour::CutOff {
-        return Ok(Ending::Exit(0));
+        return Ok(0);
     }
     let summary = summary(part, stage, &edited);
     if let (Some(file), Some(text)) = (&stage.result_file, result_text(part, stage, &summary)) {
@@ -108,40 +81,61 @@ pub(crate) fn play(
     match behaviour {
         Behaviour::Exit => {
             let status = part.rule.exit.unwrap_or(3);
-            writeln!(err, "agent-sim: simulated exit {status}")?;
-            Ok(Ending::Exit(status))
+            writeln!(io::stderr(), "agent-sim: simulated exit {status}")?;
+            Ok(status)
         }
         Behaviour::Fail => {
-            writeln!(err, "agent-sim: {summary}")?;
+            writeln!(io::stderr(), "agent-sim: {summary}")?;
             talk.last("error_during_execution", &summary, None)?;
-            Ok(Ending::Exit(part.rule.exit.unwrap_or(1)))
+            Ok(part.rule.exit.unwrap_or(1))
         }
-        _ => {
-            talk.last("success", &summary, None)?;
-            Ok(Ending::Exit(0))
+        _ => talk.last("success", &summary, None).map(|()| 0),
+    }
+}
+
+fn crash(signal: CrashSignal) -> io::Result<u8> {
+    use rustix::process::{Resource, Rlimit, Signal, getpid, kill_process, setrlimit};
+    writeln!(io::stderr(), "agent-sim: simulated crash")?;
+    match signal {
+        CrashSignal::Kill => kill_process(getpid(), Signal::KILL).map(|()| 128 + 9).map_err(Into::into),
+        CrashSignal::Abrt => {
+            // A core file in the workspace would be an edit that nobody scripted; without the limit it is one.
+            let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+            std::process::abort()
         }
     }
 }
 
+/// Stops caring about TERM.
+pub(super) fn ignore_term() -> io::Result<()> {
+    signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::default()).map(drop)
+}
+
+/// Leaves a process in a session of its own behind.
+fn leave_grandchild() -> io::Result<()> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["--linger", "3600"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().map(drop)
+}
+
 impl Behaviour {
-    /// Whether files are edited on the way.
+    /// Tells whether files are edited on the way.
     fn works(self) -> bool {
         use Behaviour as B;
         matches!(self, B::Succeed | B::Flood | B::LeaveGrandchild | B::NoResult | B::BadResult | B::Exit | B::CutOff)
     }
 }
 
-fn rate_limited(part: &Part, stage: &Stage, talk: &mut Talk<'_>, err: &mut dyn Write) -> io::Result<Ending> {
+fn rate_limited(part: &Part, stage: &Stage, talk: &mut Talk) -> io::Result<u8> {
     let seconds = part.rule.retry_after.unwrap_or(60);
     let words = format!("simulated: too many requests; come back in {seconds} s");
-    writeln!(err, "agent-sim: {} on {}: {words}", stage.call.role, stage.call.task)?;
+    writeln!(io::stderr(), "agent-sim: {} on {}: {words}", stage.call.role, stage.call.task)?;
     let wait = chrono::Duration::try_seconds(i64::try_from(seconds).unwrap_or(i64::MAX)).unwrap_or_default();
     let at = chrono::Utc::now().checked_add_signed(wait).map(time::stamp);
-    talk.last("error_rate_limited", &words, at)?;
-    Ok(Ending::Exit(1))
+    talk.last("error_rate_limited", &words, at).map(|()| 1)
 }
 
-/// What it says in the end; `simulated` in front, whatever the script says.
+/// Returns what it says in the end; `simulated` in front, whatever the script says.
 fn summary(part: &Part, stage: &Stage, edited: &[String]) -> String {
     let Call { task, role, .. } = &stage.call;
     let words = part.rule.summary.clone().unwrap_or_else(|| match part.rule.behaviour {
@@ -157,31 +151,30 @@ fn summary(part: &Part, stage: &Stage, edited: &[String]) -> String {
     if words.starts_with("simulated") { words } else { format!("simulated: {words}") }
 }
 
-/// The content of the result file, if there shall be one.
+/// Returns the content of the result file, if there shall be one.
 fn result_text(part: &Part, stage: &Stage, summary: &str) -> Option<String> {
     let rule = &part.rule;
-    let mut result = match rule.behaviour {
-        Behaviour::Succeed | Behaviour::Flood | Behaviour::LeaveGrandchild if rule.tasks.is_empty() => {
-            json!({"outcome": "done", "summary": summary})
-        }
-        Behaviour::Succeed | Behaviour::Flood | Behaviour::LeaveGrandchild => {
-            json!({"outcome": "done", "summary": summary, "tasks": rule.tasks})
-        }
-        Behaviour::SayFailed => {
-            json!({"outcome": "failed", "summary": summary, "class": rule.class.unwrap_or(Class::AgentFailed)})
-        }
-        Behaviour::NeedsAdapt => json!({"outcome": "needs_adapt", "summary": summary}),
-        Behaviour::Replan => json!({"outcome": "replan", "summary": summary}),
-        Behaviour::Blocked => json!({"outcome": "blocked", "summary": summary}),
-        Behaviour::NoChange => json!({"outcome": "no_change", "summary": summary}),
-        Behaviour::Ask => {
-            let text = rule.question.as_deref().unwrap_or("How shall this go on?");
-            let question = json!({"text": format!("simulated: {text}"), "options": rule.options});
-            json!({"outcome": "needs_input", "summary": summary, "question": question})
-        }
+    let outcome = match rule.behaviour {
+        Behaviour::Succeed | Behaviour::Flood | Behaviour::LeaveGrandchild => "done",
+        Behaviour::SayFailed => "failed",
+        Behaviour::NeedsAdapt => "needs_adapt",
+        Behaviour::Replan => "replan",
+        Behaviour::Blocked => "blocked",
+        Behaviour::NoChange => "no_change",
+        Behaviour::Ask => "needs_input",
         Behaviour::BadResult => return Some("{\"outcome\": \"done\",\n \"summary\": \"simulated: half a res".into()),
         _ => return None,
     };
+    let mut result = json!({"outcome": outcome, "summary": summary});
+    match outcome {
+        "done" if !rule.tasks.is_empty() => result["tasks"] = json!(rule.tasks),
+        "failed" => result["class"] = json!(rule.class.unwrap_or(Class::AgentFailed)),
+        "needs_input" => {
+            let text = rule.question.as_deref().unwrap_or("How shall this go on?");
+            result["question"] = json!({"text": format!("simulated: {text}"), "options": rule.options});
+        }
+        _ => {}
+    }
     if stage.criteria > 0 && stage.call.role == "tester" && result["outcome"] == "done" {
         let answer = |number| json!({"criterion": number, "met": true, "evidence": "simulated: nothing was looked at"});
         result["criteria"] = (1..=stage.criteria).map(answer).collect();
@@ -189,8 +182,8 @@ fn result_text(part: &Part, stage: &Stage, summary: &str) -> Option<String> {
     Some(format!("{result:#}\n"))
 }
 
-/// The scripted edits; without any, builder and refiner leave a line in a file of the task.
-fn edit_all(part: &Part, stage: &Stage, talk: &mut Talk<'_>) -> io::Result<Vec<String>> {
+/// Makes the scripted edits; without any, builder and refiner leave a line in a file of the task.
+fn edit_all(part: &Part, stage: &Stage, talk: &mut Talk) -> io::Result<Vec<String>> {
     let Call { task, role, attempt, token, .. } = &stage.call;
     let fill = |text: &str| {
         text.replace("{task_id}", task)
@@ -240,28 +233,20 @@ fn write_below(workspace: &Path, path: &str, text: &str, append: bool) -> io::Re
     options.open(&file)?.write_all(text.as_bytes())
 }
 
-/// A session id that looks like one and is always the same for the same run.
+/// Returns a session's name, always the same for the same run.
 fn session(seed: u64) -> String {
-    let (a, b) = (spread(seed), spread(seed ^ 1));
-    format!(
-        "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
-        a >> 32,
-        a >> 16 & 0xffff,
-        a & 0xfff,
-        b >> 52,
-        b & 0xffff_ffff_ffff
-    )
+    format!("sim-{:016x}{:016x}", spread(seed), spread(seed ^ 1))
 }
 
 /// The stream of JSON lines, in the words of the CLIs that it stands in for.
-struct Talk<'a> {
-    out: &'a mut dyn Write,
+struct Talk {
+    out: StdoutLock<'static>,
     session: String,
     turns: u32,
     tools: u32,
 }
 
-impl Talk<'_> {
+impl Talk {
     fn line(&mut self, value: &Value) -> io::Result<()> {
         writeln!(self.out, "{value}")?;
         self.out.flush()

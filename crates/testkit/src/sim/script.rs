@@ -1,6 +1,6 @@
 //! What the simulated agent is told to do: a seeded script in TOML, chosen by task, role and try.
 //!
-//! The same script, task and token always give the same play. The play itself is `sim_play`'s.
+//! The same script, task and token always give the same play. The play itself is [`play`](super::play)'s.
 
 use std::time::Duration;
 
@@ -145,13 +145,10 @@ pub(crate) enum Behaviour {
 /// Which run it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Call {
-    /// The task.
     pub(crate) task: String,
-    /// The role.
     pub(crate) role: String,
     /// The try in its stage.
     pub(crate) attempt: u32,
-    /// The fencing token.
     pub(crate) token: u64,
     /// Which run of this role on this task it is, from 1.
     pub(crate) nth: u32,
@@ -190,25 +187,19 @@ impl Script {
             .try_for_each(|(at, rule)| rule.check().map_err(|what| format!("rule {}: {what}", at + 1)))
     }
 
-    /// What this run is going to be. `speed` overrides the script's.
+    /// Decides what this run is going to be. `speed` overrides the script's.
     pub(crate) fn part(&self, call: &Call, speed: Option<f64>) -> Part {
         let seed = mix(self.seed, call);
         let rule = self.rules.iter().enumerate().find(|(at, rule)| rule.fits(call, seed, *at)).map(|(_, rule)| rule);
         let rule = rule.cloned().unwrap_or_default();
-        let span = rule.seconds.or(self.seconds).unwrap_or(USUAL);
-        let speed = speed.or(self.speed).unwrap_or(1.0);
-        let time = Duration::try_from_secs_f64(span.at(unit(seed)) / speed).unwrap_or(Duration::MAX);
+        let [low, high] = rule.seconds.or(self.seconds).unwrap_or(USUAL).bounds();
+        let seconds = (low + (high - low) * unit(seed)) / speed.or(self.speed).unwrap_or(1.0);
+        let time = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
         Part { rule, time, seed }
     }
 }
 
 impl Span {
-    fn check(self) -> Result<(), String> {
-        let [low, high] = self.bounds();
-        let fine = low.is_finite() && high.is_finite() && 0.0 <= low && low <= high;
-        if fine { Ok(()) } else { Err("`seconds` must be a number from 0, or two of them, the smaller first".into()) }
-    }
-
     fn bounds(self) -> [f64; 2] {
         match self {
             Self::Fixed(seconds) => [seconds, seconds],
@@ -216,9 +207,10 @@ impl Span {
         }
     }
 
-    fn at(self, share: f64) -> f64 {
+    fn check(self) -> Result<(), String> {
         let [low, high] = self.bounds();
-        low + (high - low) * share
+        let fine = low.is_finite() && high.is_finite() && 0.0 <= low && low <= high;
+        if fine { Ok(()) } else { Err("`seconds` must be a number from 0, or two of them, the smaller first".into()) }
     }
 }
 
@@ -254,33 +246,19 @@ impl Rule {
     }
 }
 
-/// `*` for any text, `?` for any one character.
+/// Tells whether a text fits a pattern: `*` for any text, `?` for any one character.
 fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(&c) if c == '?' || c == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            _ => {
-                let Some((at, from)) = star else { return false };
-                star = Some((at, from + 1));
-                p = at + 1;
-                t = from + 1;
-            }
+    let (mut pattern_rest, mut text_rest) = (pattern.chars(), text.chars());
+    match (pattern_rest.next(), text_rest.next()) {
+        (Some('*'), next) => {
+            matches(pattern_rest.as_str(), text) || next.is_some() && matches(pattern, text_rest.as_str())
         }
+        (Some(one), Some(next)) => (one == '?' || one == next) && matches(pattern_rest.as_str(), text_rest.as_str()),
+        (wanted, next) => wanted.is_none() && next.is_none(),
     }
-    pattern[p..].iter().all(|&c| c == '*')
 }
 
-/// Task, role and token into the seed, so that each run has a chance of its own that never changes.
+/// Mixes task, role and token into the seed, so that each run has a chance of its own that never changes.
 fn mix(seed: u64, call: &Call) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ spread(seed);
     let token = call.token.to_le_bytes();
@@ -290,7 +268,7 @@ fn mix(seed: u64, call: &Call) -> u64 {
     spread(hash)
 }
 
-/// SplitMix64.
+/// Spreads a seed over all bits (SplitMix64).
 pub(super) fn spread(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
