@@ -161,7 +161,9 @@ fn inside_a_namespace() {
         same_tick += u32::from(identity::started(pid) == Some(started));
 
         // A dead shim's record leads to the stranger, and so does a dead worker's lease.
-        let record = json!({"pid": pid, "started": started, "boot_id": identity::boot_id(), "run_dir": place.path()});
+        let dir = oodatcaa_sys::project::Identity::of(place.path()).expect("it is there");
+        let record = json!({"pid": pid, "started": started, "boot_id": identity::boot_id(), "run_dir": place.path(),
+            "dir": dir});
         fs::write(place.path().join("shim.json"), record.to_string()).expect("written");
         assert_eq!(leftovers(place.path()), Vec::<u32>::new());
         assert_eq!(end_leftovers(place.path(), Duration::from_secs(2)), Ok(0));

@@ -4,7 +4,7 @@
 //! that is stopped, or late beyond its limits, it does the work itself.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::HashSet,
     fs,
     io::{self, BufRead as _, BufReader, Write as _},
@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::process::Signal;
 
 use super::{
@@ -25,9 +25,6 @@ use super::{
     wire::{self, MODE, Order, Start, TAG},
 };
 use oodatcaa_sys::identity::Process;
-
-/// A shim says at once after the end whether it stays; longer is not waited for it.
-const RETIRING: Duration = Duration::from_millis(200);
 
 /// How long to look for what a dead shim has left behind.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -41,23 +38,10 @@ const MARGIN: Duration = Duration::from_secs(5);
 /// A shim that does not know its work yet. It may be started before there is any, so that its
 /// start-up costs an attempt no time; dropped unused, it leaves.
 #[derive(Debug)]
-pub struct Shim {
-    child: Option<Child>,
-    /// What it says, as far as it has been taken out of the child.
-    heard: Option<BufReader<ChildStdout>>,
-    /// It serves one attempt after the other, and so carries no attempt's tag.
-    again: bool,
-}
+pub struct Shim(Child);
 
 impl Shim {
-    /// Starts one for one attempt after the other: [`Attempt::retire`] gives it back.
-    pub fn spawn_to_stay(exe: &Path) -> io::Result<Self> {
-        let mut shim = Self::spawn(exe, None)?;
-        shim.again = true;
-        Ok(shim)
-    }
-
-    /// Starts one for one attempt. `exe` is our own `agent-daemon`; `run_dir` the attempt's directory, if it is known already.
+    /// Starts one. `exe` is our own `agent-daemon`; `run_dir` the attempt's directory, if it is known already.
     pub fn spawn(exe: &Path, run_dir: Option<&Path>) -> io::Result<Self> {
         // It works in the root, so that it holds no directory; its program is found from here.
         let mut command = Command::new(std::path::absolute(exe)?);
@@ -66,12 +50,12 @@ impl Shim {
         if let Some(run_dir) = run_dir {
             command.env(TAG, std::path::absolute(run_dir)?);
         }
-        Ok(Self { child: Some(command.spawn()?), heard: None, again: false })
+        Ok(Self(command.spawn()?))
     }
 
     /// Returns the shim's process id.
     pub fn pid(&self) -> u32 {
-        self.child.as_ref().map_or(0, Child::id)
+        self.0.id()
     }
 
     /// Gives it its work. `wake` is a file that it touches when the tree is gone and so is this worker.
@@ -88,80 +72,48 @@ impl Shim {
             invocation: invocation.clone(),
             limits: *limits,
             wake: wake.map(std::path::absolute).transpose()?,
-            again: self.again,
         };
         let outputs = [invocation.stdout.clone(), invocation.stderr.clone()];
         let run_dir = start.run_dir.clone();
         let order = wire::line(&Order::Start(Box::new(start)))?;
 
-        // All that may fail comes first: once the order is out, there is an attempt to be heard out.
-        // The thread exists before the order, since a thread that cannot be started must not leave an agent unheard.
-        let (hand_over, handed) = bounded::<Listener>(1);
-        thread::Builder::new().name("attempt".into()).spawn(move || {
-            if let Ok(listener) = handed.recv() {
-                listener.listen();
-            }
-        })?;
-        let child = self.child.as_mut().expect("a shim runs once");
-        let mut stdin = child.stdin.take().expect("a shim's standard input is a pipe");
-        let shim = child.id();
+        let mut stdin = self.0.stdin.take().expect("a shim runs once, and its standard input is a pipe");
+        let said = BufReader::new(self.0.stdout.take().expect("a shim's standard output is a pipe"));
+        let shim = self.pid();
         let handle = Handle::open(shim);
-        // The agent of an earlier attempt may have stopped it.
-        if let (Some(handle), true) = (&handle, self.heard.is_some()) {
-            handle.send(Signal::CONT);
-        }
-        // Without the whole line it starts nothing.
-        stdin.write_all(&order)?;
-
-        let mut child = self.child.take().expect("a shim runs once");
-        let said = child.stdout.take().map(BufReader::new).or(self.heard.take());
-        let said = said.expect("a shim's standard output is a pipe");
         let (sender, reports) = unbounded();
-        let (give_back, free) = bounded(1);
         let (began, family) = (Instant::now(), Family::default());
-        let listening = Arc::clone(&family);
-        let _ = hand_over.send(Listener { child, said, run_dir, outputs, began, family: listening, sender, give_back });
-        let wall = limits.wall.filter(|wall| !wall.is_zero());
+        let listener = Listener { shim: self, said, run_dir, outputs, began, family: Arc::clone(&family), sender };
+        // Before the order: a thread that cannot be started must not leave an agent unheard.
+        thread::Builder::new().name("attempt".into()).spawn(move || listener.listen())?;
+        // Without the whole line it starts nothing, and leaves when its input ends.
+        stdin.write_all(&order)?;
         let watched = Watched {
             next: Instant::now() + PACE,
-            deadline: wall.map(|wall| began + wall + limits.grace + MARGIN),
+            deadline: limits.wall().map(|wall| began + wall + limits.grace + MARGIN),
             grace: limits.grace,
             looks: 0,
             stops: 0,
             family,
         };
-        Ok(Attempt {
-            stdin: Some(stdin),
-            handle,
-            shim,
-            reports,
-            free,
-            told: Cell::new(false),
-            watched: RefCell::new(watched),
-        })
+        Ok(Attempt { stdin, handle, shim, reports, watched: RefCell::new(watched) })
     }
 }
 
 impl Drop for Shim {
     fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // It keeps nothing yet, so nothing is lost by the short way.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        // It keeps nothing, yet or any more, so nothing is lost by the short way.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
 /// One execution of one agent. Dropping it before its end is what the worker's death is: the tree ends within a second.
 pub struct Attempt {
-    stdin: Option<ChildStdin>,
+    stdin: ChildStdin,
     handle: Option<Handle>,
     shim: u32,
     reports: Receiver<Report>,
-    /// Gives the shim back when it can serve another attempt.
-    free: Receiver<Shim>,
-    /// It was told something that may still be on its way.
-    told: Cell<bool>,
     watched: RefCell<Watched>,
 }
 
@@ -255,20 +207,12 @@ impl Attempt {
 
     /// Ends it; [`Report::Ended`] follows. The hard stop may follow the gentle one.
     pub fn stop(&self, stop: Stop) {
-        self.told.set(true);
         self.watched.borrow_mut().hurry(stop);
-        if let (Ok(line), Some(mut stdin)) = (wire::line(&Order::Stop(stop)), self.stdin.as_ref()) {
+        if let Ok(line) = wire::line(&Order::Stop(stop)) {
             // A shim that cannot hear this any more has ended, or is reported by the listener.
-            let _ = stdin.write_all(&line);
+            let _ = (&self.stdin).write_all(&line);
         }
         self.wake();
-    }
-
-    /// Returns its shim after its end, if that can serve another attempt.
-    pub fn retire(mut self) -> Option<Shim> {
-        let mut shim = self.free.recv_timeout(RETIRING).ok().filter(|_| !self.told.get())?;
-        shim.child.as_mut()?.stdin = self.stdin.take();
-        Some(shim)
     }
 
     /// Continues the shim, which an agent may have stopped: it must hear what it is told.
@@ -287,55 +231,39 @@ impl Drop for Attempt {
 
 /// Hears a shim out and reaps it.
 struct Listener {
-    child: Child,
+    shim: Shim,
     said: BufReader<ChildStdout>,
     run_dir: PathBuf,
     outputs: [PathBuf; 2],
     began: Instant,
     family: Family,
     sender: Sender<Report>,
-    give_back: Sender<Shim>,
 }
 
 impl Listener {
     fn listen(mut self) {
-        let mut ended = false;
-        while let Some(line) = self.hear() {
-            if let Ok(report) = serde_json::from_slice::<Report>(&line) {
-                ended |= matches!(report, Report::Ended(_));
+        let mut line = String::new();
+        while self.said.read_line(&mut line).is_ok_and(|length| length > 0) {
+            if let Ok(report) = serde_json::from_str::<Report>(&line) {
+                let ended = matches!(report, Report::Ended(_));
                 let _ = self.sender.send(report);
                 if ended {
-                    break;
+                    // Not killed at once: it may have to touch a file yet.
+                    let _ = self.shim.0.wait();
+                    return;
                 }
             }
+            line.clear();
         }
-        if !ended {
-            let exit = self.finish_dead();
-            let _ = self.sender.send(Report::Ended(exit));
-        } else if self.hear().is_some_and(|line| line == wire::FREE) {
-            let shim = Shim { child: Some(self.child), heard: Some(self.said), again: true };
-            // One that nobody wants is ended and reaped with what carries it.
-            let _ = self.give_back.send(shim);
-            return;
-        }
-        let _ = self.child.wait();
-    }
-
-    /// Returns the next line.
-    fn hear(&mut self) -> Option<Vec<u8>> {
-        let mut line = Vec::new();
-        let length = self.said.read_until(b'\n', &mut line).ok()?;
-        (length > 0).then(|| {
-            line.pop_if(|last| *last == b'\n');
-            line
-        })
+        let exit = self.finish_dead();
+        let _ = self.sender.send(Report::Ended(exit));
     }
 
     /// Does a dead shim's work. While it is not reaped its number, and so its session's, is nobody else's.
     fn finish_dead(&mut self) -> Exit {
-        let _ = self.child.kill();
+        let _ = self.shim.0.kill();
         let family = std::mem::take(&mut *self.family.lock().unwrap_or_else(PoisonError::into_inner));
-        let leftovers = sweep::end_session(&self.run_dir, self.child.id(), family, SWEEP);
+        let leftovers = sweep::end_session(&self.run_dir, self.shim.pid(), family, SWEEP);
         let leftovers = leftovers.unwrap_or_else(|still| u32::try_from(still.len()).unwrap_or(u32::MAX));
         let size = |path: &PathBuf| fs::metadata(path).map_or(0, |meta| meta.len());
         wire::read_exit(&self.run_dir).unwrap_or_else(|| Exit {

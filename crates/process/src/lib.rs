@@ -67,6 +67,12 @@ pub struct Limits {
     pub grace: Duration,
 }
 
+impl Limits {
+    fn wall(&self) -> Option<Duration> {
+        self.wall.filter(|wall| !wall.is_zero())
+    }
+}
+
 /// How hard to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -15,13 +15,21 @@ use oodatcaa_sys::files;
 
 /// Tells whether a process was started with exactly this `NAME=value`. `false` when it may not be asked.
 pub(super) fn carries(pid: u32, variable: &[u8]) -> bool {
-    files::named::bytes(format!("/proc/{pid}/environ"))
-        .is_ok_and(|all| all.split(|byte| *byte == 0).any(|one| one == variable))
+    environment(pid).iter().any(|one| one == variable)
 }
 
 /// Lists the variables that a process was started with; none where it may not be asked.
 pub(super) fn environment(pid: u32) -> Vec<Vec<u8>> {
-    let all = files::named::bytes(format!("/proc/{pid}/environ")).unwrap_or_default();
+    words(pid, "environ")
+}
+
+/// Lists the arguments of a process, with the program.
+pub(super) fn arguments(pid: u32) -> Vec<Vec<u8>> {
+    words(pid, "cmdline")
+}
+
+fn words(pid: u32, file: &str) -> Vec<Vec<u8>> {
+    let all = files::named::bytes(format!("/proc/{pid}/{file}")).unwrap_or_default();
     all.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
 }
 
@@ -55,12 +63,6 @@ pub(super) fn memory(pid: u32) -> Option<u64> {
     let text = files::named::text(format!("/proc/{pid}/status")).ok()?;
     let own = text.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
     own.split_ascii_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
-}
-
-/// Lists the arguments of a process, without the program.
-pub(super) fn arguments(pid: u32) -> Vec<Vec<u8>> {
-    let all = files::named::bytes(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    all.split(|byte| *byte == 0).skip(1).map(<[u8]>::to_vec).collect()
 }
 
 /// A process that keeps its meaning even when its number is given to another one.

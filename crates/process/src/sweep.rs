@@ -142,7 +142,7 @@ impl Scope {
     fn shim(&self) -> Option<u32> {
         let record = self.shim.as_ref()?;
         // Number and start time could be copied from any process of this boot by who writes the record.
-        let is_shim = platform::arguments(record.pid).first().is_some_and(|word| word == MODE.as_bytes());
+        let is_shim = platform::arguments(record.pid).get(1).is_some_and(|word| word == MODE.as_bytes());
         (is_shim && identity::alive(record.pid, record.started)).then_some(record.pid)
     }
 
@@ -201,7 +201,8 @@ mod tests {
         for dir in [&first, &copy] {
             std::fs::create_dir(dir).expect("made");
         }
-        ShimRecord::of_this_process(&first).write().expect("written");
+        let record = ShimRecord::of_this_process(&first).expect("it is there");
+        record.write().expect("written");
         std::fs::copy(first.join("shim.json"), copy.join("shim.json")).expect("copied");
         assert!(Scope::new(&first, None).shim.is_some());
         assert!(Scope::new(&copy, None).shim.is_none());

@@ -31,9 +31,6 @@ pub fn tag(run_dir: &Path) -> (String, String) {
     (TAG.into(), dir.to_string_lossy().into_owned())
 }
 
-/// What a shim says after the end of an attempt when it can serve another one.
-pub(super) const FREE: &[u8] = b"\"free\"";
-
 /// The shim's identity in the attempt's directory.
 const SHIM_FILE: &str = "shim.json";
 
@@ -64,9 +61,6 @@ pub(super) struct Start {
     pub(super) limits: Limits,
     /// A file to touch when the tree is gone and nobody is there to be told.
     pub(super) wake: Option<PathBuf>,
-    /// The shim is to stay for another attempt.
-    #[serde(default)]
-    pub(super) again: bool,
 }
 
 /// What the shim reports.
@@ -93,39 +87,28 @@ pub(super) struct ShimRecord {
     pub(super) boot_id: String,
     /// The attempt's directory in the words of the tag.
     pub(super) run_dir: PathBuf,
-    /// What that directory is: a copy of it names the shim of another attempt.
-    #[serde(default)]
-    pub(super) dir: Option<Identity>,
+    /// That directory's own identity: a copy of it names the shim of another attempt.
+    dir: Identity,
 }
 
 impl ShimRecord {
     /// Describes this process.
-    pub(super) fn of_this_process(run_dir: &Path) -> Self {
+    pub(super) fn of_this_process(run_dir: &Path) -> io::Result<Self> {
         let pid = std::process::id();
         let started = identity::started(pid).unwrap_or_default();
-        let dir = Identity::of(run_dir).ok();
-        Self { pid, started, boot_id: identity::boot_id(), run_dir: run_dir.to_owned(), dir }
+        let dir = Identity::of(run_dir)?;
+        Ok(Self { pid, started, boot_id: identity::boot_id(), run_dir: run_dir.to_owned(), dir })
     }
 
-    /// Tells whether it is about this very directory, wherever that has been moved to.
+    /// Tells whether it is about this very directory. By what that is, since it may have been moved, and a path may name
+    /// a copy.
     pub(super) fn is_of(&self, run_dir: &Path) -> bool {
-        match &self.dir {
-            // By what the directory is, since it may have been moved, and a path may name a copy.
-            Some(dir) => Identity::of(run_dir).is_ok_and(|here| here == *dir),
-            None => self.run_dir.canonicalize().ok().is_some_and(|there| run_dir.canonicalize().ok() == Some(there)),
-        }
+        Identity::of(run_dir).is_ok_and(|here| here == self.dir)
     }
 
     /// Leaves it in the attempt's directory. It means nothing after a power cut, so it need not survive one.
     pub(super) fn write(&self) -> io::Result<()> {
         write(&self.run_dir, SHIM_FILE, self, false)
-    }
-
-    /// Takes it out of the attempt's directory: no shim serves that attempt any more.
-    pub(super) fn remove(run_dir: &Path) -> io::Result<()> {
-        let path = run_dir.join(SHIM_FILE);
-        files::remove(Layout::root_of(&path), &path)?;
-        Ok(())
     }
 
     /// Reads it from an attempt's directory.
@@ -184,7 +167,7 @@ mod tests {
         };
         let limits =
             Limits { wall: None, silence: None, output: 1, memory: Some(7), grace: Duration::from_millis(1500) };
-        let start = Start { run_dir: "/r".into(), invocation: invocation.clone(), limits, wake: None, again: false };
+        let start = Start { run_dir: "/r".into(), invocation: invocation.clone(), limits, wake: None };
         let line = line(&Order::Start(Box::new(start))).expect("plain text");
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         let Ok(Order::Start(back)) = serde_json::from_slice(&line) else { panic!("a start") };

@@ -1,15 +1,15 @@
-//! What a worker tells an attempt that runs, and what follows for it.
+//! Why an attempt is stopped from outside, and what that means for it.
 
 use std::fmt;
 
 use oodatcaa_core::{Class, Outcome, landing::Veto};
 use oodatcaa_process::Stop;
 
-/// What the worker tells a run.
+/// A worker's order to an attempt to end.
 #[derive(Clone, Debug)]
-pub(crate) enum Control {
-    /// End the attempt.
-    Stop(Stop, Why),
+pub(crate) struct Control {
+    pub(crate) how: Stop,
+    pub(crate) why: Why,
 }
 
 /// Why an attempt is stopped from outside.

@@ -17,12 +17,19 @@ use oodatcaa_git::{Author, Directory, Workspace, WorkspaceError, prune, trailers
 /// With less room than this nobody can have written anything.
 const LEAST_ROOM: u64 = 1 << 20;
 
+fn unproved(reason: impl Into<String>) -> Outcome {
+    Outcome::failed(Class::NoEvidence, reason)
+}
+
+fn broken(error: &WorkspaceError) -> Outcome {
+    Outcome::failed(error.class(), format!("failed to {}", chain(error)))
+}
+
 /// Checks everything in order of cost; the first that is missing is the outcome.
 pub(crate) fn check(run: &mut Run, baseline: Option<&Baseline>) -> Result<(), Outcome> {
-    let missing = |reason: String| Outcome::failed(Class::NoEvidence, reason);
     let role = run.shared.setup.role.clone();
     if role.require_result && !run.assignment.result_file().is_file() {
-        return Err(missing("the agent said done and wrote no result.json, which this role demands".into()));
+        return Err(unproved("the agent said done and wrote no result.json, which this role demands"));
     }
     if role.criteria {
         check_criteria(run)?;
@@ -31,13 +38,12 @@ pub(crate) fn check(run: &mut Run, baseline: Option<&Baseline>) -> Result<(), Ou
         let path = Path::new(name);
         let inside = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
         if !inside {
-            return Err(Outcome::failed(
-                Class::Config,
-                format!("the required file `{name}` is not below the workspace"),
-            ));
+            let reason = format!("the required file `{name}` is not below the workspace");
+            return Err(Outcome::failed(Class::Config, reason));
         }
+        // Looked for in the worktree, where an ignored file counts as well.
         if !run.assignment.workspace.join(path).exists() {
-            return Err(missing(format!("the required file `{name}` is not there")));
+            return Err(unproved(format!("the required file `{name}` is not there")));
         }
     }
     let names = gate::names(&run.shared, &run.assignment.task);
@@ -68,6 +74,7 @@ fn judge_criteria(criteria: usize, answers: &[Answer]) -> Result<(), Outcome> {
     if !broken.is_empty() {
         return Err(Outcome::NeedsAdapt { reason: broken.join("\n") });
     }
+    // An answer without evidence is as good as none.
     let proved =
         |number: &usize| answers.iter().any(|answer| answer.criterion == *number && !answer.evidence.trim().is_empty());
     let open: Vec<String> = (1..=criteria).filter(|number| !proved(number)).map(|number| number.to_string()).collect();
@@ -79,7 +86,7 @@ fn judge_criteria(criteria: usize, answers: &[Answer]) -> Result<(), Outcome> {
         criteria - open.len(),
         open.join(", ")
     );
-    Err(Outcome::failed(Class::NoEvidence, reason))
+    Err(unproved(reason))
 }
 
 /// Runs gates in the attempt's workspace, in order; the first that is red is named, with the outcome.
@@ -125,10 +132,9 @@ fn run_gate(run: &mut Run, baseline: Option<&Baseline>, name: &str) -> Result<()
 
 /// Checks what was done in a worktree, and commits what is left there: who says done without a change has no proof.
 pub(crate) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome) -> Result<(), Outcome> {
-    let broken = |error: WorkspaceError| Outcome::failed(error.class(), format!("failed to {}", chain(&error)));
     if let Err(error) = run.beside(|| workspace.verify()) {
-        let why = format!("what the agent did in its worktree is not taken for work: {}", chain(&error));
-        return Err(Outcome::failed(Class::NoEvidence, why));
+        let why = chain(&error);
+        return Err(unproved(format!("what the agent did in its worktree is not taken for work: {why}")));
     }
     let known = run.snapshot.history.task(&run.assignment.task.id);
     // What an attempt made that was interrupted is this one's as well: nobody has judged it yet.
@@ -140,9 +146,9 @@ pub(crate) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
         true => workspace.evidence(),
         false => workspace.evidence_since(first),
     });
-    let evidence = evidence.map_err(broken)?;
+    let evidence = evidence.map_err(|error| broken(&error))?;
     if let Some(midway) = evidence.midway {
-        return Err(Outcome::failed(Class::NoEvidence, format!("the agent left {midway} half done in the worktree")));
+        return Err(unproved(format!("the agent left {midway} half done in the worktree")));
     }
     if run.shared.setup.role.change && evidence.known {
         // Whoever resolves a conflict may keep every line of its own: that it took the other side in is the work.
@@ -155,20 +161,15 @@ pub(crate) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
             }
         })?;
     }
-    let mut look_at = evidence.risky.clone();
-    let left_out: Vec<String> = evidence
-        .left_out
-        .iter()
-        .map(|name| format!("{name} (too large, or a repository of its own: no part of the change)"))
-        .collect();
-    look_at.extend(left_out.iter().cloned());
+    let out = |name: &String| format!("{name} (too large, or a repository of its own: no part of the change)");
+    let left_out: Vec<String> = evidence.left_out.iter().map(out).collect();
+    let look_at = [evidence.risky, left_out.clone()].concat();
     if !look_at.is_empty() {
-        let all = look_at.join(", ");
-        log::warn!(task = run.assignment.task.id.as_str(); "{}: look at these before you merge: {}", run.assignment.task.id, text::one_line(&all));
+        let (id, all) = (&run.assignment.task.id, text::one_line(&look_at.join(", ")));
+        log::warn!(task = id.as_str(); "{id}: look at these before you merge: {all}");
     }
-    look_at.extend(run.record.beside.iter().cloned());
+    run.record.risky.extend(look_at);
     run.record.beside.extend(left_out);
-    run.record.risky = look_at;
     if !run.commits() {
         return Ok(());
     }
@@ -178,18 +179,18 @@ pub(crate) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
         let title = text::cut(&text::one_line(&run.assignment.task.title), 60);
         let message = format!("{}: {title}", run.assignment.task.id);
         let trailers = trailers(&run.assignment.lease);
-        run.beside(|| workspace.commit_rest(&message, &trailers, &author)).map_err(broken)?;
+        run.beside(|| workspace.commit_rest(&message, &trailers, &author)).map_err(|error| broken(&error))?;
     }
-    let unfinished = run.beside(|| workspace.unfinished_submodules()).map_err(broken)?;
+    let unfinished = run.beside(|| workspace.unfinished_submodules()).map_err(|error| broken(&error))?;
     if run.shared.setup.role.change && !unfinished.is_empty() {
         let names = text::one_line(&unfinished.join(", "));
         let reason =
             format!("these submodules hold changes that are not committed in them, and only that can be kept: {names}");
-        return Err(Outcome::failed(Class::NoEvidence, reason));
+        return Err(unproved(reason));
     }
     let published = run.shared.setup.config.merge.push.is_some();
-    match run.beside(|| workspace.refuses(published)).map_err(broken)? {
-        Some(reason) => Err(Outcome::failed(Class::NoEvidence, reason)),
+    match run.beside(|| workspace.refuses(published)).map_err(|error| broken(&error))? {
+        Some(reason) => Err(unproved(reason)),
         None => Ok(()),
     }
 }
@@ -243,8 +244,7 @@ fn beside(run: &Run, workspace: &Workspace, baseline: Option<&Baseline>) -> Vec<
 
 /// Checks what was done in a directory that attempts share, by what was there before.
 pub(crate) fn check_directory(before: &Directory, outcome: &Outcome) -> Result<(), Outcome> {
-    let changed =
-        before.changed().map_err(|error| Outcome::failed(error.class(), format!("failed to {}", chain(&error))))?;
+    let changed = before.changed().map_err(|error| broken(&error))?;
     judge_change(outcome, !changed.is_empty(), &changed, true)
 }
 
@@ -272,7 +272,7 @@ fn judge_change(outcome: &Outcome, worked: bool, changed: &[String], is_apart: b
         }
         _ => return Ok(()),
     };
-    Err(Outcome::failed(Class::NoEvidence, reason))
+    Err(unproved(reason))
 }
 
 #[cfg(test)]

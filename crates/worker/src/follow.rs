@@ -1,9 +1,29 @@
-//! Waiting for a child of an attempt, its agent or one of its gates.
+//! Waiting for a child of an attempt, its agent or one of its gates; and what follows from an agent's output meanwhile.
 
+use std::{
+    io::{Read as _, Seek as _, SeekFrom},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
 use crossbeam_channel::{at, never, select};
 
-use crate::{heartbeat::AgentStart, output::AgentWatch, run::Run};
-use oodatcaa_process::{Attempt, Exit, Report};
+use crate::run::{AgentStart, Run};
+use oodatcaa_agent::{Observation, Stream, Watcher, output};
+use oodatcaa_core::{Class, budget, layout::Layout, pool, text};
+use oodatcaa_git::Workspace;
+use oodatcaa_process::{Attempt, Exit, Report, Stop};
+use oodatcaa_sys::files;
+
+/// Time between two looks at the output files.
+const PACE: Duration = Duration::from_millis(400);
+
+/// Time between two looks at the workspace of an agent that repeats itself.
+const LOOP_PACE: Duration = Duration::from_secs(15);
+
+/// Bytes that are read at once.
+const CHUNK: u64 = 1 << 20;
 
 /// Which child is waited for.
 pub(crate) enum Child<'a> {
@@ -48,5 +68,179 @@ impl Run {
                 },
             }
         }
+    }
+}
+
+/// The output of an agent at work, and what was concluded from it.
+pub(crate) struct AgentWatch {
+    pub(crate) watcher: Watcher,
+    files: [(Stream, PathBuf, u64); 2],
+    since: Instant,
+    /// When to look again.
+    due: Instant,
+    /// Values that must not be shown of what the agent says.
+    secrets: Vec<String>,
+    seen: Observation,
+    /// Until when it waits for its limited service, as far as that has been noted.
+    waits: Option<DateTime<Utc>>,
+    repeating: Option<LoopDetection>,
+    /// The store knows that the provider has answered a probe.
+    answered: bool,
+    /// The agent had written its last event, did not end, and was ended by us.
+    pub(crate) lingered: bool,
+    /// Why the attempt was ended by us.
+    pub(crate) ended: Option<(Class, String)>,
+}
+
+/// An agent that seems to repeat itself, and what its workspace has held since then.
+struct LoopDetection {
+    since: Instant,
+    looked: Instant,
+    content: Option<String>,
+}
+
+impl AgentWatch {
+    pub(crate) fn new(watcher: Watcher, stdout: PathBuf, stderr: PathBuf, secrets: Vec<String>) -> Self {
+        Self {
+            watcher,
+            files: [(Stream::Stdout, stdout, 0), (Stream::Stderr, stderr, 0)],
+            since: Instant::now(),
+            due: Instant::now(),
+            secrets,
+            seen: Observation::default(),
+            waits: None,
+            repeating: None,
+            answered: false,
+            lingered: false,
+            ended: None,
+        }
+    }
+
+    /// Reads what is new, and ends the attempt where that is called for.
+    fn look(&mut self, run: &mut Run, child: &Attempt) {
+        self.due = Instant::now() + PACE;
+        self.read();
+        let now = self.since.elapsed();
+        if let (None, Some((class, reason))) = (&self.ended, self.watcher.verdict(now)) {
+            let reason = output::mask(&reason, &self.secrets);
+            self.end(run, child, class, reason);
+        } else if !self.lingered && self.watcher.lingers(now) {
+            self.lingered = true;
+            child.stop(Stop::Gently);
+        }
+        let waits = self.watcher.waits();
+        if let Some(until) = waits.filter(|_| waits != self.waits) {
+            self.waits = waits;
+            note_limit(run, until);
+        }
+        self.look_for_loops(run, child);
+        if !self.record(run) {
+            return;
+        }
+        if run.lease().probe && self.seen.steps > 0 && !self.answered {
+            self.answered = true;
+            // The pool that this attempt probes is open, for everybody, now.
+            run.shared.note("that the pool is open", |snapshot| pool::answered(snapshot, run.lease()));
+        }
+        // At each look that brought something: `agentctl run show` reads it there.
+        run.save();
+        if let (None, Some(reason)) = (&self.ended, over_budget(run, &self.seen)) {
+            self.end(run, child, Class::BudgetExceeded, reason);
+        }
+    }
+
+    /// Reads the rest when both files are whole.
+    pub(crate) fn finish(&mut self, run: &mut Run) {
+        self.read();
+        self.watcher.finish(self.since.elapsed());
+        self.record(run);
+    }
+
+    fn end(&mut self, run: &Run, child: &Attempt, class: Class, reason: String) {
+        let id = &run.assignment.task.id;
+        log::warn!(task = id.as_str(); "{id}: ending the agent: {class}: {}", text::one_line(&reason));
+        self.ended = Some((class, reason));
+        child.stop(Stop::Gently);
+    }
+
+    fn read(&mut self) {
+        for (stream, path, from) in &mut self.files {
+            // A file that cannot be read now is read at the next look, or not at all: nothing rests on it alone.
+            // Opened at each look: an agent may replace it, and what stands under the name is what is kept.
+            let Ok(Some(mut file)) = files::open(Layout::root_of(path), path) else { continue };
+            if file.seek(SeekFrom::Start(*from)).is_err() {
+                continue;
+            }
+            let mut bytes = Vec::new();
+            while let Ok(read @ 1..) = (&mut file).take(CHUNK).read_to_end(&mut bytes) {
+                *from += read as u64;
+                self.watcher.feed(*stream, &bytes, self.since.elapsed());
+                bytes.clear();
+            }
+        }
+    }
+
+    /// Puts what was seen into the record; `false` where that is no more than before.
+    fn record(&mut self, run: &mut Run) -> bool {
+        if *self.watcher.seen() == self.seen {
+            return false;
+        }
+        self.seen = self.watcher.seen().clone();
+        let mut seen = self.seen.clone();
+        for said in [&mut seen.session, &mut seen.model, &mut seen.last_tool, &mut seen.last_text] {
+            *said = said.as_deref().map(|said| output::mask(said, &self.secrets));
+        }
+        run.record.seen = Some(seen);
+        true
+    }
+
+    /// Ends an agent that makes the same calls again and again while its workspace stays as it is.
+    fn look_for_loops(&mut self, run: &Run, child: &Attempt) {
+        if self.ended.is_some() {
+            return;
+        }
+        let Some(seen) = self.watcher.loops() else { return self.repeating = None };
+        // Comparing a whole worktree is dear, so it is not done at every look.
+        if self.repeating.as_ref().is_some_and(|old| old.looked.elapsed() < LOOP_PACE.min(seen.patience)) {
+            return;
+        }
+        let (setup, lease) = (&run.shared.setup, run.lease());
+        let attached = Workspace::attach(&setup.layout, &setup.config.workspace, &lease.task_id, lease.token);
+        // What cannot be seen counts as unchanged: the limit is for agents that spend money on nothing.
+        let content = attached.ok().flatten().and_then(|workspace| workspace.content().ok().flatten());
+        let looked = Instant::now();
+        match &mut self.repeating {
+            Some(old) if old.content == content => {
+                old.looked = looked;
+                if old.since.elapsed() >= seen.patience {
+                    let words = output::mask(&seen.words, &self.secrets);
+                    let reason = format!("ended: {words} for {}", text::duration(seen.patience));
+                    self.end(run, child, seen.class, reason);
+                }
+            }
+            old => *old = Some(LoopDetection { since: looked, looked, content }),
+        }
+    }
+}
+
+/// Notes that the agent waits for its limited service by itself; nobody else need ask before that time.
+fn note_limit(run: &Run, until: DateTime<Utc>) {
+    let (mine, id) = (run.lease(), &run.lease().task_id);
+    let reason = format!("too many requests; the agent on {id} waits, and goes on by itself");
+    if run.shared.note("that the pool is limited", |snapshot| pool::waits(snapshot, mine, &reason, until)) {
+        log::info!(task = id.as_str(); "{id}: {reason}");
+    }
+}
+
+/// Returns why the attempt has to end for what it has used up. A figure that is not known does not count; the rest still
+/// binds.
+fn over_budget(run: &Run, seen: &Observation) -> Option<String> {
+    let left = budget::left(&run.snapshot, run.shared.workflow(), &run.assignment.task, run.shared.role());
+    let (tokens, turns) = (seen.usage.tokens(), seen.usage.turns.unwrap_or(seen.steps));
+    match (left.tokens, left.usd.zip(seen.usage.cost_usd), left.turns) {
+        (Some(limit), ..) if tokens >= limit => Some(format!("{tokens} tokens are used up, {limit} were left")),
+        (_, Some((limit, cost)), _) if cost >= limit => Some(format!("${cost:.2} are used up, ${limit:.2} were left")),
+        (.., Some(limit)) if turns >= limit => Some(format!("{turns} turns are used up, {limit} were left")),
+        _ => None,
     }
 }

@@ -7,7 +7,7 @@ use oodatcaa_agent::record::GateRecord;
 use oodatcaa_config::GateConfig;
 use oodatcaa_core::{
     ChangeSet, Class, Data, EventDraft, Outcome, Task, TaskId, environment, event::payload::GateRun, layout::Layout,
-    text, text::chain,
+    text,
 };
 use oodatcaa_process::{Ended, Invocation, Limits, Shim, StopCause};
 use oodatcaa_sys::{files, tail};
@@ -104,13 +104,10 @@ pub(crate) fn execute(run: &mut Run, name: &str, gate: &GateConfig, cwd: &Path, 
         ..GateRun::default()
     };
     let event = EventDraft::new(Data::GateFinished(ran), run.shared.actor()).lease(&run.assignment.lease);
-    let noted = run.shared.store.transact(&mut |snapshot| match snapshot.supersedes(run.lease()) {
+    run.shared.note(&format!("the gate `{name}`"), |snapshot| match snapshot.supersedes(run.lease()) {
         true => ChangeSet::none(),
         false => ChangeSet { events: vec![event.clone()], ..ChangeSet::none() },
     });
-    if let Err(error) = noted {
-        log::warn!("cannot note the gate `{name}`: failed to {}", chain(&error));
-    }
     // A gate that cannot run says nothing of the work, so it is not held against it.
     let cannot = match exit.ended {
         Ended::NotStarted { .. } => true,

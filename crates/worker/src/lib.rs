@@ -14,9 +14,9 @@
 //!       │                               │ resume, prompt     │
 //!       │                               ▼                    │
 //!       │                            Running                 │
-//!       │                               │ follow, output     │
+//!       │                               │ follow             │
 //!       │                               ▼                    ▼
-//!     settle ◄── Finished ◄────────── Proved ◄── evidence, gates, baseline
+//!     settle ◄── Settlement ◄──────── Proved ◄── evidence, gates, baseline
 //! ```
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, reason = "files are opened by sys::files"))]
@@ -26,12 +26,10 @@ mod control;
 mod evidence;
 mod follow;
 mod gate;
-mod heartbeat;
 mod merge;
 mod merge_gates;
 mod merge_queue;
 mod moved;
-mod output;
 mod prepare;
 mod prompt;
 mod proved;
@@ -43,7 +41,6 @@ mod settle;
 mod settlement;
 mod setup;
 mod sweep;
-mod watch;
 mod worker;
 
 pub use setup::Setup;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::worker::{Stopping, Worker};
+use crate::worker::{Exit, Stopping, Worker};
 use oodatcaa_process::Stop;
 use oodatcaa_store::StoreError;
 use oodatcaa_sys::project::Anchor;
@@ -16,13 +16,11 @@ pub(crate) struct Place {
     anchor: Option<Anchor>,
     /// Since when it has been elsewhere.
     since: Option<Instant>,
-    /// Why the worker leaves.
-    pub(crate) left: Option<StoreError>,
 }
 
 impl Place {
     pub(crate) fn of(root: &std::path::Path) -> Self {
-        Self { anchor: Anchor::of(root).ok(), since: None, left: None }
+        Self { anchor: Anchor::of(root).ok(), since: None }
     }
 
     pub(crate) fn is_here(&mut self) {
@@ -34,22 +32,21 @@ impl Worker {
     /// Leaves when the project lies somewhere else for good, after a look that failed. It does not follow, because
     /// what it has started works with the old paths, and never works in what lies at the old place now.
     pub(crate) fn leave_if_moved(&mut self, error: StoreError) -> Option<StoreError> {
-        let place = &mut self.place;
-        let moved = place.anchor.as_ref().and_then(|anchor| Some((anchor.moved_to()?, anchor.is_replaced())));
-        let Some((now, replaced)) = moved.filter(|_| place.left.is_none()) else { return Some(error) };
-        let since = *place.since.get_or_insert_with(Instant::now);
+        let left = self.has_moved();
+        let anchor = self.place.anchor.as_ref().filter(|_| !left);
+        let moved = anchor.and_then(|anchor| Some((anchor.moved_to()?, anchor.is_replaced())));
+        let Some((now, replaced)) = moved else { return Some(error) };
+        let since = *self.place.since.get_or_insert_with(Instant::now);
         if !replaced && since.elapsed() < PATIENCE {
             return Some(error);
         }
-        let (root, role) = (self.shared.setup.layout.root().display(), self.shared.role());
+        let (root, now, role) = (self.shared.setup.layout.root().display(), now.display(), self.shared.role());
         log::error!(
-            "the project has been moved from {root} to {}: this worker ends; start it there: cd {} && agentctl fleet start {role}",
-            now.display(),
-            now.display()
+            "the project has been moved from {root} to {now}: this worker ends; start it there: cd {now} && agentctl fleet start {role}"
         );
-        place.left = Some(error);
+        self.exit = Exit::Store(error);
         // As after a second signal: what runs writes to the old paths, where another project may lie by now.
-        self.stopping = Some(Stopping { signals: 2, deadline: Instant::now(), forced: true });
+        self.stopping = Some(Stopping { patience: None, now: true });
         self.tell_all(Stop::Now);
         self.give_up_settling();
         None

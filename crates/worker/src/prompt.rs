@@ -93,6 +93,7 @@ fn facts(run: &Run, prepared: &Prepared) -> Result<PromptFacts, String> {
     {
         failures.push(reason.clone());
     }
+    // Of use only to a role that can take it up again.
     if run.commits() {
         failures.extend(prepared.saved.iter().cloned());
     }

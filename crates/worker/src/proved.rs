@@ -3,30 +3,26 @@
 //! Nothing between claim and settlement leaves this file early: whatever goes wrong becomes an outcome, and the outcome is
 //! settled.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    thread,
-};
+use std::{sync::Arc, thread};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, bounded};
 
 use crate::{
     evidence, gate,
     merge::{self, Landed},
     prepare::Prepared,
-    resume::{self, Slot},
+    resume,
     run::Run,
     running::{Running, is_good},
     settlement::Settlement,
+    sweep,
 };
 use oodatcaa_agent as agent;
 use oodatcaa_core::{
-    Class, Outcome, TaskId, Token,
-    outcome::Policy,
+    Class, Outcome,
     text::{self, chain},
 };
 use oodatcaa_git::{Directory, Workspace};
-use oodatcaa_process::Shim;
 use oodatcaa_sys::files::{self, Durable};
 
 /// How many decisions and messages of one attempt are kept.
@@ -35,46 +31,33 @@ const MOST_WORDS: usize = 20;
 /// Characters of each that are kept.
 const LONGEST_WORDS: usize = 500;
 
-/// Last phase: what an attempt hands to the main loop.
-pub(crate) struct Finished {
-    pub(crate) task: TaskId,
-    pub(crate) token: Token,
-    /// What is to be settled.
-    pub(crate) settlement: Settlement,
-    /// What only a human can mend.
-    pub(crate) mend: Option<Class>,
-    /// Its shim, when that can serve another attempt.
-    pub(crate) shim: Option<Shim>,
-}
-
 /// Starts an attempt on a thread of its own.
-pub(crate) fn spawn(run: Run, finished: &Sender<Finished>) {
-    let name = format!("run {}", run.lease().task_id);
-    // The thread takes the run out; without a thread it is still here, to be settled.
-    let slot = Arc::new(Mutex::new(Some(run)));
-    let take = |slot: &Mutex<Option<Run>>| slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let body = {
-        let (slot, finished) = (Arc::clone(&slot), finished.clone());
-        move || {
-            if let Some(run) = take(&slot) {
-                // The worker may have left after a third signal; then nobody listens.
-                let _ = finished.send(walk(run));
-            }
+pub(crate) fn spawn(run: Run, finished: &Sender<Settlement>) {
+    let name: String = format!("run {}", run.lease().task_id).chars().take(15).collect();
+    // The run follows once there is a thread; without one it is still here, to be settled.
+    let (give, taken) = bounded::<Run>(1);
+    let done = finished.clone();
+    let body = move || {
+        if let Ok(run) = taken.recv() {
+            // The worker may have left after a third signal; then nobody listens.
+            let _ = done.send(walk(run));
         }
     };
-    if let Err(error) = thread::Builder::new().name(name.chars().take(15).collect()).stack_size(512 * 1024).spawn(body)
-        && let Some(run) = take(&slot)
-    {
-        let reason = format!("no thread could be started for it: {error}");
-        let _ = finished.send(hand_over(run, Outcome::failed(Class::AgentCrashed, reason), None, None));
+    match thread::Builder::new().name(name).stack_size(512 * 1024).spawn(body) {
+        Ok(_) => drop(give.send(run)),
+        Err(error) => {
+            let reason = format!("no thread could be started for it: {error}");
+            let outcome = Outcome::failed(Class::AgentCrashed, reason);
+            drop(finished.send(Settlement::new(run, outcome, None, None)));
+        }
     }
 }
 
 /// Takes an attempt through its phases.
-fn walk(mut run: Run) -> Finished {
+fn walk(mut run: Run) -> Settlement {
     let proved = match Prepared::new(&mut run) {
         Ok(prepared) => prove(&mut run, prepared),
-        Err(outcome) => Proved { outcome, workspace: None, landed: None, _slot: None },
+        Err(outcome) => Proved { outcome, workspace: None, landed: None },
     };
     proved.finish(run)
 }
@@ -85,51 +68,38 @@ struct Proved {
     workspace: Option<Workspace>,
     /// What a merge brought.
     landed: Option<Landed>,
-    /// Held until the record names it, so that nobody else works in it before.
-    _slot: Option<Slot>,
 }
 
 /// Does the work of a prepared attempt, a merge or an agent's, and asks for the proof of it.
 fn prove(run: &mut Run, prepared: Prepared) -> Proved {
-    let (mut landed, mut slot) = (None, None);
     let rule = &run.assignment.rule;
-    let outcome = match &prepared.workspace {
+    let (outcome, landed) = match &prepared.workspace {
         Some(workspace) if rule.merges() => match merge::merge(run, workspace, prepared.baseline.as_ref()) {
-            Ok(merged) => {
-                let summary = merged.summary.clone();
-                landed = Some(merged);
-                Outcome::Done { summary, tasks: Vec::new() }
-            }
-            Err(outcome) => outcome,
+            Ok(landed) => (Outcome::Done { summary: landed.summary.clone(), tasks: Vec::new() }, Some(landed)),
+            Err(outcome) => (outcome, None),
         },
         // It was claimed as a merge, so no start of an agent was counted, and none is made.
         None if run.shared.workflow().merges(rule, &run.assignment.task) => {
             let branch = run.assignment.task.branch.as_deref().unwrap_or_default();
             let reason = format!("there is no repository here in which its branch `{branch}` could be merged");
-            Outcome::Blocked { reason }
+            (Outcome::Blocked { reason }, None)
         }
-        _ => {
-            let (outcome, held) = work(run, &prepared);
-            slot = held;
-            outcome
-        }
+        _ => (work(run, &prepared), None),
     };
-    Proved { outcome, workspace: prepared.workspace, landed, _slot: slot }
+    Proved { outcome, workspace: prepared.workspace, landed }
 }
 
 /// Has the agent work, and asks for the proof of what it says.
-fn work(run: &mut Run, prepared: &Prepared) -> (Outcome, Option<Slot>) {
+fn work(run: &mut Run, prepared: &Prepared) -> Outcome {
     let (workspace, baseline) = (prepared.workspace.as_ref(), prepared.baseline.as_ref());
     let before = if workspace.is_none() && run.shared.setup.role.change { look_at_directory(run) } else { None };
-    let (outcome, slot) = match Running::start(run, prepared) {
-        Ok(running) => running.finish(run),
-        Err(outcome) => (outcome, None),
-    };
+    let outcome = Running::start(run, prepared).map_or_else(|failed| failed, |running| running.finish(run));
+    // Also of an attempt that failed: it is about what the agent did, not about what it achieved.
     if let Some(workspace) = workspace {
         evidence::note_beside(run, workspace, baseline);
     }
     if !is_good(&outcome) {
-        return (outcome, slot);
+        return outcome;
     }
     // The journal tells the start before it tells what the gates had to say.
     if !gate::names(&run.shared, &run.assignment.task).is_empty() {
@@ -143,8 +113,7 @@ fn work(run: &mut Run, prepared: &Prepared) -> (Outcome, Option<Slot>) {
         (None, Some(before)) => evidence::check_directory(&before, &outcome),
         (None, None) => Ok(()),
     };
-    let proved = changed.and_then(|()| evidence::check(run, baseline));
-    (proved.err().unwrap_or(outcome), slot)
+    changed.and_then(|()| evidence::check(run, baseline)).err().unwrap_or(outcome)
 }
 
 /// Notes what the directory holds that all tasks share. Where that cannot be known nothing is proved by it, and the log
@@ -162,10 +131,10 @@ fn look_at_directory(run: &Run) -> Option<Directory> {
 
 impl Proved {
     /// Keeps or returns what the attempt had, and completes its record.
-    fn finish(self, mut run: Run) -> Finished {
+    fn finish(self, mut run: Run) -> Settlement {
         let shared = Arc::clone(&run.shared);
         let (layout, config) = (&shared.setup.layout, &shared.setup.config.workspace);
-        let id = run.lease().task_id.clone();
+        let (id, token) = (run.lease().task_id.clone(), run.lease().token);
         // What is left to do with it keeps work, and is not stopped any more.
         let workspace = self.workspace.map(Workspace::to_its_end);
         // Before anything of what the agent said reaches record, journal or log.
@@ -174,7 +143,7 @@ impl Proved {
         mask_result(&run, &secrets);
         if let Some(workspace) = &workspace {
             if !is_good(&outcome) {
-                save_work(&mut run, workspace);
+                run.beside(|| sweep::save_work(workspace, &id, token));
             }
             return_worktree(&mut run, workspace);
         }
@@ -197,36 +166,7 @@ impl Proved {
         run.record.finish(&outcome);
         // Before the settlement, so that a crash between the two can be told from what stands there.
         run.save();
-        hand_over(run, outcome, head, self.landed)
-    }
-}
-
-fn hand_over(mut run: Run, outcome: Outcome, head: Option<String>, landed: Option<Landed>) -> Finished {
-    let mend = match &outcome {
-        Outcome::Failed { class, .. } if class.policy() == Policy::Auth => Some(*class),
-        _ => None,
-    };
-    Finished {
-        task: run.lease().task_id.clone(),
-        token: run.lease().token,
-        shim: run.shim.take(),
-        settlement: Settlement::new(&mut run, outcome, head, landed),
-        mend,
-    }
-}
-
-/// Saves what was not committed, whatever becomes of the task.
-fn save_work(run: &mut Run, workspace: &Workspace) {
-    let id = run.lease().task_id.clone();
-    match run.beside(|| workspace.save()) {
-        Ok(Some(kept)) => {
-            let name = workspace.refs().wip(run.lease().token);
-            log::info!(task = id.as_str(); "{id}: uncommitted work is kept as {name} ({kept})");
-        }
-        Ok(None) => {}
-        Err(error) => {
-            log::error!(task = id.as_str(); "{id}: uncommitted work could not be saved: failed to {}; it stays in {}", chain(&error), workspace.path().display());
-        }
+        Settlement::new(run, outcome, head, self.landed)
     }
 }
 
@@ -236,8 +176,8 @@ fn return_worktree(run: &mut Run, workspace: &Workspace) {
     let (id, layout) = (run.lease().task_id.clone(), &shared.setup.layout);
     let keeps = run.commits() || run.assignment.rule.merges();
     let returned = run.beside(|| {
-        let taken = if keeps { Ok(None) } else { workspace.take_back(layout) };
-        taken.and_then(|taken| workspace.settle(layout).map(|()| taken))
+        let taken = if keeps { None } else { workspace.take_back(layout)? };
+        workspace.settle(layout).map(|()| taken)
     });
     match returned {
         Ok(Some((files, saved))) => {
@@ -253,6 +193,7 @@ fn return_worktree(run: &mut Run, workspace: &Workspace) {
 /// Keeps what the agent decided and what it wanted others to know; its words, bounded, and no more than that.
 fn keep_words(run: &mut Run, secrets: &[String]) {
     let Ok(Some(result)) = agent::result::read(&run.assignment.result_file()) else { return };
+    // Masked once more: the file could not be written over where its disk is full.
     let shown = |words: &str| text::cut(&agent::output::mask(&text::one_line(words), secrets), LONGEST_WORDS);
     run.record.decisions = result.decisions.iter().take(MOST_WORDS).map(|choice| shown(&choice.text)).collect();
     let messages = result.messages.iter().take(MOST_WORDS);

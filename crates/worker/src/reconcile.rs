@@ -10,7 +10,6 @@ use crate::{
     control::{Control, Why},
     proved,
     run::Run,
-    settle::Settled,
     sweep,
     worker::{Handle, Worker, tell_manager},
 };
@@ -70,7 +69,9 @@ impl Worker {
     fn try_look(&mut self, ticked: bool) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
         // What is to be settled is reason enough for a commit, which reads for itself.
-        if !self.is_settling() {
+        if self.is_settling() {
+            self.start_spare();
+        } else {
             let reading = shared.store.read()?;
             if let Some(invalid) = reading.invalid {
                 // Journalled once by the store, which also knows when it is whole again.
@@ -107,7 +108,7 @@ impl Worker {
             self.due = Some(Instant::now() + self.shared.setup.interval.min(AGAIN));
         }
         // Nobody is kept waiting for work that may never come.
-        self.spares.clear();
+        self.spare = None;
         Ok(())
     }
 
@@ -151,10 +152,7 @@ impl Worker {
         }
         match claim::decide(snapshot, workflow, &self.claimant()) {
             Ok(_) => {
-                // Its start-up overlaps with the commit, which waits for the disk.
-                if self.spares.is_empty() {
-                    self.spares.extend(Shim::spawn_to_stay(&shared.setup.exe).ok());
-                }
+                self.start_spare();
                 true
             }
             Err(idle) => {
@@ -165,6 +163,13 @@ impl Worker {
         }
     }
 
+    /// Starts a shim for the next claim: its start-up overlaps with the commit, which waits for the disk.
+    fn start_spare(&mut self) {
+        if self.spare.is_none() && self.stopping.is_none() {
+            self.spare = Shim::spawn(&self.shared.setup.exe, None).ok();
+        }
+    }
+
     fn free_slots(&self, snapshot: &Snapshot) -> usize {
         if self.stopping.is_some() {
             return 0;
@@ -172,11 +177,13 @@ impl Worker {
         let setup = &self.shared.setup;
         let limit = match (setup.slots, setup.once) {
             (Some(slots), _) => slots,
+            // Who asks for one thing to be done gets one, however many the limit would let start.
             (None, true) => 1,
             (None, false) => {
                 self.shared.workflow().wip_limit(&snapshot.queue, &setup.rule.role).max(u32::from(setup.ignore_wip))
             }
         };
+        // What only waits to be settled has no process any more.
         let busy = self.running.values().filter(|running| running.settlement.is_none()).count();
         usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(busy)
     }
@@ -195,15 +202,13 @@ impl Worker {
     /// slots; answers what is left over. What is settled is not lost when the rest cannot be done.
     fn commit(&mut self, ended: &[rescue::Orphan]) -> Result<Vec<rescue::Orphan>, StoreError> {
         let settling = self.is_settling();
-        let committed = self.commit_all(ended);
-        if settling && let Err(error) = committed {
+        let committed = self.commit_all(ended).or_else(|error| match error {
             // A lease that cannot be taken, for instance, is no reason to keep another's result.
-            let alone = matches!(error, StoreError::Io { .. } | StoreError::Unsafe { .. });
-            if let Err(error) = if alone { self.settle() } else { Err(error) } {
-                self.settle_again(&error);
-                return Err(error);
-            }
-            return Ok(Vec::new());
+            StoreError::Io { .. } | StoreError::Unsafe { .. } if settling => self.settle().map(|()| Vec::new()),
+            error => Err(error),
+        });
+        if let (Err(error), true) = (&committed, settling) {
+            self.settle_again(error);
         }
         committed
     }
@@ -212,34 +217,24 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         let workflow = shared.workflow();
         let me = self.claimant();
-        let mut left = Vec::new();
-        let mut claimed: Vec<Lease> = Vec::new();
-        let mut idle = None;
-        let mut settled = Settled::default();
-        let mut found: Option<Snapshot> = None;
-        let mut last: Option<Snapshot> = None;
+        let mut decided = None;
         let committed = shared.store.transact(&mut |snapshot| {
-            found = self.is_settling().then(|| snapshot.clone());
-            left = rescue::find(snapshot, workflow);
-            // The store decides again when somebody wrote meanwhile: nothing of the first decision may stay.
-            claimed.clear();
-            idle = None;
-            let mut slots = self.free_slots(snapshot);
+            // Found before anything is decided: what this commit settles or gives back is nobody's orphan.
+            let left = rescue::find(snapshot, workflow);
             let (mut seen, mut changes) = (snapshot.clone(), ChangeSet::none());
-            settled = self.plan_settlements(&mut seen, &mut changes);
+            let settled = self.plan_settlements(&mut seen, &mut changes);
             let rest = seen.chain(&mut [
                 &mut |seen| rescue::decide(seen, workflow, &shared.setup.config.retry, ended, &me.owner.tag),
                 &mut |seen| coordinate::decide(seen, workflow),
             ]);
             seen.advance(&rest);
             changes.then(rest);
-            while slots > 0 {
+            let mut idle = None;
+            for _ in 0..self.free_slots(snapshot) {
                 match claim::decide(&seen, workflow, &me) {
-                    Ok((take, lease)) => {
+                    Ok((take, _)) => {
                         seen.advance(&take);
                         changes.then(take);
-                        claimed.push(lease);
-                        slots -= 1;
                     }
                     Err(why) => {
                         idle = Some(why);
@@ -247,13 +242,14 @@ impl Worker {
                     }
                 }
             }
-            last = Some(seen);
+            // Set anew each time: the store decides again when somebody wrote meanwhile, and nothing of the first
+            // decision may stay.
+            decided = Some((left, settled, idle, seen));
             changes
         })?;
+        let (left, settled, idle, snapshot) = decided.expect("the decision has run");
         self.have_settled(settled);
-        if let Some(found) = found {
-            self.take_in(&found);
-        }
+        self.take_in(&snapshot);
         let is_told = |back: &&rescue::Orphan| {
             let mut events = committed.changes.events.iter();
             events.any(|event| event.kind() == Kind::LeaseRescued && event.task.as_ref() == Some(&back.task))
@@ -261,14 +257,11 @@ impl Worker {
         for back in ended.iter().filter(is_told) {
             log::warn!(task = back.task.as_str(); "{} is given back: {}", back.task, back.reason);
         }
-        let snapshot = last.expect("the decision has run");
-        for lease in claimed {
-            // The store may have given the attempt another directory than its token names, where something lay there.
-            let named = committed.changes.leases.iter().find_map(|change| match change {
-                LeaseChange::Take(taken) if taken.task_id == lease.task_id => Some(taken.clone()),
-                _ => None,
-            });
-            self.start(named.unwrap_or(lease), &snapshot);
+        for change in committed.changes.leases {
+            // As the store took it: where something lay in the place of an attempt's directory, it has another name.
+            if let LeaseChange::Take(lease) = change {
+                self.start(lease, &snapshot);
+            }
         }
         if let Some(idle) = idle
             && self.running.is_empty()
@@ -292,7 +285,7 @@ impl Worker {
             (lease.task_id.clone(), lease.token),
             Handle { lease: lease.clone(), control, told: None, settlement: None },
         );
-        let run = Run::new(Arc::clone(&self.shared), task, lease, snapshot.clone(), controlled, self.spares.pop());
+        let run = Run::new(Arc::clone(&self.shared), task, lease, snapshot.clone(), controlled, self.spare.take());
         proved::spawn(run, &self.finished.0);
         self.tell_status();
     }
@@ -310,7 +303,7 @@ impl Worker {
             let Some(why) = why.filter(|why| running.told.as_ref() != Some(why)) else { continue };
             log::warn!(task = running.lease.task_id.as_str(); "stopping the attempt on {}: {why}", running.lease.task_id);
             // A run that has just ended no longer listens, and its settlement is judged by the same rule.
-            let _ = running.control.send(Control::Stop(Stop::Gently, why.clone()));
+            let _ = running.control.send(Control { how: Stop::Gently, why: why.clone() });
             running.told = Some(why);
         }
     }

@@ -31,12 +31,11 @@ pub(crate) struct Resume {
 }
 
 /// Finds a session to go on with and takes a place for the program's own state, where the agent has such.
-pub(crate) fn open(run: &mut Run, workspace: Option<&Workspace>) -> Result<(Option<Resume>, Option<Slot>), Outcome> {
+pub(crate) fn open(run: &mut Run, workspace: Option<&Workspace>) -> Result<Option<Resume>, Outcome> {
     let shared = Arc::clone(&run.shared);
     let (layout, agent) = (&shared.setup.layout, shared.agent(&run.lease().by));
     let now = if agent.can_resume() { content(workspace) } else { None };
     let mut resume = find(Record::earlier(layout, &run.snapshot, run.lease()), run.lease(), agent, now.as_deref());
-    let mut slot = None;
     if agent.wants_home() {
         let by = &run.lease().by;
         let wanted = resume.as_ref().and_then(|resume| resume.home.as_deref());
@@ -50,13 +49,13 @@ pub(crate) fn open(run: &mut Run, workspace: Option<&Workspace>) -> Result<(Opti
             .map_err(|error| denied(format!("{} cannot be made ready for {by}: {error}", taken.path.display())))?;
         run.assignment.home = Some(taken.path.clone());
         run.record.home = Some(taken.path.clone());
-        slot = Some(taken);
+        run.slot = Some(taken);
     }
     if let Some(resume) = &resume {
         run.assignment.resume = Some(resume.session.clone());
         run.record.resumed = Some(resume.session.clone());
     }
-    Ok((resume, slot))
+    Ok(resume)
 }
 
 /// Returns what the workspace holds, in a form that can be compared later.
@@ -116,13 +115,14 @@ fn take(layout: &Layout, role: &Role, by: &str, wanted: Option<&Path>) -> io::Re
     };
     files::make_named_dir(base)?;
     files::make_dir(base, &homes)?;
+    // It was read from a file that agents can write: only one of these directories is ever taken.
     let wanted = wanted.filter(|path| path.parent() == Some(&homes) && path.is_dir());
     let account = by.split_once('@').map(|(_, account)| format!("@{account}")).unwrap_or_default();
     let all = (1..=1_000).map(|n| homes.join(format!("{role}{account}-{n}")));
     for path in wanted.map(Path::to_owned).into_iter().chain(all) {
         let mut name = path.clone().into_os_string();
         name.push(".lock");
-        // A lock that dies with us: no directory stays taken by a worker that was killed.
+        // Beside the directory, in which the program may tidy up, and a lock that dies with us: no directory stays taken by a worker that was killed.
         if let Some(lock) = Lock::try_take(Path::new(&name), lock::open(base, Path::new(&name)))? {
             files::make_dir(base, &path)?;
             return Ok(Slot { path, _lock: lock });

@@ -10,22 +10,50 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, RecvError, at, never, select};
 
 use crate::{
     control::{Control, Why},
-    heartbeat::{self, AgentStart, pace},
+    resume::Slot,
     setup::Shared,
 };
 use oodatcaa_agent::{self as agent, Assignment, record::Record};
 use oodatcaa_config::Commits;
 use oodatcaa_core::{
-    Class, Data, EventDraft, Lease, Outcome, Snapshot, Task, event::payload::Started, text::chain, time::stamp,
+    ChangeSet, Class, Data, EventDraft, Lease, LeaseChange, LeaseRecord, Outcome, Snapshot, Task,
+    event::payload::{Bare, Started},
+    text::chain,
+    time::stamp,
 };
 use oodatcaa_process::{Exit, Shim, Stop, StopCause};
+
+/// An attempt that is over sooner journals its start together with its end, in one commit.
+const SOON: Duration = Duration::from_millis(30);
+
+/// An agent that has just started, which the journal does not know yet.
+pub(crate) struct AgentStart {
+    pid: u32,
+    pgid: u32,
+    /// When to journal it.
+    pub(crate) due: Instant,
+    at: DateTime<Utc>,
+}
+
+impl AgentStart {
+    pub(crate) fn now(pid: u32, pgid: u32) -> Self {
+        Self { pid, pgid, due: Instant::now() + SOON, at: Utc::now() }
+    }
+}
+
+/// Returns the time between two heartbeats of a lease.
+fn pace(lease: &Lease) -> Duration {
+    // A third, so that two may fail or come late before anybody takes over.
+    (lease.ttl() / 3).min(Duration::from_secs(60)).max(Duration::from_millis(100))
+}
 
 /// An attempt from its claim to its end.
 pub(crate) struct Run {
@@ -41,10 +69,13 @@ pub(crate) struct Run {
     pub(crate) beat_due: Instant,
     /// The agent's start, until the journal knows it.
     pub(crate) started: Option<AgentStart>,
-    /// A shim that waits for work: started ahead of the claim, or left over by the agent.
+    /// A shim that waits for work, started ahead of the claim.
     pub(crate) shim: Option<Shim>,
     /// What the worktree adds to the environment of agent and gates.
     pub(crate) env: BTreeMap<String, String>,
+    /// Where the agent's program keeps its own state. Held until the record names it, so that nobody else works in it
+    /// before.
+    pub(crate) slot: Option<Slot>,
 }
 
 impl Run {
@@ -80,6 +111,7 @@ impl Run {
             started: None,
             shim,
             env: BTreeMap::new(),
+            slot: None,
         }
     }
 
@@ -120,16 +152,53 @@ impl Run {
         EventDraft::new(Data::AttemptStarted(started), self.shared.actor()).lease(self.lease())
     }
 
+    /// Journals the start and writes the agent's process group into the lease, in one commit.
     fn note_start_as(&mut self, event: &EventDraft) {
-        heartbeat::note_start(&self.shared, self.lease(), event);
+        let mine = self.lease();
+        self.shared.note(&format!("the start of {}", mine.task_id), |snapshot| {
+            if snapshot.supersedes(mine) {
+                return ChangeSet::none();
+            }
+            let lease = still_ours(snapshot, mine);
+            // Beaten as well, since the file is written anyway: the next heartbeat is that much later.
+            let lease = lease.map(|lease| Lease { pgid: mine.pgid, ..lease.beaten(&snapshot.now) });
+            ChangeSet {
+                events: vec![event.clone()],
+                leases: lease.into_iter().map(LeaseChange::Write).collect(),
+                ..ChangeSet::none()
+            }
+        });
         self.beat_due = Instant::now() + pace(self.lease());
     }
 
     /// Renews the lease; returns `false` when a newer claim exists.
+    ///
+    /// A heartbeat that cannot be written is not refused: a full disk is no reason to end an attempt.
     pub(crate) fn heartbeat(&mut self) -> bool {
         // Counted from before the write, which may have to wait for the lock.
         self.beat_due = Instant::now() + pace(self.lease());
-        heartbeat::beat(&self.shared, self.lease())
+        let (shared, mine, id) = (&self.shared, self.lease(), &self.lease().task_id);
+        let (mut late, mut refused) = (false, false);
+        let beaten = shared.store.transact(&mut |snapshot| {
+            let lease = still_ours(snapshot, mine);
+            refused = lease.is_none();
+            let Some(lease) = lease else { return ChangeSet::none() };
+            late = lease.silence(&snapshot.now) > lease.ttl();
+            let mut changes = ChangeSet::none();
+            changes.leases.push(LeaseChange::Write(lease.beaten(&snapshot.now)));
+            if late {
+                changes.event(EventDraft::new(Data::LeaseRenewedLate(Bare::default()), shared.actor()).lease(mine));
+            }
+            changes
+        });
+        match beaten {
+            Ok(_) if late => {
+                log::warn!(task = id.as_str(); "the heartbeat of {id} came late; nobody had taken over");
+            }
+            Ok(_) => {}
+            Err(error) => log::warn!(task = id.as_str(); "no heartbeat for {id}: failed to {}", chain(&error)),
+        }
+        !refused
     }
 
     /// Tells whether the attempt still holds its task; asks the store only when a heartbeat is late, because the machine
@@ -141,7 +210,7 @@ impl Run {
     /// Takes in what the main loop says, and returns how the attempt is to end.
     pub(crate) fn hear(&mut self, control: Result<Control, RecvError>) -> Stop {
         match control {
-            Ok(Control::Stop(how, why)) => {
+            Ok(Control { how, why }) => {
                 // The first reason counts: what follows is only more haste.
                 self.stopped.get_or_insert(why);
                 how
@@ -156,7 +225,7 @@ impl Run {
 
     /// Returns the outcome of a stop, once somebody has asked for one.
     pub(crate) fn stop_outcome(&mut self) -> Option<Outcome> {
-        while let Ok(Control::Stop(_, why)) = self.control.try_recv() {
+        while let Ok(Control { why, .. }) = self.control.try_recv() {
             self.stopped.get_or_insert(why);
         }
         self.stopped.as_ref().map(Why::outcome)
@@ -217,6 +286,7 @@ impl Run {
         for gate in self.shared.setup.config.gates.values() {
             all.extend(agent::environment::secrets(&self.environment(&gate.env), &Default::default(), &[]));
         }
+        // One secret may be the beginning of another, whose rest would stay to be read.
         all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         all.dedup();
         all
@@ -227,5 +297,13 @@ impl Run {
         let mut env = agent::environment(&self.assignment, inherit, &BTreeMap::new());
         env.extend(self.env.clone());
         env
+    }
+}
+
+/// Returns the lease as it stands in the store, unless a newer claim has replaced ours.
+fn still_ours<'a>(snapshot: &'a Snapshot, mine: &Lease) -> Option<&'a Lease> {
+    match snapshot.leases.get(&mine.task_id).map(|held| &held.record) {
+        Some(LeaseRecord::Ours(lease)) if !snapshot.supersedes(mine) => Some(lease),
+        _ => None,
     }
 }

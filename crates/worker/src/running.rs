@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use crate::{
-    follow::Child,
-    output::AgentWatch,
+    follow::{AgentWatch, Child},
     prepare::Prepared,
-    prompt,
-    resume::{self, Slot},
+    prompt, resume,
     run::Run,
-    watch::Watch,
 };
+use oodatcaa_agent::Watcher;
 use oodatcaa_core::{Class, Outcome, budget, text};
 use oodatcaa_process::{Attempt, Limits, Shim, StopCause};
 
@@ -19,8 +17,6 @@ pub(crate) struct Running {
     child: Attempt,
     /// Its output, where that can be understood.
     watch: Option<AgentWatch>,
-    /// Where the agent's program keeps its own state, held while it runs.
-    slot: Option<Slot>,
     /// What the budgets leave of time, where that is less than the role's own limit.
     time_left: Option<Duration>,
 }
@@ -29,8 +25,8 @@ impl Running {
     /// Writes the prompt and starts the agent.
     pub(crate) fn start(run: &mut Run, prepared: &Prepared) -> Result<Self, Outcome> {
         // Started first, so that its start-up overlaps with ours.
-        let shim = run.shim.take().map_or_else(|| Shim::spawn_to_stay(&run.shared.setup.exe), Ok);
-        let (resume, slot) = resume::open(run, prepared.workspace.as_ref())?;
+        let shim = run.shim.take().map_or_else(|| Shim::spawn(&run.shared.setup.exe, None), Ok);
+        let resume = resume::open(run, prepared.workspace.as_ref())?;
         prompt::write(run, prepared, resume.as_ref())?;
         let agent = run.shared.agent(&run.lease().by);
         let mut invocation = agent.invocation(&run.assignment);
@@ -58,45 +54,37 @@ impl Running {
             .and_then(|shim| shim.run(&run.assignment.run_dir, &invocation, &limits, Some(&wake)))
             .map_err(|error| Outcome::failed(Class::AgentCrashed, format!("the shim cannot be started: {error}")))?;
         let secrets = run.secrets();
-        let watch =
-            watcher.map(|watcher| AgentWatch::new(Watch::new(watcher, invocation.stdout, invocation.stderr, secrets)));
-        Ok(Self { child, watch, slot, time_left })
+        let watch = watcher.map(|watcher| AgentWatch::new(watcher, invocation.stdout, invocation.stderr, secrets));
+        Ok(Self { child, watch, time_left })
     }
 
     /// Waits for the agent's end, and returns what it means.
-    pub(crate) fn finish(mut self, run: &mut Run) -> (Outcome, Option<Slot>) {
+    pub(crate) fn finish(mut self, run: &mut Run) -> Outcome {
         let exit = run.follow(&self.child, Child::Agent(self.watch.as_mut()));
-        run.shim = self.child.retire();
         run.record.exit = Some(exit.clone());
-        let mut lingered = false;
-        let mut ended = None;
-        if let Some(AgentWatch { watch, lingered: by_us, .. }) = &mut self.watch {
-            watch.finish();
-            run.record.seen = watch.news().or(run.record.seen.take());
-            lingered = *by_us;
-            ended = watch.ended.take().map(|(class, reason)| (class, reason, watch.retry_at()));
+        let (mut lingered, mut ended) = (false, None);
+        if let Some(watch) = &mut self.watch {
+            watch.finish(run);
+            (lingered, ended) = (watch.lingered, watch.ended.take());
         }
+        let watcher = self.watch.as_ref().map(|watch| &watch.watcher);
         // The watcher has read all of the output already.
-        let watched = self.watch.as_ref().map(|output| output.watch.watcher());
-        let agent = |run: &Run| run.shared.agent(&run.lease().by).outcome(&run.assignment, &exit, watched);
-        let outcome = match ended {
-            Some((class, reason, retry_at)) if run.stopped.is_none() => {
+        let agent = || run.shared.agent(&run.lease().by).outcome(&run.assignment, &exit, watcher);
+        match (ended.filter(|_| run.stopped.is_none()), self.time_left, exit.stopped) {
+            (Some((class, reason)), ..) => {
                 // What it had completed before its budget ended it is not thrown away.
-                let completed = (class == Class::BudgetExceeded).then(|| agent(run)).filter(is_good);
+                let completed = (class == Class::BudgetExceeded).then(agent).filter(is_good);
+                let retry_at = watcher.and_then(Watcher::retry_at);
                 completed.unwrap_or(Outcome::Failed { class, reason, retry_at })
             }
-            _ => match (self.time_left, exit.stopped) {
-                (Some(left), Some(StopCause::Wall)) => {
-                    let left = text::duration(left);
-                    let reason = format!("its budget of time is used up, {left} were left");
-                    Outcome::failed(Class::BudgetExceeded, reason)
-                }
-                // A program that does not end by itself after its last event is judged as if it had.
-                (_, Some(StopCause::Asked)) if lingered && run.stopped.is_none() => agent(run),
-                _ => run.stopped_outcome(&exit).unwrap_or_else(|| agent(run)),
-            },
-        };
-        (outcome, self.slot)
+            (_, Some(left), Some(StopCause::Wall)) => {
+                let reason = format!("its budget of time is used up, {} were left", text::duration(left));
+                Outcome::failed(Class::BudgetExceeded, reason)
+            }
+            // A program that does not end by itself after its last event is judged as if it had.
+            (.., Some(StopCause::Asked)) if lingered && run.stopped.is_none() => agent(),
+            _ => run.stopped_outcome(&exit).unwrap_or_else(agent),
+        }
     }
 }
 

@@ -9,6 +9,9 @@ use oodatcaa_store::StoreError;
 /// The first pause before what could not be settled is tried again; each is twice the one before.
 const FIRST: Duration = Duration::from_millis(50);
 
+/// The longest of these pauses.
+const LONGEST: Duration = Duration::from_secs(5);
+
 /// A worker that leaves tries until a pause would be this long: two seconds in all.
 const LEAVING: Duration = Duration::from_secs(1);
 
@@ -64,26 +67,22 @@ impl Worker {
 
     /// Logs once what stands in the way of settling, and waits for it.
     pub(crate) fn settle_again(&mut self, error: &StoreError) {
-        let words = chain(error);
-        let (pause, said) = self
-            .again
-            .take()
-            .map_or((FIRST, String::new()), |again| ((again.pause * 2).min(Duration::from_secs(5)), again.said));
-        if self.stopping.is_some() && pause > LEAVING {
-            for settlement in self.running.values().filter_map(|running| running.settlement.as_ref()) {
-                let (id, word) = (&settlement.lease.task_id, settlement.outcome.word());
+        let (again, words) = (self.again.take(), chain(error));
+        let pause = again.as_ref().map_or(FIRST, |again| (again.pause * 2).min(LONGEST));
+        let leaves = self.stopping.is_some() && pause > LEAVING;
+        let said = again.is_some_and(|again| again.said == words);
+        for settlement in self.running.values().filter_map(|running| running.settlement.as_ref()) {
+            let (id, word) = (&settlement.lease.task_id, settlement.outcome.word());
+            if leaves {
                 log::warn!(task = id.as_str(); "leaving although {id} is not settled ({word}); the next worker gives it back");
-            }
-            self.again = Some(Again { at: Instant::now(), pause, said });
-            return self.give_up_settling();
-        }
-        if said != words {
-            for settlement in self.running.values().filter_map(|running| running.settlement.as_ref()) {
-                let (id, word) = (&settlement.lease.task_id, settlement.outcome.word());
+            } else if !said {
                 log::error!(task = id.as_str(); "cannot settle {id} yet ({word}): failed to {words}; trying again");
             }
         }
         self.again = Some(Again { at: Instant::now() + pause, pause, said: words });
+        if leaves {
+            self.give_up_settling();
+        }
     }
 
     /// Tries at once, and a few times more, what is waited for: the worker leaves.

@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use log::Level;
+
 use crate::{merge::Landed, run::Run, setup::Shared};
 use oodatcaa_core::{
     AttemptReport, ChangeSet, Data, EventDraft, Kind, Lease, Outcome, Snapshot, Status, TaskId, Token, Usage,
     event::payload::Mail, outcome::Policy, settle, text,
 };
 
-/// What an attempt came to. It is kept until it is in the store, because it must not be lost.
+/// Last phase: what an attempt came to. It is kept until it is in the store, because it must not be lost.
 pub(crate) struct Settlement {
     pub(crate) lease: Lease,
     pub(crate) outcome: Outcome,
@@ -29,8 +31,8 @@ pub(crate) struct Again {
 
 impl Settlement {
     /// Takes from an attempt what is to be settled.
-    pub(crate) fn new(run: &mut Run, outcome: Outcome, head: Option<String>, landed: Option<Landed>) -> Self {
-        let seen = run.record.seen.clone().unwrap_or_default();
+    pub(crate) fn new(mut run: Run, outcome: Outcome, head: Option<String>, landed: Option<Landed>) -> Self {
+        let seen = run.record.seen.take().unwrap_or_default();
         let (commit, tag) = landed.map(|landed| (landed.commit, landed.tag)).unzip();
         let report = AttemptReport {
             usage: Usage { seconds: run.record.seconds, ..seen.usage },
@@ -48,7 +50,7 @@ impl Settlement {
         };
         let decisions = run.record.decisions.iter().map(|words| mail("decision", words));
         let words = decisions.chain(run.record.messages.iter().map(|words| mail("message", words))).collect();
-        Self { start: run.take_start(), lease: run.lease().clone(), outcome, report, words }
+        Self { start: run.take_start(), lease: run.assignment.lease, outcome, report, words }
     }
 
     pub(crate) fn key(&self) -> (TaskId, Token) {
@@ -58,12 +60,11 @@ impl Settlement {
     /// Decides what settles the attempt: its start if the journal does not know it, its end, and what the agent said.
     pub(crate) fn decide(&self, snapshot: &Snapshot, shared: &Shared) -> ChangeSet {
         let retry = &shared.setup.config.retry;
-        let mut changes = ChangeSet::none();
-        if let Some(start) = self.start.clone().filter(|_| !snapshot.supersedes(&self.lease)) {
-            changes.event(start);
-        }
-        let end = settle::decide(snapshot, shared.workflow(), &self.lease, &self.outcome, retry, &self.report);
+        // Of an attempt that has lost its task only the end is told: it speaks for nobody any more.
         let superseded = snapshot.supersedes(&self.lease);
+        let mut changes = ChangeSet::none();
+        changes.events.extend(self.start.clone().filter(|_| !superseded));
+        let end = settle::decide(snapshot, shared.workflow(), &self.lease, &self.outcome, retry, &self.report);
         changes.then(end);
         changes.events.extend(self.words.iter().filter(|_| !superseded).cloned());
         changes
@@ -74,13 +75,11 @@ impl Settlement {
         let (id, outcome) = (&self.lease.task_id, &self.outcome);
         let words = text::cut(&text::one_line(outcome.words()), 300);
         if events.iter().any(|event| event.kind() == Kind::AttemptSuperseded) {
-            match &self.report.commit {
-                Some(commit) => {
-                    log::warn!(task = id.as_str(); "{id}: superseded after it was merged as {commit}; the newer claim finds it there");
-                }
-                None => log::warn!(task = id.as_str(); "{id}: superseded, nothing of it was applied"),
-            }
-            return;
+            let what = match &self.report.commit {
+                Some(commit) => format!(" after it was merged as {commit}; the newer claim finds it there"),
+                None => ", nothing of it was applied".into(),
+            };
+            return log::warn!(task = id.as_str(); "{id}: superseded{what}");
         }
         let moved = events.iter().filter(|event| event.task.as_ref() == Some(id)).find_map(|event| match &event.data {
             Data::TaskMoved(change) => change.to.as_ref(),
@@ -100,19 +99,13 @@ impl Settlement {
             );
             return;
         }
-        match outcome {
-            Outcome::Done { .. } | Outcome::NoChange { .. } => {
-                let words = if words.is_empty() { words } else { format!(": {words}") };
-                log::info!(task = id.as_str(); "{id}: {} → {to}{words}", outcome.word());
-            }
-            Outcome::Failed { class, .. } if class.policy() == Policy::Stop => {
-                log::info!(task = id.as_str(); "{id}: {class} → {to}: {words}");
-            }
-            Outcome::Failed { class, .. } => log::warn!(task = id.as_str(); "{id}: {class} → {to}: {words}"),
-            Outcome::Waits { .. } | Outcome::Conflict { .. } => {
-                log::warn!(task = id.as_str(); "{id}: {} → {to}: {words}", outcome.word());
-            }
-            _ => log::info!(task = id.as_str(); "{id}: {} → {to}: {words}", outcome.word()),
-        }
+        let (level, word) = match outcome {
+            Outcome::Failed { class, .. } if class.policy() == Policy::Stop => (Level::Info, class.to_string()),
+            Outcome::Failed { class, .. } => (Level::Warn, class.to_string()),
+            Outcome::Waits { .. } | Outcome::Conflict { .. } => (Level::Warn, outcome.word().into()),
+            _ => (Level::Info, outcome.word().into()),
+        };
+        let words = if words.is_empty() { words } else { format!(": {words}") };
+        log::log!(level, task = id.as_str(); "{id}: {word} → {to}{words}");
     }
 }

@@ -5,7 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use crate::merge_queue::MergeQueue;
 use oodatcaa_agent::Agent;
 use oodatcaa_config::{Config, GateConfig, RoleConfig};
-use oodatcaa_core::{Owner, Role, RoleRule, Workflow, event::Actor, layout::Layout, pool::Offer};
+use oodatcaa_core::{
+    ChangeSet, Owner, Role, RoleRule, Snapshot, Workflow, event::Actor, layout::Layout, pool::Offer, text::chain,
+};
 use oodatcaa_store::Desk;
 
 /// Everything a worker is made of.
@@ -63,6 +65,15 @@ impl Shared {
     pub(crate) fn offers(&self) -> Vec<Offer> {
         let offer = |agent: &Agent| Offer { by: agent.name().into(), pool: agent.pool(), simulated: agent.simulated() };
         self.setup.agents.iter().map(offer).collect()
+    }
+
+    /// Commits what is only to be noted; `false` where the store cannot be written, which stops no work.
+    pub(crate) fn note(&self, what: &str, decide: impl Fn(&Snapshot) -> ChangeSet) -> bool {
+        let noted = self.store.transact(&mut |snapshot| decide(snapshot));
+        if let Err(error) = &noted {
+            log::warn!("cannot note {what}: failed to {}", chain(error));
+        }
+        noted.is_ok()
     }
 
     pub(crate) fn actor(&self) -> Actor {

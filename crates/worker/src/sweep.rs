@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::setup::Shared;
 use oodatcaa_core::{
+    TaskId, Token,
     layout::Layout,
     rescue,
     text::{self, chain},
@@ -21,6 +22,7 @@ pub(crate) fn end(shared: &Shared, left: Vec<rescue::Orphan>) -> Vec<rescue::Orp
     let (layout, trees) = (&setup.layout, &setup.config.workspace);
     let mut gone: Vec<rescue::Orphan> = left.into_iter().filter(|left| end_one(layout, left)).collect();
     if trees.mode == Mode::Worktree {
+        // Only now: what still ran might have written into the worktree after it was saved.
         gone.iter().for_each(|left| keep(layout, trees, left));
         let seen = shared.store.read().ok().filter(|seen| seen.invalid.is_none());
         takeover::see_what_landed(layout, &setup.config, seen.as_ref().map(|seen| &seen.snapshot), &mut gone);
@@ -28,15 +30,29 @@ pub(crate) fn end(shared: &Shared, left: Vec<rescue::Orphan>) -> Vec<rescue::Orp
     gone
 }
 
-/// Saves what the attempt had not committed. The worktree stays as it is, so that nothing is lost without it either.
+/// Saves what the attempt had not committed.
 fn keep(layout: &Layout, trees: &Config, left: &rescue::Orphan) {
-    let saved = Workspace::attach(layout, trees, &left.task, left.token)
-        .and_then(|workspace| workspace.map_or(Ok(None), |workspace| workspace.save()));
-    match saved {
-        Ok(Some(name)) => log::info!(task = left.task.as_str(); "{}: uncommitted work is kept as {name}", left.task),
+    let id = &left.task;
+    match Workspace::attach(layout, trees, id, left.token) {
+        Ok(Some(workspace)) => save_work(&workspace, id, left.token),
         Ok(None) => {}
         Err(error) => {
-            log::warn!(task = left.task.as_str(); "{}: uncommitted work stays in its worktree only: failed to {}", left.task, chain(&error));
+            log::warn!(task = id.as_str(); "{id}: uncommitted work stays in its worktree only: failed to {}", chain(&error));
+        }
+    }
+}
+
+/// Saves what was not committed, whatever becomes of the task. The worktree stays as it is, so that nothing is lost
+/// without it either.
+pub(crate) fn save_work(workspace: &Workspace, id: &TaskId, token: Token) {
+    match workspace.save() {
+        Ok(Some(kept)) => {
+            let name = workspace.refs().wip(token);
+            log::info!(task = id.as_str(); "{id}: uncommitted work is kept as {name} ({kept})");
+        }
+        Ok(None) => {}
+        Err(error) => {
+            log::error!(task = id.as_str(); "{id}: uncommitted work could not be saved: failed to {}; it stays in {}", chain(&error), workspace.path().display());
         }
     }
 }

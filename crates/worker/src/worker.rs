@@ -16,13 +16,14 @@ use crate::{
     control::{Control, Why},
     merge_queue::MergeQueue,
     moved::Place,
-    proved::Finished,
     settlement::{Again, Settlement},
     setup::{Setup, Shared},
 };
+use oodatcaa_agent::Agent;
 use oodatcaa_core::{
-    ChangeSet, Class, Data, EventDraft, Lease, Problem, Snapshot, TaskId, Token,
+    ChangeSet, Class, Data, EventDraft, Lease, Outcome, Problem, Snapshot, TaskId, Token,
     event::payload,
+    outcome::Policy,
     pool::Offer,
     text::{self, chain},
 };
@@ -69,7 +70,7 @@ pub struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) signals: Receiver<Signal>,
     pub(crate) changes: Receiver<()>,
-    pub(crate) finished: (Sender<Finished>, Receiver<Finished>),
+    pub(crate) finished: (Sender<Settlement>, Receiver<Settlement>),
     pub(crate) running: BTreeMap<(TaskId, Token), Handle>,
     pub(crate) stopping: Option<Stopping>,
     /// The last thing said about having nothing to do, so that it is said once.
@@ -83,40 +84,22 @@ pub struct Worker {
     pub(crate) idle: Option<Snapshot>,
     /// Others hold leases, so their lives are looked after.
     pub(crate) watching: bool,
-    pub(crate) mend: Option<Class>,
-    /// Shims for the next claims: those of ended attempts, or one whose start-up overlaps with the commit.
-    pub(crate) spares: Vec<Shim>,
+    /// How it leaves once nothing runs any more.
+    pub(crate) exit: Exit,
+    /// A shim for the next claim, whose start-up overlaps with the commit.
+    pub(crate) spare: Option<Shim>,
     /// When what could not be settled is tried again.
     pub(crate) again: Option<Again>,
     /// Where the project lies.
     pub(crate) place: Place,
 }
 
-/// When there is something to do although nothing happens.
-#[derive(Clone, Copy, Debug)]
-struct Wakes {
-    due: Option<Instant>,
-    liveness: Option<Instant>,
-    /// Once a worker stops: when it loses patience, if that is still to come.
-    stopping: Option<Option<Instant>>,
-    again: Option<Instant>,
-}
-
-impl Wakes {
-    /// Returns when to wake next. A tick moves it on; a time that stayed in the past would keep a core busy.
-    fn next(self) -> Option<Instant> {
-        let of_work = match self.stopping {
-            Some(patience) => patience,
-            None => self.due.into_iter().chain(self.liveness).min(),
-        };
-        of_work.into_iter().chain(self.again).min()
-    }
-}
-
+/// A worker that has been told to stop.
 pub(crate) struct Stopping {
-    pub(crate) signals: u32,
-    pub(crate) deadline: Instant,
-    pub(crate) forced: bool,
+    /// When it loses patience with what runs; `None` once that has been told to end.
+    pub(crate) patience: Option<Instant>,
+    /// It has been told a second time.
+    pub(crate) now: bool,
 }
 
 impl Worker {
@@ -136,8 +119,8 @@ impl Worker {
             due: None,
             idle: None,
             watching: false,
-            mend: None,
-            spares: Vec::new(),
+            exit: Exit::Done,
+            spare: None,
             again: None,
         }
     }
@@ -159,28 +142,25 @@ impl Worker {
         }
     }
 
-    /// Works until it is told to stop; `ready` is called once the worker watches the queue.
-    pub fn run(mut self, ready: impl FnOnce()) -> Exit {
-        let shared = Arc::clone(&self.shared);
-        let setup = &shared.setup;
-        if !setup.once {
-            match shared.store.changes() {
-                Ok(changes) => self.changes = changes,
-                Err(error) => {
-                    let every = text::duration(setup.interval);
-                    log::warn!(
-                        "cannot watch for changes, so the queue is looked at every {every}: failed to {}",
-                        chain(&error)
-                    );
-                }
+    /// Watches for changes. Where that is not possible, the poll finds them later.
+    fn watch(&mut self) {
+        match self.shared.store.changes() {
+            Ok(changes) => self.changes = changes,
+            Err(error) => {
+                let (every, why) = (text::duration(self.shared.setup.interval), chain(&error));
+                log::warn!("cannot watch for changes, so the queue is looked at every {every}: failed to {why}");
             }
         }
-        let names: Vec<&str> = setup.agents.iter().map(|agent| agent.name()).collect();
+    }
+
+    /// Tells journal and log who begins to work.
+    fn announce(&self) {
+        let (shared, setup) = (&self.shared, &self.shared.setup);
+        let names: Vec<&str> = setup.agents.iter().map(Agent::name).collect();
         // Those that only work on what has failed keep nobody else from waiting.
         let special = shared.workflow().policy().on_retry.get(shared.role()).filter(|special| special.only);
         let usual = |offer: &Offer| !special.is_some_and(|special| special.agents.contains(&offer.by));
-        let pools = shared.offers().into_iter().filter(usual).map(|offer| offer.pool);
-        let pools: Vec<String> = pools.collect();
+        let pools: Vec<String> = shared.offers().into_iter().filter(usual).map(|offer| offer.pool).collect();
         self.note(Data::WorkerStarted(payload::Worker {
             pid: Some(setup.owner.pid),
             agent: Some(names.join(", ")),
@@ -188,12 +168,18 @@ impl Worker {
             lacks: setup.lacks.iter().map(|(name, why)| (name.clone(), why.as_str().into())).collect(),
             ..payload::Worker::default()
         }));
-        log::info!(
-            "{} watches {} with the agent `{}`",
-            shared.role(),
-            setup.layout.queue().display(),
-            names.join("`, then `")
-        );
+        let (queue, names) = (setup.layout.queue(), names.join("`, then `"));
+        log::info!("{} watches {} with the agent `{names}`", shared.role(), queue.display());
+    }
+
+    /// Works until it is told to stop; `ready` is called once the worker watches the queue.
+    pub fn run(mut self, ready: impl FnOnce()) -> Exit {
+        let shared = Arc::clone(&self.shared);
+        let setup = &shared.setup;
+        if !setup.once {
+            self.watch();
+        }
+        self.announce();
         ready();
         self.look_at_git();
         if setup.rule.merges() {
@@ -201,9 +187,9 @@ impl Worker {
             let seen = shared.store.read().ok().filter(|seen| seen.invalid.is_none());
             drop(takeover::finish_dead(&setup.layout, &setup.config, seen.as_ref().map(|seen| &seen.snapshot)));
         }
-        let mut first = self.reconcile();
+        let first = self.reconcile();
         if setup.once {
-            if let Some(error) = first.take() {
+            if let Some(error) = first {
                 return Exit::Store(error);
             }
             if self.running.is_empty() && self.said.is_empty() {
@@ -212,12 +198,11 @@ impl Worker {
         }
         loop {
             if (setup.once || self.stopping.is_some()) && self.running.is_empty() {
-                if let Some(error) = self.place.left.take() {
-                    return Exit::Store(error);
+                if !self.has_moved() {
+                    self.note(Data::WorkerStopped(payload::Worker::default()));
+                    log::info!("{} stopped", shared.role());
                 }
-                self.note(Data::WorkerStopped(payload::Worker::default()));
-                log::info!("{} stopped", shared.role());
-                return self.mend.filter(|_| setup.once).map_or(Exit::Done, Exit::Mend);
+                return self.exit;
             }
             select! {
                 recv(self.signals) -> signal => match signal {
@@ -246,17 +231,25 @@ impl Worker {
         }
     }
 
-    fn take_back(&mut self, finished: Finished) {
-        self.mend = finished.mend.or(self.mend);
-        // A shim of which nothing is left saves the next attempt the start of a process.
-        self.spares.extend(finished.shim);
-        if let Some(running) = self.running.get_mut(&(finished.task, finished.token)) {
-            running.settlement = Some(finished.settlement);
+    fn take_back(&mut self, settlement: Settlement) {
+        if let (Outcome::Failed { class, .. }, true) = (&settlement.outcome, self.shared.setup.once)
+            && class.policy() == Policy::Auth
+            && !self.has_moved()
+        {
+            self.exit = Exit::Mend(*class);
         }
-        if self.place.left.is_some() {
+        if let Some(running) = self.running.get_mut(&settlement.key()) {
+            running.settlement = Some(settlement);
+        }
+        if self.has_moved() {
             // There is nowhere to settle it; who starts in the new place gives it back.
             self.running.retain(|_, running| running.settlement.is_none());
         }
+    }
+
+    /// Tells whether the project lies somewhere else by now, which is why the worker leaves.
+    pub(crate) fn has_moved(&self) -> bool {
+        matches!(self.exit, Exit::Store(_))
     }
 
     /// Settles what has ended; what is to be done next goes into the same commit.
@@ -270,28 +263,21 @@ impl Worker {
     }
 
     fn timer(&self) -> Receiver<Instant> {
-        let wakes = Wakes {
-            due: self.due,
-            liveness: self.watching.then(|| Instant::now() + LIVENESS),
-            stopping: self.stopping.as_ref().map(|stopping| (!stopping.forced).then_some(stopping.deadline)),
-            again: self.again.as_ref().map(|again| again.at),
-        };
-        wakes.next().map_or_else(never, crossbeam_channel::at)
+        let liveness = self.watching.then(|| Instant::now() + LIVENESS);
+        let stopping = self.stopping.as_ref().map(|stopping| stopping.patience);
+        let again = self.again.as_ref().map(|again| again.at);
+        next_wake(self.due, liveness, stopping, again).map_or_else(never, crossbeam_channel::at)
     }
 
     fn tick(&mut self) {
         if self.again.as_ref().is_some_and(|again| Instant::now() >= again.at) {
             return self.go_on();
         }
-        if let Some(stopping) = &mut self.stopping {
-            if !stopping.forced && Instant::now() >= stopping.deadline {
-                stopping.forced = true;
-                log::info!("the shutdown timeout is over, stopping {}", text::many(self.running.len(), "attempt"));
-                self.tell_all(Stop::Gently);
-            }
-            return;
+        let Some(stopping) = &mut self.stopping else { return drop(self.reconcile()) };
+        if stopping.patience.take_if(|patience| Instant::now() >= *patience).is_some() {
+            log::info!("the shutdown timeout is over, stopping {}", text::many(self.running.len(), "attempt"));
+            self.tell_all(Stop::Gently);
         }
-        drop(self.reconcile());
     }
 
     /// Takes one more signal to stop; `true` means leave at once.
@@ -300,7 +286,7 @@ impl Worker {
         let drain = shared.setup.config.fleet.shutdown_timeout;
         match &mut self.stopping {
             None => {
-                self.stopping = Some(Stopping { signals: 1, deadline: Instant::now() + drain, forced: false });
+                self.stopping = Some(Stopping { patience: Some(Instant::now() + drain), now: false });
                 let extend = u32::try_from((drain + shared.setup.config.fleet.grace).as_micros()).unwrap_or(u32::MAX);
                 // Its own timeout knows nothing of how long attempts may still run, and ends in SIGKILL.
                 tell_manager(&[
@@ -310,19 +296,15 @@ impl Worker {
                 let running = Some(self.running.len() as u64);
                 self.note(Data::WorkerStopping(payload::Worker { running, ..payload::Worker::default() }));
                 self.hurry_settling();
-                if self.running.is_empty() {
-                    log::info!("stopping");
-                } else {
-                    let wait = text::duration(drain);
-                    log::info!(
-                        "stopping: nothing more is claimed; what runs ({}) may end within {wait}",
-                        self.running.len()
-                    );
+                match (self.running.len(), text::duration(drain)) {
+                    (0, _) => log::info!("stopping"),
+                    (runs, wait) => {
+                        log::info!("stopping: nothing more is claimed; what runs ({runs}) may end within {wait}");
+                    }
                 }
             }
-            Some(stopping) if stopping.signals == 1 => {
-                stopping.signals = 2;
-                stopping.forced = true;
+            Some(stopping) if !stopping.now => {
+                *stopping = Stopping { patience: None, now: true };
                 log::warn!("second signal: ending what runs ({}) now", self.running.len());
                 self.tell_all(Stop::Now);
                 self.give_up_settling();
@@ -338,7 +320,7 @@ impl Worker {
     pub(crate) fn tell_all(&mut self, how: Stop) {
         for running in self.running.values() {
             // A run that has just ended no longer listens, and has settled.
-            let _ = running.control.send(Control::Stop(how, Why::Shutdown));
+            let _ = running.control.send(Control { how, why: Why::Shutdown });
         }
     }
 
@@ -346,12 +328,26 @@ impl Worker {
     fn note(&self, data: Data) {
         let (shared, kind) = (&self.shared, data.kind());
         let mut draft = EventDraft::new(data, shared.actor()).role(shared.role());
-        draft.simulated = shared.setup.agents.first().is_some_and(|agent| agent.simulated());
+        draft.simulated = shared.setup.agents.first().is_some_and(Agent::simulated);
         let noted = shared.store.transact(&mut |_| ChangeSet { events: vec![draft.clone()], ..ChangeSet::none() });
         if let Err(error) = noted {
             log::debug!("cannot note {kind}: failed to {}", chain(&error));
         }
     }
+}
+
+/// Returns when there is something to do although nothing happens. A tick moves it on; a time that stayed in the past
+/// would keep a core busy.
+///
+/// A worker that stops (`stopping`: when it loses patience, if that is still to come) takes no looks any more.
+fn next_wake(
+    due: Option<Instant>,
+    liveness: Option<Instant>,
+    stopping: Option<Option<Instant>>,
+    again: Option<Instant>,
+) -> Option<Instant> {
+    let of_work = stopping.unwrap_or_else(|| due.into_iter().chain(liveness).min());
+    of_work.into_iter().chain(again).min()
 }
 
 /// Speaks to systemd, where it listens.
@@ -369,11 +365,11 @@ mod tests {
     fn a_worker_that_drains_does_not_wake_for_looks_that_it_no_longer_takes() {
         let now = Instant::now();
         let at = |seconds| now + Duration::from_secs(seconds);
-        let wakes = Wakes { due: Some(now), liveness: Some(at(2)), stopping: None, again: None };
-        assert_eq!(wakes.next(), Some(now));
-        assert_eq!(Wakes { stopping: Some(Some(at(20))), ..wakes }.next(), Some(at(20)), "its patience");
-        assert_eq!(Wakes { stopping: Some(None), ..wakes }.next(), None, "it only waits for its attempts");
-        assert_eq!(Wakes { stopping: Some(None), again: Some(at(1)), ..wakes }.next(), Some(at(1)));
-        assert_eq!(Wakes { due: None, again: Some(at(1)), ..wakes }.next(), Some(at(1)));
+        let (due, liveness, soon) = (Some(now), Some(at(2)), Some(at(1)));
+        assert_eq!(next_wake(due, liveness, None, None), due);
+        assert_eq!(next_wake(due, liveness, Some(Some(at(20))), None), Some(at(20)), "its patience");
+        assert_eq!(next_wake(due, liveness, Some(None), None), None, "it only waits for its attempts");
+        assert_eq!(next_wake(due, liveness, Some(None), soon), soon);
+        assert_eq!(next_wake(None, liveness, None, soon), soon);
     }
 }

@@ -35,43 +35,19 @@ impl Memory {
         if self.next.is_none_or(|next| now < next) {
             return None;
         }
-        let held = Held::measure();
+        // What each of the descendants of this process holds.
+        let tree = tree::descendants(std::process::id());
+        let held: Vec<(u64, u32)> =
+            tree.iter().filter_map(|seen| Some((platform::memory(seen.pid)?, seen.pid))).collect();
+        let total = held.iter().fold(0_u64, |total, (bytes, _)| total.saturating_add(*bytes));
         // To read `/proc` of a large tree costs more than it is worth while there is room.
-        let wait = if held.total > limit / 4 * 3 { NEAR } else { PACE };
-        self.next = Some(now + wait);
-        (held.total > limit).then(|| held.words(limit))
-    }
-}
-
-/// What the descendants of this process hold.
-struct Held {
-    total: u64,
-    processes: usize,
-    largest: Option<(u32, u64)>,
-}
-
-impl Held {
-    fn measure() -> Self {
-        let mut held = Self { total: 0, processes: 0, largest: None };
-        for seen in tree::descendants(std::process::id()) {
-            let Some(bytes) = platform::memory(seen.pid) else { continue };
-            held.total = held.total.saturating_add(bytes);
-            held.processes += 1;
-            if held.largest.is_none_or(|(_, most)| bytes > most) {
-                held.largest = Some((seen.pid, bytes));
-            }
-        }
-        held
-    }
-
-    fn words(&self, limit: u64) -> String {
-        const MIB: u64 = 1 << 20;
-        let largest = match self.largest {
-            Some((pid, bytes)) => format!(", most of it {} MiB in process {pid}", bytes / MIB),
-            None => String::new(),
-        };
-        let (total, limit) = (self.total / MIB, limit / MIB);
-        format!("memory: {total} MiB in {}{largest}; the limit is {limit} MiB", many(self.processes, "process"))
+        self.next = Some(now + if total > limit / 4 * 3 { NEAR } else { PACE });
+        (total > limit).then(|| {
+            let (largest, pid) = held.iter().max().copied().unwrap_or_default();
+            let [total, largest, limit] = [total, largest, limit].map(|bytes| bytes >> 20);
+            let processes = many(held.len(), "process");
+            format!("memory: {total} MiB in {processes}, most of it {largest} MiB in process {pid}; the limit is {limit} MiB")
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! The shim of an attempt, and then of the next: our own program in a hidden mode, between a worker and its agent.
+//! The shim of an attempt: our own program in a hidden mode, between a worker and its agent.
 //!
 //! It has a session of its own and adopts every orphan from below, so that nothing its agent starts
 //! can get away. It is one thread that waits for four things at once: an order of its worker, the
@@ -13,14 +13,9 @@ mod watch;
 
 use std::{
     io::{self, Write as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     time::Duration,
-};
-
-use rustix::{
-    io::Errno,
-    process::{WaitOptions, wait},
 };
 
 use self::{events::EventSource, launch::launch, watch::Watch};
@@ -33,37 +28,28 @@ use oodatcaa_sys::files;
 
 /// Runs as a shim until the attempt is over. Nothing but `agent-daemon` calls this.
 pub fn main() -> ExitCode {
-    match serve() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+    serve().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
 }
 
 fn serve() -> io::Result<()> {
     // Fails only for the leader of a group, which a worker's child is not.
     let _ = rustix::process::setsid();
     let mut events = EventSource::new()?;
-    // One after the other: to start a process costs more than all that it has to do for a short attempt.
-    while let Some(start) = next(&mut events)? {
-        let log = Log::new(&start.run_dir);
-        log.catch_panics();
-        let exit = attend(&start, &mut events, &log);
-        if let Err(error) = wire::write_exit(&start.run_dir, &exit, events.worker_gone()) {
-            log.note(&format!("failed to write the exit: {error}"));
-        }
-        let free = start.again && is_free(&start.run_dir, &events);
-        let told = report(&Report::Ended(exit), free);
-        if events.worker_gone()
-            && let Some(wake) = &start.wake
-            && let Err(error) = files::named::touch(wake)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            log.note(&format!("failed to touch {}: {error}", wake.display()));
-        }
-        // A worker that could not be told hears it by our end, and reads the exit in the directory.
-        if !free || !told {
-            break;
-        }
+    let Some(start) = next(&mut events)? else { return Ok(()) };
+    let log = Log(start.run_dir.clone());
+    log.catch_panics();
+    let exit = attend(&start, &mut events, &log);
+    if let Err(error) = wire::write_exit(&start.run_dir, &exit, events.worker_gone()) {
+        log.note(&format!("failed to write the exit: {error}"));
+    }
+    // A worker that cannot be told hears it by our end, and reads the exit in the directory.
+    report(&Report::Ended(exit));
+    if events.worker_gone()
+        && let Some(wake) = &start.wake
+        && let Err(error) = files::named::touch(wake)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        log.note(&format!("failed to touch {}: {error}", wake.display()));
     }
     Ok(())
 }
@@ -83,65 +69,50 @@ fn next(events: &mut EventSource) -> io::Result<Option<Box<Start>>> {
         Ok(Order::Start(start)) => Ok(Some(start)),
         Ok(Order::Stop(_)) => Ok(None),
         Err(error) => {
-            report(&Report::Ended(not_started(format!("understand what to do: {error}"), false)), false);
+            report(&Report::Ended(not_started(format!("understand what to do: {error}"))));
             Ok(None)
         }
     }
-}
-
-/// Tells whether nothing of an attempt is left, so that another may begin. Who looks into the directory of the one
-/// that is over must not take what follows for a part of it.
-fn is_free(run_dir: &Path, events: &EventSource) -> bool {
-    let childless = matches!(wait(WaitOptions::NOHANG), Err(Errno::CHILD));
-    childless && !events.worker_gone() && events.asked() == 0 && ShimRecord::remove(run_dir).is_ok()
 }
 
 /// Runs one attempt from start to end.
 fn attend(start: &Start, events: &mut EventSource, log: &Log) -> Exit {
     // Who cannot be found again after a crash, or would lose orphans, starts nothing.
     // Both before the program: an orphan that went to `init` meanwhile would never come home.
-    let ready = platform::adopt_orphans().and_then(|()| ShimRecord::of_this_process(&start.run_dir).write());
+    let ready = platform::adopt_orphans().and_then(|()| ShimRecord::of_this_process(&start.run_dir)?.write());
     if let Err(error) = ready {
-        return not_started(format!("keep the attempt in {}: {error}", start.run_dir.display()), false);
+        return not_started(format!("keep the attempt in {}: {error}", start.run_dir.display()));
     }
     // From here on whoever sweeps finds the record. A worker that died before it was there may have
     // been swept already; its agent must not start after that.
     if events.wait(Some(Duration::ZERO)).is_err() || events.worker_gone() {
-        return not_started("the worker was gone".into(), false);
+        return not_started("the worker was gone".into());
     }
     match launch(start) {
         Ok((pid, output)) => {
-            report(&Report::Started { pid, pgid: pid }, false);
+            report(&Report::Started { pid, pgid: pid });
             Watch::new(pid, output, &start.limits).watch(events, log)
         }
-        Err(ended) => Exit { ended, stopped: None, millis: 0, leftovers: 0, output: [0, 0] },
+        Err(ended) => Exit { ended, ..Exit::unknown() },
     }
 }
 
-fn not_started(error: String, not_found: bool) -> Exit {
-    Exit { ended: Ended::NotStarted { error, not_found }, stopped: None, millis: 0, leftovers: 0, output: [0, 0] }
+fn not_started(error: String) -> Exit {
+    Exit { ended: Ended::NotStarted { error, not_found: false }, ..Exit::unknown() }
 }
 
-/// Tells the worker, if there is one to hear it; also, in the same breath, that there may be more to do.
-/// Answers whether it was told.
-fn report(report: &Report, free: bool) -> bool {
-    let Ok(mut line) = wire::line(report) else { return false };
-    if free {
-        line.extend_from_slice(wire::FREE);
-        line.push(b'\n');
+/// Tells the worker, if there is one to hear it.
+fn report(report: &Report) {
+    if let Ok(line) = wire::line(report) {
+        let mut stdout = io::stdout().lock();
+        let _ = stdout.write_all(&line).and_then(|()| stdout.flush());
     }
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(&line).and_then(|()| stdout.flush()).is_ok()
 }
 
 /// `shim.log` in the attempt's directory; there only when there is something to say.
 struct Log(PathBuf);
 
 impl Log {
-    fn new(run_dir: &Path) -> Self {
-        Self(run_dir.to_owned())
-    }
-
     fn note(&self, text: &str) {
         let path = self.0.join("shim.log");
         if let Ok(mut file) = files::append(Layout::root_of(&path), &path) {

@@ -100,10 +100,7 @@ impl Output {
             // Never later than the moment at which the limit would be passed.
             (silence / 4).clamp(FASTEST, SLOWEST).min(end.saturating_duration_since(now)).max(Duration::from_millis(1))
         });
-        match (for_cap, for_silence) {
-            (Some(one), Some(other)) => Some(now + one.min(other)),
-            (one, other) => one.or(other).map(|wait| now + wait),
-        }
+        for_cap.into_iter().chain(for_silence).min().map(|wait| now + wait)
     }
 }
 

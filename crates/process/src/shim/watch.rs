@@ -23,9 +23,8 @@ const COURTESY: Duration = Duration::from_millis(100);
 /// Longest grace for what outlives the program.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 
-/// Between two rounds of killing, doubled each time up to the second.
-const FIRST_ROUND: Duration = Duration::from_millis(20);
-const LAST_ROUND: Duration = Duration::from_millis(500);
+/// Between two rounds of killing.
+const ROUND: Duration = Duration::from_millis(50);
 
 /// After this the processes that do not even die from KILL (stuck in the kernel) are left to the system.
 const GIVE_UP: Duration = Duration::from_secs(30);
@@ -40,7 +39,7 @@ enum Phase {
     /// All were asked to end.
     Terminating { until: Instant },
     /// All are killed, again and again.
-    Killing { next: Instant, pause: Duration, since: Instant },
+    Killing { next: Instant, since: Instant },
 }
 
 /// One running program and all that comes from it.
@@ -95,7 +94,7 @@ impl Watch {
                 // Deaf, it can only make an end.
                 log.note(&format!("failed to wait: {error}"));
                 self.kill(Instant::now());
-                std::thread::sleep(FIRST_ROUND);
+                std::thread::sleep(ROUND);
             }
         }
         self.exit()
@@ -157,8 +156,7 @@ impl Watch {
     fn advance(&mut self, now: Instant, log: &Log) {
         match self.phase {
             Phase::Running => {
-                let wall = self.limits.wall.filter(|wall| !wall.is_zero());
-                if wall.is_some_and(|wall| now >= self.began + wall) {
+                if self.deadline().is_some_and(|deadline| now >= deadline) {
                     self.stop(Stop::Gently, StopCause::Wall, now);
                 } else if let Some(cause) = self.output.look(now) {
                     self.stop(Stop::Gently, cause, now);
@@ -171,11 +169,7 @@ impl Watch {
             }
             Phase::Lingering { until } if now >= until => self.terminate(now),
             Phase::Terminating { until } if now >= until => self.kill(now),
-            Phase::Killing { next, pause, since } if now >= next => {
-                self.kill_round();
-                let pause = (pause * 2).min(LAST_ROUND);
-                self.phase = Phase::Killing { next: Instant::now() + pause, pause, since };
-            }
+            Phase::Killing { next, since } if now >= next => self.kill(since),
             // What is still written is cut all the same.
             Phase::Terminating { .. } => {
                 self.output.look(now);
@@ -186,13 +180,16 @@ impl Watch {
 
     /// Returns when something will be due.
     fn next(&self) -> Option<Instant> {
-        let wall = self.limits.wall.filter(|wall| !wall.is_zero()).map(|wall| self.began + wall);
         match self.phase {
-            Phase::Running => [wall, self.output.next(), self.memory.next()].into_iter().flatten().min(),
+            Phase::Running => [self.deadline(), self.output.next(), self.memory.next()].into_iter().flatten().min(),
             Phase::Lingering { until } => Some(until),
             Phase::Terminating { until } => Some(self.output.next().map_or(until, |look| look.min(until))),
             Phase::Killing { next, .. } => Some(next),
         }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.limits.wall().map(|wall| self.began + wall)
     }
 
     fn stop(&mut self, stop: Stop, cause: StopCause, now: Instant) {
@@ -217,16 +214,13 @@ impl Watch {
         self.phase = Phase::Terminating { until: now + grace };
     }
 
-    fn kill(&mut self, now: Instant) {
-        self.kill_round();
-        self.phase = Phase::Killing { next: Instant::now() + FIRST_ROUND, pause: FIRST_ROUND, since: now };
-    }
-
-    fn kill_round(&mut self) {
+    /// Kills all that is there, for the first time or once more `since` then.
+    fn kill(&mut self, since: Instant) {
         self.signal_group(Signal::KILL);
         // Also those that left the group by `setsid`: as orphans they are our children.
         let met = tree::kill(|| tree::descendants(std::process::id()));
         self.count(&met);
+        self.phase = Phase::Killing { next: Instant::now() + ROUND, since };
     }
 
     /// Reaches the program also where processes cannot be listed, as when descriptors have run out. While it

@@ -159,39 +159,6 @@ fn a_shim_may_wait_for_its_work() {
 }
 
 #[test]
-fn a_shim_that_stays_keeps_one_attempt_after_the_other_and_nothing_points_from_the_old_one_to_it() {
-    let mut shim = Shim::spawn_to_stay(Path::new(SHIM)).unwrap();
-    let pid = shim.pid();
-    for code in [4, 0, 7] {
-        let place = Place::new();
-        let invocation = place.invocation(&["sh", "-c", &format!("exit {code}")]);
-        let attempt = shim.run(place.path(), &invocation, &limits(), None).unwrap();
-        while !matches!(attempt.reports().recv_timeout(PATIENCE).unwrap(), Report::Ended(exit) if exit.ended == Ended::Exited(code))
-        {
-        }
-        shim = attempt.retire().expect("it stays");
-        assert_eq!(shim.pid(), pid);
-        assert!(place.text("exit.json").contains(&code.to_string()));
-        assert_eq!(place.text("shim.json"), "");
-        place.assert_nothing_left();
-    }
-    drop(shim);
-    assert!(!Path::new(&format!("/proc/{pid}")).exists());
-}
-
-#[test]
-fn a_shim_that_was_told_to_stop_is_not_given_back() {
-    let place = Place::new();
-    let shim = Shim::spawn_to_stay(Path::new(SHIM)).unwrap();
-    let attempt = shim.run(place.path(), &place.invocation(&["sleep", "60"]), &limits(), None).unwrap();
-    let (program, shim) = (pid_of(&attempt), attempt.shim());
-    attempt.stop(Stop::Now);
-    while !matches!(attempt.reports().recv_timeout(PATIENCE).unwrap(), Report::Ended(_)) {}
-    assert!(attempt.retire().is_none());
-    until("both are gone", || alive(&[program, shim]).is_empty());
-}
-
-#[test]
 fn a_shim_without_work_leaves() {
     let shim = Shim::spawn(Path::new(SHIM), None).unwrap();
     let pid = shim.pid();

@@ -162,8 +162,9 @@ fn a_shim_record_that_names_somebody_else_harms_nobody() {
     let stranger = Stranger::new(&["sleep", "600"], &[]);
     let pid = stranger.0.id();
     let record = |pid: u32, started: u64| {
-        let (boot, dir) = (identity::boot_id(), place.path().display());
-        let text = format!(r#"{{"pid":{pid},"started":{started},"boot_id":"{boot}","run_dir":"{dir}"}}"#);
+        let (boot, path) = (identity::boot_id(), place.path().display());
+        let dir = serde_json::to_string(&Identity::of(place.path()).unwrap()).unwrap();
+        let text = format!(r#"{{"pid":{pid},"started":{started},"boot_id":"{boot}","run_dir":"{path}","dir":{dir}}}"#);
         fs::write(place.path().join("shim.json"), text).unwrap();
     };
     record(pid, identity::started(pid).unwrap());

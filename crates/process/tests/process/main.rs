@@ -15,7 +15,7 @@ use std::{
 use oodatcaa_process::{
     Attempt, Ended, Exit, Invocation, Limits, Report, Shim, Stop, StopCause, end_leftovers, leftovers, read_exit,
 };
-use oodatcaa_sys::identity;
+use oodatcaa_sys::{identity, project::Identity};
 
 mod ends;
 mod gone;
