@@ -1,97 +1,72 @@
-//! Agents, gates, prompts and secrets of every role, as a worker would find them.
+//! Agents, prompts and secrets of every role, as a worker would find them.
 
 use std::collections::BTreeMap;
 
-use super::{
-    DoctorContext, adapters,
-    check::{Check, Checks, Group},
-    gates, sentence,
+use super::{DoctorContext, adapters, failed_to, report::Report, sentence};
+use oodatcaa_agent::{self as agent, prompt};
+use oodatcaa_config::{
+    AgentConfig, AgentKind, ConfigError,
+    secrets::{self, SecretError},
 };
-use oodatcaa_agent::{self as agent, Assignment, prompt};
-use oodatcaa_config::{AgentConfig, AgentKind, ConfigError, Loaded, secrets};
-use oodatcaa_core::{RoleRule, RunName, TaskId, Token, pool::agent_of};
-use oodatcaa_fleet::units;
+use oodatcaa_core::{RunName, TaskId, Token, pool::agent_of};
 use oodatcaa_ops::quoted;
-use oodatcaa_sys::files;
 
 /// Words in the names of variables that hold secrets.
 const SECRET: &[&str] = &["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL"];
 
-pub(super) fn check(context: &DoctorContext<'_>) -> Vec<Check> {
-    let mut checks = Checks::of(Group::Agents);
-    let Ok(loaded) = &context.loaded else { return Vec::new() };
-    let unit = unit(context);
-    let (path, whose) = search_path(context, unit.as_deref());
+/// An agent that roles use.
+struct Used<'a> {
+    name: &'a str,
+    agent: &'a AgentConfig,
+    roles: Vec<&'a str>,
+}
+
+pub(super) fn check(report: &mut Report<'_>) {
+    let context = report.context;
+    let Ok(loaded) = &context.loaded else { return };
+    let (path, whose) = context.search_path();
     // Roles that share an agent share its line.
-    let mut by_agent: BTreeMap<&str, (&AgentConfig, Vec<&str>)> = BTreeMap::new();
+    let mut used: BTreeMap<&str, Used<'_>> = BTreeMap::new();
     let mut without: Vec<&str> = Vec::new();
-    // Roles none of whose agents is there.
+    // Roles none of whose agents is there: the whole chain, since the last of it works as well, once.
     let mut idle: Vec<&str> = Vec::new();
     for rule in loaded.config.workflow.rules() {
+        let role = rule.role.as_str();
         match loaded.agents(&rule.role) {
-            // The whole chain: the last of it works as well, once.
             Ok(chain) => {
                 let lacks = |agent: &AgentConfig| {
-                    let unknown = secrets::resolve(&agent.set, &context.world, context.layout.root()).is_err();
-                    unknown || missing(context, agent, &path).is_some()
+                    unresolved(context, agent).is_some() || missing(context, agent, &path).is_some()
                 };
                 if chain.iter().all(|(_, agent)| lacks(agent)) {
-                    idle.push(rule.role.as_str());
+                    idle.push(role);
                 }
-                chain.into_iter().for_each(|(name, agent)| {
-                    by_agent.entry(name).or_insert((agent, Vec::new())).1.push(rule.role.as_str());
-                });
+                for (name, agent) in chain {
+                    used.entry(name).or_insert(Used { name, agent, roles: Vec::new() }).roles.push(role);
+                }
             }
-            Err(ConfigError::NoAgent { .. }) => without.push(rule.role.as_str()),
-            // Told with the project's files.
+            Err(ConfigError::NoAgent { .. }) => without.push(role),
+            // Said with the project's files.
             Err(ConfigError::Untrusted { .. }) => {}
-            Err(error) => {
-                checks.bad("agent", sentence(error), "the role's worker does not start", "agentctl config show roles");
-            }
+            Err(error) => report.found("agent.chain", sentence(error), "agentctl config show roles"),
         }
     }
     if !without.is_empty() {
         let what = format!("no agent is named for {}", without.join(", "));
-        checks.bad(
-            "no_agent",
-            what,
-            "their workers refuse to start; nothing is ever simulated instead",
-            "agentctl init --agent NAME",
-        );
+        report.found("no_agent", what, "agentctl init --agent NAME");
     }
-    for (name, (agent, roles)) in by_agent {
-        let is_needed = roles.iter().any(|role| idle.contains(role));
-        program(&mut checks, context, (name, agent, is_needed), &roles.join(", "), (&path, whose));
-        secret(&mut checks, context, name, agent, is_needed);
-        if agent.kind == AgentKind::Adapter {
-            adapters::check(&mut checks, context, name, agent, &path, &adapters::Unit(unit.as_deref()));
+    for used in used.values() {
+        let is_needed = used.roles.iter().any(|role| idle.contains(role));
+        program(report, used, is_needed, (&path, whose));
+        secret(report, used, is_needed);
+        if used.agent.kind == AgentKind::Adapter {
+            adapters::check(report, used.name, used.agent, &path);
         }
     }
-    gates::check(&mut checks, context, loaded, &path);
-    prompts(&mut checks, context, loaded);
-    checks.into_vec()
 }
 
-/// Returns the `PATH` that workers have: the units' own where they are installed, else that of this terminal.
-fn search_path(context: &DoctorContext<'_>, unit: Option<&str>) -> (String, &'static str) {
-    match unit.and_then(unit_path) {
-        Some(path) => (path, "the services' PATH"),
-        None => (context.host.path.clone(), "PATH"),
-    }
-}
-
-/// Reads one of the project's units, where they are installed.
-fn unit(context: &DoctorContext<'_>) -> Option<String> {
-    let dir = context.host.units();
-    let unit = units::of_project(&dir, context.layout.root()).unwrap_or_default().into_iter().next()?;
-    files::read_text(&dir, unit.as_ref(), 1 << 20).ok().flatten()
-}
-
-fn unit_path(unit: &str) -> Option<String> {
-    unit.lines().find_map(|line| {
-        let value = line.strip_prefix("Environment=")?.trim().trim_matches('"');
-        value.strip_prefix("PATH=").map(|path| path.replace("%%", "%"))
-    })
+/// Returns why a secret of an agent is not there.
+fn unresolved(context: &DoctorContext<'_>, agent: &AgentConfig) -> Option<SecretError> {
+    secrets::resolve(&agent.set, &context.world, context.layout.root()).err()
 }
 
 /// Returns the program of an agent that is not found, looked for as its attempts would.
@@ -101,122 +76,74 @@ fn missing(context: &DoctorContext<'_>, agent: &AgentConfig, path: &str) -> Opti
     agent::open("", &seen).missing_program(context.layout.root())
 }
 
-fn program(
-    checks: &mut Checks,
-    context: &DoctorContext<'_>,
-    (name, agent, is_needed): (&str, &AgentConfig, bool),
-    roles: &str,
-    (path, whose): (&str, &str),
-) {
-    let opened = agent::open(name, agent);
+fn origin(name: &str) -> String {
+    format!("agentctl config show --origin agents.{}", agent_of(name))
+}
+
+fn program(report: &mut Report<'_>, used: &Used<'_>, is_needed: bool, (path, whose): (&str, &str)) {
+    let opened = agent::open(used.name, used.agent);
     if let Some(error) = opened.problem() {
-        let why = "every attempt would end as a `config` failure";
-        return checks.bad(
-            "agent",
-            sentence(error.clone()),
-            why,
-            format!("agentctl config show --origin agents.{}", agent_of(name)),
-        );
+        return report.found("agent.config", sentence(error.clone()), origin(used.name));
     }
-    match missing(context, agent, path) {
-        Some(program) => {
-            let what = format!("agent `{name}` ({roles}): `{program}` is not found on {whose}");
+    let who = format!("agent `{}` ({})", used.name, used.roles.join(", "));
+    match (missing(report.context, used.agent, path), used.agent.kind) {
+        (Some(program), _) => {
+            let key = if is_needed { "agent_not_found.only" } else { "agent_not_found" };
             let run = opened.install().unwrap_or_else(|| format!("command -v {program}"));
-            match is_needed {
-                true => checks.bad("agent_not_found", what, "its roles pause until a human acts", run),
-                false => checks.warn("agent_not_found", what, "its roles work with their other agents meanwhile", run),
-            }
+            report.found(key, format!("{who}: `{program}` is not found on {whose}"), run);
         }
-        None if agent.kind == AgentKind::Sim => {
-            let why = "it calls no model and its work is nonsense; everything it touches is marked";
-            checks.warn(
-                "simulated",
-                format!("agent `{name}` ({roles}) is the simulated one"),
-                why,
-                "agentctl config show --origin fleet.agent",
-            );
+        (None, AgentKind::Sim) => {
+            let run = "agentctl config show --origin fleet.agent";
+            report.found("simulated", format!("{who} is the simulated one"), run);
         }
-        None => checks.good(
-            "agent",
-            match agent.kind {
-                AgentKind::Adapter => format!("agent `{name}` ({roles}) is there"),
-                _ => {
-                    let program = agent.argv.first().map_or("", String::as_str);
-                    format!("agent `{name}` ({roles}): `{program}` is found")
-                }
-            },
-        ),
+        (None, AgentKind::Adapter) => report.good("agent", format!("{who} is there")),
+        (None, AgentKind::Command) => {
+            let program = used.agent.argv.first().map_or("", String::as_str);
+            report.good("agent", format!("{who}: `{program}` is found"));
+        }
     }
 }
 
-fn secret(checks: &mut Checks, context: &DoctorContext<'_>, name: &str, agent: &AgentConfig, is_needed: bool) {
-    if let Err(error) = secrets::resolve(&agent.set, &context.world, context.layout.root()) {
-        let what = format!("agent `{name}`: {}", sentence(error));
-        let run = format!("agentctl config show --origin agents.{}", agent_of(name));
-        let service = "a service sees only the variables of its unit";
-        if is_needed {
-            let why = format!("workers of its roles do not start without it; {service}");
-            checks.bad("secret", what, &why, run);
-        } else {
-            let why = format!("its roles work with their other agents meanwhile; {service}");
-            checks.warn("secret", what, &why, run);
-        }
+fn secret(report: &mut Report<'_>, used: &Used<'_>, is_needed: bool) {
+    if let Some(error) = unresolved(report.context, used.agent) {
+        let key = if is_needed { "secret.only" } else { "secret" };
+        report.found(key, format!("agent `{}`: {}", used.name, sentence(error)), origin(used.name));
     }
-    for (variable, value) in &agent.set {
+    for (variable, value) in &used.agent.set {
         let sounds_secret = SECRET.iter().any(|word| variable.to_ascii_uppercase().contains(word));
         if sounds_secret && value.len() >= 8 && secrets::shown(value) == secrets::MASK {
-            let what = format!("`agents.{name}.set.{variable}` is a secret in plain text");
-            let why = "who reads the file has it, and git keeps it; write env:NAME or file:PATH";
-            checks.warn("plain_secret", what, why, format!("agentctl config show --origin agents.{}", agent_of(name)));
+            let what = format!("`agents.{}.set.{variable}` is a secret in plain text", used.name);
+            report.found("plain_secret", what, origin(used.name));
         }
     }
 }
 
-fn prompts(checks: &mut Checks, context: &DoctorContext<'_>, loaded: &Loaded) {
+pub(super) fn prompts(report: &mut Report<'_>) {
+    let context = report.context;
+    let Ok(loaded) = &context.loaded else { return };
+    // An attempt that was made up, for a template to show itself on.
+    let id = TaskId::parse("EXAMPLE").expect("a good id");
+    let run = context.layout.run(&id, &RunName::of(Token(1)));
     let mut good = 0;
     for rule in loaded.config.workflow.rules() {
         let path = context.layout.prompt(&rule.role);
         let rendered = match prompt::load(&path) {
-            Err(prompt::PromptError::Missing(_)) if prompt::shipped(&rule.role).is_some() => {
-                good += 1;
-                continue;
-            }
+            Err(prompt::PromptError::Missing(_)) if prompt::shipped(&rule.role).is_some() => Ok(()),
             Err(error) => Err(error),
-            Ok(template) => prompt::render(&template, &example(context, rule), &prompt::PromptFacts::default()),
+            Ok(template) => {
+                let example = agent::example::assignment(rule, context.layout.root(), &run);
+                prompt::render(&template, &example, &prompt::PromptFacts::default()).map(drop)
+            }
         };
         match rendered {
-            Ok(_) => good += 1,
+            Ok(()) => good += 1,
             Err(error) => {
-                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-                let why = "every attempt of the role would end as a `config` failure, and the role would pause";
-                let run = if path.exists() {
-                    format!("sed -n 1,20p {}", quoted(&path))
-                } else {
-                    format!("$EDITOR {}", quoted(&path))
-                };
-                checks.bad("prompt", format!("failed to {error}{cause}"), why, run);
+                let look = if path.exists() { "sed -n 1,20p" } else { "$EDITOR" };
+                report.found("prompt", failed_to(&error), format!("{look} {}", quoted(&path)));
             }
         }
     }
     if good > 0 {
-        checks.good("prompt", format!("{good} prompt templates render"));
-    }
-}
-
-/// Makes up an attempt for a template to show itself on.
-fn example(context: &DoctorContext<'_>, rule: &RoleRule) -> Assignment {
-    let id = TaskId::parse("EXAMPLE").expect("a good id");
-    agent::example::assignment(rule, context.layout.root(), &context.layout.run(&id, &RunName::of(Token(1))))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_services_path_is_read_from_their_unit() {
-        let unit = "[Service]\nEnvironment=\"PATH=/a b:/c%%d\"\nExecStart=x\n";
-        assert_eq!(unit_path(unit).as_deref(), Some("/a b:/c%d"));
-        assert_eq!(unit_path("[Service]\nEnvironment=FOO=1\n"), None);
+        report.good("prompt", format!("{good} prompt templates render"));
     }
 }

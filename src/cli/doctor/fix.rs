@@ -48,7 +48,7 @@ pub(super) fn find(context: &DoctorContext<'_>) -> Vec<Remedy> {
     let mut remedies = Vec::new();
     let missing = [context.layout.work(), context.layout.prompts()];
     remedies.extend(missing.into_iter().filter(|dir| dir.symlink_metadata().is_err()).map(Remedy::Directory));
-    remedies.extend(service::stale_pid_files(context).into_iter().map(Remedy::PidFile));
+    remedies.extend(service::stale_pid_files(context.layout).into_iter().map(Remedy::PidFile));
     if let (Some(snapshot), true) = (context.snapshot(), context.store.is_ok()) {
         let whole = context.reading.as_ref().is_some_and(|reading| matches!(reading, Ok(r) if r.invalid.is_none()));
         // Who is silent and lives is a worker's business, or a human's.
@@ -56,7 +56,7 @@ pub(super) fn find(context: &DoctorContext<'_>) -> Vec<Remedy> {
             let held = snapshot.leases.get(&left.task);
             held.is_some_and(|held| held.ours().is_some() && matches!(held.health(&snapshot.now), LeaseHealth::Lost(_)))
         };
-        let left = rescue::find(snapshot, &context.workflow()).into_iter().filter(|left| whole && !lost(left));
+        let left = rescue::find(snapshot, &context.workflow).into_iter().filter(|left| whole && !lost(left));
         remedies.extend(left.map(Remedy::GiveBack));
     }
     remedies
@@ -85,12 +85,11 @@ fn give_back(context: &DoctorContext<'_>, left: &Orphan) -> Result<(), Failure> 
             return Err(Failure::new(ErrorKind::TimedOut, message).hint(format!("look at them: ps -fp {pids}")));
         }
     }
-    let workflow = context.workflow();
     let retry = context.loaded.as_ref().map_or_else(|_| Retry::default(), |loaded| loaded.config.retry.clone());
     let mut ended = [left.clone()];
     if let (Ok(loaded), Ok(seen)) = (&context.loaded, store.read()) {
         takeover::see_what_landed(context.layout, &loaded.config, Some(&seen.snapshot), &mut ended);
     }
-    store.transact(&mut |snapshot| rescue::decide(snapshot, &workflow, &retry, &ended, "agentctl-doctor"))?;
+    store.transact(&mut |snapshot| rescue::decide(snapshot, &context.workflow, &retry, &ended, "agentctl-doctor"))?;
     Ok(())
 }

@@ -2,83 +2,82 @@
 
 use std::{collections::BTreeMap, sync::atomic::AtomicBool};
 
-use super::{DoctorContext, check::Checks};
+use super::report::Report;
 use crate::cli::gate;
-use oodatcaa_config::{GateConfig, Loaded, OnBase, WorkspaceMode};
+use oodatcaa_config::{GateConfig, Loaded, OnBase, WorkspaceConfig, WorkspaceMode};
 use oodatcaa_core::{Role, text};
 use oodatcaa_git::{merge::Base, mode_for};
 
-pub(super) fn check(checks: &mut Checks, context: &DoctorContext<'_>, loaded: &Loaded, path: &str) {
+pub(super) fn check(report: &mut Report<'_>) {
+    let context = report.context;
+    let Ok(loaded) = &context.loaded else { return };
+    let (path, _) = context.search_path();
     for (name, gate) in &loaded.config.gates {
         let argv: Vec<&str> = gate.argv.iter().map(String::as_str).collect();
-        let run = format!("agentctl config show --origin gates.{name}");
-        match gate::missing(&argv, path, context.layout.root()) {
-            Some(what) => checks.bad("gate_not_found", format!("gate `{name}`: {what}"), "no task passes it", run),
-            None if context.tries_gates => tried(checks, context, loaded, name, gate),
-            None => checks.good("gate", format!("gate `{name}`: {}", gate.argv.join(" "))),
+        match gate::missing(&argv, &path, context.layout.root()) {
+            Some(what) => report.found("gate_not_found", format!("gate `{name}`: {what}"), origin(name)),
+            None if context.tries_gates => tried(report, &loaded.config.workspace, name, gate),
+            None => report.good("gate", format!("gate `{name}`: {}", argv.join(" "))),
         }
     }
-    unproved(checks, context, loaded);
     let Some(snapshot) = context.snapshot() else { return };
     for task in snapshot.queue.tasks().filter(|task| !task.status.is_finished()) {
         for gate in task.gates.iter().filter(|gate| !loaded.config.gates.contains_key(*gate)) {
             let what = format!("task {} demands the gate `{gate}`, which is not defined or not trusted", task.id);
-            checks.bad("gate", what, "the task cannot pass", "agentctl config show gates");
+            report.found("gate.demanded", what, "agentctl config show gates");
         }
     }
 }
 
+fn origin(gate: &str) -> String {
+    format!("agentctl config show --origin gates.{gate}")
+}
+
 /// Runs a gate on the commit that work begins with.
-fn tried(checks: &mut Checks, context: &DoctorContext<'_>, loaded: &Loaded, name: &str, gate: &GateConfig) {
-    let run = format!("agentctl config show --origin gates.{name}");
+fn tried(report: &mut Report<'_>, config: &WorkspaceConfig, name: &str, gate: &GateConfig) {
     if gate.baseline == OnBase::Skip {
-        return checks.good("gate", format!("gate `{name}` is meant to be red before the work"));
+        return report.good("gate", format!("gate `{name}` is meant to be red before the work"));
     }
-    let config = &loaded.config.workspace;
+    let layout = report.context.layout;
     let run_gate = || -> Result<bool, String> {
         let place = tempfile::Builder::new().prefix("oodatcaa-doctor-").tempdir().map_err(|error| error.to_string())?;
         let (env, stop) = (BTreeMap::new(), AtomicBool::new(false));
-        let base = Base::of_project(context.layout, config, place.path(), &env, &stop)
+        let base = Base::of_project(layout, config, place.path(), &env, &stop)
             .map_err(|error| format!("it cannot be tried: failed to {error}"))?;
         let Some(base) = base else { return Ok(false) };
         base.passes(config, gate, place.path(), &stop).map_err(|error| error.to_string())?;
         Ok(true)
     };
     match run_gate() {
-        Ok(true) => checks.good("gate", format!("gate `{name}` is green where nobody has worked")),
-        Ok(false) => checks.good("gate", format!("gate `{name}` is not tried: attempts work in the project itself")),
-        Err(words) => checks.bad(
-            "gate_red",
-            format!("gate `{name}` is red where nobody has worked: {}", text::cut(&text::one_line(&words), 400)),
-            "its role pauses at the first task: make it green, or say `baseline = \"skip\"` where red is meant",
-            run,
-        ),
+        Ok(true) => report.good("gate", format!("gate `{name}` is green where nobody has worked")),
+        Ok(false) => report.good("gate", format!("gate `{name}` is not tried: attempts work in the project itself")),
+        Err(words) => {
+            let words = text::cut(&text::one_line(&words), 400);
+            report.found("gate_red", format!("gate `{name}` is red where nobody has worked: {words}"), origin(name));
+        }
     }
 }
 
 /// Warns of what nobody would notice in this configuration.
-fn unproved(checks: &mut Checks, context: &DoctorContext<'_>, loaded: &Loaded) {
-    let config = &loaded.config;
+pub(super) fn unproved(report: &mut Report<'_>) {
+    let Ok(Loaded { config, .. }) = &report.context.loaded else { return };
     let of = |role: &Role| config.roles.get(role);
-    let any_gate = config.roles.values().any(|role| !role.gates.is_empty()) || !config.merge.after.is_empty();
-    let criteria = of(&Role::TESTER).is_some_and(|role| role.criteria);
-    if !any_gate {
-        let why = match criteria {
-            true => "a tester's words about the criteria are all that stands between a task and its end",
-            false => "nothing but the word of a model stands between a task and its end",
-        };
-        checks.warn("unproved", "no role has a gate", why, "agentctl config show --default");
+    let no_gate = config.roles.values().all(|role| role.gates.is_empty()) && config.merge.after.is_empty();
+    let defaults = "agentctl config show --default";
+    if no_gate && of(&Role::TESTER).is_some_and(|role| role.criteria) {
+        report.found("unproved.criteria", "no role has a gate", defaults);
+    } else if no_gate {
+        report.found("unproved.gates", "no role has a gate", defaults);
     } else if of(&Role::INTEGRATOR).is_some_and(|role| role.gates.is_empty()) && config.merge.after.is_empty() {
-        let why = "work that is red together with what was merged meanwhile is merged all the same";
-        checks.warn("unproved", "the integrator has no gate", why, "agentctl config show --origin roles.integrator");
+        let run = "agentctl config show --origin roles.integrator";
+        report.found("unproved.merges", "the integrator has no gate", run);
     }
     if of(&Role::BUILDER).is_some_and(|role| !role.change) {
-        let why = "a builder that changes nothing passes";
-        checks.warn("unproved", "roles.builder.change is false", why, "agentctl config show --origin roles.builder");
+        let run = "agentctl config show --origin roles.builder";
+        report.found("unproved.change", "roles.builder.change is false", run);
     }
-    if matches!(mode_for(context.layout, &config.workspace), Ok(WorkspaceMode::Shared)) {
-        let what = "all attempts work in the project's own directory";
-        let why = "what one of them made cannot be told from what another made, and nothing is merged";
-        checks.warn("unproved", what, why, "agentctl config show --origin workspace.mode");
+    if matches!(mode_for(report.context.layout, &config.workspace), Ok(WorkspaceMode::Shared)) {
+        let run = "agentctl config show --origin workspace.mode";
+        report.found("unproved.shared", "all attempts work in the project's own directory", run);
     }
 }

@@ -7,10 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    DoctorContext,
-    check::{Check, Checks, Group},
-};
+use super::report::Report;
 use oodatcaa_core::{text, time::stamp};
 use oodatcaa_ops::quoted;
 use oodatcaa_sys::{
@@ -24,39 +21,32 @@ const LONG: Duration = Duration::from_millis(1_500);
 /// So many entries of a directory are looked at.
 const MOST: usize = 10_000;
 
-pub(super) fn check(context: &DoctorContext<'_>) -> Vec<Check> {
-    let mut checks = Checks::of(Group::Leases);
-    queue_lock(&mut checks, context);
-    owners(&mut checks, context);
-    checks.into_vec()
-}
-
 /// Names who holds the queue's lock: a worker that was stopped with it keeps everybody else out.
-fn queue_lock(checks: &mut Checks, context: &DoctorContext<'_>) {
-    let path = context.layout.queue_lock();
-    let Ok(Some(file)) = files::open(context.layout.root(), &path) else { return };
+pub(super) fn queue_lock(report: &mut Report<'_>) {
+    let layout = report.context.layout;
+    let path = layout.queue_lock();
+    let Ok(Some(file)) = files::open(layout.root(), &path) else { return };
     let deadline = Instant::now() + LONG;
     while lock::is_held(&file).is_ok_and(|held| held) {
         if Instant::now() >= deadline {
-            return held(checks, context, &file, &path);
+            return held(report, &file, &path);
         }
         thread::sleep(Duration::from_millis(20));
     }
 }
 
-fn held(checks: &mut Checks, context: &DoctorContext<'_>, file: &std::fs::File, path: &Path) {
+fn held(report: &mut Report<'_>, file: &std::fs::File, path: &Path) {
     let pid = lock::holder_pid(file);
     let who = lock::holder(file).unwrap_or_else(|| "a process that the system does not name".into());
     let role = pid.and_then(role_of).map(|role| format!(", a worker of {role}")).unwrap_or_default();
-    let since = context.snapshot().map(|snapshot| stamp(snapshot.history.at));
+    let since = report.context.snapshot().map(|snapshot| stamp(snapshot.history.at));
     let since = since.map(|since| format!("; the last change is of {since}")).unwrap_or_default();
     let run = match pid {
         Some(pid) if lock::is_stopped(pid) => format!("kill -CONT {pid}   # or end it: kill -KILL {pid}"),
         Some(pid) => format!("ps -fp {pid}   # and, if it hangs: kill -KILL {pid}"),
         None => format!("fuser -v {}", quoted(path)),
     };
-    let why = "nobody can claim, settle or change anything meanwhile; what a killed worker held is given back";
-    checks.bad("queue_lock_held", format!("the queue's lock is held by {who}{role}{since}"), why, run);
+    report.found("queue_lock_held", format!("the queue's lock is held by {who}{role}{since}"), run);
 }
 
 /// Returns the role that a process serves, by its command line.
@@ -67,8 +57,8 @@ fn role_of(pid: u32) -> Option<String> {
 }
 
 /// Finds files of another owner: one command of ours under `sudo` leaves some that workers cannot write.
-fn owners(checks: &mut Checks, context: &DoctorContext<'_>) {
-    let layout = context.layout;
+pub(super) fn owners(report: &mut Report<'_>) {
+    let layout = report.context.layout;
     let Ok(root) = layout.root().metadata() else { return };
     let mut others: Vec<(PathBuf, u32)> = Vec::new();
     let ours = [layout.mark(), layout.leases(), layout.locks(), layout.pids(), layout.logs()];
@@ -89,7 +79,7 @@ fn owners(checks: &mut Checks, context: &DoctorContext<'_>) {
     let mut dirs: Vec<String> = others.iter().filter_map(|(path, _)| top_of(layout.root(), path)).collect();
     dirs.dedup();
     let run = format!("sudo chown -R {}:{} {}", root.uid(), root.gid(), dirs.join(" "));
-    checks.bad("wrong_owner", what, "workers cannot write there; one command under `sudo` is enough for that", run);
+    report.found("wrong_owner", what, run);
 }
 
 fn walk(root: &Path, dir: &Path, deep: usize, owner: u32, others: &mut Vec<(PathBuf, u32)>) {

@@ -2,10 +2,7 @@
 
 use std::{os::unix::fs::MetadataExt as _, path::Path};
 
-use super::{
-    DoctorContext,
-    check::{Check, Checks, Group},
-};
+use super::report::Report;
 use oodatcaa_sys::files::named;
 
 /// A worker needs a few dozen: pipes, files and watches of its attempts.
@@ -13,39 +10,25 @@ const FEW_FILES: u64 = 256;
 /// A worker watches with one instance; editors and browsers take the rest.
 const FEW_INSTANCES: u64 = 16;
 
-pub(super) fn check(_patient: &DoctorContext<'_>) -> Vec<Check> {
-    let mut checks = Checks::of(Group::Host);
-    clock(&mut checks);
-    inotify(&mut checks);
-    files(&mut checks);
-    checks.into_vec()
-}
-
-fn clock(checks: &mut Checks) {
+pub(super) fn clock(report: &mut Report<'_>) {
     let now = chrono::Utc::now();
+    let what = format!("the clock says {}", now.format("%Y-%m-%d %H:%M UTC"));
     // This program is younger than that.
-    if now.timestamp() < 1_735_689_600 {
-        let what = format!("the clock says {}", now.format("%Y-%m-%d %H:%M UTC"));
-        checks.bad("clock", what, "times in queue and journal are wrong, and `not_before` never passes", "date -u");
-    } else {
-        checks.good("clock", format!("the clock says {}", now.format("%Y-%m-%d %H:%M UTC")));
+    match now.timestamp() < 1_735_689_600 {
+        true => report.found("clock", what, "date -u"),
+        false => report.good("clock", what),
     }
 }
 
-fn inotify(checks: &mut Checks) {
+pub(super) fn inotify(report: &mut Report<'_>) {
     let limit =
         |name: &str| -> Option<u64> { named::text(format!("/proc/sys/fs/inotify/{name}")).ok()?.trim().parse().ok() };
     let Some(most) = limit("max_user_instances") else { return };
-    let used = instances();
-    let what = format!(
-        "{used} of {most} inotify instances are used, {} watches are allowed",
-        limit("max_user_watches").unwrap_or(0)
-    );
-    if most.saturating_sub(used) < FEW_INSTANCES {
-        let why = "a worker that cannot watch the queue sees a change only at its next poll";
-        checks.warn("inotify", what, why, "sudo sysctl fs.inotify.max_user_instances=512");
-    } else {
-        checks.good("inotify", what);
+    let (used, watches) = (instances(), limit("max_user_watches").unwrap_or(0));
+    let what = format!("{used} of {most} inotify instances are used, {watches} watches are allowed");
+    match most.saturating_sub(used) < FEW_INSTANCES {
+        true => report.found("inotify", what, "sudo sysctl fs.inotify.max_user_instances=512"),
+        false => report.good("inotify", what),
     }
 }
 
@@ -62,14 +45,12 @@ fn instances() -> u64 {
         .count() as u64
 }
 
-fn files(checks: &mut Checks) {
+pub(super) fn open_files(report: &mut Report<'_>) {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    match limit {
-        Some(limit) if limit < FEW_FILES => {
-            let what = format!("a process may have {limit} files open");
-            checks.warn("open_files", what, "attempts fail when a worker runs out of them", "ulimit -n 1024");
-        }
-        Some(limit) => checks.good("open_files", format!("a process may have {limit} files open")),
-        None => checks.good("open_files", "a process may have any number of files open"),
+    let number = limit.map_or("any number of".into(), |limit| limit.to_string());
+    let what = format!("a process may have {number} files open");
+    match limit.is_some_and(|limit| limit < FEW_FILES) {
+        true => report.found("open_files", what, "ulimit -n 1024"),
+        false => report.good("open_files", what),
     }
 }

@@ -1,13 +1,10 @@
 //! The journal's lines, one by one: numbers that follow each other, nothing torn.
 
-use std::{
-    io::{BufRead, BufReader, Read as _},
-    path::Path,
-};
+use std::io::{BufRead, BufReader, Read as _};
 
 use chrono::{DateTime, Utc};
 
-use super::check::Checks;
+use super::report::Report;
 use oodatcaa_core::text;
 use oodatcaa_ops::quoted;
 use oodatcaa_sys::files;
@@ -15,7 +12,7 @@ use oodatcaa_sys::files;
 /// What one reading found.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Found {
-    events: u64,
+    events: usize,
     /// The first places where a number does not follow the one before: line, what was expected, what is there.
     gaps: Vec<(usize, u64, u64)>,
     /// Lines that are no events.
@@ -32,55 +29,40 @@ struct Line {
     time: Option<DateTime<Utc>>,
 }
 
-pub(super) fn check(checks: &mut Checks, root: &Path, path: &Path, now: DateTime<Utc>) {
-    let file = match files::open(root, path) {
-        Ok(Some(file)) => file,
-        Ok(None) => {
-            return checks.good("journal", "no journal yet; the first change starts it");
-        }
-        Err(error) => {
-            let why = "without the journal no worker knows which tokens were given out";
-            return checks.bad(
-                "journal",
-                format!("the journal cannot be read: {}", error.why),
-                why,
-                format!("ls -l {}", quoted(path)),
-            );
-        }
+pub(super) fn check(report: &mut Report<'_>) {
+    let (root, path) = (report.context.layout.root(), report.context.layout.journal());
+    let found = match files::open(root, &path) {
+        Ok(Some(file)) => read(BufReader::new(file)).map_err(|error| error.to_string()),
+        Ok(None) => return report.good("journal", "no journal yet; the first change starts it"),
+        Err(error) => Err(error.why.to_string()),
     };
-    let found = match read(BufReader::new(file)) {
+    let found = match found {
         Ok(found) => found,
-        Err(error) => return checks.bad("journal", format!("the journal cannot be read: {error}"), "", ""),
+        Err(why) => {
+            let what = format!("the journal cannot be read: {why}");
+            return report.found("journal", what, format!("ls -l {}", quoted(&path)));
+        }
     };
-    let run = |line: usize| format!("sed -n {line}p {}", quoted(path));
+    let run = |line: usize| format!("sed -n {line}p {}", quoted(&path));
     if let Some(line) = found.broken.first() {
-        let what = format!("lines of the journal are no events: {}, the first is line {line}", found.broken.len());
-        checks.warn("journal_broken", what, "what they told is lost; the rest counts", run(*line));
+        let what = format!("lines of the journal are not events: {}, the first is line {line}", found.broken.len());
+        report.found("journal_broken", what, run(*line));
     }
     if let Some((line, expected, there)) = found.gaps.first() {
-        let what = format!(
-            "event {expected} is expected in line {line}, event {there} is there ({})",
-            text::many(found.gaps.len(), "such place")
-        );
-        let why = "events were removed, doubled or merged; tokens that they gave out may be given out again";
-        checks.bad("journal_gap", what, why, run(*line));
+        let places = text::many(found.gaps.len(), "such place");
+        let what = format!("event {expected} is expected in line {line}, event {there} is there ({places})");
+        report.found("journal_gap", what, run(*line));
     }
     if found.torn {
-        let why = "a writer was cut off; the next commit cuts the rest of the line away and says so";
-        checks.warn("journal_torn", "its last line is not finished", why, "");
+        report.found("journal_torn", "its last line is not finished", "");
     }
+    let now = Utc::now();
     if let Some(ahead) = found.last.and_then(|last| (last - now).to_std().ok()).filter(|ahead| ahead.as_secs() > 60) {
         let what = format!("its last event is {} ahead of this machine's clock", text::duration(ahead));
-        checks.warn("clock", what, "`not_before` and the ages that people see are wrong", "date -u");
+        report.found("clock.journal", what, "date -u");
     }
     if found.broken.is_empty() && found.gaps.is_empty() && !found.torn {
-        checks.good(
-            "journal",
-            format!(
-                "journal: {}, none missing",
-                text::many(usize::try_from(found.events).unwrap_or(usize::MAX), "event")
-            ),
-        );
+        report.good("journal", format!("journal: {}, none missing", text::many(found.events, "event")));
     }
 }
 

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::*;
+use super::{
+    report::{PROBLEM, WARNING},
+    *,
+};
 use crate::cli::{
     init::{InitArgs, run_in as init},
     ui::{Settings, tests::FakeUi},
@@ -60,16 +63,16 @@ impl Scene {
 
     fn doctor(&self, fix: bool) -> (u8, String) {
         let talk = FakeUi::new(Settings::default(), None);
-        let code =
-            run_in(&talk.ui, &self.world, self.host(), &self.layout, &DoctorArgs { fix, gates: false }).expect("looks");
+        let code = run_in(&talk.ui, &self.world, &self.host(), &self.layout, &DoctorArgs { fix, gates: false })
+            .expect("looks");
         (code, talk.text())
     }
 
-    fn checks(&self) -> Vec<Check> {
-        DoctorContext::new(&self.layout, self.world.clone(), self.host()).checks()
+    fn checks(&self) -> Vec<CheckView> {
+        DoctorContext::new(&self.layout, &self.world, &self.host()).checks()
     }
 
-    fn ids(&self, state: State) -> Vec<&'static str> {
+    fn ids(&self, state: &str) -> Vec<&'static str> {
         self.checks().iter().filter(|check| check.state == state).map(|check| check.id).collect()
     }
 }
@@ -77,23 +80,23 @@ impl Scene {
 #[test]
 fn another_program_of_our_name_on_the_path_is_told() {
     let scene = Scene::new();
-    assert!(!scene.ids(State::Warn).contains(&"other_program"));
+    assert!(!scene.ids(WARNING).contains(&"other_program"));
     for name in ["agentctl", "agent-daemon"] {
         let program = scene.directory.path().join("bin").join(name);
         fs::write(&program, "#!/bin/sh\n").expect("written");
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("changed");
     }
-    assert_eq!(scene.ids(State::Warn).iter().filter(|id| **id == "other_program").count(), 2);
+    assert_eq!(scene.ids(WARNING).iter().filter(|id| **id == "other_program").count(), 2);
     assert!(scene.doctor(false).1.contains("bin/agentctl, which is not of this installation"));
 }
 
 #[test]
 fn a_users_own_state_that_cannot_be_written_is_told() {
     let scene = Scene::new();
-    assert!(scene.ids(State::Good).contains(&"own_state"));
+    assert!(scene.ids("ok").contains(&"own_state"));
     let ledger = scene.world.at_home(scene.layout.clone()).ledger().expect("at home");
     fs::create_dir_all(&ledger).expect("a directory in the place of the ledger");
-    assert!(scene.ids(State::Bad).contains(&"own_state"));
+    assert!(scene.ids(PROBLEM).contains(&"own_state"));
     let state = scene.directory.path().join("home/.local/state");
     fs::remove_dir_all(&state).expect("removed");
     fs::write(&state, "no directory").expect("written");
@@ -109,7 +112,7 @@ fn a_project_fresh_from_init_is_well() {
     let scene = Scene::new();
     let (code, text) = scene.doctor(false);
     assert_eq!(code, 0, "{text}");
-    assert_eq!(scene.ids(State::Bad), [""; 0]);
+    assert_eq!(scene.ids(PROBLEM), [""; 0]);
     for words in ["project\n", "trusted", "queue: 0 tasks", "agent `claude`", "5 prompt templates render", "0 problems"]
     {
         assert!(text.contains(words), "{words} is not in:\n{text}");
@@ -119,7 +122,7 @@ fn a_project_fresh_from_init_is_well() {
 #[test]
 fn an_edit_that_was_set_aside_is_told() {
     let scene = Scene::new();
-    assert!(!scene.ids(State::Warn).contains(&"lost_edit"));
+    assert!(!scene.ids(WARNING).contains(&"lost_edit"));
     scene.write(scene.layout.queue().with_extension("lost-edit-a1"), &tasks(""));
     let (code, text) = scene.doctor(false);
     assert_eq!(code, 0, "{text}");
@@ -169,11 +172,11 @@ fn what_nobody_will_ever_do_is_told() {
 fn untrusted_commands_and_missing_programs_are_problems() {
     let scene = Scene::new();
     fs::remove_file(scene.directory.path().join("bin/claude")).expect("removed");
-    assert_eq!(scene.ids(State::Bad), ["agent_not_found"]);
+    assert_eq!(scene.ids(PROBLEM), ["agent_not_found"]);
     let (_, text) = scene.doctor(false);
     assert!(text.contains("→ npm install -g @anthropic-ai/claude-code"), "{text}");
     scene.write(scene.layout.local_config(), "[gates.x]\nargv = [\"x\"]\n");
-    assert_eq!(scene.ids(State::Bad), ["trust"]);
+    assert_eq!(scene.ids(PROBLEM), ["trust"]);
 }
 
 #[test]
@@ -181,16 +184,16 @@ fn a_configuration_that_does_not_load_hides_nothing_else() {
     let scene = Scene::new();
     scene.write(scene.layout.config(), "[fleet]\ninterval = 0\n");
     scene.write(scene.layout.queue(), "[]");
-    assert_eq!(scene.ids(State::Bad), ["config", "queue"]);
+    assert_eq!(scene.ids(PROBLEM), ["config", "queue"]);
 }
 
 #[test]
 fn a_template_with_an_unknown_variable_is_a_problem() {
     let scene = Scene::new();
     scene.write(scene.layout.prompt(&Role::TESTER), "Test {{ task.titel }}.\n");
-    assert_eq!(scene.ids(State::Bad), ["trust", "prompt"], "a prompt that changes needs trust anew");
+    assert_eq!(scene.ids(PROBLEM), ["trust", "prompt"], "a prompt that changes needs trust anew");
     scene.write(scene.layout.prompt(&Role::TESTER), "An old prompt without variables.\n");
-    assert_eq!(scene.ids(State::Bad), ["trust"]);
+    assert_eq!(scene.ids(PROBLEM), ["trust"]);
 }
 
 #[test]
@@ -212,8 +215,8 @@ fn a_gap_in_the_journal_is_a_problem() {
     scene.write(scene.layout.journal(), "{\"seq\":1}\n{\"seq\":3}\n{\"se");
     let all = scene.checks();
     let states: Vec<_> = all.iter().filter(|c| c.id.starts_with("journal")).map(|c| (c.id, c.state)).collect();
-    assert!(states.contains(&("journal_gap", State::Bad)), "{states:?}");
-    assert!(states.contains(&("journal_torn", State::Warn)), "{states:?}");
+    assert!(states.contains(&("journal_gap", PROBLEM)), "{states:?}");
+    assert!(states.contains(&("journal_torn", WARNING)), "{states:?}");
 }
 
 #[test]
@@ -226,7 +229,7 @@ fn what_a_dead_worker_left_is_given_back_by_fix() {
     let host = identity("").host;
     let id = TaskId::parse("A").expect("an id");
     scene.write(scene.layout.lease(&id), &lease.replace("\"h\"", &format!("{host:?}")));
-    assert!(scene.ids(State::Warn).contains(&"dead_lease"));
+    assert!(scene.ids(WARNING).contains(&"dead_lease"));
     let (_, text) = scene.doctor(false);
     assert!(text.contains("agentctl doctor --fix"), "{text}");
     let (code, text) = scene.doctor(true);
@@ -243,7 +246,7 @@ fn a_stale_pid_file_is_removed_by_fix() {
     let scene = Scene::new();
     let path = oodatcaa_fleet::pidfile::path(&scene.layout, "builder");
     scene.write(path.clone(), "999999\n{}\n");
-    assert!(scene.ids(State::Warn).contains(&"stale_pid_file"));
+    assert!(scene.ids(WARNING).contains(&"stale_pid_file"));
     scene.doctor(true);
     assert!(!path.exists());
 }
@@ -252,8 +255,16 @@ fn a_stale_pid_file_is_removed_by_fix() {
 fn the_report_is_json_for_programs() {
     let scene = Scene::new();
     let talk = FakeUi::new(Settings { json: true, ..Settings::default() }, None);
-    run_in(&talk.ui, &scene.world, scene.host(), &scene.layout, &DoctorArgs::default()).expect("looks");
+    run_in(&talk.ui, &scene.world, &scene.host(), &scene.layout, &DoctorArgs::default()).expect("looks");
     let report: serde_json::Value = serde_json::from_str(&talk.text()).expect("one value");
     assert_eq!(report["ok"], true);
     assert_eq!(report["checks"][0]["group"], "project");
+}
+
+#[test]
+fn what_a_unit_sets_is_read_from_it() {
+    let unit = "[Service]\nEnvironment=\"PATH=/a b:/c%%d\"\nEnvironment=KEY=50%%\nExecStart=x\n";
+    assert_eq!(unit_variable(unit, "PATH").as_deref(), Some("/a b:/c%d"));
+    assert_eq!(unit_variable(unit, "KEY").as_deref(), Some("50%"));
+    assert_eq!(unit_variable(unit, "KE"), None);
 }
