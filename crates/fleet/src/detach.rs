@@ -11,13 +11,11 @@ use std::{
 };
 
 use daemonize::{Daemonize, Outcome};
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    fs::Mode,
-};
+use rustix::fs::Mode;
 
 use super::{
     FleetError,
+    holder::readable_by,
     pidfile::{self, State},
 };
 use oodatcaa_core::layout::Layout;
@@ -115,28 +113,22 @@ fn open_log(layout: &Layout, path: &Path) -> Result<File, FileError> {
 fn listen(mut pipe: PipeReader, log: &Path, from: u64, within: Duration) -> Verdict {
     let failed = |code| Verdict::Failed { code, tail: tail(log, from), log: log.into() };
     let deadline = Instant::now() + within;
-    let mut word = String::new();
-    let mut byte = [0_u8; 64];
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
-        match poll(&mut [PollFd::new(&pipe, PollFlags::IN)], Some(&timeout)) {
-            Ok(0) => return failed(75),
-            Err(rustix::io::Errno::INTR) => continue,
+    let (mut line, mut bytes) = (Vec::new(), [0_u8; 64]);
+    while !line.ends_with(b"\n") {
+        match readable_by(&pipe, deadline) {
+            Ok(true) => {}
+            Ok(false) => return failed(75),
             Err(_) => return failed(70),
-            Ok(_) => {}
         }
-        match pipe.read(&mut byte) {
+        match pipe.read(&mut bytes) {
             Ok(0) | Err(_) => return failed(70),
-            Ok(n) => word.push_str(&String::from_utf8_lossy(&byte[..n])),
+            Ok(n) => line.extend_from_slice(&bytes[..n]),
         }
-        if let Some((line, _)) = word.split_once('\n') {
-            return match line.split_once(' ') {
-                Some(("ready", pid)) => pid.parse().map_or_else(|_| failed(70), |pid| Verdict::Ready { pid }),
-                Some(("failed", code)) => failed(code.parse().unwrap_or(70)),
-                _ => failed(70),
-            };
-        }
+    }
+    match String::from_utf8_lossy(&line).trim_end().split_once(' ') {
+        Some(("ready", pid)) => pid.parse().map_or_else(|_| failed(70), |pid| Verdict::Ready { pid }),
+        Some(("failed", code)) => failed(code.parse().unwrap_or(70)),
+        _ => failed(70),
     }
 }
 

@@ -9,6 +9,8 @@ use std::{
 use chrono::{DateTime, SubsecRound, Utc};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
+    fd::{AsFd, OwnedFd},
+    io::Errno,
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 use serde::{Deserialize, Serialize};
@@ -69,7 +71,7 @@ impl Holder {
         match pidfd_open(pid, PidfdFlags::empty()) {
             // The check comes after the open: what is alive with this start time now is what was opened.
             Ok(fd) if self.alive() => Ok(Some(Handle(fd))),
-            Ok(_) | Err(rustix::io::Errno::SRCH) => Ok(None),
+            Ok(_) | Err(Errno::SRCH) => Ok(None),
             Err(source) => Err(source.into()),
         }
     }
@@ -77,29 +79,33 @@ impl Holder {
 
 /// One verified process, open.
 #[derive(Debug)]
-pub struct Handle(rustix::fd::OwnedFd);
+pub struct Handle(OwnedFd);
 
 impl Handle {
     /// Sends a signal; `false` when the process has ended.
     pub fn signal(&self, signal: Signal) -> io::Result<bool> {
         match pidfd_send_signal(&self.0, signal) {
             Ok(()) => Ok(true),
-            Err(rustix::io::Errno::SRCH) => Ok(false),
+            Err(Errno::SRCH) => Ok(false),
             Err(source) => Err(source.into()),
         }
     }
 
     /// Waits until the process has ended; `false` when it has not by then.
     pub(crate) fn ended_by(&self, deadline: Instant) -> io::Result<bool> {
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
-            match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&timeout)) {
-                Ok(0) => return Ok(false),
-                Ok(_) => return Ok(true),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(source) => return Err(source.into()),
-            }
+        readable_by(&self.0, deadline)
+    }
+}
+
+/// Waits until there is something to read, or an end to see; `false` when there is not by then.
+pub(crate) fn readable_by(file: impl AsFd, deadline: Instant) -> io::Result<bool> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(&file, PollFlags::IN)], Some(&timeout)) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::INTR) => {}
+            Err(source) => return Err(source.into()),
         }
     }
 }

@@ -33,15 +33,15 @@ pub struct Host {
 
 /// What a program that was asked something said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// Exit status 0.
-    pub ok: bool,
+    pub(crate) ok: bool,
     /// The exit status, where it is one.
-    pub code: Option<i32>,
+    pub(crate) code: Option<i32>,
     /// Standard output, trimmed.
-    pub out: String,
+    pub(crate) out: String,
     /// Standard error, trimmed.
-    pub err: String,
+    pub(crate) err: String,
 }
 
 impl Host {
@@ -70,7 +70,7 @@ impl Host {
     /// Returns why the systemd user manager cannot be used; `Ok` when it works.
     ///
     /// `systemctl` on the `PATH` proves nothing: it is there in containers and under `su`, too.
-    pub fn manager(&self) -> Result<(), String> {
+    pub(crate) fn manager(&self) -> Result<(), String> {
         if !self.booted.is_dir() {
             return Err("this machine was not booted with systemd".into());
         }
@@ -87,7 +87,7 @@ impl Host {
     }
 
     /// Asks the user manager.
-    pub fn systemctl(&self, args: &[&str], within: Duration) -> Result<Answer, String> {
+    pub(crate) fn systemctl(&self, args: &[&str], within: Duration) -> Result<Answer, String> {
         let mut command = Command::new(&self.systemctl);
         command.args(["--user", "--no-pager"]).args(args);
         command.env("XDG_RUNTIME_DIR", &self.runtime_dir).env("SYSTEMD_COLORS", "0").env("LC_ALL", "C.UTF-8");

@@ -22,6 +22,9 @@ use std::{
 use oodatcaa_core::Role;
 use oodatcaa_core::layout::Layout;
 
+use report::Say;
+use units::UnitFacts;
+
 mod detach;
 mod fault;
 mod holder;
@@ -75,23 +78,26 @@ impl Fleet {
         Ok(roles)
     }
 
+    /// Tells why systemd is used; the inner error says why it is not.
+    fn systemd(&self, backend: Backend) -> Result<Result<&'static str, String>, FleetError> {
+        match backend {
+            Backend::Process => Ok(Err("it was asked for".into())),
+            Backend::Systemd => self.host.manager().map(|()| Ok("it was asked for")).map_err(FleetError::NoSystemd),
+            Backend::Auto => Ok(self.host.manager().map(|()| "the systemd user manager of this user works")),
+        }
+    }
+
     /// Chooses how to start these roles; under systemd this installs the units that are not there yet.
     pub fn choose(&self, backend: Backend, roles: &[Role]) -> Result<Choice, FleetError> {
-        let pid_file = |why: String| Choice { mode: Mode::PidFile, why, notes: Vec::new() };
-        if backend == Backend::Process {
-            return Ok(pid_file("it was asked for".into()));
-        }
-        let asked = backend == Backend::Systemd;
-        if let Err(why) = self.host.manager() {
-            return if asked { Err(FleetError::NoSystemd(why)) } else { Ok(pid_file(why)) };
-        }
+        let why = match self.systemd(backend)? {
+            Ok(why) => why,
+            Err(why) => return Ok(Choice::new(Mode::PidFile, why)),
+        };
         match self.install(roles, false) {
-            Ok(notes) => {
-                let why = if asked { "it was asked for" } else { "the systemd user manager of this user works" };
-                Ok(Choice { mode: Mode::Systemd, why: why.into(), notes })
-            }
-            Err(error @ FleetError::Foreign { .. }) if !asked => {
-                Ok(pid_file(format!("the systemd user manager works, but could not {error}")))
+            Ok(notes) => Ok(Choice { notes, ..Choice::new(Mode::Systemd, why) }),
+            Err(error @ FleetError::Foreign { .. }) if backend == Backend::Auto => {
+                let why = format!("the systemd user manager works, but could not {error}");
+                Ok(Choice::new(Mode::PidFile, why))
             }
             Err(error) => Err(error),
         }
@@ -99,29 +105,30 @@ impl Fleet {
 
     /// Returns the way that the fleet of this project would be found, for those who only look or stop.
     pub fn found(&self, backend: Backend) -> Result<Choice, FleetError> {
-        let choice = |mode, why: &str| Ok(Choice { mode, why: why.into(), notes: Vec::new() });
-        match (backend, self.host.manager()) {
-            (Backend::Process, _) => choice(Mode::PidFile, "it was asked for"),
-            (Backend::Systemd, Err(why)) => Err(FleetError::NoSystemd(why)),
-            (Backend::Auto, Err(why)) => choice(Mode::PidFile, &why),
-            (Backend::Systemd, Ok(())) => choice(Mode::Systemd, "it was asked for"),
-            (Backend::Auto, Ok(())) if self.units()?.is_empty() => {
-                choice(Mode::PidFile, "the systemd user manager works, but this project's units are not installed")
+        Ok(match self.systemd(backend)? {
+            Err(why) => Choice::new(Mode::PidFile, why),
+            Ok(why) if backend == Backend::Systemd => Choice::new(Mode::Systemd, why),
+            Ok(_) if self.units()?.is_empty() => {
+                let why = "the systemd user manager works, but this project's units are not installed";
+                Choice::new(Mode::PidFile, why)
             }
-            (Backend::Auto, Ok(())) => {
-                choice(Mode::Systemd, "the systemd user manager works and this project's units are installed")
+            Ok(_) => {
+                Choice::new(Mode::Systemd, "the systemd user manager works and this project's units are installed")
             }
+        })
+    }
+
+    /// Returns the roles among these whose units are installed where systemd is used.
+    fn managed(&self, backend: Backend, roles: &[Role]) -> Result<Vec<Role>, FleetError> {
+        if self.systemd(backend)?.is_err() {
+            return Ok(Vec::new());
         }
+        let units = self.units()?;
+        Ok(roles.iter().filter(|role| units.contains(&units::unit_name(role))).cloned().collect())
     }
 
     /// Starts the workers of these roles and waits until they are ready.
-    pub fn start(
-        &self,
-        mode: Mode,
-        roles: &[Role],
-        wait: Duration,
-        say: &mut dyn FnMut(&Report),
-    ) -> Result<(), FleetError> {
+    pub fn start(&self, mode: Mode, roles: &[Role], wait: Duration, say: Say<'_>) -> Result<(), FleetError> {
         // Who runs the other way already is neither started twice nor stopped.
         let mut left = Vec::new();
         for role in roles {
@@ -154,18 +161,11 @@ impl Fleet {
         backend: Backend,
         roles: &[Role],
         wait: Option<Duration>,
-        say: &mut dyn FnMut(&Report),
+        say: Say<'_>,
     ) -> Result<(), FleetError> {
         let wait = wait.unwrap_or(self.stop_after + Duration::from_secs(5));
         let deadline = Instant::now() + wait;
-        let units = match backend {
-            Backend::Process => Vec::new(),
-            Backend::Auto | Backend::Systemd if self.host.manager().is_ok() => self.units()?,
-            Backend::Auto => Vec::new(),
-            Backend::Systemd => return Err(FleetError::NoSystemd(self.host.manager().err().unwrap_or_default())),
-        };
-        let wanted: Vec<Role> = roles.iter().filter(|role| units.contains(&units::unit_name(role))).cloned().collect();
-        let mut stopped = systemd::active(&self.host, &wanted)?;
+        let mut stopped = systemd::active(&self.host, &self.managed(backend, roles)?)?;
         systemd::stop(&self.host, &stopped, wait, say)?;
         if backend != Backend::Systemd {
             stopped.extend(local::stop(&self.layout, roles, deadline, say)?);
@@ -178,9 +178,7 @@ impl Fleet {
 
     /// Returns how the workers of these roles are, the further instances among them.
     pub fn status(&self, roles: &[Role]) -> Result<Vec<Row>, FleetError> {
-        let units = if self.host.manager().is_ok() { self.units()? } else { Vec::new() };
-        let wanted: Vec<Role> = roles.iter().filter(|role| units.contains(&units::unit_name(role))).cloned().collect();
-        let managed = systemd::status(&self.host, &wanted)?;
+        let managed = systemd::status(&self.host, &self.managed(Backend::Auto, roles)?)?;
         let processes = local::status(&self.layout, roles)?;
         let mut rows = Vec::new();
         for role in roles {
@@ -195,7 +193,7 @@ impl Fleet {
                 here.insert(0, unit.clone());
             }
             if here.is_empty() {
-                here.push(local::stopped(&self.layout, role));
+                here.push(local::stopped(&self.layout, pidfile::name(role, None)));
             }
             rows.append(&mut here);
         }
@@ -206,14 +204,14 @@ impl Fleet {
     pub fn install(&self, roles: &[Role], path_too: bool) -> Result<Vec<String>, FleetError> {
         let (dir, daemon) = (self.host.units(), self.daemon()?);
         let path = self.host.login_path();
-        let facts = units::facts(&self.layout, &daemon, &path, self.stop_after);
+        let facts =
+            UnitFacts { project: self.layout.root(), daemon: &daemon, path: &path, stop_after: self.stop_after };
         let changes = units::install(&dir, roles, &facts, path_too)?;
         let mut notes = Vec::new();
-        if !changes.added.is_empty() {
-            notes.push(format!("installed {} in {}", changes.added.join(" "), dir.display()));
-        }
-        if !changes.updated.is_empty() {
-            notes.push(format!("updated {} in {}", changes.updated.join(" "), dir.display()));
+        for (done, units) in [("installed", &changes.added), ("updated", &changes.updated)] {
+            if !units.is_empty() {
+                notes.push(format!("{done} {} in {}", units.join(" "), dir.display()));
+            }
         }
         match self.host.manager() {
             Ok(()) if !changes.is_empty() => systemd::reload(&self.host)?,
@@ -227,13 +225,16 @@ impl Fleet {
     }
 
     /// Stops, disables and removes this project's units; answers what was done.
-    pub fn uninstall(&self, say: &mut dyn FnMut(&Report)) -> Result<Vec<String>, FleetError> {
+    pub fn uninstall(&self, say: Say<'_>) -> Result<Vec<String>, FleetError> {
         let (dir, units) = (self.host.units(), self.units()?);
         let works = self.host.manager().is_ok();
         if works && !units.is_empty() {
             systemd::discard(&self.host, &units, self.stop_after + Duration::from_secs(10), say)?;
         }
-        let mut notes = Vec::new();
+        let mut notes = vec![match units.len() {
+            0 => format!("no units of this project in {}", dir.display()),
+            _ => format!("removed {} from {}", units.join(" "), dir.display()),
+        }];
         for unit in &units {
             if let Some(kept) = units::remove(&dir, unit)? {
                 notes.push(format!("left {}: it holds changes that somebody made", kept.display()));
@@ -243,13 +244,6 @@ impl Fleet {
             systemd::reload(&self.host)?;
             systemd::forget(&self.host, &units);
         }
-        notes.insert(
-            0,
-            match units.len() {
-                0 => format!("no units of this project in {}", dir.display()),
-                _ => format!("removed {} from {}", units.join(" "), dir.display()),
-            },
-        );
         Ok(notes)
     }
 

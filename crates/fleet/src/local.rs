@@ -17,6 +17,7 @@ use super::{
     detach::tail,
     host::ask,
     pidfile::{self, Handle},
+    report::Say,
 };
 use oodatcaa_core::Role;
 use oodatcaa_core::layout::Layout;
@@ -71,8 +72,7 @@ pub(super) fn start(layout: &Layout, daemon: &Path, role: &Role, wait: Duration)
                 lines = answer.err.lines().map(str::to_owned).collect();
             }
             let why = if answer.ok { "it left at once" } else { "it did not start" };
-            let human = answer.code.is_some_and(needs_human);
-            Happened::Failed { why: why.into(), lines, human }
+            Happened::Failed { why: why.into(), lines, human: answer.code.is_some_and(needs_human) }
         }
         (Err(why), state) => {
             if let pidfile::State::Running(holder) = state
@@ -81,19 +81,14 @@ pub(super) fn start(layout: &Layout, daemon: &Path, role: &Role, wait: Duration)
                 // Half started is not started: what is not ready is not left running.
                 let _ = end(&handle, Instant::now() + GONE);
             }
-            Happened::Failed { why: format!("it is not ready: {why}"), lines: tail(&log, from), human: false }
+            Happened::failed(format!("it is not ready: {why}"), tail(&log, from))
         }
     };
     Ok(Report { name, what })
 }
 
 /// Stops every daemon of these roles, all at once; answers the roles that had something to stop or to clean.
-pub(super) fn stop(
-    layout: &Layout,
-    roles: &[Role],
-    deadline: Instant,
-    say: &mut dyn FnMut(&Report),
-) -> Result<Vec<Role>, FleetError> {
+pub(super) fn stop(layout: &Layout, roles: &[Role], deadline: Instant, say: Say<'_>) -> Result<Vec<Role>, FleetError> {
     let mut handled = Vec::new();
     let mut ending: Vec<(String, Result<Option<Handle>, String>)> = Vec::new();
     for (role, name) in instances(layout, roles)? {
@@ -105,10 +100,9 @@ pub(super) fn stop(
             }
             pidfile::State::Starting => ending.push((name, Err("somebody holds its pid file without a word".into()))),
             pidfile::State::Running(holder) => {
-                let asked = holder.handle().and_then(|handle| {
-                    if let Some(handle) = &handle {
-                        handle.signal(Signal::TERM)?;
-                    }
+                let handle = holder.handle();
+                let asked = handle.and_then(|handle| {
+                    handle.as_ref().map(|handle| handle.signal(Signal::TERM)).transpose()?;
                     Ok(handle)
                 });
                 ending.push((name, asked.map_err(|error| error.to_string())));
@@ -126,7 +120,7 @@ pub(super) fn stop(
                 pidfile::clean(layout, &name)?;
                 Happened::Stopped { killed }
             }
-            Err(why) => Happened::Failed { why, lines: Vec::new(), human: false },
+            Err(why) => Happened::failed(why, Vec::new()),
         };
         say(&Report { name, what });
     }
@@ -167,31 +161,16 @@ pub(super) fn status(layout: &Layout, roles: &[Role]) -> Result<Vec<Row>, FleetE
             pidfile::State::Running(holder) => (State::Running, Some(holder)),
         };
         let up = holder.as_ref().and_then(|holder| (Utc::now() - holder.since).to_std().ok());
-        rows.push(Row {
-            log: pidfile::log_path(layout, &name).display().to_string(),
-            name,
-            state,
-            pid: holder.map(|holder| holder.pid),
-            up,
-            mode: Some(Mode::PidFile),
-            says: None,
-        });
+        let pid = holder.map(|holder| holder.pid);
+        rows.push(Row { state, pid, up, mode: Some(Mode::PidFile), ..stopped(layout, name) });
     }
     Ok(rows)
 }
 
-/// Returns the row of a role that runs nowhere.
-pub(super) fn stopped(layout: &Layout, role: &Role) -> Row {
-    let name = pidfile::name(role, None);
-    Row {
-        log: pidfile::log_path(layout, &name).display().to_string(),
-        name,
-        state: State::Stopped,
-        pid: None,
-        up: None,
-        mode: None,
-        says: None,
-    }
+/// Returns the row of a worker that does not run.
+pub(super) fn stopped(layout: &Layout, name: String) -> Row {
+    let log = pidfile::log_path(layout, &name).display().to_string();
+    Row { name, state: State::Stopped, pid: None, up: None, mode: None, says: None, log }
 }
 
 fn instances(layout: &Layout, roles: &[Role]) -> Result<Vec<(Role, String)>, FleetError> {

@@ -44,6 +44,12 @@ pub struct Choice {
     pub notes: Vec<String>,
 }
 
+impl Choice {
+    pub(super) fn new(mode: Mode, why: impl Into<String>) -> Self {
+        Self { mode, why: why.into(), notes: Vec::new() }
+    }
+}
+
 /// What happened to one worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happened {
@@ -81,6 +87,11 @@ pub enum Happened {
 }
 
 impl Happened {
+    /// Returns what did not work and waits for no human.
+    pub(super) fn failed(why: impl Into<String>, lines: Vec<String>) -> Self {
+        Self::Failed { why: why.into(), lines, human: false }
+    }
+
     /// Tells whether what was asked for is now so.
     pub fn ok(&self) -> bool {
         !matches!(self, Self::Failed { .. })
@@ -129,3 +140,6 @@ pub struct Row {
     /// Where its log is: a path, or a command that shows it.
     pub log: String,
 }
+
+/// Where [`Fleet::start`](super::Fleet::start) and [`Fleet::stop`](super::Fleet::stop) tell what happens.
+pub(super) type Say<'a> = &'a mut dyn FnMut(&Report);

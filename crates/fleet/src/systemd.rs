@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, process::Command, time::Duration};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{FleetError, Happened, Host, Mode, Report, Row, State, host::ask, units::unit_name};
+use super::{FleetError, Happened, Host, Mode, Report, Row, State, host::ask, report::Say, units::unit_name};
 use oodatcaa_core::Role;
 
 /// For what the manager answers at once.
@@ -12,9 +12,15 @@ const SOON: Duration = Duration::from_secs(10);
 const ASKED: &str =
     "Id,ActiveState,SubState,Result,ExecMainStatus,MainPID,NRestarts,ActiveEnterTimestampMonotonic,StatusText";
 
-fn tell(host: &Host, doing: &str, args: &[&str], within: Duration) -> Result<String, FleetError> {
+/// Has the manager do something to these units, or something that needs none.
+fn tell(host: &Host, doing: &str, verb: &[&str], units: &[String], within: Duration) -> Result<String, FleetError> {
+    let mut args = verb.to_vec();
+    if !units.is_empty() {
+        args.push("--");
+        args.extend(units.iter().map(String::as_str));
+    }
     let fail = |answer| FleetError::Manager { doing: doing.into(), answer };
-    let answer = host.systemctl(args, within).map_err(fail)?;
+    let answer = host.systemctl(&args, within).map_err(fail)?;
     if answer.ok { Ok(answer.out) } else { Err(fail(answer.err)) }
 }
 
@@ -22,20 +28,14 @@ fn names(roles: &[Role]) -> Vec<String> {
     roles.iter().map(unit_name).collect()
 }
 
-fn with<'a>(verb: &[&'a str], units: &'a [String]) -> Vec<&'a str> {
-    verb.iter().copied().chain(units.iter().map(String::as_str)).collect()
-}
-
 type Shown = BTreeMap<String, String>;
 
 fn show(host: &Host, roles: &[Role]) -> Result<Vec<Shown>, FleetError> {
-    let units = names(roles);
-    if units.is_empty() {
+    if roles.is_empty() {
         return Ok(Vec::new());
     }
-    let out = tell(host, "show its units", &with(&["show", "--property", ASKED, "--"], &units), SOON)?;
-    let all = blocks(&out);
-    if all.len() == units.len() {
+    let all = blocks(&tell(host, "show its units", &["show", "--property", ASKED], &names(roles), SOON)?);
+    if all.len() == roles.len() {
         return Ok(all);
     }
     Err(FleetError::Manager { doing: "show its units".into(), answer: "it left some out".into() })
@@ -96,34 +96,25 @@ pub(super) fn status(host: &Host, roles: &[Role]) -> Result<Vec<Row>, FleetError
 /// Returns the roles among these whose unit has something to stop.
 pub(super) fn active(host: &Host, roles: &[Role]) -> Result<Vec<Role>, FleetError> {
     let shown = show(host, roles)?;
-    let stops = |shown: &Shown| !matches!(of(shown, "ActiveState"), "inactive" | "failed");
-    Ok(roles.iter().zip(shown).filter(|(_, shown)| stops(shown)).map(|(role, _)| role.clone()).collect())
+    Ok(roles.iter().zip(shown).filter(|(_, shown)| is_active(shown)).map(|(role, _)| role.clone()).collect())
+}
+
+fn is_active(shown: &Shown) -> bool {
+    !matches!(of(shown, "ActiveState"), "inactive" | "failed")
 }
 
 /// Starts the units of these roles; each is waited for until it says that it is ready.
-pub(super) fn start(
-    host: &Host,
-    roles: &[Role],
-    wait: Duration,
-    say: &mut dyn FnMut(&Report),
-) -> Result<(), FleetError> {
+pub(super) fn start(host: &Host, roles: &[Role], wait: Duration, say: Say<'_>) -> Result<(), FleetError> {
     let units = names(roles);
     // A unit that has failed too often is not started again before its count is forgotten.
-    let _ = host.systemctl(&with(&["reset-failed", "--"], &units), SOON);
-    let started = tell(host, "start the fleet", &with(&["start", "--"], &units), wait);
-    for (role, shown) in roles.iter().zip(show(host, roles)?) {
-        let row = row(role, &shown);
-        let what = match (row.state, row.pid) {
-            (State::Running, Some(pid)) => Happened::Started { pid },
-            (state, _) => Happened::Failed {
-                why: match (state, &started) {
-                    (State::Failed(why), _) => why,
-                    (_, Err(FleetError::Manager { answer, .. })) => answer.clone(),
-                    _ => "it is not active".into(),
-                },
-                lines: journal(host, role),
-                human: false,
-            },
+    forget(host, &units);
+    let started = tell(host, "start the fleet", &["start"], &units, wait);
+    for (role, row) in roles.iter().zip(status(host, roles)?) {
+        let what = match (row.state, row.pid, &started) {
+            (State::Running, Some(pid), _) => Happened::Started { pid },
+            (State::Failed(why), ..) => Happened::failed(why, journal(host, role)),
+            (_, _, Err(FleetError::Manager { answer, .. })) => Happened::failed(answer, journal(host, role)),
+            _ => Happened::failed("it is not active", journal(host, role)),
         };
         say(&Report { name: role.to_string(), what });
     }
@@ -138,34 +129,25 @@ fn journal(host: &Host, role: &Role) -> Vec<String> {
 }
 
 /// Stops the units of these roles, all at once.
-pub(super) fn stop(
-    host: &Host,
-    roles: &[Role],
-    wait: Duration,
-    say: &mut dyn FnMut(&Report),
-) -> Result<(), FleetError> {
+pub(super) fn stop(host: &Host, roles: &[Role], wait: Duration, say: Say<'_>) -> Result<(), FleetError> {
     if roles.is_empty() {
         return Ok(());
     }
-    let units = names(roles);
-    let mut told = tell(host, "stop the fleet", &with(&["stop", "--"], &units), wait);
+    let stop = |units: &[String], wait| tell(host, "stop the fleet", &["stop"], units, wait);
+    let mut told = stop(&names(roles), wait);
     let late = active(host, roles)?;
     if !late.is_empty() {
         let units = names(&late);
-        told = tell(host, "kill what does not stop", &with(&["kill", "--signal=KILL", "--"], &units), SOON)
-            .and_then(|_| tell(host, "stop the fleet", &with(&["stop", "--"], &units), SOON));
+        let killed = tell(host, "kill what does not stop", &["kill", "--signal=KILL"], &units, SOON);
+        told = killed.and_then(|_| stop(&units, SOON));
     }
     for (role, shown) in roles.iter().zip(show(host, roles)?) {
-        let gone = matches!(of(&shown, "ActiveState"), "inactive" | "failed");
-        let killed = late.contains(role) || matches!(of(&shown, "Result"), "timeout" | "signal");
         let what = match &told {
-            _ if gone => Happened::Stopped { killed },
-            Err(error) => Happened::Failed { why: error.to_string(), lines: journal(host, role), human: false },
-            Ok(_) => Happened::Failed {
-                why: format!("it is {}", of(&shown, "ActiveState")),
-                lines: Vec::new(),
-                human: false,
+            _ if !is_active(&shown) => Happened::Stopped {
+                killed: late.contains(role) || matches!(of(&shown, "Result"), "timeout" | "signal"),
             },
+            Err(error) => Happened::failed(error.to_string(), journal(host, role)),
+            Ok(_) => Happened::failed(format!("it is {}", of(&shown, "ActiveState")), Vec::new()),
         };
         say(&Report { name: role.to_string(), what });
     }
@@ -173,27 +155,22 @@ pub(super) fn stop(
 }
 
 /// Stops and disables units that are to be removed.
-pub(super) fn discard(
-    host: &Host,
-    units: &[String],
-    wait: Duration,
-    say: &mut dyn FnMut(&Report),
-) -> Result<(), FleetError> {
+pub(super) fn discard(host: &Host, units: &[String], wait: Duration, say: Say<'_>) -> Result<(), FleetError> {
     let role =
         |unit: &String| unit.strip_prefix("agent-").and_then(|rest| rest.strip_suffix(".service")).map(Role::new);
     let roles: Vec<Role> = units.iter().filter_map(role).collect();
     stop(host, &active(host, &roles)?, wait, say)?;
-    tell(host, "disable the units", &with(&["disable", "--quiet", "--"], units), SOON).map(|_| ())
+    tell(host, "disable the units", &["disable", "--quiet"], units, SOON).map(drop)
 }
 
 /// Has the manager read the units again.
 pub(super) fn reload(host: &Host) -> Result<(), FleetError> {
-    tell(host, "read its units", &["daemon-reload"], SOON).map(|_| ())
+    tell(host, "read its units", &["daemon-reload"], &[], SOON).map(drop)
 }
 
-/// Has the manager forget that units that are gone have ever failed.
+/// Has the manager forget that units have ever failed.
 pub(super) fn forget(host: &Host, units: &[String]) {
-    let _ = host.systemctl(&with(&["reset-failed", "--"], units), SOON);
+    let _ = tell(host, "forget failures", &["reset-failed"], units, SOON);
 }
 
 #[cfg(test)]

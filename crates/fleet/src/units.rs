@@ -11,7 +11,6 @@ use std::{
 
 use super::FleetError;
 use oodatcaa_core::Role;
-use oodatcaa_core::layout::Layout;
 use oodatcaa_sys::files::{Durable, named};
 
 const TEMPLATE: &str = include_str!("../../../systemd/agent.service.in");
@@ -21,15 +20,15 @@ const MARGIN: Duration = Duration::from_secs(5);
 
 /// What a unit is made from.
 #[derive(Clone, Debug)]
-pub struct UnitFacts<'a> {
+pub(crate) struct UnitFacts<'a> {
     /// The project's root.
-    pub project: &'a Path,
+    pub(crate) project: &'a Path,
     /// The daemon's program, absolute.
-    pub daemon: &'a Path,
+    pub(crate) daemon: &'a Path,
     /// The `PATH` on which the agents' programs are found.
-    pub path: &'a str,
+    pub(crate) path: &'a str,
     /// How long a daemon takes by itself to stop.
-    pub stop_after: Duration,
+    pub(crate) stop_after: Duration,
 }
 
 /// Returns the unit's name of a role.
@@ -38,34 +37,28 @@ pub fn unit_name(role: &Role) -> String {
 }
 
 /// Returns the unit's text of a role.
-pub fn text(role: &Role, facts: &UnitFacts<'_>) -> String {
+pub(crate) fn text(role: &Role, facts: &UnitFacts<'_>) -> String {
     let project = facts.project.display().to_string();
     let stop = (facts.stop_after + MARGIN).as_secs().max(30).to_string();
     let name = facts.project.file_name().map_or_else(|| "/".into(), |name| name.to_string_lossy().into_owned());
     let values = [
-        ("@ROLE@", role.as_str().to_owned()),
-        ("@NAME@", specifiers(&name)),
-        ("@PROJECT_RAW@", project.clone()),
-        ("@PROJECT_ARG@", argument(&project)),
-        ("@PROJECT@", specifiers(&project)),
-        ("@DAEMON@", argument(&facts.daemon.display().to_string())),
-        ("@PATH@", quoted(&format!("PATH={}", facts.path))),
-        ("@STOP@", stop),
+        ("ROLE", role.as_str().to_owned()),
+        ("NAME", specifiers(&name)),
+        ("PROJECT_RAW", project.clone()),
+        ("PROJECT_ARG", argument(&project)),
+        ("PROJECT", specifiers(&project)),
+        ("DAEMON", argument(&facts.daemon.display().to_string())),
+        ("PATH", quoted(&format!("PATH={}", facts.path))),
+        ("STOP", stop),
     ];
     // One pass from left to right: a value that looks like a placeholder stays as it is.
-    let mut text = String::new();
-    let mut rest = TEMPLATE;
-    while let Some(at) = rest.find('@') {
-        let (before, from) = rest.split_at(at);
-        text.push_str(before);
-        let (key, value) = values
-            .iter()
-            .find(|(key, _)| from.starts_with(key))
-            .expect("the template has no placeholder that is not filled");
-        text.push_str(value);
-        rest = &from[key.len()..];
+    let mut parts = TEMPLATE.split('@');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    while let (Some(key), Some(after)) = (parts.next(), parts.next()) {
+        let (_, value) = values.iter().find(|(known, _)| *known == key).expect("every placeholder is filled");
+        text += value;
+        text += after;
     }
-    text.push_str(rest);
     text
 }
 
@@ -93,7 +86,7 @@ fn writable(path: &Path) -> Result<(), FleetError> {
 
 /// Whose unit lies where ours would.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Installed {
+pub(crate) enum Installed {
     /// None.
     No,
     /// This project's, with this text.
@@ -103,7 +96,7 @@ pub enum Installed {
 }
 
 /// Returns whose unit of this name lies in the directory.
-pub fn installed(dir: &Path, unit: &str, project: &Path) -> Result<Installed, FleetError> {
+pub(crate) fn installed(dir: &Path, unit: &str, project: &Path) -> Result<Installed, FleetError> {
     let path = dir.join(unit);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -120,16 +113,16 @@ pub fn installed(dir: &Path, unit: &str, project: &Path) -> Result<Installed, Fl
 
 /// What [`install`] did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
+pub(crate) struct Changes {
     /// Units that were written for the first time.
-    pub added: Vec<String>,
+    pub(crate) added: Vec<String>,
     /// Units whose text changed.
-    pub updated: Vec<String>,
+    pub(crate) updated: Vec<String>,
 }
 
 impl Changes {
     /// Returns `true` when nothing was written.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.added.is_empty() && self.updated.is_empty()
     }
 }
@@ -137,7 +130,12 @@ impl Changes {
 /// Writes the units of these roles; refuses all when one of them belongs to somebody else.
 ///
 /// A unit that differs from its new text in the captured `PATH` only is left as it is unless `path_too`.
-pub fn install(dir: &Path, roles: &[Role], facts: &UnitFacts<'_>, path_too: bool) -> Result<Changes, FleetError> {
+pub(crate) fn install(
+    dir: &Path,
+    roles: &[Role],
+    facts: &UnitFacts<'_>,
+    path_too: bool,
+) -> Result<Changes, FleetError> {
     writable(facts.project)?;
     writable(facts.daemon)?;
     let mut wanted = Vec::new();
@@ -191,7 +189,7 @@ pub fn of_project(dir: &Path, project: &Path) -> Result<Vec<String>, FleetError>
 
 /// Removes a unit, the links that enable it, and directories of links that are empty then.
 /// Answers the directory of drop-ins that it leaves behind because somebody wrote into it.
-pub fn remove(dir: &Path, unit: &str) -> Result<Option<PathBuf>, FleetError> {
+pub(crate) fn remove(dir: &Path, unit: &str) -> Result<Option<PathBuf>, FleetError> {
     let gone = |path: &Path| match fs::remove_file(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => Err(FleetError::io("remove", path, source)),
         _ => Ok(()),
@@ -215,11 +213,6 @@ pub(crate) fn joined_path(first: &str, second: &str) -> String {
         }
     }
     dirs.join(":")
-}
-
-/// Returns what of the layout the units need.
-pub(super) fn facts<'a>(layout: &'a Layout, daemon: &'a Path, path: &'a str, stop_after: Duration) -> UnitFacts<'a> {
-    UnitFacts { project: layout.root(), daemon, path, stop_after }
 }
 
 #[cfg(test)]
