@@ -126,26 +126,22 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
     let layout = setup.layout.clone();
     let name = pidfile::name(&role, args.owner.as_deref());
     // Before any thread: a fork keeps only the thread that called it.
-    let reporter = match args.detach {
-        false => None,
-        true => match fleet::detach(&layout, &name)? {
+    let mut reporter = None;
+    if args.detach {
+        match fleet::detach(&layout, &name)? {
             Side::Parent(verdict) => return Ok(told(&name, &verdict)),
-            Side::Child(reporter) => Some(reporter),
-        },
-    };
-    start_log(args, &role);
-    match work(setup, &layout, &name, reporter) {
-        Ok(code) => Ok(code),
-        Err((failure, reporter)) => {
-            // The line says already that it is an error.
-            let words = failure.human();
-            log::error!("{}", words.trim_start_matches("error: ").trim_end());
-            if let Some(reporter) = reporter {
-                reporter.failed(failure.kind.sysexit());
-            }
-            Ok(ExitCode::from(failure.kind.sysexit()))
+            Side::Child(child) => reporter = Some(child),
         }
     }
+    start_log(args, &role);
+    work(setup, &layout, &name, &mut reporter).or_else(|failure| {
+        // The line says already that it is an error.
+        log::error!("{}", failure.human().trim_start_matches("error: ").trim_end());
+        if let Some(reporter) = reporter {
+            reporter.failed(failure.kind.sysexit());
+        }
+        Ok(ExitCode::from(failure.kind.sysexit()))
+    })
 }
 
 /// Tells, in the process that was started, what became of the daemon that it left behind.
@@ -162,42 +158,27 @@ fn told(name: &str, verdict: &Verdict) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Runs a worker to its exit code. A failure before it is ready gives the reporter back.
-fn work(
-    setup: Setup,
-    layout: &Layout,
-    name: &str,
-    reporter: Option<Reporter>,
-) -> Result<ExitCode, (Failure, Option<Reporter>)> {
+/// Runs a worker to its exit code. The reporter is taken once it is ready.
+fn work(setup: Setup, layout: &Layout, name: &str, reporter: &mut Option<Reporter>) -> Result<ExitCode, Failure> {
     // Who we are is known after the fork only.
     let setup = Setup { owner: store::identity(&setup.owner.tag), ..setup };
-    let _pid_file = match reporter.is_some() {
-        false if setup.once => None,
+    let _pid_file = match reporter {
+        Some(_) => Some(PidFile::hold(layout, name)?),
+        None if setup.once => None,
         // In the foreground and under systemd the file only tells that somebody serves the role.
-        false => PidFile::hold(layout, name).ok(),
-        true => match PidFile::hold(layout, name) {
-            Ok(pid_file) => Some(pid_file),
-            Err(error) => return Err((error.into(), reporter)),
-        },
+        None => PidFile::hold(layout, name).ok(),
     };
-    let lock_wait = setup.config.fleet.lock_wait;
-    let store = match store::open(layout.root(), layout, Some(setup.owner.clone()), lock_wait) {
-        Ok(store) => store,
-        Err(error) => return Err((error.into(), reporter)),
-    };
-    let signals = match signals() {
-        Ok(signals) => signals,
-        Err(error) => return Err((Failure::of(ErrorKind::Bug, &error), reporter)),
-    };
+    let store = store::open(layout.root(), layout, Some(setup.owner.clone()), setup.config.fleet.lock_wait)?;
+    let signals = signals().map_err(|error| Failure::of(ErrorKind::Bug, &error))?;
     let left = Worker::new(setup, store, signals).run(|| {
         worker::tell_manager(&[sd_notify::NotifyState::Ready]);
-        if let Some(reporter) = reporter {
+        if let Some(reporter) = reporter.take() {
             reporter.ready();
         }
     });
     match left {
         Exit::Done => Ok(ExitCode::SUCCESS),
-        Exit::Store(error) => Err((error.into(), None)),
+        Exit::Store(error) => Err(error.into()),
         Exit::Mend(Class::AgentNotFound) => Ok(ExitCode::from(sysexit::UNAVAILABLE)),
         Exit::Mend(Class::Config) => Ok(ExitCode::from(sysexit::CONFIG)),
         Exit::Mend(_) => Ok(ExitCode::from(sysexit::NO_PERMISSION)),
@@ -242,24 +223,19 @@ fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Se
     if agents.is_empty() {
         return Err(missing.swap_remove(0).1);
     }
-    for (name, failure) in &missing {
-        let _ = writeln!(std::io::stderr(), "warning: {}; `{role}` works without `{name}`", failure.sentence());
-    }
-    let lacks = missing.into_iter().map(|(name, failure)| (name.to_owned(), failure.sentence())).collect();
-    for warning in &loaded.warnings {
-        let _ = writeln!(std::io::stderr(), "warning: {warning}");
-    }
-    for hint in &loaded.hints {
-        let _ = writeln!(std::io::stderr(), "hint: {hint}");
+    let lacks: Vec<_> = missing.into_iter().map(|(name, failure)| (name.to_owned(), failure.sentence())).collect();
+    let lacking = lacks.iter().map(|(name, why)| format!("warning: {why}; `{role}` works without `{name}`"));
+    let warnings = loaded.warnings.iter().map(|warning| format!("warning: {warning}"));
+    let hints = loaded.hints.iter().map(|hint| format!("hint: {hint}"));
+    for line in lacking.chain(warnings).chain(hints) {
+        let _ = writeln!(std::io::stderr(), "{line}");
     }
     let exe = env::current_exe().map_err(|error| Failure::of(ErrorKind::Bug, &error))?;
     let host = store::identity("").host;
     let tag = match &args.owner {
         Some(tag) if tag.is_empty() || tag.contains('#') || tag.chars().any(char::is_control) => {
-            return Err(Failure::new(
-                ErrorKind::Usage,
-                "an owner tag is not empty and has neither `#` nor control characters",
-            ));
+            let message = "an owner tag is not empty and has neither `#` nor control characters";
+            return Err(Failure::new(ErrorKind::Usage, message));
         }
         Some(tag) => format!("{tag}@{host}"),
         None => format!("agent-daemon-{role}@{host}"),
@@ -283,22 +259,18 @@ fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Se
 /// Opens one agent of a chain; the inner error says what it lacks here, its program or a secret.
 fn open(name: &str, described: &AgentConfig, layout: &Layout) -> Result<Result<Agent, Failure>, Failure> {
     let mut described = described.clone();
-    let unresolved =
-        secrets::resolve(&described.set, &World::of_process(), layout.root()).map(|set| described.set = set).err();
+    let resolved = secrets::resolve(&described.set, &World::of_process(), layout.root()).map(|set| described.set = set);
     let agent = agent::open(name, &described);
     if let Some(bad) = agent.problem() {
         return Err(bad.clone().into());
     }
-    if let Some(error) = unresolved {
+    if let Err(error) = resolved {
         return Ok(Err(error.into()));
     }
     let Some(missing) = agent.missing_program(layout.root()) else { return Ok(Ok(agent)) };
-    let failure =
-        Failure::new(ErrorKind::AgentNotFound, format!("the program of the agent `{name}` is missing: {missing}"));
-    let install = agent.install();
-    Ok(Err(failure.hint(
-        install.unwrap_or_else(|| format!("install it, or correct argv of [agents.{name}] in .oodatcaa/config.toml")),
-    )))
+    let message = format!("the program of the agent `{name}` is missing: {missing}");
+    let correct = || format!("install it, or correct argv of [agents.{name}] in .oodatcaa/config.toml");
+    Ok(Err(Failure::new(ErrorKind::AgentNotFound, message).hint(agent.install().unwrap_or_else(correct))))
 }
 
 fn signals() -> std::io::Result<Receiver<Signal>> {
@@ -351,19 +323,18 @@ fn json_line(out: &mut env_logger::fmt::Formatter, role: &str, record: &log::Rec
     struct Facts(serde_json::Map<String, serde_json::Value>);
     impl<'kv> log::kv::VisitSource<'kv> for Facts {
         fn visit_pair(&mut self, key: log::kv::Key<'kv>, value: log::kv::Value<'kv>) -> Result<(), log::kv::Error> {
-            let value = match value.to_u64() {
-                Some(number) => number.into(),
-                None => value.to_string().into(),
-            };
+            let value = value.to_u64().map_or_else(|| value.to_string().into(), Into::into);
             self.0.insert(key.to_string(), value);
             Ok(())
         }
     }
-    let mut facts = Facts(serde_json::Map::new());
-    facts.0.insert("time".into(), oodatcaa_core::time::stamp(chrono::Utc::now()).into());
-    facts.0.insert("level".into(), record.level().as_str().to_ascii_lowercase().into());
-    facts.0.insert("role".into(), role.into());
-    facts.0.insert("message".into(), text::many_lines(&record.args().to_string()).into());
+    let head = [
+        ("time", oodatcaa_core::time::stamp(chrono::Utc::now())),
+        ("level", record.level().as_str().to_ascii_lowercase()),
+        ("role", role.to_owned()),
+        ("message", text::many_lines(&record.args().to_string())),
+    ];
+    let mut facts = Facts(head.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect());
     // A fact that cannot be shown is left out of its line.
     let _ = record.key_values().visit(&mut facts);
     writeln!(out, "{}", serde_json::Value::Object(facts.0))

@@ -9,7 +9,7 @@ use super::{
     context::Context,
     fail::Done,
     pool,
-    ui::{Item, Table, Tone},
+    ui::{Item, Tone},
 };
 use oodatcaa_agent::{
     self as agent,
@@ -99,24 +99,23 @@ fn one(ctx: &Context, name: &str) -> Result<AgentConfig, Failure> {
     }
 }
 
+/// An agent, with what only people are shown of it.
+#[derive(serde::Serialize)]
 struct Row {
-    name: String,
-    configured: bool,
-    adapter: String,
-    evidence: &'static str,
-    program: Option<PathBuf>,
-    version: Option<String>,
+    #[serde(flatten)]
+    view: AgentView,
+    #[serde(skip)]
     fit: Option<Fit>,
-    login: Option<Login>,
-    pool: String,
-    problem: Option<String>,
+    #[serde(skip)]
+    login: Login,
 }
 
 fn look(name: &str, config: &AgentConfig, configured: bool) -> Row {
     let here = std::env::current_dir().unwrap_or_default();
     let path = environment::path(&config.set);
     let opened = agent::open(name, config);
-    let mut row = Row {
+    let program = environment::find_program(&opened.program(&path, &here), &path, &here);
+    let mut view = AgentView {
         name: name.into(),
         configured,
         adapter: match config.kind {
@@ -125,32 +124,29 @@ fn look(name: &str, config: &AgentConfig, configured: bool) -> Row {
             AgentKind::Adapter => config.adapter.clone().unwrap_or_default(),
         },
         evidence: "",
-        program: None,
+        program: program.as_ref().map(|path| path.to_string_lossy().into_owned()),
         version: None,
-        fit: None,
-        login: None,
+        tested: None,
+        signed_in: None,
         pool: opened.pool(),
         problem: opened.problem().map(|bad| format!("cannot {bad}")),
     };
-    row.program = environment::find_program(&opened.program(&path, &here), &path, &here);
-    let Some(described) = opened.descriptor() else { return row };
-    row.evidence = match described.evidence {
+    let Some(described) = opened.descriptor() else { return Row { view, fit: None, login: Login::Unknown } };
+    view.evidence = match described.evidence {
         Evidence::Measured => "measured",
         Evidence::Documented => "documented only",
         Evidence::Example => "example",
     };
-    if let Some(file) = &row.program {
-        match probe::ask_version(file, &described.program, &path, Duration::from_secs(20)) {
-            Ok(version) => {
-                row.fit = Some(probe::fit(&described.program, &version));
-                row.version = Some(version);
-            }
-            Err(why) => row.problem = Some(why),
-        }
+    match program.map(|file| probe::ask_version(&file, &described.program, &path, Duration::from_secs(20))) {
+        Some(Ok(version)) => view.version = Some(version),
+        Some(Err(why)) => view.problem = Some(why),
+        None => {}
     }
-    let variable = |name: &str| config.set.get(name).cloned().or_else(|| std::env::var(name).ok());
-    row.login = Some(probe::login(described, &variable));
-    row
+    let fit = view.version.as_ref().map(|version| probe::fit(&described.program, version));
+    let login = probe::login(described, &|name| config.set.get(name).cloned().or_else(|| std::env::var(name).ok()));
+    view.tested = fit.map(|fit| fit == Fit::Tested);
+    view.signed_in = (login != Login::Unknown).then(|| login.is_good());
+    Row { view, fit, login }
 }
 
 fn list(ctx: &Context, args: &ListArgs) -> Done {
@@ -164,62 +160,43 @@ fn list(ctx: &Context, args: &ListArgs) -> Done {
             .collect();
         asked.into_iter().filter_map(|row| row.join().ok()).collect()
     });
-    if ctx.ui.json() {
-        ctx.ui.value(&rows.iter().map(view).collect::<Vec<_>>());
-        return Ok(0);
-    }
-    let mut table = Table::new("NAME | ADAPTER | CONFIGURED | VERSION | SIGNED IN | POOL | NOTE~");
-    for row in &rows {
-        table.row(items(row));
-    }
-    ctx.ui.table(&table);
-    ctx.ui.foot("agentctl agent show NAME · agentctl agent test NAME");
-    Ok(0)
+    ctx.ui.list(
+        &rows,
+        "NAME | ADAPTER | CONFIGURED | VERSION | SIGNED IN | POOL | NOTE~",
+        rows.iter().map(items),
+        "no agent is configured",
+        "agentctl agent show NAME · agentctl agent test NAME",
+    )
 }
 
-fn items(row: &Row) -> Vec<Item> {
-    let version = match (&row.program, &row.version, row.fit) {
+fn items(Row { view, fit, login }: &Row) -> [Item; 7] {
+    let version = match (&view.program, &view.version, fit) {
         (None, ..) => Item::new("not installed").tone(Tone::Faint),
         (Some(_), Some(version), Some(Fit::Tested)) => Item::new(version).tone(Tone::Good),
         (Some(_), Some(version), Some(Fit::TooOld)) => Item::new(format!("{version} (too old)")).tone(Tone::Bad),
         (Some(_), Some(version), _) => Item::new(version),
         (Some(_), None, _) => Item::new("installed"),
     };
-    let login = match &row.login {
-        None | Some(Login::Unknown) => Item::new("-").tone(Tone::Faint),
-        Some(Login::Variable(name)) => Item::new(name).tone(Tone::Good),
-        Some(Login::File(_)) => Item::new("login file").tone(Tone::Good),
-        Some(Login::Missing(_)) => Item::new("no").tone(Tone::Warn),
+    let login = match login {
+        Login::Unknown => Item::new("-").tone(Tone::Faint),
+        Login::Variable(name) => Item::new(name).tone(Tone::Good),
+        Login::File(_) => Item::new("login file").tone(Tone::Good),
+        Login::Missing(_) => Item::new("no").tone(Tone::Warn),
     };
-    let note = match (&row.problem, row.evidence) {
+    let note = match (&view.problem, view.evidence) {
         (Some(problem), _) => Item::new(problem).tone(Tone::Bad),
-        (None, "measured") => Item::new(""),
+        (None, "measured") => Item::default(),
         (None, evidence) => Item::new(evidence).tone(Tone::Faint),
     };
-    vec![
-        Item::new(&row.name).tone(if row.configured { Tone::Strong } else { Tone::Plain }),
-        Item::new(&row.adapter),
-        Item::new(if row.configured { "yes" } else { "" }),
+    [
+        Item::new(&view.name).tone(if view.configured { Tone::Strong } else { Tone::Plain }),
+        Item::new(&view.adapter),
+        Item::new(if view.configured { "yes" } else { "" }),
         version,
         login,
-        Item::new(&row.pool),
+        Item::new(&view.pool),
         note,
     ]
-}
-
-fn view(row: &Row) -> AgentView {
-    AgentView {
-        name: row.name.clone(),
-        adapter: row.adapter.clone(),
-        configured: row.configured,
-        evidence: row.evidence,
-        program: row.program.as_ref().map(|path| path.to_string_lossy().into_owned()),
-        version: row.version.clone(),
-        tested: row.fit.map(|fit| fit == Fit::Tested),
-        signed_in: row.login.as_ref().filter(|login| **login != Login::Unknown).map(Login::is_good),
-        pool: row.pool.clone(),
-        problem: row.problem.clone(),
-    }
 }
 
 fn show(ctx: &Context, name: &str) -> Done {
@@ -276,21 +253,20 @@ fn test(ctx: &Context, name: &str) -> Done {
         Verdict::Note => ("note", Tone::Warn),
         Verdict::NotTried => ("not tried", Tone::Faint),
     };
-    if ctx.ui.json() {
-        let view = |case: &conform::Case| CaseView {
-            case: case.name.into(),
-            verdict: word(case.verdict).0,
-            words: case.words.clone(),
-        };
-        ctx.ui.value(&cases.iter().map(view).collect::<Vec<_>>());
-    } else {
-        let mut table = Table::new("CASE | VERDICT | WHAT WAS SEEN~");
-        for case in &cases {
+    let view = |case: &conform::Case| CaseView {
+        case: case.name.into(),
+        verdict: word(case.verdict).0,
+        words: case.words.clone(),
+    };
+    ctx.ui.list(
+        &cases.iter().map(view).collect::<Vec<_>>(),
+        "CASE | VERDICT | WHAT WAS SEEN~",
+        cases.iter().map(|case| {
             let (word, tone) = word(case.verdict);
-            table.row([Item::new(case.name), Item::new(word).tone(tone), Item::new(&case.words)]);
-        }
-        ctx.ui.table(&table);
-        ctx.ui.foot("no model was called and nothing left this machine: what a real service says is not tested here");
-    }
+            [Item::new(case.name), Item::new(word).tone(tone), Item::new(&case.words)]
+        }),
+        "there was nothing to try",
+        "no model was called and nothing left this machine: what a real service says is not tested here",
+    )?;
     Ok(if broken { exit::NEGATIVE } else { exit::OK })
 }

@@ -62,11 +62,10 @@ const KILL_AFTER: Duration = Duration::from_secs(1);
 /// Plays the demo.
 pub fn run(ctx: &Context, args: &Args) -> Done {
     if ctx.ui.json() {
-        return Err(Failure::new(
-            ErrorKind::Usage,
-            "the demo is told in words, to be watched; it has no form for programs",
-        )
-        .hint("what it did, as objects: agentctl demo --dir DIR, then: agentctl -C DIR/project events tail --json"));
+        let message = "the demo is there to be watched; it has no form for programs";
+        return Err(Failure::new(ErrorKind::Usage, message).hint(
+            "what it did, as objects: agentctl demo --dir DIR, then: agentctl -C DIR/project events tail --json",
+        ));
     }
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -111,7 +110,7 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
     stopped?;
     let reading = reading?;
     play.end(&reading.snapshot)?;
-    let scratch = layout.root().parent().unwrap_or(layout.root());
+    let scratch = scratch(&layout);
     if args.clean {
         trust::forget_in(&World::of_process(), &layout)?;
         files::remove_tree(scratch.parent().unwrap_or(scratch), scratch)?;
@@ -161,12 +160,8 @@ impl Demo<'_> {
                 return Ok(());
             }
             if self.interrupted.load(Ordering::Relaxed) {
-                return Err(Failure::new(ErrorKind::Interrupted, "interrupted; the workers are stopped").hint(
-                    format!(
-                        "the scratch project is still there: rm -rf {}",
-                        quoted(self.layout.root().parent().unwrap_or(self.layout.root()))
-                    ),
-                ));
+                let hint = format!("the scratch project is still there: rm -rf {}", quoted(scratch(self.layout)));
+                return Err(Failure::new(ErrorKind::Interrupted, "interrupted; the workers are stopped").hint(hint));
             }
             if Instant::now() >= deadline {
                 return Err(Failure::new(ErrorKind::TimedOut, "the sprint is not done in time"));
@@ -177,16 +172,14 @@ impl Demo<'_> {
     }
 
     fn start(&self, roles: &[Role]) -> Result<(), Failure> {
-        let mut failed = None;
+        let mut started = Ok(());
         self.fleet.start(Mode::PidFile, roles, READY_WITHIN, &mut |report| {
-            if let Happened::Failed { why, lines, .. } = &report.what {
-                let lines = lines.iter().fold(String::new(), |all, line| format!("{all}\n  {line}"));
-                failed.get_or_insert_with(|| {
-                    Failure::new(ErrorKind::Failed, format!("the {} has not started: {why}", report.name)).cause(lines)
-                });
+            if let (Happened::Failed { why, lines, .. }, true) = (&report.what, started.is_ok()) {
+                let message = format!("the {} has not started: {why}", report.name);
+                started = Err(Failure::new(ErrorKind::Failed, message).cause(format!("\n  {}", lines.join("\n  "))));
             }
         })?;
-        failed.map_or(Ok(()), Err)
+        started
     }
 
     /// Shows what has happened since the last look, and notes when the builder has begun with what is to be rescued.
@@ -220,8 +213,7 @@ impl Demo<'_> {
             return Ok(());
         }
         self.agentctl(&["approve", decision])?;
-        let at = (Utc::now() - self.began).as_seconds_f64();
-        self.ui.line(&format!("{at:6.1} s  {task:<4} you         agentctl approve {decision}"));
+        self.ui.line(&self.now(task, "you", &format!("agentctl approve {decision}")));
         Ok(())
     }
 
@@ -229,9 +221,9 @@ impl Demo<'_> {
     fn show(&self, words: &[&str]) -> Result<(), Failure> {
         self.ui.line(&Tone::Strong.paint(&format!("          $ agentctl {}", words.join(" "))));
         let said = self.agentctl(words)?;
-        said.lines()
-            .take(SHOWN_LINES)
-            .for_each(|line| self.ui.verbatim(&format!("            {}", text::one_line(line))));
+        for line in said.lines().take(SHOWN_LINES) {
+            self.ui.verbatim(&format!("            {}", text::one_line(line)));
+        }
         Ok(())
     }
 
@@ -251,22 +243,20 @@ impl Demo<'_> {
 
     fn kill(&mut self) -> Result<(), Failure> {
         let State::Running(holder) = pidfile::inspect(self.layout, Role::BUILDER.as_str())? else { return Ok(()) };
-        let killed = holder.handle().and_then(|handle| match handle {
-            Some(handle) => handle.signal(Signal::KILL),
-            None => Ok(false),
-        });
-        if killed.is_ok_and(|killed| killed) {
-            let now = Utc::now();
-            self.narrator.killed(now);
-            let at = (now - self.began).as_seconds_f64();
-            let line = format!(
-                "{at:6.1} s  {:<4} builder     ✗ its worker, process {}, gets SIGKILL",
-                narrator::RESCUED,
-                holder.pid
-            );
-            self.ui.line(&Tone::Bad.paint(&line));
+        if let Ok(Some(handle)) = holder.handle()
+            && handle.signal(Signal::KILL).is_ok_and(|killed| killed)
+        {
+            self.narrator.killed(Utc::now());
+            let words = format!("✗ its worker, process {}, gets SIGKILL", holder.pid);
+            self.ui.line(&Tone::Bad.paint(&self.now(narrator::RESCUED, "builder", &words)));
         }
         Ok(())
+    }
+
+    /// Returns a line for what the demo itself does to a task now.
+    fn now(&self, task: &str, who: &str, words: &str) -> String {
+        let at = (Utc::now() - self.began).as_seconds_f64();
+        format!("{at:6.1} s  {task:<4} {who:<11} {words}")
     }
 
     fn stop(&self) -> Result<(), Failure> {
@@ -329,6 +319,11 @@ impl Demo<'_> {
     }
 }
 
+/// Returns the directory that the demo has made, with the project and its worktrees in it.
+fn scratch(layout: &Layout) -> &Path {
+    layout.root().parent().unwrap_or(layout.root())
+}
+
 /// Lists the directories of all attempts.
 fn runs(layout: &Layout) -> Vec<PathBuf> {
     let below = |dir: &Path| -> Vec<PathBuf> {
@@ -340,26 +335,9 @@ fn runs(layout: &Layout) -> Vec<PathBuf> {
 
 fn next_steps(ui: &Ui, root: &Path, scratch: &Path) {
     let agentctl = std::env::current_exe().map_or_else(|_| "agentctl".into(), |exe| quoted(&exe));
-    let (cd, rm) = (format!("cd {}", quoted(root)), format!("rm -rf {}", quoted(scratch)));
-    let steps = [
-        ("", "Look at it:"),
-        ("", cd.as_str()),
-        ("", r"jq -r '.tasks[] | [.id, .status, .title] | @tsv' .oodatcaa/work/SPRINT_QUEUE.json"),
-        ("", r#"jq -c 'select(.task == "D5") | [.time, .type, .actor]' .oodatcaa/work/events.jsonl"#),
-        ("", "git log --oneline --graph"),
-        (agentctl.as_str(), " run diff D2"),
-        (agentctl.as_str(), " show D2"),
-        ("", "Then in a project of your own:"),
-        (agentctl.as_str(), " init"),
-        ("", "To remove this one:"),
-        ("", rm.as_str()),
-    ];
-    for (program, words) in steps {
-        if words.ends_with(':') {
-            ui.line("");
-            ui.line(&Tone::Strong.paint(words));
-        } else {
-            ui.line(&format!("  {program}{words}"));
-        }
+    let values = [("{agentctl}", agentctl), ("{project}", quoted(root)), ("{scratch}", quoted(scratch))];
+    for line in include_str!("demo/next.txt").lines() {
+        let line = values.iter().fold(line.to_owned(), |line, (name, value)| line.replace(name, value));
+        ui.line(&if line.ends_with(':') { Tone::Strong.paint(&line) } else { line });
     }
 }

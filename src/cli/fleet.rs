@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+
 use super::{
+    cells::seconds_item,
     context::Context,
     fail::{Done, exit},
     ui::{Item, Table, Tone},
@@ -52,8 +55,8 @@ struct Which {
     #[command(flatten)]
     names: Names,
     /// Under systemd, as processes with pid files, or whichever is there
-    #[arg(long, value_enum, default_value_t)]
-    backend: Way,
+    #[arg(long, default_value = "auto", value_parser = PossibleValuesParser::new(BACKENDS).map(|word| backend(&word)))]
+    backend: Backend,
     /// How long a start or stop may take in all
     #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
     wait: Option<Duration>,
@@ -66,21 +69,13 @@ struct Names {
     roles: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Way {
-    #[default]
-    Auto,
-    Systemd,
-    Process,
-}
+const BACKENDS: [&str; 3] = ["auto", "systemd", "process"];
 
-impl From<Way> for Backend {
-    fn from(way: Way) -> Self {
-        match way {
-            Way::Auto => Self::Auto,
-            Way::Systemd => Self::Systemd,
-            Way::Process => Self::Process,
-        }
+fn backend(word: &str) -> Backend {
+    match word {
+        "systemd" => Backend::Systemd,
+        "process" => Backend::Process,
+        _ => Backend::Auto,
     }
 }
 
@@ -113,37 +108,28 @@ fn of_project(ctx: &Context) -> Result<Fleet, Failure> {
 
 fn start(ctx: &Context, fleet: &Fleet, which: &Which) -> Done {
     let roles = fleet.roles(&which.names.roles)?;
-    let choice = fleet.choose(which.backend.into(), &roles)?;
+    let choice = fleet.choose(which.backend, &roles)?;
     tell_choice(ctx, &choice);
-    resume(ctx, &roles);
-    let mut told = Told::default();
-    fleet.start(choice.mode, &roles, which.wait.unwrap_or(READY), &mut |report| told.take(ctx, report))?;
-    told.end(ctx, fleet, &choice, &roles)
+    Told::default().start(ctx, fleet, which, &choice, &roles)
 }
 
 fn stop(ctx: &Context, fleet: &Fleet, which: &Which) -> Done {
     let roles = fleet.roles(&which.names.roles)?;
-    let choice = fleet.found(which.backend.into())?;
+    let choice = fleet.found(which.backend)?;
     tell_choice(ctx, &choice);
-    tell_attempts(ctx, &roles);
-    let mut told = Told::default();
-    fleet.stop(which.backend.into(), &roles, which.wait, &mut |report| told.take(ctx, report))?;
-    told.end(ctx, fleet, &choice, &roles)
+    Told::default().stop(ctx, fleet, which.backend, which, &roles)?.end(ctx, fleet, &choice, &roles)
 }
 
 fn restart(ctx: &Context, fleet: &Fleet, which: &Which) -> Done {
     let roles = fleet.roles(&which.names.roles)?;
     // Chosen before anything is stopped: what cannot be started again keeps running.
-    let choice = fleet.choose(which.backend.into(), &roles)?;
+    let choice = fleet.choose(which.backend, &roles)?;
     tell_choice(ctx, &choice);
-    tell_attempts(ctx, &roles);
-    let mut told = Told::default();
-    fleet.stop(Backend::Auto, &roles, which.wait, &mut |report| told.take(ctx, report))?;
-    if told.failed == 0 {
-        resume(ctx, &roles);
-        fleet.start(choice.mode, &roles, which.wait.unwrap_or(READY), &mut |report| told.take(ctx, report))?;
+    let told = Told::default().stop(ctx, fleet, Backend::Auto, which, &roles)?;
+    match told.failed {
+        0 => told.start(ctx, fleet, which, &choice, &roles),
+        _ => told.end(ctx, fleet, &choice, &roles),
     }
-    told.end(ctx, fleet, &choice, &roles)
 }
 
 /// A little more than a detached daemon gives itself: then it is the daemon that says what was wrong.
@@ -175,10 +161,9 @@ fn tell_attempts(ctx: &Context, roles: &[Role]) {
     let held = reading.snapshot.leases.values().filter_map(LeaseState::ours);
     let running = held.filter(|lease| roles.contains(&lease.role)).count();
     let drain = ctx.project.loaded().map_or(STOP_AFTER, |loaded| loaded.config.fleet.shutdown_timeout);
-    match running {
-        0 => {}
-        1 => ctx.ui.say(&format!("1 attempt may end within {}, else it is given back", text::duration(drain))),
-        n => ctx.ui.say(&format!("{n} attempts may end within {}, else they are given back", text::duration(drain))),
+    if running > 0 {
+        let (attempts, drain) = (text::many(running, "attempt"), text::duration(drain));
+        ctx.ui.say(&format!("{attempts} may end within {drain}; what has not ended by then is stopped and given back"));
     }
 }
 
@@ -205,41 +190,57 @@ struct Told {
 }
 
 impl Told {
+    fn start(mut self, ctx: &Context, fleet: &Fleet, which: &Which, choice: &Choice, roles: &[Role]) -> Done {
+        resume(ctx, roles);
+        fleet.start(choice.mode, roles, which.wait.unwrap_or(READY), &mut |report| self.take(ctx, report))?;
+        self.end(ctx, fleet, choice, roles)
+    }
+
+    fn stop(
+        mut self,
+        ctx: &Context,
+        fleet: &Fleet,
+        backend: Backend,
+        which: &Which,
+        roles: &[Role],
+    ) -> Result<Self, Failure> {
+        tell_attempts(ctx, roles);
+        fleet.stop(backend, roles, which.wait, &mut |report| self.take(ctx, report))?;
+        Ok(self)
+    }
+
     fn take(&mut self, ctx: &Context, report: &Report) {
-        let name = format!("{:<12}", report.name);
-        let (word, pid) = match &report.what {
-            Happened::Started { pid } => ("started", Some(*pid)),
-            Happened::RunsAlready { pid, .. } => ("already_running", *pid),
-            Happened::Stopped { killed: false } => ("stopped", None),
-            Happened::Stopped { killed: true } => ("killed", None),
-            Happened::NotRunning { .. } => ("not_running", None),
-            Happened::Failed { .. } => ("failed", None),
-        };
-        let mut worker = WorkerResult { name: report.name.clone(), result: word, pid, error: None, log: None };
-        match &report.what {
-            Happened::Started { pid } => ctx.ui.say(&good(&format!("{name} started, process {pid}"))),
+        let (tone, result, pid, words) = match &report.what {
+            Happened::Started { pid } => (Tone::Good, "started", Some(*pid), format!("started, process {pid}")),
             Happened::RunsAlready { pid, mode } => {
-                let pid = pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
-                ctx.ui.say(&good(&format!("{name} runs already ({}){pid}", mode.as_str())));
+                let process = pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
+                (Tone::Good, "already_running", *pid, format!("runs already ({}){process}", mode.as_str()))
             }
-            Happened::Stopped { killed: false } => ctx.ui.say(&good(&format!("{name} stopped"))),
+            Happened::Stopped { killed: false } => (Tone::Good, "stopped", None, "stopped".into()),
             Happened::Stopped { killed: true } => {
-                ctx.ui.say(&Tone::Warn.paint(&format!("! {name} did not stop in time and was killed")));
+                (Tone::Warn, "killed", None, "did not stop in time and was killed".into())
             }
-            Happened::NotRunning { stale: false } => ctx.ui.say(&format!("· {name} not running")),
-            Happened::NotRunning { stale: true } => {
-                ctx.ui.say(&format!("· {name} not running; a stale pid file was removed"));
+            Happened::NotRunning { stale } => {
+                let removed = if *stale { "; a stale pid file was removed" } else { "" };
+                (Tone::Plain, "not_running", None, format!("not running{removed}"))
             }
-            Happened::Failed { why, lines, human } => {
-                self.failed += 1;
-                self.human |= human;
-                (worker.error, worker.log) = (Some(why.clone()), Some(lines.clone()));
-                ctx.ui.say(&Tone::Bad.paint(&format!("✗ {name} {}", one_line(why))));
-                for line in lines {
-                    // What helps is the same for all that fail in the same way.
-                    if is_hint(line) && !self.hints.insert(line.replace(&report.name, "ROLE")) {
-                        continue;
-                    }
+            Happened::Failed { why, .. } => (Tone::Bad, "failed", None, one_line(why)),
+        };
+        let sign = match tone {
+            Tone::Good => '✓',
+            Tone::Warn => '!',
+            Tone::Bad => '✗',
+            _ => '·',
+        };
+        ctx.ui.say(&tone.paint(&format!("{sign} {:<12} {words}", report.name)));
+        let mut worker = WorkerResult { name: report.name.clone(), result, pid, error: None, log: None };
+        if let Happened::Failed { why, lines, human } = &report.what {
+            self.failed += 1;
+            self.human |= human;
+            (worker.error, worker.log) = (Some(why.clone()), Some(lines.clone()));
+            for line in lines {
+                // What helps is the same for all that fail in the same way.
+                if !is_hint(line) || self.hints.insert(line.replace(&report.name, "ROLE")) {
                     ctx.ui.say(&format!("    {}", one_line(line)));
                 }
             }
@@ -266,18 +267,14 @@ fn is_hint(line: &str) -> bool {
     ["hint:", "see:"].iter().any(|word| line.trim_start().starts_with(word))
 }
 
-fn good(line: &str) -> String {
-    Tone::Good.paint(&format!("✓ {line}"))
-}
-
 fn status(ctx: &Context, fleet: &Fleet, which: &Which) -> Done {
     let roles = fleet.roles(&which.names.roles)?;
-    let choice = fleet.found(which.backend.into())?;
+    let choice = fleet.found(which.backend)?;
     let mut rows = fleet.status(&roles)?;
     match which.backend {
-        Way::Auto => {}
-        Way::Systemd => rows.retain(|row| row.mode != Some(Mode::PidFile)),
-        Way::Process => rows.retain(|row| row.mode != Some(Mode::Systemd)),
+        Backend::Auto => {}
+        Backend::Systemd => rows.retain(|row| row.mode != Some(Mode::PidFile)),
+        Backend::Process => rows.retain(|row| row.mode != Some(Mode::Systemd)),
     }
     if ctx.ui.json() {
         ctx.ui.value(&view(&choice, &rows, &roles));
@@ -287,16 +284,16 @@ fn status(ctx: &Context, fleet: &Fleet, which: &Which) -> Done {
     let mut table = Table::new("ROLE | STATE | PID? | FOR? | MODE? | SAYS~ | LOG~");
     let below = format!("{}/", ctx.project.layout()?.root().display());
     for row in &rows {
-        let seconds = row.up.map(|up| up.as_secs());
+        let (word, tone, why) = state(&row.state);
+        let log = row.log.strip_prefix(&below).unwrap_or(&row.log);
         table.row([
             Item::new(&row.name).tone(Tone::Strong),
-            Item::new(state_words(&row.state)).tone(tone(&row.state)),
+            Item::new(why.map_or(word.into(), |why| format!("{word}: {why}"))).tone(tone),
             Item::of(row.pid),
-            Item::new(seconds.map(|s| text::duration(Duration::from_secs(s))).unwrap_or_default())
-                .or_piped(seconds.map(|seconds| seconds.to_string()).unwrap_or_default()),
+            seconds_item(row.up.map(|up| up.as_secs_f64().floor())),
             Item::of(row.mode.map(Mode::as_str)),
             Item::of(row.says.as_deref()),
-            Item::new(row.log.strip_prefix(&below).unwrap_or(&row.log)).or_piped(&row.log).tone(Tone::Faint),
+            Item::new(log).or_piped(&row.log).tone(Tone::Faint),
         ]);
     }
     ctx.ui.table(&table);
@@ -304,29 +301,14 @@ fn status(ctx: &Context, fleet: &Fleet, which: &Which) -> Done {
     Ok(0)
 }
 
-fn state_word(state: &State) -> &'static str {
+/// Returns the word of a state, how it is painted, and why it is so where that is known.
+fn state(state: &State) -> (&'static str, Tone, Option<&str>) {
     match state {
-        State::Running => "running",
-        State::Starting => "starting",
-        State::Stopping => "stopping",
-        State::Stopped => "stopped",
-        State::Failed(_) => "failed",
-    }
-}
-
-fn state_words(state: &State) -> String {
-    match state {
-        State::Failed(why) => format!("failed: {why}"),
-        state => state_word(state).into(),
-    }
-}
-
-fn tone(state: &State) -> Tone {
-    match state {
-        State::Running => Tone::Good,
-        State::Starting | State::Stopping => Tone::Busy,
-        State::Stopped => Tone::Faint,
-        State::Failed(_) => Tone::Bad,
+        State::Running => ("running", Tone::Good, None),
+        State::Starting => ("starting", Tone::Busy, None),
+        State::Stopping => ("stopping", Tone::Busy, None),
+        State::Stopped => ("stopped", Tone::Faint, None),
+        State::Failed(why) => ("failed", Tone::Bad, Some(why)),
     }
 }
 
@@ -352,11 +334,8 @@ fn view(choice: &Choice, rows: &[Row], roles: &[Role]) -> FleetView {
     let worker = |row: &Row| WorkerView {
         name: row.name.clone(),
         role: fleet::pidfile::role_of(&row.name).into(),
-        state: state_word(&row.state),
-        reason: match &row.state {
-            State::Failed(why) => Some(why.clone()),
-            _ => None,
-        },
+        state: state(&row.state).0,
+        reason: state(&row.state).2.map(Into::into),
         pid: row.pid,
         up_seconds: row.up.map(|up| up.as_secs()),
         mode: row.mode.map(Mode::as_str),
@@ -389,11 +368,8 @@ fn install(ctx: &Context, fleet: &Fleet, names: &Names) -> Done {
         ctx.ui.say(note);
     }
     let units: Vec<String> = roles.iter().map(fleet::units::unit_name).collect();
-    ctx.ui.say("next:");
-    ctx.ui.say("  start them now:               agentctl fleet start");
-    ctx.ui.say(&format!("  start them when you log in:   systemctl --user enable {}", units.join(" ")));
-    ctx.ui.say(&format!("  follow what one says:         journalctl --user -f -u {}", units[0]));
-    ctx.ui.say("  take them away again:         systemd/uninstall-services.sh");
+    let next = include_str!("fleet/installed.txt").replace("{units}", &units.join(" ")).replace("{unit}", &units[0]);
+    next.lines().for_each(|line| ctx.ui.say(line));
     Ok(0)
 }
 
