@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 
 use oodatcaa_core::time::stamp;
 use oodatcaa_sys::identity;
-use oodatcaa_sys::project::Identity;
 
 /// Who holds a pid file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,12 +32,9 @@ pub struct Holder {
     /// When it took the file.
     #[serde(serialize_with = "as_stamp")]
     pub since: DateTime<Utc>,
-    /// The project's directory, by its path then and by what it is to the kernel.
+    /// The project's directory, by its path then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<PathBuf>,
-    /// The same directory, wherever it is moved.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub project: Option<Identity>,
 }
 
 impl Holder {
@@ -51,7 +47,6 @@ impl Holder {
             version: env!("CARGO_PKG_VERSION").into(),
             since: Utc::now().trunc_subsecs(3),
             root: root.canonicalize().ok(),
-            project: Identity::of(root).ok(),
         })
     }
 

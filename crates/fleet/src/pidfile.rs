@@ -5,7 +5,6 @@
 //! started when the file says, in this boot. What is signalled and when, the backends decide.
 
 use std::{
-    fs::File,
     io::{self, Read, Seek, Write},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -94,9 +93,12 @@ impl PidFile {
                 held.write().map_err(|source| FleetError::io("write", &held.path, source))?;
                 return Ok(held);
             }
-            let holder = read(&path)?.filter(Holder::alive);
-            if holder.is_some() || Instant::now() >= deadline {
-                return Err(FleetError::Running { name: name.into(), pid: holder.map(|holder| holder.pid) });
+            let pid = match inspect(layout, name)? {
+                State::Running(holder) => Some(holder.pid),
+                _ => None,
+            };
+            if pid.is_some() || Instant::now() >= deadline {
+                return Err(FleetError::Running { name: name.into(), pid });
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -116,11 +118,6 @@ impl PidFile {
         file.rewind()?;
         file.write_all(format!("{}\n", me.pid).as_bytes())
     }
-
-    /// Returns where it lies.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
 }
 
 impl Drop for PidFile {
@@ -138,13 +135,13 @@ pub fn inspect(layout: &Layout, name: &str) -> Result<State, FleetError> {
     let path = path(layout, name);
     let Some(file) = files::open(layout.root(), &path)? else { return Ok(State::Absent) };
     let held = lock::is_held(&file).map_err(|source| FleetError::io("lock", &path, source))?;
-    let text = text(&file).map_err(|source| FleetError::io("read", &path, source))?;
-    let holder = holder(&path, &text)?;
-    Ok(match holder {
+    let mut text = String::new();
+    let read = file.take(LONGEST).read_to_string(&mut text);
+    read.map_err(|source| FleetError::io("read", &path, source))?;
+    Ok(match holder(&path, &text)? {
         Some(holder) if held && holder.alive() => State::Running(holder),
-        None if held => State::Starting,
-        // Held by somebody who has not yet written over what a dead one left.
-        Some(_) if held => State::Starting,
+        // Its daemon has not written yet, perhaps not over what a dead one left.
+        _ if held => State::Starting,
         _ => State::Stale(text.lines().next().and_then(|line| line.trim().parse().ok())),
     })
 }
@@ -166,12 +163,6 @@ fn root_of(path: &Path) -> &Path {
     path.ancestors().nth(2).unwrap_or(path)
 }
 
-fn text(file: &File) -> io::Result<String> {
-    let mut text = String::new();
-    file.take(LONGEST).read_to_string(&mut text)?;
-    Ok(text)
-}
-
 /// Returns where it stands who holds a pid file.
 fn beside(path: &Path) -> PathBuf {
     path.with_extension("json")
@@ -186,11 +177,6 @@ fn holder(path: &Path, text: &str) -> Result<Option<Holder>, FleetError> {
     };
     let holder = told.and_then(|told| serde_json::from_str::<Holder>(&told).ok());
     Ok(holder.filter(|holder| holder.pid == pid))
-}
-
-fn read(path: &Path) -> Result<Option<Holder>, FleetError> {
-    let Some(file) = files::open(root_of(path), path)? else { return Ok(None) };
-    holder(path, &text(&file).map_err(|source| FleetError::io("read", path, source))?)
 }
 
 /// Makes a directory that only its owner can look into, or closes one to others.
@@ -224,7 +210,7 @@ mod tests {
         let (_dir, layout) = project();
         assert_eq!(inspect(&layout, "builder").unwrap(), State::Absent);
         let held = PidFile::hold(&layout, "builder").unwrap();
-        let first = fs::read_to_string(held.path()).unwrap();
+        let first = fs::read_to_string(&held.path).unwrap();
         assert_eq!(first.lines().next(), Some(std::process::id().to_string().as_str()));
         let State::Running(holder) = inspect(&layout, "builder").unwrap() else { panic!("runs") };
         assert_eq!(holder.pid, std::process::id());
@@ -239,13 +225,13 @@ mod tests {
     fn the_file_holds_one_line_with_the_pid_and_one_of_an_earlier_version_is_read_as_well() {
         let (dir, layout) = project();
         let held = PidFile::hold(&layout, "builder").unwrap();
-        assert_eq!(fs::read_to_string(held.path()).unwrap(), format!("{}\n", std::process::id()));
+        assert_eq!(fs::read_to_string(&held.path).unwrap(), format!("{}\n", std::process::id()));
         let State::Running(holder) = inspect(&layout, "builder").unwrap() else { panic!("runs") };
         assert!(!holder.is_elsewhere(dir.path()) && holder.is_elsewhere(Path::new("/")));
         drop(held);
         assert_eq!(fs::read_dir(layout.pids()).unwrap().count(), 0, "what stands beside it goes along");
         let mut old = Holder::myself(dir.path()).unwrap();
-        (old.root, old.project) = (None, None);
+        old.root = None;
         plant(&layout, "tester", &format!("{}\n{}\n", old.pid, serde_json::to_string(&old).unwrap()));
         let path = path(&layout, "tester");
         let lock = Lock::try_take(&path, lock::open(layout.root(), &path)).unwrap().expect("free");
@@ -286,7 +272,7 @@ mod tests {
                 .as_str(),
         );
         let held = PidFile::hold(&layout, "tester").unwrap();
-        assert_eq!(fs::read_to_string(held.path()).unwrap().lines().count(), 1);
+        assert_eq!(fs::read_to_string(&held.path).unwrap().lines().count(), 1);
     }
 
     #[test]

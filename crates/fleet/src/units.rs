@@ -138,29 +138,22 @@ pub(crate) fn install(
 ) -> Result<Changes, FleetError> {
     writable(facts.project)?;
     writable(facts.daemon)?;
-    let mut wanted = Vec::new();
+    let (mut changes, mut wanted) = (Changes::default(), Vec::new());
     for role in roles {
-        let unit = unit_name(role);
+        let (unit, new) = (unit_name(role), text(role, facts));
         match installed(dir, &unit, facts.project)? {
-            Installed::No => wanted.push((unit, text(role, facts), true)),
-            Installed::Ours(there) => {
-                let new = text(role, facts);
-                if if path_too { there != new } else { without_path(&there) != without_path(&new) } {
-                    wanted.push((unit, new, false));
-                }
-            }
             Installed::Foreign(project) => return Err(FleetError::Foreign { unit: dir.join(unit), project }),
+            Installed::Ours(old) if old == new || (!path_too && without_path(&old) == without_path(&new)) => continue,
+            Installed::Ours(_) => changes.updated.push(unit.clone()),
+            Installed::No => changes.added.push(unit.clone()),
         }
+        wanted.push((dir.join(unit), new));
     }
-    let mut changes = Changes::default();
-    if wanted.is_empty() {
-        return Ok(changes);
+    if !wanted.is_empty() {
+        fs::create_dir_all(dir).map_err(|source| FleetError::io("create", dir, source))?;
     }
-    fs::create_dir_all(dir).map_err(|source| FleetError::io("create", dir, source))?;
-    for (unit, text, new) in wanted {
-        let path = dir.join(&unit);
+    for (path, text) in wanted {
         named::write_as(&path, &text, 0o644, Durable::No).map_err(|source| FleetError::io("write", &path, source))?;
-        if new { changes.added.push(unit) } else { changes.updated.push(unit) }
     }
     Ok(changes)
 }
