@@ -221,8 +221,10 @@ impl Demo<'_> {
     fn show(&self, words: &[&str]) -> Result<(), Failure> {
         self.ui.line(&Tone::Strong.paint(&format!("          $ agentctl {}", words.join(" "))));
         let said = self.agentctl(words)?;
+        // Rows for programs are as long as they are; the terminal may be narrower.
+        let room = if self.ui.terminal() { self.ui.width().saturating_sub(12) } else { usize::MAX };
         for line in said.lines().take(SHOWN_LINES) {
-            self.ui.verbatim(&format!("            {}", text::one_line(line)));
+            self.ui.verbatim(&format!("            {}", text::cut(&text::one_line(line), room)));
         }
         Ok(())
     }

@@ -2,10 +2,13 @@
 
 use std::{
     fs,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// A project with a simulated agent, whose workers end with it.
 struct Project {
@@ -357,5 +360,49 @@ fn an_interrupted_demo_takes_its_workers_with_it() {
     eventually("a worker runs", || dir.join("project/.agent-daemon-pids/builder.pid").exists());
     signal(demo.id(), "INT");
     assert_eq!(demo.wait().expect("it ends").code(), Some(130));
+    assert_eq!(fs::read_dir(dir.join("project/.agent-daemon-pids")).expect("there").count(), 0);
+}
+
+/// Stops a command that the demo shows, while it runs.
+fn stop_shown(demo: u32) -> Option<Pid> {
+    let children = fs::read_to_string(format!("/proc/{demo}/task/{demo}/children")).ok()?;
+    let read = |pid: &str, what: &str| fs::read_to_string(format!("/proc/{pid}/{what}")).unwrap_or_default();
+    let pid = children.split_whitespace().find(|pid| read(pid, "cmdline").contains("--no-input"))?;
+    let shown = Pid::from_raw(pid.parse().ok()?)?;
+    kill_process(shown, Signal::STOP).ok()?;
+    let deadline = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < deadline {
+        match read(pid, "stat") {
+            stat if stat.contains(") T ") => return Some(shown),
+            // It has ended before: there is another one to come.
+            stat if stat.is_empty() || stat.contains(") Z ") => return None,
+            _ => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+    None
+}
+
+#[test]
+fn ctrl_c_while_the_demo_shows_a_command_interrupts_the_demo() {
+    let project = Project::new();
+    let dir = project.root().join("demo");
+    let mut demo = project.command(&binary("agentctl"));
+    demo.env_remove("OODATCAA_TRUST_PROJECT").args(["demo", "--dir"]).arg(&dir);
+    // As at a terminal: Ctrl-C goes to the whole group that the demo leads.
+    let demo = demo.process_group(0).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("runs");
+    let group = Pid::from_child(&demo);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let shown = loop {
+        match stop_shown(demo.id()) {
+            Some(shown) => break shown,
+            None if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
+            None => panic!("the demo shows no command"),
+        }
+    };
+    kill_process_group(group, Signal::INT).expect("sent");
+    kill_process(shown, Signal::CONT).expect("goes on");
+    let said = demo.wait_with_output().expect("it ends");
+    assert_eq!(said.status.code(), Some(130), "{said:?}");
+    assert!(String::from_utf8_lossy(&said.stderr).contains("interrupted"), "{said:?}");
     assert_eq!(fs::read_dir(dir.join("project/.agent-daemon-pids")).expect("there").count(), 0);
 }
