@@ -1,7 +1,5 @@
 //! `agentctl config show|trust`: what is in force and where it comes from; which commands may run.
 
-use std::path::PathBuf;
-
 use super::{
     context::Context,
     fail::Done,
@@ -17,15 +15,8 @@ use oodatcaa_ops::{
     view::{ChosenView, CommandView, ConfigView, OriginView, SettingView, TrustView},
 };
 
-/// Look at the configuration, and trust it
-#[derive(Clone, Debug, clap::Args)]
-pub struct ConfigArgs {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
 /// Verbs of `config`.
-#[derive(Clone, Debug, clap::Subcommand)]
+#[derive(Debug, clap::Subcommand)]
 pub enum Verb {
     /// Every value that is in force; secrets are masked
     Show(ShowArgs),
@@ -34,30 +25,30 @@ pub enum Verb {
 }
 
 /// Flags of `show`.
-#[derive(Clone, Debug, Default, clap::Args)]
+#[derive(Debug, clap::Args)]
 pub struct ShowArgs {
     /// Tell where each value comes from
     #[arg(long)]
-    pub origin: bool,
+    origin: bool,
     /// The built-in configuration with a comment for every key, to copy from
     #[arg(long, conflicts_with = "origin")]
-    pub default: bool,
+    default: bool,
     /// Only keys that start so, e.g. `roles.builder`
     #[arg(value_name = "KEY")]
-    pub key: Option<String>,
+    key: Option<String>,
 }
 
 /// Flags of `trust`.
-#[derive(Clone, Debug, Default, clap::Args)]
+#[derive(Debug, clap::Args)]
 pub struct TrustArgs {
     /// Take the permission back
     #[arg(long)]
-    pub forget: bool,
+    forget: bool,
 }
 
 /// Runs a verb of `config`.
-pub fn run(ctx: &Context, args: &ConfigArgs) -> Done {
-    match &args.verb {
+pub fn run(ctx: &Context, verb: &Verb) -> Done {
+    match verb {
         Verb::Show(args) if args.default => {
             ctx.ui.bytes(Config::commented_default().as_bytes());
             Ok(0)
@@ -139,7 +130,7 @@ fn origin(origin: &Origin) -> OriginView {
 }
 
 /// Returns the word for programs.
-pub fn trust_word(trust: Trust) -> &'static str {
+fn trust_word(trust: Trust) -> &'static str {
     match trust {
         Trust::Trusted => "trusted",
         Trust::NothingToTrust => "nothing_to_trust",
@@ -149,63 +140,71 @@ pub fn trust_word(trust: Trust) -> &'static str {
 }
 
 /// Runs `config trust` in an environment.
-pub fn trust_in(ui: &Ui, world: &World, layout: &Layout, args: &TrustArgs) -> Done {
+fn trust_in(ui: &Ui, world: &World, layout: &Layout, args: &TrustArgs) -> Done {
+    let shown = layout.root().display();
     if args.forget {
         let was = trust::forget_in(world, layout)?;
         if ui.json() {
-            ui.value(&TrustView {
-                project: layout.root().to_string_lossy().into_owned(),
-                trust: "untrusted",
-                changed: was,
-                sha256: None,
-                commands: None,
-                settings: None,
-                prompts: None,
-            });
+            ui.value(&trust_view(layout, "untrusted", was, None));
         } else if was {
-            ui.say(&format!(
-                "{} is not trusted any more; its files only count where they tighten something",
-                layout.root().display()
-            ));
+            ui.say(&format!("{shown} is not trusted any more; its files only count where they tighten something"));
         } else {
-            ui.say(&format!("{} was not trusted; nothing to forget", layout.root().display()));
+            ui.say(&format!("{shown} was not trusted; nothing to forget"));
         }
         return Ok(0);
     }
     let loaded = Config::load_in(world, layout, &Overrides::default())?;
-    match loaded.trust {
-        Trust::Trusted if world.var(trust::TRUST_ALL) == Some("1") => {
-            remote(ui, layout, &loaded)?;
-            let why = format!("{}=1 trusts every project here; nothing was remembered", trust::TRUST_ALL);
-            tell(ui, &loaded, layout, &why, None);
+    if loaded.trust == Trust::Trusted {
+        remote(ui, layout, &loaded)?;
+        if ui.json() {
+            ui.value(&trust_view(layout, trust_word(loaded.trust), false, Some(&loaded)));
+        } else if world.var(trust::TRUST_ALL) == Some("1") {
+            let all = trust::TRUST_ALL;
+            ui.say(&format!("{shown}: {all}=1 trusts every project here; nothing was remembered"));
+        } else {
+            ui.say(&format!("{shown}: is trusted already, exactly as it is now"));
         }
-        Trust::Trusted => {
-            remote(ui, layout, &loaded)?;
-            tell(ui, &loaded, layout, "is trusted already, exactly as it is now", None);
-        }
-        Trust::Untrusted { .. } | Trust::NothingToTrust => {
-            if !ui.json() {
-                offer(ui, &loaded, layout);
-            }
-            // With its commands, so that nothing is trusted that does not even load.
-            let whole = Config::load_in(&world.with(trust::TRUST_ALL, "1"), layout, &Overrides::default())?;
-            if !ui.confirm("allow all of this?")? {
-                ui.say("nothing was remembered; the project's files only count where they tighten something");
-                return Ok(0);
-            }
-            // What was shown, not what stands there by now.
-            let place = trust::remember(world, layout, &loaded.fingerprint)?;
-            remote(ui, layout, &whole)?;
-            tell(
-                ui,
-                &loaded,
-                layout,
-                "is trusted until its configuration, its adapters or its prompts change",
-                Some(place),
-            );
-        }
+        return Ok(0);
+    }
+    if !ui.json() {
+        offer(ui, &loaded, layout);
+    }
+    // With its commands, so that nothing is trusted that does not even load.
+    let whole = Config::load_in(&world.with(trust::TRUST_ALL, "1"), layout, &Overrides::default())?;
+    if !ui.confirm("allow all of this?")? {
+        ui.say("nothing was remembered; the project's files only count where they tighten something");
+        return Ok(0);
+    }
+    // What was shown, not what stands there by now.
+    let place = trust::remember(world, layout, &loaded.fingerprint)?;
+    remote(ui, layout, &whole)?;
+    if ui.json() {
+        ui.value(&trust_view(layout, "trusted", true, Some(&loaded)));
+    } else {
+        ui.say(&format!("{shown}: is trusted until its configuration, its adapters or its prompts change"));
+        ui.say(&format!("remembered in {}; to take it back: agentctl config trust --forget", place.display()));
     }
     Ok(0)
+}
+
+fn trust_view(layout: &Layout, trust: &'static str, changed: bool, loaded: Option<&Loaded>) -> TrustView {
+    let command = |c: &NamedCommand| CommandView {
+        what: c.what.into(),
+        name: c.name.clone(),
+        argv: c.argv.clone(),
+        more: c.more.clone(),
+    };
+    let chosen =
+        |s: &Setting| ChosenView { key: s.key.clone(), value: serde_json::to_value(&s.value).unwrap_or_default() };
+    TrustView {
+        project: layout.root().to_string_lossy().into_owned(),
+        trust,
+        changed,
+        sha256: loaded.map(|loaded| loaded.fingerprint.as_str().into()),
+        commands: loaded.map(|loaded| loaded.commands.iter().map(command).collect()),
+        settings: loaded.map(|loaded| loaded.chosen.iter().map(chosen).collect()),
+        prompts: loaded.map(|loaded| loaded.fingerprint.prompts().map(Into::into).collect()),
+    }
 }
 
 /// Shows the remote that is fetched from and pushed to where it is not what it was, and takes it as it is after a yes.
@@ -248,48 +247,12 @@ fn offer(ui: &Ui, loaded: &Loaded, layout: &Layout) {
 }
 
 fn details(command: &NamedCommand) -> Vec<String> {
-    let mut lines = Vec::new();
-    if !command.argv.is_empty() {
-        let argv: Vec<String> = command.argv.iter().map(|arg| format!("{arg:?}")).collect();
-        lines.push(format!("runs   {}", one_line(&argv.join(" "))));
-    }
-    if !command.env.is_empty() {
-        lines.push(format!("sees   {}", one_line(&command.env.join(" "))));
-    }
-    if !command.set.is_empty() {
-        let set: Vec<String> = command.set.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        lines.push(format!("gets   {}", one_line(&set.join(" "))));
-    }
-    lines.extend(command.more.iter().map(|(key, value)| format!("with   {}", one_line(&format!("{key} = {value}")))));
-    lines
-}
-
-fn tell(ui: &Ui, loaded: &Loaded, layout: &Layout, sentence: &str, place: Option<PathBuf>) {
-    if ui.json() {
-        let trusted = if place.is_some() { "trusted" } else { trust_word(loaded.trust) };
-        let command = |c: &NamedCommand| CommandView {
-            what: c.what.into(),
-            name: c.name.clone(),
-            argv: c.argv.clone(),
-            more: c.more.clone(),
-        };
-        let chosen =
-            |s: &Setting| ChosenView { key: s.key.clone(), value: serde_json::to_value(&s.value).unwrap_or_default() };
-        ui.value(&TrustView {
-            project: layout.root().to_string_lossy().into_owned(),
-            trust: trusted,
-            changed: place.is_some(),
-            sha256: Some(loaded.fingerprint.as_str().into()),
-            commands: Some(loaded.commands.iter().map(command).collect()),
-            settings: Some(loaded.chosen.iter().map(chosen).collect()),
-            prompts: Some(loaded.fingerprint.prompts().map(Into::into).collect()),
-        });
-        return;
-    }
-    ui.say(&format!("{}: {sentence}", layout.root().display()));
-    if let Some(place) = place {
-        ui.say(&format!("remembered in {}; to take it back: agentctl config trust --forget", place.display()));
-    }
+    let argv: Vec<String> = command.argv.iter().map(|arg| format!("{arg:?}")).collect();
+    let set: Vec<String> = command.set.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let always = [("runs", argv.join(" ")), ("sees", command.env.join(" ")), ("gets", set.join(" "))];
+    let more = command.more.iter().map(|(key, value)| ("with", format!("{key} = {value}")));
+    let lines = always.into_iter().filter(|(_, words)| !words.is_empty()).chain(more);
+    lines.map(|(verb, words)| format!("{verb}   {}", one_line(&words))).collect()
 }
 
 #[cfg(test)]

@@ -135,7 +135,8 @@ commands! {
     #[command(subcommand)]
     Agent(agent::Verb) => agent::run;
     /// What is configured, where from, and whether its commands may run
-    Config(config::ConfigArgs) => config::run;
+    #[command(subcommand)]
+    Config(config::Verb) => config::run;
     /// Print a completion script for a shell
     Completions(shell::Completions) => shell::completions;
     /// Print the manual page, or write all of them to a directory

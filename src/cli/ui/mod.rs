@@ -13,6 +13,7 @@ use std::{
 
 use anstream::{AutoStream, ColorChoice};
 use chrono::{DateTime, Utc};
+use rustix::termios::tcgetwinsize;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -151,14 +152,13 @@ impl Ui {
     /// Columns of the terminal.
     pub fn width(&self) -> usize {
         let asked = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-        let found = || rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
+        let found = || tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col.into());
         asked.or_else(found).filter(|&columns| columns > 0).unwrap_or(80)
     }
 
     /// Rows of the terminal, where it tells.
     pub fn height(&self) -> Option<usize> {
-        let rows = rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_row));
-        rows.filter(|&rows| rows > 0)
+        tcgetwinsize(io::stdout()).ok().map(|size| size.ws_row.into()).filter(|&rows| rows > 0)
     }
 
     /// Tells whether nobody reads standard output any more.
@@ -170,7 +170,7 @@ impl Ui {
     pub fn line(&self, line: &str) {
         match self.terminal {
             true => line.split('\n').for_each(|line| {
-                self.verbatim(&table::wrap_line(&self.shown(&text::painted(line)), self.width()));
+                self.verbatim(&table::wrap_line(&self.shown(&text::painted(line), self.terminal), self.width()));
             }),
             false => self.verbatim(line),
         }
@@ -183,7 +183,7 @@ impl Ui {
 
     /// Prints a line of code or of a log: never wrapped.
     pub fn verbatim(&self, line: &str) {
-        self.put(&[self.shown(&text::painted(line)).as_bytes(), b"\n"]);
+        self.put(&[self.shown(&text::painted(line), self.terminal).as_bytes(), b"\n"]);
     }
 
     /// Prints data as it is, byte for byte.
@@ -213,18 +213,20 @@ impl Ui {
 
     /// Prints a JSON value: indented for a person, on one line for a program.
     pub fn value(&self, value: &impl Serialize) {
-        debug_assert!(is_named(value), "a program could not tell what this is");
-        let text = if self.terminal { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
-        let text = text::harmless_json(text.expect("a JSON value can be written"));
-        self.put(&[text.as_bytes(), b"\n"]);
+        self.object(value, self.terminal);
     }
 
     /// Prints a JSON value of a stream: always on one line, and at once.
     pub fn record(&self, value: &impl Serialize) {
-        debug_assert!(is_named(value), "a program could not tell what this is");
-        let text = serde_json::to_string(value).expect("a JSON value can be written");
-        self.put(&[text::harmless_json(text).as_bytes(), b"\n"]);
+        self.object(value, false);
         self.flush();
+    }
+
+    fn object(&self, value: &impl Serialize, indented: bool) {
+        debug_assert!(is_named(value), "a program could not tell what this is");
+        let text = if indented { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+        let text = text::harmless_json(text.expect("a JSON value can be written"));
+        self.put(&[text.as_bytes(), b"\n"]);
     }
 
     /// Opens the terminal's other screen, for frames; keys and signals end it.
@@ -239,7 +241,7 @@ impl Ui {
             // The stream below may take every escape off; where the cursor goes is no matter of colour.
             self.note(io::stdout().write_all(b"\x1b[H\x1b[2J"));
         }
-        self.put(&[self.shown(&text::painted(frame)).as_bytes()]);
+        self.put(&[self.shown(&text::painted(frame), self.terminal).as_bytes()]);
         self.flush();
     }
 
@@ -323,18 +325,14 @@ impl Ui {
         }
     }
 
-    /// Returns a text as this terminal can show it: ASCII where it speaks no UTF-8.
-    fn shown<'a>(&self, line: &'a str) -> Cow<'a, str> {
-        if self.ascii && self.terminal && !line.is_ascii() {
-            Cow::Owned(ascii_fallback(line))
-        } else {
-            Cow::Borrowed(line)
-        }
+    /// Returns a text as a terminal can show it: ASCII where it speaks no UTF-8.
+    fn shown<'a>(&self, line: &'a str, terminal: bool) -> Cow<'a, str> {
+        if self.ascii && terminal && !line.is_ascii() { Cow::Owned(ascii_fallback(line)) } else { Cow::Borrowed(line) }
     }
 
     fn talk(&self, line: &str) {
-        let line = &*text::painted(line);
-        let line = if self.ascii && !line.is_ascii() { Cow::Owned(ascii_fallback(line)) } else { Cow::Borrowed(line) };
+        let line = text::painted(line);
+        let line = self.shown(&line, true);
         match self.talk_terminal {
             true => self.talk_raw(&table::wrap_line(&line, self.width())),
             false => self.talk_raw(&line),

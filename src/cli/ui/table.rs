@@ -123,17 +123,8 @@ impl Table {
 
     /// Renders it for a pipe: no heading, nothing cut.
     pub fn tabbed(&self) -> String {
-        let mut all = String::new();
-        for row in &self.rows {
-            for (at, item) in row.iter().enumerate() {
-                if at > 0 {
-                    all.push('\t');
-                }
-                all.push_str(item.piped());
-            }
-            all.push('\n');
-        }
-        all
+        let line = |row: &Vec<Item>| row.iter().map(Item::piped).collect::<Vec<_>>().join("\t") + "\n";
+        self.rows.iter().map(line).collect()
     }
 
     /// Renders it for a terminal of so many columns. Where one line is too short for a row, optional columns go first and free
