@@ -116,51 +116,18 @@ impl Queue {
     }
 
     /// Appends a task; answers `false`, and changes nothing, when the id is taken.
-    pub fn push(&mut self, mut task: Task) -> bool {
+    pub fn push(&mut self, task: impl Into<Arc<Task>>) -> bool {
+        let (mut task, place) = (task.into(), self.tasks.len());
         if self.index.contains_key(&task.id) {
             return false;
         }
-        task.place = self.tasks.len();
+        if task.place != place {
+            Arc::make_mut(&mut task).place = place;
+        }
         self.forget();
-        Arc::make_mut(&mut self.index).insert(task.id.clone(), task.place);
-        self.tasks.push(Arc::new(task));
+        Arc::make_mut(&mut self.index).insert(task.id.clone(), place);
+        self.tasks.push(task);
         true
-    }
-
-    /// Returns the queue with other tasks in the place of some; `None` when an id would stand twice.
-    pub fn with(&self, range: std::ops::Range<usize>, new: Vec<Task>) -> Option<Self> {
-        let (removed, behind) = (&self.tasks[range.clone()], &self.tasks[range.end..]);
-        let mut queue = self.clone();
-        queue.forget();
-        let same = removed.len() == new.len() && removed.iter().zip(&new).all(|(old, new)| old.id == new.id);
-        if same {
-            for (place, task) in range.zip(new) {
-                queue.tasks[place] = Arc::new(Task { place, ..task });
-            }
-            return Some(queue);
-        }
-        queue.tasks.truncate(range.start);
-        let index = Arc::make_mut(&mut queue.index);
-        for old in removed {
-            index.remove(&old.id);
-        }
-        let places = range.start..;
-        for (place, task) in places.zip(new) {
-            if index.insert(task.id.clone(), place).is_some() {
-                return None;
-            }
-            queue.tasks.push(Arc::new(Task { place, ..task }));
-        }
-        for old in behind {
-            let place = queue.tasks.len();
-            let mut task = Arc::clone(old);
-            if old.place != place {
-                Arc::make_mut(&mut task).place = place;
-                index.insert(task.id.clone(), place);
-            }
-            queue.tasks.push(task);
-        }
-        Some(queue)
     }
 
     /// Returns all tasks in file order, subtasks after their parent.
@@ -176,6 +143,11 @@ impl Queue {
     /// Tells whether there are no tasks.
     pub fn is_empty(&self) -> bool {
         self.tasks.is_empty()
+    }
+
+    /// Returns the task at a place.
+    pub fn at(&self, place: usize) -> Option<&Arc<Task>> {
+        self.tasks.get(place)
     }
 
     /// Returns a task by id.

@@ -3,13 +3,14 @@
 //! A member that decides whether a task may run (`id`, `status`, `dependencies`, `not_before`, `role`, `gates`,
 //! `trusted`) and cannot be understood makes the task invisible; any other falls back to its default. Both are told.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::sync::Arc;
 
 use super::{
+    Document,
     json::{self, Span},
     value::{Wrong, count, flag, lease, names, number, shown, source, statements, string, time, words},
 };
-use oodatcaa_core::{Status, Task, TaskId};
+use oodatcaa_core::{Queue, Status, Task, TaskId};
 
 /// Entries inside entries are followed this deep.
 const DEPTH: usize = 32;
@@ -21,13 +22,14 @@ const LONGEST: usize = 1_000;
 #[derive(Default)]
 pub(super) struct Reader<'a> {
     text: &'a str,
-    pub(super) tasks: Vec<Task>,
+    /// The text as it was read before, and the place in its queue that the next entry may have had.
+    known: Option<(&'a Document, usize)>,
+    pub(super) queue: Queue,
     /// Where each of the tasks stands.
     pub(super) spans: Vec<Span>,
     pub(super) problems: Vec<Raised>,
     /// The first two offsets with the same id.
-    pub(super) duplicate: Option<(String, usize, usize)>,
-    seen: HashMap<Cow<'a, str>, usize>,
+    pub(super) duplicate: Option<(TaskId, usize, usize)>,
 }
 
 /// A problem, before its line is known.
@@ -85,8 +87,10 @@ impl<'a> Known<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
-        Self { text, ..Self::default() }
+    pub(super) fn new(text: &'a str, known: Option<&'a Document>) -> Self {
+        // Problems tell lines, which move.
+        let known = known.filter(|known| known.queue().problems.is_empty()).map(|known| (known, 0));
+        Self { text, known, ..Self::default() }
     }
 
     fn raise(&mut self, at: &str, task: Option<&str>, code: &'static str, message: String) {
@@ -94,8 +98,41 @@ impl<'a> Reader<'a> {
         self.problems.push(Raised { offset, task: task.map(Into::into), code, message });
     }
 
+    /// Takes in an entry of `tasks`. Most writers change a few of many: one that stands as it stood is not read again.
+    pub(super) fn top(&mut self, raw: &'a str) {
+        let Some((known, place)) = self.known else { return self.entry(raw, None, 0) };
+        let (tasks, entries) = (known.queue(), &known.parts.entries);
+        // The entries inside it follow it.
+        let is_inside = |at: &usize| tasks.at(*at).is_some_and(|task| task.nested);
+        let behind = |place: usize| place + 1 + (place + 1..).take_while(is_inside).count();
+        let old = if entries.get(place).is_some_and(|span| span.in_text(&known.text) == raw) {
+            let (from, to) = (entries[place].start, Span::of(self.text, raw).start);
+            for (at, span) in (place..behind(place)).zip(&entries[place..]) {
+                let span = Span { start: span.start - from + to, end: span.end - from + to };
+                tasks.at(at).into_iter().for_each(|task| self.push(Arc::clone(task), span));
+            }
+            Some(place)
+        } else {
+            let first = self.spans.len();
+            self.entry(raw, None, 0);
+            // Where another entry was added or removed, the same id tells where to go on.
+            self.queue.at(first).and_then(|task| Some(tasks.get(&task.id)?.place))
+        };
+        self.known = Some((known, old.map_or(place, behind)));
+    }
+
+    fn push(&mut self, task: impl Into<Arc<Task>>, span: Span) {
+        let task = task.into();
+        if let Some(first) = self.queue.get(&task.id) {
+            self.duplicate.get_or_insert((task.id.clone(), self.spans[first.place].start, span.start));
+        } else {
+            self.queue.push(task);
+            self.spans.push(span);
+        }
+    }
+
     /// Takes in one entry and the entries inside it.
-    pub(super) fn entry(&mut self, raw: &'a str, parent: Option<&str>, depth: usize) {
+    fn entry(&mut self, raw: &'a str, parent: Option<&str>, depth: usize) {
         // The list was split before, so this entry alone is broken.
         let Ok(members) = json::members(raw) else {
             return self.raise(raw, None, "bad_type", "an entry cannot be read and is skipped".into());
@@ -115,20 +152,7 @@ impl<'a> Reader<'a> {
         let id = self.identify(raw, &known);
         if let Some(id) = &id {
             match self.task(&known, id, parent, depth > 0) {
-                Ok(task) => {
-                    let at = Span::of(self.text, raw);
-                    let written = known.get("id").map(json::unquoted).unwrap_or_default();
-                    match self.seen.get(&written) {
-                        Some(&first) => {
-                            self.duplicate = self.duplicate.take().or(Some((id.to_string(), first, at.start)));
-                        }
-                        None => {
-                            self.seen.insert(written, at.start);
-                            self.tasks.push(task);
-                            self.spans.push(at);
-                        }
-                    }
-                }
+                Ok(task) => self.push(task, Span::of(self.text, raw)),
                 Err((at, wrong)) => {
                     let message = format!("task {id} is skipped: {wrong}");
                     self.raise(at, Some(id.as_str()), "bad_type", message);

@@ -6,7 +6,6 @@
 mod entry;
 mod json;
 pub(crate) mod merge;
-mod reread;
 mod splice;
 mod style;
 mod value;
@@ -31,8 +30,14 @@ pub use splice::EditError;
 pub struct Document {
     path: PathBuf,
     text: String,
+    parts: Parts,
+}
+
+/// The tasks of a text and where everything stands in it.
+#[derive(Clone, Debug, PartialEq)]
+struct Parts {
     queue: Arc<Queue>,
-    /// Where each task of the queue stands, in its order.
+    /// Each task of the queue, in its order.
     entries: Vec<Span>,
     /// The value of `tasks`.
     tasks: Span,
@@ -55,25 +60,27 @@ const EXPECTED: &str = "expected an object with a list `tasks`";
 impl Document {
     /// Reads a queue file's text; the path is for messages.
     pub fn parse(path: &Path, text: String) -> Result<Self, Invalid> {
-        read(&text)
-            .map_err(|wrong| {
-                let (line, column) = wrong.place(&text);
-                Invalid { path: path.into(), line, column, message: wrong.message }
-            })
-            .map(|parts| Self {
-                path: path.into(),
-                queue: Arc::new(parts.queue),
-                entries: parts.entries,
-                tasks: parts.tasks,
-                tail: parts.tail,
-                metadata: parts.metadata,
-                text,
-            })
+        Self::build(path, text, None)
+    }
+
+    fn build(path: &Path, text: String, known: Option<&Self>) -> Result<Self, Invalid> {
+        match read(&text, known) {
+            Ok(parts) => Ok(Self { path: path.into(), text, parts }),
+            Err(Wrong { offset, message }) => {
+                let (line, column) = json::place(&text, offset);
+                Err(Invalid { path: path.into(), line, column, message })
+            }
+        }
     }
 
     /// Reads a queue file's bytes.
     pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self, Invalid> {
         text_of(path, bytes).and_then(|text| Self::parse(path, text))
+    }
+
+    /// Reads the file's new text; entries of `tasks` that stand there as before are not read again.
+    pub fn reread(&self, text: String) -> Result<Self, Invalid> {
+        Self::build(&self.path, text, Some(self))
     }
 
     /// Reads the file's new bytes.
@@ -83,18 +90,18 @@ impl Document {
 
     /// Returns the tasks.
     pub fn queue(&self) -> &Arc<Queue> {
-        &self.queue
+        &self.parts.queue
     }
 
     /// Lists everything that is wrong, each with its place: what the reading found, and what the tasks show together.
     pub fn problems(&self, workflow: &Workflow) -> Vec<Problem> {
         let (mut all, unplaced): (Vec<_>, Vec<_>) =
-            self.queue.problems(workflow).into_iter().partition(|problem| problem.line > 0);
+            self.parts.queue.problems(workflow).into_iter().partition(|problem| problem.line > 0);
         let mut raised = Vec::with_capacity(unplaced.len());
         for problem in unplaced {
-            match problem.task.as_deref().and_then(|id| self.queue.find(id)) {
+            match problem.task.as_deref().and_then(|id| self.parts.queue.find(id)) {
                 Some(task) => raised.push(Raised {
-                    offset: self.entries[task.place].start,
+                    offset: self.parts.entries[task.place].start,
                     task: problem.task,
                     code: problem.code,
                     message: problem.message,
@@ -134,47 +141,26 @@ fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, Invalid> {
     })
 }
 
-/// What was found in a text.
-struct Parts {
-    queue: Queue,
-    entries: Vec<Span>,
-    tasks: Span,
-    tail: Tail,
-    metadata: Option<Span>,
-}
-
 /// Why a text is no queue, and where.
 struct Wrong {
-    at: At,
+    offset: usize,
     message: String,
-}
-
-enum At {
-    Offset(usize),
-    Place(usize, usize),
 }
 
 impl Wrong {
     fn at(text: &str, part: &str, message: String) -> Self {
-        Self { at: At::Offset(Span::of(text, part).start), message }
-    }
-
-    fn place(&self, text: &str) -> (usize, usize) {
-        match self.at {
-            At::Offset(offset) => json::place(text, offset),
-            At::Place(line, column) => (line, column),
-        }
+        Self { offset: Span::of(text, part).start, message }
     }
 }
 
-fn read(text: &str) -> Result<Parts, Wrong> {
+fn read(text: &str, known: Option<&Document>) -> Result<Parts, Wrong> {
     let body = text.strip_prefix('\u{feff}').unwrap_or(text);
     let first = body.trim_ascii_start();
     if first.is_empty() {
         return Err(Wrong::at(text, body, format!("the file is empty; {EXPECTED}")));
     }
     let members = json::members(body).map_err(|error| syntax(text, body, &error))?;
-    let mut reader = Reader::new(text);
+    let mut reader = Reader::new(text, known);
     note_duplicates(text, &members, &mut reader.problems);
 
     let Some(tasks) = json::last(&members, "tasks") else {
@@ -196,17 +182,17 @@ fn read(text: &str) -> Result<Parts, Wrong> {
             tail.before = tail.last.end;
         }
         tail.last = Span::of(text, raw);
-        reader.entry(raw, None, 0);
+        reader.top(raw);
     }
     // Not one of the two is right by itself, and to work on the wrong one is worse than to wait.
     if let Some((id, first, second)) = reader.duplicate {
         let line = |offset| json::place(text, offset).0;
         let message =
             format!("the id `{id}` stands in lines {} and {}; expected every id once", line(first), line(second));
-        return Err(Wrong { at: At::Offset(second), message });
+        return Err(Wrong { offset: second, message });
     }
 
-    let mut queue = Queue::of(std::mem::take(&mut reader.tasks));
+    let mut queue = reader.queue;
     queue.wip_limits = limits(text, &members)?;
     queue.sprint = ["sprint_id", "sprint"].iter().find_map(|key| {
         let value = json::last(&members, key)?.value;
@@ -226,8 +212,8 @@ fn read(text: &str) -> Result<Parts, Wrong> {
             .collect();
     }
     queue.problems = places(text, reader.problems);
-    let entries = reader.spans;
-    Ok(Parts { queue, entries, tasks: span, tail, metadata: metadata.map(|raw| Span::of(text, raw)) })
+    let metadata = metadata.map(|raw| Span::of(text, raw));
+    Ok(Parts { queue: Arc::new(queue), entries: reader.spans, tasks: span, tail, metadata })
 }
 
 fn note_duplicates(text: &str, members: &[Member<'_>], problems: &mut Vec<Raised>) {
@@ -294,15 +280,13 @@ fn syntax(text: &str, body: &str, error: &serde_json::Error) -> Wrong {
         let bare = |mark: &str| line.strip_prefix(mark).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
         bare("<<<<<<<") || bare("|||||||") || bare(">>>>>>>") || line == "======="
     };
-    if let Some((at, line)) =
-        text.lines().enumerate().map(|(at, line)| (at + 1, line.trim_end())).find(|(_, line)| marker(line))
-    {
+    if let Some(line) = text.lines().map(str::trim_end).find(|line| marker(line)) {
         let shown = oodatcaa_core::text::cut(&oodatcaa_core::text::one_line(line), 60);
         let message = format!("a conflict marker of git (`{shown}`); expected JSON without unresolved conflicts");
-        return Wrong { at: At::Place(at, 1), message };
+        return Wrong::at(text, line, message);
     }
     if let Some(at) = text.find('\0') {
-        return Wrong { at: At::Offset(at), message: "a NUL byte; expected JSON".into() };
+        return Wrong { offset: at, message: "a NUL byte; expected JSON".into() };
     }
     if serde_json::from_str::<serde::de::IgnoredAny>(body).is_ok() {
         let first = body.trim_ascii_start();
@@ -310,12 +294,10 @@ fn syntax(text: &str, body: &str, error: &serde_json::Error) -> Wrong {
     }
     let words = error.to_string();
     let words = words.rsplit_once(" at line ").map_or(&*words, |(words, _)| words);
-    let line = error.line().max(1);
-    // serde_json counts bytes.
-    let bytes = error.column().saturating_sub(1);
-    let shown = body.split('\n').nth(line - 1).unwrap_or_default();
-    let column = shown[..shown.floor_char_boundary(bytes)].chars().count() + 1;
-    Wrong { at: At::Place(line, column), message: format!("not JSON: {words}") }
+    // serde_json counts lines, and bytes in them.
+    let lines = body.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum::<usize>();
+    let offset = text.len() - body.len() + lines + error.column().saturating_sub(1);
+    Wrong { offset, message: format!("not JSON: {words}") }
 }
 
 #[cfg(test)]

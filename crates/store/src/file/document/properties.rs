@@ -169,7 +169,7 @@ proptest! {
         let document = parse(&text);
         for (place, task) in document.queue().tasks().enumerate() {
             let edited = document.edited(&set(task.id.as_str(), oodatcaa_core::Member::Branch, value.as_str())).expect("edited");
-            let span = document.entries[place];
+            let span = document.parts.entries[place];
             prop_assert_eq!(&edited[..span.start], &text[..span.start]);
             prop_assert!(edited.ends_with(&text[span.end..]));
             // Back again: what was there before is there again, byte for byte.
@@ -234,10 +234,10 @@ proptest! {
         texts in (raw_queue().boxed(), raw_queue().boxed()), range in (0..5_usize, 0..5_usize), with in snippet()
     ) {
         let (old, other) = (parse(&texts.0), parse(&texts.1));
-        let entries: Vec<&str> = other.entries.iter().map(|span| span.in_text(other.text())).collect();
-        let (from, to) = (range.0.min(old.entries.len()), range.1.min(old.entries.len()));
+        let entries: Vec<&str> = other.parts.entries.iter().map(|span| span.in_text(other.text())).collect();
+        let (from, to) = (range.0.min(old.parts.entries.len()), range.1.min(old.parts.entries.len()));
         let at = |place: usize, end: bool| {
-            old.entries.get(place).map_or(old.tasks.end - 1, |span| if end { span.end } else { span.start })
+            old.parts.entries.get(place).map_or(old.parts.tasks.end - 1, |span| if end { span.end } else { span.start })
         };
         let (start, end) = (at(from, false), at(to, true).max(at(from, false)));
         for between in [with, entries.join(",").replace("\"T", "\"O")] {

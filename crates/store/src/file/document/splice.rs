@@ -1,17 +1,16 @@
 //! A change set becomes splices of text: what a change set sets is replaced or inserted, every other byte is copied.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     Document, Tail,
-    entry::Reader,
     json::{self, Span},
     style::{self, Style},
 };
 use crate::Invalid;
-use oodatcaa_core::{ChangeSet, Member, TaskId};
+use oodatcaa_core::{ChangeSet, Member, NewTask, TaskId};
 
 /// Why a change set cannot be written into a queue file. Nothing has been written then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,7 +57,17 @@ impl Document {
         }
         // Edits come by task, not by place, and the text is copied once, from front to back.
         splices.sort_by_key(|splice| splice.at.start);
-        let mut next = self.spliced(&splices, !changes.add.is_empty())?;
+        let mut text =
+            String::with_capacity(self.text.len() + splices.iter().map(|splice| splice.with.len()).sum::<usize>());
+        let mut copied = 0;
+        for splice in &splices {
+            text.push_str(&self.text[copied..splice.at.start]);
+            text.push_str(&splice.with);
+            copied = splice.at.end;
+        }
+        text.push_str(&self.text[copied..]);
+        // Read by the same reader as a file, so that memory and disk cannot come to mean different things.
+        let next = self.reread(text).map_err(EditError::Invalid)?;
         next.verify(changes, &edits)?;
         Ok(next)
     }
@@ -70,8 +79,8 @@ impl Document {
         ascii: bool,
         splices: &mut Vec<Splice>,
     ) -> Result<(), EditError> {
-        let task = self.queue.get(id).ok_or_else(|| EditError::NoTask(id.clone()))?;
-        let span = self.entries[task.place];
+        let task = self.parts.queue.get(id).ok_or_else(|| EditError::NoTask(id.clone()))?;
+        let span = self.parts.entries[task.place];
         let object = span.in_text(&self.text);
         let members = json::members(object).map_err(|_| EditError::Unfaithful(id.to_string()))?;
         let mut added = String::new();
@@ -100,7 +109,7 @@ impl Document {
 
     /// Sets the counters that exist.
     fn count(&self, counters: &BTreeMap<String, u64>, splices: &mut Vec<Splice>) {
-        let Some(metadata) = self.metadata.filter(|_| !counters.is_empty()) else { return };
+        let Some(metadata) = self.parts.metadata.filter(|_| !counters.is_empty()) else { return };
         let members = json::members(metadata.in_text(&self.text)).unwrap_or_default();
         for (key, count) in counters {
             // A counter that nobody keeps is not begun by us.
@@ -114,7 +123,7 @@ impl Document {
 
     /// Adds new tasks at the end of `tasks`, in the style of the last one.
     fn append(&self, changes: &ChangeSet, ascii: bool) -> Splice {
-        let Tail { count, last, before } = self.tail;
+        let Tail { count, last, before } = self.parts.tail;
         let sample = Style::of(last.in_text(&self.text), ascii).filter(|_| count > 0);
         let style = sample.unwrap_or_else(|| {
             let body = self.text.trim_start_matches('\u{feff}').trim_ascii();
@@ -123,7 +132,7 @@ impl Document {
         let entries: Vec<String> = changes.add.iter().map(|new| style.object(&new.json)).collect();
         // There is no entry whose style and gap could be taken.
         if count == 0 {
-            return Splice { at: self.tasks, with: style.list(&entries) };
+            return Splice { at: self.parts.tasks, with: style.list(&entries) };
         }
         let gap = &self.text[before..last.start];
         // Between the last two stands the comma as well; before a single one only what follows the bracket.
@@ -136,83 +145,32 @@ impl Document {
         Splice { at: Span { start: last.end, end: last.end }, with }
     }
 
-    fn spliced(&self, splices: &[Splice], reread: bool) -> Result<Self, EditError> {
-        let grown: usize = splices.iter().map(|splice| splice.with.len()).sum();
-        let mut text = String::with_capacity(self.text.len() + grown);
-        let mut copied = 0;
-        for splice in splices {
-            text.push_str(&self.text[copied..splice.at.start]);
-            text.push_str(&splice.with);
-            copied = splice.at.end;
-        }
-        text.push_str(&self.text[copied..]);
-
-        // Lines move under the problems, and new tasks want places: then everything is read anew.
-        if reread || !self.queue.problems.is_empty() {
-            return Self::parse(&self.path, text).map_err(EditError::Invalid);
-        }
-        let moved = Moved::by(splices);
-        let span = |span: Span| Span { start: moved.offset(span.start), end: moved.offset(span.end) };
-        let next = Self {
-            path: self.path.clone(),
-            queue: self.queue.clone(),
-            entries: self.entries.iter().copied().map(span).collect(),
-            tasks: span(self.tasks),
-            tail: Tail { count: self.tail.count, last: span(self.tail.last), before: moved.offset(self.tail.before) },
-            metadata: self.metadata.map(span),
-            text,
-        };
-        // What is copied was a whole; what was put in its place is read back by `verify`.
-        debug_assert!(
-            serde_json::from_str::<serde::de::IgnoredAny>(next.text.trim_start_matches('\u{feff}')).is_ok(),
-            "splices make JSON of JSON"
-        );
-        Ok(next)
-    }
-
-    /// Reads back what was edited, takes it into the queue, and compares it with the change set.
+    /// Compares the text that was read back with the change set.
     fn verify(
-        &mut self,
+        &self,
         changes: &ChangeSet,
         edits: &BTreeMap<&TaskId, BTreeMap<Member, &Value>>,
     ) -> Result<(), EditError> {
+        let entry = |id: &TaskId| Some(self.parts.entries[self.parts.queue.get(id)?.place].in_text(&self.text));
         for (id, set) in edits {
-            let unfaithful = || EditError::Unfaithful(id.to_string());
-            let old = self.queue.get(id).ok_or_else(unfaithful)?;
-            let (place, parent) = (old.place, old.parent.clone());
-            let object = self.entries[place].in_text(&self.text);
-            let members = json::members(object).map_err(|_| unfaithful())?;
-            let faithful = set.iter().all(|(member, wanted)| match json::last(&members, member.as_str()) {
+            let members = entry(id).and_then(|object| json::members(object).ok()).unwrap_or_default();
+            let is_faithful = set.iter().all(|(member, wanted)| match json::last(&members, member.as_str()) {
                 Some(present) => says(present.value, wanted),
                 None => wanted.is_null(),
             });
-            // Read by the same reader as a file, so that memory and disk cannot come to mean different things.
-            let mut reader = Reader::new(&self.text);
-            reader.entry(object, parent.as_deref().filter(|_| old.nested), usize::from(old.nested));
-            let read = reader.tasks.into_iter().next().filter(|task| task.id == **id && faithful);
-            let read = read.ok_or_else(unfaithful)?;
-            Arc::make_mut(&mut self.queue).edit(id, |task| *task = oodatcaa_core::Task { place, ..read });
+            if members.is_empty() || !is_faithful {
+                return Err(EditError::Unfaithful(id.to_string()));
+            }
         }
         for (key, count) in &changes.counters {
-            if let Some(counter) = Arc::make_mut(&mut self.queue).counters.get_mut(key) {
-                *counter = Some(*count);
+            if self.parts.queue.counters.get(key).is_some_and(|written| *written != Some(*count)) {
+                return Err(EditError::Unfaithful(key.clone()));
             }
         }
-        if let Some(metadata) = self.metadata.filter(|_| !changes.counters.is_empty()) {
-            let members = json::members(metadata.in_text(&self.text)).unwrap_or_default();
-            for (key, count) in &changes.counters {
-                if json::last(&members, key).is_some_and(|member| member.value != count.to_string()) {
-                    return Err(EditError::Unfaithful(key.clone()));
-                }
-            }
-        }
-        for new in &changes.add {
-            let written = self.queue.get(&new.task.id).map(|task| self.entries[task.place].in_text(&self.text));
-            let same = written
-                .and_then(|text| serde_json::from_str::<Value>(text).ok())
-                .is_some_and(|value| value.as_object() == Some(&new.json));
-            if !same {
-                return Err(EditError::Unfaithful(new.task.id.to_string()));
+        for NewTask { task, json } in &changes.add {
+            let written = entry(&task.id).and_then(|text| serde_json::from_str::<Map<String, Value>>(text).ok());
+            if written.as_ref() != Some(json) {
+                return Err(EditError::Unfaithful(task.id.to_string()));
             }
         }
         Ok(())
@@ -222,30 +180,4 @@ impl Document {
 /// Tells whether a piece of text is this value already.
 fn says(raw: &str, value: &Value) -> bool {
     serde_json::from_str::<Value>(raw).is_ok_and(|present| present == *value)
-}
-
-/// Where offsets of the old text are in the new one.
-struct Moved(Vec<(usize, isize)>);
-
-impl Moved {
-    fn by(splices: &[Splice]) -> Self {
-        let mut sum = 0;
-        Self(
-            splices
-                .iter()
-                .map(|splice| {
-                    sum += splice.with.len() as isize - (splice.at.end - splice.at.start) as isize;
-                    (splice.at.start, sum)
-                })
-                .collect(),
-        )
-    }
-
-    /// Maps an offset; one at an insertion stays before what is inserted.
-    fn offset(&self, old: usize) -> usize {
-        // Strictly before: what is inserted at an offset pushes away only what follows.
-        let before = self.0.partition_point(|(at, _)| *at < old);
-        let sum = before.checked_sub(1).map_or(0, |at| self.0[at].1);
-        old.checked_add_signed(sum).expect("texts do not shrink below zero")
-    }
 }
