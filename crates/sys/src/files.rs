@@ -83,8 +83,12 @@ pub fn read_text(root: &Path, path: &Path, cap: u64) -> Result<Option<String>> {
 /// Reads a file that the user named by its own path: links are followed, whoever it belongs to; it must be a
 /// regular file of at most `cap` bytes. `None` when there is none.
 pub fn read_named(path: &Path, cap: u64) -> Result<Option<Vec<u8>>> {
-    let place = Place { doing: "read", root: path, shown: path.into(), way: Vec::new() };
-    let file = match openat(CWD, path, OFlags::RDONLY | CAREFUL, Mode::empty()) {
+    read_at(path, OFlags::empty(), cap)
+}
+
+fn read_at(path: &Path, flags: OFlags, cap: u64) -> Result<Option<Vec<u8>>> {
+    let place = Place::named("read", path);
+    let file = match openat(CWD, path, OFlags::RDONLY | CAREFUL | flags, Mode::empty()) {
         Ok(file) => File::from(file),
         Err(Errno::NOENT) => return Ok(None),
         Err(error) => return Err(place.failed(error)),

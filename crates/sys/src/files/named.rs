@@ -7,27 +7,25 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, openat};
+use rustix::{
+    fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, openat},
+    io::Errno,
+};
 
-use super::{CAREFUL, DIRECTORY, Durable, Entry, FileError, Kind, Place, RECORD, Why, atomic};
+use super::{DIRECTORY, Durable, Entry, FileError, Kind, RECORD, Why, atomic};
 
 /// More than there are names in any directory that is listed whole.
 const MANY: usize = 1_000_000;
 
-fn split(path: &Path) -> (&Path, &Path) {
+/// Does something with a name in the directory that holds it.
+fn at<T>(path: &Path, act: impl FnOnce(&Path, &Path) -> super::Result<T>) -> io::Result<T> {
     let above = path.parent().filter(|above| !above.as_os_str().is_empty());
-    (above.unwrap_or(Path::new(".")), path.file_name().map_or(path, Path::new))
+    Ok(act(above.unwrap_or(Path::new(".")), path.file_name().map_or(path, Path::new))?)
 }
 
 /// Reads a small file; it fails where there is none.
 pub fn bytes(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
-    let path = path.as_ref();
-    let place = Place { doing: "read", root: path, shown: path.into(), way: Vec::new() };
-    let file = File::from(openat(CWD, path, OFlags::RDONLY | OFlags::NOFOLLOW | CAREFUL, Mode::empty())?);
-    if !file.metadata()?.is_file() {
-        return Err(place.refuse("it is not a regular file").into());
-    }
-    Ok(place.drain(file, RECORD)?)
+    super::read_at(path.as_ref(), OFlags::NOFOLLOW, RECORD)?.ok_or_else(|| Errno::NOENT.into())
 }
 
 /// Reads as [`bytes`] does, as text.
@@ -48,51 +46,44 @@ pub fn directories(dir: impl AsRef<Path>) -> impl Iterator<Item = std::ffi::OsSt
 
 /// Writes a file whole, for our eyes only, in the place of whatever bore the name.
 pub fn write(path: &Path, content: impl AsRef<[u8]>, durable: Durable) -> io::Result<()> {
-    let (above, name) = split(path);
-    Ok(super::write_atomic(above, name, content.as_ref(), durable)?)
+    at(path, |above, name| super::write_atomic(above, name, content.as_ref(), durable))
 }
 
 /// Writes a file whole with a mode, in the place of whatever bore the name.
 pub fn write_as(path: &Path, content: impl AsRef<[u8]>, mode: u32, durable: Durable) -> io::Result<()> {
-    let (above, name) = split(path);
-    Ok(atomic::put(above, name, content.as_ref(), Mode::from_raw_mode(mode & 0o7777), durable, true)?)
+    let mode = Mode::from_raw_mode(mode & 0o7777);
+    at(path, |above, name| atomic::put(above, name, content.as_ref(), mode, durable, true))
 }
 
 /// Makes a file whole and durable with a mode; fails where the name is taken.
 pub fn write_new(path: &Path, content: impl AsRef<[u8]>, mode: u32) -> io::Result<()> {
-    let (above, name) = split(path);
-    Ok(atomic::put(above, name, content.as_ref(), Mode::from_raw_mode(mode & 0o7777), Durable::Yes, false)?)
+    let mode = Mode::from_raw_mode(mode & 0o7777);
+    at(path, |above, name| atomic::put(above, name, content.as_ref(), mode, Durable::Yes, false))
 }
 
 /// Opens a file to lock it, made for our eyes only where there is none.
 pub fn hold(path: &Path) -> io::Result<File> {
-    let (above, name) = split(path);
-    Ok(super::hold(above, name)?)
+    at(path, super::hold)
 }
 
 /// Opens a regular file to read it piece by piece; it fails where there is none.
 pub fn open(path: &Path) -> io::Result<File> {
-    let (above, name) = split(path);
-    super::open(above, name)?.ok_or_else(|| io::ErrorKind::NotFound.into())
+    at(path, super::open)?.ok_or_else(|| Errno::NOENT.into())
 }
 
 /// Removes a name that is no directory's; `false` when there is none.
 pub fn remove(path: &Path) -> io::Result<bool> {
-    let (above, name) = split(path);
-    Ok(super::remove(above, name)?)
+    at(path, super::remove)
 }
 
 /// Removes an empty directory.
 pub fn remove_dir(path: &Path) -> io::Result<()> {
-    let (above, name) = split(path);
-    super::remove_dir(above, name)?;
-    Ok(())
+    at(path, super::remove_dir).map(drop)
 }
 
 /// Makes a file for our eyes only; fails where the name is taken.
 pub fn create_new(path: &Path) -> io::Result<File> {
-    let (above, name) = split(path);
-    Ok(super::create_new(above, name)?)
+    at(path, super::create_new)
 }
 
 /// Copies a regular file of at most `cap` bytes in the place of whatever bore the name, with its mode and the time of

@@ -7,10 +7,7 @@ use std::{
     io::{self, Read as _},
     os::{
         fd::AsRawFd as _,
-        unix::{
-            ffi::OsStrExt as _,
-            fs::{FileTypeExt as _, MetadataExt as _},
-        },
+        unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     },
     path::{Component, Path, PathBuf},
     rc::Rc,
@@ -63,6 +60,11 @@ impl<'a> Place<'a> {
             }
         }
         Ok(place)
+    }
+
+    /// Names a file by its own path, which may lead through links.
+    pub(super) fn named(doing: &'static str, path: &'a Path) -> Self {
+        Self { doing, root: path, shown: path.into(), way: Vec::new() }
     }
 
     pub(super) fn because(&self, why: impl Into<Why>) -> FileError {
@@ -255,19 +257,7 @@ fn other_than(at: &OwnedFd, name: &OsStr, wanted: FileType) -> Option<String> {
 }
 
 pub(super) fn no_file(meta: &Metadata) -> String {
-    let kind = meta.file_type();
-    let found = if kind.is_symlink() {
-        FileType::Symlink
-    } else if kind.is_dir() {
-        FileType::Directory
-    } else if kind.is_fifo() {
-        FileType::Fifo
-    } else if kind.is_socket() {
-        FileType::Socket
-    } else {
-        FileType::CharacterDevice
-    };
-    words(found, FileType::RegularFile)
+    words(FileType::from_raw_mode(meta.mode()), FileType::RegularFile)
 }
 
 fn words(found: FileType, wanted: FileType) -> String {

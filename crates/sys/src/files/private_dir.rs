@@ -24,7 +24,7 @@ pub fn make_dir(root: &Path, path: &Path) -> Result<()> {
 /// Makes a directory that the user named by its own path, and those above it, for our eyes only, unless they are
 /// there; links are followed.
 pub fn make_named_dir(path: &Path) -> Result<()> {
-    let place = Place { doing: "create", root: path, shown: path.into(), way: Vec::new() };
+    let place = Place::named("create", path);
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| place.failed(error))
 }
 
