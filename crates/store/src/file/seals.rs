@@ -1,7 +1,7 @@
 //! The user's key, and with it the seals of events that allow something.
 
 use std::{
-    io::Write as _,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -10,7 +10,7 @@ use oodatcaa_core::{
     Event,
     seal::{self, Key},
 };
-use oodatcaa_sys::files;
+use oodatcaa_sys::files::{self, named};
 
 /// Seals and checks the events of one project.
 #[derive(Debug, Default)]
@@ -33,34 +33,29 @@ impl Seals {
             return;
         }
         event.sealed = false;
-        let Some((_, project)) = self.place.clone() else {
-            return log::warn!(
-                "{} will not count: neither HOME nor XDG_STATE_HOME says where your key is",
-                event.kind()
-            );
-        };
-        if let Some(key) = self.key(true) {
-            event.set_seal(key.seal(&project, event));
+        if let Some((key, project)) = self.key(true) {
+            event.set_seal(key.seal(project, event));
+        } else if self.place.is_none() {
+            let kind = event.kind();
+            log::warn!("{kind} will not count: neither HOME nor XDG_STATE_HOME says where your key is");
         }
     }
 
     /// Notes on an event out of the journal whether this user's programs wrote it.
     pub(super) fn check(&mut self, event: &mut Event) {
-        if !seal::allows(event) {
-            return;
+        if seal::allows(event) && self.place.is_some() {
+            event.sealed = self.key(false).is_some_and(|(key, project)| key.holds(project, event));
         }
-        let Some((_, project)) = self.place.clone() else { return };
-        event.sealed = self.key(false).is_some_and(|key| key.holds(&project, event));
     }
 
-    /// Returns the key; it is made where it is wanted and there is none. Others may make it any time, so its absence is not remembered.
-    fn key(&mut self, wanted: bool) -> Option<&Key> {
+    /// Returns the key, and the project's name; it is made where it is wanted and there is none. Others may make it any
+    /// time, so its absence is not remembered.
+    fn key(&mut self, wanted: bool) -> Option<(&Key, &str)> {
+        let (base, project) = self.place.as_ref()?;
         if self.key.is_none() {
-            let (base, _) = self.place.as_ref()?;
-            let read = read(base).or_else(|| if wanted { make(base) } else { None });
-            self.key = read;
+            self.key = read(base).or_else(|| if wanted { make(base) } else { None });
         }
-        self.key.as_ref()
+        Some((self.key.as_ref()?, project))
     }
 }
 
@@ -76,31 +71,24 @@ fn read(base: &Path) -> Option<Key> {
 
 fn make(base: &Path) -> Option<Key> {
     let path = base.join("key");
-    let beside = base.join(format!("{}key.{}", files::TEMPORARY, std::process::id()));
-    let done = || -> Result<(), files::FileError> {
+    let done = || -> io::Result<()> {
         files::make_named_dir(base)?;
-        let _ = files::remove(base, &beside)?;
         let mut bytes = [0; Key::BYTES];
-        let failed =
-            |error: std::io::Error| files::FileError { doing: "write", path: path.clone(), why: files::Why::Io(error) };
-        let mut filled = 0;
-        while filled < bytes.len() {
-            let flags = rustix::rand::GetRandomFlags::empty();
-            filled += rustix::rand::getrandom(&mut bytes[filled..], flags).map_err(|error| failed(error.into()))?;
+        // So few bytes the kernel gives at once, or none.
+        if rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())? < bytes.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let mut file = files::create_new(base, &beside)?;
-        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed)?;
-        // Written whole beside it, since a reader must never find half a key.
-        match files::rename_new(base, &beside, &path) {
+        // Whole or not at all, since a reader must never find half a key.
+        match named::write_new(&path, bytes, 0o600) {
             // Another process was faster: its key is the key.
-            Err(error) if error.is_taken() => files::remove(base, &beside).map(drop),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             done => done,
         }
     };
     match done() {
         Ok(()) => read(base),
         Err(error) => {
-            log::warn!("what you allow will not count: failed to {error}: {}", error.why);
+            log::warn!("what you allow will not count: failed to write {}: {error}", path.display());
             None
         }
     }

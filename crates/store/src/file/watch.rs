@@ -2,7 +2,7 @@
 
 use std::{ffi::OsStr, path::Path};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::Receiver;
 use notify::{
     Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
     event::{AccessKind, AccessMode},
@@ -24,7 +24,8 @@ pub(super) fn watch(layout: &Layout) -> Result<(RecommendedWatcher, Receiver<()>
     let mut watcher = notify::recommended_watcher(move |change: notify::Result<Event>| {
         // An error, and a note that events were lost, mean that anything may have changed.
         if change.map_or(true, |event| concerns(&event)) {
-            send(&wake);
+            // One is waiting already, or nobody listens any more.
+            let _ = wake.try_send(());
         }
     })
     .map_err(|error| failed(&work, error))?;
@@ -36,13 +37,6 @@ pub(super) fn watch(layout: &Layout) -> Result<(RecommendedWatcher, Receiver<()>
         }
     }
     Ok((watcher, woken))
-}
-
-fn send(wake: &Sender<()>) {
-    match wake.try_send(()) {
-        // One is waiting already, or nobody listens any more.
-        Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
-    }
 }
 
 fn concerns(event: &Event) -> bool {
