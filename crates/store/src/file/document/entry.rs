@@ -10,7 +10,10 @@ use super::{
     json::{self, Span},
     value::{Wrong, count, flag, lease, names, number, shown, source, statements, string, time, words},
 };
-use oodatcaa_core::{Queue, Status, Task, TaskId};
+use oodatcaa_core::{
+    Member, Queue, Status, Task, TaskId,
+    text::{cut, one_line},
+};
 
 /// Entries inside entries are followed this deep.
 const DEPTH: usize = 32;
@@ -40,49 +43,82 @@ pub(super) struct Raised {
     pub(super) message: String,
 }
 
-/// The members that we read.
-const KEYS: [&str; 28] = [
-    "id",
-    "title",
-    "status",
-    "priority",
-    "type",
-    "agent",
-    "lease",
-    "dependencies",
-    "depends_on",
-    "parent",
-    "parent_task",
-    "subtasks",
-    "description",
-    "acceptance_criteria",
-    "exit_gates",
-    "complexity",
-    "attempts",
-    "not_before",
-    "blocked_reason",
-    "branch",
-    "role",
-    "gates",
-    "updated_at",
-    "trusted",
-    "source",
-    "created_at",
-    "starts",
-    "merged_commit",
-];
-
-/// Returns the place of a member among those that we read.
-fn slot(key: &str) -> Option<usize> {
-    KEYS.iter().position(|known| *known == key)
+/// The members of one entry.
+struct Fields<'m, 'a> {
+    members: &'m [json::Member<'a>],
+    /// What is wrong and does no more than that: where, its code and its message.
+    minor: Vec<(&'a str, &'static str, String)>,
 }
 
-/// The value of each known member; of one that is written twice the last.
-struct Known<'a>([Option<&'a str>; KEYS.len()]);
+impl<'a> Fields<'_, 'a> {
+    fn get(&self, member: Member) -> Option<&'a str> {
+        json::last(self.members, member.as_str()).map(|member| member.value).filter(|raw| *raw != "null")
+    }
 
-impl<'a> Known<'a> {
-    fn get(&self, key: &str) -> Option<&'a str> {
-        slot(key).and_then(|at| self.0[at]).filter(|raw| *raw != "null")
+    /// Reads a member that must be understood where it stands.
+    fn hard<T: Default>(&self, member: Member, read: fn(&str) -> Result<T, Wrong>) -> Result<T, (&'a str, Wrong)> {
+        let Some(value) = self.get(member) else { return Ok(T::default()) };
+        read(value).map_err(|wrong| (value, format!("`{member}` is {}; expected {wrong}", shown(value))))
+    }
+
+    /// Reads a member that counts only where it is understood.
+    fn soft<T>(&mut self, id: &TaskId, member: Member, read: fn(&str) -> Result<T, Wrong>) -> Option<T> {
+        let value = self.get(member)?;
+        let wrong = match read(value) {
+            Ok(read) => return Some(read),
+            Err(wrong) => wrong,
+        };
+        let message = format!("`{member}` of task {id} is {}; expected {wrong}; it is ignored", shown(value));
+        self.minor.push((value, "bad_type", message));
+        None
+    }
+
+    fn task(&mut self, id: &TaskId, parent: Option<&str>, nested: bool) -> Result<Task, (&'a str, Wrong)> {
+        let status = Status::new(self.hard(Member::Status, string)?.unwrap_or_default());
+        let mut task = Task { nested, ..Task::new(id.clone(), status) };
+        task.dependencies = self.hard(Member::Dependencies, names)?;
+        for name in self.hard(Member::DependsOn, names)? {
+            if !task.dependencies.contains(&name) {
+                task.dependencies.push(name);
+            }
+        }
+        task.not_before = self.hard(Member::NotBefore, time)?;
+        task.role = self.hard(Member::Role, string)?;
+        task.gates = self.hard(Member::Gates, names)?;
+        let source = self.hard(Member::Source, source)?;
+        task.trusted = self.hard(Member::Trusted, flag)?.unwrap_or(true) && source.trusted != Some(false);
+        task.source = source.words;
+        task.lease = lease(self.get(Member::Lease));
+
+        task.title = self.soft(id, Member::Title, words).unwrap_or_default();
+        if let (Some(raw), Some(_)) = (self.get(Member::Title), task.title.char_indices().nth(LONGEST)) {
+            let message = format!(
+                "the title of task {id} has {} characters; people and prompts see its beginning only, expected at most {LONGEST}: move the rest to `description`",
+                task.title.chars().count()
+            );
+            self.minor.push((raw, "too_long", message));
+        }
+        task.priority = self.soft(id, Member::Priority, number).unwrap_or(Task::DEFAULT_PRIORITY);
+        task.kind = self.soft(id, Member::Kind, string).flatten();
+        task.agent = self.soft(id, Member::Agent, string).flatten();
+        let named = self.soft(id, Member::Parent, string).flatten();
+        let named = named.or_else(|| self.soft(id, Member::ParentTask, string).flatten());
+        task.parent = named.or_else(|| parent.map(Into::into));
+        task.description = self.soft(id, Member::Description, words);
+        task.acceptance_criteria = self.soft(id, Member::AcceptanceCriteria, statements).unwrap_or_default();
+        task.exit_gates = self.soft(id, Member::ExitGates, statements).unwrap_or_default();
+        task.complexity = self.soft(id, Member::Complexity, words);
+        task.attempts = self.soft(id, Member::Attempts, count).unwrap_or_default();
+        task.starts = self.soft(id, Member::Starts, count).unwrap_or_default();
+        task.blocked_reason = self.soft(id, Member::BlockedReason, words);
+        task.branch = self.soft(id, Member::Branch, string).flatten();
+        task.merged_commit = self.soft(id, Member::MergedCommit, string).flatten();
+        task.created_at = self.get(Member::CreatedAt).map(|raw| match raw.as_bytes()[0] {
+            b'"' => json::unquoted(raw).into_owned(),
+            _ => raw.into(),
+        });
+        task.updated_at = self.soft(id, Member::UpdatedAt, time).flatten();
+        Ok(task)
     }
 }
 
@@ -137,29 +173,29 @@ impl<'a> Reader<'a> {
         let Ok(members) = json::members(raw) else {
             return self.raise(raw, None, "bad_type", "an entry cannot be read and is skipped".into());
         };
-        let mut known = Known([None; KEYS.len()]);
-        for member in &members {
-            if let Some(at) = slot(&member.key) {
+        let mut fields = Fields { members: &members, minor: Vec::new() };
+        let mut seen: Vec<&str> = Vec::with_capacity(members.len());
+        for member in members.iter().filter(|member| Member::of_word(&member.key).is_some()) {
+            if seen.contains(&&*member.key) {
                 // As `jq` and most parsers see it; an editor's user may have meant the other.
-                if known.0[at].is_some() {
-                    let id = known.0[0].map(json::unquoted).unwrap_or_default();
-                    let message = format!("task {id} has the member `{}` twice; the last one counts", member.key);
-                    self.raise(member.raw_key, Some(&id), "duplicate_member", message);
-                }
-                known.0[at] = Some(member.value);
+                let id = fields.get(Member::Id).map(json::unquoted).unwrap_or_default();
+                let message = format!("task {id} has the member `{}` twice; the last one counts", member.key);
+                self.raise(member.raw_key, Some(&id), "duplicate_member", message);
+            } else {
+                seen.push(&member.key);
             }
         }
-        let id = self.identify(raw, &known);
+        let id = self.identify(raw, fields.get(Member::Id));
         if let Some(id) = &id {
-            match self.task(&known, id, parent, depth > 0) {
+            match fields.task(id, parent, depth > 0) {
                 Ok(task) => self.push(task, Span::of(self.text, raw)),
-                Err((at, wrong)) => {
-                    let message = format!("task {id} is skipped: {wrong}");
-                    self.raise(at, Some(id.as_str()), "bad_type", message);
-                }
+                Err((at, wrong)) => fields.minor.push((at, "bad_type", format!("task {id} is skipped: {wrong}"))),
+            }
+            for (at, code, message) in fields.minor.drain(..) {
+                self.raise(at, Some(id.as_str()), code, message);
             }
         }
-        if let Some(nested) = known.get("subtasks") {
+        if let Some(nested) = fields.get(Member::Subtasks) {
             self.nested(nested, id.as_ref().map(TaskId::as_str).or(parent), depth);
         }
     }
@@ -187,122 +223,20 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn identify(&mut self, raw: &'a str, known: &Known<'a>) -> Option<TaskId> {
-        let Some(written) = known.get("id") else {
-            self.raise(raw, None, "missing_id", "a task without `id` is skipped".into());
-            return None;
+    fn identify(&mut self, raw: &'a str, written: Option<&'a str>) -> Option<TaskId> {
+        let id = written.filter(|written| written.starts_with('"')).map(json::unquoted);
+        let (at, code, message) = match (written, id.as_deref().map(TaskId::parse)) {
+            (_, Some(Ok(id))) => return Some(id),
+            (None, _) => (raw, "missing_id", "a task without `id` is skipped".into()),
+            (Some(at), None) => {
+                (at, "bad_id", format!("a task is skipped: its `id` is {}; expected a string", json::kind(at)))
+            }
+            (Some(at), Some(Err(why))) => {
+                let shown = cut(&one_line(id.as_deref().unwrap_or_default()), 60);
+                (at, "bad_id", format!("the task with the id `{shown}` is skipped: the id {why}"))
+            }
         };
-        if !written.starts_with('"') {
-            let message = format!("a task is skipped: its `id` is {}; expected a string", json::kind(written));
-            self.raise(written, None, "bad_id", message);
-            return None;
-        }
-        let id = json::unquoted(written);
-        match TaskId::parse(&id) {
-            Ok(id) => Some(id),
-            Err(why) => {
-                let shown = oodatcaa_core::text::cut(&oodatcaa_core::text::one_line(&id), 60);
-                let message = format!("the task with the id `{shown}` is skipped: the id {why}");
-                self.raise(written, Some(&id), "bad_id", message);
-                None
-            }
-        }
-    }
-
-    fn task(
-        &mut self,
-        known: &Known<'a>,
-        id: &TaskId,
-        parent: Option<&str>,
-        nested: bool,
-    ) -> Result<Task, (&'a str, Wrong)> {
-        fn hard<'a, T: Default>(
-            known: &Known<'a>,
-            key: &'static str,
-            read: fn(&str) -> Result<T, Wrong>,
-        ) -> Result<T, (&'a str, Wrong)> {
-            known.get(key).map_or_else(
-                || Ok(T::default()),
-                |value| read(value).map_err(|wrong| (value, format!("`{key}` is {}; expected {wrong}", shown(value)))),
-            )
-        }
-        let status = Status::new(hard(known, "status", string)?.unwrap_or_default());
-        let mut task = Task::new(id.clone(), status);
-        task.nested = nested;
-        task.dependencies = hard(known, "dependencies", names)?;
-        for name in hard(known, "depends_on", names)? {
-            if !task.dependencies.contains(&name) {
-                task.dependencies.push(name);
-            }
-        }
-        task.not_before = hard(known, "not_before", time)?;
-        task.role = hard(known, "role", string)?;
-        task.gates = hard(known, "gates", names)?;
-        let source = hard(known, "source", source)?;
-        task.trusted = hard(known, "trusted", flag)?.unwrap_or(true) && source.trusted != Some(false);
-        task.source = source.words;
-        task.lease = lease(known.get("lease"));
-
-        task.title = self.soft(known, id, "title", words).unwrap_or_default();
-        if let (Some(raw), Some(_)) = (known.get("title"), task.title.char_indices().nth(LONGEST)) {
-            let message = format!(
-                "the title of task {id} has {} characters; people and prompts see its beginning only, expected at most {LONGEST}: move the rest to `description`",
-                task.title.chars().count()
-            );
-            self.raise(raw, Some(id.as_str()), "too_long", message);
-        }
-        task.priority = self.soft(known, id, "priority", number).unwrap_or(Task::DEFAULT_PRIORITY);
-        task.kind = self.soft(known, id, "type", string).flatten();
-        task.agent = self.soft(known, id, "agent", string).flatten();
-        task.parent = self
-            .soft(known, id, "parent", string)
-            .flatten()
-            .or_else(|| self.soft(known, id, "parent_task", string).flatten())
-            .or_else(|| parent.map(Into::into));
-        task.description = self.soft(known, id, "description", words);
-        task.acceptance_criteria = self.soft(known, id, "acceptance_criteria", statements).unwrap_or_default();
-        task.exit_gates = self.soft(known, id, "exit_gates", statements).unwrap_or_default();
-        task.complexity = self.soft(known, id, "complexity", words);
-        task.attempts = self.soft(known, id, "attempts", count).unwrap_or_default();
-        task.starts = self.soft(known, id, "starts", count).unwrap_or_default();
-        task.blocked_reason = self.soft(known, id, "blocked_reason", words);
-        task.branch = self.soft(known, id, "branch", string).flatten();
-        task.merged_commit = self.soft(known, id, "merged_commit", string).flatten();
-        task.created_at = known.get("created_at").map(|raw| match raw.as_bytes()[0] {
-            b'"' => json::unquoted(raw).into_owned(),
-            _ => raw.into(),
-        });
-        task.updated_at = self.soft(known, id, "updated_at", time).flatten();
-        Ok(task)
-    }
-
-    fn soft<T>(
-        &mut self,
-        known: &Known<'a>,
-        id: &TaskId,
-        key: &'static str,
-        read: fn(&str) -> Result<T, Wrong>,
-    ) -> Option<T> {
-        let value = known.get(key)?;
-        read(value)
-            .map_err(|wrong| {
-                let message = format!("`{key}` of task {id} is {}; expected {wrong}; it is ignored", shown(value));
-                self.raise(value, Some(id.as_str()), "bad_type", message);
-            })
-            .ok()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use oodatcaa_core::Member;
-
-    /// Whoever has a rule read one more member says here whether an agent may propose it.
-    #[test]
-    fn every_member_that_is_read_is_either_proposable_or_ours() {
-        for key in KEYS {
-            assert!(Member::of_word(key).is_some(), "{key}");
-        }
+        self.raise(at, id.as_deref(), code, message);
+        None
     }
 }

@@ -3,40 +3,30 @@
 //!
 //! Only for an edit that was written into a file which was no longer the queue; every other one is read where it is.
 
-use serde_json::{Map, Value, ser::PrettyFormatter};
+use serde_json::{Map, Value};
 
+use super::{
+    body,
+    style::{self, Style},
+};
 use oodatcaa_core::Member;
 
 /// Merges into the current text what somebody changed between `base` and `theirs`; `None` when that changes nothing. Where
 /// both changed the same member theirs counts, as in any file that they wrote last.
 pub(crate) fn merged(base: &str, theirs: &str, current: &str) -> serde_json::Result<Option<String>> {
-    let value = |text: &str| serde_json::from_str::<Value>(text.trim_start_matches('\u{feff}'));
+    let value = |text: &str| serde_json::from_str::<Value>(body(text));
     let (base, theirs, now) = (value(base)?, value(theirs)?, value(current)?);
     let merged = both(Some(&base), Some(&theirs), Some(&now)).unwrap_or(Value::Null);
-    if merged == now {
-        return Ok(None);
-    }
-    // Spans cannot be kept here, since both sides have changed; the indentation can.
-    let mut text = match current.split_once('\n') {
-        Some((_, rest)) => {
-            let indent: String = rest.chars().take_while(|c| matches!(c, ' ' | '\t')).collect();
-            let mut bytes = Vec::new();
-            let format = PrettyFormatter::with_indent(indent.as_bytes());
-            serde::Serialize::serialize(&merged, &mut serde_json::Serializer::with_formatter(&mut bytes, format))?;
-            String::from_utf8_lossy(&bytes).into_owned()
-        }
-        None => merged.to_string(),
-    };
-    if current.ends_with('\n') {
-        text.push('\n');
-    }
-    Ok(Some(text))
+    // Spans cannot be kept here, since both sides have changed; the style can.
+    let style = Style::of(body(current), style::is_escaped(current)).filter(|_| merged != now);
+    let end = if current.ends_with('\n') { "\n" } else { "" };
+    Ok(style.map(|style| style.value(&merged, style.outer()) + end))
 }
 
 /// Returns what somebody changed, without what their copy of the queue was too old to have: entries of ours that it lacks, and
 /// our members of entries that bear another stamp than the base's. That they lack it is no edit.
 pub(crate) fn without_what_is_old(base: &str, theirs: &str) -> serde_json::Result<String> {
-    let value = |text: &str| serde_json::from_str::<Value>(text.trim_start_matches('\u{feff}'));
+    let value = |text: &str| serde_json::from_str::<Value>(body(text));
     let (base, mut theirs) = (value(base)?, value(theirs)?);
     bring_up(&base, &mut theirs);
     Ok(theirs.to_string())

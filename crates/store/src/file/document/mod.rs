@@ -21,7 +21,10 @@ use self::{
     json::{Member, Span},
 };
 use crate::Invalid;
-use oodatcaa_core::{Problem, Queue, Workflow};
+use oodatcaa_core::{
+    Problem, Queue, Workflow,
+    text::{cut, one_line},
+};
 
 pub use splice::EditError;
 
@@ -114,11 +117,6 @@ impl Document {
         all
     }
 
-    /// Returns the text alone.
-    pub(crate) fn into_text(self) -> String {
-        self.text
-    }
-
     /// Returns the text, byte for byte as it was read.
     pub fn text(&self) -> &str {
         &self.text
@@ -139,6 +137,11 @@ fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, Invalid> {
         };
         Invalid { path: path.into(), line, column, message }
     })
+}
+
+/// Returns the text without what may stand around the object.
+fn body(text: &str) -> &str {
+    text.trim_start_matches('\u{feff}').trim_ascii()
 }
 
 /// Why a text is no queue, and where.
@@ -243,7 +246,7 @@ fn limits(text: &str, members: &[Member<'_>]) -> Result<BTreeMap<String, u32>, W
         .iter()
         .map(|member| {
             let limit = value::count(member.value).map_err(|expected| {
-                let shown = oodatcaa_core::text::cut(&oodatcaa_core::text::one_line(member.value), 40);
+                let shown = cut(&one_line(member.value), 40);
                 let message = format!("`wip_limits.{}` is `{shown}`; expected {expected}", member.key);
                 Wrong::at(text, member.value, message)
             })?;
@@ -281,7 +284,7 @@ fn syntax(text: &str, body: &str, error: &serde_json::Error) -> Wrong {
         bare("<<<<<<<") || bare("|||||||") || bare(">>>>>>>") || line == "======="
     };
     if let Some(line) = text.lines().map(str::trim_end).find(|line| marker(line)) {
-        let shown = oodatcaa_core::text::cut(&oodatcaa_core::text::one_line(line), 60);
+        let shown = cut(&one_line(line), 60);
         let message = format!("a conflict marker of git (`{shown}`); expected JSON without unresolved conflicts");
         return Wrong::at(text, line, message);
     }

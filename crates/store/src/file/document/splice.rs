@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::{
-    Document, Tail,
+    Document, Tail, body,
     json::{self, Span},
     style::{self, Style},
 };
@@ -44,9 +44,7 @@ impl Document {
         for edit in &changes.edits {
             edits.entry(&edit.task).or_default().extend(edit.set.iter().map(|(member, value)| (*member, value)));
         }
-        // A file whose writer escapes everything beyond ASCII goes on as such, or its next diff would touch every
-        // line.
-        let ascii = self.text.is_ascii() && self.text.contains("\\u");
+        let ascii = style::is_escaped(&self.text);
         let mut splices = Vec::new();
         for (task, set) in &edits {
             self.edit(task, set, ascii, &mut splices)?;
@@ -124,16 +122,13 @@ impl Document {
     /// Adds new tasks at the end of `tasks`, in the style of the last one.
     fn append(&self, changes: &ChangeSet, ascii: bool) -> Splice {
         let Tail { count, last, before } = self.parts.tail;
-        let sample = Style::of(last.in_text(&self.text), ascii).filter(|_| count > 0);
-        let style = sample.unwrap_or_else(|| {
-            let body = self.text.trim_start_matches('\u{feff}').trim_ascii();
-            Style::of(body, ascii).expect("it has a member `tasks`").inner()
-        });
-        let entries: Vec<String> = changes.add.iter().map(|new| style.object(&new.json)).collect();
+        let entries = changes.add.iter().map(|new| Value::Object(new.json.clone()));
         // There is no entry whose style and gap could be taken.
         if count == 0 {
-            return Splice { at: self.parts.tasks, with: style.list(&entries) };
+            let style = Style::of(body(&self.text), ascii).expect("it has a member `tasks`");
+            return Splice { at: self.parts.tasks, with: style.value(&entries.collect(), style.indent()) };
         }
+        let style = Style::of(last.in_text(&self.text), ascii).expect("a task has its id");
         let gap = &self.text[before..last.start];
         // Between the last two stands the comma as well; before a single one only what follows the bracket.
         let gap = match count {
@@ -141,7 +136,7 @@ impl Document {
             1 => format!(",{gap}"),
             _ => gap.into(),
         };
-        let with = entries.iter().fold(String::new(), |text, entry| text + &gap + entry);
+        let with = entries.fold(String::new(), |text, entry| text + &gap + &style.value(&entry, style.outer()));
         Splice { at: Span { start: last.end, end: last.end }, with }
     }
 

@@ -1,6 +1,6 @@
 //! How a file is written, read off from what stands beside the place of a change, and values written the same way.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::json::{self, Member};
 
@@ -93,55 +93,27 @@ impl Style {
         })
     }
 
-    /// Returns the style of an entry of a list that is a member of an object of this style.
-    pub(super) fn inner(&self) -> Self {
-        if !self.is_pretty() {
-            return self.clone();
-        }
-        let (end, at) = (line_end(&self.lead), indent(&self.lead));
-        let deeper = format!("{end}{at}{unit}{unit}", unit = self.unit);
-        Self {
-            lead: deeper.clone(),
-            comma: format!(",{deeper}"),
-            trail: format!("{end}{at}{}", self.unit),
-            ..self.clone()
-        }
-    }
-
-    /// Renders a list of whole objects of this style, as the value of a member one level above.
-    pub(super) fn list(&self, entries: &[String]) -> String {
-        if self.is_pretty() {
-            let close = indent(&self.trail);
-            let outer = close.strip_suffix(self.unit.as_str()).unwrap_or(close);
-            let end = line_end(&self.lead);
-            format!("[{end}{close}{}{end}{outer}]", entries.join(&format!(",{end}{close}")))
-        } else {
-            format!("[{}]", entries.join(&self.between()))
-        }
-    }
-
     /// Returns what stands between two objects on one line.
     pub(super) fn between(&self) -> String {
         if self.is_pretty() { format!(",{}", self.trail) } else { self.comma.clone() }
+    }
+
+    /// Returns the indentation of the object's members.
+    pub(super) fn indent(&self) -> &str {
+        indent(&self.lead)
+    }
+
+    /// Returns the indentation of the object itself.
+    pub(super) fn outer(&self) -> &str {
+        indent(&self.trail)
     }
 
     fn is_pretty(&self) -> bool {
         self.lead.contains('\n')
     }
 
-    /// Writes an object of this style.
-    pub(super) fn object(&self, object: &Map<String, Value>) -> String {
-        if object.is_empty() {
-            return "{}".into();
-        }
-        let members: Vec<String> = object
-            .iter()
-            .map(|(key, value)| format!("{}{}{}", self.string(key), self.colon, self.value(value, indent(&self.lead))))
-            .collect();
-        format!("{{{}{}{}}}", self.lead, members.join(&self.comma), self.trail)
-    }
-
-    fn value(&self, value: &Value, at: &str) -> String {
+    /// Writes a value in this style; `at` is the indentation of its last line.
+    pub(super) fn value(&self, value: &Value, at: &str) -> String {
         let parts: Vec<String> = match value {
             Value::Array(list) if !list.is_empty() => {
                 let flat = self.flat_lists && list.iter().all(|value| !value.is_array() && !value.is_object());
@@ -154,9 +126,9 @@ impl Style {
             }
             Value::Object(object) if !object.is_empty() => {
                 let deeper = format!("{at}{}", self.unit);
-                let member =
-                    |key: &str, value| format!("{}{}{}", self.string(key), self.colon, self.value(value, &deeper));
-                object.iter().map(|(key, value)| member(key, value)).collect()
+                let key = |key: &String| scalar(&Value::String(key.clone()), self.ascii);
+                let member = |(name, value)| format!("{}{}{}", key(name), self.colon, self.value(value, &deeper));
+                object.iter().map(member).collect()
             }
             other => return scalar(other, self.ascii),
         };
@@ -169,10 +141,12 @@ impl Style {
             format!("{open}{}{}{}{close}", self.lead, parts.join(&self.comma), self.trail)
         }
     }
+}
 
-    fn string(&self, text: &str) -> String {
-        scalar(&Value::String(text.into()), self.ascii)
-    }
+/// Tells whether the writer of a text escapes everything beyond ASCII. It goes on as such, or its next diff would touch
+/// every line.
+pub(super) fn is_escaped(text: &str) -> bool {
+    text.is_ascii() && text.contains("\\u")
 }
 
 /// Writes a value on one line; as ASCII if the file is.

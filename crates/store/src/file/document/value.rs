@@ -4,17 +4,16 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{super::dialect, json};
-use oodatcaa_core::QueueLease;
+use oodatcaa_core::{
+    QueueLease,
+    text::{cut, one_line},
+};
 
 /// What was expected instead, to stand behind "expected".
 pub(super) type Wrong = String;
 
 pub(super) fn shown(raw: &str) -> String {
-    if raw.starts_with(['{', '[']) {
-        json::kind(raw).into()
-    } else {
-        format!("`{}`", oodatcaa_core::text::cut(&oodatcaa_core::text::one_line(raw), 40))
-    }
+    if raw.starts_with(['{', '[']) { json::kind(raw).into() } else { format!("`{}`", cut(&one_line(raw), 40)) }
 }
 
 pub(super) fn string(raw: &str) -> Result<Option<String>, Wrong> {
