@@ -7,14 +7,13 @@ use std::{collections::BTreeMap, fs, io};
 
 use super::{
     FileStore, State,
-    disk::{self, failed},
-    displaced::Displaced,
+    disk::{self, Stamp, failed},
     document::Document,
     journal,
     leases::{self, Before},
     lock,
     look::Good,
-    replace::{Put, Replacement},
+    replace::{self, Put},
     runs::{self, Made},
 };
 use crate::{StoreError, Written};
@@ -32,13 +31,6 @@ pub(super) struct Commit<'a> {
     /// What was decided on.
     pub(super) snapshot: Snapshot,
     pub(super) changes: ChangeSet,
-}
-
-/// What a change set makes of one task's lease, all its changes taken together.
-enum Net {
-    Take(Lease),
-    Write(Lease),
-    Drop,
 }
 
 /// What was done to leases and can still be taken back.
@@ -125,9 +117,9 @@ impl Commit<'_> {
         if !events.is_empty()
             && let Err(error) = self.state.journal.append(&mut events, !is_news(&self.changes))
         {
-            log::error!("{error}: {}; it will be written before the next change", source_of(&error));
+            log::error!("{}; it will be written before the next change", whole(&error));
             self.state.pending.extend(events.iter().cloned());
-            let go = net.iter().filter(|(_, change)| matches!(change, Net::Drop));
+            let go = net.iter().filter(|(_, change)| matches!(change, LeaseChange::Drop(_)));
             let token = |task: &TaskId| self.snapshot.leases.get(task).map(LeaseState::token);
             self.state.to_drop.extend(go.filter_map(|(task, _)| Some((task.clone(), token(task)?))));
         }
@@ -150,9 +142,7 @@ impl Commit<'_> {
         self.snapshot.kept = Default::default();
         self.state.with_ledger(|ledger| {
             // The ledger has fewer events, so numbers of its own.
-            for (seq, event) in (ledger.history().seq + 1..).zip(&mut kept) {
-                (event.seq, event.id) = (seq, seq.to_string());
-            }
+            ledger.renumber(&mut kept);
             ledger.seal(&mut kept);
             let end = ledger.end();
             ledger.make_place()?;
@@ -161,32 +151,34 @@ impl Commit<'_> {
     }
 
     /// Writes leases.
-    fn put_leases(&mut self, net: &BTreeMap<TaskId, Net>, undo: &mut Undo) -> Result<(), StoreError> {
+    fn put_leases(&mut self, net: &BTreeMap<TaskId, LeaseChange>, undo: &mut Undo) -> Result<(), StoreError> {
         for (task, change) in net {
             let path = self.store.layout.lease(task);
-            match change {
-                Net::Take(lease) => {
-                    if self.store.me.is_none() {
-                        let source = io::Error::other("a store that was opened without an owner takes no leases");
-                        return Err(failed("take the lease", &path)(source));
-                    }
-                    // A task taken again by us keeps its lock: between letting go and taking it others could.
-                    let held = self.state.held.get(task).map(Lock::is_in_force).transpose()?;
-                    if held != Some(true) {
-                        let lock = lock::task_lock(&self.store.layout.task_lock(task))?;
-                        self.state.held.insert(task.clone(), lock);
-                        undo.locks.push(task.clone());
-                    }
-                    undo.files.push(Before::of(&path)?);
-                    leases::write(&path, lease)?;
+            let lease = match change {
+                LeaseChange::Take(lease) => {
+                    self.lock_task(task, undo)?;
+                    lease
                 }
-                Net::Write(lease) => {
-                    // Not locked anew: only its owner writes a lease again.
-                    undo.files.push(Before::of(&path)?);
-                    leases::write(&path, lease)?;
-                }
-                Net::Drop => {}
-            }
+                // Not locked anew: only its owner writes a lease again.
+                LeaseChange::Write(lease) => lease,
+                LeaseChange::Drop(_) => continue,
+            };
+            undo.files.push(Before::of(&path)?);
+            leases::write(&path, lease)?;
+        }
+        Ok(())
+    }
+
+    fn lock_task(&mut self, task: &TaskId, undo: &mut Undo) -> Result<(), StoreError> {
+        if self.store.me.is_none() {
+            let source = io::Error::other("a store that was opened without an owner takes no leases");
+            return Err(failed("take the lease", &self.store.layout.lease(task))(source));
+        }
+        // A task taken again by us keeps its lock: between letting go and taking it others could.
+        if self.state.held.get(task).map(Lock::is_in_force).transpose()? != Some(true) {
+            let lock = lock::task_lock(&self.store.layout.task_lock(task))?;
+            self.state.held.insert(task.clone(), lock);
+            undo.locks.push(task.clone());
         }
         Ok(())
     }
@@ -204,37 +196,19 @@ impl Commit<'_> {
         if next.text() == good.document.text() {
             return self.is_unchanged();
         }
-        let old = match fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            old => old.map_err(failed("look at", &path))?,
-        };
-        // A link here would choose which of the user's files is replaced.
-        disk::check(&path, &old, false)?;
-        let contents = (good.document.text().as_bytes(), next.text().as_bytes());
-        let written = Replacement::write(&path, contents, Some(&old)).map_err(failed("save", &path))?;
-        let Some(replacement) = written else { return Ok(false) };
-        // The slow part, before the last look: what others write meanwhile is still seen.
-        replacement.sync().map_err(failed("save", &path))?;
-        // Whose stamp is another has been written to; what stands in it is compared when it is taken away.
-        if disk::stamp(&path)?.as_ref() != Some(&good.stamp) || !self.lock.is_in_force()? {
+        let (old, stamp) = (good.document.text(), good.stamp);
+        let (is_put, displaced) = self.store.replace((old, next.text()), || {
+            // Whose stamp is another has been written to; what stands in it is compared when it is taken away.
+            let there = fs::symlink_metadata(&path).ok().map(|meta| Stamp::of(&meta));
+            Ok(there == Some(stamp) && self.lock.is_in_force()?)
+        })?;
+        displaced.into_iter().for_each(|displaced| self.store.late.look_after(&self.store.layout, displaced));
+        if !is_put {
             return Ok(false);
         }
-        let displaced = match replacement.put(&path, good.document.text().as_bytes()).map_err(failed("save", &path))? {
-            Put::Done(displaced) => displaced,
-            Put::Refused(moment) => {
-                for displaced in Displaced::in_a(moment, good.document.text(), next.text()) {
-                    self.store.late.look_after(&self.store.layout, displaced);
-                }
-                return Ok(false);
-            }
-        };
         self.make_durable(&next)?;
         let stamp = disk::stamp(&path)?;
-        let next = stamp.map(|stamp| Good { document: next, stamp, fresh: true });
-        if let Some(old) = std::mem::replace(&mut self.state.good, next) {
-            let displaced = Displaced::new(displaced, old.document.into_text());
-            self.store.late.look_after(&self.store.layout, displaced);
-        }
+        self.state.good = stamp.map(|stamp| Good { document: next, stamp, fresh: true });
         Ok(true)
     }
 
@@ -242,7 +216,7 @@ impl Commit<'_> {
     fn is_unchanged(&self) -> Result<bool, StoreError> {
         let good = self.state.good.as_ref().expect("it was decided on");
         let path = self.store.layout.queue();
-        let Some((mut there, _)) = disk::open(&path)? else { return Ok(false) };
+        let Some(mut there) = disk::open(&path)? else { return Ok(false) };
         let same = disk::holds(&mut there, good.document.text().as_bytes()).map_err(failed("read", &path))?;
         Ok(same && self.lock.is_in_force()?)
     }
@@ -254,37 +228,31 @@ impl Commit<'_> {
         let Err(error) = disk::sync_directory(&directory) else { return Ok(()) };
         log::warn!("{} could not be made durable ({error}); the queue is written once more", directory.display());
         let path = self.store.layout.queue();
-        let again = || -> io::Result<bool> {
-            let old = fs::symlink_metadata(&path)?;
-            let same = next.text().as_bytes();
-            let Some(replacement) = Replacement::write(&path, (same, same), Some(&old))? else { return Ok(false) };
-            replacement.sync()?;
-            Ok(matches!(replacement.put(&path, same)?, Put::Done(_))
-                && disk::sync_directory(&directory).map(|()| true)?)
+        let same = next.text().as_bytes();
+        let again = || match replace::replace(&path, (same, same), || Ok(true))? {
+            Put::Done(_) => disk::sync_directory(&directory),
+            // Somebody wrote on top of it already: theirs is what is to be kept.
+            Put::Refused(_) => Ok(()),
         };
-        match again() {
-            // If not, somebody wrote on top of it already: theirs is what is to be kept.
-            Ok(_) => Ok(()),
-            Err(error) => Err(failed("make durable", &path)(error)),
-        }
+        again().map_err(failed("make durable", &path))
     }
 
     /// Removes what the change set drops. A lease that stays although it should go is mended by a rescue.
-    fn drop_leases(&mut self, net: &BTreeMap<TaskId, Net>) {
+    fn drop_leases(&mut self, net: &BTreeMap<TaskId, LeaseChange>) {
         for (task, change) in net {
             let mut files = self.state.leases.files_of(&self.store.layout, task).into_iter();
             let dropped = match change {
-                Net::Write(_) => continue,
+                LeaseChange::Write(_) => continue,
                 // Another's file about the task stays behind only as long as its own lease.
-                Net::Take(_) => files.skip(1).try_for_each(|file| leases::remove(&file)),
-                Net::Drop => disk::point("store.drop")
+                LeaseChange::Take(_) => files.skip(1).try_for_each(|file| leases::remove(&file)),
+                LeaseChange::Drop(_) => disk::point("store.drop")
                     .map_err(failed("remove the lease", &self.store.layout.lease(task)))
                     .and_then(|()| files.try_for_each(|file| leases::remove(&file))),
             };
             if let Err(error) = dropped {
-                log::warn!("{error}: {}", source_of(&error));
+                log::warn!("{}", whole(&error));
             }
-            if matches!(change, Net::Drop) {
+            if matches!(change, LeaseChange::Drop(_)) {
                 self.state.held.remove(task);
             }
         }
@@ -331,28 +299,25 @@ fn is_news(changes: &ChangeSet) -> bool {
 }
 
 /// Takes all changes of a change set to one lease together: the last word counts, and a write after a taking is part of it.
-fn net(changes: &[LeaseChange]) -> BTreeMap<TaskId, Net> {
+fn net(changes: &[LeaseChange]) -> BTreeMap<TaskId, LeaseChange> {
     let mut net = BTreeMap::new();
     for change in changes {
-        let (task, change) = match change {
-            LeaseChange::Take(lease) => (&lease.task_id, Net::Take(lease.clone())),
+        let (LeaseChange::Take(Lease { task_id, .. })
+        | LeaseChange::Write(Lease { task_id, .. })
+        | LeaseChange::Drop(task_id)) = change;
+        let change = match change {
             // Its lock has still to be taken.
-            LeaseChange::Write(lease) => match net.get(&lease.task_id) {
-                Some(Net::Take(_)) => (&lease.task_id, Net::Take(lease.clone())),
-                _ => (&lease.task_id, Net::Write(lease.clone())),
-            },
-            LeaseChange::Drop(task) => (task, Net::Drop),
+            LeaseChange::Write(lease) if matches!(net.get(task_id), Some(LeaseChange::Take(_))) => {
+                LeaseChange::Take(lease.clone())
+            }
+            change => change.clone(),
         };
-        net.insert(task.clone(), change);
+        net.insert(task_id.clone(), change);
     }
     net
 }
 
 /// Renders an error with its source.
 pub(super) fn whole(error: &StoreError) -> String {
-    format!("{error}: {}", source_of(error))
-}
-
-fn source_of(error: &StoreError) -> String {
-    std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
+    format!("{error}: {}", std::error::Error::source(error).map(ToString::to_string).unwrap_or_default())
 }

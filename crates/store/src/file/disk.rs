@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::StoreError;
-use oodatcaa_sys::files::{self, named};
+use oodatcaa_sys::files::{self, FileError, Why, named};
 
 pub(super) use oodatcaa_sys::files::TEMPORARY;
 
@@ -90,16 +90,11 @@ pub(super) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error)
 /// the owner out.
 pub(super) fn check_owner(directory: &Path) -> Result<(), StoreError> {
     let me = rustix::process::geteuid().as_raw();
-    match fs::symlink_metadata(directory) {
-        Ok(meta) if meta.uid() != me => {
-            let owner = meta.uid();
-            let reason = format!(
-                "it belongs to user {owner}, and user {me} would keep them out of what it makes; start the worker as user {owner}"
-            );
-            Err(StoreError::Unsafe { path: directory.into(), reason })
-        }
-        _ => Ok(()),
-    }
+    let Some(owner) = look(directory)?.map(|meta| meta.uid()).filter(|owner| *owner != me) else { return Ok(()) };
+    let reason = format!(
+        "it belongs to user {owner}, and user {me} would keep them out of what it makes; start the worker as user {owner}"
+    );
+    Err(StoreError::Unsafe { path: directory.into(), reason })
 }
 
 /// Refuses what is not ours alone to write.
@@ -121,11 +116,7 @@ pub(super) fn check(path: &Path, meta: &fs::Metadata, directory: bool) -> Result
 
 /// Checks a directory of ours, if it is there.
 pub(super) fn check_directory(path: &Path) -> Result<bool, StoreError> {
-    match fs::symlink_metadata(path) {
-        Ok(meta) => check(path, &meta, true).map(|()| true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(failed("look at", path)(error)),
-    }
+    look(path)?.map(|meta| check(path, &meta, true)).transpose().map(|checked| checked.is_some())
 }
 
 /// Makes a directory of state, for our eyes only, unless it is there.
@@ -141,10 +132,9 @@ pub(super) fn hold(path: &Path) -> Result<File, StoreError> {
     checked(path, files::hold(path.parent().unwrap_or(path), path)?)
 }
 
-/// Opens a file to append to, creating it for our eyes only, and says whether it was created.
-pub(super) fn append(path: &Path) -> Result<(File, bool), StoreError> {
-    let is_new = stamp(path)?.is_none();
-    Ok((checked(path, files::append(path.parent().unwrap_or(path), path)?)?, is_new))
+/// Opens a file to append to, creating it for our eyes only.
+pub(super) fn append(path: &Path) -> Result<File, StoreError> {
+    checked(path, files::append(path.parent().unwrap_or(path), path)?)
 }
 
 fn checked(path: &Path, file: File) -> Result<File, StoreError> {
@@ -153,11 +143,8 @@ fn checked(path: &Path, file: File) -> Result<File, StoreError> {
 }
 
 /// Opens a file to read; `None` when there is none.
-pub(super) fn open(path: &Path) -> Result<Option<(File, Stamp)>, StoreError> {
-    let Some(file) = files::open(path.parent().unwrap_or(path), path)? else { return Ok(None) };
-    let meta = file.metadata().map_err(failed("look at", path))?;
-    check(path, &meta, false)?;
-    Ok(Some((file, Stamp::of(&meta))))
+pub(super) fn open(path: &Path) -> Result<Option<File>, StoreError> {
+    files::open(path.parent().unwrap_or(path), path)?.map(|file| checked(path, file)).transpose()
 }
 
 /// Tells whether most of a long file has never been written: what `truncate -s` makes.
@@ -168,53 +155,53 @@ pub(super) fn is_mostly_hole(path: &Path, size: u64) -> bool {
 /// No queue file has more bytes: a million tasks have a quarter of it.
 pub const LONGEST: u64 = 1 << 30;
 
-/// Reads a whole file; `None` when there is none, an error when it is longer than anything that belongs there.
-pub(super) fn read(path: &Path) -> Result<Option<(Vec<u8>, Stamp)>, StoreError> {
-    let Some((file, stamp)) = open(path)? else { return Ok(None) };
-    let long = |size: u64| {
-        let reason = format!("it has {size} bytes; no more than {LONGEST} are read");
-        StoreError::Unsafe { path: path.into(), reason }
-    };
-    if stamp.size > LONGEST {
-        return Err(long(stamp.size));
+/// Reads a whole file of at most so many bytes; `None` when there is none.
+pub(super) fn read(path: &Path, cap: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    let Some(mut file) = open(path)? else { return Ok(None) };
+    let bytes = whole(&mut file, cap + 1).map_err(failed("read", path))?;
+    if bytes.len() as u64 > cap {
+        let why = Why::TooLong { size: file.metadata().map_or(cap, |meta| meta.len()), cap };
+        return Err(FileError { doing: "read", path: path.into(), why }.into());
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(stamp.size).unwrap_or_default() + 1);
-    // It may grow while it is read.
-    file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(failed("read", path))?;
-    if bytes.len() as u64 > LONGEST { Err(long(bytes.len() as u64)) } else { Ok(Some((bytes, stamp))) }
+    Ok(Some(bytes))
 }
 
 /// Tells whether a file holds exactly this. It is compared piece by piece: nothing of its size is built.
 pub(super) fn holds(file: &mut File, expected: &[u8]) -> io::Result<bool> {
-    let mut rest = expected;
     let mut piece = [0; 64 * 1024];
-    loop {
-        match file.read(&mut piece) {
-            Ok(0) => return Ok(rest.is_empty()),
-            Ok(length) => match rest.split_at_checked(length) {
-                Some((same, more)) if same == &piece[..length] => rest = more,
-                _ => return Ok(false),
-            },
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+    for part in expected.chunks(piece.len()) {
+        let piece = &mut piece[..part.len()];
+        match file.read_exact(piece) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            read => read?,
+        }
+        if piece != part {
+            return Ok(false);
         }
     }
+    Ok(file.take(1).read_to_end(&mut Vec::new())? == 0)
 }
 
-/// Reads a file from its beginning, up to the length that no queue exceeds.
-pub(super) fn whole(file: &mut File) -> io::Result<Vec<u8>> {
+/// Reads a file from its beginning, and no more bytes of it than these.
+pub(super) fn whole(file: &mut File, most: u64) -> io::Result<Vec<u8>> {
     file.rewind()?;
-    let mut bytes = Vec::new();
-    file.take(LONGEST).read_to_end(&mut bytes)?;
+    let size = file.metadata()?.len().min(most);
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
+    // It may grow while it is read.
+    file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 /// Returns the stamp of what a path leads to; `None` when there is nothing.
 pub(super) fn stamp(path: &Path) -> Result<Option<Stamp>, StoreError> {
+    Ok(look(path)?.map(|meta| Stamp::of(&meta)))
+}
+
+/// Looks at what a path leads to, a link for itself; `None` when there is nothing.
+fn look(path: &Path) -> Result<Option<fs::Metadata>, StoreError> {
     match fs::symlink_metadata(path) {
-        Ok(meta) => Ok(Some(Stamp::of(&meta))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed("look at", path)(error)),
+        found => found.map(Some).map_err(failed("look at", path)),
     }
 }
 
@@ -305,6 +292,6 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("queue");
         rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("made");
-        assert!(matches!(read(&path), Err(StoreError::Unsafe { .. })));
+        assert!(matches!(read(&path, 9), Err(StoreError::Unsafe { .. })));
     }
 }

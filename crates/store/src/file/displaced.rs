@@ -17,13 +17,14 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::{
-    Bad, FileStore, PATIENCE_TO_WRITE, disk,
+    FileStore, PATIENCE_TO_WRITE,
+    disk::{self, LONGEST},
     document::{
         Document,
         merge::{merged, without_what_is_old},
     },
     lock,
-    replace::{Moment, Put, Replacement},
+    replace::{Moment, Put, replace},
 };
 use crate::{LOCK_WAIT, StoreError, desk::Tries};
 use oodatcaa_core::layout::Layout;
@@ -75,19 +76,12 @@ impl Displaced {
         Self::of(Source::File(file), base)
     }
 
-    /// Remembers an edit that stood aside for a moment, and what it was made from: who read the queue in this moment writes it
-    /// again without the edit.
-    fn edit(edited: Vec<u8>, base: String) -> Self {
-        Self::of(Source::Text(edited), base)
-    }
-
-    /// Watches what others may have written, or write over, in the moment in which `ours` stood in the place of an edit of `old`.
-    pub(super) fn in_a(moment: Option<Moment>, old: &str, ours: &str) -> impl Iterator<Item = Self> {
-        let both = moment.map(|Moment { edited, instead }| {
-            let instead = instead.map(|file| Self::new(file, ours.to_owned()));
-            [Some(Self::edit(edited, old.to_owned())), instead]
-        });
-        both.into_iter().flatten().flatten().map(|displaced| Self { may_be_old: true, ..displaced })
+    /// Watches what came of a moment in which `ours` stood in the place of an edit of `old`: the edit, which who read the
+    /// queue then writes over, and what others may have written into ours.
+    fn in_a(Moment { edited, instead }: Moment, old: &str, ours: &str) -> Vec<Self> {
+        let instead = instead.map(|file| (Source::File(file), ours));
+        let both = std::iter::once((Source::Text(edited), old)).chain(instead);
+        both.map(|(source, base)| Self { may_be_old: true, ..Self::of(source, base.to_owned()) }).collect()
     }
 
     fn of(source: Source, base: String) -> Self {
@@ -118,7 +112,7 @@ impl Displaced {
             Source::Text(text) => Ok((*text != self.base.as_bytes()).then(|| text.clone())),
             Source::File(file) => {
                 file.rewind()?;
-                if disk::holds(file, self.base.as_bytes())? { Ok(None) } else { disk::whole(file).map(Some) }
+                if disk::holds(file, self.base.as_bytes())? { Ok(None) } else { disk::whole(file, LONGEST).map(Some) }
             }
         }
     }
@@ -143,9 +137,12 @@ impl Displaced {
     }
 }
 
+/// Where displaced files are handed over; nothing more comes after `None`.
+type Tell = Sender<Option<Displaced>>;
+
 /// The thread that looks after displaced files, once there are any.
 #[derive(Debug, Default)]
-pub(super) struct Late(Mutex<Option<(Sender<Displaced>, JoinHandle<()>)>>);
+pub(super) struct Late(Mutex<Option<(Tell, JoinHandle<()>)>>);
 
 impl Late {
     pub(super) fn look_after(&self, layout: &Layout, displaced: Displaced) {
@@ -161,7 +158,7 @@ impl Late {
         }
         if let Some((tell, _)) = &*thread {
             // Should the thread have died, edits in place are as safe as they were without it.
-            let _ = tell.send(displaced);
+            let _ = tell.send(Some(displaced));
         }
     }
 }
@@ -170,13 +167,13 @@ impl Drop for Late {
     /// Waits, before the program ends, for those who still have a displaced file open.
     fn drop(&mut self) {
         if let Some((tell, running)) = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
-            drop(tell);
+            let _ = tell.send(None);
             let _ = running.join();
         }
     }
 }
 
-fn look_after(layout: &Layout, told: &Receiver<Displaced>) {
+fn look_after(layout: &Layout, told: &Receiver<Option<Displaced>>) {
     let mut all: Vec<Displaced> = Vec::new();
     let mut end: Option<Instant> = None;
     loop {
@@ -185,20 +182,15 @@ fn look_after(layout: &Layout, told: &Receiver<Displaced>) {
             log::debug!("the queue is replaced without a pause: {} displaced files are let go", all.len());
             return;
         }
-        let next = all.iter().filter_map(Displaced::due).min();
-        let news = match next {
-            _ if ending && all.is_empty() => return,
-            Some(at) if ending => {
-                std::thread::sleep(at.saturating_duration_since(Instant::now()));
-                Err(RecvTimeoutError::Timeout)
-            }
+        let news = match all.iter().filter_map(Displaced::due).min() {
             Some(at) => told.recv_deadline(at),
+            None if ending => return,
             None => told.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match news {
-            Ok(displaced) => all.push(displaced),
+            Ok(Some(displaced)) => all.push(displaced),
+            Ok(None) | Err(RecvTimeoutError::Disconnected) => end = end.or_else(|| Some(Instant::now() + ENDING)),
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => end = end.or_else(|| Some(Instant::now() + ENDING)),
         }
         let mut more = Vec::new();
         all.retain_mut(|displaced| {
@@ -276,34 +268,36 @@ impl FileStore {
         while tries.again() {
             let lock = lock::queue_lock(&self.layout.queue_lock(), deadline, started)?;
             let state = &mut *self.state();
-            match self.look_patiently(state, PATIENCE_TO_WRITE) {
-                Ok(()) => {}
-                Err(Bad::Failed(error)) => return Err(error),
-                Err(Bad::Invalid(wrong)) => return Err(wrong.into()),
-            }
+            self.look_patiently(state, PATIENCE_TO_WRITE)?;
             let now = state.good.as_ref().expect("looked at just now").document.text().to_owned();
             let wrong = |error: serde_json::Error| disk::failed("edit", &path)(std::io::Error::other(error));
             let Some(text) = merged(base, theirs, &now).map_err(wrong)? else { return Ok(false) };
-            let old = std::fs::symlink_metadata(&path).ok();
-            let put = || -> std::io::Result<Put> {
-                let contents = (now.as_bytes(), text.as_bytes());
-                let refused = Put::Refused(None);
-                let Some(replacement) = Replacement::write(&path, contents, old.as_ref())? else { return Ok(refused) };
-                replacement.sync()?;
-                if lock.is_in_force().is_ok_and(|held| held) {
-                    replacement.put(&path, now.as_bytes())
-                } else {
-                    Ok(refused)
-                }
-            };
-            match put().map_err(disk::failed("save", &path))? {
-                Put::Done(file) => {
-                    displaced.push(Displaced::new(file, now));
-                    return Ok(true);
-                }
-                Put::Refused(moment) => displaced.extend(Displaced::in_a(moment, &now, &text)),
+            let (is_put, more) = self.replace((&now, &text), || Ok(lock.is_in_force()?))?;
+            displaced.extend(more);
+            if is_put {
+                return Ok(true);
             }
         }
         Err(StoreError::Contended { path, tries: tries.made() })
+    }
+
+    /// Puts a new text in the queue's place if the old one still stands there; answers whether it did, and what to look
+    /// after: what it displaced, for good or for a moment.
+    pub(super) fn replace(
+        &self,
+        (old, new): (&str, &str),
+        still: impl FnOnce() -> io::Result<bool>,
+    ) -> Result<(bool, Vec<Displaced>), StoreError> {
+        let path = self.layout.queue();
+        let contents = (old.as_bytes(), new.as_bytes());
+        let put = match replace(&path, contents, still) {
+            // Another worker, whose lock is on another file since somebody took ours away, has cleared up what was written.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Put::Refused(None),
+            put => put.map_err(disk::failed("save", &path))?,
+        };
+        Ok(match put {
+            Put::Done(file) => (true, file.map(|file| Displaced::new(file, old.to_owned())).into_iter().collect()),
+            Put::Refused(moment) => (false, moment.map_or_else(Vec::new, |moment| Displaced::in_a(moment, old, new))),
+        })
     }
 }

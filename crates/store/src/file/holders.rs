@@ -55,8 +55,8 @@ pub(super) fn check_clocks(root: &Path) -> Result<(), StoreError> {
 }
 
 /// Tells whether the process that a lease names is still that process, by the start time of the one that has its number.
-fn by_start_time(lease: &Lease, started: Option<u64>) -> Holder {
-    match started {
+fn by_process(lease: &Lease) -> Holder {
+    match identity::started(lease.pid) {
         Some(started) if started == lease.pid_started => Holder::Alive,
         Some(_) => Holder::Dead(format!("process {} is another one now", lease.pid)),
         None => Holder::Dead(format!("process {} is gone", lease.pid)),
@@ -72,38 +72,23 @@ impl FileStore {
         held: &HashMap<TaskId, Lock>,
         locked: bool,
     ) -> Result<BTreeMap<TaskId, LeaseState>, StoreError> {
-        // Many leases have one holder.
-        let mut known = HashMap::new();
-        let mut by_process = |lease: &Lease| {
-            let started = *known.entry(lease.pid).or_insert_with(|| identity::started(lease.pid));
-            by_start_time(lease, started)
-        };
-        records
-            .into_iter()
-            .map(|(task, record)| {
-                let holder = match &record {
-                    LeaseRecord::Ours(lease) => self.holder(lease, held, locked, &mut by_process)?,
-                    LeaseRecord::Foreign(_) | LeaseRecord::Broken { .. } => Holder::Unknown,
-                };
-                Ok((task, LeaseState { record, holder }))
-            })
-            .collect()
+        let records = records.into_iter().map(|(task, record)| {
+            let holder = match &record {
+                LeaseRecord::Ours(lease) => self.holder(lease, held, locked)?,
+                LeaseRecord::Foreign(_) | LeaseRecord::Broken { .. } => Holder::Unknown,
+            };
+            Ok((task, LeaseState { record, holder }))
+        });
+        records.collect()
     }
 
-    fn holder(
-        &self,
-        lease: &Lease,
-        held: &HashMap<TaskId, Lock>,
-        locked: bool,
-        by_process_id: &mut dyn FnMut(&Lease) -> Holder,
-    ) -> Result<Holder, StoreError> {
+    fn holder(&self, lease: &Lease, held: &HashMap<TaskId, Lock>, locked: bool) -> Result<Holder, StoreError> {
         if let Some(holder) = self.machine.by_boot(lease) {
             return Ok(holder);
         }
         // Another name in the same boot is a container: its process ids mean nothing here, its locks do.
-        let mut by_process = |otherwise| {
-            if lease.host == self.machine.host && !self.machine.shifted { by_process_id(lease) } else { otherwise }
-        };
+        let is_here = lease.host == self.machine.host && !self.machine.shifted;
+        let by_process = |otherwise| if is_here { by_process(lease) } else { otherwise };
         if !locked {
             return Ok(by_process(Holder::Unknown));
         }

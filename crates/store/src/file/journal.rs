@@ -47,7 +47,7 @@ const GREATEST: u64 = 1 << 40;
 const APPENDING: Duration = Duration::from_secs(2);
 
 /// What has been read of the journal.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Journal {
     path: PathBuf,
     stamp: Option<Stamp>,
@@ -74,16 +74,7 @@ enum Rest {
 
 impl Journal {
     pub(super) fn new(path: PathBuf, seals: Seals) -> Self {
-        Self {
-            path,
-            stamp: None,
-            offset: 0,
-            tail: Vec::new(),
-            marks: Vec::new(),
-            history: Arc::default(),
-            reserved: 0,
-            seals,
-        }
+        Self { path, seals, ..Self::default() }
     }
 
     /// Gives drafts their numbers, and a seal to what needs one.
@@ -97,6 +88,13 @@ impl Journal {
         let mut events: Vec<Event> = numbered.collect();
         self.seal(&mut events);
         events
+    }
+
+    /// Gives events the numbers that are next here.
+    pub(super) fn renumber(&self, events: &mut [Event]) {
+        for (seq, event) in (self.history.seq + 1..).zip(events) {
+            (event.seq, event.id) = (seq, seq.to_string());
+        }
     }
 
     /// Puts a seal on what needs one, as it is now.
@@ -125,13 +123,13 @@ impl Journal {
         match self.read_new()? {
             Rest::Nothing => Ok(0),
             Rest::Unended => {
-                let (mut file, _) = disk::append(&self.path)?;
+                let mut file = disk::append(&self.path)?;
                 file.write_all(b"\n").map_err(failed("append to", &self.path))?;
                 self.stamp = None;
                 self.read_new().map(|_| 0)
             }
             Rest::Torn(bytes) => {
-                let (file, _) = disk::append(&self.path)?;
+                let file = disk::append(&self.path)?;
                 file.set_len(self.offset).map_err(failed("cut", &self.path))?;
                 log::warn!("{}: {bytes} bytes of an unfinished line were cut off", self.path.display());
                 self.stamp = None;
@@ -145,10 +143,11 @@ impl Journal {
         if stamp == self.stamp && stamp.is_none_or(|stamp| stamp.size == self.offset) {
             return Ok(Rest::Nothing);
         }
-        let Some((file, stamp)) = disk::open(&self.path)? else {
+        let Some(file) = disk::open(&self.path)? else {
             self.forget();
             return Ok(Rest::Nothing);
         };
+        let stamp = Stamp::of(&file.metadata().map_err(failed("look at", &self.path))?);
         // Rotated, restored or written anew: then all of it is read again.
         let same = self.stamp.is_none_or(|old| old.is_same_file(&stamp)) && stamp.size >= self.offset;
         if !same || !self.continues(&file).map_err(failed("read", &self.path))? {
@@ -233,8 +232,9 @@ impl Journal {
         if end <= self.reserved {
             return Ok(());
         }
-        let (file, created) = disk::append(&self.path)?;
-        if created {
+        let is_new = disk::stamp(&self.path)?.is_none();
+        let file = disk::append(&self.path)?;
+        if is_new {
             let directory = self.path.parent().expect("the journal stands in a directory");
             disk::sync_directory(directory).map_err(failed("make durable", directory))?;
         }
@@ -259,7 +259,7 @@ impl Journal {
     /// somebody took its file away, still append one after the other, and the later one counts on and leaves out what
     /// the other one has told by then.
     pub(super) fn append(&mut self, events: &mut Vec<Event>, durable: bool) -> Result<(), StoreError> {
-        let open = || disk::append(&self.path).map(|(file, _)| file);
+        let open = || disk::append(&self.path);
         let lock = Lock::take(&self.path, Instant::now() + APPENDING, open)?;
         // Whoever holds it for longer than that is stopped; the change is in the queue by now and has to be told.
         let mut file = lock.map_or_else(open, |lock| Ok(lock.into_file()))?;
@@ -269,9 +269,7 @@ impl Journal {
             if events.is_empty() {
                 return Ok(());
             }
-            for (seq, event) in (self.history.seq + 1..).zip(events.iter_mut()) {
-                (event.seq, event.id) = (seq, seq.to_string());
-            }
+            self.renumber(events);
         }
         // One write: appends of others cannot come between two lines of one commit.
         let lines = lines(events);
@@ -322,7 +320,7 @@ impl Journal {
             return Ok(Vec::new());
         }
         let from = self.marks.iter().rev().find(|(seq, _)| *seq <= after).map_or(0, |(_, end)| *end);
-        let Some((file, _)) = disk::open(&self.path)? else { return Ok(Vec::new()) };
+        let Some(file) = disk::open(&self.path)? else { return Ok(Vec::new()) };
         let (mut events, mut before) = (Vec::new(), 0);
         let read = scan::lines(&file, from, self.offset, &mut |piece| {
             let Piece::Lines(lines) = piece else { return };

@@ -3,17 +3,19 @@
 //! Who still stands behind a lease is found out by [`super::holders`].
 
 use std::{
-    collections::{BTreeMap, HashMap, btree_map::Entry},
-    ffi::{OsStr, OsString},
+    collections::{BTreeMap, HashMap},
+    ffi::OsStr,
     io,
     path::{Path, PathBuf},
 };
 
+use chrono::{DateTime, Utc};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{
     dialect::Loose,
-    disk::{self, Stamp, failed},
+    disk::{self, LONGEST, Stamp, failed},
 };
 use crate::StoreError;
 use oodatcaa_core::layout::Layout;
@@ -26,162 +28,103 @@ const MAX: u64 = 64 * 1024;
 /// No project has more leases.
 const MOST: usize = 1_000_000;
 
-/// The lease files as they were when last looked at.
+/// The lease files as they were when last read.
 #[derive(Debug, Default)]
-pub(super) struct Leases {
-    files: HashMap<OsString, Known>,
-    /// The directory as it was when last listed, unless that was too soon after a change.
-    listed: Option<Stamp>,
-}
-
-#[derive(Debug)]
-struct Known {
-    stamp: Stamp,
-    /// So fresh that another change could hide behind the same stamp.
-    fresh: bool,
-    found: Option<Found>,
-    /// Seen by the present scan.
-    present: bool,
-}
+pub(super) struct Leases(Vec<Found>);
 
 #[derive(Debug)]
 struct Found {
-    task: TaskId,
+    path: PathBuf,
+    stamp: Stamp,
+    /// So fresh that another change could hide behind the same stamp.
+    fresh: bool,
     record: LeaseRecord,
-    /// The file is named after the task, as ours are.
-    proper: bool,
+}
+
+impl Found {
+    fn task(&self) -> &TaskId {
+        match &self.record {
+            LeaseRecord::Ours(lease) => &lease.task_id,
+            LeaseRecord::Foreign(lease) => &lease.task_id,
+            LeaseRecord::Broken { task_id, .. } => task_id,
+        }
+    }
+
+    /// Ranks several files about one task: ours counts, then the one that lives longest.
+    fn weight(&self) -> (u8, bool, Option<DateTime<Utc>>) {
+        let is_named_after_it = self.path.file_stem() == Some(OsStr::new(self.task().as_str()));
+        match &self.record {
+            LeaseRecord::Ours(_) => (2, is_named_after_it, None),
+            LeaseRecord::Foreign(lease) => (1, false, lease.until),
+            LeaseRecord::Broken { .. } => (0, is_named_after_it, None),
+        }
+    }
 }
 
 impl Leases {
     /// Reads what stands there now. Files that did not change are not opened.
     pub(super) fn scan(&mut self, layout: &Layout) -> Result<BTreeMap<TaskId, LeaseRecord>, StoreError> {
         let directory = layout.leases();
-        for known in self.files.values_mut() {
-            known.present = false;
-        }
-        let there = disk::check_directory(&directory)?;
-        let stamp = disk::stamp(&directory)?;
-        // A directory's mtime changes with its names; what is written into a file that is there does not show in it.
-        if there && self.listed.is_some() && self.listed == stamp {
-            // Nobody came and nobody went; what is there may have been written to.
-            let names: Vec<OsString> = self.files.keys().cloned().collect();
-            for name in names {
-                self.look(&directory.join(&name), name)?;
-            }
-        } else if there {
-            self.listed = stamp.filter(|stamp| !stamp.is_fresh());
-            for name in files::list(layout.root(), &directory, MOST)?.into_iter().flatten().map(|entry| entry.name) {
-                if Path::new(&name).extension() == Some(OsStr::new("json")) && !name.to_string_lossy().starts_with('.')
-                {
-                    self.look(&directory.join(&name), name)?;
+        let known = std::mem::take(&mut self.0).into_iter().map(|found| (found.path.clone(), found));
+        let mut known: HashMap<PathBuf, Found> = known.filter(|(_, found)| !found.fresh).collect();
+        if disk::check_directory(&directory)? {
+            for entry in files::list(layout.root(), &directory, MOST)?.into_iter().flatten() {
+                let path = directory.join(&entry.name);
+                if path.extension() != Some(OsStr::new("json")) || entry.name.to_string_lossy().starts_with('.') {
+                    continue;
                 }
+                let Some(stamp) = disk::stamp(&path)? else { continue };
+                let same = known.remove(&path).filter(|found| found.stamp == stamp);
+                self.0.extend(same.map_or_else(|| found(path, stamp), |same| Ok(Some(same)))?);
             }
         }
-        self.files.retain(|_, known| known.present);
-
-        let mut leases: BTreeMap<TaskId, &Found> = BTreeMap::new();
-        for found in self.files.values().filter_map(|known| known.found.as_ref()) {
-            match leases.entry(found.task.clone()) {
-                Entry::Vacant(entry) => {
-                    entry.insert(found);
-                }
-                Entry::Occupied(mut entry) if weight(found) > weight(entry.get()) => {
-                    entry.insert(found);
-                }
-                Entry::Occupied(_) => {}
-            }
-        }
-        Ok(leases.into_iter().map(|(task, found)| (task, found.record.clone())).collect())
-    }
-
-    fn look(&mut self, path: &Path, name: OsString) -> Result<(), StoreError> {
-        let Some(stamp) = disk::stamp(path)? else { return Ok(()) };
-        if let Some(known) = self.files.get_mut(&name)
-            && known.stamp == stamp
-            && !known.fresh
-        {
-            known.present = true;
-            return Ok(());
-        }
-        let fresh = stamp.is_fresh();
-        let found = found(path, stamp)?;
-        self.files.insert(name, Known { stamp, fresh, found, present: true });
-        Ok(())
+        // Of several files about one task the last one here counts.
+        self.0.sort_by_key(Found::weight);
+        Ok(self.0.iter().map(|found| (found.task().clone(), found.record.clone())).collect())
     }
 
     /// Lists the files that name a task, ours first.
     pub(super) fn files_of(&self, layout: &Layout, task: &TaskId) -> Vec<PathBuf> {
         let ours = layout.lease(task);
-        let others = self
-            .files
-            .iter()
-            .filter(|(_, known)| known.found.as_ref().is_some_and(|found| found.task == *task))
-            .map(|(name, _)| layout.leases().join(name))
-            .filter(|path| *path != ours);
-        std::iter::once(ours.clone()).chain(others).collect()
+        let others = self.0.iter().filter(|found| found.task() == task && found.path != ours);
+        std::iter::once(ours.clone()).chain(others.map(|found| found.path.clone())).collect()
     }
 }
 
-/// Ranks several files about one task: ours counts, then the one that lives longest.
-fn weight(found: &Found) -> (u8, bool, Option<chrono::DateTime<chrono::Utc>>) {
-    match &found.record {
-        LeaseRecord::Ours(_) => (2, found.proper, None),
-        LeaseRecord::Foreign(lease) => (1, false, lease.until),
-        LeaseRecord::Broken { .. } => (0, found.proper, None),
-    }
-}
-
-fn found(path: &Path, stamp: Stamp) -> Result<Option<Found>, StoreError> {
+fn found(path: PathBuf, stamp: Stamp) -> Result<Option<Found>, StoreError> {
+    let fresh = stamp.is_fresh();
     let by_name = path.file_stem().and_then(OsStr::to_str).and_then(|stem| TaskId::parse(stem).ok());
-    let broken = |reason: String| {
-        if by_name.is_none() {
-            log::debug!("{} is no lease: {reason}", path.display());
-        }
-        by_name.clone().map(|task| Found {
-            task: task.clone(),
-            record: LeaseRecord::Broken { task_id: task, reason },
-            proper: true,
-        })
-    };
-    // It still holds its task: who wrote it may be at work.
-    if stamp.size > MAX {
-        return Ok(broken(format!("it is {} bytes long", stamp.size)));
-    }
-    let bytes = match disk::read(path) {
-        Ok(Some((bytes, _))) => bytes,
+    let read = match disk::read(&path, MAX) {
         Ok(None) => return Ok(None),
-        Err(StoreError::Unsafe { reason, .. }) => return Ok(broken(reason)),
+        Ok(Some(bytes)) => record(&bytes, by_name.as_ref()),
+        // It still holds its task: who wrote it may be at work.
+        Err(StoreError::Unsafe { reason, .. }) => Err(reason),
         Err(error) => return Err(error),
     };
-    let value: Value = match serde_json::from_slice(&bytes) {
-        Ok(value) => value,
-        Err(error) => return Ok(broken(format!("not JSON: {error}"))),
-    };
-    let Value::Object(object) = &value else { return Ok(broken("it is not an object".into())) };
-    let loose = Loose::read(object);
-    let task = match loose.task.as_deref().map(TaskId::parse) {
-        Some(Ok(task)) => task,
-        Some(Err(why)) => return Ok(broken(format!("its task id {why}"))),
-        None => match by_name.clone() {
-            Some(task) => task,
-            None => return Ok(None),
-        },
-    };
-    let proper = by_name.as_ref() == Some(&task);
-    // What is not whole in our words is a helper's, whose token and times are believed as far as they go.
-    let record = serde_json::from_value::<Lease>(value.clone()).map_or_else(
-        |_| {
-            LeaseRecord::Foreign(ForeignLease {
-                task_id: task.clone(),
-                owner: loose.owner.unwrap_or_else(|| "unknown".into()),
-                role: loose.role.map(Role::new),
-                token: loose.token.map(Token),
-                until: loose.until,
-            })
-        },
-        LeaseRecord::Ours,
-    );
-    Ok(Some(Found { task, record, proper }))
+    let record = read.unwrap_or_else(|reason| {
+        log::debug!("{}: {reason}", path.display());
+        by_name.map(|task_id| LeaseRecord::Broken { task_id, reason })
+    });
+    Ok(record.map(|record| Found { path, stamp, fresh, record }))
+}
+
+/// Reads a lease in any dialect; `None` when neither it nor its name tells a task.
+fn record(bytes: &[u8], by_name: Option<&TaskId>) -> Result<Option<LeaseRecord>, String> {
+    let value: Value = serde_json::from_slice(bytes).map_err(|error| format!("not JSON: {error}"))?;
+    let loose = Loose::read(value.as_object().ok_or("it is not an object")?);
+    let named = loose.task.as_deref().map(TaskId::parse).transpose().map_err(|why| format!("its task id {why}"))?;
+    let Some(task_id) = named.or_else(|| by_name.cloned()) else { return Ok(None) };
+    Ok(Some(match Lease::deserialize(&value) {
+        Ok(lease) => LeaseRecord::Ours(lease),
+        // What is not whole in our words is a helper's, whose token and times are believed as far as they go.
+        Err(_) => LeaseRecord::Foreign(ForeignLease {
+            task_id,
+            owner: loose.owner.unwrap_or_else(|| "unknown".into()),
+            role: loose.role.map(Role::new),
+            token: loose.token.map(Token),
+            until: loose.until,
+        }),
+    }))
 }
 
 /// Writes a lease as a whole. It needs no fsync: after a power cut no owner is alive.
@@ -214,7 +157,7 @@ pub(super) struct Before {
 
 impl Before {
     pub(super) fn of(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { path: path.into(), content: disk::read(path)?.map(|(bytes, _)| bytes) })
+        Ok(Self { path: path.into(), content: disk::read(path, LONGEST)? })
     }
 
     /// Puts it back as it was. What fails here is mended by the next rescue.

@@ -91,7 +91,7 @@ pub(super) fn task_lock(path: &Path) -> Result<Lock, StoreError> {
 /// Tells whether a task's lock is free; `None` when there is no such file. Only for one who holds the queue lock: the
 /// answer is a proof as long as nobody can take it.
 pub(super) fn is_free(path: &Path) -> Result<Option<bool>, StoreError> {
-    let Some((file, _)) = disk::open(path)? else { return Ok(None) };
+    let Some(file) = disk::open(path)? else { return Ok(None) };
     lock::is_held(&file).map(|held| Some(!held)).map_err(failed("lock", path))
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     FileStore, State,
-    disk::{self, LONGEST, Stamp},
+    disk::{self, LONGEST, Stamp, failed},
     document::Document,
 };
 use crate::{Invalid, StoreError};
@@ -30,18 +30,12 @@ pub(super) struct Good {
     pub(super) fresh: bool,
 }
 
-/// Why there is no new queue to look at.
-pub(super) enum Bad {
-    Invalid(Invalid),
-    Failed(StoreError),
-}
-
 impl FileStore {
     /// Reads the queue, or finds that it is as it was.
-    fn look(&self, state: &mut State) -> Result<(), Bad> {
+    fn look(&self, state: &mut State) -> Result<(), StoreError> {
         let path = self.layout.queue();
-        let missing = || Bad::Invalid(Invalid::missing(path.clone()));
-        let stamp = disk::stamp(&path).map_err(Bad::Failed)?.ok_or_else(missing)?;
+        let missing = || StoreError::Missing(path.clone());
+        let stamp = disk::stamp(&path)?.ok_or_else(missing)?;
         // Equal stamps mean equal content, unless the last change is so fresh that another fits into the same tick.
         if let Some(good) = &state.good
             && good.stamp == stamp
@@ -49,36 +43,34 @@ impl FileStore {
         {
             return Ok(());
         }
+        let mut file = disk::open(&path)?.ok_or_else(missing)?;
+        let stamp = Stamp::of(&file.metadata().map_err(failed("look at", &path))?);
+        let fresh = stamp.is_fresh();
         if let Some(good) = &mut state.good
             // `touch`, a checkout of the same commit, our own write: to compare costs less than to parse.
             && stamp.size == good.document.text().len() as u64
+            && disk::holds(&mut file, good.document.text().as_bytes()).is_ok_and(|same| same)
         {
-            let (mut file, stamp) = disk::open(&path).map_err(Bad::Failed)?.ok_or_else(missing)?;
-            let fresh = stamp.is_fresh();
-            if disk::holds(&mut file, good.document.text().as_bytes()).is_ok_and(|same| same) {
-                (good.stamp, good.fresh) = (stamp, fresh);
-                return Ok(());
-            }
+            (good.stamp, good.fresh) = (stamp, fresh);
+            return Ok(());
         }
         if stamp.size > LONGEST || disk::is_mostly_hole(&path, stamp.size) {
             let message =
                 format!("the file has {} bytes, most of which nobody has written; expected a queue", stamp.size);
-            return Err(Bad::Invalid(Invalid { path: path.clone(), line: 1, column: 1, message }));
+            return Err(Invalid { path, line: 1, column: 1, message }.into());
         }
-        let (bytes, stamp) = disk::read(&path).map_err(Bad::Failed)?.ok_or_else(missing)?;
-        let fresh = stamp.is_fresh();
+        let bytes = disk::whole(&mut file, LONGEST).map_err(failed("read", &path))?;
         // A rewrite changes few tasks of many as a rule.
         let document = match &state.good {
             Some(good) => good.document.reread_bytes(bytes),
             None => Document::from_bytes(&path, bytes),
         };
-        let document = document.map_err(Bad::Invalid)?;
-        state.good = Some(Good { document, stamp, fresh });
+        state.good = Some(Good { document: document?, stamp, fresh });
         Ok(())
     }
 
     /// Looks as [`Self::look`] does, with patience for somebody who is writing in place or replacing the file.
-    pub(super) fn look_patiently(&self, state: &mut State, patience: Duration) -> Result<(), Bad> {
+    pub(super) fn look_patiently(&self, state: &mut State, patience: Duration) -> Result<(), StoreError> {
         let deadline = Instant::now() + patience;
         loop {
             let bad = match self.look(state) {
@@ -87,8 +79,10 @@ impl FileStore {
             };
             // Editors empty a file before they fill it, and some remove it: only what stays wrong is wrong.
             let changing = match (&bad, disk::stamp(&self.layout.queue())) {
-                (Bad::Invalid(_), Ok(None)) => state.good.is_some() || self.is_being_replaced(patience),
-                (Bad::Invalid(_), Ok(Some(stamp))) => stamp.is_younger_than(patience),
+                (StoreError::Invalid(_) | StoreError::Missing(_), Ok(there)) => match there {
+                    None => state.good.is_some() || self.is_being_replaced(patience),
+                    Some(stamp) => stamp.is_younger_than(patience),
+                },
                 _ => false,
             };
             if !changing || Instant::now() >= deadline {
@@ -109,7 +103,7 @@ impl FileStore {
         let Some(then) = &self.root else { return Ok(()) };
         let away = |what: &str| {
             let source = std::io::Error::new(std::io::ErrorKind::NotFound, format!("{what}; it is waited for"));
-            Err(disk::failed("find the project's directory", self.layout.root())(source))
+            Err(failed("find the project's directory", self.layout.root())(source))
         };
         match Identity::of(self.layout.root()) {
             Ok(now) if (now.ino, now.born) == (then.ino, then.born) => Ok(()),

@@ -34,7 +34,7 @@ use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use chrono::Utc;
@@ -49,11 +49,11 @@ use self::{
     journal::Journal,
     leases::Leases,
     lock::Turns,
-    look::{Bad, Good, PATIENCE, PATIENCE_TO_WRITE},
+    look::{Good, PATIENCE, PATIENCE_TO_WRITE},
     seals::Seals,
     transaction::FileTransaction,
 };
-use super::{Reading, Store, StoreError, Transaction};
+use super::{Invalid, Reading, Store, StoreError, Transaction};
 use oodatcaa_core::{Beside, Event, History, Now, Owner, Snapshot, TaskId, Token, layout::Layout};
 use oodatcaa_sys::{lock::Lock, project::Identity};
 
@@ -162,20 +162,34 @@ impl FileStore {
         let state = &mut *self.state();
         // Whoever has read it before can go on with that.
         let patience = if state.good.is_some() { PATIENCE } else { PATIENCE_TO_WRITE };
-        let mut invalid = None;
-        match self.look_patiently(state, patience) {
-            Ok(()) => {}
-            Err(Bad::Failed(error)) => return Err(error),
-            Err(Bad::Invalid(wrong)) if state.good.is_none() => return Err(wrong.into()),
-            Err(Bad::Invalid(wrong)) => invalid = Some(wrong),
-        }
+        self.reading(state, patience, false)
+    }
+
+    /// Reads all that a snapshot holds; `locked` by one who holds the queue's lock.
+    fn reading(&self, state: &mut State, patience: Duration, locked: bool) -> Result<Reading, StoreError> {
+        let invalid = match self.look_patiently(state, patience) {
+            Ok(()) => None,
+            Err(StoreError::Invalid(wrong)) => Some(wrong),
+            Err(StoreError::Missing(path)) => Some(Invalid::missing(path)),
+            Err(error) => return Err(error),
+        };
+        let now = Self::now();
         state.journal.refresh()?;
+        if let Some(wrong) = &invalid {
+            if locked {
+                self.note_invalid(state, &now, wrong)?;
+            }
+            // Nothing to go on with; with the last good content leases can at least be renewed.
+            if state.good.is_none() {
+                return Err(wrong.clone().into());
+            }
+        }
         let records = state.leases.scan(&self.layout)?;
-        let leases = self.holders(records, &state.held, false)?;
+        let leases = self.holders(records, &state.held, locked)?;
         self.is_here()?;
         let good = state.good.as_ref().expect("returned above without one");
         let snapshot = Snapshot {
-            now: Self::now(),
+            now,
             queue: good.document.queue().clone(),
             leases,
             history: state.journal.history().clone(),

@@ -13,14 +13,16 @@ use std::{
     path::Path,
 };
 
-use super::disk::{self, TEMPORARY, holds, point};
+use rustix::io::Errno;
+
+use super::disk::{self, LONGEST, TEMPORARY, holds, point};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_sys::files::named;
 
 /// What became of an attempt to take a file's place.
 pub(super) enum Put {
     /// It stands there now; the file that it displaced, into which somebody may still be writing.
-    Done(File),
+    Done(Option<File>),
     /// Somebody wrote in the last moment, and what they wrote stands.
     Refused(Option<Moment>),
 }
@@ -36,91 +38,87 @@ pub(super) struct Moment {
 /// How often an edit is put back while others move the file away and write it anew.
 const TRIES: usize = 100;
 
-/// A file that waits to take another's place.
-pub(super) struct Replacement {
-    temporary: tempfile::NamedTempFile,
-    mark: Mark,
+/// Puts a new content in the place of a file that should still hold the old one, with its mode and, where possible,
+/// owner; `still` says in the last moment whether it may. What holds something else is put back, since then somebody
+/// wrote in the last moment.
+pub(super) fn replace(
+    path: &Path,
+    (old, new): (&[u8], &[u8]),
+    still: impl FnOnce() -> io::Result<bool>,
+) -> io::Result<Put> {
+    let meta = match fs::symlink_metadata(path) {
+        // Some editors take the old file away before they write the new one.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Put::Refused(None)),
+        meta => meta?,
+    };
+    let directory = path.parent().expect("our files stand in directories");
+    point("store.temp")?;
+    // An edit that a crash had displaced is back: what was read is not what counts any more.
+    if recover(path)? {
+        return Ok(Put::Refused(None));
+    }
+    let mut temporary = disk::temporary(directory)?;
+    // The owner first: a change of it takes set-id bits away.
+    let _ = std::os::unix::fs::fchown(temporary.as_file(), Some(meta.uid()), Some(meta.gid()));
+    temporary.as_file().set_permissions(fs::Permissions::from_mode(meta.mode() & 0o7777))?;
+    temporary.as_file_mut().write_all(new)?;
+    // A disk that lies about what it took must not lie its way into the place of a good file.
+    if temporary.as_file().metadata()?.len() != new.len() as u64 {
+        return Err(io::Error::new(io::ErrorKind::WriteZero, "the file is shorter than what was written to it"));
+    }
+    point("store.temp.written")?;
+    point("store.fsync")?;
+    // The slow part, before the last look: what others write meanwhile is still seen. When it fails, nobody knows what
+    // reached the disk; the file is given up.
+    temporary.as_file().sync_all()?;
+    if !still()? {
+        return Ok(Put::Refused(None));
+    }
+    point("store.rename")?;
+    let temporary = Mark { old: hash(old), new: hash(new) }.name(temporary.into_temp_path())?;
+    match named::exchange(&temporary, path) {
+        Ok(()) => {}
+        Err(Errno::NOENT) => return Ok(Put::Refused(None)),
+        // The file system cannot exchange two files; then a moment stays in which an edit is not seen.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            let mut file = named::open(path)?;
+            if !holds(&mut file, old)? {
+                return Ok(Put::Refused(None));
+            }
+            temporary.persist(path).map_err(|error| error.error)?;
+            point("store.renamed")?;
+            return Ok(Put::Done(Some(file)));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    point("store.exchanged")?;
+    let there = named::open(&temporary).and_then(|mut file| match holds(&mut file, old)? {
+        true => Ok((None, file)),
+        false => Ok((Some(disk::whole(&mut file, LONGEST)?), file)),
+    });
+    let done = |temporary: tempfile::TempPath, displaced| {
+        // If it cannot be removed now, the next sweep tries again.
+        let _ = temporary.close();
+        point("store.renamed").map(|()| Put::Done(displaced))
+    };
+    let edited = match there {
+        Ok((None, file)) => return done(temporary, Some(file)),
+        Ok((Some(edited), _)) => Ok(edited),
+        // Another worker, whose lock is on another file since somebody took ours away, has cleared up what was to go. As
+        // long as ours stands there, to say that nothing was done would do it twice.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is(path, new) => return done(temporary, None),
+        Err(error) => Err(error),
+    };
+    point("store.putback")?;
+    let is_instead = put_back(&temporary, path)?;
+    let edited = edited?;
+    // We may have been held up in between, and others have gone on from what was ours.
+    let instead = is_instead.then(|| named::open(&temporary)).transpose()?;
+    Ok(Put::Refused(Some(Moment { edited, instead })))
 }
 
-impl Replacement {
-    /// Writes the content that shall follow `old` beside it, with the old file's mode and, where possible, owner.
-    /// `None` when an edit that a crash had displaced was put back meanwhile: `old` is not what counts any more.
-    pub(super) fn write(
-        path: &Path,
-        (old, content): (&[u8], &[u8]),
-        meta: Option<&fs::Metadata>,
-    ) -> io::Result<Option<Self>> {
-        let directory = path.parent().expect("our files stand in directories");
-        point("store.temp")?;
-        if recover(path)? {
-            return Ok(None);
-        }
-        let mut temporary = disk::temporary(directory)?;
-        if let Some(old) = meta {
-            // The owner first: a change of it takes set-id bits away.
-            let _ = std::os::unix::fs::fchown(temporary.as_file(), Some(old.uid()), Some(old.gid()));
-            let mode = fs::Permissions::from_mode(old.mode() & 0o7777);
-            temporary.as_file().set_permissions(mode)?;
-        }
-        temporary.as_file_mut().write_all(content)?;
-        // A disk that lies about what it took must not lie its way into the place of a good file.
-        if temporary.as_file().metadata()?.len() != content.len() as u64 {
-            return Err(io::Error::new(io::ErrorKind::WriteZero, "the file is shorter than what was written to it"));
-        }
-        point("store.temp.written")?;
-        Ok(Some(Self { temporary, mark: Mark { old: hash(old), new: hash(content) } }))
-    }
-
-    /// Has the content reach the disk. When that fails, nobody knows what did; the file is given up.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        point("store.fsync")?;
-        self.temporary.as_file().sync_all()
-    }
-
-    /// Takes the place of a file that should still hold `old`; what holds something else is put back, since then
-    /// somebody wrote in the last moment.
-    pub(super) fn put(self, path: &Path, old: &[u8]) -> io::Result<Put> {
-        point("store.rename")?;
-        let temporary = self.mark.name(self.temporary.into_temp_path())?;
-        match named::exchange(&temporary, path) {
-            Ok(()) => {
-                point("store.exchanged")?;
-                let there = named::open(&temporary).and_then(|mut file| match holds(&mut file, old)? {
-                    true => Ok((None, file)),
-                    false => Ok((Some(disk::whole(&mut file)?), file)),
-                });
-                match there {
-                    Ok((None, file)) => {
-                        // If it cannot be removed now, the next sweep tries again.
-                        let _ = temporary.close();
-                        point("store.renamed")?;
-                        Ok(Put::Done(file))
-                    }
-                    other => {
-                        point("store.putback")?;
-                        let is_instead = put_back(&temporary, path)?;
-                        let Some(edited) = other?.0 else { return Ok(Put::Refused(None)) };
-                        // We may have been held up in between, and others have gone on from what was ours.
-                        let instead = is_instead.then(|| named::open(&temporary)).transpose()?;
-                        Ok(Put::Refused(Some(Moment { edited, instead })))
-                    }
-                }
-            }
-            // Some editors take the old file away before they write the new one.
-            Err(rustix::io::Errno::NOENT) => Ok(Put::Refused(None)),
-            // The file system cannot exchange two files; then a moment stays in which an edit is not seen.
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
-                let mut file = named::open(path)?;
-                if !holds(&mut file, old)? {
-                    return Ok(Put::Refused(None));
-                }
-                temporary.persist(path).map_err(|error| error.error)?;
-                point("store.renamed")?;
-                Ok(Put::Done(file))
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
+fn is(path: &Path, content: &[u8]) -> bool {
+    named::open(path).and_then(|mut file| holds(&mut file, content)).is_ok_and(|same| same)
 }
 
 /// Puts an edit back into its place; `true` when what stood there stands in the edit's now. Some editors have moved it
@@ -129,11 +127,11 @@ fn put_back(edit: &Path, path: &Path) -> io::Result<bool> {
     for _ in 0..TRIES {
         // By exchange, since a plain rename would drop what others put there in this moment.
         match named::exchange(edit, path) {
-            Err(rustix::io::Errno::NOENT) => {}
+            Err(Errno::NOENT) => {}
             done => return Ok(done.map(|()| true)?),
         }
         match named::rename_new(edit, path) {
-            Err(rustix::io::Errno::EXIST) => {}
+            Err(Errno::EXIST) => {}
             done => return Ok(done.map(|()| false)?),
         }
     }
@@ -187,8 +185,8 @@ pub(super) fn recover(path: &Path) -> io::Result<bool> {
     let mut is_back = false;
     for left in disk::leftovers(directory) {
         let Some(mark) = Mark::of(&left) else { continue };
-        let read = |path: &Path| match disk::read(path) {
-            Ok(found) => Ok(found.map(|(bytes, _)| hash(&bytes))),
+        let read = |path: &Path| match disk::read(path, LONGEST) {
+            Ok(found) => Ok(found.map(|bytes| hash(&bytes))),
             Err(error) => Err(io::Error::other(super::commit::whole(&error))),
         };
         match read(&left) {
@@ -233,9 +231,8 @@ fn set_aside(left: &Path, path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn replacement(path: &Path, old: &str) -> Replacement {
-        let written = Replacement::write(path, (old.as_bytes(), b"ours"), None);
-        written.expect("written").expect("nothing was put back")
+    fn replacing(path: &Path, old: &str) -> Put {
+        replace(path, (old.as_bytes(), b"ours"), || Ok(true)).expect("put, or put back")
     }
 
     #[test]
@@ -243,12 +240,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("queue");
         fs::write(&path, "theirs").expect("written");
-        assert!(matches!(
-            replacement(&path, "what we read").put(&path, b"what we read").expect("put back"),
-            Put::Refused(Some(_))
-        ));
+        assert!(matches!(replacing(&path, "what we read"), Put::Refused(Some(_))));
         assert_eq!(fs::read(&path).expect("read"), b"theirs");
-        assert!(matches!(replacement(&path, "theirs").put(&path, b"theirs").expect("put"), Put::Done(_)));
+        assert!(matches!(replacing(&path, "theirs"), Put::Done(_)));
         assert_eq!(fs::read(&path).expect("read"), b"ours");
         assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 1, "nothing is left behind");
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Bad, FileStore, PATIENCE, PATIENCE_TO_WRITE, State,
+    FileStore, PATIENCE, PATIENCE_TO_WRITE, State,
     commit::{self, Commit},
     disk, journal, lock,
     lock::Turn,
@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{Invalid, Reading, StoreError, Transaction, Written};
 use oodatcaa_core::{
-    Beside, ChangeSet, Event, ForeignLease, History, Holder, Kind, LeaseRecord, LeaseState, Now, QueueLease, Snapshot,
-    TaskId, state,
+    ChangeSet, Event, ForeignLease, History, Holder, Kind, LeaseRecord, LeaseState, Now, QueueLease, Snapshot, TaskId,
+    state,
 };
 use oodatcaa_sys::{files, lock::Lock};
 
@@ -65,41 +65,21 @@ impl<'a> FileTransaction<'a> {
 
     fn look(&mut self) -> Result<Option<Reading>, StoreError> {
         let (store, state) = (self.store, &mut *self.state);
-        let now = FileStore::now();
         store.is_here()?;
-        let invalid = match store.look_patiently(state, PATIENCE_TO_WRITE) {
-            Ok(()) => None,
-            Err(Bad::Failed(error)) => return Err(error),
-            Err(Bad::Invalid(wrong)) => {
-                store.note_invalid(state, &now, &wrong)?;
-                // Nothing to go on with; with the last good content leases can at least be renewed.
-                if state.good.is_none() {
-                    return Err(wrong.into());
-                }
-                Some(wrong)
-            }
-        };
-        let records = state.leases.scan(&store.layout)?;
-        let mut leases = store.holders(records, &state.held, true)?;
-        store.is_here()?;
+        let mut reading = store.reading(state, PATIENCE_TO_WRITE, true)?;
         if !store.has_stayed(self.before) {
             return Ok(None);
         }
-        let kept = state.kept();
-        let good = state.good.as_ref().expect("returned above without one");
-        let (queue, placed) = (good.document.queue().clone(), good.stamp.placed());
-        store.proved_by_locks(&queue, &state.held, &mut leases, &now)?;
-        let mut history = state.journal.history().clone();
+        let snapshot = &mut reading.snapshot;
+        store.proved_by_locks(snapshot, &state.held)?;
         for (task, token) in &state.tokens {
             // A journal that was taken back, or thrown away, must not make us give a token out twice.
-            if history.task(task).is_none_or(|known| known.token < *token) {
-                Arc::make_mut(&mut history).tasks.entry(task.clone()).or_default().token = *token;
+            if snapshot.history.task(task).is_none_or(|known| known.token < *token) {
+                Arc::make_mut(&mut snapshot.history).tasks.entry(task.clone()).or_default().token = *token;
             }
         }
-        let beside = Beside { placed, ..Beside::default() };
-        let mut snapshot = Snapshot { now, queue, leases, history, kept, beside };
-        store.fetch_records(&mut snapshot);
-        Ok(Some(Reading { snapshot, invalid }))
+        store.fetch_records(snapshot);
+        Ok(Some(reading))
     }
 }
 
@@ -168,9 +148,8 @@ impl FileStore {
         }
         // Numbers are given anew, since others have used theirs; the time stays true, or later than what stands
         // there.
-        for (seq, event) in (history.seq + 1..).zip(&mut state.pending) {
-            (event.seq, event.id, event.time) = (seq, seq.to_string(), event.time.max(history.at));
-        }
+        state.journal.renumber(&mut state.pending);
+        state.pending.iter_mut().for_each(|event| event.time = event.time.max(history.at));
         drop(history);
         state.journal.seal(&mut state.pending);
         state.journal.append(&mut state.pending, true)?;
@@ -180,19 +159,16 @@ impl FileStore {
 
     /// Proves claims whose lease file was taken away by the task's lock: while that is held, its worker lives
     /// and nobody else gets the task.
-    fn proved_by_locks(
-        &self,
-        queue: &oodatcaa_core::Queue,
-        held: &HashMap<TaskId, Lock>,
-        leases: &mut std::collections::BTreeMap<TaskId, LeaseState>,
-        now: &Now,
-    ) -> Result<(), StoreError> {
-        for task in queue.tasks().filter(|task| !leases.contains_key(&task.id)).collect::<Vec<_>>() {
+    fn proved_by_locks(&self, snapshot: &mut Snapshot, held: &HashMap<TaskId, Lock>) -> Result<(), StoreError> {
+        for task in snapshot.queue.tasks() {
+            if snapshot.leases.contains_key(&task.id) {
+                continue;
+            }
             let QueueLease::Ours { owner, token } = &task.lease else { continue };
             let ours = held.get(&task.id).map(Lock::is_in_force).transpose()? == Some(true);
             if ours || lock::is_free(&self.layout.task_lock(&task.id))? == Some(false) {
                 // A minute: it is looked at anew long before, and a holder that dies frees its lock.
-                let until = now.wall.checked_add_signed(chrono::Duration::seconds(60));
+                let until = snapshot.now.wall.checked_add_signed(chrono::Duration::seconds(60));
                 let lease = ForeignLease {
                     task_id: task.id.clone(),
                     owner: owner.clone(),
@@ -200,8 +176,8 @@ impl FileStore {
                     token: Some(*token),
                     until,
                 };
-                leases
-                    .insert(task.id.clone(), LeaseState { record: LeaseRecord::Foreign(lease), holder: Holder::Alive });
+                let state = LeaseState { record: LeaseRecord::Foreign(lease), holder: Holder::Alive };
+                snapshot.leases.insert(task.id.clone(), state);
             }
         }
         Ok(())
@@ -223,7 +199,7 @@ impl FileStore {
     }
 
     /// Journals a queue that cannot be read, once for each different trouble.
-    fn note_invalid(&self, state: &mut State, now: &Now, wrong: &Invalid) -> Result<(), StoreError> {
+    pub(super) fn note_invalid(&self, state: &mut State, now: &Now, wrong: &Invalid) -> Result<(), StoreError> {
         if !wrong.is_missing() && state.journal.history().invalid.as_deref() != Some(wrong.message.as_str()) {
             let mut events = state.journal.number([journal::invalid(wrong)], now.wall, &self.source);
             state.journal.append(&mut events, true)?;
