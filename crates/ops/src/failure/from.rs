@@ -105,7 +105,7 @@ impl From<StoreError> for Failure {
                 "something writes the queue file without pause; see what: agentctl events tail",
             ),
             StoreError::Unsafe { ref path, .. } => told(ErrorKind::UnsafePath, &mend(&quoted(path))),
-            StoreError::Unfit { .. } => Self::of(ErrorKind::UnsafePath, &error),
+            StoreError::Unfit { .. } => Self::of(ErrorKind::UnfitPlace, &error),
             StoreError::Scheme(_) => told(ErrorKind::Usage, "name the project's root as a path"),
         }
     }

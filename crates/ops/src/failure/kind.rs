@@ -42,6 +42,7 @@ kinds! {
     QueueBusy         queue_busy         TIMED_OUT   TEMPORARY     503 true  "locks"    "Somebody held the lock of the queue for too long.";
     QueueContended    queue_contended    TIMED_OUT   TEMPORARY     503 true  ""         "Others kept writing the queue file.";
     UnsafePath        unsafe_path        HUMAN       NO_PERMISSION 403 false "security" "A file or directory is a link, too long, or someone else's.";
+    UnfitPlace        unfit_place        HUMAN       CONFIG        409 false "security" "The file system or the clocks here cannot keep two workers apart.";
     PermissionDenied  permission_denied  HUMAN       NO_PERMISSION 403 false ""         "A permission is missing.";
     DiskFull          disk_full          FAILED      IO            507 true  ""         "There is no space left.";
     ReadOnly          read_only          FAILED      CANNOT_CREATE 500 false ""         "The file system cannot be written.";
