@@ -113,27 +113,16 @@ impl FromValue for bool {
     }
 }
 
-impl FromValue for u64 {
-    fn from_value(kind: Kind, value: Option<&Value>) -> Self {
-        value.and_then(|value| kind.amount(value)).and_then(|amount| amount.try_into().ok()).unwrap_or_default()
-    }
-}
+macro_rules! amounts {
+    ($($type:ty: |$amount:ident| $made:expr;)+) => {
+        $(impl FromValue for $type {
+            fn from_value(kind: Kind, value: Option<&Value>) -> Self {
+                let $amount = value.and_then(|value| kind.amount(value)).and_then(|amount| amount.try_into().ok());
+                $made
+            }
+        }
 
-impl FromValue for u32 {
-    fn from_value(kind: Kind, value: Option<&Value>) -> Self {
-        u64::from_value(kind, value).try_into().unwrap_or_default()
-    }
-}
-
-impl FromValue for Duration {
-    fn from_value(kind: Kind, value: Option<&Value>) -> Self {
-        Self::from_nanos(u64::from_value(kind, value))
-    }
-}
-
-macro_rules! none_where_zero {
-    ($($type:ty)+) => {
-        $(/// `None` where 0 stands for no limit.
+        /// `None` where 0 stands for no limit.
         impl FromValue for Option<$type> {
             fn from_value(kind: Kind, value: Option<&Value>) -> Self {
                 Some(<$type>::from_value(kind, value)).filter(|limit| *limit != <$type>::default())
@@ -141,7 +130,11 @@ macro_rules! none_where_zero {
         })+
     };
 }
-none_where_zero!(u32 u64 Duration);
+amounts! {
+    u32: |amount| amount.unwrap_or_default();
+    u64: |amount| amount.unwrap_or_default();
+    Duration: |nanos| Self::from_nanos(nanos.unwrap_or_default());
+}
 
 /// An enum whose variants are words of the configuration; the first is the one where nothing else is said.
 macro_rules! words {

@@ -64,29 +64,8 @@ fn close(schema: &mut Json) {
     }
 }
 
-const HEAD: &str = r#"#:schema ./config.schema.json
-#
-# The built-in configuration. Every key is here: those without a leading `#` with the value that
-# they have when nobody sets them, the others as examples.
-#
-# Layers, later ones win, key by key:
-#   1. this text
-#   2. $XDG_CONFIG_HOME/oodatcaa/config.toml     yours, for all projects (~/.config/oodatcaa/config.toml)
-#   3. .oodatcaa/config.toml                     the project's, shared
-#   4. .oodatcaa/config.local.toml               this checkout's, ignored by git
-#   5. environment                               see below
-#   6. flags                                     e.g. agent-daemon --interval 5
-# `agentctl config show --origin` tells for every value where it comes from.
-#
-# Files 3 and 4, .oodatcaa/adapters/ and .oodatcaa/prompts/ come with a clone. Until you have looked at them
-# (`agentctl config trust`) they only count where they make something tighter: a smaller limit, a further gate,
-# `approval = true`. Trust holds until one of them changes. OODATCAA_TRUST_PROJECT=1 trusts for one process (CI).
-#
-# Environment: every key of [fleet] and [retry] is OODATCAA_ and its name in capitals, e.g. OODATCAA_AGENT=claude,
-# OODATCAA_INTERVAL=5s, OODATCAA_ATTEMPTS=5.
-#
-# Durations are text such as "45s", "90m", "1h30m", "500ms", or a number of seconds.
-"#;
+/// What stands above the keys: the layers, trust, the environment.
+const HEAD: &str = include_str!("template_head.toml");
 
 /// Returns the built-in configuration with a comment for every key; also a template.
 pub(crate) fn template() -> String {

@@ -40,16 +40,45 @@ impl Form {
         if word.contains('\0') {
             return Err("holds a NUL character, which no program can be given".into());
         }
+        let shown = text::one_line(word);
+        let fits = |good: bool, expected: &str| match good {
+            true => Ok(()),
+            false => Err(format!("is `{shown}`; expected {expected}")),
+        };
         match self {
             Self::Any => Ok(()),
             Self::Name => named(word),
-            Self::Agent => agent(word),
-            Self::Status => status(word),
+            Self::Agent => match word.split_once('@') {
+                Some((agent, account)) => named(agent).and_then(|()| named(account)),
+                None => named(word),
+            },
+            Self::Status => {
+                let good = word.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+                fits(good && !word.is_empty(), "a status word: letters, digits, `_`, `-` and `.`")
+            }
             Self::Inherited => variable(word.strip_suffix('*').unwrap_or(word)),
             Self::EnvValue => secrets::check(word),
-            Self::Path => below(word),
-            Self::Branch => branch(word),
-            Self::BranchTemplate => branch_template(word),
+            Self::Path => {
+                let is_below = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+                let good = !word.is_empty() && Path::new(word).components().all(is_below);
+                fits(good, "a path below the workspace, without `..`")
+            }
+            Self::Branch => {
+                let good = word.chars().all(|c| c.is_alphanumeric() || "._-/+#".contains(c));
+                fits(good && !word.starts_with(['-', '.', '/']) && !word.contains(".."), "the name of a branch")
+            }
+            Self::BranchTemplate if !word.contains("{task}") => {
+                Err(format!("is `{shown}`; without {{task}} two tasks could get the same branch"))
+            }
+            Self::BranchTemplate => {
+                let plain =
+                    ["{task}", "{slug}", "{kind}"].iter().fold(word.to_owned(), |all, known| all.replace(known, "x"));
+                let good = plain.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c))
+                    && !plain.starts_with(['-', '.'])
+                    && !plain.contains("..")
+                    && plain.split('/').all(|part| !part.is_empty());
+                fits(good, "letters, digits, `-`, `_`, `/` and {task}, {slug}, {kind}")
+            }
             Self::Remote => {
                 named(word).map_err(|why| format!("{why}; expected the name of a remote, such as `origin`"))
             }
@@ -78,26 +107,6 @@ pub(crate) fn named(name: &str) -> Result<(), String> {
     TaskId::parse(name).map(drop).map_err(|why| format!("holds the name `{}`, which {why}", text::one_line(name)))
 }
 
-/// Checks a name of an agent, or of one of its accounts: `claude@work`.
-fn agent(name: &str) -> Result<(), String> {
-    match name.split_once('@') {
-        Some((agent, account)) => named(agent).and_then(|()| named(account)),
-        None => named(name),
-    }
-}
-
-/// Checks a status word.
-fn status(word: &str) -> Result<(), String> {
-    if word.is_empty() {
-        return Err("is empty; expected a status word".into());
-    }
-    if word.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c)) {
-        Ok(())
-    } else {
-        Err(format!("is `{}`; a status word has letters, digits, `_`, `-` and `.`", text::one_line(word)))
-    }
-}
-
 /// Checks a name of a variable, which is not one of ours.
 pub(crate) fn variable(name: &str) -> Result<(), String> {
     let shown = text::one_line(name);
@@ -110,42 +119,4 @@ pub(crate) fn variable(name: &str) -> Result<(), String> {
         return Err(format!("holds `{shown}`; the names that start with OODATCAA_ are set by the worker"));
     }
     Ok(())
-}
-
-/// Checks a path below the workspace.
-fn below(path: &str) -> Result<(), String> {
-    let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-    if path.is_empty() || !inside {
-        return Err(format!("holds `{}`; expected a path below the workspace, without `..`", text::one_line(path)));
-    }
-    Ok(())
-}
-
-/// Checks a template of branch names that gives every task its own.
-fn branch_template(template: &str) -> Result<(), String> {
-    let mut plain = template.to_owned();
-    for known in ["{task}", "{slug}", "{kind}"] {
-        plain = plain.replace(known, "x");
-    }
-    let shown = text::one_line(template);
-    if !template.contains("{task}") {
-        return Err(format!("is `{shown}`; without {{task}} two tasks could get the same branch"));
-    }
-    let good = plain.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c))
-        && !plain.starts_with(['-', '.'])
-        && !plain.contains("..")
-        && plain.split('/').all(|part| !part.is_empty());
-    if good {
-        Ok(())
-    } else {
-        Err(format!("is `{shown}`; expected letters, digits, `-`, `_`, `/` and {{task}}, {{slug}}, {{kind}}"))
-    }
-}
-
-/// Checks the name of a branch that is there already.
-fn branch(name: &str) -> Result<(), String> {
-    let good = name.chars().all(|c| c.is_alphanumeric() || "._-/+#".contains(c))
-        && !name.starts_with(['-', '.', '/'])
-        && !name.contains("..");
-    if good { Ok(()) } else { Err(format!("is `{}`; expected the name of a branch", text::one_line(name))) }
 }

@@ -70,24 +70,11 @@ impl Kind {
                 ["", ..] => Err("names no program".into()),
                 all => all.iter().try_for_each(|word| Form::Any.check(word)),
             },
-            Self::Duration(least) => match (duration(value)?, Duration::from_millis(least)) {
-                (time, least) if time < least => {
-                    Err(format!("is {}; at least {} is needed", text::duration(time), text::duration(least)))
-                }
-                _ => Ok(()),
-            },
-            Self::Count(least) => match count(value)? {
-                n if n < least => Err(format!("is {n}; at least {least} is needed")),
-                _ => Ok(()),
-            },
-            Self::Size(least) | Self::MaybeSize(least) => match (size(value)?, self) {
-                (0, Self::MaybeSize(_)) => Ok(()),
-                (n, Self::MaybeSize(_)) if n < least => {
-                    Err(format!("is {n} bytes; at least {least} are needed, or 0 for no limit"))
-                }
-                (n, _) if n < least => Err(format!("is {n} bytes; at least {least} are needed")),
-                _ => Ok(()),
-            },
+            Self::Duration(least) => at_least(duration(value)?, Duration::from_millis(least), text::duration),
+            Self::Count(least) => at_least(count(value)?, least, |n| n.to_string()),
+            Self::MaybeSize(_) if size(value)? == 0 => Ok(()),
+            Self::MaybeSize(least) => Self::Size(least).check(value).map_err(|why| format!("{why}, or 0 for no limit")),
+            Self::Size(least) => at_least(size(value)?, least, |n| format!("{n} bytes")),
             Self::Money => money(value).map(drop),
             Self::Flag => value.as_bool().map(drop).ok_or_else(|| wrong(value, "`true` or `false`")),
             Self::Any => Ok(()),
@@ -114,6 +101,10 @@ impl Kind {
             Self::Any => json!({}),
         }
     }
+}
+
+fn at_least<T: PartialOrd + Copy>(value: T, least: T, shown: impl Fn(T) -> String) -> Result<(), String> {
+    if value >= least { Ok(()) } else { Err(format!("is {}; at least {} is needed", shown(value), shown(least))) }
 }
 
 #[cfg(test)]

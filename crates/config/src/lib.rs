@@ -178,7 +178,7 @@ impl Loaded {
     pub fn role(&self, name: &str) -> Result<Role, ConfigError> {
         let role = Role::new(name);
         match self.config.workflow.rule(&role) {
-            Some(rule) => Ok(rule.role.clone()),
+            Some(_) => Ok(role),
             None => Err(ConfigError::NoRole { role: name.into(), known: self.config.role_names() }),
         }
     }

@@ -38,7 +38,10 @@ pub(super) fn load(world: &World, layout: &Layout, overrides: &Overrides) -> Res
     for layer in &project {
         held.extend(tighten::lay(&mut tightened, layer.clone()));
     }
-    let asked = Asked::new(&commands, &held, &fingerprint);
+    let chosen: Vec<Setting> = held.iter().filter(|(path, _)| command_of(path).is_none()).map(build::setting).collect();
+    let mut asked: Vec<String> = commands.iter().map(|c| format!("{} `{}`", c.what, c.name)).collect();
+    asked.extend(chosen.iter().map(|setting| format!("`{}`", setting.key)));
+    asked.extend(fingerprint.prompts().map(|name| format!("prompt `{name}`")));
     let trust = trust_of(world, layout, &asked, &fingerprint, &mut found);
     if matches!(trust, Trust::Untrusted { .. }) {
         all = tightened;
@@ -63,29 +66,10 @@ pub(super) fn load(world: &World, layout: &Layout, overrides: &Overrides) -> Res
         hints: found.hints,
         trust,
         commands,
-        chosen: asked.chosen,
+        chosen,
         fingerprint,
         root: layout.root().into(),
     })
-}
-
-/// What a project's files hold that only counts once they are trusted.
-struct Asked {
-    /// In words, for a list.
-    names: Vec<String>,
-    /// What is neither command nor prompt.
-    chosen: Vec<Setting>,
-}
-
-impl Asked {
-    fn new(commands: &[NamedCommand], held: &Flat, fingerprint: &Fingerprint) -> Self {
-        let chosen: Vec<Setting> =
-            held.iter().filter(|(path, _)| command_of(path).is_none()).map(build::setting).collect();
-        let mut names: Vec<String> = commands.iter().map(|c| format!("{} `{}`", c.what, c.name)).collect();
-        names.extend(chosen.iter().map(|setting| format!("`{}`", setting.key)));
-        names.extend(fingerprint.prompts().map(|name| format!("prompt `{name}`")));
-        Self { names, chosen }
-    }
 }
 
 /// Reads the project's files once, each a layer: what is hashed is what is used.
@@ -152,19 +136,25 @@ fn commands(project: &[Flat]) -> Vec<NamedCommand> {
 /// How many things are named in a warning.
 const NAMED: usize = 12;
 
-fn trust_of(world: &World, layout: &Layout, asked: &Asked, fingerprint: &Fingerprint, found: &mut Findings) -> Trust {
+fn trust_of(
+    world: &World,
+    layout: &Layout,
+    asked: &[String],
+    fingerprint: &Fingerprint,
+    found: &mut Findings,
+) -> Trust {
     let state = trust::lookup(world, layout, fingerprint).unwrap_or_else(|error| {
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
         found.warnings.push(format!("nothing counts as trusted: failed to {error}{cause}"));
         Trust::Untrusted { changed: false }
     });
     let Trust::Untrusted { changed } = state else { return state };
-    if asked.names.is_empty() {
+    if asked.is_empty() {
         return Trust::NothingToTrust;
     }
-    let more = asked.names.len().saturating_sub(NAMED);
+    let more = asked.len().saturating_sub(NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let names = asked.names.iter().take(NAMED).map(|name| one_line(name)).collect::<Vec<_>>().join(", ");
+    let names = asked.iter().take(NAMED).map(|name| one_line(name)).collect::<Vec<_>>().join(", ");
     let why = if changed { "it has changed since you trusted it" } else { "you have not trusted it" };
     found.warnings.push(format!(
         "this project's files only count where they tighten something, because {why}; not used: {names}{more}; look at them and allow them: agentctl config trust"

@@ -54,11 +54,11 @@ pub fn resolve(
         .map(|(name, value)| {
             let value = match reference(value) {
                 None => value.clone(),
-                Some(Reference::Env(variable)) => world
+                Some(("env", variable)) => world
                     .var(variable)
                     .map(String::from)
                     .ok_or_else(|| SecretError::NotSet { name: name.clone(), variable: variable.into() })?,
-                Some(Reference::File(path)) => {
+                Some((_, path)) => {
                     let path = match (path.strip_prefix("~/"), world.home()) {
                         (Some(below), Some(home)) => home.join(below),
                         _ => root.join(path),
@@ -71,24 +71,16 @@ pub fn resolve(
         .collect()
 }
 
-enum Reference<'a> {
-    Env(&'a str),
-    File(&'a str),
-}
-
-fn reference(value: &str) -> Option<Reference<'_>> {
-    match value.split_once(':')? {
-        ("env", name) => Some(Reference::Env(name)),
-        ("file", path) => Some(Reference::File(path)),
-        _ => None,
-    }
+/// Returns the kind of a reference, `env` or `file`, and what it names.
+fn reference(value: &str) -> Option<(&str, &str)> {
+    value.split_once(':').filter(|(kind, _)| matches!(*kind, "env" | "file"))
 }
 
 /// Checks the form of a value; whether what it names is there is asked late.
 pub(super) fn check(value: &str) -> Result<(), String> {
     match reference(value) {
-        Some(Reference::Env("")) => Err("is `env:`; expected the name of a variable after it".into()),
-        Some(Reference::File("")) => Err("is `file:`; expected a path after it".into()),
+        Some(("env", "")) => Err("is `env:`; expected the name of a variable after it".into()),
+        Some(("file", "")) => Err("is `file:`; expected a path after it".into()),
         _ => Ok(()),
     }
 }

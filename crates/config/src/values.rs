@@ -37,12 +37,11 @@ pub(crate) fn list(value: &Value) -> Result<Vec<&str>, String> {
 /// Reads a duration, as text or as seconds.
 pub(crate) fn duration(value: &Value) -> Result<Duration, String> {
     let time = match value {
-        Value::String(word) => text::parse_duration(word).map_err(|why| format!("is wrong: {why}"))?,
-        Value::Integer(seconds) => u64::try_from(*seconds)
-            .map(Duration::from_secs)
-            .map_err(|_| wrong(value, "a duration, e.g. \"90s\" or a number of seconds"))?,
-        _ => return Err(wrong(value, "a duration, e.g. \"90s\" or a number of seconds")),
+        Value::String(word) => Some(text::parse_duration(word).map_err(|why| format!("is wrong: {why}"))?),
+        Value::Integer(seconds) => u64::try_from(*seconds).map(Duration::from_secs).ok(),
+        _ => None,
     };
+    let time = time.ok_or_else(|| wrong(value, "a duration, e.g. \"90s\" or a number of seconds"))?;
     if time > LONGEST { Err(format!("is {}; at most 366d is allowed", text::duration(time))) } else { Ok(time) }
 }
 
@@ -68,30 +67,31 @@ pub(crate) fn money(value: &Value) -> Result<u64, String> {
     good.map(|dollars| (dollars * 1e6).round() as u64).ok_or_else(|| wrong(value, "an amount of dollars, e.g. 2.50"))
 }
 
+/// Units of sizes, in bytes.
+const UNITS: [(&str, u64); 8] = [
+    ("", 1),
+    ("B", 1),
+    ("kB", 1_000),
+    ("KiB", 1 << 10),
+    ("MB", 1_000_000),
+    ("MiB", 1 << 20),
+    ("GB", 1_000_000_000),
+    ("GiB", 1 << 30),
+];
+
 /// Reads a number of bytes.
 pub(crate) fn size(value: &Value) -> Result<u64, String> {
-    let expected = "a size, e.g. \"64MiB\" or a number of bytes";
     let read = |word: &str| {
-        let digits = word.find(|c: char| !c.is_ascii_digit()).unwrap_or(word.len());
-        let number: u64 = word[..digits].parse().ok()?;
-        let unit: u64 = match word[digits..].trim() {
-            "" | "B" => 1,
-            "kB" => 1_000,
-            "KiB" => 1 << 10,
-            "MB" => 1_000_000,
-            "MiB" => 1 << 20,
-            "GB" => 1_000_000_000,
-            "GiB" => 1 << 30,
-            _ => return None,
-        };
-        number.checked_mul(unit)
+        let (digits, unit) = word.split_at(word.find(|c: char| !c.is_ascii_digit()).unwrap_or(word.len()));
+        let (_, unit) = UNITS.iter().find(|(name, _)| *name == unit.trim())?;
+        digits.parse::<u64>().ok()?.checked_mul(*unit)
     };
     let bytes = match value {
         Value::Integer(n) => u64::try_from(*n).ok(),
         Value::String(word) => read(word.trim()),
         _ => None,
     };
-    bytes.ok_or_else(|| wrong(value, expected))
+    bytes.ok_or_else(|| wrong(value, "a size, e.g. \"64MiB\" or a number of bytes"))
 }
 
 #[cfg(test)]
