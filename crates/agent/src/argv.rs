@@ -128,10 +128,19 @@ fn script_at(argv: &[String]) -> Option<usize> {
     options.into_iter().find(|(_, argument)| is_command(argument)).map(|(at, _)| at + 1)
 }
 
-/// Fills a checked argv template in.
-pub(super) fn fill(argv: &[String], assignment: &Assignment) -> Vec<String> {
+/// Fills one argument in; `None` when one of its placeholders has no value.
+pub(super) fn filled(argument: &str, value: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let piece = |piece| match piece {
+        Piece::Text(text) => Some(text),
+        Piece::Value(name) => value(&name),
+    };
+    pieces(argument).into_iter().map(piece).collect()
+}
+
+/// Returns what a placeholder stands for in an attempt.
+pub(super) fn value(name: &str, assignment: &Assignment) -> Option<String> {
     let path = |path: &Path| path.to_string_lossy().into_owned();
-    let value = |name: &str| match name {
+    Some(match name {
         "prompt_file" => path(&assignment.prompt_file()),
         "task_id" => assignment.task.id.to_string(),
         "role" => assignment.rule.role.to_string(),
@@ -141,24 +150,18 @@ pub(super) fn fill(argv: &[String], assignment: &Assignment) -> Vec<String> {
         "project" => path(&assignment.project),
         "attempt" => assignment.lease.attempt.to_string(),
         _ => text::cut(&text::one_line(&assignment.task.title), LONGEST_TITLE),
-    };
-    let filled = |argument: &String| {
-        pieces(argument).into_iter().map(|piece| match piece {
-            Piece::Text(text) => text,
-            Piece::Value(name) => value(&name),
-        })
-    };
-    argv.iter().map(|argument| filled(argument).collect()).collect()
+    })
+}
+
+/// Fills a checked argv template in.
+pub(super) fn fill(argv: &[String], assignment: &Assignment) -> Vec<String> {
+    argv.iter().filter_map(|argument| filled(argument, &|name| value(name, assignment))).collect()
 }
 
 /// Returns the program of a checked argv template, for whoever looks for it before there is a task.
 pub(super) fn program(argv: &[String], project: &Path, workspace: &Path) -> String {
-    let filled = pieces(argv.first().map_or("", String::as_str)).into_iter().map(|piece| match piece {
-        Piece::Text(text) => text,
-        Piece::Value(name) if name == "project" => project.to_string_lossy().into_owned(),
-        Piece::Value(_) => workspace.to_string_lossy().into_owned(),
-    });
-    filled.collect()
+    let place = |name: &str| Some(if name == "project" { project } else { workspace }.to_string_lossy().into_owned());
+    argv.first().and_then(|program| filled(program, &place)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -133,16 +133,12 @@ fn password(address: &str) -> Option<&str> {
 /// Finds the program that an argv names, as the kernel would with this `PATH` and working directory.
 /// Relative and empty entries of `PATH` do not count.
 pub fn find_program(argv0: &str, path: &str, cwd: &Path) -> Option<PathBuf> {
-    if argv0.contains('/') {
-        return Some(cwd.join(argv0)).filter(|file| is_program(file));
+    let mut candidates = path.split(':').filter(|dir| dir.starts_with('/')).map(|dir| Path::new(dir).join(argv0));
+    match argv0 {
+        "" => None,
+        _ if argv0.contains('/') => Some(cwd.join(argv0)).filter(|file| is_program(file)),
+        _ => candidates.find(|file| is_program(file)),
     }
-    if argv0.is_empty() {
-        return None;
-    }
-    path.split(':')
-        .filter(|dir| dir.starts_with('/'))
-        .map(|dir| Path::new(dir).join(argv0))
-        .find(|file| is_program(file))
 }
 
 fn is_program(file: &Path) -> bool {

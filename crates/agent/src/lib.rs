@@ -1,7 +1,7 @@
 //! What does the work of an attempt: what to execute, and what its exit means.
 //!
-//! Knows agents' programs: how each is called ([`descriptor`], [`argv`]), what its output tells while it runs
-//! ([`stream`], [`watcher`]), what it left ([`result`]), and which [`failure`] its end was. Does not start, limit or end
+//! Knows agents' programs: how each is called ([`descriptor`], `argv`), what its output tells while it runs
+//! ([`stream`], [`Watcher`]), what it left ([`result`]), and which `failure` its end was. Does not start, limit or end
 //! a process, and does not know what an outcome does to a task.
 //!
 //! ```text
@@ -9,7 +9,7 @@
 //!        └─ prompt, environment, home                              └─ session, tokens, a reason to end it
 //! ```
 //!
-//! Start reading at [`Agent`], then [`cli`]: the kind that most programs are. A new program is a file in `adapters/`.
+//! Start reading at [`Agent`], then `cli`: the kind that most programs are. A new program is a file in `adapters/`.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, reason = "files are opened by sys::files"))]
 

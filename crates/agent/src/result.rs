@@ -28,16 +28,7 @@ const LONGEST: usize = 4_000;
 pub const SCHEMA: &str = include_str!("../../../schema/result.schema.json");
 
 /// The shape in short, for prompts.
-pub(crate) const HINT: &str = r#"{
-  "outcome": "done | failed | needs_adapt | replan | blocked | needs_input | no_change",
-  "summary": "what you did and what proves it, or why not; for people and for the next role",
-  "tasks": [{"id": "X-B01", "title": "...", "type": "Build", "description": "...",
-             "acceptance_criteria": ["..."], "dependencies": ["..."]}],
-  "criteria": [{"criterion": 1, "met": true, "evidence": "what you ran and what it answered"}],
-  "decisions": [{"text": "a choice that you made, and why"}],
-  "question": {"text": "needs_input only: what a human must answer", "options": ["...", "..."]}
-}
-Only `outcome` and `summary` are required. No other members."#;
+pub(crate) const HINT: &str = include_str!("result_hint.txt").trim_ascii_end();
 
 /// What the agent says it came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -24,7 +24,6 @@ mod text;
 mod usage;
 
 use lines::Lines;
-pub(crate) use state::Hit;
 pub use state::RunState;
 
 /// What is particular to a dialect; the rest is said by the descriptor.

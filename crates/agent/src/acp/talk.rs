@@ -69,29 +69,21 @@ impl Talk {
     pub(super) fn hold(&mut self, prompt: &str) -> bool {
         let mut stage = "initialize";
         match self.walk(prompt, &mut stage) {
-            Ok(stop) => stop == "end_turn",
-            Err(Trouble::Error { code, message }) => {
-                self.events.error(stage, Some(code), &message, None);
-                false
-            }
-            Err(Trouble::Told) => {
-                self.events.error(stage, None, "told to end", Some("cancelled"));
-                false
-            }
+            Ok(stop) => return stop == "end_turn",
+            Err(Trouble::Error { code, message }) => self.events.error(stage, Some(code), &message, None),
             // Whoever ends us ends the agent as well, and that may be heard first.
-            Err(Trouble::Gone) if self.cancelled.is_some() || self.peer.is_told() => {
+            Err(trouble) if matches!(trouble, Trouble::Told) || self.cancelled.is_some() || self.peer.is_told() => {
                 self.events.error(stage, None, "told to end", Some("cancelled"));
-                false
             }
-            Err(Trouble::Gone) => {
+            Err(_) => {
                 let how = match self.peer.farewell() {
                     Some(status) => format!("the agent is gone ({status})"),
                     None => "the agent has closed its output".into(),
                 };
                 self.events.error(stage, None, &how, Some("gone"));
-                false
             }
         }
+        false
     }
 
     /// Lets the agent go.

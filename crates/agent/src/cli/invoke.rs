@@ -76,14 +76,14 @@ pub(crate) fn arguments(
     let session = assignment.resume.as_ref().filter(|session| is_plain(session));
     let slot = home::usable(descriptor, assignment.home.as_deref(), &home::lookup(&config.set));
     let slot = slot.map(|slot| slot.to_string_lossy().into_owned());
-    let own = |name: &str| match name {
-        "model" => Some(model.cloned()),
-        "session" => Some(session.cloned()),
-        "slot" => Some(slot.clone()),
-        _ => None,
+    let value = |name: &str| match name {
+        "model" => model.cloned(),
+        "session" => session.cloned(),
+        "slot" => slot.clone(),
+        _ => argv::value(name, assignment),
     };
     let group = |group: &[String]| -> Vec<String> {
-        let filled: Option<Vec<String>> = group.iter().map(|argument| fill(argument, assignment, &own)).collect();
+        let filled: Option<Vec<String>> = group.iter().map(|argument| argv::filled(argument, &value)).collect();
         filled.unwrap_or_default()
     };
     let permission = config.permissions.as_ref().or(args.permission.as_ref());
@@ -98,17 +98,6 @@ pub(crate) fn arguments(
     }
     let begin = own_argv.unwrap_or_else(|| [vec![program], group(&args.base), may].concat());
     [begin, model, further, resume, group(&args.prompt)].concat()
-}
-
-/// Fills in the values of one argument; `None` when one of them is absent.
-fn fill(argument: &str, assignment: &Assignment, own: &dyn Fn(&str) -> Option<Option<String>>) -> Option<String> {
-    // One name at a time, so that a value is never read as a template.
-    let Some(name) = argv::named(argument).into_iter().find(|name| own(name).is_some()) else {
-        return argv::fill(&[argument.to_owned()], assignment).pop();
-    };
-    let value = own(&name).flatten()?;
-    let (before, after) = argument.split_once(&format!("{{{name}}}"))?;
-    Some(format!("{}{value}{}", fill(before, assignment, own)?, fill(after, assignment, own)?))
 }
 
 /// Returns the names to inherit, and the variables to set.

@@ -10,7 +10,7 @@ use super::clock::clock;
 use crate::{
     descriptor::{Descriptor, ErrorRule, RetryUnit, Source},
     failure::{self, Failure},
-    stream::{Hit, Reader, RunState},
+    stream::{Reader, RunState},
 };
 use oodatcaa_core::environment;
 use oodatcaa_process::Ended;
@@ -28,7 +28,12 @@ pub(crate) struct Judgement {
 
 /// Judges a run; `None` for a success. `lingered`: it was ended by us after its last word.
 pub(crate) fn judge(reader: &Reader, ended: &Ended, lingered: bool) -> Option<Judgement> {
-    let (descriptor, run) = (reader.descriptor(), reader.run());
+    let run = reader.run();
+    let (failure, words) = reason(reader.descriptor(), run, ended, lingered)?;
+    Some(Judgement { failure, words, retry_at: retry_at(run, failure, Utc::now()) })
+}
+
+fn reason(descriptor: &Descriptor, run: &RunState, ended: &Ended, lingered: bool) -> Option<(Failure, String)> {
     let code = match ended {
         Ended::Exited(code) => Some(*code),
         _ => None,
@@ -36,67 +41,54 @@ pub(crate) fn judge(reader: &Reader, ended: &Ended, lingered: bool) -> Option<Ju
     let rc = &descriptor.success.rc;
     let is_good = |code: i32| rc.contains(&code) || rc.is_empty() && code == 0;
     let good_exit = lingered || code.is_some_and(is_good);
-    let said_well = run.terminal == Some(true);
-    let found = |hit: &Hit| {
-        let words = run.message.clone().unwrap_or_else(|| plain_words(&hit.words));
-        Some(judged(run, hit.failure, words))
-    };
-    let hits = |wanted: &dyn Fn(&ErrorRule) -> bool| {
-        let rules = descriptor.errors.iter().zip(&run.hits);
-        rules.filter(|(rule, _)| wanted(rule)).find_map(|(_, hit)| hit.clone())
+    let message = || run.message.clone().unwrap_or_default();
+    let by_field = |wanted: &dyn Fn(&ErrorRule) -> bool| {
+        let rules = descriptor.errors.iter().zip(&run.hits).filter(|(rule, _)| wanted(rule));
+        let hit = rules.into_iter().find_map(|(_, hit)| hit.as_ref())?;
+        Some((hit.failure, run.message.clone().unwrap_or_else(|| plain_words(&hit.words))))
     };
 
-    if let Some(hit) = hits(&|rule| rule.always) {
-        return found(&hit);
+    let always = by_field(&|rule| rule.always).or_else(|| by_stderr(descriptor, run, &|rule| rule.always));
+    if always.is_some() {
+        return always;
     }
-    if let Some((failure, line)) = by_stderr(descriptor, run, &|rule| rule.always) {
-        return Some(judged(run, failure, line));
-    }
-    if said_well && good_exit {
+    if run.terminal == Some(true) && good_exit {
         let nothing_worked = run.observation.denials > 0 && run.tools_ok == 0;
         let words = format!("{} tool calls were not allowed, and none worked", run.observation.denials);
-        return nothing_worked.then(|| judged(run, Failure::ToolDenied, words));
+        return nothing_worked.then_some((Failure::ToolDenied, words));
     }
     // An event without a time has set nothing: no window is used up, whatever it is called.
-    if run.quota.is_some() {
-        return Some(judged(run, Failure::QuotaWindow, run.message.clone().unwrap_or_default()));
-    }
-    for by_value in [true, false] {
-        if let Some(hit) = hits(&|rule| rule.regex.is_none() == by_value) {
-            return found(&hit);
-        }
-    }
-    if let Some(code) = code
-        && let Some(failure) = by_exit(descriptor, code)
-    {
-        return Some(judged(run, failure, run.message.clone().unwrap_or_default()));
-    }
-    if let Some((failure, line)) = by_stderr(descriptor, run, &|_| true) {
-        return Some(judged(run, failure, line));
-    }
-    if let Some((failure, words)) = &run.early {
-        return Some(judged(run, *failure, words.clone()));
-    }
-    let message = run.message.clone();
-    let (failure, words) = match ended {
+    run.quota
+        .map(|_| (Failure::QuotaWindow, message()))
+        .or_else(|| by_field(&|rule| rule.regex.is_none()))
+        .or_else(|| by_field(&|rule| rule.regex.is_some()))
+        .or_else(|| Some((by_exit(descriptor, code?)?, message())))
+        .or_else(|| by_stderr(descriptor, run, &|_| true))
+        .or_else(|| run.early.clone())
+        .or_else(|| Some(by_end(run, ended, code, good_exit)))
+}
+
+/// Says what an end is of which the program said nothing that is known.
+fn by_end(run: &RunState, ended: &Ended, code: Option<i32>, good_exit: bool) -> (Failure, String) {
+    let message = run.message.clone().unwrap_or_default();
+    match ended {
         Ended::Signalled(signal) => (Failure::Killed, failure::signal(*signal)),
         Ended::Unknown => (Failure::Killed, "how it ended is not known".into()),
-        _ if run.terminal.is_some() && !said_well => (Failure::Unknown, message.unwrap_or_default()),
+        _ if run.terminal == Some(false) => (Failure::Unknown, message),
         _ if code.is_some_and(|code| environment::CANNOT_RUN.contains(&code)) => {
             (Failure::NotInstalled, run.stderr.trim().to_owned())
         }
-        _ if !good_exit && environment::no_room(&run.stderr).is_some() => {
-            (Failure::NoRoom, environment::no_room(&run.stderr).unwrap_or_default().to_owned())
-        }
-        _ if !good_exit => {
-            let code = code.map_or_else(String::new, |code| format!("exit status {code}"));
-            let tail = run.stderr.trim();
-            let tail = if tail.is_empty() { message.unwrap_or_default() } else { tail.to_owned() };
-            (Failure::Unknown, format!("{code}: {tail}").trim_end_matches([':', ' ']).to_owned())
-        }
-        _ => (Failure::Protocol, message.unwrap_or_default()),
-    };
-    Some(judged(run, failure, words))
+        _ if !good_exit => match environment::no_room(&run.stderr) {
+            Some(line) => (Failure::NoRoom, line.to_owned()),
+            None => {
+                let code = code.map_or_else(String::new, |code| format!("exit status {code}"));
+                let tail = run.stderr.trim();
+                let tail = if tail.is_empty() { &message } else { tail };
+                (Failure::Unknown, format!("{code}: {tail}").trim_end_matches([':', ' ']).to_owned())
+            }
+        },
+        _ => (Failure::Protocol, message),
+    }
 }
 
 /// Returns words that are a sentence; one of an enumeration (`401`) tells people no more than the failure does.
@@ -120,10 +112,6 @@ fn by_stderr(
 fn by_exit(descriptor: &Descriptor, code: i32) -> Option<Failure> {
     let rules = descriptor.errors.iter().filter(|rule| rule.source == Source::Exit);
     rules.filter_map(|rule| rule.map.get(&code.to_string())).next().copied()
-}
-
-fn judged(run: &RunState, failure: Failure, words: String) -> Judgement {
-    Judgement { failure, words, retry_at: retry_at(run, failure, Utc::now()) }
 }
 
 /// Returns when the service said that it serves again; a time that makes no sense is none.
