@@ -137,7 +137,7 @@ fn a_description_that_nobody_trusted_is_not_used() {
     let world = World::of([("HOME", home.as_str())]);
     let layout = Layout::new(project.root());
     let loaded = Config::load_in(&world, &layout, &Overrides::default()).expect("loads");
-    assert!(loaded.config.adapters.is_empty() && loaded.agent_is_untrusted("quill"));
+    assert!(loaded.config.adapters.is_empty() && loaded.is_untrusted("agent", "quill"));
     let before = loaded.fingerprint;
     fs::write(project.path(".oodatcaa/adapters/other.toml"), "extends = \"claude\"\n").unwrap();
     let after = Config::load_in(&world, &layout, &Overrides::default()).expect("loads").fingerprint;

@@ -91,7 +91,7 @@ pub(super) fn build(all: &Flat, dropped: &[NamedCommand], trust: Trust, found: &
     };
     refer(&["fleet", "agent"], "agent", fleet.agent.as_slice());
     refer(&["merge", "after"], "gate", &merge.after);
-    let mut roles: BTreeMap<Role, RoleConfig> = BTreeMap::new();
+    let (mut roles, mut on_retry) = (BTreeMap::new(), BTreeMap::new());
     for (name, _) in values.table(&["roles"]) {
         let mut config = RoleConfig::read(&values, &["roles", name]);
         refer(&["roles", name, "agents"], "agent", &config.agents);
@@ -106,6 +106,10 @@ pub(super) fn build(all: &Flat, dropped: &[NamedCommand], trust: Trust, found: &
             *chain = chain.iter().flat_map(each).collect();
         }
         config.agent = config.agents.first().cloned();
+        if !config.on_retry.is_empty() {
+            let only = config.on_retry.iter().all(|name| !config.agents.contains(name));
+            on_retry.insert(Role::new(name.as_str()), OnRetry { only, agents: config.on_retry.clone() });
+        }
         roles.insert(Role::new(name.as_str()), config);
     }
 
@@ -135,7 +139,7 @@ pub(super) fn build(all: &Flat, dropped: &[NamedCommand], trust: Trust, found: &
             MergePolicy::Squash => Makes::Squash,
             MergePolicy::Rebase => Makes::Commits,
         },
-        on_retry: on_retry(&roles),
+        on_retry,
         broken: None,
     };
     let workflow = workflow(&values, found).under(policy);
@@ -173,16 +177,6 @@ fn agent(
     let exits = values.texts(&at("exits"));
     agent.exits = exits.iter().filter_map(|(code, class)| Some((code.parse().ok()?, class.parse().ok()?))).collect();
     agent
-}
-
-/// Returns who works on what has failed before, where a role says so.
-fn on_retry(roles: &BTreeMap<Role, RoleConfig>) -> BTreeMap<Role, OnRetry> {
-    let some = roles.iter().filter(|(_, config)| !config.on_retry.is_empty());
-    let chain = |config: &RoleConfig| OnRetry {
-        only: config.on_retry.iter().all(|name| !config.agents.contains(name)),
-        agents: config.on_retry.clone(),
-    };
-    some.map(|(role, config)| (role.clone(), chain(config))).collect()
 }
 
 /// Returns the workflow: the shipped roles in their order, then the project's own by name.

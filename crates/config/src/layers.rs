@@ -8,7 +8,7 @@ use std::{
 };
 
 use toml::{
-    Value,
+    Table, Value,
     de::{DeTable, DeValue},
 };
 
@@ -101,48 +101,34 @@ pub(super) fn listed(
 /// Reads TOML into paths; what is there is the content of the table `below`.
 pub(super) fn flatten(text: &str, path: &Path, below: &[&str]) -> Result<Flat, ConfigError> {
     let lines = Lines::of(text);
-    let table = DeTable::parse(text).map_err(|error| {
+    let wrong = |error: toml::de::Error| {
         let (line, column) = lines.place(text, error.span().map_or(0, |span| span.start));
         let mut message = error.message().lines().collect::<Vec<_>>().join(", ");
         if message.contains("duplicate key") {
             message = duplicate(text, line);
         }
         ConfigError::Syntax { path: path.into(), line, column, message }
-    })?;
+    };
+    // Once for the values and once for their places.
+    let places = DeTable::parse(text).map_err(wrong)?;
+    let values: Table = text.parse().map_err(wrong)?;
     let mut flat = Flat::new();
     let mut at = below.iter().map(|&name| name.to_owned()).collect();
-    walk(table.get_ref(), &mut at, &mut |names, value, at| {
+    walk(places.get_ref(), &values, &mut at, &mut |names, value, at| {
         let (line, column) = lines.place(text, at);
-        flat.insert(names.to_vec(), (value, Origin::File { path: path.into(), line, column }));
+        flat.insert(names.to_vec(), (value.clone(), Origin::File { path: path.into(), line, column }));
     });
     Ok(flat)
 }
 
-fn walk(table: &DeTable<'_>, path: &mut Vec<String>, put: &mut impl FnMut(&[String], Value, usize)) {
-    for (key, value) in table {
+fn walk(places: &DeTable<'_>, values: &Table, path: &mut Vec<String>, put: &mut impl FnMut(&[String], &Value, usize)) {
+    for (key, place) in places {
         path.push(key.get_ref().to_string());
-        match value.get_ref() {
-            DeValue::Table(below) if !below.is_empty() => walk(below, path, put),
-            other => put(path, owned(other), key.span().start),
+        match (place.get_ref(), &values[key.get_ref().as_ref()]) {
+            (DeValue::Table(places), Value::Table(values)) if !values.is_empty() => walk(places, values, path, put),
+            (_, value) => put(path, value, key.span().start),
         }
         path.pop();
-    }
-}
-
-fn owned(value: &DeValue<'_>) -> Value {
-    match value {
-        DeValue::String(text) => Value::String(text.to_string()),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .map_or_else(|_| Value::String(number.as_str().into()), Value::Integer),
-        DeValue::Float(number) => {
-            number.as_str().parse().map_or_else(|_| Value::String(number.as_str().into()), Value::Float)
-        }
-        DeValue::Boolean(flag) => Value::Boolean(*flag),
-        DeValue::Datetime(time) => Value::Datetime(*time),
-        DeValue::Array(items) => Value::Array(items.iter().map(|item| owned(item.get_ref())).collect()),
-        DeValue::Table(table) => {
-            Value::Table(table.iter().map(|(key, value)| (key.get_ref().to_string(), owned(value.get_ref()))).collect())
-        }
     }
 }
 

@@ -194,25 +194,21 @@ impl Loaded {
             }
             None => return Err(ConfigError::NoAgent { role: role.clone() }),
         };
-        match self.config.agents.get_key_value(name) {
-            Some((name, agent)) => Ok((name, agent)),
-            None => Err(self.untrusted(format!("the agent `{name}`"))),
-        }
+        self.named(name)
+    }
+
+    fn named(&self, name: &str) -> Result<(&str, &AgentConfig), ConfigError> {
+        let found = self.config.agents.get_key_value(name).map(|(name, agent)| (name.as_str(), agent));
+        found.ok_or_else(|| self.untrusted(format!("the agent `{name}`")))
     }
 
     /// Returns all agents that work for a role, the preferred one first, those for what has failed last; never empty.
     pub fn agents(&self, role: &Role) -> Result<Vec<(&str, &AgentConfig)>, ConfigError> {
-        let first = self.agent(role)?;
+        let mut found = vec![self.agent(role)?];
         let config = self.config.roles.get(role);
-        let chain = config.into_iter().flat_map(|config| config.agents.iter().chain(&config.on_retry));
-        let mut found = vec![first];
-        for name in chain {
-            if found.iter().any(|(other, _)| other == name) {
-                continue;
-            }
-            match self.config.agents.get_key_value(name) {
-                Some((name, agent)) => found.push((name, agent)),
-                None => return Err(self.untrusted(format!("the agent `{name}`"))),
+        for name in config.into_iter().flat_map(|config| config.agents.iter().chain(&config.on_retry)) {
+            if !found.iter().any(|(other, _)| other == name) {
+                found.push(self.named(name)?);
             }
         }
         Ok(found)
@@ -227,21 +223,15 @@ impl Loaded {
             match self.config.gates.get_key_value(name) {
                 Some((name, _)) if found.iter().any(|(other, _)| other == name) => {}
                 Some((name, gate)) => found.push((name, gate)),
-                None if self.is_untrusted("gate", name) => {
-                    return Err(self.untrusted(format!("the gate `{name}`")));
-                }
+                None if self.is_untrusted("gate", name) => return Err(self.untrusted(format!("the gate `{name}`"))),
                 None => return Err(ConfigError::NoGate { gate: name.clone() }),
             }
         }
         Ok(found)
     }
 
-    /// Tells whether this agent was dropped because the project is not trusted.
-    pub fn agent_is_untrusted(&self, name: &str) -> bool {
-        self.is_untrusted("agent", name)
-    }
-
-    fn is_untrusted(&self, what: &str, name: &str) -> bool {
+    /// Tells whether this `agent` or `gate` was dropped because the project is not trusted.
+    pub fn is_untrusted(&self, what: &str, name: &str) -> bool {
         let dropped = matches!(self.trust, Trust::Untrusted { .. });
         dropped && self.commands.iter().any(|command| command.what == what && command.name == name)
     }

@@ -291,7 +291,7 @@ fn commands_of_a_project_are_dropped_until_the_user_trusts_them() {
     let loaded = place.load().expect("loads");
     assert_eq!(loaded.trust, Trust::Untrusted { changed: false });
     assert_eq!(loaded.config.agents.keys().collect::<Vec<_>>(), ["sim"]);
-    assert!(loaded.config.gates.is_empty() && loaded.agent_is_untrusted("evil"));
+    assert!(loaded.config.gates.is_empty() && loaded.is_untrusted("agent", "evil"));
     assert!(loaded.warnings[0].ends_with("agentctl config trust"), "{:?}", loaded.warnings);
     assert!(matches!(loaded.agent(&Role::BUILDER), Err(ConfigError::Untrusted { .. })));
     assert!(matches!(loaded.gates(&Role::BUILDER, &[]), Err(ConfigError::Untrusted { .. })), "a gate is never skipped");
