@@ -23,6 +23,7 @@ pub struct TaskEdit {
 }
 
 /// An edit of one task in the making: what is set, where the task goes, by whom and why.
+#[must_use = "an edit changes nothing until a change set takes it in"]
 #[derive(Clone, Debug)]
 pub struct Edit {
     to: Option<Status>,
@@ -45,46 +46,39 @@ impl Edit {
     }
 
     /// Moves the task to this status; one that stands there already stays.
-    #[must_use]
     pub fn to(self, status: &Status) -> Self {
         Self { to: Some(status.clone()), ..self }
     }
 
     /// Sets a member.
-    #[must_use]
     pub fn set(mut self, member: Member, value: impl Into<Value>) -> Self {
         self.set.insert(member, value.into());
         self
     }
 
     /// Sets a member if that makes a difference.
-    #[must_use]
     pub fn set_if(self, differs: bool, member: Member, value: impl Into<Value>) -> Self {
         if differs { self.set(member, value) } else { self }
     }
 
     /// Names the verb by which a human does it.
-    #[must_use]
     pub fn verb(mut self, verb: &str) -> Self {
         self.said.verb = Some(verb.into());
         self
     }
 
     /// Says why.
-    #[must_use]
     pub fn reason<'a>(mut self, reason: impl Into<Option<&'a str>>) -> Self {
         self.said.reason = reason.into().map(String::from);
         self
     }
 
     /// Says why, also in the queue, for whoever the task waits for.
-    #[must_use]
     pub fn blocked(self, reason: &str) -> Self {
         self.set(Member::BlockedReason, reason).reason(reason)
     }
 
     /// Says that it is about this role.
-    #[must_use]
     pub fn role(mut self, role: Option<&Role>) -> Self {
         self.event.role = role.cloned();
         self

@@ -82,44 +82,30 @@ impl Cycles {
     }
 }
 
-/// For every place that something more urgent waits for, over whatever it may be, the most urgent of those.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Urged {
-    by: HashMap<usize, usize>,
-}
-
-impl Urged {
-    /// Finds who lends urgency in a graph, given what each place has for a priority of its own; small ones are urgent.
-    pub(crate) fn of(ahead: &[Vec<usize>], priority: impl Fn(usize) -> i64) -> Self {
-        let mut by = HashMap::new();
-        if ahead.iter().all(Vec::is_empty) {
-            return Self { by };
-        }
-        let mut starts: Vec<usize> = (0..ahead.len()).collect();
-        starts.sort_by_key(|&place| (priority(place), place));
-        // The most urgent go first, so that whoever comes to a place first is the one for it, and nobody has to
-        // come again.
-        let mut seen = vec![false; ahead.len()];
-        let mut next = Vec::new();
-        for start in starts {
-            next.push(start);
-            while let Some(at) = next.pop() {
-                if std::mem::replace(&mut seen[at], true) {
-                    continue;
-                }
-                if priority(start) < priority(at) {
-                    by.insert(at, start);
-                }
-                next.extend(ahead[at].iter().copied().filter(|&other| !seen[other]));
+/// Finds for every place that something more urgent waits for, over whatever it may be, the most urgent of those; given
+/// what each has for a priority of its own, small ones being urgent.
+pub(crate) fn urged(ahead: &[Vec<usize>], priority: impl Fn(usize) -> i64) -> HashMap<usize, usize> {
+    let mut by = HashMap::new();
+    if ahead.iter().all(Vec::is_empty) {
+        return by;
+    }
+    let mut starts: Vec<usize> = (0..ahead.len()).collect();
+    starts.sort_by_key(|&place| (priority(place), place));
+    // The most urgent go first, so that whoever comes to a place first is the one for it, and nobody has to come again.
+    let mut seen = vec![false; ahead.len()];
+    for start in starts {
+        let mut next = vec![start];
+        while let Some(at) = next.pop() {
+            if std::mem::replace(&mut seen[at], true) {
+                continue;
             }
+            if priority(start) < priority(at) {
+                by.insert(at, start);
+            }
+            next.extend(ahead[at].iter().copied().filter(|&other| !seen[other]));
         }
-        Self { by }
     }
-
-    /// Returns who lends a place its urgency.
-    pub(crate) fn by(&self, place: usize) -> Option<usize> {
-        self.by.get(&place).copied()
-    }
+    by
 }
 
 /// Returns the part of the graph that each place belongs to: two are in one part if there is a way from each to the
@@ -172,7 +158,7 @@ mod tests {
         #[test]
         fn a_place_is_as_urgent_as_the_most_urgent_that_waits_for_it(graph in graphs()) {
             let (ahead, priority): (Vec<Vec<usize>>, Vec<i64>) = graph.into_iter().unzip();
-            let urged = Urged::of(&ahead, |at| priority[at]);
+            let urged = urged(&ahead, |at| priority[at]);
             let mut expected = priority.clone();
             // However long the way is, it has fewer steps than there are places.
             for _ in 0..ahead.len() {
@@ -183,7 +169,7 @@ mod tests {
                 }
             }
             for at in 0..ahead.len() {
-                let lent = urged.by(at).map(|by| priority[by]);
+                let lent = urged.get(&at).map(|&by| priority[by]);
                 prop_assert!(lent.is_none_or(|lent| lent < priority[at]));
                 prop_assert_eq!(lent.unwrap_or(priority[at]), expected[at]);
             }

@@ -8,7 +8,7 @@ use std::{fmt, time::Duration};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{Now, Role, RoleRule, RunName, Status, TaskId, Token, text};
+use crate::{Now, QueueLease, Role, RoleRule, RunName, Status, TaskId, Token, text};
 
 /// Who a worker is: its tag for people and the facts that prove it alive.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -288,6 +288,16 @@ impl LeaseState {
     }
 }
 
+impl QueueLease {
+    /// Returns the owner of an old inline lease, while its TTL is not over.
+    pub fn live_owner(&self, now: DateTime<Utc>) -> Option<&str> {
+        match self {
+            Self::Inline { owner, until: Some(until) } if lasts(now, *until) => Some(owner),
+            _ => None,
+        }
+    }
+}
+
 /// The longest that a lease counts of whose holder only its own words are known.
 pub const LONGEST: chrono::Duration = chrono::Duration::hours(24);
 
@@ -295,7 +305,7 @@ pub const LONGEST: chrono::Duration = chrono::Duration::hours(24);
 const AHEAD: chrono::Duration = chrono::Duration::minutes(1);
 
 /// Tells whether a lease counts that says to last until then. Nobody holds a task for ever by writing a far time.
-pub(crate) fn lasts(now: DateTime<Utc>, until: DateTime<Utc>) -> bool {
+fn lasts(now: DateTime<Utc>, until: DateTime<Utc>) -> bool {
     now < until && until <= now + LONGEST + AHEAD
 }
 

@@ -205,7 +205,7 @@ mod tests {
                 let mut task = task("A", Status::READY);
                 (task.not_before, task.blocked_reason) = (not_before, Some("another git holds x.lock".into()));
                 all.queue = Arc::new(crate::Queue::of(vec![task]));
-                Arc::make_mut(&mut all.history).tasks.entry(id("A")).or_default().waits = waits;
+                Arc::make_mut(&mut all.history).known(&id("A")).waits = waits;
                 let workflow = Workflow::shipped();
                 let listed = list(&all, &workflow, None);
                 assert_eq!(listed.len(), told, "{waits}: {listed:?}");

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     Role, Status, Task, TaskId,
-    cycles::{Cycles, Urged},
+    cycles::{self, Cycles},
 };
 
 /// Something wrong with a queue that does not stop the rest of it from working.
@@ -80,7 +80,7 @@ pub struct Queue {
     /// The cycles of dependencies; found out when first asked.
     cycles: OnceLock<Cycles>,
     /// Who is more urgent than it says; found out when first asked.
-    urged: OnceLock<Urged>,
+    urged: OnceLock<HashMap<usize, usize>>,
     /// The places of the children of each place; found out when first asked.
     families: OnceLock<HashMap<usize, Vec<usize>>>,
     /// The `wip_limits` object.
@@ -104,11 +104,7 @@ impl PartialEq for Queue {
 impl Queue {
     /// Puts tasks together; places are given in order. Ids must differ.
     pub fn of(tasks: Vec<Task>) -> Self {
-        let mut queue = Self {
-            tasks: Vec::with_capacity(tasks.len()),
-            index: Arc::new(HashMap::with_capacity(tasks.len())),
-            ..Self::default()
-        };
+        let mut queue = Self::default();
         for task in tasks {
             queue.push(task);
         }
@@ -219,8 +215,8 @@ impl Queue {
     /// Returns the task that lends another its urgency: the most urgent of those that wait for it, also over others,
     /// where that is more urgent than itself.
     pub fn urged_by(&self, task: &Task) -> Option<&Task> {
-        let urged = self.urged.get_or_init(|| Urged::of(&self.ahead(), |at| self.tasks[at].priority));
-        urged.by(*self.index.get(&task.id)?).map(|at| &*self.tasks[at])
+        let urged = self.urged.get_or_init(|| cycles::urged(&self.ahead(), |at| self.tasks[at].priority));
+        urged.get(self.index.get(&task.id)?).map(|&at| &*self.tasks[at])
     }
 
     /// Returns what tasks are claimed by, the smallest first: their priority, or that of a more urgent one that waits

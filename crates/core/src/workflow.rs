@@ -44,25 +44,10 @@ pub struct Workflow {
     policy: Policy,
 }
 
-/// What is wrong with a table.
+/// What is wrong with a table, in words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadWorkflow {
-    /// Two roles of one name.
-    #[error("role `{0}` is defined twice")]
-    Twice(Role),
-    /// Two roles with one working status: a task in it would belong to both.
-    #[error("roles `{0}` and `{1}` both work as `{2}`; each role needs a working status of its own")]
-    SharedWork(Role, Role, Status),
-    /// A role that takes what it works as, or a working status that another role takes.
-    #[error("status `{1}` is a working status and is also taken by role `{0}`")]
-    TakesWork(Role, Status),
-    /// A role that takes or works in a word that ends a task.
-    #[error("role `{0}` uses `{1}`, which ends a task")]
-    Finished(Role, Status),
-    /// A role whose name cannot be a file name.
-    #[error("role name `{0}` {1}")]
-    Name(Role, crate::task::BadId),
-}
+#[error("{0}")]
+pub struct BadWorkflow(String);
 
 impl Workflow {
     /// Returns the five roles that ship.
@@ -100,24 +85,24 @@ impl Workflow {
     /// Checks a table: one working status per role, nothing taken that is being worked in.
     pub fn new(rules: Vec<RoleRule>) -> Result<Self, BadWorkflow> {
         for (at, rule) in rules.iter().enumerate() {
-            if let Err(bad) = crate::TaskId::parse(rule.role.as_str()) {
-                return Err(BadWorkflow::Name(rule.role.clone(), bad));
-            }
-            for status in [&rule.takes, &rule.works] {
-                if status.is_finished() {
-                    return Err(BadWorkflow::Finished(rule.role.clone(), status.clone()));
-                }
-            }
-            for other in &rules[..at] {
-                if other.role == rule.role {
-                    return Err(BadWorkflow::Twice(rule.role.clone()));
-                }
-                if other.works == rule.works {
-                    return Err(BadWorkflow::SharedWork(other.role.clone(), rule.role.clone(), rule.works.clone()));
-                }
-            }
-            if let Some(other) = rules.iter().find(|other| other.takes == rule.works) {
-                return Err(BadWorkflow::TakesWork(other.role.clone(), rule.works.clone()));
+            let RoleRule { role, takes, works, .. } = rule;
+            let name = crate::TaskId::parse(role.as_str()).err().map(|bad| format!("role name `{role}` {bad}"));
+            let finished = [takes, works].into_iter().find(|status| status.is_finished());
+            let finished = finished.map(|status| format!("role `{role}` uses `{status}`, which ends a task"));
+            let twice = rules[..at].iter().find_map(|other| match other {
+                other if other.role == *role => Some(format!("role `{role}` is defined twice")),
+                // A task in it would belong to both.
+                other if other.works == *works => Some(format!(
+                    "roles `{}` and `{role}` both work as `{works}`; each role needs a working status of its own",
+                    other.role
+                )),
+                _ => None,
+            });
+            let taken = rules.iter().find(|other| other.takes == *works).map(|other| {
+                format!("status `{works}` is a working status and is also taken by role `{}`", other.role)
+            });
+            if let Some(words) = name.or(finished).or(twice).or(taken) {
+                return Err(BadWorkflow(words));
             }
         }
         Ok(Self { rules, policy: Policy::default() })
@@ -262,13 +247,16 @@ mod tests {
         let mut extra = rules[1].clone();
         extra.role = Role::new("reviewer");
         rules.push(extra);
-        assert!(matches!(Workflow::new(rules), Err(BadWorkflow::SharedWork(..))));
+        let words =
+            "roles `builder` and `reviewer` both work as `in_progress`; each role needs a working status of its own";
+        assert_eq!(Workflow::new(rules), Err(BadWorkflow(words.into())));
     }
 
     #[test]
     fn a_working_status_may_not_be_taken() {
         let mut rules = Workflow::shipped().rules().to_vec();
         rules[2].takes = Status::IN_PROGRESS;
-        assert!(matches!(Workflow::new(rules), Err(BadWorkflow::TakesWork(..))));
+        let words = "status `in_progress` is a working status and is also taken by role `tester`";
+        assert_eq!(Workflow::new(rules), Err(BadWorkflow(words.into())));
     }
 }

@@ -52,12 +52,6 @@ macro_rules! kinds {
                 }
             }
 
-            fn rest(&self) -> &Map<String, Value> {
-                match self {
-                    $(Self::$name(payload) => &payload.rest,)*
-                }
-            }
-
             fn rest_mut(&mut self) -> &mut Map<String, Value> {
                 match self {
                     $(Self::$name(payload) => &mut payload.rest,)*
@@ -103,18 +97,13 @@ impl Kind {
     }
 }
 
-/// A `type` that this version does not know.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown event type `{0}`")]
-pub struct UnknownKind(pub String);
-
 impl FromStr for Kind {
-    type Err = UnknownKind;
+    type Err = String;
 
     /// Reads `noun.verb` or the whole `oodatcaa.noun.verb.v1`.
-    fn from_str(text: &str) -> Result<Self, UnknownKind> {
+    fn from_str(text: &str) -> Result<Self, String> {
         let short = text.strip_prefix("oodatcaa.").and_then(|t| t.strip_suffix(".v1")).unwrap_or(text);
-        Kind::of_word(short).ok_or_else(|| UnknownKind(text.into()))
+        Kind::of_word(short).ok_or_else(|| format!("unknown event type `{text}`"))
     }
 }
 
@@ -134,11 +123,9 @@ impl<'de> Deserialize<'de> for Kind {
 impl Data {
     /// Returns what it says of a task that appeared, moved or changed.
     pub fn task_change(&self) -> Option<&TaskChange> {
+        use Data::{TaskCreated, TaskMoved, TaskObserved, TaskUpdated};
         match self {
-            Self::TaskCreated(change)
-            | Self::TaskMoved(change)
-            | Self::TaskUpdated(change)
-            | Self::TaskObserved(change) => Some(change),
+            TaskCreated(change) | TaskMoved(change) | TaskUpdated(change) | TaskObserved(change) => Some(change),
             _ => None,
         }
     }
@@ -152,8 +139,8 @@ impl Data {
     }
 
     /// Returns the seal, where it bears one.
-    pub(crate) fn seal(&self) -> Option<&str> {
-        self.rest().get(super::SEAL).and_then(Value::as_str)
+    pub(crate) fn seal(&self) -> Option<String> {
+        self.members().get(super::SEAL)?.as_str().map(String::from)
     }
 
     /// Puts a seal on it.

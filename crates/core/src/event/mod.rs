@@ -15,7 +15,7 @@ mod lenient;
 pub mod payload;
 mod usage;
 
-pub use kind::{Data, Kind, UnknownKind};
+pub use kind::{Data, Kind};
 pub use usage::{AttemptReport, Usage};
 
 /// The member of `data` that holds the seal of an event.
@@ -49,6 +49,7 @@ impl fmt::Display for Actor {
 }
 
 /// An event as a decision drafts it.
+#[must_use = "an event is told by the change set that takes it in"]
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventDraft {
     /// What happened.
@@ -84,21 +85,18 @@ impl EventDraft {
     }
 
     /// Says that it is about this task.
-    #[must_use]
     pub fn task(mut self, task: &TaskId) -> Self {
         self.task = Some(task.clone());
         self
     }
 
     /// Says that it is about this role.
-    #[must_use]
     pub fn role(mut self, role: &Role) -> Self {
         self.role = Some(role.clone());
         self
     }
 
     /// Says that it is about the attempt of this lease.
-    #[must_use]
     pub fn lease(mut self, lease: &Lease) -> Self {
         self.task = Some(lease.task_id.clone());
         self.role = Some(lease.role.clone());

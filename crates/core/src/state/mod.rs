@@ -4,7 +4,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    ops::Deref,
     sync::Arc,
 };
 
@@ -18,15 +17,13 @@ mod roles;
 pub mod spending;
 pub mod starts;
 mod task;
-mod writes;
 
 use decisions::Decisions;
 use pools::Pools;
 pub use roles::{Pause, RoleHistory};
 use spending::Ledger;
 use starts::Starts;
-pub use task::{GATE, Known, PATIENCE, SetBy, TaskHistory, Work};
-pub use writes::{Write, written_at};
+pub use task::{GATE, PATIENCE, SetBy, TaskHistory, Work, Write, written_at};
 
 /// The fold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,7 +33,7 @@ pub struct History {
     /// Whether a baseline of statuses has been recorded.
     pub baseline: bool,
     /// Per task.
-    pub tasks: HashMap<TaskId, Known>,
+    pub tasks: HashMap<TaskId, Arc<TaskHistory>>,
     /// Per role.
     pub roles: BTreeMap<Role, RoleHistory>,
     /// What humans were asked, and what they said.
@@ -58,7 +55,12 @@ pub struct History {
 impl History {
     /// Returns what is remembered of a task.
     pub fn task(&self, id: &TaskId) -> Option<&TaskHistory> {
-        self.tasks.get(id).map(Deref::deref)
+        self.tasks.get(id).map(Arc::as_ref)
+    }
+
+    /// Returns the same to be changed; copies of the fold share it until one of them does.
+    pub(crate) fn known(&mut self, id: &TaskId) -> &mut TaskHistory {
+        Arc::make_mut(self.tasks.entry(id.clone()).or_default())
     }
 
     /// Says why a role is paused.
@@ -73,7 +75,7 @@ impl History {
         self.apply_to_recent(event);
         self.starts.apply(event);
         if let Some(id) = &event.task {
-            self.tasks.entry(id.clone()).or_default().apply(event);
+            self.known(id).apply(event);
         }
         if let Some(role) = &event.role {
             self.roles.entry(role.clone()).or_default().apply(event);
@@ -83,7 +85,7 @@ impl History {
         if let Some((decision, decided)) = self.decisions.apply(event)
             && let Some(task) = &decision.task
         {
-            self.tasks.entry(task.clone()).or_default().decided(decision, decided);
+            Arc::make_mut(self.tasks.entry(task.clone()).or_default()).decided(decision, decided);
         }
         match event.data() {
             Data::QueueInvalid(unreadable) => self.invalid = Some(unreadable.message.clone().unwrap_or_default()),
@@ -126,14 +128,14 @@ impl History {
         }
         self.baseline = true;
         // A baseline that a human confirmed forgets what was written before it, and nothing of the tokens.
-        for known in self.tasks.values_mut() {
+        for known in self.tasks.values_mut().map(Arc::make_mut) {
             (known.status, known.set_by) = (None, SetBy::Others);
             known.forget_writing();
         }
         self.recent.clear();
         for (name, status) in statuses {
             if let (Ok(id), Some(status)) = (TaskId::parse(name), status.as_str()) {
-                let known = self.tasks.entry(id).or_default();
+                let known = self.known(&id);
                 known.status = Some(Status::new(status));
                 known.origin =
                     readable.origins.as_ref().and_then(|origins| origins.get(name)?.as_str()).map(Into::into);

@@ -1,10 +1,6 @@
 //! What the journal tells of one task.
 
-use std::{
-    collections::BTreeMap,
-    ops::{Deref, DerefMut},
-    sync::Arc,
-};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -12,10 +8,9 @@ use serde_json::{Map, Value};
 use super::{
     decisions::{Decision, End, Topic},
     spending::Spent,
-    writes::written_at,
 };
 use crate::{
-    Class, Data, Event, Member, Role, RunName, Status, Token,
+    Class, Data, Event, Member, Role, RunName, Status, TaskId, Token,
     event::payload::{Claimed, Decided, Ended, TaskChange},
     outcome::Policy,
 };
@@ -122,19 +117,8 @@ impl TaskHistory {
     pub fn doubt(&self) -> Option<String> {
         let by = self.by_hand.then_some("somebody set it to that in the queue file");
         let failed = self.ended_as.as_ref().map(|class| format!("its last attempt ended as `{class}`"));
-        match (by, failed) {
-            (None, None) => None,
-            (Some(by), None) => Some(by.into()),
-            (None, Some(failed)) => Some(failed),
-            (Some(by), Some(failed)) => Some(format!("{by}, and {failed}")),
-        }
-    }
-
-    fn answered(&mut self, question: &str, answer: &str) {
-        if self.answers.len() == Self::FAILURES {
-            self.answers.remove(0);
-        }
-        self.answers.push((question.into(), answer.into()));
+        let doubts: Vec<String> = by.map(String::from).into_iter().chain(failed).collect();
+        (!doubts.is_empty()).then(|| doubts.join(", and "))
     }
 
     /// Forgets what we wrote: the file is another one, and nothing of ours stands in it.
@@ -149,31 +133,14 @@ impl TaskHistory {
         let set = change.set.iter().flatten();
         self.wrote.extend(set.map(|(key, value)| (key.clone(), value.clone())));
     }
-
-    fn failed(&mut self, role: Option<&Role>, reason: &str) {
-        if self.failures.len() == Self::FAILURES {
-            self.failures.remove(0);
-        }
-        self.failures.push((role.cloned().unwrap_or_else(|| Role::new("?")), reason.into()));
-    }
 }
 
-/// What is remembered of one task, shared between copies of the fold until one of them changes it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Known(Arc<TaskHistory>);
-
-impl Deref for Known {
-    type Target = TaskHistory;
-
-    fn deref(&self) -> &TaskHistory {
-        &self.0
+/// Adds to what is kept of the latest.
+fn keep<T>(latest: &mut Vec<T>, new: T) {
+    if latest.len() == TaskHistory::FAILURES {
+        latest.remove(0);
     }
-}
-
-impl DerefMut for Known {
-    fn deref_mut(&mut self) -> &mut TaskHistory {
-        Arc::make_mut(&mut self.0)
-    }
+    latest.push(new);
 }
 
 /// Tells whether an attempt ended before anybody could say what its work is worth.
@@ -328,7 +295,8 @@ impl TaskHistory {
             self.failures.retain(|(role, words)| Some(role) != event.role.as_ref() || !words.starts_with(GATE));
         }
         if ended.failure {
-            self.failed(event.role.as_ref(), ended.reason.as_deref().unwrap_or_default());
+            let role = event.role.clone().unwrap_or_else(|| Role::new("?"));
+            keep(&mut self.failures, (role, ended.reason.clone().unwrap_or_default()));
         }
     }
 
@@ -336,7 +304,7 @@ impl TaskHistory {
     pub(super) fn decided(&mut self, decision: &Decision, decided: &Decided) {
         let Some(closed) = &decision.closed else { return };
         match (closed.how, &decided.commit) {
-            (End::Answered, _) => self.answered(&decision.question, &closed.words),
+            (End::Answered, _) => keep(&mut self.answers, (decision.question.clone(), closed.words.clone())),
             (End::Withdrawn, Some(commit)) => self.tip = Some((self.token, commit.clone())),
             _ => {}
         }
@@ -348,4 +316,30 @@ impl TaskHistory {
             self.spent.add(&ended.usage);
         }
     }
+}
+
+/// Returns the stamp that a change of ours left in the file; what was told late has it in its data.
+pub fn written_at(event: &Event) -> DateTime<Utc> {
+    let of = |members: &Option<Map<String, Value>>| members.as_ref()?.get("updated_at")?.as_str()?.parse().ok();
+    let written = event.data().task_change().and_then(|change| of(&change.set).or_else(|| of(&change.entry)));
+    written.map_or(event.time, |written: DateTime<Utc>| written.min(event.time))
+}
+
+/// A change of ours to the queue that was made just now: what another program may have written over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The task.
+    pub task: TaskId,
+    /// The stamp that it left.
+    pub at: DateTime<Utc>,
+    /// The stamp of ours that stood there before.
+    pub before: Option<DateTime<Utc>>,
+    /// The status that stood there before; none for a task that was added.
+    pub from: Option<Status>,
+    /// The members that it set.
+    pub set: Map<String, Value>,
+    /// The whole entry of a task that it added.
+    pub entry: Option<Map<String, Value>>,
+    /// The task that it was added for.
+    pub parent: Option<String>,
 }

@@ -4,14 +4,13 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::{
-    ChangeSet, Data, Edit, EventDraft, Lease, LeaseChange, Member, Owner, QueueLease, RoleRule, Snapshot, Task,
-    Workflow,
+    ChangeSet, Data, Edit, EventDraft, Lease, LeaseChange, LeaseState, Member, Owner, QueueLease, RoleRule, Snapshot,
+    Task, Workflow,
     budget::{self, Stop},
     decision::{self, Hold},
     event::payload::Claimed,
     external_edits::{self, Behind},
     landing,
-    lease::{LeaseHealth, lasts},
     pool::{self, Limited, Offer},
     queue::Waits,
     state::Pause,
@@ -89,16 +88,9 @@ pub enum Obstacle {
 
 /// Returns the lease on a task, while it is one.
 pub fn leased(snapshot: &Snapshot, task: &Task) -> Option<String> {
-    if let Some(held) = snapshot.leases.get(&task.id) {
-        // A dead owner's lease holds as well, until what it left running has been ended.
-        return match held.health(&snapshot.now) {
-            LeaseHealth::Live | LeaseHealth::Lost(_) | LeaseHealth::Dead(_) => Some(held.owner().to_owned()),
-        };
-    }
-    match &task.lease {
-        QueueLease::Inline { owner, until: Some(until) } if lasts(snapshot.now.wall, *until) => Some(owner.clone()),
-        _ => None,
-    }
+    // A dead owner's lease holds as well, until what it left running has been ended.
+    let held = snapshot.leases.get(&task.id).map(LeaseState::owner);
+    held.or_else(|| task.lease.live_owner(snapshot.now.wall)).map(String::from)
 }
 
 /// Returns the first thing that holds a task whose status the role takes.
@@ -142,11 +134,6 @@ fn of_starts(snapshot: &Snapshot, workflow: &Workflow, rule: &RoleRule, task: &T
     (last <= snapshot.now.wall && snapshot.now.wall < next).then_some(Obstacle::Paced(next, starts))
 }
 
-/// Tells whether nothing holds a task whose status the role takes; [`obstacle`] says what does.
-fn is_claimable(snapshot: &Snapshot, workflow: &Workflow, rule: &RoleRule, task: &Task) -> bool {
-    snapshot.queue.is_free(task) && obstacle(snapshot, workflow, rule, task).is_none()
-}
-
 /// Returns what counts against a role's limit: tasks in its working status, and leases of the role on other tasks.
 pub fn wip(snapshot: &Snapshot, rule: &RoleRule) -> u32 {
     let working = snapshot.queue.tasks().filter(|task| task.status == rule.works).count();
@@ -158,11 +145,11 @@ pub fn wip(snapshot: &Snapshot, rule: &RoleRule) -> u32 {
 
 /// Returns the tasks that a role could claim now, the most urgent first ([`crate::Queue::rank`]).
 pub fn candidates<'a>(snapshot: &'a Snapshot, workflow: &Workflow, rule: &'a RoleRule) -> Vec<&'a Task> {
-    let mut tasks: Vec<&Task> = snapshot
-        .queue
-        .tasks()
-        .filter(|task| task.status == rule.takes && is_claimable(snapshot, workflow, rule, task))
-        .collect();
+    let is_claimable = |task: &&Task| {
+        let is_taken = task.status == rule.takes && snapshot.queue.is_free(task);
+        is_taken && obstacle(snapshot, workflow, rule, task).is_none()
+    };
+    let mut tasks: Vec<&Task> = snapshot.queue.tasks().filter(is_claimable).collect();
     tasks.sort_by_cached_key(|task| snapshot.queue.rank(task));
     tasks
 }
@@ -185,12 +172,7 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, me: &Claimant) -> Result
         return Err(Idle::Full { wip, limit });
     }
     debug_assert!(workflow.rule(&rule.role).is_some(), "a claimant's role is in the table");
-    let best = snapshot
-        .queue
-        .tasks()
-        .filter(|task| task.status == rule.takes && is_claimable(snapshot, workflow, rule, task))
-        .min_by_key(|task| snapshot.queue.rank(task));
-    let Some(task) = best else {
+    let Some(task) = candidates(snapshot, workflow, rule).into_iter().next() else {
         let tasks: Vec<&Task> = waiting.collect();
         let until = tasks
             .iter()

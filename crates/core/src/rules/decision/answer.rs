@@ -74,14 +74,11 @@ pub fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Decision, Refu
     let decisions = &snapshot.history.decisions;
     if let Some(decision) = decisions.get(name) {
         return match &decision.closed {
-            Some(closed)
-                if closed.how == End::Withdrawn
-                    && let Some(newer) = newer(snapshot, decision) =>
-            {
-                Err(Refusal::Changed { id: decision.id.clone(), newer: Some(newer) })
-            }
-            Some(closed) => Err(Refusal::Closed { id: decision.id.clone(), closed: closed.clone() }),
             None => Ok(decision),
+            Some(closed) => Err(match newer(snapshot, decision).filter(|_| closed.how == End::Withdrawn) {
+                Some(newer) => Refusal::Changed { id: decision.id.clone(), newer: Some(newer) },
+                None => Refusal::Closed { id: decision.id.clone(), closed: closed.clone() },
+            }),
         };
     }
     let open: Vec<&Decision> = decisions.open().into_iter().filter(|decision| decision.subject == name).collect();
@@ -89,10 +86,10 @@ pub fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Decision, Refu
         [one] => Ok(one),
         [] if snapshot.queue.find(name).is_some() => Err(Refusal::Nothing(name.into())),
         [] => Err(Refusal::Unknown(name.into())),
-        several => Err(Refusal::Several {
-            task: name.into(),
-            ids: several.iter().map(|decision| decision.id.clone()).collect(),
-        }),
+        several => {
+            let ids = several.iter().map(|decision| decision.id.clone()).collect();
+            Err(Refusal::Several { task: name.into(), ids })
+        }
     }
 }
 
@@ -113,11 +110,8 @@ pub fn pinned(changes: ChangeSet, commit: Option<&str>) -> Result<ChangeSet, Ref
     if wanted.len() >= 4 && decided.commit.as_ref().is_some_and(same) {
         return Ok(changes);
     }
-    Err(Refusal::OtherCommit {
-        id: decided.decision.clone().unwrap_or_default(),
-        commit: decided.commit.clone(),
-        wanted: wanted.into(),
-    })
+    let (id, commit) = (decided.decision.clone().unwrap_or_default(), decided.commit.clone());
+    Err(Refusal::OtherCommit { id, commit, wanted: wanted.into() })
 }
 
 /// Applies a human's word to the decision that `name` names: an id, or a task with only one open.
@@ -146,8 +140,7 @@ pub fn resolve(
             return Err(Refusal::Overdue(name.into()));
         }
         if after.is_none_or(|after| !after.is_open()) {
-            let newer = seen.history.decisions.latest(&before.subject, before.topic).filter(|other| other.is_open());
-            return Err(Refusal::Changed { id: name.into(), newer: newer.map(|newer| newer.id.clone()) });
+            return Err(Refusal::Changed { id: name.into(), newer: newer(&seen, before) });
         }
     }
     let decision = find(&seen, name)?;
@@ -229,11 +222,8 @@ fn chosen(decision: &Decision, words: &str) -> Result<String, Refusal> {
     match words.parse::<usize>() {
         Ok(number) if !decision.options.is_empty() => {
             let picked = number.checked_sub(1).and_then(|at| decision.options.get(at));
-            picked.cloned().ok_or_else(|| Refusal::NoOption {
-                id: decision.id.clone(),
-                number,
-                options: decision.options.clone(),
-            })
+            let (id, options) = (decision.id.clone(), decision.options.clone());
+            picked.cloned().ok_or(Refusal::NoOption { id, number, options })
         }
         _ => Ok(words.into()),
     }

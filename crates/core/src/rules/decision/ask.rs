@@ -1,6 +1,6 @@
 //! When a human is asked, and when a question ends without one.
 
-use super::{content, hold::hold};
+use super::hold::{commit, content, hold};
 use crate::{
     ChangeSet, EventDraft, Lease, RoleRule, Snapshot, Status, Task, TaskId, Workflow, budget,
     event::{
@@ -27,8 +27,8 @@ pub fn ask(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
             }
             _ => format!("merge {} \"{title}\"?", task.id),
         };
-        let content = Some(content::of(snapshot, workflow, task, topic));
-        let commit = content::commit(snapshot, workflow, task).filter(|_| topic == Topic::Merge);
+        let content = Some(content(snapshot, workflow, task, topic));
+        let commit = commit(snapshot, workflow, task).filter(|_| topic == Topic::Merge);
         let asked = Asked { content, commit, ..Asked::default() };
         wanted.push(Wanted { topic, subject: task.id.to_string(), task: Some(task), question, asked });
     }
@@ -71,7 +71,7 @@ pub(crate) fn question(
     mine: &Lease,
     words: &str,
 ) -> EventDraft {
-    let options = content::options(words).iter().map(|option| text::cut(option, 500)).collect();
+    let options = options(words).iter().map(|option| text::cut(option, 500)).collect();
     let back = Some(rule.takes.clone());
     let asked = Asked { content: Some(String::new()), options: Texts(options), back, ..Asked::default() };
     let (subject, question) = (mine.task_id.to_string(), words.into());
@@ -107,7 +107,7 @@ fn moot(snapshot: &Snapshot, workflow: &Workflow, decision: &Decision) -> Option
     match missing(snapshot, workflow, task) {
         Some(topic) if topic != decision.topic => Some("something else must be decided first"),
         None => Some("the task has been moved on"),
-        Some(_) if decision.content != content::of(snapshot, workflow, task, decision.topic) => {
+        Some(_) if decision.content != content(snapshot, workflow, task, decision.topic) => {
             Some("the task has changed since")
         }
         Some(_) => None,
@@ -148,4 +148,16 @@ pub fn moved(snapshot: &Snapshot, workflow: &Workflow, task: &TaskId, commit: &s
     let seen = snapshot.after(&changes);
     changes.then(ask(&seen, workflow));
     changes
+}
+
+/// Returns the answers that a question offers: its lines `1) …`, `2) …`, numbered from 1 without a gap.
+pub fn options(question: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for line in question.lines() {
+        let next = format!("{}) ", found.len() + 1);
+        if let Some(option) = line.trim_start().strip_prefix(&next) {
+            found.push(option.trim().to_owned());
+        }
+    }
+    found
 }

@@ -1,9 +1,14 @@
-//! What a human has to decide before a role may take a task.
+//! What a human has to decide before a role may take a task, and a fingerprint of what exactly that is: an approval
+//! holds for the content that was seen.
 
-use super::content;
+use sha2::{Digest as _, Sha256};
+
 use crate::{
     Role, Snapshot, Task, Workflow,
-    state::decisions::{Decision, End, Topic},
+    state::{
+        TaskHistory, Work,
+        decisions::{Decision, End, Topic},
+    },
 };
 
 /// Why a task may not be claimed yet.
@@ -21,7 +26,7 @@ pub fn hold(snapshot: &Snapshot, workflow: &Workflow, role: &Role, task: &Task) 
     let needed = [(Topic::Intake, !task.trusted), (Topic::Merge, merging && workflow.policy().merge_approval)];
     needed.into_iter().filter(|(_, needed)| *needed).find_map(|(topic, _)| {
         let decision = snapshot.history.decisions.latest(task.id.as_str(), topic);
-        let same = |decision: &&Decision| decision.content == content::of(snapshot, workflow, task, topic);
+        let same = |decision: &&Decision| decision.content == content(snapshot, workflow, task, topic);
         match decision {
             Some(decision) if decision.ended(End::Approved) && same(&decision) => None,
             decision => Some(Hold {
@@ -49,7 +54,7 @@ pub fn approved_commit(snapshot: &Snapshot, workflow: &Workflow, task: &Task) ->
         return Approved::Anything;
     }
     let decision = snapshot.history.decisions.latest(task.id.as_str(), Topic::Merge);
-    let same = |decision: &&Decision| decision.content == content::of(snapshot, workflow, task, Topic::Merge);
+    let same = |decision: &&Decision| decision.content == content(snapshot, workflow, task, Topic::Merge);
     let approved = decision.filter(|decision| decision.ended(End::Approved)).filter(same);
     match approved.and_then(|decision| decision.commit.clone()) {
         Some(commit) => Approved::Commit(commit),
@@ -61,4 +66,66 @@ pub fn approved_commit(snapshot: &Snapshot, workflow: &Workflow, task: &Task) ->
 pub fn open_for<'a>(snapshot: &'a Snapshot, task: &Task) -> Option<&'a Decision> {
     let latest = |topic| snapshot.history.decisions.latest(task.id.as_str(), topic);
     Topic::ALL.iter().copied().filter_map(latest).find(|decision| decision.is_open())
+}
+
+/// Returns the fingerprint of a task for a topic.
+pub(super) fn content(snapshot: &Snapshot, workflow: &Workflow, task: &Task, topic: Topic) -> String {
+    let mut all = Print::default();
+    all.add(&task.title);
+    all.add(task.description.as_deref().unwrap_or_default());
+    all.list(&task.acceptance_criteria);
+    all.list(&task.exit_gates);
+    all.list(&task.gates);
+    if topic == Topic::Merge {
+        all.add(task.branch.as_deref().unwrap_or_default());
+        if let Some(work) = last_work(snapshot, workflow, task) {
+            all.add(&work.token.to_string());
+        }
+        all.add(&commit(snapshot, workflow, task).unwrap_or_default());
+    }
+    all.end()
+}
+
+/// Returns the last work on a task. Tries to merge do not change what is merged.
+fn last_work<'a>(snapshot: &'a Snapshot, workflow: &Workflow, task: &Task) -> Option<&'a Work> {
+    works(snapshot.history.task(&task.id)?, workflow).max_by_key(|work| work.token)
+}
+
+fn works<'a>(known: &'a TaskHistory, workflow: &Workflow) -> impl Iterator<Item = &'a Work> {
+    let merging = workflow.merging().map(|rule| rule.role.clone());
+    known.work.iter().filter(move |(role, _)| Some(*role) != merging.as_ref()).map(|(_, work)| work)
+}
+
+/// Returns the commit at which a task's branch stands, as far as it is known: where it was seen since the last work, or
+/// where that work ended.
+pub(super) fn commit(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Option<String> {
+    let known = snapshot.history.task(&task.id)?;
+    let last = last_work(snapshot, workflow, task);
+    match known.tip.as_ref().filter(|(token, _)| last.is_none_or(|work| work.token <= *token)) {
+        Some((_, commit)) => Some(commit.clone()),
+        // Not every role leaves one: a tester's work ends where the builder's did.
+        None => {
+            works(known, workflow).filter(|work| work.commit.is_some()).max_by_key(|work| work.token)?.commit.clone()
+        }
+    }
+}
+
+#[derive(Default)]
+struct Print(Sha256);
+
+impl Print {
+    fn add(&mut self, text: &str) {
+        // With its length, so that no text can stand for two.
+        self.0.update((text.len() as u64).to_be_bytes());
+        self.0.update(text);
+    }
+
+    fn list(&mut self, texts: &[String]) {
+        self.add(&texts.len().to_string());
+        texts.iter().for_each(|text| self.add(text));
+    }
+
+    fn end(self) -> String {
+        self.0.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
 }

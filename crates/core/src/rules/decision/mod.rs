@@ -6,13 +6,11 @@
 
 mod answer;
 mod ask;
-mod content;
 mod hold;
 #[cfg(test)]
 mod tests;
 
 pub use answer::{Refusal, Word, find, pinned, resolve};
 pub(super) use ask::question;
-pub use ask::{ask, moved, tidy};
-pub use content::options;
+pub use ask::{ask, moved, options, tidy};
 pub use hold::{Approved, Hold, approved_commit, hold, open_for};

@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::{
-    Answer, Refusal, changed,
-    checks::{find, free, not_landed, unmerged},
+    Answer, Refusal, changed, find, free,
+    refusal::{leased, not_landed},
+    unmerged,
 };
 use crate::{
     ChangeSet, Data, Edit, EventDraft, Lease, LeaseChange, Member, QueueLease, Snapshot, TaskId, Token, Workflow,
@@ -31,15 +32,12 @@ pub fn stop(snapshot: &Snapshot, id: &TaskId, reason: &str, actor: &Actor) -> An
         unmerged(snapshot, task)?;
         return Err(Refusal::NotRunning(id.clone()));
     };
-    let (task, owner) = (id.clone(), at.owner().to_owned());
     match (at.health(&snapshot.now), at.ours()) {
-        (LeaseHealth::Live, Some(Lease { landing: Some(commit), .. })) => {
-            Err(Refusal::Landing { task, commit: commit.clone() })
-        }
-        (LeaseHealth::Live, Some(lease)) => Ok(ask_to_stop(lease, reason, false, actor)),
-        (LeaseHealth::Live, None) => Err(Refusal::Held { task, owner }),
-        (LeaseHealth::Dead(reason), _) => Err(Refusal::Abandoned { task, owner, reason, dead: true }),
-        (LeaseHealth::Lost(reason), _) => Err(Refusal::Abandoned { task, owner, reason, dead: false }),
+        (LeaseHealth::Live, Some(lease)) => match &lease.landing {
+            Some(commit) => Err(Refusal::Landing { task: id.clone(), commit: commit.clone() }),
+            None => Ok(ask_to_stop(lease, reason, false, actor)),
+        },
+        _ => Err(leased(snapshot, id, at)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Answer, Refusal, changed, checks::find};
+use super::{Answer, Refusal, changed, find};
 use crate::{
     Edit, Member, Snapshot, Task, TaskId,
     event::Actor,

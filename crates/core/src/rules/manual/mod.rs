@@ -12,16 +12,15 @@ use crate::{
 
 mod add;
 mod attempts;
-mod checks;
 mod edit;
 mod refusal;
 
 pub use add::{Wanted, add, next_id};
 use attempts::ask_to_stop;
 pub use attempts::{clear_mark, release, stop};
-use checks::{ended, find, free, unmerged, unneeded};
 pub use edit::{TaskPatch, depend, edit, undepend};
 pub use refusal::Refusal;
+use refusal::{ended, find, free, unmerged, unneeded};
 
 /// A change set, or why there is none.
 pub type Answer = Result<ChangeSet, Refusal>;

@@ -280,7 +280,7 @@ fn a_new_task_gets_the_next_id_in_the_files_style() {
 #[test]
 fn an_id_that_the_journal_knows_is_not_given_again() {
     let mut snapshot = snapshot(vec![task("T001", Status::READY)]);
-    Arc::make_mut(&mut snapshot.history).tasks.entry(id("T002")).or_default();
+    Arc::make_mut(&mut snapshot.history).known(&id("T002"));
     assert_eq!(next_id(&snapshot, None, None).as_str(), "T003");
 }
 

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     ChangeSet, Class, Data, EventDraft, Lease, Outcome, RoleRule, Snapshot, Task, Workflow,
     event::{Actor, payload::Quota},
-    outcome::Policy,
+    outcome::{Policy, doubled},
     state::pools::ClosedPool,
     text,
     time::stamp,
@@ -198,7 +198,7 @@ fn limit(snapshot: &Snapshot, lease: &Lease, class: Class, reason: &str, stated:
     let until = match (stated, closed) {
         (Some(stated), Some(closed)) => stated.max(closed),
         (Some(until), None) | (None, Some(until)) => until,
-        (None, None) => now + pause(limits),
+        (None, None) => now + chrono::Duration::from_std(doubled(FIRST, LONGEST, limits)).unwrap_or(BELIEVED),
     };
     let mut changes = ChangeSet::none();
     let quota = Quota {
@@ -215,12 +215,6 @@ fn limit(snapshot: &Snapshot, lease: &Lease, class: Class, reason: &str, stated:
 
 fn of(pool: &str) -> Quota {
     Quota { pool: Some(pool.into()), ..Quota::default() }
-}
-
-/// Returns the pause after so many limits in a row, where nobody stated one.
-fn pause(limits: u32) -> chrono::Duration {
-    let factor = 1u32.checked_shl(limits.saturating_sub(1).min(31)).unwrap_or(u32::MAX);
-    chrono::Duration::from_std(FIRST.saturating_mul(factor).min(LONGEST)).expect("an hour at most")
 }
 
 /// Opens the pool of a probe that the provider has answered. May be called as soon as the first answer is seen; nothing

@@ -7,7 +7,7 @@ use crate::{
     TaskId, Token, Workflow,
     event::{Actor, payload::Rescued},
     landing,
-    lease::{LeaseHealth, lasts},
+    lease::LeaseHealth,
     outcome::Retry,
     settle::moved,
     state::SetBy,
@@ -72,15 +72,11 @@ pub fn find(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Orphan> {
     }
     for task in snapshot.queue.tasks() {
         let Some(rule) = workflow.working(&task.status) else { continue };
-        if !snapshot.leases.contains_key(&task.id) && !inline_lives(snapshot, task) {
+        if !snapshot.leases.contains_key(&task.id) && task.lease.live_owner(snapshot.now.wall).is_none() {
             left.push(orphan(&task.id, Some(&rule.role), format!("`{}` without a lease", task.status)));
         }
     }
     left
-}
-
-fn inline_lives(snapshot: &Snapshot, task: &Task) -> bool {
-    matches!(&task.lease, QueueLease::Inline { until: Some(until), .. } if lasts(snapshot.now.wall, *until))
 }
 
 /// Gives back what was found and whose processes have been ended; what has changed since is left alone.

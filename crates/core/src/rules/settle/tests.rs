@@ -70,7 +70,7 @@ fn a_superseded_attempt_changes_nothing_but_the_journal() {
 #[test]
 fn a_token_that_only_the_journal_remembers_supersedes_too() {
     let (mut before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
-    Arc::make_mut(&mut before.history).tasks.get_mut(&id("A")).expect("known").token = Token(99);
+    Arc::make_mut(&mut before.history).known(&id("A")).token = Token(99);
     assert!(before.supersedes(&lease));
 }
 
@@ -469,7 +469,7 @@ fn what_waits_is_tried_again_later_and_later() {
     let retry = Retry::default();
     let mut last = chrono::Duration::zero();
     for waits in [0, 2, 4] {
-        Arc::make_mut(&mut before.history).tasks.get_mut(&id("A")).expect("known").waits = waits;
+        Arc::make_mut(&mut before.history).known(&id("A")).waits = waits;
         let after = settled(&before, &lease, &Outcome::Waits { reason: "busy".into() });
         let wait = only(&after).not_before.expect("it waits") - before.now.wall;
         assert!(wait > last, "{wait} after {waits}");
