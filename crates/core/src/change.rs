@@ -131,6 +131,18 @@ impl ChangeSet {
         Self::default()
     }
 
+    /// Makes a change set that only tells of events.
+    pub(crate) fn told(events: impl IntoIterator<Item = EventDraft>) -> Self {
+        Self { events: events.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Makes a change set that applies edits.
+    pub(crate) fn edited<'a>(now: &Now, edits: impl IntoIterator<Item = (&'a Task, Edit)>) -> Self {
+        let mut changes = Self::default();
+        edits.into_iter().for_each(|(task, edit)| changes.change(now, task, edit));
+        changes
+    }
+
     /// Tells whether there is nothing to commit.
     pub fn is_empty(&self) -> bool {
         self == &Self::default()

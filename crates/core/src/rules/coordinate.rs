@@ -37,27 +37,25 @@ fn has_reason(task: &Task) -> bool {
 }
 
 fn unblock(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
-    let mut changes = ChangeSet::none();
-    for task in snapshot.queue.tasks() {
-        if !unblocks_itself(task) || !snapshot.queue.is_free(task) || leased(snapshot, task).is_some() {
-            continue;
-        }
+    let is_free = |task: &&Task| unblocks_itself(task) && snapshot.queue.is_free(task) && !is_leased(snapshot, task);
+    let edits = snapshot.queue.tasks().filter(is_free).filter_map(|task| {
         let to = workflow.start(task, snapshot.queue.children(&task.id).len() > 0);
-        if !workflow.knows(&to) {
-            continue;
-        }
-        changes.change(&snapshot.now, task, Edit::by(policy()).to(&to).reason("every dependency is done"));
-    }
-    changes
+        workflow.knows(&to).then(|| (task, Edit::by(policy()).to(&to).reason("every dependency is done")))
+    });
+    ChangeSet::edited(&snapshot.now, edits)
+}
+
+fn is_leased(snapshot: &Snapshot, task: &Task) -> bool {
+    leased(snapshot, task).is_some()
 }
 
 fn advance_parents(snapshot: &Snapshot) -> ChangeSet {
-    let mut changes = ChangeSet::none();
-    for parent in snapshot.queue.tasks().filter(|task| task.status == Status::PLANNING_COMPLETE) {
+    let planned = snapshot.queue.tasks().filter(|task| task.status == Status::PLANNING_COMPLETE);
+    let edits = planned.filter_map(|parent| {
         let children: Vec<&Task> = snapshot.queue.children(&parent.id).collect();
         let is_over = !children.is_empty() && children.iter().all(|child| child.status.is_finished());
-        if !is_over || leased(snapshot, parent).is_some() {
-            continue;
+        if !is_over || is_leased(snapshot, parent) {
+            return None;
         }
         let edit = match children.iter().filter(|child| child.status.is_done()).count() {
             0 => Edit::by(policy())
@@ -68,30 +66,29 @@ fn advance_parents(snapshot: &Snapshot) -> ChangeSet {
                 .set(Member::CompletedAt, stamp(snapshot.now.wall))
                 .reason(format!("{done} of {} children are done, the rest is cancelled", children.len()).as_str()),
         };
-        changes.change(&snapshot.now, parent, edit);
-    }
-    changes
+        Some((parent, edit))
+    });
+    ChangeSet::edited(&snapshot.now, edits)
 }
 
 /// Leaves to a human what was started as often as is allowed, whatever way it came back.
 fn end_at_the_bound(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
-    let mut changes = ChangeSet::none();
     let bounds = &workflow.policy().bounds;
-    for task in snapshot.queue.tasks() {
+    let edits = snapshot.queue.tasks().filter_map(|task| {
         let starts = snapshot.starts(task, bounds);
         let mut takers = workflow.taking(&task.status).peekable();
         let goes_on = starts < bounds.starts || takers.peek().is_none();
-        if goes_on || takers.any(|rule| workflow.merges(rule, task)) || leased(snapshot, task).is_some() {
-            continue;
+        if goes_on || takers.any(|rule| workflow.merges(rule, task)) || is_leased(snapshot, task) {
+            return None;
         }
         let last = snapshot.history.task(&task.id).and_then(|known| known.failures.last());
         let last = task.blocked_reason.as_deref().or(last.map(|(_, reason)| reason.as_str()));
         let last = last.map(|words| format!("; the last trouble: {words}")).unwrap_or_default();
         let reason = format!("its agents were started {starts} times, which is the limit, and it is not done{last}");
         let edit = Edit::by(Actor::Policy("bounds".into())).to(&Status::NEEDS_MANUAL);
-        changes.change(&snapshot.now, task, edit.blocked(&text::cut(&reason, 2_000)));
-    }
-    changes
+        Some((task, edit.blocked(&text::cut(&reason, 2_000))))
+    });
+    ChangeSet::edited(&snapshot.now, edits)
 }
 
 /// Returns what a counter of `metadata` should say; `None` for counters whose meaning is the author's own.

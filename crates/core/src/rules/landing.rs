@@ -86,18 +86,14 @@ pub fn lost(snapshot: &Snapshot, lease: &Lease) -> Option<Veto> {
 
 /// Says why what an attempt has merged may not become the target.
 fn veto(snapshot: &Snapshot, workflow: &Workflow, lease: &Lease) -> Option<Veto> {
-    if let Some(veto) = lost(snapshot, lease) {
-        return Some(veto);
-    }
-    if snapshot.lease(&lease.task_id).is_none() {
-        return Some(Veto::LeaseGone);
-    }
-    let task = snapshot.queue.get(&lease.task_id)?;
-    let works = workflow.rule(&lease.role).map(|rule| &rule.works);
-    if works != Some(&task.status) {
-        return Some(Veto::Moved(task.status.clone()));
-    }
-    decision::hold(snapshot, workflow, &lease.role, task).map(|_| Veto::Unapproved)
+    let gone = || snapshot.lease(&lease.task_id).is_none().then_some(Veto::LeaseGone);
+    lost(snapshot, lease).or_else(gone).or_else(|| {
+        let task = snapshot.queue.get(&lease.task_id)?;
+        if workflow.rule(&lease.role).is_none_or(|rule| rule.works != task.status) {
+            return Some(Veto::Moved(task.status.clone()));
+        }
+        decision::hold(snapshot, workflow, &lease.role, task).map(|_| Veto::Unapproved)
+    })
 }
 
 /// Lets merges pass, all or none: each lease tells from now on that it is too late for it, and as which commit.
@@ -108,9 +104,8 @@ pub fn pass(snapshot: &Snapshot, workflow: &Workflow, merges: &[(Lease, String)]
             return Err((lease.task_id.clone(), veto));
         }
         if let Some(now) = snapshot.lease(&lease.task_id) {
-            changes
-                .leases
-                .push(LeaseChange::Write(Lease { landing: Some(commit.clone()), ..now.beaten(&snapshot.now) }));
+            let lease = Lease { landing: Some(commit.clone()), ..now.beaten(&snapshot.now) };
+            changes.leases.push(LeaseChange::Write(lease));
         }
         let landing = Landing { commit: Some(commit.clone()), ..Landing::default() };
         changes.event(EventDraft::of(lease, Data::MergeLanding(landing)));
@@ -166,19 +161,17 @@ pub(super) fn too_late(workflow: &Workflow, commit: &str, status: &Status) -> St
 /// Tells of tasks that somebody put aside by hand after they were merged and before a worker could say so, or with a
 /// file that lacked what it had said.
 pub(super) fn tell(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
-    let mut changes = ChangeSet::none();
-    for (id, known) in &snapshot.history.tasks {
-        let Some(commit) = known.landed.as_ref().or(known.merged.as_ref()) else { continue };
-        let Some(task) = snapshot.queue.get(id) else { continue };
+    let edits = snapshot.history.tasks.iter().filter_map(|(id, known)| {
+        let commit = known.landed.as_ref().or(known.merged.as_ref())?;
+        let task = snapshot.queue.get(id)?;
         let is_told = task.merged_commit.as_ref() == Some(commit);
         if is_told || !workflow.holds_back(&task.status) || snapshot.lease(id).is_some() {
-            continue;
+            return None;
         }
-        let words = too_late(workflow, commit, &task.status);
-        let edit = Edit::by(Actor::Policy("merge".into())).set(Member::MergedCommit, commit.as_str()).blocked(&words);
-        changes.change(&snapshot.now, task, edit);
-    }
-    changes
+        let edit = Edit::by(Actor::Policy("merge".into())).set(Member::MergedCommit, commit.as_str());
+        Some((task, edit.blocked(&too_late(workflow, commit, &task.status))))
+    });
+    ChangeSet::edited(&snapshot.now, edits)
 }
 
 /// Says why what a dead attempt had merged shall not stay. Nobody holds the task any more, or its holder is dead.

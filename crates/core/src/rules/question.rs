@@ -4,10 +4,8 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     ChangeSet, Data, Edit, EventDraft, Snapshot, Status, Task, Workflow,
-    event::{
-        Actor,
-        payload::{Asked, Decided},
-    },
+    event::Actor,
+    event::payload::{Asked, Decided},
     state::decisions::{Decision, End, Topic},
     text,
     time::stamp,

@@ -75,7 +75,7 @@ impl<'a> FileTransaction<'a> {
         for (task, token) in &state.tokens {
             // A journal that was taken back, or thrown away, must not make us give a token out twice.
             if snapshot.history.task(task).is_none_or(|known| known.token < *token) {
-                Arc::make_mut(&mut snapshot.history).tasks.entry(task.clone()).or_default().token = *token;
+                Arc::make_mut(&mut snapshot.history).known(task).token = *token;
             }
         }
         store.fetch_records(snapshot);

@@ -9,10 +9,8 @@ use std::{collections::BTreeSet, time::Duration};
 use super::question::Wanted;
 use crate::{
     ChangeSet, Data, EventDraft, Lease, Role, Snapshot, Task, Usage, Workflow,
-    event::{
-        Actor,
-        payload::{Asked, Spending},
-    },
+    event::Actor,
+    event::payload::{Asked, Spending},
     policy::{Budgets, Limits, Unit},
     state::{
         decisions::{Decision, Topic},

@@ -3,10 +3,8 @@
 use super::hold::{commit, content, hold};
 use crate::{
     ChangeSet, EventDraft, Lease, RoleRule, Snapshot, Status, Task, TaskId, Workflow, budget,
-    event::{
-        Actor,
-        payload::{Asked, Decided, Texts},
-    },
+    event::Actor,
+    event::payload::{Asked, Decided, Texts},
     rules::question::{Wanted, aside, ended},
     state::decisions::{Decision, End, Topic},
     text,
@@ -16,7 +14,6 @@ use crate::{
 /// Asks for everything that waits for a human and has not been asked yet. What has been asked is
 /// expected to be tidy.
 pub fn ask(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
-    let mut changes = ChangeSet::none();
     let mut wanted: Vec<Wanted<'_>> = Vec::new();
     for task in snapshot.queue.tasks() {
         let Some(topic) = missing(snapshot, workflow, task) else { continue };
@@ -33,13 +30,12 @@ pub fn ask(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
         wanted.push(Wanted { topic, subject: task.id.to_string(), task: Some(task), question, asked });
     }
     wanted.extend(budget::wanted(snapshot, workflow));
-    for wanted in wanted {
+    wanted.retain(|wanted| {
         let before = snapshot.history.decisions.latest(&wanted.subject, wanted.topic);
-        if before.is_none_or(|before| again(before, &wanted)) {
-            changes.event(wanted.event(snapshot, workflow, Actor::Policy(wanted.topic.as_str().into())));
-        }
-    }
-    changes
+        before.is_none_or(|before| again(before, wanted))
+    });
+    let asked = wanted.iter().map(|wanted| wanted.event(snapshot, workflow, Actor::Policy(wanted.topic.to_string())));
+    ChangeSet::told(asked)
 }
 
 /// Tells whether something is asked again that has been asked before.
@@ -138,13 +134,10 @@ pub fn moved(snapshot: &Snapshot, workflow: &Workflow, task: &TaskId, commit: &s
         return ChangeSet::none();
     }
     let short: String = commit.chars().take(12).collect();
-    let mut changes = ChangeSet::none();
-    let said = Decided {
-        reason: Some(format!("its branch stands at {short} now")),
-        commit: Some(commit.into()),
-        ..Decided::default()
-    };
-    changes.event(ended(decision, End::Withdrawn, Actor::Policy("withdrawn".into()), said));
+    let (reason, commit) = (Some(format!("its branch stands at {short} now")), Some(commit.into()));
+    let said = Decided { reason, commit, ..Decided::default() };
+    let withdrawn = ended(decision, End::Withdrawn, Actor::Policy("withdrawn".into()), said);
+    let mut changes = ChangeSet::told([withdrawn]);
     let seen = snapshot.after(&changes);
     changes.then(ask(&seen, workflow));
     changes

@@ -9,12 +9,10 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::{
-    AttemptReport, ChangeSet, Data, Edit, EventDraft, History, Lease, Member, NewTask, QueueLease, Snapshot, Status,
-    Task, TaskId,
-    event::{
-        Actor,
-        payload::{Claimed, Ended, Readable, TaskChange},
-    },
+    AttemptReport, ChangeSet, Data, Edit, EventDraft, Lease, Member, NewTask, QueueLease, Snapshot, Status, Task,
+    TaskId,
+    event::Actor,
+    event::payload::{Claimed, Ended, Readable, TaskChange},
     lease::LeaseHealth,
     state::{TaskHistory, Write},
     time::stamp,
@@ -108,11 +106,10 @@ fn is_moments_ago(snapshot: &Snapshot, write: &Write) -> bool {
 
 /// Notes what others did, and writes again what they wrote over.
 pub fn decide(snapshot: &Snapshot) -> ChangeSet {
-    let mut changes = ChangeSet::none();
     if !snapshot.history.baseline {
-        changes.event(baseline(snapshot, Actor::Policy("journal".into())));
-        return changes;
+        return ChangeSet::told([baseline(snapshot, Actor::Policy("journal".into()))]);
     }
+    let mut changes = ChangeSet::none();
     for task in snapshot.queue.tasks() {
         match compare(snapshot, task) {
             Found::Same | Found::Behind(_) => {}
@@ -131,10 +128,17 @@ pub fn decide(snapshot: &Snapshot) -> ChangeSet {
                     changes.event(outside(Data::TaskObserved, snapshot, &task.id, said));
                 }
             },
-            Found::Overwritten(known, lost) => rewrite(snapshot, &mut changes, task, known, &lost),
+            Found::Overwritten(known, lost) => {
+                let set = lost.iter().flat_map(|write| write.set.clone()).collect();
+                let edit = Edit::by(Actor::Policy("external-edits".into())).reason(WRITTEN_OVER);
+                write_again(snapshot, &mut changes, task, known, &set, edit);
+            }
         }
     }
-    for id in gone(&snapshot.history, snapshot) {
+    let known = snapshot.history.tasks.iter().filter(|(_, known)| known.status.is_some());
+    let mut gone: Vec<&TaskId> = known.map(|(id, _)| id).filter(|id| snapshot.queue.get(id).is_none()).collect();
+    gone.sort();
+    for id in gone {
         if let Some((new, event)) = added_again(snapshot, id) {
             changes.event(event);
             changes.add.push(new);
@@ -162,21 +166,7 @@ fn outside(kind: fn(TaskChange) -> Data, snapshot: &Snapshot, id: &TaskId, said:
     EventDraft::new(kind(TaskChange { during_attempt, ..said }), Actor::Outside).task(id)
 }
 
-fn gone<'a>(history: &'a History, snapshot: &Snapshot) -> Vec<&'a TaskId> {
-    let known = history.tasks.iter().filter(|(_, known)| known.status.is_some());
-    let mut gone: Vec<&TaskId> = known.map(|(id, _)| id).filter(|id| snapshot.queue.get(id).is_none()).collect();
-    gone.sort();
-    gone
-}
-
 const WRITTEN_OVER: &str = "another program replaced the file with one that lacked this change; it was written again";
-
-fn rewrite(snapshot: &Snapshot, changes: &mut ChangeSet, task: &Task, known: &TaskHistory, lost: &[&Write]) {
-    let mut set: Map<String, Value> = Map::new();
-    set.extend(lost.iter().flat_map(|write| write.set.clone()));
-    let edit = Edit::by(Actor::Policy("external-edits".into())).reason(WRITTEN_OVER);
-    write_again(snapshot, changes, task, known, &set, edit);
-}
 
 /// Sets members to what we had written, and the status to the one that the journal knows.
 fn write_again(
@@ -299,34 +289,32 @@ pub fn baseline(snapshot: &Snapshot, actor: Actor) -> EventDraft {
 /// Takes the journal for the truth instead: what an old file lacks is written into it.
 pub fn restore(snapshot: &Snapshot, actor: &Actor) -> ChangeSet {
     let mut changes = ChangeSet::none();
-    for task in snapshot.queue.tasks() {
-        if let Found::Behind(known) = compare(snapshot, task) {
-            let edit = Edit::by(actor.clone()).reason("an old queue file was put back");
-            write_again(snapshot, &mut changes, task, known, &known.wrote, edit);
-        }
+    for (task, known) in old(snapshot) {
+        let edit = Edit::by(actor.clone()).reason("an old queue file was put back");
+        write_again(snapshot, &mut changes, task, known, &known.wrote, edit);
     }
     changes
 }
 
 /// Tells whether an old queue file was put back; while it is, nothing is claimed.
 pub fn behind(snapshot: &Snapshot) -> Option<Behind> {
-    let mut found: Option<Behind> = None;
-    for task in snapshot.queue.tasks() {
-        let Found::Behind(known) = compare(snapshot, task) else { continue };
-        match &mut found {
-            Some(behind) => behind.count += 1,
-            None => {
-                let status = known.status.as_ref().map_or("?", Status::as_str);
-                let when = known.updated_at.map(crate::time::stamp).unwrap_or_default();
-                let reason = format!(
-                    "the journal says that {} became `{status}` at {when} (token {}), the queue file does not have that change",
-                    task.id, known.token
-                );
-                found = Some(Behind { task: task.id.clone(), reason, count: 1 });
-            }
-        }
-    }
-    found
+    let mut old = old(snapshot);
+    let (task, known) = old.next()?;
+    let status = known.status.as_ref().map_or("?", Status::as_str);
+    let when = known.updated_at.map(stamp).unwrap_or_default();
+    let reason = format!(
+        "the journal says that {} became `{status}` at {when} (token {}), the queue file does not have that change",
+        task.id, known.token
+    );
+    Some(Behind { task: task.id.clone(), reason, count: 1 + old.count() })
+}
+
+/// Finds the tasks of which the file lacks a change that we made before.
+fn old(snapshot: &Snapshot) -> impl Iterator<Item = (&Task, &TaskHistory)> {
+    snapshot.queue.tasks().filter_map(|task| match compare(snapshot, task) {
+        Found::Behind(known) => Some((task, known)),
+        _ => None,
+    })
 }
 
 #[cfg(test)]

@@ -144,19 +144,16 @@ pub fn choose<'a>(snapshot: &Snapshot, offers: &[&'a Offer]) -> Result<(&'a Offe
 
 /// Returns what holds all of these pools, if all are held.
 pub fn limited<'p>(snapshot: &Snapshot, pools: impl Iterator<Item = &'p str>) -> Option<Limited> {
-    let mut first: Option<Limited> = None;
-    for pool in pools {
+    let held = pools.map(|pool| {
         let (closed, until) = match state(snapshot, pool) {
             PoolState::Open | PoolState::HalfOpen(_) => return None,
             PoolState::Closed(closed) => (closed, Some(closed.until)),
             PoolState::Probed(closed) => (closed, None),
         };
-        // `None` sorts first: a probe that runs may open its pool at any moment.
-        if first.as_ref().is_none_or(|first| until < first.until) {
-            first = Some(Limited { pool: pool.into(), until, reason: text::one_line(&closed.reason) });
-        }
-    }
-    first
+        Some(Limited { pool: pool.into(), until, reason: text::one_line(&closed.reason) })
+    });
+    // `None` sorts first: a probe that runs may open its pool at any moment.
+    held.collect::<Option<Vec<_>>>()?.into_iter().min_by_key(|limited| limited.until)
 }
 
 /// Returns the pool of an attempt; one that was claimed by an older worker is known by its agent's name.
@@ -195,12 +192,8 @@ fn limit(snapshot: &Snapshot, lease: &Lease, class: Class, reason: &str, stated:
     let limits = known.map_or(1, |known| known.limits + u32::from(lease.probe));
     let stated = stated.filter(|until| *until > now).map(|until| until.min(now + BELIEVED));
     let closed = known.filter(|known| now < known.until).map(|known| known.until);
-    let until = match (stated, closed) {
-        (Some(stated), Some(closed)) => stated.max(closed),
-        (Some(until), None) | (None, Some(until)) => until,
-        (None, None) => now + chrono::Duration::from_std(doubled(FIRST, LONGEST, limits)).unwrap_or(BELIEVED),
-    };
-    let mut changes = ChangeSet::none();
+    let pause = || now + chrono::Duration::from_std(doubled(FIRST, LONGEST, limits)).unwrap_or(BELIEVED);
+    let until = stated.max(closed).unwrap_or_else(pause);
     let quota = Quota {
         until: Some(stamp(until)),
         class: Some(class.as_str().into()),
@@ -209,8 +202,7 @@ fn limit(snapshot: &Snapshot, lease: &Lease, class: Class, reason: &str, stated:
         reason: Some(text::cut(reason, 500)),
         ..of(pool)
     };
-    changes.event(EventDraft::of(lease, Data::AgentLimited(quota)));
-    changes
+    ChangeSet::told([EventDraft::of(lease, Data::AgentLimited(quota))])
 }
 
 fn of(pool: &str) -> Quota {
@@ -221,20 +213,14 @@ fn of(pool: &str) -> Quota {
 /// happens for an attempt that is no probe.
 pub fn answered(snapshot: &Snapshot, lease: &Lease) -> ChangeSet {
     let pool = pool_of(lease);
-    let mut changes = ChangeSet::none();
-    if lease.probe && snapshot.history.pools.closed.contains_key(pool) {
-        changes.event(EventDraft::of(lease, Data::AgentResumed(of(pool))));
-    }
-    changes
+    let is_back = lease.probe && snapshot.history.pools.closed.contains_key(pool);
+    ChangeSet::told(is_back.then(|| EventDraft::of(lease, Data::AgentResumed(of(pool)))))
 }
 
 /// Opens a pool, because a human says so.
 pub fn reopen(snapshot: &Snapshot, pool: &str, actor: &Actor) -> ChangeSet {
-    let mut changes = ChangeSet::none();
-    if snapshot.history.pools.closed.contains_key(pool) {
-        changes.event(EventDraft::new(Data::AgentResumed(of(pool)), actor.clone()));
-    }
-    changes
+    let is_closed = snapshot.history.pools.closed.contains_key(pool);
+    ChangeSet::told(is_closed.then(|| EventDraft::new(Data::AgentResumed(of(pool)), actor.clone())))
 }
 
 #[cfg(test)]

@@ -11,12 +11,10 @@ mod verdict;
 use serde_json::Value;
 
 use crate::{
-    AttemptReport, ChangeSet, Class, Data, Edit, EventDraft, Lease, LeaseChange, Member, Outcome, QueueLease, RoleRule,
-    Snapshot, Status, Task, TaskId, Workflow, budget, children, decision,
-    event::{
-        Actor,
-        payload::{Ended, Paused, TaskChange, Texts},
-    },
+    AttemptReport, ChangeSet, Class, Data, Edit, EventDraft, Lease, LeaseChange, Member, Outcome, QueueLease, Snapshot,
+    Status, TaskId, Workflow, budget, children, decision,
+    event::Actor,
+    event::payload::{Ended, Paused, TaskChange, Texts},
     landing,
     outcome::{Policy, Retry},
     pool, text,
@@ -116,7 +114,8 @@ fn on_task(
         .err()
         .map(|reason| Outcome::failed(Class::Protocol, format!("the proposed tasks cannot be taken: {reason}")));
     let (outcome, children) = (refused.as_ref().unwrap_or(outcome), children.unwrap_or_default());
-    let mut verdict = judge(&Case { snapshot, workflow, rule, task, mine, retry }, outcome, !children.is_empty());
+    let case = Case { snapshot, workflow, rule, task, mine, retry };
+    let mut verdict = judge(case, outcome, !children.is_empty());
     let adapts = snapshot.history.task(&task.id).map_or(0, |known| known.adapts);
     let is_adapted = verdict.to == rule.failed && workflow.taking(&rule.failed).any(|row| workflow.adapts(row));
     if is_adapted && adapts >= retry.adapts {
@@ -146,26 +145,19 @@ fn on_task(
     if let Outcome::NeedsInput { question } = outcome {
         changes.event(decision::question(snapshot, workflow, rule, mine, question));
     }
-    apply(snapshot, &mut changes, rule, task, mine, verdict, report);
+    apply(case, &mut changes, verdict, report);
     for (new, proposal) in children.into_iter().zip(outcome.proposals()) {
         let left_out = Texts(proposal.keys().filter(|key| children::is_ours(key)).cloned().collect());
         let said = TaskChange { parent: Some(mine.task_id.to_string()), left_out, ..TaskChange::default() };
         changes.add(new, Actor::Worker(mine.owner.clone()), said);
     }
-    pause_failing_role(snapshot, &mut changes, mine, retry);
+    pause_failing_role(case, &mut changes);
     changes
 }
 
 /// Writes a verdict into the change set: the task, its move, the pause of its role.
-fn apply(
-    snapshot: &Snapshot,
-    changes: &mut ChangeSet,
-    rule: &RoleRule,
-    task: &Task,
-    mine: &Lease,
-    verdict: Verdict,
-    report: &AttemptReport,
-) {
+fn apply(case: Case<'_>, changes: &mut ChangeSet, verdict: Verdict, report: &AttemptReport) {
+    let Case { snapshot, rule, task, mine, .. } = case;
     // Attempts are counted per stage; where a stage failed for good, `blocked_reason` says how often it was tried.
     let attempts = match verdict.to == rule.takes {
         true => task.attempts.saturating_add(u32::from(verdict.charged)),
@@ -201,13 +193,11 @@ fn apply(
 }
 
 /// Pauses a role whose tasks fail one after the other: the environment is the suspect.
-fn pause_failing_role(snapshot: &Snapshot, changes: &mut ChangeSet, mine: &Lease, retry: &Retry) {
-    if retry.pause_after == 0 {
-        return;
-    }
-    let after = snapshot.after(&ChangeSet { events: changes.events.clone(), ..ChangeSet::none() });
+fn pause_failing_role(case: Case<'_>, changes: &mut ChangeSet) {
+    let (mine, most) = (case.mine, case.retry.pause_after as usize);
+    let after = case.snapshot.after(&ChangeSet { events: changes.events.clone(), ..ChangeSet::none() });
     let Some(role) = after.history.roles.get(&mine.role) else { return };
-    if role.paused.is_none() && role.failing.len() >= retry.pause_after as usize {
+    if most > 0 && role.paused.is_none() && role.failing.len() >= most {
         let tasks: Vec<&str> = role.failing.iter().map(TaskId::as_str).collect();
         let last = changes.events.iter().rev().find_map(|event| match &event.data {
             Data::AttemptFinished(ended) => Some((ended.class.as_deref()?, ended.reason.as_deref()?)),

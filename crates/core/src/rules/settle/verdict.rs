@@ -36,6 +36,7 @@ impl Verdict {
 }
 
 /// What is settled.
+#[derive(Clone, Copy)]
 pub(super) struct Case<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) workflow: &'a Workflow,
@@ -46,8 +47,8 @@ pub(super) struct Case<'a> {
 }
 
 /// Judges what follows from an outcome for its task.
-pub(super) fn judge(case: &Case<'_>, outcome: &Outcome, makes_children: bool) -> Verdict {
-    let Case { snapshot, workflow, rule, task, mine, retry } = *case;
+pub(super) fn judge(case: Case<'_>, outcome: &Outcome, makes_children: bool) -> Verdict {
+    let Case { snapshot, workflow, rule, task, mine, retry } = case;
     let seed =
         task.id.as_str().bytes().fold(mine.token.0, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
     let after =
