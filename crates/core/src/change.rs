@@ -240,7 +240,7 @@ impl ChangeSet {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::testing::snapshot;
+    use crate::tests::snapshot;
 
     #[test]
     fn a_later_plan_has_the_last_word_on_a_member() {

@@ -316,7 +316,7 @@ fn silent_for(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{lease, now_at};
+    use crate::tests::{lease, now_at};
 
     #[test]
     fn who_asked_for_an_end_is_told_with_what_they_said_if_anything() {

@@ -39,7 +39,7 @@ pub mod state;
 mod status;
 pub mod task;
 #[cfg(test)]
-mod testing;
+mod tests;
 pub mod text;
 pub mod time;
 mod token;

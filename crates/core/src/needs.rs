@@ -167,7 +167,7 @@ mod tests {
     use crate::{
         Status,
         state::{self, Pause, RoleHistory},
-        testing::{id, now_at, snapshot, task, with_limit},
+        tests::{id, now_at, snapshot, task, with_limit},
     };
     use std::sync::Arc;
 

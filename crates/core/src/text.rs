@@ -1,6 +1,6 @@
 //! Words for people: durations read and written, text from outside made harmless.
 
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
 /// Writes a duration in its two greatest units: `850ms`, `42s`, `3m12s`, `2h5m`, `4d1h`.
 pub fn duration(time: Duration) -> String {
@@ -67,28 +67,21 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// Makes text from outside fit for one line of a terminal: control characters (escape sequences with them) become
 /// visible, so that a title cannot paint over what stands around it.
 pub fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            '\n' | '\r' | '\t' => ' ',
-            c if is_hostile(c) => '\u{fffd}',
-            c => c,
-        })
-        .collect()
+    many_lines(text).replace(['\n', '\t'], " ")
 }
 
 /// Does the same for text of several lines: line feeds and tabs stay.
 pub fn many_lines(text: &str) -> String {
-    text.split('\n')
-        .map(|line| line.split('\t').map(one_line).collect::<Vec<_>>().join("\t"))
-        .collect::<Vec<_>>()
-        .join("\n")
+    let shown = |c| match c {
+        '\r' => ' ',
+        c if is_hostile(c) => '\u{fffd}',
+        c => c,
+    };
+    text.chars().map(shown).collect()
 }
 
 /// Cleans a line that we have painted ourselves: colours stay, every other control character becomes visible.
-pub fn painted(line: &str) -> Cow<'_, str> {
-    if !line.chars().any(is_hostile) {
-        return Cow::Borrowed(line);
-    }
+pub fn painted(line: &str) -> String {
     let mut safe = String::with_capacity(line.len());
     let mut rest = line;
     while let Some(c) = rest.chars().next() {
@@ -103,7 +96,7 @@ pub fn painted(line: &str) -> Cow<'_, str> {
         }
         rest = &rest[length..];
     }
-    Cow::Owned(safe)
+    safe
 }
 
 /// Makes JSON fit for a terminal: what its strings leave bare and a terminal would obey is escaped.
@@ -135,10 +128,8 @@ fn is_invisible(c: char) -> bool {
         c,
         '\u{ad}'
             | '\u{34f}'
-            | '\u{115f}'
-            | '\u{1160}'
-            | '\u{17b4}'
-            | '\u{17b5}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
             | '\u{180b}'..='\u{180f}'
             | '\u{200b}'
             | '\u{2060}'..='\u{2065}'

@@ -93,7 +93,7 @@ impl fmt::Display for RunName {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Role, testing::lease};
+    use crate::{Role, tests::lease};
 
     #[test]
     fn a_token_that_nobody_can_have_counted_to_is_believed_only_beside_one_that_is() {

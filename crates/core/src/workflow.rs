@@ -165,12 +165,12 @@ impl Workflow {
     }
 
     /// Returns where the work of a task starts when nothing holds it any more.
-    pub fn start(&self, task: &crate::Task, has_children: bool) -> Status {
+    pub fn start(&self, task: &crate::Task, queue: &Queue) -> Status {
         if task.is_build() {
             Status::READY
         } else if task.is_test() {
             Status::AWAITING_TEST
-        } else if has_children {
+        } else if queue.children(&task.id).len() > 0 {
             Status::PLANNING_COMPLETE
         } else if task.parent.is_some() {
             Status::READY

@@ -318,9 +318,8 @@ fn forget_newer(seen: &mut Snapshot, mine: &Lease) {
         held.record = oodatcaa_core::LeaseRecord::Ours(mine.clone());
     }
     Arc::make_mut(&mut seen.queue).edit(id, |task| task.lease = QueueLease::None);
-    if let Some(known) = Arc::make_mut(&mut seen.history).tasks.get_mut(id) {
-        known.token = known.token.min(mine.token);
-    }
+    let known = Arc::make_mut(&mut seen.history).known(id);
+    known.token = known.token.min(mine.token);
 }
 
 impl Model for Fleet {

@@ -126,7 +126,7 @@ fn one(
     };
     // With dependencies it waits as `blocked`; coordination moves it to its start when they are done.
     task.status = match task.dependencies.is_empty() {
-        true => workflow.start(&task, false),
+        true => workflow.start(&task, &snapshot.queue),
         false => Status::BLOCKED,
     };
     // What an agent makes of text that is not trusted is not trusted either.
@@ -143,7 +143,7 @@ fn one(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::snapshot;
+    use crate::tests::snapshot;
     use serde_json::json;
 
     fn proposed(proposals: &[Value]) -> Result<Vec<NewTask>, String> {

@@ -39,7 +39,7 @@ fn has_reason(task: &Task) -> bool {
 fn unblock(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
     let is_free = |task: &&Task| unblocks_itself(task) && snapshot.queue.is_free(task) && !is_leased(snapshot, task);
     let edits = snapshot.queue.tasks().filter(is_free).filter_map(|task| {
-        let to = workflow.start(task, snapshot.queue.children(&task.id).len() > 0);
+        let to = workflow.start(task, &snapshot.queue);
         workflow.knows(&to).then(|| (task, Edit::by(policy()).to(&to).reason("every dependency is done")))
     });
     ChangeSet::edited(&snapshot.now, edits)
@@ -119,7 +119,7 @@ fn count(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{snapshot, task};
+    use crate::tests::{snapshot, task};
     use std::sync::Arc;
 
     fn typed(id: &str, status: Status, kind: &str, dependencies: &[&str]) -> Task {

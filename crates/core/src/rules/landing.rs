@@ -194,7 +194,7 @@ mod tests {
     use super::*;
     use crate::{
         Holder, Kind, LeaseRecord, LeaseState, Role, Task, Token,
-        testing::{lease, snapshot},
+        tests::{lease, snapshot},
     };
 
     fn id() -> TaskId {

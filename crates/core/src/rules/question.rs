@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::{
-    ChangeSet, Data, Edit, EventDraft, Snapshot, Status, Task, Workflow,
+    Data, Edit, EventDraft, Snapshot, Status, Task, Workflow,
     event::Actor,
     event::payload::{Asked, Decided},
     state::decisions::{Decision, End, Topic},
@@ -57,14 +57,7 @@ pub(super) fn ended(decision: &Decision, how: End, actor: Actor, said: Decided) 
     EventDraft { task, role, ..EventDraft::new(data, actor) }
 }
 
-/// Sets a task aside for a reason.
-pub(super) fn aside(
-    snapshot: &Snapshot,
-    changes: &mut ChangeSet,
-    task: &Task,
-    to: &Status,
-    reason: &str,
-    actor: Actor,
-) {
-    changes.change(&snapshot.now, task, Edit::by(actor).verb("decide").to(to).blocked(reason));
+/// Returns the edit that sets a task aside for a reason.
+pub(super) fn aside(to: &Status, reason: &str, actor: Actor) -> Edit {
+    Edit::by(actor).verb("decide").to(to).blocked(&text::cut(reason, 2_000))
 }

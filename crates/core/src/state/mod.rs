@@ -59,7 +59,7 @@ impl History {
     }
 
     /// Returns the same to be changed; copies of the fold share it until one of them does.
-    pub(crate) fn known(&mut self, id: &TaskId) -> &mut TaskHistory {
+    pub fn known(&mut self, id: &TaskId) -> &mut TaskHistory {
         Arc::make_mut(self.tasks.entry(id.clone()).or_default())
     }
 

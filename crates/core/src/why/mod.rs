@@ -190,7 +190,7 @@ mod tests {
     use super::*;
     use crate::{
         Holder, LeaseRecord, LeaseState, Status,
-        testing::{id, now_at, snapshot, task, with_limit},
+        tests::{id, now_at, snapshot, task, with_limit},
     };
 
     fn said(snapshot: &Snapshot, name: &str) -> (String, &'static str) {
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn a_working_task_says_who_and_since_when() {
         let mut before = snapshot(vec![task("A", Status::IN_PROGRESS)]);
-        let lease = crate::testing::lease("A", &Role::BUILDER, 1);
+        let lease = crate::tests::lease("A", &Role::BUILDER, 1);
         before.leases.insert(id("A"), LeaseState { record: LeaseRecord::Ours(lease), holder: Holder::Alive });
         before.now = now_at(1_010);
         assert_eq!(

@@ -344,7 +344,7 @@ fn blocked(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Why {
     }
     match snapshot.queue.waits(task) {
         Waits::No => {
-            let to = workflow.start(task, snapshot.queue.children(id).len() > 0);
+            let to = workflow.start(task, &snapshot.queue);
             let sentence = format!("every dependency is done; the next worker that looks makes it `{to}`");
             why("coordination", sentence, "agentctl fleet start (if no worker runs)")
         }

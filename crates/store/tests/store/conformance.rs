@@ -277,7 +277,9 @@ fn an_edit_by_hand_is_observed_once(bench: &dyn TextBench) {
     let told: Vec<(Kind, Option<&str>, Option<&str>, &str)> = committed
         .events
         .iter()
-        .map(|event| (event.kind(), event.task.as_ref().map(AsRef::as_ref), to(event), event.actor.as_str()))
+        .map(|event| {
+            (event.kind(), event.task.as_ref().map(oodatcaa_core::TaskId::as_str), to(event), event.actor.as_str())
+        })
         .collect();
     assert_eq!(
         told,

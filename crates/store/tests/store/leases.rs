@@ -36,7 +36,7 @@ fn helpers_leases_are_read_in_every_dialect() {
     put(".D.json", "{}");
     let store = project.open();
     let leases = store.read().expect("read").snapshot.leases;
-    assert_eq!(leases.keys().map(AsRef::as_ref).collect::<Vec<&str>>(), ["A", "B", "C"]);
+    assert_eq!(leases.keys().map(oodatcaa_core::TaskId::as_str).collect::<Vec<&str>>(), ["A", "B", "C"]);
     let LeaseRecord::Foreign(lease) = &leases["A"].record else { panic!("{leases:?}") };
     assert_eq!(lease.until, "2026-01-05T10:30:00Z".parse().ok());
     assert_eq!((leases["A"].token().0, &leases["A"].holder), (5, &Holder::Unknown));

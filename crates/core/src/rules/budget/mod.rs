@@ -52,33 +52,26 @@ impl Account {
 
 fn of_task(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Account {
     let spent = snapshot.history.task(&task.id).map(|known| known.spent).unwrap_or_default();
-    let whose = format!("the task {}", task.id);
-    account(snapshot, "task", task.id.to_string(), whose, workflow.policy().budgets.task, spent)
+    let (subject, whose, limits) =
+        (task.id.to_string(), format!("the task {}", task.id), workflow.policy().budgets.task);
+    let raises = snapshot.history.ledger.raises(&subject);
+    Account { subject, scope: "task", whose, limits, spent, raises }
 }
 
 fn of_role(snapshot: &Snapshot, workflow: &Workflow, role: &Role) -> Account {
-    let day = snapshot.now.wall.date_naive();
+    let (day, limits) = (snapshot.now.wall.date_naive(), workflow.policy().budgets.role);
     let spent = Spent { starts: snapshot.starts_on(day, Some(role)), ..snapshot.history.ledger.of_role(role, day) };
     let (subject, whose) = (format!("role:{role}:{day}"), format!("`{role}` for this day"));
-    account(snapshot, "role", subject, whose, workflow.policy().budgets.role, spent)
+    let raises = snapshot.history.ledger.raises(&subject);
+    Account { subject, scope: "role", whose, limits, spent, raises }
 }
 
 fn of_day(snapshot: &Snapshot, workflow: &Workflow) -> Account {
-    let day = snapshot.now.wall.date_naive();
+    let (day, limits) = (snapshot.now.wall.date_naive(), workflow.policy().budgets.day);
     let spent = Spent { starts: snapshot.starts_on(day, None), ..snapshot.history.ledger.on(day) };
-    account(snapshot, "day", format!("day:{day}"), "this day".into(), workflow.policy().budgets.day, spent)
-}
-
-fn account(
-    snapshot: &Snapshot,
-    scope: &'static str,
-    subject: String,
-    whose: String,
-    limits: Limits,
-    spent: Spent,
-) -> Account {
+    let subject = format!("day:{day}");
     let raises = snapshot.history.ledger.raises(&subject);
-    Account { subject, scope, whose, limits, spent, raises }
+    Account { subject, scope: "day", whose: "this day".into(), limits, spent, raises }
 }
 
 /// A budget that is used up: nothing more is claimed from it.

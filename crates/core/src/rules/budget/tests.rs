@@ -11,7 +11,7 @@ use crate::{
     outcome::Retry,
     policy::Policy,
     settle,
-    testing::{claimant, id, now_at, snapshot, task, with_limit},
+    tests::{claimant, id, now_at, snapshot, task, with_limit},
 };
 
 fn flow(budgets: Budgets) -> Workflow {
@@ -74,7 +74,7 @@ fn a_day_warns_once_at_80_percent_and_stops_at_100() {
     let Err(Idle::Budget(stop)) = run(&mut now, &flow, &used(1)) else { panic!("stopped") };
     assert_eq!(stop.words, "the budget of this day is used up: 1301 tokens of 1000 tokens");
     assert_eq!(open(&now), ["day:2026-01-05.1"]);
-    let told = crate::testing::explain(&now, &flow, now.queue.find("T3").expect("there"));
+    let told = crate::tests::explain(&now, &flow, now.queue.find("T3").expect("there"));
     assert_eq!(told.sentence, stop.words);
     assert!(told.next.starts_with("agentctl approve day:2026-01-05.1"), "{}", told.next);
 }
@@ -104,7 +104,7 @@ fn a_no_about_money_is_not_asked_again() {
     let no = resolve(&now, &flow, "role:builder:2026-01-05.1", Word::Reject("enough"), &Actor::Human("me".into()));
     now = now.after(&no.expect("rejected"));
     assert!(coordinate::decide(&now, &flow).is_empty());
-    let told = crate::testing::explain(&now, &flow, now.queue.find("T0").expect("there"));
+    let told = crate::tests::explain(&now, &flow, now.queue.find("T0").expect("there"));
     assert!(told.next.starts_with("raise [budget.role]"), "{}", told.next);
     assert!(matches!(run(&mut now, &flow, &used(1)), Err(Idle::Budget(_))));
 }

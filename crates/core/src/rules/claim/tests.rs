@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     Holder, LeaseRecord, LeaseState, Role, Status, Token,
     event::Actor,
-    testing::{claimant, id, now_at, snapshot, task, with_limit},
+    tests::{claimant, id, now_at, snapshot, task, with_limit},
 };
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ fn what_an_urgent_task_waits_for_is_as_urgent() {
     let rule = claimant(&Role::BUILDER).rule;
     let names: Vec<&str> = candidates(&before, &flow, &rule).iter().map(|task| task.id.as_str()).collect();
     assert_eq!(names, ["B", "A"], "it says what the claim does");
-    let why = |name: &str| crate::testing::explain(&before, &flow, before.queue.find(name).expect("there")).sentence;
+    let why = |name: &str| crate::tests::explain(&before, &flow, before.queue.find(name).expect("there")).sentence;
     let urged = "; it goes before others because D (priority 1) waits for it";
     assert!(why("B").ends_with(urged) && !why("A").contains("before others"), "{} {}", why("A"), why("B"));
 }
@@ -143,7 +143,7 @@ fn the_limit_counts_working_tasks_of_the_role_only() {
 #[test]
 fn a_lease_on_a_task_that_has_moved_on_still_counts() {
     let mut before = snapshot(vec![task("A", Status::READY), task("B", Status::AWAITING_TEST)]);
-    let lease = crate::testing::lease("B", &Role::BUILDER, 1);
+    let lease = crate::tests::lease("B", &Role::BUILDER, 1);
     before.leases.insert(id("B"), LeaseState { record: LeaseRecord::Ours(lease), holder: Holder::Alive });
     assert_eq!(claim(&before), Err(Idle::Full { wip: 1, limit: 1 }));
 }
@@ -151,7 +151,7 @@ fn a_lease_on_a_task_that_has_moved_on_still_counts() {
 #[test]
 fn leases_of_other_roles_are_none_of_its_limit() {
     let mut before = snapshot(vec![task("A", Status::READY), task("B", Status::READY_FOR_INTEGRATOR)]);
-    let lease = crate::testing::lease("B", &Role::TESTER, 1);
+    let lease = crate::tests::lease("B", &Role::TESTER, 1);
     before.leases.insert(id("B"), LeaseState { record: LeaseRecord::Ours(lease), holder: Holder::Alive });
     assert_eq!(wip(&before, &claimant(&Role::BUILDER).rule), 0);
     assert_eq!(wip(&before, &claimant(&Role::TESTER).rule), 1);
@@ -260,7 +260,7 @@ fn a_merge_waits_for_no_quota_tries_none_and_opens_none() {
     Arc::make_mut(&mut before.history).pools.closed.insert("cmd".into(), closed);
     assert!(matches!(decide(&before, &Workflow::shipped(), &me), Err(Idle::Limited(_))));
     let said = |before: &Snapshot| {
-        crate::testing::explain(before, &Workflow::shipped(), before.queue.get(&id("A")).expect("there")).sentence
+        crate::tests::explain(before, &Workflow::shipped(), before.queue.get(&id("A")).expect("there")).sentence
     };
     let told = crate::state::RoleHistory { pools: vec!["cmd".into()], ..Default::default() };
     Arc::make_mut(&mut before.history).roles.insert(Role::INTEGRATOR, told);
@@ -312,7 +312,7 @@ fn a_task_whose_agents_were_started_often_waits_for_its_time_and_then_for_a_pers
 
 #[test]
 fn a_claim_is_told_with_the_name_of_its_run_if_it_has_one() {
-    let mut lease = crate::testing::lease("A", &Role::BUILDER, 7);
+    let mut lease = crate::tests::lease("A", &Role::BUILDER, 7);
     assert_eq!(Claimed::from(&lease).run, None);
     lease.run = "7-beefbeef".into();
     assert_eq!(Claimed::from(&lease).run.as_deref(), Some("7-beefbeef"));

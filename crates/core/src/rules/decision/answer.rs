@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::ask;
 use crate::{
-    ChangeSet, Data, Edit, Member, Snapshot, Status, Task, Workflow,
+    ChangeSet, Data, Edit, Member, Snapshot, Status, Workflow,
     event::{Actor, payload::Decided},
     rules::question::{aside, ended},
     state::decisions::{Closed, Decision, End, Topic},
@@ -173,7 +173,7 @@ fn apply(
             let said = Decided { reason: Some(text::cut(reason, 2_000)), ..Decided::default() };
             changes.event(resolved(End::Rejected, said));
             if let Some(task) = task {
-                turn_down(snapshot, workflow, &mut changes, task, topic, reason, actor);
+                changes.change(&snapshot.now, task, turned_down(workflow, topic, reason, actor));
             }
         }
         (Word::Answer(words), Topic::Question) => {
@@ -181,7 +181,7 @@ fn apply(
             let said = Decided { answer: Some(text::cut(&answer, 4_000)), ..Decided::default() };
             changes.event(resolved(End::Answered, said));
             if let Some(task) = task {
-                let back = decision.back.clone().unwrap_or_else(|| workflow.start(task, false));
+                let back = decision.back.clone().unwrap_or_else(|| workflow.start(task, &snapshot.queue));
                 let edit = Edit::by(actor.clone()).verb("answer").to(&back).set(Member::BlockedReason, Value::Null);
                 let reason = format!("{} was answered", decision.id);
                 changes.change(&snapshot.now, task, edit.reason(reason.as_str()));
@@ -192,25 +192,16 @@ fn apply(
     Ok(changes)
 }
 
-fn turn_down(
-    snapshot: &Snapshot,
-    workflow: &Workflow,
-    changes: &mut ChangeSet,
-    task: &Task,
-    topic: Topic,
-    reason: &str,
-    actor: &Actor,
-) {
-    let (to, words) = match topic {
-        Topic::Merge => {
-            let to = workflow.merging().map_or(Status::NEEDS_MANUAL, |rule| rule.failed.clone());
-            (to, format!("{actor} did not approve the merge: {reason}"))
-        }
-        Topic::Intake => (Status::CANCELLED, format!("{actor} did not let it in: {reason}")),
-        Topic::Question => (Status::NEEDS_MANUAL, format!("{actor} did not answer the agent's question: {reason}")),
-        Topic::Budget => (Status::NEEDS_MANUAL, format!("{actor} allowed it no further budget: {reason}")),
+/// Returns where a task goes about which a human said no, and what is said of it there.
+fn turned_down(workflow: &Workflow, topic: Topic, reason: &str, actor: &Actor) -> Edit {
+    let parked = Status::NEEDS_MANUAL;
+    let (to, what) = match topic {
+        Topic::Merge => (workflow.merging().map_or(parked, |rule| rule.failed.clone()), "did not approve the merge"),
+        Topic::Intake => (Status::CANCELLED, "did not let it in"),
+        Topic::Question => (parked, "did not answer the agent's question"),
+        Topic::Budget => (parked, "allowed it no further budget"),
     };
-    aside(snapshot, changes, task, &to, &text::cut(&words, 2_000), actor.clone());
+    aside(&to, &format!("{actor} {what}: {reason}"), actor.clone())
 }
 
 /// Returns the answer that was meant: a number picks one that was offered.

@@ -121,7 +121,7 @@ fn expire(snapshot: &Snapshot, changes: &mut ChangeSet, decision: &Decision) {
         Topic::Question => format!("nobody answered until {until}: {}", decision.question),
         Topic::Budget => format!("nobody allowed more until {until}: {}", decision.question),
     };
-    aside(snapshot, changes, task, &Status::NEEDS_MANUAL, &text::cut(&reason, 2_000), Actor::Timeout);
+    changes.change(&snapshot.now, task, aside(&Status::NEEDS_MANUAL, &reason, Actor::Timeout));
 }
 
 /// Notes that a task's branch stands at another commit than its approval is about, and asks again for that one.
@@ -137,10 +137,7 @@ pub fn moved(snapshot: &Snapshot, workflow: &Workflow, task: &TaskId, commit: &s
     let (reason, commit) = (Some(format!("its branch stands at {short} now")), Some(commit.into()));
     let said = Decided { reason, commit, ..Decided::default() };
     let withdrawn = ended(decision, End::Withdrawn, Actor::Policy("withdrawn".into()), said);
-    let mut changes = ChangeSet::told([withdrawn]);
-    let seen = snapshot.after(&changes);
-    changes.then(ask(&seen, workflow));
-    changes
+    snapshot.chain(&mut [&mut |_| ChangeSet::told([withdrawn.clone()]), &mut |seen| ask(seen, workflow)])
 }
 
 /// Returns the answers that a question offers: its lines `1) …`, `2) …`, numbered from 1 without a gap.

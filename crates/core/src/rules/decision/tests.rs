@@ -13,7 +13,7 @@ use crate::{
     policy::Policy,
     settle,
     state::decisions::End,
-    testing::{claimant, id, now_at, snapshot, task},
+    tests::{claimant, id, now_at, snapshot, task},
 };
 
 fn flow() -> Workflow {
@@ -72,7 +72,7 @@ fn a_task_is_merged_only_after_a_human_approved_it() {
     let mut now = ready();
     assert_eq!(open(&now), ["A.1 merge"]);
     assert!(matches!(claim(&mut now, &Role::INTEGRATOR), Err(Idle::Waiting { .. })));
-    let told = crate::testing::explain(&now, &flow(), only(&now));
+    let told = crate::tests::explain(&now, &flow(), only(&now));
     assert!(
         told.sentence
             .starts_with("a human must approve it before it is merged (A.1; without an answer it is rejected at "),
@@ -221,7 +221,7 @@ fn asked() -> (Snapshot, Lease) {
 fn an_answer_takes_a_task_back_to_where_it_was_and_goes_into_the_next_prompt() {
     let (mut now, _) = asked();
     assert_eq!((open(&now), only(&now).status.clone()), (vec!["A.1 question".to_owned()], Status::NEEDS_MANUAL));
-    let told = crate::testing::explain(&now, &flow(), only(&now));
+    let told = crate::tests::explain(&now, &flow(), only(&now));
     assert!(told.sentence.starts_with("an agent asks a human: Which?"), "{}", told.sentence);
     assert_eq!(told.next, "agentctl answer A.1 TEXT");
     assert!(matches!(say(&mut now, "A.1", Word::Approve), Err(Refusal::WantsAnswer(_))));
@@ -255,7 +255,7 @@ fn text_of_somebody_untrusted_waits_for_a_human_in_every_role() {
         let mut now = looked(&snapshot(vec![first]));
         assert_eq!(open(&now), ["A.1 intake"], "{}", rule.role);
         assert!(claim(&mut now, &rule.role).is_err());
-        let told = crate::testing::explain(&now, &flow(), only(&now));
+        let told = crate::tests::explain(&now, &flow(), only(&now));
         assert_eq!(told.rule, "prompt");
         assert!(told.sentence.contains("issue mallory"), "{}", told.sentence);
         say(&mut now, "A.1", Word::Approve).expect("let in");

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     Event, Kind, Queue,
-    testing::{now_at, snapshot},
+    tests::{now_at, snapshot},
 };
 use std::sync::Arc;
 
@@ -234,7 +234,7 @@ fn a_task_that_a_human_deletes_stays_deleted() {
 fn a_worker_that_died_before_it_could_tell_is_told_by_lease_and_record() {
     let before = snapshot(vec![Task::new(id("T"), Status::READY)]);
     let before = before.after(&decide(&before));
-    let me = crate::testing::claimant(&crate::Role::BUILDER);
+    let me = crate::tests::claimant(&crate::Role::BUILDER);
     let (changes, lease) = crate::claim::decide(&before, &crate::Workflow::shipped(), &me).expect("a claim");
     let claimed = before.after(&changes);
     // The claim stands in queue and lease, and the journal knows nothing of it.

@@ -106,13 +106,8 @@ pub(super) fn check_criteria(criteria: &[String]) -> Result<(), Refusal> {
 }
 
 fn kind_for(status: &Status) -> Option<String> {
-    let kind = match status {
-        status if *status == Status::NEEDS_PLAN => "Story",
-        status if *status == Status::READY => "Build",
-        status if *status == Status::AWAITING_TEST => "Test",
-        _ => return None,
-    };
-    Some(kind.into())
+    let kinds = [(Status::NEEDS_PLAN, "Story"), (Status::READY, "Build"), (Status::AWAITING_TEST, "Test")];
+    kinds.into_iter().find(|(of, _)| of == status).map(|(_, kind)| kind.into())
 }
 
 /// Returns the next free id in the style of the file: after `P001 … P007` it is `P008`; of the parent `P007` it is

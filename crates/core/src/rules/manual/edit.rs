@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use crate::{
         Status,
-        testing::{id, snapshot, task},
+        tests::{id, snapshot, task},
     };
 
     fn me() -> Actor {

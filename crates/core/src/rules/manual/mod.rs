@@ -176,7 +176,7 @@ pub fn retry(snapshot: &Snapshot, workflow: &Workflow, id: &TaskId, stage: Optio
     let to = match (stays, stage.filter(|stage| workflow.knows(stage))) {
         (true, _) => task.status.clone(),
         (false, Some(stage)) => stage.clone(),
-        (false, None) => start(snapshot, workflow, task),
+        (false, None) => workflow.start(task, &snapshot.queue),
     };
     Ok(Hand { snapshot, task, actor, verb: "retry", reason: None }.to(&to, None))
 }
@@ -188,14 +188,9 @@ pub fn begin_again(snapshot: &Snapshot, workflow: &Workflow, id: &TaskId, actor:
     let to = match planned {
         true => task.status.clone(),
         false if workflow.taking(&Status::READY).next().is_some() => Status::READY,
-        false => start(snapshot, workflow, task),
+        false => workflow.start(task, &snapshot.queue),
     };
     Ok(Hand { snapshot, task, actor, verb: "retry", reason: None }.to(&to, None))
-}
-
-fn start(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Status {
-    let has_children = snapshot.queue.children(&task.id).next().is_some();
-    workflow.start(task, has_children)
 }
 
 /// Cancels a task; one that is being worked on only with `stop`, which asks its worker to end the attempt.
@@ -218,10 +213,9 @@ pub fn cancel(snapshot: &Snapshot, id: &TaskId, reason: Option<&str>, stop: bool
             Ok(changes)
         }
         (Err(merged @ Refusal::Merged { .. }), _) => Err(merged),
-        (Err(_), _) if task.status == Status::CANCELLED => Ok(ChangeSet::none()),
-        (Err(refusal), _) => Err(refusal),
         (Ok(()), _) if landing::merged(snapshot, task).is_some() => Err(ended(snapshot, task)),
-        (Ok(()), _) if task.status == Status::CANCELLED => Ok(ChangeSet::none()),
+        _ if task.status == Status::CANCELLED => Ok(ChangeSet::none()),
+        (Err(refusal), _) => Err(refusal),
         (Ok(()), _) => {
             let hand = Hand { snapshot, task, actor, verb: "cancel", reason };
             Ok(hand.to(&Status::CANCELLED, task.blocked_reason.as_deref()))
@@ -271,7 +265,8 @@ pub fn unblock(
     free(snapshot, task)?;
     let hand = Hand { snapshot, task, actor, verb: "unblock", reason };
     if force || snapshot.queue.is_free(task) {
-        let to = before.filter(|to| workflow.knows(to)).cloned().unwrap_or_else(|| start(snapshot, workflow, task));
+        let to =
+            before.filter(|to| workflow.knows(to)).cloned().unwrap_or_else(|| workflow.start(task, &snapshot.queue));
         return Ok(hand.to(&to, None));
     }
     if task.blocked_reason.is_none() {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Holder,
-    testing::{id, snapshot, task},
+    tests::{id, snapshot, task},
 };
 
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     EventDraft, Holder, Kind, Lease, LeaseRecord, LeaseState, Role, Token,
     event::payload::Ended,
-    testing::{id, lease, now_at, snapshot, task},
+    tests::{id, lease, now_at, snapshot, task},
 };
 
 pub(super) fn flow() -> Workflow {

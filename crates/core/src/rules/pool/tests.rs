@@ -9,7 +9,7 @@ use crate::{
     event::payload::{Texts, Worker},
     outcome::Retry,
     rescue, settle,
-    testing::{claimant, id, now_at, snapshot, task, with_limit},
+    tests::{claimant, id, now_at, snapshot, task, with_limit},
 };
 
 fn flow() -> Workflow {
@@ -188,7 +188,7 @@ fn every_waiting_task_says_why_and_until_when() {
     let lease = claim(&mut now).expect("open");
     end(&mut now, &lease, &limited(Some(1_600)));
     for task in now.queue.tasks() {
-        let why = crate::testing::explain(&now, &flow(), task);
+        let why = crate::tests::explain(&now, &flow(), task);
         assert_eq!(why.rule, "failure");
         assert_eq!(
             why.sentence,
@@ -352,6 +352,6 @@ fn what_has_failed_before_goes_to_the_agent_for_that_and_nothing_else_does() {
         assert_eq!(asked(&now, &under(only), &["weak", "strong"]), ["strong", "weak"]);
     }
     let task = now.queue.find("T0").expect("there");
-    let told = crate::testing::explain(&now, &under(true), task);
+    let told = crate::tests::explain(&now, &under(true), task);
     assert!(told.facts.iter().any(|fact| fact.text.contains("strong works on it next")), "{told:?}");
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     Holder, Kind, Lease, LeaseRecord, Status,
     claim::{self},
-    testing::{claimant, id, now_at, snapshot, task},
+    tests::{claimant, id, now_at, snapshot, task},
 };
 use std::sync::Arc;
 
@@ -250,7 +250,7 @@ fn an_unreadable_lease_file_holds_nothing() {
     assert!(again.events.is_empty() && again.leases.len() == 1, "told once, also without a token: {again:?}");
     // Another claim of it, and a status or a mark that says that somebody is at work, are news.
     let mut another = after.clone();
-    let mut mine = crate::testing::lease("A", &Role::BUILDER, 5);
+    let mut mine = crate::tests::lease("A", &Role::BUILDER, 5);
     mine.started_at = another.now.wall;
     let held = crate::LeaseState { record: LeaseRecord::Ours(mine), holder: Holder::Dead("gone".into()) };
     another.leases.insert(id("A"), held);

@@ -5,7 +5,7 @@ use crate::{
     Holder, Kind, LeaseRecord, LeaseState, Now, Role, Task, Token,
     claim::{self},
     policy::Policy,
-    testing::{claimant, id, now_at, snapshot, task},
+    tests::{claimant, id, now_at, snapshot, task},
 };
 use std::sync::Arc;
 
@@ -236,7 +236,7 @@ fn missing_programs_pause_the_role_once_and_cost_nothing() {
 #[test]
 fn three_tasks_failing_in_a_row_pause_the_role() {
     let tasks = ["A", "B", "C"].map(|name| task(name, Status::READY)).to_vec();
-    let mut now = crate::testing::with_limit(snapshot(tasks), &Role::BUILDER, 3);
+    let mut now = crate::tests::with_limit(snapshot(tasks), &Role::BUILDER, 3);
     for round in 0..3 {
         assert_eq!(now.history.paused(&Role::BUILDER), None, "round {round}");
         let (changes, lease) = claim::decide(&now, &flow(), &claimant(&Role::BUILDER)).expect("a claim");
@@ -406,7 +406,7 @@ fn what_is_in_the_way_is_waited_for_longer_and_longer_and_never_charged() {
         let wait = waiting.not_before.expect("a time") - now.now.wall;
         assert!(wait > last || wait.num_seconds() >= 240, "round {round}: {wait} after {last}");
         last = wait;
-        let why = crate::testing::explain(&now, &flow(), waiting).sentence;
+        let why = crate::tests::explain(&now, &flow(), waiting).sentence;
         assert!(why.contains("is tried again") && why.contains("commit your changes"), "{why}");
         assert!(now.history.task(&id("A")).expect("known").failures.is_empty(), "no failure of the task");
         now.now = now_at(10_000 * round);
@@ -421,7 +421,7 @@ fn why_says_that_a_task_came_back_from_its_merge() {
     let changes = decide(&now, &flow(), &lease, &conflict(), &Retry::default(), &AttemptReport::default());
     assert_eq!(changes.events[0].data.members()["files"], serde_json::json!(["a.txt"]), "the journal names them");
     let now = now.after(&changes);
-    let why = crate::testing::explain(&now, &flow(), only(&now)).sentence;
+    let why = crate::tests::explain(&now, &flow(), only(&now)).sentence;
     assert!(why.ends_with("; it came back from its merge: conflicts in a.txt"), "{why}");
 }
 

@@ -20,7 +20,7 @@ use crate::{
     outcome::Retry,
     policy::{Budgets, Limits, Policy},
     rescue, settle,
-    testing::{claimant, id, snapshot, task},
+    tests::{claimant, id, snapshot, task},
 };
 
 const BOUNDS: Bounds = Bounds {
@@ -334,7 +334,7 @@ fn worn_out(world: &mut World, each: impl Fn(&mut World, usize)) {
 
 fn said(world: &World, name: &str) -> (Status, String, String) {
     let task = world.now.queue.find(name).expect("there");
-    let why = crate::testing::explain(&world.now, &world.flow, task);
+    let why = crate::tests::explain(&world.now, &world.flow, task);
     (task.status.clone(), why.sentence, why.next)
 }
 
