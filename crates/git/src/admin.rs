@@ -57,7 +57,7 @@ pub(super) fn half_made(common: &Path) -> Vec<PathBuf> {
 /// Tells whether a worktree there is ours: it lies below the home of a project, beside its notes.
 pub(super) fn is_our_place(tree: &Path) -> bool {
     let Some(dir) = tree.parent() else { return false };
-    let kind = dir.file_name().is_some_and(|name| name == "wt" || name == "merge" || name == "train");
+    let kind = dir.file_name().is_some_and(|name| name == "wt" || name == "merge");
     kind && dir.parent().is_some_and(|home| home.join("tasks").is_dir() || home.join("merges").is_dir())
 }
 

@@ -104,12 +104,10 @@ fn refs(
     for line in listed.lines() {
         let mut words = line.split(' ');
         let (Some(name), Some(commit), Some(time)) = (words.next(), words.next(), words.next()) else { continue };
-        // Before their names said the project they could only be this one's.
-        let part = match name.split('/').skip(3).collect::<Vec<_>>()[..] {
-            [task, _] => task,
-            [of, task, _] if of == project => task,
-            _ => continue,
-        };
+        let [of, part, _] = name.split('/').skip(3).collect::<Vec<_>>()[..] else { continue };
+        if of != project {
+            continue;
+        }
         // A name whose task has left the queue is a task id itself, or was made from one.
         let Some(task) = known.get(part).cloned().or_else(|| TaskId::parse(part).ok()) else { continue };
         let age = now.saturating_sub(Duration::from_secs(time.parse().unwrap_or(u64::MAX)));

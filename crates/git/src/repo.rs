@@ -18,9 +18,6 @@ use super::{
 use oodatcaa_core::layout::Layout;
 use oodatcaa_sys::files;
 
-/// In a home: whose it is.
-const MARK: &str = "project";
-
 /// A checkout takes longer than a question.
 const CHECKOUT: Duration = Duration::from_secs(900);
 
@@ -185,30 +182,10 @@ impl Home {
         format!("{name}-{}", super::save::project(layout))
     }
 
-    /// Tells whether a directory is this project's home: by its name, or by the mark in it where an earlier version named
-    /// it after the project's path.
+    /// Tells whether a directory is this project's home.
     fn is_of(&self, layout: &Layout) -> bool {
-        use std::os::unix::ffi::OsStrExt as _;
-        let Some(name) = self.dir.file_name().and_then(|name| name.to_str()) else { return false };
-        let project = super::save::project(layout);
-        let ends = |end: &str| name.strip_suffix(end).is_some_and(|rest| rest.ends_with('-'));
-        if ends(&project) {
-            return true;
-        }
-        let root = layout.root().canonicalize().unwrap_or_else(|_| layout.root().into());
-        match files::named::text(self.dir.join(MARK)) {
-            Ok(mark) => mark.trim() == project,
-            Err(_) => ends(&branch::hash8(root.as_os_str().as_bytes())),
-        }
-    }
-
-    /// Marks it as this project's, so that it is found when the project has another path.
-    pub(super) fn mark(&self, layout: &Layout) -> Result<(), WorkspaceError> {
-        let (mark, project) = (self.dir.join(MARK), super::save::project(layout));
-        if files::named::text(&mark).is_ok_and(|text| text.trim() == project) {
-            return Ok(());
-        }
-        files::named::write(&mark, format!("{project}\n"), files::Durable::No).map_err(failed("write", &mark))
+        let name = self.dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.strip_suffix(&super::save::project(layout)).is_some_and(|rest| rest.ends_with('-'))
     }
 
     /// Returns the home that a worktree lies in, if it is one of this project's.

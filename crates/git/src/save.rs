@@ -62,26 +62,6 @@ impl Refs {
         Ok(all)
     }
 
-    /// Takes over the refs of a task from when their names did not say the project.
-    pub(super) fn adopt(&self, git: &Git) -> Result<(), WorkspaceError> {
-        let mut input = String::new();
-        for kind in ["wip", "start"] {
-            let old = format!("refs/oodatcaa/{kind}/{}/", self.task);
-            for line in git.run(&["for-each-ref", "--format=%(objectname) %(refname:lstrip=4)", &old])?.lines() {
-                let Some((commit, token)) = line.split_once(' ').filter(|(_, name)| name.parse::<u64>().is_ok()) else {
-                    continue;
-                };
-                let new = format!("{}/{token}", self.dir(kind));
-                if read(git, &new)?.is_none() {
-                    input.push_str(&format!("create {new} {commit}\ndelete {old}{token} {commit}\n"));
-                }
-            }
-        }
-        if !input.is_empty() {
-            git.clone().with_input(input).run(&["update-ref", "--stdin"])?;
-        }
-        Ok(())
-    }
 }
 
 /// Returns what names a project in refs and in the directory of its worktrees: the same after a rename.

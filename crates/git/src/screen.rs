@@ -33,7 +33,7 @@ impl Copies {
         home.tasks().join(format!("{task}.copied"))
     }
 
-    /// Reads those of a task; of old worktrees only the paths are known.
+    /// Reads those of a task.
     pub(super) fn load(home: &Home, task: &TaskId, paths: &[String]) -> Self {
         let blobs = match paths {
             [] => String::new(),

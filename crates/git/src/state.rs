@@ -16,7 +16,7 @@ use super::{
     fault::{WorkspaceError, failed},
     repo::Home,
 };
-use oodatcaa_core::{Task, TaskId, Token};
+use oodatcaa_core::{Task, TaskId, Token, layout::Layout};
 use oodatcaa_sys::{files, lock::Lock};
 
 /// How long others are waited for who choose a block of ports.
@@ -56,7 +56,7 @@ pub(super) struct State {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) admin: Option<String>,
     /// Patterns of what agents' programs leave there that is no work.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", alias = "litter")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) ignored: Vec<String>,
     /// An attempt has ended here, so the task's entry names the branch.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -79,10 +79,29 @@ impl State {
     }
 }
 
-/// What is written now; in the first version refs did not name the project.
-pub(super) const VERSION: u32 = 2;
-
 impl State {
+    /// Returns what is known of a worktree that nobody has noted anything of: it is whole, and the branch is not ours.
+    pub(super) fn new(layout: &Layout, task: &TaskId, branch: Option<String>, base: Option<String>) -> Self {
+        Self {
+            version: 2,
+            task: task.clone(),
+            project: layout.root().into(),
+            // A worktree that lost its note and its branch gets the plainest one.
+            branch: branch.unwrap_or_else(|| format!("oodatcaa/{}", super::branch::component(task))),
+            made: false,
+            base,
+            ready: true,
+            set_up: true,
+            block: None,
+            copied: Vec::new(),
+            admin: None,
+            ignored: Vec::new(),
+            settled: false,
+            created: None,
+            lent: None,
+        }
+    }
+
     fn path(home: &Home, task: &TaskId) -> PathBuf {
         home.tasks().join(format!("{task}.json"))
     }

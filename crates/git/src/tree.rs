@@ -18,7 +18,7 @@ use super::{
     repo::{Base, Home, Locked, Repository},
     save::Refs,
     screen::Copies,
-    state::{self, State, make_dir},
+    state::{State, make_dir},
     submodules::Stores,
     trees::Listed,
 };
@@ -98,7 +98,6 @@ pub(super) fn prepare(
     let id = &task.id;
     let refs = Refs::of(layout, id);
     let home = home(layout, config, &repo.worktrees()?, id.as_str())?;
-    home.mark(layout)?;
     if State::load(&home, id).is_some_and(|known| known.is_of_another(task)) {
         log::warn!("{id}: a worktree of an earlier task of this id is there; it goes, its work is kept");
         super::prune::clear(layout, config, id)?;
@@ -111,11 +110,7 @@ pub(super) fn prepare(
     let guard = guard(&home, id, config.lock_wait)?;
     let path = home.tree(id);
     let locked = repo.lock(config.lock_wait)?;
-    let mut known = State::load(&home, id);
-    if let Some(known) = known.as_mut().filter(|known| known.version < state::VERSION) {
-        refs.adopt(&repo.git)?;
-        known.version = state::VERSION;
-    }
+    let known = State::load(&home, id);
     if let Some(name) = known.as_ref().filter(|known| known.ready).and_then(|known| known.admin.as_deref()) {
         rejoin(&repo.common, &home, &path, &repo.common.join("worktrees").join(name))?;
     }
@@ -126,7 +121,7 @@ pub(super) fn prepare(
             keep_locked(&locked, &listed, &path, id.as_str())?;
             match known {
                 Some(state) => state,
-                None => fresh(layout, id, branch, false, base, true),
+                None => State::new(layout, id, branch, base.branch.clone()),
             }
         }
         (Found::Nothing, known) => {
@@ -134,7 +129,8 @@ pub(super) fn prepare(
             let listed = repo.worktrees()?;
             let choice = choose(layout, config, repo, task, base, known.as_ref(), &listed)?;
             let made = choice.start.is_some() || known.as_ref().is_some_and(|known| known.made);
-            let mut state = fresh(layout, id, Some(choice.name.clone()), made, base, false);
+            let mut state = State::new(layout, id, Some(choice.name.clone()), base.branch.clone());
+            (state.made, state.ready, state.set_up) = (made, false, false);
             if let Some(known) = known {
                 state.block = known.block;
                 state.base = known.base.filter(|_| choice.start.is_none()).or(state.base);
@@ -169,34 +165,6 @@ pub(super) fn prepare(
     state.take_ports(&home, config)?;
     state.save(&home)?;
     Ok(Made { home, path, admin, state, guard })
-}
-
-fn fresh(
-    layout: &Layout,
-    id: &oodatcaa_core::TaskId,
-    name: Option<String>,
-    made: bool,
-    base: &Base,
-    ready: bool,
-) -> State {
-    State {
-        version: state::VERSION,
-        task: id.clone(),
-        project: layout.root().into(),
-        // A worktree that lost its note and its branch gets the plainest one.
-        branch: name.unwrap_or_else(|| format!("oodatcaa/{}", branch::component(id))),
-        made,
-        base: base.branch.clone(),
-        ready,
-        set_up: ready,
-        block: None,
-        copied: Vec::new(),
-        ignored: Vec::new(),
-        settled: false,
-        created: None,
-        lent: None,
-        admin: None,
-    }
 }
 
 enum Found {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    Config, Mode, branch,
+    Config, Mode,
     evidence::Start,
     fault::WorkspaceError,
     fetch,
@@ -132,22 +132,9 @@ impl Workspace {
         // Its repository may have been moved since.
         tree::follow(&repo, &found.path)?;
         let home = Home::holding(layout, &found.path).expect("it was found by its home");
-        let state = State::load(&home, task).unwrap_or_else(|| State {
-            version: 1,
-            task: task.clone(),
-            project: layout.root().into(),
-            branch: found.branch.clone().unwrap_or_else(|| format!("oodatcaa/{}", branch::component(task))),
-            made: false,
-            base: repo.base(config).ok().and_then(|base| base.branch),
-            ready: true,
-            set_up: true,
-            block: None,
-            copied: Vec::new(),
-            ignored: Vec::new(),
-            settled: false,
-            created: None,
-            lent: None,
-            admin: None,
+        let state = State::load(&home, task).unwrap_or_else(|| {
+            let base = repo.base(config).ok().and_then(|base| base.branch);
+            State::new(layout, task, found.branch.clone(), base)
         });
         let top = (found.path.as_path(), found.admin);
         let mut workspace = Self::in_tree(layout, config, &repo, &state, top, task, token)?;

@@ -207,30 +207,21 @@ fn a_push_is_proven_and_a_remote_that_is_ahead_comes_in_first() {
 
 #[test]
 fn what_was_taken_back_from_one_task_is_not_brought_by_another_of_the_same_id() {
-    for named_after_the_task in [false, true] {
-        let mut scene = Scene::new();
-        scene.branch("feat/T-first", &[("bad.txt", "b\n")]);
-        let red = merge::integrate(&scene.line, &order("T", "feat/T-first"), &mut RedAfter);
-        assert!(matches!(red, Err(MergeError::RedAfter { .. })), "{red:?}");
-        let revert = scene.head("main");
-        if named_after_the_task {
-            // As it was recorded once.
-            let name = scene.git(&["for-each-ref", "--format=%(refname)", "refs/oodatcaa/reverts"]);
-            scene.git(&["update-ref", "-d", &name]);
-            scene.git(&["update-ref", "refs/oodatcaa/reverted/T", &revert]);
-        }
-        scene.branch("feat/T-second", &[("good.txt", "g\n")]);
-        integrate(&scene, "T", "feat/T-second").unwrap();
-        assert!(scene.repo().join("good.txt").exists() && !scene.repo().join("bad.txt").exists());
-        // A third that has nothing of its own is not taken for one of the two.
-        scene.git(&["branch", "feat/T-third", "main"]);
-        let empty = integrate(&scene, "T", "feat/T-third");
-        assert!(matches!(empty, Err(MergeError::Empty { .. })), "{empty:?}");
-        // The first one goes on, and what was taken back comes with it.
-        scene.branch("feat/T-first", &[("mended.txt", "m\n")]);
-        scene.line.policy = Policy::MergeCommit;
-        integrate(&scene, "T", "feat/T-first").unwrap();
-        assert!(scene.repo().join("bad.txt").exists() && scene.repo().join("mended.txt").exists());
-        assert!(integrate(&scene, "T", "feat/T-first").unwrap().already);
-    }
+    let mut scene = Scene::new();
+    scene.branch("feat/T-first", &[("bad.txt", "b\n")]);
+    let red = merge::integrate(&scene.line, &order("T", "feat/T-first"), &mut RedAfter);
+    assert!(matches!(red, Err(MergeError::RedAfter { .. })), "{red:?}");
+    scene.branch("feat/T-second", &[("good.txt", "g\n")]);
+    integrate(&scene, "T", "feat/T-second").unwrap();
+    assert!(scene.repo().join("good.txt").exists() && !scene.repo().join("bad.txt").exists());
+    // A third that has nothing of its own is not taken for one of the two.
+    scene.git(&["branch", "feat/T-third", "main"]);
+    let empty = integrate(&scene, "T", "feat/T-third");
+    assert!(matches!(empty, Err(MergeError::Empty { .. })), "{empty:?}");
+    // The first one goes on, and what was taken back comes with it.
+    scene.branch("feat/T-first", &[("mended.txt", "m\n")]);
+    scene.line.policy = Policy::MergeCommit;
+    integrate(&scene, "T", "feat/T-first").unwrap();
+    assert!(scene.repo().join("bad.txt").exists() && scene.repo().join("mended.txt").exists());
+    assert!(integrate(&scene, "T", "feat/T-first").unwrap().already);
 }

@@ -116,26 +116,6 @@ fn a_project_that_is_renamed_keeps_its_worktrees() {
 }
 
 #[test]
-fn a_home_that_was_named_after_the_projects_path_is_still_found() {
-    let repo = Repo::new();
-    let one = task("T1", "x");
-    let first = repo.prepare(&one, 1);
-    let home = first.top().parent().unwrap().parent().unwrap().to_owned();
-    // As an earlier version named it.
-    let root = repo.root().canonicalize().unwrap();
-    let hash = oodatcaa_git::branch::hash8(root.as_os_str().as_encoded_bytes());
-    let old = home.with_file_name(format!("project-{hash}"));
-    fs::rename(&home, &old).unwrap();
-    fs::remove_file(old.join("project")).unwrap();
-    repo.git(&["worktree", "repair", old.join("wt/T1").to_str().unwrap()]);
-    assert_eq!(repo.prepare(&one, 2).path(), old.join("wt/T1"));
-    let moved = repo.dir.path().join("renamed");
-    fs::rename(repo.root(), &moved).unwrap();
-    let again = Workspace::prepare(&Layout::new(&moved), &repo.config, &one, Token(3)).unwrap();
-    assert_eq!(again.path(), old.join("wt/T1"));
-}
-
-#[test]
 fn files_outside_of_a_sparse_checkout_are_saved_and_committed() {
     let repo = Repo::new();
     for dir in ["a", "b"] {

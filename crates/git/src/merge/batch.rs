@@ -338,8 +338,6 @@ pub(super) fn landing_refs(repo: &Repo, state: &State) -> Result<Vec<RefChange>,
     for entry in &state.entries {
         refs.push(RefChange::Set(verify::merged_ref(&entry.branch), entry.commit.clone()));
         refs.push(RefChange::Remove(verify::reverted_ref(&entry.branch)));
-        let old = verify::old_reverted(&repo.git, &entry.task, &entry.source)?;
-        refs.extend(old.map(|(name, _)| RefChange::Remove(name)));
         if let Some(name) = &entry.before {
             let message = format!("{} before {}", state.target, entry.task);
             let object = build::tag_object(&repo.git, name, &entry.base, &state.author, &message)?;

@@ -24,7 +24,7 @@ pub(super) fn build(
 ) -> Result<Built, MergeError> {
     tree.go(base)?;
     let maker = Maker { tree, line, order, source, base };
-    let reverted = verify::reverted(&tree.git, order, source, base)?;
+    let reverted = verify::reverted(&tree.git, order, base)?;
     if let Some((revert, sources)) = &reverted
         && verify::any_in(&tree.git, sources, base)?
     {

@@ -159,7 +159,6 @@ pub(super) struct State {
     pub(super) target: String,
     pub(super) step: Step,
     pub(super) tree: Option<PathBuf>,
-    #[serde(alias = "cars")]
     pub(super) entries: Vec<MergeEntry>,
     pub(super) landing: Option<Landing>,
     pub(super) push: Option<String>,
@@ -205,11 +204,6 @@ fn lock_file(dir: &Path, id: &str) -> PathBuf {
 
 /// What the names of merges begin with.
 pub(super) const PREFIX: &str = "merge-";
-
-/// Tells whether this is the name of a merge: of ours, or of a version that called them trains.
-pub(super) fn is_name(id: &str) -> bool {
-    id.starts_with(PREFIX) || id.starts_with("train-")
-}
 
 /// Returns a name that no other merge has.
 pub(super) fn unique(task: &str) -> String {
@@ -280,9 +274,7 @@ impl Log {
     /// Forgets the merge: nothing of it is left to do.
     pub(super) fn close(self) -> Result<(), MergeError> {
         let path = state_file(&self.dir, &self.state.id);
-        // An earlier version that was killed may have been writing.
-        let temporary = self.dir.join(format!(".{}.new", self.state.id));
-        for path in [temporary, path, lock_file(&self.dir, &self.state.id)] {
+        for path in [path, lock_file(&self.dir, &self.state.id)] {
             files::named::remove(&path).map_err(failed("remove", &path))?;
         }
         Ok(())
@@ -295,7 +287,7 @@ impl Log {
         for entry in listed.into_iter().flatten() {
             let name = entry.name.to_string_lossy().into_owned();
             let Some(id) = name.strip_suffix(".json").or_else(|| name.strip_suffix(".lock")) else { continue };
-            if !is_name(id) || found.iter().any(|log: &Self| log.state.id == id) {
+            if !id.starts_with(PREFIX) || found.iter().any(|log: &Self| log.state.id == id) {
                 continue;
             }
             let lock_path = lock_file(dir, id);
@@ -314,7 +306,6 @@ impl Log {
                     found.push(Self { dir: dir.into(), state, lock });
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    let _ = files::named::remove(&dir.join(format!(".{id}.new")));
                     let _ = files::named::remove(&lock_path);
                 }
                 Err(error) => return Err(failed("read", &path)(error)),

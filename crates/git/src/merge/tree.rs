@@ -71,7 +71,7 @@ fn admin(repo: &Repo, path: &Path) -> Result<PathBuf, MergeError> {
 /// Removes a merge's worktree and what git knows of it, however much of it is there.
 pub(super) fn remove(repo: &Repo, path: &Path, id: &str) -> Result<(), MergeError> {
     // The path comes from a file; nothing but a tree of ours is ever wiped.
-    if path.file_name().is_none_or(|name| name != id) || !steps::is_name(id) {
+    if path.file_name().is_none_or(|name| name != id) || !id.starts_with(steps::PREFIX) {
         return Err(MergeError::Place { place: path.into() });
     }
     let _lock = repo.lock()?;

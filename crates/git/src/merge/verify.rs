@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use super::{Author, MergeError, MergeRequest, land::Repo, safe};
+use super::{Author, MergeError, MergeRequest, land::Repo};
 use crate::{
     Config, WorkspaceError,
     git::{Git, Keep},
@@ -100,7 +100,7 @@ pub(super) fn already(
     order: &MergeRequest,
     source: &str,
 ) -> Result<Option<String>, MergeError> {
-    if reverted(git, order, source, target)?.is_some() {
+    if reverted(git, order, target)?.is_some() {
         return Ok(None);
     }
     let ours = |commit: &str| -> Result<bool, MergeError> {
@@ -108,7 +108,7 @@ pub(super) fn already(
         let tasks = trailers(git, commit, "Oodatcaa-Task")?;
         Ok(sources.contains(source) && tasks.contains(order.task.as_str()))
     };
-    let merged = merged(git, order)?;
+    let merged = read_ref(git, &merged_ref(&order.branch))?;
     if let Some(commit) = merged.clone()
         && git.asks(&["merge-base", "--is-ancestor", &commit, target])?
         && ours(&commit)?
@@ -143,52 +143,18 @@ pub(super) fn already(
     by_patches(git, target, source)
 }
 
-/// Returns the commit by which this very branch was merged, as our own record has it.
-fn merged(git: &Git, order: &MergeRequest) -> Result<Option<String>, MergeError> {
-    if let Some(commit) = read_ref(git, &merged_ref(&order.branch))? {
-        return Ok(Some(commit));
-    }
-    // Records were once named after the task alone, which another task may have had since.
-    let Some(commit) = read_ref(git, &format!("refs/oodatcaa/merged/{}", safe::ref_word(order.task.as_str())))? else {
-        return Ok(None);
-    };
-    let message = git.run(&["log", "-1", "--no-show-signature", "--format=%B", &commit])?;
-    let line = format!("Branch: {}", order.branch);
-    Ok(message.lines().any(|other| other == line).then_some(commit))
-}
-
 /// Returns the revert of the last merge of the order's branch, if the target has it, and the heads that it took back.
 pub(super) fn reverted(
     git: &Git,
     order: &MergeRequest,
-    source: &str,
     target: &str,
 ) -> Result<Option<(String, BTreeSet<String>)>, MergeError> {
-    let commit = match read_ref(git, &reverted_ref(&order.branch))? {
-        Some(commit) => commit,
-        None => match old_reverted(git, order.task.as_str(), source)? {
-            Some((_, commit)) => commit,
-            None => return Ok(None),
-        },
-    };
+    let Some(commit) = read_ref(git, &reverted_ref(&order.branch))? else { return Ok(None) };
     if !git.asks(&["merge-base", "--is-ancestor", &commit, target])? {
         return Ok(None);
     }
     let sources = trailers(git, &commit, "Oodatcaa-Reverted-Source")?;
     Ok(Some((commit, sources)))
-}
-
-/// Returns a ref that says by which commit a task's merge was taken back, from when it was named after the task, and that
-/// commit. The name of a task says nothing of what its branch holds, so the branch must hold what was taken back.
-pub(super) fn old_reverted(git: &Git, task: &str, source: &str) -> Result<Option<(String, String)>, MergeError> {
-    let name = format!("refs/oodatcaa/reverted/{}", safe::ref_word(task));
-    let Some(commit) = read_ref(git, &name)? else { return Ok(None) };
-    // One that began after the revert has both from its target.
-    if git.is_ancestor(&commit, source)? {
-        return Ok(None);
-    }
-    let sources = trailers(git, &commit, "Oodatcaa-Reverted-Source")?;
-    Ok(any_in(git, &sources, source)?.then_some((name, commit)))
 }
 
 /// Tells whether one of these commits is in the history of another.
