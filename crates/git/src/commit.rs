@@ -1,43 +1,13 @@
 //! Committing what an agent left uncommitted, in our own words, with who and what stands behind it.
 
-use super::{evidence, fault::WorkspaceError, snapshot::Checkout};
+use super::{author::Author, evidence, fault::WorkspaceError, snapshot::Checkout};
 use oodatcaa_core::{
-    Lease, Role,
+    Lease,
     text::{cut, one_line},
 };
 
 /// Bytes of a message's body.
 const BODY: usize = 8_000;
-
-/// Who commits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Author {
-    /// The name.
-    pub name: String,
-    /// The mail address.
-    pub mail: String,
-}
-
-impl Author {
-    /// Returns the one that the configuration names, as `Name <mail>`, else the role itself.
-    pub fn of(configured: Option<&str>, role: &Role) -> Self {
-        let clean = |text: &str| -> String {
-            let kept: String = one_line(text).chars().filter(|c| !matches!(c, '<' | '>' | '\u{fffd}')).collect();
-            cut(kept.trim(), 100)
-        };
-        let named = configured.and_then(|text| {
-            let (name, mail) = text.split_once('<')?;
-            let (name, mail) = (clean(name), clean(mail));
-            (!name.is_empty() && !mail.is_empty()).then_some(Self { name, mail })
-        });
-        named.unwrap_or_else(|| {
-            let role: String =
-                clean(role.as_str()).chars().filter(|c| c.is_alphanumeric() || "._-".contains(*c)).collect();
-            let role = if role.is_empty() { "agent".to_owned() } else { role };
-            Self { name: format!("{role} (agent)"), mail: format!("{role}@oodatcaa.invalid") }
-        })
-    }
-}
 
 /// Returns the lines at the end of a commit that say what it came from.
 pub fn trailers(lease: &Lease) -> Vec<(&'static str, String)> {
@@ -95,9 +65,7 @@ pub(super) fn rest(
     message: &str,
     author: &Author,
 ) -> Result<Option<String>, WorkspaceError> {
-    let git = ["AUTHOR", "COMMITTER"].iter().fold(checkout.git.clone(), |git, who| {
-        git.with_env(&format!("GIT_{who}_NAME"), &author.name).with_env(&format!("GIT_{who}_EMAIL"), &author.mail)
-    });
+    let git = checkout.git.clone().by(author);
     if let Some(what) = evidence::midway(checkout)? {
         return Err(WorkspaceError::Midway { tree: git.dir().into(), what });
     }
@@ -106,29 +74,18 @@ pub(super) fn rest(
     back.extend(checkout.others());
     if !checkout.excluded.is_empty() {
         git.run(&back)?;
-        super::tree::leave_alone(&git, &checkout.others())?;
+        checkout.leave_others_alone()?;
     }
     if git.asks(&["diff-index", "--cached", "--quiet", "HEAD", "--"])? {
         return Ok(None);
     }
     git.run(&["commit", "-q", "--no-verify", "--no-post-rewrite", "--cleanup=verbatim", "-m", message])?;
-    checkout.head()
+    Ok(checkout.git.head()?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_author_is_the_configured_one_or_the_role() {
-        let role = Role::BUILDER;
-        assert_eq!(Author::of(Some("A B <a@b.c>"), &role), Author { name: "A B".into(), mail: "a@b.c".into() });
-        let own = Author { name: "builder (agent)".into(), mail: "builder@oodatcaa.invalid".into() };
-        assert_eq!(Author::of(None, &role), own);
-        assert_eq!(Author::of(Some("nonsense"), &role), own);
-        let hostile = Author::of(None, &Role::new("a\n<x>\u{1b}b"));
-        assert_eq!(hostile.name, "axb (agent)");
-    }
 
     #[test]
     fn a_message_is_bounded_and_its_trailers_are_ours() {

@@ -3,15 +3,8 @@
 use std::collections::HashMap;
 
 use super::{
-    Config, Workspace, evidence,
-    fault::WorkspaceError,
-    git::Git,
-    merge,
-    project::own_paths,
-    prune,
-    repo::Repository,
-    save::{self, Refs},
-    state::State,
+    Config, Workspace, evidence, fault::WorkspaceError, git::Git, merge, project::own_paths, prune, repo::Repository,
+    save::Refs, state::State,
 };
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Task, TaskId, Token};
@@ -66,16 +59,13 @@ pub fn range(
         (Some(workspace), _) => workspace.branch().map(String::from),
         (None, branch) => branch,
     };
-    let tip = match tip {
-        Some(branch) => save::read(&repo.git, &format!("refs/heads/{branch}"))?,
-        None => None,
-    };
+    let tip = tip.map_or(Ok(None), |branch| repo.git.tip(&branch))?;
     let landed = match (&live, &tip, branch) {
         (None, None, Some(branch)) => merge::landed(&repo.git, branch).unwrap_or_default(),
         _ => None,
     };
     let tip = match landed.as_ref().and_then(|landed| landed.source.as_deref()) {
-        Some(source) => save::read(&repo.git, source)?,
+        Some(source) => repo.git.commit(source)?,
         None => tip,
     };
     let now = |live: &Option<Workspace>| -> Result<Option<String>, WorkspaceError> {
@@ -86,14 +76,16 @@ pub fn range(
     };
     let (from, to, until) = match token {
         Some(token) => {
-            let from = save::read(&repo.git, &refs.start(token))?
+            let from = repo
+                .git
+                .commit(&refs.start(token))?
                 .ok_or_else(|| nothing("nothing was noted when it began, or it was cleaned up since"))?;
             let next = starts.iter().find(|other| **other > token);
             let (to, until) = match next {
-                Some(next) => (save::read(&repo.git, &refs.start(*next))?, "the next attempt"),
+                Some(next) => (repo.git.commit(&refs.start(*next))?, "the next attempt"),
                 None => match now(&live)? {
                     Some(tree) => (Some(tree), "now"),
-                    None => match save::read(&repo.git, &refs.wip(token))? {
+                    None => match repo.git.commit(&refs.wip(token))? {
                         Some(saved) => (Some(saved), "its saved work"),
                         None => (tip, "the end of its branch"),
                     },
@@ -108,14 +100,11 @@ pub fn range(
         None => {
             let base = repo.base(config).ok().map(|base| base.commit);
             let fork = match (&tip, &base) {
-                (Some(tip), Some(base)) => {
-                    let (code, fork, _) = repo.git.call(&["merge-base", base.as_str(), tip])?;
-                    (code == 0 && fork != *tip).then_some(fork)
-                }
+                (Some(tip), Some(base)) => repo.git.fork(base, tip)?.filter(|fork| fork != tip),
                 _ => None,
             };
             let first = match starts.first() {
-                Some(first) => save::read(&repo.git, &refs.start(*first))?,
+                Some(first) => repo.git.commit(&refs.start(*first))?,
                 None => None,
             };
             let from = fork.or(first).ok_or_else(|| nothing("nobody has worked on it in a workspace"))?;
@@ -136,7 +125,7 @@ pub fn range(
 pub fn tip(layout: &Layout, config: &Config, task: &Task) -> Result<Option<String>, WorkspaceError> {
     let Some(branch) = branch_of(layout, config, &task.id).or_else(|| task.branch.clone()) else { return Ok(None) };
     let Some(repo) = Repository::find(layout)? else { return Ok(None) };
-    save::read(&repo.git, &format!("refs/heads/{branch}"))
+    Ok(repo.git.tip(&branch)?)
 }
 
 fn branch_of(layout: &Layout, config: &Config, task: &TaskId) -> Option<String> {

@@ -13,9 +13,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     fault::{WorkspaceError, failed},
+    git::RawChange,
     project::OWN,
     repo::Repository,
-    snapshot::{Checkout, differing},
+    snapshot::Checkout,
 };
 use oodatcaa_core::layout::Layout;
 
@@ -82,9 +83,8 @@ impl Directory {
         match &self.held {
             Held::Tree(checkout, tree) => {
                 let now = checkout.snapshot()?.tree;
-                let mut files = differing(checkout, tree, &now)?;
-                files.retain(|file| !checkout.excludes(&file.path));
-                Ok(files.into_iter().map(|file| file.path).collect())
+                let files = checkout.git.raw_changes(&[tree, &now])?;
+                Ok(files.iter().map(RawChange::name).filter(|name| !checkout.excludes(name)).collect())
             }
             Held::Files(before) => {
                 let now = files(&self.root, &self.ignored).map_err(failed("look through", &self.root))?;

@@ -2,9 +2,9 @@
 
 use super::{
     fault::WorkspaceError,
-    git::listed,
+    git::{RawChange, listed},
     save::Refs,
-    snapshot::{Checkout, Snapshot, differing},
+    snapshot::{Checkout, Snapshot},
 };
 use oodatcaa_core::Token;
 
@@ -46,29 +46,25 @@ pub(super) fn look(
     base_branch: Option<&str>,
 ) -> Result<Evidence, WorkspaceError> {
     let git = &checkout.git;
-    let head = checkout.head()?;
+    let head = checkout.git.head()?;
     let dirty = checkout.tree_of(head.as_deref())? != seen.tree;
     let upstream = match base_branch {
-        Some(name) => super::save::read(git, &format!("refs/heads/{name}"))?,
+        Some(name) => git.tip(name)?,
         None => None,
     };
     let mut commits = Vec::new();
     let (mut apart, mut took_in) = (None, false);
-    let mut files = differing(checkout, &start.tree, &seen.tree)?;
+    let mut files = git.raw_changes(&[&start.tree, &seen.tree])?;
     if let Some(head) = &head {
         let mut args = vec!["rev-list".to_owned(), "--max-count=1000".into(), head.clone()];
         args.extend(start.commit.iter().chain(&upstream).map(|commit| format!("^{commit}")));
         commits = git.run(&args)?.lines().map(String::from).collect();
         // What came in from the base branch is nobody's work here.
         if let (Some(upstream), Some(began)) = (&upstream, &start.commit) {
-            let fork = |commit: &str| -> Result<Option<String>, WorkspaceError> {
-                let (code, fork, _) = git.call(&["merge-base", upstream.as_str(), commit])?;
-                Ok((code == 0).then(|| fork.lines().next().unwrap_or_default().to_owned()))
-            };
-            let (old, new) = (fork(began)?, fork(head)?);
+            let (old, new) = (git.fork(upstream, began)?, git.fork(upstream, head)?);
             if let Some(new) = &new {
-                let mut own = differing(checkout, &format!("{new}^{{tree}}"), &seen.tree)?;
-                own.retain(|file| !checkout.excludes(&file.path));
+                let mut own = git.raw_changes(&[new, &seen.tree])?;
+                own.retain(|file| !checkout.excludes(&file.name()));
                 apart = Some(own.len());
                 took_in = old.as_ref() != Some(new);
                 if took_in {
@@ -77,9 +73,9 @@ pub(super) fn look(
             }
         }
     }
-    files.retain(|file| !checkout.excludes(&file.path));
-    let risky = files.iter().filter_map(|file| look_at(&file.path, file.gone, file.odd)).collect();
-    let changed = files.into_iter().map(|file| file.path).collect();
+    files.retain(|file| !checkout.excludes(&file.name()));
+    let risky = files.iter().filter_map(|file| look_at(&file.name(), file.is_gone(), file.is_odd())).collect();
+    let changed = files.iter().map(RawChange::name).collect();
     let midway = midway(checkout)?;
     Ok(Evidence { known: true, commits, changed, apart, took_in, dirty, risky, left_out: seen.left_out, midway })
 }
@@ -96,10 +92,10 @@ pub(super) struct Start {
 impl Start {
     /// Returns how it was noted to be when an attempt began, if it was.
     pub(super) fn noted(checkout: &Checkout, refs: &Refs, token: Token) -> Result<Option<Self>, WorkspaceError> {
-        let Some(noted) = super::save::read(&checkout.git, &refs.start(token))? else { return Ok(None) };
+        let Some(noted) = checkout.git.commit(&refs.start(token))? else { return Ok(None) };
         let tree = checkout.tree_of(Some(&noted))?;
         // The note is a commit of ours on top of the one that was checked out.
-        let commit = super::save::read(&checkout.git, &format!("{noted}^1"))?;
+        let commit = checkout.git.commit(&format!("{noted}^1"))?;
         Ok(Some(Self { commit, tree }))
     }
 }

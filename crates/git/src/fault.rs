@@ -9,7 +9,7 @@ use oodatcaa_core::{Class, TaskId, text};
 #[derive(Debug, thiserror::Error)]
 pub enum WorkspaceError {
     /// Git said no, or there is none.
-    #[error("use git for the workspace")]
+    #[error(transparent)]
     Git(#[from] GitError),
     /// There is no repository with a commit to branch from.
     #[error("find a commit to branch from: {0}")]
@@ -194,7 +194,10 @@ fn is_no_room(error: &std::io::Error) -> bool {
 }
 
 /// Makes for `map_err` an error of what was tried on which path.
-pub(super) fn failed(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> WorkspaceError {
+pub(super) fn failed<E: Into<std::io::Error>>(
+    doing: &'static str,
+    path: impl Into<PathBuf>,
+) -> impl FnOnce(E) -> WorkspaceError {
     let path = path.into();
-    move |source| WorkspaceError::Io { doing, path, source }
+    move |error| WorkspaceError::Io { doing, path, source: error.into() }
 }

@@ -10,7 +10,7 @@ use super::{
     git::{Git, GitError, without_passwords},
     remotes,
     repo::Repository,
-    save, trees,
+    trees,
 };
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{TaskId, Token, text};
@@ -48,21 +48,21 @@ pub(super) fn base(
         return Err(failed(&moved.to_string(), false));
     }
     let git = repo.git.clone().within(PATIENCE);
-    let mine = format!("refs/oodatcaa/fetched/{}-{}", super::merge::ref_word(attempt.0.as_str()), attempt.1);
+    let mine = format!("refs/oodatcaa/fetched/{}-{}", crate::branch::component(attempt.0.as_str()), attempt.1);
     let spec = format!("+refs/heads/{branch}:{mine}");
     let args =
         ["fetch", "-q", "--no-tags", "--no-write-fetch-head", "--upload-pack=git-upload-pack", "--", remote, &spec];
     match git.run(&args) {
         Ok(_) => {}
-        Err(GitError::Failed { said, .. }) if said.contains("couldn't find remote ref") => {
+        Err(GitError::Failed(_, said)) if said.contains("couldn't find remote ref") => {
             log::info!("{remote} has no branch `{branch}`; tasks start from the one that is here");
             return Ok(());
         }
-        Err(GitError::Failed { said, .. }) => return Err(failed(&said, remotes::is_away(&said))),
-        Err(GitError::TimedOut { .. }) => return Err(failed("no answer in time", true)),
+        Err(GitError::Failed(_, said)) => return Err(failed(&said, remotes::is_away(&said))),
+        Err(GitError::TimedOut(_)) => return Err(failed("no answer in time", true)),
         Err(error) => return Err(error.into()),
     }
-    let Some(there) = save::read(&repo.git, &mine)? else { return Ok(()) };
+    let Some(there) = repo.git.commit(&mine)? else { return Ok(()) };
     let locked = repo.lock(config.lock_wait)?;
     let here = repo.base(config)?.commit;
     let gone = forward(repo, &locked.git, &Seen { branch: &branch, here: &here, there: &there });
@@ -76,16 +76,14 @@ pub(super) fn base(
 /// Takes the branch to what its remote has; answers git's words where that would touch what nobody has committed.
 fn forward(repo: &Repository, git: &Git, seen: &Seen<'_>) -> Result<Option<String>, WorkspaceError> {
     let Seen { branch, here, there } = seen;
-    if here == there || git.asks(&["merge-base", "--is-ancestor", there, here])? {
+    if here == there || git.is_ancestor(there, here)? {
         return Ok(None);
     }
-    if !git.asks(&["merge-base", "--is-ancestor", here, there])? {
+    if !git.is_ancestor(here, there)? {
         log::warn!("`{branch}` and what its remote has of it have both gone on; tasks start from the one that is here");
         return Ok(None);
     }
-    let full = format!("refs/heads/{branch}");
-    let (code, current, _) = git.call(&["symbolic-ref", "-q", "HEAD"])?;
-    if code == 0 && current == full {
+    if git.current_branch()?.as_deref() == Some(*branch) {
         let (code, _, said) = git.call(&["merge", "-q", "--ff-only", "--no-stat", there])?;
         return Ok((code != 0).then_some(said));
     }
@@ -94,6 +92,6 @@ fn forward(repo: &Repository, git: &Git, seen: &Seen<'_>) -> Result<Option<Strin
         log::warn!("`{branch}` stays behind its remote, because it is checked out at {}", tree.path.display());
         return Ok(None);
     }
-    git.run(&["update-ref", "-m", "oodatcaa: fetched", &full, there, here])?;
+    git.set_ref("fetched", &format!("refs/heads/{branch}"), there, Some(here))?;
     Ok(None)
 }

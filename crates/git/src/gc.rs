@@ -97,7 +97,7 @@ fn refs(
         "refs/oodatcaa/aside/",
     ])?;
     let known: BTreeMap<String, TaskId> =
-        snapshot.queue.tasks().map(|task| (branch::component(&task.id), task.id.clone())).collect();
+        snapshot.queue.tasks().map(|task| (branch::component(task.id.as_str()), task.id.clone())).collect();
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let project = super::save::project(layout);
     let mut all = Vec::new();

@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+mod ask;
 mod call;
 pub(super) mod destroy;
 mod error;
@@ -28,7 +29,9 @@ pub(super) mod snags;
 mod spot;
 mod whole;
 
+pub(crate) use ask::RawChange;
 pub use call::Started;
+use error::Call;
 pub use error::GitError;
 pub use plain::Keep;
 pub use spot::Spot;
@@ -250,10 +253,7 @@ impl Git {
     /// Runs a command and answers with its standard output, without the final line feed.
     pub fn run<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<String, GitError> {
         let (code, out, said) = self.call(args)?;
-        match code {
-            0 => Ok(out),
-            code => Err(self.failed(args, code, &said)),
-        }
+        if code == 0 { Ok(out) } else { Err(self.failed(args, &said)) }
     }
 
     /// Runs a command that git refuses when somebody else changes the same files at this moment, a few times.
@@ -261,7 +261,7 @@ impl Git {
         let mut pause = Duration::from_millis(20);
         loop {
             match self.run(args) {
-                Err(GitError::Failed { said, .. })
+                Err(GitError::Failed(_, said))
                     if pause < Duration::from_secs(2)
                         && (said.contains("could not lock") || said.contains(".lock': File exists")) => {}
                 other => return other,
@@ -278,15 +278,7 @@ impl Git {
         match code {
             0 => Ok(true),
             1 => Ok(false),
-            code => Err(self.failed(args, code, &said)),
-        }
-    }
-
-    /// Tells whether a commit is in the history of another; one that is not there any more is in none.
-    pub(crate) fn is_ancestor(&self, old: &str, new: &str) -> Result<bool, GitError> {
-        match self.asks(&["merge-base", "--is-ancestor", old, new]) {
-            Err(GitError::Failed { .. }) => Ok(false),
-            answer => answer,
+            _ => Err(self.failed(args, &said)),
         }
     }
 
@@ -301,7 +293,7 @@ impl Git {
     pub fn bytes<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<Vec<u8>, GitError> {
         match self.exec(args)? {
             (0, out, _) => Ok(out),
-            (code, _, said) => Err(self.failed(args, code, &String::from_utf8_lossy(&said))),
+            (_, _, said) => Err(self.failed(args, &String::from_utf8_lossy(&said))),
         }
     }
 
@@ -330,7 +322,7 @@ impl Git {
     /// Starts a command and does not wait for it; dropped before its end, it is ended.
     pub fn start<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<Started, GitError> {
         if self.is_stopped() {
-            return Err(GitError::Stopped { command: words(args), dir: self.dir().into() });
+            return Err(GitError::Stopped(self.named(args)));
         }
         if let Place::Pinned(pin) = &self.place
             && !super::admin::shares(&pin.spot.admin, &pin.spot.common)
@@ -384,7 +376,7 @@ impl Git {
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         // A group of its own: what it starts is ended with it, and a terminal's Ctrl-C is ours to pass on.
         let child = command.process_group(0).spawn().map_err(GitError::NotStarted)?;
-        Ok(Started::new(self.clone(), words(args), child))
+        Ok(Started::new(self.clone(), self.named(args), child))
     }
 
     /// Returns the directories in which git keeps what it knows of this checkout.
@@ -422,9 +414,16 @@ impl Git {
         self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
     }
 
-    pub(super) fn failed<S: AsRef<OsStr>>(&self, args: &[S], code: i32, said: &str) -> GitError {
+    pub(super) fn failed<S: AsRef<OsStr>>(&self, args: &[S], said: &str) -> GitError {
         let said = text::cut(&text::many_lines(&without_passwords(said)), 2_000);
-        GitError::Failed { command: words(args), dir: self.dir().into(), code, said }
+        GitError::Failed(self.named(args), said)
+    }
+
+    /// Returns a call as errors name it.
+    fn named<S: AsRef<OsStr>>(&self, args: &[S]) -> Call {
+        let words: Vec<String> = args.iter().map(|arg| arg.as_ref().to_string_lossy().into_owned()).collect();
+        let command = text::cut(&text::one_line(&without_passwords(&words.join(" "))), 300);
+        Call { command, dir: self.dir().into() }
     }
 }
 
@@ -437,11 +436,6 @@ pub(super) fn listed(text: &str) -> impl Iterator<Item = &str> + Clone {
 fn is_half_made(said: &[u8]) -> bool {
     let said = String::from_utf8_lossy(said);
     said.starts_with("fatal: failed to read ") && said.contains("worktrees/") && said.contains("/commondir")
-}
-
-fn words<S: AsRef<OsStr>>(args: &[S]) -> String {
-    let words: Vec<String> = args.iter().map(|arg| arg.as_ref().to_string_lossy().into_owned()).collect();
-    text::cut(&text::one_line(&without_passwords(&words.join(" "))), 300)
 }
 
 #[cfg(test)]
@@ -481,7 +475,7 @@ mod tests {
         }
         stop.store(true, Ordering::Relaxed);
         let ended = call.join().expect("no panic");
-        assert!(matches!(ended, Err(GitError::Stopped { .. })), "{ended:?}");
+        assert!(matches!(ended, Err(GitError::Stopped(_))), "{ended:?}");
         assert!(Instant::now() < until, "at once");
         let shell = std::fs::read_to_string(seen).expect("it had begun");
         let gone = || !Path::new("/proc").join(shell.trim()).join("exe").exists();

@@ -59,9 +59,9 @@ pub(super) fn run(
 ) -> Result<(), WorkspaceError> {
     let Some((program, args)) = argv.split_first() else { return Ok(()) };
     let Place { cwd, root, run_dir } = place;
-    files::make_dir(root, run_dir).map_err(|error| failed("create", run_dir)(error.into()))?;
+    files::make_dir(root, run_dir).map_err(failed("create", run_dir))?;
     let log = run_dir.join("output.log");
-    let out = files::append(root, &log).map_err(|error| failed("write", &log)(error.into()))?;
+    let out = files::append(root, &log).map_err(failed("write", &log))?;
     out.set_len(0).map_err(failed("write", &log))?;
     let also = out.try_clone().map_err(failed("write", &log))?;
     let mut hooked = Command::new(program);

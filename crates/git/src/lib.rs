@@ -18,6 +18,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, reason = "files are opened by sys::files"))]
 
 mod admin;
+mod author;
 pub mod branch;
 mod commit;
 pub mod diff;
@@ -46,7 +47,8 @@ mod tree;
 mod trees;
 mod workspace;
 
-pub use commit::{Author, trailers};
+pub use author::Author;
+pub use commit::trailers;
 pub use directory::Directory;
 pub use evidence::Evidence;
 pub use fault::{KeepReason, WorkspaceError};

@@ -4,11 +4,12 @@ use std::{
     fs::{self, File},
     io,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use crate::fault::{WorkspaceError, failed};
 use oodatcaa_sys::{
     files,
     lock::{self, Lock},
@@ -17,36 +18,24 @@ use oodatcaa_sys::{
 /// The lock's name in the repository's common directory.
 const LOCK: &str = "oodatcaa.lock";
 
-/// Why it was not to be had.
-#[derive(Debug)]
-pub(super) enum Refused {
-    /// Somebody holds it for all of the wait: the file, how long, who.
-    Held(PathBuf, Duration, String),
-    /// The system says no.
-    Io(PathBuf, io::Error),
-}
-
 /// Takes the repository's lock; it lasts until every copy of the file is closed.
-pub(super) fn take(common: &Path, wait: Duration) -> Result<Arc<File>, Refused> {
-    let path = common.join(LOCK);
-    let started = Instant::now();
-    match Lock::take(&path, started + wait, || open(&path)) {
-        Ok(Some(lock)) => Ok(Arc::new(lock.into_file())),
-        Ok(None) => {
-            let holder = holder(&path);
-            Err(Refused::Held(path, started.elapsed(), holder))
-        }
-        Err(error) => Err(Refused::Io(path, error)),
-    }
+pub(super) fn take(common: &Path, wait: Duration) -> Result<Arc<File>, WorkspaceError> {
+    Ok(Arc::new(hold(&common.join(LOCK), wait)?.into_file()))
 }
 
-/// Returns who holds a lock file, in words.
-pub(super) fn holder(path: &Path) -> String {
-    lock::holder_at(path).unwrap_or_else(|| "somebody".into())
+/// Takes the lock of a file as soon as it is free; fails with `Busy` and who holds it after this time.
+pub(super) fn hold(path: &Path, wait: Duration) -> Result<Lock, WorkspaceError> {
+    let started = Instant::now();
+    let lock = Lock::take(path, started + wait, || open(path)).map_err(failed("lock", path))?;
+    lock.ok_or_else(|| WorkspaceError::Busy {
+        path: path.into(),
+        holder: lock::holder_at(path).unwrap_or_else(|| "somebody".into()),
+        waited: started.elapsed(),
+    })
 }
 
 /// Opens a file for a lock: a link is refused, and nobody else may open it.
-pub(super) fn open(path: &Path) -> io::Result<File> {
+fn open(path: &Path) -> io::Result<File> {
     let file = files::named::hold(path)?;
     let meta = file.metadata()?;
     if meta.mode() & 0o077 != 0 && meta.uid() == rustix::process::geteuid().as_raw() {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     Config, Mode, admin,
-    commit::Author,
+    author::Author,
     fault::WorkspaceError,
     git::{self, Git},
     repo::{Home, Repository},
@@ -64,9 +64,7 @@ pub fn condition(layout: &Layout, config: &Config) -> Result<Option<Condition>, 
 pub fn first_commit(layout: &Layout, message: &str, author: &Author) -> Result<(), WorkspaceError> {
     Git::looking(layout.root()).run(&["init", "--quiet"])?;
     let repo = Repository::find(layout)?.ok_or_else(|| WorkspaceError::NoBase("git made no repository".into()))?;
-    let git = ["AUTHOR", "COMMITTER"].iter().fold(repo.git, |git, who| {
-        git.with_env(&format!("GIT_{who}_NAME"), &author.name).with_env(&format!("GIT_{who}_EMAIL"), &author.mail)
-    });
+    let git = repo.git.by(author);
     git.run(&["add", "--all"])?;
     git.run(&["commit", "--quiet", "--no-verify", "--message", message])?;
     Ok(())

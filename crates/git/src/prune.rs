@@ -15,10 +15,9 @@ use super::{
     git::Git,
     hooks, merge,
     repo::{Home, Repository},
-    save::{self, Refs},
+    save::Refs,
     screen::Copies,
     state::State,
-    tree,
     trees::Listed,
 };
 use oodatcaa_core::layout::Layout;
@@ -177,7 +176,7 @@ fn look(
     };
     let Some(checkout) = &workspace.checkout else { return Ok(seen) };
     let now = checkout.snapshot()?;
-    let head = checkout.head()?;
+    let head = checkout.git.head()?;
     seen.whole = true;
     seen.dirty = checkout.tree_of(head.as_deref())? != now.tree;
     seen.left_out = now.left_out;
@@ -196,7 +195,7 @@ fn look(
 fn ahead(git: &Git, head: &str, base: Option<&str>) -> Result<(usize, bool), WorkspaceError> {
     let Some(base) = base else { return Ok((0, false)) };
     let base = format!("refs/heads/{base}");
-    if save::read(git, &base)?.is_none() {
+    if git.commit(&base)?.is_none() {
         return Ok((0, false));
     }
     let count = git.run(&["rev-list", "--count", head, &format!("^{base}")])?;
@@ -256,7 +255,7 @@ fn take_away(
     let its = |tree: &Listed| task_of(layout, &tree.path).as_ref() == Some(task);
     let Some(found) = repo.worktrees()?.into_iter().find(its) else { return Ok(None) };
     let home = Home::holding(layout, &found.path).expect("it was found by its home");
-    let guard = tree::guard(&home, task, WAIT)?;
+    let guard = home.guard(task, WAIT)?;
     let locked = repo.lock(config.lock_wait)?;
     let kept = |why: KeepReason| Err(WorkspaceError::Kept { task: task.clone(), why });
     if !mine && in_use(layout, task) {
@@ -294,7 +293,7 @@ fn take_away(
         && seen.ahead == 0
     {
         let name = format!("refs/heads/{branch}");
-        if let Some(tip) = save::read(&locked.git, &name)? {
+        if let Some(tip) = locked.git.commit(&name)? {
             locked.git.delete_ref(&name, &tip)?;
             removed.branch = Some(branch.clone());
         }
@@ -306,6 +305,6 @@ fn take_away(
 /// Returns the directories that were put aside because they were no worktrees; nothing removes them.
 pub fn aside(layout: &Layout, config: &Config) -> Result<Vec<PathBuf>, WorkspaceError> {
     let dir = Home::of(layout, config)?.dir.join("aside");
-    let listed = files::list(&dir, Path::new(""), 1_000_000).map_err(|error| failed("list", &dir)(error.into()))?;
+    let listed = files::list(&dir, Path::new(""), 1_000_000).map_err(failed("list", &dir))?;
     Ok(listed.into_iter().flatten().map(|entry| dir.join(entry.name)).collect())
 }

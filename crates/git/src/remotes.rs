@@ -118,7 +118,7 @@ fn load(dir: &Path) -> Result<Known, WorkspaceError> {
 
 fn store(dir: &Path, known: &Known) -> Result<(), WorkspaceError> {
     let text = serde_json::to_vec_pretty(known).expect("texts become JSON");
-    super::state::make_dir(dir)?;
+    super::repo::make_dir(dir)?;
     files::write_atomic(dir, Path::new(FILE), &text, Durable::Yes)
         .map_err(|error| WorkspaceError::Unsafe { path: dir.join(FILE), reason: error.to_string() })
 }

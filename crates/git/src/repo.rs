@@ -4,6 +4,7 @@
 //! repository; git's own locks fail instead of waiting when several processes come at once.
 
 use std::{
+    fs::File,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
@@ -12,11 +13,11 @@ use std::{
 use super::{
     Config, admin, branch,
     fault::{WorkspaceError, failed},
-    git::{Git, Keep, Spot},
+    git::{Git, GitError, Keep, Spot},
     lock, trees,
 };
 use oodatcaa_core::layout::Layout;
-use oodatcaa_sys::files;
+use oodatcaa_sys::files::{self, FileError, Why};
 
 /// A checkout takes longer than a question.
 const CHECKOUT: Duration = Duration::from_secs(900);
@@ -26,7 +27,9 @@ const CHECKOUT: Duration = Duration::from_secs(900);
 pub(super) struct Repository {
     /// Calls in the main checkout, without what the repository's configuration would execute.
     pub(super) git: Git,
-    /// The private directory of the checkout that the project is in.
+    /// The top of the checkout that the project is in; `None` for a bare repository.
+    pub(super) top: Option<PathBuf>,
+    /// The private directory of that checkout.
     pub(super) admin: PathBuf,
     /// The directory that all worktrees share.
     pub(super) common: PathBuf,
@@ -57,30 +60,24 @@ impl Repository {
         if !root.ancestors().any(|dir| dir.join(".git").symlink_metadata().is_ok()) {
             return Ok(None);
         }
-        let refused = |reason: String| WorkspaceError::Repository { path: layout.root().into(), reason };
+        let refused = |said: &str| WorkspaceError::Repository { path: layout.root().into(), reason: one_line(said) };
         let look = Git::looking(&root);
         look.new_enough()?;
-        let asked = [
-            "rev-parse",
-            "--is-inside-work-tree",
-            "--show-toplevel",
-            "--absolute-git-dir",
-            "--git-common-dir",
-            "--show-prefix",
-        ];
-        let (code, said, wrong) = look.call(&asked)?;
-        let lines: Vec<&str> = said.split('\n').collect();
-        let (top, admin, common, prefix) = match (code, lines.as_slice()) {
-            (0, ["true", top, admin, common, prefix]) => (top, admin, common, prefix),
-            (0, ["true", top, admin, common]) => (top, admin, common, &""),
-            (0, _) => return Err(refused("git does not take it for the inside of a checkout".into())),
-            _ => return Err(refused(one_line(&wrong))),
-        };
-        let common = root.join(common);
-        let common = common.canonicalize().map_err(failed("find", &common))?;
-        let spot = Spot { top: Some(top.into()), admin: admin.into(), common: common.clone() };
-        let git = Git::pinned(spot, &Keep::of(layout))?.within(CHECKOUT);
-        Ok(Some(Self { git, admin: admin.into(), common, prefix: PathBuf::from(prefix.trim_end_matches('/')) }))
+        let found = Self::found_by(&look, &Keep::of(layout)).map_err(|error| match error {
+            GitError::Failed(_, said) => refused(&said),
+            error => error.into(),
+        })?;
+        if found.top.is_none() {
+            return Err(refused("git takes it for a bare repository, which has no files"));
+        }
+        Ok(Some(Self { git: found.git.within(CHECKOUT), ..found }))
+    }
+
+    /// Returns the repository that git finds, which may be a bare one.
+    pub(super) fn found_by(look: &Git, keep: &Keep) -> Result<Self, GitError> {
+        let (spot, prefix) = Spot::found_by(look)?;
+        let Spot { top, admin, common } = spot.clone();
+        Ok(Self { git: Git::pinned(spot, keep)?, top, admin, common, prefix })
     }
 
     /// Returns the worktrees, the main checkout first.
@@ -92,31 +89,22 @@ impl Repository {
     pub(super) fn base(&self, config: &Config) -> Result<Base, WorkspaceError> {
         let missing = |why: String| Err(WorkspaceError::NoBase(why));
         if let Some(name) = &config.base {
-            return match self.commit(&format!("refs/heads/{name}"))? {
+            return match self.git.tip(name)? {
                 Some(commit) => Ok(Base { branch: Some(name.clone()), commit }),
                 None => missing(format!("there is no branch `{name}`, which `workspace.base` names")),
             };
         }
-        let (code, head, _) = self.git.call(&["symbolic-ref", "-q", "HEAD"])?;
-        let current = head.strip_prefix("refs/heads/").filter(|_| code == 0).map(String::from);
-        if let Some(name) = current {
-            return match self.commit(&format!("refs/heads/{name}"))? {
+        if let Some(name) = self.git.current_branch()? {
+            return match self.git.tip(&name)? {
                 Some(commit) => Ok(Base { branch: Some(name), commit }),
                 None => missing(format!("`{name}` has no commit yet; make the first one")),
             };
         }
         // Which branch is meant while somebody bisects or rebases is for nobody to guess.
-        match self.commit("HEAD")? {
+        match self.git.commit("HEAD")? {
             Some(_) => Err(WorkspaceError::Detached),
             None => missing("nothing is checked out that has a commit".into()),
         }
-    }
-
-    /// Returns the commit that a name stands for.
-    pub(super) fn commit(&self, name: &str) -> Result<Option<String>, WorkspaceError> {
-        let (code, commit, _) =
-            self.git.call(&["rev-parse", "-q", "--verify", "--end-of-options", &format!("{name}^{{commit}}")])?;
-        Ok((code == 0 && !commit.is_empty()).then_some(commit))
     }
 
     /// Returns the names of all branches.
@@ -127,10 +115,7 @@ impl Repository {
 
     /// Takes the repository's lock. Calls of the answer keep it as long as git runs, even when we die.
     pub(super) fn lock(&self, wait: Duration) -> Result<Locked<'_>, WorkspaceError> {
-        let file = lock::take(&self.common, wait).map_err(|refused| match refused {
-            lock::Refused::Held(path, waited, holder) => WorkspaceError::Busy { path, holder, waited },
-            lock::Refused::Io(path, source) => failed("lock", path)(source),
-        })?;
+        let file = lock::take(&self.common, wait)?;
         trees::mend(&self.common);
         Ok(Locked { repo: self, git: self.git.clone().holding(file) })
     }
@@ -195,12 +180,33 @@ impl Home {
         (trees.file_name()? == "wt" && home.is_of(layout)).then_some(home)
     }
 
+    /// Keeps two from making or removing the same task's worktree.
+    pub(super) fn guard(&self, task: &oodatcaa_core::TaskId, wait: Duration) -> Result<Arc<File>, WorkspaceError> {
+        make_dir(&self.tasks())?;
+        Ok(Arc::new(lock::hold(&self.tasks().join(format!("{task}.lock")), wait)?.into_file()))
+    }
+
     pub(super) fn tree(&self, task: &oodatcaa_core::TaskId) -> PathBuf {
         self.dir.join("wt").join(task.as_str())
     }
 
     pub(super) fn tasks(&self) -> PathBuf {
         self.dir.join("tasks")
+    }
+}
+
+/// Makes a directory of state and those above it, private.
+pub(super) fn make_dir(dir: &Path) -> Result<(), WorkspaceError> {
+    files::make_named_dir(dir).map_err(failed("create", dir))
+}
+
+/// Returns the project's root in a worktree; made where the branch does not hold it.
+pub(super) fn inside(tree: &Path, prefix: &Path) -> Result<PathBuf, WorkspaceError> {
+    let target = tree.join(prefix);
+    match files::make_dir(tree, prefix) {
+        Ok(()) => Ok(target),
+        Err(error @ FileError { why: Why::Io(_), .. }) => Err(failed("create", &target)(error)),
+        Err(_) => Err(WorkspaceError::Unsafe { path: target, reason: "it leads out of the worktree".into() }),
     }
 }
 

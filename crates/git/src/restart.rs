@@ -3,12 +3,14 @@
 //! Whatever is given up is kept: commits under [`Refs`] of the task, what was not committed as saved work.
 
 use super::{
-    Config, Workspace, commit, evidence,
+    Config, Workspace,
+    author::Author,
+    commit, evidence,
     fault::{KeepReason, WorkspaceError},
     git::Git,
     merge, prune,
     repo::{Home, Repository},
-    save::{self, Refs},
+    save::Refs,
     snapshot::Checkout,
     tree,
 };
@@ -46,7 +48,7 @@ pub fn restart(layout: &Layout, config: &Config, task: &Task, how: Anew) -> Resu
         let its = tree.path.file_name().is_some_and(|name| name == task.id.as_str());
         Home::holding(layout, &tree.path).filter(|_| its)
     });
-    let guard = found.as_ref().map(|home| tree::guard(home, &task.id, config.lock_wait)).transpose()?;
+    let guard = found.as_ref().map(|home| home.guard(&task.id, config.lock_wait)).transpose()?;
     if prune::in_use(layout, &task.id) {
         return Err(WorkspaceError::Kept { task: task.id.clone(), why: KeepReason::InUse });
     }
@@ -65,21 +67,20 @@ pub fn restart(layout: &Layout, config: &Config, task: &Task, how: Anew) -> Resu
 
 /// Keeps the commits of a branch that a commit does not hold; answers the ref.
 fn keep(git: &Git, refs: &Refs, tip: &str, base: &str) -> Result<Option<String>, WorkspaceError> {
-    if git.asks(&["merge-base", "--is-ancestor", tip, base])? {
+    if git.is_ancestor(tip, base)? {
         return Ok(None);
     }
     let name = refs.old(tip);
-    git.run(&["update-ref", "-m", "oodatcaa: begin again", &name, tip])?;
+    git.set_ref("begin again", &name, tip, None)?;
     Ok(Some(name))
 }
 
 fn without_tree(git: &Git, refs: &Refs, branch: &str, base: &str) -> Result<Restarted, WorkspaceError> {
-    let name = format!("refs/heads/{branch}");
-    let Some(tip) = save::read(git, &name)?.filter(|_| super::branch::is_legal(branch)) else {
+    let Some(tip) = git.tip(branch)?.filter(|_| super::branch::is_legal(branch)) else {
         return Ok(Restarted::default());
     };
     let kept = keep(git, refs, &tip, base)?;
-    git.run(&["update-ref", "-m", "oodatcaa: begin again", &name, base, &tip])?;
+    git.set_ref("begin again", &format!("refs/heads/{branch}"), base, Some(&tip))?;
     merge::forget(git, branch)?;
     Ok(Restarted { branch: Some(branch.into()), kept, saved: None })
 }
@@ -91,15 +92,13 @@ impl Workspace {
         let git = &checkout.git;
         let saved = self.save()?;
         self.end_midway(checkout)?;
-        let name = format!("refs/heads/{branch}");
-        let tip = save::read(git, &name)?;
-        let kept = tip.as_deref().map_or(Ok(None), |tip| keep(git, &self.refs, tip, base))?;
+        let kept = git.tip(branch)?.as_deref().map_or(Ok(None), |tip| keep(git, &self.refs, tip, base))?;
         let seen = checkout.snapshot()?;
         commit::stage(checkout)?;
-        git.run(&["symbolic-ref", "-m", "oodatcaa: begin again", "HEAD", &name])?;
+        git.attach_head("begin again", branch)?;
         match how {
             Anew::Fresh => {
-                git.run(&["update-ref", "-m", "oodatcaa: begin again", &name, base])?;
+                git.set_ref("begin again", &format!("refs/heads/{branch}"), base, None)?;
                 git.be_like(&format!("{base}^{{tree}}"))?;
                 merge::forget(git, branch)?;
             }
@@ -112,19 +111,18 @@ impl Workspace {
                 }
             }
         }
-        tree::leave_alone(git, &checkout.others())?;
+        checkout.leave_others_alone()?;
         Ok(Restarted { branch: Some(branch.clone()), kept, saved })
     }
 }
 
 fn rebase(checkout: &Checkout, branch: &str, base: &str, onto: Option<&str>) -> Result<(), WorkspaceError> {
-    let git = save::as_shim(&checkout.git);
+    let git = checkout.git.clone().committed_by(&Author::ourselves());
     let (code, _, said) = git.call(&["rebase", "-q", "--no-fork-point", base])?;
     if code == 0 {
         return Ok(());
     }
-    let listed = git.run(&["diff", "--name-only", "--diff-filter=U", "-z"])?;
-    let files: Vec<String> = listed.split('\0').filter(|file| !file.is_empty()).map(String::from).collect();
+    let files = git.unmerged()?;
     let conflicts = evidence::midway(checkout)?.is_some() && !files.is_empty();
     // It says so when nothing is under way.
     let _ = git.call(&["rebase", "--abort"])?;

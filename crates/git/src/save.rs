@@ -4,17 +4,15 @@
 //! stays reachable from what is saved later.
 
 use super::{
+    author::Author,
     branch,
     fault::WorkspaceError,
-    git::Git,
+    git::{Git, RawChange},
     snapshot::{Checkout, Snapshot},
 };
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{TaskId, Token};
 use oodatcaa_sys::project::Identity;
-
-/// Who makes the commits that are only there to keep something.
-const SHIM: (&str, &str) = ("oodatcaa", "oodatcaa@oodatcaa.invalid");
 
 /// The refs of one task. Two projects in one repository, each with a task of the same id, have none in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +24,7 @@ pub struct Refs {
 impl Refs {
     /// Returns the refs of a task of this project.
     pub fn of(layout: &Layout, task: &TaskId) -> Self {
-        Self { project: project(layout), task: branch::component(task) }
+        Self { project: project(layout), task: branch::component(task.as_str()) }
     }
 
     /// Returns the ref of an attempt's saved work.
@@ -61,7 +59,6 @@ impl Refs {
         all.sort();
         Ok(all)
     }
-
 }
 
 /// Returns what names a project in refs and in the directory of its worktrees: the same after a rename.
@@ -74,23 +71,12 @@ pub(super) fn project(layout: &Layout) -> String {
     id.chars().take(8).collect()
 }
 
-/// Names us as the one who commits.
-pub(super) fn as_shim(git: &Git) -> Git {
-    git.clone().with_env("GIT_COMMITTER_NAME", SHIM.0).with_env("GIT_COMMITTER_EMAIL", SHIM.1)
-}
-
 /// Makes a commit of a tree; nothing points to it yet.
 pub(super) fn commit_tree(git: &Git, tree: &str, parents: &[&str], message: &str) -> Result<String, WorkspaceError> {
-    let git = as_shim(git).with_env("GIT_AUTHOR_NAME", SHIM.0).with_env("GIT_AUTHOR_EMAIL", SHIM.1);
+    let git = git.clone().by(&Author::ourselves());
     let mut args = vec!["commit-tree", tree, "-m", message];
     parents.iter().for_each(|parent| args.extend(["-p", parent]));
     Ok(git.run(&args)?)
-}
-
-/// Returns the commit that a ref of ours points to.
-pub(super) fn read(git: &Git, name: &str) -> Result<Option<String>, WorkspaceError> {
-    let (code, commit, _) = git.call(&["rev-parse", "-q", "--verify", &format!("{name}^{{commit}}")])?;
-    Ok((code == 0).then_some(commit))
 }
 
 /// Saves what a checkout holds beyond its commits, or commits that no branch holds. Answers the commit, `None`
@@ -102,7 +88,7 @@ pub(super) fn save(
     task: &TaskId,
     (refs, token): (&Refs, Token),
 ) -> Result<Option<String>, WorkspaceError> {
-    let head = checkout.head()?;
+    let head = checkout.git.head()?;
     let clean = checkout.tree_of(head.as_deref())? == seen.tree;
     if clean && (head.is_none() || holds(checkout, branch, head.as_deref().unwrap_or_default())?) {
         return Ok(None);
@@ -114,18 +100,17 @@ pub(super) fn save(
 /// Saves what a checkout holds under this name, on top of what is checked out and of what was saved there before.
 pub(super) fn keep(checkout: &Checkout, seen: &Snapshot, name: &str, what: &str) -> Result<String, WorkspaceError> {
     let git = &checkout.git;
-    let head = checkout.head()?;
-    let before = read(git, name)?;
+    let head = checkout.git.head()?;
+    let before = git.commit(name)?;
     if let Some(before) = &before
         && checkout.tree_of(Some(before))? == seen.tree
-        && read(git, &format!("{before}^1"))? == head
+        && git.commit(&format!("{before}^1"))? == head
     {
         return Ok(before.clone());
     }
     let parents: Vec<&str> = head.iter().chain(&before).map(String::as_str).collect();
     let commit = commit_tree(git, &seen.tree, &parents, &format!("oodatcaa: {what}"))?;
-    let old = before.unwrap_or_default();
-    git.run(&["update-ref", "-m", "oodatcaa: save", name, &commit, &old])?;
+    git.set_ref("save", name, &commit, Some(before.as_deref().unwrap_or_default()))?;
     Ok(commit)
 }
 
@@ -142,10 +127,9 @@ pub(super) fn missing(
     for name in earlier.map(|saved| refs.wip(saved)) {
         let of = |what: &str| format!("{name}{what}");
         // Since it left what is checked out, so that commits beside the branch count as well.
-        let (code, fork, _) = git.call(&["merge-base", "HEAD", &name])?;
-        let began = checkout.tree_of(Some(fork.lines().next().unwrap_or_default()).filter(|_| code == 0))?;
+        let began = checkout.tree_of(git.fork("HEAD", &name)?.as_deref())?;
         let names = |from: &str, to: &str| -> Result<Vec<String>, WorkspaceError> {
-            Ok(super::snapshot::differing(checkout, from, to)?.into_iter().map(|file| file.path).collect())
+            Ok(git.raw_changes(&[from, to])?.iter().map(RawChange::name).collect())
         };
         let lacking = names(tree, &of("^{tree}"))?;
         let mut files = names(&began, &of("^{tree}"))?;
@@ -162,10 +146,10 @@ const TOLD: usize = 3;
 
 /// Tells whether a branch holds a commit.
 fn holds(checkout: &Checkout, branch: Option<&str>, commit: &str) -> Result<bool, WorkspaceError> {
-    if checkout.current()?.is_some() {
+    if checkout.git.current_branch()?.is_some() {
         return Ok(true);
     }
     let Some(branch) = branch else { return Ok(true) };
-    let name = format!("refs/heads/{branch}");
-    Ok(read(&checkout.git, &name)?.is_some() && checkout.git.asks(&["merge-base", "--is-ancestor", commit, &name])?)
+    let tip = checkout.git.tip(branch)?;
+    Ok(tip.map_or(Ok(false), |tip| checkout.git.is_ancestor(commit, &tip))?)
 }

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     fault::{WorkspaceError, failed},
-    git::Git,
+    git::{Git, RawChange},
     repo::Home,
     submodules::{self, Stores},
 };
@@ -115,13 +115,6 @@ impl Copies {
     }
 }
 
-/// One path in one commit.
-struct Change {
-    commit: String,
-    object: String,
-    path: String,
-}
-
 /// Returns what must not come into `target` of all that `HEAD` has beyond it, in words for whoever mends it; `None` when
 /// everything may. `published` says that others must be able to get every commit of a submodule.
 pub(super) fn refuse(
@@ -133,14 +126,14 @@ pub(super) fn refuse(
 ) -> Result<Option<String>, WorkspaceError> {
     let mut words = Vec::new();
     let changes = changes(git, target)?;
-    let mut found: BTreeMap<&str, (&Change, bool)> = BTreeMap::new();
+    let mut found: BTreeMap<String, (&RawChange, bool)> = BTreeMap::new();
     for change in &changes {
-        let by_path = copies.hold(&change.path);
+        let by_path = copies.hold(&change.name());
         if by_path || copies.blobs.contains(&change.object) {
-            found.entry(&change.path).or_insert((change, by_path));
+            found.entry(change.name()).or_insert((change, by_path));
         }
     }
-    let fork = fork(git, target)?;
+    let fork = git.fork(target, "HEAD")?;
     if !found.is_empty() {
         let files = found.iter().map(|(path, (change, by_path))| {
             let what = if *by_path { "a copy" } else { "the content of a copy" };
@@ -187,53 +180,21 @@ fn cut(commit: &str) -> &str {
     commit.get(..12).unwrap_or(commit)
 }
 
-fn fork(git: &Git, target: &str) -> Result<Option<String>, WorkspaceError> {
-    let (code, fork, _) = git.call(&["merge-base", target, "HEAD"])?;
-    Ok((code == 0).then(|| fork.lines().next().unwrap_or_default().to_owned()))
-}
-
 /// Returns every path that a commit beyond the target wrote: what was taken out again later comes along all the same.
-fn changes(git: &Git, target: &str) -> Result<Vec<Change>, WorkspaceError> {
+fn changes(git: &Git, target: &str) -> Result<Vec<RawChange>, WorkspaceError> {
     let commits = git.run(&["rev-list", &format!("{target}..HEAD")])?;
     if commits.is_empty() {
         return Ok(Vec::new());
     }
-    let args = ["diff-tree", "--stdin", "-r", "-c", "--root", "--raw", "--no-renames", "--no-abbrev"];
-    let said = git.clone().with_input(format!("{commits}\n")).bytes(&args)?;
-    let said = String::from_utf8_lossy(&said);
-    let (mut commit, mut all) = (String::new(), Vec::new());
-    for line in said.lines() {
-        let parents = line.bytes().take_while(|byte| *byte == b':').count();
-        let Some((facts, path)) = line[parents..].split_once('\t').filter(|_| parents > 0) else {
-            commit = line.trim().into();
-            continue;
-        };
-        let words: Vec<&str> = facts.split(' ').collect();
-        let (Some(mode), Some(object)) = (words.get(parents), words.get(2 * parents + 1)) else { continue };
-        if *mode != "000000" {
-            all.push(Change { commit: commit.clone(), object: (*object).into(), path: plain(path) });
-        }
-    }
+    let mut all = git.clone().with_input(format!("{commits}\n")).raw_changes(&["--stdin", "-c", "--root"])?;
+    all.retain(|change| !change.is_gone());
     Ok(all)
 }
 
 /// Returns the links to repositories that differ between two commits, as the newer one has them.
 fn links(git: &Git, fork: Option<&str>) -> Result<Vec<(String, String)>, WorkspaceError> {
     let Some(fork) = fork else { return Ok(Vec::new()) };
-    let args = ["diff-tree", "-r", "--raw", "--no-renames", "--no-abbrev", "--ignore-submodules=none", fork, "HEAD"];
-    let said = git.run(&args)?;
-    let link = |line: &str| {
-        let (facts, path) = line.strip_prefix(':')?.split_once('\t')?;
-        let words: Vec<&str> = facts.split(' ').collect();
-        (words.get(1) == Some(&"160000")).then(|| Some((plain(path), (*words.get(3)?).to_owned())))?
-    };
-    Ok(said.lines().filter_map(link).collect())
-}
-
-/// Reads a path as git quotes one with signs in it that no list of lines can hold.
-fn plain(path: &str) -> String {
-    match path.strip_prefix('"').and_then(|path| path.strip_suffix('"')) {
-        Some(inner) => inner.replace("\\\"", "\"").replace("\\t", "\t").replace("\\n", "\n").replace("\\\\", "\\"),
-        None => path.into(),
-    }
+    let changes = git.raw_changes(&["--ignore-submodules=none", fork, "HEAD"])?;
+    let links = changes.into_iter().filter(|change| change.mode == "160000");
+    Ok(links.map(|link| (link.name(), link.object)).collect())
 }

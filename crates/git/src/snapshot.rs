@@ -2,7 +2,7 @@
 //!
 //! A copy of the index knows which files are as they were, so only what changed is read.
 
-use std::path::Path;
+use std::{ffi::OsString, path::Path};
 
 use super::{
     fault::{WorkspaceError, failed},
@@ -59,6 +59,19 @@ impl Checkout {
         self.excluded.iter().map(|path| format!(":(top,literal){path}")).collect()
     }
 
+    /// Leaves what is excluded as the branch has it: an agent that commits everything leaves it out.
+    pub(super) fn leave_others_alone(&self) -> Result<(), WorkspaceError> {
+        let mut args = vec!["ls-files".to_owned(), "-z".into(), "--".into()];
+        args.extend(self.others());
+        // As many as a command line surely takes.
+        for some in self.git.paths(&args)?.chunks(200) {
+            let mut args = ["update-index", "--skip-worktree", "--"].map(OsString::from).to_vec();
+            args.extend(some.iter().map(OsString::from));
+            self.git.run(&args)?;
+        }
+        Ok(())
+    }
+
     /// Tells whether a path below the top is never part of a change.
     pub(super) fn excludes(&self, path: &str) -> bool {
         self.excluded
@@ -66,22 +79,10 @@ impl Checkout {
             .any(|other| path.strip_prefix(other.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
     }
 
-    /// Returns the commit that is checked out; `None` before the first one.
-    pub(super) fn head(&self) -> Result<Option<String>, WorkspaceError> {
-        let (code, commit, _) = self.git.call(&["rev-parse", "-q", "--verify", "HEAD^{commit}"])?;
-        Ok((code == 0).then_some(commit))
-    }
-
-    /// Returns the branch that is checked out; `None` for a detached head.
-    pub(super) fn current(&self) -> Result<Option<String>, WorkspaceError> {
-        let (code, name, _) = self.git.call(&["symbolic-ref", "-q", "HEAD"])?;
-        Ok(name.strip_prefix("refs/heads/").filter(|_| code == 0).map(String::from))
-    }
-
     /// Returns the tree of a commit; the empty one before the first.
     pub(super) fn tree_of(&self, commit: Option<&str>) -> Result<String, WorkspaceError> {
         match commit {
-            Some(commit) => Ok(self.git.run(&["rev-parse", "--verify", &format!("{commit}^{{tree}}")])?),
+            Some(commit) => Ok(self.git.tree(commit)?),
             None => Ok(self.git.run(&["hash-object", "-t", "tree", "/dev/null"])?),
         }
     }
@@ -90,12 +91,12 @@ impl Checkout {
     pub(super) fn left_out(&self, top: &Path) -> Result<Vec<String>, WorkspaceError> {
         let mut args = vec!["ls-files".to_owned(), "-o".into(), "--exclude-standard".into(), "-z".into(), "--".into()];
         args.extend(self.all_but(self.excluded.iter()));
-        let listed = self.git.bytes(&args)?;
-        let names = listed.split(|byte| *byte == 0).filter(|name| !name.is_empty());
         let great =
             |name: &str| top.join(name).symlink_metadata().is_ok_and(|found| found.is_file() && found.len() > LARGEST);
-        Ok(names
-            .map(|name| String::from_utf8_lossy(name).into_owned())
+        let listed = self.git.paths(&args)?;
+        Ok(listed
+            .iter()
+            .map(|name| name.to_string_lossy())
             .filter(|name| name.ends_with('/') || great(name))
             .map(|name| name.trim_end_matches('/').to_owned())
             .collect())
@@ -116,14 +117,14 @@ impl Checkout {
         let (code, _, said) = git.call(&add)?;
         if code != 0 && environment::of_git(&said).is_some() {
             // What cannot be taken in for that is work all the same.
-            return Err(git.failed(&add, code, &said).into());
+            return Err(git.failed(&add, &said).into());
         }
         if code != 0 {
             let said = oodatcaa_core::text::cut(&oodatcaa_core::text::one_line(&said), 300);
             // Something vanished or cannot be read; the rest is in.
             left_out.push(said);
         }
-        if self.head()?.is_some() && !self.excluded.is_empty() {
+        if self.git.head()?.is_some() && !self.excluded.is_empty() {
             let mut asked = ["diff-index", "--cached", "--quiet", "HEAD", "--"].map(String::from).to_vec();
             asked.extend(self.others());
             if !git.asks(&asked)? {
@@ -142,27 +143,4 @@ fn copy_index(from: &Path, to: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
-}
-
-pub(super) struct Differing {
-    pub(super) path: String,
-    /// It became a link or a repository inside.
-    pub(super) odd: bool,
-    /// It is not there any more.
-    pub(super) gone: bool,
-}
-
-/// Returns the files that differ between two trees.
-pub(super) fn differing(checkout: &Checkout, from: &str, to: &str) -> Result<Vec<Differing>, WorkspaceError> {
-    let args = ["diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-ext-diff", "--no-textconv", from, to];
-    let listed = checkout.git.run(&args)?;
-    let mut fields = listed.split('\0');
-    let mut all = Vec::new();
-    while let (Some(meta), Some(path)) = (fields.next(), fields.next()) {
-        let mut modes = meta.trim_start_matches(':').split(' ');
-        let (old, new) = (modes.next().unwrap_or_default(), modes.next().unwrap_or_default());
-        let odd = old != new && matches!(new, "120000" | "160000");
-        all.push(Differing { path: path.into(), odd, gone: new == "000000" });
-    }
-    Ok(all)
 }

@@ -6,7 +6,7 @@ use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -14,10 +14,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     Config,
     fault::{WorkspaceError, failed},
-    repo::Home,
+    lock,
+    repo::{Home, make_dir},
 };
 use oodatcaa_core::{Task, TaskId, Token, layout::Layout};
-use oodatcaa_sys::{files, lock::Lock};
+use oodatcaa_sys::files;
 
 /// How long others are waited for who choose a block of ports.
 const CHOOSING: Duration = Duration::from_secs(60);
@@ -87,7 +88,7 @@ impl State {
             task: task.clone(),
             project: layout.root().into(),
             // A worktree that lost its note and its branch gets the plainest one.
-            branch: branch.unwrap_or_else(|| format!("oodatcaa/{}", super::branch::component(task))),
+            branch: branch.unwrap_or_else(|| format!("oodatcaa/{}", super::branch::component(task.as_str()))),
             made: false,
             base,
             ready: true,
@@ -154,13 +155,7 @@ impl State {
         }
         let root = home.dir.parent().unwrap_or(&home.dir);
         make_dir(root)?;
-        let path = root.join("ports.lock");
-        let open = || files::named::hold(&path);
-        let lock = Lock::take(&path, Instant::now() + CHOOSING, open).map_err(failed("lock", &path))?;
-        if lock.is_none() {
-            let holder = super::lock::holder(&path);
-            return Err(WorkspaceError::Busy { path, holder, waited: CHOOSING });
-        }
+        let _lock = lock::hold(&root.join("ports.lock"), CHOOSING)?;
         let taken: BTreeSet<u32> = homes(root)
             .iter()
             .flat_map(|home| State::all(home).into_iter().filter_map(|task| State::load(home, &task)?.block))
@@ -199,9 +194,4 @@ fn in_use(first: u32, count: u32) -> bool {
 fn homes(root: &Path) -> Vec<Home> {
     let dirs = files::named::directories(root).map(|name| root.join(name));
     dirs.filter(|dir| dir.join("tasks").is_dir()).map(|dir| Home { dir }).collect()
-}
-
-/// Makes a directory of state and those above it, private.
-pub(super) fn make_dir(dir: &Path) -> Result<(), WorkspaceError> {
-    files::make_named_dir(dir).map_err(|error| failed("create", dir)(error.into()))
 }

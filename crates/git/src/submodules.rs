@@ -148,7 +148,7 @@ impl Stores {
 
     fn set_up_one(&self, main: &Path, target: &Path, name: &str, wanted: &str) -> Result<(), WorkspaceError> {
         let own = self.admin.join("modules").join(name);
-        super::state::make_dir(own.parent().unwrap_or(&own))?;
+        super::repo::make_dir(own.parent().unwrap_or(&own))?;
         let (from, to, own_dir) = (main.to_string_lossy(), target.to_string_lossy(), own.to_string_lossy());
         let into = format!("--separate-git-dir={own_dir}");
         self.git.looking_from(main).run(&[
@@ -174,7 +174,7 @@ impl Stores {
         ])?;
         let whole: String =
             remotes.lines().filter(|line| !line.contains("/HEAD ")).map(|line| format!("{line}\n")).collect();
-        git.clone().with_input(whole).run(&["update-ref", "--stdin"])?;
+        git.change_refs(whole)?;
         let (_, url, _) = self.inside(main, None)?.call(&["config", "--get", "remote.origin.url"])?;
         if !url.is_empty() {
             git.on_itself().run(&["config", "remote.origin.url", &url])?;

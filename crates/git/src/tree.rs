@@ -14,21 +14,17 @@ use super::{
     Config, admin, branch,
     fault::{WorkspaceError, failed},
     files::{self, Made as Copied},
-    git::{Git, destroy, snags},
-    repo::{Base, Home, Locked, Repository},
+    git::{destroy, snags},
+    repo::{Base, Home, Locked, Repository, inside, make_dir},
     save::Refs,
     screen::Copies,
-    state::{State, make_dir},
+    state::State,
     submodules::Stores,
     trees::Listed,
 };
 use oodatcaa_core::Task;
 use oodatcaa_core::layout::Layout;
-use oodatcaa_sys::{
-    self as sys,
-    files::{Durable, FileError, Why, named},
-    lock::Lock,
-};
+use oodatcaa_sys::files::{Durable, named};
 
 /// How long a living git may hold the lock of a branch.
 const HELD: Duration = Duration::from_secs(2);
@@ -44,19 +40,6 @@ pub(super) struct Made {
     pub(super) state: State,
     /// Held until the workspace is ready; processes of ours that outlive us hold it, too.
     pub(super) guard: Arc<File>,
-}
-
-/// Keeps two from making or removing the same task's worktree.
-pub(super) fn guard(home: &Home, task: &oodatcaa_core::TaskId, wait: Duration) -> Result<Arc<File>, WorkspaceError> {
-    make_dir(&home.tasks())?;
-    let path = home.tasks().join(format!("{task}.lock"));
-    let started = Instant::now();
-    let lock = Lock::take(&path, started + wait, || named::hold(&path)).map_err(failed("lock", &path))?;
-    let Some(lock) = lock else {
-        let holder = super::lock::holder(&path);
-        return Err(WorkspaceError::Busy { path, holder, waited: started.elapsed() });
-    };
-    Ok(Arc::new(lock.into_file()))
 }
 
 /// Finds the home of a task's worktree, which may lie elsewhere than the configuration says now.
@@ -81,7 +64,7 @@ pub(super) fn base(layout: &Layout, config: &Config, repo: &Repository, task: &T
     let home = home(layout, config, &repo.worktrees()?, task.id.as_str())?;
     let begun = State::load(&home, &task.id).filter(|state| state.ready).and_then(|state| state.base);
     let Some(name) = begun else { return Err(WorkspaceError::Detached) };
-    match repo.commit(&format!("refs/heads/{name}"))? {
+    match repo.git.tip(&name)? {
         Some(commit) => Ok(Base { branch: Some(name), commit }),
         None => Err(WorkspaceError::Detached),
     }
@@ -107,7 +90,7 @@ pub(super) fn prepare(
         let reason = "worktrees must lie outside of the repository; see `workspace.root`".into();
         return Err(WorkspaceError::Unsafe { path: home.dir, reason });
     }
-    let guard = guard(&home, id, config.lock_wait)?;
+    let guard = home.guard(id, config.lock_wait)?;
     let path = home.tree(id);
     let locked = repo.lock(config.lock_wait)?;
     let known = State::load(&home, id);
@@ -408,28 +391,4 @@ fn copy_all(
     let files: Vec<PathBuf> = made.files.iter().map(below).collect();
     Copies::note(&repo.git, home, task, tree, &files)?;
     Ok(made.paths.iter().map(|path| below(path).to_string_lossy().into_owned()).collect())
-}
-
-/// Returns the project's root in a worktree; made where the branch does not hold it.
-pub(super) fn inside(tree: &Path, prefix: &Path) -> Result<PathBuf, WorkspaceError> {
-    let target = tree.join(prefix);
-    match sys::files::make_dir(tree, prefix) {
-        Ok(()) => Ok(target),
-        Err(error @ FileError { why: Why::Io(_), .. }) => Err(failed("create", &target)(error.into())),
-        Err(_) => Err(WorkspaceError::Unsafe { path: target, reason: "it leads out of the worktree".into() }),
-    }
-}
-
-/// Leaves the queue and what belongs to it as the branch has them: an agent that commits everything leaves them out.
-pub(super) fn leave_alone(git: &Git, paths: &[String]) -> Result<(), WorkspaceError> {
-    let mut args = vec!["ls-files".to_owned(), "-z".into(), "--".into()];
-    args.extend(paths.iter().cloned());
-    let listed = git.run(&args)?;
-    let names: Vec<&str> = listed.split('\0').filter(|name| !name.is_empty()).collect();
-    for some in names.chunks(200) {
-        let mut args = vec!["update-index", "--skip-worktree", "--"];
-        args.extend(some);
-        git.run(&args)?;
-    }
-    Ok(())
 }

@@ -15,7 +15,7 @@ use crate::{
     hooks,
     project::{own_paths, shared_checkout},
     prune,
-    repo::{Home, Repository},
+    repo::{Home, Repository, inside},
     save::Refs,
     screen::Copies,
     snapshot::Checkout,
@@ -90,7 +90,7 @@ impl Workspace {
         }
         workspace.tidy()?;
         if let Some(checkout) = &workspace.checkout {
-            tree::leave_alone(&checkout.git, &checkout.others())?;
+            checkout.leave_others_alone()?;
         }
         workspace.begin()?;
         if !state.set_up {
@@ -159,7 +159,7 @@ impl Workspace {
         task: &TaskId,
         token: Token,
     ) -> Result<Self, WorkspaceError> {
-        let path = tree::inside(top, &repo.prefix)?;
+        let path = inside(top, &repo.prefix)?;
         let mut env = BTreeMap::from([("OODATCAA_BRANCH".to_owned(), state.branch.clone())]);
         if let Some(port) = state.port(config) {
             env.insert("OODATCAA_PORT_BASE".into(), port.to_string());

@@ -26,7 +26,7 @@ use oodatcaa_core::{
     text::{self, chain},
 };
 use oodatcaa_git::{
-    Author, Workspace,
+    Author, Workspace, WorkspaceError,
     git::Git,
     merge::{self, GateFailure, Leash, MergeDirs, MergeError, MergeRequest, MergeTarget, Merged, Policy},
     takeover::Found,
@@ -64,7 +64,6 @@ pub(crate) fn merge(run: &mut Run, workspace: &Workspace, baseline: Option<&Base
         Ok(Some(reason)) => return Err(Outcome::NeedsAdapt { reason }),
         Err(error) => return Err(Outcome::failed(error.class(), format!("failed to {}", chain(&error)))),
     }
-    let author = Author::of(config.workspace.author.as_deref(), &run.assignment.rule.role);
     let into = MergeTarget {
         repo: layout.root().to_owned(),
         dir: dirs.dir,
@@ -75,7 +74,7 @@ pub(crate) fn merge(run: &mut Run, workspace: &Workspace, baseline: Option<&Base
         remotes: layout.user_state().map(Into::into),
         tags: config.merge.tags,
         changelog: config.merge.changelog,
-        author: merge::Author { name: author.name, email: author.mail },
+        author: Author::of(config.workspace.author.as_deref(), &run.assignment.rule.role),
     };
     let request = MergeRequest {
         task: run.assignment.task.id.clone(),
@@ -321,7 +320,7 @@ fn refused(error: &MergeError, into: &MergeTarget, branch: &str, workspace: &Wor
             let more = workspace.git().map(|git| both_sides(git, into, branch, onto, files)).unwrap_or_default();
             Outcome::Conflict { files: files.clone(), reason: format!("{reason}.{more}") }
         }
-        MergeError::Empty { .. } => Outcome::NoChange {
+        MergeError::Empty(_) => Outcome::NoChange {
             summary: format!("nothing was merged: {branch} holds nothing that {} does not", into.target),
         },
         MergeError::GatesRed { .. } | MergeError::RedAfter { .. } => Outcome::NeedsAdapt { reason },
@@ -336,14 +335,16 @@ fn refused(error: &MergeError, into: &MergeTarget, branch: &str, workspace: &Wor
         MergeError::Unwanted { .. } => Outcome::failed(Class::Interrupted, reason),
         // No task may be merged before a human has looked.
         MergeError::NotReverted { .. }
-        | MergeError::Place { .. }
-        | MergeError::NoBranch { .. }
-        | MergeError::RemoteMoved { .. }
+        | MergeError::Place(_)
+        | MergeError::NoBranch(_)
+        | MergeError::RemoteMoved(_)
         | MergeError::PushRefused { .. } => Outcome::failed(Class::Config, reason),
-        MergeError::Git(error) if error.passes() => Outcome::Waits { reason: name_lock(error, reason) },
-        MergeError::Git(error) => Outcome::failed(error.class(), reason),
-        MergeError::Unproven { .. } => Outcome::failed(Class::Network, reason),
-        MergeError::Refused { .. } | MergeError::Io { .. } => {
+        MergeError::Workspace(WorkspaceError::Git(error)) if error.passes() => {
+            Outcome::Waits { reason: name_lock(error, reason) }
+        }
+        MergeError::Workspace(error) => Outcome::failed(error.class(), reason),
+        MergeError::Unproven(_) => Outcome::failed(Class::Network, reason),
+        MergeError::Refused { .. } => {
             let class = if environment::of_git(&reason).is_some() { Class::Environment } else { Class::AgentCrashed };
             Outcome::failed(class, reason)
         }
@@ -365,7 +366,7 @@ fn both_sides(git: &Git, into: &MergeTarget, branch: &str, onto: &str, files: &[
         .map(|commit| format!("\n- {}", text::cut(&text::one_line(commit), 120)))
         .collect();
     // What the remote has beyond the local branch has no name here.
-    let is_local = git.asks(&["merge-base", "--is-ancestor", onto, &format!("refs/heads/{target}")]).unwrap_or(true);
+    let is_local = git.is_ancestor(onto, &format!("refs/heads/{target}")).unwrap_or(true);
     let name = if is_local { target.as_str() } else { onto };
     let verb = if into.policy == Policy::Rebase { "rebase" } else { "merge" };
     let end = if into.policy == Policy::Rebase { "git rebase --continue" } else { "git commit" };

@@ -40,7 +40,7 @@ pub(super) fn create(dir: Option<&Path>) -> Result<Layout, Failure> {
     let layout = World::of_process().at_home(Layout::new(root));
     fill(&layout)?;
     // So that `git diff` and `git status` show what the fleet did.
-    let author = Author { name: "oodatcaa demo".into(), mail: "demo@localhost".into() };
+    let author = Author { name: "oodatcaa demo".into(), email: "demo@localhost".into() };
     workspace::first_commit(&layout, "a sprint to do", &author)?;
     // What was just written here is ours.
     trust::trust(&layout)?;

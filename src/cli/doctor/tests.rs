@@ -38,7 +38,7 @@ impl Scene {
         let talk = FakeUi::new(Settings::default(), Some(true));
         init(&talk.ui, &world, &at.join("p"), &InitArgs::default()).expect("set up");
         let layout = Layout::new(at.join("p"));
-        let author = oodatcaa_git::Author { name: "me".into(), mail: "me@invalid".into() };
+        let author = oodatcaa_git::Author { name: "me".into(), email: "me@invalid".into() };
         oodatcaa_git::first_commit(&layout, "a project", &author).expect("a repository");
         Self { layout, world, directory }
     }

@@ -70,7 +70,7 @@ fn a_process_of_its_own() {
 
 #[test]
 fn a_train_that_is_killed_at_any_step_is_finished_or_undone() {
-    for step in Step::ALL {
+    for &step in Step::ALL {
         if matches!(step, Step::Reverting | Step::Reverted | Step::Pushing | Step::Pushed) {
             continue;
         }

@@ -63,24 +63,6 @@ fn a_later_task_of_the_same_id_does_not_go_on_with_the_branch_of_the_first() {
 }
 
 #[test]
-fn refs_of_before_they_named_the_project_are_taken_over() {
-    let repo = Repo::new();
-    let one = task("T1", "x");
-    let first = repo.prepare(&one, 1);
-    let refs = Refs::of(&repo.layout(), &one.id);
-    for (kind, new) in [("start", refs.start(Token(1))), ("wip", refs.wip(Token(1)))] {
-        repo.git(&["update-ref", &format!("refs/oodatcaa/{kind}/T1/1"), "HEAD"]);
-        let _ = Command::new("git").arg("-C").arg(repo.root()).args(["update-ref", "-d", &new]).status();
-    }
-    let note = first.top().parent().unwrap().parent().unwrap().join("tasks/T1.json");
-    let text = fs::read_to_string(&note).unwrap().replace("\"version\": 2", "\"version\": 1");
-    fs::write(&note, text).unwrap();
-    repo.prepare(&one, 2);
-    assert_eq!(repo.git(&["rev-parse", &refs.start(Token(1))]), repo.git(&["rev-parse", "HEAD"]));
-    assert_eq!(repo.git(&["for-each-ref", "refs/oodatcaa/start/T1", "refs/oodatcaa/wip/T1"]), "");
-}
-
-#[test]
 fn on_a_detached_head_a_new_task_waits_and_one_that_has_begun_goes_where_it_began() {
     let repo = Repo::new();
     repo.git(&["switch", "-q", "-c", "develop"]);

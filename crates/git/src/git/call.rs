@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Git, GitError};
+use super::{Git, GitError, error::Call};
 use oodatcaa_sys::command;
 
 /// When a call that does not end is asked for the first time what it waits for; then four times as late each time.
@@ -20,7 +20,7 @@ const MOST_SAID: u64 = 256 << 20;
 /// A call of git that runs.
 pub struct Started {
     git: Git,
-    command: String,
+    call: Call,
     child: Child,
     out: Option<Reader>,
     said: Option<Reader>,
@@ -30,14 +30,14 @@ pub struct Started {
 
 impl Started {
     /// Takes over a child that was just started, and feeds it its input.
-    pub(super) fn new(git: Git, command: String, mut child: Child) -> Self {
+    pub(super) fn new(git: Git, call: Call, mut child: Child) -> Self {
         let out = drain(child.stdout.take());
         let said = drain(child.stderr.take());
         let fed = child.stdin.take().zip(git.input.clone()).map(|(mut pipe, bytes)| {
             // What git does not read any more it does not need; its exit status says the rest.
             thread::spawn(move || drop(pipe.write_all(&bytes)))
         });
-        Self { git, command, child, out, said, fed, over: false }
+        Self { git, call, child, out, said, fed, over: false }
     }
 
     /// Waits for its exit status and both outputs, whatever they are.
@@ -59,12 +59,11 @@ impl Started {
                 break status;
             }
             // Dropping it ends it.
-            let (command, dir) = (|| self.command.clone(), || self.git.dir().to_path_buf());
             if self.git.is_stopped() {
-                return Err(GitError::Stopped { command: command(), dir: dir() });
+                return Err(GitError::Stopped(self.call.clone()));
             }
             if Instant::now() >= deadline {
-                return Err(GitError::TimedOut { command: command(), dir: dir() });
+                return Err(GitError::TimedOut(self.call.clone()));
             }
             // Looking costs a walk through the directories, so a slow but sound call is not looked at again and again.
             patience *= 4;
@@ -76,17 +75,12 @@ impl Started {
         }
         let all = |handle: Option<Reader>| handle.and_then(|handle| handle.join().ok()).unwrap_or_default();
         let (out, said) = (all(self.out.take()), all(self.said.take()));
-        let (command, dir) = (|| self.command.clone(), || self.git.dir().to_path_buf());
         let Some(code) = status.code() else {
-            return Err(GitError::Killed {
-                command: command(),
-                dir: dir(),
-                signal: status.signal().unwrap_or_default(),
-            });
+            return Err(GitError::Killed(self.call.clone(), status.signal().unwrap_or_default()));
         };
         if out.len().max(said.len()) as u64 > MOST_SAID {
             let said = format!("it said more than {} MiB", MOST_SAID >> 20);
-            return Err(GitError::Failed { command: command(), dir: dir(), code, said });
+            return Err(GitError::Failed(self.call.clone(), said));
         }
         Ok((code, out, said))
     }

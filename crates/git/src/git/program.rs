@@ -127,7 +127,7 @@ pub fn version(fences: &[PathBuf]) -> Result<Version, GitError> {
 /// Refuses a git that is too old.
 pub fn check(fences: &[PathBuf]) -> Result<Version, GitError> {
     match version(fences)? {
-        found if found < OLDEST => Err(GitError::TooOld { program: find(fences)?, found }),
+        found if found < OLDEST => Err(GitError::TooOld(find(fences)?, found)),
         found => Ok(found),
     }
 }

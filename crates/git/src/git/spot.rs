@@ -60,8 +60,8 @@ impl Spot {
 
     /// Asks git what it finds when nobody tells it; a setting like `core.worktree` may send it elsewhere.
     fn as_git_sees_it(&self, look: &Git, top: &Path) -> Result<(), GitError> {
-        let found = Self::found_by(look).map_err(|error| match error {
-            GitError::Failed { said, .. } => GitError::not_ours(top, format!("git says there: {said}")),
+        let (found, _) = Self::found_by(look).map_err(|error| match error {
+            GitError::Failed(_, said) => GitError::not_ours(top, format!("git says there: {said}")),
             other => other,
         })?;
         let same =
@@ -83,27 +83,22 @@ impl Spot {
         Ok(())
     }
 
-    /// Returns the checkout that git itself finds from a directory, or the bare repository.
-    pub(crate) fn found_from(dir: &Path) -> Result<Self, GitError> {
-        Self::found_by(&Git::looking(dir))
-    }
-
-    fn found_by(look: &Git) -> Result<Self, GitError> {
-        let dir = look.dir();
-        let lines = |args: &[&str]| -> Result<Vec<String>, GitError> {
-            let said = look.run(args)?;
-            Ok(said.split('\n').map(String::from).collect())
+    /// Returns the checkout that git itself finds, or the bare repository, and the way from its top to where it looks.
+    pub(crate) fn found_by(look: &Git) -> Result<(Self, PathBuf), GitError> {
+        let facts =
+            ["--is-bare-repository", "--absolute-git-dir", "--git-common-dir", "--show-prefix", "--show-toplevel"];
+        let asked = [&["rev-parse"], &facts[..]].concat();
+        let (code, found, said) = look.call(&asked)?;
+        let lines: Vec<&str> = found.split('\n').collect();
+        let (top, admin, common, prefix) = match (code, lines.as_slice()) {
+            (0, ["false", admin, common, prefix, top]) => (Some(top.into()), admin, common, prefix),
+            // It has no top, so git fails at the last question after it has answered the others.
+            (_, ["true", admin, common, ..]) => (None, admin, common, &""),
+            (0, _) => return Err(GitError::not_ours(look.dir(), "a name on the way to it has a line feed")),
+            _ => return Err(look.failed(&asked, &said)),
         };
-        let where_is = ["rev-parse", "--is-bare-repository", "--absolute-git-dir", "--git-common-dir"];
-        let found = lines(&where_is)?;
-        let [bare, admin, common] = found.as_slice() else {
-            return Err(GitError::not_ours(dir, "a name on the way to it has a line feed"));
-        };
-        let top = match bare.as_str() {
-            "true" => None,
-            _ => Some(lines(&["rev-parse", "--show-toplevel"])?.concat().into()),
-        };
-        let common = dir.join(common);
-        Ok(Self { top, admin: admin.into(), common: common.canonicalize().unwrap_or(common) })
+        let common = look.dir().join(common);
+        let common = common.canonicalize().unwrap_or(common);
+        Ok((Self { top, admin: admin.into(), common }, prefix.trim_end_matches('/').into()))
     }
 }

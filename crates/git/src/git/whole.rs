@@ -16,7 +16,7 @@ impl Git {
         let (code, _, said) = self.call(&args)?;
         // What is wrong with a file's object it only says, and ends with 0.
         if code != 0 || said.lines().any(|line| line.starts_with("error: ")) {
-            return Err(self.failed(&args, code, &said));
+            return Err(self.failed(&args, &said));
         }
         let Some(objects) = self.common().map(|common| common.join("objects")) else { return Ok(()) };
         if objects.join("info/alternates").symlink_metadata().is_err() {

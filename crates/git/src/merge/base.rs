@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Author, MergeDirs, MergeError,
-    land::Repo,
+    repo::Repo,
     tree::{self, Tree},
 };
 use crate::{Config, Mode, WorkspaceError, files, hooks, repo::Repository};
@@ -18,17 +18,6 @@ use oodatcaa_sys::files::named;
 
 /// What the names of such trees begin with; a merge's own tree is swept by its log, these by the next one.
 const NAME: &str = "merge-base-";
-
-/// Why there is no such tree.
-#[derive(Debug, thiserror::Error)]
-pub enum BaseError {
-    /// The tree could not be made.
-    #[error(transparent)]
-    Merge(#[from] MergeError),
-    /// It could not be set up as tasks' worktrees are.
-    #[error(transparent)]
-    Setup(#[from] WorkspaceError),
-}
 
 /// The tree; it goes when it is dropped.
 pub struct Base {
@@ -48,7 +37,7 @@ impl Base {
         run_dir: &Path,
         env: &BTreeMap<String, String>,
         stop: &AtomicBool,
-    ) -> Result<Self, BaseError> {
+    ) -> Result<Self, MergeError> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let author = Author { name: String::new(), email: String::new() };
         let repo = Repo::open(layout.root(), &super::keep(&dirs.dir), &author)?;
@@ -76,7 +65,7 @@ impl Base {
         run_dir: &Path,
         env: &BTreeMap<String, String>,
         stop: &AtomicBool,
-    ) -> Result<Option<Self>, BaseError> {
+    ) -> Result<Option<Self>, MergeError> {
         if crate::project::mode_for(layout, config)? == Mode::Shared {
             return Ok(None);
         }

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _};
 
-use super::{MergeError, MergeRequest, MergeTarget, Policy, changelog, safe, tree::Tree, verify};
+use super::{MergeError, MergeRequest, MergeTarget, Policy, changelog, tree::Tree, verify};
+use crate::{branch, fault::failed};
 use oodatcaa_core::text;
 use oodatcaa_sys::files;
 
@@ -36,8 +37,7 @@ pub(super) fn build(
         Policy::Rebase => maker.replay(reverted.is_some())?,
     }
     let head = tree.git.run(&["rev-parse", "HEAD"])?;
-    let same =
-        tree.git.run(&["rev-parse", "HEAD^{tree}"])? == tree.git.run(&["rev-parse", &format!("{base}^{{tree}}")])?;
+    let same = tree.git.tree("HEAD")? == tree.git.tree(base)?;
     Ok(if same { Built::Already } else { Built::Commit(head) })
 }
 
@@ -104,15 +104,11 @@ impl Maker<'_> {
             let facts = git.run(&["log", "-1", "--no-show-signature", "--format=%an%x00%ae%x00%aI%x00%B", commit])?;
             let mut facts = facts.splitn(4, '\0');
             let mut fact = || facts.next().unwrap_or_default().to_owned();
-            let author = super::Author { name: fact(), email: fact() }.clean();
+            let author = super::Author { name: fact(), email: fact() };
             let date = fact();
             let message = self.signed(&foreign(&fact()));
-            git.clone()
-                .with_env("GIT_AUTHOR_NAME", &author.name)
-                .with_env("GIT_AUTHOR_EMAIL", &author.email)
-                .with_env("GIT_AUTHOR_DATE", &date)
-                .with_input(message)
-                .run(COMMIT)?;
+            let git = git.clone().by(&author).committed_by(&self.line.author);
+            git.with_env("GIT_AUTHOR_DATE", &date).with_input(message).run(COMMIT)?;
             made = true;
         }
         if made && self.line.changelog {
@@ -142,7 +138,7 @@ impl Maker<'_> {
         if code == 0 {
             return Ok(());
         }
-        let files = unmerged(git)?;
+        let files = git.unmerged()?;
         if files.is_empty() {
             let words = if said.is_empty() { out } else { said };
             return Err(MergeError::Refused {
@@ -200,9 +196,8 @@ impl Maker<'_> {
         // A project below the top of its repository has a changelog of its own.
         let project = self.tree.project()?;
         let path = project.join(changelog::FILE);
-        let failed = |source| MergeError::Io { doing: "write", path: path.clone(), source };
         let old = match fs::symlink_metadata(&path) {
-            Ok(meta) if meta.is_file() => Some(files::named::text(&path).map_err(failed)?),
+            Ok(meta) if meta.is_file() => Some(files::named::text(&path).map_err(failed("read", &path))?),
             // A link would let a repository choose which file of ours is written.
             Ok(_) => return Ok(()),
             Err(_) => None,
@@ -212,7 +207,7 @@ impl Maker<'_> {
             return Ok(());
         };
         let mode = fs::symlink_metadata(&path).map_or(0o644, |meta| meta.permissions().mode());
-        files::named::write_as(&path, new, mode, files::Durable::No).map_err(failed)?;
+        files::named::write_as(&path, new, mode, files::Durable::No).map_err(failed("write", &path))?;
         self.tree.git.run(&["add", "-f", "--", &path.to_string_lossy()])?;
         Ok(())
     }
@@ -241,12 +236,6 @@ fn foreign(message: &str) -> String {
     if text.trim().is_empty() { "(no message)".into() } else { text }
 }
 
-/// Returns the files in conflict.
-pub(super) fn unmerged(git: &crate::git::Git) -> Result<Vec<String>, MergeError> {
-    let listed = git.bytes(&["diff", "--name-only", "--no-ext-diff", "--no-textconv", "--diff-filter=U", "-z"])?;
-    Ok(super::land::paths(&listed).iter().map(|path| path.display().to_string()).collect())
-}
-
 /// Commits that take back the entries on top of `base`, one each, the last entry's first.
 pub(super) fn revert(
     tree: &Tree,
@@ -269,7 +258,7 @@ pub(super) fn revert(
             args.push(commit);
             let (code, _, said) = git.call(&args)?;
             if code != 0 {
-                let files = unmerged(git)?;
+                let files = git.unmerged()?;
                 return Err(match files.is_empty() {
                     true => MergeError::Refused { command: "revert".into(), said },
                     false => MergeError::Conflict { files, onto: base.into() },
@@ -332,10 +321,10 @@ pub(super) fn tag_object(
 
 /// Returns the name of the tag on the old head.
 pub(super) fn before_name(task: &str) -> String {
-    format!("pre/{}-{}", safe::ref_word(task), chrono::Utc::now().format("%Y-%m-%dT%H%M%SZ"))
+    format!("pre/{}-{}", branch::component(task), chrono::Utc::now().format("%Y-%m-%dT%H%M%SZ"))
 }
 
 /// Returns the name of the tag on the result.
 pub(super) fn after_name(task: &str) -> String {
-    safe::ref_word(&format!("{task}-complete"))
+    branch::component(&format!("{task}-complete"))
 }

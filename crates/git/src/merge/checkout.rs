@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
     fs::{self, File},
     io,
     os::unix::{
@@ -15,10 +16,13 @@ use std::{
 
 use super::{
     MergeError,
-    land::{Repo, RepoLock, paths, scratch},
+    repo::{Repo, RepoLock},
     steps::Checkout,
 };
-use crate::git::Git;
+use crate::{
+    fault::failed,
+    git::{Git, RawChange},
+};
 use oodatcaa_core::text;
 use oodatcaa_sys::files;
 
@@ -29,8 +33,8 @@ const LONGEST: u64 = 1 << 30;
 fn at(repo: &Repo, checkout: &Checkout) -> Result<Git, MergeError> {
     let git = repo.git.moved_to(&checkout.path, &checkout.git_dir)?;
     git.verify()?;
-    let index = scratch(checkout);
-    let index = index.to_str().ok_or_else(|| MergeError::Place { place: repo.common.clone() })?;
+    let index = checkout.scratch();
+    let index = index.to_str().ok_or_else(|| MergeError::Place(repo.common.clone()))?;
     Ok(git.with_env("GIT_INDEX_FILE", index))
 }
 
@@ -58,14 +62,13 @@ pub(super) fn probe(repo: &Repo, checkout: &Checkout, from: &str, to: &str) -> R
 }
 
 fn list(git: &Git, args: &[&str]) -> Result<BTreeSet<PathBuf>, MergeError> {
-    let mut args = args.to_vec();
-    args.extend(["-z", "--name-only", "--no-ext-diff", "--no-textconv", "--no-renames"]);
-    Ok(paths(&git.bytes(&args)?).into_iter().collect())
+    let how = ["-z", "--name-only", "--no-ext-diff", "--no-textconv", "--no-renames"];
+    Ok(git.paths(&[args, &how].concat())?.into_iter().collect())
 }
 
 /// Returns what git does not know and what stands where something that changes must stand.
 fn in_the_way(git: &Git, checkout: &Checkout, changed: &BTreeSet<PathBuf>) -> Result<BTreeSet<PathBuf>, MergeError> {
-    let tracked: BTreeSet<PathBuf> = paths(&git.bytes(&["ls-files", "-z"])?).into_iter().collect();
+    let tracked: BTreeSet<PathBuf> = git.paths(&["ls-files", "-z"])?.into_iter().collect();
     let mut found = BTreeSet::new();
     for path in changed {
         for part in path.ancestors().filter(|part| !part.as_os_str().is_empty() && !tracked.contains(*part)) {
@@ -158,28 +161,22 @@ pub(super) fn mend(repo: &Repo, checkout: &Checkout, from: &str, to: &str) -> Re
 }
 
 fn changes(git: &Git, from: &str, to: &str) -> Result<BTreeMap<PathBuf, (Entry, Entry)>, MergeError> {
-    let raw = git.bytes(&["diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", from, to])?;
-    let mut found = BTreeMap::new();
-    let mut parts = raw.split(|byte| *byte == 0);
-    while let (Some(head), Some(path)) = (parts.next(), parts.next()) {
-        let head = String::from_utf8_lossy(head).trim_start_matches(':').to_owned();
-        let words: Vec<&str> = head.split(' ').collect();
-        let [old_mode, new_mode, old, new, _] = words[..] else { continue };
-        let entry = |mode: &str, object: &str| (mode != "000000").then(|| (mode.to_owned(), object.to_owned()));
-        let path = paths(path).pop().unwrap_or_default();
-        found.insert(path, (entry(old_mode, old), entry(new_mode, new)));
-    }
-    Ok(found)
+    let entry = |mode: String, object| (mode != "000000").then_some((mode, object));
+    let of = |change: RawChange| {
+        (change.path, (entry(change.old_mode, change.old_object), entry(change.mode, change.object)))
+    };
+    Ok(git.raw_changes(&[from, to])?.into_iter().map(of).collect())
 }
 
 fn index(git: &Git) -> Result<BTreeMap<PathBuf, (String, String)>, MergeError> {
     let mut found = BTreeMap::new();
-    for line in git.bytes(&["ls-files", "-s", "-z"])?.split(|byte| *byte == 0) {
+    for line in git.paths(&["ls-files", "-s", "-z"])? {
+        let line = line.as_os_str().as_bytes();
         let Some(tab) = line.iter().position(|byte| *byte == b'\t') else { continue };
-        let head = String::from_utf8_lossy(&line[..tab]).into_owned();
+        let head = String::from_utf8_lossy(&line[..tab]);
         let mut words = head.split(' ');
         if let (Some(mode), Some(object), Some("0")) = (words.next(), words.next(), words.next()) {
-            found.insert(paths(&line[tab + 1..]).pop().unwrap_or_default(), (mode.into(), object.into()));
+            found.insert(OsStr::from_bytes(&line[tab + 1..]).into(), (mode.into(), object.into()));
         }
     }
     Ok(found)
@@ -189,7 +186,7 @@ fn index(git: &Git) -> Result<BTreeMap<PathBuf, (String, String)>, MergeError> {
 fn state_of(git: &Git, path: &Path, full: &Path) -> Result<Entry, MergeError> {
     let Ok(meta) = fs::symlink_metadata(full) else { return Ok(None) };
     if meta.is_symlink() {
-        let link = fs::read_link(full).map_err(|source| MergeError::Io { doing: "read", path: full.into(), source })?;
+        let link = fs::read_link(full).map_err(failed("read", full))?;
         let object =
             git.clone().with_input(link.as_os_str().as_bytes()).run(&["hash-object", "--stdin", "--no-filters"])?;
         return Ok(Some(("120000".into(), object)));
@@ -222,11 +219,11 @@ fn is_cut_short(git: &Git, full: &Path, old: &Entry, new: &Entry) -> Result<bool
         if !mode.starts_with("100") || !(meta.len()..=LONGEST).contains(&long()?) {
             continue;
         }
-        let failed = |source| MergeError::Io { doing: "compare", path: full.into(), source };
+        let failed = || failed("compare", full);
         // Neither is ever in memory as a whole.
-        let whole = tempfile::tempfile_in(git.common().unwrap_or(full)).map_err(failed)?;
-        git.clone().into_file(Arc::new(whole.try_clone().map_err(failed)?)).run(&["cat-file", "blob", object])?;
-        if begins_with(&whole, &file).map_err(failed)? {
+        let whole = tempfile::tempfile_in(git.common().unwrap_or(full)).map_err(failed())?;
+        git.clone().into_file(Arc::new(whole.try_clone().map_err(failed())?)).run(&["cat-file", "blob", object])?;
+        if begins_with(&whole, &file).map_err(failed())? {
             return Ok(true);
         }
     }
@@ -238,7 +235,7 @@ fn opened(full: &Path) -> Result<Option<File>, MergeError> {
     match files::named::open(full) {
         Ok(file) => Ok(file.metadata().is_ok_and(|meta| meta.len() <= LONGEST).then_some(file)),
         Err(error) if files::Why::of(&error).is_some() => Ok(None),
-        Err(source) => Err(MergeError::Io { doing: "read", path: full.into(), source }),
+        Err(error) => Err(failed("read", full)(error).into()),
     }
 }
 
@@ -273,9 +270,7 @@ fn is_behind_link(top: &Path, path: &Path) -> bool {
 fn remove(top: &Path, path: &Path) -> Result<(), MergeError> {
     let full = top.join(path);
     match files::named::remove(&full) {
-        Err(source) if source.kind() != io::ErrorKind::IsADirectory => {
-            return Err(MergeError::Io { doing: "remove", path: full, source });
-        }
+        Err(error) if error.kind() != io::ErrorKind::IsADirectory => return Err(failed("remove", full)(error).into()),
         _ => {}
     }
     // As git does: directories that nothing is left in go, too.

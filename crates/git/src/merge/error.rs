@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::TRIES;
-use crate::{git::GitError, remotes};
+use crate::{WorkspaceError, git::GitError, remotes};
 use oodatcaa_core::TaskId;
 
 /// Why a change is not in the target.
@@ -83,17 +83,11 @@ pub enum MergeError {
         why: String,
     },
     /// The branch has nothing that the target does not have.
-    #[error("find anything to merge: {branch} holds no change of its own")]
-    Empty {
-        /// The branch.
-        branch: String,
-    },
+    #[error("find anything to merge: {0} holds no change of its own")]
+    Empty(String),
     /// There is no such branch.
-    #[error("find the branch {}", oodatcaa_core::text::one_line(branch))]
-    NoBranch {
-        /// Its name.
-        branch: String,
-    },
+    #[error("find the branch {}", oodatcaa_core::text::one_line(.0))]
+    NoBranch(String),
     /// The target here and at the remote have both moved.
     #[error("put {target} on {remote}: both have commits that the other has not; pull first")]
     Diverged {
@@ -119,23 +113,14 @@ pub enum MergeError {
         said: String,
     },
     /// The remote is somewhere else than it was; a person has to say that this is right.
-    #[error("use {}: {moved}", moved.remote)]
-    RemoteMoved {
-        /// What changed.
-        moved: remotes::Moved,
-    },
+    #[error("use {}: {}", .0.remote, .0)]
+    RemoteMoved(remotes::Moved),
     /// The push was accepted, but the remote does not hold the change.
-    #[error("find the change at {remote} after the push")]
-    Unproven {
-        /// The remote.
-        remote: String,
-    },
+    #[error("find the change at {0} after the push")]
+    Unproven(String),
     /// The place for temporary worktrees will not do.
-    #[error("make a worktree at {}: it is inside of the repository or its name is not UTF-8", place.display())]
-    Place {
-        /// Where.
-        place: PathBuf,
-    },
+    #[error("make a worktree at {}: it is inside of the repository or its name is not UTF-8", .0.display())]
+    Place(PathBuf),
     /// Git says no to something that should have worked.
     #[error("git {command}: {said}")]
     Refused {
@@ -144,26 +129,16 @@ pub enum MergeError {
         /// What it said.
         said: String,
     },
-    /// A call of git.
+    /// What goes wrong in any workspace: a call of git, a file, the project's `setup`.
     #[error(transparent)]
-    Git(GitError),
-    /// A file.
-    #[error("{doing} {}", path.display())]
-    Io {
-        /// What was tried.
-        doing: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
+    Workspace(#[from] WorkspaceError),
 }
 
 impl From<GitError> for MergeError {
     fn from(error: GitError) -> Self {
         match error {
-            GitError::Stopped { .. } => Self::Stopped,
-            error => Self::Git(error),
+            GitError::Stopped(_) => Self::Stopped,
+            error => Self::Workspace(error.into()),
         }
     }
 }

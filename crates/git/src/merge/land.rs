@@ -5,122 +5,22 @@
 //! that moved under old files would look as if the user had taken the merge back.
 
 use std::{
-    ffi::OsString,
-    fs::File,
     io::{self, Write},
-    os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use super::{
-    Author, Deed, Leash, MergeError, checkout, safe,
+    Deed, MergeError, checkout,
+    repo::Repo,
     steps::{Checkout, Landing, Log, Step, point},
 };
-use crate::{
-    git::{Git, Keep, Spot},
-    lock, trees,
-};
+use crate::{fault::failed, git::Git, trees};
 use oodatcaa_sys::files;
 
-/// How long the repository's lock is waited for.
-const LOCK_WAIT: Duration = Duration::from_secs(60);
-/// How often is listened for a stop meanwhile.
-const LISTEN: Duration = Duration::from_millis(200);
 /// How long an index that another git has locked is waited for.
 const INDEX_WAIT: Duration = Duration::from_secs(5);
-
-/// A repository.
-#[derive(Clone)]
-pub(super) struct Repo {
-    pub(super) git: Git,
-    leash: Option<Leash>,
-    /// The directory that all worktrees share.
-    pub(super) common: PathBuf,
-    /// The directory that knows where remotes were.
-    pub(super) remotes: Option<PathBuf>,
-    /// The top of the checkout that we were given; none in a bare repository.
-    pub(super) top: Option<PathBuf>,
-    /// The project below that top.
-    pub(super) prefix: PathBuf,
-}
-
-/// The repository's lock, held until it is dropped, and by a git that has it as its input until that ends.
-pub(super) struct RepoLock(pub(super) Arc<File>);
-
-impl Repo {
-    /// Finds the repository of a checkout, or takes a bare one; what git sees of its configuration is kept in a
-    /// directory of ours.
-    pub(super) fn open(dir: &Path, keep: &Keep, author: &Author) -> Result<Self, MergeError> {
-        let spot = Spot::found_from(dir)?;
-        let (common, top) = (spot.common.clone(), spot.top.clone());
-        let prefix = match &top {
-            Some(_) => PathBuf::from(Git::looking(dir).run(&["rev-parse", "--show-prefix"])?.trim_end_matches('/')),
-            None => PathBuf::new(),
-        };
-        Ok(Self {
-            git: safe::dressed(Git::pinned(spot, keep)?, author),
-            leash: None,
-            common,
-            remotes: None,
-            top,
-            prefix,
-        })
-    }
-
-    /// Returns the same for what may be ended at any moment, because nothing of it stands in the world yet.
-    pub(super) fn tied(&self, leash: &Leash) -> Self {
-        Self { git: leash.tie(self.git.clone(), &leash.stop), leash: Some(leash.clone()), ..self.clone() }
-    }
-
-    /// Returns the same for a push: only who will not wait at all ends it.
-    pub(super) fn tied_for_push(&self, leash: &Leash) -> Self {
-        Self { git: leash.tie(self.git.clone(), &leash.now), ..self.clone() }
-    }
-
-    /// Takes the directory that knows where remotes were.
-    pub(super) fn knowing(self, remotes: Option<&Path>) -> Self {
-        Self { remotes: remotes.map(Into::into), ..self }
-    }
-
-    /// Returns the commit that a branch points to.
-    pub(super) fn head(&self, branch: &str) -> Result<String, MergeError> {
-        let full = format!("refs/heads/{branch}");
-        let unknown = || MergeError::NoBranch { branch: oodatcaa_core::text::cut(branch, 200) };
-        if branch.contains('\0') || !self.git.asks(&["check-ref-format", &full])? {
-            return Err(unknown());
-        }
-        super::verify::read_ref(&self.git, &full)?.ok_or_else(unknown)
-    }
-
-    /// Takes the repository's lock; git's own commands on worktrees and configuration race.
-    pub(super) fn lock(&self) -> Result<RepoLock, MergeError> {
-        let deadline = Instant::now() + LOCK_WAIT;
-        loop {
-            match lock::take(&self.common, LISTEN) {
-                Ok(file) => {
-                    trees::mend(&self.common);
-                    return Ok(RepoLock(file));
-                }
-                Err(_) if self.leash.as_ref().is_some_and(Leash::is_stopped) => return Err(MergeError::Stopped),
-                Err(lock::Refused::Held(..)) if Instant::now() < deadline => {}
-                Err(lock::Refused::Held(path, _, holder)) => {
-                    let source = io::Error::new(io::ErrorKind::TimedOut, format!("it is held by {holder}"));
-                    return Err(MergeError::Io { doing: "lock", path, source });
-                }
-                Err(lock::Refused::Io(path, source)) => return Err(MergeError::Io { doing: "lock", path, source }),
-            }
-        }
-    }
-}
-
-/// Joins paths, each with a zero byte at its end.
-pub(super) fn paths(listed: &[u8]) -> Vec<PathBuf> {
-    let parts = listed.split(|byte| *byte == 0).filter(|part| !part.is_empty());
-    parts.map(|part| PathBuf::from(OsString::from_vec(part.to_vec()))).collect()
-}
 
 /// A change of a ref in the same transaction as the target's.
 pub(super) enum RefChange {
@@ -274,14 +174,13 @@ impl IndexLock {
         Self {
             lock: checkout.git_dir.join("index.lock"),
             index: checkout.git_dir.join("index"),
-            scratch: scratch(checkout),
+            scratch: checkout.scratch(),
         }
     }
 
     /// Takes it; when it is free, the scratch index is a copy of the index.
     pub(super) fn take(checkout: &Checkout, id: &str, wait: Duration) -> Result<Self, MergeError> {
         let this = Self::of(checkout);
-        let failed = |source| MergeError::Io { doing: "lock", path: this.lock.clone(), source };
         let deadline = Instant::now() + wait;
         loop {
             let made = files::named::create_new(&this.lock)
@@ -289,7 +188,7 @@ impl IndexLock {
             match made {
                 Ok(()) => break,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(failed(error)),
+                Err(error) => return Err(failed("lock", &this.lock)(error).into()),
             }
             // The same merge, before it was killed.
             if files::named::text(&this.lock).is_ok_and(|text| text.trim() == format!("{MARK}{id}")) {
@@ -304,11 +203,10 @@ impl IndexLock {
             }
             thread::sleep(Duration::from_millis(20));
         }
-        let copied = this.copy();
-        if let Err(source) = copied {
-            let path = this.scratch.clone();
+        if let Err(error) = this.copy() {
+            let error = failed("copy the index to", &this.scratch)(error);
             this.give_back()?;
-            return Err(MergeError::Io { doing: "copy the index to", path, source });
+            return Err(error.into());
         }
         Ok(this)
     }
@@ -325,8 +223,7 @@ impl IndexLock {
 
     /// Puts the scratch index in the place of the index.
     pub(super) fn keep(self) -> Result<(), MergeError> {
-        let failed = |source| MergeError::Io { doing: "replace", path: self.index.clone(), source };
-        files::named::rename(&self.scratch, &self.index).map_err(failed)?;
+        files::named::rename(&self.scratch, &self.index).map_err(failed("replace", &self.index))?;
         self.unlock()
     }
 
@@ -337,14 +234,9 @@ impl IndexLock {
     }
 
     fn unlock(&self) -> Result<(), MergeError> {
-        let failed = |source| MergeError::Io { doing: "remove", path: self.lock.clone(), source };
-        files::named::remove(&self.lock).map(drop).map_err(failed)
+        files::named::remove(&self.lock).map_err(failed("remove", &self.lock))?;
+        Ok(())
     }
-}
-
-/// Returns where the next index of a checkout is made.
-pub(super) fn scratch(checkout: &Checkout) -> PathBuf {
-    checkout.git_dir.join("index.oodatcaa")
 }
 
 /// Waits for a git that a killed merge has left behind, then removes what it may have left.
@@ -354,8 +246,8 @@ pub(super) fn settle_scratch(checkout: &Checkout) -> Result<(), MergeError> {
     while lock.exists() && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(20));
     }
-    for path in [lock, scratch(checkout)] {
-        files::named::remove(&path).map_err(|source| MergeError::Io { doing: "remove", path: path.clone(), source })?;
+    for path in [lock, checkout.scratch()] {
+        files::named::remove(&path).map_err(failed("remove", &path))?;
     }
     Ok(())
 }

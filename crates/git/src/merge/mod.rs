@@ -14,10 +14,11 @@ mod changelog;
 mod checkout;
 mod dirs;
 mod error;
+mod finish;
 mod land;
 mod recover;
 mod remote;
-mod safe;
+mod repo;
 mod steps;
 mod tree;
 mod verify;
@@ -30,12 +31,10 @@ use std::{
     },
 };
 
-pub use base::{Base, BaseError};
+pub use base::Base;
 pub use dirs::{MergeDirs, all};
 pub use error::MergeError;
 pub use recover::{Recovered, What, mend, recover};
-pub use safe::Author;
-pub(super) use safe::ref_word;
 pub use steps::Step;
 pub(super) use verify::holds_commit;
 pub(super) use verify::used_branches;
@@ -43,7 +42,8 @@ pub use verify::{Landed, forget, holds, landed, stands};
 
 pub use oodatcaa_config::MergePolicy as Policy;
 
-use land::Repo;
+pub use crate::author::Author;
+use repo::Repo;
 
 use crate::git::{Git, Keep};
 use oodatcaa_core::{TaskId, Token};

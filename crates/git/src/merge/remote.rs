@@ -1,8 +1,7 @@
 //! The remote's side of the target: what it has, the push, the proof that it holds the change.
 
-use super::{MergeError, land::Repo, steps::MergeEntry, verify};
+use super::{MergeError, repo::Repo, steps::MergeEntry, verify};
 use crate::{
-    WorkspaceError,
     git::{GitError, Started, without_passwords},
     remotes,
 };
@@ -21,20 +20,20 @@ pub(super) fn head(repo: &Repo, remote: &str, branch: &str, id: &str) -> Result<
     let spec = format!("+{full}:{mine}");
     let fetch = ["fetch", "-q", "--no-tags", "--no-write-fetch-head", "--upload-pack=git-upload-pack", "--", remote];
     answer(remote, repo.git.run(&[&fetch[..], &[&spec]].concat()))?;
-    verify::read_ref(&repo.git, &mine)
+    Ok(repo.git.commit(&mine)?)
 }
 
 /// Forgets what was fetched for a merge.
 pub(super) fn forget(repo: &Repo, id: &str) -> Result<(), MergeError> {
     let mine = own_ref(id);
-    match verify::read_ref(&repo.git, &mine)? {
+    match repo.git.commit(&mine)? {
         Some(commit) => Ok(repo.git.delete_ref(&mine, &commit)?),
         None => Ok(()),
     }
 }
 
 fn own_ref(id: &str) -> String {
-    format!("refs/oodatcaa/fetched/{}", super::safe::ref_word(id))
+    format!("refs/oodatcaa/fetched/{}", crate::branch::component(id))
 }
 
 /// A push that has begun.
@@ -78,8 +77,8 @@ fn refused(remote: &str, words: &str) -> MergeError {
 
 fn answer<T>(remote: &str, called: Result<T, GitError>) -> Result<T, MergeError> {
     called.map_err(|error| match error {
-        GitError::Failed { said, .. } => refused(remote, &said),
-        GitError::TimedOut { .. } => MergeError::Unreachable {
+        GitError::Failed(_, said) => refused(remote, &said),
+        GitError::TimedOut(_) => MergeError::Unreachable {
             remote: text::cut(&text::one_line(remote), 100),
             said: "no answer in time".into(),
         },
@@ -95,7 +94,7 @@ pub(super) fn prove(
     id: &str,
     entries: &[MergeEntry],
 ) -> Result<(), MergeError> {
-    let unproven = || MergeError::Unproven { remote: remote.into() };
+    let unproven = || MergeError::Unproven(remote.into());
     let head = head(repo, remote, branch, id)?.ok_or_else(unproven)?;
     for entry in entries {
         if !carries(repo, &head, entry)? {
@@ -116,7 +115,7 @@ pub(super) fn holds(repo: &Repo, remote: &str, branch: &str, id: &str, source: &
 
 /// Returns `true` when a commit's history has the entry: the very commit with the very patch, or its patches.
 pub(super) fn carries(repo: &Repo, head: &str, entry: &MergeEntry) -> Result<bool, MergeError> {
-    let there = repo.git.asks(&["merge-base", "--is-ancestor", &entry.commit, head])?;
+    let there = repo.git.is_ancestor(&entry.commit, head)?;
     if there && verify::patch_id(&repo.git, &entry.base, &entry.commit)? == entry.patch {
         return Ok(true);
     }
@@ -137,10 +136,6 @@ fn is_plain(remote: &str) -> Result<(), MergeError> {
 /// Checks that the remote is where it was.
 fn check(repo: &Repo, remote: &str) -> Result<(), MergeError> {
     is_plain(remote)?;
-    match remotes::check(&repo.git, remote, repo.remotes.as_deref()) {
-        Ok(None) => Ok(()),
-        Ok(Some(moved)) => Err(MergeError::RemoteMoved { moved }),
-        Err(WorkspaceError::Git(error)) => answer(remote, Err(error)),
-        Err(error) => Err(MergeError::Refused { command: "remote get-url".into(), said: error.to_string() }),
-    }
+    let moved = remotes::check(&repo.git, remote, repo.remotes.as_deref())?;
+    moved.map_or(Ok(()), |moved| Err(MergeError::RemoteMoved(moved)))
 }

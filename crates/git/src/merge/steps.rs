@@ -14,93 +14,68 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{Author, MergeError};
-use crate::lock;
+use crate::{fault::failed, lock};
+use oodatcaa_core::{TaskId, Token};
 use oodatcaa_sys::{files, lock::Lock};
 
-/// Where a merge stands. A name is also the place where a test may end the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Step {
-    /// The state file is there.
-    Begun,
-    /// The temporary worktree is there.
-    Tree,
-    /// The results are commits.
-    Built,
-    /// The gates were green.
-    Green,
-    /// The result is about to be pushed.
-    Pushing,
-    /// The remote holds the result.
-    Pushed,
-    /// The target is about to move; files of its checkout may change.
-    Landing,
-    /// The index of the target's checkout is locked.
-    Locked,
-    /// The files of the target's checkout are new.
-    Files,
-    /// The target has moved.
-    Moved,
-    /// The target has moved and its checkout is whole.
-    Landed,
-    /// The gates after the merge were red; the merge is about to be taken back.
-    Reverting,
-    /// The merge was taken back.
-    Reverted,
-    /// The gates after the merge were green, or there are none.
-    Checked,
-    /// The results have their tags.
-    Tagged,
-    /// The temporary worktree is gone.
-    Cleaned,
-    /// All is done, and nobody has been told.
-    Ended,
+/// Declares the steps, in order: what each means, its variant, and its name in the state file.
+macro_rules! steps {
+    ($($(#[$meaning:meta])+ $step:ident $name:literal;)+) => {
+        /// Where a merge stands. A name is also the place where a test may end the process.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum Step {
+            $($(#[$meaning])+ #[serde(rename = $name)] $step,)+
+        }
+
+        impl Step {
+            /// Every step, in order.
+            pub const ALL: &[Self] = &[$(Self::$step),+];
+
+            /// Returns the step's name.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$step => $name,)+
+                }
+            }
+        }
+    };
 }
 
-impl Step {
-    /// Every step, in order.
-    pub const ALL: [Self; 17] = [
-        Self::Begun,
-        Self::Tree,
-        Self::Built,
-        Self::Green,
-        Self::Pushing,
-        Self::Pushed,
-        Self::Landing,
-        Self::Locked,
-        Self::Files,
-        Self::Moved,
-        Self::Landed,
-        Self::Reverting,
-        Self::Reverted,
-        Self::Checked,
-        Self::Tagged,
-        Self::Cleaned,
-        Self::Ended,
-    ];
-
-    /// Returns the step's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Begun => "begun",
-            Self::Tree => "tree",
-            Self::Built => "built",
-            Self::Green => "green",
-            Self::Pushing => "pushing",
-            Self::Pushed => "pushed",
-            Self::Landing => "landing",
-            Self::Locked => "locked",
-            Self::Files => "files",
-            Self::Moved => "moved",
-            Self::Landed => "landed",
-            Self::Reverting => "reverting",
-            Self::Reverted => "reverted",
-            Self::Checked => "checked",
-            Self::Tagged => "tagged",
-            Self::Cleaned => "cleaned",
-            Self::Ended => "ended",
-        }
-    }
+steps! {
+    /// The state file is there.
+    Begun "begun";
+    /// The temporary worktree is there.
+    Tree "tree";
+    /// The results are commits.
+    Built "built";
+    /// The gates were green.
+    Green "green";
+    /// The result is about to be pushed.
+    Pushing "pushing";
+    /// The remote holds the result.
+    Pushed "pushed";
+    /// The target is about to move; files of its checkout may change.
+    Landing "landing";
+    /// The index of the target's checkout is locked.
+    Locked "locked";
+    /// The files of the target's checkout are new.
+    Files "files";
+    /// The target has moved.
+    Moved "moved";
+    /// The target has moved and its checkout is whole.
+    Landed "landed";
+    /// The gates after the merge were red; the merge is about to be taken back.
+    Reverting "reverting";
+    /// The merge was taken back.
+    Reverted "reverted";
+    /// The gates after the merge were green, or there are none.
+    Checked "checked";
+    /// The results have their tags.
+    Tagged "tagged";
+    /// The temporary worktree is gone.
+    Cleaned "cleaned";
+    /// All is done, and nobody has been told.
+    Ended "ended";
 }
 
 /// Marks a place where a test may end the process as SIGKILL does: `OODATCAA_TRAIN_ABORT=<step>`.
@@ -115,9 +90,9 @@ pub(super) fn point(step: Step) {
 /// One task's change on the merge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct MergeEntry {
-    pub(super) task: String,
+    pub(super) task: TaskId,
     pub(super) title: String,
-    pub(super) token: u64,
+    pub(super) token: Token,
     pub(super) branch: String,
     /// The branch's head.
     pub(super) source: String,
@@ -139,6 +114,13 @@ pub(super) struct Checkout {
     pub(super) path: PathBuf,
     /// Where its index lies.
     pub(super) git_dir: PathBuf,
+}
+
+impl Checkout {
+    /// Returns where its next index is made.
+    pub(super) fn scratch(&self) -> PathBuf {
+        self.git_dir.join("index.oodatcaa")
+    }
 }
 
 /// The target on its way.
@@ -190,10 +172,6 @@ pub(super) struct Log {
     lock: Lock,
 }
 
-fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> MergeError {
-    move |source| MergeError::Io { doing, path: path.into(), source }
-}
-
 fn state_file(dir: &Path, id: &str) -> PathBuf {
     dir.join(format!("{id}.json"))
 }
@@ -220,7 +198,7 @@ impl Drop for Log {
 
 impl Log {
     pub(super) fn begin(dir: &Path, state: State) -> Result<Self, MergeError> {
-        files::make_named_dir(dir).map_err(|error| failed("make", dir)(error.into()))?;
+        files::make_named_dir(dir).map_err(failed("make", dir))?;
         let path = lock_file(dir, &state.id);
         // Somebody who looks for orphans may hold it for the moment between our two calls.
         let lock = (0..1_000)
@@ -268,7 +246,7 @@ impl Log {
     pub(super) fn write(&self) -> Result<(), MergeError> {
         let path = state_file(&self.dir, &self.state.id);
         let text = serde_json::to_vec_pretty(&self.state).expect("texts become JSON");
-        files::named::write(&path, text, files::Durable::Yes).map_err(failed("write", &path))
+        Ok(files::named::write(&path, text, files::Durable::Yes).map_err(failed("write", &path))?)
     }
 
     /// Forgets the merge: nothing of it is left to do.
@@ -282,7 +260,7 @@ impl Log {
 
     /// Returns the merges in a directory that nobody drives any more.
     pub(super) fn orphans(dir: &Path) -> Result<Vec<Self>, MergeError> {
-        let listed = files::list(dir, Path::new(""), 1_000_000).map_err(|error| failed("read", dir)(error.into()))?;
+        let listed = files::list(dir, Path::new(""), 1_000_000).map_err(failed("read", dir))?;
         let mut found = Vec::new();
         for entry in listed.into_iter().flatten() {
             let name = entry.name.to_string_lossy().into_owned();
@@ -296,19 +274,18 @@ impl Log {
             // Read under the lock only: its driver may have ended in between.
             match files::named::text(&path) {
                 Ok(text) => {
-                    let state: State =
-                        serde_json::from_str(&text).map_err(|error| failed("read", &path)(error.into()))?;
+                    let state: State = serde_json::from_str(&text).map_err(failed("read", &path))?;
                     if state.format != FORMAT || state.id != id {
                         let reason =
                             format!("merge {}, format {}; this program knows {FORMAT}", state.id, state.format);
-                        return Err(failed("read", &path)(io::Error::other(reason)));
+                        return Err(failed("read", &path)(io::Error::other(reason)).into());
                     }
                     found.push(Self { dir: dir.into(), state, lock });
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     let _ = files::named::remove(&lock_path);
                 }
-                Err(error) => return Err(failed("read", &path)(error)),
+                Err(error) => return Err(failed("read", &path)(error).into()),
             }
         }
         found.sort_by(|a, b| a.state.id.cmp(&b.state.id));

@@ -6,8 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use super::{MergeError, land::Repo, steps};
-use crate::git::Git;
+use super::{MergeError, repo::Repo, steps};
+use crate::{fault::failed, git::Git};
 use oodatcaa_sys::files;
 
 /// A temporary worktree.
@@ -20,13 +20,10 @@ pub(super) struct Tree {
 impl Tree {
     /// Returns where a tree of this merge will be.
     pub(super) fn plan(repo: &Repo, place: &Path, id: &str) -> Result<PathBuf, MergeError> {
-        let failed =
-            |error: files::FileError| MergeError::Io { doing: "make", path: place.into(), source: error.into() };
-        files::make_named_dir(place).map_err(failed)?;
-        let place =
-            fs::canonicalize(place).map_err(|source| MergeError::Io { doing: "find", path: place.into(), source })?;
+        files::make_named_dir(place).map_err(failed("make", place))?;
+        let place = fs::canonicalize(place).map_err(failed("find", place))?;
         if repo.top.as_deref().is_some_and(|top| place.starts_with(top)) || place.starts_with(&repo.common) {
-            return Err(MergeError::Place { place });
+            return Err(MergeError::Place(place));
         }
         Ok(place.join(id))
     }
@@ -34,7 +31,7 @@ impl Tree {
     /// Makes the worktree at a commit.
     pub(super) fn add(repo: &Repo, path: &Path, commit: &str) -> Result<Self, MergeError> {
         let lock = repo.lock()?;
-        let at = path.to_str().ok_or_else(|| MergeError::Place { place: path.into() })?;
+        let at = path.to_str().ok_or_else(|| MergeError::Place(path.into()))?;
         let args = ["worktree", "add", "-q", "--detach", "--no-checkout", "--", at, commit];
         repo.git.on_itself().holding(Arc::clone(&lock.0)).run(&args)?;
         drop(lock);
@@ -46,8 +43,7 @@ impl Tree {
 
     /// Returns the project's root in it, where its gates run; made where the result does not have it.
     pub(super) fn project(&self) -> Result<PathBuf, MergeError> {
-        crate::tree::inside(&self.path, &self.prefix)
-            .map_err(|_| MergeError::Place { place: self.path.join(&self.prefix) })
+        crate::repo::inside(&self.path, &self.prefix).map_err(|_| MergeError::Place(self.path.join(&self.prefix)))
     }
 
     /// Returns the same for what may not be ended.
@@ -64,7 +60,7 @@ impl Tree {
 /// Returns git's own directory of a merge's tree. Git cleans the names that it gives; where it knows nothing of the tree, it is
 /// the tree's own name, which is ours alone.
 fn admin(repo: &Repo, path: &Path) -> Result<PathBuf, MergeError> {
-    let name = path.file_name().ok_or_else(|| MergeError::Place { place: path.into() })?;
+    let name = path.file_name().ok_or_else(|| MergeError::Place(path.into()))?;
     Ok(crate::admin::admin_for(&repo.common, path).unwrap_or_else(|| repo.common.join("worktrees").join(name)))
 }
 
@@ -72,7 +68,7 @@ fn admin(repo: &Repo, path: &Path) -> Result<PathBuf, MergeError> {
 pub(super) fn remove(repo: &Repo, path: &Path, id: &str) -> Result<(), MergeError> {
     // The path comes from a file; nothing but a tree of ours is ever wiped.
     if path.file_name().is_none_or(|name| name != id) || !id.starts_with(steps::PREFIX) {
-        return Err(MergeError::Place { place: path.into() });
+        return Err(MergeError::Place(path.into()));
     }
     let _lock = repo.lock()?;
     Ok(repo.git.remove_worktree(path, &admin(repo, path)?)?)

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use super::{Author, MergeError, MergeRequest, land::Repo};
+use super::{Author, MergeError, MergeRequest, repo::Repo};
 use crate::{
     Config, WorkspaceError,
-    git::{Git, Keep},
+    git::{Git, GitError, Keep},
     repo::Repository,
 };
 use oodatcaa_core::layout::Layout;
@@ -29,14 +29,14 @@ pub fn holds(repo: &Path, target: &str, branch: &str) -> Result<bool, MergeError
 /// Returns the same for commits, for the rest of the workspace.
 pub(crate) fn holds_commit(git: &Git, target: &str, source: &str) -> Result<bool, WorkspaceError> {
     held(git, target, source).map_err(|error| match error {
-        MergeError::Git(error) => error.into(),
+        MergeError::Workspace(error) => error,
         other => WorkspaceError::NoBase(other.to_string()),
     })
 }
 
 /// Returns the same for commits.
 pub(super) fn held(git: &Git, target: &str, source: &str) -> Result<bool, MergeError> {
-    if git.asks(&["merge-base", "--is-ancestor", source, target])? {
+    if git.is_ancestor(source, target)? {
         return Ok(true);
     }
     if by_patches(git, target, source)?.is_some() {
@@ -50,10 +50,7 @@ pub(super) fn by_patches(git: &Git, target: &str, source: &str) -> Result<Option
     let merges = git.run(&["rev-list", "--count", "--merges", &format!("{target}..{source}")])?;
     let cherry = git.run(&["cherry", target, source])?;
     let all = merges == "0" && !cherry.lines().any(|line| line.starts_with('+'));
-    let (code, base, _) = git.call(&["merge-base", target, source])?;
-    if code != 0 {
-        return Ok(None);
-    }
+    let Some(base) = git.fork(target, source)? else { return Ok(None) };
     let mut mine = BTreeSet::from([patch_id(git, &base, source)?]);
     if all {
         for commit in cherry.lines().filter_map(|line| line.strip_prefix("- ")) {
@@ -108,9 +105,9 @@ pub(super) fn already(
         let tasks = trailers(git, commit, "Oodatcaa-Task")?;
         Ok(sources.contains(source) && tasks.contains(order.task.as_str()))
     };
-    let merged = read_ref(git, &merged_ref(&order.branch))?;
+    let merged = git.commit(&merged_ref(&order.branch))?;
     if let Some(commit) = merged.clone()
-        && git.asks(&["merge-base", "--is-ancestor", &commit, target])?
+        && git.is_ancestor(&commit, target)?
         && ours(&commit)?
     {
         return Ok(Some(commit));
@@ -120,25 +117,26 @@ pub(super) fn already(
     {
         return Ok(Some(commit));
     }
-    if git.asks(&["merge-base", "--is-ancestor", source, target])? {
+    if git.is_ancestor(source, target)? {
         // Its branch may have gone after the merge, and been made anew for nobody knew of it.
         if let Some(commit) = merged
-            && git.asks(&["merge-base", "--is-ancestor", &commit, target])?
+            && git.is_ancestor(&commit, target)?
         {
             return Ok(Some(commit));
         }
         // On the target's own line it is where the branch began; beside it, somebody merged it.
         let line = git.run(&["rev-list", "--first-parent", target])?;
         if line.lines().any(|commit| commit == source) {
-            return Err(MergeError::Empty { branch: order.branch.clone() });
+            return Err(MergeError::Empty(order.branch.clone()));
         }
         let since = git.run(&["rev-list", "--first-parent", "--ancestry-path", &format!("{source}..{target}")])?;
         return Ok(since.lines().last().map(str::to_owned));
     }
-    let (code, fork, _) = git.call(&["merge-base", target, source])?;
-    if code == 0 && git.asks(&["diff-tree", "-r", "--quiet", &fork, source])? {
+    if let Some(fork) = git.fork(target, source)?
+        && git.asks(&["diff-tree", "-r", "--quiet", &fork, source])?
+    {
         // Commits alone are no change.
-        return Err(MergeError::Empty { branch: order.branch.clone() });
+        return Err(MergeError::Empty(order.branch.clone()));
     }
     by_patches(git, target, source)
 }
@@ -149,8 +147,8 @@ pub(super) fn reverted(
     order: &MergeRequest,
     target: &str,
 ) -> Result<Option<(String, BTreeSet<String>)>, MergeError> {
-    let Some(commit) = read_ref(git, &reverted_ref(&order.branch))? else { return Ok(None) };
-    if !git.asks(&["merge-base", "--is-ancestor", &commit, target])? {
+    let Some(commit) = git.commit(&reverted_ref(&order.branch))? else { return Ok(None) };
+    if !git.is_ancestor(&commit, target)? {
         return Ok(None);
     }
     let sources = trailers(git, &commit, "Oodatcaa-Reverted-Source")?;
@@ -160,8 +158,10 @@ pub(super) fn reverted(
 /// Tells whether one of these commits is in the history of another.
 pub(super) fn any_in(git: &Git, commits: &BTreeSet<String>, of: &str) -> Result<bool, MergeError> {
     for commit in commits {
-        if git.is_ancestor(commit, of)? {
-            return Ok(true);
+        match git.is_ancestor(commit, of) {
+            // One that is not there any more is in none.
+            Ok(false) | Err(GitError::Failed(..)) => {}
+            found => return Ok(found?),
         }
     }
     Ok(false)
@@ -173,12 +173,6 @@ fn trailers(git: &Git, commit: &str, key: &str) -> Result<BTreeSet<String>, Merg
     // Only the last paragraph holds trailers, and in ours every line is made by us.
     let last = message.trim_end().rsplit("\n\n").next().unwrap_or_default().to_owned();
     Ok(last.lines().filter_map(|line| line.strip_prefix(&wanted)).map(|value| value.trim().to_owned()).collect())
-}
-
-/// Returns what a ref points to, if it is there.
-pub(super) fn read_ref(git: &Git, name: &str) -> Result<Option<String>, MergeError> {
-    let (code, out, _) = git.call(&["rev-parse", "-q", "--verify", &format!("{name}^{{commit}}")])?;
-    Ok((code == 0 && !out.is_empty()).then_some(out))
 }
 
 /// Returns the ref that says by which commit a branch was merged.
@@ -215,11 +209,11 @@ pub struct Landed {
 
 /// Returns how a branch was merged, also when it is gone by now.
 pub fn landed(git: &Git, branch: &str) -> Result<Option<Landed>, MergeError> {
-    let Some(to) = read_ref(git, &merged_ref(branch))? else { return Ok(None) };
+    let Some(to) = git.commit(&merged_ref(branch))? else { return Ok(None) };
     let source = trailers(git, &to, "Oodatcaa-Source")?.into_iter().next();
     let mut from = to.clone();
     // A replayed branch is several commits.
-    while let Some(parent) = read_ref(git, &format!("{from}^1"))? {
+    while let Some(parent) = git.commit(&format!("{from}^1"))? {
         from = parent;
         if source
             .as_ref()
@@ -235,7 +229,7 @@ pub fn landed(git: &Git, branch: &str) -> Result<Option<Landed>, MergeError> {
 pub fn stands(layout: &Layout, config: &Config, commit: &str) -> Result<bool, WorkspaceError> {
     let Some(repo) = Repository::find(layout)? else { return Ok(false) };
     let (git, target) = (&repo.git, repo.base(config)?.commit);
-    if repo.commit(commit)?.is_none() || !git.asks(&["merge-base", "--is-ancestor", commit, &target])? {
+    if git.commit(commit)?.is_none() || !git.is_ancestor(commit, &target)? {
         return Ok(false);
     }
     let grep = format!("--grep=Oodatcaa-Reverts: {commit}");

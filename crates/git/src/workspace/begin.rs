@@ -34,23 +34,22 @@ impl Workspace {
     /// Makes sure that the task's branch is checked out and holds what was committed beside it.
     pub(super) fn put_on_branch(&self, checkout: &Checkout) -> Result<(), WorkspaceError> {
         let Some(branch) = &self.branch else { return Ok(()) };
-        if checkout.current()?.as_ref() == Some(branch) {
+        if checkout.git.current_branch()?.as_ref() == Some(branch) {
             return Ok(());
         }
-        let name = format!("refs/heads/{branch}");
         let git = &checkout.git;
-        let head = checkout.head()?;
-        let tip = save::read(git, &name)?;
+        let (head, tip) = (checkout.git.head()?, git.tip(branch)?);
         let ahead = match (&head, &tip) {
-            (Some(head), Some(tip)) => git.asks(&["merge-base", "--is-ancestor", tip.as_str(), head])?,
+            (Some(head), Some(tip)) => git.is_ancestor(tip.as_str(), head)?,
             (Some(_), None) => true,
             (None, _) => false,
         };
         // The agent worked beside the branch: its commits are taken in, as nothing of the branch is lost by that.
         if ahead {
             let head = head.unwrap_or_default();
-            git.run(&["update-ref", "-m", "oodatcaa: take in", &name, &head, &tip.unwrap_or_default()])?;
-            git.run(&["symbolic-ref", "-m", "oodatcaa: take in", "HEAD", &name])?;
+            let name = format!("refs/heads/{branch}");
+            git.set_ref("take in", &name, &head, Some(&tip.unwrap_or_default()))?;
+            git.attach_head("take in", branch)?;
             return Ok(());
         }
         let saved = self.save()?;
@@ -78,7 +77,7 @@ impl Workspace {
             return Ok(true);
         }
         // A crash before the note, or a note that somebody removed: all that the branch has counts as this attempt's.
-        let commit = self.fork(checkout)?.or(checkout.head()?);
+        let commit = self.fork(checkout)?.or(checkout.git.head()?);
         let tree = checkout.tree_of(commit.as_deref())?;
         self.start = Start { commit, tree };
         Ok(false)
@@ -87,12 +86,12 @@ impl Workspace {
     pub(super) fn begin_again(&mut self) -> Result<(), WorkspaceError> {
         let Some(checkout) = &self.checkout else { return Ok(()) };
         let seen = checkout.snapshot()?;
-        let head = checkout.head()?;
+        let head = checkout.git.head()?;
         // A commit of its own, also where all is clean: its time is when the attempt began.
         let parents: Vec<&str> = head.iter().map(String::as_str).collect();
         let message = format!("oodatcaa: how {} was when attempt {} began", self.task, self.token);
         let note = save::commit_tree(&checkout.git, &seen.tree, &parents, &message)?;
-        checkout.git.run(&["update-ref", "-m", "oodatcaa: begin", &self.refs.start(self.token), &note])?;
+        checkout.git.set_ref("begin", &self.refs.start(self.token), &note, None)?;
         self.start = Start { commit: head, tree: seen.tree };
         Ok(())
     }

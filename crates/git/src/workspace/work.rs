@@ -3,15 +3,16 @@
 use super::Workspace;
 use crate::{
     Mode,
-    commit::{self, Author},
+    author::Author,
+    commit,
     evidence::{self, Evidence, Start},
     fault::WorkspaceError,
+    git::RawChange,
     repo::Home,
     save::{self, Refs},
     screen,
-    snapshot::{Checkout, differing},
+    snapshot::Checkout,
     state::State,
-    tree,
 };
 use oodatcaa_core::{Token, layout::Layout};
 
@@ -101,27 +102,26 @@ impl Workspace {
     pub(super) fn put_back_to(&self, token: Token) -> Result<Option<(Vec<String>, String)>, WorkspaceError> {
         let (Some(checkout), Mode::Worktree) = (&self.checkout, self.mode) else { return Ok(None) };
         let git = &checkout.git;
-        let Some(noted) = save::read(git, &self.refs.start(token))? else { return Ok(None) };
-        let began = save::read(git, &format!("{noted}^1"))?;
+        let Some(noted) = git.commit(&self.refs.start(token))? else { return Ok(None) };
+        let began = git.commit(&format!("{noted}^1"))?;
         let (tree, seen) = (checkout.tree_of(Some(&noted))?, checkout.snapshot()?);
-        let moved = checkout.head()? != began || checkout.current()? != self.branch;
+        let moved = checkout.git.head()? != began || checkout.git.current_branch()? != self.branch;
         if !moved && seen.tree == tree {
             return Ok(None);
         }
-        let changed = differing(checkout, &tree, &seen.tree)?.into_iter().map(|file| file.path).collect();
+        let changed = git.raw_changes(&[&tree, &seen.tree])?.iter().map(RawChange::name).collect();
         let name = format!("{}/{token}", self.refs.dir("aside"));
         let what = format!("what attempt {token} on {} changed that is not its work", self.task);
         save::keep(checkout, &seen, &name, &what)?;
         self.end_midway(checkout)?;
         if let (Some(branch), Some(began)) = (&self.branch, &began) {
-            let branch = format!("refs/heads/{branch}");
-            git.run(&["update-ref", "-m", "oodatcaa: put back", &branch, began])?;
-            git.run(&["symbolic-ref", "-m", "oodatcaa: put back", "HEAD", &branch])?;
+            git.set_ref("put back", &format!("refs/heads/{branch}"), began, None)?;
+            git.attach_head("put back", branch)?;
         }
         // What git does not know yet it would not take away.
         commit::stage(checkout)?;
         git.be_like(&tree)?;
-        tree::leave_alone(git, &checkout.others())?;
+        checkout.leave_others_alone()?;
         Ok(Some((changed, name)))
     }
 
@@ -129,10 +129,10 @@ impl Workspace {
     pub fn follow_base(&mut self) -> Result<(), WorkspaceError> {
         let (Some(checkout), Some(base)) = (&self.checkout, &self.base_branch) else { return Ok(()) };
         let git = &checkout.git;
-        let (head, tip) = (checkout.head()?, save::read(git, &format!("refs/heads/{base}"))?);
+        let (head, tip) = (checkout.git.head()?, git.tip(base)?);
         let (Some(head), Some(tip)) = (head, tip) else { return Ok(()) };
         // Only a branch that is behind and nothing else: whoever has work of its own rebases when it merges.
-        if head == tip || !git.asks(&["merge-base", "--is-ancestor", &head, &tip])? {
+        if head == tip || !git.is_ancestor(&head, &tip)? {
             return Ok(());
         }
         // Beside the base's own line it is work that was merged there.
@@ -189,7 +189,7 @@ impl Workspace {
     /// Returns what it holds, in a form to be compared with another moment's: commit and content; `None` without git.
     pub fn content(&self) -> Result<Option<String>, WorkspaceError> {
         let Some(checkout) = &self.checkout else { return Ok(None) };
-        let head = checkout.head()?.unwrap_or_default();
+        let head = checkout.git.head()?.unwrap_or_default();
         Ok(Some(format!("{head}:{}", checkout.snapshot()?.tree)))
     }
 
@@ -201,20 +201,18 @@ impl Workspace {
     /// Returns the commit at which the branch that it goes to stands now; `None` without one.
     pub fn target_commit(&self) -> Result<Option<String>, WorkspaceError> {
         let (Some(checkout), Some(base)) = (&self.checkout, &self.base_branch) else { return Ok(None) };
-        save::read(&checkout.git, &format!("refs/heads/{base}"))
+        Ok(checkout.git.tip(base)?)
     }
 
     /// Returns the commit at which its branch stands; `None` where it has none of its own.
     pub fn head(&self) -> Option<String> {
         let checkout = self.checkout.as_ref().filter(|_| self.branch.is_some())?;
-        checkout.head().ok().flatten()
+        checkout.git.head().ok().flatten()
     }
 
     /// Returns the commit in which the branch left the one that it goes to.
     pub(super) fn fork(&self, checkout: &Checkout) -> Result<Option<String>, WorkspaceError> {
         let Some(base) = &self.base_branch else { return Ok(None) };
-        let name = format!("refs/heads/{base}");
-        let (code, fork, _) = checkout.git.call(&["merge-base", &name, "HEAD"])?;
-        Ok((code == 0).then(|| fork.lines().next().unwrap_or_default().to_owned()))
+        Ok(checkout.git.fork(&format!("refs/heads/{base}"), "HEAD")?)
     }
 }

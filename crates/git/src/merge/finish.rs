@@ -1,0 +1,223 @@
+//! The end of a merge, the same for one that lives and for one that was killed: the gates after the landing, the revert,
+//! the tags, and what is cleaned away.
+
+use super::{
+    Ended, GateFailure, Gates, MergeError, Merged, TRIES, build,
+    land::{self, RefChange},
+    remote,
+    repo::Repo,
+    steps::{Log, State, Step, point},
+    tree::{self, Tree},
+    verify,
+};
+use oodatcaa_core::TaskId;
+
+/// Removes what a merge leaves beside its results.
+pub(super) fn clean(repo: &Repo, log: Log) -> Result<(), MergeError> {
+    sweep(repo, &log)?;
+    point(Step::Cleaned);
+    log.close()
+}
+
+/// Removes the same, but for what it remembers.
+pub(super) fn sweep(repo: &Repo, log: &Log) -> Result<(), MergeError> {
+    if let Some(path) = &log.state.tree {
+        tree::remove(repo, path, &log.state.id)?;
+    }
+    remote::forget(repo, &log.state.id)
+}
+
+/// Returns what a result stands on: the target, or the remote's if that is further.
+pub(super) fn onto(repo: &Repo, push: Option<&str>, target: &str, from: &str, id: &str) -> Result<String, MergeError> {
+    let Some(name) = push else { return Ok(from.into()) };
+    let Some(theirs) = remote::head(repo, name, target, id)? else { return Ok(from.into()) };
+    if repo.git.is_ancestor(&theirs, from)? {
+        Ok(from.into())
+    } else if repo.git.is_ancestor(from, &theirs)? {
+        Ok(theirs)
+    } else {
+        Err(MergeError::Diverged { target: target.into(), remote: name.into() })
+    }
+}
+
+/// Returns the refs that move together with the target.
+pub(super) fn landing_refs(repo: &Repo, state: &State) -> Result<Vec<RefChange>, MergeError> {
+    let mut refs = Vec::new();
+    for entry in &state.entries {
+        refs.push(RefChange::Set(verify::merged_ref(&entry.branch), entry.commit.clone()));
+        refs.push(RefChange::Remove(verify::reverted_ref(&entry.branch)));
+        if let Some(name) = &entry.before {
+            let message = format!("{} before {}", state.target, entry.task);
+            let object = build::tag_object(&repo.git, name, &entry.base, &state.author, &message)?;
+            refs.push(RefChange::Create(format!("refs/tags/{name}"), object));
+        }
+    }
+    Ok(refs)
+}
+
+/// Moves the local branch to what the remote has already; says why not, if it cannot be.
+pub(super) fn follow(repo: &Repo, log: &mut Log, from: &str, top: &str) -> Result<Option<String>, MergeError> {
+    let mut from = from.to_owned();
+    for _ in 0..TRIES {
+        if repo.git.is_ancestor(top, &from)? {
+            log.save(Step::Landed)?;
+            return Ok(None);
+        }
+        if !repo.git.is_ancestor(&from, top)? {
+            break;
+        }
+        let refs = landing_refs(repo, &log.state)?;
+        match land::land(repo, log, (&from, top), &refs, &mut land::open_fence) {
+            Ok(()) => return Ok(None),
+            Err(MergeError::MovedOn) => from = repo.head(&log.state.target)?,
+            Err(error @ MergeError::Busy { .. }) => {
+                log.save(Step::Landed)?;
+                return Ok(Some(error.to_string()));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    log.save(Step::Landed)?;
+    Ok(Some(format!("{} here has commits that the remote has not; pull", log.state.target)))
+}
+
+/// Goes from the landing to the end: the gates after the merge, the revert if they are red, the tags.
+pub(super) fn settle(
+    repo: &Repo,
+    log: &mut Log,
+    tree: Option<&Tree>,
+    gates: &mut dyn Gates,
+    behind: Option<&str>,
+) -> Result<Ended, MergeError> {
+    let tasks: Vec<TaskId> = log.state.entries.iter().map(|entry| entry.task.clone()).collect();
+    if log.state.red.is_some() && log.state.step == Step::Landed {
+        // It was the revert that landed.
+        log.save(Step::Reverted)?;
+    }
+    if let (Some(red), Step::Reverted) = (&log.state.red, log.state.step) {
+        return Ok(taken_back(tasks, red, repo.head(&log.state.target)));
+    }
+    if log.state.step >= Step::Checked {
+        return tag(repo, log, behind);
+    }
+    let own;
+    let tree = match tree {
+        Some(tree) => tree,
+        None => {
+            own = fresh_tree(repo, log)?;
+            &own
+        }
+    };
+    if log.state.red.is_none() {
+        match gates.after(&tree.project()?, &tasks) {
+            Ok(()) => {
+                log.save(Step::Checked)?;
+                return tag(repo, log, behind);
+            }
+            Err(GateFailure::Stopped) => return Err(MergeError::Stopped),
+            Err(GateFailure::Red { gate, reason }) => {
+                log.state.red = Some((gate, reason));
+                log.save(Step::Reverting)?;
+            }
+        }
+    }
+    let red = log.state.red.clone().unwrap_or_default();
+    let revert = take_back(repo, log, tree, &red);
+    Ok(taken_back(tasks, &red, revert))
+}
+
+/// Ends tasks whose merge was, or should have been, taken back.
+fn taken_back(tasks: Vec<TaskId>, (gate, reason): &(String, String), revert: Result<String, MergeError>) -> Ended {
+    let revert = revert.map_err(|error| format!("failed to {error}"));
+    let error = || match (gate.clone(), reason.clone(), revert.clone()) {
+        (gate, reason, Ok(revert)) => MergeError::RedAfter { gate, reason, revert },
+        (gate, reason, Err(why)) => MergeError::NotReverted { gate, reason, why },
+    };
+    tasks.into_iter().map(|task| (task, Err(error()))).collect()
+}
+
+/// Makes a worktree at the result, in the place of the one that the killed merge had.
+fn fresh_tree(repo: &Repo, log: &mut Log) -> Result<Tree, MergeError> {
+    let Some(path) = log.state.tree.clone() else {
+        return Err(MergeError::Place(repo.common.clone()));
+    };
+    tree::remove(repo, &path, &log.state.id)?;
+    let top = log.state.top().unwrap_or_default().to_owned();
+    Tree::add(repo, &path, &top)
+}
+
+/// Reverts the merge on the target, wherever that has moved since.
+fn take_back(repo: &Repo, log: &mut Log, tree: &Tree, red: &(String, String)) -> Result<String, MergeError> {
+    for _ in 0..TRIES {
+        let from = repo.head(&log.state.target)?;
+        let push = log.state.push.clone();
+        let base = onto(repo, push.as_deref(), &log.state.target, &from, &log.state.id)?;
+        let commits = build::revert(tree, &log.state.entries, &base, red)?;
+        let top = commits.last().cloned().unwrap_or_else(|| base.clone());
+        if let Some(name) = &push
+            && !remote::push(repo, name, &log.state.target, &top)?.end(name)?
+        {
+            continue;
+        }
+        let mut refs = Vec::new();
+        for (entry, commit) in log.state.entries.iter().rev().zip(&commits) {
+            refs.push(RefChange::Set(verify::reverted_ref(&entry.branch), commit.clone()));
+            refs.push(RefChange::Remove(verify::merged_ref(&entry.branch)));
+            refs.extend(entry.after.iter().map(|tag| RefChange::Remove(format!("refs/tags/{tag}"))));
+        }
+        match land::land(repo, log, (&from, &top), &refs, &mut land::open_fence) {
+            Ok(()) => {
+                log.save(Step::Reverted)?;
+                return Ok(top);
+            }
+            Err(MergeError::MovedOn) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(MergeError::MovedOn)
+}
+
+/// Tags the results and tells of them.
+fn tag(repo: &Repo, log: &mut Log, behind: Option<&str>) -> Result<Ended, MergeError> {
+    for at in 0..log.state.entries.len() {
+        if !log.state.tags {
+            break;
+        }
+        let entry = log.state.entries[at].clone();
+        if let Some(name) = &entry.after
+            && repo.git.commit(&format!("refs/tags/{name}"))?.as_deref() == Some(entry.commit.as_str())
+        {
+            continue;
+        }
+        let message = format!("{} is in {}", build::subject_of(entry.task.as_str(), &entry.title), log.state.target);
+        for _ in 0..TRIES {
+            let name = build::free_tag(&repo.git, &build::after_name(entry.task.as_str()))?;
+            log.state.entries[at].after = Some(name.clone());
+            log.write()?;
+            let object = build::tag_object(&repo.git, &name, &entry.commit, &log.state.author, &message)?;
+            if repo.git.change_refs(format!("create refs/tags/{name} {object}\n")).is_ok() {
+                break;
+            }
+        }
+    }
+    if log.state.tags {
+        log.save(Step::Tagged)?;
+    } else {
+        point(Step::Tagged);
+    }
+    let entries = &log.state.entries;
+    Ok(entries
+        .iter()
+        .map(|entry| {
+            let merged = Merged {
+                commit: entry.commit.clone(),
+                tag: entry.after.clone(),
+                before: entry.before.clone(),
+                patch_id: entry.patch.clone(),
+                already: false,
+                behind: behind.map(str::to_owned),
+            };
+            (entry.task.clone(), Ok(merged))
+        })
+        .collect())
+}
