@@ -91,7 +91,6 @@ fn who_goes_round_the_one_door_for_files_is_known_here() {
     let known = [
         ("crates/agent/src/lib.rs", 2),     // an agent's home, the room of the conformance cases
         ("crates/fleet/src/lib.rs", 1),     // units of the user's own systemd
-        ("crates/git/src/files.rs", 1),     // copies into worktrees, by descriptors
         ("crates/process/src/linux.rs", 1), // a file of the kernel's that is written to
         ("crates/sys/src/lib.rs", 1),       // the door
         ("crates/sys/src/project.rs", 1),   // the project's own directory, held and not read

@@ -1,27 +1,16 @@
 //! Copies of named untracked files and directories into a worktree, without following a link on either side.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "it goes down both sides by descriptors, without links, and waits nowhere"
-)]
-
 use std::{
-    ffi::{OsStr, OsString},
-    fs::File,
+    ffi::OsStr,
     io,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
+    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
     path::{Component, Path, PathBuf},
 };
 
-use rustix::{
-    fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat},
-    io::Errno,
-};
+use oodatcaa_sys::files::{self, Kind};
 
 /// How many files one worktree gets; whoever wants more wants a `setup` command.
 const MOST: usize = 20_000;
-
-const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
 
 /// What was copied, below the project's root.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -42,184 +31,101 @@ pub(super) fn copy(
     spare: &dyn Fn(&Path) -> bool,
     made: &mut Made,
 ) -> io::Result<()> {
-    let parts: Vec<&OsStr> = Path::new(pattern)
-        .components()
-        .filter(|part| *part != Component::CurDir)
+    let invalid = |why| io::Error::new(io::ErrorKind::InvalidInput, why);
+    let parts = Path::new(pattern).components().filter(|part| *part != Component::CurDir);
+    let parts: Vec<&OsStr> = parts
         .map(|part| match part {
             Component::Normal(part) => Ok(part),
-            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a path below the project")),
+            _ => Err(invalid("not a path below the project")),
         })
         .collect::<io::Result<_>>()?;
     if parts.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "names no file"));
+        return Err(invalid("names no file"));
     }
-    let source = rustix::fs::open(from, DIRECTORY, Mode::empty())?;
-    let mut copier = Copier { to, spare, made };
-    copier.find(&source, Path::new(""), &parts)
+    Copier { from, to, spare, made }.find(Path::new(""), &parts)
 }
 
 struct Copier<'a> {
+    from: &'a Path,
     to: &'a Path,
     spare: &'a dyn Fn(&Path) -> bool,
     made: &'a mut Made,
 }
 
 impl Copier<'_> {
-    /// Goes down the pattern; `at` is the directory that is open.
-    fn find(&mut self, dir: &OwnedFd, at: &Path, parts: &[&OsStr]) -> io::Result<()> {
-        let Some((part, rest)) = parts.split_first() else { return Ok(()) };
-        if !is_pattern(part) {
-            let path = at.join(part);
-            return match kind(dir, part)? {
-                None => Ok(()),
-                Some(FileType::Directory) if !rest.is_empty() => self.find(&open(dir, part)?, &path, rest),
-                Some(_) if rest.is_empty() => self.take(dir, part, &path),
-                // What leads on is no directory: there is nothing below it, unless it is a link.
-                Some(_) => {
-                    Err(io::Error::new(io::ErrorKind::NotADirectory, format!("{} is no directory", path.display())))
-                }
-            };
+    /// Goes down the pattern from a directory below the root.
+    fn find(&mut self, at: &Path, parts: &[&OsStr]) -> io::Result<()> {
+        let Some((part, rest)) = parts.split_first() else { return self.take(at) };
+        if !part.as_bytes().iter().any(|byte| matches!(byte, b'*' | b'?')) {
+            return self.find(&at.join(part), rest);
         }
         let deep = *part == "**";
         if deep {
             let all = [OsStr::new("*")];
-            self.find(dir, at, if rest.is_empty() { &all } else { rest })?;
+            self.find(at, if rest.is_empty() { &all } else { rest })?;
         }
-        for (name, kind) in entries(dir)? {
-            let path = at.join(&name);
-            if (self.spare)(&path) {
-                continue;
-            }
+        for (path, name, kind) in self.entries(at)? {
             match kind {
-                FileType::Directory if deep => self.find(&open(dir, &name)?, &path, parts)?,
-                _ if deep || !matches(part, &name) => {}
-                FileType::Directory if !rest.is_empty() => self.find(&open(dir, &name)?, &path, rest)?,
-                FileType::Directory | FileType::RegularFile if rest.is_empty() => self.take(dir, &name, &path)?,
+                Kind::Directory if deep && !(self.spare)(&path) => self.find(&path, parts)?,
+                Kind::Directory if !deep && matches(part, &name) && !(self.spare)(&path) => self.find(&path, rest)?,
+                Kind::File if !deep && matches(part, &name) && rest.is_empty() => self.take(&path)?,
                 _ => {}
             }
         }
         Ok(())
     }
 
-    fn take(&mut self, dir: &OwnedFd, name: &OsStr, path: &Path) -> io::Result<()> {
-        if (self.spare)(path) {
+    /// Returns what lies in a directory, but for links, pipes and what git keeps for itself, which are no one's copy.
+    fn entries(&self, dir: &Path) -> io::Result<Vec<(PathBuf, std::ffi::OsString, Kind)>> {
+        let all = files::list(self.from, dir, MOST)?.unwrap_or_default().into_iter();
+        let all = all.filter(|entry| entry.kind != Kind::Other && entry.name != ".git");
+        Ok(all.map(|entry| (dir.join(&entry.name), entry.name, entry.kind)).collect())
+    }
+
+    fn take(&mut self, path: &Path) -> io::Result<()> {
+        let Some(found) = files::look(self.from, path)?.filter(|_| !(self.spare)(path)) else { return Ok(()) };
+        if !found.is_dir() {
+            if self.file(path)? {
+                self.made.paths.push(path.into());
+            }
             return Ok(());
         }
-        match kind(dir, name)? {
-            Some(FileType::Directory) => {}
-            _ => {
-                return self.file(dir, name, path).map(|made| {
-                    if made {
-                        self.made.paths.push(path.into());
-                    }
-                });
-            }
-        }
-        let Some((above, last)) = path.parent().zip(path.file_name()) else { return Ok(()) };
-        let target = self.target(above)?;
-        let new = match rustix::fs::mkdirat(&target, last, Mode::RWXU) {
-            Ok(()) => true,
-            Err(Errno::EXIST) => false,
-            Err(error) => return Err(error.into()),
-        };
-        if new {
+        let is_new = files::look(self.to, path)?.is_none();
+        files::make_dir(self.to, path)?;
+        if is_new {
             self.made.paths.push(path.into());
         }
-        let source = open(dir, name)?;
-        for (inner, kind) in entries(&source)? {
-            let below = path.join(&inner);
-            match kind {
-                FileType::Directory | FileType::RegularFile if new => self.inside(&source, &inner, &below)?,
-                FileType::Directory | FileType::RegularFile => self.take(&source, &inner, &below)?,
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Copies what lies below a directory that is a copy as a whole.
-    fn inside(&mut self, dir: &OwnedFd, name: &OsStr, path: &Path) -> io::Result<()> {
         let known = self.made.paths.len();
-        self.take(dir, name, path)?;
-        self.made.paths.truncate(known);
+        for (inner, ..) in self.entries(path)? {
+            self.take(&inner)?;
+        }
+        if is_new {
+            // What lies below is named by the directory.
+            self.made.paths.truncate(known);
+        }
         Ok(())
     }
 
-    /// Returns the directory of a copy, made where it is not there; a link on the way is refused.
-    fn target(&self, path: &Path) -> io::Result<OwnedFd> {
-        let mut target = rustix::fs::open(self.to, DIRECTORY, Mode::empty())?;
-        for part in path {
-            match rustix::fs::mkdirat(&target, part, Mode::RWXU) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(error) => return Err(error.into()),
-            }
-            target = open(&target, part)?;
-        }
-        Ok(target)
-    }
-
-    fn file(&mut self, dir: &OwnedFd, name: &OsStr, path: &Path) -> io::Result<bool> {
+    /// Copies one file; `false` where something bears its name already.
+    fn file(&mut self, path: &Path) -> io::Result<bool> {
         if self.made.files.len() >= MOST {
             return Err(io::Error::other(format!("more than {MOST} files; let `workspace.setup` make them")));
         }
-        // Without waiting for a writer, in case it is a pipe.
-        let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let mut source = match openat(dir, name, read, Mode::empty()) {
-            Ok(file) => File::from(file),
-            Err(Errno::NOENT) => return Ok(false),
+        let Some(mut source) = files::open(self.from, path)? else { return Ok(false) };
+        files::make_dir(self.to, path.parent().unwrap_or(Path::new("")))?;
+        let mut copy = match files::create_new(self.to, path) {
+            Ok(copy) => copy,
+            Err(error) if error.is_taken() => return Ok(false),
             Err(error) => return Err(error.into()),
         };
-        let meta = source.metadata()?;
-        if !meta.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "is no regular file"));
-        }
-        let (above, last) = (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or(name));
-        let write = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let executable = std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o100 != 0;
-        let mode = if executable { Mode::RWXU } else { Mode::RUSR | Mode::WUSR };
-        match openat(&self.target(above)?, last, write, mode) {
-            Ok(file) => {
-                io::copy(&mut source, &mut File::from(file))?;
-                self.made.files.push(path.into());
-                Ok(true)
-            }
-            Err(Errno::EXIST) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        io::copy(&mut source, &mut copy)?;
+        let mut mode = source.metadata()?.permissions();
+        // Private, and as executable as it was.
+        mode.set_mode(if mode.mode() & 0o100 == 0 { 0o600 } else { 0o700 });
+        copy.set_permissions(mode)?;
+        self.made.files.push(path.into());
+        Ok(true)
     }
-}
-
-fn open(dir: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
-    Ok(openat(dir, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?)
-}
-
-fn kind(dir: &OwnedFd, name: &OsStr) -> io::Result<Option<FileType>> {
-    match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
-        Err(Errno::NOENT) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Returns the names in a directory and what they stand for, in order; what git keeps for itself is no one's copy.
-fn entries(dir: &OwnedFd) -> io::Result<Vec<(OsString, FileType)>> {
-    let mut all = Vec::new();
-    for entry in Dir::read_from(dir)? {
-        let entry = entry?;
-        let name = OsStr::from_bytes(entry.file_name().to_bytes()).to_owned();
-        if matches!(name.as_bytes(), b"." | b".." | b".git") {
-            continue;
-        }
-        if let Some(kind) = kind(dir, &name)? {
-            all.push((name, kind));
-        }
-    }
-    all.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(all)
-}
-
-fn is_pattern(part: &OsStr) -> bool {
-    part.as_bytes().iter().any(|byte| matches!(byte, b'*' | b'?'))
 }
 
 /// Tells whether one part of a path is like a pattern of `*` and `?`; a dot at its beginning must be said.
