@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    Config, Workspace, evidence, fault::WorkspaceError, git::Git, merge, project::own_paths, prune, repo::Repository,
+    Config, Workspace, evidence, fault::WorkspaceError, git::Git, merge, project::own_paths, repo::Repository,
     save::Refs, state::State,
 };
 use oodatcaa_core::layout::Layout;
@@ -51,10 +51,9 @@ pub fn range(
     let repo = Repository::find(layout)?.ok_or_else(|| nothing("the project is not in a git repository"))?;
     let refs = Refs::of(layout, task);
     let starts = refs.tokens(&repo.git, "start")?;
-    let live = match prune::path_of(layout, task)? {
-        Some(_) => Workspace::attach(layout, config, task, starts.last().copied().unwrap_or_default())?,
-        None => None,
-    };
+    let newest = starts.last().copied().unwrap_or_default();
+    let live = repo.task_tree(layout, task)?;
+    let live = live.map(|found| Workspace::found(layout, config, &repo, &found, newest)).transpose()?;
     let tip = match (&live, branch_of(layout, config, task)) {
         (Some(workspace), _) => workspace.branch().map(String::from),
         (None, branch) => branch,

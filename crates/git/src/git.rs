@@ -48,10 +48,13 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// How often a call may meet a worktree that is being made.
 const MEETINGS: u32 = 50;
 
-/// A repository and a checkout of it.
+/// Calls of git in one directory.
 #[derive(Clone, Debug)]
 pub struct Git {
-    place: Place,
+    dir: PathBuf,
+    /// Where git is told that the repository is. Without it git looks for one itself, from the directory upwards: only to
+    /// find out which one it is.
+    pin: Option<Pin>,
     /// Git is never called from beneath these.
     fences: Vec<PathBuf>,
     env: Vec<(String, String)>,
@@ -61,14 +64,6 @@ pub struct Git {
     output: Option<Arc<File>>,
     input: Option<Vec<u8>>,
     stop: Option<Arc<AtomicBool>>,
-}
-
-#[derive(Clone, Debug)]
-enum Place {
-    /// Git looks for a repository itself, from here upwards: only to find out which one it is.
-    Looking(PathBuf),
-    /// It is told.
-    Pinned(Pin),
 }
 
 #[derive(Clone, Debug)]
@@ -87,7 +82,8 @@ impl Git {
         let top = dir.ancestors().find(|dir| dir.join(".git").symlink_metadata().is_ok()).unwrap_or(&dir);
         Self {
             fences: vec![top.into()],
-            place: Place::Looking(dir),
+            dir,
+            pin: None,
             env: Vec::new(),
             limit: LIMIT,
             holding: None,
@@ -107,29 +103,39 @@ impl Git {
     /// Calls in this checkout of this repository, whatever the files there say by now.
     pub fn pinned(spot: Spot, keep: &Keep) -> Result<Self, GitError> {
         let fences = spot.top.iter().chain([&spot.common]).cloned().collect();
-        let pin = Pin { spot, plain: None, keep: keep.clone() };
-        let own = Self { place: Place::Pinned(pin), fences, ..Self::looking("/") };
-        own.plainly()
+        Self { fences, ..Self::looking("/") }.pinned_to(spot, None, keep)
+    }
+
+    /// Pins these calls; what git takes for the repository is made where it is not known.
+    fn pinned_to(mut self, spot: Spot, plain: Option<Arc<plain::Plain>>, keep: &Keep) -> Result<Self, GitError> {
+        let mut pin = Pin { spot, plain, keep: keep.clone() };
+        self.dir = pin.spot.top.as_ref().unwrap_or(&pin.spot.common).clone();
+        if pin.plain.is_none() {
+            self.pin = Some(pin.clone());
+            pin.plain = Some(Arc::new(plain::Plain::of(&self, &pin.spot.common, pin.spot.top.is_none(), keep)?));
+        }
+        self.pin = Some(pin);
+        Ok(self)
+    }
+
+    fn pin(&self) -> Result<&Pin, GitError> {
+        self.pin.as_ref().ok_or_else(|| GitError::not_ours(&self.dir, "its repository is not known"))
     }
 
     /// Returns the same calls in another checkout of the same repository.
     pub fn moved_to(&self, top: &Path, admin: &Path) -> Result<Self, GitError> {
-        let Place::Pinned(pin) = &self.place else {
-            return Err(GitError::not_ours(top, "its repository is not known"));
-        };
-        let spot = Spot { top: Some(top.into()), admin: admin.into(), common: pin.spot.common.clone() };
+        let Pin { spot, plain, keep } = self.pin()?;
+        let spot = Spot { top: Some(top.into()), admin: admin.into(), common: spot.common.clone() };
         // What git takes for the repository can serve several checkouts only where it says nothing of one of them.
-        let shared = pin.plain.clone().filter(|plain| plain.shared);
+        let shared = plain.clone().filter(|plain| plain.shared);
         let mut moved = self.clone();
         moved.fences.push(top.into());
-        moved.place = Place::Pinned(Pin { spot, plain: shared.clone(), keep: pin.keep.clone() });
-        if shared.is_some() { Ok(moved) } else { moved.plainly() }
+        moved.pinned_to(spot, shared, keep)
     }
 
     /// Calls in another repository, on the same terms.
     pub(super) fn beside(&self, spot: Spot) -> Result<Self, GitError> {
-        let Place::Pinned(pin) = &self.place else { return Err(GitError::not_ours(&spot.common, "nobody knows it")) };
-        let mut git = Self::pinned(spot, &pin.keep)?.within(self.limit);
+        let mut git = Self::pinned(spot, &self.pin()?.keep)?.within(self.limit);
         git.fences.extend(self.fences.iter().cloned());
         Ok(git)
     }
@@ -137,22 +143,12 @@ impl Git {
     /// Returns the same calls with the repository itself, for what git writes into it of its worktrees.
     pub(super) fn on_itself(&self) -> Self {
         let mut own = self.clone();
-        if let Place::Pinned(pin) = &mut own.place {
-            pin.plain = None;
-            pin.spot.top = None;
-            pin.spot.admin.clone_from(&pin.spot.common);
+        if let Some(Pin { spot, plain, .. }) = &mut own.pin {
+            *plain = None;
+            *spot = Spot { top: None, admin: spot.common.clone(), common: spot.common.clone() };
+            own.dir.clone_from(&spot.common);
         }
         own
-    }
-
-    fn plainly(mut self) -> Result<Self, GitError> {
-        if let Place::Pinned(pin) = &self.place {
-            let plain = plain::Plain::of(&self, &pin.spot.common, pin.spot.top.is_none(), &pin.keep)?;
-            if let Place::Pinned(pin) = &mut self.place {
-                pin.plain = Some(Arc::new(plain));
-            }
-        }
-        Ok(self)
     }
 
     /// Sets the time that each call may take.
@@ -192,18 +188,12 @@ impl Git {
 
     /// Returns where it calls.
     pub fn dir(&self) -> &Path {
-        match &self.place {
-            Place::Looking(dir) => dir,
-            Place::Pinned(pin) => pin.spot.top.as_deref().unwrap_or(&pin.spot.common),
-        }
+        &self.dir
     }
 
     /// Returns the directory that all worktrees share, where it is known.
     pub(super) fn common(&self) -> Option<&Path> {
-        match &self.place {
-            Place::Looking(_) => None,
-            Place::Pinned(pin) => Some(&pin.spot.common),
-        }
+        self.pin.as_ref().map(|pin| pin.spot.common.as_path())
     }
 
     /// Refuses a git that is too old.
@@ -223,10 +213,7 @@ impl Git {
 
     /// Returns the top of the checkout that has this private directory, if these calls are pinned to that one.
     pub(super) fn top_of(&self, admin: &Path) -> Option<PathBuf> {
-        match &self.place {
-            Place::Pinned(pin) if pin.spot.admin == admin => pin.spot.top.clone(),
-            _ => None,
-        }
+        self.pin.as_ref().filter(|pin| pin.spot.admin == admin)?.spot.top.clone()
     }
 
     /// Returns what the repository's own configuration says, all of it.
@@ -237,10 +224,7 @@ impl Git {
     /// Makes sure that whoever works in this checkout with git works on this checkout: its `.git` leads to our
     /// directory, that leads back, and git itself sees both.
     pub fn verify(&self) -> Result<(), GitError> {
-        match &self.place {
-            Place::Looking(dir) => Err(GitError::not_ours(dir, "its repository is not known")),
-            Place::Pinned(pin) => pin.spot.verify(self),
-        }
+        self.pin()?.spot.verify(self)
     }
 
     /// Adds a variable, e.g. `GIT_INDEX_FILE` or `GIT_AUTHOR_NAME`.
@@ -299,23 +283,17 @@ impl Git {
 
     /// Runs a command for its exit status and both outputs, whatever they are.
     pub fn call<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<(i32, String, String), GitError> {
-        let (code, out, said) = self.exec(args)?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches('\n').to_owned();
-        Ok((code, text(&out), text(&said)))
+        self.exec(args).map(call::as_text)
     }
 
     /// Runs a command, again where it met a worktree that another git was just making: git lists them all before it begins.
-    fn exec<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<(i32, Vec<u8>, Vec<u8>), GitError> {
+    fn exec<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<call::Outputs, GitError> {
         for _ in 0..MEETINGS {
-            match self.exec_once(args)? {
+            match self.start(args)?.outputs()? {
                 (128, _, said) if is_half_made(&said) => thread::sleep(Duration::from_millis(10)),
                 done => return Ok(done),
             }
         }
-        self.exec_once(args)
-    }
-
-    fn exec_once<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<(i32, Vec<u8>, Vec<u8>), GitError> {
         self.start(args)?.outputs()
     }
 
@@ -324,13 +302,7 @@ impl Git {
         if self.is_stopped() {
             return Err(GitError::Stopped(self.named(args)));
         }
-        if let Place::Pinned(pin) = &self.place
-            && !super::admin::shares(&pin.spot.admin, &pin.spot.common)
-        {
-            // The one thing that git takes from there whatever it is told: where refs are.
-            let file = pin.spot.admin.join("commondir");
-            return Err(GitError::not_ours(&file, "it has been changed and does not lead to the repository any more"));
-        }
+        self.pin.as_ref().map_or(Ok(()), |pin| pin.spot.check_common())?;
         if let Some(snag) = self.own_dirs().iter().find_map(|dir| snags::among(dir)) {
             return Err(snag.error());
         }
@@ -366,7 +338,7 @@ impl Git {
             .env("GIT_GRAFT_FILE", "/dev/null/none")
             // Some refusals are told apart by git's own words.
             .env("LC_ALL", "C");
-        if let Place::Pinned(pin) = &self.place {
+        if let Some(pin) = &self.pin {
             let common = pin.plain.as_ref().map_or(&pin.spot.common, |plain| &plain.dir);
             command.env("GIT_DIR", &pin.spot.admin).env("GIT_COMMON_DIR", common);
             if let Some(top) = &pin.spot.top {
@@ -381,13 +353,13 @@ impl Git {
 
     /// Returns the directories in which git keeps what it knows of this checkout.
     fn own_dirs(&self) -> Vec<PathBuf> {
-        match &self.place {
-            Place::Looking(_) => {
+        match &self.pin {
+            None => {
                 let top = self.fences.first().map_or(Path::new("/"), PathBuf::as_path);
                 vec![super::admin::link_of(top).unwrap_or_else(|| top.join(".git"))]
             }
-            Place::Pinned(Pin { spot, .. }) if spot.admin == spot.common => vec![spot.common.clone()],
-            Place::Pinned(Pin { spot, .. }) => vec![spot.admin.clone(), spot.common.clone()],
+            Some(Pin { spot, .. }) if spot.admin == spot.common => vec![spot.common.clone()],
+            Some(Pin { spot, .. }) => vec![spot.admin.clone(), spot.common.clone()],
         }
     }
 
@@ -397,13 +369,11 @@ impl Git {
         if let Some(snag) = self.own_dirs().iter().find_map(|dir| snags::below(dir, true)) {
             return Err(snag.error());
         }
-        let top = match &self.place {
-            Place::Looking(dir) => dir,
-            Place::Pinned(Pin { spot: Spot { top: Some(top), .. }, .. }) => top,
-            Place::Pinned(_) => return Ok(()),
-        };
-        while let Some(snag) = snags::below(top, false) {
-            if !super::admin::is_our_place(top) || !snag.let_go(top) {
+        if self.pin.as_ref().is_some_and(|pin| pin.spot.top.is_none()) {
+            return Ok(());
+        }
+        while let Some(snag) = snags::below(&self.dir, false) {
+            if !super::admin::is_our_place(&self.dir) || !snag.let_go(&self.dir) {
                 return Err(snag.error());
             }
         }

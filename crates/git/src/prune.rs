@@ -14,11 +14,10 @@ use super::{
     fault::{KeepReason, WorkspaceError, failed},
     git::Git,
     hooks, merge,
-    repo::{Home, Repository},
+    repo::{Home, Repository, TaskTree},
     save::Refs,
     screen::Copies,
     state::State,
-    trees::Listed,
 };
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{TaskId, Token};
@@ -34,8 +33,6 @@ pub struct Seen {
     pub task: TaskId,
     /// Where it lies.
     pub path: PathBuf,
-    /// What git keeps of it.
-    pub(super) admin: PathBuf,
     /// What is checked out; `None` for a detached head.
     pub branch: Option<String>,
     /// Where it goes to.
@@ -125,69 +122,54 @@ pub fn free(dir: &Path) -> Option<u64> {
 /// Returns every worktree of the project's tasks.
 pub fn list(layout: &Layout, config: &Config) -> Result<Vec<Seen>, WorkspaceError> {
     let Some(repo) = Repository::find(layout)? else { return Ok(Vec::new()) };
-    let mut all = Vec::new();
-    for tree in repo.worktrees()? {
-        if let Some(task) = task_of(layout, &tree.path) {
-            all.push(look(layout, config, &repo, task, tree)?);
-        }
-    }
-    all.sort_by(|a, b| a.task.cmp(&b.task));
-    Ok(all)
+    let trees = repo.task_trees(layout)?.into_iter();
+    trees.map(|found| Ok(look(layout, config, &repo, &found)?.0)).collect()
 }
 
 /// Returns where a task's worktree lies; `None` when it has none.
 pub fn path_of(layout: &Layout, task: &TaskId) -> Result<Option<PathBuf>, WorkspaceError> {
     let Some(repo) = Repository::find(layout)? else { return Ok(None) };
-    let trees = repo.worktrees()?;
-    let found = trees.into_iter().find(|tree| task_of(layout, &tree.path).as_ref() == Some(task));
-    Ok(found.map(|tree| tree.path.join(&repo.prefix)))
+    Ok(repo.task_tree(layout, task)?.map(|found| found.tree.path.join(&repo.prefix)))
 }
 
-fn task_of(layout: &Layout, path: &Path) -> Option<TaskId> {
-    Home::holding(layout, path)?;
-    TaskId::parse(path.file_name()?.to_str()?).ok()
-}
-
+/// Looks at a task's worktree, and returns the workspace in it where there is one.
 fn look(
     layout: &Layout,
     config: &Config,
     repo: &Repository,
-    task: TaskId,
-    tree: Listed,
-) -> Result<Seen, WorkspaceError> {
-    let in_use = in_use(layout, &task);
+    found: &TaskTree,
+) -> Result<(Seen, Option<Workspace>), WorkspaceError> {
+    let TaskTree { task, home, tree } = found;
     let mut seen = Seen {
-        admin: tree.admin.clone(),
+        task: task.clone(),
         path: tree.path.clone(),
-        branch: tree.branch,
+        branch: tree.branch.clone(),
         base: None,
         ahead: 0,
         merged: false,
         dirty: false,
         left_out: Vec::new(),
         midway: None,
-        in_use,
-        whole: false,
-        port: Home::holding(layout, &tree.path).and_then(|home| State::load(&home, &task)?.port(config)),
-        task,
+        in_use: in_use(layout, task),
+        whole: tree.path.symlink_metadata().is_ok_and(|meta| meta.is_dir()),
+        port: State::load(home, task).and_then(|state| state.port(config)),
     };
-    let Some(workspace) = Workspace::attach(layout, config, &seen.task, newest(layout, repo, &seen.task)?)? else {
-        return Ok(seen);
-    };
-    let Some(checkout) = &workspace.checkout else { return Ok(seen) };
-    let now = checkout.snapshot()?;
-    let head = checkout.git.head()?;
-    seen.whole = true;
-    seen.dirty = checkout.tree_of(head.as_deref())? != now.tree;
-    seen.left_out = now.left_out;
-    seen.left_out.extend(workspace.unfinished_submodules()?);
-    seen.midway = evidence::midway(checkout)?;
-    seen.base = workspace.base_branch.clone();
-    if let Some(head) = &head {
-        let (ahead, merged) = ahead(&repo.git, head, seen.base.as_deref())?;
-        (seen.ahead, seen.merged) = (ahead, merged);
+    if !seen.whole {
+        return Ok((seen, None));
     }
-    Ok(seen)
+    let workspace = Workspace::found(layout, config, repo, found, newest(layout, repo, task)?)?;
+    if let Some(checkout) = &workspace.checkout {
+        let (now, head) = (checkout.snapshot()?, checkout.git.head()?);
+        seen.dirty = checkout.tree_of(head.as_deref())? != now.tree;
+        seen.left_out = now.left_out;
+        seen.left_out.extend(workspace.unfinished_submodules()?);
+        seen.midway = evidence::midway(checkout)?;
+        seen.base.clone_from(&workspace.base_branch);
+        if let Some(head) = &head {
+            (seen.ahead, seen.merged) = ahead(&repo.git, head, seen.base.as_deref())?;
+        }
+    }
+    Ok((seen, Some(workspace)))
 }
 
 /// Returns how many commits a base does not hold, and whether it holds their work all the same: merged, squashed,
@@ -252,21 +234,19 @@ fn take_away(
     mine: bool,
 ) -> Result<Option<Removed>, WorkspaceError> {
     let Some(repo) = Repository::find(layout)? else { return Ok(None) };
-    let its = |tree: &Listed| task_of(layout, &tree.path).as_ref() == Some(task);
-    let Some(found) = repo.worktrees()?.into_iter().find(its) else { return Ok(None) };
-    let home = Home::holding(layout, &found.path).expect("it was found by its home");
+    let Some(found) = repo.task_tree(layout, task)? else { return Ok(None) };
+    let home = &found.home;
     let guard = home.guard(task, WAIT)?;
     let locked = repo.lock(config.lock_wait)?;
     let kept = |why: KeepReason| Err(WorkspaceError::Kept { task: task.clone(), why });
     if !mine && in_use(layout, task) {
         return kept(KeepReason::InUse);
     }
-    let seen = look(layout, config, &repo, task.clone(), found)?;
+    let (seen, workspace) = look(layout, config, &repo, &found)?;
     if let Err(why) = policy.check(&seen) {
         return kept(why);
     }
     let mut removed = Removed { path: seen.path.clone(), ..Removed::default() };
-    let workspace = Workspace::attach(layout, config, task, newest(layout, &repo, task)?)?;
     if let Some(workspace) = &workspace {
         if !config.teardown.is_empty() && !config.untrusted {
             let run_dir = home.dir.join("teardown").join(task.as_str());
@@ -283,10 +263,10 @@ fn take_away(
             stores.keep()?;
         }
     }
-    locked.git.remove_worktree(&seen.path, &seen.admin)?;
-    let state = State::load(&home, task);
-    State::forget(&home, task)?;
-    Copies::forget(&home, task)?;
+    locked.git.remove_worktree(&seen.path, &found.tree.admin)?;
+    let state = State::load(home, task);
+    State::forget(home, task)?;
+    Copies::forget(home, task)?;
     if let (Some(state), Some(branch)) = (state.filter(|state| state.made), &seen.branch)
         && state.branch == *branch
         && seen.merged

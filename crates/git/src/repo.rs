@@ -16,7 +16,7 @@ use super::{
     git::{Git, GitError, Keep, Spot},
     lock, trees,
 };
-use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{TaskId, layout::Layout};
 use oodatcaa_sys::files::{self, FileError, Why};
 
 /// A checkout takes longer than a question.
@@ -35,6 +35,14 @@ pub(super) struct Repository {
     pub(super) common: PathBuf,
     /// The project's root below the top of its checkout.
     pub(super) prefix: PathBuf,
+}
+
+/// The worktree of a task.
+pub(super) struct TaskTree {
+    pub(super) task: TaskId,
+    /// The home that it lies in, which may be another than the configuration says now.
+    pub(super) home: Home,
+    pub(super) tree: trees::Listed,
 }
 
 /// What a task's branch starts from.
@@ -83,6 +91,23 @@ impl Repository {
     /// Returns the worktrees, the main checkout first.
     pub(super) fn worktrees(&self) -> Result<Vec<trees::Listed>, WorkspaceError> {
         Ok(trees::list(&self.git, &self.common)?)
+    }
+
+    /// Returns the worktrees of a project's tasks, in the order of their ids.
+    pub(super) fn task_trees(&self, layout: &Layout) -> Result<Vec<TaskTree>, WorkspaceError> {
+        let of_task = |tree: trees::Listed| {
+            let home = Home::holding(layout, &tree.path)?;
+            let task = TaskId::parse(tree.path.file_name()?.to_str()?).ok()?;
+            Some(TaskTree { task, home, tree })
+        };
+        let mut all: Vec<TaskTree> = self.worktrees()?.into_iter().filter_map(of_task).collect();
+        all.sort_by(|a, b| a.task.cmp(&b.task));
+        Ok(all)
+    }
+
+    /// Returns the worktree of a task; `None` where it has none.
+    pub(super) fn task_tree(&self, layout: &Layout, task: &TaskId) -> Result<Option<TaskTree>, WorkspaceError> {
+        Ok(self.task_trees(layout)?.into_iter().find(|found| found.task == *task))
     }
 
     /// Returns what branches start from.
@@ -181,12 +206,12 @@ impl Home {
     }
 
     /// Keeps two from making or removing the same task's worktree.
-    pub(super) fn guard(&self, task: &oodatcaa_core::TaskId, wait: Duration) -> Result<Arc<File>, WorkspaceError> {
+    pub(super) fn guard(&self, task: &TaskId, wait: Duration) -> Result<Arc<File>, WorkspaceError> {
         make_dir(&self.tasks())?;
         Ok(Arc::new(lock::hold(&self.tasks().join(format!("{task}.lock")), wait)?.into_file()))
     }
 
-    pub(super) fn tree(&self, task: &oodatcaa_core::TaskId) -> PathBuf {
+    pub(super) fn tree(&self, task: &TaskId) -> PathBuf {
         self.dir.join("wt").join(task.as_str())
     }
 

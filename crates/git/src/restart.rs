@@ -9,7 +9,7 @@ use super::{
     fault::{KeepReason, WorkspaceError},
     git::Git,
     merge, prune,
-    repo::{Home, Repository},
+    repo::Repository,
     save::Refs,
     snapshot::Checkout,
     tree,
@@ -43,18 +43,14 @@ pub fn restart(layout: &Layout, config: &Config, task: &Task, how: Anew) -> Resu
     let repo = Repository::find(layout)?.ok_or_else(|| nothing("the project is not in a git repository"))?;
     let refs = Refs::of(layout, &task.id);
     let base = tree::base(layout, config, &repo, task)?;
-    let listed = repo.worktrees()?;
-    let found = listed.iter().find_map(|tree| {
-        let its = tree.path.file_name().is_some_and(|name| name == task.id.as_str());
-        Home::holding(layout, &tree.path).filter(|_| its)
-    });
-    let guard = found.as_ref().map(|home| home.guard(&task.id, config.lock_wait)).transpose()?;
+    let found = repo.task_tree(layout, &task.id)?;
+    let guard = found.as_ref().map(|found| found.home.guard(&task.id, config.lock_wait)).transpose()?;
     if prune::in_use(layout, &task.id) {
         return Err(WorkspaceError::Kept { task: task.id.clone(), why: KeepReason::InUse });
     }
     let newest = prune::newest(layout, &repo, &task.id)?;
-    let restarted = match Workspace::attach(layout, config, &task.id, newest)?.filter(|_| found.is_some()) {
-        Some(workspace) => workspace.begin_anew(&base.commit, how)?,
+    let restarted = match &found {
+        Some(found) => Workspace::found(layout, config, &repo, found, newest)?.begin_anew(&base.commit, how)?,
         None => match (how, task.branch.as_deref()) {
             (Anew::Rebase, _) => return Err(nothing("it has no worktree; the next attempt makes one")),
             (Anew::Fresh, Some(branch)) => without_tree(&repo.git, &refs, branch, &base.commit)?,

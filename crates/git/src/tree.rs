@@ -22,8 +22,8 @@ use super::{
     submodules::Stores,
     trees::Listed,
 };
-use oodatcaa_core::Task;
 use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{Task, TaskId};
 use oodatcaa_sys::files::{Durable, named};
 
 /// How long a living git may hold the lock of a branch.
@@ -43,10 +43,9 @@ pub(super) struct Made {
 }
 
 /// Finds the home of a task's worktree, which may lie elsewhere than the configuration says now.
-pub(super) fn home(layout: &Layout, config: &Config, listed: &[Listed], task: &str) -> Result<Home, WorkspaceError> {
-    let is_its = |tree: &&Listed| tree.path.file_name().is_some_and(|name| name == task);
-    if let Some(home) = listed.iter().filter(is_its).find_map(|tree| Home::holding(layout, &tree.path)) {
-        return Ok(home);
+fn home(layout: &Layout, config: &Config, repo: &Repository, task: &TaskId) -> Result<Home, WorkspaceError> {
+    if let Some(found) = repo.task_tree(layout, task)? {
+        return Ok(found.home);
     }
     let home = Home::of(layout, config)?;
     make_dir(&home.dir)?;
@@ -61,7 +60,7 @@ pub(super) fn base(layout: &Layout, config: &Config, repo: &Repository, task: &T
         Err(WorkspaceError::Detached) => {}
         other => return other,
     }
-    let home = home(layout, config, &repo.worktrees()?, task.id.as_str())?;
+    let home = home(layout, config, repo, &task.id)?;
     let begun = State::load(&home, &task.id).filter(|state| state.ready).and_then(|state| state.base);
     let Some(name) = begun else { return Err(WorkspaceError::Detached) };
     match repo.git.tip(&name)? {
@@ -80,7 +79,7 @@ pub(super) fn prepare(
 ) -> Result<Made, WorkspaceError> {
     let id = &task.id;
     let refs = Refs::of(layout, id);
-    let home = home(layout, config, &repo.worktrees()?, id.as_str())?;
+    let home = home(layout, config, repo, id)?;
     if State::load(&home, id).is_some_and(|known| known.is_of_another(task)) {
         log::warn!("{id}: a worktree of an earlier task of this id is there; it goes, its work is kept");
         super::prune::clear(layout, config, id)?;
@@ -376,7 +375,7 @@ fn copy_all(
     config: &Config,
     repo: &Repository,
     home: &Home,
-    task: &oodatcaa_core::TaskId,
+    task: &TaskId,
     tree: &Path,
 ) -> Result<Vec<String>, WorkspaceError> {
     let target = inside(tree, &repo.prefix)?;

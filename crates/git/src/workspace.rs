@@ -15,7 +15,7 @@ use crate::{
     hooks,
     project::{own_paths, shared_checkout},
     prune,
-    repo::{Home, Repository, inside},
+    repo::{Home, Repository, TaskTree, inside},
     save::Refs,
     screen::Copies,
     snapshot::Checkout,
@@ -117,29 +117,35 @@ impl Workspace {
         token: Token,
     ) -> Result<Option<Self>, WorkspaceError> {
         let Some(repo) = Repository::find(layout)? else { return Ok(None) };
-        let listed = repo.worktrees()?;
-        let is_its = |path: &Path| {
-            path.file_name().is_some_and(|name| name == task.as_str()) && Home::holding(layout, path).is_some()
-        };
-        let Some(found) = listed.into_iter().find(|tree| is_its(&tree.path)) else {
-            if config.mode == Mode::Worktree {
-                return Ok(None);
-            }
-            let mut workspace = Self::shared(layout, Some(repo), task, token)?;
-            workspace.remember()?;
-            return Ok(Some(workspace));
-        };
-        // Its repository may have been moved since.
-        tree::follow(&repo, &found.path)?;
-        let home = Home::holding(layout, &found.path).expect("it was found by its home");
-        let state = State::load(&home, task).unwrap_or_else(|| {
-            let base = repo.base(config).ok().and_then(|base| base.branch);
-            State::new(layout, task, found.branch.clone(), base)
-        });
-        let top = (found.path.as_path(), found.admin);
-        let mut workspace = Self::in_tree(layout, config, &repo, &state, top, task, token)?;
+        if let Some(found) = repo.task_tree(layout, task)? {
+            return Self::found(layout, config, &repo, &found, token).map(Some);
+        }
+        if config.mode == Mode::Worktree {
+            return Ok(None);
+        }
+        let mut workspace = Self::shared(layout, Some(repo), task, token)?;
         workspace.remember()?;
         Ok(Some(workspace))
+    }
+
+    /// Returns the workspace in a worktree that was found.
+    pub(crate) fn found(
+        layout: &Layout,
+        config: &Config,
+        repo: &Repository,
+        found: &TaskTree,
+        token: Token,
+    ) -> Result<Self, WorkspaceError> {
+        let TaskTree { task, home, tree } = found;
+        // Its repository may have been moved since.
+        tree::follow(repo, &tree.path)?;
+        let state = State::load(home, task).unwrap_or_else(|| {
+            let base = repo.base(config).ok().and_then(|base| base.branch);
+            State::new(layout, task, tree.branch.clone(), base)
+        });
+        let mut workspace = Self::in_tree(layout, config, repo, &state, (&tree.path, tree.admin.clone()), task, token)?;
+        workspace.remember()?;
+        Ok(workspace)
     }
 
     /// Lets nobody end calls of git before their time.

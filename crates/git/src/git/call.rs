@@ -42,13 +42,11 @@ impl Started {
 
     /// Waits for its exit status and both outputs, whatever they are.
     pub fn call(self) -> Result<(i32, String, String), GitError> {
-        let (code, out, said) = self.outputs()?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches('\n').to_owned();
-        Ok((code, text(&out), text(&said)))
+        self.outputs().map(as_text)
     }
 
     /// Waits for its exit status and both outputs, byte for byte.
-    pub(super) fn outputs(mut self) -> Result<(i32, Vec<u8>, Vec<u8>), GitError> {
+    pub(super) fn outputs(mut self) -> Result<Outputs, GitError> {
         let begun = Instant::now();
         let (deadline, mut patience) = (begun + self.git.limit, PATIENCE);
         let status = loop {
@@ -84,6 +82,15 @@ impl Started {
         }
         Ok((code, out, said))
     }
+}
+
+/// An exit status, and what was said on standard output and standard error.
+pub(super) type Outputs<T = Vec<u8>> = (i32, T, T);
+
+/// Returns outputs as text, without line feeds at their ends.
+pub(super) fn as_text((code, out, said): Outputs) -> Outputs<String> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches('\n').to_owned();
+    (code, text(&out), text(&said))
 }
 
 impl Drop for Started {

@@ -30,10 +30,7 @@ impl Spot {
         if !fs::symlink_metadata(&self.admin).is_ok_and(|meta| meta.is_dir()) {
             return wrong(top, format!("the repository does not know it any more: {} is gone", self.admin.display()));
         }
-        if !crate::admin::shares(&self.admin, &self.common) {
-            let file = self.admin.join("commondir");
-            return wrong(&file, "it has been changed and does not lead to the repository any more".into());
-        }
+        self.check_common()?;
         if let Some(snag) = super::snags::among(&self.admin) {
             return Err(snag.error());
         }
@@ -56,6 +53,15 @@ impl Spot {
             }
         }
         self.as_git_sees_it(&git.looking_from(top), top)
+    }
+
+    /// Checks that the private directory leads to the repository: where refs are, git takes from there whatever it is told.
+    pub(super) fn check_common(&self) -> Result<(), GitError> {
+        if crate::admin::shares(&self.admin, &self.common) {
+            return Ok(());
+        }
+        let file = self.admin.join("commondir");
+        Err(GitError::not_ours(&file, "it has been changed and does not lead to the repository any more"))
     }
 
     /// Asks git what it finds when nobody tells it; a setting like `core.worktree` may send it elsewhere.

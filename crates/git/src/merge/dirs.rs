@@ -37,15 +37,10 @@ impl MergeDirs {
 /// Lists every place of a project: that of its configuration, and those of worktrees that lie elsewhere.
 pub fn all(layout: &Layout, config: &Config) -> Result<Vec<MergeDirs>, WorkspaceError> {
     let Some(repo) = Repository::find(layout)? else { return Ok(Vec::new()) };
-    let listed = repo.worktrees()?;
-    let mut yards: Vec<MergeDirs> = listed
-        .iter()
-        .filter_map(|tree| Home::holding(layout, &tree.path))
-        .map(|home| MergeDirs::below(&home.dir))
-        .collect();
+    let mut homes: Vec<PathBuf> = repo.task_trees(layout)?.into_iter().map(|found| found.home.dir).collect();
     // Before the first worktree there is nothing to find there.
-    yards.extend(Home::of(layout, config)?.dir.canonicalize().ok().map(|home| MergeDirs::below(&home)));
-    yards.sort();
-    yards.dedup();
-    Ok(yards)
+    homes.extend(Home::of(layout, config)?.dir.canonicalize());
+    homes.sort();
+    homes.dedup();
+    Ok(homes.iter().map(|home| MergeDirs::below(home)).collect())
 }
