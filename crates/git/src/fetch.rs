@@ -18,13 +18,6 @@ use oodatcaa_core::{TaskId, Token, text};
 /// How long a remote may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Where the branch of a checkout stands, and what its remote has of it.
-struct Seen<'a> {
-    branch: &'a str,
-    here: &'a str,
-    there: &'a str,
-}
-
 /// Fetches what branches start from, where that is asked for, and takes the local branch there.
 pub(super) fn base(
     layout: &Layout,
@@ -50,9 +43,7 @@ pub(super) fn base(
     let git = repo.git.clone().within(PATIENCE);
     let mine = format!("refs/oodatcaa/fetched/{}-{}", crate::branch::component(attempt.0.as_str()), attempt.1);
     let spec = format!("+refs/heads/{branch}:{mine}");
-    let args =
-        ["fetch", "-q", "--no-tags", "--no-write-fetch-head", "--upload-pack=git-upload-pack", "--", remote, &spec];
-    match git.run(&args) {
+    match remotes::fetch(&git, remote, &spec) {
         Ok(_) => {}
         Err(GitError::Failed(_, said)) if said.contains("couldn't find remote ref") => {
             log::info!("{remote} has no branch `{branch}`; tasks start from the one that is here");
@@ -65,7 +56,7 @@ pub(super) fn base(
     let Some(there) = repo.git.commit(&mine)? else { return Ok(()) };
     let locked = repo.lock(config.lock_wait)?;
     let here = repo.base(config)?.commit;
-    let gone = forward(repo, &locked.git, &Seen { branch: &branch, here: &here, there: &there });
+    let gone = forward(repo, &locked.git, &branch, (&here, &there));
     repo.git.delete_ref(&mine, &there)?;
     match gone? {
         None => Ok(()),
@@ -74,8 +65,12 @@ pub(super) fn base(
 }
 
 /// Takes the branch to what its remote has; answers git's words where that would touch what nobody has committed.
-fn forward(repo: &Repository, git: &Git, seen: &Seen<'_>) -> Result<Option<String>, WorkspaceError> {
-    let Seen { branch, here, there } = seen;
+fn forward(
+    repo: &Repository,
+    git: &Git,
+    branch: &str,
+    (here, there): (&str, &str),
+) -> Result<Option<String>, WorkspaceError> {
     if here == there || git.is_ancestor(there, here)? {
         return Ok(None);
     }
@@ -83,11 +78,11 @@ fn forward(repo: &Repository, git: &Git, seen: &Seen<'_>) -> Result<Option<Strin
         log::warn!("`{branch}` and what its remote has of it have both gone on; tasks start from the one that is here");
         return Ok(None);
     }
-    if git.current_branch()?.as_deref() == Some(*branch) {
+    if git.current_branch()?.as_deref() == Some(branch) {
         let (code, _, said) = git.call(&["merge", "-q", "--ff-only", "--no-stat", there])?;
         return Ok((code != 0).then_some(said));
     }
-    let is_its = |tree: &trees::Listed| tree.branch.as_deref() == Some(*branch);
+    let is_its = |tree: &trees::Listed| tree.branch.as_deref() == Some(branch);
     if let Some(tree) = repo.worktrees()?.iter().find(|tree| is_its(tree)) {
         log::warn!("`{branch}` stays behind its remote, because it is checked out at {}", tree.path.display());
         return Ok(None);

@@ -73,12 +73,12 @@ pub(super) fn run(
     let lost = |error: std::io::Error| wrong(format!("cannot be waited for: {error}"), false);
     let mut ended = command::wait(&mut child, Instant::now() + config.hook_timeout, stopped).map_err(lost)?;
     let cut_short = ended.is_none();
-    for signal in [Signal::TERM, Signal::KILL].into_iter().chain(std::iter::repeat(Signal::KILL)) {
-        if ended.is_some() {
-            break;
-        }
+    let mut signal = Signal::TERM;
+    while ended.is_none() {
         command::signal_group(&child, signal);
         ended = command::wait(&mut child, Instant::now() + GRACE, || false).map_err(lost)?;
+        // Again and again: a process that the kernel holds in a call dies only after it.
+        signal = Signal::KILL;
     }
     if let Err(pids) = process::end_leftovers(run_dir, GRACE) {
         log::warn!("`{hook}` left processes that do not end: {pids:?}");
@@ -93,17 +93,8 @@ pub(super) fn run(
     };
     let tail = text::many_lines(&tail::last(&tail::text(root, &log, 2_000), 20, |_| true).join("\n"));
     let cannot = !cut_short && code.is_some_and(|code| environment::CANNOT_RUN.contains(&code));
-    Err(wrong(
-        if tail.is_empty() {
-            how
-        } else {
-            format!(
-                "{how}; its last lines:
-{tail}"
-            )
-        },
-        cannot,
-    ))
+    let words = if tail.is_empty() { how } else { format!("{how}; its last lines:\n{tail}") };
+    Err(wrong(words, cannot))
 }
 
 fn inherited(names: &[String]) -> Vec<(String, String)> {

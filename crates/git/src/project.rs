@@ -6,6 +6,7 @@ use crate::{
     Config, Mode, admin,
     author::Author,
     fault::WorkspaceError,
+    files::{self, Made},
     git::{self, Git},
     repo::{Home, Repository},
     snapshot::Checkout,
@@ -24,6 +25,17 @@ pub(crate) const OWN: [&str; 9] = [
     ".agent-daemon-pids",
     ".agent-daemon-run",
 ];
+
+/// Copies what `workspace.copy` names to the same places below another directory, but for what is the main checkout's own.
+/// Returns what was copied, and the patterns for which something went wrong.
+pub(crate) fn copy<'a>(layout: &Layout, config: &'a Config, to: &Path) -> (Made, Vec<(&'a str, std::io::Error)>) {
+    let spare = |path: &Path| OWN.iter().any(|own| path.starts_with(own));
+    let mut made = Made::default();
+    let copied =
+        config.copy.iter().map(|pattern| (pattern, files::copy(layout.root(), to, pattern, &spare, &mut made)));
+    let wrong = copied.filter_map(|(pattern, copied)| Some((pattern.as_str(), copied.err()?))).collect();
+    (made, wrong)
+}
 
 /// Returns how the project's attempts work here: `shared` where no directory above has a `.git`, whatever is configured. A
 /// repository that cannot be used, or has no commit yet, is an error: nobody asked for the person's own directory.

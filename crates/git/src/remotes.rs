@@ -63,6 +63,12 @@ pub(super) fn is_plain(remote: &str) -> bool {
     !(remote.is_empty() || remote.starts_with('-') || remote.contains("::") || remote.chars().any(char::is_control))
 }
 
+/// Fetches one ref; whatever the remote is configured to run in the place of its own programs.
+pub(super) fn fetch(git: &Git, remote: &str, spec: &str) -> Result<(), GitError> {
+    let how = ["fetch", "-q", "--no-tags", "--no-write-fetch-head", "--upload-pack=git-upload-pack", "--"];
+    git.run(&[&how[..], &[remote, spec]].concat()).map(drop)
+}
+
 impl Moved {
     /// Says what has changed.
     pub fn change(&self) -> String {

@@ -76,7 +76,7 @@ impl Repository {
             error => error.into(),
         })?;
         if found.top.is_none() {
-            return Err(refused("git takes it for a bare repository, which has no files"));
+            return Err(refused("git takes it for a bare repository, which has no work tree; see `core.bare`"));
         }
         Ok(Some(Self { git: found.git.within(CHECKOUT), ..found }))
     }

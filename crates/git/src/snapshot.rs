@@ -137,8 +137,9 @@ impl Checkout {
     }
 }
 
-/// Copies an index together with its time: git compares it with the times of the files.
-fn copy_index(from: &Path, to: &Path) -> std::io::Result<()> {
+/// Copies an index, if there is one, together with its time: git compares that with the times of the files to know which of
+/// them may have changed unseen.
+pub(super) fn copy_index(from: &Path, to: &Path) -> std::io::Result<()> {
     match files::named::copy(from, to, files::INDEX) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

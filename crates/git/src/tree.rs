@@ -13,7 +13,6 @@ use std::{
 use super::{
     Config, admin, branch,
     fault::{WorkspaceError, failed},
-    files::{self, Made as Copied},
     git::{destroy, snags},
     repo::{Base, Home, Locked, Repository, inside, make_dir},
     save::Refs,
@@ -97,16 +96,12 @@ pub(super) fn prepare(
         rejoin(&repo.common, &home, &path, &repo.common.join("worktrees").join(name))?;
     }
     let listed = repo.worktrees()?;
-    let found = find(&locked, &home, &path, &listed, known.as_ref())?;
-    let mut state = match (found, known) {
-        (Found::Whole { branch }, known) => {
-            keep_locked(&locked, &listed, &path, id.as_str())?;
-            match known {
-                Some(state) => state,
-                None => State::new(layout, id, branch, base.branch.clone()),
-            }
+    let mut state = match find(&locked, &home, &path, &listed, known.as_ref())? {
+        Some(found) => {
+            keep_locked(&locked, found, id.as_str())?;
+            known.unwrap_or_else(|| State::new(layout, id, found.branch.clone(), base.branch.clone()))
         }
-        (Found::Nothing, known) => {
+        None => {
             super::prune::room(&home.dir, config.disk_min)?;
             let listed = repo.worktrees()?;
             let choice = choose(layout, config, repo, task, base, known.as_ref(), &listed)?;
@@ -149,30 +144,23 @@ pub(super) fn prepare(
     Ok(Made { home, path, admin, state, guard })
 }
 
-enum Found {
-    Nothing,
-    Whole { branch: Option<String> },
-}
-
-/// Finds what lies where the worktree should be, and clears away what is in the way.
-fn find(
+/// Returns the worktree that lies where it should be; without one, clears away what is in the way.
+fn find<'a>(
     locked: &Locked<'_>,
     home: &Home,
     path: &Path,
-    listed: &[Listed],
+    listed: &'a [Listed],
     known: Option<&State>,
-) -> Result<Found, WorkspaceError> {
+) -> Result<Option<&'a Listed>, WorkspaceError> {
     let half = known.is_some_and(|state| !state.ready);
     let entry = listed.iter().find(|tree| tree.path == path);
     let there = path.symlink_metadata().is_ok();
     if let Some(entry) = entry {
         if there && !half {
             rejoin(&locked.repo.common, home, path, &entry.admin)?;
-        }
-        if there && !half && locked.repo.admin_of(path).is_some() {
-            return Ok(Found::Whole { branch: entry.branch.clone() });
-        }
-        if there && !half {
+            if locked.repo.admin_of(path).is_some() {
+                return Ok(Some(entry));
+            }
             aside(home, path)?;
         }
         locked.git.remove_worktree(path, &entry.admin)?;
@@ -184,7 +172,7 @@ fn find(
             aside(home, path)?;
         }
     }
-    Ok(Found::Nothing)
+    Ok(None)
 }
 
 /// Returns the private directory of a worktree. One whose repository has been moved is linked with it again.
@@ -329,10 +317,11 @@ fn add(locked: &Locked<'_>, path: &Path, choice: &Choice, task: &str) -> Result<
     Ok(())
 }
 
-fn keep_locked(locked: &Locked<'_>, listed: &[Listed], path: &Path, task: &str) -> Result<(), WorkspaceError> {
-    if listed.iter().any(|tree| tree.path == path && tree.locked.is_none()) {
-        let reason = format!("oodatcaa {task}");
-        locked.git.on_itself().patiently(&["worktree", "lock", "--reason", &reason, "--", &path.to_string_lossy()])?;
+/// Locks a worktree against `git worktree prune`, if a person has unlocked it.
+fn keep_locked(locked: &Locked<'_>, found: &Listed, task: &str) -> Result<(), WorkspaceError> {
+    if found.locked.is_none() {
+        let (reason, path) = (format!("oodatcaa {task}"), found.path.to_string_lossy());
+        locked.git.on_itself().patiently(&["worktree", "lock", "--reason", &reason, "--", &path])?;
     }
     Ok(())
 }
@@ -378,13 +367,9 @@ fn copy_all(
     task: &TaskId,
     tree: &Path,
 ) -> Result<Vec<String>, WorkspaceError> {
-    let target = inside(tree, &repo.prefix)?;
-    let mut made = Copied::default();
-    let spare = |path: &Path| super::project::OWN.iter().any(|own| path.starts_with(own));
-    for pattern in &config.copy {
-        if let Err(error) = files::copy(layout.root(), &target, pattern, &spare, &mut made) {
-            log::warn!("{pattern}, of `workspace.copy`, is not copied: {error}");
-        }
+    let (made, wrong) = super::project::copy(layout, config, &inside(tree, &repo.prefix)?);
+    for (pattern, error) in wrong {
+        log::warn!("{pattern}, of `workspace.copy`, is not copied: {error}");
     }
     let below = |path: &PathBuf| repo.prefix.join(path);
     let files: Vec<PathBuf> = made.files.iter().map(below).collect();

@@ -11,7 +11,7 @@ use std::{
     sync::{Mutex, OnceLock, PoisonError},
 };
 
-use super::error::GitError;
+use super::{error::GitError, listed};
 
 /// The oldest git that does all that is asked of it.
 pub(crate) const OLDEST: Version = Version(2, 30, 0);
@@ -36,42 +36,14 @@ impl Version {
 }
 
 /// Variables that git and the programs of the user's own configuration may see; nothing else goes to them.
-/// `GIT_*` is ours alone, but for where the user's configuration lies.
-const HANDED_ON: &[&str] = &[
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "TMPDIR",
-    "TZ",
-    "SSH_AUTH_SOCK",
-    "SSH_AGENT_PID",
-    "KRB5CCNAME",
-    "GNUPGHOME",
-    "DBUS_SESSION_BUS_ADDRESS",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "CURL_CA_BUNDLE",
-    "http_proxy",
-    "https_proxy",
-    "all_proxy",
-    "no_proxy",
-    "HTTPS_PROXY",
-    "ALL_PROXY",
-    "NO_PROXY",
-    "GIT_CONFIG_NOSYSTEM",
-    "GIT_CONFIG_SYSTEM",
-    "GIT_CONFIG_GLOBAL",
-];
+const HANDED_ON: &str = include_str!("environment.txt");
 
 /// Returns a call of git that finds nothing else than it must: the program, its `PATH`, the variables of the list.
 pub(super) fn command(fences: &[PathBuf]) -> Result<Command, GitError> {
     let mut command = Command::new(find(fences)?);
     command.env_clear().env("PATH", path(fences));
-    let xdg = |name: &str| name.starts_with("XDG_");
-    command.envs(
-        std::env::vars_os()
-            .filter(|(name, _)| name.to_str().is_some_and(|name| HANDED_ON.contains(&name) || xdg(name))),
-    );
+    let is_handed_on = |name: &str| name.starts_with("XDG_") || listed(HANDED_ON).any(|listed| listed == name);
+    command.envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_handed_on)));
     Ok(command)
 }
 

@@ -11,7 +11,7 @@ use super::{
     repo::Repo,
     tree::{self, Tree},
 };
-use crate::{Config, Mode, WorkspaceError, files, hooks, repo::Repository};
+use crate::{Config, Mode, WorkspaceError, hooks, repo::Repository};
 use oodatcaa_config::GateConfig;
 use oodatcaa_core::layout::Layout;
 use oodatcaa_sys::files::named;
@@ -46,11 +46,8 @@ impl Base {
         let path = Tree::plan(&repo, &dirs.place, &id)?;
         let mut base = Self { repo, project: path.clone(), path, id };
         base.project = Tree::add(&base.repo, &base.path, commit)?.project()?;
-        let spare = |path: &Path| crate::project::OWN.iter().any(|own| path.starts_with(own));
-        for pattern in &config.copy {
-            // What cannot be copied was told when the task's own worktree was made.
-            let _ = files::copy(layout.root(), &base.project, pattern, &spare, &mut files::Made::default());
-        }
+        // What cannot be copied was told when the task's own worktree was made.
+        let _ = crate::project::copy(layout, config, &base.project);
         // For a person's questions it is a temporary directory elsewhere.
         let root = if run_dir.starts_with(layout.root()) { layout.root() } else { run_dir };
         let place = hooks::Place { cwd: &base.project, root, run_dir: &run_dir.join("hooks").join("base") };

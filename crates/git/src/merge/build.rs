@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _};
 
 use super::{MergeError, MergeRequest, MergeTarget, Policy, changelog, tree::Tree, verify};
-use crate::{branch, fault::failed};
+use crate::{branch, fault::failed, git::Git};
 use oodatcaa_core::text;
 use oodatcaa_sys::files;
 
@@ -90,14 +90,11 @@ impl Maker<'_> {
         };
         let mut made = false;
         for entry in commits.lines() {
-            let mut words = entry.split(' ');
-            let Some(commit) = words.next().filter(|commit| !known.contains(*commit)) else { continue };
-            let mut args = vec!["cherry-pick", "--no-commit"];
-            if words.count() > 1 {
-                args.extend(["-m", "1"]);
+            let (commit, how) = along_its_line(entry);
+            if known.contains(commit) {
+                continue;
             }
-            args.push(commit);
-            self.try_out(&args)?;
+            self.try_out(&[&["cherry-pick", "--no-commit"], how, &[commit]].concat())?;
             if !self.staged("HEAD")? {
                 continue;
             }
@@ -131,22 +128,8 @@ impl Maker<'_> {
         Ok(())
     }
 
-    /// Runs what may stop at a conflict.
     fn try_out(&self, args: &[&str]) -> Result<(), MergeError> {
-        let git = &self.tree.git;
-        let (code, out, said) = git.call(args)?;
-        if code == 0 {
-            return Ok(());
-        }
-        let files = git.unmerged()?;
-        if files.is_empty() {
-            let words = if said.is_empty() { out } else { said };
-            return Err(MergeError::Refused {
-                command: args.first().map_or_else(String::new, ToString::to_string),
-                said: text::cut(&text::many_lines(&words), 2_000),
-            });
-        }
-        Err(MergeError::Conflict { files, onto: self.base.into() })
+        try_out(&self.tree.git, self.base, args)
     }
 
     fn staged(&self, against: &str) -> Result<bool, MergeError> {
@@ -236,6 +219,28 @@ fn foreign(message: &str) -> String {
     if text.trim().is_empty() { "(no message)".into() } else { text }
 }
 
+/// Runs what may stop at a conflict.
+fn try_out(git: &Git, base: &str, args: &[&str]) -> Result<(), MergeError> {
+    let (code, out, said) = git.call(args)?;
+    if code == 0 {
+        return Ok(());
+    }
+    let files = git.unmerged()?;
+    if files.is_empty() {
+        let words = if said.is_empty() { out } else { said };
+        let command = args.first().copied().unwrap_or_default().to_owned();
+        return Err(MergeError::Refused { command, said: text::cut(&text::many_lines(&words), 2_000) });
+    }
+    Err(MergeError::Conflict { files, onto: base.into() })
+}
+
+/// Returns the commit of a line with its parents, and the options that take a merge for what it changed on its own line.
+fn along_its_line(entry: &str) -> (&str, &'static [&'static str]) {
+    let mut words = entry.split(' ');
+    let commit = words.next().unwrap_or_default();
+    (commit, if words.count() > 1 { &["-m", "1"] } else { &[] })
+}
+
 /// Commits that take back the entries on top of `base`, one each, the last entry's first.
 pub(super) fn revert(
     tree: &Tree,
@@ -249,21 +254,9 @@ pub(super) fn revert(
     for entry in entries.iter().rev() {
         let range = format!("{}..{}", entry.base, entry.commit);
         for entry in git.run(&["rev-list", "--first-parent", "--parents", &range])?.lines() {
-            let mut words = entry.split(' ');
-            let Some(commit) = words.next() else { continue };
-            let mut args = vec!["revert", "--no-commit"];
-            if words.count() > 1 {
-                args.extend(["-m", "1"]);
-            }
-            args.push(commit);
-            let (code, _, said) = git.call(&args)?;
-            if code != 0 {
-                let files = git.unmerged()?;
-                return Err(match files.is_empty() {
-                    true => MergeError::Refused { command: "revert".into(), said },
-                    false => MergeError::Conflict { files, onto: base.into() },
-                });
-            }
+            let (commit, how) = along_its_line(entry);
+            let args = [&["revert", "--no-commit"], how, &[commit]].concat();
+            try_out(git, base, &args)?;
         }
         let words = text::cut(&text::one_line(words), 200);
         let why = match gate.as_str() {
@@ -285,7 +278,7 @@ pub(super) fn revert(
 }
 
 /// Returns a tag object on a commit, not yet named by a ref, under the first name that is free.
-pub(super) fn free_tag(git: &crate::git::Git, name: &str) -> Result<String, MergeError> {
+pub(super) fn free_tag(git: &Git, name: &str) -> Result<String, MergeError> {
     // A tag `pre` leaves no room for tags below `pre/`.
     let parent = name.split_once('/').map(|(parent, _)| format!("refs/tags/{parent}"));
     let name = match parent {
@@ -306,7 +299,7 @@ pub(super) fn free_tag(git: &crate::git::Git, name: &str) -> Result<String, Merg
 
 /// Makes an annotated tag's object and answers with its id; no ref names it yet.
 pub(super) fn tag_object(
-    git: &crate::git::Git,
+    git: &Git,
     name: &str,
     commit: &str,
     author: &super::Author,

@@ -30,51 +30,40 @@ fn plain(text: &str) -> String {
 pub(super) fn with(old: Option<&str>, line: &str) -> Option<String> {
     let old = old.filter(|text| !text.trim().is_empty()).unwrap_or(HEAD);
     let feed = if old.contains("\r\n") { "\r\n" } else { "\n" };
-    let lines: Vec<&str> = old.lines().collect();
+    let mut lines: Vec<&str> = old.lines().collect();
     if lines.contains(&line) {
         return None;
     }
     let is_version = |text: &str| text.starts_with("## ");
-    let unreleased = lines.iter().position(|text| {
+    let is_unreleased = |text: &&str| {
         is_version(text) && text[3..].trim().trim_start_matches('[').to_lowercase().starts_with("unreleased")
+    };
+    let head = lines.iter().position(is_unreleased).unwrap_or_else(|| {
+        let first = lines.iter().position(|text| is_version(text)).unwrap_or(lines.len());
+        add(&mut lines, first, "## [Unreleased]")
     });
-    let mut new: Vec<&str> = lines.clone();
-    match unreleased {
-        None => {
-            let at = lines.iter().position(|text| is_version(text)).unwrap_or(lines.len());
-            let mut block = vec!["## [Unreleased]", "", "### Changed", "", line];
-            if at > 0 && !lines[at - 1].trim().is_empty() {
-                block.insert(0, "");
-            }
-            if at < lines.len() {
-                block.push("");
-            }
-            new.splice(at..at, block);
-        }
-        Some(head) => {
-            let end = (head + 1..lines.len()).find(|&at| is_version(lines[at])).unwrap_or(lines.len());
-            let changed = (head + 1..end).find(|&at| lines[at].trim_end().eq_ignore_ascii_case("### changed"));
-            let last_text = |from: usize, to: usize| (from..to).rev().find(|&at| !lines[at].trim().is_empty());
-            match changed {
-                Some(section) => {
-                    let stop = (section + 1..end).find(|&at| lines[at].starts_with("### ")).unwrap_or(end);
-                    match last_text(section + 1, stop) {
-                        Some(last) => new.insert(last + 1, line),
-                        None => {
-                            new.splice(section + 1..section + 1, ["", line]);
-                        }
-                    }
-                }
-                None => {
-                    let at = last_text(head, end).map_or(head + 1, |last| last + 1);
-                    new.splice(at..at, ["", "### Changed", "", line]);
-                }
-            }
-        }
+    let end = (head + 1..lines.len()).find(|&at| is_version(lines[at])).unwrap_or(lines.len());
+    let changed = (head + 1..end).find(|&at| lines[at].trim_end().eq_ignore_ascii_case("### changed"));
+    let changed = changed.unwrap_or_else(|| add(&mut lines, end, "### Changed"));
+    let is_heading = |&at: &usize| is_version(lines[at]) || lines[at].starts_with("### ");
+    let stop = (changed + 1..lines.len()).find(is_heading).unwrap_or(lines.len());
+    match last_text(&lines, stop) {
+        Some(last) if last > changed => lines.insert(last + 1, line),
+        _ => drop(lines.splice(changed + 1..changed + 1, ["", line])),
     }
-    let mut text = new.join(feed);
-    text.push_str(feed);
-    Some(text)
+    Some(lines.join(feed) + feed)
+}
+
+/// Adds a heading after the last text before a line, and returns where it is.
+fn add<'a>(lines: &mut Vec<&'a str>, before: usize, heading: &'a str) -> usize {
+    let at = last_text(lines, before).map_or(0, |last| last + 1);
+    lines.splice(at..at, [""].into_iter().filter(|_| at > 0).chain([heading]));
+    if at > 0 { at + 1 } else { at }
+}
+
+/// Returns the last line before another that is not empty.
+fn last_text(lines: &[&str], before: usize) -> Option<usize> {
+    (0..before).rev().find(|&at| !lines[at].trim().is_empty())
 }
 
 #[cfg(test)]

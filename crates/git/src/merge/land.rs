@@ -16,7 +16,7 @@ use super::{
     repo::Repo,
     steps::{Checkout, Landing, Log, Step, point},
 };
-use crate::{fault::failed, git::Git, trees};
+use crate::{fault::failed, git::Git, snapshot::copy_index, trees};
 use oodatcaa_sys::files;
 
 /// How long an index that another git has locked is waited for.
@@ -203,22 +203,12 @@ impl IndexLock {
             }
             thread::sleep(Duration::from_millis(20));
         }
-        if let Err(error) = this.copy() {
+        if let Err(error) = copy_index(&this.index, &this.scratch) {
             let error = failed("copy the index to", &this.scratch)(error);
             this.give_back()?;
             return Err(error.into());
         }
         Ok(this)
-    }
-
-    /// Returns a fresh copy of the index. It keeps the index's time: git compares it with the files' times
-    /// to know which of them may have changed unseen.
-    fn copy(&self) -> io::Result<()> {
-        let _ = files::named::remove(&self.scratch);
-        match files::named::copy(&self.index, &self.scratch, files::INDEX) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
     }
 
     /// Puts the scratch index in the place of the index.

@@ -18,8 +18,7 @@ pub(super) fn head(repo: &Repo, remote: &str, branch: &str, id: &str) -> Result<
     }
     let mine = own_ref(id);
     let spec = format!("+{full}:{mine}");
-    let fetch = ["fetch", "-q", "--no-tags", "--no-write-fetch-head", "--upload-pack=git-upload-pack", "--", remote];
-    answer(remote, repo.git.run(&[&fetch[..], &[&spec]].concat()))?;
+    answer(remote, remotes::fetch(&repo.git, remote, &spec))?;
     Ok(repo.git.commit(&mine)?)
 }
 
