@@ -1,6 +1,6 @@
 //! Committing what an agent left uncommitted, in our own words, with who and what stands behind it.
 
-use super::{author::Author, evidence, fault::WorkspaceError, snapshot::Checkout};
+use super::{author::Author, evidence, fault::WorkspaceError, git::words, snapshot::Checkout};
 use oodatcaa_core::{
     Lease,
     text::{cut, one_line},
@@ -48,12 +48,9 @@ pub(super) fn message(text: &str, trailers: &[(&str, String)]) -> String {
 
 /// Puts everything of the checkout's own into its index.
 pub(super) fn stage(checkout: &Checkout) -> Result<(), WorkspaceError> {
-    let left_out = checkout.left_out(checkout.git.dir())?;
+    let left_out = checkout.left_out()?;
     // Also what lies outside of a sparse checkout: whoever made it wants it in.
-    let mut add = checkout.git.add_all()?;
-    add.push("--".into());
-    add.extend(checkout.own(&left_out)?);
-    checkout.git.run(&add)?;
+    checkout.git.run(&checkout.git.add_all(checkout.own(&left_out)?)?)?;
     Ok(())
 }
 
@@ -70,10 +67,8 @@ pub(super) fn rest(
         return Err(WorkspaceError::Midway { tree: git.dir().into(), what });
     }
     stage(checkout)?;
-    let mut back = ["reset", "-q", fork.unwrap_or("HEAD"), "--"].map(String::from).to_vec();
-    back.extend(checkout.others());
     if !checkout.excluded.is_empty() {
-        git.run(&back)?;
+        git.run(&words(&["reset", "-q", fork.unwrap_or("HEAD"), "--"], checkout.others()))?;
         checkout.leave_others_alone()?;
     }
     if git.asks(&["diff-index", "--cached", "--quiet", "HEAD", "--"])? {

@@ -3,8 +3,14 @@
 use std::collections::HashMap;
 
 use super::{
-    Config, Workspace, evidence, fault::WorkspaceError, git::Git, merge, project::own_paths, repo::Repository,
-    save::Refs, state::State,
+    Config, Workspace, evidence,
+    fault::WorkspaceError,
+    git::{Git, words},
+    merge,
+    project::own_paths,
+    repo::Repository,
+    save::Refs,
+    state::State,
 };
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Task, TaskId, Token};
@@ -67,55 +73,37 @@ pub fn range(
         Some(source) => repo.git.commit(source)?,
         None => tip,
     };
-    let now = |live: &Option<Workspace>| -> Result<Option<String>, WorkspaceError> {
-        match live.as_ref().and_then(|workspace| workspace.checkout.as_ref()) {
-            Some(checkout) => Ok(Some(checkout.snapshot()?.tree)),
-            None => Ok(None),
+    let end = |saved: Option<Token>| -> Result<(Option<String>, &'static str), WorkspaceError> {
+        if let Some(checkout) = live.as_ref().and_then(|workspace| workspace.checkout.as_ref()) {
+            return Ok((Some(checkout.snapshot()?.tree), "now"));
         }
+        let saved = saved.map_or(Ok(None), |token| repo.git.commit(&refs.wip(token)))?;
+        Ok(if saved.is_some() { (saved, "its saved work") } else { (tip.clone(), "the end of its branch") })
     };
-    let (from, to, until) = match token {
-        Some(token) => {
-            let from = repo
-                .git
-                .commit(&refs.start(token))?
-                .ok_or_else(|| nothing("nothing was noted when it began, or it was cleaned up since"))?;
-            let next = starts.iter().find(|other| **other > token);
-            let (to, until) = match next {
-                Some(next) => (repo.git.commit(&refs.start(*next))?, "the next attempt"),
-                None => match now(&live)? {
-                    Some(tree) => (Some(tree), "now"),
-                    None => match repo.git.commit(&refs.wip(token))? {
-                        Some(saved) => (Some(saved), "its saved work"),
-                        None => (tip, "the end of its branch"),
-                    },
-                },
-            };
-            (from, to, until)
+    let begun = |token: Token| repo.git.commit(&refs.start(token));
+    let (from, (to, until)) = match (token, landed) {
+        (Some(token), _) => {
+            let unknown = || nothing("nothing was noted when it began, or it was cleaned up since");
+            let from = begun(token)?.ok_or_else(unknown)?;
+            match starts.iter().find(|other| **other > token) {
+                Some(next) => (from, (begun(*next)?, "the next attempt")),
+                None => (from, end(Some(token))?),
+            }
         }
-        None if landed.is_some() => {
-            let (from, to) = landed.map(|landed| (landed.from, landed.to)).unzip();
-            (from.unwrap_or_default(), to, "its merge")
-        }
-        None => {
-            let base = repo.base(config).ok().map(|base| base.commit);
-            let fork = match (&tip, &base) {
-                (Some(tip), Some(base)) => repo.git.fork(base, tip)?.filter(|fork| fork != tip),
+        (None, Some(landed)) => (landed.from, (Some(landed.to), "its merge")),
+        (None, None) => {
+            let fork = match (&tip, repo.base(config)) {
+                (Some(tip), Ok(base)) => repo.git.fork(&base.commit, tip)?.filter(|fork| fork != tip),
                 _ => None,
             };
-            let first = match starts.first() {
-                Some(first) => repo.git.commit(&refs.start(*first))?,
-                None => None,
-            };
+            let first = starts.first().map_or(Ok(None), |first| begun(*first))?;
             let from = fork.or(first).ok_or_else(|| nothing("nobody has worked on it in a workspace"))?;
-            match now(&live)? {
-                Some(tree) => (from, Some(tree), "now"),
-                None => (from, tip, "the end of its branch"),
-            }
+            (from, end(None)?)
         }
     };
     let to = to.ok_or_else(|| nothing("its workspace and its branch are gone"))?;
-    let mut paths = vec![":(top)".to_owned()];
-    paths.extend(own_paths(&repo.prefix).iter().map(|path| format!(":(top,exclude,literal){path}")));
+    let own = own_paths(&repo.prefix);
+    let paths = words(&[":(top)"], own.iter().map(|path| format!(":(top,exclude,literal){path}")));
     Ok(Range { from, to, until, git: repo.git, paths })
 }
 
@@ -134,11 +122,9 @@ fn branch_of(layout: &Layout, config: &Config, task: &TaskId) -> Option<String> 
 
 impl Range {
     fn args(&self, how: &[&str]) -> Vec<String> {
-        let mut args = ["diff", "--no-ext-diff", "--no-textconv", "--no-color"].map(String::from).to_vec();
-        args.extend(how.iter().map(|arg| (*arg).to_owned()));
-        args.extend([self.from.clone(), self.to.clone(), "--".into()]);
-        args.extend(self.paths.iter().cloned());
-        args
+        let diff = [&["diff", "--no-ext-diff", "--no-textconv", "--no-color"], how].concat();
+        let what = [&self.from, &self.to, "--"].map(String::from);
+        words(&diff, what.into_iter().chain(self.paths.iter().cloned()))
     }
 
     /// Returns the diff, byte for byte.

@@ -2,7 +2,7 @@
 
 use super::{
     fault::WorkspaceError,
-    git::{RawChange, listed},
+    git::{RawChange, listed, words},
     save::Refs,
     snapshot::{Checkout, Snapshot},
 };
@@ -56,9 +56,8 @@ pub(super) fn look(
     let (mut apart, mut took_in) = (None, false);
     let mut files = git.raw_changes(&[&start.tree, &seen.tree])?;
     if let Some(head) = &head {
-        let mut args = vec!["rev-list".to_owned(), "--max-count=1000".into(), head.clone()];
-        args.extend(start.commit.iter().chain(&upstream).map(|commit| format!("^{commit}")));
-        commits = git.run(&args)?.lines().map(String::from).collect();
+        let known = start.commit.iter().chain(&upstream).map(|commit| format!("^{commit}"));
+        commits = git.run(&words(&["rev-list", "--max-count=1000", head], known))?.lines().map(String::from).collect();
         // What came in from the base branch is nobody's work here.
         if let (Some(upstream), Some(began)) = (&upstream, &start.commit) {
             let (old, new) = (git.fork(upstream, began)?, git.fork(upstream, head)?);

@@ -47,55 +47,34 @@ pub enum What {
 
 /// Finds what may go: of tasks that are finished or gone, older than `keep`.
 pub fn find(layout: &Layout, snapshot: &Snapshot, keep: Duration, now: SystemTime) -> Result<Vec<Old>, WorkspaceError> {
-    let over = |task: &TaskId| {
+    let may_go = |task: &TaskId, age: Duration| {
         let moves = snapshot.queue.get(task).is_some_and(|task| !task.status.is_finished());
-        !moves && !snapshot.leases.contains_key(task)
+        age >= keep && !moves && !snapshot.leases.contains_key(task)
     };
-    let mut all = runs(layout, &over, keep, now);
-    if let Some(repo) = Repository::find(layout)? {
-        all.extend(refs(layout, &repo, snapshot, &over, keep, now)?);
-    }
-    Ok(all)
-}
-
-fn runs(layout: &Layout, over: &dyn Fn(&TaskId) -> bool, keep: Duration, now: SystemTime) -> Vec<Old> {
     let mut all = Vec::new();
-    for (task, dir) in
-        names(&layout.runs()).into_iter().filter_map(|(name, dir)| Some((TaskId::parse(&name).ok()?, dir)))
-    {
-        if !over(&task) {
-            continue;
-        }
-        let attempts: Vec<(RunName, PathBuf)> =
-            names(&dir).into_iter().filter_map(|(name, dir)| Some((RunName::parse(&name)?, dir))).collect();
+    for (task, dir) in below(&layout.runs(), |name| TaskId::parse(name).ok()) {
+        let attempts = below(&dir, RunName::parse);
         let newest = attempts.iter().map(|(name, _)| name.token()).max();
         for (_, dir) in attempts.into_iter().filter(|(name, _)| Some(name.token()) != newest) {
             let age = age(&dir, now);
-            if age >= keep && oodatcaa_process::leftovers(&dir).is_empty() {
+            if may_go(&task, age) && oodatcaa_process::leftovers(&dir).is_empty() {
                 all.push(Old { bytes: size(&dir), what: What::Run(dir), task: task.clone(), age });
             }
         }
     }
-    all
+    if let Some(repo) = Repository::find(layout)? {
+        let refs = refs(layout, &repo, snapshot, now)?;
+        all.extend(refs.into_iter().filter(|old| may_go(&old.task, old.age)));
+    }
+    Ok(all)
 }
 
-fn refs(
-    layout: &Layout,
-    repo: &Repository,
-    snapshot: &Snapshot,
-    over: &dyn Fn(&TaskId) -> bool,
-    keep: Duration,
-    now: SystemTime,
-) -> Result<Vec<Old>, WorkspaceError> {
+/// Returns the refs of ours that belong to a task of this project.
+fn refs(layout: &Layout, repo: &Repository, snapshot: &Snapshot, now: SystemTime) -> Result<Vec<Old>, WorkspaceError> {
     let format = "--format=%(refname) %(objectname) %(committerdate:unix)";
-    let listed = repo.git.run(&[
-        "for-each-ref",
-        format,
-        "refs/oodatcaa/wip/",
-        "refs/oodatcaa/start/",
-        "refs/oodatcaa/old/",
-        "refs/oodatcaa/aside/",
-    ])?;
+    let kinds = ["wip", "start", "old", "aside"].map(|kind| format!("refs/oodatcaa/{kind}/"));
+    let [wip, start, old, aside] = kinds.each_ref().map(String::as_str);
+    let listed = repo.git.run(&["for-each-ref", format, wip, start, old, aside])?;
     let known: BTreeMap<String, TaskId> =
         snapshot.queue.tasks().map(|task| (branch::component(task.id.as_str()), task.id.clone())).collect();
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -111,9 +90,7 @@ fn refs(
         // A name whose task has left the queue is a task id itself, or was made from one.
         let Some(task) = known.get(part).cloned().or_else(|| TaskId::parse(part).ok()) else { continue };
         let age = now.saturating_sub(Duration::from_secs(time.parse().unwrap_or(u64::MAX)));
-        if over(&task) && age >= keep {
-            all.push(Old { what: What::Ref { name: name.into(), commit: commit.into() }, task, age, bytes: 0 });
-        }
+        all.push(Old { what: What::Ref { name: name.into(), commit: commit.into() }, task, age, bytes: 0 });
     }
     Ok(all)
 }
@@ -136,11 +113,10 @@ pub fn remove(layout: &Layout, old: &Old) -> Result<(), WorkspaceError> {
     }
 }
 
-fn names(dir: &Path) -> Vec<(String, PathBuf)> {
+/// Returns the directories whose names stand for something, with that.
+fn below<T>(dir: &Path, parse: impl Fn(&str) -> Option<T>) -> Vec<(T, PathBuf)> {
     let all = files::named::directories(dir);
-    all.filter_map(|name| Some((name.into_string().ok()?, dir)))
-        .map(|(name, dir)| (name.clone(), dir.join(name)))
-        .collect()
+    all.filter_map(|name| Some((parse(name.to_str()?)?, dir.join(&name)))).collect()
 }
 
 /// Returns the time since its newest file was written.

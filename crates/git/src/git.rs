@@ -201,14 +201,11 @@ impl Git {
         program::check(&self.fences)
     }
 
-    /// Returns the words that add everything of a checkout: also what lies outside of a sparse one, which needs a word since
-    /// git 2.34 and is no word before that.
-    pub(super) fn add_all(&self) -> Result<Vec<String>, GitError> {
-        let mut words = ["add", "-A"].map(String::from).to_vec();
-        if program::version(&self.fences)? >= program::Version(2, 34, 0) {
-            words.push("--sparse".into());
-        }
-        Ok(words)
+    /// Returns the arguments that add everything under these paths: also what lies outside of a sparse checkout, which needs
+    /// a word since git 2.34 and is no word before that.
+    pub(super) fn add_all(&self, paths: Vec<String>) -> Result<Vec<String>, GitError> {
+        let is_sparse = program::version(&self.fences)? >= program::Version(2, 34, 0);
+        Ok(words(if is_sparse { &["add", "-A", "--sparse", "--"] } else { &["add", "-A", "--"] }, paths))
     }
 
     /// Returns the top of the checkout that has this private directory, if these calls are pinned to that one.
@@ -395,6 +392,11 @@ impl Git {
         let command = text::cut(&text::one_line(&without_passwords(&words.join(" "))), 300);
         Call { command, dir: self.dir().into() }
     }
+}
+
+/// Returns arguments that end in others.
+pub(super) fn words(first: &[&str], others: impl IntoIterator<Item = String>) -> Vec<String> {
+    first.iter().map(|word| (*word).to_owned()).chain(others).collect()
 }
 
 /// Returns the lines of a list in a file of ours, without comments.

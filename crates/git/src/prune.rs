@@ -176,10 +176,7 @@ fn look(
 /// rebased or picked.
 fn ahead(git: &Git, head: &str, base: Option<&str>) -> Result<(usize, bool), WorkspaceError> {
     let Some(base) = base else { return Ok((0, false)) };
-    let base = format!("refs/heads/{base}");
-    if git.commit(&base)?.is_none() {
-        return Ok((0, false));
-    }
+    let Some(base) = git.tip(base)? else { return Ok((0, false)) };
     let count = git.run(&["rev-list", "--count", head, &format!("^{base}")])?;
     let count = count.trim().parse().unwrap_or(usize::MAX);
     if count == 0 {
@@ -187,7 +184,7 @@ fn ahead(git: &Git, head: &str, base: Option<&str>) -> Result<(usize, bool), Wor
     }
     // Merging it would change nothing.
     let (code, tree, _) = git.call(&["merge-tree", "--write-tree", &base, head])?;
-    let same = code == 0 && git.run(&["rev-parse", "--verify", &format!("{base}^{{tree}}")])? == tree.trim();
+    let same = code == 0 && git.tree(&base)? == tree.trim();
     // An older git cannot merge in memory; then by patches.
     Ok((count, same || (code != 0 && code != 1 && merge::holds_commit(git, &base, head)?)))
 }

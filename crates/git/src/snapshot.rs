@@ -2,11 +2,11 @@
 //!
 //! A copy of the index knows which files are as they were, so only what changed is read.
 
-use std::{ffi::OsString, path::Path};
+use std::path::Path;
 
 use super::{
     fault::{WorkspaceError, failed},
-    git::Git,
+    git::{Git, words},
 };
 use oodatcaa_core::environment;
 use oodatcaa_sys::files;
@@ -46,8 +46,7 @@ impl Checkout {
     /// Pathspecs for `git add`: everything but what is excluded, and this.
     pub(super) fn own(&self, further: &[String]) -> Result<Vec<String>, WorkspaceError> {
         // What is ignored anyhow must not be named: `add` takes that for a wish to add it, and fails.
-        let mut asked = ["check-ignore", "--no-index", "--"].map(String::from).to_vec();
-        asked.extend(self.excluded.iter().cloned());
+        let asked = words(&["check-ignore", "--no-index", "--"], self.excluded.iter().cloned());
         let (_, ignored, _) = if self.excluded.is_empty() { Default::default() } else { self.git.call(&asked)? };
         let ignored: Vec<&str> = ignored.lines().collect();
         let named = self.excluded.iter().filter(|path| !ignored.contains(&path.as_str()));
@@ -61,14 +60,8 @@ impl Checkout {
 
     /// Leaves what is excluded as the branch has it: an agent that commits everything leaves it out.
     pub(super) fn leave_others_alone(&self) -> Result<(), WorkspaceError> {
-        let mut args = vec!["ls-files".to_owned(), "-z".into(), "--".into()];
-        args.extend(self.others());
-        // As many as a command line surely takes.
-        for some in self.git.paths(&args)?.chunks(200) {
-            let mut args = ["update-index", "--skip-worktree", "--"].map(OsString::from).to_vec();
-            args.extend(some.iter().map(OsString::from));
-            self.git.run(&args)?;
-        }
+        let known = self.git.bytes(&words(&["ls-files", "-z", "--"], self.others()))?;
+        self.git.clone().with_input(known).run(&["update-index", "--skip-worktree", "-z", "--stdin"])?;
         Ok(())
     }
 
@@ -88,9 +81,9 @@ impl Checkout {
     }
 
     /// Returns what cannot go into a tree: repositories inside, and files that are too great.
-    pub(super) fn left_out(&self, top: &Path) -> Result<Vec<String>, WorkspaceError> {
-        let mut args = vec!["ls-files".to_owned(), "-o".into(), "--exclude-standard".into(), "-z".into(), "--".into()];
-        args.extend(self.all_but(self.excluded.iter()));
+    pub(super) fn left_out(&self) -> Result<Vec<String>, WorkspaceError> {
+        let top = self.git.dir();
+        let args = words(&["ls-files", "-o", "--exclude-standard", "-z", "--"], self.all_but(self.excluded.iter()));
         let great =
             |name: &str| top.join(name).symlink_metadata().is_ok_and(|found| found.is_file() && found.len() > LARGEST);
         let listed = self.git.paths(&args)?;
@@ -104,16 +97,14 @@ impl Checkout {
 
     /// Takes a snapshot: tracked and untracked files, not those that git ignores.
     pub(super) fn snapshot(&self) -> Result<Snapshot, WorkspaceError> {
-        let top = self.git.dir().to_owned();
-        let mut left_out = self.left_out(&top)?;
+        let mut left_out = self.left_out()?;
         let place = tempfile::Builder::new().prefix("oodatcaa-").tempdir_in(&self.admin);
         let place = place.map_err(failed("write in", &self.admin))?;
         let index = place.path().join("index");
         copy_index(&self.admin.join("index"), &index).map_err(failed("copy", self.admin.join("index")))?;
         let git = self.git.clone().with_env("GIT_INDEX_FILE", &index.to_string_lossy());
-        let mut add = git.add_all()?;
-        add.extend(["--ignore-errors", "--"].map(String::from));
-        add.extend(self.own(&left_out)?);
+        // What cannot be read does not keep the rest out.
+        let add = words(&["-c", "add.ignoreErrors=true"], git.add_all(self.own(&left_out)?)?);
         let (code, _, said) = git.call(&add)?;
         if code != 0 && environment::of_git(&said).is_some() {
             // What cannot be taken in for that is work all the same.
@@ -125,12 +116,9 @@ impl Checkout {
             left_out.push(said);
         }
         if self.git.head()?.is_some() && !self.excluded.is_empty() {
-            let mut asked = ["diff-index", "--cached", "--quiet", "HEAD", "--"].map(String::from).to_vec();
-            asked.extend(self.others());
-            if !git.asks(&asked)? {
-                let mut reset = ["reset", "-q", "HEAD", "--"].map(String::from).to_vec();
-                reset.extend(self.others());
-                git.run(&reset)?;
+            let is_same = git.asks(&words(&["diff-index", "--cached", "--quiet", "HEAD", "--"], self.others()))?;
+            if !is_same {
+                git.run(&words(&["reset", "-q", "HEAD", "--"], self.others()))?;
             }
         }
         Ok(Snapshot { tree: git.run(&["write-tree"])?, left_out })

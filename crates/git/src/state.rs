@@ -140,18 +140,19 @@ impl State {
 
     /// Gives the task a block of ports that no other task of the same user has, in whatever project.
     pub(super) fn take_ports(&mut self, home: &Home, config: &Config) -> Result<(), WorkspaceError> {
-        let first = |block: u32| config.port_base.checked_add(block.checked_mul(config.ports)?);
-        let last = |block: u32| first(block)?.checked_add(config.ports - 1);
-        let fits = |block: u32| last(block).is_some_and(|last| last <= LAST_PORT);
         if config.port_base == 0 {
             self.block = None;
             return Ok(());
         }
-        let free = |block: u32| !first(block).is_some_and(|port| in_use(port, config.ports));
-        match self.block.filter(|block| fits(*block)) {
-            Some(block) if free(block) => return Ok(()),
-            Some(_) => log::warn!("{}: another program uses ports of its block; it gets the next free one", self.task),
-            None => {}
+        let first = |block: u32| {
+            let first = config.port_base.checked_add(block.checked_mul(config.ports)?)?;
+            (first.checked_add(config.ports - 1)? <= LAST_PORT).then_some(first)
+        };
+        if let Some(port) = self.block.and_then(first) {
+            if !in_use(port, config.ports) {
+                return Ok(());
+            }
+            log::warn!("{}: another program uses ports of its block; it gets the next free one", self.task);
         }
         let root = home.dir.parent().unwrap_or(&home.dir);
         make_dir(root)?;
@@ -160,14 +161,15 @@ impl State {
             .iter()
             .flat_map(|home| State::all(home).into_iter().filter_map(|task| State::load(home, &task)?.block))
             .collect();
-        let mut blocks = (0..).take_while(|block| fits(*block)).filter(|block| !taken.contains(block));
-        self.block = blocks.by_ref().take(TRIED).find(|block| {
-            let free = free(*block);
-            if !free {
-                log::info!("{}: port {} and those after it are in use", self.task, first(*block).unwrap_or_default());
+        let blocks = (0..).map_while(|block| Some((block, first(block)?)));
+        let free = blocks.filter(|(block, _)| !taken.contains(block)).take(TRIED).find(|(_, port)| {
+            let is_used = in_use(*port, config.ports);
+            if is_used {
+                log::info!("{}: port {port} and those after it are in use", self.task);
             }
-            free
+            !is_used
         });
+        self.block = free.map(|(block, _)| block);
         if self.block.is_none() {
             log::warn!("{}: no block of {} free ports from {} on", self.task, config.ports, config.port_base);
         }

@@ -54,9 +54,7 @@ impl Stores {
 
     /// Tells whether a commit outlives the worktree.
     pub(super) fn have(&self, name: &str, commit: &str) -> Result<bool, WorkspaceError> {
-        let there =
-            |git: &Git| git.call(&["cat-file", "-e", &format!("{commit}^{{commit}}")]).map(|(code, ..)| code == 0);
-        Ok(there(&self.keeping(name)?)? || there(&self.git)?)
+        Ok(self.keeping(name)?.commit(commit)?.is_some() || self.git.commit(commit)?.is_some())
     }
 
     /// Tells whether a remote of the submodule has a commit, as far as is known here.
@@ -94,7 +92,7 @@ impl Stores {
 
     fn keep_one(&self, own: &Path, name: &str) -> Result<(), WorkspaceError> {
         let source = self.inside(own, None)?;
-        let (_, head, _) = source.call(&["rev-parse", "-q", "--verify", "HEAD^{commit}"])?;
+        let head = source.head()?.unwrap_or_default();
         let wanted = ["for-each-ref", "--format=%(objectname)", "refs/heads/", "refs/stash", "refs/oodatcaa/"];
         let mut tips: Vec<String> = source.run(&wanted)?.lines().chain(head.lines()).map(String::from).collect();
         tips.sort();
@@ -113,10 +111,8 @@ impl Stores {
         // The two see each other's objects for as long as it takes to tell which are missing.
         let objects = own.join("objects");
         let both = kept.clone().with_env("GIT_ALTERNATE_OBJECT_DIRECTORIES", &objects.to_string_lossy());
-        let mut asked = vec!["rev-list", "--objects"];
-        asked.extend(new.iter().map(String::as_str));
-        asked.extend(["--not", "--all"]);
-        let missing = both.bytes(&asked)?;
+        let tips: Vec<&str> = new.iter().map(String::as_str).collect();
+        let missing = both.bytes(&[&["rev-list", "--objects"], &tips[..], &["--not", "--all"]].concat())?;
         let pack = both.with_input(missing).bytes(&["pack-objects", "--stdout", "-q"])?;
         kept.clone().with_input(pack).run(&["unpack-objects", "-q"])?;
         let place =
@@ -151,27 +147,15 @@ impl Stores {
         super::repo::make_dir(own.parent().unwrap_or(&own))?;
         let (from, to, own_dir) = (main.to_string_lossy(), target.to_string_lossy(), own.to_string_lossy());
         let into = format!("--separate-git-dir={own_dir}");
-        self.git.looking_from(main).run(&[
-            "clone",
-            "-q",
-            "--local",
-            "--no-checkout",
-            "--template=",
-            &into,
-            "--",
-            &from,
-            &to,
-        ])?;
+        let clone = ["clone", "-q", "--local", "--no-checkout", "--template=", &into, "--", &from, &to];
+        self.git.looking_from(main).run(&clone)?;
         let git = self.inside(&own, Some(target))?;
         // What was copied are a person's branches; what is known of the remotes is worth more.
         let refs = git.run(&["for-each-ref", "--format=delete %(refname)", "refs/heads/", "refs/remotes/"])?;
         git.run(&["update-ref", "--no-deref", "HEAD", wanted])?;
         git.clone().with_input(format!("{refs}\n")).run(&["update-ref", "--no-deref", "--stdin"])?;
-        let remotes = self.inside(main, None)?.run(&[
-            "for-each-ref",
-            "--format=create %(refname) %(objectname)",
-            "refs/remotes/",
-        ])?;
+        let create = "--format=create %(refname) %(objectname)";
+        let remotes = self.inside(main, None)?.run(&["for-each-ref", create, "refs/remotes/"])?;
         let whole: String =
             remotes.lines().filter(|line| !line.contains("/HEAD ")).map(|line| format!("{line}\n")).collect();
         git.change_refs(whole)?;

@@ -201,33 +201,25 @@ fn rejoin(common: &Path, home: &Home, path: &Path, admin: &Path) -> Result<(), W
         }
     }
     let put = |file: &Path, text: String| -> Result<(), WorkspaceError> {
+        if file.symlink_metadata().is_ok_and(|meta| !meta.is_file()) {
+            aside(home, file)?;
+        }
         log::warn!("{} was not what git expects there and is put right", file.display());
         named::write(file, text, Durable::No).map_err(failed("write", file))
     };
     let link = path.join(".git");
     let back = admin.join("gitdir");
     if !admin::names(admin, path) {
-        aside_link(home, &back)?;
         put(&back, format!("{}\n", link.display()))?;
     }
     let shared = admin.join("commondir");
     if !admin::shares(admin, common) {
-        aside_link(home, &shared)?;
         put(&shared, "../..\n".into())?;
     }
     if admin::link_of(path) != admin.canonicalize().ok() {
-        aside_link(home, &link)?;
         put(&link, format!("gitdir: {}\n", admin.display()))?;
     }
     Ok(())
-}
-
-/// Puts aside what is no file where one is to be written.
-fn aside_link(home: &Home, file: &Path) -> Result<(), WorkspaceError> {
-    match file.symlink_metadata() {
-        Ok(meta) if !meta.is_file() => aside(home, file),
-        _ => Ok(()),
-    }
 }
 
 /// Puts something that is not ours out of the way, where it can be looked at.

@@ -31,7 +31,6 @@ mod work;
 /// Where one attempt works.
 #[derive(Debug)]
 pub struct Workspace {
-    pub(crate) mode: Mode,
     pub(crate) task: TaskId,
     pub(crate) token: Token,
     pub(crate) path: PathBuf,
@@ -192,7 +191,6 @@ impl Workspace {
         let git = repo.git.moved_to(top, &admin)?;
         let checkout = Checkout { git, admin, excluded, ignored: state.ignored.clone() };
         Ok(Self {
-            mode: Mode::Worktree,
             task: task.clone(),
             token,
             path,
@@ -212,7 +210,6 @@ impl Workspace {
     fn shared(layout: &Layout, repo: Option<Repository>, task: &TaskId, token: Token) -> Result<Self, WorkspaceError> {
         let checkout = repo.map(shared_checkout);
         Ok(Self {
-            mode: Mode::Shared,
             task: task.clone(),
             token,
             path: layout.root().into(),
@@ -230,7 +227,7 @@ impl Workspace {
 
     /// Returns how it works.
     pub fn mode(&self) -> Mode {
-        self.mode
+        if self.stores.is_some() { Mode::Worktree } else { Mode::Shared }
     }
 
     /// Returns the task.
@@ -277,7 +274,7 @@ impl Workspace {
     /// its place, and what git says of that one is no work of the task's.
     pub fn verify(&self) -> Result<(), WorkspaceError> {
         match &self.checkout {
-            Some(checkout) if self.mode == Mode::Worktree => Ok(checkout.git.verify()?),
+            Some(checkout) if self.mode() == Mode::Worktree => Ok(checkout.git.verify()?),
             _ => Ok(()),
         }
     }

@@ -133,15 +133,8 @@ impl Maker<'_> {
     }
 
     fn staged(&self, against: &str) -> Result<bool, MergeError> {
-        Ok(!self.tree.git.asks(&[
-            "diff-index",
-            "--cached",
-            "--quiet",
-            "--no-ext-diff",
-            "--no-textconv",
-            against,
-            "--",
-        ])?)
+        let how = ["diff-index", "--cached", "--quiet", "--no-ext-diff", "--no-textconv", against, "--"];
+        Ok(!self.tree.git.asks(&how)?)
     }
 
     fn commit(&self, message: &str) -> Result<(), MergeError> {

@@ -14,11 +14,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    MergeError,
-    repo::{Repo, RepoLock},
-    steps::Checkout,
-};
+use super::{MergeError, repo::Repo, steps::Checkout};
 use crate::{
     fault::failed,
     git::{Git, RawChange},
@@ -101,12 +97,12 @@ fn strangers(top: &Path, dir: &Path, tracked: &BTreeSet<PathBuf>, found: &mut BT
 /// Brings the files and the scratch index from one commit to another.
 pub(super) fn forward(
     repo: &Repo,
-    lock: &RepoLock,
+    lock: &Arc<File>,
     checkout: &Checkout,
     from: &str,
     to: &str,
 ) -> Result<(), MergeError> {
-    at(repo, checkout)?.holding(Arc::clone(&lock.0)).run(&["read-tree", "-m", "-u", from, to])?;
+    at(repo, checkout)?.holding(Arc::clone(lock)).run(&["read-tree", "-m", "-u", from, to])?;
     Ok(())
 }
 

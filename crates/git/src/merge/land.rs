@@ -57,30 +57,25 @@ pub(super) fn land(
     let checkouts = of_branch(repo, &target)?;
     log.state.landing = Some(Landing { from: from.into(), to: to.into(), checkouts: checkouts.clone() });
     log.save(Step::Landing)?;
-    let mut held = Vec::new();
-    let ready = checkouts.iter().try_for_each(|checkout| {
-        held.push(IndexLock::take(checkout, &log.state.id, INDEX_WAIT)?);
-        checkout::probe(repo, checkout, from, to)
-    });
-    if let Err(error) = ready {
-        for lock in held {
-            lock.give_back()?;
+    let (mut held, mut is_begun) = (Vec::new(), false);
+    let mut bring = || {
+        for checkout in &checkouts {
+            held.push(IndexLock::take(checkout, &log.state.id, INDEX_WAIT)?);
+            checkout::probe(repo, checkout, from, to)?;
         }
-        log.state.landing = None;
-        log.save(Step::Green)?;
-        return Err(error);
-    }
-    point(Step::Locked);
-    let moved =
-        checkouts.iter().try_for_each(|checkout| checkout::forward(repo, &lock, checkout, from, to)).and_then(|()| {
-            point(Step::Files);
-            // All that takes time comes before the fence.
-            let transaction = transaction(repo, &target, from, to, refs)?;
-            fence(&mut || Ok(transaction.run(&["update-ref", "-m", "oodatcaa: integrate", "--stdin"]).map(drop)?))
-        });
-    if let Err(error) = moved {
+        point(Step::Locked);
+        is_begun = true;
+        checkouts.iter().try_for_each(|checkout| checkout::forward(repo, &lock, checkout, from, to))?;
+        point(Step::Files);
+        // All that takes time comes before the fence.
+        let transaction = transaction(repo, &target, from, to, refs)?;
+        fence(&mut || Ok(transaction.run(&["update-ref", "-m", "oodatcaa: integrate", "--stdin"]).map(drop)?))
+    };
+    if let Err(error) = bring() {
         for (checkout, lock) in checkouts.iter().zip(held) {
-            checkout::mend(repo, checkout, to, from)?;
+            if is_begun {
+                checkout::mend(repo, checkout, to, from)?;
+            }
             lock.give_back()?;
         }
         log.state.landing = None;

@@ -36,9 +36,6 @@ pub(super) struct Repo {
     pub(super) prefix: PathBuf,
 }
 
-/// The repository's lock, held until it is dropped, and by a git that has it as its input until that ends.
-pub(super) struct RepoLock(pub(super) Arc<File>);
-
 impl Repo {
     /// Finds the repository of a checkout, or takes a bare one; what git sees of its configuration is kept in a
     /// directory of ours.
@@ -72,14 +69,15 @@ impl Repo {
         self.git.commit(&full)?.ok_or_else(unknown)
     }
 
-    /// Takes the repository's lock; git's own commands on worktrees and configuration race.
-    pub(super) fn lock(&self) -> Result<RepoLock, MergeError> {
+    /// Takes the repository's lock, as git's own commands on worktrees and configuration race; it is held until it is
+    /// dropped, and by a git that has it as its input until that ends.
+    pub(super) fn lock(&self) -> Result<Arc<File>, MergeError> {
         let deadline = Instant::now() + LOCK_WAIT;
         loop {
             match lock::take(&self.common, LISTEN) {
                 Ok(file) => {
                     trees::mend(&self.common);
-                    return Ok(RepoLock(file));
+                    return Ok(file);
                 }
                 Err(_) if self.leash.as_ref().is_some_and(Leash::is_stopped) => return Err(MergeError::Stopped),
                 Err(WorkspaceError::Busy { .. }) if Instant::now() < deadline => {}

@@ -9,6 +9,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,9 @@ use super::{Author, MergeError};
 use crate::{fault::failed, lock};
 use oodatcaa_core::{TaskId, Token};
 use oodatcaa_sys::{files, lock::Lock};
+
+/// How long somebody else may hold the lock of a merge that begins.
+const MOMENT: Duration = Duration::from_secs(5);
 
 /// Declares the steps, in order: what each means, its variant, and its name in the state file.
 macro_rules! steps {
@@ -200,18 +204,8 @@ impl Log {
     pub(super) fn begin(dir: &Path, state: State) -> Result<Self, MergeError> {
         files::make_named_dir(dir).map_err(failed("make", dir))?;
         let path = lock_file(dir, &state.id);
-        // Somebody who looks for orphans may hold it for the moment between our two calls.
-        let lock = (0..1_000)
-            .find_map(|_| match lock::try_take(&path) {
-                Ok(None) => {
-                    std::thread::yield_now();
-                    None
-                }
-                Ok(Some(lock)) => Some(Ok(lock)),
-                Err(error) => Some(Err(error)),
-            })
-            .unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
-            .map_err(failed("lock", &path))?;
+        // Whoever looks for orphans may hold it for the moment between our two calls.
+        let lock = lock::hold(&path, MOMENT)?;
         let mut log = Self { dir: dir.into(), state, lock };
         log.save(Step::Begun)?;
         Ok(log)

@@ -33,7 +33,7 @@ impl Tree {
         let lock = repo.lock()?;
         let at = path.to_str().ok_or_else(|| MergeError::Place(path.into()))?;
         let args = ["worktree", "add", "-q", "--detach", "--no-checkout", "--", at, commit];
-        repo.git.on_itself().holding(Arc::clone(&lock.0)).run(&args)?;
+        repo.git.on_itself().holding(Arc::clone(&lock)).run(&args)?;
         drop(lock);
         let git = repo.git.moved_to(path, &admin(repo, path)?)?;
         git.verify()?;

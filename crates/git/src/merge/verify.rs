@@ -62,24 +62,22 @@ pub(super) fn by_patches(git: &Git, target: &str, source: &str) -> Result<Option
     if mine.is_empty() {
         return Ok(None);
     }
-    let mut args = vec!["log", "--no-merges", "--no-show-signature", "--format=commit %H"];
-    args.extend(DIFF);
-    let range = format!("{base}..{target}");
-    args.push(&range);
-    let theirs = git.bytes(&args)?;
-    let ids = git.clone().with_input(theirs).run(&["patch-id", "--stable"])?;
+    let log = ["log", "--no-merges", "--no-show-signature", "--format=commit %H"];
+    let ids = patch_ids(git, &[&log, DIFF, &[&format!("{base}..{target}")]].concat())?;
     let mut pairs = ids.lines().filter_map(|line| line.split_once(' '));
     Ok(pairs.find(|(id, _)| mine.contains(*id)).map(|(_, commit)| commit.trim().to_owned()))
 }
 
 /// Returns the stable patch id of all that changed between two commits; empty when nothing did.
 pub(super) fn patch_id(git: &Git, from: &str, to: &str) -> Result<String, MergeError> {
-    let mut args = vec!["diff-tree", "-r"];
-    args.extend(DIFF);
-    args.extend([from, to]);
-    let diff = git.bytes(&args)?;
-    let ids = git.clone().with_input(diff).run(&["patch-id", "--stable"])?;
+    let ids = patch_ids(git, &[&["diff-tree", "-r"], DIFF, &[from, to]].concat())?;
     Ok(ids.split(' ').next().unwrap_or_default().to_owned())
+}
+
+/// Returns the stable patch ids of what a command of git shows, one a line, each with its commit.
+fn patch_ids(git: &Git, shows: &[&str]) -> Result<String, MergeError> {
+    let shown = git.bytes(shows)?;
+    Ok(git.clone().with_input(shown).run(&["patch-id", "--stable"])?)
 }
 
 /// Returns the commit on the target's own line by which we merged this head of a branch.
@@ -105,24 +103,19 @@ pub(super) fn already(
         let tasks = trailers(git, commit, "Oodatcaa-Task")?;
         Ok(sources.contains(source) && tasks.contains(order.task.as_str()))
     };
-    let merged = git.commit(&merged_ref(&order.branch))?;
-    if let Some(commit) = merged.clone()
-        && git.is_ancestor(&commit, target)?
-        && ours(&commit)?
-    {
-        return Ok(Some(commit));
-    }
-    if let Some(commit) = record(git, target, source)?
-        && ours(&commit)?
-    {
-        return Ok(Some(commit));
+    let merged = match git.commit(&merged_ref(&order.branch))? {
+        Some(commit) if git.is_ancestor(&commit, target)? => Some(commit),
+        _ => None,
+    };
+    for commit in merged.iter().chain(&record(git, target, source)?) {
+        if ours(commit)? {
+            return Ok(Some(commit.clone()));
+        }
     }
     if git.is_ancestor(source, target)? {
         // Its branch may have gone after the merge, and been made anew for nobody knew of it.
-        if let Some(commit) = merged
-            && git.is_ancestor(&commit, target)?
-        {
-            return Ok(Some(commit));
+        if merged.is_some() {
+            return Ok(merged);
         }
         // On the target's own line it is where the branch began; beside it, somebody merged it.
         let line = git.run(&["rev-list", "--first-parent", target])?;
@@ -188,8 +181,7 @@ pub(super) fn reverted_ref(branch: &str) -> String {
 /// Forgets that a branch was merged or taken back: it begins anew.
 pub fn forget(git: &Git, branch: &str) -> Result<(), crate::git::GitError> {
     for name in [merged_ref(branch), reverted_ref(branch)] {
-        let (code, old, _) = git.call(&["rev-parse", "-q", "--verify", &name])?;
-        if code == 0 {
+        if let Some(old) = git.commit(&name)? {
             git.delete_ref(&name, &old)?;
         }
     }

@@ -40,7 +40,7 @@ impl Workspace {
         trailers: &[(&str, String)],
         author: &Author,
     ) -> Result<Option<String>, WorkspaceError> {
-        let (Some(checkout), Mode::Worktree) = (&self.checkout, self.mode) else { return Ok(None) };
+        let (Some(checkout), Mode::Worktree) = (&self.checkout, self.mode()) else { return Ok(None) };
         if evidence::midway(checkout)?.is_none() {
             self.put_on_branch(checkout)?;
         }
@@ -100,7 +100,7 @@ impl Workspace {
     }
 
     pub(super) fn put_back_to(&self, token: Token) -> Result<Option<(Vec<String>, String)>, WorkspaceError> {
-        let (Some(checkout), Mode::Worktree) = (&self.checkout, self.mode) else { return Ok(None) };
+        let (Some(checkout), Mode::Worktree) = (&self.checkout, self.mode()) else { return Ok(None) };
         let git = &checkout.git;
         let Some(noted) = git.commit(&self.refs.start(token))? else { return Ok(None) };
         let began = git.commit(&format!("{noted}^1"))?;
@@ -167,7 +167,7 @@ impl Workspace {
 
     /// Returns what earlier attempts saved and this one does not find in its tree, in words for its prompt.
     pub fn saved_before(&self) -> Result<Vec<String>, WorkspaceError> {
-        let (Some(checkout), Mode::Worktree) = (&self.checkout, self.mode) else { return Ok(Vec::new()) };
+        let (Some(checkout), Mode::Worktree) = (&self.checkout, self.mode()) else { return Ok(Vec::new()) };
         let saved = save::missing(checkout, (&self.refs, self.token), &self.start.tree)?;
         let words = |(name, files): (String, Vec<String>)| {
             let shown: Vec<&str> = files.iter().take(8).map(String::as_str).collect();
