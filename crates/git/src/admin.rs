@@ -42,6 +42,7 @@ pub(super) fn names(admin: &Path, tree: &Path) -> bool {
 
 /// Tells whether git finds this repository from a private directory, or from the repository itself.
 pub(super) fn shares(admin: &Path, common: &Path) -> bool {
+    // A `commondir` in the repository itself would send git to another one.
     if admin == common {
         return common.join("commondir").symlink_metadata().is_err();
     }

@@ -17,6 +17,7 @@ const SLUG: usize = 40;
 pub(crate) fn is_legal(name: &str) -> bool {
     let part =
         |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock") && !part.ends_with('.');
+    // Git would take it for a commit.
     let hex = name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
     let character = |c: char| c.is_alphanumeric() || "._-/+#%,=".contains(c);
     !name.is_empty()
@@ -35,6 +36,7 @@ pub fn name(template: &str, task: &Task) -> String {
     let id = component(task.id.as_str());
     let slug = slug(&task.title, SLUG);
     for slug in [slug.as_str(), ""] {
+        // Without the slug where the whole is too long or comes to nothing.
         let filled = template.replace("{task}", &id).replace("{slug}", slug).replace("{kind}", kind(task));
         let parts: Vec<&str> = filled.split('/').map(|part| part.trim_matches(['-', '.', '_'])).collect();
         let name = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
@@ -50,6 +52,7 @@ pub fn name(template: &str, task: &Task) -> String {
 pub fn numbered(name: &str, n: usize) -> String {
     let end = format!("-{n}");
     let mut cut = name.len().min(LONGEST - end.len());
+    // A cut inside of a character would panic.
     while !name.is_char_boundary(cut) {
         cut -= 1;
     }
@@ -65,8 +68,13 @@ pub(crate) fn component(id: &str) -> String {
 }
 
 /// Returns eight hexadecimal digits that stand for something longer.
-pub fn hash8(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+pub(crate) fn hash8(bytes: &[u8]) -> String {
+    hex(bytes, 4)
+}
+
+/// Returns as many bytes of a digest, in hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8], many: usize) -> String {
+    Sha256::digest(bytes).iter().take(many).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Letters and digits of a title, lower-case, joined by dashes. Only its beginning is looked at.

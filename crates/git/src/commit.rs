@@ -29,6 +29,7 @@ pub fn trailers(lease: &Lease) -> Vec<(&'static str, String)> {
 pub(super) fn message(text: &str, trailers: &[(&str, String)]) -> String {
     let clean = oodatcaa_core::text::many_lines(&text.chars().take(BODY).collect::<String>());
     let (subject, body) = clean.trim().split_once('\n').unwrap_or((clean.trim(), ""));
+    // `git log --oneline` is read in terminals.
     let subject = cut(subject.trim(), 100);
     let mut all = if subject.is_empty() { "work of an agent".to_owned() } else { subject };
     // Words of others must not end in something that reads as a trailer of ours.
@@ -63,6 +64,7 @@ pub(super) fn rest(
     author: &Author,
 ) -> Result<Option<String>, WorkspaceError> {
     let git = checkout.git.clone().by(author);
+    // A commit now would end it with conflict markers in the files.
     if let Some(what) = evidence::midway(checkout)? {
         return Err(WorkspaceError::Midway { tree: git.dir().into(), what });
     }
@@ -74,6 +76,7 @@ pub(super) fn rest(
     if git.asks(&["diff-index", "--cached", "--quiet", "HEAD", "--"])? {
         return Ok(None);
     }
+    // `verbatim`, as the message is clean and a line that begins with `#` is a part of it.
     git.run(&["commit", "-q", "--no-verify", "--no-post-rewrite", "--cleanup=verbatim", "-m", message])?;
     Ok(checkout.git.head()?)
 }

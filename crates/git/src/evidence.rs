@@ -56,10 +56,12 @@ pub(super) fn look(
     let (mut apart, mut took_in) = (None, false);
     let mut files = git.raw_changes(&[&start.tree, &seen.tree])?;
     if let Some(head) = &head {
+        // A thousand are more than anybody reads, and bound what is kept in a record.
         let known = start.commit.iter().chain(&upstream).map(|commit| format!("^{commit}"));
         commits = git.run(&words(&["rev-list", "--max-count=1000", head], known))?.lines().map(String::from).collect();
         // What came in from the base branch is nobody's work here.
         if let (Some(upstream), Some(began)) = (&upstream, &start.commit) {
+            // Where it left the base then and now: in between the base's own commits came in.
             let (old, new) = (git.fork(upstream, began)?, git.fork(upstream, head)?);
             if let Some(new) = &new {
                 let mut own = git.raw_changes(&[new, &seen.tree])?;
@@ -80,7 +82,7 @@ pub(super) fn look(
 }
 
 /// How a checkout was when an attempt began.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Start {
     /// The commit; `None` before the first.
     pub(super) commit: Option<String>,
@@ -122,6 +124,7 @@ fn is_test(path: &str) -> bool {
 fn is_risky(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
     let (dirs, name) = lower.rsplit_once('/').unwrap_or(("", &lower));
+    // Also in a project below the top of its repository.
     let own = lower.split_once(".oodatcaa/").is_some_and(|(before, rest)| {
         (before.is_empty() || before.ends_with('/')) && (rest.starts_with("config") || rest.starts_with("prompts/"))
     });
@@ -139,6 +142,7 @@ pub(super) fn midway(checkout: &Checkout) -> Result<Option<&'static str>, Worksp
         () if there("CHERRY_PICK_HEAD") => Some("a cherry-pick"),
         () if there("REVERT_HEAD") => Some("a revert"),
         () if there("BISECT_LOG") => Some("a bisection"),
+        // A merge without conflicts is ended by the commit of the rest.
         () if !checkout.git.run(&["ls-files", "-u", "-z"])?.is_empty() => Some("a merge with conflicts"),
         () => None,
     };

@@ -55,6 +55,7 @@ struct Copier<'a> {
 impl Copier<'_> {
     /// Goes down the pattern from a directory below the root.
     fn find(&mut self, at: &Path, parts: &[&OsStr]) -> io::Result<()> {
+        // The end of the pattern names what is taken.
         let Some((part, rest)) = parts.split_first() else { return self.take(at) };
         if !part.as_bytes().iter().any(|byte| matches!(byte, b'*' | b'?')) {
             return self.find(&at.join(part), rest);
@@ -62,6 +63,7 @@ impl Copier<'_> {
         let deep = *part == "**";
         if deep {
             let all = [OsStr::new("*")];
+            // `**` is also no directory at all.
             self.find(at, if rest.is_empty() { &all } else { rest })?;
         }
         for (path, name, kind) in self.entries(at)? {
@@ -90,6 +92,7 @@ impl Copier<'_> {
             }
             return Ok(());
         }
+        // A directory of the branch's own is filled up; its files are the branch's.
         let is_new = files::look(self.to, path)?.is_none();
         files::make_dir(self.to, path)?;
         if is_new {
@@ -112,6 +115,7 @@ impl Copier<'_> {
             return Err(io::Error::other(format!("more than {MOST} files; let `workspace.setup` make them")));
         }
         let Some(mut source) = files::open(self.from, path)? else { return Ok(false) };
+        // The branch may have a link there that leads out: this refuses to go through it.
         files::make_dir(self.to, path.parent().unwrap_or(Path::new("")))?;
         let mut copy = match files::create_new(self.to, path) {
             Ok(copy) => copy,

@@ -54,9 +54,11 @@ pub fn find(layout: &Layout, snapshot: &Snapshot, keep: Duration, now: SystemTim
     let mut all = Vec::new();
     for (task, dir) in below(&layout.runs(), |name| TaskId::parse(name).ok()) {
         let attempts = below(&dir, RunName::parse);
+        // The newest is what `run logs` and `why` show.
         let newest = attempts.iter().map(|(name, _)| name.token()).max();
         for (_, dir) in attempts.into_iter().filter(|(name, _)| Some(name.token()) != newest) {
             let age = age(&dir, now);
+            // A process that outlived its attempt still writes there.
             if may_go(&task, age) && oodatcaa_process::leftovers(&dir).is_empty() {
                 all.push(Old { bytes: size(&dir), what: What::Run(dir), task: task.clone(), age });
             }

@@ -79,6 +79,7 @@ impl Git {
     /// Calls from which git looks for a repository itself. For questions only.
     pub fn looking(dir: impl Into<PathBuf>) -> Self {
         let dir = dir.into();
+        // The fence is the whole checkout: a `git` in a directory above the one that we ask from is the project's, too.
         let top = dir.ancestors().find(|dir| dir.join(".git").symlink_metadata().is_ok()).unwrap_or(&dir);
         Self {
             fences: vec![top.into()],
@@ -111,6 +112,7 @@ impl Git {
         let mut pin = Pin { spot, plain, keep: keep.clone() };
         self.dir = pin.spot.top.as_ref().unwrap_or(&pin.spot.common).clone();
         if pin.plain.is_none() {
+            // Its configuration is read by a call of its own, with the repository itself.
             self.pin = Some(pin.clone());
             pin.plain = Some(Arc::new(plain::Plain::of(&self, &pin.spot.common, pin.spot.top.is_none(), keep)?));
         }
@@ -285,6 +287,7 @@ impl Git {
 
     /// Runs a command, again where it met a worktree that another git was just making: git lists them all before it begins.
     fn exec<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<call::Outputs, GitError> {
+        // Bounded: one that a git has left half made for good is an error that names it.
         for _ in 0..MEETINGS {
             match self.start(args)?.outputs()? {
                 (128, _, said) if is_half_made(&said) => thread::sleep(Duration::from_millis(10)),
@@ -300,6 +303,7 @@ impl Git {
             return Err(GitError::Stopped(self.named(args)));
         }
         self.pin.as_ref().map_or(Ok(()), |pin| pin.spot.check_common())?;
+        // Before the call and not after it: git would wait in `open(2)`, where nothing but a signal reaches it.
         if let Some(snag) = self.own_dirs().iter().find_map(|dir| snags::among(dir)) {
             return Err(snag.error());
         }
@@ -336,6 +340,7 @@ impl Git {
             // Some refusals are told apart by git's own words.
             .env("LC_ALL", "C");
         if let Some(pin) = &self.pin {
+            // Refs and objects lead to the repository from there by links; its configuration and its hooks do not.
             let common = pin.plain.as_ref().map_or(&pin.spot.common, |plain| &plain.dir);
             command.env("GIT_DIR", &pin.spot.admin).env("GIT_COMMON_DIR", common);
             if let Some(top) = &pin.spot.top {

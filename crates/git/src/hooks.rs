@@ -62,9 +62,11 @@ pub(super) fn run(
     files::make_dir(root, run_dir).map_err(failed("create", run_dir))?;
     let log = run_dir.join("output.log");
     let out = files::append(root, &log).map_err(failed("write", &log))?;
+    // Of an earlier run of the same attempt, which was interrupted.
     out.set_len(0).map_err(failed("write", &log))?;
     let also = out.try_clone().map_err(failed("write", &log))?;
     let mut hooked = Command::new(program);
+    // A group of its own, so that one signal reaches all that it starts.
     hooked.args(args).current_dir(cwd).stdin(Stdio::null()).stdout(out).stderr(also).process_group(0).env_clear();
     hooked.envs(inherited(&config.hook_env)).envs(env).env("OODATCAA_RUN_DIR", run_dir);
     let wrong = |words: String, cannot: bool| WorkspaceError::Hook { hook, words, cannot };
@@ -80,6 +82,7 @@ pub(super) fn run(
         // Again and again: a process that the kernel holds in a call dies only after it.
         signal = Signal::KILL;
     }
+    // By the tag in their environment: what has left the group (`setsid`, `nohup`) is found, too.
     if let Err(pids) = process::end_leftovers(run_dir, GRACE) {
         log::warn!("`{hook}` left processes that do not end: {pids:?}");
     }

@@ -37,6 +37,7 @@ pub(super) fn hold(path: &Path, wait: Duration) -> Result<Lock, WorkspaceError> 
 /// Opens a file for a lock: a link is refused, and nobody else may open it.
 fn open(path: &Path) -> io::Result<File> {
     let file = files::named::hold(path)?;
+    // Whoever can open it for reading can hold a `flock` on it, and with it every worker.
     let meta = file.metadata()?;
     if meta.mode() & 0o077 != 0 && meta.uid() == rustix::process::geteuid().as_raw() {
         // An earlier version let everybody read it, and so hold it.

@@ -43,6 +43,7 @@ pub fn mode_for(layout: &Layout, config: &Config) -> Result<Mode, WorkspaceError
     if config.mode == Mode::Shared {
         return Ok(Mode::Shared);
     }
+    // Asked for its base as well: without a commit no worktree can be made, which is said before an attempt begins.
     match Repository::find(layout)? {
         Some(repo) => repo.base(config).map(|_| Mode::Worktree),
         None => Ok(Mode::Shared),
@@ -65,6 +66,7 @@ pub fn condition(layout: &Layout, config: &Config) -> Result<Option<Condition>, 
     let Some(repo) = Repository::find(layout)? else { return Ok(None) };
     let mut home = None;
     if config.mode == Mode::Worktree {
+        // What a worker would stumble over is said here already.
         repo.base(config)?;
         repo.git.verify()?;
         home = Some(Home::of(layout, config)?.dir);

@@ -64,6 +64,7 @@ impl Refs {
 /// Returns what names a project in refs and in the directory of its worktrees: the same after a rename.
 pub(super) fn project(layout: &Layout) -> String {
     let root = layout.root();
+    // By its file's identity and not by its path, which changes with a rename.
     let id = match Identity::of(root) {
         Ok(identity) => identity.id(root).to_string(),
         Err(_) => branch::hash8(root.as_os_str().as_encoded_bytes()),
@@ -89,6 +90,7 @@ pub(super) fn save(
     (refs, token): (&Refs, Token),
 ) -> Result<Option<String>, WorkspaceError> {
     let head = checkout.git.head()?;
+    // Commits of a detached head are in no branch and would go with the worktree.
     let clean = checkout.tree_of(head.as_deref())? == seen.tree;
     if clean && (head.is_none() || holds(checkout, branch, head.as_deref().unwrap_or_default())?) {
         return Ok(None);
@@ -102,14 +104,17 @@ pub(super) fn keep(checkout: &Checkout, seen: &Snapshot, name: &str, what: &str)
     let git = &checkout.git;
     let head = checkout.git.head()?;
     let before = git.commit(name)?;
+    // Nothing new: a save at every heartbeat must not grow the repository.
     if let Some(before) = &before
         && checkout.tree_of(Some(before))? == seen.tree
         && git.commit(&format!("{before}^1"))? == head
     {
         return Ok(before.clone());
     }
+    // What was saved before stays reachable, and is shown by `git log` of the ref.
     let parents: Vec<&str> = head.iter().chain(&before).map(String::as_str).collect();
     let commit = commit_tree(git, &seen.tree, &parents, &format!("oodatcaa: {what}"))?;
+    // Compared and swapped: of two who save at one moment the second fails instead of dropping the first one's work.
     git.set_ref("save", name, &commit, Some(before.as_deref().unwrap_or_default()))?;
     Ok(commit)
 }

@@ -60,6 +60,7 @@ impl Checkout {
 
     /// Leaves what is excluded as the branch has it: an agent that commits everything leaves it out.
     pub(super) fn leave_others_alone(&self) -> Result<(), WorkspaceError> {
+        // Only what the branch has can be marked; the rest is left out by its name.
         let known = self.git.bytes(&words(&["ls-files", "-z", "--"], self.others()))?;
         self.git.clone().with_input(known).run(&["update-index", "--skip-worktree", "-z", "--stdin"])?;
         Ok(())
@@ -84,6 +85,7 @@ impl Checkout {
     pub(super) fn left_out(&self) -> Result<Vec<String>, WorkspaceError> {
         let top = self.git.dir();
         let args = words(&["ls-files", "-o", "--exclude-standard", "-z", "--"], self.all_but(self.excluded.iter()));
+        // Git would write it into the repository at once, where it stays for weeks after nobody needs it.
         let great =
             |name: &str| top.join(name).symlink_metadata().is_ok_and(|found| found.is_file() && found.len() > LARGEST);
         let listed = self.git.paths(&args)?;
@@ -98,10 +100,12 @@ impl Checkout {
     /// Takes a snapshot: tracked and untracked files, not those that git ignores.
     pub(super) fn snapshot(&self) -> Result<Snapshot, WorkspaceError> {
         let mut left_out = self.left_out()?;
+        // In its private directory: on the same disk, out of the agent's sight, and gone with the worktree.
         let place = tempfile::Builder::new().prefix("oodatcaa-").tempdir_in(&self.admin);
         let place = place.map_err(failed("write in", &self.admin))?;
         let index = place.path().join("index");
         copy_index(&self.admin.join("index"), &index).map_err(failed("copy", self.admin.join("index")))?;
+        // An agent may be using the real index at this moment.
         let git = self.git.clone().with_env("GIT_INDEX_FILE", &index.to_string_lossy());
         // What cannot be read does not keep the rest out.
         let add = words(&["-c", "add.ignoreErrors=true"], git.add_all(self.own(&left_out)?)?);
@@ -116,6 +120,7 @@ impl Checkout {
             left_out.push(said);
         }
         if self.git.head()?.is_some() && !self.excluded.is_empty() {
+            // An agent may have added them to its index by hand.
             let is_same = git.asks(&words(&["diff-index", "--cached", "--quiet", "HEAD", "--"], self.others()))?;
             if !is_same {
                 git.run(&words(&["reset", "-q", "HEAD", "--"], self.others()))?;

@@ -110,6 +110,7 @@ impl State {
     /// Reads it; one that cannot be read counts as none.
     pub(super) fn load(home: &Home, task: &TaskId) -> Option<Self> {
         let state: Self = serde_json::from_str(&files::named::text(Self::path(home, task)).ok()?).ok()?;
+        // An agent that runs as the same user could have written it.
         (state.task == *task && super::branch::is_legal(&state.branch)).then_some(state)
     }
 
@@ -140,6 +141,7 @@ impl State {
 
     /// Gives the task a block of ports that no other task of the same user has, in whatever project.
     pub(super) fn take_ports(&mut self, home: &Home, config: &Config) -> Result<(), WorkspaceError> {
+        // Switched off since: what it had is free for others.
         if config.port_base == 0 {
             self.block = None;
             return Ok(());
@@ -157,6 +159,7 @@ impl State {
         let root = home.dir.parent().unwrap_or(&home.dir);
         make_dir(root)?;
         let _lock = lock::hold(&root.join("ports.lock"), CHOOSING)?;
+        // Of all projects of the user: they share one machine and its ports.
         let taken: BTreeSet<u32> = homes(root)
             .iter()
             .flat_map(|home| State::all(home).into_iter().filter_map(|task| State::load(home, &task)?.block))
@@ -189,6 +192,7 @@ fn in_use(first: u32, count: u32) -> bool {
         let Ok(port) = u16::try_from(port) else { return true };
         TcpListener::bind((host, port)).is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
     };
+    // A server on the wildcard address is in the way of both.
     let hosts: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     (first..first.saturating_add(count)).any(|port| hosts.into_iter().any(|host| taken(port, host)))
 }

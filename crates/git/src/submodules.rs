@@ -13,6 +13,8 @@ use std::{
 use super::{
     fault::WorkspaceError,
     git::{Git, Spot},
+    repo::Repository,
+    save::Refs,
 };
 use oodatcaa_sys::files;
 
@@ -22,14 +24,19 @@ pub(super) struct Stores {
     /// Calls in the repository around them.
     pub(super) git: Git,
     /// Its directory.
-    pub(super) common: PathBuf,
+    common: PathBuf,
     /// The private directory of the worktree.
-    pub(super) admin: PathBuf,
+    admin: PathBuf,
     /// What the refs that keep something are named after.
-    pub(super) label: String,
+    label: String,
 }
 
 impl Stores {
+    /// Returns those of a task's worktree.
+    pub(super) fn of(repo: &Repository, admin: &Path, refs: &Refs) -> Self {
+        Self { git: repo.git.clone(), common: repo.common.clone(), admin: admin.into(), label: refs.label() }
+    }
+
     /// Returns the submodule's repository in the main checkout, where it is set up there.
     fn main(&self, name: &str) -> Option<PathBuf> {
         repository(&self.common.join("modules"), name)

@@ -77,7 +77,6 @@ pub(super) fn prepare(
     base: &Base,
 ) -> Result<Made, WorkspaceError> {
     let id = &task.id;
-    let refs = Refs::of(layout, id);
     let home = home(layout, config, repo, id)?;
     if State::load(&home, id).is_some_and(|known| known.is_of_another(task)) {
         log::warn!("{id}: a worktree of an earlier task of this id is there; it goes, its work is kept");
@@ -132,9 +131,7 @@ pub(super) fn prepare(
         // Outside of the lock, because it takes long; the guard goes with it.
         repo.git.moved_to(&path, &admin)?.holding(Arc::clone(&guard)).reset_hard()?;
         state.copied = copy_all(layout, config, repo, &home, id, &path)?;
-        let stores =
-            Stores { git: repo.git.clone(), common: repo.common.clone(), admin: admin.clone(), label: refs.label() };
-        stores.set_up(&path)?;
+        Stores::of(repo, &admin, &Refs::of(layout, id)).set_up(&path)?;
         state.ready = true;
     }
     state.project = layout.root().into();

@@ -61,6 +61,7 @@ pub(super) fn mend(common: &Path) {
 
 fn listed(git: &Git, path: PathBuf, admin: PathBuf) -> Listed {
     let head = files::named::text(admin.join("HEAD")).unwrap_or_default();
+    // Read and not asked for: a call of git for each of a hundred worktrees takes seconds.
     let mut branch = head.trim_end().strip_prefix("ref: refs/heads/").map(String::from);
     if branch.as_deref() == Some(".invalid") {
         // Its refs are in tables that only git reads.
@@ -73,6 +74,7 @@ fn listed(git: &Git, path: PathBuf, admin: PathBuf) -> Listed {
 
 /// Returns the top of the main checkout; `None` for a bare repository.
 fn main_checkout(git: &Git, common: &Path) -> Result<Option<PathBuf>, GitError> {
+    // The calls are pinned to it, so it was asked for when they were made.
     if let Some(top) = git.top_of(common) {
         return Ok(Some(top));
     }

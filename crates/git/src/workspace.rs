@@ -150,8 +150,8 @@ impl Workspace {
     /// Lets nobody end calls of git before their time.
     #[must_use]
     pub fn to_its_end(mut self) -> Self {
-        self.checkout = self.checkout.map(|checkout| Checkout { git: checkout.git.to_its_end(), ..checkout });
-        self.stores = self.stores.map(|stores| Stores { git: stores.git.to_its_end(), ..stores });
+        let gits = [self.checkout.as_mut().map(|of| &mut of.git), self.stores.as_mut().map(|of| &mut of.git)];
+        gits.into_iter().flatten().for_each(|git| *git = git.clone().to_its_end());
         self
     }
 
@@ -182,12 +182,8 @@ impl Workspace {
                 env.insert("GIT_CONFIG_VALUE_0".into(), list.to_string_lossy().into_owned());
             }
         }
-        let stores = Stores {
-            git: repo.git.clone(),
-            common: repo.common.clone(),
-            admin: admin.clone(),
-            label: Refs::of(layout, task).label(),
-        };
+        let refs = Refs::of(layout, task);
+        let stores = Stores::of(repo, &admin, &refs);
         let git = repo.git.moved_to(top, &admin)?;
         let checkout = Checkout { git, admin, excluded, ignored: state.ignored.clone() };
         Ok(Self {
@@ -198,11 +194,11 @@ impl Workspace {
             branch: Some(state.branch.clone()),
             base_branch: state.base.clone(),
             checkout: Some(checkout),
-            start: Start { commit: None, tree: String::new() },
+            start: Start::default(),
             env,
             copies,
             stores: Some(stores),
-            refs: Refs::of(layout, task),
+            refs,
         })
     }
 
@@ -217,7 +213,7 @@ impl Workspace {
             branch: None,
             base_branch: None,
             checkout,
-            start: Start { commit: None, tree: String::new() },
+            start: Start::default(),
             env: BTreeMap::new(),
             copies: Copies::default(),
             stores: None,

@@ -1,37 +1,21 @@
 //! The integrator is code first: a task's branch goes into the target by the merge queue, with the gates
 //! run on the result; no model is asked.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
-    thread,
-};
+use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, at, bounded, select};
-
-use crate::{
-    baseline::Baseline,
-    control::Why,
-    evidence, gate,
-    merge_gates::{Checks, Question},
-    merge_queue::{Answer, Drive, Turn},
-    prepare::name_lock,
-    run::Run,
-};
+use crate::{baseline::Baseline, control::Why, gate, merge_queue::merge_batch, prepare::name_lock, run::Run};
 use oodatcaa_core::{
     Class, Outcome, TaskId,
     decision::{self, Approved},
-    environment,
-    landing::{self, Veto},
+    environment, landing,
     text::{self, chain},
 };
 use oodatcaa_git::{
     Author, Workspace, WorkspaceError,
     git::Git,
-    merge::{self, GateFailure, Leash, MergeDirs, MergeError, MergeRequest, MergeTarget, Merged, Policy},
+    merge::{MergeDirs, MergeError, MergeRequest, MergeTarget, Merged, Policy},
     takeover::Found,
 };
-use oodatcaa_process::{self as process, Stop};
 use oodatcaa_sys::files;
 
 /// How many commits of the other side a conflict names.
@@ -153,55 +137,6 @@ fn ask_again(run: &Run, found: &str) {
     }
 }
 
-/// What came of an order, and whose attempt drove where it was not ours.
-type Batched = (Result<Merged, MergeError>, Option<TaskId>);
-
-/// Merges together with whatever else this worker merges at the moment.
-fn merge_batch(
-    run: &mut Run,
-    baseline: Option<&Baseline>,
-    into: &MergeTarget,
-    request: &MergeRequest,
-    after: &[String],
-) -> Result<Batched, Outcome> {
-    let shared = Arc::clone(&run.shared);
-    let gates = gate::names(&shared, &run.assignment.task);
-    let drive = match shared.merge_queue.enter(request, run.lease(), into, &gates) {
-        Turn::Drive(drive) => drive,
-        Turn::Wait(told) => loop {
-            select! {
-                recv(told) -> answer => match answer {
-                    Ok(Answer::Came(result, driver)) => return Ok((*result, Some(driver))),
-                    Ok(Answer::Drive) | Err(_) => break shared.merge_queue.follow(),
-                },
-                recv(run.control) -> control => {
-                    run.hear(control);
-                    // Once the batch has taken it along, what becomes of it is no longer ours to say.
-                    if shared.merge_queue.withdraw(&request.task) {
-                        let gone = || Outcome::failed(Class::Interrupted, "the worker is gone");
-                        return Err(run.stop_outcome().unwrap_or_else(gone));
-                    }
-                }
-                recv(at(run.beat_due)) -> _ => {
-                    if !run.heartbeat() && shared.merge_queue.withdraw(&request.task) {
-                        return Err(superseded());
-                    }
-                }
-            }
-        },
-    };
-    match run.stop_outcome() {
-        Some(stopped) => Err(stopped),
-        // Like every write, a merge is refused once a newer claim exists; the fence asks again before the target moves.
-        None if !run.heartbeat() => Err(superseded()),
-        None => drive_on(run, baseline, drive, into, request, (gates, after)).map(|own| (own, None)),
-    }
-}
-
-fn superseded() -> Outcome {
-    Outcome::failed(Class::Superseded, "a newer claim of the task exists; nothing was merged")
-}
-
 /// Returns what others have said of the task since: it is the reason why a merge did not come about, whatever else went
 /// wrong.
 fn lost(run: &mut Run) -> Option<Outcome> {
@@ -209,107 +144,6 @@ fn lost(run: &mut Run) -> Option<Outcome> {
         let seen = run.shared.store.read().ok()?;
         landing::lost(&seen.snapshot, run.lease()).map(|veto| Why::Lost(veto).outcome())
     })
-}
-
-/// Merges ours and what waits for the same target.
-fn drive_on(
-    run: &mut Run,
-    baseline: Option<&Baseline>,
-    mut drive: Drive<'_>,
-    into: &MergeTarget,
-    request: &MergeRequest,
-    (gates, after): (Vec<String>, &[String]),
-) -> Result<Result<Merged, MergeError>, Outcome> {
-    let mut orders = vec![request.clone()];
-    let mut wanted = BTreeMap::from([(request.task.clone(), gates)]);
-    let mut leases = vec![run.lease().clone()];
-    // What is red after the merge is taken back as a whole, so each goes alone where that is asked.
-    if after.is_empty() {
-        for ticket in drive.board(into) {
-            orders.push(ticket.request.clone());
-            leases.push(ticket.lease.clone());
-            wanted.insert(ticket.request.task.clone(), ticket.gates.clone());
-        }
-    }
-    if orders.len() > 1 {
-        let names: Vec<&str> = orders.iter().map(|request| request.task.as_str()).collect();
-        log::info!("merging {} together", names.join(", "));
-    }
-    let leash = Leash { tag: Some(process::tag(&run.assignment.run_dir)), ..Leash::default() };
-    // The merge asks and waits, so nothing is ever queued; the answer must not block us when it has given up.
-    let (ask, asked) = bounded(0);
-    let (answer, answered) = bounded(1);
-    let shared = Arc::clone(&run.shared);
-    let checks = Checks { shared, leases, wanted, after: after.to_vec(), leash: leash.clone(), ask, answered };
-    let (report, other) = thread::scope(|scope| {
-        let merge = scope.spawn(move || {
-            let mut checks = checks;
-            merge::batch(into, &orders, &mut checks)
-        });
-        let other = attend(run, baseline, &leash, &asked, &answer);
-        (merge.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), other)
-    });
-    let mut own = None;
-    for (task, result) in report.done {
-        if task == request.task {
-            own = Some(result);
-        } else {
-            drive.tell(&task, result, &request.task);
-        }
-    }
-    match own.unwrap_or_else(|| Err(report.stopped.unwrap_or(MergeError::MovedOn))) {
-        Err(MergeError::Stopped) => {
-            let stopped = || Outcome::failed(Class::Interrupted, "the merge was stopped");
-            Err(other.or_else(|| run.stop_outcome()).unwrap_or_else(stopped))
-        }
-        own => Ok(own),
-    }
-}
-
-/// Attends to a merge on another thread: renews the lease, hears who wants it to end, runs the gates that it asks for.
-/// Returns what else than a red gate ended these.
-fn attend(
-    run: &mut Run,
-    baseline: Option<&Baseline>,
-    leash: &Leash,
-    asked: &Receiver<Question>,
-    answer: &Sender<Result<(), GateFailure>>,
-) -> Option<Outcome> {
-    let mut baseline = baseline;
-    let mut other = None;
-    loop {
-        select! {
-            recv(asked) -> question => {
-                let Ok((tree, names, moved)) = question else { return other };
-                if moved {
-                    // The target has the merge already: what is red there now is no word about how it was before.
-                    baseline = None;
-                }
-                let workspace = std::mem::replace(&mut run.assignment.workspace, tree);
-                let checked = evidence::run_gates(run, baseline, &names);
-                run.assignment.workspace = workspace;
-                let result = checked.map_err(|(gate, outcome)| match outcome {
-                    Outcome::Failed { class: Class::GateFailed, reason, .. } => GateFailure::Red { gate, reason },
-                    outcome => {
-                        other = Some(outcome);
-                        GateFailure::Stopped
-                    }
-                });
-                let _ = answer.send(result);
-            }
-            recv(run.control) -> control => {
-                let how = run.hear(control);
-                leash.now.fetch_or(how == Stop::Now, Ordering::Relaxed);
-                leash.stop.store(true, Ordering::Relaxed);
-            }
-            recv(at(run.beat_due)) -> _ => {
-                if !run.heartbeat() {
-                    run.stopped.get_or_insert(Why::Lost(Veto::Superseded));
-                }
-            }
-        }
-        leash.stop.fetch_or(run.stopped.is_some(), Ordering::Relaxed);
-    }
 }
 
 /// Returns what it means for the task that the merge did not take it.

@@ -31,6 +31,7 @@ pub struct Started {
 impl Started {
     /// Takes over a child that was just started, and feeds it its input.
     pub(super) fn new(git: Git, call: Call, mut child: Child) -> Self {
+        // Both are read from the start: git stops where a pipe of 64 KiB is full.
         let out = drain(child.stdout.take());
         let said = drain(child.stderr.take());
         let fed = child.stdin.take().zip(git.input.clone()).map(|(mut pipe, bytes)| {
@@ -52,6 +53,7 @@ impl Started {
         let status = loop {
             let until = deadline.min(begun + patience);
             let is_stopped = || self.git.is_stopped();
+            // A child that nobody waits for stays a zombie, so also one that is stopped is waited for when it is dropped.
             if let Some(status) = command::wait(&mut self.child, until, is_stopped).map_err(GitError::NotStarted)? {
                 self.over = true;
                 break status;
@@ -76,6 +78,7 @@ impl Started {
         let Some(code) = status.code() else {
             return Err(GitError::Killed(self.call.clone(), status.signal().unwrap_or_default()));
         };
+        // The readers close their ends at this many bytes, and git dies of the broken pipe.
         if out.len().max(said.len()) as u64 > MOST_SAID {
             let said = format!("it said more than {} MiB", MOST_SAID >> 20);
             return Err(GitError::Failed(self.call.clone(), said));

@@ -28,6 +28,7 @@ impl Git {
     /// Puts files and index at a commit, with nothing else beside it but what is ignored.
     pub(crate) fn be_exactly(&self, commit: &str) -> Result<(), GitError> {
         self.verify()?;
+        // The checkout first: `clean` leaves what the index knows, so it must know what the commit has.
         self.run(&["checkout", "-q", "-f", "--detach", commit, "--"])?;
         self.run(&["clean", "-f", "-d", "-q"]).map(drop)
     }
@@ -35,6 +36,7 @@ impl Git {
     /// Puts the files at a tree, without what the index knows beyond it, and the index at what is checked out.
     pub(crate) fn be_like(&self, tree: &str) -> Result<(), GitError> {
         self.verify()?;
+        // A tree has no commit that could be checked out; `-u` removes what only the index knows.
         self.run(&["read-tree", "--reset", "-u", tree])?;
         self.run(&["reset", "-q", "--mixed"]).map(drop)
     }
@@ -51,11 +53,13 @@ impl Git {
         if !is_below(admin, &common.join("worktrees")) {
             return Err(GitError::not_ours(admin, "it is no worktree's directory of this repository"));
         }
+        // `worktree remove` goes through a link and empties what it leads to.
         for path in [tree, admin] {
             if fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_dir()) {
                 return Err(GitError::not_ours(path, "it is no directory"));
             }
         }
+        // An agent may have written the way back to another worktree there.
         let known = files::named::text(admin.join("gitdir"));
         if known.is_ok_and(|known| !known.is_empty() && admin.join(known.trim_end()).parent() != Some(tree)) {
             return Err(GitError::not_ours(tree, "the repository knows this worktree at another place"));

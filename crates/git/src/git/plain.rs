@@ -11,9 +11,8 @@ use std::{
     time::Duration,
 };
 
-use sha2::{Digest as _, Sha256};
-
 use super::{Git, GitError, listed};
+use crate::branch;
 use oodatcaa_sys::files::{self, Durable, named};
 
 /// What of a repository is not its configuration, its hooks or its own worktree's.
@@ -55,13 +54,10 @@ impl Plain {
         let entries = own.own_settings()?;
         let is = |name: &str| entries.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
         let conditional = |(key, _): &(String, Option<String>)| key.to_ascii_lowercase().starts_with("includeif.");
+        // What `includeIf` takes in may depend on the branch or the directory of one checkout.
         let shared = !is("extensions.worktreeConfig") && !entries.iter().any(conditional);
         let text = render(&entries, common, bare);
-        let mut hash = Sha256::new();
-        hash.update(common.as_os_str().as_encoded_bytes());
-        hash.update([0]);
-        hash.update(&text);
-        let name: String = hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+        let name = branch::hex(&[common.as_os_str().as_encoded_bytes(), &[0], &text].concat(), 12);
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| GitError::Files { doing: "write a plain configuration in", path, source }
@@ -89,6 +85,7 @@ fn make(place: &Path, name: &str, common: &Path, text: &[u8]) -> io::Result<Path
         named::touch(&dir)?;
         return Ok(dir);
     }
+    // Made beside its place and renamed: others who want the same copy see all of it or nothing.
     files::make_named_dir(place)?;
     sweep(place);
     let new = tempfile::Builder::new().prefix(".new-").tempdir_in(place)?;
@@ -139,6 +136,7 @@ pub(super) fn entries(listed: &str) -> Vec<(String, Option<String>)> {
 /// Writes the text of the file, from the settings that are on the list.
 fn render(entries: &[(String, Option<String>)], common: &Path, bare: bool) -> Vec<u8> {
     let mut text = String::from("# Made by oodatcaa from the repository's own configuration; it names no program.\n");
+    // In their order: of a key with several values the last one counts, or all of them do.
     for (key, value) in entries {
         let Some((section, name)) = key.split_once('.') else { continue };
         let (sub, name) = name.rsplit_once('.').map_or((None, name), |(sub, name)| (Some(sub), name));
@@ -157,7 +155,9 @@ fn render(entries: &[(String, Option<String>)], common: &Path, bare: bool) -> Ve
             text.push_str(&line(section, sub, name, value));
         }
     }
+    // Git guesses it by the name of the directory, and the copy is not called `.git`.
     text.push_str(&line("core", None, "bare", Some(if bare { "true" } else { "false" })));
+    // git-lfs would keep its objects beside the configuration, in the copy.
     if entries.iter().any(|(key, _)| key.starts_with("filter.lfs.")) {
         text.push_str(&line("lfs", None, "storage", Some(&common.join("lfs").to_string_lossy())));
     }
@@ -165,6 +165,7 @@ fn render(entries: &[(String, Option<String>)], common: &Path, bare: bool) -> Ve
 }
 
 fn line(section: &str, sub: Option<&str>, name: &str, value: Option<&str>) -> String {
+    // A backslash first, else those of the quotes would be doubled.
     let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
     let head = match sub {
         Some(sub) => format!("[{section} \"{}\"]", quoted(sub)),

@@ -50,6 +50,7 @@ pub(super) fn command(fences: &[PathBuf]) -> Result<Command, GitError> {
 /// Finds git: the first one in an absolute entry of `PATH` that does not lie beneath a fence.
 pub(super) fn find(fences: &[PathBuf]) -> Result<PathBuf, GitError> {
     static ALL: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    // Looked for once: a `git` that is put into PATH while we run is not called.
     let all = ALL.get_or_init(|| {
         let runs = |file: &PathBuf| {
             fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
@@ -66,12 +67,14 @@ fn entries() -> Vec<PathBuf> {
 }
 
 fn path(fences: &[PathBuf]) -> OsString {
+    // Git looks for its helpers (`git-remote-https`, `git-lfs`, `ssh`) there as well.
     let kept = entries().into_iter().filter(|dir| is_outside(dir, fences));
     std::env::join_paths(kept).unwrap_or_default()
 }
 
 /// Tells whether neither a path nor what it leads to lies beneath a fence.
 fn is_outside(path: &Path, fences: &[PathBuf]) -> bool {
+    // Both ways: a link outside that leads in, and a link inside that leads out, are the project's to change.
     let real = path.canonicalize();
     let beneath = |fence: &PathBuf| path.starts_with(fence) || real.as_ref().is_ok_and(|real| real.starts_with(fence));
     !fences.iter().any(|fence| beneath(fence) || fence.canonicalize().is_ok_and(|fence| beneath(&fence)))

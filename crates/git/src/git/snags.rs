@@ -51,6 +51,7 @@ pub(crate) fn among(dir: &Path) -> Option<Snag> {
 
 /// Finds one anywhere below: of any name in a directory of git's own, of git's names (`.gitignore`) in a worktree.
 pub(super) fn below(top: &Path, is_gits: bool) -> Option<Snag> {
+    // Without recursion: an agent can nest directories deeper than a stack.
     let (mut dirs, mut looked_at) = (vec![top.to_owned()], 0);
     while let Some(dir) = dirs.pop().filter(|_| looked_at < MOST) {
         let entries = files::list(top, &dir, MOST).ok().flatten().unwrap_or_default();

@@ -40,6 +40,7 @@ impl Spot {
         if let Some(branch) = head.trim_end().strip_prefix("ref: ") {
             super::whole::check_log(&self.common, branch)?;
         }
+        // The main checkout's `.git` is the repository itself and leads nowhere.
         if self.admin != self.common {
             let link = top.join(".git");
             if crate::admin::link_of(top) != self.admin.canonicalize().ok() {
@@ -47,6 +48,7 @@ impl Spot {
             }
             let back = self.admin.join("gitdir");
             let read = |file: &Path| files::named::text(file).unwrap_or_default().trim_end().to_owned();
+            // Git takes a relative path there from the private directory, since 2.48 by choice of the user.
             if self.admin.join(read(&back)).parent().and_then(|dir| dir.canonicalize().ok()) != top.canonicalize().ok()
             {
                 return wrong(&back, format!("it has been changed and does not name {} any more", top.display()));
@@ -70,6 +72,7 @@ impl Spot {
             GitError::Failed(_, said) => GitError::not_ours(top, format!("git says there: {said}")),
             other => other,
         })?;
+        // By what they lead to: git resolves links on the way, and `/tmp` may be one.
         let same =
             |a: &Path, b: &Path| a == b || a.canonicalize().ok().is_some_and(|a| b.canonicalize().ok() == Some(a));
         if !found.top.as_deref().is_some_and(|found| same(found, top)) {

@@ -65,22 +65,23 @@ impl Push {
 
 /// Returns what git said of a remote that it could not use: nobody is there, or it does not want us.
 fn refused(remote: &str, words: &str) -> MergeError {
-    let said = without_passwords(words.trim());
-    let remote = without_passwords(remote);
-    let (remote, said) = (text::cut(&text::one_line(&remote), 100), text::cut(&text::many_lines(&said), 2_000));
+    let remote = named(remote);
+    let said = text::cut(&text::many_lines(&without_passwords(words.trim())), 2_000);
     match remotes::is_away(&said) {
         true => MergeError::Unreachable { remote, said },
         false => MergeError::PushRefused { remote, said },
     }
 }
 
+/// Writes a remote's name or address for people.
+fn named(remote: &str) -> String {
+    text::cut(&text::one_line(&without_passwords(remote)), 100)
+}
+
 fn answer<T>(remote: &str, called: Result<T, GitError>) -> Result<T, MergeError> {
     called.map_err(|error| match error {
         GitError::Failed(_, said) => refused(remote, &said),
-        GitError::TimedOut(_) => MergeError::Unreachable {
-            remote: text::cut(&text::one_line(remote), 100),
-            said: "no answer in time".into(),
-        },
+        GitError::TimedOut(_) => MergeError::Unreachable { remote: named(remote), said: "no answer in time".into() },
         error => error.into(),
     })
 }
@@ -124,10 +125,7 @@ pub(super) fn carries(repo: &Repo, head: &str, entry: &MergeEntry) -> Result<boo
 /// Refuses what is no name or address of a remote.
 fn is_plain(remote: &str) -> Result<(), MergeError> {
     if !remotes::is_plain(remote) {
-        return Err(MergeError::PushRefused {
-            remote: text::cut(&text::one_line(remote), 100),
-            said: "no such remote".into(),
-        });
+        return Err(MergeError::PushRefused { remote: named(remote), said: "no such remote".into() });
     }
     Ok(())
 }

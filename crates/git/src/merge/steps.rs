@@ -176,14 +176,6 @@ pub(super) struct Log {
     lock: Lock,
 }
 
-fn state_file(dir: &Path, id: &str) -> PathBuf {
-    dir.join(format!("{id}.json"))
-}
-
-fn lock_file(dir: &Path, id: &str) -> PathBuf {
-    dir.join(format!("{id}.lock"))
-}
-
 /// What the names of merges begin with.
 pub(super) const PREFIX: &str = "merge-";
 
@@ -203,7 +195,7 @@ impl Drop for Log {
 impl Log {
     pub(super) fn begin(dir: &Path, state: State) -> Result<Self, MergeError> {
         files::make_named_dir(dir).map_err(failed("make", dir))?;
-        let path = lock_file(dir, &state.id);
+        let path = dir.join(format!("{}.lock", state.id));
         // Whoever looks for orphans may hold it for the moment between our two calls.
         let lock = lock::hold(&path, MOMENT)?;
         let mut log = Self { dir: dir.into(), state, lock };
@@ -238,15 +230,15 @@ impl Log {
 
     /// Writes what has changed beside the step.
     pub(super) fn write(&self) -> Result<(), MergeError> {
-        let path = state_file(&self.dir, &self.state.id);
+        let path = self.dir.join(format!("{}.json", self.state.id));
         let text = serde_json::to_vec_pretty(&self.state).expect("texts become JSON");
         Ok(files::named::write(&path, text, files::Durable::Yes).map_err(failed("write", &path))?)
     }
 
     /// Forgets the merge: nothing of it is left to do.
     pub(super) fn close(self) -> Result<(), MergeError> {
-        let path = state_file(&self.dir, &self.state.id);
-        for path in [path, lock_file(&self.dir, &self.state.id)] {
+        let path = self.dir.join(format!("{}.json", self.state.id));
+        for path in [path, self.dir.join(format!("{}.lock", self.state.id))] {
             files::named::remove(&path).map_err(failed("remove", &path))?;
         }
         Ok(())
@@ -262,9 +254,9 @@ impl Log {
             if !id.starts_with(PREFIX) || found.iter().any(|log: &Self| log.state.id == id) {
                 continue;
             }
-            let lock_path = lock_file(dir, id);
+            let lock_path = dir.join(format!("{id}.lock"));
             let Some(lock) = lock::try_take(&lock_path).map_err(failed("lock", &lock_path))? else { continue };
-            let path = state_file(dir, id);
+            let path = dir.join(format!("{id}.json"));
             // Read under the lock only: its driver may have ended in between.
             match files::named::text(&path) {
                 Ok(text) => {
