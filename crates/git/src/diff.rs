@@ -65,6 +65,7 @@ pub fn range(
         (None, branch) => branch,
     };
     let tip = tip.map_or(Ok(None), |branch| repo.git.tip(&branch))?;
+    // Only where nothing else is left of it.
     let landed = match (&live, &tip, branch) {
         (None, None, Some(branch)) => merge::landed(&repo.git, branch).unwrap_or_default(),
         _ => None,

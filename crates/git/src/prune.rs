@@ -151,6 +151,7 @@ fn look(
         left_out: Vec::new(),
         midway: None,
         in_use: in_use(layout, task),
+        // Without its directory there is nothing that could be lost.
         whole: tree.path.symlink_metadata().is_ok_and(|meta| meta.is_dir()),
         port: State::load(home, task).and_then(|state| state.port(config)),
     };
@@ -233,6 +234,7 @@ fn take_away(
     let Some(repo) = Repository::find(layout)? else { return Ok(None) };
     let Some(found) = repo.task_tree(layout, task)? else { return Ok(None) };
     let home = &found.home;
+    // First the task's lock, then the repository's: as whoever makes a worktree takes them.
     let guard = home.guard(task, WAIT)?;
     let locked = repo.lock(config.lock_wait)?;
     let kept = |why: KeepReason| Err(WorkspaceError::Kept { task: task.clone(), why });

@@ -101,6 +101,7 @@ fn facts(git: &Git, remote: &str) -> Result<Addresses, GitError> {
     let of_remote = format!("remote.{remote}.");
     let decides = |key: &str| {
         let lower = key.to_ascii_lowercase();
+        // Any of them can send the same name elsewhere, or to a proxy.
         let redirects = ["url.", "http.", "credential.", "lfs."].iter().any(|section| lower.starts_with(section));
         redirects || (key.starts_with(&of_remote) && !lower.ends_with(".fetch") && !lower.ends_with("url"))
     };
@@ -138,6 +139,7 @@ pub(super) fn check(git: &Git, remote: &str, dir: Option<&Path>) -> Result<Optio
         Some(was) if *was == now => Ok(None),
         // There is no such remote yet.
         None if now.is_empty() => Ok(None),
+        // Not written down: it counts from when a person has said yes.
         Some(was) => Ok(Some(moved(remote, was, &now))),
         None => {
             known.insert(remote.into(), now);

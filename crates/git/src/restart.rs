@@ -90,6 +90,7 @@ impl Workspace {
         self.end_midway(checkout)?;
         let kept = git.tip(branch)?.as_deref().map_or(Ok(None), |tip| keep(git, &self.refs, tip, base))?;
         let seen = checkout.snapshot()?;
+        // What is untracked must be in the index, or nothing takes it away.
         commit::stage(checkout)?;
         git.attach_head("begin again", branch)?;
         match how {

@@ -107,6 +107,7 @@ impl Stores {
         let kept = self.keeping(name)?;
         let mut new = Vec::new();
         for tip in tips {
+            // Nothing beyond what its refs reach: then it outlives the worktree already.
             let (code, beyond, _) = kept.call(&["rev-list", "--max-count=1", &tip, "--not", "--all"])?;
             if code != 0 || !beyond.is_empty() {
                 new.push(tip);

@@ -83,6 +83,7 @@ pub(super) fn prepare(
         super::prune::clear(layout, config, id)?;
     }
     let top = layout.root().canonicalize().map_err(failed("find", layout.root()))?;
+    // Git would find the outer repository from within, and an agent that adds everything would add all worktrees.
     if home.dir.starts_with(&top) || home.dir.starts_with(&repo.common) {
         let reason = "worktrees must lie outside of the repository; see `workspace.root`".into();
         return Err(WorkspaceError::Unsafe { path: home.dir, reason });
@@ -111,6 +112,7 @@ pub(super) fn prepare(
                 state.block = known.block;
                 state.base = known.base.filter(|_| choice.start.is_none()).or(state.base);
             }
+            // Before git makes anything: so a crash leaves a note that says what is half made.
             state.save(&home)?;
             unlock_branch(&repo.common, &choice.name);
             add(&locked, &path, &choice, id.as_str())?;
@@ -250,6 +252,7 @@ fn choose(
     // Whatever was merged or taken back under a name is not to be taken for another task's.
     let used = super::merge::used_branches(&repo.git)?;
     let at = |name: &str| listed.iter().find(|tree| tree.branch.as_deref() == Some(name));
+    // A ref is a file, so `a` leaves no room for `a/b`.
     let crossed = |name: &str| {
         heads.iter().any(|head| {
             head.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'))

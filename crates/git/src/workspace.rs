@@ -183,6 +183,7 @@ impl Workspace {
             }
         }
         let refs = Refs::of(layout, task);
+        // Submodules of a worktree lie in its private directory, not in the repository's.
         let stores = Stores::of(repo, &admin, &refs);
         let git = repo.git.moved_to(top, &admin)?;
         let checkout = Checkout { git, admin, excluded, ignored: state.ignored.clone() };

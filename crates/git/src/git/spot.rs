@@ -31,9 +31,6 @@ impl Spot {
             return wrong(top, format!("the repository does not know it any more: {} is gone", self.admin.display()));
         }
         self.check_common()?;
-        if let Some(snag) = super::snags::among(&self.admin) {
-            return Err(snag.error());
-        }
         // A commit adds to both.
         super::whole::check_log(&self.admin, "HEAD")?;
         let head = files::named::text(self.admin.join("HEAD")).unwrap_or_default();

@@ -38,9 +38,9 @@ impl Base {
         env: &BTreeMap<String, String>,
         stop: &AtomicBool,
     ) -> Result<Self, MergeError> {
+        // Several workers of one process may ask for the same commit at the same moment.
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let author = Author { name: String::new(), email: String::new() };
-        let repo = Repo::open(layout.root(), &super::keep(&dirs.dir), &author)?;
+        let repo = Repo::open(layout.root(), &super::keep(&dirs.dir), &Author::ourselves())?;
         sweep(&repo, &dirs.place)?;
         let id = format!("{NAME}{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = Tree::plan(&repo, &dirs.place, &id)?;
@@ -63,10 +63,8 @@ impl Base {
         env: &BTreeMap<String, String>,
         stop: &AtomicBool,
     ) -> Result<Option<Self>, MergeError> {
-        if crate::project::mode_for(layout, config)? == Mode::Shared {
-            return Ok(None);
-        }
-        let Some(repo) = Repository::find(layout)? else { return Ok(None) };
+        let found = if config.mode == Mode::Shared { None } else { Repository::find(layout)? };
+        let Some(repo) = found else { return Ok(None) };
         let base = repo.base(config)?;
         let dirs = MergeDirs::of_project(layout, config)?;
         Self::make(layout, config, &dirs, &base.commit, run_dir, env, stop).map(Some)
@@ -104,6 +102,7 @@ fn sweep(repo: &Repo, place: &Path) -> Result<(), MergeError> {
     for name in named::directories(place) {
         let name = name.to_string_lossy().into_owned();
         let maker = name.strip_prefix(NAME).and_then(|rest| rest.split_once('-')).map(|(pid, _)| pid);
+        // A pid may be used again; then the tree goes with a later sweep.
         if maker.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
             tree::remove(repo, &place.join(&name), &name)?;
         }

@@ -44,6 +44,7 @@ pub(super) fn batch(
     let leash = gates.leash();
     let repo = firm.tied(&leash);
     let id = steps::unique(first.task.as_str());
+    // Asked once: what is built on it lands only if the target still is there.
     let from = repo.head(&line.target)?;
     let mut batch = Batch { line, repo, firm, leash, gates, report, id, base: from.clone(), from };
     match batch.fresh(orders) {
@@ -99,6 +100,7 @@ impl Batch<'_> {
         let source = self.repo.head(&order.branch)?;
         order.admits(&source)?;
         let commit = verify::already(&self.repo.git, &self.base, order, &source)?;
+        // An earlier merge may have died between the landing here and the push.
         if let (Some(_), Some(name)) = (&commit, &self.line.push) {
             self.hold(name, order, &source)?;
         }
@@ -130,6 +132,7 @@ impl Batch<'_> {
 
     /// Pushes the target; the push begins behind the fence.
     fn push(&mut self, name: &str, top: &str, changes: &[Passing]) -> Result<(), MergeError> {
+        // Only who will not wait at all ends a push that has begun: the remote may have taken it already.
         let tied = self.firm.tied_for_push(&self.leash);
         let mut push = None;
         self.gates.pass(changes, &mut || {
@@ -162,6 +165,7 @@ impl Batch<'_> {
             red: None,
             unwanted: false,
         };
+        // Before the worktree: a tree that no log knows would stay for ever.
         let mut log = Log::begin(&line.dir, state)?;
         let merged = Tree::add(&self.repo, &path, &self.base).and_then(|tree| self.merge(&mut log, &tree, orders));
         match merged {
@@ -245,6 +249,7 @@ impl Batch<'_> {
             }
         };
         let Some(mut said) = test(entries.len())? else { return Ok((entries.len(), None)) };
+        // Between the longest beginning that is known green and the shortest that is known red.
         let (mut green, mut red) = (0, entries.len());
         while red - green > 1 {
             let middle = green.midpoint(red);
@@ -270,6 +275,7 @@ impl Batch<'_> {
         let changes: Vec<Passing> = entries.iter().map(passing).collect();
         let mut behind = None;
         if let Some(name) = &self.line.push {
+            // What is in the way here is found before the remote has it; there is no way back from there.
             land::ready(&self.firm, log, &self.from, &top)?;
             log.save(Step::Pushing)?;
             self.push(name, &top, &changes)?;

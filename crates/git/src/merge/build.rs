@@ -37,6 +37,7 @@ pub(super) fn build(
         Policy::Rebase => maker.replay(reverted.is_some())?,
     }
     let head = tree.git.run(&["rev-parse", "HEAD"])?;
+    // By content: a commit that changes nothing is nothing to land.
     let same = tree.git.tree("HEAD")? == tree.git.tree(base)?;
     Ok(if same { Built::Already } else { Built::Commit(head) })
 }
@@ -53,6 +54,7 @@ impl Maker<'_> {
     fn merge(&self) -> Result<(), MergeError> {
         let before = self.tree.git.run(&["rev-parse", "HEAD"])?;
         self.try_out(&["merge", "-q", "--no-ff", "--no-commit", "--no-stat", self.source])?;
+        // A merge whose result equals one side stages nothing and is a merge all the same.
         let merging = self.tree.git.asks(&["rev-parse", "-q", "--verify", "MERGE_HEAD"])?;
         if !merging && !self.staged("HEAD")? {
             return Ok(());
@@ -98,6 +100,7 @@ impl Maker<'_> {
             if !self.staged("HEAD")? {
                 continue;
             }
+            // Zero bytes between them: no name and no message can hold one.
             let facts = git.run(&["log", "-1", "--no-show-signature", "--format=%an%x00%ae%x00%aI%x00%B", commit])?;
             let mut facts = facts.splitn(4, '\0');
             let mut fact = || facts.next().unwrap_or_default().to_owned();
@@ -155,6 +158,7 @@ impl Maker<'_> {
             line.split_once(": ")
                 .is_some_and(|(key, _)| !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'))
         };
+        // Git takes only the last paragraph for trailers, so they are added to one that is there.
         let joined = message.contains("\n\n") && last.lines().all(is_trailer);
         let MergeRequest { task, token, .. } = self.order;
         format!(
@@ -184,6 +188,7 @@ impl Maker<'_> {
         };
         let mode = fs::symlink_metadata(&path).map_or(0o644, |meta| meta.permissions().mode());
         files::named::write_as(&path, new, mode, files::Durable::No).map_err(failed("write", &path))?;
+        // By force, as a repository may ignore its changelog by a pattern of somebody's.
         self.tree.git.run(&["add", "-f", "--", &path.to_string_lossy()])?;
         Ok(())
     }
@@ -300,6 +305,7 @@ pub(super) fn tag_object(
 ) -> Result<String, MergeError> {
     let super::Author { name: who, email } = author.clean();
     let time = chrono::Utc::now().timestamp();
+    // `mktag` checks the form; made by hand, because `git tag` would name it at once, before the branch moves.
     let object =
         format!("object {commit}\ntype commit\ntag {name}\ntagger {who} <{email}> {time} +0000\n\n{message}\n");
     Ok(git.clone().with_input(object).run(&["mktag"])?)

@@ -46,6 +46,7 @@ pub(super) fn probe(repo: &Repo, checkout: &Checkout, from: &str, to: &str) -> R
     if code == 0 && files.is_empty() {
         return Ok(());
     }
+    // In the files and in the index: either may hold what only the person has.
     let mut dirty = list(&git, &["diff-index", from])?;
     dirty.extend(list(&git, &["diff-index", "--cached", from])?);
     files.extend(changed.intersection(&dirty).cloned());
@@ -118,12 +119,14 @@ pub(super) fn mend(repo: &Repo, checkout: &Checkout, from: &str, to: &str) -> Re
     let mut entries = Vec::new();
     let mut write = Vec::new();
     for (path, (old, new)) in &changes {
+        // The person's index is the one that counts: the scratch index was made from it.
         let known = index.get(path).cloned();
         if known != *old && known != *new {
             // Staged by the user.
             continue;
         }
         let full = checkout.path.join(path);
+        // Nothing of ours is written where a link of the person's leads.
         if is_behind_link(&checkout.path, path) {
             continue;
         }
@@ -198,6 +201,7 @@ fn state_of(git: &Git, path: &Path, full: &Path) -> Result<Entry, MergeError> {
         option.push(path);
         option
     };
+    // With the filters of its path: what is compared is what a commit would hold.
     let args: [&std::ffi::OsStr; 3] = ["hash-object".as_ref(), "--stdin".as_ref(), &filter];
     let object = git.clone().holding(Arc::new(file)).run(&args)?;
     Ok(Some((mode.into(), object)))

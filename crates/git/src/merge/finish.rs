@@ -30,6 +30,7 @@ pub(super) fn sweep(repo: &Repo, log: &Log) -> Result<(), MergeError> {
 /// Returns what a result stands on: the target, or the remote's if that is further.
 pub(super) fn onto(repo: &Repo, push: Option<&str>, target: &str, from: &str, id: &str) -> Result<String, MergeError> {
     let Some(name) = push else { return Ok(from.into()) };
+    // A remote without the branch gets it by the push.
     let Some(theirs) = remote::head(repo, name, target, id)? else { return Ok(from.into()) };
     if repo.git.is_ancestor(&theirs, from)? {
         Ok(from.into())
@@ -97,6 +98,7 @@ pub(super) fn settle(
     if let (Some(red), Step::Reverted) = (&log.state.red, log.state.step) {
         return Ok(taken_back(tasks, red, repo.head(&log.state.target)));
     }
+    // The gates have spoken; asked again they might say something else.
     if log.state.step >= Step::Checked {
         return tag(repo, log, behind);
     }
@@ -160,6 +162,7 @@ fn take_back(repo: &Repo, log: &mut Log, tree: &Tree, red: &(String, String)) ->
             continue;
         }
         let mut refs = Vec::new();
+        // The last one was taken back first.
         for (entry, commit) in log.state.entries.iter().rev().zip(&commits) {
             refs.push(RefChange::Set(verify::reverted_ref(&entry.branch), commit.clone()));
             refs.push(RefChange::Remove(verify::merged_ref(&entry.branch)));
@@ -191,6 +194,7 @@ fn tag(repo: &Repo, log: &mut Log, behind: Option<&str>) -> Result<Ended, MergeE
         }
         let message = format!("{} is in {}", build::subject_of(entry.task.as_str(), &entry.title), log.state.target);
         for _ in 0..TRIES {
+            // Somebody may take the name between the question and the ref; then the next one is tried.
             let name = build::free_tag(&repo.git, &build::after_name(entry.task.as_str()))?;
             log.state.entries[at].after = Some(name.clone());
             log.write()?;

@@ -48,6 +48,7 @@ pub(super) fn land(
     refs: &[RefChange],
     fence: Fence<'_>,
 ) -> Result<(), MergeError> {
+    // Before the lock, because it reads every new object.
     repo.git.make_whole(from, to)?;
     let lock = repo.lock()?;
     let target = log.state.target.clone();
@@ -55,6 +56,7 @@ pub(super) fn land(
         return Err(MergeError::MovedOn);
     }
     let checkouts = of_branch(repo, &target)?;
+    // Written before the first file changes, so that whoever comes after a crash knows both ends.
     log.state.landing = Some(Landing { from: from.into(), to: to.into(), checkouts: checkouts.clone() });
     log.save(Step::Landing)?;
     let (mut held, mut is_begun) = (Vec::new(), false);
@@ -141,6 +143,7 @@ pub(super) fn of_branch(repo: &Repo, target: &str) -> Result<Vec<Checkout>, Merg
         found.push(Checkout { path: tree.path, git_dir: tree.admin });
     }
     // A rebase of the target has left the branch for the time being and comes back to it.
+    // Git keeps the name of the branch in the state of the rebase, wherever that runs.
     let mut dirs = vec![repo.common.clone()];
     dirs.extend(crate::admin::admins(&repo.common));
     for dir in dirs {
@@ -178,6 +181,7 @@ impl IndexLock {
         let this = Self::of(checkout);
         let deadline = Instant::now() + wait;
         loop {
+            // As git itself takes it: by the name, exclusively.
             let made = files::named::create_new(&this.lock)
                 .and_then(|mut file| file.write_all(format!("{MARK}{id}\n").as_bytes()));
             match made {

@@ -73,6 +73,7 @@ pub(super) fn recover_for(
             // The repository has been moved since.
             log.moved_to(&repo.common);
         }
+        // The first error is told; the others are met again by the next recovery.
         if let Err(error) = one(&repo, log, gates, listens, &mut found) {
             failed.get_or_insert(error);
         }
@@ -100,6 +101,7 @@ fn one(
     };
     mend_landing(repo, &mut log)?;
     let mut behind = None;
+    // From there on the target has it, and only forwards is possible.
     let landed = log.state.step >= Step::Landed;
     if log.state.red.is_none() && !landed {
         let pushed = pushed(repo, &log)?;
@@ -156,6 +158,7 @@ fn mend_landing(repo: &Repo, log: &mut Log) -> Result<(), MergeError> {
     let _lock = repo.lock()?;
     let head = repo.head(&log.state.target)?;
     let moved = repo.git.is_ancestor(&landing.to, &head)?;
+    // A checkout that is gone has nothing to mend.
     for checkout in landing.checkouts.iter().filter(|checkout| checkout.path.is_dir()) {
         land::settle_scratch(checkout)?;
         let lock = IndexLock::take(checkout, &log.state.id, INDEX_WAIT)?;

@@ -41,7 +41,6 @@ pub(super) struct Push(Started);
 /// Begins to push a commit as the branch; never by force. Whoever pushes has asked for the remote's head before, with
 /// the same calls: they go where that one came from, whatever is configured by now.
 pub(super) fn push(repo: &Repo, remote: &str, branch: &str, commit: &str) -> Result<Push, MergeError> {
-    is_plain(remote)?;
     let spec = format!("{commit}:refs/heads/{branch}");
     let receive = "--receive-pack=git-receive-pack";
     let push = ["push", "-q", "--porcelain", "--no-verify", receive, "--", remote, &spec];
@@ -113,26 +112,19 @@ pub(super) fn holds(repo: &Repo, remote: &str, branch: &str, id: &str, source: &
     }
 }
 
-/// Returns `true` when a commit's history has the entry: the very commit with the very patch, or its patches.
+/// Returns `true` when a commit's history has the entry: the very commit, or its patches.
 pub(super) fn carries(repo: &Repo, head: &str, entry: &MergeEntry) -> Result<bool, MergeError> {
-    let there = repo.git.is_ancestor(&entry.commit, head)?;
-    if there && verify::patch_id(&repo.git, &entry.base, &entry.commit)? == entry.patch {
+    if repo.git.is_ancestor(&entry.commit, head)? {
         return Ok(true);
     }
     verify::held(&repo.git, head, &entry.source)
 }
 
-/// Refuses what is no name or address of a remote.
-fn is_plain(remote: &str) -> Result<(), MergeError> {
+/// Checks that the remote is where it was.
+fn check(repo: &Repo, remote: &str) -> Result<(), MergeError> {
     if !remotes::is_plain(remote) {
         return Err(MergeError::PushRefused { remote: named(remote), said: "no such remote".into() });
     }
-    Ok(())
-}
-
-/// Checks that the remote is where it was.
-fn check(repo: &Repo, remote: &str) -> Result<(), MergeError> {
-    is_plain(remote)?;
     let moved = remotes::check(&repo.git, remote, repo.remotes.as_deref())?;
     moved.map_or(Ok(()), |moved| Err(MergeError::RemoteMoved(moved)))
 }

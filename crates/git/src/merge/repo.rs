@@ -74,6 +74,7 @@ impl Repo {
     pub(super) fn lock(&self) -> Result<Arc<File>, MergeError> {
         let deadline = Instant::now() + LOCK_WAIT;
         loop {
+            // In short waits, because a merge that is to end must not sit out the whole one.
             match lock::take(&self.common, LISTEN) {
                 Ok(file) => {
                     trees::mend(&self.common);

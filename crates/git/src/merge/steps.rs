@@ -247,6 +247,7 @@ impl Log {
     /// Returns the merges in a directory that nobody drives any more.
     pub(super) fn orphans(dir: &Path) -> Result<Vec<Self>, MergeError> {
         let listed = files::list(dir, Path::new(""), 1_000_000).map_err(failed("read", dir))?;
+        // A lock without a state is of a merge that died before its first step, or of one that is just beginning.
         let mut found = Vec::new();
         for entry in listed.into_iter().flatten() {
             let name = entry.name.to_string_lossy().into_owned();

@@ -30,6 +30,7 @@ impl Tree {
 
     /// Makes the worktree at a commit.
     pub(super) fn add(repo: &Repo, path: &Path, commit: &str) -> Result<Self, MergeError> {
+        // Git prepares a worktree in several files, and others that list worktrees meanwhile fail.
         let lock = repo.lock()?;
         let at = path.to_str().ok_or_else(|| MergeError::Place(path.into()))?;
         let args = ["worktree", "add", "-q", "--detach", "--no-checkout", "--", at, commit];
@@ -37,6 +38,7 @@ impl Tree {
         drop(lock);
         let git = repo.git.moved_to(path, &admin(repo, path)?)?;
         git.verify()?;
+        // Outside of the lock: a great checkout takes minutes.
         git.run(&["read-tree", "--reset", "-u", "HEAD"])?;
         Ok(Self { path: path.into(), git, prefix: repo.prefix.clone() })
     }

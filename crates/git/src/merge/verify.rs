@@ -21,7 +21,7 @@ const DIFF: &[&str] =
 /// commit that merged exactly this head of the branch. A merge that was reverted is still held by
 /// this measure.
 pub fn holds(repo: &Path, target: &str, branch: &str) -> Result<bool, MergeError> {
-    let repo = Repo::open(repo, &Keep::Shortly, &Author { name: String::new(), email: String::new() })?;
+    let repo = Repo::open(repo, &Keep::Shortly, &Author::ourselves())?;
     let (target, branch) = (repo.head(target)?, repo.head(branch)?);
     held(&repo.git, &target, &branch)
 }
@@ -49,6 +49,7 @@ pub(super) fn held(git: &Git, target: &str, source: &str) -> Result<bool, MergeE
 pub(super) fn by_patches(git: &Git, target: &str, source: &str) -> Result<Option<String>, MergeError> {
     let merges = git.run(&["rev-list", "--count", "--merges", &format!("{target}..{source}")])?;
     let cherry = git.run(&["cherry", target, source])?;
+    // `git cherry` leaves merges out, so with one in between it says nothing of the whole.
     let all = merges == "0" && !cherry.lines().any(|line| line.starts_with('+'));
     let Some(base) = git.fork(target, source)? else { return Ok(None) };
     let mut mine = BTreeSet::from([patch_id(git, &base, source)?]);

@@ -77,6 +77,7 @@ impl Workspace {
             return Ok(true);
         }
         // A crash before the note, or a note that somebody removed: all that the branch has counts as this attempt's.
+        // The fork and not the tip: an attempt that died may have committed already.
         let commit = self.fork(checkout)?.or(checkout.git.head()?);
         let tree = checkout.tree_of(commit.as_deref())?;
         self.start = Start { commit, tree };

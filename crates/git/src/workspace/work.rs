@@ -105,6 +105,7 @@ impl Workspace {
         let Some(noted) = git.commit(&self.refs.start(token))? else { return Ok(None) };
         let began = git.commit(&format!("{noted}^1"))?;
         let (tree, seen) = (checkout.tree_of(Some(&noted))?, checkout.snapshot()?);
+        // Also where all files are as they were: a commit or another branch is a change, too.
         let moved = checkout.git.head()? != began || checkout.git.current_branch()? != self.branch;
         if !moved && seen.tree == tree {
             return Ok(None);
