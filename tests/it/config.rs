@@ -157,7 +157,7 @@ fn what_is_appended_to_the_configuration_that_init_wrote_is_used_or_told_with_bo
     let (first, second) = (line(&written, "[fleet]"), written.lines().count() + 1);
     for words in [
         format!("config.toml:{second}:"),
-        "the table `[fleet]` stands twice".into(),
+        "the table `[fleet]` is defined twice".into(),
         format!("it begins in line {first}: move the keys below line {second} there"),
     ] {
         assert!(told.contains(&words), "{words}: {told}");

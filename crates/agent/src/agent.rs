@@ -24,7 +24,7 @@ pub struct Agent {
     bad: Option<BadAgent>,
 }
 
-/// Why an agent cannot be used as it is configured.
+/// The reason why an agent cannot be used as it is configured.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("use agent `{name}`: {what}")]
 pub struct BadAgent {

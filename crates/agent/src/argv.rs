@@ -9,7 +9,7 @@ use std::path::Path;
 use super::Assignment;
 use oodatcaa_core::text;
 
-/// What an argv template may name.
+/// The placeholders that an argv template may name.
 pub(crate) const PLACEHOLDERS: &[&str] =
     &["prompt_file", "task_id", "role", "run_dir", "result_file", "workspace", "project", "attempt", "title"];
 
@@ -83,7 +83,7 @@ pub(super) fn check(argv: &[String]) -> Result<(), String> {
     for (at, argument) in argv.iter().enumerate() {
         let wrong = |what: String| Err(format!("argv[{at}] {what}"));
         if argument.contains('\0') {
-            return wrong("holds a NUL character".into());
+            return wrong("contains a NUL character".into());
         }
         if let Some(name) = named(argument).find(|name| !PLACEHOLDERS.contains(&name.as_str())) {
             let all = PLACEHOLDERS.iter().map(|name| format!("`{{{name}}}`")).collect::<Vec<_>>().join(", ");

@@ -20,7 +20,7 @@ use oodatcaa_config::{AgentConfig, AgentKind};
 use oodatcaa_core::{Class, Outcome, Role, Workflow};
 use oodatcaa_process::{Ended, Exit, Limits, Report, Shim, Stop};
 
-/// How a case came out.
+/// The verdict on a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// As promised.
@@ -38,7 +38,7 @@ pub enum Verdict {
 pub struct Case {
     /// Its name.
     pub name: &'static str,
-    /// How it came out.
+    /// The verdict.
     pub verdict: Verdict,
     /// For people.
     pub words: String,

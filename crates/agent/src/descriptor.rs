@@ -35,7 +35,7 @@ pub(crate) enum Dialect {
     Acp,
 }
 
-/// How far a description has been held against the real program.
+/// The degree to which a description has been held against the real program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
@@ -54,43 +54,43 @@ pub enum Evidence {
 pub struct Descriptor {
     /// Its name.
     pub(crate) id: String,
-    /// How it writes what it does.
+    /// The form of its output.
     pub(crate) dialect: Dialect,
-    /// How far this has been held against the real program.
+    /// The degree to which this has been held against the real program.
     pub evidence: Evidence,
-    /// What people should know.
+    /// Notes for people.
     pub(crate) notes: Vec<String>,
-    /// Which program.
+    /// Its executable.
     pub program: Program,
     /// Its command line.
     pub args: Args,
-    /// How the prompt reaches it.
+    /// The way in which the prompt reaches it.
     pub(crate) prompt: Prompt,
     /// Its environment.
     pub(crate) env: Env,
-    /// Where it keeps its own state.
+    /// The place of its own state.
     pub(crate) home: Home,
-    /// How to point it at another service, for tests.
+    /// The settings that point it at another service, for tests.
     pub(crate) endpoint: Option<Endpoint>,
     /// Its output's form.
     pub(crate) output: Output,
-    /// Where things stand in its events.
+    /// The places of things in its events.
     pub(crate) map: Map,
-    /// What counts as success besides the event that ends the run.
+    /// The conditions of success besides the event that ends the run.
     pub(crate) success: Success,
-    /// What failures look like; the first that fits wins, in the order of `source`.
+    /// The signs of failures; the first that fits wins, in the order of `source`.
     pub(crate) errors: Vec<ErrorRule>,
-    /// What is reason enough to end the run at once.
+    /// Reasons to end the run at once.
     pub(crate) early: Vec<EarlyRule>,
-    /// Where it says when to come back.
+    /// Places at which it says when to come back.
     pub(crate) retry: Vec<RetryRule>,
-    /// Where it says that it waits by itself because the service limits it, and for how long.
+    /// Places at which it says that it waits by itself because its service limits it, and for how long.
     pub(crate) waits: Vec<RetryRule>,
     /// Limits that it does not keep by itself.
     pub(crate) limits: Limits,
-    /// How it is ended.
+    /// The way in which it is ended.
     pub(crate) kill: Kill,
-    /// What it leaves in a workspace.
+    /// Its traces in a workspace.
     pub(crate) workspace: Workspace,
 }
 
@@ -115,9 +115,9 @@ pub struct Program {
     pub tested: Vec<String>,
     /// The oldest version that can work.
     pub(crate) min: Option<String>,
-    /// How to install it.
+    /// The command that installs it.
     pub install: Option<String>,
-    /// How to sign in.
+    /// The way to sign in.
     pub login: Option<String>,
 }
 
@@ -141,7 +141,7 @@ pub struct Args {
     pub(crate) agent: Vec<String>,
 }
 
-/// How a prompt travels.
+/// The way of a prompt to the program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Via {
@@ -156,7 +156,7 @@ pub(crate) enum Via {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Prompt {
-    /// How it travels.
+    /// The way of the prompt.
     pub(crate) via: Via,
 }
 
@@ -178,7 +178,7 @@ pub(crate) struct Env {
     pub(crate) secret: Vec<String>,
 }
 
-/// Where a program keeps its state.
+/// The place of a program's state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum HomeMode {
@@ -193,13 +193,13 @@ pub(crate) enum HomeMode {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Home {
-    /// Where.
+    /// The place of the program's state.
     pub(crate) mode: HomeMode,
     /// Variables that move it; `{slot}` is the slot's directory.
     pub(crate) redirect: BTreeMap<String, String>,
     /// Files that must be there, below the slot's directory.
     pub(crate) files: BTreeMap<String, String>,
-    /// What is linked in while the user is signed in by a file: by its name below the slot's directory, where
+    /// Files that are linked in while the user is signed in by a file: by its name below the slot's directory, where
     /// it may stand below the home directory or `{VARIABLE}`.
     pub(crate) links: BTreeMap<String, Vec<String>>,
     /// Places where it does not work.
@@ -297,6 +297,6 @@ pub(crate) struct Kill {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Workspace {
-    /// What it leaves that is no work.
+    /// Patterns of files that it leaves and that are no work.
     pub(crate) ignore: Vec<String>,
 }

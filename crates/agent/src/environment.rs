@@ -14,7 +14,7 @@ use super::Assignment;
 /// The prefix of the variables that only we set.
 pub const OURS: &str = "OODATCAA_";
 
-/// What every program needs.
+/// Variables that every program needs.
 const BASE: &[&str] = &["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_*", "TZ", "TMPDIR"];
 
 /// Where programs are looked for when nobody says otherwise.

@@ -6,7 +6,7 @@ use oodatcaa_core::Class;
 
 macro_rules! failures {
     ($($name:ident is $class:ident: $doc:literal),* $(,)?) => {
-        /// Why an agent CLI failed; descriptors speak of it in these words.
+        /// The reason why an agent CLI failed; descriptors speak of it in these words.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
         #[serde(rename_all = "snake_case")]
         pub(crate) enum Failure {

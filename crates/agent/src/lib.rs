@@ -58,7 +58,7 @@ pub struct Assignment {
     pub lease: Lease,
     /// The project's root.
     pub project: PathBuf,
-    /// Where the agent works; the project's root in CORE.
+    /// The agent's working directory; the project's root where there are no worktrees.
     pub workspace: PathBuf,
     /// The attempt's directory.
     pub run_dir: PathBuf,

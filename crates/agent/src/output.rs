@@ -71,7 +71,7 @@ pub fn plain(raw: &str) -> String {
     text::many_lines(&out)
 }
 
-/// What stands in the place of a value that must not be shown.
+/// The text in place of a value that must not be shown.
 const HIDDEN: &str = "***";
 
 /// The shortest part of a secret that is one still.

@@ -8,7 +8,7 @@ use std::{
 
 use super::descriptor::{Descriptor, Program};
 
-/// How a program is signed in.
+/// The sign-in of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Login {
     /// By a variable.
@@ -69,7 +69,7 @@ pub(crate) fn version(text: &str) -> Option<(String, Vec<u64>)> {
     Some((word.into(), word.split('.').map(|part| part.parse().unwrap_or(u64::MAX)).collect()))
 }
 
-/// How a version stands to those that were tested.
+/// The standing of a version beside those that were tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
     /// Tested with this very one.

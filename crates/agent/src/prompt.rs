@@ -37,16 +37,16 @@ const VARIABLES: &str = "task (id, title, type, status, priority, description, a
      complexity, parent, branch), role, attempt, dependencies, failures, answers, handed, gates, children, result_file, run_dir, \
      workspace, project, result_schema, facts";
 
-/// What a prompt tells beside the assignment.
+/// The facts of a prompt beside the assignment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PromptFacts {
     /// The tasks that this one depends on.
     pub dependencies: Vec<Related>,
-    /// What went wrong in earlier attempts of this stage, the latest last.
+    /// The failures of earlier attempts at this stage, the latest last.
     pub failures: Vec<String>,
-    /// What a human answered to earlier questions: question and answer, the latest last.
+    /// A person's answers to earlier questions: question and answer, the latest last.
     pub answers: Vec<(String, String)>,
-    /// What the role that had the task before said at its end.
+    /// The last words of the role that had the task before.
     pub handed: Option<Handed>,
     /// The gates that will be run: name and command line.
     pub gates: Vec<(String, String)>,
@@ -63,14 +63,14 @@ pub struct Related {
     pub title: String,
     /// Its status.
     pub status: String,
-    /// What its last attempt said; empty where nothing is known.
+    /// The summary of its last attempt; empty where nothing is known.
     pub summary: String,
 }
 
-/// What another role said of its own attempt on the same task.
+/// The account that another role gave of its own attempt on the same task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Handed {
-    /// Who.
+    /// The role that gave it.
     pub role: String,
     /// It said that there was nothing to change.
     pub nothing: bool,
@@ -82,7 +82,7 @@ pub struct Handed {
     pub risky: Vec<String>,
 }
 
-/// Why there is no prompt. Each is a failure of the class `config`.
+/// The reason why there is no prompt. Each is a failure of the class `config`.
 #[derive(Debug, thiserror::Error)]
 pub enum PromptError {
     /// There is no such file.

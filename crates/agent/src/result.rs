@@ -30,7 +30,7 @@ pub const SCHEMA: &str = include_str!("../../../schema/result.schema.json");
 /// The shape in short, for prompts.
 pub(crate) const HINT: &str = include_str!("result_hint.txt").trim_ascii_end();
 
-/// What the agent says it came to.
+/// The outcome that the agent claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -67,7 +67,7 @@ pub struct Question {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Choice {
-    /// What was chosen, and why.
+    /// The choice and its reason.
     pub text: String,
 }
 
@@ -77,9 +77,9 @@ pub struct Choice {
 pub struct Answer {
     /// Its number in the prompt, from 1.
     pub criterion: usize,
-    /// Whether it holds.
+    /// `true` where it holds.
     pub met: bool,
-    /// What shows that.
+    /// The proof.
     pub evidence: String,
 }
 
@@ -89,9 +89,9 @@ pub struct Answer {
 pub struct Mail {
     /// A role, or `human`.
     pub to: String,
-    /// What it says.
+    /// Its words.
     pub text: String,
-    /// How urgent it is.
+    /// Its urgency.
     pub priority: Option<String>,
 }
 
@@ -102,14 +102,14 @@ pub struct AgentResult {
     /// For editors; says nothing.
     #[serde(rename = "$schema")]
     pub schema: Option<String>,
-    /// What it came to.
+    /// The outcome.
     pub outcome: Verdict,
-    /// What was done and what proves it; or why not.
+    /// The work done and its proof; or the reason why not.
     pub summary: String,
     /// Tasks that it proposes.
     #[serde(default)]
     pub tasks: Vec<Map<String, Value>>,
-    /// How it stands with each acceptance criterion.
+    /// The answers to the acceptance criteria.
     #[serde(default)]
     pub criteria: Vec<Answer>,
     /// Choices that it made.
@@ -118,7 +118,7 @@ pub struct AgentResult {
     /// Mail that it wants sent.
     #[serde(default)]
     pub messages: Vec<Mail>,
-    /// What it asks.
+    /// Its question to a person.
     pub question: Option<Question>,
     /// With `failed`: what kind of failure.
     pub class: Option<Class>,

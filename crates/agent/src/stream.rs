@@ -26,7 +26,7 @@ mod usage;
 use lines::Lines;
 pub use state::RunState;
 
-/// What is particular to a dialect; the rest is said by the descriptor.
+/// The particulars of a dialect; the rest is said by the descriptor.
 trait Grammar: Send {
     /// Returns the event that a line is, if it is one.
     fn event(&mut self, line: &str) -> Option<Value> {

@@ -15,7 +15,7 @@ use super::{
 };
 use oodatcaa_core::{Class, Usage, text};
 
-/// Which of a program's two streams.
+/// One of a program's two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output.

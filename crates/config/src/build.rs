@@ -214,7 +214,7 @@ fn workflow(values: &Values<'_>, found: &mut Findings) -> Workflow {
         found.faults.push(Fault {
             origin: origin.unwrap_or(Origin::Default),
             key: "roles".into(),
-            message: format!("is no table that works: {bad}"),
+            message: format!("cannot work: {bad}"),
         });
         shipped
     })

@@ -14,7 +14,7 @@ use super::{kind::Kind, values};
 pub(crate) struct Section {
     /// With dots; `*` stands for a name.
     pub(crate) path: &'static str,
-    /// What it is for, in the lines of its declaration.
+    /// Its purpose, in the lines of its declaration.
     pub(crate) about: &'static [&'static str],
     /// Its keys.
     pub(crate) keys: &'static [Key],
@@ -27,19 +27,19 @@ pub(crate) struct Key {
     pub(crate) path: &'static str,
     /// Its name before it was renamed; still understood.
     pub(crate) was: Option<&'static str>,
-    /// What its value must be.
+    /// The kind of its value.
     pub(crate) kind: Kind,
-    /// What a project may do with it before the user trusts the project.
+    /// The use that a project may make of it before the user trusts the project.
     pub(crate) untrusted: UntilTrusted,
     /// The value, as TOML, where nobody sets it.
     pub(crate) default: Option<&'static str>,
     /// A value for the template, as TOML.
     pub(crate) example: Option<&'static str>,
-    /// What it is for, in the lines of its declaration.
+    /// Its purpose, in the lines of its declaration.
     pub(crate) doc: &'static [&'static str],
 }
 
-/// What the files of a project that the user has not trusted may do with a key. Every key decides, and whatever
+/// The use that the files of a project may make of a key before the user trusts the project. Every key decides, and whatever
 /// could loosen anything is [`UntilTrusted::Ignored`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UntilTrusted {

@@ -64,7 +64,7 @@ fn close(schema: &mut Json) {
     }
 }
 
-/// What stands above the keys: the layers, trust, the environment.
+/// The head of the template: the layers, trust, the environment.
 const HEAD: &str = include_str!("template_head.toml");
 
 /// Returns the built-in configuration with a comment for every key; also a template.

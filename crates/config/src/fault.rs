@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf};
 use oodatcaa_core::Role;
 use oodatcaa_sys::files::FileError;
 
-/// Where a value was written.
+/// The place where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// Nowhere: it is built in.
@@ -50,15 +50,15 @@ impl Origin {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: `{key}` {message}", origin.exactly())]
 pub struct Fault {
-    /// Where it stands.
+    /// The place of the key.
     pub origin: Origin,
     /// The key, with dots.
     pub key: String,
-    /// What is there and what was expected.
+    /// The value that is there and the one that was expected.
     pub message: String,
 }
 
-/// Why there is no configuration, or none that serves.
+/// The reason why there is no configuration, or none that serves.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A file is there and cannot be read.
@@ -66,7 +66,7 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         #[source]
         source: std::io::Error,
     },
@@ -97,7 +97,7 @@ pub enum ConfigError {
         /// Its name.
         gate: String,
     },
-    /// What is needed stands in a project file that the user has not trusted.
+    /// Something that is needed stands in a project file that the user has not trusted.
     #[error("use {what} of {}: {}", project.display(), if *changed { "its configuration or its prompts have changed since you trusted it" } else { "you have not trusted it" })]
     Untrusted {
         /// The agent or gate, e.g. "the agent `claude`".
@@ -117,7 +117,7 @@ pub enum ConfigError {
     },
 }
 
-/// What was found on the way.
+/// Findings on the way.
 #[derive(Default)]
 pub(super) struct Findings {
     pub(super) warnings: Vec<String>,

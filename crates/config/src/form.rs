@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use super::secrets;
 use oodatcaa_core::{Class, TaskId, text};
 
-/// What a text must look like.
+/// The form of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// Any text that a program can be given.
@@ -38,7 +38,7 @@ impl Form {
     /// Checks a text; says what is wrong with it.
     pub(crate) fn check(self, word: &str) -> Result<(), String> {
         if word.contains('\0') {
-            return Err("holds a NUL character, which no program can be given".into());
+            return Err("contains a NUL character, which no program can be given".into());
         }
         let shown = text::one_line(word);
         let fits = |good: bool, expected: &str| match good {
@@ -104,7 +104,7 @@ impl Form {
 
 /// Checks a name that becomes part of a file name.
 pub(crate) fn named(name: &str) -> Result<(), String> {
-    TaskId::parse(name).map(drop).map_err(|why| format!("holds the name `{}`, which {why}", text::one_line(name)))
+    TaskId::parse(name).map(drop).map_err(|why| format!("contains the name `{}`, which {why}", text::one_line(name)))
 }
 
 /// Checks a name of a variable, which is not one of ours.
@@ -113,10 +113,10 @@ pub(crate) fn variable(name: &str) -> Result<(), String> {
     let good = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         && name.chars().next().is_some_and(|c| !c.is_ascii_digit());
     if !good {
-        return Err(format!("holds `{shown}`, which is no name of a variable"));
+        return Err(format!("contains `{shown}`, which is not the name of a variable"));
     }
     if name.starts_with("OODATCAA_") {
-        return Err(format!("holds `{shown}`; the names that start with OODATCAA_ are set by the worker"));
+        return Err(format!("contains `{shown}`; the names that start with OODATCAA_ are set by the worker"));
     }
     Ok(())
 }

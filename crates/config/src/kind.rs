@@ -11,7 +11,7 @@ use super::{
 };
 use oodatcaa_core::text;
 
-/// What a value must be.
+/// The kind of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A text of this form.

@@ -225,10 +225,10 @@ fn duplicate(text: &str, line: usize) -> String {
     let shown = one_line(&cut(second, 80));
     match (second.starts_with('['), first) {
         (true, Some(first)) => format!(
-            "the table `{shown}` stands twice; it begins in line {first}: move the keys below line {line} there and delete line {line}"
+            "the table `{shown}` is defined twice; it begins in line {first}: move the keys below line {line} there and delete line {line}"
         ),
         (true, None) => format!("the table `{shown}` is defined above already: write its keys there"),
-        (false, Some(first)) => format!("`{shown}` stands twice, first in line {first}: keep one of them"),
+        (false, Some(first)) => format!("`{shown}` is set twice, first in line {first}: keep one of them"),
         (false, None) => format!("`{shown}` has a value already: keep one of them"),
     }
 }
@@ -283,7 +283,7 @@ mod tests {
         assert!(error.to_string().starts_with("understand the configuration c.toml:2:"), "{error}");
         let error = flatten("a = 1\na = 2\n", Path::new("c.toml"), &[]).expect_err("twice");
         let words = error.to_string();
-        assert!(words.ends_with("c.toml:2:1: `a` stands twice, first in line 1: keep one of them"), "{words}");
+        assert!(words.ends_with("c.toml:2:1: `a` is set twice, first in line 1: keep one of them"), "{words}");
         let twice = "[fleet]\nagent = \"a\"\n\n[fleet] # again\n";
         let words = flatten(twice, Path::new("c.toml"), &[]).expect_err("twice").to_string();
         assert!(words.contains("c.toml:4:") && words.contains("begins in line 1: move the keys"), "{words}");

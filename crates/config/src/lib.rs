@@ -59,29 +59,29 @@ pub use world::World;
 /// The whole configuration, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What holds for every worker.
+    /// The settings of every worker.
     pub fleet: Fleet,
     /// The table of roles: the shipped five, changed and extended by `[roles.*]`.
     pub workflow: Workflow,
-    /// How each role of the table works.
+    /// The settings of each role of the table.
     pub roles: BTreeMap<Role, RoleConfig>,
     /// The agents by name.
     pub agents: BTreeMap<String, AgentConfig>,
-    /// What the configuration says about adapters, by name.
+    /// The parts of adapters that the configuration sets, by name.
     pub adapters: BTreeMap<String, toml::Table>,
     /// The gates by name.
     pub gates: BTreeMap<String, GateConfig>,
     /// When to try again.
     pub retry: Retry,
-    /// Where attempts work.
+    /// The workspaces of attempts.
     pub workspace: WorkspaceConfig,
-    /// How branches are merged.
+    /// The merging of branches.
     pub merge: MergeConfig,
-    /// How the project's files stand, so what of them is in the rest.
+    /// The trust in the project's files, which decides what of them is in the rest.
     pub trust: Trust,
 }
 
-/// What flags of the command line set, over everything else.
+/// The values that flags of the command line set, over everything else.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides(flat::Flat);
 
@@ -95,22 +95,22 @@ impl Overrides {
     }
 }
 
-/// What [`Config::load`] answers.
+/// A configuration with all that was found on the way to it.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
     /// Every value that is in force, by key, with its origin; secrets are masked.
     pub settings: Vec<Setting>,
-    /// What the user should know, such as commands that are not trusted.
+    /// Things that the user should know, such as commands that are not trusted.
     pub warnings: Vec<String>,
-    /// What may stay as it is: keys that have a new name.
+    /// Things that may stay as they are: keys that have a new name.
     pub hints: Vec<String>,
-    /// How the project's configuration stands.
+    /// The trust in the project's files.
     pub trust: Trust,
     /// The agents and gates of the project's files, trusted or not.
     pub commands: Vec<NamedCommand>,
-    /// What the project's files set beside commands and prompts that counts only once they are trusted.
+    /// The values beside commands and prompts that the project's files set and that count only once these are trusted.
     pub chosen: Vec<Setting>,
     /// The content that trust is about.
     pub fingerprint: trust::Fingerprint,
@@ -124,7 +124,7 @@ pub struct Setting {
     pub key: String,
     /// The value; secrets are masked.
     pub value: Value,
-    /// Where it was written.
+    /// The place where it was written.
     pub origin: Origin,
 }
 

@@ -190,7 +190,7 @@ fn check(path: &[String], value: &Value) -> Result<(), String> {
             let table = (1..path.len()).rev().find(|&n| matches!(lookup::place(&path[..n]), Place::Table)).unwrap_or(0);
             let meant = lookup::meant(&path[table], &lookup::siblings(&path[..table]));
             let meant = meant.unwrap_or_else(|| "see which there are: agentctl config show --default".into());
-            Err(format!("is no known key; {meant}"))
+            Err(format!("is not a known key; {meant}"))
         }
         Place::Below(key) => {
             let below = key.path.split('.').count();
@@ -218,7 +218,7 @@ fn names(path: &[String]) -> Result<(), String> {
             }
         }
         ["budget", scope, ..] if !SCOPES.contains(scope) => {
-            Err(format!("names no scope of a budget; there are: {}", SCOPES.join(", ")))
+            Err(format!("is not a scope of a budget; there are: {}", SCOPES.join(", ")))
         }
         ["roles" | "agents" | "adapters" | "gates", name, ..] => form::named(name),
         _ => Ok(()),

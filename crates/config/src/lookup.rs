@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use super::{declare::Key, keys::keys, kind::Kind};
 use oodatcaa_core::text::near;
 
-/// What a path is in the table.
+/// The place of a path among the declared keys.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Place {
     /// A key with a value.

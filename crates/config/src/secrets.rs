@@ -9,10 +9,10 @@ use std::{
 use super::World;
 use oodatcaa_sys::files;
 
-/// What is shown in a value's place.
+/// The text that is shown in a value's place.
 pub const MASK: &str = "•••";
 
-/// Why a secret is not there.
+/// The reason why a secret is not there.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The variable that it names is not set.
@@ -30,7 +30,7 @@ pub enum SecretError {
         name: String,
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
 }
@@ -101,7 +101,7 @@ fn read(path: &Path) -> Result<String, String> {
     // An editor ends a file with a line feed; no key does.
     let text = text.trim_end_matches(['\n', '\r']);
     if text.is_empty() || text.contains('\0') {
-        return Err(if text.is_empty() { "it is empty".into() } else { "it holds a NUL character".into() });
+        return Err(if text.is_empty() { "it is empty".into() } else { "it contains a NUL character".into() });
     }
     Ok(text.into())
 }

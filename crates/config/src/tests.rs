@@ -196,9 +196,9 @@ fn an_unknown_key_is_a_fault_with_its_place_and_the_nearest_name() {
     for place in [Scene::new().user(text), Scene::new().project(text), Scene::new().local(text)] {
         let faults = place.faults().join("\n");
         for (place, words) in [
-            (":2:1", "`fleet.intervall` is no known key; did you mean `interval`?"),
-            (":6:3", "`roles.builder.gate` is no known key; did you mean `gates`?"),
-            (":4:1", "`rolls.builder.agent` is no known key; did you mean `roles`?"),
+            (":2:1", "`fleet.intervall` is not a known key; did you mean `interval`?"),
+            (":6:3", "`roles.builder.gate` is not a known key; did you mean `gates`?"),
+            (":4:1", "`rolls.builder.agent` is not a known key; did you mean `roles`?"),
         ] {
             assert!(faults.contains(&format!("{place}: {words}")), "{faults}");
         }
@@ -216,7 +216,7 @@ fn no_table_of_the_configuration_takes_a_key_that_nobody_reads() {
         let path: Vec<String> = table.split('.').chain(["nonsense"]).map(Into::into).collect();
         assert!(matches!(place(&path), Place::Unknown), "{}", path.join("."));
         let faults = Scene::new().user(&format!("[{table}]\nnonsense = 1\n")).faults();
-        assert!(faults.iter().any(|fault| fault.contains("nonsense` is no known key")), "{faults:?}");
+        assert!(faults.iter().any(|fault| fault.contains("nonsense` is not a known key")), "{faults:?}");
     }
 }
 

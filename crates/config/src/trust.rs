@@ -26,14 +26,14 @@ pub enum Trust {
     Trusted,
     /// It holds nothing that could loosen or choose anything.
     NothingToTrust,
-    /// What it holds counts only as far as it tightens.
+    /// Its files count only as far as they tighten something.
     Untrusted {
         /// Other content was trusted before.
         changed: bool,
     },
 }
 
-/// Why trust could not be looked up or remembered.
+/// The reason why trust could not be looked up or remembered.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// Neither `XDG_STATE_HOME` nor `HOME` says where.
@@ -57,7 +57,7 @@ pub enum TrustError {
     Config(#[source] Box<ConfigError>),
 }
 
-/// What a project's configuration, adapters and prompts were at one moment.
+/// The state of a project's configuration, adapters and prompts at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
     sha256: String,
@@ -137,12 +137,12 @@ pub(super) fn prompts(layout: &Layout) -> BTreeMap<String, String> {
     all
 }
 
-/// What is remembered of one project.
+/// The memory of one project.
 #[derive(Debug, Serialize, Deserialize)]
 struct Remembered {
     sha256: String,
     trusted_at: String,
-    /// Where the project lay then, for people.
+    /// The project's place at that time, for people.
     #[serde(default)]
     project: String,
 }

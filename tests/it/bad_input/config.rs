@@ -48,7 +48,7 @@ fn with_a_broken_configuration_every_surface_says_that_no_worker_can_start_and_w
     project.wait_for("A", "in_progress");
     append(&project, b"[gates.g]\nargvv = 3\n");
     let words = "no worker can start until the configuration is mended: ";
-    let place = ".oodatcaa/config.toml:11:1: `gates.g.argvv` is no known key";
+    let place = ".oodatcaa/config.toml:11:1: `gates.g.argvv` is not a known key";
     for verb in ["why B", "why C", "show B", "ls is:needs_you", "inbox", "status"] {
         let said = ctl(&project, verb);
         let all = said.ended(0).out.clone() + &said.err;
@@ -75,7 +75,7 @@ fn with_a_broken_configuration_every_surface_says_that_no_worker_can_start_and_w
 fn an_unknown_key_stops_every_way_to_start_a_worker_since_it_may_have_been_meant_as_a_proof() {
     let project = with_one("exit 0");
     append(&project, b"[gates.g]\nargv = [\"false\"]\n[roles.builder]\ngate = [\"g\"]\n");
-    let words = "`roles.builder.gate` is no known key; did you mean `gates`?";
+    let words = "`roles.builder.gate` is not a known key; did you mean `gates`?";
     once(&project, "builder").refused(78, words);
     let started = ctl(&project, "fleet start builder");
     assert!(started.code != Some(0) && started.err.contains(words), "{started:#?}");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// Why something that was asked has no answer.
+/// The reason why something that was asked has no answer.
 pub(super) enum Trouble {
     /// The agent says so.
     Error { code: i64, message: String },

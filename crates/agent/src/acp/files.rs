@@ -18,7 +18,7 @@ const NOT_FOUND: i64 = -32002;
 /// An error of the protocol.
 type Refusal = (i64, String);
 
-/// What may be reached.
+/// The files that may be reached.
 pub(super) struct Files {
     /// The workspace as it was named, and as the system names it.
     roots: Vec<PathBuf>,

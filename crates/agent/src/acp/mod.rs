@@ -31,7 +31,7 @@ pub const MODE: &str = "acp";
 /// The longest message in either direction; a longer one is dropped.
 const LONGEST: usize = 16 << 20;
 
-/// Which of our services for files the agent is told of. Some agents cannot make a new file when they
+/// Our services for files that the agent is told of. Some agents cannot make a new file when they
 /// are to ask us whether it is there, so reading is offered on demand only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Fs {
@@ -40,17 +40,17 @@ enum Fs {
     All,
 }
 
-/// What a person would be told; nobody but a description gives these.
+/// The flags of the client; only a description gives these.
 #[derive(Debug, Parser)]
 #[command(name = "acp", no_binary_name = true)]
 struct Flags {
-    /// Where the agent works.
+    /// The agent's working directory.
     #[arg(long)]
     workspace: PathBuf,
     /// A file outside of it that may be written.
     #[arg(long)]
     also: Vec<PathBuf>,
-    /// What is allowed when the agent asks.
+    /// The permissions that are granted when the agent asks.
     #[arg(long, value_enum, default_value = "edits")]
     permissions: Permit,
     /// The model to choose.
@@ -59,10 +59,10 @@ struct Flags {
     /// The session to go on with.
     #[arg(long)]
     resume: Option<String>,
-    /// How to sign in, by the agent's own name for it; without, it has to be signed in.
+    /// The way to sign in, by the agent's own name for it; without one the agent must be signed in.
     #[arg(long)]
     auth: Option<String>,
-    /// What is offered for files.
+    /// The services for files that are offered.
     #[arg(long, value_enum, default_value = "write")]
     fs: Fs,
     /// The agent and its arguments.

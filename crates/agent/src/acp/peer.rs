@@ -20,7 +20,7 @@ use signal_hook::{
 use super::LONGEST;
 use crate::stream::lines::Lines;
 
-/// What comes in.
+/// An event from the agent or from our own signals.
 pub(super) enum Heard {
     /// A message.
     Message(Value),

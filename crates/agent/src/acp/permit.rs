@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::files::Files;
 
-/// What is allowed.
+/// The permissions of an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Permit {
     /// Reading, and changes of files in the workspace.

@@ -28,7 +28,7 @@ const CANCEL: Duration = Duration::from_secs(2);
 /// A tool call that was announced.
 #[derive(Default)]
 struct Tool {
-    /// What is known of it: the members of its announcement under those of later updates.
+    /// Its known members: those of its announcement under those of later updates.
     known: BTreeMap<String, Value>,
     begun: bool,
     /// It was refused, and has ended by that, whatever else is said of it.

@@ -17,7 +17,7 @@ const LONGEST_PROMPT: u64 = 64 << 20;
 /// Checks what a configuration says against the descriptor.
 pub(crate) fn check(config: &AgentConfig, descriptor: &Descriptor) -> Result<(), String> {
     if let Some(model) = config.model.as_deref().filter(|model| !is_plain(model)) {
-        return Err(format!("its model `{}` is no name of a model", oodatcaa_core::text::one_line(model)));
+        return Err(format!("its model `{}` is not the name of a model", oodatcaa_core::text::one_line(model)));
     }
     if config.model.is_some() && descriptor.args.model.is_empty() {
         return Err("it has a `model`, and its adapter has no argument for one".into());

@@ -15,10 +15,10 @@ use crate::{
 use oodatcaa_core::environment;
 use oodatcaa_process::Ended;
 
-/// Why a run is no success.
+/// The reason why a run is no success.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Judgement {
-    /// What it is.
+    /// The kind of failure.
     pub(crate) failure: Failure,
     /// The program's own words about it.
     pub(crate) words: String,

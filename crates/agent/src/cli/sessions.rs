@@ -9,7 +9,7 @@ use crate::{descriptor::Descriptor, watcher::Observation};
 use oodatcaa_core::{Usage, layout::Layout};
 use oodatcaa_sys::files::{self, Durable};
 
-/// What stands in an attempt's directory for the next one of the same session.
+/// The file in an attempt's directory for the next attempt of the same session.
 const FILE: &str = "session.json";
 
 /// No task has as many attempts.

@@ -3,7 +3,7 @@
 use super::{Descriptor, Dialect, Source, Via};
 use crate::{argv, environment, home, probe};
 
-/// What may stand in `[args]` besides the placeholders of every argv.
+/// Placeholders of `[args]` besides those of every argv.
 const OWN: &[&str] = &["model", "session", "slot"];
 
 /// Answers with what is wrong.

@@ -131,7 +131,7 @@ mod tests {
     fn what_is_wrong_is_said_with_its_place() {
         let wrong = |text: &str| load("claude", &own("claude", text)).expect_err(text);
         assert!(wrong("[limits]\nstal_s = 1\n").contains("unknown field `stal_s`"));
-        assert!(wrong("[[errors]]\nsource = \"field\"\nptr = \"x\"\n").contains("no JSON pointer"));
+        assert!(wrong("[[errors]]\nsource = \"field\"\nptr = \"x\"\n").contains("not a JSON pointer"));
         assert!(wrong("dialect = \"xml\"").contains("unknown variant `xml`"));
         let missing = load("claud", &BTreeMap::new()).expect_err("missing");
         assert!(missing.starts_with("find the adapter `claud`; there are: acp, aider, amp, claude"), "{missing}");

@@ -59,11 +59,11 @@ fn found(when: &When, ptr: &Pointer, regex: Option<&Pattern>, event: &Value) -> 
 pub(crate) struct ToolRule {
     /// Of which events.
     pub(crate) when: When,
-    /// What ties begin and end together.
+    /// The id that ties begin and end together.
     pub(crate) id: Pointer,
     /// The tool's name.
     pub(crate) name: Option<Pointer>,
-    /// What it was asked to do, for the loop guard.
+    /// Its input, for the loop guard.
     pub(crate) input: Option<Pointer>,
     /// The end of a call that worked.
     #[serde(default)]
@@ -77,7 +77,7 @@ pub(crate) struct TerminalRule {
     /// Of which events.
     #[serde(default)]
     pub(crate) when: When,
-    /// What must hold for a success.
+    /// Conditions of a success.
     #[serde(default)]
     pub(crate) ok: Vec<Guard>,
     /// The event says that the run failed, whatever else.
@@ -89,7 +89,7 @@ pub(crate) struct TerminalRule {
     pub(crate) regex: Option<Pattern>,
 }
 
-/// Whether later figures replace or add.
+/// The effect of later figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum UsageMode {
@@ -106,7 +106,7 @@ pub(crate) enum UsageMode {
 pub(crate) struct UsageRule {
     /// Of which events.
     pub(crate) when: When,
-    /// Whether later figures replace or add.
+    /// The effect of later figures: to replace or to add.
     pub(crate) mode: UsageMode,
     /// Tokens that went in; together with those from a cache.
     pub(crate) input: Vec<Pointer>,
@@ -146,7 +146,7 @@ pub(crate) struct Map {
     pub(crate) denied: Vec<When>,
     /// A list of tool calls that were not allowed.
     pub(crate) denials: Option<Pointer>,
-    /// What ends the run.
+    /// Events that end the run.
     pub(crate) terminal: Vec<TerminalRule>,
     /// Events that show that the run goes on after what seemed its end.
     pub(crate) continues: Vec<When>,
@@ -206,7 +206,7 @@ pub(crate) struct EarlyRule {
     pub(crate) when: When,
     /// Where `regex` looks in the event.
     pub(crate) ptr: Option<Pointer>,
-    /// What is looked for, in the event or in lines of standard error.
+    /// The pattern that is looked for, in the event or in lines of standard error.
     pub(crate) regex: Option<Pattern>,
     /// Looks at standard error.
     #[serde(default)]
@@ -214,7 +214,7 @@ pub(crate) struct EarlyRule {
     /// So many of them.
     #[serde(default = "one")]
     pub(crate) count: u32,
-    /// What it is.
+    /// The kind of failure.
     pub(crate) class: Failure,
 }
 
@@ -222,7 +222,7 @@ fn one() -> u32 {
     1
 }
 
-/// What a time to come back is written as.
+/// The form in which a time to come back is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum RetryUnit {
@@ -247,7 +247,7 @@ pub(crate) struct RetryRule {
     pub(crate) ptr: Pointer,
     /// Its group `value` is the time.
     pub(crate) regex: Option<Pattern>,
-    /// What it is written as.
+    /// The form in which it is written.
     pub(crate) unit: RetryUnit,
 }
 

@@ -20,7 +20,7 @@ impl TryFrom<String> for Pointer {
             Some(rest) if !rest.is_empty() => {
                 Ok(Self(rest.split('/').map(|part| part.replace("~1", "/").replace("~0", "~")).collect()))
             }
-            _ => Err(format!("`{text}` is no JSON pointer; write e.g. `/message/content`")),
+            _ => Err(format!("`{text}` is not a JSON pointer; write e.g. `/message/content`")),
         }
     }
 }
@@ -74,7 +74,7 @@ impl TryFrom<String> for Pattern {
             // The parser draws a picture of the place first.
             let said = error.to_string();
             let what = said.lines().next_back().unwrap_or_default().trim_start_matches("error: ");
-            format!("`{text}` is no regular expression: {what}")
+            format!("`{text}` is not a regular expression: {what}")
         })
     }
 }
@@ -116,7 +116,7 @@ impl When {
     }
 }
 
-/// What a value must be for a run to count as a success.
+/// A condition on a value for a run to count as a success.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Guard {
@@ -172,6 +172,6 @@ mod tests {
     #[test]
     fn a_broken_pattern_says_what_is_wrong() {
         let error = Pattern::try_from("(a".to_owned()).expect_err("broken");
-        assert!(error.contains("`(a` is no regular expression: unclosed group"), "{error}");
+        assert!(error.contains("`(a` is not a regular expression: unclosed group"), "{error}");
     }
 }

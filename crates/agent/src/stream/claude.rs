@@ -12,7 +12,7 @@ use oodatcaa_core::Usage;
 pub(super) struct Claude {
     /// Figures by message: one message comes in several events, each with the message's figures so far.
     messages: HashMap<String, Usage>,
-    /// What all of them came to.
+    /// The sum of all of them.
     all: Usage,
     /// The message that came last.
     last: String,

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Grammar;
 
-/// What is held back until the end.
+/// The text that is held back until the end.
 pub(super) struct Object {
     text: String,
     most: usize,

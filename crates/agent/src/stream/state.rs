@@ -24,7 +24,7 @@ const LONGEST: usize = 16_384;
 /// An error rule that found something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hit {
-    /// What it is.
+    /// The kind of failure.
     pub(crate) failure: Failure,
     /// Where it was found, as text.
     pub(crate) words: String,
@@ -68,14 +68,14 @@ impl Repeat {
     }
 }
 
-/// What is known of a run.
+/// All that is known of a run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunState {
-    /// What others are told.
+    /// The part that others are told.
     pub observation: Observation,
-    /// Whether the event that ended it says that all is well; `None` before that event.
+    /// `true` where the event that ended it says that all is well; `None` before that event.
     pub terminal: Option<bool>,
-    /// What each error rule found last.
+    /// The last finding of each error rule.
     pub(crate) hits: Vec<Option<Hit>>,
     /// The program's words about an error.
     pub(crate) message: Option<String>,
