@@ -39,27 +39,23 @@ impl Need<'_> {
 
     /// Returns the name by which a person speaks of it: of the decision or of the task, `role:NAME`, `queue`.
     pub fn id(&self) -> String {
-        match &self.cause {
-            Cause::Config => "config".into(),
-            Cause::Queue => "queue".into(),
-            Cause::Role(role) => format!("role:{role}"),
-            Cause::Agent(name) => format!("agent:{name}"),
-            Cause::Decision(id) => id.clone(),
-            Cause::Budget(scope) => format!("budget:{scope}"),
-            Cause::Task(id) => id.to_string(),
-        }
+        self.names().1
     }
 
     /// Returns its kind in one word: that of the decision, or `config`, `queue`, `paused`, `agent`, `budget`, `task`.
     pub fn kind(&self) -> &'static str {
-        match (&self.cause, self.decision) {
-            (_, Some(decision)) => decision.topic.as_str(),
-            (Cause::Config, _) => "config",
-            (Cause::Queue, _) => "queue",
-            (Cause::Role(_), _) => "paused",
-            (Cause::Agent(_), _) => "agent",
-            (Cause::Budget(_), _) => "budget",
-            (Cause::Decision(_) | Cause::Task(_), _) => "task",
+        self.decision.map_or(self.names().0, |decision| decision.topic.as_str())
+    }
+
+    fn names(&self) -> (&'static str, String) {
+        match &self.cause {
+            Cause::Config => ("config", "config".into()),
+            Cause::Queue => ("queue", "queue".into()),
+            Cause::Role(role) => ("paused", format!("role:{role}")),
+            Cause::Agent(name) => ("agent", format!("agent:{name}")),
+            Cause::Decision(id) => ("task", id.clone()),
+            Cause::Budget(scope) => ("budget", format!("budget:{scope}")),
+            Cause::Task(id) => ("task", id.to_string()),
         }
     }
 

@@ -67,12 +67,9 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// The verbs by which a human lets a task start anew.
-const VERBS: [&str; 3] = ["retry", "move", "unblock"];
-
 /// Tells whether a human who says this lets a task start anew.
 pub(crate) fn starts_anew(verb: &str) -> bool {
-    VERBS.contains(&verb)
+    matches!(verb, "retry" | "move" | "unblock")
 }
 
 /// Tells whether an event allows something that would be held back without it.

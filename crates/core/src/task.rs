@@ -1,6 +1,6 @@
-//! What one queue entry means to us: its id and the members that we read.
+//! One queue entry: its id and the members that the rules read.
 //!
-//! How an entry stands in the file, byte by byte, is the store's business.
+//! The store knows how an entry is written in the file, byte by byte.
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
@@ -240,24 +240,14 @@ impl Task {
     /// The priority of a task that names none.
     pub const DEFAULT_PRIORITY: i64 = 100;
 
-    /// Tells whether its work starts with building (`Build…`, `Implementation`).
-    pub fn is_build(&self) -> bool {
-        self.kind_starts(&["build", "implement"])
-    }
-
-    /// Tells whether its work starts with testing (`Test…`).
-    pub fn is_test(&self) -> bool {
-        self.kind_starts(&["test"])
+    /// Tells whether its `type` begins with this word, in whatever case.
+    pub(crate) fn is_of(&self, kind: &str) -> bool {
+        self.kind.as_ref().is_some_and(|own| own.to_ascii_lowercase().starts_with(kind))
     }
 
     /// Returns where its text comes from, for people.
     pub(crate) fn source_words(&self) -> String {
         text::cut(&self.source.as_deref().map_or("somebody who is not trusted".into(), text::one_line), 200)
-    }
-
-    fn kind_starts(&self, prefixes: &[&str]) -> bool {
-        let kind = self.kind.as_deref().unwrap_or_default().to_ascii_lowercase();
-        prefixes.iter().any(|prefix| kind.starts_with(prefix))
     }
 }
 

@@ -166,9 +166,9 @@ impl Workflow {
 
     /// Returns where the work of a task starts when nothing holds it any more.
     pub fn start(&self, task: &crate::Task, queue: &Queue) -> Status {
-        if task.is_build() {
+        if task.is_of("build") || task.is_of("implement") {
             Status::READY
-        } else if task.is_test() {
+        } else if task.is_of("test") {
             Status::AWAITING_TEST
         } else if queue.children(&task.id).len() > 0 {
             Status::PLANNING_COMPLETE

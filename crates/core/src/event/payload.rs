@@ -1,4 +1,4 @@
-//! What an event says beyond who did it, when and to what: one structure per sort of event.
+//! The payloads of events, one structure per kind: all that an event says beyond actor, time and subject.
 //!
 //! Journals outlive versions. A member that is missing, or of a type that it should not have, counts as absent; one that
 //! this version does not know stays in `rest` and is written back as it was.

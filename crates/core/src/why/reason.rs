@@ -227,7 +227,7 @@ fn after_conflicts(snapshot: &Snapshot, task: &Task) -> String {
     let times = snapshot.history.task(&task.id).map_or(0, |known| known.conflicts);
     match (&task.blocked_reason, times) {
         (Some(reason), 1..) => {
-            let times = if times == 1 { String::new() } else { format!(" for the {times}. time") };
+            let times = if times == 1 { String::new() } else { format!(" {times} times, the last time") };
             format!("; it came back from its merge{times}: {}", cut(&one_line(reason), 300))
         }
         _ => String::new(),

@@ -25,16 +25,20 @@ pub fn hold(snapshot: &Snapshot, workflow: &Workflow, role: &Role, task: &Task) 
     let merging = workflow.merging().is_some_and(|rule| rule.role == *role);
     let needed = [(Topic::Intake, !task.trusted), (Topic::Merge, merging && workflow.policy().merge_approval)];
     needed.into_iter().filter(|(_, needed)| *needed).find_map(|(topic, _)| {
-        let decision = snapshot.history.decisions.latest(task.id.as_str(), topic);
-        let same = |decision: &&Decision| decision.content == content(snapshot, workflow, task, topic);
-        match decision {
-            Some(decision) if decision.ended(End::Approved) && same(&decision) => None,
-            decision => Some(Hold {
-                topic,
-                decision: decision.filter(|decision| decision.is_open()).map(|decision| decision.id.clone()),
-            }),
+        if approved(snapshot, workflow, task, topic).is_some() {
+            return None;
         }
+        let asked = snapshot.history.decisions.latest(task.id.as_str(), topic);
+        let decision = asked.filter(|decision| decision.is_open()).map(|decision| decision.id.clone());
+        Some(Hold { topic, decision })
     })
+}
+
+/// Returns the yes of a human to what a task is now.
+fn approved<'a>(snapshot: &'a Snapshot, workflow: &Workflow, task: &Task, topic: Topic) -> Option<&'a Decision> {
+    let decision = snapshot.history.decisions.latest(task.id.as_str(), topic)?;
+    let is_same = || decision.content == content(snapshot, workflow, task, topic);
+    (decision.ended(End::Approved) && is_same()).then_some(decision)
 }
 
 /// What a merge of a task may take.
@@ -53,13 +57,8 @@ pub fn approved_commit(snapshot: &Snapshot, workflow: &Workflow, task: &Task) ->
     if !workflow.policy().merge_approval {
         return Approved::Anything;
     }
-    let decision = snapshot.history.decisions.latest(task.id.as_str(), Topic::Merge);
-    let same = |decision: &&Decision| decision.content == content(snapshot, workflow, task, Topic::Merge);
-    let approved = decision.filter(|decision| decision.ended(End::Approved)).filter(same);
-    match approved.and_then(|decision| decision.commit.clone()) {
-        Some(commit) => Approved::Commit(commit),
-        None => Approved::Nothing,
-    }
+    let decision = approved(snapshot, workflow, task, Topic::Merge);
+    decision.and_then(|decision| decision.commit.clone()).map_or(Approved::Nothing, Approved::Commit)
 }
 
 /// Returns the open decision that holds a task, if one does.

@@ -5,36 +5,42 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use crate::{Role, Snapshot, Task, TaskId, policy::Bounds, state::starts::Starts};
+use crate::{
+    Role, Snapshot, Task, TaskId,
+    policy::Bounds,
+    state::starts::{Count, Starts},
+};
 
 impl Snapshot {
     fn tellers(&self) -> [&Starts; 2] {
         [&self.history.starts, &self.kept.starts]
     }
 
+    fn counts(&self, task: &Task) -> impl Iterator<Item = &Count> {
+        self.tellers().into_iter().filter_map(|told| told.of(task))
+    }
+
     /// Returns how often agents were started for a task since a human last allowed more. Those that a provider turned
     /// away are left out, up to once more what is allowed.
     pub fn starts(&self, task: &Task, bounds: &Bounds) -> u32 {
-        let told = self.tellers().into_iter().filter_map(|told| told.of(task));
-        told.map(|count| count.starts - count.turned_away.min(bounds.starts)).fold(task.starts, u32::max)
+        let told = self.counts(task).map(|count| count.starts - count.turned_away.min(bounds.starts));
+        told.fold(task.starts, u32::max)
     }
 
     /// Tells whether there is a count for a human to take back.
     pub(super) fn has_counted(&self, task: &Task) -> bool {
-        let counted = |told: &&Starts| told.of(task).is_some_and(|count| count.starts > 0);
-        let root = self.family(&task.id).0;
-        task.starts > 0 || self.tellers().iter().any(counted) || self.planned(&root) > 0
+        let is_told = || self.counts(task).any(|count| count.starts > 0);
+        task.starts > 0 || is_told() || self.planned(&self.family(&task.id).0) > 0
     }
 
     /// Tells whether one more start that a provider turns away is left out.
     pub(super) fn spares_another(&self, task: &Task, bounds: &Bounds) -> bool {
-        let told = self.tellers().into_iter().filter_map(|told| told.of(task));
-        told.map(|count| count.turned_away).max().unwrap_or_default() < bounds.starts
+        self.counts(task).map(|count| count.turned_away).max().unwrap_or_default() < bounds.starts
     }
 
     /// Returns when an agent was last started for a task.
     pub fn last_start(&self, task: &Task) -> Option<DateTime<Utc>> {
-        self.tellers().into_iter().filter_map(|told| told.of(task)?.last).max()
+        self.counts(task).filter_map(|count| count.last).max()
     }
 
     /// Returns the starts of a day (UTC), of all roles or of one.
