@@ -13,17 +13,18 @@ use rustix::{
 };
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
-use crate::wire::Order;
+use crate::{Stop, wire::Order};
 
 /// What has been heard and not yet been asked for.
 pub(super) struct EventSource {
     /// Wakes for a child's end; says nothing else.
     children: UnixStream,
-    /// One byte for every signal that asks for an end.
+    /// One byte for every signal that asks for an end; the second means "now".
     signals: UnixStream,
     /// Nobody reads what comes here.
     _unheard: UnixStream,
-    asked: usize,
+    /// A signal has asked for an end already.
+    asked: bool,
     orders: VecDeque<serde_json::Result<Order>>,
     /// The beginning of a line whose end has not come yet.
     partial: Vec<u8>,
@@ -39,17 +40,12 @@ impl EventSource {
         // an agent would inherit that.
         let _unheard = pipe(&[SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2])?;
         let (orders, partial) = (VecDeque::new(), Vec::new());
-        Ok(Self { children, signals, _unheard, asked: 0, orders, partial, worker_gone: false })
+        Ok(Self { children, signals, _unheard, asked: false, orders, partial, worker_gone: false })
     }
 
-    /// Returns the next order that came.
+    /// Returns the next order that came, from the worker or by a signal.
     pub(super) fn order(&mut self) -> Option<serde_json::Result<Order>> {
         self.orders.pop_front()
-    }
-
-    /// Returns how many signals have asked for an end so far.
-    pub(super) fn asked(&self) -> usize {
-        self.asked
     }
 
     /// Tells whether the worker is gone, so that no orders will come.
@@ -71,9 +67,13 @@ impl EventSource {
         }
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         drain(&self.children);
-        self.asked += drain(&self.signals);
         if ready.get(2) == Some(&true) {
             self.read_orders();
+        }
+        // Queued behind the worker's orders: an attempt that was ordered first starts, and so has an end that is told.
+        for _ in 0..drain(&self.signals) {
+            let stop = if std::mem::replace(&mut self.asked, true) { Stop::Now } else { Stop::Gently };
+            self.orders.push_back(Ok(Order::Stop(stop)));
         }
         Ok(())
     }

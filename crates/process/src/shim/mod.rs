@@ -60,7 +60,7 @@ fn next(events: &mut EventSource) -> io::Result<Option<Box<Start>>> {
         if let Some(order) = events.order() {
             break order;
         }
-        if events.worker_gone() || events.asked() > 0 {
+        if events.worker_gone() {
             return Ok(None);
         }
         events.wait(None)?;

@@ -54,7 +54,6 @@ pub(super) struct Watch {
     /// How the program ended, and when.
     status: Option<(WaitStatus, Instant)>,
     leftovers: HashSet<(u32, u64)>,
-    signals: usize,
     orphaned: bool,
 }
 
@@ -71,7 +70,6 @@ impl Watch {
             cause: None,
             status: None,
             leftovers: HashSet::new(),
-            signals: 0,
             orphaned: false,
         }
     }
@@ -125,7 +123,7 @@ impl Watch {
         }
     }
 
-    /// Does what orders, signals and the worker's death demand.
+    /// Does what orders and the worker's death demand.
     fn heed(&mut self, events: &mut EventSource, now: Instant, log: &Log) {
         while let Some(order) = events.order() {
             match order {
@@ -133,10 +131,6 @@ impl Watch {
                 Ok(Order::Start(_)) => log.note("told to start a second time"),
                 Err(error) => log.note(&format!("failed to understand an order: {error}")),
             }
-        }
-        while self.signals < events.asked() {
-            self.signals += 1;
-            self.stop(if self.signals == 1 { Stop::Gently } else { Stop::Now }, StopCause::Asked, now);
         }
         if events.worker_gone() && !self.orphaned {
             self.orphaned = true;
