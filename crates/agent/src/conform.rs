@@ -3,17 +3,16 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::Read as _,
     net::TcpListener,
     path::Path,
     time::{Duration, Instant},
 };
 
 use super::{
-    Agent, Assignment, Stream,
+    Agent, Assignment,
     descriptor::Descriptor,
     environment, example, home,
+    output::Outputs,
     probe::{self, Fit, Login},
 };
 use oodatcaa_config::{AgentConfig, AgentKind};
@@ -201,15 +200,13 @@ fn execute(agent: &Agent, assignment: &Assignment, shim: &Path) -> std::io::Resu
     let shim = Shim::spawn(shim, Some(&assignment.run_dir))?;
     let attempt = shim.run(&assignment.run_dir, &invocation, &limits, None)?;
     let began = Instant::now();
-    let mut tails = [Tail::new(&invocation.stdout), Tail::new(&invocation.stderr)];
+    let mut outputs = Outputs::new(&invocation);
     let mut ended_by_us = None;
     loop {
         let report = attempt.reports().recv_timeout(Duration::from_millis(100));
         let now = began.elapsed();
         if let Some(watcher) = &mut watcher {
-            for (tail, stream) in tails.iter_mut().zip([Stream::Stdout, Stream::Stderr]) {
-                tail.read(|bytes| watcher.feed(stream, bytes, now));
-            }
+            outputs.feed(watcher, now);
             if ended_by_us.is_none()
                 && let Some((class, words)) = watcher.verdict(now)
             {
@@ -226,28 +223,6 @@ fn execute(agent: &Agent, assignment: &Assignment, shim: &Path) -> std::io::Resu
             return Err(std::io::Error::other(error.clone()));
         }
         return Ok(ended_by_us.unwrap_or_else(|| agent.outcome(assignment, &exit, None)));
-    }
-}
-
-/// Reads what a file has grown by.
-struct Tail {
-    path: std::path::PathBuf,
-    file: Option<File>,
-}
-
-impl Tail {
-    fn new(path: &Path) -> Self {
-        Self { path: path.into(), file: None }
-    }
-
-    fn read(&mut self, mut tell: impl FnMut(&[u8])) {
-        if self.file.is_none() {
-            self.file = File::open(&self.path).ok();
-        }
-        let mut buffer = vec![0; 64 * 1024];
-        while let Some(length @ 1..) = self.file.as_mut().and_then(|file| file.read(&mut buffer).ok()) {
-            tell(&buffer[..length]);
-        }
     }
 }
 

@@ -1,12 +1,49 @@
-//! The end of an agent's output, made fit for people, the journal and the next prompt.
+//! An agent's output: read as it grows; and its end, made fit for people, the journal and the next prompt.
 
-use std::path::Path;
+use std::{
+    io::{Read as _, Seek as _, SeekFrom},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde_json::{Map, Value};
 
+use crate::{Stream, Watcher};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Outcome, text};
-use oodatcaa_sys::tail;
+use oodatcaa_process::Invocation;
+use oodatcaa_sys::{files, tail};
+
+/// Bytes that are read at once.
+const CHUNK: u64 = 1 << 20;
+
+/// The two output files of a program at work, as far as they have been read.
+#[derive(Debug)]
+pub struct Outputs([(Stream, PathBuf, u64); 2]);
+
+impl Outputs {
+    /// Begins at the start of both.
+    pub fn new(what: &Invocation) -> Self {
+        Self([(Stream::Stdout, what.stdout.clone(), 0), (Stream::Stderr, what.stderr.clone(), 0)])
+    }
+
+    /// Feeds a watcher with all that the files have grown by; `now` is the time since the program's start.
+    pub fn feed(&mut self, watcher: &mut Watcher, now: Duration) {
+        for (stream, path, from) in &mut self.0 {
+            // A file that cannot be read now is read at the next look, or not at all: nothing rests on it alone.
+            let Ok(Some(mut file)) = files::open(Layout::root_of(path), path) else { continue };
+            if file.seek(SeekFrom::Start(*from)).is_err() {
+                continue;
+            }
+            let mut bytes = Vec::new();
+            while let Ok(read @ 1..) = (&mut file).take(CHUNK).read_to_end(&mut bytes) {
+                *from += read as u64;
+                watcher.feed(*stream, &bytes, now);
+                bytes.clear();
+            }
+        }
+    }
+}
 
 /// How much of a file's end is looked at.
 const TAIL: u64 = 256 * 1024;

@@ -1,29 +1,24 @@
 //! Waiting for a child of an attempt, its agent or one of its gates; and what follows from an agent's output meanwhile.
 
-use std::{
-    io::{Read as _, Seek as _, SeekFrom},
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use crossbeam_channel::{at, never, select};
 
 use crate::run::{AgentStart, Run};
-use oodatcaa_agent::{Observation, Stream, Watcher, output};
-use oodatcaa_core::{Class, budget, layout::Layout, pool, text};
+use oodatcaa_agent::{
+    Observation, Watcher,
+    output::{self, Outputs},
+};
+use oodatcaa_core::{Class, budget, pool, text};
 use oodatcaa_git::Workspace;
-use oodatcaa_process::{Attempt, Exit, Report, Stop};
-use oodatcaa_sys::files;
+use oodatcaa_process::{Attempt, Exit, Invocation, Report, Stop};
 
 /// Time between two looks at the output files.
 const PACE: Duration = Duration::from_millis(400);
 
 /// Time between two looks at the workspace of an agent that repeats itself.
 const LOOP_PACE: Duration = Duration::from_secs(15);
-
-/// Bytes that are read at once.
-const CHUNK: u64 = 1 << 20;
 
 /// Which child is waited for.
 pub(crate) enum Child<'a> {
@@ -74,7 +69,7 @@ impl Run {
 /// The output of an agent at work, and what was concluded from it.
 pub(crate) struct AgentWatch {
     pub(crate) watcher: Watcher,
-    files: [(Stream, PathBuf, u64); 2],
+    outputs: Outputs,
     since: Instant,
     /// When to look again.
     due: Instant,
@@ -100,10 +95,10 @@ struct LoopDetection {
 }
 
 impl AgentWatch {
-    pub(crate) fn new(watcher: Watcher, stdout: PathBuf, stderr: PathBuf, secrets: Vec<String>) -> Self {
+    pub(crate) fn new(watcher: Watcher, invocation: &Invocation, secrets: Vec<String>) -> Self {
         Self {
             watcher,
-            files: [(Stream::Stdout, stdout, 0), (Stream::Stderr, stderr, 0)],
+            outputs: Outputs::new(invocation),
             since: Instant::now(),
             due: Instant::now(),
             secrets,
@@ -119,8 +114,8 @@ impl AgentWatch {
     /// Reads what is new, and ends the attempt where that is called for.
     fn look(&mut self, run: &mut Run, child: &Attempt) {
         self.due = Instant::now() + PACE;
-        self.read();
         let now = self.since.elapsed();
+        self.outputs.feed(&mut self.watcher, now);
         if let (None, Some((class, reason))) = (&self.ended, self.watcher.verdict(now)) {
             let reason = output::mask(&reason, &self.secrets);
             self.end(run, child, class, reason);
@@ -151,8 +146,9 @@ impl AgentWatch {
 
     /// Reads the rest when both files are whole.
     pub(crate) fn finish(&mut self, run: &mut Run) {
-        self.read();
-        self.watcher.finish(self.since.elapsed());
+        let now = self.since.elapsed();
+        self.outputs.feed(&mut self.watcher, now);
+        self.watcher.finish(now);
         self.record(run);
     }
 
@@ -161,23 +157,6 @@ impl AgentWatch {
         log::warn!(task = id.as_str(); "{id}: ending the agent: {class}: {}", text::one_line(&reason));
         self.ended = Some((class, reason));
         child.stop(Stop::Gently);
-    }
-
-    fn read(&mut self) {
-        for (stream, path, from) in &mut self.files {
-            // A file that cannot be read now is read at the next look, or not at all: nothing rests on it alone.
-            // Opened at each look: an agent may replace it, and what stands under the name is what is kept.
-            let Ok(Some(mut file)) = files::open(Layout::root_of(path), path) else { continue };
-            if file.seek(SeekFrom::Start(*from)).is_err() {
-                continue;
-            }
-            let mut bytes = Vec::new();
-            while let Ok(read @ 1..) = (&mut file).take(CHUNK).read_to_end(&mut bytes) {
-                *from += read as u64;
-                self.watcher.feed(*stream, &bytes, self.since.elapsed());
-                bytes.clear();
-            }
-        }
     }
 
     /// Puts what was seen into the record; `false` where that is no more than before.
@@ -238,9 +217,13 @@ fn over_budget(run: &Run, seen: &Observation) -> Option<String> {
     let left = budget::left(&run.snapshot, run.shared.workflow(), &run.assignment.task, run.shared.role());
     let (tokens, turns) = (seen.usage.tokens(), seen.usage.turns.unwrap_or(seen.steps));
     match (left.tokens, left.usd.zip(seen.usage.cost_usd), left.turns) {
-        (Some(limit), ..) if tokens >= limit => Some(format!("{tokens} tokens are used up, {limit} were left")),
-        (_, Some((limit, cost)), _) if cost >= limit => Some(format!("${cost:.2} are used up, ${limit:.2} were left")),
-        (.., Some(limit)) if turns >= limit => Some(format!("{turns} turns are used up, {limit} were left")),
+        (Some(limit), ..) if tokens >= limit => {
+            Some(format!("{tokens} tokens are used up; the budget had {limit} left"))
+        }
+        (_, Some((limit, cost)), _) if cost >= limit => {
+            Some(format!("${cost:.2} is used up; the budget had ${limit:.2} left"))
+        }
+        (.., Some(limit)) if turns >= limit => Some(format!("{turns} turns are used up; the budget had {limit} left")),
         _ => None,
     }
 }

@@ -54,7 +54,7 @@ impl Running {
             .and_then(|shim| shim.run(&run.assignment.run_dir, &invocation, &limits, Some(&wake)))
             .map_err(|error| Outcome::failed(Class::AgentCrashed, format!("the shim cannot be started: {error}")))?;
         let secrets = run.secrets();
-        let watch = watcher.map(|watcher| AgentWatch::new(watcher, invocation.stdout, invocation.stderr, secrets));
+        let watch = watcher.map(|watcher| AgentWatch::new(watcher, &invocation, secrets));
         Ok(Self { child, watch, time_left })
     }
 
@@ -78,7 +78,7 @@ impl Running {
                 completed.unwrap_or(Outcome::Failed { class, reason, retry_at })
             }
             (_, Some(left), Some(StopCause::Wall)) => {
-                let reason = format!("its budget of time is used up, {} were left", text::duration(left));
+                let reason = format!("its time is used up; the budget had {} left", text::duration(left));
                 Outcome::failed(Class::BudgetExceeded, reason)
             }
             // A program that does not end by itself after its last event is judged as if it had.
