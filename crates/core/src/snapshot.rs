@@ -57,14 +57,6 @@ impl Snapshot {
         next
     }
 
-    /// Tells whether nothing but time has passed between the two.
-    pub fn shows_the_same(&self, other: &Snapshot) -> bool {
-        Arc::ptr_eq(&self.queue, &other.queue)
-            && Arc::ptr_eq(&self.history, &other.history)
-            && Arc::ptr_eq(&self.kept, &other.kept)
-            && self.leases == other.leases
-    }
-
     /// Applies a change set in place: what only this snapshot holds is not copied.
     pub fn advance(&mut self, changes: &ChangeSet) {
         let next = self;

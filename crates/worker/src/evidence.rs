@@ -221,7 +221,7 @@ fn beside(run: &Run, workspace: &Workspace, baseline: Option<&Baseline>) -> Vec<
             Ok("0") => {}
             Ok(count) => {
                 let commits = text::many(count.parse().unwrap_or_default(), "commit");
-                told.push(format!("{target} got {commits} that no merge of ours brought"));
+                told.push(format!("{target} got {commits} that did not come from a merge of ours"));
             }
             Err(_) => told.push(format!("{target} was rewritten while the agent worked")),
         }

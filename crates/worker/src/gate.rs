@@ -91,7 +91,7 @@ pub(crate) fn execute(run: &mut Run, name: &str, gate: &GateConfig, cwd: &Path, 
         (None, Ended::Exited(code)) => format!("ended with exit status {code}"),
         (None, Ended::Signalled(signal)) => format!("was ended by signal {signal}"),
         (None, Ended::NotStarted { error, .. }) => format!("cannot be started: {error}"),
-        (None, Ended::Unknown) => "ended, nobody knows how".into(),
+        (None, Ended::Unknown) => "ended in an unknown way".into(),
     };
     let shown = if suffix.is_empty() { name.to_owned() } else { format!("{name} ({suffix})") };
     run.record.gates.push(GateRecord { name: shown, ok, words: words.clone(), millis: exit.millis });

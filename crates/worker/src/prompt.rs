@@ -23,15 +23,16 @@ fn wrong(reason: String) -> Outcome {
 
 /// Renders the prompt and writes it to the attempt's directory.
 pub(crate) fn write(run: &Run, prepared: &Prepared, resume: Option<&Resume>) -> Result<(), Outcome> {
-    // What is wrong with the template is said before what is wrong with the facts.
-    let template = if resume.is_none() { Some(template(run)?) } else { None };
-    let facts = facts(run, prepared).map_err(wrong)?;
-    let rendered = match (&template, resume) {
-        (Some(template), _) => prompt::render(template, &run.assignment, &facts).map_err(|error| {
-            let path = run.shared.setup.layout.prompt(run.shared.role());
-            wrong(format!("{}: failed to {}", path.display(), chain(&error)))
-        })?,
-        (None, resume) => prompt::go_on(&run.assignment, &facts, resume.map_or("", |resume| &resume.words))
+    let rendered = match resume {
+        None => {
+            // What is wrong with the template is said before what is wrong with the facts.
+            let template = template(run)?;
+            prompt::render(&template, &run.assignment, &facts(run, prepared)?).map_err(|error| {
+                let path = run.shared.setup.layout.prompt(run.shared.role());
+                wrong(format!("{}: failed to {}", path.display(), chain(&error)))
+            })?
+        }
+        Some(resume) => prompt::go_on(&run.assignment, &facts(run, prepared)?, &resume.words)
             .map_err(|error| wrong(format!("failed to {}", chain(&error))))?,
     };
     let path = run.assignment.prompt_file();
@@ -71,7 +72,7 @@ fn is_allowed(run: &Run, template: &str) -> Result<bool, Outcome> {
 }
 
 /// Gathers what the prompt says of the task, of those around it, and of what was before.
-fn facts(run: &Run, prepared: &Prepared) -> Result<PromptFacts, String> {
+fn facts(run: &Run, prepared: &Prepared) -> Result<PromptFacts, Outcome> {
     let (queue, task) = (&run.snapshot.queue, &run.assignment.task);
     let last_summary = |other: &Task| {
         let (_, newest) = run.snapshot.history.task(&other.id)?.runs.last_key_value()?;
@@ -99,7 +100,7 @@ fn facts(run: &Run, prepared: &Prepared) -> Result<PromptFacts, String> {
     }
     let mut gates = Vec::new();
     for name in gate::names(&run.shared, task) {
-        let gate = run.shared.gate(&name).ok_or_else(|| gate::unknown(&name))?;
+        let gate = run.shared.gate(&name).ok_or_else(|| wrong(gate::unknown(&name)))?;
         gates.push((name, gate.argv.join(" ")));
     }
     Ok(PromptFacts {

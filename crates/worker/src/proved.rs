@@ -125,7 +125,7 @@ fn look_at_directory(run: &Run) -> Option<Directory> {
         Ok(None) => "it holds too many files".to_owned(),
         Err(error) => format!("failed to {}", chain(&error)),
     };
-    log::warn!(task = run.lease().task_id.as_str(); "{}: nobody can see what changes in {}: {unknown}", run.lease().task_id, setup.layout.root().display());
+    log::warn!(task = run.lease().task_id.as_str(); "{}: changes in {} cannot be seen, so none are proved: {unknown}", run.lease().task_id, setup.layout.root().display());
     None
 }
 
@@ -183,7 +183,7 @@ fn return_worktree(run: &mut Run, workspace: &Workspace) {
         Ok(Some((files, saved))) => {
             let files = text::cut(&text::one_line(&files.join(", ")), 300);
             let role = shared.role();
-            log::info!(task = id.as_str(); "{id}: what {role} changed is no work and not on the branch: {files}; it is kept as {saved} (`roles.{role}.commits` decides)");
+            log::info!(task = id.as_str(); "{id}: {role} does not commit, so its changes are not on the branch: {files}; they are kept as {saved} (see `roles.{role}.commits`)");
         }
         Ok(None) => {}
         Err(error) => log::warn!(task = id.as_str(); "{id}: failed to {}", chain(&error)),

@@ -31,17 +31,12 @@ impl Worker {
     /// Looks at the store once: rescue, coordination, claims. Answers what went wrong, after having said it.
     pub(crate) fn reconcile(&mut self) -> Option<StoreError> {
         self.due = Some(Instant::now() + self.shared.setup.interval);
-        self.look_because(true)
+        self.look()
     }
 
-    /// Looks because something may have changed. If nothing has, nothing is decided again: what only time
-    /// brings is left to the next tick, which stays where it was.
-    pub(crate) fn look_if_changed(&mut self) {
-        drop(self.look_because(false));
-    }
-
-    fn look_because(&mut self, ticked: bool) -> Option<StoreError> {
-        match self.try_look(ticked) {
+    /// Does the same because something may have changed: the next tick stays where it was.
+    pub(crate) fn look(&mut self) -> Option<StoreError> {
+        match self.try_look() {
             Ok(()) => {
                 self.place.is_here();
                 if self.trouble.take().is_some() {
@@ -57,7 +52,7 @@ impl Worker {
                 let told = self.stopping.is_some() || self.again.as_ref().is_some_and(|again| again.said == words);
                 if self.trouble.as_deref() != Some(&words) && !self.shared.setup.once && !told {
                     log::error!(
-                        "claiming is stopped, running attempts go on: failed to {words}; what helps: agentctl doctor"
+                        "nothing is claimed, running attempts go on: failed to {words}; find out more: agentctl doctor"
                     );
                 }
                 self.trouble = Some(words);
@@ -66,7 +61,7 @@ impl Worker {
         }
     }
 
-    fn try_look(&mut self, ticked: bool) -> Result<(), StoreError> {
+    fn try_look(&mut self) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
         // What is to be settled is reason enough for a commit, which reads for itself.
         if self.is_settling() {
@@ -78,17 +73,11 @@ impl Worker {
                 shared.store.transact(&mut |_| ChangeSet::none())?;
                 return Err(StoreError::Invalid(invalid));
             }
-            if self.idle.as_ref().is_some_and(|idle| !ticked && idle.shows_the_same(&reading.snapshot)) {
-                return Ok(());
-            }
             self.take_in(&reading.snapshot);
             if !self.has_work(&reading.snapshot) && !shared.store.owes() {
-                // The watch reports our own writes as well: the same content is not decided on twice.
-                self.idle = Some(reading.snapshot);
                 return Ok(());
             }
         }
-        self.idle = None;
         let mut ended: Vec<rescue::Orphan> = Vec::new();
         // Twice: what is left over is found by the first look, ended outside of the lock, and given
         // back by the second; a third round takes in what died meanwhile.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::run::Run;
-use oodatcaa_agent::{Agent, record::Record};
+use oodatcaa_agent::record::Record;
 use oodatcaa_core::{Class, Lease, Outcome, Role, layout::Layout, outcome::Policy, text::chain};
 use oodatcaa_git::Workspace;
 use oodatcaa_sys::{
@@ -35,7 +35,12 @@ pub(crate) fn open(run: &mut Run, workspace: Option<&Workspace>) -> Result<Optio
     let shared = Arc::clone(&run.shared);
     let (layout, agent) = (&shared.setup.layout, shared.agent(&run.lease().by));
     let now = if agent.can_resume() { content(workspace) } else { None };
-    let mut resume = find(Record::earlier(layout, &run.snapshot, run.lease()), run.lease(), agent, now.as_deref());
+    // Only the role's last attempt: a session of one before does not know what that has done.
+    let last = now.as_ref().and_then(|_| {
+        let mut earlier = Record::earlier(layout, &run.snapshot, run.lease()).take(BACK);
+        earlier.find(|record| record.role == run.lease().role)
+    });
+    let mut resume = last.and_then(|last| goes_on(&last, run.lease(), now.as_deref()));
     if agent.wants_home() {
         let by = &run.lease().by;
         let wanted = resume.as_ref().and_then(|resume| resume.home.as_deref());
@@ -70,15 +75,7 @@ pub(crate) fn content(workspace: Option<&Workspace>) -> Option<String> {
     }
 }
 
-/// Returns the role's last attempt among the earlier ones, newest first, if this one can go on with its session.
-fn find(earlier: impl Iterator<Item = Record>, lease: &Lease, agent: &Agent, now: Option<&str>) -> Option<Resume> {
-    if !agent.can_resume() {
-        return None;
-    }
-    let last = earlier.take(BACK).find(|record| record.role == lease.role)?;
-    goes_on(&last, lease, now)
-}
-
+/// Returns how an attempt can go on with the session of an earlier one, where it can.
 fn goes_on(last: &Record, lease: &Lease, now: Option<&str>) -> Option<Resume> {
     let class = match last.class.as_deref().map(str::parse::<Class>) {
         Some(class) => Some(class.ok()?),
@@ -111,7 +108,7 @@ pub(crate) struct Slot {
 /// tells apart, have directories of their own.
 fn take(layout: &Layout, role: &Role, by: &str, wanted: Option<&Path>) -> io::Result<Slot> {
     let (Some(base), Some(homes)) = (layout.user_base(), layout.homes()) else {
-        return Err(io::Error::other("neither HOME nor XDG_STATE_HOME says where"));
+        return Err(io::Error::other("neither HOME nor XDG_STATE_HOME is set"));
     };
     files::make_named_dir(base)?;
     files::make_dir(base, &homes)?;
@@ -128,7 +125,7 @@ fn take(layout: &Layout, role: &Role, by: &str, wanted: Option<&Path>) -> io::Re
             return Ok(Slot { path, _lock: lock });
         }
     }
-    Err(io::Error::other("a thousand of them are in use"))
+    Err(io::Error::other("all thousand of them are in use"))
 }
 
 /// Tells whether a session's name can only be a name: it comes out of a file of the project and becomes an argument.

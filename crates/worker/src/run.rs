@@ -237,7 +237,7 @@ impl Run {
         asked.then(|| match &self.stopped {
             Some(why) => why.outcome(),
             // Somebody signalled the shim itself, e.g. `pkill agent-daemon`.
-            None => Outcome::failed(Class::Interrupted, "somebody stopped the attempt's shim"),
+            None => Outcome::failed(Class::Interrupted, "the attempt's shim was stopped from outside"),
         })
     }
 

@@ -21,7 +21,7 @@ use crate::{
 };
 use oodatcaa_agent::Agent;
 use oodatcaa_core::{
-    ChangeSet, Class, Data, EventDraft, Lease, Outcome, Problem, Snapshot, TaskId, Token,
+    ChangeSet, Class, Data, EventDraft, Lease, Outcome, Problem, TaskId, Token,
     event::payload,
     outcome::Policy,
     pool::Offer,
@@ -80,8 +80,6 @@ pub struct Worker {
     pub(crate) problems: Vec<Problem>,
     /// When the next look is due although nothing happened.
     pub(crate) due: Option<Instant>,
-    /// What was seen when there was nothing to do, if nothing has been done since.
-    pub(crate) idle: Option<Snapshot>,
     /// Others hold leases, so their lives are looked after.
     pub(crate) watching: bool,
     /// How it leaves once nothing runs any more.
@@ -117,7 +115,6 @@ impl Worker {
             trouble: None,
             problems: Vec::new(),
             due: None,
-            idle: None,
             watching: false,
             exit: Exit::Done,
             spare: None,
@@ -214,7 +211,7 @@ impl Worker {
                         // A closed channel is ready all the time and would keep a core busy; the poll goes on.
                         self.changes = never();
                     }
-                    self.look_if_changed();
+                    drop(self.look());
                 }
                 recv(self.finished.1) -> finished => {
                     if let Ok(finished) = finished {
