@@ -2,7 +2,11 @@
 //!
 //! `make sentences` prints the list, for a reader who goes through it from end to end.
 
-use std::{fs, path::Path, str::FromStr as _};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    str::FromStr as _,
+};
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
@@ -23,6 +27,9 @@ const BANNED: &[&str] = &[
     "Please",
     "!!",
 ];
+
+/// How files beside the sources end that hold text for users.
+const TEXTS: &[&str] = &["txt", "jinja"];
 
 /// Calls whose text reaches a user only if there is a bug, or never.
 const UNSEEN: &[&str] = &["expect", "panic", "unreachable", "assert", "assert_eq", "debug_assert", "expect_err"];
@@ -88,28 +95,44 @@ fn is_sentence(text: &str) -> bool {
     words.count() > 1
 }
 
+/// The files below a directory.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
 #[test]
 fn every_sentence_for_users_is_listed_and_none_has_a_word_of_ours() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut list = String::new();
     let mut odd = Vec::new();
-    let mut count = 0;
+    let mut all: Vec<(String, usize, String)> = Vec::new();
     let product =
         |below: &str| !below.ends_with("tests.rs") && !below.contains("/tests/") && !below.contains("testkit");
     for (below, _, source) in house::all().into_iter().filter(|(below, ..)| product(below)) {
         let mut sentences = Sentences::default();
         sentences.file(&source);
-        for (line, text) in sentences.found {
-            count += 1;
-            let text = text.trim().replace('\n', "⏎");
-            list.push_str(&format!("{below}:{line}: {text}\n"));
-            if BANNED.iter().any(|word| text.contains(word)) {
-                odd.push(format!("{below}:{line}: {text}"));
-            }
+        all.extend(sentences.found.into_iter().map(|(line, text)| (below.clone(), line, text)));
+    }
+    let texts = files(&root.join("src/cli"))
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|end| TEXTS.iter().any(|known| end == *known)));
+    for path in texts {
+        let below = path.strip_prefix(root).expect("below the root").display().to_string();
+        let text = fs::read_to_string(&path).expect("text");
+        let lines = text.lines().enumerate().filter(|(_, line)| is_sentence(line));
+        all.extend(lines.map(|(at, line)| (below.clone(), at + 1, line.to_owned())));
+    }
+    for (below, line, text) in &all {
+        let text = text.trim().replace('\n', "⏎");
+        list.push_str(&format!("{below}:{line}: {text}\n"));
+        if BANNED.iter().any(|word| text.contains(word)) {
+            odd.push(format!("{below}:{line}: {text}"));
         }
     }
     fs::write(root.join("target/sentences.txt"), &list).expect("the list");
     print!("{list}");
-    assert!(count > 1_000, "{count} sentences");
+    assert!(all.len() > 1_000, "{} sentences", all.len());
+    assert!(list.contains("src/cli/help/leases.txt:1: A lease is the right to work on one task."), "texts are listed");
     assert!(odd.is_empty(), "{odd:#?}");
 }
