@@ -88,7 +88,7 @@ impl Worker {
             if more.is_empty() {
                 break;
             }
-            ended = sweep::end(&shared, more);
+            ended = sweep::end_dead(&shared.setup.layout, &shared.setup.config, &shared.store, more);
             if ended.is_empty() {
                 break;
             }

@@ -2,36 +2,35 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::setup::Shared;
+use oodatcaa_config::{Config, WorkspaceConfig};
 use oodatcaa_core::{
     TaskId, Token,
     layout::Layout,
     rescue,
     text::{self, chain},
 };
-use oodatcaa_git::{Config, Mode, Workspace, takeover};
+use oodatcaa_git::{Mode, Workspace, takeover};
 use oodatcaa_process as process;
+use oodatcaa_store::Desk;
 use oodatcaa_sys::files;
 
 /// How long the shim of a dead worker, and then the sweep, may take.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Ends the processes of each; answers those of which nothing is left.
-pub(crate) fn end(shared: &Shared, left: Vec<rescue::Orphan>) -> Vec<rescue::Orphan> {
-    let setup = &shared.setup;
-    let (layout, trees) = (&setup.layout, &setup.config.workspace);
+/// Ends what each left running and saves what it had not committed; answers those of which nothing is left.
+pub fn end_dead(layout: &Layout, config: &Config, store: &Desk, left: Vec<rescue::Orphan>) -> Vec<rescue::Orphan> {
     let mut gone: Vec<rescue::Orphan> = left.into_iter().filter(|left| end_one(layout, left)).collect();
-    if trees.mode == Mode::Worktree {
+    if config.workspace.mode == Mode::Worktree {
         // Only now: what still ran might have written into the worktree after it was saved.
-        gone.iter().for_each(|left| keep(layout, trees, left));
-        let seen = shared.store.read().ok().filter(|seen| seen.invalid.is_none());
-        takeover::see_what_landed(layout, &setup.config, seen.as_ref().map(|seen| &seen.snapshot), &mut gone);
+        gone.iter().for_each(|left| keep(layout, &config.workspace, left));
+        let seen = store.read().ok().filter(|seen| seen.invalid.is_none());
+        takeover::see_what_landed(layout, config, seen.as_ref().map(|seen| &seen.snapshot), &mut gone);
     }
     gone
 }
 
 /// Saves what the attempt had not committed.
-fn keep(layout: &Layout, trees: &Config, left: &rescue::Orphan) {
+fn keep(layout: &Layout, trees: &WorkspaceConfig, left: &rescue::Orphan) {
     let id = &left.task;
     match Workspace::attach(layout, trees, id, left.token) {
         Ok(Some(workspace)) => save_work(&workspace, id, left.token),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{repository, with_trees};
-use crate::support::{Project, eventually};
+use crate::support::{Project, eventually, git};
 
 const WORKS: &str = "echo more >> made.txt; exit 0";
 
@@ -274,4 +274,23 @@ fn doctor_tries_the_gates_where_nobody_has_worked_and_says_what_nothing_proves()
     assert!(said.contains("is green where nobody has worked") && said.contains("no role has a gate"), "{said}");
     let left = walk(&super::state_home(&project)).into_iter().filter(|name| name.contains("doctor")).count();
     assert_eq!(left, 0, "the tree that they were tried in is gone");
+}
+
+#[test]
+fn doctor_gives_back_what_a_dead_worker_held_and_saves_its_work_as_a_worker_does() {
+    let mut project = repository("echo half > half.txt; exec sleep 1000", "");
+    let _trees = with_trees(&project);
+    project.queue(json!([{"id": "A", "title": "t", "status": "ready"}]));
+    let n = project.start("builder", &["--interval", "1s"]);
+    let half = |name: &String| name == "half.txt";
+    eventually("the agent has written", || walk(&super::state_home(&project)).iter().any(half).then_some(()));
+    project.signal(n, rustix::process::Signal::KILL);
+    project.ended(n);
+    let said = project.command("agentctl").args(["doctor", "--fix"]).output().expect("agentctl");
+    let said = format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    assert!(said.contains("remove the lease of A and give the task back"), "{said}");
+    assert_eq!(project.task("A")["status"], "ready", "{said}");
+    let saved = git(project.root(), &["for-each-ref", "--format=%(refname)", "refs/oodatcaa/wip"]);
+    assert_eq!(git(project.root(), &["show", &format!("{saved}:half.txt")]), "half", "{said}");
+    assert!(project.agents().is_empty(), "nothing of it runs");
 }
