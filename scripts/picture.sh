@@ -21,9 +21,13 @@ COLOURS = {30: "#484f58", 31: "#ff7b72", 32: "#3fb950", 33: "#d29922", 34: "#58a
 WIDE, HIGH, LEFT, TOP = 8.4, 18, 16, 50
 
 
+# As in a terminal, what is set in one line holds in the next.
+colour, bold, faint = None, False, False
+
+
 def pieces(line):
     """Splits a line where its colours change: (text, colour, bold, faint)."""
-    colour, bold, faint = None, False, False
+    global colour, bold, faint
     for part in re.split(r"(\x1b\[[0-9;]*m)", line):
         codes = re.fullmatch(r"\x1b\[([0-9;]*)m", part)
         if not codes:
@@ -68,9 +72,9 @@ svg = [
 ]
 for n, line in enumerate(lines):
     column, spans = 0, []
-    for piece, colour, bold, faint in pieces(line):
-        fill = colour or ("#8b949e" if faint else "#c9d1d9")
-        style = ' font-weight="bold"' if bold else ""
+    for piece, hue, is_bold, is_faint in pieces(line):
+        fill = hue or ("#8b949e" if is_faint else "#c9d1d9")
+        style = ' font-weight="bold"' if is_bold else ""
         x = LEFT + WIDE * column
         spans.append(f'<tspan x="{x:.1f}" fill="{fill}"{style}>{html.escape(piece, quote=False)}</tspan>')
         column += sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in piece)

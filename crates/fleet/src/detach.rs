@@ -82,6 +82,7 @@ pub fn detach(layout: &Layout, name: &str) -> Result<Side, FleetError> {
     pidfile::private_dir(layout, &layout.logs())?;
     let path = pidfile::log_path(layout, name);
     let log = open_log(layout, &path)?;
+    // What the log holds already is of earlier starts.
     let from = log.metadata().map_or(0, |meta| meta.len());
     let copy = log.try_clone().map_err(|source| FleetError::io("open the log", &path, source))?;
     let (reader, writer) = io::pipe().map_err(|source| FleetError::io("make a pipe for", &path, source))?;
@@ -92,6 +93,7 @@ pub fn detach(layout: &Layout, name: &str) -> Result<Side, FleetError> {
     let daemon = Daemonize::new().working_directory(layout.root()).umask(mask.bits()).stdout(log).stderr(copy);
     match daemon.execute() {
         Outcome::Parent(Ok(_)) => {
+            // Else the daemon's death would be no end of file here.
             drop(writer);
             Ok(Side::Parent(listen(reader, &path, from, READY_WITHIN)))
         }

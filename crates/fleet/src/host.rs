@@ -90,6 +90,7 @@ impl Host {
     pub(crate) fn systemctl(&self, args: &[&str], within: Duration) -> Result<Answer, String> {
         let mut command = Command::new(&self.systemctl);
         command.args(["--user", "--no-pager"]).args(args);
+        // What it answers is compared with words, which a locale or colours would change.
         command.env("XDG_RUNTIME_DIR", &self.runtime_dir).env("SYSTEMD_COLORS", "0").env("LC_ALL", "C.UTF-8");
         ask(command, within).map_err(|why| format!("{}: {why}", self.systemctl.display()))
     }
@@ -100,6 +101,7 @@ impl Host {
         const MARK: &str = "oodatcaa-path:";
         let login = self.shell.as_ref().and_then(|shell| {
             let mut command = Command::new(shell);
+            // A login shell may greet on standard output.
             command.args(["-l", "-c", &format!("printf '\\n{MARK}%s\\n' \"$PATH\"")]);
             let answer = ask(command, Duration::from_secs(5)).ok()?;
             answer.out.lines().rev().find_map(|line| line.strip_prefix(MARK)).map(str::to_owned)

@@ -186,6 +186,7 @@ impl Fleet {
             let mut here: Vec<Row> = processes
                 .iter()
                 .filter(|row| pidfile::role_of(&row.name) == role.as_str())
+                // A unit's process holds the pid file of its role as well: it is one worker, not two.
                 .filter(|row| unit.is_none_or(|unit| unit.pid != row.pid))
                 .cloned()
                 .collect();
@@ -229,6 +230,7 @@ impl Fleet {
         let (dir, units) = (self.host.units(), self.units()?);
         let works = self.host.manager().is_ok();
         if works && !units.is_empty() {
+            // Before the files go: the manager disables only what it finds.
             systemd::discard(&self.host, &units, self.stop_after + Duration::from_secs(10), say)?;
         }
         let mut notes = vec![match units.len() {

@@ -110,6 +110,7 @@ pub(super) fn stop(layout: &Layout, roles: &[Role], deadline: Instant, say: Say<
         }
         handled.push(role);
     }
+    // All were asked before the first is waited for: a stop takes as long as the slowest, not as all of them.
     for (name, asked) in ending {
         let ended = asked.and_then(|handle| match handle {
             Some(handle) => end(&handle, deadline),

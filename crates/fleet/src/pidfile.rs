@@ -113,6 +113,7 @@ impl PidFile {
         let told =
             files::write_atomic(root, &beside, format!("{}\n", serde_json::to_string(&me)?).as_bytes(), Durable::No);
         told.map_err(|error| io::Error::other(format!("{error}: {}", error.why)))?;
+        // In place and not by a rename: the lock is on this very file.
         let mut file = self.lock.file();
         file.set_len(0)?;
         file.rewind()?;
@@ -152,6 +153,7 @@ pub fn clean(layout: &Layout, name: &str) -> Result<bool, FleetError> {
     if files::look(layout.root(), &path)?.is_none() {
         return Ok(true);
     }
+    // Kept until both are gone: a daemon that starts meanwhile waits for it and then makes its own.
     let Some(_lock) = Lock::try_take(&path, lock::open(layout.root(), &path))? else { return Ok(false) };
     files::remove(layout.root(), &beside(&path))?;
     files::remove(layout.root(), &path)?;

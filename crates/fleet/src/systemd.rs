@@ -135,6 +135,7 @@ pub(super) fn stop(host: &Host, roles: &[Role], wait: Duration, say: Say<'_>) ->
     }
     let stop = |units: &[String], wait| tell(host, "stop the fleet", &["stop"], units, wait);
     let mut told = stop(&names(roles), wait);
+    // The manager kills by itself after the unit's own time, which an edit of the unit may have made endless.
     let late = active(host, roles)?;
     if !late.is_empty() {
         let units = names(&late);
