@@ -62,7 +62,7 @@ impl Commit<'_> {
                 Ok(Some(Written { events, runs }))
             }
             other => {
-                undo.run(self.state);
+                undo.run(&self.store.layout, self.state);
                 other.map(|_| None)
             }
         }
@@ -260,7 +260,7 @@ impl Commit<'_> {
 }
 
 impl Undo {
-    fn run(self, state: &mut State) {
+    fn run(self, layout: &Layout, state: &mut State) {
         for before in self.files {
             before.restore();
         }
@@ -271,7 +271,7 @@ impl Undo {
             ledger.cut_back(end);
         }
         for made in self.runs {
-            made.undo();
+            made.undo(layout);
         }
     }
 }

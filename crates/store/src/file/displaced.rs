@@ -5,6 +5,7 @@
 //! for a while, and what it then holds beyond what we had read is brought into the queue.
 
 use std::{
+    error::Error,
     fs::File,
     io::{self, Seek as _},
     os::unix::fs::MetadataExt as _,
@@ -216,40 +217,37 @@ fn look_after(layout: &Layout, told: &Receiver<Option<Displaced>>) {
 }
 
 /// Brings what was written into a displaced file into the queue; `more` gets the files that this displaces in turn.
-fn take_in(layout: &Layout, displaced: &mut Displaced, last: bool, more: &mut Vec<Displaced>) -> Result<(), String> {
+fn take_in(
+    layout: &Layout,
+    displaced: &mut Displaced,
+    last: bool,
+    more: &mut Vec<Displaced>,
+) -> Result<(), Box<dyn Error>> {
     if let Some((theirs, _)) = displaced.taken.take_if(|(_, since)| since.elapsed() > AGAIN) {
         displaced.base = theirs;
     }
-    let Some(bytes) = displaced.written().map_err(|error| error.to_string())? else { return Ok(()) };
+    let Some(bytes) = displaced.written()? else { return Ok(()) };
     let path = layout.queue();
     let theirs = match Document::from_bytes(&path, bytes.clone()) {
         Ok(theirs) => theirs,
-        // They were in the middle of it, and went on in their file, which has come back.
-        Err(_) if matches!(displaced.source, Source::Text(_)) => return Ok(()),
         // They are in the middle of it, or have left it there.
-        Err(invalid) if last => {
+        Err(invalid) if last && matches!(displaced.source, Source::File(_)) => {
             let aside = path.with_extension(format!("{}{}", Layout::LOST_EDIT, std::process::id()));
-            let kept = files::write_atomic(layout.root(), &aside, &bytes, files::Durable::No);
             log::error!(
                 "{}: what somebody wrote in place is no queue ({}); it is kept in {}",
                 path.display(),
                 invalid.message,
                 aside.display()
             );
-            return kept.map_err(|error| error.to_string());
+            return Ok(files::write_atomic(layout.root(), &aside, &bytes, files::Durable::No)?);
         }
+        // What was found once goes on in a file of theirs, which has come back.
         Err(_) => return Ok(()),
     };
     // A store of its own: this thread may outlive the one that displaced the file, and takes no lease.
-    let store = FileStore::open(layout, None).map_err(|error| error.to_string())?;
-    let newer = match displaced.may_be_old {
-        true => Some(without_what_is_old(&displaced.base, theirs.text()).map_err(|error| error.to_string())?),
-        false => None,
-    };
-    if store
-        .merge(&displaced.base, newer.as_deref().unwrap_or(theirs.text()), more)
-        .map_err(|error| error.to_string())?
-    {
+    let store = FileStore::open(layout, None)?;
+    let newer = displaced.may_be_old.then(|| without_what_is_old(&displaced.base, theirs.text())).transpose()?;
+    if store.merge(&displaced.base, newer.as_deref().unwrap_or(theirs.text()), more)? {
         log::info!("{}: an edit that was made in place while the file was replaced is taken in", path.display());
     }
     let since = displaced.taken.take().map_or_else(Instant::now, |(_, since)| since);

@@ -73,7 +73,7 @@ pub(crate) struct FileStore {
 }
 
 /// What is remembered between two looks at the files.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     good: Option<Good>,
     leases: Leases,
@@ -128,15 +128,9 @@ impl FileStore {
         Ok(Self {
             source: journal::source(&machine.host, layout.root()),
             state: Mutex::new(State {
-                good: None,
-                leases: Leases::default(),
                 journal: Journal::new(layout.journal(), Seals::of(layout)),
                 ledger: layout.ledger().map(|path| Journal::new(path, Seals::of(layout))),
-                held: HashMap::new(),
-                pending: Vec::new(),
-                to_drop: Vec::new(),
-                tokens: HashMap::new(),
-                prepared: false,
+                ..State::default()
             }),
             layout: layout.clone(),
             me,

@@ -18,7 +18,6 @@ const MANY: usize = 1_000_000;
 pub(super) struct Made {
     task: TaskId,
     pub(super) name: RunName,
-    root: PathBuf,
     path: PathBuf,
     /// Where the user's state remembers the token, and the token that it remembered before.
     kept: Option<(Kept, Token)>,
@@ -34,13 +33,12 @@ impl Made {
             kept.write(token);
             (kept, before)
         });
-        let root = layout.root().to_owned();
         let mut name = RunName::of(token);
         // A second collision is no accident, and a task must not wait for who plants directories.
         for _ in 0..3 {
             let path = layout.run(task, &name);
-            match files::make_new_dir(&root, &path) {
-                Ok(()) => return Self { task: task.clone(), name, root, path, kept },
+            match files::make_new_dir(layout.root(), &path) {
+                Ok(()) => return Self { task: task.clone(), name, path, kept },
                 Err(error) if error.is_taken() => {
                     log::warn!("{} was there before its attempt; it is left alone", path.display());
                 }
@@ -48,7 +46,7 @@ impl Made {
             }
             name = RunName::beside(token, random());
         }
-        Self { task: task.clone(), path: layout.run(task, &name), name, root, kept }
+        Self { task: task.clone(), path: layout.run(task, &name), name, kept }
     }
 
     /// Returns what it is called, for the attempt that works there from now on.
@@ -57,9 +55,9 @@ impl Made {
     }
 
     /// Takes it away again, as long as nothing is in it: the token has not been given out.
-    pub(super) fn undo(self) {
+    pub(super) fn undo(self, layout: &Layout) {
         // One that stays only makes the next token greater.
-        let _ = files::remove_dir(&self.root, &self.path);
+        let _ = files::remove_dir(layout.root(), &self.path);
         if let Some((kept, before)) = self.kept {
             kept.write(before);
         }
@@ -131,7 +129,7 @@ mod tests {
             assert_ne!(made.name, RunName::of(Token(token)));
             assert_eq!(made.name.token(), Token(token));
             assert_eq!(fs::read_dir(&made.path).expect("made").count(), 0);
-            made.undo();
+            made.undo(&layout);
         }
         assert_eq!(fs::read_dir(&of_task).expect("there").count(), 3, "and nothing is left of what was taken back");
         assert_eq!(highest_token(&layout, &id), Token(3), "none of these is given out again");
