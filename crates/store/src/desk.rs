@@ -16,7 +16,7 @@ use oodatcaa_core::{
 };
 use oodatcaa_sys::lock;
 
-/// A decision: what a snapshot should become.
+/// A decision: from a snapshot to the changes to make.
 type Decide<'a> = &'a mut dyn FnMut(&Snapshot) -> ChangeSet;
 
 /// A store as the rest of the program uses it.
@@ -28,10 +28,10 @@ pub struct Desk {
     agreed: Mutex<(Weak<Queue>, u64)>,
 }
 
-/// What [`Desk::transact`] answers.
+/// The result of [`Desk::transact`].
 #[derive(Clone, Debug)]
 pub struct Committed {
-    /// What was decided and is committed.
+    /// The change set that was decided and is committed.
     pub changes: ChangeSet,
     /// Its events, numbered, together with those that tell of external edits.
     pub events: Vec<Event>,
@@ -49,7 +49,7 @@ impl Desk {
         Self { store, takes_leases, lock_wait, agreed: Mutex::default() }
     }
 
-    /// Reads what stands there now; see [`Store::read`].
+    /// Reads the present content; see [`Store::read`].
     pub fn read(&self) -> Result<Reading, StoreError> {
         self.store.read()
     }
@@ -71,8 +71,8 @@ impl Desk {
 
     /// Runs a decision in the critical section and commits what it answers.
     ///
-    /// `decide` may be called again, on newer content, when somebody wrote beside the lock; what its last call answered
-    /// is what was committed. An empty change set writes nothing, but what others did may be noted with it.
+    /// `decide` may be called again, on newer content, when somebody wrote without the lock; the result of its last call is
+    /// committed. An empty change set writes nothing, but external edits may be noted with it.
     ///
     /// While the queue cannot be read, that is the error; only a change set that does nothing but renew leases, decided
     /// on the last good content, is committed all the same, so that running attempts go on.
@@ -80,9 +80,10 @@ impl Desk {
         self.run(decide, None)
     }
 
-    /// Does the same, and then `deed` while still nobody else can change anything: what is done in the world stands to
-    /// what others say as the commit does. When the deed fails, what it answers is committed too; an error then says
-    /// that it could not be. It is done once, after the last call of `decide`, also when the change set was empty.
+    /// Does the same, and then `deed` in the same critical section, for an act in the outside world that must be ordered
+    /// with other changes as the commit is. The change set that the deed returns, about its failure for instance, is
+    /// committed too; an error then says that this was not possible. The deed is done once, after the last call of
+    /// `decide`, also when the change set was empty.
     pub fn transact_then(&self, decide: Decide<'_>, deed: Decide<'_>) -> Result<Committed, StoreError> {
         self.run(decide, Some(deed))
     }

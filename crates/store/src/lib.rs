@@ -84,17 +84,17 @@ impl From<FileError> for StoreError {
 
 /// A backend, shared between threads.
 pub trait Store: Send + Sync {
-    /// Reads what stands there now, without taking any lock, so that every reading command works while daemons run.
+    /// Reads the present content without taking any lock, so that every reading command works while daemons run.
     ///
-    /// When the queue cannot be read, the last good content this store has seen is answered together with what is
-    /// wrong; without any good content that is an error.
+    /// When the queue cannot be read, returns the last good content this store has seen together with what is wrong; fails
+    /// when it has seen none.
     fn read(&self) -> Result<Reading, StoreError>;
 
     /// Opens the critical section, waiting for others until the deadline at most.
     fn begin(&self, deadline: Instant) -> Result<Box<dyn Transaction + '_>, StoreError>;
 
-    /// Opens a channel that gets a message when something may have changed. Wake-ups may be spurious and may be missed;
-    /// whoever listens polls as well.
+    /// Opens a channel that gets a message when something may have changed. Wake-ups may be spurious and may be missed, so
+    /// a listener must poll as well.
     fn changes(&self) -> Result<Receiver<()>, StoreError>;
 
     /// Returns the events after the one with this number.
@@ -109,22 +109,22 @@ pub trait Store: Send + Sync {
     fn place(&self) -> PathBuf;
 }
 
-/// The critical section of a store, until it is dropped: nobody who asks the store can change anything meanwhile.
+/// The critical section of a store: until it is dropped, nothing can be changed through the store by anybody else.
 ///
 /// A revision alone would not do: that a lease's holder is dead is only proved while nobody can take its lock, and what
 /// a merge does to the target must happen while nobody can take the right to it away.
 pub trait Transaction {
-    /// Reads what stands there now; `None` when that could not be read as one, because somebody moved it. While the
-    /// queue cannot be read, the last good content comes with what is wrong, or that is the error.
+    /// Reads the present content; `None` when it was moved while it was read. While the queue cannot be read, returns the
+    /// last good content together with what is wrong, or fails with that.
     fn read(&mut self) -> Result<Option<Reading>, StoreError>;
 
-    /// Commits what was decided on a snapshot, all or nothing; `None` when the snapshot is not what stands there any
-    /// more, since some write beside every lock. When it answers that it is committed, queue and journal last, and only
-    /// news on which nobody builds may follow with the next commit.
+    /// Commits what was decided on a snapshot, all or nothing; `None` when the snapshot is out of date, since some programs
+    /// write without the lock. Once it returns, queue and journal are durable; only news on which nobody builds may
+    /// follow with the next commit.
     fn commit(&mut self, on: Snapshot, changes: ChangeSet) -> Result<Option<Written>, StoreError>;
 }
 
-/// What [`Transaction::commit`] answers.
+/// The result of [`Transaction::commit`].
 #[derive(Clone, Debug, Default)]
 pub struct Written {
     /// The events, numbered.
@@ -133,16 +133,16 @@ pub struct Written {
     pub runs: Vec<(TaskId, RunName)>,
 }
 
-/// What [`Store::read`] answers.
+/// The result of [`Store::read`].
 #[derive(Clone, Debug)]
 pub struct Reading {
     /// The content.
     pub snapshot: Snapshot,
-    /// What is wrong with the queue as it stands; the snapshot then holds the last good content.
+    /// The reason why the queue cannot be read now; the snapshot then holds the last good content.
     pub invalid: Option<Invalid>,
 }
 
-/// Why a queue cannot be read.
+/// The reason why a queue cannot be read, and its place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path}:{line}:{column}: {message}", path = .path.display())]
 pub struct Invalid {
@@ -152,11 +152,11 @@ pub struct Invalid {
     pub line: usize,
     /// In characters, from 1.
     pub column: usize,
-    /// What is there and what was expected.
+    /// The text found there and what was expected.
     pub message: String,
 }
 
-/// What [`Invalid`] says where there is no queue.
+/// The message of [`Invalid`] where there is no queue.
 const NO_QUEUE: &str = "there is no queue file";
 
 impl Invalid {
@@ -176,7 +176,7 @@ impl From<Invalid> for StoreError {
     }
 }
 
-/// Why a store could not do what it was asked.
+/// A failure of a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The URL names a kind of store that this program does not have.
@@ -188,22 +188,22 @@ pub enum StoreError {
     /// The queue file cannot be read; it is left as it is.
     #[error("read the queue file")]
     Invalid(#[source] Invalid),
-    /// Somebody else held the lock for all of the allowed wait.
+    /// The lock was held by another for all of the allowed wait.
     #[error("lock {} within {waited:?}{}", path.display(), holder.as_deref().map(|h| format!(", held by {h}")).unwrap_or_default())]
     Busy {
         /// The lock file.
         path: PathBuf,
-        /// How long was waited.
+        /// The time waited.
         waited: std::time::Duration,
-        /// Who holds it, where the system tells.
+        /// The holder, where the system tells.
         holder: Option<String>,
     },
     /// Other writers changed the queue file again and again between our reading and our writing.
-    #[error("change {} while others were writing it, {tries} times", path.display())]
+    #[error("change {}: other programs wrote it during each of {tries} tries", path.display())]
     Contended {
         /// The queue file.
         path: PathBuf,
-        /// How often it was tried.
+        /// The number of tries.
         tries: u32,
     },
     /// A directory or file is not what it must be: a link, someone else's, writable for all.
@@ -211,7 +211,7 @@ pub enum StoreError {
     Unsafe {
         /// The path.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason why it is not used.
         reason: String,
     },
     /// The machine or the file system cannot keep two workers apart here.
@@ -219,24 +219,24 @@ pub enum StoreError {
     Unfit {
         /// The project.
         path: PathBuf,
-        /// Why, and what to do.
+        /// The reason, and what to do.
         reason: String,
     },
     /// The operating system said no.
     #[error("{doing} {}", path.display())]
     Io {
-        /// What was tried: a verb that reads after "failed to".
+        /// The deed: a verb that reads after "failed to".
         doing: &'static str,
-        /// On what.
+        /// The file.
         path: PathBuf,
-        /// What it said.
+        /// The system's answer.
         #[source]
         source: std::io::Error,
     },
 }
 
 impl StoreError {
-    /// Tells whether a file was not there that had been a moment ago.
+    /// Tells whether a file has disappeared in the meantime.
     fn is_missing(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
     }

@@ -1,6 +1,6 @@
-//! Open files that somebody else gave us.
+//! Open files that we inherited.
 
-/// Keeps what whoever started us had open from every program that we start: agents, gates, hooks and git get standard
+/// Hides inherited descriptors from every program that we start: agents, gates, hooks and git get standard
 /// input, output and error, and nothing else. For the beginning of a process; whatever we open ourselves is closed by
 /// `exec` anyway.
 pub fn keep_to_ourselves() {

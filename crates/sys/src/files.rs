@@ -50,7 +50,7 @@ pub struct Entry {
     pub kind: Kind,
 }
 
-/// What a name stands for.
+/// The kinds of directory entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file.
@@ -80,8 +80,8 @@ pub fn read_text(root: &Path, path: &Path, cap: u64) -> Result<Option<String>> {
     String::from_utf8(bytes).map(Some).map_err(|_| place.refuse("it is not UTF-8 text"))
 }
 
-/// Reads a file that the user named by its own path: links are followed, whoever it belongs to; it must be a
-/// regular file of at most `cap` bytes. `None` when there is none.
+/// Reads a file that the user named by its own path, following links and whatever its owner; it must be a regular file
+/// of at most `cap` bytes. `None` when there is none.
 pub fn read_named(path: &Path, cap: u64) -> Result<Option<Vec<u8>>> {
     read_at(path, OFlags::empty(), cap)
 }
@@ -125,14 +125,14 @@ pub fn append(root: &Path, path: &Path) -> Result<File> {
     Place::new("append to", root, path)?.open_or_create(OFlags::WRONLY | OFlags::APPEND, Need::Alone)
 }
 
-/// Opens a file to lock it, or to write over it under its lock, made for our eyes only where there is none; what
-/// stands in it stays. One with a second name is refused.
+/// Opens a file to lock it, or to write over it under its lock, made for our eyes only where there is none; its content
+/// is kept. One with a second name is refused.
 pub fn hold(root: &Path, path: &Path) -> Result<File> {
     Place::new("open", root, path)?.open_or_create(OFlags::RDWR, Need::Alone)
 }
 
-/// Opens a file of a project's to write over it, made with the directories above it as any program makes them; what
-/// stands in it stays until the caller cuts it.
+/// Opens a file of a project to write over it, made with the directories above it as any program makes them; its
+/// content is kept until the caller truncates it.
 pub fn edit(root: &Path, path: &Path) -> Result<File> {
     let place = Place::new("write", root, path)?;
     let (name, above) = place.way.split_last().ok_or_else(|| place.refuse("it is a directory"))?;
@@ -152,7 +152,7 @@ pub fn remove(root: &Path, path: &Path) -> Result<bool> {
     unlink(root, path, AtFlags::empty())
 }
 
-/// Removes a pipe, and lets go whoever waits at its other end, as at the end of a file; `false` when there is none.
+/// Removes a pipe, and wakes a reader at its other end with an end of file; `false` when there is none.
 pub fn remove_pipe(root: &Path, path: &Path) -> Result<bool> {
     let place = Place::new("remove", root, path)?;
     let Some((at, name)) = place.parent()? else { return Ok(false) };

@@ -92,8 +92,8 @@ impl Lock {
         self.file
     }
 
-    /// Lets go at once, whoever else has the descriptor: a child that another thread is just starting has it until
-    /// its `exec`, and would keep the lock for as long.
+    /// Releases the lock at once, even if others have the descriptor: a child that another thread is just starting has it
+    /// until its `exec`, and would keep the lock for as long.
     pub fn release(&self) {
         // Closing it does the same a little later.
         let _ = fs2::FileExt::unlock(&self.file);
@@ -145,7 +145,7 @@ pub fn holder_pid(file: &File) -> Option<u32> {
     holder_in(&locks, rustix::fs::major(device), rustix::fs::minor(device), inode)
 }
 
-/// Tells whether somebody has stopped a process, so that it does nothing until it is told to go on.
+/// Tells whether a process is stopped, so that it does nothing until it is continued.
 pub fn is_stopped(pid: u32) -> bool {
     Process::look(pid).is_some_and(|seen| seen.stopped)
 }

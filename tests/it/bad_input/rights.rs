@@ -150,7 +150,7 @@ fn an_end_that_may_not_be_written_down_is_waited_for_and_said_once() {
     let Some(nobody) = Nobody::new() else { return };
     for (name, mode, status, words) in [
         (".oodatcaa/work", 0o500, "in_progress", "cannot settle A yet (done)"),
-        (".oodatcaa/work/events.jsonl", 0o400, "awaiting_test", "it will be written before the next change"),
+        (".oodatcaa/work/events.jsonl", 0o400, "awaiting_test", "the events will be written before the next change"),
     ] {
         let mut project = with_one(&format!("chmod {mode:o} \"$OODATCAA_PROJECT/{name}\"; exit 0"));
         nobody.owns(project.root());

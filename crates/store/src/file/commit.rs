@@ -76,11 +76,11 @@ impl Commit<'_> {
             let held = self.snapshot.leases.get(&lease.task_id).map(LeaseState::token);
             let written = [held, queue.and_then(QueueLease::token)].into_iter().flatten();
             if let Some(made_up) = written.max().filter(|token| *token > lease.token) {
-                log::warn!("{}: nobody has counted to the token {made_up}; it is passed over", lease.task_id);
+                log::warn!("{}: ignoring the token {made_up}, which no worker has issued", lease.task_id);
             }
             let known = runs::highest_token(&self.store.layout, &lease.task_id);
             if known >= lease.token {
-                log::info!("{}: the token {known} was given out before; it goes on from there", lease.task_id);
+                log::info!("{}: the token {known} has been issued before; continuing after it", lease.task_id);
                 self.state.tokens.insert(lease.task_id.clone(), known);
                 new = false;
             } else {
@@ -117,7 +117,7 @@ impl Commit<'_> {
         if !events.is_empty()
             && let Err(error) = self.state.journal.append(&mut events, !is_news(&self.changes))
         {
-            log::error!("{}; it will be written before the next change", whole(&error));
+            log::error!("{}; the events will be written before the next change", whole(&error));
             self.state.pending.extend(events.iter().cloned());
             let go = net.iter().filter(|(_, change)| matches!(change, LeaseChange::Drop(_)));
             let token = |task: &TaskId| self.snapshot.leases.get(task).map(LeaseState::token);
@@ -221,12 +221,12 @@ impl Commit<'_> {
         Ok(same && self.lock.is_in_force()?)
     }
 
-    /// Has the rename reach the disk. When that fails nobody knows what did, and asking again would only
-    /// hide it: the whole is written once more, into a fresh file; if that fails too, it is told.
+    /// Has the rename reach the disk. After a failure it is unknown what did, and a second sync could hide that, so the
+    /// queue is written once more into a fresh file. Fails when that fails, too.
     fn make_durable(&self, next: &Document) -> Result<(), StoreError> {
         let directory = self.store.layout.work();
         let Err(error) = disk::sync_directory(&directory) else { return Ok(()) };
-        log::warn!("{} could not be made durable ({error}); the queue is written once more", directory.display());
+        log::warn!("{} could not be made durable ({error}); writing the queue once more", directory.display());
         let path = self.store.layout.queue();
         let same = next.text().as_bytes();
         let again = || match replace::replace(&path, (same, same), || Ok(true))? {

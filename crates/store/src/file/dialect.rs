@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use oodatcaa_core::lease::LONGEST;
 
-/// What could be made out of a lease in somebody else's words.
+/// The members of a lease in any dialect, as far as they can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Loose {
     pub(super) task: Option<String>,

@@ -127,7 +127,7 @@ pub(super) fn make_directory(path: &Path) -> Result<(), StoreError> {
     Ok(files::make_dir(path.parent().unwrap_or(path), path)?)
 }
 
-/// Opens a file to lock, creating it for our eyes only; what stands in it stays.
+/// Opens a file to lock, creating it for our eyes only; its content is kept.
 pub(super) fn hold(path: &Path) -> Result<File, StoreError> {
     checked(path, files::hold(path.parent().unwrap_or(path), path)?)
 }

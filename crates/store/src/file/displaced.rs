@@ -34,8 +34,8 @@ use oodatcaa_sys::files;
 /// When a displaced file is looked at again; after the last of them it is let go.
 const LOOKS: [u64; 9] = [3, 15, 40, 100, 250, 500, 1_000, 2_000, 4_000];
 
-/// How long an edit that was taken in is looked after: whoever had read the queue just before and writes it after puts
-/// back what they have read, without it.
+/// How long an edit that was taken in is looked after: a program that had read the queue just before and writes it just
+/// after removes the edit again.
 const AGAIN: Duration = Duration::from_millis(400);
 
 /// How often it is looked at meanwhile.
@@ -62,7 +62,7 @@ enum Source {
 pub(super) struct Displaced {
     source: Source,
     base: String,
-    /// Whoever wrote it may have read the queue before what the base holds.
+    /// Its writer may have read the queue before it held the base.
     may_be_old: bool,
     /// What has been taken in of it, and when first.
     taken: Option<(String, Instant)>,
@@ -154,7 +154,7 @@ impl Late {
             let named = std::thread::Builder::new().name("late edits".into()).stack_size(512 * 1024);
             match named.spawn(move || look_after(&layout, &told)) {
                 Ok(running) => *thread = Some((tell, running)),
-                Err(error) => return log::debug!("nobody looks for late edits: {error}"),
+                Err(error) => return log::debug!("late edits are not looked for: {error}"),
             }
         }
         if let Some((tell, _)) = &*thread {
@@ -180,7 +180,7 @@ fn look_after(layout: &Layout, told: &Receiver<Option<Displaced>>) {
     loop {
         let ending = end.is_some();
         if end.is_some_and(|end| Instant::now() >= end) {
-            log::debug!("the queue is replaced without a pause: {} displaced files are let go", all.len());
+            log::debug!("the queue is replaced without a pause; {} displaced files are no longer watched", all.len());
             return;
         }
         let news = match all.iter().filter_map(Displaced::due).min() {
@@ -204,7 +204,7 @@ fn look_after(layout: &Layout, told: &Receiver<Option<Displaced>>) {
             displaced.looks += usize::from(!displaced.is_watched());
             let last = displaced.due().is_none();
             if let Err(error) = take_in(layout, displaced, last, &mut more) {
-                log::warn!("an edit in place is not taken in yet: {error}");
+                log::warn!("an edit made in place has not been merged yet: {error}");
             }
             !last || displaced.is_watched()
         });
@@ -234,7 +234,7 @@ fn take_in(
         Err(invalid) if last && matches!(displaced.source, Source::File(_)) => {
             let aside = path.with_extension(format!("{}{}", Layout::LOST_EDIT, std::process::id()));
             log::error!(
-                "{}: what somebody wrote in place is no queue ({}); it is kept in {}",
+                "{}: an edit made in place is not a valid queue ({}); it is kept in {}",
                 path.display(),
                 invalid.message,
                 aside.display()
@@ -248,7 +248,7 @@ fn take_in(
     let store = FileStore::open(layout, None)?;
     let newer = displaced.may_be_old.then(|| without_what_is_old(&displaced.base, theirs.text())).transpose()?;
     if store.merge(&displaced.base, newer.as_deref().unwrap_or(theirs.text()), more)? {
-        log::info!("{}: an edit that was made in place while the file was replaced is taken in", path.display());
+        log::info!("{}: merged an edit that was made in place while the file was being replaced", path.display());
     }
     let since = displaced.taken.take().map_or_else(Instant::now, |(_, since)| since);
     displaced.taken = Some((theirs.text().to_owned(), since));
@@ -279,8 +279,8 @@ impl FileStore {
         Err(StoreError::Contended { path, tries: tries.made() })
     }
 
-    /// Puts a new text in the queue's place if the old one still stands there; answers whether it did, and what to look
-    /// after: what it displaced, for good or for a moment.
+    /// Replaces the queue's text if it is still the old one; returns whether it was, and the files and edits to look
+    /// after: those that it displaced, for good or for a moment.
     pub(super) fn replace(
         &self,
         (old, new): (&str, &str),

@@ -64,8 +64,8 @@ fn by_process(lease: &Lease) -> Holder {
 }
 
 impl FileStore {
-    /// Finds out who stands behind the leases. With the queue lock the tasks' locks are asked, which proves
-    /// death; without it only the processes are looked at.
+    /// Finds out whether the leases' holders live. With the queue lock the tasks' locks are asked, which proves death;
+    /// without it only the processes are looked at.
     pub(super) fn holders(
         &self,
         records: BTreeMap<TaskId, LeaseRecord>,

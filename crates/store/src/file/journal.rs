@@ -46,7 +46,7 @@ const GREATEST: u64 = 1 << 40;
 /// How long others are waited for who append at the same moment, which only a lock file that was taken away allows.
 const APPENDING: Duration = Duration::from_secs(2);
 
-/// What has been read of the journal.
+/// A journal as far as it has been read.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     path: PathBuf,
@@ -62,7 +62,7 @@ pub(super) struct Journal {
     seals: Seals,
 }
 
-/// What stands behind the last whole line.
+/// The rest of the file after the last whole line.
 #[derive(Debug, PartialEq, Eq)]
 enum Rest {
     Nothing,
@@ -168,13 +168,13 @@ impl Journal {
         scan::lines(file, self.offset, size, &mut |piece| match piece {
             Piece::Lines(lines) => self.take_in(lines),
             Piece::Broken { end, tail } => {
-                log::warn!("{}: the line at byte {} is no event and is skipped", self.path.display(), self.offset);
+                log::warn!("{}: skipping the line at byte {}, which is not an event", self.path.display(), self.offset);
                 (self.offset, self.tail) = (end, tail[tail.len().saturating_sub(TAIL)..].to_vec());
             }
         })
     }
 
-    /// Tells whether what was read before still stands there.
+    /// Tells whether the file still holds what was read before.
     fn continues(&self, file: &File) -> io::Result<bool> {
         let mut there = vec![0; self.tail.len()];
         let length = scan::read_at(file, &mut there, self.offset - self.tail.len() as u64)?;
@@ -194,7 +194,7 @@ impl Journal {
                     self.seals.check(&mut event);
                     if !is_plausible(event.seq, history.seq) {
                         log::warn!(
-                            "{}: nobody has counted to {}, the number in the line at byte {start}",
+                            "{}: ignoring the number {} in the line at byte {start}, which is too far ahead",
                             self.path.display(),
                             event.seq
                         );
@@ -214,7 +214,7 @@ impl Journal {
                     {
                         history.seq = history.seq.max(seq);
                     }
-                    log::warn!("{}: the line at byte {start} is skipped: {error}", self.path.display());
+                    log::warn!("{}: skipping the line at byte {start}: {error}", self.path.display());
                 }
             }
             // Whoever follows the journal reads its end again and again, not all of it.
@@ -297,7 +297,7 @@ impl Journal {
         self.offset
     }
 
-    /// Makes the directory that it stands in, for our eyes only.
+    /// Makes its directory, for our eyes only.
     pub(super) fn make_place(&self) -> Result<(), StoreError> {
         let directory = self.path.parent().expect("the journal stands in a directory");
         files::make_named_dir(directory)?;
@@ -341,7 +341,7 @@ fn is_plausible(seq: u64, before: u64) -> bool {
     if before == 0 { seq <= GREATEST } else { seq <= before.saturating_add(JUMP) }
 }
 
-/// Events as they stand in the journal.
+/// Renders events as the lines of a journal.
 pub(super) fn lines(events: &[Event]) -> Vec<u8> {
     let mut lines = Vec::with_capacity(events.len() * 384);
     for event in events {

@@ -62,7 +62,7 @@ impl Found {
 }
 
 impl Leases {
-    /// Reads what stands there now. Files that did not change are not opened.
+    /// Reads all leases. Files that did not change are not opened.
     pub(super) fn scan(&mut self, layout: &Layout) -> Result<BTreeMap<TaskId, LeaseRecord>, StoreError> {
         let directory = layout.leases();
         let known = std::mem::take(&mut self.0).into_iter().map(|found| (found.path.clone(), found));

@@ -83,7 +83,7 @@ pub(super) fn task_lock(path: &Path) -> Result<Lock, StoreError> {
         }
         let holder = lock::holder_at(path);
         let holder = holder.as_deref().unwrap_or("somebody");
-        log::warn!("{} is held by {holder} without a lease; it is replaced", path.display());
+        log::warn!("replacing {}, which {holder} holds without a lease", path.display());
         files::named::remove(path).map_err(failed("replace", path))?;
     }
 }

@@ -102,13 +102,14 @@ impl FileStore {
     pub(super) fn is_here(&self) -> Result<(), StoreError> {
         let Some(then) = &self.root else { return Ok(()) };
         let away = |what: &str| {
-            let source = std::io::Error::new(std::io::ErrorKind::NotFound, format!("{what}; it is waited for"));
+            let source =
+                std::io::Error::new(std::io::ErrorKind::NotFound, format!("{what}; waiting for it to come back"));
             Err(failed("find the project's directory", self.layout.root())(source))
         };
         match Identity::of(self.layout.root()) {
             Ok(now) if (now.ino, now.born) == (then.ino, then.born) => Ok(()),
             Ok(_) => away("another directory is in its place"),
-            Err(_) => away("it is away"),
+            Err(_) => away("it is not there"),
         }
     }
 

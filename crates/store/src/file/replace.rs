@@ -19,15 +19,15 @@ use super::disk::{self, LONGEST, TEMPORARY, holds, point};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_sys::files::named;
 
-/// What became of an attempt to take a file's place.
+/// The outcome of an attempt to take a file's place.
 pub(super) enum Put {
-    /// It stands there now; the file that it displaced, into which somebody may still be writing.
+    /// It is in its place now; with the file that it displaced, into which somebody may still be writing.
     Done(Option<File>),
-    /// Somebody wrote in the last moment, and what they wrote stands.
+    /// Somebody wrote in the last moment, and their content is in its place.
     Refused(Option<Moment>),
 }
 
-/// What stood there and what stood aside until an edit was seen and put back.
+/// The two files that had changed places for a moment, until an edit was seen and put back.
 pub(super) struct Moment {
     /// The edit, as it was found: who read the queue in this moment may write over it.
     pub(super) edited: Vec<u8>,
@@ -121,7 +121,7 @@ fn is(path: &Path, content: &[u8]) -> bool {
     named::open(path).and_then(|mut file| holds(&mut file, content)).is_ok_and(|same| same)
 }
 
-/// Puts an edit back into its place; `true` when what stood there stands in the edit's now. Some editors have moved it
+/// Puts an edit back into its place; `true` when it has changed places with the file there. Some editors have moved that
 /// away meanwhile, to write the file anew.
 fn put_back(edit: &Path, path: &Path) -> io::Result<bool> {
     for _ in 0..TRIES {
@@ -139,7 +139,7 @@ fn put_back(edit: &Path, path: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// What the name of a replacement tells: the hashes of the content that was expected in its place, and of its own.
+/// The hashes in the name of a replacement: of the content that was expected in its place, and of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Mark {
     old: u64,
@@ -197,7 +197,7 @@ pub(super) fn recover(path: &Path) -> io::Result<bool> {
                 if read(&left).is_ok_and(|displaced| displaced == Some(mark.new)) {
                     disk::discard(&left);
                     log::warn!(
-                        "{}: a worker died while it put its change over an edit; the edit is back",
+                        "{}: a worker died while it was replacing an edit; the edit has been restored",
                         path.display()
                     );
                     is_back = true;
@@ -219,8 +219,8 @@ fn set_aside(left: &Path, path: &Path) -> io::Result<()> {
     let aside = path.with_extension(format!("{}{random}", Layout::LOST_EDIT));
     named::rename(left, &aside)?;
     log::error!(
-        "{}: a worker died while it put its change over an edit, and others have gone on; what the file held with \
-         the edit is kept in {}: bring over what you miss, then remove it",
+        "{}: a worker died while it was replacing an edit, and the file has changed since; the version with the edit is \
+         kept in {}: copy what you miss from it, then remove it",
         path.display(),
         aside.display()
     );

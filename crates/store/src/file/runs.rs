@@ -40,7 +40,7 @@ impl Made {
             match files::make_new_dir(layout.root(), &path) {
                 Ok(()) => return Self { task: task.clone(), name, path, kept },
                 Err(error) if error.is_taken() => {
-                    log::warn!("{} was there before its attempt; it is left alone", path.display());
+                    log::warn!("{} existed before its attempt; leaving it alone", path.display());
                 }
                 Err(error) => log::debug!("failed to {error}"),
             }

@@ -54,8 +54,8 @@ impl<'a> FileTransaction<'a> {
         }
     }
 
-    /// Takes an error for somebody else's change where that somebody has taken the lock's file away, and with it the
-    /// files that we were about to use.
+    /// Treats an error as a concurrent change where the lock's file has been removed: its next holder may have cleared up
+    /// files that this one was about to use.
     fn unless_superseded<T>(&self, done: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
         match done {
             Err(error) if error.is_missing() && !self.lock.is_in_force()? => Ok(None),
@@ -117,7 +117,7 @@ impl FileStore {
         disk::make_directory(&self.layout.leases())
     }
 
-    /// Mends what a crash, or an error that was told, left behind; only for one who holds the lock.
+    /// Mends what a crash or an earlier failure left behind; only for the holder of the lock.
     fn mend(&self, state: &mut State) -> Result<(), StoreError> {
         self.is_here()?;
         // Once is enough: later leftovers are of those who die while we live, and the next store finds them.

@@ -6,9 +6,9 @@ use std::{borrow::Cow, io, path::PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[error("{doing} {}", path.display())]
 pub struct FileError {
-    /// What was tried.
+    /// The deed: a verb that reads after "failed to".
     pub doing: &'static str,
-    /// The path that somebody has to look at: the file, or what stands on the way to it.
+    /// The path to look at: the file, or what is in the way to it.
     pub path: PathBuf,
     /// The reason.
     #[source]
@@ -18,7 +18,7 @@ pub struct FileError {
 /// The reason.
 #[derive(Debug, thiserror::Error)]
 pub enum Why {
-    /// It is no file that we use: a link, a pipe, a device, somebody else's.
+    /// It is not a file that we use: a link, a pipe, a device, or another user's.
     #[error("{0}")]
     Refused(Cow<'static, str>),
     /// It is longer than anything that belongs there.

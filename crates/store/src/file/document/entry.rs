@@ -28,7 +28,7 @@ pub(super) struct Reader<'a> {
     /// The text as it was read before, and the place in its queue that the next entry may have had.
     known: Option<(&'a Document, usize)>,
     pub(super) queue: Queue,
-    /// Where each of the tasks stands.
+    /// The span of each task.
     pub(super) spans: Vec<Span>,
     pub(super) problems: Vec<Raised>,
     /// The first two offsets with the same id.
@@ -55,7 +55,7 @@ impl<'a> Fields<'_, 'a> {
         json::last(self.members, member.as_str()).map(|member| member.value).filter(|raw| *raw != "null")
     }
 
-    /// Reads a member that must be understood where it stands.
+    /// Reads a member without which, unless it is absent, the task cannot be used.
     fn hard<T: Default>(&self, member: Member, read: fn(&str) -> Result<T, Wrong>) -> Result<T, (&'a str, Wrong)> {
         let Some(value) = self.get(member) else { return Ok(T::default()) };
         read(value).map_err(|wrong| (value, format!("`{member}` is {}; expected {wrong}", shown(value))))
@@ -134,7 +134,7 @@ impl<'a> Reader<'a> {
         self.problems.push(Raised { offset, task: task.map(Into::into), code, message });
     }
 
-    /// Takes in an entry of `tasks`. Most writers change a few of many: one that stands as it stood is not read again.
+    /// Takes in an entry of `tasks`. Most writers change a few of many: an unchanged one is not read again.
     pub(super) fn top(&mut self, raw: &'a str) {
         let Some((known, place)) = self.known else { return self.entry(raw, None, 0) };
         let (tasks, entries) = (known.queue(), &known.parts.entries);

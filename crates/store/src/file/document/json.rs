@@ -18,7 +18,7 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Finds where a slice of `text` stands in it.
+    /// Finds the place of a slice of `text` in it.
     pub(super) fn of(text: &str, part: &str) -> Self {
         let start = part.as_ptr() as usize - text.as_ptr() as usize;
         debug_assert!(start + part.len() <= text.len(), "a part lies inside its text");
@@ -31,7 +31,7 @@ impl Span {
     }
 }
 
-/// One member of an object, as it stands there.
+/// One member of an object, as it is written.
 #[derive(Clone, Debug)]
 pub(super) struct Member<'a> {
     /// The key with its quotes.

@@ -36,7 +36,7 @@ pub struct Document {
     parts: Parts,
 }
 
-/// The tasks of a text and where everything stands in it.
+/// The tasks of a text and the spans of its parts.
 #[derive(Clone, Debug, PartialEq)]
 struct Parts {
     queue: Arc<Queue>,
@@ -49,7 +49,7 @@ struct Parts {
     metadata: Option<Span>,
 }
 
-/// The last entry of `tasks`, and what stands before it.
+/// The last entry of `tasks`, and the end of the one before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Tail {
     count: usize,
@@ -81,7 +81,7 @@ impl Document {
         text_of(path, bytes).and_then(|text| Self::parse(path, text))
     }
 
-    /// Reads the file's new text; entries of `tasks` that stand there as before are not read again.
+    /// Reads the file's new text; unchanged entries of `tasks` are not read again.
     pub fn reread(&self, text: String) -> Result<Self, Invalid> {
         Self::build(&self.path, text, Some(self))
     }
@@ -139,7 +139,7 @@ fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, Invalid> {
     })
 }
 
-/// Returns the text without what may stand around the object.
+/// Returns the text without a byte order mark and space around the object.
 fn body(text: &str) -> &str {
     text.trim_start_matches('\u{feff}').trim_ascii()
 }
@@ -277,7 +277,7 @@ fn places(text: &str, mut raised: Vec<Raised>) -> Vec<Problem> {
         .collect()
 }
 
-/// Says why a text is no JSON; a merge that was left half done is told as what it is.
+/// Explains why a text is not JSON; an unfinished merge of git is named as such.
 fn syntax(text: &str, body: &str, error: &serde_json::Error) -> Wrong {
     let marker = |line: &str| {
         let bare = |mark: &str| line.strip_prefix(mark).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));

@@ -17,7 +17,7 @@ pub(super) struct Style {
     trail: String,
     /// One more level of indentation.
     unit: String,
-    /// Lists of plain values stand on one line.
+    /// Lists of plain values are written on one line.
     flat_lists: bool,
     /// Everything but ASCII is escaped.
     ascii: bool,
@@ -45,7 +45,7 @@ fn colon_of(object: &str, member: &Member<'_>) -> String {
     object[key.end..value.start].into()
 }
 
-/// Returns what stands between the last member's value and a further one, and between its key and its value.
+/// Returns the text between the last member's value and a further one, and between its key and its value.
 pub(super) fn after_last(object: &str, members: &[Member<'_>]) -> (String, String) {
     let last = members.last().expect("a task has its id");
     let colon = colon_of(object, last);
@@ -93,7 +93,7 @@ impl Style {
         })
     }
 
-    /// Returns what stands between two objects on one line.
+    /// Returns the text between two objects on one line.
     pub(super) fn between(&self) -> String {
         if self.is_pretty() { format!(",{}", self.trail) } else { self.comma.clone() }
     }

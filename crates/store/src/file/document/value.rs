@@ -9,7 +9,7 @@ use oodatcaa_core::{
     text::{cut, one_line},
 };
 
-/// What was expected instead, to stand behind "expected".
+/// The words that follow "expected" in a message.
 pub(super) type Wrong = String;
 
 pub(super) fn shown(raw: &str) -> String {
