@@ -205,11 +205,6 @@ fn look(path: &Path) -> Result<Option<fs::Metadata>, StoreError> {
     }
 }
 
-/// Makes a temporary file. Its name stays out of errors: the same trouble must read the same each time.
-pub(super) fn temporary(directory: &Path) -> io::Result<tempfile::NamedTempFile> {
-    tempfile::Builder::new().prefix(TEMPORARY).make_in(directory, named::create_new)
-}
-
 /// Has a directory's entries reach the disk.
 pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     point("store.dirsync")?;

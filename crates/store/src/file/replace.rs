@@ -51,26 +51,13 @@ pub(super) fn replace(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Put::Refused(None)),
         meta => meta?,
     };
-    let directory = path.parent().expect("our files stand in directories");
     point("store.temp")?;
     // An edit that a crash had displaced is back: what was read is not what counts any more.
     if recover(path)? {
         return Ok(Put::Refused(None));
     }
-    let mut temporary = disk::temporary(directory)?;
-    // The owner first: a change of it takes set-id bits away.
-    let _ = std::os::unix::fs::fchown(temporary.as_file(), Some(meta.uid()), Some(meta.gid()));
-    temporary.as_file().set_permissions(fs::Permissions::from_mode(meta.mode() & 0o7777))?;
-    temporary.as_file_mut().write_all(new)?;
-    // A disk that lies about what it took must not lie its way into the place of a good file.
-    if temporary.as_file().metadata()?.len() != new.len() as u64 {
-        return Err(io::Error::new(io::ErrorKind::WriteZero, "the file is shorter than what was written to it"));
-    }
-    point("store.temp.written")?;
-    point("store.fsync")?;
-    // The slow part, before the last look: what others write meanwhile is still seen. When it fails, nobody knows what
-    // reached the disk; the file is given up.
-    temporary.as_file().sync_all()?;
+    // The slow part, before the last look: what others write meanwhile is still seen.
+    let temporary = write_beside(path, new, &meta)?;
     if !still()? {
         return Ok(Put::Refused(None));
     }
@@ -115,6 +102,26 @@ pub(super) fn replace(
     // We may have been held up in between, and others have gone on from what was ours.
     let instead = is_instead.then(|| named::open(&temporary)).transpose()?;
     Ok(Put::Refused(Some(Moment { edited, instead })))
+}
+
+/// Writes a content beside a file, with that file's mode and, where possible, owner, and has it reach the disk.
+fn write_beside(path: &Path, content: &[u8], meta: &fs::Metadata) -> io::Result<tempfile::NamedTempFile> {
+    let directory = path.parent().expect("our files stand in directories");
+    // Its name stays out of errors: the same trouble must read the same each time.
+    let mut temporary = tempfile::Builder::new().prefix(TEMPORARY).make_in(directory, named::create_new)?;
+    // The owner first: a change of it takes set-id bits away.
+    let _ = std::os::unix::fs::fchown(temporary.as_file(), Some(meta.uid()), Some(meta.gid()));
+    temporary.as_file().set_permissions(fs::Permissions::from_mode(meta.mode() & 0o7777))?;
+    temporary.as_file_mut().write_all(content)?;
+    // A disk that lies about what it took must not lie its way into the place of a good file.
+    if temporary.as_file().metadata()?.len() != content.len() as u64 {
+        return Err(io::Error::new(io::ErrorKind::WriteZero, "the file is shorter than what was written to it"));
+    }
+    point("store.temp.written")?;
+    point("store.fsync")?;
+    // When this fails, nobody knows what reached the disk; the file is given up.
+    temporary.as_file().sync_all()?;
+    Ok(temporary)
 }
 
 fn is(path: &Path, content: &[u8]) -> bool {
