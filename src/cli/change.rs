@@ -4,7 +4,6 @@ use super::{
     context::Context,
     fail::{Done, exit},
     filter::{Filter, check_names},
-    lease,
 };
 use oodatcaa_core::{
     Snapshot, Status, Task, TaskId, Workflow,
@@ -22,6 +21,39 @@ pub struct Dry {
     pub dry_run: bool,
 }
 
+/// Which tasks a verb changes.
+#[derive(Debug, clap::Args)]
+pub struct Targets {
+    /// Tasks, or terms of a filter: is:failed role:builder
+    #[arg(required = true, value_name = "ID|FILTER", add = super::shell::tasks())]
+    pub ids: Vec<String>,
+    /// Whether anything is written.
+    #[command(flatten)]
+    pub dry: Dry,
+}
+
+/// Decides about one task and tells what became of it.
+pub fn change(
+    ctx: &Context,
+    dry: Dry,
+    verb: &str,
+    id: &str,
+    on: impl FnMut(&Snapshot, &Workflow, &TaskId, &Actor) -> Answer,
+) -> Done {
+    let (id, changed) = decide_on(ctx, dry, id, on)?;
+    tell(ctx, verb, &id, &changed, dry)
+}
+
+/// Decides about each of the tasks that were named, and tells what became of it.
+pub fn change_each(
+    ctx: &Context,
+    targets: &Targets,
+    verb: &str,
+    mut on: impl FnMut(&Snapshot, &Workflow, &TaskId, &Actor) -> Answer,
+) -> Done {
+    each(ctx, targets.dry, verb, &targets.ids, |id| change(ctx, targets.dry, verb, id, &mut on))
+}
+
 /// Does something to each of the tasks that were named: by id, or by terms of a filter (`is:failed role:builder`),
 /// which must all hold. What a filter found is asked about first. One that fails keeps none of the others from its
 /// turn; the first failure is the answer.
@@ -32,7 +64,7 @@ pub fn each(ctx: &Context, dry: Dry, verb: &str, words: &[String], mut on: impl 
         let found = passing(ctx, &terms)?;
         let shown: Vec<&str> = found.iter().take(8).map(String::as_str).collect();
         let more = if found.len() > shown.len() { ", …" } else { "" };
-        let question = format!("{verb} {}: {}{more}?", many(found.len(), "task"), shown.join(", "));
+        let question = format!("task {verb} for {}: {}{more}?", many(found.len(), "task"), shown.join(", "));
         if !dry.dry_run && !ctx.ui.agreed(&question)? {
             return Ok(exit::FAILED);
         }
@@ -64,8 +96,21 @@ fn passing(ctx: &Context, terms: &[&str]) -> Result<Vec<String>, Failure> {
     Ok(found)
 }
 
+/// Returns a reason without the space around it; none where nothing is left.
+pub fn reason(words: Option<&str>) -> Option<&str> {
+    words.map(str::trim).filter(|words| !words.is_empty())
+}
+
+/// Returns a reason that must not be empty.
+pub fn needed(words: &str) -> Result<&str, Failure> {
+    reason(Some(words))
+        .ok_or_else(|| Failure::new(ErrorKind::Usage, "the reason is empty").hint("say why: --reason \"…\""))
+}
+
 /// Tells what became of a task: on standard output what it is now, on standard error how to undo it.
 pub fn tell(ctx: &Context, verb: &str, id: &TaskId, changed: &Changed, dry: Dry) -> Done {
+    remark(ctx, id, changed);
+    changed.notes.iter().for_each(|note| ctx.ui.say(note));
     let view = changed.view(ctx.workflow(), verb, id, dry.dry_run);
     let word = |status: &Option<Status>| status.as_ref().map(|status| one_line(status.as_str())).unwrap_or_default();
     let (from, to) = (word(&view.from), word(&view.to));
@@ -90,6 +135,24 @@ pub fn tell(ctx: &Context, verb: &str, id: &TaskId, changed: &Changed, dry: Dry)
     Ok(0)
 }
 
+/// Warns where a task does not move on after all, and of those that wait for one that has left `done` or will never get
+/// there.
+fn remark(ctx: &Context, id: &TaskId, changed: &Changed) {
+    let after = changed.after();
+    let (Some(was), Some(is)) = (changed.before.queue.get(id), after.queue.get(id)) else { return };
+    if was.status == Status::BLOCKED && is.status != Status::BLOCKED && !after.queue.is_free(is) {
+        ctx.ui.warn(&format!("it still waits for its dependencies: agentctl why {id}"));
+    }
+    if was.status == is.status || (is.status != Status::CANCELLED && !was.status.is_done()) {
+        return;
+    }
+    let depends = |task: &&Task| !task.status.is_finished() && task.dependencies.iter().any(|name| name == id.as_str());
+    let waiting: Vec<&str> = after.queue.tasks().filter(depends).map(|task| task.id.as_str()).collect();
+    if !waiting.is_empty() {
+        ctx.ui.warn(&format!("these depend on it and wait: {}", waiting.join(", ")));
+    }
+}
+
 /// Decides about the queue by the project's own roles: changing anything by others would be wrong, so none stand in.
 pub fn decide(
     ctx: &Context,
@@ -106,16 +169,5 @@ pub fn decide_on(
     id: &str,
     on: impl FnMut(&Snapshot, &Workflow, &TaskId, &Actor) -> Answer,
 ) -> Result<(TaskId, Changed), Failure> {
-    decide_on_by(ctx, dry, &ctx.project.loaded()?.config.workflow, id, on)
-}
-
-/// Decides about one task by what no table of roles says, so that a broken configuration keeps nobody from it.
-pub fn decide_on_by(
-    ctx: &Context,
-    dry: Dry,
-    workflow: &Workflow,
-    id: &str,
-    on: impl FnMut(&Snapshot, &Workflow, &TaskId, &Actor) -> Answer,
-) -> Result<(TaskId, Changed), Failure> {
-    ctx.project.decide_on(dry.dry_run, workflow, id, on, |id| lease::give_back(ctx, id).map(|_| ()))
+    ctx.project.decide_on(dry.dry_run, &ctx.project.loaded()?.config.workflow, id, on)
 }

@@ -1,7 +1,7 @@
 //! `agentctl task edit|prio|dep`: what a person changes about a task that stays where it is.
 
 use super::{
-    change::{self, Dry, decide_on, tell},
+    change::{Dry, Targets, change, change_each, decide_on, tell},
     context::Context,
     fail::Done,
     task::{check_gates, read_text},
@@ -107,22 +107,18 @@ pub fn prio(ctx: &Context, args: &Prio) -> Done {
             .hint("agentctl task prio T001 T002 5")
     })?;
     let changes = TaskPatch { priority: Some(priority), ..TaskPatch::default() };
-    change::each(ctx, args.dry, "change the priority of", ids, |id| {
-        let (id, changed) =
-            decide_on(ctx, args.dry, id, |snapshot, _, id, actor| manual::edit(snapshot, id, &changes, actor))?;
-        tell(ctx, "prio", &id, &changed, args.dry)
-    })
+    let targets = Targets { ids: ids.to_vec(), dry: args.dry };
+    change_each(ctx, &targets, "prio", |snapshot, _, id, actor| manual::edit(snapshot, id, &changes, actor))
 }
 
 /// Changes what a task waits for.
 pub fn dep(ctx: &Context, verb: &Dep) -> Done {
-    let (args, word) = match verb {
-        Dep::Add(args) => (args, "dep add"),
-        Dep::Rm(args) => (args, "dep rm"),
-    };
-    let (id, changed) = decide_on(ctx, args.dry, &args.id, |snapshot, _, id, actor| match verb {
-        Dep::Add(_) => manual::depend(snapshot, id, &args.on, actor),
-        Dep::Rm(_) => manual::undepend(snapshot, id, &args.on, actor),
-    })?;
-    tell(ctx, word, &id, &changed, args.dry)
+    match verb {
+        Dep::Add(Depend { id, on, dry }) => {
+            change(ctx, *dry, "dep add", id, |snapshot, _, id, actor| manual::depend(snapshot, id, on, actor))
+        }
+        Dep::Rm(Depend { id, on, dry }) => {
+            change(ctx, *dry, "dep rm", id, |snapshot, _, id, actor| manual::undepend(snapshot, id, on, actor))
+        }
+    }
 }

@@ -1,29 +1,18 @@
 //! `agentctl inbox`, `approve`, `reject`, `answer`: what waits for a human, and the human's word on it.
-//!
-//! Works without any daemon: the inbox asks itself what nobody has asked yet.
 
 use super::{
     change::Dry,
     context::Context,
-    fail::{self, Done},
-    ui::{Item, Table, Tone},
+    fail::{Done, exit},
+    ui::{Item, Tone},
 };
-use oodatcaa_agent::record::Record;
 use oodatcaa_core::{
-    ChangeSet, Data, Snapshot, Workflow,
-    decision::{self, Word},
-    needs::{self, Need},
-    state::decisions::{Decision, Topic},
-    text::{cut, many, one_line},
+    decision::Word,
+    needs,
+    state::decisions::Topic,
+    text::{cut, one_line},
 };
-use oodatcaa_git::diff;
-use oodatcaa_ops::{
-    Failure, undecided,
-    view::{DecisionView, NeedView},
-};
-
-/// So many attempts on a task are asked what they did beside their work.
-const RUNS: usize = 30;
+use oodatcaa_ops::view::{Moment, NeedView, Question};
 
 /// Flags of `approve`.
 #[derive(Debug, clap::Args)]
@@ -62,11 +51,6 @@ pub struct Answer {
     dry: Dry,
 }
 
-/// Asks what is to be asked now, and closes what nobody asks any more.
-fn put_right(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
-    snapshot.chain(&mut [&mut |seen| decision::tidy(seen, workflow), &mut |seen| decision::ask(seen, workflow)])
-}
-
 /// Flags of `inbox`.
 #[derive(Debug, Default, clap::Args)]
 pub struct List {
@@ -77,155 +61,53 @@ pub struct List {
 
 /// Prints what waits for a person.
 pub fn list(ctx: &Context, args: &List) -> Done {
-    // With roles that only stand in for the project's nothing is asked.
-    let is_broken = ctx.workflow().policy().broken.is_some();
-    if !is_broken {
-        follow_branches(ctx, None)?;
-    }
-    let reading = ctx.read()?;
-    let (mut snapshot, invalid) = (reading.snapshot, reading.invalid.map(|error| error.to_string()));
     let workflow = ctx.workflow();
-    let changes = if is_broken { ChangeSet::none() } else { put_right(&snapshot, workflow) };
-    if !changes.is_empty() {
-        // What is shown here can be decided, so it is asked first. Where nothing can be written it is shown all the same.
-        snapshot = snapshot.after(&changes);
-        let mut seen = None;
-        let asked = ctx.project.store()?.transact(&mut |now| {
-            let changes = put_right(now, workflow);
-            seen = Some(now.after(&changes));
-            changes
-        });
-        match (asked, seen) {
-            (Ok(_), Some(now)) => snapshot = now,
-            (Ok(_), None) => {}
-            (Err(error), _) => ctx.ui.warn(&format!("not noted yet: {}", Failure::from(error).sentence())),
-        }
+    let reading = ctx.read()?;
+    let invalid = reading.invalid.map(|error| error.to_string());
+    // What is shown here can be decided. Where nothing can be written it is shown all the same.
+    let (snapshot, trouble) = ctx.project.ask(reading.snapshot, None)?;
+    if let Some(failure) = trouble {
+        ctx.ui.warn(&format!("not noted yet: {}", failure.sentence()));
     }
     let needs = needs::list(&snapshot, workflow, invalid.as_deref());
-    let code = if args.check && !needs.is_empty() { fail::exit::HUMAN } else { 0 };
-    if ctx.ui.json() {
-        ctx.ui.value(&needs.iter().map(|need| entry(ctx, &snapshot, need)).collect::<Vec<_>>());
-        return Ok(code);
-    }
-    if needs.is_empty() {
-        ctx.ui.say("nothing waits for you");
-        return Ok(0);
-    }
-    let mut table = Table::new("ID | KIND | WHAT~ | NEXT~ | SINCE? | DEADLINE?");
-    let now = snapshot.now.wall;
-    for need in &needs {
-        let deadline = need.decision.and_then(|decision| decision.deadline);
-        let waiting = match need.tasks.len() {
-            n if n > 1 || (n == 1 && need.task().is_none()) => format!("; {} for it", waits(n)),
-            _ => String::new(),
-        };
-        let size = need.decision.and_then(|decision| size(ctx, decision)).map(|size| match need.words.ends_with('?') {
-            true => format!(" {size}"),
-            false => format!(", {size}"),
-        });
-        let look = need.decision.map(|decision| look_at(ctx, &snapshot, decision)).filter(|look| !look.is_empty());
-        let look = look.map(|look| format!("; look at {}", cut(&one_line(&look.join(", ")), 300)));
-        table.row([
-            Item::new(need.id()).tone(Tone::Strong),
-            Item::new(need.kind()).tone(Tone::Warn),
-            Item::new(format!(
-                "{}{}{}{waiting}",
-                cut(&one_line(&need.words), 500),
-                size.unwrap_or_default(),
-                look.unwrap_or_default()
-            )),
-            Item::new(&need.next).tone(Tone::Faint),
-            Item::new(need.since.map(|time| ctx.ui.moment(time, now)).unwrap_or_default()),
-            Item::new(deadline.map(|time| ctx.ui.moment(time, now)).unwrap_or_default()),
-        ]);
-    }
-    ctx.ui.table(&table);
-    ctx.ui.foot(
-        "agentctl approve ID · agentctl reject ID --reason … · agentctl answer ID TEXT|NUMBER · agentctl show TASK",
-    );
-    Ok(code)
+    let views: Vec<NeedView> = needs.iter().map(|need| ctx.project.need(&snapshot, need)).collect();
+    let moment = |time: Option<Moment>| Item::of(time.map(|time| ctx.ui.moment(time.0, snapshot.now.wall)));
+    let rows = needs.iter().zip(&views).map(|(need, view)| {
+        [
+            Item::new(&view.question.id).tone(Tone::Strong),
+            Item::new(&view.question.kind).tone(Tone::Warn),
+            Item::new(what(ctx, &need.words, view)),
+            Item::new(&view.next).tone(Tone::Faint),
+            moment(view.question.asked_at),
+            moment(view.question.deadline),
+        ]
+    });
+    let foot =
+        "agentctl approve ID · agentctl reject ID --reason … · agentctl answer ID TEXT|NUMBER · agentctl show TASK";
+    ctx.ui.list(&views, "ID | KIND | WHAT~ | NEXT~ | SINCE? | DEADLINE?", rows, "nothing waits for you", foot)?;
+    Ok(if args.check && !needs.is_empty() { exit::HUMAN } else { exit::OK })
 }
 
-/// Describes what a merge brings: the commit, how much it changes, and the gates that judge it before it lands.
-fn size(ctx: &Context, decision: &Decision) -> Option<String> {
-    let commit = decision.commit.as_deref().filter(|_| decision.topic == Topic::Merge)?;
-    let short: String = commit.chars().take(12).collect();
-    let mut words = format!("commit {short}");
-    let (layout, config) = (ctx.project.layout().ok()?, &ctx.project.loaded().ok()?.config);
-    let changed =
-        diff::range(layout, &config.workspace, decision.task.as_ref()?, None, None).and_then(|range| range.files());
-    if let Ok(files) = changed {
-        let lines = |of: fn(&diff::FileChange) -> Option<u64>| files.iter().filter_map(of).sum::<u64>();
-        words.push_str(&format!(
-            " ({}, +{} −{})",
-            many(files.len(), "file"),
-            lines(|file| file.added),
-            lines(|file| file.removed)
-        ));
+/// Says what is asked, how much a merge brings, what to look at, and how many tasks wait for it.
+fn what(ctx: &Context, words: &str, view: &NeedView) -> String {
+    let mut what = cut(&one_line(words), 500);
+    if let Some(size) = size(ctx, &view.question) {
+        what.push_str(&format!("{}{size}", if words.ends_with('?') { " " } else { ", " }));
     }
-    let role = &config.workflow.merging()?.role;
-    match config.roles.get(role).map(|role| role.gates.join(", ")).filter(|gates| !gates.is_empty()) {
-        Some(gates) => words.push_str(&format!(", gates: {}", one_line(&gates))),
-        None => words.push_str(", no gate"),
+    if !view.look_at.is_empty() {
+        what.push_str(&format!("; look at {}", cut(&one_line(&view.look_at.join(", ")), 300)));
     }
-    Some(words)
+    match view.tasks.len() {
+        1 if view.question.task.is_none() => what.push_str("; 1 task waits for it"),
+        0 | 1 => {}
+        waiting => what.push_str(&format!("; {waiting} tasks wait for it")),
+    }
+    what
 }
 
-/// Lists what deserves a look before a merge: files of the change that other programs obey, tests that it deletes, and what
-/// the attempts on the task did beside their work.
-fn look_at(ctx: &Context, snapshot: &Snapshot, decision: &Decision) -> Vec<String> {
-    let (Some(task), Topic::Merge) = (&decision.task, decision.topic) else { return Vec::new() };
-    let (Ok(layout), Ok(loaded)) = (ctx.project.layout(), ctx.project.loaded()) else { return Vec::new() };
-    let changed = diff::range(layout, &loaded.config.workspace, task, None, None).and_then(|range| range.files());
-    let mut all: Vec<String> = changed.unwrap_or_default().into_iter().filter_map(|file| file.look_at).collect();
-    let runs = snapshot.history.task(task).map(|known| known.runs.values()).into_iter().flatten();
-    for told in runs.rev().take(RUNS).filter_map(|run| Record::load(&layout.run(task, run))).flat_map(|run| run.beside)
-    {
-        if !all.contains(&told) {
-            all.push(told);
-        }
-    }
-    all
-}
-
-/// Looks where the branches stand that wait for a yes, and asks again about those that have moved since. `name` is
-/// a decision or a task; all of them without one.
-fn follow_branches(ctx: &Context, name: Option<&str>) -> Result<(), Failure> {
-    let (layout, loaded) = (ctx.project.layout()?, ctx.project.loaded()?);
-    let (config, workflow) = (&loaded.config.workspace, &loaded.config.workflow);
-    if !workflow.policy().merge_approval {
-        return Ok(());
-    }
-    let snapshot = ctx.read()?.snapshot;
-    let seen = snapshot.after(&put_right(&snapshot, workflow));
-    let meant = |decision: &&Decision| name.is_none_or(|name| decision.id == name || decision.subject == name);
-    for decision in seen.history.decisions.open().into_iter().filter(|d| d.topic == Topic::Merge).filter(meant) {
-        let Some(task) = decision.task.as_ref().and_then(|id| seen.queue.get(id)) else { continue };
-        // Where git has no answer, the merge will find out, and ask.
-        let Ok(Some(tip)) = diff::tip(layout, config, task) else { continue };
-        if decision.commit.as_deref() == Some(tip.as_str()) {
-            continue;
-        }
-        let noted = ctx.project.store()?.transact(&mut |now| {
-            now.chain(&mut [&mut |seen| put_right(seen, workflow), &mut |seen| {
-                decision::moved(seen, workflow, &task.id, &tip)
-            }])
-        });
-        if let Err(error) = noted {
-            ctx.ui.warn(&format!("not noted yet: {}", Failure::from(error).sentence()));
-        }
-    }
-    Ok(())
-}
-
-fn waits(count: usize) -> String {
-    if count == 1 { "1 task waits".into() } else { format!("{count} tasks wait") }
-}
-
-/// Describes something that waits, with what deserves a look.
-fn entry(ctx: &Context, snapshot: &Snapshot, need: &Need<'_>) -> NeedView {
-    let look = need.decision.map(|decision| look_at(ctx, snapshot, decision)).unwrap_or_default();
-    NeedView::of(snapshot, need, look)
+fn size(ctx: &Context, question: &Question) -> Option<String> {
+    let is_merge = question.kind == Topic::Merge.as_str();
+    is_merge.then(|| ctx.project.merge_size(question.task.as_ref(), question.commit.as_deref())).flatten()
 }
 
 /// Says yes, to each in turn.
@@ -233,7 +115,7 @@ pub fn approve(ctx: &Context, args: &Approve) -> Done {
     for id in &args.ids {
         say(ctx, args.dry, id, Word::Approve, args.commit.as_deref())?;
     }
-    Ok(0)
+    Ok(exit::OK)
 }
 
 /// Says no.
@@ -247,50 +129,22 @@ pub fn answer(ctx: &Context, args: &Answer) -> Done {
 }
 
 fn say(ctx: &Context, dry: Dry, id: &str, word: Word<'_>, commit: Option<&str>) -> Done {
-    let (workflow, actor) = (&ctx.project.loaded()?.config.workflow, ctx.actor());
-    if word == Word::Approve && !dry.dry_run {
-        follow_branches(ctx, Some(id))?;
-    }
-    let resolved = |snapshot: &Snapshot| {
-        decision::resolve(snapshot, workflow, id, word, &actor).and_then(|changes| decision::pinned(changes, commit))
-    };
-    let (before, answer) = ctx.project.decided(dry.dry_run, resolved)?;
-    let changes = answer.map_err(|refusal| undecided(&before, &refusal))?;
-    let after = before.after(&changes);
-    // The word's own event is the last about a decision; before it stands what was put right.
-    let named = changes.events.iter().rev().find_map(|event| match &event.data {
-        Data::DecisionResolved(decided) => decided.decision.as_deref(),
-        _ => None,
-    });
-    let decision = named.and_then(|id| after.history.decisions.get(id)).expect("a word that counts closes a decision");
-    tell(ctx, &before, &after, decision, dry);
-    Ok(0)
-}
-
-fn tell(ctx: &Context, before: &Snapshot, after: &Snapshot, decision: &Decision, dry: Dry) {
-    let view = DecisionView::of(before, after, decision, dry.dry_run);
-    if ctx.ui.json() {
-        ctx.ui.value(&view);
-        return;
-    }
-    let word = decision.closed.as_ref().map_or("open", |closed| closed.how.as_str());
-    let question = cut(&one_line(&decision.question), 200);
-    if ctx.ui.quiet() {
-        ctx.ui.line(&decision.id);
-    } else if ctx.ui.pretty() {
-        ctx.ui.line(&format!("{} {word} · {question}", Tone::Strong.paint(&decision.id)));
-    } else {
-        ctx.ui.line(&format!("{}\t{word}\t{question}", decision.id));
+    let view = ctx.project.resolve(id, word, commit, dry.dry_run)?;
+    let Question { id, question, state, kind, .. } = &view.question;
+    let question = cut(&one_line(question), 200);
+    if !ctx.ui.outcome(&view, id, &format!("{state} · {question}"), &[state, &question]) {
+        return Ok(exit::OK);
     }
     if dry.dry_run {
         ctx.ui.say("nothing was changed (--dry-run)");
     }
-    match (view.from, view.to) {
+    match (&view.from, &view.to) {
         (Some(from), Some(to)) if from != to => ctx.ui.say(&one_line(&format!("{from} → {to}"))),
-        _ if decision.topic == Topic::Merge => match size(ctx, decision) {
+        _ if kind == Topic::Merge.as_str() => match size(ctx, &view.question) {
             Some(size) => ctx.ui.say(&format!("it holds for {size}; another commit asks again")),
             None => ctx.ui.say("it holds for the task as it is now; a change asks again"),
         },
         _ => {}
     }
+    Ok(exit::OK)
 }

@@ -6,26 +6,20 @@ use std::{
 };
 
 use super::{
-    change::{self, Dry},
+    change::Dry,
     context::Context,
     fail::{self, Done, exit},
-    lease,
     ui::{Item, Table, Tone},
 };
 use oodatcaa_agent::result;
 use oodatcaa_config as config;
 use oodatcaa_core::{
-    ChangeSet, Lease, Problem, QueueLease, RunName, Snapshot, TaskId, Workflow,
-    event::Actor,
-    external_edits,
-    lease::LeaseHealth,
-    manual, rescue,
+    Problem, Workflow,
     text::{many, one_line},
 };
-use oodatcaa_git::takeover;
 use oodatcaa_ops::{
-    ErrorKind, Failure, quoted,
-    view::{MendView, ProblemView, RepairView, ValidationView},
+    ErrorKind, Failure, Mends, quoted,
+    view::{ProblemView, RepairView, ValidationView},
 };
 use oodatcaa_store::{
     Invalid,
@@ -188,197 +182,37 @@ fn problem_view(problem: &Problem) -> ProblemView {
     }
 }
 
-/// One thing that can be mended without guessing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Mend {
-    /// A lease file of a dead owner, or one whose task is gone.
-    Lease(rescue::Orphan),
-    /// A `lease` text that no lease file stands behind.
-    Mark(TaskId, String),
-    /// An old queue file that was put back, to be taken for the truth.
-    Old(external_edits::Behind),
-}
-
-impl Mend {
-    fn words(&self) -> (&'static str, String, String) {
-        match self {
-            Self::Lease(left) => ("lease", left.task.to_string(), format!("give it back: {}", left.reason)),
-            Self::Mark(id, text) => ("mark", id.to_string(), format!("clear `lease`, now {text:?}, of nobody")),
-            Self::Old(behind) => (
-                "old_file",
-                behind.task.to_string(),
-                format!(
-                    "take the queue file as it stands for the truth ({}), or, with --from-journal, write what it lacks into it: {}",
-                    many(behind.count, "task"),
-                    behind.reason
-                ),
-            ),
-        }
-    }
-}
-
-/// Finds what can be mended without guessing.
-fn mends(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Mend> {
-    let mut all: Vec<Mend> = rescue::find(snapshot, workflow).into_iter().map(Mend::Lease).collect();
-    let alive = |held: &oodatcaa_core::LeaseState| held.health(&snapshot.now) == LeaseHealth::Live;
-    for (id, held) in &snapshot.leases {
-        // A foreign lease on nothing holds nothing; a living worker's is its own business.
-        if snapshot.queue.get(id).is_none() && alive(held) && held.ours().is_none() {
-            all.push(Mend::Lease(rescue::Orphan {
-                task: id.clone(),
-                token: held.token(),
-                run: held.ours().map_or_else(|| RunName::of(held.token()), Lease::run_name),
-                role: None,
-                reason: "there is no such task".into(),
-                died: false,
-                lease: true,
-                beat: None,
-                landed: None,
-            }));
-        }
-    }
-    for task in snapshot.queue.tasks() {
-        let found = all.iter().any(|mend| matches!(mend, Mend::Lease(left) if left.task == task.id));
-        if found || snapshot.leases.contains_key(&task.id) {
-            continue;
-        }
-        let text = match &task.lease {
-            QueueLease::None => continue,
-            QueueLease::Inline { until: Some(until), .. } if snapshot.now.wall < *until => continue,
-            QueueLease::Ours { owner, token } => format!("{owner}#{token}"),
-            QueueLease::Inline { owner, .. } => owner.clone(),
-            QueueLease::Other(text) => text.clone(),
-        };
-        all.push(Mend::Mark(task.id.clone(), one_line(&text)));
-    }
-    all.extend(external_edits::behind(snapshot).map(Mend::Old));
-    all
-}
-
 fn repair(ctx: &Context, args: &Repair) -> Done {
-    let dry = args.dry;
-    let loaded = ctx.project.loaded()?;
-    let workflow = &loaded.config.workflow;
-    let reading = ctx.project.store()?.read()?;
+    let dry_run = args.dry.dry_run;
+    let reading = ctx.project.read()?;
     if let Some(invalid) = reading.invalid {
         return Err(Failure::from(invalid).hint("mend it in an editor; nothing here guesses what was meant"));
     }
-    let found = mends(&reading.snapshot, workflow);
+    let found = Mends::find(&reading.snapshot, &ctx.project.loaded()?.config.workflow);
+    let view = RepairView { dry_run, mends: found.views() };
     if ctx.ui.json() {
-        let view = |mend: &Mend| {
-            let (what, task, message) = mend.words();
-            MendView { what, task, message }
-        };
-        ctx.ui.value(&RepairView { dry_run: dry.dry_run, mends: found.iter().map(view).collect() });
-    } else {
+        ctx.ui.value(&view);
+    } else if !view.mends.is_empty() {
         let mut table = Table::new("WHAT | TASK | MEND~");
-        for mend in &found {
-            let (what, task, words) = mend.words();
-            table.row([Item::new(what).tone(Tone::Warn), Item::new(task), Item::new(words)]);
+        for mend in &view.mends {
+            table.row([Item::new(mend.what).tone(Tone::Warn), Item::new(&mend.task), Item::new(&mend.message)]);
         }
-        if !table.is_empty() {
-            ctx.ui.table(&table);
-        }
+        ctx.ui.table(&table);
     }
-    if found.is_empty() {
+    let count = many(view.mends.len(), "thing");
+    if view.mends.is_empty() {
         ctx.ui.say("nothing to mend; what only an editor can mend is told by: agentctl queue validate");
         return Ok(exit::OK);
     }
-    if dry.dry_run {
-        ctx.ui.say(&format!("would mend {}", found.len()));
+    if dry_run {
+        ctx.ui.say(&format!("would mend {}", view.mends.len()));
         return Ok(exit::OK);
     }
-    if !ctx.ui.agreed(&format!("mend {} in {}?", count(found.len()), ctx.project.layout()?.name()))? {
+    if !ctx.ui.agreed(&format!("mend {count} in {}?", ctx.project.layout()?.name()))? {
         return Ok(exit::FAILED);
     }
-    let of_lease = |mend: &Mend| if let Mend::Lease(left) = mend { Some(left.clone()) } else { None };
-    let mut lefts: Vec<rescue::Orphan> = found.iter().filter_map(of_lease).collect();
-    for left in &lefts {
-        lease::end_processes(ctx, &left.task, &left.run)?;
-    }
-    takeover::see_what_landed(ctx.project.layout()?, &loaded.config, Some(&reading.snapshot), &mut lefts);
-    let retry = &loaded.config.retry;
-    change::decide(ctx, dry, |snapshot, workflow, actor| {
-        let mut wanted = mends(snapshot, workflow);
-        wanted.retain(|mend| confirmed(mend, &found));
-        for mend in &mut wanted {
-            if let Mend::Lease(now) = mend
-                && let Some(asked) = lefts.iter().find(|left| left.is(now))
-            {
-                now.landed.clone_from(&asked.landed);
-            }
-        }
-        Ok(mend(snapshot, workflow, retry, &wanted, args.from_journal, actor))
-    })?;
-    ctx.ui.say(&format!("mended {}", count(found.len())));
+    let notes = ctx.project.mend(&reading.snapshot, found, args.from_journal)?;
+    notes.iter().for_each(|note| ctx.ui.say(note));
+    ctx.ui.say(&format!("mended {count}"));
     Ok(exit::OK)
-}
-
-fn count(things: usize) -> String {
-    many(things, "thing")
-}
-
-/// Tells whether this was shown and agreed to; what has changed since is left alone.
-fn confirmed(mend: &Mend, shown: &[Mend]) -> bool {
-    shown.iter().any(|other| match (mend, other) {
-        (Mend::Lease(now), Mend::Lease(then)) => now.task == then.task && now.token == then.token,
-        (Mend::Old(now), Mend::Old(then)) => now.task == then.task,
-        (now, then) => now == then,
-    })
-}
-
-fn mend(
-    snapshot: &Snapshot,
-    workflow: &Workflow,
-    retry: &oodatcaa_core::outcome::Retry,
-    wanted: &[Mend],
-    from_journal: bool,
-    actor: &Actor,
-) -> ChangeSet {
-    let human = |mut changes: ChangeSet| {
-        changes.events.iter_mut().for_each(|event| event.actor = actor.clone());
-        changes
-    };
-    let lefts: Vec<rescue::Orphan> = wanted
-        .iter()
-        .filter_map(|mend| match mend {
-            Mend::Lease(left) => Some(left.clone()),
-            _ => None,
-        })
-        .collect();
-    snapshot.chain(&mut [
-        // The old file first: what is decided after it is decided on the new truth.
-        &mut |seen| {
-            let mut changes = ChangeSet::none();
-            if wanted.iter().any(|mend| matches!(mend, Mend::Old(_))) {
-                match from_journal {
-                    true => changes = external_edits::restore(seen, actor),
-                    false => changes.event(external_edits::baseline(seen, actor.clone())),
-                }
-            }
-            changes
-        },
-        &mut |seen| human(rescue::decide(seen, workflow, retry, &lefts, "")),
-        &mut |seen| {
-            let mut changes = ChangeSet::none();
-            for left in lefts.iter().filter(|left| seen.queue.get(&left.task).is_none()) {
-                if seen.leases.contains_key(&left.task) {
-                    changes.then(
-                        manual::release(seen, workflow, &left.task, left.token, None, &left.reason, actor)
-                            .unwrap_or_default(),
-                    );
-                }
-            }
-            changes
-        },
-        &mut |seen| {
-            let mut changes = ChangeSet::none();
-            for mend in wanted {
-                if let Mend::Mark(id, _) = mend {
-                    changes.then(manual::clear_mark(seen, id, false, Some("repair"), actor).unwrap_or_default());
-                }
-            }
-            changes
-        },
-    ])
 }

@@ -1,30 +1,24 @@
 //! `agentctl run …`: attempts listed, shown, stopped; what they changed has its own module.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
-
-use serde::Deserialize as _;
-use serde_json::Value;
+use std::time::Duration;
 
 use super::{
     cells::seconds_item,
-    change::Dry,
+    change::{Dry, needed},
     context::Context,
     fail::{Done, exit},
     ui::{Item, Tone},
 };
+use oodatcaa_agent::{Observation, record::Record};
 use oodatcaa_core::{
-    TaskId, Token, Usage, manual,
+    Usage,
     text::{duration, one_line, parse_duration},
 };
 use oodatcaa_ops::{
     ErrorKind, Failure, runs,
-    view::{AttemptDetail, AttemptView, FileView, GateView, Moment, StopView},
+    view::{AttemptView, FileView, GateView, Moment},
 };
-use oodatcaa_process::{self as process, Ended, Exit, StopCause};
-use oodatcaa_sys::files;
+use oodatcaa_process::{Ended, Exit, StopCause};
 
 /// Verbs of `run`.
 #[derive(Debug, clap::Subcommand)]
@@ -124,96 +118,65 @@ fn tone(attempt: &AttemptView) -> Tone {
 }
 
 fn show(ctx: &Context, args: &Show) -> Done {
-    let (layout, snapshot) = (ctx.project.layout()?, ctx.read()?.snapshot);
-    let (task, token) = runs::named(&ctx.project, &snapshot, &args.run)?;
-    let events = ctx.project.store()?.events(0)?;
-    let all = runs::all(layout, &snapshot, &events, Some(&task));
-    let fitting = all.into_iter().filter(|attempt| token.is_none_or(|token| attempt.token == token));
-    let attempt = fitting.max_by_key(|attempt| attempt.token).ok_or_else(|| runs::none(layout, &task, token))?;
-    let dir = runs::dir(layout, &snapshot, &task, attempt.token);
-    let root = layout.root();
-    let files: Vec<(String, u64)> = files::list(root, &dir, 1_000)?
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|entry| {
-            let meta = files::look(root, &dir.join(&entry.name)).ok().flatten().filter(fs::Metadata::is_file)?;
-            Some((entry.name.to_string_lossy().into_owned(), meta.len()))
-        })
-        .collect();
-    let record = |name: &str| -> Option<Value> {
-        serde_json::from_slice(&files::read(root, &dir.join(name), files::RECORD).ok()??).ok()
-    };
-    let now = snapshot.now.wall;
+    let snapshot = ctx.read()?.snapshot;
+    let detail = ctx.project.attempt(&snapshot, &args.run)?;
     if ctx.ui.json() {
-        ctx.ui.value(&AttemptDetail {
-            attempt,
-            record: record("attempt.json"),
-            exit: record("exit.json"),
-            result: record("result.json"),
-            files: files.into_iter().map(|(name, bytes)| FileView { name, bytes }).collect(),
-        });
+        ctx.ui.value(&detail);
         return Ok(exit::OK);
     }
-    let name = attempt.run.clone();
-    let words = |value: &Value| value.as_str().map(String::from).unwrap_or_default();
-    let seen = |key: &str| record("attempt.json").map(|record| words(&record["seen"][key])).unwrap_or_default();
-    let said = |key: &str| {
-        let all = record("attempt.json").and_then(|record| record[key].as_array().cloned()).unwrap_or_default();
-        all.iter().map(words).collect::<Vec<_>>().join("; ")
-    };
-    let facts = [
-        ("run", name.clone()),
+    let attempt = &detail.attempt;
+    let text = |words: &Option<String>| words.clone().unwrap_or_default();
+    let moment = |time: Option<Moment>| time.map(|time| ctx.ui.moment(time.0, snapshot.now.wall)).unwrap_or_default();
+    let record: Option<Record> = detail.record.and_then(|record| serde_json::from_value(record).ok());
+    let said = |of: fn(&Record) -> &[String], between: &str| record.as_ref().map(of).unwrap_or_default().join(between);
+    let seen = record.as_ref().and_then(|record| record.seen.clone()).unwrap_or_default();
+    let ended: Option<Exit> = detail.exit.and_then(|exit| serde_json::from_value(exit).ok());
+    ctx.ui.facts(&[
+        ("run", attempt.run.clone()),
         ("state", format!("{}{}", if attempt.simulated { "SIMULATED " } else { "" }, attempt.state)),
         ("role", attempt.role.as_ref().map(ToString::to_string).unwrap_or_default()),
         ("try", attempt.attempt.map(|number| number.to_string()).unwrap_or_default()),
-        ("agent", attempt.agent.clone().unwrap_or_default()),
-        ("owner", attempt.owner.clone().unwrap_or_default()),
-        ("started", attempt.started_at.map(|time| ctx.ui.moment(time.0, now)).unwrap_or_default()),
-        ("ended", attempt.ended_at.map(|time| ctx.ui.moment(time.0, now)).unwrap_or_default()),
+        ("agent", text(&attempt.agent)),
+        ("owner", text(&attempt.owner)),
+        ("started", moment(attempt.started_at)),
+        ("ended", moment(attempt.ended_at)),
         ("took", attempt.seconds.map(|time| duration(Duration::from_secs_f64(time))).unwrap_or_default()),
-        ("class", attempt.class.clone().unwrap_or_default()),
+        ("class", text(&attempt.class)),
         ("charged", attempt.charged.map(|yes| if yes { "yes" } else { "no" }.to_owned()).unwrap_or_default()),
-        ("says", attempt.reason.clone().unwrap_or_default()),
-        ("command", record("attempt.json").map(|record| argv(&record)).unwrap_or_default()),
-        ("exit", process::read_exit(&dir).as_ref().map(ending).unwrap_or_default()),
+        ("says", text(&attempt.reason)),
+        ("command", said(|record| &record.argv, " ")),
+        ("exit", ended.as_ref().map(ending).unwrap_or_default()),
         ("gates", gates(&attempt.gates)),
-        ("tokens", record("attempt.json").map(|record| tokens(&record)).unwrap_or_default()),
-        ("session", seen("session")),
-        ("last tool", seen("last_tool")),
-        ("decisions", said("decisions")),
-        ("messages", said("messages")),
-        ("look at", said("risky")),
+        ("tokens", tokens(&seen)),
+        ("session", text(&seen.session)),
+        ("last tool", text(&seen.last_tool)),
+        ("decisions", said(|record| &record.decisions, "; ")),
+        ("messages", said(|record| &record.messages, "; ")),
+        ("look at", said(|record| &record.risky, "; ")),
         ("directory", attempt.dir.clone()),
-    ];
-    ctx.ui.facts(&facts);
-    for (file, bytes) in &files {
-        let file = one_line(file);
-        if ctx.ui.pretty() {
-            ctx.ui.line(&format!("  {bytes:>9}  {file}"));
-        } else {
-            ctx.ui.line(&format!("file\t{file}\t{bytes}"));
-        }
+    ]);
+    for FileView { name, bytes } in &detail.files {
+        let name = one_line(name);
+        ctx.ui.line(&match ctx.ui.pretty() {
+            true => format!("  {bytes:>9}  {name}"),
+            false => format!("file\t{name}\t{bytes}"),
+        });
     }
-    ctx.ui.foot(&format!("agentctl logs {name} · agentctl logs {name} --stderr · agentctl events tail --task {task}"));
+    let (run, task) = (&attempt.run, &attempt.task);
+    ctx.ui.foot(&format!("agentctl logs {run} · agentctl logs {run} --stderr · agentctl events tail --task {task}"));
     Ok(exit::OK)
 }
 
 /// Says what it used up, as far as its program told.
-fn tokens(record: &Value) -> String {
-    let seen = &record["seen"];
+fn tokens(seen: &Observation) -> String {
+    let Usage { tokens_in, tokens_out, cached, cost_usd, .. } = &seen.usage;
     let mut parts = Vec::new();
-    let usage = Usage::deserialize(seen).unwrap_or_default();
-    for (count, what) in [(usage.tokens_in, "in"), (usage.tokens_out, "out"), (usage.cached, "of them cached")] {
+    for (count, what) in [(tokens_in, "in"), (tokens_out, "out"), (cached, "of them cached")] {
         parts.extend(count.map(|count| format!("{count} {what}")));
     }
-    parts.extend(usage.cost_usd.map(|cost| format!("${cost:.4}")));
-    parts.extend(seen["denials"].as_u64().filter(|count| *count > 0).map(|count| format!("{count} calls not allowed")));
+    parts.extend(cost_usd.map(|cost| format!("${cost:.4}")));
+    parts.extend((seen.denials > 0).then(|| format!("{} calls not allowed", seen.denials)));
     parts.join(", ")
-}
-
-fn argv(record: &Value) -> String {
-    let words = record.get("argv").and_then(Value::as_array).into_iter().flatten();
-    words.filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
 }
 
 /// Says how the program ended.
@@ -248,75 +211,30 @@ fn gates(gates: &[GateView]) -> String {
 }
 
 fn stop(ctx: &Context, args: &Stop) -> Done {
-    let reason = args.reason.trim();
-    if reason.is_empty() {
-        return Err(Failure::new(ErrorKind::Usage, "the reason is empty").hint("say why: --reason \"…\""));
-    }
+    let reason = needed(&args.reason)?;
     let snapshot = ctx.read()?.snapshot;
-    let (task, token) = runs::named(&ctx.project, &snapshot, &args.run)?;
-    let running = snapshot.leases.get(&task).map(oodatcaa_core::LeaseState::token);
-    if let (Some(wanted), Some(running)) = (token, running)
-        && wanted != running
-    {
-        return Err(Failure::new(ErrorKind::Refused, format!("{task}/{wanted} has ended; {task}/{running} runs now"))
-            .hint(format!("agentctl run stop {task}/{running} --reason \"…\"")));
-    }
-    if !args.dry.dry_run && running.is_some() && !ctx.ui.agreed(&format!("stop the attempt of {task}?"))? {
-        return Ok(exit::FAILED);
-    }
-    let changed = ctx
-        .project
-        .decide(args.dry.dry_run, ctx.workflow(), |snapshot, _, actor| manual::stop(snapshot, &task, reason, actor))?;
-    let token = changed.before.leases.get(&task).map(oodatcaa_core::LeaseState::token).unwrap_or_default();
-    let asked = !changed.changes.is_empty();
-    let stopped = match args.wait.filter(|_| !args.dry.dry_run) {
-        Some(wait) => Some(wait_for(ctx, &task, token, wait)?),
-        None => None,
-    };
-    let view = StopView {
-        run: format!("{task}/{token}"),
-        task: task.clone(),
-        token,
-        changed: asked,
-        dry_run: args.dry.dry_run,
-        stopped,
-        at: changed.before.now.wall.into(),
-    };
-    let words = match (args.dry.dry_run, asked, stopped) {
+    let named = runs::named(&ctx.project, &snapshot, &args.run)?;
+    // Warns where the configuration is broken; an attempt can be stopped all the same.
+    ctx.workflow();
+    let question = format!("stop the attempt of {}?", named.0);
+    let agree = || ctx.ui.agreed(&question);
+    let stopped = ctx.project.stop(&snapshot, named, reason, args.wait, args.dry.dry_run, agree)?;
+    let Some(view) = stopped else { return Ok(exit::FAILED) };
+    let words = match (view.dry_run, view.changed, view.stopped) {
         (true, ..) => "would be asked to stop",
         (_, _, Some(true)) => "stopped",
         (_, true, _) => "asked to stop",
         (_, false, _) => "was asked to stop already",
     };
-    let id = if ctx.ui.quiet() { task.as_str() } else { &view.run };
-    if ctx.ui.outcome(&view, id, words, &[words]) {
+    let (task, run) = (&view.task, &view.run);
+    if ctx.ui.outcome(&view, if ctx.ui.quiet() { task.as_str() } else { run }, words, &[words]) {
         ctx.ui.say(&format!("its task is blocked with this reason; to let it go on: agentctl task unblock {task}"));
     }
-    match stopped {
-        Some(false) => Err(Failure::new(
-            ErrorKind::TimedOut,
-            format!("{task}/{token} has not stopped within {}", duration(args.wait.unwrap_or_default())),
-        )
-        .hint(format!("agentctl why {task}"))),
-        _ => Ok(exit::OK),
+    if view.stopped == Some(false) {
+        let message = format!("{run} has not stopped within {}", duration(args.wait.unwrap_or_default()));
+        return Err(Failure::new(ErrorKind::TimedOut, message).hint(format!("agentctl why {task}")));
     }
-}
-
-/// Waits until the attempt's lease is gone; `false` when the time was over first.
-fn wait_for(ctx: &Context, task: &TaskId, token: Token, wait: Duration) -> Result<bool, Failure> {
-    let changes = ctx.project.store()?.changes()?;
-    let deadline = Instant::now() + wait;
-    loop {
-        let snapshot = ctx.project.store()?.read()?.snapshot;
-        if snapshot.leases.get(task).is_none_or(|held| held.token() != token) {
-            return Ok(true);
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(false);
-        }
-        let _ = changes.recv_timeout(left.min(Duration::from_millis(500)));
-    }
+    Ok(exit::OK)
 }
 
 #[cfg(test)]

@@ -6,20 +6,19 @@ use std::{
 };
 
 use super::{
-    change::{Dry, decide, decide_on, decide_on_by, each, tell},
+    change::{Dry, Targets, change, change_each, decide, each, needed, reason, tell},
     context::Context,
     edit,
     fail::{self, Done},
     list, show,
 };
 use oodatcaa_core::{
-    Event, Snapshot, Status, TaskId, Workflow,
-    event::Actor,
+    Snapshot, Status,
     manual::{self, Wanted},
     text::one_line,
 };
-use oodatcaa_git::restart::{self, Anew};
-use oodatcaa_ops::{Changed, ErrorKind, Failure, view::ChangeView};
+use oodatcaa_git::restart::Anew;
+use oodatcaa_ops::{ErrorKind, Failure, view::ChangeView};
 use oodatcaa_sys::files;
 
 /// Verbs of `task`.
@@ -121,62 +120,50 @@ pub struct Move {
 /// Flags of `retry`.
 #[derive(Debug, clap::Args)]
 pub struct Retry {
-    /// Tasks, or terms of a filter: is:failed role:builder
-    #[arg(required = true, value_name = "ID|FILTER", add = super::shell::tasks())]
-    ids: Vec<String>,
+    #[command(flatten)]
+    targets: Targets,
     /// Put its branch on top of its base as that is now
     #[arg(long, conflicts_with = "fresh")]
     rebase: bool,
     /// Begin from the base with nothing of its own; what its branch had is kept below refs/oodatcaa/old
     #[arg(long)]
     fresh: bool,
-    #[command(flatten)]
-    dry: Dry,
 }
 
 /// Flags of `cancel`.
 #[derive(Debug, clap::Args)]
 pub struct Cancel {
-    /// Tasks, or terms of a filter: is:failed role:builder
-    #[arg(required = true, value_name = "ID|FILTER", add = super::shell::tasks())]
-    ids: Vec<String>,
+    #[command(flatten)]
+    targets: Targets,
     /// Why, for the journal
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     /// Also when it is being worked on: its attempt is stopped
     #[arg(long)]
     stop: bool,
-    #[command(flatten)]
-    dry: Dry,
 }
 
 /// Flags of verbs that need a reason.
 #[derive(Debug, clap::Args)]
 pub struct Reasoned {
-    /// Tasks, or terms of a filter: is:failed role:builder
-    #[arg(required = true, value_name = "ID|FILTER", add = super::shell::tasks())]
-    ids: Vec<String>,
+    #[command(flatten)]
+    targets: Targets,
     /// Why, for the journal
     #[arg(long, value_name = "TEXT", required = true)]
     reason: String,
-    #[command(flatten)]
-    dry: Dry,
 }
 
 /// Flags of `unblock`.
 #[derive(Debug, clap::Args)]
 pub struct Unblock {
-    /// Tasks, or terms of a filter: is:failed role:builder
-    #[arg(required = true, value_name = "ID|FILTER", add = super::shell::tasks())]
-    ids: Vec<String>,
+    #[command(flatten)]
+    targets: Targets,
     /// Why, for the journal
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     /// Take it out of `blocked` although its dependencies are not done
     #[arg(long)]
     force: bool,
-    #[command(flatten)]
-    dry: Dry,
 }
 
 /// Runs a verb of `task`.
@@ -276,129 +263,64 @@ pub(super) fn read_text(file: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-fn reason(words: Option<&str>) -> Option<&str> {
-    words.map(str::trim).filter(|words| !words.is_empty())
-}
-
-fn needed(words: &str) -> Result<&str, Failure> {
-    reason(Some(words))
-        .ok_or_else(|| Failure::new(ErrorKind::Usage, "the reason is empty").hint("say why: --reason \"…\""))
-}
-
 fn move_to(ctx: &Context, args: &Move) -> Done {
     let to = Status::new(args.status.as_str());
     let reason = reason(args.reason.as_deref());
-    let (id, changed) = decide_on(ctx, args.dry, &args.id, |snapshot, workflow, id, actor| {
+    change(ctx, args.dry, "move", &args.id, |snapshot, workflow, id, actor| {
         manual::move_to(snapshot, workflow, id, &to, reason, args.force, actor)
-    })?;
-    dependents(ctx, &id, &changed);
-    tell(ctx, "move", &id, &changed, args.dry)
-}
-
-/// Reads the journal, which only some verbs need.
-fn journal(ctx: &Context) -> Result<Vec<Event>, Failure> {
-    Ok(ctx.project.store()?.events(0)?)
+    })
 }
 
 fn retry(ctx: &Context, args: &Retry) -> Done {
-    let events = journal(ctx)?;
-    let decision = |snapshot: &Snapshot, workflow: &Workflow, id: &TaskId, actor: &Actor| {
-        if args.fresh {
-            return manual::begin_again(snapshot, workflow, id, actor);
-        }
-        let stage = manual::failed_stage(workflow, id, &events);
-        manual::retry(snapshot, workflow, id, stage.as_ref(), actor)
+    let events = ctx.project.store()?.events(0)?;
+    let Targets { ids, dry } = &args.targets;
+    let anew = match (args.fresh, args.rebase) {
+        (true, _) => Some(Anew::Fresh),
+        (_, true) => Some(Anew::Rebase),
+        _ => None,
     };
-    each(ctx, args.dry, "try again", &args.ids, |id| {
-        if (args.rebase || args.fresh) && !args.dry.dry_run {
-            // Refused before anything is touched, and done before anybody may claim it.
-            let (id, changed) = decide_on(ctx, Dry { dry_run: true }, id, decision)?;
-            let how = if args.fresh { Anew::Fresh } else { Anew::Rebase };
-            let task = changed.before.queue.get(&id).expect("it was decided on");
-            let done = restart::restart(ctx.project.layout()?, &ctx.project.loaded()?.config.workspace, task, how)?;
-            if let Some(kept) = done.kept {
-                ctx.ui.say(&format!("what {} had is kept as {kept}", done.branch.as_deref().unwrap_or("its branch")));
-            }
-            if let Some(saved) = done.saved {
-                ctx.ui.say(&format!("what was not committed is kept as {saved}"));
-            }
-        }
-        let (id, changed) = decide_on(ctx, args.dry, id, decision)?;
-        tell(ctx, "retry", &id, &changed, args.dry)
+    each(ctx, *dry, "retry", ids, |id| {
+        let (id, changed) = ctx.project.retry(id, &events, anew, dry.dry_run)?;
+        tell(ctx, "retry", &id, &changed, *dry)
     })
 }
 
 fn cancel(ctx: &Context, args: &Cancel) -> Done {
     let reason = reason(args.reason.as_deref());
-    let names = args.ids.join(", ");
-    if args.stop && !args.dry.dry_run && !ctx.ui.agreed(&format!("stop the attempt of {names} and cancel it?"))? {
+    let Targets { ids, dry } = &args.targets;
+    let question = format!("stop the attempt of {} and cancel it?", ids.join(", "));
+    if args.stop && !dry.dry_run && !ctx.ui.agreed(&question)? {
         return Ok(fail::exit::FAILED);
     }
-    each(ctx, args.dry, "cancel", &args.ids, |id| {
-        let (id, changed) = decide_on_by(ctx, args.dry, ctx.workflow(), id, |snapshot, _, id, actor| {
-            manual::cancel(snapshot, id, reason, args.stop, actor)
-        })
-        .map_err(|mut failure| {
+    let on = |snapshot: &Snapshot, _: &_, id: &_, actor: &_| manual::cancel(snapshot, id, reason, args.stop, actor);
+    each(ctx, *dry, "cancel", ids, |id| {
+        // No table of roles says anything about it, so a broken configuration keeps nobody from it.
+        let cancelled = ctx.project.decide_on(dry.dry_run, ctx.workflow(), id, on);
+        let (id, changed) = cancelled.map_err(|mut failure| {
             if failure.kind == ErrorKind::LeaseHeld {
                 failure.hints.insert(0, format!("stop it with this: agentctl task cancel {id} --stop"));
             }
             failure
         })?;
-        dependents(ctx, &id, &changed);
-        tell(ctx, "cancel", &id, &changed, args.dry)
+        tell(ctx, "cancel", &id, &changed, *dry)
     })
 }
 
 fn block(ctx: &Context, args: &Reasoned) -> Done {
     let reason = needed(&args.reason)?;
-    each(ctx, args.dry, "block", &args.ids, |id| {
-        let (id, changed) =
-            decide_on(ctx, args.dry, id, |snapshot, _, id, actor| manual::block(snapshot, id, reason, actor))?;
-        tell(ctx, "block", &id, &changed, args.dry)
-    })
+    change_each(ctx, &args.targets, "block", |snapshot, _, id, actor| manual::block(snapshot, id, reason, actor))
 }
 
 fn unblock(ctx: &Context, args: &Unblock) -> Done {
-    let events = journal(ctx)?;
+    let events = ctx.project.store()?.events(0)?;
     let reason = reason(args.reason.as_deref());
-    each(ctx, args.dry, "unblock", &args.ids, |id| {
-        let (id, changed) = decide_on(ctx, args.dry, id, |snapshot, workflow, id, actor| {
-            let before = manual::blocked_from(workflow, id, &events);
-            manual::unblock(snapshot, workflow, id, before.as_ref(), reason, args.force, actor)
-        })?;
-        let after = changed.after();
-        if let Some(task) = after.queue.get(&id)
-            && !after.queue.is_free(task)
-        {
-            ctx.ui.warn(&format!("it still waits for its dependencies: agentctl why {id}"));
-        }
-        tell(ctx, "unblock", &id, &changed, args.dry)
+    change_each(ctx, &args.targets, "unblock", |snapshot, workflow, id, actor| {
+        let before = manual::blocked_from(workflow, id, &events);
+        manual::unblock(snapshot, workflow, id, before.as_ref(), reason, args.force, actor)
     })
 }
 
 fn done(ctx: &Context, args: &Reasoned) -> Done {
     let reason = needed(&args.reason)?;
-    each(ctx, args.dry, "say done of", &args.ids, |id| {
-        let (id, changed) =
-            decide_on(ctx, args.dry, id, |snapshot, _, id, actor| manual::done(snapshot, id, reason, actor))?;
-        tell(ctx, "done", &id, &changed, args.dry)
-    })
-}
-
-/// Warns of tasks that wait for one that has left `done`, or will never get there.
-fn dependents(ctx: &Context, id: &TaskId, changed: &Changed) {
-    let after = changed.after();
-    let moved = |snapshot: &oodatcaa_core::Snapshot| snapshot.queue.get(id).map(|task| task.status.clone());
-    let (Some(was), Some(is)) = (moved(&changed.before), moved(&after)) else { return };
-    if was == is || (is != Status::CANCELLED && !was.is_done()) {
-        return;
-    }
-    let waiting = after
-        .queue
-        .tasks()
-        .filter(|task| !task.status.is_finished() && task.dependencies.iter().any(|name| name == id.as_str()));
-    let waiting: Vec<&str> = waiting.map(|task| task.id.as_str()).collect();
-    if !waiting.is_empty() {
-        ctx.ui.warn(&format!("these depend on it and wait: {}", waiting.join(", ")));
-    }
+    change_each(ctx, &args.targets, "done", |snapshot, _, id, actor| manual::done(snapshot, id, reason, actor))
 }

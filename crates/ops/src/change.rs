@@ -5,10 +5,11 @@ use serde_json::{Map, Value};
 use crate::{Failure, Project, ReadModel, find_task, refused, view::ChangeView};
 use oodatcaa_core::{
     ChangeSet, LeaseChange, Snapshot, Status, Task, TaskId, Workflow,
-    event::Actor,
+    event::{Actor, Event},
     manual::{self, Answer, Refusal},
     text::{one_line, shell_word},
 };
+use oodatcaa_git::restart::{self, Anew};
 
 /// What was, or would be, committed.
 pub struct Changed {
@@ -16,6 +17,8 @@ pub struct Changed {
     pub before: Snapshot,
     /// The changes; empty when there was nothing to change.
     pub changes: ChangeSet,
+    /// What else was done on the way, each in a sentence.
+    pub notes: Vec<String>,
 }
 
 impl Project {
@@ -30,17 +33,16 @@ impl Project {
         let actor = self.actor();
         let (before, answer) = self.decided(dry_run, |snapshot| decide(snapshot, workflow, &actor))?;
         let changes = answer.map_err(|refusal| refused(&refusal, &before.queue, workflow))?;
-        Ok(Changed { before, changes })
+        Ok(Changed { before, changes, notes: Vec::new() })
     }
 
-    /// Decides about one task, which somebody named. A dead owner's lease on it is given back first, by `give_back`.
+    /// Decides about one task, which somebody named. A dead owner's lease on it is given back first.
     pub fn decide_on(
         &self,
         dry_run: bool,
         workflow: &Workflow,
         id: &str,
         mut on: impl FnMut(&Snapshot, &Workflow, &TaskId, &Actor) -> Answer,
-        give_back: impl FnOnce(&TaskId) -> Result<(), Failure>,
     ) -> Result<(TaskId, Changed), Failure> {
         let id = find_task(&self.read()?.snapshot.queue, id)?.id.clone();
         let mut is_dead = false;
@@ -51,11 +53,44 @@ impl Project {
         });
         let changed = match first {
             Err(_) if is_dead && !dry_run => {
-                give_back(&id)?;
-                self.decide(dry_run, workflow, |snapshot, workflow, actor| on(snapshot, workflow, &id, actor))?
+                let notes = self.give_back(&id, false)?.notes;
+                let on = |snapshot: &_, workflow: &_, actor: &_| on(snapshot, workflow, &id, actor);
+                Changed { notes, ..self.decide(dry_run, workflow, on)? }
             }
             other => other?,
         };
+        Ok((id, changed))
+    }
+
+    /// Has a task tried again from where it failed, as the journal tells; with `anew` its branch is put on its base as
+    /// that is now, or begun from there with nothing of its own.
+    pub fn retry(
+        &self,
+        id: &str,
+        journal: &[Event],
+        anew: Option<Anew>,
+        dry_run: bool,
+    ) -> Result<(TaskId, Changed), Failure> {
+        let config = &self.loaded()?.config;
+        let on = |snapshot: &Snapshot, workflow: &Workflow, id: &TaskId, actor: &Actor| {
+            if anew == Some(Anew::Fresh) {
+                return manual::begin_again(snapshot, workflow, id, actor);
+            }
+            let stage = manual::failed_stage(workflow, id, journal);
+            manual::retry(snapshot, workflow, id, stage.as_ref(), actor)
+        };
+        let mut notes = Vec::new();
+        if let Some(how) = anew.filter(|_| !dry_run) {
+            // Refused before anything is touched, and done before anybody may claim it.
+            let (id, changed) = self.decide_on(true, &config.workflow, id, on)?;
+            let task = changed.before.queue.get(&id).expect("it was decided on");
+            let done = restart::restart(self.layout()?, &config.workspace, task, how)?;
+            let branch = done.branch.as_deref().unwrap_or("its branch");
+            notes.extend(done.kept.map(|kept| format!("what {branch} had is kept as {kept}")));
+            notes.extend(done.saved.map(|saved| format!("what was not committed is kept as {saved}")));
+        }
+        let (id, mut changed) = self.decide_on(dry_run, &config.workflow, id, on)?;
+        changed.notes.splice(0..0, notes);
         Ok((id, changed))
     }
 

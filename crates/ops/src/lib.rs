@@ -19,8 +19,11 @@
 
 mod change;
 mod failure;
+mod inbox;
+mod leases;
 mod project;
 mod read_model;
+mod repair;
 pub mod runs;
 mod status;
 pub mod view;
@@ -30,3 +33,4 @@ pub use change::Changed;
 pub use failure::{ErrorKind, Failure, exit, no_task, quoted, refused, sysexit, undecided};
 pub use project::{Project, find_task};
 pub use read_model::{ReadModel, TaskState};
+pub use repair::Mends;

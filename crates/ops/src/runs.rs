@@ -2,17 +2,19 @@
 
 use std::{
     collections::BTreeMap,
+    fs::Metadata,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
 
 use crate::{
     ErrorKind, Failure, Project, no_task,
-    view::{AttemptView, GateView, Moment},
+    view::{AttemptDetail, AttemptView, FileView, GateView, Moment, StopView},
 };
 use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{Data, Event, RunName, Snapshot, TaskId, Token, lease::LeaseHealth};
+use oodatcaa_core::{Data, Event, LeaseState, RunName, Snapshot, TaskId, Token, lease::LeaseHealth, manual};
 use oodatcaa_sys::files;
 
 impl AttemptView {
@@ -185,4 +187,85 @@ pub fn none(layout: &Layout, task: &TaskId, token: Option<Token>) -> Failure {
     let there = if there.is_empty() { "none".into() } else { there.join(", ") };
     Failure::new(ErrorKind::NotFound, format!("there is no attempt {task}/{token}; there are: {there}"))
         .hint(format!("agentctl run list {task}"))
+}
+
+impl Project {
+    /// Describes an attempt as it was typed, `TASK` for the newest, with what lies in its directory.
+    pub fn attempt(&self, snapshot: &Snapshot, words: &str) -> Result<AttemptDetail, Failure> {
+        let layout = self.layout()?;
+        let (task, token) = named(self, snapshot, words)?;
+        let mut all = all(layout, snapshot, &self.store()?.events(0)?, Some(&task));
+        all.retain(|attempt| token.is_none_or(|token| attempt.token == token));
+        let attempt = all.into_iter().max_by_key(|attempt| attempt.token).ok_or_else(|| none(layout, &task, token))?;
+        let (root, dir) = (layout.root(), dir(layout, snapshot, &task, attempt.token));
+        let object =
+            |name: &str| serde_json::from_slice(&files::read(root, &dir.join(name), files::RECORD).ok()??).ok();
+        let file = |entry: files::Entry| {
+            let meta = files::look(root, &dir.join(&entry.name)).ok().flatten().filter(Metadata::is_file)?;
+            Some(FileView { name: entry.name.to_string_lossy().into_owned(), bytes: meta.len() })
+        };
+        let files = files::list(root, &dir, 1_000)?.unwrap_or_default();
+        Ok(AttemptDetail {
+            record: object("attempt.json"),
+            exit: object("exit.json"),
+            result: object("result.json"),
+            files: files.into_iter().filter_map(file).collect(),
+            attempt,
+        })
+    }
+
+    /// Asks that a task's attempt stop, if it is the named one; after `wait` it tells whether it has. `agree` is asked
+    /// before a running one is stopped, `None` where that said no.
+    pub fn stop(
+        &self,
+        snapshot: &Snapshot,
+        (task, token): (TaskId, Option<Token>),
+        reason: &str,
+        wait: Option<Duration>,
+        dry_run: bool,
+        agree: impl FnOnce() -> Result<bool, Failure>,
+    ) -> Result<Option<StopView>, Failure> {
+        let running = snapshot.leases.get(&task).map(LeaseState::token);
+        if let (Some(wanted), Some(running)) = (token, running)
+            && wanted != running
+        {
+            let message = format!("{task}/{wanted} has ended; {task}/{running} runs now");
+            return Err(Failure::new(ErrorKind::Refused, message)
+                .hint(format!("agentctl run stop {task}/{running} --reason \"…\"")));
+        }
+        if !dry_run && running.is_some() && !agree()? {
+            return Ok(None);
+        }
+        let stop = |snapshot: &Snapshot, _: &_, actor: &_| manual::stop(snapshot, &task, reason, actor);
+        let changed = self.decide(dry_run, self.workflow(), stop)?;
+        let token = changed.before.leases.get(&task).map(LeaseState::token).unwrap_or_default();
+        let wait = wait.filter(|_| !dry_run).map(|wait| self.has_stopped(&task, token, wait));
+        Ok(Some(StopView {
+            run: format!("{task}/{token}"),
+            token,
+            changed: !changed.changes.is_empty(),
+            dry_run,
+            stopped: wait.transpose()?,
+            at: changed.before.now.wall.into(),
+            task,
+        }))
+    }
+
+    /// Waits until an attempt's lease is gone; false when the time was over first.
+    fn has_stopped(&self, task: &TaskId, token: Token, wait: Duration) -> Result<bool, Failure> {
+        let changes = self.store()?.changes()?;
+        let deadline = Instant::now() + wait;
+        loop {
+            let snapshot = self.store()?.read()?.snapshot;
+            if snapshot.leases.get(task).is_none_or(|held| held.token() != token) {
+                return Ok(true);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            // A lease may end without a word, with its worker.
+            let _ = changes.recv_timeout(left.min(Duration::from_millis(500)));
+        }
+    }
 }

@@ -1,0 +1,131 @@
+//! Giving back what nobody stands behind any more, or what a person takes away from its owner.
+
+use std::time::Duration;
+
+use crate::{Changed, ErrorKind, Failure, Project, no_task};
+use oodatcaa_core::{
+    LeaseState, RunName, Snapshot, TaskId, landing,
+    lease::LeaseHealth,
+    manual, rescue,
+    text::{duration, many, one_line},
+};
+use oodatcaa_git::takeover;
+use oodatcaa_process as process;
+
+/// How long processes that were told to end may take to be gone.
+const GONE: Duration = Duration::from_secs(10);
+
+impl Project {
+    /// Gives a task back whose owner is gone; by `force` also one whose owner is alive: `agree` is asked before its agent
+    /// is ended, `None` where that said no.
+    pub fn release(
+        &self,
+        snapshot: &Snapshot,
+        id: &str,
+        force: bool,
+        reason: Option<&str>,
+        dry_run: bool,
+        agree: impl FnOnce(&str) -> Result<bool, Failure>,
+    ) -> Result<Option<(TaskId, Changed)>, Failure> {
+        // A lease without a task can be given back as well.
+        let named = snapshot.queue.find(id).map(|task| &task.id);
+        let named = named.or_else(|| snapshot.leases.keys().find(|leased| leased.as_str() == id));
+        let id = named.ok_or_else(|| no_task(id, &snapshot.queue))?.clone();
+        let live = |held: &LeaseState| held.health(&snapshot.now) == LeaseHealth::Live;
+        if !force && snapshot.leases.get(&id).is_some_and(live) {
+            return Err(alive(snapshot, &id));
+        }
+        let workflow = &self.loaded()?.config.workflow;
+        let Some(held) = snapshot.leases.get(&id) else {
+            let clear = |now: &Snapshot, _: &_, actor: &_| manual::clear_mark(now, &id, force, reason, actor);
+            let changed = self.decide(dry_run, workflow, clear)?;
+            return Ok(Some((id, changed)));
+        };
+        if !live(held) {
+            let changed = self.give_back(&id, dry_run)?;
+            return Ok(Some((id, changed)));
+        }
+        let token = held.token();
+        let question = format!("{} is alive and works on {id}; end its agent and take the task away?", held.owner());
+        let mut notes = Vec::new();
+        if !dry_run {
+            if !agree(&one_line(&question))? {
+                return Ok(None);
+            }
+            let run = snapshot.run_name(&id, token).unwrap_or_else(|| RunName::of(token));
+            notes.extend(self.end_processes(&id, &run)?);
+        }
+        let passed = landing::passed(snapshot, &id);
+        let not_landed = match passed {
+            Some(commit) if !takeover::has_landed(self.layout()?, &self.loaded()?.config, &id, &commit) => Some(commit),
+            _ => None,
+        };
+        let mut changed = self.decide(dry_run, workflow, |now, workflow, actor| {
+            manual::release(now, workflow, &id, token, not_landed.as_deref(), reason.unwrap_or("forced"), actor)
+        })?;
+        changed.notes = notes;
+        Ok(Some((id, changed)))
+    }
+
+    /// Gives back the task of a dead or lost owner: first its processes, then the task.
+    pub(crate) fn give_back(&self, id: &TaskId, dry_run: bool) -> Result<Changed, Failure> {
+        let config = &self.loaded()?.config;
+        let of_task = |snapshot: &Snapshot| {
+            let all = rescue::find(snapshot, &config.workflow);
+            all.into_iter().filter(|left| left.task == *id).collect::<Vec<_>>()
+        };
+        let (mut left, mut notes) = (Vec::new(), Vec::new());
+        if !dry_run {
+            let snapshot = self.read()?.snapshot;
+            left = of_task(&snapshot);
+            for left in &left {
+                notes.extend(self.end_processes(id, &left.run)?);
+            }
+            takeover::see_what_landed(self.layout()?, config, Some(&snapshot), &mut left);
+        }
+        let mut changed = self.decide(dry_run, &config.workflow, |snapshot, workflow, actor| {
+            let found = dry_run.then(|| of_task(snapshot));
+            let mut changes = rescue::decide(snapshot, workflow, &config.retry, found.as_ref().unwrap_or(&left), "");
+            // It was a person who gave it back, not a worker.
+            changes.events.iter_mut().for_each(|event| event.actor = actor.clone());
+            Ok(changes)
+        })?;
+        changed.notes = notes;
+        Ok(changed)
+    }
+
+    /// Ends what an attempt left running and sees it gone; says so where there was anything.
+    pub(crate) fn end_processes(&self, id: &TaskId, run: &RunName) -> Result<Option<String>, Failure> {
+        let (run_dir, token) = (self.layout()?.run(id, run), run.token());
+        match process::end_leftovers(&run_dir, GONE) {
+            Ok(0) => Ok(None),
+            Ok(ended) => {
+                Ok(Some(format!("ended {} that the attempt {id}/{token} had left", many(ended as usize, "process"))))
+            }
+            Err(pids) => {
+                let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+                let message = format!("processes of the attempt {id}/{token} do not end: {}", pids.join(", "));
+                Err(Failure::new(ErrorKind::TimedOut, message)
+                    .hint(format!("look at them: ps -o pid,stat,args -p {}", pids.join(","))))
+            }
+        }
+    }
+}
+
+fn alive(snapshot: &Snapshot, id: &TaskId) -> Failure {
+    let held = &snapshot.leases[id];
+    let owner = one_line(held.owner());
+    let failure = match held.ours() {
+        None => Failure::new(
+            ErrorKind::LeaseHeld,
+            format!("{owner} took this lease for longer than until now, and nobody can be asked whether it lives"),
+        ),
+        Some(lease) => {
+            let beat = duration(Duration::from_secs(lease.silence(&snapshot.now).as_secs()));
+            let message = format!("{owner} (pid {}) is alive and renewed this lease {beat} ago", lease.pid);
+            Failure::new(ErrorKind::LeaseHeld, message)
+                .hint(format!("stop the run first: agentctl run stop {id} --reason \"…\""))
+        }
+    };
+    failure.hint(format!("insist: agentctl lease release {id} --force --reason \"…\""))
+}
