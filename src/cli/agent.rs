@@ -241,7 +241,7 @@ fn test(ctx: &Context, name: &str) -> Done {
         .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
         .unwrap_or_else(std::env::temp_dir)
         .join("oodatcaa");
-    let failed = |error: std::io::Error| super::fail::io("make", &base, &error);
+    let failed = |error: std::io::Error| Failure::io("make", &base, &error);
     files::make_named_dir(&base)?;
     let room = tempfile::Builder::new().prefix("agent-test-").tempdir_in(&base).map_err(failed)?;
     let shim = Host::here().program("agent-daemon");

@@ -3,7 +3,7 @@
 use super::{
     context::Context,
     fail::{Done, exit},
-    filter::{Filter, check_names},
+    filter::Filter,
 };
 use oodatcaa_core::{
     Snapshot, Status, Task, TaskId, Workflow,
@@ -85,8 +85,7 @@ pub fn each(ctx: &Context, dry: Dry, verb: &str, words: &[String], mut on: impl 
 fn passing(ctx: &Context, terms: &[&str]) -> Result<Vec<String>, Failure> {
     let reading = ctx.read()?;
     let model = ReadModel::new(&reading.snapshot, ctx.workflow());
-    let filter = Filter::parse(terms.iter().copied())?;
-    check_names(&model, &filter)?;
+    let filter = Filter::parse(&model, terms.iter().copied())?;
     let wanted = |task: &&Task| (filter.wants_finished() || !task.status.is_finished()) && filter.passes(&model, task);
     let found: Vec<String> = model.in_order().into_iter().filter(wanted).map(|task| task.id.to_string()).collect();
     if found.is_empty() {

@@ -1,11 +1,15 @@
 //! What a command works with: where it prints, and the project that it is about.
 
-use std::path::PathBuf;
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 
 use super::ui::Ui;
-use oodatcaa_core::{Workflow, event::Actor};
+use oodatcaa_core::Workflow;
 use oodatcaa_ops::{Failure, Project};
 use oodatcaa_store::Reading;
+use oodatcaa_sys::files;
 
 /// The surroundings of one command.
 pub struct Context {
@@ -41,9 +45,14 @@ impl Context {
         }
         Ok(reading)
     }
+}
 
-    /// Tells who asks.
-    pub fn actor(&self) -> Actor {
-        self.project.actor()
+/// Reads a file that the person names, or standard input (`-`); `None` where there is no such file.
+pub fn input(file: &Path, most: u64) -> Result<Option<Vec<u8>>, Failure> {
+    if file.as_os_str() != "-" {
+        return Ok(files::read_named(file, most)?);
     }
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().take(most).read_to_end(&mut bytes);
+    read.map(|_| Some(bytes)).map_err(|error| Failure::io("read", "standard input".as_ref(), &error))
 }

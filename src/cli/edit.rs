@@ -4,7 +4,7 @@ use super::{
     change::{Dry, Targets, change, change_each, decide_on, tell},
     context::Context,
     fail::Done,
-    task::{check_gates, read_text},
+    task::Said,
 };
 use oodatcaa_core::manual::{self, TaskPatch};
 use oodatcaa_ops::{ErrorKind, Failure};
@@ -18,24 +18,8 @@ pub struct Edit {
     /// One line that says what is wanted
     #[arg(long, value_name = "TEXT")]
     title: Option<String>,
-    /// What is to be done, in Markdown; an empty text takes it out
-    #[arg(short, long, value_name = "TEXT", conflicts_with = "file")]
-    description: Option<String>,
-    /// Read the description from a file, or from standard input (`-`)
-    #[arg(short = 'F', long, value_name = "FILE")]
-    file: Option<std::path::PathBuf>,
-    /// What must be true afterwards, in place of what is there; may be given again
-    #[arg(long, value_name = "TEXT")]
-    accept: Vec<String>,
-    /// The type: Story, Build, Test, …
-    #[arg(long = "type", value_name = "TYPE")]
-    kind: Option<String>,
-    /// Small numbers first
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    priority: Option<i64>,
-    /// A configured gate beside its role's, in place of those that are there; may be given again
-    #[arg(long = "gate", value_name = "NAME")]
-    gates: Vec<String>,
+    #[command(flatten)]
+    said: Said,
     #[command(flatten)]
     dry: Dry,
 }
@@ -74,19 +58,17 @@ pub struct Depend {
 
 /// Changes what is said of a task.
 pub fn edit(ctx: &Context, args: &Edit) -> Done {
-    check_gates(ctx, &args.gates)?;
+    let said = &args.said;
+    said.check_gates(ctx)?;
     let some = |list: &[String]| Some(list.to_vec()).filter(|list| !list.is_empty());
     let changes = TaskPatch {
         title: args.title.clone(),
-        description: match &args.file {
-            Some(file) => Some(read_text(file)?),
-            None => args.description.clone(),
-        },
-        kind: args.kind.clone(),
-        priority: args.priority,
+        description: said.description()?,
+        kind: said.kind.clone(),
+        priority: said.priority,
         dependencies: None,
-        acceptance_criteria: some(&args.accept),
-        gates: some(&args.gates),
+        acceptance_criteria: some(&said.accept),
+        gates: some(&said.gates),
     };
     if changes == TaskPatch::default() {
         return Err(Failure::new(ErrorKind::Usage, "nothing to change was said").hint("agentctl help task edit"));

@@ -6,15 +6,15 @@ use serde_json::Value;
 
 use super::{
     context::Context,
-    fail::{Done, exit, no_task},
+    fail::{Done, exit},
     ui::{Item, Tone, Ui},
 };
 use oodatcaa_core::{
-    Data, Event, Kind, Status,
+    Data, Event, Kind, Status, TaskId,
     text::{cut, near},
     time::stamp,
 };
-use oodatcaa_ops::{ErrorKind, Failure};
+use oodatcaa_ops::{ErrorKind, Failure, find_id};
 
 /// Verbs of `events`.
 #[derive(Debug, clap::Subcommand)]
@@ -49,13 +49,14 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Runs a verb of `events`.
 pub fn run(ctx: &Context, verb: &Verb) -> Done {
     let Verb::Tail(args) = verb;
-    check(ctx, args)?;
+    let task = check(ctx, args)?;
+    let passes = |event: &Event| passes(args, task.as_ref(), event);
     let store = ctx.project.store()?;
     // Listening starts before reading, so that nothing falls between the two.
     let changes = args.follow.then(|| store.changes()).transpose()?;
     let all = store.events(args.after.unwrap_or_default())?;
     let mut last = all.last().map_or(args.after.unwrap_or_default(), |event| event.seq);
-    let mut events: Vec<Event> = all.into_iter().filter(|event| passes(args, event)).collect();
+    let mut events: Vec<Event> = all.into_iter().filter(passes).collect();
     let wanted = args.lines.unwrap_or(if args.after.is_some() { usize::MAX } else { 20 });
     events.drain(..events.len().saturating_sub(wanted));
 
@@ -69,7 +70,7 @@ pub fn run(ctx: &Context, verb: &Verb) -> Done {
         let _ = changes.recv_timeout(LOOK);
         for event in store.events(last)? {
             last = event.seq;
-            if passes(args, &event) {
+            if passes(&event) {
                 follow(&ctx.ui, &event);
             }
         }
@@ -77,7 +78,8 @@ pub fn run(ctx: &Context, verb: &Verb) -> Done {
     Ok(exit::OK)
 }
 
-fn check(ctx: &Context, args: &Tail) -> Result<(), Failure> {
+/// Refuses types that do not exist, and finds the task.
+fn check(ctx: &Context, args: &Tail) -> Result<Option<TaskId>, Failure> {
     for wanted in &args.kinds {
         if !Kind::ALL.iter().any(|kind| names(*kind, wanted)) {
             let near = near(wanted, Kind::ALL.iter().map(|kind| kind.as_str()));
@@ -89,14 +91,10 @@ fn check(ctx: &Context, args: &Tail) -> Result<(), Failure> {
             )));
         }
     }
-    if let Some(id) = &args.task {
-        let snapshot = ctx.read()?.snapshot;
-        // The journal remembers tasks that have left the queue.
-        if snapshot.queue.find(id).is_none() && !snapshot.history.tasks.keys().any(|known| known.as_str() == id) {
-            return Err(no_task(id, &snapshot.queue));
-        }
-    }
-    Ok(())
+    let Some(id) = &args.task else { return Ok(None) };
+    let snapshot = ctx.read()?.snapshot;
+    // The journal remembers tasks that have left the queue.
+    find_id(&snapshot.queue, id, |id| snapshot.history.tasks.contains_key(id)).map(Some)
 }
 
 fn names(kind: Kind, wanted: &str) -> bool {
@@ -104,9 +102,9 @@ fn names(kind: Kind, wanted: &str) -> bool {
     kind.as_str() == wanted || kind.as_str().split_once('.').is_some_and(|(noun, _)| noun == wanted)
 }
 
-fn passes(args: &Tail, event: &Event) -> bool {
+fn passes(args: &Tail, task: Option<&TaskId>, event: &Event) -> bool {
     (args.kinds.is_empty() || args.kinds.iter().any(|wanted| names(event.kind(), wanted)))
-        && args.task.as_deref().is_none_or(|id| event.task.as_ref().is_some_and(|task| task.as_str() == id))
+        && task.is_none_or(|task| event.task.as_ref() == Some(task))
 }
 
 fn follow(ui: &Ui, event: &Event) {

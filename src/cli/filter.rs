@@ -41,46 +41,10 @@ enum Is {
 }
 
 impl Filter {
-    /// Reads the words of a command line; each may hold several terms.
-    pub fn parse<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Self, Failure> {
-        let terms = words.into_iter().flat_map(str::split_whitespace).map(term).collect::<Result<_, _>>()?;
-        Ok(Self { terms })
-    }
-
-    /// Adds a term: tasks that these roles have to do.
-    #[must_use]
-    pub fn and_role(mut self, roles: &[String]) -> Self {
-        if !roles.is_empty() {
-            self.terms.push((true, Term::Role(roles.to_vec())));
-        }
-        self
-    }
-
-    /// Adds a term: tasks in these statuses.
-    #[must_use]
-    pub fn and_status(mut self, statuses: &[String]) -> Self {
-        if !statuses.is_empty() {
-            self.terms.push((true, Term::Status(statuses.to_vec())));
-        }
-        self
-    }
-
-    /// Returns the roles that it names.
-    pub fn roles(&self) -> impl Iterator<Item = &str> {
-        let roles = self.terms.iter().filter_map(|(_, term)| match term {
-            Term::Role(roles) => Some(roles),
-            _ => None,
-        });
-        roles.flatten().map(String::as_str)
-    }
-
-    /// Returns the statuses that it asks for.
-    pub fn statuses(&self) -> impl Iterator<Item = &str> {
-        let statuses = self.terms.iter().filter_map(|(_, term)| match term {
-            Term::Status(words) => Some(words),
-            _ => None,
-        });
-        statuses.flatten().map(String::as_str)
+    /// Reads the words of a command line; each may hold several terms. The roles and statuses that they name must exist.
+    pub fn parse<'a>(model: &ReadModel, words: impl IntoIterator<Item = &'a str>) -> Result<Self, Failure> {
+        let tokens = words.into_iter().flat_map(str::split_whitespace);
+        Ok(Self { terms: tokens.map(|token| term(model, token)).collect::<Result<_, _>>()? })
     }
 
     /// Tells whether a term speaks about how tasks end, so that ended ones are not left out by default.
@@ -134,7 +98,7 @@ impl Is {
     }
 }
 
-fn term(token: &str) -> Result<(bool, Term), Failure> {
+fn term(model: &ReadModel, token: &str) -> Result<(bool, Term), Failure> {
     let (wanted, positive) = match token.strip_prefix(NOT).or_else(|| token.strip_prefix('-')) {
         Some(rest) if rest.contains(':') => (false, rest),
         _ => (true, token),
@@ -144,8 +108,8 @@ fn term(token: &str) -> Result<(bool, Term), Failure> {
         Some((key, words)) if KEYS.contains(&key) && words.split(',').all(str::is_empty) => {
             return Err(usage(format!("`{key}:` names nothing")).hint("agentctl help filters"));
         }
-        Some(("role", words)) => Term::Role(list(words)),
-        Some(("status", words)) => Term::Status(list(words)),
+        Some(("role", words)) => Term::Role(roles(model, list(words))?),
+        Some(("status", words)) => Term::Status(statuses(model, list(words))?),
         Some(("is", words)) => Term::Is(list(words).iter().map(|word| is(word)).collect::<Result<_, _>>()?),
         Some(("prio" | "priority", number)) => priority(number)?,
         // A key that is nearly one of ours was meant as one; other words with a colon are words of a title.
@@ -160,7 +124,7 @@ fn term(token: &str) -> Result<(bool, Term), Failure> {
 
 fn is(word: &str) -> Result<Is, Failure> {
     let more = [("blocked", Is::Blocked), ("open", Is::Open), ("sim", Is::Simulated), ("nested", Is::Nested)];
-    let all = TaskState::ALL.iter().map(|state| (state.word(), Is::State(*state))).chain(more);
+    let all = TaskState::ALL.iter().map(|state| (state.as_str(), Is::State(*state))).chain(more);
     if let Some((_, is)) = all.clone().find(|(known, _)| *known == word) {
         return Ok(is);
     }
@@ -189,31 +153,28 @@ fn usage(message: String) -> Failure {
     Failure::new(ErrorKind::Usage, message)
 }
 
-/// Checks that the roles and statuses somebody named exist.
-pub fn check_names(model: &ReadModel, filter: &Filter) -> Result<(), Failure> {
+fn roles(model: &ReadModel, roles: Vec<String>) -> Result<Vec<String>, Failure> {
     let known: Vec<&str> = model.workflow.rules().iter().map(|rule| rule.role.as_str()).collect();
-    if let Some(role) = filter.roles().find(|role| !known.contains(role)) {
-        return Err(Failure::new(
-            ErrorKind::NoRole,
-            format!("there is no role `{role}`; there are: {}", known.join(", ")),
-        )
-        .hint("agentctl status"));
-    }
-    // A task may stand in a status that no role knows.
-    let there = |word: &str| model.snapshot.queue.tasks().any(|task| task.status.as_str() == word);
-    match filter.statuses().find(|word| !model.workflow.knows(&Status::new(*word)) && !there(word)) {
-        None => Ok(()),
-        Some(word) => {
-            let all = model.workflow.statuses();
-            let near = near(word, all.iter().map(Status::as_str)).first().copied();
-            let failure =
-                Failure::new(ErrorKind::NotFound, format!("no role knows the status `{word}`, and no task has it"));
-            Err(match near {
-                Some(near) => failure.hint(format!("agentctl ls status:{near}")),
-                None => failure.hint("agentctl help states"),
-            })
+    match roles.iter().find(|role| !known.contains(&role.as_str())) {
+        None => Ok(roles),
+        Some(role) => {
+            let message = format!("there is no role `{role}`; there are: {}", known.join(", "));
+            Err(Failure::new(ErrorKind::NoRole, message).hint("agentctl status"))
         }
     }
+}
+
+fn statuses(model: &ReadModel, statuses: Vec<String>) -> Result<Vec<String>, Failure> {
+    // A task may stand in a status that no role knows.
+    let there = |word: &str| model.snapshot.queue.tasks().any(|task| task.status.as_str() == word);
+    let known = |word: &String| model.workflow.knows(&Status::new(word.as_str())) || there(word);
+    let Some(word) = statuses.iter().find(|word| !known(word)) else { return Ok(statuses) };
+    let all = model.workflow.statuses();
+    let message = format!("no role knows the status `{word}`, and no task has it");
+    Err(Failure::new(ErrorKind::NotFound, message).hint(match near(word, all.iter().map(Status::as_str)).first() {
+        Some(near) => format!("agentctl ls status:{near}"),
+        None => "agentctl help states".into(),
+    }))
 }
 
 #[cfg(test)]
@@ -221,7 +182,7 @@ mod tests {
     use super::*;
     use oodatcaa_core::{Now, Queue, Snapshot, Status, TaskId, Workflow};
 
-    fn passing(filter: &str) -> Vec<String> {
+    fn with_model<T>(check: impl FnOnce(&ReadModel) -> T) -> T {
         let task = |id: &str, status, title: &str, priority| {
             let mut task = Task::new(TaskId::parse(id).expect("a good id"), status);
             (task.title, task.priority) = (title.into(), priority);
@@ -234,10 +195,19 @@ mod tests {
             task("A4", Status::IN_PROGRESS, "Stale one", 4),
         ];
         let snapshot = Snapshot::of(Now::new(chrono::Utc::now(), std::time::Duration::ZERO), Queue::of(tasks));
-        let workflow = Workflow::shipped();
-        let model = ReadModel::new(&snapshot, &workflow);
-        let filter = Filter::parse([filter]).expect("a good filter");
-        snapshot.queue.tasks().filter(|task| filter.passes(&model, task)).map(|task| task.id.to_string()).collect()
+        check(&ReadModel::new(&snapshot, &Workflow::shipped()))
+    }
+
+    fn parse(filter: &str) -> Result<Filter, Failure> {
+        with_model(|model| Filter::parse(model, [filter]))
+    }
+
+    fn passing(filter: &str) -> Vec<String> {
+        with_model(|model| {
+            let filter = Filter::parse(model, [filter]).expect("a good filter");
+            let tasks = model.snapshot.queue.tasks();
+            tasks.filter(|task| filter.passes(model, task)).map(|task| task.id.to_string()).collect()
+        })
     }
 
     #[test]
@@ -255,12 +225,12 @@ mod tests {
 
     #[test]
     fn a_wrong_term_names_what_there_is() {
-        let failure = Filter::parse(["is:runing"]).expect_err("not known");
+        let failure = parse("is:runing").expect_err("not known");
         assert!(failure.message.contains("running, stale"), "{failure:?}");
         assert_eq!(failure.hints, ["agentctl ls is:running"]);
-        assert!(Filter::parse(["prio:high"]).is_err());
-        let failure = Filter::parse(["rol:builder"]).expect_err("not known");
+        assert!(parse("prio:high").is_err());
+        let failure = parse("rol:builder").expect_err("not known");
         assert_eq!(failure.hints, ["agentctl ls role:builder"]);
-        assert!(Filter::parse(["fix:", "http://example.invalid"]).is_ok(), "words of a title");
+        assert!(parse("fix: http://example.invalid").is_ok(), "words of a title");
     }
 }

@@ -137,7 +137,7 @@ const READY: Duration = READY_WITHIN.saturating_add(Duration::from_secs(5));
 
 /// Ends the pauses of roles: a person who starts one has seen why it was paused. An agent is no person.
 fn resume(ctx: &Context, roles: &[Role]) {
-    let Actor::Human(human) = ctx.actor() else { return };
+    let Actor::Human(human) = ctx.project.actor() else { return };
     let store = match ctx.project.store() {
         Ok(store) => store,
         Err(failure) => return ctx.ui.warn(&format!("pauses are not looked at: {}", failure.sentence())),

@@ -4,7 +4,7 @@ use super::{
     cells,
     context::Context,
     fail::Done,
-    filter::{Filter, check_names},
+    filter::Filter,
     ui::{Item, Tone},
 };
 use oodatcaa_core::text::{cut, many, one_line};
@@ -49,8 +49,9 @@ pub struct Args {
 pub fn run(ctx: &Context, args: &Args) -> Done {
     let reading = ctx.read()?;
     let model = ReadModel::new(&reading.snapshot, ctx.workflow());
-    let filter = Filter::parse(args.filter.iter().map(String::as_str))?.and_role(&args.role).and_status(&args.status);
-    check_names(&model, &filter)?;
+    let flags = [("role", &args.role), ("status", &args.status)].into_iter().filter(|(_, names)| !names.is_empty());
+    let flags: Vec<String> = flags.map(|(key, names)| format!("{key}:{}", names.join(","))).collect();
+    let filter = Filter::parse(&model, args.filter.iter().chain(&flags).map(String::as_str))?;
     let finished = args.all || filter.wants_finished();
 
     let mut tasks = model.in_order();

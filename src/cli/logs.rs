@@ -9,13 +9,11 @@ use std::{
 
 use super::{
     context::Context,
-    fail::{self, Done, exit},
+    fail::{Done, exit},
     ui::Tone,
 };
-use crossbeam_channel::Receiver;
-use notify::Watcher as _;
 use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{Snapshot, TaskId, Token, lease::LeaseHealth, text::many_lines};
+use oodatcaa_core::{LeaseState, Snapshot, TaskId, Token, lease::LeaseHealth, text::many_lines};
 use oodatcaa_ops::{ErrorKind, Failure, ReadModel, TaskState, runs, view::LogView};
 use oodatcaa_sys::files;
 
@@ -55,8 +53,8 @@ impl Args {
     }
 }
 
-/// How often is looked when nothing wakes us.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often a log that grows is looked at.
+const LOOK: Duration = Duration::from_millis(300);
 
 /// Prints a log.
 pub fn run(ctx: &Context, args: &Args) -> Done {
@@ -118,7 +116,7 @@ fn heading(ctx: &Context, task: &TaskId, token: Token, name: &str) {
 
 fn follow(ctx: &Context, args: &Args, task: &TaskId, only: Option<Token>, name: &str) -> Done {
     let layout = ctx.project.layout()?;
-    let mut wake = Wake::new(layout, task);
+    let changes = ctx.project.store()?.changes()?;
     let mut at: Option<(Token, Option<Log>)> = None;
     let mut waiting = false;
     while !ctx.ui.closed() {
@@ -160,7 +158,7 @@ fn follow(ctx: &Context, args: &Args, task: &TaskId, only: Option<Token>, name: 
             ctx.ui.say(&Tone::Faint.paint(&format!("no attempt runs now: {}", now.why)));
         }
         waiting &= now.running.is_none();
-        wake.wait();
+        let _ = changes.recv_timeout(LOOK);
     }
     Ok(exit::OK)
 }
@@ -181,41 +179,10 @@ impl Now {
         let found = snapshot.queue.get(task);
         let ended =
             |state| matches!(state, TaskState::Done | TaskState::Cancelled | TaskState::NeedsYou | TaskState::Failed);
-        let (running, over) =
-            (live.map(oodatcaa_core::LeaseState::token), found.is_none_or(|task| ended(model.state(task))));
+        let running = live.map(LeaseState::token);
+        let over = found.is_none_or(|task| ended(model.state(task)));
         let why = found.map_or("the task has left the queue".into(), |task| model.sentence(task));
         Ok(Self { running, ended: over, why, snapshot })
-    }
-}
-
-/// Wakes up when something below a task's attempts was written, and at the latest after [`LOOK`].
-struct Wake {
-    dir: PathBuf,
-    watcher: Option<notify::RecommendedWatcher>,
-    woken: Receiver<()>,
-    watching: bool,
-}
-
-impl Wake {
-    fn new(layout: &Layout, task: &TaskId) -> Self {
-        let (wake, woken) = crossbeam_channel::bounded(1);
-        let watcher = notify::recommended_watcher(move |_| {
-            // One wake-up that nobody has taken yet is as good as two.
-            let _ = wake.try_send(());
-        });
-        let dir = layout.runs().join(task.as_str());
-        Self { dir, watcher: watcher.ok(), woken, watching: false }
-    }
-
-    fn wait(&mut self) {
-        if let Some(watcher) = self.watcher.as_mut().filter(|_| !self.watching) {
-            // The directory comes with the first attempt; until then looking must do.
-            self.watching = watcher.watch(&self.dir, notify::RecursiveMode::Recursive).is_ok();
-            if self.watching {
-                return;
-            }
-        }
-        let _ = self.woken.recv_timeout(LOOK);
     }
 }
 
@@ -238,7 +205,7 @@ const MOST: u64 = 64 << 20;
 impl Log {
     fn open(layout: &Layout, path: &Path, tail: Option<usize>) -> Result<Option<Self>, Failure> {
         let Some(mut file) = files::open(layout.root(), path)? else { return Ok(None) };
-        let failed = |error: io::Error| fail::io("read", path, &error);
+        let failed = |error: io::Error| Failure::io("read", path, &error);
         let first = file.metadata().map_err(failed)?.len().saturating_sub(MOST);
         let start = match tail {
             Some(lines) => last_lines(&mut file, lines, first).map_err(failed)?,
@@ -261,7 +228,7 @@ impl Log {
         }
         loop {
             self.skip_hole();
-            let read = self.file.read(&mut chunk).map_err(|error| fail::io("read", &self.path, &error))?;
+            let read = self.file.read(&mut chunk).map_err(|error| Failure::io("read", &self.path, &error))?;
             if args.raw {
                 ctx.ui.bytes(&chunk[..read]);
             } else {

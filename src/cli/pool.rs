@@ -7,7 +7,6 @@ use super::{
 };
 use oodatcaa_agent as agent;
 use oodatcaa_core::{
-    Snapshot,
     event::Actor,
     pool,
     text::{cut, duration, near, one_line},
@@ -15,7 +14,7 @@ use oodatcaa_core::{
 };
 use oodatcaa_ops::{
     ErrorKind, Failure,
-    view::{PoolState, ReopenView},
+    view::{Moment, PoolState, PoolView, ReopenView},
 };
 
 /// Flags of `agent reopen`.
@@ -30,7 +29,7 @@ pub struct Reopen {
 
 /// Says that a pool is open, whatever its provider said last.
 pub fn reopen(ctx: &Context, args: &Reopen) -> Done {
-    if !matches!(ctx.actor(), Actor::Human(_)) {
+    if !matches!(ctx.project.actor(), Actor::Human(_)) {
         return Err(Failure::new(ErrorKind::PermissionDenied, "only a human opens a pool before its time")
             .hint("say it from a terminal of your own"));
     }
@@ -49,20 +48,20 @@ pub fn reopen(ctx: &Context, args: &Reopen) -> Done {
     }
     let changed = decide(ctx, args.dry, |snapshot, _, actor| Ok(pool::reopen(snapshot, &name, actor)))?;
     let was = changed.before.history.pools.closed.get(&name);
-    let is_changed = !changed.changes.is_empty();
+    let view = ReopenView {
+        was: PoolState::of(&changed.before, &name),
+        until: was.map(|was| was.until.into()),
+        reason: was.map(|was| was.reason.clone()),
+        changed: !changed.changes.is_empty(),
+        dry_run: args.dry.dry_run,
+        pool: name,
+    };
     if ctx.ui.json() {
-        ctx.ui.value(&ReopenView {
-            was: PoolState::of(&changed.before, &name),
-            until: was.map(|was| was.until.into()),
-            reason: was.map(|was| was.reason.clone()),
-            changed: is_changed,
-            dry_run: args.dry.dry_run,
-            pool: name,
-        });
+        ctx.ui.value(&view);
         return Ok(0);
     }
-    ctx.ui.line(&one_line(&name));
-    ctx.ui.say(&match (is_changed, args.dry.dry_run, was) {
+    ctx.ui.line(&one_line(&view.pool));
+    ctx.ui.say(&match (view.changed, view.dry_run, was) {
         (true, true, Some(was)) => format!("would be open; it is closed until {}", stamp(was.until)),
         (true, false, Some(was)) => {
             format!("open; it was closed until {}, and the next limit closes it again", stamp(was.until))
@@ -72,23 +71,18 @@ pub fn reopen(ctx: &Context, args: &Reopen) -> Done {
     Ok(0)
 }
 
-/// Describes the pools that are not open, each in a sentence.
-pub fn sentences(snapshot: &Snapshot) -> Vec<String> {
-    let sentence = |name: &String| {
-        let (closed, words) = match pool::state(snapshot, name) {
-            pool::PoolState::Open => return None,
-            pool::PoolState::Closed(closed) => {
-                let left = (closed.until - snapshot.now.wall).to_std().unwrap_or_default();
-                (closed, format!("is used up until {} (in {})", stamp(closed.until), duration(left)))
-            }
-            pool::PoolState::HalfOpen(closed) => {
-                (closed, "was used up; the next attempt tries whether it is back".into())
-            }
-            pool::PoolState::Probed(closed) => (closed, "was used up, and one attempt tries whether it is back".into()),
-        };
-        let reason = cut(&one_line(&closed.reason), 200);
-        let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
-        Some(format!("the quota of `{}` {words}{reason}", one_line(name)))
+/// Describes a pool that is not open.
+pub fn sentence(pool: &PoolView, at: Moment) -> Option<String> {
+    let words = match pool.state {
+        PoolState::Open => return None,
+        PoolState::Closed => {
+            let left = (pool.until.0 - at.0).to_std().unwrap_or_default();
+            format!("is used up until {} (in {})", stamp(pool.until.0), duration(left))
+        }
+        PoolState::HalfOpen => "was used up; the next attempt tries whether it is back".into(),
+        PoolState::Probed => "was used up, and one attempt tries whether it is back".into(),
     };
-    snapshot.history.pools.closed.keys().filter_map(sentence).collect()
+    let reason = cut(&one_line(&pool.reason), 200);
+    let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
+    Some(format!("the quota of `{}` {words}{reason}", one_line(&pool.pool)))
 }

@@ -1,20 +1,17 @@
 //! `agentctl queue …`: is the file whole, what may be mended safely, what may stand in it.
 
-use std::{
-    io::Read as _,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use super::{
     change::Dry,
-    context::Context,
-    fail::{self, Done, exit},
+    context::{Context, input},
+    fail::{Done, exit},
     ui::{Item, Table, Tone},
 };
 use oodatcaa_agent::result;
 use oodatcaa_config as config;
 use oodatcaa_core::{
-    Problem, Workflow,
+    Problem,
     text::{many, one_line},
 };
 use oodatcaa_ops::{
@@ -101,85 +98,57 @@ pub fn run(ctx: &Context, verb: &Verb) -> Done {
 }
 
 fn validate(ctx: &Context, args: &Validate) -> Done {
-    let (path, bytes) = match &args.file {
-        Some(file) if file.as_os_str() == "-" => {
-            let mut bytes = Vec::new();
-            let read = std::io::stdin().take(LONGEST).read_to_end(&mut bytes);
-            read.map_err(|error| fail::io("read", Path::new("standard input"), &error))?;
-            (PathBuf::from("<stdin>"), bytes)
-        }
-        Some(file) => (
-            file.clone(),
-            files::read_named(file, LONGEST)?
-                .ok_or_else(|| missing(file, "the project's own: agentctl queue validate"))?,
-        ),
+    let (path, bytes, next) = match &args.file {
+        Some(file) => (file.clone(), input(file, LONGEST)?, "the project's own: agentctl queue validate"),
         None => {
-            let path = ctx.project.layout()?.queue();
-            let bytes = files::read(ctx.project.layout()?.root(), &path, LONGEST)?
-                .ok_or_else(|| missing(&path, "agentctl init"))?;
-            (path, bytes)
+            let layout = ctx.project.layout()?;
+            (layout.queue(), files::read(layout.root(), &layout.queue(), LONGEST)?, "agentctl init")
         }
     };
-    // Any file can be checked anywhere; the project's own roles count where there is a project.
-    let workflow = match ctx.project.find_layout()? {
-        Some(_) => ctx.workflow().clone(),
-        None => Workflow::shipped(),
+    let missing = || Failure::new(ErrorKind::NotFound, format!("there is no file {}", quoted(&path))).hint(next);
+    let (tasks, problems) = match Document::from_bytes(&path, bytes.ok_or_else(missing)?) {
+        Err(Invalid { line, column, message, .. }) => {
+            (None, vec![Problem { line, column, task: None, code: "unreadable", message }])
+        }
+        // Any file can be checked anywhere; the project's own roles count where there is a project.
+        Ok(document) => (Some(document.queue().len()), document.problems(ctx.workflow())),
     };
-    let (tasks, problems) = match Document::from_bytes(&path, bytes) {
-        Err(invalid) => (None, vec![of_invalid(invalid)]),
-        Ok(document) => (Some(document.queue().len()), document.problems(&workflow)),
+    let view = ValidationView {
+        file: if path.as_os_str() == "-" { "<stdin>".into() } else { path.display().to_string() },
+        ok: problems.is_empty(),
+        readable: tasks.is_some(),
+        tasks,
+        problems: problems.into_iter().map(problem_view).collect(),
     };
-    tell(ctx, &path, tasks, &problems);
-    Ok(if problems.is_empty() { exit::OK } else { exit::NEGATIVE })
-}
-
-fn missing(path: &Path, next: &str) -> Failure {
-    Failure::new(ErrorKind::NotFound, format!("there is no file {}", quoted(path))).hint(next)
-}
-
-fn of_invalid(invalid: Invalid) -> Problem {
-    let Invalid { line, column, message, .. } = invalid;
-    Problem { line, column, task: None, code: "unreadable", message }
-}
-
-fn tell(ctx: &Context, path: &Path, tasks: Option<usize>, problems: &[Problem]) {
     if ctx.ui.json() {
-        ctx.ui.value(&ValidationView {
-            file: path.display().to_string(),
-            ok: problems.is_empty(),
-            readable: tasks.is_some(),
-            tasks,
-            problems: problems.iter().map(problem_view).collect(),
-        });
-        return;
+        ctx.ui.value(&view);
+    } else {
+        tell(ctx, &view);
     }
-    for problem in problems {
-        let place = match problem.line {
-            0 => path.display().to_string(),
-            line => format!("{}:{line}:{}", path.display(), problem.column),
+    Ok(if view.ok { exit::OK } else { exit::NEGATIVE })
+}
+
+fn problem_view(problem: Problem) -> ProblemView {
+    let Problem { line, column, task, code, message } = problem;
+    let known = |number: usize| Some(number).filter(|&number| number > 0);
+    ProblemView { line: known(line), column: known(column), task, code, message }
+}
+
+fn tell(ctx: &Context, view: &ValidationView) {
+    let file = &view.file;
+    for problem in &view.problems {
+        let place = match (problem.line, problem.column) {
+            (None, _) => file.clone(),
+            (Some(line), column) => format!("{file}:{line}:{}", column.unwrap_or_default()),
         };
         let (place, message) = (one_line(&place), one_line(&problem.message));
         ctx.ui.line(&format!("{place}: {}: {message}", Tone::Warn.paint(problem.code)));
     }
-    let path = path.display();
-    let Some(tasks) = tasks else {
-        return ctx.ui.say(&format!("{path} cannot be read; until it can, nothing is claimed"));
-    };
-    let tasks = many(tasks, "task");
-    match problems.len() {
-        0 => ctx.ui.say(&format!("{path}: {tasks}, no problems")),
-        n => ctx.ui.say(&format!("{path}: {tasks}, {}", many(n, "problem"))),
-    }
-}
-
-fn problem_view(problem: &Problem) -> ProblemView {
-    ProblemView {
-        line: Some(problem.line).filter(|&line| line > 0),
-        column: Some(problem.column).filter(|&column| column > 0),
-        task: problem.task.clone(),
-        code: problem.code,
-        message: problem.message.clone(),
-    }
+    ctx.ui.say(&match (view.tasks, view.problems.len()) {
+        (None, _) => format!("{file} cannot be read; until it can, nothing is claimed"),
+        (Some(tasks), 0) => format!("{file}: {}, no problems", many(tasks, "task")),
+        (Some(tasks), problems) => format!("{file}: {}, {}", many(tasks, "task"), many(problems, "problem")),
+    });
 }
 
 fn repair(ctx: &Context, args: &Repair) -> Done {

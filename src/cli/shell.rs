@@ -11,7 +11,7 @@ use clap_complete::{
 use super::{
     command,
     context::Context,
-    fail::{self, Done, exit},
+    fail::{Done, exit},
     ui::{Settings, Ui},
 };
 use oodatcaa_core::text::{cut, one_line};
@@ -120,7 +120,7 @@ pub fn man(ctx: &Context, args: &Man) -> Done {
         return Ok(exit::OK);
     };
     let written = std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(command(), dir));
-    written.map_err(|error| fail::io("write the man pages to", dir, &error))?;
+    written.map_err(|error| Failure::io("write the man pages to", dir, &error))?;
     if ctx.ui.json() {
         ctx.ui.value(&ManView { page: None, directory: Some(dir.to_string_lossy().into_owned()) });
     }

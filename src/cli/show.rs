@@ -1,128 +1,129 @@
 //! `agentctl show` and `agentctl why`: one task, everything about it, and what keeps it from moving.
 
-use super::{cells, context::Context, fail::Done, ui::Tone};
+use std::time::Duration;
+
+use super::{
+    cells,
+    context::Context,
+    fail::{Done, exit},
+    ui::Tone,
+};
 use oodatcaa_core::{
-    Task, landing,
-    lease::LeaseHealth,
+    TaskId,
     text::{duration, many_lines, one_line},
 };
-use oodatcaa_ops::{ReadModel, find_task, view::health_word};
+use oodatcaa_ops::{
+    ReadModel, find_task,
+    view::{LeaseView, Moment, TaskDetail},
+};
 
 /// Flags of `show` and `why`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The task
     #[arg(add = super::shell::tasks())]
-    id: String,
+    pub id: String,
 }
 
 /// Prints one task.
 pub fn show(ctx: &Context, args: &Args) -> Done {
     let reading = ctx.read()?;
     let model = ReadModel::new(&reading.snapshot, ctx.workflow());
-    let task = find_task(&model.snapshot.queue, &args.id)?;
+    let detail = model.detail(find_task(&model.snapshot.queue, &args.id)?);
     if ctx.ui.json() {
-        ctx.ui.value(&model.detail(task));
-        return Ok(0);
+        ctx.ui.value(&detail);
+        return Ok(exit::OK);
     }
-    let pretty = ctx.ui.pretty();
-    let facts = facts(ctx, &model, task);
+    let (pretty, task) = (ctx.ui.pretty(), &detail.task);
+    let facts = facts(ctx, &model, &detail);
     if pretty {
         let title = Tone::Strong.paint(&one_line(cells::title(&task.title)));
-        let state = model.state(task);
-        ctx.ui.line(&format!("{} {title}", cells::tone(state).paint(&format!("{} {}", cells::glyph(state), task.id))));
+        let id = format!("{} {}", cells::glyph(task.state), task.id);
+        ctx.ui.line(&format!("{} {title}", cells::tone(task.state).paint(&id)));
     }
     // The title stands above on a terminal.
     ctx.ui.facts(&facts[usize::from(pretty)..]);
     for (heading, text) in [
-        ("Description", task.description.clone()),
-        ("Acceptance", list(&task.acceptance_criteria)),
-        ("Exit gates", list(&task.exit_gates)),
+        ("Description", detail.description.clone().unwrap_or_default()),
+        ("Acceptance", list(&detail.acceptance_criteria)),
+        ("Exit gates", list(&detail.exit_gates)),
     ] {
-        let Some(text) = text.filter(|text| !text.trim().is_empty()) else { continue };
+        let text = text.trim_end();
+        if text.is_empty() {
+            continue;
+        }
         if pretty {
             ctx.ui.line(&format!("\n{}", Tone::Strong.paint(heading)));
-            many_lines(text.trim_end()).lines().for_each(|line| ctx.ui.line(&format!("  {line}")));
+            many_lines(text).lines().for_each(|line| ctx.ui.line(&format!("  {line}")));
         } else {
-            ctx.ui.line(&format!("{}\t{}", heading.to_lowercase(), one_line(text.trim_end())));
+            ctx.ui.line(&format!("{}\t{}", heading.to_lowercase(), one_line(text)));
         }
     }
     ctx.ui.foot(&format!(
         "agentctl why {0} · agentctl run list {0} · agentctl logs {0} · agentctl events tail --task {0}",
         task.id
     ));
-    Ok(0)
+    Ok(exit::OK)
 }
 
-fn list(items: &[String]) -> Option<String> {
-    let lines: Vec<String> = items.iter().map(|item| format!("- {item}")).collect();
-    (!lines.is_empty()).then(|| lines.join("\n"))
+fn list(items: &[String]) -> String {
+    items.iter().map(|item| format!("- {item}")).collect::<Vec<_>>().join("\n")
 }
 
-fn facts(ctx: &Context, model: &ReadModel, task: &Task) -> Vec<(&'static str, String)> {
-    let now = model.snapshot.now.wall;
-    let queue = &model.snapshot.queue;
-    let relatives = |tasks: &[&Task]| {
-        tasks.iter().map(|task| format!("{} ({})", task.id, task.status)).collect::<Vec<_>>().join(", ")
-    };
-    let dependencies = task.dependencies.iter().map(|name| match queue.find(name) {
+fn facts(ctx: &Context, model: &ReadModel, detail: &TaskDetail) -> Vec<(&'static str, String)> {
+    let task = &detail.task;
+    let text = |words: &Option<String>| words.clone().unwrap_or_default();
+    let moment = |time: Option<Moment>| time.map(|time| ctx.ui.moment(time.0, model.snapshot.now.wall));
+    let relative = |name: &str| match model.snapshot.queue.find(name) {
         Some(other) => format!("{name} ({})", other.status),
         None => format!("{name} (missing)"),
-    });
-    let children: Vec<&Task> = queue.children(&task.id).collect();
-    let dependents = model.dependents();
-    let role = model.role(task);
-    let status = if role.is_empty() { task.status.to_string() } else { format!("{} (role {role})", task.status) };
-    let simulated = if model.simulated(task) { " · SIMULATED" } else { "" };
-    let known = model.snapshot.history.task(&task.id);
+    };
+    let relatives = |ids: &[TaskId]| ids.iter().map(|id| relative(id.as_str())).collect::<Vec<_>>().join(", ");
+    let role = task.role.as_ref().map(|role| format!(" (role {role})")).unwrap_or_default();
+    let simulated = if task.simulated { " · SIMULATED" } else { "" };
+    let attempts = (task.attempts > 0).then(|| format!("{} charged in this stage", task.attempts));
     vec![
         ("title", format!("{} {}", task.id, cells::title(&task.title))),
-        ("status", status + simulated),
-        ("why", model.sentence(task)),
-        ("lease", lease(ctx, model, task)),
+        ("status", format!("{}{role}{simulated}", task.status)),
+        ("why", task.why.clone()),
+        ("lease", task.lease.as_ref().map(|held| lease(held, task.running_seconds, moment)).unwrap_or_default()),
         ("priority", task.priority.to_string()),
-        ("type", task.kind.clone().unwrap_or_default()),
-        ("complexity", task.complexity.clone().unwrap_or_default()),
-        ("only for", task.role.clone().unwrap_or_default()),
-        ("depends on", dependencies.collect::<Vec<_>>().join(", ")),
-        ("needed by", dependents.get(task.id.as_str()).map(|tasks| relatives(tasks)).unwrap_or_default()),
-        ("parent", task.parent.clone().unwrap_or_default()),
-        ("children", relatives(&children)),
-        (
-            "attempts",
-            if task.attempts > 0 { format!("{} charged in this stage", task.attempts) } else { String::new() },
-        ),
-        ("not before", task.not_before.map(|time| ctx.ui.moment(time, now)).unwrap_or_default()),
-        ("blocked", task.blocked_reason.clone().unwrap_or_default()),
+        ("type", text(&task.kind)),
+        ("complexity", text(&detail.complexity)),
+        ("only for", text(&task.only_role)),
+        ("depends on", task.dependencies.iter().map(|name| relative(name)).collect::<Vec<_>>().join(", ")),
+        ("needed by", relatives(&detail.dependents)),
+        ("parent", text(&task.parent)),
+        ("children", relatives(&detail.children)),
+        ("attempts", attempts.unwrap_or_default()),
+        ("not before", moment(task.not_before).unwrap_or_default()),
+        ("blocked", text(&task.blocked_reason)),
         (
             "last failure",
-            known
-                .and_then(|known| known.failures.last())
-                .map(|(role, why)| format!("{role}: {why}"))
-                .unwrap_or_default(),
+            detail.failures.last().map(|last| format!("{}: {}", last.role, last.reason)).unwrap_or_default(),
         ),
         ("gates", task.gates.join(", ")),
-        ("branch", task.branch.clone().unwrap_or_default()),
-        ("merged", landing::merged(model.snapshot, task).unwrap_or_default()),
-        ("updated", task.updated_at.map(|time| ctx.ui.moment(time, now)).unwrap_or_default()),
+        ("branch", text(&task.branch)),
+        ("merged", text(&detail.merged_commit)),
+        ("updated", moment(task.updated_at).unwrap_or_default()),
     ]
 }
 
-fn lease(ctx: &Context, model: &ReadModel, task: &Task) -> String {
-    let Some((held, health)) = model.held(task) else { return String::new() };
-    let mut words = format!("{} by {}", health_word(&health), held.owner());
-    if let Some(lease) = held.ours() {
-        let now = model.snapshot.now.wall;
-        let beat = ctx.ui.moment(lease.heartbeat_at, now);
-        words += &format!(", token {}, try {}, pid {}, heartbeat {beat}", lease.token, lease.attempt, lease.pid);
-        if let Some(time) = model.running_for(task) {
-            words += &format!(", for {}", duration(std::time::Duration::from_secs(time.as_secs())));
-        }
-        if let Some(stop) = &lease.stop {
-            words += &format!(", asked to stop by {}: {}", stop.actor, stop.reason);
-        }
+fn lease(lease: &LeaseView, running: Option<u64>, moment: impl Fn(Option<Moment>) -> Option<String>) -> String {
+    let mut words = format!("{} by {}", lease.state, lease.owner);
+    // Only a lease of ours tells so much.
+    if let (Some(token), Some(attempt), Some(pid), Some(beat)) =
+        (lease.token, lease.attempt, lease.pid, moment(lease.heartbeat_at))
+    {
+        words += &format!(", token {token}, try {attempt}, pid {pid}, heartbeat {beat}");
     }
-    if let LeaseHealth::Dead(why) | LeaseHealth::Lost(why) = health {
+    if let Some(seconds) = running {
+        words += &format!(", for {}", duration(Duration::from_secs(seconds)));
+    }
+    if let Some(stop) = &lease.stop {
+        words += &format!(", asked to stop by {}: {}", stop.actor, stop.reason);
+    }
+    if let Some(why) = &lease.detail {
         words += &format!(" ({why})");
     }
     words

@@ -59,32 +59,22 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
         } else {
             ctx.ui.frame(&status.frame(ctx));
         }
-        let started = Instant::now();
+        let shown = Instant::now();
         // Elapsed times move on by themselves, so a frame follows also when nothing changed.
-        let key = select! {
+        let mut key = select! {
             recv(changes) -> _ => None,
             recv(screen.keys()) -> key => key.ok(),
             default(longest.max(FRAME)) => None,
         };
+        if key.is_none() {
+            // What a person does is answered at once.
+            key = screen.keys().recv_timeout(FRAME.saturating_sub(shown.elapsed())).ok();
+        }
         match key {
             Some(Key::Quit) => break,
             Some(Key::Interrupted) => return Ok(exit::INTERRUPTED),
-            Some(Key::Resized) => continue,
-            None => {}
+            Some(Key::Resized) | None => while changes.try_recv().is_ok() {},
         }
-        while let Some(left) = FRAME.checked_sub(started.elapsed()).filter(|left| !left.is_zero()) {
-            // What a person does is answered at once.
-            select! {
-                recv(changes) -> _ => {}
-                recv(screen.keys()) -> key => match key {
-                    Ok(Key::Quit) => return Ok(0),
-                    Ok(Key::Interrupted) => return Ok(exit::INTERRUPTED),
-                    Ok(Key::Resized) | Err(_) => break,
-                },
-                default(left) => {}
-            }
-        }
-        while changes.try_recv().is_ok() {}
     }
     Ok(0)
 }
@@ -105,7 +95,7 @@ impl Screen {
         for need in needs::list(model.snapshot, model.workflow, view.invalid.as_deref()) {
             *needs.entry(need.kind()).or_default() += 1;
         }
-        Ok(Self { limited: pool::sentences(model.snapshot), view, needs })
+        Ok(Self { limited: view.pools.iter().filter_map(|pool| pool::sentence(pool, view.at)).collect(), view, needs })
     }
 
     fn count(&self, state: TaskState) -> usize {
@@ -113,42 +103,35 @@ impl Screen {
     }
 
     fn headline(&self) -> String {
-        let mut line = Tone::Strong.paint(&one_line(&self.view.project));
-        if let Some(sprint) = &self.view.sprint {
-            write!(line, " · sprint {}", one_line(sprint)).expect("a string takes it");
-        }
-        let open = self.view.tasks - self.count(TaskState::Cancelled);
-        write!(line, " · {}/{open} done", self.count(TaskState::Done)).expect("a string takes it");
+        let view = &self.view;
+        let mut parts = vec![Tone::Strong.paint(&one_line(&view.project))];
+        parts.extend(view.sprint.as_ref().map(|sprint| format!("sprint {}", one_line(sprint))));
+        let open = view.tasks - self.count(TaskState::Cancelled);
+        parts.push(format!("{}/{open} done", self.count(TaskState::Done)));
         let more = [
             (TaskState::Running, "running"),
             (TaskState::Retry, "to be tried again"),
             (TaskState::Stale, "stale"),
             (TaskState::Failed, "failed"),
         ];
-        for (state, words) in more {
-            if self.count(state) > 0 {
-                let words = format!("{} {words}", self.count(state));
-                write!(line, " · {}", cells::tone(state).paint(&words)).expect("a string takes it");
-            }
+        for (state, words) in more.into_iter().filter(|(state, _)| self.count(*state) > 0) {
+            parts.push(cells::tone(state).paint(&format!("{} {words}", self.count(state))));
         }
-        match (self.view.starts.today, self.view.starts.limit) {
+        match (view.starts.today, view.starts.limit) {
             (0, _) => {}
-            (starts, None) => write!(line, " · {} today", many(starts as usize, "start")).expect("a string takes it"),
+            (starts, None) => parts.push(format!("{} today", many(starts as usize, "start"))),
             (starts, Some(most)) => {
                 let tone = if starts >= most { Tone::Warn } else { Tone::Faint };
-                let words = tone.paint(&format!("{starts} of {} today", many(most as usize, "start")));
-                write!(line, " · {words}").expect("a string takes it");
+                parts.push(tone.paint(&format!("{starts} of {} today", many(most as usize, "start"))));
             }
         }
-        if self.view.problems > 0 {
-            let problems =
-                if self.view.problems == 1 { "1 problem" } else { &format!("{} problems", self.view.problems) };
-            write!(line, " · {}", Tone::Warn.paint(problems)).expect("a string takes it");
+        if view.problems > 0 {
+            parts.push(Tone::Warn.paint(&many(view.problems, "problem")));
         }
-        if self.view.simulated {
-            write!(line, " · {}", Tone::Warn.paint("SIMULATED: no model is called")).expect("a string takes it");
+        if view.simulated {
+            parts.push(Tone::Warn.paint("SIMULATED: no model is called"));
         }
-        line
+        parts.join(" · ")
     }
 
     fn table(&self) -> Table {

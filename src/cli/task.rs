@@ -1,13 +1,13 @@
 //! `agentctl task …` and `agentctl add`: what a person does to tasks.
 
 use std::{
-    io::Read as _,
+    io,
     path::{Path, PathBuf},
 };
 
 use super::{
     change::{Dry, Targets, change, change_each, decide, each, needed, reason, tell},
-    context::Context,
+    context::{Context, input},
     edit,
     fail::{self, Done},
     list, show,
@@ -19,7 +19,6 @@ use oodatcaa_core::{
 };
 use oodatcaa_git::restart::Anew;
 use oodatcaa_ops::{ErrorKind, Failure, view::ChangeView};
-use oodatcaa_sys::files;
 
 /// Verbs of `task`.
 #[derive(Debug, clap::Subcommand)]
@@ -44,7 +43,7 @@ pub enum Verb {
     Unblock(Unblock),
     /// Say that a task is done, without its gates
     Done(Reasoned),
-    /// Change what is said of a task: title, description, criteria, type, priority, gates
+    /// Change what is said of a task; criteria and gates replace those that are there
     Edit(edit::Edit),
     /// Change the priority of tasks
     Prio(edit::Prio),
@@ -59,27 +58,14 @@ pub struct Add {
     /// One line that says what is wanted
     #[arg(required = true, value_name = "TITLE")]
     title: Vec<String>,
-    /// What is to be done, in Markdown
-    #[arg(short, long, value_name = "TEXT", conflicts_with = "file")]
-    description: Option<String>,
-    /// Read the description from a file, or from standard input (`-`)
-    #[arg(short = 'F', long, value_name = "FILE")]
-    file: Option<PathBuf>,
-    /// What must be true afterwards; may be given again
-    #[arg(long, value_name = "TEXT")]
-    accept: Vec<String>,
+    #[command(flatten)]
+    said: Said,
     /// Another task that must be done before; may be given again
     #[arg(long = "dep", value_name = "ID", value_delimiter = ',')]
     dependencies: Vec<String>,
     /// The task that it is a part of
     #[arg(long, value_name = "ID")]
     parent: Option<String>,
-    /// The type: Story, Build, Test, … [default: by its status]
-    #[arg(long = "type", value_name = "TYPE")]
-    kind: Option<String>,
-    /// Small numbers first [default: 100]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    priority: Option<i64>,
     /// The id [default: the next free one in the style of the file]
     #[arg(long, value_name = "ID")]
     id: Option<String>,
@@ -92,11 +78,55 @@ pub struct Add {
     /// Start in this status
     #[arg(long, value_name = "STATUS", group = "start")]
     status: Option<String>,
-    /// A configured gate that it must pass beside its role's; may be given again
-    #[arg(long = "gate", value_name = "NAME")]
-    gates: Vec<String>,
     #[command(flatten)]
     dry: Dry,
+}
+
+/// What is said of a task that is added or edited.
+#[derive(Debug, clap::Args)]
+pub struct Said {
+    /// What is to be done, in Markdown
+    #[arg(short, long, value_name = "TEXT", conflicts_with = "file")]
+    description: Option<String>,
+    /// Read the description from a file, or from standard input (`-`)
+    #[arg(short = 'F', long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// What must be true afterwards; may be given again
+    #[arg(long, value_name = "TEXT")]
+    pub accept: Vec<String>,
+    /// The type: Story, Build, Test, … [default of a new task: by its status]
+    #[arg(long = "type", value_name = "TYPE")]
+    pub kind: Option<String>,
+    /// Small numbers first [default of a new task: 100]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub priority: Option<i64>,
+    /// A configured gate that it must pass beside its role's; may be given again
+    #[arg(long = "gate", value_name = "NAME")]
+    pub gates: Vec<String>,
+}
+
+impl Said {
+    /// Returns the description that was given, in words or as a file.
+    pub fn description(&self) -> Result<Option<String>, Failure> {
+        match &self.file {
+            Some(file) => Ok(Some(read_text(file)?.trim_end().into())),
+            None => Ok(self.description.clone()),
+        }
+    }
+
+    /// Refuses gates that nobody configured.
+    pub fn check_gates(&self, ctx: &Context) -> Result<(), Failure> {
+        if self.gates.is_empty() {
+            return Ok(());
+        }
+        let gates = &ctx.project.loaded()?.config.gates;
+        let Some(gate) = self.gates.iter().find(|gate| !gates.contains_key(*gate)) else { return Ok(()) };
+        let there: Vec<&str> = gates.keys().map(String::as_str).collect();
+        let there = if there.is_empty() { "none".into() } else { there.join(", ") };
+        let message = format!("there is no gate `{}`; configured are: {there}", one_line(gate));
+        Err(Failure::new(ErrorKind::Usage, message)
+            .hint("gates of a project count once it is trusted: agentctl config trust"))
+    }
 }
 
 /// Flags of `move`.
@@ -187,22 +217,23 @@ pub fn run(ctx: &Context, verb: &Verb) -> Done {
 
 /// Adds a task.
 pub fn add(ctx: &Context, args: &Add) -> Done {
-    check_gates(ctx, &args.gates)?;
+    let said = &args.said;
+    said.check_gates(ctx)?;
     let wanted = Wanted {
         title: args.title.join(" "),
-        description: description(args)?,
-        kind: args.kind.clone(),
-        priority: args.priority,
+        description: said.description()?.filter(|text| !text.is_empty()),
+        kind: said.kind.clone(),
+        priority: said.priority,
         id: args.id.clone(),
         dependencies: args.dependencies.clone(),
-        acceptance_criteria: args.accept.clone(),
+        acceptance_criteria: said.accept.clone(),
         parent: args.parent.clone(),
         status: match (&args.status, args.ready) {
             (Some(status), _) => Some(Status::new(status.as_str())),
             (None, true) => Some(Status::READY),
             (None, false) => None,
         },
-        gates: args.gates.clone(),
+        gates: said.gates.clone(),
     };
     let changed = decide(ctx, args.dry, |snapshot, workflow, actor| manual::add(snapshot, workflow, &wanted, actor))?;
     let task = &changed.changes.add.first().expect("a task that is not refused is added").task;
@@ -227,40 +258,10 @@ pub fn add(ctx: &Context, args: &Add) -> Done {
 /// No description is longer.
 const LONGEST: u64 = 16 << 20;
 
-/// Refuses gates that nobody configured.
-pub(super) fn check_gates(ctx: &Context, wanted: &[String]) -> Result<(), Failure> {
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let gates = &ctx.project.loaded()?.config.gates;
-    let Some(gate) = wanted.iter().find(|gate| !gates.contains_key(*gate)) else { return Ok(()) };
-    let there: Vec<&str> = gates.keys().map(String::as_str).collect();
-    let there = if there.is_empty() { "none".into() } else { there.join(", ") };
-    let message = format!("there is no gate `{}`; configured are: {there}", one_line(gate));
-    Err(Failure::new(ErrorKind::Usage, message)
-        .hint("gates of a project count once it is trusted: agentctl config trust"))
-}
-
-fn description(args: &Add) -> Result<Option<String>, Failure> {
-    let text = match &args.file {
-        Some(file) => read_text(file)?.trim_end().to_owned(),
-        None => return Ok(args.description.clone()),
-    };
-    Ok(Some(text).filter(|text| !text.is_empty()))
-}
-
-/// Reads a file that the person names, or standard input (`-`).
-pub(super) fn read_text(file: &Path) -> Result<String, Failure> {
-    let mut text = String::new();
-    let read = match file.as_os_str() == "-" {
-        true => std::io::stdin().take(LONGEST).read_to_string(&mut text).map(|_| ()),
-        false => files::read_named(file, LONGEST)?
-            .ok_or_else(|| std::io::ErrorKind::NotFound.into())
-            .and_then(|read| String::from_utf8(read).map_err(std::io::Error::other))
-            .map(|read| text = read),
-    };
-    read.map_err(|error| fail::io("read the description from", file, &error))?;
-    Ok(text)
+fn read_text(file: &Path) -> Result<String, Failure> {
+    let failed = |error: io::Error| Failure::io("read the description from", file, &error);
+    let bytes = input(file, LONGEST)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+    String::from_utf8(bytes).map_err(|bad| failed(io::Error::other(bad)))
 }
 
 fn move_to(ctx: &Context, args: &Move) -> Done {

@@ -5,7 +5,8 @@ use std::{path::PathBuf, process::Command};
 use super::{
     change::Dry,
     context::Context,
-    fail::{self, Done, exit},
+    fail::{Done, exit},
+    show,
     ui::{Item, Table, Tone},
 };
 use oodatcaa_core::{
@@ -23,21 +24,13 @@ pub enum Verb {
     /// The worktrees of this project's tasks
     List,
     /// Where a task's worktree lies
-    Path(One),
+    Path(show::Args),
     /// Open a task's worktree in your editor, or in a shell
     Open(Open),
     /// Remove the worktrees of tasks that are merged or cancelled
     Prune(Dry),
     /// Remove the worktree of one task
     Rm(Rm),
-}
-
-/// A task.
-#[derive(Debug, clap::Args)]
-pub struct One {
-    /// The task
-    #[arg(add = super::shell::tasks())]
-    id: String,
 }
 
 /// Flags of `open`.
@@ -106,7 +99,7 @@ fn place(ctx: &Context, id: &str) -> Result<(TaskId, PathBuf), Failure> {
     ctx.project.worktree_of(&ctx.read()?.snapshot, id)
 }
 
-fn path(ctx: &Context, args: &One) -> Done {
+fn path(ctx: &Context, args: &show::Args) -> Done {
     let (task, path) = place(ctx, &args.id)?;
     if ctx.ui.json() {
         ctx.ui.value(&WorktreePathView { task, path: path.to_string_lossy().into_owned() });
@@ -142,7 +135,7 @@ fn open(ctx: &Context, args: &Open) -> Done {
         command.arg(&path);
     }
     ctx.ui.flush();
-    let ended = command.status().map_err(|error| fail::io("start", name.as_ref(), &error))?;
+    let ended = command.status().map_err(|error| Failure::io("start", name.as_ref(), &error))?;
     Ok(if ended.success() { exit::OK } else { exit::FAILED })
 }
 

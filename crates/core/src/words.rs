@@ -1,6 +1,7 @@
 //! Enums whose variants each stand for one word: a table with name, word and meaning in one row.
 
 /// Makes an enum of such a table, with the words to write and to read; a column behind the word becomes a method.
+#[macro_export]
 macro_rules! words {
     ($(#[$about:meta])* $vis:vis enum $type:ident { $($name:ident = $word:literal: $doc:literal;)* }) => {
         $(#[$about])*
@@ -35,7 +36,7 @@ macro_rules! words {
     ($(#[$about:meta])* $vis:vis enum $type:ident; $(#[$what:meta])* $column:ident: $of:ident {
         $($name:ident = $word:literal, $value:ident: $doc:literal;)*
     }) => {
-        $crate::words::words! {
+        $crate::words! {
             $(#[$about])* $vis enum $type { $($name = $word: $doc;)* }
         }
 

@@ -95,7 +95,7 @@ impl Project {
     }
 
     /// Returns the last snapshot that was decided on, and the answer; what is answered is committed unless `dry_run`.
-    pub fn decided<E: Clone>(
+    pub(crate) fn decided<E: Clone>(
         &self,
         dry_run: bool,
         mut decide: impl FnMut(&Snapshot) -> Result<ChangeSet, E>,

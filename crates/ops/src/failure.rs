@@ -14,8 +14,8 @@ mod workspace;
 
 pub use from::quoted;
 pub use kind::{ErrorKind, exit, sysexit};
-pub use missing::no_task;
-pub use refusal::{refused, undecided};
+pub(crate) use missing::no_task;
+pub(crate) use refusal::{refused, undecided};
 
 /// A failure, ready to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]

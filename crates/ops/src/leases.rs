@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Changed, ErrorKind, Failure, Project, no_task};
+use crate::{Changed, ErrorKind, Failure, Project, find_id};
 use oodatcaa_core::{
     LeaseState, RunName, Snapshot, TaskId, landing,
     lease::LeaseHealth,
@@ -28,9 +28,7 @@ impl Project {
         agree: impl FnOnce(&str) -> Result<bool, Failure>,
     ) -> Result<Option<(TaskId, Changed)>, Failure> {
         // A lease without a task can be given back as well.
-        let named = snapshot.queue.find(id).map(|task| &task.id);
-        let named = named.or_else(|| snapshot.leases.keys().find(|leased| leased.as_str() == id));
-        let id = named.ok_or_else(|| no_task(id, &snapshot.queue))?.clone();
+        let id = find_id(&snapshot.queue, id, |id| snapshot.leases.contains_key(id))?;
         let live = |held: &LeaseState| held.health(&snapshot.now) == LeaseHealth::Live;
         if !force && snapshot.leases.get(&id).is_some_and(live) {
             return Err(alive(snapshot, &id));

@@ -9,8 +9,10 @@
 //!      │
 //!      ├─ read ──> Snapshot ──> ReadModel ──> view::{TaskView, StatusView, NeedView, …} ──> --json, tables, pages
 //!      │
-//!      └─ decide(|snapshot, workflow, actor| …) ──> Changed ──> view::ChangeView, with the command that undoes it
-//!                                            └────> Failure: ErrorKind, causes, hints
+//!      ├─ decide(|snapshot, workflow, actor| …) ──> Changed ──> view::ChangeView, with the command that undoes it
+//!      │
+//!      └─ ask resolve · retry · stop · release · mend · sweep_worktrees clear_away ──> what became of it, as a view
+//!                  └────> Failure: ErrorKind, causes, hints, wherever one cannot be had
 //! ```
 //!
 //! Start reading at [`Project`], then [`ReadModel`] and [`view`].
@@ -30,7 +32,8 @@ pub mod view;
 mod worktrees;
 
 pub use change::Changed;
-pub use failure::{ErrorKind, Failure, exit, no_task, quoted, refused, sysexit, undecided};
-pub use project::{Project, find_task};
+pub use failure::{ErrorKind, Failure, exit, quoted, sysexit};
+pub(crate) use failure::{no_task, refused, undecided};
+pub use project::{Project, find_id, find_task};
 pub use read_model::{ReadModel, TaskState};
 pub use repair::Mends;

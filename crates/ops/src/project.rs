@@ -8,12 +8,12 @@ use std::{cell::OnceCell, path::PathBuf};
 use crate::{ErrorKind, Failure, no_task, quoted};
 use oodatcaa_config::{Config, Loaded, Overrides, World};
 use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{Queue, Task, Workflow, event::Actor, policy::Policy, text};
+use oodatcaa_core::{Queue, Task, TaskId, Workflow, event::Actor, policy::Policy, text};
 use oodatcaa_process::caller;
 use oodatcaa_store::{Desk, LOCK_WAIT, Reading};
 
 /// A project, or the place where one was looked for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Project {
     named: Option<PathBuf>,
     layout: OnceCell<Layout>,
@@ -25,13 +25,7 @@ pub struct Project {
 impl Project {
     /// Returns the project that was named, or else the one around the working directory.
     pub fn new(named: Option<PathBuf>) -> Self {
-        Self {
-            named,
-            layout: OnceCell::new(),
-            store: OnceCell::new(),
-            loaded: OnceCell::new(),
-            workflow: OnceCell::new(),
-        }
+        Self { named, ..Self::default() }
     }
 
     /// Returns the directory that was named, or else the working directory.
@@ -137,4 +131,10 @@ pub fn find_task<'a>(queue: &'a Queue, id: &str) -> Result<&'a Task, Failure> {
         return Err(Failure::new(ErrorKind::NotFound, words).hint("agentctl queue validate"));
     }
     found.ok_or_else(|| no_task(id, queue))
+}
+
+/// Finds a task by an id as somebody typed it, also one that has left the queue where it has `left` something.
+pub fn find_id(queue: &Queue, id: &str, left: impl Fn(&TaskId) -> bool) -> Result<TaskId, Failure> {
+    let found = find_task(queue, id).map(|task| task.id.clone());
+    found.or_else(|failure| TaskId::parse(id).ok().filter(left).ok_or(failure))
 }

@@ -2,13 +2,13 @@
 //!
 //! Everything that shows tasks asks here, so that all say the same of the same task.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::view::{FactView, FailureView, LeaseView, Moment, TaskDetail, TaskView, WhyView};
 use oodatcaa_core::{
-    LeaseState, QueueLease, RoleRule, Snapshot, Status, Task, Workflow, landing, lease::LeaseHealth, why,
+    LeaseState, QueueLease, RoleRule, Snapshot, Status, Task, Workflow, landing, lease::LeaseHealth, why, words,
 };
 
 /// A snapshot together with the table of roles.
@@ -20,54 +20,20 @@ pub struct ReadModel<'a> {
     explainer: why::Explainer<'a>,
 }
 
-/// How a task stands, for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum TaskState {
-    /// A worker has it.
-    Running,
-    /// It looks as if a worker had it, and none has.
-    Stale,
-    /// A human must act.
-    NeedsYou,
-    /// Attempts are used up.
-    Failed,
-    /// It waits for its time to be tried again.
-    Retry,
-    /// It waits for a worker, a dependency or its children.
-    Waiting,
-    /// Cancelled.
-    Cancelled,
-    /// Done.
-    Done,
-}
-
-impl TaskState {
-    /// Every state.
-    pub const ALL: [TaskState; 8] = [
-        Self::Running,
-        Self::Stale,
-        Self::NeedsYou,
-        Self::Failed,
-        Self::Retry,
-        Self::Waiting,
-        Self::Cancelled,
-        Self::Done,
-    ];
-
-    /// Returns the word in JSON and in filters.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Stale => "stale",
-            Self::NeedsYou => "needs_you",
-            Self::Failed => "failed",
-            Self::Retry => "retry",
-            Self::Waiting => "waiting",
-            Self::Cancelled => "cancelled",
-            Self::Done => "done",
-        }
+words! {
+    /// How a task stands, for people.
+    #[derive(Serialize)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    #[serde(rename_all = "snake_case")]
+    pub enum TaskState {
+        Running = "running": "A worker has it.";
+        Stale = "stale": "It looks as if a worker had it, and none has.";
+        NeedsYou = "needs_you": "A human must act.";
+        Failed = "failed": "Attempts are used up.";
+        Retry = "retry": "It waits for its time to be tried again.";
+        Waiting = "waiting": "It waits for a worker, a dependency or its children.";
+        Cancelled = "cancelled": "Cancelled.";
+        Done = "done": "Done.";
     }
 }
 
@@ -142,11 +108,6 @@ impl<'a> ReadModel<'a> {
         self.held(task).and_then(|(held, _)| held.ours()).is_some_and(|lease| lease.simulated)
     }
 
-    /// Explains why the task does not move.
-    pub fn why(&self, task: &Task) -> why::Why {
-        self.explainer.explain(task)
-    }
-
     /// Explains it in one sentence.
     pub fn sentence(&self, task: &Task) -> String {
         self.explainer.briefly(task).sentence
@@ -157,17 +118,6 @@ impl<'a> ReadModel<'a> {
         let mut tasks: Vec<&Task> = self.snapshot.queue.tasks().collect();
         tasks.sort_by_cached_key(|task| self.snapshot.queue.rank(task));
         tasks
-    }
-
-    /// Returns for each id the tasks that name it among their dependencies.
-    pub fn dependents(&self) -> HashMap<&'a str, Vec<&'a Task>> {
-        let mut all: HashMap<&str, Vec<&Task>> = HashMap::new();
-        for task in self.snapshot.queue.tasks() {
-            for name in &task.dependencies {
-                all.entry(name).or_default().push(task);
-            }
-        }
-        all
     }
 
     /// Describes a task for a list.
@@ -207,6 +157,7 @@ impl<'a> ReadModel<'a> {
     pub fn detail(&self, task: &Task) -> TaskDetail {
         let ids = |tasks: &mut dyn Iterator<Item = &Task>| tasks.map(|task| task.id.clone()).collect();
         let known = self.snapshot.history.task(&task.id);
+        let depends = |other: &&Task| other.dependencies.iter().any(|name| name == task.id.as_str());
         let failures = known.map(|known| known.failures.iter()).into_iter().flatten();
         TaskDetail {
             task: self.task(task),
@@ -216,7 +167,7 @@ impl<'a> ReadModel<'a> {
             complexity: task.complexity.clone(),
             merged_commit: landing::merged(self.snapshot, task),
             children: ids(&mut self.snapshot.queue.children(&task.id)),
-            dependents: ids(&mut self.dependents().remove(task.id.as_str()).unwrap_or_default().into_iter()),
+            dependents: ids(&mut self.snapshot.queue.tasks().filter(depends)),
             token: known.map(|known| known.token),
             failures: failures
                 .map(|(role, reason)| FailureView { role: role.clone(), reason: reason.clone() })
@@ -226,7 +177,7 @@ impl<'a> ReadModel<'a> {
 
     /// Explains at length why a task stands where it stands.
     pub fn why_view(&self, task: &Task) -> WhyView {
-        let why = self.why(task);
+        let why = self.explainer.explain(task);
         WhyView {
             id: task.id.clone(),
             status: task.status.clone(),

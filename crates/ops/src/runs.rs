@@ -10,7 +10,7 @@ use std::{
 use chrono::{DateTime, Utc};
 
 use crate::{
-    ErrorKind, Failure, Project, no_task,
+    ErrorKind, Failure, Project, find_id,
     view::{AttemptDetail, AttemptView, FileView, GateView, Moment, StopView},
 };
 use oodatcaa_core::layout::Layout;
@@ -165,14 +165,9 @@ pub fn dir(layout: &Layout, snapshot: &Snapshot, task: &TaskId, token: Token) ->
 /// Reads what a person typed: `TASK`, or `TASK/TOKEN`.
 pub fn named(project: &Project, snapshot: &Snapshot, words: &str) -> Result<(TaskId, Option<Token>), Failure> {
     let (task, token) = words.split_once('/').map_or((words, None), |(task, token)| (task, Some(token)));
-    let id = match snapshot.queue.find(task) {
-        Some(found) => found.id.clone(),
-        // A task that has left the queue may have left attempts.
-        None => TaskId::parse(task)
-            .ok()
-            .filter(|id| project.layout().is_ok_and(|layout| newest(layout, id).is_some()))
-            .ok_or_else(|| no_task(task, &snapshot.queue))?,
-    };
+    // A task that has left the queue may have left attempts.
+    let left = |id: &TaskId| project.layout().is_ok_and(|layout| newest(layout, id).is_some());
+    let id = find_id(&snapshot.queue, task, left)?;
     let bad = |_| Failure::new(ErrorKind::Usage, format!("`{words}` is no attempt; write TASK or TASK/TOKEN"));
     Ok((id, token.map(|token| token.parse().map(Token)).transpose().map_err(bad)?))
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    ErrorKind, Failure, Project, find_task, no_task,
+    ErrorKind, Failure, Project, find_id,
     view::{GcView, OldRefView, OldRunView, WorktreeRemovalView, WorktreeView},
 };
 use oodatcaa_core::{Snapshot, Status, TaskId, lease::LeaseHealth};
@@ -39,11 +39,10 @@ impl Project {
 
     /// Returns a task as somebody typed it, and its worktree; a task that has left the queue may have left one.
     pub fn worktree_of(&self, snapshot: &Snapshot, id: &str) -> Result<(TaskId, PathBuf), Failure> {
-        let found = find_task(&snapshot.queue, id).map(|task| task.id.clone());
-        let task = found.or_else(|_| TaskId::parse(id)).map_err(|_| no_task(id, &snapshot.queue))?;
-        match prune::path_of(self.layout()?, &task)? {
+        let path = |id: &TaskId| prune::path_of(self.layout()?, id).map_err(Failure::from);
+        let task = find_id(&snapshot.queue, id, |id| path(id).is_ok_and(|path| path.is_some()))?;
+        match path(&task)? {
             Some(path) => Ok((task, path)),
-            None if snapshot.queue.get(&task).is_none() => Err(no_task(id, &snapshot.queue)),
             None => Err(Failure::new(ErrorKind::NotFound, format!("{task} has no worktree"))
                 .hint(format!("agentctl why {task}"))),
         }

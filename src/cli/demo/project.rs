@@ -5,7 +5,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::cli::fail::io;
 use oodatcaa_agent::prompt;
 use oodatcaa_config::{World, trust};
 use oodatcaa_core::Workflow;
@@ -31,12 +30,12 @@ pub(super) fn create(dir: Option<&Path>) -> Result<Layout, Failure> {
         None => {
             let temp = std::env::temp_dir();
             let made = tempfile::Builder::new().prefix("oodatcaa-demo-").tempdir_in(&temp);
-            made.map_err(|error| io("make a directory in", &temp, &error))?.keep()
+            made.map_err(|error| Failure::io("make a directory in", &temp, &error))?.keep()
         }
     };
-    let root = root.canonicalize().map_err(|error| io("find", &root, &error))?;
+    let root = root.canonicalize().map_err(|error| Failure::io("find", &root, &error))?;
     let root = root.join("project");
-    fs::create_dir(&root).map_err(|error| io("create", &root, &error))?;
+    fs::create_dir(&root).map_err(|error| Failure::io("create", &root, &error))?;
     let layout = World::of_process().at_home(Layout::new(root));
     fill(&layout)?;
     // So that `git diff` and `git status` show what the fleet did.
@@ -48,8 +47,8 @@ pub(super) fn create(dir: Option<&Path>) -> Result<Layout, Failure> {
 }
 
 fn named(dir: &Path) -> Result<PathBuf, Failure> {
-    fs::create_dir_all(dir).map_err(|error| io("create", dir, &error))?;
-    let mut entries = fs::read_dir(dir).map_err(|error| io("read", dir, &error))?;
+    fs::create_dir_all(dir).map_err(|error| Failure::io("create", dir, &error))?;
+    let mut entries = fs::read_dir(dir).map_err(|error| Failure::io("read", dir, &error))?;
     if entries.next().is_some() {
         return Err(Failure::new(ErrorKind::Refused, format!("{} is not empty", dir.display()))
             .hint("let the demo make a directory of its own: agentctl demo"));
@@ -73,8 +72,8 @@ fn fill(layout: &Layout) -> Result<(), Failure> {
     }
     for (path, text) in files {
         let parent = path.parent().expect("each lies below the root");
-        fs::create_dir_all(parent).map_err(|error| io("create", parent, &error))?;
-        fs::write(&path, text).map_err(|error| io("write", &path, &error))?;
+        fs::create_dir_all(parent).map_err(|error| Failure::io("create", parent, &error))?;
+        fs::write(&path, text).map_err(|error| Failure::io("write", &path, &error))?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use oodatcaa_core::{
 };
 
 /// Returns the failure for a task that is not in the queue, with those that may have been meant.
-pub fn no_task(id: &str, queue: &Queue) -> Failure {
+pub(crate) fn no_task(id: &str, queue: &Queue) -> Failure {
     let id = cut(&one_line(id), 80);
     let failure = Failure::new(ErrorKind::NotFound, format!("there is no task `{id}`"));
     match near(&id, queue.tasks().map(|task| task.id.as_str())).as_slice() {

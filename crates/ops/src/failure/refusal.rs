@@ -10,7 +10,7 @@ use oodatcaa_core::{
 };
 
 /// Returns the failure for a refused change of a task.
-pub fn refused(refusal: &Refusal, queue: &Queue, workflow: &Workflow) -> Failure {
+pub(crate) fn refused(refusal: &Refusal, queue: &Queue, workflow: &Workflow) -> Failure {
     let take_back = |commit: &str| landing::take_back(workflow, &commit.chars().take(12).collect::<String>());
     let kind = match refusal {
         Refusal::UnknownStatus { .. } | Refusal::NeedsReason { .. } | Refusal::BadTask(_) => ErrorKind::Usage,
@@ -56,7 +56,7 @@ pub fn refused(refusal: &Refusal, queue: &Queue, workflow: &Workflow) -> Failure
 }
 
 /// Returns the failure for a refused word on a decision.
-pub fn undecided(snapshot: &Snapshot, refusal: &Undecided) -> Failure {
+pub(crate) fn undecided(snapshot: &Snapshot, refusal: &Undecided) -> Failure {
     let inbox = "see what waits: agentctl inbox";
     let kind = match refusal {
         Undecided::Unknown(_) => ErrorKind::NotFound,

@@ -6,7 +6,7 @@ use super::Moment;
 use oodatcaa_core::{Role, Snapshot, TaskId, needs::Need, state::decisions::Decision};
 
 /// A question to a person, open or answered.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Question {
     /// What to answer it by.
@@ -119,15 +119,9 @@ impl NeedView {
                 title: need.task().and_then(|id| snapshot.queue.get(id)).map(|task| task.title.clone()),
                 role: need.role().cloned(),
                 question: need.words.clone(),
-                options: Vec::new(),
                 asked_at: need.since.map(Moment),
-                deadline: None,
-                default: None,
-                commit: None,
-                unsigned_by: None,
                 state: "open".into(),
-                by: None,
-                words: None,
+                ..Question::default()
             },
             |decision| Question::of(snapshot, decision),
         );

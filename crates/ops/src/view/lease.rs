@@ -51,15 +51,16 @@ impl LeaseView {
     /// Describes a lease of the given health.
     pub fn of(held: &LeaseState, health: &LeaseHealth) -> Self {
         let ours = held.ours();
-        let detail = match health {
-            LeaseHealth::Live => None,
-            LeaseHealth::Dead(why) | LeaseHealth::Lost(why) => Some(why.clone()),
+        let (state, detail) = match health {
+            LeaseHealth::Live => ("live", None),
+            LeaseHealth::Dead(why) => ("dead", Some(why.clone())),
+            LeaseHealth::Lost(why) => ("lost", Some(why.clone())),
         };
         Self {
             owner: held.owner().to_owned(),
             role: held.role().cloned(),
             token: Some(held.token().0).filter(|&token| token > 0),
-            state: health_word(health),
+            state,
             detail,
             attempt: ours.map(|lease| lease.attempt),
             started_at: ours.map(|lease| lease.started_at.into()),
@@ -77,15 +78,6 @@ impl LeaseView {
                 LeaseRecord::Broken { .. } => "broken",
             },
         }
-    }
-}
-
-/// Returns how a lease stands, in one word.
-pub fn health_word(health: &LeaseHealth) -> &'static str {
-    match health {
-        LeaseHealth::Live => "live",
-        LeaseHealth::Dead(_) => "dead",
-        LeaseHealth::Lost(_) => "lost",
     }
 }
 

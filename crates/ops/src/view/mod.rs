@@ -25,7 +25,7 @@ pub use config::{ChosenView, CommandView, ConfigView, OriginView, SettingView, T
 pub use doctor::{CheckView, DoctorView};
 pub use fleet::{FleetView, UnitsView, WorkerResult, WorkerView};
 pub use inbox::{DecisionView, NeedView, Question};
-pub use lease::{LeaseEntry, LeaseView, health_word};
+pub use lease::{LeaseEntry, LeaseView};
 pub use moment::Moment;
 pub use pool::{PoolState, PoolView};
 pub use program::{CompletionsView, ErrorBody, ErrorView, HelpView, InitView, ManView, VersionView, WrittenView};
@@ -37,46 +37,22 @@ pub use worktree::{
     ChangedFileView, DiffView, GcView, OldRefView, OldRunView, WorktreePathView, WorktreeRemovalView, WorktreeView,
 };
 
+#[cfg(feature = "schema")]
+macro_rules! all_of {
+    ($generator:ident: $($view:ty),*) => { [$($generator.subschema_for::<$view>()),*] };
+}
+
 /// Returns one JSON Schema for everything that `--json` prints.
 #[cfg(feature = "schema")]
 pub fn schema() -> serde_json::Value {
     let mut generator = schemars::generate::SchemaSettings::draft2020_12().into_generator();
-    let all = [
-        generator.subschema_for::<AdapterView>(),
-        generator.subschema_for::<AgentView>(),
-        generator.subschema_for::<AttemptDetail>(),
-        generator.subschema_for::<AttemptView>(),
-        generator.subschema_for::<CaseView>(),
-        generator.subschema_for::<ChangeView>(),
-        generator.subschema_for::<CompletionsView>(),
-        generator.subschema_for::<ConfigView>(),
-        generator.subschema_for::<DecisionView>(),
-        generator.subschema_for::<DiffView>(),
-        generator.subschema_for::<DoctorView>(),
-        generator.subschema_for::<ErrorView>(),
-        generator.subschema_for::<FleetView>(),
-        generator.subschema_for::<GcView>(),
-        generator.subschema_for::<HelpView>(),
-        generator.subschema_for::<InitView>(),
-        generator.subschema_for::<LeaseEntry>(),
-        generator.subschema_for::<LogView<'_>>(),
-        generator.subschema_for::<ManView>(),
-        generator.subschema_for::<NeedView>(),
-        generator.subschema_for::<RepairView>(),
-        generator.subschema_for::<ReopenView>(),
-        generator.subschema_for::<StatusView>(),
-        generator.subschema_for::<StopView>(),
-        generator.subschema_for::<TaskDetail>(),
-        generator.subschema_for::<TaskView>(),
-        generator.subschema_for::<TrustView>(),
-        generator.subschema_for::<UnitsView>(),
-        generator.subschema_for::<ValidationView>(),
-        generator.subschema_for::<VersionView>(),
-        generator.subschema_for::<WhyView>(),
-        generator.subschema_for::<WorktreePathView>(),
-        generator.subschema_for::<WorktreeRemovalView>(),
-        generator.subschema_for::<WorktreeView>(),
-    ];
+    let all = all_of!(generator:
+        AdapterView, AgentView, AttemptDetail, AttemptView, CaseView, ChangeView, CompletionsView,
+        ConfigView, DecisionView, DiffView, DoctorView, ErrorView, FleetView, GcView, HelpView,
+        InitView, LeaseEntry, LogView<'_>, ManView, NeedView, RepairView, ReopenView, StatusView,
+        StopView, TaskDetail, TaskView, TrustView, UnitsView, ValidationView, VersionView, WhyView,
+        WorktreePathView, WorktreeRemovalView, WorktreeView
+    );
     let mut definitions = generator.take_definitions(true);
     for (key, definition) in &mut definitions {
         // What serde writes as the tag of a struct, schemars leaves out.
