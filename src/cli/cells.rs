@@ -6,33 +6,23 @@ use super::ui::{Item, Tone};
 use oodatcaa_core::text;
 use oodatcaa_ops::{TaskState, view::TaskView};
 
-/// Returns the sign of a state, one column wide.
-pub(super) fn glyph(state: TaskState) -> &'static str {
+/// Returns the sign of a state, one column wide, and its colour.
+pub(super) fn look(state: TaskState) -> (&'static str, Tone) {
     match state {
-        TaskState::Running => "●",
-        TaskState::Stale | TaskState::NeedsYou => "◆",
-        TaskState::Failed | TaskState::Cancelled => "✗",
-        TaskState::Retry => "↻",
-        TaskState::Waiting => "○",
-        TaskState::Done => "✓",
-    }
-}
-
-/// Returns the colour of a state.
-pub(super) fn tone(state: TaskState) -> Tone {
-    match state {
-        TaskState::Running => Tone::Busy,
-        TaskState::Stale | TaskState::NeedsYou | TaskState::Retry => Tone::Warn,
-        TaskState::Failed => Tone::Bad,
-        TaskState::Waiting => Tone::Plain,
-        TaskState::Cancelled => Tone::Faint,
-        TaskState::Done => Tone::Good,
+        TaskState::Running => ("●", Tone::Busy),
+        TaskState::Stale | TaskState::NeedsYou => ("◆", Tone::Warn),
+        TaskState::Failed => ("✗", Tone::Bad),
+        TaskState::Cancelled => ("✗", Tone::Faint),
+        TaskState::Retry => ("↻", Tone::Warn),
+        TaskState::Waiting => ("○", Tone::Plain),
+        TaskState::Done => ("✓", Tone::Good),
     }
 }
 
 /// Returns a task's id with its sign on a terminal, the id alone in a pipe.
 pub(super) fn id_item(task: &TaskView) -> Item {
-    Item::new(format!("{} {}", glyph(task.state), task.id)).or_piped(&task.id).tone(tone(task.state))
+    let (sign, tone) = look(task.state);
+    Item::new(format!("{sign} {}", task.id)).or_piped(&task.id).tone(tone)
 }
 
 /// Returns a duration for people, whole seconds for programs; empty without one.

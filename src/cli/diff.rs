@@ -3,7 +3,7 @@
 use super::{
     context::Context,
     fail::{Done, exit},
-    ui::{Item, Table, Tone},
+    ui::{Item, Tone},
 };
 use oodatcaa_core::text::many_lines;
 use oodatcaa_git::diff;
@@ -30,36 +30,31 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
     let branch = snapshot.queue.get(&task).and_then(|task| task.branch.as_deref());
     let range = diff::range(layout, &ctx.project.loaded()?.config.workspace, &task, branch, token)?;
     let files = range.files()?;
+    let risky: Vec<String> = files.iter().filter_map(|file| file.look_at.clone()).collect();
+    let file = |file: diff::FileChange| ChangedFileView {
+        path: file.path,
+        added: file.added,
+        removed: file.removed,
+        risky: file.risky,
+    };
+    let files: Vec<ChangedFileView> = files.into_iter().map(file).collect();
     if ctx.ui.json() {
         let patch = if args.stat { None } else { Some(String::from_utf8_lossy(&range.patch()?).into_owned()) };
-        ctx.ui.value(&DiffView {
-            task,
-            token,
-            files: files.into_iter().map(changed_file).collect(),
-            patch,
-            from: range.from,
-            to: range.to,
-            until: range.until,
-        });
+        ctx.ui.value(&DiffView { task, token, files, patch, from: range.from, to: range.to, until: range.until });
         return Ok(exit::OK);
     }
-    if files.is_empty() {
-        ctx.ui.say(&format!("{} changed nothing", args.run));
-        return Ok(exit::OK);
-    }
-    if args.stat || ctx.ui.quiet() {
-        let mut table = Table::new("FILE~ | ADDED | REMOVED | NOTE");
+    let none = format!("{} changed nothing", args.run);
+    if files.is_empty() || args.stat || ctx.ui.quiet() {
         let count = |lines: Option<u64>| lines.map_or("binary".into(), |lines| lines.to_string());
-        for file in &files {
-            table.row([
+        let rows = files.iter().map(|file| {
+            [
                 Item::new(&file.path),
                 Item::new(count(file.added)).tone(Tone::Good),
                 Item::new(count(file.removed)).tone(Tone::Bad),
                 Item::new(if file.risky { "risk" } else { "" }).tone(Tone::Warn),
-            ]);
-        }
-        ctx.ui.table(&table);
-        return Ok(exit::OK);
+            ]
+        });
+        return ctx.ui.list(&files, "FILE~ | ADDED | REMOVED | NOTE", rows, &none, "");
     }
     let patch = range.patch()?;
     if !ctx.ui.terminal() {
@@ -76,13 +71,8 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
         };
         ctx.ui.verbatim(&tone.paint(line));
     }
-    let risky: Vec<&str> = files.iter().filter_map(|file| file.look_at.as_deref()).collect();
     if !risky.is_empty() {
         ctx.ui.foot(&format!("look at these closely, other programs obey them: {}", risky.join(", ")));
     }
     Ok(exit::OK)
-}
-
-fn changed_file(file: diff::FileChange) -> ChangedFileView {
-    ChangedFileView { path: file.path, added: file.added, removed: file.removed, risky: file.risky }
 }

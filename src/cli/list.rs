@@ -85,7 +85,7 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
     let rows = views.iter().map(|task| {
         [
             cells::id_item(task),
-            Item::new(&task.status).tone(cells::tone(task.state)),
+            Item::new(&task.status).tone(cells::look(task.state).1),
             Item::of(task.role.as_ref()),
             Item::new(task.priority),
             Item::new(cells::title(&task.title)),

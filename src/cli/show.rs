@@ -38,8 +38,8 @@ pub fn show(ctx: &Context, args: &Args) -> Done {
     let facts = facts(ctx, &model, &detail);
     if pretty {
         let title = Tone::Strong.paint(&one_line(cells::title(&task.title)));
-        let id = format!("{} {}", cells::glyph(task.state), task.id);
-        ctx.ui.line(&format!("{} {title}", cells::tone(task.state).paint(&id)));
+        let (sign, tone) = cells::look(task.state);
+        ctx.ui.line(&format!("{} {title}", tone.paint(&format!("{sign} {}", task.id))));
     }
     // The title stands above on a terminal.
     ctx.ui.facts(&facts[usize::from(pretty)..]);
@@ -144,7 +144,7 @@ pub fn why(ctx: &Context, args: &Args) -> Done {
         ctx.ui.line(&columns.map(one_line).join("\t"));
         return Ok(0);
     }
-    let tone = cells::tone(model.state(task));
+    let tone = cells::look(why.state).1;
     ctx.ui.line(&format!(
         "{} ({}): {}",
         Tone::Strong.paint(task.id.as_str()),

@@ -115,7 +115,7 @@ impl Screen {
             (TaskState::Failed, "failed"),
         ];
         for (state, words) in more.into_iter().filter(|(state, _)| self.count(*state) > 0) {
-            parts.push(cells::tone(state).paint(&format!("{} {words}", self.count(state))));
+            parts.push(cells::look(state).1.paint(&format!("{} {words}", self.count(state))));
         }
         match (view.starts.today, view.starts.limit) {
             (0, _) => {}
