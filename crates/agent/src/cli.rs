@@ -3,7 +3,7 @@
 use std::{io::Read as _, sync::Arc, time::Duration};
 
 use super::{
-    Agent, Assignment, Watcher, descriptor::Descriptor, failure::Failure, output, stream::Reader, watcher::Stream,
+    Agent, Assignment, Watcher, descriptor::Descriptor, failure::Failure, observation::Stream, output, stream::Reader,
 };
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Class, Outcome, text};

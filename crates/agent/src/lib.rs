@@ -33,6 +33,7 @@ mod failure;
     reason = "it goes down from a directory of the user's state and looks at every step"
 )]
 mod home;
+mod observation;
 pub mod output;
 pub mod probe;
 pub mod prompt;
@@ -45,7 +46,8 @@ mod watcher;
 
 pub use agent::{Agent, BadAgent, open};
 pub use environment::{environment, find_program};
-pub use watcher::{Loop, Observation, Stream, Watcher};
+pub use observation::{Observation, Stream};
+pub use watcher::{Loop, Watcher};
 
 /// Everything an agent is told about its attempt.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     descriptor::{Descriptor, Dialect, Map, Pick, UsageMode},
-    watcher::Stream,
+    observation::Stream,
 };
 use oodatcaa_core::layout::Layout;
 use oodatcaa_sys::files;

@@ -5,7 +5,7 @@ use std::{ffi::OsStr, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{descriptor::Descriptor, watcher::Observation};
+use crate::{descriptor::Descriptor, observation::Observation};
 use oodatcaa_core::{Usage, layout::Layout};
 use oodatcaa_sys::files::{self, Durable};
 

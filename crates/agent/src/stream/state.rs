@@ -13,8 +13,8 @@ use super::keep_end;
 use crate::{
     descriptor::{Descriptor, EarlyRule, Map, Pattern, Pick, RetryRule, RetryUnit, Source, when},
     failure::Failure,
+    observation::Observation,
     output,
-    watcher::Observation,
 };
 use oodatcaa_core::{Usage, text};
 
