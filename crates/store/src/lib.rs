@@ -236,6 +236,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Renders the error together with its source, for the log.
+    fn with_source(&self) -> String {
+        format!("{self}: {}", std::error::Error::source(self).map(ToString::to_string).unwrap_or_default())
+    }
+
     /// Tells whether a file has disappeared in the meantime.
     fn is_missing(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)

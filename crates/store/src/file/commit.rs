@@ -117,7 +117,7 @@ impl Commit<'_> {
         if !events.is_empty()
             && let Err(error) = self.state.journal.append(&mut events, !is_news(&self.changes))
         {
-            log::error!("{}; the events will be written before the next change", whole(&error));
+            log::error!("{}; the events will be written before the next change", error.with_source());
             self.state.pending.extend(events.iter().cloned());
             let go = net.iter().filter(|(_, change)| matches!(change, LeaseChange::Drop(_)));
             let token = |task: &TaskId| self.snapshot.leases.get(task).map(LeaseState::token);
@@ -250,7 +250,7 @@ impl Commit<'_> {
                     .and_then(|()| files.try_for_each(|file| leases::remove(&file))),
             };
             if let Err(error) = dropped {
-                log::warn!("{}", whole(&error));
+                log::warn!("{}", error.with_source());
             }
             if matches!(change, LeaseChange::Drop(_)) {
                 self.state.held.remove(task);
@@ -315,9 +315,4 @@ fn net(changes: &[LeaseChange]) -> BTreeMap<TaskId, LeaseChange> {
         net.insert(task_id.clone(), change);
     }
     net
-}
-
-/// Renders an error with its source.
-pub(super) fn whole(error: &StoreError) -> String {
-    format!("{error}: {}", std::error::Error::source(error).map(ToString::to_string).unwrap_or_default())
 }

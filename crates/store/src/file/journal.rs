@@ -20,11 +20,12 @@ use super::{
 };
 use crate::{Invalid, StoreError};
 use oodatcaa_core::{
-    Data, Event, EventDraft, History,
+    Data, Event, EventDraft, History, Kind,
     event::{
         Actor,
         payload::{Readable, Unreadable},
     },
+    state,
 };
 use oodatcaa_sys::{files, lock::Lock};
 
@@ -265,7 +266,7 @@ impl Journal {
         let mut file = lock.map_or_else(open, |lock| Ok(lock.into_file()))?;
         self.refresh()?;
         if events.first().is_some_and(|first| first.seq <= self.history.seq) {
-            events.retain(|event| !super::transaction::is_told(&self.history, event));
+            events.retain(|event| !is_told(&self.history, event));
             if events.is_empty() {
                 return Ok(());
             }
@@ -373,4 +374,18 @@ pub(super) fn cut(bytes: u64) -> EventDraft {
     let note = format!("{bytes} bytes of an unfinished line were cut off the journal");
     let readable = Readable { note: Some(note), ..Readable::default() };
     EventDraft::new(Data::QueueValid(readable), Actor::Policy("journal".into()))
+}
+
+/// Tells whether the journal knows of this without its event.
+pub(super) fn is_told(history: &History, event: &Event) -> bool {
+    let Some(known) = event.task.as_ref().and_then(|task| history.task(task)) else { return false };
+    let token = event.token.unwrap_or_default();
+    match event.kind() {
+        _ if event.data().task_change().is_some_and(|change| change.stamped) => {
+            known.updated_at.is_some_and(|told| told >= state::written_at(event))
+        }
+        Kind::LeaseAcquired => known.runs.contains_key(&token),
+        Kind::AttemptStarted | Kind::AttemptFinished | Kind::AttemptSuperseded => known.ended >= token,
+        _ => false,
+    }
 }

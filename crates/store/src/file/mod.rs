@@ -99,7 +99,7 @@ impl State {
         match work(self.ledger.as_mut()?) {
             Ok(done) => Some(done),
             Err(error) => {
-                log::warn!("starts are counted in the project's own files only: failed to {}", commit::whole(&error));
+                log::warn!("starts are counted in the project's own files only: failed to {}", error.with_source());
                 self.ledger = None;
                 None
             }

@@ -194,7 +194,7 @@ pub(super) fn recover(path: &Path) -> io::Result<bool> {
         let Some(mark) = Mark::of(&left) else { continue };
         let read = |path: &Path| match disk::read(path, LONGEST) {
             Ok(found) => Ok(found.map(|bytes| hash(&bytes))),
-            Err(error) => Err(io::Error::other(super::commit::whole(&error))),
+            Err(error) => Err(io::Error::other(error.with_source())),
         };
         match read(&left) {
             Ok(None) => {}

@@ -15,8 +15,7 @@ use super::{
 };
 use crate::{Invalid, Reading, StoreError, Transaction, Written};
 use oodatcaa_core::{
-    ChangeSet, Event, ForeignLease, History, Holder, Kind, LeaseRecord, LeaseState, Now, QueueLease, Snapshot, TaskId,
-    state,
+    ChangeSet, Event, ForeignLease, Holder, LeaseRecord, LeaseState, Now, QueueLease, Snapshot, TaskId,
 };
 use oodatcaa_sys::{files, lock::Lock};
 
@@ -142,7 +141,7 @@ impl FileStore {
     fn flush(state: &mut State) -> Result<(), StoreError> {
         // Others may have looked meanwhile, and told what they found.
         let history = Arc::clone(state.journal.history());
-        state.pending.retain(|event| !is_told(&history, event));
+        state.pending.retain(|event| !journal::is_told(&history, event));
         if state.pending.is_empty() {
             return Ok(());
         }
@@ -205,19 +204,5 @@ impl FileStore {
             state.journal.append(&mut events, true)?;
         }
         Ok(())
-    }
-}
-
-/// Tells whether the journal knows of this without its event.
-pub(super) fn is_told(history: &History, event: &Event) -> bool {
-    let Some(known) = event.task.as_ref().and_then(|task| history.task(task)) else { return false };
-    let token = event.token.unwrap_or_default();
-    match event.kind() {
-        _ if event.data().task_change().is_some_and(|change| change.stamped) => {
-            known.updated_at.is_some_and(|told| told >= state::written_at(event))
-        }
-        Kind::LeaseAcquired => known.runs.contains_key(&token),
-        Kind::AttemptStarted | Kind::AttemptFinished | Kind::AttemptSuperseded => known.ended >= token,
-        _ => false,
     }
 }
