@@ -61,7 +61,7 @@ impl Edit {
         if differs { self.set(member, value) } else { self }
     }
 
-    /// Names the verb by which a human does it.
+    /// Says by which verb a human does it.
     pub fn verb(mut self, verb: &str) -> Self {
         self.said.verb = Some(verb.into());
         self
@@ -155,14 +155,11 @@ impl ChangeSet {
 
     /// Sets one member of a task; the last word of a change set on a member counts.
     pub fn set(&mut self, task: &TaskId, member: Member, value: impl Into<Value>) {
-        let edit = match self.edits.iter_mut().position(|edit| edit.task == *task) {
-            Some(at) => &mut self.edits[at],
-            None => {
-                self.edits.push(TaskEdit { task: task.clone(), set: BTreeMap::new() });
-                self.edits.last_mut().expect("just pushed")
-            }
-        };
-        edit.set.insert(member, value.into());
+        let at = self.edits.iter().position(|edit| edit.task == *task).unwrap_or_else(|| {
+            self.edits.push(TaskEdit { task: task.clone(), set: BTreeMap::new() });
+            self.edits.len() - 1
+        });
+        self.edits[at].set.insert(member, value.into());
     }
 
     /// Applies an edit to a task, together with our stamp, and notes the event that says so. The event carries what was
@@ -186,10 +183,7 @@ impl ChangeSet {
 
     /// Returns the claims in it.
     pub fn takes(&self) -> impl Iterator<Item = &Lease> {
-        self.leases.iter().filter_map(|change| match change {
-            LeaseChange::Take(lease) => Some(lease),
-            _ => None,
-        })
+        self.leases.iter().filter_map(|change| if let LeaseChange::Take(lease) = change { Some(lease) } else { None })
     }
 
     /// Writes the name of an attempt's directory into its claim.

@@ -226,10 +226,7 @@ pub enum LeaseHealth {
 impl LeaseState {
     /// Returns the lease in our own words, if it is one of ours.
     pub fn ours(&self) -> Option<&Lease> {
-        match &self.record {
-            LeaseRecord::Ours(lease) => Some(lease),
-            LeaseRecord::Foreign(_) | LeaseRecord::Broken { .. } => None,
-        }
+        if let LeaseRecord::Ours(lease) = &self.record { Some(lease) } else { None }
     }
 
     /// Returns the greatest token that this file proves to have existed.

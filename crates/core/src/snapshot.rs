@@ -59,13 +59,10 @@ impl Snapshot {
 
     /// Applies a change set in place: what only this snapshot holds is not copied.
     pub fn advance(&mut self, changes: &ChangeSet) {
-        let next = self;
         if changes.touches_queue() {
-            let queue = Arc::make_mut(&mut next.queue);
+            let queue = Arc::make_mut(&mut self.queue);
             for edit in &changes.edits {
-                queue.edit(&edit.task, |task| {
-                    edit.set.iter().for_each(|(member, value)| task.set(*member, value));
-                });
+                queue.edit(&edit.task, |task| edit.set.iter().for_each(|(member, value)| task.set(*member, value)));
             }
             for new in &changes.add {
                 queue.push(new.task.clone());
@@ -78,20 +75,20 @@ impl Snapshot {
             match change {
                 LeaseChange::Take(lease) | LeaseChange::Write(lease) => {
                     let held = LeaseState { record: LeaseRecord::Ours(lease.clone()), holder: Holder::Alive };
-                    next.leases.insert(lease.task_id.clone(), held);
+                    self.leases.insert(lease.task_id.clone(), held);
                 }
                 LeaseChange::Drop(task) => {
-                    next.leases.remove(task);
+                    self.leases.remove(task);
                 }
             }
         }
         if !changes.events.is_empty() {
-            let history = Arc::make_mut(&mut next.history);
+            let history = Arc::make_mut(&mut self.history);
             for draft in &changes.events {
-                let event = Event::number(draft.clone(), history.seq + 1, next.now.wall, "");
+                let event = Event::number(draft.clone(), history.seq + 1, self.now.wall, "");
                 history.apply(&event);
                 if let Some(event) = starts::kept(&event) {
-                    Arc::make_mut(&mut next.kept).apply(&event);
+                    Arc::make_mut(&mut self.kept).apply(&event);
                 }
             }
         }

@@ -93,19 +93,14 @@ fn end_at_the_bound(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
 
 /// Returns what a counter of `metadata` should say; `None` for counters whose meaning is the author's own.
 fn counted(queue: &Queue, workflow: &Workflow, key: &str) -> Option<u64> {
-    let top = || queue.tasks().filter(|task| !task.nested);
-    let count = match key.strip_suffix("_tasks")? {
-        "total" => top().count(),
-        "done" | "completed" => top().filter(|task| task.status.is_done()).count(),
-        word => {
-            let status = Status::new(word);
-            if !workflow.knows(&status) {
-                return None;
-            }
-            top().filter(|task| task.status == status).count()
-        }
+    let status = Status::new(key.strip_suffix("_tasks")?);
+    let counts: &dyn Fn(&Task) -> bool = match status.as_str() {
+        "total" => &|_| true,
+        "done" | "completed" => &|task| task.status.is_done(),
+        _ if workflow.knows(&status) => &|task| task.status == status,
+        _ => return None,
     };
-    Some(count as u64)
+    Some(queue.tasks().filter(|task| !task.nested && counts(task)).count() as u64)
 }
 
 fn count(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {

@@ -160,16 +160,10 @@ fn facts(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Vec<Fact> {
         say(None, format!("{} charged in this stage", text::many(task.attempts as usize, "attempt")));
     }
     if pool::is_retry(snapshot, task) {
-        for (role, special) in
-            workflow.taking(&task.status).filter_map(|rule| workflow.policy().on_retry.get_key_value(&rule.role))
-        {
-            say(
-                None,
-                format!(
-                    "it has failed before, so {} works on it next (roles.{role}.on_retry)",
-                    special.agents.join(" or ")
-                ),
-            );
+        let on_retry = &workflow.policy().on_retry;
+        for (role, special) in workflow.taking(&task.status).filter_map(|rule| on_retry.get_key_value(&rule.role)) {
+            let who = special.agents.join(" or ");
+            say(None, format!("it has failed before, so {who} works on it next (roles.{role}.on_retry)"));
         }
     }
     let bounds = &workflow.policy().bounds;

@@ -95,27 +95,19 @@ pub fn leased(snapshot: &Snapshot, task: &Task) -> Option<String> {
 
 /// Returns the first thing that holds a task whose status the role takes.
 pub fn obstacle(snapshot: &Snapshot, workflow: &Workflow, rule: &RoleRule, task: &Task) -> Option<Obstacle> {
-    if let Some(owner) = leased(snapshot, task) {
-        return Some(Obstacle::Leased(owner));
-    }
-    if let QueueLease::Other(text) = &task.lease {
-        return Some(Obstacle::Marked(text.clone()));
-    }
-    if let Some(role) = task.role.as_ref().filter(|role| **role != rule.role.as_str()) {
-        return Some(Obstacle::OtherRole(role.clone()));
-    }
-    match snapshot.queue.waits(task) {
-        Waits::No => {}
-        waits => return Some(Obstacle::Waits(waits)),
-    }
-    if let Some(hold) = decision::hold(snapshot, workflow, &rule.role, task) {
-        return Some(Obstacle::Decision(hold));
-    }
-    if let Some(stop) = budget::of_task_stop(snapshot, workflow, task) {
-        return Some(Obstacle::Budget(stop));
-    }
-    let held = task.not_before.filter(|time| snapshot.now.wall < *time).map(Obstacle::NotBefore);
-    of_starts(snapshot, workflow, rule, task).or(held)
+    let marked = || if let QueueLease::Other(text) = &task.lease { Some(text.clone()) } else { None };
+    let other = || task.role.clone().filter(|role| role != rule.role.as_str());
+    let waits = || Some(snapshot.queue.waits(task)).filter(|waits| *waits != Waits::No);
+    let later = || task.not_before.filter(|time| snapshot.now.wall < *time);
+    leased(snapshot, task)
+        .map(Obstacle::Leased)
+        .or_else(|| marked().map(Obstacle::Marked))
+        .or_else(|| other().map(Obstacle::OtherRole))
+        .or_else(|| waits().map(Obstacle::Waits))
+        .or_else(|| decision::hold(snapshot, workflow, &rule.role, task).map(Obstacle::Decision))
+        .or_else(|| budget::of_task_stop(snapshot, workflow, task).map(Obstacle::Budget))
+        .or_else(|| of_starts(snapshot, workflow, rule, task))
+        .or_else(|| later().map(Obstacle::NotBefore))
 }
 
 /// Tells how the starts of a task's agents hold it: for good at the bound, and before it for longer and longer.
@@ -145,13 +137,16 @@ pub fn wip(snapshot: &Snapshot, rule: &RoleRule) -> u32 {
 
 /// Returns the tasks that a role could claim now, the most urgent first ([`crate::Queue::rank`]).
 pub fn candidates<'a>(snapshot: &'a Snapshot, workflow: &Workflow, rule: &'a RoleRule) -> Vec<&'a Task> {
-    let is_claimable = |task: &&Task| {
-        let is_taken = task.status == rule.takes && snapshot.queue.is_free(task);
-        is_taken && obstacle(snapshot, workflow, rule, task).is_none()
-    };
-    let mut tasks: Vec<&Task> = snapshot.queue.tasks().filter(is_claimable).collect();
+    let mut tasks: Vec<&Task> = claimable(snapshot, workflow, rule).collect();
     tasks.sort_by_cached_key(|task| snapshot.queue.rank(task));
     tasks
+}
+
+fn claimable<'a>(snapshot: &'a Snapshot, workflow: &Workflow, rule: &RoleRule) -> impl Iterator<Item = &'a Task> {
+    snapshot.queue.tasks().filter(move |task| {
+        let is_taken = task.status == rule.takes && snapshot.queue.is_free(task);
+        is_taken && obstacle(snapshot, workflow, rule, task).is_none()
+    })
 }
 
 /// Claims one task for one owner: returns the change set and the lease.
@@ -172,7 +167,8 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, me: &Claimant) -> Result
         return Err(Idle::Full { wip, limit });
     }
     debug_assert!(workflow.rule(&rule.role).is_some(), "a claimant's role is in the table");
-    let Some(task) = candidates(snapshot, workflow, rule).into_iter().next() else {
+    let best = claimable(snapshot, workflow, rule).min_by_key(|task| snapshot.queue.rank(task));
+    let Some(task) = best else {
         let tasks: Vec<&Task> = waiting.collect();
         let until = tasks
             .iter()

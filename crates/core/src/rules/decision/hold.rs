@@ -69,20 +69,26 @@ pub fn open_for<'a>(snapshot: &'a Snapshot, task: &Task) -> Option<&'a Decision>
 
 /// Returns the fingerprint of a task for a topic.
 pub(super) fn content(snapshot: &Snapshot, workflow: &Workflow, task: &Task, topic: Topic) -> String {
-    let mut all = Print::default();
-    all.add(&task.title);
-    all.add(task.description.as_deref().unwrap_or_default());
-    all.list(&task.acceptance_criteria);
-    all.list(&task.exit_gates);
-    all.list(&task.gates);
-    if topic == Topic::Merge {
-        all.add(task.branch.as_deref().unwrap_or_default());
-        if let Some(work) = last_work(snapshot, workflow, task) {
-            all.add(&work.token.to_string());
-        }
-        all.add(&commit(snapshot, workflow, task).unwrap_or_default());
+    let mut all = Sha256::new();
+    // With its length, so that no text can stand for two.
+    let mut add = |text: &str| {
+        all.update((text.len() as u64).to_be_bytes());
+        all.update(text);
+    };
+    add(&task.title);
+    add(task.description.as_deref().unwrap_or_default());
+    for list in [&task.acceptance_criteria, &task.exit_gates, &task.gates] {
+        add(&list.len().to_string());
+        list.iter().for_each(|text| add(text));
     }
-    all.end()
+    if topic == Topic::Merge {
+        add(task.branch.as_deref().unwrap_or_default());
+        if let Some(work) = last_work(snapshot, workflow, task) {
+            add(&work.token.to_string());
+        }
+        add(&commit(snapshot, workflow, task).unwrap_or_default());
+    }
+    all.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Returns the last work on a task. Tries to merge do not change what is merged.
@@ -106,25 +112,5 @@ pub(super) fn commit(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> O
         None => {
             works(known, workflow).filter(|work| work.commit.is_some()).max_by_key(|work| work.token)?.commit.clone()
         }
-    }
-}
-
-#[derive(Default)]
-struct Print(Sha256);
-
-impl Print {
-    fn add(&mut self, text: &str) {
-        // With its length, so that no text can stand for two.
-        self.0.update((text.len() as u64).to_be_bytes());
-        self.0.update(text);
-    }
-
-    fn list(&mut self, texts: &[String]) {
-        self.add(&texts.len().to_string());
-        texts.iter().for_each(|text| self.add(text));
-    }
-
-    fn end(self) -> String {
-        self.0.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 }
