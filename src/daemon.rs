@@ -77,7 +77,7 @@ enum LogFormat {
 
 fn duration(text: &str) -> Result<Duration, String> {
     let interval = text::parse_duration(text)?;
-    if interval < Duration::from_millis(100) { Err("an interval is at least 100ms".into()) } else { Ok(interval) }
+    if interval < Duration::from_millis(100) { Err("an interval must be at least 100ms".into()) } else { Ok(interval) }
 }
 
 /// Forbids core dumps: memory holds secrets. Agents inherit the limit and may ask for more themselves.
@@ -151,7 +151,7 @@ fn told(name: &str, verdict: &Verdict) -> ExitCode {
         Verdict::Ready { pid } => (sysexit::OK, format!("{name} runs in the background, pid {pid}")),
         Verdict::Failed { code, tail, log } => {
             let tail: String = tail.iter().map(|line| format!("  {}\n", text::one_line(line))).collect();
-            (*code, format!("error: {name} has not become ready; the end of {}:\n{tail}", log.display()))
+            (*code, format!("error: {name} did not become ready; the end of {}:\n{tail}", log.display()))
         }
     };
     let _ = writeln!(out, "{}", words.trim_end());
@@ -234,7 +234,7 @@ fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Se
     let host = store::identity("").host;
     let tag = match &args.owner {
         Some(tag) if tag.is_empty() || tag.contains('#') || tag.chars().any(char::is_control) => {
-            let message = "an owner tag is not empty and has neither `#` nor control characters";
+            let message = "an owner tag must not be empty, and must hold neither `#` nor control characters";
             return Err(Failure::new(ErrorKind::Usage, message));
         }
         Some(tag) => format!("{tag}@{host}"),

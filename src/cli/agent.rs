@@ -34,7 +34,7 @@ pub enum Verb {
     List(ListArgs),
     /// The description of one that is in force, as TOML
     Show(NameArgs),
-    /// Hold an installed program against its description; calls no model and no network
+    /// Try an installed program with its description; calls no model and no network
     Test(NameArgs),
     /// Let a pool of quota be used before the time that its provider stated
     Reopen(pool::Reopen),
@@ -231,7 +231,7 @@ fn show(ctx: &Context, name: &str) -> Done {
 fn test(ctx: &Context, name: &str) -> Done {
     let config = one(ctx, name)?;
     if config.kind != AgentKind::Adapter {
-        return Err(Failure::new(ErrorKind::NotFound, format!("the agent `{name}` has no adapter to be held against"))
+        return Err(Failure::new(ErrorKind::NotFound, format!("the agent `{name}` has no adapter to be tried with"))
             .hint("agentctl doctor"));
     }
     // Not below /tmp, where a sandbox of one of the programs breaks.

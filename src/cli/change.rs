@@ -89,7 +89,7 @@ fn passing(ctx: &Context, terms: &[&str]) -> Result<Vec<String>, Failure> {
     let wanted = |task: &&Task| (filter.wants_finished() || !task.status.is_finished()) && filter.passes(&model, task);
     let found: Vec<String> = model.in_order().into_iter().filter(wanted).map(|task| task.id.to_string()).collect();
     if found.is_empty() {
-        return Err(Failure::new(ErrorKind::NotFound, format!("no task passes the filter {}", terms.join(" ")))
+        return Err(Failure::new(ErrorKind::NotFound, format!("no task matches the filter {}", terms.join(" ")))
             .hint(format!("agentctl ls {}", terms.join(" "))));
     }
     Ok(found)
@@ -122,7 +122,7 @@ pub fn tell(ctx: &Context, verb: &str, id: &TaskId, changed: &Changed, dry: Dry)
     let members = one_line(&members.join(", "));
     match (dry.dry_run, view.changed) {
         (_, false) if verb == "release" => ctx.ui.say(&format!("nothing to change: nobody holds {id}")),
-        (_, false) => ctx.ui.say(&format!("nothing to change: {id} is `{to}` already")),
+        (_, false) => ctx.ui.say(&format!("nothing to change: {id} is already `{to}`")),
         (true, true) => ctx.ui.say(&format!("would set: {members}")),
         (false, true) => {
             ctx.ui.say(&format!("set: {members}"));

@@ -33,7 +33,7 @@ pub struct ShowArgs {
     /// The built-in configuration with a comment for every key, to copy from
     #[arg(long, conflicts_with = "origin")]
     default: bool,
-    /// Only keys that start so, e.g. `roles.builder`
+    /// Only keys that start like this, e.g. `roles.builder`
     #[arg(value_name = "KEY")]
     key: Option<String>,
 }
@@ -147,9 +147,9 @@ fn trust_in(ui: &Ui, world: &World, layout: &Layout, args: &TrustArgs) -> Done {
         if ui.json() {
             ui.value(&trust_view(layout, "untrusted", was, None));
         } else if was {
-            ui.say(&format!("{shown} is not trusted any more; its files only count where they tighten something"));
+            ui.say(&format!("{shown} is not trusted any more; its files count only where they make something stricter"));
         } else {
-            ui.say(&format!("{shown} was not trusted; nothing to forget"));
+            ui.say(&format!("{shown} was not trusted; there is nothing to forget"));
         }
         return Ok(0);
     }
@@ -172,7 +172,7 @@ fn trust_in(ui: &Ui, world: &World, layout: &Layout, args: &TrustArgs) -> Done {
     // With its commands, so that nothing is trusted that does not even load.
     let whole = Config::load_in(&world.with(trust::TRUST_ALL, "1"), layout, &Overrides::default())?;
     if !ui.confirm("allow all of this?")? {
-        ui.say("nothing was remembered; the project's files only count where they tighten something");
+        ui.say("nothing was remembered; the project's files count only where they make something stricter");
         return Ok(0);
     }
     // What was shown, not what stands there by now.

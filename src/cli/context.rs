@@ -32,7 +32,7 @@ impl Context {
         if let Some(broken) = &workflow.policy().broken
             && !self.warned.replace(true)
         {
-            self.ui.warn(&format!("{broken}; the shipped roles are shown"));
+            self.ui.warn(&format!("{broken}; the built-in roles are shown"));
         }
         workflow
     }

@@ -164,7 +164,7 @@ impl Demo<'_> {
                 return Err(Failure::new(ErrorKind::Interrupted, "interrupted; the workers are stopped").hint(hint));
             }
             if Instant::now() >= deadline {
-                return Err(Failure::new(ErrorKind::TimedOut, "the sprint is not done in time"));
+                return Err(Failure::new(ErrorKind::TimedOut, "the sprint was not done in time"));
             }
             // A missed message is made up for by the next look.
             let _ = changes.recv_timeout(Duration::from_millis(200));
@@ -175,7 +175,7 @@ impl Demo<'_> {
         let mut started = Ok(());
         self.fleet.start(Mode::PidFile, roles, READY_WITHIN, &mut |report| {
             if let (Happened::Failed { why, lines, .. }, true) = (&report.what, started.is_ok()) {
-                let message = format!("the {} has not started: {why}", report.name);
+                let message = format!("the {} did not start: {why}", report.name);
                 started = Err(Failure::new(ErrorKind::Failed, message).cause(format!("\n  {}", lines.join("\n  "))));
             }
         })?;

@@ -18,7 +18,7 @@ pub struct Args {
     /// TASK for all of its work, or TASK/TOKEN for one attempt's
     #[arg(value_name = "RUN")]
     run: String,
-    /// Only the files, with how many lines came and went
+    /// Only the files, with how many lines were added and removed
     #[arg(long)]
     stat: bool,
 }
@@ -72,7 +72,7 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
         ctx.ui.verbatim(&tone.paint(line));
     }
     if !risky.is_empty() {
-        ctx.ui.foot(&format!("look at these closely, other programs obey them: {}", risky.join(", ")));
+        ctx.ui.foot(&format!("look at these closely, other programs act on them: {}", risky.join(", ")));
     }
     Ok(exit::OK)
 }

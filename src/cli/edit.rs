@@ -39,7 +39,7 @@ pub struct Prio {
 pub enum Dep {
     /// Let a task wait for others
     Add(Depend),
-    /// Let a task wait for others no longer
+    /// Let a task no longer wait for others
     Rm(Depend),
 }
 
@@ -71,12 +71,12 @@ pub fn edit(ctx: &Context, args: &Edit) -> Done {
         gates: some(&said.gates),
     };
     if changes == TaskPatch::default() {
-        return Err(Failure::new(ErrorKind::Usage, "nothing to change was said").hint("agentctl help task edit"));
+        return Err(Failure::new(ErrorKind::Usage, "nothing to change was given").hint("agentctl help task edit"));
     }
     let (id, changed) =
         decide_on(ctx, args.dry, &args.id, |snapshot, _, id, actor| manual::edit(snapshot, id, &changes, actor))?;
     if !changed.changes.is_empty() && changed.before.leases.contains_key(&id) {
-        ctx.ui.warn("it is being worked on; the attempt that runs was told what stood there before");
+        ctx.ui.warn("it is being worked on; the running attempt was given the old text");
     }
     tell(ctx, "edit", &id, &changed, args.dry)
 }
@@ -85,7 +85,7 @@ pub fn edit(ctx: &Context, args: &Edit) -> Done {
 pub fn prio(ctx: &Context, args: &Prio) -> Done {
     let (number, ids) = args.words.split_last().expect("clap wants two");
     let priority = number.parse().map_err(|_| {
-        Failure::new(ErrorKind::Usage, format!("`{number}` is no priority; it stands last, as a whole number"))
+        Failure::new(ErrorKind::Usage, format!("`{number}` is not a priority; it comes last, as a whole number"))
             .hint("agentctl task prio T001 T002 5")
     })?;
     let changes = TaskPatch { priority: Some(priority), ..TaskPatch::default() };

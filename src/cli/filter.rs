@@ -106,7 +106,7 @@ fn term(model: &ReadModel, token: &str) -> Result<(bool, Term), Failure> {
     let list = |words: &str| words.split(',').filter(|word| !word.is_empty()).map(String::from).collect::<Vec<_>>();
     let term = match positive.split_once(':') {
         Some((key, words)) if KEYS.contains(&key) && words.split(',').all(str::is_empty) => {
-            return Err(usage(format!("`{key}:` names nothing")).hint("agentctl help filters"));
+            return Err(usage(format!("`{key}:` needs a value")).hint("agentctl help filters"));
         }
         Some(("role", words)) => Term::Role(roles(model, list(words))?),
         Some(("status", words)) => Term::Status(statuses(model, list(words))?),
@@ -114,7 +114,7 @@ fn term(model: &ReadModel, token: &str) -> Result<(bool, Term), Failure> {
         Some(("prio" | "priority", number)) => priority(number)?,
         // A key that is nearly one of ours was meant as one; other words with a colon are words of a title.
         Some((key, rest)) if let Some(near) = near(key, KEYS.iter().copied()).first() => {
-            return Err(usage(format!("`{key}:` is no filter; there are: {}", KEYS.join(", ")))
+            return Err(usage(format!("`{key}:` is not a filter; there are: {}", KEYS.join(", ")))
                 .hint(format!("agentctl ls {near}:{rest}")));
         }
         _ => Term::Text(positive.to_lowercase()),

@@ -35,7 +35,7 @@ pub struct Args {
 enum Verb {
     /// Start workers that do not run; a role that was paused works again
     Start(Which),
-    /// Stop workers: their attempts may end first, then they are stopped and given back
+    /// Stop workers: their attempts get some time to end, then they are stopped and given back
     Stop(Which),
     /// Stop workers and start them again
     Restart(Which),
@@ -140,7 +140,7 @@ fn resume(ctx: &Context, roles: &[Role]) {
     let Actor::Human(human) = ctx.project.actor() else { return };
     let store = match ctx.project.store() {
         Ok(store) => store,
-        Err(failure) => return ctx.ui.warn(&format!("pauses are not looked at: {}", failure.sentence())),
+        Err(failure) => return ctx.ui.warn(&format!("cannot look at the pauses: {}", failure.sentence())),
     };
     for role in roles {
         match fleet::resume(store, role, &human) {
@@ -149,7 +149,7 @@ fn resume(ctx: &Context, roles: &[Role]) {
             // A project without a queue has no pauses; its workers say what is missing.
             Err(FleetError::Store(StoreError::Missing(_))) => return,
             Err(error) => {
-                return ctx.ui.warn(&format!("pauses are not looked at: {}", Failure::from(error).sentence()));
+                return ctx.ui.warn(&format!("cannot look at the pauses: {}", Failure::from(error).sentence()));
             }
         }
     }
@@ -214,7 +214,7 @@ impl Told {
             Happened::Started { pid } => (Tone::Good, "started", Some(*pid), format!("started, process {pid}")),
             Happened::RunsAlready { pid, mode } => {
                 let process = pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
-                (Tone::Good, "already_running", *pid, format!("runs already ({}){process}", mode.as_str()))
+                (Tone::Good, "already_running", *pid, format!("is already running ({}){process}", mode.as_str()))
             }
             Happened::Stopped { killed: false } => (Tone::Good, "stopped", None, "stopped".into()),
             Happened::Stopped { killed: true } => {

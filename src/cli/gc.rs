@@ -15,7 +15,7 @@ use oodatcaa_ops::view::OldRunView;
 /// Flags of `gc`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How long what finished tasks left stays [default: `workspace.keep`]
+    /// How long to keep what finished tasks left [default: `workspace.keep`]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     keep: Option<Duration>,
     #[command(flatten)]
@@ -67,11 +67,11 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
         table.row([Item::new(what), Item::new(word).tone(tone), Item::new(why)]);
     }
     for path in &done.aside {
-        let why = "put aside because it was no worktree; look at it, then remove it yourself";
+        let why = "put aside because it was not a worktree; look at it, then remove it yourself";
         table.row([Item::new(path), Item::new("kept"), Item::new(why)]);
     }
     if table.is_empty() {
-        ctx.ui.say("nothing to clear away");
+        ctx.ui.say("nothing to remove");
         return Ok(exit::OK);
     }
     ctx.ui.table(&table);

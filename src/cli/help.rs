@@ -23,7 +23,7 @@ const TOPICS: &[(&str, &str, &str)] = &[
     ("exit-codes", "what the exit codes of agentctl and agent-daemon mean", include_str!("help/exit-codes.txt")),
     ("states", "the statuses of a task, who takes them, who moves them", include_str!("help/states.txt")),
     ("filters", "what `ls` understands", include_str!("help/filters.txt")),
-    ("files", "where everything lies", include_str!("help/files.txt")),
+    ("files", "where everything is kept", include_str!("help/files.txt")),
     ("environment", "variables that are read, and those that agents get", include_str!("help/environment.txt")),
     ("queue", "the queue file, and what happens when it cannot be read", include_str!("help/queue.txt")),
     ("leases", "who works on what, and what happens when a worker dies", include_str!("help/leases.txt")),
@@ -115,7 +115,7 @@ fn of_command(path: &[&str]) -> Result<String, Failure> {
         let Some(next) = at.find_subcommand(word) else {
             let topics = TOPICS.iter().map(|(topic, ..)| *topic);
             let failure =
-                Failure::new(ErrorKind::Usage, format!("there is no command and no topic `{}`", path.join(" ")));
+                Failure::new(ErrorKind::Usage, format!("there is no command or topic `{}`", path.join(" ")));
             let near = near(word, names.iter().map(String::as_str).chain(topics));
             return Err(match near.first() {
                 Some(near) => failure.hint(format!("agentctl help {near}")),

@@ -32,7 +32,7 @@ pub struct Approve {
 pub struct Reject {
     /// A decision, or a task that waits for one
     id: String,
-    /// Why; whoever works on it next is told
+    /// Why; the next attempt is told
     #[arg(long, value_name = "TEXT", required = true)]
     reason: String,
     #[command(flatten)]
@@ -44,7 +44,7 @@ pub struct Reject {
 pub struct Answer {
     /// A question, or the task that waits for its answer
     id: String,
-    /// The answer, or the number of one that was offered
+    /// The answer, or the number of an option that was offered
     #[arg(required = true, value_name = "TEXT|NUMBER")]
     answer: Vec<String>,
     #[command(flatten)]
@@ -67,7 +67,7 @@ pub fn list(ctx: &Context, args: &List) -> Done {
     // What is shown here can be decided. Where nothing can be written it is shown all the same.
     let (snapshot, trouble) = ctx.project.ask(reading.snapshot, None)?;
     if let Some(failure) = trouble {
-        ctx.ui.warn(&format!("not noted yet: {}", failure.sentence()));
+        ctx.ui.warn(&format!("not journalled yet: {}", failure.sentence()));
     }
     let needs = needs::list(&snapshot, workflow, invalid.as_deref());
     let views: Vec<NeedView> = needs.iter().map(|need| ctx.project.need(&snapshot, need)).collect();
@@ -141,8 +141,8 @@ fn say(ctx: &Context, dry: Dry, id: &str, word: Word<'_>, commit: Option<&str>) 
     match (&view.from, &view.to) {
         (Some(from), Some(to)) if from != to => ctx.ui.say(&one_line(&format!("{from} → {to}"))),
         _ if kind == Topic::Merge.as_str() => match size(ctx, &view.question) {
-            Some(size) => ctx.ui.say(&format!("it holds for {size}; another commit asks again")),
-            None => ctx.ui.say("it holds for the task as it is now; a change asks again"),
+            Some(size) => ctx.ui.say(&format!("it holds for {size}; for another commit you are asked again")),
+            None => ctx.ui.say("it holds for the task as it is now; after a change you are asked again"),
         },
         _ => {}
     }

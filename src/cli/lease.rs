@@ -14,7 +14,7 @@ use oodatcaa_ops::view::{LeaseEntry, LeaseView, Moment};
 pub enum Verb {
     /// Who holds what
     List,
-    /// Give a task back whose owner is gone
+    /// Give back a task whose owner is gone
     Release(Release),
 }
 
@@ -24,7 +24,7 @@ pub struct Release {
     /// The task
     #[arg(add = super::shell::tasks())]
     id: String,
-    /// Also when its owner is alive: its agent is ended, and what it still says is ignored
+    /// Also when its owner is alive: its agent is ended, and what it still reports is ignored
     #[arg(long, requires = "reason")]
     force: bool,
     /// Why, for the journal
@@ -70,7 +70,7 @@ fn list(ctx: &Context) -> Done {
     });
     let headings = "TASK | STATE | ROLE? | OWNER~ | TOKEN? | TRY? | PID? | STARTED? | HEARTBEAT | NOTE~";
     let foot = "agentctl logs TASK -f · agentctl run stop TASK --reason … · agentctl lease release TASK";
-    ctx.ui.list(&entries, headings, rows, "no leases: nobody works on anything", foot)
+    ctx.ui.list(&entries, headings, rows, "no leases: no task is being worked on", foot)
 }
 
 fn release(ctx: &Context, args: &Release) -> Done {

@@ -16,7 +16,7 @@ pub enum Order {
     /// As they are claimed: priority, then position in the file.
     #[default]
     Priority,
-    /// As they stand in the file.
+    /// As they are in the file.
     File,
     /// The last changed first.
     Updated,
@@ -34,13 +34,13 @@ pub struct Args {
     /// Only tasks that these roles have to do now
     #[arg(long, value_name = "ROLE", value_delimiter = ',')]
     role: Vec<String>,
-    /// Done and cancelled tasks, too
+    /// Done and cancelled tasks as well
     #[arg(short, long)]
     all: bool,
     /// The order of the rows
     #[arg(long, value_enum, default_value_t)]
     sort: Order,
-    /// At most so many
+    /// At most this many
     #[arg(short = 'n', long, value_name = "N")]
     limit: Option<usize>,
 }
@@ -77,7 +77,7 @@ pub fn run(ctx: &Context, args: &Args) -> Done {
         (true, _) if !problems.is_empty() => "no task of the queue can be used".into(),
         (true, _) => "the queue is empty; add a task: agentctl add \"…\" --accept \"…\"".into(),
         (_, false) => format!("nothing to show; {hidden} more with --all or another filter"),
-        (_, true) => format!("none of the {hidden} tasks passes the filter"),
+        (_, true) => format!("none of the {hidden} tasks matches the filter"),
     };
     let more = if hidden > 0 { format!("{hidden} more with --all · ") } else { String::new() };
     let foot = format!("{more}agentctl show ID · agentctl why ID · agentctl logs ID -f");

@@ -191,9 +191,9 @@ fn admit(matches: &clap::ArgMatches) -> Result<(), Failure> {
     match caller::attempt().filter(|_| people) {
         None => Ok(()),
         Some(why) => {
-            let message = format!("only a human decides, and this was called from within an agent's attempt: {why}");
+            let message = format!("only a human may decide, and this was called from within an agent's attempt: {why}");
             Err(Failure::new(ErrorKind::PermissionDenied, message)
-                .hint("say it from a terminal of your own")
+                .hint("do it from a terminal of your own")
                 .see("security"))
         }
     }

@@ -30,8 +30,8 @@ pub struct Reopen {
 /// Says that a pool is open, whatever its provider said last.
 pub fn reopen(ctx: &Context, args: &Reopen) -> Done {
     if !matches!(ctx.project.actor(), Actor::Human(_)) {
-        return Err(Failure::new(ErrorKind::PermissionDenied, "only a human opens a pool before its time")
-            .hint("say it from a terminal of your own"));
+        return Err(Failure::new(ErrorKind::PermissionDenied, "only a human may open a pool early")
+            .hint("do it from a terminal of your own"));
     }
     let config = &ctx.project.loaded()?.config.agents;
     let name = match config.get(&args.pool) {

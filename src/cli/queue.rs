@@ -105,7 +105,7 @@ fn validate(ctx: &Context, args: &Validate) -> Done {
             (layout.queue(), files::read(layout.root(), &layout.queue(), LONGEST)?, "agentctl init")
         }
     };
-    let missing = || Failure::new(ErrorKind::NotFound, format!("there is no file {}", quoted(&path))).hint(next);
+    let missing = || Failure::new(ErrorKind::NotFound, format!("there is not a file {}", quoted(&path))).hint(next);
     let (tasks, problems) = match Document::from_bytes(&path, bytes.ok_or_else(missing)?) {
         Err(Invalid { line, column, message, .. }) => {
             (None, vec![Problem { line, column, task: None, code: "unreadable", message }])
@@ -170,7 +170,7 @@ fn repair(ctx: &Context, args: &Repair) -> Done {
     }
     let count = many(view.mends.len(), "thing");
     if view.mends.is_empty() {
-        ctx.ui.say("nothing to mend; what only an editor can mend is told by: agentctl queue validate");
+        ctx.ui.say("nothing to mend here; what only an editor can mend is shown by: agentctl queue validate");
         return Ok(exit::OK);
     }
     if dry_run {

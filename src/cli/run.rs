@@ -29,7 +29,7 @@ pub enum Verb {
     Show(Show),
     /// What a task or one attempt changed
     Diff(super::diff::Args),
-    /// Ask a worker to stop an attempt
+    /// Ask the worker to stop an attempt
     Stop(Stop),
 }
 
@@ -38,10 +38,10 @@ pub enum Verb {
 pub struct List {
     /// Only of this task
     task: Option<String>,
-    /// Only those that run now
+    /// Only those that are running
     #[arg(long)]
     running: bool,
-    /// At most so many, the newest
+    /// At most this many, the newest
     #[arg(short = 'n', long, value_name = "N")]
     limit: Option<usize>,
 }
@@ -63,7 +63,7 @@ pub struct Stop {
     /// Why, for the journal
     #[arg(long, value_name = "TEXT", required = true)]
     reason: String,
-    /// Wait until it has stopped, at most so long
+    /// Wait until it has stopped, at most this long
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     wait: Option<Duration>,
     #[command(flatten)]
@@ -186,13 +186,13 @@ fn ending(exit: &Exit) -> String {
         Ended::Exited(status) => format!("status {status} after {took}"),
         Ended::Signalled(signal) => format!("signal {signal} after {took}"),
         Ended::NotStarted { error, .. } => format!("it did not start: {error}"),
-        Ended::Unknown => "nobody saw how it ended".into(),
+        Ended::Unknown => "how it ended is not known".into(),
     };
     words.push_str(match exit.stopped {
         None => "",
         Some(StopCause::Asked) => ", stopped by its worker",
         Some(StopCause::Wall) => ", stopped by the time limit",
-        Some(StopCause::Silence) => ", stopped for its silence",
+        Some(StopCause::Silence) => ", stopped because it wrote nothing",
         Some(StopCause::Output) => ", stopped by the output limit",
         Some(StopCause::Memory) => ", stopped by the memory limit",
         Some(StopCause::WorkerGone) => ", stopped because its worker was gone",
@@ -224,7 +224,7 @@ fn stop(ctx: &Context, args: &Stop) -> Done {
         (true, ..) => "would be asked to stop",
         (_, _, Some(true)) => "stopped",
         (_, true, _) => "asked to stop",
-        (_, false, _) => "was asked to stop already",
+        (_, false, _) => "had been asked to stop already",
     };
     let (task, run) = (&view.task, &view.run);
     if ctx.ui.outcome(&view, if ctx.ui.quiet() { task.as_str() } else { run }, words, &[words]) {

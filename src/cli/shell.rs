@@ -53,12 +53,12 @@ pub fn version(ctx: &Context, _: &Version) -> Done {
 /// Prints a completion script.
 pub fn completions(ctx: &Context, args: &Completions) -> Done {
     let shell = args.shell.or_else(Shell::from_env).ok_or_else(|| {
-        Failure::new(ErrorKind::Usage, "which shell? $SHELL does not say").hint("source <(agentctl completions bash)")
+        Failure::new(ErrorKind::Usage, "name the shell: $SHELL does not tell which").hint("source <(agentctl completions bash)")
     })?;
     let name = shell.to_string();
     let shells = Shells::builtins();
     let known = shells.completer(&name).ok_or_else(|| {
-        Failure::new(ErrorKind::Usage, format!("no completions are written for {name}"))
+        Failure::new(ErrorKind::Usage, format!("there are no completions for {name}"))
             .hint("agentctl completions bash")
     })?;
     let mut script = Vec::new();

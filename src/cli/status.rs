@@ -27,7 +27,7 @@ use oodatcaa_store::Reading;
 /// Flags of `status`.
 #[derive(Debug, Default, clap::Args)]
 pub struct Args {
-    /// Show it again whenever something changed, at the latest after this long
+    /// Show it again whenever something changed, at least this often
     #[arg(short, long, value_name = "S", num_args = 0..=1, require_equals = true, default_missing_value = "5s", value_parser = parse_duration)]
     watch: Option<Duration>,
 }

@@ -33,11 +33,11 @@ pub enum Verb {
     Why(show::Args),
     /// Move a task to another status
     Move(Move),
-    /// Try a task again from where it failed: attempts, waiting time and reason are forgotten
+    /// Try a task again from where it failed; attempts, waiting time and reason are forgotten
     Retry(Retry),
     /// Cancel a task
     Cancel(Cancel),
-    /// Set a task aside until somebody unblocks it
+    /// Set a task aside until it is unblocked
     Block(Reasoned),
     /// Let a blocked task go on
     Unblock(Unblock),
@@ -60,7 +60,7 @@ pub struct Add {
     title: Vec<String>,
     #[command(flatten)]
     said: Said,
-    /// Another task that must be done before; may be given again
+    /// Another task that must be done before; may be repeated
     #[arg(long = "dep", value_name = "ID", value_delimiter = ',')]
     dependencies: Vec<String>,
     /// The task that it is a part of
@@ -91,7 +91,7 @@ pub struct Said {
     /// Read the description from a file, or from standard input (`-`)
     #[arg(short = 'F', long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// What must be true afterwards; may be given again
+    /// What must be true afterwards; may be repeated
     #[arg(long, value_name = "TEXT")]
     pub accept: Vec<String>,
     /// The type: Story, Build, Test, … [default of a new task: by its status]
@@ -100,7 +100,7 @@ pub struct Said {
     /// Small numbers first [default of a new task: 100]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub priority: Option<i64>,
-    /// A configured gate that it must pass beside its role's; may be given again
+    /// A configured gate that it must pass beside its role's; may be repeated
     #[arg(long = "gate", value_name = "NAME")]
     pub gates: Vec<String>,
 }
@@ -140,7 +140,7 @@ pub struct Move {
     /// Why, for the journal (needed for `blocked` and `done`)
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Also past work that has not been done
+    /// Also skip work that has not been done
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -152,10 +152,10 @@ pub struct Move {
 pub struct Retry {
     #[command(flatten)]
     targets: Targets,
-    /// Put its branch on top of its base as that is now
+    /// Rebase its branch onto its base as it is now
     #[arg(long, conflicts_with = "fresh")]
     rebase: bool,
-    /// Begin from the base with nothing of its own; what its branch had is kept below refs/oodatcaa/old
+    /// Begin again from the base; what its branch had is kept below refs/oodatcaa/old
     #[arg(long)]
     fresh: bool,
 }
@@ -299,7 +299,7 @@ fn cancel(ctx: &Context, args: &Cancel) -> Done {
         let cancelled = ctx.project.decide_on(dry.dry_run, ctx.workflow(), id, on);
         let (id, changed) = cancelled.map_err(|mut failure| {
             if failure.kind == ErrorKind::LeaseHeld {
-                failure.hints.insert(0, format!("stop it with this: agentctl task cancel {id} --stop"));
+                failure.hints.insert(0, format!("to stop it as well: agentctl task cancel {id} --stop"));
             }
             failure
         })?;

@@ -23,7 +23,7 @@ use oodatcaa_ops::{
 pub enum Verb {
     /// The worktrees of this project's tasks
     List,
-    /// Where a task's worktree lies
+    /// Print where a task's worktree is
     Path(show::Args),
     /// Open a task's worktree in your editor, or in a shell
     Open(Open),
@@ -116,14 +116,14 @@ fn open(ctx: &Context, args: &Open) -> Done {
     if ctx.ui.json() {
         return Err(Failure::new(
             ErrorKind::Usage,
-            "an editor or a shell is opened for a person, and answers no program",
+            "an editor or a shell is for a person, and has no --json",
         )
         .hint(format!("agentctl worktree path {task} --json")));
     }
     let variables: &[&str] = if args.shell { &["SHELL"] } else { &["VISUAL", "EDITOR"] };
     let program = variables.iter().find_map(|name| std::env::var(name).ok().filter(|words| !words.trim().is_empty()));
     let program = program.ok_or_else(|| {
-        Failure::new(ErrorKind::Usage, format!("{} names no program", variables.join(" or ")))
+        Failure::new(ErrorKind::Usage, format!("{} does not name a program", variables.join(" or ")))
             .hint(format!("go there: cd \"$(agentctl worktree path {task})\""))
     })?;
     // As every program that reads these variables does it: words without a shell.
@@ -178,7 +178,7 @@ fn rm(ctx: &Context, args: &Rm) -> Done {
     let agree = |lost: &[String]| {
         let lost = match lost {
             [] => String::new(),
-            lost => format!(" these cannot be saved and go for good: {};", lost.join(", ")),
+            lost => format!(" these cannot be saved and will be lost: {};", lost.join(", ")),
         };
         let question = format!("{task} is not merged or not clean;{lost} remove its worktree all the same?");
         ctx.ui.agreed(&one_line(&question))

@@ -147,7 +147,7 @@ fn what_is_not_there_is_told_with_what_is() {
     let said = agentctl(&project, &["show", "P00"]).no(3, "error: there is no task `P00`");
     assert!(said.err.contains("hint: the nearest are P001, P002, P003: agentctl show P001"), "{}", said.err);
     agentctl(&project, &["why", "../../etc/passwd"]).no(3, "there is no task");
-    agentctl(&project, &["logs", "P001"]).no(3, "nobody has worked on P001 yet");
+    agentctl(&project, &["logs", "P001"]).no(3, "P001 has had no attempt yet");
     agentctl(&project, &["run", "show", "P001/4"]).no(3, "there is no attempt P001/4");
     agentctl(&project, &["ls", "role:bilder"]).no(3, "there is no role `bilder`");
     agentctl(&project, &["ls", "rol:builder"]).no(2, "agentctl ls role:builder");
@@ -169,8 +169,8 @@ fn without_a_project_there_is_a_hint_and_help_works() {
         finish(command)
     };
     run(&["ls"]).no(3, "hint: set one up here: agentctl init");
-    run(&["-C", "/nowhere", "ls"]).no(3, "there is no directory /nowhere");
-    run(&["-C", "/", "ls"]).no(3, "/ is no project");
+    run(&["-C", "/nowhere", "ls"]).no(3, "there is not a directory /nowhere");
+    run(&["-C", "/", "ls"]).no(3, "/ is not a project");
     assert!(run(&[]).ok().out.contains("Usage: agentctl"));
     assert!(run(&["help", "exit-codes"]).ok().out.contains("  130  "));
     assert!(run(&["help", "task", "move"]).ok().out.contains("--force"));

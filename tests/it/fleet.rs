@@ -152,7 +152,7 @@ fn starting_one_role_starts_that_one_and_starting_it_again_is_no_error() {
     let pid = project.pid("builder");
     assert!(runs(pid));
     assert!(!project.pid_file("planner").exists());
-    project.fleet("start", &["builder"]).exits(0).says("runs already").says(&pid.to_string());
+    project.fleet("start", &["builder"]).exits(0).says("is already running").says(&pid.to_string());
     assert_eq!(project.pid("builder"), pid);
     project.fleet("status", &[]).exits(0).says("Running: 1/5").says("mode: PID files, because it was asked for");
     let all: serde_json::Value =

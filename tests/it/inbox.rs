@@ -162,7 +162,7 @@ fn an_agent_cannot_approve_its_own_work() {
     project.start("builder", &[]);
     project.wait_for("B", "awaiting_test");
     let log = std::fs::read_to_string(project.path("approve.log")).expect("a log");
-    assert!(log.contains("only a human decides"), "{log}");
+    assert!(log.contains("only a human may decide"), "{log}");
     assert_eq!(ids(&project), ["A.1"]);
 }
 

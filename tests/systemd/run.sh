@@ -82,7 +82,7 @@ out=$(as_user systemd-analyze --user verify --man=no --recursive-errors=no "$uni
 check "the units pass the strict verify" "0 " "$code $out"
 
 out=$(run agents-start); code=$?
-check "starting what runs is no error" "0 *builder*runs already (systemd)*Running: 5/5*" "$code $out"
+check "starting what runs is no error" "0 *builder*is already running (systemd)*Running: 5/5*" "$code $out"
 out=$(run agents-status); code=$?
 check "status shows them" "0 *builder*running*systemd*Running: 5/5*" "$code $out"
 out=$(as_user sh -c "cd $project && /srv/checkout/scripts/agents-daemon-cli.sh status" 2>&1); code=$?

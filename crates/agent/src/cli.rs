@@ -68,7 +68,7 @@ fn read_all(descriptor: &Arc<Descriptor>, assignment: &Assignment) -> Reader {
 
 /// Why a run without anything to show for it is no success.
 const NOTHING: &str =
-    "the program ended well, and there is no result: no result file, no word of the model, no tool that worked";
+    "the program ended well, and there is no result: no result file, no message of the model, no tool that worked";
 
 /// Returns a success without a result file: the model's last words say what was done.
 fn done(reader: &Reader, secrets: &[String]) -> Outcome {

@@ -40,7 +40,7 @@ impl Agent {
                 StopCause::Asked => (Class::Interrupted, format!("stopped by us after {after}")),
                 StopCause::WorkerGone => (Class::Interrupted, format!("its worker died after {after}")),
                 StopCause::Wall => {
-                    (Class::Timeout, format!("was not finished after {after}, the limit `timeout` of its role; ended"))
+                    (Class::Timeout, format!("ended after {after}, the limit `timeout` of its role"))
                 }
                 StopCause::Silence => {
                     let limit = "it wrote nothing for `idle_timeout`, the limit of its role";
@@ -53,7 +53,7 @@ impl Agent {
                     (Class::AgentFailed, format!("ended after {after}: {limit} {wrote}"))
                 }
                 StopCause::Memory => {
-                    let limit = "it and what it had started held more memory than the limit `memory` of its role";
+                    let limit = "it and its processes used more memory than the limit `memory` of its role";
                     (Class::AgentFailed, format!("ended after {after}: {limit}"))
                 }
             };
@@ -159,7 +159,7 @@ impl Agent {
             },
             Ended::Signalled(signal) => Outcome::failed(Class::AgentCrashed, with_output(failure::signal(signal))),
             Ended::Unknown => {
-                Outcome::failed(Class::AgentCrashed, "its shim died, and how the program ended is not known")
+                Outcome::failed(Class::AgentCrashed, "its shim died, so it is not known how the program ended")
             }
             Ended::NotStarted { .. } => Outcome::failed(Class::AgentNotFound, "the program never started"),
         }

@@ -105,7 +105,7 @@ fn login(descriptor: &Descriptor, config: &AgentConfig) -> Case {
     let (verdict, words) = match probe::login(descriptor, &variable) {
         Login::Variable(name) => by(name),
         Login::File(file) => by(file.display().to_string()),
-        Login::Unknown => (Verdict::NotTried, "its descriptor knows no way to see that".into()),
+        Login::Unknown => (Verdict::NotTried, "its description does not say how to tell".into()),
         Login::Missing(names) => {
             let how = descriptor.program.login.clone().unwrap_or_else(|| format!("set one of {}", names.join(", ")));
             (Verdict::Note, format!("no; {how}"))
@@ -138,7 +138,7 @@ fn command_line(agent: &Agent, descriptor: &Descriptor, room: &Path) -> [Case; 2
 fn closed_port(name: &str, config: &AgentConfig, descriptor: &Descriptor, room: &Path, shim: &Path) -> Case {
     const NAME: &str = "closed-port";
     let Some(endpoint) = &descriptor.endpoint else {
-        return case(NAME, Verdict::NotTried, "its descriptor does not say how to point it at another service");
+        return case(NAME, Verdict::NotTried, "its description does not say how to point it at another service");
     };
     let Some(port) = closed() else { return case(NAME, Verdict::NotTried, "no port of the loopback is free") };
     let url = format!("http://127.0.0.1:{port}");

@@ -45,13 +45,13 @@ failures! {
     ToolDenied is PermissionDenied: "None of its tools was allowed to work.",
     SandboxBroken is PermissionDenied: "The program's own sandbox does not work here.",
     NoRoom is Environment: "The machine has no room, or may not be written to.",
-    Loop is AgentFailed: "It did the same again and again.",
+    Loop is AgentFailed: "It repeated itself.",
     Stalled is Silent: "No event of the model or a tool for too long.",
     Timeout is Timeout: "A time limit passed.",
     Cancelled is Interrupted: "It was told to stop.",
     Killed is AgentCrashed: "It did not end by itself.",
     Protocol is Protocol: "Its output ends without the event that says how it ended.",
-    NoEffect is NoEvidence: "It says done, and nothing has changed.",
+    NoEffect is NoEvidence: "It says that it is done, and nothing has changed.",
     Unknown is Unclassified: "Nothing of the above.",
 }
 

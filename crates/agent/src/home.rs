@@ -117,7 +117,7 @@ fn link(at: &Path, file: &Path, ours: Option<&String>) -> io::Result<()> {
             }
             fs::remove_file(at)?;
         }
-        Some(_) => return Err(io::Error::other(format!("{} is no file", at.display()))),
+        Some(_) => return Err(io::Error::other(format!("{} is not a file", at.display()))),
         None => {}
     }
     symlink(file, at).map_err(|error| at_place(at, &error))

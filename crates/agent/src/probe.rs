@@ -100,7 +100,7 @@ pub fn ask_version(file: &Path, program: &Program, path: &str, patience: Duratio
     command.args(args).env("PATH", path).env("NO_COLOR", "1").env("TERM", "dumb");
     let answer =
         oodatcaa_sys::command::ask(&mut command, patience).map_err(|error| format!("it cannot be started: {error}"))?;
-    let answer = answer.ok_or_else(|| format!("it has not answered for {} s", patience.as_secs()))?;
+    let answer = answer.ok_or_else(|| format!("it gave no answer within {} s", patience.as_secs()))?;
     match version(&String::from_utf8_lossy(&answer.out)) {
         Some((found, _)) => Ok(found),
         None => Err(format!("it prints no version ({})", answer.status)),

@@ -261,7 +261,7 @@ section! {
         /// Whether an attempt without a `result.json` counts as without evidence.
         require_result: bool, Flag, OnlyTrue = false;
         /// Whether an attempt that says done must have changed files: what git does not ignore, compared with its
-        /// start. The builder that ships must; false for one whose work is no file of the project.
+        /// start. The builder that ships must; false for one whose work is not a file of the project.
         change: bool, Flag, OnlyTrue = false;
         /// Whether `result.json` must answer every acceptance criterion of the task, with evidence. The tester that
         /// ships must; false for one that is just a command.

@@ -157,7 +157,7 @@ fn trust_of(
     let names = asked.iter().take(NAMED).map(|name| one_line(name)).collect::<Vec<_>>().join(", ");
     let why = if changed { "it has changed since you trusted it" } else { "you have not trusted it" };
     found.warnings.push(format!(
-        "this project's files only count where they tighten something, because {why}; not used: {names}{more}; look at them and allow them: agentctl config trust"
+        "this project's files count only where they make something stricter, because {why}; not used: {names}{more}; look at them and allow them: agentctl config trust"
     ));
     state
 }
@@ -168,7 +168,7 @@ fn checked(mut layer: Flat, found: &mut Findings) -> Flat {
     for (path, new) in old {
         let Some((value, origin)) = layer.remove(&path) else { continue };
         let (was, now) = (one_line(&path.join(".")), one_line(&new.join(".")));
-        let more = if layer.contains_key(&new) { ", which stands there as well and counts" } else { "" };
+        let more = if layer.contains_key(&new) { ", which is there as well and counts" } else { "" };
         found.hints.push(format!("{origin}: `{was}` is now called `{now}`{more}"));
         layer.entry(new).or_insert((value, origin));
     }

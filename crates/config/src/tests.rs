@@ -143,7 +143,7 @@ fn a_key_that_was_renamed_is_understood_by_its_old_name_and_told_once() {
     let place = place.project("[fleet]\ndrain = 8\n").local("[fleet]\nshutdown_timeout = 9\ndrain = 10\n");
     let loaded = place.load().expect("loads");
     assert_eq!(loaded.config.fleet.shutdown_timeout, Duration::from_secs(9));
-    assert!(loaded.hints[3].contains("which stands there as well and counts"), "{:?}", loaded.hints);
+    assert!(loaded.hints[3].contains("which is there as well and counts"), "{:?}", loaded.hints);
     let place = place.var("OODATCAA_DRAIN", "11s");
     assert_eq!(place.load().expect("loads").config.fleet.shutdown_timeout, Duration::from_secs(11));
     let place = place.var("OODATCAA_SHUTDOWN_TIMEOUT", "12s");

@@ -37,7 +37,7 @@ pub enum Trust {
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// Neither `XDG_STATE_HOME` nor `HOME` says where.
-    #[error("find the place where trust is remembered: neither HOME nor XDG_STATE_HOME is set")]
+    #[error("find where trust is remembered: neither HOME nor XDG_STATE_HOME is set")]
     NoPlace,
     /// The memory is there and says nothing.
     #[error("understand {}, line {line}: {message}", path.display())]

@@ -263,7 +263,7 @@ impl LeaseState {
             LeaseRecord::Foreign(lease) => match lease.until {
                 Some(until) if lasts(now.wall, until) => LeaseHealth::Live,
                 Some(until) if now.wall < until => LeaseHealth::Lost(format!(
-                    "it says that it lasts until {}, and no lease that nobody can prove lasts longer than a day",
+                    "it says that it lasts until {}, and a lease whose owner cannot be checked lasts a day at most",
                     until.format("%Y-%m-%dT%H:%M:%SZ")
                 )),
                 Some(until) => LeaseHealth::Lost(format!("its TTL ended at {}", until.format("%Y-%m-%dT%H:%M:%SZ"))),
@@ -416,7 +416,7 @@ mod tests {
         let far = |hours| foreign(Some(now.wall + chrono::Duration::hours(hours))).health(&now);
         assert_eq!(far(24), LeaseHealth::Live);
         for hours in [25, 24 * 366 * 4, 24 * 366 * 7_000] {
-            assert!(matches!(far(hours), LeaseHealth::Lost(why) if why.contains("longer than a day")), "{hours}");
+            assert!(matches!(far(hours), LeaseHealth::Lost(why) if why.contains("a day at most")), "{hours}");
         }
     }
 }

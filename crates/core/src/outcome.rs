@@ -49,7 +49,7 @@ words! {
         NoEvidence = "no_evidence", Work: "The agent said done and the proof is missing.";
         AgentFailed = "agent_failed", Work: "The agent said, or its exit status says, that it failed.";
         Timeout = "timeout", Work: "The wall-clock limit passed.";
-        Silent = "silent", Work: "Nothing was heard for too long.";
+        Silent = "silent", Work: "It wrote nothing for too long.";
         Protocol = "protocol", Work: "The agent's output or result file cannot be read.";
         Interrupted = "interrupted", Stop: "We were told to stop, or the worker died.";
         Superseded = "superseded", Stop: "A greater token exists.";
@@ -65,7 +65,7 @@ impl std::str::FromStr for Class {
     fn from_str(text: &str) -> Result<Self, String> {
         Self::of_word(text).ok_or_else(|| {
             let all: Vec<&str> = Class::ALL.iter().map(|class| class.as_str()).collect();
-            format!("`{text}` is no class of failure; there are: {}", all.join(", "))
+            format!("`{text}` is not a class of failure; there are: {}", all.join(", "))
         })
     }
 }

@@ -239,7 +239,7 @@ impl Fleet {
         }];
         for unit in &units {
             if let Some(kept) = units::remove(&dir, unit)? {
-                notes.push(format!("left {}: it holds changes that somebody made", kept.display()));
+                notes.push(format!("left {}: it was changed by hand", kept.display()));
             }
         }
         if works && !units.is_empty() {

@@ -98,7 +98,7 @@ pub(super) fn stop(layout: &Layout, roles: &[Role], deadline: Instant, say: Say<
                 let stale = pidfile::clean(layout, &name)?;
                 say(&Report { name, what: Happened::NotRunning { stale } });
             }
-            pidfile::State::Starting => ending.push((name, Err("somebody holds its pid file without a word".into()))),
+            pidfile::State::Starting => ending.push((name, Err("its pid file is held by a process that does not say which".into()))),
             pidfile::State::Running(holder) => {
                 let handle = holder.handle();
                 let asked = handle.and_then(|handle| {
@@ -128,7 +128,7 @@ pub(super) fn stop(layout: &Layout, roles: &[Role], deadline: Instant, say: Say<
     Ok(handled)
 }
 
-/// Waits for a process that was told to end, and kills it when it takes too long.
+/// Waits for a process that was asked to end, and kills it when it takes too long.
 fn end(handle: &Handle, deadline: Instant) -> Result<bool, String> {
     let sorry = |error: std::io::Error| error.to_string();
     if handle.ended_by(deadline).map_err(sorry)? {
@@ -137,7 +137,7 @@ fn end(handle: &Handle, deadline: Instant) -> Result<bool, String> {
     handle.signal(Signal::KILL).map_err(sorry)?;
     match handle.ended_by(Instant::now() + GONE).map_err(sorry)? {
         true => Ok(true),
-        false => Err("it does not even end by SIGKILL".into()),
+        false => Err("it does not end, not even by SIGKILL".into()),
     }
 }
 

@@ -98,7 +98,7 @@ pub fn range(
                 _ => None,
             };
             let first = starts.first().map_or(Ok(None), |first| begun(*first))?;
-            let from = fork.or(first).ok_or_else(|| nothing("nobody has worked on it in a workspace"))?;
+            let from = fork.or(first).ok_or_else(|| nothing("it was never worked on in a workspace"))?;
             (from, end(None)?)
         }
     };

@@ -134,7 +134,7 @@ pub enum WorkspaceError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeepReason {
     /// A worker holds the task.
-    #[error("a worker works there")]
+    #[error("a worker is at work there")]
     InUse,
     /// There is work that is not committed.
     #[error("it holds work that is not committed")]

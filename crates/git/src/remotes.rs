@@ -72,7 +72,7 @@ pub(super) fn fetch(git: &Git, remote: &str, spec: &str) -> Result<(), GitError>
 impl Moved {
     /// Says what has changed.
     pub fn change(&self) -> String {
-        format!("since this project first used it, it {} and not {} any more", self.now, self.was)
+        format!("it {} and no longer {}, as it did when this project first used it", self.now, self.was)
     }
 }
 

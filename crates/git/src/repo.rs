@@ -176,7 +176,7 @@ impl Home {
             },
             None => world.state_dir().ok_or_else(|| WorkspaceError::Unsafe {
                 path: layout.root().into(),
-                reason: "neither HOME nor XDG_STATE_HOME says where worktrees lie".into(),
+                reason: "neither HOME nor XDG_STATE_HOME says where worktrees go".into(),
             })?,
         };
         let there = files::named::directories(&root).map(|name| root.join(name));

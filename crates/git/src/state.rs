@@ -154,7 +154,7 @@ impl State {
             if !in_use(port, config.ports) {
                 return Ok(());
             }
-            log::warn!("{}: another program uses ports of its block; it gets the next free one", self.task);
+            log::warn!("{}: another program uses ports of its block; it gets the next free block", self.task);
         }
         let root = home.dir.parent().unwrap_or(&home.dir);
         make_dir(root)?;

@@ -70,7 +70,7 @@ pub fn finish_dead(layout: &Layout, config: &Config, seen: Option<&Snapshot>) ->
         Ok(all) => all,
         // Unknown, not empty: a task must not be given back as unmerged because git could not be asked.
         Err(error) => {
-            log::warn!("cannot look for half done merges: failed to {}", chain(&error));
+            log::warn!("cannot look for unfinished merges: failed to {}", chain(&error));
             return found;
         }
     };
@@ -88,15 +88,15 @@ pub fn finish_dead(layout: &Layout, config: &Config, seen: Option<&Snapshot>) ->
                     What::Reverted(error) => format!("taken back: failed to {error}"),
                     What::Undone => "undone; it is merged again".into(),
                 };
-                log::warn!(task = one.task.as_str(); "{}: a merge that a dead integrator had left is {what}", one.task);
+                log::warn!(task = one.task.as_str(); "{}: a merge that a dead integrator had left was {what}", one.task);
             }),
             Err(MergeError::Stopped) => {
                 found.open = true;
-                log::info!("a half done merge waits for its gates; the next merge runs them");
+                log::info!("an unfinished merge waits for its gates; the next merge runs them");
             }
             Err(error) => {
                 found.open = true;
-                log::warn!("a half done merge is left to the next one: failed to {}", chain(&error));
+                log::warn!("an unfinished merge is left to the next one: failed to {}", chain(&error));
             }
         }
     }

@@ -85,7 +85,7 @@ pub(super) fn prepare(
     let top = layout.root().canonicalize().map_err(failed("find", layout.root()))?;
     // Git would find the outer repository from within, and an agent that adds everything would add all worktrees.
     if home.dir.starts_with(&top) || home.dir.starts_with(&repo.common) {
-        let reason = "worktrees must lie outside of the repository; see `workspace.root`".into();
+        let reason = "worktrees must be outside the repository; see `workspace.root`".into();
         return Err(WorkspaceError::Unsafe { path: home.dir, reason });
     }
     let guard = home.guard(id, config.lock_wait)?;
@@ -228,7 +228,7 @@ fn aside(home: &Home, path: &Path) -> Result<(), WorkspaceError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let to = (1..).map(|n| dir.join(format!("{name}.{n}"))).find(|to| to.symlink_metadata().is_err());
     let to = to.expect("numbers do not end");
-    log::warn!("{} is not what git expects there and is put aside: {}", path.display(), to.display());
+    log::warn!("{} is not what git expects there and is moved aside: {}", path.display(), to.display());
     named::rename(path, &to).map_err(failed("put aside", path))
 }
 

@@ -51,7 +51,7 @@ pub(super) fn mend(common: &Path) {
         let dead = place_of(&admin).is_none() && age.is_some_and(|age| age > LONG);
         // A young one may be in the making by a git of the user's own.
         if ours || dead {
-            log::warn!("{} was left half made by a git that died, and is removed", admin.display());
+            log::warn!("{} was left unfinished by a git that died, and is removed", admin.display());
             if let Err(error) = destroy::remove_dir(&admin) {
                 log::warn!("cannot remove {}: {error}", admin.display());
             }

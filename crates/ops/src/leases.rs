@@ -12,7 +12,7 @@ use oodatcaa_core::{
 use oodatcaa_git::takeover;
 use oodatcaa_process as process;
 
-/// How long processes that were told to end may take to be gone.
+/// How long processes that were asked to end may take to be gone.
 const GONE: Duration = Duration::from_secs(10);
 
 impl Project {
@@ -116,7 +116,7 @@ fn alive(snapshot: &Snapshot, id: &TaskId) -> Failure {
     let failure = match held.ours() {
         None => Failure::new(
             ErrorKind::LeaseHeld,
-            format!("{owner} took this lease for longer than until now, and nobody can be asked whether it lives"),
+            format!("{owner} took this lease for a time that is not over, and whether it is alive cannot be told"),
         ),
         Some(lease) => {
             let beat = duration(Duration::from_secs(lease.silence(&snapshot.now).as_secs()));

@@ -59,10 +59,10 @@ impl Project {
         }
         let directory = self.directory()?;
         if self.named.is_some() && !directory.is_dir() {
-            return Err(Failure::new(ErrorKind::NoProject, format!("there is no directory {}", directory.display())));
+            return Err(Failure::new(ErrorKind::NoProject, format!("there is not a directory {}", directory.display())));
         }
         let message = match self.named {
-            Some(_) => format!("{} is no project: it has no {} directory", directory.display(), Layout::MARK),
+            Some(_) => format!("{} is not a project: it has no {} directory", directory.display(), Layout::MARK),
             None => {
                 format!("not in a project: neither {} nor a parent has a {}", directory.display(), Layout::MARK)
             }
@@ -72,7 +72,7 @@ impl Project {
                 Some(_) => format!("set one up there: agentctl -C {} init", quoted(&directory)),
                 None => "set one up here: agentctl init".into(),
             })
-            .hint("or look at a running one first: agentctl demo"))
+            .hint("or watch a simulated one first: agentctl demo"))
     }
 
     /// Loads the configuration; a broken one is a failure.

@@ -168,14 +168,14 @@ pub fn named(project: &Project, snapshot: &Snapshot, words: &str) -> Result<(Tas
     // A task that has left the queue may have left attempts.
     let left = |id: &TaskId| project.layout().is_ok_and(|layout| newest(layout, id).is_some());
     let id = find_id(&snapshot.queue, task, left)?;
-    let bad = |_| Failure::new(ErrorKind::Usage, format!("`{words}` is no attempt; write TASK or TASK/TOKEN"));
+    let bad = |_| Failure::new(ErrorKind::Usage, format!("`{words}` is not an attempt; write TASK or TASK/TOKEN"));
     Ok((id, token.map(|token| token.parse().map(Token)).transpose().map_err(bad)?))
 }
 
 /// Returns the failure for a task that nobody has worked on yet, or an attempt that is not there.
 pub fn none(layout: &Layout, task: &TaskId, token: Option<Token>) -> Failure {
     let Some(token) = token else {
-        return Failure::new(ErrorKind::NotFound, format!("nobody has worked on {task} yet"))
+        return Failure::new(ErrorKind::NotFound, format!("{task} has had no attempt yet"))
             .hint(format!("agentctl why {task}"));
     };
     let there: Vec<String> = tokens(layout, task).iter().map(|token| format!("{task}/{token}")).collect();

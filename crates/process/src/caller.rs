@@ -23,7 +23,7 @@ pub fn attempt() -> Option<String> {
 pub fn started_by() -> Option<String> {
     let me = std::process::id();
     if std::env::vars_os().any(|(name, _)| is_mark(name.as_encoded_bytes())) {
-        return Some("its environment is an attempt's".into());
+        return Some("it has the environment of an attempt".into());
     }
     let (mut pid, mut seen) = (me, 0);
     while pid > 1 && seen < MOST {

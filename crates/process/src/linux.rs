@@ -99,7 +99,7 @@ pub(super) fn adopt_orphans() -> io::Result<()> {
     Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the kernel's own file, which is no file to replace")]
+#[expect(clippy::disallowed_methods, reason = "the kernel's own file, which is not a file to replace")]
 /// Starts a command that the kernel ends before us when memory runs out. Best effort.
 pub(super) fn spawn_first_to_go(command: &mut Command) -> io::Result<std::process::Child> {
     const MORE: i32 = 500;

@@ -67,7 +67,7 @@ pub fn read(root: &Path, path: &Path, cap: u64) -> Result<Option<Vec<u8>>> {
     place.open(OFlags::RDONLY, Need::Nothing)?.map(|file| place.drain(file, cap)).transpose()
 }
 
-/// Reads a file that grants something as [`read`] does; it is refused where everybody may write to it.
+/// Reads a file that grants something as [`read`] does; it is refused where everyone may write to it.
 pub fn read_granting(root: &Path, path: &Path, cap: u64) -> Result<Option<Vec<u8>>> {
     let place = Place::new("read", root, path)?;
     place.open(OFlags::RDONLY, Need::Closed)?.map(|file| place.drain(file, cap)).transpose()
@@ -147,7 +147,7 @@ pub fn create_new(root: &Path, path: &Path) -> Result<File> {
     place.create(&at, name, OFlags::RDWR, PRIVATE).map_err(|error| place.failed(error))
 }
 
-/// Removes a name that is no directory's; `false` when there is none.
+/// Removes a name that is not a directory's; `false` when there is none.
 pub fn remove(root: &Path, path: &Path) -> Result<bool> {
     unlink(root, path, AtFlags::empty())
 }

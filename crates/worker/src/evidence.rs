@@ -29,7 +29,7 @@ fn broken(error: &WorkspaceError) -> Outcome {
 pub(crate) fn check(run: &mut Run, baseline: Option<&Baseline>) -> Result<(), Outcome> {
     let role = run.shared.setup.role.clone();
     if role.require_result && !run.assignment.result_file().is_file() {
-        return Err(unproved("the agent said done and wrote no result.json, which this role demands"));
+        return Err(unproved("the agent said done and wrote no result.json, which this role requires"));
     }
     if role.criteria {
         check_criteria(run)?;
@@ -134,7 +134,7 @@ fn run_gate(run: &mut Run, baseline: Option<&Baseline>, name: &str) -> Result<()
 pub(crate) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome) -> Result<(), Outcome> {
     if let Err(error) = run.beside(|| workspace.verify()) {
         let why = chain(&error);
-        return Err(unproved(format!("what the agent did in its worktree is not taken for work: {why}")));
+        return Err(unproved(format!("what the agent did in its worktree does not count as work: {why}")));
     }
     let known = run.snapshot.history.task(&run.assignment.task.id);
     // What an attempt made that was interrupted is this one's as well: nobody has judged it yet.
@@ -185,7 +185,7 @@ pub(crate) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
     if run.shared.setup.role.change && !unfinished.is_empty() {
         let names = text::one_line(&unfinished.join(", "));
         let reason =
-            format!("these submodules hold changes that are not committed in them, and only that can be kept: {names}");
+            format!("these submodules hold changes that are not committed in them, and only committed work can be kept: {names}");
         return Err(unproved(reason));
     }
     let published = run.shared.setup.config.merge.push.is_some();
@@ -200,7 +200,7 @@ pub(crate) fn note_beside(run: &mut Run, workspace: &Workspace, baseline: Option
     let told = beside(run, workspace, baseline);
     if !told.is_empty() {
         let id = &run.assignment.task.id;
-        log::warn!(task = id.as_str(); "{id}: beside its work: {}", text::one_line(&told.join(", ")));
+        log::warn!(task = id.as_str(); "{id}: besides its work: {}", text::one_line(&told.join(", ")));
     }
     run.record.risky.clone_from(&told);
     run.record.beside = told;

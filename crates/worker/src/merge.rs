@@ -133,7 +133,7 @@ fn ask_again(run: &Run, found: &str) {
     let (workflow, task) = (run.shared.workflow(), &run.assignment.task.id);
     let asked = run.shared.store.transact(&mut |now| decision::moved(now, workflow, task, found));
     if let Err(error) = asked {
-        log::warn!(task = task.as_str(); "{task}: the new commit is not asked about yet: failed to {}", chain(&error));
+        log::warn!(task = task.as_str(); "{task}: approval of the new commit is not asked for yet: failed to {}", chain(&error));
     }
 }
 

@@ -97,7 +97,7 @@ impl Gates for Checks {
         match (vetoed.into_inner(), noted) {
             (Some((task, veto)), _) => Err(MergeError::Unwanted { task, why: veto.to_string() }),
             (None, Err(error)) => Err(MergeError::NotAsked(format!("failed to {}", chain(&error)))),
-            (None, Ok(_)) => Err(MergeError::NotAsked("others wrote the queue again and again".into())),
+            (None, Ok(_)) => Err(MergeError::NotAsked("other programs kept writing the queue".into())),
         }
     }
 

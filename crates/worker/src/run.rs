@@ -193,7 +193,7 @@ impl Run {
         });
         match beaten {
             Ok(_) if late => {
-                log::warn!(task = id.as_str(); "the heartbeat of {id} came late; nobody had taken over");
+                log::warn!(task = id.as_str(); "the heartbeat of {id} came late; no other worker had taken over");
             }
             Ok(_) => {}
             Err(error) => log::warn!(task = id.as_str(); "no heartbeat for {id}: failed to {}", chain(&error)),

@@ -47,7 +47,7 @@ pub(crate) fn save_work(workspace: &Workspace, id: &TaskId, token: Token) {
     match workspace.save() {
         Ok(Some(kept)) => {
             let name = workspace.refs().wip(token);
-            log::info!(task = id.as_str(); "{id}: uncommitted work is kept as {name} ({kept})");
+            log::info!(task = id.as_str(); "{id}: uncommitted work was saved as {name} ({kept})");
         }
         Ok(None) => {}
         Err(error) => {
@@ -68,7 +68,7 @@ fn end_one(layout: &Layout, left: &rescue::Orphan) -> bool {
             Err(pids) => {
                 log::error!(
                     task = left.task.as_str();
-                    "{} stays held: processes {pids:?} of its dead owner do not end; look at them with: ps -fp {}",
+                    "{} is still held: processes {pids:?} of its dead owner do not end; look at them with: ps -fp {}",
                     left.task,
                     pids.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
                 );

@@ -94,7 +94,7 @@ pub struct Worker {
 
 /// A worker that has been told to stop.
 pub(crate) struct Stopping {
-    /// When it loses patience with what runs; `None` once that has been told to end.
+    /// When it loses patience with what runs; `None` once that has been asked to end.
     pub(crate) patience: Option<Instant>,
     /// It has been told a second time.
     pub(crate) now: bool,
@@ -131,7 +131,7 @@ impl Worker {
                 Ok(Mode::Worktree) => {}
                 // Nothing is wrong with that; `doctor` says what it costs.
                 Ok(Mode::Shared) => log::info!(
-                    "there is no git repository around {}, so all tasks are worked on in it",
+                    "there is not git repository around {}, so all tasks are worked on in the project itself",
                     setup.layout.root().display()
                 ),
                 Err(error) => log::error!("no task can start: failed to {}", chain(&error)),
@@ -302,7 +302,7 @@ impl Worker {
             }
             Some(stopping) if !stopping.now => {
                 *stopping = Stopping { patience: None, now: true };
-                log::warn!("second signal: ending what runs ({}) now", self.running.len());
+                log::warn!("second signal: ending what is running ({}) now", self.running.len());
                 self.tell_all(Stop::Now);
                 self.give_up_settling();
             }

@@ -40,7 +40,7 @@ fn held(report: &mut Report<'_>, file: &std::fs::File, path: &Path) {
     let who = lock::holder(file).unwrap_or_else(|| "a process that the system does not name".into());
     let role = pid.and_then(role_of).map(|role| format!(", a worker of {role}")).unwrap_or_default();
     let since = report.context.snapshot().map(|snapshot| stamp(snapshot.history.at));
-    let since = since.map(|since| format!("; the last change is of {since}")).unwrap_or_default();
+    let since = since.map(|since| format!("; the last change was {since}")).unwrap_or_default();
     let run = match pid {
         Some(pid) if lock::is_stopped(pid) => format!("kill -CONT {pid}   # or end it: kill -KILL {pid}"),
         Some(pid) => format!("ps -fp {pid}   # and, if it hangs: kill -KILL {pid}"),

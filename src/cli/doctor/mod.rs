@@ -58,11 +58,11 @@ const CHECKS: &[fn(&mut Report<'_>)] = &[
 /// Find out what is wrong
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct DoctorArgs {
-    /// Mend what can be mended without harm, and say it first
+    /// Mend what can be mended without harm, after showing it
     #[arg(long)]
     fix: bool,
 
-    /// Run every gate on the commit that work begins with
+    /// Run every gate on the commit that work starts from
     #[arg(long)]
     gates: bool,
 }
@@ -152,7 +152,7 @@ fn run_in(ui: &Ui, world: &World, host: &Host, layout: &Layout, args: &DoctorArg
             }
         }
         if remedies.is_empty() {
-            ui.say("nothing to mend without you");
+            ui.say("nothing can be mended without you");
         }
         context = DoctorContext::new(layout, world, host);
         remedies.clear();

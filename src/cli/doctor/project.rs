@@ -34,7 +34,7 @@ pub(super) fn directories(report: &mut Report<'_>) {
             report.found("rights.directory", format!("{shown} cannot be read and written"), run);
         } else if metadata.permissions().mode() & 0o1002 == 0o002 {
             let run = format!("chmod o-w {}", quoted(&directory));
-            report.found("open_to_all", format!("{shown} can be written by everybody"), run);
+            report.found("open_to_all", format!("{shown} is writable by everyone"), run);
         }
     }
     // A queue that may only be read is replaced all the same, as its editors do it.
@@ -133,7 +133,7 @@ pub(super) fn configuration(report: &mut Report<'_>) {
 pub(super) fn old_homes(report: &mut Report<'_>) {
     let old = report.context.layout.old_homes();
     if old.symlink_metadata().is_ok() {
-        let what = format!("{} is not used: homes of agents lie in your own state directory now", old.display());
+        let what = format!("{} is not used: homes of agents are kept in your own state directory", old.display());
         report.found("homes", what, format!("rm -r {}", quoted(&old)));
     }
 }
@@ -152,7 +152,7 @@ pub(super) fn git(report: &mut Report<'_>) {
                 report.found("worktrees", what, format!("ls -ld {}", quoted(closed)));
             }
             for admin in found.half_made {
-                let what = format!("{} was left half made by a git that died", admin.display());
+                let what = format!("{} was left unfinished by a git that died", admin.display());
                 report.found("git_half_made", what, format!("rm -r {}", quoted(&admin)));
             }
         }

@@ -12,7 +12,7 @@ pub(super) fn check(report: &mut Report<'_>) {
     let validate = "agentctl queue validate";
     let reading = match &report.context.reading {
         // What keeps the store from opening has been said with the project's files.
-        None => return report.found("queue", "the queue could not be looked at", ""),
+        None => return report.found("queue", "the queue could not be read", ""),
         Some(Err(error)) => return report.found("queue", failed_to(error), validate),
         Some(Ok(reading)) => reading,
     };
@@ -38,7 +38,7 @@ pub(super) fn check(report: &mut Report<'_>) {
     let orphans: Vec<&Task> = queue.tasks().filter(|task| nobody_takes(task, workflow)).collect();
     for task in orphans.iter().take(MOST) {
         let why = match &task.role {
-            Some(role) => format!(" and only for the role `{role}`, which does not take that"),
+            Some(role) => format!(" and only for the role `{role}`, which does not take that status"),
             None => ", which no role takes".into(),
         };
         let what = format!("task {} is `{}`{why}", task.id, task.status);
@@ -59,7 +59,7 @@ pub(super) fn lost_edits(report: &mut Report<'_>) {
     let is_one = |name: &str| name.rsplit('.').next().is_some_and(|end| end.starts_with(Layout::LOST_EDIT));
     for entry in named::entries(layout.work()).iter().filter(|entry| is_one(&entry.name.to_string_lossy())) {
         let path = layout.work().join(&entry.name);
-        let what = format!("{} holds an edit of the queue that could not be brought into it", path.display());
+        let what = format!("{} holds an edit of the queue that could not be merged into it", path.display());
         report.found("lost_edit", what, format!("diff {} {}", path.display(), layout.queue().display()));
     }
 }

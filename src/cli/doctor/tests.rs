@@ -99,7 +99,7 @@ fn a_users_own_state_that_cannot_be_written_is_told() {
     assert!(scene.ids(PROBLEM).contains(&"own_state"));
     let state = scene.directory.path().join("home/.local/state");
     fs::remove_dir_all(&state).expect("removed");
-    fs::write(&state, "no directory").expect("written");
+    fs::write(&state, "not a directory").expect("written");
     assert!(scene.doctor(false).1.contains("home/.local/state cannot be read and written"));
 }
 
@@ -238,7 +238,7 @@ fn what_a_dead_worker_left_is_given_back_by_fix() {
     assert!(!scene.layout.lease(&id).exists());
     let queue = fs::read_to_string(scene.layout.queue()).expect("there");
     assert!(queue.contains(r#""status":"ready""#), "{queue}");
-    assert!(scene.doctor(true).1.contains("nothing to mend"));
+    assert!(scene.doctor(true).1.contains("nothing can be mended"));
 }
 
 #[test]

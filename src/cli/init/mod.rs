@@ -65,7 +65,7 @@ pub fn run_in(ui: &Ui, world: &World, directory: &Path, args: &InitArgs) -> Done
         ui.say("nothing was written (--dry-run)");
     } else {
         write::check(&layout, &plan)?;
-        if !ui.confirm("write these?")? {
+        if !ui.confirm("write these files?")? {
             ui.say("nothing was written");
             return Ok(0);
         }

@@ -51,7 +51,7 @@ pub(super) fn may_be_a_project(world: &World, layout: &Layout, force: bool) -> R
     let (root, mark) = (layout.root(), layout.mark());
     match mark.symlink_metadata() {
         Ok(metadata) if !metadata.is_dir() => {
-            let message = format!("{} is there and is no directory of its own", mark.display());
+            let message = format!("{} is there and is not a directory of its own", mark.display());
             let hint = format!("look at it: ls -ld {}", quoted(&mark));
             return Err(Failure::new(ErrorKind::UnsafePath, message).hint(hint));
         }
@@ -65,7 +65,7 @@ pub(super) fn may_be_a_project(world: &World, layout: &Layout, force: bool) -> R
     };
     let home = world.home().and_then(|home| home.canonicalize().ok());
     if root == Path::new("/") || home.is_some_and(|home| home == root) {
-        return Err(not_here(format!("{} is no directory of one project", root.display())));
+        return Err(not_here(format!("{} is not a directory of one project", root.display())));
     }
     let Some(parent) = root.parent().and_then(|parent| Layout::find(parent, Path::is_dir)) else { return Ok(()) };
     let message = format!("{} belongs to the project {} already", root.display(), parent.root().display());
@@ -187,10 +187,10 @@ impl Plan {
     /// Says what to write by hand into a configuration that is there already.
     fn describe(&mut self, name: &str, before: &Config) -> Result<(), Failure> {
         let remark = if before.agents.contains_key(name) {
-            format!("config.toml is there and stays; to use it, write into [fleet]: agent = \"{name}\"")
+            format!("config.toml is there and stays as it is; to use it, write into [fleet]: agent = \"{name}\"")
         } else {
             self.paste = text::agent(named(name)?);
-            format!("config.toml is there and stays; to use {name}, write agent = \"{name}\" into [fleet] and append:")
+            format!("config.toml is there and stays as it is; to use {name}, write agent = \"{name}\" into [fleet] and append:")
         };
         self.remarks.push(remark);
         Ok(())
@@ -202,7 +202,7 @@ impl Plan {
         let old = match path.symlink_metadata() {
             Ok(metadata) if metadata.is_file() => files::read_text(layout.root(), &path, 1 << 20)?,
             Ok(_) => {
-                self.remarks.push(".gitignore is no regular file and stays as it is".into());
+                self.remarks.push(".gitignore is not a regular file and stays as it is".into());
                 return Ok(());
             }
             Err(_) => None,

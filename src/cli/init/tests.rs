@@ -225,7 +225,7 @@ fn a_failure_on_the_way_leaves_nothing_behind() {
     // The prompts cannot be created: their directory's name is taken.
     let scene = scene.file(".oodatcaa/prompts", "a file");
     let before = scene.tree();
-    let failure = scene.run(&args(None)).expect_err("no directory");
+    let failure = scene.run(&args(None)).expect_err("not a directory");
     assert_eq!(failure.kind.word(), "unsafe_path");
     assert_eq!(scene.tree(), before);
 }

@@ -21,7 +21,7 @@ pub(super) fn check(layout: &Layout, plan: &Plan) -> Result<(), Failure> {
         }
         let metadata = directory.symlink_metadata().map_err(|error| Failure::io("look at", directory, &error))?;
         if !metadata.is_dir() {
-            let message = format!("{} is no directory of its own", directory.display());
+            let message = format!("{} is not a directory of its own", directory.display());
             let hint = format!("look at it: ls -ld {}", quoted(directory));
             return Err(Failure::new(ErrorKind::UnsafePath, message).hint(hint));
         }

@@ -70,13 +70,13 @@ impl Tone {
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Everywhere")]
 pub struct Settings {
-    /// Objects instead of words, for programs
+    /// JSON for programs instead of words
     #[arg(long, global = true)]
     pub json: bool,
-    /// Ids only, and no talk
+    /// Ids only, and nothing else
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Say more about what is done; twice for everything
+    /// Say more about what is done; twice for all of it
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// When to colour; `auto` means on a terminal, unless the environment says otherwise
@@ -289,7 +289,7 @@ impl Ui {
         }
         let Some(answers) = &self.answers else {
             return Err(Failure::new(ErrorKind::NeedsConfirmation, format!("cannot ask: {question}"))
-                .hint("say yes beforehand: --yes"));
+                .hint("answer it beforehand with --yes"));
         };
         self.flush();
         let mut err = self.err.borrow_mut();

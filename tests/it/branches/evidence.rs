@@ -274,7 +274,7 @@ fn a_task_that_was_called_done_by_hand_says_so_and_how_its_last_attempt_ended() 
     };
     for args in [vec!["why", "A"], vec!["show", "A"]] {
         let said = said(&args);
-        for words in ["somebody set it to that in the queue file", "`no_evidence`"] {
+        for words in ["it was set to that in the queue file", "`no_evidence`"] {
             assert!(said.contains(words), "{args:?}: {words}: {said}");
         }
     }

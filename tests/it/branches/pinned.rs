@@ -185,9 +185,9 @@ fn a_worktree_whose_git_file_the_agent_replaced_is_saved_and_its_work_is_not_tak
         assert_eq!(project.status("A"), "ready", "{replace}: {said:#?}");
         let finished = &project.events_of("attempt.finished")[0]["data"];
         assert_eq!(finished["class"], "no_evidence", "{replace}: {finished}");
-        assert!(finished.to_string().contains("not taken for work"), "{replace}: {finished}");
+        assert!(finished.to_string().contains("does not count as work"), "{replace}: {finished}");
         let told = ctl(&project, "show A");
-        assert!(told.out.contains("not taken for work"), "{replace}: {told:#?}");
+        assert!(told.out.contains("does not count as work"), "{replace}: {told:#?}");
         assert!(!project.path("owned.log").exists(), "{replace}");
         let saved = git(project.root(), &["for-each-ref", "--format=%(refname)", "refs/oodatcaa/wip/"]);
         let held = saved.lines().map(|name| git(project.root(), &["show", &format!("{name}:made.txt")]));

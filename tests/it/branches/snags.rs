@@ -55,7 +55,7 @@ fn a_pipe_or_a_device_in_gits_directory_of_a_worktree_is_no_work_and_holds_nobod
         assert_eq!(project.status("A"), "ready", "{leave}: {said:#?}");
         let finished = &project.events_of("attempt.finished")[0]["data"];
         assert_eq!(finished["class"], "no_evidence", "{leave}: {finished}");
-        assert!(finished.to_string().contains("not taken for work"), "{leave}: {finished}");
+        assert!(finished.to_string().contains("does not count as work"), "{leave}: {finished}");
         goes_on(&project, leave);
     }
 }

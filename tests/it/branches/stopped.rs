@@ -36,7 +36,7 @@ impl Scene {
     fn slow_git(&self, pattern: &str, seconds: u32) -> String {
         let path = std::env::var("PATH").unwrap();
         let git = path.split(':').map(|dir| Path::new(dir).join("git")).find(|git| git.exists()).expect("git");
-        // Beside the project: what lies in it is no git for a worker.
+        // Beside the project: what lies in it is not git for a worker.
         let bin = self._trees.0.join("bin");
         fs::create_dir_all(&bin).unwrap();
         let body = format!(

@@ -29,7 +29,7 @@ fn a_new_task_gets_an_id_a_place_and_an_event() {
     agentctl(&project, &["add", "x", "--dep", "P009"]).no(3, "there is no task `P009`");
     agentctl(&project, &["add", "x", "--id", "../x"]).no(2, "contains '/'");
     agentctl(&project, &["add", "x", "--id", "P001"]).no(5, "there is a task `P001` already");
-    agentctl(&project, &["add", "x", "--status", "reddy"]).no(2, "`reddy` is no status");
+    agentctl(&project, &["add", "x", "--status", "reddy"]).no(2, "`reddy` is not a status");
     agentctl(&project, &["add", "x", "--gate", "nope"]).no(2, "there is no gate `nope`");
     agentctl(&project, &["add", &"long ".repeat(100)]).no(2, "at most 300");
     assert_eq!(project.text(), before);
@@ -180,13 +180,13 @@ fn what_is_said_of_a_task_is_changed_in_place_and_journalled() {
     assert_eq!((&task["title"], &task["acceptance_criteria"]), (&json!("A better title"), &json!(["it works"])));
     let event = project.events_of("task.updated").pop().unwrap();
     assert_eq!(event["data"]["verb"], "edit");
-    agentctl(&project, &["task", "edit", "P002"]).no(2, "nothing to change was said");
+    agentctl(&project, &["task", "edit", "P002"]).no(2, "nothing to change was given");
     agentctl(&project, &["task", "edit", "P005", "--title", "x"]).no(5, "`done`");
 
     let said = agentctl(&project, &["task", "prio", "P002", "P003", "7"]).ok();
     assert_eq!((&project.task("P002")["priority"], &project.task("P003")["priority"]), (&json!(7), &json!(7)));
     assert!(said.err.contains("undo: agentctl task prio P003"), "{}", said.err);
-    agentctl(&project, &["task", "prio", "P002", "high"]).no(2, "`high` is no priority");
+    agentctl(&project, &["task", "prio", "P002", "high"]).no(2, "`high` is not a priority");
 
     agentctl(&project, &["task", "dep", "add", "P002", "P003"]).ok();
     agentctl(&project, &["task", "dep", "add", "P003", "P002"]).no(2, "wait for itself");
@@ -203,7 +203,7 @@ fn several_tasks_and_filters_are_one_command_and_a_filter_asks_first() {
     agentctl(&project, &["task", "unblock", "status:blocked"]).no(2, "cannot ask");
     agentctl(&project, &["task", "unblock", "status:blocked", "--yes", "--force"]).ok();
     assert_ne!(project.status("P002"), "blocked");
-    agentctl(&project, &["task", "cancel", "is:nested", "prio:<-5", "--yes"]).no(3, "no task passes the filter");
+    agentctl(&project, &["task", "cancel", "is:nested", "prio:<-5", "--yes"]).no(3, "no task matches the filter");
     // One that fails keeps the others not from their turn.
     let said = agentctl(&project, &["task", "cancel", "P999", "P003"]);
     assert_eq!((said.code, project.status("P003")), (3, "cancelled".into()), "{said:?}");

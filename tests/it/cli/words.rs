@@ -150,9 +150,9 @@ fn what_says_nothing_is_refused_with_what_to_say() {
         (&["task", "block", "A", "--reason", ""], 2, "hint: say why: --reason"),
         (&["task", "done", "A", "--reason", " "], 2, "hint: say why: --reason"),
         (&["task", "dep", "add", "A", "A"], 2, "hint: agentctl help task"),
-        (&["ls", "is:"], 2, "`is:` names nothing"),
-        (&["ls", "role:"], 2, "`role:` names nothing"),
-        (&["ls", "status:,"], 2, "`status:` names nothing"),
+        (&["ls", "is:"], 2, "`is:` needs a value"),
+        (&["ls", "role:"], 2, "`role:` needs a value"),
+        (&["ls", "status:,"], 2, "`status:` needs a value"),
         (&["ls", "status:redy"], 3, "hint: agentctl ls status:ready"),
         (&["ls", "--status", "zzz"], 3, "no role knows the status `zzz`"),
         (&["task", "retry", "status:zzz"], 3, "no role knows the status `zzz`"),
@@ -172,7 +172,7 @@ fn outside_of_a_project_a_verb_says_so_once() {
         command.current_dir(elsewhere.path()).arg("-C").arg(elsewhere.path()).args(args);
         let said = command.output().expect("agentctl");
         let err = String::from_utf8_lossy(&said.stderr);
-        assert_eq!((said.status.code(), err.matches("is no project").count()), (Some(3), 1), "{args:?}: {err}");
+        assert_eq!((said.status.code(), err.matches("is not a project").count()), (Some(3), 1), "{args:?}: {err}");
         assert!(!err.contains("warning"), "{args:?}: {err}");
     }
 }

@@ -52,7 +52,7 @@ impl Fleet {
             let mut can = Vec::new();
             self.of_worker(world, at, &mut can);
             can.retain(|happens| !matches!(happens, Happens::Glance(_) | Happens::Beat(_)));
-            // An attempt that was told to end ends.
+            // An attempt that was asked to end ends.
             can.sort_by_key(|happens| match happens {
                 Happens::Told(_) => 0,
                 Happens::Over(..) | Happens::Start(_) | Happens::Step(_) => 2,

@@ -151,7 +151,7 @@ write = { path = "whole.txt", text = "all of it" }
         assert_eq!(git(&shop.project, &["show", &format!("feat/B1-build-b1:{name}")]), text, "{}", shop.said());
     }
     let log = shop.project.log("builder", 0);
-    assert!(log.contains(&format!("uncommitted work is kept as {kept}")), "{log}");
+    assert!(log.contains(&format!("uncommitted work was saved as {kept}")), "{log}");
 }
 
 #[test]

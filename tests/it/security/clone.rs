@@ -178,8 +178,8 @@ fn a_directory_of_ours_that_everybody_may_write_is_refused() {
         project.queue(json!([{"id": "A", "title": "t", "status": "ready"}]));
         fs::create_dir_all(project.path(name)).expect("a directory");
         fs::set_permissions(project.path(name), fs::Permissions::from_mode(0o777)).expect("open to all");
-        once(&project, "builder").refused(77, "everybody may write to it");
-        ctl(&project, "task block A --reason x").refused(4, "everybody may write to it");
+        once(&project, "builder").refused(77, "everyone may write to it");
+        ctl(&project, "task block A --reason x").refused(4, "everyone may write to it");
         assert_eq!(project.status("A"), "ready", "{name}");
     }
 }

@@ -69,7 +69,7 @@ const REFUSED: &[Deed] = &[
         "own-git",
         "made; rm -rf .git; git init -q .; git config filter.x.clean \"$theft\"; \
          echo '* filter=x' > .gitattributes; git add -A; $own commit -q -m x",
-        &["no_evidence", "not taken for work"],
+        &["no_evidence", "does not count as work"],
     ),
     deed("back-to-ready", "made; set_mine ready", &["agent_failed", "put it back to `ready` itself"]),
     deed("on-to-testing", "echo x > red.txt; set_mine awaiting_test", &["gate_failed"]),
@@ -314,7 +314,7 @@ fn an_agent_that_does_all_that_agents_were_ever_seen_to_do_gets_none_of_it_done(
     }
     for n in 1..=8 {
         let said = fs::read_to_string(clone.at(&format!("verb.{n}"))).expect("it was tried");
-        assert!(said.contains("only a human decides"), "{n}: {said}");
+        assert!(said.contains("only a human may decide"), "{n}: {said}");
     }
     for away in ["away", "away.2"] {
         let pid = fs::read_to_string(clone.at(away)).expect("it ran").trim().to_owned();
@@ -365,7 +365,7 @@ fn an_agent_that_does_all_that_agents_were_ever_seen_to_do_gets_none_of_it_done(
     scene.work(&["builder"], "the hole is told, mended and forgotten", || {
         if !is_whole
             && fs::metadata(&queue).is_ok_and(|meta| meta.len() > 1 << 30)
-            && scene.says("builder", "most of which nobody has written")
+            && scene.says("builder", "most of which was never written")
         {
             scene.put_back(&scene.beginning());
             is_whole = true;

@@ -206,7 +206,7 @@ fn every_verb_ends(cases: &[(&'static str, &'static str)], count: usize) {
             ran.fetch_add(1, Ordering::Relaxed);
             // What failed only because of that file says which it is; what is asked may be another thing then.
             let name = place.rsplit('/').next().expect("a name");
-            let words = [name, "hint: say yes", "agentctl lease release"];
+            let words = [name, "hint: answer it beforehand", "agentctl lease release"];
             let told = words.iter().any(|word| said.err.contains(word) || said.out.contains(word));
             let right = said.code == Some(0) || said.code == codes[n] || told;
             if said.code.is_none_or(|code| code >= 128) || !right {

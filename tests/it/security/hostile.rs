@@ -257,7 +257,7 @@ fn a_home_that_a_clone_brings_is_not_the_agents_home() {
         assert_eq!(fs::metadata(dir).expect("there").permissions().mode() & 0o077, 0, "{}", dir.display());
     }
     let doctor = clone.ctl("doctor");
-    assert!(doctor.out.contains("homes of agents lie in your own state directory"), "{doctor:#?}");
+    assert!(doctor.out.contains("homes of agents are kept in your own state directory"), "{doctor:#?}");
 }
 
 #[test]
@@ -358,7 +358,7 @@ fn no_disguise_makes_an_agent_a_person() {
         if how.starts_with("script") && told.contains("not found") {
             continue;
         }
-        assert!(told.contains("only a human decides"), "{how}: {told}");
+        assert!(told.contains("only a human may decide"), "{how}: {told}");
     }
     assert!(clone.project.events_of("decision.resolved").is_empty());
 }
@@ -402,7 +402,7 @@ fn what_only_a_person_may_do_is_refused_within_an_attempt() {
     clone.once("builder");
     for (n, verb) in verbs.iter().enumerate() {
         let told = fs::read_to_string(clone.at(&format!("try.{n}"))).expect("it was tried");
-        assert!(told.contains("only a human decides") && told.contains("rc 4"), "{verb}: {told}");
+        assert!(told.contains("only a human may decide") && told.contains("rc 4"), "{verb}: {told}");
     }
     assert!(fs::read_to_string(clone.at("status")).expect("looked").contains("builder"), "looking is for everybody");
 }

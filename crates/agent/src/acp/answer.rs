@@ -8,7 +8,7 @@ pub(super) enum Trouble {
     Error { code: i64, message: String },
     /// The agent has closed its output.
     Gone,
-    /// We were told to end.
+    /// We were asked to end.
     Told,
 }
 
@@ -20,7 +20,7 @@ pub(super) fn ours(message: String) -> Trouble {
 /// Returns an error as the agent tells it; what it means often stands beside the message.
 pub(super) fn told(error: &Value) -> Trouble {
     let code = error.get("code").and_then(Value::as_i64).unwrap_or_default();
-    let mut message = error.get("message").and_then(Value::as_str).unwrap_or("an error without words").to_owned();
+    let mut message = error.get("message").and_then(Value::as_str).unwrap_or("an error without a message").to_owned();
     let data = error.get("data");
     let details = data.and_then(|data| match data {
         Value::String(text) => Some(text.clone()),
@@ -76,6 +76,6 @@ mod tests {
         let details = json!({"code": -32603, "message": "Internal error", "data": {"details": "Invalid session"}});
         assert_eq!(words(details), "Internal error: Invalid session");
         assert_eq!(words(json!({"message": "a", "data": "a"})), "a");
-        assert_eq!(words(json!({})), "an error without words");
+        assert_eq!(words(json!({})), "an error without a message");
     }
 }

@@ -72,7 +72,7 @@ impl Files {
     pub(super) fn write(&self, params: &Value) -> Result<(), Refusal> {
         let path = named(params)?;
         let content = params.get("content").and_then(Value::as_str);
-        let content = content.ok_or_else(|| (BAD_PARAMS, "`content` is no text".to_owned()))?;
+        let content = content.ok_or_else(|| (BAD_PARAMS, "`content` is not text".to_owned()))?;
         let place = self.writable(path)?;
         let write = || -> std::io::Result<()> {
             let mut file = files::edit(&place.root, &place.way)?;
@@ -116,7 +116,7 @@ impl Files {
 }
 
 fn named(params: &Value) -> Result<&str, Refusal> {
-    params.get("path").and_then(Value::as_str).ok_or_else(|| (BAD_PARAMS, "`path` is no text".to_owned()))
+    params.get("path").and_then(Value::as_str).ok_or_else(|| (BAD_PARAMS, "`path` is not text".to_owned()))
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub(super) enum Heard {
     Noise(String),
     /// The agent has closed its output.
     Gone,
-    /// We were told to end.
+    /// We were asked to end.
     Told,
 }
 
@@ -93,7 +93,7 @@ impl Peer {
         }
     }
 
-    /// Tells whether we were told to end, as far as that can be heard in a moment.
+    /// Tells whether we were asked to end, as far as that can be heard in a moment.
     pub(super) fn is_told(&self) -> bool {
         let until = Instant::now() + MOMENT;
         while let Some(heard) = self.hear(Some(until)) {

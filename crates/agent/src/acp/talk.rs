@@ -73,7 +73,7 @@ impl Talk {
             Err(Trouble::Error { code, message }) => self.events.error(stage, Some(code), &message, None),
             // Whoever ends us ends the agent as well, and that may be heard first.
             Err(trouble) if matches!(trouble, Trouble::Told) || self.cancelled.is_some() || self.peer.is_told() => {
-                self.events.error(stage, None, "told to end", Some("cancelled"));
+                self.events.error(stage, None, "asked to end", Some("cancelled"));
             }
             Err(_) => {
                 let how = match self.peer.farewell() {
@@ -275,7 +275,7 @@ impl Talk {
         let chosen = self.flags.permissions.choose(&options, judged.is_ok());
         let why = match (&judged, &chosen) {
             (Err(why), _) => Some(why.clone()),
-            (Ok(()), None) => Some("it offers nothing that grants just this".into()),
+            (Ok(()), None) => Some("it offers no option that allows just this".into()),
             (Ok(()), Some(_)) => None,
         };
         self.events.tell(&json!({

@@ -20,7 +20,7 @@ pub(crate) fn check(config: &AgentConfig, descriptor: &Descriptor) -> Result<(),
         return Err(format!("its model `{}` is not the name of a model", oodatcaa_core::text::one_line(model)));
     }
     if config.model.is_some() && descriptor.args.model.is_empty() {
-        return Err("it has a `model`, and its adapter has no argument for one".into());
+        return Err("it names a `model`, and its adapter has no argument for one".into());
     }
     if let Some(permissions) = &config.permissions
         && !descriptor.args.permissions.contains_key(permissions)

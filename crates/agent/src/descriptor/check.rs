@@ -78,7 +78,7 @@ fn variables(descriptor: &Descriptor) -> Result<(), String> {
 
 fn rules(descriptor: &Descriptor) -> Result<(), String> {
     if descriptor.map.terminal.is_empty() {
-        return Err("`map.terminal` is empty: no run of it could ever count as a success".into());
+        return Err("`map.terminal` is empty: no run of it could count as a success".into());
     }
     for (at, rule) in descriptor.errors.iter().enumerate() {
         let wrong = |what: &str| Err(format!("`errors[{at}]`: {what}"));

@@ -38,7 +38,7 @@ pub fn table(name: &str, own: &BTreeMap<String, Table>) -> Result<Table, String>
 
 fn merged(name: &str, own: &BTreeMap<String, Table>, seen: &mut Vec<String>) -> Result<Table, String> {
     if seen.iter().any(|other| other == name) {
-        return Err(format!("use the adapter `{name}`: what it `extends` leads back to it"));
+        return Err(format!("use the adapter `{name}`: its `extends` leads back to itself"));
     }
     seen.push(name.into());
     let mut base = match shipped(name) {
@@ -124,7 +124,7 @@ mod tests {
         assert!(!mine.map.terminal.is_empty());
         let round = own("a", "extends = \"a\"");
         let error = load("a", &round).expect_err("it goes round");
-        assert_eq!(error, "use the adapter `a`: what it `extends` leads back to it");
+        assert_eq!(error, "use the adapter `a`: its `extends` leads back to itself");
     }
 
     #[test]

@@ -73,10 +73,10 @@ kinds! {
     AttemptFinished(Ended) = "attempt.finished", Truth: "An attempt ended.";
     AttemptSuperseded(Ended) = "attempt.superseded", Truth: "An attempt ended after its token had been replaced; its result was kept, not applied.";
     GateFinished(GateRun) = "gate.finished", News: "A gate ran.";
-    MergeLanding(Landing) = "merge.landing", Truth: "A merge is about to become the target; what is said from now on is too late for it.";
+    MergeLanding(Landing) = "merge.landing", Truth: "A merge is about to become the target; what is said after this comes too late for it.";
     DecisionRequested(Asked) = "decision.requested", Truth: "A human is asked.";
     DecisionResolved(Decided) = "decision.resolved", Truth: "A human answered.";
-    DecisionExpired(Decided) = "decision.expired", Truth: "Nobody answered in time, or what was asked is no longer so.";
+    DecisionExpired(Decided) = "decision.expired", Truth: "Nobody answered in time, or what was asked no longer holds.";
     MessageSent(Mail) = "message.sent", Truth: "An agent decided something, or wants others to know something.";
     WorkerStarted(Worker) = "worker.started", News: "A worker process is ready.";
     WorkerStopping(Worker) = "worker.stopping", News: "A worker claims nothing more.";

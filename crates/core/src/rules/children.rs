@@ -65,7 +65,7 @@ fn within_bounds(snapshot: &Snapshot, workflow: &Workflow, parent: &Task, more: 
     let left = usize::try_from(bounds.children.saturating_sub(planned)).unwrap_or(usize::MAX);
     if more > left {
         return Err(format!(
-            "{planned} tasks were planned below {root} so far, and {} are allowed (limits.children): {left} more at most; a human allows as many again with: agentctl task retry {}",
+            "{planned} tasks were planned below {root} so far, and {} are allowed (limits.children): {left} more at most; a human allows that many again with: agentctl task retry {}",
             bounds.children, parent.id
         ));
     }
@@ -111,7 +111,7 @@ fn one(
         some => some,
     };
     if task.dependencies.iter().any(|name| *name == parent.id.as_str()) {
-        return Err(format!("it depends on {}, whose part it is", parent.id));
+        return Err(format!("it depends on {}, of which it is a part", parent.id));
     }
     task.description = string("description")?;
     task.complexity = string("complexity")?;
@@ -210,7 +210,7 @@ mod tests {
             (vec![json!({"title": "a", "id": "P001"})], "taken"),
             (vec![json!({"title": "a", "id": "X"}), json!({"title": "b", "id": "X"})], "task 2"),
             (vec![json!({"title": "a", "dependencies": ["ghost"]})], "ghost"),
-            (vec![json!({"title": "a", "dependencies": ["P001"]})], "whose part"),
+            (vec![json!({"title": "a", "dependencies": ["P001"]})], "is a part"),
             (vec![json!({"title": "a", "priority": "high"})], "priority"),
             (
                 vec![

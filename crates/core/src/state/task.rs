@@ -115,7 +115,7 @@ impl TaskHistory {
 
     /// Returns what people should know of a task that is done, where nothing of ours has proved it.
     pub fn doubt(&self) -> Option<String> {
-        let by = self.by_hand.then_some("somebody set it to that in the queue file");
+        let by = self.by_hand.then_some("it was set to that in the queue file");
         let failed = self.ended_as.as_ref().map(|class| format!("its last attempt ended as `{class}`"));
         let doubts: Vec<String> = by.map(String::from).into_iter().chain(failed).collect();
         (!doubts.is_empty()).then(|| doubts.join(", and "))

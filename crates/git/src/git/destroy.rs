@@ -51,12 +51,12 @@ impl Git {
     pub(crate) fn remove_worktree(&self, tree: &Path, admin: &Path) -> Result<(), GitError> {
         let common = self.common().ok_or_else(|| GitError::not_ours(tree, "its repository is not known"))?;
         if !is_below(admin, &common.join("worktrees")) {
-            return Err(GitError::not_ours(admin, "it is no worktree's directory of this repository"));
+            return Err(GitError::not_ours(admin, "it is not the directory of a worktree of this repository"));
         }
         // `worktree remove` goes through a link and empties what it leads to.
         for path in [tree, admin] {
             if fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_dir()) {
-                return Err(GitError::not_ours(path, "it is no directory"));
+                return Err(GitError::not_ours(path, "it is not a directory"));
             }
         }
         // An agent may have written the way back to another worktree there.
@@ -82,7 +82,7 @@ fn is_below(path: &Path, dir: &Path) -> bool {
 pub(crate) fn remove_dir(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_dir() => {}
-        Ok(_) => return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is no directory")),
+        Ok(_) => return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is not a directory")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     }

@@ -23,7 +23,7 @@ impl std::fmt::Display for Call {
 /// Why a call of git did not work.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
-    /// There is no git.
+    /// There is not git.
     #[error("run git")]
     NotStarted(#[source] std::io::Error),
     /// The one that is there lacks what is needed.

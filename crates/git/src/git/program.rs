@@ -57,7 +57,7 @@ pub(super) fn find(fences: &[PathBuf]) -> Result<PathBuf, GitError> {
         };
         entries().into_iter().map(|dir| dir.join("git")).filter(runs).collect()
     });
-    let missing = || std::io::Error::new(std::io::ErrorKind::NotFound, "there is no git in an absolute entry of PATH");
+    let missing = || std::io::Error::new(std::io::ErrorKind::NotFound, "there is not git in an absolute entry of PATH");
     all.iter().find(|file| is_outside(file, fences)).cloned().ok_or_else(|| GitError::NotStarted(missing()))
 }
 
@@ -93,7 +93,7 @@ pub fn version(fences: &[PathBuf]) -> Result<Version, GitError> {
     command.arg("--version").current_dir("/").stdin(Stdio::null());
     let output = command.output().map_err(GitError::NotStarted)?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let strange = || GitError::NotStarted(std::io::Error::other(format!("{} is no git", program.display())));
+    let strange = || GitError::NotStarted(std::io::Error::other(format!("{} is not git", program.display())));
     let version = Version::parse(&said).filter(|_| output.status.success()).ok_or_else(strange)?;
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner).insert(program, version);
     Ok(version)

@@ -17,7 +17,7 @@ use oodatcaa_sys::files::{self, Kind};
 /// the call.
 const MOST: usize = 2_000_000;
 
-/// Something that is no file where git takes it for one.
+/// Something that is not a file where git takes it for one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Snag {
     /// Where it is.
@@ -31,14 +31,14 @@ impl Snag {
     pub(crate) fn let_go(&self, top: &Path) -> bool {
         let removed = files::remove_pipe(top, &self.at).unwrap_or(false);
         if removed {
-            log::warn!("{} was a pipe for which git would wait for ever; it is removed", self.at.display());
+            log::warn!("{} was a pipe that git would wait on for ever; it is removed", self.at.display());
         }
         removed
     }
 
     /// Says so.
     pub(super) fn error(&self) -> GitError {
-        GitError::not_ours(&self.at, format!("it is {}, and git would wait for it for ever", self.kind))
+        GitError::not_ours(&self.at, format!("it is {}, and git would wait on it for ever", self.kind))
     }
 }
 

@@ -25,7 +25,7 @@ impl Spot {
         let Some(top) = &self.top else { return Ok(()) };
         let wrong = |at: &Path, why: String| Err(GitError::not_ours(at, why));
         if !fs::symlink_metadata(top).is_ok_and(|meta| meta.is_dir()) {
-            return wrong(top, "it is no directory any more".into());
+            return wrong(top, "it is not a directory any more".into());
         }
         if !fs::symlink_metadata(&self.admin).is_ok_and(|meta| meta.is_dir()) {
             return wrong(top, format!("the repository does not know it any more: {} is gone", self.admin.display()));

@@ -70,7 +70,7 @@ pub enum MergeError {
         found: String,
     },
     /// The target moved on, again and again.
-    #[error("move the target: others were quicker {TRIES} times")]
+    #[error("move the target: others were faster {TRIES} times")]
     MovedOn,
     /// Something of the user's stands in the way; the target was not touched.
     #[error("update the checkout {}: {}{why}", checkout.display(), prefix(files))]
@@ -119,7 +119,7 @@ pub enum MergeError {
     #[error("find the change at {0} after the push")]
     Unproven(String),
     /// The place for temporary worktrees will not do.
-    #[error("make a worktree at {}: it is inside of the repository or its name is not UTF-8", .0.display())]
+    #[error("make a worktree at {}: it is inside the repository or its name is not UTF-8", .0.display())]
     Place(PathBuf),
     /// Git says no to something that should have worked.
     #[error("git {command}: {said}")]

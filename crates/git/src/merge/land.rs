@@ -128,7 +128,7 @@ pub(super) fn of_branch(repo: &Repo, target: &str) -> Result<Vec<Checkout>, Merg
     let busy = |path: &Path, what: &str| MergeError::Busy {
         checkout: path.into(),
         files: Vec::new(),
-        why: format!("a {what} of yours is under way there; finish or abort it"),
+        why: format!("a {what} of yours is in progress there; finish or abort it"),
     };
     let mut found = Vec::new();
     for tree in trees::list(&repo.git, &repo.common)? {

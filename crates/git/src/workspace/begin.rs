@@ -15,7 +15,7 @@ impl Workspace {
         if let Some(what) = evidence::midway(checkout)? {
             let saved = self.save()?;
             let at = saved.as_deref().unwrap_or("nothing");
-            log::warn!("{}: {what} was left half done; it is ended, its work is saved in {at}", self.task);
+            log::warn!("{}: {what} was left unfinished; it is ended, its work is saved in {at}", self.task);
             // Ended, never aborted: an abort would put back what stood before and throw the work away.
             self.end_midway(checkout)?;
             checkout.git.reset_hard()?;
@@ -54,7 +54,7 @@ impl Workspace {
         }
         let saved = self.save()?;
         log::warn!(
-            "{}: something else than the branch {branch} is checked out; it is saved in {}",
+            "{}: something other than the branch {branch} is checked out; it is saved in {}",
             self.task,
             saved.as_deref().unwrap_or("its branch")
         );

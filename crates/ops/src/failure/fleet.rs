@@ -13,7 +13,7 @@ impl From<FleetError> for Failure {
             FleetError::Io { ref path, ref source, .. } => io_failure(&error, path, source),
             FleetError::Running { ref name, .. } => {
                 let role = pidfile::role_of(name);
-                let further = format!("to have a further one: agent-daemon --role {role} --owner TAG --detach");
+                let further = format!("to start another one: agent-daemon --role {role} --owner TAG --detach");
                 told(ErrorKind::AlreadyRunning, &["see which run: agentctl fleet status", &further])
             }
             FleetError::Unsafe { ref path, .. } => {
@@ -32,7 +32,7 @@ impl From<FleetError> for Failure {
                 told(ErrorKind::Refused, &[&first, without_systemd])
             }
             FleetError::Manager { .. } => {
-                told(ErrorKind::Failed, &["see how the user manager is: systemctl --user status", without_systemd])
+                told(ErrorKind::Failed, &["see the state of the user manager: systemctl --user status", without_systemd])
             }
             FleetError::Detach(_) => told(ErrorKind::Failed, &["run it in the foreground, without --detach"]),
         }

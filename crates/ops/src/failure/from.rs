@@ -48,7 +48,7 @@ pub(super) fn io_failure(error: &(dyn Error + 'static), path: &Path, source: &io
 }
 
 fn mend(path: &str) -> String {
-    format!("look at it, then move it away or mend it: ls -ld {path}")
+    format!("look at it, then move or mend it: ls -ld {path}")
 }
 
 impl Failure {
@@ -98,7 +98,7 @@ impl From<StoreError> for Failure {
             StoreError::Io { ref path, ref source, .. } => io_failure(&error, path, source),
             StoreError::Missing(_) => told(ErrorKind::QueueMissing, "agentctl init"),
             StoreError::Busy { .. } => {
-                told(ErrorKind::QueueBusy, "try again; a lock that stays held is shown by: agentctl doctor")
+                told(ErrorKind::QueueBusy, "try again; to see who holds the lock: agentctl doctor")
             }
             StoreError::Contended { .. } => told(
                 ErrorKind::QueueContended,
@@ -128,7 +128,7 @@ impl From<ConfigError> for Failure {
             }
             ConfigError::NoAgent { role } => {
                 let name = format!("or name one in .oodatcaa/config.toml: [roles.{role}] agent = \"NAME\"");
-                let write = "write one down, or see what to write: agentctl init --agent NAME";
+                let write = "name one, or see what to write: agentctl init --agent NAME";
                 told(ErrorKind::NoAgent, &[write, &name, "or try it without any model: agentctl demo"])
             }
             ConfigError::NoGate { .. } => {

@@ -117,7 +117,7 @@ macro_rules! codes {
 /// The exit codes of `agentctl`.
 pub mod exit {
     codes! {
-        OK            = 0   "it worked; also when the reader of a pipe has left";
+        OK            = 0   "it worked; also when the reader of a pipe has gone away";
         FAILED        = 1   "it failed";
         USAGE         = 2   "the command line is wrong, or a question could not be asked (no terminal, no --yes)";
         NOT_FOUND     = 3   "the task, role, attempt or project is not there";

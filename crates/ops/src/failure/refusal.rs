@@ -29,7 +29,7 @@ pub(crate) fn refused(refusal: &Refusal, queue: &Queue, workflow: &Workflow) -> 
         Refusal::Held { task, .. } => format!("insist: agentctl lease release {task} --force --reason \"…\""),
         Refusal::Abandoned { task, .. } => format!("give it back first: agentctl lease release {task}"),
         Refusal::NotRunning(task) => format!("agentctl why {task}"),
-        Refusal::OnlyByClaim { role, .. } => format!("let one claim it: agentctl fleet start {role}"),
+        Refusal::OnlyByClaim { role, .. } => format!("to have one claim it: agentctl fleet start {role}"),
         Refusal::Illegal { task, to, .. } => format!("insist: agentctl task move {task} {to} --force --reason \"…\""),
         Refusal::Needed { by, .. } => format!("stop that run first: agentctl run stop {by} --reason \"…\""),
         Refusal::Ended { task, .. } => {
@@ -45,7 +45,7 @@ pub(crate) fn refused(refusal: &Refusal, queue: &Queue, workflow: &Workflow) -> 
     let failure = said(kind, refusal).hint(hint);
     match refusal {
         Refusal::Merged { task, status, .. } if status.is_done() => {
-            failure.hint(format!("have it done anew: agentctl task move {task} ready --force --reason \"…\""))
+            failure.hint(format!("to have it done again: agentctl task move {task} ready --force --reason \"…\""))
         }
         Refusal::Merged { task, .. } => {
             failure.hint(format!("say so in the queue: agentctl task done {task} --reason \"…\""))
@@ -90,7 +90,7 @@ pub(crate) fn undecided(snapshot: &Snapshot, refusal: &Undecided) -> Failure {
             cut(&all.collect::<Vec<_>>().join("  "), 1_000)
         }
         Undecided::Empty => "agentctl help answer".into(),
-        Undecided::NotHuman => "say it from a terminal of your own".into(),
+        Undecided::NotHuman => "do it from a terminal of your own".into(),
     })
 }
 

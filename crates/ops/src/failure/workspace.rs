@@ -28,7 +28,7 @@ impl From<WorkspaceError> for Failure {
             W::Detached => told(
                 ConfigInvalid,
                 &[
-                    "check a branch out: git switch BRANCH",
+                    "check out a branch: git switch BRANCH",
                     "or say which branch tasks start from: `base` in [workspace] of .oodatcaa/config.toml",
                 ],
             ),

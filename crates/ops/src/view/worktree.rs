@@ -29,7 +29,7 @@ pub struct WorktreeView {
     pub midway: Option<&'static str>,
     /// What could not be saved.
     pub left_out: Vec<String>,
-    /// Whether a worker works there.
+    /// Whether a worker is at work there.
     pub in_use: bool,
     /// Whether it is there and belongs to the repository.
     pub whole: bool,

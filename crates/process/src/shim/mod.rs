@@ -81,7 +81,7 @@ fn attend(start: &Start, events: &mut EventSource, log: &Log) -> Exit {
     // Both before the program: an orphan that went to `init` meanwhile would never come home.
     let ready = platform::adopt_orphans().and_then(|()| ShimRecord::of_this_process(&start.run_dir)?.write());
     if let Err(error) = ready {
-        return not_started(format!("keep the attempt in {}: {error}", start.run_dir.display()));
+        return not_started(format!("run the attempt in {}: {error}", start.run_dir.display()));
     }
     // From here on whoever sweeps finds the record. A worker that died before it was there may have
     // been swept already; its agent must not start after that.

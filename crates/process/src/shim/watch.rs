@@ -84,7 +84,7 @@ impl Watch {
                 && now > since + GIVE_UP
             {
                 let stuck = tree::descendants(std::process::id());
-                log.note(&format!("these do not die: {:?}", stuck.iter().map(|seen| seen.pid).collect::<Vec<_>>()));
+                log.note(&format!("these processes do not end: {:?}", stuck.iter().map(|seen| seen.pid).collect::<Vec<_>>()));
                 break;
             }
             let timeout = self.next().map(|next| next.saturating_duration_since(Instant::now()));
@@ -128,8 +128,8 @@ impl Watch {
         while let Some(order) = events.order() {
             match order {
                 Ok(Order::Stop(stop)) => self.stop(stop, StopCause::Asked, now),
-                Ok(Order::Start(_)) => log.note("told to start a second time"),
-                Err(error) => log.note(&format!("failed to understand an order: {error}")),
+                Ok(Order::Start(_)) => log.note("asked to start a second time"),
+                Err(error) => log.note(&format!("failed to understand a request: {error}")),
             }
         }
         if events.worker_gone() && !self.orphaned {

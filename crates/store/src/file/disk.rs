@@ -108,7 +108,7 @@ pub(super) fn check(path: &Path, meta: &fs::Metadata, directory: bool) -> Result
     } else if meta.uid() != me.as_raw() && !me.is_root() {
         refuse(format!("it belongs to user {}", meta.uid()))
     } else if meta.mode() & 0o002 != 0 {
-        refuse("everybody may write to it".into())
+        refuse("everyone may write to it".into())
     } else {
         Ok(())
     }

@@ -29,7 +29,7 @@ impl Machine {
         if lease.boot_id == self.boot_id && !lease.boot_id.is_empty() {
             None
         } else if lease.host == self.host {
-            Some(Holder::Dead("the machine was started anew since".into()))
+            Some(Holder::Dead("the machine was started again since".into()))
         } else {
             Some(Holder::Unknown)
         }
@@ -58,7 +58,7 @@ pub(super) fn check_clocks(root: &Path) -> Result<(), StoreError> {
 fn by_process(lease: &Lease) -> Holder {
     match identity::started(lease.pid) {
         Some(started) if started == lease.pid_started => Holder::Alive,
-        Some(_) => Holder::Dead(format!("process {} is another one now", lease.pid)),
+        Some(_) => Holder::Dead(format!("process {} is now another one", lease.pid)),
         None => Holder::Dead(format!("process {} is gone", lease.pid)),
     }
 }

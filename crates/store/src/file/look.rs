@@ -56,7 +56,7 @@ impl FileStore {
         }
         if stamp.size > LONGEST || disk::is_mostly_hole(&path, stamp.size) {
             let message =
-                format!("the file has {} bytes, most of which nobody has written; expected a queue", stamp.size);
+                format!("the file has {} bytes, most of which was never written; expected a queue", stamp.size);
             return Err(Invalid { path, line: 1, column: 1, message }.into());
         }
         let bytes = disk::whole(&mut file, LONGEST).map_err(failed("read", &path))?;
@@ -97,7 +97,7 @@ impl FileStore {
         std::fs::symlink_metadata(self.layout.work()).is_ok_and(|meta| Stamp::of(&meta).is_younger_than(patience))
     }
 
-    /// Checks that the project's directory is there and the same. While it is away (moved, not mounted) nothing that is
+    /// Checks that the project's directory is there and the same. While it is gone (moved, not mounted) nothing that is
     /// missing below it means anything.
     pub(super) fn is_here(&self) -> Result<(), StoreError> {
         let Some(then) = &self.root else { return Ok(()) };

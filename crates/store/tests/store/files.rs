@@ -107,10 +107,10 @@ fn what_everybody_may_write_is_refused() {
     let project = Project::new();
     fs::set_permissions(project.layout().work(), fs::Permissions::from_mode(0o777)).expect("set");
     let opened = open(&project.layout(), None, LOCK_WAIT);
-    refused(opened.map(|_| ()), "everybody may write");
+    refused(opened.map(|_| ()), "everyone may write");
     fs::set_permissions(project.layout().work(), fs::Permissions::from_mode(0o755)).expect("set");
     fs::set_permissions(project.layout().queue(), fs::Permissions::from_mode(0o666)).expect("set");
-    refused(nothing(&project.open()), "everybody may write");
+    refused(nothing(&project.open()), "everyone may write");
 }
 
 #[test]

@@ -71,7 +71,7 @@ pub fn open(path: &Path) -> io::Result<File> {
     at(path, super::open)?.ok_or_else(|| Errno::NOENT.into())
 }
 
-/// Removes a name that is no directory's; `false` when there is none.
+/// Removes a name that is not a directory's; `false` when there is none.
 pub fn remove(path: &Path) -> io::Result<bool> {
     at(path, super::remove)
 }

@@ -33,7 +33,7 @@ pub(super) const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
     Nothing,
-    /// Not everybody may write to it.
+    /// Not everyone may write to it.
     Closed,
     /// It has one name only.
     Alone,
@@ -50,7 +50,7 @@ pub(super) struct Place<'a> {
 impl<'a> Place<'a> {
     pub(super) fn new(doing: &'static str, root: &'a Path, path: &'a Path) -> Result<Self> {
         let mut place = Self { doing, root, shown: root.join(path), way: Vec::new() };
-        let outside = "it does not lie below the directory that it should lie in";
+        let outside = "it is not below the directory that it should be in";
         let below = if path.is_absolute() { path.strip_prefix(root) } else { Ok(path) };
         for part in below.map_err(|_| place.refuse(outside))?.components() {
             match part {
@@ -147,9 +147,9 @@ impl<'a> Place<'a> {
         }
         self.check_owner(&meta)?;
         match need {
-            Need::Closed if meta.mode() & 0o002 != 0 => Err(self.refuse("everybody may write to it")),
+            Need::Closed if meta.mode() & 0o002 != 0 => Err(self.refuse("everyone may write to it")),
             Need::Alone if meta.nlink() > 1 => {
-                Err(self.refuse(format!("it is a file elsewhere, too: {} hard links lead to it", meta.nlink())))
+                Err(self.refuse(format!("it is a file elsewhere as well: {} hard links lead to it", meta.nlink())))
             }
             _ => {
                 // Whoever inherits it should not see a flag that means nothing to a file.

@@ -63,7 +63,7 @@ fn what_is_no_file_of_ours_is_refused_with_path_and_reason_and_holds_nobody() {
         ("pipe", "pipe: it is a named pipe"),
         ("dir", "dir: it is a directory"),
         ("socket", "socket: it is a socket"),
-        ("../out/mine", "it does not lie below"),
+        ("../out/mine", "it is not below"),
         ("", "it is a directory"),
     ] {
         let why = room.read(name).expect_err(name);
@@ -212,7 +212,7 @@ fn what_grants_something_may_not_be_open_to_everybody() {
     fs::set_permissions(room.path("root/grant"), fs::Permissions::from_mode(0o666)).expect("changed");
     assert!(room.read("grant").is_ok());
     let why = said(&read_granting(&room.root(), Path::new("grant"), 9).expect_err("refused"));
-    assert!(why.ends_with("everybody may write to it"), "{why}");
+    assert!(why.ends_with("everyone may write to it"), "{why}");
 }
 
 /// The way down is by descriptor, so what is swapped between two steps leads nowhere else.

@@ -31,7 +31,7 @@ pub enum Refusal {
     #[error("there is no decision `{0}`")]
     Unknown(String),
     /// The task waits for nobody.
-    #[error("nothing of {0} waits for a decision")]
+    #[error("nothing about {0} waits for a decision")]
     Nothing(String),
     /// The task waits for several.
     #[error("{task} waits for several decisions: {}", ids.join(", "))]
@@ -49,7 +49,7 @@ pub enum Refusal {
     #[error("the deadline of {0} is over, so it was rejected")]
     Overdue(String),
     /// A question wants an answer, not a yes.
-    #[error("{0} is a question; approving it says nothing")]
+    #[error("{0} is a question; it needs an answer, not an approval")]
     WantsAnswer(String),
     /// What can only be approved or rejected.
     #[error("{0} can be approved or rejected, not answered")]
@@ -61,7 +61,7 @@ pub enum Refusal {
     #[error("an answer, and the reason of a rejection, cannot be empty")]
     Empty,
     /// An agent, or something that it started.
-    #[error("only a human decides, and this was called from within an agent's attempt")]
+    #[error("only a human may decide, and this was called from within an agent's attempt")]
     NotHuman,
 }
 

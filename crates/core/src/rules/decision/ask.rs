@@ -117,7 +117,7 @@ fn expire(snapshot: &Snapshot, changes: &mut ChangeSet, decision: &Decision) {
     let until = decision.deadline.map(stamp).unwrap_or_default();
     let reason = match decision.topic {
         Topic::Merge => format!("nobody approved the merge until {until}"),
-        Topic::Intake => format!("nobody let it in until {until}; it comes from {}", task.source_words()),
+        Topic::Intake => format!("nobody admitted it until {until}; it comes from {}", task.source_words()),
         Topic::Question => format!("nobody answered until {until}: {}", decision.question),
         Topic::Budget => format!("nobody allowed more until {until}: {}", decision.question),
     };

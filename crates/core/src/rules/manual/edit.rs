@@ -15,7 +15,7 @@ use crate::{
 pub struct TaskPatch {
     /// One line.
     pub title: Option<String>,
-    /// What is to be done; an empty text takes it out.
+    /// What is to be done; an empty text removes it.
     pub description: Option<String>,
     /// The `type` member.
     pub kind: Option<String>,

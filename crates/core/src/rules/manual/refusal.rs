@@ -10,7 +10,7 @@ pub enum Refusal {
     #[error("there is no task `{0}`")]
     Unknown(String),
     /// No such status.
-    #[error("`{asked}` is no status of this project; there are: {}", words(known))]
+    #[error("`{asked}` is not a status of this project; there are: {}", words(known))]
     UnknownStatus { asked: String, known: Vec<Status> },
     /// Somebody works on it.
     #[error("{owner} works on {task} (token {token})")]
