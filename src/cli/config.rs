@@ -147,7 +147,9 @@ fn trust_in(ui: &Ui, world: &World, layout: &Layout, args: &TrustArgs) -> Done {
         if ui.json() {
             ui.value(&trust_view(layout, "untrusted", was, None));
         } else if was {
-            ui.say(&format!("{shown} is not trusted any more; its files count only where they make something stricter"));
+            ui.say(&format!(
+                "{shown} is not trusted any more; its files count only where they make something stricter"
+            ));
         } else {
             ui.say(&format!("{shown} was not trusted; there is nothing to forget"));
         }

@@ -114,8 +114,7 @@ fn of_command(path: &[&str]) -> Result<String, Failure> {
         let names: Vec<String> = at.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
         let Some(next) = at.find_subcommand(word) else {
             let topics = TOPICS.iter().map(|(topic, ..)| *topic);
-            let failure =
-                Failure::new(ErrorKind::Usage, format!("there is no command or topic `{}`", path.join(" ")));
+            let failure = Failure::new(ErrorKind::Usage, format!("there is no command or topic `{}`", path.join(" ")));
             let near = near(word, names.iter().map(String::as_str).chain(topics));
             return Err(match near.first() {
                 Some(near) => failure.hint(format!("agentctl help {near}")),

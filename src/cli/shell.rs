@@ -53,13 +53,13 @@ pub fn version(ctx: &Context, _: &Version) -> Done {
 /// Prints a completion script.
 pub fn completions(ctx: &Context, args: &Completions) -> Done {
     let shell = args.shell.or_else(Shell::from_env).ok_or_else(|| {
-        Failure::new(ErrorKind::Usage, "name the shell: $SHELL does not tell which").hint("source <(agentctl completions bash)")
+        Failure::new(ErrorKind::Usage, "name the shell: $SHELL does not tell which")
+            .hint("source <(agentctl completions bash)")
     })?;
     let name = shell.to_string();
     let shells = Shells::builtins();
     let known = shells.completer(&name).ok_or_else(|| {
-        Failure::new(ErrorKind::Usage, format!("there are no completions for {name}"))
-            .hint("agentctl completions bash")
+        Failure::new(ErrorKind::Usage, format!("there are no completions for {name}")).hint("agentctl completions bash")
     })?;
     let mut script = Vec::new();
     known.write_registration(VARIABLE, "agentctl", "agentctl", "agentctl", &mut script)?;

@@ -114,11 +114,8 @@ fn path(ctx: &Context, args: &show::Args) -> Done {
 fn open(ctx: &Context, args: &Open) -> Done {
     let (task, path) = place(ctx, &args.id)?;
     if ctx.ui.json() {
-        return Err(Failure::new(
-            ErrorKind::Usage,
-            "an editor or a shell is for a person, and has no --json",
-        )
-        .hint(format!("agentctl worktree path {task} --json")));
+        return Err(Failure::new(ErrorKind::Usage, "an editor or a shell is for a person, and has no --json")
+            .hint(format!("agentctl worktree path {task} --json")));
     }
     let variables: &[&str] = if args.shell { &["SHELL"] } else { &["VISUAL", "EDITOR"] };
     let program = variables.iter().find_map(|name| std::env::var(name).ok().filter(|words| !words.trim().is_empty()));

@@ -39,9 +39,7 @@ impl Agent {
             let (class, words) = match cause {
                 StopCause::Asked => (Class::Interrupted, format!("stopped by us after {after}")),
                 StopCause::WorkerGone => (Class::Interrupted, format!("its worker died after {after}")),
-                StopCause::Wall => {
-                    (Class::Timeout, format!("ended after {after}, the limit `timeout` of its role"))
-                }
+                StopCause::Wall => (Class::Timeout, format!("ended after {after}, the limit `timeout` of its role")),
                 StopCause::Silence => {
                     let limit = "it wrote nothing for `idle_timeout`, the limit of its role";
                     (Class::Silent, format!("ended after {after}: {limit}"))

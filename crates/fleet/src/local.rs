@@ -98,7 +98,9 @@ pub(super) fn stop(layout: &Layout, roles: &[Role], deadline: Instant, say: Say<
                 let stale = pidfile::clean(layout, &name)?;
                 say(&Report { name, what: Happened::NotRunning { stale } });
             }
-            pidfile::State::Starting => ending.push((name, Err("its pid file is held by a process that does not say which".into()))),
+            pidfile::State::Starting => {
+                ending.push((name, Err("its pid file is held by a process that does not say which".into())))
+            }
             pidfile::State::Running(holder) => {
                 let handle = holder.handle();
                 let asked = handle.and_then(|handle| {

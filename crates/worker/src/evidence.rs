@@ -184,8 +184,9 @@ pub(crate) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
     let unfinished = run.beside(|| workspace.unfinished_submodules()).map_err(|error| broken(&error))?;
     if run.shared.setup.role.change && !unfinished.is_empty() {
         let names = text::one_line(&unfinished.join(", "));
-        let reason =
-            format!("these submodules hold changes that are not committed in them, and only committed work can be kept: {names}");
+        let reason = format!(
+            "these submodules hold changes that are not committed in them, and only committed work can be kept: {names}"
+        );
         return Err(unproved(reason));
     }
     let published = run.shared.setup.config.merge.push.is_some();

@@ -27,7 +27,7 @@ mod evidence;
 mod follow;
 mod gate;
 mod merge;
-mod merge_gates;
+mod merge_batch;
 mod merge_queue;
 mod moved;
 mod prepare;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::{baseline::Baseline, control::Why, gate, merge_queue::merge_batch, prepare::name_lock, run::Run};
+use crate::{baseline::Baseline, control::Why, gate, merge_batch::merge_batch, prepare::name_lock, run::Run};
 use oodatcaa_core::{
     Class, Outcome, TaskId,
     decision::{self, Approved},

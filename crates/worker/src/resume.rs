@@ -45,16 +45,16 @@ pub(crate) fn open(run: &mut Run, workspace: Option<&Workspace>) -> Result<Optio
         let by = &run.lease().by;
         let wanted = resume.as_ref().and_then(|resume| resume.home.as_deref());
         let denied = |what: String| Outcome::failed(Class::PermissionDenied, what);
-        let taken = take(layout, shared.role(), by, wanted)
+        let (home, slot) = take(layout, shared.role(), by, wanted)
             .map_err(|error| denied(format!("cannot have a directory for the state of {by}: {error}")))?;
         // A session lies in the slot that it began in; in another one the program would not find it.
-        resume = resume.filter(|resume| resume.home.as_ref() == Some(&taken.path));
+        resume = resume.filter(|resume| resume.home.as_ref() == Some(&home));
         agent
-            .prepare_home(&taken.path)
-            .map_err(|error| denied(format!("{} cannot be made ready for {by}: {error}", taken.path.display())))?;
-        run.assignment.home = Some(taken.path.clone());
-        run.record.home = Some(taken.path.clone());
-        run.slot = Some(taken);
+            .prepare_home(&home)
+            .map_err(|error| denied(format!("{} cannot be made ready for {by}: {error}", home.display())))?;
+        run.assignment.home = Some(home.clone());
+        run.record.home = Some(home);
+        run.slot = Some(slot);
     }
     if let Some(resume) = &resume {
         run.assignment.resume = Some(resume.session.clone());
@@ -97,16 +97,9 @@ fn goes_on(last: &Record, lease: &Lease, now: Option<&str>) -> Option<Resume> {
     Some(Resume { session, home: last.home.clone(), words })
 }
 
-/// A directory for the state of the agent's program, held by one attempt at a time.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    pub(crate) path: PathBuf,
-    _lock: Lock,
-}
-
 /// Takes this one of the role's directories if it is free, else the first that is. An agent's accounts, which its name
 /// tells apart, have directories of their own.
-fn take(layout: &Layout, role: &Role, by: &str, wanted: Option<&Path>) -> io::Result<Slot> {
+fn take(layout: &Layout, role: &Role, by: &str, wanted: Option<&Path>) -> io::Result<(PathBuf, Lock)> {
     let (Some(base), Some(homes)) = (layout.user_base(), layout.homes()) else {
         return Err(io::Error::other("neither HOME nor XDG_STATE_HOME is set"));
     };
@@ -122,7 +115,7 @@ fn take(layout: &Layout, role: &Role, by: &str, wanted: Option<&Path>) -> io::Re
         // Beside the directory, in which the program may tidy up, and a lock that dies with us: no directory stays taken by a worker that was killed.
         if let Some(lock) = Lock::try_take(Path::new(&name), lock::open(base, Path::new(&name)))? {
             files::make_dir(base, &path)?;
-            return Ok(Slot { path, _lock: lock });
+            return Ok((path, lock));
         }
     }
     Err(io::Error::other("all thousand of them are in use"))
@@ -193,18 +186,18 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let layout = Layout::new(dir.path()).kept_in(dir.path().join("state/projects/p"));
         let first = take(&layout, &Role::BUILDER, "claude", None).expect("a slot");
-        let second = take(&layout, &Role::BUILDER, "claude", Some(&first.path)).expect("a slot");
-        assert_ne!(first.path, second.path);
-        assert!(second.path.ends_with("builder-2"), "{:?}", second.path);
-        let path = second.path.clone();
+        let second = take(&layout, &Role::BUILDER, "claude", Some(&first.0)).expect("a slot");
+        assert_ne!(first.0, second.0);
+        assert!(second.0.ends_with("builder-2"), "{:?}", second.0);
+        let path = second.0.clone();
         drop(second);
-        assert_eq!(take(&layout, &Role::BUILDER, "claude", Some(&path)).expect("a slot").path, path);
+        assert_eq!(take(&layout, &Role::BUILDER, "claude", Some(&path)).expect("a slot").0, path);
         let work = take(&layout, &Role::BUILDER, "claude@work", None).expect("a slot");
-        assert!(work.path.ends_with("builder@work-1"), "{:?}", work.path);
+        assert!(work.0.ends_with("builder@work-1"), "{:?}", work.0);
         let alone = Layout::new(dir.path());
         assert!(take(&alone, &Role::BUILDER, "claude", None).is_err(), "never below the project");
         let strange = dir.path().join("elsewhere");
         std::fs::create_dir(&strange).expect("a directory");
-        assert_eq!(take(&layout, &Role::BUILDER, "claude", Some(&strange)).expect("a slot").path, path);
+        assert_eq!(take(&layout, &Role::BUILDER, "claude", Some(&strange)).expect("a slot").0, path);
     }
 }

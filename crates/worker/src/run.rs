@@ -18,7 +18,6 @@ use crossbeam_channel::{Receiver, RecvError, at, never, select};
 
 use crate::{
     control::{Control, Why},
-    resume::Slot,
     setup::Shared,
 };
 use oodatcaa_agent::{self as agent, Assignment, record::Record};
@@ -30,6 +29,7 @@ use oodatcaa_core::{
     time::stamp,
 };
 use oodatcaa_process::{Exit, Shim, Stop, StopCause};
+use oodatcaa_sys::lock::Lock;
 
 /// An attempt that is over sooner journals its start together with its end, in one commit.
 const SOON: Duration = Duration::from_millis(30);
@@ -73,9 +73,9 @@ pub(crate) struct Run {
     pub(crate) shim: Option<Shim>,
     /// What the worktree adds to the environment of agent and gates.
     pub(crate) env: BTreeMap<String, String>,
-    /// Where the agent's program keeps its own state. Held until the record names it, so that nobody else works in it
-    /// before.
-    pub(crate) slot: Option<Slot>,
+    /// The lock of the directory in which the agent's program keeps its own state. Held until the record names it, so
+    /// that nobody else works in it before.
+    pub(crate) slot: Option<Lock>,
 }
 
 impl Run {

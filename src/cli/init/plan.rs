@@ -190,7 +190,9 @@ impl Plan {
             format!("config.toml is there and stays as it is; to use it, write into [fleet]: agent = \"{name}\"")
         } else {
             self.paste = text::agent(named(name)?);
-            format!("config.toml is there and stays as it is; to use {name}, write agent = \"{name}\" into [fleet] and append:")
+            format!(
+                "config.toml is there and stays as it is; to use {name}, write agent = \"{name}\" into [fleet] and append:"
+            )
         };
         self.remarks.push(remark);
         Ok(())

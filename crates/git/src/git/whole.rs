@@ -41,7 +41,9 @@ pub(super) fn check_log(dir: &Path, name: &str) -> Result<(), GitError> {
     let refuse = |at: &Path, why: &str| Err(GitError::not_ours(at, format!("{why}, and git would add to it")));
     match files::look(dir, &log) {
         Ok(Some(meta)) if meta.is_symlink() => refuse(&dir.join(log), "it is a symbolic link"),
-        Ok(Some(meta)) if meta.is_file() && meta.nlink() > 1 => refuse(&dir.join(log), "it is a file elsewhere as well"),
+        Ok(Some(meta)) if meta.is_file() && meta.nlink() > 1 => {
+            refuse(&dir.join(log), "it is a file elsewhere as well")
+        }
         Err(error) if error.path.is_symlink() => refuse(&error.path, "it is a symbolic link"),
         _ => Ok(()),
     }

@@ -31,9 +31,10 @@ impl From<FleetError> for Failure {
                 };
                 told(ErrorKind::Refused, &[&first, without_systemd])
             }
-            FleetError::Manager { .. } => {
-                told(ErrorKind::Failed, &["see the state of the user manager: systemctl --user status", without_systemd])
-            }
+            FleetError::Manager { .. } => told(
+                ErrorKind::Failed,
+                &["see the state of the user manager: systemctl --user status", without_systemd],
+            ),
             FleetError::Detach(_) => told(ErrorKind::Failed, &["run it in the foreground, without --detach"]),
         }
     }

@@ -84,7 +84,10 @@ impl Watch {
                 && now > since + GIVE_UP
             {
                 let stuck = tree::descendants(std::process::id());
-                log.note(&format!("these processes do not end: {:?}", stuck.iter().map(|seen| seen.pid).collect::<Vec<_>>()));
+                log.note(&format!(
+                    "these processes do not end: {:?}",
+                    stuck.iter().map(|seen| seen.pid).collect::<Vec<_>>()
+                ));
                 break;
             }
             let timeout = self.next().map(|next| next.saturating_duration_since(Instant::now()));
