@@ -99,7 +99,7 @@ pub(super) fn stop(layout: &Layout, roles: &[Role], deadline: Instant, say: Say<
                 say(&Report { name, what: Happened::NotRunning { stale } });
             }
             pidfile::State::Starting => {
-                ending.push((name, Err("its pid file is held by a process that does not say which".into())))
+                ending.push((name, Err("its pid file is held by a process that does not say which".into())));
             }
             pidfile::State::Running(holder) => {
                 let handle = holder.handle();

@@ -50,7 +50,7 @@ pub(crate) fn refused(refusal: &Refusal, queue: &Queue, workflow: &Workflow) -> 
         Refusal::Merged { task, .. } => {
             failure.hint(format!("say so in the queue: agentctl task done {task} --reason \"…\""))
         }
-        Refusal::UnknownStatus { .. } | Refusal::OnlyByClaim { .. } | Refusal::Illegal { .. } => failure.see("states"),
+        Refusal::OnlyByClaim { .. } | Refusal::Illegal { .. } => failure.see("states"),
         _ => failure,
     }
 }
