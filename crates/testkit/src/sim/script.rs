@@ -1,6 +1,6 @@
 //! What the simulated agent is told to do: a seeded script in TOML, chosen by task, role and try.
 //!
-//! The same script, task and token always give the same play. The play itself is [`play`](super::play)'s.
+//! The same script, task and token always give the same play. The play itself is [`play`](super::play())'s.
 
 use std::time::Duration;
 
