@@ -32,7 +32,7 @@ pub struct Watcher {
     run_dir: PathBuf,
     before: Option<sessions::Before>,
     seen: Observation,
-    /// How often the program said that it waits, and until when it does.
+    /// The waits that the program announced: their count, and the end of the last.
     waits: (u32, Option<DateTime<Utc>>),
 }
 

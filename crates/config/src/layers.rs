@@ -200,7 +200,7 @@ pub(super) fn environment(world: &World) -> Flat {
     flat
 }
 
-/// Where lines begin: a place in a large text is found without reading all that stands before it.
+/// The offsets of a text's line feeds, by which line and column are found without reading the text again.
 struct Lines(Vec<usize>);
 
 impl Lines {

@@ -23,7 +23,7 @@ pub enum Weight {
 macro_rules! kinds {
     ($($name:ident($payload:ty) = $text:literal, $weight:ident: $doc:literal;)*) => {
         words! {
-            /// What happened; the middle of a CloudEvents `type`, `oodatcaa.<noun>.<verb>.v1`.
+            /// The kind of an event: the middle of a CloudEvents `type`, `oodatcaa.<noun>.<verb>.v1`.
             pub enum Kind;
 
             /// Returns what is lost with it.

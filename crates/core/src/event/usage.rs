@@ -5,21 +5,21 @@ use chrono::{DateTime, Utc};
 use super::lenient::members;
 
 members! {
-    /// What an agent used up, as far as it is known; what is not known is not 0.
+    /// The tokens, money, turns and time that an agent used up; what is not known is absent, not 0.
     #[derive(Copy)]
     Usage {
         /// Tokens that the model read, those from its cache included.
         tokens_in: Option<u64>,
         /// Tokens that the model wrote.
         tokens_out: Option<u64>,
-        /// How many of the tokens read came from its cache; records of older versions call them `tokens_cached`.
+        /// Those of the tokens read that came from its cache; records of older versions say `tokens_cached`.
         #[serde(alias = "tokens_cached")]
         cached: Option<u64>,
         /// The price in US dollars, as the agent reported it.
         cost_usd: Option<f64>,
         /// Turns of the conversation, as the program counts them.
         turns: Option<u32>,
-        /// How long it took on the wall clock.
+        /// Seconds on the wall clock.
         seconds: Option<f64>,
     }
 }
@@ -64,7 +64,7 @@ impl Usage {
 }
 
 members! {
-    /// What an attempt used up and made, as its last event says it.
+    /// The report of an attempt in its last event: what it used up, and what it made.
     AttemptReport {
         /// The session's name, by which it can be resumed.
         session: Option<String>,
