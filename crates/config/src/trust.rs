@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{ConfigError, World, layers};
-use oodatcaa_core::layout::Layout;
-use oodatcaa_core::time::stamp;
+use oodatcaa_core::{layout::Layout, text, time::stamp};
 use oodatcaa_sys::files::{self, Durable, FileError};
 
 /// Trusts every project for the life of a process, where it is `1` (CI).
@@ -116,7 +115,7 @@ impl Fingerprint {
 }
 
 fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    text::hex(&hash.finalize())
 }
 
 /// Hashes a project's prompts. What `sys::files` refuses (a link, a pipe) is never read, and counts as where it leads;

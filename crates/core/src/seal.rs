@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::{Data, Event, event::SEAL, time::stamp};
+use crate::{Data, Event, event::SEAL, text, time::stamp};
 
 /// The user's key.
 #[derive(Clone, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Key {
             inner.update(part);
         }
         let outer = Sha256::new_with_prefix(pad(0x5c)).chain_update(inner.finalize()).finalize();
-        outer.iter().map(|byte| format!("{byte:02x}")).collect()
+        text::hex(&outer)
     }
 
     /// Returns the seal of an event in this project.
@@ -155,7 +155,6 @@ mod tests {
         };
         let inner = Sha256::new_with_prefix(pad(0x36)).chain_update(b"what do ya want for nothing?").finalize();
         let outer = Sha256::new_with_prefix(pad(0x5c)).chain_update(inner).finalize();
-        let hex: String = outer.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+        assert_eq!(text::hex(&outer), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
     }
 }

@@ -231,7 +231,7 @@ impl Task {
                 .into_iter()
                 .collect(),
         }
-        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        text::hex(&hash.finalize()[..8])
     }
 
     /// The longest title, in characters.

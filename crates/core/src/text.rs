@@ -168,6 +168,16 @@ pub fn many(count: usize, what: &str) -> String {
     }
 }
 
+/// Writes bytes in hexadecimal digits, two for each.
+pub fn hex(bytes: &[u8]) -> String {
+    // Not by `format!`: every task of a queue file is asked for such a name at every look.
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]))
+        .collect()
+}
+
 /// What a line of a failed program's output may say of the failure, the most telling first.
 const TELLING: [&str; 7] = ["assert", "expected", "panicked at", "exception", "error", "fatal", "fail"];
 

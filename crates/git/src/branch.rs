@@ -5,7 +5,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use oodatcaa_core::Task;
+use oodatcaa_core::{Task, text};
 
 /// The longest branch name that is made or accepted, in bytes; file systems allow 255 for one part.
 const LONGEST: usize = 180;
@@ -74,7 +74,7 @@ pub(crate) fn hash8(bytes: &[u8]) -> String {
 
 /// Returns as many bytes of a digest, in hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8], many: usize) -> String {
-    Sha256::digest(bytes).iter().take(many).map(|byte| format!("{byte:02x}")).collect()
+    text::hex(&Sha256::digest(bytes)[..many])
 }
 
 /// Letters and digits of a title, lower-case, joined by dashes. Only its beginning is looked at.

@@ -87,7 +87,7 @@ fn describe(ran: &Ran) -> String {
 fn key(commit: &str, gate: &GateConfig) -> String {
     let facts: BTreeMap<&str, &[String]> = BTreeMap::from([("argv", gate.argv.as_slice()), ("env", &gate.env)]);
     let facts = serde_json::to_string(&facts).unwrap_or_default();
-    Sha256::digest(format!("{commit}\n{facts}")).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    text::hex(&Sha256::digest(format!("{commit}\n{facts}"))[..16])
 }
 
 fn is_remembered(run: &Run, key: &str) -> bool {

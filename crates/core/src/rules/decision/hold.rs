@@ -9,6 +9,7 @@ use crate::{
         TaskHistory, Work,
         decisions::{Decision, End, Topic},
     },
+    text,
 };
 
 /// Why a task may not be claimed yet.
@@ -88,7 +89,7 @@ pub(super) fn content(snapshot: &Snapshot, workflow: &Workflow, task: &Task, top
         }
         add(&commit(snapshot, workflow, task).unwrap_or_default());
     }
-    all.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    text::hex(&all.finalize()[..16])
 }
 
 /// Returns the last work on a task. Tries to merge do not change what is merged.
