@@ -20,7 +20,7 @@ use oodatcaa_fleet::{
     pidfile::{self, PidFile},
 };
 use oodatcaa_ops::{ErrorKind, Failure, sysexit};
-use oodatcaa_process::caller;
+use oodatcaa_process::{Shims, caller};
 use oodatcaa_store as store;
 use oodatcaa_sys::descriptors;
 use oodatcaa_worker::{self as worker, Exit, Setup, Signal, Worker};
@@ -230,7 +230,7 @@ fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Se
     for line in lacking.chain(warnings).chain(hints) {
         let _ = writeln!(std::io::stderr(), "{line}");
     }
-    let exe = env::current_exe().map_err(|error| Failure::of(ErrorKind::Bug, &error))?;
+    let shims = Shims::new(env::current_exe().map_err(|error| Failure::of(ErrorKind::Bug, &error))?);
     let host = store::identity("").host;
     let tag = match &args.owner {
         Some(tag) if tag.is_empty() || tag.contains('#') || tag.chars().any(char::is_control) => {
@@ -250,7 +250,7 @@ fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Se
         owner: store::identity(&tag),
         role: how,
         rule,
-        exe,
+        shims,
         layout,
         config,
     })

@@ -17,7 +17,7 @@ use super::{
 };
 use oodatcaa_config::{AgentConfig, AgentKind};
 use oodatcaa_core::{Class, Outcome, Role, Workflow};
-use oodatcaa_process::{Ended, Exit, Limits, Report, Shim, Stop};
+use oodatcaa_process::{Attempt, Ended, Exit, Limits, Report, Stop};
 
 /// The verdict on a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,8 +197,7 @@ fn execute(agent: &Agent, assignment: &Assignment, shim: &Path) -> std::io::Resu
     };
     let invocation = agent.invocation(assignment);
     let mut watcher = agent.watcher(assignment);
-    let shim = Shim::spawn(shim, Some(&assignment.run_dir))?;
-    let attempt = shim.run(&assignment.run_dir, &invocation, &limits, None)?;
+    let attempt = Attempt::start(shim, &assignment.run_dir, &invocation, &limits)?;
     let began = Instant::now();
     let mut outputs = Outputs::new(&invocation);
     let mut ended_by_us = None;

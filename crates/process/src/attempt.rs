@@ -10,7 +10,7 @@ use std::{
     io::{self, BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     thread,
     time::{Duration, Instant},
 };
@@ -22,7 +22,7 @@ use super::{
     Exit, Invocation, Limits, Report, Stop,
     platform::Handle,
     sweep, tree,
-    wire::{self, MODE, Order, Start, TAG},
+    wire::{self, MODE, Order, Said, Start},
 };
 use oodatcaa_sys::identity::Process;
 
@@ -35,27 +35,70 @@ const PACE: Duration = Duration::from_secs(1);
 /// What a shim gets beyond its own limits, before the worker does its work.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// A shim that does not know its work yet. It may be started before there is any, so that its
-/// start-up costs an attempt no time; dropped unused, it leaves.
-#[derive(Debug)]
-pub struct Shim(Child);
+type Idle = Mutex<Vec<Shim>>;
 
-impl Shim {
-    /// Starts one. `exe` is our own `agent-daemon`; `run_dir` the attempt's directory, if it is known already.
-    pub fn spawn(exe: &Path, run_dir: Option<&Path>) -> io::Result<Self> {
-        // It works in the root, so that it holds no directory; its program is found from here.
-        let mut command = Command::new(std::path::absolute(exe)?);
-        command.arg(MODE).env_clear().current_dir("/");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        if let Some(run_dir) = run_dir {
-            command.env(TAG, std::path::absolute(run_dir)?);
-        }
-        Ok(Self(command.spawn()?))
+/// Shims of one program that wait for work: to start a process costs more than all that one does for a short attempt.
+pub struct Shims {
+    exe: PathBuf,
+    idle: Arc<Idle>,
+}
+
+impl Shims {
+    /// Starts none yet. `exe` is our own `agent-daemon`.
+    pub fn new(exe: PathBuf) -> Self {
+        Self { exe, idle: Arc::default() }
     }
 
+    /// Returns one that waits, or a new one. After its work it comes back, if nothing of that is left.
+    pub fn take(&self) -> io::Result<Shim> {
+        while let Some(mut shim) = locked(&self.idle).pop() {
+            // Somebody may have ended it meanwhile.
+            if matches!(shim.child.try_wait(), Ok(None)) {
+                return Ok(shim);
+            }
+        }
+        // It works in the root, so that it holds no directory; its program is found from here.
+        let mut command = Command::new(std::path::absolute(&self.exe)?);
+        command.arg(MODE).env_clear().current_dir("/");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let stdin = child.stdin.take().expect("a shim's standard input is a pipe");
+        let said = BufReader::new(child.stdout.take().expect("a shim's standard output is a pipe"));
+        Ok(Shim { child, stdin: Some(stdin), said, idle: Arc::downgrade(&self.idle) })
+    }
+
+    /// Sees to it that one waits: its start-up then costs an attempt no time.
+    pub fn prepare(&self) {
+        if let Ok(shim) = self.take() {
+            locked(&self.idle).push(shim);
+        }
+    }
+
+    /// Lets no more than so many wait.
+    pub fn keep(&self, most: usize) {
+        locked(&self.idle).truncate(most);
+    }
+}
+
+/// Locks what holds after a panic as well.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A shim that does not know its work yet; dropped unused, it leaves.
+#[derive(Debug)]
+pub struct Shim {
+    child: Child,
+    /// Lent to the attempt while it has one.
+    stdin: Option<ChildStdin>,
+    said: BufReader<ChildStdout>,
+    /// Where it waits for more work.
+    idle: Weak<Idle>,
+}
+
+impl Shim {
     /// Returns the shim's process id.
     pub fn pid(&self) -> u32 {
-        self.0.id()
+        self.child.id()
     }
 
     /// Gives it its work. `wake` is a file that it touches when the tree is gone and so is this worker.
@@ -77,17 +120,17 @@ impl Shim {
         let run_dir = start.run_dir.clone();
         let order = wire::line(&Order::Start(Box::new(start)))?;
 
-        let mut stdin = self.0.stdin.take().expect("a shim runs once, and its standard input is a pipe");
-        let said = BufReader::new(self.0.stdout.take().expect("a shim's standard output is a pipe"));
         let shim = self.pid();
+        let line = Arc::new(Mutex::new(Line { stdin: self.stdin.take(), told: false }));
         let handle = Handle::open(shim);
         let (sender, reports) = unbounded();
         let (began, family) = (Instant::now(), Family::default());
-        let listener = Listener { shim: self, said, run_dir, outputs, began, family: Arc::clone(&family), sender };
+        let lent = Arc::clone(&line);
+        let listener = Listener { shim: self, lent, run_dir, outputs, began, family: Arc::clone(&family), sender };
         // Before the order: a thread that cannot be started must not leave an agent unheard.
         thread::Builder::new().name("attempt".into()).spawn(move || listener.listen())?;
         // Without the whole line it starts nothing, and leaves when its input ends.
-        stdin.write_all(&order)?;
+        locked(&line).write(&order)?;
         let watched = Watched {
             next: Instant::now() + PACE,
             deadline: limits.wall().map(|wall| began + wall + limits.grace + MARGIN),
@@ -96,21 +139,34 @@ impl Shim {
             stops: 0,
             family,
         };
-        Ok(Attempt { stdin, handle, shim, reports, watched: RefCell::new(watched) })
+        Ok(Attempt { line, handle, shim, reports, watched: RefCell::new(watched) })
     }
 }
 
 impl Drop for Shim {
     fn drop(&mut self) {
         // It keeps nothing, yet or any more, so nothing is lost by the short way.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What orders go through: the shim's standard input, until the shim has gone on to other work.
+struct Line {
+    stdin: Option<ChildStdin>,
+    /// Something was said after the first order; it may still be on its way when the attempt ends.
+    told: bool,
+}
+
+impl Line {
+    fn write(&mut self, order: &[u8]) -> io::Result<()> {
+        self.stdin.as_mut().map_or(Ok(()), |stdin| stdin.write_all(order))
     }
 }
 
 /// One execution of one agent. Dropping it before its end is what the worker's death is: the tree ends within a second.
 pub struct Attempt {
-    stdin: ChildStdin,
+    line: Arc<Mutex<Line>>,
     handle: Option<Handle>,
     shim: u32,
     reports: Receiver<Report>,
@@ -147,7 +203,7 @@ impl Watched {
 impl Attempt {
     /// Starts an attempt. `shim` is our own `agent-daemon`; `run_dir` is the attempt's directory.
     pub fn start(shim: &Path, run_dir: &Path, invocation: &Invocation, limits: &Limits) -> io::Result<Self> {
-        Shim::spawn(shim, Some(run_dir))?.run(run_dir, invocation, limits, None)
+        Shims::new(shim.into()).take()?.run(run_dir, invocation, limits, None)
     }
 
     /// Returns what becomes of it. Exactly one [`Report::Ended`] comes, always, as the last one.
@@ -179,8 +235,7 @@ impl Attempt {
         // All processes are looked at for it, so not each time.
         if stopped || watched.looks.is_multiple_of(2) {
             let below = tree::descendants(self.shim);
-            let mut family = watched.family.lock().unwrap_or_else(PoisonError::into_inner);
-            *family = below.iter().filter(|seen| !seen.dead).map(Process::identity).collect();
+            *locked(&watched.family) = below.iter().filter(|seen| !seen.dead).map(Process::identity).collect();
         }
         watched.looks = watched.looks.wrapping_add(1);
         // Its own limits come first: this is for a shim that hangs.
@@ -208,9 +263,11 @@ impl Attempt {
     /// Ends it; [`Report::Ended`] follows. The hard stop may follow the gentle one.
     pub fn stop(&self, stop: Stop) {
         self.watched.borrow_mut().hurry(stop);
-        if let Ok(line) = wire::line(&Order::Stop(stop)) {
+        if let Ok(order) = wire::line(&Order::Stop(stop)) {
+            let mut line = locked(&self.line);
+            line.told = true;
             // A shim that cannot hear this any more has ended, or is reported by the listener.
-            let _ = (&self.stdin).write_all(&line);
+            let _ = line.write(&order);
         }
         self.wake();
     }
@@ -225,6 +282,7 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
+        locked(&self.line).stdin = None;
         self.wake();
     }
 }
@@ -232,7 +290,7 @@ impl Drop for Attempt {
 /// Hears a shim out and reaps it.
 struct Listener {
     shim: Shim,
-    said: BufReader<ChildStdout>,
+    lent: Arc<Mutex<Line>>,
     run_dir: PathBuf,
     outputs: [PathBuf; 2],
     began: Instant,
@@ -243,15 +301,11 @@ struct Listener {
 impl Listener {
     fn listen(mut self) {
         let mut line = String::new();
-        while self.said.read_line(&mut line).is_ok_and(|length| length > 0) {
-            if let Ok(report) = serde_json::from_str::<Report>(&line) {
-                let ended = matches!(report, Report::Ended(_));
-                let _ = self.sender.send(report);
-                if ended {
-                    // Not killed at once: it may have to touch a file yet.
-                    let _ = self.shim.0.wait();
-                    return;
-                }
+        while self.shim.said.read_line(&mut line).is_ok_and(|length| length > 0) {
+            match serde_json::from_str::<Said>(&line) {
+                Ok((Report::Ended(exit), stays)) => return self.end(exit, stays),
+                Ok((report, _)) => drop(self.sender.send(report)),
+                Err(_) => {}
             }
             line.clear();
         }
@@ -259,10 +313,30 @@ impl Listener {
         let _ = self.sender.send(Report::Ended(exit));
     }
 
+    /// Tells the end; the shim waits for more work by then, if it can.
+    fn end(mut self, exit: Exit, stays: bool) {
+        {
+            let mut line = locked(&self.lent);
+            let stdin = line.stdin.take_if(|_| stays);
+            self.shim.stdin = stdin.filter(|_| !line.told);
+        }
+        if self.shim.stdin.is_some() {
+            // Without a place to wait at it is dropped, and leaves.
+            if let Some(idle) = self.shim.idle.upgrade() {
+                locked(&idle).push(self.shim);
+            }
+            let _ = self.sender.send(Report::Ended(exit));
+        } else {
+            let _ = self.sender.send(Report::Ended(exit));
+            // Not killed at once: it may have to touch a file yet.
+            let _ = self.shim.child.wait();
+        }
+    }
+
     /// Does a dead shim's work. While it is not reaped its number, and so its session's, is nobody else's.
     fn finish_dead(&mut self) -> Exit {
-        let _ = self.shim.0.kill();
-        let family = std::mem::take(&mut *self.family.lock().unwrap_or_else(PoisonError::into_inner));
+        let _ = self.shim.child.kill();
+        let family = std::mem::take(&mut *locked(&self.family));
         let leftovers = sweep::end_session(&self.run_dir, self.shim.pid(), family, SWEEP);
         let leftovers = leftovers.unwrap_or_else(|still| u32::try_from(still.len()).unwrap_or(u32::MAX));
         let size = |path: &PathBuf| fs::metadata(path).map_or(0, |meta| meta.len());

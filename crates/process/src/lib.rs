@@ -30,7 +30,7 @@ mod wire;
 #[cfg(target_os = "linux")]
 use linux as platform;
 
-pub use attempt::{Attempt, Shim};
+pub use attempt::{Attempt, Shims};
 pub use sweep::{end_leftovers, leftovers};
 pub use wire::{Report, read_exit, tag};
 

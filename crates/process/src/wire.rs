@@ -78,6 +78,9 @@ pub enum Report {
     Ended(Exit),
 }
 
+/// One line of a shim: the report, and with the last one whether the shim waits for another attempt.
+pub(super) type Said = (Report, bool);
+
 /// The shim of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ShimRecord {
@@ -114,6 +117,12 @@ impl ShimRecord {
     /// Reads it from an attempt's directory.
     pub(super) fn read(run_dir: &Path) -> Option<Self> {
         read(run_dir, SHIM_FILE)
+    }
+
+    /// Takes it out of the attempt's directory: no shim serves that attempt any more.
+    pub(super) fn remove(run_dir: &Path) -> io::Result<()> {
+        let path = run_dir.join(SHIM_FILE);
+        Ok(files::remove(Layout::root_of(&path), &path).map(drop)?)
     }
 }
 

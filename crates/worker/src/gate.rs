@@ -9,7 +9,7 @@ use oodatcaa_core::{
     ChangeSet, Class, Data, EventDraft, Outcome, Task, TaskId, environment, event::payload::GateRun, layout::Layout,
     text,
 };
-use oodatcaa_process::{Ended, Invocation, Limits, Shim, StopCause};
+use oodatcaa_process::{Ended, Invocation, Limits, StopCause};
 use oodatcaa_sys::{files, tail};
 
 /// Bytes of a gate's log.
@@ -76,7 +76,7 @@ pub(crate) fn execute(run: &mut Run, name: &str, gate: &GateConfig, cwd: &Path, 
     };
     // Touched by the shim when we die, which wakes the other workers.
     let wake = run.shared.setup.layout.lease(&run.assignment.task.id);
-    let shim = Shim::spawn(&run.shared.setup.exe, Some(&dir)).map_err(broken)?;
+    let shim = run.shared.setup.shims.take().map_err(broken)?;
     let attempt = shim.run(&dir, &invocation, &limits, Some(&wake)).map_err(broken)?;
     let exit = run.follow(&attempt, Child::Gate);
     if let Some(stopped) = run.stopped_outcome(&exit) {

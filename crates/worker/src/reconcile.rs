@@ -21,7 +21,7 @@ use oodatcaa_core::{
     rescue,
     text::{self, chain},
 };
-use oodatcaa_process::{Shim, Stop};
+use oodatcaa_process::Stop;
 use oodatcaa_store::StoreError;
 
 /// How soon is looked again when the store could not be used: a full disk tells nobody that it has room again.
@@ -65,7 +65,7 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         // What is to be settled is reason enough for a commit, which reads for itself.
         if self.is_settling() {
-            self.start_spare();
+            self.prepare_shim();
         } else {
             let reading = shared.store.read()?;
             if let Some(invalid) = reading.invalid {
@@ -96,8 +96,8 @@ impl Worker {
         if shared.store.owes() {
             self.due = Some(Instant::now() + self.shared.setup.interval.min(AGAIN));
         }
-        // Nobody is kept waiting for work that may never come.
-        self.spare = None;
+        // Nobody is kept waiting for work that may never come; an attempt may have gates to run.
+        self.shared.setup.shims.keep(self.running.len());
         Ok(())
     }
 
@@ -141,7 +141,7 @@ impl Worker {
         }
         match claim::decide(snapshot, workflow, &self.claimant()) {
             Ok(_) => {
-                self.start_spare();
+                self.prepare_shim();
                 true
             }
             Err(idle) => {
@@ -152,10 +152,10 @@ impl Worker {
         }
     }
 
-    /// Starts a shim for the next claim: its start-up overlaps with the commit, which waits for the disk.
-    fn start_spare(&mut self) {
-        if self.spare.is_none() && self.stopping.is_none() {
-            self.spare = Shim::spawn(&self.shared.setup.exe, None).ok();
+    /// Has a shim wait for the next claim: its start-up overlaps with the commit, which waits for the disk.
+    fn prepare_shim(&self) {
+        if self.stopping.is_none() {
+            self.shared.setup.shims.prepare();
         }
     }
 
@@ -274,7 +274,7 @@ impl Worker {
             (lease.task_id.clone(), lease.token),
             Handle { lease: lease.clone(), control, told: None, settlement: None },
         );
-        let run = Run::new(Arc::clone(&self.shared), task, lease, snapshot.clone(), controlled, self.spare.take());
+        let run = Run::new(Arc::clone(&self.shared), task, lease, snapshot.clone(), controlled);
         proved::spawn(run, &self.finished.0);
         self.tell_status();
     }

@@ -28,7 +28,7 @@ use oodatcaa_core::{
     text::chain,
     time::stamp,
 };
-use oodatcaa_process::{Exit, Shim, Stop, StopCause};
+use oodatcaa_process::{Exit, Stop, StopCause};
 use oodatcaa_sys::lock::Lock;
 
 /// An attempt that is over sooner journals its start together with its end, in one commit.
@@ -69,8 +69,6 @@ pub(crate) struct Run {
     pub(crate) beat_due: Instant,
     /// The agent's start, until the journal knows it.
     pub(crate) started: Option<AgentStart>,
-    /// A shim that waits for work, started ahead of the claim.
-    pub(crate) shim: Option<Shim>,
     /// What the worktree adds to the environment of agent and gates.
     pub(crate) env: BTreeMap<String, String>,
     /// The lock of the directory in which the agent's program keeps its own state. Held until the record names it, so
@@ -79,14 +77,13 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Makes the attempt of a task that has just been claimed; `shim` is one that was started ahead.
+    /// Makes the attempt of a task that has just been claimed.
     pub(crate) fn new(
         shared: Arc<Shared>,
         task: Task,
         lease: Lease,
         snapshot: Snapshot,
         control: Receiver<Control>,
-        shim: Option<Shim>,
     ) -> Self {
         let layout = &shared.setup.layout;
         let assignment = Assignment {
@@ -109,7 +106,6 @@ impl Run {
             stopped: None,
             halt: Arc::default(),
             started: None,
-            shim,
             env: BTreeMap::new(),
             slot: None,
         }

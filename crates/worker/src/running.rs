@@ -10,7 +10,7 @@ use crate::{
 };
 use oodatcaa_agent::Watcher;
 use oodatcaa_core::{Class, Outcome, budget, text};
-use oodatcaa_process::{Attempt, Limits, Shim, StopCause};
+use oodatcaa_process::{Attempt, Limits, StopCause};
 
 /// An agent at work.
 pub(crate) struct Running {
@@ -24,8 +24,8 @@ pub(crate) struct Running {
 impl Running {
     /// Writes the prompt and starts the agent.
     pub(crate) fn start(run: &mut Run, prepared: &Prepared) -> Result<Self, Outcome> {
-        // Started first, so that its start-up overlaps with ours.
-        let shim = run.shim.take().map_or_else(|| Shim::spawn(&run.shared.setup.exe, None), Ok);
+        // First, so that the start-up of a new one overlaps with ours.
+        let shim = run.shared.setup.shims.take();
         let resume = resume::open(run, prepared.workspace.as_ref())?;
         prompt::write(run, prepared, resume.as_ref())?;
         let agent = run.shared.agent(&run.lease().by);

@@ -1,6 +1,6 @@
 //! What a worker is made of, and what its main loop and its attempts share.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use crate::merge_queue::MergeQueue;
 use oodatcaa_agent::Agent;
@@ -8,6 +8,7 @@ use oodatcaa_config::{Config, GateConfig, RoleConfig};
 use oodatcaa_core::{
     ChangeSet, Owner, Role, RoleRule, Snapshot, Workflow, event::Actor, layout::Layout, pool::Offer, text::chain,
 };
+use oodatcaa_process::Shims;
 use oodatcaa_store::Desk;
 
 /// Everything a worker is made of.
@@ -34,8 +35,8 @@ pub struct Setup {
     pub once: bool,
     /// Claim beyond the WIP limit.
     pub ignore_wip: bool,
-    /// Our own program, which is the shim as well.
-    pub exe: PathBuf,
+    /// Where attempts and gates get their shims.
+    pub shims: Shims,
 }
 
 /// What attempts and main loop share.

@@ -28,7 +28,7 @@ use oodatcaa_core::{
     text::{self, chain},
 };
 use oodatcaa_git::{Mode, mode_for, takeover};
-use oodatcaa_process::{Shim, Stop};
+use oodatcaa_process::Stop;
 use oodatcaa_store::{Desk, StoreError};
 
 /// How often a worker looks whether the owners of others' leases still live; only while there are any.
@@ -84,8 +84,6 @@ pub struct Worker {
     pub(crate) watching: bool,
     /// How it leaves once nothing runs any more.
     pub(crate) exit: Exit,
-    /// A shim for the next claim, whose start-up overlaps with the commit.
-    pub(crate) spare: Option<Shim>,
     /// When what could not be settled is tried again.
     pub(crate) again: Option<Again>,
     /// Where the project lies.
@@ -117,7 +115,6 @@ impl Worker {
             due: None,
             watching: false,
             exit: Exit::Done,
-            spare: None,
             again: None,
         }
     }

@@ -53,6 +53,11 @@ impl EventSource {
         self.worker_gone
     }
 
+    /// Tells whether nobody has asked for an end, or for anything that is not done yet.
+    pub(super) fn is_quiet(&self) -> bool {
+        !self.worker_gone && !self.asked && self.orders.is_empty() && self.partial.is_empty()
+    }
+
     /// Waits until something happens, or for this long. May return without a reason.
     pub(super) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let stdin = rustix::stdio::stdin();

@@ -1,4 +1,4 @@
-//! The shim of an attempt: our own program in a hidden mode, between a worker and its agent.
+//! The shim of an attempt, and then of the next: our own program in a hidden mode, between a worker and its agent.
 //!
 //! It has a session of its own and adopts every orphan from below, so that nothing its agent starts
 //! can get away. It is one thread that waits for four things at once: an order of its worker, the
@@ -18,10 +18,15 @@ use std::{
     time::Duration,
 };
 
+use rustix::{
+    io::Errno,
+    process::{WaitOptions, wait},
+};
+
 use self::{events::EventSource, launch::launch, watch::Watch};
 use super::{
     Ended, Exit, Report, platform,
-    wire::{self, Order, ShimRecord, Start},
+    wire::{self, Order, Said, ShimRecord, Start},
 };
 use oodatcaa_core::layout::Layout;
 use oodatcaa_sys::files;
@@ -35,21 +40,29 @@ fn serve() -> io::Result<()> {
     // Fails only for the leader of a group, which a worker's child is not.
     let _ = rustix::process::setsid();
     let mut events = EventSource::new()?;
-    let Some(start) = next(&mut events)? else { return Ok(()) };
-    let log = Log(start.run_dir.clone());
-    log.catch_panics();
-    let exit = attend(&start, &mut events, &log);
-    if let Err(error) = wire::write_exit(&start.run_dir, &exit, events.worker_gone()) {
-        log.note(&format!("failed to write the exit: {error}"));
-    }
-    // A worker that cannot be told hears it by our end, and reads the exit in the directory.
-    report(&Report::Ended(exit));
-    if events.worker_gone()
-        && let Some(wake) = &start.wake
-        && let Err(error) = files::named::touch(wake)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        log.note(&format!("failed to touch {}: {error}", wake.display()));
+    while let Some(start) = next(&mut events)? {
+        let log = Log(start.run_dir.clone());
+        log.catch_panics();
+        let exit = attend(&start, &mut events, &log);
+        if let Err(error) = wire::write_exit(&start.run_dir, &exit, events.worker_gone()) {
+            log.note(&format!("failed to write the exit: {error}"));
+        }
+        // Who looks into the directory of an attempt that is over must not take what follows for a part of it.
+        let childless = matches!(wait(WaitOptions::NOHANG), Err(Errno::CHILD));
+        let stays =
+            childless && exit.stopped.is_none() && events.is_quiet() && ShimRecord::remove(&start.run_dir).is_ok();
+        // A worker that cannot be told hears it by our end, and reads the exit in the directory.
+        report(Report::Ended(exit), stays);
+        if events.worker_gone()
+            && let Some(wake) = &start.wake
+            && let Err(error) = files::named::touch(wake)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            log.note(&format!("failed to touch {}: {error}", wake.display()));
+        }
+        if !stays {
+            break;
+        }
     }
     Ok(())
 }
@@ -69,7 +82,7 @@ fn next(events: &mut EventSource) -> io::Result<Option<Box<Start>>> {
         Ok(Order::Start(start)) => Ok(Some(start)),
         Ok(Order::Stop(_)) => Ok(None),
         Err(error) => {
-            report(&Report::Ended(not_started(format!("understand what to do: {error}"))));
+            report(Report::Ended(not_started(format!("understand what to do: {error}"))), false);
             Ok(None)
         }
     }
@@ -90,7 +103,7 @@ fn attend(start: &Start, events: &mut EventSource, log: &Log) -> Exit {
     }
     match launch(start) {
         Ok((pid, output)) => {
-            report(&Report::Started { pid, pgid: pid });
+            report(Report::Started { pid, pgid: pid }, false);
             Watch::new(pid, output, &start.limits).watch(events, log)
         }
         Err(ended) => Exit { ended, ..Exit::unknown() },
@@ -102,8 +115,9 @@ fn not_started(error: String) -> Exit {
 }
 
 /// Tells the worker, if there is one to hear it.
-fn report(report: &Report) {
-    if let Ok(line) = wire::line(report) {
+fn report(report: Report, stays: bool) {
+    let said: Said = (report, stays);
+    if let Ok(line) = wire::line(&said) {
         let mut stdout = io::stdout().lock();
         let _ = stdout.write_all(&line).and_then(|()| stdout.flush());
     }

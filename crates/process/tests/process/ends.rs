@@ -152,15 +152,60 @@ fn twenty_attempts_run_side_by_side() {
 
 #[test]
 fn a_shim_may_wait_for_its_work() {
-    let shim = Shim::spawn(Path::new(SHIM), None).unwrap();
-    let place = Place::new();
+    let shims = Shims::new(SHIM.into());
+    shims.prepare();
+    let (shim, place) = (shims.take().unwrap(), Place::new());
     let attempt = shim.run(place.path(), &place.invocation(&["sh", "-c", "exit 4"]), &limits(), None).unwrap();
-    assert_eq!(end_of(&attempt).ended, Ended::Exited(4));
+    assert_eq!(told_end_of(&attempt).ended, Ended::Exited(4));
+}
+
+#[test]
+fn a_shim_serves_one_attempt_after_the_other_and_nothing_points_from_the_old_one_to_it() {
+    let shims = Shims::new(SHIM.into());
+    shims.prepare();
+    let mut pid = None;
+    for code in [4, 0, 7] {
+        let (place, shim) = (Place::new(), shims.take().unwrap());
+        assert_eq!(*pid.get_or_insert(shim.pid()), shim.pid());
+        let invocation = place.invocation(&["sh", "-c", &format!("exit {code}")]);
+        let attempt = shim.run(place.path(), &invocation, &limits(), None).unwrap();
+        assert_eq!(told_end_of(&attempt).ended, Ended::Exited(code));
+        assert!(place.text("exit.json").contains(&code.to_string()));
+        assert_eq!(place.text("shim.json"), "");
+        place.assert_nothing_left();
+    }
+    shims.keep(0);
+    assert!(!Path::new(&format!("/proc/{}", pid.unwrap())).exists());
+}
+
+#[test]
+fn a_shim_that_was_told_to_stop_serves_nobody_else() {
+    let (place, shims) = (Place::new(), Shims::new(SHIM.into()));
+    let attempt =
+        shims.take().unwrap().run(place.path(), &place.invocation(&["sleep", "60"]), &limits(), None).unwrap();
+    let (program, shim) = (pid_of(&attempt), attempt.shim());
+    attempt.stop(Stop::Now);
+    told_end_of(&attempt);
+    assert_ne!(shims.take().unwrap().pid(), shim);
+    drop(attempt);
+    until("both are gone", || alive(&[program, shim]).is_empty());
+}
+
+#[test]
+fn a_shim_that_somebody_ended_while_it_waited_is_given_to_nobody() {
+    let shims = Shims::new(SHIM.into());
+    shims.prepare();
+    let shim = shims.take().unwrap();
+    let (place, waiting) = (Place::new(), shim.pid());
+    told_end_of(&shim.run(place.path(), &place.invocation(&["true"]), &limits(), None).unwrap());
+    kill(waiting, "KILL");
+    until("it has ended", || alive(&[waiting]).is_empty());
+    assert_ne!(shims.take().unwrap().pid(), waiting);
 }
 
 #[test]
 fn a_shim_without_work_leaves() {
-    let shim = Shim::spawn(Path::new(SHIM), None).unwrap();
+    let shim = Shims::new(SHIM.into()).take().unwrap();
     let pid = shim.pid();
     drop(shim);
     assert!(!Path::new(&format!("/proc/{pid}")).exists());

@@ -23,7 +23,7 @@ fn worker_for_others() {
     let mut invocation = place.invocation(&["sh", "-c", script]);
     invocation.cwd.clone_from(&dir);
     let grace = Limits { grace: Duration::from_secs(3600), ..limits() };
-    let shim = Shim::spawn(Path::new(SHIM), None).unwrap();
+    let shim = Shims::new(SHIM.into()).take().unwrap();
     let attempt = shim.run(&dir, &invocation, &grace, Some(&dir.join("nudge"))).unwrap();
     end_of(&attempt);
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use oodatcaa_process::{
-    Attempt, Ended, Exit, Invocation, Limits, Report, Shim, Stop, StopCause, end_leftovers, leftovers, read_exit,
+    Attempt, Ended, Exit, Invocation, Limits, Report, Shims, Stop, StopCause, end_leftovers, leftovers, read_exit,
 };
 use oodatcaa_sys::{identity, project::Identity};
 
@@ -109,15 +109,21 @@ fn pid_of(attempt: &Attempt) -> u32 {
     }
 }
 
-/// Its end; nothing is reported after it, and its shim is reaped.
-fn end_of(attempt: &Attempt) -> Exit {
+/// Its end; nothing is reported after it.
+fn told_end_of(attempt: &Attempt) -> Exit {
     loop {
         if let Report::Ended(exit) = attempt.reports().recv_timeout(PATIENCE).expect("an end is always reported") {
             assert!(attempt.reports().recv_timeout(PATIENCE).is_err(), "the end is the last report");
-            until("the shim is reaped", || !Path::new(&format!("/proc/{}", attempt.shim())).exists());
             return exit;
         }
     }
+}
+
+/// Its end, after which its shim is reaped.
+fn end_of(attempt: &Attempt) -> Exit {
+    let exit = told_end_of(attempt);
+    until("the shim is reaped", || !Path::new(&format!("/proc/{}", attempt.shim())).exists());
+    exit
 }
 
 fn alive(pids: &[u32]) -> Vec<u32> {
