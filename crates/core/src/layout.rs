@@ -133,8 +133,6 @@ places! {
     prompts = mark / "prompts";
     /// Returns the directory of all attempts.
     runs = mark / "runs";
-    /// Returns where earlier versions kept them; not used any more.
-    old_homes = mark / "homes";
     /// Returns the directory of the leases.
     leases = root / ".leases";
     /// Returns the directory of the flock targets.

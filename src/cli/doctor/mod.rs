@@ -34,7 +34,6 @@ const CHECKS: &[fn(&mut Report<'_>)] = &[
     project::store,
     project::room,
     project::configuration,
-    project::old_homes,
     project::git,
     queue::check,
     queue::lost_edits,
