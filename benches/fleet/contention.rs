@@ -7,8 +7,9 @@ use std::{
 
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{
-    AttemptReport, ChangeSet, Lease, LeaseChange, Outcome, Role, Workflow,
+    ChangeSet, Lease, LeaseChange, Outcome, Role, Workflow,
     claim::{self, Claimant},
+    event::payload::Ended,
     outcome::Retry,
     pool::Offer,
     settle,
@@ -112,7 +113,7 @@ fn work(store: &Desk, tag: &str) -> Seen {
         let Some(lease) = lease else { continue };
         let outcome = Outcome::Done { summary: String::new(), tasks: Vec::new() };
         seen.commit(store, |snapshot| {
-            settle::decide(snapshot, &workflow, &lease, &outcome, &Retry::default(), &AttemptReport::default())
+            settle::decide(snapshot, &workflow, &lease, &outcome, &Retry::default(), &Ended::default())
         });
         seen.done += 1;
     }

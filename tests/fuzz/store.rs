@@ -4,8 +4,12 @@ use std::{fs, path::Path, time::Duration};
 
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{
-    AttemptReport, ChangeSet, Class, Data, Event, EventDraft, LeaseRecord, Now, Outcome, Owner, Role, Snapshot, TaskId,
-    Token, Workflow, claim, coordinate, event::Actor, outcome::Retry, pool::Offer, rescue, settle,
+    ChangeSet, Class, Data, Event, EventDraft, LeaseRecord, Now, Outcome, Owner, Role, Snapshot, TaskId, Token,
+    Workflow, claim, coordinate,
+    event::{Actor, payload::Ended},
+    outcome::Retry,
+    pool::Offer,
+    rescue, settle,
 };
 use oodatcaa_store::Desk;
 
@@ -70,7 +74,7 @@ pub(super) fn is_decided(queue: &std::sync::Arc<oodatcaa_core::Queue>, workflow:
         assert_eq!(changes.leases.len(), 1, "one claim, one lease");
         let taken = given.after(&changes);
         let failed = Outcome::failed(Class::AgentFailed, "x");
-        let settled = settle::decide(&taken, workflow, &lease, &failed, &Retry::default(), &AttemptReport::default());
+        let settled = settle::decide(&taken, workflow, &lease, &failed, &Retry::default(), &Ended::default());
         let after = taken.after(&settled);
         assert!(!after.leases.contains_key(&lease.task_id), "it is given back");
     }

@@ -48,7 +48,7 @@ mod words;
 pub mod workflow;
 
 pub use change::{ChangeSet, Edit, LeaseChange, NewTask, TaskEdit};
-pub use event::{AttemptReport, Data, Event, EventDraft, Kind, Usage};
+pub use event::{Data, Event, EventDraft, Kind, Usage};
 pub use lease::{ForeignLease, Holder, Lease, LeaseRecord, LeaseState, Owner};
 pub use member::Member;
 pub use outcome::{Class, Outcome};

@@ -6,15 +6,17 @@ use log::Level;
 
 use crate::{merge::Landed, run::Run, setup::Shared};
 use oodatcaa_core::{
-    AttemptReport, ChangeSet, Data, EventDraft, Kind, Lease, Outcome, Snapshot, Status, TaskId, Token, Usage,
-    event::payload::Mail, outcome::Policy, settle, text,
+    ChangeSet, Data, EventDraft, Kind, Lease, Outcome, Snapshot, Status, TaskId, Token, Usage,
+    event::payload::{Ended, Mail},
+    outcome::Policy,
+    settle, text,
 };
 
 /// Last phase: what an attempt came to. It is kept until it is in the store, because it must not be lost.
 pub(crate) struct Settlement {
     pub(crate) lease: Lease,
     pub(crate) outcome: Outcome,
-    report: AttemptReport,
+    report: Ended,
     /// That it started, if the journal has not been told yet.
     start: Option<EventDraft>,
     /// What the agent decided and wanted others to know.
@@ -34,7 +36,7 @@ impl Settlement {
     pub(crate) fn new(mut run: Run, outcome: Outcome, head: Option<String>, landed: Option<Landed>) -> Self {
         let seen = run.record.seen.take().unwrap_or_default();
         let (commit, tag) = landed.map(|landed| (landed.commit, landed.tag)).unzip();
-        let report = AttemptReport {
+        let report = Ended {
             usage: Usage { seconds: run.record.seconds, ..seen.usage },
             session: seen.session,
             head,
@@ -42,6 +44,7 @@ impl Settlement {
             tag: tag.flatten(),
             resets_at: seen.resets_at,
             branch: run.assignment.task.branch.clone(),
+            ..Ended::default()
         };
         let mail = |what: &str, words: &String| {
             let (from, what, text) = (Some("agent".into()), Some(what.into()), Some(words.clone()));

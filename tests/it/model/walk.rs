@@ -9,10 +9,12 @@ use std::{
 };
 
 use oodatcaa_core::{
-    AttemptReport, ChangeSet, Holder, Lease, LeaseState, Member, Outcome, Owner, QueueLease, Role, RoleRule, Snapshot,
-    Status, TaskId, Workflow,
+    ChangeSet, Holder, Lease, LeaseState, Member, Outcome, Owner, QueueLease, Role, RoleRule, Snapshot, Status, TaskId,
+    Workflow,
     claim::{self, Claimant},
-    coordinate, external_edits,
+    coordinate,
+    event::payload::Ended,
+    external_edits,
     outcome::{Class, Retry},
     pool::Offer,
     rescue, settle,
@@ -234,7 +236,7 @@ impl Fleet {
         if self.careless == Some(Careless::Unfenced) {
             forget_newer(&mut seen, lease);
         }
-        let changes = settle::decide(&seen, &self.workflow, lease, &outcome, &retry(), &AttemptReport::default());
+        let changes = settle::decide(&seen, &self.workflow, lease, &outcome, &retry(), &Ended::default());
         let id = &lease.task_id;
         let moves = changes.edits.iter().any(|edit| edit.task == *id && edit.set.contains_key(&Member::Status));
         (changes, Some(Settled { lease: lease.clone(), moves, done: *said == Said::Done }))

@@ -16,7 +16,7 @@ pub mod payload;
 mod usage;
 
 pub use kind::{Data, Kind};
-pub use usage::{AttemptReport, Usage};
+pub use usage::Usage;
 
 /// The member of `data` that holds the seal of an event.
 pub(crate) const SEAL: &str = "seal";

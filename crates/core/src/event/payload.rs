@@ -7,10 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::{
-    lenient::members,
-    usage::{AttemptReport, Usage},
-};
+use super::{lenient::members, usage::Usage};
 use crate::{Class, Lease, Status, Task, text};
 
 macro_rules! payloads {
@@ -108,7 +105,7 @@ payloads! {
         at: Option<String>,
     };
 
-    /// An attempt ended.
+    /// The end of an attempt. Its worker reports what was used up and made; the settlement adds what follows.
     Ended {
         /// The word of its outcome.
         outcome: Option<String>,
@@ -339,13 +336,6 @@ impl Ended {
     /// Returns the class of the failure, where it is one that this version knows.
     pub fn known_class(&self) -> Option<Class> {
         self.class.as_deref()?.parse().ok()
-    }
-}
-
-impl From<&AttemptReport> for Ended {
-    fn from(report: &AttemptReport) -> Self {
-        let AttemptReport { usage, session, head, commit, tag, resets_at, branch } = report.clone();
-        Self { usage, session, head, commit, tag, resets_at, branch, ..Self::default() }
     }
 }
 

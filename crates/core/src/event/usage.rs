@@ -1,6 +1,4 @@
-//! What an attempt used up and what it made, as the journal keeps it.
-
-use chrono::{DateTime, Utc};
+//! The consumption of an attempt, as the journal keeps it.
 
 use super::lenient::members;
 
@@ -63,30 +61,10 @@ impl Usage {
     }
 }
 
-members! {
-    /// The report of an attempt in its last event: what it used up, and what it made.
-    AttemptReport {
-        /// The session's name, by which it can be resumed.
-        session: Option<String>,
-        /// The commit at which the branch of the work stood when it ended.
-        head: Option<String>,
-        /// Of a merge, the commit that brought it.
-        commit: Option<String>,
-        /// The tag on a merge.
-        tag: Option<String>,
-        /// When the window of its account ends, as the provider said.
-        resets_at: Option<DateTime<Utc>>,
-        /// The branch of the work.
-        branch: Option<String>,
-    } with {
-        /// What it used up.
-        usage: Usage,
-        }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::payload::Ended;
 
     #[test]
     fn what_neither_knows_stays_unknown() {
@@ -99,8 +77,9 @@ mod tests {
     #[test]
     fn a_record_of_an_older_version_is_read() {
         let old = r#"{"session":"s","tokens_in":130,"tokens_out":null,"tokens_cached":30,"steps":2,"cost_usd":0.25}"#;
-        let report: AttemptReport = serde_json::from_str(old).expect("it can be read");
+        let report: Ended = serde_json::from_str(old).expect("it can be read");
         let usage = Usage { tokens_in: Some(130), cached: Some(30), cost_usd: Some(0.25), ..Usage::default() };
-        assert_eq!(report, AttemptReport { usage, session: Some("s".into()), ..AttemptReport::default() });
+        let rest = [("steps".into(), 2.into())].into_iter().collect();
+        assert_eq!(report, Ended { usage, session: Some("s".into()), rest, ..Ended::default() });
     }
 }

@@ -11,10 +11,10 @@ use std::{
 };
 
 use oodatcaa_core::{
-    AttemptReport, ChangeSet, Class, Lease, LeaseChange, LeaseRecord, LeaseState, Outcome, Role, Snapshot, Status,
-    TaskId, Token, Workflow,
+    ChangeSet, Class, Lease, LeaseChange, LeaseRecord, LeaseState, Outcome, Role, Snapshot, Status, TaskId, Token,
+    Workflow,
     claim::{self, Claimant},
-    event::Actor,
+    event::{Actor, payload::Ended},
     manual,
     outcome::Retry,
     policy::{Bounds, Policy},
@@ -326,7 +326,7 @@ impl Real {
             false => Outcome::failed(Class::Interrupted, "no"),
         };
         self.stores[by]
-            .transact(&mut |seen| settle::decide(seen, &flow(), &mine, &outcome, &retry(), &AttemptReport::default()))
+            .transact(&mut |seen| settle::decide(seen, &flow(), &mine, &outcome, &retry(), &Ended::default()))
             .expect("committed");
     }
 

@@ -4,10 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    AttemptReport, Class, Kind, Outcome, Status,
+    Class, Kind, Outcome, Status,
     claim::{self, Idle},
     coordinate,
     decision::{Word, resolve},
+    event::payload::Ended,
     outcome::Retry,
     policy::Policy,
     settle,
@@ -31,8 +32,8 @@ fn used(tokens: u64) -> Usage {
     Usage { tokens_in: Some(tokens), ..Usage::default() }
 }
 
-fn reported(usage: Usage) -> AttemptReport {
-    AttemptReport { usage, ..AttemptReport::default() }
+fn reported(usage: Usage) -> Ended {
+    Ended { usage, ..Ended::default() }
 }
 
 fn run(now: &mut Snapshot, flow: &Workflow, usage: &Usage) -> Result<ChangeSet, Idle> {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    AttemptReport, ChangeSet, Data, EventDraft, Lease, Outcome, Role, Snapshot, Status, Task, Workflow,
+    ChangeSet, Data, EventDraft, Lease, Outcome, Role, Snapshot, Status, Task, Workflow,
     claim::{self, Idle},
     coordinate,
     event::Actor,
-    event::payload::Decided,
+    event::payload::{Decided, Ended},
     outcome::{Class, Retry},
     policy::Policy,
     settle,
@@ -47,7 +47,7 @@ fn claim(now: &mut Snapshot, role: &Role) -> Result<Lease, Idle> {
 }
 
 fn end(now: &mut Snapshot, lease: &Lease, outcome: &Outcome, commit: Option<&str>) {
-    let facts = AttemptReport { commit: commit.map(String::from), ..AttemptReport::default() };
+    let facts = Ended { commit: commit.map(String::from), ..Ended::default() };
     *now = now.after(&settle::decide(now, &flow(), lease, outcome, &Retry::default(), &facts));
 }
 
@@ -292,7 +292,7 @@ fn what_an_agent_makes_of_untrusted_text_is_not_trusted_either() {
         serde_json::json!({"title": "first step", "type": "Build", "trusted": true, "source": {"trusted": true}});
     let tasks = vec![child.as_object().expect("an object").clone()];
     let outcome = Outcome::Done { summary: String::new(), tasks };
-    let changes = settle::decide(&now, &flow(), &lease, &outcome, &Retry::default(), &AttemptReport::default());
+    let changes = settle::decide(&now, &flow(), &lease, &outcome, &Retry::default(), &Ended::default());
     assert_eq!(changes.add[0].json["trusted"], false);
     assert!(!changes.add[0].json.contains_key("source"));
     now = now.after(&changes);

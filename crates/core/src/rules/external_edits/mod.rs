@@ -9,8 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::{
-    AttemptReport, ChangeSet, Data, Edit, EventDraft, Lease, Member, NewTask, QueueLease, Snapshot, Status, Task,
-    TaskId,
+    ChangeSet, Data, Edit, EventDraft, Lease, Member, NewTask, QueueLease, Snapshot, Status, Task, TaskId, Usage,
     event::Actor,
     event::payload::{Claimed, Ended, Readable, TaskChange},
     lease::LeaseHealth,
@@ -259,8 +258,8 @@ fn finished(lease: &Lease, task: &Task, record: &Map<String, Value>) -> Option<E
         return None;
     }
     let seen = record.get("seen").and_then(|seen| serde_json::from_value(seen.clone()).ok());
-    let mut report: AttemptReport = seen.unwrap_or_default();
-    report.usage.seconds = record.get("seconds").and_then(Value::as_f64);
+    let seen: Ended = seen.unwrap_or_default();
+    let seconds = record.get("seconds").and_then(Value::as_f64);
     let charged = task.attempts >= lease.attempt;
     Some(Ended {
         outcome: text("outcome"),
@@ -269,7 +268,10 @@ fn finished(lease: &Lease, task: &Task, record: &Map<String, Value>) -> Option<E
         charged,
         failure: charged,
         rebuilt: true,
-        ..Ended::from(&report)
+        session: seen.session,
+        resets_at: seen.resets_at,
+        usage: Usage { seconds, ..seen.usage },
+        ..Ended::default()
     })
 }
 

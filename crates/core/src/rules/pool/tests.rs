@@ -4,9 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    AttemptReport, Holder, LeaseState, Role, Status, Workflow,
+    Holder, LeaseState, Role, Status, Workflow,
     claim::{self, Idle},
-    event::payload::{Texts, Worker},
+    event::payload::{Ended, Texts, Worker},
     outcome::Retry,
     rescue, settle,
     tests::{claimant, id, now_at, snapshot, task, with_limit},
@@ -34,7 +34,7 @@ fn claim_of(now: &mut Snapshot, pools: &[&str]) -> Result<Lease, Idle> {
 }
 
 fn end(now: &mut Snapshot, lease: &Lease, outcome: &Outcome) {
-    let changes = settle::decide(now, &flow(), lease, outcome, &Retry::default(), &AttemptReport::default());
+    let changes = settle::decide(now, &flow(), lease, outcome, &Retry::default(), &Ended::default());
     *now = now.after(&changes);
 }
 
@@ -314,7 +314,7 @@ fn of_an_agents_accounts_the_one_comes_first_whose_window_ends_first() {
     assert_eq!(asked(&now, &flow(), &names), names, "where nothing is known the order is the person's");
     for (name, ends) in [("c@a", 9_000), ("c@b", 5_000), ("x", 2_000)] {
         let lease = claim_of(&mut now, &[name]).expect("open");
-        let facts = AttemptReport { resets_at: Some(now_at(ends).wall), ..AttemptReport::default() };
+        let facts = Ended { resets_at: Some(now_at(ends).wall), ..Ended::default() };
         let changes = settle::decide(&now, &flow(), &lease, &done(), &Retry::default(), &facts);
         now = now.after(&changes);
     }

@@ -11,8 +11,8 @@ mod verdict;
 use serde_json::Value;
 
 use crate::{
-    AttemptReport, ChangeSet, Class, Data, Edit, EventDraft, Lease, LeaseChange, Member, Outcome, QueueLease, Snapshot,
-    Status, TaskId, Workflow, budget, children, decision,
+    ChangeSet, Class, Data, Edit, EventDraft, Lease, LeaseChange, Member, Outcome, QueueLease, Snapshot, Status,
+    TaskId, Workflow, budget, children, decision,
     event::Actor,
     event::payload::{Ended, Paused, TaskChange, Texts},
     landing,
@@ -25,14 +25,14 @@ use verdict::{Case, Verdict, judge};
 /// How many files of a conflict are written down.
 const FILES: usize = 20;
 
-/// Settles an attempt: its task, and the pool of its agent.
+/// Settles an attempt: its task, and the pool of its agent. What `report` says stands in its last event, too.
 pub fn decide(
     snapshot: &Snapshot,
     workflow: &Workflow,
     mine: &Lease,
     outcome: &Outcome,
     retry: &Retry,
-    report: &AttemptReport,
+    report: &Ended,
 ) -> ChangeSet {
     if snapshot.supersedes(mine) {
         let mut changes = ChangeSet::none();
@@ -43,7 +43,7 @@ pub fn decide(
         let ended = Ended {
             outcome: Some(outcome.word().into()),
             newest: Some(snapshot.highest_token(&mine.task_id).0),
-            ..Ended::from(report)
+            ..report.clone()
         };
         changes.event(EventDraft::of(mine, Data::AttemptSuperseded(ended)));
         return changes;
@@ -62,7 +62,7 @@ fn on_task(
     mine: &Lease,
     outcome: &Outcome,
     retry: &Retry,
-    report: &AttemptReport,
+    report: &Ended,
 ) -> ChangeSet {
     let mut changes = ChangeSet::none();
     // What had passed and was not taken back is in the target, whatever else kept its attempt from saying so.
@@ -73,7 +73,7 @@ fn on_task(
         reason: Some(text::cut(outcome.words(), 2_000)),
         landed: matches!(outcome, Outcome::Failed { .. } | Outcome::Waits { .. }).then(landed).flatten(),
         pool: report.resets_at.map(|_| mine.pool.clone()),
-        ..Ended::from(report)
+        ..report.clone()
     };
     let stays = |outcome: &Outcome, stands: &str| {
         let ended = Ended { stands: Some(stands.into()), ..finished(outcome) };
@@ -156,7 +156,7 @@ fn on_task(
 }
 
 /// Writes a verdict into the change set: the task, its move, the pause of its role.
-fn apply(case: Case<'_>, changes: &mut ChangeSet, verdict: Verdict, report: &AttemptReport) {
+fn apply(case: Case<'_>, changes: &mut ChangeSet, verdict: Verdict, report: &Ended) {
     let Case { snapshot, rule, task, mine, .. } = case;
     // Attempts are counted per stage; where a stage failed for good, `blocked_reason` says how often it was tried.
     let attempts = match verdict.to == rule.takes {

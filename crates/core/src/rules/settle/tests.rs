@@ -26,7 +26,7 @@ fn claimed(mut first: Task, role: &Role) -> (Snapshot, Lease) {
 }
 
 fn settled(before: &Snapshot, lease: &Lease, outcome: &Outcome) -> Snapshot {
-    before.after(&decide(before, &flow(), lease, outcome, &Retry::default(), &AttemptReport::default()))
+    before.after(&decide(before, &flow(), lease, outcome, &Retry::default(), &Ended::default()))
 }
 
 fn done() -> Outcome {
@@ -59,7 +59,7 @@ fn a_superseded_attempt_changes_nothing_but_the_journal() {
     let (mut before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
     let newer = Lease { token: Token(lease.token.0 + 1), ..lease.clone() };
     before.leases.insert(id("A"), LeaseState { record: LeaseRecord::Ours(newer), holder: Holder::Alive });
-    let report = AttemptReport { session: Some("s".into()), ..AttemptReport::default() };
+    let report = Ended { session: Some("s".into()), ..Ended::default() };
     let changes = decide(&before, &flow(), &lease, &done(), &Retry::default(), &report);
     assert!(!changes.touches_queue() && changes.leases.is_empty());
     let (outcome, session) = (Some("done".into()), Some("s".into()));
@@ -103,7 +103,7 @@ fn a_status_that_the_agent_set_is_taken_for_its_word() {
         Arc::make_mut(&mut before.queue).edit(&id("A"), |task| {
             (task.status, task.blocked_reason) = (set.clone(), said.map(String::from));
         });
-        let changes = decide(&before, &flow(), &lease, &done(), &Retry::default(), &AttemptReport::default());
+        let changes = decide(&before, &flow(), &lease, &done(), &Retry::default(), &Ended::default());
         assert_eq!(only(&before.after(&changes)).status, to, "{role} {set}");
         let words = changes
             .events
@@ -296,7 +296,7 @@ fn what_a_planner_may_not_say_of_a_task_is_left_out_and_told() {
         }
         let tasks = vec![proposal.as_object().expect("an object").clone()];
         let outcome = Outcome::Done { summary: String::new(), tasks };
-        let changes = decide(&before, &flow(), &lease, &outcome, &Retry::default(), &AttemptReport::default());
+        let changes = decide(&before, &flow(), &lease, &outcome, &Retry::default(), &Ended::default());
         let created = changes.events.iter().find(|event| event.kind() == Kind::TaskCreated).expect("it is made");
         assert_eq!(created.data.members().get("left_out"), left_out.as_ref());
         assert_eq!(before.after(&changes).queue.find("A-B01").expect("the child").status, Status::READY);
@@ -307,7 +307,7 @@ fn what_a_planner_may_not_say_of_a_task_is_left_out_and_told() {
 fn a_merge_that_came_before_its_task_was_put_aside_is_told_on_the_task() {
     let (mut before, lease) = claimed(branched(Status::READY), &Role::INTEGRATOR);
     Arc::make_mut(&mut before.queue).edit(&id("A"), |task| task.status = Status::CANCELLED);
-    let usage = AttemptReport { commit: Some("c0ffee".into()), ..AttemptReport::default() };
+    let usage = Ended { commit: Some("c0ffee".into()), ..Ended::default() };
     let after = before.after(&decide(&before, &flow(), &lease, &done(), &Retry::default(), &usage));
     assert_eq!(only(&after).status, Status::CANCELLED);
     assert!(only(&after).blocked_reason.as_deref().is_some_and(|words| words.starts_with("merged as c0ffee")));
@@ -325,7 +325,7 @@ fn a_question_waits_for_a_human() {
 fn settling_twice_settles_once() {
     let (before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
     let after = settled(&before, &lease, &done());
-    let changes = decide(&after, &flow(), &lease, &done(), &Retry::default(), &AttemptReport::default());
+    let changes = decide(&after, &flow(), &lease, &done(), &Retry::default(), &Ended::default());
     assert!(!changes.touches_queue());
     assert_eq!(changes.events.len(), 1);
 }
@@ -418,7 +418,7 @@ fn what_is_in_the_way_is_waited_for_longer_and_longer_and_never_charged() {
 #[test]
 fn why_says_that_a_task_came_back_from_its_merge() {
     let (now, lease) = back_to_the_merge(snapshot(vec![branched(Status::READY)]));
-    let changes = decide(&now, &flow(), &lease, &conflict(), &Retry::default(), &AttemptReport::default());
+    let changes = decide(&now, &flow(), &lease, &conflict(), &Retry::default(), &Ended::default());
     assert_eq!(changes.events[0].data.members()["files"], serde_json::json!(["a.txt"]), "the journal names them");
     let now = now.after(&changes);
     let why = crate::tests::explain(&now, &flow(), only(&now)).sentence;
@@ -443,7 +443,7 @@ fn a_transient_failure_waits_and_says_why() {
         &lease,
         &Outcome::failed(Class::Overloaded, "529"),
         &Retry::default(),
-        &AttemptReport::default(),
+        &Ended::default(),
     );
     let moved = changes.events.iter().find(|event| event.kind() == Kind::TaskMoved).expect("moved");
     assert_eq!(moved.data.members()["reason"], "overloaded: 529");
@@ -457,7 +457,7 @@ fn the_last_attempt_is_charged_like_those_before_it() {
         first.attempts = attempts;
         let (before, lease) = claimed(first, &Role::BUILDER);
         let failed = Outcome::failed(Class::AgentFailed, "x");
-        let changes = decide(&before, &flow(), &lease, &failed, &Retry::default(), &AttemptReport::default());
+        let changes = decide(&before, &flow(), &lease, &failed, &Retry::default(), &Ended::default());
         let finished = changes.events.iter().find(|event| event.kind() == Kind::AttemptFinished).expect("finished");
         assert_eq!(finished.data.members().get("charged"), Some(&true.into()), "after {attempts}");
     }
@@ -487,7 +487,7 @@ fn a_word_that_is_written_over_is_kept_with_its_reason() {
     let mut seen = before.after(&manual::cancel(&before, &id("A"), Some("not needed"), true, &me).expect("it runs"));
     Arc::make_mut(&mut seen.queue).edit(&id("A"), |task| task.status = Status::READY);
     let seen = seen.after(&external_edits::decide(&seen));
-    let changes = decide(&seen, &flow(), &lease, &done(), &Retry::default(), &AttemptReport::default());
+    let changes = decide(&seen, &flow(), &lease, &done(), &Retry::default(), &Ended::default());
     let event = changes.events.iter().find(|event| event.kind() == Kind::TaskMoved).expect("it moves");
     assert_eq!(
         (&event.data.members()["to"], &event.data.members()["reason"]),
@@ -540,7 +540,7 @@ fn the_branch_of_the_work_is_written_once_and_never_taken_away() {
         let mut first = task("A", Status::READY);
         first.branch = known.map(String::from);
         let (before, lease) = claimed(first, &Role::BUILDER);
-        let usage = AttemptReport { branch: made.map(String::from), ..AttemptReport::default() };
+        let usage = Ended { branch: made.map(String::from), ..Ended::default() };
         let changes = decide(&before, &flow(), &lease, &done(), &Retry::default(), &usage);
         let sets = changes.edits.iter().any(|edit| edit.set.contains_key(&Member::Branch));
         (only(&before.after(&changes)).branch.clone(), sets)

@@ -10,12 +10,12 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    AttemptReport, ChangeSet, Class, Data, EventDraft, Holder, Lease, Member, Now, Outcome, Queue, QueueLease, Role,
-    Status, Token, Workflow,
+    ChangeSet, Class, Data, EventDraft, Holder, Lease, Member, Now, Outcome, Queue, QueueLease, Role, Status, Token,
+    Workflow,
     claim::{self},
     coordinate,
     event::Actor,
-    event::payload::Resumed,
+    event::payload::{Ended, Resumed},
     external_edits, manual,
     outcome::Retry,
     policy::{Budgets, Limits, Policy},
@@ -196,7 +196,7 @@ impl World {
             Answer::Fails(class) => Outcome::failed(*class, words()),
         };
         self.commit(&external_edits::decide(&self.now));
-        let usage = AttemptReport::default();
+        let usage = Ended::default();
         let changes = settle::decide(&self.now, &self.flow, &lease, &outcome, &retry(), &usage);
         self.commit(&changes);
     }
