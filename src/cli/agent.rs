@@ -30,9 +30,9 @@ use oodatcaa_sys::files;
 /// Verbs of `agent`.
 #[derive(Debug, clap::Subcommand)]
 pub enum Verb {
-    /// Which agent programs are there, of which version, and signed in; calls no model
+    /// List the agent programs, their versions, and which are signed in; calls no model
     List(ListArgs),
-    /// The description of one that is in force, as TOML
+    /// Print the description of an agent that is in force, as TOML
     Show(NameArgs),
     /// Try an installed program with its description; calls no model and no network
     Test(NameArgs),
@@ -204,7 +204,7 @@ fn show(ctx: &Context, name: &str) -> Done {
     if config.kind != AgentKind::Adapter {
         return Err(Failure::new(
             ErrorKind::NotFound,
-            format!("the agent `{name}` has no adapter; it is its argv alone"),
+            format!("the agent `{name}` has no adapter; only its argv is known"),
         )
         .hint(format!("agentctl config show agents.{name}")));
     }

@@ -62,9 +62,9 @@ const KILL_AFTER: Duration = Duration::from_secs(1);
 /// Plays the demo.
 pub fn run(ctx: &Context, args: &Args) -> Done {
     if ctx.ui.json() {
-        let message = "the demo is there to be watched; it has no form for programs";
+        let message = "the demo is made to be watched and prints no JSON";
         return Err(Failure::new(ErrorKind::Usage, message).hint(
-            "what it did, as objects: agentctl demo --dir DIR, then: agentctl -C DIR/project events tail --json",
+            "keep its project and read the journal: agentctl demo --dir DIR, then: agentctl -C DIR/project events tail --json",
         ));
     }
     let interrupted = Arc::new(AtomicBool::new(false));

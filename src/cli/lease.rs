@@ -12,7 +12,7 @@ use oodatcaa_ops::view::{LeaseEntry, LeaseView, Moment};
 /// Verbs of `lease`.
 #[derive(Debug, clap::Subcommand)]
 pub enum Verb {
-    /// Who holds what
+    /// List leases: who holds which task
     List,
     /// Give back a task whose owner is gone
     Release(Release),
@@ -24,7 +24,7 @@ pub struct Release {
     /// The task
     #[arg(add = super::shell::tasks())]
     id: String,
-    /// Also when its owner is alive: its agent is ended, and what it still reports is ignored
+    /// Even when its owner is alive: its agent is ended, and what it still reports is ignored
     #[arg(long, requires = "reason")]
     force: bool,
     /// Why, for the journal

@@ -25,7 +25,7 @@ pub enum Order {
 /// Flags of `ls`.
 #[derive(Debug, Default, clap::Args)]
 pub struct Args {
-    /// Terms that all must hold: role:R, status:S, is:STATE, prio:<N, -is:STATE, or words of the title
+    /// Terms that must all hold: role:R, status:S, is:STATE, prio:<N, -is:STATE, or words of the title
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
     /// Only tasks in these statuses

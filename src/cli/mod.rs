@@ -117,7 +117,7 @@ commands! {
     /// Attempts: list, show, stop
     #[command(subcommand)]
     Run(run::Verb) => run::run;
-    /// Who holds what, and giving it back
+    /// List leases: who holds which task, and giving it back
     #[command(subcommand)]
     Lease(lease::Verb) => lease::run;
     /// Where tasks are worked on: list, open, remove

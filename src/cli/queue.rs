@@ -69,7 +69,7 @@ pub enum What {
 pub struct Repair {
     #[command(flatten)]
     dry: Dry,
-    /// Of an old queue file that was put back: write what it lacks into it, instead of taking it for the truth
+    /// When an old queue file was put back: add what it lacks, instead of taking the file as the truth
     #[arg(long)]
     from_journal: bool,
 }
@@ -105,7 +105,7 @@ fn validate(ctx: &Context, args: &Validate) -> Done {
             (layout.queue(), files::read(layout.root(), &layout.queue(), LONGEST)?, "agentctl init")
         }
     };
-    let missing = || Failure::new(ErrorKind::NotFound, format!("there is not a file {}", quoted(&path))).hint(next);
+    let missing = || Failure::new(ErrorKind::NotFound, format!("there is no file {}", quoted(&path))).hint(next);
     let (tasks, problems) = match Document::from_bytes(&path, bytes.ok_or_else(missing)?) {
         Err(Invalid { line, column, message, .. }) => {
             (None, vec![Problem { line, column, task: None, code: "unreadable", message }])

@@ -168,7 +168,7 @@ pub struct Cancel {
     /// Why, for the journal
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Also when it is being worked on: its attempt is stopped
+    /// Even when it is being worked on: its attempt is stopped
     #[arg(long)]
     stop: bool,
 }
@@ -238,7 +238,7 @@ pub fn add(ctx: &Context, args: &Add) -> Done {
     let changed = decide(ctx, args.dry, |snapshot, workflow, actor| manual::add(snapshot, workflow, &wanted, actor))?;
     let task = &changed.changes.add.first().expect("a task that is not refused is added").task;
     if task.acceptance_criteria.is_empty() {
-        ctx.ui.warn("no acceptance criteria: a tester can only run the gates (say them with --accept \"…\")");
+        ctx.ui.warn("no acceptance criteria: a tester can only run the gates (add some with --accept \"…\")");
     }
     for name in &task.dependencies {
         if changed.before.queue.find(name).is_some_and(|other| other.status == Status::CANCELLED) {

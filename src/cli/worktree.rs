@@ -50,7 +50,7 @@ pub struct Rm {
     /// The task
     #[arg(add = super::shell::tasks())]
     id: String,
-    /// Also when it is not merged or not clean: what is not committed is saved under a ref first
+    /// Even when it is not merged or not clean: what is not committed is saved under a ref first
     #[arg(long)]
     force: bool,
     #[command(flatten)]

@@ -169,7 +169,7 @@ fn without_a_project_there_is_a_hint_and_help_works() {
         finish(command)
     };
     run(&["ls"]).no(3, "hint: set one up here: agentctl init");
-    run(&["-C", "/nowhere", "ls"]).no(3, "there is not a directory /nowhere");
+    run(&["-C", "/nowhere", "ls"]).no(3, "there is no directory /nowhere");
     run(&["-C", "/", "ls"]).no(3, "/ is not a project");
     assert!(run(&[]).ok().out.contains("Usage: agentctl"));
     assert!(run(&["help", "exit-codes"]).ok().out.contains("  130  "));

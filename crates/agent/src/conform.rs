@@ -80,7 +80,9 @@ pub fn run(name: &str, config: &AgentConfig, room: &Path, shim: Option<&Path>) -
     cases.push(login(descriptor, config));
     cases.push(match shim {
         Some(shim) => closed_port(name, config, descriptor, room, shim),
-        None => case("closed-port", Verdict::NotTried, "agent-daemon, which keeps the program's tree, is not found"),
+        None => {
+            case("closed-port", Verdict::NotTried, "agent-daemon, which watches the program's processes, is not found")
+        }
     });
     cases
 }

@@ -29,7 +29,7 @@ failures! {
     BadInvocation is Config: "The program refuses its arguments or its own configuration.",
     SessionNotFound is SessionLost: "The session to resume is not there.",
     Auth is AuthExpired: "Not signed in, or the key is refused.",
-    Forbidden is PermissionDenied: "Signed in, and not allowed to.",
+    Forbidden is PermissionDenied: "Signed in, but not allowed to.",
     ModelUnavailable is Config: "There is no such model for this account.",
     RateLimited is RateLimited: "Too many requests.",
     QuotaWindow is UsageLimit: "The account's window is used up until it is reset.",

@@ -163,9 +163,9 @@ pub fn parse(text: &str) -> Result<AgentResult, String> {
     let result: AgentResult = serde_json::from_str(text).map_err(|error| {
         let fenced = text.trim_start().starts_with("```");
         let hint = if fenced { "; write the bare JSON object, without a Markdown fence" } else { "" };
-        format!("result.json is not what it should be: {error}{hint}")
+        format!("result.json is invalid: {error}{hint}")
     })?;
-    result.check().map_err(|what| format!("result.json is not what it should be: {what}"))?;
+    result.check().map_err(|what| format!("result.json is invalid: {what}"))?;
     Ok(result)
 }
 

@@ -21,7 +21,7 @@ words! {
 
     /// Returns who writes it; what else stands in an entry is its author's own.
     written_by: Writer {
-        Status = "status", Rules: "Where the task stands.";
+        Status = "status", Rules: "The task's status.";
         Agent = "agent", Rules: "The role that acted last.";
         Lease = "lease", Rules: "The claim that holds it.";
         Attempts = "attempts", Rules: "Attempts charged in the present stage.";

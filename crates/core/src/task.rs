@@ -134,7 +134,7 @@ pub struct Task {
     pub nested: bool,
     /// One line for people; may hold anything.
     pub title: String,
-    /// Where the task stands.
+    /// The task's status.
     pub status: Status,
     /// Small numbers first; 100 when missing.
     pub priority: i64,

@@ -46,7 +46,7 @@ pub(super) fn base(
     match remotes::fetch(&git, remote, &spec) {
         Ok(_) => {}
         Err(GitError::Failed(_, said)) if said.contains("couldn't find remote ref") => {
-            log::info!("{remote} has no branch `{branch}`; tasks start from the one that is here");
+            log::info!("{remote} has no branch `{branch}`; tasks start from the local one");
             return Ok(());
         }
         Err(GitError::Failed(_, said)) => return Err(failed(&said, remotes::is_away(&said))),
@@ -75,7 +75,7 @@ fn forward(
         return Ok(None);
     }
     if !git.is_ancestor(here, there)? {
-        log::warn!("`{branch}` and what its remote has of it have both gone on; tasks start from the one that is here");
+        log::warn!("`{branch}` and its remote counterpart have diverged; tasks start from the local one");
         return Ok(None);
     }
     if git.current_branch()?.as_deref() == Some(branch) {

@@ -59,10 +59,7 @@ impl Project {
         }
         let directory = self.directory()?;
         if self.named.is_some() && !directory.is_dir() {
-            return Err(Failure::new(
-                ErrorKind::NoProject,
-                format!("there is not a directory {}", directory.display()),
-            ));
+            return Err(Failure::new(ErrorKind::NoProject, format!("there is no directory {}", directory.display())));
         }
         let message = match self.named {
             Some(_) => format!("{} is not a project: it has no {} directory", directory.display(), Layout::MARK),

@@ -118,7 +118,7 @@ fn run_gate(run: &mut Run, baseline: Option<&Baseline>, name: &str) -> Result<()
         Verdict::Red { commit, words } => Err(Outcome::failed(
             Class::Environment,
             format!(
-                "the gate `{name}` {words}, also on {commit}, on which nobody has worked yet: it says nothing of the \
+                "the gate `{name}` {words}, also on {commit}, on which nobody has worked yet: it says nothing about the \
                  work. Make it green there, or, where it is meant to be red until a task is done, set \
                  `baseline = \"skip\"` in [gates.{name}]; then: agentctl fleet start {role}"
             ),

@@ -46,7 +46,7 @@ pub(crate) fn open(run: &mut Run, workspace: Option<&Workspace>) -> Result<Optio
         let wanted = resume.as_ref().and_then(|resume| resume.home.as_deref());
         let denied = |what: String| Outcome::failed(Class::PermissionDenied, what);
         let (home, slot) = take(layout, shared.role(), by, wanted)
-            .map_err(|error| denied(format!("cannot have a directory for the state of {by}: {error}")))?;
+            .map_err(|error| denied(format!("cannot make a directory for the state of {by}: {error}")))?;
         // A session lies in the slot that it began in; in another one the program would not find it.
         resume = resume.filter(|resume| resume.home.as_ref() == Some(&home));
         agent

@@ -128,7 +128,7 @@ impl Worker {
                 Ok(Mode::Worktree) => {}
                 // Nothing is wrong with that; `doctor` says what it costs.
                 Ok(Mode::Shared) => log::info!(
-                    "there is not git repository around {}, so all tasks are worked on in the project itself",
+                    "there is no git repository around {}, so all tasks are worked on in the project itself",
                     setup.layout.root().display()
                 ),
                 Err(error) => log::error!("no task can start: failed to {}", chain(&error)),

@@ -68,7 +68,7 @@ pub(super) fn other_programs(report: &mut Report<'_>) {
         let Some(first) = environment::find_program(name, &report.context.host.path, Path::new("/")) else { continue };
         let mine = ours.with_file_name(name);
         if first.canonicalize().is_ok_and(|first| first != mine) {
-            let what = format!("`{name}` on your PATH is {}, which is not of this installation", first.display());
+            let what = format!("`{name}` on your PATH is {}, which is not from this installation", first.display());
             let what = format!("{what}: {}", mine.display());
             report.found("other_program", what, format!("command -V {name}"));
         }

@@ -87,7 +87,7 @@ fn another_program_of_our_name_on_the_path_is_told() {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("changed");
     }
     assert_eq!(scene.ids(WARNING).iter().filter(|id| **id == "other_program").count(), 2);
-    assert!(scene.doctor(false).1.contains("bin/agentctl, which is not of this installation"));
+    assert!(scene.doctor(false).1.contains("bin/agentctl, which is not from this installation"));
 }
 
 #[test]

@@ -31,10 +31,7 @@ fn eventually_claimed_again(project: &crate::support::Project) {
 
 #[test]
 fn a_result_that_is_no_result_is_told_to_the_next_attempt() {
-    breaks_the_protocol(
-        "echo '{nonsense' > $OODATCAA_RESULT_FILE",
-        "result.json is not what it should be: key must be",
-    );
+    breaks_the_protocol("echo '{nonsense' > $OODATCAA_RESULT_FILE", "result.json is invalid: key must be");
     breaks_the_protocol("echo '[]' > $OODATCAA_RESULT_FILE", "result.json is a list; it must be one JSON object");
     breaks_the_protocol("printf '\\377' > $OODATCAA_RESULT_FILE", "result.json is not UTF-8 at byte 0");
     breaks_the_protocol(

@@ -109,7 +109,7 @@ fn an_unknown_status_is_kept_and_never_claimed() {
 #[test]
 fn an_id_that_stands_twice_stops_claiming_and_names_both_lines() {
     let text = "{\"tasks\":[\n{\"id\":\"A\",\"status\":\"ready\"},\n{\"id\":\"A\",\"status\":\"ready\"}]}";
-    queue_refused(&with(text), ":3:1: the id `A` stands in lines 2 and 3; expected every id once");
+    queue_refused(&with(text), ":3:1: the id `A` is in lines 2 and 3; expected every id once");
 }
 
 #[test]

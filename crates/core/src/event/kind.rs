@@ -86,7 +86,7 @@ kinds! {
     AgentLimited(Quota) = "agent.limited", Truth: "An agent's quota is used up.";
     AgentResumed(Quota) = "agent.resumed", Truth: "An agent's quota is back.";
     QueueInvalid(Unreadable) = "queue.invalid", Truth: "The queue file cannot be read.";
-    QueueValid(Readable) = "queue.valid", Truth: "The queue file can be read; `statuses` is the baseline of what stands in it.";
+    QueueValid(Readable) = "queue.valid", Truth: "The queue file can be read; `statuses` is the baseline of what it holds.";
     BudgetExceeded(Spending) = "budget.exceeded", Truth: "A budget is used up, or nearly.";
 }
 

@@ -83,7 +83,7 @@ fn end_at_the_bound(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
         }
         let last = snapshot.history.task(&task.id).and_then(|known| known.failures.last());
         let last = task.blocked_reason.as_deref().or(last.map(|(_, reason)| reason.as_str()));
-        let last = last.map(|words| format!("; the last trouble: {words}")).unwrap_or_default();
+        let last = last.map(|words| format!("; the last problem: {words}")).unwrap_or_default();
         let reason =
             format!("its agents were started {starts} times, which is the limit, and it is still not done{last}");
         let edit = Edit::by(Actor::Policy("bounds".into())).to(&Status::NEEDS_MANUAL);

@@ -17,7 +17,7 @@ words! {
         Merge = "merge": "May this be merged?";
         Question = "question": "An agent's question.";
         Budget = "budget": "May more be spent?";
-        Intake = "intake": "May an agent see this text of somebody who is no trusted contributor?";
+        Intake = "intake": "May an agent see this text, which is not by a trusted contributor?";
     }
 }
 
@@ -28,7 +28,7 @@ words! {
         Rejected = "rejected": "A human said no.";
         Answered = "answered": "A human answered.";
         Expired = "expired": "Nobody spoke before the deadline; the default holds.";
-        Withdrawn = "withdrawn": "What it was about is no longer so.";
+        Withdrawn = "withdrawn": "What was asked no longer applies.";
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) fn find(fences: &[PathBuf]) -> Result<PathBuf, GitError> {
         };
         entries().into_iter().map(|dir| dir.join("git")).filter(runs).collect()
     });
-    let missing = || std::io::Error::new(std::io::ErrorKind::NotFound, "there is not git in an absolute entry of PATH");
+    let missing = || std::io::Error::new(std::io::ErrorKind::NotFound, "no absolute entry of PATH has git");
     all.iter().find(|file| is_outside(file, fences)).cloned().ok_or_else(|| GitError::NotStarted(missing()))
 }
 

@@ -60,7 +60,7 @@ pub enum MergeError {
         why: String,
     },
     /// The branch holds another commit than the one that was approved.
-    #[error("merge {branch}: it stands at {found}, and {} was approved", if approved.is_empty() { "no commit of it" } else { approved })]
+    #[error("merge {branch}: it is at {found}, and {} was approved", if approved.is_empty() { "no commit of it" } else { approved })]
     NotApproved {
         /// The branch.
         branch: String,
@@ -89,7 +89,7 @@ pub enum MergeError {
     #[error("find the branch {}", oodatcaa_core::text::one_line(.0))]
     NoBranch(String),
     /// The target here and at the remote have both moved.
-    #[error("put {target} on {remote}: both have commits that the other has not; pull first")]
+    #[error("put {target} on {remote}: each has commits that the other lacks; pull first")]
     Diverged {
         /// The branch.
         target: String,

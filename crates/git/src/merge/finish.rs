@@ -79,7 +79,7 @@ pub(super) fn follow(repo: &Repo, log: &mut Log, from: &str, top: &str) -> Resul
         }
     }
     log.save(Step::Landed)?;
-    Ok(Some(format!("{} here has commits that the remote has not; pull", log.state.target)))
+    Ok(Some(format!("{} here has commits that the remote lacks; pull", log.state.target)))
 }
 
 /// Goes from the landing to the end: the gates after the merge, the revert if they are red, the tags.

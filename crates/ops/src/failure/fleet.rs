@@ -26,7 +26,9 @@ impl From<FleetError> for Failure {
             }
             FleetError::Foreign { ref project, .. } => {
                 let first = match project {
-                    Some(at) => format!("let that project go first: agentctl -C {} fleet uninstall", quoted(at)),
+                    Some(at) => {
+                        format!("uninstall that project's units first: agentctl -C {} fleet uninstall", quoted(at))
+                    }
                     None => "move that unit away if nobody needs it".into(),
                 };
                 told(ErrorKind::Refused, &[&first, without_systemd])

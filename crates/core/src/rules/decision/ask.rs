@@ -134,7 +134,7 @@ pub fn moved(snapshot: &Snapshot, workflow: &Workflow, task: &TaskId, commit: &s
         return ChangeSet::none();
     }
     let short: String = commit.chars().take(12).collect();
-    let (reason, commit) = (Some(format!("its branch stands at {short} now")), Some(commit.into()));
+    let (reason, commit) = (Some(format!("its branch is at {short} now")), Some(commit.into()));
     let said = Decided { reason, commit, ..Decided::default() };
     let withdrawn = ended(decision, End::Withdrawn, Actor::Policy("withdrawn".into()), said);
     snapshot.chain(&mut [&mut |_| ChangeSet::told([withdrawn.clone()]), &mut |seen| ask(seen, workflow)])

@@ -190,8 +190,7 @@ fn read(text: &str, known: Option<&Document>) -> Result<Parts, Wrong> {
     // Not one of the two is right by itself, and to work on the wrong one is worse than to wait.
     if let Some((id, first, second)) = reader.duplicate {
         let line = |offset| json::place(text, offset).0;
-        let message =
-            format!("the id `{id}` stands in lines {} and {}; expected every id once", line(first), line(second));
+        let message = format!("the id `{id}` is in lines {} and {}; expected every id once", line(first), line(second));
         return Err(Wrong { offset: second, message });
     }
 
