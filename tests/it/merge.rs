@@ -1,4 +1,4 @@
-//! The merge train on real repositories: policies, refusals, the user's own changes, many at once,
+//! The merge queue on real repositories: policies, refusals, the user's own changes, many at once,
 //! death at every step.
 
 use std::{
@@ -101,7 +101,7 @@ impl Scene {
         fs::read_to_string(self.repo().join(file)).unwrap()
     }
 
-    /// Nothing of a train is left: no worktree, no state, no lock in the repository.
+    /// Nothing of a merge is left: no worktree, no state, no lock in the repository.
     #[track_caller]
     fn is_swept(&self) {
         let trees = self.git(&["worktree", "list"]);

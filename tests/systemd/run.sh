@@ -110,7 +110,7 @@ check "within what the shutdown timeout allows" yes "$([ $((SECONDS - from)) -le
 check "its unit is inactive, not failed" inactive "$(of builder ActiveState)"
 check "the others go on" active "$(of tester ActiveState)"
 check "the task is given back" ready "$(status_of SLOW)"
-check "nothing of the attempt is left" "" "$(as_root pgrep -fa 'agent-sim|agent-daemon keeper' || :)"
+check "nothing of the attempt is left" "" "$(as_root pgrep -fa 'agent-sim|agent-daemon shim' || :)"
 
 out=$(run agents-start ROLES=builder)
 within 20 is SLOW in_progress

@@ -58,7 +58,7 @@ impl Scene {
 
     /// An integrator that dies at a step.
     pub(super) fn dies_at(&mut self, step: &str) {
-        let n = self.project.start_with("integrator", &["--interval", "1s"], &[("OODATCAA_TRAIN_ABORT", step)]);
+        let n = self.project.start_with("integrator", &["--interval", "1s"], &[("OODATCAA_MERGE_ABORT", step)]);
         let status = self.project.exited(n);
         assert_eq!(status.signal(), Some(9), "{step}: {status:?}: {}", self.project.diagnosis());
         self.is_green(step);

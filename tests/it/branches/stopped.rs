@@ -235,7 +235,7 @@ fn a_task_that_was_stopped_before_its_push_began_is_not_pushed() {
 fn a_merge_of_a_dead_integrator_that_nobody_wants_any_more_is_taken_back() {
     for step in ["locked", "files", "moved", "landed", "tagged"] {
         let mut scene = Scene::new("");
-        let n = scene.project.start_with("integrator", &["--interval", "1s"], &[("OODATCAA_TRAIN_ABORT", step)]);
+        let n = scene.project.start_with("integrator", &["--interval", "1s"], &[("OODATCAA_MERGE_ABORT", step)]);
         scene.project.exited(n);
         scene.set_status("cancelled");
         let n = scene.project.start("integrator", &["--interval", "1s"]);
@@ -256,7 +256,7 @@ fn a_merge_of_a_dead_integrator_that_nobody_wants_any_more_is_taken_back() {
 /// An integrator dies at a step of the merge, and another role gives its task back.
 fn given_back(step: &str, more: &str) -> Scene {
     let mut scene = Scene::new(more);
-    let n = scene.project.start_with("integrator", &["--interval", "1s"], &[("OODATCAA_TRAIN_ABORT", step)]);
+    let n = scene.project.start_with("integrator", &["--interval", "1s"], &[("OODATCAA_MERGE_ABORT", step)]);
     scene.project.exited(n);
     let n = scene.project.start("builder", &["--interval", "1s"]);
     eventually("it is given back", || scene.project.leases().is_empty().then_some(()));
@@ -303,7 +303,7 @@ fn who_gives_a_task_back_whose_integrator_died_is_told_the_truth_about_its_merge
     for (step, landed) in [("green", false), ("files", false), ("moved", true), ("landed", true), ("ended", true)] {
         for way in ways {
             let mut scene = Scene::new("");
-            let n = scene.project.start_with("integrator", &["--interval", "1s"], &[("OODATCAA_TRAIN_ABORT", step)]);
+            let n = scene.project.start_with("integrator", &["--interval", "1s"], &[("OODATCAA_MERGE_ABORT", step)]);
             scene.project.exited(n);
             let (ok, said) = scene.agentctl(way);
             let merged = scene.main();

@@ -109,7 +109,7 @@ fn twelve_tasks_with_overlapping_edits_and_killed_workers_are_each_merged_once()
     let dangling = dangling.lines().filter_map(|line| line.strip_prefix("unreachable commit ")).map(String::from);
     for commit in seen.difference(&kept).cloned().chain(dangling) {
         let body = git(&root, &["log", "-1", "--format=%an%n%B", &commit]);
-        // Results that a killed train did not land, and notes of where an attempt began.
+        // Results that a killed merge did not land, and notes of where an attempt began.
         let is_no_work = body.contains("Oodatcaa-Source: ") || body.starts_with("oodatcaa\noodatcaa: how ");
         assert!(is_no_work, "{commit} was made and is lost:\n{body}");
     }

@@ -24,15 +24,15 @@ fn gates_that_are_stopped_after_the_merge_are_made_up_for() {
     scene.is_swept();
 }
 
-/// Runs one train in a process of its own that dies at a step.
+/// Runs one merge batch in a process of its own that dies at a step.
 fn dies_at(scene: &Scene, step: Step, after: bool) -> bool {
     let line = &scene.line;
     let status = Command::new(std::env::current_exe().unwrap())
         .args(["merge::death::a_process_of_its_own", "--exact", "--ignored", "--nocapture"])
-        .env("TRAIN_SCENE", scene.dir.path())
-        .env("TRAIN_PUSH", line.push.as_deref().unwrap_or_default())
-        .env("TRAIN_RED_AFTER", if after { "1" } else { "" })
-        .env("OODATCAA_TRAIN_ABORT", step.name())
+        .env("MERGE_SCENE", scene.dir.path())
+        .env("MERGE_PUSH", line.push.as_deref().unwrap_or_default())
+        .env("MERGE_RED_AFTER", if after { "1" } else { "" })
+        .env("OODATCAA_MERGE_ABORT", step.name())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
@@ -44,32 +44,32 @@ fn dies_at(scene: &Scene, step: Step, after: bool) -> bool {
 #[test]
 #[ignore = "the process that the test of the deaths starts"]
 fn a_process_of_its_own() {
-    let dir = PathBuf::from(std::env::var_os("TRAIN_SCENE").expect("started by a test"));
+    let dir = PathBuf::from(std::env::var_os("MERGE_SCENE").expect("started by a test"));
     let line = MergeTarget {
         repo: dir.join("repo"),
         dir: dir.join("state"),
         place: dir.join("trees"),
         target: "main".into(),
         policy: Policy::MergeCommit,
-        push: std::env::var("TRAIN_PUSH").ok().filter(|name| !name.is_empty()),
+        push: std::env::var("MERGE_PUSH").ok().filter(|name| !name.is_empty()),
         remotes: None,
         tags: true,
         changelog: true,
         author: Author { name: "merge".into(), email: "merge@invalid".into() },
     };
-    if let Ok(n) = std::env::var("TRAIN_TASK") {
+    if let Ok(n) = std::env::var("MERGE_TASK") {
         merge::integrate(&line, &order(&format!("T{n}"), &format!("b{n}")), &mut green).unwrap();
         return;
     }
     let order = order("T", "b");
-    let _ = match std::env::var("TRAIN_RED_AFTER").is_ok_and(|value| !value.is_empty()) {
+    let _ = match std::env::var("MERGE_RED_AFTER").is_ok_and(|value| !value.is_empty()) {
         true => merge::integrate(&line, &order, &mut RedAfter),
         false => merge::integrate(&line, &order, &mut green),
     };
 }
 
 #[test]
-fn a_train_that_is_killed_at_any_step_is_finished_or_undone() {
+fn a_merge_that_is_killed_at_any_step_is_finished_or_undone() {
     for &step in Step::ALL {
         if matches!(step, Step::Reverting | Step::Reverted | Step::Pushing | Step::Pushed) {
             continue;
@@ -262,9 +262,9 @@ fn many_processes_that_die_at_any_step_lose_nothing_and_double_nothing() {
 fn process(scene: &Scene, n: usize, step: Option<Step>) -> bool {
     Command::new(std::env::current_exe().unwrap())
         .args(["merge::death::a_process_of_its_own", "--exact", "--ignored", "--nocapture"])
-        .env("TRAIN_SCENE", scene.dir.path())
-        .env("TRAIN_TASK", n.to_string())
-        .env("OODATCAA_TRAIN_ABORT", step.map_or("", Step::name))
+        .env("MERGE_SCENE", scene.dir.path())
+        .env("MERGE_TASK", n.to_string())
+        .env("OODATCAA_MERGE_ABORT", step.map_or("", Step::name))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()

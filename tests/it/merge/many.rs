@@ -1,4 +1,4 @@
-//! Several branches: batches, halving, many trains at once.
+//! Several branches: batches, halving, many batches at once.
 
 use super::*;
 

@@ -70,7 +70,7 @@ fn a_red_gate_after_the_merge_takes_it_back_and_the_mended_branch_comes_in_whole
 }
 
 #[test]
-fn the_users_uncommitted_changes_are_untouched_or_the_train_waits() {
+fn the_users_uncommitted_changes_are_untouched_or_the_merge_waits() {
     let scene = Scene::new();
     scene.commit(scene.repo(), "mine.txt", "mine\n", "mine");
     scene.commit(scene.repo(), "staged.txt", "staged\n", "staged");

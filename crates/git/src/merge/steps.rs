@@ -82,10 +82,10 @@ steps! {
     Ended "ended";
 }
 
-/// Marks a place where a test may end the process as SIGKILL does: `OODATCAA_TRAIN_ABORT=<step>`.
+/// Marks a place where a test may end the process as SIGKILL does: `OODATCAA_MERGE_ABORT=<step>`.
 /// A release build has no such place.
 pub(super) fn point(step: Step) {
-    if cfg!(debug_assertions) && std::env::var("OODATCAA_TRAIN_ABORT").is_ok_and(|name| name == step.name()) {
+    if cfg!(debug_assertions) && std::env::var("OODATCAA_MERGE_ABORT").is_ok_and(|name| name == step.name()) {
         // It cannot fail on ourselves; if it did, the test that asked for it would tell.
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }

@@ -24,14 +24,14 @@ fn worker_for_others() {
     invocation.cwd.clone_from(&dir);
     let grace = Limits { grace: Duration::from_secs(3600), ..limits() };
     let shim = Shims::new(SHIM.into()).take().unwrap();
-    let attempt = shim.run(&dir, &invocation, &grace, Some(&dir.join("nudge"))).unwrap();
+    let attempt = shim.run(&dir, &invocation, &grace, Some(&dir.join("woken"))).unwrap();
     end_of(&attempt);
 }
 
 #[test]
-fn a_killed_workers_agents_end_within_a_second_and_others_are_nudged() {
+fn a_killed_workers_agents_end_within_a_second_and_others_are_woken() {
     let place = Place::new();
-    let wake = place.path().join("nudge");
+    let wake = place.path().join("woken");
     fs::write(&wake, "").unwrap();
     let long_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
     fs::File::open(&wake).unwrap().set_modified(long_ago).unwrap();
@@ -78,7 +78,7 @@ fn a_shim_whose_worker_died_meanwhile_starts_nothing() {
         "run_dir": place.path(),
         "invocation": place.invocation(&["touch", "started"]),
         "limits": limits(),
-        "nudge": null,
+        "wake": null,
     }});
     let orders = place.path().join("orders");
     fs::write(&orders, format!("{order}\n")).unwrap();

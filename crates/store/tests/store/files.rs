@@ -270,7 +270,7 @@ fn changes_wake_and_reading_does_not() {
         .open(project.layout().lease(&id("A")))
         .and_then(|file| file.set_modified(std::time::SystemTime::now()))
         .expect("touched");
-    woken.recv_timeout(Duration::from_secs(20)).expect("a nudge wakes");
+    woken.recv_timeout(Duration::from_secs(20)).expect("a touched file wakes");
 }
 
 /// A small file system of its own; `None`, with a word why, where it cannot be had.
