@@ -180,7 +180,7 @@ fn repair(ctx: &Context, args: &Repair) -> Done {
     if !ctx.ui.agreed(&format!("mend {count} in {}?", ctx.project.layout()?.name()))? {
         return Ok(exit::FAILED);
     }
-    let notes = ctx.project.mend(&reading.snapshot, found, args.from_journal)?;
+    let notes = ctx.project.mend(found, args.from_journal)?;
     notes.iter().for_each(|note| ctx.ui.say(note));
     ctx.ui.say(&format!("mended {count}"));
     Ok(exit::OK)

@@ -53,7 +53,7 @@ impl Project {
         });
         let changed = match first {
             Err(_) if is_dead && !dry_run => {
-                let notes = self.give_back(&id, false)?.notes;
+                let notes = self.give_back_now(&id, false)?.notes;
                 let on = |snapshot: &_, workflow: &_, actor: &_| on(snapshot, workflow, &id, actor);
                 Changed { notes, ..self.decide(dry_run, workflow, on)? }
             }

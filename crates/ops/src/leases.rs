@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use crate::{Changed, ErrorKind, Failure, Project, find_id};
 use oodatcaa_core::{
-    LeaseState, RunName, Snapshot, TaskId, landing,
+    ChangeSet, LeaseState, RunName, Snapshot, TaskId, Workflow,
+    event::Actor,
+    landing,
     lease::LeaseHealth,
-    manual, rescue,
+    manual,
+    outcome::Retry,
+    rescue::{self, Orphan},
     text::{duration, many, one_line},
 };
 use oodatcaa_git::takeover;
-use oodatcaa_process as process;
 
 /// How long processes that were asked to end may take to be gone.
 const GONE: Duration = Duration::from_secs(10);
@@ -40,7 +43,7 @@ impl Project {
             return Ok(Some((id, changed)));
         };
         if !live(held) {
-            let changed = self.give_back(&id, dry_run)?;
+            let changed = self.give_back_now(&id, dry_run)?;
             return Ok(Some((id, changed)));
         }
         let token = held.token();
@@ -65,37 +68,37 @@ impl Project {
         Ok(Some((id, changed)))
     }
 
-    /// Gives back the task of a dead or lost owner: first its processes, then the task.
-    pub(crate) fn give_back(&self, id: &TaskId, dry_run: bool) -> Result<Changed, Failure> {
+    /// Gives back the task of a dead or lost owner, as it stands now.
+    pub(crate) fn give_back_now(&self, id: &TaskId, dry_run: bool) -> Result<Changed, Failure> {
+        let mut left = rescue::find(&self.read()?.snapshot, &self.loaded()?.config.workflow);
+        left.retain(|left| left.task == *id);
+        self.give_back(left, dry_run)
+    }
+
+    /// Gives back what dead or lost owners held: first what they left is ended and saved, then the tasks.
+    pub fn give_back(&self, mut left: Vec<Orphan>, dry_run: bool) -> Result<Changed, Failure> {
         let config = &self.loaded()?.config;
-        let of_task = |snapshot: &Snapshot| {
-            let all = rescue::find(snapshot, &config.workflow);
-            all.into_iter().filter(|left| left.task == *id).collect::<Vec<_>>()
-        };
-        let (mut left, mut notes) = (Vec::new(), Vec::new());
-        if !dry_run {
-            let snapshot = self.read()?.snapshot;
-            left = of_task(&snapshot);
-            for left in &left {
-                notes.extend(self.end_processes(id, &left.run)?);
-            }
-            takeover::see_what_landed(self.layout()?, config, Some(&snapshot), &mut left);
-        }
-        let mut changed = self.decide(dry_run, &config.workflow, |snapshot, workflow, actor| {
-            let found = dry_run.then(|| of_task(snapshot));
-            let mut changes = rescue::decide(snapshot, workflow, &config.retry, found.as_ref().unwrap_or(&left), "");
-            // It was a person who gave it back, not a worker.
-            changes.events.iter_mut().for_each(|event| event.actor = actor.clone());
-            Ok(changes)
+        let notes = if dry_run { Vec::new() } else { self.end_dead(&mut left)? };
+        let changed = self.decide(dry_run, &config.workflow, |snapshot, workflow, actor| {
+            Ok(rescued(snapshot, workflow, &config.retry, &left, actor))
         })?;
-        changed.notes = notes;
-        Ok(changed)
+        Ok(Changed { notes, ..changed })
+    }
+
+    /// Ends what each left running, saves what it had not committed, and sees what of it has landed. Says what was done.
+    pub(crate) fn end_dead(&self, left: &mut [Orphan]) -> Result<Vec<String>, Failure> {
+        let mut notes = Vec::new();
+        for left in &*left {
+            notes.extend(self.end_processes(&left.task, &left.run)?);
+        }
+        notes.extend(oodatcaa_worker::keep_work(self.layout()?, &self.loaded()?.config, self.store()?, left));
+        Ok(notes)
     }
 
     /// Ends what an attempt left running and sees it gone; says so where there was anything.
-    pub(crate) fn end_processes(&self, id: &TaskId, run: &RunName) -> Result<Option<String>, Failure> {
+    fn end_processes(&self, id: &TaskId, run: &RunName) -> Result<Option<String>, Failure> {
         let (run_dir, token) = (self.layout()?.run(id, run), run.token());
-        match process::end_leftovers(&run_dir, GONE) {
+        match oodatcaa_worker::end_attempt(&run_dir, GONE) {
             Ok(0) => Ok(None),
             Ok(ended) => {
                 Ok(Some(format!("ended {} that the attempt {id}/{token} had left", many(ended as usize, "process"))))
@@ -108,6 +111,13 @@ impl Project {
             }
         }
     }
+}
+
+/// Decides as a worker does that finds what a dead owner held; the journal names the person who gave it back.
+pub(crate) fn rescued(now: &Snapshot, workflow: &Workflow, retry: &Retry, left: &[Orphan], by: &Actor) -> ChangeSet {
+    let mut changes = rescue::decide(now, workflow, retry, left, "");
+    changes.events.iter_mut().for_each(|event| event.actor = by.clone());
+    changes
 }
 
 fn alive(snapshot: &Snapshot, id: &TaskId) -> Failure {

@@ -28,6 +28,11 @@ impl Project {
         Self { named, ..Self::default() }
     }
 
+    /// Returns the project that lies there, with the configuration that was loaded of it.
+    pub fn at(layout: Layout, loaded: Loaded) -> Self {
+        Self { layout: layout.into(), loaded: loaded.into(), ..Self::default() }
+    }
+
     /// Returns the directory that was named, or else the working directory.
     pub fn directory(&self) -> Result<PathBuf, Failure> {
         let directory = match &self.named {

@@ -1,6 +1,6 @@
 //! What of a queue can be mended without guessing, and mending it.
 
-use crate::{Failure, Project, view::MendView};
+use crate::{Failure, Project, leases::rescued, view::MendView};
 use oodatcaa_core::{
     ChangeSet, QueueLease, RunName, Snapshot, TaskId, Workflow,
     event::Actor,
@@ -11,7 +11,6 @@ use oodatcaa_core::{
     rescue::{self, Orphan},
     text::{many, one_line},
 };
-use oodatcaa_git::takeover;
 
 /// What can be mended without guessing.
 #[derive(Clone, Debug)]
@@ -110,11 +109,7 @@ impl Mends {
             }
             changes
         };
-        let mut rescued = |seen: &Snapshot| {
-            let mut changes = rescue::decide(seen, workflow, retry, &self.leases, "");
-            changes.events.iter_mut().for_each(|event| event.actor = actor.clone());
-            changes
-        };
+        let mut given_back = |seen: &Snapshot| rescued(seen, workflow, retry, &self.leases, actor);
         let mut gone = |seen: &Snapshot| {
             let mut changes = ChangeSet::none();
             let of_nothing =
@@ -133,20 +128,16 @@ impl Mends {
             changes
         };
         // The old file first: what is decided after it is decided on the new truth.
-        snapshot.chain(&mut [&mut old_file, &mut rescued, &mut gone, &mut marks])
+        snapshot.chain(&mut [&mut old_file, &mut given_back, &mut gone, &mut marks])
     }
 }
 
 impl Project {
-    /// Mends what was found in a snapshot and is still so. An old queue file is taken for the truth, or, `from_journal`,
+    /// Mends what was found and is still so. An old queue file is taken for the truth, or, `from_journal`,
     /// what it lacks is written into it. Returns what else was done on the way, each in a sentence.
-    pub fn mend(&self, snapshot: &Snapshot, mut found: Mends, from_journal: bool) -> Result<Vec<String>, Failure> {
+    pub fn mend(&self, mut found: Mends, from_journal: bool) -> Result<Vec<String>, Failure> {
         let config = &self.loaded()?.config;
-        let mut notes = Vec::new();
-        for left in &found.leases {
-            notes.extend(self.end_processes(&left.task, &left.run)?);
-        }
-        takeover::see_what_landed(self.layout()?, config, Some(snapshot), &mut found.leases);
+        let notes = self.end_dead(&mut found.leases)?;
         self.decide(false, &config.workflow, |snapshot, workflow, actor| {
             let mut now = Mends::find(snapshot, workflow);
             now.retain(&found);

@@ -44,5 +44,5 @@ mod sweep;
 mod worker;
 
 pub use setup::Setup;
-pub use sweep::end_dead;
+pub use sweep::{end_attempt, keep_work};
 pub use worker::{Exit, Signal, Worker, tell_manager};

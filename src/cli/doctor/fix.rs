@@ -9,7 +9,7 @@ use oodatcaa_core::{
     text::one_line,
 };
 use oodatcaa_fleet::pidfile;
-use oodatcaa_ops::{ErrorKind, Failure};
+use oodatcaa_ops::{Failure, Project};
 use oodatcaa_sys::files;
 
 /// One thing to do.
@@ -57,25 +57,15 @@ pub(super) fn find(context: &DoctorContext<'_>) -> Vec<Remedy> {
     remedies
 }
 
-/// Does it.
-pub(super) fn apply(context: &DoctorContext<'_>, remedy: &Remedy) -> Result<(), Failure> {
+/// Does it, and says what else was done on the way.
+pub(super) fn apply(context: &DoctorContext<'_>, remedy: &Remedy) -> Result<Vec<String>, Failure> {
     match remedy {
-        Remedy::Directory(path) => Ok(files::make_dir(context.layout.root(), path)?),
-        Remedy::PidFile(name) => pidfile::clean(context.layout, name).map(drop).map_err(Failure::from),
-        Remedy::GiveBack(left) => give_back(context, left),
+        Remedy::Directory(path) => files::make_dir(context.layout.root(), path)?,
+        Remedy::PidFile(name) => pidfile::clean(context.layout, name).map(drop)?,
+        Remedy::GiveBack(left) => {
+            let project = Project::at(context.layout.clone(), context.loaded.clone()?);
+            return Ok(project.give_back(vec![left.clone()], false)?.notes);
+        }
     }
-}
-
-/// Gives a task back as a worker does: first ends what the dead owner left running, and saves what it had not committed.
-fn give_back(context: &DoctorContext<'_>, left: &Orphan) -> Result<(), Failure> {
-    let (Ok(store), Ok(loaded)) = (&context.store, &context.loaded) else { return Ok(()) };
-    let config = &loaded.config;
-    let ended = oodatcaa_worker::end_dead(context.layout, config, store, vec![left.clone()]);
-    if ended.is_empty() {
-        let message = format!("processes of the dead owner of {} do not end", left.task);
-        return Err(Failure::new(ErrorKind::TimedOut, message));
-    }
-    let (workflow, retry) = (&config.workflow, &config.retry);
-    store.transact(&mut |snapshot| rescue::decide(snapshot, workflow, retry, &ended, "agentctl-doctor"))?;
-    Ok(())
+    Ok(Vec::new())
 }

@@ -146,8 +146,9 @@ fn run_in(ui: &Ui, world: &World, host: &Host, layout: &Layout, args: &DoctorArg
     if args.fix {
         for remedy in &remedies {
             ui.say(&format!(" fix   {}", remedy.what()));
-            if let Err(failure) = fix::apply(&context, remedy) {
-                ui.warn(&failure.to_string());
+            match fix::apply(&context, remedy) {
+                Ok(notes) => notes.iter().for_each(|note| ui.say(note)),
+                Err(failure) => ui.warn(&failure.to_string()),
             }
         }
         if remedies.is_empty() {

@@ -277,7 +277,15 @@ fn doctor_tries_the_gates_where_nobody_has_worked_and_says_what_nothing_proves()
 }
 
 #[test]
-fn doctor_gives_back_what_a_dead_worker_held_and_saves_its_work_as_a_worker_does() {
+fn every_command_that_gives_back_what_a_dead_worker_held_saves_its_work_as_a_worker_does() {
+    let saved = "A: uncommitted work was saved as refs/oodatcaa/wip/";
+    gives_back_and_saves(&["doctor", "--fix"], saved);
+    gives_back_and_saves(&["lease", "release", "A"], saved);
+    gives_back_and_saves(&["queue", "repair", "--yes"], saved);
+    gives_back_and_saves(&["task", "move", "A", "ready"], saved);
+}
+
+fn gives_back_and_saves(command: &[&str], words: &str) {
     let mut project = repository("echo half > half.txt; exec sleep 1000", "");
     let _trees = with_trees(&project);
     project.queue(json!([{"id": "A", "title": "t", "status": "ready"}]));
@@ -286,9 +294,10 @@ fn doctor_gives_back_what_a_dead_worker_held_and_saves_its_work_as_a_worker_does
     eventually("the agent has written", || walk(&super::state_home(&project)).iter().any(half).then_some(()));
     project.signal(n, rustix::process::Signal::KILL);
     project.ended(n);
-    let said = project.command("agentctl").args(["doctor", "--fix"]).output().expect("agentctl");
-    let said = format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
-    assert!(said.contains("remove the lease of A and give the task back"), "{said}");
+    let said = project.command("agentctl").args(command).output().expect("agentctl");
+    let said =
+        format!("{command:?}: {}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    assert!(said.contains(words), "{said}");
     assert_eq!(project.task("A")["status"], "ready", "{said}");
     let saved = git(project.root(), &["for-each-ref", "--format=%(refname)", "refs/oodatcaa/wip"]);
     assert_eq!(git(project.root(), &["show", &format!("{saved}:half.txt")]), "half", "{said}");
