@@ -129,7 +129,7 @@ fn show(ctx: &Context, args: &Show) -> Done {
     let moment = |time: Option<Moment>| time.map(|time| ctx.ui.moment(time.0, snapshot.now.wall)).unwrap_or_default();
     let record: Option<Record> = detail.record.and_then(|record| serde_json::from_value(record).ok());
     let said = |of: fn(&Record) -> &[String], between: &str| record.as_ref().map(of).unwrap_or_default().join(between);
-    let seen = record.as_ref().and_then(|record| record.seen.clone()).unwrap_or_default();
+    let seen = record.as_ref().and_then(|record| record.found.seen.clone()).unwrap_or_default();
     let ended: Option<Exit> = detail.exit.and_then(|exit| serde_json::from_value(exit).ok());
     ctx.ui.facts(&[
         ("run", attempt.run.clone()),
@@ -150,9 +150,9 @@ fn show(ctx: &Context, args: &Show) -> Done {
         ("tokens", tokens(&seen)),
         ("session", text(&seen.session)),
         ("last tool", text(&seen.last_tool)),
-        ("decisions", said(|record| &record.decisions, "; ")),
-        ("messages", said(|record| &record.messages, "; ")),
-        ("look at", said(|record| &record.risky, "; ")),
+        ("decisions", said(|record| &record.found.decisions, "; ")),
+        ("messages", said(|record| &record.found.messages, "; ")),
+        ("look at", said(|record| &record.found.risky, "; ")),
         ("directory", attempt.dir.clone()),
     ]);
     for FileView { name, bytes } in &detail.files {

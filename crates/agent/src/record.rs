@@ -7,6 +7,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{Observation, result::Answer};
 use oodatcaa_core::{Lease, Outcome, Role, Snapshot, Task, TaskId, Token, layout::Layout, text};
@@ -37,65 +38,58 @@ pub struct Record {
     pub simulated: bool,
     /// `running` or `finished`.
     pub state: String,
-    /// When it was claimed.
+    /// The time of its claim.
     pub started_at: DateTime<Utc>,
-    /// When it was over, before it was settled.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub finished_at: Option<DateTime<Utc>>,
-    /// Seconds between the two, on the monotonic clock.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seconds: Option<f64>,
     /// Program and arguments.
     #[serde(default)]
     pub argv: Vec<String>,
     /// The names of the variables that it was given; never their values.
     #[serde(default)]
     pub env: Vec<String>,
-    /// How the program ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exit: Option<Exit>,
-    /// The gates that ran.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub gates: Vec<GateRecord>,
-    /// What the agent's output told: session, tokens, cost, turns.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seen: Option<Observation>,
-    /// The session of an earlier attempt that it went on with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resumed: Option<String>,
-    /// Where the agent's program kept its own state, where that was not the user's own place.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub home: Option<PathBuf>,
-    /// What the workspace held at its end, in a form that can be compared.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub content: Option<String>,
-    /// How the agent answered the task's acceptance criteria.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub criteria: Vec<Answer>,
-    /// Choices that the agent says it made.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub decisions: Vec<String>,
-    /// What it wanted others to know: for whom, and its words.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub messages: Vec<String>,
-    /// What to look at before a merge: files that other programs, agents or CI obey, tests that went, and all of
-    /// `beside`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub risky: Vec<String>,
-    /// What the agent did beside its work, which no diff of its branch shows.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub beside: Vec<String>,
-    /// `done`, `failed`, …
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<String>,
-    /// The class of failure.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub class: Option<String>,
-    /// What it says to people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub summary: Option<String>,
+    /// The findings so far.
+    #[serde(flatten)]
+    pub found: Findings,
     #[serde(skip, default = "Instant::now")]
     since: Instant,
+}
+
+/// The findings on an attempt. They stand in the record itself, as far as there are any.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Findings {
+    /// The time when it was over, before it was settled.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Seconds from its claim to its end, on the monotonic clock.
+    pub seconds: Option<f64>,
+    /// The end of the program.
+    pub exit: Option<Exit>,
+    /// The gates that ran.
+    pub gates: Vec<GateRecord>,
+    /// The findings in the agent's output: session, tokens, cost, turns.
+    pub seen: Option<Observation>,
+    /// The session of an earlier attempt that it went on with.
+    pub resumed: Option<String>,
+    /// The directory of the state of the agent's program, where that was not the user's own.
+    pub home: Option<PathBuf>,
+    /// The content of the workspace at its end, in a form that can be compared.
+    pub content: Option<String>,
+    /// The agent's answers to the task's acceptance criteria.
+    pub criteria: Vec<Answer>,
+    /// Choices that the agent says it made.
+    pub decisions: Vec<String>,
+    /// The agent's messages to others: for whom, and its words.
+    pub messages: Vec<String>,
+    /// Things to look at before a merge: files that other programs, agents or CI obey, tests that went, and all of
+    /// `beside`.
+    pub risky: Vec<String>,
+    /// The agent's deeds beside its work, which no diff of its branch shows.
+    pub beside: Vec<String>,
+    /// `done`, `failed`, …
+    pub outcome: Option<String>,
+    /// The class of failure.
+    pub class: Option<String>,
+    /// The summary for people.
+    pub summary: Option<String>,
 }
 
 /// One gate that ran.
@@ -103,11 +97,11 @@ pub struct Record {
 pub struct GateRecord {
     /// Its name in the configuration.
     pub name: String,
-    /// Whether it let the task go.
+    /// `true` where it let the task go.
     pub ok: bool,
-    /// How it ended.
+    /// Its end, in words.
     pub words: String,
-    /// How long it took.
+    /// Its time.
     pub millis: u64,
 }
 
@@ -126,24 +120,9 @@ impl Record {
             simulated: lease.simulated,
             state: "running".into(),
             started_at: lease.started_at,
-            finished_at: None,
-            seconds: None,
             argv: Vec::new(),
             env: Vec::new(),
-            exit: None,
-            gates: Vec::new(),
-            seen: None,
-            resumed: None,
-            home: None,
-            content: None,
-            criteria: Vec::new(),
-            decisions: Vec::new(),
-            messages: Vec::new(),
-            risky: Vec::new(),
-            beside: Vec::new(),
-            outcome: None,
-            class: None,
-            summary: None,
+            found: Findings::default(),
             since: Instant::now(),
         }
     }
@@ -152,20 +131,25 @@ impl Record {
     pub fn finish(&mut self, outcome: &Outcome) {
         let seconds = self.since.elapsed();
         self.state = "finished".into();
-        self.finished_at = chrono::Duration::from_std(seconds).ok().map(|passed| self.started_at + passed);
-        self.seconds = Some((seconds.as_secs_f64() * 1000.0).round() / 1000.0);
-        self.outcome = Some(outcome.word().into());
-        self.summary = Some(text::cut(outcome.words(), 4_000)).filter(|words| !words.is_empty());
+        let found = &mut self.found;
+        found.finished_at = chrono::Duration::from_std(seconds).ok().map(|passed| self.started_at + passed);
+        found.seconds = Some((seconds.as_secs_f64() * 1000.0).round() / 1000.0);
+        found.outcome = Some(outcome.word().into());
+        found.summary = Some(text::cut(outcome.words(), 4_000)).filter(|words| !words.is_empty());
         if let Outcome::Failed { class, .. } = outcome {
-            self.class = Some(class.to_string());
+            found.class = Some(class.to_string());
         }
     }
 
     /// Writes the record into the attempt's directory.
     pub fn save(&self, dir: &Path) -> Result<(), FileError> {
-        let mut json = serde_json::to_vec_pretty(self).expect("plain members");
-        json.push(b'\n');
-        files::write_atomic(Layout::root_of(dir), &dir.join("attempt.json"), &json, Durable::No)
+        let mut json = serde_json::to_value(self).expect("plain members");
+        // What is not known is left out; what was executed always stands there.
+        let is_known = |value: &Value| !value.is_null() && value.as_array().is_none_or(|items| !items.is_empty());
+        let members = json.as_object_mut().expect("it is a structure");
+        members.retain(|name, value| is_known(value) || ["argv", "env"].contains(&name.as_str()));
+        let text = format!("{json:#}\n");
+        files::write_atomic(Layout::root_of(dir), &dir.join("attempt.json"), text.as_bytes(), Durable::No)
     }
 
     /// Reads the records of earlier attempts on a lease's task, the newest first. Only directories that the journal names
@@ -181,5 +165,35 @@ impl Record {
     pub fn load(dir: &Path) -> Option<Self> {
         let bytes = files::read(Layout::root_of(dir), &dir.join("attempt.json"), files::RECORD).ok()??;
         serde_json::from_slice(&bytes).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::assignment;
+
+    #[test]
+    fn a_record_says_what_is_known_and_is_read_again() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let assignment = assignment(dir.path());
+        let mut record = Record::new(&assignment.task, &assignment.lease);
+        let written = |record: &Record| {
+            record.save(&assignment.run_dir).expect("saved");
+            std::fs::read_to_string(assignment.run_dir.join("attempt.json")).expect("there")
+        };
+        let begun = written(&record);
+        assert!(begun.ends_with("  \"argv\": [],\n  \"env\": []\n}\n"), "{begun}");
+        record.found.seen = Some(Observation { session: Some("s".into()), ..Observation::default() });
+        record.found.decisions.push("plain".into());
+        record.finish(&Outcome::Done { summary: "did it".into(), tasks: Vec::new() });
+        let ended = written(&record);
+        assert!(ended.contains("\"model\": null"), "what an agent did not tell is told: {ended}");
+        for absent in ["exit", "gates", "home", "class"] {
+            assert!(!ended.contains(&format!("  \"{absent}\":")), "{absent}: {ended}");
+        }
+        let read = Record::load(&assignment.run_dir).expect("it can be read");
+        assert_eq!((read.state.as_str(), read.found.outcome.as_deref()), ("finished", Some("done")));
+        assert_eq!((read.found.seen, read.found.decisions), (record.found.seen, record.found.decisions));
     }
 }

@@ -114,7 +114,7 @@ impl Project {
         let mut all: Vec<String> = changed.into_iter().filter_map(|file| file.look_at).collect();
         let runs = snapshot.history.task(task).map(|known| known.runs.values()).into_iter().flatten();
         let records = runs.rev().take(RUNS).filter_map(|run| Record::load(&layout.run(task, run)));
-        for told in records.flat_map(|run| run.beside) {
+        for told in records.flat_map(|run| run.found.beside) {
             if !all.contains(&told) {
                 all.push(told);
             }

@@ -61,7 +61,7 @@ fn check_criteria(run: &mut Run) -> Result<(), Outcome> {
     let judged = judge_criteria(criteria, &answers);
     let secrets = run.secrets();
     let masked = |answer: Answer| Answer { evidence: output::mask(&answer.evidence, &secrets), ..answer };
-    run.record.criteria = answers.into_iter().map(masked).collect();
+    run.record.found.criteria = answers.into_iter().map(masked).collect();
     judged
 }
 
@@ -168,8 +168,8 @@ pub(crate) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
         let (id, all) = (&run.assignment.task.id, text::one_line(&look_at.join(", ")));
         log::warn!(task = id.as_str(); "{id}: look at these before you merge: {all}");
     }
-    run.record.risky.extend(look_at);
-    run.record.beside.extend(left_out);
+    run.record.found.risky.extend(look_at);
+    run.record.found.beside.extend(left_out);
     if !run.commits() {
         return Ok(());
     }
@@ -203,8 +203,8 @@ pub(crate) fn note_beside(run: &mut Run, workspace: &Workspace, baseline: Option
         let id = &run.assignment.task.id;
         log::warn!(task = id.as_str(); "{id}: besides its work: {}", text::one_line(&told.join(", ")));
     }
-    run.record.risky.clone_from(&told);
-    run.record.beside = told;
+    run.record.found.risky.clone_from(&told);
+    run.record.found.beside = told;
 }
 
 /// Lists what happened beside the work while the agent worked: to the target, and to its own task in the queue.

@@ -169,7 +169,7 @@ impl AgentWatch {
         for said in [&mut seen.session, &mut seen.model, &mut seen.last_tool, &mut seen.last_text] {
             *said = said.as_deref().map(|said| output::mask(said, &self.secrets));
         }
-        run.record.seen = Some(seen);
+        run.record.found.seen = Some(seen);
         true
     }
 

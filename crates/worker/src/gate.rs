@@ -94,7 +94,7 @@ pub(crate) fn execute(run: &mut Run, name: &str, gate: &GateConfig, cwd: &Path, 
         (None, Ended::Unknown) => "ended in an unknown way".into(),
     };
     let shown = if suffix.is_empty() { name.to_owned() } else { format!("{name} ({suffix})") };
-    run.record.gates.push(GateRecord { name: shown, ok, words: words.clone(), millis: exit.millis });
+    run.record.found.gates.push(GateRecord { name: shown, ok, words: words.clone(), millis: exit.millis });
     run.save();
     let ran = GateRun {
         gate: Some(text::cut(name, 100)),

@@ -77,7 +77,7 @@ fn facts(run: &Run, prepared: &Prepared) -> Result<PromptFacts, Outcome> {
     let last_summary = |other: &Task| {
         let (_, newest) = run.snapshot.history.task(&other.id)?.runs.last_key_value()?;
         let record = Record::load(&run.shared.setup.layout.run(&other.id, newest))?;
-        record.summary.filter(|_| record.state == "finished")
+        record.found.summary.filter(|_| record.state == "finished")
     };
     let related = |other: &Task, summary: Option<String>| Related {
         id: other.id.to_string(),
@@ -116,12 +116,12 @@ fn facts(run: &Run, prepared: &Prepared) -> Result<PromptFacts, Outcome> {
 /// Returns what the role that had the task before said of its work.
 fn handed(run: &Run) -> Option<Handed> {
     let mut earlier = Record::earlier(&run.shared.setup.layout, &run.snapshot, run.lease()).take(BACK);
-    let last = earlier.find(|record| matches!(record.outcome.as_deref(), Some("done" | "no_change")))?;
+    let last = earlier.find(|record| matches!(record.found.outcome.as_deref(), Some("done" | "no_change")))?;
     (last.role != run.lease().role).then(|| Handed {
         role: last.role.to_string(),
-        nothing: last.outcome.as_deref() == Some("no_change"),
-        summary: last.summary.unwrap_or_default(),
-        said: last.decisions.iter().chain(&last.messages).cloned().collect(),
-        risky: last.risky,
+        nothing: last.found.outcome.as_deref() == Some("no_change"),
+        summary: last.found.summary.unwrap_or_default(),
+        said: last.found.decisions.iter().chain(&last.found.messages).cloned().collect(),
+        risky: last.found.risky,
     })
 }

@@ -148,10 +148,10 @@ impl Proved {
             return_worktree(&mut run, workspace);
         }
         // Compared by the attempt that would like to go on with this one's session.
-        if run.record.seen.as_ref().is_some_and(|seen| seen.session.is_some())
+        if run.record.found.seen.as_ref().is_some_and(|seen| seen.session.is_some())
             && shared.agent(&run.lease().by).can_resume()
         {
-            run.record.content = resume::content(workspace.as_ref());
+            run.record.found.content = resume::content(workspace.as_ref());
         }
         let head = workspace.as_ref().and_then(Workspace::head);
         if self.landed.is_some()
@@ -195,9 +195,9 @@ fn keep_words(run: &mut Run, secrets: &[String]) {
     let Ok(Some(result)) = agent::result::read(&run.assignment.result_file()) else { return };
     // Masked once more: the file could not be written over where its disk is full.
     let shown = |words: &str| text::cut(&agent::output::mask(&text::one_line(words), secrets), LONGEST_WORDS);
-    run.record.decisions = result.decisions.iter().take(MOST_WORDS).map(|choice| shown(&choice.text)).collect();
+    run.record.found.decisions = result.decisions.iter().take(MOST_WORDS).map(|choice| shown(&choice.text)).collect();
     let messages = result.messages.iter().take(MOST_WORDS);
-    run.record.messages = messages.map(|mail| shown(&format!("{}: {}", mail.to, mail.text))).collect();
+    run.record.found.messages = messages.map(|mail| shown(&format!("{}: {}", mail.to, mail.text))).collect();
 }
 
 /// Masks secrets in the agent's result file, which is shown to people and programs; its raw output is its own.

@@ -53,12 +53,12 @@ pub(crate) fn open(run: &mut Run, workspace: Option<&Workspace>) -> Result<Optio
             .prepare_home(&home)
             .map_err(|error| denied(format!("{} cannot be made ready for {by}: {error}", home.display())))?;
         run.assignment.home = Some(home.clone());
-        run.record.home = Some(home);
+        run.record.found.home = Some(home);
         run.slot = Some(slot);
     }
     if let Some(resume) = &resume {
         run.assignment.resume = Some(resume.session.clone());
-        run.record.resumed = Some(resume.session.clone());
+        run.record.found.resumed = Some(resume.session.clone());
     }
     Ok(resume)
 }
@@ -77,24 +77,24 @@ pub(crate) fn content(workspace: Option<&Workspace>) -> Option<String> {
 
 /// Returns how an attempt can go on with the session of an earlier one, where it can.
 fn goes_on(last: &Record, lease: &Lease, now: Option<&str>) -> Option<Resume> {
-    let class = match last.class.as_deref().map(str::parse::<Class>) {
+    let class = match last.found.class.as_deref().map(str::parse::<Class>) {
         Some(class) => Some(class.ok()?),
         None => None,
     };
     // The session that did bad work is rarely the one that sees why: these start afresh.
     let fresh = class.is_some_and(|class| matches!(class.policy(), Policy::Work | Policy::Context));
-    let same = last.content.is_some() && last.content.as_deref() == now;
+    let same = last.found.content.is_some() && last.found.content.as_deref() == now;
     if last.by != lease.by || last.state != "finished" || fresh || !same {
         return None;
     }
-    let words = last.summary.clone().filter(|_| class.is_some()).unwrap_or_default();
+    let words = last.found.summary.clone().filter(|_| class.is_some()).unwrap_or_default();
     let words = match class {
         Some(Class::Cancelled) => format!("A person stopped you, and has let the task go on since. Heed why: {words}"),
         Some(class) => format!("It was not your fault: go on where you were.\n{class}: {words}"),
         None => String::new(),
     };
-    let session = last.seen.as_ref()?.session.clone().filter(|session| is_name(session))?;
-    Some(Resume { session, home: last.home.clone(), words })
+    let session = last.found.seen.as_ref()?.session.clone().filter(|session| is_name(session))?;
+    Some(Resume { session, home: last.found.home.clone(), words })
 }
 
 /// Takes this one of the role's directories if it is free, else the first that is. An agent's accounts, which its name
@@ -139,10 +139,10 @@ mod tests {
         let assignment = example::assignment(workflow.rule(&Role::BUILDER).expect("ships"), dir.path(), dir.path());
         let mut record = Record::new(&assignment.task, &assignment.lease);
         record.state = "finished".into();
-        record.class = class.map(|class| class.to_string());
-        record.summary = Some("the window is used up".into());
-        record.content = Some("c1:t1".into());
-        record.seen = Some(Observation { session: Some("s-1".into()), ..Observation::default() });
+        record.found.class = class.map(|class| class.to_string());
+        record.found.summary = Some("the window is used up".into());
+        record.found.content = Some("c1:t1".into());
+        record.found.seen = Some(Observation { session: Some("s-1".into()), ..Observation::default() });
         let lease = Lease { token: Token(assignment.lease.token.0 + 1), ..assignment.lease };
         (record, lease)
     }
@@ -164,9 +164,9 @@ mod tests {
         let (mut last, mut lease) = record(Some(Class::Overloaded));
         assert_eq!(goes_on(&last, &lease, Some("c2:t1")), None, "somebody worked in between");
         assert_eq!(goes_on(&last, &lease, None), None);
-        last.content = None;
+        last.found.content = None;
         assert_eq!(goes_on(&last, &lease, None), None, "nobody knows what was there");
-        last.content = Some("c1:t1".into());
+        last.found.content = Some("c1:t1".into());
         last.state = "running".into();
         assert_eq!(goes_on(&last, &lease, Some("c1:t1")), None, "its worker died");
         last.state = "finished".into();
@@ -174,10 +174,10 @@ mod tests {
         assert_eq!(goes_on(&last, &lease, Some("c1:t1")), None);
         lease.by = last.by.clone();
         for hostile in ["--dangerously-skip-permissions", "", "a b", "../../x", "s\n1"] {
-            last.seen = Some(Observation { session: Some(hostile.into()), ..Observation::default() });
+            last.found.seen = Some(Observation { session: Some(hostile.into()), ..Observation::default() });
             assert_eq!(goes_on(&last, &lease, Some("c1:t1")), None, "{hostile}");
         }
-        last.seen = None;
+        last.found.seen = None;
         assert_eq!(goes_on(&last, &lease, Some("c1:t1")), None);
     }
 

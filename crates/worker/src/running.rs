@@ -61,7 +61,7 @@ impl Running {
     /// Waits for the agent's end, and returns what it means.
     pub(crate) fn finish(mut self, run: &mut Run) -> Outcome {
         let exit = run.follow(&self.child, Child::Agent(self.watch.as_mut()));
-        run.record.exit = Some(exit.clone());
+        run.record.found.exit = Some(exit.clone());
         let (mut lingered, mut ended) = (false, None);
         if let Some(watch) = &mut self.watch {
             watch.finish(run);

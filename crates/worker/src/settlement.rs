@@ -34,10 +34,10 @@ pub(crate) struct Again {
 impl Settlement {
     /// Takes from an attempt what is to be settled.
     pub(crate) fn new(mut run: Run, outcome: Outcome, head: Option<String>, landed: Option<Landed>) -> Self {
-        let seen = run.record.seen.take().unwrap_or_default();
+        let seen = run.record.found.seen.take().unwrap_or_default();
         let (commit, tag) = landed.map(|landed| (landed.commit, landed.tag)).unzip();
         let report = Ended {
-            usage: Usage { seconds: run.record.seconds, ..seen.usage },
+            usage: Usage { seconds: run.record.found.seconds, ..seen.usage },
             session: seen.session,
             head,
             commit,
@@ -51,8 +51,8 @@ impl Settlement {
             let mail = Mail { from, what, text, ..Mail::default() };
             EventDraft::new(Data::MessageSent(mail), run.shared.actor()).lease(run.lease())
         };
-        let decisions = run.record.decisions.iter().map(|words| mail("decision", words));
-        let words = decisions.chain(run.record.messages.iter().map(|words| mail("message", words))).collect();
+        let decisions = run.record.found.decisions.iter().map(|words| mail("decision", words));
+        let words = decisions.chain(run.record.found.messages.iter().map(|words| mail("message", words))).collect();
         Self { start: run.take_start(), lease: run.assignment.lease, outcome, report, words }
     }
 

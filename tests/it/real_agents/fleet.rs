@@ -145,20 +145,20 @@ fn from_a_story_to_done(program: Program) {
         let (task, token) = (event["task"].as_str().expect("a task"), event["token"].as_u64().expect("a token"));
         let run = project.path(".oodatcaa/runs").join(task).join(token.to_string());
         let record = Record::load(&run).unwrap_or_else(|| panic!("no record in {}", run.display()));
-        let gates: Vec<(&str, bool)> = record.gates.iter().map(|gate| (gate.name.as_str(), gate.ok)).collect();
+        let gates: Vec<(&str, bool)> = record.found.gates.iter().map(|gate| (gate.name.as_str(), gate.ok)).collect();
         let gated = matches!(record.role.as_str(), "builder" | "integrator");
         assert_eq!(gates, if gated { vec![("greets", true)] } else { vec![] }, "{run:?}");
         if record.role.as_str() == "integrator" {
             // Merging is code: no model is asked.
-            assert_eq!((record.seen, record.exit), (None, None), "{run:?}");
+            assert_eq!((record.found.seen, record.found.exit), (None, None), "{run:?}");
             continue;
         }
         let seen = observed(program, &run);
-        let noted = record.seen.clone().unwrap_or_default();
+        let noted = record.found.seen.clone().unwrap_or_default();
         let session = noted.session.clone().unwrap_or_else(|| panic!("no session in {}", run.display()));
         assert_eq!(Some(&session), seen.session.as_ref(), "attempt.json says it");
         // The builder's tree is as it left it when the task comes back: it goes on in its session.
-        match &record.resumed {
+        match &record.found.resumed {
             Some(before) => assert_eq!((before, resumed.insert(session.clone())), (&session, true), "{run:?}"),
             None => assert!(sessions.insert(session), "{run:?} {seen:?}"),
         }
