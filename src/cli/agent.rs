@@ -29,7 +29,7 @@ use oodatcaa_sys::files;
 
 /// Verbs of `agent`.
 #[derive(Debug, clap::Subcommand)]
-pub enum Verb {
+pub(super) enum Verb {
     /// List the agent programs, their versions, and which are signed in; calls no model
     List(ListArgs),
     /// Print the description of an agent that is in force, as TOML
@@ -42,7 +42,7 @@ pub enum Verb {
 
 /// Flags of `list`.
 #[derive(Debug, Default, clap::Args)]
-pub struct ListArgs {
+pub(super) struct ListArgs {
     /// Only those that are configured in this project
     #[arg(long)]
     configured: bool,
@@ -50,14 +50,14 @@ pub struct ListArgs {
 
 /// One agent or adapter.
 #[derive(Debug, clap::Args)]
-pub struct NameArgs {
+pub(super) struct NameArgs {
     /// An agent of the configuration, or an adapter: claude, codex, …
     #[arg(value_name = "NAME")]
     name: String,
 }
 
 /// Runs a verb of `agent`.
-pub fn run(ctx: &Context, verb: &Verb) -> Done {
+pub(super) fn run(ctx: &Context, verb: &Verb) -> Done {
     match verb {
         Verb::List(args) => list(ctx, args),
         Verb::Show(args) => show(ctx, &args.name),

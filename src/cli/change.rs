@@ -15,7 +15,7 @@ use oodatcaa_ops::{Changed, ErrorKind, Failure, ReadModel};
 
 /// What every changing verb takes.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
-pub struct Dry {
+pub(super) struct Dry {
     /// Only show what would be changed
     #[arg(long)]
     pub dry_run: bool,
@@ -23,7 +23,7 @@ pub struct Dry {
 
 /// Which tasks a verb changes.
 #[derive(Debug, clap::Args)]
-pub struct Targets {
+pub(super) struct Targets {
     /// Tasks, or terms of a filter: is:failed role:builder
     #[arg(required = true, value_name = "ID|FILTER", add = super::shell::tasks())]
     pub ids: Vec<String>,
@@ -33,7 +33,7 @@ pub struct Targets {
 }
 
 /// Decides about one task and tells what became of it.
-pub fn change(
+pub(super) fn change(
     ctx: &Context,
     dry: Dry,
     verb: &str,
@@ -45,7 +45,7 @@ pub fn change(
 }
 
 /// Decides about each of the tasks that were named, and tells what became of it.
-pub fn change_each(
+pub(super) fn change_each(
     ctx: &Context,
     targets: &Targets,
     verb: &str,
@@ -57,7 +57,7 @@ pub fn change_each(
 /// Does something to each of the tasks that were named: by id, or by terms of a filter (`is:failed role:builder`),
 /// which must all hold. What a filter found is asked about first. One that fails keeps none of the others from its
 /// turn; the first failure is the answer.
-pub fn each(ctx: &Context, dry: Dry, verb: &str, words: &[String], mut on: impl FnMut(&str) -> Done) -> Done {
+pub(super) fn each(ctx: &Context, dry: Dry, verb: &str, words: &[String], mut on: impl FnMut(&str) -> Done) -> Done {
     let (terms, ids): (Vec<&str>, Vec<&str>) = words.iter().map(String::as_str).partition(|word| word.contains(':'));
     let mut all: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
     if !terms.is_empty() {
@@ -96,18 +96,18 @@ fn passing(ctx: &Context, terms: &[&str]) -> Result<Vec<String>, Failure> {
 }
 
 /// Returns a reason without the space around it; none where nothing is left.
-pub fn reason(words: Option<&str>) -> Option<&str> {
+pub(super) fn reason(words: Option<&str>) -> Option<&str> {
     words.map(str::trim).filter(|words| !words.is_empty())
 }
 
 /// Returns a reason that must not be empty.
-pub fn needed(words: &str) -> Result<&str, Failure> {
+pub(super) fn needed(words: &str) -> Result<&str, Failure> {
     reason(Some(words))
         .ok_or_else(|| Failure::new(ErrorKind::Usage, "the reason is empty").hint("say why: --reason \"…\""))
 }
 
 /// Tells what became of a task: on standard output what it is now, on standard error how to undo it.
-pub fn tell(ctx: &Context, verb: &str, id: &TaskId, changed: &Changed, dry: Dry) -> Done {
+pub(super) fn tell(ctx: &Context, verb: &str, id: &TaskId, changed: &Changed, dry: Dry) -> Done {
     remark(ctx, id, changed);
     changed.notes.iter().for_each(|note| ctx.ui.say(note));
     let view = changed.view(ctx.workflow(), verb, id, dry.dry_run);
@@ -153,7 +153,7 @@ fn remark(ctx: &Context, id: &TaskId, changed: &Changed) {
 }
 
 /// Decides about the queue by the project's own roles: changing anything by others would be wrong, so none stand in.
-pub fn decide(
+pub(super) fn decide(
     ctx: &Context,
     dry: Dry,
     decide: impl FnMut(&Snapshot, &Workflow, &Actor) -> Answer,
@@ -162,7 +162,7 @@ pub fn decide(
 }
 
 /// Decides about one task in the same way.
-pub fn decide_on(
+pub(super) fn decide_on(
     ctx: &Context,
     dry: Dry,
     id: &str,

@@ -17,7 +17,7 @@ use oodatcaa_ops::{
 
 /// Verbs of `config`.
 #[derive(Debug, clap::Subcommand)]
-pub enum Verb {
+pub(super) enum Verb {
     /// Every value that is in force; secrets are masked
     Show(ShowArgs),
     /// Look at what this project's files would run, choose and instruct, and allow it
@@ -26,7 +26,7 @@ pub enum Verb {
 
 /// Flags of `show`.
 #[derive(Debug, clap::Args)]
-pub struct ShowArgs {
+pub(super) struct ShowArgs {
     /// Tell where each value comes from
     #[arg(long)]
     origin: bool,
@@ -40,14 +40,14 @@ pub struct ShowArgs {
 
 /// Flags of `trust`.
 #[derive(Debug, clap::Args)]
-pub struct TrustArgs {
+pub(super) struct TrustArgs {
     /// Take the permission back
     #[arg(long)]
     forget: bool,
 }
 
 /// Runs a verb of `config`.
-pub fn run(ctx: &Context, verb: &Verb) -> Done {
+pub(super) fn run(ctx: &Context, verb: &Verb) -> Done {
     match verb {
         Verb::Show(args) if args.default => {
             ctx.ui.bytes(Config::commented_default().as_bytes());

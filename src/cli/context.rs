@@ -12,7 +12,7 @@ use oodatcaa_store::Reading;
 use oodatcaa_sys::files;
 
 /// The surroundings of one command.
-pub struct Context {
+pub(super) struct Context {
     /// Where it prints.
     pub ui: Ui,
     /// What it is about.
@@ -22,12 +22,12 @@ pub struct Context {
 
 impl Context {
     /// Returns the surroundings for the project that was named, or the one around the working directory.
-    pub fn new(ui: Ui, project: Option<PathBuf>) -> Self {
+    pub(super) fn new(ui: Ui, project: Option<PathBuf>) -> Self {
         Self { ui, project: Project::new(project), warned: std::cell::Cell::default() }
     }
 
     /// Returns the table of roles; warns once where the shipped one stands in for a broken configuration.
-    pub fn workflow(&self) -> &Workflow {
+    pub(super) fn workflow(&self) -> &Workflow {
         let workflow = self.project.workflow();
         if let Some(broken) = &workflow.policy().broken
             && !self.warned.replace(true)
@@ -38,7 +38,7 @@ impl Context {
     }
 
     /// Reads what stands there now; warns where it is the last good content of a broken queue file.
-    pub fn read(&self) -> Result<Reading, Failure> {
+    pub(super) fn read(&self) -> Result<Reading, Failure> {
         let reading = self.project.read()?;
         if let Some(invalid) = &reading.invalid {
             self.ui.warn(&format!("the queue file cannot be read, this is its last good content: {invalid}"));
@@ -48,7 +48,7 @@ impl Context {
 }
 
 /// Reads a file that the person names, or standard input (`-`); `None` where there is no such file.
-pub fn input(file: &Path, most: u64) -> Result<Option<Vec<u8>>, Failure> {
+pub(super) fn input(file: &Path, most: u64) -> Result<Option<Vec<u8>>, Failure> {
     if file.as_os_str() != "-" {
         return Ok(files::read_named(file, most)?);
     }

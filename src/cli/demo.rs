@@ -41,7 +41,7 @@ mod project;
 
 /// Flags of `demo`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Where to make the scratch project: an empty or new directory [default: one in the temporary directory]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -60,7 +60,7 @@ const SHOWN_LINES: usize = 12;
 const KILL_AFTER: Duration = Duration::from_secs(1);
 
 /// Plays the demo.
-pub fn run(ctx: &Context, args: &Args) -> Done {
+pub(super) fn run(ctx: &Context, args: &Args) -> Done {
     if ctx.ui.json() {
         let message = "the demo is made to be watched and prints no JSON";
         return Err(Failure::new(ErrorKind::Usage, message).hint(

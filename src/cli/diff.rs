@@ -14,7 +14,7 @@ use oodatcaa_ops::{
 
 /// Flags of `diff`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// TASK for all of its work, or TASK/TOKEN for one attempt's
     #[arg(value_name = "RUN")]
     run: String,
@@ -24,7 +24,7 @@ pub struct Args {
 }
 
 /// Prints a diff.
-pub fn run(ctx: &Context, args: &Args) -> Done {
+pub(super) fn run(ctx: &Context, args: &Args) -> Done {
     let (layout, snapshot) = (ctx.project.layout()?, ctx.read()?.snapshot);
     let (task, token) = runs::named(&ctx.project, &snapshot, &args.run)?;
     let branch = snapshot.queue.get(&task).and_then(|task| task.branch.as_deref());

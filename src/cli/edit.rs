@@ -11,7 +11,7 @@ use oodatcaa_ops::{ErrorKind, Failure};
 
 /// Flags of `edit`.
 #[derive(Debug, clap::Args)]
-pub struct Edit {
+pub(super) struct Edit {
     /// The task
     #[arg(add = super::shell::tasks())]
     id: String,
@@ -26,7 +26,7 @@ pub struct Edit {
 
 /// Flags of `prio`.
 #[derive(Debug, clap::Args)]
-pub struct Prio {
+pub(super) struct Prio {
     /// Tasks or filter terms, then the priority: small numbers first
     #[arg(required = true, num_args = 2.., value_names = ["ID|FILTER", "N"], allow_negative_numbers = true, add = super::shell::tasks())]
     words: Vec<String>,
@@ -36,7 +36,7 @@ pub struct Prio {
 
 /// Verbs of `dep`.
 #[derive(Debug, clap::Subcommand)]
-pub enum Dep {
+pub(super) enum Dep {
     /// Let a task wait for others
     Add(Depend),
     /// Let a task no longer wait for others
@@ -45,7 +45,7 @@ pub enum Dep {
 
 /// Flags of `dep add` and `dep rm`.
 #[derive(Debug, clap::Args)]
-pub struct Depend {
+pub(super) struct Depend {
     /// The task that waits
     #[arg(add = super::shell::tasks())]
     id: String,
@@ -57,7 +57,7 @@ pub struct Depend {
 }
 
 /// Changes what is said of a task.
-pub fn edit(ctx: &Context, args: &Edit) -> Done {
+pub(super) fn edit(ctx: &Context, args: &Edit) -> Done {
     let said = &args.said;
     said.check_gates(ctx)?;
     let some = |list: &[String]| Some(list.to_vec()).filter(|list| !list.is_empty());
@@ -82,7 +82,7 @@ pub fn edit(ctx: &Context, args: &Edit) -> Done {
 }
 
 /// Changes the priority of tasks.
-pub fn prio(ctx: &Context, args: &Prio) -> Done {
+pub(super) fn prio(ctx: &Context, args: &Prio) -> Done {
     let (number, ids) = args.words.split_last().expect("clap wants two");
     let priority = number.parse().map_err(|_| {
         Failure::new(ErrorKind::Usage, format!("`{number}` is not a priority; it comes last, as a whole number"))
@@ -94,7 +94,7 @@ pub fn prio(ctx: &Context, args: &Prio) -> Done {
 }
 
 /// Changes what a task waits for.
-pub fn dep(ctx: &Context, verb: &Dep) -> Done {
+pub(super) fn dep(ctx: &Context, verb: &Dep) -> Done {
     match verb {
         Dep::Add(Depend { id, on, dry }) => {
             change(ctx, *dry, "dep add", id, |snapshot, _, id, actor| manual::depend(snapshot, id, on, actor))

@@ -18,14 +18,14 @@ use oodatcaa_ops::{ErrorKind, Failure, find_id};
 
 /// Verbs of `events`.
 #[derive(Debug, clap::Subcommand)]
-pub enum Verb {
+pub(super) enum Verb {
     /// The last events, or those after a number; with -f also what follows
     Tail(Tail),
 }
 
 /// Flags of `tail`.
 #[derive(Debug, clap::Args)]
-pub struct Tail {
+pub(super) struct Tail {
     /// Go on with what happens from now on
     #[arg(short, long)]
     follow: bool,
@@ -47,7 +47,7 @@ pub struct Tail {
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Runs a verb of `events`.
-pub fn run(ctx: &Context, verb: &Verb) -> Done {
+pub(super) fn run(ctx: &Context, verb: &Verb) -> Done {
     let Verb::Tail(args) = verb;
     let task = check(ctx, args)?;
     let passes = |event: &Event| passes(args, task.as_ref(), event);

@@ -2,7 +2,7 @@
 
 use oodatcaa_ops::Failure;
 
-pub use oodatcaa_ops::exit;
+pub(super) use oodatcaa_ops::exit;
 
 /// What a command answers: its exit code, or why there is none.
-pub type Done = Result<u8, Failure>;
+pub(super) type Done = Result<u8, Failure>;

@@ -4,13 +4,13 @@ use oodatcaa_core::{Status, Task, text::near};
 use oodatcaa_ops::{ErrorKind, Failure, ReadModel, TaskState};
 
 /// Another way to write the minus before a term, which a command line takes for a flag.
-pub const NOT: &str = "not:";
+const NOT: &str = "not:";
 
 /// The keys of terms.
 const KEYS: [&str; 5] = ["role", "status", "is", "prio", "priority"];
 
 /// Writes the minus of a word out where it is a term and not a flag.
-pub fn unminused(word: &str) -> Option<String> {
+pub(super) fn unminused(word: &str) -> Option<String> {
     let rest = word.strip_prefix('-')?;
     let (name, _) = rest.split_once(':')?;
     KEYS.contains(&name).then(|| format!("{NOT}{rest}"))
@@ -18,7 +18,7 @@ pub fn unminused(word: &str) -> Option<String> {
 
 /// All terms must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
+pub(super) struct Filter {
     terms: Vec<(bool, Term)>,
 }
 
@@ -42,13 +42,13 @@ enum Is {
 
 impl Filter {
     /// Reads the words of a command line; each may hold several terms. The roles and statuses that they name must exist.
-    pub fn parse<'a>(model: &ReadModel, words: impl IntoIterator<Item = &'a str>) -> Result<Self, Failure> {
+    pub(super) fn parse<'a>(model: &ReadModel, words: impl IntoIterator<Item = &'a str>) -> Result<Self, Failure> {
         let tokens = words.into_iter().flat_map(str::split_whitespace);
         Ok(Self { terms: tokens.map(|token| term(model, token)).collect::<Result<_, _>>()? })
     }
 
     /// Tells whether a term speaks about how tasks end, so that ended ones are not left out by default.
-    pub fn wants_finished(&self) -> bool {
+    pub(super) fn wants_finished(&self) -> bool {
         self.terms.iter().any(|(wanted, term)| {
             *wanted
                 && match term {
@@ -62,7 +62,7 @@ impl Filter {
     }
 
     /// Tells whether a task passes.
-    pub fn passes(&self, model: &ReadModel, task: &Task) -> bool {
+    pub(super) fn passes(&self, model: &ReadModel, task: &Task) -> bool {
         self.terms.iter().all(|(wanted, term)| term.holds(model, task) == *wanted)
     }
 }

@@ -26,7 +26,7 @@ use oodatcaa_store::StoreError;
 
 /// Flags of `fleet`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -83,7 +83,7 @@ fn backend(word: &str) -> Backend {
 const STOP_AFTER: Duration = Duration::from_secs(25);
 
 /// Runs one of the verbs.
-pub fn run(ctx: &Context, args: &Args) -> Done {
+pub(super) fn run(ctx: &Context, args: &Args) -> Done {
     let fleet = of_project(ctx)?;
     match &args.verb {
         Verb::Start(which) => start(ctx, &fleet, which),

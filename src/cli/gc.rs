@@ -14,7 +14,7 @@ use oodatcaa_ops::view::OldRunView;
 
 /// Flags of `gc`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// How long to keep what finished tasks left [default: `workspace.keep`]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     keep: Option<Duration>,
@@ -23,7 +23,7 @@ pub struct Args {
 }
 
 /// Removes worktrees of merged and cancelled tasks, old runs, and old refs of saved work.
-pub fn run(ctx: &Context, args: &Args) -> Done {
+pub(super) fn run(ctx: &Context, args: &Args) -> Done {
     let dry = args.dry.dry_run;
     let keep = args.keep.unwrap_or(ctx.project.loaded()?.config.workspace.keep);
     let reading = ctx.read()?;

@@ -13,7 +13,7 @@ use oodatcaa_ops::{ErrorKind, Failure, sysexit, view::HelpView};
 
 /// Flags of `help`.
 #[derive(Debug, Default, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// A command (`task add`) or a topic
     words: Vec<String>,
 }
@@ -57,7 +57,7 @@ fn examples() -> impl Iterator<Item = (Vec<&'static str>, &'static str)> {
 }
 
 /// Adds examples below the help of each verb that has some.
-pub fn with_examples(tree: clap::Command) -> clap::Command {
+pub(super) fn with_examples(tree: clap::Command) -> clap::Command {
     examples().fold(tree, |tree, (path, lines)| below(tree, &path, &format!("Examples:\n{lines}")))
 }
 
@@ -69,7 +69,7 @@ fn below(tree: clap::Command, path: &[&str], text: &str) -> clap::Command {
 }
 
 /// Returns the tree whose own help shows the commands in groups.
-pub fn grouped() -> clap::Command {
+pub(super) fn grouped() -> clap::Command {
     let tree = command();
     let about = |name: &str| {
         let found = tree.find_subcommand(name).and_then(clap::Command::get_about);
@@ -89,7 +89,7 @@ pub fn grouped() -> clap::Command {
 }
 
 /// Prints help.
-pub fn run(ctx: &Context, args: &Args) -> Done {
+pub(super) fn run(ctx: &Context, args: &Args) -> Done {
     let words: Vec<&str> = args.words.iter().map(String::as_str).collect();
     let text = match words.as_slice() {
         [] => {

@@ -16,7 +16,7 @@ use oodatcaa_ops::view::{Moment, NeedView, Question};
 
 /// Flags of `approve`.
 #[derive(Debug, clap::Args)]
-pub struct Approve {
+pub(super) struct Approve {
     /// Decisions, or tasks that wait for one
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
@@ -29,7 +29,7 @@ pub struct Approve {
 
 /// Flags of `reject`.
 #[derive(Debug, clap::Args)]
-pub struct Reject {
+pub(super) struct Reject {
     /// A decision, or a task that waits for one
     id: String,
     /// Why; the next attempt is told
@@ -41,7 +41,7 @@ pub struct Reject {
 
 /// Flags of `answer`.
 #[derive(Debug, clap::Args)]
-pub struct Answer {
+pub(super) struct Answer {
     /// A question, or the task that waits for its answer
     id: String,
     /// The answer, or the number of an option that was offered
@@ -53,14 +53,14 @@ pub struct Answer {
 
 /// Flags of `inbox`.
 #[derive(Debug, Default, clap::Args)]
-pub struct List {
+pub(super) struct List {
     /// Exit with 4 when anything waits, for scripts and prompts
     #[arg(long)]
     check: bool,
 }
 
 /// Prints what waits for a person.
-pub fn list(ctx: &Context, args: &List) -> Done {
+pub(super) fn list(ctx: &Context, args: &List) -> Done {
     let workflow = ctx.workflow();
     let reading = ctx.read()?;
     let invalid = reading.invalid.map(|error| error.to_string());
@@ -111,7 +111,7 @@ fn size(ctx: &Context, question: &Question) -> Option<String> {
 }
 
 /// Says yes, to each in turn.
-pub fn approve(ctx: &Context, args: &Approve) -> Done {
+pub(super) fn approve(ctx: &Context, args: &Approve) -> Done {
     for id in &args.ids {
         say(ctx, args.dry, id, Word::Approve, args.commit.as_deref())?;
     }
@@ -119,12 +119,12 @@ pub fn approve(ctx: &Context, args: &Approve) -> Done {
 }
 
 /// Says no.
-pub fn reject(ctx: &Context, args: &Reject) -> Done {
+pub(super) fn reject(ctx: &Context, args: &Reject) -> Done {
     say(ctx, args.dry, &args.id, Word::Reject(&args.reason), None)
 }
 
 /// Answers a question.
-pub fn answer(ctx: &Context, args: &Answer) -> Done {
+pub(super) fn answer(ctx: &Context, args: &Answer) -> Done {
     say(ctx, args.dry, &args.id, Word::Answer(&args.answer.join(" ")), None)
 }
 

@@ -11,7 +11,7 @@ use oodatcaa_ops::view::{LeaseEntry, LeaseView, Moment};
 
 /// Verbs of `lease`.
 #[derive(Debug, clap::Subcommand)]
-pub enum Verb {
+pub(super) enum Verb {
     /// List leases: who holds which task
     List,
     /// Give back a task whose owner is gone
@@ -20,7 +20,7 @@ pub enum Verb {
 
 /// Flags of `release`.
 #[derive(Debug, clap::Args)]
-pub struct Release {
+pub(super) struct Release {
     /// The task
     #[arg(add = super::shell::tasks())]
     id: String,
@@ -35,7 +35,7 @@ pub struct Release {
 }
 
 /// Runs a verb of `lease`.
-pub fn run(ctx: &Context, verb: &Verb) -> Done {
+pub(super) fn run(ctx: &Context, verb: &Verb) -> Done {
     match verb {
         Verb::List => list(ctx),
         Verb::Release(args) => release(ctx, args),

@@ -12,7 +12,7 @@ use oodatcaa_ops::{ReadModel, view::TaskView};
 
 /// The order of the rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Order {
+pub(super) enum Order {
     /// As they are claimed: priority, then position in the file.
     #[default]
     Priority,
@@ -24,7 +24,7 @@ pub enum Order {
 
 /// Flags of `ls`.
 #[derive(Debug, Default, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Terms that must all hold: role:R, status:S, is:STATE, prio:<N, -is:STATE, or words of the title
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
@@ -46,7 +46,7 @@ pub struct Args {
 }
 
 /// Prints the tasks that pass.
-pub fn run(ctx: &Context, args: &Args) -> Done {
+pub(super) fn run(ctx: &Context, args: &Args) -> Done {
     let reading = ctx.read()?;
     let model = ReadModel::new(&reading.snapshot, ctx.workflow());
     let flags = [("role", &args.role), ("status", &args.status)].into_iter().filter(|(_, names)| !names.is_empty());

@@ -19,7 +19,7 @@ use oodatcaa_sys::files;
 
 /// Flags of `logs`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// TASK for its newest attempt, or TASK/TOKEN
     #[arg(value_name = "RUN")]
     run: String,
@@ -57,7 +57,7 @@ impl Args {
 const LOOK: Duration = Duration::from_millis(300);
 
 /// Prints a log.
-pub fn run(ctx: &Context, args: &Args) -> Done {
+pub(super) fn run(ctx: &Context, args: &Args) -> Done {
     let layout = ctx.project.layout()?;
     let snapshot = ctx.read()?.snapshot;
     let (task, token) = runs::named(&ctx.project, &snapshot, &args.run)?;

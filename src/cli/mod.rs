@@ -17,36 +17,36 @@ use oodatcaa_ops::{ErrorKind, Failure};
 use oodatcaa_process::caller;
 use oodatcaa_sys::descriptors;
 
-pub mod agent;
+mod agent;
 mod cells;
-pub mod change;
-pub mod config;
-pub mod context;
-pub mod demo;
-pub mod diff;
-pub mod doctor;
-pub mod edit;
-pub mod events;
-pub mod fail;
-pub mod filter;
-pub mod fleet;
+mod change;
+mod config;
+mod context;
+mod demo;
+mod diff;
+mod doctor;
+mod edit;
+mod events;
+mod fail;
+mod filter;
+mod fleet;
 mod gate;
-pub mod gc;
-pub mod help;
-pub mod inbox;
-pub mod init;
-pub mod lease;
-pub mod list;
-pub mod logs;
-pub mod pool;
-pub mod queue;
-pub mod run;
-pub mod shell;
-pub mod show;
-pub mod status;
-pub mod task;
-pub mod ui;
-pub mod worktree;
+mod gc;
+mod help;
+mod inbox;
+mod init;
+mod lease;
+mod list;
+mod logs;
+mod pool;
+mod queue;
+mod run;
+mod shell;
+mod show;
+mod status;
+mod task;
+mod ui;
+mod worktree;
 
 /// Operates a fleet of coding agents that works through a queue file.
 #[derive(Debug, Parser)]
@@ -54,7 +54,7 @@ pub mod worktree;
 #[command(
     after_help = "Without a command: `status` inside a project, else this help.\nTopics: agentctl help exit-codes|states|filters|files|environment|…"
 )]
-pub struct Cli {
+struct Cli {
     /// The project's directory [default: the one around the working directory]
     #[arg(short = 'C', long, global = true, value_name = "DIR", env = "OODATCAA_PROJECT", help_heading = "Everywhere")]
     project: Option<PathBuf>,

@@ -19,7 +19,7 @@ use oodatcaa_ops::{
 
 /// Flags of `agent reopen`.
 #[derive(Debug, clap::Args)]
-pub struct Reopen {
+pub(super) struct Reopen {
     /// The pool, or an agent that draws from it
     #[arg(value_name = "POOL")]
     pool: String,
@@ -28,7 +28,7 @@ pub struct Reopen {
 }
 
 /// Says that a pool is open, whatever its provider said last.
-pub fn reopen(ctx: &Context, args: &Reopen) -> Done {
+pub(super) fn reopen(ctx: &Context, args: &Reopen) -> Done {
     if !matches!(ctx.project.actor(), Actor::Human(_)) {
         return Err(Failure::new(ErrorKind::PermissionDenied, "only a human may open a pool early")
             .hint("do it from a terminal of your own"));
@@ -72,7 +72,7 @@ pub fn reopen(ctx: &Context, args: &Reopen) -> Done {
 }
 
 /// Describes a pool that is not open.
-pub fn sentence(pool: &PoolView, at: Moment) -> Option<String> {
+pub(super) fn sentence(pool: &PoolView, at: Moment) -> Option<String> {
     let words = match pool.state {
         PoolState::Open => return None,
         PoolState::Closed => {

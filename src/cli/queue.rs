@@ -26,7 +26,7 @@ use oodatcaa_sys::files;
 
 /// Verbs of `queue`.
 #[derive(Debug, clap::Subcommand)]
-pub enum Verb {
+pub(super) enum Verb {
     /// Check the queue file, or another one
     Validate(Validate),
     /// Mend what can be mended safely, after showing it
@@ -37,14 +37,14 @@ pub enum Verb {
 
 /// Flags of `validate`.
 #[derive(Debug, clap::Args)]
-pub struct Validate {
+pub(super) struct Validate {
     /// The file, or `-` for standard input [default: the project's queue]
     file: Option<PathBuf>,
 }
 
 /// Flags of `schema`.
 #[derive(Debug, clap::Args)]
-pub struct Schema {
+pub(super) struct Schema {
     /// Which
     #[arg(value_enum, default_value_t)]
     what: What,
@@ -52,7 +52,7 @@ pub struct Schema {
 
 /// What has a schema.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum What {
+pub(super) enum What {
     /// `SPRINT_QUEUE.json`
     #[default]
     Queue,
@@ -66,7 +66,7 @@ pub enum What {
 
 /// What `queue repair` is told.
 #[derive(Debug, clap::Args)]
-pub struct Repair {
+pub(super) struct Repair {
     #[command(flatten)]
     dry: Dry,
     /// When an old queue file was put back: add what it lacks, instead of taking the file as the truth
@@ -75,12 +75,12 @@ pub struct Repair {
 }
 
 /// The JSON Schema of the queue file.
-pub const QUEUE_SCHEMA: &str = include_str!("../../schema/queue.schema.json");
+const QUEUE_SCHEMA: &str = include_str!("../../schema/queue.schema.json");
 /// The JSON Schema of an event.
-pub const EVENT_SCHEMA: &str = include_str!("../../schema/event.schema.json");
+const EVENT_SCHEMA: &str = include_str!("../../schema/event.schema.json");
 
 /// Runs a verb of `queue`.
-pub fn run(ctx: &Context, verb: &Verb) -> Done {
+pub(super) fn run(ctx: &Context, verb: &Verb) -> Done {
     match verb {
         Verb::Validate(args) => validate(ctx, args),
         Verb::Repair(args) => repair(ctx, args),

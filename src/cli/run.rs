@@ -22,7 +22,7 @@ use oodatcaa_process::{Ended, Exit, StopCause};
 
 /// Verbs of `run`.
 #[derive(Debug, clap::Subcommand)]
-pub enum Verb {
+pub(super) enum Verb {
     /// The attempts, of all tasks or of one
     List(List),
     /// Everything about one attempt
@@ -35,7 +35,7 @@ pub enum Verb {
 
 /// Flags of `list`.
 #[derive(Debug, clap::Args)]
-pub struct List {
+pub(super) struct List {
     /// Only of this task
     task: Option<String>,
     /// Only those that are running
@@ -48,7 +48,7 @@ pub struct List {
 
 /// Flags of `show`.
 #[derive(Debug, clap::Args)]
-pub struct Show {
+pub(super) struct Show {
     /// TASK for its newest attempt, or TASK/TOKEN
     #[arg(value_name = "RUN")]
     run: String,
@@ -56,7 +56,7 @@ pub struct Show {
 
 /// Flags of `stop`.
 #[derive(Debug, clap::Args)]
-pub struct Stop {
+pub(super) struct Stop {
     /// TASK, or TASK/TOKEN to stop only that attempt
     #[arg(value_name = "RUN")]
     run: String,
@@ -71,7 +71,7 @@ pub struct Stop {
 }
 
 /// Runs a verb of `run`.
-pub fn run(ctx: &Context, verb: &Verb) -> Done {
+pub(super) fn run(ctx: &Context, verb: &Verb) -> Done {
     match verb {
         Verb::List(args) => list(ctx, args),
         Verb::Show(args) => show(ctx, args),

@@ -22,7 +22,7 @@ use oodatcaa_ops::{
 
 /// Flags of `completions`.
 #[derive(Debug, clap::Args)]
-pub struct Completions {
+pub(super) struct Completions {
     /// The shell [default: the one of $SHELL]
     #[arg(value_enum)]
     shell: Option<Shell>,
@@ -30,17 +30,17 @@ pub struct Completions {
 
 /// Flags of `man`.
 #[derive(Debug, clap::Args)]
-pub struct Man {
+pub(super) struct Man {
     /// Where all pages are written [default: the main page on standard output]
     dir: Option<PathBuf>,
 }
 
 /// Flags of `version`.
 #[derive(Debug, clap::Args)]
-pub struct Version;
+pub(super) struct Version;
 
 /// Prints the same words as `--version`.
-pub fn version(ctx: &Context, _: &Version) -> Done {
+pub(super) fn version(ctx: &Context, _: &Version) -> Done {
     let version = env!("CARGO_PKG_VERSION");
     if ctx.ui.json() {
         ctx.ui.value(&VersionView { name: "agentctl", version });
@@ -51,7 +51,7 @@ pub fn version(ctx: &Context, _: &Version) -> Done {
 }
 
 /// Prints a completion script.
-pub fn completions(ctx: &Context, args: &Completions) -> Done {
+pub(super) fn completions(ctx: &Context, args: &Completions) -> Done {
     let shell = args.shell.or_else(Shell::from_env).ok_or_else(|| {
         Failure::new(ErrorKind::Usage, "name the shell: $SHELL does not tell which")
             .hint("source <(agentctl completions bash)")
@@ -78,7 +78,7 @@ const VARIABLE: &str = "COMPLETE";
 const OFFERED: usize = 500;
 
 /// Answers a shell that asks for completions; `true` when one did, and nothing else is to be done.
-pub fn complete(args: &[std::ffi::OsString]) -> bool {
+pub(super) fn complete(args: &[std::ffi::OsString]) -> bool {
     let here = std::env::current_dir().ok();
     let asked = CompleteEnv::with_factory(command).var(VARIABLE).bin("agentctl").completer("agentctl");
     // A shell that asks wrongly gets no completions; there is nobody to tell.
@@ -86,7 +86,7 @@ pub fn complete(args: &[std::ffi::OsString]) -> bool {
 }
 
 /// Offers the ids of tasks, those first that have not ended.
-pub fn tasks() -> ArgValueCandidates {
+pub(super) fn tasks() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         let project = std::env::var_os("OODATCAA_PROJECT").map(PathBuf::from);
         let ctx = Context::new(Ui::new(Settings { quiet: true, ..Settings::default() }), project);
@@ -107,7 +107,7 @@ pub fn tasks() -> ArgValueCandidates {
 
 /// Prints the main man page, or writes all of them.
 #[expect(clippy::disallowed_methods, reason = "a directory that the user names")]
-pub fn man(ctx: &Context, args: &Man) -> Done {
+pub(super) fn man(ctx: &Context, args: &Man) -> Done {
     let Some(dir) = &args.dir else {
         let mut page = Vec::new();
         clap_mangen::Man::new(command()).render(&mut page)?;

@@ -19,14 +19,14 @@ use oodatcaa_ops::{
 
 /// Flags of `show` and `why`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The task
     #[arg(add = super::shell::tasks())]
     pub id: String,
 }
 
 /// Prints one task.
-pub fn show(ctx: &Context, args: &Args) -> Done {
+pub(super) fn show(ctx: &Context, args: &Args) -> Done {
     let reading = ctx.read()?;
     let model = ReadModel::new(&reading.snapshot, ctx.workflow());
     let detail = model.detail(find_task(&model.snapshot.queue, &args.id)?);
@@ -130,7 +130,7 @@ fn lease(lease: &LeaseView, running: Option<u64>, moment: impl Fn(Option<Moment>
 }
 
 /// Prints why a task stands where it stands.
-pub fn why(ctx: &Context, args: &Args) -> Done {
+pub(super) fn why(ctx: &Context, args: &Args) -> Done {
     let reading = ctx.read()?;
     let model = ReadModel::new(&reading.snapshot, ctx.workflow());
     let task = find_task(&model.snapshot.queue, &args.id)?;

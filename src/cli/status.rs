@@ -26,7 +26,7 @@ use oodatcaa_store::Reading;
 
 /// Flags of `status`.
 #[derive(Debug, Default, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Show it again whenever something changed, at least this often
     #[arg(short, long, value_name = "S", num_args = 0..=1, require_equals = true, default_missing_value = "5s", value_parser = parse_duration)]
     watch: Option<Duration>,
@@ -36,7 +36,7 @@ pub struct Args {
 const FRAME: Duration = Duration::from_millis(250);
 
 /// Prints how the fleet stands.
-pub fn run(ctx: &Context, args: &Args) -> Done {
+pub(super) fn run(ctx: &Context, args: &Args) -> Done {
     let Some(longest) = args.watch else {
         let reading = ctx.read()?;
         let model = ReadModel::new(&reading.snapshot, ctx.workflow());

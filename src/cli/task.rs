@@ -22,7 +22,7 @@ use oodatcaa_ops::{ErrorKind, Failure, view::ChangeView};
 
 /// Verbs of `task`.
 #[derive(Debug, clap::Subcommand)]
-pub enum Verb {
+pub(super) enum Verb {
     /// Add a task
     Add(Add),
     /// List tasks (the same as `ls`)
@@ -54,7 +54,7 @@ pub enum Verb {
 
 /// Flags of `add`.
 #[derive(Debug, clap::Args)]
-pub struct Add {
+pub(super) struct Add {
     /// One line that says what is wanted
     #[arg(required = true, value_name = "TITLE")]
     title: Vec<String>,
@@ -84,7 +84,7 @@ pub struct Add {
 
 /// What is said of a task that is added or edited.
 #[derive(Debug, clap::Args)]
-pub struct Said {
+pub(super) struct Said {
     /// What is to be done, in Markdown
     #[arg(short, long, value_name = "TEXT", conflicts_with = "file")]
     description: Option<String>,
@@ -107,7 +107,7 @@ pub struct Said {
 
 impl Said {
     /// Returns the description that was given, in words or as a file.
-    pub fn description(&self) -> Result<Option<String>, Failure> {
+    pub(super) fn description(&self) -> Result<Option<String>, Failure> {
         match &self.file {
             Some(file) => Ok(Some(read_text(file)?.trim_end().into())),
             None => Ok(self.description.clone()),
@@ -115,7 +115,7 @@ impl Said {
     }
 
     /// Refuses gates that nobody configured.
-    pub fn check_gates(&self, ctx: &Context) -> Result<(), Failure> {
+    pub(super) fn check_gates(&self, ctx: &Context) -> Result<(), Failure> {
         if self.gates.is_empty() {
             return Ok(());
         }
@@ -131,7 +131,7 @@ impl Said {
 
 /// Flags of `move`.
 #[derive(Debug, clap::Args)]
-pub struct Move {
+pub(super) struct Move {
     /// The task
     #[arg(add = super::shell::tasks())]
     id: String,
@@ -149,7 +149,7 @@ pub struct Move {
 
 /// Flags of `retry`.
 #[derive(Debug, clap::Args)]
-pub struct Retry {
+pub(super) struct Retry {
     #[command(flatten)]
     targets: Targets,
     /// Rebase its branch onto its base as it is now
@@ -162,7 +162,7 @@ pub struct Retry {
 
 /// Flags of `cancel`.
 #[derive(Debug, clap::Args)]
-pub struct Cancel {
+pub(super) struct Cancel {
     #[command(flatten)]
     targets: Targets,
     /// Why, for the journal
@@ -175,7 +175,7 @@ pub struct Cancel {
 
 /// Flags of verbs that need a reason.
 #[derive(Debug, clap::Args)]
-pub struct Reasoned {
+pub(super) struct Reasoned {
     #[command(flatten)]
     targets: Targets,
     /// Why, for the journal
@@ -185,7 +185,7 @@ pub struct Reasoned {
 
 /// Flags of `unblock`.
 #[derive(Debug, clap::Args)]
-pub struct Unblock {
+pub(super) struct Unblock {
     #[command(flatten)]
     targets: Targets,
     /// Why, for the journal
@@ -197,7 +197,7 @@ pub struct Unblock {
 }
 
 /// Runs a verb of `task`.
-pub fn run(ctx: &Context, verb: &Verb) -> Done {
+pub(super) fn run(ctx: &Context, verb: &Verb) -> Done {
     match verb {
         Verb::Add(args) => add(ctx, args),
         Verb::List(args) => list::run(ctx, args),
@@ -216,7 +216,7 @@ pub fn run(ctx: &Context, verb: &Verb) -> Done {
 }
 
 /// Adds a task.
-pub fn add(ctx: &Context, args: &Add) -> Done {
+pub(super) fn add(ctx: &Context, args: &Add) -> Done {
     let said = &args.said;
     said.check_gates(ctx)?;
     let wanted = Wanted {

@@ -20,7 +20,7 @@ use oodatcaa_ops::{
 
 /// Verbs of `worktree`.
 #[derive(Debug, clap::Subcommand)]
-pub enum Verb {
+pub(super) enum Verb {
     /// The worktrees of this project's tasks
     List,
     /// Print where a task's worktree is
@@ -35,7 +35,7 @@ pub enum Verb {
 
 /// Flags of `open`.
 #[derive(Debug, clap::Args)]
-pub struct Open {
+pub(super) struct Open {
     /// The task
     #[arg(add = super::shell::tasks())]
     id: String,
@@ -46,7 +46,7 @@ pub struct Open {
 
 /// Flags of `rm`.
 #[derive(Debug, clap::Args)]
-pub struct Rm {
+pub(super) struct Rm {
     /// The task
     #[arg(add = super::shell::tasks())]
     id: String,
@@ -58,7 +58,7 @@ pub struct Rm {
 }
 
 /// Runs a verb of `worktree`.
-pub fn run(ctx: &Context, verb: &Verb) -> Done {
+pub(super) fn run(ctx: &Context, verb: &Verb) -> Done {
     match verb {
         Verb::List => list(ctx),
         Verb::Path(args) => path(ctx, args),

@@ -66,7 +66,7 @@ impl Failure {
 
     /// Adds a chain of causes, outermost first.
     #[must_use]
-    pub fn because_of(mut self, mut source: Option<&(dyn Error + 'static)>) -> Self {
+    pub(crate) fn because_of(mut self, mut source: Option<&(dyn Error + 'static)>) -> Self {
         while let Some(error) = source {
             let text = error.to_string();
             if self.causes.last() != Some(&text) {

@@ -97,7 +97,7 @@ impl<'a> ReadModel<'a> {
     }
 
     /// Returns for how long a running task has been worked on.
-    pub fn running_for(&self, task: &Task) -> Option<Duration> {
+    fn running_for(&self, task: &Task) -> Option<Duration> {
         let (held, health) = self.held(task)?;
         let lease = held.ours().filter(|_| health == LeaseHealth::Live)?;
         Some((self.snapshot.now.wall - lease.started_at).to_std().unwrap_or_default())

@@ -6,11 +6,11 @@ use chrono::{DateTime, Utc};
 use oodatcaa_core::{Data, Event, Kind, Status, text::one_line};
 
 /// The task whose test fails once.
-pub(super) const ADAPTED: &str = "D2";
+const ADAPTED: &str = "D2";
 /// The task that waits for a dependency.
 pub(super) const WAITING: &str = "D4";
 /// What it waits for.
-pub(super) const AWAITED: &str = "D1";
+const AWAITED: &str = "D1";
 /// The task whose worker is killed.
 pub(super) const RESCUED: &str = "D5";
 

@@ -56,7 +56,7 @@ const CHECKS: &[fn(&mut Report<'_>)] = &[
 
 /// Find out what is wrong
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct DoctorArgs {
+pub(super) struct DoctorArgs {
     /// Mend what can be mended without harm, after showing it
     #[arg(long)]
     fix: bool,
@@ -135,7 +135,7 @@ fn unit_variable(unit: &str, name: &str) -> Option<String> {
 }
 
 /// Runs the command.
-pub fn run(ctx: &Context, args: &DoctorArgs) -> Done {
+pub(super) fn run(ctx: &Context, args: &DoctorArgs) -> Done {
     run_in(&ctx.ui, &World::of_process(), &Host::here(), ctx.project.layout()?, args)
 }
 

@@ -32,7 +32,7 @@ mod write;
 
 /// Set a project up
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct InitArgs {
+pub(super) struct InitArgs {
     /// Show what would be written, and write nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
@@ -45,12 +45,12 @@ pub struct InitArgs {
 }
 
 /// Runs the command.
-pub fn run(ctx: &Context, args: &InitArgs) -> Done {
+pub(super) fn run(ctx: &Context, args: &InitArgs) -> Done {
     run_in(&ctx.ui, &World::of_process(), &ctx.project.directory()?, args)
 }
 
 /// Sets a project up in an environment.
-pub fn run_in(ui: &Ui, world: &World, directory: &Path, args: &InitArgs) -> Done {
+pub(super) fn run_in(ui: &Ui, world: &World, directory: &Path, args: &InitArgs) -> Done {
     let root = directory.canonicalize().map_err(|error| Failure::io("find", directory, &error))?;
     let layout = Layout::new(root);
     plan::may_be_a_project(world, &layout, args.force)?;

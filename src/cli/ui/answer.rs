@@ -9,7 +9,7 @@ use oodatcaa_ops::Failure;
 
 impl Ui {
     /// Prints a list: its objects, or a table of them with hints (`foot`) below; where there are none it says `none`.
-    pub fn list<const N: usize>(
+    pub(crate) fn list<const N: usize>(
         &self,
         views: &[impl Serialize],
         headings: &'static str,
@@ -31,7 +31,7 @@ impl Ui {
     }
 
     /// Prints facts about one thing, each with its name; those that say nothing are left out.
-    pub fn facts(&self, facts: &[(&str, String)]) {
+    pub(crate) fn facts(&self, facts: &[(&str, String)]) {
         for (name, words) in facts.iter().filter(|(_, words)| !words.is_empty()) {
             let words = one_line(words);
             self.line(&match self.pretty() {
@@ -43,7 +43,7 @@ impl Ui {
 
     /// Prints what became of one thing: an object, its id alone, or its id and words, in a pipe one column each.
     /// Returns false where more words are not wanted.
-    pub fn outcome(&self, view: &impl Serialize, id: &str, words: &str, columns: &[&str]) -> bool {
+    pub(crate) fn outcome(&self, view: &impl Serialize, id: &str, words: &str, columns: &[&str]) -> bool {
         if self.json() {
             self.value(view);
             return false;
@@ -57,7 +57,7 @@ impl Ui {
     }
 
     /// Asks before something is changed, and says so when it is not.
-    pub fn agreed(&self, question: &str) -> Result<bool, Failure> {
+    pub(crate) fn agreed(&self, question: &str) -> Result<bool, Failure> {
         let agreed = self.confirm(question)?;
         if !agreed {
             self.say("nothing was changed");

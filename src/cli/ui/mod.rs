@@ -24,13 +24,12 @@ mod answer;
 mod screen;
 mod table;
 
-pub use screen::{Key, Screen};
-pub use table::{Item, Table};
+pub(super) use screen::{Key, Screen};
+pub(super) use table::{Item, Table};
 
 /// What a piece of text is, for its colour; one of the terminal's own 16.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is what it is named after")]
-pub enum Tone {
+pub(super) enum Tone {
     #[default]
     Plain,
     Strong,
@@ -57,7 +56,7 @@ impl Tone {
     }
 
     /// Paints a text; a stream that may not colour takes it off again.
-    pub fn paint(self, text: &str) -> String {
+    pub(super) fn paint(self, text: &str) -> String {
         if self == Self::Plain {
             return text.into();
         }
@@ -69,7 +68,7 @@ impl Tone {
 /// The flags that say how a command speaks.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Everywhere")]
-pub struct Settings {
+pub(super) struct Settings {
     /// JSON for programs instead of words
     #[arg(long, global = true)]
     pub json: bool,
@@ -91,7 +90,7 @@ pub struct Settings {
 }
 
 /// Standard output and standard error, and what they can show.
-pub struct Ui {
+pub(super) struct Ui {
     settings: Settings,
     terminal: bool,
     talk_terminal: bool,
@@ -106,7 +105,7 @@ pub struct Ui {
 
 impl Ui {
     /// Looks at the standard streams and at the environment.
-    pub fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Settings) -> Self {
         let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(env).unwrap_or_default().to_ascii_lowercase();
         let utf8 = locale.contains("utf-8") || locale.contains("utf8");
@@ -130,44 +129,44 @@ impl Ui {
     }
 
     /// Tells whether objects are wanted instead of words.
-    pub fn json(&self) -> bool {
+    pub(super) fn json(&self) -> bool {
         self.settings.json
     }
 
     /// Tells whether only ids are wanted.
-    pub fn quiet(&self) -> bool {
+    pub(super) fn quiet(&self) -> bool {
         self.settings.quiet
     }
 
     /// Tells whether a person looks at standard output and wants words.
-    pub fn pretty(&self) -> bool {
+    pub(super) fn pretty(&self) -> bool {
         self.terminal && !self.settings.json
     }
 
     /// Tells whether standard output is a terminal.
-    pub fn terminal(&self) -> bool {
+    pub(super) fn terminal(&self) -> bool {
         self.terminal
     }
 
     /// Columns of the terminal.
-    pub fn width(&self) -> usize {
+    pub(super) fn width(&self) -> usize {
         let asked = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
         let found = || tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col.into());
         asked.or_else(found).filter(|&columns| columns > 0).unwrap_or(80)
     }
 
     /// Rows of the terminal, where it tells.
-    pub fn height(&self) -> Option<usize> {
+    pub(super) fn height(&self) -> Option<usize> {
         tcgetwinsize(io::stdout()).ok().map(|size| size.ws_row.into()).filter(|&rows| rows > 0)
     }
 
     /// Tells whether nobody reads standard output any more.
-    pub fn closed(&self) -> bool {
+    pub(super) fn closed(&self) -> bool {
         self.trouble.get().is_some()
     }
 
     /// Prints a line of data; on a terminal wrapped at words.
-    pub fn line(&self, line: &str) {
+    pub(super) fn line(&self, line: &str) {
         match self.terminal {
             true => line.split('\n').for_each(|line| {
                 self.verbatim(&table::wrap_line(&self.shown(&text::painted(line), self.terminal), self.width()));
@@ -177,22 +176,22 @@ impl Ui {
     }
 
     /// Wraps a line for this terminal.
-    pub fn wrapped(&self, line: &str) -> String {
+    pub(super) fn wrapped(&self, line: &str) -> String {
         table::wrap_line(line, self.width())
     }
 
     /// Prints a line of code or of a log: never wrapped.
-    pub fn verbatim(&self, line: &str) {
+    pub(super) fn verbatim(&self, line: &str) {
         self.put(&[self.shown(&text::painted(line), self.terminal).as_bytes(), b"\n"]);
     }
 
     /// Prints data as it is, byte for byte.
-    pub fn bytes(&self, bytes: &[u8]) {
+    pub(super) fn bytes(&self, bytes: &[u8]) {
         self.put(&[bytes]);
     }
 
     /// Prints a table: aligned on a terminal, tabs in a pipe, the first column alone with `-q`.
-    pub fn table(&self, table: &Table) {
+    pub(super) fn table(&self, table: &Table) {
         if self.quiet() {
             table.rows().for_each(|row| self.line(row[0].piped()));
         } else if self.terminal {
@@ -203,7 +202,7 @@ impl Ui {
     }
 
     /// Renders a table as this terminal shows it.
-    pub fn aligned(&self, table: &Table) -> String {
+    pub(super) fn aligned(&self, table: &Table) -> String {
         match self.ascii {
             // What alignment itself puts in has such letters of its own width.
             true => ascii_fallback(&table.in_ascii().aligned(self.width()).replace('…', ".")),
@@ -212,12 +211,12 @@ impl Ui {
     }
 
     /// Prints a JSON value: indented for a person, on one line for a program.
-    pub fn value(&self, value: &impl Serialize) {
+    pub(super) fn value(&self, value: &impl Serialize) {
         self.object(value, self.terminal);
     }
 
     /// Prints a JSON value of a stream: always on one line, and at once.
-    pub fn record(&self, value: &impl Serialize) {
+    pub(super) fn record(&self, value: &impl Serialize) {
         self.object(value, false);
         self.flush();
     }
@@ -230,12 +229,12 @@ impl Ui {
     }
 
     /// Opens the terminal's other screen, for frames; keys and signals end it.
-    pub fn screen(&self) -> Screen {
+    pub(super) fn screen(&self) -> Screen {
         Screen::new(self.terminal && self.cursor && !self.settings.json)
     }
 
     /// Prints a whole screen in place of the one before.
-    pub fn frame(&self, frame: &str) {
+    pub(super) fn frame(&self, frame: &str) {
         if self.terminal && self.cursor {
             self.flush();
             // The stream below may take every escape off; where the cursor goes is no matter of colour.
@@ -246,26 +245,26 @@ impl Ui {
     }
 
     /// Tells a person what was done or what to do next.
-    pub fn say(&self, line: &str) {
+    pub(super) fn say(&self, line: &str) {
         if !self.settings.quiet {
             self.talk(line);
         }
     }
 
     /// Tells a person at a terminal what to do next, below a table.
-    pub fn foot(&self, line: &str) {
+    pub(super) fn foot(&self, line: &str) {
         if self.terminal && self.talk_terminal && !self.settings.json {
             self.say(&Tone::Faint.paint(line));
         }
     }
 
     /// Warns a person.
-    pub fn warn(&self, message: &str) {
+    pub(super) fn warn(&self, message: &str) {
         self.talk(&format!("{} {message}", Tone::Warn.paint("warning:")));
     }
 
     /// Prints a failure: words with hints, or one object (`--json`).
-    pub fn fail(&self, failure: &Failure) {
+    pub(super) fn fail(&self, failure: &Failure) {
         self.flush();
         if self.settings.json {
             self.talk_raw(&text::harmless_json(
@@ -283,7 +282,7 @@ impl Ui {
     }
 
     /// Asks; `Err` where nobody can answer, so that nothing ever hangs (exit 2).
-    pub fn confirm(&self, question: &str) -> Result<bool, Failure> {
+    pub(super) fn confirm(&self, question: &str) -> Result<bool, Failure> {
         if self.settings.yes {
             return Ok(true);
         }
@@ -300,7 +299,7 @@ impl Ui {
     }
 
     /// Says a moment: how long ago for a person, RFC 3339 for a program.
-    pub fn moment(&self, time: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    pub(super) fn moment(&self, time: DateTime<Utc>, now: DateTime<Utc>) -> String {
         if !self.pretty() {
             return stamp(time);
         }
@@ -311,13 +310,13 @@ impl Ui {
     }
 
     /// Writes what is buffered.
-    pub fn flush(&self) {
+    pub(super) fn flush(&self) {
         let result = self.out.borrow_mut().flush();
         self.note(result);
     }
 
     /// Ends the output; fails when it could not be written, for another reason than a closed pipe.
-    pub fn finish(&self) -> Result<(), Failure> {
+    pub(super) fn finish(&self) -> Result<(), Failure> {
         self.flush();
         match self.trouble.get() {
             None | Some(io::ErrorKind::BrokenPipe) => Ok(()),

@@ -11,7 +11,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 
 /// What a watcher of the screen did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Key {
+pub(crate) enum Key {
     /// The terminal has another size.
     Resized,
     /// Enough: `q`.
@@ -22,7 +22,7 @@ pub enum Key {
 
 /// The terminal's other screen; what was there before comes back when it goes.
 #[derive(Debug)]
-pub struct Screen {
+pub(crate) struct Screen {
     keys: Receiver<Key>,
     before: Option<Termios>,
     alternate: bool,
@@ -41,7 +41,7 @@ impl Screen {
     }
 
     /// Returns where keys and signals arrive.
-    pub fn keys(&self) -> &Receiver<Key> {
+    pub(crate) fn keys(&self) -> &Receiver<Key> {
         &self.keys
     }
 }

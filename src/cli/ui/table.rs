@@ -33,7 +33,7 @@ impl Column {
 
 /// One text of a table, made harmless on its way in.
 #[derive(Clone, Debug, Default)]
-pub struct Item {
+pub(crate) struct Item {
     shown: String,
     piped: Option<String>,
     tone: Tone,
@@ -41,43 +41,43 @@ pub struct Item {
 
 impl Item {
     /// Returns an item with the same text for people and programs.
-    pub fn new(words: impl Display) -> Self {
+    pub(crate) fn new(words: impl Display) -> Self {
         Self { shown: text::one_line(&words.to_string()), piped: None, tone: Tone::Plain }
     }
 
     /// Returns an item that is empty where there is nothing.
-    pub fn of(words: Option<impl Display>) -> Self {
+    pub(crate) fn of(words: Option<impl Display>) -> Self {
         words.map_or_else(Self::default, Self::new)
     }
 
     /// Sets its tone.
     #[must_use]
-    pub fn tone(mut self, tone: Tone) -> Self {
+    pub(crate) fn tone(mut self, tone: Tone) -> Self {
         self.tone = tone;
         self
     }
 
     /// Sets another text for programs: the time instead of how long ago it was.
     #[must_use]
-    pub fn or_piped(mut self, words: impl Display) -> Self {
+    pub(crate) fn or_piped(mut self, words: impl Display) -> Self {
         self.piped = Some(text::one_line(&words.to_string()));
         self
     }
 
     /// Returns what a terminal gets, outside of a table.
-    pub fn painted(&self) -> String {
+    pub(crate) fn painted(&self) -> String {
         self.tone.paint(&self.shown)
     }
 
     /// Returns what a pipe gets.
-    pub fn piped(&self) -> &str {
+    pub(crate) fn piped(&self) -> &str {
         self.piped.as_deref().unwrap_or(&self.shown)
     }
 }
 
 /// Rows under headings.
 #[derive(Clone, Debug)]
-pub struct Table {
+pub(crate) struct Table {
     columns: Vec<Column>,
     rows: Vec<Vec<Item>>,
 }
@@ -91,19 +91,19 @@ const LINES: usize = 8;
 impl Table {
     /// Returns a table without rows, from its headings: `ID | ROLE? | TITLE~`. A narrow terminal does without a column
     /// that ends in `?`; one that ends in `~` is free text, wrapped at words.
-    pub fn new(headings: &'static str) -> Self {
+    pub(crate) fn new(headings: &'static str) -> Self {
         Self { columns: headings.split(" | ").map(Column::new).collect(), rows: Vec::new() }
     }
 
     /// Adds a row; it has as many items as there are columns.
-    pub fn row(&mut self, items: impl Into<Vec<Item>>) {
+    pub(crate) fn row(&mut self, items: impl Into<Vec<Item>>) {
         let items = items.into();
         debug_assert_eq!(items.len(), self.columns.len(), "a row fits its table");
         self.rows.push(items);
     }
 
     /// Returns the rows.
-    pub fn rows(&self) -> impl Iterator<Item = &[Item]> {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &[Item]> {
         self.rows.iter().map(Vec::as_slice)
     }
 
@@ -117,19 +117,19 @@ impl Table {
     }
 
     /// Tells whether there are no rows.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
     /// Renders it for a pipe: no heading, nothing cut.
-    pub fn tabbed(&self) -> String {
+    pub(crate) fn tabbed(&self) -> String {
         let line = |row: &Vec<Item>| row.iter().map(Item::piped).collect::<Vec<_>>().join("\t") + "\n";
         self.rows.iter().map(line).collect()
     }
 
     /// Renders it for a terminal of so many columns. Where one line is too short for a row, optional columns go first and free
     /// text is wrapped; where even that is too wide, free text stands below the rest of its row.
-    pub fn aligned(&self, width: usize) -> String {
+    pub(crate) fn aligned(&self, width: usize) -> String {
         let mut columns: Vec<usize> = (0..self.columns.len()).collect();
         let natural = self.natural();
         let gaps = |columns: &[usize]| 2 * columns.len().saturating_sub(1);
@@ -239,7 +239,7 @@ fn lines(all: &mut String, items: &[(&str, Tone)], widths: &[usize]) {
 
 /// Breaks a text into lines of at most so many columns, at spaces and, where a word alone is too long, within it;
 /// what is too much for `most` lines is cut with an ellipsis.
-pub(super) fn wrap(words: &str, width: usize, most: usize) -> Vec<String> {
+fn wrap(words: &str, width: usize, most: usize) -> Vec<String> {
     let width = width.max(1);
     let mut lines = vec![String::new()];
     let mut taken = 0;

@@ -94,7 +94,7 @@ impl ErrorKind {
     }
 
     /// Tells whether the same request may succeed later without anybody doing anything.
-    pub const fn retryable(self) -> bool {
+    pub(super) const fn retryable(self) -> bool {
         self.row().retryable
     }
 
