@@ -1,6 +1,12 @@
 //! Committing what an agent left uncommitted, in our own words, with who and what stands behind it.
 
-use super::{author::Author, evidence, fault::WorkspaceError, git::words, snapshot::Checkout};
+use super::{
+    author::Author,
+    evidence,
+    fault::{Result, WorkspaceError},
+    git::words,
+    snapshot::Checkout,
+};
 use oodatcaa_core::{
     Lease,
     text::{cut, one_line},
@@ -48,7 +54,7 @@ pub(super) fn message(text: &str, trailers: &[(&str, String)]) -> String {
 }
 
 /// Puts everything of the checkout's own into its index.
-pub(super) fn stage(checkout: &Checkout) -> Result<(), WorkspaceError> {
+pub(super) fn stage(checkout: &Checkout) -> Result<()> {
     let left_out = checkout.left_out()?;
     // Also what lies outside of a sparse checkout: whoever made it wants it in.
     checkout.git.run(&checkout.git.add_all(checkout.own(&left_out)?)?)?;
@@ -57,12 +63,7 @@ pub(super) fn stage(checkout: &Checkout) -> Result<(), WorkspaceError> {
 
 /// Commits everything of the checkout's own on its branch; `None` when there is nothing. What the branch changed
 /// in queue, leases and runs is put back to how `fork` has it.
-pub(super) fn rest(
-    checkout: &Checkout,
-    fork: Option<&str>,
-    message: &str,
-    author: &Author,
-) -> Result<Option<String>, WorkspaceError> {
+pub(super) fn rest(checkout: &Checkout, fork: Option<&str>, message: &str, author: &Author) -> Result<Option<String>> {
     let git = checkout.git.clone().by(author);
     // A commit now would end it with conflict markers in the files.
     if let Some(what) = evidence::midway(checkout)? {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     Config, Workspace, evidence,
-    fault::WorkspaceError,
+    fault::{Result, WorkspaceError},
     git::{Git, words},
     merge,
     project::own_paths,
@@ -51,7 +51,7 @@ pub fn range(
     task: &TaskId,
     branch: Option<&str>,
     token: Option<Token>,
-) -> Result<Range, WorkspaceError> {
+) -> Result<Range> {
     let name = token.map_or_else(|| task.to_string(), |token| format!("{task}/{token}"));
     let nothing = |why: &str| WorkspaceError::Nothing(name.clone(), why.into());
     let repo = Repository::find(layout)?.ok_or_else(|| nothing("the project is not in a git repository"))?;
@@ -74,7 +74,7 @@ pub fn range(
         Some(source) => repo.git.commit(source)?,
         None => tip,
     };
-    let end = |saved: Option<Token>| -> Result<(Option<String>, &'static str), WorkspaceError> {
+    let end = |saved: Option<Token>| -> Result<(Option<String>, &'static str)> {
         if let Some(checkout) = live.as_ref().and_then(|workspace| workspace.checkout.as_ref()) {
             return Ok((Some(checkout.snapshot()?.tree), "now"));
         }
@@ -110,7 +110,7 @@ pub fn range(
 
 /// Returns the commit at which a task's branch stands: the branch that we made, or else the one that the task names. `None`
 /// where there is neither, or no repository.
-pub fn tip(layout: &Layout, config: &Config, task: &Task) -> Result<Option<String>, WorkspaceError> {
+pub fn tip(layout: &Layout, config: &Config, task: &Task) -> Result<Option<String>> {
     let Some(branch) = branch_of(layout, config, &task.id).or_else(|| task.branch.clone()) else { return Ok(None) };
     let Some(repo) = Repository::find(layout)? else { return Ok(None) };
     Ok(repo.git.tip(&branch)?)
@@ -129,12 +129,12 @@ impl Range {
     }
 
     /// Returns the diff, byte for byte.
-    pub fn patch(&self) -> Result<Vec<u8>, WorkspaceError> {
+    pub fn patch(&self) -> Result<Vec<u8>> {
         Ok(self.git.bytes(&self.args(&["-M"]))?)
     }
 
     /// Returns the files, with how many lines.
-    pub fn files(&self) -> Result<Vec<FileChange>, WorkspaceError> {
+    pub fn files(&self) -> Result<Vec<FileChange>> {
         let listed = self.git.run(&self.args(&["--raw", "--numstat", "-z", "--no-renames"]))?;
         let mut fields = listed.split('\0');
         // The modes of all files come first, each before its path.

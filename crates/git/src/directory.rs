@@ -12,7 +12,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    fault::{WorkspaceError, failed},
+    fault::{Result, failed},
     git::RawChange,
     project::OWN,
     repo::Repository,
@@ -61,7 +61,7 @@ impl Seen {
 
 impl Directory {
     /// Looks at a project's directory; `None` where it is too great to know.
-    pub fn look(layout: &Layout, ignored: &[String]) -> Result<Option<Self>, WorkspaceError> {
+    pub fn look(layout: &Layout, ignored: &[String]) -> Result<Option<Self>> {
         let (root, ignored) = (layout.root().to_owned(), ignored.to_vec());
         let held = match Repository::find(layout)? {
             Some(repo) => {
@@ -79,7 +79,7 @@ impl Directory {
     }
 
     /// Returns the files that are not as they were.
-    pub fn changed(&self) -> Result<Vec<String>, WorkspaceError> {
+    pub fn changed(&self) -> Result<Vec<String>> {
         match &self.held {
             Held::Tree(checkout, tree) => {
                 let now = checkout.snapshot()?.tree;

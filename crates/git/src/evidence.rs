@@ -1,7 +1,7 @@
 //! What an attempt has done to its workspace, as our own code sees it.
 
 use super::{
-    fault::WorkspaceError,
+    fault::Result,
     git::{RawChange, listed, words},
     save::Refs,
     snapshot::{Checkout, Snapshot},
@@ -39,12 +39,7 @@ impl Evidence {
 }
 
 /// Looks at what changed between the start of an attempt and a snapshot.
-pub(super) fn look(
-    checkout: &Checkout,
-    seen: Snapshot,
-    start: &Start,
-    base_branch: Option<&str>,
-) -> Result<Evidence, WorkspaceError> {
+pub(super) fn look(checkout: &Checkout, seen: Snapshot, start: &Start, base_branch: Option<&str>) -> Result<Evidence> {
     let git = &checkout.git;
     let head = checkout.git.head()?;
     let dirty = checkout.tree_of(head.as_deref())? != seen.tree;
@@ -92,7 +87,7 @@ pub(super) struct Start {
 
 impl Start {
     /// Returns how it was noted to be when an attempt began, if it was.
-    pub(super) fn noted(checkout: &Checkout, refs: &Refs, token: Token) -> Result<Option<Self>, WorkspaceError> {
+    pub(super) fn noted(checkout: &Checkout, refs: &Refs, token: Token) -> Result<Option<Self>> {
         let Some(noted) = checkout.git.commit(&refs.start(token))? else { return Ok(None) };
         let tree = checkout.tree_of(Some(&noted))?;
         // The note is a commit of ours on top of the one that was checked out.
@@ -135,7 +130,7 @@ fn is_risky(path: &str) -> bool {
 }
 
 /// Returns the git operation that is half done in a checkout.
-pub(super) fn midway(checkout: &Checkout) -> Result<Option<&'static str>, WorkspaceError> {
+pub(super) fn midway(checkout: &Checkout) -> Result<Option<&'static str>> {
     let there = |name: &str| checkout.admin.join(name).exists();
     let found = match () {
         () if there("rebase-merge") || there("rebase-apply") => Some("a rebase"),

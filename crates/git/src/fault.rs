@@ -5,6 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use super::git::GitError;
 use oodatcaa_core::{Class, TaskId, text};
 
+/// The result of what is done to a workspace.
+pub(crate) type Result<T, E = WorkspaceError> = std::result::Result<T, E>;
+
 /// Why a workspace could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkspaceError {

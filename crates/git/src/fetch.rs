@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{
     Config,
-    fault::WorkspaceError,
+    fault::{Result, WorkspaceError},
     git::{Git, GitError, without_passwords},
     remotes,
     repo::Repository,
@@ -19,12 +19,7 @@ use oodatcaa_core::{TaskId, Token, text};
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Fetches what branches start from, where that is asked for, and takes the local branch there.
-pub(super) fn base(
-    layout: &Layout,
-    config: &Config,
-    repo: &Repository,
-    attempt: (&TaskId, Token),
-) -> Result<(), WorkspaceError> {
+pub(super) fn base(layout: &Layout, config: &Config, repo: &Repository, attempt: (&TaskId, Token)) -> Result<()> {
     let Some(remote) = config.fetch_from.as_deref() else { return Ok(()) };
     // Where there is no branch that is said with the reason a moment later.
     let Ok(Some(branch)) = repo.base(config).map(|base| base.branch) else { return Ok(()) };
@@ -65,12 +60,7 @@ pub(super) fn base(
 }
 
 /// Takes the branch to what its remote has; answers git's words where that would touch what nobody has committed.
-fn forward(
-    repo: &Repository,
-    git: &Git,
-    branch: &str,
-    (here, there): (&str, &str),
-) -> Result<Option<String>, WorkspaceError> {
+fn forward(repo: &Repository, git: &Git, branch: &str, (here, there): (&str, &str)) -> Result<Option<String>> {
     if here == there || git.is_ancestor(there, here)? {
         return Ok(None);
     }

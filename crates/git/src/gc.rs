@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     Config, branch,
-    fault::{WorkspaceError, failed},
+    fault::{Result, failed},
     git::destroy,
     repo::Repository,
 };
@@ -46,7 +46,7 @@ pub enum What {
 }
 
 /// Finds what may go: of tasks that are finished or gone, older than `keep`.
-pub fn find(layout: &Layout, snapshot: &Snapshot, keep: Duration, now: SystemTime) -> Result<Vec<Old>, WorkspaceError> {
+pub fn find(layout: &Layout, snapshot: &Snapshot, keep: Duration, now: SystemTime) -> Result<Vec<Old>> {
     let may_go = |task: &TaskId, age: Duration| {
         let moves = snapshot.queue.get(task).is_some_and(|task| !task.status.is_finished());
         age >= keep && !moves && !snapshot.leases.contains_key(task)
@@ -72,7 +72,7 @@ pub fn find(layout: &Layout, snapshot: &Snapshot, keep: Duration, now: SystemTim
 }
 
 /// Returns the refs of ours that belong to a task of this project.
-fn refs(layout: &Layout, repo: &Repository, snapshot: &Snapshot, now: SystemTime) -> Result<Vec<Old>, WorkspaceError> {
+fn refs(layout: &Layout, repo: &Repository, snapshot: &Snapshot, now: SystemTime) -> Result<Vec<Old>> {
     let format = "--format=%(refname) %(objectname) %(committerdate:unix)";
     let kinds = ["wip", "start", "old", "aside"].map(|kind| format!("refs/oodatcaa/{kind}/"));
     let [wip, start, old, aside] = kinds.each_ref().map(String::as_str);
@@ -98,7 +98,7 @@ fn refs(layout: &Layout, repo: &Repository, snapshot: &Snapshot, now: SystemTime
 }
 
 /// Removes one of them; a ref only if it still points where it did.
-pub fn remove(layout: &Layout, old: &Old) -> Result<(), WorkspaceError> {
+pub fn remove(layout: &Layout, old: &Old) -> Result<()> {
     match &old.what {
         What::Run(dir) => {
             destroy::remove_dir(dir).map_err(failed("remove", dir))?;

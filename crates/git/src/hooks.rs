@@ -13,7 +13,7 @@ use rustix::process::Signal;
 
 use super::{
     Config,
-    fault::{WorkspaceError, failed},
+    fault::{Result, WorkspaceError, failed},
 };
 use oodatcaa_core::{environment, text};
 use oodatcaa_process as process;
@@ -56,7 +56,7 @@ pub(super) fn run(
     place: Place<'_>,
     env: &BTreeMap<String, String>,
     stop: &AtomicBool,
-) -> Result<(), WorkspaceError> {
+) -> Result<()> {
     let Some((program, args)) = argv.split_first() else { return Ok(()) };
     let Place { cwd, root, run_dir } = place;
     files::make_dir(root, run_dir).map_err(failed("create", run_dir))?;
@@ -118,7 +118,7 @@ fn inherited(names: &[String]) -> Vec<(String, String)> {
 mod tests {
     use super::*;
 
-    fn hook(script: &str, timeout: Duration) -> (tempfile::TempDir, Result<(), WorkspaceError>) {
+    fn hook(script: &str, timeout: Duration) -> (tempfile::TempDir, Result<()>) {
         let dir = tempfile::tempdir().expect("a directory");
         let config = Config { hook_timeout: timeout, ..Config::default() };
         let argv = ["sh", "-c", script].map(String::from);

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::fault::{WorkspaceError, failed};
+use crate::fault::{Result, WorkspaceError, failed};
 use oodatcaa_sys::{
     files,
     lock::{self, Lock},
@@ -19,12 +19,12 @@ use oodatcaa_sys::{
 const LOCK: &str = "oodatcaa.lock";
 
 /// Takes the repository's lock; it lasts until every copy of the file is closed.
-pub(super) fn take(common: &Path, wait: Duration) -> Result<Arc<File>, WorkspaceError> {
+pub(super) fn take(common: &Path, wait: Duration) -> Result<Arc<File>> {
     Ok(Arc::new(hold(&common.join(LOCK), wait)?.into_file()))
 }
 
 /// Takes the lock of a file as soon as it is free; fails with `Busy` and who holds it after this time.
-pub(super) fn hold(path: &Path, wait: Duration) -> Result<Lock, WorkspaceError> {
+pub(super) fn hold(path: &Path, wait: Duration) -> Result<Lock> {
     let started = Instant::now();
     let lock = Lock::take(path, started + wait, || open(path)).map_err(failed("lock", path))?;
     lock.ok_or_else(|| WorkspaceError::Busy {

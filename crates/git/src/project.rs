@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::{
     Config, Mode, admin,
     author::Author,
-    fault::WorkspaceError,
+    fault::{Result, WorkspaceError},
     files::{self, Made},
     git::{self, Git},
     repo::{Home, Repository},
@@ -39,7 +39,7 @@ pub(crate) fn copy<'a>(layout: &Layout, config: &'a Config, to: &Path) -> (Made,
 
 /// Returns how the project's attempts work here: `shared` where no directory above has a `.git`, whatever is configured. A
 /// repository that cannot be used, or has no commit yet, is an error: nobody asked for the person's own directory.
-pub fn mode_for(layout: &Layout, config: &Config) -> Result<Mode, WorkspaceError> {
+pub fn mode_for(layout: &Layout, config: &Config) -> Result<Mode> {
     if config.mode == Mode::Shared {
         return Ok(Mode::Shared);
     }
@@ -62,7 +62,7 @@ pub struct Condition {
 }
 
 /// Looks at the git around a project as a worker would; `None` where there is none.
-pub fn condition(layout: &Layout, config: &Config) -> Result<Option<Condition>, WorkspaceError> {
+pub fn condition(layout: &Layout, config: &Config) -> Result<Option<Condition>> {
     let Some(repo) = Repository::find(layout)? else { return Ok(None) };
     let mut home = None;
     if config.mode == Mode::Worktree {
@@ -75,7 +75,7 @@ pub fn condition(layout: &Layout, config: &Config) -> Result<Option<Condition>, 
 }
 
 /// Makes a repository of a project that has none, with a first commit of all that is there.
-pub fn first_commit(layout: &Layout, message: &str, author: &Author) -> Result<(), WorkspaceError> {
+pub fn first_commit(layout: &Layout, message: &str, author: &Author) -> Result<()> {
     Git::looking(layout.root()).run(&["init", "--quiet"])?;
     let repo = Repository::find(layout)?.ok_or_else(|| WorkspaceError::NoBase("git made no repository".into()))?;
     let git = repo.git.by(author);

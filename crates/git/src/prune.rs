@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     Config, Workspace, evidence,
-    fault::{KeepReason, WorkspaceError, failed},
+    fault::{KeepReason, Result, WorkspaceError, failed},
     git::Git,
     hooks, merge,
     repo::{Home, Repository, TaskTree},
@@ -106,7 +106,7 @@ pub struct Removed {
 }
 
 /// Tells whether the disk has room for a worktree.
-pub fn room(dir: &Path, wanted: u64) -> Result<(), WorkspaceError> {
+pub fn room(dir: &Path, wanted: u64) -> Result<()> {
     match free(dir) {
         Some(free) if free < wanted => Err(WorkspaceError::DiskLow { path: dir.into(), free, wanted }),
         _ => Ok(()),
@@ -120,25 +120,20 @@ pub fn free(dir: &Path) -> Option<u64> {
 }
 
 /// Returns every worktree of the project's tasks.
-pub fn list(layout: &Layout, config: &Config) -> Result<Vec<Seen>, WorkspaceError> {
+pub fn list(layout: &Layout, config: &Config) -> Result<Vec<Seen>> {
     let Some(repo) = Repository::find(layout)? else { return Ok(Vec::new()) };
     let trees = repo.task_trees(layout)?.into_iter();
     trees.map(|found| Ok(look(layout, config, &repo, &found)?.0)).collect()
 }
 
 /// Returns where a task's worktree lies; `None` when it has none.
-pub fn path_of(layout: &Layout, task: &TaskId) -> Result<Option<PathBuf>, WorkspaceError> {
+pub fn path_of(layout: &Layout, task: &TaskId) -> Result<Option<PathBuf>> {
     let Some(repo) = Repository::find(layout)? else { return Ok(None) };
     Ok(repo.task_tree(layout, task)?.map(|found| found.tree.path.join(&repo.prefix)))
 }
 
 /// Looks at a task's worktree, and returns the workspace in it where there is one.
-fn look(
-    layout: &Layout,
-    config: &Config,
-    repo: &Repository,
-    found: &TaskTree,
-) -> Result<(Seen, Option<Workspace>), WorkspaceError> {
+fn look(layout: &Layout, config: &Config, repo: &Repository, found: &TaskTree) -> Result<(Seen, Option<Workspace>)> {
     let TaskTree { task, home, tree } = found;
     let mut seen = Seen {
         task: task.clone(),
@@ -175,7 +170,7 @@ fn look(
 
 /// Returns how many commits a base does not hold, and whether it holds their work all the same: merged, squashed,
 /// rebased or picked.
-fn ahead(git: &Git, head: &str, base: Option<&str>) -> Result<(usize, bool), WorkspaceError> {
+fn ahead(git: &Git, head: &str, base: Option<&str>) -> Result<(usize, bool)> {
     let Some(base) = base else { return Ok((0, false)) };
     let Some(base) = git.tip(base)? else { return Ok((0, false)) };
     let count = git.run(&["rev-list", "--count", head, &format!("^{base}")])?;
@@ -197,29 +192,24 @@ pub fn in_use(layout: &Layout, task: &TaskId) -> bool {
 }
 
 /// Returns the newest attempt that began in a task's workspace.
-pub(super) fn newest(layout: &Layout, repo: &Repository, task: &TaskId) -> Result<Token, WorkspaceError> {
+pub(super) fn newest(layout: &Layout, repo: &Repository, task: &TaskId) -> Result<Token> {
     Ok(Refs::of(layout, task).tokens(&repo.git, "start")?.last().copied().unwrap_or_default())
 }
 
 /// Removes the worktree of a task that no worker holds; `None` when it has none.
-pub fn remove(
-    layout: &Layout,
-    config: &Config,
-    task: &TaskId,
-    policy: PrunePolicy,
-) -> Result<Option<Removed>, WorkspaceError> {
+pub fn remove(layout: &Layout, config: &Config, task: &TaskId, policy: PrunePolicy) -> Result<Option<Removed>> {
     take_away(layout, config, task, policy, false)
 }
 
 /// Removes the worktree of an earlier task of the same id as the caller holds; its branch stays, what is not
 /// committed is saved.
-pub(super) fn clear(layout: &Layout, config: &Config, task: &TaskId) -> Result<(), WorkspaceError> {
+pub(super) fn clear(layout: &Layout, config: &Config, task: &TaskId) -> Result<()> {
     take_away(layout, config, task, PrunePolicy::CANCELLED, true).map(drop)
 }
 
 impl Workspace {
     /// Removes the worktree of the task that the caller holds, clean and merged.
-    pub fn remove(self, layout: &Layout, config: &Config) -> Result<Option<Removed>, WorkspaceError> {
+    pub fn remove(self, layout: &Layout, config: &Config) -> Result<Option<Removed>> {
         take_away(layout, config, &self.task, PrunePolicy::SAFE, true)
     }
 }
@@ -230,7 +220,7 @@ fn take_away(
     task: &TaskId,
     policy: PrunePolicy,
     mine: bool,
-) -> Result<Option<Removed>, WorkspaceError> {
+) -> Result<Option<Removed>> {
     let Some(repo) = Repository::find(layout)? else { return Ok(None) };
     let Some(found) = repo.task_tree(layout, task)? else { return Ok(None) };
     let home = &found.home;
@@ -282,7 +272,7 @@ fn take_away(
 }
 
 /// Returns the directories that were put aside because they were no worktrees; nothing removes them.
-pub fn aside(layout: &Layout, config: &Config) -> Result<Vec<PathBuf>, WorkspaceError> {
+pub fn aside(layout: &Layout, config: &Config) -> Result<Vec<PathBuf>> {
     let dir = Home::of(layout, config)?.dir.join("aside");
     let listed = files::list(&dir, Path::new(""), 1_000_000).map_err(failed("list", &dir))?;
     Ok(listed.into_iter().flatten().map(|entry| dir.join(entry.name)).collect())

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use super::{
-    fault::WorkspaceError,
+    fault::{Result, WorkspaceError},
     git::{Git, GitError, without_passwords},
     repo::Repository,
 };
@@ -112,7 +112,7 @@ fn facts(git: &Git, remote: &str) -> Result<Addresses, GitError> {
     Ok(all)
 }
 
-fn load(dir: &Path) -> Result<Known, WorkspaceError> {
+fn load(dir: &Path) -> Result<Known> {
     let unreadable = |reason: String| WorkspaceError::Unsafe { path: dir.join(FILE), reason };
     match files::read_text(dir, Path::new(FILE), RECORD) {
         Ok(Some(text)) => serde_json::from_str(&text).map_err(|error| unreadable(error.to_string())),
@@ -123,7 +123,7 @@ fn load(dir: &Path) -> Result<Known, WorkspaceError> {
     }
 }
 
-fn store(dir: &Path, known: &Known) -> Result<(), WorkspaceError> {
+fn store(dir: &Path, known: &Known) -> Result<()> {
     let text = serde_json::to_vec_pretty(known).expect("texts become JSON");
     super::repo::make_dir(dir)?;
     files::write_atomic(dir, Path::new(FILE), &text, Durable::Yes)
@@ -131,7 +131,7 @@ fn store(dir: &Path, known: &Known) -> Result<(), WorkspaceError> {
 }
 
 /// Compares a remote with what is known of it; the first use makes it known.
-pub(super) fn check(git: &Git, remote: &str, dir: Option<&Path>) -> Result<Option<Moved>, WorkspaceError> {
+pub(super) fn check(git: &Git, remote: &str, dir: Option<&Path>) -> Result<Option<Moved>> {
     let Some(dir) = dir else { return Ok(None) };
     let now = facts(git, remote)?;
     let mut known = load(dir)?;
@@ -160,14 +160,14 @@ fn moved(remote: &str, was: &Addresses, now: &Addresses) -> Moved {
 }
 
 /// Tells whether a remote is somewhere else than it was when the project first used it.
-pub fn has_moved(layout: &Layout, remote: &str) -> Result<Option<Moved>, WorkspaceError> {
+pub fn has_moved(layout: &Layout, remote: &str) -> Result<Option<Moved>> {
     let (Some(repo), Some(dir)) = (Repository::find(layout)?, layout.user_state()) else { return Ok(None) };
     let now = facts(&repo.git, remote)?;
     Ok(load(dir)?.get(remote).filter(|was| **was != now).map(|was| moved(remote, was, &now)))
 }
 
 /// Takes a remote as it is now.
-pub fn accept(layout: &Layout, remote: &str) -> Result<(), WorkspaceError> {
+pub fn accept(layout: &Layout, remote: &str) -> Result<()> {
     let (Some(repo), Some(dir)) = (Repository::find(layout)?, layout.user_state()) else { return Ok(()) };
     let mut known = load(dir)?;
     known.insert(remote.into(), facts(&repo.git, remote)?);

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     Config, admin, branch,
-    fault::{WorkspaceError, failed},
+    fault::{Result, WorkspaceError, failed},
     git::{Git, GitError, Keep, Spot},
     lock, trees,
 };
@@ -62,7 +62,7 @@ impl Repository {
 
     /// Looks for the repository; `None` only where no directory above has a `.git`. Whatever else stands in the way,
     /// a setting, an owner, a git that is too old, is said in git's own words and never passed over.
-    pub(super) fn find(layout: &Layout) -> Result<Option<Self>, WorkspaceError> {
+    pub(super) fn find(layout: &Layout) -> Result<Option<Self>> {
         let root = layout.root();
         let root = root.canonicalize().map_err(failed("find", root))?;
         if !root.ancestors().any(|dir| dir.join(".git").symlink_metadata().is_ok()) {
@@ -89,12 +89,12 @@ impl Repository {
     }
 
     /// Returns the worktrees, the main checkout first.
-    pub(super) fn worktrees(&self) -> Result<Vec<trees::Listed>, WorkspaceError> {
+    pub(super) fn worktrees(&self) -> Result<Vec<trees::Listed>> {
         Ok(trees::list(&self.git, &self.common)?)
     }
 
     /// Returns the worktrees of a project's tasks, in the order of their ids.
-    pub(super) fn task_trees(&self, layout: &Layout) -> Result<Vec<TaskTree>, WorkspaceError> {
+    pub(super) fn task_trees(&self, layout: &Layout) -> Result<Vec<TaskTree>> {
         let of_task = |tree: trees::Listed| {
             let home = Home::holding(layout, &tree.path)?;
             let task = TaskId::parse(tree.path.file_name()?.to_str()?).ok()?;
@@ -106,12 +106,12 @@ impl Repository {
     }
 
     /// Returns the worktree of a task; `None` where it has none.
-    pub(super) fn task_tree(&self, layout: &Layout, task: &TaskId) -> Result<Option<TaskTree>, WorkspaceError> {
+    pub(super) fn task_tree(&self, layout: &Layout, task: &TaskId) -> Result<Option<TaskTree>> {
         Ok(self.task_trees(layout)?.into_iter().find(|found| found.task == *task))
     }
 
     /// Returns what branches start from.
-    pub(super) fn base(&self, config: &Config) -> Result<Base, WorkspaceError> {
+    pub(super) fn base(&self, config: &Config) -> Result<Base> {
         let missing = |why: String| Err(WorkspaceError::NoBase(why));
         if let Some(name) = &config.base {
             return match self.git.tip(name)? {
@@ -133,13 +133,13 @@ impl Repository {
     }
 
     /// Returns the names of all branches.
-    pub(super) fn branches(&self) -> Result<Vec<String>, WorkspaceError> {
+    pub(super) fn branches(&self) -> Result<Vec<String>> {
         let listed = self.git.run(&["for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads/"])?;
         Ok(listed.lines().map(String::from).collect())
     }
 
     /// Takes the repository's lock. Calls of the answer keep it as long as git runs, even when we die.
-    pub(super) fn lock(&self, wait: Duration) -> Result<Locked<'_>, WorkspaceError> {
+    pub(super) fn lock(&self, wait: Duration) -> Result<Locked<'_>> {
         let file = lock::take(&self.common, wait)?;
         trees::mend(&self.common);
         Ok(Locked { repo: self, git: self.git.clone().holding(file) })
@@ -167,7 +167,7 @@ pub(super) struct Home {
 
 impl Home {
     /// Finds the home of this project, by its configuration.
-    pub(super) fn of(layout: &Layout, config: &Config) -> Result<Self, WorkspaceError> {
+    pub(super) fn of(layout: &Layout, config: &Config) -> Result<Self> {
         let world = oodatcaa_config::World::of_process();
         let root = match config.root.as_deref() {
             Some(root) => match (root.strip_prefix("~/"), world.home()) {
@@ -206,7 +206,7 @@ impl Home {
     }
 
     /// Keeps two from making or removing the same task's worktree.
-    pub(super) fn guard(&self, task: &TaskId, wait: Duration) -> Result<Arc<File>, WorkspaceError> {
+    pub(super) fn guard(&self, task: &TaskId, wait: Duration) -> Result<Arc<File>> {
         make_dir(&self.tasks())?;
         Ok(Arc::new(lock::hold(&self.tasks().join(format!("{task}.lock")), wait)?.into_file()))
     }
@@ -221,12 +221,12 @@ impl Home {
 }
 
 /// Makes a directory of state and those above it, private.
-pub(super) fn make_dir(dir: &Path) -> Result<(), WorkspaceError> {
+pub(super) fn make_dir(dir: &Path) -> Result<()> {
     files::make_named_dir(dir).map_err(failed("create", dir))
 }
 
 /// Returns the project's root in a worktree; made where the branch does not hold it.
-pub(super) fn inside(tree: &Path, prefix: &Path) -> Result<PathBuf, WorkspaceError> {
+pub(super) fn inside(tree: &Path, prefix: &Path) -> Result<PathBuf> {
     let target = tree.join(prefix);
     match files::make_dir(tree, prefix) {
         Ok(()) => Ok(target),

@@ -6,7 +6,7 @@ use super::{
     Config, Workspace,
     author::Author,
     commit, evidence,
-    fault::{KeepReason, WorkspaceError},
+    fault::{KeepReason, Result, WorkspaceError},
     git::Git,
     merge, prune,
     repo::Repository,
@@ -38,7 +38,7 @@ pub struct Restarted {
 }
 
 /// Begins again with a task that nobody works on.
-pub fn restart(layout: &Layout, config: &Config, task: &Task, how: Anew) -> Result<Restarted, WorkspaceError> {
+pub fn restart(layout: &Layout, config: &Config, task: &Task, how: Anew) -> Result<Restarted> {
     let nothing = |why: &str| WorkspaceError::Nothing(task.id.to_string(), why.into());
     let repo = Repository::find(layout)?.ok_or_else(|| nothing("the project is not in a git repository"))?;
     let refs = Refs::of(layout, &task.id);
@@ -62,7 +62,7 @@ pub fn restart(layout: &Layout, config: &Config, task: &Task, how: Anew) -> Resu
 }
 
 /// Keeps the commits of a branch that a commit does not hold; answers the ref.
-fn keep(git: &Git, refs: &Refs, tip: &str, base: &str) -> Result<Option<String>, WorkspaceError> {
+fn keep(git: &Git, refs: &Refs, tip: &str, base: &str) -> Result<Option<String>> {
     if git.is_ancestor(tip, base)? {
         return Ok(None);
     }
@@ -71,7 +71,7 @@ fn keep(git: &Git, refs: &Refs, tip: &str, base: &str) -> Result<Option<String>,
     Ok(Some(name))
 }
 
-fn without_tree(git: &Git, refs: &Refs, branch: &str, base: &str) -> Result<Restarted, WorkspaceError> {
+fn without_tree(git: &Git, refs: &Refs, branch: &str, base: &str) -> Result<Restarted> {
     let Some(tip) = git.tip(branch)?.filter(|_| super::branch::is_legal(branch)) else {
         return Ok(Restarted::default());
     };
@@ -82,7 +82,7 @@ fn without_tree(git: &Git, refs: &Refs, branch: &str, base: &str) -> Result<Rest
 }
 
 impl Workspace {
-    fn begin_anew(&self, base: &str, how: Anew) -> Result<Restarted, WorkspaceError> {
+    fn begin_anew(&self, base: &str, how: Anew) -> Result<Restarted> {
         let (Some(checkout), Some(branch)) = (&self.checkout, &self.branch) else { return Ok(Restarted::default()) };
         self.verify()?;
         let git = &checkout.git;
@@ -113,7 +113,7 @@ impl Workspace {
     }
 }
 
-fn rebase(checkout: &Checkout, branch: &str, base: &str, onto: Option<&str>) -> Result<(), WorkspaceError> {
+fn rebase(checkout: &Checkout, branch: &str, base: &str, onto: Option<&str>) -> Result<()> {
     let git = checkout.git.clone().committed_by(&Author::ourselves());
     let (code, _, said) = git.call(&["rebase", "-q", "--no-fork-point", base])?;
     if code == 0 {

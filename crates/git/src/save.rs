@@ -6,7 +6,7 @@
 use super::{
     author::Author,
     branch,
-    fault::WorkspaceError,
+    fault::Result,
     git::{Git, RawChange},
     snapshot::{Checkout, Snapshot},
 };
@@ -53,7 +53,7 @@ impl Refs {
     }
 
     /// Returns the attempts that have a ref of this kind, in order.
-    pub(super) fn tokens(&self, git: &Git, kind: &str) -> Result<Vec<Token>, WorkspaceError> {
+    pub(super) fn tokens(&self, git: &Git, kind: &str) -> Result<Vec<Token>> {
         let listed = git.run(&["for-each-ref", "--format=%(refname:lstrip=-1)", &format!("{}/", self.dir(kind))])?;
         let mut all: Vec<Token> = listed.lines().filter_map(|name| name.parse().ok().map(Token)).collect();
         all.sort();
@@ -73,7 +73,7 @@ pub(super) fn project(layout: &Layout) -> String {
 }
 
 /// Makes a commit of a tree; nothing points to it yet.
-pub(super) fn commit_tree(git: &Git, tree: &str, parents: &[&str], message: &str) -> Result<String, WorkspaceError> {
+pub(super) fn commit_tree(git: &Git, tree: &str, parents: &[&str], message: &str) -> Result<String> {
     let git = git.clone().by(&Author::ourselves());
     let mut args = vec!["commit-tree", tree, "-m", message];
     parents.iter().for_each(|parent| args.extend(["-p", parent]));
@@ -88,7 +88,7 @@ pub(super) fn save(
     branch: Option<&str>,
     task: &TaskId,
     (refs, token): (&Refs, Token),
-) -> Result<Option<String>, WorkspaceError> {
+) -> Result<Option<String>> {
     let head = checkout.git.head()?;
     // Commits of a detached head are in no branch and would go with the worktree.
     let clean = checkout.tree_of(head.as_deref())? == seen.tree;
@@ -100,7 +100,7 @@ pub(super) fn save(
 }
 
 /// Saves what a checkout holds under this name, on top of what is checked out and of what was saved there before.
-pub(super) fn keep(checkout: &Checkout, seen: &Snapshot, name: &str, what: &str) -> Result<String, WorkspaceError> {
+pub(super) fn keep(checkout: &Checkout, seen: &Snapshot, name: &str, what: &str) -> Result<String> {
     let git = &checkout.git;
     let head = checkout.git.head()?;
     let before = git.commit(name)?;
@@ -125,7 +125,7 @@ pub(super) fn missing(
     checkout: &Checkout,
     (refs, token): (&Refs, Token),
     tree: &str,
-) -> Result<Vec<(String, Vec<String>)>, WorkspaceError> {
+) -> Result<Vec<(String, Vec<String>)>> {
     let git = &checkout.git;
     let earlier = refs.tokens(git, "wip")?.into_iter().rev().filter(|saved| *saved <= token).take(TOLD);
     let mut all: Vec<(String, Vec<String>)> = Vec::new();
@@ -133,7 +133,7 @@ pub(super) fn missing(
         let of = |what: &str| format!("{name}{what}");
         // Since it left what is checked out, so that commits beside the branch count as well.
         let began = checkout.tree_of(git.fork("HEAD", &name)?.as_deref())?;
-        let names = |from: &str, to: &str| -> Result<Vec<String>, WorkspaceError> {
+        let names = |from: &str, to: &str| -> Result<Vec<String>> {
             Ok(git.raw_changes(&[from, to])?.iter().map(RawChange::name).collect())
         };
         let lacking = names(tree, &of("^{tree}"))?;
@@ -150,7 +150,7 @@ pub(super) fn missing(
 const TOLD: usize = 3;
 
 /// Tells whether a branch holds a commit.
-fn holds(checkout: &Checkout, branch: Option<&str>, commit: &str) -> Result<bool, WorkspaceError> {
+fn holds(checkout: &Checkout, branch: Option<&str>, commit: &str) -> Result<bool> {
     if checkout.git.current_branch()?.is_some() {
         return Ok(true);
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    fault::{WorkspaceError, failed},
+    fault::{Result, failed},
     git::{Git, RawChange},
     repo::Home,
     submodules::{self, Stores},
@@ -43,13 +43,7 @@ impl Copies {
     }
 
     /// Notes what these files of a worktree hold.
-    pub(super) fn note(
-        git: &Git,
-        home: &Home,
-        task: &TaskId,
-        tree: &Path,
-        files: &[PathBuf],
-    ) -> Result<(), WorkspaceError> {
+    pub(super) fn note(git: &Git, home: &Home, task: &TaskId, tree: &Path, files: &[PathBuf]) -> Result<()> {
         let note = Self::file(home, task);
         let telling: Vec<&PathBuf> = files
             .iter()
@@ -72,7 +66,7 @@ impl Copies {
 
     /// Lets git leave them out where an agent adds everything: a list of what to ignore, beside what the person has
     /// told git to ignore. `None` when there is nothing to leave out.
-    pub(super) fn ignore(&self, git: &Git, home: &Home, task: &TaskId) -> Result<Option<PathBuf>, WorkspaceError> {
+    pub(super) fn ignore(&self, git: &Git, home: &Home, task: &TaskId) -> Result<Option<PathBuf>> {
         if self.paths.is_empty() {
             return Ok(None);
         }
@@ -101,7 +95,7 @@ impl Copies {
         Ok(Some(file))
     }
 
-    pub(super) fn forget(home: &Home, task: &TaskId) -> Result<(), WorkspaceError> {
+    pub(super) fn forget(home: &Home, task: &TaskId) -> Result<()> {
         for note in [Self::file(home, task), home.tasks().join(format!("{task}.ignore"))] {
             named::remove(&note).map_err(failed("remove", &note))?;
         }
@@ -123,7 +117,7 @@ pub(super) fn refuse(
     copies: &Copies,
     target: &str,
     published: bool,
-) -> Result<Option<String>, WorkspaceError> {
+) -> Result<Option<String>> {
     let mut words = Vec::new();
     let changes = changes(git, target)?;
     let mut found: BTreeMap<String, (&RawChange, bool)> = BTreeMap::new();
@@ -181,7 +175,7 @@ fn cut(commit: &str) -> &str {
 }
 
 /// Returns every path that a commit beyond the target wrote: what was taken out again later comes along all the same.
-fn changes(git: &Git, target: &str) -> Result<Vec<RawChange>, WorkspaceError> {
+fn changes(git: &Git, target: &str) -> Result<Vec<RawChange>> {
     let commits = git.run(&["rev-list", &format!("{target}..HEAD")])?;
     if commits.is_empty() {
         return Ok(Vec::new());
@@ -192,7 +186,7 @@ fn changes(git: &Git, target: &str) -> Result<Vec<RawChange>, WorkspaceError> {
 }
 
 /// Returns the links to repositories that differ between two commits, as the newer one has them.
-fn links(git: &Git, fork: Option<&str>) -> Result<Vec<(String, String)>, WorkspaceError> {
+fn links(git: &Git, fork: Option<&str>) -> Result<Vec<(String, String)>> {
     let Some(fork) = fork else { return Ok(Vec::new()) };
     let changes = git.raw_changes(&["--ignore-submodules=none", fork, "HEAD"])?;
     let links = changes.into_iter().filter(|change| change.mode == "160000");

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use super::{
-    fault::{WorkspaceError, failed},
+    fault::{Result, failed},
     git::{Git, words},
 };
 use oodatcaa_core::environment;
@@ -44,7 +44,7 @@ impl Checkout {
     }
 
     /// Pathspecs for `git add`: everything but what is excluded, and this.
-    pub(super) fn own(&self, further: &[String]) -> Result<Vec<String>, WorkspaceError> {
+    pub(super) fn own(&self, further: &[String]) -> Result<Vec<String>> {
         // What is ignored anyhow must not be named: `add` takes that for a wish to add it, and fails.
         let asked = words(&["check-ignore", "--no-index", "--"], self.excluded.iter().cloned());
         let (_, ignored, _) = if self.excluded.is_empty() { Default::default() } else { self.git.call(&asked)? };
@@ -59,7 +59,7 @@ impl Checkout {
     }
 
     /// Leaves what is excluded as the branch has it: an agent that commits everything leaves it out.
-    pub(super) fn leave_others_alone(&self) -> Result<(), WorkspaceError> {
+    pub(super) fn leave_others_alone(&self) -> Result<()> {
         // Only what the branch has can be marked; the rest is left out by its name.
         let known = self.git.bytes(&words(&["ls-files", "-z", "--"], self.others()))?;
         self.git.clone().with_input(known).run(&["update-index", "--skip-worktree", "-z", "--stdin"])?;
@@ -74,7 +74,7 @@ impl Checkout {
     }
 
     /// Returns the tree of a commit; the empty one before the first.
-    pub(super) fn tree_of(&self, commit: Option<&str>) -> Result<String, WorkspaceError> {
+    pub(super) fn tree_of(&self, commit: Option<&str>) -> Result<String> {
         match commit {
             Some(commit) => Ok(self.git.tree(commit)?),
             None => Ok(self.git.run(&["hash-object", "-t", "tree", "/dev/null"])?),
@@ -82,7 +82,7 @@ impl Checkout {
     }
 
     /// Returns what cannot go into a tree: repositories inside, and files that are too great.
-    pub(super) fn left_out(&self) -> Result<Vec<String>, WorkspaceError> {
+    pub(super) fn left_out(&self) -> Result<Vec<String>> {
         let top = self.git.dir();
         let args = words(&["ls-files", "-o", "--exclude-standard", "-z", "--"], self.all_but(self.excluded.iter()));
         // Git would write it into the repository at once, where it stays for weeks after nobody needs it.
@@ -98,7 +98,7 @@ impl Checkout {
     }
 
     /// Takes a snapshot: tracked and untracked files, not those that git ignores.
-    pub(super) fn snapshot(&self) -> Result<Snapshot, WorkspaceError> {
+    pub(super) fn snapshot(&self) -> Result<Snapshot> {
         let mut left_out = self.left_out()?;
         // In its private directory: on the same disk, out of the agent's sight, and gone with the worktree.
         let place = tempfile::Builder::new().prefix("oodatcaa-").tempdir_in(&self.admin);

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Config,
-    fault::{WorkspaceError, failed},
+    fault::{Result, failed},
     lock,
     repo::{Home, make_dir},
 };
@@ -115,7 +115,7 @@ impl State {
     }
 
     /// Writes it as one.
-    pub(super) fn save(&self, home: &Home) -> Result<(), WorkspaceError> {
+    pub(super) fn save(&self, home: &Home) -> Result<()> {
         let dir = home.tasks();
         make_dir(&dir)?;
         let path = Self::path(home, &self.task);
@@ -125,7 +125,7 @@ impl State {
     }
 
     /// Forgets it.
-    pub(super) fn forget(home: &Home, task: &TaskId) -> Result<(), WorkspaceError> {
+    pub(super) fn forget(home: &Home, task: &TaskId) -> Result<()> {
         let path = Self::path(home, task);
         files::named::remove(&path).map(drop).map_err(failed("remove", &path))
     }
@@ -140,7 +140,7 @@ impl State {
     }
 
     /// Gives the task a block of ports that no other task of the same user has, in whatever project.
-    pub(super) fn take_ports(&mut self, home: &Home, config: &Config) -> Result<(), WorkspaceError> {
+    pub(super) fn take_ports(&mut self, home: &Home, config: &Config) -> Result<()> {
         // Switched off since: what it had is free for others.
         if config.port_base == 0 {
             self.block = None;

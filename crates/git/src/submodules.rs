@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    fault::WorkspaceError,
+    fault::Result,
     git::{Git, Spot},
     repo::Repository,
     save::Refs,
@@ -49,23 +49,23 @@ impl Stores {
 
     /// Calls where the commits of a submodule outlive the worktree: its repository in the main checkout, or the one
     /// around it.
-    fn keeping(&self, name: &str) -> Result<Git, WorkspaceError> {
+    fn keeping(&self, name: &str) -> Result<Git> {
         self.main(name).map_or_else(|| Ok(self.git.clone()), |dir| self.inside(&dir, None))
     }
 
     /// Calls in the repository of a submodule, and in its checkout where there is one. Agents write both.
-    fn inside(&self, repository: &Path, checkout: Option<&Path>) -> Result<Git, WorkspaceError> {
+    fn inside(&self, repository: &Path, checkout: Option<&Path>) -> Result<Git> {
         let top = checkout.map(Into::into);
         Ok(self.git.beside(Spot { top, admin: repository.into(), common: repository.into() })?)
     }
 
     /// Tells whether a commit outlives the worktree.
-    pub(super) fn have(&self, name: &str, commit: &str) -> Result<bool, WorkspaceError> {
+    pub(super) fn have(&self, name: &str, commit: &str) -> Result<bool> {
         Ok(self.keeping(name)?.commit(commit)?.is_some() || self.git.commit(commit)?.is_some())
     }
 
     /// Tells whether a remote of the submodule has a commit, as far as is known here.
-    pub(super) fn published(&self, name: &str, commit: &str) -> Result<bool, WorkspaceError> {
+    pub(super) fn published(&self, name: &str, commit: &str) -> Result<bool> {
         let contains = format!("--contains={commit}");
         for dir in [self.main(name), self.own(name)].into_iter().flatten() {
             let (code, refs, _) =
@@ -78,7 +78,7 @@ impl Stores {
     }
 
     /// Keeps every commit that only the worktree's submodules have; safe to be called again and again.
-    pub(super) fn keep(&self) -> Result<(), WorkspaceError> {
+    pub(super) fn keep(&self) -> Result<()> {
         let modules = self.admin.join("modules");
         let mut dirs = vec![(modules, String::new())];
         while let Some((dir, above)) = dirs.pop() {
@@ -97,7 +97,7 @@ impl Stores {
         Ok(())
     }
 
-    fn keep_one(&self, own: &Path, name: &str) -> Result<(), WorkspaceError> {
+    fn keep_one(&self, own: &Path, name: &str) -> Result<()> {
         let source = self.inside(own, None)?;
         let head = source.head()?.unwrap_or_default();
         let wanted = ["for-each-ref", "--format=%(objectname)", "refs/heads/", "refs/stash", "refs/oodatcaa/"];
@@ -134,7 +134,7 @@ impl Stores {
 
     /// Sets up the submodules of a worktree that the main checkout has, each at the commit that is wanted, offline.
     /// Whatever does not work is left to the project's own `setup`.
-    pub(super) fn set_up(&self, tree: &Path) -> Result<(), WorkspaceError> {
+    pub(super) fn set_up(&self, tree: &Path) -> Result<()> {
         let at = self.git.moved_to(tree, &self.admin)?;
         for (path, name) in named(&at, "HEAD")? {
             let (code, wanted, _) = at.call(&["rev-parse", "-q", "--verify", &format!("HEAD:{path}")])?;
@@ -150,7 +150,7 @@ impl Stores {
         Ok(())
     }
 
-    fn set_up_one(&self, main: &Path, target: &Path, name: &str, wanted: &str) -> Result<(), WorkspaceError> {
+    fn set_up_one(&self, main: &Path, target: &Path, name: &str, wanted: &str) -> Result<()> {
         let own = self.admin.join("modules").join(name);
         super::repo::make_dir(own.parent().unwrap_or(&own))?;
         let (from, to, own_dir) = (main.to_string_lossy(), target.to_string_lossy(), own.to_string_lossy());
@@ -176,7 +176,7 @@ impl Stores {
     }
 
     /// Returns the submodules of a worktree that hold what is not committed in them.
-    pub(super) fn dirty(&self, tree: &Path) -> Result<Vec<String>, WorkspaceError> {
+    pub(super) fn dirty(&self, tree: &Path) -> Result<Vec<String>> {
         let at = self.git.moved_to(tree, &self.admin)?;
         let mut all = Vec::new();
         for (path, name) in named(&at, "HEAD")? {
@@ -194,7 +194,7 @@ impl Stores {
 }
 
 /// Returns the submodules that a commit's `.gitmodules` names, by their paths.
-pub(super) fn named(git: &Git, commit: &str) -> Result<BTreeMap<String, String>, WorkspaceError> {
+pub(super) fn named(git: &Git, commit: &str) -> Result<BTreeMap<String, String>> {
     let blob = format!("--blob={commit}:.gitmodules");
     let (code, listed, _) = git.call(&["config", &blob, "-z", "--get-regexp", r"^submodule\..*\.path$"])?;
     if code != 0 {

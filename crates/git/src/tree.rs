@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     Config, admin, branch,
-    fault::{WorkspaceError, failed},
+    fault::{Result, WorkspaceError, failed},
     git::{destroy, snags},
     repo::{Base, Home, Locked, Repository, inside, make_dir},
     save::Refs,
@@ -42,7 +42,7 @@ pub(super) struct Made {
 }
 
 /// Finds the home of a task's worktree, which may lie elsewhere than the configuration says now.
-fn home(layout: &Layout, config: &Config, repo: &Repository, task: &TaskId) -> Result<Home, WorkspaceError> {
+fn home(layout: &Layout, config: &Config, repo: &Repository, task: &TaskId) -> Result<Home> {
     if let Some(found) = repo.task_tree(layout, task)? {
         return Ok(found.home);
     }
@@ -54,7 +54,7 @@ fn home(layout: &Layout, config: &Config, repo: &Repository, task: &TaskId) -> R
 }
 
 /// Returns what the branch of a task starts from. A task that has begun goes where it began, whatever is checked out now.
-pub(super) fn base(layout: &Layout, config: &Config, repo: &Repository, task: &Task) -> Result<Base, WorkspaceError> {
+pub(super) fn base(layout: &Layout, config: &Config, repo: &Repository, task: &Task) -> Result<Base> {
     match repo.base(config) {
         Err(WorkspaceError::Detached) => {}
         other => return other,
@@ -69,13 +69,7 @@ pub(super) fn base(layout: &Layout, config: &Config, repo: &Repository, task: &T
 }
 
 /// Makes or finds the worktree of a task.
-pub(super) fn prepare(
-    layout: &Layout,
-    config: &Config,
-    repo: &Repository,
-    task: &Task,
-    base: &Base,
-) -> Result<Made, WorkspaceError> {
+pub(super) fn prepare(layout: &Layout, config: &Config, repo: &Repository, task: &Task, base: &Base) -> Result<Made> {
     let id = &task.id;
     let home = home(layout, config, repo, id)?;
     if State::load(&home, id).is_some_and(|known| known.is_of_another(task)) {
@@ -150,7 +144,7 @@ fn find<'a>(
     path: &Path,
     listed: &'a [Listed],
     known: Option<&State>,
-) -> Result<Option<&'a Listed>, WorkspaceError> {
+) -> Result<Option<&'a Listed>> {
     let half = known.is_some_and(|state| !state.ready);
     let entry = listed.iter().find(|tree| tree.path == path);
     let there = path.symlink_metadata().is_ok();
@@ -175,7 +169,7 @@ fn find<'a>(
 }
 
 /// Returns the private directory of a worktree. One whose repository has been moved is linked with it again.
-pub(super) fn follow(repo: &Repository, path: &Path) -> Result<Option<PathBuf>, WorkspaceError> {
+pub(super) fn follow(repo: &Repository, path: &Path) -> Result<Option<PathBuf>> {
     let found = repo.admin_of(path);
     let link = named::text(path.join(".git")).unwrap_or_default();
     let gone = link.strip_prefix("gitdir: ").is_some_and(|to| !path.join(to.trim_end()).exists());
@@ -189,7 +183,7 @@ pub(super) fn follow(repo: &Repository, path: &Path) -> Result<Option<PathBuf>, 
 
 /// Lets a worktree and what git knows of it name each other again, whatever an agent wrote into either, or where the
 /// worktree has moved as a whole.
-fn rejoin(common: &Path, home: &Home, path: &Path, admin: &Path) -> Result<(), WorkspaceError> {
+fn rejoin(common: &Path, home: &Home, path: &Path, admin: &Path) -> Result<()> {
     let is_dir = |path: &Path| path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
     if !is_dir(path) || !is_dir(admin) || admin.parent() != Some(&common.join("worktrees")) {
         return Ok(());
@@ -199,7 +193,7 @@ fn rejoin(common: &Path, home: &Home, path: &Path, admin: &Path) -> Result<(), W
             aside(home, &snag.at)?;
         }
     }
-    let put = |file: &Path, text: String| -> Result<(), WorkspaceError> {
+    let put = |file: &Path, text: String| -> Result<()> {
         if file.symlink_metadata().is_ok_and(|meta| !meta.is_file()) {
             aside(home, file)?;
         }
@@ -222,7 +216,7 @@ fn rejoin(common: &Path, home: &Home, path: &Path, admin: &Path) -> Result<(), W
 }
 
 /// Puts something that is not ours out of the way, where it can be looked at.
-fn aside(home: &Home, path: &Path) -> Result<(), WorkspaceError> {
+fn aside(home: &Home, path: &Path) -> Result<()> {
     let dir = home.dir.join("aside");
     make_dir(&dir)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -246,7 +240,7 @@ fn choose(
     base: &Base,
     known: Option<&State>,
     listed: &[Listed],
-) -> Result<Choice, WorkspaceError> {
+) -> Result<Choice> {
     let heads = repo.branches()?;
     let there = |name: &str| heads.iter().any(|head| head == name);
     // Whatever was merged or taken back under a name is not to be taken for another task's.
@@ -290,7 +284,7 @@ fn choose(
     Ok(take(&free))
 }
 
-fn add(locked: &Locked<'_>, path: &Path, choice: &Choice, task: &str) -> Result<(), WorkspaceError> {
+fn add(locked: &Locked<'_>, path: &Path, choice: &Choice, task: &str) -> Result<()> {
     if let Some(parent) = path.parent() {
         make_dir(parent)?;
     }
@@ -310,7 +304,7 @@ fn add(locked: &Locked<'_>, path: &Path, choice: &Choice, task: &str) -> Result<
 }
 
 /// Locks a worktree against `git worktree prune`, if a person has unlocked it.
-fn keep_locked(locked: &Locked<'_>, found: &Listed, task: &str) -> Result<(), WorkspaceError> {
+fn keep_locked(locked: &Locked<'_>, found: &Listed, task: &str) -> Result<()> {
     if found.locked.is_none() {
         let (reason, path) = (format!("oodatcaa {task}"), found.path.to_string_lossy());
         locked.git.on_itself().patiently(&["worktree", "lock", "--reason", &reason, "--", &path])?;
@@ -358,7 +352,7 @@ fn copy_all(
     home: &Home,
     task: &TaskId,
     tree: &Path,
-) -> Result<Vec<String>, WorkspaceError> {
+) -> Result<Vec<String>> {
     let (made, wrong) = super::project::copy(layout, config, &inside(tree, &repo.prefix)?);
     for (pattern, error) in wrong {
         log::warn!("{pattern}, of `workspace.copy`, is not copied: {error}");

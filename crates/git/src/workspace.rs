@@ -9,7 +9,7 @@ use std::{
 use crate::{
     Config, Mode,
     evidence::Start,
-    fault::WorkspaceError,
+    fault::{Result, WorkspaceError},
     fetch,
     git::Git,
     hooks,
@@ -50,7 +50,7 @@ impl Workspace {
     ///
     /// What an earlier attempt left uncommitted stays in the tree and does not count as this one's work; a git
     /// operation that it left half done is saved and ended.
-    pub fn prepare(layout: &Layout, config: &Config, task: &Task, token: Token) -> Result<Self, WorkspaceError> {
+    pub fn prepare(layout: &Layout, config: &Config, task: &Task, token: Token) -> Result<Self> {
         let run_dir = layout.run(&task.id, &RunName::of(token));
         Self::prepare_until(layout, config, task, token, &run_dir, &Arc::default())
     }
@@ -64,7 +64,7 @@ impl Workspace {
         token: Token,
         run_dir: &Path,
         stop: &Arc<AtomicBool>,
-    ) -> Result<Self, WorkspaceError> {
+    ) -> Result<Self> {
         let found = Repository::find(layout)?.map(|repo| repo.until(stop));
         let Some(repo) = found.as_ref().filter(|_| config.mode == Mode::Worktree) else {
             let mut workspace = Self::shared(layout, found, &task.id, token)?;
@@ -109,12 +109,7 @@ impl Workspace {
 
     /// Returns the workspace of an earlier attempt as it stands, with nothing made, mended or run; `None` when its task
     /// has none.
-    pub fn attach(
-        layout: &Layout,
-        config: &Config,
-        task: &TaskId,
-        token: Token,
-    ) -> Result<Option<Self>, WorkspaceError> {
+    pub fn attach(layout: &Layout, config: &Config, task: &TaskId, token: Token) -> Result<Option<Self>> {
         let Some(repo) = Repository::find(layout)? else { return Ok(None) };
         if let Some(found) = repo.task_tree(layout, task)? {
             return Self::found(layout, config, &repo, &found, token).map(Some);
@@ -134,7 +129,7 @@ impl Workspace {
         repo: &Repository,
         found: &TaskTree,
         token: Token,
-    ) -> Result<Self, WorkspaceError> {
+    ) -> Result<Self> {
         let TaskTree { task, home, tree } = found;
         // Its repository may have been moved since.
         tree::follow(repo, &tree.path)?;
@@ -163,7 +158,7 @@ impl Workspace {
         (top, admin): (&Path, PathBuf),
         task: &TaskId,
         token: Token,
-    ) -> Result<Self, WorkspaceError> {
+    ) -> Result<Self> {
         let path = inside(top, &repo.prefix)?;
         let mut env = BTreeMap::from([("OODATCAA_BRANCH".to_owned(), state.branch.clone())]);
         if let Some(port) = state.port(config) {
@@ -204,7 +199,7 @@ impl Workspace {
     }
 
     /// Returns the project's own directory, with git's help where there is git.
-    fn shared(layout: &Layout, repo: Option<Repository>, task: &TaskId, token: Token) -> Result<Self, WorkspaceError> {
+    fn shared(layout: &Layout, repo: Option<Repository>, task: &TaskId, token: Token) -> Result<Self> {
         let checkout = repo.map(shared_checkout);
         Ok(Self {
             task: task.clone(),
@@ -269,7 +264,7 @@ impl Workspace {
 
     /// Makes sure that the worktree is still the one that was made: an agent may have put a repository of its own in
     /// its place, and what git says of that one is no work of the task's.
-    pub fn verify(&self) -> Result<(), WorkspaceError> {
+    pub fn verify(&self) -> Result<()> {
         match &self.checkout {
             Some(checkout) if self.mode() == Mode::Worktree => Ok(checkout.git.verify()?),
             _ => Ok(()),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Author, MergeDirs, MergeError,
+    Author, MergeDirs, Result,
     repo::Repo,
     tree::{self, Tree},
 };
@@ -37,7 +37,7 @@ impl Base {
         run_dir: &Path,
         env: &BTreeMap<String, String>,
         stop: &AtomicBool,
-    ) -> Result<Self, MergeError> {
+    ) -> Result<Self> {
         // Several workers of one process may ask for the same commit at the same moment.
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let repo = Repo::open(layout.root(), &super::keep(&dirs.dir), &Author::ourselves())?;
@@ -62,7 +62,7 @@ impl Base {
         run_dir: &Path,
         env: &BTreeMap<String, String>,
         stop: &AtomicBool,
-    ) -> Result<Option<Self>, MergeError> {
+    ) -> Result<Option<Self>> {
         let found = if config.mode == Mode::Shared { None } else { Repository::find(layout)? };
         let Some(repo) = found else { return Ok(None) };
         let base = repo.base(config)?;
@@ -98,7 +98,7 @@ impl Drop for Base {
 }
 
 /// Removes those whose makers are gone.
-fn sweep(repo: &Repo, place: &Path) -> Result<(), MergeError> {
+fn sweep(repo: &Repo, place: &Path) -> Result<()> {
     for name in named::directories(place) {
         let name = name.to_string_lossy().into_owned();
         let maker = name.strip_prefix(NAME).and_then(|rest| rest.split_once('-')).map(|(pid, _)| pid);

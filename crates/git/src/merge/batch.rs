@@ -1,7 +1,7 @@
 //! One batch of the merge queue: build, gates, push, land, check, tag, clean up.
 
 use super::{
-    Ended, GateFailure, Gates, Leash, MergeError, MergeRequest, MergeTarget, Merged, Passing, Report,
+    Ended, GateFailure, Gates, Leash, MergeError, MergeRequest, MergeTarget, Merged, Passing, Report, Result,
     build::{self, Built},
     finish, land, remote,
     repo::Repo,
@@ -38,7 +38,7 @@ pub(super) fn batch(
     orders: &[&MergeRequest],
     gates: &mut dyn Gates,
     report: &mut Report,
-) -> Result<(), MergeError> {
+) -> Result<()> {
     let Some(first) = orders.first() else { return Ok(()) };
     let firm = Repo::open(&line.repo, &super::keep(&line.dir), &line.author)?.knowing(line.remotes.as_deref());
     let leash = gates.leash();
@@ -72,7 +72,7 @@ fn unfinished(state: &State, error: &MergeError) -> bool {
 
 impl Batch<'_> {
     /// Returns the requests that the target does not hold yet; the others have come to their end.
-    fn fresh<'o>(&mut self, orders: &[&'o MergeRequest]) -> Result<Vec<Fresh<'o>>, MergeError> {
+    fn fresh<'o>(&mut self, orders: &[&'o MergeRequest]) -> Result<Vec<Fresh<'o>>> {
         let line = self.line;
         self.base = finish::onto(&self.repo, line.push.as_deref(), &line.target, &self.from, &self.id)?;
         let mut fresh = Vec::new();
@@ -96,7 +96,7 @@ impl Batch<'_> {
     }
 
     /// Returns the head of a request's branch, and the commit by which the target holds it already.
-    fn check(&mut self, order: &MergeRequest) -> Result<(String, Option<String>), MergeError> {
+    fn check(&mut self, order: &MergeRequest) -> Result<(String, Option<String>)> {
         let source = self.repo.head(&order.branch)?;
         order.admits(&source)?;
         let commit = verify::already(&self.repo.git, &self.base, order, &source)?;
@@ -107,7 +107,7 @@ impl Batch<'_> {
         Ok((source, commit))
     }
 
-    fn known(&self, commit: &str) -> Result<Merged, MergeError> {
+    fn known(&self, commit: &str) -> Result<Merged> {
         let git = &self.repo.git;
         let parent = git.commit(&format!("{commit}^1"))?;
         let patch_id = parent.map_or(Ok(String::new()), |parent| verify::patch_id(git, &parent, commit))?;
@@ -117,7 +117,7 @@ impl Batch<'_> {
     }
 
     /// Proves that the remote holds what the target holds of a branch already; where that takes a push, it is fenced.
-    fn hold(&mut self, name: &str, order: &MergeRequest, source: &str) -> Result<(), MergeError> {
+    fn hold(&mut self, name: &str, order: &MergeRequest, source: &str) -> Result<()> {
         let target = &self.line.target;
         if remote::holds(&self.repo, name, target, &self.id, source)? {
             return Ok(());
@@ -131,7 +131,7 @@ impl Batch<'_> {
     }
 
     /// Pushes the target; the push begins behind the fence.
-    fn push(&mut self, name: &str, top: &str, changes: &[Passing]) -> Result<(), MergeError> {
+    fn push(&mut self, name: &str, top: &str, changes: &[Passing]) -> Result<()> {
         // Only who will not wait at all ends a push that has begun: the remote may have taken it already.
         let tied = self.firm.tied_for_push(&self.leash);
         let mut push = None;
@@ -146,7 +146,7 @@ impl Batch<'_> {
         if pushed? { Ok(()) } else { Err(MergeError::MovedOn) }
     }
 
-    fn go(&mut self, orders: &[Fresh<'_>]) -> Result<(), MergeError> {
+    fn go(&mut self, orders: &[Fresh<'_>]) -> Result<()> {
         let line = self.line;
         let path = Tree::plan(&self.repo, &line.place, &self.id)?;
         let state = State {
@@ -177,7 +177,7 @@ impl Batch<'_> {
         }
     }
 
-    fn merge(&mut self, log: &mut Log, tree: &Tree, orders: &[Fresh<'_>]) -> Result<(), MergeError> {
+    fn merge(&mut self, log: &mut Log, tree: &Tree, orders: &[Fresh<'_>]) -> Result<()> {
         log.save(Step::Tree)?;
         let entries = self.build(tree, orders)?;
         if entries.is_empty() {
@@ -197,7 +197,7 @@ impl Batch<'_> {
     }
 
     /// Returns the results, one upon the other.
-    fn build(&mut self, tree: &Tree, orders: &[Fresh<'_>]) -> Result<Vec<MergeEntry>, MergeError> {
+    fn build(&mut self, tree: &Tree, orders: &[Fresh<'_>]) -> Result<Vec<MergeEntry>> {
         let mut entries: Vec<MergeEntry> = Vec::new();
         for (order, source) in orders {
             let base = entries.last().map_or(self.base.clone(), |entry| entry.commit.clone());
@@ -234,12 +234,8 @@ impl Batch<'_> {
     }
 
     /// Returns how many entries from the first on are green together, and what the next one's gate said.
-    fn longest_green(
-        &mut self,
-        tree: &Tree,
-        entries: &[MergeEntry],
-    ) -> Result<(usize, Option<(String, String)>), MergeError> {
-        let mut test = |count: usize| -> Result<Option<(String, String)>, MergeError> {
+    fn longest_green(&mut self, tree: &Tree, entries: &[MergeEntry]) -> Result<(usize, Option<(String, String)>)> {
+        let mut test = |count: usize| -> Result<Option<(String, String)>> {
             tree.go(&entries[count - 1].commit)?;
             let tasks: Vec<TaskId> = entries[..count].iter().map(|entry| entry.task.clone()).collect();
             match self.gates.before(&tree.project()?, &tasks) {
@@ -261,7 +257,7 @@ impl Batch<'_> {
         Ok((green, Some(said)))
     }
 
-    fn land(&mut self, log: &mut Log, tree: &Tree, entries: &[MergeEntry]) -> Result<Ended, MergeError> {
+    fn land(&mut self, log: &mut Log, tree: &Tree, entries: &[MergeEntry]) -> Result<Ended> {
         log.state.entries = entries.to_vec();
         if self.line.tags {
             for entry in &mut log.state.entries {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _};
 
-use super::{MergeError, MergeRequest, MergeTarget, Policy, changelog, tree::Tree, verify};
+use super::{MergeError, MergeRequest, MergeTarget, Policy, Result, changelog, tree::Tree, verify};
 use crate::{branch, fault::failed, git::Git};
 use oodatcaa_core::text;
 use oodatcaa_sys::files;
@@ -16,13 +16,7 @@ pub(super) enum Built {
 }
 
 /// Builds the result of an order whose branch stands at `source` on top of `base`.
-pub(super) fn build(
-    tree: &Tree,
-    line: &MergeTarget,
-    order: &MergeRequest,
-    source: &str,
-    base: &str,
-) -> Result<Built, MergeError> {
+pub(super) fn build(tree: &Tree, line: &MergeTarget, order: &MergeRequest, source: &str, base: &str) -> Result<Built> {
     tree.go(base)?;
     let maker = Maker { tree, line, order, source, base };
     let reverted = verify::reverted(&tree.git, order, base)?;
@@ -51,7 +45,7 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    fn merge(&self) -> Result<(), MergeError> {
+    fn merge(&self) -> Result<()> {
         let before = self.tree.git.run(&["rev-parse", "HEAD"])?;
         self.try_out(&["merge", "-q", "--no-ff", "--no-commit", "--no-stat", self.source])?;
         // A merge whose result equals one side stages nothing and is a merge all the same.
@@ -67,7 +61,7 @@ impl Maker<'_> {
         Ok(())
     }
 
-    fn squash(&self) -> Result<(), MergeError> {
+    fn squash(&self) -> Result<()> {
         self.try_out(&["merge", "-q", "--squash", "--no-commit", "--no-stat", self.source])?;
         if !self.staged("HEAD")? {
             return Ok(());
@@ -78,7 +72,7 @@ impl Maker<'_> {
 
     /// Replays one commit after the other along the branch's own line; its merges are replayed as what they
     /// changed, so that the conflicts which they solved stay solved.
-    fn replay(&self, again: bool) -> Result<(), MergeError> {
+    fn replay(&self, again: bool) -> Result<()> {
         let (git, base) = (&self.tree.git, self.base);
         let range = format!("{base}..{}", self.source);
         let commits = git.run(&["rev-list", "--reverse", "--first-parent", "--parents", &range])?;
@@ -121,7 +115,7 @@ impl Maker<'_> {
     }
 
     /// Brings back what a revert took away; else a merge would bring only what came after it.
-    fn reinstate(&self, revert: &str) -> Result<(), MergeError> {
+    fn reinstate(&self, revert: &str) -> Result<()> {
         self.try_out(&["revert", "--no-commit", revert])?;
         if self.staged("HEAD")? {
             self.commit(&self.message("Reinstate"))?;
@@ -131,16 +125,16 @@ impl Maker<'_> {
         Ok(())
     }
 
-    fn try_out(&self, args: &[&str]) -> Result<(), MergeError> {
+    fn try_out(&self, args: &[&str]) -> Result<()> {
         try_out(&self.tree.git, self.base, args)
     }
 
-    fn staged(&self, against: &str) -> Result<bool, MergeError> {
+    fn staged(&self, against: &str) -> Result<bool> {
         let how = ["diff-index", "--cached", "--quiet", "--no-ext-diff", "--no-textconv", against, "--"];
         Ok(!self.tree.git.asks(&how)?)
     }
 
-    fn commit(&self, message: &str) -> Result<(), MergeError> {
+    fn commit(&self, message: &str) -> Result<()> {
         self.tree.git.clone().with_input(message).run(COMMIT)?;
         Ok(())
     }
@@ -169,7 +163,7 @@ impl Maker<'_> {
     }
 
     /// Writes the changelog's entry and stages it.
-    fn note(&self) -> Result<(), MergeError> {
+    fn note(&self) -> Result<()> {
         if !self.line.changelog {
             return Ok(());
         }
@@ -218,7 +212,7 @@ fn foreign(message: &str) -> String {
 }
 
 /// Runs what may stop at a conflict.
-fn try_out(git: &Git, base: &str, args: &[&str]) -> Result<(), MergeError> {
+fn try_out(git: &Git, base: &str, args: &[&str]) -> Result<()> {
     let (code, out, said) = git.call(args)?;
     if code == 0 {
         return Ok(());
@@ -245,7 +239,7 @@ pub(super) fn revert(
     entries: &[super::steps::MergeEntry],
     base: &str,
     (gate, words): &(String, String),
-) -> Result<Vec<String>, MergeError> {
+) -> Result<Vec<String>> {
     tree.go(base)?;
     let git = &tree.git;
     let mut made = Vec::new();
@@ -276,7 +270,7 @@ pub(super) fn revert(
 }
 
 /// Returns a tag object on a commit, not yet named by a ref, under the first name that is free.
-pub(super) fn free_tag(git: &Git, name: &str) -> Result<String, MergeError> {
+pub(super) fn free_tag(git: &Git, name: &str) -> Result<String> {
     // A tag `pre` leaves no room for tags below `pre/`.
     let parent = name.split_once('/').map(|(parent, _)| format!("refs/tags/{parent}"));
     let name = match parent {
@@ -296,13 +290,7 @@ pub(super) fn free_tag(git: &Git, name: &str) -> Result<String, MergeError> {
 }
 
 /// Makes an annotated tag's object and answers with its id; no ref names it yet.
-pub(super) fn tag_object(
-    git: &Git,
-    name: &str,
-    commit: &str,
-    author: &super::Author,
-    message: &str,
-) -> Result<String, MergeError> {
+pub(super) fn tag_object(git: &Git, name: &str, commit: &str, author: &super::Author, message: &str) -> Result<String> {
     let super::Author { name: who, email } = author.clean();
     let time = chrono::Utc::now().timestamp();
     // `mktag` checks the form; made by hand, because `git tag` would name it at once, before the branch moves.

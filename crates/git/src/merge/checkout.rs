@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{MergeError, repo::Repo, steps::Checkout};
+use super::{MergeError, Result, repo::Repo, steps::Checkout};
 use crate::{
     fault::failed,
     git::{Git, RawChange},
@@ -26,7 +26,7 @@ use oodatcaa_sys::files;
 const LONGEST: u64 = 1 << 30;
 
 /// Returns git in a checkout that is still what it was, on the scratch index.
-fn at(repo: &Repo, checkout: &Checkout) -> Result<Git, MergeError> {
+fn at(repo: &Repo, checkout: &Checkout) -> Result<Git> {
     let git = repo.git.moved_to(&checkout.path, &checkout.git_dir)?;
     git.verify()?;
     let index = checkout.scratch();
@@ -35,7 +35,7 @@ fn at(repo: &Repo, checkout: &Checkout) -> Result<Git, MergeError> {
 }
 
 /// Asks whether the checkout can go from one commit to another without touching the user's changes.
-pub(super) fn probe(repo: &Repo, checkout: &Checkout, from: &str, to: &str) -> Result<(), MergeError> {
+pub(super) fn probe(repo: &Repo, checkout: &Checkout, from: &str, to: &str) -> Result<()> {
     let git = at(repo, checkout)?;
     // It answers 1 for files that differ; that is what the next call looks at.
     let _ = git.call(&["update-index", "-q", "--refresh"])?;
@@ -58,13 +58,13 @@ pub(super) fn probe(repo: &Repo, checkout: &Checkout, from: &str, to: &str) -> R
     Err(MergeError::Busy { checkout: checkout.path.clone(), files, why })
 }
 
-fn list(git: &Git, args: &[&str]) -> Result<BTreeSet<PathBuf>, MergeError> {
+fn list(git: &Git, args: &[&str]) -> Result<BTreeSet<PathBuf>> {
     let how = ["-z", "--name-only", "--no-ext-diff", "--no-textconv", "--no-renames"];
     Ok(git.paths(&[args, &how].concat())?.into_iter().collect())
 }
 
 /// Returns what git does not know and what stands where something that changes must stand.
-fn in_the_way(git: &Git, checkout: &Checkout, changed: &BTreeSet<PathBuf>) -> Result<BTreeSet<PathBuf>, MergeError> {
+fn in_the_way(git: &Git, checkout: &Checkout, changed: &BTreeSet<PathBuf>) -> Result<BTreeSet<PathBuf>> {
     let tracked: BTreeSet<PathBuf> = git.paths(&["ls-files", "-z"])?.into_iter().collect();
     let mut found = BTreeSet::new();
     for path in changed {
@@ -96,13 +96,7 @@ fn strangers(top: &Path, dir: &Path, tracked: &BTreeSet<PathBuf>, found: &mut BT
 }
 
 /// Brings the files and the scratch index from one commit to another.
-pub(super) fn forward(
-    repo: &Repo,
-    lock: &Arc<File>,
-    checkout: &Checkout,
-    from: &str,
-    to: &str,
-) -> Result<(), MergeError> {
+pub(super) fn forward(repo: &Repo, lock: &Arc<File>, checkout: &Checkout, from: &str, to: &str) -> Result<()> {
     at(repo, checkout)?.holding(Arc::clone(lock)).run(&["read-tree", "-m", "-u", from, to])?;
     Ok(())
 }
@@ -112,7 +106,7 @@ type Entry = Option<(String, String)>;
 
 /// Brings files that are half on the way between two commits to `to`, and the scratch index with
 /// them. A file that is as neither commit has it is the user's and stays.
-pub(super) fn mend(repo: &Repo, checkout: &Checkout, from: &str, to: &str) -> Result<(), MergeError> {
+pub(super) fn mend(repo: &Repo, checkout: &Checkout, from: &str, to: &str) -> Result<()> {
     let git = at(repo, checkout)?;
     let changes = changes(&git, from, to)?;
     let index = index(&git)?;
@@ -159,7 +153,7 @@ pub(super) fn mend(repo: &Repo, checkout: &Checkout, from: &str, to: &str) -> Re
     Ok(())
 }
 
-fn changes(git: &Git, from: &str, to: &str) -> Result<BTreeMap<PathBuf, (Entry, Entry)>, MergeError> {
+fn changes(git: &Git, from: &str, to: &str) -> Result<BTreeMap<PathBuf, (Entry, Entry)>> {
     let entry = |mode: String, object| (mode != "000000").then_some((mode, object));
     let of = |change: RawChange| {
         (change.path, (entry(change.old_mode, change.old_object), entry(change.mode, change.object)))
@@ -167,7 +161,7 @@ fn changes(git: &Git, from: &str, to: &str) -> Result<BTreeMap<PathBuf, (Entry, 
     Ok(git.raw_changes(&[from, to])?.into_iter().map(of).collect())
 }
 
-fn index(git: &Git) -> Result<BTreeMap<PathBuf, (String, String)>, MergeError> {
+fn index(git: &Git) -> Result<BTreeMap<PathBuf, (String, String)>> {
     let mut found = BTreeMap::new();
     for line in git.paths(&["ls-files", "-s", "-z"])? {
         let line = line.as_os_str().as_bytes();
@@ -182,7 +176,7 @@ fn index(git: &Git) -> Result<BTreeMap<PathBuf, (String, String)>, MergeError> {
 }
 
 /// Returns what stands on the disk, as git would record it.
-fn state_of(git: &Git, path: &Path, full: &Path) -> Result<Entry, MergeError> {
+fn state_of(git: &Git, path: &Path, full: &Path) -> Result<Entry> {
     let Ok(meta) = fs::symlink_metadata(full) else { return Ok(None) };
     if meta.is_symlink() {
         let link = fs::read_link(full).map_err(failed("read", full))?;
@@ -208,7 +202,7 @@ fn state_of(git: &Git, path: &Path, full: &Path) -> Result<Entry, MergeError> {
 }
 
 /// Returns `true` for a file that is the beginning of one of the two: a write that was cut short.
-fn is_cut_short(git: &Git, full: &Path, old: &Entry, new: &Entry) -> Result<bool, MergeError> {
+fn is_cut_short(git: &Git, full: &Path, old: &Entry, new: &Entry) -> Result<bool> {
     let Ok(meta) = fs::symlink_metadata(full) else { return Ok(true) };
     if !meta.is_file() {
         return Ok(false);
@@ -231,7 +225,7 @@ fn is_cut_short(git: &Git, full: &Path, old: &Entry, new: &Entry) -> Result<bool
 }
 
 /// Opens a file of the checkout; `None` for what is not ours, or longer than what is compared.
-fn opened(full: &Path) -> Result<Option<File>, MergeError> {
+fn opened(full: &Path) -> Result<Option<File>> {
     match files::named::open(full) {
         Ok(file) => Ok(file.metadata().is_ok_and(|meta| meta.len() <= LONGEST).then_some(file)),
         Err(error) if files::Why::of(&error).is_some() => Ok(None),
@@ -267,7 +261,7 @@ fn is_behind_link(top: &Path, path: &Path) -> bool {
         })
 }
 
-fn remove(top: &Path, path: &Path) -> Result<(), MergeError> {
+fn remove(top: &Path, path: &Path) -> Result<()> {
     let full = top.join(path);
     match files::named::remove(&full) {
         Err(error) if error.kind() != io::ErrorKind::IsADirectory => return Err(failed("remove", full)(error).into()),

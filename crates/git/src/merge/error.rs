@@ -6,6 +6,9 @@ use super::TRIES;
 use crate::{WorkspaceError, git::GitError, remotes};
 use oodatcaa_core::TaskId;
 
+/// The result of a step of a merge.
+pub(crate) type Result<T, E = MergeError> = std::result::Result<T, E>;
+
 /// Why a change is not in the target.
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {

@@ -2,7 +2,7 @@
 //! the tags, and what is cleaned away.
 
 use super::{
-    Ended, GateFailure, Gates, MergeError, Merged, TRIES, build,
+    Ended, GateFailure, Gates, MergeError, Merged, Result, TRIES, build,
     land::{self, RefChange},
     remote,
     repo::Repo,
@@ -13,14 +13,14 @@ use super::{
 use oodatcaa_core::TaskId;
 
 /// Removes what a merge leaves beside its results.
-pub(super) fn clean(repo: &Repo, log: Log) -> Result<(), MergeError> {
+pub(super) fn clean(repo: &Repo, log: Log) -> Result<()> {
     sweep(repo, &log)?;
     point(Step::Cleaned);
     log.close()
 }
 
 /// Removes the same, but for what it remembers.
-pub(super) fn sweep(repo: &Repo, log: &Log) -> Result<(), MergeError> {
+pub(super) fn sweep(repo: &Repo, log: &Log) -> Result<()> {
     if let Some(path) = &log.state.tree {
         tree::remove(repo, path, &log.state.id)?;
     }
@@ -28,7 +28,7 @@ pub(super) fn sweep(repo: &Repo, log: &Log) -> Result<(), MergeError> {
 }
 
 /// Returns what a result stands on: the target, or the remote's if that is further.
-pub(super) fn onto(repo: &Repo, push: Option<&str>, target: &str, from: &str, id: &str) -> Result<String, MergeError> {
+pub(super) fn onto(repo: &Repo, push: Option<&str>, target: &str, from: &str, id: &str) -> Result<String> {
     let Some(name) = push else { return Ok(from.into()) };
     // A remote without the branch gets it by the push.
     let Some(theirs) = remote::head(repo, name, target, id)? else { return Ok(from.into()) };
@@ -42,7 +42,7 @@ pub(super) fn onto(repo: &Repo, push: Option<&str>, target: &str, from: &str, id
 }
 
 /// Returns the refs that move together with the target.
-pub(super) fn landing_refs(repo: &Repo, state: &State) -> Result<Vec<RefChange>, MergeError> {
+pub(super) fn landing_refs(repo: &Repo, state: &State) -> Result<Vec<RefChange>> {
     let mut refs = Vec::new();
     for entry in &state.entries {
         refs.push(RefChange::Set(verify::merged_ref(&entry.branch), entry.commit.clone()));
@@ -57,7 +57,7 @@ pub(super) fn landing_refs(repo: &Repo, state: &State) -> Result<Vec<RefChange>,
 }
 
 /// Moves the local branch to what the remote has already; says why not, if it cannot be.
-pub(super) fn follow(repo: &Repo, log: &mut Log, from: &str, top: &str) -> Result<Option<String>, MergeError> {
+pub(super) fn follow(repo: &Repo, log: &mut Log, from: &str, top: &str) -> Result<Option<String>> {
     let mut from = from.to_owned();
     for _ in 0..TRIES {
         if repo.git.is_ancestor(top, &from)? {
@@ -89,7 +89,7 @@ pub(super) fn settle(
     tree: Option<&Tree>,
     gates: &mut dyn Gates,
     behind: Option<&str>,
-) -> Result<Ended, MergeError> {
+) -> Result<Ended> {
     let tasks: Vec<TaskId> = log.state.entries.iter().map(|entry| entry.task.clone()).collect();
     if log.state.red.is_some() && log.state.step == Step::Landed {
         // It was the revert that landed.
@@ -129,7 +129,7 @@ pub(super) fn settle(
 }
 
 /// Ends tasks whose merge was, or should have been, taken back.
-fn taken_back(tasks: Vec<TaskId>, (gate, reason): &(String, String), revert: Result<String, MergeError>) -> Ended {
+fn taken_back(tasks: Vec<TaskId>, (gate, reason): &(String, String), revert: Result<String>) -> Ended {
     let revert = revert.map_err(|error| format!("failed to {error}"));
     let error = || match (gate.clone(), reason.clone(), revert.clone()) {
         (gate, reason, Ok(revert)) => MergeError::RedAfter { gate, reason, revert },
@@ -139,7 +139,7 @@ fn taken_back(tasks: Vec<TaskId>, (gate, reason): &(String, String), revert: Res
 }
 
 /// Makes a worktree at the result, in the place of the one that the killed merge had.
-fn fresh_tree(repo: &Repo, log: &mut Log) -> Result<Tree, MergeError> {
+fn fresh_tree(repo: &Repo, log: &mut Log) -> Result<Tree> {
     let Some(path) = log.state.tree.clone() else {
         return Err(MergeError::Place(repo.common.clone()));
     };
@@ -149,7 +149,7 @@ fn fresh_tree(repo: &Repo, log: &mut Log) -> Result<Tree, MergeError> {
 }
 
 /// Reverts the merge on the target, wherever that has moved since.
-fn take_back(repo: &Repo, log: &mut Log, tree: &Tree, red: &(String, String)) -> Result<String, MergeError> {
+fn take_back(repo: &Repo, log: &mut Log, tree: &Tree, red: &(String, String)) -> Result<String> {
     for _ in 0..TRIES {
         let from = repo.head(&log.state.target)?;
         let push = log.state.push.clone();
@@ -181,7 +181,7 @@ fn take_back(repo: &Repo, log: &mut Log, tree: &Tree, red: &(String, String)) ->
 }
 
 /// Tags the results and tells of them.
-fn tag(repo: &Repo, log: &mut Log, behind: Option<&str>) -> Result<Ended, MergeError> {
+fn tag(repo: &Repo, log: &mut Log, behind: Option<&str>) -> Result<Ended> {
     for at in 0..log.state.entries.len() {
         if !log.state.tags {
             break;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    Deed, MergeError, checkout,
+    Deed, MergeError, Result, checkout,
     repo::Repo,
     steps::{Checkout, Landing, Log, Step, point},
 };
@@ -33,10 +33,10 @@ pub(super) enum RefChange {
 }
 
 /// What stands between the files of the checkouts and the branch: does the deed, or says why not.
-pub(super) type Fence<'a> = &'a mut dyn FnMut(Deed<'_>) -> Result<(), MergeError>;
+pub(super) type Fence<'a> = &'a mut dyn FnMut(Deed<'_>) -> Result<()>;
 
 /// Does the deed at once, as a fence for what has been decided already.
-pub(super) fn open_fence(deed: Deed<'_>) -> Result<(), MergeError> {
+pub(super) fn open_fence(deed: Deed<'_>) -> Result<()> {
     deed()
 }
 
@@ -47,7 +47,7 @@ pub(super) fn land(
     (from, to): (&str, &str),
     refs: &[RefChange],
     fence: Fence<'_>,
-) -> Result<(), MergeError> {
+) -> Result<()> {
     // Before the lock, because it reads every new object.
     repo.git.make_whole(from, to)?;
     let lock = repo.lock()?;
@@ -94,7 +94,7 @@ pub(super) fn land(
 }
 
 /// Asks whether the target could move now, without moving anything.
-pub(super) fn ready(repo: &Repo, log: &Log, from: &str, to: &str) -> Result<(), MergeError> {
+pub(super) fn ready(repo: &Repo, log: &Log, from: &str, to: &str) -> Result<()> {
     let _lock = repo.lock()?;
     for checkout in of_branch(repo, &log.state.target)? {
         let lock = IndexLock::take(&checkout, &log.state.id, INDEX_WAIT)?;
@@ -106,7 +106,7 @@ pub(super) fn ready(repo: &Repo, log: &Log, from: &str, to: &str) -> Result<(), 
 }
 
 /// Returns the change of the target and of the refs that go with it.
-fn transaction(repo: &Repo, target: &str, from: &str, to: &str, refs: &[RefChange]) -> Result<Git, MergeError> {
+fn transaction(repo: &Repo, target: &str, from: &str, to: &str, refs: &[RefChange]) -> Result<Git> {
     let mut input = format!("update refs/heads/{target} {to} {from}\n");
     for change in refs {
         match change {
@@ -123,7 +123,7 @@ fn transaction(repo: &Repo, target: &str, from: &str, to: &str, refs: &[RefChang
 }
 
 /// Returns the checkouts of a branch; one in the middle of something of the user's own is busy.
-pub(super) fn of_branch(repo: &Repo, target: &str) -> Result<Vec<Checkout>, MergeError> {
+pub(super) fn of_branch(repo: &Repo, target: &str) -> Result<Vec<Checkout>> {
     let full = format!("refs/heads/{target}");
     let busy = |path: &Path, what: &str| MergeError::Busy {
         checkout: path.into(),
@@ -177,7 +177,7 @@ impl IndexLock {
     }
 
     /// Takes it; when it is free, the scratch index is a copy of the index.
-    pub(super) fn take(checkout: &Checkout, id: &str, wait: Duration) -> Result<Self, MergeError> {
+    pub(super) fn take(checkout: &Checkout, id: &str, wait: Duration) -> Result<Self> {
         let this = Self::of(checkout);
         let deadline = Instant::now() + wait;
         loop {
@@ -211,25 +211,25 @@ impl IndexLock {
     }
 
     /// Puts the scratch index in the place of the index.
-    pub(super) fn keep(self) -> Result<(), MergeError> {
+    pub(super) fn keep(self) -> Result<()> {
         files::named::rename(&self.scratch, &self.index).map_err(failed("replace", &self.index))?;
         self.unlock()
     }
 
     /// Gives the lock back; everything stays as it was.
-    pub(super) fn give_back(self) -> Result<(), MergeError> {
+    pub(super) fn give_back(self) -> Result<()> {
         let _ = files::named::remove(&self.scratch);
         self.unlock()
     }
 
-    fn unlock(&self) -> Result<(), MergeError> {
+    fn unlock(&self) -> Result<()> {
         files::named::remove(&self.lock).map_err(failed("remove", &self.lock))?;
         Ok(())
     }
 }
 
 /// Waits for a git that a killed merge has left behind, then removes what it may have left.
-pub(super) fn settle_scratch(checkout: &Checkout) -> Result<(), MergeError> {
+pub(super) fn settle_scratch(checkout: &Checkout) -> Result<()> {
     let lock = checkout.git_dir.join("index.oodatcaa.lock");
     let deadline = Instant::now() + INDEX_WAIT;
     while lock.exists() && Instant::now() < deadline {

@@ -34,6 +34,7 @@ use std::{
 pub use base::Base;
 pub use dirs::{MergeDirs, all};
 pub use error::MergeError;
+use error::Result;
 pub use recover::{Recovered, What, mend, recover};
 pub use steps::Step;
 pub(super) use verify::holds_commit;
@@ -93,7 +94,7 @@ pub struct MergeRequest {
 
 impl MergeRequest {
     /// Refuses what the branch holds if somebody said yes to something else.
-    fn admits(&self, found: &str) -> Result<(), MergeError> {
+    fn admits(&self, found: &str) -> Result<()> {
         match &self.commit {
             Some(approved) if approved != found => Err(MergeError::NotApproved {
                 branch: self.branch.clone(),
@@ -157,7 +158,7 @@ pub struct Passing {
 }
 
 /// What moves the target.
-pub type Deed<'a> = &'a mut dyn FnMut() -> Result<(), MergeError>;
+pub type Deed<'a> = &'a mut dyn FnMut() -> Result<()>;
 
 /// What a merge asks on its way. Where gates run, `tree` is the project's root in a worktree that has exactly the
 /// result.
@@ -173,7 +174,7 @@ pub trait Gates {
 
     /// Does the deed right before the target moves, or the push begins, if all of these still may pass; what others
     /// say must not come between the answer and the deed. [`MergeError::Unwanted`] names one that may not.
-    fn pass(&mut self, changes: &[Passing], deed: Deed<'_>) -> Result<(), MergeError> {
+    fn pass(&mut self, changes: &[Passing], deed: Deed<'_>) -> Result<()> {
         let _ = changes;
         deed()
     }
@@ -219,7 +220,7 @@ pub struct Merged {
 }
 
 /// Orders that have an end of their own.
-type Ended = Vec<(TaskId, Result<Merged, MergeError>)>;
+type Ended = Vec<(TaskId, Result<Merged>)>;
 
 /// What came of several requests.
 #[derive(Debug, Default)]
@@ -231,7 +232,7 @@ pub struct Report {
 }
 
 /// Takes one branch into the target.
-pub fn integrate(line: &MergeTarget, order: &MergeRequest, gates: &mut dyn Gates) -> Result<Merged, MergeError> {
+pub fn integrate(line: &MergeTarget, order: &MergeRequest, gates: &mut dyn Gates) -> Result<Merged> {
     let mut report = batch(line, std::slice::from_ref(order), gates);
     match (report.done.pop(), report.stopped) {
         (Some((_, result)), _) => result,

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::{
-    Gates, MergeError, Merged, checkout, finish,
+    Gates, MergeError, Merged, Result, checkout, finish,
     land::{self, IndexLock},
     remote,
     repo::Repo,
@@ -44,13 +44,13 @@ pub enum What {
 
 /// Finishes or undoes every merge in this directory that nobody drives any more. The gates are asked
 /// only after the merge, if that was not done yet. One that cannot be recovered keeps none of the others from it.
-pub fn recover(repo: &Path, dir: &Path, gates: &mut dyn Gates) -> Result<Vec<Recovered>, MergeError> {
+pub fn recover(repo: &Path, dir: &Path, gates: &mut dyn Gates) -> Result<Vec<Recovered>> {
     recover_for(repo, dir, gates, &|_| true)
 }
 
 /// Recovers in the same way where nobody takes a task's result: that a merge was taken back is kept for the next one who has the
 /// task, else it would be merged again only to be taken back again. That one was merged shows by itself.
-pub fn mend(repo: &Path, dir: &Path, gates: &mut dyn Gates) -> Result<Vec<Recovered>, MergeError> {
+pub fn mend(repo: &Path, dir: &Path, gates: &mut dyn Gates) -> Result<Vec<Recovered>> {
     recover_for(repo, dir, gates, &|_| false)
 }
 
@@ -60,7 +60,7 @@ pub(super) fn recover_for(
     dir: &Path,
     gates: &mut dyn Gates,
     listens: &dyn Fn(&str) -> bool,
-) -> Result<Vec<Recovered>, MergeError> {
+) -> Result<Vec<Recovered>> {
     let mut found = Vec::new();
     let mut failed = None;
     for mut log in Log::orphans(dir)? {
@@ -87,7 +87,7 @@ fn one(
     gates: &mut dyn Gates,
     listens: &dyn Fn(&str) -> bool,
     found: &mut Vec<Recovered>,
-) -> Result<(), MergeError> {
+) -> Result<()> {
     let entries = log.state.entries.clone();
     let mut tell = |task: &TaskId, what| {
         let entry = entries.iter().find(|entry| entry.task == *task);
@@ -153,7 +153,7 @@ fn one(
 }
 
 /// Brings the target's checkout to where the target is, when the move was cut short.
-fn mend_landing(repo: &Repo, log: &mut Log) -> Result<(), MergeError> {
+fn mend_landing(repo: &Repo, log: &mut Log) -> Result<()> {
     let Some(landing) = log.state.landing.clone() else { return Ok(()) };
     let _lock = repo.lock()?;
     let head = repo.head(&log.state.target)?;
@@ -171,7 +171,7 @@ fn mend_landing(repo: &Repo, log: &mut Log) -> Result<(), MergeError> {
 }
 
 /// Returns `true` when the remote has the result, although we did not live to see it.
-fn pushed(repo: &Repo, log: &Log) -> Result<bool, MergeError> {
+fn pushed(repo: &Repo, log: &Log) -> Result<bool> {
     let (Some(name), Some(top)) = (&log.state.push, log.state.top()) else { return Ok(false) };
     if log.state.step < Step::Green {
         return Ok(false);
@@ -183,7 +183,7 @@ fn pushed(repo: &Repo, log: &Log) -> Result<bool, MergeError> {
 }
 
 /// Takes away everything of a merge whose target did not move.
-fn undo(repo: &Repo, log: Log) -> Result<(), MergeError> {
+fn undo(repo: &Repo, log: Log) -> Result<()> {
     // A transaction that was cut short may have made some of its refs.
     for entry in &log.state.entries {
         let merged = verify::merged_ref(&entry.branch);

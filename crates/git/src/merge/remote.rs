@@ -1,6 +1,6 @@
 //! The remote's side of the target: what it has, the push, the proof that it holds the change.
 
-use super::{MergeError, repo::Repo, steps::MergeEntry, verify};
+use super::{MergeError, Result, repo::Repo, steps::MergeEntry, verify};
 use crate::{
     git::{GitError, Started, without_passwords},
     remotes,
@@ -8,7 +8,7 @@ use crate::{
 use oodatcaa_core::text;
 
 /// Returns the remote's head of a branch, fetched; `None` when the remote has no such branch.
-pub(super) fn head(repo: &Repo, remote: &str, branch: &str, id: &str) -> Result<Option<String>, MergeError> {
+pub(super) fn head(repo: &Repo, remote: &str, branch: &str, id: &str) -> Result<Option<String>> {
     check(repo, remote)?;
     let full = format!("refs/heads/{branch}");
     let listed =
@@ -23,7 +23,7 @@ pub(super) fn head(repo: &Repo, remote: &str, branch: &str, id: &str) -> Result<
 }
 
 /// Forgets what was fetched for a merge.
-pub(super) fn forget(repo: &Repo, id: &str) -> Result<(), MergeError> {
+pub(super) fn forget(repo: &Repo, id: &str) -> Result<()> {
     let mine = own_ref(id);
     match repo.git.commit(&mine)? {
         Some(commit) => Ok(repo.git.delete_ref(&mine, &commit)?),
@@ -40,7 +40,7 @@ pub(super) struct Push(Started);
 
 /// Begins to push a commit as the branch; never by force. Whoever pushes has asked for the remote's head before, with
 /// the same calls: they go where that one came from, whatever is configured by now.
-pub(super) fn push(repo: &Repo, remote: &str, branch: &str, commit: &str) -> Result<Push, MergeError> {
+pub(super) fn push(repo: &Repo, remote: &str, branch: &str, commit: &str) -> Result<Push> {
     let spec = format!("{commit}:refs/heads/{branch}");
     let receive = "--receive-pack=git-receive-pack";
     let push = ["push", "-q", "--porcelain", "--no-verify", receive, "--", remote, &spec];
@@ -49,7 +49,7 @@ pub(super) fn push(repo: &Repo, remote: &str, branch: &str, commit: &str) -> Res
 
 impl Push {
     /// Waits for its end; `false` when the remote has moved on.
-    pub(super) fn end(self, remote: &str) -> Result<bool, MergeError> {
+    pub(super) fn end(self, remote: &str) -> Result<bool> {
         let (code, out, said) = answer(remote, self.0.call())?;
         if code == 0 {
             return Ok(true);
@@ -77,7 +77,7 @@ fn named(remote: &str) -> String {
     text::cut(&text::one_line(&without_passwords(remote)), 100)
 }
 
-fn answer<T>(remote: &str, called: Result<T, GitError>) -> Result<T, MergeError> {
+fn answer<T>(remote: &str, called: Result<T, GitError>) -> Result<T> {
     called.map_err(|error| match error {
         GitError::Failed(_, said) => refused(remote, &said),
         GitError::TimedOut(_) => MergeError::Unreachable { remote: named(remote), said: "no answer in time".into() },
@@ -86,13 +86,7 @@ fn answer<T>(remote: &str, called: Result<T, GitError>) -> Result<T, MergeError>
 }
 
 /// Fetches and proves that the remote's branch holds every entry; answers with its head.
-pub(super) fn prove(
-    repo: &Repo,
-    remote: &str,
-    branch: &str,
-    id: &str,
-    entries: &[MergeEntry],
-) -> Result<(), MergeError> {
+pub(super) fn prove(repo: &Repo, remote: &str, branch: &str, id: &str, entries: &[MergeEntry]) -> Result<()> {
     let unproven = || MergeError::Unproven(remote.into());
     let head = head(repo, remote, branch, id)?.ok_or_else(unproven)?;
     for entry in entries {
@@ -105,7 +99,7 @@ pub(super) fn prove(
 
 /// Tells whether the remote's branch holds what the target holds of a branch already. It may not: somebody merged by
 /// hand, or an earlier merge stayed local.
-pub(super) fn holds(repo: &Repo, remote: &str, branch: &str, id: &str, source: &str) -> Result<bool, MergeError> {
+pub(super) fn holds(repo: &Repo, remote: &str, branch: &str, id: &str, source: &str) -> Result<bool> {
     match head(repo, remote, branch, id)? {
         Some(head) => verify::held(&repo.git, &head, source),
         None => Ok(false),
@@ -113,7 +107,7 @@ pub(super) fn holds(repo: &Repo, remote: &str, branch: &str, id: &str, source: &
 }
 
 /// Returns `true` when a commit's history has the entry: the very commit, or its patches.
-pub(super) fn carries(repo: &Repo, head: &str, entry: &MergeEntry) -> Result<bool, MergeError> {
+pub(super) fn carries(repo: &Repo, head: &str, entry: &MergeEntry) -> Result<bool> {
     if repo.git.is_ancestor(&entry.commit, head)? {
         return Ok(true);
     }
@@ -121,7 +115,7 @@ pub(super) fn carries(repo: &Repo, head: &str, entry: &MergeEntry) -> Result<boo
 }
 
 /// Checks that the remote is where it was.
-fn check(repo: &Repo, remote: &str) -> Result<(), MergeError> {
+fn check(repo: &Repo, remote: &str) -> Result<()> {
     if !remotes::is_plain(remote) {
         return Err(MergeError::PushRefused { remote: named(remote), said: "no such remote".into() });
     }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Author, Leash, MergeError};
+use super::{Author, Leash, MergeError, Result};
 use crate::{
     fault::WorkspaceError,
     git::{Git, Keep},
@@ -39,7 +39,7 @@ pub(super) struct Repo {
 impl Repo {
     /// Finds the repository of a checkout, or takes a bare one; what git sees of its configuration is kept in a
     /// directory of ours.
-    pub(super) fn open(dir: &Path, keep: &Keep, author: &Author) -> Result<Self, MergeError> {
+    pub(super) fn open(dir: &Path, keep: &Keep, author: &Author) -> Result<Self> {
         let Repository { git, top, common, prefix, .. } = Repository::found_by(&Git::looking(dir), keep)?;
         Ok(Self { git: git.by(author), leash: None, common, remotes: None, top, prefix })
     }
@@ -60,7 +60,7 @@ impl Repo {
     }
 
     /// Returns the commit that a branch points to.
-    pub(super) fn head(&self, branch: &str) -> Result<String, MergeError> {
+    pub(super) fn head(&self, branch: &str) -> Result<String> {
         let full = format!("refs/heads/{branch}");
         let unknown = || MergeError::NoBranch(oodatcaa_core::text::cut(branch, 200));
         if branch.contains('\0') || !self.git.asks(&["check-ref-format", &full])? {
@@ -71,7 +71,7 @@ impl Repo {
 
     /// Takes the repository's lock, as git's own commands on worktrees and configuration race; it is held until it is
     /// dropped, and by a git that has it as its input until that ends.
-    pub(super) fn lock(&self) -> Result<Arc<File>, MergeError> {
+    pub(super) fn lock(&self) -> Result<Arc<File>> {
         let deadline = Instant::now() + LOCK_WAIT;
         loop {
             // In short waits, because a merge that is to end must not sit out the whole one.

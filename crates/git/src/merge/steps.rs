@@ -14,7 +14,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Author, MergeError};
+use super::{Author, Result};
 use crate::{fault::failed, lock};
 use oodatcaa_core::{TaskId, Token};
 use oodatcaa_sys::{files, lock::Lock};
@@ -193,7 +193,7 @@ impl Drop for Log {
 }
 
 impl Log {
-    pub(super) fn begin(dir: &Path, state: State) -> Result<Self, MergeError> {
+    pub(super) fn begin(dir: &Path, state: State) -> Result<Self> {
         files::make_named_dir(dir).map_err(failed("make", dir))?;
         let path = dir.join(format!("{}.lock", state.id));
         // Whoever looks for orphans may hold it for the moment between our two calls.
@@ -221,7 +221,7 @@ impl Log {
     }
 
     /// Announces a step.
-    pub(super) fn save(&mut self, step: Step) -> Result<(), MergeError> {
+    pub(super) fn save(&mut self, step: Step) -> Result<()> {
         self.state.step = step;
         self.write()?;
         point(step);
@@ -229,14 +229,14 @@ impl Log {
     }
 
     /// Writes what has changed beside the step.
-    pub(super) fn write(&self) -> Result<(), MergeError> {
+    pub(super) fn write(&self) -> Result<()> {
         let path = self.dir.join(format!("{}.json", self.state.id));
         let text = serde_json::to_vec_pretty(&self.state).expect("texts become JSON");
         Ok(files::named::write(&path, text, files::Durable::Yes).map_err(failed("write", &path))?)
     }
 
     /// Forgets the merge: nothing of it is left to do.
-    pub(super) fn close(self) -> Result<(), MergeError> {
+    pub(super) fn close(self) -> Result<()> {
         let path = self.dir.join(format!("{}.json", self.state.id));
         for path in [path, self.dir.join(format!("{}.lock", self.state.id))] {
             files::named::remove(&path).map_err(failed("remove", &path))?;
@@ -245,7 +245,7 @@ impl Log {
     }
 
     /// Returns the merges in a directory that nobody drives any more.
-    pub(super) fn orphans(dir: &Path) -> Result<Vec<Self>, MergeError> {
+    pub(super) fn orphans(dir: &Path) -> Result<Vec<Self>> {
         let listed = files::list(dir, Path::new(""), 1_000_000).map_err(failed("read", dir))?;
         // A lock without a state is of a merge that died before its first step, or of one that is just beginning.
         let mut found = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use super::{Author, MergeError, MergeRequest, repo::Repo};
+use super::{Author, MergeError, MergeRequest, Result, repo::Repo};
 use crate::{
     Config, WorkspaceError,
     git::{Git, GitError, Keep},
@@ -20,7 +20,7 @@ const DIFF: &[&str] =
 /// by patch id, when all of them together have (a squash), or when the target's own line has the
 /// commit that merged exactly this head of the branch. A merge that was reverted is still held by
 /// this measure.
-pub fn holds(repo: &Path, target: &str, branch: &str) -> Result<bool, MergeError> {
+pub fn holds(repo: &Path, target: &str, branch: &str) -> Result<bool> {
     let repo = Repo::open(repo, &Keep::Shortly, &Author::ourselves())?;
     let (target, branch) = (repo.head(target)?, repo.head(branch)?);
     held(&repo.git, &target, &branch)
@@ -35,7 +35,7 @@ pub(crate) fn holds_commit(git: &Git, target: &str, source: &str) -> Result<bool
 }
 
 /// Returns the same for commits.
-pub(super) fn held(git: &Git, target: &str, source: &str) -> Result<bool, MergeError> {
+pub(super) fn held(git: &Git, target: &str, source: &str) -> Result<bool> {
     if git.is_ancestor(source, target)? {
         return Ok(true);
     }
@@ -46,7 +46,7 @@ pub(super) fn held(git: &Git, target: &str, source: &str) -> Result<bool, MergeE
 }
 
 /// Finds by patch ids alone the newest commit of the target that has the branch's last patch, or all of them together.
-pub(super) fn by_patches(git: &Git, target: &str, source: &str) -> Result<Option<String>, MergeError> {
+pub(super) fn by_patches(git: &Git, target: &str, source: &str) -> Result<Option<String>> {
     let merges = git.run(&["rev-list", "--count", "--merges", &format!("{target}..{source}")])?;
     let cherry = git.run(&["cherry", target, source])?;
     // `git cherry` leaves merges out, so with one in between it says nothing of the whole.
@@ -70,19 +70,19 @@ pub(super) fn by_patches(git: &Git, target: &str, source: &str) -> Result<Option
 }
 
 /// Returns the stable patch id of all that changed between two commits; empty when nothing did.
-pub(super) fn patch_id(git: &Git, from: &str, to: &str) -> Result<String, MergeError> {
+pub(super) fn patch_id(git: &Git, from: &str, to: &str) -> Result<String> {
     let ids = patch_ids(git, &[&["diff-tree", "-r"], DIFF, &[from, to]].concat())?;
     Ok(ids.split(' ').next().unwrap_or_default().to_owned())
 }
 
 /// Returns the stable patch ids of what a command of git shows, one a line, each with its commit.
-fn patch_ids(git: &Git, shows: &[&str]) -> Result<String, MergeError> {
+fn patch_ids(git: &Git, shows: &[&str]) -> Result<String> {
     let shown = git.bytes(shows)?;
     Ok(git.clone().with_input(shown).run(&["patch-id", "--stable"])?)
 }
 
 /// Returns the commit on the target's own line by which we merged this head of a branch.
-pub(super) fn record(git: &Git, target: &str, source: &str) -> Result<Option<String>, MergeError> {
+pub(super) fn record(git: &Git, target: &str, source: &str) -> Result<Option<String>> {
     // The words of an agent come in by the second parent, or were cleaned when they were replayed.
     let grep = format!("--grep=Oodatcaa-Source: {source}");
     let found = git.run(&["log", "--first-parent", "--fixed-strings", &grep, "-n", "1", "--format=%H", target])?;
@@ -90,16 +90,11 @@ pub(super) fn record(git: &Git, target: &str, source: &str) -> Result<Option<Str
 }
 
 /// Returns the commit by which the order's present content is in the target already, if it is.
-pub(super) fn already(
-    git: &Git,
-    target: &str,
-    order: &MergeRequest,
-    source: &str,
-) -> Result<Option<String>, MergeError> {
+pub(super) fn already(git: &Git, target: &str, order: &MergeRequest, source: &str) -> Result<Option<String>> {
     if reverted(git, order, target)?.is_some() {
         return Ok(None);
     }
-    let ours = |commit: &str| -> Result<bool, MergeError> {
+    let ours = |commit: &str| -> Result<bool> {
         let sources = trailers(git, commit, "Oodatcaa-Source")?;
         let tasks = trailers(git, commit, "Oodatcaa-Task")?;
         Ok(sources.contains(source) && tasks.contains(order.task.as_str()))
@@ -136,11 +131,7 @@ pub(super) fn already(
 }
 
 /// Returns the revert of the last merge of the order's branch, if the target has it, and the heads that it took back.
-pub(super) fn reverted(
-    git: &Git,
-    order: &MergeRequest,
-    target: &str,
-) -> Result<Option<(String, BTreeSet<String>)>, MergeError> {
+pub(super) fn reverted(git: &Git, order: &MergeRequest, target: &str) -> Result<Option<(String, BTreeSet<String>)>> {
     let Some(commit) = git.commit(&reverted_ref(&order.branch))? else { return Ok(None) };
     if !git.is_ancestor(&commit, target)? {
         return Ok(None);
@@ -150,7 +141,7 @@ pub(super) fn reverted(
 }
 
 /// Tells whether one of these commits is in the history of another.
-pub(super) fn any_in(git: &Git, commits: &BTreeSet<String>, of: &str) -> Result<bool, MergeError> {
+pub(super) fn any_in(git: &Git, commits: &BTreeSet<String>, of: &str) -> Result<bool> {
     for commit in commits {
         match git.is_ancestor(commit, of) {
             // One that is not there any more is in none.
@@ -161,7 +152,7 @@ pub(super) fn any_in(git: &Git, commits: &BTreeSet<String>, of: &str) -> Result<
     Ok(false)
 }
 
-fn trailers(git: &Git, commit: &str, key: &str) -> Result<BTreeSet<String>, MergeError> {
+fn trailers(git: &Git, commit: &str, key: &str) -> Result<BTreeSet<String>> {
     let message = git.run(&["log", "-1", "--no-show-signature", "--format=%B", commit])?;
     let wanted = format!("{key}: ");
     // Only the last paragraph holds trailers, and in ours every line is made by us.
@@ -201,7 +192,7 @@ pub struct Landed {
 }
 
 /// Returns how a branch was merged, also when it is gone by now.
-pub fn landed(git: &Git, branch: &str) -> Result<Option<Landed>, MergeError> {
+pub fn landed(git: &Git, branch: &str) -> Result<Option<Landed>> {
     let Some(to) = git.commit(&merged_ref(branch))? else { return Ok(None) };
     let source = trailers(git, &to, "Oodatcaa-Source")?.into_iter().next();
     let mut from = to.clone();

@@ -3,14 +3,14 @@
 use super::Workspace;
 use crate::{
     evidence::{self, Start},
-    fault::WorkspaceError,
+    fault::Result,
     save,
     snapshot::Checkout,
 };
 
 impl Workspace {
     /// Ends what an earlier attempt left half done, with everything saved before.
-    pub(super) fn tidy(&mut self) -> Result<(), WorkspaceError> {
+    pub(super) fn tidy(&mut self) -> Result<()> {
         let Some(checkout) = &self.checkout else { return Ok(()) };
         if let Some(what) = evidence::midway(checkout)? {
             let saved = self.save()?;
@@ -23,7 +23,7 @@ impl Workspace {
         self.put_on_branch(checkout)
     }
 
-    pub(crate) fn end_midway(&self, checkout: &Checkout) -> Result<(), WorkspaceError> {
+    pub(crate) fn end_midway(&self, checkout: &Checkout) -> Result<()> {
         for command in [["rebase", "--quit"], ["cherry-pick", "--quit"], ["revert", "--quit"], ["bisect", "reset"]] {
             // Those that are not under way say so.
             let _ = checkout.git.call(&command)?;
@@ -32,7 +32,7 @@ impl Workspace {
     }
 
     /// Makes sure that the task's branch is checked out and holds what was committed beside it.
-    pub(super) fn put_on_branch(&self, checkout: &Checkout) -> Result<(), WorkspaceError> {
+    pub(super) fn put_on_branch(&self, checkout: &Checkout) -> Result<()> {
         let Some(branch) = &self.branch else { return Ok(()) };
         if checkout.git.current_branch()?.as_ref() == Some(branch) {
             return Ok(());
@@ -62,7 +62,7 @@ impl Workspace {
     }
 
     /// Notes how it is now, unless this attempt has begun already.
-    pub(super) fn begin(&mut self) -> Result<(), WorkspaceError> {
+    pub(super) fn begin(&mut self) -> Result<()> {
         if !self.remember()? {
             self.begin_again()?;
         }
@@ -70,7 +70,7 @@ impl Workspace {
     }
 
     /// Reads what was noted when the attempt began; without a note it begins with the branch.
-    pub(super) fn remember(&mut self) -> Result<bool, WorkspaceError> {
+    pub(super) fn remember(&mut self) -> Result<bool> {
         let Some(checkout) = &self.checkout else { return Ok(true) };
         if let Some(start) = Start::noted(checkout, &self.refs, self.token)? {
             self.start = start;
@@ -84,7 +84,7 @@ impl Workspace {
         Ok(false)
     }
 
-    pub(super) fn begin_again(&mut self) -> Result<(), WorkspaceError> {
+    pub(super) fn begin_again(&mut self) -> Result<()> {
         let Some(checkout) = &self.checkout else { return Ok(()) };
         let seen = checkout.snapshot()?;
         let head = checkout.git.head()?;

@@ -6,7 +6,7 @@ use crate::{
     author::Author,
     commit,
     evidence::{self, Evidence, Start},
-    fault::WorkspaceError,
+    fault::Result,
     git::RawChange,
     repo::Home,
     save::{self, Refs},
@@ -18,7 +18,7 @@ use oodatcaa_core::{Token, layout::Layout};
 
 impl Workspace {
     /// Returns what has changed since the attempt began.
-    pub fn evidence(&self) -> Result<Evidence, WorkspaceError> {
+    pub fn evidence(&self) -> Result<Evidence> {
         let Some(checkout) = &self.checkout else { return Ok(Evidence::default()) };
         let seen = checkout.snapshot()?;
         evidence::look(checkout, seen, &self.start, self.base_branch.as_deref())
@@ -26,7 +26,7 @@ impl Workspace {
 
     /// Returns what has changed since an earlier attempt began, with which this one goes on; as for this one where nothing
     /// was noted then.
-    pub fn evidence_since(&self, first: Token) -> Result<Evidence, WorkspaceError> {
+    pub fn evidence_since(&self, first: Token) -> Result<Evidence> {
         let Some(checkout) = &self.checkout else { return Ok(Evidence::default()) };
         let start = Start::noted(checkout, &self.refs, first)?.unwrap_or_else(|| self.start.clone());
         evidence::look(checkout, checkout.snapshot()?, &start, self.base_branch.as_deref())
@@ -34,12 +34,7 @@ impl Workspace {
 
     /// Commits what is not committed on the task's branch; `None` when there is nothing, and always in the
     /// project's own directory. No hook runs. The trailers are ours: see [`crate::trailers`].
-    pub fn commit_rest(
-        &self,
-        message: &str,
-        trailers: &[(&str, String)],
-        author: &Author,
-    ) -> Result<Option<String>, WorkspaceError> {
+    pub fn commit_rest(&self, message: &str, trailers: &[(&str, String)], author: &Author) -> Result<Option<String>> {
         let (Some(checkout), Mode::Worktree) = (&self.checkout, self.mode()) else { return Ok(None) };
         if evidence::midway(checkout)?.is_none() {
             self.put_on_branch(checkout)?;
@@ -50,7 +45,7 @@ impl Workspace {
 
     /// Saves what is not committed under [`Refs::wip`], without touching index or files; `None` when there is
     /// nothing to save.
-    pub fn save(&self) -> Result<Option<String>, WorkspaceError> {
+    pub fn save(&self) -> Result<Option<String>> {
         let Some(checkout) = &self.checkout else { return Ok(None) };
         let seen = checkout.snapshot()?;
         if !seen.left_out.is_empty() {
@@ -60,7 +55,7 @@ impl Workspace {
     }
 
     /// Takes files of these patterns for what an agent's program leaves behind: they are no work, now and later.
-    pub fn leave_out(&mut self, layout: &Layout, patterns: &[String]) -> Result<(), WorkspaceError> {
+    pub fn leave_out(&mut self, layout: &Layout, patterns: &[String]) -> Result<()> {
         let Some(checkout) = &mut self.checkout else { return Ok(()) };
         let new: Vec<String> = patterns.iter().filter(|pattern| !checkout.ignored.contains(pattern)).cloned().collect();
         if new.is_empty() {
@@ -72,7 +67,7 @@ impl Workspace {
     }
 
     /// Changes what is remembered of it.
-    fn note(&self, layout: &Layout, change: impl FnOnce(&mut State)) -> Result<(), WorkspaceError> {
+    fn note(&self, layout: &Layout, change: impl FnOnce(&mut State)) -> Result<()> {
         let Some(home) = Home::holding(layout, &self.top) else { return Ok(()) };
         let Some(mut state) = State::load(&home, &self.task) else { return Ok(()) };
         let before = state.clone();
@@ -82,24 +77,24 @@ impl Workspace {
 
     /// Notes that an attempt in it has come to an end, and that the task's entry will name its branch from now on:
     /// an entry that does not is another task of the same id.
-    pub fn settle(&self, layout: &Layout) -> Result<(), WorkspaceError> {
+    pub fn settle(&self, layout: &Layout) -> Result<()> {
         self.note(layout, |state| state.settled = true)
     }
 
     /// Gives it to somebody whose changes are no work: a tester, a reviewer. Whoever comes next finds it as it is
     /// now, also when [`Workspace::take_back`] is never reached.
-    pub fn lend(&self, layout: &Layout) -> Result<(), WorkspaceError> {
+    pub fn lend(&self, layout: &Layout) -> Result<()> {
         self.note(layout, |state| state.lent = Some(self.token))
     }
 
     /// Takes it back: everything is as it was when the attempt began. What was changed is saved; answers with the files and where they are, `None` when nothing was.
-    pub fn take_back(&self, layout: &Layout) -> Result<Option<(Vec<String>, String)>, WorkspaceError> {
+    pub fn take_back(&self, layout: &Layout) -> Result<Option<(Vec<String>, String)>> {
         let saved = self.put_back_to(self.token)?;
         self.note(layout, |state| state.lent = None)?;
         Ok(saved)
     }
 
-    pub(super) fn put_back_to(&self, token: Token) -> Result<Option<(Vec<String>, String)>, WorkspaceError> {
+    pub(super) fn put_back_to(&self, token: Token) -> Result<Option<(Vec<String>, String)>> {
         let (Some(checkout), Mode::Worktree) = (&self.checkout, self.mode()) else { return Ok(None) };
         let git = &checkout.git;
         let Some(noted) = git.commit(&self.refs.start(token))? else { return Ok(None) };
@@ -127,7 +122,7 @@ impl Workspace {
     }
 
     /// Moves a branch that has nothing of its own to where its base is by now; for whoever works on it next.
-    pub fn follow_base(&mut self) -> Result<(), WorkspaceError> {
+    pub fn follow_base(&mut self) -> Result<()> {
         let (Some(checkout), Some(base)) = (&self.checkout, &self.base_branch) else { return Ok(()) };
         let git = &checkout.git;
         let (head, tip) = (checkout.git.head()?, git.tip(base)?);
@@ -153,7 +148,7 @@ impl Workspace {
     /// Says what of the branch must not come into its target, in words for whoever mends it; `None` when all of it
     /// may. Commits of submodules are kept where they outlive the worktree, as they are what a merge would point to;
     /// with `published` a remote must have them as well.
-    pub fn refuses(&self, published: bool) -> Result<Option<String>, WorkspaceError> {
+    pub fn refuses(&self, published: bool) -> Result<Option<String>> {
         let (Some(checkout), Some(stores), Some(base)) = (&self.checkout, &self.stores, &self.base_branch) else {
             return Ok(None);
         };
@@ -162,12 +157,12 @@ impl Workspace {
     }
 
     /// Returns the submodules that hold changes which are not committed in them.
-    pub fn unfinished_submodules(&self) -> Result<Vec<String>, WorkspaceError> {
+    pub fn unfinished_submodules(&self) -> Result<Vec<String>> {
         self.stores.as_ref().map_or(Ok(Vec::new()), |stores| stores.dirty(&self.top))
     }
 
     /// Returns what earlier attempts saved and this one does not find in its tree, in words for its prompt.
-    pub fn saved_before(&self) -> Result<Vec<String>, WorkspaceError> {
+    pub fn saved_before(&self) -> Result<Vec<String>> {
         let (Some(checkout), Mode::Worktree) = (&self.checkout, self.mode()) else { return Ok(Vec::new()) };
         let saved = save::missing(checkout, (&self.refs, self.token), &self.start.tree)?;
         let words = |(name, files): (String, Vec<String>)| {
@@ -188,19 +183,19 @@ impl Workspace {
     }
 
     /// Returns what it holds, in a form to be compared with another moment's: commit and content; `None` without git.
-    pub fn content(&self) -> Result<Option<String>, WorkspaceError> {
+    pub fn content(&self) -> Result<Option<String>> {
         let Some(checkout) = &self.checkout else { return Ok(None) };
         let head = checkout.git.head()?.unwrap_or_default();
         Ok(Some(format!("{head}:{}", checkout.snapshot()?.tree)))
     }
 
     /// Returns the commit in which the branch left the one that it goes to; `None` without one.
-    pub fn fork_commit(&self) -> Result<Option<String>, WorkspaceError> {
+    pub fn fork_commit(&self) -> Result<Option<String>> {
         self.checkout.as_ref().map_or(Ok(None), |checkout| self.fork(checkout))
     }
 
     /// Returns the commit at which the branch that it goes to stands now; `None` without one.
-    pub fn target_commit(&self) -> Result<Option<String>, WorkspaceError> {
+    pub fn target_commit(&self) -> Result<Option<String>> {
         let (Some(checkout), Some(base)) = (&self.checkout, &self.base_branch) else { return Ok(None) };
         Ok(checkout.git.tip(base)?)
     }
@@ -212,7 +207,7 @@ impl Workspace {
     }
 
     /// Returns the commit in which the branch left the one that it goes to.
-    pub(super) fn fork(&self, checkout: &Checkout) -> Result<Option<String>, WorkspaceError> {
+    pub(super) fn fork(&self, checkout: &Checkout) -> Result<Option<String>> {
         let Some(base) = &self.base_branch else { return Ok(None) };
         Ok(checkout.git.fork(&format!("refs/heads/{base}"), "HEAD")?)
     }
