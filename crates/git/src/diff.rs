@@ -7,7 +7,7 @@ use super::{
     fault::{Result, WorkspaceError},
     git::{Git, words},
     merge,
-    project::own_paths,
+    project::{Project, own_paths},
     repo::Repository,
     save::Refs,
     state::State,
@@ -54,12 +54,13 @@ pub fn range(
 ) -> Result<Range> {
     let name = token.map_or_else(|| task.to_string(), |token| format!("{task}/{token}"));
     let nothing = |why: &str| WorkspaceError::Nothing(name.clone(), why.into());
-    let repo = Repository::find(layout)?.ok_or_else(|| nothing("the project is not in a git repository"))?;
+    let project = Project::find(layout, config)?.ok_or_else(|| nothing("the project is not in a git repository"))?;
+    let repo = &project.repo;
     let refs = Refs::of(layout, task);
     let starts = refs.tokens(&repo.git, "start")?;
     let newest = starts.last().copied().unwrap_or_default();
     let live = repo.task_tree(layout, task)?;
-    let live = live.map(|found| Workspace::found(layout, config, &repo, &found, newest)).transpose()?;
+    let live = live.map(|found| Workspace::found(&project, &found, newest)).transpose()?;
     let tip = match (&live, branch_of(layout, config, task)) {
         (Some(workspace), _) => workspace.branch().map(String::from),
         (None, branch) => branch,
@@ -105,7 +106,7 @@ pub fn range(
     let to = to.ok_or_else(|| nothing("its workspace and its branch are gone"))?;
     let own = own_paths(&repo.prefix);
     let paths = words(&[":(top)"], own.iter().map(|path| format!(":(top,exclude,literal){path}")));
-    Ok(Range { from, to, until, git: repo.git, paths })
+    Ok(Range { from, to, until, git: project.repo.git, paths })
 }
 
 /// Returns the commit at which a task's branch stands: the branch that we made, or else the one that the task names. `None`

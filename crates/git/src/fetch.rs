@@ -5,21 +5,20 @@
 use std::time::Duration;
 
 use super::{
-    Config,
     fault::{Result, WorkspaceError},
     git::{Git, GitError, without_passwords},
+    project::Project,
     remotes,
     repo::Repository,
     trees,
 };
-use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{TaskId, Token, text};
 
 /// How long a remote may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Fetches what branches start from, where that is asked for, and takes the local branch there.
-pub(super) fn base(layout: &Layout, config: &Config, repo: &Repository, attempt: (&TaskId, Token)) -> Result<()> {
+pub(super) fn base(Project { layout, config, repo }: &Project<'_>, task: &TaskId, token: Token) -> Result<()> {
     let Some(remote) = config.fetch_from.as_deref() else { return Ok(()) };
     // Where there is no branch that is said with the reason a moment later.
     let Ok(Some(branch)) = repo.base(config).map(|base| base.branch) else { return Ok(()) };
@@ -36,7 +35,7 @@ pub(super) fn base(layout: &Layout, config: &Config, repo: &Repository, attempt:
         return Err(failed(&moved.to_string(), false));
     }
     let git = repo.git.clone().within(PATIENCE);
-    let mine = format!("refs/oodatcaa/fetched/{}-{}", crate::branch::component(attempt.0.as_str()), attempt.1);
+    let mine = format!("refs/oodatcaa/fetched/{}-{}", crate::branch::component(task.as_str()), token);
     let spec = format!("+refs/heads/{branch}:{mine}");
     match remotes::fetch(&git, remote, &spec) {
         Ok(_) => {}

@@ -13,6 +13,20 @@ use crate::{
 };
 use oodatcaa_core::layout::Layout;
 
+/// A project whose attempts have worktrees: with its settings, and the repository around it.
+pub(crate) struct Project<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) config: &'a Config,
+    pub(crate) repo: Repository,
+}
+
+impl<'a> Project<'a> {
+    /// Looks for the repository; `None` where there is none.
+    pub(crate) fn find(layout: &'a Layout, config: &'a Config) -> Result<Option<Self>> {
+        Ok(Repository::find(layout)?.map(|repo| Self { layout, config, repo }))
+    }
+}
+
 /// Below a project's root: what is the main checkout's and never part of a task's change.
 pub(crate) const OWN: [&str; 9] = [
     ".oodatcaa/work",

@@ -14,6 +14,7 @@ use super::{
     fault::{KeepReason, Result, WorkspaceError, failed},
     git::Git,
     hooks, merge,
+    project::Project,
     repo::{Home, Repository, TaskTree},
     save::Refs,
     screen::Copies,
@@ -121,9 +122,9 @@ pub fn free(dir: &Path) -> Option<u64> {
 
 /// Returns every worktree of the project's tasks.
 pub fn list(layout: &Layout, config: &Config) -> Result<Vec<Seen>> {
-    let Some(repo) = Repository::find(layout)? else { return Ok(Vec::new()) };
-    let trees = repo.task_trees(layout)?.into_iter();
-    trees.map(|found| Ok(look(layout, config, &repo, &found)?.0)).collect()
+    let Some(project) = Project::find(layout, config)? else { return Ok(Vec::new()) };
+    let trees = project.repo.task_trees(layout)?.into_iter();
+    trees.map(|found| Ok(look(&project, &found)?.0)).collect()
 }
 
 /// Returns where a task's worktree lies; `None` when it has none.
@@ -133,7 +134,8 @@ pub fn path_of(layout: &Layout, task: &TaskId) -> Result<Option<PathBuf>> {
 }
 
 /// Looks at a task's worktree, and returns the workspace in it where there is one.
-fn look(layout: &Layout, config: &Config, repo: &Repository, found: &TaskTree) -> Result<(Seen, Option<Workspace>)> {
+fn look(project: &Project<'_>, found: &TaskTree) -> Result<(Seen, Option<Workspace>)> {
+    let Project { layout, config, repo } = project;
     let TaskTree { task, home, tree } = found;
     let mut seen = Seen {
         task: task.clone(),
@@ -153,7 +155,7 @@ fn look(layout: &Layout, config: &Config, repo: &Repository, found: &TaskTree) -
     if !seen.whole {
         return Ok((seen, None));
     }
-    let workspace = Workspace::found(layout, config, repo, found, newest(layout, repo, task)?)?;
+    let workspace = Workspace::found(project, found, newest(layout, repo, task)?)?;
     if let Some(checkout) = &workspace.checkout {
         let (now, head) = (checkout.snapshot()?, checkout.git.head()?);
         seen.dirty = checkout.tree_of(head.as_deref())? != now.tree;
@@ -221,17 +223,17 @@ fn take_away(
     policy: PrunePolicy,
     mine: bool,
 ) -> Result<Option<Removed>> {
-    let Some(repo) = Repository::find(layout)? else { return Ok(None) };
-    let Some(found) = repo.task_tree(layout, task)? else { return Ok(None) };
+    let Some(project) = Project::find(layout, config)? else { return Ok(None) };
+    let Some(found) = project.repo.task_tree(layout, task)? else { return Ok(None) };
     let home = &found.home;
     // First the task's lock, then the repository's: as whoever makes a worktree takes them.
     let guard = home.guard(task, WAIT)?;
-    let locked = repo.lock(config.lock_wait)?;
+    let locked = project.repo.lock(config.lock_wait)?;
     let kept = |why: KeepReason| Err(WorkspaceError::Kept { task: task.clone(), why });
     if !mine && in_use(layout, task) {
         return kept(KeepReason::InUse);
     }
-    let (seen, workspace) = look(layout, config, &repo, &found)?;
+    let (seen, workspace) = look(&project, &found)?;
     if let Err(why) = policy.check(&seen) {
         return kept(why);
     }

@@ -8,8 +8,9 @@ use super::{
     commit, evidence,
     fault::{KeepReason, Result, WorkspaceError},
     git::Git,
-    merge, prune,
-    repo::Repository,
+    merge,
+    project::Project,
+    prune,
     save::Refs,
     snapshot::Checkout,
     tree,
@@ -40,17 +41,17 @@ pub struct Restarted {
 /// Begins again with a task that nobody works on.
 pub fn restart(layout: &Layout, config: &Config, task: &Task, how: Anew) -> Result<Restarted> {
     let nothing = |why: &str| WorkspaceError::Nothing(task.id.to_string(), why.into());
-    let repo = Repository::find(layout)?.ok_or_else(|| nothing("the project is not in a git repository"))?;
-    let refs = Refs::of(layout, &task.id);
-    let base = tree::base(layout, config, &repo, task)?;
+    let project = Project::find(layout, config)?.ok_or_else(|| nothing("the project is not in a git repository"))?;
+    let (repo, refs) = (&project.repo, Refs::of(layout, &task.id));
+    let base = tree::base(&project, task)?;
     let found = repo.task_tree(layout, &task.id)?;
     let guard = found.as_ref().map(|found| found.home.guard(&task.id, config.lock_wait)).transpose()?;
     if prune::in_use(layout, &task.id) {
         return Err(WorkspaceError::Kept { task: task.id.clone(), why: KeepReason::InUse });
     }
-    let newest = prune::newest(layout, &repo, &task.id)?;
+    let newest = prune::newest(layout, repo, &task.id)?;
     let restarted = match &found {
-        Some(found) => Workspace::found(layout, config, &repo, found, newest)?.begin_anew(&base.commit, how)?,
+        Some(found) => Workspace::found(&project, found, newest)?.begin_anew(&base.commit, how)?,
         None => match (how, task.branch.as_deref()) {
             (Anew::Rebase, _) => return Err(nothing("it has no worktree; the next attempt makes one")),
             (Anew::Fresh, Some(branch)) => without_tree(&repo.git, &refs, branch, &base.commit)?,

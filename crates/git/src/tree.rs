@@ -11,9 +11,10 @@ use std::{
 };
 
 use super::{
-    Config, admin, branch,
+    admin, branch,
     fault::{Result, WorkspaceError, failed},
     git::{destroy, snags},
+    project::Project,
     repo::{Base, Home, Locked, Repository, inside, make_dir},
     save::Refs,
     screen::Copies,
@@ -21,7 +22,6 @@ use super::{
     submodules::Stores,
     trees::Listed,
 };
-use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Task, TaskId};
 use oodatcaa_sys::files::{Durable, named};
 
@@ -42,7 +42,7 @@ pub(super) struct Made {
 }
 
 /// Finds the home of a task's worktree, which may lie elsewhere than the configuration says now.
-fn home(layout: &Layout, config: &Config, repo: &Repository, task: &TaskId) -> Result<Home> {
+fn home(Project { layout, config, repo }: &Project<'_>, task: &TaskId) -> Result<Home> {
     if let Some(found) = repo.task_tree(layout, task)? {
         return Ok(found.home);
     }
@@ -54,24 +54,25 @@ fn home(layout: &Layout, config: &Config, repo: &Repository, task: &TaskId) -> R
 }
 
 /// Returns what the branch of a task starts from. A task that has begun goes where it began, whatever is checked out now.
-pub(super) fn base(layout: &Layout, config: &Config, repo: &Repository, task: &Task) -> Result<Base> {
-    match repo.base(config) {
+pub(super) fn base(project: &Project<'_>, task: &Task) -> Result<Base> {
+    match project.repo.base(project.config) {
         Err(WorkspaceError::Detached) => {}
         other => return other,
     }
-    let home = home(layout, config, repo, &task.id)?;
+    let home = home(project, &task.id)?;
     let begun = State::load(&home, &task.id).filter(|state| state.ready).and_then(|state| state.base);
     let Some(name) = begun else { return Err(WorkspaceError::Detached) };
-    match repo.git.tip(&name)? {
+    match project.repo.git.tip(&name)? {
         Some(commit) => Ok(Base { branch: Some(name), commit }),
         None => Err(WorkspaceError::Detached),
     }
 }
 
 /// Makes or finds the worktree of a task.
-pub(super) fn prepare(layout: &Layout, config: &Config, repo: &Repository, task: &Task, base: &Base) -> Result<Made> {
+pub(super) fn prepare(project: &Project<'_>, task: &Task, base: &Base) -> Result<Made> {
+    let Project { layout, config, repo } = project;
     let id = &task.id;
-    let home = home(layout, config, repo, id)?;
+    let home = home(project, id)?;
     if State::load(&home, id).is_some_and(|known| known.is_of_another(task)) {
         log::warn!("{id}: a worktree of an earlier task of this id is there; it goes, its work is kept");
         super::prune::clear(layout, config, id)?;
@@ -98,7 +99,7 @@ pub(super) fn prepare(layout: &Layout, config: &Config, repo: &Repository, task:
         None => {
             super::prune::room(&home.dir, config.disk_min)?;
             let listed = repo.worktrees()?;
-            let choice = choose(layout, config, repo, task, base, known.as_ref(), &listed)?;
+            let choice = choose(project, task, base, known.as_ref(), &listed)?;
             let made = choice.start.is_some() || known.as_ref().is_some_and(|known| known.made);
             let mut state = State::new(layout, id, Some(choice.name.clone()), base.branch.clone());
             (state.made, state.ready, state.set_up) = (made, false, false);
@@ -126,7 +127,7 @@ pub(super) fn prepare(layout: &Layout, config: &Config, repo: &Repository, task:
     if !state.ready {
         // Outside of the lock, because it takes long; the guard goes with it.
         repo.git.moved_to(&path, &admin)?.holding(Arc::clone(&guard)).reset_hard()?;
-        state.copied = copy_all(layout, config, repo, &home, id, &path)?;
+        state.copied = copy_all(project, &home, id, &path)?;
         Stores::of(repo, &admin, &Refs::of(layout, id)).set_up(&path)?;
         state.ready = true;
     }
@@ -232,15 +233,8 @@ struct Choice {
     start: Option<String>,
 }
 
-fn choose(
-    layout: &Layout,
-    config: &Config,
-    repo: &Repository,
-    task: &Task,
-    base: &Base,
-    known: Option<&State>,
-    listed: &[Listed],
-) -> Result<Choice> {
+fn choose(project: &Project<'_>, task: &Task, base: &Base, known: Option<&State>, listed: &[Listed]) -> Result<Choice> {
+    let Project { layout, config, repo } = project;
     let heads = repo.branches()?;
     let there = |name: &str| heads.iter().any(|head| head == name);
     // Whatever was merged or taken back under a name is not to be taken for another task's.
@@ -345,15 +339,9 @@ fn unlock(lock: &Path) {
 }
 
 /// Brings what `workspace.copy` names into a new worktree, and answers with the paths below its top.
-fn copy_all(
-    layout: &Layout,
-    config: &Config,
-    repo: &Repository,
-    home: &Home,
-    task: &TaskId,
-    tree: &Path,
-) -> Result<Vec<String>> {
-    let (made, wrong) = super::project::copy(layout, config, &inside(tree, &repo.prefix)?);
+fn copy_all(project: &Project<'_>, home: &Home, task: &TaskId, tree: &Path) -> Result<Vec<String>> {
+    let repo = &project.repo;
+    let (made, wrong) = super::project::copy(project.layout, project.config, &inside(tree, &repo.prefix)?);
     for (pattern, error) in wrong {
         log::warn!("{pattern}, of `workspace.copy`, is not copied: {error}");
     }

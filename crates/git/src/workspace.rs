@@ -13,7 +13,7 @@ use crate::{
     fetch,
     git::Git,
     hooks,
-    project::{own_paths, shared_checkout},
+    project::{Project, own_paths, shared_checkout},
     prune,
     repo::{Home, Repository, TaskTree, inside},
     save::Refs,
@@ -65,22 +65,24 @@ impl Workspace {
         run_dir: &Path,
         stop: &Arc<AtomicBool>,
     ) -> Result<Self> {
-        let found = Repository::find(layout)?.map(|repo| repo.until(stop));
-        let Some(repo) = found.as_ref().filter(|_| config.mode == Mode::Worktree) else {
-            let mut workspace = Self::shared(layout, found, &task.id, token)?;
-            workspace.begin()?;
-            return Ok(workspace);
+        let project = match Repository::find(layout)?.map(|repo| repo.until(stop)) {
+            Some(repo) if config.mode == Mode::Worktree => Project { layout, config, repo },
+            found => {
+                let mut workspace = Self::shared(layout, found, &task.id, token);
+                workspace.begin()?;
+                return Ok(workspace);
+            }
         };
         if config.untrusted {
             return Err(WorkspaceError::Untrusted);
         }
         if prune::path_of(layout, &task.id)?.is_none() {
-            fetch::base(layout, config, repo, (&task.id, token))?;
+            fetch::base(&project, &task.id, token)?;
         }
-        let base = tree::base(layout, config, repo, task)?;
-        let made = tree::prepare(layout, config, repo, task, &base)?;
+        let base = tree::base(&project, task)?;
+        let made = tree::prepare(&project, task, &base)?;
         let mut state = made.state;
-        let mut workspace = Self::in_tree(layout, config, repo, &state, (&made.path, made.admin), &task.id, token)?;
+        let mut workspace = Self::in_tree(&project, &state, &made.path, made.admin, token)?;
         // Before git writes there: an agent may have put a repository of its own in its place.
         workspace.verify()?;
         if let Some(lent) = state.lent.take() {
@@ -110,26 +112,21 @@ impl Workspace {
     /// Returns the workspace of an earlier attempt as it stands, with nothing made, mended or run; `None` when its task
     /// has none.
     pub fn attach(layout: &Layout, config: &Config, task: &TaskId, token: Token) -> Result<Option<Self>> {
-        let Some(repo) = Repository::find(layout)? else { return Ok(None) };
-        if let Some(found) = repo.task_tree(layout, task)? {
-            return Self::found(layout, config, &repo, &found, token).map(Some);
+        let Some(project) = Project::find(layout, config)? else { return Ok(None) };
+        if let Some(found) = project.repo.task_tree(layout, task)? {
+            return Self::found(&project, &found, token).map(Some);
         }
         if config.mode == Mode::Worktree {
             return Ok(None);
         }
-        let mut workspace = Self::shared(layout, Some(repo), task, token)?;
+        let mut workspace = Self::shared(layout, Some(project.repo), task, token);
         workspace.remember()?;
         Ok(Some(workspace))
     }
 
     /// Returns the workspace in a worktree that was found.
-    pub(crate) fn found(
-        layout: &Layout,
-        config: &Config,
-        repo: &Repository,
-        found: &TaskTree,
-        token: Token,
-    ) -> Result<Self> {
+    pub(crate) fn found(project: &Project<'_>, found: &TaskTree, token: Token) -> Result<Self> {
+        let Project { layout, config, repo } = project;
         let TaskTree { task, home, tree } = found;
         // Its repository may have been moved since.
         tree::follow(repo, &tree.path)?;
@@ -137,7 +134,7 @@ impl Workspace {
             let base = repo.base(config).ok().and_then(|base| base.branch);
             State::new(layout, task, tree.branch.clone(), base)
         });
-        let mut workspace = Self::in_tree(layout, config, repo, &state, (&tree.path, tree.admin.clone()), task, token)?;
+        let mut workspace = Self::in_tree(project, &state, &tree.path, tree.admin.clone(), token)?;
         workspace.remember()?;
         Ok(workspace)
     }
@@ -150,15 +147,9 @@ impl Workspace {
         self
     }
 
-    fn in_tree(
-        layout: &Layout,
-        config: &Config,
-        repo: &Repository,
-        state: &State,
-        (top, admin): (&Path, PathBuf),
-        task: &TaskId,
-        token: Token,
-    ) -> Result<Self> {
+    fn in_tree(project: &Project<'_>, state: &State, top: &Path, admin: PathBuf, token: Token) -> Result<Self> {
+        let Project { layout, config, repo } = project;
+        let task = &state.task;
         let path = inside(top, &repo.prefix)?;
         let mut env = BTreeMap::from([("OODATCAA_BRANCH".to_owned(), state.branch.clone())]);
         if let Some(port) = state.port(config) {
@@ -199,9 +190,9 @@ impl Workspace {
     }
 
     /// Returns the project's own directory, with git's help where there is git.
-    fn shared(layout: &Layout, repo: Option<Repository>, task: &TaskId, token: Token) -> Result<Self> {
+    fn shared(layout: &Layout, repo: Option<Repository>, task: &TaskId, token: Token) -> Self {
         let checkout = repo.map(shared_checkout);
-        Ok(Self {
+        Self {
             task: task.clone(),
             token,
             path: layout.root().into(),
@@ -214,7 +205,7 @@ impl Workspace {
             copies: Copies::default(),
             stores: None,
             refs: Refs::of(layout, task),
-        })
+        }
     }
 
     /// Returns how it works.
