@@ -21,38 +21,33 @@ pub(super) struct Made {
     pub(super) files: Vec<PathBuf>,
 }
 
-/// Copies what a pattern names from below one directory to the same places below another: a file, a directory with
-/// all that is in it, or several by `*`, `?` and, for directories of any depth, `**`. Neither a link nor `..` is
-/// followed; what stands there already is not touched, nor is a path that `spare` names. Files of a copy are private.
-pub(super) fn copy(
-    from: &Path,
-    to: &Path,
-    pattern: &str,
-    spare: &dyn Fn(&Path) -> bool,
-    made: &mut Made,
-) -> io::Result<()> {
-    let invalid = |why| io::Error::new(io::ErrorKind::InvalidInput, why);
-    let parts = Path::new(pattern).components().filter(|part| *part != Component::CurDir);
-    let parts: Vec<&OsStr> = parts
-        .map(|part| match part {
-            Component::Normal(part) => Ok(part),
-            _ => Err(invalid("not a path below the project")),
-        })
-        .collect::<io::Result<_>>()?;
-    if parts.is_empty() {
-        return Err(invalid("names no file"));
-    }
-    Copier { from, to, spare, made }.find(Path::new(""), &parts)
-}
-
-struct Copier<'a> {
-    from: &'a Path,
-    to: &'a Path,
-    spare: &'a dyn Fn(&Path) -> bool,
-    made: &'a mut Made,
+/// Copies from below one directory to the same places below another, but for the paths that `spare` names.
+pub(super) struct Copier<'a> {
+    pub(super) from: &'a Path,
+    pub(super) to: &'a Path,
+    pub(super) spare: &'a dyn Fn(&Path) -> bool,
+    pub(super) made: Made,
 }
 
 impl Copier<'_> {
+    /// Copies what a pattern names: a file, a directory with all that is in it, or several by `*`, `?` and, for
+    /// directories of any depth, `**`. Neither a link nor `..` is followed; what stands there already is not touched.
+    /// Files of a copy are private.
+    pub(super) fn copy(&mut self, pattern: &str) -> io::Result<()> {
+        let invalid = |why| io::Error::new(io::ErrorKind::InvalidInput, why);
+        let parts = Path::new(pattern).components().filter(|part| *part != Component::CurDir);
+        let parts: Vec<&OsStr> = parts
+            .map(|part| match part {
+                Component::Normal(part) => Ok(part),
+                _ => Err(invalid("not a path below the project")),
+            })
+            .collect::<io::Result<_>>()?;
+        if parts.is_empty() {
+            return Err(invalid("names no file"));
+        }
+        self.find(Path::new(""), &parts)
+    }
+
     /// Goes down the pattern from a directory below the root.
     fn find(&mut self, at: &Path, parts: &[&OsStr]) -> io::Result<()> {
         // The end of the pattern names what is taken.
@@ -156,9 +151,10 @@ mod tests {
     use super::*;
 
     fn copied(from: &Path, to: &Path, pattern: &str) -> io::Result<Vec<String>> {
-        let mut made = Made::default();
-        copy(from, to, pattern, &|path| path.starts_with(".oodatcaa"), &mut made)?;
-        Ok(made.paths.iter().map(|path| path.display().to_string()).collect())
+        let spare = |path: &Path| path.starts_with(".oodatcaa");
+        let mut copier = Copier { from, to, spare: &spare, made: Made::default() };
+        copier.copy(pattern)?;
+        Ok(copier.made.paths.iter().map(|path| path.display().to_string()).collect())
     }
 
     fn tree(dir: &Path, files: &[&str]) {

@@ -20,45 +20,27 @@ use oodatcaa_process as process;
 use oodatcaa_sys::{command, files, tail};
 
 /// Variables that every program needs.
-const ALWAYS: [&str; 12] = [
-    "PATH",
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "SHELL",
-    "LANG",
-    "LC_ALL",
-    "LC_CTYPE",
-    "TZ",
-    "TERM",
-    "TMPDIR",
-    "XDG_CACHE_HOME",
-];
+const ALWAYS: &str = "PATH HOME USER LOGNAME SHELL LANG LC_ALL LC_CTYPE TZ TERM TMPDIR XDG_CACHE_HOME";
 
 /// Between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Where a hook runs, and where its output and its tag are.
-#[derive(Clone, Copy)]
+/// Where a hook runs, with what, and where its output and its tag are.
 pub(super) struct Place<'a> {
     pub(super) cwd: &'a Path,
     /// A directory of ours, below which nothing is a link.
     pub(super) root: &'a Path,
     /// A directory below it for this run of the hook alone.
     pub(super) run_dir: &'a Path,
+    pub(super) env: &'a BTreeMap<String, String>,
+    /// Set when it shall end before its time.
+    pub(super) stop: &'a AtomicBool,
 }
 
 /// Runs a hook in a directory and waits for its end; what it leaves running is ended with it.
-pub(super) fn run(
-    hook: &'static str,
-    argv: &[String],
-    config: &Config,
-    place: Place<'_>,
-    env: &BTreeMap<String, String>,
-    stop: &AtomicBool,
-) -> Result<()> {
+pub(super) fn run(hook: &'static str, argv: &[String], config: &Config, place: &Place<'_>) -> Result<()> {
     let Some((program, args)) = argv.split_first() else { return Ok(()) };
-    let Place { cwd, root, run_dir } = place;
+    let Place { cwd, root, run_dir, env, stop } = *place;
     files::make_dir(root, run_dir).map_err(failed("create", run_dir))?;
     let log = run_dir.join("output.log");
     let out = files::append(root, &log).map_err(failed("write", &log))?;
@@ -102,11 +84,10 @@ pub(super) fn run(
 
 fn inherited(names: &[String]) -> Vec<(String, String)> {
     let wanted = |name: &str| {
-        ALWAYS.contains(&name)
-            || names.iter().any(|wanted| match wanted.strip_suffix('*') {
-                Some(start) => name.starts_with(start),
-                None => wanted == name,
-            })
+        ALWAYS.split(' ').chain(names.iter().map(String::as_str)).any(|wanted| match wanted.strip_suffix('*') {
+            Some(start) => name.starts_with(start),
+            None => wanted == name,
+        })
     };
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -127,9 +108,13 @@ mod tests {
             "setup",
             &argv,
             &config,
-            Place { cwd: dir.path(), root: dir.path(), run_dir: &dir.path().join("home/teardown/T1") },
-            &env,
-            &AtomicBool::new(false),
+            &Place {
+                cwd: dir.path(),
+                root: dir.path(),
+                run_dir: &dir.path().join("home/teardown/T1"),
+                env: &env,
+                stop: &AtomicBool::new(false),
+            },
         );
         (dir, done)
     }

@@ -6,7 +6,7 @@ use crate::{
     Config, Mode, admin,
     author::Author,
     fault::{Result, WorkspaceError},
-    files::{self, Made},
+    files::{Copier, Made},
     git::{self, Git},
     repo::{Home, Repository},
     snapshot::Checkout,
@@ -44,11 +44,10 @@ pub(crate) const OWN: [&str; 9] = [
 /// Returns what was copied, and the patterns for which something went wrong.
 pub(crate) fn copy<'a>(layout: &Layout, config: &'a Config, to: &Path) -> (Made, Vec<(&'a str, std::io::Error)>) {
     let spare = |path: &Path| OWN.iter().any(|own| path.starts_with(own));
-    let mut made = Made::default();
-    let copied =
-        config.copy.iter().map(|pattern| (pattern, files::copy(layout.root(), to, pattern, &spare, &mut made)));
-    let wrong = copied.filter_map(|(pattern, copied)| Some((pattern.as_str(), copied.err()?))).collect();
-    (made, wrong)
+    let mut copier = Copier { from: layout.root(), to, spare: &spare, made: Made::default() };
+    let wrong =
+        config.copy.iter().filter_map(|pattern| Some((pattern.as_str(), copier.copy(pattern).err()?))).collect();
+    (copier.made, wrong)
 }
 
 /// Returns how the project's attempts work here: `shared` where no directory above has a `.git`, whatever is configured. A

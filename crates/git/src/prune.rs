@@ -241,10 +241,10 @@ fn take_away(
     if let Some(workspace) = &workspace {
         if !config.teardown.is_empty() && !config.untrusted {
             let run_dir = home.dir.join("teardown").join(task.as_str());
-            let env = workspace.hook_env(layout);
-            let place = hooks::Place { cwd: &workspace.path, root: &home.dir, run_dir: &run_dir };
-            let stop = AtomicBool::new(false);
-            if let Err(error) = hooks::run("teardown", &config.teardown, config, place, &env, &stop) {
+            let (env, stop) = (workspace.hook_env(layout), AtomicBool::new(false));
+            let (cwd, root) = (&workspace.path, &home.dir);
+            let place = hooks::Place { cwd, root, run_dir: &run_dir, env: &env, stop: &stop };
+            if let Err(error) = hooks::run("teardown", &config.teardown, config, &place) {
                 log::warn!("{task}: failed to {error}");
             }
         }

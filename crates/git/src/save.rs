@@ -80,25 +80,6 @@ pub(super) fn commit_tree(git: &Git, tree: &str, parents: &[&str], message: &str
     Ok(git.run(&args)?)
 }
 
-/// Saves what a checkout holds beyond its commits, or commits that no branch holds. Answers the commit, `None`
-/// when there is nothing to save.
-pub(super) fn save(
-    checkout: &Checkout,
-    seen: &Snapshot,
-    branch: Option<&str>,
-    task: &TaskId,
-    (refs, token): (&Refs, Token),
-) -> Result<Option<String>> {
-    let head = checkout.git.head()?;
-    // Commits of a detached head are in no branch and would go with the worktree.
-    let clean = checkout.tree_of(head.as_deref())? == seen.tree;
-    if clean && (head.is_none() || holds(checkout, branch, head.as_deref().unwrap_or_default())?) {
-        return Ok(None);
-    }
-    keep(checkout, seen, &refs.wip(token), &format!("work of {task}, attempt {token}, that was not committed"))
-        .map(Some)
-}
-
 /// Saves what a checkout holds under this name, on top of what is checked out and of what was saved there before.
 pub(super) fn keep(checkout: &Checkout, seen: &Snapshot, name: &str, what: &str) -> Result<String> {
     let git = &checkout.git;
@@ -119,16 +100,15 @@ pub(super) fn keep(checkout: &Checkout, seen: &Snapshot, name: &str, what: &str)
     Ok(commit)
 }
 
-/// Returns what earlier attempts left and was saved, at their end or before this one began, and is not in a tree: the ref,
-/// and the files. The latest first.
-pub(super) fn missing(
-    checkout: &Checkout,
-    (refs, token): (&Refs, Token),
-    tree: &str,
-) -> Result<Vec<(String, Vec<String>)>> {
+/// A ref that holds saved work, and the files in it that are meant.
+pub(super) type Saved = (String, Vec<String>);
+
+/// Returns what earlier attempts left and was saved, at their end or before this one began, and is not in a tree. The
+/// latest first.
+pub(super) fn missing(checkout: &Checkout, refs: &Refs, token: Token, tree: &str) -> Result<Vec<Saved>> {
     let git = &checkout.git;
     let earlier = refs.tokens(git, "wip")?.into_iter().rev().filter(|saved| *saved <= token).take(TOLD);
-    let mut all: Vec<(String, Vec<String>)> = Vec::new();
+    let mut all: Vec<Saved> = Vec::new();
     for name in earlier.map(|saved| refs.wip(saved)) {
         let of = |what: &str| format!("{name}{what}");
         // Since it left what is checked out, so that commits beside the branch count as well.
@@ -150,7 +130,7 @@ pub(super) fn missing(
 const TOLD: usize = 3;
 
 /// Tells whether a branch holds a commit.
-fn holds(checkout: &Checkout, branch: Option<&str>, commit: &str) -> Result<bool> {
+pub(super) fn holds(checkout: &Checkout, branch: Option<&str>, commit: &str) -> Result<bool> {
     if checkout.git.current_branch()?.is_some() {
         return Ok(true);
     }

@@ -97,8 +97,9 @@ impl Workspace {
         if !state.set_up {
             let run_dir = run_dir.join("hooks").join("setup");
             let env = workspace.hook_env(layout);
-            let place = hooks::Place { cwd: &workspace.path, root: layout.root(), run_dir: &run_dir };
-            hooks::run("setup", &config.setup, config, place, &env, stop)?;
+            let (cwd, root) = (&workspace.path, layout.root());
+            let place = hooks::Place { cwd, root, run_dir: &run_dir, env: &env, stop };
+            hooks::run("setup", &config.setup, config, &place)?;
             state.set_up = true;
             state.save(&made.home)?;
             // What the project's own command made is not the agent's work.

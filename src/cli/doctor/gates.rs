@@ -1,7 +1,5 @@
 //! Gates: whether they can be run, whether they are green where nobody has worked, what nothing proves.
 
-use std::{collections::BTreeMap, sync::atomic::AtomicBool};
-
 use super::report::Report;
 use crate::cli::gate;
 use oodatcaa_config::{GateConfig, Loaded, OnBase, WorkspaceConfig, WorkspaceMode};
@@ -41,11 +39,10 @@ fn tried(report: &mut Report<'_>, config: &WorkspaceConfig, name: &str, gate: &G
     let layout = report.context.layout;
     let run_gate = || -> Result<bool, String> {
         let place = tempfile::Builder::new().prefix("oodatcaa-doctor-").tempdir().map_err(|error| error.to_string())?;
-        let (env, stop) = (BTreeMap::new(), AtomicBool::new(false));
-        let base = Base::of_project(layout, config, place.path(), &env, &stop)
+        let base = Base::of_project(layout, config, place.path())
             .map_err(|error| format!("it cannot be tried: failed to {error}"))?;
         let Some(base) = base else { return Ok(false) };
-        base.passes(config, gate, place.path(), &stop).map_err(|error| error.to_string())?;
+        base.passes(config, gate, place.path()).map_err(|error| error.to_string())?;
         Ok(true)
     };
     match run_gate() {

@@ -11,7 +11,7 @@ use super::{
     repo::Repo,
     tree::{self, Tree},
 };
-use crate::{Config, Mode, WorkspaceError, hooks, repo::Repository};
+use crate::{Config, Mode, hooks, repo::Repository};
 use oodatcaa_config::GateConfig;
 use oodatcaa_core::layout::Layout;
 use oodatcaa_sys::files::named;
@@ -50,37 +50,29 @@ impl Base {
         let _ = crate::project::copy(layout, config, &base.project);
         // For a person's questions it is a temporary directory elsewhere.
         let root = if run_dir.starts_with(layout.root()) { layout.root() } else { run_dir };
-        let place = hooks::Place { cwd: &base.project, root, run_dir: &run_dir.join("hooks").join("base") };
-        hooks::run("setup", &config.setup, config, place, env, stop)?;
+        let run_dir = &run_dir.join("hooks").join("base");
+        let place = hooks::Place { cwd: &base.project, root, run_dir, env, stop };
+        hooks::run("setup", &config.setup, config, &place)?;
         Ok(base)
     }
 
     /// Makes a tree of what a project's work begins with now; `None` where attempts work in the project's own directory.
-    pub fn of_project(
-        layout: &Layout,
-        config: &Config,
-        run_dir: &Path,
-        env: &BTreeMap<String, String>,
-        stop: &AtomicBool,
-    ) -> Result<Option<Self>> {
+    pub fn of_project(layout: &Layout, config: &Config, run_dir: &Path) -> Result<Option<Self>> {
         let found = if config.mode == Mode::Shared { None } else { Repository::find(layout)? };
         let Some(repo) = found else { return Ok(None) };
         let base = repo.base(config)?;
         let dirs = MergeDirs::of_project(layout, config)?;
-        Self::make(layout, config, &dirs, &base.commit, run_dir, env, stop).map(Some)
+        let (env, stop) = Default::default();
+        Self::make(layout, config, &dirs, &base.commit, run_dir, &env, &stop).map(Some)
     }
 
     /// Runs a gate in it, for a person.
-    pub fn passes(
-        &self,
-        config: &Config,
-        gate: &GateConfig,
-        run_dir: &Path,
-        stop: &AtomicBool,
-    ) -> Result<(), WorkspaceError> {
+    pub fn passes(&self, config: &Config, gate: &GateConfig, run_dir: &Path) -> Result<()> {
         let limits = Config { hook_timeout: gate.timeout, hook_env: gate.env.clone(), ..config.clone() };
-        let place = hooks::Place { cwd: &self.project, root: run_dir, run_dir: &run_dir.join("gate") };
-        hooks::run("gate", &gate.argv, &limits, place, &BTreeMap::new(), stop)
+        let (env, stop) = Default::default();
+        let (cwd, gate_dir) = (&self.project, run_dir.join("gate"));
+        let place = hooks::Place { cwd, root: run_dir, run_dir: &gate_dir, env: &env, stop: &stop };
+        Ok(hooks::run("gate", &gate.argv, &limits, &place)?)
     }
 
     /// Returns the project's root in it.

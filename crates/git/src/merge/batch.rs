@@ -5,7 +5,7 @@ use super::{
     build::{self, Built},
     finish, land, remote,
     repo::Repo,
-    steps::{self, Log, MergeEntry, State, Step},
+    steps::{self, Log, MergeEntry, Red, State, Step},
     tree::Tree,
     verify,
 };
@@ -234,8 +234,8 @@ impl Batch<'_> {
     }
 
     /// Returns how many entries from the first on are green together, and what the next one's gate said.
-    fn longest_green(&mut self, tree: &Tree, entries: &[MergeEntry]) -> Result<(usize, Option<(String, String)>)> {
-        let mut test = |count: usize| -> Result<Option<(String, String)>> {
+    fn longest_green(&mut self, tree: &Tree, entries: &[MergeEntry]) -> Result<(usize, Option<Red>)> {
+        let mut test = |count: usize| -> Result<Option<Red>> {
             tree.go(&entries[count - 1].commit)?;
             let tasks: Vec<TaskId> = entries[..count].iter().map(|entry| entry.task.clone()).collect();
             match self.gates.before(&tree.project()?, &tasks) {
@@ -269,7 +269,6 @@ impl Batch<'_> {
         let passing =
             |entry: &MergeEntry| Passing { task: entry.task.clone(), token: entry.token, commit: entry.commit.clone() };
         let changes: Vec<Passing> = entries.iter().map(passing).collect();
-        let mut behind = None;
         if let Some(name) = &self.line.push {
             // What is in the way here is found before the remote has it; there is no way back from there.
             land::ready(&self.firm, log, &self.from, &top)?;
@@ -277,12 +276,12 @@ impl Batch<'_> {
             self.push(name, &top, &changes)?;
             remote::prove(&self.firm, name, &self.line.target, &self.id, entries)?;
             log.save(Step::Pushed)?;
-            behind = finish::follow(&self.firm, log, &self.from, &top)?;
+            finish::follow(&self.firm, log, &self.from, &top)?;
         } else {
             let refs = finish::landing_refs(&self.repo, &log.state)?;
             let mut fence = |deed: super::Deed<'_>| self.gates.pass(&changes, deed);
-            land::land(&self.firm, log, (&self.from, &top), &refs, &mut fence)?;
+            land::land(&self.firm, log, &self.from, &top, &refs, &mut fence)?;
         }
-        finish::settle(&self.firm, log, Some(&tree.firm()), self.gates, behind.as_deref())
+        finish::settle(&self.firm, log, Some(tree.firm()), self.gates)
     }
 }

@@ -2,7 +2,12 @@
 
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _};
 
-use super::{MergeError, MergeRequest, MergeTarget, Policy, Result, changelog, tree::Tree, verify};
+use super::{
+    MergeError, MergeRequest, MergeTarget, Policy, Result, changelog,
+    steps::{MergeEntry, Red},
+    tree::Tree,
+    verify,
+};
 use crate::{branch, fault::failed, git::Git};
 use oodatcaa_core::text;
 use oodatcaa_sys::files;
@@ -234,12 +239,7 @@ fn along_its_line(entry: &str) -> (&str, &'static [&'static str]) {
 }
 
 /// Commits that take back the entries on top of `base`, one each, the last entry's first.
-pub(super) fn revert(
-    tree: &Tree,
-    entries: &[super::steps::MergeEntry],
-    base: &str,
-    (gate, words): &(String, String),
-) -> Result<Vec<String>> {
+pub(super) fn revert(tree: &Tree, entries: &[MergeEntry], base: &str, (gate, words): &Red) -> Result<Vec<String>> {
     tree.go(base)?;
     let git = &tree.git;
     let mut made = Vec::new();

@@ -3,10 +3,10 @@
 
 use super::{
     Ended, GateFailure, Gates, MergeError, Merged, Result, TRIES, build,
-    land::{self, RefChange},
+    land::{self, RefEdit},
     remote,
     repo::Repo,
-    steps::{Log, State, Step, point},
+    steps::{Log, Red, State, Step, point},
     tree::{self, Tree},
     verify,
 };
@@ -42,54 +42,47 @@ pub(super) fn onto(repo: &Repo, push: Option<&str>, target: &str, from: &str, id
 }
 
 /// Returns the refs that move together with the target.
-pub(super) fn landing_refs(repo: &Repo, state: &State) -> Result<Vec<RefChange>> {
+pub(super) fn landing_refs(repo: &Repo, state: &State) -> Result<Vec<RefEdit>> {
     let mut refs = Vec::new();
     for entry in &state.entries {
-        refs.push(RefChange::Set(verify::merged_ref(&entry.branch), entry.commit.clone()));
-        refs.push(RefChange::Remove(verify::reverted_ref(&entry.branch)));
+        refs.push(RefEdit::Set(verify::merged_ref(&entry.branch), entry.commit.clone()));
+        refs.push(RefEdit::Remove(verify::reverted_ref(&entry.branch)));
         if let Some(name) = &entry.before {
             let message = format!("{} before {}", state.target, entry.task);
             let object = build::tag_object(&repo.git, name, &entry.base, &state.author, &message)?;
-            refs.push(RefChange::Create(format!("refs/tags/{name}"), object));
+            refs.push(RefEdit::Create(format!("refs/tags/{name}"), object));
         }
     }
     Ok(refs)
 }
 
-/// Moves the local branch to what the remote has already; says why not, if it cannot be.
-pub(super) fn follow(repo: &Repo, log: &mut Log, from: &str, top: &str) -> Result<Option<String>> {
+/// Moves the local branch to what the remote has already; notes why it is behind, if it cannot be moved.
+pub(super) fn follow(repo: &Repo, log: &mut Log, from: &str, top: &str) -> Result<()> {
     let mut from = from.to_owned();
     for _ in 0..TRIES {
         if repo.git.is_ancestor(top, &from)? {
-            log.save(Step::Landed)?;
-            return Ok(None);
+            return log.save(Step::Landed);
         }
         if !repo.git.is_ancestor(&from, top)? {
             break;
         }
         let refs = landing_refs(repo, &log.state)?;
-        match land::land(repo, log, (&from, top), &refs, &mut land::open_fence) {
-            Ok(()) => return Ok(None),
+        match land::land(repo, log, &from, top, &refs, &mut land::open_fence) {
+            Ok(()) => return Ok(()),
             Err(MergeError::MovedOn) => from = repo.head(&log.state.target)?,
             Err(error @ MergeError::Busy { .. }) => {
-                log.save(Step::Landed)?;
-                return Ok(Some(error.to_string()));
+                log.behind = Some(error.to_string());
+                return log.save(Step::Landed);
             }
             Err(error) => return Err(error),
         }
     }
-    log.save(Step::Landed)?;
-    Ok(Some(format!("{} here has commits that the remote lacks; pull", log.state.target)))
+    log.behind = Some(format!("{} here has commits that the remote lacks; pull", log.state.target));
+    log.save(Step::Landed)
 }
 
 /// Goes from the landing to the end: the gates after the merge, the revert if they are red, the tags.
-pub(super) fn settle(
-    repo: &Repo,
-    log: &mut Log,
-    tree: Option<&Tree>,
-    gates: &mut dyn Gates,
-    behind: Option<&str>,
-) -> Result<Ended> {
+pub(super) fn settle(repo: &Repo, log: &mut Log, tree: Option<Tree>, gates: &mut dyn Gates) -> Result<Ended> {
     let tasks: Vec<TaskId> = log.state.entries.iter().map(|entry| entry.task.clone()).collect();
     if log.state.red.is_some() && log.state.step == Step::Landed {
         // It was the revert that landed.
@@ -100,21 +93,14 @@ pub(super) fn settle(
     }
     // The gates have spoken; asked again they might say something else.
     if log.state.step >= Step::Checked {
-        return tag(repo, log, behind);
+        return tag(repo, log);
     }
-    let own;
-    let tree = match tree {
-        Some(tree) => tree,
-        None => {
-            own = fresh_tree(repo, log)?;
-            &own
-        }
-    };
+    let tree = tree.map_or_else(|| fresh_tree(repo, log), Ok)?;
     if log.state.red.is_none() {
         match gates.after(&tree.project()?, &tasks) {
             Ok(()) => {
                 log.save(Step::Checked)?;
-                return tag(repo, log, behind);
+                return tag(repo, log);
             }
             Err(GateFailure::Stopped) => return Err(MergeError::Stopped),
             Err(GateFailure::Red { gate, reason }) => {
@@ -124,12 +110,12 @@ pub(super) fn settle(
         }
     }
     let red = log.state.red.clone().unwrap_or_default();
-    let revert = take_back(repo, log, tree, &red);
+    let revert = take_back(repo, log, &tree, &red);
     Ok(taken_back(tasks, &red, revert))
 }
 
 /// Ends tasks whose merge was, or should have been, taken back.
-fn taken_back(tasks: Vec<TaskId>, (gate, reason): &(String, String), revert: Result<String>) -> Ended {
+fn taken_back(tasks: Vec<TaskId>, (gate, reason): &Red, revert: Result<String>) -> Ended {
     let revert = revert.map_err(|error| format!("failed to {error}"));
     let error = || match (gate.clone(), reason.clone(), revert.clone()) {
         (gate, reason, Ok(revert)) => MergeError::RedAfter { gate, reason, revert },
@@ -139,17 +125,14 @@ fn taken_back(tasks: Vec<TaskId>, (gate, reason): &(String, String), revert: Res
 }
 
 /// Makes a worktree at the result, in the place of the one that the killed merge had.
-fn fresh_tree(repo: &Repo, log: &mut Log) -> Result<Tree> {
-    let Some(path) = log.state.tree.clone() else {
-        return Err(MergeError::Place(repo.common.clone()));
-    };
-    tree::remove(repo, &path, &log.state.id)?;
-    let top = log.state.top().unwrap_or_default().to_owned();
-    Tree::add(repo, &path, &top)
+fn fresh_tree(repo: &Repo, log: &Log) -> Result<Tree> {
+    let path = log.state.tree.as_ref().ok_or_else(|| MergeError::Place(repo.common.clone()))?;
+    tree::remove(repo, path, &log.state.id)?;
+    Tree::add(repo, path, log.state.top().unwrap_or_default())
 }
 
 /// Reverts the merge on the target, wherever that has moved since.
-fn take_back(repo: &Repo, log: &mut Log, tree: &Tree, red: &(String, String)) -> Result<String> {
+fn take_back(repo: &Repo, log: &mut Log, tree: &Tree, red: &Red) -> Result<String> {
     for _ in 0..TRIES {
         let from = repo.head(&log.state.target)?;
         let push = log.state.push.clone();
@@ -164,11 +147,11 @@ fn take_back(repo: &Repo, log: &mut Log, tree: &Tree, red: &(String, String)) ->
         let mut refs = Vec::new();
         // The last one was taken back first.
         for (entry, commit) in log.state.entries.iter().rev().zip(&commits) {
-            refs.push(RefChange::Set(verify::reverted_ref(&entry.branch), commit.clone()));
-            refs.push(RefChange::Remove(verify::merged_ref(&entry.branch)));
-            refs.extend(entry.after.iter().map(|tag| RefChange::Remove(format!("refs/tags/{tag}"))));
+            refs.push(RefEdit::Set(verify::reverted_ref(&entry.branch), commit.clone()));
+            refs.push(RefEdit::Remove(verify::merged_ref(&entry.branch)));
+            refs.extend(entry.after.iter().map(|tag| RefEdit::Remove(format!("refs/tags/{tag}"))));
         }
-        match land::land(repo, log, (&from, &top), &refs, &mut land::open_fence) {
+        match land::land(repo, log, &from, &top, &refs, &mut land::open_fence) {
             Ok(()) => {
                 log.save(Step::Reverted)?;
                 return Ok(top);
@@ -181,11 +164,9 @@ fn take_back(repo: &Repo, log: &mut Log, tree: &Tree, red: &(String, String)) ->
 }
 
 /// Tags the results and tells of them.
-fn tag(repo: &Repo, log: &mut Log, behind: Option<&str>) -> Result<Ended> {
-    for at in 0..log.state.entries.len() {
-        if !log.state.tags {
-            break;
-        }
+fn tag(repo: &Repo, log: &mut Log) -> Result<Ended> {
+    let tagged = if log.state.tags { log.state.entries.len() } else { 0 };
+    for at in 0..tagged {
         let entry = log.state.entries[at].clone();
         if let Some(name) = &entry.after
             && repo.git.commit(&format!("refs/tags/{name}"))?.as_deref() == Some(entry.commit.as_str())
@@ -219,7 +200,7 @@ fn tag(repo: &Repo, log: &mut Log, behind: Option<&str>) -> Result<Ended> {
                 before: entry.before.clone(),
                 patch_id: entry.patch.clone(),
                 already: false,
-                behind: behind.map(str::to_owned),
+                behind: log.behind.clone(),
             };
             (entry.task.clone(), Ok(merged))
         })

@@ -23,7 +23,7 @@ use oodatcaa_sys::files;
 const INDEX_WAIT: Duration = Duration::from_secs(5);
 
 /// A change of a ref in the same transaction as the target's.
-pub(super) enum RefChange {
+pub(super) enum RefEdit {
     /// Points there, wherever it pointed before.
     Set(String, String),
     /// Must not have been there.
@@ -41,13 +41,7 @@ pub(super) fn open_fence(deed: Deed<'_>) -> Result<()> {
 }
 
 /// Moves the target from one commit to another, if it still is where it should be and the fence lets it.
-pub(super) fn land(
-    repo: &Repo,
-    log: &mut Log,
-    (from, to): (&str, &str),
-    refs: &[RefChange],
-    fence: Fence<'_>,
-) -> Result<()> {
+pub(super) fn land(repo: &Repo, log: &mut Log, from: &str, to: &str, refs: &[RefEdit], fence: Fence<'_>) -> Result<()> {
     // Before the lock, because it reads every new object.
     repo.git.make_whole(from, to)?;
     let lock = repo.lock()?;
@@ -106,13 +100,13 @@ pub(super) fn ready(repo: &Repo, log: &Log, from: &str, to: &str) -> Result<()> 
 }
 
 /// Returns the change of the target and of the refs that go with it.
-fn transaction(repo: &Repo, target: &str, from: &str, to: &str, refs: &[RefChange]) -> Result<Git> {
+fn transaction(repo: &Repo, target: &str, from: &str, to: &str, refs: &[RefEdit]) -> Result<Git> {
     let mut input = format!("update refs/heads/{target} {to} {from}\n");
     for change in refs {
         match change {
-            RefChange::Set(name, commit) => input.push_str(&format!("update {name} {commit}\n")),
-            RefChange::Create(name, commit) => input.push_str(&format!("create {name} {commit}\n")),
-            RefChange::Remove(name) => {
+            RefEdit::Set(name, commit) => input.push_str(&format!("update {name} {commit}\n")),
+            RefEdit::Create(name, commit) => input.push_str(&format!("create {name} {commit}\n")),
+            RefEdit::Remove(name) => {
                 if repo.git.asks(&["show-ref", "--verify", "-q", name])? {
                     input.push_str(&format!("delete {name}\n"));
                 }

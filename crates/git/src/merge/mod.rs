@@ -167,26 +167,21 @@ pub trait Gates {
     fn before(&mut self, tree: &Path, tasks: &[TaskId]) -> Result<(), GateFailure>;
 
     /// Checks after the target has moved whether it may stay; else the merge is reverted.
-    fn after(&mut self, tree: &Path, tasks: &[TaskId]) -> Result<(), GateFailure> {
-        let _ = (tree, tasks);
+    fn after(&mut self, _tree: &Path, _tasks: &[TaskId]) -> Result<(), GateFailure> {
         Ok(())
     }
 
     /// Does the deed right before the target moves, or the push begins, if all of these still may pass; what others
     /// say must not come between the answer and the deed. [`MergeError::Unwanted`] names one that may not.
-    fn pass(&mut self, changes: &[Passing], deed: Deed<'_>) -> Result<()> {
-        let _ = changes;
+    fn pass(&mut self, _changes: &[Passing], deed: Deed<'_>) -> Result<()> {
         deed()
     }
 
     /// Hears that what had passed could not be brought to the target.
-    fn not_passed(&mut self, changes: &[Passing]) {
-        let _ = changes;
-    }
+    fn not_passed(&mut self, _changes: &[Passing]) {}
 
     /// Returns why what a killed merge has brought to the target shall not stay there.
-    fn unwanted(&mut self, task: &TaskId) -> Option<String> {
-        let _ = task;
+    fn unwanted(&mut self, _task: &TaskId) -> Option<String> {
         None
     }
 

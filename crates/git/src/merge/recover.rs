@@ -74,46 +74,31 @@ pub(super) fn recover_for(
             log.moved_to(&repo.common);
         }
         // The first error is told; the others are met again by the next recovery.
-        if let Err(error) = one(&repo, log, gates, listens, &mut found) {
-            failed.get_or_insert(error);
+        match one(&repo, log, gates, listens) {
+            Ok(recovered) => found.extend(recovered),
+            Err(error) => drop(failed.get_or_insert(error)),
         }
     }
     failed.map_or(Ok(found), Err)
 }
 
-fn one(
-    repo: &Repo,
-    mut log: Log,
-    gates: &mut dyn Gates,
-    listens: &dyn Fn(&str) -> bool,
-    found: &mut Vec<Recovered>,
-) -> Result<()> {
+fn one(repo: &Repo, mut log: Log, gates: &mut dyn Gates, listens: &dyn Fn(&str) -> bool) -> Result<Vec<Recovered>> {
     let entries = log.state.entries.clone();
-    let mut tell = |task: &TaskId, what| {
-        let entry = entries.iter().find(|entry| entry.task == *task);
-        found.extend(entry.cloned().map(|MergeEntry { task, token, branch, source, .. }| Recovered {
-            task,
-            token,
-            branch,
-            source,
-            what,
-        }));
+    let told = |entry: MergeEntry, what| {
+        let MergeEntry { task, token, branch, source, .. } = entry;
+        Recovered { task, token, branch, source, what }
     };
     mend_landing(repo, &mut log)?;
-    let mut behind = None;
     // From there on the target has it, and only forwards is possible.
     let landed = log.state.step >= Step::Landed;
     if log.state.red.is_none() && !landed {
         let pushed = pushed(repo, &log)?;
         if let (true, Some(top)) = (pushed, log.state.top().map(str::to_owned)) {
             let from = repo.head(&log.state.target)?;
-            behind = finish::follow(repo, &mut log, &from, &top)?;
+            finish::follow(repo, &mut log, &from, &top)?;
         } else {
             undo(repo, log)?;
-            for entry in &entries {
-                tell(&entry.task, What::Undone);
-            }
-            return Ok(());
+            return Ok(entries.into_iter().map(|entry| told(entry, What::Undone)).collect());
         }
     }
     let refused: Vec<(TaskId, String)> =
@@ -125,31 +110,29 @@ fn one(
     }
     let unwanted = log.state.unwanted;
     let was_kept = log.state.step == Step::Reverted;
-    let ended = finish::settle(repo, &mut log, None, gates, behind.as_deref())?;
+    let ended = finish::settle(repo, &mut log, None, gates)?;
     if log.state.step == Step::Reverted
         && !unwanted
         && !log.state.entries.iter().any(|entry| listens(entry.task.as_str()))
     {
         if was_kept {
-            return Ok(());
+            return Ok(Vec::new());
         }
         finish::sweep(repo, &log)?;
     } else {
         finish::clean(repo, log)?;
     }
-    for (task, result) in ended {
-        match result {
-            Ok(merged) => tell(&task, What::Finished(merged)),
-            Err(MergeError::RedAfter { .. }) if unwanted => {
-                let why = refused.iter().find(|(other, _)| *other == task).map(|(_, why)| why.clone());
-                // Those who came along are merged anew.
-                let what = |why| What::Reverted(MergeError::Unwanted { task: task.clone(), why });
-                tell(&task, why.map_or(What::Undone, what));
-            }
-            Err(error) => tell(&task, What::Reverted(error)),
-        }
-    }
-    Ok(())
+    let what = |task: TaskId, result| match result {
+        Ok(merged) => What::Finished(merged),
+        Err(MergeError::RedAfter { .. }) if unwanted => match refused.iter().find(|(other, _)| *other == task) {
+            Some((_, why)) => What::Reverted(MergeError::Unwanted { task, why: why.clone() }),
+            // Those who came along are merged anew.
+            None => What::Undone,
+        },
+        Err(error) => What::Reverted(error),
+    };
+    // Each entry has an end of its own, and they are told in the same order.
+    Ok(entries.into_iter().zip(ended).map(|(entry, (task, result))| told(entry, what(task, result))).collect())
 }
 
 /// Brings the target's checkout to where the target is, when the move was cut short.

@@ -135,6 +135,9 @@ pub(super) struct Landing {
     pub(super) checkouts: Vec<Checkout>,
 }
 
+/// A gate that was red, and what it said.
+pub(super) type Red = (String, String);
+
 /// Everything that a successor must know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct State {
@@ -154,7 +157,7 @@ pub(super) struct State {
     pub(super) tags: bool,
     pub(super) author: Author,
     /// What a red gate after the merge said.
-    pub(super) red: Option<(String, String)>,
+    pub(super) red: Option<Red>,
     /// Nobody wants it any more; `red` then says why, of no gate.
     #[serde(default)]
     pub(super) unwanted: bool,
@@ -173,6 +176,8 @@ impl State {
 pub(super) struct Log {
     dir: PathBuf,
     pub(super) state: State,
+    /// Why the local branch is behind the remote, which has the result.
+    pub(super) behind: Option<String>,
     lock: Lock,
 }
 
@@ -198,7 +203,7 @@ impl Log {
         let path = dir.join(format!("{}.lock", state.id));
         // Whoever looks for orphans may hold it for the moment between our two calls.
         let lock = lock::hold(&path, MOMENT)?;
-        let mut log = Self { dir: dir.into(), state, lock };
+        let mut log = Self { dir: dir.into(), state, behind: None, lock };
         log.save(Step::Begun)?;
         Ok(log)
     }
@@ -267,7 +272,7 @@ impl Log {
                             format!("merge {}, format {}; this program knows {FORMAT}", state.id, state.format);
                         return Err(failed("read", &path)(io::Error::other(reason)).into());
                     }
-                    found.push(Self { dir: dir.into(), state, lock });
+                    found.push(Self { dir: dir.into(), state, behind: None, lock });
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     let _ = files::named::remove(&lock_path);

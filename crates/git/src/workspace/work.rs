@@ -9,7 +9,7 @@ use crate::{
     fault::Result,
     git::RawChange,
     repo::Home,
-    save::{self, Refs},
+    save::{self, Refs, Saved},
     screen,
     snapshot::Checkout,
     state::State,
@@ -43,15 +43,22 @@ impl Workspace {
         commit::rest(checkout, fork.as_deref(), &commit::message(message, trailers), author)
     }
 
-    /// Saves what is not committed under [`Refs::wip`], without touching index or files; `None` when there is
-    /// nothing to save.
+    /// Saves what is not committed, or committed on no branch, under [`Refs::wip`], without touching index or files.
+    /// Answers the commit; `None` when there is nothing to save.
     pub fn save(&self) -> Result<Option<String>> {
         let Some(checkout) = &self.checkout else { return Ok(None) };
         let seen = checkout.snapshot()?;
         if !seen.left_out.is_empty() {
             log::warn!("{}: these are not saved: {}", self.task, seen.left_out.join(", "));
         }
-        save::save(checkout, &seen, self.branch.as_deref(), &self.task, (&self.refs, self.token))
+        let head = checkout.git.head()?;
+        // Commits of a detached head are in no branch and would go with the worktree.
+        let is_held = |head: &str| save::holds(checkout, self.branch.as_deref(), head);
+        if checkout.tree_of(head.as_deref())? == seen.tree && head.as_deref().map_or(Ok(true), is_held)? {
+            return Ok(None);
+        }
+        let what = format!("work of {}, attempt {}, that was not committed", self.task, self.token);
+        save::keep(checkout, &seen, &self.refs.wip(self.token), &what).map(Some)
     }
 
     /// Takes files of these patterns for what an agent's program leaves behind: they are no work, now and later.
@@ -164,8 +171,8 @@ impl Workspace {
     /// Returns what earlier attempts saved and this one does not find in its tree, in words for its prompt.
     pub fn saved_before(&self) -> Result<Vec<String>> {
         let (Some(checkout), Mode::Worktree) = (&self.checkout, self.mode()) else { return Ok(Vec::new()) };
-        let saved = save::missing(checkout, (&self.refs, self.token), &self.start.tree)?;
-        let words = |(name, files): (String, Vec<String>)| {
+        let saved = save::missing(checkout, &self.refs, self.token, &self.start.tree)?;
+        let words = |(name, files): Saved| {
             let shown: Vec<&str> = files.iter().take(8).map(String::as_str).collect();
             let more = if files.len() > shown.len() { ", …" } else { "" };
             format!(
